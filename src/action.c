@@ -1,0 +1,356 @@
+/*
+ * action.c
+ *		What a replayed action looks like.
+ *
+ * The gateway keeps an action's labels and some of its fields together in the
+ * record's metadata.  Keys that begin with "__" are the system's: five of them
+ * become fields again, the others are dropped.  All other keys are labels.  A
+ * label is a string; a value that is none becomes its compact JSON text.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+
+#include "action.h"
+#include "jsonb_writer.h"
+#include "rfc3339.h"
+#include "settings.h"
+
+#define SYSTEM_PREFIX "__"
+#define REPLAYED_FROM "replayed_from"
+
+/* ----------------------------------------------------------------
+ * Compact JSON text
+ * ----------------------------------------------------------------
+ */
+
+/* A member of an object that is being written. */
+typedef struct Member
+{
+	JsonbValue	key;
+	JsonbValue	value;
+} Member;
+
+static void write_container(StringInfo out, JsonbContainer *container);
+
+/*
+ * Write a string, quoted and escaped.
+ */
+static void
+write_string(StringInfo out, const JsonbValue *value)
+{
+	char	   *text = pnstrdup(value->val.string.val, value->val.string.len);
+
+	escape_json(out, text);
+	pfree(text);
+}
+
+/*
+ * Write any value without blanks, object keys in the order of their bytes,
+ * numbers as the server stores them.
+ */
+static void
+write_value(StringInfo out, const JsonbValue *value)
+{
+	switch (value->type)
+	{
+		case jbvNull:
+			appendStringInfoString(out, "null");
+			break;
+		case jbvBool:
+			appendStringInfoString(out, value->val.boolean ? "true" : "false");
+			break;
+		case jbvNumeric:
+			appendStringInfoString(out,
+								   DatumGetCString(DirectFunctionCall1(numeric_out,
+																	   NumericGetDatum(value->val.numeric))));
+			break;
+		case jbvString:
+			write_string(out, value);
+			break;
+		case jbvBinary:
+			write_container(out, value->val.binary.data);
+			break;
+		default:
+			elog(ERROR, "unexpected jsonb value type %d", (int) value->type);
+	}
+}
+
+/*
+ * Order of object members: by the bytes of their keys, a shorter one first.
+ */
+static int
+compare_members(const void *a, const void *b)
+{
+	const JsonbValue *ka = &((const Member *) a)->key;
+	const JsonbValue *kb = &((const Member *) b)->key;
+	int			order = memcmp(ka->val.string.val, kb->val.string.val,
+							   Min(ka->val.string.len, kb->val.string.len));
+
+	return order != 0 ? order : ka->val.string.len - kb->val.string.len;
+}
+
+static void
+write_object_text(StringInfo out, JsonbContainer *container)
+{
+	int			count = JsonContainerSize(container);
+	Member	   *members = palloc(Max(count, 1) * sizeof(Member));
+	JsonbIterator *it = JsonbIteratorInit(container);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	int			n = 0;
+
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			members[n].key = value;
+		else if (token == WJB_VALUE)
+			members[n++].value = value;
+	}
+	qsort(members, n, sizeof(Member), compare_members);
+
+	appendStringInfoChar(out, '{');
+	for (int i = 0; i < n; i++)
+	{
+		if (i > 0)
+			appendStringInfoChar(out, ',');
+		write_string(out, &members[i].key);
+		appendStringInfoChar(out, ':');
+		write_value(out, &members[i].value);
+	}
+	appendStringInfoChar(out, '}');
+	pfree(members);
+}
+
+static void
+write_array_text(StringInfo out, JsonbContainer *container)
+{
+	JsonbIterator *it = JsonbIteratorInit(container);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	bool		first = true;
+
+	appendStringInfoChar(out, '[');
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		if (token != WJB_ELEM)
+			continue;
+		if (!first)
+			appendStringInfoChar(out, ',');
+		first = false;
+		write_value(out, &value);
+	}
+	appendStringInfoChar(out, ']');
+}
+
+static void
+write_container(StringInfo out, JsonbContainer *container)
+{
+	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
+	if (JsonContainerIsObject(container))
+		write_object_text(out, container);
+	else
+		write_array_text(out, container);
+}
+
+/* ----------------------------------------------------------------
+ * Labels and system keys
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Whether a key is a given name.
+ */
+static bool
+key_is(const JsonbValue *key, const char *name)
+{
+	return key->val.string.len == strlen(name) &&
+		memcmp(key->val.string.val, name, key->val.string.len) == 0;
+}
+
+static bool
+is_system_key(const JsonbValue *key)
+{
+	return key->val.string.len >= strlen(SYSTEM_PREFIX) &&
+		memcmp(key->val.string.val, SYSTEM_PREFIX, strlen(SYSTEM_PREFIX)) == 0;
+}
+
+/*
+ * Take a system key over into the action.  Strings only, and times only if
+ * they parse; everything else is dropped, as the gateway does.
+ */
+static void
+read_system_key(Action *action, const JsonbValue *key, const JsonbValue *value)
+{
+	OptionalTime *time = NULL;
+	text	  **field = NULL;
+
+	if (value->type != jbvString)
+		return;
+	if (key_is(key, "__dedup_key"))
+		field = &action->dedup_key;
+	else if (key_is(key, "__status"))
+		field = &action->status;
+	else if (key_is(key, "__fingerprint"))
+		field = &action->fingerprint;
+	else if (key_is(key, "__starts_at"))
+		time = &action->starts_at;
+	else if (key_is(key, "__ends_at"))
+		time = &action->ends_at;
+
+	if (field != NULL)
+		*field = cstring_to_text_with_len(value->val.string.val, value->val.string.len);
+	else if (time != NULL)
+		time->given = ParseRfc3339(value->val.string.val, value->val.string.len, &time->time);
+}
+
+/*
+ * Make a label out of a key and its value.
+ */
+static void
+set_label(JsonPair *label, const JsonbValue *key, const JsonbValue *value)
+{
+	label->type = JENTRY_ISSTRING;
+	label->key = key->val.string.val;
+	label->key_len = key->val.string.len;
+	if (value->type == jbvString)
+	{
+		label->value = value->val.string.val;
+		label->value_len = value->val.string.len;
+	}
+	else
+	{
+		StringInfoData text;
+
+		initStringInfo(&text);
+		write_value(&text, value);
+		label->value = text.data;
+		label->value_len = text.len;
+	}
+}
+
+/*
+ * Put the label replayed_from at its place among the others, which are in
+ * jsonb's order already, or over an older one.  There is room for it.
+ */
+static void
+add_replayed_from(JsonPair *labels, int *count, const text *action_id)
+{
+	int			at = *count;
+	uint32		len = strlen(REPLAYED_FROM);
+
+	while (at > 0 && CompareJsonKeys(labels[at - 1].key, labels[at - 1].key_len,
+									 REPLAYED_FROM, len) >= 0)
+		at--;
+	if (at == *count || CompareJsonKeys(labels[at].key, labels[at].key_len,
+										REPLAYED_FROM, len) != 0)
+	{
+		memmove(&labels[at + 1], &labels[at], (*count - at) * sizeof(JsonPair));
+		(*count)++;
+	}
+	labels[at].type = JENTRY_ISSTRING;
+	labels[at].key = REPLAYED_FROM;
+	labels[at].key_len = len;
+	labels[at].value = VARDATA_ANY(action_id);
+	labels[at].value_len = VARSIZE_ANY_EXHDR(action_id);
+}
+
+/*
+ * Reconstruct an action from its record, in the current memory context.
+ * Metadata that is no object has no labels.  Returns false if the labels do
+ * not fit into a jsonb value, which nothing but hand-made metadata can bring
+ * about.
+ */
+bool
+ReconstructAction(const AuditRecord *record, Action *action)
+{
+	JsonPair	few[32];
+	JsonPair   *labels = few;
+	int			count = 0;
+
+	memset(action, 0, sizeof(*action));
+	if (record->has_metadata)
+	{
+		Jsonb	   *metadata = DatumGetJsonbP(record->metadata);
+
+		if (JB_ROOT_IS_OBJECT(metadata))
+		{
+			JsonbIterator *it = JsonbIteratorInit(&metadata->root);
+			JsonbIteratorToken token;
+			JsonbValue	key = {0},
+						value;
+
+			if (JB_ROOT_COUNT(metadata) >= lengthof(few))
+				labels = MemoryContextAllocHuge(CurrentMemoryContext,
+												(JB_ROOT_COUNT(metadata) + 1) * sizeof(JsonPair));
+			while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+			{
+				if (token == WJB_KEY)
+					key = value;
+				else if (token != WJB_VALUE)
+					continue;
+				else if (is_system_key(&key))
+					read_system_key(action, &key, &value);
+				else
+					set_label(&labels[count++], &key, &value);
+			}
+		}
+	}
+	add_replayed_from(labels, &count, record->action_id);
+	action->labels = JsonObject(labels, count);
+	return action->labels != NULL;
+}
+
+/* ----------------------------------------------------------------
+ * Redaction
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Whether any string value of a jsonb, at any depth, is the placeholder.
+ */
+static bool
+holds_string(Jsonb *json, const char *string, size_t len)
+{
+	JsonbIterator *it = JsonbIteratorInit(&json->root);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+
+	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
+	{
+		if ((token == WJB_VALUE || token == WJB_ELEM) &&
+			value.type == jbvString && value.val.string.len == len &&
+			memcmp(value.val.string.val, string, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Whether a payload holds a value that the gateway has redacted.  Strings lie
+ * in a jsonb as they are, so a payload without the placeholder's bytes need
+ * not be taken apart.
+ */
+bool
+PayloadIsRedacted(Datum payload)
+{
+	size_t		len = strlen(RedactionPlaceholder);
+	struct varlena *raw;
+	bool		redacted;
+
+	if (len == 0)
+		return false;
+	raw = PG_DETOAST_DATUM_PACKED(payload);
+	redacted = memmem(VARDATA_ANY(raw), VARSIZE_ANY_EXHDR(raw),
+					  RedactionPlaceholder, len) != NULL &&
+		holds_string(DatumGetJsonbP(PointerGetDatum(raw)), RedactionPlaceholder, len);
+	if (raw != (struct varlena *) DatumGetPointer(payload))
+		pfree(raw);
+	return redacted;
+}

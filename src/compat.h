@@ -1,0 +1,30 @@
+/*
+ * compat.h
+ *		Differences between PostgreSQL 15 and 18, and nothing else.
+ */
+#ifndef ACTEON_COMPAT_H
+#define ACTEON_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "acteon_replay needs PostgreSQL 15 or later"
+#endif
+
+/* PostgreSQL 18 hands the scan a place to count its index searches. */
+#if PG_VERSION_NUM >= 180000
+#define ActeonIndexBeginScan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
+#else
+#define ActeonIndexBeginScan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
+#endif
+
+/* PostgreSQL 16 added the last argument, for summarizing indexes on update. */
+#if PG_VERSION_NUM >= 160000
+#define ActeonInsertIndexTuples(rri, slot, estate) \
+	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL, false)
+#else
+#define ActeonInsertIndexTuples(rri, slot, estate) \
+	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
+#endif
+
+#endif							/* ACTEON_COMPAT_H */

@@ -1,0 +1,31 @@
+/*
+ * grants.h
+ *		Who may replay and read what.
+ */
+#ifndef ACTEON_GRANTS_H
+#define ACTEON_GRANTS_H
+
+/* The rights of one role, loaded once a call; see LoadGrants. */
+typedef struct Grants Grants;
+
+/* What a caller wants to do with a record. */
+typedef enum GrantPurpose
+{
+	GRANT_REPLAY,				/* admin, operator */
+	GRANT_READ					/* admin, operator, viewer */
+} GrantPurpose;
+
+/* What a grant is compared with. */
+typedef struct GrantTarget
+{
+	const text *tenant;
+	const text *namespace;
+	const text *provider;
+	const text *action_type;
+} GrantTarget;
+
+extern Grants *LoadGrants(Oid role, Oid schema);
+extern bool GrantsMayReplay(const Grants *grants);
+extern bool GrantsCover(Grants *grants, GrantPurpose purpose, const GrantTarget *target);
+
+#endif							/* ACTEON_GRANTS_H */

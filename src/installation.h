@@ -1,0 +1,13 @@
+/*
+ * installation.h
+ *		The namespace from which this installation's action ids are derived.
+ */
+#ifndef ACTEON_INSTALLATION_H
+#define ACTEON_INSTALLATION_H
+
+#include "utils/uuid.h"
+
+extern bool ReadNamespace(Oid schema, pg_uuid_t *namespace);
+extern void EnsureNamespace(Oid schema, pg_uuid_t *namespace);
+
+#endif							/* ACTEON_INSTALLATION_H */

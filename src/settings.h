@@ -1,0 +1,12 @@
+/*
+ * settings.h
+ *		The settings acteon_replay.*, defined in acteon_replay.c.
+ */
+#ifndef ACTEON_SETTINGS_H
+#define ACTEON_SETTINGS_H
+
+extern char *AuditTableSetting;
+extern char *RedactionPlaceholder;
+extern int	IntentGrace;		/* seconds */
+
+#endif							/* ACTEON_SETTINGS_H */

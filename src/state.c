@@ -1,0 +1,90 @@
+/*
+ * state.c
+ *		How far a replayed action has come.
+ *
+ * A finished action has a delivery row, which says how it ended.  An
+ * unfinished one is covered by a segment: it is running while somebody holds a
+ * lease on that, and waiting otherwise.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/timestamp.h"
+
+#include "state.h"
+
+const char *const ActionStateNames[] = {
+	[ACTION_WAITING] = "waiting",
+	[ACTION_RUNNING] = "running",
+	[ACTION_DELIVERED] = "delivered",
+	[ACTION_DEAD] = "dead",
+	[ACTION_CANCELLED] = "cancelled",
+};
+
+/*
+ * Open what tells the state of actions.
+ */
+void
+OpenStateReader(StateReader *reader, Oid schema)
+{
+	OpenFinder(&reader->deliveries, OwnTable(schema, DELIVERY_TABLE),
+			   Anum_delivery_outbox_id);
+	OpenFinder(&reader->segments, OwnTable(schema, SEGMENT_TABLE),
+			   Anum_segment_first_id);
+}
+
+void
+CloseStateReader(StateReader *reader)
+{
+	CloseFinder(&reader->deliveries);
+	CloseFinder(&reader->segments);
+}
+
+/*
+ * State of a finished action, by its delivery row.
+ */
+static ActionState
+delivery_state(StateReader *reader)
+{
+	bool		isnull;
+	char	   *name = TextDatumGetCString(FoundColumn(&reader->deliveries,
+													   Anum_delivery_state, &isnull));
+
+	for (ActionState state = ACTION_DELIVERED; state <= ACTION_CANCELLED; state++)
+	{
+		if (strcmp(name, ActionStateNames[state]) == 0)
+			return state;
+	}
+	elog(ERROR, "unknown delivery state \"%s\"", name);
+}
+
+/*
+ * Whether the segment that was found last is leased now.
+ */
+static bool
+is_leased(StateReader *reader)
+{
+	bool		isnull;
+	TimestampTz until;
+
+	(void) FoundColumn(&reader->segments, Anum_segment_lease_token, &isnull);
+	if (isnull)
+		return false;
+	until = DatumGetTimestampTz(FoundColumn(&reader->segments, Anum_segment_due_at, &isnull));
+	return until > GetCurrentTimestamp();
+}
+
+/*
+ * State of an outbox row, as a snapshot shows it.
+ */
+ActionState
+ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot)
+{
+	if (FindRow(&reader->deliveries, F_INT8EQ, Int64GetDatum(outbox_id), snapshot))
+		return delivery_state(reader);
+	if (FindLastRowUpTo(&reader->segments, F_INT8LE, Int64GetDatum(outbox_id), snapshot) &&
+		is_leased(reader))
+		return ACTION_RUNNING;
+	return ACTION_WAITING;
+}

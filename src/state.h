@@ -1,0 +1,35 @@
+/*
+ * state.h
+ *		How far a replayed action has come.
+ */
+#ifndef ACTEON_STATE_H
+#define ACTEON_STATE_H
+
+#include "utils/snapshot.h"
+
+#include "tables.h"
+
+/* How far an action has come; see ReadActionState. */
+typedef enum ActionState
+{
+	ACTION_WAITING,
+	ACTION_RUNNING,
+	ACTION_DELIVERED,
+	ACTION_DEAD,
+	ACTION_CANCELLED
+} ActionState;
+
+extern const char *const ActionStateNames[];
+
+/* An open view of how far actions have come. */
+typedef struct StateReader
+{
+	TableFinder deliveries;
+	TableFinder segments;
+} StateReader;
+
+extern void OpenStateReader(StateReader *reader, Oid schema);
+extern ActionState ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot);
+extern void CloseStateReader(StateReader *reader);
+
+#endif							/* ACTEON_STATE_H */

@@ -1,0 +1,313 @@
+/*
+ * tables.c
+ *		The extension's own tables: how rows get in and are found.
+ *
+ * Rows are written without SPI, straight through the table and index access
+ * methods, as COPY does it.  What is declared on a table still holds: check
+ * constraints are evaluated, every index is kept.  Insert triggers would not
+ * run, so a table that has one is refused.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "executor/executor.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "tables.h"
+
+/*
+ * Oid of one of the extension's tables or sequences, which lives in the schema
+ * of the extension's functions.
+ */
+Oid
+OwnTable(Oid schema, const char *name)
+{
+	Oid			relid = get_relname_relid(name, schema);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"%s\" of extension acteon_replay is missing", name),
+				 errhint("The functions and tables of the extension belong together in one schema.")));
+	return relid;
+}
+
+/*
+ * Owner of a table, as whom its rows are written.
+ */
+Oid
+TableOwner(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/*
+ * Open a table for inserting.  Refuses one with insert triggers.
+ */
+void
+OpenWriter(TableWriter *writer, Oid relid)
+{
+	TriggerDesc *triggers;
+
+	writer->rel = table_open(relid, RowExclusiveLock);
+	triggers = writer->rel->trigdesc;
+	if (triggers != NULL &&
+		(triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
+		 triggers->trig_insert_before_statement || triggers->trig_insert_after_statement))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" has an insert trigger, which a replay would not run",
+						RelationGetRelationName(writer->rel)),
+				 errhint("Drop the trigger; to follow the table, LISTEN or use logical decoding.")));
+	writer->estate = CreateExecutorState();
+	writer->rri = makeNode(ResultRelInfo);
+	InitResultRelInfo(writer->rri, writer->rel, 0, NULL, 0);
+	ExecOpenIndices(writer->rri, false);
+}
+
+/*
+ * Done with inserting.  The lock stays until the transaction ends.
+ */
+void
+CloseWriter(TableWriter *writer)
+{
+	ExecCloseIndices(writer->rri);
+	FreeExecutorState(writer->estate);
+	table_close(writer->rel, NoLock);
+}
+
+/*
+ * Whether an index keeps the values of one column unique.
+ */
+static bool
+is_unique_index_on(Relation index, AttrNumber column)
+{
+	Form_pg_index form = index->rd_index;
+
+	return form->indisunique && form->indimmediate && form->indisvalid &&
+		form->indnkeyatts == 1 && form->indkey.values[0] == column &&
+		RelationGetIndexPredicate(index) == NIL;
+}
+
+static void pg_attribute_noreturn()
+report_missing_index(Relation rel, AttrNumber column)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("table \"%s\" has lost its unique index on column \"%s\"",
+					RelationGetRelationName(rel),
+					NameStr(TupleDescAttr(RelationGetDescr(rel), column - 1)->attname)),
+			 errhint("Create it again: it is what prevents double replays.")));
+}
+
+/*
+ * Make the unique index on a column the place-th of the writer's indexes, for
+ * InsertIndexEntry.
+ */
+void
+PutIndexFirst(TableWriter *writer, int place, AttrNumber column)
+{
+	ResultRelInfo *rri = writer->rri;
+
+	for (int i = place; i < rri->ri_NumIndices; i++)
+	{
+		Relation	index = rri->ri_IndexRelationDescs[i];
+		IndexInfo  *info = rri->ri_IndexRelationInfo[i];
+
+		if (!is_unique_index_on(index, column))
+			continue;
+		rri->ri_IndexRelationDescs[i] = rri->ri_IndexRelationDescs[place];
+		rri->ri_IndexRelationInfo[i] = rri->ri_IndexRelationInfo[place];
+		rri->ri_IndexRelationDescs[place] = index;
+		rri->ri_IndexRelationInfo[place] = info;
+		return;
+	}
+	report_missing_index(writer->rel, column);
+}
+
+/*
+ * Make the entry of a row in the place-th index.  With UNIQUE_CHECK_PARTIAL,
+ * returns false, after making it, if another row may have the key.
+ */
+bool
+InsertIndexEntry(TableWriter *writer, int place, Datum key, ItemPointer tid,
+				 IndexUniqueCheck check)
+{
+	bool		isnull = false;
+
+	return index_insert(writer->rri->ri_IndexRelationDescs[place], &key, &isnull, tid,
+						writer->rel, check, false, writer->rri->ri_IndexRelationInfo[place]);
+}
+
+/*
+ * Make the entries of the row in a slot in all indexes but the first ones,
+ * which are done: those that a DBA has added to the table.
+ */
+void
+InsertOtherIndexEntries(TableWriter *writer, int done, TupleTableSlot *slot)
+{
+	ResultRelInfo *rri = writer->rri;
+
+	if (rri->ri_NumIndices == done)
+		return;
+	rri->ri_NumIndices -= done;
+	rri->ri_IndexRelationDescs += done;
+	rri->ri_IndexRelationInfo += done;
+	ActeonInsertIndexTuples(rri, slot, writer->estate);
+	rri->ri_NumIndices += done;
+	rri->ri_IndexRelationDescs -= done;
+	rri->ri_IndexRelationInfo -= done;
+}
+
+/*
+ * Raise the error of a constraint that the row in a slot violates.
+ */
+void
+CheckRow(TableWriter *writer, TupleTableSlot *slot)
+{
+	slot->tts_tableOid = RelationGetRelid(writer->rel);
+	if (writer->rel->rd_att->constr != NULL)
+		ExecConstraints(writer->rri, slot, writer->estate);
+}
+
+/*
+ * Insert one row; columns that somebody added behind ours become NULL.
+ */
+void
+InsertRow(TableWriter *writer, const Datum *values, const bool *nulls, int count)
+{
+	TupleTableSlot *slot = table_slot_create(writer->rel, NULL);
+
+	FillSlot(slot, values, nulls, count);
+	CheckRow(writer, slot);
+	table_tuple_insert(writer->rel, slot, GetCurrentCommandId(true), 0, NULL);
+	InsertOtherIndexEntries(writer, 0, slot);
+	ResetPerTupleExprContext(writer->estate);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+/*
+ * Put the columns of a row into a slot of its table; columns that somebody
+ * added behind ours become NULL.
+ */
+void
+FillSlot(TupleTableSlot *slot, const Datum *values, const bool *nulls, int count)
+{
+	int			natts = slot->tts_tupleDescriptor->natts;
+
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, values, count * sizeof(Datum));
+	memcpy(slot->tts_isnull, nulls, count * sizeof(bool));
+	for (int i = count; i < natts; i++)
+	{
+		slot->tts_values[i] = (Datum) 0;
+		slot->tts_isnull[i] = true;
+	}
+	ExecStoreVirtualTuple(slot);
+}
+
+/*
+ * Open a table for finding rows by a unique column.
+ */
+void
+OpenFinder(TableFinder *finder, Oid relid, AttrNumber column)
+{
+	List	   *indexes;
+	ListCell   *lc;
+
+	finder->rel = table_open(relid, AccessShareLock);
+	finder->index = NULL;
+	indexes = RelationGetIndexList(finder->rel);
+	foreach(lc, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (is_unique_index_on(index, column))
+		{
+			finder->index = index;
+			break;
+		}
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	if (finder->index == NULL)
+		report_missing_index(finder->rel, column);
+	finder->slot = table_slot_create(finder->rel, NULL);
+}
+
+/*
+ * Done with finding.
+ */
+void
+CloseFinder(TableFinder *finder)
+{
+	ExecDropSingleTupleTableSlot(finder->slot);
+	index_close(finder->index, AccessShareLock);
+	table_close(finder->rel, AccessShareLock);
+}
+
+/*
+ * Put the first row that an index scan finds into the finder's slot.
+ */
+static bool
+find_row(TableFinder *finder, StrategyNumber strategy, RegProcedure comparison,
+		 Datum key, ScanDirection direction, Snapshot snapshot)
+{
+	ScanKeyData scan_key;
+	IndexScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&scan_key, 1, strategy, comparison, key);
+	ExecClearTuple(finder->slot);
+	scan = ActeonIndexBeginScan(finder->rel, finder->index, snapshot, 1);
+	index_rescan(scan, &scan_key, 1, NULL, 0);
+	found = index_getnext_slot(scan, direction, finder->slot);
+	index_endscan(scan);
+	return found;
+}
+
+/*
+ * Find the row of a key that a snapshot shows; equal is the function of the
+ * column type's equality operator.  Its columns stay readable with FoundColumn
+ * until the next search.
+ */
+bool
+FindRow(TableFinder *finder, RegProcedure equal, Datum key, Snapshot snapshot)
+{
+	return find_row(finder, BTEqualStrategyNumber, equal, key, ForwardScanDirection, snapshot);
+}
+
+/*
+ * The same for the row with the greatest key that is not above the given one.
+ */
+bool
+FindLastRowUpTo(TableFinder *finder, RegProcedure less_or_equal, Datum key, Snapshot snapshot)
+{
+	return find_row(finder, BTLessEqualStrategyNumber, less_or_equal, key,
+					BackwardScanDirection, snapshot);
+}
+
+/*
+ * A column of the row that was found last.
+ */
+Datum
+FoundColumn(TableFinder *finder, AttrNumber column, bool *isnull)
+{
+	return slot_getattr(finder->slot, column, isnull);
+}

@@ -1,0 +1,134 @@
+/*
+ * tables.h
+ *		The extension's own tables: names, columns, and how rows get in.
+ */
+#ifndef ACTEON_TABLES_H
+#define ACTEON_TABLES_H
+
+#include "access/genam.h"
+#include "access/skey.h"
+#include "nodes/execnodes.h"
+#include "utils/relcache.h"
+
+#define GRANTS_TABLE		"acteon_grants"
+#define INSTALLATION_TABLE	"acteon_replay_installation"
+#define BATCH_TABLE			"acteon_replay_batch"
+#define BATCH_SEQUENCE		"acteon_replay_batch_id_seq"
+#define OUTBOX_TABLE		"acteon_dispatch_outbox"
+#define OUTBOX_SEQUENCE		"acteon_dispatch_outbox_id_seq"
+#define SEGMENT_TABLE		"acteon_dispatch_segment"
+#define DELIVERY_TABLE		"acteon_dispatch_delivery"
+
+/* Columns, as sql/acteon_replay--*.sql creates them. */
+enum
+{
+	Anum_grants_id = 1,
+	Anum_grants_grantee,
+	Anum_grants_role,
+	Anum_grants_tenants,
+	Anum_grants_namespaces,
+	Anum_grants_providers,
+	Anum_grants_actions
+};
+
+enum
+{
+	Anum_installation_singleton = 1,
+	Anum_installation_namespace
+};
+
+enum
+{
+	Anum_batch_id = 1,
+	Anum_batch_created_at,
+	Anum_batch_requested_by,
+	Anum_batch_session_role,
+	Anum_batch_reason,
+	Anum_batch_query,
+	Anum_batch_replayed,
+	Anum_batch_failed,
+	Anum_batch_skipped,
+	Anum_batch_scope,
+	Natts_batch = Anum_batch_scope
+};
+
+enum
+{
+	Anum_outbox_id = 1,
+	Anum_outbox_batch_id,
+	Anum_outbox_created_at,
+	Anum_outbox_action_id,
+	Anum_outbox_generation,
+	Anum_outbox_original_action_id,
+	Anum_outbox_namespace,
+	Anum_outbox_tenant,
+	Anum_outbox_provider,
+	Anum_outbox_action_type,
+	Anum_outbox_payload,
+	Anum_outbox_labels,
+	Anum_outbox_dedup_key,
+	Anum_outbox_status,
+	Anum_outbox_fingerprint,
+	Anum_outbox_starts_at,
+	Anum_outbox_ends_at,
+	Natts_outbox = Anum_outbox_ends_at
+};
+
+enum
+{
+	Anum_segment_first_id = 1,
+	Anum_segment_last_id,
+	Anum_segment_batch_id,
+	Anum_segment_due_at,
+	Anum_segment_attempt,
+	Anum_segment_lease_token,
+	Anum_segment_holder,
+	Natts_segment = Anum_segment_holder
+};
+
+enum
+{
+	Anum_delivery_outbox_id = 1,
+	Anum_delivery_finished_at,
+	Anum_delivery_attempts,
+	Anum_delivery_state,
+	Anum_delivery_outcome,
+	Anum_delivery_error
+};
+
+/* A table that is open for inserting; see OpenWriter. */
+typedef struct TableWriter
+{
+	Relation	rel;
+	EState	   *estate;
+	ResultRelInfo *rri;
+} TableWriter;
+
+/* A table that is open for finding rows by a unique key; see OpenFinder. */
+typedef struct TableFinder
+{
+	Relation	rel;
+	Relation	index;
+	TupleTableSlot *slot;		/* the row found last */
+} TableFinder;
+
+extern Oid	OwnTable(Oid schema, const char *name);
+extern Oid	TableOwner(Oid relid);
+extern void OpenWriter(TableWriter *writer, Oid relid);
+extern void CloseWriter(TableWriter *writer);
+extern void PutIndexFirst(TableWriter *writer, int place, AttrNumber column);
+extern bool InsertIndexEntry(TableWriter *writer, int place, Datum key, ItemPointer tid,
+							 IndexUniqueCheck check);
+extern void InsertOtherIndexEntries(TableWriter *writer, int done, TupleTableSlot *slot);
+extern void CheckRow(TableWriter *writer, TupleTableSlot *slot);
+extern void FillSlot(TupleTableSlot *slot, const Datum *values, const bool *nulls, int count);
+extern void InsertRow(TableWriter *writer, const Datum *values, const bool *nulls, int count);
+
+extern void OpenFinder(TableFinder *finder, Oid relid, AttrNumber column);
+extern void CloseFinder(TableFinder *finder);
+extern bool FindRow(TableFinder *finder, RegProcedure equal, Datum key, Snapshot snapshot);
+extern bool FindLastRowUpTo(TableFinder *finder, RegProcedure less_or_equal, Datum key,
+							Snapshot snapshot);
+extern Datum FoundColumn(TableFinder *finder, AttrNumber column, bool *isnull);
+
+#endif							/* ACTEON_TABLES_H */
