@@ -154,6 +154,15 @@ GrantsMayReplay(const Grants *grants)
 }
 
 /*
+ * Whether the role needs no grants, being a superuser.
+ */
+bool
+GrantsEverything(const Grants *grants)
+{
+	return grants->everything;
+}
+
+/*
  * Whether an entry of a list is "*".
  */
 static inline bool

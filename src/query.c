@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "ids.h"
+#include "message.h"
 #include "query.h"
 #include "rfc3339.h"
 
@@ -135,7 +136,7 @@ find_key(const char *name, int len)
 		appendStringInfo(&known, "%s%s", i == 0 ? "" : ", ", query_keys[i].name);
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown key \"%.*s\" in replay query", len, name),
+			 errmsg("unknown key \"%s\" in replay query", ClipForMessage(name, len)),
 			 errhint("Known keys are %s.", known.data)));
 }
 
@@ -177,8 +178,8 @@ read_time(const QueryKey *key, const JsonbValue *value)
 	if (!ParseRfc3339(value->val.string.val, value->val.string.len, &result.time))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("key \"%s\" in replay query is not an RFC 3339 time: \"%.*s\"",
-						key->name, Min(value->val.string.len, 64), value->val.string.val),
+				 errmsg("key \"%s\" in replay query is not an RFC 3339 time: \"%s\"", key->name,
+						ClipForMessage(value->val.string.val, value->val.string.len)),
 				 errhint("Write date, time and zone, as in \"2026-01-31T12:00:00Z\" or \"2026-01-31T13:00:00+01:00\".")));
 	return result;
 }

@@ -16,7 +16,6 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
@@ -32,12 +31,10 @@
 #include "identity.h"
 #include "ids.h"
 #include "jsonb_writer.h"
+#include "message.h"
 #include "outbox.h"
 #include "query.h"
 #include "settings.h"
-
-/* Bytes of an action id that a message shows. */
-#define SHOWN_ID_BYTES 256
 
 /* A call of a replay function. */
 typedef struct ReplayCall
@@ -133,7 +130,8 @@ end_call(ReplayCall *call, BatchRow *batch)
 }
 
 /*
- * Whether a grant of the caller covers a record for replay.
+ * Whether a grant of the caller covers a record for replay.  No grant covers a
+ * record that lacks one of its columns.
  */
 static bool
 may_replay(ReplayCall *call, const AuditRecord *record)
@@ -145,6 +143,8 @@ may_replay(ReplayCall *call, const AuditRecord *record)
 		.action_type = record->action_type
 	};
 
+	if (record->missing != NULL)
+		return GrantsEverything(call->grants);
 	return GrantsCover(call->grants, GRANT_REPLAY, &target);
 }
 
@@ -163,17 +163,6 @@ redacted_reason(void)
  */
 
 /*
- * An action id for a message, cut if it is very long.
- */
-static char *
-shown_id(const char *action_id)
-{
-	int			len = strlen(action_id);
-
-	return pnstrdup(action_id, pg_mbcliplen(action_id, len, SHOWN_ID_BYTES));
-}
-
-/*
  * Find the record of an action and check that it can be replayed; raises the
  * errors of a single replay, in the order record, grant, payload.
  */
@@ -184,20 +173,18 @@ find_replayable(ReplayCall *call, const char *action_id, bool allow_redacted,
 	if (!AuditFindAction(&call->audit, action_id, record))
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
-				 errmsg("no audit record found for action: %s", shown_id(action_id)),
+				 errmsg("no audit record found for action: %s", ClipForMessage(action_id, strlen(action_id))),
 				 errhint("The gateway deletes records when they expire, and keeps none of actions it never saw.")));
-	if (record->missing != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("audit record of action %s has no %s", shown_id(action_id), record->missing)));
 	if (!may_replay(call, record))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("no grant covers this audit record"),
-				 errdetail("Role \"%s\" has no admin or operator grant for tenant \"%s\", namespace \"%s\", provider \"%s\", action type \"%s\".",
-						   GetUserNameFromId(call->caller, false),
-						   text_to_cstring(record->tenant), text_to_cstring(record->namespace),
-						   text_to_cstring(record->provider), text_to_cstring(record->action_type))));
+				 errdetail("No admin or operator grant of role \"%s\" is for its tenant, namespace, provider and action type.",
+						   GetUserNameFromId(call->caller, false))));
+	if (record->missing != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("audit record of action %s has no %s", ClipForMessage(action_id, strlen(action_id)), record->missing)));
 	if (!record->has_payload)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -213,7 +200,7 @@ find_replayable(ReplayCall *call, const char *action_id, bool allow_redacted,
 		!TimestampDifferenceExceeds(record->dispatched_at, call->now, IntentGrace * 1000))
 		ereport(WARNING,
 				(errmsg("action %s is an intent younger than acteon_replay.intent_grace",
-						shown_id(action_id)),
+						ClipForMessage(action_id, strlen(action_id))),
 				 errdetail("The gateway may still be executing it.")));
 }
 
@@ -250,7 +237,7 @@ notice_earlier(const char *action_id, const ReplayItem *item)
 		return;
 	UuidToText(id, &item->earlier_id);
 	ereport(NOTICE,
-			(errmsg("action %s was replayed before", shown_id(action_id)),
+			(errmsg("action %s was replayed before", ClipForMessage(action_id, strlen(action_id))),
 			 errdetail("Its replay %.*s is %s; this one is generation %d.",
 					   UUID_TEXT_LEN, id, ActionStateNames[item->earlier_state],
 					   item->generation)));
@@ -379,13 +366,13 @@ static void
 begin_item(ReplayCall *call, ReplayItem *item, const AuditRecord *record)
 {
 	item->record = record;
-	if (record->missing != NULL)
+	if (!may_replay(call, record) || !record->has_payload)
+		item->status = ITEM_SKIPPED;
+	else if (record->missing != NULL)
 	{
 		item->status = ITEM_FAILED;
 		item->error = psprintf(_("audit record has no %s"), record->missing);
 	}
-	else if (!may_replay(call, record) || !record->has_payload)
-		item->status = ITEM_SKIPPED;
 	else
 		item->status = ITEM_PENDING;
 }

@@ -1,0 +1,130 @@
+-- Grants: what the table refuses, and whom a row counts for.
+SELECT current_user AS superuser \gset
+CREATE ROLE regress_acteon_ops;
+CREATE ROLE regress_acteon_member IN ROLE regress_acteon_ops;
+CREATE ROLE regress_acteon_noinherit NOINHERIT IN ROLE regress_acteon_ops;
+CREATE ROLE regress_acteon_viewer;
+CREATE ROLE regress_acteon_nobody;
+GRANT USAGE ON SCHEMA public TO PUBLIC;
+
+-- each column refuses what would grant by mistake
+SELECT attempt($$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('no_such_role', 'admin', '{*}', '{*}', '{*}')$$);
+SELECT attempt($$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES (0, 'admin', '{*}', '{*}', '{*}')$$);
+SELECT attempt($$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_ops', 'owner', '{*}', '{*}', '{*}')$$);
+SELECT attempt($$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_ops', NULL, '{*}', '{*}', '{*}')$$);
+SELECT attempt($$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_ops', 'admin', '{}', '{*}', '{*}')$$);
+SELECT attempt($$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_ops', 'admin', '{acme,NULL}', '{*}', '{*}')$$);
+SELECT attempt($$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_ops', 'admin', '{""}', '{*}', '{*}')$$);
+SELECT attempt($$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_ops', 'admin', '{{acme},{b}}', '{*}', '{*}')$$);
+SELECT attempt($$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_ops', 'admin', '{*}', '{}', '{*}')$$);
+SELECT attempt($$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_ops', 'admin', '{*}', '{NULL}', '{*}')$$);
+SELECT attempt($$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions) VALUES ('regress_acteon_ops', 'admin', '{*}', '{*}', '{}', '{*}')$$);
+SELECT attempt($$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions) VALUES ('regress_acteon_ops', 'admin', '{*}', '{*}', '{""}', '{*}')$$);
+SELECT attempt($$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_ops', 'admin', '{*}', '{*}', '{}')$$);
+SELECT attempt($$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_ops', 'admin', '{*}', '{*}', NULL)$$);
+SELECT attempt($$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_ops', 'gateway', '{acme}', '{*}', '{*}')$$);
+
+INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES
+	('regress_acteon_ops', 'operator', '{acme,initech.eu}', '{prod}', '{send_email,page}'),
+	('regress_acteon_ops', 'viewer', '{globex}', '{*}', '{*}'),
+	('regress_acteon_ops', 'gateway', '{*}', '{*}', '{*}'),
+	('regress_acteon_viewer', 'viewer', '{acme}', '{*}', '{*}');
+INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions) VALUES
+	('regress_acteon_ops', 'operator', '{umbrella}', '{prod}', '{sms}', '{*}');
+
+-- lists: exact but for tenants, which are hierarchical
+SET ROLE regress_acteon_ops;
+SELECT tenant, namespace, provider, action_type, acteon_authorized(tenant, namespace, provider, action_type)
+FROM (VALUES
+	(1, 'acme', 'prod', 'email', 'send_email'),
+	(2, 'acme.us-east', 'prod', 'email', 'send_email'),
+	(3, 'acme.us-east.prod', 'prod', 'email', 'page'),
+	(4, 'acme-corp', 'prod', 'email', 'send_email'),
+	(5, 'acmecorp', 'prod', 'email', 'send_email'),
+	(6, 'acme.', 'prod', 'email', 'send_email'),
+	(7, 'Acme', 'prod', 'email', 'send_email'),
+	(8, 'acm', 'prod', 'email', 'send_email'),
+	(9, '', 'prod', 'email', 'send_email'),
+	(10, 'initech', 'prod', 'email', 'page'),
+	(11, 'initech.eu', 'prod', 'email', 'page'),
+	(12, 'initech.us', 'prod', 'email', 'page'),
+	(13, 'initech.eu.berlin', 'prod', 'email', 'page'),
+	(14, 'acme', 'Prod', 'email', 'send_email'),
+	(15, 'acme', 'prod2', 'email', 'send_email'),
+	(16, 'acme', 'prod', 'email', 'send_emails'),
+	(17, 'acme', 'prod', 'email', '*'),
+	(18, 'umbrella', 'prod', 'sms', 'anything'),
+	(19, 'umbrella', 'prod', 'email', 'anything'),
+	(20, 'umbrella.labs', 'prod', 'sms', 'anything'),
+	(21, 'globex', 'dev', 'x', 'y'),
+	(22, '*', 'prod', 'email', 'send_email'),
+	(23, NULL, 'prod', 'email', 'send_email'),
+	(24, 'acme', NULL, 'email', 'send_email'),
+	(25, 'acme', 'prod', NULL, 'send_email'),
+	(26, 'acme', 'prod', 'email', NULL)
+) AS t (n, tenant, namespace, provider, action_type) ORDER BY n;
+
+-- for whom a row counts
+RESET ROLE;
+CREATE FUNCTION authorized_as(role text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('SET LOCAL ROLE %I', role);
+	RETURN acteon_authorized('acme', 'prod', 'email', 'send_email');
+END
+$$;
+BEGIN;
+SELECT r, authorized_as(r) FROM unnest(ARRAY['regress_acteon_ops', 'regress_acteon_member', 'regress_acteon_noinherit', 'regress_acteon_viewer']) AS r;
+ROLLBACK;
+BEGIN;
+SELECT authorized_as('regress_acteon_nobody');
+ROLLBACK;
+SELECT authorized_as(:'superuser');
+SET ROLE regress_acteon_member;
+SELECT grantee, role, tenants FROM acteon_grants ORDER BY id;
+SET ROLE regress_acteon_nobody;
+SELECT count(*) FROM acteon_grants;
+SELECT attempt($$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_nobody', 'admin', '{*}', '{*}', '{*}')$$);
+RESET ROLE;
+
+-- a viewer's grant lets read, and does not lend its tenants to an operator's
+CALL clean();
+SELECT make_record('a-acme'), make_record('a-globex', tenant => 'globex', namespace => 'dev');
+SET ROLE regress_acteon_viewer;
+SELECT attempt($$SELECT * FROM acteon_replay('a-acme')$$);
+SELECT attempt($$SELECT * FROM acteon_replay_bulk(tenant => 'acme')$$);
+SET ROLE regress_acteon_ops;
+SELECT attempt($$SELECT * FROM acteon_replay('a-globex')$$);
+SELECT replayed, failed, skipped, results FROM acteon_replay_bulk();
+RESET ROLE;
+
+-- who may read what: outbox, deliveries and batches follow the grants
+INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_nobody', 'operator', '{hooli}', '{*}', '{*}');
+SELECT success FROM acteon_replay('a-globex');
+SELECT finish((SELECT action_id FROM acteon_dispatch_outbox WHERE tenant = 'acme'), 'delivered');
+SELECT finish((SELECT action_id FROM acteon_dispatch_outbox WHERE tenant = 'globex'), 'dead');
+SET ROLE regress_acteon_viewer;
+SELECT tenant FROM acteon_dispatch_outbox;
+SELECT state FROM acteon_dispatch_delivery;
+SELECT id, scope FROM acteon_replay_batch;
+SET ROLE regress_acteon_ops;
+SELECT tenant FROM acteon_dispatch_outbox ORDER BY id;
+SELECT state FROM acteon_dispatch_delivery ORDER BY outbox_id;
+SELECT id, requested_by = current_user AS by_me, scope FROM acteon_replay_batch ORDER BY id;
+SET ROLE regress_acteon_nobody;
+SELECT (SELECT count(*) FROM acteon_dispatch_outbox) AS outbox, (SELECT count(*) FROM acteon_dispatch_delivery) AS deliveries,
+	(SELECT count(*) FROM acteon_replay_batch) AS batches;
+SELECT count(*) FROM acteon_replay_lineage('a-acme');
+SELECT attempt('SELECT count(*) FROM acteon_dispatch_segment');
+SELECT attempt('SELECT count(*) FROM acteon_replay_installation');
+SELECT attempt('DELETE FROM acteon_dispatch_outbox');
+SELECT attempt($$SELECT nextval('acteon_dispatch_outbox_id_seq')$$);
+RESET ROLE;
+-- a batch over two tenants is not shown to somebody who may read one of them
+SELECT replayed FROM acteon_replay_bulk(include_replayed => true);
+SET ROLE regress_acteon_viewer;
+SELECT id, scope FROM acteon_replay_batch;
+SELECT tenant, count(*) FROM acteon_dispatch_outbox GROUP BY tenant;
+RESET ROLE;
+DROP FUNCTION authorized_as;
+CALL clean();
+TRUNCATE acteon_grants;

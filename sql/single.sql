@@ -1,0 +1,92 @@
+-- acteon_replay(uuid) and acteon_replay(text): one action, and its errors in their order.
+CALL clean();
+SELECT make_record('6f1c8f6e-0000-4000-8000-000000000001', metadata => '{"team": "ops", "__dedup_key": "d1"}'),
+	make_record('any string', tenant => 'globex'), make_record('hidden', payload => NULL), make_record('json null', payload => 'null'),
+	make_record('redacted', payload => '{"card": {"number": "[REDACTED]"}}');
+
+SELECT * FROM acteon_replay('6f1c8f6e-0000-4000-8000-000000000001'::uuid, reason => 'provider was down');
+SELECT * FROM acteon_replay('any string');
+SELECT * FROM acteon_replay('json null');
+SELECT id, batch_id, action_id, generation, original_action_id, namespace, tenant, provider, action_type, payload, labels, dedup_key
+FROM acteon_dispatch_outbox ORDER BY id;
+SELECT o.created_at = b.created_at AS same_time, b.requested_by = current_user AS by_me, b.session_role = session_user AS in_my_session,
+	b.reason, b.query, b.replayed, b.failed, b.skipped, b.scope
+FROM acteon_replay_batch AS b JOIN acteon_dispatch_outbox AS o ON o.batch_id = b.id ORDER BY b.id;
+SELECT first_id, last_id, batch_id, due_at <= now() AS due, attempt, lease_token, holder FROM acteon_dispatch_segment ORDER BY first_id;
+
+-- the same again: a new generation, and a notice of the one before
+SELECT * FROM acteon_replay('any string');
+
+-- a UUID stands for its lower-case form; as text it is compared byte for byte
+SELECT success FROM acteon_replay('6F1C8F6E-0000-4000-8000-000000000001'::uuid);
+SELECT attempt($$SELECT acteon_replay('6F1C8F6E-0000-4000-8000-000000000001'::text)$$);
+
+-- of several records the latest one, an outcome before an intent of the same time
+SELECT make_record('many', id => 'm1', at => '2026-01-01 10:00+00', payload => '1'),
+	make_record('many', id => 'm2', at => '2026-01-01 12:00+00', payload => '2', outcome => 'pending'),
+	make_record('many', id => 'm3', at => '2026-01-01 12:00+00', payload => '3', outcome => 'failed'),
+	make_record('many', id => 'm4', at => '2026-01-01 11:00+00', payload => '4');
+SELECT success FROM acteon_replay('many');
+SELECT payload FROM acteon_dispatch_outbox WHERE original_action_id = 'many';
+
+-- a young intent may still be running
+SELECT make_record('young', at => now(), outcome => 'pending');
+SELECT success FROM acteon_replay('young');
+SET acteon_replay.intent_grace = 0;
+SELECT success FROM acteon_replay('young');
+RESET acteon_replay.intent_grace;
+
+-- redacted
+SELECT attempt($$SELECT acteon_replay('redacted')$$);
+SELECT success FROM acteon_replay('redacted', allow_redacted => true);
+SELECT query FROM acteon_replay_batch ORDER BY id DESC LIMIT 1;
+
+-- the order of the checks: role, audit table, record, grant, payload
+CREATE ROLE regress_acteon_order;
+SET ROLE regress_acteon_order;
+SELECT attempt($$SELECT acteon_replay('no such action')$$);
+RESET ROLE;
+INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_order', 'operator', '{acme}', '{*}', '{*}');
+SET acteon_replay.audit_table = 'no_such_table';
+SET ROLE regress_acteon_order;
+SELECT attempt($$SELECT acteon_replay('no such action')$$);
+RESET ROLE;
+RESET acteon_replay.audit_table;
+SELECT make_record('hidden elsewhere', tenant => 'globex', payload => NULL);
+SET ROLE regress_acteon_order;
+SELECT attempt($$SELECT acteon_replay('no such action')$$);
+SELECT attempt($$SELECT acteon_replay('hidden elsewhere')$$);
+SELECT attempt($$SELECT acteon_replay('hidden')$$);
+RESET ROLE;
+DELETE FROM acteon_grants;
+DROP ROLE regress_acteon_order;
+
+-- replayed twice by one statement is replayed once: nobody can have meant a second one
+SELECT make_record('twice'), make_record('twice', id => 'twice again', at => '2026-01-02');
+SELECT r.original_action_id, r.success, r.error FROM acteon_audit AS a, acteon_replay(a.action_id) AS r WHERE a.action_id = 'twice';
+SELECT count(*) FROM acteon_dispatch_outbox WHERE original_action_id = 'twice';
+
+-- odd ids
+SELECT make_record('it''s "quoted" \ and $1; --'), make_record('日本語 👩‍👩‍👧'), make_record(repeat('x', 10000));
+SELECT original_action_id, success FROM acteon_replay('it''s "quoted" \ and $1; --');
+SELECT original_action_id, success FROM acteon_replay('日本語 👩‍👩‍👧');
+SELECT length(original_action_id), success FROM acteon_replay(repeat('x', 10000));
+SELECT length(attempt(format('SELECT acteon_replay(%L)', repeat('é', 10000)))) < 500 AS message_is_short;
+SELECT labels ->> 'replayed_from' = original_action_id AS traced, count(*) FROM acteon_dispatch_outbox GROUP BY 1;
+
+-- a replay inside a transaction that rolls back leaves nothing
+SELECT count(*) AS before FROM acteon_dispatch_outbox \gset
+BEGIN;
+SELECT success FROM acteon_replay('json null');
+SAVEPOINT s;
+SELECT success FROM acteon_replay('json null');
+ROLLBACK TO s;
+SELECT success FROM acteon_replay('json null');
+ROLLBACK;
+SELECT count(*) = :before AS nothing_left FROM acteon_dispatch_outbox;
+
+-- NULLs
+SELECT attempt('SELECT acteon_replay(NULL::text)');
+SELECT attempt('SELECT acteon_replay(NULL::uuid)');
+SELECT success FROM acteon_replay('json null', reason => NULL, allow_redacted => NULL);
+CALL clean();

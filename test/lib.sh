@@ -1,0 +1,162 @@
+# lib.sh
+#		What the demo, the tests and the benchmarks share: packages, the build,
+#		and a private throw-away cluster.  Sourced by bash, from any directory.
+
+set -euo pipefail
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+WORK=''							# scratch directory of this run
+BINDIR=''						# the server's programs
+CLUSTER_RUNNING=''
+
+say() { printf '%s\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# Run a command as an unprivileged user: PostgreSQL refuses to run as root.
+as_user()
+{
+	if [ "$(id -u)" -eq 0 ]; then
+		runuser -u "$RUN_AS" -- env HOME="$WORK" "$@"
+	else
+		"$@"
+	fi
+}
+
+# The newest PostgreSQL, 15 to 18, that has server headers; or what PG_CONFIG names.
+find_pg_config()
+{
+	local candidate
+
+	if [ -n "${PG_CONFIG:-}" ]; then
+		printf '%s\n' "$PG_CONFIG"
+		return
+	fi
+	for candidate in /usr/lib/postgresql/{18,17,16,15}/bin/pg_config; do
+		if [ -x "$candidate" ] && [ -x "$(dirname "$candidate")/postgres" ] &&
+			[ -f "$("$candidate" --includedir-server)/postgres.h" ]; then
+			printf '%s\n' "$candidate"
+			return
+		fi
+	done
+}
+
+# The PostgreSQL major that this Debian ships.
+distribution_major()
+{
+	apt-cache depends postgresql 2>/dev/null |
+		sed -n 's/^ *Depends: postgresql-\([0-9][0-9]*\)$/\1/p' | head -n 1
+}
+
+# Install the packages that are missing, and say which.  Nothing that is
+# installed is upgraded, and no database cluster is made.
+install_packages()
+{
+	local missing=() package
+	local no_cluster=/etc/postgresql-common/createcluster.d/acteon-no-main-cluster.conf
+
+	for package in "$@"; do
+		dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q '^install ok installed' ||
+			missing+=("$package")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	say "== installing packages: ${missing[*]}"
+	[ "$(id -u)" -eq 0 ] ||
+		die "run this as root, or first: apt-get install ${missing[*]}"
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get install -y -q --no-install-recommends --no-upgrade postgresql-common >"$WORK/apt.log" 2>&1 ||
+		{ cat "$WORK/apt.log" >&2; die "could not install postgresql-common"; }
+	mkdir -p "$(dirname "$no_cluster")"
+	printf 'create_main_cluster = false\n' >"$no_cluster"
+	apt-get install -y -q --no-install-recommends --no-upgrade "${missing[@]}" >"$WORK/apt.log" 2>&1 ||
+		{ rm -f "$no_cluster"; cat "$WORK/apt.log" >&2; die "could not install packages"; }
+	rm -f "$no_cluster"
+}
+
+# Install what building and running need, and find the server: sets BINDIR.
+prepare_packages()
+{
+	local major
+
+	if [ -z "$(find_pg_config)" ] || ! command -v make >/dev/null || ! command -v gcc >/dev/null ||
+		[ ! -f /usr/include/uuid/uuid.h ]; then
+		if [ "$(id -u)" -eq 0 ]; then
+			apt-get update -q >"$WORK/apt.log" 2>&1 || { cat "$WORK/apt.log" >&2; die "apt-get update failed"; }
+		fi
+		major=$(distribution_major)
+		[ -n "$major" ] || die "no PostgreSQL found, and no package of it; set PG_CONFIG"
+		install_packages make gcc libc6-dev uuid-dev "postgresql-$major" "postgresql-server-dev-$major"
+	fi
+	install_packages "$@"
+	PG_CONFIG=$(find_pg_config)
+	[ -n "$PG_CONFIG" ] || die "no PostgreSQL with server headers found; set PG_CONFIG"
+	export PG_CONFIG
+	BINDIR=$("$PG_CONFIG" --bindir)
+}
+
+# Build a copy of the checkout and install it; the checkout itself stays clean.
+build_and_install()
+{
+	say "== building against $("$PG_CONFIG" --version), in $WORK/src"
+	mkdir "$WORK/src"
+	(cd "$TOP" && tar -cf - --exclude=.git --exclude='*.o' --exclude='*.bc' --exclude='*.so' \
+		--exclude=./test/output --exclude=./tmp_check .) | tar -xf - -C "$WORK/src"
+	[ "$(id -u)" -ne 0 ] || chown -R "$RUN_AS" "$WORK/src"
+	as_user make -s -C "$WORK/src" PG_CONFIG="$PG_CONFIG" "$@" >"$WORK/build.log" 2>&1 ||
+		{ cat "$WORK/build.log" >&2; die "the build failed"; }
+	say "== installing the extension into $("$PG_CONFIG" --sharedir)/extension and $("$PG_CONFIG" --pkglibdir)"
+	make -s -C "$WORK/src" PG_CONFIG="$PG_CONFIG" install >"$WORK/build.log" 2>&1 ||
+		{ cat "$WORK/build.log" >&2; die "could not install; this needs the rights to write there"; }
+}
+
+# Make and start a cluster of our own: a socket in the scratch directory, no TCP.
+# Arguments are further lines of its configuration.
+start_cluster()
+{
+	say "== starting a private cluster in $WORK (socket only, no TCP port)"
+	as_user "$BINDIR/initdb" -D "$WORK/data" -U postgres -A trust --no-sync -E UTF8 --locale=C.UTF-8 \
+		>"$WORK/initdb.log" 2>&1 || { cat "$WORK/initdb.log" >&2; die "initdb failed"; }
+	{
+		printf "listen_addresses = ''\nunix_socket_directories = '%s'\nport = 54329\n" "$WORK"
+		[ $# -eq 0 ] || printf '%s\n' "$@"
+	} | as_user tee -a "$WORK/data/postgresql.conf" >/dev/null
+	as_user "$BINDIR/pg_ctl" -D "$WORK/data" -l "$WORK/server.log" -w -t 120 start >"$WORK/pg_ctl.log" 2>&1 ||
+		{ cat "$WORK/pg_ctl.log" "$WORK/server.log" >&2; die "the cluster did not start"; }
+	CLUSTER_RUNNING=yes
+	export PGHOST=$WORK PGPORT=54329 PGUSER=postgres PGDATABASE=postgres
+	export PATH="$BINDIR:$PATH"
+}
+
+stop_cluster()
+{
+	[ -n "$CLUSTER_RUNNING" ] || return 0
+	as_user "$BINDIR/pg_ctl" -D "$WORK/data" -m immediate -w stop >/dev/null 2>&1 || true
+	CLUSTER_RUNNING=''
+}
+
+# Leave nothing behind, however we end.
+clean_up()
+{
+	local status=$?
+
+	trap - EXIT
+	if [ -n "${KEEP_WORK:-}" ]; then
+		exit $status
+	fi
+	stop_cluster
+	[ -z "$WORK" ] || rm -rf "$WORK"
+	exit $status
+}
+
+begin_run()
+{
+	# The user that Debian's server package makes, else one that is always there.
+	RUN_AS=postgres
+	WORK=$(mktemp -d "${TMPDIR:-/tmp}/acteon.XXXXXX")
+	trap clean_up EXIT
+	trap 'exit 129' HUP
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	prepare_packages "$@"
+	chmod 755 "$WORK"
+	[ "$(id -u)" -ne 0 ] || chown "$RUN_AS" "$WORK"
+}
