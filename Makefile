@@ -20,7 +20,7 @@ SHLIB_LINK = -luuid
 
 REGRESS = install grants single bulk action bad_input replayed lineage tables
 REGRESS_OPTS = --inputdir=. --outputdir=test/output
-ISOLATION = race rollback visibility single_race
+ISOLATION = race single_race visibility
 ISOLATION_OPTS = --inputdir=test --outputdir=test/output
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl

@@ -72,11 +72,12 @@ CREATE TABLE acteon_replay_batch (
 	requested_by name NOT NULL,
 	session_role name NOT NULL,
 	reason text,
-	query jsonb NOT NULL CHECK (jsonb_typeof(query) = 'object'),
-	replayed integer NOT NULL CHECK (replayed >= 0),
-	failed integer NOT NULL CHECK (failed >= 0),
-	skipped integer NOT NULL CHECK (skipped >= 0),
-	scope jsonb NOT NULL CHECK (jsonb_typeof(scope) = 'array')
+	query jsonb NOT NULL,
+	replayed integer NOT NULL,
+	failed integer NOT NULL,
+	skipped integer NOT NULL,
+	scope jsonb NOT NULL,
+	CONSTRAINT acteon_replay_batch_counts_check CHECK (least(replayed, failed, skipped) >= 0)
 );
 
 COMMENT ON TABLE acteon_replay_batch IS
@@ -144,7 +145,7 @@ CREATE TABLE acteon_dispatch_segment (
 	last_id bigint NOT NULL,
 	batch_id bigint NOT NULL,
 	due_at timestamptz NOT NULL,
-	attempt integer NOT NULL CHECK (attempt >= 0),
+	attempt integer NOT NULL,
 	lease_token bigint,
 	holder text,
 	CONSTRAINT acteon_dispatch_segment_range_check

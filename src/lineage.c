@@ -220,7 +220,7 @@ acteon_replay_lineage(PG_FUNCTION_ARGS)
 	walk.grants = LoadGrants(GetUserId(), schema);
 	OpenFinder(&walk.outbox, OwnTable(schema, OUTBOX_TABLE), Anum_outbox_action_id);
 	OpenFinder(&walk.batches, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
-	OpenStateReader(&walk.states, schema);
+	InitStateReader(&walk.states, schema);
 
 	walk.root = find_root(&walk, text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	show_replays_of(&walk, walk.root, 1);

@@ -120,7 +120,7 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 	outbox->action_index = outbox->writer.rri->ri_IndexRelationDescs[ACTION_ID_INDEX];
 	outbox->found = table_slot_create(outbox->writer.rel, NULL);
 	InitDirtySnapshot(outbox->dirty);
-	OpenStateReader(&outbox->states, schema);
+	InitStateReader(&outbox->states, schema);
 	return outbox;
 }
 

@@ -114,19 +114,16 @@ use_outbox(ReplayCall *call, const ReplayQuery *query, Identity *saved)
 }
 
 /*
- * Finish a call that found something: close the outbox, write the batch down.
+ * Finish a call that found something, as the outbox's owner: close the outbox,
+ * write the batch down.
  */
 static void
 end_call(ReplayCall *call, BatchRow *batch)
 {
-	Identity	saved;
-
-	SwitchIdentity(&saved, call->outbox_owner);
 	CloseOutbox(call->outbox);
 	batch->requested_by = call->caller;
 	batch->created_at = call->now;
 	InsertBatch(call->schema, batch);
-	RestoreIdentity(&saved);
 }
 
 /*
@@ -259,20 +256,20 @@ enqueue_single(ReplayCall *call, const char *action_id, const char *reason,
 	use_outbox(call, &query, &saved);
 	ResolveItems(call->outbox, item, 1);
 	EnqueueItems(call->outbox, item, 1);
-	RestoreIdentity(&saved);
-	if (item->status != ITEM_ENQUEUED)
+	if (item->status == ITEM_ENQUEUED)
 	{
-		CloseOutbox(call->outbox);
-		return;
+		notice_earlier(action_id, item);
+		batch.id = OutboxBatchId(call->outbox);
+		batch.reason = reason;
+		batch.query = single_query(action_id, allow_redacted);
+		batch.replayed = 1;
+		batch.scope = NewScope();
+		AddToScope(batch.scope, item->record);
+		end_call(call, &batch);
 	}
-	notice_earlier(action_id, item);
-	batch.id = OutboxBatchId(call->outbox);
-	batch.reason = reason;
-	batch.query = single_query(action_id, allow_redacted);
-	batch.replayed = 1;
-	batch.scope = NewScope();
-	AddToScope(batch.scope, item->record);
-	end_call(call, &batch);
+	else
+		CloseOutbox(call->outbox);
+	RestoreIdentity(&saved);
 }
 
 /*
@@ -560,9 +557,12 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 			.skipped = result->skipped,
 			.scope = scope
 		};
+		Identity	saved;
 
+		use_outbox(&call, query, &saved);
 		batch.id = result->batch_id = OutboxBatchId(call.outbox);
 		end_call(&call, &batch);
+		RestoreIdentity(&saved);
 	}
 	else if (call.outbox != NULL)
 		CloseOutbox(call.outbox);

@@ -23,22 +23,44 @@ const char *const ActionStateNames[] = {
 };
 
 /*
- * Open what tells the state of actions.
+ * Make a reader of states, which lives in the current memory context.  Its
+ * tables are opened when it is first asked.
  */
 void
-OpenStateReader(StateReader *reader, Oid schema)
+InitStateReader(StateReader *reader, Oid schema)
 {
-	OpenFinder(&reader->deliveries, OwnTable(schema, DELIVERY_TABLE),
-			   Anum_delivery_outbox_id);
-	OpenFinder(&reader->segments, OwnTable(schema, SEGMENT_TABLE),
-			   Anum_segment_first_id);
+	reader->context = CurrentMemoryContext;
+	reader->schema = schema;
+	reader->is_open = false;
 }
 
+static void
+open_reader(StateReader *reader)
+{
+	MemoryContext old;
+
+	if (reader->is_open)
+		return;
+	old = MemoryContextSwitchTo(reader->context);
+	OpenFinder(&reader->deliveries, OwnTable(reader->schema, DELIVERY_TABLE),
+			   Anum_delivery_outbox_id);
+	OpenFinder(&reader->segments, OwnTable(reader->schema, SEGMENT_TABLE),
+			   Anum_segment_first_id);
+	reader->is_open = true;
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Done with reading states.
+ */
 void
 CloseStateReader(StateReader *reader)
 {
+	if (!reader->is_open)
+		return;
 	CloseFinder(&reader->deliveries);
 	CloseFinder(&reader->segments);
+	reader->is_open = false;
 }
 
 /*
@@ -81,6 +103,7 @@ is_leased(StateReader *reader)
 ActionState
 ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot)
 {
+	open_reader(reader);
 	if (FindRow(&reader->deliveries, F_INT8EQ, Int64GetDatum(outbox_id), snapshot))
 		return delivery_state(reader);
 	if (FindLastRowUpTo(&reader->segments, F_INT8LE, Int64GetDatum(outbox_id), snapshot) &&

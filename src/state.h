@@ -24,11 +24,14 @@ extern const char *const ActionStateNames[];
 /* An open view of how far actions have come. */
 typedef struct StateReader
 {
+	MemoryContext context;
+	Oid			schema;
+	bool		is_open;		/* the tables are opened when first needed */
 	TableFinder deliveries;
 	TableFinder segments;
 } StateReader;
 
-extern void OpenStateReader(StateReader *reader, Oid schema);
+extern void InitStateReader(StateReader *reader, Oid schema);
 extern ActionState ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot);
 extern void CloseStateReader(StateReader *reader);
 

@@ -133,7 +133,7 @@ CREATE PROCEDURE rewind() LANGUAGE sql AS $$
 	INSERT INTO progress VALUES ('ours', NULL, NULL, NULL), ('hand', NULL, '-infinity', '');
 $$;
 
--- A number of calls of 1,000 records, each a transaction of its own, with the time and the WAL they took.
+-- A number of calls of 1,000 records, each a transaction of its own, with the time and the WAL that they took together.
 CREATE PROCEDURE measure(what text, side text, calls integer, outcome text DEFAULT 'failed')
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -165,5 +165,21 @@ BEGIN
 	took := extract(epoch FROM clock_timestamp() - began);
 	INSERT INTO measured VALUES (what, side, calls, took, pg_current_wal_insert_lsn() - wal, total);
 	UPDATE progress SET cursor = p.cursor, last_time = p.last_time, last_id = p.last_id WHERE progress.side = measure.side;
+END
+$$;
+
+-- Single calls, the sides by turns, in one warm session: what a cursor's next page costs.
+CREATE PROCEDURE alternate(rounds integer)
+LANGUAGE plpgsql AS $$
+BEGIN
+	FOR i IN 1 .. rounds LOOP
+		IF i % 2 = 0 THEN
+			CALL measure(CASE WHEN i <= 4 THEN 'warm-up' ELSE 'call' END, 'ours', 1);
+			CALL measure(CASE WHEN i <= 4 THEN 'warm-up' ELSE 'call' END, 'hand', 1);
+		ELSE
+			CALL measure(CASE WHEN i <= 4 THEN 'warm-up' ELSE 'call' END, 'hand', 1);
+			CALL measure(CASE WHEN i <= 4 THEN 'warm-up' ELSE 'call' END, 'ours', 1);
+		END IF;
+	END LOOP;
 END
 $$;

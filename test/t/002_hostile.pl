@@ -1,0 +1,155 @@
+# Nothing that a caller or the audit table's owner has planted runs with more
+# rights than they have.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use Test::More;
+use Acteon;
+
+my $node = new_server('hostile');
+my $op = $node->connstr('postgres') . ' user=op';
+
+# The extension is a superuser's; the audit table is the gateway's, who is none.
+$node->safe_psql('postgres', q{
+	CREATE ROLE gateway LOGIN;
+	CREATE ROLE op LOGIN;
+	ALTER TABLE acteon_audit OWNER TO gateway;
+	GRANT CREATE ON SCHEMA public TO gateway;
+	GRANT CREATE ON DATABASE postgres TO op;
+	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('op', 'operator', '{acme}', '{*}', '{*}');
+	SELECT make_record('mine'), make_record('foreign', tenant => 'globex'), make_record('lost', outcome => 'pending');
+});
+
+# The caller: tables, functions, operators and casts ahead of everything else.
+my $planted = q{
+	CREATE SCHEMA evil;
+	CREATE TABLE evil.ran (who text);
+	GRANT ALL ON SCHEMA evil TO PUBLIC;
+	GRANT ALL ON ALL TABLES IN SCHEMA evil TO PUBLIC;
+	CREATE FUNCTION evil.eq(text, text) RETURNS boolean LANGUAGE plpgsql AS
+		$$BEGIN INSERT INTO evil.ran VALUES ('operator as ' || current_user); RETURN true; END$$;
+	CREATE OPERATOR evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.eq);
+	CREATE OPERATOR evil.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.eq);
+	CREATE FUNCTION evil.later(timestamptz, timestamptz) RETURNS boolean LANGUAGE plpgsql AS
+		$$BEGIN INSERT INTO evil.ran VALUES ('operator as ' || current_user); RETURN true; END$$;
+	CREATE OPERATOR evil.>= (LEFTARG = timestamptz, RIGHTARG = timestamptz, FUNCTION = evil.later);
+	CREATE OPERATOR evil.< (LEFTARG = timestamptz, RIGHTARG = timestamptz, FUNCTION = evil.later);
+	CREATE FUNCTION evil.has_schema_privilege(name, oid, text) RETURNS boolean LANGUAGE sql AS 'SELECT true';
+};
+$node->safe_psql('postgres', $planted, connstr => $op);
+$node->safe_psql('postgres', qq{
+	CREATE TABLE evil.$_ (LIKE public.$_);
+	ALTER TABLE evil.$_ OWNER TO op;
+}) foreach qw(acteon_audit acteon_grants acteon_dispatch_outbox);
+$node->safe_psql('postgres', q{
+	INSERT INTO evil.acteon_grants (id, grantee, role, tenants, namespaces, providers, actions) VALUES (1, 'op', 'admin', '{*}', '{*}', '{*}', '{*}');
+	INSERT INTO evil.acteon_audit SELECT * FROM public.acteon_audit WHERE action_id = 'mine';
+	UPDATE evil.acteon_audit SET action_id = 'forged';
+});
+my $path = q{SET search_path = evil, pg_catalog, public; };
+is(fails_with($node, $path . q{SELECT public.acteon_replay('forged')}, connstr => $op),
+	'P0002: no audit record found for action: forged', 'a planted audit table is not read');
+is(fails_with($node, $path . q{SELECT public.acteon_replay('foreign')}, connstr => $op),
+	'42501: no grant covers this audit record', 'planted grants do not count');
+is(fails_with($node, $path . q{SELECT public.acteon_replay('mine')}, connstr => $op), 'done', 'the real table is');
+is($node->safe_psql('postgres', $path . q{SELECT replayed, failed, skipped FROM public.acteon_replay_bulk(tenant => 'acme', outcome => 'pending', from_time => '2020-01-01')},
+		connstr => $op), '1|0|0', 'bulk with filters, intents and times');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM evil.acteon_dispatch_outbox'), '0', 'nothing went into a planted outbox');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM evil.ran'), '0', 'no planted operator ran');
+
+# The same from the temporary schema, which comes first of all for tables.
+is(fails_with($node, q{
+	CREATE TEMP TABLE acteon_audit (LIKE evil.acteon_audit);
+	CREATE TEMP TABLE acteon_grants (LIKE public.acteon_grants);
+	CREATE TEMP TABLE acteon_replay_installation (singleton boolean, namespace uuid);
+	INSERT INTO acteon_grants (id, grantee, role, tenants, namespaces, providers, actions) VALUES (1, 'op', 'admin', '{*}', '{*}', '{*}', '{*}');
+	SELECT public.acteon_replay('foreign')}, connstr => $op),
+	'42501: no grant covers this audit record', 'temporary tables do not count');
+
+# The caller cannot point the settings elsewhere.
+foreach my $setting (q{acteon_replay.audit_table = 'evil.acteon_audit'}, q{acteon_replay.redaction_placeholder = ''}, q{acteon_replay.intent_grace = 0})
+{
+	my ($name) = split / /, $setting;
+
+	is(fails_with($node, "LOAD 'acteon_replay'; SET $setting", connstr => $op), qq(42501: access to library "acteon_replay" is not allowed), "a caller cannot load the library by hand ($name)");
+	is(fails_with($node, "SELECT acteon_authorized('a', 'b', 'c', 'd'); SET $setting", connstr => $op), qq(42501: permission denied to set parameter "$name"), "$name is a superuser's");
+	# Set before the library is there, the value is thrown away when that comes.
+	is($node->safe_psql('postgres', "SET $setting; SELECT acteon_authorized('a', 'b', 'c', 'd') \\g /dev/null\nSHOW $name", connstr => $op),
+		$node->safe_psql('postgres', "SELECT acteon_authorized('a', 'b', 'c', 'd') \\g /dev/null\nSHOW $name"), "$name set beforehand does not count");
+}
+
+# The audit table's owner: a policy and a function behind it that try to act
+# as somebody else, to look up names in the caller's path, and to leave traces.
+$node->safe_psql('postgres', q{
+	CREATE TABLE watched (who text, session text, path text, tried text);
+	CREATE FUNCTION public.watch() RETURNS boolean LANGUAGE plpgsql AS $$
+	DECLARE
+		tried text := '';
+	BEGIN
+		BEGIN
+			EXECUTE 'SET ROLE ' || quote_ident(session_user);
+			tried := tried || 'SET ROLE ';
+		EXCEPTION WHEN OTHERS THEN NULL;
+		END;
+		BEGIN
+			SET SESSION AUTHORIZATION DEFAULT;
+			tried := tried || 'SET SESSION AUTHORIZATION ';
+		EXCEPTION WHEN OTHERS THEN NULL;
+		END;
+		BEGIN
+			INSERT INTO public.acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('gateway', 'admin', '{*}', '{*}', '{*}');
+			tried := tried || 'INSERT ';
+		EXCEPTION WHEN OTHERS THEN NULL;
+		END;
+		BEGIN
+			CREATE TEMP TABLE trap (n integer);
+			tried := tried || 'TEMP ';
+		EXCEPTION WHEN OTHERS THEN NULL;
+		END;
+		PERFORM set_config('search_path', 'evil', false);
+		PERFORM set_config('work_mem', '64kB', false);
+		INSERT INTO public.watched VALUES (current_user, session_user, current_setting('search_path'), tried);
+		RETURN true;
+	END$$;
+	ALTER FUNCTION watch OWNER TO gateway;
+	ALTER TABLE watched OWNER TO gateway;
+	SET ROLE gateway;
+	ALTER TABLE acteon_audit ENABLE ROW LEVEL SECURITY;
+	ALTER TABLE acteon_audit FORCE ROW LEVEL SECURITY;
+	CREATE POLICY spy ON acteon_audit USING (public.watch());
+	CREATE FUNCTION public.spy_trigger() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM public.watch(); RETURN NULL; END$$;
+	CREATE TRIGGER spy BEFORE UPDATE OR DELETE ON acteon_audit FOR EACH STATEMENT EXECUTE FUNCTION public.spy_trigger();
+});
+foreach my $caller ('op', 'a superuser')
+{
+	my $connstr = $caller eq 'op' ? $op : $node->connstr('postgres');
+
+	foreach my $call (q{acteon_replay('mine')}, q{acteon_replay_bulk(include_replayed => true)})
+	{
+		my $out = $node->safe_psql('postgres', "SET search_path = evil, public; SELECT 1 FROM public.$call; SHOW search_path; SHOW work_mem", connstr => $connstr);
+		is($out, "1\nevil, public\n4MB", "$call by $caller leaves the session's settings alone");
+	}
+}
+is($node->safe_psql('postgres', 'SELECT DISTINCT who, tried FROM watched'), 'gateway|',
+	'a policy of the audit table runs as its owner, and gets no further');
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM watched'), '>=', 4, '… and did run');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM acteon_grants WHERE grantee = 'gateway'::regrole}), '0', 'it has not granted itself anything');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM evil.ran'), '0', 'nothing of the caller ran behind it');
+
+# A forced policy hides rows from the replay as it does from the gateway.
+$node->safe_psql('postgres', q{SET ROLE gateway; DROP POLICY spy ON acteon_audit; CREATE POLICY none ON acteon_audit USING (action_id <> 'mine')});
+is(fails_with($node, q{SELECT acteon_replay('mine')}, connstr => $op), 'P0002: no audit record found for action: mine', 'what the owner cannot see is not replayed');
+
+# The caller needs no rights on the audit table, and gets none.
+is(fails_with($node, 'SELECT * FROM acteon_audit', connstr => $op), '42501: permission denied for table acteon_audit', 'the caller cannot read the audit table');
+
+# The extension refuses a schema in which somebody has laid something ready.
+$node->safe_psql('postgres', q{
+	CREATE DATABASE other;
+});
+$node->safe_psql('other', q{CREATE TABLE acteon_grants (n integer)});
+my ($status, $out, $err) = $node->psql('other', 'CREATE EXTENSION acteon_replay');
+like($err, qr/relation "acteon_grants" already exists/, 'CREATE EXTENSION takes over no table that is there');
+
+done_testing();

@@ -1,0 +1,114 @@
+# Large tables and large payloads: the gateway's indexes are used whatever the
+# statistics say, and memory follows neither payloads nor rows.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Acteon;
+
+my $node = new_server('large', conf => "fsync = off\nautovacuum = off\nmax_wal_size = 4GB\n");
+
+# 40,000 records, of which few have failed.  The planner is told of them in
+# three wrong ways and in the right one.
+my %statistics = (
+	'never analyzed' => 'DELETE FROM pg_statistic WHERE starelid = $$acteon_audit$$::regclass',
+	'analyzed when nothing had failed' => q{
+		BEGIN; UPDATE acteon_audit SET outcome = 'executed'; ANALYZE acteon_audit; COMMIT;
+		UPDATE acteon_audit SET outcome = CASE WHEN right(id, 1) IN ('0', '5') THEN 'failed' ELSE 'executed' END; VACUUM acteon_audit},
+	'analyzed when all had failed' => q{
+		BEGIN; UPDATE acteon_audit SET outcome = 'failed'; ANALYZE acteon_audit; COMMIT;
+		UPDATE acteon_audit SET outcome = CASE WHEN right(id, 1) IN ('0', '5') THEN 'failed' ELSE 'executed' END; VACUUM acteon_audit},
+	'up to date' => 'VACUUM (ANALYZE) acteon_audit');
+my %calls = (
+	q{outcome => 'failed'} => 'acteon_audit_outcome_idx',
+	q{namespace => 'prod', tenant => 'tenant-3'} => 'acteon_audit_ns_tenant_idx',
+	q{provider => 'email', newest_first => true} => 'acteon_audit_provider_idx',
+	q{outcome => 'failed', from_time => '2026-01-01 05:00+00', to_time => '2026-01-01 10:00+00'} => 'acteon_audit_outcome_idx',
+	q{namespace => 'prod', tenant => 'tenant-3', provider => 'email', action_type => 'send_email', matched_rule => 'r'} => 'acteon_audit_(rule|ns_tenant|provider)_idx',
+	q{outcome => 'pending'} => 'acteon_audit_outcome_idx');
+
+$node->safe_psql('postgres', q{
+	SELECT count(make_record(n::text, at => timestamptz '2026-01-01' + n * interval '1 s', tenant => 'tenant-' || n % 7, matched_rule => 'r',
+		outcome => CASE WHEN n % 5 = 0 THEN 'failed' ELSE 'executed' END, id => 'rec-' || n, payload => jsonb_build_object('text', repeat('x', 200))))
+	FROM generate_series(1, 40000) AS n});
+foreach my $known (sort keys %statistics)
+{
+	$node->safe_psql('postgres', $_) foreach split /;/, $statistics{$known};
+	foreach my $call (sort keys %calls)
+	{
+		my ($status, $out, $err) = $node->psql('postgres', qq{
+			LOAD 'auto_explain';
+			SET auto_explain.log_min_duration = 0;
+			SET auto_explain.log_nested_statements = on;
+			SET auto_explain.log_analyze = on;
+			SET auto_explain.log_level = notice;
+			BEGIN;
+			SELECT replayed FROM acteon_replay_bulk($call, max_records => 100);
+			ROLLBACK;});
+		my ($plan) = $err =~ /(Query Text: SELECT a\.id.*?)(?=NOTICE:|\z)/s;
+
+		like($plan // $err, qr/Index Scan (Backward )?using $calls{$call} on acteon_audit/, "$known: $call uses the index");
+		unlike($plan // $err, qr/Seq Scan|->  Sort|Hash/, "$known: … and neither reads nor sorts all there is");
+	}
+}
+
+# Where no index has the order, the planner is left alone.
+my ($status, $out, $err) = $node->psql('postgres', q{SELECT replayed FROM acteon_replay_bulk(verdict => 'allow', max_records => 1000)});
+is($out, '1000', 'a filter that no index serves works');
+
+# 80 MB of payloads that do not compress, in one call: far more than the backend may grow.
+$node->safe_psql('postgres', q{
+	CALL clean();
+	CREATE UNLOGGED TABLE noise AS SELECT n, string_agg(md5(n || ' ' || i), '') AS text FROM generate_series(1, 4) AS n, generate_series(1, 32768) AS i GROUP BY n;
+	SELECT count(make_record('big-' || i, at => timestamptz '2026-01-01' + i * interval '1 s', payload => jsonb_build_object('n', i, 'text', text)))
+	FROM generate_series(1, 80) AS i JOIN noise ON noise.n = 1 + i % 4;
+	SELECT count(make_record('small-' || i, at => timestamptz '2026-01-02' + i * interval '1 s')) FROM generate_series(1, 900) AS i});
+
+# What the backend's own memory (without shared memory) has grown by, in MB.
+sub own_memory
+{
+	my ($pid) = @_;
+	my ($kb) = slurp_file("/proc/$pid/status") =~ /^RssAnon:\s+(\d+)/m;
+
+	return $kb / 1024;
+}
+my $session = $node->background_psql('postgres');
+my $pid = $session->query_safe('SELECT pg_backend_pid()');
+$session->query_safe('BEGIN');
+is($session->query_safe(q{SELECT replayed FROM acteon_replay_bulk(max_records => 1)}), '1', 'warmed up');
+my $before = own_memory($pid);
+is($session->query_safe(q{SELECT replayed FROM acteon_replay_bulk(max_records => 1000)}), '979', '80 MB of payloads in one call');
+$session->query_safe('COMMIT');
+my $used = $session->query_safe(q{SELECT (sum(total_bytes) / 1048576)::integer FROM pg_backend_memory_contexts});
+cmp_ok(own_memory($pid) - $before, '<', 24, 'the backend has not kept the payloads');
+cmp_ok($used, '<', 24, '… nor have its memory contexts');
+is($session->query_safe(q{SELECT count(*) FROM pg_backend_memory_contexts WHERE name LIKE 'acteon_replay%'}), '0', 'no memory of a call is left over');
+is($session->query_safe(q{SELECT count(*) FROM acteon_dispatch_outbox AS o JOIN acteon_audit AS a ON a.action_id = o.original_action_id WHERE o.payload = a.action_payload}),
+	'980', 'every payload came through');
+$session->quit;
+
+# Under a limit that the payloads together exceed many times.
+$node->safe_psql('postgres', 'TRUNCATE acteon_dispatch_outbox, acteon_dispatch_segment, acteon_replay_batch');
+$session = $node->background_psql('postgres');
+$pid = $session->query_safe('SELECT pg_backend_pid()');
+$session->query_safe('SELECT count(*) FROM acteon_audit');
+my ($size) = slurp_file("/proc/$pid/status") =~ /^VmSize:\s+(\d+)/m;
+# 48 MB more than it has now: a handful of payloads, where all of them take 80 MB.
+is(system('prlimit', "--pid=$pid", '--as=' . ($size + 48 * 1024) * 1024), 0, 'the backend may grow by 48 MB');
+is($session->query(q{SELECT replayed FROM acteon_replay_bulk(max_records => 1000)}), '980', '… which is enough for all of them');
+$session->quit;
+
+# Call after call in one session: nothing piles up.
+$session = $node->background_psql('postgres');
+$session->query_safe('SET client_min_messages = warning');
+$session->query_safe(q{DO $$BEGIN FOR i IN 1 .. 20 LOOP PERFORM acteon_replay_bulk(max_records => 1000, from_time => '2026-01-02', include_replayed => true); END LOOP; END$$});
+my $first = $session->query_safe(q{SELECT sum(total_bytes) FROM pg_backend_memory_contexts});
+$session->query_safe(q{DO $$BEGIN FOR i IN 1 .. 20 LOOP PERFORM acteon_replay_bulk(max_records => 1000, from_time => '2026-01-02', include_replayed => true); END LOOP; END$$});
+$session->query_safe(q{DO $$BEGIN FOR i IN 1 .. 500 LOOP PERFORM acteon_replay('small-' || i); END LOOP; END$$});
+my $last = $session->query_safe(q{SELECT sum(total_bytes) FROM pg_backend_memory_contexts});
+cmp_ok($last, '<', $first + 2 * 1024 * 1024, 'a session that replays on and on does not grow');
+$session->quit;
+
+done_testing();
