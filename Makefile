@@ -2,11 +2,13 @@
 #
 #   make                 build the extension
 #   make install         install it where PG_CONFIG says
-#   make installcheck    run the tests against an installed server
-#   make check           everything from nothing: packages, build, private cluster, tests
-#   make demo            the same, and a walk through an incident
-#   make bench           the benchmarks (long)
-#   make format lint     lay the C code out; check it
+#   make installcheck    run the tests against an installed, running server
+#   make demo            from nothing: packages, build, private cluster, an incident
+#   make check           from nothing: packages, build, private cluster, all tests
+#   make bench           the benchmarks, on a private cluster (about fifteen minutes)
+#   make matrix          the tests on every PostgreSQL major that is installed
+#   make lint            compiler warnings as errors, cppcheck, the layout
+#   make format          lay the C code out
 
 EXTENSION = acteon_replay
 # The control file is the only place where the version is written.
@@ -15,24 +17,55 @@ DATA = sql/acteon_replay--$(EXTVERSION).sql
 
 MODULE_big = acteon_replay
 SOURCES = $(sort $(wildcard src/*.c))
+INCLUDES = $(sort $(wildcard src/*.h))
 OBJS = $(SOURCES:.c=.o)
 SHLIB_LINK = -luuid
 
 REGRESS = install grants single bulk action bad_input replayed lineage tables
-REGRESS_OPTS = --inputdir=. --outputdir=test/output
+REGRESS_OPTS = --outputdir=test/output
 ISOLATION = race single_race visibility
 ISOLATION_OPTS = --inputdir=test --outputdir=test/output
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
 EXTRA_CLEAN = test/output tmp_check
 
-# Warnings are errors where we build, not where a packager does: make STRICT=1
+# Warnings are errors where we build, not where a packager does: make STRICT=1.
 ifdef STRICT
-# Not ours: macros of the server's headers do these on purpose.
-PG_CFLAGS += -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
+# Not ours: the macros of the server's headers do these on purpose.
+PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers
 endif
 
 PG_CONFIG ?= pg_config
+# The targets that start from nothing need no server yet.
+ifneq ($(filter-out demo check bench matrix format,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+endif
+
+# A changed header rebuilds what may include it.
+$(OBJS) $(OBJS:.o=.bc): $(INCLUDES)
+
+.PHONY: demo bench matrix lint format
+
+# PGXS has a target of this name, which only says that it is not supported.
+ifndef PGXS
+.PHONY: check
+check:
+	test/check
+endif
+
+demo:
+	test/demo
+
+bench:
+	test/bench/run
+
+matrix:
+	test/matrix
+
+lint:
+	test/lint
+
+format:
+	clang-format -i $(SOURCES) $(INCLUDES)

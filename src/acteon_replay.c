@@ -17,11 +17,11 @@
 
 PG_MODULE_MAGIC;
 
-char	   *AuditTableSetting;
-char	   *RedactionPlaceholder;
-int			IntentGrace;
+char *AuditTableSetting;
+char *RedactionPlaceholder;
+int IntentGrace;
 
-void		_PG_init(void);
+void _PG_init(void);
 
 /*
  * Accept a table name, with or without a schema, quoted as in SQL.
@@ -29,12 +29,12 @@ void		_PG_init(void);
 static bool
 check_audit_table(char **newval, void **extra, GucSource source)
 {
-	char	   *copy = pstrdup(*newval);
-	List	   *names = NIL;
-	bool		valid;
+	char *copy = pstrdup(*newval);
+	List *names = NIL;
+	bool valid;
 
-	valid = SplitIdentifierString(copy, '.', &names) &&
-		list_length(names) >= 1 && list_length(names) <= 2;
+	valid = SplitIdentifierString(copy, '.', &names) && list_length(names) >= 1 &&
+			list_length(names) <= 2;
 	if (!valid)
 		GUC_check_errdetail("It must be a table name, with or without a schema, quoted as in SQL.");
 	list_free(names);
@@ -50,26 +50,18 @@ check_audit_table(char **newval, void **extra, GucSource source)
 void
 _PG_init(void)
 {
-	DefineCustomStringVariable("acteon_replay.audit_table",
-							   "The gateway's audit table.",
-							   "Without a schema it is looked for in the extension's schema, then in public.",
-							   &AuditTableSetting,
-							   "acteon_audit",
-							   PGC_SUSET, 0,
-							   check_audit_table, NULL, NULL);
-	DefineCustomStringVariable("acteon_replay.redaction_placeholder",
-							   "What the gateway stores in place of a redacted value.",
-							   "A payload that holds it is not replayed unless allow_redacted is set. Empty: no payload counts as redacted.",
-							   &RedactionPlaceholder,
-							   "[REDACTED]",
-							   PGC_SUSET, 0,
-							   NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"acteon_replay.audit_table", "The gateway's audit table.",
+		"Without a schema it is looked for in the extension's schema, then in public.",
+		&AuditTableSetting, "acteon_audit", PGC_SUSET, 0, check_audit_table, NULL, NULL);
+	DefineCustomStringVariable(
+		"acteon_replay.redaction_placeholder",
+		"What the gateway stores in place of a redacted value.",
+		"A payload that holds it is not replayed unless allow_redacted is set. Empty: no payload counts as redacted.",
+		&RedactionPlaceholder, "[REDACTED]", PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("acteon_replay.intent_grace",
 							"Age below which an intent record counts as still being executed.",
-							NULL,
-							&IntentGrace,
-							300, 0, INT_MAX / 1000,
-							PGC_SUSET, GUC_UNIT_S,
-							NULL, NULL, NULL);
+							NULL, &IntentGrace, 300, 0, INT_MAX / 1000, PGC_SUSET, GUC_UNIT_S, NULL,
+							NULL, NULL);
 	MarkGUCPrefixReserved("acteon_replay");
 }

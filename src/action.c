@@ -32,8 +32,8 @@
 /* A member of an object that is being written. */
 typedef struct Member
 {
-	JsonbValue	key;
-	JsonbValue	value;
+	JsonbValue key;
+	JsonbValue value;
 } Member;
 
 static void write_container(StringInfo out, JsonbContainer *container);
@@ -44,7 +44,7 @@ static void write_container(StringInfo out, JsonbContainer *container);
 static void
 write_string(StringInfo out, const JsonbValue *value)
 {
-	char	   *text = pnstrdup(value->val.string.val, value->val.string.len);
+	char *text = pnstrdup(value->val.string.val, value->val.string.len);
 
 	escape_json(out, text);
 	pfree(text);
@@ -66,9 +66,8 @@ write_value(StringInfo out, const JsonbValue *value)
 			appendStringInfoString(out, value->val.boolean ? "true" : "false");
 			break;
 		case jbvNumeric:
-			appendStringInfoString(out,
-								   DatumGetCString(DirectFunctionCall1(numeric_out,
-																	   NumericGetDatum(value->val.numeric))));
+			appendStringInfoString(out, DatumGetCString(DirectFunctionCall1(
+											numeric_out, NumericGetDatum(value->val.numeric))));
 			break;
 		case jbvString:
 			write_string(out, value);
@@ -89,8 +88,8 @@ compare_members(const void *a, const void *b)
 {
 	const JsonbValue *ka = &((const Member *) a)->key;
 	const JsonbValue *kb = &((const Member *) b)->key;
-	int			order = memcmp(ka->val.string.val, kb->val.string.val,
-							   Min(ka->val.string.len, kb->val.string.len));
+	int order =
+		memcmp(ka->val.string.val, kb->val.string.val, Min(ka->val.string.len, kb->val.string.len));
 
 	return order != 0 ? order : ka->val.string.len - kb->val.string.len;
 }
@@ -98,12 +97,12 @@ compare_members(const void *a, const void *b)
 static void
 write_object_text(StringInfo out, JsonbContainer *container)
 {
-	int			count = JsonContainerSize(container);
-	Member	   *members = palloc(Max(count, 1) * sizeof(Member));
+	int count = JsonContainerSize(container);
+	Member *members = palloc(Max(count, 1) * sizeof(Member));
 	JsonbIterator *it = JsonbIteratorInit(container);
 	JsonbIteratorToken token;
-	JsonbValue	value;
-	int			n = 0;
+	JsonbValue value;
+	int n = 0;
 
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
@@ -132,8 +131,8 @@ write_array_text(StringInfo out, JsonbContainer *container)
 {
 	JsonbIterator *it = JsonbIteratorInit(container);
 	JsonbIteratorToken token;
-	JsonbValue	value;
-	bool		first = true;
+	JsonbValue value;
+	bool first = true;
 
 	appendStringInfoChar(out, '[');
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
@@ -171,14 +170,14 @@ static bool
 key_is(const JsonbValue *key, const char *name)
 {
 	return key->val.string.len == strlen(name) &&
-		memcmp(key->val.string.val, name, key->val.string.len) == 0;
+		   memcmp(key->val.string.val, name, key->val.string.len) == 0;
 }
 
 static bool
 is_system_key(const JsonbValue *key)
 {
 	return key->val.string.len >= strlen(SYSTEM_PREFIX) &&
-		memcmp(key->val.string.val, SYSTEM_PREFIX, strlen(SYSTEM_PREFIX)) == 0;
+		   memcmp(key->val.string.val, SYSTEM_PREFIX, strlen(SYSTEM_PREFIX)) == 0;
 }
 
 /*
@@ -189,7 +188,7 @@ static void
 read_system_key(Action *action, const JsonbValue *key, const JsonbValue *value)
 {
 	OptionalTime *time = NULL;
-	text	  **field = NULL;
+	text **field = NULL;
 
 	if (value->type != jbvString)
 		return;
@@ -242,14 +241,14 @@ set_label(JsonPair *label, const JsonbValue *key, const JsonbValue *value)
 static void
 add_replayed_from(JsonPair *labels, int *count, const text *action_id)
 {
-	int			at = *count;
-	uint32		len = strlen(REPLAYED_FROM);
+	int at = *count;
+	uint32 len = strlen(REPLAYED_FROM);
 
-	while (at > 0 && CompareJsonKeys(labels[at - 1].key, labels[at - 1].key_len,
-									 REPLAYED_FROM, len) >= 0)
+	while (at > 0 &&
+		   CompareJsonKeys(labels[at - 1].key, labels[at - 1].key_len, REPLAYED_FROM, len) >= 0)
 		at--;
-	if (at == *count || CompareJsonKeys(labels[at].key, labels[at].key_len,
-										REPLAYED_FROM, len) != 0)
+	if (at == *count ||
+		CompareJsonKeys(labels[at].key, labels[at].key_len, REPLAYED_FROM, len) != 0)
 	{
 		memmove(&labels[at + 1], &labels[at], (*count - at) * sizeof(JsonPair));
 		(*count)++;
@@ -270,21 +269,20 @@ add_replayed_from(JsonPair *labels, int *count, const text *action_id)
 bool
 ReconstructAction(const AuditRecord *record, Action *action)
 {
-	JsonPair	few[32];
-	JsonPair   *labels = few;
-	int			count = 0;
+	JsonPair few[32];
+	JsonPair *labels = few;
+	int count = 0;
 
 	memset(action, 0, sizeof(*action));
 	if (record->has_metadata)
 	{
-		Jsonb	   *metadata = DatumGetJsonbP(record->metadata);
+		Jsonb *metadata = DatumGetJsonbP(record->metadata);
 
 		if (JB_ROOT_IS_OBJECT(metadata))
 		{
 			JsonbIterator *it = JsonbIteratorInit(&metadata->root);
 			JsonbIteratorToken token;
-			JsonbValue	key = {0},
-						value;
+			JsonbValue key = {0}, value;
 
 			if (JB_ROOT_COUNT(metadata) >= lengthof(few))
 				labels = MemoryContextAllocHuge(CurrentMemoryContext,
@@ -320,13 +318,12 @@ holds_string(Jsonb *json, const char *string, size_t len)
 {
 	JsonbIterator *it = JsonbIteratorInit(&json->root);
 	JsonbIteratorToken token;
-	JsonbValue	value;
+	JsonbValue value;
 
 	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
 	{
-		if ((token == WJB_VALUE || token == WJB_ELEM) &&
-			value.type == jbvString && value.val.string.len == len &&
-			memcmp(value.val.string.val, string, len) == 0)
+		if ((token == WJB_VALUE || token == WJB_ELEM) && value.type == jbvString &&
+			value.val.string.len == len && memcmp(value.val.string.val, string, len) == 0)
 			return true;
 	}
 	return false;
@@ -340,15 +337,15 @@ holds_string(Jsonb *json, const char *string, size_t len)
 bool
 PayloadIsRedacted(Datum payload)
 {
-	size_t		len = strlen(RedactionPlaceholder);
+	size_t len = strlen(RedactionPlaceholder);
 	struct varlena *raw;
-	bool		redacted;
+	bool redacted;
 
 	if (len == 0)
 		return false;
 	raw = PG_DETOAST_DATUM_PACKED(payload);
-	redacted = memmem(VARDATA_ANY(raw), VARSIZE_ANY_EXHDR(raw),
-					  RedactionPlaceholder, len) != NULL &&
+	redacted =
+		memmem(VARDATA_ANY(raw), VARSIZE_ANY_EXHDR(raw), RedactionPlaceholder, len) != NULL &&
 		holds_string(DatumGetJsonbP(PointerGetDatum(raw)), RedactionPlaceholder, len);
 	if (raw != (struct varlena *) DatumGetPointer(payload))
 		pfree(raw);

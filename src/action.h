@@ -16,10 +16,10 @@
  */
 typedef struct Action
 {
-	Jsonb	   *labels;
-	text	   *dedup_key;		/* these three: NULL if absent */
-	text	   *status;
-	text	   *fingerprint;
+	Jsonb *labels;
+	text *dedup_key; /* these three: NULL if absent */
+	text *status;
+	text *fingerprint;
 	OptionalTime starts_at;
 	OptionalTime ends_at;
 } Action;
@@ -27,4 +27,4 @@ typedef struct Action
 extern bool PayloadIsRedacted(Datum payload);
 extern bool ReconstructAction(const AuditRecord *record, Action *action);
 
-#endif							/* ACTEON_ACTION_H */
+#endif /* ACTEON_ACTION_H */

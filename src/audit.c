@@ -6,65 +6,24 @@
  * SPI, as its owner, with one statement built from the filters that were
  * given: quoted identifiers, operators of pg_catalog, values as parameters.
  * Columns that the gateway added in later versions are read only where a
- * filter asks for them.
+ * filter asks for them.  audit_table.c finds and checks the table.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/relation.h"
-#include "access/table.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_am.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
-#include "utils/varlena.h"
 
 #include "audit.h"
 #include "identity.h"
 #include "settings.h"
-
-/* The columns that a search reads, in this order, and their types. */
-typedef enum RecordColumn
-{
-	COL_ID,
-	COL_ACTION_ID,
-	COL_NAMESPACE,
-	COL_TENANT,
-	COL_PROVIDER,
-	COL_ACTION_TYPE,
-	COL_OUTCOME,
-	COL_DISPATCHED_AT,
-	COL_PAYLOAD,
-	COL_METADATA,
-	NUM_RECORD_COLUMNS
-} RecordColumn;
-
-static const struct
-{
-	const char *name;
-	Oid			type;
-}			record_columns[NUM_RECORD_COLUMNS] = {
-	[COL_ID] = {"id", TEXTOID},
-	[COL_ACTION_ID] = {"action_id", TEXTOID},
-	[COL_NAMESPACE] = {"namespace", TEXTOID},
-	[COL_TENANT] = {"tenant", TEXTOID},
-	[COL_PROVIDER] = {"provider", TEXTOID},
-	[COL_ACTION_TYPE] = {"action_type", TEXTOID},
-	[COL_OUTCOME] = {"outcome", TEXTOID},
-	[COL_DISPATCHED_AT] = {"dispatched_at", TIMESTAMPTZOID},
-	[COL_PAYLOAD] = {"action_payload", JSONBOID},
-	[COL_METADATA] = {"metadata", JSONBOID},
-};
 
 #define INTENT_OUTCOME "pending"
 
@@ -83,144 +42,10 @@ static const struct
 typedef struct Statement
 {
 	StringInfoData sql;
-	int			nargs;
-	Oid			types[NUM_TEXT_FILTERS + 5];
-	Datum		values[NUM_TEXT_FILTERS + 5];
+	int nargs;
+	Oid types[NUM_TEXT_FILTERS + 5];
+	Datum values[NUM_TEXT_FILTERS + 5];
 } Statement;
-
-/* ----------------------------------------------------------------
- * The table
- * ----------------------------------------------------------------
- */
-
-static void pg_attribute_noreturn()
-report_no_table(void)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_TABLE),
-			 errmsg("audit table \"%s\" does not exist", AuditTableSetting),
-			 errhint("Is auditing enabled in the gateway? If the table has another name or schema, set acteon_replay.audit_table.")));
-}
-
-/*
- * Find the table that acteon_replay.audit_table names.  The caller's search
- * path plays no part.  A name without a schema is looked for beside the
- * extension and then in public, but not where everybody may create tables in
- * public: records must not come from a table that just anybody has made.
- */
-static Oid
-find_audit_table(Oid extension_schema)
-{
-	char	   *setting = pstrdup(AuditTableSetting);
-	List	   *names;
-	Oid			schema;
-	Oid			relid;
-
-	if (!SplitIdentifierString(setting, '.', &names))
-		elog(ERROR, "acteon_replay.audit_table is not a name: \"%s\"", AuditTableSetting);
-	if (list_length(names) == 2)
-	{
-		schema = get_namespace_oid(linitial(names), true);
-		relid = OidIsValid(schema) ? get_relname_relid(lsecond(names), schema) : InvalidOid;
-		if (!OidIsValid(relid))
-			report_no_table();
-		return relid;
-	}
-
-	relid = get_relname_relid(linitial(names), extension_schema);
-	if (OidIsValid(relid))
-		return relid;
-	schema = get_namespace_oid("public", true);
-	relid = OidIsValid(schema) ? get_relname_relid(linitial(names), schema) : InvalidOid;
-	if (!OidIsValid(relid))
-		report_no_table();
-	if (DatumGetBool(DirectFunctionCall3(has_schema_privilege_name_id,
-										 CStringGetDatum("public"),
-										 ObjectIdGetDatum(schema),
-										 PointerGetDatum(cstring_to_text("CREATE")))))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("audit table \"%s\" is in schema public, where every role may create tables",
-						AuditTableSetting),
-				 errhint("Set acteon_replay.audit_table to \"public.%s\" to trust it, or revoke CREATE on schema public from PUBLIC.",
-						 AuditTableSetting)));
-	return relid;
-}
-
-/*
- * Number of a column of the table, or InvalidAttrNumber.
- */
-static AttrNumber
-find_column(Relation rel, const char *name)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute attr = TupleDescAttr(desc, i);
-
-		if (!attr->attisdropped && strcmp(NameStr(attr->attname), name) == 0)
-			return attr->attnum;
-	}
-	return InvalidAttrNumber;
-}
-
-/*
- * Raise an error unless the table has a column of exactly this type.  Another
- * type could bring operators and casts of its owner's into the statement.
- */
-static void
-check_column(const AuditTable *table, const char *name, Oid type)
-{
-	AttrNumber	column = find_column(table->rel, name);
-	Oid			found;
-
-	if (column == InvalidAttrNumber)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("audit table %s has no column \"%s\"", table->quoted_name, name),
-				 errhint("Does acteon_replay.audit_table name the gateway's audit table?")));
-	found = TupleDescAttr(RelationGetDescr(table->rel), column - 1)->atttypid;
-	if (found != type)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" of audit table %s must be of type %s",
-						name, table->quoted_name, format_type_be(type)),
-				 errdetail("It is of type %s.", format_type_be(found))));
-}
-
-/*
- * Open the audit table for reading and check that it is one: a table with the
- * columns that every version of the gateway creates.
- */
-void
-OpenAuditTable(AuditTable *table, Oid schema)
-{
-	table->rel = try_relation_open(find_audit_table(schema), AccessShareLock);
-	if (table->rel == NULL)
-		report_no_table();
-	table->owner = table->rel->rd_rel->relowner;
-	table->quoted_name =
-		quote_qualified_identifier(get_namespace_name(RelationGetNamespace(table->rel)),
-								   RelationGetRelationName(table->rel));
-	if (table->rel->rd_rel->relkind != RELKIND_RELATION &&
-		table->rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("audit table %s is not a table", table->quoted_name),
-				 errhint("Does acteon_replay.audit_table name the gateway's audit table?")));
-	for (int i = 0; i < NUM_RECORD_COLUMNS; i++)
-		check_column(table, record_columns[i].name, record_columns[i].type);
-}
-
-/*
- * Done with reading.  The lock stays until the transaction ends.
- */
-void
-CloseAuditTable(AuditTable *table)
-{
-	relation_close(table->rel, NoLock);
-}
 
 /* ----------------------------------------------------------------
  * The statement
@@ -248,8 +73,7 @@ begin_select(Statement *st, const AuditTable *table)
 	initStringInfo(&st->sql);
 	st->nargs = 0;
 	for (int i = 0; i < NUM_RECORD_COLUMNS; i++)
-		appendStringInfo(&st->sql, "%s a.%s", i == 0 ? "SELECT" : ",",
-						 record_columns[i].name);
+		appendStringInfo(&st->sql, "%s a.%s", i == 0 ? "SELECT" : ",", RecordColumnNames[i]);
 	appendStringInfo(&st->sql, " FROM %s AS a WHERE true", table->quoted_name);
 }
 
@@ -265,13 +89,13 @@ add_text_filters(Statement *st, const AuditTable *table, const ReplayQuery *quer
 
 		if (query->filters[i] == NULL)
 			continue;
-		if (find_column(table->rel, name) == InvalidAttrNumber)
+		if (AuditColumn(table, name) == InvalidAttrNumber)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("cannot filter by %s: audit table %s has no such column",
-							name, table->quoted_name),
+					 errmsg("cannot filter by %s: audit table %s has no such column", name,
+							table->quoted_name),
 					 errhint("This gateway's version does not record it; leave the filter out.")));
-		check_column(table, name, TEXTOID);
+		CheckAuditColumn(table, name, TEXTOID);
 		appendStringInfo(&st->sql, " AND a.%s" EQ "$%d", name,
 						 add_parameter(st, TEXTOID, CStringGetTextDatum(query->filters[i])));
 	}
@@ -291,8 +115,8 @@ add_intent_rule(Statement *st, const AuditTable *table, const ReplayQuery *query
 		appendStringInfoString(&st->sql, " AND " IS_NO_INTENT("a"));
 	else if (strcmp(outcome, INTENT_OUTCOME) == 0)
 	{
-		TimestampTz newest = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-														 -(int64) IntentGrace * 1000);
+		TimestampTz newest =
+			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -(int64) IntentGrace * 1000);
 
 		appendStringInfo(&st->sql,
 						 " AND a.dispatched_at" LT "$%d"
@@ -309,7 +133,7 @@ add_intent_rule(Statement *st, const AuditTable *table, const ReplayQuery *query
  * Add one bound of the time range.
  */
 static void
-add_time_bound(Statement *st, const char *operator, const OptionalTime *bound)
+add_time_bound(Statement *st, const char *operator, const OptionalTime * bound)
 {
 	if (bound->given)
 		appendStringInfo(&st->sql, " AND a.dispatched_at%s$%d", operator,
@@ -323,19 +147,20 @@ add_time_bound(Statement *st, const char *operator, const OptionalTime *bound)
 static void
 add_cursor(Statement *st, const ReplayQuery *query)
 {
-	int			time,
-				id;
+	int time, id;
 
 	if (query->cursor_text == NULL)
 		return;
 	time = add_parameter(st, TIMESTAMPTZOID, TimestampTzGetDatum(query->cursor.dispatched_at));
 	id = add_parameter(st, TEXTOID, CStringGetTextDatum(query->cursor.id));
 	if (query->newest_first)
-		appendStringInfo(&st->sql, " AND a.dispatched_at" LE "$%d"
+		appendStringInfo(&st->sql,
+						 " AND a.dispatched_at" LE "$%d"
 						 " AND (a.dispatched_at" LT "$%d OR a.id" C_ORDER LT "$%d)",
 						 time, time, id);
 	else
-		appendStringInfo(&st->sql, " AND a.dispatched_at" GE "$%d"
+		appendStringInfo(&st->sql,
+						 " AND a.dispatched_at" GE "$%d"
 						 " AND (a.dispatched_at" GT "$%d OR a.id" C_ORDER GT "$%d)",
 						 time, time, id);
 }
@@ -348,21 +173,21 @@ static bool
 index_gives_order(const AuditTable *table, Relation index, const ReplayQuery *query)
 {
 	Form_pg_index form = index->rd_index;
-	AttrNumber	order = find_column(table->rel, record_columns[COL_DISPATCHED_AT].name);
+	AttrNumber order = AuditColumn(table, RecordColumnNames[COL_DISPATCHED_AT]);
 
 	if (!form->indisvalid || index->rd_rel->relam != BTREE_AM_OID ||
 		RelationGetIndexPredicate(index) != NIL)
 		return false;
 	for (int k = 0; k < form->indnkeyatts; k++)
 	{
-		AttrNumber	column = form->indkey.values[k];
-		bool		compared = false;
+		AttrNumber column = form->indkey.values[k];
+		bool compared = false;
 
 		if (column == order)
 			return k > 0;
 		for (int i = 0; i < NUM_TEXT_FILTERS && !compared; i++)
-			compared = query->filters[i] != NULL &&
-				column == find_column(table->rel, TextFilterNames[i]);
+			compared =
+				query->filters[i] != NULL && column == AuditColumn(table, TextFilterNames[i]);
 		if (!compared)
 			return false;
 	}
@@ -375,13 +200,13 @@ index_gives_order(const AuditTable *table, Relation index, const ReplayQuery *qu
 static bool
 order_comes_from_index(const AuditTable *table, const ReplayQuery *query)
 {
-	List	   *indexes = RelationGetIndexList(table->rel);
-	bool		result = false;
-	ListCell   *lc;
+	List *indexes = RelationGetIndexList(table->rel);
+	bool result = false;
+	ListCell *lc;
 
-	foreach(lc, indexes)
+	foreach (lc, indexes)
 	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
 
 		result = index_gives_order(table, index, query);
 		index_close(index, AccessShareLock);
@@ -401,16 +226,11 @@ static void
 guide_planner(const AuditTable *table, const ReplayQuery *query)
 {
 	static const char *const settings[][2] = {
-		{"enable_seqscan", "off"},
-		{"enable_bitmapscan", "off"},
-		{"enable_sort", "off"},
-		{"enable_hashjoin", "off"},
-		{"enable_mergejoin", "off"},
-		{"enable_material", "off"},
-		{"enable_indexscan", "on"},
-		{"enable_incremental_sort", "on"},
-		{"enable_nestloop", "on"},
-		{"jit", "off"},
+		{"enable_seqscan", "off"},   {"enable_bitmapscan", "off"},
+		{"enable_sort", "off"},      {"enable_hashjoin", "off"},
+		{"enable_mergejoin", "off"}, {"enable_material", "off"},
+		{"enable_indexscan", "on"},  {"enable_incremental_sort", "on"},
+		{"enable_nestloop", "on"},   {"jit", "off"},
 	};
 
 	if (!order_comes_from_index(table, query))
@@ -432,7 +252,7 @@ text_column(AuditRecord *record, const Datum *values, const bool *nulls, RecordC
 {
 	if (nulls[column])
 	{
-		record->missing = record_columns[column].name;
+		record->missing = RecordColumnNames[column];
 		return NULL;
 	}
 	return DatumGetTextPP(values[column]);
@@ -444,9 +264,9 @@ text_column(AuditRecord *record, const Datum *values, const bool *nulls, RecordC
 static void
 read_record(AuditRecord *record, HeapTuple row, TupleDesc desc)
 {
-	Datum		values[NUM_RECORD_COLUMNS];
-	bool		nulls[NUM_RECORD_COLUMNS];
-	text	   *outcome;
+	Datum values[NUM_RECORD_COLUMNS];
+	bool nulls[NUM_RECORD_COLUMNS];
+	text *outcome;
 
 	heap_deform_tuple(row, desc, values, nulls);
 	record->missing = NULL;
@@ -457,11 +277,10 @@ read_record(AuditRecord *record, HeapTuple row, TupleDesc desc)
 	record->provider = text_column(record, values, nulls, COL_PROVIDER);
 	record->action_type = text_column(record, values, nulls, COL_ACTION_TYPE);
 	outcome = text_column(record, values, nulls, COL_OUTCOME);
-	record->is_intent = outcome != NULL &&
-		VARSIZE_ANY_EXHDR(outcome) == strlen(INTENT_OUTCOME) &&
-		memcmp(VARDATA_ANY(outcome), INTENT_OUTCOME, strlen(INTENT_OUTCOME)) == 0;
-	record->dispatched_at = nulls[COL_DISPATCHED_AT] ? 0 :
-		DatumGetTimestampTz(values[COL_DISPATCHED_AT]);
+	record->is_intent = outcome != NULL && VARSIZE_ANY_EXHDR(outcome) == strlen(INTENT_OUTCOME) &&
+						memcmp(VARDATA_ANY(outcome), INTENT_OUTCOME, strlen(INTENT_OUTCOME)) == 0;
+	record->dispatched_at =
+		nulls[COL_DISPATCHED_AT] ? 0 : DatumGetTimestampTz(values[COL_DISPATCHED_AT]);
 	record->payload = values[COL_PAYLOAD];
 	record->has_payload = !nulls[COL_PAYLOAD];
 	record->metadata = values[COL_METADATA];
@@ -477,7 +296,7 @@ kept_plan(Statement *st)
 {
 	static char *kept_sql = NULL;
 	static SPIPlanPtr kept = NULL;
-	SPIPlanPtr	plan;
+	SPIPlanPtr plan;
 
 	if (kept_sql != NULL && strcmp(kept_sql, st->sql.data) == 0)
 		return kept;
@@ -506,15 +325,16 @@ kept_plan(Statement *st)
 bool
 AuditFindAction(const AuditTable *table, const char *action_id, AuditRecord *record)
 {
-	Statement	st;
-	Identity	caller;
-	SPIPlanPtr	plan;
-	bool		found;
+	Statement st;
+	Identity caller;
+	SPIPlanPtr plan;
+	bool found;
 
 	begin_select(&st, table);
 	appendStringInfo(&st.sql,
-					 " AND a.action_id" EQ "$%d ORDER BY a.dispatched_at DESC, ("
-					 IS_INTENT("a") "), a.id" C_ORDER " DESC LIMIT 1",
+					 " AND a.action_id" EQ
+					 "$%d ORDER BY a.dispatched_at DESC, (" IS_INTENT("a") "), a.id" C_ORDER
+																		   " DESC LIMIT 1",
 					 add_parameter(&st, TEXTOID, CStringGetTextDatum(action_id)));
 
 	SwitchIdentity(&caller, table->owner);
@@ -537,8 +357,8 @@ void
 AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *query)
 {
 	MemoryContext old = CurrentMemoryContext;
-	Statement	st;
-	Identity	caller;
+	Statement st;
+	Identity caller;
 	const char *direction = query->newest_first ? "DESC" : "ASC";
 
 	begin_select(&st, table);
@@ -547,16 +367,18 @@ AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *quer
 	add_time_bound(&st, GE, &query->from);
 	add_time_bound(&st, LE, &query->to);
 	add_cursor(&st, query);
-	appendStringInfo(&st.sql, " AND a.dispatched_at IS NOT NULL AND a.id IS NOT NULL"
-					 " ORDER BY a.dispatched_at %s, a.id" C_ORDER " %s", direction, direction);
+	appendStringInfo(&st.sql,
+					 " AND a.dispatched_at IS NOT NULL AND a.id IS NOT NULL"
+					 " ORDER BY a.dispatched_at %s, a.id" C_ORDER " %s",
+					 direction, direction);
 
 	memset(scan, 0, sizeof(*scan));
 	scan->table = table;
-	scan->next_fetch = query->max_records + 1;	/* one more tells whether there are more */
+	scan->next_fetch = query->max_records + 1; /* one more tells whether there are more */
 	SwitchIdentity(&caller, table->owner);
 	guide_planner(table, query);
-	scan->portal = SPI_cursor_open_with_args(NULL, st.sql.data, st.nargs, st.types,
-											 st.values, NULL, true, CURSOR_OPT_FAST_PLAN);
+	scan->portal = SPI_cursor_open_with_args(NULL, st.sql.data, st.nargs, st.types, st.values, NULL,
+											 true, CURSOR_OPT_FAST_PLAN);
 	RestoreIdentity(&caller);
 	MemoryContextSwitchTo(old);
 }
@@ -569,7 +391,7 @@ static void
 fetch_rows(AuditScan *scan)
 {
 	MemoryContext old = CurrentMemoryContext;
-	Identity	caller;
+	Identity caller;
 
 	if (scan->taken < scan->count || scan->exhausted)
 		return;
@@ -578,7 +400,7 @@ fetch_rows(AuditScan *scan)
 	SwitchIdentity(&caller, scan->table->owner);
 	SPI_cursor_fetch(scan->portal, true, scan->next_fetch);
 	RestoreIdentity(&caller);
-	MemoryContextSwitchTo(old);	/* SPI leaves its own one behind */
+	MemoryContextSwitchTo(old); /* SPI leaves its own one behind */
 	scan->rows = SPI_tuptable;
 	scan->count = SPI_processed;
 	scan->taken = 0;
@@ -594,7 +416,7 @@ fetch_rows(AuditScan *scan)
 int
 AuditScanTake(AuditScan *scan, int want, AuditRecord **records)
 {
-	int			count;
+	int count;
 
 	fetch_rows(scan);
 	count = (int) Min(scan->count - scan->taken, want);

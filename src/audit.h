@@ -10,14 +10,32 @@
 
 #include "query.h"
 
+/* The columns of a record that are read, in this order. */
+typedef enum RecordColumn
+{
+	COL_ID,
+	COL_ACTION_ID,
+	COL_NAMESPACE,
+	COL_TENANT,
+	COL_PROVIDER,
+	COL_ACTION_TYPE,
+	COL_OUTCOME,
+	COL_DISPATCHED_AT,
+	COL_PAYLOAD,
+	COL_METADATA,
+	NUM_RECORD_COLUMNS
+} RecordColumn;
+
+extern const char *const RecordColumnNames[NUM_RECORD_COLUMNS];
+
 /*
  * The gateway's audit table, checked and locked for reading.
  */
 typedef struct AuditTable
 {
-	Relation	rel;
-	Oid			owner;
-	char	   *quoted_name;	/* schema-qualified, for SQL */
+	Relation rel;
+	Oid owner;
+	char *quoted_name; /* schema-qualified, for SQL */
 } AuditTable;
 
 /*
@@ -26,39 +44,41 @@ typedef struct AuditTable
  */
 typedef struct AuditRecord
 {
-	text	   *id;
-	text	   *action_id;
-	text	   *namespace;
-	text	   *tenant;
-	text	   *provider;
-	text	   *action_type;
+	text *id;
+	text *action_id;
+	text *namespace;
+	text *tenant;
+	text *provider;
+	text *action_type;
 	TimestampTz dispatched_at;
-	Datum		payload;
-	Datum		metadata;
-	bool		has_payload;
-	bool		has_metadata;
-	bool		is_intent;		/* outcome "pending" */
-	const char *missing;		/* a column that is NULL and must not be */
+	Datum payload;
+	Datum metadata;
+	bool has_payload;
+	bool has_metadata;
+	bool is_intent;      /* outcome "pending" */
+	const char *missing; /* a column that is NULL and must not be */
 } AuditRecord;
 
 /* A running search for records; see AuditScanBegin. */
 typedef struct AuditScan
 {
 	const AuditTable *table;
-	Portal		portal;
-	SPITupleTable *rows;		/* fetched last */
-	uint64		count;			/* number of them */
-	uint64		taken;			/* of these, handed out */
-	long		next_fetch;		/* how many to fetch then */
-	bool		exhausted;		/* nothing is left to fetch */
+	Portal portal;
+	SPITupleTable *rows; /* fetched last */
+	uint64 count;        /* number of them */
+	uint64 taken;        /* of these, handed out */
+	long next_fetch;     /* how many to fetch then */
+	bool exhausted;      /* nothing is left to fetch */
 } AuditScan;
 
 extern void OpenAuditTable(AuditTable *table, Oid schema);
 extern void CloseAuditTable(AuditTable *table);
+extern AttrNumber AuditColumn(const AuditTable *table, const char *name);
+extern void CheckAuditColumn(const AuditTable *table, const char *name, Oid type);
 extern bool AuditFindAction(const AuditTable *table, const char *action_id, AuditRecord *record);
 extern void AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *query);
-extern int	AuditScanTake(AuditScan *scan, int want, AuditRecord **records);
+extern int AuditScanTake(AuditScan *scan, int want, AuditRecord **records);
 extern bool AuditScanHasMore(AuditScan *scan);
 extern void AuditScanEnd(AuditScan *scan);
 
-#endif							/* ACTEON_AUDIT_H */
+#endif /* ACTEON_AUDIT_H */

@@ -24,20 +24,20 @@
 /* An element of a scope: the four texts, one after the other. */
 typedef struct ScopeEntry
 {
-	char	   *bytes;
-	uint32		lens[SCOPE_PARTS];
-	uint32		hash;
+	char *bytes;
+	uint32 lens[SCOPE_PARTS];
+	uint32 hash;
 } ScopeEntry;
 
 struct Scope
 {
 	MemoryContext context;
-	StringInfoData bytes;		/* of the element looked up last */
+	StringInfoData bytes; /* of the element looked up last */
 	ScopeEntry *entries;
-	int			count;
-	int			allocated;
-	int		   *slots;			/* open addressing: entry number + 1, or 0 */
-	int			slot_count;		/* a power of two, at least twice the entries */
+	int count;
+	int allocated;
+	int *slots;     /* open addressing: entry number + 1, or 0 */
+	int slot_count; /* a power of two, at least twice the entries */
 };
 
 /*
@@ -46,7 +46,7 @@ struct Scope
 Scope *
 NewScope(void)
 {
-	Scope	   *scope = palloc0(sizeof(Scope));
+	Scope *scope = palloc0(sizeof(Scope));
 
 	scope->context = CurrentMemoryContext;
 	initStringInfo(&scope->bytes);
@@ -65,7 +65,7 @@ find_slot(Scope *scope, const ScopeEntry *wanted, uint32 bytes_len)
 {
 	for (uint32 at = wanted->hash;; at++)
 	{
-		int		   *slot = &scope->slots[at & (scope->slot_count - 1)];
+		int *slot = &scope->slots[at & (scope->slot_count - 1)];
 		const ScopeEntry *entry;
 
 		if (*slot == 0)
@@ -93,7 +93,7 @@ grow_scope(Scope *scope)
 	scope->slots = MemoryContextAllocZero(scope->context, scope->slot_count * sizeof(int));
 	for (int i = 0; i < scope->count; i++)
 	{
-		uint32		at = scope->entries[i].hash;
+		uint32 at = scope->entries[i].hash;
 
 		while (scope->slots[at & (scope->slot_count - 1)] != 0)
 			at++;
@@ -107,11 +107,10 @@ grow_scope(Scope *scope)
 void
 AddToScope(Scope *scope, const AuditRecord *record)
 {
-	const text *parts[SCOPE_PARTS] = {
-		record->tenant, record->namespace, record->provider, record->action_type
-	};
-	ScopeEntry	wanted;
-	int		   *slot;
+	const text *parts[SCOPE_PARTS] = {record->tenant, record->namespace, record->provider,
+									  record->action_type};
+	ScopeEntry wanted;
+	int *slot;
 
 	resetStringInfo(&scope->bytes);
 	for (int i = 0; i < SCOPE_PARTS; i++)
@@ -143,12 +142,12 @@ scope_to_jsonb(const Scope *scope)
 	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
 	for (int i = 0; i < scope->count; i++)
 	{
-		char	   *at = scope->entries[i].bytes;
+		char *at = scope->entries[i].bytes;
 
 		pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
 		for (int k = 0; k < SCOPE_PARTS; k++)
 		{
-			JsonbValue	value;
+			JsonbValue value;
 
 			value.type = jbvString;
 			value.val.string.val = at;
@@ -177,16 +176,16 @@ void
 InsertBatch(Oid schema, const BatchRow *batch)
 {
 	TableWriter writer;
-	Datum		values[Natts_batch];
-	bool		nulls[Natts_batch] = {false};
+	Datum values[Natts_batch];
+	bool nulls[Natts_batch] = {false};
 
 	values[Anum_batch_id - 1] = Int64GetDatum(batch->id);
 	values[Anum_batch_created_at - 1] = TimestampTzGetDatum(batch->created_at);
 	values[Anum_batch_requested_by - 1] = role_name(batch->requested_by);
 	values[Anum_batch_session_role - 1] = role_name(GetSessionUserId());
 	nulls[Anum_batch_reason - 1] = batch->reason == NULL;
-	values[Anum_batch_reason - 1] = batch->reason == NULL ? (Datum) 0 :
-		CStringGetTextDatum(batch->reason);
+	values[Anum_batch_reason - 1] =
+		batch->reason == NULL ? (Datum) 0 : CStringGetTextDatum(batch->reason);
 	values[Anum_batch_query - 1] = JsonbPGetDatum(batch->query);
 	values[Anum_batch_replayed - 1] = Int32GetDatum(batch->replayed);
 	values[Anum_batch_failed - 1] = Int32GetDatum(batch->failed);

@@ -16,19 +16,19 @@ typedef struct Scope Scope;
 /* What is to be written down. */
 typedef struct BatchRow
 {
-	int64		id;
-	Oid			requested_by;
+	int64 id;
+	Oid requested_by;
 	TimestampTz created_at;
-	const char *reason;			/* NULL: none given */
-	Jsonb	   *query;
-	int			replayed;
-	int			failed;
-	int			skipped;
-	Scope	   *scope;
+	const char *reason; /* NULL: none given */
+	Jsonb *query;
+	int replayed;
+	int failed;
+	int skipped;
+	Scope *scope;
 } BatchRow;
 
 extern Scope *NewScope(void);
 extern void AddToScope(Scope *scope, const AuditRecord *record);
 extern void InsertBatch(Oid schema, const BatchRow *batch);
 
-#endif							/* ACTEON_BATCH_H */
+#endif /* ACTEON_BATCH_H */

@@ -27,4 +27,4 @@
 	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
 #endif
 
-#endif							/* ACTEON_COMPAT_H */
+#endif /* ACTEON_COMPAT_H */

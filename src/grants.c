@@ -30,34 +30,34 @@
 /* One list of a grant. */
 typedef struct GrantList
 {
-	int			count;
-	text	  **entries;
+	int count;
+	text **entries;
 } GrantList;
 
 typedef struct Grant
 {
-	bool		may_replay;
-	GrantList	tenants;
-	GrantList	namespaces;
-	GrantList	providers;
-	GrantList	actions;
+	bool may_replay;
+	GrantList tenants;
+	GrantList namespaces;
+	GrantList providers;
+	GrantList actions;
 } Grant;
 
 struct Grants
 {
-	bool		everything;		/* a superuser */
-	bool		may_replay;		/* any grant of an admin or operator */
-	int			count;
-	int			allocated;
-	int			last_hit;		/* the grant that covered last: try it first */
-	Grant	   *grants;
+	bool everything; /* a superuser */
+	bool may_replay; /* any grant of an admin or operator */
+	int count;
+	int allocated;
+	int last_hit; /* the grant that covered last: try it first */
+	Grant *grants;
 };
 
 /* What acteon_authorized keeps from row to row of one query. */
 typedef struct AuthorizedCache
 {
-	Oid			role;
-	Grants	   *grants;
+	Oid role;
+	Grants *grants;
 } AuthorizedCache;
 
 PG_FUNCTION_INFO_V1(acteon_authorized);
@@ -68,12 +68,12 @@ PG_FUNCTION_INFO_V1(acteon_authorized);
 static GrantList
 read_list(Datum array)
 {
-	GrantList	list;
-	Datum	   *values;
-	bool	   *nulls;
+	GrantList list;
+	Datum *values;
+	bool *nulls;
 
-	deconstruct_array(DatumGetArrayTypePCopy(array), TEXTOID, -1, false,
-					  TYPALIGN_INT, &values, &nulls, &list.count);
+	deconstruct_array(DatumGetArrayTypePCopy(array), TEXTOID, -1, false, TYPALIGN_INT, &values,
+					  &nulls, &list.count);
 	list.entries = palloc(list.count * sizeof(text *));
 	for (int i = 0; i < list.count; i++)
 		list.entries[i] = DatumGetTextPP(values[i]);
@@ -86,12 +86,13 @@ read_list(Datum array)
 static void
 add_grant(Grants *grants, Oid role, TupleTableSlot *slot)
 {
-	Grant	   *grant;
-	char	   *app_role;
-	bool		may_replay;
-	bool		isnull;
+	Grant *grant;
+	char *app_role;
+	bool may_replay;
+	bool isnull;
 
-	if (!has_privs_of_role(role, DatumGetObjectId(slot_getattr(slot, Anum_grants_grantee, &isnull))))
+	if (!has_privs_of_role(role,
+						   DatumGetObjectId(slot_getattr(slot, Anum_grants_grantee, &isnull))))
 		return;
 	app_role = TextDatumGetCString(slot_getattr(slot, Anum_grants_role, &isnull));
 	may_replay = strcmp(app_role, "admin") == 0 || strcmp(app_role, "operator") == 0;
@@ -101,9 +102,9 @@ add_grant(Grants *grants, Oid role, TupleTableSlot *slot)
 	if (grants->count == grants->allocated)
 	{
 		grants->allocated = Max(8, grants->allocated * 2);
-		grants->grants = grants->grants == NULL ?
-			palloc(grants->allocated * sizeof(Grant)) :
-			repalloc(grants->grants, grants->allocated * sizeof(Grant));
+		grants->grants = grants->grants == NULL
+							 ? palloc(grants->allocated * sizeof(Grant))
+							 : repalloc(grants->grants, grants->allocated * sizeof(Grant));
 	}
 	grant = &grants->grants[grants->count++];
 	grant->may_replay = may_replay;
@@ -121,8 +122,8 @@ add_grant(Grants *grants, Oid role, TupleTableSlot *slot)
 Grants *
 LoadGrants(Oid role, Oid schema)
 {
-	Grants	   *grants = palloc0(sizeof(Grants));
-	Relation	rel;
+	Grants *grants = palloc0(sizeof(Grants));
+	Relation rel;
 	TableScanDesc scan;
 	TupleTableSlot *slot;
 
@@ -199,12 +200,12 @@ static bool
 tenants_cover(const GrantList *list, const text *tenant)
 {
 	const char *name = VARDATA_ANY(tenant);
-	size_t		len = VARSIZE_ANY_EXHDR(tenant);
+	size_t len = VARSIZE_ANY_EXHDR(tenant);
 
 	for (int i = 0; i < list->count; i++)
 	{
 		const text *entry = list->entries[i];
-		size_t		entry_len = VARSIZE_ANY_EXHDR(entry);
+		size_t entry_len = VARSIZE_ANY_EXHDR(entry);
 
 		if (is_wildcard(entry))
 			return true;
@@ -222,10 +223,10 @@ static bool
 grant_covers(const Grant *grant, GrantPurpose purpose, const GrantTarget *target)
 {
 	return (grant->may_replay || purpose == GRANT_READ) &&
-		tenants_cover(&grant->tenants, target->tenant) &&
-		list_covers(&grant->namespaces, target->namespace) &&
-		list_covers(&grant->providers, target->provider) &&
-		list_covers(&grant->actions, target->action_type);
+		   tenants_cover(&grant->tenants, target->tenant) &&
+		   list_covers(&grant->namespaces, target->namespace) &&
+		   list_covers(&grant->providers, target->provider) &&
+		   list_covers(&grant->actions, target->action_type);
 }
 
 /*

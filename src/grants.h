@@ -11,8 +11,8 @@ typedef struct Grants Grants;
 /* What a caller wants to do with a record. */
 typedef enum GrantPurpose
 {
-	GRANT_REPLAY,				/* admin, operator */
-	GRANT_READ					/* admin, operator, viewer */
+	GRANT_REPLAY, /* admin, operator */
+	GRANT_READ    /* admin, operator, viewer */
 } GrantPurpose;
 
 /* What a grant is compared with. */
@@ -29,4 +29,4 @@ extern bool GrantsMayReplay(const Grants *grants);
 extern bool GrantsEverything(const Grants *grants);
 extern bool GrantsCover(Grants *grants, GrantPurpose purpose, const GrantTarget *target);
 
-#endif							/* ACTEON_GRANTS_H */
+#endif /* ACTEON_GRANTS_H */

@@ -9,13 +9,13 @@
 /* What SwitchIdentity saved for RestoreIdentity. */
 typedef struct Identity
 {
-	Oid			user;
-	int			sec_context;
-	int			guc_level;
+	Oid user;
+	int sec_context;
+	int guc_level;
 } Identity;
 
 extern void SwitchIdentity(Identity *saved, Oid user);
 extern void SetLocally(const char *name, const char *value);
 extern void RestoreIdentity(const Identity *saved);
 
-#endif							/* ACTEON_IDENTITY_H */
+#endif /* ACTEON_IDENTITY_H */

@@ -20,12 +20,12 @@ StaticAssertDecl(sizeof(uuid_t) == UUID_LEN, "libuuid and the server disagree ab
  * Set *id to the id of the generation-th replay of an action.
  */
 void
-ReplayId(pg_uuid_t *id, const pg_uuid_t *namespace,
-		 const char *action_id, size_t len, int generation)
+ReplayId(pg_uuid_t *id, const pg_uuid_t *namespace, const char *action_id, size_t len,
+		 int generation)
 {
-	char		fixed[128];
-	char	   *name = fixed;
-	int			suffix;
+	char fixed[128];
+	char *name = fixed;
+	int suffix;
 
 	if (len > sizeof(fixed) - 16)
 		name = palloc(len + 16);
@@ -44,7 +44,7 @@ void
 QueryDigest(char *hex, const char *text, size_t len)
 {
 	static const uuid_t nil = {0};
-	uuid_t		digest;
+	uuid_t digest;
 
 	uuid_generate_sha1(digest, nil, text, len);
 	for (int i = 0; i < QUERY_DIGEST_LEN / 2; i++)
@@ -76,7 +76,7 @@ UuidToText(char *dst, const pg_uuid_t *id)
 bool
 TextToUuid(const char *src, size_t len, pg_uuid_t *id)
 {
-	char		text[UUID_TEXT_LEN + 1];
+	char text[UUID_TEXT_LEN + 1];
 
 	if (len != UUID_TEXT_LEN)
 		return false;

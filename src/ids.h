@@ -10,8 +10,8 @@
 /* Length of a UUID as text, without a terminator. */
 #define UUID_TEXT_LEN 36
 
-extern void ReplayId(pg_uuid_t *id, const pg_uuid_t *namespace,
-					 const char *action_id, size_t len, int generation);
+extern void ReplayId(pg_uuid_t *id, const pg_uuid_t *namespace, const char *action_id, size_t len,
+					 int generation);
 extern void QueryDigest(char *hex, const char *text, size_t len);
 extern void UuidToText(char *dst, const pg_uuid_t *id);
 extern bool TextToUuid(const char *src, size_t len, pg_uuid_t *id);
@@ -19,4 +19,4 @@ extern bool TextToUuid(const char *src, size_t len, pg_uuid_t *id);
 /* Length of a query digest as text, without a terminator. */
 #define QUERY_DIGEST_LEN 16
 
-#endif							/* ACTEON_IDS_H */
+#endif /* ACTEON_IDS_H */

@@ -28,12 +28,12 @@
 bool
 ReadNamespace(Oid schema, pg_uuid_t *namespace)
 {
-	Relation	rel = table_open(OwnTable(schema, INSTALLATION_TABLE), AccessShareLock);
+	Relation rel = table_open(OwnTable(schema, INSTALLATION_TABLE), AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	bool		found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
-	bool		isnull;
+	bool found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+	bool isnull;
 
 	if (found)
 		*namespace = *DatumGetUUIDP(slot_getattr(slot, Anum_installation_namespace, &isnull));
@@ -51,10 +51,10 @@ ReadNamespace(Oid schema, pg_uuid_t *namespace)
 void
 EnsureNamespace(Oid schema, pg_uuid_t *namespace)
 {
-	Oid			relid = OwnTable(schema, INSTALLATION_TABLE);
+	Oid relid = OwnTable(schema, INSTALLATION_TABLE);
 	MemoryContext old = CurrentMemoryContext;
-	Identity	caller;
-	char	   *sql;
+	Identity caller;
+	char *sql;
 
 	if (ReadNamespace(schema, namespace))
 		return;
@@ -65,7 +65,7 @@ EnsureNamespace(Oid schema, pg_uuid_t *namespace)
 		elog(ERROR, "could not write %s: %s", INSTALLATION_TABLE,
 			 SPI_result_code_string(SPI_result));
 	RestoreIdentity(&caller);
-	MemoryContextSwitchTo(old);	/* SPI leaves its own one behind */
+	MemoryContextSwitchTo(old); /* SPI leaves its own one behind */
 	CommandCounterIncrement();
 	if (!ReadNamespace(schema, namespace))
 		elog(ERROR, "%s is empty", INSTALLATION_TABLE);

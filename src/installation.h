@@ -10,4 +10,4 @@
 extern bool ReadNamespace(Oid schema, pg_uuid_t *namespace);
 extern void EnsureNamespace(Oid schema, pg_uuid_t *namespace);
 
-#endif							/* ACTEON_INSTALLATION_H */
+#endif /* ACTEON_INSTALLATION_H */

@@ -42,7 +42,7 @@ make_entry(uint32 type, int index, uint32 len, uint32 end)
 static Size
 object_size(const JsonPair *pairs, int count)
 {
-	uint64		data = 0;
+	uint64 data = 0;
 
 	for (int i = 0; i < count; i++)
 		data += (uint64) pairs[i].key_len + pairs[i].value_len;
@@ -58,21 +58,19 @@ static void
 write_object(char *dst, const JsonPair *pairs, int count)
 {
 	JsonbContainer *container = (JsonbContainer *) dst;
-	char	   *data = (char *) &container->children[2 * count];
-	uint32		end = 0;
+	char *data = (char *) &container->children[2 * count];
+	uint32 end = 0;
 
 	container->header = count | JB_FOBJECT;
 	for (int i = 0; i < count; i++)
 	{
 		const JsonPair *pair = &pairs[i];
 
-		Assert(i == 0 ||
-			   CompareJsonKeys(pairs[i - 1].key, pairs[i - 1].key_len,
-							   pair->key, pair->key_len) < 0);
+		Assert(i == 0 || CompareJsonKeys(pairs[i - 1].key, pairs[i - 1].key_len, pair->key,
+										 pair->key_len) < 0);
 		memcpy(data + end, pair->key, pair->key_len);
 		end += pair->key_len;
-		container->children[i] =
-			make_entry(JENTRY_ISSTRING, i, pair->key_len, end);
+		container->children[i] = make_entry(JENTRY_ISSTRING, i, pair->key_len, end);
 	}
 	for (int i = 0; i < count; i++)
 	{
@@ -81,8 +79,7 @@ write_object(char *dst, const JsonPair *pairs, int count)
 		if (pair->value_len > 0)
 			memcpy(data + end, pair->value, pair->value_len);
 		end += pair->value_len;
-		container->children[count + i] =
-			make_entry(pair->type, count + i, pair->value_len, end);
+		container->children[count + i] = make_entry(pair->type, count + i, pair->value_len, end);
 	}
 }
 
@@ -93,8 +90,8 @@ write_object(char *dst, const JsonPair *pairs, int count)
 Jsonb *
 JsonObject(const JsonPair *pairs, int count)
 {
-	Size		size = object_size(pairs, count);
-	Jsonb	   *result;
+	Size size = object_size(pairs, count);
+	Jsonb *result;
 
 	if (size == 0)
 		return NULL;
@@ -122,15 +119,14 @@ JsonArrayInit(JsonArray *array)
 void
 JsonArrayAdd(JsonArray *array, const JsonPair *pairs, int count)
 {
-	Size		size = object_size(pairs, count);
-	int			padded = INTALIGN(array->data.len);
-	uint32		end;
+	Size size = object_size(pairs, count);
+	int padded = INTALIGN(array->data.len);
+	uint32 end;
 
 	if (size == 0 || padded + size > JENTRY_OFFLENMASK)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("results of the replay are too large for jsonb"),
-				 errhint("Ask for fewer records in one call.")));
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("results of the replay are too large for jsonb"),
+						errhint("Ask for fewer records in one call.")));
 	enlargeStringInfo(&array->data, padded - array->data.len + (int) size);
 	/* Padding belongs to the element behind it, as in convertJsonbObject(). */
 	memset(array->data.data + array->data.len, 0, padded - array->data.len);
@@ -149,16 +145,14 @@ Jsonb *
 JsonArrayFinish(JsonArray *array)
 {
 	const uint32 *ends = (const uint32 *) array->ends.data;
-	Size		size = offsetof(Jsonb, root.children) +
-		array->count * sizeof(JEntry) + array->data.len;
-	Jsonb	   *result = palloc(size);
+	Size size = offsetof(Jsonb, root.children) + array->count * sizeof(JEntry) + array->data.len;
+	Jsonb *result = palloc(size);
 
 	SET_VARSIZE(result, size);
 	result->root.header = array->count | JB_FARRAY;
 	for (int i = 0; i < array->count; i++)
 		result->root.children[i] =
-			make_entry(JENTRY_ISCONTAINER, i,
-					   ends[i] - (i == 0 ? 0 : ends[i - 1]), ends[i]);
+			make_entry(JENTRY_ISCONTAINER, i, ends[i] - (i == 0 ? 0 : ends[i - 1]), ends[i]);
 	memcpy(&result->root.children[array->count], array->data.data, array->data.len);
 	return result;
 }

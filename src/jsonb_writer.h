@@ -12,24 +12,24 @@
 typedef struct JsonPair
 {
 	const char *key;
-	const char *value;			/* of a string, else NULL */
-	uint32		key_len;
-	uint32		value_len;
-	uint32		type;			/* JENTRY_ISSTRING, JENTRY_ISBOOL_TRUE, … */
+	const char *value; /* of a string, else NULL */
+	uint32 key_len;
+	uint32 value_len;
+	uint32 type; /* JENTRY_ISSTRING, JENTRY_ISBOOL_TRUE, … */
 } JsonPair;
 
 /* An array of flat objects that grows; see JsonArrayInit. */
 typedef struct JsonArray
 {
 	StringInfoData data;
-	StringInfoData ends;		/* uint32 for each element: where it ends */
-	int			count;
+	StringInfoData ends; /* uint32 for each element: where it ends */
+	int count;
 } JsonArray;
 
-extern int	CompareJsonKeys(const char *a, uint32 a_len, const char *b, uint32 b_len);
+extern int CompareJsonKeys(const char *a, uint32 a_len, const char *b, uint32 b_len);
 extern Jsonb *JsonObject(const JsonPair *pairs, int count);
 extern void JsonArrayInit(JsonArray *array);
 extern void JsonArrayAdd(JsonArray *array, const JsonPair *pairs, int count);
 extern Jsonb *JsonArrayFinish(JsonArray *array);
 
-#endif							/* ACTEON_JSONB_WRITER_H */
+#endif /* ACTEON_JSONB_WRITER_H */

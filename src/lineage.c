@@ -43,16 +43,16 @@ enum
 typedef struct Walk
 {
 	ReturnSetInfo *result;
-	Snapshot	snapshot;
-	Grants	   *grants;
-	pg_uuid_t	namespace;
+	Snapshot snapshot;
+	Grants *grants;
+	pg_uuid_t namespace;
 	TableFinder outbox;
 	TableFinder batches;
 	StateReader states;
 	const char *root;
-	bool		root_shown;
-	text	   *family_namespace;	/* whose replays to follow; NULL: anybody's */
-	text	   *family_tenant;
+	bool root_shown;
+	text *family_namespace; /* whose replays to follow; NULL: anybody's */
+	text *family_tenant;
 } Walk;
 
 PG_FUNCTION_INFO_V1(acteon_replay_lineage);
@@ -63,7 +63,7 @@ PG_FUNCTION_INFO_V1(acteon_replay_lineage);
 static text *
 outbox_text(Walk *walk, AttrNumber column)
 {
-	bool		isnull;
+	bool isnull;
 
 	return DatumGetTextPCopy(FoundColumn(&walk->outbox, column, &isnull));
 }
@@ -83,7 +83,7 @@ find_replay(Walk *walk, const pg_uuid_t *id)
 static char *
 find_root(Walk *walk, char *action_id)
 {
-	pg_uuid_t	id;
+	pg_uuid_t id;
 
 	while (TextToUuid(action_id, strlen(action_id), &id) && find_replay(walk, &id))
 	{
@@ -103,12 +103,10 @@ find_root(Walk *walk, char *action_id)
 static bool
 may_show(Walk *walk)
 {
-	GrantTarget target = {
-		.tenant = outbox_text(walk, Anum_outbox_tenant),
-		.namespace = outbox_text(walk, Anum_outbox_namespace),
-		.provider = outbox_text(walk, Anum_outbox_provider),
-		.action_type = outbox_text(walk, Anum_outbox_action_type)
-	};
+	GrantTarget target = {.tenant = outbox_text(walk, Anum_outbox_tenant),
+						  .namespace = outbox_text(walk, Anum_outbox_namespace),
+						  .provider = outbox_text(walk, Anum_outbox_provider),
+						  .action_type = outbox_text(walk, Anum_outbox_action_type)};
 
 	if (walk->family_tenant != NULL &&
 		(strcmp(text_to_cstring(target.tenant), text_to_cstring(walk->family_tenant)) != 0 ||
@@ -123,8 +121,8 @@ may_show(Walk *walk)
 static void
 show_root(Walk *walk)
 {
-	Datum		values[NUM_LINEAGE_COLUMNS] = {0};
-	bool		nulls[NUM_LINEAGE_COLUMNS];
+	Datum values[NUM_LINEAGE_COLUMNS] = {0};
+	bool nulls[NUM_LINEAGE_COLUMNS];
 
 	if (walk->root_shown)
 		return;
@@ -145,11 +143,11 @@ show_root(Walk *walk)
 static void
 show_replay(Walk *walk, const char *id, const char *source, int depth)
 {
-	Datum		values[NUM_LINEAGE_COLUMNS] = {0};
-	bool		nulls[NUM_LINEAGE_COLUMNS] = {false};
-	bool		isnull;
-	int64		outbox_id = DatumGetInt64(FoundColumn(&walk->outbox, Anum_outbox_id, &isnull));
-	bool		has_batch;
+	Datum values[NUM_LINEAGE_COLUMNS] = {0};
+	bool nulls[NUM_LINEAGE_COLUMNS] = {false};
+	bool isnull;
+	int64 outbox_id = DatumGetInt64(FoundColumn(&walk->outbox, Anum_outbox_id, &isnull));
+	bool has_batch;
 
 	show_root(walk);
 	values[LINEAGE_ID] = CStringGetTextDatum(id);
@@ -157,9 +155,8 @@ show_replay(Walk *walk, const char *id, const char *source, int depth)
 	values[LINEAGE_GENERATION] = FoundColumn(&walk->outbox, Anum_outbox_generation, &isnull);
 	values[LINEAGE_DEPTH] = Int32GetDatum(depth);
 	values[LINEAGE_BATCH_ID] = FoundColumn(&walk->outbox, Anum_outbox_batch_id, &isnull);
-	values[LINEAGE_STATE] =
-		CStringGetTextDatum(ActionStateNames[ReadActionState(&walk->states, outbox_id,
-															 walk->snapshot)]);
+	values[LINEAGE_STATE] = CStringGetTextDatum(
+		ActionStateNames[ReadActionState(&walk->states, outbox_id, walk->snapshot)]);
 	has_batch = FindRow(&walk->batches, F_INT8EQ, values[LINEAGE_BATCH_ID], walk->snapshot);
 	nulls[LINEAGE_REQUESTED_BY] = nulls[LINEAGE_REQUESTED_AT] = !has_batch;
 	nulls[LINEAGE_REASON] = true;
@@ -167,10 +164,9 @@ show_replay(Walk *walk, const char *id, const char *source, int depth)
 	{
 		values[LINEAGE_REQUESTED_BY] =
 			FoundColumn(&walk->batches, Anum_batch_requested_by, &isnull);
-		values[LINEAGE_REQUESTED_AT] =
-			FoundColumn(&walk->batches, Anum_batch_created_at, &isnull);
-		values[LINEAGE_REASON] = FoundColumn(&walk->batches, Anum_batch_reason,
-											 &nulls[LINEAGE_REASON]);
+		values[LINEAGE_REQUESTED_AT] = FoundColumn(&walk->batches, Anum_batch_created_at, &isnull);
+		values[LINEAGE_REASON] =
+			FoundColumn(&walk->batches, Anum_batch_reason, &nulls[LINEAGE_REASON]);
 	}
 	tuplestore_putvalues(walk->result->setResult, walk->result->setDesc, values, nulls);
 }
@@ -184,8 +180,8 @@ show_replays_of(Walk *walk, const char *source, int depth)
 	check_stack_depth();
 	for (int generation = 1;; generation++)
 	{
-		pg_uuid_t	id;
-		char		text[UUID_TEXT_LEN + 1] = {0};
+		pg_uuid_t id;
+		char text[UUID_TEXT_LEN + 1] = {0};
 
 		CHECK_FOR_INTERRUPTS();
 		ReplayId(&id, &walk->namespace, source, strlen(source), generation);
@@ -209,8 +205,8 @@ show_replays_of(Walk *walk, const char *source, int depth)
 Datum
 acteon_replay_lineage(PG_FUNCTION_ARGS)
 {
-	Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
-	Walk		walk = {0};
+	Oid schema = get_func_namespace(fcinfo->flinfo->fn_oid);
+	Walk walk = {0};
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (!ReadNamespace(schema, &walk.namespace))

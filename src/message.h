@@ -20,4 +20,4 @@ ClipForMessage(const char *text, int len)
 	return pnstrdup(text, pg_mbcliplen(text, len, SHOWN_BYTES));
 }
 
-#endif							/* ACTEON_MESSAGE_H */
+#endif /* ACTEON_MESSAGE_H */

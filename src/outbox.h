@@ -17,29 +17,29 @@
 /* What becomes of a record in a call. */
 typedef enum ItemStatus
 {
-	ITEM_PENDING,				/* to be enqueued */
+	ITEM_PENDING, /* to be enqueued */
 	ITEM_ENQUEUED,
-	ITEM_PASSED_OVER,			/* has a replay already */
-	ITEM_SKIPPED,				/* no grant or no payload */
-	ITEM_FAILED					/* a reason of its own, in error */
+	ITEM_PASSED_OVER, /* has a replay already */
+	ITEM_SKIPPED,     /* no grant or no payload */
+	ITEM_FAILED       /* a reason of its own, in error */
 } ItemStatus;
 
 /* A record on its way into the outbox. */
 typedef struct ReplayItem
 {
 	const AuditRecord *record;
-	ItemStatus	status;
+	ItemStatus status;
 	const char *error;
-	pg_uuid_t	action_id;		/* the new id */
-	int			generation;
+	pg_uuid_t action_id; /* the new id */
+	int generation;
 	/* The latest earlier replay of the same action, if there is one. */
-	bool		has_earlier;
-	bool		at_same_moment; /* the calling statement cannot see it */
-	pg_uuid_t	earlier_id;
+	bool has_earlier;
+	bool at_same_moment; /* the calling statement cannot see it */
+	pg_uuid_t earlier_id;
 	ActionState earlier_state;
 	/* Where the row went. */
-	int			block;
-	int64		outbox_id;
+	int block;
+	int64 outbox_id;
 	ItemPointerData tid;
 } ReplayItem;
 
@@ -52,5 +52,4 @@ extern void EnqueueItems(Outbox *outbox, ReplayItem *items, int count);
 extern int64 OutboxBatchId(Outbox *outbox);
 extern void CloseOutbox(Outbox *outbox);
 
-
-#endif							/* ACTEON_OUTBOX_H */
+#endif /* ACTEON_OUTBOX_H */

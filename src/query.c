@@ -33,14 +33,10 @@
 #define CURSOR_VERSION "v1."
 
 const char *const TextFilterNames[NUM_TEXT_FILTERS] = {
-	[FILTER_NAMESPACE] = "namespace",
-	[FILTER_TENANT] = "tenant",
-	[FILTER_PROVIDER] = "provider",
-	[FILTER_ACTION_TYPE] = "action_type",
-	[FILTER_OUTCOME] = "outcome",
-	[FILTER_VERDICT] = "verdict",
-	[FILTER_MATCHED_RULE] = "matched_rule",
-	[FILTER_CALLER_ID] = "caller_id",
+	[FILTER_NAMESPACE] = "namespace",       [FILTER_TENANT] = "tenant",
+	[FILTER_PROVIDER] = "provider",         [FILTER_ACTION_TYPE] = "action_type",
+	[FILTER_OUTCOME] = "outcome",           [FILTER_VERDICT] = "verdict",
+	[FILTER_MATCHED_RULE] = "matched_rule", [FILTER_CALLER_ID] = "caller_id",
 	[FILTER_CHAIN_ID] = "chain_id",
 };
 
@@ -59,12 +55,14 @@ typedef struct QueryKey
 {
 	const char *name;
 	const char *argument;
-	KeyType		type;
-	size_t		offset;
+	KeyType type;
+	size_t offset;
 } QueryKey;
 
 #define FILTER_KEY(name, filter) \
-	{name, name, KEY_TEXT, offsetof(ReplayQuery, filters) + (filter) * sizeof(char *)}
+	{ \
+		name, name, KEY_TEXT, offsetof(ReplayQuery, filters) + (filter) * sizeof(char *) \
+	}
 
 static const QueryKey query_keys[] = {
 	FILTER_KEY("namespace", FILTER_NAMESPACE),
@@ -134,18 +132,16 @@ find_key(const char *name, int len)
 	initStringInfo(&known);
 	for (int i = 0; i < lengthof(query_keys); i++)
 		appendStringInfo(&known, "%s%s", i == 0 ? "" : ", ", query_keys[i].name);
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown key \"%s\" in replay query", ClipForMessage(name, len)),
-			 errhint("Known keys are %s.", known.data)));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("unknown key \"%s\" in replay query", ClipForMessage(name, len)),
+					errhint("Known keys are %s.", known.data)));
 }
 
-static void pg_attribute_noreturn()
-report_key_type(const QueryKey *key, const char *wanted)
+static void
+pg_attribute_noreturn() report_key_type(const QueryKey *key, const char *wanted)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("key \"%s\" in replay query must be %s", key->name, wanted)));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("key \"%s\" in replay query must be %s", key->name, wanted)));
 }
 
 /*
@@ -154,12 +150,12 @@ report_key_type(const QueryKey *key, const char *wanted)
 static int
 read_integer(const QueryKey *key, const JsonbValue *value)
 {
-	double		number;
+	double number;
 
 	if (value->type != jbvNumeric)
 		report_key_type(key, "an integer");
-	number = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-												NumericGetDatum(value->val.numeric)));
+	number = DatumGetFloat8(
+		DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
 	if (number != floor(number))
 		report_key_type(key, "an integer");
 	return (int) Max(Min(number, (double) INT_MAX), (double) INT_MIN);
@@ -176,11 +172,13 @@ read_time(const QueryKey *key, const JsonbValue *value)
 	if (value->type != jbvString)
 		report_key_type(key, "a string");
 	if (!ParseRfc3339(value->val.string.val, value->val.string.len, &result.time))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("key \"%s\" in replay query is not an RFC 3339 time: \"%s\"", key->name,
-						ClipForMessage(value->val.string.val, value->val.string.len)),
-				 errhint("Write date, time and zone, as in \"2026-01-31T12:00:00Z\" or \"2026-01-31T13:00:00+01:00\".")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("key \"%s\" in replay query is not an RFC 3339 time: \"%s\"", key->name,
+					ClipForMessage(value->val.string.val, value->val.string.len)),
+			 errhint(
+				 "Write date, time and zone, as in \"2026-01-31T12:00:00Z\" or \"2026-01-31T13:00:00+01:00\".")));
 	return result;
 }
 
@@ -197,8 +195,7 @@ read_key(ReplayQuery *query, const QueryKey *key, const JsonbValue *value)
 		case KEY_TEXT:
 			if (value->type != jbvString)
 				report_key_type(key, "a string");
-			*KEY_FIELD(query, key, char *) =
-				pnstrdup(value->val.string.val, value->val.string.len);
+			*KEY_FIELD(query, key, char *) = pnstrdup(value->val.string.val, value->val.string.len);
 			break;
 		case KEY_TIME:
 			*KEY_FIELD(query, key, OptionalTime) = read_time(key, value);
@@ -228,19 +225,18 @@ void
 ReadReplayQuery(ReplayQuery *query, Jsonb *json)
 {
 	JsonbIterator *it;
-	JsonbValue	value;
+	JsonbValue value;
 	JsonbIteratorToken token;
 	const QueryKey *key = NULL;
 
 	InitReplayQuery(query);
 	query->wire_form = true;
 	if (!JB_ROOT_IS_OBJECT(json))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("replay query must be a JSON object")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("replay query must be a JSON object")));
 
 	it = JsonbIteratorInit(&json->root);
-	(void) JsonbIteratorNext(&it, &value, true);	/* the object itself */
+	(void) JsonbIteratorNext(&it, &value, true); /* the object itself */
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
 		if (token == WJB_KEY)
@@ -254,10 +250,9 @@ static void
 check_finite(const ReplayQuery *query, const OptionalTime *time, const char *argument)
 {
 	if (time->given && TIMESTAMP_NOT_FINITE(time->time))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be a finite time", argument_name(query, argument)),
-				 errhint("Leave it out where there is no bound.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must be a finite time", argument_name(query, argument)),
+						errhint("Leave it out where there is no bound.")));
 }
 
 /*
@@ -270,14 +265,13 @@ check_rate(ReplayQuery *query)
 	if (query->rate == NULL)
 		return;
 	if (!numeric_is_nan(query->rate) && !numeric_is_inf(query->rate))
-		query->rate_value =
-			DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-											   NumericGetDatum(query->rate)));
+		query->rate_value = DatumGetFloat8(
+			DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(query->rate)));
 	if (query->rate_value < MIN_RATE || isinf(query->rate_value))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("rate must be a finite number of actions per second, at least %g", MIN_RATE),
-				 errhint("Leave it out to replay without a limit.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("rate must be a finite number of actions per second, at least %g",
+							   MIN_RATE),
+						errhint("Leave it out to replay without a limit.")));
 }
 
 /*
@@ -292,8 +286,8 @@ query_digest(const ReplayQuery *query, char *hex)
 	for (int i = 0; i < NUM_TEXT_FILTERS; i++)
 	{
 		if (query->filters[i] != NULL)
-			appendStringInfo(&text, "%s=%zu:%s;", TextFilterNames[i],
-							 strlen(query->filters[i]), query->filters[i]);
+			appendStringInfo(&text, "%s=%zu:%s;", TextFilterNames[i], strlen(query->filters[i]),
+							 query->filters[i]);
 	}
 	if (query->from.given)
 		appendStringInfo(&text, "from=" INT64_FORMAT ";", query->from.time);
@@ -311,11 +305,11 @@ query_digest(const ReplayQuery *query, char *hex)
 char *
 MakeCursor(const ReplayQuery *query, TimestampTz dispatched_at, const text *id)
 {
-	char		digest[QUERY_DIGEST_LEN + 1];
+	char digest[QUERY_DIGEST_LEN + 1];
 
 	query_digest(query, digest);
-	return psprintf(CURSOR_VERSION "%s." INT64_FORMAT ".%s",
-					digest, dispatched_at, text_to_cstring(id));
+	return psprintf(CURSOR_VERSION "%s." INT64_FORMAT ".%s", digest, dispatched_at,
+					text_to_cstring(id));
 }
 
 /*
@@ -324,9 +318,9 @@ MakeCursor(const ReplayQuery *query, TimestampTz dispatched_at, const text *id)
 static void
 check_cursor(ReplayQuery *query)
 {
-	char		digest[QUERY_DIGEST_LEN + 1];
+	char digest[QUERY_DIGEST_LEN + 1];
 	const char *at = query->cursor_text;
-	char	   *end;
+	char *end;
 
 	if (at == NULL)
 		return;
@@ -336,10 +330,11 @@ check_cursor(ReplayQuery *query)
 		goto malformed;
 	query_digest(query, digest);
 	if (strncmp(at, digest, QUERY_DIGEST_LEN) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("cursor belongs to another query"),
-				 errhint("Use it with the filters, the times and the order of the call that returned it.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cursor belongs to another query"),
+			 errhint(
+				 "Use it with the filters, the times and the order of the call that returned it.")));
 	at += QUERY_DIGEST_LEN + 1;
 	if (*at != '-' && (*at < '0' || *at > '9'))
 		goto malformed;
@@ -352,8 +347,7 @@ check_cursor(ReplayQuery *query)
 
 malformed:
 	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("cursor is malformed"),
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cursor is malformed"),
 			 errhint("Pass next_cursor of an earlier call unchanged, or NULL to start over.")));
 }
 
@@ -365,9 +359,8 @@ void
 CheckReplayQuery(ReplayQuery *query)
 {
 	if (query->max_records < 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must be at least 1", argument_name(query, "max_records"))));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must be at least 1", argument_name(query, "max_records"))));
 	if (query->max_records > MAX_RECORDS_LIMIT)
 	{
 		ereport(NOTICE,
@@ -380,10 +373,9 @@ CheckReplayQuery(ReplayQuery *query)
 	check_finite(query, &query->to, "to_time");
 	check_finite(query, &query->start_at, "start_at");
 	if (query->from.given && query->to.given && query->from.time > query->to.time)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s is after %s",
-						argument_name(query, "from_time"), argument_name(query, "to_time"))));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s is after %s", argument_name(query, "from_time"),
+							   argument_name(query, "to_time"))));
 	check_rate(query);
 	check_cursor(query);
 }
@@ -395,13 +387,13 @@ Jsonb *
 QueryToJsonb(const ReplayQuery *query)
 {
 	JsonbParseState *state = NULL;
-	JsonbValue	value;
+	JsonbValue value;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	for (int i = 0; i < lengthof(query_keys); i++)
 	{
 		const QueryKey *key = &query_keys[i];
-		JsonbValue	name;
+		JsonbValue name;
 
 		value.type = jbvNull;
 		switch (key->type)

@@ -10,7 +10,7 @@
 #include "utils/numeric.h"
 
 /* Records that one call attempts at most, and unless told otherwise. */
-#define MAX_RECORDS_LIMIT	1000
+#define MAX_RECORDS_LIMIT 1000
 #define MAX_RECORDS_DEFAULT 50
 
 /* Filters that compare a column of the audit table with a text. */
@@ -34,7 +34,7 @@ extern const char *const TextFilterNames[NUM_TEXT_FILTERS];
 /* A time that may be absent. */
 typedef struct OptionalTime
 {
-	bool		given;
+	bool given;
 	TimestampTz time;
 } OptionalTime;
 
@@ -42,25 +42,25 @@ typedef struct OptionalTime
 typedef struct ReplayCursor
 {
 	TimestampTz dispatched_at;
-	char	   *id;
+	char *id;
 } ReplayCursor;
 
 typedef struct ReplayQuery
 {
-	bool		wire_form;		/* came as jsonb: some arguments have other names */
-	char	   *filters[NUM_TEXT_FILTERS];	/* NULL: any value */
-	OptionalTime from;			/* inclusive, both */
+	bool wire_form;                  /* came as jsonb: some arguments have other names */
+	char *filters[NUM_TEXT_FILTERS]; /* NULL: any value */
+	OptionalTime from;               /* inclusive, both */
 	OptionalTime to;
-	int			max_records;
-	bool		include_replayed;
-	bool		allow_redacted;
-	bool		newest_first;
-	char	   *cursor_text;	/* NULL: from the start */
-	ReplayCursor cursor;		/* what cursor_text says */
-	Numeric		rate;			/* actions a second; NULL: no limit */
-	double		rate_value;		/* the same; 0: no limit */
+	int max_records;
+	bool include_replayed;
+	bool allow_redacted;
+	bool newest_first;
+	char *cursor_text;   /* NULL: from the start */
+	ReplayCursor cursor; /* what cursor_text says */
+	Numeric rate;        /* actions a second; NULL: no limit */
+	double rate_value;   /* the same; 0: no limit */
 	OptionalTime start_at;
-	char	   *reason;
+	char *reason;
 } ReplayQuery;
 
 extern void InitReplayQuery(ReplayQuery *query);
@@ -69,4 +69,4 @@ extern void CheckReplayQuery(ReplayQuery *query);
 extern Jsonb *QueryToJsonb(const ReplayQuery *query);
 extern char *MakeCursor(const ReplayQuery *query, TimestampTz dispatched_at, const text *id);
 
-#endif							/* ACTEON_QUERY_H */
+#endif /* ACTEON_QUERY_H */

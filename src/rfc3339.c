@@ -57,7 +57,7 @@ read_one_of(Reader *in, const char *set)
 static bool
 read_fraction(Reader *in, fsec_t *fsec)
 {
-	int			digits = 0;
+	int digits = 0;
 
 	*fsec = 0;
 	if (!read_one_of(in, "."))
@@ -78,18 +78,15 @@ read_fraction(Reader *in, fsec_t *fsec)
 static bool
 read_offset(Reader *in, int *seconds)
 {
-	int			hours,
-				minutes;
-	bool		west;
+	int hours, minutes;
+	bool west;
 
 	*seconds = 0;
 	if (read_one_of(in, "Zz"))
 		return true;
 	west = in->at < in->end && *in->at == '-';
-	if (!read_one_of(in, "+-") ||
-		!read_digits(in, 2, &hours) || hours > 23 ||
-		!read_one_of(in, ":") ||
-		!read_digits(in, 2, &minutes) || minutes > 59)
+	if (!read_one_of(in, "+-") || !read_digits(in, 2, &hours) || hours > 23 ||
+		!read_one_of(in, ":") || !read_digits(in, 2, &minutes) || minutes > 59)
 		return false;
 	*seconds = hours * SECS_PER_HOUR + minutes * SECS_PER_MINUTE;
 	if (west)
@@ -105,10 +102,10 @@ read_offset(Reader *in, int *seconds)
 bool
 ParseRfc3339(const char *text, size_t len, TimestampTz *result)
 {
-	Reader		in = {text, text + len};
+	Reader in = {text, text + len};
 	struct pg_tm tm = {0};
-	fsec_t		fsec;
-	int			offset;
+	fsec_t fsec;
+	int offset;
 
 	if (!read_digits(&in, 4, &tm.tm_year) || !read_one_of(&in, "-") ||
 		!read_digits(&in, 2, &tm.tm_mon) || !read_one_of(&in, "-") ||
@@ -118,12 +115,11 @@ ParseRfc3339(const char *text, size_t len, TimestampTz *result)
 		!read_digits(&in, 2, &tm.tm_sec) || !read_fraction(&in, &fsec) ||
 		!read_offset(&in, &offset) || in.at != in.end)
 		return false;
-	if (tm.tm_year < 1 || tm.tm_mon < 1 || tm.tm_mon > MONTHS_PER_YEAR ||
-		tm.tm_mday < 1 ||
-		tm.tm_mday > day_tab[isleap(tm.tm_year)][tm.tm_mon - 1] ||
-		tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
+	if (tm.tm_year < 1 || tm.tm_mon < 1 || tm.tm_mon > MONTHS_PER_YEAR || tm.tm_mday < 1 ||
+		tm.tm_mday > day_tab[isleap(tm.tm_year)][tm.tm_mon - 1] || tm.tm_hour > 23 ||
+		tm.tm_min > 59 || tm.tm_sec > 60)
 		return false;
-	offset = -offset;			/* tm2timestamp counts seconds west */
+	offset = -offset; /* tm2timestamp counts seconds west */
 	return tm2timestamp(&tm, fsec, &offset, result) == 0;
 }
 
@@ -136,13 +132,11 @@ void
 FormatRfc3339(char *dst, TimestampTz time)
 {
 	struct pg_tm tm;
-	fsec_t		fsec;
+	fsec_t fsec;
 
 	if (timestamp2tm(time, NULL, &tm, &fsec, NULL, NULL) != 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
-				 errmsg("timestamp out of range")));
-	snprintf(dst, RFC3339_MAXLEN, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ",
-			 tm.tm_year, tm.tm_mon, tm.tm_mday,
-			 tm.tm_hour, tm.tm_min, tm.tm_sec, (int) fsec);
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
+	snprintf(dst, RFC3339_MAXLEN, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year, tm.tm_mon,
+			 tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (int) fsec);
 }

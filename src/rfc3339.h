@@ -13,4 +13,4 @@
 extern bool ParseRfc3339(const char *text, size_t len, TimestampTz *result);
 extern void FormatRfc3339(char *dst, TimestampTz time);
 
-#endif							/* ACTEON_RFC3339_H */
+#endif /* ACTEON_RFC3339_H */

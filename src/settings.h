@@ -7,6 +7,6 @@
 
 extern char *AuditTableSetting;
 extern char *RedactionPlaceholder;
-extern int	IntentGrace;		/* seconds */
+extern int IntentGrace; /* seconds */
 
-#endif							/* ACTEON_SETTINGS_H */
+#endif /* ACTEON_SETTINGS_H */

@@ -15,10 +15,8 @@
 #include "state.h"
 
 const char *const ActionStateNames[] = {
-	[ACTION_WAITING] = "waiting",
-	[ACTION_RUNNING] = "running",
-	[ACTION_DELIVERED] = "delivered",
-	[ACTION_DEAD] = "dead",
+	[ACTION_WAITING] = "waiting",     [ACTION_RUNNING] = "running",
+	[ACTION_DELIVERED] = "delivered", [ACTION_DEAD] = "dead",
 	[ACTION_CANCELLED] = "cancelled",
 };
 
@@ -44,8 +42,7 @@ open_reader(StateReader *reader)
 	old = MemoryContextSwitchTo(reader->context);
 	OpenFinder(&reader->deliveries, OwnTable(reader->schema, DELIVERY_TABLE),
 			   Anum_delivery_outbox_id);
-	OpenFinder(&reader->segments, OwnTable(reader->schema, SEGMENT_TABLE),
-			   Anum_segment_first_id);
+	OpenFinder(&reader->segments, OwnTable(reader->schema, SEGMENT_TABLE), Anum_segment_first_id);
 	reader->is_open = true;
 	MemoryContextSwitchTo(old);
 }
@@ -69,9 +66,9 @@ CloseStateReader(StateReader *reader)
 static ActionState
 delivery_state(StateReader *reader)
 {
-	bool		isnull;
-	char	   *name = TextDatumGetCString(FoundColumn(&reader->deliveries,
-													   Anum_delivery_state, &isnull));
+	bool isnull;
+	char *name =
+		TextDatumGetCString(FoundColumn(&reader->deliveries, Anum_delivery_state, &isnull));
 
 	for (ActionState state = ACTION_DELIVERED; state <= ACTION_CANCELLED; state++)
 	{
@@ -87,7 +84,7 @@ delivery_state(StateReader *reader)
 static bool
 is_leased(StateReader *reader)
 {
-	bool		isnull;
+	bool isnull;
 	TimestampTz until;
 
 	(void) FoundColumn(&reader->segments, Anum_segment_lease_token, &isnull);

@@ -25,8 +25,8 @@ extern const char *const ActionStateNames[];
 typedef struct StateReader
 {
 	MemoryContext context;
-	Oid			schema;
-	bool		is_open;		/* the tables are opened when first needed */
+	Oid schema;
+	bool is_open; /* the tables are opened when first needed */
 	TableFinder deliveries;
 	TableFinder segments;
 } StateReader;
@@ -35,4 +35,4 @@ extern void InitStateReader(StateReader *reader, Oid schema);
 extern ActionState ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot);
 extern void CloseStateReader(StateReader *reader);
 
-#endif							/* ACTEON_STATE_H */
+#endif /* ACTEON_STATE_H */

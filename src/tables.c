@@ -31,13 +31,14 @@
 Oid
 OwnTable(Oid schema, const char *name)
 {
-	Oid			relid = get_relname_relid(name, schema);
+	Oid relid = get_relname_relid(name, schema);
 
 	if (!OidIsValid(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation \"%s\" of extension acteon_replay is missing", name),
-				 errhint("The functions and tables of the extension belong together in one schema.")));
+				 errhint(
+					 "The functions and tables of the extension belong together in one schema.")));
 	return relid;
 }
 
@@ -47,8 +48,8 @@ OwnTable(Oid schema, const char *name)
 Oid
 TableOwner(Oid relid)
 {
-	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid			owner;
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid owner;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for relation %u", relid);
@@ -74,7 +75,8 @@ OpenWriter(TableWriter *writer, Oid relid)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("table \"%s\" has an insert trigger, which a replay would not run",
 						RelationGetRelationName(writer->rel)),
-				 errhint("Drop the trigger; to follow the table, LISTEN or use logical decoding.")));
+				 errhint(
+					 "Drop the trigger; to follow the table, LISTEN or use logical decoding.")));
 	writer->estate = CreateExecutorState();
 	writer->rri = makeNode(ResultRelInfo);
 	InitResultRelInfo(writer->rri, writer->rel, 0, NULL, 0);
@@ -100,20 +102,18 @@ is_unique_index_on(Relation index, AttrNumber column)
 {
 	Form_pg_index form = index->rd_index;
 
-	return form->indisunique && form->indimmediate && form->indisvalid &&
-		form->indnkeyatts == 1 && form->indkey.values[0] == column &&
-		RelationGetIndexPredicate(index) == NIL;
+	return form->indisunique && form->indimmediate && form->indisvalid && form->indnkeyatts == 1 &&
+		   form->indkey.values[0] == column && RelationGetIndexPredicate(index) == NIL;
 }
 
-static void pg_attribute_noreturn()
-report_missing_index(Relation rel, AttrNumber column)
+static void
+pg_attribute_noreturn() report_missing_index(Relation rel, AttrNumber column)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("table \"%s\" has lost its unique index on column \"%s\"",
-					RelationGetRelationName(rel),
-					NameStr(TupleDescAttr(RelationGetDescr(rel), column - 1)->attname)),
-			 errhint("Create it again: it is what prevents double replays.")));
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+					errmsg("table \"%s\" has lost its unique index on column \"%s\"",
+						   RelationGetRelationName(rel),
+						   NameStr(TupleDescAttr(RelationGetDescr(rel), column - 1)->attname)),
+					errhint("Create it again: it is what prevents double replays.")));
 }
 
 /*
@@ -127,8 +127,8 @@ PutIndexFirst(TableWriter *writer, int place, AttrNumber column)
 
 	for (int i = place; i < rri->ri_NumIndices; i++)
 	{
-		Relation	index = rri->ri_IndexRelationDescs[i];
-		IndexInfo  *info = rri->ri_IndexRelationInfo[i];
+		Relation index = rri->ri_IndexRelationDescs[i];
+		IndexInfo *info = rri->ri_IndexRelationInfo[i];
 
 		if (!is_unique_index_on(index, column))
 			continue;
@@ -146,13 +146,12 @@ PutIndexFirst(TableWriter *writer, int place, AttrNumber column)
  * returns false, after making it, if another row may have the key.
  */
 bool
-InsertIndexEntry(TableWriter *writer, int place, Datum key, ItemPointer tid,
-				 IndexUniqueCheck check)
+InsertIndexEntry(TableWriter *writer, int place, Datum key, ItemPointer tid, IndexUniqueCheck check)
 {
-	bool		isnull = false;
+	bool isnull = false;
 
-	return index_insert(writer->rri->ri_IndexRelationDescs[place], &key, &isnull, tid,
-						writer->rel, check, false, writer->rri->ri_IndexRelationInfo[place]);
+	return index_insert(writer->rri->ri_IndexRelationDescs[place], &key, &isnull, tid, writer->rel,
+						check, false, writer->rri->ri_IndexRelationInfo[place]);
 }
 
 /*
@@ -209,7 +208,7 @@ InsertRow(TableWriter *writer, const Datum *values, const bool *nulls, int count
 void
 FillSlot(TupleTableSlot *slot, const Datum *values, const bool *nulls, int count)
 {
-	int			natts = slot->tts_tupleDescriptor->natts;
+	int natts = slot->tts_tupleDescriptor->natts;
 
 	ExecClearTuple(slot);
 	memcpy(slot->tts_values, values, count * sizeof(Datum));
@@ -228,15 +227,15 @@ FillSlot(TupleTableSlot *slot, const Datum *values, const bool *nulls, int count
 void
 OpenFinder(TableFinder *finder, Oid relid, AttrNumber column)
 {
-	List	   *indexes;
-	ListCell   *lc;
+	List *indexes;
+	ListCell *lc;
 
 	finder->rel = table_open(relid, AccessShareLock);
 	finder->index = NULL;
 	indexes = RelationGetIndexList(finder->rel);
-	foreach(lc, indexes)
+	foreach (lc, indexes)
 	{
-		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
 
 		if (is_unique_index_on(index, column))
 		{
@@ -266,12 +265,12 @@ CloseFinder(TableFinder *finder)
  * Put the first row that an index scan finds into the finder's slot.
  */
 static bool
-find_row(TableFinder *finder, StrategyNumber strategy, RegProcedure comparison,
-		 Datum key, ScanDirection direction, Snapshot snapshot)
+find_row(TableFinder *finder, StrategyNumber strategy, RegProcedure comparison, Datum key,
+		 ScanDirection direction, Snapshot snapshot)
 {
 	ScanKeyData scan_key;
 	IndexScanDesc scan;
-	bool		found;
+	bool found;
 
 	ScanKeyInit(&scan_key, 1, strategy, comparison, key);
 	ExecClearTuple(finder->slot);
@@ -299,8 +298,8 @@ FindRow(TableFinder *finder, RegProcedure equal, Datum key, Snapshot snapshot)
 bool
 FindLastRowUpTo(TableFinder *finder, RegProcedure less_or_equal, Datum key, Snapshot snapshot)
 {
-	return find_row(finder, BTLessEqualStrategyNumber, less_or_equal, key,
-					BackwardScanDirection, snapshot);
+	return find_row(finder, BTLessEqualStrategyNumber, less_or_equal, key, BackwardScanDirection,
+					snapshot);
 }
 
 /*

@@ -10,14 +10,14 @@
 #include "nodes/execnodes.h"
 #include "utils/relcache.h"
 
-#define GRANTS_TABLE		"acteon_grants"
-#define INSTALLATION_TABLE	"acteon_replay_installation"
-#define BATCH_TABLE			"acteon_replay_batch"
-#define BATCH_SEQUENCE		"acteon_replay_batch_id_seq"
-#define OUTBOX_TABLE		"acteon_dispatch_outbox"
-#define OUTBOX_SEQUENCE		"acteon_dispatch_outbox_id_seq"
-#define SEGMENT_TABLE		"acteon_dispatch_segment"
-#define DELIVERY_TABLE		"acteon_dispatch_delivery"
+#define GRANTS_TABLE "acteon_grants"
+#define INSTALLATION_TABLE "acteon_replay_installation"
+#define BATCH_TABLE "acteon_replay_batch"
+#define BATCH_SEQUENCE "acteon_replay_batch_id_seq"
+#define OUTBOX_TABLE "acteon_dispatch_outbox"
+#define OUTBOX_SEQUENCE "acteon_dispatch_outbox_id_seq"
+#define SEGMENT_TABLE "acteon_dispatch_segment"
+#define DELIVERY_TABLE "acteon_dispatch_delivery"
 
 /* Columns, as sql/acteon_replay--*.sql creates them. */
 enum
@@ -99,21 +99,21 @@ enum
 /* A table that is open for inserting; see OpenWriter. */
 typedef struct TableWriter
 {
-	Relation	rel;
-	EState	   *estate;
+	Relation rel;
+	EState *estate;
 	ResultRelInfo *rri;
 } TableWriter;
 
 /* A table that is open for finding rows by a unique key; see OpenFinder. */
 typedef struct TableFinder
 {
-	Relation	rel;
-	Relation	index;
-	TupleTableSlot *slot;		/* the row found last */
+	Relation rel;
+	Relation index;
+	TupleTableSlot *slot; /* the row found last */
 } TableFinder;
 
-extern Oid	OwnTable(Oid schema, const char *name);
-extern Oid	TableOwner(Oid relid);
+extern Oid OwnTable(Oid schema, const char *name);
+extern Oid TableOwner(Oid relid);
 extern void OpenWriter(TableWriter *writer, Oid relid);
 extern void CloseWriter(TableWriter *writer);
 extern void PutIndexFirst(TableWriter *writer, int place, AttrNumber column);
@@ -127,8 +127,8 @@ extern void InsertRow(TableWriter *writer, const Datum *values, const bool *null
 extern void OpenFinder(TableFinder *finder, Oid relid, AttrNumber column);
 extern void CloseFinder(TableFinder *finder);
 extern bool FindRow(TableFinder *finder, RegProcedure equal, Datum key, Snapshot snapshot);
-extern bool FindLastRowUpTo(TableFinder *finder, RegProcedure less_or_equal, Datum key,
-							Snapshot snapshot);
+extern bool
+FindLastRowUpTo(TableFinder *finder, RegProcedure less_or_equal, Datum key, Snapshot snapshot);
 extern Datum FoundColumn(TableFinder *finder, AttrNumber column, bool *isnull);
 
-#endif							/* ACTEON_TABLES_H */
+#endif /* ACTEON_TABLES_H */

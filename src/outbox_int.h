@@ -1,0 +1,50 @@
+/*
+ * outbox_int.h
+ *		The inside of an open outbox, for resolve.c and outbox.c.
+ */
+#ifndef ACTEON_OUTBOX_INT_H
+#define ACTEON_OUTBOX_INT_H
+
+#include "access/genam.h"
+#include "utils/snapshot.h"
+
+#include "outbox.h"
+#include "tables.h"
+
+/* A run of rows that the gateway will lease as one. */
+typedef struct Segment
+{
+	int64 first_id;
+	int64 last_id;
+	TimestampTz due_at;
+} Segment;
+
+struct Outbox
+{
+	MemoryContext context;
+	Oid schema;
+	pg_uuid_t namespace;
+	int64 batch_id; /* 0: not drawn yet */
+	TimestampTz created_at;
+	TimestampTz start_at;
+	double rate;  /* actions a second; 0: no limit */
+	int run_rows; /* rows of a segment */
+	bool include_replayed;
+	Snapshot statement; /* what the caller can see */
+	TableWriter writer;
+	TupleTableSlot *slots[SEGMENT_ACTIONS];
+	Relation action_index; /* the unique index on action_id */
+	SnapshotData dirty;    /* sees rows that are being inserted */
+	IndexScanDesc probe;
+	TupleTableSlot *found;
+	StateReader states;
+	int64 enqueued;
+	Segment *segments;
+	int segment_count;
+	int segments_allocated;
+};
+
+extern int CompareItems(const void *a, const void *b);
+extern void ResolveAgain(Outbox *outbox, ReplayItem *item);
+
+#endif /* ACTEON_OUTBOX_INT_H */

@@ -1,0 +1,36 @@
+/*
+ * replay.h
+ *		A call of a replay function: what single and bulk replays share.
+ */
+#ifndef ACTEON_REPLAY_H
+#define ACTEON_REPLAY_H
+
+#include "fmgr.h"
+
+#include "audit.h"
+#include "batch.h"
+#include "grants.h"
+#include "identity.h"
+#include "outbox.h"
+
+/* A call of a replay function. */
+typedef struct ReplayCall
+{
+	Oid schema; /* of the extension */
+	Oid caller;
+	TimestampTz now;
+	Grants *grants;
+	AuditTable audit;
+	Outbox *outbox; /* NULL until there is something to enqueue */
+	Oid outbox_owner;
+} ReplayCall;
+
+/* Why a payload that is redacted is not replayed. */
+#define REDACTED_REASON gettext_noop("payload is redacted")
+
+extern void BeginCall(ReplayCall *call, FunctionCallInfo fcinfo, const char *function);
+extern Outbox *UseOutbox(ReplayCall *call, const ReplayQuery *query, Identity *saved);
+extern void EndCall(ReplayCall *call, BatchRow *batch);
+extern bool MayReplay(ReplayCall *call, const AuditRecord *record);
+
+#endif /* ACTEON_REPLAY_H */

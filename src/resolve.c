@@ -1,0 +1,252 @@
+/*
+ * resolve.c
+ *		Whether an action may be replayed again, and with which generation.
+ *
+ * The id of an action's n-th replay is known beforehand (ids.c), so the unique
+ * index on the outbox's action_id tells which replays there are: it is searched
+ * for the first generation, the second, and so on.  A replay that another
+ * transaction has not committed yet is waited for.
+ *
+ * Two tenants may use the same action id.  A row that belongs to another
+ * namespace or tenant is not a replay of this action; its generation is taken,
+ * though.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "access/tableam.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "ids.h"
+#include "outbox_int.h"
+
+static void
+begin_probe(Outbox *outbox)
+{
+	outbox->probe =
+		ActeonIndexBeginScan(outbox->writer.rel, outbox->action_index, &outbox->dirty, 1);
+}
+
+static void
+end_probe(Outbox *outbox)
+{
+	ExecClearTuple(outbox->found);
+	index_endscan(outbox->probe);
+	outbox->probe = NULL;
+}
+
+/*
+ * Find the row of a new action id.  If another transaction is inserting or
+ * deleting it, wait for that to end first, holding no buffers.
+ */
+static bool
+probe_action_id(Outbox *outbox, const pg_uuid_t *action_id)
+{
+	for (;;)
+	{
+		ScanKeyData key;
+		TransactionId other;
+		ItemPointerData tid;
+
+		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(action_id));
+		index_rescan(outbox->probe, &key, 1, NULL, 0);
+		if (!index_getnext_slot(outbox->probe, ForwardScanDirection, outbox->found))
+			return false;
+		other = TransactionIdIsValid(outbox->dirty.xmin) ? outbox->dirty.xmin : outbox->dirty.xmax;
+		if (!TransactionIdIsValid(other))
+			return true;
+		tid = outbox->found->tts_tid;
+		end_probe(outbox);
+		XactLockTableWait(other, outbox->writer.rel, &tid, XLTW_InsertIndex);
+		begin_probe(outbox);
+	}
+}
+
+/*
+ * Whether two texts are the same, byte for byte.
+ */
+static bool
+same_text(const text *a, const text *b)
+{
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		   memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/*
+ * Whether the row that was found belongs to the namespace and the tenant of a
+ * record.
+ */
+static bool
+found_same_tenant(Outbox *outbox, const AuditRecord *record)
+{
+	bool isnull;
+
+	return same_text(DatumGetTextPP(slot_getattr(outbox->found, Anum_outbox_namespace, &isnull)),
+					 record->namespace) &&
+		   same_text(DatumGetTextPP(slot_getattr(outbox->found, Anum_outbox_tenant, &isnull)),
+					 record->tenant);
+}
+
+/*
+ * Give an item a generation, and the new id that goes with it.
+ */
+static void
+set_generation(Outbox *outbox, ReplayItem *item, int generation)
+{
+	const text *action_id = item->record->action_id;
+
+	item->generation = generation;
+	ReplayId(&item->action_id, &outbox->namespace, VARDATA_ANY(action_id),
+			 VARSIZE_ANY_EXHDR(action_id), generation);
+}
+
+/*
+ * Note the replay that was found as the item's latest one.
+ */
+static void
+note_earlier(Outbox *outbox, ReplayItem *item)
+{
+	Snapshot now;
+	bool isnull;
+	int64 outbox_id = DatumGetInt64(slot_getattr(outbox->found, Anum_outbox_id, &isnull));
+
+	item->has_earlier = true;
+	item->earlier_id = item->action_id;
+	item->at_same_moment =
+		!table_tuple_satisfies_snapshot(outbox->writer.rel, outbox->found, outbox->statement);
+	now = RegisterSnapshot(GetLatestSnapshot());
+	item->earlier_state = ReadActionState(&outbox->states, outbox_id, now);
+	UnregisterSnapshot(now);
+}
+
+/*
+ * Decide whether an item may be replayed, and with which generation.
+ *
+ * An action that has a replay which is waiting, running or delivered is passed
+ * over, unless the query includes those; one whose replays were cancelled or
+ * ended dead is free again.  A replay that the calling statement cannot see was
+ * made at the same moment, by another session or by the same statement: nobody
+ * can have meant a second one, so the action is passed over in any case.
+ */
+static void
+resolve_item(Outbox *outbox, ReplayItem *item)
+{
+	for (;; set_generation(outbox, item, item->generation + 1))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!probe_action_id(outbox, &item->action_id))
+			return;
+		if (!found_same_tenant(outbox, item->record))
+			continue;
+		note_earlier(outbox, item);
+		if (item->at_same_moment ||
+			(!outbox->include_replayed && item->earlier_state != ACTION_DEAD &&
+			 item->earlier_state != ACTION_CANCELLED))
+		{
+			item->status = ITEM_PASSED_OVER;
+			return;
+		}
+	}
+}
+
+/*
+ * Order of items: by new id; records of one action as they came.
+ */
+int
+CompareItems(const void *a, const void *b)
+{
+	const ReplayItem *ia = *(ReplayItem *const *) a;
+	const ReplayItem *ib = *(ReplayItem *const *) b;
+	int order = memcmp(&ia->action_id, &ib->action_id, sizeof(pg_uuid_t));
+
+	return order != 0 ? order : (ia < ib ? -1 : ia > ib);
+}
+
+/*
+ * The items that are pending, in the order of their new ids.
+ */
+static ReplayItem **
+sort_pending(ReplayItem *items, int count, int *pending)
+{
+	ReplayItem **sorted = palloc(Max(count, 1) * sizeof(ReplayItem *));
+
+	*pending = 0;
+	for (int i = 0; i < count; i++)
+	{
+		if (items[i].status == ITEM_PENDING)
+			sorted[(*pending)++] = &items[i];
+	}
+	qsort(sorted, *pending, sizeof(ReplayItem *), CompareItems);
+	return sorted;
+}
+
+/*
+ * Pass over all but the first of several records of one action.
+ */
+static void
+pass_over_duplicates(ReplayItem **sorted, int count)
+{
+	int first = 0;
+
+	for (int i = 1; i < count; i++)
+	{
+		if (memcmp(&sorted[i]->action_id, &sorted[first]->action_id, sizeof(pg_uuid_t)) != 0)
+			first = i;
+		for (int k = first; k < i; k++)
+		{
+			if (same_text(sorted[k]->record->namespace, sorted[i]->record->namespace) &&
+				same_text(sorted[k]->record->tenant, sorted[i]->record->tenant))
+			{
+				sorted[i]->status = ITEM_PASSED_OVER;
+				break;
+			}
+		}
+	}
+}
+
+/*
+ * Give each pending item its generation and its new id, or pass it over.
+ */
+void
+ResolveItems(Outbox *outbox, ReplayItem *items, int count)
+{
+	ReplayItem **sorted;
+	int pending;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (items[i].status == ITEM_PENDING)
+			set_generation(outbox, &items[i], 1);
+	}
+	sorted = sort_pending(items, count, &pending);
+	pass_over_duplicates(sorted, pending);
+
+	begin_probe(outbox);
+	for (int i = 0; i < pending; i++)
+	{
+		if (sorted[i]->status == ITEM_PENDING)
+			resolve_item(outbox, sorted[i]);
+	}
+	end_probe(outbox);
+	pfree(sorted);
+}
+
+/*
+ * Resolve one item anew, which has lost a race; waits for the winner.
+ */
+void
+ResolveAgain(Outbox *outbox, ReplayItem *item)
+{
+	item->status = ITEM_PENDING;
+	begin_probe(outbox);
+	resolve_item(outbox, item);
+	end_probe(outbox);
+}
