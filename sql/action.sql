@@ -22,7 +22,7 @@ FROM (VALUES (1, '"text"'), (2, '""'), (3, 'true'), (4, 'false'), (5, 'null'), (
 	(15, '{"b": 1, "a": [1, 2]}'), (16, '{"bb": 1, "a": 2, "aa": 3, "b": 4, "": 5, "B": 6}'),
 	(17, '{"outer": {"zz": {"y": 1, "x": 2}, "z": "deep"}, "inner": []}'),
 	(18, '["quote \" backslash \\ slash \/ tab \t newline \n cr \r bs \b ff \f bell \u0007 del \u007f"]'),
-	(19, '["é ü 日本語 👩‍👩‍👧 \u00e9"]'), (20, '{"é": 1, "z": 2, "ÿ": 3}')) AS v (n, value) ORDER BY n;
+	(19, '["é ü 日本語 𝄞 \u00e9"]'), (20, '{"é": 1, "z": 2, "ÿ": 3}')) AS v (n, value) ORDER BY n;
 
 -- the compact text is JSON again, with the same value
 SELECT bool_and((rebuilt(jsonb_build_object('k', value)) -> 'labels' ->> 'k')::jsonb = value) AS all_round_trips

@@ -67,9 +67,9 @@ SELECT r.original_action_id, r.success, r.error FROM acteon_audit AS a, acteon_r
 SELECT count(*) FROM acteon_dispatch_outbox WHERE original_action_id = 'twice';
 
 -- odd ids
-SELECT make_record('it''s "quoted" \ and $1; --'), make_record('日本語 👩‍👩‍👧'), make_record(repeat('x', 10000));
+SELECT make_record('it''s "quoted" \ and $1; --'), make_record('日本語 𝄞'), make_record(repeat('x', 10000));
 SELECT original_action_id, success FROM acteon_replay('it''s "quoted" \ and $1; --');
-SELECT original_action_id, success FROM acteon_replay('日本語 👩‍👩‍👧');
+SELECT original_action_id, success FROM acteon_replay('日本語 𝄞');
 SELECT length(original_action_id), success FROM acteon_replay(repeat('x', 10000));
 SELECT length(attempt(format('SELECT acteon_replay(%L)', repeat('é', 10000)))) < 500 AS message_is_short;
 SELECT labels ->> 'replayed_from' = original_action_id AS traced, count(*) FROM acteon_dispatch_outbox GROUP BY 1;
