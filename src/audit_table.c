@@ -16,6 +16,7 @@
 #include "utils/varlena.h"
 
 #include "audit.h"
+#include "compat.h"
 #include "settings.h"
 
 const char *const RecordColumnNames[NUM_RECORD_COLUMNS] = {
@@ -39,8 +40,8 @@ static const Oid record_types[NUM_RECORD_COLUMNS] = {
 	[COL_PAYLOAD] = JSONBOID,  [COL_METADATA] = JSONBOID,
 };
 
-static void
-pg_attribute_noreturn() report_no_table(void)
+ACTEON_NORETURN static void
+report_no_table(void)
 {
 	ereport(
 		ERROR,

@@ -27,4 +27,11 @@
 	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
 #endif
 
+/* PostgreSQL 18 renamed what marks a function that does not return; both forms go first. */
+#if PG_VERSION_NUM >= 180000
+#define ACTEON_NORETURN pg_noreturn
+#else
+#define ACTEON_NORETURN pg_attribute_noreturn()
+#endif
+
 #endif /* ACTEON_COMPAT_H */

@@ -22,6 +22,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "ids.h"
 #include "message.h"
 #include "query.h"
@@ -137,8 +138,8 @@ find_key(const char *name, int len)
 					errhint("Known keys are %s.", known.data)));
 }
 
-static void
-pg_attribute_noreturn() report_key_type(const QueryKey *key, const char *wanted)
+ACTEON_NORETURN static void
+report_key_type(const QueryKey *key, const char *wanted)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("key \"%s\" in replay query must be %s", key->name, wanted)));

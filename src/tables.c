@@ -106,8 +106,8 @@ is_unique_index_on(Relation index, AttrNumber column)
 		   form->indkey.values[0] == column && RelationGetIndexPredicate(index) == NIL;
 }
 
-static void
-pg_attribute_noreturn() report_missing_index(Relation rel, AttrNumber column)
+ACTEON_NORETURN static void
+report_missing_index(Relation rel, AttrNumber column)
 {
 	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 					errmsg("table \"%s\" has lost its unique index on column \"%s\"",
