@@ -86,6 +86,25 @@ SELECT count(*) FROM acteon_grants;
 SELECT attempt($$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_nobody', 'admin', '{*}', '{*}', '{*}')$$);
 RESET ROLE;
 
+-- grants are read once a query, but not once a loop
+BEGIN;
+DO $$
+BEGIN
+	FOR i IN 1 .. 3 LOOP
+		IF i = 1 THEN SET LOCAL ROLE regress_acteon_nobody; END IF;
+		RAISE NOTICE '%', acteon_authorized('hooli', 'prod', 'email', 'send_email');
+		IF i = 1 THEN
+			RESET ROLE;
+			INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_nobody', 'viewer', '{hooli}', '{*}', '{*}');
+			SET LOCAL ROLE regress_acteon_nobody;
+		ELSE
+			SET LOCAL ROLE regress_acteon_viewer;
+		END IF;
+	END LOOP;
+END
+$$;
+ROLLBACK;
+
 -- a viewer's grant lets read, and does not lend its tenants to an operator's
 CALL clean();
 SELECT make_record('a-acme'), make_record('a-globex', tenant => 'globex', namespace => 'dev');

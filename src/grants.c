@@ -22,6 +22,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "grants.h"
@@ -53,10 +54,14 @@ struct Grants
 	Grant *grants;
 };
 
-/* What acteon_authorized keeps from row to row of one query. */
+/* What acteon_authorized keeps from row to row, and for which role and snapshot. */
 typedef struct AuthorizedCache
 {
 	Oid role;
+	TransactionId xmax;
+	uint32 xcnt;
+	CommandId curcid;
+	MemoryContext context;
 	Grants *grants;
 } AuthorizedCache;
 
@@ -253,34 +258,66 @@ GrantsCover(Grants *grants, GrantPurpose purpose, const GrantTarget *target)
 }
 
 /*
+ * Whether the cache holds the rights of this role as this snapshot shows them.
+ * With the same xmax, transactions can only have left the snapshot's list of
+ * running ones, so its length tells whether any has.
+ */
+static bool
+cache_is_valid(const AuthorizedCache *cache, Oid role, Snapshot snapshot)
+{
+	return cache->role == role && cache->xmax == snapshot->xmax && cache->xcnt == snapshot->xcnt &&
+		   cache->curcid == snapshot->curcid;
+}
+
+/*
+ * The rights of the current role.  They are loaded once for the rows of a
+ * query; an expression that lives longer, as in a loop of PL/pgSQL, sees them
+ * change.
+ */
+static Grants *
+current_grants(FmgrInfo *flinfo)
+{
+	AuthorizedCache *cache = flinfo->fn_extra;
+	Snapshot snapshot = GetActiveSnapshot();
+	MemoryContext old;
+
+	if (cache != NULL && cache_is_valid(cache, GetUserId(), snapshot))
+		return cache->grants;
+	if (cache == NULL)
+	{
+		cache = MemoryContextAllocZero(flinfo->fn_mcxt, sizeof(AuthorizedCache));
+		cache->context =
+			AllocSetContextCreate(flinfo->fn_mcxt, "acteon_replay grants", ALLOCSET_SMALL_SIZES);
+		flinfo->fn_extra = cache;
+	}
+	cache->role = InvalidOid; /* in case of an error */
+	MemoryContextReset(cache->context);
+	old = MemoryContextSwitchTo(cache->context);
+	cache->grants = LoadGrants(GetUserId(), get_func_namespace(flinfo->fn_oid));
+	MemoryContextSwitchTo(old);
+	cache->role = GetUserId();
+	cache->xmax = snapshot->xmax;
+	cache->xcnt = snapshot->xcnt;
+	cache->curcid = snapshot->curcid;
+	return cache->grants;
+}
+
+/*
  * acteon_authorized(tenant, namespace, provider, action_type text) → boolean
  *
- * Whether the current role may read such a record.  The grants are loaded when
- * a query calls it first, and again when the role changes in between.
+ * Whether an admin, operator or viewer grant of the current role covers such a
+ * record; false if an argument is NULL.  Raises no errors of its own.
  */
 Datum
 acteon_authorized(PG_FUNCTION_ARGS)
 {
-	AuthorizedCache *cache = fcinfo->flinfo->fn_extra;
 	GrantTarget target;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(3))
 		PG_RETURN_BOOL(false);
-
-	if (cache == NULL || cache->role != GetUserId())
-	{
-		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-
-		cache = palloc(sizeof(AuthorizedCache));
-		cache->role = GetUserId();
-		cache->grants = LoadGrants(cache->role, get_func_namespace(fcinfo->flinfo->fn_oid));
-		fcinfo->flinfo->fn_extra = cache;
-		MemoryContextSwitchTo(old);
-	}
-
 	target.tenant = PG_GETARG_TEXT_PP(0);
 	target.namespace = PG_GETARG_TEXT_PP(1);
 	target.provider = PG_GETARG_TEXT_PP(2);
 	target.action_type = PG_GETARG_TEXT_PP(3);
-	PG_RETURN_BOOL(GrantsCover(cache->grants, GRANT_READ, &target));
+	PG_RETURN_BOOL(GrantsCover(current_grants(fcinfo->flinfo), GRANT_READ, &target));
 }

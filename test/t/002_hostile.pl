@@ -79,6 +79,18 @@ foreach my $setting (q{acteon_replay.audit_table = 'evil.acteon_audit'}, q{acteo
 		$node->safe_psql('postgres', "SELECT acteon_authorized('a', 'b', 'c', 'd') \\g /dev/null\nSHOW $name"), "$name set beforehand does not count");
 }
 
+# What a superuser sets for the database counts for everybody.
+$node->safe_psql('postgres', q{
+	CREATE SCHEMA elsewhere;
+	CREATE TABLE elsewhere.audit (LIKE public.acteon_audit);
+	INSERT INTO elsewhere.audit SELECT * FROM public.acteon_audit WHERE action_id = 'mine';
+	UPDATE elsewhere.audit SET action_id = 'elsewhere';
+	ALTER DATABASE postgres SET acteon_replay.audit_table = 'elsewhere.audit';
+});
+is(fails_with($node, q{SELECT acteon_replay('elsewhere')}, connstr => $op), 'done', 'the audit table that is set for the database is read');
+is(fails_with($node, q{SELECT acteon_replay('mine')}, connstr => $op), 'P0002: no audit record found for action: mine', '… and no other');
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET acteon_replay.audit_table');
+
 # The audit table's owner: a policy and a function behind it that try to act
 # as somebody else, to look up names in the caller's path, and to leave traces.
 $node->safe_psql('postgres', q{
@@ -86,6 +98,7 @@ $node->safe_psql('postgres', q{
 	CREATE FUNCTION public.watch() RETURNS boolean LANGUAGE plpgsql AS $$
 	DECLARE
 		tried text := '';
+		path text := current_setting('search_path');
 	BEGIN
 		BEGIN
 			EXECUTE 'SET ROLE ' || quote_ident(session_user);
@@ -109,7 +122,7 @@ $node->safe_psql('postgres', q{
 		END;
 		PERFORM set_config('search_path', 'evil', false);
 		PERFORM set_config('work_mem', '64kB', false);
-		INSERT INTO public.watched VALUES (current_user, session_user, current_setting('search_path'), tried);
+		INSERT INTO public.watched VALUES (current_user, session_user, path, tried);
 		RETURN true;
 	END$$;
 	ALTER FUNCTION watch OWNER TO gateway;
@@ -131,8 +144,8 @@ foreach my $caller ('op', 'a superuser')
 		is($out, "1\nevil, public\n4MB", "$call by $caller leaves the session's settings alone");
 	}
 }
-is($node->safe_psql('postgres', 'SELECT DISTINCT who, tried FROM watched'), 'gateway|',
-	'a policy of the audit table runs as its owner, and gets no further');
+is($node->safe_psql('postgres', 'SELECT DISTINCT who, path, tried FROM watched'), 'gateway|pg_catalog, pg_temp|',
+	'a policy of the audit table runs as its owner, finds nothing of the caller, and gets no further');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM watched'), '>=', 4, '… and did run');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM acteon_grants WHERE grantee = 'gateway'::regrole}), '0', 'it has not granted itself anything');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM evil.ran'), '0', 'nothing of the caller ran behind it');
