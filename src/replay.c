@@ -33,6 +33,7 @@ BeginCall(ReplayCall *call, FunctionCallInfo fcinfo, const char *function)
 	call->schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	call->caller = GetUserId();
 	call->now = GetCurrentTimestamp();
+	call->context = CurrentMemoryContext;
 	call->outbox = NULL;
 	call->grants = LoadGrants(call->caller, call->schema);
 	if (!GrantsMayReplay(call->grants))
@@ -56,8 +57,11 @@ UseOutbox(ReplayCall *call, const ReplayQuery *query, Identity *saved)
 {
 	if (call->outbox == NULL)
 	{
+		MemoryContext old = MemoryContextSwitchTo(call->context);
+
 		call->outbox_owner = TableOwner(OwnTable(call->schema, OUTBOX_TABLE));
 		call->outbox = OpenOutbox(call->schema, query, call->now);
+		MemoryContextSwitchTo(old);
 	}
 	SwitchIdentity(saved, call->outbox_owner);
 	return call->outbox;

@@ -16,7 +16,8 @@
 /* A call of a replay function. */
 typedef struct ReplayCall
 {
-	Oid schema; /* of the extension */
+	MemoryContext context; /* what lives as long as the call */
+	Oid schema;            /* of the extension */
 	Oid caller;
 	TimestampTz now;
 	Grants *grants;

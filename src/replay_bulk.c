@@ -184,16 +184,6 @@ replay_windows(ReplayCall *call, const ReplayQuery *query, BulkResult *result, S
 		MemoryContextSwitchTo(window_context);
 		if (wanted == 0 || (count = AuditScanTake(&scan, wanted, &records)) == 0)
 			break;
-		/* The outbox, opened in the first window, outlives it. */
-		if (call->outbox == NULL)
-		{
-			Identity saved;
-
-			MemoryContextSwitchTo(bulk_context);
-			UseOutbox(call, query, &saved);
-			RestoreIdentity(&saved);
-			MemoryContextSwitchTo(window_context);
-		}
 		replay_window(call, query, records, count, result, &results, scope);
 		MemoryContextSwitchTo(bulk_context);
 		if (cursor != NULL)
@@ -224,8 +214,9 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 	BeginCall(&call, fcinfo, "acteon_replay_bulk()");
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	old = MemoryContextSwitchTo(
-		AllocSetContextCreate(caller_context, "acteon_replay bulk", ALLOCSET_DEFAULT_SIZES));
+	call.context =
+		AllocSetContextCreate(caller_context, "acteon_replay bulk", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(call.context);
 	scope = NewScope();
 	replay_windows(&call, query, result, scope);
 	if (result->replayed + result->failed + result->skipped > 0)

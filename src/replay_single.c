@@ -161,6 +161,7 @@ replay_single(FunctionCallInfo fcinfo, const char *action_id)
 	BeginCall(&call, fcinfo, "acteon_replay()");
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
+	call.context = CurrentMemoryContext; /* goes with the connection */
 	find_replayable(&call, action_id, allow_redacted, &record);
 	enqueue_single(&call, action_id, reason, allow_redacted, &item);
 	SPI_finish();

@@ -10,7 +10,7 @@ ALTER TABLE acteon_audit SET (autovacuum_enabled = off);
 INSERT INTO acteon_audit (id, action_id, namespace, tenant, provider, action_type, verdict, matched_rule,
 	outcome, action_payload, verdict_details, outcome_details, metadata, dispatched_at, completed_at, duration_ms)
 SELECT format('%s-7000-8000-%s', lpad(to_hex(n), 8, '0'), lpad(n::text, 12, '0')),
-	format('00000000-0000-4000-8000-%s', lpad(n::text, 12, '0')),
+	md5(n::text)::uuid::text,
 	(ARRAY['prod', 'prod', 'prod', 'staging'])[1 + n % 4],
 	'tenant-' || t || CASE WHEN n % 3 = 0 THEN '.eu-west' ELSE '' END,
 	p, 'send_' || p, CASE WHEN n % 50 = 0 THEN 'reroute' ELSE 'allow' END,
