@@ -17,6 +17,7 @@
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -166,55 +167,75 @@ add_cursor(Statement *st, const ReplayQuery *query)
 }
 
 /*
- * Whether an index can deliver a query's records in their order: some columns
- * that the query compares for equality, then dispatched_at.
+ * Whether a query compares a column for equality.
  */
 static bool
-index_gives_order(const AuditTable *table, Relation index, const ReplayQuery *query)
+is_compared(const AuditTable *table, AttrNumber column, const ReplayQuery *query)
 {
-	Form_pg_index form = index->rd_index;
-	AttrNumber order = AuditColumn(table, RecordColumnNames[COL_DISPATCHED_AT]);
-
-	if (!form->indisvalid || index->rd_rel->relam != BTREE_AM_OID ||
-		RelationGetIndexPredicate(index) != NIL)
-		return false;
-	for (int k = 0; k < form->indnkeyatts; k++)
+	for (int i = 0; i < NUM_TEXT_FILTERS; i++)
 	{
-		AttrNumber column = form->indkey.values[k];
-		bool compared = false;
-
-		if (column == order)
-			return k > 0;
-		for (int i = 0; i < NUM_TEXT_FILTERS && !compared; i++)
-			compared =
-				query->filters[i] != NULL && column == AuditColumn(table, TextFilterNames[i]);
-		if (!compared)
-			return false;
+		if (query->filters[i] != NULL && column == AuditColumn(table, TextFilterNames[i]))
+			return true;
 	}
 	return false;
 }
 
+/* What an index can do for a query. */
+typedef enum IndexUse
+{
+	INDEX_OF_NO_USE,
+	INDEX_GIVES_ORDER, /* columns that the query compares, then dispatched_at */
+	INDEX_FINDS_FEW    /* nothing but columns that the query compares */
+} IndexUse;
+
 /*
- * Whether any index of the table can deliver the records in their order.
+ * Tell what an index can do for a query.
+ */
+static IndexUse
+index_use(const AuditTable *table, Relation index, const ReplayQuery *query)
+{
+	Form_pg_index form = index->rd_index;
+	AttrNumber order = AuditColumn(table, RecordColumnNames[COL_DISPATCHED_AT]);
+
+	if (!form->indisvalid)
+		return INDEX_OF_NO_USE;
+	for (int k = 0; k < form->indnkeyatts; k++)
+	{
+		AttrNumber column = form->indkey.values[k];
+
+		if (column == order && k > 0 && index->rd_rel->relam == BTREE_AM_OID &&
+			RelationGetIndexPredicate(index) == NIL)
+			return INDEX_GIVES_ORDER;
+		if (!is_compared(table, column, query))
+			return INDEX_OF_NO_USE;
+	}
+	return INDEX_FINDS_FEW;
+}
+
+/*
+ * Whether the records are best read in the order of an index: one can deliver
+ * it, and none is made to find just the records that are asked for, as the one
+ * on chain_id is.
  */
 static bool
 order_comes_from_index(const AuditTable *table, const ReplayQuery *query)
 {
 	List *indexes = RelationGetIndexList(table->rel);
-	bool result = false;
+	bool ordered = false;
+	bool few = false;
 	ListCell *lc;
 
 	foreach (lc, indexes)
 	{
 		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
+		IndexUse use = index_use(table, index, query);
 
-		result = index_gives_order(table, index, query);
+		ordered |= use == INDEX_GIVES_ORDER;
+		few |= use == INDEX_FINDS_FEW;
 		index_close(index, AccessShareLock);
-		if (result)
-			break;
 	}
 	list_free(indexes);
-	return result;
+	return ordered && !few;
 }
 
 /*
@@ -315,6 +336,36 @@ kept_plan(Statement *st)
 	kept = plan;
 	kept_sql = MemoryContextStrdup(TopMemoryContext, st->sql.data);
 	return kept;
+}
+
+/*
+ * A copy of a text of a record, or NULL.
+ */
+static text *
+copy_text(const text *value)
+{
+	return value == NULL ? NULL
+						 : (text *) DatumGetPointer(datumCopy(PointerGetDatum(value), false, -1));
+}
+
+/*
+ * Copy a record into the current memory context.  Toasted values stay toasted:
+ * they are small until they are needed.
+ */
+void
+CopyAuditRecord(AuditRecord *copy, const AuditRecord *record)
+{
+	*copy = *record;
+	copy->id = copy_text(record->id);
+	copy->action_id = copy_text(record->action_id);
+	copy->namespace = copy_text(record->namespace);
+	copy->tenant = copy_text(record->tenant);
+	copy->provider = copy_text(record->provider);
+	copy->action_type = copy_text(record->action_type);
+	if (record->has_payload)
+		copy->payload = datumCopy(record->payload, false, -1);
+	if (record->has_metadata)
+		copy->metadata = datumCopy(record->metadata, false, -1);
 }
 
 /*

@@ -76,6 +76,7 @@ extern void CloseAuditTable(AuditTable *table);
 extern AttrNumber AuditColumn(const AuditTable *table, const char *name);
 extern void CheckAuditColumn(const AuditTable *table, const char *name, Oid type);
 extern bool AuditFindAction(const AuditTable *table, const char *action_id, AuditRecord *record);
+extern void CopyAuditRecord(AuditRecord *copy, const AuditRecord *record);
 extern void AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *query);
 extern int AuditScanTake(AuditScan *scan, int want, AuditRecord **records);
 extern bool AuditScanHasMore(AuditScan *scan);

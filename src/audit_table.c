@@ -52,49 +52,59 @@ report_no_table(void)
 }
 
 /*
- * Find the table that acteon_replay.audit_table names.  The caller's search
- * path plays no part.  A name without a schema is looked for beside the
- * extension and then in public, but not where everybody may create tables in
- * public: records must not come from a table that just anybody has made.
+ * Refuse a schema in which everybody may create tables: records must not come
+ * from a table that just anybody has made.
  */
-static Oid
-find_audit_table(Oid extension_schema)
+static void
+check_schema(Oid schema)
 {
-	char *setting = pstrdup(AuditTableSetting);
-	List *names;
-	Oid schema;
-	Oid relid;
+	char *name = get_namespace_name(schema);
 
-	if (!SplitIdentifierString(setting, '.', &names))
-		elog(ERROR, "acteon_replay.audit_table is not a name: \"%s\"", AuditTableSetting);
-	if (list_length(names) == 2)
-	{
-		schema = get_namespace_oid(linitial(names), true);
-		relid = OidIsValid(schema) ? get_relname_relid(lsecond(names), schema) : InvalidOid;
-		if (!OidIsValid(relid))
-			report_no_table();
-		return relid;
-	}
-
-	relid = get_relname_relid(linitial(names), extension_schema);
-	if (OidIsValid(relid))
-		return relid;
-	schema = get_namespace_oid("public", true);
-	relid = OidIsValid(schema) ? get_relname_relid(linitial(names), schema) : InvalidOid;
-	if (!OidIsValid(relid))
-		report_no_table();
 	if (DatumGetBool(DirectFunctionCall3(has_schema_privilege_name_id, CStringGetDatum("public"),
 										 ObjectIdGetDatum(schema),
 										 PointerGetDatum(cstring_to_text("CREATE")))))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_UNDEFINED_TABLE),
-			 errmsg("audit table \"%s\" is in schema public, where every role may create tables",
-					AuditTableSetting),
+			 errmsg("audit table \"%s\" is in schema %s, where every role may create tables",
+					AuditTableSetting, quote_identifier(name)),
 			 errhint(
-				 "Set acteon_replay.audit_table to \"public.%s\" to trust it, or revoke CREATE on schema public from PUBLIC.",
-				 AuditTableSetting)));
-	return relid;
+				 "Set acteon_replay.audit_table to \"%s.%s\" to trust it, or revoke CREATE on that schema from PUBLIC.",
+				 quote_identifier(name), AuditTableSetting)));
+}
+
+/*
+ * Find the table that acteon_replay.audit_table names.  The caller's search
+ * path plays no part.  A name without a schema is looked for beside the
+ * extension and then in public.
+ */
+static Oid
+find_audit_table(Oid extension_schema)
+{
+	char *setting = pstrdup(AuditTableSetting);
+	List *names;
+	Oid schemas[2] = {extension_schema, InvalidOid};
+	int candidates = 1;
+
+	if (!SplitIdentifierString(setting, '.', &names))
+		elog(ERROR, "acteon_replay.audit_table is not a name: \"%s\"", AuditTableSetting);
+	if (list_length(names) == 2)
+		schemas[0] = get_namespace_oid(linitial(names), true);
+	else
+		schemas[candidates++] = get_namespace_oid("public", true);
+
+	for (int i = 0; i < candidates; i++)
+	{
+		Oid relid =
+			OidIsValid(schemas[i]) ? get_relname_relid(llast(names), schemas[i]) : InvalidOid;
+
+		if (!OidIsValid(relid))
+			continue;
+		if (list_length(names) == 1)
+			check_schema(schemas[i]);
+		return relid;
+	}
+	report_no_table();
 }
 
 /*

@@ -182,6 +182,7 @@ InsertBatch(Oid schema, const BatchRow *batch)
 	values[Anum_batch_id - 1] = Int64GetDatum(batch->id);
 	values[Anum_batch_created_at - 1] = TimestampTzGetDatum(batch->created_at);
 	values[Anum_batch_requested_by - 1] = role_name(batch->requested_by);
+	values[Anum_batch_requested_by_oid - 1] = ObjectIdGetDatum(batch->requested_by);
 	values[Anum_batch_session_role - 1] = role_name(GetSessionUserId());
 	nulls[Anum_batch_reason - 1] = batch->reason == NULL;
 	values[Anum_batch_reason - 1] =

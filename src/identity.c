@@ -24,6 +24,7 @@
  * SET SESSION AUTHORIZATION are refused, temporary objects and deferred
  * triggers cannot be made, and the search path finds nothing of the caller's:
  * code reached from a policy of the audit table must not look up names there.
+ * Policies apply whatever the caller has set.
  */
 void
 SwitchIdentity(Identity *saved, Oid user)
@@ -33,6 +34,7 @@ SwitchIdentity(Identity *saved, Oid user)
 									 SECURITY_RESTRICTED_OPERATION);
 	saved->guc_level = NewGUCNestLevel();
 	SetLocally("search_path", "pg_catalog, pg_temp");
+	SetLocally("row_security", "on");
 }
 
 /*

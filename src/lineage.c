@@ -14,11 +14,13 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "grants.h"
+#include "identity.h"
 #include "ids.h"
 #include "installation.h"
 #include "state.h"
@@ -44,6 +46,7 @@ typedef struct Walk
 {
 	ReturnSetInfo *result;
 	Snapshot snapshot;
+	Oid caller;
 	Grants *grants;
 	pg_uuid_t namespace;
 	TableFinder outbox;
@@ -51,8 +54,8 @@ typedef struct Walk
 	StateReader states;
 	const char *root;
 	bool root_shown;
-	text *family_namespace; /* whose replays to follow; NULL: anybody's */
-	text *family_tenant;
+	char *family_namespace; /* whose replays to follow; NULL: anybody's */
+	char *family_tenant;
 } Walk;
 
 PG_FUNCTION_INFO_V1(acteon_replay_lineage);
@@ -78,6 +81,26 @@ find_replay(Walk *walk, const pg_uuid_t *id)
 }
 
 /*
+ * Whether the replay that was found last is of the chain's namespace and tenant;
+ * the first one decides which those are.  Another tenant may use the same
+ * action id.
+ */
+static bool
+join_family(Walk *walk)
+{
+	char *namespace = text_to_cstring(outbox_text(walk, Anum_outbox_namespace));
+	char *tenant = text_to_cstring(outbox_text(walk, Anum_outbox_tenant));
+
+	if (walk->family_tenant == NULL)
+	{
+		walk->family_namespace = namespace;
+		walk->family_tenant = tenant;
+	}
+	return strcmp(namespace, walk->family_namespace) == 0 &&
+		   strcmp(tenant, walk->family_tenant) == 0;
+}
+
+/*
  * Follow an action back to the one that was no replay.
  */
 static char *
@@ -88,8 +111,8 @@ find_root(Walk *walk, char *action_id)
 	while (TextToUuid(action_id, strlen(action_id), &id) && find_replay(walk, &id))
 	{
 		CHECK_FOR_INTERRUPTS();
-		walk->family_namespace = outbox_text(walk, Anum_outbox_namespace);
-		walk->family_tenant = outbox_text(walk, Anum_outbox_tenant);
+		if (!join_family(walk))
+			break;
 		action_id = text_to_cstring(outbox_text(walk, Anum_outbox_original_action_id));
 	}
 	return action_id;
@@ -97,8 +120,7 @@ find_root(Walk *walk, char *action_id)
 
 /*
  * Whether the replay that was found last may be shown: a grant of the caller
- * must cover it, and it must be of the chain's own tenant, as another one may
- * use the same action id.
+ * must cover it, and it must be of the chain's own tenant.
  */
 static bool
 may_show(Walk *walk)
@@ -108,11 +130,48 @@ may_show(Walk *walk)
 						  .provider = outbox_text(walk, Anum_outbox_provider),
 						  .action_type = outbox_text(walk, Anum_outbox_action_type)};
 
-	if (walk->family_tenant != NULL &&
-		(strcmp(text_to_cstring(target.tenant), text_to_cstring(walk->family_tenant)) != 0 ||
-		 strcmp(text_to_cstring(target.namespace), text_to_cstring(walk->family_namespace)) != 0))
+	if (walk->family_tenant != NULL && !join_family(walk))
 		return false;
 	return GrantsCover(walk->grants, GRANT_READ, &target);
+}
+
+/*
+ * Whether the caller may read the batch that was found last: the rule of the
+ * policy acteon_replay_batch_authorized.  The caller has asked for it, or a
+ * grant covers each element of its scope.
+ */
+static bool
+may_show_batch(Walk *walk)
+{
+	bool isnull;
+	Oid asked = DatumGetObjectId(FoundColumn(&walk->batches, Anum_batch_requested_by_oid, &isnull));
+	Jsonb *scope = DatumGetJsonbP(FoundColumn(&walk->batches, Anum_batch_scope, &isnull));
+	JsonbIterator *it = JsonbIteratorInit(&scope->root);
+	JsonbIteratorToken token;
+	JsonbValue value;
+	text *parts[4];
+	int n = 0;
+
+	if (asked == walk->caller)
+		return true;
+	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
+	{
+		GrantTarget target;
+
+		if (token != WJB_ELEM || value.type != jbvString)
+			continue;
+		parts[n++] = cstring_to_text_with_len(value.val.string.val, value.val.string.len);
+		if (n < lengthof(parts))
+			continue;
+		n = 0;
+		target = (GrantTarget){.tenant = parts[0],
+							   .namespace = parts[1],
+							   .provider = parts[2],
+							   .action_type = parts[3]};
+		if (!GrantsCover(walk->grants, GRANT_READ, &target))
+			return false;
+	}
+	return true;
 }
 
 /*
@@ -158,13 +217,15 @@ show_replay(Walk *walk, const char *id, const char *source, int depth)
 	values[LINEAGE_STATE] = CStringGetTextDatum(
 		ActionStateNames[ReadActionState(&walk->states, outbox_id, walk->snapshot)]);
 	has_batch = FindRow(&walk->batches, F_INT8EQ, values[LINEAGE_BATCH_ID], walk->snapshot);
-	nulls[LINEAGE_REQUESTED_BY] = nulls[LINEAGE_REQUESTED_AT] = !has_batch;
-	nulls[LINEAGE_REASON] = true;
+	nulls[LINEAGE_REQUESTED_AT] = !has_batch;
+	nulls[LINEAGE_REQUESTED_BY] = nulls[LINEAGE_REASON] = true;
 	if (has_batch)
+		values[LINEAGE_REQUESTED_AT] = FoundColumn(&walk->batches, Anum_batch_created_at, &isnull);
+	if (has_batch && may_show_batch(walk))
 	{
+		nulls[LINEAGE_REQUESTED_BY] = false;
 		values[LINEAGE_REQUESTED_BY] =
 			FoundColumn(&walk->batches, Anum_batch_requested_by, &isnull);
-		values[LINEAGE_REQUESTED_AT] = FoundColumn(&walk->batches, Anum_batch_created_at, &isnull);
 		values[LINEAGE_REASON] =
 			FoundColumn(&walk->batches, Anum_batch_reason, &nulls[LINEAGE_REASON]);
 	}
@@ -207,13 +268,16 @@ acteon_replay_lineage(PG_FUNCTION_ARGS)
 {
 	Oid schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	Walk walk = {0};
+	Identity saved;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (!ReadNamespace(schema, &walk.namespace))
 		return (Datum) 0;
 	walk.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	walk.snapshot = GetActiveSnapshot();
-	walk.grants = LoadGrants(GetUserId(), schema);
+	walk.caller = GetUserId();
+	walk.grants = LoadGrants(walk.caller, schema);
+	SwitchIdentity(&saved, TableOwner(OwnTable(schema, OUTBOX_TABLE)));
 	OpenFinder(&walk.outbox, OwnTable(schema, OUTBOX_TABLE), Anum_outbox_action_id);
 	OpenFinder(&walk.batches, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
 	InitStateReader(&walk.states, schema);
@@ -224,5 +288,6 @@ acteon_replay_lineage(PG_FUNCTION_ARGS)
 	CloseStateReader(&walk.states);
 	CloseFinder(&walk.batches);
 	CloseFinder(&walk.outbox);
+	RestoreIdentity(&saved);
 	return (Datum) 0;
 }

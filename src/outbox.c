@@ -8,12 +8,12 @@
  * Rows go in with the server's multi-insert, in runs that take consecutive ids
  * and become a segment each.  Then the entries of the unique index on action
  * ids are made, in the order of their keys, which keeps the index's pages in
- * the cache and makes racing sessions meet at their first common action.
- * Whoever comes second sees it there (UNIQUE_CHECK_PARTIAL), takes its own row
- * back and resolves that item anew: it waits, and then passes over or moves on
- * to the next generation.  Waiting in one order for all, two calls cannot wait
- * for each other; transactions with several calls can, as with any rows, and
- * the server's deadlock detector then ends one of them.
+ * the cache.  Whoever finds there that another transaction was quicker
+ * (UNIQUE_CHECK_PARTIAL) takes all its rows back, by rolling a subtransaction
+ * back, resolves its items anew, which waits for the winner, and goes on with
+ * what is left.  So a call waits only while it holds nothing, and two calls
+ * never wait for each other.  Transactions with several calls can, as with any
+ * rows; the server's deadlock detector then ends one of them.
  */
 #include "postgres.h"
 
@@ -26,6 +26,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -42,6 +43,21 @@
 #define ID_INDEX 0
 #define ACTION_ID_INDEX 1
 #define OUR_INDEXES 2
+
+/*
+ * An empty set of actions.
+ */
+static HTAB *
+make_seen(void)
+{
+	HASHCTL control = {0};
+
+	control.keysize = sizeof(SeenKey);
+	control.entrysize = sizeof(SeenKey);
+	control.hcxt = CurrentMemoryContext;
+	return hash_create("acteon_replay actions", 64, &control,
+					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
 
 /*
  * Open the outbox for one batch, in the current memory context.  Due times
@@ -75,6 +91,7 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 	outbox->found = table_slot_create(outbox->writer.rel, NULL);
 	InitDirtySnapshot(outbox->dirty);
 	InitStateReader(&outbox->states, schema);
+	outbox->seen = make_seen();
 	return outbox;
 }
 
@@ -135,16 +152,19 @@ fill_row(Outbox *outbox, TupleTableSlot *slot, const ReplayItem *item, const Act
 }
 
 /*
- * A slot for a row, which lives as long as the outbox is open.
+ * Make the slots for a run of rows, which live as long as the outbox is open.
  */
-static TupleTableSlot *
-new_slot(Outbox *outbox)
+static void
+make_slots(Outbox *outbox, int rows)
 {
 	MemoryContext old = MemoryContextSwitchTo(outbox->context);
-	TupleTableSlot *slot = table_slot_create(outbox->writer.rel, NULL);
 
+	for (int i = 0; i < rows; i++)
+	{
+		if (outbox->slots[i] == NULL)
+			outbox->slots[i] = table_slot_create(outbox->writer.rel, NULL);
+	}
 	MemoryContextSwitchTo(old);
-	return slot;
 }
 
 /*
@@ -175,8 +195,6 @@ insert_run(Outbox *outbox, ReplayItem **items, int count, int block)
 			item->error = _("labels are too large");
 			continue;
 		}
-		if (outbox->slots[rows] == NULL)
-			outbox->slots[rows] = new_slot(outbox);
 		slot = outbox->slots[rows++];
 		item->outbox_id = next_id++;
 		item->block = block;
@@ -227,41 +245,70 @@ insert_rows(Outbox *outbox, ReplayItem **items, int count)
 }
 
 /*
- * Take back the row of an item that has lost a race, and resolve the item
- * anew, which waits for the winner.  The row goes first, so that the winner
- * never has to wait for us.
- */
-static void
-take_back(Outbox *outbox, ReplayItem *item)
-{
-	CommandCounterIncrement();
-	simple_table_tuple_delete(outbox->writer.rel, &item->tid, outbox->statement);
-	ResolveAgain(outbox, item);
-}
-
-/*
  * Make the entries of the unique index on action ids, in the order of the
- * keys.  Returns whether items are pending again because they lost a race.
+ * keys.  Returns false at the first one that another transaction has, too.
  */
 static bool
 claim_action_ids(Outbox *outbox, ReplayItem **items, int count)
 {
-	bool again = false;
-
 	qsort(items, count, sizeof(ReplayItem *), CompareItems);
 	for (int i = 0; i < count; i++)
 	{
 		ReplayItem *item = items[i];
 
 		CHECK_FOR_INTERRUPTS();
-		if (item->status != ITEM_ENQUEUED ||
-			InsertIndexEntry(&outbox->writer, ACTION_ID_INDEX, UUIDPGetDatum(&item->action_id),
-							 &item->tid, UNIQUE_CHECK_PARTIAL))
-			continue;
-		take_back(outbox, item);
-		again |= item->status == ITEM_PENDING;
+		if (item->status == ITEM_ENQUEUED &&
+			!InsertIndexEntry(&outbox->writer, ACTION_ID_INDEX, UUIDPGetDatum(&item->action_id),
+							  &item->tid, UNIQUE_CHECK_PARTIAL))
+			return false;
 	}
-	return again;
+	return true;
+}
+
+/*
+ * Try to insert items, all or nothing: in a subtransaction, which is rolled back
+ * when a race is lost, so that nobody ever waits for a row of a loser.  An error
+ * has to end it, too, before it goes up: whoever catches it there expects his
+ * own subtransaction to be the current one.
+ */
+static bool
+try_insert(Outbox *outbox, ReplayItem **items, int count)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ReplayItem **by_key = palloc(Max(count, 1) * sizeof(ReplayItem *));
+	volatile bool won = false;
+
+	memcpy(by_key, items, count * sizeof(ReplayItem *));
+	make_slots(outbox, Min(count, outbox->run_rows));
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		insert_rows(outbox, items, count);
+		won = claim_action_ids(outbox, by_key, count);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	if (won)
+		ReleaseCurrentSubTransaction();
+	else
+		RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	pfree(by_key);
+	return won;
 }
 
 /*
@@ -306,25 +353,32 @@ void
 EnqueueItems(Outbox *outbox, ReplayItem *items, int count)
 {
 	ReplayItem **pending = palloc(Max(count, 1) * sizeof(ReplayItem *));
-	ReplayItem **by_key = palloc(Max(count, 1) * sizeof(ReplayItem *));
-	bool again = true;
 
-	while (again)
+	for (;;)
 	{
 		int n = 0;
 
+		SeparateTenants(outbox, items, count);
 		for (int i = 0; i < count; i++)
 		{
 			if (items[i].status == ITEM_PENDING)
 				pending[n++] = &items[i];
 		}
-		insert_rows(outbox, pending, n);
-		memcpy(by_key, pending, n * sizeof(ReplayItem *));
-		again = claim_action_ids(outbox, by_key, n);
-		note_segments(outbox, pending, n);
+		if (n == 0)
+			break;
+		if (try_insert(outbox, pending, n))
+		{
+			note_segments(outbox, pending, n);
+			break;
+		}
+		for (int i = 0; i < n; i++)
+		{
+			if (pending[i]->status == ITEM_ENQUEUED)
+				pending[i]->status = ITEM_PENDING;
+		}
+		ResolveAgain(outbox, items, count);
 	}
 	pfree(pending);
-	pfree(by_key);
 }
 
 /*

@@ -6,6 +6,7 @@
 #define ACTEON_OUTBOX_INT_H
 
 #include "access/genam.h"
+#include "utils/hsearch.h"
 #include "utils/snapshot.h"
 
 #include "outbox.h"
@@ -18,6 +19,14 @@ typedef struct Segment
 	int64 last_id;
 	TimestampTz due_at;
 } Segment;
+
+/* An action that the call has met; see resolve.c. */
+typedef struct SeenKey
+{
+	pg_uuid_t first_replay;
+	uint64 namespace; /* hashed */
+	uint64 tenant;
+} SeenKey;
 
 struct Outbox
 {
@@ -38,6 +47,7 @@ struct Outbox
 	IndexScanDesc probe;
 	TupleTableSlot *found;
 	StateReader states;
+	HTAB *seen; /* actions that the call has taken: SeenKey */
 	int64 enqueued;
 	Segment *segments;
 	int segment_count;
@@ -45,6 +55,7 @@ struct Outbox
 };
 
 extern int CompareItems(const void *a, const void *b);
-extern void ResolveAgain(Outbox *outbox, ReplayItem *item);
+extern void ResolveAgain(Outbox *outbox, ReplayItem *items, int count);
+extern void SeparateTenants(Outbox *outbox, ReplayItem *items, int count);
 
 #endif /* ACTEON_OUTBOX_INT_H */

@@ -16,6 +16,7 @@
 #include <limits.h>
 #include <math.h>
 
+#include "common/int.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
@@ -276,6 +277,25 @@ check_rate(ReplayQuery *query)
 }
 
 /*
+ * Check that the last action is due at a time that there is.
+ */
+static void
+check_last_due(const ReplayQuery *query)
+{
+	TimestampTz start = query->start_at.given ? query->start_at.time : GetCurrentTimestamp();
+	int64 last;
+
+	if (query->rate_value > 0 &&
+		(pg_add_s64_overflow(start,
+							 (int64) (query->max_records / query->rate_value * USECS_PER_SEC),
+							 &last) ||
+		 !IS_VALID_TIMESTAMP(last)))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("start_at is too late for this rate"),
+						errdetail("The last action would be due after the end of time.")));
+}
+
+/*
  * Digest of what decides which records a query finds, and in which order.
  */
 static void
@@ -378,6 +398,7 @@ CheckReplayQuery(ReplayQuery *query)
 						errmsg("%s is after %s", argument_name(query, "from_time"),
 							   argument_name(query, "to_time"))));
 	check_rate(query);
+	check_last_due(query);
 	check_cursor(query);
 }
 

@@ -49,21 +49,20 @@ BeginCall(ReplayCall *call, FunctionCallInfo fcinfo, const char *function)
 }
 
 /*
- * Open the outbox, the first time, and act as its owner until
- * RestoreIdentity.
+ * Act as the owner of the extension's tables until RestoreIdentity, and open
+ * the outbox if this is the first time.
  */
 Outbox *
 UseOutbox(ReplayCall *call, const ReplayQuery *query, Identity *saved)
 {
+	SwitchIdentity(saved, TableOwner(OwnTable(call->schema, OUTBOX_TABLE)));
 	if (call->outbox == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(call->context);
 
-		call->outbox_owner = TableOwner(OwnTable(call->schema, OUTBOX_TABLE));
 		call->outbox = OpenOutbox(call->schema, query, call->now);
 		MemoryContextSwitchTo(old);
 	}
-	SwitchIdentity(saved, call->outbox_owner);
 	return call->outbox;
 }
 

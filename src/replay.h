@@ -23,7 +23,6 @@ typedef struct ReplayCall
 	Grants *grants;
 	AuditTable audit;
 	Outbox *outbox; /* NULL until there is something to enqueue */
-	Oid outbox_owner;
 } ReplayCall;
 
 /* Why a payload that is redacted is not replayed. */

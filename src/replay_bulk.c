@@ -2,9 +2,11 @@
  * replay_bulk.c
  *		acteon_replay_bulk: all actions that match, up to a limit.
  *
- * Records are read and enqueued window by window, so that memory follows the
- * size of a window without the toasted parts of its rows, and not the number of
- * records or the size of their payloads.
+ * Records are looked at window by window.  Those that the call will attempt, at
+ * most max_records, are kept without their toasted parts and then enqueued all
+ * at once.  So memory follows neither the size of payloads nor the number of
+ * records that are passed over, and the call holds nothing while it waits for
+ * another one.
  */
 #include "postgres.h"
 
@@ -96,53 +98,88 @@ add_result(JsonArray *results, const ReplayItem *item)
 }
 
 /*
- * Count what became of the items, and note it in results and scope.
+ * Count what became of the attempted items, and note it in results and scope.
  */
 static void
-count_items(const ReplayItem *items, int count, BulkResult *result, JsonArray *results,
-			Scope *scope)
+count_items(const ReplayItem *items, int count, BulkResult *result, Scope *scope)
 {
+	JsonArray results;
+
+	JsonArrayInit(&results);
 	for (int i = 0; i < count; i++)
 	{
 		const ReplayItem *item = &items[i];
 
-		switch (item->status)
-		{
-			case ITEM_ENQUEUED:
-				result->replayed++;
-				break;
-			case ITEM_FAILED:
-				result->failed++;
-				break;
-			case ITEM_SKIPPED:
-				result->skipped++;
-				continue;
-			case ITEM_PASSED_OVER:
-				continue;
-			case ITEM_PENDING:
-				elog(ERROR, "item is still pending");
-		}
-		add_result(results, item);
+		if (item->status == ITEM_PASSED_OVER)
+			continue; /* lost a race for it */
+		if (item->status == ITEM_ENQUEUED)
+			result->replayed++;
+		else
+			result->failed++;
+		add_result(&results, item);
 		if (item->record->missing == NULL)
 			AddToScope(scope, item->record);
 	}
+	result->results = JsonArrayFinish(&results);
 }
 
 /*
- * Replay a window of records.  A record that fails does not stop the others.
+ * What is gathered for a call: the items that it will attempt, with copies of
+ * their records, and where it has got to.
+ */
+typedef struct Gathered
+{
+	ReplayItem *items;
+	int count;
+	int skipped;
+	TimestampTz last_time; /* of the last record that was looked at */
+	text *last_id;
+} Gathered;
+
+/*
+ * Keep an item, with a copy of its record in the current memory context.
  */
 static void
-replay_window(ReplayCall *call, const ReplayQuery *query, const AuditRecord *records, int count,
-			  BulkResult *result, JsonArray *results, Scope *scope)
+keep_item(Gathered *gathered, const ReplayItem *item)
+{
+	ReplayItem *kept = &gathered->items[gathered->count++];
+	AuditRecord *record = palloc(sizeof(AuditRecord));
+
+	CopyAuditRecord(record, item->record);
+	*kept = *item;
+	kept->record = record;
+}
+
+/*
+ * Note the last record that was looked at.
+ */
+static void
+note_last(Gathered *gathered, const AuditRecord *record)
+{
+	if (gathered->last_id != NULL)
+		pfree(gathered->last_id);
+	gathered->last_id =
+		cstring_to_text_with_len(VARDATA_ANY(record->id), VARSIZE_ANY_EXHDR(record->id));
+	gathered->last_time = record->dispatched_at;
+}
+
+/*
+ * Look at a window of records and keep what is to be attempted.  A record that
+ * cannot be replayed does not stop the others.
+ */
+static void
+gather_window(ReplayCall *call, const ReplayQuery *query, const AuditRecord *records, int count,
+			  Gathered *gathered)
 {
 	ReplayItem *items = palloc0(count * sizeof(ReplayItem));
-	Outbox *outbox;
+	MemoryContext old;
 	Identity saved;
 
 	for (int i = 0; i < count; i++)
 		begin_item(call, &items[i], &records[i]);
-	outbox = UseOutbox(call, query, &saved);
-	ResolveItems(outbox, items, count);
+	UseOutbox(call, query, &saved);
+	ResolveItems(call->outbox, items, count);
+	RestoreIdentity(&saved);
 	for (int i = 0; i < count; i++)
 	{
 		if (items[i].status == ITEM_PENDING && !query->allow_redacted &&
@@ -152,73 +189,71 @@ replay_window(ReplayCall *call, const ReplayQuery *query, const AuditRecord *rec
 			items[i].error = _(REDACTED_REASON);
 		}
 	}
-	EnqueueItems(outbox, items, count);
-	RestoreIdentity(&saved);
-	count_items(items, count, result, results, scope);
+
+	old = MemoryContextSwitchTo(call->context);
+	for (int i = 0; i < count; i++)
+	{
+		if (items[i].status == ITEM_SKIPPED)
+			gathered->skipped++;
+		else if (items[i].status != ITEM_PASSED_OVER)
+			keep_item(gathered, &items[i]);
+	}
+	note_last(gathered, &records[count - 1]);
+	MemoryContextSwitchTo(old);
 }
 
 /*
- * Replay window by window, until enough records were attempted or skipped, or
- * there are no more.  Results and next_cursor are made in the current memory
- * context.
+ * Look at records, window by window, until there are enough to attempt or skip,
+ * or no more.  Tells whether there are more.
  */
-static void
-replay_windows(ReplayCall *call, const ReplayQuery *query, BulkResult *result, Scope *scope)
+static bool
+gather(ReplayCall *call, const ReplayQuery *query, Gathered *gathered)
 {
-	MemoryContext bulk_context = CurrentMemoryContext;
-	MemoryContext window_context =
-		AllocSetContextCreate(bulk_context, "acteon_replay window", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext window =
+		AllocSetContextCreate(call->context, "acteon_replay window", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(window);
 	AuditScan scan;
 	AuditRecord *records;
-	JsonArray results;
-	char *cursor = NULL;
 	int count;
+	bool more;
 
-	JsonArrayInit(&results);
 	AuditScanBegin(&scan, &call->audit, query);
 	for (;;)
 	{
-		int wanted = query->max_records - (result->replayed + result->failed + result->skipped);
+		int wanted = query->max_records - (gathered->count + gathered->skipped);
 
 		CHECK_FOR_INTERRUPTS();
-		MemoryContextSwitchTo(window_context);
 		if (wanted == 0 || (count = AuditScanTake(&scan, wanted, &records)) == 0)
 			break;
-		replay_window(call, query, records, count, result, &results, scope);
-		MemoryContextSwitchTo(bulk_context);
-		if (cursor != NULL)
-			pfree(cursor);
-		cursor = MakeCursor(query, records[count - 1].dispatched_at, records[count - 1].id);
-		MemoryContextReset(window_context);
+		gather_window(call, query, records, count, gathered);
+		MemoryContextReset(window);
 	}
-	MemoryContextSwitchTo(bulk_context);
-	result->next_cursor = AuditScanHasMore(&scan) ? cursor : NULL;
+	more = AuditScanHasMore(&scan);
 	AuditScanEnd(&scan);
-	MemoryContextDelete(window_context);
-	result->results = JsonArrayFinish(&results);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(window);
+	return more;
 }
 
 /*
- * Replay what a query asks for; what all forms of acteon_replay_bulk do.
+ * Enqueue what was gathered and tell what became of it, in the current memory
+ * context.
  */
 static void
-replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
+enqueue_gathered(ReplayCall *call, const ReplayQuery *query, Gathered *gathered, BulkResult *result)
 {
-	ReplayCall call;
-	Scope *scope;
-	MemoryContext caller_context = CurrentMemoryContext;
-	MemoryContext old;
+	Scope *scope = NewScope();
+	Identity saved;
 
-	memset(result, 0, sizeof(*result));
-	CheckReplayQuery(query);
-	BeginCall(&call, fcinfo, "acteon_replay_bulk()");
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	call.context =
-		AllocSetContextCreate(caller_context, "acteon_replay bulk", ALLOCSET_DEFAULT_SIZES);
-	old = MemoryContextSwitchTo(call.context);
-	scope = NewScope();
-	replay_windows(&call, query, result, scope);
+	result->skipped = gathered->skipped;
+	if (call->outbox == NULL)
+	{
+		count_items(NULL, 0, result, scope);
+		return;
+	}
+	UseOutbox(call, query, &saved);
+	EnqueueItems(call->outbox, gathered->items, gathered->count);
+	count_items(gathered->items, gathered->count, result, scope);
 	if (result->replayed + result->failed + result->skipped > 0)
 	{
 		BatchRow batch = {.reason = query->reason,
@@ -227,17 +262,39 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 						  .failed = result->failed,
 						  .skipped = result->skipped,
 						  .scope = scope};
-		Identity saved;
 
-		UseOutbox(&call, query, &saved);
-		batch.id = result->batch_id = OutboxBatchId(call.outbox);
-		EndCall(&call, &batch);
-		RestoreIdentity(&saved);
+		batch.id = result->batch_id = OutboxBatchId(call->outbox);
+		EndCall(call, &batch);
 	}
-	else if (call.outbox != NULL)
-		CloseOutbox(call.outbox);
-	MemoryContextSwitchTo(old);
+	else
+		CloseOutbox(call->outbox);
+	RestoreIdentity(&saved);
+}
+
+/*
+ * Replay what a query asks for; what all forms of acteon_replay_bulk do.
+ */
+static void
+replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
+{
+	MemoryContext caller_context = CurrentMemoryContext;
+	ReplayCall call;
+	Gathered gathered = {0};
+
+	memset(result, 0, sizeof(*result));
+	CheckReplayQuery(query);
+	BeginCall(&call, fcinfo, "acteon_replay_bulk()");
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	call.context =
+		AllocSetContextCreate(caller_context, "acteon_replay bulk", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(call.context);
+	gathered.items = palloc(query->max_records * sizeof(ReplayItem));
+	if (gather(&call, query, &gathered))
+		result->next_cursor = MakeCursor(query, gathered.last_time, gathered.last_id);
+	enqueue_gathered(&call, query, &gathered, result);
 	SPI_finish();
+	MemoryContextSwitchTo(caller_context);
 	CloseAuditTable(&call.audit);
 }
 

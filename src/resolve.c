@@ -16,6 +16,7 @@
 #include "access/genam.h"
 #include "access/stratnum.h"
 #include "access/tableam.h"
+#include "common/hashfn.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -171,82 +172,122 @@ CompareItems(const void *a, const void *b)
 }
 
 /*
- * The items that are pending, in the order of their new ids.
+ * Collect the pending items, in the order of their new ids, in which all calls
+ * wait for each other.
  */
-static ReplayItem **
-sort_pending(ReplayItem *items, int count, int *pending)
+static int
+sort_pending(ReplayItem *items, int count, ReplayItem **sorted)
 {
-	ReplayItem **sorted = palloc(Max(count, 1) * sizeof(ReplayItem *));
+	int pending = 0;
 
-	*pending = 0;
 	for (int i = 0; i < count; i++)
 	{
 		if (items[i].status == ITEM_PENDING)
-			sorted[(*pending)++] = &items[i];
+			sorted[pending++] = &items[i];
 	}
-	qsort(sorted, *pending, sizeof(ReplayItem *), CompareItems);
-	return sorted;
+	qsort(sorted, pending, sizeof(ReplayItem *), CompareItems);
+	return pending;
 }
 
 /*
- * Pass over all but the first of several records of one action.
+ * What tells an action from all others: its first replay's id, and the
+ * namespace and tenant, as another tenant may use the same action id.
  */
 static void
-pass_over_duplicates(ReplayItem **sorted, int count)
+make_key(SeenKey *key, const ReplayItem *item)
 {
-	int first = 0;
+	const text *namespace = item->record->namespace;
+	const text *tenant = item->record->tenant;
 
-	for (int i = 1; i < count; i++)
-	{
-		if (memcmp(&sorted[i]->action_id, &sorted[first]->action_id, sizeof(pg_uuid_t)) != 0)
-			first = i;
-		for (int k = first; k < i; k++)
-		{
-			if (same_text(sorted[k]->record->namespace, sorted[i]->record->namespace) &&
-				same_text(sorted[k]->record->tenant, sorted[i]->record->tenant))
-			{
-				sorted[i]->status = ITEM_PASSED_OVER;
-				break;
-			}
-		}
-	}
+	memset(key, 0, sizeof(*key));
+	key->first_replay = item->action_id;
+	key->namespace = hash_bytes_extended((unsigned char *) VARDATA_ANY(namespace),
+										 VARSIZE_ANY_EXHDR(namespace), 0);
+	key->tenant =
+		hash_bytes_extended((unsigned char *) VARDATA_ANY(tenant), VARSIZE_ANY_EXHDR(tenant), 0);
 }
 
 /*
- * Give each pending item its generation and its new id, or pass it over.
+ * Give each pending item its generation and its new id, or pass it over.  Of
+ * several records of one action, in one call of this function or in several,
+ * the first is taken.
  */
 void
 ResolveItems(Outbox *outbox, ReplayItem *items, int count)
 {
-	ReplayItem **sorted;
+	ReplayItem **sorted = palloc(Max(count, 1) * sizeof(ReplayItem *));
+	SeenKey *keys = palloc(Max(count, 1) * sizeof(SeenKey));
 	int pending;
 
 	for (int i = 0; i < count; i++)
 	{
-		if (items[i].status == ITEM_PENDING)
-			set_generation(outbox, &items[i], 1);
-	}
-	sorted = sort_pending(items, count, &pending);
-	pass_over_duplicates(sorted, pending);
+		bool found;
 
+		if (items[i].status != ITEM_PENDING)
+			continue;
+		set_generation(outbox, &items[i], 1);
+		make_key(&keys[i], &items[i]);
+		(void) hash_search(outbox->seen, &keys[i], HASH_ENTER, &found);
+		if (found)
+			items[i].status = ITEM_PASSED_OVER;
+	}
+
+	pending = sort_pending(items, count, sorted);
 	begin_probe(outbox);
 	for (int i = 0; i < pending; i++)
 	{
-		if (sorted[i]->status == ITEM_PENDING)
-			resolve_item(outbox, sorted[i]);
+		resolve_item(outbox, sorted[i]);
+		/* What is passed over is not kept: there may be any number of them. */
+		if (sorted[i]->status == ITEM_PASSED_OVER)
+			(void) hash_search(outbox->seen, &keys[sorted[i] - items], HASH_REMOVE, NULL);
 	}
+	end_probe(outbox);
+	pfree(keys);
+	pfree(sorted);
+}
+
+/*
+ * Resolve the pending items anew, after a race was lost; waits for the winner.
+ */
+void
+ResolveAgain(Outbox *outbox, ReplayItem *items, int count)
+{
+	ReplayItem **sorted = palloc(Max(count, 1) * sizeof(ReplayItem *));
+	int pending = sort_pending(items, count, sorted);
+
+	begin_probe(outbox);
+	for (int i = 0; i < pending; i++)
+		resolve_item(outbox, sorted[i]);
 	end_probe(outbox);
 	pfree(sorted);
 }
 
 /*
- * Resolve one item anew, which has lost a race; waits for the winner.
+ * Give pending items of different tenants with the same action id, which have
+ * been resolved to the same generation, one after the other.
  */
 void
-ResolveAgain(Outbox *outbox, ReplayItem *item)
+SeparateTenants(Outbox *outbox, ReplayItem *items, int count)
 {
-	item->status = ITEM_PENDING;
-	begin_probe(outbox);
-	resolve_item(outbox, item);
-	end_probe(outbox);
+	ReplayItem **sorted = palloc(Max(count, 1) * sizeof(ReplayItem *));
+	bool again = true;
+
+	while (again)
+	{
+		int pending = sort_pending(items, count, sorted);
+
+		again = false;
+		begin_probe(outbox);
+		for (int i = 1; i < pending; i++)
+		{
+			if (memcmp(&sorted[i]->action_id, &sorted[i - 1]->action_id, sizeof(pg_uuid_t)) != 0)
+				continue;
+			set_generation(outbox, sorted[i], sorted[i]->generation + 1);
+			resolve_item(outbox, sorted[i]);
+			again = true;
+			break;
+		}
+		end_probe(outbox);
+	}
+	pfree(sorted);
 }

@@ -59,7 +59,8 @@ TableOwner(Oid relid)
 }
 
 /*
- * Open a table for inserting.  Refuses one with insert triggers.
+ * Open a table for inserting.  Refuses one with insert triggers or generated
+ * columns, which would not be computed.
  */
 void
 OpenWriter(TableWriter *writer, Oid relid)
@@ -77,6 +78,12 @@ OpenWriter(TableWriter *writer, Oid relid)
 						RelationGetRelationName(writer->rel)),
 				 errhint(
 					 "Drop the trigger; to follow the table, LISTEN or use logical decoding.")));
+	if (writer->rel->rd_att->constr != NULL && writer->rel->rd_att->constr->has_generated_stored)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" has a generated column, which a replay would not compute",
+						RelationGetRelationName(writer->rel)),
+				 errhint("Use an index on the expression, or a view.")));
 	writer->estate = CreateExecutorState();
 	writer->rri = makeNode(ResultRelInfo);
 	InitResultRelInfo(writer->rri, writer->rel, 0, NULL, 0);

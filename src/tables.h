@@ -42,6 +42,7 @@ enum
 	Anum_batch_id = 1,
 	Anum_batch_created_at,
 	Anum_batch_requested_by,
+	Anum_batch_requested_by_oid,
 	Anum_batch_session_role,
 	Anum_batch_reason,
 	Anum_batch_query,
