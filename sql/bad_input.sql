@@ -38,6 +38,8 @@ SELECT attempt('SELECT acteon_replay_bulk(rate => 1e-30)');
 SELECT attempt($$SELECT acteon_replay_bulk('{"rate": 0}'::jsonb)$$);
 SELECT attempt($$SELECT acteon_replay_bulk('{"rate": 1e999}'::jsonb)$$);
 
+SELECT attempt($$SELECT acteon_replay_bulk(start_at => '294276-12-31 23:59:59+00', rate => 0.001)$$);
+
 -- cursor
 SELECT next_cursor AS cursor FROM acteon_replay_bulk(max_records => 1) \gset
 SELECT attempt($$SELECT acteon_replay_bulk(cursor => '')$$);

@@ -121,7 +121,10 @@ SELECT make_record('same', id => 'x1', at => '2026-01-01 12:01+00', payload => '
 	make_record('same', id => 'x2', at => '2026-01-01 12:03+00', payload => '2'), make_record('same', id => 'x3', at => '2026-01-01 12:04+00', payload => '3');
 SELECT replayed, jsonb_array_length(results) AS results FROM acteon_replay_bulk(include_replayed => true);
 SELECT original_action_id, payload, generation FROM acteon_dispatch_outbox ORDER BY id;
--- also when they come in different windows
+-- also when they come in different windows, and when they fail
+SELECT make_record('bad', id => 'z1', at => '2026-01-01 13:01+00', payload => '"[REDACTED]"'), make_record('bad', id => 'z2', at => '2026-01-01 13:02+00', payload => '"[REDACTED]"');
+SELECT failed, jsonb_array_length(results) AS results FROM acteon_replay_bulk(max_records => 2);
+SELECT failed, jsonb_array_length(results) AS results FROM acteon_replay_bulk(max_records => 1);
 SELECT replayed FROM acteon_replay_bulk(include_replayed => true, max_records => 3);
 
 -- intents: left out, unless asked for; then the lone ones that are old enough

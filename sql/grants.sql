@@ -143,7 +143,23 @@ SELECT replayed FROM acteon_replay_bulk(include_replayed => true);
 SET ROLE regress_acteon_viewer;
 SELECT id, scope FROM acteon_replay_batch;
 SELECT tenant, count(*) FROM acteon_dispatch_outbox GROUP BY tenant;
+-- lineage says no more of that batch than the policy does
+SELECT source, requested_by IS NOT NULL AS by_whom, requested_at IS NOT NULL AS at, state FROM acteon_replay_lineage('a-acme') ORDER BY generation;
 RESET ROLE;
+-- a later role of the same name does not see what the first one asked for
+CREATE ROLE regress_acteon_reused;
+INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_reused', 'operator', '{acme}', '{*}', '{*}');
+SET ROLE regress_acteon_reused;
+SELECT replayed FROM acteon_replay_bulk(tenant => 'acme', include_replayed => true, reason => 'mine');
+SELECT reason FROM acteon_replay_batch WHERE requested_by = current_user;
+RESET ROLE;
+DELETE FROM acteon_grants WHERE grantee = 'regress_acteon_reused'::regrole;
+DROP ROLE regress_acteon_reused;
+CREATE ROLE regress_acteon_reused;
+SET ROLE regress_acteon_reused;
+SELECT count(*) FROM acteon_replay_batch;
+RESET ROLE;
+DROP ROLE regress_acteon_reused;
 DROP FUNCTION authorized_as;
 CALL clean();
 TRUNCATE acteon_grants;

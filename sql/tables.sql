@@ -135,6 +135,16 @@ CREATE TRIGGER t AFTER INSERT ON acteon_replay_batch FOR EACH STATEMENT EXECUTE 
 SELECT attempt($$SELECT acteon_replay('y1')$$);
 DROP TRIGGER t ON acteon_replay_batch;
 DROP FUNCTION regress_acteon_trigger;
+BEGIN;
+ALTER TABLE acteon_dispatch_outbox ADD COLUMN where_to text GENERATED ALWAYS AS (tenant || provider) STORED;
+SELECT attempt($$SELECT acteon_replay('y1')$$);
+ROLLBACK;
+-- a forced policy holds whatever row_security says
+ALTER TABLE acteon_audit ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+SET row_security = off;
+SELECT replayed FROM acteon_replay_bulk(tenant => 'acme', include_replayed => true);
+RESET row_security;
+ALTER TABLE acteon_audit DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY;
 -- without its unique index the outbox is refused
 BEGIN;
 ALTER TABLE acteon_dispatch_outbox DROP CONSTRAINT acteon_dispatch_outbox_action_id_key;

@@ -167,4 +167,78 @@ $node->safe_psql('other', q{CREATE TABLE acteon_grants (n integer)});
 my ($status, $out, $err) = $node->psql('other', 'CREATE EXTENSION acteon_replay');
 like($err, qr/relation "acteon_grants" already exists/, 'CREATE EXTENSION takes over no table that is there');
 
+# Functions and operators that lie ready there are not taken for the server's.
+$node->safe_psql('other', q{
+	DROP TABLE acteon_grants;
+	CREATE SCHEMA app;
+	GRANT ALL ON SCHEMA app TO op;
+	SET ROLE op;
+	CREATE TABLE app.ran (who text);
+	GRANT ALL ON app.ran TO PUBLIC;
+	CREATE FUNCTION app.trap() RETURNS integer LANGUAGE plpgsql AS $$BEGIN INSERT INTO app.ran VALUES (current_user); RETURN 1; END$$;
+	CREATE FUNCTION app.cardinality(text[]) RETURNS integer LANGUAGE sql AS 'SELECT app.trap()';
+	CREATE FUNCTION app.array_ndims(text[]) RETURNS integer LANGUAGE sql AS 'SELECT app.trap()';
+	CREATE FUNCTION app.array_position(text[], text) RETURNS integer LANGUAGE sql AS 'SELECT app.trap()';
+	CREATE FUNCTION app.format(text, uuid) RETURNS text LANGUAGE sql AS 'SELECT app.trap()::text';
+	CREATE FUNCTION app.format(text, text) RETURNS text LANGUAGE sql AS 'SELECT app.trap()::text';
+	CREATE FUNCTION app.pg_extension_config_dump(text, text) RETURNS integer LANGUAGE sql AS 'SELECT app.trap()';
+	CREATE FUNCTION app.pg_has_role(oid, text) RETURNS boolean LANGUAGE sql AS 'SELECT app.trap() = 1';
+	CREATE FUNCTION app.yes(oid, regrole) RETURNS boolean LANGUAGE sql AS 'SELECT app.trap() = 1';
+	CREATE FUNCTION app.yes(regrole, oid) RETURNS boolean LANGUAGE sql AS 'SELECT app.trap() = 1';
+	CREATE FUNCTION app.yes(text[], text[]) RETURNS boolean LANGUAGE sql AS 'SELECT app.trap() = 1';
+	CREATE FUNCTION app.yes(name, name) RETURNS boolean LANGUAGE sql AS 'SELECT app.trap() = 1';
+	CREATE OPERATOR app.= (LEFTARG = oid, RIGHTARG = regrole, FUNCTION = app.yes);
+	CREATE OPERATOR app.<> (LEFTARG = regrole, RIGHTARG = oid, FUNCTION = app.yes);
+	CREATE OPERATOR app.= (LEFTARG = text[], RIGHTARG = text[], FUNCTION = app.yes);
+	CREATE OPERATOR app.= (LEFTARG = name, RIGHTARG = name, FUNCTION = app.yes);
+	RESET ROLE;
+	CREATE EXTENSION acteon_replay SCHEMA app;
+	INSERT INTO app.acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('op', 'operator', '{acme}', '{*}', '{*}'), ('op', 'gateway', '{*}', '{*}', '{*}');
+	SELECT count(*) FROM app.acteon_grants, app.acteon_replay_batch;
+	SET ROLE op;
+	SELECT count(*) FROM app.acteon_grants, app.acteon_replay_batch, app.acteon_dispatch_delivery;
+});
+is($node->safe_psql('other', 'SELECT count(*) FROM app.ran'), '0', 'no planted function or operator runs in a constraint, a policy or the script');
+is($node->safe_psql('other', q{
+	SELECT string_agg(pg_describe_object(d.refclassid, d.refobjid, 0), ', ')
+	FROM pg_depend AS d
+	LEFT JOIN pg_proc AS p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
+	LEFT JOIN pg_operator AS o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+	WHERE d.classid IN ('pg_constraint'::regclass, 'pg_policy'::regclass) AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)
+		AND coalesce(p.proname::text, o.oprname::text) <> 'acteon_authorized'}), '', 'constraints and policies use nothing outside pg_catalog and the extension');
+
+# A name without a schema is no invitation where everybody may create tables.
+$node->safe_psql('other', q{
+	DROP EXTENSION acteon_replay;
+	CREATE EXTENSION acteon_replay;
+	GRANT CREATE ON SCHEMA public TO PUBLIC;
+	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('op', 'operator', '{acme}', '{*}', '{*}');
+	SET ROLE op;
+} . fixture('audit_table'));
+($status, $out, $err) = $node->psql('other', q{SET ROLE op; SELECT acteon_replay('forged')});
+like($err, qr/audit table "acteon_audit" is in schema public, where every role may create tables/, 'a forged audit table beside the extension is refused');
+$node->safe_psql('other', 'REVOKE CREATE ON SCHEMA public FROM PUBLIC');
+
+# What the owner of the extension's tables plants on them runs as that owner,
+# even while a superuser's call only opens them.
+$node->safe_psql('other', q{
+	CREATE ROLE extowner;
+	CREATE SCHEMA xo AUTHORIZATION extowner;
+	GRANT CREATE ON SCHEMA public TO extowner;
+	CREATE TABLE xo.ran (who text);
+	GRANT ALL ON xo.ran TO PUBLIC;
+	ALTER TABLE acteon_dispatch_outbox OWNER TO extowner;
+	SET ROLE extowner;
+	CREATE FUNCTION xo.planted(integer) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RAISE NOTICE 'runs as %', current_user; RETURN true; END$$;
+	CREATE INDEX ON acteon_dispatch_outbox (batch_id) WHERE xo.planted(1);
+	RESET ROLE;
+	INSERT INTO acteon_audit SELECT 'id', 'mine', 'prod', 'acme', 'email', 'send', 'allow', NULL, 'failed', '{}', '{}', '{}', '{}', now(), now(), 1;
+});
+foreach my $call (q{acteon_replay('mine')}, q{acteon_replay_bulk(include_replayed => true)}, q{acteon_replay_lineage('mine')})
+{
+	($status, $out, $err) = $node->psql('other', "SELECT $call");
+	is($status, 0, "$call with a planted index");
+	unlike($err, qr/runs as (?!extowner)/, '… which runs as the owner of the table');
+}
+
 done_testing();

@@ -57,6 +57,16 @@ foreach my $known (sort keys %statistics)
 	}
 }
 
+# An index that finds just the few records is not given up for one that has the order.
+$node->safe_psql('postgres', q{UPDATE acteon_audit SET chain_id = 'chain' WHERE id IN ('rec-5', 'rec-20000'); ANALYZE acteon_audit});
+my ($few) = ($node->psql('postgres', q{
+	LOAD 'auto_explain';
+	SET auto_explain.log_min_duration = 0;
+	SET auto_explain.log_nested_statements = on;
+	SET auto_explain.log_level = notice;
+	SELECT replayed FROM acteon_replay_bulk(chain_id => 'chain', outcome => 'failed')}))[2] =~ /(Query Text: SELECT a\.id.*?)(?=NOTICE:|\z)/s;
+like($few // '', qr/acteon_audit_chain_idx/, 'a chain is found by its index');
+
 # Where no index has the order, the planner is left alone.
 my ($status, $out, $err) = $node->psql('postgres', q{SELECT replayed FROM acteon_replay_bulk(verdict => 'allow', max_records => 1000)});
 is($out, '1000', 'a filter that no index serves works');
