@@ -137,7 +137,8 @@ typedef struct Gathered
 } Gathered;
 
 /*
- * Keep an item, with a copy of its record in the current memory context.
+ * Keep an item, with copies of its record and error in the current memory
+ * context.
  */
 static void
 keep_item(Gathered *gathered, const ReplayItem *item)
@@ -148,6 +149,8 @@ keep_item(Gathered *gathered, const ReplayItem *item)
 	CopyAuditRecord(record, item->record);
 	*kept = *item;
 	kept->record = record;
+	if (item->error != NULL)
+		kept->error = pstrdup(item->error);
 }
 
 /*
