@@ -8,6 +8,7 @@ TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 WORK=''							# scratch directory of this run
 BINDIR=''						# the server's programs
 CLUSTER_RUNNING=''
+LISTS_FRESH=''					# whether the package lists have been fetched
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -40,6 +41,14 @@ find_pg_config()
 	done
 }
 
+# Fetch the package lists, once: on a bare machine there are none.
+refresh_package_lists()
+{
+	[ -z "$LISTS_FRESH" ] && [ "$(id -u)" -eq 0 ] || return 0
+	apt-get update -q >"$WORK/apt.log" 2>&1 || { cat "$WORK/apt.log" >&2; die "apt-get update failed"; }
+	LISTS_FRESH=yes
+}
+
 # The PostgreSQL major that this Debian ships.
 distribution_major()
 {
@@ -62,6 +71,7 @@ install_packages()
 	say "== installing packages: ${missing[*]}"
 	[ "$(id -u)" -eq 0 ] ||
 		die "run this as root, or first: apt-get install ${missing[*]}"
+	refresh_package_lists
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get install -y -q --no-install-recommends --no-upgrade postgresql-common >"$WORK/apt.log" 2>&1 ||
 		{ cat "$WORK/apt.log" >&2; die "could not install postgresql-common"; }
@@ -79,9 +89,7 @@ prepare_packages()
 
 	if [ -z "$(find_pg_config)" ] || ! command -v make >/dev/null || ! command -v gcc >/dev/null ||
 		[ ! -f /usr/include/uuid/uuid.h ]; then
-		if [ "$(id -u)" -eq 0 ]; then
-			apt-get update -q >"$WORK/apt.log" 2>&1 || { cat "$WORK/apt.log" >&2; die "apt-get update failed"; }
-		fi
+		refresh_package_lists
 		major=$(distribution_major)
 		[ -n "$major" ] || die "no PostgreSQL found, and no package of it; set PG_CONFIG"
 		install_packages make gcc libc6-dev uuid-dev "postgresql-$major" "postgresql-server-dev-$major"
