@@ -155,6 +155,7 @@ CREATE TABLE acteon_dispatch_segment (
 	batch_id bigint NOT NULL,
 	due_at timestamptz NOT NULL,
 	attempt integer NOT NULL,
+	lane bigint,
 	lease_token bigint,
 	holder text,
 	CONSTRAINT acteon_dispatch_segment_range_check
@@ -172,6 +173,9 @@ CREATE TABLE acteon_dispatch_segment (
 );
 
 CREATE INDEX acteon_dispatch_segment_due_idx ON acteon_dispatch_segment (due_at, first_id);
+CREATE INDEX acteon_dispatch_segment_lease_idx ON acteon_dispatch_segment (lease_token) WHERE lease_token IS NOT NULL;
+-- What is leased stands before what waits.
+CREATE INDEX acteon_dispatch_segment_lane_idx ON acteon_dispatch_segment (lane, lease_token, first_id) WHERE lane IS NOT NULL;
 
 COMMENT ON TABLE acteon_dispatch_segment IS
 	'Runs of at most 100 consecutive outbox rows that wait or are leased as one. An unfinished outbox row is covered by exactly one segment, a finished one by none.';
@@ -179,7 +183,8 @@ COMMENT ON COLUMN acteon_dispatch_segment.first_id IS 'Outbox id of the first ac
 COMMENT ON COLUMN acteon_dispatch_segment.last_id IS 'Outbox id of the last action.';
 COMMENT ON COLUMN acteon_dispatch_segment.batch_id IS 'Batch of the actions.';
 COMMENT ON COLUMN acteon_dispatch_segment.due_at IS 'When it may be claimed; while it is leased, when the lease ends.';
-COMMENT ON COLUMN acteon_dispatch_segment.attempt IS 'How often it has been claimed.';
+COMMENT ON COLUMN acteon_dispatch_segment.attempt IS 'How often it has been claimed, without the claims that were given back unattempted.';
+COMMENT ON COLUMN acteon_dispatch_segment.lane IS 'For actions with a fingerprint: a hash of tenant and fingerprint. The actions of a lane are handed out one at a time, in the order of their ids.';
 COMMENT ON COLUMN acteon_dispatch_segment.lease_token IS 'Fencing token of the lease; NULL while nobody holds it.';
 COMMENT ON COLUMN acteon_dispatch_segment.holder IS 'Consumer that holds the lease.';
 
@@ -191,6 +196,12 @@ CREATE TABLE acteon_dispatch_delivery (
 	outcome jsonb,
 	error text
 );
+
+-- For counting the last minutes, at next to no cost for a delivery.
+CREATE INDEX acteon_dispatch_delivery_finished_idx ON acteon_dispatch_delivery USING brin (finished_at)
+	WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX acteon_dispatch_delivery_dead_idx ON acteon_dispatch_delivery (outbox_id)
+	WHERE state OPERATOR(pg_catalog.=) 'dead'::text;
 
 COMMENT ON TABLE acteon_dispatch_delivery IS
 	'How each finished action ended. Insert-only, one row for an action.';
@@ -304,6 +315,153 @@ LANGUAGE C STABLE CALLED ON NULL INPUT PARALLEL SAFE;
 
 COMMENT ON FUNCTION acteon_authorized(text, text, text, text) IS
 	'Whether an admin, operator or viewer grant of the current role covers this tenant, namespace, provider and action type. False if one of them is NULL. Good in row-level-security policies: grants are read once a query.';
+
+/*
+ * The gateway's side.  These check for a gateway grant themselves.  Each call
+ * is one statement that needs no state of the session, so a pool of
+ * connections may serve a consumer.
+ */
+
+CREATE FUNCTION acteon_outbox_claim(
+	consumer text,
+	max_actions integer DEFAULT 100,
+	lease interval DEFAULT '30 seconds',
+	OUT outbox_id bigint,
+	OUT lease_token bigint,
+	OUT attempt integer,
+	OUT action json)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'acteon_outbox_claim'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
+
+COMMENT ON FUNCTION acteon_outbox_claim(text, integer, interval) IS
+	'Leases up to max_actions due actions to a consumer for the given time, oldest first, and returns them as the gateway takes them. Fewer come when their JSON is larger than 16 MB together. Of the actions of one tenant with the same fingerprint one comes at a time. Errors: 42501 no gateway grant, 22023 bad argument.';
+
+CREATE FUNCTION acteon_outbox_ack(
+	outbox_id bigint[],
+	lease_token bigint[],
+	outcome jsonb[])
+RETURNS integer
+AS 'MODULE_PATHNAME', 'acteon_outbox_ack'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_outbox_ack(bigint[], bigint[], jsonb[]) IS
+	'Records that the gateway took the actions, with its answers; returns how many are recorded by this call. Also after the lease was lost, as long as the action is not finished. Errors: 42501 no gateway grant, 22023 arrays of different lengths or with NULL ids.';
+
+CREATE FUNCTION acteon_outbox_nack(
+	outbox_id bigint[],
+	lease_token bigint[],
+	error text[],
+	retry_after interval[] DEFAULT NULL,
+	OUT given_back integer,
+	OUT dead integer)
+RETURNS record
+AS 'MODULE_PATHNAME', 'acteon_outbox_nack'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_outbox_nack(bigint[], bigint[], text[], interval[]) IS
+	'Gives actions back for a later attempt: after retry_after, or after a back-off of 1 second to 10 minutes that grows with the attempts. The last attempt (acteon_replay.max_attempts) ends dead with its error. An error of NULL says that the action was not attempted or not at fault: the attempt is not counted. Changes nothing where the lease is lost. Errors: 42501 no gateway grant, 22023 bad argument.';
+
+CREATE FUNCTION acteon_outbox_reject(
+	outbox_id bigint[],
+	lease_token bigint[],
+	error text[])
+RETURNS integer
+AS 'MODULE_PATHNAME', 'acteon_outbox_reject'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_outbox_reject(bigint[], bigint[], text[]) IS
+	'Ends actions dead now, because the gateway will never take them; returns how many. Changes nothing where the lease is lost. Errors: 42501 no gateway grant, 22023 bad argument.';
+
+CREATE FUNCTION acteon_outbox_extend(
+	lease_token bigint[],
+	lease interval)
+RETURNS bigint[]
+AS 'MODULE_PATHNAME', 'acteon_outbox_extend'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_outbox_extend(bigint[], interval) IS
+	'Makes leases end the given time from now; returns the tokens under which something is still leased. A lease that has run out is not revived. Errors: 42501 no gateway grant, 22023 bad argument.';
+
+CREATE FUNCTION acteon_outbox_redrive(
+	outbox_id bigint[] DEFAULT NULL,
+	batch_id bigint DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	max_actions integer DEFAULT 1000,
+	rate numeric DEFAULT NULL,
+	OUT redriven integer,
+	OUT skipped integer)
+RETURNS record
+AS 'MODULE_PATHNAME', 'acteon_outbox_redrive'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_outbox_redrive(bigint[], bigint, text, text, integer, numeric) IS
+	'Puts dead actions that match every given filter back into the queue, with all their attempts and their old ids, up to max_actions; rate is in actions per second. Skips, and counts, what has been replayed again: the later replay stands for it. Errors: 42501 no gateway grant, 22023 bad argument.';
+
+CREATE FUNCTION acteon_outbox_purge(older_than interval)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'acteon_outbox_purge'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_outbox_purge(interval) IS
+	'Deletes the outbox and delivery rows of actions whose every replay has been finished for longer than older_than; returns how many. A purged action counts as never replayed, so keep at least what the audit table keeps. Errors: 42501 no gateway grant, 22023 bad argument.';
+
+CREATE FUNCTION acteon_outbox_check(
+	OUT violation text,
+	OUT outbox_id bigint,
+	OUT detail text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'acteon_outbox_check'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_outbox_check() IS
+	'Checks the whole outbox: every action is either finished or waiting in one place, leases are whole, lanes in order, replays without gaps. Returns a row for each violation, so none. Reads everything. Error: 42501 no gateway grant.';
+
+CREATE FUNCTION acteon_outbox_read_stats(
+	OUT depth bigint,
+	OUT due bigint,
+	OUT retrying bigint,
+	OUT scheduled bigint,
+	OUT leased bigint,
+	OUT dead bigint,
+	OUT oldest_due_age interval,
+	OUT delivered_1m bigint,
+	OUT delivered_5m bigint,
+	OUT dead_5m bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'acteon_outbox_read_stats'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 1;
+
+COMMENT ON FUNCTION acteon_outbox_read_stats() IS
+	'What the view acteon_outbox_stats shows. Error: 42501 no gateway grant.';
+
+CREATE VIEW acteon_outbox_stats AS
+	SELECT s.depth, s.due, s.retrying, s.scheduled, s.leased, s.dead, s.oldest_due_age,
+		s.delivered_1m, s.delivered_5m, s.dead_5m
+	FROM acteon_outbox_read_stats() AS s;
+GRANT SELECT ON acteon_outbox_stats TO PUBLIC;
+
+COMMENT ON VIEW acteon_outbox_stats IS
+	'The queue in one row, for roles with a gateway grant. Reads the segments and the last deliveries, not the outbox.';
+COMMENT ON COLUMN acteon_outbox_stats.depth IS 'Actions that are not finished.';
+COMMENT ON COLUMN acteon_outbox_stats.due IS 'Actions that may be claimed now, those whose lease ran out among them.';
+COMMENT ON COLUMN acteon_outbox_stats.retrying IS 'Actions that wait for a further attempt, not due yet.';
+COMMENT ON COLUMN acteon_outbox_stats.scheduled IS 'Actions that wait for their first attempt, not due yet.';
+COMMENT ON COLUMN acteon_outbox_stats.leased IS 'Actions that a consumer holds now.';
+COMMENT ON COLUMN acteon_outbox_stats.dead IS 'Actions that ended dead and were not redriven.';
+COMMENT ON COLUMN acteon_outbox_stats.oldest_due_age IS 'How long the action that has been due longest has been due; NULL if none is.';
+COMMENT ON COLUMN acteon_outbox_stats.delivered_1m IS 'Deliveries in the last minute.';
+COMMENT ON COLUMN acteon_outbox_stats.delivered_5m IS 'Deliveries in the last five minutes.';
+COMMENT ON COLUMN acteon_outbox_stats.dead_5m IS 'Actions that ended dead in the last five minutes.';
+
+CREATE FUNCTION acteon_dispatch_lane(tenant text, fingerprint text)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'acteon_dispatch_lane'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION acteon_dispatch_lane(text, text) IS
+	'The lane of a tenant''s actions with a fingerprint, as in acteon_dispatch_segment; NULL without a fingerprint.';
 
 /*
  * Who may read.  The functions above are for everybody: they check

@@ -20,6 +20,7 @@ PG_MODULE_MAGIC;
 char *AuditTableSetting;
 char *RedactionPlaceholder;
 int IntentGrace;
+int MaxAttempts;
 
 void _PG_init(void);
 
@@ -63,5 +64,9 @@ _PG_init(void)
 							"Age below which an intent record counts as still being executed.",
 							NULL, &IntentGrace, 300, 0, INT_MAX / 1000, PGC_SUSET, GUC_UNIT_S, NULL,
 							NULL, NULL);
+	DefineCustomIntVariable(
+		"acteon_replay.max_attempts", "Attempts after which an action ends dead.",
+		"It counts when an attempt fails; what is waiting then is not looked at.", &MaxAttempts, 10,
+		1, INT_MAX / 2, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("acteon_replay");
 }

@@ -193,7 +193,7 @@ InsertBatch(Oid schema, const BatchRow *batch)
 	values[Anum_batch_skipped - 1] = Int32GetDatum(batch->skipped);
 	values[Anum_batch_scope - 1] = JsonbPGetDatum(scope_to_jsonb(batch->scope));
 
-	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE));
+	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE), false);
 	InsertRow(&writer, values, nulls, Natts_batch);
 	CloseWriter(&writer);
 }

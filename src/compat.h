@@ -27,6 +27,15 @@
 	ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL)
 #endif
 
+/* PostgreSQL 16 tells summarizing indexes apart when a row is updated. */
+#if PG_VERSION_NUM >= 160000
+#define ActeonUpdatedIndexes TU_UpdateIndexes
+#define ActeonIndexesNeedEntries(updated) ((updated) == TU_All)
+#else
+#define ActeonUpdatedIndexes bool
+#define ActeonIndexesNeedEntries(updated) (updated)
+#endif
+
 /* PostgreSQL 18 renamed what marks a function that does not return; both forms go first. */
 #if PG_VERSION_NUM >= 180000
 #define ACTEON_NORETURN pg_noreturn

@@ -46,8 +46,9 @@ typedef struct Grant
 
 struct Grants
 {
-	bool everything; /* a superuser */
-	bool may_replay; /* any grant of an admin or operator */
+	bool everything;  /* a superuser */
+	bool may_replay;  /* any grant of an admin or operator */
+	bool may_deliver; /* a grant of the gateway */
 	int count;
 	int allocated;
 	int last_hit; /* the grant that covered last: try it first */
@@ -86,7 +87,7 @@ read_list(Datum array)
 }
 
 /*
- * Add the grant in a row, if it counts for the role and is about records.
+ * Add the grant in a row, if it counts for the role.
  */
 static void
 add_grant(Grants *grants, Oid role, TupleTableSlot *slot)
@@ -101,6 +102,8 @@ add_grant(Grants *grants, Oid role, TupleTableSlot *slot)
 		return;
 	app_role = TextDatumGetCString(slot_getattr(slot, Anum_grants_role, &isnull));
 	may_replay = strcmp(app_role, "admin") == 0 || strcmp(app_role, "operator") == 0;
+	if (strcmp(app_role, "gateway") == 0)
+		grants->may_deliver = true;
 	if (!may_replay && strcmp(app_role, "viewer") != 0)
 		return;
 
@@ -136,6 +139,7 @@ LoadGrants(Oid role, Oid schema)
 	{
 		grants->everything = true;
 		grants->may_replay = true;
+		grants->may_deliver = true;
 		return grants;
 	}
 	rel = table_open(OwnTable(schema, GRANTS_TABLE), AccessShareLock);
@@ -157,6 +161,16 @@ bool
 GrantsMayReplay(const Grants *grants)
 {
 	return grants->may_replay;
+}
+
+/*
+ * Whether the role may take actions out of the outbox and say what became of
+ * them: only the gateway's grants count.
+ */
+bool
+GrantsMayDeliver(const Grants *grants)
+{
+	return grants->may_deliver;
 }
 
 /*

@@ -6,7 +6,8 @@
  * that are left.
  *
  * Rows go in with the server's multi-insert, in runs that take consecutive ids
- * and become a segment each.  Then the entries of the unique index on action
+ * and become a segment each, or several where actions have fingerprints: one
+ * for each lane (segment.c).  Then the entries of the unique index on action
  * ids are made, in the order of their keys, which keeps the index's pages in
  * the cache.  Whoever finds there that another transaction was quicker
  * (UNIQUE_CHECK_PARTIAL) takes all its rows back, by rolling a subtransaction
@@ -20,7 +21,6 @@
 #include "access/genam.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "commands/async.h"
 #include "commands/sequence.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -36,8 +36,6 @@
 
 /* Label bytes after which a run of rows is written. */
 #define RUN_BYTES (256 * 1024)
-
-#define NOTIFY_CHANNEL "acteon_dispatch_outbox"
 
 /* Places of the indexes that are kept by hand. */
 #define ID_INDEX 0
@@ -84,7 +82,7 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 	outbox->segments = palloc(outbox->segments_allocated * sizeof(Segment));
 
 	EnsureNamespace(schema, &outbox->namespace);
-	OpenWriter(&outbox->writer, OwnTable(schema, OUTBOX_TABLE));
+	OpenWriter(&outbox->writer, OwnTable(schema, OUTBOX_TABLE), false);
 	PutIndexFirst(&outbox->writer, ID_INDEX, Anum_outbox_id);
 	PutIndexFirst(&outbox->writer, ACTION_ID_INDEX, Anum_outbox_action_id);
 	outbox->action_index = outbox->writer.rri->ri_IndexRelationDescs[ACTION_ID_INDEX];
@@ -126,7 +124,7 @@ fill_row(Outbox *outbox, TupleTableSlot *slot, const ReplayItem *item, const Act
 	Datum values[Natts_outbox];
 	bool nulls[Natts_outbox] = {false};
 
-	values[Anum_outbox_id - 1] = Int64GetDatum(item->outbox_id);
+	values[Anum_outbox_id - 1] = (Datum) 0; /* see insert_run */
 	values[Anum_outbox_batch_id - 1] = Int64GetDatum(OutboxBatchId(outbox));
 	values[Anum_outbox_created_at - 1] = TimestampTzGetDatum(outbox->created_at);
 	values[Anum_outbox_action_id - 1] = UUIDPGetDatum(&item->action_id);
@@ -168,25 +166,96 @@ make_slots(Outbox *outbox, int rows)
 }
 
 /*
- * Insert a run of items, from items[0] on: as many as fit into a segment and
- * into a bounded amount of memory.  Items whose labels cannot be made fail.
- * Makes all index entries but those of the action ids.  Returns how many items
- * it got through.
+ * Order of the rows of a run: those without a fingerprint first, then lane by
+ * lane, each as they came.
  */
 static int
-insert_run(Outbox *outbox, ReplayItem **items, int count, int block)
+compare_lanes(const void *a, const void *b)
 {
-	TableWriter *writer = &outbox->writer;
+	const ReplayItem *ia = *(ReplayItem *const *) a;
+	const ReplayItem *ib = *(ReplayItem *const *) b;
+
+	if (ia->in_lane != ib->in_lane)
+		return ia->in_lane ? 1 : -1;
+	if (ia->in_lane && ia->lane != ib->lane)
+		return ia->lane < ib->lane ? -1 : 1;
+	return ia < ib ? -1 : ia > ib;
+}
+
+/*
+ * Add a segment for rows that begin with the given item, and return it.
+ */
+static Segment *
+add_segment(Outbox *outbox, const ReplayItem *item)
+{
+	Segment *segment;
+
+	if (outbox->segment_count == outbox->segments_allocated)
+	{
+		outbox->segments_allocated *= 2;
+		outbox->segments = repalloc(outbox->segments, outbox->segments_allocated * sizeof(Segment));
+	}
+	segment = &outbox->segments[outbox->segment_count++];
+	memset(segment, 0, sizeof(*segment));
+	segment->first_id = item->outbox_id;
+	segment->batch_id = OutboxBatchId(outbox);
+	segment->in_lane = item->in_lane;
+	segment->lane = item->lane;
+	segment->due_at = outbox->start_at;
+	if (outbox->rate > 0)
+		segment->due_at += (int64) (outbox->enqueued / outbox->rate * USECS_PER_SEC);
+	return segment;
+}
+
+/*
+ * Give the rows of a run their ids, a block of consecutive ones, and cut them
+ * into segments: one for all without a fingerprint, one for each lane.
+ */
+static void
+assign_ids(Outbox *outbox, ReplayItem **rows, int count)
+{
 	int64 next_id = nextval_internal(OwnTable(outbox->schema, OUTBOX_SEQUENCE), false);
-	int rows = 0;
+	ReplayItem **ordered = rows;
+	Segment *segment = NULL;
+	bool lanes = false;
+
+	for (int i = 0; i < count && !lanes; i++)
+		lanes = rows[i]->in_lane;
+	if (lanes)
+	{
+		ordered = palloc(count * sizeof(ReplayItem *));
+		memcpy(ordered, rows, count * sizeof(ReplayItem *));
+		qsort(ordered, count, sizeof(ReplayItem *), compare_lanes);
+	}
+	for (int i = 0; i < count; i++)
+	{
+		ReplayItem *item = ordered[i];
+
+		item->outbox_id = next_id++;
+		if (segment == NULL || item->in_lane != segment->in_lane || item->lane != segment->lane)
+			segment = add_segment(outbox, item);
+		segment->last_id = item->outbox_id;
+		outbox->enqueued++;
+	}
+}
+
+/*
+ * Reconstruct the actions of a run of items, from items[0] on: as many as fit
+ * into a segment and into a bounded amount of memory.  Fills rows, with the
+ * items, and the outbox's slots, with all but the ids.  Items whose labels
+ * cannot be made fail.  Returns how many items it got through.
+ */
+static int
+prepare_run(Outbox *outbox, ReplayItem **items, int count, ReplayItem **rows, int *row_count)
+{
 	int done = 0;
+	int n = 0;
 	Size bytes = 0;
 
-	for (; done < count && rows < outbox->run_rows && bytes < RUN_BYTES; done++)
+	for (; done < count && n < outbox->run_rows && bytes < RUN_BYTES; done++)
 	{
 		ReplayItem *item = items[done];
 		Action action;
-		TupleTableSlot *slot;
 
 		CHECK_FOR_INTERRUPTS();
 		if (!ReconstructAction(item->record, &action))
@@ -195,30 +264,48 @@ insert_run(Outbox *outbox, ReplayItem **items, int count, int block)
 			item->error = _("labels are too large");
 			continue;
 		}
-		slot = outbox->slots[rows++];
-		item->outbox_id = next_id++;
-		item->block = block;
-		fill_row(outbox, slot, item, &action);
-		CheckRow(writer, slot);
-		item->status = ITEM_ENQUEUED;
+		item->in_lane = action.fingerprint != NULL;
+		item->lane = item->in_lane ? ActionLane(item->record->tenant, action.fingerprint) : 0;
+		fill_row(outbox, outbox->slots[n], item, &action);
+		rows[n++] = item;
 		bytes += VARSIZE(action.labels);
 	}
-	if (rows == 0)
+	*row_count = n;
+	return done;
+}
+
+/*
+ * Insert a run of items, which becomes a segment, or several if there are
+ * fingerprints.  Makes all index entries but those of the action ids.  Returns
+ * how many items it got through.
+ */
+static int
+insert_run(Outbox *outbox, ReplayItem **items, int count)
+{
+	TableWriter *writer = &outbox->writer;
+	ReplayItem *rows[SEGMENT_ACTIONS];
+	int row_count;
+	int done = prepare_run(outbox, items, count, rows, &row_count);
+
+	if (row_count == 0)
 		return done;
-
-	table_multi_insert(writer->rel, outbox->slots, rows, GetCurrentCommandId(true), 0, NULL);
-	for (int i = 0, row = 0; i < done; i++)
+	assign_ids(outbox, rows, row_count);
+	for (int i = 0; i < row_count; i++)
 	{
-		TupleTableSlot *slot = outbox->slots[row];
+		outbox->slots[i]->tts_values[Anum_outbox_id - 1] = Int64GetDatum(rows[i]->outbox_id);
+		CheckRow(writer, outbox->slots[i]);
+		rows[i]->status = ITEM_ENQUEUED;
+	}
+	table_multi_insert(writer->rel, outbox->slots, row_count, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < row_count; i++)
+	{
+		TupleTableSlot *slot = outbox->slots[i];
 
-		if (items[i]->status != ITEM_ENQUEUED)
-			continue;
-		items[i]->tid = slot->tts_tid;
-		InsertIndexEntry(writer, ID_INDEX, Int64GetDatum(items[i]->outbox_id), &slot->tts_tid,
+		rows[i]->tid = slot->tts_tid;
+		InsertIndexEntry(writer, ID_INDEX, Int64GetDatum(rows[i]->outbox_id), &slot->tts_tid,
 						 UNIQUE_CHECK_YES);
 		InsertOtherIndexEntries(writer, OUR_INDEXES, slot);
 		ExecClearTuple(slot);
-		row++;
 	}
 	ResetPerTupleExprContext(writer->estate);
 	return done;
@@ -235,9 +322,9 @@ insert_rows(Outbox *outbox, ReplayItem **items, int count)
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay run", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(run_context);
 
-	for (int done = 0, block = 0; done < count; block++)
+	for (int done = 0; done < count;)
 	{
-		done += insert_run(outbox, items + done, count - done, block);
+		done += insert_run(outbox, items + done, count - done);
 		MemoryContextReset(run_context);
 	}
 	MemoryContextSwitchTo(old);
@@ -277,6 +364,8 @@ try_insert(Outbox *outbox, ReplayItem **items, int count)
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	ReplayItem **by_key = palloc(Max(count, 1) * sizeof(ReplayItem *));
+	int64 enqueued_before = outbox->enqueued;
+	int segments_before = outbox->segment_count;
 	volatile bool won = false;
 
 	memcpy(by_key, items, count * sizeof(ReplayItem *));
@@ -304,45 +393,15 @@ try_insert(Outbox *outbox, ReplayItem **items, int count)
 	if (won)
 		ReleaseCurrentSubTransaction();
 	else
+	{
 		RollbackAndReleaseCurrentSubTransaction();
+		outbox->enqueued = enqueued_before;
+		outbox->segment_count = segments_before;
+	}
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	pfree(by_key);
 	return won;
-}
-
-/*
- * Note the segments of items that have just been enqueued, in the order of
- * their rows.  The write itself comes at the end of the batch.
- */
-static void
-note_segments(Outbox *outbox, ReplayItem **items, int count)
-{
-	Segment *segment = NULL;
-	int block = -1;
-
-	for (int i = 0; i < count; i++)
-	{
-		if (items[i]->status != ITEM_ENQUEUED)
-			continue;
-		if (items[i]->block != block)
-		{
-			if (outbox->segment_count == outbox->segments_allocated)
-			{
-				outbox->segments_allocated *= 2;
-				outbox->segments =
-					repalloc(outbox->segments, outbox->segments_allocated * sizeof(Segment));
-			}
-			segment = &outbox->segments[outbox->segment_count++];
-			segment->first_id = items[i]->outbox_id;
-			segment->due_at = outbox->start_at;
-			if (outbox->rate > 0)
-				segment->due_at += (int64) (outbox->enqueued / outbox->rate * USECS_PER_SEC);
-			block = items[i]->block;
-		}
-		segment->last_id = items[i]->outbox_id;
-		outbox->enqueued++;
-	}
 }
 
 /*
@@ -367,10 +426,7 @@ EnqueueItems(Outbox *outbox, ReplayItem *items, int count)
 		if (n == 0)
 			break;
 		if (try_insert(outbox, pending, n))
-		{
-			note_segments(outbox, pending, n);
 			break;
-		}
 		for (int i = 0; i < n; i++)
 		{
 			if (pending[i]->status == ITEM_ENQUEUED)
@@ -387,25 +443,12 @@ EnqueueItems(Outbox *outbox, ReplayItem *items, int count)
 static void
 write_segments(Outbox *outbox)
 {
-	TableWriter writer;
-	Datum values[Natts_segment] = {0};
-	bool nulls[Natts_segment] = {false};
+	SegmentTable segments;
 
-	OpenWriter(&writer, OwnTable(outbox->schema, SEGMENT_TABLE));
-	nulls[Anum_segment_lease_token - 1] = true;
-	nulls[Anum_segment_holder - 1] = true;
-	values[Anum_segment_batch_id - 1] = Int64GetDatum(outbox->batch_id);
-	values[Anum_segment_attempt - 1] = Int32GetDatum(0);
+	OpenSegments(&segments, outbox->schema);
 	for (int i = 0; i < outbox->segment_count; i++)
-	{
-		const Segment *segment = &outbox->segments[i];
-
-		values[Anum_segment_first_id - 1] = Int64GetDatum(segment->first_id);
-		values[Anum_segment_last_id - 1] = Int64GetDatum(segment->last_id);
-		values[Anum_segment_due_at - 1] = TimestampTzGetDatum(segment->due_at);
-		InsertRow(&writer, values, nulls, Natts_segment);
-	}
-	CloseWriter(&writer);
+		InsertSegment(&segments, &outbox->segments[i]);
+	CloseSegments(&segments);
 }
 
 /*
@@ -418,7 +461,7 @@ CloseOutbox(Outbox *outbox)
 	if (outbox->segment_count > 0)
 	{
 		write_segments(outbox);
-		Async_Notify(NOTIFY_CHANNEL, "");
+		NotifyConsumers();
 	}
 	for (int i = 0; i < SEGMENT_ACTIONS && outbox->slots[i] != NULL; i++)
 		ExecDropSingleTupleTableSlot(outbox->slots[i]);

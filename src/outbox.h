@@ -11,9 +11,6 @@
 #include "query.h"
 #include "state.h"
 
-/* Rows of a segment at most; the increment of the outbox's sequence. */
-#define SEGMENT_ACTIONS 100
-
 /* What becomes of a record in a call. */
 typedef enum ItemStatus
 {
@@ -38,7 +35,8 @@ typedef struct ReplayItem
 	pg_uuid_t earlier_id;
 	ActionState earlier_state;
 	/* Where the row went. */
-	int block;
+	bool in_lane; /* it has a fingerprint */
+	int64 lane;
 	int64 outbox_id;
 	ItemPointerData tid;
 } ReplayItem;

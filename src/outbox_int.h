@@ -10,15 +10,7 @@
 #include "utils/snapshot.h"
 
 #include "outbox.h"
-#include "tables.h"
-
-/* A run of rows that the gateway will lease as one. */
-typedef struct Segment
-{
-	int64 first_id;
-	int64 last_id;
-	TimestampTz due_at;
-} Segment;
+#include "segment.h"
 
 /* An action that the call has met; see resolve.c. */
 typedef struct SeenKey
@@ -49,7 +41,7 @@ struct Outbox
 	StateReader states;
 	HTAB *seen; /* actions that the call has taken: SeenKey */
 	int64 enqueued;
-	Segment *segments;
+	Segment *segments; /* of the rows that are in */
 	int segment_count;
 	int segments_allocated;
 };

@@ -258,22 +258,25 @@ check_finite(const ReplayQuery *query, const OptionalTime *time, const char *arg
 }
 
 /*
- * Check the rate and note its value.
+ * The value of a rate in actions a second, 0 for none; raises the error of one
+ * that cannot be kept.
  */
-static void
-check_rate(ReplayQuery *query)
+double
+RateValue(Numeric rate)
 {
-	query->rate_value = 0;
-	if (query->rate == NULL)
-		return;
-	if (!numeric_is_nan(query->rate) && !numeric_is_inf(query->rate))
-		query->rate_value = DatumGetFloat8(
-			DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(query->rate)));
-	if (query->rate_value < MIN_RATE || isinf(query->rate_value))
+	double value = 0;
+
+	if (rate == NULL)
+		return 0;
+	if (!numeric_is_nan(rate) && !numeric_is_inf(rate))
+		value =
+			DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(rate)));
+	if (value < MIN_RATE || isinf(value))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("rate must be a finite number of actions per second, at least %g",
 							   MIN_RATE),
 						errhint("Leave it out to replay without a limit.")));
+	return value;
 }
 
 /*
@@ -397,7 +400,7 @@ CheckReplayQuery(ReplayQuery *query)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("%s is after %s", argument_name(query, "from_time"),
 							   argument_name(query, "to_time"))));
-	check_rate(query);
+	query->rate_value = RateValue(query->rate);
 	check_last_due(query);
 	check_cursor(query);
 }

@@ -65,6 +65,7 @@ typedef struct ReplayQuery
 
 extern void InitReplayQuery(ReplayQuery *query);
 extern void ReadReplayQuery(ReplayQuery *query, Jsonb *json);
+extern double RateValue(Numeric rate);
 extern void CheckReplayQuery(ReplayQuery *query);
 extern Jsonb *QueryToJsonb(const ReplayQuery *query);
 extern char *MakeCursor(const ReplayQuery *query, TimestampTz dispatched_at, const text *id);

@@ -140,21 +140,28 @@ note_earlier(Outbox *outbox, ReplayItem *item)
 static void
 resolve_item(Outbox *outbox, ReplayItem *item)
 {
-	for (;; set_generation(outbox, item, item->generation + 1))
+	for (;;)
 	{
+		bool isnull;
+
 		CHECK_FOR_INTERRUPTS();
 		if (!probe_action_id(outbox, &item->action_id))
 			return;
-		if (!found_same_tenant(outbox, item->record))
-			continue;
-		note_earlier(outbox, item);
-		if (item->at_same_moment ||
-			(!outbox->include_replayed && item->earlier_state != ACTION_DEAD &&
-			 item->earlier_state != ACTION_CANCELLED))
+		if (found_same_tenant(outbox, item->record))
 		{
-			item->status = ITEM_PASSED_OVER;
-			return;
+			note_earlier(outbox, item);
+			if (item->at_same_moment ||
+				(!outbox->include_replayed && item->earlier_state != ACTION_DEAD &&
+				 item->earlier_state != ACTION_CANCELLED))
+			{
+				item->status = ITEM_PASSED_OVER;
+				return;
+			}
 		}
+		/* It must not be redriven, nor leave a gap, while another one follows it. */
+		if (HoldDelivery(&outbox->states,
+						 DatumGetInt64(slot_getattr(outbox->found, Anum_outbox_id, &isnull))))
+			set_generation(outbox, item, item->generation + 1);
 	}
 }
 

@@ -8,5 +8,6 @@
 extern char *AuditTableSetting;
 extern char *RedactionPlaceholder;
 extern int IntentGrace; /* seconds */
+extern int MaxAttempts;
 
 #endif /* ACTEON_SETTINGS_H */

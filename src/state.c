@@ -8,10 +8,15 @@
  */
 #include "postgres.h"
 
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "segment.h"
 #include "state.h"
 
 const char *const ActionStateNames[] = {
@@ -79,14 +84,16 @@ delivery_state(StateReader *reader)
 }
 
 /*
- * Whether the segment that was found last is leased now.
+ * Whether the segment that was found last covers a row and is leased now.
  */
 static bool
-is_leased(StateReader *reader)
+is_leased(StateReader *reader, int64 outbox_id)
 {
 	bool isnull;
 	TimestampTz until;
 
+	if (DatumGetInt64(FoundColumn(&reader->segments, Anum_segment_last_id, &isnull)) < outbox_id)
+		return false;
 	(void) FoundColumn(&reader->segments, Anum_segment_lease_token, &isnull);
 	if (isnull)
 		return false;
@@ -103,8 +110,36 @@ ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot)
 	open_reader(reader);
 	if (FindRow(&reader->deliveries, F_INT8EQ, Int64GetDatum(outbox_id), snapshot))
 		return delivery_state(reader);
-	if (FindLastRowUpTo(&reader->segments, F_INT8LE, Int64GetDatum(outbox_id), snapshot) &&
-		is_leased(reader))
+	if (FindLastRow(&reader->segments, outbox_id - SEGMENT_ACTIONS, outbox_id, snapshot) &&
+		is_leased(reader, outbox_id))
 		return ACTION_RUNNING;
 	return ACTION_WAITING;
+}
+
+/*
+ * See to it that a finished action stays finished, and in its tables, until the
+ * transaction ends: a redrive or a purge of it is waited for, or will wait.
+ * Returns false if that came first, so that its state has to be read again.
+ */
+bool
+HoldDelivery(StateReader *reader, int64 outbox_id)
+{
+	Snapshot snapshot;
+	bool held = true;
+
+	open_reader(reader);
+	LockRelation(reader->deliveries.rel, RowShareLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (FindRow(&reader->deliveries, F_INT8EQ, Int64GetDatum(outbox_id), snapshot))
+	{
+		TupleTableSlot *slot = reader->deliveries.slot;
+		ItemPointerData tid = slot->tts_tid;
+		TM_FailureData failure;
+
+		held = table_tuple_lock(reader->deliveries.rel, &tid, snapshot, slot,
+								GetCurrentCommandId(false), LockTupleKeyShare, LockWaitBlock, 0,
+								&failure) == TM_Ok;
+	}
+	UnregisterSnapshot(snapshot);
+	return held;
 }

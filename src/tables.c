@@ -15,8 +15,10 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_am_d.h"
 #include "catalog/pg_class.h"
 #include "executor/executor.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -59,31 +61,47 @@ TableOwner(Oid relid)
 }
 
 /*
- * Open a table for inserting.  Refuses one with insert triggers or generated
- * columns, which would not be computed.
+ * Refuse a table with triggers that our way of writing would not run.
+ */
+static void
+refuse_triggers(Relation rel, bool changes)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+
+	if (triggers == NULL)
+		return;
+	if (!triggers->trig_insert_before_row && !triggers->trig_insert_after_row &&
+		!triggers->trig_insert_before_statement && !triggers->trig_insert_after_statement &&
+		!(changes &&
+		  (triggers->trig_update_before_row || triggers->trig_update_after_row ||
+		   triggers->trig_update_before_statement || triggers->trig_update_after_statement ||
+		   triggers->trig_delete_before_row || triggers->trig_delete_after_row ||
+		   triggers->trig_delete_before_statement || triggers->trig_delete_after_statement)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("table \"%s\" has a trigger, which acteon_replay would not run",
+					RelationGetRelationName(rel)),
+			 errhint("Drop the trigger; to follow the table, LISTEN or use logical decoding.")));
+}
+
+/*
+ * Open a table for inserting, or also for updating and deleting if changes is
+ * true.  Refuses one with triggers for that, which would not run, and one with
+ * generated columns, which would not be computed.
  */
 void
-OpenWriter(TableWriter *writer, Oid relid)
+OpenWriter(TableWriter *writer, Oid relid, bool changes)
 {
-	TriggerDesc *triggers;
-
 	writer->rel = table_open(relid, RowExclusiveLock);
-	triggers = writer->rel->trigdesc;
-	if (triggers != NULL &&
-		(triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
-		 triggers->trig_insert_before_statement || triggers->trig_insert_after_statement))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("table \"%s\" has an insert trigger, which a replay would not run",
-						RelationGetRelationName(writer->rel)),
-				 errhint(
-					 "Drop the trigger; to follow the table, LISTEN or use logical decoding.")));
+	refuse_triggers(writer->rel, changes);
 	if (writer->rel->rd_att->constr != NULL && writer->rel->rd_att->constr->has_generated_stored)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("table \"%s\" has a generated column, which a replay would not compute",
-						RelationGetRelationName(writer->rel)),
-				 errhint("Use an index on the expression, or a view.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("table \"%s\" has a generated column, which acteon_replay would not compute",
+					RelationGetRelationName(writer->rel)),
+			 errhint("Use an index on the expression, or a view.")));
 	writer->estate = CreateExecutorState();
 	writer->rri = makeNode(ResultRelInfo);
 	InitResultRelInfo(writer->rri, writer->rel, 0, NULL, 0);
@@ -193,6 +211,18 @@ CheckRow(TableWriter *writer, TupleTableSlot *slot)
 }
 
 /*
+ * Insert the row in a slot.
+ */
+void
+InsertSlot(TableWriter *writer, TupleTableSlot *slot)
+{
+	CheckRow(writer, slot);
+	table_tuple_insert(writer->rel, slot, GetCurrentCommandId(true), 0, NULL);
+	InsertOtherIndexEntries(writer, 0, slot);
+	ResetPerTupleExprContext(writer->estate);
+}
+
+/*
  * Insert one row; columns that somebody added behind ours become NULL.
  */
 void
@@ -201,11 +231,91 @@ InsertRow(TableWriter *writer, const Datum *values, const bool *nulls, int count
 	TupleTableSlot *slot = table_slot_create(writer->rel, NULL);
 
 	FillSlot(slot, values, nulls, count);
-	CheckRow(writer, slot);
-	table_tuple_insert(writer->rel, slot, GetCurrentCommandId(true), 0, NULL);
-	InsertOtherIndexEntries(writer, 0, slot);
-	ResetPerTupleExprContext(writer->estate);
+	InsertSlot(writer, slot);
 	ExecDropSingleTupleTableSlot(slot);
+}
+
+/*
+ * Whether a row could be changed; raises the error if the answer tells that
+ * something is broken.
+ */
+static bool
+was_changed(TableWriter *writer, TM_Result result)
+{
+	switch (result)
+	{
+		case TM_Ok:
+			return true;
+		case TM_Updated:
+		case TM_Deleted:
+		case TM_BeingModified:
+		case TM_WouldBlock:
+			return false;
+		default:
+			elog(ERROR, "unexpected result %d of changing a row of \"%s\"", (int) result,
+				 RelationGetRelationName(writer->rel));
+	}
+}
+
+/*
+ * Replace the row version at tid by the row in a slot.  Returns false if another
+ * transaction has changed it, or is about to; with wait, one that is about to
+ * is waited for first.
+ */
+bool
+UpdateRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot, bool wait)
+{
+	TM_FailureData failure;
+	LockTupleMode lock_mode;
+	ActeonUpdatedIndexes updated;
+
+	CheckRow(writer, slot);
+	if (!was_changed(writer, table_tuple_update(writer->rel, tid, slot, GetCurrentCommandId(true),
+												InvalidSnapshot, InvalidSnapshot, wait, &failure,
+												&lock_mode, &updated)))
+		return false;
+	if (ActeonIndexesNeedEntries(updated))
+		InsertOtherIndexEntries(writer, 0, slot);
+	ResetPerTupleExprContext(writer->estate);
+	return true;
+}
+
+/*
+ * Delete the row version at tid, with the same answer.
+ */
+bool
+DeleteRow(TableWriter *writer, ItemPointer tid, bool wait)
+{
+	TM_FailureData failure;
+
+	return was_changed(writer,
+					   table_tuple_delete(writer->rel, tid, GetCurrentCommandId(true),
+										  InvalidSnapshot, InvalidSnapshot, wait, &failure, false));
+}
+
+/*
+ * The writer's index, of any kind but with a tree's order, whose first columns
+ * are the given ones.
+ */
+Relation
+WriterIndex(TableWriter *writer, int columns, AttrNumber first, AttrNumber second)
+{
+	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
+	{
+		Relation index = writer->rri->ri_IndexRelationDescs[i];
+		Form_pg_index form = index->rd_index;
+
+		if (index->rd_rel->relam == BTREE_AM_OID && form->indisvalid &&
+			form->indnkeyatts >= columns && form->indkey.values[0] == first &&
+			(columns == 1 || form->indkey.values[1] == second))
+			return index;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("table \"%s\" has lost its index on column \"%s\"",
+					RelationGetRelationName(writer->rel),
+					NameStr(TupleDescAttr(RelationGetDescr(writer->rel), first - 1)->attname)),
+			 errhint("Create it again as CREATE EXTENSION does.")));
 }
 
 /*
@@ -269,26 +379,6 @@ CloseFinder(TableFinder *finder)
 }
 
 /*
- * Put the first row that an index scan finds into the finder's slot.
- */
-static bool
-find_row(TableFinder *finder, StrategyNumber strategy, RegProcedure comparison, Datum key,
-		 ScanDirection direction, Snapshot snapshot)
-{
-	ScanKeyData scan_key;
-	IndexScanDesc scan;
-	bool found;
-
-	ScanKeyInit(&scan_key, 1, strategy, comparison, key);
-	ExecClearTuple(finder->slot);
-	scan = ActeonIndexBeginScan(finder->rel, finder->index, snapshot, 1);
-	index_rescan(scan, &scan_key, 1, NULL, 0);
-	found = index_getnext_slot(scan, direction, finder->slot);
-	index_endscan(scan);
-	return found;
-}
-
-/*
  * Find the row of a key that a snapshot shows; equal is the function of the
  * column type's equality operator.  Its columns stay readable with FoundColumn
  * until the next search.
@@ -296,17 +386,38 @@ find_row(TableFinder *finder, StrategyNumber strategy, RegProcedure comparison, 
 bool
 FindRow(TableFinder *finder, RegProcedure equal, Datum key, Snapshot snapshot)
 {
-	return find_row(finder, BTEqualStrategyNumber, equal, key, ForwardScanDirection, snapshot);
+	ScanKeyData scan_key;
+	IndexScanDesc scan;
+	bool found;
+
+	ScanKeyInit(&scan_key, 1, BTEqualStrategyNumber, equal, key);
+	ExecClearTuple(finder->slot);
+	scan = ActeonIndexBeginScan(finder->rel, finder->index, snapshot, 1);
+	index_rescan(scan, &scan_key, 1, NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, finder->slot);
+	index_endscan(scan);
+	return found;
 }
 
 /*
- * The same for the row with the greatest key that is not above the given one.
+ * The same for the row with the greatest bigint key above one bound and not
+ * above another.
  */
 bool
-FindLastRowUpTo(TableFinder *finder, RegProcedure less_or_equal, Datum key, Snapshot snapshot)
+FindLastRow(TableFinder *finder, int64 above, int64 up_to, Snapshot snapshot)
 {
-	return find_row(finder, BTLessEqualStrategyNumber, less_or_equal, key, BackwardScanDirection,
-					snapshot);
+	ScanKeyData keys[2];
+	IndexScanDesc scan;
+	bool found;
+
+	ScanKeyInit(&keys[0], 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(above));
+	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(up_to));
+	ExecClearTuple(finder->slot);
+	scan = ActeonIndexBeginScan(finder->rel, finder->index, snapshot, 2);
+	index_rescan(scan, keys, 2, NULL, 0);
+	found = index_getnext_slot(scan, BackwardScanDirection, finder->slot);
+	index_endscan(scan);
+	return found;
 }
 
 /*

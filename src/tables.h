@@ -82,6 +82,7 @@ enum
 	Anum_segment_batch_id,
 	Anum_segment_due_at,
 	Anum_segment_attempt,
+	Anum_segment_lane,
 	Anum_segment_lease_token,
 	Anum_segment_holder,
 	Natts_segment = Anum_segment_holder
@@ -94,7 +95,8 @@ enum
 	Anum_delivery_attempts,
 	Anum_delivery_state,
 	Anum_delivery_outcome,
-	Anum_delivery_error
+	Anum_delivery_error,
+	Natts_delivery = Anum_delivery_error
 };
 
 /* A table that is open for inserting; see OpenWriter. */
@@ -115,7 +117,7 @@ typedef struct TableFinder
 
 extern Oid OwnTable(Oid schema, const char *name);
 extern Oid TableOwner(Oid relid);
-extern void OpenWriter(TableWriter *writer, Oid relid);
+extern void OpenWriter(TableWriter *writer, Oid relid, bool changes);
 extern void CloseWriter(TableWriter *writer);
 extern void PutIndexFirst(TableWriter *writer, int place, AttrNumber column);
 extern bool InsertIndexEntry(TableWriter *writer, int place, Datum key, ItemPointer tid,
@@ -123,13 +125,16 @@ extern bool InsertIndexEntry(TableWriter *writer, int place, Datum key, ItemPoin
 extern void InsertOtherIndexEntries(TableWriter *writer, int done, TupleTableSlot *slot);
 extern void CheckRow(TableWriter *writer, TupleTableSlot *slot);
 extern void FillSlot(TupleTableSlot *slot, const Datum *values, const bool *nulls, int count);
+extern Relation WriterIndex(TableWriter *writer, int columns, AttrNumber first, AttrNumber second);
+extern void InsertSlot(TableWriter *writer, TupleTableSlot *slot);
 extern void InsertRow(TableWriter *writer, const Datum *values, const bool *nulls, int count);
+extern bool UpdateRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot, bool wait);
+extern bool DeleteRow(TableWriter *writer, ItemPointer tid, bool wait);
 
 extern void OpenFinder(TableFinder *finder, Oid relid, AttrNumber column);
 extern void CloseFinder(TableFinder *finder);
 extern bool FindRow(TableFinder *finder, RegProcedure equal, Datum key, Snapshot snapshot);
-extern bool
-FindLastRowUpTo(TableFinder *finder, RegProcedure less_or_equal, Datum key, Snapshot snapshot);
+extern bool FindLastRow(TableFinder *finder, int64 above, int64 up_to, Snapshot snapshot);
 extern Datum FoundColumn(TableFinder *finder, AttrNumber column, bool *isnull);
 
 #endif /* ACTEON_TABLES_H */

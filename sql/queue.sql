@@ -1,0 +1,273 @@
+-- The queue protocol: claim, ack, nack, reject, extend.
+\set VERBOSITY terse
+CALL clean();
+CREATE TEMP TABLE held (consumer text, outbox_id bigint, lease_token bigint, attempt integer, action json);
+-- Claims and remembers; shows ids and attempts.
+CREATE FUNCTION pg_temp.take(consumer text, actions integer, lease interval DEFAULT '1 h') RETURNS text LANGUAGE sql AS $$
+	WITH got AS (INSERT INTO held SELECT take.consumer, c.* FROM acteon_outbox_claim(take.consumer, actions, lease) AS c RETURNING *)
+	SELECT format('%s: %s', string_agg(DISTINCT 'attempt ' || attempt, ', '), string_agg(outbox_id::text, ',' ORDER BY outbox_id)) FROM got
+$$;
+-- The three answers, about ids under the token that a consumer got last.
+CREATE FUNCTION pg_temp.token(consumer text, id bigint) RETURNS bigint LANGUAGE sql AS $$
+	SELECT lease_token FROM held WHERE held.consumer = token.consumer AND outbox_id = id ORDER BY attempt DESC LIMIT 1
+$$;
+CREATE FUNCTION pg_temp.ack(consumer text, ids bigint[]) RETURNS integer LANGUAGE sql AS $$
+	SELECT acteon_outbox_ack(array_agg(id), array_agg(pg_temp.token(consumer, id)), array_agg(jsonb_build_object('Executed', id))) FROM unnest(ids) AS id
+$$;
+CREATE FUNCTION pg_temp.nack(consumer text, ids bigint[], error text DEFAULT 'boom', retry_after interval DEFAULT NULL) RETURNS text LANGUAGE sql AS $$
+	SELECT (acteon_outbox_nack(array_agg(id), array_agg(pg_temp.token(consumer, id)), array_agg(error), array_agg(retry_after)))::text FROM unnest(ids) AS id
+$$;
+CREATE FUNCTION pg_temp.reject(consumer text, ids bigint[]) RETURNS integer LANGUAGE sql AS $$
+	SELECT acteon_outbox_reject(array_agg(id), array_agg(pg_temp.token(consumer, id)), array_agg('bad ' || id)) FROM unnest(ids) AS id
+$$;
+CREATE VIEW pg_temp.segments AS
+	SELECT first_id, last_id, attempt, holder, CASE WHEN due_at > now() THEN 'later' ELSE 'due' END AS due FROM acteon_dispatch_segment ORDER BY first_id;
+-- Lets the leases that a consumer holds run out.
+CREATE FUNCTION pg_temp.run_out(consumer text) RETURNS void LANGUAGE sql AS $$
+	UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE holder = consumer
+$$;
+
+-- the shape of an action, byte for byte
+SELECT make_record('shape', tenant => 'tenant "q" \ é', payload => '{"b": [1, 2.50, null], "a": "line\nbreak \u00e9"}',
+	metadata => '{"k": {"y": true, "x": 1}, "__dedup_key": "d\"k", "__status": "open", "__fingerprint": "fp", "__starts_at": "2026-01-01T10:00:00+02:00", "__ends_at": "2026-01-01T10:00:00.123456Z"}');
+SELECT success FROM acteon_replay('shape');
+SELECT replace(action::text, to_char(o.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'CREATED') AS action
+FROM acteon_outbox_claim('one') AS c JOIN acteon_dispatch_outbox AS o ON o.id = c.outbox_id;
+SELECT make_record('bare', payload => 'null', metadata => '[]');
+SELECT success FROM acteon_replay('bare');
+SELECT replace(action::text, to_char(o.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'CREATED') AS action, pg_typeof(action)
+FROM acteon_outbox_claim('one') AS c JOIN acteon_dispatch_outbox AS o ON o.id = c.outbox_id;
+
+-- at most max_actions, oldest first, across segments; what is left of one stays
+CALL clean();
+SELECT count(make_record('q' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 250) AS i;
+SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+SELECT pg_temp.take('a', 3);
+SELECT pg_temp.take('b', 99);
+SELECT * FROM pg_temp.segments;
+SELECT outbox_id, action ->> 'id' = (SELECT action_id::text FROM acteon_dispatch_outbox WHERE id = outbox_id) AS right_id,
+	action -> 'metadata' ->> 'replayed_from' AS replayed_from FROM held WHERE consumer = 'a' ORDER BY 1;
+-- one token a call, another for each call
+SELECT consumer, count(DISTINCT lease_token), bool_and(lease_token > 0 AND lease_token < 9007199254740992) AS fits_a_double FROM held GROUP BY 1 ORDER BY 1;
+
+-- answers: the rest of the segment stays leased
+SELECT pg_temp.ack('a', '{2}');
+SELECT * FROM pg_temp.segments LIMIT 3;
+SELECT outbox_id, attempts, state, outcome, error FROM acteon_dispatch_delivery;
+-- again: nothing happens
+SELECT pg_temp.ack('a', '{2,2}');
+SELECT pg_temp.nack('a', '{2}');
+SELECT pg_temp.reject('a', '{2}');
+SELECT pg_temp.reject('a', '{3}');
+SELECT pg_temp.nack('a', '{1}', 'down', '10 min');
+SELECT first_id, last_id, attempt, lease_token, holder, due_at - now() BETWEEN '9 min' AND '11 min' AS in_ten_minutes FROM acteon_dispatch_segment WHERE first_id < 4;
+SELECT outbox_id, attempts, state, outcome, error FROM acteon_dispatch_delivery ORDER BY 1;
+-- in any order, in slices, with ids of several segments, unknown ones, and ids given twice
+SELECT pg_temp.ack('b', '{102,4,100,50,101,51,4,4}');
+SELECT acteon_outbox_ack('{999999}', '{1}', '{null}');
+SELECT * FROM pg_temp.segments;
+SELECT count(*), count(DISTINCT outbox_id) FROM acteon_dispatch_delivery WHERE state = 'delivered';
+SELECT * FROM acteon_outbox_check();
+-- given back unattempted: due at once, the attempt not counted, neighbours together again
+SELECT pg_temp.nack('b', array_agg(i), NULL) FROM generate_series(5, 49) AS i;
+SELECT * FROM pg_temp.segments LIMIT 3;
+SELECT pg_temp.take('c', 45);
+SELECT pg_temp.nack('c', '{103}', NULL, '1 h');
+SELECT first_id, last_id, attempt, due_at > now() + interval '59 min' AS in_an_hour FROM acteon_dispatch_segment WHERE first_id = 103;
+
+-- back-off: exponential, at random, within 1 s and 10 min
+CALL clean();
+TRUNCATE held;
+SELECT make_record('backoff');
+SELECT success FROM acteon_replay('backoff');
+SET acteon_replay.max_attempts = 15;
+CREATE FUNCTION pg_temp.delay() RETURNS TABLE (attempt integer, lowest integer, highest integer, within boolean) LANGUAGE plpgsql AS $$
+DECLARE
+	seconds double precision;
+BEGIN
+	FOR i IN 1 .. 14 LOOP
+		PERFORM pg_temp.take('d', 1);
+		PERFORM pg_temp.nack('d', ARRAY[1]);
+		SELECT s.attempt, extract(epoch FROM due_at - clock_timestamp()) INTO attempt, seconds FROM acteon_dispatch_segment AS s;
+		highest := least(600, 2 ^ attempt);
+		lowest := greatest(1, highest / 2);
+		within := seconds BETWEEN lowest - 0.5 AND highest;
+		RETURN NEXT;
+		UPDATE acteon_dispatch_segment SET due_at = now();
+	END LOOP;
+END
+$$;
+SELECT * FROM pg_temp.delay();
+-- the last attempt ends dead, with its error
+SELECT pg_temp.take('d', 1);
+SELECT pg_temp.nack('d', '{1}', 'the last straw');
+SELECT outbox_id, attempts, state, outcome, error FROM acteon_dispatch_delivery;
+SELECT count(*) FROM acteon_dispatch_segment;
+RESET acteon_replay.max_attempts;
+-- delays spread
+CALL clean();
+SELECT count(make_record('s' || i)) FROM generate_series(1, 100) AS i;
+SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+TRUNCATE held;
+SELECT length(pg_temp.take('d', 100));
+SELECT pg_temp.nack('d', array_agg(i)) FROM generate_series(1, 100) AS i;
+SELECT count(DISTINCT due_at) > 90 AS spread FROM acteon_dispatch_segment;
+
+-- a lease that ran out: claimable by anybody, without any daemon
+CALL clean();
+TRUNCATE held;
+SELECT count(make_record('l' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 6) AS i;
+SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+SELECT pg_temp.take('slow', 6);
+SELECT pg_temp.take('quick', 6);
+SELECT pg_temp.run_out('slow');
+-- a late nack or reject changes nothing, even while nobody else has it; it is not revived
+SELECT pg_temp.nack('slow', '{1}', 'late', '1 h');
+SELECT pg_temp.reject('slow', '{2}');
+SELECT acteon_outbox_extend(ARRAY[pg_temp.token('slow', 1)], '1 h');
+SELECT * FROM pg_temp.segments;
+SELECT pg_temp.take('quick', 4);
+SELECT pg_temp.nack('slow', '{1}', 'late', '1 h');
+SELECT pg_temp.reject('slow', '{2}');
+SELECT * FROM pg_temp.segments;
+-- a late ack is recorded, once, whoever holds the action now
+SELECT pg_temp.ack('slow', '{1,5}');
+SELECT pg_temp.ack('quick', '{1,2}');
+SELECT pg_temp.ack('slow', '{2}');
+SELECT * FROM pg_temp.segments;
+SELECT outbox_id, attempts, state FROM acteon_dispatch_delivery ORDER BY 1;
+SELECT * FROM acteon_outbox_check();
+-- an ack under any token is not enough where nothing was ever claimed
+SELECT make_record('never claimed');
+SELECT success FROM acteon_replay('never claimed');
+SELECT acteon_outbox_ack(array_agg(id), array_agg(77::bigint), array_agg('{}'::jsonb)) FROM acteon_dispatch_outbox WHERE original_action_id = 'never claimed';
+
+-- heartbeat
+SELECT pg_temp.take('beat', 10, '10 s');
+SELECT acteon_outbox_extend(ARRAY[4711, pg_temp.token('beat', 6), pg_temp.token('quick', 3), pg_temp.token('beat', 6)], '2 h')
+	= ARRAY[pg_temp.token('beat', 6), pg_temp.token('quick', 3), pg_temp.token('beat', 6)] AS extended;
+SELECT first_id, last_id, holder, round(extract(epoch FROM due_at - now()) / 3600) AS hours FROM acteon_dispatch_segment ORDER BY 1;
+SELECT acteon_outbox_extend('{}', '1 h');
+
+-- claim and answer in one statement
+SELECT pg_temp.nack('quick', '{3,4}', NULL);
+SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg('{"Executed": {}}'::jsonb)) FROM acteon_outbox_claim('both');
+SELECT count(*) FROM acteon_dispatch_segment WHERE holder = 'both';
+
+-- what nobody ever answers about: halved from attempt to attempt, until the culprit stands alone
+CALL clean();
+TRUNCATE held;
+SELECT count(make_record('p' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 6) AS i;
+SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+SET acteon_replay.max_attempts = 2;
+SELECT pg_temp.take('x', 6);
+SELECT pg_temp.run_out('x');
+SELECT pg_temp.take('x', 6);
+SELECT pg_temp.run_out('x');
+SELECT pg_temp.take('x', 3);
+SELECT * FROM pg_temp.segments;
+SELECT pg_temp.run_out('x');
+SELECT pg_temp.take('y', 6);
+SELECT * FROM pg_temp.segments;
+SELECT pg_temp.run_out('y');
+SELECT pg_temp.take('z', 2);
+SELECT pg_temp.run_out('z');
+SELECT pg_temp.take('z', 6);
+SELECT * FROM pg_temp.segments;
+SELECT pg_temp.run_out('z');
+SELECT pg_temp.take('z', 1);
+SELECT outbox_id, attempts, state, error FROM acteon_dispatch_delivery ORDER BY 1;
+SELECT * FROM acteon_outbox_check();
+RESET acteon_replay.max_attempts;
+
+-- large actions: a claim ends at 16 MB of JSON, but never without an action
+CALL clean();
+TRUNCATE held;
+SELECT count(make_record('big' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s',
+	payload => jsonb_build_object('blob', repeat('0123456789', CASE WHEN i IN (3, 4) THEN 1700000 ELSE 400000 END)))) FROM generate_series(1, 6) AS i;
+SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+SELECT pg_temp.take('l', 100);
+SELECT * FROM pg_temp.segments;
+SELECT pg_temp.take('l', 100);
+SELECT pg_temp.take('l', 100);
+SELECT pg_temp.take('l', 100);
+SELECT pg_temp.take('l', 100);
+SELECT * FROM acteon_outbox_check();
+TRUNCATE held;
+
+-- only for the gateway: no other grant counts
+CALL clean();
+DELETE FROM acteon_grants;
+SELECT make_record('mine');
+SELECT success FROM acteon_replay('mine');
+INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_ops', 'admin', '{*}', '{*}', '{*}');
+SET ROLE regress_acteon_ops;
+SELECT statement, attempt(statement) FROM unnest(ARRAY[
+	$$SELECT acteon_outbox_claim('x')$$,
+	$$SELECT acteon_outbox_ack('{1}', '{1}', '{null}')$$,
+	$$SELECT acteon_outbox_nack('{1}', '{1}', '{null}')$$,
+	$$SELECT acteon_outbox_reject('{1}', '{1}', '{null}')$$,
+	$$SELECT acteon_outbox_extend('{1}', '1 min')$$,
+	$$SELECT acteon_outbox_redrive()$$,
+	$$SELECT acteon_outbox_purge('1 day')$$,
+	$$SELECT acteon_outbox_check()$$,
+	$$SELECT * FROM acteon_outbox_stats$$,
+	$$SELECT * FROM acteon_dispatch_segment$$]) AS statement;
+RESET ROLE;
+INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_ops', 'gateway', '{*}', '{*}', '{*}');
+-- a member of the gateway inherits it, a member that does not inherit has nothing
+SET ROLE regress_acteon_member;
+SELECT outbox_id, attempt FROM acteon_outbox_claim('member');
+SELECT depth, due, leased FROM acteon_outbox_stats;
+SELECT * FROM acteon_outbox_check();
+RESET ROLE;
+SET ROLE regress_acteon_noinherit;
+SELECT split_part(attempt($$SELECT acteon_outbox_claim('x')$$), ' |', 1) AS attempt;
+RESET ROLE;
+DELETE FROM acteon_grants;
+
+-- bad input, before anything is done
+SELECT statement, attempt(statement) FROM unnest(ARRAY[
+	$$SELECT acteon_outbox_claim(NULL)$$,
+	$$SELECT acteon_outbox_claim('')$$,
+	$$SELECT acteon_outbox_claim(repeat('x', 201))$$,
+	$$SELECT acteon_outbox_claim('x', 0)$$,
+	$$SELECT acteon_outbox_claim('x', NULL)$$,
+	$$SELECT acteon_outbox_claim('x', 1, '0')$$,
+	$$SELECT acteon_outbox_claim('x', 1, '-1 s')$$,
+	$$SELECT acteon_outbox_claim('x', 1, NULL)$$,
+	$$SELECT acteon_outbox_ack(NULL, '{1}', '{null}')$$,
+	$$SELECT acteon_outbox_ack('{1,NULL}', '{1,1}', '{null,null}')$$,
+	$$SELECT acteon_outbox_ack('{1}', '{NULL}', '{null}')$$,
+	$$SELECT acteon_outbox_ack('{1}', '{1,2}', '{null}')$$,
+	$$SELECT acteon_outbox_ack('{1}', '{1}', '{}')$$,
+	$$SELECT acteon_outbox_ack('{{1}}', '{1}', '{null}')$$,
+	$$SELECT acteon_outbox_nack('{1}', '{1}', '{a}', '{}')$$,
+	$$SELECT acteon_outbox_nack('{1}', '{1}', '{a}', '{-1 s}')$$,
+	$$SELECT acteon_outbox_nack('{1}', '{1}', NULL)$$,
+	$$SELECT acteon_outbox_reject('{1}', '{1}', '{a,b}')$$,
+	$$SELECT acteon_outbox_extend('{1}', '0')$$,
+	$$SELECT acteon_outbox_extend(NULL, '1 s')$$,
+	$$SELECT acteon_outbox_extend('{NULL}', '1 s')$$,
+	$$SELECT acteon_outbox_redrive(max_actions => 0)$$,
+	$$SELECT acteon_outbox_redrive(rate => 0)$$,
+	$$SELECT acteon_outbox_redrive(rate => 'NaN')$$,
+	$$SELECT acteon_outbox_purge(NULL)$$,
+	$$SELECT acteon_outbox_purge('-1 s')$$]) AS statement;
+-- nothing to say is no error
+SELECT acteon_outbox_ack('{}', '{}', '{}'), acteon_outbox_nack('{}', '{}', '{}'), acteon_outbox_reject('{}', '{}', '{}');
+BEGIN READ ONLY;
+SELECT acteon_outbox_claim('x');
+ROLLBACK;
+-- a table that has lost what the queue needs is refused
+BEGIN;
+DROP INDEX acteon_dispatch_segment_due_idx;
+SELECT attempt($$SELECT acteon_outbox_claim('x')$$);
+ROLLBACK;
+BEGIN;
+CREATE FUNCTION regress_acteon_trigger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER t AFTER UPDATE ON acteon_dispatch_segment FOR EACH STATEMENT EXECUTE FUNCTION regress_acteon_trigger();
+SELECT attempt($$SELECT acteon_outbox_claim('x')$$);
+ROLLBACK;
+CALL clean();
+DROP TABLE held CASCADE;

@@ -1,0 +1,122 @@
+-- Dead letters and their redrive, purge, stats, and the check that sees what is broken.
+\set VERBOSITY terse
+CALL clean();
+CREATE FUNCTION pg_temp.kill(ids bigint[], reason text DEFAULT '400: no such template') RETURNS integer LANGUAGE sql AS $$
+	SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg(reason))
+	FROM acteon_outbox_claim('killer', 1000) WHERE outbox_id = ANY (ids)
+$$;
+-- Gives everything back that is leased.
+CREATE FUNCTION pg_temp.release() RETURNS integer LANGUAGE sql AS $$
+	SELECT (acteon_outbox_nack(array_agg(id), array_agg(lease_token), array_agg(NULL::text))).given_back
+	FROM acteon_dispatch_segment, generate_series(first_id, last_id) AS id WHERE lease_token IS NOT NULL
+$$;
+CREATE FUNCTION pg_temp.deliver(consumer text DEFAULT 'gateway') RETURNS integer LANGUAGE sql AS $$
+	SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg('{"Executed": {}}'::jsonb)) FROM acteon_outbox_claim(consumer, 1000)
+$$;
+
+-- an empty queue has stats
+SELECT * FROM acteon_outbox_stats;
+SELECT * FROM acteon_outbox_check();
+SELECT * FROM acteon_outbox_redrive();
+SELECT acteon_outbox_purge('0');
+
+SELECT count(make_record('r' || lpad(i::text, 2, '0'), at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s',
+	tenant => CASE WHEN i % 2 = 0 THEN 'acme' ELSE 'globex' END, provider => CASE WHEN i % 3 = 0 THEN 'slack' ELSE 'email' END)) FROM generate_series(1, 12) AS i;
+SELECT batch_id, replayed FROM acteon_replay_bulk(max_records => 8);
+SELECT batch_id, replayed FROM acteon_replay_bulk(max_records => 8);
+SELECT pg_temp.kill(array_agg(id)) FROM acteon_dispatch_outbox WHERE original_action_id <= 'r10';
+SELECT pg_temp.release();
+SELECT depth, due, retrying, scheduled, leased, dead, oldest_due_age >= '0' AS age, delivered_1m, delivered_5m, dead_5m FROM acteon_outbox_stats;
+-- by every filter, and all of them together
+SELECT * FROM acteon_outbox_redrive(outbox_id => '{1,2,999}');
+SELECT * FROM acteon_outbox_redrive(batch_id => 1, tenant => 'acme', provider => 'slack');
+SELECT * FROM acteon_outbox_redrive(batch_id => 2, max_actions => 1);
+SELECT * FROM acteon_outbox_redrive(provider => 'slack', max_actions => 1);
+SELECT * FROM acteon_outbox_redrive(tenant => 'nobody');
+SELECT s.first_id, s.last_id, s.batch_id, s.attempt, s.holder, array_agg(o.original_action_id ORDER BY o.id) AS actions
+FROM acteon_dispatch_segment AS s JOIN acteon_dispatch_outbox AS o ON o.id BETWEEN s.first_id AND s.last_id GROUP BY 1 ORDER BY 1;
+-- paced; with all its attempts, under its old id
+SELECT * FROM acteon_outbox_redrive(rate => 2);
+SELECT o.original_action_id, round(extract(epoch FROM due_at - now()), 1) AS due_in FROM acteon_dispatch_segment AS s JOIN acteon_dispatch_outbox AS o ON o.id = s.first_id WHERE due_at > now() ORDER BY 1;
+SELECT * FROM acteon_outbox_check();
+UPDATE acteon_dispatch_segment SET due_at = now();
+SELECT count(*), count(DISTINCT action ->> 'id') AS ids, max(attempt) AS attempt FROM acteon_outbox_claim('one', 1000);
+SELECT pg_temp.release();
+SELECT pg_temp.deliver();
+SELECT * FROM acteon_outbox_check();
+
+-- a dead action that was replayed again is not redriven: it would go out twice
+CALL clean();
+SELECT make_record('twice'), make_record('thrice');
+SELECT count(*) FROM acteon_replay_bulk() AS b;
+SELECT pg_temp.kill('{1,2}');
+SELECT success FROM acteon_replay('twice');
+SELECT * FROM acteon_outbox_redrive();
+SELECT o.original_action_id, o.generation, d.state FROM acteon_dispatch_outbox AS o LEFT JOIN acteon_dispatch_delivery AS d ON d.outbox_id = o.id ORDER BY 1, 2;
+-- even if that is dead as well: only the latest goes out again
+SELECT pg_temp.kill(array_agg(id)) FROM acteon_dispatch_outbox;
+SELECT * FROM acteon_outbox_redrive();
+SELECT o.original_action_id, o.generation FROM acteon_dispatch_segment AS s JOIN acteon_dispatch_outbox AS o ON o.id = s.first_id ORDER BY 1, 2;
+-- and what is in the queue again is passed over
+SELECT replayed FROM acteon_replay_bulk();
+SELECT original_action_id, generation FROM acteon_dispatch_outbox ORDER BY 1, 2;
+SELECT * FROM acteon_outbox_check();
+-- another tenant's replay of the same action id is not a later one
+CALL clean();
+SELECT make_record('shared', id => 'rec-1'), make_record('shared', tenant => 'globex', id => 'rec-2');
+SELECT replayed FROM acteon_replay_bulk();
+SELECT pg_temp.kill(array_agg(id)) FROM acteon_dispatch_outbox;
+SELECT * FROM acteon_outbox_redrive();
+
+-- purge: all replays of an action go together, when all are finished and old enough
+CALL clean();
+SELECT make_record('old'), make_record('young'), make_record('mixed'), make_record('open');
+SELECT replayed FROM acteon_replay_bulk();
+SELECT pg_temp.kill(array_agg(id)) FROM acteon_dispatch_outbox WHERE original_action_id = 'mixed';
+SELECT success FROM acteon_replay('mixed');
+SELECT pg_temp.release();
+SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg(NULL::jsonb)) FROM acteon_outbox_claim('one')
+WHERE action -> 'metadata' ->> 'replayed_from' <> 'open';
+UPDATE acteon_dispatch_delivery AS d SET finished_at = now() - interval '40 days' FROM acteon_dispatch_outbox AS o
+WHERE o.id = d.outbox_id AND (o.original_action_id = 'old' OR (o.original_action_id = 'mixed' AND generation = 1));
+SELECT acteon_outbox_purge('30 days');
+SELECT original_action_id, generation FROM acteon_dispatch_outbox ORDER BY 1, 2;
+SELECT acteon_outbox_purge('0');
+SELECT original_action_id, generation FROM acteon_dispatch_outbox ORDER BY 1, 2;
+SELECT count(*) FROM acteon_dispatch_delivery;
+SELECT * FROM acteon_outbox_check();
+-- what is purged counts as never replayed, and gets its first id again
+SELECT success FROM acteon_replay('old');
+SELECT generation FROM acteon_dispatch_outbox WHERE original_action_id = 'old';
+
+-- the check sees each kind of damage
+CALL clean();
+SELECT count(make_record('c' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s', metadata => CASE WHEN i = 5 THEN '{"__fingerprint": "f"}' ELSE '{}' END::jsonb)) FROM generate_series(1, 5) AS i;
+SELECT replayed FROM acteon_replay_bulk();
+CREATE FUNCTION pg_temp.damage(VARIADIC changes text[]) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	change text;
+	seen text;
+BEGIN
+	FOREACH change IN ARRAY changes LOOP
+		EXECUTE change;
+	END LOOP;
+	SELECT string_agg(format('%s %s: %s', outbox_id, violation, detail), ' | ' ORDER BY outbox_id, violation) INTO seen FROM acteon_outbox_check();
+	RAISE EXCEPTION USING MESSAGE = regexp_replace(coalesce(seen, 'nothing'), 'lane -?\d+', 'lane N', 'g');
+EXCEPTION WHEN raise_exception THEN
+	RETURN SQLERRM;
+END
+$$;
+SELECT pg_temp.damage('DELETE FROM acteon_dispatch_segment WHERE first_id = 5');
+SELECT pg_temp.damage('UPDATE acteon_dispatch_segment SET last_id = 3 WHERE first_id = 1');
+SELECT pg_temp.damage('INSERT INTO acteon_dispatch_segment SELECT 4, 4, 1, now(), 0');
+SELECT pg_temp.damage($$INSERT INTO acteon_dispatch_delivery VALUES (2, now(), 1, 'delivered')$$);
+SELECT pg_temp.damage($$INSERT INTO acteon_dispatch_delivery VALUES (2000, now(), 1, 'delivered')$$);
+SELECT pg_temp.damage('UPDATE acteon_dispatch_segment SET last_id = 6 WHERE first_id = 5');
+SELECT pg_temp.damage('UPDATE acteon_dispatch_segment SET batch_id = 7 WHERE first_id = 5');
+SELECT pg_temp.damage('UPDATE acteon_dispatch_segment SET lane = NULL WHERE first_id = 5');
+SELECT pg_temp.damage('UPDATE acteon_dispatch_segment SET attempt = -1 WHERE first_id = 5');
+SELECT pg_temp.damage('DELETE FROM acteon_replay_batch');
+SELECT pg_temp.damage('UPDATE acteon_dispatch_outbox SET generation = 3 WHERE id = 5');
+SELECT pg_temp.damage('SELECT 1');
+CALL clean();

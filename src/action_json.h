@@ -1,0 +1,13 @@
+/*
+ * action_json.h
+ *		An action as the gateway takes it.
+ */
+#ifndef ACTEON_ACTION_JSON_H
+#define ACTEON_ACTION_JSON_H
+
+#include "executor/tuptable.h"
+#include "lib/stringinfo.h"
+
+extern void AppendActionJson(StringInfo json, TupleTableSlot *row);
+
+#endif /* ACTEON_ACTION_JSON_H */

@@ -1,0 +1,47 @@
+/*
+ * chain.c
+ *		The replays of one action, generation after generation.
+ *
+ * The ids of an action's replays follow from its own (ids.c), so they are found
+ * one by one, from the first generation to the one that is missing.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+
+#include "chain.h"
+#include "ids.h"
+#include "installation.h"
+
+/*
+ * Open the outbox for following chains, in the current memory context.  Returns
+ * false, with nothing open, if nothing was ever replayed.
+ */
+bool
+OpenChains(ChainReader *reader, Oid schema)
+{
+	if (!ReadNamespace(schema, &reader->namespace))
+		return false;
+	OpenFinder(&reader->outbox, OwnTable(schema, OUTBOX_TABLE), Anum_outbox_action_id);
+	return true;
+}
+
+void
+CloseChains(ChainReader *reader)
+{
+	CloseFinder(&reader->outbox);
+}
+
+/*
+ * Find an action's replay of a generation; its row is then in reader->outbox.
+ */
+bool
+FindInChain(ChainReader *reader, const text *action_id, int generation, Snapshot snapshot)
+{
+	pg_uuid_t id;
+
+	ReplayId(&id, &reader->namespace, VARDATA_ANY(action_id), VARSIZE_ANY_EXHDR(action_id),
+			 generation);
+	return FindRow(&reader->outbox, F_UUID_EQ, UUIDPGetDatum(&id), snapshot);
+}

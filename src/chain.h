@@ -1,0 +1,24 @@
+/*
+ * chain.h
+ *		The replays of one action, generation after generation.
+ */
+#ifndef ACTEON_CHAIN_H
+#define ACTEON_CHAIN_H
+
+#include "utils/uuid.h"
+
+#include "tables.h"
+
+/* An open view of chains; see OpenChains. */
+typedef struct ChainReader
+{
+	pg_uuid_t namespace;
+	TableFinder outbox;
+} ChainReader;
+
+extern bool OpenChains(ChainReader *reader, Oid schema);
+extern void CloseChains(ChainReader *reader);
+extern bool
+FindInChain(ChainReader *reader, const text *action_id, int generation, Snapshot snapshot);
+
+#endif /* ACTEON_CHAIN_H */

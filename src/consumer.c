@@ -1,0 +1,140 @@
+/*
+ * consumer.c
+ *		Calls of the gateway's side: what they share.
+ *
+ * A consumer takes actions out of the outbox (claim.c), says what became of
+ * them (finish.c) and prolongs its leases (lease.c).  It needs no state of the
+ * session: every call is one statement.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "tcop/utility.h"
+#include "utils/array.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "consumer.h"
+#include "grants.h"
+#include "tables.h"
+
+/*
+ * Begin a call: check that the server can write and that the caller may
+ * deliver, and act as the owner of the extension's tables until
+ * EndConsumerCall.
+ *
+ * The caller needs a grant as gateway, its own or that of a role whose rights
+ * it inherits; no other application role counts.  A superuser needs none.
+ */
+void
+BeginConsumerCall(ConsumerCall *call, FunctionCallInfo fcinfo, const char *function)
+{
+	Oid caller = GetUserId();
+
+	PreventCommandDuringRecovery(function);
+	PreventCommandIfReadOnly(function);
+	call->schema = get_func_namespace(fcinfo->flinfo->fn_oid);
+	call->now = GetCurrentTimestamp();
+	if (!GrantsMayDeliver(LoadGrants(caller, call->schema)))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("insufficient permissions: %s requires gateway role", function),
+			 errdetail("Role \"%s\" has no such grant in acteon_grants.",
+					   GetUserNameFromId(caller, false)),
+			 errhint(
+				 "The owner of acteon_grants can insert one for this role, or for a role whose rights it inherits.")));
+	SwitchIdentity(&call->caller, TableOwner(OwnTable(call->schema, OUTBOX_TABLE)));
+}
+
+/*
+ * End a call: be the caller again.  What the call has done is made visible to
+ * further calls in the same statement, as in
+ * SELECT acteon_outbox_ack(…) FROM acteon_outbox_claim(…).
+ */
+void
+EndConsumerCall(ConsumerCall *call)
+{
+	CommandCounterIncrement();
+	RestoreIdentity(&call->caller);
+}
+
+/*
+ * Read an array argument, which must not be NULL and have one dimension or
+ * nothing in it.
+ */
+ArrayArgument
+ReadArray(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	ArrayArgument result;
+	ArrayType *array;
+	int16 len;
+	bool byval;
+	char align;
+
+	if (PG_ARGISNULL(argument))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be null", name),
+				 errhint("Pass an array with one element for each action.")));
+	array = PG_GETARG_ARRAYTYPE_P(argument);
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must have one dimension", name),
+						errdetail("It has %d dimensions.", ARR_NDIM(array))));
+	get_typlenbyvalalign(ARR_ELEMTYPE(array), &len, &byval, &align);
+	deconstruct_array(array, ARR_ELEMTYPE(array), len, byval, align, &result.values, &result.nulls,
+					  &result.count);
+	return result;
+}
+
+/*
+ * The same for bigints, none of which may be NULL.
+ */
+ArrayArgument
+ReadIds(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	ArrayArgument result = ReadArray(fcinfo, argument, name);
+
+	for (int i = 0; i < result.count; i++)
+	{
+		if (result.nulls[i])
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("%s must not contain nulls", name),
+							errdetail("Element %d is null.", i + 1)));
+	}
+	return result;
+}
+
+/*
+ * Raise an error if an array has another length than outbox_id.
+ */
+void
+CheckSameLength(const ArrayArgument *ids, const ArrayArgument *other, const char *name)
+{
+	if (ids->count != other->count)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must have as many elements as outbox_id", name),
+						errdetail("It has %d, outbox_id has %d.", other->count, ids->count)));
+}
+
+/*
+ * When a lease ends that begins now, by an interval argument, which must be
+ * positive.
+ */
+TimestampTz
+LeaseEnd(FunctionCallInfo fcinfo, int argument, TimestampTz now)
+{
+	TimestampTz end = now;
+
+	if (!PG_ARGISNULL(argument))
+		end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+													  TimestampTzGetDatum(now),
+													  PG_GETARG_DATUM(argument)));
+	if (end <= now || TIMESTAMP_NOT_FINITE(end))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("lease must be a positive time"),
+				 errhint("Pass an interval a few times as long as an action takes.")));
+	return end;
+}

@@ -1,0 +1,36 @@
+/*
+ * consumer.h
+ *		Calls of the gateway's side: what they share.
+ */
+#ifndef ACTEON_CONSUMER_H
+#define ACTEON_CONSUMER_H
+
+#include "datatype/timestamp.h"
+#include "fmgr.h"
+
+#include "identity.h"
+
+/* A call by a consumer. */
+typedef struct ConsumerCall
+{
+	Oid schema; /* of the extension */
+	TimestampTz now;
+	Identity caller;
+} ConsumerCall;
+
+/* An array argument. */
+typedef struct ArrayArgument
+{
+	Datum *values;
+	bool *nulls;
+	int count;
+} ArrayArgument;
+
+extern void BeginConsumerCall(ConsumerCall *call, FunctionCallInfo fcinfo, const char *function);
+extern void EndConsumerCall(ConsumerCall *call);
+extern ArrayArgument ReadArray(FunctionCallInfo fcinfo, int argument, const char *name);
+extern ArrayArgument ReadIds(FunctionCallInfo fcinfo, int argument, const char *name);
+extern void CheckSameLength(const ArrayArgument *ids, const ArrayArgument *other, const char *name);
+extern TimestampTz LeaseEnd(FunctionCallInfo fcinfo, int argument, TimestampTz now);
+
+#endif /* ACTEON_CONSUMER_H */

@@ -1,0 +1,152 @@
+/*
+ * inspect.c
+ *		acteon_outbox_check and acteon_outbox_stats: looking at the queue.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "consumer.h"
+
+/*
+ * Everything that must be true of the outbox between transactions, each with
+ * what it is called when it is not.  %1$s is the extension's schema; see
+ * redrive.c about the search path.
+ */
+#define CHECK_OUTBOX \
+	"WITH covered AS (" \
+	"	SELECT id, count(*) AS times, min(s.batch_id) AS batch_id, min(s.lane) AS lane" \
+	"	FROM %1$s.acteon_dispatch_segment AS s, generate_series(s.first_id, s.last_id) AS id" \
+	"	GROUP BY id), " \
+	"action AS (" \
+	"	SELECT coalesce(o.id, c.id, d.outbox_id) AS id, o.id IS NOT NULL AS exists," \
+	"		d.outbox_id IS NOT NULL AS finished, coalesce(c.times, 0) AS times," \
+	"		o.batch_id, c.batch_id AS segment_batch_id, c.lane," \
+	"		%1$s.acteon_dispatch_lane(o.tenant, o.fingerprint) AS right_lane" \
+	"	FROM %1$s.acteon_dispatch_outbox AS o" \
+	"	FULL JOIN covered AS c ON c.id = o.id" \
+	"	FULL JOIN %1$s.acteon_dispatch_delivery AS d ON d.outbox_id = coalesce(o.id, c.id)) " \
+	"SELECT 'lost', id, 'The action is neither finished nor covered by a segment.'" \
+	"	FROM action WHERE exists AND NOT finished AND times = 0 " \
+	"UNION ALL SELECT 'covered twice', id, format('%%s segments cover the action.', times)" \
+	"	FROM action WHERE times > 1 " \
+	"UNION ALL SELECT 'finished and waiting', id," \
+	"		'The action has a delivery and is covered by a segment.'" \
+	"	FROM action WHERE finished AND times > 0 " \
+	"UNION ALL SELECT 'unknown action', id," \
+	"		'A segment or a delivery is about an action that is not in the outbox.'" \
+	"	FROM action WHERE NOT exists " \
+	"UNION ALL SELECT 'wrong batch', id," \
+	"		format('The action is of batch %%s, its segment of batch %%s.', batch_id," \
+	"			segment_batch_id)" \
+	"	FROM action WHERE exists AND times > 0 AND batch_id <> segment_batch_id " \
+	"UNION ALL SELECT 'wrong lane', id," \
+	"		format('The action is of lane %%s, its segment of lane %%s.'," \
+	"			coalesce(right_lane::text, 'none'), coalesce(lane::text, 'none'))" \
+	"	FROM action WHERE exists AND times > 0 AND right_lane IS DISTINCT FROM lane " \
+	"UNION ALL SELECT 'lane leased twice', max(first_id)," \
+	"		format('%%s leases are live in lane %%s.', count(*), lane)" \
+	"	FROM %1$s.acteon_dispatch_segment" \
+	"	WHERE lane IS NOT NULL AND lease_token IS NOT NULL AND due_at > clock_timestamp()" \
+	"	GROUP BY lane HAVING count(*) > 1 " \
+	"UNION ALL SELECT 'wrong attempt', first_id," \
+	"		format('The segment is %%s and has %%s attempts.'," \
+	"			CASE WHEN lease_token IS NULL THEN 'waiting' ELSE 'leased' END, attempt)" \
+	"	FROM %1$s.acteon_dispatch_segment" \
+	"	WHERE attempt < CASE WHEN lease_token IS NULL THEN 0 ELSE 1 END " \
+	"UNION ALL SELECT 'no batch', o.id, format('Batch %%s does not exist.', o.batch_id)" \
+	"	FROM %1$s.acteon_dispatch_outbox AS o" \
+	"	WHERE NOT EXISTS (SELECT FROM %1$s.acteon_replay_batch AS b WHERE b.id = o.batch_id) " \
+	"UNION ALL SELECT 'gap in generations', o.id," \
+	"		format('Replay %%s of action %%s is there, replay %%s is not.', o.generation," \
+	"			left(o.original_action_id, 100), o.generation - 1)" \
+	"	FROM %1$s.acteon_dispatch_outbox AS o" \
+	"	WHERE o.generation > 1 AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_outbox AS p" \
+	"		WHERE p.original_action_id = o.original_action_id" \
+	"			AND p.generation = o.generation - 1) " \
+	"ORDER BY 2, 1"
+
+/*
+ * The view's row: the segments are read, the last deliveries by the index on
+ * their times, the dead ones by theirs.
+ */
+#define READ_STATS \
+	"SELECT s.depth, s.due, s.retrying, s.scheduled, s.leased," \
+	"	(SELECT count(*) FROM %1$s.acteon_dispatch_delivery WHERE state = 'dead')," \
+	"	s.oldest_due_age, d.delivered_1m, d.delivered_5m, d.dead_5m " \
+	"FROM (SELECT coalesce(sum(n), 0)::bigint AS depth," \
+	"		coalesce(sum(n) FILTER (WHERE due_at <= now), 0)::bigint AS due," \
+	"		coalesce(sum(n) FILTER (WHERE due_at > now AND lease_token IS NULL AND attempt > 0)," \
+	"			0)::bigint AS retrying," \
+	"		coalesce(sum(n) FILTER (WHERE due_at > now AND lease_token IS NULL AND attempt = 0)," \
+	"			0)::bigint AS scheduled," \
+	"		coalesce(sum(n) FILTER (WHERE due_at > now AND lease_token IS NOT NULL), 0)::bigint" \
+	"			AS leased," \
+	"		min(now) FILTER (WHERE due_at <= now) - min(due_at) FILTER (WHERE due_at <= now)" \
+	"			AS oldest_due_age" \
+	"	FROM (SELECT due_at, lease_token, attempt, last_id - first_id + 1 AS n, $1 AS now" \
+	"		FROM %1$s.acteon_dispatch_segment) AS segment) AS s, " \
+	"	(SELECT count(*) FILTER (WHERE state = 'delivered' AND finished_at >= $1 - interval '1 min')" \
+	"			AS delivered_1m," \
+	"		count(*) FILTER (WHERE state = 'delivered') AS delivered_5m," \
+	"		count(*) FILTER (WHERE state = 'dead') AS dead_5m" \
+	"	FROM %1$s.acteon_dispatch_delivery WHERE finished_at >= $1 - interval '5 min') AS d"
+
+PG_FUNCTION_INFO_V1(acteon_outbox_check);
+PG_FUNCTION_INFO_V1(acteon_outbox_read_stats);
+
+/*
+ * Return the rows of a statement, whose parameter is the time of the call.
+ */
+static void
+return_rows(FunctionCallInfo fcinfo, const char *function, const char *statement)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	ConsumerCall call;
+	Oid type = TIMESTAMPTZOID;
+	Datum now;
+	char *sql;
+
+	InitMaterializedSRF(fcinfo, 0);
+	BeginConsumerCall(&call, fcinfo, function);
+	now = TimestampTzGetDatum(call.now);
+	sql = psprintf(statement, quote_identifier(get_namespace_name(call.schema)));
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute_with_args(sql, 1, &type, &now, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the outbox: %s", SPI_result_code_string(SPI_result));
+	for (uint64 row = 0; row < SPI_processed; row++)
+		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[row]);
+	SPI_finish();
+	EndConsumerCall(&call);
+}
+
+/*
+ * acteon_outbox_check() → setof (violation, outbox_id, detail)
+ *
+ * Checks everything that must be true of the outbox and returns a row for each
+ * thing that is not.  Raises insufficient_privilege.
+ */
+Datum
+acteon_outbox_check(PG_FUNCTION_ARGS)
+{
+	return_rows(fcinfo, "acteon_outbox_check()", CHECK_OUTBOX);
+	return (Datum) 0;
+}
+
+/*
+ * acteon_outbox_read_stats() → setof (depth, due, …)
+ *
+ * The row of the view acteon_outbox_stats.  Raises insufficient_privilege.
+ */
+Datum
+acteon_outbox_read_stats(PG_FUNCTION_ARGS)
+{
+	return_rows(fcinfo, "acteon_outbox_stats", READ_STATS);
+	return (Datum) 0;
+}

@@ -1,0 +1,311 @@
+/*
+ * redrive.c
+ *		acteon_outbox_redrive: dead actions back into the queue.
+ *
+ * A dead action keeps its id, so a gateway that took it after all knows it.
+ * Its delivery row goes, a segment comes.  Who replays the action at the same
+ * moment holds the delivery row (HoldDelivery in state.c), and such rows are
+ * left alone: either the old replay goes out, or a new one.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "chain.h"
+#include "consumer.h"
+#include "query.h"
+#include "segment.h"
+
+/* Rows that are fetched at once. */
+#define FETCH_ROWS 1000
+
+/* Columns of the statement below. */
+enum
+{
+	DEAD_ID = 1,
+	DEAD_BATCH_ID,
+	DEAD_NAMESPACE,
+	DEAD_TENANT,
+	DEAD_FINGERPRINT,
+	DEAD_ORIGINAL_ACTION_ID,
+	DEAD_GENERATION
+};
+
+/*
+ * %1$s is the extension's schema.  The search path is pinned to pg_catalog
+ * while it runs, as in all statements that run as the tables' owner.
+ */
+#define DEAD_ACTIONS \
+	"SELECT o.id, o.batch_id, o.namespace, o.tenant, o.fingerprint, o.original_action_id, " \
+	"o.generation " \
+	"FROM %1$s.acteon_dispatch_delivery AS d " \
+	"JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
+	"WHERE d.state = 'dead' AND ($1 IS NULL OR d.outbox_id = ANY ($1)) " \
+	"AND ($2 IS NULL OR o.batch_id = $2) AND ($3 IS NULL OR o.tenant = $3) " \
+	"AND ($4 IS NULL OR o.provider = $4) " \
+	"ORDER BY d.outbox_id FOR UPDATE OF d SKIP LOCKED"
+
+/* Filters, the first arguments. */
+#define FILTERS 4
+
+/* A redrive under way. */
+typedef struct Redrive
+{
+	TimestampTz now;
+	double rate; /* actions a second; 0: no limit */
+	int wanted;  /* actions that may still be redriven */
+	int skipped;
+	ChainReader chains;
+	Datum *ids; /* of what is redriven */
+	int count;
+	int allocated;
+	Segment *segments;
+	int segment_count;
+	int segments_allocated;
+} Redrive;
+
+PG_FUNCTION_INFO_V1(acteon_outbox_redrive);
+
+static Datum
+fetched(int row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+/*
+ * Whether a text column of the chain's row that was found last is the same as
+ * one that was fetched.
+ */
+static bool
+same_text(ChainReader *chains, AttrNumber column, int row, int fetched_column)
+{
+	bool isnull;
+
+	return DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID,
+												FoundColumn(&chains->outbox, column, &isnull),
+												fetched(row, fetched_column, &isnull)));
+}
+
+/*
+ * Whether a fetched dead action has a later replay, whatever became of that:
+ * it stands for this one, and sending both would do the same thing twice.
+ */
+static bool
+has_later_replay(Redrive *redrive, int row)
+{
+	ChainReader *chains = &redrive->chains;
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	bool isnull;
+	text *action_id = DatumGetTextPP(fetched(row, DEAD_ORIGINAL_ACTION_ID, &isnull));
+	int generation = DatumGetInt32(fetched(row, DEAD_GENERATION, &isnull));
+	bool found = false;
+
+	/* Another tenant may use the same action id. */
+	while (!found && FindInChain(chains, action_id, ++generation, snapshot))
+		found = same_text(chains, Anum_outbox_namespace, row, DEAD_NAMESPACE) &&
+				same_text(chains, Anum_outbox_tenant, row, DEAD_TENANT);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/*
+ * Add a fetched action to the segments: to the last one, if it is the next in
+ * it.  With a rate, each is due in its turn.
+ */
+static void
+add_to_segments(Redrive *redrive, int row)
+{
+	bool isnull;
+	int64 id = DatumGetInt64(fetched(row, DEAD_ID, &isnull));
+	int64 batch_id = DatumGetInt64(fetched(row, DEAD_BATCH_ID, &isnull));
+	Datum fingerprint = fetched(row, DEAD_FINGERPRINT, &isnull);
+	bool in_lane = !isnull;
+	Segment *last =
+		redrive->segment_count > 0 ? &redrive->segments[redrive->segment_count - 1] : NULL;
+	Segment *segment;
+
+	if (last != NULL && !in_lane && !last->in_lane && redrive->rate == 0 &&
+		last->last_id + 1 == id && last->batch_id == batch_id &&
+		SegmentLength(last) < SEGMENT_ACTIONS)
+	{
+		last->last_id = id;
+		return;
+	}
+	if (redrive->segment_count == redrive->segments_allocated)
+	{
+		redrive->segments_allocated *= 2;
+		redrive->segments =
+			repalloc_huge(redrive->segments, redrive->segments_allocated * sizeof(Segment));
+	}
+	segment = &redrive->segments[redrive->segment_count++];
+	memset(segment, 0, sizeof(*segment));
+	segment->first_id = segment->last_id = id;
+	segment->batch_id = batch_id;
+	segment->due_at = redrive->now;
+	if (redrive->rate > 0)
+		segment->due_at += (int64) (redrive->count / redrive->rate * USECS_PER_SEC);
+	segment->in_lane = in_lane;
+	if (in_lane)
+		segment->lane = ActionLane(DatumGetTextPP(fetched(row, DEAD_TENANT, &isnull)),
+								   DatumGetTextPP(fingerprint));
+}
+
+/*
+ * Take what has been fetched, in the given memory context, as long as more is
+ * wanted.
+ */
+static void
+take_fetched(Redrive *redrive, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	for (int row = 0; row < SPI_processed && redrive->wanted > 0; row++)
+	{
+		bool isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		if (has_later_replay(redrive, row))
+		{
+			redrive->skipped++;
+			continue;
+		}
+		if (redrive->count == redrive->allocated)
+		{
+			redrive->allocated *= 2;
+			redrive->ids = repalloc_huge(redrive->ids, redrive->allocated * sizeof(Datum));
+		}
+		add_to_segments(redrive, row);
+		redrive->ids[redrive->count++] = fetched(row, DEAD_ID, &isnull);
+		redrive->wanted--;
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Go through the dead actions that match the filters, which are the call's
+ * first arguments.
+ */
+static void
+take_matching(Redrive *redrive, FunctionCallInfo fcinfo, const char *schema, MemoryContext context)
+{
+	Oid types[FILTERS] = {INT8ARRAYOID, INT8OID, TEXTOID, TEXTOID};
+	Datum values[FILTERS];
+	char nulls[FILTERS];
+	Portal portal;
+
+	for (int i = 0; i < FILTERS; i++)
+	{
+		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
+		values[i] = PG_ARGISNULL(i) ? (Datum) 0 : PG_GETARG_DATUM(i);
+	}
+	portal = SPI_cursor_open_with_args(NULL, psprintf(DEAD_ACTIONS, schema), FILTERS, types, values,
+									   nulls, false, 0);
+	while (redrive->wanted > 0)
+	{
+		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		if (SPI_processed == 0)
+			break;
+		take_fetched(redrive, context);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+}
+
+/*
+ * Put what was taken back into the queue.
+ */
+static void
+requeue(Redrive *redrive, Oid schema_oid, const char *schema)
+{
+	SegmentTable segments;
+	Oid type = INT8ARRAYOID;
+	Datum ids = PointerGetDatum(construct_array(redrive->ids, redrive->count, INT8OID,
+												sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	char *sql =
+		psprintf("DELETE FROM %s.acteon_dispatch_delivery WHERE outbox_id = ANY ($1)", schema);
+
+	if (SPI_execute_with_args(sql, 1, &type, &ids, NULL, false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not delete deliveries: %s", SPI_result_code_string(SPI_result));
+	if (SPI_processed != redrive->count)
+		elog(ERROR, "deleted " UINT64_FORMAT " deliveries instead of %d", SPI_processed,
+			 redrive->count);
+	OpenSegments(&segments, schema_oid);
+	for (int i = 0; i < redrive->segment_count; i++)
+		InsertSegment(&segments, &redrive->segments[i]);
+	CloseSegments(&segments);
+	NotifyConsumers();
+}
+
+/*
+ * Read the arguments behind the filters.
+ */
+static void
+read_limits(FunctionCallInfo fcinfo, Redrive *redrive)
+{
+	if (PG_ARGISNULL(FILTERS) || PG_GETARG_INT32(FILTERS) < 1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("max_actions must be at least 1")));
+	redrive->wanted = PG_GETARG_INT32(FILTERS);
+	redrive->rate = RateValue(PG_ARGISNULL(FILTERS + 1) ? NULL : PG_GETARG_NUMERIC(FILTERS + 1));
+}
+
+/*
+ * acteon_outbox_redrive(outbox_id bigint[], batch_id bigint, tenant text,
+ * provider text, max_actions integer, rate numeric)
+ * → (redriven integer, skipped integer)
+ *
+ * Puts dead actions that match every given filter back into the queue, oldest
+ * first, rate a second.  Skips those that have been replayed again.  Raises insufficient_privilege and invalid_parameter_value.
+ */
+Datum
+acteon_outbox_redrive(PG_FUNCTION_ARGS)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ConsumerCall call;
+	Redrive redrive = {0};
+	TupleDesc desc;
+	Datum values[2];
+	bool nulls[2] = {false};
+	char *schema;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	BeginConsumerCall(&call, fcinfo, "acteon_outbox_redrive()");
+	read_limits(fcinfo, &redrive);
+	schema = unconstify(char *, quote_identifier(get_namespace_name(call.schema)));
+	redrive.now = call.now;
+	redrive.allocated = redrive.segments_allocated = 64;
+	redrive.ids = palloc(redrive.allocated * sizeof(Datum));
+	redrive.segments = palloc(redrive.segments_allocated * sizeof(Segment));
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	MemoryContextSwitchTo(context);
+	if (OpenChains(&redrive.chains, call.schema))
+	{
+		take_matching(&redrive, fcinfo, schema, context);
+		MemoryContextSwitchTo(context);
+		CloseChains(&redrive.chains);
+	}
+	if (redrive.count > 0)
+		requeue(&redrive, call.schema, schema);
+	SPI_finish();
+	MemoryContextSwitchTo(context);
+	EndConsumerCall(&call);
+	values[0] = Int32GetDatum(redrive.count);
+	values[1] = Int32GetDatum(redrive.skipped);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}

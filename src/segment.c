@@ -1,0 +1,375 @@
+/*
+ * segment.c
+ *		Segments: what waits and what is leased.
+ *
+ * A segment is a run of at most SEGMENT_ACTIONS consecutive outbox rows that
+ * waits, or is leased, as one.  It is the only row of the queue that changes:
+ * claiming writes a lease into it; finishing some of its actions replaces it
+ * by the pieces that are left; finishing all of them deletes it.
+ *
+ * Rows are read with a snapshot of this moment and changed only if they are
+ * still what was read, whatever the isolation level of the transaction: whoever
+ * was slower reads again.  So no row is ever locked first and changed later.
+ *
+ * A lane is the sequence of all actions of one tenant with one fingerprint:
+ * state changes of one event, which must not overtake each other.  A segment
+ * in a lane holds actions of that lane only.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "commands/async.h"
+#include "common/hashfn.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "segment.h"
+
+/* Locks that lanes share; see lock_lane. */
+#define LANE_LOCKS 64
+/* Keeps them apart from what users lock with pg_advisory_lock. */
+#define LANE_LOCK_CLASS 3
+
+PG_FUNCTION_INFO_V1(acteon_dispatch_lane);
+
+/*
+ * Open the table of segments for reading and changing.
+ */
+void
+OpenSegments(SegmentTable *table, Oid schema)
+{
+	TableWriter *writer = &table->writer;
+
+	OpenWriter(writer, OwnTable(schema, SEGMENT_TABLE), true);
+	table->by_id = WriterIndex(writer, 1, Anum_segment_first_id, 0);
+	table->by_due = WriterIndex(writer, 2, Anum_segment_due_at, Anum_segment_first_id);
+	table->by_lease = WriterIndex(writer, 1, Anum_segment_lease_token, 0);
+	table->by_lane = WriterIndex(writer, 2, Anum_segment_lane, Anum_segment_lease_token);
+	table->found = table_slot_create(writer->rel, NULL);
+	table->changed = table_slot_create(writer->rel, NULL);
+}
+
+/*
+ * Done with segments.  Locks stay until the transaction ends.
+ */
+void
+CloseSegments(SegmentTable *table)
+{
+	ExecDropSingleTupleTableSlot(table->found);
+	ExecDropSingleTupleTableSlot(table->changed);
+	CloseWriter(&table->writer);
+}
+
+static int64
+int64_column(TupleTableSlot *slot, AttrNumber column, bool *isnull)
+{
+	Datum value = slot_getattr(slot, column, isnull);
+
+	return *isnull ? 0 : DatumGetInt64(value);
+}
+
+/*
+ * Read the segment in the table's slot; its holder is copied into the current
+ * memory context.
+ */
+static void
+read_segment(SegmentTable *table, Segment *segment)
+{
+	TupleTableSlot *slot = table->found;
+	bool isnull;
+	Datum holder;
+
+	segment->first_id = int64_column(slot, Anum_segment_first_id, &isnull);
+	segment->last_id = int64_column(slot, Anum_segment_last_id, &isnull);
+	segment->batch_id = int64_column(slot, Anum_segment_batch_id, &isnull);
+	segment->due_at = DatumGetTimestampTz(slot_getattr(slot, Anum_segment_due_at, &isnull));
+	segment->attempt = DatumGetInt32(slot_getattr(slot, Anum_segment_attempt, &isnull));
+	segment->lane = int64_column(slot, Anum_segment_lane, &isnull);
+	segment->in_lane = !isnull;
+	segment->lease_token = int64_column(slot, Anum_segment_lease_token, &isnull);
+	holder = slot_getattr(slot, Anum_segment_holder, &isnull);
+	segment->holder = isnull ? NULL : DatumGetTextPCopy(holder);
+	segment->tid = slot->tts_tid;
+}
+
+/*
+ * Find the segment that covers an outbox row: none, if the row is finished.
+ * It begins at most a segment's length before the row; the bound keeps the
+ * search from walking through the remains of finished segments.
+ */
+bool
+FindSegment(SegmentTable *table, int64 outbox_id, Segment *segment)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	IndexScanDesc scan = ActeonIndexBeginScan(table->writer.rel, table->by_id, snapshot, 2);
+	ScanKeyData keys[2];
+	bool found;
+
+	ScanKeyInit(&keys[0], 1, BTGreaterStrategyNumber, F_INT8GT,
+				Int64GetDatum(outbox_id - SEGMENT_ACTIONS));
+	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(outbox_id));
+	index_rescan(scan, keys, 2, NULL, 0);
+	found = index_getnext_slot(scan, BackwardScanDirection, table->found);
+	if (found)
+	{
+		read_segment(table, segment);
+		found = segment->last_id >= outbox_id;
+	}
+	ExecClearTuple(table->found);
+	index_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+static int
+compare_segments(const void *a, const void *b)
+{
+	const Segment *sa = a;
+	const Segment *sb = b;
+
+	return sa->first_id < sb->first_id ? -1 : sa->first_id > sb->first_id;
+}
+
+/*
+ * Find what is leased under a token, as an array in the order of ids.
+ */
+Segment *
+FindLease(SegmentTable *table, int64 token, int *count)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	IndexScanDesc scan = ActeonIndexBeginScan(table->writer.rel, table->by_lease, snapshot, 1);
+	ScanKeyData key;
+	int allocated = 8;
+	Segment *segments = palloc(allocated * sizeof(Segment));
+
+	*count = 0;
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(token));
+	index_rescan(scan, &key, 1, NULL, 0);
+	while (index_getnext_slot(scan, ForwardScanDirection, table->found))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (*count == allocated)
+		{
+			allocated *= 2;
+			segments = repalloc(segments, allocated * sizeof(Segment));
+		}
+		read_segment(table, &segments[(*count)++]);
+	}
+	ExecClearTuple(table->found);
+	index_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	qsort(segments, *count, sizeof(Segment), compare_segments);
+	return segments;
+}
+
+/*
+ * Lock a lane against other claims until the transaction ends, or tell that
+ * another one has it.  Lanes share a few locks, so that a claim needs few.
+ */
+static bool
+lock_lane(Relation rel, int64 lane)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, RelationGetRelid(rel),
+						 (uint32) ((uint64) lane % LANE_LOCKS), LANE_LOCK_CLASS);
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/*
+ * Whether a segment may be claimed as far as its lane goes: nothing of the lane
+ * is leased, and nothing of it comes first.
+ *
+ * Two claims must not look at a lane at once: each could miss what commits
+ * between their snapshots.  So the lane is locked, and looked at afterwards.
+ */
+bool
+LaneLetsPass(SegmentTable *table, const Segment *segment, TimestampTz now)
+{
+	Snapshot snapshot;
+	IndexScanDesc scan;
+	ScanKeyData key;
+	bool passes = true;
+
+	if (!lock_lane(table->writer.rel, segment->lane))
+		return false;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = ActeonIndexBeginScan(table->writer.rel, table->by_lane, snapshot, 1);
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(segment->lane));
+	index_rescan(scan, &key, 1, NULL, 0);
+	/* What has a token comes first in the index, then what waits, by id. */
+	while (passes && index_getnext_slot(scan, ForwardScanDirection, table->found))
+	{
+		Segment other;
+
+		read_segment(table, &other);
+		passes = !SegmentIsLeased(&other, now) && other.first_id >= segment->first_id;
+		if (other.lease_token == NO_LEASE)
+			break;
+	}
+	ExecClearTuple(table->found);
+	index_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return passes;
+}
+
+/*
+ * Begin to read the segments that are due, in the order in which they are
+ * claimed: after a place, or from the beginning if it is NULL, until a time.
+ * The scan lives in the current memory context, the segments' holders in that
+ * of whoever reads them.
+ */
+void
+BeginDueScan(DueScan *scan, SegmentTable *table, const DuePlace *after, TimestampTz until)
+{
+	int count = 0;
+
+	scan->table = table;
+	scan->context = CurrentMemoryContext;
+	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (after != NULL)
+	{
+		/* (due_at, first_id) > (…, …), as the parser would make it */
+		ScanKeyEntryInitialize(&scan->place_keys[0], SK_ROW_MEMBER, 1, BTGreaterStrategyNumber,
+							   InvalidOid, InvalidOid, F_BTINT8CMP,
+							   TimestampTzGetDatum(after->due_at));
+		ScanKeyEntryInitialize(&scan->place_keys[1], SK_ROW_MEMBER | SK_ROW_END, 2,
+							   BTGreaterStrategyNumber, InvalidOid, InvalidOid, F_BTINT8CMP,
+							   Int64GetDatum(after->first_id));
+		MemSet(&scan->keys[count], 0, sizeof(ScanKeyData));
+		scan->keys[count].sk_flags = SK_ROW_HEADER;
+		scan->keys[count].sk_attno = 1;
+		scan->keys[count].sk_strategy = BTGreaterStrategyNumber;
+		scan->keys[count].sk_argument = PointerGetDatum(scan->place_keys);
+		count++;
+	}
+	ScanKeyInit(&scan->keys[count++], 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+				TimestampTzGetDatum(until));
+	scan->scan = ActeonIndexBeginScan(table->writer.rel, table->by_due, scan->snapshot, count);
+	index_rescan(scan->scan, scan->keys, count, NULL, 0);
+}
+
+/*
+ * Read the next segment that is due.
+ */
+bool
+NextDue(DueScan *scan, Segment *segment)
+{
+	MemoryContext old = MemoryContextSwitchTo(scan->context);
+	bool found = index_getnext_slot(scan->scan, ForwardScanDirection, scan->table->found);
+
+	MemoryContextSwitchTo(old);
+	if (found)
+		read_segment(scan->table, segment);
+	return found;
+}
+
+void
+EndDueScan(DueScan *scan)
+{
+	ExecClearTuple(scan->table->found);
+	index_endscan(scan->scan);
+	UnregisterSnapshot(scan->snapshot);
+}
+
+/*
+ * Put a segment into a slot as a row.
+ */
+static void
+fill_row(TupleTableSlot *slot, const Segment *segment)
+{
+	Datum values[Natts_segment];
+	bool nulls[Natts_segment] = {false};
+	bool leased = segment->lease_token != NO_LEASE;
+
+	values[Anum_segment_first_id - 1] = Int64GetDatum(segment->first_id);
+	values[Anum_segment_last_id - 1] = Int64GetDatum(segment->last_id);
+	values[Anum_segment_batch_id - 1] = Int64GetDatum(segment->batch_id);
+	values[Anum_segment_due_at - 1] = TimestampTzGetDatum(segment->due_at);
+	values[Anum_segment_attempt - 1] = Int32GetDatum(segment->attempt);
+	values[Anum_segment_lane - 1] = Int64GetDatum(segment->lane);
+	nulls[Anum_segment_lane - 1] = !segment->in_lane;
+	values[Anum_segment_lease_token - 1] = Int64GetDatum(segment->lease_token);
+	nulls[Anum_segment_lease_token - 1] = !leased;
+	values[Anum_segment_holder - 1] = PointerGetDatum(segment->holder);
+	nulls[Anum_segment_holder - 1] = !leased;
+	FillSlot(slot, values, nulls, Natts_segment);
+}
+
+/*
+ * Insert a segment.
+ */
+void
+InsertSegment(SegmentTable *table, const Segment *segment)
+{
+	fill_row(table->changed, segment);
+	InsertSlot(&table->writer, table->changed);
+}
+
+/*
+ * Replace a segment, which has been read, by the pieces that are left of it,
+ * by none, by one that has changed.  Returns false, having changed nothing, if
+ * another transaction has changed it meanwhile; with wait, that one's end is
+ * waited for first.  first_tid, unless NULL, gets the place of the first piece.
+ */
+bool
+ReplaceSegment(SegmentTable *table, const Segment *old, const Segment *pieces, int count, bool wait,
+			   ItemPointer first_tid)
+{
+	ItemPointerData tid = old->tid;
+
+	if (count == 0)
+		return DeleteRow(&table->writer, &tid, wait);
+	fill_row(table->changed, &pieces[0]);
+	if (!UpdateRow(&table->writer, &tid, table->changed, wait))
+		return false;
+	if (first_tid != NULL)
+		*first_tid = table->changed->tts_tid;
+	for (int i = 1; i < count; i++)
+		InsertSegment(table, &pieces[i]);
+	return true;
+}
+
+/*
+ * Wake the consumers up when the transaction commits.  A hint: they poll, too.
+ */
+void
+NotifyConsumers(void)
+{
+	Async_Notify("acteon_dispatch_outbox", "");
+}
+
+/*
+ * The lane of a tenant's actions with a fingerprint.
+ */
+int64
+ActionLane(const text *tenant, const text *fingerprint)
+{
+	uint64 lane = DatumGetUInt64(hash_any_extended((const unsigned char *) VARDATA_ANY(tenant),
+												   VARSIZE_ANY_EXHDR(tenant), 0));
+
+	return (int64) DatumGetUInt64(
+		hash_any_extended((const unsigned char *) VARDATA_ANY(fingerprint),
+						  VARSIZE_ANY_EXHDR(fingerprint), lane));
+}
+
+/*
+ * acteon_dispatch_lane(tenant text, fingerprint text) → bigint
+ *
+ * The lane that actions of the tenant with the fingerprint are in.  Raises no
+ * errors of its own.
+ */
+Datum
+acteon_dispatch_lane(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(ActionLane(PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1)));
+}

@@ -1,0 +1,93 @@
+/*
+ * segment.h
+ *		Segments: what waits and what is leased.
+ */
+#ifndef ACTEON_SEGMENT_H
+#define ACTEON_SEGMENT_H
+
+#include "utils/snapshot.h"
+
+#include "tables.h"
+
+/* Rows of a segment at most; the increment of the outbox's sequence. */
+#define SEGMENT_ACTIONS 100
+
+/* The token of a segment that nobody holds. */
+#define NO_LEASE INT64CONST(0)
+
+/* A run of consecutive outbox rows that waits or is leased as one. */
+typedef struct Segment
+{
+	int64 first_id;
+	int64 last_id;
+	int64 batch_id;
+	TimestampTz due_at; /* while it is leased: when the lease ends */
+	int32 attempt;
+	bool in_lane;
+	int64 lane;
+	int64 lease_token; /* NO_LEASE: nobody holds it */
+	text *holder;      /* NULL: nobody */
+	ItemPointerData tid;
+} Segment;
+
+/* The open table of segments; see OpenSegments. */
+typedef struct SegmentTable
+{
+	TableWriter writer;
+	Relation by_id;
+	Relation by_due;
+	Relation by_lease;
+	Relation by_lane;
+	TupleTableSlot *found;
+	TupleTableSlot *changed;
+} SegmentTable;
+
+/* A place in the order in which segments are claimed. */
+typedef struct DuePlace
+{
+	TimestampTz due_at;
+	int64 first_id;
+} DuePlace;
+
+/* A scan of segments that are due; see BeginDueScan. */
+typedef struct DueScan
+{
+	SegmentTable *table;
+	MemoryContext context; /* of the index scan */
+	IndexScanDesc scan;
+	Snapshot snapshot;
+	ScanKeyData place_keys[2];
+	ScanKeyData keys[2];
+} DueScan;
+
+static inline int
+SegmentLength(const Segment *segment)
+{
+	return (int) (segment->last_id - segment->first_id + 1);
+}
+
+/*
+ * Whether somebody holds a segment at a time: a lease ends by itself.
+ */
+static inline bool
+SegmentIsLeased(const Segment *segment, TimestampTz now)
+{
+	return segment->lease_token != NO_LEASE && segment->due_at > now;
+}
+
+extern void OpenSegments(SegmentTable *table, Oid schema);
+extern void CloseSegments(SegmentTable *table);
+extern bool FindSegment(SegmentTable *table, int64 outbox_id, Segment *segment);
+extern Segment *FindLease(SegmentTable *table, int64 token, int *count);
+extern bool LaneLetsPass(SegmentTable *table, const Segment *segment, TimestampTz now);
+extern void
+BeginDueScan(DueScan *scan, SegmentTable *table, const DuePlace *after, TimestampTz until);
+extern bool NextDue(DueScan *scan, Segment *segment);
+extern void EndDueScan(DueScan *scan);
+extern void InsertSegment(SegmentTable *table, const Segment *segment);
+extern bool ReplaceSegment(SegmentTable *table, const Segment *old, const Segment *pieces,
+						   int count, bool wait, ItemPointer first_tid);
+extern void NotifyConsumers(void);
+extern int64 ActionLane(const text *tenant, const text *fingerprint);
+
+#endif /* ACTEON_SEGMENT_H */
