@@ -63,6 +63,14 @@ SELECT pg_temp.ack('six');
 SELECT pg_temp.take('seven');
 SELECT * FROM acteon_outbox_check();
 
+-- also where the one behind it has been due for longer
+CALL clean();
+SELECT pg_temp.fire('g1', 1, 'G'), pg_temp.fire('g2', 2, 'G');
+SELECT count(*) FROM (SELECT acteon_replay('g1') UNION ALL SELECT acteon_replay('g2')) AS both_of_them;
+SELECT pg_temp.take('one');
+SELECT pg_temp.nack('one', 'down', '0');
+SELECT pg_temp.take('two');
+
 -- a lane that runs over several blocks keeps its order; one claim takes one of it
 CALL clean();
 SELECT count(pg_temp.fire('e' || lpad(i::text, 3, '0'), i, 'E')) FROM generate_series(1, 150) AS i;

@@ -74,8 +74,6 @@ typedef struct Claim
 	int wanted; /* actions that may still be taken */
 	Size bytes; /* of JSON so far */
 	bool full;
-	bool met_blocked_lane;
-	int64 blocked_lane; /* the one that was met last */
 	bool moved;
 	DuePlace place; /* of the last segment that was taken */
 } Claim;
@@ -257,17 +255,8 @@ take_segment(Claim *claim, const Segment *segment)
 	int length = lease_length(claim, segment);
 	int64 next;
 
-	if (segment->in_lane)
-	{
-		if (claim->met_blocked_lane && claim->blocked_lane == segment->lane)
-			return;
-		if (!LaneLetsPass(&claim->segments, segment, claim->now))
-		{
-			claim->met_blocked_lane = true;
-			claim->blocked_lane = segment->lane;
-			return;
-		}
-	}
+	if (segment->in_lane && !LaneLetsPass(&claim->segments, segment, claim->now))
+		return;
 	if (segment->lease_token != NO_LEASE && segment->attempt >= MaxAttempts &&
 		SegmentLength(segment) == 1)
 	{
@@ -392,7 +381,7 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 	Claim claim = {0};
 
 	InitMaterializedSRF(fcinfo, 0);
-	BeginConsumerCall(&call, fcinfo, "acteon_outbox_claim()");
+	BeginConsumerCall(&call, fcinfo, "acteon_outbox_claim()", true);
 	claim.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	claim.now = call.now;
 	claim.consumer = consumer_argument(fcinfo, 0);

@@ -21,20 +21,23 @@
 #include "tables.h"
 
 /*
- * Begin a call: check that the server can write and that the caller may
- * deliver, and act as the owner of the extension's tables until
+ * Begin a call: check that the server can write, if the call does, and that
+ * the caller may deliver, and act as the owner of the extension's tables until
  * EndConsumerCall.
  *
  * The caller needs a grant as gateway, its own or that of a role whose rights
  * it inherits; no other application role counts.  A superuser needs none.
  */
 void
-BeginConsumerCall(ConsumerCall *call, FunctionCallInfo fcinfo, const char *function)
+BeginConsumerCall(ConsumerCall *call, FunctionCallInfo fcinfo, const char *function, bool writes)
 {
 	Oid caller = GetUserId();
 
-	PreventCommandDuringRecovery(function);
-	PreventCommandIfReadOnly(function);
+	if (writes)
+	{
+		PreventCommandDuringRecovery(function);
+		PreventCommandIfReadOnly(function);
+	}
 	call->schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	call->now = GetCurrentTimestamp();
 	if (!GrantsMayDeliver(LoadGrants(caller, call->schema)))

@@ -26,7 +26,8 @@ typedef struct ArrayArgument
 	int count;
 } ArrayArgument;
 
-extern void BeginConsumerCall(ConsumerCall *call, FunctionCallInfo fcinfo, const char *function);
+extern void
+BeginConsumerCall(ConsumerCall *call, FunctionCallInfo fcinfo, const char *function, bool writes);
 extern void EndConsumerCall(ConsumerCall *call);
 extern ArrayArgument ReadArray(FunctionCallInfo fcinfo, int argument, const char *name);
 extern ArrayArgument ReadIds(FunctionCallInfo fcinfo, int argument, const char *name);

@@ -113,7 +113,7 @@ return_rows(FunctionCallInfo fcinfo, const char *function, const char *statement
 	char *sql;
 
 	InitMaterializedSRF(fcinfo, 0);
-	BeginConsumerCall(&call, fcinfo, function);
+	BeginConsumerCall(&call, fcinfo, function, false);
 	now = TimestampTzGetDatum(call.now);
 	sql = psprintf(statement, quote_identifier(get_namespace_name(call.schema)));
 	if (SPI_connect() != SPI_OK_CONNECT)

@@ -65,7 +65,7 @@ acteon_outbox_extend(PG_FUNCTION_ARGS)
 	Datum *held;
 	int count = 0;
 
-	BeginConsumerCall(&call, fcinfo, "acteon_outbox_extend()");
+	BeginConsumerCall(&call, fcinfo, "acteon_outbox_extend()", true);
 	tokens = ReadIds(fcinfo, 0, "lease_token");
 	until = LeaseEnd(fcinfo, 1, call.now);
 	held = palloc(Max(tokens.count, 1) * sizeof(Datum));

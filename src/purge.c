@@ -160,7 +160,7 @@ acteon_outbox_purge(PG_FUNCTION_ARGS)
 	Purge purge = {0};
 	int64 purged = 0;
 
-	BeginConsumerCall(&call, fcinfo, "acteon_outbox_purge()");
+	BeginConsumerCall(&call, fcinfo, "acteon_outbox_purge()", true);
 	if (!PG_ARGISNULL(0))
 		purge.before = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
 															   TimestampTzGetDatum(call.now),

@@ -284,7 +284,7 @@ acteon_outbox_redrive(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	BeginConsumerCall(&call, fcinfo, "acteon_outbox_redrive()");
+	BeginConsumerCall(&call, fcinfo, "acteon_outbox_redrive()", true);
 	read_limits(fcinfo, &redrive);
 	schema = unconstify(char *, quote_identifier(get_namespace_name(call.schema)));
 	redrive.now = call.now;

@@ -58,6 +58,34 @@ is($node->safe_psql('postgres', $path . q{SELECT replayed, failed, skipped FROM 
 is($node->safe_psql('postgres', 'SELECT count(*) FROM evil.acteon_dispatch_outbox'), '0', 'nothing went into a planted outbox');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM evil.ran'), '0', 'no planted operator ran');
 
+# The gateway's side, by a gateway that plants everything it can, and in a schema of its own first.
+$node->safe_psql('postgres', q{
+	CREATE ROLE relay LOGIN;
+	GRANT op TO relay;
+	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('relay', 'gateway', '{*}', '{*}', '{*}');
+	CREATE TABLE evil.acteon_dispatch_segment (LIKE public.acteon_dispatch_segment);
+	CREATE TABLE evil.acteon_dispatch_delivery (LIKE public.acteon_dispatch_delivery);
+	CREATE FUNCTION evil.le(timestamptz, timestamptz) RETURNS boolean LANGUAGE plpgsql AS
+		$$BEGIN INSERT INTO evil.ran VALUES ('operator as ' || current_user); RETURN true; END$$;
+	CREATE OPERATOR evil.<= (LEFTARG = timestamptz, RIGHTARG = timestamptz, FUNCTION = evil.le);
+	CREATE FUNCTION evil.any_eq(bigint, bigint) RETURNS boolean LANGUAGE plpgsql AS
+		$$BEGIN INSERT INTO evil.ran VALUES ('operator as ' || current_user); RETURN true; END$$;
+	CREATE OPERATOR evil.= (LEFTARG = bigint, RIGHTARG = bigint, FUNCTION = evil.any_eq);
+	CREATE FUNCTION evil.format(text, VARIADIC "any") RETURNS text LANGUAGE internal AS 'text_format';
+	CREATE FUNCTION evil.generate_series(bigint, bigint) RETURNS SETOF bigint LANGUAGE sql AS 'INSERT INTO evil.ran VALUES (current_user); SELECT 1::bigint';
+});
+my $relay = $node->connstr('postgres') . ' user=relay';
+is($node->safe_psql('postgres', $path . q{
+	SELECT count(*) FROM public.acteon_outbox_claim('relay', 100, '1 ms');
+	SELECT given_back FROM public.acteon_outbox_nack('{1}', '{1}', '{x}');
+	SELECT (public.acteon_outbox_redrive()).redriven;
+	SELECT count(*) FROM public.acteon_outbox_check();
+	SELECT depth FROM public.acteon_outbox_stats;
+	SELECT public.acteon_outbox_purge('1 day');
+}, connstr => $relay), "2\n0\n0\n0\n2\n0", 'the queue functions look at the real tables');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM evil.ran'), '0', '… and run nothing that was planted');
+$node->safe_psql('postgres', 'UPDATE acteon_dispatch_segment SET attempt = 0, lease_token = NULL, holder = NULL');
+
 # The same from the temporary schema, which comes first of all for tables.
 is(fails_with($node, q{
 	CREATE TEMP TABLE acteon_audit (LIKE evil.acteon_audit);
