@@ -1,6 +1,6 @@
 # acteon_replay: everything there is to do, by name.
 #
-#   make                 build the extension
+#   make                 build the extension and the relay (RELAY=no: without it)
 #   make install         install it where PG_CONFIG says
 #   make installcheck    run the tests against an installed, running server
 #   make demo            from nothing: packages, build, private cluster, an incident
@@ -38,10 +38,12 @@ endif
 
 PG_CONFIG ?= pg_config
 # The targets that start from nothing need no server yet.
-ifneq ($(filter-out demo check bench matrix format,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo check bench matrix format relay relay-asan relay-unit,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 endif
+
+include src/relay/relay.mk
 
 # A changed header rebuilds what may include it.
 $(OBJS) $(OBJS:.o=.bc): $(INCLUDES)
@@ -68,4 +70,4 @@ lint:
 	test/lint
 
 format:
-	clang-format -i $(SOURCES) $(INCLUDES)
+	clang-format -i $(SOURCES) $(INCLUDES) $(RELAY_SOURCES) $(RELAY_HEADERS)

@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/genam.h"
 #include "access/stratnum.h"
 #include "access/xact.h"
@@ -38,6 +39,12 @@
 
 /* Bytes of JSON after which a claim is full. */
 #define CLAIM_BYTES (16 * 1024 * 1024)
+
+/*
+ * Bytes of a payload above which an action cannot be handed out: as text it can
+ * have six times as many, and a value at most 1 GB.
+ */
+#define PAYLOAD_BYTES (128 * 1024 * 1024)
 
 /* Bytes of a consumer's name at most. */
 #define CONSUMER_MAXLEN 200
@@ -141,6 +148,26 @@ put_out_action(Claim *claim, const Segment *lease)
 }
 
 /*
+ * Whether the action in the outbox's slot can be handed out.  One that cannot
+ * must not stop the others: its leases run out until it ends dead.
+ */
+static bool
+can_hand_out(Claim *claim)
+{
+	bool isnull;
+
+	slot_getallattrs(claim->outbox.slot);
+	if (toast_raw_datum_size(FoundColumn(&claim->outbox, Anum_outbox_payload, &isnull)) <=
+		PAYLOAD_BYTES)
+		return true;
+	ereport(WARNING, (errmsg("action " INT64_FORMAT " of the outbox is too large to be handed out",
+							 DatumGetInt64(FoundColumn(&claim->outbox, Anum_outbox_id, &isnull))),
+					  errdetail("Its payload has more than %d MB.", PAYLOAD_BYTES / (1024 * 1024)),
+					  errhint("It ends dead when its attempts are used up.")));
+	return false;
+}
+
+/*
  * Put out the actions of a segment that has been leased.  Returns the id of the
  * first one that the claim has no room for, or the one after the last.
  */
@@ -161,7 +188,7 @@ put_out_actions(Claim *claim, const Segment *lease)
 		bool isnull;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!put_out_action(claim, lease))
+		if (can_hand_out(claim) && !put_out_action(claim, lease))
 		{
 			next = DatumGetInt64(FoundColumn(&claim->outbox, Anum_outbox_id, &isnull));
 			break;
@@ -232,7 +259,7 @@ end_unanswered(Claim *claim, const Segment *segment)
 						 .outcome = {.isnull = true}};
 	MemoryContext old;
 
-	if (!ReplaceSegment(&claim->segments, segment, NULL, 0, false, NULL))
+	if (!ReplaceSegment(&claim->segments, segment, segment, 0, false, NULL))
 		return;
 	old = MemoryContextSwitchTo(claim->deliveries.context);
 	delivery.error.isnull = false;

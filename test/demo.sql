@@ -17,13 +17,13 @@ SET ROLE oncall;
 SELECT * FROM acteon_replay('invoice/2026-01/8417', reason => 'INC-42: does it go out?');
 \set ECHO none
 
-\echo '--- Then the hour, oldest first, 50 a second so that the provider can recover.'
+\echo '--- Then the hour, oldest first, 500 a second so that the provider can recover.'
 \echo
 \set ECHO queries
 SELECT batch_id, replayed, failed, skipped, next_cursor
 FROM acteon_replay_bulk(provider => 'email', outcome => 'failed',
 	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00',
-	max_records => 1000, rate => 50, reason => 'INC-42: e-mail provider was down');
+	max_records => 1000, rate => 500, reason => 'INC-42: e-mail provider was down');
 \set ECHO none
 
 \echo '--- A call takes 1,000 records at the most.  A loop does the rest: each page continues where the last one ended, and is due when that is through.'
@@ -33,16 +33,16 @@ DO $$
 DECLARE
 	b record;
 	page text;
-	start timestamptz := now() + interval '20 s';
+	start timestamptz := now() + interval '2 s';
 BEGIN
 	LOOP
 		SELECT * INTO b FROM acteon_replay_bulk(provider => 'email', outcome => 'failed',
 			from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00',
-			max_records => 1000, cursor => page, rate => 50, start_at => start,
+			max_records => 1000, cursor => page, rate => 500, start_at => start,
 			reason => 'INC-42: e-mail provider was down');
 		COMMIT;
 		RAISE NOTICE 'batch %: % replayed, % failed, % skipped', b.batch_id, b.replayed, b.failed, b.skipped;
-		start := start + b.replayed / 50.0 * interval '1 s';
+		start := start + b.replayed / 500.0 * interval '1 s';
 		page := b.next_cursor;
 		EXIT WHEN page IS NULL;
 	END LOOP;
@@ -115,3 +115,64 @@ FROM acteon_dispatch_outbox WHERE original_action_id = 'invoice/2026-01/8417' \g
 \echo
 \set ECHO queries
 SELECT id, source, generation, batch_id, requested_by, reason, state FROM acteon_replay_lineage('invoice/2026-01/8417');
+\set ECHO none
+
+\echo '--- Now the relay takes them to the gateway.  Is everything in place for it?'
+\echo
+\echo '$ acteon-relay --check'
+\! acteon-relay --check 2>&1
+\echo
+\echo '--- It runs until it is told to stop.  Here somebody watches; the batches go out at the rate that they were given.'
+\echo
+\echo '$ acteon-relay 2>relay.log &'
+\! acteon-relay 2>"$DEMO_DIR/relay.log" & echo $! >"$DEMO_DIR/relay.pid"
+\set ECHO queries
+SELECT pg_sleep(4) \g /dev/null
+SELECT depth, due, scheduled, retrying, leased, dead, delivered_1m FROM acteon_outbox_stats;
+\set ECHO none
+DO $$
+BEGIN
+	FOR i IN 1 .. 600 LOOP
+		EXIT WHEN (SELECT depth = 0 FROM acteon_outbox_stats);
+		COMMIT;
+		PERFORM pg_sleep(0.1);
+	END LOOP;
+END $$;
+\echo '… and when everything is through:'
+\echo
+\set ECHO queries
+SELECT depth, due, scheduled, retrying, leased, dead, delivered_1m FROM acteon_outbox_stats;
+\set ECHO none
+\echo '$ kill $!; cat relay.log'
+\! kill "$(cat "$DEMO_DIR/relay.pid")"; while kill -0 "$(cat "$DEMO_DIR/relay.pid")" 2>/dev/null; do sleep 0.05; done; cat "$DEMO_DIR/relay.log"
+
+\echo
+\echo '--- What did the gateway answer?  Delivered means that it took the action; what its provider made of that stands in the outcome.'
+\echo
+\set ECHO queries
+SELECT o.provider, d.state, coalesce((SELECT key FROM jsonb_object_keys(d.outcome) AS key), d.error) AS answer, count(*), max(d.attempts) AS attempts
+FROM acteon_dispatch_delivery AS d JOIN acteon_dispatch_outbox AS o ON o.id = d.outbox_id GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+SELECT o.original_action_id, d.outcome -> 'Failed' ->> 'message' AS message
+FROM acteon_dispatch_delivery AS d JOIN acteon_dispatch_outbox AS o ON o.id = d.outbox_id WHERE d.outcome ? 'Failed' ORDER BY 1 LIMIT 3;
+\set ECHO none
+
+\echo '--- The dead letters: the gateway would not take them, because a template was missing.  It is put back, and they are sent again, under their old ids.'
+\echo
+\! $DEMO_FIX
+\set ECHO queries
+SET ROLE gateway;
+SELECT * FROM acteon_outbox_redrive(provider => 'slack');
+RESET ROLE;
+\set ECHO none
+\echo '$ acteon-relay --drain'
+\! acteon-relay --drain 2>&1; echo "exit status $?"
+\echo
+\set ECHO queries
+SELECT state, count(*) FROM acteon_dispatch_delivery GROUP BY 1;
+SELECT id, source, generation, state FROM acteon_replay_lineage('invoice/2026-01/8417');
+\set ECHO none
+
+\echo '--- And the whole outbox is sound: nothing lost, nothing twice.'
+\echo
+\set ECHO queries
+SELECT * FROM acteon_outbox_check();

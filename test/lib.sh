@@ -9,6 +9,7 @@ WORK=''							# scratch directory of this run
 BINDIR=''						# the server's programs
 CLUSTER_RUNNING=''
 LISTS_FRESH=''					# whether the package lists have been fetched
+BACKGROUND=()					# processes to end with us
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -94,6 +95,10 @@ prepare_packages()
 		[ -n "$major" ] || die "no PostgreSQL found, and no package of it; set PG_CONFIG"
 		install_packages make gcc libc6-dev uuid-dev "postgresql-$major" "postgresql-server-dev-$major"
 	fi
+	[ -f /usr/include/postgresql/libpq-fe.h ] || set -- libpq-dev "$@"
+	[ -f /usr/include/openssl/evp.h ] || set -- libssl-dev "$@"
+	compgen -G '/usr/include/*/curl/curl.h' >/dev/null || [ -f /usr/include/curl/curl.h ] ||
+		set -- libcurl4-openssl-dev "$@"
 	install_packages "$@"
 	PG_CONFIG=$(find_pg_config)
 	[ -n "$PG_CONFIG" ] || die "no PostgreSQL with server headers found; set PG_CONFIG"
@@ -106,7 +111,7 @@ build_and_install()
 {
 	say "== building against $("$PG_CONFIG" --version), in $WORK/src"
 	mkdir "$WORK/src"
-	(cd "$TOP" && tar -cf - --exclude=.git --exclude='*.o' --exclude='*.bc' --exclude='*.so' \
+	(cd "$TOP" && tar -cf - --exclude=.git --exclude='*.o' --exclude='*.bc' --exclude='*.so' --exclude='./acteon-relay*' \
 		--exclude=./test/output --exclude=./tmp_check .) | tar -xf - -C "$WORK/src"
 	[ "$(id -u)" -ne 0 ] || chown -R "$RUN_AS" "$WORK/src"
 	as_user make -s -C "$WORK/src" PG_CONFIG="$PG_CONFIG" "$@" >"$WORK/build.log" 2>&1 ||
@@ -150,6 +155,8 @@ clean_up()
 	if [ -n "${KEEP_WORK:-}" ]; then
 		exit $status
 	fi
+	[ ! -f "$WORK/relay.pid" ] || kill "$(cat "$WORK/relay.pid")" 2>/dev/null || true
+	[ ${#BACKGROUND[@]} -eq 0 ] || kill "${BACKGROUND[@]}" 2>/dev/null || true
 	stop_cluster
 	[ -z "$WORK" ] || rm -rf "$WORK"
 	exit $status

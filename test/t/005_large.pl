@@ -124,4 +124,54 @@ my $last = $session->query_safe(q{SELECT sum(total_bytes) FROM pg_backend_memory
 cmp_ok($last, '<', $first + 2 * 1024 * 1024, 'a session that replays on and on does not grow');
 $session->quit;
 
+# The queue: a claim takes 16 MB at the most, so draining 80 MB of payloads does not need them at once; nor does memory grow
+# from claim to claim.
+$node->safe_psql('postgres', q{
+	TRUNCATE acteon_dispatch_outbox, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_batch;
+	SELECT replayed FROM acteon_replay_bulk(max_records => 1000)});
+$session = $node->background_psql('postgres');
+$pid = $session->query_safe('SELECT pg_backend_pid()');
+$session->query_safe('SET work_mem = 64');
+$session->query_safe(q{
+	CREATE FUNCTION drain(n integer) RETURNS bigint LANGUAGE plpgsql AS $$
+	DECLARE
+		total bigint := 0;
+		taken record;
+	BEGIN
+		FOR i IN 1 .. n LOOP
+			SELECT array_agg(outbox_id) AS ids, array_agg(lease_token) AS tokens, count(*) AS n, sum(length(action::text)) AS bytes INTO taken
+			FROM acteon_outbox_claim('drain', 1000);
+			ASSERT coalesce(taken.bytes, 0) <= 16777216;
+			EXIT WHEN taken.n = 0;
+			total := total + acteon_outbox_ack(taken.ids, taken.tokens, array_fill('{"Executed": {}}'::jsonb, ARRAY[taken.n::integer]));
+		END LOOP;
+		RETURN total;
+	END$$});
+cmp_ok($session->query_safe('SELECT drain(1)'), '<=', 16, 'a claim is full at 16 MB');
+$before = own_memory($pid);
+is($session->query_safe('SELECT drain(100) > 900'), 't', 'and further claims bring the rest');
+cmp_ok(own_memory($pid) - $before, '<', 24, '… without more memory');
+is($session->query_safe(q{SELECT count(*) FROM pg_backend_memory_contexts WHERE name LIKE 'acteon_replay%'}), '0', 'nothing of a claim is left over');
+is($session->query_safe('SELECT depth FROM acteon_outbox_stats'), '0', 'all are delivered');
+$session->quit;
+
+# One that is too large to be handed out does not stop the others, and ends dead.
+$node->safe_psql('postgres', q{
+	CALL clean();
+	SELECT make_record('huge', payload => jsonb_build_object('text', repeat('0123456789', 14000000))), make_record('small');
+	SELECT replayed FROM acteon_replay_bulk();
+	ALTER SYSTEM SET acteon_replay.max_attempts = 2;
+	SELECT pg_reload_conf()});
+(undef, $out, $err) = $node->psql('postgres', q{
+	SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg(NULL::jsonb)) FROM acteon_outbox_claim('one');
+	DO $$BEGIN
+		FOR i IN 1 .. 5 LOOP
+			UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s';
+			PERFORM acteon_outbox_claim('one');
+		END LOOP;
+	END$$;
+	SELECT o.original_action_id, d.state FROM acteon_dispatch_delivery AS d JOIN acteon_dispatch_outbox AS o ON o.id = d.outbox_id ORDER BY 1});
+is($out, "1\nhuge|dead\nsmall|delivered", 'what is too large does not stop the others');
+like($err, qr/is too large to be handed out/, '… and is warned of');
+
 done_testing();

@@ -1,0 +1,105 @@
+/*
+ * array.c
+ *		Arrays as parameters of statements, in the server's binary form.
+ *
+ * It needs no quoting, and neither side has to parse a text of megabytes.
+ */
+#include "array.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+
+/*
+ * Append four bytes in network order.
+ */
+static void
+add_int32(Array *array, uint32_t value)
+{
+	value = htonl(value);
+	BufferAppend(array, &value, sizeof(value));
+}
+
+/*
+ * Append eight bytes in network order.
+ */
+static void
+add_int64(Array *array, int64_t value)
+{
+	add_int32(array, (uint32_t) ((uint64_t) value >> 32));
+	add_int32(array, (uint32_t) value);
+}
+
+/*
+ * Begin an array of so many elements, at least one.
+ */
+void
+ArrayStart(Array *array, uint32_t type, int count)
+{
+	BufferClear(array);
+	add_int32(array, 1); /* dimensions */
+	add_int32(array, 1); /* may have NULLs */
+	add_int32(array, type);
+	add_int32(array, (uint32_t) count);
+	add_int32(array, 1); /* the first subscript */
+}
+
+/*
+ * Add a bigint.
+ */
+void
+ArrayAddNumber(Array *array, int64_t value)
+{
+	add_int32(array, 8);
+	add_int64(array, value);
+}
+
+/*
+ * Add a text.
+ */
+void
+ArrayAddText(Array *array, const char *text, size_t len)
+{
+	add_int32(array, (uint32_t) len);
+	BufferAppend(array, text, len);
+}
+
+/*
+ * Add a jsonb: its version, and the text.
+ */
+void
+ArrayAddJson(Array *array, const char *text, size_t len)
+{
+	add_int32(array, (uint32_t) len + 1);
+	BufferAppendChar(array, 1);
+	BufferAppend(array, text, len);
+}
+
+/*
+ * Add an interval: microseconds, days, months.
+ */
+void
+ArrayAddInterval(Array *array, int64_t duration)
+{
+	add_int32(array, 16);
+	add_int64(array, duration);
+	add_int32(array, 0);
+	add_int32(array, 0);
+}
+
+/*
+ * Add a NULL.
+ */
+void
+ArrayAddNull(Array *array)
+{
+	add_int32(array, UINT32_MAX);
+}
+
+/*
+ * A number that the server has written.
+ */
+int64_t
+TextToNumber(const char *text)
+{
+	return strtoll(text, NULL, 10);
+}

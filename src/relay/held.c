@@ -1,0 +1,124 @@
+/*
+ * held.c
+ *		What the relay has claimed and not sent yet, and the leases on it.
+ */
+#include "held.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+
+/*
+ * The lease with a token, a new one if need be.
+ */
+Lease *
+HeldLease(Held *held, int64_t token, int64_t until)
+{
+	Lease *lease;
+
+	for (lease = held->leases; lease != NULL; lease = lease->next)
+	{
+		if (lease->token == token)
+			return lease;
+	}
+	lease = Allocate(sizeof(Lease));
+	lease->token = token;
+	lease->until = until;
+	lease->next = held->leases;
+	held->leases = lease;
+	return lease;
+}
+
+/*
+ * Add an action that was claimed.
+ */
+void
+HeldAdd(Held *held, Lease *lease, int64_t outbox_id, int attempt, const char *body, size_t len)
+{
+	Action *action = Reallocate(NULL, sizeof(Action) + len + 1);
+
+	*action = (Action){.lease = lease, .outbox_id = outbox_id, .attempt = attempt, .len = len};
+	memcpy(action->body, body, len);
+	action->body[len] = '\0';
+	lease->users++;
+	if (held->last != NULL)
+		held->last->next = action;
+	else
+		held->first = action;
+	held->last = action;
+	held->unsent++;
+	held->unsent_bytes += len;
+}
+
+/*
+ * Take the oldest unsent action out, or NULL.
+ */
+Action *
+HeldTake(Held *held)
+{
+	Action *action = held->first;
+
+	if (action == NULL)
+		return NULL;
+	held->first = action->next;
+	if (held->first == NULL)
+		held->last = NULL;
+	action->next = NULL;
+	held->unsent--;
+	held->unsent_bytes -= action->len;
+	return action;
+}
+
+/*
+ * Nobody needs an action any more that was taken out; nor its lease, after the
+ * last one.
+ */
+void
+HeldRelease(Held *held, Action *action)
+{
+	Lease *lease = action->lease;
+
+	if (--lease->users == 0)
+	{
+		for (Lease **link = &held->leases; *link != NULL; link = &(*link)->next)
+		{
+			if (*link == lease)
+			{
+				*link = lease->next;
+				break;
+			}
+		}
+		free(lease);
+	}
+	BufferWipe(&action->opened);
+	free(action);
+}
+
+/*
+ * When the first of the leases ends that are not lost.
+ */
+int64_t
+HeldEarliestEnd(const Held *held)
+{
+	int64_t end = NEVER;
+
+	for (const Lease *lease = held->leases; lease != NULL; lease = lease->next)
+	{
+		if (!lease->lost)
+			end = Earlier(end, lease->until);
+	}
+	return end;
+}
+
+/*
+ * Give everything back that was not taken out.
+ */
+void
+HeldFree(Held *held)
+{
+	Action *action;
+
+	while ((action = HeldTake(held)) != NULL)
+		HeldRelease(held, action);
+}

@@ -1,0 +1,52 @@
+/*
+ * held.h
+ *		What the relay has claimed and not sent yet, and the leases on it.
+ */
+#ifndef HELD_H
+#define HELD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buffer.h"
+
+/* What one claim has leased. */
+typedef struct Lease
+{
+	struct Lease *next;
+	int64_t token;
+	int64_t until; /* as far as we know */
+	int users;     /* actions that are unsent or in flight */
+	bool lost;     /* the database has given it to somebody else */
+} Lease;
+
+typedef struct Action
+{
+	struct Action *next;
+	Lease *lease;
+	int64_t outbox_id;
+	int attempt;
+	Buffer opened; /* the body with an opened payload, overwritten afterwards */
+	size_t len;
+	char body[];
+} Action;
+
+typedef struct Held
+{
+	Lease *leases;
+	Action *first; /* unsent, oldest first */
+	Action *last;
+	int unsent;
+	size_t unsent_bytes;
+} Held;
+
+extern Lease *HeldLease(Held *held, int64_t token, int64_t until);
+extern void
+HeldAdd(Held *held, Lease *lease, int64_t outbox_id, int attempt, const char *body, size_t len);
+extern Action *HeldTake(Held *held);
+extern void HeldRelease(Held *held, Action *action);
+extern int64_t HeldEarliestEnd(const Held *held);
+extern void HeldFree(Held *held);
+
+#endif

@@ -1,0 +1,18 @@
+/*
+ * json.h
+ *		JSON as RFC 8259 has it, and text that is safe to store.
+ */
+#ifndef JSON_H
+#define JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "buffer.h"
+
+extern bool JsonIsValid(const char *text, size_t len);
+extern bool JsonGetString(const char *text, size_t len, const char *key, Buffer *value);
+extern void JsonAppendString(Buffer *buffer, const char *text, size_t len);
+extern void AppendCleanText(Buffer *buffer, const char *text, size_t len, size_t most);
+
+#endif

@@ -1,0 +1,12 @@
+/*
+ * manual.h
+ *		The help, the man page and the README's table, from a program's options.
+ */
+#ifndef MANUAL_H
+#define MANUAL_H
+
+#include "options.h"
+
+extern bool ManualPrint(const Program *program, const char *which);
+
+#endif

@@ -1,0 +1,207 @@
+/*
+ * metrics.c
+ *		What the relay has counted, and the file that tells others.
+ *
+ * The file is in Prometheus' text format, for the textfile collector of its
+ * node_exporter, and is replaced as a whole: nobody reads half of it.
+ */
+#include "metrics.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "clock.h"
+#include "log.h"
+
+#define PREFIX "acteon_relay_"
+
+Counters counters;
+
+static const double bounds[DURATION_BUCKETS] = {
+	0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+};
+
+/*
+ * Count an answer.
+ */
+void
+CountAnswer(long status, int64_t duration)
+{
+	int bucket = 0;
+
+	counters.answers[status > 0 && status < MAX_STATUS ? status : 0]++;
+	while (bucket < DURATION_BUCKETS && (double) duration > bounds[bucket] * SECOND)
+		bucket++;
+	counters.durations[bucket]++;
+	counters.duration_sum += duration;
+}
+
+/*
+ * Write the head of a family of figures.
+ */
+static void
+add_head(Buffer *out, const char *name, const char *type, const char *help)
+{
+	BufferPrint(out, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n", name, help, name, type);
+}
+
+/*
+ * Write a counter.
+ */
+static void
+add_counter(Buffer *out, const char *name, int64_t value, const char *help)
+{
+	add_head(out, name, "counter", help);
+	BufferPrint(out, PREFIX "%s %lld\n", name, (long long) value);
+}
+
+/*
+ * Write a gauge.
+ */
+static void
+add_gauge(Buffer *out, const char *name, double value, const char *help)
+{
+	add_head(out, name, "gauge", help);
+	BufferPrint(out, PREFIX "%s %.15g\n", name, value);
+}
+
+/*
+ * Write the counters.
+ */
+static void
+add_counters(Buffer *out, const Gauges *gauges)
+{
+	add_counter(out, "claimed_total", counters.claimed, "Actions claimed.");
+	add_counter(out, "sent_total", counters.sent, "Requests sent.");
+	add_head(out, "answers_total", "counter", "Answers by HTTP status, none without a whole one.");
+	for (int status = 0; status < MAX_STATUS; status++)
+	{
+		char label[16] = "none";
+
+		if (status > 0 && counters.answers[status] == 0)
+			continue;
+		if (status > 0)
+			snprintf(label, sizeof(label), "%d", status);
+		BufferPrint(out, PREFIX "answers_total{status=\"%s\"} %lld\n", label,
+					(long long) counters.answers[status]);
+	}
+	add_counter(out, "delivered_total", counters.delivered, "Deliveries recorded.");
+	add_counter(out, "retried_total", counters.retried,
+				"Actions given back after a failed attempt.");
+	add_counter(out, "dead_total", counters.dead, "Actions that ended dead.");
+	add_counter(out, "given_back_total", counters.given_back,
+				"Actions given back without an attempt being counted.");
+	add_counter(out, "lease_lost_total", counters.leases_lost,
+				"Actions dropped because their lease went to somebody else.");
+	add_counter(out, "database_reconnects_total", gauges->reconnects,
+				"How often the database had to be connected to again.");
+}
+
+/*
+ * Write the durations of the requests.
+ */
+static void
+add_durations(Buffer *out)
+{
+	int64_t count = 0;
+
+	add_head(out, "request_duration_seconds", "histogram", "How long requests took.");
+	for (int i = 0; i < DURATION_BUCKETS; i++)
+	{
+		count += counters.durations[i];
+		BufferPrint(out, PREFIX "request_duration_seconds_bucket{le=\"%g\"} %lld\n", bounds[i],
+					(long long) count);
+	}
+	count += counters.durations[DURATION_BUCKETS];
+	BufferPrint(out, PREFIX "request_duration_seconds_bucket{le=\"+Inf\"} %lld\n",
+				(long long) count);
+	BufferPrint(out, PREFIX "request_duration_seconds_sum %.6f\n",
+				(double) counters.duration_sum / SECOND);
+	BufferPrint(out, PREFIX "request_duration_seconds_count %lld\n", (long long) count);
+}
+
+/*
+ * Write the gauges.
+ */
+static void
+add_gauges(Buffer *out, const Gauges *gauges)
+{
+	static double started;
+
+	if (started == 0)
+		started = (double) ClockWall() / SECOND;
+	add_gauge(out, "in_flight", gauges->in_flight, "Requests in flight.");
+	add_gauge(out, "held", gauges->held, "Actions claimed whose result is not recorded yet.");
+	add_gauge(out, "effective_concurrency", gauges->limit, "Requests that may be in flight now.");
+	add_gauge(out, "gateway_up", gauges->gateway_up, "Whether the gateway takes actions.");
+	add_gauge(out, "database_up", gauges->database_up, "Whether the database can be used.");
+	if (gauges->queue_known)
+	{
+		add_gauge(out, "queue_depth", (double) gauges->depth, "Unfinished actions in the outbox.");
+		add_gauge(out, "queue_due", (double) gauges->due, "Actions that can be claimed now.");
+		add_gauge(out, "queue_leased", (double) gauges->leased,
+				  "Actions that somebody has claimed.");
+		add_gauge(out, "queue_dead", (double) gauges->dead, "Actions that have ended dead.");
+		add_gauge(out, "queue_oldest_due_age_seconds", gauges->oldest_due_age,
+				  "How long the oldest due action has been due.");
+	}
+	add_gauge(out, "start_time_seconds", started, "When the relay was started, since 1970.");
+	add_head(out, "build_info", "gauge", "The relay's version.");
+	BufferPrint(out, PREFIX "build_info{version=\"%s\"} 1\n", ACTEON_VERSION);
+}
+
+/*
+ * Replace a file by one with this text.  False, with errno, if it failed.
+ */
+static bool
+replace_file(const char *path, const Buffer *text)
+{
+	char *temporary = Format("%s.tmp", path);
+	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	bool good =
+		fd >= 0 && fchmod(fd, 0644) == 0 && write(fd, text->data, text->len) == (ssize_t) text->len;
+	int error = errno;
+
+	if (fd >= 0 && close(fd) != 0 && good)
+	{
+		error = errno;
+		good = false;
+	}
+	if (good && rename(temporary, path) != 0)
+	{
+		error = errno;
+		good = false;
+	}
+	if (!good)
+		unlink(temporary);
+	free(temporary);
+	errno = error;
+	return good;
+}
+
+/*
+ * Write the file.  A failure is reported once, until it works again.
+ */
+void
+MetricsWrite(const char *path, const Gauges *gauges)
+{
+	static bool failing;
+	Buffer out = {0};
+	bool good;
+
+	add_counters(&out, gauges);
+	add_durations(&out);
+	add_gauges(&out, gauges);
+	good = replace_file(path, &out);
+	if (!good && !failing)
+		Log(LOG_ERROR, "cannot write the metrics file", LogText("file", path),
+			LogText("error", strerror(errno)));
+	failing = !good;
+	BufferFree(&out);
+}

@@ -1,0 +1,51 @@
+/*
+ * metrics.h
+ *		What the relay has counted, and the file that tells others.
+ */
+#ifndef METRICS_H
+#define METRICS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define MAX_STATUS 1000
+#define DURATION_BUCKETS 13
+
+/* Counters since the start. */
+typedef struct Counters
+{
+	int64_t claimed;
+	int64_t sent;
+	int64_t answers[MAX_STATUS]; /* by status; 0 is no whole answer */
+	int64_t delivered;
+	int64_t retried;
+	int64_t dead;
+	int64_t given_back;
+	int64_t leases_lost; /* actions */
+	int64_t durations[DURATION_BUCKETS + 1];
+	int64_t duration_sum;
+} Counters;
+
+/* How it stands now. */
+typedef struct Gauges
+{
+	int in_flight;
+	int held;
+	int limit;
+	bool gateway_up;
+	bool database_up;
+	int64_t reconnects;
+	bool queue_known;
+	int64_t depth;
+	int64_t due;
+	int64_t leased;
+	int64_t dead;
+	double oldest_due_age;
+} Gauges;
+
+extern Counters counters;
+
+extern void CountAnswer(long status, int64_t duration);
+extern void MetricsWrite(const char *path, const Gauges *gauges);
+
+#endif

@@ -1,0 +1,213 @@
+/*
+ * queue.c
+ *		The statements of the queue.
+ *
+ * Each is complete in itself and needs nothing from the session, so that they
+ * work through a pooler, and names everything with its schema.
+ */
+#include "queue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+
+/* No answer for so long means that there is no server any more. */
+#define STATEMENT_TIMEOUT MINUTE
+
+const char queue_find_sql[] =
+	"SELECT n.nspname, e.extversion FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace "
+	"AS n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace "
+	"WHERE e.extname OPERATOR(pg_catalog.=) 'acteon_replay'";
+
+/*
+ * Write the statements for a schema.
+ */
+void
+QueuePrepare(Queue *queue, PGconn *conn, const char *schema)
+{
+	char *s = PQescapeIdentifier(conn, schema, strlen(schema));
+
+	QueueFree(queue);
+	if (s == NULL)
+	{
+		Log(LOG_ERROR, "cannot quote the schema's name", LogText("error", PQerrorMessage(conn)));
+		exit(1);
+	}
+	queue->claim =
+		Format("SELECT outbox_id, lease_token, attempt, action FROM %s.acteon_outbox_claim("
+			   "$1::pg_catalog.text, $2::pg_catalog.int4, $3::pg_catalog.interval)",
+			   s);
+	queue->finish[RESULT_ACK] =
+		Format("SELECT %s.acteon_outbox_ack($1::pg_catalog.int8[], $2::pg_catalog.int8[], "
+			   "$3::pg_catalog.jsonb[])",
+			   s);
+	queue->finish[RESULT_NACK] =
+		Format("SELECT given_back, dead FROM %s.acteon_outbox_nack($1::pg_catalog.int8[], "
+			   "$2::pg_catalog.int8[], $3::pg_catalog.text[], $4::pg_catalog.interval[])",
+			   s);
+	queue->finish[RESULT_REJECT] =
+		Format("SELECT %s.acteon_outbox_reject($1::pg_catalog.int8[], $2::pg_catalog.int8[], "
+			   "$3::pg_catalog.text[])",
+			   s);
+	queue->extend =
+		Format("SELECT pg_catalog.unnest(%s.acteon_outbox_extend($1::pg_catalog.int8[], "
+			   "$2::pg_catalog.interval))",
+			   s);
+	queue->stats = Format("SELECT depth, due, retrying, scheduled, leased, dead, "
+						  "EXTRACT(epoch FROM oldest_due_age) FROM %s.acteon_outbox_stats",
+						  s);
+	PQfreemem(s);
+}
+
+/*
+ * Give the statements back.
+ */
+void
+QueueFree(Queue *queue)
+{
+	free(queue->claim);
+	for (int kind = 0; kind < RESULT_KINDS; kind++)
+		free(queue->finish[kind]);
+	free(queue->extend);
+	free(queue->stats);
+	for (size_t i = 0; i < sizeof(queue->arrays) / sizeof(queue->arrays[0]); i++)
+		BufferFree(&queue->arrays[i]);
+	*queue = (Queue){0};
+}
+
+/*
+ * Add a parameter that is a text.
+ */
+static void
+add_text(Statement *statement, const char *value)
+{
+	statement->values[statement->count++] = value;
+}
+
+/*
+ * Add a parameter that is an array.
+ */
+static void
+add_array(Statement *statement, const Array *array)
+{
+	statement->values[statement->count] = array->data;
+	statement->lengths[statement->count] = (int) array->len;
+	statement->formats[statement->count++] = 1;
+}
+
+/*
+ * Lease some actions.
+ */
+void
+QueueClaim(Queue *queue, Database *database, const char *consumer, int count, int64_t lease,
+		   DatabaseDone done)
+{
+	Statement statement = {.sql = queue->claim, .timeout = STATEMENT_TIMEOUT, .done = done};
+	char *count_text = Format("%d", count);
+	char *lease_text = Format("%lld microseconds", (long long) lease);
+
+	add_text(&statement, consumer);
+	add_text(&statement, count_text);
+	add_text(&statement, lease_text);
+	DatabaseSend(database, &statement);
+	free(count_text);
+	free(lease_text);
+}
+
+/*
+ * Record results of one kind: a number of them, from the first.
+ */
+void
+QueueFinish(Queue *queue, Database *database, ResultKind kind, const Result *first, int count,
+			DatabaseDone done)
+{
+	Statement statement = {.sql = queue->finish[kind], .timeout = STATEMENT_TIMEOUT, .done = done};
+	Array *ids = &queue->arrays[0], *tokens = &queue->arrays[1];
+	Array *texts = &queue->arrays[2], *delays = &queue->arrays[3];
+	const Result *result = first;
+
+	ArrayStart(ids, ARRAY_INT8, count);
+	ArrayStart(tokens, ARRAY_INT8, count);
+	ArrayStart(texts, kind == RESULT_ACK ? ARRAY_JSONB : ARRAY_TEXT, count);
+	ArrayStart(delays, ARRAY_INTERVAL, count);
+	for (int i = 0; i < count; i++, result = result->next)
+	{
+		ArrayAddNumber(ids, result->outbox_id);
+		ArrayAddNumber(tokens, result->token);
+		if (result->text == NULL)
+			ArrayAddNull(texts);
+		else if (kind == RESULT_ACK)
+			ArrayAddJson(texts, result->text, result->len);
+		else
+			ArrayAddText(texts, result->text, result->len);
+		if (result->retry_after < 0)
+			ArrayAddNull(delays);
+		else
+			ArrayAddInterval(delays, result->retry_after);
+	}
+	add_array(&statement, ids);
+	add_array(&statement, tokens);
+	add_array(&statement, texts);
+	if (kind == RESULT_NACK)
+		add_array(&statement, delays);
+	DatabaseSend(database, &statement);
+	if (texts->size > 1024 * 1024)
+		BufferFree(texts);
+}
+
+/*
+ * Extend the leases that are not lost, of which there is at least one.
+ */
+void
+QueueExtend(Queue *queue, Database *database, const Lease *leases, int64_t duration,
+			DatabaseDone done)
+{
+	Statement statement = {.sql = queue->extend, .timeout = STATEMENT_TIMEOUT, .done = done};
+	Array *tokens = &queue->arrays[0];
+	char *duration_text = Format("%lld microseconds", (long long) duration);
+	int count = 0;
+
+	for (const Lease *lease = leases; lease != NULL; lease = lease->next)
+		count += lease->lost ? 0 : 1;
+	ArrayStart(tokens, ARRAY_INT8, count);
+	for (const Lease *lease = leases; lease != NULL; lease = lease->next)
+	{
+		if (!lease->lost)
+			ArrayAddNumber(tokens, lease->token);
+	}
+	add_array(&statement, tokens);
+	add_text(&statement, duration_text);
+	DatabaseSend(database, &statement);
+	free(duration_text);
+}
+
+/*
+ * Ask how the queue is.
+ */
+void
+QueueAskStats(Queue *queue, Database *database, DatabaseDone done)
+{
+	Statement statement = {.sql = queue->stats, .timeout = STATEMENT_TIMEOUT, .done = done};
+
+	DatabaseSend(database, &statement);
+}
+
+/*
+ * Read the answer.
+ */
+void
+QueueReadStats(PGresult *result, QueueStats *stats)
+{
+	*stats = (QueueStats){0};
+	if (PQntuples(result) != 1)
+		return;
+	stats->depth = TextToNumber(PQgetvalue(result, 0, 0));
+	stats->due = TextToNumber(PQgetvalue(result, 0, 1));
+	stats->retrying = TextToNumber(PQgetvalue(result, 0, 2));
+	stats->scheduled = TextToNumber(PQgetvalue(result, 0, 3));
+	stats->leased = TextToNumber(PQgetvalue(result, 0, 4));
+	stats->dead = TextToNumber(PQgetvalue(result, 0, 5));
+	stats->oldest_due_age = strtod(PQgetvalue(result, 0, 6), NULL);
+}

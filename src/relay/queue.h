@@ -1,0 +1,50 @@
+/*
+ * queue.h
+ *		The statements of the queue.
+ */
+#ifndef QUEUE_H
+#define QUEUE_H
+
+#include "array.h"
+#include "database.h"
+#include "held.h"
+#include "results.h"
+
+/* The statements, for the schema that the extension is in. */
+typedef struct Queue
+{
+	char *claim;
+	char *finish[RESULT_KINDS];
+	char *extend;
+	char *stats;
+	Array arrays[4]; /* memory that is used again and again */
+} Queue;
+
+/* A row of acteon_outbox_stats. */
+typedef struct QueueStats
+{
+	int64_t depth;
+	int64_t due;
+	int64_t retrying;
+	int64_t scheduled;
+	int64_t leased;
+	int64_t dead;
+	double oldest_due_age; /* seconds */
+} QueueStats;
+
+#define QUEUE_CHANNEL "acteon_dispatch_outbox"
+
+extern const char queue_find_sql[];
+
+extern void QueuePrepare(Queue *queue, PGconn *conn, const char *schema);
+extern void QueueFree(Queue *queue);
+extern void QueueClaim(Queue *queue, Database *database, const char *consumer, int count,
+					   int64_t lease, DatabaseDone done);
+extern void QueueFinish(Queue *queue, Database *database, ResultKind kind, const Result *first,
+						int count, DatabaseDone done);
+extern void QueueExtend(Queue *queue, Database *database, const Lease *leases, int64_t lease,
+						DatabaseDone done);
+extern void QueueAskStats(Queue *queue, Database *database, DatabaseDone done);
+extern void QueueReadStats(PGresult *result, QueueStats *stats);
+
+#endif

@@ -1,0 +1,80 @@
+/*
+ * relay_int.h
+ *		What the parts of the relay share.
+ *
+ * relay.c is its life, relay_queue.c its side to the database, relay_send.c
+ * its side to the gateway.
+ */
+#ifndef RELAY_INT_H
+#define RELAY_INT_H
+
+#include "clock.h"
+#include "database.h"
+#include "gateway.h"
+#include "held.h"
+#include "listener.h"
+#include "loop.h"
+#include "metrics.h"
+#include "pace.h"
+#include "progress.h"
+#include "queue.h"
+#include "results.h"
+#include "sealed.h"
+#include "settings.h"
+
+#define PROGRAM "acteon-relay"
+
+typedef struct Relay
+{
+	const Settings *settings;
+	Database *work;
+	Listener listener;
+	Gateway *gateway;
+	Keyring *keys;
+	Pace pace;
+
+	/* Actions, from the claim until their result is recorded. */
+	Held held;
+	Results results;
+	Buffer text; /* of the result that is being made */
+
+	/* The statements. */
+	Queue queue;
+	bool verified;          /* the extension on this connection is ours */
+	int64_t statement_from; /* none is sent before */
+	Backoff trouble;
+	bool complained;      /* about the trouble, until it is over */
+	ResultKind finishing; /* what the statement under way records */
+	int finishing_count;
+	int64_t asked_at;   /* when the statement under way was sent */
+	int asked_for;      /* how many actions the claim under way wants */
+	int64_t claim_from; /* there may be something to claim */
+	bool idle;          /* the last claim found nothing, and nothing is held */
+	int64_t stats_from; /* ask for the figures */
+	bool stats_known;
+	QueueStats stats;
+	int64_t stats_done;  /* how many actions we had finished then */
+	int64_t dead_before; /* this relay, -1 if not known */
+
+	/* Its life. */
+	LoopTimer wake;
+	Progress progress;
+	int64_t started;
+	bool has_claimed; /* ever */
+	int64_t metrics_from;
+	bool drained;
+	bool stopping;
+	bool forced; /* something was left undone */
+	int64_t stop_at;
+} Relay;
+
+/* relay_queue.c */
+extern void QueueSideStart(Relay *relay);
+extern void QueueSideAdvance(Relay *relay, int64_t now, int64_t *wake);
+
+/* relay_send.c */
+extern bool SendSideStart(Relay *relay);
+extern void SendSideAdvance(Relay *relay, int64_t now, int64_t *wake);
+extern void SendSideReload(Relay *relay);
+
+#endif

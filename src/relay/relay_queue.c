@@ -1,0 +1,399 @@
+/*
+ * relay_queue.c
+ *		The relay's side to the database: claims, results, leases.
+ *
+ * One statement at a time goes over the work connection.  Which one is next is
+ * decided anew each time: results first, then leases that need to be extended,
+ * then a claim, then the figures.
+ */
+#include "relay_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define POLL_INTERVAL SECOND
+#define STATS_INTERVAL (15 * SECOND)
+#define DRAIN_STATS_INTERVAL (2 * SECOND)
+
+/* Results are recorded when there are so many, or so large, or so old. */
+#define FLUSH_COUNT 64
+#define FLUSH_BYTES (4 * 1024 * 1024)
+#define FLUSH_AGE (20 * MILLISECOND)
+
+/* No more is claimed while so much is unsent, or while so much is unrecorded. */
+#define MAX_UNSENT_BYTES (16 * 1024 * 1024)
+#define MAX_RESULT_BYTES (64 * 1024 * 1024)
+
+/*
+ * A statement did not work.  Say so once, and leave the database alone for a
+ * while.
+ */
+static void
+in_trouble(Relay *relay, const char *what, const char *sqlstate, const char *message,
+		   const char *hint)
+{
+	if (!relay->complained)
+		Log(LOG_ERROR, what, LogText("sqlstate", sqlstate), LogText("error", message),
+			LogText("hint", hint));
+	relay->complained = true;
+	relay->statement_from = ClockNow() + BackoffNext(&relay->trouble);
+}
+
+/*
+ * A statement worked.
+ */
+static void
+out_of_trouble(Relay *relay)
+{
+	if (relay->complained)
+		Log(LOG_INFO, "the queue works again");
+	relay->complained = false;
+	BackoffReset(&relay->trouble);
+}
+
+/*
+ * Did a statement of the queue fail?  Then decide what that means: a server
+ * that only reads is the wrong one, and whoever lacks a function or a right
+ * looks at the extension again.
+ */
+static bool
+failed(Relay *relay, PGresult *result)
+{
+	const char *sqlstate, *message;
+	const char *hint = "";
+
+	if (!DatabaseFailed(result, &sqlstate, &message))
+	{
+		out_of_trouble(relay);
+		return false;
+	}
+	if (strcmp(sqlstate, "42501") == 0)
+		hint = "the role needs USAGE on the extension's schema and a row in acteon_grants with the "
+			   "role gateway";
+	in_trouble(relay, "the queue does not work", sqlstate, message, hint);
+	if (strncmp(sqlstate, "42", 2) == 0 || strncmp(sqlstate, "3F", 2) == 0)
+		relay->verified = false;
+	if (strcmp(sqlstate, "25006") == 0)
+		DatabaseReset(relay->work, message);
+	return true;
+}
+
+/*
+ * The extension was looked for: is it there, and is it ours?
+ */
+static void
+found(void *owner, PGresult *result)
+{
+	Relay *relay = owner;
+	const char *sqlstate, *message;
+
+	if (result == NULL)
+		return;
+	if (DatabaseFailed(result, &sqlstate, &message))
+		in_trouble(relay, "cannot look for the extension", sqlstate, message, "");
+	else if (PQntuples(result) != 1)
+		in_trouble(relay, "the extension acteon_replay is not in this database", "", "",
+				   "check --database, or CREATE EXTENSION acteon_replay");
+	else if (strcmp(PQgetvalue(result, 0, 1), ACTEON_VERSION) != 0)
+	{
+		char *versions = Format("the extension has version %s, the relay %s",
+								PQgetvalue(result, 0, 1), ACTEON_VERSION);
+
+		in_trouble(relay, "the extension and this relay do not fit together", "", versions,
+				   "install the relay of that version, or ALTER EXTENSION acteon_replay UPDATE");
+		free(versions);
+	}
+	else
+	{
+		QueuePrepare(&relay->queue, DatabaseConnection(relay->work), PQgetvalue(result, 0, 0));
+		relay->verified = true;
+	}
+}
+
+/*
+ * A new connection: what we know about the last one does not count.
+ */
+static void
+connected(void *owner)
+{
+	Relay *relay = owner;
+
+	relay->verified = false;
+	relay->statement_from = 0;
+	relay->claim_from = 0;
+}
+
+/*
+ * Results were recorded.
+ */
+static void
+finished(void *owner, PGresult *result)
+{
+	Relay *relay = owner;
+	ResultKind kind = relay->finishing;
+	int64_t recorded;
+
+	if (result == NULL)
+		return;
+	if (strncmp(PQresultErrorField(result, PG_DIAG_SQLSTATE) != NULL
+					? PQresultErrorField(result, PG_DIAG_SQLSTATE)
+					: "",
+				"22", 2) == 0)
+	{
+		ResultsUnstorable(&relay->results, kind, relay->finishing_count,
+						  PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+		return;
+	}
+	if (failed(relay, result))
+		return;
+	recorded = PQntuples(result) == 1 ? TextToNumber(PQgetvalue(result, 0, 0)) : 0;
+	if (kind == RESULT_ACK)
+		counters.delivered += recorded;
+	else if (kind == RESULT_REJECT)
+		counters.dead += recorded;
+	else
+	{
+		int64_t dead = PQntuples(result) == 1 ? TextToNumber(PQgetvalue(result, 0, 1)) : 0;
+		const Result *next = relay->results.queues[kind].first;
+		int64_t uncounted = 0;
+
+		for (int i = 0; i < relay->finishing_count; i++, next = next->next)
+			uncounted += next->text == NULL ? 1 : 0;
+		counters.dead += dead;
+		counters.given_back += Earlier(uncounted, recorded);
+		counters.retried += recorded - Earlier(uncounted, recorded);
+	}
+	ResultsDrop(&relay->results, kind, relay->finishing_count);
+
+	/* The next action of a fingerprint may be due now. */
+	relay->claim_from = 0;
+}
+
+/*
+ * Actions were leased.
+ */
+static void
+claimed(void *owner, PGresult *result)
+{
+	Relay *relay = owner;
+	int count;
+
+	if (result == NULL || failed(relay, result))
+		return;
+	count = PQntuples(result);
+	for (int i = 0; i < count; i++)
+	{
+		Lease *lease = HeldLease(&relay->held, TextToNumber(PQgetvalue(result, i, 1)),
+								 relay->asked_at + relay->settings->lease);
+
+		HeldAdd(&relay->held, lease, TextToNumber(PQgetvalue(result, i, 0)),
+				(int) TextToNumber(PQgetvalue(result, i, 2)), PQgetvalue(result, i, 3),
+				(size_t) PQgetlength(result, i, 3));
+	}
+	counters.claimed += count;
+	relay->has_claimed = true;
+	relay->claim_from = count > 0 ? 0 : ClockNow() + Jittered(POLL_INTERVAL);
+	relay->idle = count == 0 && relay->held.leases == NULL && relay->results.count == 0;
+	if (relay->idle && relay->settings->drain)
+		relay->stats_from = 0;
+	if (count > 0)
+		Log(LOG_DEBUG, "claimed", LogNumber("actions", count),
+			LogNumber("wanted", relay->asked_for), LogNumber("us", ClockNow() - relay->asked_at));
+}
+
+/*
+ * Leases were extended.  Those that the answer does not name are lost.
+ */
+static void
+extended(void *owner, PGresult *result)
+{
+	Relay *relay = owner;
+
+	if (result == NULL || failed(relay, result))
+		return;
+	for (Lease *lease = relay->held.leases; lease != NULL; lease = lease->next)
+	{
+		bool held = false;
+
+		for (int i = 0; i < PQntuples(result) && !held; i++)
+			held = TextToNumber(PQgetvalue(result, i, 0)) == lease->token;
+		if (held)
+			lease->until = relay->asked_at + relay->settings->lease;
+		else if (!lease->lost)
+		{
+			lease->lost = true;
+			Log(LOG_WARNING, "a lease was lost", LogNumber("actions", lease->users));
+		}
+	}
+}
+
+/*
+ * The figures have come.  A drain ends if nothing is left.
+ */
+static void
+counted(void *owner, PGresult *result)
+{
+	Relay *relay = owner;
+
+	if (result == NULL || failed(relay, result))
+		return;
+	QueueReadStats(result, &relay->stats);
+	if (!relay->stats_known)
+		relay->dead_before = relay->stats.dead;
+	relay->stats_known = true;
+	relay->stats_done = counters.delivered + counters.dead;
+	relay->stats_from = relay->settings->drain                  ? ClockNow() + DRAIN_STATS_INTERVAL
+						: relay->settings->metrics_file != NULL ? ClockNow() + STATS_INTERVAL
+																: NEVER;
+	if (relay->settings->drain && relay->idle && relay->stats.due == 0 &&
+		relay->stats.leased == 0 && relay->stats.retrying == 0)
+		relay->drained = true;
+}
+
+/*
+ * Record results, if it is time to.
+ */
+static bool
+finish(Relay *relay, int64_t now, int64_t *wake)
+{
+	Results *results = &relay->results;
+	bool nothing_else = relay->held.unsent == 0 && GatewayInFlight(relay->gateway) == 0;
+	int64_t oldest = ResultsOldest(results);
+	int kind = 0;
+
+	if (results->count == 0)
+		return false;
+	if (!nothing_else && results->count < FLUSH_COUNT && results->bytes < FLUSH_BYTES &&
+		now - oldest < FLUSH_AGE)
+	{
+		*wake = Earlier(*wake, oldest + FLUSH_AGE);
+		return false;
+	}
+	while (results->queues[kind].count == 0)
+		kind++;
+	relay->finishing = (ResultKind) kind;
+	relay->finishing_count = ResultsSlice(results, relay->finishing);
+	QueueFinish(&relay->queue, relay->work, relay->finishing, results->queues[kind].first,
+				relay->finishing_count, finished);
+	return true;
+}
+
+/*
+ * Extend the leases, if a third of one has passed.
+ */
+static bool
+extend(Relay *relay, int64_t now, int64_t *wake)
+{
+	int64_t lease = relay->settings->lease;
+	int64_t end = HeldEarliestEnd(&relay->held);
+
+	if (end == NEVER)
+		return false;
+	if (now < end - lease / 3 * 2)
+	{
+		*wake = Earlier(*wake, end - lease / 3 * 2);
+		return false;
+	}
+	QueueExtend(&relay->queue, relay->work, relay->held.leases, lease, extended);
+	return true;
+}
+
+/*
+ * Claim actions, if there is room and there may be some.  Half a batch is the
+ * least that is worth a claim, and leaves something to send meanwhile.
+ */
+static bool
+claim(Relay *relay, int64_t now, int64_t *wake)
+{
+	const Settings *settings = relay->settings;
+	int room = PaceRoom(&relay->pace, settings->batch_size, settings->lease, now);
+	int wanted = room < settings->batch_size ? room : settings->batch_size;
+
+	if (relay->stopping || relay->held.unsent_bytes > MAX_UNSENT_BYTES ||
+		relay->results.bytes > MAX_RESULT_BYTES)
+		return false;
+	if (now < relay->pace.resume)
+		*wake = Earlier(*wake, relay->pace.resume);
+	room -= relay->held.unsent + GatewayInFlight(relay->gateway);
+	if (room <= 0 || room < wanted / 2)
+		return false;
+	if (now < relay->claim_from)
+	{
+		*wake = Earlier(*wake, relay->claim_from);
+		return false;
+	}
+	relay->idle = false;
+	if (relay->pace.state == PACE_REFUSED)
+		SendSideReload(relay);
+	relay->asked_for = room < wanted ? room : wanted;
+	QueueClaim(&relay->queue, relay->work, settings->consumer, relay->asked_for, settings->lease,
+			   claimed);
+	return true;
+}
+
+/*
+ * Ask for the figures, if it is time to.
+ */
+static bool
+count_queue(Relay *relay, int64_t now, int64_t *wake)
+{
+	if (now < relay->stats_from)
+	{
+		*wake = Earlier(*wake, relay->stats_from);
+		return false;
+	}
+	QueueAskStats(&relay->queue, relay->work, counted);
+	return true;
+}
+
+/*
+ * Send the next statement, if one can be sent.
+ */
+void
+QueueSideAdvance(Relay *relay, int64_t now, int64_t *wake)
+{
+	if (!DatabaseIsIdle(relay->work))
+		return;
+	if (now < relay->statement_from)
+	{
+		*wake = Earlier(*wake, relay->statement_from);
+		return;
+	}
+	relay->asked_at = now;
+	if (!relay->verified)
+	{
+		Statement find = {.sql = queue_find_sql, .timeout = MINUTE, .done = found};
+
+		DatabaseSend(relay->work, &find);
+	}
+	else if (!finish(relay, now, wake) && !extend(relay, now, wake) && !claim(relay, now, wake))
+		count_queue(relay, now, wake);
+}
+
+/*
+ * Something may have become due.
+ */
+static void
+notified(void *owner)
+{
+	Relay *relay = owner;
+
+	relay->claim_from = 0;
+}
+
+/*
+ * Begin to connect.
+ */
+void
+QueueSideStart(Relay *relay)
+{
+	const Settings *settings = relay->settings;
+	DatabaseHandlers handlers = {.owner = relay, .connected = connected};
+
+	relay->trouble = (Backoff){100 * MILLISECOND, 10 * SECOND, 0};
+	relay->stats_from = settings->drain || settings->metrics_file != NULL ? 0 : NEVER;
+	relay->work = DatabaseOpen(settings->database, PROGRAM, "work", handlers);
+	if (!settings->no_listen)
+		ListenerStart(&relay->listener, settings->database, PROGRAM, QUEUE_CHANNEL, notified,
+					  relay);
+}

@@ -1,0 +1,99 @@
+/*
+ * secret.c
+ *		Files that hold secrets.
+ *
+ * Secrets are read straight into memory of their final size, and that is
+ * overwritten when it is given back.  Nothing here, and no error, shows one.
+ */
+#include "secret.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "log.h"
+
+#define MAX_SECRET (64 * 1024)
+
+/*
+ * Read a whole file.  False with an error, which the caller frees, if it
+ * cannot be read or is no file of a sensible size.
+ */
+bool
+SecretRead(const char *path, Buffer *secret, char **error)
+{
+	ssize_t got = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	*secret = (Buffer){0};
+	if (fd < 0)
+	{
+		*error = Format("cannot open \"%s\": %s", path, strerror(errno));
+		return false;
+	}
+	BufferReserve(secret, MAX_SECRET + 1);
+	while (secret->len <= MAX_SECRET &&
+		   (got = read(fd, secret->data + secret->len, MAX_SECRET + 1 - secret->len)) > 0)
+		secret->len += (size_t) got;
+	*error = NULL;
+	if (got < 0)
+		*error = Format("cannot read \"%s\": %s", path, strerror(errno));
+	else if (secret->len > MAX_SECRET)
+		*error = Format("\"%s\" is too large to hold a key", path);
+	close(fd);
+	if (*error != NULL)
+	{
+		BufferWipe(secret);
+		return false;
+	}
+	secret->data[secret->len] = '\0';
+	return true;
+}
+
+/*
+ * Read the key for the gateway: one line of printable ASCII, so that nothing in
+ * it can end the header that it is sent in.
+ */
+bool
+SecretReadApiKey(const char *path, Buffer *key, char **error)
+{
+	if (!SecretRead(path, key, error))
+		return false;
+	while (key->len > 0 && strchr(" \t\r\n", key->data[key->len - 1]) != NULL)
+		key->data[--key->len] = '\0';
+	if (key->len == 0)
+		*error = Format("\"%s\" is empty", path);
+	for (size_t i = 0; i < key->len && *error == NULL; i++)
+	{
+		if (key->data[i] <= ' ' || key->data[i] > '~')
+			*error = Format("\"%s\" must hold one key and nothing else, without blanks", path);
+	}
+	if (*error == NULL)
+		return true;
+	BufferWipe(key);
+	return false;
+}
+
+/*
+ * Can others than the file's owner read it?
+ */
+bool
+SecretIsExposed(const char *path)
+{
+	struct stat status;
+
+	return stat(path, &status) == 0 && S_ISREG(status.st_mode) && (status.st_mode & 044) != 0;
+}
+
+/*
+ * Warn if others can read it.
+ */
+void
+SecretWarnIfExposed(const char *path)
+{
+	if (SecretIsExposed(path))
+		Log(LOG_WARNING, "others can read this key file", LogText("file", path),
+			LogText("hint", "chmod 600"));
+}

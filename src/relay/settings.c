@@ -1,0 +1,184 @@
+/*
+ * settings.c
+ *		What the relay was told to do: its options, and what must fit together.
+ */
+#include "settings.h"
+
+#include <ctype.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "clock.h"
+
+/* Where an option's value goes. */
+#define PLACE(field) offsetof(Settings, field)
+
+static const char *read_url(const Option *option, const char *text, void *place);
+
+static const Option options[] = {
+	{"Where", "database", "CONNINFO", "",
+	 "The database, as a connection string or URI. What it leaves out comes from libpq's environment "
+	 "variables (PGHOST, PGDATABASE, ...), service and password files.",
+	 ReadText, PLACE(database), 0, 0},
+	{NULL, "gateway-url", "URL", NULL,
+	 "The gateway: http or https, a host, perhaps a port and a path, to which /v1/dispatch is added. "
+	 "Required.",
+	 read_url, PLACE(gateway_url), 0, 0},
+	{NULL, "api-key-file", "FILE", "",
+	 "A file with the key for the gateway, sent as Authorization: Bearer. Read again at SIGHUP.",
+	 ReadText, PLACE(api_key_file), 0, 0},
+	{NULL, "consumer", "NAME", "",
+	 "What this relay calls itself in the queue. Without it, the host's name and the process id.",
+	 ReadText, PLACE(consumer), 0, 0},
+
+	{"How much", "concurrency", "N", "32",
+	 "Requests in flight at once, each on a connection of its own that is kept alive.", ReadNumber,
+	 PLACE(concurrency), 1, 1000},
+	{NULL, "batch-size", "N", "100", "Actions that are claimed in one call.", ReadNumber,
+	 PLACE(batch_size), 1, 1000},
+	{NULL, "lease", "TIME", "30s",
+	 "How long a claim holds without a sign of life. At least twice the request time-out.",
+	 ReadDuration, PLACE(lease), 1000, 3600 * 1000},
+	{NULL, "max-rate", "N", "0", "At most so many actions a second; 0 is no limit.", ReadReal,
+	 PLACE(max_rate), 0, 0},
+	{NULL, "request-timeout", "TIME", "10s",
+	 "How long a request may take. To connect takes at most this, and at most 5s.", ReadDuration,
+	 PLACE(request_timeout), 100, 600 * 1000},
+
+	{"Security", "ca-file", "FILE", "",
+	 "The certificate authorities to trust for the gateway, instead of the system's.", ReadText,
+	 PLACE(ca_file), 0, 0},
+	{NULL, "client-cert", "FILE", "", "A certificate to show to the gateway, in PEM.", ReadText,
+	 PLACE(client_cert), 0, 0},
+	{NULL, "client-key", "FILE", "", "Its private key, if that is not in the same file.", ReadText,
+	 PLACE(client_key), 0, 0},
+	{NULL, "payload-key-file", "FILE", "",
+	 "A file with keys that open sealed payloads: a line is ID:KEY, or a KEY for the id k0, as 64 hex "
+	 "digits or in base64. Can be given several times; several are separated by colons in the "
+	 "environment. Read again at SIGHUP.",
+	 ReadTextList, PLACE(payload_key_files), 0, 0},
+
+	{"What it says", "metrics-file", "FILE", "",
+	 "Write figures there every 5 seconds, in Prometheus' text format.", ReadText,
+	 PLACE(metrics_file), 0, 0},
+	{NULL, "log-level", "LEVEL", "info", "error, warning, info or debug.", ReadLogLevel,
+	 PLACE(log_level), 0, 0},
+
+	{"How it runs", "grace", "TIME", "20s",
+	 "How long requests in flight may take to end after SIGTERM.", ReadDuration, PLACE(grace), 0,
+	 3600 * 1000},
+	{NULL, "drain", NULL, NULL,
+	 "Deliver what is due, wait for what is retried, then exit: with 0, or with 1 if an action ended "
+	 "dead. What is scheduled for later stays.",
+	 ReadSwitch, PLACE(drain), 0, 0},
+	{NULL, "check", NULL, NULL,
+	 "Try everything that the relay needs, say what is wrong and what to do, and exit.", ReadSwitch,
+	 PLACE(check), 0, 0},
+	{NULL, "no-listen", NULL, NULL,
+	 "Do without notifications, and only poll: for PgBouncer's transaction pooling.", ReadSwitch,
+	 PLACE(no_listen), 0, 0},
+
+	{"About", "help", NULL, NULL, "Print this.", NULL, 0, 0, 0},
+	{NULL, "version", NULL, NULL, "Print the version.", NULL, 0, 0, 0},
+	{NULL, "man", NULL, NULL, "Print the manual page, for man(1).", NULL, 0, 0, 0},
+	{NULL, "markdown", NULL, NULL, "Print the table of the options, for a README.", NULL, 0, 0, 0},
+	{NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0},
+};
+
+static const Chapter chapters[] = {
+	{"ENVIRONMENT",
+	 "Every option is also a variable: ACTEON_RELAY_ and its name, as in ACTEON_RELAY_BATCH_SIZE=50 or "
+	 "ACTEON_RELAY_DRAIN=on. The command line wins. No proxy is taken from the environment."},
+	{"SIGNALS",
+	 "SIGTERM, SIGINT: finish what is in flight, give the rest back, exit with 0; a second one exits "
+	 "at once.\nSIGHUP: read the key files again. One that is wrong is reported and not used."},
+	{"EXIT STATUS",
+	 "0: all is well.\n1: --drain ended with dead actions or could not begin, --check found something, "
+	 "or the relay was made to stop before its time.\n2: the options are wrong."},
+	{NULL, NULL},
+};
+
+static const Program program = {
+	.name = "acteon-relay",
+	.version = ACTEON_VERSION,
+	.summary = "deliver replayed actions from the outbox to the Acteon gateway",
+	.description =
+		"acteon-relay takes actions from the outbox of the PostgreSQL extension acteon_replay, posts "
+		"them to the gateway and records the answers. It leases what it takes: whatever crashes, an "
+		"action is delivered or can be seen not to be. Any number of relays can run at once, "
+		"anywhere. The database's role needs a row in acteon_grants with the role gateway.",
+	.prefix = "ACTEON_RELAY_",
+	.options = options,
+	.chapters = chapters,
+};
+
+/*
+ * The URL of the gateway, without slashes at its end.  One with a user,
+ * password, query or fragment is refused: secrets belong into files.
+ */
+static const char *
+read_url(const Option *option, const char *text, void *place)
+{
+	static const char expected[] = "http:// or https://, a host, perhaps a port and a path";
+	const char *host;
+	size_t len = strlen(text);
+
+	(void) option;
+	if (strncasecmp(text, "http://", 7) == 0)
+		host = text + 7;
+	else if (strncasecmp(text, "https://", 8) == 0)
+		host = text + 8;
+	else
+		return expected;
+	if (*host == '\0' || *host == '/' || *host == ':')
+		return expected;
+	for (const char *c = text; *c != '\0'; c++)
+	{
+		if ((unsigned char) *c <= ' ' || strchr("@?#\\\"\177", *c) != NULL)
+			return expected;
+	}
+	while (text[len - 1] == '/')
+		len--;
+	free(*(char **) place);
+	*(char **) place = Duplicate(text, len);
+	return NULL;
+}
+
+/*
+ * The name of this consumer, if none was given: host:pid.
+ */
+static char *
+default_consumer(void)
+{
+	char host[256] = "";
+
+	if (gethostname(host, sizeof(host) - 1) != 0 || host[0] == '\0')
+		return Format("relay:%d", (int) getpid());
+	return Format("%s:%d", host, (int) getpid());
+}
+
+/*
+ * Read the options, and refuse what does not fit together.  The settings live as
+ * long as the program.
+ */
+void
+SettingsRead(Settings *settings, int argc, char **argv)
+{
+	OptionsRead(&program, settings, argc, argv);
+	if (settings->gateway_url == NULL)
+		OptionsFail(&program, "--gateway-url is required, for example "
+							  "--gateway-url=https://gateway.example.com");
+	if (settings->lease < 2 * settings->request_timeout)
+		OptionsFail(&program,
+					"--lease must be at least twice --request-timeout, so that no lease ends while "
+					"its action is being sent");
+	if (settings->client_key != NULL && settings->client_cert == NULL)
+		OptionsFail(&program, "--client-key needs --client-cert");
+	if (settings->drain && settings->check)
+		OptionsFail(&program, "--drain and --check exclude each other");
+	if (settings->consumer == NULL)
+		settings->consumer = default_consumer();
+}

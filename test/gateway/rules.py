@@ -1,0 +1,129 @@
+"""What the stub answers: rules made of a match and an answer.
+
+    {"match": {"provider": …, "tenant": …, "action_type": …, "id": …,
+               "attempt": n,        the nth request for its id
+               "nth": n},           the nth request of all
+     "probability": 0.2, "limit": 5,
+     "answer": {
+         "status": 503, "headers": {…}, "body": <JSON>, "text": "not JSON",
+         "retry_after": 3,          seconds
+         "retry_after_date": 3,     the same as a date
+         "effect": true,            the action takes effect, whatever the answer
+         "delay_ms": 1500,          before the answer
+         "reset": "connect"|"head"|"body",  RST: at once, before or after reading
+         "half": "head"|"body",     end the connection in the middle
+         "raw": "…",                these bytes instead of an answer
+         "size": 2097152,           a JSON string of this length as body
+         "drip_ms": 100,            one byte of the body at a time
+         "chunked": true,           no Content-Length
+         "hang_up": true}}          end the connection after the answer, unannounced
+
+The first rule that fits answers.  A match value may be a list of values.
+"""
+
+import email.utils
+import json
+import time
+
+MATCH_KEYS = {"provider", "tenant", "action_type", "id", "attempt", "nth"}
+RULE_KEYS = {"match", "probability", "limit", "answer"}
+ANSWER_KEYS = {"status", "headers", "body", "text", "retry_after", "retry_after_date",
+               "effect", "delay_ms", "reset", "half", "raw", "size", "drip_ms",
+               "chunked", "hang_up"}
+REASONS = {200: "OK", 302: "Found", 307: "Temporary Redirect", 308: "Permanent Redirect",
+           400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
+           405: "Method Not Allowed", 409: "Conflict", 413: "Content Too Large",
+           422: "Unprocessable Content", 429: "Too Many Requests",
+           500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable"}
+
+
+def head_and_body(status, body, headers=None, chunked=False):
+    """The bytes of an answer, head and body apart."""
+    fields = {"Content-Type": "application/json"}
+    if chunked:
+        fields["Transfer-Encoding"] = "chunked"
+    else:
+        fields["Content-Length"] = str(len(body))
+    fields.update(headers or {})
+    head = f"HTTP/1.1 {status} {REASONS.get(status, 'Odd')}\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    if chunked:
+        half = len(body) // 2
+        body = b"".join(b"%x\r\n%s\r\n" % (len(part), part)
+                        for part in (body[:half], body[half:]) if part) + b"0\r\n\r\n"
+    return f"{head}\r\n".encode("latin-1"), body
+
+
+def error_answer(status, message):
+    """A refusal, as the gateway words it."""
+    return b"".join(head_and_body(status, json.dumps({"error": message}).encode()))
+
+
+EXECUTED = {"Executed": {"status": "success", "body": {"accepted": True}, "headers": {}}}
+SUCCESS = b"".join(head_and_body(200, json.dumps(EXECUTED).encode()))
+
+
+def known_keys(what, given, known):
+    """Refuse a misspelt key, which would make a test test nothing."""
+    if not set(given) <= known:
+        raise ValueError(f"unknown {what}: {sorted(set(given) - known)}")
+
+
+class Rule:
+    """One rule, and how often it has answered."""
+
+    def __init__(self, spec):
+        known_keys("rule key", spec, RULE_KEYS)
+        self.match = spec.get("match", {})
+        self.answer = spec["answer"]
+        self.probability = spec.get("probability", 1)
+        self.limit = spec.get("limit")
+        self.applied = 0
+        known_keys("match key", self.match, MATCH_KEYS)
+        known_keys("answer key", self.answer, ANSWER_KEYS)
+        self.when = self.answer.get("reset") if self.answer.get("reset") in ("connect", "head") else "body"
+        if self.when != "body" and self.match:
+            raise ValueError("nothing is known of a request that is not read")
+
+    def fits(self, when, facts, chance):
+        """Whether this rule answers, which is then counted."""
+        if self.when != when or (self.limit is not None and self.applied >= self.limit):
+            return False
+        for key, wanted in self.match.items():
+            if facts[key] not in (wanted if isinstance(wanted, list) else [wanted]):
+                return False
+        if self.probability < 1 and chance.random() >= self.probability:
+            return False
+        self.applied += 1
+        return True
+
+
+def takes_effect(answer):
+    """Whether an action that is answered like this has done what it is for."""
+    plain = answer.get("status", 200) == 200 and not any(
+        key in answer for key in ("reset", "half", "raw", "text", "size"))
+    return answer.get("effect", plain)
+
+
+def build(answer):
+    """An answer's status, head and body."""
+    status = answer.get("status", 200)
+    if "size" in answer:
+        body = json.dumps("x" * (answer["size"] - 2)).encode()
+    elif "text" in answer:
+        body = answer["text"].encode()
+    else:
+        body = json.dumps(answer.get("body", EXECUTED if status == 200 else
+                                     {"error": f"told to answer {status}"})).encode()
+    headers = dict(answer.get("headers", {}))
+    if "retry_after" in answer:
+        headers["Retry-After"] = answer["retry_after"]
+    if "retry_after_date" in answer:
+        headers["Retry-After"] = email.utils.formatdate(
+            time.time() + answer["retry_after_date"], usegmt=True)
+    head, body = head_and_body(status, body, headers, answer.get("chunked", False))
+    if answer.get("half") == "head":
+        head, body = head[:len(head) // 2], b""
+    elif answer.get("half") == "body":
+        body = body[:len(body) // 2]
+    return status, head, body

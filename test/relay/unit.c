@@ -1,0 +1,689 @@
+/*
+ * unit.c
+ *		Tests of the relay's parts that need neither a database nor a gateway.
+ *		Prints TAP; exits with 1 if a test failed.
+ */
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "answer.h"
+#include "array.h"
+#include "clock.h"
+#include "held.h"
+#include "json.h"
+#include "pace.h"
+#include "results.h"
+#include "sealed.h"
+#include "secret.h"
+#include "settings.h"
+
+static int tests;
+static int failures;
+static char scratch[] = "/tmp/acteon-unit.XXXXXX";
+
+/*
+ * Report one test.
+ */
+static void __attribute__((format(printf, 2, 3))) ok(bool good, const char *format, ...)
+{
+	va_list args;
+
+	printf("%sok %d - ", good ? "" : "not ", ++tests);
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	putchar('\n');
+	failures += good ? 0 : 1;
+}
+
+/*
+ * Test that a text is as expected, and show it if not.
+ */
+static void
+is(const char *got, const char *expected, const char *name)
+{
+	bool good = strcmp(got, expected) == 0;
+
+	ok(good, "%s", name);
+	if (!good)
+		printf("#      got: %s\n# expected: %s\n", got, expected);
+}
+
+/*
+ * What is JSON, and what is not.
+ */
+static void
+test_json_validity(void)
+{
+	static const char *const good[] = {
+		"null",
+		"true",
+		"false",
+		"0",
+		"-0",
+		"-1.5e+10",
+		"1E5",
+		"\"\"",
+		"[]",
+		"{}",
+		" [ ] ",
+		"\t{\n}\r",
+		"[1,2,[3,{}]]",
+		"{\"a\":{\"b\":[null]}}",
+		"\"\\u0000\\ud800\\\"\\\\\\/\\b\"",
+		"\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"",
+		"{\"a\": 1, \"a\": 2}",
+		"[[[]],{}]",
+		"\"\xf4\x8f\xbf\xbf\"",
+		"\"\177\"",
+	};
+	static const char *const bad[] = {
+		"",
+		" ",
+		"nul",
+		"nulll",
+		"True",
+		"01",
+		"-",
+		"1.",
+		".5",
+		"1e",
+		"+1",
+		"0x1",
+		"NaN",
+		"\"",
+		"\"\\x\"",
+		"\"\\u12g4\"",
+		"\"\t\"",
+		"'a'",
+		"[",
+		"[1",
+		"[1,",
+		"[1,]",
+		"[,1]",
+		"]",
+		"{",
+		"{\"a\"",
+		"{\"a\":}",
+		"{\"a\":1,}",
+		"{a:1}",
+		"{1:2}",
+		"[1}",
+		"{\"a\":1]",
+		"1 2",
+		"[] []",
+		"// x\n1",
+		"\"\xff\"",
+		"\"\xc0\x80\"",
+		"\"\xed\xa0\x80\"",
+		"\"\xe2\x82\"",
+		"\"\xf4\x90\x80\x80\"",
+		"\xef\xbb\xbf{}",
+		"\"\xc3\"",
+	};
+	char deep[1100];
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		ok(JsonIsValid(good[i], strlen(good[i])), "JSON: number %zu is valid", i);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		ok(!JsonIsValid(bad[i], strlen(bad[i])), "JSON: number %zu is not valid", i);
+	ok(!JsonIsValid("1\0", 2) && !JsonIsValid("\"a\0b\"", 5), "JSON: a zero byte is not valid");
+	memset(deep, '[', 512);
+	memset(deep + 512, ']', 512);
+	ok(JsonIsValid(deep, 1024), "JSON: 512 levels are read");
+	memset(deep, '[', 513);
+	memset(deep + 513, ']', 513);
+	ok(!JsonIsValid(deep, 1026), "JSON: more are refused");
+}
+
+/*
+ * Finding a string, writing one, cleaning text.
+ */
+static void
+test_json_strings(void)
+{
+	static const char object[] =
+		" { \"a\" : {\"error\": \"inner\"}, \"err\\u006fr\" : \"caf\\u00e9 "
+		"\\ud83d\\ude00 \\ud800 \\n\" , \"z\": 1}";
+	static const char dirty[] = "a\x01\xff\"\\\xc3\xa9";
+	Buffer out = {0};
+
+	ok(JsonGetString(object, strlen(object), "error", &out),
+	   "a member is found by its unescaped key");
+	is(BufferText(&out), "caf\xc3\xa9 \xf0\x9f\x98\x80 \xef\xbf\xbd \n",
+	   "and its value is unescaped");
+	BufferClear(&out);
+	ok(!JsonGetString("{\"error\": 1}", 12, "error", &out) &&
+		   !JsonGetString("[\"error\"]", 9, "error", &out) &&
+		   !JsonGetString("{\"error\": \"x\"", 13, "error", &out) &&
+		   !JsonGetString("{}", 2, "error", &out),
+	   "no member is found where there is no such string");
+	JsonAppendString(&out, dirty, strlen(dirty));
+	is(BufferText(&out), "\"a ?\\\"\\\\\xc3\xa9\"", "a dirty text becomes a JSON string");
+	ok(JsonIsValid(out.data, out.len), "which is valid");
+	BufferClear(&out);
+	AppendCleanText(&out, "ab\xc3\xa9", 4, 3);
+	is(BufferText(&out), "ab", "a text is cut between characters");
+	BufferFree(&out);
+}
+
+/*
+ * Judge an answer and compare.
+ */
+static void
+judged(const char *name, Answer answer, Fate fate, Health health, int64_t delay, const char *text)
+{
+	Buffer out = {0};
+	Judgement got;
+
+	if (answer.body == NULL)
+		answer.body = "";
+	answer.len = strlen(answer.body);
+	got = JudgeAnswer(&answer, &out);
+	ok(got.fate == fate && got.health == health && got.delay == delay, "%s: fate, health, delay",
+	   name);
+	is(BufferText(&out), text, name);
+	BufferFree(&out);
+}
+
+/*
+ * Every row of the table of answers.
+ */
+static void
+test_answers(void)
+{
+	char *long_body = Format("%02000d", 0);
+	Buffer out = {0};
+
+	judged("200", (Answer){.status = 200, .body = "{\"Executed\": {}}"}, FATE_DELIVERED,
+		   GATEWAY_WORKS, 0, "{\"Executed\": {}}");
+	judged("200 with a string", (Answer){.status = 200, .body = "\"Deduplicated\""}, FATE_DELIVERED,
+		   GATEWAY_WORKS, 0, "\"Deduplicated\"");
+	judged("200 without JSON", (Answer){.status = 200, .body = "<html>"}, FATE_RETRY,
+		   GATEWAY_FAULTY, 0, "200: the answer is not JSON: <html>");
+	judged("200 without a body", (Answer){.status = 200}, FATE_RETRY, GATEWAY_FAULTY, 0,
+		   "200: the answer is not JSON: an empty answer");
+	judged("201", (Answer){.status = 201, .body = "{}"}, FATE_RETRY, GATEWAY_FAULTY, 0, "201: {}");
+	judged("302", (Answer){.status = 302}, FATE_RETRY, GATEWAY_FAULTY, 0, "302: an empty answer");
+	judged("409", (Answer){.status = 409, .body = "{\"error\": \"seen\"}"}, FATE_DELIVERED,
+		   GATEWAY_WORKS, 0, "{\"AlreadyDispatched\": {\"error\": \"seen\"}}");
+	judged("409 without JSON", (Answer){.status = 409, .body = "seen"}, FATE_DELIVERED,
+		   GATEWAY_WORKS, 0, "{\"AlreadyDispatched\": null}");
+	judged("429", (Answer){.status = 429, .retry_after = 7 * SECOND}, FATE_LATER, GATEWAY_BUSY,
+		   7 * SECOND, "");
+	judged("429 without a delay", (Answer){.status = 429}, FATE_LATER, GATEWAY_BUSY, SECOND, "");
+	judged("429 for a year", (Answer){.status = 429, .retry_after = 31536000 * SECOND}, FATE_LATER,
+		   GATEWAY_BUSY, 60 * MINUTE, "");
+	judged("503 with a delay", (Answer){.status = 503, .retry_after = 2 * SECOND}, FATE_LATER,
+		   GATEWAY_BUSY, 2 * SECOND, "");
+	judged("503 without", (Answer){.status = 503, .body = "{\"error\": \"down\"}"}, FATE_RETRY,
+		   GATEWAY_FAULTY, 0, "503: down");
+	judged("500", (Answer){.status = 500, .body = "oops\n"}, FATE_RETRY, GATEWAY_FAULTY, 0,
+		   "500: oops ");
+	judged("400", (Answer){.status = 400, .body = "{\"error\": \"bad field\"}"}, FATE_DEAD,
+		   GATEWAY_WORKS, 0, "400: bad field");
+	judged("422", (Answer){.status = 422, .body = "no \xff"}, FATE_DEAD, GATEWAY_WORKS, 0,
+		   "422: no ?");
+	judged("413", (Answer){.status = 413}, FATE_DEAD, GATEWAY_WORKS, 0, "413: an empty answer");
+	judged("401", (Answer){.status = 401}, FATE_LATER, GATEWAY_REFUSES, SECOND, "");
+	judged("403", (Answer){.status = 403}, FATE_LATER, GATEWAY_REFUSES, SECOND, "");
+	judged("404", (Answer){.status = 404}, FATE_LATER, GATEWAY_REFUSES, SECOND, "");
+	judged("405", (Answer){.status = 405}, FATE_LATER, GATEWAY_REFUSES, SECOND, "");
+	judged("no answer", (Answer){.failure = "connection refused", .status = 200, .body = "{}"},
+		   FATE_RETRY, GATEWAY_FAULTY, 0, "connection refused");
+	judged("cut off by curl at 503",
+		   (Answer){.failure = "cut", .status = 503, .retry_after = SECOND}, FATE_RETRY,
+		   GATEWAY_FAULTY, 0, "cut");
+	JudgeAnswer(&(Answer){.status = 400, .body = long_body, .len = strlen(long_body)}, &out);
+	ok(out.len == 505, "a long body is cut at 500 bytes");
+	BufferClear(&out);
+	free(long_body);
+	long_body = Format("{\"error\": \"%02000d\"}", 0);
+	JudgeAnswer(&(Answer){.status = 400, .body = long_body, .len = strlen(long_body)}, &out);
+	ok(out.len == MAX_ERROR, "a long error is cut at 1,000");
+	free(long_body);
+	BufferFree(&out);
+}
+
+/*
+ * Write a file in the scratch directory; the caller frees its name.
+ */
+static char *
+make_file(const char *name, const char *text)
+{
+	char *path = Format("%s/%s", scratch, name);
+	FILE *file = fopen(path, "w");
+
+	if (file == NULL || fputs(text, file) < 0 || fclose(file) != 0)
+		exit(2);
+	chmod(path, 0600);
+	return path;
+}
+
+/*
+ * Read the keys of one file.
+ */
+static Keyring *
+read_ring(const char *text, char **error)
+{
+	char *path = make_file("keys", text);
+	TextList list = {1, &path};
+	Keyring *ring = KeyringRead(&list, error);
+
+	unlink(path);
+	free(path);
+	return ring;
+}
+
+#define HEX_KEY "000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F"
+#define BASE64_KEY "ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1+f4CBgoM="
+#define SEALED_K0 \
+	"ENC[AES256-GCM,data:PCCidOff4jnsAfLz0IQIAeb45FudWXNcGgnHvz1YfQ==,iv:AAECAwQFBgcICQoL," \
+	"tag:BS8ei8dvFrc69HbiHoOOXw==]"
+#define SEALED_K1 \
+	"ENC[AES256-GCM,kid:k1,data:5IlMI5934cv8U/uw9/f43ow5Xv9AIfwF5XzLMXPdPA==," \
+	"iv:AAECAwQFBgcICQoL,tag:PgB5gNXCqYahkepdHOxURA==]"
+#define WRONG_TAG \
+	"ENC[AES256-GCM,kid:k1,data:xJpl,iv:AAECAwQFBgcICQoL,tag:raLY2izGWMsK64T92gYSdA==]"
+#define NOT_JSON "ENC[AES256-GCM,kid:k1,data:xJo=,iv:AAECAwQFBgcICQoL,tag:KFXG27psP9AwmmlCg028Zw==]"
+#define EMPTY "ENC[AES256-GCM,kid:k1,data:,iv:AAECAwQFBgcICQoL,tag:l9G7tStsjIWLD+p/L3LQkw==]"
+
+/*
+ * Open the payload of an action, and compare: the whole action, or the error.
+ */
+static void
+opens(const Keyring *ring, const char *name, const char *payload, Unsealed expected,
+	  const char *text)
+{
+	char *action =
+		Format("{\"id\": \"x\", \"tenant\": \"\\\", \\\"payload\\\": \", \"payload\": %s, "
+			   "\"metadata\": {\"payload\": \"ENC[x]\"}}",
+			   payload);
+	char *whole =
+		Format("{\"id\": \"x\", \"tenant\": \"\\\", \\\"payload\\\": \", \"payload\": %s, "
+			   "\"metadata\": {\"payload\": \"ENC[x]\"}}",
+			   text);
+	Buffer opened = {0}, error = {0};
+	Unsealed got = OpenSealedPayload(ring, action, strlen(action), &opened, &error);
+
+	ok(got == expected, "%s: %d", name, got);
+	is(got == OPENED ? BufferText(&opened) : BufferText(&error), expected == OPENED ? whole : text,
+	   name);
+	BufferFree(&opened);
+	BufferFree(&error);
+	free(action);
+	free(whole);
+}
+
+/*
+ * Sealed payloads; the vectors were made with another implementation.
+ */
+static void
+test_sealed(void)
+{
+	static const char damaged[] =
+		"payload is sealed with key \"k1\", and cannot be opened with it: it "
+		"was damaged, or the key is another one of this name";
+	static const char no_json[] =
+		"payload is sealed with key \"k1\", and what is inside is not JSON";
+	static const char malformed[] = "payload is sealed, but not as ENC[AES256-GCM,...]";
+	static const char plain[] = "{\"to\": \"a@example.com\", \"n\": 1}";
+	char *error = NULL;
+	Keyring *ring = read_ring("# keys\n\n  " HEX_KEY " \r\nk1:" BASE64_KEY, &error);
+
+	ok(ring != NULL && KeyringCount(ring) == 2, "a file with two keys is read");
+	opens(ring, "no kid, hex key", "\"" SEALED_K0 "\"", OPENED, plain);
+	opens(ring, "kid, base64 key", "\"" SEALED_K1 "\"", OPENED, plain);
+	opens(ring, "wrong tag", "\"" WRONG_TAG "\"", CANNOT_OPEN, damaged);
+	opens(ring, "plaintext is not JSON", "\"" NOT_JSON "\"", CANNOT_OPEN, no_json);
+	opens(ring, "plaintext is empty", "\"" EMPTY "\"", CANNOT_OPEN, no_json);
+	opens(ring, "unknown kid", "\"ENC[AES256-GCM,kid:k7,data:xJo=,iv:AA==,tag:AA==]\"", CANNOT_OPEN,
+		  "payload is sealed with key \"k7\", which this relay does not have");
+	opens(ring, "iv too short",
+		  "\"ENC[AES256-GCM,kid:k1,data:xJo=,iv:AA==,tag:KFXG27psP9AwmmlCg028Zw==]\"", CANNOT_OPEN,
+		  damaged);
+	opens(ring, "no base64",
+		  "\"ENC[AES256-GCM,kid:k1,data:x!o=,iv:AAECAwQFBgcICQoL,"
+		  "tag:KFXG27psP9AwmmlCg028Zw==]\"",
+		  CANNOT_OPEN, damaged);
+	opens(ring, "no tag", "\"ENC[AES256-GCM,kid:k1,data:xJo=,iv:AAECAwQFBgcICQoL]\"", CANNOT_OPEN,
+		  malformed);
+	opens(ring, "another cipher", "\"ENC[ROT13,data:x]\"", CANNOT_OPEN, malformed);
+	opens(ring, "an escape in it", "\"ENC[AES256-GCM,kid:\\\"k1,data:x\"", CANNOT_OPEN, malformed);
+	opens(ring, "an object is not sealed", "{\"a\": 1, \"payload\": \"" SEALED_K0 "\"}", NOT_SEALED,
+		  "");
+	opens(ring, "another string is not sealed", "\"ENCODED\"", NOT_SEALED, "");
+	opens(NULL, "without keys", "\"" SEALED_K0 "\"", CANNOT_OPEN,
+		  "payload is sealed with key \"k0\", which this relay does not have");
+	KeyringFree(ring);
+
+	ok(read_ring("k1:abc\n", &error) == NULL && strstr(error, "line 1") != NULL &&
+		   strstr(error, "abc") == NULL,
+	   "a line that is no key is refused, and not shown");
+	free(error);
+	ok(read_ring(HEX_KEY "\nk0:" BASE64_KEY "\n", &error) == NULL &&
+		   strstr(error, "line 2") != NULL,
+	   "an id that comes twice is refused");
+	free(error);
+	ok(KeyringRead(&(TextList){1, (char *[]){"/nonexistent"}}, &error) == NULL,
+	   "a missing file is an error");
+	free(error);
+}
+
+/*
+ * Key files.
+ */
+static void
+test_secrets(void)
+{
+	Buffer key;
+	char *error = NULL;
+	char *path = make_file("key", "s3cret-Key~\n");
+
+	ok(SecretReadApiKey(path, &key, &error) && strcmp(key.data, "s3cret-Key~") == 0,
+	   "an API key is read");
+	BufferWipe(&key);
+	ok(!SecretIsExposed(path), "nobody else can read its file");
+	chmod(path, 0640);
+	ok(SecretIsExposed(path), "the group can now");
+	unlink(path);
+	free(path);
+	path = make_file("key", "two\nlines\n");
+	ok(!SecretReadApiKey(path, &key, &error) && strstr(error, "two") == NULL,
+	   "two lines are refused, and not shown");
+	free(error);
+	unlink(path);
+	free(path);
+	path = make_file("key", "\n");
+	ok(!SecretReadApiKey(path, &key, &error), "an empty file is refused");
+	free(error);
+	unlink(path);
+	free(path);
+}
+
+/*
+ * Times.
+ */
+static void
+test_clock(void)
+{
+	static const char *const bad[] = {"",    "s",   "-1s", "1h",   "1 s",
+									  "1sx", "nan", "inf", "1e30", " 1"};
+	Backoff backoff = {SECOND, 4 * SECOND, 0};
+	int64_t time = 0;
+	bool within = true;
+
+	ok(ParseDuration("500ms", &time) && time == SECOND / 2, "500ms");
+	ok(ParseDuration("1.5s", &time) && time == 3 * SECOND / 2, "1.5s");
+	ok(ParseDuration("2m", &time) && time == 2 * MINUTE, "2m");
+	ok(ParseDuration("3", &time) && time == 3 * SECOND, "3 are seconds");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		ok(!ParseDuration(bad[i], &time), "\"%s\" is no duration", bad[i]);
+	for (int i = 0; i < 10000; i++)
+	{
+		int64_t delay = Jittered(1000);
+
+		within = within && delay >= 750 && delay <= 1250;
+	}
+	ok(within, "jitter stays within a quarter");
+	for (int i = 0; i < 5; i++)
+		time = BackoffNext(&backoff);
+	ok(time >= 3 * SECOND && time <= 5 * SECOND, "delays grow up to a bound");
+	BackoffReset(&backoff);
+	time = BackoffNext(&backoff);
+	ok(time <= 5 * SECOND / 4, "and begin anew");
+}
+
+/*
+ * Give the pace an answer.
+ */
+static PaceChange
+tell(Pace *pace, Health health, int64_t delay, int64_t now)
+{
+	Judgement judgement = {FATE_RETRY, health, delay};
+
+	return PaceAnswered(pace, &judgement, now);
+}
+
+/*
+ * How the relay slows down and gets going again.
+ */
+static void
+test_pace(void)
+{
+	Pace pace;
+	Judgement refusal = {FATE_LATER, GATEWAY_REFUSES, SECOND};
+	int64_t wake = NEVER;
+	int64_t now = 1000 * SECOND;
+	int sent = 0;
+
+	PaceStart(&pace, 32, 0, now);
+	ok(PaceMaySend(&pace, 31, now, &wake) && !PaceMaySend(&pace, 32, now, &wake),
+	   "concurrency is a bound");
+	tell(&pace, GATEWAY_BUSY, 2 * SECOND, now);
+	tell(&pace, GATEWAY_BUSY, SECOND, now);
+	ok(!PaceMaySend(&pace, 0, now + SECOND, &wake) && wake == now + 2 * SECOND,
+	   "a busy gateway is left alone");
+	ok(PaceRoom(&pace, 100, 30 * SECOND, now + SECOND) == 0, "and nothing is claimed");
+	now += 2 * SECOND;
+	ok(PaceMaySend(&pace, 15, now, &wake) && !PaceMaySend(&pace, 16, now, &wake),
+	   "then half as many go out, halved once for all answers of a round");
+	for (int i = 0; i < 16; i++)
+		tell(&pace, GATEWAY_WORKS, 0, now);
+	ok(PaceMaySend(&pace, 16, now, &wake) && !PaceMaySend(&pace, 17, now, &wake),
+	   "one more after a good round");
+
+	PaceStart(&pace, 32, 0, now);
+	for (int i = 0; i < 15; i++)
+		tell(&pace, GATEWAY_FAULTY, 0, now);
+	ok(pace.state == PACE_OPEN, "15 faults of 32 do not stop it");
+	tell(&pace, GATEWAY_WORKS, 0, now);
+	for (int i = 0; i < 15; i++)
+		tell(&pace, GATEWAY_FAULTY, 0, now);
+	ok(pace.state == PACE_OPEN, "nor do 15 more after a success");
+	ok(tell(&pace, GATEWAY_FAULTY, 0, now) == PACE_STOPPED && pace.state == PACE_DOWN,
+	   "16 in a row do");
+	ok(tell(&pace, GATEWAY_WORKS, 0, now) == PACE_UNCHANGED && !PaceMaySend(&pace, 0, now, &wake),
+	   "what was in flight changes nothing any more");
+	now = pace.resume;
+	ok(PaceRoom(&pace, 100, 30 * SECOND, now) == 1 && PaceMaySend(&pace, 0, now, &wake) &&
+		   !PaceMaySend(&pace, 1, now, &wake),
+	   "then one is tried");
+	ok(tell(&pace, GATEWAY_FAULTY, 0, now) == PACE_UNCHANGED && pace.resume >= now + 3 * SECOND / 2,
+	   "if it fails, the next try is later");
+	now = pace.resume;
+	ok(tell(&pace, GATEWAY_WORKS, 0, now) == PACE_RESUMED && pace.limit == 2,
+	   "if not, it goes on carefully");
+
+	ok(PaceAnswered(&pace, &refusal, now) == PACE_STOPPED && pace.state == PACE_REFUSED &&
+		   pace.resume - now >= 15 * SECOND / 4 && pace.resume - now <= 25 * SECOND / 4 &&
+		   refusal.delay == SECOND,
+	   "a refusal stops it for five seconds");
+	now = pace.resume;
+	ok(PaceAnswered(&pace, &refusal, now) == PACE_UNCHANGED && refusal.delay > pace.resume - now,
+	   "an action whose try was refused lets others be tried next");
+	PaceTryNow(&pace, now);
+	ok(PaceMaySend(&pace, 0, now, &wake), "a new key is tried at once");
+
+	PaceStart(&pace, 32, 50, now);
+	for (int i = 0; i < 1000; i++, now += SECOND / 100)
+	{
+		for (; PaceMaySend(&pace, 0, now, &wake); sent++)
+			PaceSent(&pace);
+	}
+	ok(sent >= 495 && sent <= 505, "a rate of 50 sends %d in ten seconds", sent);
+	ok(PaceRoom(&pace, 1000, 3 * SECOND, now) <= 51,
+	   "and no more is claimed than goes out within the lease");
+}
+
+/*
+ * Leases and unsent actions; results and what cannot be stored.
+ */
+static void
+test_held_and_results(void)
+{
+	Held held = {0};
+	Results results = {0};
+	Action *action;
+	Lease *lease = HeldLease(&held, 7, 100);
+
+	HeldAdd(&held, lease, 1, 1, "{}", 2);
+	HeldAdd(&held, HeldLease(&held, 7, 100), 2, 1, "{}", 2);
+	HeldAdd(&held, HeldLease(&held, 8, 90), 3, 1, "{}", 2);
+	ok(held.unsent == 3 && held.unsent_bytes == 6 && HeldEarliestEnd(&held) == 90,
+	   "actions share leases");
+	action = HeldTake(&held);
+	ok(action->outbox_id == 1, "the oldest comes first");
+	HeldRelease(&held, action);
+	ok(held.leases != NULL && lease->users == 1, "a lease stays while it is used");
+	HeldFree(&held);
+	ok(held.leases == NULL, "and goes with the last action");
+
+	for (int i = 0; i < 1500; i++)
+		ResultsAdd(&results, RESULT_ACK,
+				   &(Result){.outbox_id = i,
+							 .text = DuplicateText("\"\\u0000 \xc3\xa9\""),
+							 .len = 11,
+							 .since = i});
+	ok(ResultsSlice(&results, RESULT_ACK) == 1000 && ResultsOldest(&results) == 0,
+	   "slices have a bound");
+	log_level = LOG_ERROR;
+	ResultsUnstorable(&results, RESULT_ACK, 1000, "test");
+	ok(ResultsSlice(&results, RESULT_ACK) == 1,
+	   "what cannot be stored together is stored one by one");
+	ResultsUnstorable(&results, RESULT_ACK, 1, "test");
+	is(results.queues[RESULT_ACK].first->text, "{\"unstorable\": \"\\\"\\\\u0000 ??\\\"\"}",
+	   "what cannot be stored at all is replaced");
+	for (int i = 0; i < 1000; i++)
+		ResultsDrop(&results, RESULT_ACK, 1);
+	ok(ResultsSlice(&results, RESULT_ACK) == 500, "then slices are large again");
+	ResultsFree(&results);
+	ok(results.count == 0 && results.bytes == 0, "nothing is left");
+	log_level = LOG_INFO;
+}
+
+/*
+ * Arrays in the server's binary form.
+ */
+static void
+test_arrays(void)
+{
+	static const char expected[] = "\0\0\0\1\0\0\0\1\0\0\0\x14\0\0\0\2\0\0\0\1"
+								   "\0\0\0\x8\0\0\0\1\0\0\0\2\xff\xff\xff\xff";
+	Array array = {0};
+
+	ArrayStart(&array, ARRAY_INT8, 2);
+	ArrayAddNumber(&array, 0x100000002);
+	ArrayAddNull(&array);
+	ok(array.len == sizeof(expected) - 1 && memcmp(array.data, expected, array.len) == 0,
+	   "an array of a number and a NULL");
+	BufferFree(&array);
+}
+
+/*
+ * Read options in a child; returns its exit status, and what it said first.
+ */
+static int
+try_options(char **argv, char *said, size_t size)
+{
+	int pipes[2], status, argc = 0;
+	pid_t child;
+	char buffer[4096];
+	Buffer all = {0};
+	ssize_t len;
+
+	while (argv[argc] != NULL)
+		argc++;
+	if (pipe(pipes) != 0 || fflush(stdout) != 0)
+		exit(2);
+	child = fork();
+	if (child == 0)
+	{
+		Settings settings = {0};
+
+		dup2(pipes[1], STDOUT_FILENO);
+		dup2(pipes[1], STDERR_FILENO);
+		SettingsRead(&settings, argc, argv);
+		printf("%s %d %lld %s %d", settings.gateway_url, settings.concurrency,
+			   (long long) (settings.lease / SECOND), settings.consumer,
+			   settings.payload_key_files.count);
+		fflush(stdout);
+		_exit(0);
+	}
+	close(pipes[1]);
+	while ((len = read(pipes[0], buffer, sizeof(buffer))) > 0)
+		BufferAppend(&all, buffer, (size_t) len);
+	snprintf(said, size, "%s", BufferText(&all));
+	BufferFree(&all);
+	close(pipes[0]);
+	waitpid(child, &status, 0);
+	said[strcspn(said, "\n")] = '\0';
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+#define TRY(...) try_options((char *[]){"acteon-relay", __VA_ARGS__, NULL}, said, sizeof(said))
+
+/*
+ * Options from the command line and the environment.
+ */
+static void
+test_options(void)
+{
+	char said[512];
+
+	ok(TRY("--gateway-url", "http://g:80/x/", "--lease=1m", "--consumer=me") == 0,
+	   "options are read");
+	is(said, "http://g:80/x 32 60 me 0", "both ways of giving a value, and the defaults");
+	setenv("ACTEON_RELAY_GATEWAY_URL", "https://env", 1);
+	setenv("ACTEON_RELAY_CONCURRENCY", "5", 1);
+	setenv("ACTEON_RELAY_PAYLOAD_KEY_FILE", "/a:/b", 1);
+	ok(TRY("--consumer=me", "--concurrency=7") == 0, "so is the environment");
+	is(said, "https://env 7 30 me 2", "and the command line wins");
+	TRY("--payload-key-file=/c", "--consumer=me");
+	is(said, "https://env 5 30 me 1", "also over a list");
+	ok(TRY("--bogus") == 2, "an unknown option is refused");
+	is(said, "acteon-relay: there is no option --bogus", "by name");
+	ok(TRY("--concurrency=0") == 2, "a value out of bounds is refused");
+	is(said,
+	   "acteon-relay: \"0\" is no value for --concurrency: expected a whole number from 1 to 1000",
+	   "by name, with what was expected");
+	ok(TRY("--lease") == 2 && TRY("--drain=on") == 2 && TRY("x") == 2, "so are other mistakes");
+	ok(TRY("--lease=15s") == 2, "a lease that is too short is refused");
+	ok(TRY("--gateway-url=http://user:pw@host") == 2 && TRY("--gateway-url=ftp://host") == 2 &&
+		   TRY("--gateway-url=http://") == 2 && TRY("--gateway-url=http://h/?x") == 2,
+	   "so are URLs that are not plain");
+	ok(TRY("--help") == 0 && TRY("--version") == 0 && TRY("--man") == 0 && TRY("--markdown") == 0,
+	   "what only prints exits with 0");
+	setenv("ACTEON_RELAY_LEASE", "x", 1);
+	ok(TRY("--consumer=me") == 2 && strstr(said, "ACTEON_RELAY_LEASE") != NULL,
+	   "a wrong variable is named");
+	unsetenv("ACTEON_RELAY_LEASE");
+	unsetenv("ACTEON_RELAY_GATEWAY_URL");
+	ok(TRY("--drain") == 2, "the gateway's URL is required");
+}
+
+int
+main(void)
+{
+	if (mkdtemp(scratch) == NULL)
+		return 2;
+	test_json_validity();
+	test_json_strings();
+	test_answers();
+	test_sealed();
+	test_secrets();
+	test_clock();
+	test_pace();
+	test_held_and_results();
+	test_arrays();
+	test_options();
+	rmdir(scratch);
+	printf("1..%d\n", tests);
+	return failures == 0 ? 0 : 1;
+}

@@ -1,0 +1,426 @@
+# What the tests of the queue and the relay share: the stub gateway, relays,
+# actions to deliver, and waiting for things to happen.
+package Relay;
+
+use strict;
+use warnings;
+use Exporter 'import';
+use File::Basename;
+use POSIX ':sys_wait_h';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+use Acteon;
+
+our @EXPORT = qw(new_relay_server start_gateway start_relay run_relay relay_database enqueue
+	all_delivered outbox_is_sound wait_until wait_for_sql private_file);
+
+my $stub = dirname(__FILE__) . '/../gateway/stub_gateway.py';
+my %running;    # pid: 1 of every process that was started here
+my $serial = 0;
+
+# However the test ends, its processes end first: before the server, whose own
+# clean-up was declared earlier.
+$SIG{$_} = sub { exit 1 }
+	foreach qw(TERM INT HUP);
+
+END
+{
+	my $status = $?;
+
+	kill 'CONT', keys %running;
+	kill 'KILL', keys %running;
+	waitpid($_, 0) foreach keys %running;
+	$? = $status;
+}
+
+# Run a program in the background, with its output in a log file.
+sub launch
+{
+	my ($log, @command) = @_;
+	my $pid = fork() // die "could not fork: $!";
+
+	if ($pid == 0)
+	{
+		# Not inherited: the harness ignores it, which would hide a fault.
+		$SIG{PIPE} = 'DEFAULT';
+		open(STDIN, '<', '/dev/null');
+		open(STDOUT, '>>', $log) or POSIX::_exit(126);
+		open(STDERR, '>&', \*STDOUT) or POSIX::_exit(126);
+		exec { $command[0] } @command or POSIX::_exit(127);
+	}
+	$running{$pid} = 1;
+	note("started @command as $pid, log $log");
+	return $pid;
+}
+
+# The exit status of a process that was launched: its exit code, or "signal N";
+# undef, and the process is killed, if it does not end in time.
+sub reap
+{
+	my ($pid, $seconds) = @_;
+	my $deadline = time + ($seconds // $PostgreSQL::Test::Utils::timeout_default);
+	my $status;
+
+	while (waitpid($pid, WNOHANG) == 0)
+	{
+		if (time > $deadline)
+		{
+			kill 'KILL', $pid;
+			waitpid($pid, 0);
+			delete $running{$pid};
+			return undef;
+		}
+		usleep(10_000);
+	}
+	$status = $?;
+	delete $running{$pid};
+	return ($status & 127) ? 'signal ' . ($status & 127) : $status >> 8;
+}
+
+# A file that only its owner may read; returns its name.
+sub private_file
+{
+	my ($name, $content) = @_;
+	my $path = "$PostgreSQL::Test::Utils::tmp_check/$name";
+
+	unlink "$path.new";
+	open(my $file, '>', "$path.new") or die "$path.new: $!";
+	chmod(0600, "$path.new");
+	print $file $content;
+	close($file) or die "$path.new: $!";
+	rename("$path.new", $path) or die "$path: $!";
+	return $path;
+}
+
+# Test that a condition comes true.  It is a function that returns whether it
+# is, and what it has seen, which is told if it never comes true.
+sub wait_until
+{
+	my ($condition, $description, $seconds) = @_;
+	my $deadline = time + ($seconds // $PostgreSQL::Test::Utils::timeout_default);
+	my ($done, $seen) = $condition->();
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	while (!$done && time < $deadline)
+	{
+		usleep(20_000);
+		($done, $seen) = $condition->();
+	}
+	return ok($done, $description) || !diag('last seen: ' . ($seen // 'nothing'));
+}
+
+# Test that a query comes to return a value.
+sub wait_for_sql
+{
+	my ($node, $sql, $expected, $description, $seconds) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return wait_until(
+		sub {
+			my ($status, $out, $err) = $node->psql('postgres', $sql);
+			return ($status == 0 && $out eq $expected, $status == 0 ? $out : $err);
+		},
+		$description, $seconds);
+}
+
+# A server as in Acteon.pm, with a role "relay" that may take actions from the outbox.
+sub new_relay_server
+{
+	my ($name, %options) = @_;
+	my $node = new_server($name, conf => "fsync = off\n" . ($options{conf} // ''));
+
+	$node->safe_psql('postgres', q{
+		CREATE ROLE relay LOGIN;
+		INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('relay', 'gateway', '{*}', '{*}', '{*}');
+	});
+	return $node;
+}
+
+# Where a relay finds the database.
+sub relay_database
+{
+	my ($node) = @_;
+
+	return $node->connstr('postgres') . ' user=relay';
+}
+
+# Make records and replay them, in the order of their numbers.  count; name, a
+# prefix of the action ids; and any argument of make_record() but those of
+# action id and time, as an SQL expression in which n is the number.
+sub enqueue
+{
+	my ($node, %options) = @_;
+	my $count = delete $options{count} // 1;
+	my $name = delete $options{name} // 'a' . ++$serial . '-';
+	my $arguments = join('', map { ", $_ => $options{$_}" } sort keys %options);
+
+	# One page follows the other, as a call takes 1,000 at the most.
+	$node->safe_psql('postgres', qq{
+		SELECT count(make_record('$name' || n, at => now() + n * interval '1 us'$arguments)) FROM generate_series(1, $count) AS n;
+		DO \$\$
+		DECLARE
+			page text;
+			wanted timestamptz := (SELECT min(dispatched_at) FROM acteon_audit WHERE action_id LIKE '$name%');
+		BEGIN
+			LOOP
+				SELECT next_cursor INTO page FROM acteon_replay_bulk(from_time => wanted, cursor => page, max_records => 1000);
+				EXIT WHEN page IS NULL;
+			END LOOP;
+		END \$\$;
+	});
+	is($node->safe_psql('postgres', qq{SELECT count(*) FROM acteon_dispatch_outbox WHERE original_action_id LIKE '$name%'}), $count, "$count in the outbox: $name")
+		or BAIL_OUT('nothing to deliver');
+	return $name;
+}
+
+# Test that nothing is left, and that every action was delivered.
+sub all_delivered
+{
+	my ($node, $description, $seconds) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return wait_for_sql($node, q{
+		SELECT count(*) FILTER (WHERE d.state IS NULL) || ' waiting, ' || count(*) FILTER (WHERE d.state <> 'delivered') || ' not delivered'
+		FROM acteon_dispatch_outbox AS o LEFT JOIN acteon_dispatch_delivery AS d ON d.outbox_id = o.id}, '0 waiting, 0 not delivered', $description, $seconds);
+}
+
+# Test that the invariants hold.
+sub outbox_is_sound
+{
+	my ($node, $description) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return is($node->safe_psql('postgres', 'SELECT * FROM acteon_outbox_check()'), '', $description // 'no invariant is broken');
+}
+
+# A stub gateway on a free port of the loopback.  Options: key; prefix; cert and
+# client_ca, files for TLS.
+sub start_gateway
+{
+	return Relay::Gateway->new(@_);
+}
+
+# A relay from a node to a gateway.  What is not given is chosen so that things
+# happen soon.
+sub start_relay
+{
+	return Relay::Process->new(@_);
+}
+
+# Run a relay to its end.  Returns its exit code and what it said.
+sub run_relay
+{
+	my $relay = start_relay(@_);
+	my $status = $relay->wait_for_end(60);
+
+	return ($status // 'did not end', $relay->log);
+}
+
+package Relay::Gateway;
+
+use HTTP::Tiny;
+use JSON::PP;
+use PostgreSQL::Test::Utils;
+
+sub new
+{
+	my ($class, %options) = @_;
+	my $self = bless { %options, key => $options{key} // 'test-key', port => 0, name => 'gateway-' . ++$serial }, $class;
+
+	$self->{http} = HTTP::Tiny->new(timeout => 60, no_proxy => ['127.0.0.1']);
+	$self->start;
+	return $self;
+}
+
+# Start it, again if it was stopped: on the port that it had, remembering nothing.
+sub start
+{
+	my ($self) = @_;
+	my $log = "$PostgreSQL::Test::Utils::log_path/$self->{name}.log";
+	my $said = '';
+
+	unlink $log;
+	$self->{pid} = Relay::launch($log, 'python3', $stub, '--port', $self->{port}, '--key', $self->{key},
+		$self->{prefix} ? ('--prefix', $self->{prefix}) : (),
+		$self->{cert} ? ('--cert', $self->{cert}) : (),
+		$self->{client_ca} ? ('--client-ca', $self->{client_ca}) : ());
+	my $expected = $self->{cert} ? qr/control on (\d+)/ : qr/listening on (\d+)/;
+	Relay::wait_until(sub { $said = -e $log ? slurp_file($log) : ''; return (scalar($said =~ $expected), $said) }, 'the stub gateway listens', 30)
+		or Test::More::BAIL_OUT("no stub gateway: $said");
+	($self->{control_port}) = $said =~ $expected;
+	($self->{port}) = $said =~ /listening on (\d+)/;
+	return;
+}
+
+# Its address, for a relay.
+sub url
+{
+	my ($self) = @_;
+
+	return ($self->{cert} ? 'https://localhost:' : 'http://127.0.0.1:') . $self->{port} . ($self->{prefix} // '');
+}
+
+# Ask it for something, and return what it says.
+sub ask
+{
+	my ($self, $method, $path, $content) = @_;
+	my $answer = $self->{http}->request($method, "http://127.0.0.1:$self->{control_port}$path",
+		defined $content ? { content => encode_json($content) } : {});
+
+	die "$method $path: $answer->{status} $answer->{content}" if !$answer->{success};
+	return decode_json($answer->{content});
+}
+
+# Tell it what to answer; see stub_gateway.py.
+sub control
+{
+	my ($self, %told) = @_;
+
+	return $self->ask('POST', '/_control', \%told);
+}
+
+# Tell it the rules, and nothing else.
+sub rules
+{
+	my ($self, @rules) = @_;
+
+	return $self->control(rules => \@rules);
+}
+
+sub reset
+{
+	my ($self) = @_;
+
+	return $self->ask('POST', '/_reset', {});
+}
+
+sub stats
+{
+	my ($self) = @_;
+
+	return $self->ask('GET', '/_stats');
+}
+
+sub actions
+{
+	my ($self) = @_;
+
+	return $self->ask('GET', '/_actions');
+}
+
+sub lanes
+{
+	my ($self) = @_;
+
+	return $self->ask('GET', '/_lanes');
+}
+
+# Test that every request was what the gateway accepts.
+sub has_no_violations
+{
+	my ($self, $description) = @_;
+	my $stats = $self->stats;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return Test::More::is($stats->{violations}, 0, $description // 'the gateway has nothing to object to')
+		|| Test::More::diag(join("\n", @{ $stats->{examples} }));
+}
+
+sub stop
+{
+	my ($self) = @_;
+
+	kill 'TERM', $self->{pid};
+	return Relay::reap($self->{pid}, 30);
+}
+
+package Relay::Process;
+
+use PostgreSQL::Test::Utils;
+
+# The program: ACTEON_RELAY, or what is installed beside the server's programs.
+sub program
+{
+	my $bindir;
+
+	return $ENV{ACTEON_RELAY} if $ENV{ACTEON_RELAY};
+	chomp($bindir = `pg_config --bindir`);
+	return "$bindir/acteon-relay";
+}
+
+sub new
+{
+	my ($class, $node, $gateway, @arguments) = @_;
+	my $name = 'relay-' . ++$serial;
+	my %defaults = (
+		'--consumer' => $name,
+		'--request-timeout' => '1s',
+		'--lease' => '5s');
+
+	$defaults{'--database'} = Relay::relay_database($node) if $node;
+	if ($gateway)
+	{
+		$defaults{'--gateway-url'} = $gateway->url;
+		$defaults{'--api-key-file'} = Relay::private_file('api-key-' . $name, "$gateway->{key}\n");
+	}
+	my %given = map { $_ => 1 } @arguments;
+	my @defaults = map { ($_, $defaults{$_}) } grep { !$given{$_} } sort keys %defaults;
+	my $self = bless { name => $name, log => "$PostgreSQL::Test::Utils::log_path/$name.log", key_file => $defaults{'--api-key-file'} }, $class;
+	unlink $self->{log};
+	$self->{pid} = Relay::launch($self->{log}, program(), @defaults, @arguments);
+	return $self;
+}
+
+# All that it has said.
+sub log
+{
+	my ($self) = @_;
+
+	return -e $self->{log} ? slurp_file($self->{log}) : '';
+}
+
+# Test that it says something.
+sub says
+{
+	my ($self, $expected, $description, $seconds) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return Relay::wait_until(sub { my $log = $self->log; return (scalar($log =~ $expected), $log) }, $description, $seconds);
+}
+
+sub signal
+{
+	my ($self, $signal) = @_;
+
+	kill $signal, $self->{pid} or die "could not signal $self->{name}: $!";
+	return;
+}
+
+# Wait for its end; see reap().
+sub wait_for_end
+{
+	my ($self, $seconds) = @_;
+
+	return Relay::reap(delete $self->{pid}, $seconds);
+}
+
+# End it in good order; returns its exit code.
+sub stop
+{
+	my ($self) = @_;
+
+	$self->signal('TERM');
+	return $self->wait_for_end(60);
+}
+
+sub kill9
+{
+	my ($self) = @_;
+
+	$self->signal('KILL');
+	return $self->wait_for_end(60);
+}
+
+1;
