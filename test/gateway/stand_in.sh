@@ -1,0 +1,27 @@
+# stand_in.sh
+#		A stand-in for the gateway, for scripts that run a relay.  Sourced after
+#		lib.sh, whose clean_up ends it.
+
+# Start it on a free port of the loopback; the argument is what it is told, as
+# JSON (stub_gateway.py).  The relay's options are then in the environment.
+start_stand_in()
+{
+	local i
+
+	printf 'demo-key\n' | as_user tee "$WORK/api-key" >/dev/null
+	as_user chmod 600 "$WORK/api-key"
+	printf '%s\n' "$1" | as_user tee "$WORK/gateway.json" >/dev/null
+	as_user python3 "$WORK/src/test/gateway/stub_gateway.py" --key demo-key --control "$WORK/gateway.json" \
+		>"$WORK/gateway.log" 2>&1 &
+	BACKGROUND+=($!)
+	GATEWAY_PORT=''
+	for ((i = 0; i < 300; i++)); do
+		GATEWAY_PORT=$(sed -n 's/.*listening on \([0-9]*\).*/\1/p' "$WORK/gateway.log")
+		[ -z "$GATEWAY_PORT" ] || break
+		sleep 0.1
+	done
+	[ -n "$GATEWAY_PORT" ] || { cat "$WORK/gateway.log" >&2; die "the stand-in for the gateway did not start"; }
+	say "== a stand-in for the gateway listens on 127.0.0.1:$GATEWAY_PORT"
+	export ACTEON_RELAY_GATEWAY_URL=http://127.0.0.1:$GATEWAY_PORT ACTEON_RELAY_API_KEY_FILE=$WORK/api-key
+	export ACTEON_RELAY_DATABASE=user=gateway
+}
