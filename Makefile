@@ -23,7 +23,7 @@ SHLIB_LINK = -luuid
 
 REGRESS = install grants single bulk action bad_input replayed lineage queue lanes redrive tables
 REGRESS_OPTS = --outputdir=test/output
-ISOLATION = race single_race visibility lease lane redrive
+ISOLATION = race single_race visibility lease lane redrive_race
 ISOLATION_OPTS = --inputdir=test --outputdir=test/output
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl

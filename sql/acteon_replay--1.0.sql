@@ -155,6 +155,7 @@ CREATE TABLE acteon_dispatch_segment (
 	batch_id bigint NOT NULL,
 	due_at timestamptz NOT NULL,
 	attempt integer NOT NULL,
+	was_claimed boolean NOT NULL,
 	lane bigint,
 	lease_token bigint,
 	holder text,
@@ -184,6 +185,7 @@ COMMENT ON COLUMN acteon_dispatch_segment.last_id IS 'Outbox id of the last acti
 COMMENT ON COLUMN acteon_dispatch_segment.batch_id IS 'Batch of the actions.';
 COMMENT ON COLUMN acteon_dispatch_segment.due_at IS 'When it may be claimed; while it is leased, when the lease ends.';
 COMMENT ON COLUMN acteon_dispatch_segment.attempt IS 'How often it has been claimed, without the claims that were given back unattempted.';
+COMMENT ON COLUMN acteon_dispatch_segment.was_claimed IS 'Whether somebody has ever claimed it, so that an ack may come, however late.';
 COMMENT ON COLUMN acteon_dispatch_segment.lane IS 'For actions with a fingerprint: a hash of tenant and fingerprint. The actions of a lane are handed out one at a time, in the order of their ids.';
 COMMENT ON COLUMN acteon_dispatch_segment.lease_token IS 'Fencing token of the lease; NULL while nobody holds it.';
 COMMENT ON COLUMN acteon_dispatch_segment.holder IS 'Consumer that holds the lease.';
@@ -381,7 +383,7 @@ AS 'MODULE_PATHNAME', 'acteon_outbox_extend'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_outbox_extend(bigint[], interval) IS
-	'Makes leases end the given time from now; returns the tokens under which something is still leased. A lease that has run out is not revived. Errors: 42501 no gateway grant, 22023 bad argument.';
+	'Makes leases end the given time from now, unless they end later anyway; returns the tokens under which something is still leased. A lease that has run out is not revived. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_redrive(
 	outbox_id bigint[] DEFAULT NULL,
@@ -399,13 +401,15 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 COMMENT ON FUNCTION acteon_outbox_redrive(bigint[], bigint, text, text, integer, numeric) IS
 	'Puts dead actions that match every given filter back into the queue, with all their attempts and their old ids, up to max_actions; rate is in actions per second. Skips, and counts, what has been replayed again: the later replay stands for it. Errors: 42501 no gateway grant, 22023 bad argument.';
 
-CREATE FUNCTION acteon_outbox_purge(older_than interval)
+CREATE FUNCTION acteon_outbox_purge(
+	older_than interval,
+	max_actions bigint DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'acteon_outbox_purge'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_outbox_purge(interval) IS
-	'Deletes the outbox and delivery rows of actions whose every replay has been finished for longer than older_than; returns how many. A purged action counts as never replayed, so keep at least what the audit table keeps. Errors: 42501 no gateway grant, 22023 bad argument.';
+COMMENT ON FUNCTION acteon_outbox_purge(interval, bigint) IS
+	'Deletes the outbox and delivery rows of actions whose every replay has been finished for longer than older_than, about max_actions of them; returns how many. A purged action counts as never replayed, so keep at least what the audit table keeps. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_check(
 	OUT violation text,
@@ -416,7 +420,7 @@ AS 'MODULE_PATHNAME', 'acteon_outbox_check'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_outbox_check() IS
-	'Checks the whole outbox: every action is either finished or waiting in one place, leases are whole, lanes in order, replays without gaps. Returns a row for each violation, so none. Reads everything. Error: 42501 no gateway grant.';
+	'Checks the whole outbox: every action is either finished or covered by one segment, of its batch and lane; no lane is leased twice, no action queued twice, no replay missing. Returns a row for each violation, so none. Reads everything. Error: 42501 no gateway grant.';
 
 CREATE FUNCTION acteon_outbox_read_stats(
 	OUT depth bigint,
@@ -445,7 +449,7 @@ GRANT SELECT ON acteon_outbox_stats TO PUBLIC;
 COMMENT ON VIEW acteon_outbox_stats IS
 	'The queue in one row, for roles with a gateway grant. Reads the segments and the last deliveries, not the outbox.';
 COMMENT ON COLUMN acteon_outbox_stats.depth IS 'Actions that are not finished.';
-COMMENT ON COLUMN acteon_outbox_stats.due IS 'Actions that may be claimed now, those whose lease ran out among them.';
+COMMENT ON COLUMN acteon_outbox_stats.due IS 'Actions whose time has come: new ones, retries, and those whose lease ran out. Some may wait for an earlier action of their fingerprint.';
 COMMENT ON COLUMN acteon_outbox_stats.retrying IS 'Actions that wait for a further attempt, not due yet.';
 COMMENT ON COLUMN acteon_outbox_stats.scheduled IS 'Actions that wait for their first attempt, not due yet.';
 COMMENT ON COLUMN acteon_outbox_stats.leased IS 'Actions that a consumer holds now.';

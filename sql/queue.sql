@@ -195,6 +195,33 @@ SELECT pg_temp.take('l', 100);
 SELECT * FROM acteon_outbox_check();
 TRUNCATE held;
 
+-- an action of few bytes whose JSON is too long does not stop the others: it ends dead
+CALL clean();
+SELECT make_record('before', at => '2026-01-01 12:00+00'), make_record('digits', at => '2026-01-01 12:01+00', payload => (SELECT jsonb_agg('1e100000'::numeric) FROM generate_series(1, 11000))),
+	make_record('behind', at => '2026-01-01 12:02+00');
+SELECT replayed FROM acteon_replay_bulk();
+SELECT pg_temp.take('d', 2);
+SELECT * FROM pg_temp.segments;
+SELECT outbox_id, attempts, state, error FROM acteon_dispatch_delivery;
+SELECT * FROM acteon_outbox_check();
+-- an ack counts also after its action was given back unattempted, or died and was redriven
+CALL clean();
+TRUNCATE held;
+SELECT make_record('m1', at => '2026-01-01 12:00+00'), make_record('m2', at => '2026-01-01 12:01+00');
+SELECT replayed FROM acteon_replay_bulk();
+SELECT pg_temp.take('m', 2);
+SELECT pg_temp.nack('m', '{1}', NULL);
+SELECT pg_temp.reject('m', '{2}');
+SELECT redriven FROM acteon_outbox_redrive();
+SELECT * FROM pg_temp.segments;
+SELECT pg_temp.ack('m', '{1,2}');
+-- a retry is put off by a day at the most
+SELECT make_record('m3');
+SELECT success FROM acteon_replay('m3');
+SELECT pg_temp.take('m', 1) IS NOT NULL AS taken;
+SELECT given_back FROM (SELECT (acteon_outbox_nack(array_agg(outbox_id), array_agg(lease_token), '{x}', '{1000000 years}')).* FROM held WHERE outbox_id > 2) AS n;
+SELECT due_at - now() BETWEEN '23 h' AND '1 day' AS in_a_day FROM acteon_dispatch_segment;
+
 -- only for the gateway: no other grant counts
 CALL clean();
 DELETE FROM acteon_grants;
@@ -236,6 +263,7 @@ SELECT statement, attempt(statement) FROM unnest(ARRAY[
 	$$SELECT acteon_outbox_claim('x', 1, '0')$$,
 	$$SELECT acteon_outbox_claim('x', 1, '-1 s')$$,
 	$$SELECT acteon_outbox_claim('x', 1, NULL)$$,
+	$$SELECT acteon_outbox_claim('x', 1, '1 day 1 s')$$,
 	$$SELECT acteon_outbox_ack(NULL, '{1}', '{null}')$$,
 	$$SELECT acteon_outbox_ack('{1,NULL}', '{1,1}', '{null,null}')$$,
 	$$SELECT acteon_outbox_ack('{1}', '{NULL}', '{null}')$$,
@@ -253,7 +281,8 @@ SELECT statement, attempt(statement) FROM unnest(ARRAY[
 	$$SELECT acteon_outbox_redrive(rate => 0)$$,
 	$$SELECT acteon_outbox_redrive(rate => 'NaN')$$,
 	$$SELECT acteon_outbox_purge(NULL)$$,
-	$$SELECT acteon_outbox_purge('-1 s')$$]) AS statement;
+	$$SELECT acteon_outbox_purge('-1 s')$$,
+	$$SELECT acteon_outbox_purge('1 s', 0)$$]) AS statement;
 -- nothing to say is no error
 SELECT acteon_outbox_ack('{}', '{}', '{}'), acteon_outbox_nack('{}', '{}', '{}'), acteon_outbox_reject('{}', '{}', '{}');
 BEGIN READ ONLY;
@@ -261,6 +290,13 @@ SELECT acteon_outbox_claim('x');
 ROLLBACK;
 -- a table that has lost what the queue needs is refused
 BEGIN;
+DROP INDEX acteon_dispatch_segment_due_idx;
+SELECT attempt($$SELECT acteon_outbox_claim('x')$$);
+ROLLBACK;
+-- also if another one just looks like it
+BEGIN;
+CREATE INDEX regress_acteon_due ON acteon_dispatch_segment (due_at, first_id) WHERE lease_token IS NULL;
+CREATE INDEX regress_acteon_down ON acteon_dispatch_segment (due_at DESC, first_id);
 DROP INDEX acteon_dispatch_segment_due_idx;
 SELECT attempt($$SELECT acteon_outbox_claim('x')$$);
 ROLLBACK;

@@ -109,7 +109,7 @@ END
 $$;
 SELECT pg_temp.damage('DELETE FROM acteon_dispatch_segment WHERE first_id = 5');
 SELECT pg_temp.damage('UPDATE acteon_dispatch_segment SET last_id = 3 WHERE first_id = 1');
-SELECT pg_temp.damage('INSERT INTO acteon_dispatch_segment SELECT 4, 4, 1, now(), 0');
+SELECT pg_temp.damage('INSERT INTO acteon_dispatch_segment SELECT 4, 4, 1, now(), 0, false');
 SELECT pg_temp.damage($$INSERT INTO acteon_dispatch_delivery VALUES (2, now(), 1, 'delivered')$$);
 SELECT pg_temp.damage($$INSERT INTO acteon_dispatch_delivery VALUES (2000, now(), 1, 'delivered')$$);
 SELECT pg_temp.damage('UPDATE acteon_dispatch_segment SET last_id = 6 WHERE first_id = 5');
@@ -118,5 +118,7 @@ SELECT pg_temp.damage('UPDATE acteon_dispatch_segment SET lane = NULL WHERE firs
 SELECT pg_temp.damage('UPDATE acteon_dispatch_segment SET attempt = -1 WHERE first_id = 5');
 SELECT pg_temp.damage('DELETE FROM acteon_replay_batch');
 SELECT pg_temp.damage('UPDATE acteon_dispatch_outbox SET generation = 3 WHERE id = 5');
+SELECT pg_temp.damage($$INSERT INTO acteon_dispatch_outbox SELECT 6, batch_id, created_at, gen_random_uuid(), 2, original_action_id, namespace, tenant, provider, action_type, payload, labels FROM acteon_dispatch_outbox WHERE id = 2$$,
+	'INSERT INTO acteon_dispatch_segment SELECT 6, 6, 1, now(), 0, false');
 SELECT pg_temp.damage('SELECT 1');
 CALL clean();

@@ -15,6 +15,16 @@
 #include "installation.h"
 
 /*
+ * Whether two texts are the same, byte for byte.
+ */
+bool
+SameText(const text *a, const text *b)
+{
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		   memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/*
  * Open the outbox for following chains, in the current memory context.  Returns
  * false, with nothing open, if nothing was ever replayed.
  */
@@ -27,6 +37,9 @@ OpenChains(ChainReader *reader, Oid schema)
 	return true;
 }
 
+/*
+ * Done with following chains.
+ */
 void
 CloseChains(ChainReader *reader)
 {

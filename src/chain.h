@@ -16,6 +16,7 @@ typedef struct ChainReader
 	TableFinder outbox;
 } ChainReader;
 
+extern bool SameText(const text *a, const text *b);
 extern bool OpenChains(ChainReader *reader, Oid schema);
 extern void CloseChains(ChainReader *reader);
 extern bool

@@ -2,9 +2,9 @@
  * claim.c
  *		acteon_outbox_claim: leasing due actions to a consumer.
  *
- * Segments are read in the order (due_at, first_id) of an index and leased by
- * updating each, as it was read, without waiting: whatever another transaction
- * is busy with is left to that one, as with SKIP LOCKED.  A segment that is
+ * Segments are read in the order (due_at, first_id) of an index and leased, as
+ * each was read, without waiting: whatever another transaction is busy with is
+ * left to that one, as with SKIP LOCKED.  A segment that is
  * longer than what is wanted is split.  A lease that ran out is due like any
  * other segment, so nobody has to look after leases.
  *
@@ -16,7 +16,6 @@
  */
 #include "postgres.h"
 
-#include "access/detoast.h"
 #include "access/genam.h"
 #include "access/stratnum.h"
 #include "access/xact.h"
@@ -40,11 +39,11 @@
 /* Bytes of JSON after which a claim is full. */
 #define CLAIM_BYTES (16 * 1024 * 1024)
 
-/*
- * Bytes of a payload above which an action cannot be handed out: as text it can
- * have six times as many, and a value at most 1 GB.
- */
-#define PAYLOAD_BYTES (128 * 1024 * 1024)
+/* Bytes of JSON above which an action is not handed out at all. */
+#define ACTION_BYTES (128 * 1024 * 1024)
+
+/* Actions that a claim ends dead at most, beside what it hands out. */
+#define MAX_ENDED 1000
 
 /* Bytes of a consumer's name at most. */
 #define CONSUMER_MAXLEN 200
@@ -81,6 +80,10 @@ typedef struct Claim
 	int wanted; /* actions that may still be taken */
 	Size bytes; /* of JSON so far */
 	bool full;
+	int ended;                        /* actions that ended dead */
+	HTAB *busy_lanes;                 /* that nothing of can be claimed now; NULL: none met */
+	int64 too_large[SEGMENT_ACTIONS]; /* of the segment at hand */
+	int too_large_count;
 	bool moved;
 	DuePlace place; /* of the last segment that was taken */
 } Claim;
@@ -117,8 +120,41 @@ draw_token(void)
 }
 
 /*
- * Put out the action in the outbox's slot.  Returns false, having put out
- * nothing, if the claim has no room for it.
+ * Make the JSON of the action in the outbox's slot.  Returns false if it is too
+ * large, which can only be found out by making it: a number of a few bytes can
+ * have a hundred thousand digits.
+ */
+static bool
+make_json(Claim *claim)
+{
+	volatile bool made = true;
+
+	resetStringInfo(&claim->json);
+	PG_TRY();
+	{
+		AppendActionJson(&claim->json, claim->outbox.slot);
+	}
+	PG_CATCH();
+	{
+		/* Nothing but memory is in use where a string gets too long. */
+		if (geterrcode() != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+			PG_RE_THROW();
+		FlushErrorState();
+		made = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(claim->row_context);
+	if (made && claim->json.len <= ACTION_BYTES)
+		return true;
+	claim->json.data = repalloc(claim->json.data, 1024);
+	claim->json.maxlen = 1024;
+	resetStringInfo(&claim->json);
+	return false;
+}
+
+/*
+ * Put out the action in the outbox's slot, or note that it is too large.
+ * Returns false, having done nothing, if the claim has no room for it.
  */
 static bool
 put_out_action(Claim *claim, const Segment *lease)
@@ -126,16 +162,16 @@ put_out_action(Claim *claim, const Segment *lease)
 	Datum values[NUM_CLAIM_COLUMNS];
 	bool nulls[NUM_CLAIM_COLUMNS] = {false};
 	MemoryContext old = MemoryContextSwitchTo(claim->row_context);
-	bool fits;
+	bool made = make_json(claim);
+	bool fits = !made || claim->bytes == 0 || claim->bytes + claim->json.len <= CLAIM_BYTES;
 	bool isnull;
 
-	resetStringInfo(&claim->json);
-	AppendActionJson(&claim->json, claim->outbox.slot);
-	fits = claim->bytes == 0 || claim->bytes + claim->json.len <= CLAIM_BYTES;
-	if (fits)
+	values[CLAIM_OUTBOX_ID] = FoundColumn(&claim->outbox, Anum_outbox_id, &isnull);
+	if (!made)
+		claim->too_large[claim->too_large_count++] = DatumGetInt64(values[CLAIM_OUTBOX_ID]);
+	else if (fits)
 	{
 		claim->bytes += claim->json.len;
-		values[CLAIM_OUTBOX_ID] = FoundColumn(&claim->outbox, Anum_outbox_id, &isnull);
 		values[CLAIM_LEASE_TOKEN] = Int64GetDatum(lease->lease_token);
 		values[CLAIM_ATTEMPT] = Int32GetDatum(lease->attempt);
 		values[CLAIM_ACTION] =
@@ -145,26 +181,6 @@ put_out_action(Claim *claim, const Segment *lease)
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(claim->row_context);
 	return fits;
-}
-
-/*
- * Whether the action in the outbox's slot can be handed out.  One that cannot
- * must not stop the others: its leases run out until it ends dead.
- */
-static bool
-can_hand_out(Claim *claim)
-{
-	bool isnull;
-
-	slot_getallattrs(claim->outbox.slot);
-	if (toast_raw_datum_size(FoundColumn(&claim->outbox, Anum_outbox_payload, &isnull)) <=
-		PAYLOAD_BYTES)
-		return true;
-	ereport(WARNING, (errmsg("action " INT64_FORMAT " of the outbox is too large to be handed out",
-							 DatumGetInt64(FoundColumn(&claim->outbox, Anum_outbox_id, &isnull))),
-					  errdetail("Its payload has more than %d MB.", PAYLOAD_BYTES / (1024 * 1024)),
-					  errhint("It ends dead when its attempts are used up.")));
-	return false;
 }
 
 /*
@@ -179,6 +195,7 @@ put_out_actions(Claim *claim, const Segment *lease)
 	int64 next = lease->last_id + 1;
 	ScanKeyData keys[2];
 
+	claim->too_large_count = 0;
 	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE,
 				Int64GetDatum(lease->first_id));
 	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(lease->last_id));
@@ -188,7 +205,7 @@ put_out_actions(Claim *claim, const Segment *lease)
 		bool isnull;
 
 		CHECK_FOR_INTERRUPTS();
-		if (can_hand_out(claim) && !put_out_action(claim, lease))
+		if (!put_out_action(claim, lease))
 		{
 			next = DatumGetInt64(FoundColumn(&claim->outbox, Anum_outbox_id, &isnull));
 			break;
@@ -201,30 +218,71 @@ put_out_actions(Claim *claim, const Segment *lease)
 }
 
 /*
- * Give back what a claim has leased but has no room for: the actions of a lease
- * from the given one on.
+ * End an action dead that was never answered.
  */
 static void
-give_back_rest(Claim *claim, const Segment *before, const Segment *lease, int64 from)
+end_dead(Claim *claim, int64 outbox_id, int attempts, const char *error)
 {
-	Segment pieces[2];
+	Delivery delivery = {.outbox_id = outbox_id,
+						 .attempts = attempts,
+						 .state = ACTION_DEAD,
+						 .outcome = {.isnull = true}};
+	MemoryContext old = MemoryContextSwitchTo(claim->deliveries.context);
+
+	delivery.error.value = CStringGetTextDatum(error);
+	AddDelivery(&claim->deliveries, &delivery);
+	claim->ended++;
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Correct a lease after its actions were put out: what is too large ends dead,
+ * what the claim has no room for, from the given action on, is given back.
+ */
+static void
+correct_lease(Claim *claim, const Segment *before, const Segment *lease, int64 from)
+{
+	Segment pieces[SEGMENT_ACTIONS + 2];
+	Segment rest = *lease;
 	int count = 0;
 
-	/* The lease was written by this command, which must not change it again. */
-	CommandCounterIncrement();
-	if (from > lease->first_id)
+	for (int i = 0; i < claim->too_large_count; i++)
 	{
-		pieces[count] = *lease;
+		int64 id = claim->too_large[i];
+
+		if (id > rest.first_id)
+		{
+			pieces[count] = rest;
+			pieces[count++].last_id = id - 1;
+		}
+		rest.first_id = id + 1;
+		end_dead(claim, id, lease->attempt, "the action is too large to be handed out");
+	}
+	if (from > rest.first_id)
+	{
+		pieces[count] = rest;
 		pieces[count++].last_id = from - 1;
 	}
-	pieces[count] = *lease;
-	pieces[count].first_id = from;
-	pieces[count].due_at = before->due_at;
-	pieces[count].attempt = before->attempt;
-	pieces[count].lease_token = NO_LEASE;
-	count++;
-	if (!ReplaceSegment(&claim->segments, lease, pieces, count, false, NULL))
+	if (from <= rest.last_id)
+	{
+		pieces[count] = *before;
+		pieces[count].first_id = from;
+		pieces[count].last_id = lease->last_id;
+		pieces[count++].lease_token = NO_LEASE;
+	}
+	/* The lease was written by this command, which must not change it again. */
+	CommandCounterIncrement();
+	if (!ReplaceSegment(&claim->segments, lease, pieces, count))
 		elog(ERROR, "a lease was changed while it was being made");
+}
+
+/*
+ * Whether all attempts at a segment have been used up by leases that ran out.
+ */
+static bool
+is_used_up(const Segment *segment)
+{
+	return segment->lease_token != NO_LEASE && segment->attempt >= MaxAttempts;
 }
 
 /*
@@ -242,32 +300,41 @@ lease_length(const Claim *claim, const Segment *segment)
 
 	if (segment->in_lane)
 		length = 1;
-	if (segment->lease_token != NO_LEASE && segment->attempt >= MaxAttempts)
+	if (is_used_up(segment))
 		length = Min(length, (SegmentLength(segment) + 1) / 2);
 	return length;
 }
 
 /*
- * End an action dead whose leases all ran out.
+ * Whether the lane of a due segment lets it be claimed.  A lane of which nothing
+ * can be claimed is remembered; one in which another segment just comes first
+ * is not, as that one may be met yet.
  */
-static void
-end_unanswered(Claim *claim, const Segment *segment)
+static bool
+lane_lets_pass(Claim *claim, const Segment *segment)
 {
-	Delivery delivery = {.outbox_id = segment->first_id,
-						 .attempts = segment->attempt,
-						 .state = ACTION_DEAD,
-						 .outcome = {.isnull = true}};
-	MemoryContext old;
+	LaneState state;
 
-	if (!ReplaceSegment(&claim->segments, segment, segment, 0, false, NULL))
-		return;
-	old = MemoryContextSwitchTo(claim->deliveries.context);
-	delivery.error.isnull = false;
-	delivery.error.value = PointerGetDatum(
-		cstring_to_text(psprintf("lease of \"%s\" ran out on the last attempt, without an answer",
-								 text_to_cstring(segment->holder))));
-	AddDelivery(&claim->deliveries, &delivery);
-	MemoryContextSwitchTo(old);
+	if (!segment->in_lane)
+		return true;
+	if (claim->busy_lanes != NULL &&
+		hash_search(claim->busy_lanes, &segment->lane, HASH_FIND, NULL) != NULL)
+		return false;
+	state = LookAtLane(&claim->segments, segment, claim->now);
+	if (state == LANE_BUSY)
+	{
+		if (claim->busy_lanes == NULL)
+		{
+			HASHCTL control = {.keysize = sizeof(int64),
+							   .entrysize = sizeof(int64),
+							   .hcxt = claim->deliveries.context};
+
+			claim->busy_lanes = hash_create("acteon_replay lanes", 64, &control,
+											HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		}
+		(void) hash_search(claim->busy_lanes, &segment->lane, HASH_ENTER, NULL);
+	}
+	return state == LANE_FREE;
 }
 
 /*
@@ -278,42 +345,49 @@ static void
 take_segment(Claim *claim, const Segment *segment)
 {
 	Segment pieces[2];
-	Segment lease;
+	Segment *lease = &pieces[0];
 	int length = lease_length(claim, segment);
+	bool ends = is_used_up(segment) && SegmentLength(segment) == 1;
 	int64 next;
 
-	if (segment->in_lane && !LaneLetsPass(&claim->segments, segment, claim->now))
+	if ((ends && claim->ended >= MAX_ENDED) || !lane_lets_pass(claim, segment) ||
+		!HoldSegment(&claim->segments, segment, false))
 		return;
-	if (segment->lease_token != NO_LEASE && segment->attempt >= MaxAttempts &&
-		SegmentLength(segment) == 1)
+	if (ends)
 	{
-		end_unanswered(claim, segment);
+		if (ReplaceSegment(&claim->segments, segment, pieces, 0))
+			end_dead(claim, segment->first_id, segment->attempt,
+					 psprintf("lease of \"%s\" ran out on the last attempt, without an answer",
+							  text_to_cstring(segment->holder)));
 		return;
 	}
 
-	lease = *segment;
-	lease.last_id = segment->first_id + length - 1;
-	lease.due_at = claim->lease_end;
-	lease.attempt = segment->attempt + 1;
-	lease.lease_token = claim->token;
-	lease.holder = claim->consumer;
-	pieces[0] = lease;
-	pieces[1] = *segment;
-	pieces[1].first_id = lease.last_id + 1;
+	pieces[0] = pieces[1] = *segment;
+	lease->last_id = segment->first_id + length - 1;
+	lease->due_at = claim->lease_end;
+	lease->attempt = segment->attempt + 1;
+	lease->was_claimed = true;
+	lease->lease_token = claim->token;
+	lease->holder = claim->consumer;
+	pieces[1].first_id = lease->last_id + 1;
 	pieces[1].lease_token = NO_LEASE;
-	if (!ReplaceSegment(&claim->segments, segment, pieces, lease.last_id < segment->last_id ? 2 : 1,
-						false, &lease.tid))
+	if (!ReplaceSegment(&claim->segments, segment, pieces,
+						lease->last_id < segment->last_id ? 2 : 1))
 		return;
 	claim->wanted -= length;
-	next = put_out_actions(claim, &lease);
-	if (next <= lease.last_id)
-		give_back_rest(claim, segment, &lease, next);
-	claim->full = claim->wanted == 0 || next <= lease.last_id;
+	next = put_out_actions(claim, lease);
+	claim->wanted += claim->too_large_count;
+	if (next <= lease->last_id || claim->too_large_count > 0)
+		correct_lease(claim, segment, lease, next);
+	claim->full = claim->wanted == 0 || next <= lease->last_id;
 	claim->moved = true;
 	claim->place.due_at = segment->due_at;
 	claim->place.first_id = segment->first_id;
 }
 
+/*
+ * Whether a segment comes behind a place.
+ */
 static bool
 is_past(const Segment *segment, const DuePlace *place)
 {
@@ -412,10 +486,7 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 	claim.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	claim.now = call.now;
 	claim.consumer = consumer_argument(fcinfo, 0);
-	if (PG_ARGISNULL(1) || PG_GETARG_INT32(1) < 1)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("max_actions must be at least 1")));
-	claim.wanted = PG_GETARG_INT32(1);
+	claim.wanted = PositiveInteger(fcinfo, 1, "max_actions");
 	claim.lease_end = LeaseEnd(fcinfo, 2, call.now);
 	claim.token = draw_token();
 	claim.row_context =

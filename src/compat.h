@@ -30,10 +30,14 @@
 /* PostgreSQL 16 tells summarizing indexes apart when a row is updated. */
 #if PG_VERSION_NUM >= 160000
 #define ActeonUpdatedIndexes TU_UpdateIndexes
-#define ActeonIndexesNeedEntries(updated) ((updated) == TU_All)
+#define ActeonUpdateIndexTuples(rri, slot, estate, updated) \
+	((updated) == TU_None ? NIL \
+						  : ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL, \
+												  (updated) == TU_Summarizing))
 #else
 #define ActeonUpdatedIndexes bool
-#define ActeonIndexesNeedEntries(updated) (updated)
+#define ActeonUpdateIndexTuples(rri, slot, estate, updated) \
+	((updated) ? ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL) : NIL)
 #endif
 
 /* PostgreSQL 18 renamed what marks a function that does not return; both forms go first. */

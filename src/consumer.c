@@ -9,6 +9,8 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
 #include "utils/array.h"
@@ -19,6 +21,9 @@
 #include "consumer.h"
 #include "grants.h"
 #include "tables.h"
+
+/* How long a lease can be: longer ones are a mistake. */
+#define MAX_LEASE_DAYS 1
 
 /*
  * Begin a call: check that the server can write, if the call does, and that
@@ -80,12 +85,13 @@ ReadArray(FunctionCallInfo fcinfo, int argument, const char *name)
 	if (PG_ARGISNULL(argument))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be null", name),
-				 errhint("Pass an array with one element for each action.")));
+				 errhint("Pass an array, '{}' if there is nothing to say.")));
 	array = PG_GETARG_ARRAYTYPE_P(argument);
 	if (ARR_NDIM(array) > 1)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("%s must have one dimension", name),
-						errdetail("It has %d dimensions.", ARR_NDIM(array))));
+						errdetail("It has %d dimensions.", ARR_NDIM(array)),
+						errhint("Pass a plain array, as array_agg() makes it.")));
 	get_typlenbyvalalign(ARR_ELEMTYPE(array), &len, &byval, &align);
 	deconstruct_array(array, ARR_ELEMTYPE(array), len, byval, align, &result.values, &result.nulls,
 					  &result.count);
@@ -103,9 +109,11 @@ ReadIds(FunctionCallInfo fcinfo, int argument, const char *name)
 	for (int i = 0; i < result.count; i++)
 	{
 		if (result.nulls[i])
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("%s must not contain nulls", name),
-							errdetail("Element %d is null.", i + 1)));
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not contain nulls", name), errdetail("Element %d is null.", i + 1),
+				 errhint("Pass what acteon_outbox_claim() or the outbox has for each action.")));
 	}
 	return result;
 }
@@ -123,21 +131,54 @@ CheckSameLength(const ArrayArgument *ids, const ArrayArgument *other, const char
 }
 
 /*
- * When a lease ends that begins now, by an interval argument, which must be
- * positive.
+ * Read an integer argument that must be at least 1.
+ */
+int
+PositiveInteger(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	if (PG_ARGISNULL(argument) || PG_GETARG_INT32(argument) < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be at least 1", name),
+				 errhint("Leave it out for the default.")));
+	return PG_GETARG_INT32(argument);
+}
+
+/*
+ * When a lease ends that begins now, by an interval argument.
  */
 TimestampTz
 LeaseEnd(FunctionCallInfo fcinfo, int argument, TimestampTz now)
 {
-	TimestampTz end = now;
+	Interval least = {0};
+	Interval most = {.day = MAX_LEASE_DAYS};
+	Datum lease = PG_ARGISNULL(argument) ? IntervalPGetDatum(&least) : PG_GETARG_DATUM(argument);
 
-	if (!PG_ARGISNULL(argument))
-		end = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-													  TimestampTzGetDatum(now),
-													  PG_GETARG_DATUM(argument)));
-	if (end <= now || TIMESTAMP_NOT_FINITE(end))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("lease must be a positive time"),
-				 errhint("Pass an interval a few times as long as an action takes.")));
-	return end;
+	if (DatumGetBool(DirectFunctionCall2(interval_le, lease, IntervalPGetDatum(&least))) ||
+		DatumGetBool(DirectFunctionCall2(interval_gt, lease, IntervalPGetDatum(&most))))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("lease must be a positive time of at most %d day", MAX_LEASE_DAYS),
+						errhint("Pass an interval a few times as long as an action takes.")));
+	return DatumGetTimestampTz(
+		DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now), lease));
+}
+
+/*
+ * Delete the rows with the given ids, all of which must be there, from one of
+ * the extension's tables.  Needs an SPI connection.
+ */
+void
+DeleteRows(const char *schema, const char *table, const char *column, const Datum *ids, int count)
+{
+	Oid type = INT8ARRAYOID;
+	Datum array = PointerGetDatum(construct_array(unconstify(Datum *, ids), count, INT8OID,
+												  sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	char *sql = psprintf("DELETE FROM %s.%s WHERE %s = ANY ($1)", schema, table, column);
+
+	if (SPI_execute_with_args(sql, 1, &type, &array, NULL, false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not delete from %s: %s", table, SPI_result_code_string(SPI_result));
+	if (SPI_processed != count)
+		elog(ERROR, "deleted " UINT64_FORMAT " rows of %s instead of %d", SPI_processed, table,
+			 count);
+	pfree(sql);
+	pfree(DatumGetPointer(array));
 }

@@ -32,6 +32,10 @@ extern void EndConsumerCall(ConsumerCall *call);
 extern ArrayArgument ReadArray(FunctionCallInfo fcinfo, int argument, const char *name);
 extern ArrayArgument ReadIds(FunctionCallInfo fcinfo, int argument, const char *name);
 extern void CheckSameLength(const ArrayArgument *ids, const ArrayArgument *other, const char *name);
+extern int PositiveInteger(FunctionCallInfo fcinfo, int argument, const char *name);
 extern TimestampTz LeaseEnd(FunctionCallInfo fcinfo, int argument, TimestampTz now);
+
+extern void
+DeleteRows(const char *schema, const char *table, const char *column, const Datum *ids, int count);
 
 #endif /* ACTEON_CONSUMER_H */

@@ -29,6 +29,9 @@
 #include "segment.h"
 #include "settings.h"
 
+/* Until when a consumer can put a retry off, in days. */
+#define MAX_RETRY_DAYS 1
+
 /* Bounds of the back-off, in seconds. */
 #define BACKOFF_MIN 1.0
 #define BACKOFF_MAX 600.0
@@ -49,6 +52,7 @@ typedef struct Answer
 {
 	int64 outbox_id;
 	int64 lease_token;
+	int position;              /* among the arguments */
 	NullableDatum value;       /* the outcome of an ack, else an error */
 	NullableDatum retry_after; /* an interval */
 } Answer;
@@ -78,13 +82,18 @@ PG_FUNCTION_INFO_V1(acteon_outbox_ack);
 PG_FUNCTION_INFO_V1(acteon_outbox_nack);
 PG_FUNCTION_INFO_V1(acteon_outbox_reject);
 
+/*
+ * Order of answers: by action; of several about one, the first given.
+ */
 static int
 compare_answers(const void *a, const void *b)
 {
 	const Answer *aa = a;
 	const Answer *ab = b;
 
-	return aa->outbox_id < ab->outbox_id ? -1 : aa->outbox_id > ab->outbox_id;
+	if (aa->outbox_id != ab->outbox_id)
+		return aa->outbox_id < ab->outbox_id ? -1 : 1;
+	return aa->position - ab->position;
 }
 
 /*
@@ -113,6 +122,7 @@ begin_answers(AnswerCall *call, FunctionCallInfo fcinfo, AnswerKind kind, const 
 
 		answer->outbox_id = DatumGetInt64(ids.values[i]);
 		answer->lease_token = DatumGetInt64(tokens.values[i]);
+		answer->position = i;
 		answer->value.value = values.values[i];
 		answer->value.isnull = values.nulls[i];
 		answer->retry_after.isnull = true;
@@ -122,7 +132,7 @@ begin_answers(AnswerCall *call, FunctionCallInfo fcinfo, AnswerKind kind, const 
 
 /*
  * Whether an answer about an action of the segment at hand counts.  An ack from
- * a lost lease counts only where there has been a lease at all.
+ * a lost lease counts, but only where there has been a lease at all.
  */
 static bool
 answer_counts(const AnswerCall *call, const Answer *answer)
@@ -131,8 +141,8 @@ answer_counts(const AnswerCall *call, const Answer *answer)
 	bool holds = segment->lease_token != NO_LEASE && segment->lease_token == answer->lease_token;
 
 	if (call->kind == ANSWER_ACK)
-		return holds || segment->attempt > 0;
-	return holds && SegmentIsLeased(segment, call->consumer.now);
+		return holds || segment->was_claimed;
+	return holds && SegmentIsLeased(segment, GetCurrentTimestamp());
 }
 
 /*
@@ -157,9 +167,15 @@ retry_time(const AnswerCall *call, const Answer *answer)
 	TimestampTz now = call->consumer.now;
 
 	if (!answer->retry_after.isnull)
-		return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-													   TimestampTzGetDatum(now),
-													   answer->retry_after.value));
+	{
+		Interval most = {.day = MAX_RETRY_DAYS};
+		Datum delay = answer->retry_after.value;
+
+		if (DatumGetBool(DirectFunctionCall2(interval_gt, delay, IntervalPGetDatum(&most))))
+			delay = IntervalPGetDatum(&most);
+		return DatumGetTimestampTz(
+			DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now), delay));
+	}
 	return answer->value.isnull ? now : backoff_time(now, call->segment.attempt);
 }
 
@@ -268,10 +284,12 @@ apply_to_segment(AnswerCall *call, const Answer *answers, int count)
 		return 1;
 	while (n < count && answers[n].outbox_id <= call->segment.last_id)
 		n++;
+	/* Whether the lease lasts is looked at when nobody can take it over any more. */
+	if (call->kind != ANSWER_ACK && !HoldSegment(&call->segments, &call->segment, true))
+		return 0;
 	if (!divide_segment(call, answers, n))
 		return n;
-	if (!ReplaceSegment(&call->segments, &call->segment, call->pieces, call->piece_count, true,
-						NULL))
+	if (!ReplaceSegment(&call->segments, &call->segment, call->pieces, call->piece_count))
 		return 0;
 	for (int i = 0; i < call->finished_count; i++)
 		AddDelivery(&call->deliveries, &call->finished[i]);
@@ -353,7 +371,7 @@ read_retry_after(AnswerCall *call, FunctionCallInfo fcinfo, int argument)
 {
 	ArrayArgument delays;
 	ArrayArgument ids = {.count = call->count};
-	TimestampTz now = call->consumer.now;
+	Interval zero = {0};
 
 	if (PG_ARGISNULL(argument))
 		return;
@@ -364,7 +382,8 @@ read_retry_after(AnswerCall *call, FunctionCallInfo fcinfo, int argument)
 		NullableDatum delay = {.value = delays.values[i], .isnull = delays.nulls[i]};
 
 		call->answers[i].retry_after = delay;
-		if (!delay.isnull && retry_time(call, &call->answers[i]) < now)
+		if (!delay.isnull &&
+			DatumGetBool(DirectFunctionCall2(interval_lt, delay.value, IntervalPGetDatum(&zero))))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("retry_after must not be negative"),
@@ -377,8 +396,8 @@ read_retry_after(AnswerCall *call, FunctionCallInfo fcinfo, int argument)
  * acteon_outbox_nack(outbox_id bigint[], lease_token bigint[], error text[],
  * retry_after interval[]) → (given_back integer, dead integer)
  *
- * Gives leased actions back for a later attempt; those whose last attempt this
- * was end dead with their error.  Raises insufficient_privilege and
+ * Gives leased actions back for a later attempt, at the latest in a day; those
+ * whose last attempt this was end dead with their error.  Raises insufficient_privilege and
  * invalid_parameter_value.
  */
 Datum

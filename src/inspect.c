@@ -69,6 +69,15 @@
 	"	WHERE o.generation > 1 AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_outbox AS p" \
 	"		WHERE p.original_action_id = o.original_action_id" \
 	"			AND p.generation = o.generation - 1) " \
+	"UNION ALL SELECT 'queued twice', a.id, format('Replays %%s and %%s of action %%s both wait.'," \
+	"			o.generation, p.generation, left(o.original_action_id, 100))" \
+	"	FROM action AS a JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = a.id" \
+	"	JOIN %1$s.acteon_dispatch_outbox AS p ON p.original_action_id = o.original_action_id" \
+	"		AND p.tenant = o.tenant AND p.namespace = o.namespace AND p.generation > o.generation" \
+	"	JOIN action AS b ON b.id = p.id" \
+	"	JOIN %1$s.acteon_replay_batch AS c ON c.id = p.batch_id" \
+	"	WHERE NOT a.finished AND NOT b.finished AND NOT c.query ? 'action_id'" \
+	"		AND c.query -> 'include_replayed' IS DISTINCT FROM 'true' " \
 	"ORDER BY 2, 1"
 
 /*

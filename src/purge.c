@@ -5,11 +5,12 @@
  * The replays of an action are found generation by generation, up to the first
  * one that is missing.  So they go together, when all of them are finished and
  * old enough, or not at all.  Who replays the action at the same moment holds
- * the delivery row of its first generation (HoldDelivery in state.c); such
+ * rows of the outbox (hold_found in resolve.c), and so does a redrive; such
  * actions are left for the next purge.
  */
 #include "postgres.h"
 
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -29,17 +30,21 @@
 /* Actions that are fetched, and then deleted, at once. */
 #define CHUNK_ACTIONS 1000
 
+/* Nothing is older. */
+#define MAX_AGE_YEARS 1000
+
 /* %1$s is the extension's schema; see redrive.c about the search path. */
 #define OLD_ACTIONS \
 	"SELECT o.id, o.original_action_id " \
 	"FROM %1$s.acteon_dispatch_delivery AS d " \
 	"JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
-	"WHERE d.finished_at < $1 AND o.generation = 1 FOR UPDATE OF d SKIP LOCKED"
+	"WHERE d.finished_at < $1 AND o.generation = 1 FOR UPDATE SKIP LOCKED"
 
 /* A purge under way. */
 typedef struct Purge
 {
 	TimestampTz before; /* what finished earlier may go */
+	int64 most;         /* stop after so many */
 	ChainReader chains;
 	TableFinder deliveries;
 	Datum *ids; /* of what goes next */
@@ -49,6 +54,9 @@ typedef struct Purge
 
 PG_FUNCTION_INFO_V1(acteon_outbox_purge);
 
+/*
+ * Add the id of a row that goes.
+ */
 static void
 add_id(Purge *purge, Datum id)
 {
@@ -61,7 +69,37 @@ add_id(Purge *purge, Datum id)
 }
 
 /*
- * Add all replays of an action to what goes, if all of them may.
+ * Lock the row that was found last against everybody, if nobody is at it.
+ */
+static bool
+lock_found(TableFinder *finder, Snapshot snapshot)
+{
+	ItemPointerData tid = finder->slot->tts_tid;
+	TM_FailureData failure;
+
+	return table_tuple_lock(finder->rel, &tid, snapshot, finder->slot, GetCurrentCommandId(false),
+							LockTupleExclusive, LockWaitSkip, 0, &failure) == TM_Ok;
+}
+
+/*
+ * Whether the replay that was found last may go: nobody is at it, and it
+ * finished long enough ago.
+ */
+static bool
+may_go(Purge *purge, Datum id, Snapshot snapshot)
+{
+	bool isnull;
+
+	return lock_found(&purge->chains.outbox, snapshot) &&
+		   FindRow(&purge->deliveries, F_INT8EQ, id, snapshot) &&
+		   lock_found(&purge->deliveries, snapshot) &&
+		   DatumGetTimestampTz(
+			   FoundColumn(&purge->deliveries, Anum_delivery_finished_at, &isnull)) < purge->before;
+}
+
+/*
+ * Add all replays of an action to what goes, if all of them may; the first one
+ * may and is locked.
  */
 static void
 add_chain(Purge *purge, Datum first_id, const text *action_id)
@@ -77,9 +115,7 @@ add_chain(Purge *purge, Datum first_id, const text *action_id)
 		Datum id = FoundColumn(&purge->chains.outbox, Anum_outbox_id, &isnull);
 
 		CHECK_FOR_INTERRUPTS();
-		if (!FindRow(&purge->deliveries, F_INT8EQ, id, snapshot) ||
-			DatumGetTimestampTz(FoundColumn(&purge->deliveries, Anum_delivery_finished_at,
-											&isnull)) >= purge->before)
+		if (!may_go(purge, id, snapshot))
 		{
 			purge->count = count_before;
 			break;
@@ -87,23 +123,6 @@ add_chain(Purge *purge, Datum first_id, const text *action_id)
 		add_id(purge, id);
 	}
 	UnregisterSnapshot(snapshot);
-}
-
-/*
- * Delete the rows of what goes from a table.
- */
-static void
-delete_rows(Purge *purge, const char *schema, const char *table, const char *column)
-{
-	Oid type = INT8ARRAYOID;
-	Datum ids = PointerGetDatum(construct_array(purge->ids, purge->count, INT8OID, sizeof(int64),
-												FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	char *sql = psprintf("DELETE FROM %s.%s WHERE %s = ANY ($1)", schema, table, column);
-
-	if (SPI_execute_with_args(sql, 1, &type, &ids, NULL, false, 0) != SPI_OK_DELETE)
-		elog(ERROR, "could not delete from %s: %s", table, SPI_result_code_string(SPI_result));
-	pfree(sql);
-	pfree(DatumGetPointer(ids));
 }
 
 /*
@@ -119,7 +138,7 @@ purge_all(Purge *purge, const char *schema, MemoryContext context)
 											  &before, NULL, false, 0);
 	int64 purged = 0;
 
-	for (;;)
+	while (purged < purge->most)
 	{
 		SPI_cursor_fetch(portal, true, CHUNK_ACTIONS);
 		MemoryContextSwitchTo(context);
@@ -137,8 +156,11 @@ purge_all(Purge *purge, const char *schema, MemoryContext context)
 					  DatumGetTextPP(SPI_getbinval(tuple, desc, 2, &isnull)));
 		}
 		SPI_freetuptable(SPI_tuptable);
-		delete_rows(purge, schema, DELIVERY_TABLE, "outbox_id");
-		delete_rows(purge, schema, OUTBOX_TABLE, "id");
+		if (purge->count > 0)
+		{
+			DeleteRows(schema, DELIVERY_TABLE, "outbox_id", purge->ids, purge->count);
+			DeleteRows(schema, OUTBOX_TABLE, "id", purge->ids, purge->count);
+		}
 		purged += purge->count;
 	}
 	SPI_cursor_close(portal);
@@ -146,10 +168,34 @@ purge_all(Purge *purge, const char *schema, MemoryContext context)
 }
 
 /*
- * acteon_outbox_purge(older_than interval) → bigint
+ * Before when an action must have finished to go, by an interval argument.
+ */
+static TimestampTz
+purge_bound(FunctionCallInfo fcinfo, int argument, TimestampTz now)
+{
+	Interval least = {0};
+	Interval most = {.month = MAX_AGE_YEARS * MONTHS_PER_YEAR};
+
+	if (PG_ARGISNULL(argument) ||
+		DatumGetBool(
+			DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(argument), IntervalPGetDatum(&least))))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("older_than must not be negative or null"),
+						errhint("Keep at least what the audit table keeps, as in '90 days'.")));
+	if (DatumGetBool(
+			DirectFunctionCall2(interval_gt, PG_GETARG_DATUM(argument), IntervalPGetDatum(&most))))
+		return DT_NOBEGIN;
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
+												   TimestampTzGetDatum(now),
+												   PG_GETARG_DATUM(argument)));
+}
+
+/*
+ * acteon_outbox_purge(older_than interval, max_actions bigint) → bigint
  *
  * Deletes the rows of actions whose every replay finished longer ago than
- * older_than; returns how many rows of the outbox went.  Raises
+ * older_than, until max_actions have gone, up to a chunk more; returns how many
+ * rows of the outbox went.  Raises
  * insufficient_privilege and invalid_parameter_value.
  */
 Datum
@@ -161,13 +207,12 @@ acteon_outbox_purge(PG_FUNCTION_ARGS)
 	int64 purged = 0;
 
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_purge()", true);
-	if (!PG_ARGISNULL(0))
-		purge.before = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
-															   TimestampTzGetDatum(call.now),
-															   PG_GETARG_DATUM(0)));
-	if (PG_ARGISNULL(0) || purge.before > call.now)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("older_than must be a time that is not negative")));
+	purge.before = purge_bound(fcinfo, 0, call.now);
+	purge.most = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
+	if (purge.most < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_actions must be at least 1"),
+				 errhint("Leave it out to purge everything that is old enough.")));
 	purge.allocated = CHUNK_ACTIONS;
 	purge.ids = palloc(purge.allocated * sizeof(Datum));
 	if (SPI_connect() != SPI_OK_CONNECT)

@@ -4,14 +4,12 @@
  *
  * A dead action keeps its id, so a gateway that took it after all knows it.
  * Its delivery row goes, a segment comes.  Who replays the action at the same
- * moment holds the delivery row (HoldDelivery in state.c), and such rows are
- * left alone: either the old replay goes out, or a new one.
+ * moment holds the outbox row (hold_found in resolve.c), and such rows are left
+ * alone: either the old replay goes out, or a new one.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -57,7 +55,7 @@ enum
 	"WHERE d.state = 'dead' AND ($1 IS NULL OR d.outbox_id = ANY ($1)) " \
 	"AND ($2 IS NULL OR o.batch_id = $2) AND ($3 IS NULL OR o.tenant = $3) " \
 	"AND ($4 IS NULL OR o.provider = $4) " \
-	"ORDER BY d.outbox_id FOR UPDATE OF d SKIP LOCKED"
+	"ORDER BY d.outbox_id FOR UPDATE SKIP LOCKED"
 
 /* Filters, the first arguments. */
 #define FILTERS 4
@@ -80,6 +78,9 @@ typedef struct Redrive
 
 PG_FUNCTION_INFO_V1(acteon_outbox_redrive);
 
+/*
+ * A column of a fetched row.
+ */
 static Datum
 fetched(int row, int column, bool *isnull)
 {
@@ -91,13 +92,12 @@ fetched(int row, int column, bool *isnull)
  * one that was fetched.
  */
 static bool
-same_text(ChainReader *chains, AttrNumber column, int row, int fetched_column)
+same_column(ChainReader *chains, AttrNumber column, int row, int fetched_column)
 {
 	bool isnull;
 
-	return DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID,
-												FoundColumn(&chains->outbox, column, &isnull),
-												fetched(row, fetched_column, &isnull)));
+	return SameText(DatumGetTextPP(FoundColumn(&chains->outbox, column, &isnull)),
+					DatumGetTextPP(fetched(row, fetched_column, &isnull)));
 }
 
 /*
@@ -116,8 +116,8 @@ has_later_replay(Redrive *redrive, int row)
 
 	/* Another tenant may use the same action id. */
 	while (!found && FindInChain(chains, action_id, ++generation, snapshot))
-		found = same_text(chains, Anum_outbox_namespace, row, DEAD_NAMESPACE) &&
-				same_text(chains, Anum_outbox_tenant, row, DEAD_TENANT);
+		found = same_column(chains, Anum_outbox_namespace, row, DEAD_NAMESPACE) &&
+				same_column(chains, Anum_outbox_tenant, row, DEAD_TENANT);
 	UnregisterSnapshot(snapshot);
 	return found;
 }
@@ -158,6 +158,7 @@ add_to_segments(Redrive *redrive, int row)
 	segment->due_at = redrive->now;
 	if (redrive->rate > 0)
 		segment->due_at += (int64) (redrive->count / redrive->rate * USECS_PER_SEC);
+	segment->was_claimed = true;
 	segment->in_lane = in_lane;
 	if (in_lane)
 		segment->lane = ActionLane(DatumGetTextPP(fetched(row, DEAD_TENANT, &isnull)),
@@ -216,7 +217,7 @@ take_matching(Redrive *redrive, FunctionCallInfo fcinfo, const char *schema, Mem
 									   nulls, false, 0);
 	while (redrive->wanted > 0)
 	{
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		SPI_cursor_fetch(portal, true, Min(redrive->wanted, FETCH_ROWS));
 		if (SPI_processed == 0)
 			break;
 		take_fetched(redrive, context);
@@ -232,17 +233,8 @@ static void
 requeue(Redrive *redrive, Oid schema_oid, const char *schema)
 {
 	SegmentTable segments;
-	Oid type = INT8ARRAYOID;
-	Datum ids = PointerGetDatum(construct_array(redrive->ids, redrive->count, INT8OID,
-												sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	char *sql =
-		psprintf("DELETE FROM %s.acteon_dispatch_delivery WHERE outbox_id = ANY ($1)", schema);
 
-	if (SPI_execute_with_args(sql, 1, &type, &ids, NULL, false, 0) != SPI_OK_DELETE)
-		elog(ERROR, "could not delete deliveries: %s", SPI_result_code_string(SPI_result));
-	if (SPI_processed != redrive->count)
-		elog(ERROR, "deleted " UINT64_FORMAT " deliveries instead of %d", SPI_processed,
-			 redrive->count);
+	DeleteRows(schema, DELIVERY_TABLE, "outbox_id", redrive->ids, redrive->count);
 	OpenSegments(&segments, schema_oid);
 	for (int i = 0; i < redrive->segment_count; i++)
 		InsertSegment(&segments, &redrive->segments[i]);
@@ -256,10 +248,7 @@ requeue(Redrive *redrive, Oid schema_oid, const char *schema)
 static void
 read_limits(FunctionCallInfo fcinfo, Redrive *redrive)
 {
-	if (PG_ARGISNULL(FILTERS) || PG_GETARG_INT32(FILTERS) < 1)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("max_actions must be at least 1")));
-	redrive->wanted = PG_GETARG_INT32(FILTERS);
+	redrive->wanted = PositiveInteger(fcinfo, FILTERS, "max_actions");
 	redrive->rate = RateValue(PG_ARGISNULL(FILTERS + 1) ? NULL : PG_GETARG_NUMERIC(FILTERS + 1));
 }
 

@@ -25,6 +25,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "chain.h"
 #include "compat.h"
 #include "ids.h"
 #include "outbox_int.h"
@@ -72,16 +73,6 @@ probe_action_id(Outbox *outbox, const pg_uuid_t *action_id)
 }
 
 /*
- * Whether two texts are the same, byte for byte.
- */
-static bool
-same_text(const text *a, const text *b)
-{
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		   memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
-
-/*
  * Whether the row that was found belongs to the namespace and the tenant of a
  * record.
  */
@@ -90,10 +81,10 @@ found_same_tenant(Outbox *outbox, const AuditRecord *record)
 {
 	bool isnull;
 
-	return same_text(DatumGetTextPP(slot_getattr(outbox->found, Anum_outbox_namespace, &isnull)),
-					 record->namespace) &&
-		   same_text(DatumGetTextPP(slot_getattr(outbox->found, Anum_outbox_tenant, &isnull)),
-					 record->tenant);
+	return SameText(DatumGetTextPP(slot_getattr(outbox->found, Anum_outbox_namespace, &isnull)),
+					record->namespace) &&
+		   SameText(DatumGetTextPP(slot_getattr(outbox->found, Anum_outbox_tenant, &isnull)),
+					record->tenant);
 }
 
 /*
@@ -129,7 +120,7 @@ note_earlier(Outbox *outbox, ReplayItem *item)
 }
 
 /*
- * Decide whether an item may be replayed, and with which generation.
+ * Whether the replay that was found stands in the way of another one.
  *
  * An action that has a replay which is waiting, running or delivered is passed
  * over, unless the query includes those; one whose replays were cancelled or
@@ -137,32 +128,59 @@ note_earlier(Outbox *outbox, ReplayItem *item)
  * made at the same moment, by another session or by the same statement: nobody
  * can have meant a second one, so the action is passed over in any case.
  */
+static bool
+found_in_the_way(Outbox *outbox, ReplayItem *item)
+{
+	if (!found_same_tenant(outbox, item->record))
+		return false;
+	note_earlier(outbox, item);
+	return item->at_same_moment ||
+		   (!outbox->include_replayed && item->earlier_state != ACTION_DEAD &&
+			item->earlier_state != ACTION_CANCELLED);
+}
+
+/*
+ * Keep the replay that was found as it is until the transaction ends: a redrive
+ * or a purge of it is waited for, or passes it over.  Returns false if it is
+ * gone.  Holds no buffers while it waits.
+ */
+static bool
+hold_found(Outbox *outbox)
+{
+	ItemPointerData tid = outbox->found->tts_tid;
+	TM_FailureData failure;
+	TM_Result result;
+
+	end_probe(outbox);
+	result =
+		table_tuple_lock(outbox->writer.rel, &tid, SnapshotAny, outbox->found,
+						 GetCurrentCommandId(false), LockTupleKeyShare, LockWaitBlock, 0, &failure);
+	begin_probe(outbox);
+	return result == TM_Ok || result == TM_Invisible;
+}
+
+/*
+ * Decide whether an item may be replayed, and with which generation: the first
+ * one after all replays that do not stand in its way.
+ */
 static void
 resolve_item(Outbox *outbox, ReplayItem *item)
 {
 	for (;;)
 	{
-		bool isnull;
-
 		CHECK_FOR_INTERRUPTS();
 		if (!probe_action_id(outbox, &item->action_id))
 			return;
-		if (found_same_tenant(outbox, item->record))
-		{
-			note_earlier(outbox, item);
-			if (item->at_same_moment ||
-				(!outbox->include_replayed && item->earlier_state != ACTION_DEAD &&
-				 item->earlier_state != ACTION_CANCELLED))
-			{
-				item->status = ITEM_PASSED_OVER;
-				return;
-			}
-		}
-		/* It must not be redriven, nor leave a gap, while another one follows it. */
-		if (HoldDelivery(&outbox->states,
-						 DatumGetInt64(slot_getattr(outbox->found, Anum_outbox_id, &isnull))))
-			set_generation(outbox, item, item->generation + 1);
+		if (found_in_the_way(outbox, item))
+			break;
+		/* It may just have been redriven, or purged. */
+		if (!hold_found(outbox))
+			continue;
+		if (found_in_the_way(outbox, item))
+			break;
+		set_generation(outbox, item, item->generation + 1);
 	}
+	item->status = ITEM_PASSED_OVER;
 }
 
 /*

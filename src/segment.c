@@ -9,7 +9,7 @@
  *
  * Rows are read with a snapshot of this moment and changed only if they are
  * still what was read, whatever the isolation level of the transaction: whoever
- * was slower reads again.  So no row is ever locked first and changed later.
+ * was slower reads again.
  *
  * A lane is the sequence of all actions of one tenant with one fingerprint:
  * state changes of one event, which must not overtake each other.  A segment
@@ -35,7 +35,7 @@
 #include "segment.h"
 
 /* Locks that lanes share; see lock_lane. */
-#define LANE_LOCKS 64
+#define LANE_LOCKS 512
 /* Keeps them apart from what users lock with pg_advisory_lock. */
 #define LANE_LOCK_CLASS 3
 
@@ -47,13 +47,18 @@ PG_FUNCTION_INFO_V1(acteon_dispatch_lane);
 void
 OpenSegments(SegmentTable *table, Oid schema)
 {
+	static const AttrNumber id[] = {Anum_segment_first_id};
+	static const AttrNumber due[] = {Anum_segment_due_at, Anum_segment_first_id};
+	static const AttrNumber lease[] = {Anum_segment_lease_token};
+	static const AttrNumber lane[] = {Anum_segment_lane, Anum_segment_lease_token,
+									  Anum_segment_first_id};
 	TableWriter *writer = &table->writer;
 
 	OpenWriter(writer, OwnTable(schema, SEGMENT_TABLE), true);
-	table->by_id = WriterIndex(writer, 1, Anum_segment_first_id, 0);
-	table->by_due = WriterIndex(writer, 2, Anum_segment_due_at, Anum_segment_first_id);
-	table->by_lease = WriterIndex(writer, 1, Anum_segment_lease_token, 0);
-	table->by_lane = WriterIndex(writer, 2, Anum_segment_lane, Anum_segment_lease_token);
+	table->by_id = WriterIndex(writer, false, 1, id);
+	table->by_due = WriterIndex(writer, false, 2, due);
+	table->by_lease = WriterIndex(writer, true, 1, lease);
+	table->by_lane = WriterIndex(writer, true, 3, lane);
 	table->found = table_slot_create(writer->rel, NULL);
 	table->changed = table_slot_create(writer->rel, NULL);
 }
@@ -69,6 +74,9 @@ CloseSegments(SegmentTable *table)
 	CloseWriter(&table->writer);
 }
 
+/*
+ * A bigint column of a row, 0 if it is NULL.
+ */
 static int64
 int64_column(TupleTableSlot *slot, AttrNumber column, bool *isnull)
 {
@@ -93,6 +101,7 @@ read_segment(SegmentTable *table, Segment *segment)
 	segment->batch_id = int64_column(slot, Anum_segment_batch_id, &isnull);
 	segment->due_at = DatumGetTimestampTz(slot_getattr(slot, Anum_segment_due_at, &isnull));
 	segment->attempt = DatumGetInt32(slot_getattr(slot, Anum_segment_attempt, &isnull));
+	segment->was_claimed = DatumGetBool(slot_getattr(slot, Anum_segment_was_claimed, &isnull));
 	segment->lane = int64_column(slot, Anum_segment_lane, &isnull);
 	segment->in_lane = !isnull;
 	segment->lease_token = int64_column(slot, Anum_segment_lease_token, &isnull);
@@ -130,45 +139,32 @@ FindSegment(SegmentTable *table, int64 outbox_id, Segment *segment)
 	return found;
 }
 
-static int
-compare_segments(const void *a, const void *b)
-{
-	const Segment *sa = a;
-	const Segment *sb = b;
-
-	return sa->first_id < sb->first_id ? -1 : sa->first_id > sb->first_id;
-}
-
 /*
- * Find what is leased under a token, as an array in the order of ids.
+ * Find what is leased under a token, and add it to an array from palloc, which
+ * grows.
  */
-Segment *
-FindLease(SegmentTable *table, int64 token, int *count)
+void
+FindLease(SegmentTable *table, int64 token, Segment **segments, int *count, int *allocated)
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	IndexScanDesc scan = ActeonIndexBeginScan(table->writer.rel, table->by_lease, snapshot, 1);
 	ScanKeyData key;
-	int allocated = 8;
-	Segment *segments = palloc(allocated * sizeof(Segment));
 
-	*count = 0;
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(token));
 	index_rescan(scan, &key, 1, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, table->found))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (*count == allocated)
+		if (*count == *allocated)
 		{
-			allocated *= 2;
-			segments = repalloc(segments, allocated * sizeof(Segment));
+			*allocated *= 2;
+			*segments = repalloc_huge(*segments, *allocated * sizeof(Segment));
 		}
-		read_segment(table, &segments[(*count)++]);
+		read_segment(table, &(*segments)[(*count)++]);
 	}
 	ExecClearTuple(table->found);
 	index_endscan(scan);
 	UnregisterSnapshot(snapshot);
-	qsort(segments, *count, sizeof(Segment), compare_segments);
-	return segments;
 }
 
 /*
@@ -186,40 +182,49 @@ lock_lane(Relation rel, int64 lane)
 }
 
 /*
- * Whether a segment may be claimed as far as its lane goes: nothing of the lane
- * is leased, and nothing of it comes first.
+ * Whether a segment that is due may be claimed as far as its lane goes: nothing
+ * of the lane is leased, and nothing of it comes first.
  *
  * Two claims must not look at a lane at once: each could miss what commits
- * between their snapshots.  So the lane is locked, and looked at afterwards.
+ * between their snapshots.  So the lane is locked, and looked at afterwards.  A
+ * lease in it that has run out could be in the course of being extended; it is
+ * locked, so that whoever extends it finds that it has run out.
  */
-bool
-LaneLetsPass(SegmentTable *table, const Segment *segment, TimestampTz now)
+LaneState
+LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now)
 {
+	LaneState state = LANE_FREE;
 	Snapshot snapshot;
 	IndexScanDesc scan;
 	ScanKeyData key;
-	bool passes = true;
 
 	if (!lock_lane(table->writer.rel, segment->lane))
-		return false;
+		return LANE_BUSY;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	scan = ActeonIndexBeginScan(table->writer.rel, table->by_lane, snapshot, 1);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(segment->lane));
 	index_rescan(scan, &key, 1, NULL, 0);
 	/* What has a token comes first in the index, then what waits, by id. */
-	while (passes && index_getnext_slot(scan, ForwardScanDirection, table->found))
+	while (state != LANE_BUSY && index_getnext_slot(scan, ForwardScanDirection, table->found))
 	{
 		Segment other;
 
+		CHECK_FOR_INTERRUPTS();
 		read_segment(table, &other);
-		passes = !SegmentIsLeased(&other, now) && other.first_id >= segment->first_id;
+		if (SegmentIsLeased(&other, now))
+			state = LANE_BUSY;
+		else if (other.first_id < segment->first_id)
+			state = other.due_at > now ? LANE_BUSY : LANE_NOT_FIRST;
+		else if (other.lease_token != NO_LEASE && other.first_id > segment->first_id &&
+				 !HoldSegment(table, &other, false))
+			state = LANE_BUSY;
 		if (other.lease_token == NO_LEASE)
 			break;
 	}
 	ExecClearTuple(table->found);
 	index_endscan(scan);
 	UnregisterSnapshot(snapshot);
-	return passes;
+	return state;
 }
 
 /*
@@ -273,6 +278,9 @@ NextDue(DueScan *scan, Segment *segment)
 	return found;
 }
 
+/*
+ * Done with what is due.
+ */
 void
 EndDueScan(DueScan *scan)
 {
@@ -296,6 +304,7 @@ fill_row(TupleTableSlot *slot, const Segment *segment)
 	values[Anum_segment_batch_id - 1] = Int64GetDatum(segment->batch_id);
 	values[Anum_segment_due_at - 1] = TimestampTzGetDatum(segment->due_at);
 	values[Anum_segment_attempt - 1] = Int32GetDatum(segment->attempt);
+	values[Anum_segment_was_claimed - 1] = BoolGetDatum(segment->was_claimed);
 	values[Anum_segment_lane - 1] = Int64GetDatum(segment->lane);
 	nulls[Anum_segment_lane - 1] = !segment->in_lane;
 	values[Anum_segment_lease_token - 1] = Int64GetDatum(segment->lease_token);
@@ -316,24 +325,37 @@ InsertSegment(SegmentTable *table, const Segment *segment)
 }
 
 /*
- * Replace a segment, which has been read, by the pieces that are left of it,
- * by none, by one that has changed.  Returns false, having changed nothing, if
- * another transaction has changed it meanwhile; with wait, that one's end is
- * waited for first.  first_tid, unless NULL, gets the place of the first piece.
+ * Lock a segment, which has been read, for changing it.  Returns false if
+ * another transaction has changed it meanwhile, or is about to; with wait, one
+ * that is about to is waited for first.
  */
 bool
-ReplaceSegment(SegmentTable *table, const Segment *old, const Segment *pieces, int count, bool wait,
-			   ItemPointer first_tid)
+HoldSegment(SegmentTable *table, const Segment *segment, bool wait)
+{
+	ItemPointerData tid = segment->tid;
+	bool held = HoldRow(&table->writer, &tid, table->changed, wait);
+
+	ExecClearTuple(table->changed);
+	return held;
+}
+
+/*
+ * Replace a segment, which has been read, by the pieces that are left of it,
+ * by none, by one that has changed.  Whoever is about to change it is waited
+ * for; returns false, having changed nothing, if it was changed.  The first
+ * piece learns its place.
+ */
+bool
+ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int count)
 {
 	ItemPointerData tid = old->tid;
 
 	if (count == 0)
-		return DeleteRow(&table->writer, &tid, wait);
+		return DeleteRow(&table->writer, &tid);
 	fill_row(table->changed, &pieces[0]);
-	if (!UpdateRow(&table->writer, &tid, table->changed, wait))
+	if (!UpdateRow(&table->writer, &tid, table->changed))
 		return false;
-	if (first_tid != NULL)
-		*first_tid = table->changed->tts_tid;
+	pieces[0].tid = table->changed->tts_tid;
 	for (int i = 1; i < count; i++)
 		InsertSegment(table, &pieces[i]);
 	return true;

@@ -23,6 +23,7 @@ typedef struct Segment
 	int64 batch_id;
 	TimestampTz due_at; /* while it is leased: when the lease ends */
 	int32 attempt;
+	bool was_claimed; /* ever */
 	bool in_lane;
 	int64 lane;
 	int64 lease_token; /* NO_LEASE: nobody holds it */
@@ -60,6 +61,14 @@ typedef struct DueScan
 	ScanKeyData keys[2];
 } DueScan;
 
+/* How the lane of a segment that is due is. */
+typedef enum LaneState
+{
+	LANE_FREE,      /* the segment may be claimed */
+	LANE_NOT_FIRST, /* another one, which is due, comes first */
+	LANE_BUSY       /* nothing of the lane may be claimed now */
+} LaneState;
+
 static inline int
 SegmentLength(const Segment *segment)
 {
@@ -78,15 +87,16 @@ SegmentIsLeased(const Segment *segment, TimestampTz now)
 extern void OpenSegments(SegmentTable *table, Oid schema);
 extern void CloseSegments(SegmentTable *table);
 extern bool FindSegment(SegmentTable *table, int64 outbox_id, Segment *segment);
-extern Segment *FindLease(SegmentTable *table, int64 token, int *count);
-extern bool LaneLetsPass(SegmentTable *table, const Segment *segment, TimestampTz now);
+extern void
+FindLease(SegmentTable *table, int64 token, Segment **segments, int *count, int *allocated);
+extern LaneState LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now);
 extern void
 BeginDueScan(DueScan *scan, SegmentTable *table, const DuePlace *after, TimestampTz until);
 extern bool NextDue(DueScan *scan, Segment *segment);
 extern void EndDueScan(DueScan *scan);
 extern void InsertSegment(SegmentTable *table, const Segment *segment);
-extern bool ReplaceSegment(SegmentTable *table, const Segment *old, const Segment *pieces,
-						   int count, bool wait, ItemPointer first_tid);
+extern bool HoldSegment(SegmentTable *table, const Segment *segment, bool wait);
+extern bool ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int count);
 extern void NotifyConsumers(void);
 extern int64 ActionLane(const text *tenant, const text *fingerprint);
 

@@ -8,12 +8,8 @@
  */
 #include "postgres.h"
 
-#include "access/tableam.h"
-#include "access/xact.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "segment.h"
@@ -114,32 +110,4 @@ ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot)
 		is_leased(reader, outbox_id))
 		return ACTION_RUNNING;
 	return ACTION_WAITING;
-}
-
-/*
- * See to it that a finished action stays finished, and in its tables, until the
- * transaction ends: a redrive or a purge of it is waited for, or will wait.
- * Returns false if that came first, so that its state has to be read again.
- */
-bool
-HoldDelivery(StateReader *reader, int64 outbox_id)
-{
-	Snapshot snapshot;
-	bool held = true;
-
-	open_reader(reader);
-	LockRelation(reader->deliveries.rel, RowShareLock);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (FindRow(&reader->deliveries, F_INT8EQ, Int64GetDatum(outbox_id), snapshot))
-	{
-		TupleTableSlot *slot = reader->deliveries.slot;
-		ItemPointerData tid = slot->tts_tid;
-		TM_FailureData failure;
-
-		held = table_tuple_lock(reader->deliveries.rel, &tid, snapshot, slot,
-								GetCurrentCommandId(false), LockTupleKeyShare, LockWaitBlock, 0,
-								&failure) == TM_Ok;
-	}
-	UnregisterSnapshot(snapshot);
-	return held;
 }

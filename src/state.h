@@ -33,7 +33,6 @@ typedef struct StateReader
 
 extern void InitStateReader(StateReader *reader, Oid schema);
 extern ActionState ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot);
-extern bool HoldDelivery(StateReader *reader, int64 outbox_id);
 extern void CloseStateReader(StateReader *reader);
 
 #endif /* ACTEON_STATE_H */

@@ -18,9 +18,11 @@
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_class.h"
 #include "executor/executor.h"
+#include "nodes/primnodes.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
@@ -109,7 +111,7 @@ OpenWriter(TableWriter *writer, Oid relid, bool changes)
 }
 
 /*
- * Done with inserting.  The lock stays until the transaction ends.
+ * Done with writing.  The lock stays until the transaction ends.
  */
 void
 CloseWriter(TableWriter *writer)
@@ -258,24 +260,38 @@ was_changed(TableWriter *writer, TM_Result result)
 }
 
 /*
- * Replace the row version at tid by the row in a slot.  Returns false if another
+ * Lock the row version at tid for changing it.  Returns false if another
  * transaction has changed it, or is about to; with wait, one that is about to
- * is waited for first.
+ * is waited for first.  The slot is overwritten.
  */
 bool
-UpdateRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot, bool wait)
+HoldRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot, bool wait)
+{
+	TM_FailureData failure;
+
+	return was_changed(writer, table_tuple_lock(writer->rel, tid, SnapshotAny, slot,
+												GetCurrentCommandId(false), LockTupleNoKeyExclusive,
+												wait ? LockWaitBlock : LockWaitSkip, 0, &failure));
+}
+
+/*
+ * Replace the row version at tid by the row in a slot.  Whoever is about to
+ * change it is waited for; returns false if it was changed.
+ */
+bool
+UpdateRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot)
 {
 	TM_FailureData failure;
 	LockTupleMode lock_mode;
 	ActeonUpdatedIndexes updated;
 
 	CheckRow(writer, slot);
+	/* The heap does not know how to update without waiting. */
 	if (!was_changed(writer, table_tuple_update(writer->rel, tid, slot, GetCurrentCommandId(true),
-												InvalidSnapshot, InvalidSnapshot, wait, &failure,
+												InvalidSnapshot, InvalidSnapshot, true, &failure,
 												&lock_mode, &updated)))
 		return false;
-	if (ActeonIndexesNeedEntries(updated))
-		InsertOtherIndexEntries(writer, 0, slot);
+	(void) ActeonUpdateIndexTuples(writer->rri, slot, writer->estate, updated);
 	ResetPerTupleExprContext(writer->estate);
 	return true;
 }
@@ -284,37 +300,61 @@ UpdateRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot, bool wait)
  * Delete the row version at tid, with the same answer.
  */
 bool
-DeleteRow(TableWriter *writer, ItemPointer tid, bool wait)
+DeleteRow(TableWriter *writer, ItemPointer tid)
 {
 	TM_FailureData failure;
 
 	return was_changed(writer,
 					   table_tuple_delete(writer->rel, tid, GetCurrentCommandId(true),
-										  InvalidSnapshot, InvalidSnapshot, wait, &failure, false));
+										  InvalidSnapshot, InvalidSnapshot, true, &failure, false));
 }
 
 /*
- * The writer's index, of any kind but with a tree's order, whose first columns
- * are the given ones.
+ * Whether an index has the plain order of the given columns; and whether it has
+ * all rows, or, if partial is true, all those in which the first of them is not
+ * NULL.
+ */
+static bool
+has_order(Relation index, bool partial, int columns, const AttrNumber *column)
+{
+	Form_pg_index form = index->rd_index;
+	List *predicate = RelationGetIndexPredicate(index);
+	NullTest *test;
+
+	if (index->rd_rel->relam != BTREE_AM_OID || !form->indisvalid || form->indnkeyatts < columns)
+		return false;
+	for (int i = 0; i < columns; i++)
+	{
+		if (form->indkey.values[i] != column[i] || index->rd_indoption[i] != 0)
+			return false;
+	}
+	if (!partial)
+		return predicate == NIL;
+	if (list_length(predicate) != 1 || !IsA(linitial(predicate), NullTest))
+		return false;
+	test = linitial_node(NullTest, predicate);
+	return test->nulltesttype == IS_NOT_NULL && IsA(test->arg, Var) &&
+		   ((Var *) test->arg)->varattno == column[0];
+}
+
+/*
+ * The writer's index that has the order of the given columns; see has_order.
  */
 Relation
-WriterIndex(TableWriter *writer, int columns, AttrNumber first, AttrNumber second)
+WriterIndex(TableWriter *writer, bool partial, int columns, const AttrNumber *column)
 {
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
 	{
 		Relation index = writer->rri->ri_IndexRelationDescs[i];
-		Form_pg_index form = index->rd_index;
 
-		if (index->rd_rel->relam == BTREE_AM_OID && form->indisvalid &&
-			form->indnkeyatts >= columns && form->indkey.values[0] == first &&
-			(columns == 1 || form->indkey.values[1] == second))
+		if (has_order(index, partial, columns, column))
 			return index;
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("table \"%s\" has lost its index on column \"%s\"",
 					RelationGetRelationName(writer->rel),
-					NameStr(TupleDescAttr(RelationGetDescr(writer->rel), first - 1)->attname)),
+					NameStr(TupleDescAttr(RelationGetDescr(writer->rel), column[0] - 1)->attname)),
 			 errhint("Create it again as CREATE EXTENSION does.")));
 }
 

@@ -82,6 +82,7 @@ enum
 	Anum_segment_batch_id,
 	Anum_segment_due_at,
 	Anum_segment_attempt,
+	Anum_segment_was_claimed,
 	Anum_segment_lane,
 	Anum_segment_lease_token,
 	Anum_segment_holder,
@@ -99,7 +100,7 @@ enum
 	Natts_delivery = Anum_delivery_error
 };
 
-/* A table that is open for inserting; see OpenWriter. */
+/* A table that is open for writing; see OpenWriter. */
 typedef struct TableWriter
 {
 	Relation rel;
@@ -125,11 +126,13 @@ extern bool InsertIndexEntry(TableWriter *writer, int place, Datum key, ItemPoin
 extern void InsertOtherIndexEntries(TableWriter *writer, int done, TupleTableSlot *slot);
 extern void CheckRow(TableWriter *writer, TupleTableSlot *slot);
 extern void FillSlot(TupleTableSlot *slot, const Datum *values, const bool *nulls, int count);
-extern Relation WriterIndex(TableWriter *writer, int columns, AttrNumber first, AttrNumber second);
+extern Relation
+WriterIndex(TableWriter *writer, bool partial, int columns, const AttrNumber *column);
 extern void InsertSlot(TableWriter *writer, TupleTableSlot *slot);
 extern void InsertRow(TableWriter *writer, const Datum *values, const bool *nulls, int count);
-extern bool UpdateRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot, bool wait);
-extern bool DeleteRow(TableWriter *writer, ItemPointer tid, bool wait);
+extern bool HoldRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot, bool wait);
+extern bool UpdateRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot);
+extern bool DeleteRow(TableWriter *writer, ItemPointer tid);
 
 extern void OpenFinder(TableFinder *finder, Oid relid, AttrNumber column);
 extern void CloseFinder(TableFinder *finder);
