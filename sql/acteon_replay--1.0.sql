@@ -450,8 +450,8 @@ COMMENT ON VIEW acteon_outbox_stats IS
 	'The queue in one row, for roles with a gateway grant. Reads the segments and the last deliveries, not the outbox.';
 COMMENT ON COLUMN acteon_outbox_stats.depth IS 'Actions that are not finished.';
 COMMENT ON COLUMN acteon_outbox_stats.due IS 'Actions whose time has come: new ones, retries, and those whose lease ran out. Some may wait for an earlier action of their fingerprint.';
-COMMENT ON COLUMN acteon_outbox_stats.retrying IS 'Actions that wait for a further attempt, not due yet.';
-COMMENT ON COLUMN acteon_outbox_stats.scheduled IS 'Actions that wait for their first attempt, not due yet.';
+COMMENT ON COLUMN acteon_outbox_stats.retrying IS 'Actions that were claimed before and wait for another attempt, not due yet.';
+COMMENT ON COLUMN acteon_outbox_stats.scheduled IS 'Actions that have never been claimed, not due yet.';
 COMMENT ON COLUMN acteon_outbox_stats.leased IS 'Actions that a consumer holds now.';
 COMMENT ON COLUMN acteon_outbox_stats.dead IS 'Actions that ended dead and were not redriven.';
 COMMENT ON COLUMN acteon_outbox_stats.oldest_due_age IS 'How long the action that has been due longest has been due; NULL if none is.';

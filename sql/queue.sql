@@ -221,6 +221,11 @@ SELECT success FROM acteon_replay('m3');
 SELECT pg_temp.take('m', 1) IS NOT NULL AS taken;
 SELECT given_back FROM (SELECT (acteon_outbox_nack(array_agg(outbox_id), array_agg(lease_token), '{x}', '{1000000 years}')).* FROM held WHERE outbox_id > 2) AS n;
 SELECT due_at - now() BETWEEN '23 h' AND '1 day' AS in_a_day FROM acteon_dispatch_segment;
+-- what was given back for later is no new action, though its attempt was not counted
+SELECT make_record('m4');
+SELECT success FROM acteon_replay('m4');
+SELECT acteon_outbox_nack(array_agg(outbox_id), array_agg(lease_token), '{null}', '{1 h}') FROM acteon_outbox_claim('m');
+SELECT depth, due, retrying, scheduled FROM acteon_outbox_stats;
 
 -- only for the gateway: no other grant counts
 CALL clean();

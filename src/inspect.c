@@ -90,15 +90,15 @@
 	"	s.oldest_due_age, d.delivered_1m, d.delivered_5m, d.dead_5m " \
 	"FROM (SELECT coalesce(sum(n), 0)::bigint AS depth," \
 	"		coalesce(sum(n) FILTER (WHERE due_at <= now), 0)::bigint AS due," \
-	"		coalesce(sum(n) FILTER (WHERE due_at > now AND lease_token IS NULL AND attempt > 0)," \
+	"		coalesce(sum(n) FILTER (WHERE due_at > now AND lease_token IS NULL AND was_claimed)," \
 	"			0)::bigint AS retrying," \
-	"		coalesce(sum(n) FILTER (WHERE due_at > now AND lease_token IS NULL AND attempt = 0)," \
+	"		coalesce(sum(n) FILTER (WHERE due_at > now AND lease_token IS NULL AND NOT was_claimed)," \
 	"			0)::bigint AS scheduled," \
 	"		coalesce(sum(n) FILTER (WHERE due_at > now AND lease_token IS NOT NULL), 0)::bigint" \
 	"			AS leased," \
 	"		min(now) FILTER (WHERE due_at <= now) - min(due_at) FILTER (WHERE due_at <= now)" \
 	"			AS oldest_due_age" \
-	"	FROM (SELECT due_at, lease_token, attempt, last_id - first_id + 1 AS n, $1 AS now" \
+	"	FROM (SELECT due_at, lease_token, was_claimed, last_id - first_id + 1 AS n, $1 AS now" \
 	"		FROM %1$s.acteon_dispatch_segment) AS segment) AS s, " \
 	"	(SELECT count(*) FILTER (WHERE state = 'delivered' AND finished_at >= $1 - interval '1 min')" \
 	"			AS delivered_1m," \

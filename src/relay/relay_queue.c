@@ -269,7 +269,8 @@ finish(Relay *relay, int64_t now, int64_t *wake)
 		*wake = Earlier(*wake, oldest + FLUSH_AGE);
 		return false;
 	}
-	while (results->queues[kind].count == 0)
+	/* The oldest first, so that no kind waits behind another. */
+	while (results->queues[kind].first == NULL || results->queues[kind].first->since != oldest)
 		kind++;
 	relay->finishing = (ResultKind) kind;
 	relay->finishing_count = ResultsSlice(results, relay->finishing);

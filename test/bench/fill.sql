@@ -42,8 +42,8 @@ LANGUAGE sql AS $$
 			'[["tenant-0", "prod", "email", "send_email"]]'
 		FROM batches
 	), new_segments AS (
-		INSERT INTO acteon_dispatch_segment (first_id, last_id, batch_id, due_at, attempt)
-		SELECT first_id, first_id + actions - 1, batch_id, due_at, 0 FROM segments
+		INSERT INTO acteon_dispatch_segment (first_id, last_id, batch_id, due_at, attempt, was_claimed)
+		SELECT first_id, first_id + actions - 1, batch_id, due_at, 0, false FROM segments
 	)
 	INSERT INTO acteon_dispatch_outbox (id, batch_id, created_at, action_id, generation, original_action_id, namespace,
 		tenant, provider, action_type, payload, labels, dedup_key)

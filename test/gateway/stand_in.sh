@@ -11,15 +11,16 @@ start_stand_in()
 	printf 'demo-key\n' | as_user tee "$WORK/api-key" >/dev/null
 	as_user chmod 600 "$WORK/api-key"
 	printf '%s\n' "$1" | as_user tee "$WORK/gateway.json" >/dev/null
-	as_user python3 "$WORK/src/test/gateway/stub_gateway.py" --key demo-key --control "$WORK/gateway.json" \
-		>"$WORK/gateway.log" 2>&1 &
-	BACKGROUND+=($!)
+	# Its own process id, which is not that of whoever changes the user.
+	as_user sh -c 'echo $$ >"$1/gateway.pid"; exec python3 "$1/src/test/gateway/stub_gateway.py" --key demo-key --control "$1/gateway.json"' \
+		sh "$WORK" >"$WORK/gateway.log" 2>&1 &
 	GATEWAY_PORT=''
 	for ((i = 0; i < 300; i++)); do
 		GATEWAY_PORT=$(sed -n 's/.*listening on \([0-9]*\).*/\1/p' "$WORK/gateway.log")
 		[ -z "$GATEWAY_PORT" ] || break
 		sleep 0.1
 	done
+	[ ! -s "$WORK/gateway.pid" ] || BACKGROUND+=("$(cat "$WORK/gateway.pid")")
 	[ -n "$GATEWAY_PORT" ] || { cat "$WORK/gateway.log" >&2; die "the stand-in for the gateway did not start"; }
 	say "== a stand-in for the gateway listens on 127.0.0.1:$GATEWAY_PORT"
 	export ACTEON_RELAY_GATEWAY_URL=http://127.0.0.1:$GATEWAY_PORT ACTEON_RELAY_API_KEY_FILE=$WORK/api-key
