@@ -38,6 +38,17 @@ SELECT success FROM acteon_replay('bare');
 SELECT replace(action::text, to_char(o.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'CREATED') AS action, pg_typeof(action)
 FROM acteon_outbox_claim('one') AS c JOIN acteon_dispatch_outbox AS o ON o.id = c.outbox_id;
 
+-- payloads and labels are the bytes that the server would make of them
+CALL clean();
+SELECT count(make_record('json' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s', payload => payload::jsonb)) FROM (VALUES
+	(1, '{}'), (2, '[]'), (3, '"just a string"'), (4, '-12.3400e-5'), (5, 'true'), (6, '[[[]], {}, [{"": {}}], null, false, 1e30, 0]'),
+	(7, '{"a\"b": "\\ \/ \b\f\n\r\t \u0001\u001f\u007f é \ud83d\ude00", "": [1, "2", {"3": [4]}], "z": -0.0}'),
+	(8, (SELECT jsonb_agg(i) FROM generate_series(1, 100) AS i)::text), (9, (SELECT jsonb_object_agg('k' || i, repeat(chr(i), i)) FROM generate_series(1, 100) AS i)::text),
+	(10, repeat('[', 500) || repeat(']', 500)), (11, (SELECT jsonb_object_agg(i, jsonb_build_array(i, i::text, jsonb_build_object('n', i))) FROM generate_series(1, 70) AS i)::text)) AS v (i, payload);
+SELECT replayed FROM acteon_replay_bulk();
+SELECT count(*) AS actions, count(*) FILTER (WHERE (action -> 'payload')::text = o.payload::text AND (action -> 'metadata')::text = o.labels::text) AS same
+FROM acteon_outbox_claim('json') AS c JOIN acteon_dispatch_outbox AS o ON o.id = c.outbox_id;
+
 -- at most max_actions, oldest first, across segments; what is left of one stays
 CALL clean();
 SELECT count(make_record('q' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 250) AS i;

@@ -9,12 +9,12 @@
 
 #include "executor/tuptable.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #include "action_json.h"
 #include "ids.h"
+#include "json_text.h"
 #include "rfc3339.h"
 #include "tables.h"
 
@@ -31,7 +31,11 @@ append_text(StringInfo json, TupleTableSlot *row, const char *separator, AttrNum
 	if (isnull)
 		appendStringInfoString(json, "null");
 	else
-		escape_json(json, TextDatumGetCString(value));
+	{
+		text *string = DatumGetTextPP(value);
+
+		AppendJsonString(json, VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string));
+	}
 }
 
 /*
@@ -44,7 +48,7 @@ append_jsonb(StringInfo json, TupleTableSlot *row, const char *separator, AttrNu
 	Jsonb *value = DatumGetJsonbP(slot_getattr(row, column, &isnull));
 
 	appendStringInfoString(json, separator);
-	(void) JsonbToCString(json, &value->root, VARSIZE(value));
+	AppendJsonb(json, value);
 }
 
 /*
