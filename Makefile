@@ -5,7 +5,8 @@
 #   make installcheck    run the tests against an installed, running server
 #   make demo            from nothing: packages, build, private cluster, an incident
 #   make check           from nothing: packages, build, private cluster, all tests
-#   make bench           the benchmarks, on a private cluster (about fifteen minutes)
+#   make bench           the benchmarks, on private clusters (about half an hour)
+#   make sanitize        the relay's tests with sanitizers, and under valgrind
 #   make matrix          the tests on every PostgreSQL major that is installed
 #   make lint            compiler warnings as errors, cppcheck, the layout
 #   make format          lay the C code out
@@ -38,7 +39,7 @@ endif
 
 PG_CONFIG ?= pg_config
 # The targets that start from nothing need no server yet.
-ifneq ($(filter-out demo check bench matrix format relay relay-asan relay-unit,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo check bench sanitize matrix format relay relay-asan relay-unit,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 endif
@@ -48,7 +49,7 @@ include src/relay/relay.mk
 # A changed header rebuilds what may include it.
 $(OBJS) $(OBJS:.o=.bc): $(INCLUDES)
 
-.PHONY: demo bench matrix lint format
+.PHONY: demo bench sanitize matrix lint format
 
 # PGXS has a target of this name, which only says that it is not supported.
 ifndef PGXS
@@ -62,6 +63,11 @@ demo:
 
 bench:
 	test/bench/run
+	test/bench/queue
+	test/bench/relay
+
+sanitize:
+	test/sanitize
 
 matrix:
 	test/matrix
