@@ -24,6 +24,9 @@
 
 #define CONNECT_TIMEOUT (30 * SECOND)
 
+/* A connection that has lasted so long was a good one: after it, delays begin anew. */
+#define GOOD_CONNECTION (10 * SECOND)
+
 typedef enum State
 {
 	WAITING,    /* until it is time to connect again */
@@ -46,6 +49,7 @@ struct Database
 	LoopTimer timer;
 	Backoff backoff;
 	bool was_connected;
+	int64_t connected_at;
 	bool failing; /* has been reported */
 	int64_t reconnects;
 };
@@ -132,8 +136,11 @@ lose(Database *database, const char *why)
 {
 	DatabaseDone done = database->done;
 	bool was_ready = database->state == IDLE || database->state == BUSY;
-	int64_t delay = BackoffNext(&database->backoff);
+	int64_t delay;
 
+	if (was_ready && ClockNow() - database->connected_at >= GOOD_CONNECTION)
+		BackoffReset(&database->backoff);
+	delay = BackoffNext(&database->backoff);
 	if (!database->failing)
 		Log(LOG_WARNING, was_ready ? "lost the database" : "cannot connect to the database",
 			LogText("connection", database->purpose), LogText("error", why));
@@ -168,6 +175,7 @@ connected(Database *database)
 	if (database->was_connected)
 		database->reconnects++;
 	database->was_connected = true;
+	database->connected_at = ClockNow();
 	database->failing = false;
 	database->state = IDLE;
 	database->timer.due = NEVER;
@@ -294,7 +302,6 @@ take_input(Database *database)
 			database->done = NULL;
 			database->state = IDLE;
 			database->timer.due = NEVER;
-			BackoffReset(&database->backoff);
 			done(database->handlers.owner, result);
 			PQclear(result);
 		}

@@ -339,15 +339,6 @@ socket_ready(void *owner, int fd, uint32_t events)
 }
 
 /*
- * libcurl's timer has expired.
- */
-static void
-timer_expired(void *owner)
-{
-	act(owner, CURL_SOCKET_TIMEOUT, 0);
-}
-
-/*
  * libcurl says which sockets to wait for.
  */
 static int
@@ -374,6 +365,15 @@ want_timer(CURLM *multi, long timeout, void *owner)
 	(void) multi;
 	((Gateway *) owner)->timer.due = timeout < 0 ? NEVER : ClockNow() + timeout * MILLISECOND;
 	return 0;
+}
+
+/*
+ * libcurl's timer has expired.
+ */
+static void
+timer_expired(void *owner)
+{
+	act(owner, CURL_SOCKET_TIMEOUT, 0);
 }
 
 /*

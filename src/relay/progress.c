@@ -116,16 +116,16 @@ ProgressShow(Progress *progress, int64_t left, int64_t now, int64_t *wake)
  * Say how it ended.
  */
 void
-ProgressEnd(Progress *progress, int64_t now)
+ProgressEnd(Progress *progress, bool drained, int64_t now)
 {
 	int64_t elapsed = now - progress->started;
 	int64_t done = counters.delivered + counters.dead;
 
 	if (progress->on_terminal)
 		LogStatus("");
-	Log(LOG_INFO, progress->draining ? "drained" : "stopped",
-		LogNumber("claimed", counters.claimed), LogNumber("delivered", counters.delivered),
-		LogNumber("retries", counters.retried), LogNumber("dead", counters.dead),
-		LogNumber("given_back", counters.given_back), LogNumber("ms", elapsed / MILLISECOND),
+	Log(LOG_INFO, drained ? "drained" : "stopped", LogNumber("claimed", counters.claimed),
+		LogNumber("delivered", counters.delivered), LogNumber("retries", counters.retried),
+		LogNumber("dead", counters.dead), LogNumber("given_back", counters.given_back),
+		LogNumber("ms", elapsed / MILLISECOND),
 		LogNumber("rate", elapsed > 0 ? done * SECOND / elapsed : 0));
 }

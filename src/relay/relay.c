@@ -181,7 +181,7 @@ end(Relay *relay)
 	int64_t never;
 
 	write_metrics(relay, ClockNow(), &never, true);
-	ProgressEnd(&relay->progress, ClockNow());
+	ProgressEnd(&relay->progress, relay->drained, ClockNow());
 	ListenerEnd(&relay->listener);
 	DatabaseClose(relay->work);
 	GatewayAbort(relay->gateway);

@@ -67,7 +67,9 @@ install-relay: acteon-relay acteon-relay.1
 	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(docdir)/$(docmoduledir)'
 	$(INSTALL_PROGRAM) acteon-relay '$(DESTDIR)$(bindir)/acteon-relay'
 	$(INSTALL_DATA) acteon-relay.1 '$(DESTDIR)$(mandir)/man1/acteon-relay.1'
-	$(INSTALL_DATA) $(RELAY_DIR)/acteon-relay.service '$(DESTDIR)$(docdir)/$(docmoduledir)/acteon-relay.service'
+	sed 's|^ExecStart=.*|ExecStart=$(bindir)/acteon-relay|' $(RELAY_DIR)/acteon-relay.service \
+		>'$(DESTDIR)$(docdir)/$(docmoduledir)/acteon-relay.service'
+	chmod 644 '$(DESTDIR)$(docdir)/$(docmoduledir)/acteon-relay.service'
 
 uninstall-relay:
 	rm -f '$(DESTDIR)$(bindir)/acteon-relay' '$(DESTDIR)$(mandir)/man1/acteon-relay.1' \

@@ -176,7 +176,12 @@ no_secrets(slurp_file("/proc/$pid/cmdline"), 'the command line');
 no_secrets($node->safe_psql('postgres', q{SELECT string_agg(a::text, E'\n') FROM pg_stat_activity AS a}), 'pg_stat_activity');
 no_secrets(slurp_file($metrics_file), 'the metrics');
 like(slurp_file("/proc/$pid/limits"), qr/^Max core file size +0 +0 /m, 'there are no core dumps');
-ok(!-r "/proc/$pid/mem" || !open(my $memory, '<', "/proc/$pid/mem"), 'its memory is closed to others of its user') if $> != 0;
+SKIP:
+{
+	skip 'a build with sanitizers keeps its memory open to them', 1 if Relay::Process::program() =~ /asan/;
+	skip 'root may read it', 1 if $> == 0;
+	ok(!open(my $memory, '<', "/proc/$pid/mem"), 'its memory is closed to others of its user');
+}
 is($relay->stop, 0, 'exit code 0');
 no_secrets($relay->log, 'the log, even at level debug');
 no_secrets(slurp_file($node->logfile), "the server's log");
