@@ -42,7 +42,8 @@ static const struct
 	{413, 413, false, FATE_DEAD, GATEWAY_WORKS, ERROR_TEXT, 0},
 	{422, 422, false, FATE_DEAD, GATEWAY_WORKS, ERROR_TEXT, 0},
 	{401, 401, false, FATE_LATER, GATEWAY_REFUSES, NO_TEXT, SECOND},
-	{403, 405, false, FATE_LATER, GATEWAY_REFUSES, NO_TEXT, SECOND},
+	{403, 403, false, FATE_RETRY, GATEWAY_FORBIDS, ERROR_TEXT, 0},
+	{404, 405, false, FATE_LATER, GATEWAY_REFUSES, NO_TEXT, SECOND},
 	{0, 999, false, FATE_RETRY, GATEWAY_FAULTY, ERROR_TEXT, 0},
 };
 
@@ -82,6 +83,9 @@ JudgeAnswer(const Answer *answer, Buffer *text)
 	if (answer->failure != NULL)
 	{
 		AppendCleanText(text, answer->failure, strlen(answer->failure), MAX_ERROR);
+		/* What the gateway has never seen says nothing about the action. */
+		if (answer->unsent)
+			fault.fate = FATE_LATER;
 		return fault;
 	}
 	while (answer->status < table[i].first || answer->status > table[i].last ||

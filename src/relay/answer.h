@@ -14,6 +14,7 @@
 typedef struct Answer
 {
 	const char *failure; /* why there is no whole answer; NULL if there is one */
+	bool unsent;         /* nothing of the request has left */
 	long status;
 	const char *body;
 	size_t len;
@@ -33,9 +34,10 @@ typedef enum Fate
 typedef enum Health
 {
 	GATEWAY_WORKS,
-	GATEWAY_BUSY,   /* do not send for the delay, and then less at once */
-	GATEWAY_FAULTY, /* many of these in a row: it is down */
-	GATEWAY_REFUSES /* our key or our URL is wrong */
+	GATEWAY_BUSY,    /* do not send for the delay, and then less at once */
+	GATEWAY_FAULTY,  /* many of these in a row: it is down */
+	GATEWAY_FORBIDS, /* our key does not cover the action: this one, or any */
+	GATEWAY_REFUSES  /* our key or our URL is wrong */
 } Health;
 
 typedef struct Judgement

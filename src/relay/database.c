@@ -168,7 +168,9 @@ lose(Database *database, const char *why)
 static void
 connected(Database *database)
 {
-	Log(LOG_INFO, "connected to the database", LogText("connection", database->purpose),
+	/* One that is lost again and again is not worth two lines each time. */
+	Log(database->failing && database->was_connected ? LOG_DEBUG : LOG_INFO,
+		"connected to the database", LogText("connection", database->purpose),
 		LogText("host", PQhost(database->conn)), LogText("database", PQdb(database->conn)),
 		LogText("user", PQuser(database->conn)),
 		LogText("server", PQparameterStatus(database->conn, "server_version")));
@@ -176,7 +178,6 @@ connected(Database *database)
 		database->reconnects++;
 	database->was_connected = true;
 	database->connected_at = ClockNow();
-	database->failing = false;
 	database->state = IDLE;
 	database->timer.due = NEVER;
 	if (PQsetnonblocking(database->conn, 1) != 0)
@@ -296,12 +297,20 @@ take_input(Database *database)
 		else
 		{
 			DatabaseDone done = database->done;
+			const char *sqlstate, *message;
 
 			result = database->result;
 			database->result = NULL;
 			database->done = NULL;
 			database->state = IDLE;
 			database->timer.due = NEVER;
+			if (!DatabaseFailed(result, &sqlstate, &message))
+			{
+				if (database->failing && database->was_connected)
+					Log(LOG_INFO, "the database works again",
+						LogText("connection", database->purpose));
+				database->failing = false;
+			}
 			done(database->handlers.owner, result);
 			PQclear(result);
 		}

@@ -278,11 +278,14 @@ finish(Request *request, CURLcode code)
 	Gateway *gateway = request->gateway;
 	Answer answer = {.body = BufferText(&request->body), .len = request->body.len};
 	curl_off_t retry_after = 0;
+	curl_off_t sent_after = 0;
 	CURLMcode removed = curl_multi_remove_handle(gateway->multi, request->easy);
 
 	must(removed == CURLM_OK, "curl_multi_remove_handle", curl_multi_strerror(removed));
 	if (code != CURLE_OK)
 		answer.failure = describe_failure(request, code);
+	curl_easy_getinfo(request->easy, CURLINFO_PRETRANSFER_TIME_T, &sent_after);
+	answer.unsent = code != CURLE_OK && sent_after == 0;
 	curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &answer.status);
 	if (answer.status == 429 || answer.status == 503)
 		curl_easy_getinfo(request->easy, CURLINFO_RETRY_AFTER, &retry_after);

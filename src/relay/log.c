@@ -9,9 +9,15 @@
  * Under systemd, whose journal has times and levels of its own, the time is
  * left out and the level goes first as sd-daemon(3) wants it.  On a terminal
  * one status line may stand below the last event.
+ *
+ * Who reads the lines may be slow, or stalled.  Leases cannot wait for that:
+ * what cannot be written now is lost, and how many lines were is told later.
  */
 #include "log.h"
 
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +44,8 @@ static const struct
 static bool to_journal;
 static Buffer line;
 static Buffer status; /* the status line that is shown now */
+static int64_t lost;  /* lines that could not be written */
+static bool is_torn;  /* the last one that was written lacks its end */
 
 /*
  * Begin to log what is at least as important as a level.
@@ -111,23 +119,45 @@ append_time(void)
 }
 
 /*
- * Write the line out, in one piece.  There is nobody to tell if that fails.
+ * Write the line out, in one piece unless it is longer than a pipe can take for
+ * sure.  False if nobody takes it now; there is nobody to tell of other
+ * failures.
  */
-static void
+static bool
 write_out(void)
 {
-	ssize_t written = write(STDERR_FILENO, line.data, line.len);
+	/* A file and a terminal can always be written to. */
+	struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+	size_t done = 0;
 
-	(void) written;
+	while (done < line.len)
+	{
+		size_t piece = line.len - done < PIPE_BUF ? line.len - done : PIPE_BUF;
+		ssize_t written = 0;
+
+		if (poll(&out, 1, 0) <= 0 ||
+			((written = write(STDERR_FILENO, line.data + done, piece)) < 0 && errno == EAGAIN))
+		{
+			is_torn = is_torn || done > 0;
+			return false;
+		}
+		if (written <= 0)
+			break;
+		done += (size_t) written;
+	}
+	is_torn = false;
+	return true;
 }
 
 /*
- * Log one event.  Callers use the macro Log, which looks at the level first.
+ * Write the line of an event.  False if nobody takes it now.
  */
-void
-LogWrite(LogLevel level, const char *event, const LogField *fields, size_t count)
+static bool
+write_event(LogLevel level, const char *event, const LogField *fields, size_t count)
 {
 	BufferClear(&line);
+	if (is_torn)
+		BufferAppendChar(&line, '\n');
 	if (status.len > 0)
 		BufferAppendText(&line, "\r\033[K");
 	if (to_journal)
@@ -146,7 +176,20 @@ LogWrite(LogLevel level, const char *event, const LogField *fields, size_t count
 	}
 	BufferAppendChar(&line, '\n');
 	BufferAppend(&line, status.data, status.len);
-	write_out();
+	return write_out();
+}
+
+/*
+ * Log one event.  Callers use the macro Log, which looks at the level first.
+ */
+void
+LogWrite(LogLevel level, const char *event, const LogField *fields, size_t count)
+{
+	if (lost > 0 &&
+		write_event(LOG_WARNING, "lines of the log were lost", &LogNumber("lines", lost), 1))
+		lost = 0;
+	if (lost > 0 || !write_event(level, event, fields, count))
+		lost++;
 }
 
 /*

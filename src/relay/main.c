@@ -5,9 +5,12 @@
  * It claims actions from the extension's queue, posts them to the gateway and
  * records the answers.  No transaction is open while a request is in flight.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <curl/curl.h>
 
@@ -15,6 +18,20 @@
 #include "loop.h"
 #include "relay.h"
 #include "signals.h"
+
+/*
+ * Whatever is opened later must not become the standard input or output: the
+ * log would go into a connection.
+ */
+static void
+fill_standard_files(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+	{
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) != fd)
+			_exit(1);
+	}
+}
 
 /*
  * Keys must not end up in a core dump, nor be read by another process of the
@@ -40,6 +57,7 @@ main(int argc, char **argv)
 	static Settings settings;
 	int status;
 
+	fill_standard_files();
 	SettingsRead(&settings, argc, argv);
 	LogStart(settings.log_level);
 	protect_memory();

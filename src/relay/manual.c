@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WIDTH 98
+#define WIDTH 94
 #define HELP_COLUMN 30
 
 /*

@@ -157,32 +157,54 @@ add_gauges(Buffer *out, const Gauges *gauges)
 }
 
 /*
- * Replace a file by one with this text.  False, with errno, if it failed.
+ * Write a text to a new file.  Returns 0 or an errno.
  */
-static bool
+static int
+write_file(const char *path, const Buffer *text)
+{
+	/* Nothing that somebody else has put there is followed or waited for. */
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+	int fd = open(path, flags, 0644);
+	ssize_t written;
+	int error = 0;
+
+	/* One that has crashed may have had our process id. */
+	if (fd < 0 && errno == EEXIST && unlink(path) == 0)
+		fd = open(path, flags, 0644);
+	if (fd < 0)
+		return errno;
+	written = fchmod(fd, 0644) == 0 ? write(fd, text->data, text->len) : -1;
+	if (written != (ssize_t) text->len)
+		error = written < 0 ? errno : ENOSPC;
+	if (close(fd) != 0 && error == 0)
+		error = errno;
+	if (error != 0)
+		unlink(path);
+	return error;
+}
+
+/*
+ * Replace a file by one with this text.  Returns NULL, or what is wrong.
+ */
+static const char *
 replace_file(const char *path, const Buffer *text)
 {
-	char *temporary = Format("%s.tmp", path);
-	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	bool good =
-		fd >= 0 && fchmod(fd, 0644) == 0 && write(fd, text->data, text->len) == (ssize_t) text->len;
-	int error = errno;
+	char *temporary;
+	struct stat status;
+	int error;
 
-	if (fd >= 0 && close(fd) != 0 && good)
+	/* A device or the like must not be lost to a mistake. */
+	if (lstat(path, &status) == 0 && !S_ISREG(status.st_mode))
+		return "there is something that is no regular file";
+	temporary = Format("%s.%d.tmp", path, (int) getpid());
+	error = write_file(temporary, text);
+	if (error == 0 && rename(temporary, path) != 0)
 	{
 		error = errno;
-		good = false;
-	}
-	if (good && rename(temporary, path) != 0)
-	{
-		error = errno;
-		good = false;
-	}
-	if (!good)
 		unlink(temporary);
+	}
 	free(temporary);
-	errno = error;
-	return good;
+	return error != 0 ? strerror(error) : NULL;
 }
 
 /*
@@ -193,15 +215,15 @@ MetricsWrite(const char *path, const Gauges *gauges)
 {
 	static bool failing;
 	Buffer out = {0};
-	bool good;
+	const char *why;
 
 	add_counters(&out, gauges);
 	add_durations(&out);
 	add_gauges(&out, gauges);
-	good = replace_file(path, &out);
-	if (!good && !failing)
+	why = replace_file(path, &out);
+	if (why != NULL && !failing)
 		Log(LOG_ERROR, "cannot write the metrics file", LogText("file", path),
-			LogText("error", strerror(errno)));
-	failing = !good;
+			LogText("error", why));
+	failing = why != NULL;
 	BufferFree(&out);
 }

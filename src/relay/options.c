@@ -129,9 +129,11 @@ read_command_line(const Program *program, void *settings, bool *given, int argc,
 		const Option *option = len > 0 ? find_option(program, arg + 2, len) : NULL;
 		char from[64];
 
+		/* Behind the name of a mistyped option may be a password. */
+		if (option == NULL && *arg == '-')
+			OptionsFail(program, "there is no option %.*s", (int) strcspn(arg, "="), arg);
 		if (option == NULL)
-			OptionsFail(program,
-						*arg == '-' ? "there is no option %s" : "unexpected argument \"%s\"", arg);
+			OptionsFail(program, "unexpected argument \"%.*s\"", (int) strcspn(arg, "="), arg);
 		snprintf(from, sizeof(from), "--%s", option->name);
 		if (option->argument == NULL && value != NULL)
 			OptionsFail(program, "%s takes no value", from);

@@ -13,6 +13,10 @@
 
 #define MAX_PAUSE MINUTE
 
+/* So many forbidden actions in a row are not the actions' fault. */
+#define MAX_FORBIDDEN 5
+#define FORBIDDEN_INTERVAL SECOND
+
 /* What the rate has left over is saved for a tenth of a second. */
 #define BURSTS_A_SECOND 10
 
@@ -113,18 +117,39 @@ slow_down(Pace *pace, int64_t delay, int64_t now)
  * Stop sending until a try succeeds.
  */
 static PaceChange
-stop(Pace *pace, PaceState state, int64_t now)
+stop(Pace *pace, PaceState state, int64_t delay, int64_t now)
 {
 	PaceChange change = pace->state == state ? PACE_UNCHANGED : PACE_STOPPED;
 
+	if (pace->state == PACE_OPEN)
+		pace->stopped_at = now;
 	pace->state = state;
 	pace->failures = 0;
-	pace->resume = now + BackoffNext(state == PACE_DOWN ? &pace->down : &pace->refused);
+	pace->forbidden = 0;
+	pace->proven = false;
+	pace->resume = now + delay;
 	return change;
 }
 
 /*
- * Take notice of an answer.
+ * The gateway forbids an action.  If the key was good for others that is the
+ * action's own fault, which counts; unless it goes on like that.  Then nothing
+ * but tries are sent, one a second, so that what is covered gets its turn
+ * however many stand before it.
+ */
+static PaceChange
+forbidden(Pace *pace, Judgement *judgement, int64_t now)
+{
+	if (pace->state == PACE_OPEN && pace->proven && ++pace->forbidden < MAX_FORBIDDEN)
+		return PACE_UNCHANGED;
+	judgement->fate = FATE_LATER;
+	judgement->delay = FORBIDDEN_INTERVAL;
+	return stop(pace, PACE_REFUSED, Jittered(FORBIDDEN_INTERVAL), now);
+}
+
+/*
+ * Take notice of an answer, and say what is to become of the action, which may
+ * depend on what became of others.
  *
  * A try that is refused is put off until after the next one, so that one action
  * that the key does not cover cannot stand before all others.
@@ -136,11 +161,20 @@ PaceAnswered(Pace *pace, Judgement *judgement, int64_t now)
 
 	/* An answer to what was in flight when we stopped. */
 	if (stopped && now < pace->resume)
+	{
+		if (judgement->health == GATEWAY_FORBIDS)
+		{
+			judgement->fate = FATE_LATER;
+			judgement->delay = FORBIDDEN_INTERVAL;
+		}
 		return PACE_UNCHANGED;
+	}
 
+	if (judgement->health == GATEWAY_FORBIDS)
+		return forbidden(pace, judgement, now);
 	if (judgement->health == GATEWAY_REFUSES)
 	{
-		PaceChange change = stop(pace, PACE_REFUSED, now);
+		PaceChange change = stop(pace, PACE_REFUSED, BackoffNext(&pace->refused), now);
 
 		if (stopped)
 			judgement->delay = pace->resume - now + SECOND;
@@ -148,11 +182,15 @@ PaceAnswered(Pace *pace, Judgement *judgement, int64_t now)
 	}
 	if (judgement->health == GATEWAY_FAULTY)
 	{
+		PaceChange change = PACE_UNCHANGED;
+
 		pace->successes = 0;
 		pace->failures++;
 		if (stopped || pace->failures >= (pace->most > 10 ? pace->most / 2 : 5))
-			return stop(pace, PACE_DOWN, now);
-		return PACE_UNCHANGED;
+			change = stop(pace, PACE_DOWN, BackoffNext(&pace->down), now);
+		if (judgement->fate == FATE_LATER)
+			judgement->delay = Jittered(2 * SECOND);
+		return change;
 	}
 
 	/* It answered.  One that was down is not flooded. */
@@ -160,6 +198,8 @@ PaceAnswered(Pace *pace, Judgement *judgement, int64_t now)
 		pace->limit = 1;
 	pace->state = PACE_OPEN;
 	pace->failures = 0;
+	pace->forbidden = 0;
+	pace->proven = true;
 	BackoffReset(&pace->down);
 	BackoffReset(&pace->refused);
 	if (judgement->health == GATEWAY_BUSY)

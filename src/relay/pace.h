@@ -21,10 +21,13 @@ typedef enum PaceState
 typedef struct Pace
 {
 	PaceState state;
-	int most;       /* requests in flight, at best */
-	int limit;      /* and now */
-	int successes;  /* since the limit changed */
-	int failures;   /* in a row */
+	int most;      /* requests in flight, at best */
+	int limit;     /* and now */
+	int successes; /* since the limit changed */
+	int failures;  /* in a row */
+	int forbidden; /* in a row */
+	bool proven;   /* the key was good for something since the last refusal */
+	int64_t stopped_at;
 	int64_t resume; /* nothing is sent before */
 	Backoff down;
 	Backoff refused;

@@ -16,6 +16,13 @@
 /* How long a drain tries to begin. */
 #define DRAIN_START_TIMEOUT MINUTE
 
+/*
+ * How long a drain waits for a gateway that is down or refuses us, and for
+ * anything to end: more than the longest back-off.
+ */
+#define DRAIN_PATIENCE (5 * MINUTE)
+#define DRAIN_STALLED (15 * MINUTE)
+
 /* How long results may take to be recorded after the grace time. */
 #define LAST_CHANCE (5 * SECOND)
 
@@ -70,6 +77,36 @@ obey_signals(Relay *relay, int64_t now)
 		relay->stopping = true;
 		relay->stop_at = now + relay->settings->grace;
 	}
+}
+
+/*
+ * A drain does not wait for ever for a gateway that takes nothing; what is left
+ * stays in the queue.
+ */
+static void
+lose_patience(Relay *relay, int64_t now, int64_t *wake)
+{
+	int64_t done = counters.delivered + counters.dead;
+	int64_t end;
+
+	if (!relay->settings->drain || relay->stopping)
+		return;
+	if (done != relay->done_before || relay->done_at == 0)
+	{
+		relay->done_before = done;
+		relay->done_at = now;
+	}
+	end = relay->done_at + DRAIN_STALLED;
+	if (relay->pace.state != PACE_OPEN)
+		end = Earlier(end, relay->pace.stopped_at + DRAIN_PATIENCE);
+	if (now < end)
+	{
+		*wake = Earlier(*wake, end);
+		return;
+	}
+	Log(LOG_ERROR, "cannot drain: the gateway takes nothing, the rest stays in the queue");
+	relay->stopping = true;
+	relay->stop_at = now + relay->settings->grace;
 }
 
 /*
@@ -133,6 +170,7 @@ advance(Relay *relay)
 	int64_t left = -1;
 
 	obey_signals(relay, now);
+	lose_patience(relay, now, &wake);
 	SendSideAdvance(relay, now, &wake);
 	QueueSideAdvance(relay, now, &wake);
 	if (is_over(relay, now, &wake))
@@ -164,10 +202,9 @@ woken(void *owner)
 static int
 exit_status(const Relay *relay)
 {
-	if (relay->forced)
+	if (relay->forced || (relay->settings->drain && !relay->drained))
 		return 1;
-	if (relay->settings->drain && relay->drained &&
-		(counters.dead > 0 || relay->stats.dead > relay->dead_before))
+	if (relay->settings->drain && (counters.dead > 0 || relay->stats.dead > relay->dead_before))
 		return 1;
 	return 0;
 }

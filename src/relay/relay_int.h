@@ -24,6 +24,9 @@
 
 #define PROGRAM "acteon-relay"
 
+/* Nothing more is claimed or sent while so much is unrecorded. */
+#define MAX_RESULT_BYTES (64 * 1024 * 1024)
+
 typedef struct Relay
 {
 	const Settings *settings;
@@ -43,14 +46,16 @@ typedef struct Relay
 	bool verified;          /* the extension on this connection is ours */
 	int64_t statement_from; /* none is sent before */
 	Backoff trouble;
+	char complaint[6];    /* SQLSTATE of the trouble that was reported last */
 	bool complained;      /* about the trouble, until it is over */
 	ResultKind finishing; /* what the statement under way records */
 	int finishing_count;
-	int64_t asked_at;   /* when the statement under way was sent */
-	int asked_for;      /* how many actions the claim under way wants */
-	int64_t claim_from; /* there may be something to claim */
-	bool idle;          /* the last claim found nothing, and nothing is held */
-	int64_t stats_from; /* ask for the figures */
+	int64_t asked_at;      /* when the statement under way was sent */
+	int asked_for;         /* how many actions the claim under way wants */
+	int64_t claim_from;    /* there may be something to claim */
+	int64_t claim_soonest; /* not before, whatever we are told */
+	bool idle;             /* the last claim found nothing, and nothing is held */
+	int64_t stats_from;    /* ask for the figures */
 	bool stats_known;
 	QueueStats stats;
 	int64_t stats_done;  /* how many actions we had finished then */
@@ -62,6 +67,8 @@ typedef struct Relay
 	int64_t started;
 	bool has_claimed; /* ever */
 	int64_t metrics_from;
+	int64_t done_before; /* actions that had ended */
+	int64_t done_at;     /* and when that was */
 	bool drained;
 	bool stopping;
 	bool forced; /* something was left undone */

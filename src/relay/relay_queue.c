@@ -4,7 +4,7 @@
  *
  * One statement at a time goes over the work connection.  Which one is next is
  * decided anew each time: results first, then leases that need to be extended,
- * then a claim, then the figures.
+ * then the figures, when it is time for them, then a claim.
  */
 #include "relay_int.h"
 
@@ -20,9 +20,11 @@
 #define FLUSH_BYTES (4 * 1024 * 1024)
 #define FLUSH_AGE (20 * MILLISECOND)
 
-/* No more is claimed while so much is unsent, or while so much is unrecorded. */
+/* No more is claimed while so much is unsent. */
 #define MAX_UNSENT_BYTES (16 * 1024 * 1024)
-#define MAX_RESULT_BYTES (64 * 1024 * 1024)
+
+/* After a claim that found nothing, however often we are notified. */
+#define NOTIFIED_INTERVAL (20 * MILLISECOND)
 
 /*
  * A statement did not work.  Say so once, and leave the database alone for a
@@ -32,10 +34,11 @@ static void
 in_trouble(Relay *relay, const char *what, const char *sqlstate, const char *message,
 		   const char *hint)
 {
-	if (!relay->complained)
+	if (!relay->complained || strcmp(relay->complaint, sqlstate) != 0)
 		Log(LOG_ERROR, what, LogText("sqlstate", sqlstate), LogText("error", message),
 			LogText("hint", hint));
 	relay->complained = true;
+	snprintf(relay->complaint, sizeof(relay->complaint), "%s", sqlstate);
 	relay->statement_from = ClockNow() + BackoffNext(&relay->trouble);
 }
 
@@ -124,6 +127,24 @@ connected(void *owner)
 }
 
 /*
+ * May an error be about what a result says, and not about the statement or the
+ * server?  A value that cannot be stored (22, and 0A for what has no equivalent
+ * in the server's encoding), a constraint that somebody added (23), a limit (54).
+ */
+static bool
+is_about_data(const char *sqlstate)
+{
+	static const char *const classes[] = {"22", "0A", "23", "54"};
+
+	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
+	{
+		if (strncmp(sqlstate, classes[i], 2) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Results were recorded.
  */
 static void
@@ -131,19 +152,14 @@ finished(void *owner, PGresult *result)
 {
 	Relay *relay = owner;
 	ResultKind kind = relay->finishing;
+	const char *sqlstate, *message;
 	int64_t recorded;
 
 	if (result == NULL)
 		return;
-	if (strncmp(PQresultErrorField(result, PG_DIAG_SQLSTATE) != NULL
-					? PQresultErrorField(result, PG_DIAG_SQLSTATE)
-					: "",
-				"22", 2) == 0)
-	{
-		ResultsUnstorable(&relay->results, kind, relay->finishing_count,
-						  PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+	if (DatabaseFailed(result, &sqlstate, &message) && is_about_data(sqlstate) &&
+		ResultsUnstorable(&relay->results, kind, relay->finishing_count, message))
 		return;
-	}
 	if (failed(relay, result))
 		return;
 	recorded = PQntuples(result) == 1 ? TextToNumber(PQgetvalue(result, 0, 0)) : 0;
@@ -159,6 +175,9 @@ finished(void *owner, PGresult *result)
 
 		for (int i = 0; i < relay->finishing_count; i++, next = next->next)
 			uncounted += next->text == NULL ? 1 : 0;
+		if (dead > 0)
+			Log(LOG_WARNING, "actions end dead after their last attempt",
+				LogNumber("actions", dead));
 		counters.dead += dead;
 		counters.given_back += Earlier(uncounted, recorded);
 		counters.retried += recorded - Earlier(uncounted, recorded);
@@ -193,6 +212,7 @@ claimed(void *owner, PGresult *result)
 	counters.claimed += count;
 	relay->has_claimed = true;
 	relay->claim_from = count > 0 ? 0 : ClockNow() + Jittered(POLL_INTERVAL);
+	relay->claim_soonest = count > 0 ? 0 : ClockNow() + NOTIFIED_INTERVAL;
 	relay->idle = count == 0 && relay->held.leases == NULL && relay->results.count == 0;
 	if (relay->idle && relay->settings->drain)
 		relay->stats_from = 0;
@@ -367,8 +387,9 @@ QueueSideAdvance(Relay *relay, int64_t now, int64_t *wake)
 
 		DatabaseSend(relay->work, &find);
 	}
-	else if (!finish(relay, now, wake) && !extend(relay, now, wake) && !claim(relay, now, wake))
-		count_queue(relay, now, wake);
+	else if (!finish(relay, now, wake) && !extend(relay, now, wake) &&
+			 !count_queue(relay, now, wake))
+		claim(relay, now, wake);
 }
 
 /*
@@ -379,7 +400,7 @@ notified(void *owner)
 {
 	Relay *relay = owner;
 
-	relay->claim_from = 0;
+	relay->claim_from = relay->claim_soonest;
 }
 
 /*

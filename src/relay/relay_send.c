@@ -58,7 +58,7 @@ give_back(Relay *relay)
  * Say what an answer has changed.
  */
 static void
-report(Relay *relay, PaceChange change, const Answer *answer)
+report(Relay *relay, PaceChange change, const Action *action, const Answer *answer)
 {
 	if (change == PACE_RESUMED)
 		Log(LOG_INFO, "gateway is back", LogNumber("status", answer->status));
@@ -68,10 +68,11 @@ report(Relay *relay, PaceChange change, const Answer *answer)
 			LogText("hint", "nothing is claimed but single actions until one succeeds"));
 	else if (change == PACE_STOPPED)
 		Log(LOG_ERROR, "gateway refuses us", LogText("url", relay->settings->gateway_url),
-			LogNumber("status", answer->status),
+			LogNumber("status", answer->status), LogNumber("outbox_id", action->outbox_id),
+			LogText("error", BufferText(&relay->text)),
 			LogText("hint", answer->status == 401 ? "check the key in --api-key-file"
 							: answer->status == 403
-								? "check the grants of the key in --api-key-file"
+								? "check what the key in --api-key-file is granted"
 								: "check --gateway-url"));
 }
 
@@ -92,7 +93,7 @@ answered(void *owner, void *item, const Answer *answer, int64_t duration)
 		LogNumber("attempt", action->attempt), LogNumber("status", answer->status),
 		LogNumber("us", duration),
 		LogText("error", judgement.fate == FATE_DELIVERED ? "" : BufferText(&relay->text)));
-	report(relay, PaceAnswered(&relay->pace, &judgement, ClockNow()), answer);
+	report(relay, PaceAnswered(&relay->pace, &judgement, ClockNow()), action, answer);
 	switch (judgement.fate)
 	{
 		case FATE_DELIVERED:
@@ -105,6 +106,8 @@ answered(void *owner, void *item, const Answer *answer, int64_t duration)
 			conclude(relay, action, RESULT_NACK, false, judgement.delay);
 			break;
 		case FATE_DEAD:
+			Log(LOG_WARNING, "action ends dead", LogNumber("outbox_id", action->outbox_id),
+				LogText("error", BufferText(&relay->text)));
 			conclude(relay, action, RESULT_REJECT, true, -1);
 			break;
 	}
@@ -135,6 +138,8 @@ send_action(Relay *relay, Action *action)
 	switch (OpenSealedPayload(relay->keys, body, len, &action->opened, &relay->text))
 	{
 		case CANNOT_OPEN:
+			Log(LOG_WARNING, "action ends dead", LogNumber("outbox_id", action->outbox_id),
+				LogText("error", BufferText(&relay->text)));
 			conclude(relay, action, RESULT_REJECT, true, -1);
 			return;
 		case OPENED:
@@ -162,7 +167,7 @@ SendSideAdvance(Relay *relay, int64_t now, int64_t *wake)
 
 	if (relay->stopping || (relay->pace.state != PACE_OPEN && now < relay->pace.resume))
 		give_back(relay);
-	while (held->first != NULL &&
+	while (held->first != NULL && relay->results.bytes <= MAX_RESULT_BYTES &&
 		   (held->first->lease->lost ||
 			(held->first->lease->until - now >= relay->settings->request_timeout &&
 			 PaceMaySend(&relay->pace, GatewayInFlight(relay->gateway), now, wake))))

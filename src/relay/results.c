@@ -121,11 +121,29 @@ replace_text(Results *results, ResultKind kind, Result *result)
 }
 
 /*
- * The database cannot store one of the first results.  Try them one by one; if
- * it was one, replace what it says; if even that did not help, give it up, and
- * its lease will end by time.
+ * Put the first result of a kind behind all others.
  */
-void
+static void
+put_last(ResultQueue *queue)
+{
+	Result *result = queue->first;
+
+	if (queue->singles > 0)
+		queue->singles--;
+	if (result == queue->last)
+		return;
+	queue->first = result->next;
+	queue->last->next = result;
+	queue->last = result;
+	result->next = NULL;
+}
+
+/*
+ * The database cannot store one of the first results.  Try them one by one; if
+ * it was one, replace what it says.  Returns false if even that did not help:
+ * then it has to wait, behind the others, until the database can.
+ */
+bool
 ResultsUnstorable(Results *results, ResultKind kind, int count, const char *why)
 {
 	ResultQueue *queue = &results->queues[kind];
@@ -141,10 +159,10 @@ ResultsUnstorable(Results *results, ResultKind kind, int count, const char *why)
 	}
 	else
 	{
-		Log(LOG_ERROR, "the database refuses a result", LogNumber("outbox_id", result->outbox_id),
-			LogText("error", why));
-		ResultsDrop(results, kind, 1);
+		put_last(queue);
+		return false;
 	}
+	return true;
 }
 
 /*

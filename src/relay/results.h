@@ -50,7 +50,7 @@ typedef struct Results
 extern void ResultsAdd(Results *results, ResultKind kind, const Result *result);
 extern int ResultsSlice(const Results *results, ResultKind kind);
 extern void ResultsDrop(Results *results, ResultKind kind, int count);
-extern void ResultsUnstorable(Results *results, ResultKind kind, int count, const char *why);
+extern bool ResultsUnstorable(Results *results, ResultKind kind, int count, const char *why);
 extern int64_t ResultsOldest(const Results *results);
 extern void ResultsFree(Results *results);
 

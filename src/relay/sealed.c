@@ -27,6 +27,9 @@
 #define TAG_SIZE 16
 #define DEFAULT_KID "k0"
 
+/* What a sealed payload begins with.  Another string is a payload like any other. */
+#define SEAL_START "ENC[AES256-GCM,"
+
 typedef struct PayloadKey
 {
 	char *kid;
@@ -195,13 +198,15 @@ add_key(Keyring *ring, Piece line)
 }
 
 /*
- * Add the keys of a file: one a line, blank lines and comments aside.
+ * Add the keys of a file: one a line, blank lines and comments aside.  A file
+ * without any is refused: it was truncated, or is not yet written.
  */
 static bool
 add_file(Keyring *ring, const char *path, char **error)
 {
 	Buffer file;
 	int number = 0;
+	int before = ring->count;
 
 	if (!SecretRead(path, &file, error))
 		return false;
@@ -223,6 +228,8 @@ add_file(Keyring *ring, const char *path, char **error)
 					   number, path);
 		at = stop + 1;
 	}
+	if (*error == NULL && ring->count == before)
+		*error = Format("\"%s\" holds no key", path);
 	BufferWipe(&file);
 	return *error == NULL;
 }
@@ -309,7 +316,7 @@ static bool
 parse_seal(Piece in, Seal *seal)
 {
 	*seal = (Seal){.kid = {DEFAULT_KID, strlen(DEFAULT_KID)}};
-	if (!take_prefix(&in, "ENC[AES256-GCM,"))
+	if (!take_prefix(&in, SEAL_START))
 		return false;
 	if (take_prefix(&in, "kid:") && (!take_field(&in, &seal->kid) || seal->kid.len == 0))
 		return false;
@@ -384,6 +391,7 @@ OpenSealedPayload(const Keyring *ring, const char *action, size_t len, Buffer *o
 				  Buffer *error)
 {
 	static const char member[] = ", \"payload\": ";
+	static const char quoted_start[] = "\"" SEAL_START;
 	const char *end = action + len;
 	const char *start = memmem(action, len, member, sizeof(member) - 1);
 	const char *stop;
@@ -394,7 +402,8 @@ OpenSealedPayload(const Keyring *ring, const char *action, size_t len, Buffer *o
 	if (start == NULL)
 		return NOT_SEALED;
 	start += sizeof(member) - 1;
-	if (end - start < 5 || memcmp(start, "\"ENC[", 5) != 0)
+	if ((size_t) (end - start) < sizeof(quoted_start) - 1 ||
+		memcmp(start, quoted_start, sizeof(quoted_start) - 1) != 0)
 		return NOT_SEALED;
 
 	/* A seal has nothing that is escaped, so the next quote ends it. */

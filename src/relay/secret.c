@@ -9,22 +9,53 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 
 #define MAX_SECRET (64 * 1024)
 
+/* How long a pipe may take. */
+#define PIPE_TIMEOUT (10 * SECOND)
+
 /*
- * Read a whole file.  False with an error, which the caller frees, if it
- * cannot be read or is no file of a sensible size.
+ * Read what there is.  Who writes into a pipe is waited for, but not for ever:
+ * keys are also read again while leases run.
+ */
+static ssize_t
+read_some(int fd, char *dst, size_t size, int64_t until)
+{
+	struct pollfd in = {.fd = fd, .events = POLLIN};
+	ssize_t got;
+
+	while ((got = read(fd, dst, size)) < 0 && (errno == EAGAIN || errno == EINTR))
+	{
+		int64_t left = until - ClockNow();
+
+		if (left <= 0)
+		{
+			errno = ETIMEDOUT;
+			return -1;
+		}
+		poll(&in, 1, (int) (left / MILLISECOND) + 1);
+	}
+	return got;
+}
+
+/*
+ * Read a whole file, or all that a pipe gives.  False with an error, which the
+ * caller frees, if it cannot be read or is no file of a sensible size.
  */
 bool
 SecretRead(const char *path, Buffer *secret, char **error)
 {
+	int64_t until = ClockNow() + PIPE_TIMEOUT;
 	ssize_t got = 0;
+	/* Else a pipe that nobody writes into would keep us here. */
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	*secret = (Buffer){0};
@@ -34,8 +65,8 @@ SecretRead(const char *path, Buffer *secret, char **error)
 		return false;
 	}
 	BufferReserve(secret, MAX_SECRET + 1);
-	while (secret->len <= MAX_SECRET &&
-		   (got = read(fd, secret->data + secret->len, MAX_SECRET + 1 - secret->len)) > 0)
+	while (secret->len <= MAX_SECRET && (got = read_some(fd, secret->data + secret->len,
+														 MAX_SECRET + 1 - secret->len, until)) > 0)
 		secret->len += (size_t) got;
 	*error = NULL;
 	if (got < 0)

@@ -4,11 +4,15 @@
  */
 #include "settings.h"
 
-#include <ctype.h>
+#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include <curl/curl.h>
+#include <libpq-fe.h>
 
 #include "buffer.h"
 #include "clock.h"
@@ -16,7 +20,9 @@
 /* Where an option's value goes. */
 #define PLACE(field) offsetof(Settings, field)
 
-static const char *read_url(const Option *option, const char *text, void *place);
+#define MAX_CONSUMER 200
+
+static const char *read_consumer(const Option *option, const char *text, void *place);
 
 static const Option options[] = {
 	{"Where", "database", "CONNINFO", "",
@@ -26,13 +32,14 @@ static const Option options[] = {
 	{NULL, "gateway-url", "URL", NULL,
 	 "The gateway: http or https, a host, perhaps a port and a path, to which /v1/dispatch is added. "
 	 "Required.",
-	 read_url, PLACE(gateway_url), 0, 0},
+	 ReadText, PLACE(gateway_url), 0, 0},
 	{NULL, "api-key-file", "FILE", "",
 	 "A file with the key for the gateway, sent as Authorization: Bearer. Read again at SIGHUP.",
 	 ReadText, PLACE(api_key_file), 0, 0},
-	{NULL, "consumer", "NAME", "",
-	 "What this relay calls itself in the queue. Without it, the host's name and the process id.",
-	 ReadText, PLACE(consumer), 0, 0},
+	{NULL, "consumer", "NAME", NULL,
+	 "What this relay calls itself in the queue, in at most 200 bytes. Without it, the host's name and "
+	 "the process id.",
+	 read_consumer, PLACE(consumer), 0, 0},
 
 	{"How much", "concurrency", "N", "32",
 	 "Requests in flight at once, each on a connection of its own that is kept alive.", ReadNumber,
@@ -116,35 +123,104 @@ static const Program program = {
 };
 
 /*
- * The URL of the gateway, without slashes at its end.  One with a user,
- * password, query or fragment is refused: secrets belong into files.
+ * The name of this consumer, which the queue wants to be short.
  */
 static const char *
-read_url(const Option *option, const char *text, void *place)
+read_consumer(const Option *option, const char *text, void *place)
 {
-	static const char expected[] = "http:// or https://, a host, perhaps a port and a path";
-	const char *host;
-	size_t len = strlen(text);
+	if (*text == '\0' || strlen(text) > MAX_CONSUMER)
+		return "a name of 1 to 200 bytes";
+	return ReadText(option, text, place);
+}
 
-	(void) option;
-	if (strncasecmp(text, "http://", 7) == 0)
-		host = text + 7;
-	else if (strncasecmp(text, "https://", 8) == 0)
-		host = text + 8;
-	else
-		return expected;
-	if (*host == '\0' || *host == '/' || *host == ':')
-		return expected;
+/*
+ * Can libcurl and we make something of this URL?
+ */
+static bool
+is_url(const char *text)
+{
+	CURLU *url;
+	char *host = NULL, *port = NULL;
+	bool good;
+
+	if (strncasecmp(text, "http://", 7) != 0 && strncasecmp(text, "https://", 8) != 0)
+		return false;
 	for (const char *c = text; *c != '\0'; c++)
 	{
 		if ((unsigned char) *c <= ' ' || strchr("@?#\\\"\177", *c) != NULL)
-			return expected;
+			return false;
 	}
+	url = curl_url();
+	good = url != NULL && curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK &&
+		   curl_url_get(url, CURLUPART_HOST, &host, 0) == CURLUE_OK && *host != '\0' &&
+		   curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+		   strtol(port, NULL, 10) > 0;
+	/* libcurl forgives a third slash, and would take a path for the host. */
+	good = good && strchr(text, ':')[3] != '/';
+	curl_free(host);
+	curl_free(port);
+	curl_url_cleanup(url);
+	return good;
+}
+
+/*
+ * Check the URL of the gateway, and take the slashes at its end off.  One with
+ * a user, password, query or fragment is refused: secrets belong into files.
+ * A refused one is not shown, since it may hold one.
+ */
+static void
+check_url(char *text)
+{
+	size_t len = strlen(text);
+
+	if (!is_url(text))
+		OptionsFail(
+			&program,
+			"the value of --gateway-url is no URL of a gateway: expected http:// or https://, "
+			"a host, perhaps a port and a path, and nothing else");
 	while (text[len - 1] == '/')
-		len--;
-	free(*(char **) place);
-	*(char **) place = Duplicate(text, len);
-	return NULL;
+		text[--len] = '\0';
+}
+
+/*
+ * Check the connection string.  It may hold a password, so neither it nor
+ * libpq's complaint, which quotes from it, is shown.
+ */
+static void
+check_conninfo(const char *text)
+{
+	PQconninfoOption *parsed;
+
+	/* libpq takes anything else for the name of a database. */
+	if (strchr(text, '=') == NULL && strncmp(text, "postgresql://", 13) != 0 &&
+		strncmp(text, "postgres://", 11) != 0)
+		return;
+	parsed = PQconninfoParse(text, NULL);
+	if (parsed == NULL)
+		OptionsFail(
+			&program,
+			"the value of --database is no connection string: expected KEY=VALUE pairs, with "
+			"quotes around what has blanks, or postgresql://USER@HOST:PORT/DATABASE, with "
+			"special characters percent-encoded");
+	PQconninfoFree(parsed);
+}
+
+/*
+ * Check a file that libcurl will read again for each connection, which a pipe
+ * would not survive.
+ */
+static void
+check_file(const char *name, const char *path)
+{
+	struct stat status;
+
+	if (path == NULL)
+		return;
+	if (stat(path, &status) != 0 || euidaccess(path, R_OK) != 0)
+		OptionsFail(&program, "cannot read the file \"%s\" of --%s: %s", path, name,
+					strerror(errno));
+	if (!S_ISREG(status.st_mode))
+		OptionsFail(&program, "\"%s\" of --%s is no regular file", path, name);
 }
 
 /*
@@ -171,12 +247,18 @@ SettingsRead(Settings *settings, int argc, char **argv)
 	if (settings->gateway_url == NULL)
 		OptionsFail(&program, "--gateway-url is required, for example "
 							  "--gateway-url=https://gateway.example.com");
+	check_url(settings->gateway_url);
+	if (settings->database != NULL)
+		check_conninfo(settings->database);
 	if (settings->lease < 2 * settings->request_timeout)
 		OptionsFail(&program,
 					"--lease must be at least twice --request-timeout, so that no lease ends while "
 					"its action is being sent");
 	if (settings->client_key != NULL && settings->client_cert == NULL)
 		OptionsFail(&program, "--client-key needs --client-cert");
+	check_file("ca-file", settings->ca_file);
+	check_file("client-cert", settings->client_cert);
+	check_file("client-key", settings->client_key);
 	if (settings->drain && settings->check)
 		OptionsFail(&program, "--drain and --check exclude each other");
 	if (settings->consumer == NULL)

@@ -17,6 +17,8 @@
 #include "clock.h"
 #include "held.h"
 #include "json.h"
+#include "log.h"
+#include "metrics.h"
 #include "pace.h"
 #include "results.h"
 #include "sealed.h"
@@ -232,7 +234,9 @@ test_answers(void)
 		   "422: no ?");
 	judged("413", (Answer){.status = 413}, FATE_DEAD, GATEWAY_WORKS, 0, "413: an empty answer");
 	judged("401", (Answer){.status = 401}, FATE_LATER, GATEWAY_REFUSES, SECOND, "");
-	judged("403", (Answer){.status = 403}, FATE_LATER, GATEWAY_REFUSES, SECOND, "");
+	judged("403", (Answer){.status = 403}, FATE_RETRY, GATEWAY_FORBIDS, 0, "403: an empty answer");
+	judged("nothing was sent", (Answer){.failure = "refused", .unsent = true}, FATE_LATER,
+		   GATEWAY_FAULTY, 0, "refused");
 	judged("404", (Answer){.status = 404}, FATE_LATER, GATEWAY_REFUSES, SECOND, "");
 	judged("405", (Answer){.status = 405}, FATE_LATER, GATEWAY_REFUSES, SECOND, "");
 	judged("no answer", (Answer){.failure = "connection refused", .status = 200, .body = "{}"},
@@ -354,7 +358,9 @@ test_sealed(void)
 		  CANNOT_OPEN, damaged);
 	opens(ring, "no tag", "\"ENC[AES256-GCM,kid:k1,data:xJo=,iv:AAECAwQFBgcICQoL]\"", CANNOT_OPEN,
 		  malformed);
-	opens(ring, "another cipher", "\"ENC[ROT13,data:x]\"", CANNOT_OPEN, malformed);
+	opens(ring, "nothing but the start", "\"ENC[AES256-GCM,\"", CANNOT_OPEN, malformed);
+	opens(ring, "another cipher is not sealed", "\"ENC[ROT13,data:x]\"", NOT_SEALED, "");
+	opens(ring, "nor is half of the start", "\"ENC[AES256-GCM\"", NOT_SEALED, "");
 	opens(ring, "an escape in it", "\"ENC[AES256-GCM,kid:\\\"k1,data:x\"", CANNOT_OPEN, malformed);
 	opens(ring, "an object is not sealed", "{\"a\": 1, \"payload\": \"" SEALED_K0 "\"}", NOT_SEALED,
 		  "");
@@ -371,9 +377,68 @@ test_sealed(void)
 		   strstr(error, "line 2") != NULL,
 	   "an id that comes twice is refused");
 	free(error);
+	ok(read_ring("", &error) == NULL && strstr(error, "holds no key") != NULL,
+	   "an empty file is refused");
+	free(error);
+	ok(read_ring("# k1:" HEX_KEY "\n\n \n", &error) == NULL &&
+		   strstr(error, "holds no key") != NULL,
+	   "so is one with comments only");
+	free(error);
 	ok(KeyringRead(&(TextList){1, (char *[]){"/nonexistent"}}, &error) == NULL,
 	   "a missing file is an error");
 	free(error);
+}
+
+/*
+ * Make a pipe as a shell's <(...) does, whose writer takes its time; returns the
+ * writer, and the pipe's name, which the caller frees.
+ */
+static pid_t
+make_slow_pipe(char **path)
+{
+	int pipes[2];
+	pid_t child;
+
+	if (pipe(pipes) != 0)
+		exit(2);
+	child = fork();
+	if (child == 0)
+	{
+		close(pipes[0]);
+		usleep(100000);
+		_exit(write(pipes[1], "s3cret\n", 7) == 7 ? 0 : 1);
+	}
+	close(pipes[1]);
+	*path = Format("/dev/fd/%d", pipes[0]);
+	return child;
+}
+
+/*
+ * Keys that come through a pipe.
+ */
+static void
+test_secret_pipes(void)
+{
+	char *path = Format("%s/pipe", scratch);
+	char *error = NULL;
+	Buffer key;
+	pid_t child;
+
+	if (mkfifo(path, 0600) != 0 || fflush(stdout) != 0)
+		exit(2);
+	ok(!SecretReadApiKey(path, &key, &error) && strstr(error, "empty") != NULL,
+	   "a pipe that nobody writes into is not waited for");
+	free(error);
+	unlink(path);
+	free(path);
+	child = make_slow_pipe(&path);
+	error = NULL;
+	ok(SecretReadApiKey(path, &key, &error) && strcmp(key.data, "s3cret") == 0,
+	   "one whose writer is slow is");
+	free(error);
+	BufferWipe(&key);
+	free(path);
+	waitpid(child, NULL, 0);
 }
 
 /*
@@ -405,6 +470,101 @@ test_secrets(void)
 	free(error);
 	unlink(path);
 	free(path);
+	test_secret_pipes();
+}
+
+/*
+ * Write metrics to a path in the scratch directory with the log going to a
+ * file; returns what was logged, which the caller frees.
+ */
+static char *
+try_metrics(const char *path)
+{
+	char *log = make_file("log", "");
+	int saved = dup(STDERR_FILENO), fd = open(log, O_RDWR);
+	char said[1000];
+	ssize_t len;
+
+	dup2(fd, STDERR_FILENO);
+	MetricsWrite(path, &(Gauges){0});
+	MetricsWrite(path, &(Gauges){0});
+	dup2(saved, STDERR_FILENO);
+	len = pread(fd, said, sizeof(said) - 1, 0);
+	said[len > 0 ? len : 0] = '\0';
+	close(saved);
+	close(fd);
+	unlink(log);
+	free(log);
+	return DuplicateText(said);
+}
+
+/*
+ * The metrics file, and what stands in its way.
+ */
+static void
+test_metrics_file(void)
+{
+	char *path = Format("%s/metrics", scratch);
+	char *temporary = Format("%s.%d.tmp", path, (int) getpid());
+	struct stat status;
+	char *said;
+
+	ok(symlink("/nonexistent/file", temporary) == 0, "a link is in the way");
+	said = try_metrics(path);
+	is(said, "", "it does not matter");
+	free(said);
+	ok(lstat(path, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 1000 &&
+		   access(temporary, F_OK) != 0,
+	   "metrics are written, and nothing else is left");
+	ok(mkfifo(temporary, 0600) == 0, "a FIFO is in the way");
+	said = try_metrics(path);
+	is(said, "", "it does not matter");
+	free(said);
+	unlink(path);
+	ok(mkfifo(path, 0600) == 0, "the target is a FIFO");
+	said = try_metrics(path);
+	ok(strstr(said, "no regular file") != NULL && strchr(said, '\n') == strrchr(said, '\n'),
+	   "it is refused, once");
+	free(said);
+	ok(lstat(path, &status) == 0 && S_ISFIFO(status.st_mode) && access(temporary, F_OK) != 0,
+	   "and stays");
+	unlink(path);
+	free(temporary);
+	free(path);
+}
+
+/*
+ * A reader of the log that stalls.
+ */
+static void
+test_stalled_log(void)
+{
+	int pipes[2], saved = dup(STDERR_FILENO);
+	char *text = Allocate(70000);
+	ssize_t len;
+
+	if (pipe(pipes) != 0 || fcntl(pipes[1], F_SETPIPE_SZ, 16384) < 0)
+		exit(2);
+	memset(text, 'x', 10000);
+	text[10000] = '\0';
+	dup2(pipes[1], STDERR_FILENO);
+	for (int i = 0; i < 10; i++)
+		Log(LOG_INFO, "stalled", LogText("text", text));
+	len = read(pipes[0], text, 65536);
+	Log(LOG_INFO, "goes on");
+	text[len] = '\0';
+	ok(strchr(text, '\n') != NULL && strchr(text, '\n') == strrchr(text, '\n'),
+	   "a stalled reader gets what fits, and stops nobody");
+	len = read(pipes[0], text, 65536);
+	dup2(saved, STDERR_FILENO);
+	text[len > 0 ? len : 0] = '\0';
+	ok(*text == '\n' && strstr(text, "event=\"lines of the log were lost\" lines=9\n") != NULL &&
+		   strstr(text, "event=\"goes on\"\n") != NULL,
+	   "later it learns how much it has missed");
+	close(pipes[0]);
+	close(pipes[1]);
+	close(saved);
+	free(text);
 }
 
 /*
@@ -459,6 +619,8 @@ test_pace(void)
 {
 	Pace pace;
 	Judgement refusal = {FATE_LATER, GATEWAY_REFUSES, SECOND};
+	const Judgement forbidden = {FATE_RETRY, GATEWAY_FORBIDS, 0};
+	Judgement judgement;
 	int64_t wake = NEVER;
 	int64_t now = 1000 * SECOND;
 	int sent = 0;
@@ -511,6 +673,25 @@ test_pace(void)
 	PaceTryNow(&pace, now);
 	ok(PaceMaySend(&pace, 0, now, &wake), "a new key is tried at once");
 
+	PaceStart(&pace, 32, 0, now);
+	judgement = forbidden;
+	ok(PaceAnswered(&pace, &judgement, now) == PACE_STOPPED && judgement.fate == FATE_LATER,
+	   "an action that is forbidden before any success stops it, and is not counted");
+	judgement = forbidden;
+	ok(PaceAnswered(&pace, &judgement, now) == PACE_UNCHANGED && judgement.fate == FATE_LATER,
+	   "nor are those that were in flight");
+	now = pace.resume;
+	tell(&pace, GATEWAY_WORKS, 0, now);
+	for (int i = 0; i < 4; i++)
+	{
+		judgement = forbidden;
+		ok(PaceAnswered(&pace, &judgement, now) == PACE_UNCHANGED && judgement.fate == FATE_RETRY,
+		   "after a success it is the action's fault");
+	}
+	judgement = forbidden;
+	ok(PaceAnswered(&pace, &judgement, now) == PACE_STOPPED && judgement.fate == FATE_LATER &&
+		   pace.resume <= now + 5 * SECOND / 4,
+	   "unless it goes on like that; then there is a try a second");
 	PaceStart(&pace, 32, 50, now);
 	for (int i = 0; i < 1000; i++, now += SECOND / 100)
 	{
@@ -636,6 +817,7 @@ static void
 test_options(void)
 {
 	char said[512];
+	char name[202] = "";
 
 	ok(TRY("--gateway-url", "http://g:80/x/", "--lease=1m", "--consumer=me") == 0,
 	   "options are read");
@@ -658,6 +840,37 @@ test_options(void)
 	ok(TRY("--gateway-url=http://user:pw@host") == 2 && TRY("--gateway-url=ftp://host") == 2 &&
 		   TRY("--gateway-url=http://") == 2 && TRY("--gateway-url=http://h/?x") == 2,
 	   "so are URLs that are not plain");
+	ok(TRY("--gateway-url=http://h:99999") == 2 && TRY("--gateway-url=http://h:0") == 2 &&
+		   TRY("--gateway-url=http://h:x") == 2 && TRY("--gateway-url=http:///x") == 2 &&
+		   TRY("--gateway-url=http://[::1") == 2,
+	   "and URLs with a wrong host or port");
+	ok(TRY("--gateway-url=https://[::1]:8443/a") == 0, "an IPv6 address is one");
+	ok(TRY("--gateway-url=http://user:s3cret@host") == 2 && strstr(said, "--gateway-url") != NULL &&
+		   strstr(said, "s3cret") == NULL,
+	   "a wrong URL is not shown");
+	ok(TRY("--gateway-ulr=http://user:s3cret@host") == 2 && strstr(said, "s3cret") == NULL,
+	   "nor is the value of an unknown option");
+	ok(TRY("--database=host=x password='s3cret") == 2 && strstr(said, "--database") != NULL &&
+		   strstr(said, "s3cret") == NULL,
+	   "a wrong connection string is refused, and not shown");
+	ok(TRY("--database=postgresql://u:s3%zz@h/d") == 2 && TRY("--database=s3cret=1") == 2 &&
+		   strstr(said, "s3") == NULL,
+	   "so are others");
+	ok(TRY("--database=host=h dbname=d") == 0 && TRY("--database=postgres://h/d") == 0 &&
+		   TRY("--database=name") == 0 && TRY("--database=") == 0,
+	   "right ones are taken");
+	memset(name, 'n', 201);
+	ok(TRY("--consumer=") == 2 && TRY("--consumer", name) == 2, "a consumer needs a short name");
+	name[200] = '\0';
+	ok(TRY("--consumer", name) == 0, "200 bytes are short");
+	ok(TRY("--ca-file=/nonexistent") == 2 && strstr(said, "--ca-file") != NULL &&
+		   strstr(said, "/nonexistent") != NULL,
+	   "a file that cannot be read is named");
+	ok(TRY("--client-cert=/") == 2 && TRY("--client-cert=/dev/null") == 2 &&
+		   TRY("--client-cert=/etc/passwd", "--client-key=/nonexistent") == 2 &&
+		   strstr(said, "--client-key") != NULL,
+	   "so is one that is none");
+	ok(TRY("--client-cert=/etc/passwd", "--client-key=/etc/passwd") == 0, "others are taken");
 	ok(TRY("--help") == 0 && TRY("--version") == 0 && TRY("--man") == 0 && TRY("--markdown") == 0,
 	   "what only prints exits with 0");
 	setenv("ACTEON_RELAY_LEASE", "x", 1);
@@ -678,6 +891,8 @@ main(void)
 	test_answers();
 	test_sealed();
 	test_secrets();
+	test_metrics_file();
+	test_stalled_log();
 	test_clock();
 	test_pace();
 	test_held_and_results();

