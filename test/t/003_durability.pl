@@ -93,7 +93,7 @@ $session->query_safe('BEGIN');
 $session->query_safe('SELECT replayed FROM acteon_replay_bulk(max_records => 300)');
 $pid = $session->query_safe('SELECT pg_backend_pid()');
 kill 'KILL', $pid;
-$node->poll_query_until('postgres', 'SELECT 1', '1') or die 'the server did not come back';
+is_back($node) or die 'the server did not come back';
 is($node->safe_psql('postgres', $everything), $before, 'a killed backend leaves nothing');
 eval { $session->quit };
 

@@ -102,7 +102,7 @@ foreach my $crash (@crashes)
 		if ($how eq 'a SIGKILL')
 		{
 			kill 'KILL', $pid;
-			$node->poll_query_until('postgres', 'SELECT 1', '1') or die 'the server did not come back';
+			is_back($node) or die 'the server did not come back';
 		}
 		else
 		{

@@ -37,6 +37,8 @@ stats_users = relay
 EOT
 my $log = "$PostgreSQL::Test::Utils::log_path/pgbouncer.log";
 Relay::launch($log, $program, $settings);
+# A psql that finds nobody to connect to ends before it is given its statement, which would end the test as well.
+wait_until(sub { return (-S "$directory/.s.PGSQL.$port", 'no socket') }, 'PgBouncer listens', 30) or BAIL_OUT('no PgBouncer');
 wait_until(sub { my ($status, undef, $err) = $node->psql('postgres', 'SELECT 1', connstr => $pooled); return ($status == 0, $err . slurp_file($log)) },
 	'PgBouncer answers', 30) or BAIL_OUT('no PgBouncer');
 

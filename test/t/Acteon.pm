@@ -8,8 +8,9 @@ use Exporter 'import';
 use File::Basename;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(new_server fixture fails_with);
+our @EXPORT = qw(new_server fixture fails_with is_back);
 
 my $fixtures = dirname(__FILE__) . '/../fixtures';
 
@@ -35,6 +36,21 @@ sub new_server
 	$node->safe_psql('postgres', 'CREATE EXTENSION acteon_replay');
 	$node->safe_psql('postgres', fixture($_)) foreach qw(audit_table audit_indexes helpers);
 	return $node;
+}
+
+# Wait until a server that has crashed takes connections again; returns whether
+# it does.  A psql that finds no server ends before it has its statement, which
+# kills whoever gives it one.
+sub is_back
+{
+	my ($node) = @_;
+
+	for (1 .. 1800)
+	{
+		return 1 if eval { ($node->psql('postgres', 'SELECT 1'))[0] == 0 };
+		usleep(100_000);
+	}
+	return 0;
 }
 
 # Run a statement that must fail, and return "SQLSTATE: message"; or "done" if

@@ -95,18 +95,20 @@ sub private_file
 }
 
 # Test that a condition comes true.  It is a function that returns whether it
-# is, and what it has seen, which is told if it never comes true.
+# is, and what it has seen, which is told if it never comes true.  One that dies
+# is not true yet: a psql that finds no server ends before it has its statement.
 sub wait_until
 {
 	my ($condition, $description, $seconds) = @_;
 	my $deadline = time + ($seconds // $PostgreSQL::Test::Utils::timeout_default);
-	my ($done, $seen) = $condition->();
+	my $look = sub { my @found = eval { $condition->() }; return $@ ? (0, $@) : @found };
+	my ($done, $seen) = $look->();
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	while (!$done && time < $deadline)
 	{
 		usleep(20_000);
-		($done, $seen) = $condition->();
+		($done, $seen) = $look->();
 	}
 	return ok($done, $description) || !diag('last seen: ' . ($seen // 'nothing'));
 }
