@@ -157,6 +157,9 @@ append_object(StringInfo json, const JsonbContainer *object)
 	appendStringInfoChar(json, '}');
 }
 
+/*
+ * Append an array or an object, however deep.
+ */
 static void
 append_container(StringInfo json, const JsonbContainer *container)
 {

@@ -30,6 +30,9 @@
 #include "ids.h"
 #include "outbox_int.h"
 
+/*
+ * Begin to look for action ids.
+ */
 static void
 begin_probe(Outbox *outbox)
 {
@@ -37,6 +40,9 @@ begin_probe(Outbox *outbox)
 		ActeonIndexBeginScan(outbox->writer.rel, outbox->action_index, &outbox->dirty, 1);
 }
 
+/*
+ * Done with looking; lets go of all buffers.
+ */
 static void
 end_probe(Outbox *outbox)
 {

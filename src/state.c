@@ -33,6 +33,9 @@ InitStateReader(StateReader *reader, Oid schema)
 	reader->is_open = false;
 }
 
+/*
+ * Open a reader's tables, if they are not open yet.
+ */
 static void
 open_reader(StateReader *reader)
 {
