@@ -337,7 +337,7 @@ AS 'MODULE_PATHNAME', 'acteon_outbox_claim'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
 
 COMMENT ON FUNCTION acteon_outbox_claim(text, integer, interval) IS
-	'Leases up to max_actions due actions to a consumer for the given time, oldest first, and returns them as the gateway takes them. Fewer come when their JSON is larger than 16 MB together. Of the actions of one tenant with the same fingerprint one comes at a time. Errors: 42501 no gateway grant, 22023 bad argument.';
+	'Leases up to max_actions due actions to a consumer for the given time (at most a day), oldest first, and returns them as the gateway takes them. Fewer come when their JSON is larger than 16 MB together. Of the actions of one tenant with the same fingerprint one comes at a time. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_ack(
 	outbox_id bigint[],
@@ -362,7 +362,7 @@ AS 'MODULE_PATHNAME', 'acteon_outbox_nack'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_outbox_nack(bigint[], bigint[], text[], interval[]) IS
-	'Gives actions back for a later attempt: after retry_after, or after a back-off of 1 second to 10 minutes that grows with the attempts. The last attempt (acteon_replay.max_attempts) ends dead with its error. An error of NULL says that the action was not attempted or not at fault: the attempt is not counted. Changes nothing where the lease is lost. Errors: 42501 no gateway grant, 22023 bad argument.';
+	'Gives actions back for a later attempt: after retry_after (at most a day), or after a back-off of 1 second to 10 minutes that grows with the attempts. The last attempt (acteon_replay.max_attempts) ends dead with its error. An error of NULL says that the action was not attempted or not at fault: the attempt is not counted. Changes nothing where the lease is lost. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_reject(
 	outbox_id bigint[],

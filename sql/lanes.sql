@@ -71,6 +71,14 @@ SELECT pg_temp.take('one');
 SELECT pg_temp.nack('one', 'down', '0');
 SELECT pg_temp.take('two');
 
+-- the first of a lane is found, though the last has been due for longest and the middle one is not due yet
+CALL clean();
+SELECT pg_temp.fire('h1', 1, 'H'), pg_temp.fire('h2', 2, 'H'), pg_temp.fire('h3', 3, 'H');
+SELECT count(*) FROM (SELECT acteon_replay('h1') UNION ALL SELECT acteon_replay('h2') UNION ALL SELECT acteon_replay('h3')) AS all_of_them;
+UPDATE acteon_dispatch_segment SET due_at = now() + CASE first_id WHEN 1 THEN '-1 s' WHEN 101 THEN '1 h' ELSE '-1 h' END::interval;
+UPDATE acteon_dispatch_segment SET lease_token = 1, holder = 'gone', attempt = 1, was_claimed = true WHERE first_id = 1;
+SELECT pg_temp.take('one');
+
 -- a lane that runs over several blocks keeps its order; one claim takes one of it
 CALL clean();
 SELECT count(pg_temp.fire('e' || lpad(i::text, 3, '0'), i, 'E')) FROM generate_series(1, 150) AS i;

@@ -114,8 +114,8 @@ is_held(const Leases *leases, int64 token, TimestampTz now)
  * acteon_outbox_extend(lease_token bigint[], lease interval) → bigint[]
  *
  * Makes leases end the given time from now, unless they end later anyway;
- * returns the tokens under which something is still leased, in the order given.  Raises insufficient_privilege
- * and invalid_parameter_value.
+ * returns the tokens under which something is still leased, in the order given.
+ * Raises insufficient_privilege and invalid_parameter_value.
  */
 Datum
 acteon_outbox_extend(PG_FUNCTION_ARGS)

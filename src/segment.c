@@ -193,7 +193,8 @@ lock_lane(Relation rel, int64 lane)
 LaneState
 LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now)
 {
-	LaneState state = LANE_FREE;
+	Segment first = *segment; /* of the lane, as far as it has been read */
+	bool busy = false;
 	Snapshot snapshot;
 	IndexScanDesc scan;
 	ScanKeyData key;
@@ -205,26 +206,25 @@ LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now)
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(segment->lane));
 	index_rescan(scan, &key, 1, NULL, 0);
 	/* What has a token comes first in the index, then what waits, by id. */
-	while (state != LANE_BUSY && index_getnext_slot(scan, ForwardScanDirection, table->found))
+	while (!busy && index_getnext_slot(scan, ForwardScanDirection, table->found))
 	{
 		Segment other;
 
 		CHECK_FOR_INTERRUPTS();
 		read_segment(table, &other);
-		if (SegmentIsLeased(&other, now))
-			state = LANE_BUSY;
-		else if (other.first_id < segment->first_id)
-			state = other.due_at > now ? LANE_BUSY : LANE_NOT_FIRST;
-		else if (other.lease_token != NO_LEASE && other.first_id > segment->first_id &&
-				 !HoldSegment(table, &other, false))
-			state = LANE_BUSY;
+		if (other.first_id < first.first_id)
+			first = other;
 		if (other.lease_token == NO_LEASE)
 			break;
+		busy = SegmentIsLeased(&other, now) ||
+			   (other.first_id > segment->first_id && !HoldSegment(table, &other, false));
 	}
 	ExecClearTuple(table->found);
 	index_endscan(scan);
 	UnregisterSnapshot(snapshot);
-	return state;
+	if (busy || first.due_at > now)
+		return LANE_BUSY;
+	return first.first_id == segment->first_id ? LANE_FREE : LANE_NOT_FIRST;
 }
 
 /*
