@@ -81,15 +81,45 @@ CREATE TABLE acteon_replay_batch (
 	session_role name NOT NULL,
 	reason text,
 	query jsonb NOT NULL,
-	replayed integer NOT NULL,
-	failed integer NOT NULL,
-	skipped integer NOT NULL,
+	replayed bigint NOT NULL,
+	failed bigint NOT NULL,
+	skipped bigint NOT NULL,
 	scope jsonb NOT NULL,
-	CONSTRAINT acteon_replay_batch_counts_check CHECK (least(replayed, failed, skipped) OPERATOR(pg_catalog.>=) 0)
+	-- How far the picking of records has come.
+	passed_over bigint NOT NULL DEFAULT 0,
+	failures jsonb NOT NULL DEFAULT '{}',
+	matched bigint,
+	chunk integer CHECK (chunk OPERATOR(pg_catalog.>) 0),
+	cursor text,
+	last_chunk_at timestamptz,
+	is_complete boolean NOT NULL DEFAULT true,
+	first_outbox_id bigint,
+	last_outbox_id bigint,
+	-- How fast it goes, and what stops it.
+	start_at timestamptz,
+	rate numeric CHECK (rate OPERATOR(pg_catalog.>) 0::numeric),
+	paced_until timestamptz,
+	breaker_window integer CHECK (breaker_window OPERATOR(pg_catalog.>) 0),
+	breaker_share numeric CHECK (breaker_share OPERATOR(pg_catalog.>=) 0::numeric AND breaker_share OPERATOR(pg_catalog.<) 1::numeric),
+	breaker_since timestamptz,
+	stopped text CHECK (stopped OPERATOR(pg_catalog.=) ANY ('{paused,cancelling,cancelled}'::text[])),
+	stopped_at timestamptz,
+	stopped_by name,
+	stop_reason text,
+	CONSTRAINT acteon_replay_batch_counts_check
+		CHECK (least(replayed, failed, skipped, passed_over) OPERATOR(pg_catalog.>=) 0::bigint),
+	CONSTRAINT acteon_replay_batch_range_check
+		CHECK ((replayed OPERATOR(pg_catalog.=) 0::bigint) OPERATOR(pg_catalog.=) (first_outbox_id IS NULL)
+			AND (first_outbox_id IS NULL) OPERATOR(pg_catalog.=) (last_outbox_id IS NULL)),
+	CONSTRAINT acteon_replay_batch_since_check
+		CHECK ((stopped IS NULL) OPERATOR(pg_catalog.=) (stopped_at IS NULL))
 );
 
+-- The few whose actions must not go out, for the queue's statistics and for sweeping.
+CREATE INDEX acteon_replay_batch_stopped_idx ON acteon_replay_batch (stopped, id) WHERE stopped IS NOT NULL;
+
 COMMENT ON TABLE acteon_replay_batch IS
-	'One row for each call of a replay function that found something: who asked, when, why, for what, and how it ended.';
+	'One row for each call of a replay function that found something: who asked, when, why, for what, how it is going and how it ended. acteon_replay_batches shows it with what became of the actions.';
 COMMENT ON COLUMN acteon_replay_batch.id IS 'Number of the batch.';
 COMMENT ON COLUMN acteon_replay_batch.created_at IS 'When the call began.';
 COMMENT ON COLUMN acteon_replay_batch.requested_by IS 'Role that asked (current_user), whose grants were checked.';
@@ -101,6 +131,25 @@ COMMENT ON COLUMN acteon_replay_batch.replayed IS 'Actions put into the outbox.'
 COMMENT ON COLUMN acteon_replay_batch.failed IS 'Records that could not be replayed for a reason of their own.';
 COMMENT ON COLUMN acteon_replay_batch.skipped IS 'Records that no grant covers or that have no stored payload.';
 COMMENT ON COLUMN acteon_replay_batch.scope IS 'Distinct [tenant, namespace, provider, action_type] of the attempted actions; decides who may read the row.';
+COMMENT ON COLUMN acteon_replay_batch.passed_over IS 'Records whose action has a replay already.';
+COMMENT ON COLUMN acteon_replay_batch.failures IS 'Reasons of the failed records, each with its count.';
+COMMENT ON COLUMN acteon_replay_batch.matched IS 'Records that matched when acteon_replay_all began; NULL for other calls.';
+COMMENT ON COLUMN acteon_replay_batch.chunk IS 'Records that acteon_replay_all attempts in one transaction; NULL for other calls.';
+COMMENT ON COLUMN acteon_replay_batch.cursor IS 'Where acteon_replay_all has got to; NULL at the beginning and at the end.';
+COMMENT ON COLUMN acteon_replay_batch.last_chunk_at IS 'When acteon_replay_all last enqueued something.';
+COMMENT ON COLUMN acteon_replay_batch.is_complete IS 'Whether everything that matched has been looked at. acteon_replay_continue goes on with a batch that is not.';
+COMMENT ON COLUMN acteon_replay_batch.first_outbox_id IS 'Lowest outbox id of its actions; NULL without actions.';
+COMMENT ON COLUMN acteon_replay_batch.last_outbox_id IS 'Highest outbox id of its actions. Others may lie between the two.';
+COMMENT ON COLUMN acteon_replay_batch.start_at IS 'Nothing of it is due earlier; NULL: at once.';
+COMMENT ON COLUMN acteon_replay_batch.rate IS 'Actions a second that become due now; NULL: no limit.';
+COMMENT ON COLUMN acteon_replay_batch.paced_until IS 'With a rate: when the next action to be enqueued is due.';
+COMMENT ON COLUMN acteon_replay_batch.breaker_window IS 'Deliveries that the circuit breaker looks at; NULL: there is none.';
+COMMENT ON COLUMN acteon_replay_batch.breaker_share IS 'Share of these that may fail before the batch pauses itself.';
+COMMENT ON COLUMN acteon_replay_batch.breaker_since IS 'The circuit breaker looks at deliveries after this time only; NULL: at all.';
+COMMENT ON COLUMN acteon_replay_batch.stopped IS 'paused, cancelling (the last of its actions are being taken out of the queue) or cancelled; NULL: it runs.';
+COMMENT ON COLUMN acteon_replay_batch.stopped_at IS 'Since when it is stopped.';
+COMMENT ON COLUMN acteon_replay_batch.stopped_by IS 'Role that stopped it; NULL: its circuit breaker.';
+COMMENT ON COLUMN acteon_replay_batch.stop_reason IS 'Why it is stopped.';
 
 -- Each value starts a block of 100 ids: a segment is a run of consecutive ids inside one block.
 CREATE SEQUENCE acteon_dispatch_outbox_id_seq AS bigint INCREMENT BY 100;
@@ -214,6 +263,49 @@ COMMENT ON COLUMN acteon_dispatch_delivery.state IS 'delivered: the gateway took
 COMMENT ON COLUMN acteon_dispatch_delivery.outcome IS 'Answer of the gateway.';
 COMMENT ON COLUMN acteon_dispatch_delivery.error IS 'Last error.';
 
+CREATE TABLE acteon_replay_tally (
+	batch_id bigint NOT NULL,
+	finished_at timestamptz NOT NULL,
+	state text NOT NULL CHECK (state OPERATOR(pg_catalog.=) ANY ('{delivered,dead,cancelled}'::text[])),
+	outcome text,
+	actions bigint NOT NULL CHECK (actions OPERATOR(pg_catalog.<>) 0::bigint)
+);
+
+CREATE INDEX acteon_replay_tally_batch_idx ON acteon_replay_tally (batch_id, finished_at);
+
+COMMENT ON TABLE acteon_replay_tally IS
+	'Counts of finished actions by batch, a few rows for each call that finished some: what progress and circuit breakers are made of. For each batch these and the actions in its segments make acteon_replay_batch.replayed, also when the actions have been purged.';
+COMMENT ON COLUMN acteon_replay_tally.batch_id IS 'The batch.';
+COMMENT ON COLUMN acteon_replay_tally.finished_at IS 'When the actions ended.';
+COMMENT ON COLUMN acteon_replay_tally.state IS 'How they ended, as in acteon_dispatch_delivery.';
+COMMENT ON COLUMN acteon_replay_tally.outcome IS 'Name of the gateway''s outcome, such as Executed or Failed; NULL where it gave none.';
+COMMENT ON COLUMN acteon_replay_tally.actions IS 'How many; negative where a redrive took dead ones back.';
+
+CREATE TABLE acteon_replay_log (
+	id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+	logged_at timestamptz NOT NULL,
+	event text NOT NULL
+		CHECK (event OPERATOR(pg_catalog.=) ANY ('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker}'::text[])),
+	batch_id bigint,
+	role_name name NOT NULL,
+	role_oid oid NOT NULL,
+	session_role name NOT NULL,
+	reason text,
+	details jsonb NOT NULL
+);
+
+COMMENT ON TABLE acteon_replay_log IS
+	'Who has steered what: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, and for each circuit breaker that opened. Append-only.';
+COMMENT ON COLUMN acteon_replay_log.id IS 'Number of the entry.';
+COMMENT ON COLUMN acteon_replay_log.logged_at IS 'When it was done.';
+COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker.';
+COMMENT ON COLUMN acteon_replay_log.batch_id IS 'The batch; NULL where it was not about one.';
+COMMENT ON COLUMN acteon_replay_log.role_name IS 'Role that did it (current_user); for a circuit breaker, the consumer whose answer opened it.';
+COMMENT ON COLUMN acteon_replay_log.role_oid IS 'Its oid, which tells it from a later role of the same name.';
+COMMENT ON COLUMN acteon_replay_log.session_role IS 'Role of the session (session_user).';
+COMMENT ON COLUMN acteon_replay_log.reason IS 'Reason given by the caller, or found by the circuit breaker.';
+COMMENT ON COLUMN acteon_replay_log.details IS 'Arguments and results.';
+
 /*
  * Functions
  */
@@ -222,6 +314,9 @@ CREATE FUNCTION acteon_replay(
 	action_id uuid,
 	reason text DEFAULT NULL,
 	allow_redacted boolean DEFAULT false,
+	allow_partial boolean DEFAULT false,
+	dedup text DEFAULT 'keep',
+	provider_override text DEFAULT NULL,
 	OUT original_action_id text,
 	OUT new_action_id uuid,
 	OUT success boolean,
@@ -234,6 +329,9 @@ CREATE FUNCTION acteon_replay(
 	action_id text,
 	reason text DEFAULT NULL,
 	allow_redacted boolean DEFAULT false,
+	allow_partial boolean DEFAULT false,
+	dedup text DEFAULT 'keep',
+	provider_override text DEFAULT NULL,
 	OUT original_action_id text,
 	OUT new_action_id uuid,
 	OUT success boolean,
@@ -242,9 +340,9 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_text'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay(uuid, text, boolean) IS
-	'Replays one action: reads its latest audit record, checks the caller''s grants and puts a new action into the outbox. Errors: 42501 role or grant, 42P01 no audit table, P0002 no record, 55000 no or redacted payload.';
-COMMENT ON FUNCTION acteon_replay(text, text, boolean) IS
+COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text) IS
+	'Replays one action: reads its latest audit record, checks the caller''s grants and puts a new action into the outbox. dedup => ''drop'' leaves its dedup key out; provider_override sends it to another provider, which a grant must cover, too. Errors: 42501 role or grant, 42P01 no audit table, P0002 no record, 55000 no payload, redacted payload or lost attachments, 22023 bad argument.';
+COMMENT ON FUNCTION acteon_replay(text, text, boolean, boolean, text, text) IS
 	'Replays one action whose id may be any string; otherwise as acteon_replay(uuid).';
 
 CREATE FUNCTION acteon_replay_bulk(
@@ -267,6 +365,14 @@ CREATE FUNCTION acteon_replay_bulk(
 	rate numeric DEFAULT NULL,
 	start_at timestamptz DEFAULT NULL,
 	reason text DEFAULT NULL,
+	allow_partial boolean DEFAULT false,
+	dedup text DEFAULT 'keep',
+	provider_override text DEFAULT NULL,
+	max_generation integer DEFAULT 3,
+	max_depth integer DEFAULT 3,
+	breaker_window integer DEFAULT 50,
+	breaker_share numeric DEFAULT 0.5,
+	ramp boolean DEFAULT false,
 	OUT batch_id bigint,
 	OUT replayed integer,
 	OUT failed integer,
@@ -277,8 +383,8 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_bulk'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text) IS
-	'Replays up to max_records (1 to 1000) actions whose audit records match every given filter, oldest first; from_time and to_time are inclusive, rate is in actions per second. next_cursor continues where the call ended, NULL at the end. Errors: 22023 bad argument, 42501 role, 42P01 no audit table.';
+COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean) IS
+	'Replays up to max_records (1 to 1000) actions whose audit records match every given filter, oldest first; from_time and to_time are inclusive, rate is in actions per second. next_cursor continues where the call ended, NULL at the end. dedup is keep or drop; provider_override needs a grant as well; max_generation and max_depth end loops of failing replays; the batch pauses itself when more than breaker_share of its last breaker_window deliveries failed (0: never); ramp sends the first tenth at a tenth of the rate. Errors: 22023 bad argument, 42501 role, 42P01 no audit table.';
 
 CREATE FUNCTION acteon_replay_bulk(query jsonb)
 RETURNS jsonb
@@ -287,6 +393,180 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_bulk(jsonb) IS
 	'The same in the gateway''s wire form: keys namespace, tenant, provider, action_type, outcome, verdict, matched_rule, from, to (RFC 3339), limit, and the further arguments by name. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor"}. An unknown key is error 22023.';
+
+CREATE FUNCTION acteon_replay_preview(
+	namespace text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_type text DEFAULT NULL,
+	outcome text DEFAULT NULL,
+	verdict text DEFAULT NULL,
+	matched_rule text DEFAULT NULL,
+	from_time timestamptz DEFAULT NULL,
+	to_time timestamptz DEFAULT NULL,
+	max_records integer DEFAULT NULL,
+	caller_id text DEFAULT NULL,
+	chain_id text DEFAULT NULL,
+	include_replayed boolean DEFAULT false,
+	allow_redacted boolean DEFAULT false,
+	newest_first boolean DEFAULT false,
+	cursor text DEFAULT NULL,
+	rate numeric DEFAULT NULL,
+	start_at timestamptz DEFAULT NULL,
+	reason text DEFAULT NULL,
+	allow_partial boolean DEFAULT false,
+	dedup text DEFAULT 'keep',
+	provider_override text DEFAULT NULL,
+	max_generation integer DEFAULT 3,
+	max_depth integer DEFAULT 3,
+	breaker_window integer DEFAULT 50,
+	breaker_share numeric DEFAULT 0.5,
+	ramp boolean DEFAULT false,
+	sample integer DEFAULT 5,
+	OUT section text,
+	OUT item text,
+	OUT matched bigint,
+	OUT replayable bigint,
+	OUT note text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'acteon_replay_preview'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 50;
+
+COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, integer) IS
+	'What a replay with the same arguments would do, without doing it: exact counts of the records that match and of those that would be replayed, the reasons for not, a breakdown, the time it takes, a sample. The last row''s note is the query, with absolute times, for acteon_replay_all(jsonb) and acteon_replay_bulk(jsonb). Tenants that no grant covers are not named. Errors: as acteon_replay_bulk.';
+
+CREATE FUNCTION acteon_replay_preview(query jsonb, sample integer DEFAULT 5)
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'acteon_replay_preview_jsonb'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_preview(jsonb, integer) IS
+	'The same for programs: one object, with the query under "query".';
+
+CREATE PROCEDURE acteon_replay_all(
+	namespace text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_type text DEFAULT NULL,
+	outcome text DEFAULT NULL,
+	verdict text DEFAULT NULL,
+	matched_rule text DEFAULT NULL,
+	from_time timestamptz DEFAULT NULL,
+	to_time timestamptz DEFAULT NULL,
+	max_records integer DEFAULT NULL,
+	caller_id text DEFAULT NULL,
+	chain_id text DEFAULT NULL,
+	include_replayed boolean DEFAULT false,
+	allow_redacted boolean DEFAULT false,
+	newest_first boolean DEFAULT false,
+	cursor text DEFAULT NULL,
+	rate numeric DEFAULT NULL,
+	start_at timestamptz DEFAULT NULL,
+	reason text DEFAULT NULL,
+	allow_partial boolean DEFAULT false,
+	dedup text DEFAULT 'keep',
+	provider_override text DEFAULT NULL,
+	max_generation integer DEFAULT 3,
+	max_depth integer DEFAULT 3,
+	breaker_window integer DEFAULT 50,
+	breaker_share numeric DEFAULT 0.5,
+	ramp boolean DEFAULT false,
+	chunk integer DEFAULT 1000,
+	INOUT batch_id bigint DEFAULT NULL,
+	INOUT replayed bigint DEFAULT NULL,
+	INOUT failed bigint DEFAULT NULL,
+	INOUT skipped bigint DEFAULT NULL)
+AS 'MODULE_PATHNAME', 'acteon_replay_all'
+LANGUAGE C;
+
+COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, integer, bigint, bigint, bigint, bigint) IS
+	'Replays everything that matches, in committed chunks of so many records (1 to 10000), oldest first. With a rate it stays at most a minute ahead of the deliveries. Whatever ends it, acteon_replay_continue goes on. The last four arguments are results. Errors: as acteon_replay_bulk; 2D000 inside a transaction block.';
+
+CREATE PROCEDURE acteon_replay_all(
+	query jsonb,
+	rate numeric DEFAULT NULL,
+	start_at timestamptz DEFAULT NULL,
+	reason text DEFAULT NULL,
+	chunk integer DEFAULT 1000,
+	INOUT batch_id bigint DEFAULT NULL,
+	INOUT replayed bigint DEFAULT NULL,
+	INOUT failed bigint DEFAULT NULL,
+	INOUT skipped bigint DEFAULT NULL)
+AS 'MODULE_PATHNAME', 'acteon_replay_all_jsonb'
+LANGUAGE C;
+
+COMMENT ON PROCEDURE acteon_replay_all(jsonb, numeric, timestamptz, text, integer, bigint, bigint, bigint, bigint) IS
+	'The same for a query as acteon_replay_preview returns it; rate, start_at and reason, if given, stand before those in the query.';
+
+CREATE PROCEDURE acteon_replay_continue(
+	INOUT batch_id bigint,
+	chunk integer DEFAULT NULL,
+	reason text DEFAULT NULL,
+	INOUT replayed bigint DEFAULT NULL,
+	INOUT failed bigint DEFAULT NULL,
+	INOUT skipped bigint DEFAULT NULL)
+AS 'MODULE_PATHNAME', 'acteon_replay_continue'
+LANGUAGE C;
+
+COMMENT ON PROCEDURE acteon_replay_continue(bigint, integer, text, bigint, bigint, bigint) IS
+	'Goes on with a batch whose acteon_replay_all was ended by a crash, a cancelled statement or a failover: nothing twice, nothing left out. Changes nothing if the batch is complete. Errors: P0002 no such batch, 42501 not the caller''s to steer, 55000 not a batch of acteon_replay_all or cancelled, 2D000 inside a transaction block.';
+
+CREATE FUNCTION acteon_replay_pause(
+	batch_id bigint,
+	reason text DEFAULT NULL,
+	OUT state text,
+	OUT waiting bigint,
+	OUT in_flight bigint,
+	OUT cancelled bigint)
+RETURNS record
+AS 'MODULE_PATHNAME', 'acteon_replay_pause'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_pause(bigint, text) IS
+	'Pauses a batch: nothing of it is handed out any more until it is resumed; what a consumer holds is finished. At once, however many actions wait. Returns how the batch is then. For the role that started it and for admins whose grants cover all of it. Errors: P0002 no such batch, 42501 not the caller''s to steer, 55000 the batch is cancelled, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_resume(
+	batch_id bigint,
+	reason text DEFAULT NULL,
+	OUT state text,
+	OUT waiting bigint,
+	OUT in_flight bigint,
+	OUT cancelled bigint)
+RETURNS record
+AS 'MODULE_PATHNAME', 'acteon_replay_resume'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_resume(bigint, text) IS
+	'Resumes a paused batch, at its rate from now on; its circuit breaker begins anew. Returns how the batch is then. For the role that started it and for admins whose grants cover all of it. Errors: P0002 no such batch, 42501 not the caller''s to steer, 55000 the batch is cancelled, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_cancel(
+	batch_id bigint,
+	reason text DEFAULT NULL,
+	OUT state text,
+	OUT waiting bigint,
+	OUT in_flight bigint,
+	OUT cancelled bigint)
+RETURNS record
+AS 'MODULE_PATHNAME', 'acteon_replay_cancel'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_cancel(bigint, text) IS
+	'Cancels a batch for good: nothing of it is handed out any more, and its actions are free to be replayed again; what a consumer holds is finished. At once, however many actions wait. Returns how the batch is then. For the role that started it and for admins whose grants cover all of it. Errors: P0002 no such batch, 42501 not the caller''s to steer, 55000 the batch is cancelled, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_set_rate(
+	batch_id bigint,
+	rate numeric,
+	reason text DEFAULT NULL,
+	OUT state text,
+	OUT waiting bigint,
+	OUT in_flight bigint,
+	OUT cancelled bigint)
+RETURNS record
+AS 'MODULE_PATHNAME', 'acteon_replay_set_rate'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_set_rate(bigint, numeric, text) IS
+	'Spreads what waits of a batch, and what is still to be enqueued, at another rate in actions per second from now on; NULL: no limit. Returns how the batch is then. For the role that started it and for admins whose grants cover all of it. Errors: P0002 no such batch, 42501 not the caller''s to steer, 55000 the batch is cancelled, 22023 bad argument.';
 
 CREATE FUNCTION acteon_replay_lineage(
 	action_id text,
@@ -392,23 +672,25 @@ CREATE FUNCTION acteon_outbox_redrive(
 	provider text DEFAULT NULL,
 	max_actions integer DEFAULT 1000,
 	rate numeric DEFAULT NULL,
+	reason text DEFAULT NULL,
 	OUT redriven integer,
 	OUT skipped integer)
 RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_outbox_redrive'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_outbox_redrive(bigint[], bigint, text, text, integer, numeric) IS
+COMMENT ON FUNCTION acteon_outbox_redrive(bigint[], bigint, text, text, integer, numeric, text) IS
 	'Puts dead actions that match every given filter back into the queue, with all their attempts and their old ids, up to max_actions; rate is in actions per second. Skips, and counts, what has been replayed again: the later replay stands for it. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_purge(
 	older_than interval,
-	max_actions bigint DEFAULT NULL)
+	max_actions bigint DEFAULT NULL,
+	reason text DEFAULT NULL)
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'acteon_outbox_purge'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_outbox_purge(interval, bigint) IS
+COMMENT ON FUNCTION acteon_outbox_purge(interval, bigint, text) IS
 	'Deletes the outbox and delivery rows of actions whose every replay has been finished for longer than older_than, about max_actions of them; returns how many. A purged action counts as never replayed, so keep at least what the audit table keeps. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_check(
@@ -432,7 +714,8 @@ CREATE FUNCTION acteon_outbox_read_stats(
 	OUT oldest_due_age interval,
 	OUT delivered_1m bigint,
 	OUT delivered_5m bigint,
-	OUT dead_5m bigint)
+	OUT dead_5m bigint,
+	OUT paused bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_outbox_read_stats'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 1;
@@ -442,7 +725,7 @@ COMMENT ON FUNCTION acteon_outbox_read_stats() IS
 
 CREATE VIEW acteon_outbox_stats AS
 	SELECT s.depth, s.due, s.retrying, s.scheduled, s.leased, s.dead, s.oldest_due_age,
-		s.delivered_1m, s.delivered_5m, s.dead_5m
+		s.delivered_1m, s.delivered_5m, s.dead_5m, s.paused
 	FROM acteon_outbox_read_stats() AS s;
 GRANT SELECT ON acteon_outbox_stats TO PUBLIC;
 
@@ -458,6 +741,7 @@ COMMENT ON COLUMN acteon_outbox_stats.oldest_due_age IS 'How long the action tha
 COMMENT ON COLUMN acteon_outbox_stats.delivered_1m IS 'Deliveries in the last minute.';
 COMMENT ON COLUMN acteon_outbox_stats.delivered_5m IS 'Deliveries in the last five minutes.';
 COMMENT ON COLUMN acteon_outbox_stats.dead_5m IS 'Actions that ended dead in the last five minutes.';
+COMMENT ON COLUMN acteon_outbox_stats.paused IS 'Actions of paused batches that nobody holds; they count in depth and in nothing else.';
 
 CREATE FUNCTION acteon_dispatch_lane(tenant text, fingerprint text)
 RETURNS bigint
@@ -505,8 +789,9 @@ CREATE POLICY acteon_replay_batch_authorized ON acteon_replay_batch FOR SELECT
 								   element OPERATOR(pg_catalog.->>) 2, element OPERATOR(pg_catalog.->>) 3))));
 GRANT SELECT ON acteon_replay_batch TO PUBLIC;
 
--- Nobody else's: the queue's moving parts and the namespace of the ids.
+-- Nobody else's: the queue's moving parts, the counts behind acteon_replay_batches and the namespace of the ids.
 ALTER TABLE acteon_dispatch_segment ENABLE ROW LEVEL SECURITY;
+ALTER TABLE acteon_replay_tally ENABLE ROW LEVEL SECURITY;
 ALTER TABLE acteon_replay_installation ENABLE ROW LEVEL SECURITY;
 
 /*
@@ -523,3 +808,6 @@ SELECT pg_catalog.pg_extension_config_dump('acteon_dispatch_outbox', '');
 SELECT pg_catalog.pg_extension_config_dump('acteon_dispatch_outbox_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('acteon_dispatch_segment', '');
 SELECT pg_catalog.pg_extension_config_dump('acteon_dispatch_delivery', '');
+SELECT pg_catalog.pg_extension_config_dump('acteon_replay_tally', '');
+SELECT pg_catalog.pg_extension_config_dump('acteon_replay_log', '');
+SELECT pg_catalog.pg_extension_config_dump('acteon_replay_log_id_seq', '');

@@ -21,6 +21,7 @@ char *AuditTableSetting;
 char *RedactionPlaceholder;
 int IntentGrace;
 int MaxAttempts;
+bool RequireReason;
 
 void _PG_init(void);
 
@@ -68,5 +69,8 @@ _PG_init(void)
 		"acteon_replay.max_attempts", "Attempts after which an action ends dead.",
 		"It counts when an attempt fails; what is waiting then is not looked at.", &MaxAttempts, 10,
 		1, INT_MAX / 2, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("acteon_replay.require_reason",
+							 "Refuse to replay, or to steer a batch, without a reason.", NULL,
+							 &RequireReason, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("acteon_replay");
 }

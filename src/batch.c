@@ -14,8 +14,10 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
 
 #include "batch.h"
+#include "settings.h"
 #include "tables.h"
 
 /* Parts of a scope's element. */
@@ -134,8 +136,8 @@ AddToScope(Scope *scope, const AuditRecord *record)
 /*
  * A scope as an array of [tenant, namespace, provider, action_type].
  */
-static Jsonb *
-scope_to_jsonb(const Scope *scope)
+Jsonb *
+ScopeToJsonb(const Scope *scope)
 {
 	JsonbParseState *state = NULL;
 
@@ -161,12 +163,109 @@ scope_to_jsonb(const Scope *scope)
 }
 
 /*
+ * Count a failed record by its reason, in the current memory context.  There
+ * are only a few reasons.
+ */
+void
+AddFailure(Failures *failures, const char *reason, int64 count)
+{
+	for (int i = 0; i < failures->count; i++)
+	{
+		if (strcmp(failures->reasons[i], reason) == 0)
+		{
+			failures->counts[i] += count;
+			return;
+		}
+	}
+	if (failures->count < MAX_FAILURE_REASONS)
+	{
+		failures->reasons[failures->count] = pstrdup(reason);
+		failures->counts[failures->count++] = count;
+	}
+}
+
+/*
+ * Failures as an object: reason → count.
+ */
+Jsonb *
+FailuresToJsonb(const Failures *failures)
+{
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < failures->count; i++)
+	{
+		JsonbValue value;
+
+		value.type = jbvString;
+		value.val.string.val = unconstify(char *, failures->reasons[i]);
+		value.val.string.len = strlen(failures->reasons[i]);
+		pushJsonbValue(&state, WJB_KEY, &value);
+		value.type = jbvNumeric;
+		value.val.numeric = int64_to_numeric(failures->counts[i]);
+		pushJsonbValue(&state, WJB_VALUE, &value);
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/*
  * The name of a role as a datum.
  */
-static Datum
-role_name(Oid role)
+Datum
+RoleName(Oid role)
 {
 	return DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(role, false)));
+}
+
+/*
+ * A reason for the functions that take one; raises the error if it is missing
+ * and acteon_replay.require_reason is on.
+ */
+void
+CheckReason(const char *reason)
+{
+	if (RequireReason && (reason == NULL || strspn(reason, " \t\n\r") == strlen(reason)))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a reason must be given"),
+						errdetail("acteon_replay.require_reason is on."),
+						errhint("Pass reason => 'why', a ticket number, say.")));
+}
+
+/* The row of a batch, being filled. */
+typedef struct Row
+{
+	Datum values[Natts_batch];
+	bool nulls[Natts_batch];
+} Row;
+
+/*
+ * Set a column that may be NULL.
+ */
+static void
+set(Row *row, AttrNumber column, bool given, Datum value)
+{
+	row->values[column - 1] = given ? value : (Datum) 0;
+	row->nulls[column - 1] = !given;
+}
+
+/*
+ * Set what tells how fast a batch goes and what stops it.
+ */
+static void
+set_pace(Row *row, const BatchRow *batch)
+{
+	bool breaks = batch->breaker_window > 0;
+	Datum share = (Datum) 0;
+
+	if (breaks && batch->breaker_share == NULL)
+		share = DirectFunctionCall1(float8_numeric, Float8GetDatum(BREAKER_SHARE_DEFAULT));
+	else if (breaks)
+		share = NumericGetDatum(batch->breaker_share);
+	set(row, Anum_batch_start_at, batch->start_at.given, TimestampTzGetDatum(batch->start_at.time));
+	set(row, Anum_batch_rate, batch->rate != NULL, NumericGetDatum(batch->rate));
+	set(row, Anum_batch_paced_until, batch->paced_until.given,
+		TimestampTzGetDatum(batch->paced_until.time));
+	set(row, Anum_batch_breaker_window, breaks, Int32GetDatum(batch->breaker_window));
+	set(row, Anum_batch_breaker_share, breaks, share);
 }
 
 /*
@@ -176,24 +275,34 @@ void
 InsertBatch(Oid schema, const BatchRow *batch)
 {
 	TableWriter writer;
-	Datum values[Natts_batch];
-	bool nulls[Natts_batch] = {false};
+	Row row;
 
-	values[Anum_batch_id - 1] = Int64GetDatum(batch->id);
-	values[Anum_batch_created_at - 1] = TimestampTzGetDatum(batch->created_at);
-	values[Anum_batch_requested_by - 1] = role_name(batch->requested_by);
-	values[Anum_batch_requested_by_oid - 1] = ObjectIdGetDatum(batch->requested_by);
-	values[Anum_batch_session_role - 1] = role_name(GetSessionUserId());
-	nulls[Anum_batch_reason - 1] = batch->reason == NULL;
-	values[Anum_batch_reason - 1] =
-		batch->reason == NULL ? (Datum) 0 : CStringGetTextDatum(batch->reason);
-	values[Anum_batch_query - 1] = JsonbPGetDatum(batch->query);
-	values[Anum_batch_replayed - 1] = Int32GetDatum(batch->replayed);
-	values[Anum_batch_failed - 1] = Int32GetDatum(batch->failed);
-	values[Anum_batch_skipped - 1] = Int32GetDatum(batch->skipped);
-	values[Anum_batch_scope - 1] = JsonbPGetDatum(scope_to_jsonb(batch->scope));
+	memset(row.values, 0, sizeof(row.values));
+	memset(row.nulls, true, sizeof(row.nulls));
+	set(&row, Anum_batch_id, true, Int64GetDatum(batch->id));
+	set(&row, Anum_batch_created_at, true, TimestampTzGetDatum(batch->created_at));
+	set(&row, Anum_batch_requested_by, true, RoleName(batch->requested_by));
+	set(&row, Anum_batch_requested_by_oid, true, ObjectIdGetDatum(batch->requested_by));
+	set(&row, Anum_batch_session_role, true, RoleName(GetSessionUserId()));
+	if (batch->reason != NULL)
+		set(&row, Anum_batch_reason, true, CStringGetTextDatum(batch->reason));
+	set(&row, Anum_batch_query, true, JsonbPGetDatum(batch->query));
+	set(&row, Anum_batch_replayed, true, Int64GetDatum(batch->replayed));
+	set(&row, Anum_batch_failed, true, Int64GetDatum(batch->failed));
+	set(&row, Anum_batch_skipped, true, Int64GetDatum(batch->skipped));
+	set(&row, Anum_batch_scope, true, JsonbPGetDatum(ScopeToJsonb(batch->scope)));
+	set(&row, Anum_batch_passed_over, true, Int64GetDatum(batch->passed_over));
+	set(&row, Anum_batch_failures, true, JsonbPGetDatum(FailuresToJsonb(batch->failures)));
+	set(&row, Anum_batch_matched, batch->matched >= 0, Int64GetDatum(batch->matched));
+	set(&row, Anum_batch_chunk, batch->chunk > 0, Int32GetDatum(batch->chunk));
+	set(&row, Anum_batch_is_complete, true, BoolGetDatum(batch->is_complete));
+	set(&row, Anum_batch_first_outbox_id, batch->first_outbox_id != 0,
+		Int64GetDatum(batch->first_outbox_id));
+	set(&row, Anum_batch_last_outbox_id, batch->first_outbox_id != 0,
+		Int64GetDatum(batch->last_outbox_id));
+	set_pace(&row, batch);
 
 	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE), false);
-	InsertRow(&writer, values, nulls, Natts_batch);
+	InsertRow(&writer, row.values, row.nulls, Natts_batch);
 	CloseWriter(&writer);
 }

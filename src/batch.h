@@ -13,6 +13,17 @@
 /* The distinct kinds of records that a batch touched; see NewScope. */
 typedef struct Scope Scope;
 
+/* Distinct reasons for failing that are told apart; there are fewer. */
+#define MAX_FAILURE_REASONS 64
+
+/* Why records failed, and how many. */
+typedef struct Failures
+{
+	int count;
+	const char *reasons[MAX_FAILURE_REASONS];
+	int64 counts[MAX_FAILURE_REASONS];
+} Failures;
+
 /* What is to be written down. */
 typedef struct BatchRow
 {
@@ -21,14 +32,33 @@ typedef struct BatchRow
 	TimestampTz created_at;
 	const char *reason; /* NULL: none given */
 	Jsonb *query;
-	int replayed;
-	int failed;
-	int skipped;
+	int64 replayed;
+	int64 failed;
+	int64 skipped;
+	int64 passed_over;
 	Scope *scope;
+	const Failures *failures;
+	/* Only of acteon_replay_all. */
+	int64 matched; /* -1: unknown */
+	int chunk;     /* 0: none */
+	bool is_complete;
+	/* Where its actions are, 0 if there are none. */
+	int64 first_outbox_id;
+	int64 last_outbox_id;
+	OptionalTime start_at;
+	Numeric rate; /* NULL: no limit */
+	OptionalTime paced_until;
+	int breaker_window; /* 0: no circuit breaker */
+	Numeric breaker_share;
 } BatchRow;
 
+extern Datum RoleName(Oid role);
+extern void CheckReason(const char *reason);
 extern Scope *NewScope(void);
 extern void AddToScope(Scope *scope, const AuditRecord *record);
+extern Jsonb *ScopeToJsonb(const Scope *scope);
+extern void AddFailure(Failures *failures, const char *reason, int64 count);
+extern Jsonb *FailuresToJsonb(const Failures *failures);
 extern void InsertBatch(Oid schema, const BatchRow *batch);
 
 #endif /* ACTEON_BATCH_H */

@@ -221,9 +221,10 @@ put_out_actions(Claim *claim, const Segment *lease)
  * End an action dead that was never answered.
  */
 static void
-end_dead(Claim *claim, int64 outbox_id, int attempts, const char *error)
+end_dead(Claim *claim, int64 outbox_id, int64 batch_id, int attempts, const char *error)
 {
 	Delivery delivery = {.outbox_id = outbox_id,
+						 .batch_id = batch_id,
 						 .attempts = attempts,
 						 .state = ACTION_DEAD,
 						 .outcome = {.isnull = true}};
@@ -256,7 +257,8 @@ correct_lease(Claim *claim, const Segment *before, const Segment *lease, int64 f
 			pieces[count++].last_id = id - 1;
 		}
 		rest.first_id = id + 1;
-		end_dead(claim, id, lease->attempt, "the action is too large to be handed out");
+		end_dead(claim, id, lease->batch_id, lease->attempt,
+				 "the action is too large to be handed out");
 	}
 	if (from > rest.first_id)
 	{
@@ -356,7 +358,7 @@ take_segment(Claim *claim, const Segment *segment)
 	if (ends)
 	{
 		if (ReplaceSegment(&claim->segments, segment, pieces, 0))
-			end_dead(claim, segment->first_id, segment->attempt,
+			end_dead(claim, segment->first_id, segment->batch_id, segment->attempt,
 					 psprintf("lease of \"%s\" ran out on the last attempt, without an answer",
 							  text_to_cstring(segment->holder)));
 		return;

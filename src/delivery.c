@@ -4,13 +4,19 @@
  *
  * Whoever adds one has taken the action out of its segment in the same
  * transaction, so nobody else can finish it.  The primary key would tell.
+ *
+ * Beside them a call writes a few rows of the tally: how many actions of which
+ * batch ended how.  They are only ever inserted, so calls that finish actions
+ * of one batch at the same time do not wait for each other.
  */
 #include "postgres.h"
 
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "executor/executor.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -27,6 +33,7 @@ OpenDeliveries(DeliveryWriter *deliveries, Oid schema, TimestampTz finished_at)
 	deliveries->context = CurrentMemoryContext;
 	deliveries->is_open = false;
 	deliveries->count = 0;
+	deliveries->tally_count = 0;
 	MemSet(deliveries->slots, 0, sizeof(deliveries->slots));
 	MemSet(deliveries->states, 0, sizeof(deliveries->states));
 }
@@ -74,6 +81,99 @@ next_slot(DeliveryWriter *deliveries)
 }
 
 /*
+ * Name of the gateway's outcome: a bare string, or the one key of an object.
+ * Empty if it is neither.
+ */
+static void
+outcome_name(char *name, const NullableDatum *outcome)
+{
+	JsonbIterator *it;
+	JsonbValue value;
+	JsonbIteratorToken token;
+	Jsonb *json;
+
+	name[0] = '\0';
+	if (outcome->isnull)
+		return;
+	json = DatumGetJsonbP(outcome->value);
+	it = JsonbIteratorInit(&json->root);
+	/* The first token is the object, or the array that a scalar is wrapped into. */
+	token = JsonbIteratorNext(&it, &value, true);
+	if (token == WJB_BEGIN_OBJECT || value.val.array.rawScalar)
+		token = JsonbIteratorNext(&it, &value, true);
+	if ((token == WJB_KEY || token == WJB_ELEM) && value.type == jbvString)
+	{
+		int len = pg_mbcliplen(value.val.string.val, value.val.string.len, NAMEDATALEN - 1);
+
+		memcpy(name, value.val.string.val, len);
+		name[len] = '\0';
+	}
+	if ((Pointer) json != DatumGetPointer(outcome->value))
+		pfree(json);
+}
+
+/*
+ * Write the tally down.
+ */
+static void
+write_tally(DeliveryWriter *deliveries)
+{
+	TableWriter writer;
+
+	if (deliveries->tally_count == 0)
+		return;
+	OpenWriter(&writer, OwnTable(deliveries->schema, TALLY_TABLE), false);
+	for (int i = 0; i < deliveries->tally_count; i++)
+	{
+		const TallyEntry *entry = &deliveries->tally[i];
+		Datum values[Natts_tally];
+		bool nulls[Natts_tally] = {false};
+
+		if (entry->actions == 0)
+			continue;
+		values[Anum_tally_batch_id - 1] = Int64GetDatum(entry->batch_id);
+		values[Anum_tally_finished_at - 1] = TimestampTzGetDatum(deliveries->finished_at);
+		values[Anum_tally_state - 1] = CStringGetTextDatum(ActionStateNames[entry->state]);
+		values[Anum_tally_outcome - 1] =
+			entry->outcome[0] == '\0' ? (Datum) 0 : CStringGetTextDatum(entry->outcome);
+		nulls[Anum_tally_outcome - 1] = entry->outcome[0] == '\0';
+		values[Anum_tally_actions - 1] = Int64GetDatum(entry->actions);
+		InsertRow(&writer, values, nulls, Natts_tally);
+	}
+	CloseWriter(&writer);
+	deliveries->tally_count = 0;
+}
+
+/*
+ * Count actions of a batch that ended in one way; a negative number takes them
+ * back.  Written by CloseDeliveries.
+ */
+void
+AddToTally(DeliveryWriter *deliveries, int64 batch_id, ActionState state, const char *outcome,
+		   int64 actions)
+{
+	TallyEntry *entry;
+
+	for (int i = deliveries->tally_count - 1; i >= 0; i--)
+	{
+		entry = &deliveries->tally[i];
+		if (entry->batch_id == batch_id && entry->state == state &&
+			strcmp(entry->outcome, outcome) == 0)
+		{
+			entry->actions += actions;
+			return;
+		}
+	}
+	if (deliveries->tally_count == TALLY_KINDS)
+		write_tally(deliveries);
+	entry = &deliveries->tally[deliveries->tally_count++];
+	entry->batch_id = batch_id;
+	entry->state = state;
+	strlcpy(entry->outcome, outcome, sizeof(entry->outcome));
+	entry->actions = actions;
+}
+
+/*
  * Add a delivery.  Its outcome and error must stay where they are until
  * CloseDeliveries.
  */
@@ -84,6 +184,7 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 	Datum values[Natts_delivery];
 	bool nulls[Natts_delivery] = {false};
 	Datum *state = &deliveries->states[delivery->state];
+	char outcome[NAMEDATALEN];
 	MemoryContext old = MemoryContextSwitchTo(deliveries->context);
 
 	if (*state == (Datum) 0)
@@ -99,6 +200,8 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 	FillSlot(slot, values, nulls, Natts_delivery);
 	CheckRow(&deliveries->writer, slot);
 	MemoryContextSwitchTo(old);
+	outcome_name(outcome, &delivery->outcome);
+	AddToTally(deliveries, delivery->batch_id, delivery->state, outcome, 1);
 }
 
 /*
@@ -107,6 +210,7 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 void
 CloseDeliveries(DeliveryWriter *deliveries)
 {
+	write_tally(deliveries);
 	if (!deliveries->is_open)
 		return;
 	flush_deliveries(deliveries);

@@ -11,6 +11,18 @@
 /* Rows that are written at once. */
 #define DELIVERY_ROWS 100
 
+/* Kinds of endings that one call tells apart; what comes beyond is written at once. */
+#define TALLY_KINDS 32
+
+/* How many actions of a batch ended in one way. */
+typedef struct TallyEntry
+{
+	int64 batch_id;
+	ActionState state;
+	char outcome[NAMEDATALEN]; /* empty: none given */
+	int64 actions;
+} TallyEntry;
+
 /* The table of deliveries, open for writing; see OpenDeliveries. */
 typedef struct DeliveryWriter
 {
@@ -22,12 +34,15 @@ typedef struct DeliveryWriter
 	TupleTableSlot *slots[DELIVERY_ROWS];
 	int count;                          /* rows that are not written yet */
 	Datum states[ACTION_CANCELLED + 1]; /* as texts, made when first needed */
+	TallyEntry tally[TALLY_KINDS];      /* of what has been added */
+	int tally_count;
 } DeliveryWriter;
 
 /* How an action ended. */
 typedef struct Delivery
 {
 	int64 outbox_id;
+	int64 batch_id;
 	int32 attempts;
 	ActionState state;
 	NullableDatum outcome; /* jsonb */
@@ -36,6 +51,8 @@ typedef struct Delivery
 
 extern void OpenDeliveries(DeliveryWriter *deliveries, Oid schema, TimestampTz finished_at);
 extern void AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery);
+extern void AddToTally(DeliveryWriter *deliveries, int64 batch_id, ActionState state,
+					   const char *outcome, int64 actions);
 extern void CloseDeliveries(DeliveryWriter *deliveries);
 
 #endif /* ACTEON_DELIVERY_H */

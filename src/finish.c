@@ -228,6 +228,7 @@ add_finished(AnswerCall *call, const Answer *answer)
 	const NullableDatum none = {.isnull = true};
 
 	delivery->outbox_id = answer->outbox_id;
+	delivery->batch_id = call->segment.batch_id;
 	delivery->attempts = call->segment.attempt;
 	delivery->state = delivered ? ACTION_DELIVERED : ACTION_DEAD;
 	delivery->outcome = delivered ? answer->value : none;

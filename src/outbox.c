@@ -37,6 +37,9 @@
 /* Label bytes after which a run of rows is written. */
 #define RUN_BYTES (256 * 1024)
 
+/* With a ramp, one action out of so many is among the first, slower ones. */
+#define RAMP_SHARE 10
+
 /* Places of the indexes that are kept by hand. */
 #define ID_INDEX 0
 #define ACTION_ID_INDEX 1
@@ -70,12 +73,10 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 	outbox->context = CurrentMemoryContext;
 	outbox->schema = schema;
 	outbox->created_at = now;
-	outbox->start_at = query->start_at.given ? Max(query->start_at.time, now) : now;
-	outbox->rate = query->rate_value;
-	/* One lease is about a second's worth: a paced batch stays steerable. */
-	outbox->run_rows = outbox->rate == 0 || outbox->rate > SEGMENT_ACTIONS
-						   ? SEGMENT_ACTIONS
-						   : Max((int) outbox->rate, 1);
+	BeginPace(&outbox->pacer, query->start_at.given ? Max(query->start_at.time, now) : now,
+			  query->rate_value, 0);
+	outbox->run_rows = SegmentRows(query->rate_value);
+	outbox->ramp = query->ramp;
 	outbox->include_replayed = query->include_replayed;
 	outbox->statement = GetActiveSnapshot();
 	outbox->segments_allocated = 16;
@@ -201,9 +202,7 @@ add_segment(Outbox *outbox, const ReplayItem *item)
 	segment->batch_id = OutboxBatchId(outbox);
 	segment->in_lane = item->in_lane;
 	segment->lane = item->lane;
-	segment->due_at = outbox->start_at;
-	if (outbox->rate > 0)
-		segment->due_at += (int64) (outbox->enqueued / outbox->rate * USECS_PER_SEC);
+	segment->due_at = NextDueTime(&outbox->pacer, 0);
 	return segment;
 }
 
@@ -235,7 +234,7 @@ assign_ids(Outbox *outbox, ReplayItem **rows, int count)
 		if (segment == NULL || item->in_lane != segment->in_lane || item->lane != segment->lane)
 			segment = add_segment(outbox, item);
 		segment->last_id = item->outbox_id;
-		outbox->enqueued++;
+		(void) NextDueTime(&outbox->pacer, 1);
 	}
 }
 
@@ -364,7 +363,7 @@ try_insert(Outbox *outbox, ReplayItem **items, int count)
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	ReplayItem **by_key = palloc(Max(count, 1) * sizeof(ReplayItem *));
-	int64 enqueued_before = outbox->enqueued;
+	Pacer pacer_before = outbox->pacer;
 	int segments_before = outbox->segment_count;
 	volatile bool won = false;
 
@@ -395,7 +394,7 @@ try_insert(Outbox *outbox, ReplayItem **items, int count)
 	else
 	{
 		RollbackAndReleaseCurrentSubTransaction();
-		outbox->enqueued = enqueued_before;
+		outbox->pacer = pacer_before;
 		outbox->segment_count = segments_before;
 	}
 	MemoryContextSwitchTo(context);
@@ -425,6 +424,8 @@ EnqueueItems(Outbox *outbox, ReplayItem *items, int count)
 		}
 		if (n == 0)
 			break;
+		if (outbox->ramp)
+			outbox->pacer.ramp = (n + RAMP_SHARE - 1) / RAMP_SHARE;
 		if (try_insert(outbox, pending, n))
 			break;
 		for (int i = 0; i < n; i++)
@@ -435,6 +436,37 @@ EnqueueItems(Outbox *outbox, ReplayItem *items, int count)
 		ResolveAgain(outbox, items, count);
 	}
 	pfree(pending);
+}
+
+/*
+ * The lowest and the highest id of the rows that are in; both 0 if there are
+ * none.
+ */
+void
+OutboxRange(const Outbox *outbox, int64 *first_id, int64 *last_id)
+{
+	*first_id = *last_id = 0;
+	for (int i = 0; i < outbox->segment_count; i++)
+	{
+		const Segment *segment = &outbox->segments[i];
+
+		if (*first_id == 0 || segment->first_id < *first_id)
+			*first_id = segment->first_id;
+		if (segment->last_id > *last_id)
+			*last_id = segment->last_id;
+	}
+}
+
+/*
+ * With a rate, when the next action of the batch would be due.
+ */
+OptionalTime
+OutboxPacedUntil(const Outbox *outbox)
+{
+	Pacer pacer = outbox->pacer;
+	OptionalTime result = {pacer.rate > 0, NextDueTime(&pacer, 0)};
+
+	return result;
 }
 
 /*

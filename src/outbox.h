@@ -48,6 +48,8 @@ extern Outbox *OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 extern void ResolveItems(Outbox *outbox, ReplayItem *items, int count);
 extern void EnqueueItems(Outbox *outbox, ReplayItem *items, int count);
 extern int64 OutboxBatchId(Outbox *outbox);
+extern void OutboxRange(const Outbox *outbox, int64 *first_id, int64 *last_id);
+extern OptionalTime OutboxPacedUntil(const Outbox *outbox);
 extern void CloseOutbox(Outbox *outbox);
 
 #endif /* ACTEON_OUTBOX_H */

@@ -10,6 +10,7 @@
 #include "utils/snapshot.h"
 
 #include "outbox.h"
+#include "pace.h"
 #include "segment.h"
 
 /* An action that the call has met; see resolve.c. */
@@ -27,9 +28,9 @@ struct Outbox
 	pg_uuid_t namespace;
 	int64 batch_id; /* 0: not drawn yet */
 	TimestampTz created_at;
-	TimestampTz start_at;
-	double rate;  /* actions a second; 0: no limit */
+	Pacer pacer;
 	int run_rows; /* rows of a segment */
+	bool ramp;
 	bool include_replayed;
 	Snapshot statement; /* what the caller can see */
 	TableWriter writer;
@@ -39,8 +40,7 @@ struct Outbox
 	IndexScanDesc probe;
 	TupleTableSlot *found;
 	StateReader states;
-	HTAB *seen; /* actions that the call has taken: SeenKey */
-	int64 enqueued;
+	HTAB *seen;        /* actions that the call has taken: SeenKey */
 	Segment *segments; /* of the rows that are in */
 	int segment_count;
 	int segments_allocated;

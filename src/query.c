@@ -86,19 +86,32 @@ static const QueryKey query_keys[] = {
 	{"rate", "rate", KEY_NUMBER, offsetof(ReplayQuery, rate)},
 	{"start_at", "start_at", KEY_TIME, offsetof(ReplayQuery, start_at)},
 	{"reason", "reason", KEY_TEXT, offsetof(ReplayQuery, reason)},
+	{"allow_partial", "allow_partial", KEY_BOOLEAN, offsetof(ReplayQuery, allow_partial)},
+	{"dedup", "dedup", KEY_TEXT, offsetof(ReplayQuery, dedup)},
+	{"provider_override", "provider_override", KEY_TEXT, offsetof(ReplayQuery, provider_override)},
+	{"max_generation", "max_generation", KEY_INTEGER, offsetof(ReplayQuery, max_generation)},
+	{"max_depth", "max_depth", KEY_INTEGER, offsetof(ReplayQuery, max_depth)},
+	{"breaker_window", "breaker_window", KEY_INTEGER, offsetof(ReplayQuery, breaker_window)},
+	{"breaker_share", "breaker_share", KEY_NUMBER, offsetof(ReplayQuery, breaker_share)},
+	{"ramp", "ramp", KEY_BOOLEAN, offsetof(ReplayQuery, ramp)},
 };
 
 /* The field of a query that a key sets, as a pointer to its type. */
 #define KEY_FIELD(query, key, type) ((type *) ((char *) (query) + (key)->offset))
 
 /*
- * Set a query to its defaults: everything, the oldest 50 records.
+ * Set a query to its defaults: everything, the oldest 50 records, or all if the
+ * call takes any number.
  */
 void
-InitReplayQuery(ReplayQuery *query)
+InitReplayQuery(ReplayQuery *query, bool any_number)
 {
 	memset(query, 0, sizeof(*query));
-	query->max_records = MAX_RECORDS_DEFAULT;
+	query->any_number = any_number;
+	query->max_records = any_number ? ANY_NUMBER : MAX_RECORDS_DEFAULT;
+	query->max_generation = MAX_GENERATION_DEFAULT;
+	query->max_depth = MAX_DEPTH_DEFAULT;
+	query->breaker_window = BREAKER_WINDOW_DEFAULT;
 }
 
 /*
@@ -224,14 +237,14 @@ read_key(ReplayQuery *query, const QueryKey *key, const JsonbValue *value)
  * types.  The query points into the jsonb.
  */
 void
-ReadReplayQuery(ReplayQuery *query, Jsonb *json)
+ReadReplayQuery(ReplayQuery *query, Jsonb *json, bool any_number)
 {
 	JsonbIterator *it;
 	JsonbValue value;
 	JsonbIteratorToken token;
 	const QueryKey *key = NULL;
 
-	InitReplayQuery(query);
+	InitReplayQuery(query, any_number);
 	query->wire_form = true;
 	if (!JB_ROOT_IS_OBJECT(json))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -277,6 +290,74 @@ RateValue(Numeric rate)
 							   MIN_RATE),
 						errhint("Leave it out to replay without a limit.")));
 	return value;
+}
+
+/*
+ * Check what shall become of dedup keys.
+ */
+static void
+check_dedup(ReplayQuery *query)
+{
+	query->drops_dedup = query->dedup != NULL && strcmp(query->dedup, "drop") == 0;
+	if (query->dedup != NULL && !query->drops_dedup && strcmp(query->dedup, "keep") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("dedup must be \"keep\" or \"drop\", not \"%s\"",
+						ClipForMessage(query->dedup, strlen(query->dedup))),
+				 errhint("With keep the gateway may answer Deduplicated; with drop it does not.")));
+	if (!query->drops_dedup)
+		query->dedup = NULL; /* the default is not written down */
+}
+
+/*
+ * Check the other provider, if one is given.
+ */
+static void
+check_provider_override(const ReplayQuery *query)
+{
+	if (query->provider_override != NULL && query->provider_override[0] == '\0')
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("provider_override must not be empty"),
+						errhint("Leave it out to replay to the provider of each record.")));
+}
+
+/*
+ * Check the arguments of the circuit breaker.
+ */
+static void
+check_breaker(ReplayQuery *query)
+{
+	double share = 0;
+
+	if (query->breaker_window < 0 || query->breaker_window > BREAKER_WINDOW_LIMIT)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("breaker_window must be between 0 and %d", BREAKER_WINDOW_LIMIT),
+						errhint("It is a number of deliveries; 0 turns the circuit breaker off.")));
+	if (query->breaker_share == NULL)
+		return;
+	if (numeric_is_nan(query->breaker_share) || numeric_is_inf(query->breaker_share))
+		share = -1;
+	else
+		share = DatumGetFloat8(
+			DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(query->breaker_share)));
+	if (share < 0 || share >= 1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("breaker_share must be at least 0 and below 1"),
+						errhint("0.5 pauses the batch when more than half of them failed.")));
+	if (share == BREAKER_SHARE_DEFAULT)
+		query->breaker_share = NULL;
+}
+
+/*
+ * Check a limit that ends loops of replays.
+ */
+static void
+check_limit(const char *name, int limit)
+{
+	if (limit < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be at least 1", name),
+				 errhint("Leave it out for the default; pass a large number for no limit.")));
 }
 
 /*
@@ -382,14 +463,15 @@ malformed:
 void
 CheckReplayQuery(ReplayQuery *query)
 {
-	if (query->max_records < 1)
+	if (query->max_records < 1 && !(query->any_number && query->max_records == ANY_NUMBER))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("%s must be at least 1", argument_name(query, "max_records"))));
-	if (query->max_records > MAX_RECORDS_LIMIT)
+	if (query->max_records > MAX_RECORDS_LIMIT && !query->any_number)
 	{
 		ereport(NOTICE,
 				(errmsg("%s is cut to %d", argument_name(query, "max_records"), MAX_RECORDS_LIMIT),
-				 errhint("To replay more, call again with cursor set to next_cursor.")));
+				 errhint(
+					 "To replay any number, CALL acteon_replay_all() with the same arguments.")));
 		query->max_records = MAX_RECORDS_LIMIT;
 	}
 
@@ -403,6 +485,26 @@ CheckReplayQuery(ReplayQuery *query)
 	query->rate_value = RateValue(query->rate);
 	check_last_due(query);
 	check_cursor(query);
+	check_dedup(query);
+	check_provider_override(query);
+	check_limit("max_generation", query->max_generation);
+	check_limit("max_depth", query->max_depth);
+	check_breaker(query);
+}
+
+/*
+ * Whether an integer of a query is what it is when nobody says anything.  The
+ * limit is always written: it is the gateway's, whose default could change.
+ */
+static bool
+is_default(const QueryKey *key, int value)
+{
+	ReplayQuery defaults;
+
+	InitReplayQuery(&defaults, false);
+	if (key->offset == offsetof(ReplayQuery, max_records))
+		return value == ANY_NUMBER;
+	return value == *KEY_FIELD(&defaults, key, int);
 }
 
 /*
@@ -441,8 +543,11 @@ QueryToJsonb(const ReplayQuery *query)
 				}
 				break;
 			case KEY_INTEGER:
-				value.type = jbvNumeric;
-				value.val.numeric = int64_to_numeric(*KEY_FIELD(query, key, int));
+				if (!is_default(key, *KEY_FIELD(query, key, int)))
+				{
+					value.type = jbvNumeric;
+					value.val.numeric = int64_to_numeric(*KEY_FIELD(query, key, int));
+				}
 				break;
 			case KEY_BOOLEAN:
 				if (*KEY_FIELD(query, key, bool))

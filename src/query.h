@@ -6,12 +6,25 @@
 #define ACTEON_QUERY_H
 
 #include "datatype/timestamp.h"
+#include "fmgr.h"
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 
 /* Records that one call attempts at most, and unless told otherwise. */
 #define MAX_RECORDS_LIMIT 1000
 #define MAX_RECORDS_DEFAULT 50
+
+/* No limit, for calls that take any number. */
+#define ANY_NUMBER PG_INT32_MIN
+
+/* What ends loops of replays that fail, unless told otherwise. */
+#define MAX_GENERATION_DEFAULT 3
+#define MAX_DEPTH_DEFAULT 3
+
+/* The circuit breaker, unless told otherwise; a window of 0 is none. */
+#define BREAKER_WINDOW_DEFAULT 50
+#define BREAKER_WINDOW_LIMIT 100000
+#define BREAKER_SHARE_DEFAULT 0.5
 
 /* Filters that compare a column of the audit table with a text. */
 typedef enum TextFilter
@@ -48,10 +61,11 @@ typedef struct ReplayCursor
 typedef struct ReplayQuery
 {
 	bool wire_form;                  /* came as jsonb: some arguments have other names */
+	bool any_number;                 /* of records: the call works in chunks, or does not write */
 	char *filters[NUM_TEXT_FILTERS]; /* NULL: any value */
 	OptionalTime from;               /* inclusive, both */
 	OptionalTime to;
-	int max_records;
+	int max_records; /* ANY_NUMBER: all */
 	bool include_replayed;
 	bool allow_redacted;
 	bool newest_first;
@@ -61,10 +75,23 @@ typedef struct ReplayQuery
 	double rate_value;   /* the same; 0: no limit */
 	OptionalTime start_at;
 	char *reason;
+	bool allow_partial;      /* without attachments that are lost */
+	char *dedup;             /* keep or drop */
+	bool drops_dedup;        /* the same */
+	char *provider_override; /* NULL: the record's own */
+	int max_generation;      /* replays of an action, without cancelled ones */
+	int max_depth;           /* replays of replays */
+	int breaker_window;      /* deliveries; 0: no circuit breaker */
+	Numeric breaker_share;
+	bool ramp; /* the first tenth at a tenth of the rate */
 } ReplayQuery;
 
-extern void InitReplayQuery(ReplayQuery *query);
-extern void ReadReplayQuery(ReplayQuery *query, Jsonb *json);
+/* Arguments that ReadReplayArguments reads; what a function has besides follows. */
+#define NUM_REPLAY_ARGUMENTS 27
+
+extern void InitReplayQuery(ReplayQuery *query, bool any_number);
+extern void ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number);
+extern void ReadReplayQuery(ReplayQuery *query, Jsonb *json, bool any_number);
 extern double RateValue(Numeric rate);
 extern void CheckReplayQuery(ReplayQuery *query);
 extern Jsonb *QueryToJsonb(const ReplayQuery *query);

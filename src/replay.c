@@ -18,17 +18,19 @@
 #include "replay.h"
 
 /*
- * Begin a call: check that the server can write and that the caller may replay
- * anything, and open the audit table.
+ * Begin a call: check that the server can write, that there is a reason if one
+ * is required, and that the caller may replay anything, and open the audit
+ * table.
  *
  * The role is checked before all else: a caller needs a grant as admin or
  * operator, whatever it covers; a superuser needs none.
  */
 void
-BeginCall(ReplayCall *call, FunctionCallInfo fcinfo, const char *function)
+BeginCall(ReplayCall *call, FunctionCallInfo fcinfo, const char *function, const char *reason)
 {
 	PreventCommandDuringRecovery(function);
 	PreventCommandIfReadOnly(function);
+	CheckReason(reason);
 
 	call->schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	call->caller = GetUserId();
@@ -71,8 +73,14 @@ UseOutbox(ReplayCall *call, const ReplayQuery *query, Identity *saved)
  * write the batch down.
  */
 void
-EndCall(ReplayCall *call, BatchRow *batch)
+EndCall(ReplayCall *call, const ReplayQuery *query, BatchRow *batch)
 {
+	OutboxRange(call->outbox, &batch->first_outbox_id, &batch->last_outbox_id);
+	batch->paced_until = OutboxPacedUntil(call->outbox);
+	batch->start_at = query->start_at;
+	batch->rate = query->rate;
+	batch->breaker_window = query->breaker_window;
+	batch->breaker_share = query->breaker_share;
 	CloseOutbox(call->outbox);
 	batch->requested_by = call->caller;
 	batch->created_at = call->now;

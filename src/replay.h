@@ -28,9 +28,10 @@ typedef struct ReplayCall
 /* Why a payload that is redacted is not replayed. */
 #define REDACTED_REASON gettext_noop("payload is redacted")
 
-extern void BeginCall(ReplayCall *call, FunctionCallInfo fcinfo, const char *function);
+extern void
+BeginCall(ReplayCall *call, FunctionCallInfo fcinfo, const char *function, const char *reason);
 extern Outbox *UseOutbox(ReplayCall *call, const ReplayQuery *query, Identity *saved);
-extern void EndCall(ReplayCall *call, BatchRow *batch);
+extern void EndCall(ReplayCall *call, const ReplayQuery *query, BatchRow *batch);
 extern bool MayReplay(ReplayCall *call, const AuditRecord *record);
 
 #endif /* ACTEON_REPLAY_H */

@@ -101,7 +101,8 @@ add_result(JsonArray *results, const ReplayItem *item)
  * Count what became of the attempted items, and note it in results and scope.
  */
 static void
-count_items(const ReplayItem *items, int count, BulkResult *result, Scope *scope)
+count_items(const ReplayItem *items, int count, BulkResult *result, Scope *scope,
+			Failures *failures)
 {
 	JsonArray results;
 
@@ -115,7 +116,10 @@ count_items(const ReplayItem *items, int count, BulkResult *result, Scope *scope
 		if (item->status == ITEM_ENQUEUED)
 			result->replayed++;
 		else
+		{
 			result->failed++;
+			AddFailure(failures, item->error, 1);
+		}
 		add_result(&results, item);
 		if (item->record->missing == NULL)
 			AddToScope(scope, item->record);
@@ -132,6 +136,7 @@ typedef struct Gathered
 	ReplayItem *items;
 	int count;
 	int skipped;
+	int64 passed_over;
 	TimestampTz last_time; /* of the last record that was looked at */
 	text *last_id;
 } Gathered;
@@ -198,7 +203,9 @@ gather_window(ReplayCall *call, const ReplayQuery *query, const AuditRecord *rec
 	{
 		if (items[i].status == ITEM_SKIPPED)
 			gathered->skipped++;
-		else if (items[i].status != ITEM_PASSED_OVER)
+		else if (items[i].status == ITEM_PASSED_OVER)
+			gathered->passed_over++;
+		else
 			keep_item(gathered, &items[i]);
 	}
 	note_last(gathered, &records[count - 1]);
@@ -246,17 +253,18 @@ static void
 enqueue_gathered(ReplayCall *call, const ReplayQuery *query, Gathered *gathered, BulkResult *result)
 {
 	Scope *scope = NewScope();
+	Failures failures = {0};
 	Identity saved;
 
 	result->skipped = gathered->skipped;
 	if (call->outbox == NULL)
 	{
-		count_items(NULL, 0, result, scope);
+		count_items(NULL, 0, result, scope, &failures);
 		return;
 	}
 	UseOutbox(call, query, &saved);
 	EnqueueItems(call->outbox, gathered->items, gathered->count);
-	count_items(gathered->items, gathered->count, result, scope);
+	count_items(gathered->items, gathered->count, result, scope, &failures);
 	if (result->replayed + result->failed + result->skipped > 0)
 	{
 		BatchRow batch = {.reason = query->reason,
@@ -264,10 +272,14 @@ enqueue_gathered(ReplayCall *call, const ReplayQuery *query, Gathered *gathered,
 						  .replayed = result->replayed,
 						  .failed = result->failed,
 						  .skipped = result->skipped,
-						  .scope = scope};
+						  .passed_over = gathered->passed_over,
+						  .scope = scope,
+						  .failures = &failures,
+						  .matched = -1,
+						  .is_complete = true};
 
 		batch.id = result->batch_id = OutboxBatchId(call->outbox);
-		EndCall(call, &batch);
+		EndCall(call, query, &batch);
 	}
 	else
 		CloseOutbox(call->outbox);
@@ -286,7 +298,7 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 
 	memset(result, 0, sizeof(*result));
 	CheckReplayQuery(query);
-	BeginCall(&call, fcinfo, "acteon_replay_bulk()");
+	BeginCall(&call, fcinfo, "acteon_replay_bulk()", query->reason);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	call.context =
@@ -302,62 +314,7 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 }
 
 /*
- * A text argument as a string, or NULL.
- */
-static char *
-text_argument(FunctionCallInfo fcinfo, int argument)
-{
-	return PG_ARGISNULL(argument) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argument));
-}
-
-static OptionalTime
-time_argument(FunctionCallInfo fcinfo, int argument)
-{
-	OptionalTime result = {!PG_ARGISNULL(argument), 0};
-
-	if (result.given)
-		result.time = PG_GETARG_TIMESTAMPTZ(argument);
-	return result;
-}
-
-static bool
-bool_argument(FunctionCallInfo fcinfo, int argument)
-{
-	return !PG_ARGISNULL(argument) && PG_GETARG_BOOL(argument);
-}
-
-/*
- * Read the named arguments of acteon_replay_bulk, in their order.
- */
-static void
-read_arguments(FunctionCallInfo fcinfo, ReplayQuery *query)
-{
-	int arg = 0;
-
-	InitReplayQuery(query);
-	for (int i = FILTER_NAMESPACE; i <= FILTER_MATCHED_RULE; i++)
-		query->filters[i] = text_argument(fcinfo, arg++);
-	query->from = time_argument(fcinfo, arg++);
-	query->to = time_argument(fcinfo, arg++);
-	if (PG_ARGISNULL(arg))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_records must not be null"),
-				 errhint("Leave it out for the default of %d.", MAX_RECORDS_DEFAULT)));
-	query->max_records = PG_GETARG_INT32(arg++);
-	query->filters[FILTER_CALLER_ID] = text_argument(fcinfo, arg++);
-	query->filters[FILTER_CHAIN_ID] = text_argument(fcinfo, arg++);
-	query->include_replayed = bool_argument(fcinfo, arg++);
-	query->allow_redacted = bool_argument(fcinfo, arg++);
-	query->newest_first = bool_argument(fcinfo, arg++);
-	query->cursor_text = text_argument(fcinfo, arg++);
-	query->rate = PG_ARGISNULL(arg) ? NULL : PG_GETARG_NUMERIC(arg);
-	arg++;
-	query->start_at = time_argument(fcinfo, arg++);
-	query->reason = text_argument(fcinfo, arg++);
-}
-
-/*
- * acteon_replay_bulk(namespace text, … reason text)
+ * acteon_replay_bulk(namespace text, … ramp boolean)
  *
  * Replays what matches; returns (batch_id, replayed, failed, skipped, results,
  * next_cursor), batch_id NULL if there was nothing to replay, fail or skip.
@@ -376,7 +333,7 @@ acteon_replay_bulk(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	read_arguments(fcinfo, &query);
+	ReadReplayArguments(&query, fcinfo, false);
 	replay_bulk(fcinfo, &query, &result);
 	/* An untyped literal as the only argument is taken for the namespace. */
 	if (result.batch_id == 0 && query.filters[FILTER_NAMESPACE] != NULL &&
@@ -439,7 +396,7 @@ acteon_replay_bulk_jsonb(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("replay query must not be null"),
 				 errhint("Pass '{}' for a query without filters.")));
-	ReadReplayQuery(&query, PG_GETARG_JSONB_P(0));
+	ReadReplayQuery(&query, PG_GETARG_JSONB_P(0), false);
 	replay_bulk(fcinfo, &query, &result);
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);

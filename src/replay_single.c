@@ -116,9 +116,10 @@ enqueue_single(ReplayCall *call, const char *action_id, const char *reason, bool
 {
 	ReplayQuery query;
 	BatchRow batch = {0};
+	Failures failures = {0};
 	Identity saved;
 
-	InitReplayQuery(&query);
+	InitReplayQuery(&query, false);
 	query.include_replayed = true; /* the caller has named it */
 	UseOutbox(call, &query, &saved);
 	ResolveItems(call->outbox, item, 1);
@@ -130,9 +131,12 @@ enqueue_single(ReplayCall *call, const char *action_id, const char *reason, bool
 		batch.reason = reason;
 		batch.query = single_query(action_id, allow_redacted);
 		batch.replayed = 1;
+		batch.failures = &failures;
+		batch.matched = -1;
+		batch.is_complete = true;
 		batch.scope = NewScope();
 		AddToScope(batch.scope, item->record);
-		EndCall(call, &batch);
+		EndCall(call, &query, &batch);
 	}
 	else
 		CloseOutbox(call->outbox);
@@ -158,7 +162,7 @@ replay_single(FunctionCallInfo fcinfo, const char *action_id)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	BeginCall(&call, fcinfo, "acteon_replay()");
+	BeginCall(&call, fcinfo, "acteon_replay()", reason);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	call.context = CurrentMemoryContext; /* goes with the connection */

@@ -9,5 +9,6 @@ extern char *AuditTableSetting;
 extern char *RedactionPlaceholder;
 extern int IntentGrace; /* seconds */
 extern int MaxAttempts;
+extern bool RequireReason;
 
 #endif /* ACTEON_SETTINGS_H */

@@ -18,6 +18,9 @@
 #define OUTBOX_SEQUENCE "acteon_dispatch_outbox_id_seq"
 #define SEGMENT_TABLE "acteon_dispatch_segment"
 #define DELIVERY_TABLE "acteon_dispatch_delivery"
+#define TALLY_TABLE "acteon_replay_tally"
+#define LOG_TABLE "acteon_replay_log"
+#define LOG_SEQUENCE "acteon_replay_log_id_seq"
 
 /* Columns, as sql/acteon_replay--*.sql creates them. */
 enum
@@ -50,7 +53,26 @@ enum
 	Anum_batch_failed,
 	Anum_batch_skipped,
 	Anum_batch_scope,
-	Natts_batch = Anum_batch_scope
+	Anum_batch_passed_over,
+	Anum_batch_failures,
+	Anum_batch_matched,
+	Anum_batch_chunk,
+	Anum_batch_cursor,
+	Anum_batch_last_chunk_at,
+	Anum_batch_is_complete,
+	Anum_batch_first_outbox_id,
+	Anum_batch_last_outbox_id,
+	Anum_batch_start_at,
+	Anum_batch_rate,
+	Anum_batch_paced_until,
+	Anum_batch_breaker_window,
+	Anum_batch_breaker_share,
+	Anum_batch_breaker_since,
+	Anum_batch_stopped,
+	Anum_batch_stopped_at,
+	Anum_batch_stopped_by,
+	Anum_batch_stop_reason,
+	Natts_batch = Anum_batch_stop_reason
 };
 
 enum
@@ -98,6 +120,30 @@ enum
 	Anum_delivery_outcome,
 	Anum_delivery_error,
 	Natts_delivery = Anum_delivery_error
+};
+
+enum
+{
+	Anum_tally_batch_id = 1,
+	Anum_tally_finished_at,
+	Anum_tally_state,
+	Anum_tally_outcome,
+	Anum_tally_actions,
+	Natts_tally = Anum_tally_actions
+};
+
+enum
+{
+	Anum_log_id = 1,
+	Anum_log_logged_at,
+	Anum_log_event,
+	Anum_log_batch_id,
+	Anum_log_role_name,
+	Anum_log_role_oid,
+	Anum_log_session_role,
+	Anum_log_reason,
+	Anum_log_details,
+	Natts_log = Anum_log_details
 };
 
 /* A table that is open for writing; see OpenWriter. */

@@ -1,0 +1,17 @@
+#include "postgres.h"
+#include "fmgr.h"
+#define STUB(f) \
+	PG_FUNCTION_INFO_V1(f); \
+	Datum f(PG_FUNCTION_ARGS) \
+	{ \
+		elog(ERROR, "not there yet"); \
+	}
+STUB(acteon_replay_preview)
+STUB(acteon_replay_preview_jsonb)
+STUB(acteon_replay_all)
+STUB(acteon_replay_all_jsonb)
+STUB(acteon_replay_continue)
+STUB(acteon_replay_pause)
+STUB(acteon_replay_resume)
+STUB(acteon_replay_cancel)
+STUB(acteon_replay_set_rate)
