@@ -30,11 +30,13 @@
 #include "utils/timestamp.h"
 
 #include "action_json.h"
+#include "breaker.h"
 #include "compat.h"
 #include "consumer.h"
 #include "delivery.h"
 #include "segment.h"
 #include "settings.h"
+#include "stop.h"
 
 /* Bytes of JSON after which a claim is full. */
 #define CLAIM_BYTES (16 * 1024 * 1024)
@@ -44,6 +46,12 @@
 
 /* Actions that a claim ends dead at most, beside what it hands out. */
 #define MAX_ENDED 1000
+
+/* Segments of paused batches that a claim parks at most. */
+#define MAX_PARKED 1000
+
+/* Actions of cancelled batches that a claim from the beginning sweeps, about. */
+#define MAX_SWEPT 5000
 
 /* Bytes of a consumer's name at most. */
 #define CONSUMER_MAXLEN 200
@@ -71,6 +79,7 @@ typedef struct Claim
 	SegmentTable segments;
 	TableFinder outbox;
 	DeliveryWriter deliveries;
+	BatchGuard guard;
 	MemoryContext row_context;
 	StringInfoData json;
 	TimestampTz now;
@@ -80,7 +89,8 @@ typedef struct Claim
 	int wanted; /* actions that may still be taken */
 	Size bytes; /* of JSON so far */
 	bool full;
-	int ended;                        /* actions that ended dead */
+	int ended;                        /* actions that ended dead or cancelled */
+	int parked;                       /* segments */
 	HTAB *busy_lanes;                 /* that nothing of can be claimed now; NULL: none met */
 	int64 too_large[SEGMENT_ACTIONS]; /* of the segment at hand */
 	int too_large_count;
@@ -340,8 +350,47 @@ lane_lets_pass(Claim *claim, const Segment *segment)
 }
 
 /*
+ * Put a segment of a paused batch aside until it is resumed, so that no claim
+ * meets it again.
+ */
+static void
+park_segment(Claim *claim, const Segment *segment)
+{
+	Segment parked = *segment;
+
+	parked.due_at = DT_NOEND;
+	parked.lease_token = NO_LEASE;
+	if (claim->parked++ < MAX_PARKED && HoldSegment(&claim->segments, segment, false))
+		(void) ReplaceSegment(&claim->segments, segment, &parked, 1);
+}
+
+/*
+ * Whether the batch of a due segment lets it be claimed.  A segment of a stopped
+ * one is put out of the way.
+ */
+static bool
+batch_lets_pass(Claim *claim, const Segment *segment)
+{
+	switch (LookAtBatch(&claim->guard, segment->batch_id))
+	{
+		case BATCH_RUNS:
+			return true;
+		case BATCH_PAUSED:
+			park_segment(claim, segment);
+			return false;
+		case BATCH_CANCELLED:
+			if (claim->ended < MAX_ENDED)
+				claim->ended += SweepSegment(&claim->segments, &claim->deliveries, segment);
+			return false;
+		case BATCH_BUSY:
+			return false;
+	}
+	return false;
+}
+
+/*
  * Lease a due segment, or a part of it, and put out its actions; or leave it,
- * if somebody else is at it or its lane is not free.
+ * if somebody else is at it, or its batch or its lane does not let it pass.
  */
 static void
 take_segment(Claim *claim, const Segment *segment)
@@ -352,8 +401,8 @@ take_segment(Claim *claim, const Segment *segment)
 	bool ends = is_used_up(segment) && SegmentLength(segment) == 1;
 	int64 next;
 
-	if ((ends && claim->ended >= MAX_ENDED) || !lane_lets_pass(claim, segment) ||
-		!HoldSegment(&claim->segments, segment, false))
+	if ((ends && claim->ended >= MAX_ENDED) || !batch_lets_pass(claim, segment) ||
+		!lane_lets_pass(claim, segment) || !HoldSegment(&claim->segments, segment, false))
 		return;
 	if (ends)
 	{
@@ -430,7 +479,7 @@ take_due(Claim *claim, const DuePlace *after, const DuePlace *up_to)
  * Take what is due, from where the last claim ended if that is good enough.
  */
 static void
-take_all(Claim *claim)
+take_all(Claim *claim, Oid schema)
 {
 	Oid relid = RelationGetRelid(claim->segments.writer.rel);
 	DuePlace place = resume.place;
@@ -443,6 +492,7 @@ take_all(Claim *claim)
 	if (!resumes || !claim->full)
 	{
 		take_due(claim, NULL, resumes ? &place : NULL);
+		(void) SweepCancelled(schema, &claim->segments, &claim->deliveries, MAX_SWEPT);
 		resume.scanned_at = claim->now;
 	}
 	if (!claim->moved)
@@ -497,12 +547,15 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 	OpenSegments(&claim.segments, call.schema);
 	OpenFinder(&claim.outbox, OwnTable(call.schema, OUTBOX_TABLE), Anum_outbox_id);
 	OpenDeliveries(&claim.deliveries, call.schema, call.now);
+	InitBatchGuard(&claim.guard, call.schema);
 
-	take_all(&claim);
+	take_all(&claim, call.schema);
 
+	CloseBatchGuard(&claim.guard);
 	CloseDeliveries(&claim.deliveries);
 	CloseFinder(&claim.outbox);
 	CloseSegments(&claim.segments);
+	CheckBreakers(call.schema, call.caller.user, &claim.deliveries);
 	EndConsumerCall(&call);
 	return (Datum) 0;
 }

@@ -18,10 +18,12 @@
 #include "miscadmin.h"
 #include "tcop/utility.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "batch.h"
 #include "consumer.h"
 #include "grants.h"
 #include "tables.h"
@@ -157,6 +159,19 @@ CheckSameLength(const ArrayArgument *ids, const ArrayArgument *other, const char
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("%s must have as many elements as outbox_id", name),
 						errdetail("It has %d, outbox_id has %d.", other->count, ids->count)));
+}
+
+/*
+ * Read a reason, NULL if none is given; raises the error if one is required.
+ */
+const char *
+ReasonArgument(FunctionCallInfo fcinfo, int argument)
+{
+	const char *reason =
+		PG_ARGISNULL(argument) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argument));
+
+	CheckReason(reason);
+	return reason;
 }
 
 /*

@@ -32,6 +32,7 @@ extern void EndConsumerCall(ConsumerCall *call);
 extern ArrayArgument ReadArray(FunctionCallInfo fcinfo, int argument, const char *name);
 extern ArrayArgument ReadIds(FunctionCallInfo fcinfo, int argument, const char *name);
 extern void CheckSameLength(const ArrayArgument *ids, const ArrayArgument *other, const char *name);
+extern const char *ReasonArgument(FunctionCallInfo fcinfo, int argument);
 extern int PositiveInteger(FunctionCallInfo fcinfo, int argument, const char *name);
 extern TimestampTz LeaseEnd(FunctionCallInfo fcinfo, int argument, TimestampTz now);
 

@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "breaker.h"
 #include "delivery.h"
 
 /*
@@ -33,7 +34,7 @@ OpenDeliveries(DeliveryWriter *deliveries, Oid schema, TimestampTz finished_at)
 	deliveries->context = CurrentMemoryContext;
 	deliveries->is_open = false;
 	deliveries->count = 0;
-	deliveries->tally_count = 0;
+	deliveries->tally_count = deliveries->failing_count = 0;
 	MemSet(deliveries->slots, 0, sizeof(deliveries->slots));
 	MemSet(deliveries->states, 0, sizeof(deliveries->states));
 }
@@ -174,6 +175,22 @@ AddToTally(DeliveryWriter *deliveries, int64 batch_id, ActionState state, const 
 }
 
 /*
+ * Note that something of a batch has failed, for its circuit breaker.  Beyond
+ * TALLY_KINDS batches none is noted: they are small ones.
+ */
+static void
+note_failing(DeliveryWriter *deliveries, int64 batch_id)
+{
+	for (int i = deliveries->failing_count - 1; i >= 0; i--)
+	{
+		if (deliveries->failing[i] == batch_id)
+			return;
+	}
+	if (deliveries->failing_count < TALLY_KINDS)
+		deliveries->failing[deliveries->failing_count++] = batch_id;
+}
+
+/*
  * Add a delivery.  Its outcome and error must stay where they are until
  * CloseDeliveries.
  */
@@ -201,6 +218,8 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 	CheckRow(&deliveries->writer, slot);
 	MemoryContextSwitchTo(old);
 	outcome_name(outcome, &delivery->outcome);
+	if (IsFailure(delivery->state, outcome))
+		note_failing(deliveries, delivery->batch_id);
 	AddToTally(deliveries, delivery->batch_id, delivery->state, outcome, 1);
 }
 

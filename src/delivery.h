@@ -36,6 +36,8 @@ typedef struct DeliveryWriter
 	Datum states[ACTION_CANCELLED + 1]; /* as texts, made when first needed */
 	TallyEntry tally[TALLY_KINDS];      /* of what has been added */
 	int tally_count;
+	int64 failing[TALLY_KINDS]; /* batches in which something failed */
+	int failing_count;
 } DeliveryWriter;
 
 /* How an action ended. */

@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "breaker.h"
 #include "consumer.h"
 #include "delivery.h"
 #include "segment.h"
@@ -322,6 +323,7 @@ apply_answers(AnswerCall *call)
 	}
 	CloseDeliveries(&call->deliveries);
 	CloseSegments(&call->segments);
+	CheckBreakers(call->consumer.schema, call->consumer.caller.user, &call->deliveries);
 	MemoryContextDelete(context);
 	if (call->kind == ANSWER_NACK && call->given_back > 0)
 		NotifyConsumers();

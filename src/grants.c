@@ -38,6 +38,7 @@ typedef struct GrantList
 typedef struct Grant
 {
 	bool may_replay;
+	bool is_admin;
 	GrantList tenants;
 	GrantList namespaces;
 	GrantList providers;
@@ -116,6 +117,7 @@ add_grant(Grants *grants, Oid role, TupleTableSlot *slot)
 	}
 	grant = &grants->grants[grants->count++];
 	grant->may_replay = may_replay;
+	grant->is_admin = strcmp(app_role, "admin") == 0;
 	grant->tenants = read_list(slot_getattr(slot, Anum_grants_tenants, &isnull));
 	grant->namespaces = read_list(slot_getattr(slot, Anum_grants_namespaces, &isnull));
 	grant->providers = read_list(slot_getattr(slot, Anum_grants_providers, &isnull));
@@ -241,8 +243,10 @@ tenants_cover(const GrantList *list, const text *tenant)
 static bool
 grant_covers(const Grant *grant, GrantPurpose purpose, const GrantTarget *target)
 {
-	return (grant->may_replay || purpose == GRANT_READ) &&
-		   tenants_cover(&grant->tenants, target->tenant) &&
+	if ((purpose == GRANT_REPLAY && !grant->may_replay) ||
+		(purpose == GRANT_STEER && !grant->is_admin))
+		return false;
+	return tenants_cover(&grant->tenants, target->tenant) &&
 		   list_covers(&grant->namespaces, target->namespace) &&
 		   list_covers(&grant->providers, target->provider) &&
 		   list_covers(&grant->actions, target->action_type);
@@ -250,7 +254,8 @@ grant_covers(const Grant *grant, GrantPurpose purpose, const GrantTarget *target
 
 /*
  * Whether a grant covers a record: for GRANT_REPLAY only those of admins and
- * operators count, for GRANT_READ those of viewers as well.
+ * operators count, for GRANT_READ those of viewers as well, for GRANT_STEER, which
+ * is about other people's batches, only those of admins.
  */
 bool
 GrantsCover(Grants *grants, GrantPurpose purpose, const GrantTarget *target)

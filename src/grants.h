@@ -12,7 +12,8 @@ typedef struct Grants Grants;
 typedef enum GrantPurpose
 {
 	GRANT_REPLAY, /* admin, operator */
-	GRANT_READ    /* admin, operator, viewer */
+	GRANT_READ,   /* admin, operator, viewer */
+	GRANT_STEER   /* admin */
 } GrantPurpose;
 
 /* What a grant is compared with. */

@@ -76,8 +76,24 @@
 	"		AND p.tenant = o.tenant AND p.namespace = o.namespace AND p.generation > o.generation" \
 	"	JOIN action AS b ON b.id = p.id" \
 	"	JOIN %1$s.acteon_replay_batch AS c ON c.id = p.batch_id" \
+	"	JOIN %1$s.acteon_replay_batch AS e ON e.id = o.batch_id" \
 	"	WHERE NOT a.finished AND NOT b.finished AND NOT c.query ? 'action_id'" \
+	"		AND (c.stopped IS NULL OR c.stopped = 'paused')" \
+	"		AND (e.stopped IS NULL OR e.stopped = 'paused')" \
 	"		AND c.query -> 'include_replayed' IS DISTINCT FROM 'true' " \
+	"UNION ALL SELECT 'wrong tally', NULL, format('Batch %%s has %%s actions, of which %%s ended" \
+	" and %%s are in the queue.', b.id, b.replayed, coalesce(t.ended, 0), coalesce(s.queued, 0))" \
+	"	FROM %1$s.acteon_replay_batch AS b" \
+	"	LEFT JOIN (SELECT batch_id, sum(actions) AS ended FROM %1$s.acteon_replay_tally" \
+	"		GROUP BY batch_id) AS t ON t.batch_id = b.id" \
+	"	LEFT JOIN (SELECT batch_id, sum(last_id - first_id + 1) AS queued" \
+	"		FROM %1$s.acteon_dispatch_segment GROUP BY batch_id) AS s ON s.batch_id = b.id" \
+	"	WHERE b.replayed <> coalesce(t.ended, 0) + coalesce(s.queued, 0) " \
+	"UNION ALL SELECT 'outside its batch', o.id, format('Batch %%s says that its actions are %%s" \
+	" to %%s.', b.id, coalesce(b.first_outbox_id::text, 'none'), coalesce(b.last_outbox_id::text, 'none'))" \
+	"	FROM %1$s.acteon_dispatch_outbox AS o" \
+	"	JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id" \
+	"	WHERE (o.id BETWEEN b.first_outbox_id AND b.last_outbox_id) IS NOT TRUE " \
 	"ORDER BY 2, 1"
 
 /*
@@ -87,19 +103,26 @@
 #define READ_STATS \
 	"SELECT s.depth, s.due, s.retrying, s.scheduled, s.leased," \
 	"	(SELECT count(*) FROM %1$s.acteon_dispatch_delivery WHERE state = 'dead')," \
-	"	s.oldest_due_age, d.delivered_1m, d.delivered_5m, d.dead_5m " \
+	"	s.oldest_due_age, d.delivered_1m, d.delivered_5m, d.dead_5m, s.paused " \
 	"FROM (SELECT coalesce(sum(n), 0)::bigint AS depth," \
-	"		coalesce(sum(n) FILTER (WHERE due_at <= now), 0)::bigint AS due," \
-	"		coalesce(sum(n) FILTER (WHERE due_at > now AND lease_token IS NULL AND was_claimed)," \
+	"		coalesce(sum(n) FILTER (WHERE due_at <= now AND NOT is_paused), 0)::bigint AS due," \
+	"		coalesce(sum(n) FILTER (WHERE due_at > now AND lease_token IS NULL AND was_claimed AND NOT is_paused)," \
 	"			0)::bigint AS retrying," \
-	"		coalesce(sum(n) FILTER (WHERE due_at > now AND lease_token IS NULL AND NOT was_claimed)," \
+	"		coalesce(sum(n) FILTER (WHERE due_at > now AND lease_token IS NULL AND NOT was_claimed AND NOT is_paused)," \
 	"			0)::bigint AS scheduled," \
 	"		coalesce(sum(n) FILTER (WHERE due_at > now AND lease_token IS NOT NULL), 0)::bigint" \
 	"			AS leased," \
-	"		min(now) FILTER (WHERE due_at <= now) - min(due_at) FILTER (WHERE due_at <= now)" \
+	"		coalesce(sum(n) FILTER (WHERE is_paused), 0)::bigint AS paused," \
+	"		min(now) FILTER (WHERE due_at <= now AND NOT is_paused)" \
+	"			- min(due_at) FILTER (WHERE due_at <= now AND NOT is_paused)" \
 	"			AS oldest_due_age" \
-	"	FROM (SELECT due_at, lease_token, was_claimed, last_id - first_id + 1 AS n, $1 AS now" \
-	"		FROM %1$s.acteon_dispatch_segment) AS segment) AS s, " \
+	"	FROM (SELECT s.due_at, s.lease_token, s.was_claimed, s.last_id - s.first_id + 1 AS n," \
+	"			$1 AS now, b.stopped IS NOT NULL AND (s.lease_token IS NULL OR s.due_at <= $1)" \
+	"				AS is_paused" \
+	"		FROM %1$s.acteon_dispatch_segment AS s" \
+	"		LEFT JOIN %1$s.acteon_replay_batch AS b ON b.id = s.batch_id AND b.stopped IS NOT NULL" \
+	"		WHERE b.stopped IS NULL OR b.stopped = 'paused'" \
+	"			OR (s.lease_token IS NOT NULL AND s.due_at > $1)) AS segment) AS s, " \
 	"	(SELECT count(*) FILTER (WHERE state = 'delivered' AND finished_at >= $1 - interval '1 min')" \
 	"			AS delivered_1m," \
 	"		count(*) FILTER (WHERE state = 'delivered') AS delivered_5m," \

@@ -7,6 +7,10 @@
  * old enough, or not at all.  Who replays the action at the same moment holds
  * rows of the outbox (hold_found in resolve.c), and so does a redrive; such
  * actions are left for the next purge.
+ *
+ * A purge also tidies up: what is left of cancelled batches is swept into
+ * deliveries (stop.c), and the old rows of the tally become one for each batch
+ * and ending.
  */
 #include "postgres.h"
 
@@ -26,6 +30,9 @@
 
 #include "chain.h"
 #include "consumer.h"
+#include "delivery.h"
+#include "log.h"
+#include "stop.h"
 
 /* Actions that are fetched, and then deleted, at once. */
 #define CHUNK_ACTIONS 1000
@@ -39,6 +46,19 @@
 	"FROM %1$s.acteon_dispatch_delivery AS d " \
 	"JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
 	"WHERE d.finished_at < $1 AND o.generation = 1 FOR UPDATE SKIP LOCKED"
+
+/* Rows of the tally that are old enough, where there are several of a kind, made one. */
+#define FOLD_TALLY \
+	"WITH several AS MATERIALIZED (" \
+	"	SELECT batch_id, state, outcome FROM %1$s.acteon_replay_tally WHERE finished_at < $1 " \
+	"	GROUP BY batch_id, state, outcome HAVING count(*) > 1), " \
+	"folded AS (" \
+	"	DELETE FROM %1$s.acteon_replay_tally AS t USING several AS s " \
+	"	WHERE t.finished_at < $1 AND t.batch_id = s.batch_id AND t.state = s.state " \
+	"		AND t.outcome IS NOT DISTINCT FROM s.outcome RETURNING t.*) " \
+	"INSERT INTO %1$s.acteon_replay_tally (batch_id, finished_at, state, outcome, actions) " \
+	"SELECT batch_id, max(finished_at), state, outcome, sum(actions) FROM folded " \
+	"GROUP BY batch_id, state, outcome HAVING sum(actions) <> 0"
 
 /* A purge under way. */
 typedef struct Purge
@@ -168,6 +188,52 @@ purge_all(Purge *purge, const char *schema, MemoryContext context)
 }
 
 /*
+ * Sweep all that is left of cancelled batches.
+ */
+static void
+sweep_all(const ConsumerCall *call)
+{
+	SegmentTable segments;
+	DeliveryWriter deliveries;
+
+	OpenSegments(&segments, call->schema);
+	OpenDeliveries(&deliveries, call->schema, call->now);
+	(void) SweepCancelled(call->schema, &segments, &deliveries, PG_INT64_MAX);
+	CloseDeliveries(&deliveries);
+	CloseSegments(&segments);
+	CommandCounterIncrement();
+}
+
+/*
+ * Fold the old rows of the tally.  Needs an SPI connection.
+ */
+static void
+fold_tally(const Purge *purge, const char *schema)
+{
+	Oid type = TIMESTAMPTZOID;
+	Datum before = TimestampTzGetDatum(purge->before);
+
+	if (SPI_execute_with_args(psprintf(FOLD_TALLY, schema), 1, &type, &before, NULL, false, 0) !=
+		SPI_OK_INSERT)
+		elog(ERROR, "could not fold the tally: %s", SPI_result_code_string(SPI_result));
+}
+
+/*
+ * Write down who has purged.
+ */
+static void
+log_purge(const ConsumerCall *call, FunctionCallInfo fcinfo, int64 purged, const char *reason)
+{
+	LogDetails details;
+
+	BeginDetails(&details);
+	AddTextDetail(&details, "older_than",
+				  DatumGetCString(DirectFunctionCall1(interval_out, PG_GETARG_DATUM(0))));
+	AddNumberDetail(&details, "purged", purged);
+	LogControl(call->schema, call->caller.user, "purge", 0, reason, EndDetails(&details));
+}
+
+/*
  * Before when an action must have finished to go, by an interval argument.
  */
 static TimestampTz
@@ -191,7 +257,7 @@ purge_bound(FunctionCallInfo fcinfo, int argument, TimestampTz now)
 }
 
 /*
- * acteon_outbox_purge(older_than interval, max_actions bigint) → bigint
+ * acteon_outbox_purge(older_than interval, max_actions bigint, reason text) → bigint
  *
  * Deletes the rows of actions whose every replay finished longer ago than
  * older_than, until max_actions have gone, up to a chunk more; returns how many
@@ -205,6 +271,8 @@ acteon_outbox_purge(PG_FUNCTION_ARGS)
 	ConsumerCall call;
 	Purge purge = {0};
 	int64 purged = 0;
+	char *schema;
+	const char *reason;
 
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_purge()", true);
 	purge.before = purge_bound(fcinfo, 0, call.now);
@@ -213,21 +281,26 @@ acteon_outbox_purge(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_actions must be at least 1"),
 				 errhint("Leave it out to purge everything that is old enough.")));
+	reason = ReasonArgument(fcinfo, 2);
+	sweep_all(&call);
 	purge.allocated = CHUNK_ACTIONS;
 	purge.ids = palloc(purge.allocated * sizeof(Datum));
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	MemoryContextSwitchTo(context);
+	schema = unconstify(char *, quote_identifier(get_namespace_name(call.schema)));
 	if (OpenChains(&purge.chains, call.schema))
 	{
 		OpenFinder(&purge.deliveries, OwnTable(call.schema, DELIVERY_TABLE),
 				   Anum_delivery_outbox_id);
-		purged = purge_all(&purge, quote_identifier(get_namespace_name(call.schema)), context);
+		purged = purge_all(&purge, schema, context);
 		CloseFinder(&purge.deliveries);
 		CloseChains(&purge.chains);
 	}
+	fold_tally(&purge, schema);
 	SPI_finish();
 	MemoryContextSwitchTo(context);
+	log_purge(&call, fcinfo, purged, reason);
 	EndConsumerCall(&call);
 	PG_RETURN_INT64(purged);
 }

@@ -25,6 +25,9 @@
 
 #include "chain.h"
 #include "consumer.h"
+#include "delivery.h"
+#include "log.h"
+#include "pace.h"
 #include "query.h"
 #include "segment.h"
 
@@ -40,7 +43,8 @@ enum
 	DEAD_TENANT,
 	DEAD_FINGERPRINT,
 	DEAD_ORIGINAL_ACTION_ID,
-	DEAD_GENERATION
+	DEAD_GENERATION,
+	DEAD_CANCELLED /* its batch is; NULL: it was never stopped */
 };
 
 /*
@@ -49,13 +53,14 @@ enum
  */
 #define DEAD_ACTIONS \
 	"SELECT o.id, o.batch_id, o.namespace, o.tenant, o.fingerprint, o.original_action_id, " \
-	"o.generation " \
+	"o.generation, b.stopped IN ('cancelling', 'cancelled') " \
 	"FROM %1$s.acteon_dispatch_delivery AS d " \
 	"JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
+	"JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id " \
 	"WHERE d.state = 'dead' AND ($1 IS NULL OR d.outbox_id = ANY ($1)) " \
 	"AND ($2 IS NULL OR o.batch_id = $2) AND ($3 IS NULL OR o.tenant = $3) " \
 	"AND ($4 IS NULL OR o.provider = $4) " \
-	"ORDER BY d.outbox_id FOR UPDATE SKIP LOCKED"
+	"ORDER BY d.outbox_id FOR UPDATE OF d, o SKIP LOCKED"
 
 /* Filters, the first arguments. */
 #define FILTERS 4
@@ -63,9 +68,8 @@ enum
 /* A redrive under way. */
 typedef struct Redrive
 {
-	TimestampTz now;
-	double rate; /* actions a second; 0: no limit */
-	int wanted;  /* actions that may still be redriven */
+	Pacer pacer;
+	int wanted; /* actions that may still be redriven */
 	int skipped;
 	ChainReader chains;
 	Datum *ids; /* of what is redriven */
@@ -123,6 +127,19 @@ has_later_replay(Redrive *redrive, int row)
 }
 
 /*
+ * Whether the batch of a fetched dead action is cancelled: what goes back into
+ * its queue would be cancelled at once.
+ */
+static bool
+batch_is_cancelled(int row)
+{
+	bool isnull;
+	Datum cancelled = fetched(row, DEAD_CANCELLED, &isnull);
+
+	return !isnull && DatumGetBool(cancelled);
+}
+
+/*
  * Add a fetched action to the segments: to the last one, if it is the next in
  * it.  With a rate, each is due in its turn.
  */
@@ -138,7 +155,7 @@ add_to_segments(Redrive *redrive, int row)
 		redrive->segment_count > 0 ? &redrive->segments[redrive->segment_count - 1] : NULL;
 	Segment *segment;
 
-	if (last != NULL && !in_lane && !last->in_lane && redrive->rate == 0 &&
+	if (last != NULL && !in_lane && !last->in_lane && redrive->pacer.rate == 0 &&
 		last->last_id + 1 == id && last->batch_id == batch_id &&
 		SegmentLength(last) < SEGMENT_ACTIONS)
 	{
@@ -155,9 +172,7 @@ add_to_segments(Redrive *redrive, int row)
 	memset(segment, 0, sizeof(*segment));
 	segment->first_id = segment->last_id = id;
 	segment->batch_id = batch_id;
-	segment->due_at = redrive->now;
-	if (redrive->rate > 0)
-		segment->due_at += (int64) (redrive->count / redrive->rate * USECS_PER_SEC);
+	segment->due_at = NextDueTime(&redrive->pacer, 1);
 	segment->was_claimed = true;
 	segment->in_lane = in_lane;
 	if (in_lane)
@@ -179,7 +194,7 @@ take_fetched(Redrive *redrive, MemoryContext context)
 		bool isnull;
 
 		CHECK_FOR_INTERRUPTS();
-		if (has_later_replay(redrive, row))
+		if (batch_is_cancelled(row) || has_later_replay(redrive, row))
 		{
 			redrive->skipped++;
 			continue;
@@ -230,35 +245,65 @@ take_matching(Redrive *redrive, FunctionCallInfo fcinfo, const char *schema, Mem
  * Put what was taken back into the queue.
  */
 static void
-requeue(Redrive *redrive, Oid schema_oid, const char *schema)
+requeue(Redrive *redrive, const ConsumerCall *call, const char *schema)
 {
 	SegmentTable segments;
+	DeliveryWriter deliveries;
 
 	DeleteRows(schema, DELIVERY_TABLE, "outbox_id", redrive->ids, redrive->count);
-	OpenSegments(&segments, schema_oid);
+	OpenSegments(&segments, call->schema);
+	OpenDeliveries(&deliveries, call->schema, call->now);
 	for (int i = 0; i < redrive->segment_count; i++)
-		InsertSegment(&segments, &redrive->segments[i]);
+	{
+		const Segment *segment = &redrive->segments[i];
+
+		InsertSegment(&segments, segment);
+		AddToTally(&deliveries, segment->batch_id, ACTION_DEAD, "", -SegmentLength(segment));
+	}
+	CloseDeliveries(&deliveries);
 	CloseSegments(&segments);
 	NotifyConsumers();
+}
+
+/*
+ * Write down who has redriven what.
+ */
+static void
+log_redrive(const ConsumerCall *call, FunctionCallInfo fcinfo, const Redrive *redrive,
+			const char *reason)
+{
+	LogDetails details;
+
+	BeginDetails(&details);
+	if (!PG_ARGISNULL(2))
+		AddTextDetail(&details, "tenant", text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	if (!PG_ARGISNULL(3))
+		AddTextDetail(&details, "provider", text_to_cstring(PG_GETARG_TEXT_PP(3)));
+	AddNumberDetail(&details, "redriven", redrive->count);
+	AddNumberDetail(&details, "skipped", redrive->skipped);
+	LogControl(call->schema, call->caller.user, "redrive", PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1),
+			   reason, EndDetails(&details));
 }
 
 /*
  * Read the arguments behind the filters.
  */
 static void
-read_limits(FunctionCallInfo fcinfo, Redrive *redrive)
+read_limits(FunctionCallInfo fcinfo, Redrive *redrive, TimestampTz now)
 {
 	redrive->wanted = PositiveInteger(fcinfo, FILTERS, "max_actions");
-	redrive->rate = RateValue(PG_ARGISNULL(FILTERS + 1) ? NULL : PG_GETARG_NUMERIC(FILTERS + 1));
+	BeginPace(&redrive->pacer, now,
+			  RateValue(PG_ARGISNULL(FILTERS + 1) ? NULL : PG_GETARG_NUMERIC(FILTERS + 1)), 0);
 }
 
 /*
  * acteon_outbox_redrive(outbox_id bigint[], batch_id bigint, tenant text,
- * provider text, max_actions integer, rate numeric)
+ * provider text, max_actions integer, rate numeric, reason text)
  * → (redriven integer, skipped integer)
  *
  * Puts dead actions that match every given filter back into the queue, oldest
- * first, rate a second.  Skips those that have been replayed again.  Raises insufficient_privilege and invalid_parameter_value.
+ * first, rate a second.  Skips those that have been replayed again, and those of
+ * cancelled batches.  Raises insufficient_privilege and invalid_parameter_value.
  */
 Datum
 acteon_outbox_redrive(PG_FUNCTION_ARGS)
@@ -270,13 +315,14 @@ acteon_outbox_redrive(PG_FUNCTION_ARGS)
 	Datum values[2];
 	bool nulls[2] = {false};
 	char *schema;
+	const char *reason;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_redrive()", true);
-	read_limits(fcinfo, &redrive);
+	read_limits(fcinfo, &redrive, call.now);
+	reason = ReasonArgument(fcinfo, FILTERS + 2);
 	schema = unconstify(char *, quote_identifier(get_namespace_name(call.schema)));
-	redrive.now = call.now;
 	redrive.allocated = redrive.segments_allocated = 64;
 	redrive.ids = palloc(redrive.allocated * sizeof(Datum));
 	redrive.segments = palloc(redrive.segments_allocated * sizeof(Segment));
@@ -290,9 +336,10 @@ acteon_outbox_redrive(PG_FUNCTION_ARGS)
 		CloseChains(&redrive.chains);
 	}
 	if (redrive.count > 0)
-		requeue(&redrive, call.schema, schema);
+		requeue(&redrive, &call, schema);
 	SPI_finish();
 	MemoryContextSwitchTo(context);
+	log_redrive(&call, fcinfo, &redrive, reason);
 	EndConsumerCall(&call);
 	values[0] = Int32GetDatum(redrive.count);
 	values[1] = Int32GetDatum(redrive.skipped);

@@ -61,6 +61,15 @@ typedef struct DueScan
 	ScanKeyData keys[2];
 } DueScan;
 
+/* A scan of segments in the order of their ids; see BeginRangeScan. */
+typedef struct RangeScan
+{
+	SegmentTable *table;
+	MemoryContext context; /* of the index scan */
+	IndexScanDesc scan;
+	Snapshot snapshot;
+} RangeScan;
+
 /* How the lane of a segment that is due is. */
 typedef enum LaneState
 {
@@ -94,6 +103,9 @@ extern void
 BeginDueScan(DueScan *scan, SegmentTable *table, const DuePlace *after, TimestampTz until);
 extern bool NextDue(DueScan *scan, Segment *segment);
 extern void EndDueScan(DueScan *scan);
+extern void BeginRangeScan(RangeScan *scan, SegmentTable *table, int64 first_id, int64 last_id);
+extern bool NextInRange(RangeScan *scan, Segment *segment);
+extern void EndRangeScan(RangeScan *scan);
 extern void InsertSegment(SegmentTable *table, const Segment *segment);
 extern bool HoldSegment(SegmentTable *table, const Segment *segment, bool wait);
 extern bool ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int count);

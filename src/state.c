@@ -4,7 +4,7 @@
  *
  * A finished action has a delivery row, which says how it ended.  An
  * unfinished one is covered by a segment: it is running while somebody holds a
- * lease on that, and waiting otherwise.
+ * lease on that, and waiting otherwise, or cancelled if its batch is.
  */
 #include "postgres.h"
 
@@ -14,6 +14,7 @@
 
 #include "segment.h"
 #include "state.h"
+#include "stop.h"
 
 const char *const ActionStateNames[] = {
 	[ACTION_WAITING] = "waiting",     [ACTION_RUNNING] = "running",
@@ -47,6 +48,7 @@ open_reader(StateReader *reader)
 	OpenFinder(&reader->deliveries, OwnTable(reader->schema, DELIVERY_TABLE),
 			   Anum_delivery_outbox_id);
 	OpenFinder(&reader->segments, OwnTable(reader->schema, SEGMENT_TABLE), Anum_segment_first_id);
+	OpenFinder(&reader->batches, OwnTable(reader->schema, BATCH_TABLE), Anum_batch_id);
 	reader->is_open = true;
 	MemoryContextSwitchTo(old);
 }
@@ -61,19 +63,16 @@ CloseStateReader(StateReader *reader)
 		return;
 	CloseFinder(&reader->deliveries);
 	CloseFinder(&reader->segments);
+	CloseFinder(&reader->batches);
 	reader->is_open = false;
 }
 
 /*
- * State of a finished action, by its delivery row.
+ * The state of finished actions with a name.
  */
-static ActionState
-delivery_state(StateReader *reader)
+ActionState
+FinishedState(const char *name)
 {
-	bool isnull;
-	char *name =
-		TextDatumGetCString(FoundColumn(&reader->deliveries, Anum_delivery_state, &isnull));
-
 	for (ActionState state = ACTION_DELIVERED; state <= ACTION_CANCELLED; state++)
 	{
 		if (strcmp(name, ActionStateNames[state]) == 0)
@@ -83,16 +82,26 @@ delivery_state(StateReader *reader)
 }
 
 /*
- * Whether the segment that was found last covers a row and is leased now.
+ * State of a finished action, by its delivery row.
+ */
+static ActionState
+delivery_state(StateReader *reader)
+{
+	bool isnull;
+
+	return FinishedState(
+		TextDatumGetCString(FoundColumn(&reader->deliveries, Anum_delivery_state, &isnull)));
+}
+
+/*
+ * Whether the segment that was found last is leased now.
  */
 static bool
-is_leased(StateReader *reader, int64 outbox_id)
+is_leased(StateReader *reader)
 {
 	bool isnull;
 	TimestampTz until;
 
-	if (DatumGetInt64(FoundColumn(&reader->segments, Anum_segment_last_id, &isnull)) < outbox_id)
-		return false;
 	(void) FoundColumn(&reader->segments, Anum_segment_lease_token, &isnull);
 	if (isnull)
 		return false;
@@ -106,11 +115,20 @@ is_leased(StateReader *reader, int64 outbox_id)
 ActionState
 ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot)
 {
+	bool isnull;
+	int64 batch_id;
+
 	open_reader(reader);
 	if (FindRow(&reader->deliveries, F_INT8EQ, Int64GetDatum(outbox_id), snapshot))
 		return delivery_state(reader);
-	if (FindLastRow(&reader->segments, outbox_id - SEGMENT_ACTIONS, outbox_id, snapshot) &&
-		is_leased(reader, outbox_id))
+	if (!FindLastRow(&reader->segments, outbox_id - SEGMENT_ACTIONS, outbox_id, snapshot) ||
+		DatumGetInt64(FoundColumn(&reader->segments, Anum_segment_last_id, &isnull)) < outbox_id)
+		return ACTION_WAITING;
+	if (is_leased(reader))
 		return ACTION_RUNNING;
+	batch_id = DatumGetInt64(FoundColumn(&reader->segments, Anum_segment_batch_id, &isnull));
+	/* Before the sweep as after it; see stop.c. */
+	if (StopOfBatch(&reader->batches, batch_id, snapshot) == BATCH_CANCELLED)
+		return ACTION_CANCELLED;
 	return ACTION_WAITING;
 }

@@ -29,8 +29,10 @@ typedef struct StateReader
 	bool is_open; /* the tables are opened when first needed */
 	TableFinder deliveries;
 	TableFinder segments;
+	TableFinder batches;
 } StateReader;
 
+extern ActionState FinishedState(const char *name);
 extern void InitStateReader(StateReader *reader, Oid schema);
 extern ActionState ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot);
 extern void CloseStateReader(StateReader *reader);

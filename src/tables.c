@@ -310,6 +310,39 @@ DeleteRow(TableWriter *writer, ItemPointer tid)
 }
 
 /*
+ * Give some columns of the row in a slot, which was read, new values.  Returns
+ * false, having changed nothing, if another transaction has changed the row, or
+ * is about to; with wait, one that is about to is waited for first.
+ */
+bool
+ChangeRow(TableWriter *writer, TupleTableSlot *row, int count, const AttrNumber *columns,
+		  const Datum *values, const bool *nulls, bool wait)
+{
+	ItemPointerData tid = row->tts_tid;
+	TupleTableSlot *slot = table_slot_create(writer->rel, NULL);
+	int natts = RelationGetDescr(writer->rel)->natts;
+	bool changed;
+
+	changed = HoldRow(writer, &tid, slot, wait);
+	if (changed)
+	{
+		slot_getallattrs(row);
+		ExecClearTuple(slot);
+		memcpy(slot->tts_values, row->tts_values, natts * sizeof(Datum));
+		memcpy(slot->tts_isnull, row->tts_isnull, natts * sizeof(bool));
+		for (int i = 0; i < count; i++)
+		{
+			slot->tts_values[columns[i] - 1] = values[i];
+			slot->tts_isnull[columns[i] - 1] = nulls[i];
+		}
+		ExecStoreVirtualTuple(slot);
+		changed = UpdateRow(writer, &tid, slot);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	return changed;
+}
+
+/*
  * Whether an index has the plain order of the given columns; and whether it has
  * all rows, or, if partial is true, all those in which the first of them is not
  * NULL.

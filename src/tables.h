@@ -179,6 +179,8 @@ extern void InsertRow(TableWriter *writer, const Datum *values, const bool *null
 extern bool HoldRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot, bool wait);
 extern bool UpdateRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot);
 extern bool DeleteRow(TableWriter *writer, ItemPointer tid);
+extern bool ChangeRow(TableWriter *writer, TupleTableSlot *row, int count,
+					  const AttrNumber *columns, const Datum *values, const bool *nulls, bool wait);
 
 extern void OpenFinder(TableFinder *finder, Oid relid, AttrNumber column);
 extern void CloseFinder(TableFinder *finder);

@@ -1,0 +1,13 @@
+/*
+ * breaker.h
+ *		The circuit breakers of batches.
+ */
+#ifndef ACTEON_BREAKER_H
+#define ACTEON_BREAKER_H
+
+#include "delivery.h"
+
+extern bool IsFailure(ActionState state, const char *outcome);
+extern void CheckBreakers(Oid schema, Oid role, const DeliveryWriter *deliveries);
+
+#endif /* ACTEON_BREAKER_H */

@@ -1,0 +1,145 @@
+/*
+ * schedule.c
+ *		What a batch has in the queue, and giving it new due times.
+ *
+ * Whoever gives new due times has locked the batch exclusively (stop.c), so no
+ * claim takes what is being looked at.  Answers of consumers that are late may
+ * still change segments; those are left as the answers make them.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "schedule.h"
+
+/* A walk through a batch's part of the queue. */
+typedef struct QueueWalk
+{
+	const BatchQueue *queue;
+	SegmentTable segments;
+	QueueCounts counts;
+	Pacer *pacer;
+	TimestampTz unpark_at;
+} QueueWalk;
+
+/* What is done with a segment that nobody holds. */
+typedef void (*VisitSegment)(QueueWalk *walk, const Segment *segment);
+
+/*
+ * Count the batch's actions, and visit the segments that nobody holds, in the
+ * order of their ids.
+ */
+static void
+walk_queue(QueueWalk *walk, VisitSegment visit)
+{
+	const BatchQueue *queue = walk->queue;
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay queue", ALLOCSET_SMALL_SIZES);
+	RangeScan scan;
+	Segment segment;
+	MemoryContext old;
+
+	if (queue->first_id == 0)
+		return;
+	OpenSegments(&walk->segments, queue->schema);
+	BeginRangeScan(&scan, &walk->segments, queue->first_id, queue->last_id);
+	old = MemoryContextSwitchTo(context);
+	while (NextInRange(&scan, &segment))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (segment.batch_id != queue->batch_id)
+			continue;
+		if (SegmentIsLeased(&segment, queue->now))
+			walk->counts.in_flight += SegmentLength(&segment);
+		else
+		{
+			walk->counts.waiting += SegmentLength(&segment);
+			if (visit != NULL)
+				visit(walk, &segment);
+		}
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	EndRangeScan(&scan);
+	CloseSegments(&walk->segments);
+	MemoryContextDelete(context);
+}
+
+/*
+ * Count the batch's actions in the queue.
+ */
+QueueCounts
+CountQueue(const BatchQueue *queue)
+{
+	QueueWalk walk = {.queue = queue};
+
+	walk_queue(&walk, NULL);
+	return walk.counts;
+}
+
+/*
+ * Make a parked segment due.
+ */
+static void
+unpark(QueueWalk *walk, const Segment *segment)
+{
+	Segment due = *segment;
+
+	if (segment->due_at != DT_NOEND)
+		return;
+	due.due_at = walk->unpark_at;
+	if (HoldSegment(&walk->segments, segment, true))
+		(void) ReplaceSegment(&walk->segments, segment, &due, 1);
+}
+
+/*
+ * Make what was parked due at a time.
+ */
+void
+UnparkQueue(const BatchQueue *queue, TimestampTz due)
+{
+	QueueWalk walk = {.queue = queue, .unpark_at = due};
+
+	walk_queue(&walk, unpark);
+}
+
+/*
+ * Make a segment due in its turn, cut into pieces of about a second's worth.
+ * What waits for a retry is not due before that.
+ */
+static void
+pace(QueueWalk *walk, const Segment *segment)
+{
+	bool retries = segment->was_claimed && segment->due_at != DT_NOEND;
+	int rows = SegmentRows(walk->pacer->rate);
+	Segment pieces[SEGMENT_ACTIONS];
+	int count = 0;
+
+	for (int64 id = segment->first_id; id <= segment->last_id; id += rows)
+	{
+		Segment *piece = &pieces[count++];
+
+		*piece = *segment;
+		piece->first_id = id;
+		piece->last_id = Min(id + rows - 1, segment->last_id);
+		piece->lease_token = NO_LEASE;
+		piece->due_at = NextDueTime(walk->pacer, SegmentLength(piece));
+		if (retries)
+			piece->due_at = Max(piece->due_at, segment->due_at);
+	}
+	if (HoldSegment(&walk->segments, segment, true))
+		(void) ReplaceSegment(&walk->segments, segment, pieces, count);
+}
+
+/*
+ * Make everything that waits due by a pacer.
+ */
+void
+PaceQueue(const BatchQueue *queue, Pacer *pacer)
+{
+	QueueWalk walk = {.queue = queue, .pacer = pacer};
+
+	walk_queue(&walk, pace);
+}

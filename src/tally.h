@@ -1,0 +1,37 @@
+/*
+ * tally.h
+ *		Reading the counts of finished actions by batch.
+ */
+#ifndef ACTEON_TALLY_H
+#define ACTEON_TALLY_H
+
+#include "access/genam.h"
+
+#include "state.h"
+#include "tables.h"
+
+/* A row of the tally. */
+typedef struct TallyRow
+{
+	TimestampTz finished_at;
+	ActionState state;
+	char outcome[NAMEDATALEN]; /* empty: none given */
+	int64 actions;             /* negative: taken back by a redrive */
+} TallyRow;
+
+/* A scan of the rows of a batch, newest first; see BeginTallyScan. */
+typedef struct TallyScan
+{
+	TableWriter table;
+	IndexScanDesc scan;
+	TupleTableSlot *slot;
+	Snapshot snapshot;
+} TallyScan;
+
+extern void BeginTallyScan(TallyScan *scan, Oid schema, int64 batch_id, TimestampTz since);
+extern bool NextTallyRow(TallyScan *scan, TallyRow *row);
+extern void EndTallyScan(TallyScan *scan);
+extern int64 CountFinished(Oid schema, int64 batch_id);
+extern int64 CountCancelled(Oid schema, int64 batch_id);
+
+#endif /* ACTEON_TALLY_H */
