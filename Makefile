@@ -24,7 +24,7 @@ SHLIB_LINK = -luuid
 
 REGRESS = install grants single bulk action bad_input replayed lineage queue lanes redrive tables steer
 REGRESS_OPTS = --outputdir=test/output
-ISOLATION = race single_race visibility lease lane redrive_race
+ISOLATION = race single_race visibility lease lane redrive_race steer_race
 ISOLATION_OPTS = --inputdir=test --outputdir=test/output
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
