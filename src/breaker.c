@@ -69,8 +69,8 @@ add_moment(Window *window, int64 ended, int64 failed)
 }
 
 /*
- * Fill the window with the last deliveries of its batch.  What was redriven or
- * cancelled tells nothing about the provider.
+ * Fill the window with the last deliveries of its batch.  What was redriven
+ * tells nothing about the provider.
  */
 static void
 fill_window(Window *window, Oid schema)
@@ -84,7 +84,7 @@ fill_window(Window *window, Oid schema)
 	BeginTallyScan(&scan, schema, window->batch_id, window->since);
 	while (window->ended < window->size && NextTallyRow(&scan, &row))
 	{
-		if (row.actions < 0 || row.state == ACTION_CANCELLED)
+		if (row.actions < 0)
 			continue;
 		if (row.finished_at != moment && ended > 0)
 		{

@@ -2,9 +2,9 @@
  * schedule.c
  *		What a batch has in the queue, and giving it new due times.
  *
- * Whoever gives new due times has locked the batch exclusively (stop.c), so no
- * claim takes what is being looked at.  Answers of consumers that are late may
- * still change segments; those are left as the answers make them.
+ * Consumers may be at work meanwhile.  What one of them claims or answers before
+ * its segment is reached here stays as they make it: it is in flight, or its
+ * retry keeps its own time.
  */
 #include "postgres.h"
 

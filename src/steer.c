@@ -352,7 +352,6 @@ acteon_replay_set_rate(PG_FUNCTION_ARGS)
 		BeginDetails(&details);
 		AddNumericDetail(&details, "from", batch_rate(&call));
 		AddNumericDetail(&details, "to", rate);
-		(void) LockBatch(call.schema, call.batch_id, ExclusiveLock, true);
 		ChangeBatch(&call, 1, &column, &value, &isnull);
 		if (batch_stop(&call) == BATCH_RUNS)
 			schedule_anew(&call, true);
