@@ -75,6 +75,18 @@ SELECT acteon_outbox_purge('1 day');
 SELECT count(*) FROM acteon_dispatch_segment WHERE batch_id = :batch_id;
 SELECT stopped FROM acteon_replay_batch WHERE id = :batch_id;
 SELECT * FROM acteon_outbox_check();
+-- what a cancel leaves to the claims is not handed out, however much it is
+CALL clean();
+SELECT pg_temp.make(1, 1300);
+SELECT batch_id FROM acteon_replay_bulk(max_records => 1000) \gset
+SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+UPDATE acteon_replay_batch SET stopped = 'cancelling', stopped_at = now();
+SELECT pg_temp.claim(), depth FROM acteon_outbox_stats;
+SELECT state, count(*) FROM acteon_dispatch_outbox AS o, acteon_replay_lineage(original_action_id) AS l WHERE l.id = o.action_id::text GROUP BY 1;
+SELECT pg_temp.claim(), (SELECT string_agg(stopped, ', ') FROM acteon_replay_batch) AS stopped;
+SELECT pg_temp.claim();
+SELECT count(*), min(state) FROM acteon_dispatch_delivery;
+SELECT * FROM acteon_outbox_check();
 -- dead actions of a cancelled batch are not redriven
 CALL clean();
 SELECT pg_temp.make(801, 802);
@@ -108,6 +120,20 @@ SELECT * FROM acteon_replay_set_rate(:batch_id, 50);
 SELECT * FROM acteon_replay_resume(:batch_id);
 SELECT * FROM pg_temp.pace(:batch_id);
 SELECT min(due_at) BETWEEN now() - interval '1 min' AND now() + interval '1 s' AS from_now FROM acteon_dispatch_segment;
+-- a retry is not due before its time; a lease that ran out meanwhile is not lost
+SELECT acteon_outbox_nack(array_agg(outbox_id), array_agg(lease_token), array_agg('boom'::text), array_agg('1 h'::interval)) FROM acteon_outbox_claim('c', 1);
+SELECT outbox_id FROM acteon_outbox_claim('c', 1);
+SELECT * FROM acteon_replay_set_rate(:batch_id, 50);
+SELECT first_id, attempt, due_at > now() + interval '50 min' AS later FROM acteon_dispatch_segment WHERE was_claimed AND lease_token IS NULL;
+SELECT acteon_replay_pause(:batch_id);
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s';
+SELECT pg_temp.claim();
+SELECT count(*) FROM acteon_dispatch_segment WHERE due_at = 'infinity' AND lease_token IS NULL;
+SELECT * FROM acteon_replay_resume(:batch_id);
+SELECT * FROM acteon_replay_set_rate(:batch_id, NULL);
+SELECT pg_temp.claim();
+SELECT * FROM acteon_outbox_check();
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s';
 -- never before its time
 SELECT acteon_replay_cancel(:batch_id);
 SELECT batch_id FROM acteon_replay_bulk(max_records => 1000, start_at => '2100-01-01') \gset

@@ -19,6 +19,7 @@
 #include "access/genam.h"
 #include "access/stratnum.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/pg_collation.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
@@ -303,6 +304,8 @@ SweepCancelled(Oid schema, SegmentTable *segments, DeliveryWriter *deliveries, i
 	{
 		bool left;
 
+		/* What this command has changed already must not be met again. */
+		CommandCounterIncrement();
 		swept += sweep_batch(&batches, segments, deliveries, most - swept, &left);
 		if (!left)
 			note_swept(&writer, batches.slot);
