@@ -48,10 +48,10 @@
 #define MAX_ENDED 1000
 
 /* Segments of paused batches that a claim parks at most. */
-#define MAX_PARKED 1000
+#define MAX_PARKED 10000
 
-/* Actions of cancelled batches that a claim from the beginning sweeps, about. */
-#define MAX_SWEPT 5000
+/* Actions of cancelled batches that a claim sweeps, about; twice, if it begins from the beginning. */
+#define MAX_SWEPT 10000
 
 /* Bytes of a consumer's name at most. */
 #define CONSUMER_MAXLEN 200
@@ -89,7 +89,8 @@ typedef struct Claim
 	int wanted; /* actions that may still be taken */
 	Size bytes; /* of JSON so far */
 	bool full;
-	int ended;                        /* actions that ended dead or cancelled */
+	int ended;                        /* actions that ended dead */
+	int swept;                        /* actions that ended cancelled */
 	int parked;                       /* segments */
 	HTAB *busy_lanes;                 /* that nothing of can be claimed now; NULL: none met */
 	int64 too_large[SEGMENT_ACTIONS]; /* of the segment at hand */
@@ -379,8 +380,8 @@ batch_lets_pass(Claim *claim, const Segment *segment)
 			park_segment(claim, segment);
 			return false;
 		case BATCH_CANCELLED:
-			if (claim->ended < MAX_ENDED)
-				claim->ended += SweepSegment(&claim->segments, &claim->deliveries, segment);
+			if (claim->swept < MAX_SWEPT)
+				claim->swept += SweepSegment(&claim->segments, &claim->deliveries, segment);
 			return false;
 		case BATCH_BUSY:
 			return false;
