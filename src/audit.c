@@ -74,7 +74,12 @@ begin_select(Statement *st, const AuditTable *table)
 	initStringInfo(&st->sql);
 	st->nargs = 0;
 	for (int i = 0; i < NUM_RECORD_COLUMNS; i++)
-		appendStringInfo(&st->sql, "%s a.%s", i == 0 ? "SELECT" : ",", RecordColumnNames[i]);
+	{
+		bool exists = i != COL_ATTACHMENTS || table->has_attachments;
+
+		appendStringInfo(&st->sql, "%s %s%s", i == 0 ? "SELECT" : ",",
+						 exists ? "a." : "NULL::pg_catalog.jsonb AS ", RecordColumnNames[i]);
+	}
 	appendStringInfo(&st->sql, " FROM %s AS a WHERE true", table->quoted_name);
 }
 
@@ -294,6 +299,22 @@ text_column(AuditRecord *record, const Datum *values, const bool *nulls, RecordC
 }
 
 /*
+ * Whether a jsonb is an array with elements.  Looks at its header only, so a
+ * toasted one is not fetched as a whole.
+ */
+static bool
+is_filled_array(Datum json)
+{
+	struct varlena *start = (struct varlena *) DatumGetPointer(json);
+	uint32 header;
+
+	if (VARATT_IS_EXTERNAL(start) || VARATT_IS_COMPRESSED(start))
+		start = PG_DETOAST_DATUM_SLICE(json, 0, sizeof(header));
+	memcpy(&header, VARDATA_ANY(start), sizeof(header));
+	return (header & JB_FARRAY) != 0 && (header & JB_FSCALAR) == 0 && (header & JB_CMASK) > 0;
+}
+
+/*
  * Take a row apart, in the current memory context.
  */
 static void
@@ -301,7 +322,6 @@ read_record(AuditRecord *record, HeapTuple row, TupleDesc desc)
 {
 	Datum values[NUM_RECORD_COLUMNS];
 	bool nulls[NUM_RECORD_COLUMNS];
-	text *outcome;
 
 	heap_deform_tuple(row, desc, values, nulls);
 	record->missing = NULL;
@@ -311,15 +331,15 @@ read_record(AuditRecord *record, HeapTuple row, TupleDesc desc)
 	record->tenant = text_column(record, values, nulls, COL_TENANT);
 	record->provider = text_column(record, values, nulls, COL_PROVIDER);
 	record->action_type = text_column(record, values, nulls, COL_ACTION_TYPE);
-	outcome = text_column(record, values, nulls, COL_OUTCOME);
-	record->is_intent = outcome != NULL && VARSIZE_ANY_EXHDR(outcome) == strlen(INTENT_OUTCOME) &&
-						memcmp(VARDATA_ANY(outcome), INTENT_OUTCOME, strlen(INTENT_OUTCOME)) == 0;
+	record->outcome = text_column(record, values, nulls, COL_OUTCOME);
+	record->is_intent = record->outcome != NULL && TextIs(record->outcome, INTENT_OUTCOME);
 	record->dispatched_at =
 		nulls[COL_DISPATCHED_AT] ? 0 : DatumGetTimestampTz(values[COL_DISPATCHED_AT]);
 	record->payload = values[COL_PAYLOAD];
 	record->has_payload = !nulls[COL_PAYLOAD];
 	record->metadata = values[COL_METADATA];
 	record->has_metadata = !nulls[COL_METADATA];
+	record->had_attachments = !nulls[COL_ATTACHMENTS] && is_filled_array(values[COL_ATTACHMENTS]);
 }
 
 /*
@@ -376,6 +396,7 @@ CopyAuditRecord(AuditRecord *copy, const AuditRecord *record)
 	copy->tenant = copy_text(record->tenant);
 	copy->provider = copy_text(record->provider);
 	copy->action_type = copy_text(record->action_type);
+	copy->outcome = copy_text(record->outcome);
 	if (record->has_payload)
 		copy->payload = datumCopy(record->payload, false, -1);
 	if (record->has_metadata)

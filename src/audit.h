@@ -23,6 +23,7 @@ typedef enum RecordColumn
 	COL_DISPATCHED_AT,
 	COL_PAYLOAD,
 	COL_METADATA,
+	COL_ATTACHMENTS, /* which older gateways do not record */
 	NUM_RECORD_COLUMNS
 } RecordColumn;
 
@@ -35,7 +36,8 @@ typedef struct AuditTable
 {
 	Relation rel;
 	Oid owner;
-	char *quoted_name; /* schema-qualified, for SQL */
+	char *quoted_name;    /* schema-qualified, for SQL */
+	bool has_attachments; /* the column */
 } AuditTable;
 
 /*
@@ -50,13 +52,15 @@ typedef struct AuditRecord
 	text *tenant;
 	text *provider;
 	text *action_type;
+	text *outcome;
 	TimestampTz dispatched_at;
 	Datum payload;
 	Datum metadata;
 	bool has_payload;
 	bool has_metadata;
-	bool is_intent;      /* outcome "pending" */
-	const char *missing; /* a column that is NULL and must not be */
+	bool is_intent;       /* outcome "pending" */
+	bool had_attachments; /* which are not stored with it */
+	const char *missing;  /* a column that is NULL and must not be */
 } AuditRecord;
 
 /* A running search for records; see AuditScanBegin. */
@@ -70,6 +74,16 @@ typedef struct AuditScan
 	long next_fetch;     /* how many to fetch then */
 	bool exhausted;      /* nothing is left to fetch */
 } AuditScan;
+
+/*
+ * Whether a text is the given string.
+ */
+static inline bool
+TextIs(const text *value, const char *string)
+{
+	return VARSIZE_ANY_EXHDR(value) == strlen(string) &&
+		   memcmp(VARDATA_ANY(value), string, strlen(string)) == 0;
+}
 
 extern void OpenAuditTable(AuditTable *table, Oid schema);
 extern void CloseAuditTable(AuditTable *table);

@@ -55,7 +55,7 @@ typedef struct BatchRow
 extern int64 NextBatchId(Oid schema);
 extern Datum RoleName(Oid role);
 extern void CheckReason(const char *reason);
-extern Scope *NewScope(void);
+extern Scope *NewScope(const char *provider_override);
 extern void AddToScope(Scope *scope, const AuditRecord *record);
 extern Jsonb *ScopeToJsonb(const Scope *scope);
 extern void AddFailure(Failures *failures, const char *reason, int64 count);

@@ -24,6 +24,7 @@
 #include "commands/sequence.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
@@ -75,6 +76,9 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 	outbox->run_rows = SegmentRows(query->rate_value);
 	outbox->ramp = query->ramp;
 	outbox->include_replayed = query->include_replayed;
+	outbox->drops_dedup = query->drops_dedup;
+	if (query->provider_override != NULL)
+		outbox->provider_override = cstring_to_text(query->provider_override);
 	outbox->statement = GetActiveSnapshot();
 	outbox->segments_allocated = 16;
 	outbox->segments = palloc(outbox->segments_allocated * sizeof(Segment));
@@ -147,11 +151,13 @@ fill_row(Outbox *outbox, TupleTableSlot *slot, const ReplayItem *item, const Act
 	values[Anum_outbox_original_action_id - 1] = PointerGetDatum(record->action_id);
 	values[Anum_outbox_namespace - 1] = PointerGetDatum(record->namespace);
 	values[Anum_outbox_tenant - 1] = PointerGetDatum(record->tenant);
-	values[Anum_outbox_provider - 1] = PointerGetDatum(record->provider);
+	values[Anum_outbox_provider - 1] = PointerGetDatum(
+		outbox->provider_override == NULL ? record->provider : outbox->provider_override);
 	values[Anum_outbox_action_type - 1] = PointerGetDatum(record->action_type);
 	values[Anum_outbox_payload - 1] = record->payload;
 	values[Anum_outbox_labels - 1] = JsonbPGetDatum(action->labels);
-	set_optional(values, nulls, Anum_outbox_dedup_key, action->dedup_key != NULL,
+	set_optional(values, nulls, Anum_outbox_dedup_key,
+				 action->dedup_key != NULL && !outbox->drops_dedup,
 				 PointerGetDatum(action->dedup_key));
 	set_optional(values, nulls, Anum_outbox_status, action->status != NULL,
 				 PointerGetDatum(action->status));
@@ -273,8 +279,7 @@ prepare_run(Outbox *outbox, ReplayItem **items, int count, ReplayItem **rows, in
 		CHECK_FOR_INTERRUPTS();
 		if (!ReconstructAction(item->record, &action))
 		{
-			item->status = ITEM_FAILED;
-			item->error = _("labels are too large");
+			SetReason(item, REASON_LABELS, NULL);
 			continue;
 		}
 		item->in_lane = action.fingerprint != NULL;

@@ -3,9 +3,8 @@
  *		A call of a replay function, from its checks to its batch.
  *
  * Every call goes the same way.  The caller's role is checked, the audit table
- * is opened, records are read, each one's grants and payload are checked, what
- * is left is resolved and enqueued (resolve.c, outbox.c), and the call is
- * written down as a batch (batch.c).  replay_single.c does that for one action,
+ * is opened, records are read and judged (judge.c, resolve.c), what is left is
+ * enqueued (outbox.c), and the call is written down as a batch (batch.c).  replay_single.c does that for one action,
  * replay_bulk.c for many, replay_all.c for any number, in many transactions.
  */
 #include "postgres.h"
@@ -130,18 +129,21 @@ EndCall(ReplayCall *call, const ReplayQuery *query, BatchRow *batch)
 }
 
 /*
- * Whether a grant of the caller covers a record for replay.  No grant covers a
- * record that lacks one of its columns.
+ * Judge a window of records: make items of them, each pending, with its new id,
+ * or with the reason for which it is not replayed.
  */
-bool
-MayReplay(ReplayCall *call, const AuditRecord *record)
+void
+JudgeWindow(ReplayCall *call, const ReplayQuery *query, ReplayItem *items,
+			const AuditRecord *records, int count)
 {
-	GrantTarget target = {.tenant = record->tenant,
-						  .namespace = record->namespace,
-						  .provider = record->provider,
-						  .action_type = record->action_type};
+	Judge judge;
+	Identity saved;
 
-	if (record->missing != NULL)
-		return GrantsEverything(call->grants);
-	return GrantsCover(call->grants, GRANT_REPLAY, &target);
+	InitJudge(&judge, call->schema, call->grants, query);
+	BeginItems(&judge, items, records, count);
+	UseOutbox(call, query, &saved);
+	ResolveItems(call->outbox, items, count);
+	JudgeActions(&judge, items, count);
+	RestoreIdentity(&saved);
+	CloseJudge(&judge);
 }

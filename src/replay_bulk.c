@@ -98,7 +98,7 @@ enqueue_batch(ReplayCall *call, const ReplayQuery *query, Gathered *gathered, Bu
 	Failures failures = {0};
 	BatchRow batch = {.reason = query->reason,
 					  .query = QueryToJsonb(query),
-					  .scope = NewScope(),
+					  .scope = NewScope(query->provider_override),
 					  .failures = &failures,
 					  .matched = -1,
 					  .is_complete = true};

@@ -14,27 +14,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "action.h"
 #include "replay_many.h"
-
-/*
- * Make an item of a record: skipped if no grant covers it or there is no
- * payload, failed if a column is NULL that must not be, else pending.
- */
-static void
-begin_item(ReplayCall *call, ReplayItem *item, const AuditRecord *record)
-{
-	item->record = record;
-	if (!MayReplay(call, record) || !record->has_payload)
-		item->status = ITEM_SKIPPED;
-	else if (record->missing != NULL)
-	{
-		item->status = ITEM_FAILED;
-		item->error = psprintf(_("audit record has no %s"), record->missing);
-	}
-	else
-		item->status = ITEM_PENDING;
-}
 
 /*
  * Keep an item, with copies of its record and error in the current memory
@@ -74,25 +54,10 @@ static void
 gather_window(ReplayCall *call, const ReplayQuery *query, const AuditRecord *records, int count,
 			  Gathered *gathered)
 {
-	ReplayItem *items = palloc0(count * sizeof(ReplayItem));
+	ReplayItem *items = palloc(count * sizeof(ReplayItem));
 	MemoryContext old;
-	Identity saved;
 
-	for (int i = 0; i < count; i++)
-		begin_item(call, &items[i], &records[i]);
-	UseOutbox(call, query, &saved);
-	ResolveItems(call->outbox, items, count);
-	RestoreIdentity(&saved);
-	for (int i = 0; i < count; i++)
-	{
-		if (items[i].status == ITEM_PENDING && !query->allow_redacted &&
-			PayloadIsRedacted(items[i].record->payload))
-		{
-			items[i].status = ITEM_FAILED;
-			items[i].error = _(REDACTED_REASON);
-		}
-	}
-
+	JudgeWindow(call, query, items, records, count);
 	old = MemoryContextSwitchTo(call->context);
 	for (int i = 0; i < count; i++)
 	{
