@@ -63,6 +63,16 @@ typedef struct AuditRecord
 	const char *missing;  /* a column that is NULL and must not be */
 } AuditRecord;
 
+/* Why a record that the filters match is no candidate. */
+typedef enum LeftOut
+{
+	LEFT_OUT_INTENT,  /* an intent, and those are not asked for */
+	LEFT_OUT_YOUNG,   /* an intent that the gateway may still be executing */
+	LEFT_OUT_FINISHED /* an intent with a companion, which has the outcome */
+} LeftOut;
+
+#define NUM_LEFT_OUT (LEFT_OUT_FINISHED + 1)
+
 /* A running search for records; see AuditScanBegin. */
 typedef struct AuditScan
 {
@@ -91,10 +101,14 @@ extern AttrNumber AuditColumn(const AuditTable *table, const char *name);
 extern void CheckAuditColumn(const AuditTable *table, const char *name, Oid type);
 extern bool AuditFindAction(const AuditTable *table, const char *action_id, AuditRecord *record);
 extern void CopyAuditRecord(AuditRecord *copy, const AuditRecord *record);
-extern int64 AuditCount(const AuditTable *table, const ReplayQuery *query);
 extern void AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *query);
 extern int AuditScanTake(AuditScan *scan, int want, AuditRecord **records);
 extern bool AuditScanHasMore(AuditScan *scan);
 extern void AuditScanEnd(AuditScan *scan);
+
+extern int64 AuditCount(const AuditTable *table, const ReplayQuery *query);
+extern int64 AuditCountLeftOut(const AuditTable *table, const ReplayQuery *query, LeftOut which);
+extern int64
+AuditCountExecuted(const AuditTable *table, const AuditRecord *const *records, int count);
 
 #endif /* ACTEON_AUDIT_H */
