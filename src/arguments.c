@@ -127,6 +127,20 @@ ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number
 }
 
 /*
+ * Say so if nothing was found because a query in the wire form was taken for the
+ * namespace, as an untyped literal is.
+ */
+void
+NoticeNamespace(const ReplayQuery *query, const char *function)
+{
+	const char *namespace = query->filters[FILTER_NAMESPACE];
+
+	if (namespace != NULL && namespace[0] == '{')
+		ereport(NOTICE, (errmsg("no records in namespace \"%s\"", namespace),
+						 errhint("To pass a query as JSON, write %s('…'::jsonb).", function)));
+}
+
+/*
  * Read a query in the wire form, which is the first argument.
  */
 void

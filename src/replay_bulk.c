@@ -9,10 +9,10 @@
 #include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/numeric.h"
 #include "utils/timestamp.h"
 
 #include "ids.h"
+#include "jsonb_build.h"
 #include "jsonb_writer.h"
 #include "query.h"
 #include "replay_many.h"
@@ -170,12 +170,8 @@ acteon_replay_bulk(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	ReadReplayArguments(&query, fcinfo, false);
 	replay_bulk(fcinfo, &query, &result);
-	/* An untyped literal as the only argument is taken for the namespace. */
-	if (result.batch_id == 0 && query.filters[FILTER_NAMESPACE] != NULL &&
-		query.filters[FILTER_NAMESPACE][0] == '{')
-		ereport(NOTICE,
-				(errmsg("no records in namespace \"%s\"", query.filters[FILTER_NAMESPACE]),
-				 errhint("To pass a query as JSON, write acteon_replay_bulk('…'::jsonb).")));
+	if (result.batch_id == 0)
+		NoticeNamespace(&query, "acteon_replay_bulk");
 
 	nulls[0] = result.batch_id == 0;
 	values[0] = Int64GetDatum(result.batch_id);
@@ -186,31 +182,6 @@ acteon_replay_bulk(PG_FUNCTION_ARGS)
 	nulls[5] = result.next_cursor == NULL;
 	values[5] = nulls[5] ? (Datum) 0 : CStringGetTextDatum(result.next_cursor);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
-}
-
-/*
- * Add a member to an object that is being built.
- */
-static void
-push_member(JsonbParseState **state, const char *name, JsonbValue *value)
-{
-	JsonbValue key;
-
-	key.type = jbvString;
-	key.val.string.val = unconstify(char *, name);
-	key.val.string.len = strlen(name);
-	pushJsonbValue(state, WJB_KEY, &key);
-	pushJsonbValue(state, WJB_VALUE, value);
-}
-
-static void
-push_number(JsonbParseState **state, const char *name, int64 number)
-{
-	JsonbValue value;
-
-	value.type = jbvNumeric;
-	value.val.numeric = int64_to_numeric(number);
-	push_member(state, name, &value);
 }
 
 /*
@@ -225,33 +196,19 @@ acteon_replay_bulk_jsonb(PG_FUNCTION_ARGS)
 	ReplayQuery query;
 	BulkResult result;
 	JsonbParseState *state = NULL;
-	JsonbValue value;
 
 	ReadQueryArgument(&query, fcinfo, false);
 	replay_bulk(fcinfo, &query, &result);
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_number(&state, "replayed", result.replayed);
-	push_number(&state, "failed", result.failed);
-	push_number(&state, "skipped", result.skipped);
-	value.type = jbvBinary;
-	value.val.binary.data = &result.results->root;
-	value.val.binary.len = VARSIZE_ANY_EXHDR(result.results);
-	push_member(&state, "results", &value);
+	PushNumber(&state, "replayed", result.replayed);
+	PushNumber(&state, "failed", result.failed);
+	PushNumber(&state, "skipped", result.skipped);
+	PushJsonb(&state, "results", result.results);
 	if (result.batch_id != 0)
-		push_number(&state, "batch_id", result.batch_id);
+		PushNumber(&state, "batch_id", result.batch_id);
 	else
-	{
-		value.type = jbvNull;
-		push_member(&state, "batch_id", &value);
-	}
-	value.type = jbvNull;
-	if (result.next_cursor != NULL)
-	{
-		value.type = jbvString;
-		value.val.string.val = result.next_cursor;
-		value.val.string.len = strlen(result.next_cursor);
-	}
-	push_member(&state, "next_cursor", &value);
+		PushNull(&state, "batch_id");
+	PushString(&state, "next_cursor", result.next_cursor);
 	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }
