@@ -33,8 +33,8 @@ static const ReasonWords reason_words[NUM_REASONS] = {
 	[REASON_WAITING] = {"already replayed: waiting", INCLUDE_REPLAYED_NOTE},
 	[REASON_RUNNING] = {"already replayed: running", INCLUDE_REPLAYED_NOTE},
 	[REASON_DELIVERED] = {"already replayed: delivered", INCLUDE_REPLAYED_NOTE},
-	[REASON_GENERATION] = {NULL, "max_generation => … allows more"},
-	[REASON_DEPTH] = {NULL, "max_depth => … allows more"},
+	[REASON_GENERATION] = {NULL, "a greater max_generation allows more"},
+	[REASON_DEPTH] = {NULL, "a greater max_depth allows more"},
 	[REASON_REDACTED] = {NULL, "allow_redacted => true sends the placeholder"},
 	[REASON_ATTACHMENTS] = {NULL, "allow_partial => true sends it without them"},
 };
