@@ -158,10 +158,10 @@ CREATE VIEW due AS
 SELECT replayed FROM acteon_replay_bulk(max_records => 250);
 SELECT replayed FROM acteon_replay_bulk(max_records => 250, include_replayed => true, rate => 20);
 SELECT replayed FROM acteon_replay_bulk(max_records => 250, include_replayed => true, rate => 1000);
-SELECT replayed FROM acteon_replay_bulk(max_records => 5, include_replayed => true, rate => 0.5);
-SELECT replayed FROM acteon_replay_bulk(max_records => 5, include_replayed => true, start_at => '2000-01-01');
+SELECT replayed FROM acteon_replay_bulk(max_records => 5, include_replayed => true, rate => 0.5, max_generation => 9);
+SELECT replayed FROM acteon_replay_bulk(max_records => 5, include_replayed => true, start_at => '2000-01-01', max_generation => 9);
 SELECT * FROM due;
-SELECT replayed FROM acteon_replay_bulk(max_records => 30, include_replayed => true, start_at => '2126-01-01 00:00+00', rate => 10);
+SELECT replayed FROM acteon_replay_bulk(max_records => 30, include_replayed => true, start_at => '2126-01-01 00:00+00', rate => 10, max_generation => 9);
 SELECT first_id, last_id, due_at AT TIME ZONE 'UTC' AS due_at FROM acteon_dispatch_segment WHERE due_at > '2100-01-01' ORDER BY first_id;
 -- every outbox row is covered by exactly one segment
 SELECT count(*) AS actions, count(*) FILTER (WHERE covers = 1) AS covered_once

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -23,6 +24,10 @@
 
 #define SYSTEM_PREFIX "__"
 #define REPLAYED_FROM "replayed_from"
+#define DEDUP_KEY "__dedup_key"
+
+/* What an encrypted payload begins with. */
+#define SEALED_PREFIX "ENC["
 
 /* ----------------------------------------------------------------
  * Compact JSON text
@@ -192,7 +197,7 @@ read_system_key(Action *action, const JsonbValue *key, const JsonbValue *value)
 
 	if (value->type != jbvString)
 		return;
-	if (key_is(key, "__dedup_key"))
+	if (key_is(key, DEDUP_KEY))
 		field = &action->dedup_key;
 	else if (key_is(key, "__status"))
 		field = &action->status;
@@ -306,9 +311,50 @@ ReconstructAction(const AuditRecord *record, Action *action)
 }
 
 /* ----------------------------------------------------------------
- * Redaction
+ * What is to be known before
  * ----------------------------------------------------------------
  */
+
+/*
+ * The value of a record's metadata under a key, if it is a string.
+ */
+static bool
+metadata_string(const AuditRecord *record, const char *key, JsonbValue *value)
+{
+	Jsonb *metadata;
+
+	if (!record->has_metadata)
+		return false;
+	metadata = DatumGetJsonbP(record->metadata);
+	return JB_ROOT_IS_OBJECT(metadata) &&
+		   getKeyJsonValueFromContainer(&metadata->root, key, strlen(key), value) != NULL &&
+		   value->type == jbvString;
+}
+
+/*
+ * Whether a record says of itself that its action is a replay.
+ */
+bool
+IsLabelledReplay(const AuditRecord *record)
+{
+	JsonbValue value;
+
+	return metadata_string(record, REPLAYED_FROM, &value);
+}
+
+/*
+ * Whether a record's action has a dedup key; sets *hash to a hash of it.
+ */
+bool
+HasDedupKey(const AuditRecord *record, uint32 *hash)
+{
+	JsonbValue value;
+
+	if (!metadata_string(record, DEDUP_KEY, &value))
+		return false;
+	*hash = hash_bytes((unsigned char *) value.val.string.val, value.val.string.len);
+	return true;
+}
 
 /*
  * Whether any string value of a jsonb, at any depth, is the placeholder.
@@ -334,20 +380,50 @@ holds_string(Jsonb *json, const char *string, size_t len)
  * in a jsonb as they are, so a payload without the placeholder's bytes need
  * not be taken apart.
  */
-bool
-PayloadIsRedacted(Datum payload)
+static bool
+is_redacted(const struct varlena *payload)
 {
 	size_t len = strlen(RedactionPlaceholder);
-	struct varlena *raw;
-	bool redacted;
 
-	if (len == 0)
+	return len > 0 &&
+		   memmem(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload), RedactionPlaceholder, len) !=
+			   NULL &&
+		   holds_string(DatumGetJsonbP(PointerGetDatum(payload)), RedactionPlaceholder, len);
+}
+
+/*
+ * Whether a payload is one that the gateway has encrypted: a JSON string that
+ * begins like one.  In a jsonb that is an array of one element, marked as
+ * scalar, whose bytes follow its entry.
+ */
+static bool
+is_sealed(const struct varlena *payload)
+{
+	uint32 start[2]; /* the header and the entry */
+	const char *string = VARDATA_ANY(payload) + sizeof(start);
+
+	if (VARSIZE_ANY_EXHDR(payload) < sizeof(start) + strlen(SEALED_PREFIX))
 		return false;
-	raw = PG_DETOAST_DATUM_PACKED(payload);
-	redacted =
-		memmem(VARDATA_ANY(raw), VARSIZE_ANY_EXHDR(raw), RedactionPlaceholder, len) != NULL &&
-		holds_string(DatumGetJsonbP(PointerGetDatum(raw)), RedactionPlaceholder, len);
+	memcpy(start, VARDATA_ANY(payload), sizeof(start));
+	return (start[0] & JB_FSCALAR) != 0 && JBE_ISSTRING(start[1]) &&
+		   memcmp(string, SEALED_PREFIX, strlen(SEALED_PREFIX)) == 0;
+}
+
+/*
+ * Look into a payload, which is fetched for that if it is toasted, and let go
+ * of again.
+ */
+PayloadKind
+InspectPayload(Datum payload)
+{
+	struct varlena *raw = PG_DETOAST_DATUM_PACKED(payload);
+	PayloadKind kind = PAYLOAD_PLAIN;
+
+	if (is_redacted(raw))
+		kind = PAYLOAD_REDACTED;
+	else if (is_sealed(raw))
+		kind = PAYLOAD_SEALED;
 	if (raw != (struct varlena *) DatumGetPointer(payload))
 		pfree(raw);
-	return redacted;
+	return kind;
 }

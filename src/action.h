@@ -24,7 +24,17 @@ typedef struct Action
 	OptionalTime ends_at;
 } Action;
 
-extern bool PayloadIsRedacted(Datum payload);
+/* What is to be known of a payload before it is replayed. */
+typedef enum PayloadKind
+{
+	PAYLOAD_PLAIN,
+	PAYLOAD_REDACTED, /* it holds a value that the gateway has redacted */
+	PAYLOAD_SEALED    /* it is encrypted */
+} PayloadKind;
+
+extern PayloadKind InspectPayload(Datum payload);
+extern bool IsLabelledReplay(const AuditRecord *record);
+extern bool HasDedupKey(const AuditRecord *record, uint32 *hash);
 extern bool ReconstructAction(const AuditRecord *record, Action *action);
 
 #endif /* ACTEON_ACTION_H */

@@ -23,6 +23,7 @@ typedef enum RecordColumn
 	COL_DISPATCHED_AT,
 	COL_PAYLOAD,
 	COL_METADATA,
+	COL_ATTACHMENTS, /* which older gateways do not record */
 	NUM_RECORD_COLUMNS
 } RecordColumn;
 
@@ -35,7 +36,8 @@ typedef struct AuditTable
 {
 	Relation rel;
 	Oid owner;
-	char *quoted_name; /* schema-qualified, for SQL */
+	char *quoted_name;    /* schema-qualified, for SQL */
+	bool has_attachments; /* the column */
 } AuditTable;
 
 /*
@@ -50,14 +52,26 @@ typedef struct AuditRecord
 	text *tenant;
 	text *provider;
 	text *action_type;
+	text *outcome;
 	TimestampTz dispatched_at;
 	Datum payload;
 	Datum metadata;
 	bool has_payload;
 	bool has_metadata;
-	bool is_intent;      /* outcome "pending" */
-	const char *missing; /* a column that is NULL and must not be */
+	bool is_intent;       /* outcome "pending" */
+	bool had_attachments; /* which are not stored with it */
+	const char *missing;  /* a column that is NULL and must not be */
 } AuditRecord;
+
+/* Why a record that the filters match is no candidate. */
+typedef enum LeftOut
+{
+	LEFT_OUT_INTENT,  /* an intent, and those are not asked for */
+	LEFT_OUT_YOUNG,   /* an intent that the gateway may still be executing */
+	LEFT_OUT_FINISHED /* an intent with a companion, which has the outcome */
+} LeftOut;
+
+#define NUM_LEFT_OUT (LEFT_OUT_FINISHED + 1)
 
 /* A running search for records; see AuditScanBegin. */
 typedef struct AuditScan
@@ -71,6 +85,16 @@ typedef struct AuditScan
 	bool exhausted;      /* nothing is left to fetch */
 } AuditScan;
 
+/*
+ * Whether a text is the given string.
+ */
+static inline bool
+TextIs(const text *value, const char *string)
+{
+	return VARSIZE_ANY_EXHDR(value) == strlen(string) &&
+		   memcmp(VARDATA_ANY(value), string, strlen(string)) == 0;
+}
+
 extern void OpenAuditTable(AuditTable *table, Oid schema);
 extern void CloseAuditTable(AuditTable *table);
 extern AttrNumber AuditColumn(const AuditTable *table, const char *name);
@@ -81,5 +105,10 @@ extern void AuditScanBegin(AuditScan *scan, const AuditTable *table, const Repla
 extern int AuditScanTake(AuditScan *scan, int want, AuditRecord **records);
 extern bool AuditScanHasMore(AuditScan *scan);
 extern void AuditScanEnd(AuditScan *scan);
+
+extern int64 AuditCount(const AuditTable *table, const ReplayQuery *query);
+extern int64 AuditCountLeftOut(const AuditTable *table, const ReplayQuery *query, LeftOut which);
+extern int64
+AuditCountExecuted(const AuditTable *table, const AuditRecord *const *records, int count);
 
 #endif /* ACTEON_AUDIT_H */

@@ -30,14 +30,16 @@ const char *const RecordColumnNames[NUM_RECORD_COLUMNS] = {
 	[COL_DISPATCHED_AT] = "dispatched_at",
 	[COL_PAYLOAD] = "action_payload",
 	[COL_METADATA] = "metadata",
+	[COL_ATTACHMENTS] = "attachment_metadata",
 };
 
 static const Oid record_types[NUM_RECORD_COLUMNS] = {
-	[COL_ID] = TEXTOID,        [COL_ACTION_ID] = TEXTOID,
-	[COL_NAMESPACE] = TEXTOID, [COL_TENANT] = TEXTOID,
-	[COL_PROVIDER] = TEXTOID,  [COL_ACTION_TYPE] = TEXTOID,
-	[COL_OUTCOME] = TEXTOID,   [COL_DISPATCHED_AT] = TIMESTAMPTZOID,
-	[COL_PAYLOAD] = JSONBOID,  [COL_METADATA] = JSONBOID,
+	[COL_ID] = TEXTOID,           [COL_ACTION_ID] = TEXTOID,
+	[COL_NAMESPACE] = TEXTOID,    [COL_TENANT] = TEXTOID,
+	[COL_PROVIDER] = TEXTOID,     [COL_ACTION_TYPE] = TEXTOID,
+	[COL_OUTCOME] = TEXTOID,      [COL_DISPATCHED_AT] = TIMESTAMPTZOID,
+	[COL_PAYLOAD] = JSONBOID,     [COL_METADATA] = JSONBOID,
+	[COL_ATTACHMENTS] = JSONBOID,
 };
 
 ACTEON_NORETURN static void
@@ -166,8 +168,13 @@ OpenAuditTable(AuditTable *table, Oid schema)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("audit table %s is not a table", table->quoted_name),
 						errhint("Does acteon_replay.audit_table name the gateway's audit table?")));
+	table->has_attachments =
+		AuditColumn(table, RecordColumnNames[COL_ATTACHMENTS]) != InvalidAttrNumber;
 	for (int i = 0; i < NUM_RECORD_COLUMNS; i++)
-		CheckAuditColumn(table, RecordColumnNames[i], record_types[i]);
+	{
+		if (i != COL_ATTACHMENTS || table->has_attachments)
+			CheckAuditColumn(table, RecordColumnNames[i], record_types[i]);
+	}
 }
 
 /*

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "commands/sequence.h"
 #include "common/hashfn.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -34,7 +35,8 @@ typedef struct ScopeEntry
 struct Scope
 {
 	MemoryContext context;
-	StringInfoData bytes; /* of the element looked up last */
+	const text *provider_override; /* NULL: none */
+	StringInfoData bytes;          /* of the element looked up last */
 	ScopeEntry *entries;
 	int count;
 	int allocated;
@@ -43,14 +45,17 @@ struct Scope
 };
 
 /*
- * Make an empty scope in the current memory context.
+ * Make an empty scope in the current memory context.  If the actions go to
+ * another provider than their records tell, they are about that, too.
  */
 Scope *
-NewScope(void)
+NewScope(const char *provider_override)
 {
 	Scope *scope = palloc0(sizeof(Scope));
 
 	scope->context = CurrentMemoryContext;
+	if (provider_override != NULL)
+		scope->provider_override = cstring_to_text(provider_override);
 	initStringInfo(&scope->bytes);
 	scope->allocated = 8;
 	scope->entries = palloc(scope->allocated * sizeof(ScopeEntry));
@@ -104,13 +109,11 @@ grow_scope(Scope *scope)
 }
 
 /*
- * Add what a record is about to a scope, if it is not there already.
+ * Add an element to a scope, if it is not there already.
  */
-void
-AddToScope(Scope *scope, const AuditRecord *record)
+static void
+add_element(Scope *scope, const text *const *parts)
 {
-	const text *parts[SCOPE_PARTS] = {record->tenant, record->namespace, record->provider,
-									  record->action_type};
 	ScopeEntry wanted;
 	int *slot;
 
@@ -131,6 +134,22 @@ AddToScope(Scope *scope, const AuditRecord *record)
 	memcpy(wanted.bytes, scope->bytes.data, scope->bytes.len);
 	scope->entries[scope->count++] = wanted;
 	*slot = scope->count;
+}
+
+/*
+ * Add what a record is about to a scope, and what it becomes.
+ */
+void
+AddToScope(Scope *scope, const AuditRecord *record)
+{
+	const text *parts[SCOPE_PARTS] = {record->tenant, record->namespace, record->provider,
+									  record->action_type};
+
+	add_element(scope, parts);
+	if (scope->provider_override == NULL)
+		return;
+	parts[2] = scope->provider_override;
+	add_element(scope, parts);
 }
 
 /*
@@ -206,6 +225,15 @@ FailuresToJsonb(const Failures *failures)
 		pushJsonbValue(&state, WJB_VALUE, &value);
 	}
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/*
+ * Draw the number of a new batch.
+ */
+int64
+NextBatchId(Oid schema)
+{
+	return nextval_internal(OwnTable(schema, BATCH_SEQUENCE), false);
 }
 
 /*

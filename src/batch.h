@@ -37,7 +37,7 @@ typedef struct BatchRow
 	int64 skipped;
 	int64 passed_over;
 	Scope *scope;
-	const Failures *failures;
+	Failures *failures;
 	/* Only of acteon_replay_all. */
 	int64 matched; /* -1: unknown */
 	int chunk;     /* 0: none */
@@ -52,9 +52,10 @@ typedef struct BatchRow
 	Numeric breaker_share;
 } BatchRow;
 
+extern int64 NextBatchId(Oid schema);
 extern Datum RoleName(Oid role);
 extern void CheckReason(const char *reason);
-extern Scope *NewScope(void);
+extern Scope *NewScope(const char *provider_override);
 extern void AddToScope(Scope *scope, const AuditRecord *record);
 extern Jsonb *ScopeToJsonb(const Scope *scope);
 extern void AddFailure(Failures *failures, const char *reason, int64 count);

@@ -24,6 +24,7 @@
 #include "commands/sequence.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
@@ -36,9 +37,6 @@
 
 /* Label bytes after which a run of rows is written. */
 #define RUN_BYTES (256 * 1024)
-
-/* With a ramp, one action out of so many is among the first, slower ones. */
-#define RAMP_SHARE 10
 
 /* Places of the indexes that are kept by hand. */
 #define ID_INDEX 0
@@ -78,6 +76,9 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 	outbox->run_rows = SegmentRows(query->rate_value);
 	outbox->ramp = query->ramp;
 	outbox->include_replayed = query->include_replayed;
+	outbox->drops_dedup = query->drops_dedup;
+	if (query->provider_override != NULL)
+		outbox->provider_override = cstring_to_text(query->provider_override);
 	outbox->statement = GetActiveSnapshot();
 	outbox->segments_allocated = 16;
 	outbox->segments = palloc(outbox->segments_allocated * sizeof(Segment));
@@ -95,13 +96,30 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 }
 
 /*
+ * Add to a batch that there is already: where an earlier transaction has
+ * stopped, its pace goes on.  What that has fallen behind is not made up for.
+ */
+void
+JoinBatch(Outbox *outbox, const BatchRow *batch)
+{
+	Pacer *pacer = &outbox->pacer;
+
+	outbox->batch_id = batch->id;
+	if (pacer->rate > 0 && batch->paced_until.given)
+		pacer->start = Max(pacer->start, batch->paced_until.time);
+	if (outbox->ramp)
+		pacer->ramp = Max(RampLength(batch->matched) - batch->replayed, 0);
+	outbox->ramp = false;
+}
+
+/*
  * Number of the batch, drawn when it is first needed.
  */
 int64
 OutboxBatchId(Outbox *outbox)
 {
 	if (outbox->batch_id == 0)
-		outbox->batch_id = nextval_internal(OwnTable(outbox->schema, BATCH_SEQUENCE), false);
+		outbox->batch_id = NextBatchId(outbox->schema);
 	return outbox->batch_id;
 }
 
@@ -133,11 +151,13 @@ fill_row(Outbox *outbox, TupleTableSlot *slot, const ReplayItem *item, const Act
 	values[Anum_outbox_original_action_id - 1] = PointerGetDatum(record->action_id);
 	values[Anum_outbox_namespace - 1] = PointerGetDatum(record->namespace);
 	values[Anum_outbox_tenant - 1] = PointerGetDatum(record->tenant);
-	values[Anum_outbox_provider - 1] = PointerGetDatum(record->provider);
+	values[Anum_outbox_provider - 1] = PointerGetDatum(
+		outbox->provider_override == NULL ? record->provider : outbox->provider_override);
 	values[Anum_outbox_action_type - 1] = PointerGetDatum(record->action_type);
 	values[Anum_outbox_payload - 1] = record->payload;
 	values[Anum_outbox_labels - 1] = JsonbPGetDatum(action->labels);
-	set_optional(values, nulls, Anum_outbox_dedup_key, action->dedup_key != NULL,
+	set_optional(values, nulls, Anum_outbox_dedup_key,
+				 action->dedup_key != NULL && !outbox->drops_dedup,
 				 PointerGetDatum(action->dedup_key));
 	set_optional(values, nulls, Anum_outbox_status, action->status != NULL,
 				 PointerGetDatum(action->status));
@@ -259,8 +279,7 @@ prepare_run(Outbox *outbox, ReplayItem **items, int count, ReplayItem **rows, in
 		CHECK_FOR_INTERRUPTS();
 		if (!ReconstructAction(item->record, &action))
 		{
-			item->status = ITEM_FAILED;
-			item->error = _("labels are too large");
+			SetReason(item, REASON_LABELS, NULL);
 			continue;
 		}
 		item->in_lane = action.fingerprint != NULL;
@@ -425,7 +444,7 @@ EnqueueItems(Outbox *outbox, ReplayItem *items, int count)
 		if (n == 0)
 			break;
 		if (outbox->ramp)
-			outbox->pacer.ramp = (n + RAMP_SHARE - 1) / RAMP_SHARE;
+			outbox->pacer.ramp = RampLength(n);
 		if (try_insert(outbox, pending, n))
 			break;
 		for (int i = 0; i < n; i++)

@@ -30,9 +30,11 @@ struct Outbox
 	TimestampTz created_at;
 	Pacer pacer;
 	int run_rows; /* rows of a segment */
-	bool ramp;
+	bool ramp;    /* its length follows from what is enqueued */
 	bool include_replayed;
-	Snapshot statement; /* what the caller can see */
+	bool drops_dedup;
+	text *provider_override; /* NULL: each record's own */
+	Snapshot statement;      /* what the caller can see */
 	TableWriter writer;
 	TupleTableSlot *slots[SEGMENT_ACTIONS];
 	Relation action_index; /* the unique index on action_id */

@@ -91,9 +91,12 @@ typedef struct ReplayQuery
 
 extern void InitReplayQuery(ReplayQuery *query, bool any_number);
 extern void ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number);
+extern void ReadQueryArgument(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number);
+extern void NoticeNamespace(const ReplayQuery *query, const char *function);
 extern void ReadReplayQuery(ReplayQuery *query, Jsonb *json, bool any_number);
 extern double RateValue(Numeric rate);
 extern void CheckReplayQuery(ReplayQuery *query);
+extern void EndQueryAt(ReplayQuery *query, TimestampTz now);
 extern Jsonb *QueryToJsonb(const ReplayQuery *query);
 extern char *MakeCursor(const ReplayQuery *query, TimestampTz dispatched_at, const text *id);
 

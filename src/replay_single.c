@@ -11,7 +11,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "action.h"
+#include "compat.h"
 #include "ids.h"
 #include "jsonb_writer.h"
 #include "message.h"
@@ -23,12 +23,61 @@ PG_FUNCTION_INFO_V1(acteon_replay_uuid);
 PG_FUNCTION_INFO_V1(acteon_replay_text);
 
 /*
+ * Raise the error of an action that is not replayed.
+ */
+ACTEON_NORETURN static void
+report_reason(const ReplayCall *call, const ReplayQuery *query, const AuditRecord *record,
+			  Reason reason)
+{
+	const char *text = ReasonText(reason, record, query);
+
+	if (reason == REASON_NO_GRANT)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("%s", text),
+			 query->provider_override == NULL
+				 ? errdetail(
+					   "No admin or operator grant of role \"%s\" is for its tenant, namespace, provider and action type.",
+					   GetUserNameFromId(call->caller, false))
+				 : errdetail(
+					   "Role \"%s\" needs an admin or operator grant for its tenant, namespace and action type with its own provider, and one with provider \"%s\".",
+					   GetUserNameFromId(call->caller, false),
+					   ClipForMessage(query->provider_override,
+									  strlen(query->provider_override)))));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("%s", text),
+		 reason == REASON_REDACTED
+			 ? errdetail("Its replay would send \"%s\" to the provider.", RedactionPlaceholder)
+			 : 0,
+		 reason == REASON_ATTACHMENTS
+			 ? errdetail("The audit table records that there were some, and does not store them.")
+			 : 0,
+		 reason == REASON_NO_PAYLOAD
+			 ? errhint(
+				   "The gateway stores payloads only with store_payload = true; this action has to be dispatched again by its client.")
+			 : 0,
+		 reason == REASON_REDACTED
+			 ? errhint("Pass allow_redacted => true to replay it all the same.")
+			 : 0,
+		 reason == REASON_ATTACHMENTS
+			 ? errhint("Pass allow_partial => true to replay it without them.")
+			 : 0));
+}
+
+/*
  * Find the record of an action and check that it can be replayed; raises the
- * errors of a single replay, in the order record, grant, payload.
+ * errors of a single replay, in the order record, grant, payload.  The limits
+ * that end loops do not apply: the caller has named the action.
  */
 static void
-find_replayable(ReplayCall *call, const char *action_id, bool allow_redacted, AuditRecord *record)
+find_replayable(ReplayCall *call, const ReplayQuery *query, const char *action_id,
+				AuditRecord *record)
 {
+	Judge judge;
+	Reason reason;
+	PayloadKind payload;
+
 	if (!AuditFindAction(&call->audit, action_id, record))
 		ereport(
 			ERROR,
@@ -37,30 +86,13 @@ find_replayable(ReplayCall *call, const char *action_id, bool allow_redacted, Au
 					ClipForMessage(action_id, strlen(action_id))),
 			 errhint(
 				 "The gateway deletes records when they expire, and keeps none of actions it never saw.")));
-	if (!MayReplay(call, record))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("no grant covers this audit record"),
-			 errdetail(
-				 "No admin or operator grant of role \"%s\" is for its tenant, namespace, provider and action type.",
-				 GetUserNameFromId(call->caller, false))));
-	if (record->missing != NULL)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("audit record of action %s has no %s",
-							   ClipForMessage(action_id, strlen(action_id)), record->missing)));
-	if (!record->has_payload)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("audit record has no stored payload (privacy mode was enabled)"),
-			 errhint(
-				 "The gateway stores payloads only with store_payload = true; this action has to be dispatched again by its client.")));
-	if (!allow_redacted && PayloadIsRedacted(record->payload))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("%s", _(REDACTED_REASON)),
-				 errdetail("Its replay would send \"%s\" to the provider.", RedactionPlaceholder),
-				 errhint("Pass allow_redacted => true to replay it all the same.")));
+	InitJudge(&judge, call->schema, call->grants, query);
+	reason = JudgeRecord(&judge, record);
+	if (reason == REASON_NONE)
+		reason = JudgeContents(&judge, record, &payload);
+	CloseJudge(&judge);
+	if (reason != REASON_NONE)
+		report_reason(call, query, record, reason);
 	if (record->is_intent &&
 		!TimestampDifferenceExceeds(record->dispatched_at, call->now, IntentGrace * 1000))
 		ereport(WARNING, (errmsg("action %s is an intent younger than acteon_replay.intent_grace",
@@ -69,23 +101,47 @@ find_replayable(ReplayCall *call, const char *action_id, bool allow_redacted, Au
 }
 
 /*
- * What a batch of one keeps as its query.
+ * A string of a batch's query.
+ */
+static JsonPair
+string_pair(const char *key, const char *value)
+{
+	return (JsonPair){.key = key,
+					  .key_len = strlen(key),
+					  .value = value,
+					  .value_len = strlen(value),
+					  .type = JENTRY_ISSTRING};
+}
+
+/*
+ * A flag that is set of a batch's query.
+ */
+static JsonPair
+flag_pair(const char *key)
+{
+	return (JsonPair){.key = key, .key_len = strlen(key), .type = JENTRY_ISBOOL_TRUE};
+}
+
+/*
+ * What a batch of one keeps as its query: the action, and what is not the
+ * default.
  */
 static Jsonb *
-single_query(const char *action_id, bool allow_redacted)
+single_query(const char *action_id, const ReplayQuery *query)
 {
-	JsonPair pairs[2];
+	JsonPair pairs[5];
 	int count = 0;
 
-	pairs[count++] = (JsonPair){.key = "action_id",
-								.key_len = strlen("action_id"),
-								.value = action_id,
-								.value_len = strlen(action_id),
-								.type = JENTRY_ISSTRING};
-	if (allow_redacted)
-		pairs[count++] = (JsonPair){.key = "allow_redacted",
-									.key_len = strlen("allow_redacted"),
-									.type = JENTRY_ISBOOL_TRUE};
+	/* In jsonb's order: shorter keys first. */
+	if (query->drops_dedup)
+		pairs[count++] = string_pair("dedup", query->dedup);
+	pairs[count++] = string_pair("action_id", action_id);
+	if (query->allow_partial)
+		pairs[count++] = flag_pair("allow_partial");
+	if (query->allow_redacted)
+		pairs[count++] = flag_pair("allow_redacted");
+	if (query->provider_override != NULL)
+		pairs[count++] = string_pair("provider_override", query->provider_override);
 	return JsonObject(pairs, count);
 }
 
@@ -111,36 +167,50 @@ notice_earlier(const char *action_id, const ReplayItem *item)
  * Put the record of one action into the outbox, as a batch of its own.
  */
 static void
-enqueue_single(ReplayCall *call, const char *action_id, const char *reason, bool allow_redacted,
-			   ReplayItem *item)
+enqueue_single(ReplayCall *call, const ReplayQuery *query, const char *action_id, ReplayItem *item)
 {
-	ReplayQuery query;
 	BatchRow batch = {0};
 	Failures failures = {0};
 	Identity saved;
 
-	InitReplayQuery(&query, false);
-	query.include_replayed = true; /* the caller has named it */
-	UseOutbox(call, &query, &saved);
+	UseOutbox(call, query, &saved);
 	ResolveItems(call->outbox, item, 1);
 	EnqueueItems(call->outbox, item, 1);
 	if (item->status == ITEM_ENQUEUED)
 	{
 		notice_earlier(action_id, item);
 		batch.id = OutboxBatchId(call->outbox);
-		batch.reason = reason;
-		batch.query = single_query(action_id, allow_redacted);
+		batch.reason = query->reason;
+		batch.query = single_query(action_id, query);
 		batch.replayed = 1;
 		batch.failures = &failures;
 		batch.matched = -1;
 		batch.is_complete = true;
-		batch.scope = NewScope();
+		batch.scope = NewScope(query->provider_override);
 		AddToScope(batch.scope, item->record);
-		EndCall(call, &query, &batch);
+		EndCall(call, query, &batch);
 	}
 	else
 		CloseOutbox(call->outbox);
 	RestoreIdentity(&saved);
+	if (item->status == ITEM_FAILED)
+		report_reason(call, query, item->record, item->reason);
+}
+
+/*
+ * Read the arguments behind the action's id.
+ */
+static void
+read_arguments(ReplayQuery *query, FunctionCallInfo fcinfo)
+{
+	InitReplayQuery(query, false);
+	query->include_replayed = true; /* the caller has named it */
+	query->reason = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	query->allow_redacted = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
+	query->allow_partial = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
+	query->dedup = PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4));
+	query->provider_override = PG_ARGISNULL(5) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(5));
+	CheckReplayQuery(query);
 }
 
 /*
@@ -151,8 +221,7 @@ enqueue_single(ReplayCall *call, const char *action_id, const char *reason, bool
 static Datum
 replay_single(FunctionCallInfo fcinfo, const char *action_id)
 {
-	const char *reason = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
-	bool allow_redacted = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
+	ReplayQuery query;
 	ReplayCall call;
 	AuditRecord record;
 	ReplayItem item = {.record = &record};
@@ -162,26 +231,22 @@ replay_single(FunctionCallInfo fcinfo, const char *action_id)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	BeginCall(&call, fcinfo, "acteon_replay()", reason);
+	read_arguments(&query, fcinfo);
+	BeginCall(&call, fcinfo, "acteon_replay()", query.reason);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	call.context = CurrentMemoryContext; /* goes with the connection */
-	find_replayable(&call, action_id, allow_redacted, &record);
-	enqueue_single(&call, action_id, reason, allow_redacted, &item);
+	find_replayable(&call, &query, action_id, &record);
+	enqueue_single(&call, &query, action_id, &item);
 	SPI_finish();
 	CloseAuditTable(&call.audit);
-	if (item.status == ITEM_FAILED)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("%s", item.error)));
 
 	values[0] = CStringGetTextDatum(action_id);
 	values[1] = UUIDPGetDatum(&item.action_id);
 	values[2] = BoolGetDatum(item.status == ITEM_ENQUEUED);
 	nulls[3] = item.status == ITEM_ENQUEUED;
 	values[3] =
-		nulls[3]
-			? (Datum) 0
-			: CStringGetTextDatum(_("action was replayed at the same moment, as new_action_id"));
+		nulls[3] ? (Datum) 0 : CStringGetTextDatum(ReasonText(REASON_SAME_MOMENT, &record, &query));
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
@@ -194,11 +259,12 @@ check_action_id_given(bool isnull)
 }
 
 /*
- * acteon_replay(action_id uuid, reason text, allow_redacted boolean)
+ * acteon_replay(action_id uuid, reason text, allow_redacted boolean,
+ * allow_partial boolean, dedup text, provider_override text)
  *
  * Replays the action whose id is this UUID in its usual lower-case form.
  * Raises insufficient_privilege, undefined_table, no_data_found,
- * object_not_in_prerequisite_state and invalid_parameter_value (a NULL id).
+ * object_not_in_prerequisite_state and invalid_parameter_value.
  */
 Datum
 acteon_replay_uuid(PG_FUNCTION_ARGS)
@@ -211,7 +277,7 @@ acteon_replay_uuid(PG_FUNCTION_ARGS)
 }
 
 /*
- * acteon_replay(action_id text, reason text, allow_redacted boolean)
+ * acteon_replay(action_id text, …)
  *
  * The same for an id that may be any string, compared byte for byte.
  */

@@ -115,9 +115,11 @@ note_earlier(Outbox *outbox, ReplayItem *item)
 	Snapshot now;
 	bool isnull;
 	int64 outbox_id = DatumGetInt64(slot_getattr(outbox->found, Anum_outbox_id, &isnull));
+	int64 batch_id = DatumGetInt64(slot_getattr(outbox->found, Anum_outbox_batch_id, &isnull));
 
 	item->has_earlier = true;
 	item->earlier_id = item->action_id;
+	item->in_same_batch = batch_id == outbox->batch_id;
 	item->at_same_moment =
 		!table_tuple_satisfies_snapshot(outbox->writer.rel, outbox->found, outbox->statement);
 	now = RegisterSnapshot(GetLatestSnapshot());
@@ -127,12 +129,6 @@ note_earlier(Outbox *outbox, ReplayItem *item)
 
 /*
  * Whether the replay that was found stands in the way of another one.
- *
- * An action that has a replay which is waiting, running or delivered is passed
- * over, unless the query includes those; one whose replays were cancelled or
- * ended dead is free again.  A replay that the calling statement cannot see was
- * made at the same moment, by another session or by the same statement: nobody
- * can have meant a second one, so the action is passed over in any case.
  */
 static bool
 found_in_the_way(Outbox *outbox, ReplayItem *item)
@@ -140,9 +136,7 @@ found_in_the_way(Outbox *outbox, ReplayItem *item)
 	if (!found_same_tenant(outbox, item->record))
 		return false;
 	note_earlier(outbox, item);
-	return item->at_same_moment ||
-		   (!outbox->include_replayed && item->earlier_state != ACTION_DEAD &&
-			item->earlier_state != ACTION_CANCELLED);
+	return JudgeEarlier(item, outbox->include_replayed);
 }
 
 /*
@@ -166,8 +160,8 @@ hold_found(Outbox *outbox)
 }
 
 /*
- * Decide whether an item may be replayed, and with which generation: the first
- * one after all replays that do not stand in its way.
+ * Decide whether a replay stands in the way of an item, and with which generation
+ * it is replayed otherwise: the first one after all replays that do not.
  */
 static void
 resolve_item(Outbox *outbox, ReplayItem *item)
@@ -175,18 +169,17 @@ resolve_item(Outbox *outbox, ReplayItem *item)
 	for (;;)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!probe_action_id(outbox, &item->action_id))
+		if (!probe_action_id(outbox, &item->action_id) || found_in_the_way(outbox, item))
 			return;
-		if (found_in_the_way(outbox, item))
-			break;
 		/* It may just have been redriven, or purged. */
 		if (!hold_found(outbox))
 			continue;
 		if (found_in_the_way(outbox, item))
-			break;
+			return;
+		if (found_same_tenant(outbox, item->record))
+			CountEarlier(item);
 		set_generation(outbox, item, item->generation + 1);
 	}
-	item->status = ITEM_PASSED_OVER;
 }
 
 /*
@@ -260,7 +253,7 @@ ResolveItems(Outbox *outbox, ReplayItem *items, int count)
 		make_key(&keys[i], &items[i]);
 		(void) hash_search(outbox->seen, &keys[i], HASH_ENTER, &found);
 		if (found)
-			items[i].status = ITEM_PASSED_OVER;
+			SetReason(&items[i], REASON_SAME_ACTION, NULL);
 	}
 
 	pending = sort_pending(items, count, sorted);

@@ -6,8 +6,6 @@
 	{ \
 		elog(ERROR, "not there yet"); \
 	}
-STUB(acteon_replay_preview)
-STUB(acteon_replay_preview_jsonb)
 STUB(acteon_replay_all)
 STUB(acteon_replay_all_jsonb)
 STUB(acteon_replay_continue)

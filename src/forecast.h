@@ -1,0 +1,28 @@
+/*
+ * forecast.h
+ *		Which earlier replays a replay would meet, for a preview.
+ */
+#ifndef ACTEON_FORECAST_H
+#define ACTEON_FORECAST_H
+
+#include "action_set.h"
+#include "chain.h"
+#include "judge.h"
+#include "state.h"
+
+/* An open view of earlier replays; see OpenForecast. */
+typedef struct Forecast
+{
+	bool include_replayed;
+	Snapshot snapshot;
+	bool has_chains; /* something was replayed before */
+	ChainReader chains;
+	StateReader states;
+	ActionSet met;
+} Forecast;
+
+extern void OpenForecast(Forecast *forecast, Oid schema, const ReplayQuery *query);
+extern void ForecastItems(Forecast *forecast, ReplayItem *items, int count);
+extern void CloseForecast(Forecast *forecast);
+
+#endif /* ACTEON_FORECAST_H */

@@ -1,0 +1,99 @@
+/*
+ * judge.h
+ *		Which records are replayed, and why the others are not.
+ */
+#ifndef ACTEON_JUDGE_H
+#define ACTEON_JUDGE_H
+
+#include "utils/snapshot.h"
+#include "utils/uuid.h"
+
+#include "action.h"
+#include "audit.h"
+#include "grants.h"
+#include "query.h"
+#include "state.h"
+#include "tables.h"
+
+/* What becomes of a record in a call. */
+typedef enum ItemStatus
+{
+	ITEM_PENDING, /* to be enqueued */
+	ITEM_ENQUEUED,
+	ITEM_PASSED_OVER, /* has a replay already */
+	ITEM_SKIPPED,     /* no grant or no payload */
+	ITEM_FAILED       /* for a reason of its own */
+} ItemStatus;
+
+/* Why a record is not replayed, in the order in which it is judged. */
+typedef enum Reason
+{
+	REASON_NONE, /* it is */
+	REASON_NO_GRANT,
+	REASON_NO_PAYLOAD,
+	REASON_COLUMN_MISSING,
+	REASON_SAME_ACTION, /* the call, or its batch, has met the action before */
+	REASON_WAITING,     /* these three: a replay of it is */
+	REASON_RUNNING,
+	REASON_DELIVERED,
+	REASON_SAME_MOMENT, /* another session is replaying it */
+	REASON_GENERATION,
+	REASON_DEPTH,
+	REASON_REDACTED,
+	REASON_ATTACHMENTS,
+	REASON_LABELS, /* they are too large; this shows only when it is enqueued */
+	NUM_REASONS
+} Reason;
+
+/* A record on its way into the outbox. */
+typedef struct ReplayItem
+{
+	const AuditRecord *record;
+	ItemStatus status;
+	Reason reason;
+	const char *error;   /* the reason in words, if it has failed */
+	PayloadKind payload; /* once it has been looked at */
+	pg_uuid_t action_id; /* the new id */
+	int generation;
+	int replays; /* of the action, without cancelled ones and those in the way */
+	/* The latest earlier replay of the same action, if there is one. */
+	bool has_earlier;
+	bool in_same_batch;
+	bool at_same_moment; /* the calling statement cannot see it */
+	pg_uuid_t earlier_id;
+	ActionState earlier_state;
+	/* Where the row went. */
+	bool in_lane; /* it has a fingerprint */
+	int64 lane;
+	int64 outbox_id;
+	ItemPointerData tid;
+} ReplayItem;
+
+/* What a call judges by; see InitJudge. */
+typedef struct Judge
+{
+	MemoryContext context;
+	Oid schema;
+	const ReplayQuery *query;
+	Grants *grants;
+	const text *provider_override; /* NULL: none */
+	Snapshot snapshot;
+	bool is_open; /* the outbox, which is opened when first needed */
+	TableFinder outbox;
+} Judge;
+
+extern const char *ReasonName(Reason reason);
+extern ItemStatus ReasonStatus(Reason reason);
+extern const char *ReasonText(Reason reason, const AuditRecord *record, const ReplayQuery *query);
+extern void SetReason(ReplayItem *item, Reason reason, const ReplayQuery *query);
+
+extern void InitJudge(Judge *judge, Oid schema, Grants *grants, const ReplayQuery *query);
+extern void CloseJudge(Judge *judge);
+extern Reason JudgeRecord(Judge *judge, const AuditRecord *record);
+extern Reason JudgeContents(Judge *judge, const AuditRecord *record, PayloadKind *payload);
+extern void BeginItems(Judge *judge, ReplayItem *items, const AuditRecord *records, int count);
+extern bool JudgeEarlier(ReplayItem *item, bool include_replayed);
+extern void CountEarlier(ReplayItem *item);
+extern void JudgeActions(Judge *judge, ReplayItem *items, int count);
+
+#endif /* ACTEON_JUDGE_H */

@@ -1,0 +1,280 @@
+# A preview's numbers are those of the replay that follows, whatever the data:
+# random records, earlier replays in every state, random filters and options.
+# ACTEON_SEED repeats a run, ACTEON_CASES sets how many cases there are.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Acteon;
+
+my $seed = $ENV{ACTEON_SEED} // int(rand(1_000_000));
+my $cases = $ENV{ACTEON_CASES} // 250;
+my $node = new_server('preview', streaming => 1, conf => "fsync = off\nautovacuum = off\n");
+
+$node->safe_psql('postgres', q{
+	CREATE ROLE super SUPERUSER;
+	CREATE ROLE everything;
+	CREATE ROLE acme;
+	CREATE ROLE mail;
+	CREATE ROLE mixed;
+	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions) VALUES
+		('everything', 'admin', '{*}', '{*}', '{*}', '{*}'), ('acme', 'operator', '{acme}', '{*}', '{*}', '{*}'),
+		('mail', 'operator', '{*}', '{prod}', '{email}', '{*}'), ('mail', 'viewer', '{*}', '{*}', '{*}', '{page}'),
+		('mixed', 'operator', '{acme.eu,globex}', '{prod,dev}', '{sms,push}', '{send}'), ('mixed', 'operator', '{acme}', '{dev}', '{*}', '{*}');
+
+	-- One of the values.
+	CREATE FUNCTION one_of(VARIADIC choices text[]) RETURNS text LANGUAGE sql VOLATILE AS $$
+		SELECT choices[1 + floor(random() * cardinality(choices))::integer]
+	$$;
+	CREATE FUNCTION one_of(VARIADIC choices integer[]) RETURNS integer LANGUAGE sql VOLATILE AS $$
+		SELECT choices[1 + floor(random() * cardinality(choices))::integer]
+	$$;
+	CREATE FUNCTION chance(share float) RETURNS boolean LANGUAGE sql VOLATILE AS 'SELECT random() < share';
+
+	-- Records: several tenants and namespaces, often the same action, all that a payload can be.
+	CREATE PROCEDURE make_records(wanted integer, prefix text) LANGUAGE sql AS $$
+		INSERT INTO acteon_audit (id, action_id, namespace, tenant, provider, action_type, verdict, outcome, action_payload,
+			verdict_details, outcome_details, metadata, dispatched_at, completed_at, duration_ms, attachment_metadata)
+		SELECT prefix || md5(n || ' ' || random()), 'action-' || floor(random() * wanted * 0.8),
+			one_of('prod', 'prod', 'dev'), one_of('acme', 'acme', 'acme.eu', 'acme-corp', 'globex'), one_of('email', 'email', 'sms', 'push'),
+			one_of('send', 'send', 'page'), 'allow', one_of('failed', 'failed', 'failed', 'executed', 'suppressed', 'pending'),
+			CASE WHEN chance(0.08) THEN NULL WHEN chance(0.08) THEN '{"to": {"card": "[REDACTED]"}}' WHEN chance(0.05) THEN '"ENC[AES256-GCM,data:x]"'
+				WHEN chance(0.05) THEN jsonb_build_object('text', (SELECT string_agg(md5(n || ' ' || i), '') FROM generate_series(1, 200) AS i), 'card', one_of('[REDACTED]', 'none'))
+				ELSE '{"to": "a@example.com"}' END,
+			'{}', '{}',
+			CASE WHEN chance(0.2) THEN jsonb_build_object('__dedup_key', 'key-' || floor(random() * 9)) ELSE '{}' END
+				|| CASE WHEN chance(0.08) THEN '{"replayed_from": "somewhere else"}'::jsonb ELSE '{}' END,
+			CASE WHEN chance(0.03) THEN now() - interval '1 min' ELSE timestamptz '2026-01-01 12:00+00' + floor(random() * wanted) * interval '1 s' END, now(), 1,
+			CASE WHEN chance(0.08) THEN '[{"id": "a1", "name": "bill.pdf"}]'::jsonb ELSE '[]' END
+		FROM generate_series(1, wanted) AS n
+	$$;
+
+	-- Random arguments of a replay.
+	CREATE FUNCTION random_query() RETURNS jsonb LANGUAGE sql VOLATILE AS $$
+		SELECT jsonb_strip_nulls(jsonb_build_object(
+			'namespace', CASE WHEN chance(0.2) THEN one_of('prod', 'dev') END,
+			'tenant', CASE WHEN chance(0.3) THEN one_of('acme', 'acme.eu', 'globex') END,
+			'provider', CASE WHEN chance(0.2) THEN one_of('email', 'sms') END,
+			'action_type', CASE WHEN chance(0.1) THEN one_of('send', 'page') END,
+			'outcome', CASE WHEN chance(0.4) THEN one_of('failed', 'failed', 'executed', 'pending', 'pending') END,
+			'from', CASE WHEN chance(0.2) THEN to_char(timestamp '2026-01-01 12:00' + floor(random() * 30) * interval '1 s', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') END,
+			'to', CASE WHEN chance(0.2) THEN to_char(timestamp '2026-01-01 12:00:30' + floor(random() * 100) * interval '1 s', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') END,
+			'limit', CASE WHEN chance(0.4) THEN one_of(1, 5, 20, 50, 1000) END,
+			'newest_first', CASE WHEN chance(0.3) THEN true END,
+			'include_replayed', CASE WHEN chance(0.3) THEN true END,
+			'allow_redacted', CASE WHEN chance(0.3) THEN true END,
+			'allow_partial', CASE WHEN chance(0.3) THEN true END,
+			'dedup', CASE WHEN chance(0.2) THEN one_of('keep', 'drop') END,
+			'provider_override', CASE WHEN chance(0.15) THEN one_of('email', 'sms', 'fax') END,
+			'max_generation', CASE WHEN chance(0.4) THEN one_of(1, 2, 4) END,
+			'max_depth', CASE WHEN chance(0.4) THEN one_of(1, 2, 4) END,
+			'rate', CASE WHEN chance(0.2) THEN 20 END))
+	$$;
+
+	-- What the gateway's side makes of what is queued: some waits, some runs, some is over; and batches are stopped.
+	CREATE PROCEDURE live() LANGUAGE plpgsql AS $$
+	DECLARE
+		ids bigint[];
+		tokens bigint[];
+	BEGIN
+		FOR i IN 1 .. 3 LOOP
+			SELECT array_agg(outbox_id), array_agg(lease_token) INTO ids, tokens FROM acteon_outbox_claim('c', floor(random() * 12)::integer + 1);
+			CONTINUE WHEN ids IS NULL;
+			CASE one_of('ack', 'reject', 'reject', 'nack', 'hold')
+				WHEN 'ack' THEN PERFORM acteon_outbox_ack(ids, tokens, array_fill('{"Executed": {}}'::jsonb, ARRAY[cardinality(ids)]));
+				WHEN 'reject' THEN PERFORM acteon_outbox_reject(ids, tokens, array_fill('bad'::text, ARRAY[cardinality(ids)]));
+				WHEN 'nack' THEN PERFORM acteon_outbox_nack(ids, tokens, array_fill('later'::text, ARRAY[cardinality(ids)]));
+				ELSE NULL;
+			END CASE;
+		END LOOP;
+		PERFORM acteon_replay_pause(id) FROM acteon_replay_batch WHERE stopped IS NULL AND chance(0.2);
+		PERFORM acteon_replay_cancel(id) FROM acteon_replay_batch WHERE stopped IS DISTINCT FROM 'cancelled' AND stopped IS DISTINCT FROM 'cancelling' AND chance(0.3);
+		-- what was replayed has records of its own, which fail again
+		INSERT INTO acteon_audit (id, action_id, namespace, tenant, provider, action_type, verdict, outcome, action_payload,
+			verdict_details, outcome_details, metadata, dispatched_at, completed_at, duration_ms)
+		SELECT 'again-' || md5(o.id || ' ' || random()), o.action_id, o.namespace, o.tenant, o.provider, o.action_type, 'allow', one_of('failed', 'failed', 'executed'),
+			o.payload, '{}', '{}', o.labels, timestamptz '2026-01-01 12:00+00' + floor(random() * 60) * interval '1 s', now(), 1
+		FROM acteon_dispatch_outbox AS o WHERE chance(0.3);
+	END
+	$$;
+
+	CREATE TABLE checked (id integer, who name, query jsonb, what text, shown text, done text);
+	CREATE TABLE met (what text);
+
+	-- A random case: data, earlier replays, then a preview in both forms and the replay that it speaks of.
+	CREATE PROCEDURE run_case(case_id integer) LANGUAGE plpgsql AS $$
+	DECLARE
+		who name := one_of('super', 'everything', 'acme', 'acme', 'mail', 'mixed');
+		query jsonb;
+		shown jsonb;
+		answer jsonb;
+		batch acteon_replay_batch;
+		named record;
+		stored record;
+		before text;
+		passed_over bigint;
+	BEGIN
+		TRUNCATE acteon_audit, acteon_replay_batch, acteon_replay_tally, acteon_dispatch_outbox, acteon_dispatch_segment, acteon_dispatch_delivery;
+		COMMIT;
+		CALL make_records(one_of(4, 20, 60, 120), 'r-');
+		FOR i IN 1 .. one_of(0, 1, 2, 4) LOOP
+			PERFORM acteon_replay_bulk(random_query() - 'outcome' || jsonb_build_object('limit', one_of(5, 20, 100)));
+			COMMIT;
+			CALL live();
+			COMMIT;
+		END LOOP;
+		query := random_query();
+		IF chance(0.15) THEN
+			answer := acteon_replay_bulk(query || '{"limit": 3}');
+			query := query || jsonb_strip_nulls(jsonb_build_object('cursor', answer -> 'next_cursor'));
+		END IF;
+		COMMIT;
+
+		SET TRANSACTION READ ONLY;
+		SELECT count(*) || ' ' || coalesce(max(id), 0) INTO before FROM acteon_dispatch_outbox;
+		PERFORM set_config('role', who, false);
+		shown := acteon_replay_preview(query, 3);
+		SELECT sum(matched) FILTER (WHERE section = 'total') AS matched, sum(replayable) FILTER (WHERE section = 'total') AS replayable,
+			jsonb_object_agg(item, matched ORDER BY item) FILTER (WHERE section = 'not replayed' AND item NOT IN ('no grant covers it', 'no stored payload')
+				AND item !~ '^(already|another)') AS failures,
+			sum(matched) FILTER (WHERE section IN ('provider') OR item = '(not covered by your grants)') AS by_provider,
+			sum(matched) FILTER (WHERE section = 'tenant') AS by_tenant,
+			sum(replayable) FILTER (WHERE section = 'action type') AS replayable_by_type,
+			sum(replayable) FILTER (WHERE section = 'outcome') AS replayable_by_outcome,
+			jsonb_agg(item ORDER BY n) FILTER (WHERE section = 'sample') AS sample,
+			max(note) FILTER (WHERE section = 'query')::jsonb AS query
+		INTO named
+		FROM acteon_replay_preview(namespace => query ->> 'namespace', tenant => query ->> 'tenant', provider => query ->> 'provider', action_type => query ->> 'action_type',
+			outcome => query ->> 'outcome', from_time => (query ->> 'from')::timestamptz, to_time => (query ->> 'to')::timestamptz, max_records => (query ->> 'limit')::integer,
+			include_replayed => (query ->> 'include_replayed')::boolean, allow_redacted => (query ->> 'allow_redacted')::boolean, newest_first => (query ->> 'newest_first')::boolean,
+			cursor => query ->> 'cursor', rate => (query ->> 'rate')::numeric, allow_partial => (query ->> 'allow_partial')::boolean, dedup => query ->> 'dedup',
+			provider_override => query ->> 'provider_override', max_generation => (query ->> 'max_generation')::integer, max_depth => (query ->> 'max_depth')::integer, sample => 3)
+			WITH ORDINALITY AS p (section, item, matched, replayable, note, n);
+		PERFORM set_config('role', 'none', false);
+		COMMIT;
+		INSERT INTO checked SELECT case_id, who, query, 'a preview writes nothing', before, count(*) || ' ' || coalesce(max(id), 0) FROM acteon_dispatch_outbox;
+		COMMIT;
+
+		PERFORM set_config('role', who, false);
+		answer := acteon_replay_bulk(shown -> 'query');
+		PERFORM set_config('role', 'none', false);
+		INSERT INTO met SELECT jsonb_object_keys(shown -> 'not_replayed') UNION ALL SELECT jsonb_object_keys(shown -> 'left_out') UNION ALL SELECT jsonb_object_keys(shown -> 'beware');
+		SELECT * INTO batch FROM acteon_replay_batch WHERE id = (answer ->> 'batch_id')::bigint;
+		SELECT coalesce(sum(value::bigint), 0) INTO passed_over FROM jsonb_each_text(shown -> 'not_replayed') WHERE key IN ('same_action', 'waiting', 'running', 'delivered', 'same_moment');
+		INSERT INTO checked SELECT case_id, who, query, c.what, c.shown, c.done FROM (VALUES
+			('replayable', shown ->> 'replayable', answer ->> 'replayed'),
+			('failed', (SELECT coalesce(sum(value::bigint), 0)::text FROM jsonb_each_text(shown -> 'not_replayed')
+				WHERE key IN ('missing', 'max_generation', 'max_depth', 'redacted', 'attachments')), answer ->> 'failed'),
+			('skipped', (SELECT coalesce(sum(value::bigint), 0)::text FROM jsonb_each_text(shown -> 'not_replayed') WHERE key IN ('no_grant', 'no_payload')), answer ->> 'skipped'),
+			('passed over', passed_over::text, coalesce(batch.passed_over, passed_over)::text),
+			('matched', shown ->> 'matched', ((answer ->> 'replayed')::bigint + (answer ->> 'failed')::bigint + (answer ->> 'skipped')::bigint + coalesce(batch.passed_over, passed_over))::text),
+			('failures', coalesce(named.failures, '{}')::text, coalesce(batch.failures, '{}')::text),
+			('sample', coalesce(named.sample, '[]')::text, (SELECT coalesce(jsonb_agg(r.value -> 'original_action_id' ORDER BY n), '[]')::text FROM
+				(SELECT * FROM jsonb_array_elements(answer -> 'results') WITH ORDINALITY AS r (value, n) WHERE (value -> 'success')::boolean ORDER BY n LIMIT 3) AS r)),
+			('sample in both forms', coalesce(named.sample, '[]')::text, jsonb_path_query_array(shown, '$.sample[*].action_id')::text),
+			('both forms: matched', named.matched::text, shown ->> 'matched'),
+			('both forms: replayable', named.replayable::text, shown ->> 'replayable'),
+			('both forms: query', (named.query - 'to')::text, ((shown -> 'query') - 'to' - 'cursor' || CASE WHEN query ? 'cursor' THEN jsonb_build_object('cursor', named.query -> 'cursor') ELSE '{}' END)::text),
+			('by provider', coalesce(named.by_provider, 0)::text, shown ->> 'matched'),
+			('by tenant', coalesce(named.by_tenant, 0)::text, shown ->> 'matched'),
+			('by action type', coalesce(named.replayable_by_type, 0)::text, shown ->> 'replayable'),
+			('by outcome', coalesce(named.replayable_by_outcome, 0)::text, shown ->> 'replayable')) AS c (what, shown, done);
+		COMMIT;
+
+		-- what is there, in plain SQL
+		IF NOT query ?| '{cursor,limit}' THEN
+			SELECT count(*) FILTER (WHERE CASE WHEN NOT query ? 'outcome' THEN a.outcome <> 'pending' WHEN query ->> 'outcome' <> 'pending' THEN true
+					ELSE NOT has_companion AND NOT is_young END) AS matched,
+				jsonb_strip_nulls(jsonb_build_object(
+					'intent', nullif(count(*) FILTER (WHERE NOT query ? 'outcome' AND a.outcome = 'pending'), 0),
+					'young', nullif(count(*) FILTER (WHERE query ->> 'outcome' = 'pending' AND is_young), 0),
+					'finished', nullif(count(*) FILTER (WHERE query ->> 'outcome' = 'pending' AND has_companion AND NOT is_young), 0))) AS left_out
+			INTO stored
+			FROM (SELECT *, dispatched_at >= now() - interval '5 min' AS is_young, EXISTS (SELECT FROM acteon_audit AS b WHERE b.action_id = a.action_id AND b.tenant = a.tenant
+					AND b.namespace = a.namespace AND b.outcome <> 'pending' AND b.dispatched_at >= a.dispatched_at) AS has_companion FROM acteon_audit AS a) AS a
+			WHERE namespace = coalesce(query ->> 'namespace', namespace) AND tenant = coalesce(query ->> 'tenant', tenant) AND provider = coalesce(query ->> 'provider', provider)
+				AND action_type = coalesce(query ->> 'action_type', action_type) AND outcome = coalesce(query ->> 'outcome', outcome)
+				AND dispatched_at >= coalesce((query ->> 'from')::timestamptz, '-infinity') AND dispatched_at <= coalesce((query ->> 'to')::timestamptz, 'infinity');
+			INSERT INTO checked VALUES (case_id, who, query, 'what the filters match', shown ->> 'matched', stored.matched::text),
+				(case_id, who, query, 'left out', shown ->> 'left_out', stored.left_out::text);
+		END IF;
+		COMMIT;
+	END
+	$$;
+
+	CREATE PROCEDURE run_cases(seed integer, wanted integer) LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM setseed(seed / 1000000.0);
+		FOR i IN 1 .. wanted LOOP
+			CALL run_case(i);
+		END LOOP;
+	END
+	$$;
+});
+
+note("ACTEON_SEED=$seed ACTEON_CASES=$cases");
+my ($status, $out, $err) = $node->psql('postgres', "SET client_min_messages = warning; CALL run_cases($seed, $cases)");
+is($status, 0, "$cases random cases ran") or diag("ACTEON_SEED=$seed: $err");
+is($node->safe_psql('postgres', 'SELECT count(DISTINCT id) FROM checked'), $cases, '… all of them');
+foreach my $what (split /\n/, $node->safe_psql('postgres', 'SELECT DISTINCT what FROM checked ORDER BY 1'))
+{
+	is($node->safe_psql('postgres', qq{
+			SELECT format('case %s as %s, %s: shown %s, done %s', id, who, query, shown, done) FROM checked
+			WHERE what = '$what' AND shown IS DISTINCT FROM done ORDER BY id LIMIT 3}),
+		'', "shown is done: $what") or diag("ACTEON_SEED=$seed");
+}
+
+# The cases are worth something only if everything happens in them.
+SKIP:
+{
+	skip('too few cases to meet everything', 1) if $cases < 200;
+	is($node->safe_psql('postgres', q{SELECT string_agg(what, ' ' ORDER BY what COLLATE "C") FROM (SELECT what FROM met GROUP BY 1 HAVING count(*) >= 3) AS m}),
+		'attachments dedup_key delivered executed finished intent max_depth max_generation no_grant no_payload redacted replayed_before running same_action sealed waiting young',
+		'the cases have met everything') or diag("ACTEON_SEED=$seed");
+}
+is($node->safe_psql('postgres', q{SELECT count(*) FROM acteon_outbox_check()}), '0', 'the outbox is sound');
+
+# A preview waits for nobody: another session is replaying the same records.
+$node->safe_psql('postgres', q{
+	TRUNCATE acteon_audit, acteon_replay_batch, acteon_replay_tally, acteon_dispatch_outbox, acteon_dispatch_segment, acteon_dispatch_delivery;
+	SELECT count(make_record('w-' || n, at => timestamptz '2026-01-01' + n * interval '1 s')) FROM generate_series(1, 3000) AS n});
+my $other = $node->background_psql('postgres');
+$other->query_safe('BEGIN');
+is($other->query_safe('SELECT replayed FROM acteon_replay_bulk(max_records => 100)'), '100', 'another session replays');
+is($node->safe_psql('postgres', q{
+	SET statement_timeout = '20 s';
+	BEGIN READ ONLY;
+	SELECT matched, replayable FROM acteon_replay_preview() WHERE section = 'total';
+	SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND relation IS NOT NULL AND mode <> 'AccessShareLock';
+	SELECT pg_current_xact_id_if_assigned() IS NULL}),
+	"3000|3000\n0\nt", 'a preview does not wait for it, nor lock anything');
+$other->query_safe('COMMIT');
+$other->quit;
+is($node->safe_psql('postgres', q{SELECT acteon_replay_preview('{}'::jsonb) #>> '{not_replayed,waiting}'}), '100', '… and sees it when it is committed');
+
+# It works on a standby.
+$node->backup('standby');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'standby', has_streaming => 1);
+$standby->start;
+$node->wait_for_catchup($standby, 'replay', $node->lsn('insert'));
+is($standby->safe_psql('postgres', q{
+	SET ROLE everything;
+	SELECT matched, replayable FROM acteon_replay_preview() WHERE section = 'total';
+	SELECT acteon_replay_preview('{"limit": 200}'::jsonb) -> 'not_replayed'}),
+	qq{3000|2900\n{"waiting": 100}}, 'a preview on a standby');
+$standby->stop;
+
+# Nothing of a preview stays in the session, and memory does not follow the records.
+my $session = $node->background_psql('postgres');
+$session->query_safe('SELECT matched FROM acteon_replay_preview()');
+my $before = $session->query_safe('SELECT sum(total_bytes) FROM pg_backend_memory_contexts');
+$session->query_safe(q{DO $$BEGIN FOR i IN 1 .. 20 LOOP PERFORM acteon_replay_preview(); END LOOP; END$$});
+my $after = $session->query_safe('SELECT sum(total_bytes) FROM pg_backend_memory_contexts');
+cmp_ok($after, '<', $before + 1024 * 1024, 'a session that previews on and on does not grow');
+$session->quit;
+
+done_testing();
