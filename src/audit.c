@@ -167,6 +167,20 @@ add_cursor(Statement *st, const ReplayQuery *query)
 }
 
 /*
+ * Add all that a query asks of a record.
+ */
+static void
+add_conditions(Statement *st, const AuditTable *table, const ReplayQuery *query)
+{
+	add_text_filters(st, table, query);
+	add_intent_rule(st, table, query);
+	add_time_bound(st, GE, &query->from);
+	add_time_bound(st, LE, &query->to);
+	add_cursor(st, query);
+	appendStringInfoString(&st->sql, " AND a.dispatched_at IS NOT NULL AND a.id IS NOT NULL");
+}
+
+/*
  * Whether a query compares a column for equality.
  */
 static bool
@@ -401,6 +415,32 @@ AuditFindAction(const AuditTable *table, const char *action_id, AuditRecord *rec
 }
 
 /*
+ * How many records match a query, max_records at most.  Needs an SPI
+ * connection.
+ */
+int64
+AuditCount(const AuditTable *table, const ReplayQuery *query)
+{
+	Statement st = {.nargs = 0};
+	Identity caller;
+	bool isnull;
+
+	initStringInfo(&st.sql);
+	appendStringInfo(&st.sql, "SELECT pg_catalog.count(*) FROM (SELECT FROM %s AS a WHERE true",
+					 table->quoted_name);
+	add_conditions(&st, table, query);
+	if (query->max_records != ANY_NUMBER)
+		appendStringInfo(&st.sql, " LIMIT %d", query->max_records);
+	appendStringInfoString(&st.sql, ") AS matching");
+	SwitchIdentity(&caller, table->owner);
+	if (SPI_execute_with_args(st.sql.data, st.nargs, st.types, st.values, NULL, true, 0) !=
+		SPI_OK_SELECT)
+		elog(ERROR, "could not count audit records: %s", SPI_result_code_string(SPI_result));
+	RestoreIdentity(&caller);
+	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+/*
  * Begin a search for the records that match a query, in the query's order.
  * Needs an SPI connection.
  */
@@ -413,15 +453,9 @@ AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *quer
 	const char *direction = query->newest_first ? "DESC" : "ASC";
 
 	begin_select(&st, table);
-	add_text_filters(&st, table, query);
-	add_intent_rule(&st, table, query);
-	add_time_bound(&st, GE, &query->from);
-	add_time_bound(&st, LE, &query->to);
-	add_cursor(&st, query);
-	appendStringInfo(&st.sql,
-					 " AND a.dispatched_at IS NOT NULL AND a.id IS NOT NULL"
-					 " ORDER BY a.dispatched_at %s, a.id" C_ORDER " %s",
-					 direction, direction);
+	add_conditions(&st, table, query);
+	appendStringInfo(&st.sql, " ORDER BY a.dispatched_at %s, a.id" C_ORDER " %s", direction,
+					 direction);
 
 	memset(scan, 0, sizeof(*scan));
 	scan->table = table;

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "commands/sequence.h"
 #include "common/hashfn.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -206,6 +207,15 @@ FailuresToJsonb(const Failures *failures)
 		pushJsonbValue(&state, WJB_VALUE, &value);
 	}
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/*
+ * Draw the number of a new batch.
+ */
+int64
+NextBatchId(Oid schema)
+{
+	return nextval_internal(OwnTable(schema, BATCH_SEQUENCE), false);
 }
 
 /*

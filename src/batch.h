@@ -37,7 +37,7 @@ typedef struct BatchRow
 	int64 skipped;
 	int64 passed_over;
 	Scope *scope;
-	const Failures *failures;
+	Failures *failures;
 	/* Only of acteon_replay_all. */
 	int64 matched; /* -1: unknown */
 	int chunk;     /* 0: none */
@@ -52,6 +52,7 @@ typedef struct BatchRow
 	Numeric breaker_share;
 } BatchRow;
 
+extern int64 NextBatchId(Oid schema);
 extern Datum RoleName(Oid role);
 extern void CheckReason(const char *reason);
 extern Scope *NewScope(void);

@@ -37,9 +37,6 @@
 /* Label bytes after which a run of rows is written. */
 #define RUN_BYTES (256 * 1024)
 
-/* With a ramp, one action out of so many is among the first, slower ones. */
-#define RAMP_SHARE 10
-
 /* Places of the indexes that are kept by hand. */
 #define ID_INDEX 0
 #define ACTION_ID_INDEX 1
@@ -95,13 +92,30 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 }
 
 /*
+ * Add to a batch that there is already: where an earlier transaction has
+ * stopped, its pace goes on.  What that has fallen behind is not made up for.
+ */
+void
+JoinBatch(Outbox *outbox, const BatchRow *batch)
+{
+	Pacer *pacer = &outbox->pacer;
+
+	outbox->batch_id = batch->id;
+	if (pacer->rate > 0 && batch->paced_until.given)
+		pacer->start = Max(pacer->start, batch->paced_until.time);
+	if (outbox->ramp)
+		pacer->ramp = Max(RampLength(batch->matched) - batch->replayed, 0);
+	outbox->ramp = false;
+}
+
+/*
  * Number of the batch, drawn when it is first needed.
  */
 int64
 OutboxBatchId(Outbox *outbox)
 {
 	if (outbox->batch_id == 0)
-		outbox->batch_id = nextval_internal(OwnTable(outbox->schema, BATCH_SEQUENCE), false);
+		outbox->batch_id = NextBatchId(outbox->schema);
 	return outbox->batch_id;
 }
 
@@ -425,7 +439,7 @@ EnqueueItems(Outbox *outbox, ReplayItem *items, int count)
 		if (n == 0)
 			break;
 		if (outbox->ramp)
-			outbox->pacer.ramp = (n + RAMP_SHARE - 1) / RAMP_SHARE;
+			outbox->pacer.ramp = RampLength(n);
 		if (try_insert(outbox, pending, n))
 			break;
 		for (int i = 0; i < n; i++)

@@ -8,6 +8,7 @@
 #include "utils/uuid.h"
 
 #include "audit.h"
+#include "batch.h"
 #include "query.h"
 #include "state.h"
 
@@ -45,6 +46,7 @@ typedef struct ReplayItem
 typedef struct Outbox Outbox;
 
 extern Outbox *OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now);
+extern void JoinBatch(Outbox *outbox, const BatchRow *batch);
 extern void ResolveItems(Outbox *outbox, ReplayItem *items, int count);
 extern void EnqueueItems(Outbox *outbox, ReplayItem *items, int count);
 extern int64 OutboxBatchId(Outbox *outbox);

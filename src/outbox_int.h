@@ -30,7 +30,7 @@ struct Outbox
 	TimestampTz created_at;
 	Pacer pacer;
 	int run_rows; /* rows of a segment */
-	bool ramp;
+	bool ramp;    /* its length follows from what is enqueued */
 	bool include_replayed;
 	Snapshot statement; /* what the caller can see */
 	TableWriter writer;

@@ -13,8 +13,17 @@
 #include "pace.h"
 #include "segment.h"
 
-/* By how much the first actions of a ramp are slower. */
-#define RAMP_FACTOR 10
+/* With a ramp, one action out of so many is among the first, slower ones. */
+#define RAMP_SHARE 10
+
+/*
+ * How many of so many actions go slower at first.
+ */
+int64
+RampLength(int64 actions)
+{
+	return (actions + RAMP_SHARE - 1) / RAMP_SHARE;
+}
 
 /*
  * Rows of a segment at a rate: one lease is about a second's worth, so that a

@@ -7,6 +7,9 @@
 
 #include "datatype/timestamp.h"
 
+/* By how much the first actions of a ramp are slower. */
+#define RAMP_FACTOR 10
+
 /* The pace of a batch, and where it has got to. */
 typedef struct Pacer
 {
@@ -16,6 +19,7 @@ typedef struct Pacer
 	int64 ramp;        /* of the first ones, how many go at a tenth of the rate */
 } Pacer;
 
+extern int64 RampLength(int64 actions);
 extern int SegmentRows(double rate);
 extern void BeginPace(Pacer *pacer, TimestampTz start, double rate, int64 ramp);
 extern TimestampTz NextDueTime(Pacer *pacer, int64 actions);

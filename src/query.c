@@ -369,7 +369,8 @@ check_last_due(const ReplayQuery *query)
 	TimestampTz start = query->start_at.given ? query->start_at.time : GetCurrentTimestamp();
 	int64 last;
 
-	if (query->rate_value > 0 &&
+	/* The due times of any number end where time does. */
+	if (query->rate_value > 0 && query->max_records != ANY_NUMBER &&
 		(pg_add_s64_overflow(start,
 							 (int64) (query->max_records / query->rate_value * USECS_PER_SEC),
 							 &last) ||
@@ -490,6 +491,23 @@ CheckReplayQuery(ReplayQuery *query)
 	check_limit("max_generation", query->max_generation);
 	check_limit("max_depth", query->max_depth);
 	check_breaker(query);
+}
+
+/*
+ * Give a query, which has been checked, an end in time if it has none, or one in
+ * the future: what is recorded from now on is not looked for.  Its cursor goes
+ * on as if it had been so from the start.
+ */
+void
+EndQueryAt(ReplayQuery *query, TimestampTz now)
+{
+	if (query->to.given && query->to.time <= now)
+		return;
+	query->to.given = true;
+	query->to.time = now;
+	if (query->cursor_text != NULL)
+		query->cursor_text =
+			MakeCursor(query, query->cursor.dispatched_at, cstring_to_text(query->cursor.id));
 }
 
 /*

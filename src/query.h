@@ -94,6 +94,7 @@ extern void ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, boo
 extern void ReadReplayQuery(ReplayQuery *query, Jsonb *json, bool any_number);
 extern double RateValue(Numeric rate);
 extern void CheckReplayQuery(ReplayQuery *query);
+extern void EndQueryAt(ReplayQuery *query, TimestampTz now);
 extern Jsonb *QueryToJsonb(const ReplayQuery *query);
 extern char *MakeCursor(const ReplayQuery *query, TimestampTz dispatched_at, const text *id);
 

@@ -6,7 +6,7 @@
  * is opened, records are read, each one's grants and payload are checked, what
  * is left is resolved and enqueued (resolve.c, outbox.c), and the call is
  * written down as a batch (batch.c).  replay_single.c does that for one action,
- * replay_bulk.c for many.
+ * replay_bulk.c for many, replay_all.c for any number, in many transactions.
  */
 #include "postgres.h"
 
@@ -18,24 +18,20 @@
 #include "replay.h"
 
 /*
- * Begin a call: check that the server can write, that there is a reason if one
- * is required, and that the caller may replay anything, and open the audit
- * table.
+ * Check the role of the current user, whose call it is, and open the audit
+ * table: what each transaction of a call begins with.
  *
  * The role is checked before all else: a caller needs a grant as admin or
  * operator, whatever it covers; a superuser needs none.
  */
 void
-BeginCall(ReplayCall *call, FunctionCallInfo fcinfo, const char *function, const char *reason)
+OpenCall(ReplayCall *call, Oid schema)
 {
-	PreventCommandDuringRecovery(function);
-	PreventCommandIfReadOnly(function);
-	CheckReason(reason);
-
-	call->schema = get_func_namespace(fcinfo->flinfo->fn_oid);
+	call->schema = schema;
 	call->caller = GetUserId();
 	call->now = GetCurrentTimestamp();
 	call->context = CurrentMemoryContext;
+	call->batch = NULL;
 	call->outbox = NULL;
 	call->grants = LoadGrants(call->caller, call->schema);
 	if (!GrantsMayReplay(call->grants))
@@ -51,6 +47,20 @@ BeginCall(ReplayCall *call, FunctionCallInfo fcinfo, const char *function, const
 }
 
 /*
+ * Begin a call: check that the server can write, that there is a reason if one
+ * is required, and that the caller may replay anything, and open the audit
+ * table.
+ */
+void
+BeginCall(ReplayCall *call, FunctionCallInfo fcinfo, const char *function, const char *reason)
+{
+	PreventCommandDuringRecovery(function);
+	PreventCommandIfReadOnly(function);
+	CheckReason(reason);
+	OpenCall(call, get_func_namespace(fcinfo->flinfo->fn_oid));
+}
+
+/*
  * Act as the owner of the extension's tables until RestoreIdentity, and open
  * the outbox if this is the first time.
  */
@@ -63,9 +73,49 @@ UseOutbox(ReplayCall *call, const ReplayQuery *query, Identity *saved)
 		MemoryContext old = MemoryContextSwitchTo(call->context);
 
 		call->outbox = OpenOutbox(call->schema, query, call->now);
+		if (call->batch != NULL)
+			JoinBatch(call->outbox, call->batch);
 		MemoryContextSwitchTo(old);
 	}
 	return call->outbox;
+}
+
+/*
+ * Close the outbox, and note in the batch where its actions are and when the
+ * next one would be due.
+ */
+void
+CloseBatchOutbox(ReplayCall *call, BatchRow *batch)
+{
+	int64 first_id;
+	int64 last_id;
+
+	OutboxRange(call->outbox, &first_id, &last_id);
+	if (first_id != 0)
+	{
+		batch->first_outbox_id =
+			batch->first_outbox_id == 0 ? first_id : Min(batch->first_outbox_id, first_id);
+		batch->last_outbox_id = Max(batch->last_outbox_id, last_id);
+		batch->paced_until = OutboxPacedUntil(call->outbox);
+	}
+	CloseOutbox(call->outbox);
+	call->outbox = NULL;
+}
+
+/*
+ * Write a new batch down, as the owner of its table: what the call has set, and
+ * what follows from the caller and the query.
+ */
+void
+WriteBatch(const ReplayCall *call, const ReplayQuery *query, BatchRow *batch)
+{
+	batch->requested_by = call->caller;
+	batch->created_at = call->now;
+	batch->start_at = query->start_at;
+	batch->rate = query->rate;
+	batch->breaker_window = query->breaker_window;
+	batch->breaker_share = query->breaker_share;
+	InsertBatch(call->schema, batch);
 }
 
 /*
@@ -75,16 +125,8 @@ UseOutbox(ReplayCall *call, const ReplayQuery *query, Identity *saved)
 void
 EndCall(ReplayCall *call, const ReplayQuery *query, BatchRow *batch)
 {
-	OutboxRange(call->outbox, &batch->first_outbox_id, &batch->last_outbox_id);
-	batch->paced_until = OutboxPacedUntil(call->outbox);
-	batch->start_at = query->start_at;
-	batch->rate = query->rate;
-	batch->breaker_window = query->breaker_window;
-	batch->breaker_share = query->breaker_share;
-	CloseOutbox(call->outbox);
-	batch->requested_by = call->caller;
-	batch->created_at = call->now;
-	InsertBatch(call->schema, batch);
+	CloseBatchOutbox(call, batch);
+	WriteBatch(call, query, batch);
 }
 
 /*

@@ -22,15 +22,19 @@ typedef struct ReplayCall
 	TimestampTz now;
 	Grants *grants;
 	AuditTable audit;
-	Outbox *outbox; /* NULL until there is something to enqueue */
+	const BatchRow *batch; /* that it adds to; NULL: a new one */
+	Outbox *outbox;        /* NULL until there is something to enqueue */
 } ReplayCall;
 
 /* Why a payload that is redacted is not replayed. */
 #define REDACTED_REASON gettext_noop("payload is redacted")
 
+extern void OpenCall(ReplayCall *call, Oid schema);
 extern void
 BeginCall(ReplayCall *call, FunctionCallInfo fcinfo, const char *function, const char *reason);
 extern Outbox *UseOutbox(ReplayCall *call, const ReplayQuery *query, Identity *saved);
+extern void CloseBatchOutbox(ReplayCall *call, BatchRow *batch);
+extern void WriteBatch(const ReplayCall *call, const ReplayQuery *query, BatchRow *batch);
 extern void EndCall(ReplayCall *call, const ReplayQuery *query, BatchRow *batch);
 extern bool MayReplay(ReplayCall *call, const AuditRecord *record);
 

@@ -1,29 +1,21 @@
 /*
  * replay_bulk.c
  *		acteon_replay_bulk: all actions that match, up to a limit.
- *
- * Records are looked at window by window.  Those that the call will attempt, at
- * most max_records, are kept without their toasted parts and then enqueued all
- * at once.  So memory follows neither the size of payloads nor the number of
- * records that are passed over, and the call holds nothing while it waits for
- * another one.
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "executor/spi.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
-#include "action.h"
 #include "ids.h"
 #include "jsonb_writer.h"
 #include "query.h"
-#include "replay.h"
+#include "replay_many.h"
 
 /* What a bulk replay has come to. */
 typedef struct BulkResult
@@ -38,25 +30,6 @@ typedef struct BulkResult
 
 PG_FUNCTION_INFO_V1(acteon_replay_bulk);
 PG_FUNCTION_INFO_V1(acteon_replay_bulk_jsonb);
-
-/*
- * Make an item of a record: skipped if no grant covers it or there is no
- * payload, failed if a column is NULL that must not be, else pending.
- */
-static void
-begin_item(ReplayCall *call, ReplayItem *item, const AuditRecord *record)
-{
-	item->record = record;
-	if (!MayReplay(call, record) || !record->has_payload)
-		item->status = ITEM_SKIPPED;
-	else if (record->missing != NULL)
-	{
-		item->status = ITEM_FAILED;
-		item->error = psprintf(_("audit record has no %s"), record->missing);
-	}
-	else
-		item->status = ITEM_PENDING;
-}
 
 /*
  * Add what became of an item to the results.
@@ -98,192 +71,54 @@ add_result(JsonArray *results, const ReplayItem *item)
 }
 
 /*
- * Count what became of the attempted items, and note it in results and scope.
+ * The results of what was gathered and has been enqueued, in the current memory
+ * context.
  */
-static void
-count_items(const ReplayItem *items, int count, BulkResult *result, Scope *scope,
-			Failures *failures)
+static Jsonb *
+list_results(const Gathered *gathered)
 {
 	JsonArray results;
 
 	JsonArrayInit(&results);
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < gathered->count; i++)
 	{
-		const ReplayItem *item = &items[i];
-
-		if (item->status == ITEM_PASSED_OVER)
-			continue; /* lost a race for it */
-		if (item->status == ITEM_ENQUEUED)
-			result->replayed++;
-		else
-		{
-			result->failed++;
-			AddFailure(failures, item->error, 1);
-		}
-		add_result(&results, item);
-		if (item->record->missing == NULL)
-			AddToScope(scope, item->record);
+		if (gathered->items[i].status != ITEM_PASSED_OVER)
+			add_result(&results, &gathered->items[i]);
 	}
-	result->results = JsonArrayFinish(&results);
+	return JsonArrayFinish(&results);
 }
 
 /*
- * What is gathered for a call: the items that it will attempt, with copies of
- * their records, and where it has got to.
- */
-typedef struct Gathered
-{
-	ReplayItem *items;
-	int count;
-	int skipped;
-	int64 passed_over;
-	TimestampTz last_time; /* of the last record that was looked at */
-	text *last_id;
-} Gathered;
-
-/*
- * Keep an item, with copies of its record and error in the current memory
- * context.
+ * Enqueue what was gathered, as a batch.  There is none if there was nothing to
+ * replay, fail or skip.
  */
 static void
-keep_item(Gathered *gathered, const ReplayItem *item)
+enqueue_batch(ReplayCall *call, const ReplayQuery *query, Gathered *gathered, BulkResult *result)
 {
-	ReplayItem *kept = &gathered->items[gathered->count++];
-	AuditRecord *record = palloc(sizeof(AuditRecord));
-
-	CopyAuditRecord(record, item->record);
-	*kept = *item;
-	kept->record = record;
-	if (item->error != NULL)
-		kept->error = pstrdup(item->error);
-}
-
-/*
- * Note the last record that was looked at.
- */
-static void
-note_last(Gathered *gathered, const AuditRecord *record)
-{
-	if (gathered->last_id != NULL)
-		pfree(gathered->last_id);
-	gathered->last_id =
-		cstring_to_text_with_len(VARDATA_ANY(record->id), VARSIZE_ANY_EXHDR(record->id));
-	gathered->last_time = record->dispatched_at;
-}
-
-/*
- * Look at a window of records and keep what is to be attempted.  A record that
- * cannot be replayed does not stop the others.
- */
-static void
-gather_window(ReplayCall *call, const ReplayQuery *query, const AuditRecord *records, int count,
-			  Gathered *gathered)
-{
-	ReplayItem *items = palloc0(count * sizeof(ReplayItem));
-	MemoryContext old;
-	Identity saved;
-
-	for (int i = 0; i < count; i++)
-		begin_item(call, &items[i], &records[i]);
-	UseOutbox(call, query, &saved);
-	ResolveItems(call->outbox, items, count);
-	RestoreIdentity(&saved);
-	for (int i = 0; i < count; i++)
-	{
-		if (items[i].status == ITEM_PENDING && !query->allow_redacted &&
-			PayloadIsRedacted(items[i].record->payload))
-		{
-			items[i].status = ITEM_FAILED;
-			items[i].error = _(REDACTED_REASON);
-		}
-	}
-
-	old = MemoryContextSwitchTo(call->context);
-	for (int i = 0; i < count; i++)
-	{
-		if (items[i].status == ITEM_SKIPPED)
-			gathered->skipped++;
-		else if (items[i].status == ITEM_PASSED_OVER)
-			gathered->passed_over++;
-		else
-			keep_item(gathered, &items[i]);
-	}
-	note_last(gathered, &records[count - 1]);
-	MemoryContextSwitchTo(old);
-}
-
-/*
- * Look at records, window by window, until there are enough to attempt or skip,
- * or no more.  Tells whether there are more.
- */
-static bool
-gather(ReplayCall *call, const ReplayQuery *query, Gathered *gathered)
-{
-	MemoryContext window =
-		AllocSetContextCreate(call->context, "acteon_replay window", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(window);
-	AuditScan scan;
-	AuditRecord *records;
-	int count;
-	bool more;
-
-	AuditScanBegin(&scan, &call->audit, query);
-	for (;;)
-	{
-		int wanted = query->max_records - (gathered->count + gathered->skipped);
-
-		CHECK_FOR_INTERRUPTS();
-		if (wanted == 0 || (count = AuditScanTake(&scan, wanted, &records)) == 0)
-			break;
-		gather_window(call, query, records, count, gathered);
-		MemoryContextReset(window);
-	}
-	more = AuditScanHasMore(&scan);
-	AuditScanEnd(&scan);
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(window);
-	return more;
-}
-
-/*
- * Enqueue what was gathered and tell what became of it, in the current memory
- * context.
- */
-static void
-enqueue_gathered(ReplayCall *call, const ReplayQuery *query, Gathered *gathered, BulkResult *result)
-{
-	Scope *scope = NewScope();
 	Failures failures = {0};
+	BatchRow batch = {.reason = query->reason,
+					  .query = QueryToJsonb(query),
+					  .scope = NewScope(),
+					  .failures = &failures,
+					  .matched = -1,
+					  .is_complete = true};
 	Identity saved;
 
-	result->skipped = gathered->skipped;
 	if (call->outbox == NULL)
-	{
-		count_items(NULL, 0, result, scope, &failures);
 		return;
-	}
 	UseOutbox(call, query, &saved);
-	EnqueueItems(call->outbox, gathered->items, gathered->count);
-	count_items(gathered->items, gathered->count, result, scope, &failures);
-	if (result->replayed + result->failed + result->skipped > 0)
+	EnqueueGathered(call, gathered, &batch);
+	if (batch.replayed + batch.failed + batch.skipped > 0)
 	{
-		BatchRow batch = {.reason = query->reason,
-						  .query = QueryToJsonb(query),
-						  .replayed = result->replayed,
-						  .failed = result->failed,
-						  .skipped = result->skipped,
-						  .passed_over = gathered->passed_over,
-						  .scope = scope,
-						  .failures = &failures,
-						  .matched = -1,
-						  .is_complete = true};
-
 		batch.id = result->batch_id = OutboxBatchId(call->outbox);
 		EndCall(call, query, &batch);
 	}
 	else
 		CloseOutbox(call->outbox);
 	RestoreIdentity(&saved);
+	result->replayed = batch.replayed;
+	result->failed = batch.failed;
+	result->skipped = batch.skipped;
 }
 
 /*
@@ -304,10 +139,10 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 	call.context =
 		AllocSetContextCreate(caller_context, "acteon_replay bulk", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(call.context);
-	gathered.items = palloc(query->max_records * sizeof(ReplayItem));
-	if (gather(&call, query, &gathered))
+	if (GatherRecords(&call, query, PG_INT64_MAX, &gathered))
 		result->next_cursor = MakeCursor(query, gathered.last_time, gathered.last_id);
-	enqueue_gathered(&call, query, &gathered, result);
+	enqueue_batch(&call, query, &gathered, result);
+	result->results = list_results(&gathered);
 	SPI_finish();
 	MemoryContextSwitchTo(caller_context);
 	CloseAuditTable(&call.audit);

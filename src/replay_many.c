@@ -1,0 +1,177 @@
+/*
+ * replay_many.c
+ *		Many records in one transaction: gathered, then enqueued.
+ *
+ * Records are looked at window by window.  Those that the call will attempt, at
+ * most max_records, are kept without their toasted parts and then enqueued all
+ * at once.  So memory follows neither the size of payloads nor the number of
+ * records that are passed over, and the call holds nothing while it waits for
+ * another one.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "action.h"
+#include "replay_many.h"
+
+/*
+ * Make an item of a record: skipped if no grant covers it or there is no
+ * payload, failed if a column is NULL that must not be, else pending.
+ */
+static void
+begin_item(ReplayCall *call, ReplayItem *item, const AuditRecord *record)
+{
+	item->record = record;
+	if (!MayReplay(call, record) || !record->has_payload)
+		item->status = ITEM_SKIPPED;
+	else if (record->missing != NULL)
+	{
+		item->status = ITEM_FAILED;
+		item->error = psprintf(_("audit record has no %s"), record->missing);
+	}
+	else
+		item->status = ITEM_PENDING;
+}
+
+/*
+ * Keep an item, with copies of its record and error in the current memory
+ * context.
+ */
+static void
+keep_item(Gathered *gathered, const ReplayItem *item)
+{
+	ReplayItem *kept = &gathered->items[gathered->count++];
+	AuditRecord *record = palloc(sizeof(AuditRecord));
+
+	CopyAuditRecord(record, item->record);
+	*kept = *item;
+	kept->record = record;
+	if (item->error != NULL)
+		kept->error = pstrdup(item->error);
+}
+
+/*
+ * Note the last record that was looked at.
+ */
+static void
+note_last(Gathered *gathered, const AuditRecord *record)
+{
+	if (gathered->last_id != NULL)
+		pfree(gathered->last_id);
+	gathered->last_id =
+		cstring_to_text_with_len(VARDATA_ANY(record->id), VARSIZE_ANY_EXHDR(record->id));
+	gathered->last_time = record->dispatched_at;
+}
+
+/*
+ * Look at a window of records and keep what is to be attempted.  A record that
+ * cannot be replayed does not stop the others.
+ */
+static void
+gather_window(ReplayCall *call, const ReplayQuery *query, const AuditRecord *records, int count,
+			  Gathered *gathered)
+{
+	ReplayItem *items = palloc0(count * sizeof(ReplayItem));
+	MemoryContext old;
+	Identity saved;
+
+	for (int i = 0; i < count; i++)
+		begin_item(call, &items[i], &records[i]);
+	UseOutbox(call, query, &saved);
+	ResolveItems(call->outbox, items, count);
+	RestoreIdentity(&saved);
+	for (int i = 0; i < count; i++)
+	{
+		if (items[i].status == ITEM_PENDING && !query->allow_redacted &&
+			PayloadIsRedacted(items[i].record->payload))
+		{
+			items[i].status = ITEM_FAILED;
+			items[i].error = _(REDACTED_REASON);
+		}
+	}
+
+	old = MemoryContextSwitchTo(call->context);
+	for (int i = 0; i < count; i++)
+	{
+		if (items[i].status == ITEM_SKIPPED)
+			gathered->skipped++;
+		else if (items[i].status == ITEM_PASSED_OVER)
+			gathered->passed_over++;
+		else
+			keep_item(gathered, &items[i]);
+	}
+	gathered->looked_at += count;
+	note_last(gathered, &records[count - 1]);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Look at records, window by window, until max_records of them are to be
+ * attempted or are skipped, or so many have been looked at, or there are no
+ * more.  Tells whether there are more.  Needs an SPI connection.
+ */
+bool
+GatherRecords(ReplayCall *call, const ReplayQuery *query, int64 look_at, Gathered *gathered)
+{
+	MemoryContext window =
+		AllocSetContextCreate(call->context, "acteon_replay window", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(window);
+	AuditScan scan;
+	AuditRecord *records;
+	int count;
+	bool more;
+
+	gathered->items =
+		MemoryContextAllocHuge(call->context, query->max_records * sizeof(ReplayItem));
+	AuditScanBegin(&scan, &call->audit, query);
+	for (;;)
+	{
+		int64 wanted = Min(query->max_records - (gathered->count + gathered->skipped),
+						   look_at - gathered->looked_at);
+
+		CHECK_FOR_INTERRUPTS();
+		if (wanted == 0 || (count = AuditScanTake(&scan, wanted, &records)) == 0)
+			break;
+		gather_window(call, query, records, count, gathered);
+		MemoryContextReset(window);
+	}
+	more = AuditScanHasMore(&scan);
+	AuditScanEnd(&scan);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(window);
+	return more;
+}
+
+/*
+ * Enqueue what was gathered, as the owner of the outbox, and add what became of
+ * it to the batch: its counts, failures and scope.
+ */
+void
+EnqueueGathered(ReplayCall *call, Gathered *gathered, BatchRow *batch)
+{
+	EnqueueItems(call->outbox, gathered->items, gathered->count);
+	for (int i = 0; i < gathered->count; i++)
+	{
+		const ReplayItem *item = &gathered->items[i];
+
+		if (item->status == ITEM_PASSED_OVER)
+		{
+			batch->passed_over++; /* lost a race for it */
+			continue;
+		}
+		if (item->status == ITEM_ENQUEUED)
+			batch->replayed++;
+		else
+		{
+			batch->failed++;
+			AddFailure(batch->failures, item->error, 1);
+		}
+		if (item->record->missing == NULL)
+			AddToScope(batch->scope, item->record);
+	}
+	batch->skipped += gathered->skipped;
+	batch->passed_over += gathered->passed_over;
+}
