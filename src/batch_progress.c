@@ -1,0 +1,247 @@
+/*
+ * batch_progress.c
+ *		Batches that go on: read back, locked and changed.
+ *
+ * Whoever changes a batch locks its row first, until the transaction ends, and
+ * then sees what the one before has committed, whatever the isolation level of
+ * the transaction.  So a chunk of a replay, another runner of the same batch,
+ * and who pauses or cancels it take turns.
+ */
+#include "postgres.h"
+
+#include "executor/tuptable.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/numeric.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "batch.h"
+
+/*
+ * A column of a row; the value of NULL is 0.
+ */
+static Datum
+get(TupleTableSlot *slot, AttrNumber column, bool *isnull)
+{
+	Datum value = slot_getattr(slot, column, isnull);
+
+	return *isnull ? (Datum) 0 : value;
+}
+
+/*
+ * A column that is never NULL, or is as good as 0 then.
+ */
+static int64
+get_int64(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+
+	return DatumGetInt64(get(slot, column, &isnull));
+}
+
+static OptionalTime
+get_time(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+	TimestampTz time = DatumGetTimestampTz(get(slot, column, &isnull));
+	OptionalTime result = {!isnull, time};
+
+	return result;
+}
+
+static char *
+get_text(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+	Datum value = get(slot, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+static Numeric
+get_numeric(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+	Datum value = get(slot, column, &isnull);
+
+	return isnull ? NULL : DatumGetNumericCopy(value);
+}
+
+static Jsonb *
+get_jsonb(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+
+	return DatumGetJsonbPCopy(get(slot, column, &isnull));
+}
+
+/*
+ * Whether a row says that its batch is stopped.
+ */
+static BatchStop
+get_stop(TupleTableSlot *slot)
+{
+	const char *stopped = get_text(slot, Anum_batch_stopped);
+
+	if (stopped == NULL)
+		return BATCH_RUNS;
+	return strcmp(stopped, "paused") == 0 ? BATCH_PAUSED : BATCH_CANCELLED;
+}
+
+/*
+ * Read a row, into the current memory context.
+ */
+static void
+read_row(TupleTableSlot *slot, BatchRow *batch)
+{
+	bool isnull;
+
+	memset(batch, 0, sizeof(*batch));
+	batch->id = get_int64(slot, Anum_batch_id);
+	batch->requested_by = DatumGetObjectId(get(slot, Anum_batch_requested_by_oid, &isnull));
+	batch->created_at = get_time(slot, Anum_batch_created_at).time;
+	batch->reason = get_text(slot, Anum_batch_reason);
+	batch->query = get_jsonb(slot, Anum_batch_query);
+	batch->replayed = get_int64(slot, Anum_batch_replayed);
+	batch->failed = get_int64(slot, Anum_batch_failed);
+	batch->skipped = get_int64(slot, Anum_batch_skipped);
+	batch->passed_over = get_int64(slot, Anum_batch_passed_over);
+	batch->scope = ScopeFromJsonb(get_jsonb(slot, Anum_batch_scope));
+	batch->failures = FailuresFromJsonb(get_jsonb(slot, Anum_batch_failures));
+	batch->matched = DatumGetInt64(get(slot, Anum_batch_matched, &isnull));
+	if (isnull)
+		batch->matched = -1;
+	batch->chunk = DatumGetInt32(get(slot, Anum_batch_chunk, &isnull));
+	batch->is_complete = DatumGetBool(get(slot, Anum_batch_is_complete, &isnull));
+	batch->cursor = get_text(slot, Anum_batch_cursor);
+	batch->last_chunk_at = get_time(slot, Anum_batch_last_chunk_at).time;
+	batch->first_outbox_id = get_int64(slot, Anum_batch_first_outbox_id);
+	batch->last_outbox_id = get_int64(slot, Anum_batch_last_outbox_id);
+	batch->start_at = get_time(slot, Anum_batch_start_at);
+	batch->rate = get_numeric(slot, Anum_batch_rate);
+	batch->paced_until = get_time(slot, Anum_batch_paced_until);
+	batch->breaker_window = DatumGetInt32(get(slot, Anum_batch_breaker_window, &isnull));
+	batch->breaker_share = get_numeric(slot, Anum_batch_breaker_share);
+	batch->stop = get_stop(slot);
+	batch->stop_reason = get_text(slot, Anum_batch_stop_reason);
+}
+
+/*
+ * Find the row of a batch as it is now.
+ */
+static bool
+find_batch(TableFinder *finder, int64 id)
+{
+	Snapshot now = RegisterSnapshot(GetLatestSnapshot());
+	bool found = FindRow(finder, F_INT8EQ, Int64GetDatum(id), now);
+
+	UnregisterSnapshot(now);
+	return found;
+}
+
+/*
+ * Read a batch as it is now, into the current memory context.  Returns false if
+ * there is none of this number.
+ */
+bool
+ReadBatch(Oid schema, int64 id, BatchRow *batch)
+{
+	TableFinder finder;
+	bool found;
+
+	OpenFinder(&finder, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
+	found = find_batch(&finder, id);
+	if (found)
+		read_row(finder.slot, batch);
+	CloseFinder(&finder);
+	return found;
+}
+
+/*
+ * Lock a batch for changing it, waiting for whoever is about to, and read it.
+ * Runs as the table's owner.  Returns false if there is none of this number;
+ * otherwise UpdateBatch or ReleaseBatch is to follow.
+ */
+bool
+HoldBatch(HeldBatch *held, Oid schema, int64 id, BatchRow *batch)
+{
+	TableFinder finder;
+	bool found;
+
+	OpenWriter(&held->writer, OwnTable(schema, BATCH_TABLE), true);
+	held->slot = table_slot_create(held->writer.rel, NULL);
+	OpenFinder(&finder, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
+	while ((found = find_batch(&finder, id)))
+	{
+		held->tid = finder.slot->tts_tid;
+		if (HoldRow(&held->writer, &held->tid, held->slot, true))
+			break;
+	}
+	CloseFinder(&finder);
+	if (!found)
+	{
+		ReleaseBatch(held);
+		return false;
+	}
+	read_row(held->slot, batch);
+	held->scope_size = ScopeSize(batch->scope);
+	return true;
+}
+
+/*
+ * Replace a column of a row that is being changed.
+ */
+static void
+set(TupleTableSlot *slot, AttrNumber column, bool given, Datum value)
+{
+	slot->tts_values[column - 1] = given ? value : (Datum) 0;
+	slot->tts_isnull[column - 1] = !given;
+}
+
+/*
+ * Write down how far a batch that is held has come, and let go of it: counts,
+ * failures, scope, cursor, and where its actions are.  Whatever else stands in
+ * the row stays.
+ */
+void
+UpdateBatch(HeldBatch *held, const BatchRow *batch)
+{
+	TupleTableSlot *row = table_slot_create(held->writer.rel, NULL);
+	int natts = row->tts_tupleDescriptor->natts;
+	bool has_actions = batch->first_outbox_id != 0;
+
+	slot_getallattrs(held->slot);
+	FillSlot(row, held->slot->tts_values, held->slot->tts_isnull, natts);
+	set(row, Anum_batch_replayed, true, Int64GetDatum(batch->replayed));
+	set(row, Anum_batch_failed, true, Int64GetDatum(batch->failed));
+	set(row, Anum_batch_skipped, true, Int64GetDatum(batch->skipped));
+	set(row, Anum_batch_passed_over, true, Int64GetDatum(batch->passed_over));
+	set(row, Anum_batch_failures, true, JsonbPGetDatum(FailuresToJsonb(batch->failures)));
+	/* A large scope is stored apart, where it can stay. */
+	if (ScopeSize(batch->scope) > held->scope_size)
+		set(row, Anum_batch_scope, true, JsonbPGetDatum(ScopeToJsonb(batch->scope)));
+	set(row, Anum_batch_cursor, batch->cursor != NULL,
+		batch->cursor == NULL ? (Datum) 0 : CStringGetTextDatum(batch->cursor));
+	set(row, Anum_batch_last_chunk_at, true, TimestampTzGetDatum(batch->last_chunk_at));
+	set(row, Anum_batch_is_complete, true, BoolGetDatum(batch->is_complete));
+	set(row, Anum_batch_first_outbox_id, has_actions, Int64GetDatum(batch->first_outbox_id));
+	set(row, Anum_batch_last_outbox_id, has_actions, Int64GetDatum(batch->last_outbox_id));
+	set(row, Anum_batch_paced_until, batch->paced_until.given,
+		TimestampTzGetDatum(batch->paced_until.time));
+	if (!UpdateRow(&held->writer, &held->tid, row))
+		elog(ERROR, "batch " INT64_FORMAT " was changed while it was locked", batch->id);
+	ExecDropSingleTupleTableSlot(row);
+	ReleaseBatch(held);
+}
+
+/*
+ * Let go of a batch that is held.  Its row stays locked until the transaction
+ * ends.
+ */
+void
+ReleaseBatch(HeldBatch *held)
+{
+	ExecDropSingleTupleTableSlot(held->slot);
+	CloseWriter(&held->writer);
+}
