@@ -1,6 +1,6 @@
 /*
  * arguments.c
- *		The named arguments that acteon_replay_bulk, acteon_replay_preview and
+ *		The arguments that acteon_replay_bulk, acteon_replay_preview and
  *		acteon_replay_all share.
  */
 #include "postgres.h"
@@ -124,4 +124,17 @@ ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number
 	query->breaker_share = next_numeric(&arguments);
 	query->ramp = next_bool(&arguments);
 	Assert(arguments.next == NUM_REPLAY_ARGUMENTS);
+}
+
+/*
+ * Read a query in the wire form, which is the first argument.
+ */
+void
+ReadQueryArgument(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("replay query must not be null"),
+				 errhint("Pass '{}' for a query without filters.")));
+	ReadReplayQuery(query, PG_GETARG_JSONB_P(0), any_number);
 }

@@ -9,6 +9,7 @@
 #include "utils/timestamp.h"
 
 #include "audit.h"
+#include "stop.h"
 #include "tables.h"
 
 /* The distinct kinds of records that a batch touched; see NewScope. */
@@ -24,14 +25,6 @@ typedef struct Failures
 	const char *reasons[MAX_FAILURE_REASONS];
 	int64 counts[MAX_FAILURE_REASONS];
 } Failures;
-
-/* Whether a batch is stopped. */
-typedef enum BatchStop
-{
-	BATCH_RUNS,
-	BATCH_PAUSED,
-	BATCH_CANCELLED /* or being cancelled */
-} BatchStop;
 
 /* A batch, to be written down or read back. */
 typedef struct BatchRow
@@ -62,16 +55,15 @@ typedef struct BatchRow
 	int breaker_window; /* 0: no circuit breaker */
 	Numeric breaker_share;
 	/* What only reading tells. */
-	BatchStop stop;
+	BatchStop stop;    /* never BATCH_BUSY */
 	char *stop_reason; /* NULL: none */
 } BatchRow;
 
-/* The row of a batch that is locked for changing; see HoldBatch. */
+/* A batch that is locked for changing; see HoldBatch. */
 typedef struct HeldBatch
 {
 	TableWriter writer;
-	TupleTableSlot *slot;
-	ItemPointerData tid;
+	TableFinder finder; /* its row is the one that was found */
 	int scope_size;
 } HeldBatch;
 
@@ -87,6 +79,7 @@ extern void AddFailure(Failures *failures, const char *reason, int64 count);
 extern Jsonb *FailuresToJsonb(const Failures *failures);
 extern Failures *FailuresFromJsonb(Jsonb *json);
 extern void InsertBatch(Oid schema, const BatchRow *batch);
+extern void ReadBatchRow(TupleTableSlot *slot, BatchRow *batch);
 extern bool ReadBatch(Oid schema, int64 id, BatchRow *batch);
 extern bool HoldBatch(HeldBatch *held, Oid schema, int64 id, BatchRow *batch);
 extern void UpdateBatch(HeldBatch *held, const BatchRow *batch);

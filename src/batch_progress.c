@@ -9,7 +9,9 @@
  */
 #include "postgres.h"
 
+#include "access/tableam.h"
 #include "executor/tuptable.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/numeric.h"
@@ -86,14 +88,14 @@ get_stop(TupleTableSlot *slot)
 
 	if (stopped == NULL)
 		return BATCH_RUNS;
-	return strcmp(stopped, "paused") == 0 ? BATCH_PAUSED : BATCH_CANCELLED;
+	return strcmp(stopped, STOPPED_PAUSED) == 0 ? BATCH_PAUSED : BATCH_CANCELLED;
 }
 
 /*
- * Read a row, into the current memory context.
+ * Read the row of a batch in a slot, into the current memory context.
  */
-static void
-read_row(TupleTableSlot *slot, BatchRow *batch)
+void
+ReadBatchRow(TupleTableSlot *slot, BatchRow *batch)
 {
 	bool isnull;
 
@@ -153,7 +155,7 @@ ReadBatch(Oid schema, int64 id, BatchRow *batch)
 	OpenFinder(&finder, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
 	found = find_batch(&finder, id);
 	if (found)
-		read_row(finder.slot, batch);
+		ReadBatchRow(finder.slot, batch);
 	CloseFinder(&finder);
 	return found;
 }
@@ -166,37 +168,52 @@ ReadBatch(Oid schema, int64 id, BatchRow *batch)
 bool
 HoldBatch(HeldBatch *held, Oid schema, int64 id, BatchRow *batch)
 {
-	TableFinder finder;
+	Oid table = OwnTable(schema, BATCH_TABLE);
+	TupleTableSlot *locked;
 	bool found;
 
-	OpenWriter(&held->writer, OwnTable(schema, BATCH_TABLE), true);
-	held->slot = table_slot_create(held->writer.rel, NULL);
-	OpenFinder(&finder, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
-	while ((found = find_batch(&finder, id)))
+	OpenWriter(&held->writer, table, true);
+	OpenFinder(&held->finder, table, Anum_batch_id);
+	locked = table_slot_create(held->writer.rel, NULL);
+	while ((found = find_batch(&held->finder, id)))
 	{
-		held->tid = finder.slot->tts_tid;
-		if (HoldRow(&held->writer, &held->tid, held->slot, true))
+		ItemPointerData tid = held->finder.slot->tts_tid;
+
+		CHECK_FOR_INTERRUPTS();
+		if (HoldRow(&held->writer, &tid, locked, true))
 			break;
 	}
-	CloseFinder(&finder);
+	ExecDropSingleTupleTableSlot(locked);
 	if (!found)
 	{
 		ReleaseBatch(held);
 		return false;
 	}
-	read_row(held->slot, batch);
+	ReadBatchRow(held->finder.slot, batch);
 	held->scope_size = ScopeSize(batch->scope);
 	return true;
 }
 
+/* Columns of a row that are to be changed. */
+typedef struct Changes
+{
+	int count;
+	AttrNumber columns[Natts_batch];
+	Datum values[Natts_batch];
+	bool nulls[Natts_batch];
+} Changes;
+
 /*
- * Replace a column of a row that is being changed.
+ * Give a column a new value, or NULL.
  */
 static void
-set(TupleTableSlot *slot, AttrNumber column, bool given, Datum value)
+set(Changes *changes, AttrNumber column, bool given, Datum value)
 {
-	slot->tts_values[column - 1] = given ? value : (Datum) 0;
-	slot->tts_isnull[column - 1] = !given;
+	int i = changes->count++;
+
+	changes->columns[i] = column;
+	changes->values[i] = given ? value : (Datum) 0;
+	changes->nulls[i] = !given;
 }
 
 /*
@@ -207,31 +224,29 @@ set(TupleTableSlot *slot, AttrNumber column, bool given, Datum value)
 void
 UpdateBatch(HeldBatch *held, const BatchRow *batch)
 {
-	TupleTableSlot *row = table_slot_create(held->writer.rel, NULL);
-	int natts = row->tts_tupleDescriptor->natts;
 	bool has_actions = batch->first_outbox_id != 0;
+	bool has_cursor = batch->cursor != NULL;
+	Changes changes = {0};
 
-	slot_getallattrs(held->slot);
-	FillSlot(row, held->slot->tts_values, held->slot->tts_isnull, natts);
-	set(row, Anum_batch_replayed, true, Int64GetDatum(batch->replayed));
-	set(row, Anum_batch_failed, true, Int64GetDatum(batch->failed));
-	set(row, Anum_batch_skipped, true, Int64GetDatum(batch->skipped));
-	set(row, Anum_batch_passed_over, true, Int64GetDatum(batch->passed_over));
-	set(row, Anum_batch_failures, true, JsonbPGetDatum(FailuresToJsonb(batch->failures)));
+	set(&changes, Anum_batch_replayed, true, Int64GetDatum(batch->replayed));
+	set(&changes, Anum_batch_failed, true, Int64GetDatum(batch->failed));
+	set(&changes, Anum_batch_skipped, true, Int64GetDatum(batch->skipped));
+	set(&changes, Anum_batch_passed_over, true, Int64GetDatum(batch->passed_over));
+	set(&changes, Anum_batch_failures, true, JsonbPGetDatum(FailuresToJsonb(batch->failures)));
 	/* A large scope is stored apart, where it can stay. */
 	if (ScopeSize(batch->scope) > held->scope_size)
-		set(row, Anum_batch_scope, true, JsonbPGetDatum(ScopeToJsonb(batch->scope)));
-	set(row, Anum_batch_cursor, batch->cursor != NULL,
-		batch->cursor == NULL ? (Datum) 0 : CStringGetTextDatum(batch->cursor));
-	set(row, Anum_batch_last_chunk_at, true, TimestampTzGetDatum(batch->last_chunk_at));
-	set(row, Anum_batch_is_complete, true, BoolGetDatum(batch->is_complete));
-	set(row, Anum_batch_first_outbox_id, has_actions, Int64GetDatum(batch->first_outbox_id));
-	set(row, Anum_batch_last_outbox_id, has_actions, Int64GetDatum(batch->last_outbox_id));
-	set(row, Anum_batch_paced_until, batch->paced_until.given,
+		set(&changes, Anum_batch_scope, true, JsonbPGetDatum(ScopeToJsonb(batch->scope)));
+	set(&changes, Anum_batch_cursor, has_cursor,
+		has_cursor ? CStringGetTextDatum(batch->cursor) : (Datum) 0);
+	set(&changes, Anum_batch_last_chunk_at, true, TimestampTzGetDatum(batch->last_chunk_at));
+	set(&changes, Anum_batch_is_complete, true, BoolGetDatum(batch->is_complete));
+	set(&changes, Anum_batch_first_outbox_id, has_actions, Int64GetDatum(batch->first_outbox_id));
+	set(&changes, Anum_batch_last_outbox_id, has_actions, Int64GetDatum(batch->last_outbox_id));
+	set(&changes, Anum_batch_paced_until, batch->paced_until.given,
 		TimestampTzGetDatum(batch->paced_until.time));
-	if (!UpdateRow(&held->writer, &held->tid, row))
+	if (!ChangeRow(&held->writer, held->finder.slot, changes.count, changes.columns, changes.values,
+				   changes.nulls, true))
 		elog(ERROR, "batch " INT64_FORMAT " was changed while it was locked", batch->id);
-	ExecDropSingleTupleTableSlot(row);
 	ReleaseBatch(held);
 }
 
@@ -242,6 +257,6 @@ UpdateBatch(HeldBatch *held, const BatchRow *batch)
 void
 ReleaseBatch(HeldBatch *held)
 {
-	ExecDropSingleTupleTableSlot(held->slot);
+	CloseFinder(&held->finder);
 	CloseWriter(&held->writer);
 }

@@ -91,6 +91,7 @@ typedef struct ReplayQuery
 
 extern void InitReplayQuery(ReplayQuery *query, bool any_number);
 extern void ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number);
+extern void ReadQueryArgument(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number);
 extern void ReadReplayQuery(ReplayQuery *query, Jsonb *json, bool any_number);
 extern double RateValue(Numeric rate);
 extern void CheckReplayQuery(ReplayQuery *query);

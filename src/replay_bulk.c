@@ -227,11 +227,7 @@ acteon_replay_bulk_jsonb(PG_FUNCTION_ARGS)
 	JsonbParseState *state = NULL;
 	JsonbValue value;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("replay query must not be null"),
-				 errhint("Pass '{}' for a query without filters.")));
-	ReadReplayQuery(&query, PG_GETARG_JSONB_P(0), false);
+	ReadQueryArgument(&query, fcinfo, false);
 	replay_bulk(fcinfo, &query, &result);
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);

@@ -8,6 +8,3 @@
 	}
 STUB(acteon_replay_preview)
 STUB(acteon_replay_preview_jsonb)
-STUB(acteon_replay_all)
-STUB(acteon_replay_all_jsonb)
-STUB(acteon_replay_continue)
