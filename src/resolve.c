@@ -94,6 +94,18 @@ found_same_tenant(Outbox *outbox, const AuditRecord *record)
 }
 
 /*
+ * Whether the row that was found belongs to the batch that is being added to.
+ */
+static bool
+found_same_batch(Outbox *outbox)
+{
+	bool isnull;
+
+	return DatumGetInt64(slot_getattr(outbox->found, Anum_outbox_batch_id, &isnull)) ==
+		   outbox->batch_id;
+}
+
+/*
  * Give an item a generation, and the new id that goes with it.
  */
 static void
@@ -132,7 +144,8 @@ note_earlier(Outbox *outbox, ReplayItem *item)
  * over, unless the query includes those; one whose replays were cancelled or
  * ended dead is free again.  A replay that the calling statement cannot see was
  * made at the same moment, by another session or by the same statement: nobody
- * can have meant a second one, so the action is passed over in any case.
+ * can have meant a second one, so the action is passed over in any case.  So it
+ * is if an earlier chunk of the same batch has replayed it.
  */
 static bool
 found_in_the_way(Outbox *outbox, ReplayItem *item)
@@ -140,7 +153,7 @@ found_in_the_way(Outbox *outbox, ReplayItem *item)
 	if (!found_same_tenant(outbox, item->record))
 		return false;
 	note_earlier(outbox, item);
-	return item->at_same_moment ||
+	return item->at_same_moment || found_same_batch(outbox) ||
 		   (!outbox->include_replayed && item->earlier_state != ACTION_DEAD &&
 			item->earlier_state != ACTION_CANCELLED);
 }
