@@ -396,14 +396,15 @@ void
 RunBatch(Oid schema, int64 batch_id, int chunk, BatchCounts *counts)
 {
 	Runner runner = {.schema = schema, .batch_id = batch_id, .chunk = chunk};
-	ErrorContextCallback callback = {.previous = error_context_stack,
-									 .callback = add_context,
-									 .arg = &runner};
+	ErrorContextCallback callback;
 	Course course;
 
 	runner.context =
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay chunk", ALLOCSET_DEFAULT_SIZES);
 	runner.told_at = runner.waits_since = GetCurrentTimestamp();
+	callback.callback = add_context;
+	callback.arg = &runner;
+	callback.previous = error_context_stack;
 	error_context_stack = &callback;
 	for (;;)
 	{
