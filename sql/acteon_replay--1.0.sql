@@ -133,10 +133,10 @@ COMMENT ON COLUMN acteon_replay_batch.skipped IS 'Records that no grant covers o
 COMMENT ON COLUMN acteon_replay_batch.scope IS 'Distinct [tenant, namespace, provider, action_type] of the attempted actions; decides who may read the row.';
 COMMENT ON COLUMN acteon_replay_batch.passed_over IS 'Records whose action has a replay already.';
 COMMENT ON COLUMN acteon_replay_batch.failures IS 'Reasons of the failed records, each with its count.';
-COMMENT ON COLUMN acteon_replay_batch.matched IS 'Records that matched when acteon_replay_all began; NULL for other calls.';
-COMMENT ON COLUMN acteon_replay_batch.chunk IS 'Records that acteon_replay_all attempts in one transaction; NULL for other calls.';
+COMMENT ON COLUMN acteon_replay_batch.matched IS 'Records that matched when acteon_replay_all began, max_records at most; NULL for other calls.';
+COMMENT ON COLUMN acteon_replay_batch.chunk IS 'Records that acteon_replay_all looks at in one transaction; NULL for other calls.';
 COMMENT ON COLUMN acteon_replay_batch.cursor IS 'Where acteon_replay_all has got to; NULL at the beginning and at the end.';
-COMMENT ON COLUMN acteon_replay_batch.last_chunk_at IS 'When acteon_replay_all last enqueued something.';
+COMMENT ON COLUMN acteon_replay_batch.last_chunk_at IS 'When acteon_replay_all last finished a chunk.';
 COMMENT ON COLUMN acteon_replay_batch.is_complete IS 'Whether everything that matched has been looked at. acteon_replay_continue goes on with a batch that is not.';
 COMMENT ON COLUMN acteon_replay_batch.first_outbox_id IS 'Lowest outbox id of its actions; NULL without actions.';
 COMMENT ON COLUMN acteon_replay_batch.last_outbox_id IS 'Highest outbox id of its actions. Others may lie between the two.';
@@ -182,7 +182,7 @@ COMMENT ON TABLE acteon_dispatch_outbox IS
 	'The replayed actions, as the gateway shall get them. Insert-only: what becomes of an action stands in acteon_dispatch_segment and acteon_dispatch_delivery.';
 COMMENT ON COLUMN acteon_dispatch_outbox.id IS 'Position in the outbox; drawn in blocks of 100, so there are gaps.';
 COMMENT ON COLUMN acteon_dispatch_outbox.batch_id IS 'Batch that enqueued it, in acteon_replay_batch.';
-COMMENT ON COLUMN acteon_dispatch_outbox.created_at IS 'created_at of the new action: when the replay was asked for.';
+COMMENT ON COLUMN acteon_dispatch_outbox.created_at IS 'created_at of the new action: when it was put into the outbox.';
 COMMENT ON COLUMN acteon_dispatch_outbox.action_id IS 'Id of the new action: UUIDv5 of the installation''s namespace and "<original action id>/<generation>". Also its idempotency key.';
 COMMENT ON COLUMN acteon_dispatch_outbox.generation IS '1 for the first replay of the original action, 2 for the second, and so on.';
 COMMENT ON COLUMN acteon_dispatch_outbox.original_action_id IS 'action_id of the audit record that was replayed.';

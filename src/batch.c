@@ -5,7 +5,7 @@
  * A batch is one call of a replay function and all it enqueued.  Its scope is
  * the set of distinct (tenant, namespace, provider, action type) of the actions
  * that it attempted: whoever wants to read the row must be covered for all of
- * them.
+ * them.  batch_progress.c reads batches back and has them go on.
  */
 #include "postgres.h"
 
@@ -153,6 +153,40 @@ AddToScope(Scope *scope, const AuditRecord *record)
 }
 
 /*
+ * How many elements a scope has.
+ */
+int
+ScopeSize(const Scope *scope)
+{
+	return scope->count;
+}
+
+/*
+ * The scope that ScopeToJsonb has written, to be gone on with as NewScope's, in
+ * the current memory context.
+ */
+Scope *
+ScopeFromJsonb(Jsonb *json, const char *provider_override)
+{
+	Scope *scope = NewScope(provider_override);
+
+	for (uint32 i = 0; i < JB_ROOT_COUNT(json); i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(&json->root, i);
+		const text *parts[SCOPE_PARTS];
+
+		for (uint32 k = 0; k < SCOPE_PARTS; k++)
+		{
+			JsonbValue *part = getIthJsonbValueFromContainer(element->val.binary.data, k);
+
+			parts[k] = cstring_to_text_with_len(part->val.string.val, part->val.string.len);
+		}
+		add_element(scope, parts);
+	}
+	return scope;
+}
+
+/*
  * A scope as an array of [tenant, namespace, provider, action_type].
  */
 Jsonb *
@@ -225,6 +259,30 @@ FailuresToJsonb(const Failures *failures)
 		pushJsonbValue(&state, WJB_VALUE, &value);
 	}
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/*
+ * The failures that FailuresToJsonb has written, in the current memory context.
+ */
+Failures *
+FailuresFromJsonb(Jsonb *json)
+{
+	Failures *failures = palloc0(sizeof(Failures));
+	JsonbIterator *it = JsonbIteratorInit(&json->root);
+	JsonbIteratorToken token;
+	JsonbValue value;
+	char *reason = NULL;
+
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			reason = pnstrdup(value.val.string.val, value.val.string.len);
+		else if (token == WJB_VALUE)
+			AddFailure(failures, reason,
+					   DatumGetInt64(
+						   DirectFunctionCall1(numeric_int8, NumericGetDatum(value.val.numeric))));
+	}
+	return failures;
 }
 
 /*

@@ -9,6 +9,8 @@
 #include "utils/timestamp.h"
 
 #include "audit.h"
+#include "stop.h"
+#include "tables.h"
 
 /* The distinct kinds of records that a batch touched; see NewScope. */
 typedef struct Scope Scope;
@@ -24,7 +26,7 @@ typedef struct Failures
 	int64 counts[MAX_FAILURE_REASONS];
 } Failures;
 
-/* What is to be written down. */
+/* A batch, to be written down or read back. */
 typedef struct BatchRow
 {
 	int64 id;
@@ -42,6 +44,8 @@ typedef struct BatchRow
 	int64 matched; /* -1: unknown */
 	int chunk;     /* 0: none */
 	bool is_complete;
+	char *cursor; /* NULL: at the beginning, or at the end */
+	TimestampTz last_chunk_at;
 	/* Where its actions are, 0 if there are none. */
 	int64 first_outbox_id;
 	int64 last_outbox_id;
@@ -50,16 +54,35 @@ typedef struct BatchRow
 	OptionalTime paced_until;
 	int breaker_window; /* 0: no circuit breaker */
 	Numeric breaker_share;
+	/* What only reading tells. */
+	BatchStop stop;    /* never BATCH_BUSY */
+	char *stop_reason; /* NULL: none */
 } BatchRow;
+
+/* A batch that is locked for changing; see HoldBatch. */
+typedef struct HeldBatch
+{
+	TableWriter writer;
+	TableFinder finder; /* its row is the one that was found */
+	int scope_size;
+} HeldBatch;
 
 extern int64 NextBatchId(Oid schema);
 extern Datum RoleName(Oid role);
 extern void CheckReason(const char *reason);
 extern Scope *NewScope(const char *provider_override);
 extern void AddToScope(Scope *scope, const AuditRecord *record);
+extern int ScopeSize(const Scope *scope);
+extern Scope *ScopeFromJsonb(Jsonb *json, const char *provider_override);
 extern Jsonb *ScopeToJsonb(const Scope *scope);
 extern void AddFailure(Failures *failures, const char *reason, int64 count);
 extern Jsonb *FailuresToJsonb(const Failures *failures);
+extern Failures *FailuresFromJsonb(Jsonb *json);
 extern void InsertBatch(Oid schema, const BatchRow *batch);
+extern void ReadBatchRow(TupleTableSlot *slot, BatchRow *batch);
+extern bool ReadBatch(Oid schema, int64 id, BatchRow *batch);
+extern bool HoldBatch(HeldBatch *held, Oid schema, int64 id, BatchRow *batch);
+extern void UpdateBatch(HeldBatch *held, const BatchRow *batch);
+extern void ReleaseBatch(HeldBatch *held);
 
 #endif /* ACTEON_BATCH_H */
