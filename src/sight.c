@@ -1,0 +1,112 @@
+/*
+ * sight.c
+ *		What a role may see of a batch.
+ *
+ * A batch may touch several tenants.  Who is covered for all that it touched
+ * sees its row; who is covered for a part sees the counts of that part, and
+ * nothing that tells of the rest.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "sight.h"
+
+/*
+ * Make the current role a viewer, in the current memory context.
+ */
+void
+BecomeViewer(Viewer *viewer, Oid schema)
+{
+	viewer->role = GetUserId();
+	viewer->grants = LoadGrants(viewer->role, schema);
+}
+
+/*
+ * Whether a viewer sees every batch: superusers, and whoever has a grant of the
+ * gateway, since the queue has to be looked after as a whole.
+ */
+bool
+SeesAllBatches(const Viewer *viewer)
+{
+	return GrantsEverything(viewer->grants) || GrantsMayDeliver(viewer->grants);
+}
+
+/*
+ * Add an element, of a batch, to what is covered.
+ */
+static void
+add_covered(CoveredScope *covered, int64 batch_id, text *const *parts)
+{
+	if (covered->count == covered->allocated)
+	{
+		bool first = covered->allocated == 0;
+
+		covered->allocated = first ? 16 : covered->allocated * 2;
+		covered->batch_ids =
+			first ? palloc(covered->allocated * sizeof(Datum))
+				  : repalloc_huge(covered->batch_ids, covered->allocated * sizeof(Datum));
+		for (int i = 0; i < SCOPE_PARTS; i++)
+			covered->parts[i] =
+				first ? palloc(covered->allocated * sizeof(Datum))
+					  : repalloc_huge(covered->parts[i], covered->allocated * sizeof(Datum));
+	}
+	covered->batch_ids[covered->count] = Int64GetDatum(batch_id);
+	for (int i = 0; i < SCOPE_PARTS; i++)
+		covered->parts[i][covered->count] = PointerGetDatum(parts[i]);
+	covered->count++;
+}
+
+/*
+ * How much of a batch a viewer sees.
+ *
+ * All of it: whoever sees all batches; who has grants for reading (admin,
+ * operator, viewer) that cover every element of its scope; and who has asked
+ * for it, as long as any such grant is left.  A part: whose grants cover some
+ * elements, which are added to covered; nothing is added otherwise.  A batch
+ * that has touched nothing is seen by nobody but those who have asked for it
+ * or see all.
+ */
+BatchSight
+LookAtBatch(Viewer *viewer, int64 batch_id, Oid requested_by, Jsonb *scope, CoveredScope *covered)
+{
+	JsonbIterator *it = JsonbIteratorInit(&scope->root);
+	JsonbIteratorToken token;
+	JsonbValue value;
+	int before = covered->count;
+	int found;
+	int elements = 0;
+	text *parts[SCOPE_PARTS];
+	int n = 0;
+
+	if (SeesAllBatches(viewer))
+		return SEES_WHOLE;
+	if (!GrantsMayRead(viewer->grants))
+		return SEES_NOTHING;
+	if (requested_by == viewer->role)
+		return SEES_WHOLE;
+	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
+	{
+		GrantTarget target;
+
+		if (token != WJB_ELEM || value.type != jbvString)
+			continue;
+		parts[n++] = cstring_to_text_with_len(value.val.string.val, value.val.string.len);
+		if (n < SCOPE_PARTS)
+			continue;
+		n = 0;
+		elements++;
+		target = (GrantTarget){.tenant = parts[0],
+							   .namespace = parts[1],
+							   .provider = parts[2],
+							   .action_type = parts[3]};
+		if (GrantsCover(viewer->grants, GRANT_READ, &target))
+			add_covered(covered, batch_id, parts);
+	}
+	found = covered->count - before;
+	if (found > 0 && found < elements)
+		return SEES_PART;
+	covered->count = before;
+	return found > 0 ? SEES_WHOLE : SEES_NOTHING;
+}

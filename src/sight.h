@@ -1,0 +1,44 @@
+/*
+ * sight.h
+ *		What a role may see of a batch.
+ */
+#ifndef ACTEON_SIGHT_H
+#define ACTEON_SIGHT_H
+
+#include "utils/jsonb.h"
+
+#include "grants.h"
+
+/* Parts of an element of a batch's scope. */
+#define SCOPE_PARTS 4
+
+/* How much of a batch a role may see; see LookAtBatch. */
+typedef enum BatchSight
+{
+	SEES_NOTHING,
+	SEES_PART,
+	SEES_WHOLE
+} BatchSight;
+
+/* Who looks. */
+typedef struct Viewer
+{
+	Oid role;
+	Grants *grants;
+} Viewer;
+
+/* Elements of scopes that a viewer's grants cover, as columns. */
+typedef struct CoveredScope
+{
+	Datum *batch_ids;
+	Datum *parts[SCOPE_PARTS]; /* tenant, namespace, provider, action type, as texts */
+	int count;
+	int allocated;
+} CoveredScope;
+
+extern void BecomeViewer(Viewer *viewer, Oid schema);
+extern bool SeesAllBatches(const Viewer *viewer);
+extern BatchSight
+LookAtBatch(Viewer *viewer, int64 batch_id, Oid requested_by, Jsonb *scope, CoveredScope *covered);
+
+#endif /* ACTEON_SIGHT_H */
