@@ -15,14 +15,11 @@
 #include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "batches.h"
-#include "identity.h"
 #include "sight.h"
-#include "tables.h"
 
 /* Rows that are fetched at once. */
 #define FETCH_ROWS 1000
@@ -94,72 +91,48 @@ enum
 	"			lease_token IS NOT NULL AND due_at > $2 AS leased" \
 	"		FROM %1$s.acteon_dispatch_segment" \
 	"		WHERE first_id BETWEEN $3 AND $4 AND ($1 IS NULL OR batch_id = ANY ($1))) AS segment" \
-	"	GROUP BY 1), "
+	"	GROUP BY 1) "
 
 /*
- * The same of a batch that is shown in part: only the actions of an element of
- * the scope that is covered.  The name of an outcome is found as for the tally.
+ * The counts of batch c, as far as it is shown.  Of a whole one they have been
+ * made above; of another one only the actions are counted whose element of the
+ * scope is covered.  IS TRUE makes the planner look the elements up in a hash
+ * table: there may be many.
  */
-#define PART \
-	"SELECT coalesce(sum(n), 0), sum(n) FILTER (WHERE state = 'in flight')," \
+#define COUNTS \
+	"SELECT c.replayed AS actions, q.in_flight, q.idle, e.delivered, e.dead, e.cancelled," \
+	"	e.delivered_by, e.lately WHERE NOT c.in_part " \
+	"UNION ALL SELECT coalesce(sum(n), 0), sum(n) FILTER (WHERE state = 'in flight')," \
 	"	sum(n) FILTER (WHERE state = 'idle'), sum(n) FILTER (WHERE state = 'delivered')," \
 	"	sum(n) FILTER (WHERE state = 'dead'), sum(n) FILTER (WHERE state = 'cancelled')," \
 	"	jsonb_object_agg(outcome, n) FILTER (WHERE state = 'delivered')," \
-	"	sum(lately) FILTER (WHERE state <> 'cancelled') " \
-	"FROM (SELECT coalesce(d.state, CASE WHEN l.id IS NULL THEN 'idle' ELSE 'in flight' END)" \
-	"			AS state," \
-	"		CASE WHEN d.state = 'delivered' THEN coalesce(" OUTCOME_NAME( \
-		"d.outcome") ", '?') END" \
-					 "			AS outcome," \
-					 "		count(*) AS n, count(*) FILTER (WHERE d.finished_at > $2 - interval '1 min')" \
-					 "			AS lately" \
-					 "	FROM %1$s.acteon_dispatch_outbox AS o" \
-					 "	LEFT JOIN %1$s.acteon_dispatch_delivery AS d ON d.outbox_id = o.id" \
-					 "	LEFT JOIN (SELECT generate_series(first_id, last_id) AS id" \
-					 "		FROM %1$s.acteon_dispatch_segment" \
-					 "		WHERE lease_token IS NOT NULL AND due_at > $2 AND batch_id = ANY ($5)) AS l" \
-					 "		ON l.id = o.id" \
-					 "	WHERE o.id BETWEEN c.first_outbox_id AND c.last_outbox_id AND o.batch_id = c.id" \
-					 "		AND (o.batch_id, o.tenant, o.namespace, o.provider, o.action_type) IN" \
-					 "			(SELECT * FROM unnest($5, $6, $7, $8, $9))" \
-					 "	GROUP BY 1, 2) AS kind"
-
-#define COUNTED \
-	"counted (id, replayed, in_flight, idle, delivered, dead, cancelled, delivered_by, lately)" \
-	"	AS (SELECT c.id, c.replayed, q.in_flight, q.idle, e.delivered, e.dead, e.cancelled," \
-	"			e.delivered_by, e.lately" \
-	"		FROM chosen AS c LEFT JOIN ended AS e ON e.batch_id = c.id" \
-	"		LEFT JOIN queued AS q ON q.batch_id = c.id WHERE NOT c.in_part" \
-	"	UNION ALL SELECT c.id, p.* FROM chosen AS c CROSS JOIN LATERAL (" PART ") AS p" \
-	"		WHERE c.in_part) "
+	"	sum(lately) FILTER (WHERE state <> 'cancelled')" \
+	"	FROM (SELECT coalesce(d.state, CASE WHEN l.id IS NULL THEN 'idle' ELSE 'in flight' END)" \
+	"				AS state," \
+	"			CASE WHEN d.state = 'delivered' THEN coalesce(" OUTCOME_NAME ", '?') END" \
+	"				AS outcome," \
+	"			count(*) AS n," \
+	"			count(*) FILTER (WHERE d.finished_at > $2 - interval '1 min') AS lately" \
+	"		FROM %1$s.acteon_dispatch_outbox AS o" \
+	"		LEFT JOIN %1$s.acteon_dispatch_delivery AS d ON d.outbox_id = o.id" \
+	"			AND d.outbox_id BETWEEN c.first_outbox_id AND c.last_outbox_id" \
+	"		LEFT JOIN (SELECT generate_series(first_id, last_id) AS id" \
+	"			FROM %1$s.acteon_dispatch_segment" \
+	"			WHERE lease_token IS NOT NULL AND due_at > $2 AND batch_id = c.id) AS l" \
+	"			ON l.id = o.id" \
+	"		WHERE c.in_part AND o.id BETWEEN c.first_outbox_id AND c.last_outbox_id" \
+	"			AND o.batch_id = c.id" \
+	"			AND ((o.batch_id, o.tenant, o.namespace, o.provider, o.action_type) IN" \
+	"				(SELECT * FROM unnest($5, $6, $7, $8, $9))) IS TRUE" \
+	"		GROUP BY 1, 2) AS kind" \
+	"	HAVING c.in_part"
 
 /*
- * What the circuit breaker of a batch looks at: the rows of the tally since
- * breaker_since, newest first, until breaker_window deliveries are reached;
- * those of one moment, which come from one call, together.  What was cancelled
- * does not count, nor what a redrive took back.  This is the rule of breaker.c:
- * change them together.
- */
-#define BREAKER \
-	"SELECT sum(n) AS n, sum(failed) AS failed " \
-	"FROM (SELECT n, failed, sum(n) OVER (ORDER BY finished_at DESC) - n AS newer" \
-	"	FROM (SELECT finished_at, sum(actions) AS n, coalesce(sum(actions)" \
-	"				FILTER (WHERE state = 'dead' OR outcome IN ('Failed', 'CircuitOpen')), 0)" \
-	"				AS failed" \
-	"		FROM (SELECT finished_at, state, outcome, actions FROM %1$s.acteon_replay_tally" \
-	"			WHERE batch_id = c.id AND state <> 'cancelled' AND actions > 0" \
-	"				AND (c.breaker_since IS NULL OR finished_at > c.breaker_since)" \
-	"			ORDER BY finished_at DESC" \
-	"			FETCH FIRST (c.breaker_window) ROWS WITH TIES) AS t" \
-	"		GROUP BY 1) AS moment) AS at " \
-	"WHERE newer < c.breaker_window"
-
-/*
- * The counts of each batch in their places: whose batch is cancelled, what
- * nobody holds is cancelled, too, whether it has been swept yet or not.
+ * The batches with their figures.  In a cancelled batch what nobody holds is
+ * cancelled, too, whether it has been swept yet or not.
  */
 #define FIGURES \
-	"SELECT c.*, n.replayed::bigint AS actions, coalesce(n.in_flight, 0)::bigint AS in_flight," \
+	"SELECT c.*, n.actions::bigint, coalesce(n.in_flight, 0)::bigint AS in_flight," \
 	"	CASE WHEN c.is_cancelled THEN 0 ELSE coalesce(n.idle, 0)::bigint END AS waiting," \
 	"	coalesce(n.delivered, 0)::bigint AS delivered, coalesce(n.dead, 0)::bigint AS dead," \
 	"	(coalesce(n.cancelled, 0) + CASE WHEN c.is_cancelled THEN coalesce(n.idle, 0) ELSE 0 END)" \
@@ -168,16 +141,36 @@ enum
 	"	CASE WHEN c.stopped = 'paused' THEN 'paused' WHEN c.is_cancelled THEN 'cancelled'" \
 	"		WHEN NOT c.is_complete THEN 'enqueuing' WHEN q.batch_id IS NULL THEN 'finished'" \
 	"		ELSE 'running' END AS state," \
-	"	greatest(c.matched - c.looked_at, 0) AS ahead," \
-	"	round(coalesce(n.lately, 0) / least(greatest(extract(epoch FROM" \
-	"		$2 - greatest(c.created_at, CASE WHEN c.start_at < $2 THEN c.start_at END)), 1), 60), 1)" \
-	"		AS speed " \
-	"FROM chosen AS c JOIN counted AS n ON n.id = c.id LEFT JOIN queued AS q ON q.batch_id = c.id"
+	"	round(coalesce(n.lately, 0) / least(greatest(extract(epoch FROM $2 - greatest(" \
+	"		c.created_at, CASE WHEN c.start_at < $2 THEN c.start_at END)), 1), 60), 1) AS speed " \
+	"FROM chosen AS c LEFT JOIN ended AS e ON e.batch_id = c.id" \
+	"	LEFT JOIN queued AS q ON q.batch_id = c.id CROSS JOIN LATERAL (" COUNTS ") AS n"
 
 /*
- * How far a batch has come, in percent.  One that is being enqueued is
- * measured by its records, another one by its actions; of the records, nobody
- * sees a part.  Cut off, not rounded: what is not finished is not at 100.
+ * What the circuit breaker of batch c looks at: the rows of the tally since
+ * breaker_since, newest first, until breaker_window deliveries are reached;
+ * those of one moment, which come from one call, together.  What was cancelled
+ * does not count, nor what a redrive took back.  This is the rule of breaker.c:
+ * change them together.
+ */
+#define BREAKER \
+	"SELECT coalesce(sum(n), 0) AS n, coalesce(sum(failed), 0) AS failed " \
+	"FROM (SELECT n, failed, sum(n) OVER (ORDER BY finished_at DESC) - n AS newer" \
+	"	FROM (SELECT finished_at, sum(actions) AS n, sum(actions)" \
+	"				FILTER (WHERE state = 'dead' OR outcome IN ('Failed', 'CircuitOpen')) AS failed" \
+	"		FROM (SELECT finished_at, state, outcome, actions FROM %1$s.acteon_replay_tally" \
+	"			WHERE NOT c.in_part AND c.breaker_window IS NOT NULL AND batch_id = c.id" \
+	"				AND state <> 'cancelled' AND actions > 0" \
+	"				AND (c.breaker_since IS NULL OR finished_at > c.breaker_since)" \
+	"			ORDER BY finished_at DESC" \
+	"			FETCH FIRST (c.breaker_window) ROWS WITH TIES) AS t" \
+	"		GROUP BY 1) AS moment) AS at " \
+	"WHERE newer < c.breaker_window"
+
+/*
+ * How far a batch has come, in percent.  One that is being enqueued is measured
+ * by its records, of which nobody sees a part; another one by its actions.  Cut
+ * off, not rounded: what is not finished is not at 100.
  */
 #define PROGRESS \
 	"CASE WHEN c.is_complete AND c.actions = 0 THEN 100.0" \
@@ -191,40 +184,32 @@ enum
  */
 #define TIME_LEFT \
 	"CASE WHEN NOT c.in_part AND c.state NOT IN ('finished', 'cancelled') THEN" \
-	"	make_interval(secs => round(least((c.waiting + c.in_flight + coalesce(" \
-	"			CASE WHEN NOT c.is_complete THEN c.ahead END, 0))" \
+	"	make_interval(secs => round(least((c.waiting + c.in_flight" \
+	"			+ CASE WHEN c.is_complete THEN 0 ELSE greatest(c.matched - c.looked_at, 0) END)" \
 	"		/ coalesce(c.rate, nullif(c.speed, 0)), 3155760000))::double precision)" \
 	"	+ CASE WHEN c.start_at > $2 THEN date_trunc('second', c.start_at - $2)" \
 	"		ELSE interval '0' END END"
 
 #define BREAKER_TEXT \
 	"CASE WHEN c.in_part THEN NULL WHEN c.breaker_window IS NULL THEN 'off'" \
-	"	WHEN k.n >= c.breaker_window THEN format('%%s of the last %%s failed, opens above %%s %%%%'," \
-	"		k.failed, k.n, trim_scale(c.breaker_share * 100))" \
-	"	ELSE format('%%s of %%s failed, opens above %%s %%%% of %%s', coalesce(k.failed, 0)," \
-	"		coalesce(k.n, 0), trim_scale(c.breaker_share * 100), c.breaker_window) END"
+	"	WHEN k.n < c.breaker_window THEN format('%%s of %%s failed, opens above %%s %%%% of %%s'," \
+	"		k.failed, k.n, trim_scale(c.breaker_share * 100), c.breaker_window)" \
+	"	ELSE format('%%s of the last %%s failed, opens above %%s %%%%'," \
+	"		k.failed, k.n, trim_scale(c.breaker_share * 100)) END"
 
-#define UNLESS_PART(column) "CASE WHEN NOT c.in_part THEN " column " END"
-
+/*
+ * The rows of the view.  w is what tells of a whole batch.
+ */
 #define READ_BATCHES \
-	"WITH " CHOSEN ENDED QUEUED COUNTED \
-	"SELECT c.id, c.created_at, " UNLESS_PART("c.requested_by") ", " UNLESS_PART("c.session_role") ", " UNLESS_PART( \
-		"c.reason") "," \
-					"	c.state, " PROGRESS \
-					", " UNLESS_PART("c.matched") ", c.actions, " UNLESS_PART("c.failed") ", " UNLESS_PART("c.skipped") ", " UNLESS_PART( \
-						"c.passed_over") "," \
-										 "	c.waiting, c.in_flight, c.delivered, c.delivered_by, c.dead, c.cancelled," \
-										 "	c.rate, c.speed, " TIME_LEFT \
-										 ", c.start_at, " BREAKER_TEXT "," \
-										 "	" UNLESS_PART("c.stop_reason") ", " UNLESS_PART( \
-											 "c.stopped_by") ", c.stopped_at," \
-															 "	" UNLESS_PART("c.failures") ", " UNLESS_PART("c.last_chunk_at") ", " UNLESS_PART( \
-																 "c.query") " " \
-																			"FROM (" FIGURES \
-																			") AS c " \
-																			"LEFT JOIN LATERAL (" BREAKER \
-																			") AS k ON c.breaker_window IS NOT NULL AND NOT c.in_part " \
-																			"ORDER BY c.id"
+	"WITH " CHOSEN ENDED QUEUED \
+	"SELECT c.id, c.created_at, w.requested_by, w.session_role, w.reason, c.state," \
+	"	" PROGRESS ", w.matched, c.actions, w.failed, w.skipped, w.passed_over," \
+	"	c.waiting, c.in_flight, c.delivered, c.delivered_by, c.dead, c.cancelled," \
+	"	c.rate, c.speed, " TIME_LEFT ", c.start_at, " BREAKER_TEXT "," \
+	"	w.stop_reason, w.stopped_by, c.stopped_at, w.failures, w.last_chunk_at, w.query " \
+	"FROM (" FIGURES ") AS c CROSS JOIN LATERAL (" BREAKER ") AS k " \
+	"LEFT JOIN %1$s.acteon_replay_batch AS w ON w.id = c.id AND NOT c.in_part " \
+	"ORDER BY c.id"
 
 /* What is to be shown. */
 typedef struct Choice
@@ -283,8 +268,7 @@ choose_fetched(Choice *choice, Viewer *viewer, int row)
  * context.
  */
 static void
-choose_batches(Choice *choice, Viewer *viewer, const char *schema, NullableDatum batch_id,
-			   MemoryContext context)
+choose_batches(Choice *choice, Viewer *viewer, NullableDatum batch_id, MemoryContext context)
 {
 	Oid type = INT8OID;
 	char null = batch_id.isnull ? 'n' : ' ';
@@ -300,7 +284,7 @@ choose_batches(Choice *choice, Viewer *viewer, const char *schema, NullableDatum
 	choice->last_outbox_id = PG_INT64_MIN;
 	choice->allocated = 64;
 	choice->batch_ids = MemoryContextAlloc(context, choice->allocated * sizeof(Datum));
-	portal = SPI_cursor_open_with_args(NULL, psprintf(READ_SCOPES, schema), 1, &type,
+	portal = SPI_cursor_open_with_args(NULL, psprintf(READ_SCOPES, viewer->schema), 1, &type,
 									   &batch_id.value, &null, true, 0);
 	for (;;)
 	{
@@ -355,6 +339,8 @@ return_batches(ReturnSetInfo *result, const Choice *choice, const char *schema)
 	values[COUNT_PART] = make_array(covered->batch_ids, covered->count, INT8OID);
 	for (int i = 0; i < SCOPE_PARTS; i++)
 		values[COUNT_COVERED + i] = make_array(covered->parts[i], covered->count, TEXTOID);
+	/* Nobody can estimate how many batches run now; a loop in a loop over them must not be. */
+	SetLocally("enable_nestloop", "off");
 	portal = SPI_cursor_open_with_args(NULL, psprintf(READ_BATCHES, schema), NUM_COUNT_PARAMETERS,
 									   types, values, nulls, true, 0);
 	for (;;)
@@ -373,12 +359,12 @@ return_batches(ReturnSetInfo *result, const Choice *choice, const char *schema)
  * Whether the viewer would see a row of a batch in acteon_replay_batches.
  */
 bool
-SeesBatch(Viewer *viewer, const char *schema, int64 batch_id)
+SeesBatch(Viewer *viewer, int64 batch_id)
 {
 	NullableDatum id = {.value = Int64GetDatum(batch_id)};
 	Choice choice;
 
-	choose_batches(&choice, viewer, schema, id, CurrentMemoryContext);
+	choose_batches(&choice, viewer, id, CurrentMemoryContext);
 	return choice.count > 0;
 }
 
@@ -392,26 +378,18 @@ SeesBatch(Viewer *viewer, const char *schema, int64 batch_id)
 Datum
 acteon_replay_read_batches(PG_FUNCTION_ARGS)
 {
-	Oid schema_oid = get_func_namespace(fcinfo->flinfo->fn_oid);
 	NullableDatum batch_id = {.isnull = PG_ARGISNULL(0)};
 	MemoryContext context = CurrentMemoryContext;
-	const char *schema;
 	Viewer viewer;
 	Choice choice;
-	Identity saved;
 
 	if (!batch_id.isnull)
 		batch_id.value = PG_GETARG_DATUM(0);
 	InitMaterializedSRF(fcinfo, 0);
-	schema = quote_identifier(get_namespace_name(schema_oid));
-	BecomeViewer(&viewer, schema_oid);
-	SwitchIdentity(&saved, TableOwner(OwnTable(schema_oid, OUTBOX_TABLE)));
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	choose_batches(&choice, &viewer, schema, batch_id, context);
+	BeginSight(&viewer, fcinfo);
+	choose_batches(&choice, &viewer, batch_id, context);
 	if (choice.everything || choice.count > 0)
-		return_batches((ReturnSetInfo *) fcinfo->resultinfo, &choice, schema);
-	SPI_finish();
-	RestoreIdentity(&saved);
+		return_batches((ReturnSetInfo *) fcinfo->resultinfo, &choice, viewer.schema);
+	EndSight(&viewer);
 	return (Datum) 0;
 }

@@ -10,14 +10,11 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "batches.h"
-#include "identity.h"
 #include "message.h"
-#include "tables.h"
 
 /* Rows that are fetched at once. */
 #define FETCH_ROWS 1000
@@ -60,11 +57,15 @@ enum
  * What can be asked for, and how it is found: by the fewest rows, where an
  * index has them.
  */
-static const struct
+typedef struct ItemState
 {
 	const char *name;
-	const char *condition;
-} item_states[] = {
+	const char *condition; /* %1$s is the extension's schema */
+} ItemState;
+
+static const ItemState all_states = {NULL, "true"};
+
+static const ItemState item_states[] = {
 	{"waiting", "d.outbox_id IS NULL AND i.state = 'waiting'"},
 	{"running", "d.outbox_id IS NULL AND i.state = 'running' AND o.id IN"
 				"	(SELECT generate_series(first_id, last_id) FROM %1$s.acteon_dispatch_segment"
@@ -72,28 +73,28 @@ static const struct
 	{"delivered", "d.state = 'delivered'"},
 	{"dead", "d.state = 'dead'"},
 	{"cancelled", "i.state = 'cancelled'"},
-	{"failed", "(d.state = 'dead' OR d.state = 'delivered' AND " OUTCOME_NAME(
-				   "d.outcome") " IN ('Failed', 'CircuitOpen'))"},
+	{"failed", "(d.state = 'dead' OR d.state = 'delivered' AND " OUTCOME_NAME
+			   " IN ('Failed', 'CircuitOpen'))"},
 };
 
 PG_FUNCTION_INFO_V1(acteon_replay_items);
 
 /*
- * The condition for a state; for all of them, if it is NULL.
+ * Find the state of a name; all of them, if it is NULL.
  */
-static const char *
-state_condition(const char *state, const char *schema)
+static const ItemState *
+find_state(const char *name)
 {
-	if (state == NULL)
-		return "true";
+	if (name == NULL)
+		return &all_states;
 	for (int i = 0; i < lengthof(item_states); i++)
 	{
-		if (strcmp(state, item_states[i].name) == 0)
-			return psprintf(item_states[i].condition, schema);
+		if (strcmp(name, item_states[i].name) == 0)
+			return &item_states[i];
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown state \"%s\"", ClipForMessage(state, strlen(state))),
+			 errmsg("unknown state \"%s\"", ClipForMessage(name, strlen(name))),
 			 errhint(
 				 "Use waiting, running, delivered, dead, cancelled, or failed: what is dead, or "
 				 "was delivered with the outcome Failed or CircuitOpen.")));
@@ -119,15 +120,14 @@ is_covered(Viewer *viewer, HeapTuple tuple, TupleDesc desc)
  * Return the actions of a batch that a condition finds and the viewer may read.
  */
 static void
-return_items(ReturnSetInfo *result, Viewer *viewer, const char *schema, int64 batch_id,
-			 const char *condition)
+return_items(ReturnSetInfo *result, Viewer *viewer, int64 batch_id, const char *condition)
 {
 	Oid types[] = {INT8OID, TIMESTAMPTZOID};
 	Datum values[] = {Int64GetDatum(batch_id), TimestampTzGetDatum(GetCurrentTimestamp())};
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay items", ALLOCSET_DEFAULT_SIZES);
-	Portal portal = SPI_cursor_open_with_args(NULL, psprintf(READ_ITEMS, schema, condition), 2,
-											  types, values, NULL, true, 0);
+	Portal portal = SPI_cursor_open_with_args(NULL, psprintf(READ_ITEMS, viewer->schema, condition),
+											  2, types, values, NULL, true, 0);
 
 	for (;;)
 	{
@@ -163,34 +163,27 @@ return_items(ReturnSetInfo *result, Viewer *viewer, const char *schema, int64 ba
 Datum
 acteon_replay_items(PG_FUNCTION_ARGS)
 {
-	Oid schema_oid = get_func_namespace(fcinfo->flinfo->fn_oid);
-	const char *schema = quote_identifier(get_namespace_name(schema_oid));
-	const char *condition;
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	const char *state = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	const ItemState *wanted = find_state(state);
 	int64 batch_id;
 	Viewer viewer;
-	Identity saved;
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("batch_id must not be null"),
 				 errhint("Batches are listed in acteon_replay_batches.")));
 	batch_id = PG_GETARG_INT64(0);
-	condition =
-		state_condition(PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1)), schema);
 	InitMaterializedSRF(fcinfo, 0);
-	BecomeViewer(&viewer, schema_oid);
-	SwitchIdentity(&saved, TableOwner(OwnTable(schema_oid, OUTBOX_TABLE)));
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	if (!SeesBatch(&viewer, schema, batch_id))
+	BeginSight(&viewer, fcinfo);
+	if (!SeesBatch(&viewer, batch_id))
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("there is no batch " INT64_FORMAT, batch_id),
 						errdetail("It does not exist, or it touches nothing that a grant of role "
 								  "\"%s\" covers.",
 								  GetUserNameFromId(viewer.role, false)),
 						errhint("Batches are listed in acteon_replay_batches.")));
-	return_items((ReturnSetInfo *) fcinfo->resultinfo, &viewer, schema, batch_id, condition);
-	SPI_finish();
-	RestoreIdentity(&saved);
+	return_items(result, &viewer, batch_id, psprintf(wanted->condition, viewer.schema));
+	EndSight(&viewer);
 	return (Datum) 0;
 }

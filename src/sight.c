@@ -8,19 +8,42 @@
  */
 #include "postgres.h"
 
+#include "executor/spi.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 #include "sight.h"
+#include "tables.h"
 
 /*
- * Make the current role a viewer, in the current memory context.
+ * Begin a call that shows something: know who looks, and read as the owner of
+ * the extension's tables, through SPI, until EndSight.
  */
 void
-BecomeViewer(Viewer *viewer, Oid schema)
+BeginSight(Viewer *viewer, FunctionCallInfo fcinfo)
 {
+	Oid schema = get_func_namespace(fcinfo->flinfo->fn_oid);
+
 	viewer->role = GetUserId();
 	viewer->grants = LoadGrants(viewer->role, schema);
+	viewer->schema = quote_identifier(get_namespace_name(schema));
+	SwitchIdentity(&viewer->caller, TableOwner(OwnTable(schema, OUTBOX_TABLE)));
+	/* Compiling these statements takes longer than they do. */
+	SetLocally("jit", "off");
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+}
+
+/*
+ * End a call that shows something: be the caller again.
+ */
+void
+EndSight(Viewer *viewer)
+{
+	SPI_finish();
+	RestoreIdentity(&viewer->caller);
 }
 
 /*

@@ -5,9 +5,11 @@
 #ifndef ACTEON_SIGHT_H
 #define ACTEON_SIGHT_H
 
+#include "fmgr.h"
 #include "utils/jsonb.h"
 
 #include "grants.h"
+#include "identity.h"
 
 /* Parts of an element of a batch's scope. */
 #define SCOPE_PARTS 4
@@ -20,11 +22,13 @@ typedef enum BatchSight
 	SEES_WHOLE
 } BatchSight;
 
-/* Who looks. */
+/* Who looks; see BeginSight. */
 typedef struct Viewer
 {
 	Oid role;
 	Grants *grants;
+	const char *schema; /* of the extension, quoted */
+	Identity caller;
 } Viewer;
 
 /* Elements of scopes that a viewer's grants cover, as columns. */
@@ -36,7 +40,8 @@ typedef struct CoveredScope
 	int allocated;
 } CoveredScope;
 
-extern void BecomeViewer(Viewer *viewer, Oid schema);
+extern void BeginSight(Viewer *viewer, FunctionCallInfo fcinfo);
+extern void EndSight(Viewer *viewer);
 extern bool SeesAllBatches(const Viewer *viewer);
 extern BatchSight
 LookAtBatch(Viewer *viewer, int64 batch_id, Oid requested_by, Jsonb *scope, CoveredScope *covered);
