@@ -22,7 +22,7 @@ INCLUDES = $(sort $(wildcard src/*.h))
 OBJS = $(SOURCES:.c=.o)
 SHLIB_LINK = -luuid
 
-REGRESS = install grants single bulk action bad_input replayed lineage queue lanes redrive steer judge preview tables
+REGRESS = install grants single bulk action bad_input replayed lineage queue lanes redrive steer judge preview batches tables
 REGRESS_OPTS = --outputdir=test/output
 ISOLATION = race single_race visibility lease lane redrive_race steer_race
 ISOLATION_OPTS = --inputdir=test --outputdir=test/output

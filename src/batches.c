@@ -148,24 +148,28 @@ enum
 
 /*
  * What the circuit breaker of batch c looks at: the rows of the tally since
- * breaker_since, newest first, until breaker_window deliveries are reached;
- * those of one moment, which come from one call, together.  What was cancelled
- * does not count, nor what a redrive took back.  This is the rule of breaker.c:
- * change them together.
+ * breaker_since, newest first, until breaker_window deliveries are reached.
+ * What ended at one moment counts together, in an even part if there is not
+ * room for all of it.  What was cancelled does not count, nor what a redrive
+ * took back.  This is the rule of breaker.c: change them together.
  */
 #define BREAKER \
-	"SELECT coalesce(sum(n), 0) AS n, coalesce(sum(failed), 0) AS failed " \
-	"FROM (SELECT n, failed, sum(n) OVER (ORDER BY finished_at DESC) - n AS newer" \
-	"	FROM (SELECT finished_at, sum(actions) AS n, sum(actions)" \
-	"				FILTER (WHERE state = 'dead' OR outcome IN ('Failed', 'CircuitOpen')) AS failed" \
+	"SELECT coalesce(sum(least(n, room)), 0) AS n," \
+	"	coalesce(sum(CASE WHEN n > room THEN (failed * room + n / 2) / n ELSE failed END), 0)" \
+	"		AS failed " \
+	"FROM (SELECT n, failed," \
+	"		c.breaker_window - (sum(n) OVER (ORDER BY finished_at DESC) - n)::bigint AS room" \
+	"	FROM (SELECT finished_at, sum(actions)::bigint AS n, coalesce(sum(actions) FILTER" \
+	"				(WHERE state = 'dead' OR outcome IN ('Failed', 'CircuitOpen')), 0)::bigint" \
+	"				AS failed" \
 	"		FROM (SELECT finished_at, state, outcome, actions FROM %1$s.acteon_replay_tally" \
 	"			WHERE NOT c.in_part AND c.breaker_window IS NOT NULL AND batch_id = c.id" \
 	"				AND state <> 'cancelled' AND actions > 0" \
 	"				AND (c.breaker_since IS NULL OR finished_at > c.breaker_since)" \
 	"			ORDER BY finished_at DESC" \
 	"			FETCH FIRST (c.breaker_window) ROWS WITH TIES) AS t" \
-	"		GROUP BY 1) AS moment) AS at " \
-	"WHERE newer < c.breaker_window"
+	"		GROUP BY 1) AS moment) AS moment " \
+	"WHERE room > 0"
 
 /*
  * How far a batch has come, in percent.  One that is being enqueued is measured
@@ -183,10 +187,11 @@ enum
  * most a century, beyond which an interval says nothing to anybody.
  */
 #define TIME_LEFT \
-	"CASE WHEN NOT c.in_part AND c.state NOT IN ('finished', 'cancelled') THEN" \
+	"CASE WHEN NOT c.in_part AND c.state NOT IN ('finished', 'cancelled')" \
+	"	AND coalesce(c.rate, c.speed) > 0 THEN" \
 	"	make_interval(secs => round(least((c.waiting + c.in_flight" \
 	"			+ CASE WHEN c.is_complete THEN 0 ELSE greatest(c.matched - c.looked_at, 0) END)" \
-	"		/ coalesce(c.rate, nullif(c.speed, 0)), 3155760000))::double precision)" \
+	"		/ coalesce(c.rate, c.speed), 3155760000))::double precision)" \
 	"	+ CASE WHEN c.start_at > $2 THEN date_trunc('second', c.start_at - $2)" \
 	"		ELSE interval '0' END END"
 
