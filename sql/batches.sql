@@ -111,7 +111,7 @@ SELECT state, progress, matched, time_left FROM acteon_replay_batches;
 UPDATE acteon_replay_batch SET matched = 100;
 SELECT state, progress, time_left FROM acteon_replay_batches;
 UPDATE acteon_replay_batch SET stopped = 'paused', stopped_at = now(), stopped_by = 'somebody', stop_reason = 'lunch';
-SELECT state, progress, waiting, time_left, stopped_by, stopped_at = now() AS now, stop_reason FROM acteon_replay_batches;
+SELECT state, progress, waiting, time_left, stopped_by, stopped_at IS NOT NULL AS dated, stop_reason FROM acteon_replay_batches;
 UPDATE acteon_replay_batch SET stopped = 'cancelled';
 SELECT state, time_left FROM acteon_replay_batches;
 UPDATE acteon_replay_batch SET stopped = NULL, stopped_at = NULL, replayed = 0, first_outbox_id = NULL, last_outbox_id = NULL, matched = 0, failed = 0, skipped = 0, passed_over = 0;
@@ -127,11 +127,12 @@ SELECT count(make_record('c' || i, at => '2026-01-01 12:00+00'::timestamptz + i 
 SELECT replayed FROM acteon_replay_bulk(max_records => 10);
 SELECT pg_temp.take(4);
 SELECT pg_temp.ack('{1}', '{"Executed": {}}');
-UPDATE acteon_replay_batch SET stopped = 'paused', stopped_at = now();
-UPDATE acteon_dispatch_segment SET due_at = 'infinity' WHERE first_id = 5;
+SELECT * FROM acteon_replay_pause(1, 'lunch');
+SELECT pg_temp.take(10);
 SELECT * FROM pg_temp.batches;
 SELECT outbox_id, state, due_at FROM acteon_replay_items(1, 'waiting');
 SELECT * FROM pg_temp.miscounted;
+-- … before it is swept
 UPDATE acteon_replay_batch SET stopped = 'cancelling';
 SELECT * FROM pg_temp.batches;
 SELECT outbox_id, state, due_at, finished_at FROM acteon_replay_items(1, 'cancelled');
@@ -140,6 +141,14 @@ SELECT * FROM pg_temp.miscounted;
 UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE first_id = 2;
 SELECT * FROM pg_temp.batches;
 SELECT * FROM pg_temp.miscounted;
+-- … and after that
+UPDATE acteon_replay_batch SET stopped = 'paused';
+SELECT * FROM acteon_replay_cancel(1, 'the wrong tenant');
+SELECT * FROM pg_temp.batches;
+SELECT stopped_by = current_user AS by_me, stopped_at IS NOT NULL AS dated, stop_reason, speed <= 1 AS without_them FROM acteon_replay_batches;
+SELECT state, count(*), min(attempts), max(attempts), bool_and(finished_at IS NOT NULL) AS finished FROM acteon_replay_items(1) GROUP BY 1 ORDER BY 1;
+SELECT * FROM pg_temp.miscounted;
+SELECT * FROM acteon_outbox_check();
 
 -- several batches in between each other; a batch alone
 CALL clean();
@@ -168,8 +177,9 @@ SELECT array_agg(outbox_id) FROM acteon_replay_items(1, 'failed');
 CALL clean();
 INSERT INTO acteon_replay_batch (id, created_at, requested_by, requested_by_oid, session_role, query, replayed, failed, skipped, scope, first_outbox_id, last_outbox_id, breaker_window, breaker_share)
 VALUES (1, now(), 'x', 0, 'x', '{}', 1000, 0, 0, '[]', 1, 1000, 50, 0.5);
+CREATE TEMP TABLE beginning AS SELECT now() AS at;
 CREATE FUNCTION pg_temp.ends(ago interval, state text, outcome text, actions bigint) RETURNS text LANGUAGE sql AS $$
-	INSERT INTO acteon_replay_tally VALUES (1, now() - ago, state, outcome, actions);
+	INSERT INTO acteon_replay_tally SELECT 1, at - ago, state, outcome, actions FROM beginning;
 	SELECT breaker FROM acteon_replay_batches;
 $$;
 SELECT breaker FROM acteon_replay_batches;
@@ -182,9 +192,9 @@ SELECT pg_temp.ends('10 s', 'delivered', 'CircuitOpen', 1);
 SELECT pg_temp.ends('9 s', 'delivered', 'Executed', 30);
 SELECT pg_temp.ends('8 s', 'delivered', NULL, 60);
 SELECT pg_temp.ends('8 s', 'delivered', 'Failed', 40);
-UPDATE acteon_replay_batch SET breaker_share = 0.125, breaker_since = now() - interval '9.5 s';
+UPDATE acteon_replay_batch SET breaker_share = 0.125, breaker_since = at - interval '9 s' FROM beginning;
 SELECT pg_temp.ends('7 s', 'delivered', 'Executed', 49);
-UPDATE acteon_replay_batch SET breaker_since = now() - interval '7 s';
+UPDATE acteon_replay_batch SET breaker_since = at - interval '7 s' FROM beginning;
 SELECT breaker FROM acteon_replay_batches;
 UPDATE acteon_replay_batch SET breaker_window = NULL;
 SELECT breaker FROM acteon_replay_batches;

@@ -251,7 +251,7 @@ choose_fetched(Choice *choice, Viewer *viewer, int row)
 	Jsonb *scope = DatumGetJsonbP(fetched(row, BATCH_SCOPE, &isnull));
 	Datum outbox_id;
 
-	if (LookAtBatch(viewer, DatumGetInt64(id), requested_by, scope, &choice->covered) ==
+	if (SightOfBatch(viewer, DatumGetInt64(id), requested_by, scope, &choice->covered) ==
 		SEES_NOTHING)
 		return;
 	if (choice->count == choice->allocated)

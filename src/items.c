@@ -8,7 +8,6 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -166,23 +165,13 @@ acteon_replay_items(PG_FUNCTION_ARGS)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	const char *state = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	const ItemState *wanted = find_state(state);
-	int64 batch_id;
+	int64 batch_id = BatchArgument(fcinfo, 0);
 	Viewer viewer;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("batch_id must not be null"),
-				 errhint("Batches are listed in acteon_replay_batches.")));
-	batch_id = PG_GETARG_INT64(0);
 	InitMaterializedSRF(fcinfo, 0);
 	BeginSight(&viewer, fcinfo);
 	if (!SeesBatch(&viewer, batch_id))
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-						errmsg("there is no batch " INT64_FORMAT, batch_id),
-						errdetail("It does not exist, or it touches nothing that a grant of role "
-								  "\"%s\" covers.",
-								  GetUserNameFromId(viewer.role, false)),
-						errhint("Batches are listed in acteon_replay_batches.")));
+		ReportUnknownBatch(batch_id);
 	return_items(result, &viewer, batch_id, psprintf(wanted->condition, viewer.schema));
 	EndSight(&viewer);
 	return (Datum) 0;

@@ -18,6 +18,50 @@
 #include "tables.h"
 
 /*
+ * Read an argument that names a batch.
+ */
+int64
+BatchArgument(FunctionCallInfo fcinfo, int argument)
+{
+	if (PG_ARGISNULL(argument))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("batch_id must not be null"),
+				 errhint("acteon_replay_batches lists the batches that you may see.")));
+	return PG_GETARG_INT64(argument);
+}
+
+/*
+ * Raise the error about a batch that is not there, or of which the caller may
+ * not know.
+ */
+void
+ReportUnknownBatch(int64 batch_id)
+{
+	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+					errmsg("batch " INT64_FORMAT " does not exist", batch_id),
+					errhint("acteon_replay_batches lists the batches that you may see.")));
+}
+
+/*
+ * Read the next element of a scope, an array of [tenant, namespace, provider,
+ * action_type], through an iterator over it.
+ */
+bool
+NextScopeElement(JsonbIterator **it, text **parts)
+{
+	JsonbIteratorToken token;
+	JsonbValue value;
+	int n = 0;
+
+	while (n < SCOPE_PARTS && (token = JsonbIteratorNext(it, &value, false)) != WJB_DONE)
+	{
+		if (token == WJB_ELEM && value.type == jbvString)
+			parts[n++] = cstring_to_text_with_len(value.val.string.val, value.val.string.len);
+	}
+	return n == SCOPE_PARTS;
+}
+
+/*
  * Begin a call that shows something: know who looks, and read as the owner of
  * the extension's tables, through SPI, until EndSight.
  */
@@ -92,16 +136,13 @@ add_covered(CoveredScope *covered, int64 batch_id, text *const *parts)
  * or see all.
  */
 BatchSight
-LookAtBatch(Viewer *viewer, int64 batch_id, Oid requested_by, Jsonb *scope, CoveredScope *covered)
+SightOfBatch(Viewer *viewer, int64 batch_id, Oid requested_by, Jsonb *scope, CoveredScope *covered)
 {
 	JsonbIterator *it = JsonbIteratorInit(&scope->root);
-	JsonbIteratorToken token;
-	JsonbValue value;
-	int before = covered->count;
-	int found;
-	int elements = 0;
 	text *parts[SCOPE_PARTS];
-	int n = 0;
+	int before = covered->count;
+	int elements = 0;
+	int found;
 
 	if (SeesAllBatches(viewer))
 		return SEES_WHOLE;
@@ -109,21 +150,13 @@ LookAtBatch(Viewer *viewer, int64 batch_id, Oid requested_by, Jsonb *scope, Cove
 		return SEES_NOTHING;
 	if (requested_by == viewer->role)
 		return SEES_WHOLE;
-	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
+	for (; NextScopeElement(&it, parts); elements++)
 	{
-		GrantTarget target;
+		GrantTarget target = {.tenant = parts[0],
+							  .namespace = parts[1],
+							  .provider = parts[2],
+							  .action_type = parts[3]};
 
-		if (token != WJB_ELEM || value.type != jbvString)
-			continue;
-		parts[n++] = cstring_to_text_with_len(value.val.string.val, value.val.string.len);
-		if (n < SCOPE_PARTS)
-			continue;
-		n = 0;
-		elements++;
-		target = (GrantTarget){.tenant = parts[0],
-							   .namespace = parts[1],
-							   .provider = parts[2],
-							   .action_type = parts[3]};
 		if (GrantsCover(viewer->grants, GRANT_READ, &target))
 			add_covered(covered, batch_id, parts);
 	}

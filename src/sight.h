@@ -8,13 +8,14 @@
 #include "fmgr.h"
 #include "utils/jsonb.h"
 
+#include "compat.h"
 #include "grants.h"
 #include "identity.h"
 
-/* Parts of an element of a batch's scope. */
+/* Parts of an element of a batch's scope: tenant, namespace, provider, action type. */
 #define SCOPE_PARTS 4
 
-/* How much of a batch a role may see; see LookAtBatch. */
+/* How much of a batch a role may see; see SightOfBatch. */
 typedef enum BatchSight
 {
 	SEES_NOTHING,
@@ -35,15 +36,18 @@ typedef struct Viewer
 typedef struct CoveredScope
 {
 	Datum *batch_ids;
-	Datum *parts[SCOPE_PARTS]; /* tenant, namespace, provider, action type, as texts */
+	Datum *parts[SCOPE_PARTS]; /* texts */
 	int count;
 	int allocated;
 } CoveredScope;
 
+extern int64 BatchArgument(FunctionCallInfo fcinfo, int argument);
+ACTEON_NORETURN extern void ReportUnknownBatch(int64 batch_id);
+extern bool NextScopeElement(JsonbIterator **it, text **parts);
 extern void BeginSight(Viewer *viewer, FunctionCallInfo fcinfo);
 extern void EndSight(Viewer *viewer);
 extern bool SeesAllBatches(const Viewer *viewer);
 extern BatchSight
-LookAtBatch(Viewer *viewer, int64 batch_id, Oid requested_by, Jsonb *scope, CoveredScope *covered);
+SightOfBatch(Viewer *viewer, int64 batch_id, Oid requested_by, Jsonb *scope, CoveredScope *covered);
 
 #endif /* ACTEON_SIGHT_H */
