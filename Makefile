@@ -46,10 +46,23 @@ endif
 
 include src/relay/relay.mk
 
+# Scripts for psql's \i, below pg_config --sharedir.
+PSQL_SCRIPTS = sql/psql/watch.sql
+
+install: install-psql
+uninstall: uninstall-psql
+
 # A changed header rebuilds what may include it.
 $(OBJS) $(OBJS:.o=.bc): $(INCLUDES)
 
-.PHONY: demo bench sanitize matrix lint format
+.PHONY: demo bench sanitize matrix lint format install-psql uninstall-psql
+
+install-psql:
+	$(MKDIR_P) '$(DESTDIR)$(datadir)/$(EXTENSION)'
+	$(INSTALL_DATA) $(PSQL_SCRIPTS) '$(DESTDIR)$(datadir)/$(EXTENSION)'
+
+uninstall-psql:
+	rm -f $(addprefix '$(DESTDIR)$(datadir)/$(EXTENSION)'/,$(notdir $(PSQL_SCRIPTS)))
 
 # PGXS has a target of this name, which only says that it is not supported.
 ifndef PGXS
