@@ -89,6 +89,7 @@ SELECT state, progress FROM acteon_replay_batches;
 CALL clean();
 SELECT count(make_record('p' || i)) FROM generate_series(1, 100) AS i;
 SELECT replayed FROM acteon_replay_bulk(max_records => 100);
+SELECT count(*), count(attempts), count(due_at) FROM acteon_replay_items(1, 'waiting');
 SELECT speed, time_left FROM acteon_replay_batches;
 UPDATE acteon_replay_batch SET created_at = now() - interval '1 day', replayed = 400;
 INSERT INTO acteon_replay_tally VALUES (1, now() - interval '2 min', 'delivered', 'Executed', 100), (1, now() - interval '50 s', 'delivered', 'Executed', 100),
@@ -196,6 +197,10 @@ UPDATE acteon_replay_batch SET breaker_share = 0.125, breaker_since = at - inter
 SELECT pg_temp.ends('7 s', 'delivered', 'Executed', 49);
 UPDATE acteon_replay_batch SET breaker_since = at - interval '7 s' FROM beginning;
 SELECT breaker FROM acteon_replay_batches;
+-- … with more rows than it has places
+UPDATE acteon_replay_batch SET breaker_window = 2, breaker_since = NULL;
+SELECT breaker FROM acteon_replay_batches;
+SELECT pg_temp.ends('6 s', 'dead', NULL, 1), pg_temp.ends('6 s', 'delivered', 'Failed', 1), pg_temp.ends('6 s', 'delivered', 'Executed', 1), pg_temp.ends('6 s', 'delivered', NULL, 5);
 UPDATE acteon_replay_batch SET breaker_window = NULL;
 SELECT breaker FROM acteon_replay_batches;
 

@@ -71,7 +71,7 @@ enum
 	"ended AS (SELECT batch_id, sum(n) FILTER (WHERE state = 'delivered') AS delivered," \
 	"		sum(n) FILTER (WHERE state = 'dead') AS dead," \
 	"		sum(n) FILTER (WHERE state = 'cancelled') AS cancelled," \
-	"		jsonb_object_agg(outcome, n) FILTER (WHERE state = 'delivered' AND n <> 0)" \
+	"		jsonb_object_agg(outcome, n) FILTER (WHERE state = 'delivered')" \
 	"			AS delivered_by," \
 	"		sum(lately) FILTER (WHERE state <> 'cancelled') AS lately" \
 	"	FROM (SELECT batch_id, state, coalesce(outcome, '?') AS outcome, sum(actions) AS n," \

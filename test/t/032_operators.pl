@@ -177,6 +177,7 @@ foreach my $role ('op_acme', 'boss', 'gateway')
 }
 is(as('postgres', $_), '55000: ' . (split / /)[0] . ' is refused: table "acteon_replay_log" is append-only', "a superuser: $_")
 	foreach 'DELETE FROM acteon_replay_log', "UPDATE acteon_replay_log SET reason = ''", 'TRUNCATE acteon_replay_log';
+is(as('postgres', 'SET session_replication_role = replica; DELETE FROM acteon_replay_log'), '55000: DELETE is refused: table "acteon_replay_log" is append-only', '… also as a replica');
 is(as('postgres', q{SELECT string_agg(concat_ws(' ', event, batch_id, role_name, session_role, reason), ', ' ORDER BY id) FROM acteon_replay_log}),
 	'set_rate 2 op_acme op_acme slowly, pause 3 op_acme op_acme lunch, pause 1 boss boss globex is bankrupt, cancel 4 op_globex op_globex the wrong hour, redrive gateway gateway',
 	'it says who did what and why');
