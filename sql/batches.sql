@@ -203,6 +203,16 @@ SELECT breaker FROM acteon_replay_batches;
 SELECT pg_temp.ends('6 s', 'dead', NULL, 1), pg_temp.ends('6 s', 'delivered', 'Failed', 1), pg_temp.ends('6 s', 'delivered', 'Executed', 1), pg_temp.ends('6 s', 'delivered', NULL, 5);
 UPDATE acteon_replay_batch SET breaker_window = NULL;
 SELECT breaker FROM acteon_replay_batches;
+-- … by the rule by which it opens
+CALL clean();
+SELECT count(make_record('b' || i)) FROM generate_series(1, 100) AS i;
+SELECT replayed FROM acteon_replay_bulk(max_records => 100);
+SELECT pg_temp.take(100);
+SELECT acteon_outbox_ack(array_agg(id), array_agg(pg_temp.token(id)), array_agg(CASE WHEN id % 4 = 0 THEN '"Failed"' ELSE '"Executed"' END::jsonb)) FROM generate_series(1, 40) AS id;
+SELECT acteon_outbox_ack(array_agg(id), array_agg(pg_temp.token(id)), array_agg(CASE WHEN id > 53 THEN '"CircuitOpen"' ELSE '"Executed"' END::jsonb)) FROM generate_series(41, 75) AS id;
+SELECT state, stop_reason, stopped_by, breaker FROM acteon_replay_batches;
+SELECT state FROM acteon_replay_resume(1);
+SELECT breaker FROM acteon_replay_batches;
 
 -- reads only
 BEGIN READ ONLY;

@@ -277,9 +277,11 @@ choose_batches(Choice *choice, Viewer *viewer, NullableDatum batch_id, MemoryCon
 {
 	Oid type = INT8OID;
 	char null = batch_id.isnull ? 'n' : ' ';
+	MemoryContext scratch;
 	Portal portal;
 
 	memset(choice, 0, sizeof(*choice));
+	choice->covered.context = context;
 	choice->first_outbox_id = PG_INT64_MIN;
 	choice->last_outbox_id = PG_INT64_MAX;
 	choice->everything = batch_id.isnull && SeesAllBatches(viewer);
@@ -289,21 +291,26 @@ choose_batches(Choice *choice, Viewer *viewer, NullableDatum batch_id, MemoryCon
 	choice->last_outbox_id = PG_INT64_MIN;
 	choice->allocated = 64;
 	choice->batch_ids = MemoryContextAlloc(context, choice->allocated * sizeof(Datum));
+	scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay scopes", ALLOCSET_SMALL_SIZES);
 	portal = SPI_cursor_open_with_args(NULL, psprintf(READ_SCOPES, viewer->schema), 1, &type,
 									   &batch_id.value, &null, true, 0);
 	for (;;)
 	{
-		MemoryContext old;
-
 		SPI_cursor_fetch(portal, true, FETCH_ROWS);
 		if (SPI_processed == 0)
 			break;
-		old = MemoryContextSwitchTo(context);
 		for (uint64 row = 0; row < SPI_processed; row++)
+		{
+			MemoryContext old = MemoryContextSwitchTo(scratch);
+
 			choose_fetched(choice, viewer, (int) row);
-		MemoryContextSwitchTo(old);
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(scratch);
+		}
 		SPI_freetuptable(SPI_tuptable);
 	}
+	MemoryContextDelete(scratch);
 	SPI_cursor_close(portal);
 }
 

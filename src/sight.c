@@ -12,6 +12,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/lsyscache.h"
 
 #include "sight.h"
@@ -101,28 +102,56 @@ SeesAllBatches(const Viewer *viewer)
 }
 
 /*
- * Add an element, of a batch, to what is covered.
+ * Make room for one more element of what is covered.
+ */
+static void
+grow_covered(CoveredScope *covered)
+{
+	Size size;
+
+	if (covered->count < covered->allocated)
+		return;
+	covered->allocated = Max(16, covered->allocated * 2);
+	size = covered->allocated * sizeof(Datum);
+	if (covered->count == 0)
+	{
+		covered->batch_ids = MemoryContextAlloc(covered->context, size);
+		for (int i = 0; i < SCOPE_PARTS; i++)
+			covered->parts[i] = MemoryContextAlloc(covered->context, size);
+		return;
+	}
+	covered->batch_ids = repalloc_huge(covered->batch_ids, size);
+	for (int i = 0; i < SCOPE_PARTS; i++)
+		covered->parts[i] = repalloc_huge(covered->parts[i], size);
+}
+
+/*
+ * Add an element, of a batch, to what is covered; its texts stay where they are.
  */
 static void
 add_covered(CoveredScope *covered, int64 batch_id, text *const *parts)
 {
-	if (covered->count == covered->allocated)
-	{
-		bool first = covered->allocated == 0;
-
-		covered->allocated = first ? 16 : covered->allocated * 2;
-		covered->batch_ids =
-			first ? palloc(covered->allocated * sizeof(Datum))
-				  : repalloc_huge(covered->batch_ids, covered->allocated * sizeof(Datum));
-		for (int i = 0; i < SCOPE_PARTS; i++)
-			covered->parts[i] =
-				first ? palloc(covered->allocated * sizeof(Datum))
-					  : repalloc_huge(covered->parts[i], covered->allocated * sizeof(Datum));
-	}
+	grow_covered(covered);
 	covered->batch_ids[covered->count] = Int64GetDatum(batch_id);
 	for (int i = 0; i < SCOPE_PARTS; i++)
 		covered->parts[i][covered->count] = PointerGetDatum(parts[i]);
 	covered->count++;
+}
+
+/*
+ * Keep the texts of the elements from a place on.
+ */
+static void
+keep_covered(CoveredScope *covered, int from)
+{
+	MemoryContext old = MemoryContextSwitchTo(covered->context);
+
+	for (int n = from; n < covered->count; n++)
+	{
+		for (int i = 0; i < SCOPE_PARTS; i++)
+			covered->parts[i][n] = datumCopy(covered->parts[i][n], false, -1);
+	}
+	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -162,7 +191,10 @@ SightOfBatch(Viewer *viewer, int64 batch_id, Oid requested_by, Jsonb *scope, Cov
 	}
 	found = covered->count - before;
 	if (found > 0 && found < elements)
+	{
+		keep_covered(covered, before);
 		return SEES_PART;
+	}
 	covered->count = before;
 	return found > 0 ? SEES_WHOLE : SEES_NOTHING;
 }

@@ -35,6 +35,7 @@ typedef struct Viewer
 /* Elements of scopes that a viewer's grants cover, as columns. */
 typedef struct CoveredScope
 {
+	MemoryContext context; /* that it lives in */
 	Datum *batch_ids;
 	Datum *parts[SCOPE_PARTS]; /* texts */
 	int count;
