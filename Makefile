@@ -22,7 +22,7 @@ INCLUDES = $(sort $(wildcard src/*.h))
 OBJS = $(SOURCES:.c=.o)
 SHLIB_LINK = -luuid
 
-REGRESS = install grants single bulk action bad_input replayed lineage queue lanes redrive steer judge preview replay_all tables
+REGRESS = install grants single bulk action bad_input replayed lineage queue lanes redrive steer judge preview replay_all batches tables
 REGRESS_OPTS = --outputdir=test/output
 ISOLATION = race single_race visibility lease lane redrive_race steer_race
 ISOLATION_OPTS = --inputdir=test --outputdir=test/output
@@ -46,10 +46,23 @@ endif
 
 include src/relay/relay.mk
 
+# Scripts for psql's \i, below pg_config --sharedir.
+PSQL_SCRIPTS = sql/psql/watch.sql
+
+install: install-psql
+uninstall: uninstall-psql
+
 # A changed header rebuilds what may include it.
 $(OBJS) $(OBJS:.o=.bc): $(INCLUDES)
 
-.PHONY: demo bench sanitize matrix lint format
+.PHONY: demo bench sanitize matrix lint format install-psql uninstall-psql
+
+install-psql:
+	$(MKDIR_P) '$(DESTDIR)$(datadir)/$(EXTENSION)'
+	$(INSTALL_DATA) $(PSQL_SCRIPTS) '$(DESTDIR)$(datadir)/$(EXTENSION)'
+
+uninstall-psql:
+	rm -f $(addprefix '$(DESTDIR)$(datadir)/$(EXTENSION)'/,$(notdir $(PSQL_SCRIPTS)))
 
 # PGXS has a target of this name, which only says that it is not supported.
 ifndef PGXS

@@ -306,6 +306,20 @@ COMMENT ON COLUMN acteon_replay_log.session_role IS 'Role of the session (sessio
 COMMENT ON COLUMN acteon_replay_log.reason IS 'Reason given by the caller, or found by the circuit breaker.';
 COMMENT ON COLUMN acteon_replay_log.details IS 'Arguments and results.';
 
+CREATE FUNCTION acteon_replay_log_refuse()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'acteon_replay_log_refuse'
+LANGUAGE C;
+
+COMMENT ON FUNCTION acteon_replay_log_refuse() IS
+	'Trigger of acteon_replay_log: refuses to change or remove entries.';
+
+CREATE TRIGGER acteon_replay_log_append_only
+	BEFORE UPDATE OR DELETE OR TRUNCATE ON acteon_replay_log
+	FOR EACH STATEMENT EXECUTE FUNCTION acteon_replay_log_refuse();
+-- Also where a session plays the replica.
+ALTER TABLE acteon_replay_log ENABLE ALWAYS TRIGGER acteon_replay_log_append_only;
+
 /*
  * Functions
  */
@@ -568,6 +582,155 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 COMMENT ON FUNCTION acteon_replay_set_rate(bigint, numeric, text) IS
 	'Spreads what waits of a batch, and what is still to be enqueued, at another rate in actions per second from now on; NULL: no limit. Returns how the batch is then. For the role that started it and for admins whose grants cover all of it. Errors: P0002 no such batch, 42501 not the caller''s to steer, 55000 the batch is cancelled, 22023 bad argument.';
 
+/*
+ * Seeing.  These show what the caller's grants cover, change nothing, and work
+ * on a standby.
+ */
+
+CREATE FUNCTION acteon_replay_read_batches(
+	batch_id bigint DEFAULT NULL,
+	OUT id bigint,
+	OUT created_at timestamptz,
+	OUT requested_by name,
+	OUT session_role name,
+	OUT reason text,
+	OUT state text,
+	OUT progress numeric,
+	OUT matched bigint,
+	OUT replayed bigint,
+	OUT failed bigint,
+	OUT skipped bigint,
+	OUT passed_over bigint,
+	OUT waiting bigint,
+	OUT in_flight bigint,
+	OUT delivered bigint,
+	OUT delivered_by jsonb,
+	OUT dead bigint,
+	OUT cancelled bigint,
+	OUT rate numeric,
+	OUT speed numeric,
+	OUT time_left interval,
+	OUT start_at timestamptz,
+	OUT breaker text,
+	OUT stop_reason text,
+	OUT stopped_by name,
+	OUT stopped_at timestamptz,
+	OUT failures jsonb,
+	OUT last_chunk_at timestamptz,
+	OUT query jsonb)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'acteon_replay_read_batches'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
+
+COMMENT ON FUNCTION acteon_replay_read_batches(bigint) IS
+	'What the view acteon_replay_batches shows, of all batches or of one.';
+
+CREATE VIEW acteon_replay_batches AS
+	SELECT b.id AS batch_id, b.created_at, b.requested_by, b.session_role, b.reason, b.state, b.progress, b.matched,
+		b.replayed, b.failed, b.skipped, b.passed_over, b.waiting, b.in_flight, b.delivered,
+		b.delivered_by, b.dead, b.cancelled, b.rate, b.speed, b.time_left, b.start_at,
+		b.breaker, b.stop_reason, b.stopped_by, b.stopped_at, b.failures, b.last_chunk_at,
+		b.query
+	FROM acteon_replay_read_batches() AS b;
+GRANT SELECT ON acteon_replay_batches TO PUBLIC;
+
+COMMENT ON VIEW acteon_replay_batches IS
+	'The batches, and how they are going. A role sees those that it asked for and those whose whole scope its grants cover; of a batch that they cover in part, the counts of that part alone, and NULL where a column tells of the rest. Superusers and roles with a gateway grant see all.';
+COMMENT ON COLUMN acteon_replay_batches.batch_id IS 'Number of the batch.';
+COMMENT ON COLUMN acteon_replay_batches.created_at IS 'When the call began.';
+COMMENT ON COLUMN acteon_replay_batches.requested_by IS 'Role that asked (current_user).';
+COMMENT ON COLUMN acteon_replay_batches.session_role IS 'Role of its session (session_user).';
+COMMENT ON COLUMN acteon_replay_batches.reason IS 'Reason given by the caller.';
+COMMENT ON COLUMN acteon_replay_batches.state IS 'enqueuing (acteon_replay_all is at work, or was ended before its time), running, paused, cancelled or finished.';
+COMMENT ON COLUMN acteon_replay_batches.progress IS 'Percent: of its actions, how many have ended; while it is enqueuing, of the records that match, for how many nothing is left to do.';
+COMMENT ON COLUMN acteon_replay_batches.matched IS 'Records that matched when acteon_replay_all began; NULL for other calls.';
+COMMENT ON COLUMN acteon_replay_batches.replayed IS 'Actions put into the outbox.';
+COMMENT ON COLUMN acteon_replay_batches.failed IS 'Records that could not be replayed for a reason of their own, which stands in failures.';
+COMMENT ON COLUMN acteon_replay_batches.skipped IS 'Records that no grant covers or that have no stored payload.';
+COMMENT ON COLUMN acteon_replay_batches.passed_over IS 'Records whose action has a replay already.';
+COMMENT ON COLUMN acteon_replay_batches.waiting IS 'Actions that wait, due or not, paused or not.';
+COMMENT ON COLUMN acteon_replay_batches.in_flight IS 'Actions that a consumer holds now.';
+COMMENT ON COLUMN acteon_replay_batches.delivered IS 'Actions that the gateway took.';
+COMMENT ON COLUMN acteon_replay_batches.delivered_by IS 'Of these, how many by the name of the gateway''s outcome; ? where it gave none.';
+COMMENT ON COLUMN acteon_replay_batches.dead IS 'Actions that ended dead and were not redriven.';
+COMMENT ON COLUMN acteon_replay_batches.cancelled IS 'Actions that were cancelled before they were sent.';
+COMMENT ON COLUMN acteon_replay_batches.rate IS 'Actions a second that become due now; NULL: no limit.';
+COMMENT ON COLUMN acteon_replay_batches.speed IS 'Actions a second that ended, delivered or dead, in the last minute, or since it began.';
+COMMENT ON COLUMN acteon_replay_batches.time_left IS 'How long it will take at its rate, or, if it has none, at its speed, also what is still to be enqueued; NULL if that is unknown or nothing is left.';
+COMMENT ON COLUMN acteon_replay_batches.start_at IS 'Nothing of it is due earlier; NULL: at once.';
+COMMENT ON COLUMN acteon_replay_batches.breaker IS 'What its circuit breaker sees, and when it opens; off: there is none.';
+COMMENT ON COLUMN acteon_replay_batches.stop_reason IS 'Why it is stopped.';
+COMMENT ON COLUMN acteon_replay_batches.stopped_by IS 'Role that stopped it; NULL: its circuit breaker.';
+COMMENT ON COLUMN acteon_replay_batches.stopped_at IS 'Since when it is stopped.';
+COMMENT ON COLUMN acteon_replay_batches.failures IS 'Reasons of the failed records, each with its count.';
+COMMENT ON COLUMN acteon_replay_batches.last_chunk_at IS 'When acteon_replay_all last enqueued something.';
+COMMENT ON COLUMN acteon_replay_batches.query IS 'What was asked for, in the form that acteon_replay_bulk(jsonb) takes; {"action_id": …} for a single replay.';
+
+CREATE TYPE acteon_replay_item AS (
+	outbox_id bigint,
+	new_action_id uuid,
+	original_action_id text,
+	namespace text,
+	tenant text,
+	provider text,
+	action_type text,
+	generation integer,
+	state text,
+	attempts integer,
+	due_at timestamptz,
+	finished_at timestamptz,
+	outcome jsonb,
+	error text);
+
+COMMENT ON TYPE acteon_replay_item IS 'A row of acteon_replay_items: one action of a batch.';
+COMMENT ON COLUMN acteon_replay_item.outbox_id IS 'Position in the outbox.';
+COMMENT ON COLUMN acteon_replay_item.new_action_id IS 'Id of the new action.';
+COMMENT ON COLUMN acteon_replay_item.original_action_id IS 'action_id of the audit record that was replayed.';
+COMMENT ON COLUMN acteon_replay_item.namespace IS 'Namespace of the action.';
+COMMENT ON COLUMN acteon_replay_item.tenant IS 'Tenant of the action.';
+COMMENT ON COLUMN acteon_replay_item.provider IS 'Provider of the action.';
+COMMENT ON COLUMN acteon_replay_item.action_type IS 'Type of the action.';
+COMMENT ON COLUMN acteon_replay_item.generation IS '1 for the first replay of the original action, 2 for the second, and so on.';
+COMMENT ON COLUMN acteon_replay_item.state IS 'waiting, running, delivered, dead or cancelled.';
+COMMENT ON COLUMN acteon_replay_item.attempts IS 'How often it was claimed.';
+COMMENT ON COLUMN acteon_replay_item.due_at IS 'When it may be claimed; NULL if it does not wait, or its batch is paused.';
+COMMENT ON COLUMN acteon_replay_item.finished_at IS 'When it ended.';
+COMMENT ON COLUMN acteon_replay_item.outcome IS 'Answer of the gateway.';
+COMMENT ON COLUMN acteon_replay_item.error IS 'Last error of what ended dead.';
+
+CREATE FUNCTION acteon_replay_items(
+	batch_id bigint,
+	state text DEFAULT NULL)
+RETURNS SETOF acteon_replay_item
+AS 'MODULE_PATHNAME', 'acteon_replay_items'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 1000;
+
+COMMENT ON FUNCTION acteon_replay_items(bigint, text) IS
+	'The actions of a batch, in the order of the outbox; of a state only, if one is given: waiting, running, delivered, dead, cancelled, or failed (dead, or delivered with the outcome Failed or CircuitOpen). Only actions that the caller''s grants cover. Errors: P0002 no such batch, or nothing of it is covered, 22023 bad argument.';
+
+CREATE VIEW acteon_dead_letters WITH (security_invoker = true) AS
+	SELECT o.id AS outbox_id, o.batch_id, o.action_id, o.original_action_id, o.namespace, o.tenant, o.provider,
+		o.action_type, o.generation, d.attempts, d.error, d.finished_at AS dead_at
+	FROM acteon_dispatch_delivery AS d
+	JOIN acteon_dispatch_outbox AS o ON o.id OPERATOR(pg_catalog.=) d.outbox_id
+	WHERE d.state OPERATOR(pg_catalog.=) 'dead'::text;
+GRANT SELECT ON acteon_dead_letters TO PUBLIC;
+
+COMMENT ON VIEW acteon_dead_letters IS
+	'The actions that ended dead and were not redriven, of those that the reader''s grants cover.';
+COMMENT ON COLUMN acteon_dead_letters.outbox_id IS 'Position in the outbox; acteon_outbox_redrive takes it.';
+COMMENT ON COLUMN acteon_dead_letters.batch_id IS 'Batch that enqueued it.';
+COMMENT ON COLUMN acteon_dead_letters.action_id IS 'Id of the new action.';
+COMMENT ON COLUMN acteon_dead_letters.original_action_id IS 'action_id of the audit record that was replayed.';
+COMMENT ON COLUMN acteon_dead_letters.namespace IS 'Namespace of the action.';
+COMMENT ON COLUMN acteon_dead_letters.tenant IS 'Tenant of the action.';
+COMMENT ON COLUMN acteon_dead_letters.provider IS 'Provider of the action.';
+COMMENT ON COLUMN acteon_dead_letters.action_type IS 'Type of the action.';
+COMMENT ON COLUMN acteon_dead_letters.generation IS '1 for the first replay of the original action, 2 for the second, and so on.';
+COMMENT ON COLUMN acteon_dead_letters.attempts IS 'How often it was claimed.';
+COMMENT ON COLUMN acteon_dead_letters.error IS 'Last error.';
+COMMENT ON COLUMN acteon_dead_letters.dead_at IS 'When it ended.';
+
 CREATE FUNCTION acteon_replay_lineage(
 	action_id text,
 	OUT id text,
@@ -788,6 +951,21 @@ CREATE POLICY acteon_replay_batch_authorized ON acteon_replay_batch FOR SELECT
 							   WHERE NOT acteon_authorized(element OPERATOR(pg_catalog.->>) 0, element OPERATOR(pg_catalog.->>) 1,
 								   element OPERATOR(pg_catalog.->>) 2, element OPERATOR(pg_catalog.->>) 3))));
 GRANT SELECT ON acteon_replay_batch TO PUBLIC;
+
+-- Who looks after all of it reads all of it; grants that are not the reader's are not seen here.
+ALTER TABLE acteon_replay_log ENABLE ROW LEVEL SECURITY;
+CREATE POLICY acteon_replay_log_authorized ON acteon_replay_log FOR SELECT
+	USING (EXISTS (SELECT FROM acteon_grants AS g
+				   WHERE g.role OPERATOR(pg_catalog.=) 'gateway'::text
+					   OR (g.role OPERATOR(pg_catalog.=) 'admin'::text
+						   AND '*'::text OPERATOR(pg_catalog.=) ANY (g.tenants) AND '*'::text OPERATOR(pg_catalog.=) ANY (g.namespaces)
+						   AND '*'::text OPERATOR(pg_catalog.=) ANY (g.providers) AND '*'::text OPERATOR(pg_catalog.=) ANY (g.actions)))
+		   OR EXISTS (SELECT FROM pg_catalog.pg_roles AS r
+					  WHERE r.rolname OPERATOR(pg_catalog.=) current_user
+						  AND r.rolname OPERATOR(pg_catalog.=) role_name
+						  AND r.oid OPERATOR(pg_catalog.=) role_oid)
+		   OR EXISTS (SELECT FROM acteon_replay_batch AS b WHERE b.id OPERATOR(pg_catalog.=) batch_id));
+GRANT SELECT ON acteon_replay_log TO PUBLIC;
 
 -- Nobody else's: the queue's moving parts, the counts behind acteon_replay_batches and the namespace of the ids.
 ALTER TABLE acteon_dispatch_segment ENABLE ROW LEVEL SECURITY;

@@ -23,34 +23,25 @@
 #include "consumer.h"
 #include "control.h"
 #include "grants.h"
+#include "sight.h"
 
 /*
  * Whether grants of an admin cover everything that a batch is about, by its
- * scope: an array of [tenant, namespace, provider, action_type].
+ * scope.
  */
 static bool
 covers_scope(Grants *grants, Jsonb *scope)
 {
 	JsonbIterator *it = JsonbIteratorInit(&scope->root);
-	JsonbIteratorToken token;
-	JsonbValue value;
-	text *parts[4];
-	int n = 0;
+	text *parts[SCOPE_PARTS];
 
-	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
+	while (NextScopeElement(&it, parts))
 	{
-		GrantTarget target;
+		GrantTarget target = {.tenant = parts[0],
+							  .namespace = parts[1],
+							  .provider = parts[2],
+							  .action_type = parts[3]};
 
-		if (token != WJB_ELEM || value.type != jbvString)
-			continue;
-		parts[n++] = cstring_to_text_with_len(value.val.string.val, value.val.string.len);
-		if (n < lengthof(parts))
-			continue;
-		n = 0;
-		target = (GrantTarget){.tenant = parts[0],
-							   .namespace = parts[1],
-							   .provider = parts[2],
-							   .action_type = parts[3]};
 		if (!GrantsCover(grants, GRANT_STEER, &target))
 			return false;
 	}
@@ -98,9 +89,7 @@ hold_batch(ControlCall *call)
 		CHECK_FOR_INTERRUPTS();
 		call->snapshot = RegisterSnapshot(GetLatestSnapshot());
 		if (!FindRow(&call->batches, F_INT8EQ, Int64GetDatum(call->batch_id), call->snapshot))
-			ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-							errmsg("batch " INT64_FORMAT " does not exist", call->batch_id),
-							errhint("acteon_replay_batches lists the batches that you may see.")));
+			ReportUnknownBatch(call->batch_id);
 		tid = call->batches.slot->tts_tid;
 		held = HoldRow(&call->writer, &tid, locked, true);
 		if (!held)
@@ -122,11 +111,7 @@ BeginControl(ControlCall *call, FunctionCallInfo fcinfo, const char *function, i
 
 	PreventCommandDuringRecovery(function);
 	PreventCommandIfReadOnly(function);
-	if (PG_ARGISNULL(batch_argument))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("batch_id must not be null"),
-				 errhint("acteon_replay_batches lists the batches that you may see.")));
-	call->batch_id = PG_GETARG_INT64(batch_argument);
+	call->batch_id = BatchArgument(fcinfo, batch_argument);
 	call->reason = ReasonArgument(fcinfo, reason_argument);
 	call->schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	call->caller = GetUserId();

@@ -176,6 +176,16 @@ GrantsMayDeliver(const Grants *grants)
 }
 
 /*
+ * Whether the role may read anything at all: a grant of an admin, operator or
+ * viewer counts, that of the gateway does not.
+ */
+bool
+GrantsMayRead(const Grants *grants)
+{
+	return grants->everything || grants->count > 0;
+}
+
+/*
  * Whether the role needs no grants, being a superuser.
  */
 bool

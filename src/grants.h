@@ -28,6 +28,7 @@ typedef struct GrantTarget
 extern Grants *LoadGrants(Oid role, Oid schema);
 extern bool GrantsMayReplay(const Grants *grants);
 extern bool GrantsMayDeliver(const Grants *grants);
+extern bool GrantsMayRead(const Grants *grants);
 extern bool GrantsEverything(const Grants *grants);
 extern bool GrantsCover(Grants *grants, GrantPurpose purpose, const GrantTarget *target);
 

@@ -23,6 +23,7 @@
 #include "identity.h"
 #include "ids.h"
 #include "installation.h"
+#include "sight.h"
 #include "state.h"
 #include "tables.h"
 
@@ -147,27 +148,17 @@ may_show_batch(Walk *walk)
 	Oid asked = DatumGetObjectId(FoundColumn(&walk->batches, Anum_batch_requested_by_oid, &isnull));
 	Jsonb *scope = DatumGetJsonbP(FoundColumn(&walk->batches, Anum_batch_scope, &isnull));
 	JsonbIterator *it = JsonbIteratorInit(&scope->root);
-	JsonbIteratorToken token;
-	JsonbValue value;
-	text *parts[4];
-	int n = 0;
+	text *parts[SCOPE_PARTS];
 
 	if (asked == walk->caller)
 		return true;
-	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
+	while (NextScopeElement(&it, parts))
 	{
-		GrantTarget target;
+		GrantTarget target = {.tenant = parts[0],
+							  .namespace = parts[1],
+							  .provider = parts[2],
+							  .action_type = parts[3]};
 
-		if (token != WJB_ELEM || value.type != jbvString)
-			continue;
-		parts[n++] = cstring_to_text_with_len(value.val.string.val, value.val.string.len);
-		if (n < lengthof(parts))
-			continue;
-		n = 0;
-		target = (GrantTarget){.tenant = parts[0],
-							   .namespace = parts[1],
-							   .provider = parts[2],
-							   .action_type = parts[3]};
 		if (!GrantsCover(walk->grants, GRANT_READ, &target))
 			return false;
 	}

@@ -20,6 +20,8 @@
 #include "log.h"
 
 #define PREFIX "acteon_relay_"
+/* Of figures that are not this relay's: every relay has the same. */
+#define BATCH_PREFIX "acteon_replay_batch_"
 
 Counters counters;
 
@@ -46,9 +48,9 @@ CountAnswer(long status, int64_t duration)
  * Write the head of a family of figures.
  */
 static void
-add_head(Buffer *out, const char *name, const char *type, const char *help)
+add_head(Buffer *out, const char *prefix, const char *name, const char *type, const char *help)
 {
-	BufferPrint(out, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n", name, help, name, type);
+	BufferPrint(out, "# HELP %s%s %s\n# TYPE %s%s %s\n", prefix, name, help, prefix, name, type);
 }
 
 /*
@@ -57,7 +59,7 @@ add_head(Buffer *out, const char *name, const char *type, const char *help)
 static void
 add_counter(Buffer *out, const char *name, int64_t value, const char *help)
 {
-	add_head(out, name, "counter", help);
+	add_head(out, PREFIX, name, "counter", help);
 	BufferPrint(out, PREFIX "%s %lld\n", name, (long long) value);
 }
 
@@ -67,7 +69,7 @@ add_counter(Buffer *out, const char *name, int64_t value, const char *help)
 static void
 add_gauge(Buffer *out, const char *name, double value, const char *help)
 {
-	add_head(out, name, "gauge", help);
+	add_head(out, PREFIX, name, "gauge", help);
 	BufferPrint(out, PREFIX "%s %.15g\n", name, value);
 }
 
@@ -79,7 +81,8 @@ add_counters(Buffer *out, const Gauges *gauges)
 {
 	add_counter(out, "claimed_total", counters.claimed, "Actions claimed.");
 	add_counter(out, "sent_total", counters.sent, "Requests sent.");
-	add_head(out, "answers_total", "counter", "Answers by HTTP status, none without a whole one.");
+	add_head(out, PREFIX, "answers_total", "counter",
+			 "Answers by HTTP status, none without a whole one.");
 	for (int status = 0; status < MAX_STATUS; status++)
 	{
 		char label[16] = "none";
@@ -111,7 +114,7 @@ add_durations(Buffer *out)
 {
 	int64_t count = 0;
 
-	add_head(out, "request_duration_seconds", "histogram", "How long requests took.");
+	add_head(out, PREFIX, "request_duration_seconds", "histogram", "How long requests took.");
 	for (int i = 0; i < DURATION_BUCKETS; i++)
 	{
 		count += counters.durations[i];
@@ -152,8 +155,38 @@ add_gauges(Buffer *out, const Gauges *gauges)
 				  "How long the oldest due action has been due.");
 	}
 	add_gauge(out, "start_time_seconds", started, "When the relay was started, since 1970.");
-	add_head(out, "build_info", "gauge", "The relay's version.");
+	add_head(out, PREFIX, "build_info", "gauge", "The relay's version.");
 	BufferPrint(out, PREFIX "build_info{version=\"%s\"} 1\n", ACTEON_VERSION);
+}
+
+/*
+ * Write how the batches stand.
+ */
+static void
+add_batches(Buffer *out, const Gauges *gauges)
+{
+	static const char *const states[BATCH_STATES] = {
+		[BATCH_WAITING] = "waiting",     [BATCH_RUNNING] = "running",
+		[BATCH_DELIVERED] = "delivered", [BATCH_DEAD] = "dead",
+		[BATCH_CANCELLED] = "cancelled",
+	};
+
+	if (gauges->batch_count == 0)
+		return;
+	add_head(out, BATCH_PREFIX, "actions", "gauge",
+			 "Actions of a batch that is not finished, by state.");
+	for (int i = 0; i < gauges->batch_count; i++)
+	{
+		const BatchFigures *batch = &gauges->batches[i];
+
+		for (int state = 0; state < BATCH_STATES; state++)
+			BufferPrint(out, BATCH_PREFIX "actions{batch=\"%lld\",state=\"%s\"} %lld\n",
+						(long long) batch->id, states[state], (long long) batch->actions[state]);
+	}
+	add_head(out, BATCH_PREFIX, "paused", "gauge", "Whether a batch is paused.");
+	for (int i = 0; i < gauges->batch_count; i++)
+		BufferPrint(out, BATCH_PREFIX "paused{batch=\"%lld\"} %d\n",
+					(long long) gauges->batches[i].id, gauges->batches[i].paused ? 1 : 0);
 }
 
 /*
@@ -220,6 +253,7 @@ MetricsWrite(const char *path, const Gauges *gauges)
 	add_counters(&out, gauges);
 	add_durations(&out);
 	add_gauges(&out, gauges);
+	add_batches(&out, gauges);
 	why = replace_file(path, &out);
 	if (why != NULL && !failing)
 		Log(LOG_ERROR, "cannot write the metrics file", LogText("file", path),

@@ -26,6 +26,29 @@ typedef struct Counters
 	int64_t duration_sum;
 } Counters;
 
+/* Batches that figures are kept of. */
+#define MAX_BATCHES 50
+
+/* States of the actions of a batch. */
+typedef enum BatchState
+{
+	BATCH_WAITING,
+	BATCH_RUNNING,
+	BATCH_DELIVERED,
+	BATCH_DEAD,
+	BATCH_CANCELLED
+} BatchState;
+
+#define BATCH_STATES (BATCH_CANCELLED + 1)
+
+/* How a batch stands. */
+typedef struct BatchFigures
+{
+	int64_t id;
+	int64_t actions[BATCH_STATES];
+	bool paused;
+} BatchFigures;
+
 /* How it stands now. */
 typedef struct Gauges
 {
@@ -41,6 +64,8 @@ typedef struct Gauges
 	int64_t leased;
 	int64_t dead;
 	double oldest_due_age;
+	const BatchFigures *batches; /* that are not finished */
+	int batch_count;
 } Gauges;
 
 extern Counters counters;

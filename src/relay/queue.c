@@ -58,6 +58,15 @@ QueuePrepare(Queue *queue, PGconn *conn, const char *schema)
 	queue->stats = Format("SELECT depth, due, retrying, scheduled, leased, dead, "
 						  "EXTRACT(epoch FROM oldest_due_age) FROM %s.acteon_outbox_stats",
 						  s);
+	/* What is in flight of a cancelled batch is not over yet. */
+	queue->batches = Format(
+		"SELECT batch_id, waiting, in_flight, delivered, dead, cancelled, "
+		"state OPERATOR(pg_catalog.=) 'paused'::pg_catalog.text "
+		"FROM %s.acteon_replay_batches "
+		"WHERE state OPERATOR(pg_catalog.=) ANY ('{enqueuing,running,paused}'::pg_catalog.text[]) "
+		"OR in_flight OPERATOR(pg_catalog.>) 0::pg_catalog.int8 "
+		"ORDER BY batch_id DESC LIMIT %d",
+		s, MAX_BATCHES);
 	PQfreemem(s);
 }
 
@@ -72,6 +81,7 @@ QueueFree(Queue *queue)
 		free(queue->finish[kind]);
 	free(queue->extend);
 	free(queue->stats);
+	free(queue->batches);
 	for (size_t i = 0; i < sizeof(queue->arrays) / sizeof(queue->arrays[0]); i++)
 		BufferFree(&queue->arrays[i]);
 	*queue = (Queue){0};
@@ -210,4 +220,33 @@ QueueReadStats(PGresult *result, QueueStats *stats)
 	stats->leased = TextToNumber(PQgetvalue(result, 0, 4));
 	stats->dead = TextToNumber(PQgetvalue(result, 0, 5));
 	stats->oldest_due_age = strtod(PQgetvalue(result, 0, 6), NULL);
+}
+
+/*
+ * Ask how the batches are that are not finished, the latest ones.
+ */
+void
+QueueAskBatches(Queue *queue, Database *database, DatabaseDone done)
+{
+	Statement statement = {.sql = queue->batches, .timeout = STATEMENT_TIMEOUT, .done = done};
+
+	DatabaseSend(database, &statement);
+}
+
+/*
+ * Read the answer into an array of MAX_BATCHES; returns how many there are.
+ */
+int
+QueueReadBatches(PGresult *result, BatchFigures *batches)
+{
+	int count = PQntuples(result) < MAX_BATCHES ? PQntuples(result) : MAX_BATCHES;
+
+	for (int i = 0; i < count; i++)
+	{
+		batches[i].id = TextToNumber(PQgetvalue(result, i, 0));
+		for (int state = 0; state < BATCH_STATES; state++)
+			batches[i].actions[state] = TextToNumber(PQgetvalue(result, i, 1 + state));
+		batches[i].paused = strcmp(PQgetvalue(result, i, 1 + BATCH_STATES), "t") == 0;
+	}
+	return count;
 }

@@ -8,6 +8,7 @@
 #include "array.h"
 #include "database.h"
 #include "held.h"
+#include "metrics.h"
 #include "results.h"
 
 /* The statements, for the schema that the extension is in. */
@@ -17,6 +18,7 @@ typedef struct Queue
 	char *finish[RESULT_KINDS];
 	char *extend;
 	char *stats;
+	char *batches;
 	Array arrays[4]; /* memory that is used again and again */
 } Queue;
 
@@ -46,5 +48,7 @@ extern void QueueExtend(Queue *queue, Database *database, const Lease *leases, i
 						DatabaseDone done);
 extern void QueueAskStats(Queue *queue, Database *database, DatabaseDone done);
 extern void QueueReadStats(PGresult *result, QueueStats *stats);
+extern void QueueAskBatches(Queue *queue, Database *database, DatabaseDone done);
+extern int QueueReadBatches(PGresult *result, BatchFigures *batches);
 
 #endif

@@ -45,6 +45,8 @@ write_metrics(Relay *relay, int64_t now, int64_t *wake, bool always)
 		.leased = relay->stats.leased,
 		.dead = relay->stats.dead,
 		.oldest_due_age = relay->stats.oldest_due_age,
+		.batches = relay->batches,
+		.batch_count = relay->batch_count,
 	};
 
 	if (relay->settings->metrics_file == NULL)

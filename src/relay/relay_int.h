@@ -58,8 +58,11 @@ typedef struct Relay
 	int64_t stats_from;    /* ask for the figures */
 	bool stats_known;
 	QueueStats stats;
-	int64_t stats_done;  /* how many actions we had finished then */
-	int64_t dead_before; /* this relay, -1 if not known */
+	int64_t stats_done;   /* how many actions we had finished then */
+	int64_t dead_before;  /* this relay, -1 if not known */
+	int64_t batches_from; /* ask for the batches */
+	BatchFigures batches[MAX_BATCHES];
+	int batch_count;
 
 	/* Its life. */
 	LoopTimer wake;

@@ -271,6 +271,19 @@ counted(void *owner, PGresult *result)
 }
 
 /*
+ * The batches have come.  If not, the work goes on without them.
+ */
+static void
+listed(void *owner, PGresult *result)
+{
+	Relay *relay = owner;
+
+	relay->batches_from = ClockNow() + STATS_INTERVAL;
+	if (result != NULL && !failed(relay, result))
+		relay->batch_count = QueueReadBatches(result, relay->batches);
+}
+
+/*
  * Record results, if it is time to.
  */
 static bool
@@ -368,6 +381,21 @@ count_queue(Relay *relay, int64_t now, int64_t *wake)
 }
 
 /*
+ * Ask for the batches, if it is time to: only the metrics need them.
+ */
+static bool
+list_batches(Relay *relay, int64_t now, int64_t *wake)
+{
+	if (now < relay->batches_from)
+	{
+		*wake = Earlier(*wake, relay->batches_from);
+		return false;
+	}
+	QueueAskBatches(&relay->queue, relay->work, listed);
+	return true;
+}
+
+/*
  * Send the next statement, if one can be sent.
  */
 void
@@ -388,7 +416,7 @@ QueueSideAdvance(Relay *relay, int64_t now, int64_t *wake)
 		DatabaseSend(relay->work, &find);
 	}
 	else if (!finish(relay, now, wake) && !extend(relay, now, wake) &&
-			 !count_queue(relay, now, wake))
+			 !count_queue(relay, now, wake) && !list_batches(relay, now, wake))
 		claim(relay, now, wake);
 }
 
@@ -414,6 +442,7 @@ QueueSideStart(Relay *relay)
 
 	relay->trouble = (Backoff){100 * MILLISECOND, 10 * SECOND, 0};
 	relay->stats_from = settings->drain || settings->metrics_file != NULL ? 0 : NEVER;
+	relay->batches_from = settings->metrics_file != NULL ? 0 : NEVER;
 	relay->work = DatabaseOpen(settings->database, PROGRAM, "work", handlers);
 	if (!settings->no_listen)
 		ListenerStart(&relay->listener, settings->database, PROGRAM, QUEUE_CHANNEL, notified,

@@ -474,11 +474,11 @@ test_secrets(void)
 }
 
 /*
- * Write metrics to a path in the scratch directory with the log going to a
- * file; returns what was logged, which the caller frees.
+ * Write metrics to a path in the scratch directory, twice, with the log going
+ * to a file; returns what was logged, which the caller frees.
  */
 static char *
-try_metrics(const char *path)
+try_metrics(const char *path, const Gauges *gauges)
 {
 	char *log = make_file("log", "");
 	int saved = dup(STDERR_FILENO), fd = open(log, O_RDWR);
@@ -486,8 +486,8 @@ try_metrics(const char *path)
 	ssize_t len;
 
 	dup2(fd, STDERR_FILENO);
-	MetricsWrite(path, &(Gauges){0});
-	MetricsWrite(path, &(Gauges){0});
+	MetricsWrite(path, gauges);
+	MetricsWrite(path, gauges);
 	dup2(saved, STDERR_FILENO);
 	len = pread(fd, said, sizeof(said) - 1, 0);
 	said[len > 0 ? len : 0] = '\0';
@@ -496,6 +496,65 @@ try_metrics(const char *path)
 	unlink(log);
 	free(log);
 	return DuplicateText(said);
+}
+
+/*
+ * Read a file, which the caller frees.
+ */
+static char *
+read_file(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	char text[20000];
+	size_t len;
+
+	if (file == NULL)
+		exit(2);
+	len = fread(text, 1, sizeof(text) - 1, file);
+	text[len] = '\0';
+	fclose(file);
+	return DuplicateText(text);
+}
+
+/*
+ * The figures of batches in the metrics file.
+ */
+static void
+test_metrics_batches(void)
+{
+	static const BatchFigures batches[] = {{7, {1, 2, 3, 4, 5}, true},
+										   {INT64_MAX, {INT64_MAX}, false}};
+	char *path = Format("%s/batches", scratch);
+	char *text;
+
+	free(try_metrics(path, &(Gauges){.batches = batches}));
+	text = read_file(path);
+	ok(strstr(text, "acteon_replay_batch") == NULL, "without batches there are no figures of any");
+	free(text);
+	free(try_metrics(path, &(Gauges){.batches = batches, .batch_count = 2}));
+	text = read_file(path);
+	is(strstr(text, "# HELP acteon_replay_batch_actions"),
+	   "# HELP acteon_replay_batch_actions Actions of a batch that is not finished, by state.\n"
+	   "# TYPE acteon_replay_batch_actions gauge\n"
+	   "acteon_replay_batch_actions{batch=\"7\",state=\"waiting\"} 1\n"
+	   "acteon_replay_batch_actions{batch=\"7\",state=\"running\"} 2\n"
+	   "acteon_replay_batch_actions{batch=\"7\",state=\"delivered\"} 3\n"
+	   "acteon_replay_batch_actions{batch=\"7\",state=\"dead\"} 4\n"
+	   "acteon_replay_batch_actions{batch=\"7\",state=\"cancelled\"} 5\n"
+	   "acteon_replay_batch_actions{batch=\"9223372036854775807\",state=\"waiting\"} "
+	   "9223372036854775807\n"
+	   "acteon_replay_batch_actions{batch=\"9223372036854775807\",state=\"running\"} 0\n"
+	   "acteon_replay_batch_actions{batch=\"9223372036854775807\",state=\"delivered\"} 0\n"
+	   "acteon_replay_batch_actions{batch=\"9223372036854775807\",state=\"dead\"} 0\n"
+	   "acteon_replay_batch_actions{batch=\"9223372036854775807\",state=\"cancelled\"} 0\n"
+	   "# HELP acteon_replay_batch_paused Whether a batch is paused.\n"
+	   "# TYPE acteon_replay_batch_paused gauge\n"
+	   "acteon_replay_batch_paused{batch=\"7\"} 1\n"
+	   "acteon_replay_batch_paused{batch=\"9223372036854775807\"} 0\n",
+	   "with some, they come last");
+	free(text);
+	unlink(path);
+	free(path);
 }
 
 /*
@@ -510,19 +569,19 @@ test_metrics_file(void)
 	char *said;
 
 	ok(symlink("/nonexistent/file", temporary) == 0, "a link is in the way");
-	said = try_metrics(path);
+	said = try_metrics(path, &(Gauges){0});
 	is(said, "", "it does not matter");
 	free(said);
 	ok(lstat(path, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 1000 &&
 		   access(temporary, F_OK) != 0,
 	   "metrics are written, and nothing else is left");
 	ok(mkfifo(temporary, 0600) == 0, "a FIFO is in the way");
-	said = try_metrics(path);
+	said = try_metrics(path, &(Gauges){0});
 	is(said, "", "it does not matter");
 	free(said);
 	unlink(path);
 	ok(mkfifo(path, 0600) == 0, "the target is a FIFO");
-	said = try_metrics(path);
+	said = try_metrics(path, &(Gauges){0});
 	ok(strstr(said, "no regular file") != NULL && strchr(said, '\n') == strrchr(said, '\n'),
 	   "it is refused, once");
 	free(said);
@@ -892,6 +951,7 @@ main(void)
 	test_sealed();
 	test_secrets();
 	test_metrics_file();
+	test_metrics_batches();
 	test_stalled_log();
 	test_clock();
 	test_pace();

@@ -242,6 +242,26 @@ wait_until(sub { my $log = $relay->log; my $n = () = $log =~ /\n/g; return ($n >
 enqueue($node, name => 'late-', payload => "'$payloads[5]'::jsonb");
 all_from($node, 'late-');
 is($relay->stop, 0, 'exit code 0');
+
+# Batches that are not finished: their actions by state, and whether they are paused.
+enqueue($node, name => 'paused-', count => 3);
+my $batch = $node->safe_psql('postgres', q{SELECT max(id) FROM acteon_replay_batch});
+$node->safe_psql('postgres', "SELECT acteon_replay_pause($batch, 'to look at it')");
+unlink $metrics_file;
+$relay = start_relay($node, $gateway, '--metrics-file', $metrics_file);
+wait_until(
+	sub {
+		$metrics = -e $metrics_file ? metrics(slurp_file($metrics_file)) : {};
+		return (($metrics->{qq{acteon_replay_batch_paused{batch="$batch"}}} // 0) == 1, join(', ', %$metrics));
+	},
+	'the metrics tell of a paused batch', 30);
+is(join(' ', map { $metrics->{qq{acteon_replay_batch_actions{batch="$batch",state="$_"}}} // 'none' } qw(waiting running delivered dead cancelled)),
+	'3 0 0 0 0', '… and how its actions are');
+is(join(' ', grep { /^acteon_replay_batch/ && !/batch="$batch"/ } keys %$metrics), '', '… and of none that is finished');
+is($relay->stop, 0, 'exit code 0');
+$node->safe_psql('postgres', "SELECT acteon_replay_resume($batch)");
+($status) = run_relay($node, $gateway, '--drain');
+is($status, 0, 'it is delivered when it has been resumed');
 outbox_is_sound($node);
 
 # Test that the only action of a prefix is delivered.

@@ -1,0 +1,235 @@
+-- Seeing: batches, their actions, dead letters, the log.
+\set VERBOSITY terse
+CALL clean();
+CREATE TEMP TABLE held (outbox_id bigint, lease_token bigint, attempt integer, action json);
+-- Claims and remembers.
+CREATE FUNCTION pg_temp.take(actions integer, lease interval DEFAULT '1 h') RETURNS bigint LANGUAGE sql AS $$
+	WITH got AS (INSERT INTO held SELECT * FROM acteon_outbox_claim('test', actions, lease) RETURNING *) SELECT count(*) FROM got
+$$;
+-- The token of an action that was claimed last.
+CREATE FUNCTION pg_temp.token(id bigint) RETURNS bigint LANGUAGE sql AS $$
+	SELECT lease_token FROM held WHERE outbox_id = id ORDER BY attempt DESC LIMIT 1
+$$;
+CREATE FUNCTION pg_temp.ack(ids bigint[], outcome jsonb) RETURNS integer LANGUAGE sql AS $$
+	SELECT acteon_outbox_ack(array_agg(id), array_agg(pg_temp.token(id)), array_agg(outcome)) FROM unnest(ids) AS id
+$$;
+CREATE FUNCTION pg_temp.nack(ids bigint[], retry_after interval) RETURNS text LANGUAGE sql AS $$
+	SELECT (acteon_outbox_nack(array_agg(id), array_agg(pg_temp.token(id)), array_agg('down'::text), array_agg(retry_after)))::text FROM unnest(ids) AS id
+$$;
+CREATE FUNCTION pg_temp.reject(ids bigint[]) RETURNS integer LANGUAGE sql AS $$
+	SELECT acteon_outbox_reject(array_agg(id), array_agg(pg_temp.token(id)), array_agg('bad ' || id)) FROM unnest(ids) AS id
+$$;
+CREATE VIEW pg_temp.batches AS
+	SELECT batch_id, state, progress, replayed, waiting, in_flight, delivered, delivered_by, dead, cancelled, breaker FROM acteon_replay_batches;
+-- Every count is that of the single actions, and they add up.
+CREATE VIEW pg_temp.miscounted AS
+	SELECT b.batch_id, i.* FROM acteon_replay_batches AS b CROSS JOIN LATERAL (
+		SELECT count(*) AS actions, count(*) FILTER (WHERE state = 'waiting') AS waiting, count(*) FILTER (WHERE state = 'running') AS running,
+			count(*) FILTER (WHERE state = 'delivered') AS delivered, count(*) FILTER (WHERE state = 'dead') AS dead,
+			count(*) FILTER (WHERE state = 'cancelled') AS cancelled
+		FROM acteon_replay_items(b.batch_id)) AS i
+	WHERE (i.actions, i.waiting, i.running, i.delivered, i.dead, i.cancelled)
+		<> (b.replayed, b.waiting, b.in_flight, b.delivered, b.dead, b.cancelled)
+		OR b.replayed <> b.waiting + b.in_flight + b.delivered + b.dead + b.cancelled;
+
+-- what is shown has a comment on everything
+SELECT c.relname, a.attname AS without_comment FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
+WHERE c.relname IN ('acteon_replay_batches', 'acteon_replay_item', 'acteon_dead_letters', 'acteon_outbox_stats') AND col_description(c.oid, a.attnum) IS NULL;
+SELECT obj_description('acteon_replay_batches'::regclass) <> '' AND obj_description('acteon_dead_letters'::regclass) <> ''
+	AND obj_description('acteon_replay_item'::regtype) <> '' AS described;
+
+-- nothing
+SELECT * FROM pg_temp.batches;
+SELECT * FROM acteon_replay_items(1);
+SELECT attempt('SELECT * FROM acteon_replay_items(1)');
+SELECT attempt('SELECT * FROM acteon_replay_items(NULL)');
+
+-- from the beginning to the end
+SELECT count(make_record('a' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 12) AS i;
+SELECT batch_id, replayed FROM acteon_replay_bulk(reason => 'INC-42', max_records => 12);
+SELECT * FROM pg_temp.batches;
+SELECT pg_temp.take(8);
+SELECT * FROM pg_temp.batches;
+SELECT pg_temp.ack('{1,2}', '{"Executed": {"status": "success"}}'), pg_temp.ack('{3}', '"Deduplicated"'), pg_temp.ack('{4}', '{"Failed": {"code": "x"}}'),
+	pg_temp.ack('{5}', NULL), pg_temp.reject('{6}'), pg_temp.nack('{7}', '1 h');
+SELECT * FROM pg_temp.batches;
+SELECT outbox_id, original_action_id, namespace, tenant, provider, action_type, generation, state, attempts, due_at IS NOT NULL AS due,
+	finished_at IS NOT NULL AS finished, outcome, error FROM acteon_replay_items(1);
+SELECT bool_and(i.new_action_id = o.action_id) FROM acteon_replay_items(1) AS i JOIN acteon_dispatch_outbox AS o ON o.id = i.outbox_id;
+SELECT s AS asked_for, array_agg(outbox_id ORDER BY n) FILTER (WHERE outbox_id IS NOT NULL) AS found
+FROM unnest('{waiting,running,delivered,dead,cancelled,failed}'::text[]) AS s LEFT JOIN LATERAL acteon_replay_items(1, s) WITH ORDINALITY AS i
+	(outbox_id, new_action_id, original_action_id, namespace, tenant, provider, action_type, generation, state, attempts, due_at, finished_at, outcome, error, n) ON true
+GROUP BY s ORDER BY s;
+SELECT attempt($$SELECT * FROM acteon_replay_items(1, 'Failed')$$);
+SELECT outbox_id, batch_id, original_action_id, tenant, generation, attempts, error, dead_at IS NOT NULL AS dated FROM acteon_dead_letters;
+SELECT batch_id, requested_by = current_user AS mine, session_role = session_user AS my_session, reason, matched, failed, skipped, passed_over, rate, start_at,
+	stop_reason, stopped_by, stopped_at, failures, last_chunk_at, query FROM acteon_replay_batches;
+-- a lease that has run out is no lease
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE first_id = 8;
+SELECT state, waiting, in_flight FROM acteon_replay_batches;
+SELECT state, attempts, due_at < now() AS overdue FROM acteon_replay_items(1) WHERE outbox_id = 8;
+SELECT * FROM pg_temp.miscounted;
+-- a redrive takes what is dead back
+SELECT * FROM acteon_outbox_redrive(batch_id => 1);
+SELECT * FROM pg_temp.batches;
+SELECT * FROM pg_temp.miscounted;
+-- the end
+UPDATE acteon_dispatch_segment SET due_at = now();
+SELECT pg_temp.take(20);
+SELECT pg_temp.ack(array_agg(id), '{"CircuitOpen": {}}') FROM generate_series(6, 12) AS id;
+SELECT * FROM pg_temp.batches;
+SELECT time_left FROM acteon_replay_batches;
+-- 100 is said of nothing that is not finished
+UPDATE acteon_replay_batch SET replayed = 100000;
+INSERT INTO acteon_replay_tally VALUES (1, now(), 'delivered', 'Executed', 99987);
+INSERT INTO acteon_dispatch_segment (first_id, last_id, batch_id, due_at, attempt, was_claimed) VALUES (12, 12, 1, now(), 0, false);
+SELECT state, progress FROM acteon_replay_batches;
+
+-- pace: the speed is that of the last minute
+CALL clean();
+SELECT count(make_record('p' || i)) FROM generate_series(1, 100) AS i;
+SELECT replayed FROM acteon_replay_bulk(max_records => 100);
+SELECT count(*), count(attempts), count(due_at) FROM acteon_replay_items(1, 'waiting');
+SELECT speed, time_left FROM acteon_replay_batches;
+UPDATE acteon_replay_batch SET created_at = now() - interval '1 day', replayed = 400;
+INSERT INTO acteon_replay_tally VALUES (1, now() - interval '2 min', 'delivered', 'Executed', 100), (1, now() - interval '50 s', 'delivered', 'Executed', 100),
+	(1, now() - interval '10 s', 'dead', NULL, 20), (1, now() - interval '10 s', 'dead', NULL, -20), (1, now() - interval '5 s', 'cancelled', NULL, 100);
+SELECT speed, time_left, delivered, dead, cancelled FROM acteon_replay_batches;
+UPDATE acteon_replay_batch SET rate = 20;
+SELECT speed, time_left FROM acteon_replay_batches;
+UPDATE acteon_replay_batch SET start_at = now() + interval '1 h';
+SELECT time_left - (start_at - now()) BETWEEN '3 s' AND '5 s' AS from_then_on, start_at IS NOT NULL AS has_start FROM acteon_replay_batches;
+-- … or since the batch has begun
+UPDATE acteon_replay_batch SET rate = NULL, start_at = now() - interval '20 s';
+INSERT INTO acteon_replay_tally VALUES (1, now(), 'delivered', 'Executed', 100), (1, now(), 'delivered', 'Executed', -100);
+SELECT speed BETWEEN 10 AND 11 AS of_20_seconds FROM acteon_replay_batches;
+-- no rate is too small
+UPDATE acteon_replay_batch SET rate = 1e-100, start_at = NULL;
+SELECT time_left > '99 years' AS for_ever FROM acteon_replay_batches;
+-- while records are being picked
+UPDATE acteon_replay_batch SET rate = 20, is_complete = false, matched = 1000, chunk = 100, failed = 60, skipped = 30, passed_over = 10;
+SELECT state, progress, matched, time_left FROM acteon_replay_batches;
+UPDATE acteon_replay_batch SET matched = 100;
+SELECT state, progress, time_left FROM acteon_replay_batches;
+UPDATE acteon_replay_batch SET stopped = 'paused', stopped_at = now(), stopped_by = 'somebody', stop_reason = 'lunch';
+SELECT state, progress, waiting, time_left, stopped_by, stopped_at IS NOT NULL AS dated, stop_reason FROM acteon_replay_batches;
+UPDATE acteon_replay_batch SET stopped = 'cancelled';
+SELECT state, time_left FROM acteon_replay_batches;
+UPDATE acteon_replay_batch SET stopped = NULL, stopped_at = NULL, replayed = 0, first_outbox_id = NULL, last_outbox_id = NULL, matched = 0, failed = 0, skipped = 0, passed_over = 0;
+DELETE FROM acteon_dispatch_segment;
+DELETE FROM acteon_replay_tally;
+SELECT state, progress, time_left FROM acteon_replay_batches;
+UPDATE acteon_replay_batch SET is_complete = true, failed = 3;
+SELECT state, progress, replayed, time_left FROM acteon_replay_batches;
+
+-- paused and cancelled: what nobody holds
+CALL clean();
+SELECT count(make_record('c' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 10) AS i;
+SELECT replayed FROM acteon_replay_bulk(max_records => 10);
+SELECT pg_temp.take(4);
+SELECT pg_temp.ack('{1}', '{"Executed": {}}');
+SELECT * FROM acteon_replay_pause(1, 'lunch');
+SELECT pg_temp.take(10);
+SELECT * FROM pg_temp.batches;
+SELECT outbox_id, state, due_at FROM acteon_replay_items(1, 'waiting');
+SELECT * FROM pg_temp.miscounted;
+-- … before it is swept
+UPDATE acteon_replay_batch SET stopped = 'cancelling';
+SELECT * FROM pg_temp.batches;
+SELECT outbox_id, state, due_at, finished_at FROM acteon_replay_items(1, 'cancelled');
+SELECT count(*) FROM acteon_replay_items(1, 'waiting');
+SELECT * FROM pg_temp.miscounted;
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE first_id = 2;
+SELECT * FROM pg_temp.batches;
+SELECT * FROM pg_temp.miscounted;
+-- … and after that
+UPDATE acteon_replay_batch SET stopped = 'paused';
+SELECT * FROM acteon_replay_cancel(1, 'the wrong tenant');
+SELECT * FROM pg_temp.batches;
+SELECT stopped_by = current_user AS by_me, stopped_at IS NOT NULL AS dated, stop_reason, speed <= 1 AS without_them FROM acteon_replay_batches;
+SELECT state, count(*), min(attempts), max(attempts), bool_and(finished_at IS NOT NULL) AS finished FROM acteon_replay_items(1) GROUP BY 1 ORDER BY 1;
+SELECT * FROM pg_temp.miscounted;
+SELECT * FROM acteon_outbox_check();
+
+-- several batches in between each other; a batch alone
+CALL clean();
+SELECT count(make_record('m' || i)) FROM generate_series(1, 6) AS i;
+SELECT count(*) FROM (SELECT acteon_replay('m' || i) FROM generate_series(1, 6) AS i) AS done;
+SELECT pg_temp.take(6);
+SELECT pg_temp.ack('{101}', '{"Executed": {}}'), pg_temp.ack('{201}', '{"Failed": {}}');
+UPDATE acteon_replay_batch SET first_outbox_id = 1, last_outbox_id = 501;
+SELECT batch_id, state, replayed, in_flight, delivered, delivered_by FROM acteon_replay_batches ORDER BY batch_id;
+SELECT id, state, in_flight, delivered FROM acteon_replay_read_batches(3);
+SELECT * FROM acteon_replay_read_batches(7);
+SELECT outbox_id FROM acteon_replay_items(2);
+SELECT * FROM pg_temp.miscounted;
+
+-- outcomes by their names, as the tally has them
+CALL clean();
+SELECT count(make_record('o' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 9) AS i;
+SELECT replayed FROM acteon_replay_bulk();
+SELECT pg_temp.take(9);
+SELECT pg_temp.ack(ARRAY[i], (ARRAY['{"Failed": 1}', '"Failed"', '{"CircuitOpen": {}, "x": 1}', '["Failed"]', '{}', '""', 'null', '{"Executed": {"Failed": 1}}', format('{"%s": 1}', repeat('ü', 50))]::jsonb[])[i])
+FROM generate_series(1, 9) AS i;
+SELECT delivered, delivered_by FROM acteon_replay_batches;
+SELECT array_agg(outbox_id) FROM acteon_replay_items(1, 'failed');
+
+-- the circuit breaker: its window, newest first, what one call has finished together
+CALL clean();
+INSERT INTO acteon_replay_batch (id, created_at, requested_by, requested_by_oid, session_role, query, replayed, failed, skipped, scope, first_outbox_id, last_outbox_id, breaker_window, breaker_share)
+VALUES (1, now(), 'x', 0, 'x', '{}', 1000, 0, 0, '[]', 1, 1000, 50, 0.5);
+CREATE TEMP TABLE beginning AS SELECT now() AS at;
+CREATE FUNCTION pg_temp.ends(ago interval, state text, outcome text, actions bigint) RETURNS text LANGUAGE sql AS $$
+	INSERT INTO acteon_replay_tally SELECT 1, at - ago, state, outcome, actions FROM beginning;
+	SELECT breaker FROM acteon_replay_batches;
+$$;
+SELECT breaker FROM acteon_replay_batches;
+SELECT pg_temp.ends('60 s', 'delivered', 'Failed', 30);
+SELECT pg_temp.ends('50 s', 'delivered', 'Executed', 18);
+SELECT pg_temp.ends('40 s', 'dead', NULL, 1);
+SELECT pg_temp.ends('30 s', 'cancelled', NULL, 500);
+SELECT pg_temp.ends('20 s', 'dead', NULL, -1);
+SELECT pg_temp.ends('10 s', 'delivered', 'CircuitOpen', 1);
+SELECT pg_temp.ends('9 s', 'delivered', 'Executed', 30);
+SELECT pg_temp.ends('8 s', 'delivered', NULL, 60);
+SELECT pg_temp.ends('8 s', 'delivered', 'Failed', 40);
+UPDATE acteon_replay_batch SET breaker_share = 0.125, breaker_since = at - interval '9 s' FROM beginning;
+SELECT pg_temp.ends('7 s', 'delivered', 'Executed', 49);
+UPDATE acteon_replay_batch SET breaker_since = at - interval '7 s' FROM beginning;
+SELECT breaker FROM acteon_replay_batches;
+-- … with more rows than it has places
+UPDATE acteon_replay_batch SET breaker_window = 2, breaker_since = NULL;
+SELECT breaker FROM acteon_replay_batches;
+SELECT pg_temp.ends('6 s', 'dead', NULL, 1), pg_temp.ends('6 s', 'delivered', 'Failed', 1), pg_temp.ends('6 s', 'delivered', 'Executed', 1), pg_temp.ends('6 s', 'delivered', NULL, 5);
+UPDATE acteon_replay_batch SET breaker_window = NULL;
+SELECT breaker FROM acteon_replay_batches;
+-- … by the rule by which it opens
+CALL clean();
+SELECT count(make_record('b' || i)) FROM generate_series(1, 100) AS i;
+SELECT replayed FROM acteon_replay_bulk(max_records => 100);
+SELECT pg_temp.take(100);
+SELECT acteon_outbox_ack(array_agg(id), array_agg(pg_temp.token(id)), array_agg(CASE WHEN id % 4 = 0 THEN '"Failed"' ELSE '"Executed"' END::jsonb)) FROM generate_series(1, 40) AS id;
+SELECT acteon_outbox_ack(array_agg(id), array_agg(pg_temp.token(id)), array_agg(CASE WHEN id > 53 THEN '"CircuitOpen"' ELSE '"Executed"' END::jsonb)) FROM generate_series(41, 75) AS id;
+SELECT state, stop_reason, stopped_by, breaker FROM acteon_replay_batches;
+SELECT state FROM acteon_replay_resume(1);
+SELECT breaker FROM acteon_replay_batches;
+
+-- reads only
+BEGIN READ ONLY;
+SELECT count(*) FROM acteon_replay_batches;
+SELECT count(*) FROM acteon_replay_items(1);
+SELECT count(*) FROM acteon_dead_letters;
+COMMIT;
+
+-- the log is append-only, for superusers and replicas, too
+INSERT INTO acteon_replay_log (logged_at, event, batch_id, role_name, role_oid, session_role, details) VALUES (now(), 'pause', 1, 'x', 0, 'x', '{}');
+SELECT attempt('UPDATE acteon_replay_log SET reason = NULL');
+SELECT attempt('DELETE FROM acteon_replay_log WHERE false');
+SELECT attempt('TRUNCATE acteon_replay_log');
+SET session_replication_role = replica;
+SELECT attempt('DELETE FROM acteon_replay_log');
+RESET session_replication_role;
+SELECT attempt('MERGE INTO acteon_replay_log AS l USING (SELECT 1) AS s ON true WHEN MATCHED THEN DELETE');
+SELECT attempt('SELECT acteon_replay_log_refuse()');
+SELECT count(*) FROM acteon_replay_log;
+CALL clean();
