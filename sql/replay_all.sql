@@ -197,6 +197,16 @@ CALL acteon_replay_all(start_at => '2126-01-01 00:00+00', include_replayed => tr
 SELECT DISTINCT due_at FROM acteon_dispatch_segment WHERE batch_id = 2;
 SELECT * FROM acteon_outbox_check();
 
+-- a scope and a query that are stored apart from the batch's row
+CALL clean();
+SELECT count(make_record('w-' || n, at => timestamptz '2026-01-01' + n * interval '1 s', action_type => md5(n::text) || sha512(n::text::bytea)::text)) FROM generate_series(1, 120) AS n;
+SELECT string_agg(md5(n::text), ' ') AS story FROM generate_series(1, 300) AS n \gset
+CALL acteon_replay_all(chunk => 25, reason => :'story');
+SELECT pg_column_size(scope) > 10000 AS wide_scope, pg_column_size(query) > 2000 AS wide_query, jsonb_array_length(scope) AS elements, replayed, is_complete FROM acteon_replay_batch;
+SELECT state FROM acteon_replay_pause(1);
+SELECT state FROM acteon_replay_resume(1);
+SELECT * FROM acteon_outbox_check();
+
 DROP VIEW what_is_there;
 DROP PROCEDURE make_incident;
 DELETE FROM acteon_grants;

@@ -226,11 +226,13 @@ replay_chunk(Runner *runner, BatchRow *batch)
 		add_records(runner, batch, room);
 		SPI_finish();
 		MemoryContextSwitchTo(runner->context);
-		PopActiveSnapshot();
 	}
 	SwitchIdentity(&saved, owner);
 	if (course == COURSE_CHUNK)
+	{
 		UpdateBatch(&held, batch);
+		PopActiveSnapshot();
+	}
 	else
 		ReleaseBatch(&held);
 	RestoreIdentity(&saved);
@@ -343,6 +345,8 @@ take_step(Runner *runner, BatchCounts *counts)
 	Course course;
 	int64 room;
 
+	/* The row's query and scope may be stored apart, where only a snapshot reaches. */
+	PushActiveSnapshot(GetLatestSnapshot());
 	if (!ReadBatch(runner->schema, runner->batch_id, &batch))
 		report_no_batch(runner);
 	course = find_course(runner, &batch, &room);
@@ -352,6 +356,7 @@ take_step(Runner *runner, BatchCounts *counts)
 	/* A chunk is told of when it is in; the rest while the tables may be read. */
 	if (course != COURSE_CHUNK)
 		tell(runner, &batch, course);
+	PopActiveSnapshot();
 	SPI_commit();
 	if (course == COURSE_CHUNK)
 		tell(runner, &batch, course);
