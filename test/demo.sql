@@ -10,63 +10,43 @@ SELECT provider, outcome, matched_rule, count(*), min(dispatched_at)::time(0) AS
 FROM acteon_audit WHERE outcome <> 'executed' GROUP BY 1, 2, 3 ORDER BY 4 DESC;
 \set ECHO none
 
-\echo '--- We are on call: operators for e-mail and Slack, for all tenants.  First one action, to see that it works.'
+\echo '--- We are on call: operators for e-mail and Slack, for all tenants.  First the plan: what would a replay of that hour do?'
 \echo
 \set ECHO queries
 SET ROLE oncall;
+SELECT * FROM acteon_replay_preview(provider => 'email', outcome => 'failed',
+	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00', rate => 500, sample => 2);
+\set ECHO none
+
+\echo '--- The last line is the query with all its times: what was shown is what runs.'
+\echo
+\set ECHO queries
+SELECT note AS query FROM acteon_replay_preview(provider => 'email', outcome => 'failed',
+	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00', rate => 500) WHERE section = 'query' \gset
+\set ECHO none
+
+\echo '--- One action first, to see that it works.'
+\echo
+\set ECHO queries
 SELECT * FROM acteon_replay('invoice/2026-01/8417', reason => 'INC-42: does it go out?');
 \set ECHO none
 
-\echo '--- Then the hour, oldest first, 500 a second so that the provider can recover.'
+\echo '--- Then all of it: oldest first, 500 a second so that the provider can recover.  It commits chunk by chunk; whatever ends it, acteon_replay_continue goes on.'
 \echo
 \set ECHO queries
-SELECT batch_id, replayed, failed, skipped, next_cursor
-FROM acteon_replay_bulk(provider => 'email', outcome => 'failed',
-	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00',
-	max_records => 1000, rate => 500, reason => 'INC-42: e-mail provider was down');
-\set ECHO none
-
-\echo '--- A call takes 1,000 records at the most.  A loop does the rest: each page continues where the last one ended, and is due when that is through.'
-\echo
-\set ECHO queries
-DO $$
-DECLARE
-	b record;
-	page text;
-	start timestamptz := now() + interval '2 s';
-BEGIN
-	LOOP
-		SELECT * INTO b FROM acteon_replay_bulk(provider => 'email', outcome => 'failed',
-			from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00',
-			max_records => 1000, cursor => page, rate => 500, start_at => start,
-			reason => 'INC-42: e-mail provider was down');
-		COMMIT;
-		RAISE NOTICE 'batch %: % replayed, % failed, % skipped', b.batch_id, b.replayed, b.failed, b.skipped;
-		start := start + b.replayed / 500.0 * interval '1 s';
-		page := b.next_cursor;
-		EXIT WHEN page IS NULL;
-	END LOOP;
-END $$;
-\set ECHO none
-
-\echo
-\echo '--- What has a replay is passed over, so the same call again does no harm: it finds only what could not be replayed.'
-\echo
-\set ECHO queries
-SELECT batch_id, replayed, failed, skipped, next_cursor
-FROM acteon_replay_bulk(provider => 'email', outcome => 'failed',
-	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00',
-	max_records => 1000, reason => 'INC-42: is anything left?');
+CALL acteon_replay_all(:'query'::jsonb, reason => 'INC-42: e-mail provider was down');
 \set ECHO none
 
 \echo '--- Why did some fail?  Their recipients were redacted: a replay would have mailed the placeholder.'
 \echo
 \set ECHO queries
-SELECT r ->> 'error' AS error, count(*), min(r ->> 'original_action_id') AS for_example
-FROM acteon_replay_bulk(provider => 'email', outcome => 'failed', max_records => 1000,
-	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00',
-	reason => 'INC-42: why not?') AS b,
-	jsonb_array_elements(b.results) AS r GROUP BY 1;
+SELECT batch_id, state, replayed, failed, skipped, passed_over, failures FROM acteon_replay_batches WHERE failed > 0;
+\set ECHO none
+
+\echo '--- What has a replay is passed over, so the same call again does no harm.'
+\echo
+\set ECHO queries
+CALL acteon_replay_all(:'query'::jsonb, reason => 'INC-42: is anything left?');
 \set ECHO none
 
 \echo '--- The gateway crashed once in between: an intent without an outcome is an action that it had accepted and lost.'
@@ -83,11 +63,20 @@ SELECT acteon_replay_bulk('{"matched_rule": "quiet-hours", "outcome": "suppresse
 	"limit": 1000, "reason": "INC-43: rule quiet-hours was too strict"}'::jsonb) - 'results' AS answer;
 \set ECHO none
 
+\echo '--- A mistake: somebody forgets the outcome, and Slack messages that did go out would go out again.  Nothing of it has been sent yet; it is taken back.'
+\echo
+\set ECHO queries
+CALL acteon_replay_all(provider => 'slack', tenant => 'acme', start_at => now() + interval '10 s', reason => 'INC-43');
+SELECT max(batch_id) AS mistake FROM acteon_replay_batches \gset
+SELECT * FROM acteon_replay_cancel(:mistake, 'INC-43: forgot the outcome');
+\set ECHO none
+
 \echo '--- The support team of acme may replay for acme and below, and sees nothing else.'
 \echo
 \set ECHO queries
 SET ROLE acme_support;
 SELECT tenant, provider, count(*) FROM acteon_dispatch_outbox GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT batch_id, state, replayed, waiting, cancelled, requested_by, reason FROM acteon_replay_batches ORDER BY 1;
 SELECT * FROM acteon_replay('5b1e1d9c-0000-4000-8000-000000006126');
 \set ECHO none
 
@@ -97,23 +86,15 @@ SELECT * FROM acteon_replay('5b1e1d9c-0000-4000-8000-000000006126');
 \set ECHO queries
 SET ROLE auditor;
 SELECT * FROM acteon_replay('invoice/2026-01/8417');
-SELECT id, requested_by, reason, replayed, failed, skipped FROM acteon_replay_batch ORDER BY id;
+SELECT batch_id, requested_by, reason, replayed, failed, skipped, cancelled FROM acteon_replay_batches ORDER BY batch_id;
 \set ECHO none
 
-\echo '--- What stands in the outbox, and when it is due.'
+\echo '--- An action in the outbox, and where it came from.'
 \echo
 \set ECHO queries
 RESET ROLE;
-SELECT o.provider, count(*) AS actions, min(o.id) AS first_id, max(o.id) AS last_id FROM acteon_dispatch_outbox AS o GROUP BY 1 ORDER BY 1;
-SELECT batch_id, count(*) AS segments, sum(last_id - first_id + 1) AS actions, max(due_at) - min(due_at) AS spread
-FROM acteon_dispatch_segment GROUP BY 1 ORDER BY 1;
 SELECT action_id, tenant, action_type, payload, labels, dedup_key
 FROM acteon_dispatch_outbox WHERE original_action_id = 'invoice/2026-01/8417' \gx
-\set ECHO none
-
-\echo '--- And where that action came from.'
-\echo
-\set ECHO queries
 SELECT id, source, generation, batch_id, requested_by, reason, state FROM acteon_replay_lineage('invoice/2026-01/8417');
 \set ECHO none
 
@@ -128,7 +109,21 @@ SELECT id, source, generation, batch_id, requested_by, reason, state FROM acteon
 \! acteon-relay 2>"$DEMO_DIR/relay.log" & echo $! >"$DEMO_DIR/relay.pid"
 \set ECHO queries
 SELECT pg_sleep(4) \g /dev/null
-SELECT depth, due, scheduled, retrying, leased, dead, delivered_1m FROM acteon_outbox_stats;
+SET ROLE oncall;
+SELECT batch_id, state, progress, waiting, in_flight, delivered, dead, rate, time_left, breaker FROM acteon_replay_batches ORDER BY 1;
+\set ECHO none
+
+\echo '--- The provider writes that it is too much for it.  Pause; ask; go on more slowly.  (And so that this demo ends: faster again.)'
+\echo
+\set ECHO queries
+SELECT * FROM acteon_replay_pause(2, 'INC-42: provider asks to wait');
+SELECT batch_id, state, waiting, in_flight, stopped_by, stop_reason FROM acteon_replay_batches WHERE batch_id = 2;
+SELECT * FROM acteon_replay_set_rate(2, 50, 'INC-42: they can take 50 a second');
+SELECT * FROM acteon_replay_resume(2);
+SELECT pg_sleep(2) \g /dev/null
+SELECT batch_id, state, progress, waiting, rate, time_left FROM acteon_replay_batches WHERE batch_id = 2;
+SELECT * FROM acteon_replay_set_rate(2, 1000, 'INC-42: they are well again');
+RESET ROLE;
 \set ECHO none
 DO $$
 BEGIN
@@ -141,35 +136,40 @@ END $$;
 \echo '… and when everything is through:'
 \echo
 \set ECHO queries
+SELECT batch_id, state, progress, delivered, delivered_by, dead, cancelled, breaker FROM acteon_replay_batches ORDER BY 1;
 SELECT depth, due, scheduled, retrying, leased, dead, delivered_1m FROM acteon_outbox_stats;
 \set ECHO none
 \echo '$ kill $!; cat relay.log'
 \! kill "$(cat "$DEMO_DIR/relay.pid")"; while kill -0 "$(cat "$DEMO_DIR/relay.pid")" 2>/dev/null; do sleep 0.05; done; cat "$DEMO_DIR/relay.log"
 
 \echo
-\echo '--- What did the gateway answer?  Delivered means that it took the action; what its provider made of that stands in the outcome.'
+\echo '--- Delivered means that the gateway took the action; what its provider made of that stands in the outcome.  Which ones have failed again?'
 \echo
 \set ECHO queries
-SELECT o.provider, d.state, coalesce((SELECT key FROM jsonb_object_keys(d.outcome) AS key), d.error) AS answer, count(*), max(d.attempts) AS attempts
-FROM acteon_dispatch_delivery AS d JOIN acteon_dispatch_outbox AS o ON o.id = d.outbox_id GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
-SELECT o.original_action_id, d.outcome -> 'Failed' ->> 'message' AS message
-FROM acteon_dispatch_delivery AS d JOIN acteon_dispatch_outbox AS o ON o.id = d.outbox_id WHERE d.outcome ? 'Failed' ORDER BY 1 LIMIT 3;
+SET ROLE oncall;
+SELECT original_action_id, state, outcome -> 'Failed' ->> 'message' AS message FROM acteon_replay_items(2, 'failed') LIMIT 3;
 \set ECHO none
 
 \echo '--- The dead letters: the gateway would not take them, because a template was missing.  It is put back, and they are sent again, under their old ids.'
 \echo
 \! $DEMO_FIX
 \set ECHO queries
+SELECT batch_id, provider, error, count(*) FROM acteon_dead_letters GROUP BY 1, 2, 3;
 SET ROLE gateway;
-SELECT * FROM acteon_outbox_redrive(provider => 'slack');
+SELECT * FROM acteon_outbox_redrive(provider => 'slack', reason => 'INC-44: template is back');
 RESET ROLE;
 \set ECHO none
 \echo '$ acteon-relay --drain'
 \! acteon-relay --drain 2>&1; echo "exit status $?"
 \echo
 \set ECHO queries
-SELECT state, count(*) FROM acteon_dispatch_delivery GROUP BY 1;
-SELECT id, source, generation, state FROM acteon_replay_lineage('invoice/2026-01/8417');
+SELECT state, count(*) FROM acteon_dispatch_delivery GROUP BY 1 ORDER BY 1;
+\set ECHO none
+
+\echo '--- Who has steered what?'
+\echo
+\set ECHO queries
+SELECT event, batch_id, role_name, reason, details FROM acteon_replay_log ORDER BY id;
 \set ECHO none
 
 \echo '--- And the whole outbox is sound: nothing lost, nothing twice.'
