@@ -407,7 +407,7 @@ take_segment(Claim *claim, const Segment *segment)
 		return;
 	if (ends)
 	{
-		if (ReplaceSegment(&claim->segments, segment, pieces, 0))
+		if (RemoveSegment(&claim->segments, segment))
 			end_dead(claim, segment->first_id, segment->batch_id, segment->attempt,
 					 psprintf("lease of \"%s\" ran out on the last attempt, without an answer",
 							  text_to_cstring(segment->holder)));

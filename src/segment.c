@@ -385,6 +385,18 @@ HoldSegment(SegmentTable *table, const Segment *segment, bool wait)
 }
 
 /*
+ * Remove a segment, which has been read.  Whoever is about to change it is
+ * waited for; returns false if it was changed.
+ */
+bool
+RemoveSegment(SegmentTable *table, const Segment *segment)
+{
+	ItemPointerData tid = segment->tid;
+
+	return DeleteRow(&table->writer, &tid);
+}
+
+/*
  * Replace a segment, which has been read, by the pieces that are left of it,
  * by none, by one that has changed.  Whoever is about to change it is waited
  * for; returns false, having changed nothing, if it was changed.  The first
@@ -396,7 +408,7 @@ ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int cou
 	ItemPointerData tid = old->tid;
 
 	if (count == 0)
-		return DeleteRow(&table->writer, &tid);
+		return RemoveSegment(table, old);
 	fill_row(table->changed, &pieces[0]);
 	if (!UpdateRow(&table->writer, &tid, table->changed))
 		return false;

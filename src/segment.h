@@ -108,6 +108,7 @@ extern bool NextInRange(RangeScan *scan, Segment *segment);
 extern void EndRangeScan(RangeScan *scan);
 extern void InsertSegment(SegmentTable *table, const Segment *segment);
 extern bool HoldSegment(SegmentTable *table, const Segment *segment, bool wait);
+extern bool RemoveSegment(SegmentTable *table, const Segment *segment);
 extern bool ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int count);
 extern void NotifyConsumers(void);
 extern int64 ActionLane(const text *tenant, const text *fingerprint);

@@ -177,7 +177,7 @@ SweepSegment(SegmentTable *segments, DeliveryWriter *deliveries, const Segment *
 						 .outcome = {.isnull = true},
 						 .error = {.isnull = true}};
 
-	if (!HoldSegment(segments, segment, false) || !ReplaceSegment(segments, segment, NULL, 0))
+	if (!HoldSegment(segments, segment, false) || !RemoveSegment(segments, segment))
 		return 0;
 	for (int64 id = segment->first_id; id <= segment->last_id; id++)
 	{
