@@ -10,7 +10,7 @@ FROM pg_depend
 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
 	AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'acteon_replay')
 	AND classid IN ('pg_proc'::regclass, 'pg_class'::regclass)
-ORDER BY object COLLATE "C";
+ORDER BY pg_describe_object(classid, objid, 0) COLLATE "C";
 
 -- everything that users meet has a comment
 WITH members AS (
