@@ -5,7 +5,7 @@
 #   make installcheck    run the tests against an installed, running server
 #   make demo            from nothing: packages, build, private cluster, an incident
 #   make check           from nothing: packages, build, private cluster, all tests
-#   make bench           the benchmarks, on private clusters (about half an hour)
+#   make bench           the benchmarks, on private clusters (about an hour)
 #   make sanitize        the relay's tests with sanitizers, and under valgrind
 #   make matrix          the tests on every PostgreSQL major that is installed
 #   make lint            compiler warnings as errors, cppcheck, the layout
@@ -78,6 +78,7 @@ bench:
 	test/bench/run
 	test/bench/queue
 	test/bench/relay
+	test/bench/incident
 
 sanitize:
 	test/sanitize

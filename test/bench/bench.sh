@@ -11,8 +11,8 @@ median() { sort -g | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : 
 
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
 
-# So many actions more into the outbox.
-fill_outbox() { sql -c "CALL fill_outbox($1)"; }
+# So many actions more into the outbox; further arguments as fill.sql says.
+fill_outbox() { local IFS=,; sql -c "CALL fill_outbox($*)"; }
 
 # Run commands at the same time, one an argument; each must succeed.
 at_once()

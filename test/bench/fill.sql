@@ -23,31 +23,34 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 /*
- * Rows and segments as acteon_replay_bulk would leave them, a batch for
- * every thousand.
+ * Rows and segments as acteon_replay_bulk would leave them: a batch for every
+ * so many actions, and segments of so many (at most 100).  With attempts they
+ * are such as wait for another one.
  */
-CREATE PROCEDURE fill_outbox(count bigint)
+CREATE PROCEDURE fill_outbox(count bigint, per_batch bigint DEFAULT 1000, per_segment integer DEFAULT 100,
+	attempts integer DEFAULT 0)
 LANGUAGE sql AS $$
 	WITH batches AS MATERIALIZED (
-		SELECT nextval('acteon_replay_batch_id_seq') AS id, f AS first_n, least(1000, count - f) AS actions,
+		SELECT nextval('acteon_replay_batch_id_seq') AS id, least(per_batch, count - f) AS actions,
 			clock_timestamp() - interval '1 minute' AS due_at
-		FROM generate_series(0, count - 1, 1000) AS f
-	), segments AS MATERIALIZED (
+		FROM generate_series(0, count - 1, per_batch) AS f
+	), blocks AS MATERIALIZED (
 		SELECT b.id AS batch_id, b.due_at, nextval('acteon_dispatch_outbox_id_seq') AS first_id, least(100, b.actions - f) AS actions
 		FROM batches AS b, generate_series(0, b.actions - 1, 100) AS f
 	), new_batches AS (
 		INSERT INTO acteon_replay_batch (id, created_at, requested_by, requested_by_oid, session_role, query,
-			replayed, failed, skipped, scope)
-		SELECT id, due_at, 'postgres', 10, 'postgres', '{"provider": "email"}', actions, 0, 0,
-			'[["tenant-0", "prod", "email", "send_email"]]'
-		FROM batches
+			replayed, failed, skipped, scope, first_outbox_id, last_outbox_id)
+		SELECT batch_id, min(due_at), 'postgres', 10, 'postgres', '{"provider": "email"}', sum(actions), 0, 0,
+			'[["tenant-0", "prod", "email", "send_email"]]', min(first_id), max(first_id + actions - 1)
+		FROM blocks GROUP BY batch_id
 	), new_segments AS (
 		INSERT INTO acteon_dispatch_segment (first_id, last_id, batch_id, due_at, attempt, was_claimed)
-		SELECT first_id, first_id + actions - 1, batch_id, due_at, 0, false FROM segments
+		SELECT f, least(f + per_segment, first_id + actions) - 1, batch_id, due_at, attempts, attempts > 0
+		FROM blocks, generate_series(first_id, first_id + actions - 1, per_segment) AS f
 	)
 	INSERT INTO acteon_dispatch_outbox (id, batch_id, created_at, action_id, generation, original_action_id, namespace,
 		tenant, provider, action_type, payload, labels, dedup_key)
-	SELECT a.n, s.batch_id, s.due_at, a.action_id, 1, a.original_action_id, a.namespace, a.tenant, a.provider,
+	SELECT a.n, b.batch_id, b.due_at, a.action_id, 1, a.original_action_id, a.namespace, a.tenant, a.provider,
 		a.action_type, a.payload, a.labels, a.dedup_key
-	FROM segments AS s, LATERAL make_actions(s.first_id, s.actions) AS a
+	FROM blocks AS b, LATERAL make_actions(b.first_id, b.actions) AS a
 $$;

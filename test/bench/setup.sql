@@ -29,13 +29,7 @@ FROM (SELECT n, 1 + n % 240 AS t, (ARRAY['email', 'slack', 'webhook', 'sms'])[1 
 VACUUM (ANALYZE) acteon_audit;
 
 CREATE EXTENSION acteon_replay;
-CREATE ROLE ops;
-INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions)
-SELECT 'ops', 'operator', ARRAY['somebody-' || i], '{prod}', '{slack}', '{*}' FROM generate_series(1, 5) AS i;
-INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions)
-SELECT 'ops', 'operator', array_agg('tenant-' || i), '{prod,staging}', '{email,slack,webhook,sms}', '{*}' FROM generate_series(1, 240, 40) AS i;
-INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions)
-VALUES ('ops', 'admin', '{*}', '{prod,staging}', '{*}', '{*}');
+\ir ops.sql
 
 -- The hand-written equivalent: one wide queue table.
 CREATE SCHEMA hand;
