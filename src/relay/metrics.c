@@ -151,6 +151,7 @@ add_gauges(Buffer *out, const Gauges *gauges)
 		add_gauge(out, "queue_leased", (double) gauges->leased,
 				  "Actions that somebody has claimed.");
 		add_gauge(out, "queue_dead", (double) gauges->dead, "Actions that have ended dead.");
+		add_gauge(out, "queue_paused", (double) gauges->paused, "Actions of paused batches.");
 		add_gauge(out, "queue_oldest_due_age_seconds", gauges->oldest_due_age,
 				  "How long the oldest due action has been due.");
 	}

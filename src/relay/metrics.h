@@ -64,6 +64,7 @@ typedef struct Gauges
 	int64_t leased;
 	int64_t dead;
 	double oldest_due_age;
+	int64_t paused;
 	const BatchFigures *batches; /* that are not finished */
 	int batch_count;
 } Gauges;

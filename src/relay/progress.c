@@ -113,10 +113,10 @@ ProgressShow(Progress *progress, int64_t left, int64_t now, int64_t *wake)
 }
 
 /*
- * Say how it ended.
+ * Say how it ended; paused is how many actions have been left in paused batches.
  */
 void
-ProgressEnd(Progress *progress, bool drained, int64_t now)
+ProgressEnd(Progress *progress, bool drained, int64_t paused, int64_t now)
 {
 	int64_t elapsed = now - progress->started;
 	int64_t done = counters.delivered + counters.dead;
@@ -128,4 +128,8 @@ ProgressEnd(Progress *progress, bool drained, int64_t now)
 		LogNumber("dead", counters.dead), LogNumber("given_back", counters.given_back),
 		LogNumber("ms", elapsed / MILLISECOND),
 		LogNumber("rate", elapsed > 0 ? done * SECOND / elapsed : 0));
+	if (drained && paused > 0)
+		Log(LOG_WARNING, "batches are paused", LogNumber("actions", paused),
+			LogText("hint",
+					"acteon_replay_batches tells why, acteon_replay_resume has them go on"));
 }

@@ -56,7 +56,7 @@ QueuePrepare(Queue *queue, PGconn *conn, const char *schema)
 			   "$2::pg_catalog.interval))",
 			   s);
 	queue->stats = Format("SELECT depth, due, retrying, scheduled, leased, dead, "
-						  "EXTRACT(epoch FROM oldest_due_age) FROM %s.acteon_outbox_stats",
+						  "EXTRACT(epoch FROM oldest_due_age), paused FROM %s.acteon_outbox_stats",
 						  s);
 	/* What is in flight of a cancelled batch is not over yet. */
 	queue->batches = Format(
@@ -220,6 +220,7 @@ QueueReadStats(PGresult *result, QueueStats *stats)
 	stats->leased = TextToNumber(PQgetvalue(result, 0, 4));
 	stats->dead = TextToNumber(PQgetvalue(result, 0, 5));
 	stats->oldest_due_age = strtod(PQgetvalue(result, 0, 6), NULL);
+	stats->paused = TextToNumber(PQgetvalue(result, 0, 7));
 }
 
 /*

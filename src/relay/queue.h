@@ -32,6 +32,7 @@ typedef struct QueueStats
 	int64_t leased;
 	int64_t dead;
 	double oldest_due_age; /* seconds */
+	int64_t paused;
 } QueueStats;
 
 #define QUEUE_CHANNEL "acteon_dispatch_outbox"

@@ -45,6 +45,7 @@ write_metrics(Relay *relay, int64_t now, int64_t *wake, bool always)
 		.leased = relay->stats.leased,
 		.dead = relay->stats.dead,
 		.oldest_due_age = relay->stats.oldest_due_age,
+		.paused = relay->stats.paused,
 		.batches = relay->batches,
 		.batch_count = relay->batch_count,
 	};
@@ -206,7 +207,8 @@ exit_status(const Relay *relay)
 {
 	if (relay->forced || (relay->settings->drain && !relay->drained))
 		return 1;
-	if (relay->settings->drain && (counters.dead > 0 || relay->stats.dead > relay->dead_before))
+	if (relay->settings->drain &&
+		(counters.dead > 0 || relay->stats.dead > relay->dead_before || relay->stats.paused > 0))
 		return 1;
 	return 0;
 }
@@ -220,7 +222,7 @@ end(Relay *relay)
 	int64_t never;
 
 	write_metrics(relay, ClockNow(), &never, true);
-	ProgressEnd(&relay->progress, relay->drained, ClockNow());
+	ProgressEnd(&relay->progress, relay->drained, relay->stats.paused, ClockNow());
 	ListenerEnd(&relay->listener);
 	DatabaseClose(relay->work);
 	GatewayAbort(relay->gateway);

@@ -79,7 +79,7 @@ static const Option options[] = {
 	 3600 * 1000},
 	{NULL, "drain", NULL, NULL,
 	 "Deliver what is due, wait for what is retried, then exit: with 0, or with 1 if an action ended "
-	 "dead. What is scheduled for later stays.",
+	 "dead or a batch is paused. What is scheduled for later stays.",
 	 ReadSwitch, PLACE(drain), 0, 0},
 	{NULL, "check", NULL, NULL,
 	 "Try everything that the relay needs, say what is wrong and what to do, and exit.", ReadSwitch,
@@ -103,7 +103,7 @@ static const Chapter chapters[] = {
 	 "SIGTERM, SIGINT: finish what is in flight, give the rest back, exit with 0; a second one exits "
 	 "at once.\nSIGHUP: read the key files again. One that is wrong is reported and not used."},
 	{"EXIT STATUS",
-	 "0: all is well.\n1: --drain ended with dead actions or could not begin, --check found something, "
+	 "0: all is well.\n1: --drain ended with dead or paused actions or could not begin, --check found something, "
 	 "or the relay was made to stop before its time.\n2: the options are wrong."},
 	{NULL, NULL},
 };
