@@ -80,6 +80,28 @@ CountQueue(const BatchQueue *queue)
 }
 
 /*
+ * Whether nothing of the batch is in the queue any more.
+ */
+bool
+QueueIsEmpty(const BatchQueue *queue)
+{
+	SegmentTable segments;
+	RangeScan scan;
+	Segment segment;
+	bool empty = true;
+
+	if (queue->first_id == 0)
+		return true;
+	OpenSegments(&segments, queue->schema);
+	BeginRangeScan(&scan, &segments, queue->first_id, queue->last_id);
+	while (empty && NextInRange(&scan, &segment))
+		empty = segment.batch_id != queue->batch_id;
+	EndRangeScan(&scan);
+	CloseSegments(&segments);
+	return empty;
+}
+
+/*
  * Make a parked segment due.
  */
 static void

@@ -26,6 +26,7 @@ typedef struct QueueCounts
 } QueueCounts;
 
 extern QueueCounts CountQueue(const BatchQueue *queue);
+extern bool QueueIsEmpty(const BatchQueue *queue);
 extern void UnparkQueue(const BatchQueue *queue, TimestampTz due);
 extern void PaceQueue(const BatchQueue *queue, Pacer *pacer);
 

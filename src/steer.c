@@ -87,9 +87,8 @@ static bool
 is_finished(ControlCall *call)
 {
 	BatchQueue queue = batch_queue(call);
-	QueueCounts counts = CountQueue(&queue);
 
-	if (!is_complete(call) || counts.waiting + counts.in_flight > 0)
+	if (!is_complete(call) || !QueueIsEmpty(&queue))
 		return false;
 	ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is finished", call->batch_id)));
 	return true;
