@@ -109,7 +109,4 @@ extern void AuditScanEnd(AuditScan *scan);
 
 extern int64 AuditCount(const AuditTable *table, const ReplayQuery *query);
 extern int64 AuditCountLeftOut(const AuditTable *table, const ReplayQuery *query, LeftOut which);
-extern int64
-AuditCountExecuted(const AuditTable *table, const AuditRecord *const *records, int count);
-
 #endif /* ACTEON_AUDIT_H */

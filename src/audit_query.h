@@ -10,6 +10,7 @@
 #include "audit.h"
 
 #define INTENT_OUTCOME "pending"
+#define EXECUTED_OUTCOME "executed"
 
 /* Operators and the sort order of ids, spelt so that nobody can plant others. */
 #define EQ " OPERATOR(pg_catalog.=) "

@@ -22,6 +22,8 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "audit_query.h"
+#include "executed.h"
 #include "forecast.h"
 #include "identity.h"
 #include "message.h"
@@ -35,7 +37,13 @@
 /* Different dedup keys are estimated with an error of a percent: 2^14 registers. */
 #define DEDUP_KEY_BITS 14
 
-#define EXECUTED_OUTCOME "executed"
+/* By what records are looked at. */
+typedef struct Look
+{
+	Judge judge;
+	Forecast forecast;
+	ExecutedSearch executed;
+} Look;
 
 /*
  * Make an empty preview in the current memory context.
@@ -160,20 +168,18 @@ count_item(Preview *preview, ReplayCall *call, const ReplayItem *item)
  * or skip: these count for its limit.
  */
 static int
-look_at_window(Preview *preview, ReplayCall *call, Judge *judge, Forecast *forecast,
-			   const AuditRecord *records, int count)
+look_at_window(Preview *preview, ReplayCall *call, Look *look, const AuditRecord *records,
+			   int count)
 {
 	ReplayItem *items = palloc(count * sizeof(ReplayItem));
-	const AuditRecord **others = palloc(count * sizeof(AuditRecord *));
-	int other_count = 0;
 	int attempts = 0;
 	MemoryContext old;
 	Identity saved;
 
-	BeginItems(judge, items, records, count);
+	BeginItems(&look->judge, items, records, count);
 	SwitchIdentity(&saved, TableOwner(OwnTable(call->schema, OUTBOX_TABLE)));
-	ForecastItems(forecast, items, count);
-	JudgeActions(judge, items, count);
+	ForecastItems(&look->forecast, items, count);
+	JudgeActions(&look->judge, items, count);
 	RestoreIdentity(&saved);
 	for (int i = 0; i < count; i++)
 	{
@@ -182,9 +188,8 @@ look_at_window(Preview *preview, ReplayCall *call, Judge *judge, Forecast *forec
 			continue;
 		count_replayable(preview, &items[i]);
 		if (!TextIs(records[i].outcome, EXECUTED_OUTCOME))
-			others[other_count++] = &records[i];
+			AddToExecutedSearch(&look->executed, &records[i]);
 	}
-	preview->beware[BEWARE_EXECUTED] += AuditCountExecuted(&call->audit, others, other_count);
 
 	old = MemoryContextSwitchTo(call->context);
 	for (int i = 0; i < count; i++)
@@ -205,13 +210,13 @@ look_at_records(Preview *preview, ReplayCall *call)
 		AllocSetContextCreate(call->context, "acteon_replay window", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
 	AuditScan scan;
-	Judge judge;
-	Forecast forecast;
+	Look look;
 	AuditRecord *records;
 	int count;
 
-	InitJudge(&judge, call->schema, call->grants, query);
-	OpenForecast(&forecast, call->schema, query);
+	InitJudge(&look.judge, call->schema, call->grants, query);
+	OpenForecast(&look.forecast, call->schema, query);
+	BeginExecutedSearch(&look.executed);
 	AuditScanBegin(&scan, &call->audit, query);
 	old = MemoryContextSwitchTo(window);
 	for (;;)
@@ -220,13 +225,15 @@ look_at_records(Preview *preview, ReplayCall *call)
 		if (left == 0 ||
 			(count = AuditScanTake(&scan, Min(left, MAX_RECORDS_LIMIT), &records)) == 0)
 			break;
-		left -= look_at_window(preview, call, &judge, &forecast, records, count);
+		left -= look_at_window(preview, call, &look, records, count);
 		MemoryContextReset(window);
 	}
 	MemoryContextSwitchTo(old);
 	AuditScanEnd(&scan);
-	CloseForecast(&forecast);
-	CloseJudge(&judge);
+	preview->searched = look.executed.count;
+	preview->beware[BEWARE_EXECUTED] = EndExecutedSearch(&look.executed, &call->audit);
+	CloseForecast(&look.forecast);
+	CloseJudge(&look.judge);
 	MemoryContextDelete(window);
 }
 

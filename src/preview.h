@@ -65,6 +65,7 @@ typedef struct Preview
 	int64 missing[NUM_RECORD_COLUMNS]; /* of these, which column */
 	int64 left_out[NUM_LEFT_OUT];
 	int64 beware[NUM_BEWARE];
+	int searched; /* records for which it was found out whether another one says executed */
 	hyperLogLogState dedup_keys;
 	ValueCounts by[NUM_BREAKDOWNS]; /* of what the caller may read */
 	PreviewSample *samples;

@@ -192,6 +192,7 @@ acteon_replay_preview_jsonb(PG_FUNCTION_ARGS)
 	push_reasons(&state, &preview);
 	push_counts(&state, "left_out", NUM_LEFT_OUT, left_out_names, preview.left_out);
 	push_counts(&state, "beware", NUM_BEWARE, beware_names, preview.beware);
+	PushNumber(&state, "searched", preview.searched);
 	push_breakdowns(&state, &preview);
 	push_samples(&state, &preview);
 	PushJsonb(&state, "query", QueryToJsonb(preview.query));

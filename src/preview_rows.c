@@ -11,6 +11,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
+#include "executed.h"
 #include "message.h"
 #include "preview.h"
 
@@ -224,7 +225,10 @@ put_beware(Sheet *sheet, Preview *preview)
 												 : "its replay ended dead or was cancelled");
 	if (counts[BEWARE_EXECUTED] > 0)
 		put_row(sheet, "another record executed", BLANK, counts[BEWARE_EXECUTED],
-				"the action may have happened already");
+				preview->searched < EXECUTED_SEARCH_LIMIT
+					? "the action may have happened already"
+					: psprintf("of the first %d: the action may have happened already",
+							   EXECUTED_SEARCH_LIMIT));
 }
 
 /*
