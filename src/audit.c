@@ -172,11 +172,13 @@ AuditFindAction(const AuditTable *table, const char *action_id, AuditRecord *rec
 }
 
 /*
- * Begin a search for the records that match a query, in the query's order.
+ * Begin a search for the records that match a query, in the query's order.  At
+ * most so many of them will be taken: where no index has the order, that many are
+ * sorted out, and not all that match.
  * Needs an SPI connection.
  */
 void
-AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *query)
+AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *query, int64 most)
 {
 	MemoryContext old = CurrentMemoryContext;
 	Statement st;
@@ -187,6 +189,8 @@ AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *quer
 	AddConditions(&st, table, query);
 	appendStringInfo(&st.sql, " ORDER BY a.dispatched_at %s, a.id" C_ORDER " %s", direction,
 					 direction);
+	if (most < PG_INT64_MAX)
+		appendStringInfo(&st.sql, " LIMIT " INT64_FORMAT, most + 1);
 
 	memset(scan, 0, sizeof(*scan));
 	scan->table = table;

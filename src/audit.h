@@ -102,7 +102,8 @@ extern void CheckAuditColumn(const AuditTable *table, const char *name, Oid type
 extern bool AuditFindAction(const AuditTable *table, const char *action_id, AuditRecord *record);
 extern void CopyAuditRecord(AuditRecord *copy, const AuditRecord *record);
 extern int64 AuditCount(const AuditTable *table, const ReplayQuery *query);
-extern void AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *query);
+extern void
+AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *query, int64 most);
 extern int AuditScanTake(AuditScan *scan, int want, AuditRecord **records);
 extern bool AuditScanHasMore(AuditScan *scan);
 extern void AuditScanEnd(AuditScan *scan);

@@ -217,7 +217,7 @@ look_at_records(Preview *preview, ReplayCall *call)
 	InitJudge(&look.judge, call->schema, call->grants, query);
 	OpenForecast(&look.forecast, call->schema, query);
 	BeginExecutedSearch(&look.executed);
-	AuditScanBegin(&scan, &call->audit, query);
+	AuditScanBegin(&scan, &call->audit, query, PG_INT64_MAX);
 	old = MemoryContextSwitchTo(window);
 	for (;;)
 	{
