@@ -105,6 +105,16 @@ def takes_effect(answer):
     return answer.get("effect", plain)
 
 
+def outcome_name(answer):
+    """What a consumer would call an answer that is final, as the gateway tags it; else None."""
+    if answer.get("status", 200) == 409:
+        return "AlreadyDispatched"
+    if answer.get("status", 200) != 200 or any(key in answer for key in ("reset", "half", "raw", "text", "size")):
+        return None
+    body = answer.get("body", EXECUTED)
+    return body if isinstance(body, str) else next(iter(body))
+
+
 def build(answer):
     """An answer's status, head and body."""
     status = answer.get("status", 200)
