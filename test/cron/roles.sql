@@ -20,6 +20,10 @@
 --
 --		acteon_cron  postgres  acteon_job
 --		acteon_cron  postgres  acteon_keeper
+--
+-- With cron.use_background_workers = on instead of cron.host it makes no
+-- connections and needs none of that, but a worker (max_worker_processes) for
+-- each job that runs.
 
 CREATE EXTENSION IF NOT EXISTS pg_cron;
 

@@ -24,55 +24,64 @@ if (!-e "$pkglibdir/pg_cron.so")
 	BAIL_OUT("pg_cron is missing: apt-get install $package");
 }
 
-my $recipes = "$FindBin::RealBin/../cron";
-my $node = PostgreSQL::Test::Cluster->new('cron');
+# A server where pg_cron runs, as roles.sql has it.  It connects through a socket,
+# where the server's own user may come in as the roles of the jobs; or, without
+# a way in for anybody, it uses background workers.
+sub new_cron_server
+{
+	my ($name, $in_background) = @_;
+	my $server = PostgreSQL::Test::Cluster->new($name);
+	my $server_user = getpwuid($<);
+	my $hba = $server->data_dir . '/pg_hba.conf';
+	my $jobs = 'local postgres acteon_job,acteon_keeper';
 
-# As roles.sql says: the server's own user may come in as the roles of the jobs.
-my $server_user = getpwuid($<);
-$node->init;
-$node->append_conf('postgresql.conf', qq{
-fsync = off
-shared_preload_libraries = 'pg_cron'
-cron.database_name = 'postgres'
-cron.host = '@{[ $node->host ]}'});
-$node->append_conf('pg_ident.conf', "acteon_cron $server_user acteon_job\nacteon_cron $server_user acteon_keeper\n");
-my $hba = slurp_file($node->data_dir . '/pg_hba.conf');
-unlink $node->data_dir . '/pg_hba.conf';
-$node->append_conf('pg_hba.conf', "local postgres acteon_job,acteon_keeper peer map=acteon_cron\n$hba");
-$node->start;
-$node->safe_psql('postgres', 'CREATE EXTENSION acteon_replay');
-$node->safe_psql('postgres', Acteon::fixture($_)) foreach qw(audit_table audit_indexes helpers gateway_records);
-$node->safe_psql('postgres', q{
-	CREATE ROLE relay LOGIN;
-	CREATE ROLE oncall LOGIN;
-	CREATE ROLE intern LOGIN;
-	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES
-		('relay', 'gateway', '{*}', '{*}', '{*}'),
-		('oncall', 'operator', '{*}', '{prod}', '{*}')});
+	$server->init;
+	$server->append_conf('postgresql.conf', "fsync = off\nshared_preload_libraries = 'pg_cron'\ncron.database_name = 'postgres'\n"
+		. ($in_background ? 'cron.use_background_workers = on' : "cron.host = '@{[ $server->host ]}'"));
+	$server->append_conf('pg_ident.conf', "acteon_cron $server_user acteon_job\nacteon_cron $server_user acteon_keeper\n");
+	my $others = slurp_file($hba);
+	unlink $hba;
+	append_to_file($hba, ($in_background ? "$jobs reject\n" : "$jobs peer map=acteon_cron\n") . $others);
+	chmod 0600, $hba;
+	$server->start;
+	$server->safe_psql('postgres', 'CREATE EXTENSION acteon_replay');
+	$server->safe_psql('postgres', Acteon::fixture($_)) foreach qw(audit_table audit_indexes helpers gateway_records);
+	$server->safe_psql('postgres', q{
+		CREATE ROLE relay LOGIN;
+		CREATE ROLE oncall LOGIN;
+		CREATE ROLE intern LOGIN;
+		INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES
+			('relay', 'gateway', '{*}', '{*}', '{*}'),
+			('oncall', 'operator', '{*}', '{prod}', '{*}')});
+	return $server;
+}
 
 # Run a recipe, with some of its text replaced.
 sub recipe
 {
-	my ($name, %replaced) = @_;
-	my $text = slurp_file("$recipes/$name.sql");
+	my ($server, $name, %replaced) = @_;
+	my $text = slurp_file("$FindBin::RealBin/../cron/$name.sql");
 
 	foreach my $part (keys %replaced)
 	{
 		$text =~ s/\Q$part\E/$replaced{$part}/ or die "$name.sql has no $part";
 	}
-	return $node->safe_psql('postgres', $text);
+	return $server->safe_psql('postgres', $text);
 }
+
+my $node = new_cron_server('cron', 0);
+my $other = new_cron_server('cron_in_background', 1);
 
 # Test that a job comes to have so many runs with a status.
 sub runs
 {
-	my ($job, $status, $count) = @_;
+	my ($job, $status, $count, $server) = @_;
 
 	return wait_until(
 		sub {
 			# A minute is long: no need to look all the time.
 			usleep(200_000);
-			my ($found, $seen) = split /\|/, $node->safe_psql('postgres', qq{
+			my ($found, $seen) = split /\|/, ($server // $node)->safe_psql('postgres', qq{
 				SELECT count(*) FILTER (WHERE status = '$status'), string_agg(concat_ws(': ', status, return_message), ', ' ORDER BY runid)
 				FROM cron.job_run_details JOIN cron.job USING (jobid) WHERE jobname = '$job'}), 2;
 			return ($found >= $count, $seen);
@@ -132,13 +141,19 @@ $node->safe_psql('postgres', q{
 
 # Every minute; twice, under another name; and as somebody without a grant.
 my %minutely = ("'*/5 * * * *'" => "'* * * * *'");
-recipe('roles');
-recipe('replay_failed', %minutely);
-recipe('replay_failed', %minutely, 'acteon: replay what failed' => 'the same again');
-recipe('replay_failed', %minutely, 'acteon: replay what failed' => 'of an intern', "'acteon_job'" => "'intern'");
-recipe('purge', "'30 3 * * *'" => "'* * * * *'");
-recipe('check', "'15 4 * * 0'" => "'* * * * *'");
+recipe($node, 'roles');
+recipe($node, 'replay_failed', %minutely);
+recipe($node, 'replay_failed', %minutely, 'acteon: replay what failed' => 'the same again');
+recipe($node, 'replay_failed', %minutely, 'acteon: replay what failed' => 'of an intern', "'acteon_job'" => "'intern'");
+recipe($node, 'purge', "'30 3 * * *'" => "'* * * * *'");
+recipe($node, 'check', "'15 4 * * 0'" => "'* * * * *'");
 is($node->safe_psql('postgres', q{SELECT username, count(*) FROM cron.job GROUP BY 1 ORDER BY 1}), "acteon_job|2\nacteon_keeper|2\nintern|1", 'the jobs are there, of their roles');
+
+# In background workers, too, where nobody delivers: a batch of its own.
+$other->safe_psql('postgres', q{SELECT count(make_record('acme-' || n, at => now())) FROM generate_series(1, 900) AS n});
+recipe($other, 'roles');
+recipe($other, 'replay_failed', %minutely);
+recipe($other, 'check', "'15 4 * * 0'" => "'* * * * *'");
 
 # A person is at it, too, and has not committed yet when the jobs begin.
 my $person = $node->background_psql('postgres', extra_params => [ '-U', 'oncall' ]);
@@ -172,13 +187,20 @@ like($node->safe_psql('postgres', q{SELECT return_message FROM cron.job_run_deta
 	qr/ERROR:  insufficient permissions/, 'a job without a grant is told so, where pg_cron keeps it');
 like($log, qr/ERROR:  insufficient permissions/, '… and in the server log');
 
+# In background workers it is no different.
+runs('acteon: replay what failed', 'succeeded', 1, $other);
+runs('acteon: check', 'succeeded', 1, $other);
+is($other->safe_psql('postgres', q{SELECT requested_by, matched, replayed FROM acteon_replay_batches}), 'acteon_job|900|900', 'in a background worker the job replays, and commits, as its role');
+outbox_is_sound($other);
+$other->stop;
+
 # Something that should not be: a delivered action is in the queue as well.
 my $violation = $node->safe_psql('postgres', q{
 	INSERT INTO acteon_dispatch_segment (first_id, last_id, batch_id, due_at, attempt, was_claimed)
 	SELECT id, id, batch_id, 'infinity', 1, true FROM acteon_dispatch_outbox WHERE original_action_id = 'acme-1' RETURNING first_id});
 runs('acteon: check', 'failed', 1);
 $node->safe_psql('postgres', "DELETE FROM acteon_dispatch_segment WHERE first_id = $violation");
-my $failures = recipe('runs');
+my $failures = recipe($node, 'runs');
 like($failures, qr/\|acteon: check\|acteon_keeper\|failed\|ERROR:  acteon_outbox_check\(\) found \d+ violations\n.*finished and waiting at $violation: /s, 'the check fails, and says what it found');
 like(slurp_file($node->logfile), qr/ERROR:  acteon_outbox_check\(\) found \d+ violations\n.*DETAIL:.*finished and waiting at $violation: /s, '… also in the server log');
 
