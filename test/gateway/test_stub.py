@@ -123,7 +123,7 @@ class StubTest(unittest.TestCase):
         self.ask("/_control", {"rules": [
             {"match": {"id": "b"}, "answer": {"effect": False, "body": {"Failed": {"code": "550"}}}},
             {"match": {"id": "c"}, "answer": {"body": "Deduplicated"}},
-            {"match": {"id": "d"}, "answer": {"status": 503}}]})
+            {"match": {"id": "d", "after": 3}, "answer": {"status": 503}}]})
         for name in "abcda":
             self.status({**ACTION, "id": name})
         self.assertEqual(self.ask("/_stats")["outcomes"],
