@@ -222,14 +222,13 @@ sub wrong_tenant
 	is(batch($batch, 'replayed'), '8000', 'all of it is in the queue');
 	gone_out($known, 500);
 
-	# Nothing that was not in flight when this commits reaches the gateway.
+	# Nothing that was not in flight when this commits will reach the gateway.
 	my ($state, $in_flight, $cancelled) = split /\|/, as_role('oncall', "SELECT state, in_flight, cancelled FROM acteon_replay_cancel($batch, reason => 'the wrong filter')");
 	my $moment = $gateway->stats->{now};
 	is($state, 'cancelled', 'noticed and cancelled');
 	cmp_ok($cancelled, '>=', 5000, 'thousands that waited are cancelled');
 	relay_is_at_work('cancelled-');
-	cmp_ok(begun_after($batch, $moment), '<=', $in_flight, "of the cancelled batch nothing goes out but what was in flight, $in_flight");
-	wait_for_sql($node, "SELECT in_flight, waiting FROM acteon_replay_batches WHERE batch_id = $batch", '0|0', 'that comes to its end');
+	wait_for_sql($node, "SELECT in_flight, waiting FROM acteon_replay_batches WHERE batch_id = $batch", '0|0', 'what was in flight comes to its end');
 	my $delivered = keys %{ ledger($batch) };
 	is(batch($batch, 'state, delivered, cancelled'), "cancelled|$delivered|" . (8000 - $delivered), 'all of it was delivered or is cancelled');
 	is(8000 - $delivered, $cancelled, '… as many as the call said');
@@ -244,6 +243,7 @@ sub wrong_tenant
 	wait_for_sql($node, "SELECT state FROM acteon_replay_batches WHERE batch_id = $right", 'finished', 'it is delivered');
 	is(effects_of('big-email-'), '1: 4000', 'what was meant is done once each');
 	is(effects_of('big-sms-'), $wrong > 0 ? "1: $wrong" : '', '… and of the rest what had gone out before the cancel');
+	cmp_ok(begun_after($batch, $moment), '<=', $in_flight, "of the cancelled batch nothing has gone out since then but what was in flight, $in_flight");
 	is($node->safe_psql('postgres', "SELECT event, role_name, reason FROM acteon_replay_log WHERE batch_id = $batch"), 'cancel|oncall|the wrong filter', 'the log tells who cancelled it');
 	all_is_well();
 	is($relay->stop, 0, 'exit code 0');
@@ -267,9 +267,9 @@ sub pause_in_full_swing
 		my $moment = $gateway->stats->{now};
 		is($state, 'paused', 'paused');
 		relay_is_at_work("swing-paused-$goal-");
+		wait_for_sql($node, "SELECT in_flight FROM acteon_replay_batches WHERE batch_id = $batch", '0', 'what was in flight comes to its end');
 		# A pause waits for nobody: a claim may be under way.
-		cmp_ok(begun_after($batch, $moment), '<=', $in_flight + $claimed, "of the paused batch nothing goes out but what was in flight, $in_flight");
-		wait_for_sql($node, "SELECT in_flight FROM acteon_replay_batches WHERE batch_id = $batch", '0', 'that comes to its end');
+		cmp_ok(begun_after($batch, $moment), '<=', $in_flight + $claimed, "of the paused batch nothing has gone out but what was in flight, $in_flight");
 		my $sent = keys %{ ledger($batch) };
 		cmp_ok($sent, '<', 3000, 'the rest waits');
 		is(batch($batch, 'waiting, delivered'), 3000 - $sent . "|$sent", '… as the view says');
