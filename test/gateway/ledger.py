@@ -16,15 +16,17 @@ def payload_digest(payload):
 class Entry:
     """One action id."""
 
-    __slots__ = ("requests", "effects", "digest", "payload_digest", "lane",
-                 "open", "log")
+    __slots__ = ("requests", "effects", "digest", "payload_digest", "source",
+                 "lane", "outcome", "open", "log")
 
-    def __init__(self, digest, lane):
+    def __init__(self, digest, source, lane):
         self.requests = 0
         self.effects = 0
         self.digest = digest
         self.payload_digest = None
+        self.source = source    # the action that it replays
         self.lane = lane        # "tenant fingerprint", None without one
+        self.outcome = None     # what the last answer that was final called it
         self.open = 0           # requests under way
         self.log = []           # [begun, finished, status] of each request
 
@@ -75,7 +77,7 @@ class Ledger:
             lane = None
             if action["fingerprint"] is not None:
                 lane = f"{action['tenant']} {action['fingerprint']}"
-            entry = self.entries[action_id] = Entry(digest, lane)
+            entry = self.entries[action_id] = Entry(digest, action["metadata"].get("replayed_from"), lane)
             if self.digest_payloads:
                 entry.payload_digest = payload_digest(action["payload"])
         elif entry.digest != digest:
@@ -100,9 +102,10 @@ class Ledger:
         if entry.lane is not None and entry.effects == 1:
             self.lane_effects.setdefault(entry.lane, []).append(request.action_id)
 
-    def end(self, request, status):
-        """The request was answered with a status, or not at all: None."""
+    def end(self, request, status, outcome=None):
+        """The request was answered with a status, or not at all: None; and with an outcome."""
         entry = request.entry
+        entry.outcome = outcome or entry.outcome
         entry.open -= 1
         entry.log.append([request.begun, time.time(), status])
         if entry.lane is not None:
@@ -121,6 +124,7 @@ class Ledger:
             "ids_with_effect": sum(1 for n in effects if n > 0),
             "ids_with_effects": sum(1 for n in effects if n > 1),
             "answers": self.answers,
+            "outcomes": Counter(entry.outcome for entry in self.entries.values() if entry.outcome),
             "unauthorized": self.unauthorized,
             "violations": sum(self.violations.values()),
             "violations_by_kind": self.violations,
@@ -129,11 +133,13 @@ class Ledger:
             "open": self.open,
             "most_open": self.most_open,
             "connections": self.connections,
+            "now": time.time(),
         }
 
     def actions(self):
         """Each action's history, as JSON."""
         return {action_id: {"requests": entry.requests, "effects": entry.effects,
                             "digest": entry.digest, "payload_digest": entry.payload_digest,
-                            "lane": entry.lane, "log": entry.log}
+                            "source": entry.source, "lane": entry.lane,
+                            "outcome": entry.outcome, "log": entry.log}
                 for action_id, entry in self.entries.items()}

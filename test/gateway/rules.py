@@ -2,7 +2,8 @@
 
     {"match": {"provider": …, "tenant": …, "action_type": …, "id": …,
                "attempt": n,        the nth request for its id
-               "nth": n},           the nth request of all
+               "nth": n,            the nth request of all
+               "after": n},         any request after so many
      "probability": 0.2, "limit": 5,
      "answer": {
          "status": 503, "headers": {…}, "body": <JSON>, "text": "not JSON",
@@ -25,7 +26,7 @@ import email.utils
 import json
 import time
 
-MATCH_KEYS = {"provider", "tenant", "action_type", "id", "attempt", "nth"}
+MATCH_KEYS = {"provider", "tenant", "action_type", "id", "attempt", "nth", "after"}
 RULE_KEYS = {"match", "probability", "limit", "answer"}
 ANSWER_KEYS = {"status", "headers", "body", "text", "retry_after", "retry_after_date",
                "effect", "delay_ms", "reset", "half", "raw", "size", "drip_ms",
@@ -90,7 +91,10 @@ class Rule:
         if self.when != when or (self.limit is not None and self.applied >= self.limit):
             return False
         for key, wanted in self.match.items():
-            if facts[key] not in (wanted if isinstance(wanted, list) else [wanted]):
+            if key == "after":
+                if facts["nth"] <= wanted:
+                    return False
+            elif facts[key] not in (wanted if isinstance(wanted, list) else [wanted]):
                 return False
         if self.probability < 1 and chance.random() >= self.probability:
             return False
@@ -103,6 +107,16 @@ def takes_effect(answer):
     plain = answer.get("status", 200) == 200 and not any(
         key in answer for key in ("reset", "half", "raw", "text", "size"))
     return answer.get("effect", plain)
+
+
+def outcome_name(answer):
+    """What a consumer would call an answer that is final, as the gateway tags it; else None."""
+    if answer.get("status", 200) == 409:
+        return "AlreadyDispatched"
+    if answer.get("status", 200) != 200 or any(key in answer for key in ("reset", "half", "raw", "text", "size")):
+        return None
+    body = answer.get("body", EXECUTED)
+    return body if isinstance(body, str) else next(iter(body))
 
 
 def build(answer):

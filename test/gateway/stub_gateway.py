@@ -210,10 +210,11 @@ class Connection(asyncio.Protocol):
                 self.ledger.effect(self.request)
             self.task = asyncio.get_running_loop().create_task(self.answer(answer))
         elif known:
-            self.write_and_finish(409, answers.error_answer(409, "this action was dispatched before"))
+            self.write_and_finish(409, answers.error_answer(409, "this action was dispatched before"),
+                                  "AlreadyDispatched")
         else:
             self.ledger.effect(self.request)
-            self.write_and_finish(200, answers.SUCCESS)
+            self.write_and_finish(200, answers.SUCCESS, "Executed")
 
     async def answer(self, answer):
         """Answer as a rule says, however long that takes."""
@@ -228,29 +229,30 @@ class Connection(asyncio.Protocol):
             self.transport.close()
             return
         status, head, body = answers.build(answer)
+        outcome = answers.outcome_name(answer)
         if "drip_ms" in answer:
             self.transport.write(head)
             for byte in body:
                 await asyncio.sleep(answer["drip_ms"] / 1000)
                 self.transport.write(bytes([byte]))
-            self.write_and_finish(status, b"")
+            self.write_and_finish(status, b"", outcome)
         else:
-            self.write_and_finish(None if "half" in answer else status, head + body)
+            self.write_and_finish(None if "half" in answer else status, head + body, outcome)
         if "half" in answer or "hang_up" in answer or \
                 answer.get("headers", {}).get("Connection", "").lower() == "close":
             self.transport.close()
         elif self.buffer:
             self.data_received(b"")
 
-    def write_and_finish(self, status, data):
+    def write_and_finish(self, status, data, outcome=None):
         """The end of an answer."""
         self.transport.write(data)
-        self.finish(status)
+        self.finish(status, outcome)
 
-    def finish(self, status):
+    def finish(self, status, outcome=None):
         """The dispatch under way, if there is one, is over."""
         if self.request is not None:
-            self.ledger.end(self.request, status)
+            self.ledger.end(self.request, status, outcome)
             self.request = None
             self.task = None
 

@@ -119,6 +119,20 @@ class StubTest(unittest.TestCase):
         self.assertEqual(self.status(), 409)
         self.assertEqual(self.ask("/_stats")["effects"], 1)
 
+    def test_outcomes_and_sources(self):
+        self.ask("/_control", {"rules": [
+            {"match": {"id": "b"}, "answer": {"effect": False, "body": {"Failed": {"code": "550"}}}},
+            {"match": {"id": "c"}, "answer": {"body": "Deduplicated"}},
+            {"match": {"id": "d", "after": 3}, "answer": {"status": 503}}]})
+        for name in "abcda":
+            self.status({**ACTION, "id": name})
+        self.assertEqual(self.ask("/_stats")["outcomes"],
+                         {"AlreadyDispatched": 1, "Failed": 1, "Deduplicated": 1})
+        self.assertEqual({name: (entry["source"], entry["outcome"], entry["effects"])
+                          for name, entry in self.ask("/_actions").items()},
+                         {"a": ("r", "AlreadyDispatched", 1), "b": ("r", "Failed", 0),
+                          "c": ("r", "Deduplicated", 1), "d": ("r", None, 0)})
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 use File::Basename;
+use JSON::PP;
 use POSIX ':sys_wait_h';
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -14,7 +15,7 @@ use Time::HiRes qw(time usleep);
 use Acteon;
 
 our @EXPORT = qw(new_relay_server start_gateway start_relay run_relay relay_database enqueue
-	all_delivered outbox_is_sound wait_until wait_for_sql private_file);
+	all_delivered outbox_is_sound gateway_agrees wait_until wait_for_sql private_file start_psql);
 
 my $stub = dirname(__FILE__) . '/../gateway/stub_gateway.py';
 my %running;    # pid: 1 of every process that was started here
@@ -197,6 +198,39 @@ sub outbox_is_sound
 	return is($node->safe_psql('postgres', 'SELECT * FROM acteon_outbox_check()'), '', $description // 'no invariant is broken');
 }
 
+# Test that the view of the batches and the gateway's own ledger tell the same: of
+# each batch, how many actions were delivered, by outcome.
+sub gateway_agrees
+{
+	my ($node, $gateway, $description) = @_;
+	my $actions = $gateway->actions;
+	my (%seen, %told);
+
+	foreach my $row (split /\n/, $node->safe_psql('postgres', 'SELECT batch_id, action_id FROM acteon_dispatch_outbox'))
+	{
+		my ($batch, $id) = split /\|/, $row;
+		my $action = delete $actions->{$id};
+
+		$seen{$batch}{ $action->{outcome} }++ if $action && $action->{outcome};
+	}
+	foreach my $row (split /\n/, $node->safe_psql('postgres', 'SELECT batch_id, delivered_by FROM acteon_replay_batches WHERE delivered > 0'))
+	{
+		my ($batch, $outcomes) = split /\|/, $row, 2;
+		$told{$batch} = decode_json($outcomes);
+	}
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is_deeply(\%told, \%seen, $description // 'acteon_replay_batches and the gateway count the same');
+	is(scalar(keys %$actions), 0, '… and the gateway knows no other action');
+	return;
+}
+
+# A psql in the background, as a role, which runs statements one after the other;
+# see Relay::Session.
+sub start_psql
+{
+	return Relay::Session->new(@_);
+}
+
 # A stub gateway on a free port of the loopback.  Options: key; prefix; cert and
 # client_ca, files for TLS.
 sub start_gateway
@@ -319,6 +353,24 @@ sub lanes
 	return $self->ask('GET', '/_lanes');
 }
 
+# How often each action took effect, by the action that was lost in the first
+# place: whatever is a replay, or a replay of a replay, counts for that one.
+sub effects
+{
+	my ($self) = @_;
+	my $actions = $self->actions;
+	my %effects;
+
+	foreach my $action (values %$actions)
+	{
+		my $source = $action->{source};
+
+		$source = $actions->{$source}{source} while $actions->{$source};
+		$effects{$source} += $action->{effects};
+	}
+	return \%effects;
+}
+
 # Test that every request was what the gateway accepts.
 sub has_no_violations
 {
@@ -336,6 +388,48 @@ sub stop
 
 	kill 'TERM', $self->{pid};
 	return Relay::reap($self->{pid}, 30);
+}
+
+package Relay::Session;
+
+use PostgreSQL::Test::Utils;
+
+sub new
+{
+	my ($class, $node, $role, @statements) = @_;
+	my $name = 'psql-' . ++$serial;
+	my $self = bless { log => "$PostgreSQL::Test::Utils::log_path/$name.log" }, $class;
+
+	unlink $self->{log};
+	$self->{pid} = Relay::launch($self->{log}, 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1',
+		'-d', $node->connstr('postgres') . " user=$role application_name=$name", map { ('-c', $_) } @statements);
+	$self->{name} = $name;
+	return $self;
+}
+
+# All that it has said.
+sub log
+{
+	my ($self) = @_;
+
+	return -e $self->{log} ? slurp_file($self->{log}) : '';
+}
+
+# Wait for its end; see reap().
+sub wait_for_end
+{
+	my ($self, $seconds) = @_;
+
+	return Relay::reap(delete $self->{pid}, $seconds);
+}
+
+# End it as if the machine had gone.
+sub kill9
+{
+	my ($self) = @_;
+
+	kill 'KILL', $self->{pid} or die "could not kill $self->{name}: $!";
+	return $self->wait_for_end(60);
 }
 
 package Relay::Process;

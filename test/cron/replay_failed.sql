@@ -1,0 +1,22 @@
+-- replay_failed.sql
+--		Every five minutes: replay what failed in the last ten, at 20 a second.
+--
+--		psql -d acteon -f replay_failed.sql		(a superuser, after roles.sql)
+--
+-- The windows overlap on purpose: what has been replayed is passed over.  A
+-- replay that fails again has a record of its own, which the next run picks, as
+-- a replay of the replay; max_depth (3 unless given) ends that, and the run
+-- counts such a record as failed.  pg_cron does not run a job twice at once;
+-- other jobs and people may replay the same records at the same time.
+--
+-- If the provider goes down again, the batch pauses itself.  The job then waits,
+-- as long as more than a minute's worth of the batch is still to come, until
+-- somebody resumes or cancels it.
+--
+-- The command must be one statement: several are one transaction to the server,
+-- and acteon_replay_all commits.
+
+SELECT cron.schedule_in_database('acteon: replay what failed', '*/5 * * * *', $$
+	CALL acteon_replay_all(outcome => 'failed', from_time => now() - interval '10 min',
+		rate => 20, reason => 'scheduled')
+$$, database => current_database(), username => 'acteon_job');

@@ -1,0 +1,242 @@
+# The recipes of test/cron with a real pg_cron, every minute instead of every five,
+# and a relay with a stub gateway.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+use Relay;
+
+# Left out only where there is no package of pg_cron for this server.
+chomp(my $bindir = `pg_config --bindir`);
+chomp(my $pkglibdir = `pg_config --pkglibdir`);
+my ($major) = `pg_config --version` =~ /(\d+)/;
+if (!-e "$pkglibdir/pg_cron.so")
+{
+	my $package = "postgresql-$major-cron";
+	my $is_packaged = $bindir eq "/usr/lib/postgresql/$major/bin" && `apt-cache policy $package 2>/dev/null` =~ /Candidate: \d/;
+
+	plan skip_all => "there is no pg_cron for the PostgreSQL in $bindir" if !$is_packaged;
+	fail("pg_cron is there: apt-get install $package");
+	done_testing();
+	exit;
+}
+
+# A server where pg_cron runs, as roles.sql has it.  It connects through a socket,
+# where the server's own user may come in as the roles of the jobs; or, without
+# a way in for anybody, it uses background workers.
+sub new_cron_server
+{
+	my ($name, $in_background) = @_;
+	my $server = PostgreSQL::Test::Cluster->new($name);
+	my $server_user = getpwuid($<);
+	my $hba = $server->data_dir . '/pg_hba.conf';
+	my $jobs = 'local postgres acteon_job,acteon_keeper';
+
+	$server->init;
+	$server->append_conf('postgresql.conf', "fsync = off\nshared_preload_libraries = 'pg_cron'\ncron.database_name = 'postgres'\n"
+		. ($in_background ? 'cron.use_background_workers = on' : "cron.host = '@{[ $server->host ]}'"));
+	$server->append_conf('pg_ident.conf', "acteon_cron $server_user acteon_job\nacteon_cron $server_user acteon_keeper\n");
+	my $others = slurp_file($hba);
+	unlink $hba;
+	append_to_file($hba, ($in_background ? "$jobs reject\n" : "$jobs peer map=acteon_cron\n") . $others);
+	chmod 0600, $hba;
+	$server->start;
+	$server->safe_psql('postgres', 'CREATE EXTENSION acteon_replay');
+	$server->safe_psql('postgres', Acteon::fixture($_)) foreach qw(audit_table audit_indexes helpers gateway_records);
+	$server->safe_psql('postgres', q{
+		CREATE ROLE relay LOGIN;
+		CREATE ROLE oncall LOGIN;
+		CREATE ROLE intern LOGIN;
+		INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES
+			('relay', 'gateway', '{*}', '{*}', '{*}'),
+			('oncall', 'operator', '{*}', '{prod}', '{*}')});
+	return $server;
+}
+
+# Run a recipe, with some of its text replaced.
+sub recipe
+{
+	my ($server, $name, %replaced) = @_;
+	my $text = slurp_file("$FindBin::RealBin/../cron/$name.sql");
+
+	foreach my $part (keys %replaced)
+	{
+		$text =~ s/\Q$part\E/$replaced{$part}/ or die "$name.sql has no $part";
+	}
+	return $server->safe_psql('postgres', $text);
+}
+
+my $node = new_cron_server('cron', 0);
+my $other = new_cron_server('cron_in_background', 1);
+
+# Test that a job comes to have so many runs with a status.
+sub runs
+{
+	my ($job, $status, $count, $server) = @_;
+
+	return wait_until(
+		sub {
+			# A minute is long: no need to look all the time.
+			usleep(200_000);
+			my ($found, $seen) = split /\|/, ($server // $node)->safe_psql('postgres', qq{
+				SELECT count(*) FILTER (WHERE status = '$status'), string_agg(concat_ws(': ', status, return_message), ', ' ORDER BY runid)
+				FROM cron.job_run_details JOIN cron.job USING (jobid) WHERE jobname = '$job'}), 2;
+			return ($found >= $count, $seen);
+		},
+		"$job: $status, $count of its runs", 150);
+}
+
+# Let the gateway take what is in the queue and write its records.
+sub gateway_follows
+{
+	wait_for_sql($node, 'SELECT depth FROM acteon_outbox_stats', '0', 'the relay delivers what was replayed');
+	return $node->safe_psql('postgres', 'SELECT gateway_records()');
+}
+
+# The replays of lost actions whose ids begin with a name, those of replays
+# included: how many actions have so many.
+sub replays
+{
+	my ($name) = @_;
+
+	return $node->safe_psql('postgres', qq{
+		WITH RECURSIVE replay AS (
+			SELECT original_action_id AS lost, action_id FROM acteon_dispatch_outbox WHERE original_action_id LIKE '$name%'
+			UNION ALL SELECT r.lost, o.action_id FROM replay AS r JOIN acteon_dispatch_outbox AS o ON o.original_action_id = r.action_id::text)
+		SELECT coalesce(string_agg(actions || ' have ' || times, ', '), 'none')
+		FROM (SELECT times, count(*) AS actions FROM (SELECT lost, count(*) AS times FROM replay GROUP BY lost) AS a GROUP BY times ORDER BY times) AS b});
+}
+
+my $gateway = start_gateway();
+my $relay = start_relay($node, $gateway);
+$gateway->rules({ match => { action_type => 'poison' },
+		answer => { effect => JSON::PP::false, body => { Failed => { code => '554', message => 'poison', retryable => JSON::PP::false, attempts => 1 } } } });
+
+# Poison that has been replayed twice by hand, and failed again each time.
+$node->safe_psql('postgres', q{SELECT count(make_record('old-poison-' || n, at => now(), action_type => 'poison')) FROM generate_series(1, 2) AS n});
+foreach my $depth (1 .. 2)
+{
+	$node->safe_psql('postgres', q{SELECT acteon_replay_bulk(action_type => 'poison', outcome => 'failed', reason => 'by hand')});
+	is(gateway_follows(), 2, "poison is in the gateway's records again");
+}
+is(replays('old-poison-'), '2 have 2', 'the poison that was replayed by hand is two deep');
+
+# What has failed just now, of several tenants; what failed long ago; and what was
+# delivered long ago.
+$node->safe_psql('postgres', q{
+	SELECT count(make_record('long-gone-' || n, at => now() - interval '100 days')) FROM generate_series(1, 5) AS n;
+	SELECT acteon_replay_bulk(outcome => 'failed', to_time => now() - interval '99 days', reason => 'by hand')});
+gateway_follows();
+$node->safe_psql('postgres', q{
+	UPDATE acteon_dispatch_delivery SET finished_at = now() - interval '99 days' WHERE outbox_id IN (SELECT id FROM acteon_dispatch_outbox WHERE original_action_id LIKE 'long-gone-%');
+	DELETE FROM acteon_audit WHERE action_id LIKE 'long-gone-%';
+	SELECT count(make_record('acme-' || n, at => now(), tenant => (ARRAY['acme', 'acme.eu-west'])[1 + n % 2])) FROM generate_series(1, 60) AS n;
+	SELECT count(make_record('globex-' || n, at => now(), tenant => 'globex')) FROM generate_series(1, 40) AS n;
+	SELECT count(make_record('staging-' || n, at => now(), namespace => 'staging')) FROM generate_series(1, 10) AS n;
+	SELECT count(make_record('earlier-' || n, at => now() - interval '30 min')) FROM generate_series(1, 10) AS n;
+	SELECT count(make_record('poison-' || n, at => now(), action_type => 'poison')) FROM generate_series(1, 3) AS n});
+
+# A person is at it, too, and has not committed yet when the jobs begin.
+my $person = $node->background_psql('postgres', extra_params => [ '-U', 'oncall' ]);
+$person->query_safe(q{BEGIN;
+	SELECT replayed FROM acteon_replay_bulk(tenant => 'acme', action_type => 'send_email', outcome => 'failed', from_time => now() - interval '10 min', max_records => 20, reason => 'by hand')});
+
+# Every minute; twice, under another name; and as somebody without a grant.
+wait_until(sub { my $second = (localtime)[0]; return ($second < 45, "second $second") }, 'there is time to schedule them all in the same minute', 30);
+my %minutely = ("'*/5 * * * *'" => "'* * * * *'");
+recipe($node, 'roles');
+recipe($node, 'replay_failed', %minutely);
+recipe($node, 'replay_failed', %minutely, 'acteon: replay what failed' => 'the same again');
+recipe($node, 'replay_failed', %minutely, 'acteon: replay what failed' => 'of an intern', "'acteon_job'" => "'intern'");
+recipe($node, 'purge', "'30 3 * * *'" => "'* * * * *'");
+recipe($node, 'check', "'15 4 * * 0'" => "'* * * * *'");
+is($node->safe_psql('postgres', q{SELECT username, count(*) FROM cron.job GROUP BY 1 ORDER BY 1}), "acteon_job|2\nacteon_keeper|2\nintern|1", 'the jobs are there, of their roles');
+
+# In background workers, too, where nobody delivers: a batch of its own.
+$other->safe_psql('postgres', q{SELECT count(make_record('acme-' || n, at => now())) FROM generate_series(1, 900) AS n});
+recipe($other, 'roles');
+recipe($other, 'replay_failed', %minutely);
+recipe($other, 'check', "'15 4 * * 0'" => "'* * * * *'");
+
+wait_for_sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'acteon_job' AND query LIKE '%CALL acteon_replay_all%' AND wait_event_type = 'Lock'},
+	2, 'both jobs have met the person, at the same moment', 90);
+$person->query_safe('COMMIT');
+$person->query_safe(q{SELECT replayed FROM acteon_replay_bulk(tenant => 'acme', action_type => 'send_email', outcome => 'failed', from_time => now() - interval '10 min', max_records => 1000, reason => 'by hand')});
+$person->quit;
+
+runs('acteon: replay what failed', 'succeeded', 1);
+runs('the same again', 'succeeded', 1);
+runs('of an intern', 'failed', 1);
+runs('acteon: purge', 'succeeded', 1);
+runs('acteon: check', 'succeeded', 1);
+gateway_follows();
+is(replays('acme-'), '60 have 1', 'what failed in the window is replayed once each, whoever did it');
+is(replays('globex-') . replays('staging-'), 'nonenone', 'nothing of another tenant or namespace is');
+is(replays('earlier-'), 'none', '… nor what failed earlier');
+is(replays('poison-'), '3 have 1', 'poison is replayed');
+is(replays('old-poison-'), '2 have 3', '… also that which was replayed by hand before');
+is(replays('long-gone-'), 'none', 'what was delivered long ago is purged');
+is($node->safe_psql('postgres', q{SELECT DISTINCT role_name, reason FROM acteon_replay_log WHERE event = 'purge'}), 'acteon_keeper|scheduled', '… as the log says');
+is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT requested_by, ' ' ORDER BY requested_by) FROM acteon_replay_batches WHERE reason = 'scheduled'}), 'acteon_job', 'the jobs ran as their role');
+is($node->safe_psql('postgres', q{
+		SELECT sum(replayed) FILTER (WHERE requested_by = 'oncall') BETWEEN 20 AND 60, sum(replayed)
+		FROM acteon_replay_batches WHERE requested_by IN ('oncall', 'acteon_job')}), 't|65', 'what the jobs and the person replayed adds up');
+my $log = slurp_file($node->logfile);
+like($node->safe_psql('postgres', q{SELECT return_message FROM cron.job_run_details WHERE username = 'intern' LIMIT 1}),
+	qr/ERROR:  insufficient permissions/, 'a job without a grant is told so, where pg_cron keeps it');
+like($log, qr/ERROR:  insufficient permissions/, '… and in the server log');
+
+# In background workers it is no different.
+runs('acteon: replay what failed', 'succeeded', 1, $other);
+runs('acteon: check', 'succeeded', 1, $other);
+is($other->safe_psql('postgres', q{SELECT requested_by, matched, replayed FROM acteon_replay_batches}), 'acteon_job|900|900', 'in a background worker the job replays, and commits, as its role');
+outbox_is_sound($other);
+$other->stop;
+
+# Something that should not be: a delivered action is in the queue as well.
+my $violation = $node->safe_psql('postgres', q{
+	INSERT INTO acteon_dispatch_segment (first_id, last_id, batch_id, due_at, attempt, was_claimed)
+	SELECT id, id, batch_id, 'infinity', 1, true FROM acteon_dispatch_outbox WHERE original_action_id = 'acme-1' RETURNING first_id});
+runs('acteon: check', 'failed', 1);
+$node->safe_psql('postgres', "DELETE FROM acteon_dispatch_segment WHERE first_id = $violation");
+my $failures = recipe($node, 'runs');
+like($failures, qr/\|acteon: check\|acteon_keeper\|failed\|ERROR:  acteon_outbox_check\(\) found \d+ violations\n.*finished and waiting at $violation: /s, 'the check fails, and says what it found');
+like(slurp_file($node->logfile), qr/ERROR:  acteon_outbox_check\(\) found \d+ violations\n.*DETAIL:.*finished and waiting at $violation: /s, '… also in the server log');
+
+# The second minute: the poison's new records are in the window.
+runs('acteon: replay what failed', 'succeeded', 2);
+runs('the same again', 'succeeded', 2);
+gateway_follows();
+is(replays('poison-'), '3 have 2', 'poison is replayed as a replay of a replay');
+is(replays('old-poison-'), '2 have 3', '… but not for ever');
+is(replays('acme-'), '60 have 1', 'what was delivered is not replayed');
+like($node->safe_psql('postgres', q{SELECT DISTINCT failures FROM acteon_replay_batches WHERE reason = 'scheduled' AND failed > 0}), qr/^\{"[^"]*3 deep": 2\}$/, 'the view of the batches says why');
+
+# The third.
+my $before = $node->safe_psql('postgres', q{SELECT count(*) FROM cron.job_run_details WHERE status = 'failed' AND username = 'acteon_keeper'});
+runs('acteon: replay what failed', 'succeeded', 3);
+runs('the same again', 'succeeded', 3);
+runs('acteon: check', 'succeeded', 2);
+gateway_follows();
+is(replays('poison-') . ', ' . replays('old-poison-'), '3 have 3, 2 have 3', 'all poison comes to its end');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM cron.job_run_details WHERE status = 'failed' AND username = 'acteon_keeper'}), $before, 'the check has nothing to object to any more');
+$node->safe_psql('postgres', 'SELECT cron.unschedule(jobid) FROM cron.job');
+
+# Both sides have counted the same; what is no poison took effect once.
+outbox_is_sound($node);
+my $effects = $gateway->effects;
+is(scalar(grep { /^acme-/ && $effects->{$_} == 1 } keys %$effects), 60, 'each lost action is done once');
+is(scalar(grep { /^(globex|staging|earlier)-/ } keys %$effects), 0, '… and no other');
+is_deeply(
+	decode_json($node->safe_psql('postgres', q{
+		SELECT jsonb_object_agg(outcome, actions) FROM (SELECT key AS outcome, sum(value::bigint) AS actions FROM acteon_replay_batches, jsonb_each_text(delivered_by) GROUP BY key) AS s})),
+	$gateway->stats->{outcomes}, 'acteon_replay_batches and the gateway count the same');
+$gateway->has_no_violations;
+is($relay->stop, 0, 'exit code 0');
+
+done_testing();
