@@ -46,23 +46,24 @@ endif
 
 include src/relay/relay.mk
 
-# Scripts for psql's \i, below pg_config --sharedir.
-PSQL_SCRIPTS = sql/psql/watch.sql
+# Scripts for psql's \i and recipes for pg_cron, below pg_config --sharedir.
+SCRIPTS_DIR = '$(DESTDIR)$(datadir)/$(EXTENSION)'
 
-install: install-psql
-uninstall: uninstall-psql
+install: install-scripts
+uninstall: uninstall-scripts
 
 # A changed header rebuilds what may include it.
 $(OBJS) $(OBJS:.o=.bc): $(INCLUDES)
 
-.PHONY: demo bench sanitize matrix lint format install-psql uninstall-psql
+.PHONY: demo bench sanitize matrix lint format install-scripts uninstall-scripts
 
-install-psql:
-	$(MKDIR_P) '$(DESTDIR)$(datadir)/$(EXTENSION)'
-	$(INSTALL_DATA) $(PSQL_SCRIPTS) '$(DESTDIR)$(datadir)/$(EXTENSION)'
+install-scripts:
+	$(MKDIR_P) $(SCRIPTS_DIR)/cron
+	$(INSTALL_DATA) sql/psql/*.sql $(SCRIPTS_DIR)
+	$(INSTALL_DATA) sql/cron/*.sql $(SCRIPTS_DIR)/cron
 
-uninstall-psql:
-	rm -f $(addprefix '$(DESTDIR)$(datadir)/$(EXTENSION)'/,$(notdir $(PSQL_SCRIPTS)))
+uninstall-scripts:
+	rm -rf $(SCRIPTS_DIR)
 
 # PGXS has a target of this name, which only says that it is not supported.
 ifndef PGXS

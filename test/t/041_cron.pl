@@ -1,4 +1,4 @@
-# The recipes of test/cron with a real pg_cron, every minute instead of every five,
+# The recipes of sql/cron with a real pg_cron, every minute instead of every five,
 # and a relay with a stub gateway.
 use strict;
 use warnings;
@@ -62,7 +62,7 @@ sub new_cron_server
 sub recipe
 {
 	my ($server, $name, %replaced) = @_;
-	my $text = slurp_file("$FindBin::RealBin/../cron/$name.sql");
+	my $text = slurp_file("$FindBin::RealBin/../../sql/cron/$name.sql");
 
 	foreach my $part (keys %replaced)
 	{
