@@ -50,7 +50,7 @@ RESET ROLE;
 
 -- intents that are asked for
 SELECT * FROM pg_temp.preview('{"outcome": "pending"}') WHERE section IN ('total', 'left out');
-SELECT * FROM pg_temp.preview('{"outcome": "failed"}') WHERE section IN ('total', 'left out');
+SELECT * FROM pg_temp.preview('{"outcome": "failed"}') WHERE section IN ('total', 'left out', 'beware');
 
 -- the limits that end loops, and the other provider
 SELECT item, matched, note FROM pg_temp.preview('{"max_generation": 1}') WHERE section = 'not replayed';
