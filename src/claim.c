@@ -457,7 +457,7 @@ take_due(Claim *claim, const DuePlace *after, const DuePlace *up_to)
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay due", ALLOCSET_SMALL_SIZES);
 	MemoryContext old;
-	DueScan scan;
+	SegmentScan scan;
 
 	BeginDueScan(&scan, &claim->segments, after, claim->now);
 	old = MemoryContextSwitchTo(context);
@@ -467,12 +467,12 @@ take_due(Claim *claim, const DuePlace *after, const DuePlace *up_to)
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(context);
-		if (!NextDue(&scan, &segment) || (up_to != NULL && is_past(&segment, up_to)))
+		if (!NextSegment(&scan, &segment) || (up_to != NULL && is_past(&segment, up_to)))
 			break;
 		take_segment(claim, &segment);
 	}
 	MemoryContextSwitchTo(old);
-	EndDueScan(&scan);
+	EndSegmentScan(&scan);
 	MemoryContextDelete(context);
 }
 

@@ -17,7 +17,6 @@
 
 #include "access/htup_details.h"
 #include "common/pg_prng.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -27,6 +26,7 @@
 #include "breaker.h"
 #include "consumer.h"
 #include "delivery.h"
+#include "result.h"
 #include "segment.h"
 #include "settings.h"
 
@@ -411,12 +411,11 @@ acteon_outbox_nack(PG_FUNCTION_ARGS)
 	Datum values[2];
 	bool nulls[2] = {false};
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	desc = ResultRowType(fcinfo);
 	begin_answers(call, fcinfo, ANSWER_NACK, "acteon_outbox_nack()", "error");
 	read_retry_after(call, fcinfo, 3);
 	apply_answers(call);
 	values[0] = Int32GetDatum(call->given_back);
 	values[1] = Int32GetDatum(call->ended);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }

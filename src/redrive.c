@@ -12,7 +12,6 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -29,6 +28,7 @@
 #include "log.h"
 #include "pace.h"
 #include "query.h"
+#include "result.h"
 #include "segment.h"
 
 /* Rows that are fetched at once. */
@@ -317,8 +317,7 @@ acteon_outbox_redrive(PG_FUNCTION_ARGS)
 	char *schema;
 	const char *reason;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	desc = ResultRowType(fcinfo);
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_redrive()", true);
 	read_limits(fcinfo, &redrive, call.now);
 	reason = ReasonArgument(fcinfo, FILTERS + 2);
@@ -343,5 +342,5 @@ acteon_outbox_redrive(PG_FUNCTION_ARGS)
 	EndConsumerCall(&call);
 	values[0] = Int32GetDatum(redrive.count);
 	values[1] = Int32GetDatum(redrive.skipped);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }

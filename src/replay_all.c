@@ -11,7 +11,6 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "executor/spi.h"
-#include "funcapi.h"
 #include "nodes/parsenodes.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -24,6 +23,7 @@
 #include "message.h"
 #include "query.h"
 #include "replay.h"
+#include "result.h"
 #include "run_batch.h"
 
 /* Records of a chunk, unless told otherwise, and at most. */
@@ -74,19 +74,6 @@ chunk_argument(FunctionCallInfo fcinfo, int argument, int otherwise)
 						errmsg("chunk must be between 1 and %d", CHUNK_LIMIT),
 						errhint("It is the number of records that one transaction looks at.")));
 	return chunk;
-}
-
-/*
- * The row type of the results.
- */
-static TupleDesc
-result_type(FunctionCallInfo fcinfo)
-{
-	TupleDesc desc;
-
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	return BlessTupleDesc(desc);
 }
 
 /*
@@ -152,7 +139,7 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, Oid *schema)
 static Datum
 replay_all(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk)
 {
-	TupleDesc desc = result_type(fcinfo);
+	TupleDesc desc = ResultRowType(fcinfo);
 	BatchCounts counts = {0};
 	int64 batch_id;
 	Oid schema;
@@ -279,7 +266,7 @@ take_up_batch(FunctionCallInfo fcinfo, int chunk, Oid *schema, BatchCounts *coun
 Datum
 acteon_replay_continue(PG_FUNCTION_ARGS)
 {
-	TupleDesc desc = result_type(fcinfo);
+	TupleDesc desc = ResultRowType(fcinfo);
 	int chunk = chunk_argument(fcinfo, 1, 0);
 	BatchCounts counts;
 	Oid schema;

@@ -6,7 +6,6 @@
 
 #include "access/htup_details.h"
 #include "executor/spi.h"
-#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -16,6 +15,7 @@
 #include "jsonb_writer.h"
 #include "query.h"
 #include "replay_many.h"
+#include "result.h"
 
 /* What a bulk replay has come to. */
 typedef struct BulkResult
@@ -166,8 +166,7 @@ acteon_replay_bulk(PG_FUNCTION_ARGS)
 	Datum values[6];
 	bool nulls[6] = {false};
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	desc = ResultRowType(fcinfo);
 	ReadReplayArguments(&query, fcinfo, false);
 	replay_bulk(fcinfo, &query, &result);
 	if (result.batch_id == 0)
@@ -181,7 +180,7 @@ acteon_replay_bulk(PG_FUNCTION_ARGS)
 	values[4] = JsonbPGetDatum(result.results);
 	nulls[5] = result.next_cursor == NULL;
 	values[5] = nulls[5] ? (Datum) 0 : CStringGetTextDatum(result.next_cursor);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }
 
 /*

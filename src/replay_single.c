@@ -6,7 +6,6 @@
 
 #include "access/htup_details.h"
 #include "executor/spi.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -17,6 +16,7 @@
 #include "message.h"
 #include "query.h"
 #include "replay.h"
+#include "result.h"
 #include "settings.h"
 
 PG_FUNCTION_INFO_V1(acteon_replay_uuid);
@@ -229,8 +229,7 @@ replay_single(FunctionCallInfo fcinfo, const char *action_id)
 	Datum values[4];
 	bool nulls[4] = {false};
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	desc = ResultRowType(fcinfo);
 	read_arguments(&query, fcinfo);
 	BeginCall(&call, fcinfo, "acteon_replay()", query.reason);
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -247,7 +246,7 @@ replay_single(FunctionCallInfo fcinfo, const char *action_id)
 	nulls[3] = item.status == ITEM_ENQUEUED;
 	values[3] =
 		nulls[3] ? (Datum) 0 : CStringGetTextDatum(ReasonText(REASON_SAME_MOMENT, &record, &query));
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }
 
 static void

@@ -37,7 +37,7 @@ walk_queue(QueueWalk *walk, VisitSegment visit)
 	const BatchQueue *queue = walk->queue;
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay queue", ALLOCSET_SMALL_SIZES);
-	RangeScan scan;
+	SegmentScan scan;
 	Segment segment;
 	MemoryContext old;
 
@@ -46,7 +46,7 @@ walk_queue(QueueWalk *walk, VisitSegment visit)
 	OpenSegments(&walk->segments, queue->schema);
 	BeginRangeScan(&scan, &walk->segments, queue->first_id, queue->last_id);
 	old = MemoryContextSwitchTo(context);
-	while (NextInRange(&scan, &segment))
+	while (NextSegment(&scan, &segment))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (segment.batch_id != queue->batch_id)
@@ -62,7 +62,7 @@ walk_queue(QueueWalk *walk, VisitSegment visit)
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(old);
-	EndRangeScan(&scan);
+	EndSegmentScan(&scan);
 	CloseSegments(&walk->segments);
 	MemoryContextDelete(context);
 }
@@ -86,7 +86,7 @@ bool
 QueueIsEmpty(const BatchQueue *queue)
 {
 	SegmentTable segments;
-	RangeScan scan;
+	SegmentScan scan;
 	Segment segment;
 	bool empty = true;
 
@@ -94,9 +94,9 @@ QueueIsEmpty(const BatchQueue *queue)
 		return true;
 	OpenSegments(&segments, queue->schema);
 	BeginRangeScan(&scan, &segments, queue->first_id, queue->last_id);
-	while (empty && NextInRange(&scan, &segment))
+	while (empty && NextSegment(&scan, &segment))
 		empty = segment.batch_id != queue->batch_id;
-	EndRangeScan(&scan);
+	EndSegmentScan(&scan);
 	CloseSegments(&segments);
 	return empty;
 }

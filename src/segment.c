@@ -234,7 +234,7 @@ LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now)
  * of whoever reads them.
  */
 void
-BeginDueScan(DueScan *scan, SegmentTable *table, const DuePlace *after, TimestampTz until)
+BeginDueScan(SegmentScan *scan, SegmentTable *table, const DuePlace *after, TimestampTz until)
 {
 	int count = 0;
 
@@ -264,55 +264,27 @@ BeginDueScan(DueScan *scan, SegmentTable *table, const DuePlace *after, Timestam
 }
 
 /*
- * Read the next segment that is due.
- */
-bool
-NextDue(DueScan *scan, Segment *segment)
-{
-	MemoryContext old = MemoryContextSwitchTo(scan->context);
-	bool found = index_getnext_slot(scan->scan, ForwardScanDirection, scan->table->found);
-
-	MemoryContextSwitchTo(old);
-	if (found)
-		read_segment(scan->table, segment);
-	return found;
-}
-
-/*
- * Done with what is due.
- */
-void
-EndDueScan(DueScan *scan)
-{
-	ExecClearTuple(scan->table->found);
-	index_endscan(scan->scan);
-	UnregisterSnapshot(scan->snapshot);
-}
-
-/*
  * Begin to read the segments whose first ids lie between two ids, inclusive, as
  * they are at this moment: those of a batch, and perhaps others.
  */
 void
-BeginRangeScan(RangeScan *scan, SegmentTable *table, int64 first_id, int64 last_id)
+BeginRangeScan(SegmentScan *scan, SegmentTable *table, int64 first_id, int64 last_id)
 {
-	ScanKeyData keys[2];
-
 	scan->table = table;
 	scan->context = CurrentMemoryContext;
 	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	scan->scan = ActeonIndexBeginScan(table->writer.rel, table->by_id, scan->snapshot, 2);
-	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first_id));
-	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last_id));
-	index_rescan(scan->scan, keys, 2, NULL, 0);
+	ScanKeyInit(&scan->keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first_id));
+	ScanKeyInit(&scan->keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last_id));
+	index_rescan(scan->scan, scan->keys, 2, NULL, 0);
 }
 
 /*
- * Read the next segment of a range; its holder is copied into the current memory
+ * Read the next segment of a scan; its holder is copied into the current memory
  * context.
  */
 bool
-NextInRange(RangeScan *scan, Segment *segment)
+NextSegment(SegmentScan *scan, Segment *segment)
 {
 	MemoryContext old = MemoryContextSwitchTo(scan->context);
 	bool found = index_getnext_slot(scan->scan, ForwardScanDirection, scan->table->found);
@@ -324,10 +296,10 @@ NextInRange(RangeScan *scan, Segment *segment)
 }
 
 /*
- * Done with a range.
+ * Done with a scan.
  */
 void
-EndRangeScan(RangeScan *scan)
+EndSegmentScan(SegmentScan *scan)
 {
 	ExecClearTuple(scan->table->found);
 	index_endscan(scan->scan);

@@ -50,8 +50,8 @@ typedef struct DuePlace
 	int64 first_id;
 } DuePlace;
 
-/* A scan of segments that are due; see BeginDueScan. */
-typedef struct DueScan
+/* A scan of segments; see BeginDueScan and BeginRangeScan. */
+typedef struct SegmentScan
 {
 	SegmentTable *table;
 	MemoryContext context; /* of the index scan */
@@ -59,16 +59,7 @@ typedef struct DueScan
 	Snapshot snapshot;
 	ScanKeyData place_keys[2];
 	ScanKeyData keys[2];
-} DueScan;
-
-/* A scan of segments in the order of their ids; see BeginRangeScan. */
-typedef struct RangeScan
-{
-	SegmentTable *table;
-	MemoryContext context; /* of the index scan */
-	IndexScanDesc scan;
-	Snapshot snapshot;
-} RangeScan;
+} SegmentScan;
 
 /* How the lane of a segment that is due is. */
 typedef enum LaneState
@@ -100,12 +91,10 @@ extern void
 FindLease(SegmentTable *table, int64 token, Segment **segments, int *count, int *allocated);
 extern LaneState LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now);
 extern void
-BeginDueScan(DueScan *scan, SegmentTable *table, const DuePlace *after, TimestampTz until);
-extern bool NextDue(DueScan *scan, Segment *segment);
-extern void EndDueScan(DueScan *scan);
-extern void BeginRangeScan(RangeScan *scan, SegmentTable *table, int64 first_id, int64 last_id);
-extern bool NextInRange(RangeScan *scan, Segment *segment);
-extern void EndRangeScan(RangeScan *scan);
+BeginDueScan(SegmentScan *scan, SegmentTable *table, const DuePlace *after, TimestampTz until);
+extern void BeginRangeScan(SegmentScan *scan, SegmentTable *table, int64 first_id, int64 last_id);
+extern bool NextSegment(SegmentScan *scan, Segment *segment);
+extern void EndSegmentScan(SegmentScan *scan);
 extern void InsertSegment(SegmentTable *table, const Segment *segment);
 extern bool HoldSegment(SegmentTable *table, const Segment *segment, bool wait);
 extern bool RemoveSegment(SegmentTable *table, const Segment *segment);

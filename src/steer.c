@@ -11,7 +11,6 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
-#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
@@ -20,6 +19,7 @@
 #include "control.h"
 #include "log.h"
 #include "query.h"
+#include "result.h"
 #include "schedule.h"
 #include "stop.h"
 #include "tally.h"
@@ -149,19 +149,6 @@ end_steering(ControlCall *call, TupleDesc desc)
 }
 
 /*
- * The row type that a call returns.
- */
-static TupleDesc
-result_type(FunctionCallInfo fcinfo)
-{
-	TupleDesc desc;
-
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	return BlessTupleDesc(desc);
-}
-
-/*
  * Write down that the batch is stopped, and by whom and why; or, with NULL, that
  * it is not.
  */
@@ -196,7 +183,7 @@ set_stopped(ControlCall *call, const char *stopped)
 Datum
 acteon_replay_pause(PG_FUNCTION_ARGS)
 {
-	TupleDesc desc = result_type(fcinfo);
+	TupleDesc desc = ResultRowType(fcinfo);
 	ControlCall call;
 
 	BeginControl(&call, fcinfo, "acteon_replay_pause()", 0, 1);
@@ -260,7 +247,7 @@ Datum
 acteon_replay_resume(PG_FUNCTION_ARGS)
 {
 	const AttrNumber column = Anum_batch_breaker_since;
-	TupleDesc desc = result_type(fcinfo);
+	TupleDesc desc = ResultRowType(fcinfo);
 	ControlCall call;
 	Datum since;
 	bool isnull = false;
@@ -309,7 +296,7 @@ sweep_some(ControlCall *call)
 Datum
 acteon_replay_cancel(PG_FUNCTION_ARGS)
 {
-	TupleDesc desc = result_type(fcinfo);
+	TupleDesc desc = ResultRowType(fcinfo);
 	ControlCall call;
 
 	BeginControl(&call, fcinfo, "acteon_replay_cancel()", 0, 1);
@@ -336,7 +323,7 @@ Datum
 acteon_replay_set_rate(PG_FUNCTION_ARGS)
 {
 	const AttrNumber column = Anum_batch_rate;
-	TupleDesc desc = result_type(fcinfo);
+	TupleDesc desc = ResultRowType(fcinfo);
 	Numeric rate = PG_ARGISNULL(1) ? NULL : PG_GETARG_NUMERIC(1);
 	Datum value = NumericGetDatum(rate);
 	bool isnull = rate == NULL;

@@ -204,7 +204,7 @@ sweep_batch(TableFinder *batches, SegmentTable *segments, DeliveryWriter *delive
 	int64 first = DatumGetInt64(FoundColumn(batches, Anum_batch_first_outbox_id, &none));
 	int64 last = DatumGetInt64(FoundColumn(batches, Anum_batch_last_outbox_id, &isnull));
 	int64 swept = 0;
-	RangeScan scan;
+	SegmentScan scan;
 	Segment segment;
 	MemoryContext old;
 
@@ -213,7 +213,7 @@ sweep_batch(TableFinder *batches, SegmentTable *segments, DeliveryWriter *delive
 		return 0;
 	BeginRangeScan(&scan, segments, first, last);
 	old = MemoryContextSwitchTo(context);
-	while (NextInRange(&scan, &segment))
+	while (NextSegment(&scan, &segment))
 	{
 		int count = 0;
 
@@ -230,7 +230,7 @@ sweep_batch(TableFinder *batches, SegmentTable *segments, DeliveryWriter *delive
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(old);
-	EndRangeScan(&scan);
+	EndSegmentScan(&scan);
 	MemoryContextDelete(context);
 	return swept;
 }

@@ -79,10 +79,10 @@ EndTallyScan(TallyScan *scan)
 }
 
 /*
- * How many actions of a batch have ended, in whatever way.
+ * How many actions of a batch have ended: in whatever way, or as cancelled only.
  */
-int64
-CountFinished(Oid schema, int64 batch_id)
+static int64
+count_ended(Oid schema, int64 batch_id, bool cancelled_only)
 {
 	TallyScan scan;
 	TallyRow row;
@@ -90,9 +90,21 @@ CountFinished(Oid schema, int64 batch_id)
 
 	BeginTallyScan(&scan, schema, batch_id, DT_NOBEGIN);
 	while (NextTallyRow(&scan, &row))
-		count += row.actions;
+	{
+		if (!cancelled_only || row.state == ACTION_CANCELLED)
+			count += row.actions;
+	}
 	EndTallyScan(&scan);
 	return count;
+}
+
+/*
+ * How many actions of a batch have ended, in whatever way.
+ */
+int64
+CountFinished(Oid schema, int64 batch_id)
+{
+	return count_ended(schema, batch_id, false);
 }
 
 /*
@@ -101,13 +113,5 @@ CountFinished(Oid schema, int64 batch_id)
 int64
 CountCancelled(Oid schema, int64 batch_id)
 {
-	TallyScan scan;
-	TallyRow row;
-	int64 count = 0;
-
-	BeginTallyScan(&scan, schema, batch_id, DT_NOBEGIN);
-	while (NextTallyRow(&scan, &row))
-		count += row.state == ACTION_CANCELLED ? row.actions : 0;
-	EndTallyScan(&scan);
-	return count;
+	return count_ended(schema, batch_id, true);
 }
