@@ -95,6 +95,22 @@ SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_
 SELECT acteon_replay_cancel(:batch_id);
 SELECT * FROM acteon_outbox_redrive(batch_id => :batch_id);
 
+-- what a claim has parked or swept stands in a lane that it looks at later
+CALL clean();
+SELECT count(make_record('l-' || n, at => timestamptz '2026-01-01' + n * interval '1 s', metadata => '{"__fingerprint": "f"}')) FROM generate_series(1, 2) AS n;
+SELECT count(make_record('m-1', at => '2026-01-02'));
+SELECT batch_id AS one FROM acteon_replay_bulk(max_records => 1) \gset
+SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('bad'::text)) FROM acteon_outbox_claim('c');
+SELECT batch_id AS two FROM acteon_replay_bulk(from_time => '2026-01-01 00:00:02', max_records => 1) \gset
+SELECT batch_id AS three FROM acteon_replay_bulk(from_time => '2026-01-02') \gset
+SELECT outbox_id FROM acteon_outbox_claim('c', 1);
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 h' WHERE lease_token IS NOT NULL;
+SELECT state FROM acteon_replay_pause(:two);
+SELECT redriven FROM acteon_outbox_redrive(batch_id => :one);
+SELECT batch_id FROM acteon_outbox_claim('c') AS c JOIN acteon_dispatch_outbox AS o ON o.id = c.outbox_id ORDER BY 1;
+SELECT batch_id FROM acteon_outbox_claim('c') AS c JOIN acteon_dispatch_outbox AS o ON o.id = c.outbox_id ORDER BY 1;
+SELECT * FROM acteon_outbox_check();
+
 -- the rate, while it runs
 CALL clean();
 SELECT pg_temp.make(1, 250);
@@ -134,6 +150,22 @@ SELECT * FROM acteon_replay_set_rate(:batch_id, NULL);
 SELECT pg_temp.claim();
 SELECT * FROM acteon_outbox_check();
 UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s';
+-- nobody claims for a minute: what fell due does not come as a flood
+SELECT acteon_replay_cancel(:batch_id);
+SELECT batch_id FROM acteon_replay_bulk(max_records => 1000, rate => 10, max_generation => 100) \gset
+UPDATE acteon_dispatch_segment SET due_at = due_at - interval '1 min' WHERE batch_id = :batch_id;
+SELECT pg_temp.claim();
+SELECT pg_temp.claim();
+SELECT * FROM pg_temp.pace(:batch_id);
+SELECT min(due_at) > now() - interval '1 min' AND min(due_at) <= now() + interval '1 s' AS from_now FROM acteon_dispatch_segment WHERE batch_id = :batch_id AND lease_token IS NULL;
+SELECT paced_until - clock_timestamp() BETWEEN '20 s' AND '26 s' AS paced FROM acteon_replay_batch WHERE id = :batch_id;
+-- a little late is just late; so is what was in flight when its lease ran out
+UPDATE acteon_dispatch_segment SET due_at = clock_timestamp() - interval '4 s' WHERE batch_id = :batch_id AND lease_token IS NULL;
+SELECT pg_temp.claim(30);
+UPDATE acteon_dispatch_segment SET due_at = clock_timestamp() - interval '1 h' WHERE batch_id = :batch_id AND lease_token IS NOT NULL;
+SELECT pg_temp.claim(40);
+SELECT * FROM acteon_outbox_check();
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE batch_id = :batch_id;
 -- never before its time
 SELECT acteon_replay_cancel(:batch_id);
 SELECT batch_id FROM acteon_replay_bulk(max_records => 1000, start_at => '2100-01-01') \gset
@@ -189,6 +221,7 @@ SELECT * FROM acteon_replay_pause(:batch_id);
 SELECT * FROM acteon_replay_cancel(:batch_id);
 
 -- purging folds the tally and keeps its sums
+SELECT count(acteon_replay_cancel(id, 'over')) FROM acteon_replay_batch WHERE id < :batch_id;
 UPDATE acteon_replay_tally SET finished_at = finished_at - interval '2 days';
 CREATE TEMP TABLE sums AS SELECT batch_id, state, outcome, sum(actions) FROM acteon_replay_tally GROUP BY 1, 2, 3 HAVING sum(actions) <> 0;
 SELECT acteon_outbox_purge('1 day', reason => 'nightly');

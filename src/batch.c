@@ -230,6 +230,8 @@ AddFailure(Failures *failures, const char *reason, int64 count)
 			return;
 		}
 	}
+	if (failures->count == MAX_FAILURE_REASONS - 1)
+		reason = "other reasons";
 	if (failures->count < MAX_FAILURE_REASONS)
 	{
 		failures->reasons[failures->count] = pstrdup(reason);
@@ -301,6 +303,19 @@ Datum
 RoleName(Oid role)
 {
 	return DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(role, false)));
+}
+
+/*
+ * Whether a role is the one that a batch names as having asked for it, by name and
+ * oid: after a restore into another cluster the number may be somebody else's.
+ */
+bool
+IsRequester(Oid role, Datum name, Datum oid)
+{
+	char *own_name = GetUserNameFromId(role, true);
+
+	return DatumGetObjectId(oid) == role && own_name != NULL &&
+		   strcmp(NameStr(*DatumGetName(name)), own_name) == 0;
 }
 
 /*

@@ -19,6 +19,7 @@
 #include "utils/snapmgr.h"
 
 #include "batch.h"
+#include "stop.h"
 
 /*
  * A column of a row; the value of NULL is 0.
@@ -187,6 +188,7 @@ HoldBatch(HeldBatch *held, Oid schema, int64 id, BatchRow *batch)
 	TupleTableSlot *locked;
 	bool found;
 
+	LockSteering(schema, id);
 	OpenWriter(&held->writer, table, true);
 	OpenFinder(&held->finder, table, Anum_batch_id);
 	locked = table_slot_create(held->writer.rel, NULL);

@@ -39,7 +39,8 @@ enum
  * pinned to pg_catalog, as in all statements that run as the tables' owner.
  */
 #define READ_SCOPES \
-	"SELECT id, requested_by_oid, scope, first_outbox_id, last_outbox_id " \
+	"SELECT id, (SELECT r.oid FROM pg_roles AS r WHERE r.oid = requested_by_oid" \
+	"	AND r.rolname = requested_by), scope, first_outbox_id, last_outbox_id " \
 	"FROM %1$s.acteon_replay_batch WHERE $1 IS NULL OR id = $1 ORDER BY id"
 
 /* Parameters of the second statement. */
@@ -187,7 +188,7 @@ enum
  * most a century, beyond which an interval says nothing to anybody.
  */
 #define TIME_LEFT \
-	"CASE WHEN NOT c.in_part AND c.state NOT IN ('finished', 'cancelled')" \
+	"CASE WHEN NOT c.in_part AND c.state NOT IN ('finished', 'cancelled', 'paused')" \
 	"	AND coalesce(c.rate, c.speed) > 0 THEN" \
 	"	make_interval(secs => round(least((c.waiting + c.in_flight" \
 	"			+ CASE WHEN c.is_complete THEN 0 ELSE greatest(c.matched - c.looked_at, 0) END)" \

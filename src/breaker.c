@@ -9,6 +9,9 @@
  * has no order; of the call that the window begins in, an even part counts.  Only
  * what ended since the batch was resumed last counts.
  *
+ * Who records failures does not wait for the batch's row.  acteon_replay_all holds
+ * that most of the time, so it looks itself, between its chunks (run_batch.c).
+ *
  * acteon_replay_batches shows the same numbers with the same rule (batches.c).
  */
 #include "postgres.h"
@@ -24,6 +27,7 @@
 
 #include "breaker.h"
 #include "log.h"
+#include "schedule.h"
 #include "stop.h"
 #include "tally.h"
 
@@ -147,34 +151,58 @@ read_window(Window *window, int64 batch_id, TupleTableSlot *row)
 }
 
 /*
+ * Whether all of the batch in a row was enqueued and nothing of it is in the
+ * queue: then there is nothing to pause.
+ */
+static bool
+is_over(int64 batch_id, TupleTableSlot *row, Oid schema)
+{
+	BatchQueue queue = {.schema = schema, .batch_id = batch_id};
+	bool isnull;
+
+	if (!DatumGetBool(slot_getattr(row, Anum_batch_is_complete, &isnull)))
+		return false;
+	queue.first_id = DatumGetInt64(slot_getattr(row, Anum_batch_first_outbox_id, &isnull));
+	queue.last_id = DatumGetInt64(slot_getattr(row, Anum_batch_last_outbox_id, &isnull));
+	return isnull || QueueIsEmpty(&queue);
+}
+
+/*
+ * Look at the circuit breaker of a batch, for the role whose call this is.
+ */
+void
+CheckBreaker(Oid schema, Oid role, int64 batch_id)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableWriter writer;
+	TableFinder batches;
+	Window window;
+
+	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE), true);
+	OpenFinder(&batches, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
+	if (FindRow(&batches, F_INT8EQ, Int64GetDatum(batch_id), snapshot) &&
+		read_window(&window, batch_id, batches.slot))
+	{
+		fill_window(&window, schema);
+		if (window.ended >= window.size && window.failed > window.share * window.ended &&
+			!is_over(batch_id, batches.slot, schema))
+			open_breaker(&window, &writer, batches.slot, schema, role);
+	}
+	CloseFinder(&batches);
+	CloseWriter(&writer);
+	UnregisterSnapshot(snapshot);
+	CommandCounterIncrement();
+}
+
+/*
  * Look at the circuit breakers of the batches in which something has failed in
  * a call, after its deliveries were written.  The role is the call's.
  */
 void
 CheckBreakers(Oid schema, Oid role, const DeliveryWriter *deliveries)
 {
-	TableWriter writer;
-	TableFinder batches;
-	Snapshot snapshot;
-
-	if (deliveries->failing_count == 0)
-		return;
-	CommandCounterIncrement();
-	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE), true);
-	OpenFinder(&batches, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (deliveries->failing_count > 0)
+		CommandCounterIncrement();
 	for (int i = 0; i < deliveries->failing_count; i++)
-	{
-		Window window;
-
-		if (!FindRow(&batches, F_INT8EQ, Int64GetDatum(deliveries->failing[i]), snapshot) ||
-			!read_window(&window, deliveries->failing[i], batches.slot))
-			continue;
-		fill_window(&window, schema);
-		if (window.ended >= window.size && window.failed > window.share * window.ended)
-			open_breaker(&window, &writer, batches.slot, schema, role);
-	}
-	UnregisterSnapshot(snapshot);
-	CloseFinder(&batches);
-	CloseWriter(&writer);
+		CheckBreaker(schema, role, deliveries->failing[i]);
 }

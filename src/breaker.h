@@ -8,6 +8,7 @@
 #include "delivery.h"
 
 extern bool IsFailure(ActionState state, const char *outcome);
+extern void CheckBreaker(Oid schema, Oid role, int64 batch_id);
 extern void CheckBreakers(Oid schema, Oid role, const DeliveryWriter *deliveries);
 
 #endif /* ACTEON_BREAKER_H */

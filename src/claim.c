@@ -31,6 +31,7 @@
 
 #include "action_json.h"
 #include "breaker.h"
+#include "catch_up.h"
 #include "compat.h"
 #include "consumer.h"
 #include "delivery.h"
@@ -367,15 +368,22 @@ park_segment(Claim *claim, const Segment *segment)
 
 /*
  * Whether the batch of a due segment lets it be claimed.  A segment of a stopped
- * one is put out of the way.
+ * one is put out of the way; a batch that has fallen behind its rate begins anew.
  */
 static bool
 batch_lets_pass(Claim *claim, const Segment *segment)
 {
-	switch (LookAtBatch(&claim->guard, segment->batch_id))
+	bool paced;
+
+	switch (LookAtBatch(&claim->guard, segment->batch_id, &paced))
 	{
 		case BATCH_RUNS:
-			return true;
+			if (!paced || !HasFallenBehind(segment, claim->now))
+				return true;
+			CatchUp(claim->guard.schema, segment->batch_id, claim->now);
+			/* Its segments are not what this claim reads of them any more. */
+			LeaveBatch(&claim->guard, segment->batch_id);
+			return false;
 		case BATCH_PAUSED:
 			park_segment(claim, segment);
 			return false;

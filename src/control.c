@@ -20,10 +20,12 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "batch.h"
 #include "consumer.h"
 #include "control.h"
 #include "grants.h"
 #include "sight.h"
+#include "stop.h"
 
 /*
  * Whether grants of an admin cover everything that a batch is about, by its
@@ -49,21 +51,54 @@ covers_scope(Grants *grants, Jsonb *scope)
 }
 
 /*
+ * The text of a query's key, or "*", which only a grant for everything covers.
+ */
+static text *
+query_text(Jsonb *query, const char *key)
+{
+	JsonbValue value;
+
+	if (getKeyJsonValueFromContainer(&query->root, key, strlen(key), &value) == NULL)
+		return cstring_to_text("*");
+	return cstring_to_text_with_len(value.val.string.val, value.val.string.len);
+}
+
+/*
+ * Whether a grant of an admin covers everything that a query can find.
+ */
+static bool
+covers_query(Grants *grants, Jsonb *query)
+{
+	GrantTarget target = {.tenant = query_text(query, "tenant"),
+						  .namespace = query_text(query, "namespace"),
+						  .provider = query_text(query, "provider"),
+						  .action_type = query_text(query, "action_type")};
+
+	return GrantsCover(grants, GRANT_STEER, &target);
+}
+
+/*
  * Refuse a caller who may not steer the batch whose row was found.
  *
  * The role that started it may, as long as it may replay at all; and so may
- * whoever holds admin grants that cover all of it, and a superuser.  Operators
- * may not steer each other's batches.
+ * whoever holds admin grants that cover all of it, and a superuser.  Of a batch
+ * that is still being enqueued, "all of it" is what its query asks for: the rest
+ * may be anybody's.  Operators may not steer each other's batches.
  */
 static void
 check_may_steer(ControlCall *call, Grants *grants)
 {
 	bool isnull;
-	Oid asked = DatumGetObjectId(FoundColumn(&call->batches, Anum_batch_requested_by_oid, &isnull));
+	Datum oid = FoundColumn(&call->batches, Anum_batch_requested_by_oid, &isnull);
+	Datum name = FoundColumn(&call->batches, Anum_batch_requested_by, &isnull);
+	Jsonb *query = DatumGetJsonbP(FoundColumn(&call->batches, Anum_batch_query, &isnull));
+	bool complete = DatumGetBool(FoundColumn(&call->batches, Anum_batch_is_complete, &isnull));
 	Jsonb *scope = DatumGetJsonbP(FoundColumn(&call->batches, Anum_batch_scope, &isnull));
 
-	if (GrantsEverything(grants) || (asked == call->caller && GrantsMayReplay(grants)) ||
-		(JB_ROOT_COUNT(scope) > 0 && covers_scope(grants, scope)))
+	if (GrantsEverything(grants) ||
+		(IsRequester(call->caller, name, oid) && GrantsMayReplay(grants)) ||
+		(complete && JB_ROOT_COUNT(scope) > 0 && covers_scope(grants, scope)) ||
+		(!complete && covers_scope(grants, scope) && covers_query(grants, query)))
 		return;
 	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					errmsg("insufficient permissions: batch " INT64_FORMAT
@@ -82,6 +117,7 @@ hold_batch(ControlCall *call)
 	TupleTableSlot *locked = table_slot_create(call->writer.rel, NULL);
 	bool held = false;
 
+	LockSteering(call->schema, call->batch_id);
 	while (!held)
 	{
 		ItemPointerData tid;

@@ -19,6 +19,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "batch.h"
 #include "grants.h"
 #include "identity.h"
 #include "ids.h"
@@ -145,12 +146,13 @@ static bool
 may_show_batch(Walk *walk)
 {
 	bool isnull;
-	Oid asked = DatumGetObjectId(FoundColumn(&walk->batches, Anum_batch_requested_by_oid, &isnull));
+	Datum oid = FoundColumn(&walk->batches, Anum_batch_requested_by_oid, &isnull);
+	Datum name = FoundColumn(&walk->batches, Anum_batch_requested_by, &isnull);
 	Jsonb *scope = DatumGetJsonbP(FoundColumn(&walk->batches, Anum_batch_scope, &isnull));
 	JsonbIterator *it = JsonbIteratorInit(&scope->root);
 	text *parts[SCOPE_PARTS];
 
-	if (asked == walk->caller)
+	if (IsRequester(walk->caller, name, oid))
 		return true;
 	while (NextScopeElement(&it, parts))
 	{

@@ -47,10 +47,15 @@
 	"JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
 	"WHERE d.finished_at < $1 AND o.generation = 1 FOR UPDATE SKIP LOCKED"
 
-/* Rows of the tally that are old enough, where there are several of a kind, made one. */
+/*
+ * Rows of the tally that are old enough, where there are several of a kind, made
+ * one; those of batches with nothing in the queue, whose circuit breakers look at
+ * them no more.
+ */
 #define FOLD_TALLY \
 	"WITH several AS MATERIALIZED (" \
-	"	SELECT batch_id, state, outcome FROM %1$s.acteon_replay_tally WHERE finished_at < $1 " \
+	"	SELECT batch_id, state, outcome FROM %1$s.acteon_replay_tally AS t WHERE finished_at < $1 " \
+	"		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS s WHERE s.batch_id = t.batch_id) " \
 	"	GROUP BY batch_id, state, outcome HAVING count(*) > 1), " \
 	"folded AS (" \
 	"	DELETE FROM %1$s.acteon_replay_tally AS t USING several AS s " \

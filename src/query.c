@@ -32,6 +32,10 @@
 /* Smallest rate, in actions a second; a slower one is a mistake. */
 #define MIN_RATE 0.001
 
+/* The years 1 to 9999, in UTC. */
+#define FIRST_TIME (INT64CONST(-730119) * USECS_PER_DAY)
+#define LAST_TIME (INT64CONST(2921940) * USECS_PER_DAY)
+
 #define CURSOR_VERSION "v1."
 
 const char *const TextFilterNames[NUM_TEXT_FILTERS] = {
@@ -268,6 +272,10 @@ check_finite(const ReplayQuery *query, const OptionalTime *time, const char *arg
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("%s must be a finite time", argument_name(query, argument)),
 						errhint("Leave it out where there is no bound.")));
+	if (time->given && (time->time < FIRST_TIME || time->time >= LAST_TIME))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must be in the years 1 to 9999", argument_name(query, argument)),
+						errdetail("RFC 3339, in which a batch keeps its query, has no others.")));
 }
 
 /*

@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "breaker.h"
 #include "compat.h"
 #include "pace.h"
 #include "replay_many.h"
@@ -138,7 +139,7 @@ find_room(const Runner *runner, const BatchRow *batch)
 			Min(room, lead - (batch->replayed - CountFinished(runner->schema, runner->batch_id)));
 	if (room * LEAD_PARTS < lead)
 		return 0;
-	return (int64) Max(room, 1);
+	return (int64) Min(Max(room, 1), PG_INT32_MAX);
 }
 
 /*
@@ -335,6 +336,21 @@ tell(Runner *runner, const BatchRow *batch, Course course)
 }
 
 /*
+ * Look at the batch's circuit breaker, which those who record failures may not
+ * have got at while a chunk was under way.
+ */
+static void
+check_breaker(Runner *runner)
+{
+	Oid caller = GetUserId();
+	Identity saved;
+
+	SwitchIdentity(&saved, TableOwner(OwnTable(runner->schema, BATCH_TABLE)));
+	CheckBreaker(runner->schema, caller, runner->batch_id);
+	RestoreIdentity(&saved);
+}
+
+/*
  * Look at the batch, do what is to be done, and commit.  Returns what it was.
  */
 static Course
@@ -347,6 +363,7 @@ take_step(Runner *runner, BatchCounts *counts)
 
 	/* The row's query and scope may be stored apart, where only a snapshot reaches. */
 	PushActiveSnapshot(GetLatestSnapshot());
+	check_breaker(runner);
 	if (!ReadBatch(runner->schema, runner->batch_id, &batch))
 		report_no_batch(runner);
 	course = find_course(runner, &batch, &room);

@@ -21,6 +21,7 @@ typedef struct QueueWalk
 	SegmentTable segments;
 	QueueCounts counts;
 	Pacer *pacer;
+	bool wait; /* for answers that are being given */
 	TimestampTz unpark_at;
 } QueueWalk;
 
@@ -129,7 +130,8 @@ UnparkQueue(const BatchQueue *queue, TimestampTz due)
 
 /*
  * Make a segment due in its turn, cut into pieces of about a second's worth.
- * What waits for a retry is not due before that.
+ * What waits for a retry is not due before that; what was in flight when its lease
+ * ran out is due already.
  */
 static void
 pace(QueueWalk *walk, const Segment *segment)
@@ -139,6 +141,8 @@ pace(QueueWalk *walk, const Segment *segment)
 	Segment pieces[SEGMENT_ACTIONS];
 	int count = 0;
 
+	if (segment->lease_token != NO_LEASE)
+		return;
 	for (int64 id = segment->first_id; id <= segment->last_id; id += rows)
 	{
 		Segment *piece = &pieces[count++];
@@ -146,22 +150,22 @@ pace(QueueWalk *walk, const Segment *segment)
 		*piece = *segment;
 		piece->first_id = id;
 		piece->last_id = Min(id + rows - 1, segment->last_id);
-		piece->lease_token = NO_LEASE;
 		piece->due_at = NextDueTime(walk->pacer, SegmentLength(piece));
 		if (retries)
 			piece->due_at = Max(piece->due_at, segment->due_at);
 	}
-	if (HoldSegment(&walk->segments, segment, true))
+	if (HoldSegment(&walk->segments, segment, walk->wait))
 		(void) ReplaceSegment(&walk->segments, segment, pieces, count);
 }
 
 /*
- * Make everything that waits due by a pacer.
+ * Make everything that waits due by a pacer.  Without wait, what a consumer is
+ * answering about at this moment is left out.
  */
 void
-PaceQueue(const BatchQueue *queue, Pacer *pacer)
+PaceQueue(const BatchQueue *queue, Pacer *pacer, bool wait)
 {
-	QueueWalk walk = {.queue = queue, .pacer = pacer};
+	QueueWalk walk = {.queue = queue, .pacer = pacer, .wait = wait};
 
 	walk_queue(&walk, pace);
 }

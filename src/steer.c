@@ -228,7 +228,7 @@ schedule_anew(ControlCall *call, bool all)
 
 	BeginPace(&pacer, start, rate, 0);
 	if (rate > 0 || all)
-		PaceQueue(&queue, &pacer);
+		PaceQueue(&queue, &pacer, true);
 	else
 		UnparkQueue(&queue, start);
 	paced_until = TimestampTzGetDatum(NextDueTime(&pacer, 0));

@@ -36,12 +36,14 @@
 #define BATCH_LOCKS 512
 /* Keeps them apart from lanes and from what users lock with pg_advisory_lock. */
 #define BATCH_LOCK_CLASS 4
+#define STEERING_LOCK_CLASS 5
 
 /* What a call has found out about a batch. */
 typedef struct KnownBatch
 {
 	int64 id;
 	BatchStop stop;
+	bool paced;
 } KnownBatch;
 
 /*
@@ -81,6 +83,35 @@ LockBatch(Oid schema, int64 batch_id, LOCKMODE mode, bool wait)
 }
 
 /*
+ * Whether the batch that was found last has a rate.
+ */
+static bool
+is_paced(TableFinder *batches)
+{
+	bool isnull = true;
+
+	if (!TTS_EMPTY(batches->slot))
+		(void) FoundColumn(batches, Anum_batch_rate, &isnull);
+	return !isnull;
+}
+
+/*
+ * Get in the queue of those who change a batch: who steers it, and the chunks of
+ * acteon_replay_all.  The lock is theirs in the order in which they came, which a
+ * row lock does not promise: without it chunk after chunk could overtake who
+ * waits to cancel them.  Until the transaction ends.
+ */
+void
+LockSteering(Oid schema, int64 batch_id)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, OwnTable(schema, BATCH_TABLE), (uint32) batch_id,
+						 STEERING_LOCK_CLASS);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+/*
  * Get ready to look at batches, in the current memory context.
  */
 void
@@ -112,23 +143,26 @@ remember_last(BatchGuard *guard)
 	}
 	known = hash_search(guard->others, &guard->last_id, HASH_ENTER, NULL);
 	known->stop = guard->last;
+	known->paced = guard->last_paced;
 }
 
 /*
- * Whether actions of a batch may be handed out.  The answer holds until the
- * transaction ends, but for a pause.
+ * Whether actions of a batch may be handed out, and whether it has a rate.  The
+ * answer holds until the transaction ends, but for a pause.
  */
 BatchStop
-LookAtBatch(BatchGuard *guard, int64 batch_id)
+LookAtBatch(BatchGuard *guard, int64 batch_id, bool *paced)
 {
 	KnownBatch *known = NULL;
 
+	*paced = guard->last_paced;
 	if (batch_id == guard->last_id)
 		return guard->last;
 	remember_last(guard);
 	if (guard->others != NULL)
 		known = hash_search(guard->others, &batch_id, HASH_FIND, NULL);
 	guard->last_id = batch_id;
+	guard->last_paced = known != NULL && known->paced;
 	if (known != NULL)
 		guard->last = known->stop;
 	else if (!LockBatch(guard->schema, batch_id, ShareLock, false))
@@ -142,10 +176,22 @@ LookAtBatch(BatchGuard *guard, int64 batch_id)
 			OpenFinder(&guard->batches, OwnTable(guard->schema, BATCH_TABLE), Anum_batch_id);
 		guard->is_open = true;
 		guard->last = StopOfBatch(&guard->batches, batch_id, snapshot);
+		guard->last_paced = is_paced(&guard->batches);
 		MemoryContextSwitchTo(old);
 		UnregisterSnapshot(snapshot);
 	}
+	*paced = guard->last_paced;
 	return guard->last;
+}
+
+/*
+ * Leave the batch that was met last alone for the rest of the call.
+ */
+void
+LeaveBatch(BatchGuard *guard, int64 batch_id)
+{
+	Assert(guard->last_id == batch_id);
+	guard->last = BATCH_BUSY;
 }
 
 /*

@@ -35,13 +35,16 @@ typedef struct BatchGuard
 	TableFinder batches;
 	int64 last_id; /* of the batch met last; 0: none yet */
 	BatchStop last;
-	HTAB *others; /* those met before it */
+	bool last_paced; /* it has a rate */
+	HTAB *others;    /* those met before it */
 } BatchGuard;
 
 extern BatchStop StopOfBatch(TableFinder *batches, int64 batch_id, Snapshot snapshot);
+extern void LockSteering(Oid schema, int64 batch_id);
 extern bool LockBatch(Oid schema, int64 batch_id, LOCKMODE mode, bool wait);
 extern void InitBatchGuard(BatchGuard *guard, Oid schema);
-extern BatchStop LookAtBatch(BatchGuard *guard, int64 batch_id);
+extern BatchStop LookAtBatch(BatchGuard *guard, int64 batch_id, bool *paced);
+extern void LeaveBatch(BatchGuard *guard, int64 batch_id);
 extern void CloseBatchGuard(BatchGuard *guard);
 extern int SweepSegment(SegmentTable *segments, DeliveryWriter *deliveries, const Segment *segment);
 extern int64 SweepBatch(Oid schema, int64 batch_id, SegmentTable *segments,

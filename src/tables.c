@@ -248,6 +248,7 @@ was_changed(TableWriter *writer, TM_Result result)
 	{
 		case TM_Ok:
 			return true;
+		case TM_SelfModified: /* earlier in this command */
 		case TM_Updated:
 		case TM_Deleted:
 		case TM_BeingModified:
