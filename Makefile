@@ -1,6 +1,6 @@
 # acteon_replay: everything there is to do, by name.
 #
-#   make                 build the extension and the relay (RELAY=no: without it)
+#   make                 build the extension and the programs (RELAY=no, HTTP=no: without them)
 #   make install         install it where PG_CONFIG says
 #   make installcheck    run the tests against an installed, running server
 #   make demo            from nothing: packages, build, private cluster, an incident
@@ -39,12 +39,12 @@ endif
 
 PG_CONFIG ?= pg_config
 # The targets that start from nothing need no server yet.
-ifneq ($(filter-out demo check bench sanitize matrix format relay relay-asan relay-unit,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo check bench sanitize matrix format relay relay-asan relay-unit http http-asan http-unit,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 endif
 
-include src/relay/relay.mk
+include src/programs.mk
 
 # Scripts for psql's \i and recipes for pg_cron, below pg_config --sharedir.
 SCRIPTS_DIR = '$(DESTDIR)$(datadir)/$(EXTENSION)'
@@ -91,4 +91,5 @@ lint:
 	test/lint
 
 format:
-	clang-format -i $(SOURCES) $(INCLUDES) $(RELAY_SOURCES) $(RELAY_HEADERS)
+	clang-format -i $(SOURCES) $(INCLUDES) $(COMMON_SOURCES) $(COMMON_HEADERS) \
+		$(RELAY_SOURCES) $(RELAY_HEADERS) $(HTTP_SOURCES) $(HTTP_HEADERS)

@@ -18,6 +18,7 @@
 #include "buffer.h"
 #include "clock.h"
 #include "log.h"
+#include "prometheus.h"
 
 #define PREFIX "acteon_relay_"
 /* Of figures that are not this relay's: every relay has the same. */
@@ -25,52 +26,14 @@
 
 Counters counters;
 
-static const double bounds[DURATION_BUCKETS] = {
-	0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
-};
-
 /*
  * Count an answer.
  */
 void
 CountAnswer(long status, int64_t duration)
 {
-	int bucket = 0;
-
 	counters.answers[status > 0 && status < MAX_STATUS ? status : 0]++;
-	while (bucket < DURATION_BUCKETS && (double) duration > bounds[bucket] * SECOND)
-		bucket++;
-	counters.durations[bucket]++;
-	counters.duration_sum += duration;
-}
-
-/*
- * Write the head of a family of figures.
- */
-static void
-add_head(Buffer *out, const char *prefix, const char *name, const char *type, const char *help)
-{
-	BufferPrint(out, "# HELP %s%s %s\n# TYPE %s%s %s\n", prefix, name, help, prefix, name, type);
-}
-
-/*
- * Write a counter.
- */
-static void
-add_counter(Buffer *out, const char *name, int64_t value, const char *help)
-{
-	add_head(out, PREFIX, name, "counter", help);
-	BufferPrint(out, PREFIX "%s %lld\n", name, (long long) value);
-}
-
-/*
- * Write a gauge.
- */
-static void
-add_gauge(Buffer *out, const char *name, double value, const char *help)
-{
-	add_head(out, PREFIX, name, "gauge", help);
-	BufferPrint(out, PREFIX "%s %.15g\n", name, value);
+	HistogramAdd(&counters.durations, duration);
 }
 
 /*
@@ -79,10 +42,10 @@ add_gauge(Buffer *out, const char *name, double value, const char *help)
 static void
 add_counters(Buffer *out, const Gauges *gauges)
 {
-	add_counter(out, "claimed_total", counters.claimed, "Actions claimed.");
-	add_counter(out, "sent_total", counters.sent, "Requests sent.");
-	add_head(out, PREFIX, "answers_total", "counter",
-			 "Answers by HTTP status, none without a whole one.");
+	PrometheusCounter(out, PREFIX "claimed_total", counters.claimed, "Actions claimed.");
+	PrometheusCounter(out, PREFIX "sent_total", counters.sent, "Requests sent.");
+	PrometheusHead(out, PREFIX "answers_total", "counter",
+				   "Answers by HTTP status, none without a whole one.");
 	for (int status = 0; status < MAX_STATUS; status++)
 	{
 		char label[16] = "none";
@@ -94,39 +57,16 @@ add_counters(Buffer *out, const Gauges *gauges)
 		BufferPrint(out, PREFIX "answers_total{status=\"%s\"} %lld\n", label,
 					(long long) counters.answers[status]);
 	}
-	add_counter(out, "delivered_total", counters.delivered, "Deliveries recorded.");
-	add_counter(out, "retried_total", counters.retried,
-				"Actions given back after a failed attempt.");
-	add_counter(out, "dead_total", counters.dead, "Actions that ended dead.");
-	add_counter(out, "given_back_total", counters.given_back,
-				"Actions given back without an attempt being counted.");
-	add_counter(out, "lease_lost_total", counters.leases_lost,
-				"Actions dropped because their lease went to somebody else.");
-	add_counter(out, "database_reconnects_total", gauges->reconnects,
-				"How often the database had to be connected to again.");
-}
-
-/*
- * Write the durations of the requests.
- */
-static void
-add_durations(Buffer *out)
-{
-	int64_t count = 0;
-
-	add_head(out, PREFIX, "request_duration_seconds", "histogram", "How long requests took.");
-	for (int i = 0; i < DURATION_BUCKETS; i++)
-	{
-		count += counters.durations[i];
-		BufferPrint(out, PREFIX "request_duration_seconds_bucket{le=\"%g\"} %lld\n", bounds[i],
-					(long long) count);
-	}
-	count += counters.durations[DURATION_BUCKETS];
-	BufferPrint(out, PREFIX "request_duration_seconds_bucket{le=\"+Inf\"} %lld\n",
-				(long long) count);
-	BufferPrint(out, PREFIX "request_duration_seconds_sum %.6f\n",
-				(double) counters.duration_sum / SECOND);
-	BufferPrint(out, PREFIX "request_duration_seconds_count %lld\n", (long long) count);
+	PrometheusCounter(out, PREFIX "delivered_total", counters.delivered, "Deliveries recorded.");
+	PrometheusCounter(out, PREFIX "retried_total", counters.retried,
+					  "Actions given back after a failed attempt.");
+	PrometheusCounter(out, PREFIX "dead_total", counters.dead, "Actions that ended dead.");
+	PrometheusCounter(out, PREFIX "given_back_total", counters.given_back,
+					  "Actions given back without an attempt being counted.");
+	PrometheusCounter(out, PREFIX "lease_lost_total", counters.leases_lost,
+					  "Actions dropped because their lease went to somebody else.");
+	PrometheusCounter(out, PREFIX "database_reconnects_total", gauges->reconnects,
+					  "How often the database had to be connected to again.");
 }
 
 /*
@@ -139,24 +79,33 @@ add_gauges(Buffer *out, const Gauges *gauges)
 
 	if (started == 0)
 		started = (double) ClockWall() / SECOND;
-	add_gauge(out, "in_flight", gauges->in_flight, "Requests in flight.");
-	add_gauge(out, "held", gauges->held, "Actions claimed whose result is not recorded yet.");
-	add_gauge(out, "effective_concurrency", gauges->limit, "Requests that may be in flight now.");
-	add_gauge(out, "gateway_up", gauges->gateway_up, "Whether the gateway takes actions.");
-	add_gauge(out, "database_up", gauges->database_up, "Whether the database can be used.");
+	PrometheusGauge(out, PREFIX "in_flight", gauges->in_flight, "Requests in flight.");
+	PrometheusGauge(out, PREFIX "held", gauges->held,
+					"Actions claimed whose result is not recorded yet.");
+	PrometheusGauge(out, PREFIX "effective_concurrency", gauges->limit,
+					"Requests that may be in flight now.");
+	PrometheusGauge(out, PREFIX "gateway_up", gauges->gateway_up,
+					"Whether the gateway takes actions.");
+	PrometheusGauge(out, PREFIX "database_up", gauges->database_up,
+					"Whether the database can be used.");
 	if (gauges->queue_known)
 	{
-		add_gauge(out, "queue_depth", (double) gauges->depth, "Unfinished actions in the outbox.");
-		add_gauge(out, "queue_due", (double) gauges->due, "Actions that can be claimed now.");
-		add_gauge(out, "queue_leased", (double) gauges->leased,
-				  "Actions that somebody has claimed.");
-		add_gauge(out, "queue_dead", (double) gauges->dead, "Actions that have ended dead.");
-		add_gauge(out, "queue_paused", (double) gauges->paused, "Actions of paused batches.");
-		add_gauge(out, "queue_oldest_due_age_seconds", gauges->oldest_due_age,
-				  "How long the oldest due action has been due.");
+		PrometheusGauge(out, PREFIX "queue_depth", (double) gauges->depth,
+						"Unfinished actions in the outbox.");
+		PrometheusGauge(out, PREFIX "queue_due", (double) gauges->due,
+						"Actions that can be claimed now.");
+		PrometheusGauge(out, PREFIX "queue_leased", (double) gauges->leased,
+						"Actions that somebody has claimed.");
+		PrometheusGauge(out, PREFIX "queue_dead", (double) gauges->dead,
+						"Actions that have ended dead.");
+		PrometheusGauge(out, PREFIX "queue_paused", (double) gauges->paused,
+						"Actions of paused batches.");
+		PrometheusGauge(out, PREFIX "queue_oldest_due_age_seconds", gauges->oldest_due_age,
+						"How long the oldest due action has been due.");
 	}
-	add_gauge(out, "start_time_seconds", started, "When the relay was started, since 1970.");
-	add_head(out, PREFIX, "build_info", "gauge", "The relay's version.");
+	PrometheusGauge(out, PREFIX "start_time_seconds", started,
+					"When the relay was started, since 1970.");
+	PrometheusHead(out, PREFIX "build_info", "gauge", "The relay's version.");
 	BufferPrint(out, PREFIX "build_info{version=\"%s\"} 1\n", ACTEON_VERSION);
 }
 
@@ -174,8 +123,8 @@ add_batches(Buffer *out, const Gauges *gauges)
 
 	if (gauges->batch_count == 0)
 		return;
-	add_head(out, BATCH_PREFIX, "actions", "gauge",
-			 "Actions of a batch that is not finished, by state.");
+	PrometheusHead(out, BATCH_PREFIX "actions", "gauge",
+				   "Actions of a batch that is not finished, by state.");
 	for (int i = 0; i < gauges->batch_count; i++)
 	{
 		const BatchFigures *batch = &gauges->batches[i];
@@ -184,7 +133,7 @@ add_batches(Buffer *out, const Gauges *gauges)
 			BufferPrint(out, BATCH_PREFIX "actions{batch=\"%lld\",state=\"%s\"} %lld\n",
 						(long long) batch->id, states[state], (long long) batch->actions[state]);
 	}
-	add_head(out, BATCH_PREFIX, "paused", "gauge", "Whether a batch is paused.");
+	PrometheusHead(out, BATCH_PREFIX "paused", "gauge", "Whether a batch is paused.");
 	for (int i = 0; i < gauges->batch_count; i++)
 		BufferPrint(out, BATCH_PREFIX "paused{batch=\"%lld\"} %d\n",
 					(long long) gauges->batches[i].id, gauges->batches[i].paused ? 1 : 0);
@@ -252,7 +201,8 @@ MetricsWrite(const char *path, const Gauges *gauges)
 	const char *why;
 
 	add_counters(&out, gauges);
-	add_durations(&out);
+	PrometheusHistogram(&out, PREFIX "request_duration_seconds", &counters.durations,
+						"How long requests took.");
 	add_gauges(&out, gauges);
 	add_batches(&out, gauges);
 	why = replace_file(path, &out);

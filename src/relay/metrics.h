@@ -8,8 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "prometheus.h"
+
 #define MAX_STATUS 1000
-#define DURATION_BUCKETS 13
 
 /* Counters since the start. */
 typedef struct Counters
@@ -22,8 +23,7 @@ typedef struct Counters
 	int64_t dead;
 	int64_t given_back;
 	int64_t leases_lost; /* actions */
-	int64_t durations[DURATION_BUCKETS + 1];
-	int64_t duration_sum;
+	Histogram durations; /* of requests */
 } Counters;
 
 /* Batches that figures are kept of. */

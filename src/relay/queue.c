@@ -16,11 +16,6 @@
 /* No answer for so long means that there is no server any more. */
 #define STATEMENT_TIMEOUT MINUTE
 
-const char queue_find_sql[] =
-	"SELECT n.nspname, e.extversion FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace "
-	"AS n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace "
-	"WHERE e.extname OPERATOR(pg_catalog.=) 'acteon_replay'";
-
 /*
  * Write the statements for a schema.
  */

@@ -37,8 +37,6 @@ typedef struct QueueStats
 
 #define QUEUE_CHANNEL "acteon_dispatch_outbox"
 
-extern const char queue_find_sql[];
-
 extern void QueuePrepare(Queue *queue, PGconn *conn, const char *schema);
 extern void QueueFree(Queue *queue);
 extern void QueueClaim(Queue *queue, Database *database, const char *consumer, int count,

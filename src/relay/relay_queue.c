@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "extension.h"
+
 #define POLL_INTERVAL SECOND
 #define STATS_INTERVAL (15 * SECOND)
 #define DRAIN_STATS_INTERVAL (2 * SECOND)
@@ -89,22 +91,16 @@ found(void *owner, PGresult *result)
 {
 	Relay *relay = owner;
 	const char *sqlstate, *message;
+	ExtensionFault fault;
 
 	if (result == NULL)
 		return;
 	if (DatabaseFailed(result, &sqlstate, &message))
 		in_trouble(relay, "cannot look for the extension", sqlstate, message, "");
-	else if (PQntuples(result) != 1)
-		in_trouble(relay, "the extension acteon_replay is not in this database", "", "",
-				   "check --database, or CREATE EXTENSION acteon_replay");
-	else if (strcmp(PQgetvalue(result, 0, 1), ACTEON_VERSION) != 0)
+	else if (!ExtensionFits(result, PROGRAM, &fault))
 	{
-		char *versions = Format("the extension has version %s, the relay %s",
-								PQgetvalue(result, 0, 1), ACTEON_VERSION);
-
-		in_trouble(relay, "the extension and this relay do not fit together", "", versions,
-				   "install the relay of that version, or ALTER EXTENSION acteon_replay UPDATE");
-		free(versions);
+		in_trouble(relay, fault.what, "", fault.why != NULL ? fault.why : "", fault.hint);
+		free(fault.why);
 	}
 	else
 	{
@@ -411,7 +407,7 @@ QueueSideAdvance(Relay *relay, int64_t now, int64_t *wake)
 	relay->asked_at = now;
 	if (!relay->verified)
 	{
-		Statement find = {.sql = queue_find_sql, .timeout = MINUTE, .done = found};
+		Statement find = {.sql = extension_find_sql, .timeout = MINUTE, .done = found};
 
 		DatabaseSend(relay->work, &find);
 	}

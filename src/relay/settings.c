@@ -4,18 +4,16 @@
  */
 #include "settings.h"
 
-#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <curl/curl.h>
-#include <libpq-fe.h>
 
 #include "buffer.h"
 #include "clock.h"
+#include "database.h"
 
 /* Where an option's value goes. */
 #define PLACE(field) offsetof(Settings, field)
@@ -28,71 +26,72 @@ static const Option options[] = {
 	{"Where", "database", "CONNINFO", "",
 	 "The database, as a connection string or URI. What it leaves out comes from libpq's environment "
 	 "variables (PGHOST, PGDATABASE, ...), service and password files.",
-	 ReadText, PLACE(database), 0, 0},
+	 ReadConninfo, PLACE(database), 0, 0, true},
 	{NULL, "gateway-url", "URL", NULL,
 	 "The gateway: http or https, a host, perhaps a port and a path, to which /v1/dispatch is added. "
 	 "Required.",
-	 ReadText, PLACE(gateway_url), 0, 0},
+	 ReadText, PLACE(gateway_url), 0, 0, false},
 	{NULL, "api-key-file", "FILE", "",
 	 "A file with the key for the gateway, sent as Authorization: Bearer. Read again at SIGHUP.",
-	 ReadText, PLACE(api_key_file), 0, 0},
+	 ReadText, PLACE(api_key_file), 0, 0, false},
 	{NULL, "consumer", "NAME", NULL,
 	 "What this relay calls itself in the queue, in at most 200 bytes. Without it, the host's name and "
 	 "the process id.",
-	 read_consumer, PLACE(consumer), 0, 0},
+	 read_consumer, PLACE(consumer), 0, 0, false},
 
 	{"How much", "concurrency", "N", "32",
 	 "Requests in flight at once, each on a connection of its own that is kept alive.", ReadNumber,
-	 PLACE(concurrency), 1, 1000},
+	 PLACE(concurrency), 1, 1000, false},
 	{NULL, "batch-size", "N", "100", "Actions that are claimed in one call.", ReadNumber,
-	 PLACE(batch_size), 1, 1000},
+	 PLACE(batch_size), 1, 1000, false},
 	{NULL, "lease", "TIME", "30s",
 	 "How long a claim holds without a sign of life. At least twice the request time-out.",
-	 ReadDuration, PLACE(lease), 1000, 3600 * 1000},
+	 ReadDuration, PLACE(lease), 1000, 3600 * 1000, false},
 	{NULL, "max-rate", "N", "0", "At most so many actions a second; 0 is no limit.", ReadReal,
-	 PLACE(max_rate), 0, 0},
+	 PLACE(max_rate), 0, 0, false},
 	{NULL, "request-timeout", "TIME", "10s",
 	 "How long a request may take. To connect takes at most this, and at most 5s.", ReadDuration,
-	 PLACE(request_timeout), 100, 600 * 1000},
+	 PLACE(request_timeout), 100, 600 * 1000, false},
 
 	{"Security", "ca-file", "FILE", "",
 	 "The certificate authorities to trust for the gateway, instead of the system's.", ReadText,
-	 PLACE(ca_file), 0, 0},
+	 PLACE(ca_file), 0, 0, false},
 	{NULL, "client-cert", "FILE", "", "A certificate to show to the gateway, in PEM.", ReadText,
-	 PLACE(client_cert), 0, 0},
+	 PLACE(client_cert), 0, 0, false},
 	{NULL, "client-key", "FILE", "", "Its private key, if that is not in the same file.", ReadText,
-	 PLACE(client_key), 0, 0},
+	 PLACE(client_key), 0, 0, false},
 	{NULL, "payload-key-file", "FILE", "",
 	 "A file with keys that open sealed payloads: a line is ID:KEY, or a KEY for the id k0, as 64 hex "
 	 "digits or in base64. Can be given several times; several are separated by colons in the "
 	 "environment. Read again at SIGHUP.",
-	 ReadTextList, PLACE(payload_key_files), 0, 0},
+	 ReadTextList, PLACE(payload_key_files), 0, 0, false},
 
 	{"What it says", "metrics-file", "FILE", "",
 	 "Write figures there every 5 seconds, in Prometheus' text format.", ReadText,
-	 PLACE(metrics_file), 0, 0},
+	 PLACE(metrics_file), 0, 0, false},
 	{NULL, "log-level", "LEVEL", "info", "error, warning, info or debug.", ReadLogLevel,
-	 PLACE(log_level), 0, 0},
+	 PLACE(log_level), 0, 0, false},
 
 	{"How it runs", "grace", "TIME", "20s",
 	 "How long requests in flight may take to end after SIGTERM.", ReadDuration, PLACE(grace), 0,
-	 3600 * 1000},
+	 3600 * 1000, false},
 	{NULL, "drain", NULL, NULL,
 	 "Deliver what is due, wait for what is retried, then exit: with 0, or with 1 if an action ended "
 	 "dead or a batch is paused. What is scheduled for later stays.",
-	 ReadSwitch, PLACE(drain), 0, 0},
+	 ReadSwitch, PLACE(drain), 0, 0, false},
 	{NULL, "check", NULL, NULL,
 	 "Try everything that the relay needs, say what is wrong and what to do, and exit.", ReadSwitch,
-	 PLACE(check), 0, 0},
+	 PLACE(check), 0, 0, false},
 	{NULL, "no-listen", NULL, NULL,
 	 "Do without notifications, and only poll: for PgBouncer's transaction pooling.", ReadSwitch,
-	 PLACE(no_listen), 0, 0},
+	 PLACE(no_listen), 0, 0, false},
 
-	{"About", "help", NULL, NULL, "Print this.", NULL, 0, 0, 0},
-	{NULL, "version", NULL, NULL, "Print the version.", NULL, 0, 0, 0},
-	{NULL, "man", NULL, NULL, "Print the manual page, for man(1).", NULL, 0, 0, 0},
-	{NULL, "markdown", NULL, NULL, "Print the table of the options, for a README.", NULL, 0, 0, 0},
-	{NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0},
+	{"About", "help", NULL, NULL, "Print this.", NULL, 0, 0, 0, false},
+	{NULL, "version", NULL, NULL, "Print the version.", NULL, 0, 0, 0, false},
+	{NULL, "man", NULL, NULL, "Print the manual page, for man(1).", NULL, 0, 0, 0, false},
+	{NULL, "markdown", NULL, NULL, "Print the table of the options, for a README.", NULL, 0, 0, 0,
+	 false},
+	{NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, false},
 };
 
 static const Chapter chapters[] = {
@@ -183,47 +182,6 @@ check_url(char *text)
 }
 
 /*
- * Check the connection string.  It may hold a password, so neither it nor
- * libpq's complaint, which quotes from it, is shown.
- */
-static void
-check_conninfo(const char *text)
-{
-	PQconninfoOption *parsed;
-
-	/* libpq takes anything else for the name of a database. */
-	if (strchr(text, '=') == NULL && strncmp(text, "postgresql://", 13) != 0 &&
-		strncmp(text, "postgres://", 11) != 0)
-		return;
-	parsed = PQconninfoParse(text, NULL);
-	if (parsed == NULL)
-		OptionsFail(
-			&program,
-			"the value of --database is no connection string: expected KEY=VALUE pairs, with "
-			"quotes around what has blanks, or postgresql://USER@HOST:PORT/DATABASE, with "
-			"special characters percent-encoded");
-	PQconninfoFree(parsed);
-}
-
-/*
- * Check a file that libcurl will read again for each connection, which a pipe
- * would not survive.
- */
-static void
-check_file(const char *name, const char *path)
-{
-	struct stat status;
-
-	if (path == NULL)
-		return;
-	if (stat(path, &status) != 0 || euidaccess(path, R_OK) != 0)
-		OptionsFail(&program, "cannot read the file \"%s\" of --%s: %s", path, name,
-					strerror(errno));
-	if (!S_ISREG(status.st_mode))
-		OptionsFail(&program, "\"%s\" of --%s is no regular file", path, name);
-}
-
-/*
  * The name of this consumer, if none was given: host:pid.
  */
 static char *
@@ -248,17 +206,15 @@ SettingsRead(Settings *settings, int argc, char **argv)
 		OptionsFail(&program, "--gateway-url is required, for example "
 							  "--gateway-url=https://gateway.example.com");
 	check_url(settings->gateway_url);
-	if (settings->database != NULL)
-		check_conninfo(settings->database);
 	if (settings->lease < 2 * settings->request_timeout)
 		OptionsFail(&program,
 					"--lease must be at least twice --request-timeout, so that no lease ends while "
 					"its action is being sent");
 	if (settings->client_key != NULL && settings->client_cert == NULL)
 		OptionsFail(&program, "--client-key needs --client-cert");
-	check_file("ca-file", settings->ca_file);
-	check_file("client-cert", settings->client_cert);
-	check_file("client-key", settings->client_key);
+	OptionsCheckFile(&program, "ca-file", settings->ca_file);
+	OptionsCheckFile(&program, "client-cert", settings->client_cert);
+	OptionsCheckFile(&program, "client-key", settings->client_key);
 	if (settings->drain && settings->check)
 		OptionsFail(&program, "--drain and --check exclude each other");
 	if (settings->consumer == NULL)

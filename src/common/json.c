@@ -2,7 +2,7 @@
  * json.c
  *		JSON as RFC 8259 has it, and text that is safe to store.
  *
- * The relay does not take JSON apart; it only has to know whether an answer is
+ * These programs do not take JSON apart; it only has to know whether an answer is
  * JSON, and to find the text of an error in one.
  */
 #include "json.h"

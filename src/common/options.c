@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "buffer.h"
 #include "clock.h"
@@ -38,6 +40,24 @@ OptionsFail(const Program *program, const char *format, ...)
 }
 
 /*
+ * Check a file that is going to be read again and again, which a pipe would not
+ * survive.  NULL is no file, and well.
+ */
+void
+OptionsCheckFile(const Program *program, const char *name, const char *path)
+{
+	struct stat status;
+
+	if (path == NULL)
+		return;
+	if (stat(path, &status) != 0 || euidaccess(path, R_OK) != 0)
+		OptionsFail(program, "cannot read the file \"%s\" of --%s: %s", path, name,
+					strerror(errno));
+	if (!S_ISREG(status.st_mode))
+		OptionsFail(program, "\"%s\" of --%s is no regular file", path, name);
+}
+
+/*
  * Where an option's value goes.
  */
 static void *
@@ -55,6 +75,8 @@ take_value(const Program *program, const Option *option, const char *from, const
 {
 	const char *expected = option->read(option, text, place_of(option, settings));
 
+	if (expected != NULL && option->is_secret)
+		OptionsFail(program, "the value of %s is wrong: expected %s", from, expected);
 	if (expected != NULL)
 		OptionsFail(program, "\"%s\" is no value for %s: expected %s", text, from, expected);
 }

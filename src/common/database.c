@@ -439,6 +439,28 @@ DatabaseConnection(const Database *database)
 }
 
 /*
+ * A connection string, as an option's value.  It may hold a password, so neither
+ * it nor libpq's complaint, which quotes from it, is shown.
+ */
+const char *
+ReadConninfo(const Option *option, const char *text, void *place)
+{
+	PQconninfoOption *parsed;
+
+	/* libpq takes anything else for the name of a database. */
+	if (strchr(text, '=') != NULL || strncmp(text, "postgresql://", 13) == 0 ||
+		strncmp(text, "postgres://", 11) == 0)
+	{
+		parsed = PQconninfoParse(text, NULL);
+		if (parsed == NULL)
+			return "KEY=VALUE pairs, with quotes around what has blanks, or "
+				   "postgresql://USER@HOST:PORT/DATABASE, with special characters percent-encoded";
+		PQconninfoFree(parsed);
+	}
+	return ReadText(option, text, place);
+}
+
+/*
  * Was this no success?  Then what the server says.
  */
 bool

@@ -11,6 +11,7 @@
 #include <libpq-fe.h>
 
 #include "buffer.h"
+#include "options.h"
 
 typedef struct Database Database;
 
@@ -50,6 +51,7 @@ extern void DatabaseReset(Database *database, const char *why);
 extern int64_t DatabaseReconnects(const Database *database);
 extern PGconn *DatabaseConnection(const Database *database);
 extern PGconn *DatabaseConnectStart(const char *conninfo, const char *program, bool block);
+extern const char *ReadConninfo(const Option *option, const char *text, void *place);
 extern bool DatabaseFailed(PGresult *result, const char **sqlstate, const char **message);
 
 #endif

@@ -26,6 +26,7 @@ struct Option
 	size_t offset;     /* its place in the settings */
 	int64_t least;     /* bounds of a number */
 	int64_t most;
+	bool is_secret; /* a value may hold a password: it is never shown */
 };
 
 /* Texts of an option that can be given several times. */
@@ -56,6 +57,7 @@ typedef struct Program
 extern void OptionsRead(const Program *program, void *settings, int argc, char **argv);
 extern void OptionsFail(const Program *program, const char *format, ...)
 	__attribute__((noreturn, format(printf, 2, 3)));
+extern void OptionsCheckFile(const Program *program, const char *name, const char *path);
 
 extern const char *ReadSwitch(const Option *option, const char *text, void *place);
 extern const char *ReadText(const Option *option, const char *text, void *place);
