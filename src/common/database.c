@@ -2,10 +2,11 @@
  * database.c
  *		A connection to the database that does not block and comes back.
  *
- * It runs one statement at a time.  When it is lost, for whatever reason, the
- * statement under way is told so, and the connection is made anew, with delays
- * that grow, for ever.  What must be done on each new connection is up to the
- * owner's handler.
+ * It runs one statement at a time, or several that are sent together in libpq's
+ * pipeline mode: these are one transaction, and cost one round trip.  When the
+ * connection is lost, for whatever reason, whoever waits for results is told so,
+ * and it is made anew, with delays that grow, for ever.  What must be done on
+ * each new connection is up to the owner's handler.
  *
  * A peer that has died without a word is noticed by TCP (keep-alives, and a
  * limit on what may stay unacknowledged), or because a statement takes longer
@@ -18,7 +19,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cancel.h"
 #include "clock.h"
+#include "connect.h"
 #include "log.h"
 #include "loop.h"
 
@@ -45,7 +48,12 @@ struct Database
 	State state;
 	int fd; /* what the loop watches, -1 for nothing */
 	DatabaseDone done;
-	PGresult *result; /* of the statement under way, as far as it came */
+	DatabaseAllDone all_done;          /* instead, for statements that were sent together */
+	PGresult *results[MAX_STATEMENTS]; /* of what is under way, as far as they came */
+	int expected;                      /* how many there will be */
+	int complete;                      /* and how many there are, in whole */
+	bool is_over;                      /* all that was under way has come to its end */
+	Cancel *cancel;                    /* a cancel request under way, or NULL */
 	LoopTimer timer;
 	Backoff backoff;
 	bool was_connected;
@@ -54,44 +62,7 @@ struct Database
 	int64_t reconnects;
 };
 
-/* What libpq is given before and after the conninfo: it may override the first
- * ones only. */
-static const struct
-{
-	const char *keyword;
-	const char *value;
-} defaults[] = {
-	{"keepalives_idle", "10"},     {"keepalives_interval", "5"}, {"keepalives_count", "3"},
-	{"tcp_user_timeout", "15000"}, {"connect_timeout", "10"},
-};
-
 static void database_ready(void *owner, int fd, uint32_t events);
-
-/*
- * Begin to connect; or, with block, connect.
- */
-PGconn *
-DatabaseConnectStart(const char *conninfo, const char *program, bool block)
-{
-	const char *keywords[16], *values[16];
-	int n = 0;
-
-	for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)
-	{
-		keywords[n] = defaults[i].keyword;
-		values[n++] = defaults[i].value;
-	}
-	keywords[n] = "fallback_application_name";
-	values[n++] = program;
-	keywords[n] = "dbname";
-	values[n++] = conninfo != NULL ? conninfo : "";
-	keywords[n] = "client_encoding";
-	values[n++] = "UTF8";
-	keywords[n] = NULL;
-	values[n] = NULL;
-	return block ? PQconnectdbParams(keywords, values, 1)
-				 : PQconnectStartParams(keywords, values, 1);
-}
 
 /*
  * What the server says on its own.
@@ -129,12 +100,28 @@ unwatch(Database *database)
 }
 
 /*
+ * Throw away the results that have come.
+ */
+static void
+clear_results(Database *database)
+{
+	for (int i = 0; i < MAX_STATEMENTS; i++)
+	{
+		PQclear(database->results[i]);
+		database->results[i] = NULL;
+	}
+	database->expected = database->complete = 0;
+	database->is_over = false;
+}
+
+/*
  * Give the connection up, tell whoever waits for it, and try again later.
  */
 static void
 lose(Database *database, const char *why)
 {
 	DatabaseDone done = database->done;
+	DatabaseAllDone all_done = database->all_done;
 	bool was_ready = database->state == IDLE || database->state == BUSY;
 	int64_t delay;
 
@@ -149,15 +136,19 @@ lose(Database *database, const char *why)
 			LogText("error", why), LogNumber("retry_ms", delay / MILLISECOND));
 	database->failing = true;
 	unwatch(database);
-	PQclear(database->result);
+	clear_results(database);
+	CancelForget(database->cancel);
 	PQfinish(database->conn);
-	database->result = NULL;
 	database->conn = NULL;
+	database->cancel = NULL;
 	database->done = NULL;
+	database->all_done = NULL;
 	database->state = WAITING;
 	database->timer.due = ClockNow() + delay;
 	if (done != NULL)
 		done(database->handlers.owner, NULL);
+	if (all_done != NULL)
+		all_done(database->handlers.owner, NULL, 0);
 	if (was_ready && database->handlers.lost != NULL)
 		database->handlers.lost(database->handlers.owner);
 }
@@ -222,7 +213,7 @@ connect_now(Database *database)
 {
 	database->state = CONNECTING;
 	database->timer.due = ClockNow() + CONNECT_TIMEOUT;
-	database->conn = DatabaseConnectStart(database->conninfo, database->program, false);
+	database->conn = ConnectStart(database->conninfo, database->program, false);
 	if (database->conn == NULL)
 		lose(database, "out of memory");
 	else if (PQstatus(database->conn) == CONNECTION_BAD)
@@ -265,7 +256,95 @@ flush(Database *database)
 }
 
 /*
- * Take what has come: notifications, and the results of the statement.
+ * Take one result.  libpq ends the results of each statement with NULL, and
+ * those that were sent together with one that says so.  False if the connection
+ * is lost.
+ */
+static bool
+take_result(Database *database)
+{
+	PGresult *result = PQgetResult(database->conn);
+
+	if (result == NULL && PQstatus(database->conn) == CONNECTION_BAD)
+		return false;
+	if (result == NULL)
+	{
+		/* Each statement has had a result. */
+		if (database->complete >= database->expected ||
+			database->results[database->complete] == NULL)
+			return false;
+		database->complete++;
+		database->is_over = database->done != NULL;
+	}
+	else if (PQresultStatus(result) == PGRES_PIPELINE_SYNC)
+	{
+		PQclear(result);
+		database->is_over = true;
+		return database->complete == database->expected && PQexitPipelineMode(database->conn) == 1;
+	}
+	else if (database->complete >= database->expected)
+	{
+		PQclear(result);
+		return false;
+	}
+	else
+	{
+		PQclear(database->results[database->complete]);
+		database->results[database->complete] = result;
+	}
+	return true;
+}
+
+/*
+ * Note whether the server works, which is said when it had not.
+ */
+static void
+note_success(Database *database)
+{
+	const char *sqlstate, *message;
+
+	for (int i = 0; i < database->expected; i++)
+	{
+		if (DatabaseFailed(database->results[i], &sqlstate, &message))
+			return;
+	}
+	if (database->failing && database->was_connected)
+		Log(LOG_INFO, "the database works again", LogText("connection", database->purpose));
+	database->failing = false;
+}
+
+/*
+ * What was under way is over, and so is a request to cancel it, which would else
+ * hit what comes next: hand the results over.
+ */
+static void
+conclude(Database *database)
+{
+	PGresult *results[MAX_STATEMENTS];
+	DatabaseDone done = database->done;
+	DatabaseAllDone all_done = database->all_done;
+	int count = database->expected;
+
+	if (!database->is_over || database->cancel != NULL)
+		return;
+	note_success(database);
+	memcpy(results, database->results, sizeof(results));
+	memset(database->results, 0, sizeof(database->results));
+	clear_results(database);
+	database->done = NULL;
+	database->all_done = NULL;
+	database->state = IDLE;
+	database->timer.due = NEVER;
+	if (done != NULL)
+		done(database->handlers.owner, results[0]);
+	else
+		all_done(database->handlers.owner, results, count);
+	for (int i = 0; i < count; i++)
+		PQclear(results[i]);
+}
+
+/*
+ * Take what has come: notifications, and results.
  */
 static void
 take_input(Database *database)
@@ -280,40 +359,14 @@ take_input(Database *database)
 	}
 	for (PGnotify *notify; (notify = PQnotifies(conn)) != NULL; PQfreemem(notify))
 		notified = true;
-	while (database->state == BUSY && PQisBusy(conn) == 0)
+	while (database->state == BUSY && !database->is_over && PQisBusy(conn) == 0)
 	{
-		PGresult *result = PQgetResult(conn);
-
-		if (result != NULL)
-		{
-			PQclear(database->result);
-			database->result = result;
-		}
-		else if (PQstatus(conn) == CONNECTION_BAD || database->result == NULL)
+		if (!take_result(database))
 		{
 			lose(database, PQerrorMessage(conn));
 			return;
 		}
-		else
-		{
-			DatabaseDone done = database->done;
-			const char *sqlstate, *message;
-
-			result = database->result;
-			database->result = NULL;
-			database->done = NULL;
-			database->state = IDLE;
-			database->timer.due = NEVER;
-			if (!DatabaseFailed(result, &sqlstate, &message))
-			{
-				if (database->failing && database->was_connected)
-					Log(LOG_INFO, "the database works again",
-						LogText("connection", database->purpose));
-				database->failing = false;
-			}
-			done(database->handlers.owner, result);
-			PQclear(result);
-		}
+		conclude(database);
 	}
 	if (notified && database->handlers.notified != NULL)
 		database->handlers.notified(database->handlers.owner);
@@ -369,7 +422,8 @@ DatabaseClose(Database *database)
 		return;
 	unwatch(database);
 	LoopRemoveTimer(&database->timer);
-	PQclear(database->result);
+	clear_results(database);
+	CancelForget(database->cancel);
 	PQfinish(database->conn);
 	free(database->conninfo);
 	free(database);
@@ -394,20 +448,89 @@ DatabaseIsIdle(const Database *database)
 }
 
 /*
+ * Give one statement to libpq.
+ */
+static bool
+send_one(Database *database, const Statement *statement)
+{
+	if (statement->prepare)
+		return PQsendPrepare(database->conn, statement->name, statement->sql, 0, NULL) == 1;
+	if (statement->name != NULL)
+		return PQsendQueryPrepared(database->conn, statement->name, statement->count,
+								   statement->values, statement->lengths, statement->formats,
+								   0) == 1;
+	return PQsendQueryParams(database->conn, statement->sql, statement->count, NULL,
+							 statement->values, statement->lengths, statement->formats, 0) == 1;
+}
+
+/*
+ * Statements are about to be sent.
+ */
+static void
+begin_work(Database *database, int count, int64_t timeout)
+{
+	database->state = BUSY;
+	database->expected = count;
+	database->timer.due = ClockNow() + timeout;
+}
+
+/*
  * Send a statement to an idle connection.  Its values are not needed after the
  * call.
  */
 void
 DatabaseSend(Database *database, const Statement *statement)
 {
-	database->state = BUSY;
+	begin_work(database, 1, statement->timeout);
 	database->done = statement->done;
-	database->timer.due = ClockNow() + statement->timeout;
-	if (PQsendQueryParams(database->conn, statement->sql, statement->count, NULL, statement->values,
-						  statement->lengths, statement->formats, 0) == 0)
+	if (!send_one(database, statement))
 		lose(database, PQerrorMessage(database->conn));
 	else
 		flush(database);
+}
+
+/*
+ * Send statements, at most MAX_STATEMENTS, to an idle connection, together: they
+ * are one transaction, unless one of them begins another.  After one that fails
+ * the others are not executed, and have a result that says so.
+ */
+void
+DatabaseSendAll(Database *database, const Statement *statements, int count, int64_t timeout,
+				DatabaseAllDone done)
+{
+	bool sent = PQenterPipelineMode(database->conn) == 1;
+
+	begin_work(database, count, timeout);
+	database->all_done = done;
+	for (int i = 0; i < count && sent; i++)
+		sent = send_one(database, &statements[i]);
+	if (!sent || PQpipelineSync(database->conn) != 1)
+		lose(database, PQerrorMessage(database->conn));
+	else
+		flush(database);
+}
+
+/*
+ * The request to cancel has been made.
+ */
+static void
+cancel_ended(void *owner)
+{
+	Database *database = owner;
+
+	database->cancel = NULL;
+	conclude(database);
+}
+
+/*
+ * Ask the server to cancel what is under way.  Whether or not it does so in time,
+ * the results come as ever.
+ */
+void
+DatabaseCancel(Database *database)
+{
+	if (database->state == BUSY && !database->is_over && database->cancel == NULL)
+		database->cancel = CancelStart(database->conn, cancel_ended, database);
 }
 
 /*
@@ -436,28 +559,6 @@ PGconn *
 DatabaseConnection(const Database *database)
 {
 	return database->conn;
-}
-
-/*
- * A connection string, as an option's value.  It may hold a password, so neither
- * it nor libpq's complaint, which quotes from it, is shown.
- */
-const char *
-ReadConninfo(const Option *option, const char *text, void *place)
-{
-	PQconninfoOption *parsed;
-
-	/* libpq takes anything else for the name of a database. */
-	if (strchr(text, '=') != NULL || strncmp(text, "postgresql://", 13) == 0 ||
-		strncmp(text, "postgres://", 11) == 0)
-	{
-		parsed = PQconninfoParse(text, NULL);
-		if (parsed == NULL)
-			return "KEY=VALUE pairs, with quotes around what has blanks, or "
-				   "postgresql://USER@HOST:PORT/DATABASE, with special characters percent-encoded";
-		PQconninfoFree(parsed);
-	}
-	return ReadText(option, text, place);
 }
 
 /*

@@ -11,13 +11,15 @@
 #include <libpq-fe.h>
 
 #include "buffer.h"
-#include "options.h"
 
 typedef struct Database Database;
 
 /* Called once for a statement: with its result, or with NULL if the connection
  * was lost and nobody knows whether it was executed. */
 typedef void (*DatabaseDone)(void *owner, PGresult *result);
+
+/* The same for statements that were sent together: the results of all of them. */
+typedef void (*DatabaseAllDone)(void *owner, PGresult *const *results, int count);
 
 typedef struct DatabaseHandlers
 {
@@ -30,9 +32,14 @@ typedef struct DatabaseHandlers
 /* Parameters of a statement: at most as many as any statement here needs. */
 #define MAX_PARAMS 8
 
+/* Statements that are sent together: at most so many. */
+#define MAX_STATEMENTS 16
+
 typedef struct Statement
 {
 	const char *sql;
+	const char *name; /* of a prepared statement, or NULL */
+	bool prepare;     /* prepare sql under that name, and no more */
 	int count;
 	const char *values[MAX_PARAMS];
 	int lengths[MAX_PARAMS];
@@ -47,11 +54,12 @@ extern void DatabaseClose(Database *database);
 extern bool DatabaseIsReady(const Database *database);
 extern bool DatabaseIsIdle(const Database *database);
 extern void DatabaseSend(Database *database, const Statement *statement);
+extern void DatabaseSendAll(Database *database, const Statement *statements, int count,
+							int64_t timeout, DatabaseAllDone done);
+extern void DatabaseCancel(Database *database);
 extern void DatabaseReset(Database *database, const char *why);
 extern int64_t DatabaseReconnects(const Database *database);
 extern PGconn *DatabaseConnection(const Database *database);
-extern PGconn *DatabaseConnectStart(const char *conninfo, const char *program, bool block);
-extern const char *ReadConninfo(const Option *option, const char *text, void *place);
 extern bool DatabaseFailed(PGresult *result, const char **sqlstate, const char **message);
 
 #endif

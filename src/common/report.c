@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "buffer.h"
-#include "database.h"
+#include "connect.h"
 #include "extension.h"
 
 static int failures;
@@ -67,7 +67,7 @@ ReportStatus(void)
 PGconn *
 ReportConnection(const char *conninfo, const char *program, const char *what)
 {
-	PGconn *conn = DatabaseConnectStart(conninfo, program, true);
+	PGconn *conn = ConnectStart(conninfo, program, true);
 
 	if (PQstatus(conn) == CONNECTION_OK)
 	{

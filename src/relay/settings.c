@@ -13,7 +13,7 @@
 
 #include "buffer.h"
 #include "clock.h"
-#include "database.h"
+#include "connect.h"
 
 /* Where an option's value goes. */
 #define PLACE(field) offsetof(Settings, field)
