@@ -40,6 +40,13 @@
 	((updated) ? ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL) : NIL)
 #endif
 
+/* PostgreSQL 16 tells members that may SET ROLE from those that only inherit. */
+#if PG_VERSION_NUM >= 160000
+#define ActeonMaySetRole(member, role) member_can_set_role(member, role)
+#else
+#define ActeonMaySetRole(member, role) is_member_of_role(member, role)
+#endif
+
 /* PostgreSQL 18 renamed what marks a function that does not return; both forms go first. */
 #if PG_VERSION_NUM >= 180000
 #define ACTEON_NORETURN pg_noreturn

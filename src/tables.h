@@ -21,6 +21,9 @@
 #define TALLY_TABLE "acteon_replay_tally"
 #define LOG_TABLE "acteon_replay_log"
 #define LOG_SEQUENCE "acteon_replay_log_id_seq"
+#define API_KEYS_TABLE "acteon_api_keys"
+#define API_KEYS_SEQUENCE "acteon_api_keys_id_seq"
+#define API_ANSWERS_TABLE "acteon_api_answers"
 
 /* Columns, as sql/acteon_replay--*.sql creates them. */
 enum
@@ -144,6 +147,20 @@ enum
 	Anum_log_reason,
 	Anum_log_details,
 	Natts_log = Anum_log_details
+};
+
+enum
+{
+	Anum_api_keys_id = 1,
+	Anum_api_keys_name,
+	Anum_api_keys_key_sha256,
+	Anum_api_keys_role,
+	Anum_api_keys_created_at,
+	Anum_api_keys_created_by,
+	Anum_api_keys_last_used_at,
+	Anum_api_keys_expires_at,
+	Anum_api_keys_revoked_at,
+	Natts_api_keys = Anum_api_keys_revoked_at
 };
 
 /* A table that is open for writing; see OpenWriter. */
