@@ -1,5 +1,5 @@
-# What the tests of the queue and the relay share: the stub gateway, relays,
-# actions to deliver, and waiting for things to happen.
+# What the tests of the queue and the relay share: the stub gateway, relays and
+# actions to deliver; and, from Program.pm, waiting for things to happen.
 package Relay;
 
 use strict;
@@ -7,126 +7,17 @@ use warnings;
 use Exporter 'import';
 use File::Basename;
 use JSON::PP;
-use POSIX ':sys_wait_h';
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time usleep);
 use Acteon;
+use Program;
 
 our @EXPORT = qw(new_relay_server start_gateway start_relay run_relay relay_database enqueue
 	all_delivered outbox_is_sound gateway_agrees wait_until wait_for_sql private_file start_psql);
 
 my $stub = dirname(__FILE__) . '/../gateway/stub_gateway.py';
-my %running;    # pid: 1 of every process that was started here
 my $serial = 0;
-
-# However the test ends, its processes end first: before the server, whose own
-# clean-up was declared earlier.
-$SIG{$_} = sub { exit 1 }
-	foreach qw(TERM INT HUP);
-
-END
-{
-	my $status = $?;
-
-	kill 'CONT', keys %running;
-	kill 'KILL', keys %running;
-	waitpid($_, 0) foreach keys %running;
-	$? = $status;
-}
-
-# Run a program in the background, with its output in a log file.
-sub launch
-{
-	my ($log, @command) = @_;
-	my $pid = fork() // die "could not fork: $!";
-
-	if ($pid == 0)
-	{
-		# Not inherited: the harness ignores it, which would hide a fault.
-		$SIG{PIPE} = 'DEFAULT';
-		open(STDIN, '<', '/dev/null');
-		open(STDOUT, '>>', $log) or POSIX::_exit(126);
-		open(STDERR, '>&', \*STDOUT) or POSIX::_exit(126);
-		exec { $command[0] } @command or POSIX::_exit(127);
-	}
-	$running{$pid} = 1;
-	note("started @command as $pid, log $log");
-	return $pid;
-}
-
-# The exit status of a process that was launched: its exit code, or "signal N";
-# undef, and the process is killed, if it does not end in time.
-sub reap
-{
-	my ($pid, $seconds) = @_;
-	my $deadline = time + ($seconds // $PostgreSQL::Test::Utils::timeout_default);
-	my $status;
-
-	while (waitpid($pid, WNOHANG) == 0)
-	{
-		if (time > $deadline)
-		{
-			kill 'KILL', $pid;
-			waitpid($pid, 0);
-			delete $running{$pid};
-			return undef;
-		}
-		usleep(10_000);
-	}
-	$status = $?;
-	delete $running{$pid};
-	return ($status & 127) ? 'signal ' . ($status & 127) : $status >> 8;
-}
-
-# A file that only its owner may read; returns its name.
-sub private_file
-{
-	my ($name, $content) = @_;
-	my $path = "$PostgreSQL::Test::Utils::tmp_check/$name";
-
-	unlink "$path.new";
-	open(my $file, '>', "$path.new") or die "$path.new: $!";
-	chmod(0600, "$path.new");
-	print $file $content;
-	close($file) or die "$path.new: $!";
-	rename("$path.new", $path) or die "$path: $!";
-	return $path;
-}
-
-# Test that a condition comes true.  It is a function that returns whether it
-# is, and what it has seen, which is told if it never comes true.  One that dies
-# is not true yet: a psql that finds no server ends before it has its statement.
-sub wait_until
-{
-	my ($condition, $description, $seconds) = @_;
-	my $deadline = time + ($seconds // $PostgreSQL::Test::Utils::timeout_default);
-	my $look = sub { my @found = eval { $condition->() }; return $@ ? (0, $@) : @found };
-	my ($done, $seen) = $look->();
-
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	while (!$done && time < $deadline)
-	{
-		usleep(20_000);
-		($done, $seen) = $look->();
-	}
-	return ok($done, $description) || !diag('last seen: ' . ($seen // 'nothing'));
-}
-
-# Test that a query comes to return a value.
-sub wait_for_sql
-{
-	my ($node, $sql, $expected, $description, $seconds) = @_;
-
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return wait_until(
-		sub {
-			my ($status, $out, $err) = $node->psql('postgres', $sql);
-			return ($status == 0 && $out eq $expected, $status == 0 ? $out : $err);
-		},
-		$description, $seconds);
-}
 
 # A server as in Acteon.pm, with a role "relay" that may take actions from the outbox.
 sub new_relay_server
@@ -394,56 +285,27 @@ package Relay::Session;
 
 use PostgreSQL::Test::Utils;
 
+our @ISA = ('Program::Running');
+
 sub new
 {
 	my ($class, $node, $role, @statements) = @_;
 	my $name = 'psql-' . ++$serial;
-	my $self = bless { log => "$PostgreSQL::Test::Utils::log_path/$name.log" }, $class;
 
-	unlink $self->{log};
-	$self->{pid} = Relay::launch($self->{log}, 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1',
+	return $class->run($name, 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1',
 		'-d', $node->connstr('postgres') . " user=$role application_name=$name", map { ('-c', $_) } @statements);
-	$self->{name} = $name;
-	return $self;
-}
-
-# All that it has said.
-sub log
-{
-	my ($self) = @_;
-
-	return -e $self->{log} ? slurp_file($self->{log}) : '';
-}
-
-# Wait for its end; see reap().
-sub wait_for_end
-{
-	my ($self, $seconds) = @_;
-
-	return Relay::reap(delete $self->{pid}, $seconds);
-}
-
-# End it as if the machine had gone.
-sub kill9
-{
-	my ($self) = @_;
-
-	kill 'KILL', $self->{pid} or die "could not kill $self->{name}: $!";
-	return $self->wait_for_end(60);
 }
 
 package Relay::Process;
 
 use PostgreSQL::Test::Utils;
 
+our @ISA = ('Program::Running');
+
 # The program: ACTEON_RELAY, or what is installed beside the server's programs.
 sub program
 {
-	my $bindir;
-
-	return $ENV{ACTEON_RELAY} if $ENV{ACTEON_RELAY};
-	chomp($bindir = `pg_config --bindir`);
-	return "$bindir/acteon-relay";
+	return Program::installed('acteon-relay', 'ACTEON_RELAY');
 }
 
 sub new
@@ -463,60 +325,9 @@ sub new
 	}
 	my %given = map { $_ => 1 } @arguments;
 	my @defaults = map { ($_, $defaults{$_}) } grep { !$given{$_} } sort keys %defaults;
-	my $self = bless { name => $name, log => "$PostgreSQL::Test::Utils::log_path/$name.log", key_file => $defaults{'--api-key-file'} }, $class;
-	unlink $self->{log};
-	$self->{pid} = Relay::launch($self->{log}, program(), @defaults, @arguments);
+	my $self = $class->run($name, program(), @defaults, @arguments);
+	$self->{key_file} = $defaults{'--api-key-file'};
 	return $self;
-}
-
-# All that it has said.
-sub log
-{
-	my ($self) = @_;
-
-	return -e $self->{log} ? slurp_file($self->{log}) : '';
-}
-
-# Test that it says something.
-sub says
-{
-	my ($self, $expected, $description, $seconds) = @_;
-
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return Relay::wait_until(sub { my $log = $self->log; return (scalar($log =~ $expected), $log) }, $description, $seconds);
-}
-
-sub signal
-{
-	my ($self, $signal) = @_;
-
-	kill $signal, $self->{pid} or die "could not signal $self->{name}: $!";
-	return;
-}
-
-# Wait for its end; see reap().
-sub wait_for_end
-{
-	my ($self, $seconds) = @_;
-
-	return Relay::reap(delete $self->{pid}, $seconds);
-}
-
-# End it in good order; returns its exit code.
-sub stop
-{
-	my ($self) = @_;
-
-	$self->signal('TERM');
-	return $self->wait_for_end(60);
-}
-
-sub kill9
-{
-	my ($self) = @_;
-
-	$self->signal('KILL');
-	return $self->wait_for_end(60);
 }
 
 1;
