@@ -12,7 +12,7 @@
 #   make SANITIZE=1 ...  the same for any of these
 
 RELAY ?= yes
-HTTP ?= $(if $(wildcard src/http/*.c),yes,no)
+HTTP ?= yes
 
 COMMON_SOURCES = $(sort $(wildcard src/common/*.c))
 COMMON_HEADERS = $(sort $(wildcard src/common/*.h))
@@ -69,6 +69,9 @@ http-asan: acteon-replay-http.asan
 
 $(PROGRAM_OBJECTS): %.o: %.c $(COMMON_HEADERS) $(RELAY_HEADERS) $(HTTP_HEADERS) acteon_replay.control
 	$(CC) $(PROGRAM_CFLAGS) $(PROGRAM_FLAGS) -c -o $@ $<
+
+# A part of the program that is no C.
+src/http/openapi.o acteon-replay-http.asan acteon-replay-http-unit: src/http/openapi.json
 
 acteon-relay: $(RELAY_OBJECTS) $(COMMON_OBJECTS)
 	$(CC) $(PROGRAM_CFLAGS) $(PROGRAM_LDFLAGS) -o $@ $^ $(RELAY_LIBS)

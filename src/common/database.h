@@ -33,7 +33,7 @@ typedef struct DatabaseHandlers
 #define MAX_PARAMS 8
 
 /* Statements that are sent together: at most so many. */
-#define MAX_STATEMENTS 16
+#define MAX_STATEMENTS 24
 
 typedef struct Statement
 {

@@ -2,8 +2,8 @@
  * json.c
  *		JSON as RFC 8259 has it, and text that is safe to store.
  *
- * These programs do not take JSON apart; it only has to know whether an answer is
- * JSON, and to find the text of an error in one.
+ * These programs do not take JSON apart: they only have to know whether an answer
+ * is JSON, to find the text of an error in one, and to write strings.
  */
 #include "json.h"
 
@@ -401,6 +401,43 @@ JsonAppendString(Buffer *buffer, const char *text, size_t len)
 	}
 	BufferAppendChar(buffer, '"');
 	BufferFree(&clean);
+}
+
+/*
+ * Append a text as a JSON string that means exactly this text, which must be
+ * UTF-8.
+ */
+void
+JsonAppendExactString(Buffer *buffer, const char *text)
+{
+	BufferAppendChar(buffer, '"');
+	for (; *text != '\0'; text++)
+	{
+		if ((unsigned char) *text < ' ')
+		{
+			BufferPrint(buffer, "\\u%04x", (unsigned char) *text);
+			continue;
+		}
+		if (*text == '"' || *text == '\\')
+			BufferAppendChar(buffer, '\\');
+		BufferAppendChar(buffer, *text);
+	}
+	BufferAppendChar(buffer, '"');
+}
+
+/*
+ * Is this UTF-8?
+ */
+bool
+IsUtf8(const char *text, size_t len)
+{
+	for (size_t i = 0, size; i < len; i += size)
+	{
+		size = utf8_length(text + i, len - i);
+		if (size == 0)
+			return false;
+	}
+	return true;
 }
 
 /*

@@ -13,6 +13,8 @@
 extern bool JsonIsValid(const char *text, size_t len);
 extern bool JsonGetString(const char *text, size_t len, const char *key, Buffer *value);
 extern void JsonAppendString(Buffer *buffer, const char *text, size_t len);
+extern void JsonAppendExactString(Buffer *buffer, const char *text);
+extern bool IsUtf8(const char *text, size_t len);
 extern void AppendCleanText(Buffer *buffer, const char *text, size_t len, size_t most);
 
 #endif

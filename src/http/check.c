@@ -1,0 +1,125 @@
+/*
+ * check.c
+ *		--check: try everything that the server needs.
+ *
+ * One line for each thing on stdout: ok, or what is wrong and what to do.
+ * Nothing is replayed.
+ */
+#include "check.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "report.h"
+#include "secret.h"
+
+#define GRANT_HINT \
+	"GRANT USAGE ON SCHEMA and EXECUTE ON FUNCTION acteon_api_login, acteon_api_begin, " \
+	"acteon_api_finish, acteon_api_housekeeping to it"
+
+/*
+ * Check what the role may do, and what it should not.
+ */
+static void
+check_role(PGconn *conn, const char *schema)
+{
+	static const char *const functions[] = {
+		"acteon_api_login(pg_catalog.bytea)",
+		"acteon_api_begin(pg_catalog.int8,pg_catalog.text,pg_catalog.bytea)",
+		"acteon_api_finish(pg_catalog.int8,pg_catalog.text,pg_catalog.int4,pg_catalog.text)",
+		"acteon_api_housekeeping(pg_catalog.int8[],pg_catalog.timestamptz[])"};
+	PGresult *result;
+	char *quoted = PQescapeIdentifier(conn, schema, strlen(schema));
+
+	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++)
+	{
+		char *signature = Format("%s.%s", quoted, functions[i]);
+		const char *values[] = {signature};
+
+		result = PQexecParams(
+			conn,
+			"SELECT pg_catalog.has_function_privilege($1::pg_catalog.text, 'EXECUTE'::pg_catalog.text)",
+			1, NULL, values, NULL, NULL, 0);
+		if (PQresultStatus(result) != PGRES_TUPLES_OK)
+			ReportBad(functions[i], PQerrorMessage(conn), GRANT_HINT);
+		else if (strcmp(PQgetvalue(result, 0, 0), "t") != 0)
+			ReportBad(functions[i], "the role may not call it", GRANT_HINT);
+		PQclear(result);
+		free(signature);
+	}
+	PQfreemem(quoted);
+	result = PQexec(
+		conn,
+		"SELECT rolsuper, rolinherit, (SELECT pg_catalog.count(*) FROM pg_catalog.pg_auth_members AS m "
+		"WHERE m.member OPERATOR(pg_catalog.=) r.oid) "
+		"FROM pg_catalog.pg_roles AS r WHERE rolname OPERATOR(pg_catalog.=) CURRENT_USER");
+	if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1)
+		ReportBad("role", PQerrorMessage(conn), NULL);
+	else if (strcmp(PQgetvalue(result, 0, 0), "t") == 0)
+		ReportBad("role", "it is a superuser", "use one that may do nothing but look keys up");
+	else if (strcmp(PQgetvalue(result, 0, 1), "t") == 0)
+		ReportBad("role", "it inherits what the roles of keys may do", "ALTER ROLE ... NOINHERIT");
+	else
+		ReportGood("role: %s, a member of %s other roles", PQuser(conn), PQgetvalue(result, 0, 2));
+	PQclear(result);
+}
+
+/*
+ * Check the database.
+ */
+static void
+check_database(const Settings *settings)
+{
+	PGconn *conn = ReportConnection(settings->database, PROGRAM, "worker");
+	char *schema;
+
+	if (conn == NULL)
+		return;
+	schema = ReportExtension(conn, PROGRAM);
+	if (schema != NULL)
+		check_role(conn, schema);
+	free(schema);
+	PQfinish(conn);
+}
+
+/*
+ * Check the files of TLS.
+ */
+static void
+check_tls(const Settings *settings)
+{
+	if (settings->tls_cert == NULL)
+		ReportGood(
+			"TLS: off%s",
+			AddressIsLoopback(&settings->listen)
+				? ""
+				: "; API keys cross the network as they are, unless a proxy in front speaks TLS");
+	else if (SecretIsExposed(settings->tls_key))
+		ReportBad("TLS", "others can read the private key", "chmod 600 it");
+	else
+		ReportGood("TLS: with the certificate in %s", settings->tls_cert);
+}
+
+/*
+ * Check everything.  Returns the program's exit status.
+ */
+int
+CheckRun(const Settings *settings)
+{
+	int port, fd;
+
+	check_database(settings);
+	check_tls(settings);
+	fd = SocketListen(&settings->listen, &port);
+	if (fd >= 0)
+	{
+		ReportGood("listening: %s can be had", settings->listen.text);
+		close(fd);
+	}
+	else
+		ReportBad("listening", "the address cannot be had",
+				  "check --listen, and who listens there");
+	return ReportStatus();
+}

@@ -1,0 +1,32 @@
+/*
+ * main.c
+ *		acteon-replay-http: the gateway's replay interface over HTTP.
+ *
+ * It holds no rules of its own: it looks API keys up, becomes their roles, calls
+ * the functions of the extension, and turns what these say into HTTP.
+ */
+#include "check.h"
+#include "loop.h"
+#include "process.h"
+#include "server.h"
+#include "signals.h"
+
+int
+main(int argc, char **argv)
+{
+	static Settings settings;
+	int status;
+
+	ProcessFillStandardFiles();
+	SettingsRead(&settings, argc, argv);
+	LogStart(settings.log_level);
+	ProcessProtectMemory();
+	if (settings.check)
+		return CheckRun(&settings);
+	LoopStart();
+	SignalsStart();
+	status = ServerRun(&settings);
+	SignalsEnd();
+	LoopEnd();
+	return status;
+}

@@ -1,0 +1,158 @@
+/*
+ * request.c
+ *		A request, from its head to its answer.
+ */
+#include "request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "json.h"
+
+/* As acteon_api_begin has it. */
+#define MAX_IDEMPOTENCY_KEY 255
+
+/*
+ * A request for a URI, as it was sent.
+ */
+Request *
+RequestNew(const char *uri)
+{
+	Request *request = Allocate(sizeof(Request));
+
+	*request = (Request){.uri = DuplicateText(uri), .started = ClockNow(), .look_at = NEVER};
+	return request;
+}
+
+/*
+ * Give a request and its answer back.
+ */
+void
+RequestFree(Request *request)
+{
+	free(request->uri);
+	free(request->method);
+	free(request->name);
+	ParametersFree(&request->parameters);
+	free(request->idempotency_key);
+	free(request->key_id);
+	free(request->role);
+	free(request->key_name);
+	BufferFree(&request->query);
+	BufferFree(&request->answer.body);
+	free(request->answer.batch_id);
+	free(request->answer.next_cursor);
+	free(request);
+}
+
+/*
+ * The answer is an error.
+ */
+void
+AnswerError(Request *request, int status, const char *text)
+{
+	Answer *answer = &request->answer;
+
+	answer->status = status;
+	BufferClear(&answer->body);
+	BufferAppendText(&answer->body, "{\"error\": ");
+	JsonAppendString(&answer->body, text, strlen(text));
+	BufferAppendChar(&answer->body, '}');
+}
+
+/*
+ * The answer is an error that goes by itself, perhaps after some seconds.
+ */
+void
+AnswerBusy(Request *request, int status, int retry_after, const char *text)
+{
+	AnswerError(request, status, text);
+	request->answer.retry_after = retry_after;
+}
+
+/*
+ * Read the parameters, and what they mean together.
+ */
+static void
+read_parameters(Request *request)
+{
+	const char *query = strchr(request->uri, '?');
+	const char *wait;
+	char *wrong = ParametersRead(&request->parameters, query != NULL ? query + 1 : NULL,
+								 request->route->takes);
+
+	wait = request->parameters.values[PARAMETER_WAIT];
+	if (wrong != NULL)
+		AnswerError(request, 400, wrong);
+	else if (request->route->statement == STATEMENT_REPLAY &&
+			 ParameterIsTrue(&request->parameters, PARAMETER_DRY_RUN))
+		AnswerError(
+			request, 400,
+			"dry_run: a single action is replayed or not, only bulk replays have a preview");
+	else if (wait != NULL && !(strtod(wait, NULL) >= 0 && strtod(wait, NULL) <= MAX_WAIT))
+		AnswerError(request, 400, "wait: expected seconds from 0 to 60");
+	free(wrong);
+}
+
+/*
+ * Take the idempotency key, which only a POST can have.  The draft
+ * draft-ietf-httpapi-idempotency-key-header writes it as a quoted string; most
+ * clients do not.
+ */
+static void
+take_idempotency_key(Request *request, const char *key)
+{
+	size_t len = key != NULL ? strlen(key) : 0;
+	Buffer all = {0};
+
+	if (key == NULL || strcmp(request->method, "POST") != 0)
+		return;
+	if (len >= 2 && key[0] == '"' && key[len - 1] == '"')
+	{
+		key++;
+		len -= 2;
+	}
+	if (len == 0 || len > MAX_IDEMPOTENCY_KEY || !IsUtf8(key, len))
+	{
+		AnswerError(request, 400, "Idempotency-Key: expected 1 to 255 bytes of UTF-8");
+		return;
+	}
+	request->idempotency_key = Duplicate(key, len);
+	BufferPrint(&all, "%s %s", request->method, request->uri);
+	Sha256(all.data, all.len, request->hash);
+	BufferFree(&all);
+}
+
+/*
+ * Read the head of a request.  If something is wrong with it, that is the answer.
+ */
+void
+RequestRead(Request *request, const char *method, const RequestHeaders *headers,
+			bool allow_anonymous)
+{
+	Buffer name = {0};
+	RouteFound found;
+
+	request->method = DuplicateText(method);
+	found = RouteFind(method, request->uri, &request->route, &name);
+	request->has_key =
+		CredentialsHash(headers->authorization, headers->x_api_key, request->key_hash) ||
+		!allow_anonymous;
+	if (found == ROUTE_NO_PATH)
+		AnswerError(request, 404, "there is nothing at this path");
+	else if (found == ROUTE_NO_METHOD)
+	{
+		AnswerError(request, 405, "this path takes another method");
+		request->answer.allow = request->route->method;
+	}
+	else if ((request->name = DecodeName(BufferText(&name), name.len)) == NULL)
+		AnswerError(request, 400, "the name in the path is no text in UTF-8");
+	else
+	{
+		read_parameters(request);
+		if (request->answer.status == 0)
+			take_idempotency_key(request, headers->idempotency_key);
+	}
+	BufferFree(&name);
+}
