@@ -398,7 +398,7 @@ AS 'MODULE_PATHNAME', 'acteon_replay_bulk'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean) IS
-	'Replays up to max_records (1 to 1000) actions whose audit records match every given filter, oldest first; from_time and to_time are inclusive, rate is in actions per second. next_cursor continues where the call ended, NULL at the end. dedup is keep or drop; provider_override needs a grant as well; max_generation and max_depth end loops of failing replays; the batch pauses itself when more than breaker_share of its last breaker_window deliveries failed (0: never); ramp sends the first tenth at a tenth of the rate. Errors: 22023 bad argument, 42501 role, 42P01 no audit table.';
+	'Replays up to max_records (1 to 1000) actions whose audit records match every given filter, oldest first; from_time and to_time are inclusive, rate is in actions per second. next_cursor continues where the call ended, NULL at the end. dedup is keep or drop; provider_override needs a grant as well; max_generation and max_depth end loops of failing replays; the batch pauses itself when more than breaker_share of its last breaker_window deliveries failed (0: never); ramp, which needs a rate, sends the first tenth at a tenth of it. Errors: 22023 bad argument, 42501 role, 42P01 no audit table.';
 
 CREATE FUNCTION acteon_replay_bulk(query jsonb)
 RETURNS jsonb

@@ -116,6 +116,14 @@ SELECT * FROM what_is_there;
 CALL acteon_replay_all(chunk => 3, include_replayed => true, max_generation => 10);
 SELECT generation, batch_id FROM acteon_dispatch_outbox ORDER BY generation;
 
+-- a rate that is taken away takes its ramp along
+CALL clean();
+SELECT count(make_record('r-' || n, at => timestamptz '2026-01-01' + n * interval '1 s')) FROM generate_series(1, 40) AS n;
+CALL acteon_replay_all(rate => 5, ramp => true, max_records => 40);
+UPDATE acteon_replay_batch SET is_complete = false;
+SELECT state FROM acteon_replay_set_rate(1, NULL);
+CALL acteon_replay_continue(1);
+
 -- ended half-way by an error: what was committed stays, and it goes on from there
 CALL clean();
 CALL make_incident(100);

@@ -161,6 +161,19 @@ check_limit(const char *name, int limit)
 }
 
 /*
+ * Refuse a ramp that leads up to nothing.
+ */
+static void
+check_ramp(const ReplayQuery *query)
+{
+	if (query->ramp && query->rate == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("ramp needs a rate"),
+				 errhint(
+					 "Give a rate, too: the first tenth of the actions goes at a tenth of it.")));
+}
+
+/*
  * Check that the last action is due at a time that there is.
  */
 static void
@@ -284,6 +297,7 @@ CheckReplayQuery(ReplayQuery *query)
 						errmsg("%s is after %s", ArgumentName(query, "from_time"),
 							   ArgumentName(query, "to_time"))));
 	query->rate_value = RateValue(query->rate);
+	check_ramp(query);
 	check_last_due(query);
 	check_cursor(query);
 	check_dedup(query);

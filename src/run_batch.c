@@ -90,6 +90,8 @@ read_query(ReplayQuery *query, const BatchRow *batch)
 	query->rate = batch->rate;
 	query->start_at = batch->start_at;
 	CheckReplayQuery(query);
+	/* Whoever has taken the rate away has taken the ramp away, too. */
+	query->ramp = query->ramp && batch->rate != NULL;
 }
 
 /*
