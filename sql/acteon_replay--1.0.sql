@@ -843,7 +843,7 @@ AS 'MODULE_PATHNAME', 'acteon_outbox_redrive'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_outbox_redrive(bigint[], bigint, text, text, integer, numeric, text) IS
-	'Puts dead actions that match every given filter back into the queue, with all their attempts and their old ids, up to max_actions; rate is in actions per second. Skips, and counts, what has been replayed again: the later replay stands for it. Errors: 42501 no gateway grant, 22023 bad argument.';
+	'Puts dead actions that match every given filter back into the queue, with all their attempts and their old ids, up to max_actions; rate is in actions per second. Skips, and counts, what has been replayed again (the later replay stands for it) and what belongs to a cancelled batch; what belongs to a paused one waits until that is resumed, as a NOTICE says. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_purge(
 	older_than interval,

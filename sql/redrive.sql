@@ -68,6 +68,30 @@ SELECT replayed FROM acteon_replay_bulk();
 SELECT pg_temp.kill(array_agg(id)) FROM acteon_dispatch_outbox;
 SELECT * FROM acteon_outbox_redrive();
 
+-- what goes back into the queue of a paused batch waits, and the caller is told
+CALL clean();
+SELECT count(make_record('p' || i)) FROM generate_series(1, 6) AS i;
+SELECT batch_id FROM acteon_replay_bulk(max_records => 2);
+SELECT batch_id FROM acteon_replay_bulk(max_records => 2);
+SELECT batch_id FROM acteon_replay_bulk(max_records => 2);
+SELECT pg_temp.kill(array_agg(DISTINCT first)) FROM (SELECT min(id) AS first FROM acteon_dispatch_outbox GROUP BY batch_id) AS o;
+SELECT pg_temp.release();
+SELECT state FROM acteon_replay_pause(1);
+SELECT state FROM acteon_replay_pause(2);
+BEGIN;
+\set VERBOSITY default
+SELECT * FROM acteon_outbox_redrive(batch_id => 2);
+SELECT * FROM acteon_outbox_redrive();
+\set VERBOSITY terse
+ROLLBACK;
+SELECT * FROM acteon_outbox_redrive(batch_id => 3);
+SELECT * FROM acteon_outbox_redrive();
+SELECT count(*) FROM acteon_outbox_claim('one', 1000);
+SELECT state, waiting FROM acteon_replay_resume(1);
+SELECT state, waiting FROM acteon_replay_resume(2);
+SELECT count(*) FROM acteon_outbox_claim('one', 1000);
+SELECT * FROM acteon_outbox_check();
+
 -- purge: all replays of an action go together, when all are finished and old enough
 CALL clean();
 SELECT make_record('old'), make_record('young'), make_record('mixed'), make_record('open');
