@@ -105,6 +105,11 @@ UPDATE acteon_dispatch_delivery AS d SET finished_at = now() - interval '40 days
 WHERE o.id = d.outbox_id AND (o.original_action_id = 'old' OR (o.original_action_id = 'mixed' AND generation = 1));
 SELECT acteon_outbox_purge('30 days');
 SELECT original_action_id, generation FROM acteon_dispatch_outbox ORDER BY 1, 2;
+-- of what the gateway still knows: a warning
+\set VERBOSITY default
+SELECT acteon_outbox_purge('23:59:59', max_actions => 1);
+SELECT acteon_outbox_purge('1 day', max_actions => 1);
+\set VERBOSITY terse
 SELECT acteon_outbox_purge('0');
 SELECT original_action_id, generation FROM acteon_dispatch_outbox ORDER BY 1, 2;
 SELECT count(*) FROM acteon_dispatch_delivery;
