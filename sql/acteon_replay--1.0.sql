@@ -494,7 +494,7 @@ AS 'MODULE_PATHNAME', 'acteon_replay_all'
 LANGUAGE C;
 
 COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, integer, bigint, bigint, bigint, bigint) IS
-	'Replays everything that matches, in committed chunks of so many records (1 to 10000), oldest first. With a rate it stays at most a minute ahead of the deliveries. Whatever ends it, acteon_replay_continue goes on. The last four arguments are results. Errors: as acteon_replay_bulk; 2D000 inside a transaction block.';
+	'Replays everything that matches, in committed chunks of so many records (1 to 10000), oldest first. With a rate it stays at most a minute ahead of the deliveries. Whatever ends it, acteon_replay_continue goes on. The last four arguments are results; batch_id is NULL, and no batch is kept, if nothing was replayed, failed or skipped. Errors: as acteon_replay_bulk; 2D000 inside a transaction block.';
 
 CREATE PROCEDURE acteon_replay_all(
 	query jsonb,
