@@ -213,7 +213,7 @@ like($log, qr/ERROR:  insufficient permissions/, '… and in the server log');
 # In background workers it is no different.
 runs('acteon: replay what failed', 'succeeded', $scheduled_there, $other);
 runs('acteon: check', 'succeeded', $scheduled_there, $other);
-is($other->safe_psql('postgres', q{SELECT requested_by, matched, replayed FROM acteon_replay_batches WHERE replayed > 0}), 'acteon_job|900|900', 'in a background worker the job replays, and commits, as its role');
+is($other->safe_psql('postgres', q{SELECT requested_by, matched, replayed FROM acteon_replay_batches}), 'acteon_job|900|900', 'in a background worker the job replays, and commits, as its role');
 outbox_is_sound($other);
 $other->stop;
 
