@@ -150,7 +150,7 @@ role_label(Oid role)
 static void
 check_may_set_role(Oid caller, Oid role)
 {
-	if (superuser_arg(caller) || ActeonMaySetRole(caller, role))
+	if (ActeonMaySetRole(caller, role))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
