@@ -1069,7 +1069,7 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 REVOKE EXECUTE ON FUNCTION acteon_api_housekeeping(bigint[], timestamptz[]) FROM PUBLIC;
 
 COMMENT ON FUNCTION acteon_api_housekeeping(bigint[], timestamptz[]) IS
-	'Writes down when API keys were last used, never an earlier time than before, and deletes up to 10,000 answers that are older than 24 hours; returns how many. Waits for nobody: what another transaction holds is left for the next call. Error: 22023 bad argument.';
+	'Writes down when API keys were last used, never an earlier time than before, and deletes up to 10,000 answers that are older than 24 hours; returns how many, so after 10,000 there may be more. Waits for nobody: what another transaction holds is left for the next call. Error: 22023 bad argument.';
 
 /*
  * Who may read.  The functions above are for everybody: they check
