@@ -14,15 +14,14 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "commands/sequence.h"
 #include "common/base64.h"
 #include "common/hashfn.h"
 #include "common/sha2.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
-#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
