@@ -287,7 +287,8 @@ test_parameters(void)
 
 		{"dry_run=true&sample=3&wait=5", "{\"limit\": 50}"},
 		{"dry_run=perhaps", "dry_run: expected true or false"},
-		{"sample=x", "sample: expected a whole number"},
+		{"sample=x", "sample: expected a whole number of at most 9 digits"},
+		{"sample=1234567890", "sample: expected a whole number of at most 9 digits"},
 		{"wait=soon", "wait: expected a number"},
 	};
 
@@ -298,8 +299,12 @@ test_parameters(void)
 	read_as("reason=r&dedup=drop&limit=7", TAKEN_BY_REPLAY,
 			"{\"reason\": \"r\", \"dedup\": \"drop\"}");
 	read_as("limit=x&reason=%00", TAKEN_BY_NONE, "{}");
-	read_as("before=5&tenant=%00&limit=2000&state=x", TAKEN_BY_BATCHES, "{\"limit\": 1000}");
-	read_as("before=-5", TAKEN_BY_BATCHES, "before: expected a whole number");
+	read_as("before=5&tenant=%00&limit=2000&state=paused", TAKEN_BY_BATCHES, "{\"limit\": 1000}");
+	read_as("before=-5", TAKEN_BY_BATCHES, "before: expected the number of a batch");
+	read_as("before=1234567890123456789", TAKEN_BY_BATCHES,
+			"before: expected the number of a batch");
+	read_as("state=done", TAKEN_BY_BATCHES,
+			"state: expected enqueuing, running, paused, cancelled or finished");
 }
 
 /*
