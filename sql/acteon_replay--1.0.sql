@@ -1041,7 +1041,7 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 1;
 REVOKE EXECUTE ON FUNCTION acteon_api_begin(bigint, text, bytea) FROM PUBLIC;
 
 COMMENT ON FUNCTION acteon_api_begin(bigint, text, bytea) IS
-	'Begins a request with an Idempotency-Key, first of all in its transaction: returns no row if the request is to be made, and the first answer if it was made in the last 24 hours. While another transaction is making it, waits for that to end. Errors: 42710, and nothing else raises that here, the Idempotency-Key was used for another request; 55000 it was begun and committed without an answer, or begun twice in one transaction; 22023 bad argument.';
+	'Begins a request with an Idempotency-Key, first of all in its transaction: returns no row if the request is to be made, and the first answer if it was made in the last 24 hours. While another transaction is making it, waits for that to end. Errors: 42710, and nothing else raises that here, the Idempotency-Key was used for another request; 55000 it was begun and committed without an answer, or begun twice in one transaction; 22023 bad argument; in REPEATABLE READ also 40001, the answer is newer than the snapshot.';
 
 CREATE FUNCTION acteon_api_finish(
 	key_id bigint,
