@@ -172,6 +172,17 @@ is($answer->{status} . ($answer->{json}{original_action_id} // ''), '200slow-23'
 is($http->wait_for_end(30), 0, 'the server ends well');
 cmp_ok(time - $start, '<', 5, '… and soon');
 
+# Who has no key waits as well.
+sql('GRANT boss TO acteon_http');
+$http = start_http($node, arguments => ['--allow-anonymous=boss']);
+$answer = $http->client->post('/v1/audit/slow-24/replay?wait=0.3');
+is($answer->{json}{state}, 'waiting', 'an anonymous request waits');
+$relay = start_relay($node, $gateway);
+$answer = $http->client->post('/v1/audit/slow-25/replay?wait=30');
+is($answer->{json}{state}, 'delivered', '… and is told');
+is($relay->stop, 0, 'the relay ends at last');
+is($http->stop, 0, '… and the server');
+
 $gateway->has_no_violations;
 outbox_is_sound($node);
 done_testing();

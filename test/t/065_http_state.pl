@@ -12,7 +12,7 @@ use Acteon;
 use Http;
 use Program;
 
-my $node = new_server('state', conf => "fsync = off\n");
+my $node = new_server('state', conf => "fsync = off\nmax_prepared_transactions = 5\n");
 
 sub sql
 {
@@ -156,8 +156,13 @@ sql(q{
 $boss = $http->client(sql(q{SELECT acteon_api_key_create('boss', 'boss')}));
 my $failed = 0;
 wait_until(sub { my $found = $boss->get('/v1/replay/batches'); $failed++ if $found->{status} == 500; return ($found->{status} == 200, $found->{body}) }, 'it finds out by itself', 30);
-answers($boss->get('/v1/replay/batches'), 200, { batches => [] }, "… for all connections, request $_") foreach 1 .. 5;
 cmp_ok($failed, '<=', 1, '… and one request notices at the most');
+# Two at once, each over a connection of its own, which a lock holds up.
+sql(q{BEGIN; LOCK TABLE acteon_replay_batch; PREPARE TRANSACTION 'held'});
+my @held = map { $boss->start('GET', '/v1/replay/batches') } 1 .. 2;
+wait_for_sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'acteon_http' AND wait_event_type = 'Lock'}, 2, '… as both connections were looked over', 10);
+sql(q{COMMIT PREPARED 'held'});
+answers($_->answer, 200, { batches => [] }, '… and work') foreach @held;
 is($http->stop, 0, 'the server ends well');
 
 #
