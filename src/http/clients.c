@@ -138,12 +138,12 @@ request_over(void *owner, struct MHD_Connection *connection, void **context,
 	{
 		size_t len = strcspn(request->uri, "?");
 		char *path = Duplicate(request->uri, len);
+		int64_t duration =
+			(request->answered != 0 ? request->answered : ClockNow()) - request->started;
 
-		FiguresCount(&server->figures, request->route, request->answer.status,
-					 (request->answered != 0 ? request->answered : ClockNow()) - request->started);
+		FiguresCount(&server->figures, request->route, request->answer.status, duration);
 		Log(LOG_INFO, "request", LogText("method", request->method), LogText("path", path),
-			LogNumber("status", request->answer.status),
-			LogNumber("us", request->answered - request->started),
+			LogNumber("status", request->answer.status), LogNumber("us", duration),
 			LogText("key", request->key_name), LogText("batch", request->answer.batch_id),
 			LogText("ended", request->is_abandoned                        ? "abandoned"
 							 : why == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "sent"
