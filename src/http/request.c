@@ -6,12 +6,27 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "clock.h"
 #include "json.h"
 
 /* As acteon_api_begin has it. */
 #define MAX_IDEMPOTENCY_KEY 255
+
+/*
+ * The path of a URI and what follows it.  Some clients send the whole URI, as to a
+ * proxy, and a server has to take that (RFC 9112, section 3.2.2).
+ */
+static const char *
+path_of(const char *uri)
+{
+	const char *host = strncasecmp(uri, "http://", 7) == 0    ? uri + 7
+					   : strncasecmp(uri, "https://", 8) == 0 ? uri + 8
+															  : NULL;
+
+	return host != NULL ? host + strcspn(host, "/?") : uri;
+}
 
 /*
  * A request for a URI, as it was sent.
@@ -21,7 +36,8 @@ RequestNew(const char *uri)
 {
 	Request *request = Allocate(sizeof(Request));
 
-	*request = (Request){.uri = DuplicateText(uri), .started = ClockNow(), .look_at = NEVER};
+	*request =
+		(Request){.uri = DuplicateText(path_of(uri)), .started = ClockNow(), .look_at = NEVER};
 	return request;
 }
 

@@ -32,7 +32,7 @@ typedef struct Request
 	/* What was asked. */
 	void *server;
 	void *connection;
-	char *uri; /* as it was sent */
+	char *uri; /* path and query, as they were sent */
 	char *method;
 	const Route *route;
 	char *name; /* in the path, decoded */

@@ -547,6 +547,11 @@ test_requests(void)
 	char key[258];
 	Request *one, *other;
 
+	asked("POST", "http://host:80/v1/audit/replay?limit=x", NULL, 400,
+		  "{\"error\": \"limit: expected a whole number\"}");
+	asked("POST", "HTTPS://h/v1/audit/http://x/replay?wait=1", NULL, 0, "");
+	asked("GET", "http://host", NULL, 404, "{\"error\": \"there is nothing at this path\"}");
+	asked("GET", "http://?/health", NULL, 404, "{\"error\": \"there is nothing at this path\"}");
 	asked("GET", "/nowhere", NULL, 404, "{\"error\": \"there is nothing at this path\"}");
 	asked("GET", "/v1/audit/replay?limit=x", NULL, 405,
 		  "{\"error\": \"this path takes another method\"}");

@@ -283,6 +283,7 @@ foreach my $id (sort keys %paths)
 answers($boss->post('/v1/audit/A%2Fb/replay'), 404, error('no audit record found for action: A/b'), 'ids are compared byte for byte');
 answers($boss->post('/v1/audit/%22%0A%5C/replay'), 404, error('no audit record found for action: " \\'), 'and shown as text that is safe');
 is(sql('SELECT count(DISTINCT original_action_id) FROM acteon_dispatch_outbox'), 3 + keys %paths, 'each was replayed');
+answers($boss->post("http://127.0.0.1$_"), 200, qr/true/, "the whole URI is as good as its path: $_") foreach '/v1/audit/a-1/replay', '/v1/audit/a%2Fb/replay?reason=x';
 my $first = $boss->post('/v1/audit/a-1/replay')->{json};
 my $second = $boss->post('/v1/audit/a-1/replay')->{json};
 is_deeply([ sort keys %$first ], [qw(error new_action_id original_action_id success)], 'an answer has the four keys');
