@@ -83,6 +83,7 @@ bench:
 	test/bench/run
 	test/bench/queue
 	test/bench/relay
+	test/bench/http
 	test/bench/incident
 
 sanitize:

@@ -166,6 +166,75 @@ RESET ROLE;
 SELECT state, count(*) FROM acteon_dispatch_delivery GROUP BY 1 ORDER BY 1;
 \set ECHO none
 
+\echo '--- Two days later somebody finds more lost invoices, and has no psql at hand.  acteon-replay-http answers what the gateway''s SDKs ask.'
+\echo '--- It logs in as a role that may do nothing but look API keys up and become their roles; each key acts as its role.'
+\echo
+\set ECHO queries
+CREATE ROLE acteon_http LOGIN NOINHERIT;
+GRANT EXECUTE ON FUNCTION acteon_api_login, acteon_api_begin, acteon_api_finish, acteon_api_housekeeping TO acteon_http;
+GRANT oncall TO acteon_http;
+SELECT acteon_api_key_create('laptop of the one on call', 'oncall') AS key \gset
+\set ECHO none
+\setenv KEY :key
+INSERT INTO acteon_audit (id, action_id, namespace, tenant, provider, action_type, verdict, outcome, action_payload,
+	verdict_details, outcome_details, dispatched_at, completed_at, duration_ms)
+SELECT 'invoice-' || n, 'invoice/2026-01/' || n, 'prod', 'acme', 'email', 'send_email', 'allow', 'failed',
+	jsonb_build_object('to', 'user' || n || '@example.com', 'subject', 'Invoice ' || n),
+	'{}', '{"error": "connection refused"}', timestamptz '2026-01-15 15:00+00' + n * interval '1 s', timestamptz '2026-01-15 15:00+00' + n * interval '1 s', 40
+FROM generate_series(9001, 9003) AS n;
+\echo
+\echo '$ acteon-replay-http --check'
+\! acteon-replay-http --check 2>&1
+\echo
+\echo '$ acteon-replay-http 2>http.log &'
+\! acteon-replay-http 2>"$DEMO_DIR/http.log" & echo $! >"$DEMO_DIR/http.pid"
+\echo '$ acteon-relay 2>relay.log &'
+\! acteon-relay 2>"$DEMO_DIR/relay.log" & echo $! >"$DEMO_DIR/relay.pid"
+\! i=0; until [ -s "$DEMO_DIR/port" ] || [ $i -gt 300 ]; do sleep 0.1; i=$((i + 1)); done
+\set url `echo http://127.0.0.1:$(cat "$DEMO_DIR/port")`
+\setenv URL :url
+\echo '$ URL=':url
+\echo
+\! "$DEMO_SHOW" 'curl -s "$URL/health"'
+\echo '--- Without a key nobody gets anywhere.'
+\echo
+\! "$DEMO_SHOW" 'curl -s -X POST "$URL/v1/audit/replay"'
+\echo '--- What replay_action(id) of the SDKs sends; here it waits until the gateway has taken it.'
+\echo
+\! "$DEMO_SHOW" 'curl -s -X POST -H "Authorization: Bearer $KEY" "$URL/v1/audit/invoice%2F2026-01%2F9001/replay?reason=INC-45&wait=20"'
+\echo '--- What would replay_audit(query) do with the others?'
+\echo
+\! "$DEMO_SHOW" 'curl -s -X POST -H "X-API-Key: $KEY" "$URL/v1/audit/replay?provider=email&outcome=failed&from=2026-01-15T15:00:00Z&dry_run=true&sample=1"'
+\echo '--- It does it, but at a time that was mistyped.  How is it going?  Pause; go on; no: cancel.'
+\echo
+\! "$DEMO_SHOW" 'curl -s -X POST -H "Authorization: Bearer $KEY" "$URL/v1/audit/replay?provider=email&outcome=failed&from=2026-01-15T15:00:00Z&start_at=2062-01-18T20:00:00Z"'
+\! "$DEMO_SHOW" 'curl -s -H "Authorization: Bearer $KEY" "$URL/v1/replay/batches?limit=1"'
+SELECT max(batch_id) AS batch FROM acteon_replay_batches \gset
+\setenv BATCH :batch
+\! "$DEMO_SHOW" 'curl -s -X POST -H "Authorization: Bearer $KEY" "$URL/v1/replay/batches/$BATCH/pause?reason=INC-45"'
+\! "$DEMO_SHOW" 'curl -s -X POST -H "Authorization: Bearer $KEY" "$URL/v1/replay/batches/$BATCH/resume"'
+\! "$DEMO_SHOW" 'curl -s -X POST -H "Authorization: Bearer $KEY" "$URL/v1/replay/batches/$BATCH/cancel?reason=INC-45:+not+in+2062"'
+\! "$DEMO_SHOW" 'curl -s -H "Authorization: Bearer $KEY" "$URL/v1/replay/batches/$BATCH"'
+\echo '--- Again, now.  Whoever does not get the answer repeats the request with the same Idempotency-Key, and nothing is done twice.'
+\echo
+\! "$DEMO_SHOW" 'curl -s -X POST -H "Authorization: Bearer $KEY" -H "Idempotency-Key: INC-45" "$URL/v1/audit/replay?provider=email&outcome=failed&from=2026-01-15T15:00:00Z"'
+\! "$DEMO_SHOW" 'curl -si -X POST -H "Authorization: Bearer $KEY" -H "Idempotency-Key: INC-45" "$URL/v1/audit/replay?provider=email&outcome=failed&from=2026-01-15T15:00:00Z"'
+\echo '--- What Prometheus gets, and the description of it all.'
+\echo
+\! "$DEMO_SHOW" 'curl -s "$URL/metrics" | grep -E "requests_total|repeated"'
+\! "$DEMO_SHOW" 'curl -s "$URL/openapi.json" | grep -o "\"operationId\": \"[a-z_]*\""'
+DO $$
+BEGIN
+	FOR i IN 1 .. 600 LOOP
+		EXIT WHEN (SELECT depth = 0 FROM acteon_outbox_stats);
+		COMMIT;
+		PERFORM pg_sleep(0.1);
+	END LOOP;
+END $$;
+\echo '$ kill %1 %2; tail -n 2 http.log'
+\! for name in http relay; do pid=$(cat "$DEMO_DIR/$name.pid"); kill $pid; while kill -0 $pid 2>/dev/null; do sleep 0.05; done; done; tail -n 2 "$DEMO_DIR/http.log"
+\echo
+
 \echo '--- Who has steered what?'
 \echo
 \set ECHO queries

@@ -135,6 +135,7 @@ prepare_packages()
 	fi
 	[ -f /usr/include/postgresql/libpq-fe.h ] || set -- libpq-dev "$@"
 	[ -f /usr/include/openssl/evp.h ] || set -- libssl-dev "$@"
+	[ -f /usr/include/microhttpd.h ] || set -- libmicrohttpd-dev "$@"
 	compgen -G '/usr/include/*/curl/curl.h' >/dev/null || [ -f /usr/include/curl/curl.h ] ||
 		set -- libcurl4-openssl-dev "$@"
 	install_packages "$@"
@@ -187,13 +188,15 @@ stop_cluster()
 # Leave nothing behind, however we end.
 clean_up()
 {
-	local status=$?
+	local status=$? name
 
 	trap - EXIT
 	if [ -n "${KEEP_WORK:-}" ]; then
 		exit $status
 	fi
-	[ ! -f "$WORK/relay.pid" ] || kill "$(cat "$WORK/relay.pid")" 2>/dev/null || true
+	for name in relay http; do
+		[ ! -f "$WORK/$name.pid" ] || kill "$(cat "$WORK/$name.pid")" 2>/dev/null || true
+	done
 	[ ${#BACKGROUND[@]} -eq 0 ] || kill "${BACKGROUND[@]}" 2>/dev/null || true
 	stop_cluster
 	[ -z "$WORK" ] || rm -rf "$WORK"

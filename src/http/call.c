@@ -99,16 +99,20 @@ answer_fault(Request *request, PGresult *result, bool is_ours)
 {
 	const Server *server = request->server;
 	const char *sqlstate = "", *message = "";
+	const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
 	const Fault *fault;
 
 	DatabaseFailed(result, &sqlstate, &message);
 	fault = FaultFind(sqlstate);
+	if (is_ours && fault->status == 403)
+		hint =
+			"the server's role needs EXECUTE on the functions that --check looks at, and must be "
+			"a member of the key's role: GRANT the one to the other";
 	if (is_ours && fault->status != 401 && fault->status != 422 && fault->status < 500)
 		fault = FaultFind("XX000");
 	if (fault->is_ours && !(request->is_abandoned && fault->status == 504))
 		Log(LOG_ERROR, "the database refuses", LogText("path", request->route->path),
-			LogText("sqlstate", sqlstate), LogText("error", message),
-			LogText("hint", PQresultErrorField(result, PG_DIAG_MESSAGE_HINT)));
+			LogText("sqlstate", sqlstate), LogText("error", message), LogText("hint", hint));
 	if (fault->status == 504 && server->stopping)
 		AnswerBusy(request, 503, 1, "the server is being stopped; nothing was done");
 	else

@@ -11,6 +11,8 @@ start_stand_in()
 	printf 'demo-key\n' | as_user tee "$WORK/api-key" >/dev/null
 	as_user chmod 600 "$WORK/api-key"
 	printf '%s\n' "$1" | as_user tee "$WORK/gateway.json" >/dev/null
+	# It may be looked into before the process is there that writes it.
+	: >"$WORK/gateway.log"
 	# Its own process id, which is not that of whoever changes the user.
 	as_user sh -c 'echo $$ >"$1/gateway.pid"; exec python3 "$1/src/test/gateway/stub_gateway.py" --key demo-key --control "$1/gateway.json"' \
 		sh "$WORK" >"$WORK/gateway.log" 2>&1 &

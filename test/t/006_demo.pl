@@ -8,6 +8,7 @@ use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Http;
 use Relay;
 
 my $node = PostgreSQL::Test::Cluster->new('demo');
@@ -19,18 +20,22 @@ my ($out, $err);
 ok(run_log([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-f', "$test/fixtures/incident.sql" ]), 'the incident');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM acteon_audit'), '==', 20000, '20,000 records');
 
-# What test/demo sets up for the relay that the walk-through runs.
+# What test/demo sets up for the relay and the HTTP server that the walk-through runs.
 my $gateway = start_gateway(key => 'demo-key');
 $gateway->control(%{ decode_json(slurp_file("$test/gateway/incident.json")) });
 my $directory = PostgreSQL::Test::Utils::tempdir;
 append_to_file("$directory/api-key", "demo-key\n");
 chmod 0600, "$directory/api-key";
 local %ENV = (%ENV,
-	PATH => dirname(Relay::Process::program()) . ":$ENV{PATH}",
+	PATH => join(':', dirname(Relay::Process::program()), dirname(Http::Server::program()), $ENV{PATH}),
 	ACTEON_RELAY_GATEWAY_URL => $gateway->url,
 	ACTEON_RELAY_API_KEY_FILE => "$directory/api-key",
 	ACTEON_RELAY_DATABASE => $node->connstr('postgres') . ' user=gateway',
+	ACTEON_REPLAY_HTTP_DATABASE => $node->connstr('postgres') . ' user=acteon_http',
+	ACTEON_REPLAY_HTTP_LISTEN => '127.0.0.1:0',
+	ACTEON_REPLAY_HTTP_PORT_FILE => "$directory/port",
 	DEMO_DIR => $directory,
+	DEMO_SHOW => "$test/show",
 	DEMO_FIX => "python3 $test/gateway/tell.py $gateway->{port} {\"rules\":[]}");
 run_log([ 'psql', '-X', '-q', '-d', $node->connstr('postgres'), '-f', "$test/demo.sql" ], '>', \$out, '2>', \$err);
 my @errors = $err =~ /ERROR:  (.*)/g;
@@ -55,12 +60,26 @@ cmp_ok($node->safe_psql('postgres', q{SELECT sum(skipped) FROM acteon_replay_bat
 # effect.
 is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT state, ', ') FROM acteon_dispatch_delivery}), 'cancelled, delivered', 'everything is delivered, or cancelled');
 is($node->safe_psql('postgres', q{SELECT string_agg(DISTINCT b.stopped, ', '), count(*) FROM acteon_dispatch_delivery AS d JOIN acteon_dispatch_outbox AS o ON o.id = d.outbox_id
-	JOIN acteon_replay_batch AS b ON b.id = o.batch_id WHERE d.state = 'cancelled'}), 'cancelled|1000', '… what somebody has cancelled');
+	JOIN acteon_replay_batch AS b ON b.id = o.batch_id WHERE d.state = 'cancelled'}), 'cancelled|1002', '… what somebody has cancelled');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM acteon_dispatch_outbox WHERE id NOT IN (SELECT outbox_id FROM acteon_dispatch_delivery)}), '0', '… all of it');
 is($node->safe_psql('postgres', q{SELECT * FROM acteon_outbox_check()}), '', 'the outbox is sound');
 like($out, qr/slack *\| 422: template shipped-v2 does not exist *\| *20\b/, 'there were dead letters');
 like($out, qr/paused .*INC-42: provider asks to wait/, 'a batch was paused');
 like($out, qr/exit status 0/, 'the drain ends well');
+
+# Over HTTP, every path.
+my $http = $out =~ s/.*(?=\$ acteon-replay-http --check)//sr;
+unlike($http, qr/^bad/m, 'the HTTP server has all that it needs');
+like($http, qr{curl -s "\$URL/health"'?\n\{"status": "ok", }, 'it is well');
+like($http, qr/\{"error": "API key is unknown, expired or revoked"\}/, 'it asks for a key');
+like($http, qr/"state": "delivered".*"original_action_id": "invoice\/2026-01\/9001"/, 'a single replay waits for its delivery');
+like($http, qr/"replayable": 2,/, 'a preview');
+like($http, qr/"state" : "$_"/, "a batch is $_") foreach qw(paused running cancelled);
+like($http, qr/"replayed": 2\}.*Idempotency-Replayed: true.*"replayed": 2\}/s, 'a bulk replay is made once');
+my %operations = map { $_ => 1 } $http =~ /"operationId": "(\w+)"/g;
+is(scalar(keys %operations), 10, 'the description has all paths');
+my %routes = map { $_ => 1 } $http =~ /requests_total\{method="\w+",route="([^"]+)",status="200"\}/g;
+is(scalar(keys %routes), 8, '… and all of them were used, but for those that are shown after the figures');
 my $stats = $gateway->stats;
 $gateway->has_no_violations;
 is($stats->{effects}, $node->safe_psql('postgres', q{SELECT sum(delivered) FROM acteon_replay_batches}), 'the gateway has counted the same');

@@ -1,0 +1,448 @@
+"""Do openapi.json and the server agree?
+
+    python3 openapi_check.py url=http://127.0.0.1:PORT seen=FILE [name=key …] part
+
+The parts:
+
+    document   its structure and layout, routes, parameters and their bounds, examples
+    walk       all operations, asked for well and badly
+    each       one good request of each operation; the server's state is the caller's doing
+    complete   whether all that is described was seen, by all parts that had the same file
+
+A key is given by the name of what it may: operator, viewer, narrow (for the tenant
+acme only).  Prints a line for each check: "ok <what>" or "not ok <what>", with
+lines of "# why" behind it.  Needs jsonschema, else only the standard library.
+"""
+
+import http.client
+import json
+import os
+import re
+import sys
+import urllib.parse
+import uuid
+
+import jsonschema
+
+from layout import layout
+from structure import DOCUMENT
+
+SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "src", "http")
+METHODS = ("get", "post")
+# Headers that are only there where the document says so.
+OURS = re.compile(r"^(acteon-.*|idempotency-replayed|retry-after|www-authenticate|allow)$")
+RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
+DURATION = re.compile(r"^P(?=.)(\d+Y)?(\d+M)?(\d+D)?(T(?=.)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?$")
+
+formats = jsonschema.FormatChecker(formats=())
+formats.checks("date-time")(lambda value: not isinstance(value, str) or RFC3339.match(value) is not None)
+formats.checks("duration")(lambda value: not isinstance(value, str) or DURATION.match(value) is not None)
+
+options = dict(argument.split("=", 1) for argument in sys.argv[1:-1])
+with open(os.path.join(SOURCES, "openapi.json"), encoding="utf-8") as source:
+    text = source.read()
+document = json.loads(text)
+seen = set()
+
+
+def check(good, what, *why):
+    print(("ok " if good else "not ok ") + what)
+    if not good:
+        print("".join("# %s\n" % line for reason in why for line in str(reason).split("\n")), end="")
+    return good
+
+
+def read_source(name):
+    with open(os.path.join(SOURCES, name), encoding="utf-8") as file:
+        return file.read()
+
+
+def resolve(node):
+    """The node with what its references refer to in their place."""
+    if isinstance(node, list):
+        return [resolve(member) for member in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        target = document
+        for name in node["$ref"].split("/")[1:]:
+            target = target[name]
+        return resolve(target)
+    return {name: resolve(member) for name, member in node.items()}
+
+
+def close(node):
+    """The schema, so that members which are not described are errors."""
+    if isinstance(node, list):
+        return [close(member) for member in node]
+    if not isinstance(node, dict):
+        return node
+    closed = {name: close(member) for name, member in node.items()}
+    if isinstance(node.get("properties"), dict) and "additionalProperties" not in node:
+        closed["additionalProperties"] = False
+    return closed
+
+
+def faults(value, schema):
+    """What is wrong with a value; nothing if it is valid."""
+    validator = jsonschema.Draft202012Validator(close(resolve(schema)), format_checker=formats)
+    return ["/".join(map(str, error.absolute_path)) + ": " + error.message[:300] for error in validator.iter_errors(value)]
+
+
+def operations():
+    """(operation id, method, path, operation, its parameters by name)."""
+    for path, item in document["paths"].items():
+        for method in METHODS:
+            if method in item:
+                operation = resolve(item[method])
+                parameters = resolve(item.get("parameters", [])) + operation.get("parameters", [])
+                yield operation["operationId"], method.upper(), path, operation, {p["name"]: p for p in parameters}
+
+
+OPERATIONS = {found[0]: found for found in operations()}
+
+
+class Answer:
+    def __init__(self, response):
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+        self.body = response.read()
+
+    def json(self):
+        return json.loads(self.body)
+
+    def error(self):
+        return self.json().get("error", "") if self.status >= 400 else ""
+
+
+def ask(method, target, key=None, headers=None, body=None):
+    """Make a request; the target goes out as it is."""
+    location = urllib.parse.urlsplit(options["url"])
+    connection = http.client.HTTPConnection(location.hostname, location.port, timeout=120)
+    headers = dict(headers or {})
+    if key is not None:
+        headers["Authorization"] = "Bearer " + key
+    connection.putrequest(method, target, skip_accept_encoding=True)
+    if method == "POST" and "Content-Length" not in headers:
+        headers["Content-Length"] = str(len(body or ""))
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    if body:
+        connection.send(body.encode())
+    try:
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+def target_of(operation_id, query="", **names):
+    path = OPERATIONS[operation_id][2]
+    names = {"action_id": "nobody-knows-me", "batch_id": "1", **names}
+    path = re.sub(r"\{(\w+)\}", lambda found: urllib.parse.quote(names[found.group(1)], safe=""), path)
+    return path + ("?" + query if query else "")
+
+
+def harmless(operation_id):
+    """A query with which nothing is replayed."""
+    return "outcome=never" if operation_id == "replay_audit" else ""
+
+
+def check_headers(answer, described):
+    wrong = ["header %s is not described" % name for name in answer.headers
+             if OURS.match(name) and name not in {h.lower() for h in described}]
+    for name, header in described.items():
+        value = answer.headers.get(name.lower())
+        if value is None:
+            if header.get("required"):
+                wrong.append("header %s is missing" % name)
+        else:
+            wrong += ["header %s: %s" % (name, fault) for fault in faults(value, header["schema"])]
+    return wrong
+
+
+def check_response(answer, response, has_body=True):
+    """What of an answer is not as a response says."""
+    response = resolve(response)
+    wrong = check_headers(answer, response.get("headers", {}))
+    media_type = answer.headers.get("content-type", "").split(";")[0]
+    content = response.get("content", {}).get(media_type)
+    if content is None:
+        return wrong + ["content type %s is not described" % media_type]
+    if has_body:
+        value = answer.json() if media_type == "application/json" else answer.body.decode()
+        wrong += faults(value, content["schema"])
+    return wrong
+
+
+def described(operation_id, what, expected, query="", method=None, **request):
+    """Check that the answer to a request has the expected status and is as described."""
+    names = {name: request.pop(name) for name in ("action_id", "batch_id") if name in request}
+    _, usual, _, operation, _ = OPERATIONS[operation_id]
+    answer = ask(method or usual, target_of(operation_id, query, **names), **request)
+    status = str(answer.status)
+    seen.add(operation_id + " " + status)
+    if status not in operation["responses"]:
+        wrong = ["status %s is not described: %s" % (status, answer.body[:300])]
+    else:
+        wrong = check_response(answer, operation["responses"][status], has_body=method != "HEAD")
+    if expected is not None and answer.status != expected:
+        wrong.append("status %s, not %s: %s" % (status, expected, answer.body[:300]))
+    check(not wrong, "%s: %s: %s" % (operation_id, what, status), *wrong)
+    return answer
+
+
+# ---- the document ----
+
+def check_structure():
+    problems = [str(error.absolute_path) + ": " + error.message[:300]
+                for error in jsonschema.Draft202012Validator(DOCUMENT).iter_errors(document)]
+    check(not problems, "the document is an OpenAPI 3.1 document", *problems)
+    check(text == layout(document) + "\n", "it is laid out by layout.py")
+    references = set(re.findall(r'"\$ref": "#/components/(\w+/[^"]+)"', text))
+    defined = {kind + "/" + name for kind, members in document["components"].items() for name in members}
+    check(references <= defined, "what it refers to is there", sorted(references - defined))
+    # This one answers for methods that no operation has.
+    unused = {name for name in defined - references
+              if not name.startswith("securitySchemes/") and name != "responses/MethodNotAllowed"}
+    check(not unused, "what is there is referred to", sorted(unused))
+    ids = [found[0] for found in operations()]
+    check(len(ids) == len(set(ids)), "operation ids are unique", ids)
+    schemes = document["components"]["securitySchemes"]
+    used = {name for requirement in document["security"] for name in requirement}
+    check(used == set(schemes), "the security schemes are those that there are", used)
+    tags = {tag for found in operations() for tag in found[3]["tags"]}
+    check(tags == {tag["name"] for tag in document["tags"]}, "… and the tags", tags)
+    for operation_id, _, path, _, parameters in operations():
+        in_path = {name for name, parameter in parameters.items() if parameter["in"] == "path"}
+        check(in_path == set(re.findall(r"\{(\w+)\}", path)), operation_id + ": names in the path are parameters")
+    served = ask("GET", "/openapi.json")
+    check(served.body.decode() == text, "the server serves it")
+    version = ask("GET", "/health").json()["version"]
+    check(document["info"]["version"] == version, "its version is the server's", version)
+
+
+def check_routes():
+    routes = {(method, path) for method, path in re.findall(r'\{"(GET|POST)", "(/[^"]*)"', read_source("routes.c"))}
+    ours = {(method, re.sub(r"\{\w+\}", "*", path)) for _, method, path, _, _ in operations()}
+    check(len(routes) >= 10 and routes == ours, "the paths are the server's routes", "only in routes.c: %s" % sorted(routes - ours),
+          "only in the document: %s" % sorted(ours - routes))
+
+
+def check_parameters():
+    """A value that is no UTF-8 is refused where the parameter is looked at."""
+    known = set(re.findall(r'= \{"(\w+)", KIND_', read_source("parameters.c")))
+    ours = {name for found in operations() for name, parameter in found[4].items() if parameter["in"] == "query"}
+    check(len(known) > 30 and known == ours, "the parameters are the server's", known ^ ours)
+    for operation_id, method, _, _, parameters in operations():
+        wrong = []
+        for name in sorted(known | ours | {"frobnicate"}):
+            query = "&".join(filter(None, [harmless(operation_id) if name != "outcome" else "", name + "=%FF"]))
+            error = ask(method, target_of(operation_id, query), options["operator"]).error() if "/v1/" in target_of(operation_id) else ""
+            looked_at = error == name + " is no text in UTF-8"
+            if looked_at != (name in parameters):
+                wrong.append("%s is%s looked at: %s" % (name, "" if looked_at else " not", error))
+        check(not wrong, operation_id + ": it takes the parameters that are described, and ignores others", *wrong)
+
+
+def values_of(schema):
+    """Values that a schema allows, and such that it does not."""
+    good, bad = [], []
+    if "enum" in schema:
+        good += schema["enum"]
+        bad += ["neither"]
+    elif "const" in schema:
+        good += [json.dumps(schema["const"])]
+        bad += ["true", "perhaps", ""]
+    elif schema["type"] == "boolean":
+        good += ["true", "false"]
+        bad += ["perhaps", ""]
+    elif schema["type"] in ("integer", "number"):
+        bad += ["many", "", "1e1"] + (["1.5"] if schema["type"] == "integer" else [])
+        step = 1 if schema["type"] == "integer" else 0.0001
+        if "minimum" in schema:
+            good.append(schema["minimum"])
+            bad.append(schema["minimum"] - step)
+        if "maximum" in schema:
+            good.append(schema["maximum"])
+            bad.append(schema["maximum"] + step)
+        if "exclusiveMaximum" in schema:
+            good.append(schema["exclusiveMaximum"] - step)
+            bad.append(schema["exclusiveMaximum"])
+    elif schema.get("format") == "date-time":
+        good += ["2026-01-15T12:00:00Z", "2026-01-15T13:00:00.5+01:00", "2026-01-15T13:00:00%2B01:00"]
+        bad += ["yesterday", "2026-01-15", "2026-01-15T12:00:00"]
+    elif "minLength" in schema:
+        good += ["x"]
+        bad += [""]
+    return list(map(str, good)), list(map(str, bad))
+
+
+def check_bounds():
+    for operation_id, method, _, _, parameters in operations():
+        wrong = []
+        for name, parameter in parameters.items():
+            # Nothing is before 1 and after 1,000: it is clamped, as in the gateway.  A state may be any.
+            if parameter["in"] != "query" or name == "state":
+                continue
+            good, bad = values_of(parameter["schema"])
+            if name == "limit":
+                good, bad = good + ["0", "-7", "1001", "99999999999999999999"], ["many", "", "1.5", "1e1"]
+            for value, allowed in [(value, True) for value in good] + [(value, False) for value in bad]:
+                query = "&".join(filter(None, [harmless(operation_id), name + "=" + value, "dry_run=true" if name == "sample" else ""]))
+                answer = ask(method, target_of(operation_id, query), options["operator"])
+                if (answer.status != 400) != allowed:
+                    wrong.append("%s=%s: %s %s" % (name, value, answer.status, answer.error()))
+        check(not wrong, operation_id + ": it takes the values that are described, and refuses others", *wrong)
+
+
+def check_defaults():
+    """With its defaults a query is what it is without them."""
+    parameters = OPERATIONS["replay_audit"][4]
+    defaults = {name: json.dumps(parameter["schema"]["default"]).strip('"') for name, parameter in parameters.items()
+                if "default" in parameter["schema"] and name != "dry_run"}
+
+    def preview(**query):
+        answer = ask("POST", "/v1/audit/replay?" + urllib.parse.urlencode({"dry_run": "true", "to": "2026-02-01T00:00:00Z", **query}), options["operator"])
+        return answer.json()
+
+    plain, explicit = preview(), preview(**defaults)
+    check(len(defaults) > 10 and "query" in plain and plain == explicit, "the defaults of a bulk replay are the server's",
+          json.dumps(plain)[:1000], json.dumps(explicit)[:1000])
+    check(plain["query"]["limit"] == parameters["limit"]["schema"]["default"] and len(plain["sample"]) == parameters["sample"]["schema"]["default"],
+          "… to the number of records and samples", plain)
+
+
+def check_examples():
+    for operation_id, _, _, operation, parameters in operations():
+        wrong = ["%s: %s" % (name, fault) for name, parameter in parameters.items() if "example" in parameter
+                 for fault in faults(parameter["example"], parameter["schema"])]
+        for status, response in operation["responses"].items():
+            for header in response.get("headers", {}).values():
+                wrong += faults(header["example"], header["schema"]) if "example" in header else []
+            for content in response["content"].values():
+                examples = [content["example"]] if "example" in content else [e["value"] for e in content.get("examples", {}).values()]
+                if not examples and operation_id != "openapi":
+                    wrong.append("%s: there is no example" % status)
+                wrong += ["%s: %s" % (status, fault) for example in examples for fault in faults(example, content["schema"])]
+        check(not wrong, operation_id + ": the examples are valid", *wrong)
+
+
+# ---- the walk ----
+
+def walk_all():
+    """What any operation may be asked."""
+    for operation_id, method, path, operation, parameters in operations():
+        good = {"query": harmless(operation_id), "key": options["operator"]}
+        is_open = operation.get("security") == []
+        missing = "{action_id}" in path
+        described(operation_id, "operator", 404 if missing else 200, **good)
+        described(operation_id, "key in X-API-Key", 404 if missing else 200, query=good["query"], headers={"X-API-Key": options["operator"]})
+        described(operation_id, "no key", 200 if is_open else 401, query=good["query"])
+        described(operation_id, "unknown key", 200 if is_open else 401, query=good["query"], key="acteon_nobody")
+        described(operation_id, "viewer", None if method == "GET" else 403, query=good["query"], key=options["viewer"])
+        described(operation_id, "body", 404 if missing else 200, body='{"tenant": "x"}', **good)
+        described(operation_id, "body that is too large", 413, headers={"Content-Length": str(1 << 30)}, **good)
+        described(operation_id, "unknown parameter", 404 if missing else 200, query="&".join(filter(None, [good["query"], "x=y"])), key=options["operator"])
+        if method == "GET":
+            described(operation_id, "HEAD", 200, method="HEAD", **good)
+        if parameters.get("reason") or parameters.get("before"):
+            described(operation_id, "parameter twice", 400, query="reason=a&reason=b&before=1&before=2", key=options["operator"])
+            described(operation_id, "parameter twice, no key", 401, query="reason=a&reason=b&before=1&before=2")
+        if "{batch_id}" in path:
+            described(operation_id, "no such batch", 404, batch_id="999999", key=options["operator"])
+            described(operation_id, "a batch of others", 404 if method == "GET" else 403, batch_id="1", key=options["narrow"])
+        if "Idempotency-Key" in parameters:
+            described(operation_id, "empty Idempotency-Key", 400, headers={"Idempotency-Key": '""'}, **good)
+            described(operation_id, "Idempotency-Key that is too long", 400, headers={"Idempotency-Key": "x" * 256}, **good)
+        for other in {"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"} - {method}:
+            answer = ask(other, target_of(operation_id), options["operator"])
+            wrong = check_response(answer, document["components"]["responses"]["MethodNotAllowed"])
+            check(answer.status == 405 and not wrong, "%s: %s: 405" % (operation_id, other), answer.status, *wrong)
+    for path in ("/", "/v1", "/v1/audit", "/v1/replay/batches/x", "/v1/replay/batches/1/destroy", "/health/x", "/v1/audit//replay"):
+        answer = ask("POST", path, options["operator"])
+        wrong = check_response(answer, document["components"]["responses"]["NotFound"])
+        check(answer.status == 404 and not wrong, "%s: 404" % path, answer.status, *wrong)
+
+
+def walk_replays():
+    operator = options["operator"]
+    described("replay_action", "a record", 200, action_id="walk/1 é", query="reason=walk", key=operator)
+    described("replay_action", "wait", 200, action_id="walk-2", query="wait=30", key=operator)
+    described("replay_action", "wait, and it fails", 200, action_id="walk-failing", query="wait=30", key=operator)
+    described("replay_action", "wait, and it is refused", 200, action_id="walk-refused", query="wait=30", key=operator)
+    described("replay_action", "no payload", 422, action_id="walk-private", key=operator)
+    described("replay_action", "redacted", 422, action_id="walk-redacted", key=operator)
+    described("replay_action", "dry_run", 400, action_id="walk-1", query="dry_run=true", key=operator)
+    described("replay_action", "no grant", 403, action_id="walk-2", key=options["narrow"])
+    described("replay_audit", "dry_run", 200, query="provider=email&dry_run=true&rate=7.5&limit=1000&outcome=failed", key=operator)
+    described("replay_audit", "dry_run of nothing", 200, query="provider=nobody&dry_run=true", key=operator)
+    page = described("replay_audit", "a page", 200, query="provider=email&outcome=failed&limit=3", key=operator)
+    cursor = page.headers.get("acteon-next-cursor", "")
+    check(cursor != "" and page.headers.get("acteon-batch-id", "") != "", "a page has a cursor and a batch")
+    described("replay_audit", "the next page", 200, query="provider=email&outcome=failed&limit=3&cursor=" + cursor, key=operator)
+    described("replay_audit", "a cursor of another query", 400, query="provider=slack&cursor=" + cursor, key=operator)
+    described("replay_audit", "wait, with all kinds of ends", 200, query="provider=odd&wait=30&include_replayed=true", key=operator)
+    described("replay_audit", "failures", 200, query="provider=odd&include_replayed=true", key=operator)
+    described("replay_audit", "some are skipped", 200, query="outcome=failed&include_replayed=true", key=options["narrow"])
+
+
+def walk_batches():
+    operator = options["operator"]
+    batch = described("replay_audit", "a batch to steer", 200, query="provider=email&outcome=failed&limit=20&rate=0.01", key=operator).headers["acteon-batch-id"]
+    described("get_batch", "it runs", 200, batch_id=batch, key=operator)
+    described("pause_batch", "pause", 200, batch_id=batch, query="reason=walk", key=operator)
+    described("pause_batch", "pause again", 200, batch_id=batch, key=operator)
+    described("get_batch", "it is paused", 200, batch_id=batch, key=operator)
+    described("get_batch", "a part of it", 200, batch_id=batch, key=options["narrow"])
+    described("resume_batch", "resume", 200, batch_id=batch, key=operator)
+    described("cancel_batch", "cancel", 200, batch_id=batch, key=operator)
+    described("pause_batch", "it is cancelled", 422, batch_id=batch, key=operator)
+    described("resume_batch", "it is cancelled", 422, batch_id=batch, key=operator)
+    for key in ("operator", "viewer", "narrow"):
+        described("list_batches", "as " + key, 200, query="limit=1000", key=options[key])
+    page = described("list_batches", "a page", 200, query="limit=2", key=operator).json()["batches"]
+    described("list_batches", "the next page", 200, query="limit=2&before=%d" % page[-1]["batch_id"], key=operator)
+    for state in resolve(document["components"]["parameters"]["state"])["schema"]["enum"]:
+        answer = described("list_batches", "those that are " + state, 200, query="state=" + state, key=operator)
+        check({found["state"] for found in answer.json()["batches"]} <= {state}, "… and no others")
+
+
+def walk_idempotency():
+    operator = options["operator"]
+    query = "provider=email&outcome=failed&limit=2&rate=0.01"
+    batch = {"batch_id": ask("POST", target_of("replay_audit", query), operator).headers["acteon-batch-id"]}
+    for operation_id, names in (("replay_action", {"action_id": "walk-2"}), ("replay_audit", {"query": query}),
+                                ("pause_batch", batch), ("resume_batch", batch), ("cancel_batch", batch)):
+        headers = {"Idempotency-Key": str(uuid.uuid4())}
+        first = described(operation_id, "Idempotency-Key", 200, headers=headers, key=operator, **names)
+        again = described(operation_id, "… again", 200, headers=headers, key=operator, **names)
+        check(again.body == first.body and "idempotency-replayed" not in first.headers
+              and again.headers.get("idempotency-replayed") == "true", "… gets the first answer", first.body[:300], again.body[:300])
+        described(operation_id, "… for another request", 422, headers=headers, key=operator, **{**names, "query": names.get("query", "") + "&x=y"})
+
+
+def walk_each():
+    """One good request each, whatever comes of it."""
+    for operation_id, _, _, operation, _ in operations():
+        described(operation_id, options.get("state", "as it is"), None, query=harmless(operation_id), key=options.get("operator"))
+
+
+def check_complete():
+    with open(options["seen"], encoding="utf-8") as file:
+        found = set(file.read().split("\n")) - {""}
+    wanted = {operation_id + " " + status for operation_id, _, _, operation, _ in operations() for status in operation["responses"]}
+    check(wanted <= found, "every answer that is described was seen", *sorted(wanted - found))
+
+
+PARTS = {
+    "document": [check_structure, check_routes, check_parameters, check_bounds, check_defaults, check_examples],
+    "walk": [walk_all, walk_replays, walk_batches, walk_idempotency],
+    "each": [walk_each],
+    "complete": [check_complete],
+}
+
+for part in PARTS[sys.argv[-1]]:
+    part()
+with open(options["seen"], "a", encoding="utf-8") as file:
+    file.write("".join(line + "\n" for line in sorted(seen)))
