@@ -125,7 +125,7 @@ build_and_install()
 {
 	say "== building against $("$PG_CONFIG" --version), in $WORK/src"
 	mkdir "$WORK/src"
-	(cd "$TOP" && tar -cf - --exclude=.git --exclude='*.o' --exclude='*.bc' --exclude='*.so' --exclude='./acteon-relay*' \
+	(cd "$TOP" && tar -cf - --exclude=.git --exclude='*.o' --exclude='*.bc' --exclude='*.so' --exclude='./acteon-relay*' --exclude='./acteon-replay-http*' \
 		--exclude=./test/output --exclude=./tmp_check .) | tar -xf - -C "$WORK/src"
 	[ "$(id -u)" -ne 0 ] || chown -R "$RUN_AS" "$WORK/src"
 	as_user make -s -C "$WORK/src" PG_CONFIG="$PG_CONFIG" "$@" >"$WORK/build.log" 2>&1 ||
