@@ -6,6 +6,7 @@
 #   make demo            from nothing: packages, build, private cluster, an incident
 #   make check           from nothing: packages, build, private cluster, all tests
 #   make bench           the benchmarks, on private clusters (about an hour)
+#   make stub-unit       the tests of the stub gateway
 #   make sanitize        the relay's tests with sanitizers, and under valgrind
 #   make matrix          the tests on every PostgreSQL major that is installed
 #   make lint            compiler warnings as errors, cppcheck, the layout
@@ -22,9 +23,9 @@ INCLUDES = $(sort $(wildcard src/*.h))
 OBJS = $(SOURCES:.c=.o)
 SHLIB_LINK = -luuid
 
-REGRESS = install grants single bulk action bad_input replayed lineage queue lanes redrive steer judge preview replay_all batches tables
+REGRESS = install grants single bulk action bad_input replayed lineage queue lanes redrive steer judge preview replay_all batches api_keys tables
 REGRESS_OPTS = --outputdir=test/output
-ISOLATION = race single_race visibility lease lane redrive_race steer_race
+ISOLATION = race single_race visibility lease lane redrive_race steer_race api_begin api_key
 ISOLATION_OPTS = --inputdir=test --outputdir=test/output
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
@@ -39,7 +40,7 @@ endif
 
 PG_CONFIG ?= pg_config
 # The targets that start from nothing need no server yet.
-ifneq ($(filter-out demo check bench sanitize matrix format relay relay-asan relay-unit http http-asan http-unit,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo check bench sanitize matrix format relay relay-asan relay-unit http http-asan http-unit stub-unit,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 endif
@@ -55,7 +56,7 @@ uninstall: uninstall-scripts
 # A changed header rebuilds what may include it.
 $(OBJS) $(OBJS:.o=.bc): $(INCLUDES)
 
-.PHONY: demo bench sanitize matrix lint format install-scripts uninstall-scripts
+.PHONY: demo bench stub-unit sanitize matrix lint format install-scripts uninstall-scripts
 
 install-scripts:
 	$(MKDIR_P) $(SCRIPTS_DIR)/cron
@@ -74,6 +75,9 @@ endif
 
 demo:
 	test/demo
+
+stub-unit:
+	python3 test/gateway/test_stub.py --verbose
 
 bench:
 	test/bench/run

@@ -466,7 +466,7 @@ AS 'MODULE_PATHNAME', 'acteon_replay_bulk'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean) IS
-	'Replays up to max_records (1 to 1000) actions whose audit records match every given filter, oldest first; from_time and to_time are inclusive, rate is in actions per second. next_cursor continues where the call ended, NULL at the end. dedup is keep or drop; provider_override needs a grant as well; max_generation and max_depth end loops of failing replays; the batch pauses itself when more than breaker_share of its last breaker_window deliveries failed (0: never); ramp sends the first tenth at a tenth of the rate. Errors: 22023 bad argument, 42501 role, 42P01 no audit table.';
+	'Replays up to max_records (1 to 1000) actions whose audit records match every given filter, oldest first; from_time and to_time are inclusive, rate is in actions per second. next_cursor continues where the call ended, NULL at the end. dedup is keep or drop; provider_override needs a grant as well; max_generation and max_depth end loops of failing replays; the batch pauses itself when more than breaker_share of its last breaker_window deliveries failed (0: never); ramp, which needs a rate, sends the first tenth at a tenth of it. Errors: 22023 bad argument, 42501 role, 42P01 no audit table.';
 
 CREATE FUNCTION acteon_replay_bulk(query jsonb)
 RETURNS jsonb
@@ -562,7 +562,7 @@ AS 'MODULE_PATHNAME', 'acteon_replay_all'
 LANGUAGE C;
 
 COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, integer, bigint, bigint, bigint, bigint) IS
-	'Replays everything that matches, in committed chunks of so many records (1 to 10000), oldest first. With a rate it stays at most a minute ahead of the deliveries. Whatever ends it, acteon_replay_continue goes on. The last four arguments are results. Errors: as acteon_replay_bulk; 2D000 inside a transaction block.';
+	'Replays everything that matches, in committed chunks of so many records (1 to 10000), oldest first. With a rate it stays at most a minute ahead of the deliveries. Whatever ends it, acteon_replay_continue goes on. The last four arguments are results; batch_id is NULL, and no batch is kept, if nothing was replayed, failed or skipped. Errors: as acteon_replay_bulk; 2D000 inside a transaction block.';
 
 CREATE PROCEDURE acteon_replay_all(
 	query jsonb,
@@ -911,7 +911,7 @@ AS 'MODULE_PATHNAME', 'acteon_outbox_redrive'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_outbox_redrive(bigint[], bigint, text, text, integer, numeric, text) IS
-	'Puts dead actions that match every given filter back into the queue, with all their attempts and their old ids, up to max_actions; rate is in actions per second. Skips, and counts, what has been replayed again: the later replay stands for it. Errors: 42501 no gateway grant, 22023 bad argument.';
+	'Puts dead actions that match every given filter back into the queue, with all their attempts and their old ids, up to max_actions; rate is in actions per second. Skips, and counts, what has been replayed again (the later replay stands for it) and what belongs to a cancelled batch; what belongs to a paused one waits until that is resumed, as a NOTICE says. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_purge(
 	older_than interval,
@@ -922,7 +922,7 @@ AS 'MODULE_PATHNAME', 'acteon_outbox_purge'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_outbox_purge(interval, bigint, text) IS
-	'Deletes the outbox and delivery rows of actions whose every replay has been finished for longer than older_than, about max_actions of them; returns how many. A purged action counts as never replayed, so keep at least what the audit table keeps. Errors: 42501 no gateway grant, 22023 bad argument.';
+	'Deletes the outbox and delivery rows of actions whose every replay has been finished for longer than older_than, about max_actions of them; returns how many. A purged action counts as never replayed, so keep at least what the audit table keeps; less than the 24 hours for which the gateway remembers ids brings a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_check(
 	OUT violation text,
@@ -1069,7 +1069,7 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 REVOKE EXECUTE ON FUNCTION acteon_api_housekeeping(bigint[], timestamptz[]) FROM PUBLIC;
 
 COMMENT ON FUNCTION acteon_api_housekeeping(bigint[], timestamptz[]) IS
-	'Writes down when API keys were last used, never an earlier time than before, and deletes up to 10,000 answers that are older than 24 hours; returns how many. Waits for nobody: what another transaction holds is left for the next call. Error: 22023 bad argument.';
+	'Writes down when API keys were last used, never an earlier time than before, and deletes up to 10,000 answers that are older than 24 hours; returns how many, so after 10,000 there may be more. Waits for nobody: what another transaction holds is left for the next call. Error: 22023 bad argument.';
 
 /*
  * Who may read.  The functions above are for everybody: they check

@@ -39,6 +39,13 @@ SELECT attempt($$SELECT acteon_replay_bulk('{"rate": 0}'::jsonb)$$);
 SELECT attempt($$SELECT acteon_replay_bulk('{"rate": 1e999}'::jsonb)$$);
 
 SELECT attempt($$SELECT acteon_replay_bulk(start_at => '294276-12-31 23:59:59+00', rate => 0.001)$$);
+-- a ramp leads up to a rate, in every call that takes one
+SELECT attempt('SELECT acteon_replay_bulk(ramp => true)');
+SELECT attempt($$SELECT acteon_replay_bulk('{"ramp": true}'::jsonb)$$);
+SELECT attempt('SELECT * FROM acteon_replay_preview(ramp => true)');
+SELECT attempt($$SELECT acteon_replay_preview('{"ramp": true}'::jsonb)$$);
+CALL acteon_replay_all(ramp => true);
+CALL acteon_replay_all('{"ramp": true}'::jsonb);
 
 -- cursor
 SELECT next_cursor AS cursor FROM acteon_replay_bulk(max_records => 1) \gset

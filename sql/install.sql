@@ -33,6 +33,18 @@ FROM pg_proc AS p JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.o
 WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'acteon_replay')
 ORDER BY p.proname COLLATE "C", p.pronargs, p.oid;
 
+-- what is not for everybody to call
+SELECT p.oid::regprocedure AS not_for_public
+FROM pg_proc AS p JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'acteon_replay') AND NOT has_function_privilege('public', p.oid, 'EXECUTE')
+ORDER BY p.proname COLLATE "C";
+-- and what is for everybody to read, as far as row-level security lets them
+SELECT c.relname AS readable, c.relkind, c.relrowsecurity AS by_row, (SELECT count(*) FROM pg_policy WHERE polrelid = c.oid) AS policies
+FROM pg_class AS c JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'acteon_replay') AND c.relkind IN ('r', 'v')
+	AND has_any_column_privilege('public', c.oid, 'SELECT')
+ORDER BY c.relname COLLATE "C";
+
 -- everything in it is in the dump
 SELECT c.relname AS not_in_dump
 FROM pg_depend AS d JOIN pg_class AS c ON c.oid = d.objid

@@ -68,6 +68,30 @@ SELECT replayed FROM acteon_replay_bulk();
 SELECT pg_temp.kill(array_agg(id)) FROM acteon_dispatch_outbox;
 SELECT * FROM acteon_outbox_redrive();
 
+-- what goes back into the queue of a paused batch waits, and the caller is told
+CALL clean();
+SELECT count(make_record('p' || i)) FROM generate_series(1, 6) AS i;
+SELECT batch_id FROM acteon_replay_bulk(max_records => 2);
+SELECT batch_id FROM acteon_replay_bulk(max_records => 2);
+SELECT batch_id FROM acteon_replay_bulk(max_records => 2);
+SELECT pg_temp.kill(array_agg(DISTINCT first)) FROM (SELECT min(id) AS first FROM acteon_dispatch_outbox GROUP BY batch_id) AS o;
+SELECT pg_temp.release();
+SELECT state FROM acteon_replay_pause(1);
+SELECT state FROM acteon_replay_pause(2);
+BEGIN;
+\set VERBOSITY default
+SELECT * FROM acteon_outbox_redrive(batch_id => 2);
+SELECT * FROM acteon_outbox_redrive();
+\set VERBOSITY terse
+ROLLBACK;
+SELECT * FROM acteon_outbox_redrive(batch_id => 3);
+SELECT * FROM acteon_outbox_redrive();
+SELECT count(*) FROM acteon_outbox_claim('one', 1000);
+SELECT state, waiting FROM acteon_replay_resume(1);
+SELECT state, waiting FROM acteon_replay_resume(2);
+SELECT count(*) FROM acteon_outbox_claim('one', 1000);
+SELECT * FROM acteon_outbox_check();
+
 -- purge: all replays of an action go together, when all are finished and old enough
 CALL clean();
 SELECT make_record('old'), make_record('young'), make_record('mixed'), make_record('open');
@@ -81,6 +105,11 @@ UPDATE acteon_dispatch_delivery AS d SET finished_at = now() - interval '40 days
 WHERE o.id = d.outbox_id AND (o.original_action_id = 'old' OR (o.original_action_id = 'mixed' AND generation = 1));
 SELECT acteon_outbox_purge('30 days');
 SELECT original_action_id, generation FROM acteon_dispatch_outbox ORDER BY 1, 2;
+-- of what the gateway still knows: a warning
+\set VERBOSITY default
+SELECT acteon_outbox_purge('23:59:59', max_actions => 1);
+SELECT acteon_outbox_purge('1 day', max_actions => 1);
+\set VERBOSITY terse
 SELECT acteon_outbox_purge('0');
 SELECT original_action_id, generation FROM acteon_dispatch_outbox ORDER BY 1, 2;
 SELECT count(*) FROM acteon_dispatch_delivery;

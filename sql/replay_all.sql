@@ -116,6 +116,31 @@ SELECT * FROM what_is_there;
 CALL acteon_replay_all(chunk => 3, include_replayed => true, max_generation => 10);
 SELECT generation, batch_id FROM acteon_dispatch_outbox ORDER BY generation;
 
+-- all of it is passed over: no batch is left behind
+CALL clean();
+SELECT count(make_record('over-' || n, at => timestamptz '2026-01-01' + n * interval '1 s')) FROM generate_series(1, 5) AS n;
+CALL acteon_replay_all();
+CALL acteon_replay_all(chunk => 2, reason => 'every five minutes');
+CALL acteon_replay_all(chunk => 1000, rate => 1);
+SELECT id, replayed FROM acteon_replay_batch;
+-- one that somebody goes on with stays
+ALTER TABLE acteon_replay_batch ADD CONSTRAINT planted CHECK (id < 4 OR last_chunk_at IS NULL);
+\set VERBOSITY terse
+CALL acteon_replay_all(chunk => 2);
+\set VERBOSITY default
+ALTER TABLE acteon_replay_batch DROP CONSTRAINT planted;
+CALL acteon_replay_continue(4);
+SELECT id, replayed, passed_over, is_complete FROM acteon_replay_batch;
+SELECT * FROM acteon_outbox_check();
+
+-- a rate that is taken away takes its ramp along
+CALL clean();
+SELECT count(make_record('r-' || n, at => timestamptz '2026-01-01' + n * interval '1 s')) FROM generate_series(1, 40) AS n;
+CALL acteon_replay_all(rate => 5, ramp => true, max_records => 40);
+UPDATE acteon_replay_batch SET is_complete = false;
+SELECT state FROM acteon_replay_set_rate(1, NULL);
+CALL acteon_replay_continue(1);
+
 -- ended half-way by an error: what was committed stays, and it goes on from there
 CALL clean();
 CALL make_incident(100);

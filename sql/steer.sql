@@ -43,6 +43,20 @@ SELECT * FROM pg_temp.stops;
 SELECT pg_temp.claim();
 SELECT * FROM acteon_outbox_check();
 
+-- what nobody answered about on the last attempt ends dead, paused or not
+SELECT pg_temp.make(351, 353, 'initech');
+SELECT batch_id FROM acteon_replay_bulk(tenant => 'initech') \gset
+SET acteon_replay.max_attempts = 1;
+SELECT pg_temp.claim(1), pg_temp.claim(1);
+SELECT state, waiting, in_flight FROM acteon_replay_pause(:batch_id);
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE batch_id = :batch_id AND holder IS NOT NULL;
+SELECT pg_temp.claim();
+SELECT state, attempts, error FROM acteon_replay_items(:batch_id);
+SELECT state, waiting, in_flight FROM acteon_replay_resume(:batch_id);
+SELECT pg_temp.claim();
+RESET acteon_replay.max_attempts;
+SELECT * FROM acteon_outbox_check();
+
 -- a cancelled batch is not handed out, and its actions are free
 SELECT pg_temp.make(401, 700);
 SELECT batch_id, replayed FROM acteon_replay_bulk(from_time => '2026-01-01 12:06:41+00', max_records => 1000);

@@ -36,20 +36,19 @@
 /* Bytes of an Idempotency-Key, as the table has it. */
 #define MAX_KEY_BYTES 255
 
-/*
- * In what follows %1$s is the extension's schema; see redrive.c about the search
- * path.  An answer that is too old counts as not there, so its row is taken over.
- */
-#define BEGIN_REQUEST \
-	"INSERT INTO %1$s.acteon_api_answers AS a " \
-	"(key_id, idempotency_key, request_sha256, created_at) VALUES ($1, $2, $3, $4) " \
-	"ON CONFLICT (key_id, idempotency_key) DO UPDATE SET " \
-	"request_sha256 = excluded.request_sha256, status = NULL, answer = NULL, " \
-	"created_at = excluded.created_at WHERE a.created_at < $5"
+/* Parameters of a statement at the most. */
+#define MAX_PARAMETERS 5
 
-#define FIND_ANSWER \
-	"SELECT request_sha256 = $3, status, answer FROM %1$s.acteon_api_answers " \
-	"WHERE key_id = $1 AND idempotency_key = $2"
+/* The statements; see the table below. */
+typedef enum Statement
+{
+	BEGIN_REQUEST,
+	FIND_ANSWER,
+	FIND_BEGUN,
+	FINISH_REQUEST,
+	DELETE_ANSWERS,
+	NUM_STATEMENTS
+} Statement;
 
 /* Columns of FIND_ANSWER. */
 enum
@@ -59,27 +58,57 @@ enum
 	FOUND_ANSWER
 };
 
-#define FIND_BEGUN \
-	"SELECT xmin FROM %1$s.acteon_api_answers " \
-	"WHERE key_id = $1 AND idempotency_key = $2 AND status IS NULL"
+/*
+ * %1$s is the extension's schema; see redrive.c about the search path.  An answer
+ * that is too old counts as not there, so BEGIN_REQUEST takes its row over.
+ */
+static const struct
+{
+	const char *sql;
+	int result;
+	int parameters;
+	Oid types[MAX_PARAMETERS];
+} statements[] = {
+	[BEGIN_REQUEST] = {"INSERT INTO %1$s.acteon_api_answers AS a "
+					   "(key_id, idempotency_key, request_sha256, created_at) "
+					   "VALUES ($1, $2, $3, $4) "
+					   "ON CONFLICT (key_id, idempotency_key) DO UPDATE SET "
+					   "request_sha256 = excluded.request_sha256, status = NULL, answer = NULL, "
+					   "created_at = excluded.created_at WHERE a.created_at < $5",
+					   SPI_OK_INSERT,
+					   5,
+					   {INT8OID, TEXTOID, BYTEAOID, TIMESTAMPTZOID, TIMESTAMPTZOID}},
+	[FIND_ANSWER] = {"SELECT request_sha256 = $3, status, answer FROM %1$s.acteon_api_answers "
+					 "WHERE key_id = $1 AND idempotency_key = $2",
+					 SPI_OK_SELECT,
+					 3,
+					 {INT8OID, TEXTOID, BYTEAOID}},
+	[FIND_BEGUN] = {"SELECT xmin FROM %1$s.acteon_api_answers "
+					"WHERE key_id = $1 AND idempotency_key = $2 AND status IS NULL",
+					SPI_OK_SELECT,
+					2,
+					{INT8OID, TEXTOID}},
+	[FINISH_REQUEST] = {"UPDATE %1$s.acteon_api_answers SET status = $3, answer = $4 "
+						"WHERE key_id = $1 AND idempotency_key = $2",
+						SPI_OK_UPDATE,
+						4,
+						{INT8OID, TEXTOID, INT4OID, TEXTOID}},
+	[DELETE_ANSWERS] = {"DELETE FROM %1$s.acteon_api_answers WHERE ctid = ANY (ARRAY("
+						"SELECT ctid FROM %1$s.acteon_api_answers WHERE created_at < $1 "
+						"ORDER BY created_at LIMIT " MAX_DELETED " FOR UPDATE SKIP LOCKED))",
+						SPI_OK_DELETE,
+						1,
+						{TIMESTAMPTZOID}},
+};
 
-#define FINISH_REQUEST \
-	"UPDATE %1$s.acteon_api_answers SET status = $3, answer = $4 " \
-	"WHERE key_id = $1 AND idempotency_key = $2"
-
-#define DELETE_ANSWERS \
-	"DELETE FROM %1$s.acteon_api_answers WHERE ctid = ANY (ARRAY(" \
-	"SELECT ctid FROM %1$s.acteon_api_answers WHERE created_at < $1 " \
-	"ORDER BY created_at LIMIT " MAX_DELETED " FOR UPDATE SKIP LOCKED))"
-
-/* Parameters of the statements about a request. */
-#define MAX_PARAMETERS 5
+/* Their plans, of this session, and the schema that is written in them. */
+static SPIPlanPtr plans[NUM_STATEMENTS];
+static NameData plans_schema;
 
 /* A call, which acts as the tables' owner; see begin_call. */
 typedef struct ApiCall
 {
 	Oid schema; /* of the extension */
-	const char *schema_name;
 	MemoryContext context;
 	Identity caller;
 } ApiCall;
@@ -99,9 +128,10 @@ begin_call(ApiCall *call, FunctionCallInfo fcinfo, const char *function)
 	PreventCommandDuringRecovery(function);
 	PreventCommandIfReadOnly(function);
 	call->schema = get_func_namespace(fcinfo->flinfo->fn_oid);
-	call->schema_name = quote_identifier(get_namespace_name(call->schema));
 	call->context = CurrentMemoryContext;
 	SwitchIdentity(&call->caller, TableOwner(OwnTable(call->schema, API_ANSWERS_TABLE)));
+	/* Plans are kept, and the table may be empty when they are made. */
+	SetLocally("enable_seqscan", "off");
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 }
@@ -119,17 +149,49 @@ end_call(ApiCall *call)
 }
 
 /*
- * Run one of the statements above, which must come out as expected.
+ * The plan of a statement.  It is kept for the session: planning takes longer
+ * than these statements do.  The server plans it anew when a table changes; we,
+ * when the extension is in another schema, or that has another name.
+ */
+static SPIPlanPtr
+kept_plan(const ApiCall *call, Statement statement)
+{
+	const char *schema = get_namespace_name(call->schema);
+	const Oid *types;
+	SPIPlanPtr plan;
+
+	if (strcmp(NameStr(plans_schema), schema) != 0)
+	{
+		for (int i = 0; i < NUM_STATEMENTS; i++)
+		{
+			if (plans[i] != NULL)
+				SPI_freeplan(plans[i]);
+			plans[i] = NULL;
+		}
+		namestrcpy(&plans_schema, schema);
+	}
+	if (plans[statement] != NULL)
+		return plans[statement];
+	types = statements[statement].types;
+	plan = SPI_prepare_cursor(psprintf(statements[statement].sql, quote_identifier(schema)),
+							  statements[statement].parameters, unconstify(Oid *, types),
+							  CURSOR_OPT_GENERIC_PLAN);
+	if (plan == NULL || SPI_keepplan(plan) != 0)
+		elog(ERROR, "could not prepare a statement about acteon_api_answers: %s",
+			 SPI_result_code_string(SPI_result));
+	plans[statement] = plan;
+	return plan;
+}
+
+/*
+ * Run a statement.
  */
 static void
-run(const ApiCall *call, const char *sql, int count, const Oid *types, const Datum *values,
-	int expected)
+run(const ApiCall *call, Statement statement, Datum *values)
 {
-	int result =
-		SPI_execute_with_args(psprintf(sql, call->schema_name), count, unconstify(Oid *, types),
-							  unconstify(Datum *, values), NULL, false, 0);
+	int result = SPI_execute_plan(kept_plan(call, statement), values, NULL, false, 0);
 
-	if (result != expected)
+	if (result != statements[statement].result)
 		elog(ERROR, "unexpected result of a statement about acteon_api_answers: %s",
 			 SPI_result_code_string(result));
 }
@@ -221,7 +283,6 @@ return_answer(FunctionCallInfo fcinfo)
 Datum
 acteon_api_begin(PG_FUNCTION_ARGS)
 {
-	const Oid types[MAX_PARAMETERS] = {INT8OID, TEXTOID, BYTEAOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
 	Datum values[MAX_PARAMETERS];
 	ApiCall call;
 
@@ -236,11 +297,11 @@ acteon_api_begin(PG_FUNCTION_ARGS)
 	values[3] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[4] = too_old();
 	begin_call(&call, fcinfo, "acteon_api_begin()");
-	run(&call, BEGIN_REQUEST, 5, types, values, SPI_OK_INSERT);
+	run(&call, BEGIN_REQUEST, values);
 	if (SPI_processed == 0)
 	{
 		/* The row that was in the way is ours to look at: the statement has locked it. */
-		run(&call, FIND_ANSWER, 3, types, values, SPI_OK_SELECT);
+		run(&call, FIND_ANSWER, values);
 		return_answer(fcinfo);
 	}
 	end_call(&call);
@@ -270,7 +331,6 @@ is_ours(void)
 Datum
 acteon_api_finish(PG_FUNCTION_ARGS)
 {
-	const Oid types[MAX_PARAMETERS] = {INT8OID, TEXTOID, INT4OID, TEXTOID};
 	Datum values[MAX_PARAMETERS];
 	ApiCall call;
 
@@ -284,13 +344,13 @@ acteon_api_finish(PG_FUNCTION_ARGS)
 						errmsg("status must be 100 to 599, as in HTTP"),
 						errdetail("It is %d.", PG_GETARG_INT32(2))));
 	begin_call(&call, fcinfo, "acteon_api_finish()");
-	run(&call, FIND_BEGUN, 2, types, values, SPI_OK_SELECT);
+	run(&call, FIND_BEGUN, values);
 	if (!is_ours())
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("no request with this Idempotency-Key was begun"),
 						errdetail("Only what acteon_api_begin() has begun in this transaction, and "
 								  "once, can be finished.")));
-	run(&call, FINISH_REQUEST, 4, types, values, SPI_OK_UPDATE);
+	run(&call, FINISH_REQUEST, values);
 	end_call(&call);
 	PG_RETURN_VOID();
 }
@@ -333,7 +393,6 @@ read_uses(FunctionCallInfo fcinfo, int *count)
 Datum
 acteon_api_housekeeping(PG_FUNCTION_ARGS)
 {
-	const Oid type = TIMESTAMPTZOID;
 	int count;
 	KeyUse *uses = read_uses(fcinfo, &count);
 	Datum before = too_old();
@@ -342,7 +401,7 @@ acteon_api_housekeeping(PG_FUNCTION_ARGS)
 
 	begin_call(&call, fcinfo, "acteon_api_housekeeping()");
 	NoteKeyUses(call.schema, uses, count);
-	run(&call, DELETE_ANSWERS, 1, &type, &before, SPI_OK_DELETE);
+	run(&call, DELETE_ANSWERS, &before);
 	deleted = SPI_processed;
 	end_call(&call);
 	PG_RETURN_INT64(deleted);

@@ -17,6 +17,7 @@
 #include "access/xact.h"
 #include "commands/sequence.h"
 #include "common/base64.h"
+#include "common/hashfn.h"
 #include "common/sha2.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -149,7 +150,7 @@ role_label(Oid role)
 static void
 check_may_set_role(Oid caller, Oid role)
 {
-	if (superuser_arg(caller) || ActeonMaySetRole(caller, role))
+	if (ActeonMaySetRole(caller, role))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -188,13 +189,15 @@ role_argument(FunctionCallInfo fcinfo, Oid caller)
 }
 
 /*
- * Read when a new key ends, the third argument; NULL for never.
+ * Read when a new key ends, the third argument; NULL for never, as infinity.
  */
 static NullableDatum
 expires_argument(FunctionCallInfo fcinfo)
 {
 	NullableDatum expires = {.isnull = PG_ARGISNULL(2)};
 
+	if (!expires.isnull && TIMESTAMP_IS_NOEND(PG_GETARG_TIMESTAMPTZ(2)))
+		expires.isnull = true;
 	if (expires.isnull)
 		return expires;
 	expires.value = PG_GETARG_DATUM(2);
@@ -245,7 +248,9 @@ check_name_is_free(KeyCall *call)
 	LOCKTAG tag;
 	bool isnull;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, OwnTable(call->schema, API_KEYS_TABLE), 0,
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, OwnTable(call->schema, API_KEYS_TABLE),
+						 hash_bytes((unsigned char *) VARDATA_ANY(call->name),
+									VARSIZE_ANY_EXHDR(call->name)),
 						 NAME_LOCK_CLASS);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 	if (!find_by_name(call))

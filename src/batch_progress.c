@@ -268,6 +268,17 @@ UpdateBatch(HeldBatch *held, const BatchRow *batch)
 }
 
 /*
+ * Take a batch that is held away, and let go of it.
+ */
+void
+DropBatch(HeldBatch *held, const BatchRow *batch)
+{
+	if (!DeleteRow(&held->writer, &held->finder.slot->tts_tid))
+		elog(ERROR, "batch " INT64_FORMAT " was changed while it was locked", batch->id);
+	ReleaseBatch(held);
+}
+
+/*
  * Let go of a batch that is held.  Its row stays locked until the transaction
  * ends.
  */

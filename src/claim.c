@@ -300,6 +300,16 @@ is_used_up(const Segment *segment)
 }
 
 /*
+ * Whether a segment is a single action with no attempt left: then it is not
+ * handed out again.
+ */
+static bool
+ends_dead(const Segment *segment)
+{
+	return is_used_up(segment) && SegmentLength(segment) == 1;
+}
+
+/*
  * How many actions of a segment to lease: as many as are wanted, and only one
  * of a lane.
  *
@@ -385,6 +395,9 @@ batch_lets_pass(Claim *claim, const Segment *segment)
 			LeaveBatch(&claim->guard, segment->batch_id);
 			return false;
 		case BATCH_PAUSED:
+			/* What ends without being handed out need not wait. */
+			if (ends_dead(segment))
+				return true;
 			park_segment(claim, segment);
 			return false;
 		case BATCH_CANCELLED:
@@ -407,7 +420,7 @@ take_segment(Claim *claim, const Segment *segment)
 	Segment pieces[2];
 	Segment *lease = &pieces[0];
 	int length = lease_length(claim, segment);
-	bool ends = is_used_up(segment) && SegmentLength(segment) == 1;
+	bool ends = ends_dead(segment);
 	int64 next;
 
 	if ((ends && claim->ended >= MAX_ENDED) || !batch_lets_pass(claim, segment) ||

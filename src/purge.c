@@ -40,6 +40,9 @@
 /* Nothing is older. */
 #define MAX_AGE_YEARS 1000
 
+/* How long the gateway knows the ids that it has seen. */
+#define GATEWAY_REMEMBERS (24 * USECS_PER_HOUR)
+
 /* %1$s is the extension's schema; see redrive.c about the search path. */
 #define OLD_ACTIONS \
 	"SELECT o.id, o.original_action_id " \
@@ -239,6 +242,24 @@ log_purge(const ConsumerCall *call, FunctionCallInfo fcinfo, int64 purged, const
 }
 
 /*
+ * Warn of a purge of what the gateway still remembers.
+ */
+static void
+warn_of_known_ids(Datum older_than)
+{
+	Interval known = {.time = GATEWAY_REMEMBERS};
+
+	if (DatumGetBool(DirectFunctionCall2(interval_lt, older_than, IntervalPGetDatum(&known))))
+		ereport(
+			WARNING,
+			(errmsg("older_than is less than the %d hours for which the gateway remembers ids",
+					(int) (GATEWAY_REMEMBERS / USECS_PER_HOUR)),
+			 errdetail(
+				 "A purged action that is replayed again gets its first id again: the gateway may answer that it knows it, which counts as delivered."),
+			 errhint("Keep at least what the audit table keeps, as in '90 days'.")));
+}
+
+/*
  * Before when an action must have finished to go, by an interval argument.
  */
 static TimestampTz
@@ -287,6 +308,7 @@ acteon_outbox_purge(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_actions must be at least 1"),
 				 errhint("Leave it out to purge everything that is old enough.")));
 	reason = ReasonArgument(fcinfo, 2);
+	warn_of_known_ids(PG_GETARG_DATUM(0));
 	sweep_all(&call);
 	purge.allocated = CHUNK_ACTIONS;
 	purge.ids = palloc(purge.allocated * sizeof(Datum));

@@ -93,6 +93,7 @@ extern void InitReplayQuery(ReplayQuery *query, bool any_number);
 extern void ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number);
 extern void ReadQueryArgument(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number);
 extern void NoticeNamespace(const ReplayQuery *query, const char *function);
+extern const char *ArgumentName(const ReplayQuery *query, const char *argument);
 extern void ReadReplayQuery(ReplayQuery *query, Jsonb *json, bool any_number);
 extern double RateValue(Numeric rate);
 extern void CheckReplayQuery(ReplayQuery *query);

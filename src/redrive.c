@@ -44,7 +44,8 @@ enum
 	DEAD_FINGERPRINT,
 	DEAD_ORIGINAL_ACTION_ID,
 	DEAD_GENERATION,
-	DEAD_CANCELLED /* its batch is; NULL: it was never stopped */
+	DEAD_CANCELLED, /* its batch is; NULL: it is not stopped */
+	DEAD_PAUSED     /* the same */
 };
 
 /*
@@ -53,7 +54,7 @@ enum
  */
 #define DEAD_ACTIONS \
 	"SELECT o.id, o.batch_id, o.namespace, o.tenant, o.fingerprint, o.original_action_id, " \
-	"o.generation, b.stopped IN ('cancelling', 'cancelled') " \
+	"o.generation, b.stopped IN ('cancelling', 'cancelled'), b.stopped = 'paused' " \
 	"FROM %1$s.acteon_dispatch_delivery AS d " \
 	"JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
 	"JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id " \
@@ -71,6 +72,9 @@ typedef struct Redrive
 	Pacer pacer;
 	int wanted; /* actions that may still be redriven */
 	int skipped;
+	int paused;         /* actions of paused batches among what is redriven */
+	int64 paused_batch; /* one of these */
+	bool paused_several;
 	ChainReader chains;
 	Datum *ids; /* of what is redriven */
 	int count;
@@ -127,16 +131,30 @@ has_later_replay(Redrive *redrive, int row)
 }
 
 /*
- * Whether the batch of a fetched dead action is cancelled: what goes back into
- * its queue would be cancelled at once.
+ * Whether the batch of a fetched dead action is cancelled, or paused, by a column.
+ * What goes back into the queue of a cancelled one would be cancelled at once.
  */
 static bool
-batch_is_cancelled(int row)
+batch_is(int column, int row)
 {
 	bool isnull;
-	Datum cancelled = fetched(row, DEAD_CANCELLED, &isnull);
+	Datum answer = fetched(row, column, &isnull);
 
-	return !isnull && DatumGetBool(cancelled);
+	return !isnull && DatumGetBool(answer);
+}
+
+/*
+ * Note that a fetched action goes back into the queue of a paused batch.
+ */
+static void
+note_paused(Redrive *redrive, int row)
+{
+	bool isnull;
+	int64 batch_id = DatumGetInt64(fetched(row, DEAD_BATCH_ID, &isnull));
+
+	redrive->paused_several |= redrive->paused > 0 && batch_id != redrive->paused_batch;
+	redrive->paused_batch = batch_id;
+	redrive->paused++;
 }
 
 /*
@@ -194,7 +212,7 @@ take_fetched(Redrive *redrive, MemoryContext context)
 		bool isnull;
 
 		CHECK_FOR_INTERRUPTS();
-		if (batch_is_cancelled(row) || has_later_replay(redrive, row))
+		if (batch_is(DEAD_CANCELLED, row) || has_later_replay(redrive, row))
 		{
 			redrive->skipped++;
 			continue;
@@ -204,6 +222,8 @@ take_fetched(Redrive *redrive, MemoryContext context)
 			redrive->allocated *= 2;
 			redrive->ids = repalloc_huge(redrive->ids, redrive->allocated * sizeof(Datum));
 		}
+		if (batch_is(DEAD_PAUSED, row))
+			note_paused(redrive, row);
 		add_to_segments(redrive, row);
 		redrive->ids[redrive->count++] = fetched(row, DEAD_ID, &isnull);
 		redrive->wanted--;
@@ -286,6 +306,28 @@ log_redrive(const ConsumerCall *call, FunctionCallInfo fcinfo, const Redrive *re
 }
 
 /*
+ * Say so if some of what was redriven will not go out, as its batch is paused.
+ */
+static void
+notice_paused(const Redrive *redrive)
+{
+	if (redrive->paused == 0)
+		return;
+	if (redrive->paused_several)
+		ereport(
+			NOTICE,
+			(errmsg("%d of the actions wait: their batches are paused", redrive->paused),
+			 errhint(
+				 "acteon_replay_resume() has a batch go on; acteon_replay_batches tells which are paused.")));
+	else
+		ereport(NOTICE, (errmsg_plural("%d of the actions waits: batch " INT64_FORMAT " is paused",
+									   "%d of the actions wait: batch " INT64_FORMAT " is paused",
+									   redrive->paused, redrive->paused, redrive->paused_batch),
+						 errhint("acteon_replay_resume(" INT64_FORMAT ") has it go on.",
+								 redrive->paused_batch)));
+}
+
+/*
  * Read the arguments behind the filters.
  */
 static void
@@ -303,7 +345,8 @@ read_limits(FunctionCallInfo fcinfo, Redrive *redrive, TimestampTz now)
  *
  * Puts dead actions that match every given filter back into the queue, oldest
  * first, rate a second.  Skips those that have been replayed again, and those of
- * cancelled batches.  Raises insufficient_privilege and invalid_parameter_value.
+ * cancelled batches.  A NOTICE tells of what waits because its batch is paused.
+ * Raises insufficient_privilege and invalid_parameter_value.
  */
 Datum
 acteon_outbox_redrive(PG_FUNCTION_ARGS)
@@ -340,6 +383,7 @@ acteon_outbox_redrive(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(context);
 	log_redrive(&call, fcinfo, &redrive, reason);
 	EndConsumerCall(&call);
+	notice_paused(&redrive);
 	values[0] = Int32GetDatum(redrive.count);
 	values[1] = Int32GetDatum(redrive.skipped);
 	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));

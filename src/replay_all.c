@@ -146,8 +146,8 @@ replay_all(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk)
 
 	begin_committing(fcinfo, "acteon_replay_all()");
 	batch_id = start_batch(fcinfo, query, chunk, &schema);
-	if (batch_id != 0)
-		RunBatch(schema, batch_id, 0, &counts);
+	if (batch_id != 0 && !RunBatch(schema, batch_id, 0, true, &counts))
+		batch_id = 0;
 	SPI_finish();
 	return make_result(desc, batch_id, &counts);
 }
@@ -157,9 +157,10 @@ replay_all(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk)
  * INOUT batch_id, replayed, failed, skipped bigint)
  *
  * Replays everything that matches, in committed chunks; batch_id is NULL if
- * nothing does.  Raises invalid_parameter_value, insufficient_privilege,
- * undefined_table, invalid_transaction_termination (inside a transaction block),
- * and for a table of another shape what acteon_replay_bulk raises.
+ * nothing was replayed, failed or skipped.  Raises invalid_parameter_value,
+ * insufficient_privilege, undefined_table, invalid_transaction_termination
+ * (inside a transaction block), and for a table of another shape what
+ * acteon_replay_bulk raises.
  */
 Datum
 acteon_replay_all(PG_FUNCTION_ARGS)
@@ -273,7 +274,7 @@ acteon_replay_continue(PG_FUNCTION_ARGS)
 
 	begin_committing(fcinfo, "acteon_replay_continue()");
 	if (take_up_batch(fcinfo, chunk, &schema, &counts))
-		RunBatch(schema, PG_GETARG_INT64(0), chunk, &counts);
+		(void) RunBatch(schema, PG_GETARG_INT64(0), chunk, false, &counts);
 	else
 		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is complete", PG_GETARG_INT64(0))));
 	SPI_finish();

@@ -49,7 +49,8 @@ typedef enum Course
 	COURSE_CHUNK,  /* replay a chunk */
 	COURSE_WAIT,   /* until the deliveries have followed */
 	COURSE_PAUSED, /* until somebody resumes it */
-	COURSE_END     /* nothing any more */
+	COURSE_END,    /* nothing any more */
+	COURSE_GONE    /* the same: it was left with nothing in it, and taken away */
 } Course;
 
 /* A batch that is being worked off. */
@@ -59,6 +60,7 @@ typedef struct Runner
 	Oid schema;
 	int64 batch_id;
 	int chunk;       /* 0: what the batch's row says */
+	bool begins;     /* this call has written the batch down */
 	bool was_paused; /* the caller knows */
 	TimestampTz told_at;
 	TimestampTz waits_since; /* or when the caller was told so */
@@ -88,6 +90,8 @@ read_query(ReplayQuery *query, const BatchRow *batch)
 	if (batch->cursor != NULL)
 		query->cursor_text = batch->cursor;
 	query->rate = batch->rate;
+	/* Whoever has taken the rate away has taken the ramp away, too. */
+	query->ramp = query->ramp && batch->rate != NULL;
 	query->start_at = batch->start_at;
 	CheckReplayQuery(query);
 }
@@ -161,7 +165,8 @@ ACTEON_NORETURN static void
 report_no_batch(const Runner *runner)
 {
 	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-					errmsg("batch " INT64_FORMAT " has been deleted", runner->batch_id)));
+					errmsg("batch " INT64_FORMAT " has gone", runner->batch_id),
+					errdetail("It was deleted, or there was nothing to replay in it.")));
 }
 
 /*
@@ -200,6 +205,18 @@ add_records(Runner *runner, BatchRow *batch, int64 room)
 }
 
 /*
+ * Whether there is nothing that a batch would tell of: all that matched was
+ * passed over.  Jobs that run every few minutes would leave one each time.  Who
+ * goes on with a batch keeps it.
+ */
+static bool
+leaves_nothing(const Runner *runner, const BatchRow *batch)
+{
+	return runner->begins && batch->is_complete &&
+		   batch->replayed + batch->failed + batch->skipped == 0;
+}
+
+/*
  * Replay a chunk, unless the batch, once it is locked, turns out to be somewhere
  * else.  Returns what was done instead then.
  */
@@ -231,7 +248,13 @@ replay_chunk(Runner *runner, BatchRow *batch)
 	SwitchIdentity(&saved, owner);
 	if (course == COURSE_CHUNK)
 	{
-		UpdateBatch(&held, batch);
+		if (leaves_nothing(runner, batch))
+		{
+			DropBatch(&held, batch);
+			course = COURSE_GONE;
+		}
+		else
+			UpdateBatch(&held, batch);
 		PopActiveSnapshot();
 	}
 	else
@@ -332,6 +355,12 @@ tell(Runner *runner, const BatchRow *batch, Course course)
 			if (!batch->is_complete)
 				ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is cancelled", batch->id)));
 			break;
+		case COURSE_GONE:
+			tell_progress(runner, batch);
+			ereport(NOTICE,
+					(errmsg("batch " INT64_FORMAT " is not kept: there was nothing to replay",
+							batch->id)));
+			break;
 	}
 }
 
@@ -360,6 +389,7 @@ take_step(Runner *runner, BatchCounts *counts)
 	BatchRow batch;
 	Course course;
 	int64 room;
+	bool in_chunk;
 
 	/* The row's query and scope may be stored apart, where only a snapshot reaches. */
 	PushActiveSnapshot(GetLatestSnapshot());
@@ -371,11 +401,12 @@ take_step(Runner *runner, BatchCounts *counts)
 		course = replay_chunk(runner, &batch);
 	CountBatch(counts, &batch);
 	/* A chunk is told of when it is in; the rest while the tables may be read. */
-	if (course != COURSE_CHUNK)
+	in_chunk = course == COURSE_CHUNK || course == COURSE_GONE;
+	if (!in_chunk)
 		tell(runner, &batch, course);
 	PopActiveSnapshot();
 	SPI_commit();
-	if (course == COURSE_CHUNK)
+	if (in_chunk)
 		tell(runner, &batch, course);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(runner->context);
@@ -412,12 +443,14 @@ add_context(void *arg)
  * Work a batch off, chunk by chunk, until it is complete or cancelled; waits
  * while it is paused, and for its deliveries if it has a rate.  Chunks have so
  * many records, 0: as many as the batch's row says.  Needs an SPI connection
- * that may commit.  Tells how far the batch has come.
+ * that may commit.  Tells how far the batch has come.  One that the call begins
+ * is taken away if nothing was replayed, failed or skipped; returns whether it is
+ * still there.
  */
-void
-RunBatch(Oid schema, int64 batch_id, int chunk, BatchCounts *counts)
+bool
+RunBatch(Oid schema, int64 batch_id, int chunk, bool begins, BatchCounts *counts)
 {
-	Runner runner = {.schema = schema, .batch_id = batch_id, .chunk = chunk};
+	Runner runner = {.schema = schema, .batch_id = batch_id, .chunk = chunk, .begins = begins};
 	ErrorContextCallback callback;
 	Course course;
 
@@ -432,11 +465,12 @@ RunBatch(Oid schema, int64 batch_id, int chunk, BatchCounts *counts)
 	{
 		CHECK_FOR_INTERRUPTS();
 		course = take_step(&runner, counts);
-		if (course == COURSE_END)
+		if (course == COURSE_END || course == COURSE_GONE)
 			break;
 		if (course != COURSE_CHUNK)
 			wait_a_little();
 	}
 	error_context_stack = callback.previous;
 	MemoryContextDelete(runner.context);
+	return course != COURSE_GONE;
 }

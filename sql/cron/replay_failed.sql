@@ -3,11 +3,12 @@
 --
 --		psql -d acteon -f replay_failed.sql		(a superuser, after roles.sql)
 --
--- The windows overlap on purpose: what has been replayed is passed over.  A
--- replay that fails again has a record of its own, which the next run picks, as
--- a replay of the replay; max_depth (3 unless given) ends that, and the run
--- counts such a record as failed.  pg_cron does not run a job twice at once;
--- other jobs and people may replay the same records at the same time.
+-- The windows overlap on purpose: what has been replayed is passed over, and a
+-- run that finds nothing else leaves no batch behind.  A replay that fails again
+-- has a record of its own, which the next run picks, as a replay of the replay;
+-- max_depth (3 unless given) ends that, and the run counts such a record as
+-- failed.  pg_cron does not run a job twice at once; other jobs and people may
+-- replay the same records at the same time.
 --
 -- If the provider goes down again, the batch pauses itself.  The job then waits,
 -- as long as more than a minute's worth of the batch is still to come, until

@@ -92,8 +92,7 @@ $session = $node->background_psql('postgres', on_error_stop => 0);
 $session->query_safe('BEGIN');
 $session->query_safe('SELECT replayed FROM acteon_replay_bulk(max_records => 300)');
 $pid = $session->query_safe('SELECT pg_backend_pid()');
-kill 'KILL', $pid;
-is_back($node) or die 'the server did not come back';
+crash($node, $pid);
 is($node->safe_psql('postgres', $everything), $before, 'a killed backend leaves nothing');
 eval { $session->quit };
 

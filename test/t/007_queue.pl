@@ -101,8 +101,7 @@ foreach my $crash (@crashes)
 		$session->query_safe($statement);
 		if ($how eq 'a SIGKILL')
 		{
-			kill 'KILL', $pid;
-			is_back($node) or die 'the server did not come back';
+			crash($node, $pid);
 		}
 		else
 		{

@@ -35,6 +35,13 @@ sub records
 		FROM generate_series(1, $count) AS n});
 }
 
+# A relay.  It is patient: an answer that it did not wait for is one that the
+# gateway's ledger has, and the view has not.
+sub relay
+{
+	return start_relay($node, $gateway, '--request-timeout', '60s', '--lease', '150s', @_);
+}
+
 # What a role is told by a statement.
 sub as_role
 {
@@ -125,7 +132,7 @@ sub all_is_well
 # The provider was down for an hour, comes back, and goes down again half-way.
 sub provider_down_and_back
 {
-	my $relay = start_relay($node, $gateway);
+	my $relay = relay();
 
 	records('down-', '2026-01-15 12:00+00', 3000, provider => q{'email'}, tenant => q{(ARRAY['acme', 'acme.eu-west', 'globex', 'initech'])[1 + n % 4]});
 	records('sms-', '2026-01-15 12:00+00', 300, provider => q{'sms'}, tenant => q{'acme'});
@@ -187,7 +194,7 @@ sub provider_down_and_back
 # brings back what is theirs.
 sub rule_too_strict
 {
-	my $relay = start_relay($node, $gateway);
+	my $relay = relay();
 	my %suppressed = (provider => q{'slack'}, outcome => q{'suppressed'}, verdict => q{'suppress'});
 
 	records('quiet-acme-', '2026-01-16 12:00+00', 60, %suppressed, matched_rule => q{'quiet-hours'}, tenant => q{(ARRAY['acme', 'acme.eu-west'])[1 + n % 2]});
@@ -212,21 +219,21 @@ sub rule_too_strict
 # The wrong tenant was picked: all of a big one, where a part of it was meant.
 sub wrong_tenant
 {
-	my $relay = start_relay($node, $gateway);
+	my $relay = relay();
 
 	records('big-email-', '2026-01-17 12:00+00', 4000, tenant => q{'bigcorp'}, provider => q{'email'});
 	records('big-sms-', '2026-01-17 12:00+00', 4000, tenant => q{'bigcorp'}, provider => q{'sms'});
 	$gateway->rules({ answer => { delay_ms => 20 } });
 	my $known = $gateway->stats->{ids};
-	my ($batch) = call('oncall', q{CALL acteon_replay_all(tenant => 'bigcorp', outcome => 'failed', rate => 500, reason => 'INC-44')});
+	my ($batch) = call('oncall', q{CALL acteon_replay_all(tenant => 'bigcorp', outcome => 'failed', rate => 200, reason => 'INC-44')});
 	is(batch($batch, 'replayed'), '8000', 'all of it is in the queue');
-	gone_out($known, 500);
+	gone_out($known, 300);
 
 	# Nothing that was not in flight when this commits will reach the gateway.
 	my ($state, $in_flight, $cancelled) = split /\|/, as_role('oncall', "SELECT state, in_flight, cancelled FROM acteon_replay_cancel($batch, reason => 'the wrong filter')");
 	my $moment = $gateway->stats->{now};
 	is($state, 'cancelled', 'noticed and cancelled');
-	cmp_ok($cancelled, '>=', 5000, 'thousands that waited are cancelled');
+	cmp_ok($cancelled, '>=', 2000, 'thousands that waited are cancelled');
 	relay_is_at_work('cancelled-');
 	wait_for_sql($node, "SELECT in_flight, waiting FROM acteon_replay_batches WHERE batch_id = $batch", '0|0', 'what was in flight comes to its end');
 	my $delivered = keys %{ ledger($batch) };
@@ -254,7 +261,7 @@ sub wrong_tenant
 sub pause_in_full_swing
 {
 	my $claimed = 20;
-	my $relay = start_relay($node, $gateway, '--batch-size', $claimed, '--concurrency', 8);
+	my $relay = relay('--batch-size', $claimed, '--concurrency', 8);
 
 	records('swing-', '2026-01-18 12:00+00', 3000, tenant => q{'globex'});
 	$gateway->rules({ answer => { delay_ms => 40 } });
@@ -286,7 +293,7 @@ sub pause_in_full_swing
 # The laptop is closed while acteon_replay_all is at work.
 sub laptop_closed
 {
-	my $relay = start_relay($node, $gateway);
+	my $relay = relay();
 
 	# At this rate it waits for its deliveries when it is a minute's worth ahead.
 	records('lap-', '2026-01-19 12:00+00', 5000, tenant => q{'initech'});

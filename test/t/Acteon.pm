@@ -10,7 +10,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(new_server fixture fails_with is_back);
+our @EXPORT = qw(new_server fixture fails_with crash);
 
 my $fixtures = dirname(__FILE__) . '/../fixtures';
 
@@ -38,19 +38,23 @@ sub new_server
 	return $node;
 }
 
-# Wait until a server that has crashed takes connections again; returns whether
-# it does.  A psql that finds no server ends before it has its statement, which
-# kills whoever gives it one.
-sub is_back
+# Kill one of a server's backends with SIGKILL, which restarts all of them, and
+# wait until it takes connections again.  What the server says tells that it has
+# noticed; until then it may take some that it ends at once.  And a psql that finds
+# no server ends before it has its statement, which kills whoever gives it one.
+sub crash
 {
-	my ($node) = @_;
+	my ($node, $pid) = @_;
+	my $from = -s $node->logfile;
 
-	for (1 .. 1800)
+	kill 'KILL', $pid or die "could not kill $pid: $!";
+	$node->wait_for_log(qr/all server processes terminated; reinitializing/, $from);
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 	{
-		return 1 if eval { ($node->psql('postgres', 'SELECT 1'))[0] == 0 };
+		return if eval { ($node->psql('postgres', 'SELECT 1'))[0] == 0 };
 		usleep(100_000);
 	}
-	return 0;
+	die 'the server did not come back';
 }
 
 # Run a statement that must fail, and return "SQLSTATE: message"; or "done" if
