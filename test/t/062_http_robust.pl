@@ -9,74 +9,12 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
-use Acteon;
 use Http;
 use Program;
+use Replays;
 
-my $node = new_server('robust', conf => "max_connections = 60\n");
+my ($node, $key) = new_replay_server('robust', conf => "max_connections = 60\n");
 my ($server, $client, $other, $connection, $session, $answer);
-
-$node->safe_psql('postgres', q{
-	CREATE ROLE ops;
-	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('ops', 'operator', '{*}', '{*}', '{*}')});
-new_http_role($node);
-my $key = api_key($node, 'ops', 'ops');
-
-# Records whose action ids are a name and a number.
-sub records
-{
-	my ($name, $count) = @_;
-
-	$node->safe_psql('postgres', "SELECT count(make_record('$name-' || i)) FROM generate_series(1, $count) AS i");
-	return;
-}
-
-# How many of those were replayed, and how often at most.
-sub replayed
-{
-	my ($name) = @_;
-
-	return $node->safe_psql('postgres', qq{
-		SELECT count(*) || ' at most ' || coalesce(max(n), 0) FROM (
-			SELECT count(*) AS n FROM acteon_dispatch_outbox WHERE original_action_id LIKE '$name-%' GROUP BY original_action_id) AS t});
-}
-
-# What a gauge of a server says.
-sub gauge
-{
-	my ($of, $name) = @_;
-	my ($value) = $of->client->get('/metrics')->{body} =~ /^acteon_replay_http_$name (\S+)$/m;
-
-	return $value;
-}
-
-# Test that a gauge comes to a value.
-sub wait_for_gauge
-{
-	my ($of, $name, $expected, $description) = @_;
-
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return wait_until(sub { my $value = gauge($of, $name); return ($value == $expected, $value) }, $description);
-}
-
-# Another session that holds a lock until it quits: replays wait for it.
-sub hold_outbox
-{
-	my $holder = $node->background_psql('postgres');
-
-	$holder->query_safe('BEGIN');
-	$holder->query_safe('LOCK TABLE acteon_dispatch_outbox IN SHARE MODE');
-	return $holder;
-}
-
-# Test that so many requests wait for a lock.
-sub wait_for_locked
-{
-	my ($count, $description) = @_;
-
-	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return wait_for_sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'acteon_http' AND wait_event_type = 'Lock'}, $count, $description);
-}
 
 # Bodies.  Clients that take too long are ended soon here.
 $server = start_http($node, arguments => [ '--max-body=1000', '--request-timeout=2s', '--idle-timeout=2s' ]);
