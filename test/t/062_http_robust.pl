@@ -17,7 +17,7 @@ my ($node, $key) = new_replay_server('robust', conf => "max_connections = 60\n")
 my ($server, $client, $other, $connection, $session, $answer);
 
 # Bodies.  Clients that take too long are ended soon here.
-$server = start_http($node, arguments => [ '--max-body=1000', '--request-timeout=2s', '--idle-timeout=2s' ]);
+$server = start_ready(arguments => [ '--max-body=1000', '--request-timeout=2s', '--idle-timeout=2s' ]);
 records('body', 10);
 $client = $server->client($key);
 answers($client->post('/v1/audit/body-1/replay', body => 'x' x 1000), 200, qr/"success" : true/, 'a body as large as may be is taken');
@@ -122,7 +122,7 @@ answers($answer, 200, qr/"success": true/, 'whoever asked for it may wait for lo
 is($server->stop, 0, 'it ends in good order') or diag($server->log);
 
 # Pipelining.
-$server = start_http($node, arguments => ['--workers=2']);
+$server = start_ready(arguments => ['--workers=2']);
 $client = $server->client($key);
 records('pipe', 30);
 $connection = $server->connect;
@@ -173,7 +173,7 @@ is($server->stop, 0, 'it ends in good order') or diag($server->log);
 
 	chmod(0700, $few);
 	local $ENV{ACTEON_REPLAY_HTTP} = $few;
-	$server = start_http($node, arguments => [ '--workers=1', '--max-connections=10' ]);
+	$server = start_ready(arguments => [ '--workers=1', '--max-connections=10' ]);
 	$session = $node->background_psql('postgres');
 	$session->query_safe('BEGIN');
 	$session->query_safe(q{SELECT acteon_api_begin((SELECT id FROM acteon_api_keys WHERE name = 'ops'), 'held', sha256('held'))});
@@ -191,7 +191,7 @@ is($server->stop, 0, 'it ends in good order') or diag($server->log);
 }
 
 # A crowd.
-$server = start_http($node, arguments => ['--max-connections=1002']);
+$server = start_ready(arguments => ['--max-connections=1002']);
 my $pid = open2(my $from, my $to, 'python3', "$FindBin::RealBin/../http/crowd.py", $server->{port}, 1000);
 is(scalar(<$from>), "there\n", '1,000 connections');
 records('crowd', 10);
@@ -217,7 +217,7 @@ is($server->stop, 0, 'it ends in good order') or diag($server->log);
 
 # More than the database may be asked at once.
 records('queue', 10);
-$server = start_http($node, arguments => [ '--workers=2', '--queue=3' ]);
+$server = start_ready(arguments => [ '--workers=2', '--queue=3' ]);
 $client = $server->client($key);
 $session = hold_outbox();
 my @started = map { $client->start('POST', "/v1/audit/queue-$_/replay") } 1 .. 5;
@@ -235,7 +235,7 @@ is($server->stop, 0, 'it ends in good order') or diag($server->log);
 
 # What takes too long.
 records('late', 10);
-$server = start_http($node, arguments => [ '--workers=1', '--statement-timeout=1s' ]);
+$server = start_ready(arguments => [ '--workers=1', '--statement-timeout=1s' ]);
 $client = $server->client($key);
 $session = hold_outbox();
 @started = map { $client->start('POST', "/v1/audit/late-$_/replay") } 1 .. 2;
@@ -253,7 +253,7 @@ is($server->stop, 0, 'it ends in good order') or diag($server->log);
 
 # Clients that go away.
 records('gone', 600);
-$server = start_http($node, arguments => ['--workers=1']);
+$server = start_ready(arguments => ['--workers=1']);
 $client = $server->client($key);
 foreach my $headers ({}, { 'Idempotency-Key' => 'gone' })
 {
@@ -277,7 +277,7 @@ wait_for_gauge($server, 'requests_in_progress', 1, '… no longer than it is the
 is($server->stop, 0, 'it ends in good order') or diag($server->log);
 
 # A request to cancel must never hit what comes next.
-$server = start_http($node, arguments => [ '--workers=1', '--log-level=warning' ]);
+$server = start_ready(arguments => [ '--workers=1', '--log-level=warning' ]);
 $client = $server->client($key);
 $session = $node->background_psql('postgres');
 $session->query_safe('BEGIN');
@@ -322,7 +322,7 @@ sub over_tls
 	return scalar `openssl s_client -connect 127.0.0.1:$server->{port} -servername localhost -verify_hostname localhost -CAfile $cert -verify_return_error -ign_eof @options <$input 2>&1`;
 }
 
-$server = start_http($node, tls => 1, arguments => [ "--tls-cert=$cert", "--tls-key=$key_file", '--idle-timeout=20s' ]);
+$server = start_ready(tls => 1, arguments => [ "--tls-cert=$cert", "--tls-key=$key_file", '--idle-timeout=20s' ]);
 my $request = "POST /v1/audit/tls-1/replay HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-API-Key: $key\r\n\r\n";
 records('tls', 10);
 $connection = $server->connect;    # says nothing, and keeps nobody

@@ -10,7 +10,7 @@ use Acteon;
 use Http;
 use Program;
 
-our @EXPORT = qw(new_replay_server records replayed gauge wait_for_gauge hold_outbox wait_for_locked);
+our @EXPORT = qw(new_replay_server start_ready records replayed gauge wait_for_gauge hold_outbox wait_for_locked);
 
 my $node;
 
@@ -26,6 +26,18 @@ sub new_replay_server
 		INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('ops', 'operator', '{*}', '{*}', '{*}')});
 	new_http_role($node);
 	return ($node, api_key($node, 'ops', 'ops'));
+}
+
+# An HTTP server as start_http makes it, all of whose connections to the database are there.
+sub start_ready
+{
+	my (%options) = @_;
+	my $server = start_http($node, %options);
+	my ($workers) = map { /^--workers=(\d+)$/ } @{ $options{arguments} // [] };
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	wait_for_gauge($server, 'database_connections', $workers // 4, '… and has its connections to the database');
+	return $server;
 }
 
 # Records whose action ids are a name and a number.
