@@ -722,7 +722,7 @@ COMMENT ON COLUMN acteon_replay_batches.delivered IS 'Actions that the gateway t
 COMMENT ON COLUMN acteon_replay_batches.delivered_by IS 'Of these, how many by the name of the gateway''s outcome; ? where it gave none.';
 COMMENT ON COLUMN acteon_replay_batches.dead IS 'Actions that ended dead and were not redriven.';
 COMMENT ON COLUMN acteon_replay_batches.cancelled IS 'Actions that were cancelled before they were sent.';
-COMMENT ON COLUMN acteon_replay_batches.rate IS 'Actions a second that become due now; NULL: no limit.';
+COMMENT ON COLUMN acteon_replay_batches.rate IS 'Actions a second that become due now, a tenth of the batch''s rate while it ramps up; NULL: no limit.';
 COMMENT ON COLUMN acteon_replay_batches.speed IS 'Actions a second that ended, delivered or dead, in the last minute, or since it began.';
 COMMENT ON COLUMN acteon_replay_batches.time_left IS 'How long it will take at its rate, or, if it has none, at its speed, also what is still to be enqueued; NULL if that is unknown or nothing is left.';
 COMMENT ON COLUMN acteon_replay_batches.start_at IS 'Nothing of it is due earlier; NULL: at once.';
@@ -1041,7 +1041,7 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 1;
 REVOKE EXECUTE ON FUNCTION acteon_api_begin(bigint, text, bytea) FROM PUBLIC;
 
 COMMENT ON FUNCTION acteon_api_begin(bigint, text, bytea) IS
-	'Begins a request with an Idempotency-Key, first of all in its transaction: returns no row if the request is to be made, and the first answer if it was made in the last 24 hours. While another transaction is making it, waits for that to end. Errors: 42710, and nothing else raises that here, the Idempotency-Key was used for another request; 55000 it was begun and committed without an answer, or begun twice in one transaction; 22023 bad argument.';
+	'Begins a request with an Idempotency-Key, first of all in its transaction: returns no row if the request is to be made, and the first answer if it was made in the last 24 hours. While another transaction is making it, waits for that to end. Errors: 42710, and nothing else raises that here, the Idempotency-Key was used for another request; 55000 it was begun and committed without an answer, or begun twice in one transaction; 22023 bad argument; in REPEATABLE READ also 40001, the answer is newer than the snapshot.';
 
 CREATE FUNCTION acteon_api_finish(
 	key_id bigint,

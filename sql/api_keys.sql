@@ -107,6 +107,10 @@ SELECT name, created_by FROM acteon_api_keys WHERE created_by = 'regress_acteon_
 -- a revoked key keeps its time
 SELECT acteon_api_key_revoke('laptop') AS first \gset
 SELECT acteon_api_key_revoke('laptop') = :'first' AS same, (SELECT revoked_at = :'first' FROM acteon_api_keys WHERE name = 'laptop') AS stored;
+-- also while the same statement is changing it
+WITH changed AS (UPDATE acteon_api_keys SET expires_at = 'infinity' WHERE name = 'drawn 2' RETURNING name)
+SELECT acteon_api_key_revoke(name) = acteon_api_key_revoke(name) AS same FROM changed;
+SELECT expires_at, revoked_at IS NOT NULL AS revoked FROM acteon_api_keys WHERE name = 'drawn 2';
 SELECT attempt($$SELECT acteon_api_key_revoke('no such key')$$);
 SELECT attempt($$SELECT acteon_api_key_revoke('')$$);
 SELECT attempt($$SELECT acteon_api_key_revoke(NULL)$$);

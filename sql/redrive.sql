@@ -45,6 +45,8 @@ SELECT pg_temp.release();
 SELECT pg_temp.deliver();
 SELECT * FROM acteon_outbox_check();
 
+SELECT details FROM acteon_replay_log WHERE event = 'redrive' ORDER BY id;
+
 -- a dead action that was replayed again is not redriven: it would go out twice
 CALL clean();
 SELECT make_record('twice'), make_record('thrice');

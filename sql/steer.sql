@@ -196,6 +196,26 @@ CALL clean();
 SELECT pg_temp.make(1, 200);
 SELECT batch_id FROM acteon_replay_bulk(max_records => 1000, rate => 20, ramp => true) \gset
 SELECT n, round(extract(epoch FROM due_at - start), 1) AS due_s FROM (SELECT row_number() OVER (ORDER BY first_id) AS n, due_at, min(due_at) OVER () AS start FROM acteon_dispatch_segment) AS s ORDER BY n;
+-- … and what is left of it, whatever happens on the way: a pause, another rate, nobody who claims
+CREATE FUNCTION pg_temp.due() RETURNS TABLE (due_s numeric, actions numeric) LANGUAGE sql AS $$
+	SELECT round(extract(epoch FROM due_at - min(due_at) OVER ()), 1), last_id - first_id + 1 FROM acteon_dispatch_segment ORDER BY due_at LIMIT 4
+$$;
+UPDATE acteon_dispatch_segment SET due_at = now() WHERE first_id = (SELECT min(first_id) FROM acteon_dispatch_segment);
+SELECT pg_temp.deliver(15, '"Executed"');
+SELECT rate, time_left FROM acteon_replay_batches;
+SELECT state FROM acteon_replay_pause(:batch_id);
+SELECT state FROM acteon_replay_resume(:batch_id);
+SELECT * FROM pg_temp.due();
+SELECT state FROM acteon_replay_set_rate(:batch_id, 40);
+SELECT * FROM pg_temp.due();
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 min';
+SELECT pg_temp.claim();
+SELECT * FROM pg_temp.due();
+UPDATE acteon_dispatch_segment SET due_at = now();
+SELECT pg_temp.deliver(15, '"Executed"');
+SELECT state FROM acteon_replay_set_rate(:batch_id, 20);
+SELECT * FROM pg_temp.due();
+SELECT rate, time_left FROM acteon_replay_batches;
 
 -- the circuit breaker
 CALL clean();

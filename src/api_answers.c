@@ -10,14 +10,12 @@
  */
 #include "postgres.h"
 
-#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "common/sha2.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
@@ -278,7 +276,8 @@ return_answer(FunctionCallInfo fcinfo)
  * Begins a request: no row if it is to be made, its answer if it was made
  * before.  Waits for another transaction that is making it.  Raises
  * duplicate_object, object_not_in_prerequisite_state and
- * invalid_parameter_value.
+ * invalid_parameter_value; in REPEATABLE READ also serialization_failure, if the
+ * answer is newer than the snapshot.
  */
 Datum
 acteon_api_begin(PG_FUNCTION_ARGS)

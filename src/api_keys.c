@@ -9,20 +9,19 @@
  * tells nothing about keys.
  *
  * A key stands for a role, by its oid, and the grants of that role decide what a
- * request may do.  The HTTP server's own role needs no rights but to call
- * acteon_api_login and to SET ROLE to the roles of keys.
+ * request may do.  The HTTP server's own role needs no rights but to call the
+ * functions made for it and to SET ROLE to the roles of keys.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "commands/sequence.h"
 #include "common/base64.h"
 #include "common/hashfn.h"
 #include "common/sha2.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
-#include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -333,8 +332,9 @@ acteon_api_key_create(PG_FUNCTION_ARGS)
 }
 
 /*
- * Mark the key that was found as revoked.  Returns false if somebody has
- * changed its row meanwhile.
+ * Mark the key that was found as revoked.  Returns false if its row was changed
+ * meanwhile, by somebody else or by the statement that has called us; the change
+ * is visible then.
  */
 static bool
 revoke_found(KeyCall *call, TimestampTz now)
@@ -343,7 +343,10 @@ revoke_found(KeyCall *call, TimestampTz now)
 	Datum value = TimestampTzGetDatum(now);
 	bool isnull = false;
 
-	return ChangeRow(&call->writer, call->keys.slot, 1, &column, &value, &isnull, true);
+	if (ChangeRow(&call->writer, call->keys.slot, 1, &column, &value, &isnull, true))
+		return true;
+	CommandCounterIncrement();
+	return false;
 }
 
 /*

@@ -84,6 +84,7 @@ extern void ReadBatchRow(TupleTableSlot *slot, BatchRow *batch);
 extern bool ReadBatch(Oid schema, int64 id, BatchRow *batch);
 extern bool HoldBatch(HeldBatch *held, Oid schema, int64 id, BatchRow *batch);
 extern void UpdateBatch(HeldBatch *held, const BatchRow *batch);
+extern int64 RampLeft(TableFinder *batches, Oid schema);
 extern void DropBatch(HeldBatch *held, const BatchRow *batch);
 extern void ReleaseBatch(HeldBatch *held);
 

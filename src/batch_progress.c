@@ -19,7 +19,9 @@
 #include "utils/snapmgr.h"
 
 #include "batch.h"
+#include "pace.h"
 #include "stop.h"
+#include "tally.h"
 
 /*
  * A column of a row; the value of NULL is 0.
@@ -265,6 +267,27 @@ UpdateBatch(HeldBatch *held, const BatchRow *batch)
 				   changes.nulls, true))
 		elog(ERROR, "batch " INT64_FORMAT " was changed while it was locked", batch->id);
 	ReleaseBatch(held);
+}
+
+/*
+ * How many actions of the batch whose row was found have still to go at a tenth of
+ * its rate, if it has a ramp: those of the first tenth that have not ended.
+ */
+int64
+RampLeft(TableFinder *batches, Oid schema)
+{
+	bool isnull, unknown;
+	int64 id = DatumGetInt64(FoundColumn(batches, Anum_batch_id, &isnull));
+	Datum matched = FoundColumn(batches, Anum_batch_matched, &unknown);
+	Datum replayed = FoundColumn(batches, Anum_batch_replayed, &isnull);
+	Jsonb *query = DatumGetJsonbP(FoundColumn(batches, Anum_batch_query, &isnull));
+	JsonbValue ramp;
+
+	if (getKeyJsonValueFromContainer(&query->root, "ramp", strlen("ramp"), &ramp) == NULL ||
+		ramp.type != jbvBool || !ramp.val.boolean)
+		return 0;
+	return Max(RampLength(DatumGetInt64(unknown ? replayed : matched)) - CountFinished(schema, id),
+			   0);
 }
 
 /*

@@ -184,6 +184,15 @@ enum
 	"		/ nullif(greatest(c.matched, c.looked_at), 0), 1), 0.0) END"
 
 /*
+ * How many actions of batch c have still to go at a tenth of its rate: what
+ * RampLeft counts.  Of a part that cannot be told.
+ */
+#define RAMP_LEFT \
+	"CASE WHEN NOT c.in_part AND c.query -> 'ramp' = 'true' THEN greatest(" \
+	"	ceil(coalesce(c.matched, c.actions) / 10.0) - c.delivered - c.dead - c.cancelled, 0)" \
+	"	ELSE 0 END"
+
+/*
  * How long it will take until everything has ended, if it goes on like this: at
  * most a century, beyond which an interval says nothing to anybody.
  */
@@ -191,7 +200,8 @@ enum
 	"CASE WHEN NOT c.in_part AND c.state NOT IN ('finished', 'cancelled', 'paused')" \
 	"	AND coalesce(c.rate, c.speed) > 0 THEN" \
 	"	make_interval(secs => round(least((c.waiting + c.in_flight" \
-	"			+ CASE WHEN c.is_complete THEN 0 ELSE greatest(c.matched - c.looked_at, 0) END)" \
+	"			+ CASE WHEN c.is_complete THEN 0 ELSE greatest(c.matched - c.looked_at, 0) END" \
+	"			+ CASE WHEN c.rate IS NULL THEN 0 ELSE 9 * r.ramp_left END)" \
 	"		/ coalesce(c.rate, c.speed), 3155760000))::double precision)" \
 	"	+ CASE WHEN c.start_at > $2 THEN date_trunc('second', c.start_at - $2)" \
 	"		ELSE interval '0' END END"
@@ -211,9 +221,11 @@ enum
 	"SELECT c.id, c.created_at, w.requested_by, w.session_role, w.reason, c.state," \
 	"	" PROGRESS ", w.matched, c.actions, w.failed, w.skipped, w.passed_over," \
 	"	c.waiting, c.in_flight, c.delivered, c.delivered_by, c.dead, c.cancelled," \
-	"	c.rate, c.speed, " TIME_LEFT ", c.start_at, " BREAKER_TEXT "," \
+	"	CASE WHEN r.ramp_left > 0 THEN trim_scale(c.rate / 10) ELSE c.rate END," \
+	"	c.speed, " TIME_LEFT ", c.start_at, " BREAKER_TEXT "," \
 	"	w.stop_reason, w.stopped_by, c.stopped_at, w.failures, w.last_chunk_at, w.query " \
 	"FROM (" FIGURES ") AS c CROSS JOIN LATERAL (" BREAKER ") AS k " \
+	"CROSS JOIN LATERAL (SELECT " RAMP_LEFT " AS ramp_left) AS r " \
 	"LEFT JOIN %1$s.acteon_replay_batch AS w ON w.id = c.id AND NOT c.in_part " \
 	"ORDER BY c.id"
 

@@ -18,6 +18,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "batch.h"
 #include "catch_up.h"
 #include "query.h"
 #include "schedule.h"
@@ -66,7 +67,8 @@ pace_anew(Oid schema, TableWriter *writer, TableFinder *batches, TimestampTz now
 	Datum until;
 
 	BeginPace(&pacer, now,
-			  RateValue(DatumGetNumeric(FoundColumn(batches, Anum_batch_rate, &isnull))), 0);
+			  RateValue(DatumGetNumeric(FoundColumn(batches, Anum_batch_rate, &isnull))),
+			  RampLeft(batches, schema));
 	PaceQueue(&queue, &pacer, false);
 	until = TimestampTzGetDatum(NextDueTime(&pacer, 0));
 	isnull = false;

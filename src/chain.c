@@ -47,6 +47,16 @@ CloseChains(ChainReader *reader)
 }
 
 /*
+ * Set *id to the id of an action's replay of a generation.
+ */
+void
+SetChainId(const ChainReader *reader, pg_uuid_t *id, const text *action_id, int generation)
+{
+	ReplayId(id, &reader->namespace, VARDATA_ANY(action_id), VARSIZE_ANY_EXHDR(action_id),
+			 generation);
+}
+
+/*
  * Find an action's replay of a generation; its row is then in reader->outbox.
  */
 bool
@@ -54,7 +64,6 @@ FindInChain(ChainReader *reader, const text *action_id, int generation, Snapshot
 {
 	pg_uuid_t id;
 
-	ReplayId(&id, &reader->namespace, VARDATA_ANY(action_id), VARSIZE_ANY_EXHDR(action_id),
-			 generation);
+	SetChainId(reader, &id, action_id, generation);
 	return FindRow(&reader->outbox, F_UUID_EQ, UUIDPGetDatum(&id), snapshot);
 }

@@ -19,6 +19,8 @@ typedef struct ChainReader
 extern bool SameText(const text *a, const text *b);
 extern bool OpenChains(ChainReader *reader, Oid schema);
 extern void CloseChains(ChainReader *reader);
+extern void
+SetChainId(const ChainReader *reader, pg_uuid_t *id, const text *action_id, int generation);
 extern bool
 FindInChain(ChainReader *reader, const text *action_id, int generation, Snapshot snapshot);
 

@@ -4,11 +4,14 @@
  *
  * This finds what resolve.c finds, and only looks: as the calling statement sees
  * it, without waiting for anybody, without a lock on any row, so also on a
- * standby.
+ * standby.  Most of a preview's time goes here, so each table is searched in its
+ * own order: the replays by their ids, what became of them by their places in the
+ * outbox.
  */
 #include "postgres.h"
 
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
 #include "forecast.h"
@@ -22,7 +25,10 @@ OpenForecast(Forecast *forecast, Oid schema, const ReplayQuery *query)
 	forecast->include_replayed = query->include_replayed;
 	forecast->snapshot = GetActiveSnapshot();
 	forecast->has_chains = OpenChains(&forecast->chains, schema);
+	if (forecast->has_chains)
+		KeepScan(&forecast->chains.outbox, forecast->snapshot);
 	InitStateReader(&forecast->states, schema);
+	forecast->states.is_steady = true;
 	InitActionSet(&forecast->met);
 }
 
@@ -53,28 +59,95 @@ found_same_tenant(Forecast *forecast, const AuditRecord *record)
 }
 
 /*
- * Go through the replays of an item's action, until one is in the way.
+ * Order of items: by the place of the replay that was found in the outbox.
+ */
+static int
+compare_places(const void *a, const void *b)
+{
+	const ReplayItem *ia = *(ReplayItem *const *) a;
+	const ReplayItem *ib = *(ReplayItem *const *) b;
+
+	return ia->outbox_id < ib->outbox_id ? -1 : ia->outbox_id > ib->outbox_id;
+}
+
+/*
+ * Find the replays of a generation of items' actions, and keep those items that
+ * have one, with its place in the outbox; 0 for one of another tenant.
+ */
+static int
+find_replays(Forecast *forecast, ReplayItem **items, int count, int generation)
+{
+	TableFinder *outbox = &forecast->chains.outbox;
+	int found = 0;
+
+	for (int i = 0; i < count; i++)
+		SetChainId(&forecast->chains, &items[i]->action_id, items[i]->record->action_id,
+				   generation);
+	qsort(items, count, sizeof(ReplayItem *), CompareItems);
+	for (int i = 0; i < count; i++)
+	{
+		ReplayItem *item = items[i];
+		bool isnull;
+
+		if (!FindRow(outbox, F_UUID_EQ, UUIDPGetDatum(&item->action_id), forecast->snapshot))
+			continue;
+		item->outbox_id = 0;
+		if (found_same_tenant(forecast, item->record))
+			item->outbox_id = DatumGetInt64(FoundColumn(outbox, Anum_outbox_id, &isnull));
+		items[found++] = item;
+	}
+	return found;
+}
+
+/*
+ * Judge items by their replays that were found, and keep those items in whose way
+ * these are not.
+ */
+static int
+judge_replays(Forecast *forecast, ReplayItem **items, int count)
+{
+	int left = 0;
+
+	qsort(items, count, sizeof(ReplayItem *), compare_places);
+	for (int i = 0; i < count; i++)
+	{
+		ReplayItem *item = items[i];
+
+		if (item->outbox_id != 0)
+		{
+			item->has_earlier = true;
+			item->earlier_state =
+				ReadActionState(&forecast->states, item->outbox_id, forecast->snapshot);
+			if (JudgeEarlier(item, forecast->include_replayed))
+				continue;
+			CountEarlier(item);
+		}
+		items[left++] = item;
+	}
+	return left;
+}
+
+/*
+ * Let pending items meet the replays of their actions, generation after generation,
+ * until one is in the way or there is none.
  */
 static void
-meet_replays(Forecast *forecast, ReplayItem *item)
+meet_replays(Forecast *forecast, ReplayItem *items, int count)
 {
-	const text *action_id = item->record->action_id;
+	ReplayItem **pending = palloc(count * sizeof(ReplayItem *));
+	int left = 0;
 
-	for (int generation = 1;
-		 FindInChain(&forecast->chains, action_id, generation, forecast->snapshot); generation++)
+	for (int i = 0; i < count; i++)
 	{
-		bool isnull;
-		int64 outbox_id;
-
-		if (!found_same_tenant(forecast, item->record))
-			continue;
-		outbox_id = DatumGetInt64(FoundColumn(&forecast->chains.outbox, Anum_outbox_id, &isnull));
-		item->has_earlier = true;
-		item->earlier_state = ReadActionState(&forecast->states, outbox_id, forecast->snapshot);
-		if (JudgeEarlier(item, forecast->include_replayed))
-			return;
-		CountEarlier(item);
+		if (items[i].status == ITEM_PENDING)
+			pending[left++] = &items[i];
 	}
+	for (int generation = 1; left > 0; generation++)
+	{
+		left = find_replays(forecast, pending, left, generation);
+		left = judge_replays(forecast, pending, left);
+	}
+	pfree(pending);
 }
 
 /*
@@ -85,22 +158,26 @@ meet_replays(Forecast *forecast, ReplayItem *item)
 void
 ForecastItems(Forecast *forecast, ReplayItem *items, int count)
 {
+	uint64 *hashes = palloc(count * sizeof(uint64));
+
 	for (int i = 0; i < count; i++)
 	{
-		ReplayItem *item = &items[i];
-		uint64 hash;
-
-		if (item->status != ITEM_PENDING)
+		if (items[i].status != ITEM_PENDING)
 			continue;
-		hash = HashAction(&forecast->met, item->record);
-		if (ActionSetHas(&forecast->met, hash))
-		{
-			SetReason(item, REASON_SAME_ACTION, NULL);
-			continue;
-		}
-		if (forecast->has_chains)
-			meet_replays(forecast, item);
-		if (item->status == ITEM_PENDING)
-			ActionSetAdd(&forecast->met, hash);
+		hashes[i] = HashAction(&forecast->met, items[i].record);
+		if (ActionSetHas(&forecast->met, hashes[i]))
+			SetReason(&items[i], REASON_SAME_ACTION, NULL);
 	}
+	if (forecast->has_chains)
+		meet_replays(forecast, items, count);
+	for (int i = 0; i < count; i++)
+	{
+		if (items[i].status != ITEM_PENDING)
+			continue;
+		if (ActionSetHas(&forecast->met, hashes[i]))
+			SetReason(&items[i], REASON_SAME_ACTION, NULL);
+		else
+			ActionSetAdd(&forecast->met, hashes[i]);
+	}
+	pfree(hashes);
 }

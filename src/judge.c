@@ -233,6 +233,19 @@ BeginItems(Judge *judge, ReplayItem *items, const AuditRecord *records, int coun
  */
 
 /*
+ * Order of items: by new id; records of one action as they came.
+ */
+int
+CompareItems(const void *a, const void *b)
+{
+	const ReplayItem *ia = *(ReplayItem *const *) a;
+	const ReplayItem *ib = *(ReplayItem *const *) b;
+	int order = memcmp(&ia->action_id, &ib->action_id, sizeof(pg_uuid_t));
+
+	return order != 0 ? order : (ia < ib ? -1 : ia > ib);
+}
+
+/*
  * Judge an item by the latest replay of its action, which has been noted in it.
  * Returns whether that stands in the way of another one.
  *

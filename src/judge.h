@@ -92,6 +92,7 @@ extern void CloseJudge(Judge *judge);
 extern Reason JudgeRecord(Judge *judge, const AuditRecord *record);
 extern Reason JudgeContents(Judge *judge, const AuditRecord *record, PayloadKind *payload);
 extern void BeginItems(Judge *judge, ReplayItem *items, const AuditRecord *records, int count);
+extern int CompareItems(const void *a, const void *b);
 extern bool JudgeEarlier(ReplayItem *item, bool include_replayed);
 extern void CountEarlier(ReplayItem *item);
 extern void JudgeActions(Judge *judge, ReplayItem *items, int count);

@@ -48,7 +48,6 @@ struct Outbox
 	int segments_allocated;
 };
 
-extern int CompareItems(const void *a, const void *b);
 extern void ResolveAgain(Outbox *outbox, ReplayItem *items, int count);
 extern void SeparateTenants(Outbox *outbox, ReplayItem *items, int count);
 

@@ -89,11 +89,11 @@ acteon-relay.asan: $(RELAY_SOURCES) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_
 acteon-replay-http.asan: $(HTTP_SOURCES) $(COMMON_SOURCES) $(HTTP_HEADERS) $(COMMON_HEADERS) acteon_replay.control
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -o $@ $(filter %.c,$^) $(HTTP_LIBS)
 
-acteon-relay-unit: test/relay/unit.c $(filter-out %/main.c,$(RELAY_SOURCES)) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control
-	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Isrc/relay -o $@ $(filter %.c,$^) $(RELAY_LIBS)
+acteon-relay-unit: test/relay/unit.c test/tap.c test/tap.h $(filter-out %/main.c,$(RELAY_SOURCES)) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control
+	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Isrc/relay -Itest -o $@ $(filter %.c,$^) $(RELAY_LIBS)
 
-acteon-replay-http-unit: test/http/unit.c $(filter-out %/main.c,$(HTTP_SOURCES)) $(COMMON_SOURCES) $(HTTP_HEADERS) $(COMMON_HEADERS) acteon_replay.control
-	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Isrc/http -o $@ $(filter %.c,$^) $(HTTP_LIBS)
+acteon-replay-http-unit: test/http/unit.c test/tap.c test/tap.h $(filter-out %/main.c,$(HTTP_SOURCES)) $(COMMON_SOURCES) $(HTTP_HEADERS) $(COMMON_HEADERS) acteon_replay.control
+	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Isrc/http -Itest -o $@ $(filter %.c,$^) $(HTTP_LIBS)
 
 relay-unit: acteon-relay-unit
 	./acteon-relay-unit

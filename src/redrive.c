@@ -295,10 +295,17 @@ log_redrive(const ConsumerCall *call, FunctionCallInfo fcinfo, const Redrive *re
 	LogDetails details;
 
 	BeginDetails(&details);
+	/* Of ids that were named only how many: there may be thousands. */
+	if (!PG_ARGISNULL(0))
+		AddNumberDetail(&details, "named",
+						ArrayGetNItems(ARR_NDIM(PG_GETARG_ARRAYTYPE_P(0)),
+									   ARR_DIMS(PG_GETARG_ARRAYTYPE_P(0))));
 	if (!PG_ARGISNULL(2))
 		AddTextDetail(&details, "tenant", text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	if (!PG_ARGISNULL(3))
 		AddTextDetail(&details, "provider", text_to_cstring(PG_GETARG_TEXT_PP(3)));
+	if (!PG_ARGISNULL(FILTERS + 1))
+		AddNumericDetail(&details, "rate", PG_GETARG_NUMERIC(FILTERS + 1));
 	AddNumberDetail(&details, "redriven", redrive->count);
 	AddNumberDetail(&details, "skipped", redrive->skipped);
 	LogControl(call->schema, call->caller.user, "redrive", PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1),

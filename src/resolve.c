@@ -183,19 +183,6 @@ resolve_item(Outbox *outbox, ReplayItem *item)
 }
 
 /*
- * Order of items: by new id; records of one action as they came.
- */
-int
-CompareItems(const void *a, const void *b)
-{
-	const ReplayItem *ia = *(ReplayItem *const *) a;
-	const ReplayItem *ib = *(ReplayItem *const *) b;
-	int order = memcmp(&ia->action_id, &ib->action_id, sizeof(pg_uuid_t));
-
-	return order != 0 ? order : (ia < ib ? -1 : ia > ib);
-}
-
-/*
  * Collect the pending items, in the order of their new ids, in which all calls
  * wait for each other.
  */

@@ -32,6 +32,8 @@ InitStateReader(StateReader *reader, Oid schema)
 	reader->context = CurrentMemoryContext;
 	reader->schema = schema;
 	reader->is_open = false;
+	reader->is_steady = false;
+	reader->last_id = 0;
 }
 
 /*
@@ -110,20 +112,14 @@ is_leased(StateReader *reader)
 }
 
 /*
- * State of an outbox row, as a snapshot shows it.
+ * State of the actions in the segment that was found last.
  */
-ActionState
-ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot)
+static ActionState
+segment_state(StateReader *reader, Snapshot snapshot)
 {
 	bool isnull;
 	int64 batch_id;
 
-	open_reader(reader);
-	if (FindRow(&reader->deliveries, F_INT8EQ, Int64GetDatum(outbox_id), snapshot))
-		return delivery_state(reader);
-	if (!FindLastRow(&reader->segments, outbox_id - SEGMENT_ACTIONS, outbox_id, snapshot) ||
-		DatumGetInt64(FoundColumn(&reader->segments, Anum_segment_last_id, &isnull)) < outbox_id)
-		return ACTION_WAITING;
 	if (is_leased(reader))
 		return ACTION_RUNNING;
 	batch_id = DatumGetInt64(FoundColumn(&reader->segments, Anum_segment_batch_id, &isnull));
@@ -131,4 +127,32 @@ ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot)
 	if (StopOfBatch(&reader->batches, batch_id, snapshot) == BATCH_CANCELLED)
 		return ACTION_CANCELLED;
 	return ACTION_WAITING;
+}
+
+/*
+ * State of an outbox row, as a snapshot shows it.
+ */
+ActionState
+ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot)
+{
+	bool isnull;
+
+	/* What a segment covers has no delivery. */
+	if (outbox_id >= reader->first_id && outbox_id <= reader->last_id)
+		return reader->state;
+	open_reader(reader);
+	if (FindRow(&reader->deliveries, F_INT8EQ, Int64GetDatum(outbox_id), snapshot))
+		return delivery_state(reader);
+	if (!FindLastRow(&reader->segments, outbox_id - SEGMENT_ACTIONS, outbox_id, snapshot) ||
+		DatumGetInt64(FoundColumn(&reader->segments, Anum_segment_last_id, &isnull)) < outbox_id)
+		return ACTION_WAITING;
+	reader->state = segment_state(reader, snapshot);
+	if (reader->is_steady)
+	{
+		reader->first_id =
+			DatumGetInt64(FoundColumn(&reader->segments, Anum_segment_first_id, &isnull));
+		reader->last_id =
+			DatumGetInt64(FoundColumn(&reader->segments, Anum_segment_last_id, &isnull));
+	}
+	return reader->state;
 }

@@ -30,6 +30,10 @@ typedef struct StateReader
 	TableFinder deliveries;
 	TableFinder segments;
 	TableFinder batches;
+	bool is_steady; /* asked with one snapshot only: what was met last still holds */
+	int64 first_id; /* the segment that was met last, if it is steady */
+	int64 last_id;  /* 0: none */
+	ActionState state;
 } StateReader;
 
 extern ActionState FinishedState(const char *name);

@@ -212,7 +212,7 @@ batch_rate(ControlCall *call)
 
 /*
  * Give what the batch has waiting due times from now on, or from its start_at,
- * at its rate; without one, at once.  all tells whether that is for what was
+ * at its rate, with what is left of its ramp; without one, at once.  all tells whether that is for what was
  * not parked, too; with a rate it is in any case.
  */
 static void
@@ -226,7 +226,7 @@ schedule_anew(ControlCall *call, bool all)
 	Pacer pacer;
 	Datum paced_until;
 
-	BeginPace(&pacer, start, rate, 0);
+	BeginPace(&pacer, start, rate, rate > 0 ? RampLeft(&call->batches, call->schema) : 0);
 	if (rate > 0 || all)
 		PaceQueue(&queue, &pacer, true);
 	else

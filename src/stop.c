@@ -333,7 +333,7 @@ SweepCancelled(Oid schema, SegmentTable *segments, DeliveryWriter *deliveries, i
 	static const AttrNumber stopped[] = {Anum_batch_stopped};
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TableWriter writer;
-	TableFinder batches;
+	TableFinder batches = {0};
 	IndexScanDesc scan;
 	ScanKeyData key;
 	int64 swept = 0;

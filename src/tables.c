@@ -439,6 +439,18 @@ OpenFinder(TableFinder *finder, Oid relid, AttrNumber column)
 	if (finder->index == NULL)
 		report_missing_index(finder->rel, column);
 	finder->slot = table_slot_create(finder->rel, NULL);
+	finder->kept = NULL;
+}
+
+/*
+ * Keep one scan for all searches by equality that follow, in the current memory
+ * context; they must be made with this snapshot.  For those who search often and
+ * never wait for anybody: between two searches a buffer may stay pinned.
+ */
+void
+KeepScan(TableFinder *finder, Snapshot snapshot)
+{
+	finder->kept = ActeonIndexBeginScan(finder->rel, finder->index, snapshot, 1);
 }
 
 /*
@@ -447,6 +459,8 @@ OpenFinder(TableFinder *finder, Oid relid, AttrNumber column)
 void
 CloseFinder(TableFinder *finder)
 {
+	if (finder->kept != NULL)
+		index_endscan(finder->kept);
 	ExecDropSingleTupleTableSlot(finder->slot);
 	index_close(finder->index, AccessShareLock);
 	table_close(finder->rel, AccessShareLock);
@@ -461,15 +475,18 @@ bool
 FindRow(TableFinder *finder, RegProcedure equal, Datum key, Snapshot snapshot)
 {
 	ScanKeyData scan_key;
-	IndexScanDesc scan;
+	IndexScanDesc scan = finder->kept;
 	bool found;
 
 	ScanKeyInit(&scan_key, 1, BTEqualStrategyNumber, equal, key);
 	ExecClearTuple(finder->slot);
-	scan = ActeonIndexBeginScan(finder->rel, finder->index, snapshot, 1);
+	if (scan == NULL)
+		scan = ActeonIndexBeginScan(finder->rel, finder->index, snapshot, 1);
+	Assert(scan->xs_snapshot == snapshot);
 	index_rescan(scan, &scan_key, 1, NULL, 0);
 	found = index_getnext_slot(scan, ForwardScanDirection, finder->slot);
-	index_endscan(scan);
+	if (scan != finder->kept)
+		index_endscan(scan);
 	return found;
 }
 

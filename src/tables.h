@@ -177,6 +177,7 @@ typedef struct TableFinder
 	Relation rel;
 	Relation index;
 	TupleTableSlot *slot; /* the row found last */
+	IndexScanDesc kept;   /* for all searches; NULL: each makes its own */
 } TableFinder;
 
 extern Oid OwnTable(Oid schema, const char *name);
@@ -200,6 +201,7 @@ extern bool ChangeRow(TableWriter *writer, TupleTableSlot *row, int count,
 					  const AttrNumber *columns, const Datum *values, const bool *nulls, bool wait);
 
 extern void OpenFinder(TableFinder *finder, Oid relid, AttrNumber column);
+extern void KeepScan(TableFinder *finder, Snapshot snapshot);
 extern void CloseFinder(TableFinder *finder);
 extern bool FindRow(TableFinder *finder, RegProcedure equal, Datum key, Snapshot snapshot);
 extern bool FindLastRow(TableFinder *finder, int64 above, int64 up_to, Snapshot snapshot);

@@ -97,6 +97,30 @@ cron_package()
 	[ -z "$candidate" ] || printf '%s\n' "$package"
 }
 
+# The packages for the programs in five languages, test/clients.  Debian's driver for
+# Node.js does not go with a Node.js from elsewhere; see fetch_node_driver().
+client_packages()
+{
+	printf '%s\n' python3-psycopg golang-go golang-github-lib-pq-dev default-jdk-headless libpostgresql-jdbc-java \
+		libjackson2-databind-java cargo rustc librust-tokio-postgres-dev
+	is_foreign_node || printf '%s\n' nodejs node-pg
+}
+
+# Whether there is a Node.js, and it is not Debian's: it has an npm of its own.
+is_foreign_node()
+{
+	dpkg-query -W -f '${Provides}\n' nodejs 2>/dev/null | grep -qw npm
+}
+
+# Fetch the driver for a foreign Node.js, in the versions of the lock file, into the
+# copy of the checkout.  Without it, the tests leave Node.js out.
+fetch_node_driver()
+{
+	is_foreign_node || return 0
+	(cd "$WORK/src/test/clients/nodejs" && as_user /usr/bin/npm ci --ignore-scripts --no-audit --no-fund --cache "$WORK/npm") >"$WORK/npm.log" 2>&1 ||
+		cat "$WORK/npm.log" >&2
+}
+
 # Install what building and running need, and find the server: sets BINDIR.
 prepare_packages()
 {
@@ -126,7 +150,7 @@ build_and_install()
 	say "== building against $("$PG_CONFIG" --version), in $WORK/src"
 	mkdir "$WORK/src"
 	(cd "$TOP" && tar -cf - --exclude=.git --exclude='*.o' --exclude='*.bc' --exclude='*.so' --exclude='./acteon-relay*' --exclude='./acteon-replay-http*' \
-		--exclude=./test/output --exclude=./tmp_check .) | tar -xf - -C "$WORK/src"
+		--exclude=./test/output --exclude=./tmp_check --exclude=node_modules .) | tar -xf - -C "$WORK/src"
 	[ "$(id -u)" -ne 0 ] || chown -R "$RUN_AS" "$WORK/src"
 	as_user make -s -C "$WORK/src" PG_CONFIG="$PG_CONFIG" "$@" >"$WORK/build.log" 2>&1 ||
 		{ cat "$WORK/build.log" >&2; die "the build failed"; }

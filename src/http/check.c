@@ -11,6 +11,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
 #include "buffer.h"
 #include "report.h"
 #include "secret.h"
@@ -67,6 +70,27 @@ check_role(PGconn *conn, const char *schema)
 }
 
 /*
+ * Check that the role of requests without a key can be taken.
+ */
+static void
+check_anonymous(PGconn *conn, const char *role)
+{
+	const char *values[] = {role};
+	PGresult *result =
+		PQexecParams(conn,
+					 "SELECT pg_catalog.set_config('role'::pg_catalog.text, $1::pg_catalog.text, "
+					 "true)",
+					 1, NULL, values, NULL, NULL, 0);
+
+	if (PQresultStatus(result) == PGRES_TUPLES_OK)
+		ReportGood("requests without a key: act as %s", role);
+	else
+		ReportBad("requests without a key", PQerrorMessage(conn),
+				  "GRANT the role of --allow-anonymous to the server's");
+	PQclear(result);
+}
+
+/*
  * Check the database.
  */
 static void
@@ -80,12 +104,80 @@ check_database(const Settings *settings)
 	schema = ReportExtension(conn, PROGRAM);
 	if (schema != NULL)
 		check_role(conn, schema);
+	if (settings->anonymous != NULL)
+		check_anonymous(conn, settings->anonymous);
 	free(schema);
 	PQfinish(conn);
 }
 
 /*
+ * Keys that need a password are not for a server that starts by itself.
+ */
+static int
+no_password(char *password, int size, int writing, void *owner)
+{
+	(void) password;
+	(void) size;
+	(void) writing;
+	(void) owner;
+	return -1;
+}
+
+/*
+ * What is wrong with a certificate and its key, in PEM, or NULL.
+ */
+static const char *
+tls_fault(const Buffer *cert, const Buffer *key)
+{
+	BIO *cert_text = BIO_new_mem_buf(cert->data, (int) cert->len);
+	BIO *key_text = BIO_new_mem_buf(key->data, (int) key->len);
+	X509 *x509 = PEM_read_bio_X509(cert_text, NULL, no_password, NULL);
+	EVP_PKEY *private = PEM_read_bio_PrivateKey(key_text, NULL, no_password, NULL);
+	const char *fault = NULL;
+
+	if (x509 == NULL)
+		fault = "--tls-cert holds no certificate in PEM";
+	else if (private == NULL)
+		fault = "--tls-key holds no private key in PEM that needs no password";
+	else if (X509_check_private_key(x509, private) != 1)
+		fault = "the key does not belong to the certificate";
+	else if (X509_cmp_current_time(X509_get0_notAfter(x509)) < 0)
+		fault = "the certificate has expired";
+	else if (X509_cmp_current_time(X509_get0_notBefore(x509)) > 0)
+		fault = "the certificate is not valid yet";
+	X509_free(x509);
+	EVP_PKEY_free(private);
+	BIO_free(cert_text);
+	BIO_free(key_text);
+	return fault;
+}
+
+/*
  * Check the files of TLS.
+ */
+static void
+check_tls_files(const Settings *settings)
+{
+	Buffer cert = {0}, key = {0};
+	char *error = NULL;
+	const char *fault;
+
+	if (!SecretRead(settings->tls_cert, &cert, &error) ||
+		!SecretRead(settings->tls_key, &key, &error))
+		ReportBad("TLS", error, "check --tls-cert and --tls-key");
+	else if ((fault = tls_fault(&cert, &key)) != NULL)
+		ReportBad("TLS", fault, "check --tls-cert and --tls-key");
+	else if (SecretIsExposed(settings->tls_key))
+		ReportBad("TLS", "others can read the private key", "chmod 600 it");
+	else
+		ReportGood("TLS: with the certificate in %s", settings->tls_cert);
+	BufferFree(&cert);
+	BufferWipe(&key);
+	free(error);
+}
+
+/*
+ * Check TLS.
  */
 static void
 check_tls(const Settings *settings)
@@ -96,10 +188,8 @@ check_tls(const Settings *settings)
 			AddressIsLoopback(&settings->listen)
 				? ""
 				: "; API keys cross the network as they are, unless a proxy in front speaks TLS");
-	else if (SecretIsExposed(settings->tls_key))
-		ReportBad("TLS", "others can read the private key", "chmod 600 it");
 	else
-		ReportGood("TLS: with the certificate in %s", settings->tls_cert);
+		check_tls_files(settings);
 }
 
 /*

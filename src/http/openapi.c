@@ -5,16 +5,14 @@
  */
 #include "openapi.h"
 
+#include <string.h>
+
 __asm__(".section .rodata\n"
 		".global openapi_text\n"
-		".global openapi_end\n"
 		"openapi_text:\n"
 		".incbin \"src/http/openapi.json\"\n"
-		"openapi_end:\n"
 		".byte 0\n"
 		".previous\n");
-
-extern const char openapi_end[];
 
 /*
  * How long it is, in bytes.
@@ -22,5 +20,5 @@ extern const char openapi_end[];
 size_t
 OpenapiLength(void)
 {
-	return (size_t) (openapi_end - openapi_text);
+	return strlen(openapi_text);
 }

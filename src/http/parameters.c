@@ -30,6 +30,9 @@ typedef enum Kind
 	KIND_SWITCH,
 	KIND_NUMBER,
 	KIND_WHOLE, /* not negative */
+	KIND_SMALL, /* the same for an integer of the database */
+	KIND_BATCH, /* the number of one */
+	KIND_STATE, /* of one */
 	KIND_LIMIT
 } Kind;
 
@@ -74,10 +77,10 @@ static const Rule rules[PARAMETERS] = {
 	[PARAMETER_BREAKER_SHARE] = {"breaker_share", KIND_NUMBER, TAKEN_BY_BULK, true},
 	[PARAMETER_RAMP] = {"ramp", KIND_SWITCH, TAKEN_BY_BULK, true},
 	[PARAMETER_DRY_RUN] = {"dry_run", KIND_SWITCH, TAKEN_BY_BULK | TAKEN_BY_REPLAY, false},
-	[PARAMETER_SAMPLE] = {"sample", KIND_WHOLE, TAKEN_BY_BULK, false},
+	[PARAMETER_SAMPLE] = {"sample", KIND_SMALL, TAKEN_BY_BULK, false},
 	[PARAMETER_WAIT] = {"wait", KIND_NUMBER, TAKEN_BY_BULK | TAKEN_BY_REPLAY, false},
-	[PARAMETER_BEFORE] = {"before", KIND_WHOLE, TAKEN_BY_BATCHES, false},
-	[PARAMETER_STATE] = {"state", KIND_TEXT, TAKEN_BY_BATCHES, false},
+	[PARAMETER_BEFORE] = {"before", KIND_BATCH, TAKEN_BY_BATCHES, false},
+	[PARAMETER_STATE] = {"state", KIND_STATE, TAKEN_BY_BATCHES, false},
 };
 
 /*
@@ -181,6 +184,22 @@ read_switch(char **value)
 }
 
 /*
+ * Is it a state of a batch, as acteon_replay_batches has them?
+ */
+static bool
+is_state(const char *text)
+{
+	static const char *const states[] = {"enqueuing", "running", "paused", "cancelled", "finished"};
+
+	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+	{
+		if (strcmp(text, states[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Bring a value into its form.  Returns NULL, or what was expected.
  */
 static const char *
@@ -204,6 +223,14 @@ shape(const Rule *rule, char **value)
 			return is_number(*value, false) ? NULL : "a number";
 		case KIND_WHOLE:
 			return is_number(*value, true) ? NULL : "a whole number";
+		case KIND_SMALL:
+			return is_number(*value, true) && strlen(*value) <= 9
+					   ? NULL
+					   : "a whole number of at most 9 digits";
+		case KIND_BATCH:
+			return is_number(*value, true) && strlen(*value) <= 18 ? NULL : "the number of a batch";
+		case KIND_STATE:
+			return is_state(*value) ? NULL : "enqueuing, running, paused, cancelled or finished";
 		case KIND_LIMIT:
 			return clamp_limit(value) ? NULL : "a whole number";
 	}

@@ -24,6 +24,7 @@ struct Worker
 	Pool *pool;
 	Database *database;
 	bool ready;   /* looked over, statements are prepared */
+	bool looking; /* looked over again; it will be ready at once */
 	bool suspect; /* look it over again after this job */
 	Job *job;
 	WorkerDone done; /* for the job's owner */
@@ -53,6 +54,7 @@ reject(Worker *worker, const char *what, const char *why, const char *hint)
 	if (!worker->pool->complained)
 		Log(LOG_ERROR, what, LogText("error", why), LogText("hint", hint));
 	worker->pool->complained = true;
+	worker->looking = false;
 	DatabaseReset(worker->database, what);
 }
 
@@ -110,6 +112,7 @@ prepared(void *owner, PGresult *const *results, int count)
 		Log(LOG_INFO, "the extension can be used again");
 	worker->pool->complained = false;
 	worker->ready = true;
+	worker->looking = false;
 	feed(worker);
 }
 
@@ -131,7 +134,7 @@ judge_role(Pool *pool, const PGresult *result)
 }
 
 /*
- * A new connection was looked over.
+ * A connection was looked over.
  */
 static void
 looked_over(void *owner, PGresult *const *results, int count)
@@ -166,7 +169,8 @@ looked_over(void *owner, PGresult *const *results, int count)
 }
 
 /*
- * A new connection: look it over, and set its session up.
+ * A connection that is new, or of which it is not known any more whether it is
+ * good: look it over, and set its session up.
  */
 static void
 worker_connected(void *owner)
@@ -187,6 +191,7 @@ worker_connected(void *owner)
 			 "pg_catalog.set_config('IntervalStyle', 'iso_8601', false)",
 		 .count = 1,
 		 .values = {timeout}},
+		{.sql = "DEALLOCATE ALL"},
 	};
 
 	DatabaseSendAll(worker->database, look, sizeof(look) / sizeof(look[0]), MINUTE, looked_over);
@@ -202,6 +207,7 @@ worker_lost(void *owner)
 	Worker *worker = owner;
 
 	worker->ready = false;
+	worker->looking = false;
 	worker->suspect = false;
 }
 
@@ -252,7 +258,7 @@ is_up(const Pool *pool)
 {
 	for (int i = 0; i < pool->settings->workers; i++)
 	{
-		if (pool->workers[i].ready)
+		if (pool->workers[i].ready || pool->workers[i].looking)
 			return true;
 	}
 	return false;
@@ -393,6 +399,36 @@ is_suspicious(PGresult *result)
 }
 
 /*
+ * Look a connection over again, before anybody uses it.
+ */
+static void
+look_again(Worker *worker)
+{
+	worker->suspect = false;
+	worker->ready = false;
+	worker->looking = true;
+	worker_connected(worker);
+}
+
+/*
+ * The extension may have changed, for all connections: those that are free are
+ * looked over now, the others after their jobs.
+ */
+static void
+suspect_all(Pool *pool)
+{
+	for (int i = 0; i < pool->settings->workers; i++)
+	{
+		Worker *worker = &pool->workers[i];
+
+		if (worker->job != NULL)
+			worker->suspect = true;
+		else if (worker->ready)
+			look_again(worker);
+	}
+}
+
+/*
  * Results have come; or not, and the connection is lost, but the worker stays the
  * job's until it gives it back.
  */
@@ -404,7 +440,10 @@ statements_done(void *owner, PGresult *const *results, int count)
 
 	worker->ready = worker->ready && results != NULL;
 	for (int i = 0; results != NULL && i < count; i++)
-		worker->suspect = worker->suspect || is_suspicious(results[i]);
+	{
+		if (is_suspicious(results[i]))
+			suspect_all(worker->pool);
+	}
 	worker->done = NULL;
 	done(worker->job->owner, results, count);
 }
@@ -446,11 +485,8 @@ WorkerRelease(Worker *worker)
 		worker->ready = false;
 		DatabaseReset(worker->database, "a transaction was left open");
 	}
-	else if (worker->suspect)
-	{
-		worker->ready = false;
-		DatabaseReset(worker->database, "the extension may have changed");
-	}
+	else if (worker->suspect && worker->ready)
+		look_again(worker);
 	else
 		feed(worker);
 }

@@ -155,7 +155,8 @@ RequestRead(Request *request, const char *method, const RequestHeaders *headers,
 	else if (found == ROUTE_NO_METHOD)
 	{
 		AnswerError(request, 405, "this path takes another method");
-		request->answer.allow = request->route->method;
+		request->answer.allow =
+			strcmp(request->route->method, "GET") == 0 ? "GET, HEAD" : request->route->method;
 	}
 	else if ((request->name = DecodeName(BufferText(&name), name.len)) == NULL)
 		AnswerError(request, 400, "the name in the path is no text in UTF-8");

@@ -20,7 +20,7 @@ typedef struct Answer
 	int status; /* 0 while there is none */
 	Buffer body;
 	const char *media_type; /* NULL is JSON */
-	const char *allow;      /* method that the path takes */
+	const char *allow;      /* methods that the path takes */
 	int retry_after;        /* seconds, 0 for none */
 	char *batch_id;
 	char *next_cursor;

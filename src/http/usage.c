@@ -17,6 +17,9 @@
 #define TELL_INTERVAL (10 * SECOND)
 #define SWEEP_INTERVAL MINUTE
 
+/* As acteon_api_housekeeping has it. */
+#define DELETED_AT_ONCE 10000
+
 /*
  * It was told, or not.  The keys that have come meanwhile are told the next time.
  */
@@ -31,7 +34,7 @@ told(void *owner, PGresult *const *results, int count)
 	/* On a standby there is nothing to be written. */
 	if (!good && results != NULL && strcmp(sqlstate, "25006") != 0)
 		Log(LOG_WARNING, "cannot keep house", LogText("error", message));
-	if (good || results != NULL)
+	if (results != NULL)
 	{
 		for (int i = 0; i < usage->telling; i++)
 			free(usage->keys[i].key_id);
@@ -40,6 +43,10 @@ told(void *owner, PGresult *const *results, int count)
 			memmove(usage->keys, usage->keys + usage->telling, usage->count * sizeof(KeyUse));
 	}
 	usage->telling = 0;
+	/* There are more to be deleted than one call does. */
+	if (good && PQntuples(results[0]) == 1 &&
+		strtoll(PQgetvalue(results[0], 0, 0), NULL, 10) >= DELETED_AT_ONCE)
+		usage->due = ClockNow();
 	WorkerRelease(usage->job.worker);
 }
 

@@ -143,6 +143,18 @@ BEGIN
 END
 $$;
 
+-- Replay what is left of them, and leave it waiting.
+CREATE PROCEDURE replay_rest()
+LANGUAGE plpgsql AS $$
+DECLARE
+	l lost := (SELECT lost FROM lost);
+	n bigint;
+BEGIN
+	CALL acteon_replay_all(provider => 'email', outcome => 'failed', from_time => l.began, to_time => l.ended,
+		batch_id => n, replayed => n, failed => n, skipped => n);
+END
+$$;
+
 /*
  * Replaying any number
  */

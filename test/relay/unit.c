@@ -4,7 +4,6 @@
  *		Prints TAP; exits with 1 if a test failed.
  */
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,38 +23,9 @@
 #include "sealed.h"
 #include "secret.h"
 #include "settings.h"
+#include "tap.h"
 
-static int tests;
-static int failures;
 static char scratch[] = "/tmp/acteon-unit.XXXXXX";
-
-/*
- * Report one test.
- */
-static void __attribute__((format(printf, 2, 3))) ok(bool good, const char *format, ...)
-{
-	va_list args;
-
-	printf("%sok %d - ", good ? "" : "not ", ++tests);
-	va_start(args, format);
-	vprintf(format, args);
-	va_end(args);
-	putchar('\n');
-	failures += good ? 0 : 1;
-}
-
-/*
- * Test that a text is as expected, and show it if not.
- */
-static void
-is(const char *got, const char *expected, const char *name)
-{
-	bool good = strcmp(got, expected) == 0;
-
-	ok(good, "%s", name);
-	if (!good)
-		printf("#      got: %s\n# expected: %s\n", got, expected);
-}
 
 /*
  * What is JSON, and what is not.
@@ -172,7 +142,44 @@ test_json_strings(void)
 	BufferClear(&out);
 	AppendCleanText(&out, "ab\xc3\xa9", 4, 3);
 	is(BufferText(&out), "ab", "a text is cut between characters");
+	BufferClear(&out);
+	JsonAppendExactString(&out, "\x01 \n\t\x1f\"\\/\177\xc3\xa9\xf0\x9f\x98\x80");
+	is(BufferText(&out), "\"\\u0001 \\u000a\\u0009\\u001f\\\"\\\\/\177\xc3\xa9\xf0\x9f\x98\x80\"",
+	   "an exact string keeps its control characters");
+	ok(JsonIsValid(out.data, out.len), "and is valid");
+	BufferClear(&out);
+	JsonAppendExactString(&out, "");
+	is(BufferText(&out), "\"\"", "an empty text is an empty string");
 	BufferFree(&out);
+}
+
+/*
+ * What is UTF-8, and what is not.
+ */
+static void
+test_utf8(void)
+{
+	static const char *const good[] = {
+		"", "a\n\177", "\xc2\x80", "\xc3\xa9", "\xe2\x82\xac", "\xf4\x8f\xbf\xbf", "\xef\xbf\xbe"};
+	static const char *const bad[] = {"\x80",
+									  "\xc3",
+									  "\xc3(",
+									  "\xc0\x80",
+									  "\xc1\xbf",
+									  "\xe0\x9f\xbf",
+									  "\xed\xa0\x80",
+									  "\xe2\x82",
+									  "\xf0\x8f\xbf\xbf",
+									  "\xf4\x90\x80\x80",
+									  "\xf5\x80\x80\x80",
+									  "\xff",
+									  "ok\xe9"};
+
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		ok(IsUtf8(good[i], strlen(good[i])), "UTF-8: number %zu is", i);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		ok(!IsUtf8(bad[i], strlen(bad[i])), "UTF-8: number %zu is not", i);
+	ok(IsUtf8("a\0b", 3), "UTF-8: a zero byte is");
 }
 
 /*
@@ -827,47 +834,21 @@ test_arrays(void)
 }
 
 /*
- * Read options in a child; returns its exit status, and what it said first.
+ * Read options, and tell some of them.
  */
-static int
-try_options(char **argv, char *said, size_t size)
+static void
+tell_options(int argc, char **argv)
 {
-	int pipes[2], status, argc = 0;
-	pid_t child;
-	char buffer[4096];
-	Buffer all = {0};
-	ssize_t len;
+	Settings settings = {0};
 
-	while (argv[argc] != NULL)
-		argc++;
-	if (pipe(pipes) != 0 || fflush(stdout) != 0)
-		exit(2);
-	child = fork();
-	if (child == 0)
-	{
-		Settings settings = {0};
-
-		dup2(pipes[1], STDOUT_FILENO);
-		dup2(pipes[1], STDERR_FILENO);
-		SettingsRead(&settings, argc, argv);
-		printf("%s %d %lld %s %d", settings.gateway_url, settings.concurrency,
-			   (long long) (settings.lease / SECOND), settings.consumer,
-			   settings.payload_key_files.count);
-		fflush(stdout);
-		_exit(0);
-	}
-	close(pipes[1]);
-	while ((len = read(pipes[0], buffer, sizeof(buffer))) > 0)
-		BufferAppend(&all, buffer, (size_t) len);
-	snprintf(said, size, "%s", BufferText(&all));
-	BufferFree(&all);
-	close(pipes[0]);
-	waitpid(child, &status, 0);
-	said[strcspn(said, "\n")] = '\0';
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	SettingsRead(&settings, argc, argv);
+	printf("%s %d %lld %s %d", settings.gateway_url, settings.concurrency,
+		   (long long) (settings.lease / SECOND), settings.consumer,
+		   settings.payload_key_files.count);
 }
 
-#define TRY(...) try_options((char *[]){"acteon-relay", __VA_ARGS__, NULL}, said, sizeof(said))
+#define TRY(...) \
+	run_in_child(tell_options, (char *[]){"acteon-relay", __VA_ARGS__, NULL}, said, sizeof(said))
 
 /*
  * Options from the command line and the environment.
@@ -947,6 +928,7 @@ main(void)
 		return 2;
 	test_json_validity();
 	test_json_strings();
+	test_utf8();
 	test_answers();
 	test_sealed();
 	test_secrets();
@@ -959,6 +941,5 @@ main(void)
 	test_arrays();
 	test_options();
 	rmdir(scratch);
-	printf("1..%d\n", tests);
-	return failures == 0 ? 0 : 1;
+	return done_testing();
 }

@@ -322,8 +322,10 @@ sub over_tls
 	return scalar `openssl s_client -connect 127.0.0.1:$server->{port} -servername localhost -verify_hostname localhost -CAfile $cert -verify_return_error -ign_eof @options <$input 2>&1`;
 }
 
-$server = start_ready(tls => 1, arguments => [ "--tls-cert=$cert", "--tls-key=$key_file", '--idle-timeout=20s' ]);
+$server = start_http($node, tls => 1, arguments => [ "--tls-cert=$cert", "--tls-key=$key_file", '--idle-timeout=20s' ]);
 my $request = "POST /v1/audit/tls-1/replay HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-API-Key: $key\r\n\r\n";
+wait_until(sub { my $said = over_tls("GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); return (scalar($said =~ /HTTP\/1\.1 200 OK/), $said) },
+	'it is ready, over TLS');
 records('tls', 10);
 $connection = $server->connect;    # says nothing, and keeps nobody
 foreach my $version ('1.2', '1.3')

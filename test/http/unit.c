@@ -1,0 +1,677 @@
+/*
+ * unit.c
+ *		Tests of the HTTP server's parts that need neither a database nor a client.
+ *		Prints TAP; exits with 1 if a test failed.
+ */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "credentials.h"
+#include "faults.h"
+#include "json.h"
+#include "parameters.h"
+#include "request.h"
+#include "routes.h"
+#include "settings.h"
+#include "socket.h"
+#include "tap.h"
+
+/*
+ * Look for a route and compare: the method that the path takes and its statement,
+ * and the name in it, or what there is instead of a route.
+ */
+static void
+routed(const char *method, const char *uri, const char *expected)
+{
+	const Route *route = NULL;
+	Buffer name = {0};
+	char *title = Format("%s %s", method, uri);
+	char *got;
+
+	switch (RouteFind(method, uri, &route, &name))
+	{
+		case ROUTE_FOUND:
+			got = Format("%s <%s>", route->path, BufferText(&name));
+			break;
+		case ROUTE_NO_METHOD:
+			got = Format("takes %s", route->method);
+			break;
+		default:
+			got = DuplicateText("nothing");
+			break;
+	}
+	is(got, expected, title);
+	free(got);
+	free(title);
+	BufferFree(&name);
+}
+
+/*
+ * What is behind paths.
+ */
+static void
+test_routes(void)
+{
+	static const struct
+	{
+		const char *method;
+		const char *uri;
+		const char *expected;
+	} cases[] = {
+		{"POST", "/v1/audit/replay", "/v1/audit/replay <>"},
+		{"POST", "/v1/audit/replay?limit=1", "/v1/audit/replay <>"},
+		{"POST", "/v1/audit/replay?x=/v1/audit/a/replay", "/v1/audit/replay <>"},
+		{"POST", "/v1/audit/a/replay", "/v1/audit/*/replay <a>"},
+		{"POST", "/v1/audit/a/replay?reason=x/replay", "/v1/audit/*/replay <a>"},
+		{"POST", "/v1/audit/replay/replay", "/v1/audit/*/replay <replay>"},
+		{"POST", "/v1/audit/a/b//c/replay", "/v1/audit/*/replay <a/b//c>"},
+		{"POST", "/v1/audit/a/replay/replay", "/v1/audit/*/replay <a/replay>"},
+		{"POST", "/v1/audit///replay", "/v1/audit/*/replay </>"},
+		{"POST", "/v1/audit/../replay", "/v1/audit/*/replay <..>"},
+		{"POST", "/v1/audit/100%/replay", "/v1/audit/*/replay <100%>"},
+		{"POST", "/v1/audit/a%2Fb/replay", "/v1/audit/*/replay <a%2Fb>"},
+		{"POST", "/v1/audit/a+b/replay", "/v1/audit/*/replay <a+b>"},
+		{"POST", "/v1/audit/a*/replay", "/v1/audit/*/replay <a*>"},
+		{"POST", "/v1/audit//replay", "nothing"},
+		{"POST", "/v1/audit/a", "nothing"},
+		{"POST", "/v1/audit/a/replay/", "nothing"},
+		{"POST", "/v1/audit/replay/", "nothing"},
+		{"POST", "/v1/audit/a/Replay", "nothing"},
+		{"POST", "//v1/audit/replay", "nothing"},
+		{"POST", "/v1/audit/replay#x", "nothing"},
+		{"POST", "v1/audit/replay", "nothing"},
+		{"POST", "*", "nothing"},
+		{"POST", "", "nothing"},
+		{"POST", "?", "nothing"},
+		{"POST", "http://host/v1/audit/replay", "nothing"},
+		{"GET", "/v1/audit/replay", "takes POST"},
+		{"GET", "/v1/audit/a/replay", "takes POST"},
+		{"HEAD", "/v1/audit/a/replay", "takes POST"},
+		{"PUT", "/v1/audit/a/replay", "takes POST"},
+		{"post", "/v1/audit/a/replay", "takes POST"},
+		{"OPTIONS", "/v1/audit/a/replay", "takes POST"},
+		{"GET", "/v1/replay/batches", "/v1/replay/batches <>"},
+		{"HEAD", "/v1/replay/batches?limit=1", "/v1/replay/batches <>"},
+		{"POST", "/v1/replay/batches", "takes GET"},
+		{"GET", "/v1/replay/batches/", "nothing"},
+		{"GET", "/v1/replay/batches/7", "/v1/replay/batches/* <7>"},
+		{"HEAD", "/v1/replay/batches/7", "/v1/replay/batches/* <7>"},
+		{"DELETE", "/v1/replay/batches/7", "takes GET"},
+		{"GET", "/v1/replay/batches/123456789012345678",
+		 "/v1/replay/batches/* <123456789012345678>"},
+		{"GET", "/v1/replay/batches/1234567890123456789", "nothing"},
+		{"GET", "/v1/replay/batches/-7", "nothing"},
+		{"GET", "/v1/replay/batches/+7", "nothing"},
+		{"GET", "/v1/replay/batches/7x", "nothing"},
+		{"GET", "/v1/replay/batches/7/", "nothing"},
+		{"GET", "/v1/replay/batches/7.0", "nothing"},
+		{"GET", "/v1/replay/batches/%37", "nothing"},
+		{"GET", "/v1/replay/batches/0x7", "nothing"},
+		{"GET", "/v1/replay/batches/a", "nothing"},
+		{"POST", "/v1/replay/batches/7/pause", "/v1/replay/batches/*/pause <7>"},
+		{"POST", "/v1/replay/batches/7/resume", "/v1/replay/batches/*/resume <7>"},
+		{"POST", "/v1/replay/batches/7/cancel?reason=x", "/v1/replay/batches/*/cancel <7>"},
+		{"GET", "/v1/replay/batches/7/cancel", "takes POST"},
+		{"POST", "/v1/replay/batches/7/delete", "nothing"},
+		{"POST", "/v1/replay/batches/x/pause", "nothing"},
+		{"POST", "/v1/replay/batches//pause", "nothing"},
+		{"POST", "/v1/replay/batches/7/7/pause", "nothing"},
+		{"GET", "/health", "/health <>"},
+		{"HEAD", "/health", "/health <>"},
+		{"POST", "/health", "takes GET"},
+		{"GET", "/healthy", "nothing"},
+		{"GET", "/health?x", "/health <>"},
+		{"GET", "/metrics", "/metrics <>"},
+		{"GET", "/openapi.json", "/openapi.json <>"},
+		{"GET", "/", "nothing"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		routed(cases[i].method, cases[i].uri, cases[i].expected);
+	for (int i = 0; i < route_count; i++)
+		ok((routes[i].kind == ROUTE_CALL) == (routes[i].statement != STATEMENT_NONE) &&
+			   (!routes[i].can_wait || (routes[i].takes & (TAKEN_BY_BULK | TAKEN_BY_REPLAY)) != 0),
+		   "%s %s: the row of the table fits together", routes[i].method, routes[i].path);
+}
+
+/*
+ * Read a query string and compare: the query for the extension, or what is wrong.
+ */
+static void
+read_as(const char *query, unsigned takes, const char *expected)
+{
+	Parameters parameters = {0};
+	Buffer json = {0};
+	char *wrong = ParametersRead(&parameters, query, takes);
+
+	ParametersToQuery(&parameters, &json);
+	is(wrong != NULL ? wrong : json.data, expected, query != NULL ? query : "no query");
+	ok(wrong != NULL || JsonIsValid(json.data, json.len), "and is JSON, if nothing is wrong");
+	free(wrong);
+	BufferFree(&json);
+	ParametersFree(&parameters);
+	ParametersFree(&parameters);
+}
+
+/*
+ * How values are decoded, and which are given to the extension.
+ */
+static void
+test_parameters(void)
+{
+	static const struct
+	{
+		const char *query;
+		const char *expected;
+	} cases[] = {
+		{NULL, "{\"limit\": 50}"},
+		{"", "{\"limit\": 50}"},
+		{"&&&", "{\"limit\": 50}"},
+		{"tenant=acme&outcome=failed",
+		 "{\"tenant\": \"acme\", \"outcome\": \"failed\", \"limit\": 50}"},
+		{"tenant=a+b%20c%2B", "{\"tenant\": \"a b c+\", \"limit\": 50}"},
+		{"tenant=%E2%82%AC%c3%a9", "{\"tenant\": \"\xe2\x82\xac\xc3\xa9\", \"limit\": 50}"},
+		{"tenant=\xc3\xa9", "{\"tenant\": \"\xc3\xa9\", \"limit\": 50}"},
+		{"tenant=100%", "{\"tenant\": \"100%\", \"limit\": 50}"},
+		{"tenant=%4", "{\"tenant\": \"%4\", \"limit\": 50}"},
+		{"tenant=%g1%1g%%41", "{\"tenant\": \"%g1%1g%A\", \"limit\": 50}"},
+		{"tenant=%2541", "{\"tenant\": \"%41\", \"limit\": 50}"},
+		{"tenant=a=b", "{\"tenant\": \"a=b\", \"limit\": 50}"},
+		{"tenant=a%26b%3Dc", "{\"tenant\": \"a&b=c\", \"limit\": 50}"},
+		{"tenant", "{\"tenant\": \"\", \"limit\": 50}"},
+		{"tenant=", "{\"tenant\": \"\", \"limit\": 50}"},
+		{"ten%61nt=x", "{\"tenant\": \"x\", \"limit\": 50}"},
+		{"tenant=%22%5C%0A%09%01%7F/'",
+		 "{\"tenant\": \"\\\"\\\\\\u000a\\u0009\\u0001\177/'\", \"limit\": 50}"},
+		{"tenant=%22%2C%20%22limit%22%3A%201000%2C%20%22x%22%3A%20%22",
+		 "{\"tenant\": \"\\\", \\\"limit\\\": 1000, \\\"x\\\": \\\"\", \"limit\": 50}"},
+		{"tenant=a;outcome=b", "{\"tenant\": \"a;outcome=b\", \"limit\": 50}"},
+		{"tenant=?", "{\"tenant\": \"?\", \"limit\": 50}"},
+
+		{"tenant=%00", "tenant is no text in UTF-8"},
+		{"tenant=a%00b", "tenant is no text in UTF-8"},
+		{"tenant=%FF", "tenant is no text in UTF-8"},
+		{"tenant=%C3", "tenant is no text in UTF-8"},
+		{"tenant=%C0%80", "tenant is no text in UTF-8"},
+		{"tenant=%ED%A0%80", "tenant is no text in UTF-8"},
+		{"tenant=\xe9", "tenant is no text in UTF-8"},
+		{"tenant=a&tenant=b", "tenant is given twice"},
+		{"tenant=a&tenant=a", "tenant is given twice"},
+		{"tenant&tenant", "tenant is given twice"},
+		{"limit=5&limit=5", "limit is given twice"},
+
+		{"page=2&cursor_=x&Tenant=a&=b&=&tenant%00=a&%FF=%FF&tenant%20=c", "{\"limit\": 50}"},
+		{"page=2&page=2&page=%00", "{\"limit\": 50}"},
+		{"before=5&state=active", "{\"limit\": 50}"},
+
+		{"limit=0", "{\"limit\": 1}"},
+		{"limit=1", "{\"limit\": 1}"},
+		{"limit=1000", "{\"limit\": 1000}"},
+		{"limit=1001", "{\"limit\": 1000}"},
+		{"limit=-5", "{\"limit\": 1}"},
+		{"limit=%2B5", "{\"limit\": 5}"},
+		{"limit=007", "{\"limit\": 7}"},
+		{"limit=4294967297", "{\"limit\": 1000}"},
+		{"limit=9223372036854775808", "{\"limit\": 1000}"},
+		{"limit=99999999999999999999999999999999999999999", "{\"limit\": 1000}"},
+		{"limit=-99999999999999999999999999999999999999999", "{\"limit\": 1}"},
+		{"limit=", "limit: expected a whole number"},
+		{"limit", "limit: expected a whole number"},
+		{"limit=-", "limit: expected a whole number"},
+		{"limit=--5", "limit: expected a whole number"},
+		{"limit=5.5", "limit: expected a whole number"},
+		{"limit=1e3", "limit: expected a whole number"},
+		{"limit=0x10", "limit: expected a whole number"},
+		{"limit=+5", "limit: expected a whole number"},
+		{"limit=5%20", "limit: expected a whole number"},
+		{"limit=ten", "limit: expected a whole number"},
+
+		{"ramp=true", "{\"limit\": 50, \"ramp\": true}"},
+		{"ramp=1", "{\"limit\": 50, \"ramp\": true}"},
+		{"ramp=false", "{\"limit\": 50, \"ramp\": false}"},
+		{"ramp=0", "{\"limit\": 50, \"ramp\": false}"},
+		{"ramp", "ramp: expected true or false"},
+		{"ramp=", "ramp: expected true or false"},
+		{"ramp=yes", "ramp: expected true or false"},
+		{"ramp=True", "ramp: expected true or false"},
+		{"ramp=true%20", "ramp: expected true or false"},
+
+		{"rate=2.5", "{\"limit\": 50, \"rate\": 2.5}"},
+		{"rate=-1", "{\"limit\": 50, \"rate\": -1}"},
+		{"rate=0", "{\"limit\": 50, \"rate\": 0}"},
+		{"rate=", "rate: expected a number"},
+		{"rate=.5", "rate: expected a number"},
+		{"rate=5.", "rate: expected a number"},
+		{"rate=05", "rate: expected a number"},
+		{"rate=1e5", "rate: expected a number"},
+		{"rate=NaN", "rate: expected a number"},
+		{"rate=Infinity", "rate: expected a number"},
+		{"rate=1.2.3", "rate: expected a number"},
+		{"rate=1-1", "rate: expected a number"},
+		{"rate=1,\"limit\":1000", "rate: expected a number"},
+		{"rate=123456789012345678901234567890",
+		 "{\"limit\": 50, \"rate\": 123456789012345678901234567890}"},
+		{"rate=1234567890123456789012345678901", "rate: expected a number"},
+
+		{"max_depth=0", "{\"limit\": 50, \"max_depth\": 0}"},
+		{"max_depth=20", "{\"limit\": 50, \"max_depth\": 20}"},
+		{"max_depth=-1", "max_depth: expected a whole number"},
+		{"max_depth=1.5", "max_depth: expected a whole number"},
+		{"max_depth=00", "max_depth: expected a whole number"},
+		{"max_depth=", "max_depth: expected a whole number"},
+
+		{"from=2026-01-01T12:00:00Z", "{\"from\": \"2026-01-01T12:00:00Z\", \"limit\": 50}"},
+		{"from=2026-01-01T12:00:00+02:00",
+		 "{\"from\": \"2026-01-01T12:00:00+02:00\", \"limit\": 50}"},
+		{"from=2026-01-01T12:00:00%2B02:00",
+		 "{\"from\": \"2026-01-01T12:00:00+02:00\", \"limit\": 50}"},
+		{"from=2026-01-01T12%3A00%3A00.25%2B02%3A00",
+		 "{\"from\": \"2026-01-01T12:00:00.25+02:00\", \"limit\": 50}"},
+		{"to=2026-01-01T12:00:00.25+02:00",
+		 "{\"to\": \"2026-01-01T12:00:00.25+02:00\", \"limit\": 50}"},
+		{"to=2026-01-01T12:00:00-05:00", "{\"to\": \"2026-01-01T12:00:00-05:00\", \"limit\": 50}"},
+		{"to=2026-01-01+12:00:00Z", "{\"to\": \"2026-01-01 12:00:00Z\", \"limit\": 50}"},
+		{"to=2026-01-01+12:00:00+02:00", "{\"to\": \"2026-01-01 12:00:00+02:00\", \"limit\": 50}"},
+		{"to=2026-01-01%2012:00:00%2002:00",
+		 "{\"to\": \"2026-01-01 12:00:00+02:00\", \"limit\": 50}"},
+		{"start_at=2026-01-01T12:00:00+02:00",
+		 "{\"limit\": 50, \"start_at\": \"2026-01-01T12:00:00+02:00\"}"},
+		{"to=", "{\"to\": \"\", \"limit\": 50}"},
+		{"to=+", "{\"to\": \" \", \"limit\": 50}"},
+		{"to=yester+day+and+then", "{\"to\": \"yester day and+then\", \"limit\": 50}"},
+		{"reason=a+b", "{\"limit\": 50, \"reason\": \"a b\"}"},
+
+		{"dry_run=true&sample=3&wait=5", "{\"limit\": 50}"},
+		{"dry_run=perhaps", "dry_run: expected true or false"},
+		{"sample=x", "sample: expected a whole number of at most 9 digits"},
+		{"sample=1234567890", "sample: expected a whole number of at most 9 digits"},
+		{"wait=soon", "wait: expected a number"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		read_as(cases[i].query, TAKEN_BY_BULK, cases[i].expected);
+	read_as("limit=x&tenant=%00&before=x&ramp=x&reason=r&reason_=s", TAKEN_BY_STEERING,
+			"{\"reason\": \"r\"}");
+	read_as("reason=r&dedup=drop&limit=7", TAKEN_BY_REPLAY,
+			"{\"reason\": \"r\", \"dedup\": \"drop\"}");
+	read_as("limit=x&reason=%00", TAKEN_BY_NONE, "{}");
+	read_as("before=5&tenant=%00&limit=2000&state=paused", TAKEN_BY_BATCHES, "{\"limit\": 1000}");
+	read_as("before=-5", TAKEN_BY_BATCHES, "before: expected the number of a batch");
+	read_as("before=1234567890123456789", TAKEN_BY_BATCHES,
+			"before: expected the number of a batch");
+	read_as("state=done", TAKEN_BY_BATCHES,
+			"state: expected enqueuing, running, paused, cancelled or finished");
+}
+
+/*
+ * Decode a name in a path and compare; NULL is none.
+ */
+static void
+decoded_as(const char *text, const char *expected)
+{
+	char *name = DecodeName(text, strlen(text));
+
+	is(name != NULL ? name : "(none)", expected != NULL ? expected : "(none)", text);
+	free(name);
+}
+
+/*
+ * Names in paths.
+ */
+static void
+test_names(void)
+{
+	char *name = DecodeName("abc%41", 4);
+
+	is(name, "abc%", "no more than its length is read");
+	free(name);
+	decoded_as("", "");
+	decoded_as("a+b", "a+b");
+	decoded_as("a%2Bb%2fc%20d", "a+b/c d");
+	decoded_as("100%", "100%");
+	decoded_as("%4", "%4");
+	decoded_as("%zz%25", "%zz%");
+	decoded_as("%252F", "%2F");
+	decoded_as("%E2%82%AC\xe2\x82\xac", "\xe2\x82\xac\xe2\x82\xac");
+	decoded_as("%00", NULL);
+	decoded_as("a%00b", NULL);
+	decoded_as("%E2%82", NULL);
+	decoded_as("\xff", NULL);
+	decoded_as("%0A%22", "\n\"");
+}
+
+/*
+ * The hash of what headers say, and whether they say anything.
+ */
+static void
+hashed_as(const char *authorization, const char *x_api_key, const char *key, bool is_there)
+{
+	unsigned char got[SHA256_BYTES], expected[SHA256_BYTES];
+	bool found = CredentialsHash(authorization, x_api_key, got);
+
+	if (key != NULL)
+		Sha256(key, strlen(key), expected);
+	else
+		(void) CredentialsHash(NULL, NULL, expected);
+	ok(found == is_there && memcmp(got, expected, SHA256_BYTES) == 0,
+	   "Authorization: %s, X-API-Key: %s", authorization != NULL ? authorization : "(none)",
+	   x_api_key != NULL ? x_api_key : "(none)");
+}
+
+/*
+ * Which key a request carries.
+ */
+static void
+test_credentials(void)
+{
+	static const unsigned char zero[SHA256_BYTES];
+	static const unsigned char empty[] = "\xe3\xb0\xc4\x42\x98\xfc\x1c\x14";
+	unsigned char nobody[SHA256_BYTES], hash[SHA256_BYTES];
+	char text[2 * SHA256_BYTES + 1];
+
+	Sha256("abc", 3, hash);
+	for (int i = 0; i < SHA256_BYTES; i++)
+		snprintf(text + 2 * i, 3, "%02x", hash[i]);
+	is(text, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad", "SHA-256");
+	ok(CredentialsStart(), "random bytes are drawn");
+	ok(!CredentialsHash(NULL, NULL, nobody) && memcmp(nobody, zero, SHA256_BYTES) != 0 &&
+		   memcmp(nobody, empty, 8) != 0,
+	   "nobody has a hash that is not guessed");
+	hashed_as("Bearer k", NULL, "k", true);
+	hashed_as("bearer k", NULL, "k", true);
+	hashed_as("BEARER k", NULL, "k", true);
+	hashed_as("Bearer   k", NULL, "k", true);
+	hashed_as("Bearer k k", NULL, "k k", true);
+	hashed_as(NULL, "k", "k", true);
+	hashed_as(NULL, "Bearer k", "Bearer k", true);
+	hashed_as("Bearer a", "b", "a", true);
+	hashed_as("Bearer ", "b", NULL, true);
+	hashed_as("Basic YTpi", "b", "b", true);
+	hashed_as("Basic YTpi", NULL, NULL, true);
+	hashed_as("Bearer", NULL, NULL, true);
+	hashed_as("Bearer ", NULL, NULL, true);
+	hashed_as("Bearerk", NULL, NULL, true);
+	hashed_as("k", NULL, NULL, true);
+	hashed_as("", NULL, NULL, true);
+	hashed_as(NULL, "", NULL, true);
+	hashed_as(NULL, NULL, NULL, false);
+}
+
+/*
+ * What errors of the database become.
+ */
+static void
+test_faults(void)
+{
+	static const struct
+	{
+		const char *sqlstate;
+		int status;
+		int retry_after;
+		bool is_ours;
+		bool is_told; /* the database's message */
+	} cases[] = {
+		{"28000", 401, 0, false, true}, {"42501", 403, 0, false, true},
+		{"P0002", 404, 0, false, true}, {"42P01", 404, 0, true, false},
+		{"55000", 422, 0, false, true}, {"42710", 422, 0, false, true},
+		{"22023", 400, 0, false, true}, {"22P02", 400, 0, false, true},
+		{"22003", 400, 0, false, true}, {"25006", 503, 5, true, false},
+		{"40001", 503, 1, true, false}, {"40P01", 503, 1, true, false},
+		{"53300", 503, 5, true, false}, {"53100", 503, 5, true, false},
+		{"55P03", 503, 1, true, false}, {"57014", 504, 0, true, false},
+		{"57P01", 503, 5, true, false}, {"42883", 500, 0, true, false},
+		{"XX000", 500, 0, true, false}, {"XX001", 500, 0, true, false},
+		{"28P01", 500, 0, true, false}, {"P0001", 500, 0, true, false},
+		{"", 500, 0, true, false},      {"2", 500, 0, true, false},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		const Fault *fault = FaultFind(cases[i].sqlstate);
+
+		ok(fault->status == cases[i].status && fault->retry_after == cases[i].retry_after &&
+			   fault->is_ours == cases[i].is_ours && (fault->text == NULL) == cases[i].is_told,
+		   "SQLSTATE %s: %d", cases[i].sqlstate, cases[i].status);
+	}
+}
+
+/*
+ * Read an address and compare: loopback, other, or none.
+ */
+static void
+listens(const char *text, const char *expected)
+{
+	Address address = {0};
+	const char *wrong = ReadAddress(NULL, text, &address);
+
+	is(wrong != NULL ? "none" : AddressIsLoopback(&address) ? "loopback" : "other", expected, text);
+	if (wrong == NULL)
+		is(address.text, text, "and it is told as it was given");
+}
+
+/*
+ * Addresses to listen at.
+ */
+static void
+test_addresses(void)
+{
+	static const char *const bad[] = {
+		"",
+		":",
+		"8080",
+		":8080",
+		"localhost:8080",
+		"127.0.0.1",
+		"127.0.0.1:",
+		"127.0.0.1:-1",
+		"127.0.0.1:+1",
+		"127.0.0.1: 1",
+		"1.2.3.4:x",
+		"1.2.3.4:1x",
+		"1.2.3:80",
+		"256.1.1.1:80",
+		"1.2.3.4:65536",
+		"::1:8080",
+		"[::1]",
+		"[::1]:",
+		"[::1:80",
+		"[]:80",
+		"[1.2.3.4]:80",
+		"[::1]x:80",
+		"[:80",
+		"]:80",
+		"1.2.3.4:99999999999999999999",
+		"[::1%lo]:80",
+		"[1:2:3:4:5:6:7:8:9]:80",
+		"[0000000000000000000000000000000000000000000000000000000000000001]:80"};
+	struct sockaddr_in *ip;
+	Address address;
+	int port = 0, fd, second;
+
+	listens("127.0.0.1:8080", "loopback");
+	listens("127.1.2.3:0", "loopback");
+	listens("[::1]:65535", "loopback");
+	listens("0.0.0.0:80", "other");
+	listens("[::]:80", "other");
+	listens("128.0.0.1:80", "other");
+	listens("10.0.0.127:80", "other");
+	listens("[::2]:80", "other");
+	listens("[::ffff:127.0.0.1]:80", "other");
+	listens("[fe80::1]:80", "other");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		listens(bad[i], "none");
+	ReadAddress(NULL, "127.0.0.1:8080", &address);
+	ip = (struct sockaddr_in *) &address.storage;
+	ok(ntohs(ip->sin_port) == 8080 && ntohl(ip->sin_addr.s_addr) == 0x7f000001,
+	   "address and port are read");
+	ReadAddress(NULL, "127.0.0.1:0", &address);
+	fd = SocketListen(&address, &port);
+	ok(fd >= 0 && port > 0, "port 0 is one that is free");
+	ip->sin_port = htons((uint16_t) port);
+	second = SocketListen(&address, &port);
+	ok(second < 0, "one that is taken is refused");
+	close(fd);
+}
+
+/*
+ * Read the head of a request and compare: the status and body of its answer, if it
+ * has one yet.
+ */
+static void
+asked(const char *method, const char *uri, const char *idempotency_key, int status,
+	  const char *body)
+{
+	Request *request = RequestNew(uri);
+	char *name = Format("%s %s", method, uri);
+
+	RequestRead(request, method, &(RequestHeaders){.idempotency_key = idempotency_key}, false);
+	ok(request->answer.status == status && request->has_key, "%s: %d", name, status);
+	is(BufferText(&request->answer.body), body, name);
+	RequestFree(request);
+	free(name);
+}
+
+#define BAD_KEY "{\"error\": \"Idempotency-Key: expected 1 to 255 bytes of UTF-8\"}"
+#define BAD_WAIT "{\"error\": \"wait: expected seconds from 0 to 60\"}"
+
+/*
+ * Heads of requests.
+ */
+static void
+test_requests(void)
+{
+	char key[258];
+	Request *one, *other;
+
+	asked("GET", "/nowhere", NULL, 404, "{\"error\": \"there is nothing at this path\"}");
+	asked("GET", "/v1/audit/replay?limit=x", NULL, 405,
+		  "{\"error\": \"this path takes another method\"}");
+	asked("POST", "/v1/audit/%FF/replay", NULL, 400,
+		  "{\"error\": \"the name in the path is no text in UTF-8\"}");
+	asked("POST", "/v1/audit/replay?limit=x", NULL, 400,
+		  "{\"error\": \"limit: expected a whole number\"}");
+	asked("POST", "/v1/audit/a/replay?dry_run=1", NULL, 400,
+		  "{\"error\": \"dry_run: a single action is replayed or not, only bulk replays have a "
+		  "preview\"}");
+	asked("POST", "/v1/audit/a/replay?dry_run=0", NULL, 0, "");
+	asked("POST", "/v1/audit/replay?wait=-1", NULL, 400, BAD_WAIT);
+	asked("POST", "/v1/audit/replay?wait=60.1", NULL, 400, BAD_WAIT);
+	asked("POST", "/v1/audit/replay?wait=99999999999999999999", NULL, 400, BAD_WAIT);
+	asked("POST", "/v1/audit/replay?wait=60", NULL, 0, "");
+	asked("POST", "/v1/audit/a/replay?wait=0.25", NULL, 0, "");
+	asked("GET", "/v1/replay/batches?wait=x", NULL, 0, "");
+	memset(key, 'k', sizeof(key));
+	key[256] = '\0';
+	asked("POST", "/v1/audit/replay", key, 400, BAD_KEY);
+	asked("POST", "/v1/audit/replay", "", 400, BAD_KEY);
+	asked("POST", "/v1/audit/replay", "\"\"", 400, BAD_KEY);
+	asked("POST", "/v1/audit/replay", "\xff", 400, BAD_KEY);
+	asked("GET", "/v1/replay/batches", "\xff", 0, "");
+	asked("POST", "/v1/audit/replay", key + 1, 0, "");
+	key[0] = key[256] = '"';
+	key[257] = '\0';
+	asked("POST", "/v1/audit/replay", key, 0, "");
+
+	one = RequestNew("/v1/audit/a/replay?reason=x");
+	other = RequestNew("/v1/audit/a/replay?reason=y");
+	RequestRead(one, "POST", &(RequestHeaders){.idempotency_key = "\"k\""}, true);
+	RequestRead(other, "POST", &(RequestHeaders){.idempotency_key = "k", .x_api_key = "x"}, true);
+	is(one->idempotency_key, other->idempotency_key, "the quotes of a key are none of it");
+	ok(memcmp(one->hash, other->hash, SHA256_BYTES) != 0, "requests differ by their parameters");
+	ok(!one->has_key && other->has_key, "who has no key is anonymous, if that may be");
+	RequestFree(one);
+	RequestFree(other);
+	one = RequestNew("/v1/audit/replay");
+	RequestRead(one, "POST", &(RequestHeaders){.authorization = ""}, true);
+	ok(one->has_key, "who has an empty one is not");
+	AnswerError(one, 422, "a\n\"b\"\\\xff");
+	is(BufferText(&one->answer.body), "{\"error\": \"a \\\"b\\\"\\\\?\"}", "an error is JSON");
+	RequestFree(one);
+}
+
+/*
+ * Read options, and tell some of them.
+ */
+static void
+tell_options(int argc, char **argv)
+{
+	Settings settings = {0};
+
+	SettingsRead(&settings, argc, argv);
+	printf("%s %s %d %d %d %d %lld %lld %lld %lld", settings.listen.text,
+		   settings.anonymous != NULL ? settings.anonymous : "-", settings.workers, settings.queue,
+		   settings.max_connections, settings.max_body,
+		   (long long) (settings.statement_timeout / SECOND),
+		   (long long) (settings.request_timeout / SECOND),
+		   (long long) (settings.idle_timeout / SECOND), (long long) (settings.grace / SECOND));
+}
+
+#define TRY(...) \
+	run_in_child(tell_options, (char *[]){PROGRAM, __VA_ARGS__, NULL}, said, sizeof(said))
+
+/*
+ * Options, and what must fit together.
+ */
+static void
+test_options(void)
+{
+	static const char anonymous[] =
+		PROGRAM ": --allow-anonymous needs an address of the loopback in --listen: whoever reaches "
+				"the port may do what the role may";
+	static const char tls[] = PROGRAM ": --tls-cert and --tls-key need each other";
+	char said[512];
+
+	ok(TRY("--database=") == 0, "nothing is required");
+	is(said, "127.0.0.1:8080 - 4 100 2000 65536 30 30 60 20", "the defaults");
+	ok(TRY("--allow-anonymous=me", "--listen=[::1]:0", "--workers=1", "--queue=0") == 0,
+	   "anonymous requests at the loopback");
+	is(said, "[::1]:0 me 1 0 2000 65536 30 30 60 20", "are taken");
+	ok(TRY("--allow-anonymous=me", "--listen=0.0.0.0:80") == 2, "elsewhere");
+	is(said, anonymous, "they are not");
+	ok(TRY("--listen=10.0.0.1:80", "--allow-anonymous", "me") == 2, "in no order of the options");
+	is(said, anonymous, "nor elsewhere");
+	ok(TRY("--listen=[::]:80") == 0, "with keys any address is one");
+	setenv("ACTEON_REPLAY_HTTP_ALLOW_ANONYMOUS", "me", 1);
+	ok(TRY("--listen=0.0.0.0:80") == 2, "the environment is not another way");
+	is(said, anonymous, "and is refused in the same words");
+	unsetenv("ACTEON_REPLAY_HTTP_ALLOW_ANONYMOUS");
+	ok(TRY("--tls-cert=/etc/passwd") == 2, "a certificate without a key");
+	is(said, tls, "is refused");
+	ok(TRY("--tls-key=/etc/passwd") == 2, "a key without a certificate");
+	is(said, tls, "as well");
+	ok(TRY("--tls-cert=/etc/passwd", "--tls-key=/nonexistent") == 2 &&
+		   strstr(said, "--tls-key") != NULL,
+	   "a file that is not there is named");
+	ok(TRY("--tls-cert=/", "--tls-key=/etc/passwd") == 2 && strstr(said, "--tls-cert") != NULL,
+	   "so is one that is none");
+	ok(TRY("--tls-cert=/etc/passwd", "--tls-key=/etc/passwd") == 0, "a pair is taken");
+	ok(TRY("--listen=localhost:80") == 2 && strstr(said, "an IP address and a port") != NULL,
+	   "an address is checked");
+	ok(TRY("--workers=0") == 2 && TRY("--workers=101") == 2 && TRY("--queue=-1") == 2 &&
+		   TRY("--max-connections=0") == 2 && TRY("--max-body=-1") == 2 &&
+		   TRY("--statement-timeout=99ms") == 2 && TRY("--grace=2h") == 2 &&
+		   TRY("--log-level=loud") == 2,
+	   "so are numbers and words");
+	ok(TRY("--database=host=x password='s3cret") == 2 && strstr(said, "s3cret") == NULL,
+	   "a wrong connection string is not shown");
+	ok(TRY("--help") == 0 && TRY("--version") == 0 && TRY("--man") == 0 && TRY("--markdown") == 0,
+	   "what only prints exits with 0");
+}
+
+int
+main(void)
+{
+	test_routes();
+	test_parameters();
+	test_names();
+	test_credentials();
+	test_faults();
+	test_addresses();
+	test_requests();
+	test_options();
+	return done_testing();
+}

@@ -1,0 +1,154 @@
+# Batches over HTTP: who sees what of them, pages of them, and who may pause,
+# resume and cancel them.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Acteon;
+use Http;
+use Program;
+
+my $node = new_server('steering', conf => "fsync = off\n");
+
+sub sql
+{
+	return $node->safe_psql('postgres', $_[0]);
+}
+
+new_http_role($node);
+sql(q{
+	CREATE ROLE boss;
+	CREATE ROLE admin_acme;
+	CREATE ROLE op_acme;
+	CREATE ROLE op_acme_2;
+	CREATE ROLE op_globex;
+	CREATE ROLE viewer_acme;
+	CREATE ROLE nobody;
+	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions) VALUES
+		('boss', 'admin', '{*}', '{*}', '{*}', '{*}'),
+		('admin_acme', 'admin', '{acme}', '{*}', '{*}', '{*}'),
+		('op_acme', 'operator', '{acme}', '{*}', '{*}', '{*}'),
+		('op_acme_2', 'operator', '{acme}', '{*}', '{*}', '{*}'),
+		('op_globex', 'operator', '{globex}', '{*}', '{*}', '{*}'),
+		('viewer_acme', 'viewer', '{acme}', '{*}', '{*}', '{*}');
+	SELECT make_record('a-' || n, at => '2026-01-01 12:00+00'::timestamptz + n * interval '1 s') FROM generate_series(1, 7) AS n;
+});
+my $http = start_http($node);
+my %client = map { $_ => $http->client(api_key($node, $_, $_)) } qw(boss admin_acme op_acme op_acme_2 op_globex viewer_acme nobody);
+
+# The numbers of the batches that somebody is shown.
+sub listed
+{
+	my ($role, $query) = @_;
+	my $answer = $client{$role}->get('/v1/replay/batches' . ($query // ''));
+
+	is_deeply([ sort keys %{ $answer->{json} // {} } ], ['batches'], "$role: batches" . ($query // ''));
+	return join(' ', map { $_->{batch_id} } @{ $answer->{json}{batches} // [] });
+}
+
+# Seven batches of op_acme, one action each.
+is(listed('boss'), '', 'there is no batch');
+foreach my $n (1 .. 7)
+{
+	my $answer = $client{op_acme}->post("/v1/audit/replay?reason=INC-$n&limit=1");
+
+	is($answer->{headers}{'acteon-batch-id'}, $n, "batch $n");
+}
+
+#
+# Lists.
+#
+
+is(listed('boss'), '7 6 5 4 3 2 1', 'the newest first');
+is(listed('boss', '?limit=3'), '7 6 5', 'a page');
+is(listed('boss', '?limit=3&before=5'), '4 3 2', 'the next one');
+is(listed('boss', '?limit=3&before=2'), '1', 'the last one');
+is(listed('boss', '?before=1'), '', 'nothing is older');
+is(listed('boss', '?before=999999999999999999'), '7 6 5 4 3 2 1', 'all are older than a large number');
+is(listed('boss', '?limit=0'), '7', 'one at least');
+is(listed('boss', '?limit=999999999999'), '7 6 5 4 3 2 1', 'and as many as there are');
+is(listed('boss', '?unknown=1&tenant=%00'), '7 6 5 4 3 2 1', 'what nobody knows is not looked at');
+sql(q{SELECT acteon_replay_pause(2), acteon_replay_cancel(5), finish((SELECT action_id FROM acteon_dispatch_outbox WHERE batch_id = 3), 'delivered')});
+is(listed('boss', '?state=paused'), '2', 'those that are paused');
+is(listed('boss', '?state=cancelled'), '5', '… cancelled');
+is(listed('boss', '?state=finished'), '3', '… finished');
+is(listed('boss', '?state=running&limit=2&before=7'), '6 4', '… running, page by page');
+is(listed('boss', '?state=enqueuing'), '', '… enqueuing');
+sql(q{SELECT acteon_replay_resume(2)});
+my $list = $client{boss}->get('/v1/replay/batches')->{json}{batches};
+is_deeply($list, decode_json(sql('SELECT jsonb_agg(to_jsonb(b) ORDER BY batch_id DESC) FROM acteon_replay_batches AS b')), 'a list tells what acteon_replay_batches tells');
+my $one = $client{boss}->get('/v1/replay/batches/7');
+is_deeply($one->{json}, $list->[0], 'one batch is told as in the list');
+is($one->{headers}{'acteon-batch-id'}, 7, '… and named in the header');
+is($one->{json}{requested_by} . $one->{json}{reason} . $one->{json}{state}, 'op_acmeINC-7running', '… with who, why and how it is');
+is_deeply($client{boss}->get('/v1/replay/batches/0007?reason=%FF')->{json}, $list->[0], 'zeros in front, and parameters, do not matter');
+
+#
+# Who sees what.
+#
+
+my $globex = sql(q{
+	SELECT make_record('g-' || n, tenant => 'globex', at => '2026-02-01 12:00+00'::timestamptz + n * interval '1 s') FROM generate_series(1, 3) AS n
+}) && $client{op_globex}->post('/v1/audit/replay?tenant=globex&from=2026-02-01T00:00:00Z&reason=secret')->{headers}{'acteon-batch-id'};
+is($globex, 8, "another tenant's batch");
+is(listed('boss'), '8 7 6 5 4 3 2 1', 'boss sees all');
+is(listed($_), '7 6 5 4 3 2 1', "$_ sees those of acme") foreach qw(admin_acme op_acme op_acme_2 viewer_acme);
+is(listed('op_globex'), '8', 'op_globex sees its own');
+is(listed('nobody'), '', 'who has no grant sees none');
+foreach my $role (qw(admin_acme op_acme op_acme_2 viewer_acme nobody))
+{
+	answers($client{$role}->get('/v1/replay/batches/8'), 404, { error => 'batch 8 does not exist' }, "$role: there is no batch 8");
+	unlike($client{$role}->get('/v1/replay/batches')->{body}, qr/secret|globex/, '… and nothing is told of it');
+}
+answers($client{op_globex}->get('/v1/replay/batches/1'), 404, { error => 'batch 1 does not exist' }, 'op_globex: there is no batch 1');
+
+#
+# Steering.
+#
+
+# Steer a batch; returns the answer.
+sub steer
+{
+	my ($role, $batch, $what) = @_;
+
+	return $client{$role}->post("/v1/replay/batches/$batch/$what");
+}
+
+sub event
+{
+	return sql('SELECT event, batch_id, role_name, session_role, reason FROM acteon_replay_log ORDER BY id DESC LIMIT 1');
+}
+
+my %waiting = (waiting => 1, in_flight => 0, cancelled => 0);
+answers(steer('op_acme', 7, 'pause?reason=INC-7:+it+is+not+over'), 200, { batch_id => 7, state => 'paused', %waiting }, 'who has started it pauses it');
+is(event(), 'pause|7|op_acme|acteon_http|INC-7: it is not over', '… which is logged');
+is(sql(q{SELECT state || ': ' || stop_reason || ' by ' || stopped_by FROM acteon_replay_batches WHERE batch_id = 7}), 'paused: INC-7: it is not over by op_acme', '… and takes effect');
+answers(steer('op_acme', 7, 'pause'), 200, { batch_id => 7, state => 'paused', %waiting }, 'again');
+is(sql(q{SELECT count(*) FROM acteon_outbox_claim('x', 100)}), 7, 'it is not handed out');
+answers(steer('admin_acme', 7, 'resume?reason=over'), 200, { batch_id => 7, state => 'running', %waiting }, 'an admin resumes it');
+is(event(), 'resume|7|admin_acme|acteon_http|over', '… which is logged');
+is(sql(q{SELECT count(*) FROM acteon_outbox_claim('x', 100)}), 1, 'it is handed out');
+answers(steer('boss', 7, 'pause'), 200, { batch_id => 7, state => 'paused', waiting => 0, in_flight => 1, cancelled => 0 }, 'what is in flight is told');
+answers(steer('op_acme', 2, 'cancel?reason=no'), 200, qr/^\{"batch_id" : 2, "state" : "cancelled", /, 'it is cancelled');
+is(event(), 'cancel|2|op_acme|acteon_http|no', '… which is logged');
+answers(steer('op_acme', 2, $_), 422, { error => 'batch 2 is cancelled' }, "what is cancelled stays so: $_: 422") foreach qw(pause resume);
+answers(steer('op_acme', 2, 'cancel'), 200, qr/"cancelled"/, '… but may be cancelled again');
+answers(steer('op_acme', 3, 'pause'), 200, { batch_id => 3, state => 'finished', waiting => 0, in_flight => 0, cancelled => 0 }, 'there is nothing to pause in what is finished');
+is(sql('SELECT stopped IS NULL FROM acteon_replay_batch WHERE id = 3'), 't', '… so it is not');
+
+my $before = sql('SELECT count(*) FROM acteon_replay_log');
+foreach my $what (qw(pause resume cancel))
+{
+	answers(steer($_->[0], $_->[1], $what), 403, { error => "insufficient permissions: batch $_->[1] can be steered by the role that started it, and by admins" }, "$_->[0] may not $what batch $_->[1]")
+		foreach [ 'op_acme_2', 6 ], [ 'viewer_acme', 6 ], [ 'op_globex', 6 ], [ 'nobody', 6 ], [ 'admin_acme', 8 ], [ 'op_globex', 7 ];
+	answers($http->client->post("/v1/replay/batches/6/$what"), 401, qr/error/, '… and without a key nothing is told');
+}
+is(sql('SELECT count(*) FROM acteon_replay_log'), $before, 'none of which has done anything');
+is(sql('SELECT stopped IS NULL FROM acteon_replay_batch WHERE id = 6'), 't', 'the batch runs');
+
+is($http->stop, 0, 'the server ends well');
+done_testing();
