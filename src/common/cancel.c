@@ -5,12 +5,15 @@
  * libpq's PQcancel makes a connection of its own and waits for it, which must
  * not keep the loop: a thread does it.  When it has returned the server has
  * signalled the backend, so the next statement is not hit.
+ *
+ * A backend that has not begun with the statement yet, or is between two that
+ * were sent together, ignores the signal.  So the request is repeated until the
+ * statement is over.
  */
 #include "cancel.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,15 +21,24 @@
 #include <unistd.h>
 
 #include "buffer.h"
+#include "clock.h"
 #include "log.h"
 #include "loop.h"
+
+/* After how long it is repeated, first and at last. */
+#define FIRST_DELAY (20 * MILLISECOND)
+#define LAST_DELAY SECOND
 
 struct Cancel
 {
 	PGcancel *request;
-	int fd; /* tells the loop that the thread has done its work */
+	int fd;          /* tells the loop that the thread has done its work */
+	bool is_running; /* a thread is at it */
+	bool is_last;    /* it is not repeated */
 	bool failed;
 	char error[256];
+	int64_t delay;
+	LoopTimer timer;
 	void (*ended)(void *owner); /* NULL if nobody wants to know any more */
 	void *owner;
 };
@@ -37,6 +49,7 @@ struct Cancel
 static void
 cancel_free(Cancel *cancel)
 {
+	LoopRemoveTimer(&cancel->timer);
 	LoopForget(cancel->fd);
 	close(cancel->fd);
 	PQfreeCancel(cancel->request);
@@ -59,6 +72,37 @@ cancel_thread(void *argument)
 }
 
 /*
+ * Have a thread make the request.  Returns 0, or what is wrong.
+ */
+static int
+run_thread(Cancel *cancel)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	int error;
+
+	pthread_attr_init(&attributes);
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	error = pthread_create(&thread, &attributes, cancel_thread, cancel);
+	pthread_attr_destroy(&attributes);
+	cancel->is_running = error == 0;
+	return error;
+}
+
+/*
+ * It is time to make the request again.
+ */
+static void
+timer_expired(void *owner)
+{
+	Cancel *cancel = owner;
+
+	cancel->delay = Earlier(cancel->delay * 2, LAST_DELAY);
+	if (run_thread(cancel) != 0)
+		cancel->timer.due = ClockNow() + cancel->delay;
+}
+
+/*
  * The thread has done its work.
  */
 static void
@@ -72,36 +116,37 @@ cancel_ready(void *owner, int fd, uint32_t events)
 	(void) events;
 	if (read(fd, &count, sizeof(count)) != sizeof(count))
 		return;
+	cancel->is_running = false;
 	if (cancel->failed)
 		Log(LOG_WARNING, "cannot cancel a statement", LogText("error", cancel->error));
+	if (ended != NULL && !cancel->is_last)
+	{
+		cancel->timer.due = ClockNow() + cancel->delay;
+		return;
+	}
 	cancel_free(cancel);
 	if (ended != NULL)
 		ended(waiting);
 }
 
 /*
- * Ask the server of a connection to cancel what it does.  The owner is told when
- * the request has been made, whatever came of it.  Returns NULL, and does
- * nothing, if it cannot be made.
+ * Ask the server of a connection to cancel what it does, again and again until
+ * CancelFinish or CancelForget.  Returns NULL, and does nothing, if that cannot be.
  */
 Cancel *
 CancelStart(PGconn *conn, void (*ended)(void *owner), void *owner)
 {
 	Cancel *cancel = Allocate(sizeof(Cancel));
-	pthread_attr_t attributes;
-	pthread_t thread;
 	int error;
 
-	*cancel = (Cancel){.ended = ended, .owner = owner, .request = PQgetCancel(conn)};
+	*cancel = (Cancel){.ended = ended,
+					   .owner = owner,
+					   .request = PQgetCancel(conn),
+					   .delay = FIRST_DELAY,
+					   .timer = {timer_expired, cancel, NEVER, NULL}};
+	LoopAddTimer(&cancel->timer);
 	cancel->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	error = cancel->request == NULL || cancel->fd < 0 ? ENOMEM : 0;
-	if (error == 0)
-	{
-		pthread_attr_init(&attributes);
-		pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-		error = pthread_create(&thread, &attributes, cancel_thread, cancel);
-		pthread_attr_destroy(&attributes);
-	}
+	error = cancel->request == NULL || cancel->fd < 0 ? ENOMEM : run_thread(cancel);
 	if (error != 0)
 	{
 		Log(LOG_WARNING, "cannot cancel a statement", LogText("error", strerror(error)));
@@ -113,11 +158,29 @@ CancelStart(PGconn *conn, void (*ended)(void *owner), void *owner)
 }
 
 /*
- * The owner does not want to know any more.  The thread ends by itself.
+ * What was to be cancelled is over.  Returns whether that is all; else a request
+ * is still under way, which might hit what comes next, and the owner is told when
+ * it has been made.
+ */
+bool
+CancelFinish(Cancel *cancel)
+{
+	cancel->is_last = true;
+	if (cancel->is_running)
+		return false;
+	cancel_free(cancel);
+	return true;
+}
+
+/*
+ * The owner does not want to know any more.  A thread ends by itself.
  */
 void
 CancelForget(Cancel *cancel)
 {
-	if (cancel != NULL)
-		cancel->ended = NULL;
+	if (cancel == NULL)
+		return;
+	cancel->ended = NULL;
+	if (!cancel->is_running)
+		cancel_free(cancel);
 }

@@ -53,7 +53,7 @@ struct Database
 	int expected;                      /* how many there will be */
 	int complete;                      /* and how many there are, in whole */
 	bool is_over;                      /* all that was under way has come to its end */
-	Cancel *cancel;                    /* a cancel request under way, or NULL */
+	Cancel *cancel;                    /* of what is under way, or NULL */
 	LoopTimer timer;
 	Backoff backoff;
 	bool was_connected;
@@ -314,8 +314,8 @@ note_success(Database *database)
 }
 
 /*
- * What was under way is over, and so is a request to cancel it, which would else
- * hit what comes next: hand the results over.
+ * If what was under way is over, and so are requests to cancel it, which would
+ * else hit what comes next: hand the results over.
  */
 static void
 conclude(Database *database)
@@ -325,8 +325,9 @@ conclude(Database *database)
 	DatabaseAllDone all_done = database->all_done;
 	int count = database->expected;
 
-	if (!database->is_over || database->cancel != NULL)
+	if (!database->is_over || (database->cancel != NULL && !CancelFinish(database->cancel)))
 		return;
+	database->cancel = NULL;
 	note_success(database);
 	memcpy(results, database->results, sizeof(results));
 	memset(database->results, 0, sizeof(database->results));
@@ -511,7 +512,7 @@ DatabaseSendAll(Database *database, const Statement *statements, int count, int6
 }
 
 /*
- * The request to cancel has been made.
+ * The last request to cancel has been made.
  */
 static void
 cancel_ended(void *owner)
@@ -523,7 +524,7 @@ cancel_ended(void *owner)
 }
 
 /*
- * Ask the server to cancel what is under way.  Whether or not it does so in time,
+ * Have the server cancel what is under way.  Whether or not it does so in time,
  * the results come as ever.
  */
 void

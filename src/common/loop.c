@@ -180,21 +180,24 @@ wait_time(void)
 }
 
 /*
- * Call the timers that are due.  One that fires is off until it is set again.
+ * Call the timers that are due.  One that fires is off until it is set again, and
+ * may take others out.
  */
 static void
 run_timers(void)
 {
 	int64_t now = ClockNow();
 
-	for (LoopTimer *timer = timers, *next; timer != NULL; timer = next)
+	for (LoopTimer *timer = timers; timer != NULL;)
 	{
-		next = timer->next;
-		if (timer->due <= now)
+		if (timer->due > now)
 		{
-			timer->due = NEVER;
-			timer->expired(timer->owner);
+			timer = timer->next;
+			continue;
 		}
+		timer->due = NEVER;
+		timer->expired(timer->owner);
+		timer = timers;
 	}
 }
 

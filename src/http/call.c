@@ -341,6 +341,13 @@ begun(void *owner, PGresult *const *results, int count)
 		return;
 	}
 	take_login(request, results[1]);
+	if (request->is_abandoned)
+	{
+		/* The request to cancel came too late for this step, and is not made for the next. */
+		AnswerError(request, 503, "the client has gone");
+		end(request);
+		return;
+	}
 	if (!PQgetisnull(results[1], 0, 3))
 	{
 		Server *server = request->server;

@@ -19,12 +19,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "head.h"
 #include "log.h"
 #include "openapi.h"
 #include "secret.h"
-
-/* For the head of a request; a larger one is refused by the library. */
-#define CONNECTION_MEMORY (32 * 1024)
 
 /* How often clients are looked for that take too long. */
 #define SWEEP_INTERVAL (250 * MILLISECOND)
@@ -78,7 +76,7 @@ connection_changed(void *owner, struct MHD_Connection *connection, void **contex
 		int on = 1;
 
 		peer = Allocate(sizeof(Peer));
-		*peer = (Peer){.fd = socket_of(connection), .since = ClockNow()};
+		*peer = (Peer){.connection = connection, .fd = socket_of(connection), .since = ClockNow()};
 		/* Answers are small, and nobody should wait for more of them. */
 		(void) setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 		peer->next = server->peers;
@@ -107,7 +105,12 @@ uri_read(void *owner, const char *uri, struct MHD_Connection *connection)
 {
 	Server *server = owner;
 	Request *request = RequestNew(uri);
+	char *query = (char *) strchr(uri, '?');
 
+	/* We read the query ourselves.  The library would keep each parameter in the
+	 * connection's memory, and, if that is too small for them, hang. */
+	if (query != NULL)
+		query[1] = '\0';
 	request->server = server;
 	request->connection = connection;
 	server->figures.requests++;
@@ -306,6 +309,11 @@ serve(Request *request)
 	}
 	else
 	{
+		Peer *peer = peer_of(request->connection);
+
+		/* The client has done its part: how long it waits now is not up to it. */
+		if (peer != NULL)
+			peer->is_reading = false;
 		request->is_served = true;
 		MHD_suspend_connection(request->connection);
 		request->is_suspended = true;
@@ -320,7 +328,8 @@ serve(Request *request)
  * Read the head of a request.
  */
 static void
-read_head(Server *server, Request *request, const char *method)
+read_head(Server *server, Request *request, const char *url, const char *method,
+		  const char *version)
 {
 	struct MHD_Connection *connection = request->connection;
 	const RequestHeaders headers = {
@@ -328,7 +337,7 @@ read_head(Server *server, Request *request, const char *method)
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-API-Key"),
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Idempotency-Key"),
 	};
-	const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
+	HeadFault fault = HeadCheck(connection, request->uri, url, version, server->settings->max_body);
 	Peer *peer = peer_of(connection);
 
 	if (peer != NULL)
@@ -336,9 +345,10 @@ read_head(Server *server, Request *request, const char *method)
 		peer->is_busy = peer->is_reading = true;
 		peer->since = ClockNow();
 	}
-	RequestRead(request, method, &headers, server->settings->anonymous != NULL);
-	if (length != NULL && strtoll(length, NULL, 10) > server->settings->max_body)
-		AnswerError(request, 413, "the body is too large");
+	if (fault.status != 0)
+		RequestRefuse(request, method, fault.status, fault.text);
+	else
+		RequestRead(request, method, &headers, server->settings->anonymous != NULL);
 }
 
 /*
@@ -353,17 +363,15 @@ handle(void *owner, struct MHD_Connection *connection, const char *url, const ch
 	Request *request = *context;
 
 	(void) connection;
-	(void) url;
-	(void) version;
 	(void) body;
 	if (request == NULL)
 		return MHD_NO;
 	if (request->method == NULL)
 	{
-		read_head(server, request, method);
+		read_head(server, request, url, method, version);
 		/* Whoever announces too much shall not send it; any other body is read first, so
 		 * that the connection can be used again. */
-		return request->answer.status == 413 ? send_answer(request) : MHD_YES;
+		return request->is_refused ? send_answer(request) : MHD_YES;
 	}
 	if (*body_len > 0)
 	{
@@ -380,7 +388,8 @@ handle(void *owner, struct MHD_Connection *connection, const char *url, const ch
 
 /*
  * End the connections of clients that take too long: to send a request, or to
- * take an answer.  The library notices.
+ * take an answer.  The library notices, if it looks at the socket, and else by its
+ * own time-out.
  */
 static void
 sweep(Server *server, int64_t now)
@@ -395,6 +404,7 @@ sweep(Server *server, int64_t now)
 		if (most != NEVER && now >= peer->since + most)
 		{
 			shutdown(peer->fd, SHUT_RDWR);
+			(void) MHD_set_connection_option(peer->connection, MHD_CONNECTION_OPTION_TIMEOUT, 1U);
 			peer->since = now;
 		}
 	}
@@ -419,6 +429,13 @@ ClientsAdvance(Server *server, int64_t now, int64_t *wake)
 {
 	MHD_UNSIGNED_LONG_LONG timeout;
 
+	/* It may answer requests at once, whose connections it has to look at again. */
+	do
+	{
+		server->has_resumed = false;
+		MHD_run(server->daemon);
+	} while (server->has_resumed);
+	/* After that, so that no request is cut off that has come just now. */
 	if (now >= server->swept_at + SWEEP_INTERVAL)
 	{
 		sweep(server, now);
@@ -426,12 +443,6 @@ ClientsAdvance(Server *server, int64_t now, int64_t *wake)
 	}
 	if (server->peers != NULL)
 		*wake = Earlier(*wake, server->swept_at + SWEEP_INTERVAL);
-	/* It may answer requests at once, whose connections it has to look at again. */
-	do
-	{
-		server->has_resumed = false;
-		MHD_run(server->daemon);
-	} while (server->has_resumed);
 	if (MHD_get_timeout(server->daemon, &timeout) == MHD_YES)
 		*wake = Earlier(*wake, now + (int64_t) Earlier((int64_t) timeout, 3600000) * MILLISECOND);
 }
@@ -490,8 +501,8 @@ ClientsStart(Server *server, int *port)
 						 (size_t) CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION,
 						 connection_changed, server, MHD_OPTION_NOTIFY_COMPLETED, request_over,
 						 server, MHD_OPTION_URI_LOG_CALLBACK, uri_read, server,
-						 MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
-						 MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+						 MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, tls,
+						 MHD_OPTION_END);
 	BufferWipe(&server->tls_key);
 	if (server->daemon == NULL)
 	{

@@ -141,6 +141,17 @@ take_idempotency_key(Request *request, const char *key)
 }
 
 /*
+ * A request whose head is such that nothing of it counts.
+ */
+void
+RequestRefuse(Request *request, const char *method, int status, const char *text)
+{
+	request->method = DuplicateText(method);
+	request->is_refused = true;
+	AnswerError(request, status, text);
+}
+
+/*
  * Read the head of a request.  If something is wrong with it, that is the answer.
  */
 void

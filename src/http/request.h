@@ -42,6 +42,7 @@ typedef struct Request
 	char *idempotency_key;
 	unsigned char hash[SHA256_BYTES]; /* of all of it, to tell another one with the same key */
 	size_t body_len;
+	bool is_refused; /* answered at once, and the connection ends */
 
 	/* What is done about it. */
 	Job job;
@@ -76,6 +77,7 @@ typedef struct RequestHeaders
 
 extern Request *RequestNew(const char *uri);
 extern void RequestFree(Request *request);
+extern void RequestRefuse(Request *request, const char *method, int status, const char *text);
 extern void RequestRead(Request *request, const char *method, const RequestHeaders *headers,
 						bool allow_anonymous);
 extern void AnswerError(Request *request, int status, const char *text);

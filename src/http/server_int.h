@@ -15,6 +15,7 @@
 #include "request.h"
 #include "settings.h"
 
+struct MHD_Connection;
 struct MHD_Daemon;
 
 /* A key and when it was last used. */
@@ -36,6 +37,7 @@ typedef struct Usage
 /* A connection of a client. */
 typedef struct Peer
 {
+	struct MHD_Connection *connection;
 	int fd;
 	bool is_busy;     /* with a request */
 	bool is_reading;  /* whose body is being read */

@@ -39,7 +39,8 @@ told(void *owner, PGresult *const *results, int count)
 		for (int i = 0; i < usage->telling; i++)
 			free(usage->keys[i].key_id);
 		usage->count -= usage->telling;
-		memmove(usage->keys, usage->keys + usage->telling, usage->count * sizeof(KeyUse));
+		if (usage->count > 0)
+			memmove(usage->keys, usage->keys + usage->telling, usage->count * sizeof(KeyUse));
 	}
 	usage->telling = 0;
 	/* There are more to be deleted than one call does. */

@@ -122,7 +122,8 @@ WaitStart(Request *request)
 }
 
 /*
- * Look for those that it is time for.  A server that stops lets nobody wait.
+ * Look for those that it is time for.  A server that stops lets nobody wait, nor
+ * looks again: others that are under way may need the database.
  */
 void
 WaitAdvance(Server *server, int64_t now, int64_t *wake)
@@ -130,9 +131,15 @@ WaitAdvance(Server *server, int64_t now, int64_t *wake)
 	for (Request *request = server->waiting, *next; request != NULL; request = next)
 	{
 		next = request->next_waiting;
+		if (server->stopping && request->job.worker == NULL)
+		{
+			PoolWithdraw(server->pool, &request->job);
+			stop_waiting(request);
+			continue;
+		}
 		if (request->look_at == NEVER)
 			continue;
-		if (now < request->look_at && !server->stopping)
+		if (now < request->look_at)
 		{
 			*wake = Earlier(*wake, request->look_at);
 			continue;

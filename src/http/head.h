@@ -1,0 +1,26 @@
+/*
+ * head.h
+ *		Heads of requests that are refused before it is looked at what is asked.
+ */
+#ifndef HEAD_H
+#define HEAD_H
+
+#include <stddef.h>
+
+struct MHD_Connection;
+
+/* What a head may take up, and what the library is given for it and for the head of
+ * the answer. */
+#define MAX_HEAD (32 * 1024)
+#define CONNECTION_MEMORY (36 * 1024)
+
+typedef struct HeadFault
+{
+	int status; /* 0: the head is good */
+	const char *text;
+} HeadFault;
+
+extern HeadFault HeadCheck(struct MHD_Connection *connection, const char *uri, const char *url,
+						   const char *version, int max_body);
+
+#endif
