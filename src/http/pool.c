@@ -323,12 +323,13 @@ PoolWithdraw(Pool *pool, Job *job)
 }
 
 /*
- * Jobs that have waited too long are told so.
+ * Jobs that have waited too long are told so, and all of them if the database has
+ * gone.
  */
 void
 PoolAdvance(Pool *pool, int64_t now, int64_t *wake)
 {
-	int64_t most = pool->settings->statement_timeout;
+	int64_t most = is_up(pool) ? pool->settings->statement_timeout : 0;
 
 	for (Job **link = &pool->first; *link != NULL;)
 	{

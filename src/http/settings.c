@@ -5,6 +5,7 @@
 #include "settings.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "clock.h"
 #include "connect.h"
@@ -112,6 +113,9 @@ SettingsRead(Settings *settings, int argc, char **argv)
 		OptionsFail(&program, "--tls-cert and --tls-key need each other");
 	OptionsCheckFile(&program, "tls-cert", settings->tls_cert);
 	OptionsCheckFile(&program, "tls-key", settings->tls_key);
+	/* To PostgreSQL it means the role that the server logs in as. */
+	if (settings->anonymous != NULL && strcmp(settings->anonymous, "none") == 0)
+		OptionsFail(&program, "--allow-anonymous needs a role, and \"none\" is none");
 	if (settings->anonymous != NULL && !AddressIsLoopback(&settings->listen))
 		OptionsFail(&program, "--allow-anonymous needs an address of the loopback in --listen: "
 							  "whoever reaches the port may do what the role may");
