@@ -28,9 +28,10 @@ told(void *owner, PGresult *const *results, int count)
 {
 	Server *server = owner;
 	Usage *usage = &server->usage;
-	const char *sqlstate, *message;
-	bool good = results != NULL && count == 1 && !DatabaseFailed(results[0], &sqlstate, &message);
+	const char *sqlstate = "", *message = "";
+	bool good = results != NULL && !DatabaseFailed(results[0], &sqlstate, &message);
 
+	(void) count;
 	/* On a standby there is nothing to be written. */
 	if (!good && results != NULL && strcmp(sqlstate, "25006") != 0)
 		Log(LOG_WARNING, "cannot keep house", LogText("error", message));
