@@ -97,10 +97,12 @@ static const struct
 		 "WHERE ($1::pg_catalog.int8 IS NULL OR v.batch_id OPERATOR(pg_catalog.<) $1::pg_catalog.int8) "
 		 "AND ($2::pg_catalog.text IS NULL OR v.state OPERATOR(pg_catalog.=) $2::pg_catalog.text) "
 		 "ORDER BY v.batch_id DESC LIMIT $3::pg_catalog.int8) AS b"},
+	/* What the view shows of one batch, without looking at all others. */
 	[STATEMENT_BATCH] =
 		{"batch",
-		 "SELECT pg_catalog.to_jsonb(b)::pg_catalog.text, b.batch_id, NULL FROM $s.acteon_replay_batches AS b "
-		 "WHERE b.batch_id OPERATOR(pg_catalog.=) $1::pg_catalog.int8"},
+		 "SELECT ((pg_catalog.to_jsonb(b) OPERATOR(pg_catalog.-) 'id'::pg_catalog.text) "
+		 "OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('batch_id', b.id))::pg_catalog.text, b.id, NULL "
+		 "FROM $s.acteon_replay_read_batches(batch_id => $1::pg_catalog.int8) AS b"},
 	[STATEMENT_PAUSE] = {"pause", STEER("acteon_replay_pause")},
 	[STATEMENT_RESUME] = {"resume", STEER("acteon_replay_resume")},
 	[STATEMENT_CANCEL] = {"cancel", STEER("acteon_replay_cancel")},
