@@ -198,6 +198,20 @@ wait_for_sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'act
 sql(q{COMMIT PREPARED 'held'});
 answers($held[1]->answer, 404, qr/soon/, '… and has its own answer');
 is(sql('SELECT count(*) FROM acteon_api_answers WHERE status IS NULL'), 0, 'no answer is missing');
+
+# A client that closes its side, but reads on, is given up, and what it asked for is taken
+# back; it is not told that it was done.  That the answer of the database has come when the
+# server notices is because that stands still meanwhile.
+my ($half) = held_up([ $boss, '/v1/audit/a-0/replay', 'half' ]);
+$http->signal('STOP');
+$half->shut;
+sql(q{COMMIT PREPARED 'held'});
+wait_for_sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'acteon_http' AND state = 'idle in transaction'}, 1, 'a replay that was called');
+$http->signal('CONT');
+answers($half->answer, 503, '{"error": "the client has gone; nothing was done"}', '… and taken back is not told as done');
+is(replays('a-0'), 0, '… and it was not');
+is_deeply([ @{ again($boss, '/v1/audit/a-0/replay', 'half') }{qw(status reason)} ], [ 200, 'OK' ], '… so that it can be made again');
+is(replays('a-0'), 1, '… once');
 is($http->stop, 0, 'the server ends well');
 
 #
