@@ -302,7 +302,10 @@ called_within(void *owner, PGresult *const *results, int count)
 		answer_fault(request, failure, failure == results[0]);
 	else
 		take_answer(request, results[1], 0);
-	if (request->answer.status != 200 || request->is_abandoned)
+	/* It may still read: a client that sends no more looks like one that has gone. */
+	if (request->is_abandoned && request->answer.status == 200)
+		AnswerBusy(request, 503, 1, "the client has gone; nothing was done");
+	if (request->answer.status != 200)
 	{
 		end(request);
 		return;

@@ -63,13 +63,16 @@ RequestFree(Request *request)
 }
 
 /*
- * The answer is an error.
+ * The answer is an error, and nothing of one that there was before.
  */
 void
 AnswerError(Request *request, int status, const char *text)
 {
 	Answer *answer = &request->answer;
 
+	free(answer->batch_id);
+	free(answer->next_cursor);
+	answer->batch_id = answer->next_cursor = NULL;
 	answer->status = status;
 	BufferClear(&answer->body);
 	BufferAppendText(&answer->body, "{\"error\": ");

@@ -34,6 +34,15 @@ sub again
 	return $client->post($path, headers => { 'Idempotency-Key' => $key });
 }
 
+# Wait until a server that has just been started can work.
+sub reaches_database
+{
+	my ($server) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return wait_until(sub { my $answer = $server->client->get('/health'); return ($answer->{status} == 200, $answer->{body}) }, 'the server reaches the database');
+}
+
 # Test that an answer is the first one, and whether it says that it is a repeated one.
 sub is_first
 {
@@ -57,7 +66,9 @@ sql(q{
 	SELECT make_record('é "1"');
 });
 my $http = start_http($node);
-my $boss = $http->client(api_key($node, 'boss', 'boss'));
+reaches_database($http);
+my $boss_key = api_key($node, 'boss', 'boss');
+my $boss = $http->client($boss_key);
 my $same_role = $http->client(api_key($node, 'boss again', 'boss'));
 my $other = $http->client(api_key($node, 'other', 'other'));
 
@@ -201,11 +212,34 @@ is(sql('SELECT count(*) FROM acteon_api_answers WHERE status IS NULL'), 0, 'no a
 is($http->stop, 0, 'the server ends well');
 
 #
+# A client that closes its side, but reads on, is given up, and what it asked for is taken
+# back; it is not told that it was done.  That the database's answer has come when the
+# server notices is because that stands still meanwhile.
+#
+
+$http = start_http($node, arguments => ['--workers=1']);
+reaches_database($http);
+sql(q{BEGIN; LOCK TABLE acteon_audit; PREPARE TRANSACTION 'held'});
+my $half = $http->client($boss_key)->start('POST', '/v1/audit/a-0/replay', headers => { 'Idempotency-Key' => 'half' });
+wait_for_sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'acteon_http' AND wait_event_type = 'Lock'}, 1, 'a request waits');
+$http->signal('STOP');
+$half->shut;
+sql(q{COMMIT PREPARED 'held'});
+wait_for_sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'acteon_http' AND state = 'idle in transaction'}, 1, 'its replay is made, but not committed');
+$http->signal('CONT');
+answers($half->answer, 503, '{"error": "the client has gone; nothing was done"}', '… and taken back, which is not told as done');
+is(replays('a-0'), 0, '… and it was not');
+answers(again($http->client($boss_key), '/v1/audit/a-0/replay', 'half'), 200, qr/"a-0"/, '… so that it can be made again');
+is(replays('a-0'), 1, '… once');
+is($http->stop, 0, 'the server ends well');
+
+#
 # Who has no key.
 #
 
 sql('GRANT boss TO acteon_http');
 $http = start_http($node, arguments => [ '--allow-anonymous=boss', '--workers=1' ]);
+reaches_database($http);
 my $anyone = $http->client;
 $first = again($anyone, '/v1/audit/a-9/replay', 'k1');
 is_first($first, $first, 0, 'an anonymous request');

@@ -302,6 +302,14 @@ sub is_closed
 	return defined $got;
 }
 
+# Send no more, and read on.
+sub shut
+{
+	my ($self) = @_;
+
+	return $self->{socket}->shutdown(1);
+}
+
 # Close it.
 sub close
 {
