@@ -5,6 +5,8 @@
  */
 #include "openapi.h"
 
+#include <stdint.h>
+
 __asm__(".section .rodata\n"
 		".global openapi_text\n"
 		".global openapi_end\n"
@@ -22,5 +24,5 @@ extern const char openapi_end[];
 size_t
 OpenapiLength(void)
 {
-	return (size_t) (openapi_end - openapi_text);
+	return (size_t) ((uintptr_t) openapi_end - (uintptr_t) openapi_text);
 }
