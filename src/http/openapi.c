@@ -5,14 +5,18 @@
  */
 #include "openapi.h"
 
-#include <string.h>
+#include <stdint.h>
 
 __asm__(".section .rodata\n"
 		".global openapi_text\n"
+		".global openapi_end\n"
 		"openapi_text:\n"
 		".incbin \"src/http/openapi.json\"\n"
+		"openapi_end:\n"
 		".byte 0\n"
 		".previous\n");
+
+extern const char openapi_end[];
 
 /*
  * How long it is, in bytes.
@@ -20,5 +24,5 @@ __asm__(".section .rodata\n"
 size_t
 OpenapiLength(void)
 {
-	return strlen(openapi_text);
+	return (size_t) ((uintptr_t) openapi_end - (uintptr_t) openapi_text);
 }
