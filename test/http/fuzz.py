@@ -206,12 +206,7 @@ class Client(threading.Thread):
         data = b""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
-            method = methods[0] if methods else "GET"
-            try:
-                found = wire.parse_answer(data, method)
-            except wire.Malformed:
-                # Who has sent nonsense may not know to what method an answer belongs.
-                found = wire.parse_answer(data, "GET" if method == "HEAD" else "HEAD")
+            found = wire.parse_answer(data, methods[0] if methods else "GET")
             if found is not None:
                 answer, data = found
                 self.check(answer)
@@ -235,8 +230,10 @@ class Client(threading.Thread):
         """One connection."""
         requests = [self.request() for _ in range(self.random.choice((1, 1, 1, 2, 3, 8)))]
         data = b"".join(request for request, _ in requests)
+        is_sure = len(requests) == 1
         if self.chance(0.3):
             data = self.mutate(data)
+            is_sure = False
         if self.chance(0.02):
             data = self.bytes_of(self.random.randrange(2000))
         self.sent = data
@@ -251,13 +248,16 @@ class Client(threading.Thread):
                     return
                 if self.chance(0.1):
                     connection.shutdown(socket.SHUT_WR)
-            except ConnectionError:
+            except OSError:
                 # It was let go: what it was told may be lost, or not.
                 pass
-            except OSError:
-                pass
             connection.settimeout(QUIET)
-            self.read(connection, [method for _, method in requests])
+            try:
+                self.read(connection, [method for _, method in requests])
+            except wire.Malformed:
+                # Whoever has sent nonsense may not know which answer is the one without a body.
+                if is_sure or b"HEAD" not in self.sent:
+                    raise
 
     def run(self):
         try:
