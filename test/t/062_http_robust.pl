@@ -16,6 +16,17 @@ use Replays;
 my ($node, $key) = new_replay_server('robust', conf => "max_connections = 60\n");
 my ($server, $client, $other, $connection, $session, $answer);
 
+# Another session that holds an Idempotency-Key until it quits: requests with it wait.
+sub hold_key
+{
+	my ($name) = @_;
+	my $holder = $node->background_psql('postgres');
+
+	$holder->query_safe('BEGIN');
+	$holder->query_safe("SELECT acteon_api_begin((SELECT id FROM acteon_api_keys WHERE name = 'ops'), '$name', sha256('$name'))");
+	return $holder;
+}
+
 # Bodies.  Clients that take too long are ended soon here.
 $server = start_ready(arguments => [ '--max-body=1000', '--request-timeout=2s', '--idle-timeout=2s' ]);
 records('body', 10);
@@ -174,9 +185,7 @@ is($server->stop, 0, 'it ends in good order') or diag($server->log);
 	chmod(0700, $few);
 	local $ENV{ACTEON_REPLAY_HTTP} = $few;
 	$server = start_ready(arguments => [ '--workers=1', '--max-connections=10' ]);
-	$session = $node->background_psql('postgres');
-	$session->query_safe('BEGIN');
-	$session->query_safe(q{SELECT acteon_api_begin((SELECT id FROM acteon_api_keys WHERE name = 'ops'), 'held', sha256('held'))});
+	$session = hold_key('held');
 	$client = $server->client($key);
 	for (1 .. 60)
 	{
@@ -276,12 +285,53 @@ $connection->close;
 wait_for_gauge($server, 'requests_in_progress', 1, '… no longer than it is there');
 is($server->stop, 0, 'it ends in good order') or diag($server->log);
 
-# A request to cancel must never hit what comes next.
+# A backend that is asked to cancel before it has begun with a statement does not.
+$server = start_ready(arguments => ['--workers=1']);
+$client = $server->client($key);
+$session = hold_key('held');
+my $backend = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE usename = 'acteon_http'});
+kill 'STOP', $backend;
+$connection = $client->start('POST', '/v1/audit/gone-4/replay', headers => { 'Idempotency-Key' => 'held' });
+wait_for_gauge($server, 'database_connections_busy', 1, 'a request is sent to a backend that sleeps');
+$connection->close;
+wait_until(sub { my ($pending) = slurp_file("/proc/$backend/status") =~ /^ShdPnd:\s+(\S+)/m; return (hex($pending) & 2, $pending) }, '… which is asked to cancel it');
+kill 'CONT', $backend;
+wait_for_gauge($server, 'database_connections_busy', 0, '… and does so all the same when it wakes up');
+$session->quit;
+
+# A request to cancel that takes long: the database does not hear it while its first process sleeps.
+$session = hold_key('held');
+$other = hold_key('other');
+my $watcher = $node->background_psql('postgres');
+my $postmaster = (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
+$connection = $client->start('POST', '/v1/audit/gone-4/replay', headers => { 'Idempotency-Key' => 'held' });
+wait_for_locked(1, 'a request is worked on');
+my $next = $client->start('POST', '/v1/audit/gone-5/replay', headers => { 'Idempotency-Key' => 'other' });
+wait_for_gauge($server, 'queue_length', 1, '… and another waits for its turn');
+kill 'STOP', $postmaster;
+$connection->close;
+wait_for_gauge($server, 'abandoned_total', 2, 'the client of the first one goes');
+$session->quit;
+wait_until(
+	sub {
+		my $state = $watcher->query_safe(q{SELECT CASE WHEN wait_event_type = 'Lock' THEN query ELSE state END FROM pg_stat_activity WHERE usename = 'acteon_http'});
+		return (scalar($state !~ /login_begin|acteon_api_login|active/) || gauge($server, 'queue_length') == 0, $state);
+	},
+	'… which is over by itself');
+kill 'CONT', $postmaster;
+wait_for_locked(1, 'the next one is worked on');
+ok(!$next->answer(1)->{status}, '… and is not cancelled');
+push @{ $next->{methods} }, 'POST';
+$other->quit;
+answers($next->answer, 200, qr/true/, '… but done');
+$watcher->quit;
+is(replayed('gone'), '2 at most 1', '… and what was abandoned is not');
+is($server->stop, 0, 'it ends in good order') or diag($server->log);
+
+# The same with clients that go at any time.
 $server = start_ready(arguments => [ '--workers=1', '--log-level=warning' ]);
 $client = $server->client($key);
-$session = $node->background_psql('postgres');
-$session->query_safe('BEGIN');
-$session->query_safe(q{SELECT acteon_api_begin((SELECT id FROM acteon_api_keys WHERE name = 'ops'), 'held', sha256('held'))});
+$session = hold_key('held');
 my $seed = time;
 my %statuses;
 srand($seed);
@@ -291,9 +341,10 @@ for my $i (1 .. 200)
 	my $headers = { 'Idempotency-Key' => $i % 3 == 0 ? 'held' : "gone-$i" };
 
 	$connection = $client->start('POST', "/v1/audit/gone-" . (100 + $i) . '/replay', headers => $i % 3 == 1 ? {} : $headers);
-	usleep(int(rand(4000)));
+	$next = $client->start('POST', "/v1/audit/gone-" . (300 + $i) . '/replay');
+	usleep(int(rand($i % 3 == 0 ? 4000 : 1500)));
 	$connection->close;
-	$answer = $client->post("/v1/audit/gone-" . (300 + $i) . '/replay');
+	$answer = $next->answer;
 	$statuses{ $answer->{status} }++;
 }
 is(join(' ', map { "$_: $statuses{$_}" } sort keys %statuses), '200: 200', 'whoever comes after one that has gone is not hit') or diag("seed $seed");
