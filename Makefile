@@ -7,7 +7,7 @@
 #   make check           from nothing: packages, build, private cluster, all tests
 #   make bench           the benchmarks, on private clusters (about an hour)
 #   make stub-unit       the tests of the stub gateway
-#   make sanitize        the relay's tests with sanitizers, and under valgrind
+#   make sanitize        the programs' tests with sanitizers, and the relay under valgrind
 #   make matrix          the tests on every PostgreSQL major that is installed
 #   make lint            compiler warnings as errors, cppcheck, the layout
 #   make format          lay the C code out
