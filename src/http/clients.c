@@ -79,6 +79,7 @@ connection_changed(void *owner, struct MHD_Connection *connection, void **contex
 		*peer = (Peer){.connection = connection, .fd = socket_of(connection), .since = ClockNow()};
 		/* Answers are small, and nobody should wait for more of them. */
 		(void) setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		LoopKeep(peer->fd);
 		peer->next = server->peers;
 		peer->link = &server->peers;
 		if (peer->next != NULL)
@@ -89,6 +90,8 @@ connection_changed(void *owner, struct MHD_Connection *connection, void **contex
 	}
 	else if (peer != NULL)
 	{
+		/* The library closes the socket after this. */
+		LoopForget(peer->fd);
 		*peer->link = peer->next;
 		if (peer->next != NULL)
 			peer->next->link = peer->link;
@@ -259,7 +262,7 @@ client_gone(void *owner, int fd, uint32_t events)
 	Server *server = request->server;
 
 	(void) events;
-	LoopForget(fd);
+	LoopWatch(fd, 0, NULL, NULL);
 	request->is_abandoned = true;
 	server->figures.abandoned++;
 	if (request->is_waiting)
@@ -280,7 +283,7 @@ ClientsAnswer(Request *request)
 		return;
 	request->is_suspended = false;
 	server->has_resumed = true;
-	LoopForget(socket_of(request->connection));
+	LoopWatch(socket_of(request->connection), 0, NULL, NULL);
 	MHD_resume_connection(request->connection);
 }
 
