@@ -5,6 +5,7 @@
 #include "settings.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "clock.h"
 #include "connect.h"
@@ -115,4 +116,8 @@ SettingsRead(Settings *settings, int argc, char **argv)
 	if (settings->anonymous != NULL && !AddressIsLoopback(&settings->listen))
 		OptionsFail(&program, "--allow-anonymous needs an address of the loopback in --listen: "
 							  "whoever reaches the port may do what the role may");
+	/* To SET ROLE that is to stay who one is. */
+	if (settings->anonymous != NULL && strcmp(settings->anonymous, "none") == 0)
+		OptionsFail(&program, "--allow-anonymous=none names no role; leave it out to take no "
+							  "requests without a key");
 }

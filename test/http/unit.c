@@ -639,6 +639,7 @@ test_options(void)
 	is(said, anonymous, "they are not");
 	ok(TRY("--listen=10.0.0.1:80", "--allow-anonymous", "me") == 2, "in no order of the options");
 	is(said, anonymous, "nor elsewhere");
+	ok(TRY("--allow-anonymous=none") == 2, "nor as none, which would be the server's own role");
 	ok(TRY("--listen=[::]:80") == 0, "with keys any address is one");
 	setenv("ACTEON_REPLAY_HTTP_ALLOW_ANONYMOUS", "me", 1);
 	ok(TRY("--listen=0.0.0.0:80") == 2, "the environment is not another way");
