@@ -280,6 +280,17 @@ kept(void *owner, PGresult *const *results, int count)
 }
 
 /*
+ * The client has gone while nothing is kept yet: take it back.  The client may still
+ * read, since one that only sends no more looks the same.
+ */
+static void
+give_up(Request *request)
+{
+	AnswerBusy(request, 503, 1, "the client has gone; nothing was done");
+	end(request);
+}
+
+/*
  * The function was called: keep its answer.
  */
 static void
@@ -298,12 +309,14 @@ called_within(void *owner, PGresult *const *results, int count)
 		answer_fault(request, failure, failure == results[0]);
 	else
 		take_answer(request, results[1], 0);
-	/* It may still read: a client that sends no more looks like one that has gone. */
-	if (request->is_abandoned && request->answer.status == 200)
-		AnswerBusy(request, 503, 1, "the client has gone; nothing was done");
 	if (request->answer.status != 200)
 	{
 		end(request);
+		return;
+	}
+	if (request->is_abandoned)
+	{
+		give_up(request);
 		return;
 	}
 	keep[0] = StatementUse(STATEMENT_RESIGN);
@@ -348,6 +361,11 @@ begun(void *owner, PGresult *const *results, int count)
 		request->answer.is_repeated = true;
 		server->figures.repeated++;
 		end(request);
+		return;
+	}
+	if (request->is_abandoned)
+	{
+		give_up(request);
 		return;
 	}
 	call[0] = StatementUse(STATEMENT_BECOME);
