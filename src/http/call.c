@@ -7,7 +7,7 @@
  * takes three steps, since the first decides whether there are others:
  *
  *		BEGIN; look the key up, and the first answer to the idempotency key
- *		become the key's role, call the function
+ *		look the key up again, become its role, call the function
  *		be oneself again, keep the answer, COMMIT
  *
  * Whoever repeats a request while the first is still under way waits in the first
@@ -230,7 +230,6 @@ take_login(Request *request, const PGresult *result)
 {
 	request->key_id = DuplicateText(PQgetvalue(result, 0, 0));
 	request->key_name = DuplicateText(PQgetvalue(result, 0, 1));
-	request->role = DuplicateText(PQgetvalue(result, 0, 2));
 	if (request->has_key)
 		UsageNote(request->server, request->key_id);
 }
@@ -368,8 +367,8 @@ begun(void *owner, PGresult *const *results, int count)
 		give_up(request);
 		return;
 	}
-	call[0] = StatementUse(STATEMENT_BECOME);
-	StatementAddText(&call[0], request->role);
+	/* That may have waited: by now the key may be revoked, or its role have another name. */
+	call[0] = login_statement(request, STATEMENT_LOGIN, STATEMENT_ANONYMOUS);
 	call[1] = call_statement(request);
 	WorkerSend(request->job.worker, call, 2, called_within);
 }

@@ -53,7 +53,6 @@ RequestFree(Request *request)
 	ParametersFree(&request->parameters);
 	free(request->idempotency_key);
 	free(request->key_id);
-	free(request->role);
 	free(request->key_name);
 	BufferFree(&request->query);
 	BufferFree(&request->answer.body);

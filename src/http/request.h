@@ -46,7 +46,6 @@ typedef struct Request
 	/* What is done about it. */
 	Job job;
 	char *key_id; /* as the database writes it */
-	char *role;
 	char *key_name;
 	Buffer query;
 	bool is_begun;     /* a transaction is open that has to be ended */
