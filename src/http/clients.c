@@ -314,6 +314,10 @@ serve(Request *request)
 	{
 		Peer *peer = peer_of(request->connection);
 
+		if (request->answer.status == 0 && strcmp(request->route->method, "POST") == 0 &&
+			!RequestSaysNothing(request))
+			AnswerError(request, 400,
+						"parameters belong into the query string, a body is not looked at");
 		/* The client has done its part: how long it waits now is not up to it. */
 		if (peer != NULL)
 			peer->is_reading = false;
@@ -339,6 +343,9 @@ read_head(Server *server, Request *request, const char *url, const char *method,
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Authorization"),
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-API-Key"),
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Idempotency-Key"),
+		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Origin"),
+		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Sec-Fetch-Site"),
+		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host"),
 	};
 	HeadFault fault = HeadCheck(connection, request->uri, url, version, server->settings->max_body);
 	Peer *peer = peer_of(connection);
@@ -366,7 +373,6 @@ handle(void *owner, struct MHD_Connection *connection, const char *url, const ch
 	Request *request = *context;
 
 	(void) connection;
-	(void) body;
 	if (request == NULL)
 		return MHD_NO;
 	if (request->method == NULL)
@@ -378,7 +384,7 @@ handle(void *owner, struct MHD_Connection *connection, const char *url, const ch
 	}
 	if (*body_len > 0)
 	{
-		request->body_len += *body_len;
+		RequestTakeBody(request, body, *body_len);
 		*body_len = 0;
 		return request->body_len > (size_t) server->settings->max_body + EXTRA_BODY ? MHD_NO
 																					: MHD_YES;
