@@ -78,6 +78,20 @@ run_job(Pool *pool, Job **link, Worker *worker)
 }
 
 /*
+ * Is any connection ready, or busy?
+ */
+static bool
+is_up(const Pool *pool)
+{
+	for (int i = 0; i < pool->settings->workers; i++)
+	{
+		if (pool->workers[i].ready || pool->workers[i].looking)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Give a free worker what waits.
  */
 static void
@@ -110,6 +124,8 @@ prepared(void *owner, PGresult *const *results, int count)
 	}
 	if (worker->pool->complained)
 		Log(LOG_INFO, "the extension can be used again");
+	else if (!is_up(worker->pool))
+		Log(LOG_INFO, "ready");
 	worker->pool->complained = false;
 	worker->ready = true;
 	worker->looking = false;
@@ -254,20 +270,6 @@ PoolClose(Pool *pool)
 	}
 	free(pool->workers);
 	free(pool);
-}
-
-/*
- * Is any connection ready, or busy?
- */
-static bool
-is_up(const Pool *pool)
-{
-	for (int i = 0; i < pool->settings->workers; i++)
-	{
-		if (pool->workers[i].ready || pool->workers[i].looking)
-			return true;
-	}
-	return false;
 }
 
 /*
