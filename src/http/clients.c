@@ -337,7 +337,8 @@ read_head(Server *server, Request *request, const char *url, const char *method,
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-API-Key"),
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Idempotency-Key"),
 	};
-	HeadFault fault = HeadCheck(connection, request->uri, url, version, server->settings->max_body);
+	HeadFault fault = HeadCheck(connection, request->uri, request->sent_len, url, version,
+								server->settings->max_body);
 	Peer *peer = peer_of(connection);
 
 	if (peer != NULL)

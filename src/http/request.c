@@ -36,8 +36,10 @@ RequestNew(const char *uri)
 {
 	Request *request = Allocate(sizeof(Request));
 
-	*request =
-		(Request){.uri = DuplicateText(path_of(uri)), .started = ClockNow(), .look_at = NEVER};
+	*request = (Request){.uri = DuplicateText(path_of(uri)),
+						 .sent_len = strlen(uri),
+						 .started = ClockNow(),
+						 .look_at = NEVER};
 	return request;
 }
 

@@ -61,6 +61,7 @@ foreach my $case (
 	[ 'a line that is no header', "what is this\r\n" ],
 	[ 'two hosts', "Host: b\r\n" ],
 	[ 'a zero byte in the URI', '', "POST /v1/audit/head-1/replay\0?wait=1 HTTP/1.1" ],
+	[ 'a zero byte in a whole URI', '', "POST http://a/v1/audit/head-1/replay\0?wait=1 HTTP/1.1" ],
 	[ 'a zero byte in the query', '', "POST /v1/audit/replay?tenant=acme\0&outcome=executed HTTP/1.1" ],
 	[ 'a blank in the URI', '', "POST /v1/audit/head-1/replay ?x HTTP/1.1" ],
 	[ 'a control character in the URI', '', "POST /v1/audit/head-1/replay?x=\x01 HTTP/1.1" ])
