@@ -657,6 +657,8 @@ COMMENT ON FUNCTION acteon_replay_set_rate(bigint, numeric, text) IS
 
 CREATE FUNCTION acteon_replay_read_batches(
 	batch_id bigint DEFAULT NULL,
+	before bigint DEFAULT NULL,
+	newest bigint DEFAULT NULL,
 	OUT id bigint,
 	OUT created_at timestamptz,
 	OUT requested_by name,
@@ -690,8 +692,8 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_read_batches'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
 
-COMMENT ON FUNCTION acteon_replay_read_batches(bigint) IS
-	'What the view acteon_replay_batches shows, of all batches or of one.';
+COMMENT ON FUNCTION acteon_replay_read_batches(bigint, bigint, bigint) IS
+	'What the view acteon_replay_batches shows, of all batches; or of one, of those before one, of so many of the newest, without looking at the others.';
 
 CREATE VIEW acteon_replay_batches AS
 	SELECT b.id AS batch_id, b.created_at, b.requested_by, b.session_role, b.reason, b.state, b.progress, b.matched,

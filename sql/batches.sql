@@ -161,6 +161,10 @@ UPDATE acteon_replay_batch SET first_outbox_id = 1, last_outbox_id = 501;
 SELECT batch_id, state, replayed, in_flight, delivered, delivered_by FROM acteon_replay_batches ORDER BY batch_id;
 SELECT id, state, in_flight, delivered FROM acteon_replay_read_batches(3);
 SELECT * FROM acteon_replay_read_batches(7);
+SELECT id, state, in_flight, delivered FROM acteon_replay_read_batches(before => 4, newest => 2) ORDER BY id;
+SELECT array_agg(id ORDER BY id) AS newest FROM acteon_replay_read_batches(newest => 2);
+SELECT array_agg(id ORDER BY id) AS before FROM acteon_replay_read_batches(before => 3);
+SELECT count(*) AS none FROM acteon_replay_read_batches(newest => 0);
 SELECT outbox_id FROM acteon_replay_items(2);
 SELECT * FROM pg_temp.miscounted;
 

@@ -34,14 +34,23 @@ enum
 	BATCH_LAST_OUTBOX_ID
 };
 
+/* Its parameters, the first arguments of the function; NULL is any. */
+enum
+{
+	SCOPES_BATCH_ID, /* $1: this batch */
+	SCOPES_BEFORE,   /* $2: with lower numbers than this */
+	NUM_SCOPES_PARAMETERS
+};
+
 /*
- * $1: a batch; NULL: all.  %1$s is the extension's schema; the search path is
- * pinned to pg_catalog, as in all statements that run as the tables' owner.
+ * The newest first.  %1$s is the extension's schema; the search path is pinned to
+ * pg_catalog, as in all statements that run as the tables' owner.
  */
 #define READ_SCOPES \
 	"SELECT id, (SELECT r.oid FROM pg_roles AS r WHERE r.oid = requested_by_oid" \
 	"	AND r.rolname = requested_by), scope, first_outbox_id, last_outbox_id " \
-	"FROM %1$s.acteon_replay_batch WHERE $1 IS NULL OR id = $1 ORDER BY id"
+	"FROM %1$s.acteon_replay_batch WHERE ($1 IS NULL OR id = $1) AND ($2 IS NULL OR id < $2) " \
+	"ORDER BY id DESC"
 
 /* Parameters of the second statement. */
 enum
@@ -229,6 +238,13 @@ enum
 	"LEFT JOIN %1$s.acteon_replay_batch AS w ON w.id = c.id AND NOT c.in_part " \
 	"ORDER BY c.id"
 
+/* What is asked for: the arguments of acteon_replay_read_batches. */
+typedef struct Wanted
+{
+	NullableDatum scopes[NUM_SCOPES_PARAMETERS];
+	int64 newest; /* so many at the most; PG_INT64_MAX: any number */
+} Wanted;
+
 /* What is to be shown. */
 typedef struct Choice
 {
@@ -282,14 +298,31 @@ choose_fetched(Choice *choice, Viewer *viewer, int row)
 }
 
 /*
- * Find out what is to be shown, of one batch or of all, in the given memory
- * context.
+ * Open a cursor on the batches that are asked for.
+ */
+static Portal
+open_scopes(const Wanted *wanted, const char *schema)
+{
+	Oid types[NUM_SCOPES_PARAMETERS] = {INT8OID, INT8OID};
+	Datum values[NUM_SCOPES_PARAMETERS];
+	char nulls[NUM_SCOPES_PARAMETERS];
+
+	for (int i = 0; i < NUM_SCOPES_PARAMETERS; i++)
+	{
+		values[i] = wanted->scopes[i].value;
+		nulls[i] = wanted->scopes[i].isnull ? 'n' : ' ';
+	}
+	return SPI_cursor_open_with_args(NULL, psprintf(READ_SCOPES, schema), NUM_SCOPES_PARAMETERS,
+									 types, values, nulls, true, 0);
+}
+
+/*
+ * Find out what is to be shown of what is asked for, in the given memory context.
+ * Whoever sees all batches and wants all of them is not asked about each.
  */
 static void
-choose_batches(Choice *choice, Viewer *viewer, NullableDatum batch_id, MemoryContext context)
+choose_batches(Choice *choice, Viewer *viewer, const Wanted *wanted, MemoryContext context)
 {
-	Oid type = INT8OID;
-	char null = batch_id.isnull ? 'n' : ' ';
 	MemoryContext scratch;
 	Portal portal;
 
@@ -297,7 +330,9 @@ choose_batches(Choice *choice, Viewer *viewer, NullableDatum batch_id, MemoryCon
 	choice->covered.context = context;
 	choice->first_outbox_id = PG_INT64_MIN;
 	choice->last_outbox_id = PG_INT64_MAX;
-	choice->everything = batch_id.isnull && SeesAllBatches(viewer);
+	choice->everything = wanted->scopes[SCOPES_BATCH_ID].isnull &&
+						 wanted->scopes[SCOPES_BEFORE].isnull && wanted->newest == PG_INT64_MAX &&
+						 SeesAllBatches(viewer);
 	if (choice->everything)
 		return;
 	choice->first_outbox_id = PG_INT64_MAX;
@@ -306,14 +341,13 @@ choose_batches(Choice *choice, Viewer *viewer, NullableDatum batch_id, MemoryCon
 	choice->batch_ids = MemoryContextAlloc(context, choice->allocated * sizeof(Datum));
 	scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay scopes", ALLOCSET_SMALL_SIZES);
-	portal = SPI_cursor_open_with_args(NULL, psprintf(READ_SCOPES, viewer->schema), 1, &type,
-									   &batch_id.value, &null, true, 0);
-	for (;;)
+	portal = open_scopes(wanted, viewer->schema);
+	while (choice->count < wanted->newest)
 	{
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		SPI_cursor_fetch(portal, true, (long) Min(FETCH_ROWS, wanted->newest));
 		if (SPI_processed == 0)
 			break;
-		for (uint64 row = 0; row < SPI_processed; row++)
+		for (uint64 row = 0; row < SPI_processed && choice->count < wanted->newest; row++)
 		{
 			MemoryContext old = MemoryContextSwitchTo(scratch);
 
@@ -386,33 +420,42 @@ return_batches(ReturnSetInfo *result, const Choice *choice, const char *schema)
 bool
 SeesBatch(Viewer *viewer, int64 batch_id)
 {
-	NullableDatum id = {.value = Int64GetDatum(batch_id)};
+	Wanted wanted = {.newest = PG_INT64_MAX};
 	Choice choice;
 
-	choose_batches(&choice, viewer, id, CurrentMemoryContext);
+	wanted.scopes[SCOPES_BATCH_ID].value = Int64GetDatum(batch_id);
+	wanted.scopes[SCOPES_BEFORE].isnull = true;
+	choose_batches(&choice, viewer, &wanted, CurrentMemoryContext);
 	return choice.count > 0;
 }
 
 /*
- * acteon_replay_read_batches(batch_id bigint) → setof (id, created_at, …)
+ * acteon_replay_read_batches(batch_id, before, newest bigint) → setof (id, …)
  *
- * The rows of the view acteon_replay_batches, of all batches or of one.  What
- * the current role may not see is left out, or NULL; see sight.c.  Reads only.
- * Raises no errors of its own.
+ * The rows of the view acteon_replay_batches: of one batch, of those with lower
+ * numbers than another, of the newest, or of all.  What the current role may not
+ * see is left out, or NULL; see sight.c.  Reads only.  Raises no errors of its
+ * own.
  */
 Datum
 acteon_replay_read_batches(PG_FUNCTION_ARGS)
 {
-	NullableDatum batch_id = {.isnull = PG_ARGISNULL(0)};
 	MemoryContext context = CurrentMemoryContext;
+	Wanted wanted = {.newest = PG_INT64_MAX};
 	Viewer viewer;
 	Choice choice;
 
-	if (!batch_id.isnull)
-		batch_id.value = PG_GETARG_DATUM(0);
+	for (int i = 0; i < NUM_SCOPES_PARAMETERS; i++)
+	{
+		wanted.scopes[i].isnull = PG_ARGISNULL(i);
+		if (!PG_ARGISNULL(i))
+			wanted.scopes[i].value = PG_GETARG_DATUM(i);
+	}
+	if (!PG_ARGISNULL(NUM_SCOPES_PARAMETERS))
+		wanted.newest = Max(PG_GETARG_INT64(NUM_SCOPES_PARAMETERS), 0);
 	InitMaterializedSRF(fcinfo, 0);
 	BeginSight(&viewer, fcinfo);
-	choose_batches(&choice, &viewer, batch_id, context);
+	choose_batches(&choice, &viewer, &wanted, context);
 	if (choice.everything || choice.count > 0)
 		return_batches((ReturnSetInfo *) fcinfo->resultinfo, &choice, viewer.schema);
 	EndSight(&viewer);

@@ -12,6 +12,7 @@
 #include "utils/timestamp.h"
 
 #include "consumer.h"
+#include "identity.h"
 
 /*
  * Everything that must be true of the outbox between transactions, each with
@@ -133,10 +134,13 @@ PG_FUNCTION_INFO_V1(acteon_outbox_check);
 PG_FUNCTION_INFO_V1(acteon_outbox_read_stats);
 
 /*
- * Return the rows of a statement, whose parameter is the time of the call.
+ * Return the rows of a statement, whose parameter is the time of the call.  One
+ * that reads everything must not loop over it for each row, which the planner has
+ * it do as long as it takes a table that was filled a moment ago for a small one.
  */
 static void
-return_rows(FunctionCallInfo fcinfo, const char *function, const char *statement)
+return_rows(FunctionCallInfo fcinfo, const char *function, const char *statement,
+			bool reads_everything)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	ConsumerCall call;
@@ -148,6 +152,8 @@ return_rows(FunctionCallInfo fcinfo, const char *function, const char *statement
 	BeginConsumerCall(&call, fcinfo, function, false);
 	now = TimestampTzGetDatum(call.now);
 	sql = psprintf(statement, quote_identifier(get_namespace_name(call.schema)));
+	if (reads_everything)
+		SetLocally("enable_nestloop", "off");
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	if (SPI_execute_with_args(sql, 1, &type, &now, NULL, false, 0) != SPI_OK_SELECT)
@@ -167,7 +173,7 @@ return_rows(FunctionCallInfo fcinfo, const char *function, const char *statement
 Datum
 acteon_outbox_check(PG_FUNCTION_ARGS)
 {
-	return_rows(fcinfo, "acteon_outbox_check()", CHECK_OUTBOX);
+	return_rows(fcinfo, "acteon_outbox_check()", CHECK_OUTBOX, true);
 	return (Datum) 0;
 }
 
@@ -179,6 +185,6 @@ acteon_outbox_check(PG_FUNCTION_ARGS)
 Datum
 acteon_outbox_read_stats(PG_FUNCTION_ARGS)
 {
-	return_rows(fcinfo, "acteon_outbox_stats", READ_STATS);
+	return_rows(fcinfo, "acteon_outbox_stats", READ_STATS, false);
 	return (Datum) 0;
 }

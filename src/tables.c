@@ -450,6 +450,7 @@ OpenFinder(TableFinder *finder, Oid relid, AttrNumber column)
 void
 KeepScan(TableFinder *finder, Snapshot snapshot)
 {
+	finder->context = CurrentMemoryContext;
 	finder->kept = ActeonIndexBeginScan(finder->rel, finder->index, snapshot, 1);
 }
 
@@ -476,17 +477,23 @@ FindRow(TableFinder *finder, RegProcedure equal, Datum key, Snapshot snapshot)
 {
 	ScanKeyData scan_key;
 	IndexScanDesc scan = finder->kept;
+	MemoryContext caller = CurrentMemoryContext;
 	bool found;
 
 	ScanKeyInit(&scan_key, 1, BTEqualStrategyNumber, equal, key);
 	ExecClearTuple(finder->slot);
-	if (scan == NULL)
+	/* An index keeps what it allocates during a search, such as its list of dead
+	 * entries, until the end of the scan. */
+	if (scan != NULL)
+		MemoryContextSwitchTo(finder->context);
+	else
 		scan = ActeonIndexBeginScan(finder->rel, finder->index, snapshot, 1);
 	Assert(scan->xs_snapshot == snapshot);
 	index_rescan(scan, &scan_key, 1, NULL, 0);
 	found = index_getnext_slot(scan, ForwardScanDirection, finder->slot);
 	if (scan != finder->kept)
 		index_endscan(scan);
+	MemoryContextSwitchTo(caller);
 	return found;
 }
 

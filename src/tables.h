@@ -176,8 +176,9 @@ typedef struct TableFinder
 {
 	Relation rel;
 	Relation index;
-	TupleTableSlot *slot; /* the row found last */
-	IndexScanDesc kept;   /* for all searches; NULL: each makes its own */
+	TupleTableSlot *slot;  /* the row found last */
+	IndexScanDesc kept;    /* for all searches; NULL: each makes its own */
+	MemoryContext context; /* that the kept one lives in */
 } TableFinder;
 
 extern Oid OwnTable(Oid schema, const char *name);

@@ -79,6 +79,7 @@ connection_changed(void *owner, struct MHD_Connection *connection, void **contex
 		*peer = (Peer){.connection = connection, .fd = socket_of(connection), .since = ClockNow()};
 		/* Answers are small, and nobody should wait for more of them. */
 		(void) setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		LoopKeep(peer->fd);
 		peer->next = server->peers;
 		peer->link = &server->peers;
 		if (peer->next != NULL)
@@ -89,6 +90,8 @@ connection_changed(void *owner, struct MHD_Connection *connection, void **contex
 	}
 	else if (peer != NULL)
 	{
+		/* The library closes the socket after this. */
+		LoopForget(peer->fd);
 		*peer->link = peer->next;
 		if (peer->next != NULL)
 			peer->next->link = peer->link;
@@ -259,7 +262,7 @@ client_gone(void *owner, int fd, uint32_t events)
 	Server *server = request->server;
 
 	(void) events;
-	LoopForget(fd);
+	LoopWatch(fd, 0, NULL, NULL);
 	request->is_abandoned = true;
 	server->figures.abandoned++;
 	if (request->is_waiting)
@@ -280,7 +283,7 @@ ClientsAnswer(Request *request)
 		return;
 	request->is_suspended = false;
 	server->has_resumed = true;
-	LoopForget(socket_of(request->connection));
+	LoopWatch(socket_of(request->connection), 0, NULL, NULL);
 	MHD_resume_connection(request->connection);
 }
 
@@ -311,6 +314,10 @@ serve(Request *request)
 	{
 		Peer *peer = peer_of(request->connection);
 
+		if (request->answer.status == 0 && strcmp(request->route->method, "POST") == 0 &&
+			!RequestSaysNothing(request))
+			AnswerError(request, 400,
+						"parameters belong into the query string, a body is not looked at");
 		/* The client has done its part: how long it waits now is not up to it. */
 		if (peer != NULL)
 			peer->is_reading = false;
@@ -336,6 +343,9 @@ read_head(Server *server, Request *request, const char *url, const char *method,
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Authorization"),
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-API-Key"),
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Idempotency-Key"),
+		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Origin"),
+		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Sec-Fetch-Site"),
+		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host"),
 	};
 	HeadFault fault = HeadCheck(connection, request->uri, request->sent_len, url, version,
 								server->settings->max_body);
@@ -364,7 +374,6 @@ handle(void *owner, struct MHD_Connection *connection, const char *url, const ch
 	Request *request = *context;
 
 	(void) connection;
-	(void) body;
 	if (request == NULL)
 		return MHD_NO;
 	if (request->method == NULL)
@@ -376,7 +385,7 @@ handle(void *owner, struct MHD_Connection *connection, const char *url, const ch
 	}
 	if (*body_len > 0)
 	{
-		request->body_len += *body_len;
+		RequestTakeBody(request, body, *body_len);
 		*body_len = 0;
 		return request->body_len > (size_t) server->settings->max_body + EXTRA_BODY ? MHD_NO
 																					: MHD_YES;

@@ -23,6 +23,11 @@
 	"b.answer::pg_catalog.json OPERATOR(pg_catalog.->>) 'batch_id'::pg_catalog.text, " \
 	"b.answer::pg_catalog.json OPERATOR(pg_catalog.->>) 'next_cursor'::pg_catalog.text"
 
+/* A batch, with its columns as the view names them. */
+#define BATCH \
+	"(pg_catalog.to_jsonb(b) OPERATOR(pg_catalog.-) 'id'::pg_catalog.text) " \
+	"OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('batch_id', b.id)"
+
 /* Steering a batch. */
 #define STEER(function) \
 	"SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'state', s.state, " \
@@ -50,7 +55,6 @@ static const struct
 		 "SELECT 0, 'anonymous', $1::pg_catalog.text, " KEPT ", " SHOW(
 			 "'anonymous'") " FROM (SELECT) AS l "
 							"LEFT JOIN LATERAL $s.acteon_api_begin(0, $2::pg_catalog.text, $3::pg_catalog.bytea) AS b ON true"},
-	[STATEMENT_BECOME] = {"become", "SELECT " BECOME("$1::pg_catalog.text")},
 	[STATEMENT_RESIGN] = {"resign", "SELECT " BECOME("'none'::pg_catalog.text")},
 	[STATEMENT_FINISH] =
 		{"finish",
@@ -89,20 +93,19 @@ static const struct
 	[STATEMENT_PREVIEW] =
 		{"preview", "SELECT p.answer::pg_catalog.text, NULL, NULL FROM $s.acteon_replay_preview("
 					"$1::pg_catalog.jsonb, COALESCE($2::pg_catalog.int4, 5)) AS p (answer)"},
+	/* What the view shows, without looking at all batches.  The state of one is not known
+	 * before it is looked at. */
 	[STATEMENT_BATCHES] =
 		{"batches",
-		 "SELECT pg_catalog.jsonb_build_object('batches', COALESCE(pg_catalog.jsonb_agg("
-		 "pg_catalog.to_jsonb(b) ORDER BY b.batch_id DESC), '[]'::pg_catalog.jsonb))::pg_catalog.text, NULL, NULL "
-		 "FROM (SELECT v.* FROM $s.acteon_replay_batches AS v "
-		 "WHERE ($1::pg_catalog.int8 IS NULL OR v.batch_id OPERATOR(pg_catalog.<) $1::pg_catalog.int8) "
-		 "AND ($2::pg_catalog.text IS NULL OR v.state OPERATOR(pg_catalog.=) $2::pg_catalog.text) "
-		 "ORDER BY v.batch_id DESC LIMIT $3::pg_catalog.int8) AS b"},
-	/* What the view shows of one batch, without looking at all others. */
+		 "SELECT pg_catalog.jsonb_build_object('batches', COALESCE(pg_catalog.jsonb_agg(" BATCH
+		 " ORDER BY b.id DESC), '[]'::pg_catalog.jsonb))::pg_catalog.text, NULL, NULL "
+		 "FROM (SELECT v.* FROM $s.acteon_replay_read_batches(before => $1::pg_catalog.int8, "
+		 "newest => CASE WHEN $2::pg_catalog.text IS NULL THEN $3::pg_catalog.int8 END) AS v "
+		 "WHERE $2::pg_catalog.text IS NULL OR v.state OPERATOR(pg_catalog.=) $2::pg_catalog.text "
+		 "ORDER BY v.id DESC LIMIT $3::pg_catalog.int8) AS b"},
 	[STATEMENT_BATCH] =
-		{"batch",
-		 "SELECT ((pg_catalog.to_jsonb(b) OPERATOR(pg_catalog.-) 'id'::pg_catalog.text) "
-		 "OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('batch_id', b.id))::pg_catalog.text, b.id, NULL "
-		 "FROM $s.acteon_replay_read_batches(batch_id => $1::pg_catalog.int8) AS b"},
+		{"batch", "SELECT (" BATCH ")::pg_catalog.text, b.id, NULL "
+				  "FROM $s.acteon_replay_read_batches(batch_id => $1::pg_catalog.int8) AS b"},
 	[STATEMENT_PAUSE] = {"pause", STEER("acteon_replay_pause")},
 	[STATEMENT_RESUME] = {"resume", STEER("acteon_replay_resume")},
 	[STATEMENT_CANCEL] = {"cancel", STEER("acteon_replay_cancel")},
