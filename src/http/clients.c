@@ -347,7 +347,7 @@ read_head(Server *server, Request *request, const char *url, const char *method,
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Sec-Fetch-Site"),
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host"),
 	};
-	HeadFault fault = HeadCheck(connection, request->uri, request->uri_len, url, version,
+	HeadFault fault = HeadCheck(connection, request->uri, request->sent_len, url, version,
 								server->settings->max_body);
 	Peer *peer = peer_of(connection);
 

@@ -38,7 +38,7 @@ RequestNew(const char *uri)
 	Request *request = Allocate(sizeof(Request));
 
 	*request = (Request){.uri = DuplicateText(path_of(uri)),
-						 .uri_len = strlen(uri),
+						 .sent_len = strlen(uri),
 						 .started = ClockNow(),
 						 .look_at = NEVER};
 	return request;

@@ -32,7 +32,8 @@ typedef struct Request
 	/* What was asked. */
 	void *server;
 	void *connection;
-	char *uri; /* path and query, as they were sent */
+	char *uri;       /* path and query, as they were sent */
+	size_t sent_len; /* of all of it, with what stood before */
 	char *method;
 	const Route *route;
 	char *name; /* in the path, decoded */
