@@ -5,14 +5,14 @@ SET timezone = 'UTC';
 
 \echo '--- What has happened?  The e-mail provider was down from 12:00 to 13:00, and a rule was too strict.'
 \echo
-\set ECHO queries
+\set ECHO all
 SELECT provider, outcome, matched_rule, count(*), min(dispatched_at)::time(0) AS first, max(dispatched_at)::time(0) AS last
 FROM acteon_audit WHERE outcome <> 'executed' GROUP BY 1, 2, 3 ORDER BY 4 DESC;
 \set ECHO none
 
 \echo '--- We are on call: operators for e-mail and Slack, for all tenants.  First the plan: what would a replay of that hour do?'
 \echo
-\set ECHO queries
+\set ECHO all
 SET ROLE oncall;
 SELECT * FROM acteon_replay_preview(provider => 'email', outcome => 'failed',
 	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00', rate => 500, sample => 2);
@@ -20,52 +20,53 @@ SELECT * FROM acteon_replay_preview(provider => 'email', outcome => 'failed',
 
 \echo '--- The last line is the query with all its times: what was shown is what runs.'
 \echo
-\set ECHO queries
+\set ECHO all
 SELECT note AS query FROM acteon_replay_preview(provider => 'email', outcome => 'failed',
 	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00', rate => 500) WHERE section = 'query' \gset
 \set ECHO none
+\echo
 
 \echo '--- One action first, to see that it works.'
 \echo
-\set ECHO queries
+\set ECHO all
 SELECT * FROM acteon_replay('invoice/2026-01/8417', reason => 'INC-42: does it go out?');
 \set ECHO none
 
 \echo '--- Then all of it: oldest first, 500 a second so that the provider can recover.  It commits chunk by chunk; whatever ends it, acteon_replay_continue goes on.'
 \echo
-\set ECHO queries
+\set ECHO all
 CALL acteon_replay_all(:'query'::jsonb, reason => 'INC-42: e-mail provider was down');
 \set ECHO none
 
 \echo '--- Why did some fail?  Their recipients were redacted: a replay would have mailed the placeholder.'
 \echo
-\set ECHO queries
+\set ECHO all
 SELECT batch_id, state, replayed, failed, skipped, passed_over, failures FROM acteon_replay_batches WHERE failed > 0;
 \set ECHO none
 
 \echo '--- What has a replay is passed over, so the same call again does no harm.'
 \echo
-\set ECHO queries
+\set ECHO all
 CALL acteon_replay_all(:'query'::jsonb, reason => 'INC-42: is anything left?');
 \set ECHO none
 
 \echo '--- The gateway crashed once in between: an intent without an outcome is an action that it had accepted and lost.'
 \echo
-\set ECHO queries
+\set ECHO all
 SELECT replayed, results -> 0 ->> 'original_action_id' AS original_action_id
 FROM acteon_replay_bulk(outcome => 'pending', reason => 'INC-42: lost in the crash');
 \set ECHO none
 
 \echo '--- Now what the rule suppressed, in the form that the gateway speaks.'
 \echo
-\set ECHO queries
+\set ECHO all
 SELECT acteon_replay_bulk('{"matched_rule": "quiet-hours", "outcome": "suppressed", "from": "2026-01-15T12:30:00Z",
 	"limit": 1000, "reason": "INC-43: rule quiet-hours was too strict"}'::jsonb) - 'results' AS answer;
 \set ECHO none
 
 \echo '--- A mistake: somebody forgets the outcome, and Slack messages that did go out would go out again.  Nothing of it has been sent yet; it is taken back.'
 \echo
-\set ECHO queries
+\set ECHO all
 CALL acteon_replay_all(provider => 'slack', tenant => 'acme', start_at => now() + interval '10 s', reason => 'INC-43');
 SELECT max(batch_id) AS mistake FROM acteon_replay_batches \gset
 SELECT * FROM acteon_replay_cancel(:mistake, 'INC-43: forgot the outcome');
@@ -73,7 +74,7 @@ SELECT * FROM acteon_replay_cancel(:mistake, 'INC-43: forgot the outcome');
 
 \echo '--- The support team of acme may replay for acme and below, and sees nothing else.'
 \echo
-\set ECHO queries
+\set ECHO all
 SET ROLE acme_support;
 SELECT tenant, provider, count(*) FROM acteon_dispatch_outbox GROUP BY 1, 2 ORDER BY 1, 2;
 SELECT batch_id, state, replayed, waiting, cancelled, requested_by, reason FROM acteon_replay_batches ORDER BY 1;
@@ -83,7 +84,7 @@ SELECT * FROM acteon_replay('5b1e1d9c-0000-4000-8000-000000006126');
 \echo
 \echo '--- An auditor may read everything and replay nothing.'
 \echo
-\set ECHO queries
+\set ECHO all
 SET ROLE auditor;
 SELECT * FROM acteon_replay('invoice/2026-01/8417');
 SELECT batch_id, requested_by, reason, replayed, failed, skipped, cancelled FROM acteon_replay_batches ORDER BY batch_id;
@@ -91,7 +92,7 @@ SELECT batch_id, requested_by, reason, replayed, failed, skipped, cancelled FROM
 
 \echo '--- An action in the outbox, and where it came from.'
 \echo
-\set ECHO queries
+\set ECHO all
 RESET ROLE;
 SELECT action_id, tenant, action_type, payload, labels, dedup_key
 FROM acteon_dispatch_outbox WHERE original_action_id = 'invoice/2026-01/8417' \gx
@@ -107,7 +108,7 @@ SELECT id, source, generation, batch_id, requested_by, reason, state FROM acteon
 \echo
 \echo '$ acteon-relay 2>relay.log &'
 \! acteon-relay 2>"$DEMO_DIR/relay.log" & echo $! >"$DEMO_DIR/relay.pid"
-\set ECHO queries
+\set ECHO all
 SELECT pg_sleep(4) \g /dev/null
 SET ROLE oncall;
 SELECT batch_id, state, progress, waiting, in_flight, delivered, dead, rate, time_left, breaker FROM acteon_replay_batches ORDER BY 1;
@@ -115,7 +116,7 @@ SELECT batch_id, state, progress, waiting, in_flight, delivered, dead, rate, tim
 
 \echo '--- The provider writes that it is too much for it.  Pause; ask; go on more slowly.  (And so that this demo ends: faster again.)'
 \echo
-\set ECHO queries
+\set ECHO all
 SELECT * FROM acteon_replay_pause(2, 'INC-42: provider asks to wait');
 SELECT batch_id, state, waiting, in_flight, stopped_by, stop_reason FROM acteon_replay_batches WHERE batch_id = 2;
 SELECT * FROM acteon_replay_set_rate(2, 50, 'INC-42: they can take 50 a second');
@@ -133,9 +134,10 @@ BEGIN
 		PERFORM pg_sleep(0.1);
 	END LOOP;
 END $$;
+\echo
 \echo '… and when everything is through:'
 \echo
-\set ECHO queries
+\set ECHO all
 SELECT batch_id, state, progress, delivered, delivered_by, dead, cancelled, breaker FROM acteon_replay_batches ORDER BY 1;
 SELECT depth, due, scheduled, retrying, leased, dead, delivered_1m FROM acteon_outbox_stats;
 \set ECHO none
@@ -145,7 +147,7 @@ SELECT depth, due, scheduled, retrying, leased, dead, delivered_1m FROM acteon_o
 \echo
 \echo '--- Delivered means that the gateway took the action; what its provider made of that stands in the outcome.  Which ones have failed again?'
 \echo
-\set ECHO queries
+\set ECHO all
 SET ROLE oncall;
 SELECT original_action_id, state, outcome -> 'Failed' ->> 'message' AS message FROM acteon_replay_items(2, 'failed') LIMIT 3;
 \set ECHO none
@@ -153,23 +155,24 @@ SELECT original_action_id, state, outcome -> 'Failed' ->> 'message' AS message F
 \echo '--- The dead letters: the gateway would not take them, because a template was missing.  It is put back, and they are sent again, under their old ids.'
 \echo
 \! $DEMO_FIX
-\set ECHO queries
+\set ECHO all
 SELECT batch_id, provider, error, count(*) FROM acteon_dead_letters GROUP BY 1, 2, 3;
 SET ROLE gateway;
 SELECT * FROM acteon_outbox_redrive(provider => 'slack', reason => 'INC-44: template is back');
 RESET ROLE;
 \set ECHO none
+\echo
 \echo '$ acteon-relay --drain'
 \! acteon-relay --drain 2>&1; echo "exit status $?"
 \echo
-\set ECHO queries
+\set ECHO all
 SELECT state, count(*) FROM acteon_dispatch_delivery GROUP BY 1 ORDER BY 1;
 \set ECHO none
 
 \echo '--- Two days later somebody finds more lost invoices, and has no psql at hand.  acteon-replay-http answers what the gateway''s SDKs ask.'
 \echo '--- It logs in as a role that may do nothing but look API keys up and become their roles; each key acts as its role.'
 \echo
-\set ECHO queries
+\set ECHO all
 CREATE ROLE acteon_http LOGIN NOINHERIT;
 GRANT EXECUTE ON FUNCTION acteon_api_login, acteon_api_begin, acteon_api_finish, acteon_api_housekeeping TO acteon_http;
 GRANT oncall TO acteon_http;
@@ -237,11 +240,11 @@ END $$;
 
 \echo '--- Who has steered what?'
 \echo
-\set ECHO queries
+\set ECHO all
 SELECT event, batch_id, role_name, reason, details FROM acteon_replay_log ORDER BY id;
 \set ECHO none
 
 \echo '--- And the whole outbox is sound: nothing lost, nothing twice.'
 \echo
-\set ECHO queries
+\set ECHO all
 SELECT * FROM acteon_outbox_check();
