@@ -62,6 +62,19 @@ peer_of(struct MHD_Connection *connection)
 }
 
 /*
+ * A request of a peer is over, without an answer to be told of.
+ */
+static void
+drop_request(Server *server, Peer *peer)
+{
+	if (peer->request == NULL)
+		return;
+	RequestFree(peer->request);
+	peer->request = NULL;
+	server->figures.requests--;
+}
+
+/*
  * A client has connected, or its connection is closed.
  */
 static void
@@ -92,6 +105,7 @@ connection_changed(void *owner, struct MHD_Connection *connection, void **contex
 	{
 		/* The library closes the socket after this. */
 		LoopForget(peer->fd);
+		drop_request(server, peer);
 		*peer->link = peer->next;
 		if (peer->next != NULL)
 			peer->next->link = peer->link;
@@ -108,12 +122,20 @@ uri_read(void *owner, const char *uri, struct MHD_Connection *connection)
 {
 	Server *server = owner;
 	Request *request = RequestNew(uri);
+	Peer *peer = peer_of(connection);
 	char *query = (char *) strchr(uri, '?');
 
 	/* We read the query ourselves.  The library would keep each parameter in the
 	 * connection's memory, and, if that is too small for them, hang. */
 	if (query != NULL)
 		query[1] = '\0';
+	/* The library does not tell of the end of each request that it has begun with: not of
+	 * some whose head is broken. */
+	if (peer != NULL)
+	{
+		drop_request(server, peer);
+		peer->request = request;
+	}
 	request->server = server;
 	request->connection = connection;
 	server->figures.requests++;
@@ -137,6 +159,7 @@ request_over(void *owner, struct MHD_Connection *connection, void **context,
 	server->figures.requests--;
 	if (peer != NULL)
 	{
+		peer->request = NULL;
 		peer->is_busy = peer->is_reading = peer->is_answered = false;
 		peer->since = ClockNow();
 	}

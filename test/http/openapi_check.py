@@ -341,7 +341,9 @@ def walk_all():
         described(operation_id, "no key", 200 if is_open else 401, query=good["query"])
         described(operation_id, "unknown key", 200 if is_open else 401, query=good["query"], key="acteon_nobody")
         described(operation_id, "viewer", None if method == "GET" else 403, query=good["query"], key=options["viewer"])
-        described(operation_id, "body", 404 if missing else 200, body='{"tenant": "x"}', **good)
+        described(operation_id, "body that says nothing", 404 if missing else 200, body='{}', **good)
+        said = 400 if method.upper() == "POST" else 404 if missing else 200
+        described(operation_id, "body that says something", said, body='{"tenant": "x"}', **good)
         described(operation_id, "body that is too large", 413, headers={"Content-Length": str(1 << 30)}, **good)
         described(operation_id, "unknown parameter", 404 if missing else 200, query="&".join(filter(None, [good["query"], "x=y"])), key=options["operator"])
         if method == "GET":
