@@ -68,8 +68,7 @@ SELECT acteon_replay_bulk('{"matched_rule": "quiet-hours", "outcome": "suppresse
 \echo
 \set ECHO all
 CALL acteon_replay_all(provider => 'slack', tenant => 'acme', start_at => now() + interval '10 s', reason => 'INC-43');
-SELECT max(batch_id) AS mistake FROM acteon_replay_batches \gset
-SELECT * FROM acteon_replay_cancel(:mistake, 'INC-43: forgot the outcome');
+SELECT * FROM acteon_replay_cancel(6, 'INC-43: forgot the outcome');
 \set ECHO none
 
 \echo '--- The support team of acme may replay for acme and below, and sees nothing else.'
@@ -104,14 +103,14 @@ SELECT id, source, generation, batch_id, requested_by, reason, state FROM acteon
 \echo '$ acteon-relay --check'
 \! acteon-relay --check 2>&1
 \echo
-\echo '--- It runs until it is told to stop.  Here somebody watches; the batches go out at the rate that they were given.'
+\echo '--- It runs until it is told to stop.  Here somebody watches; the large batch goes out at the rate that it was given.'
 \echo
 \echo '$ acteon-relay 2>relay.log &'
 \! acteon-relay 2>"$DEMO_DIR/relay.log" & echo $! >"$DEMO_DIR/relay.pid"
 \set ECHO all
 SELECT pg_sleep(4) \g /dev/null
 SET ROLE oncall;
-SELECT batch_id, state, progress, waiting, in_flight, delivered, dead, rate, time_left, breaker FROM acteon_replay_batches ORDER BY 1;
+SELECT batch_id, state, progress, waiting, in_flight, delivered, dead, rate, time_left, breaker FROM acteon_replay_batches WHERE batch_id = 2;
 \set ECHO none
 
 \echo '--- The provider writes that it is too much for it.  Pause; ask; go on more slowly.  (And so that this demo ends: faster again.)'
@@ -238,10 +237,11 @@ END $$;
 \! for name in http relay; do pid=$(cat "$DEMO_DIR/$name.pid"); kill $pid; while kill -0 $pid 2>/dev/null; do sleep 0.05; done; done; tail -n 2 "$DEMO_DIR/http.log"
 \echo
 
-\echo '--- Who has steered what?'
+\echo '--- Who has steered what, and what became of the first action?'
 \echo
 \set ECHO all
 SELECT event, batch_id, role_name, reason, details FROM acteon_replay_log ORDER BY id;
+SELECT id, source, generation, batch_id, requested_by, reason, state FROM acteon_replay_lineage('invoice/2026-01/8417');
 \set ECHO none
 
 \echo '--- And the whole outbox is sound: nothing lost, nothing twice.'

@@ -16,7 +16,7 @@ $node->init;
 $node->start;
 my $test = "$FindBin::RealBin/..";
 
-my ($out, $err);
+my $out;
 ok(run_log([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-f', "$test/fixtures/incident.sql" ]), 'the incident');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM acteon_audit'), '==', 20000, '20,000 records');
 
@@ -37,8 +37,8 @@ local %ENV = (%ENV,
 	DEMO_DIR => $directory,
 	DEMO_SHOW => "$test/show",
 	DEMO_FIX => "python3 $test/gateway/tell.py $gateway->{port} {\"rules\":[]}");
-run_log([ 'psql', '-X', '-q', '-d', $node->connstr('postgres'), '-f', "$test/demo.sql" ], '>', \$out, '2>', \$err);
-my @errors = $err =~ /ERROR:  (.*)/g;
+run_log([ 'psql', '-X', '-q', '-d', $node->connstr('postgres'), '-f', "$test/demo.sql" ], '>&', \$out);
+my @errors = $out =~ /ERROR:  (.*)/g;
 is_deeply(\@errors, [ 'no grant covers this audit record', 'insufficient permissions: replay requires admin or operator role' ],
 	'it fails where it says, and nowhere else');
 
@@ -83,5 +83,40 @@ is(scalar(keys %routes), 8, '… and all of them were used, but for those that a
 my $stats = $gateway->stats;
 $gateway->has_no_violations;
 is($stats->{effects}, $node->safe_psql('postgres', q{SELECT sum(delivered) FROM acteon_replay_batches}), 'the gateway has counted the same');
+
+# README's handbook is what was printed, in its order.  What differs from run to run
+# is not compared: ids, places, times, widths of columns, and the numbers of what is
+# on its way just then.
+sub normal
+{
+	my ($line) = @_;
+
+	$line =~ s/^psql:\S+ //;
+	$line =~ s/ \(Debian [^)]*\)//g;
+	$line =~ s/\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/ID/g;
+	$line =~ s/(database \S+ on|read from|http:) ?\S+/$1/g;
+	$line =~ s/server \S+/server/;
+	$line =~ s/\d+(?= of (?:the last|them due))/N/g;
+	$line =~ s/\d+/N/g if $line =~ /^\S+Z |running|paused \|/;
+	$line =~ s/-+/-/g if $line =~ /^[-+]+$/;
+	$line =~ s/\s+/ /g;
+	return $line =~ s/ $//r;
+}
+
+my @printed = map { normal($_) } split(/\n/, $out);
+my ($handbook) = slurp_file("$test/../README.md") =~ /^## The incident handbook.*?\n(.*?)^### /ms;
+my @blocks = grep { !/^sql$/m } $handbook =~ /^```(.*?)^```$/msg;
+my @shown = grep { $_ ne '' } map { normal($_) } map { split(/\n/) } @blocks;
+cmp_ok(scalar(@shown), '>', 100, 'README has a handbook');
+my ($at, @missing) = (0);
+foreach my $line (@shown)
+{
+	my $next = $at;
+
+	$next++ while $next < @printed && $printed[$next] ne $line;
+	if ($next < @printed) { $at = $next + 1 }
+	else { push(@missing, $line) }
+}
+is_deeply(\@missing, [], '… all of it is what the demo prints, in this order');
 
 done_testing();
