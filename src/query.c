@@ -88,7 +88,7 @@ RateValue(Numeric rate)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("rate must be a finite number of actions per second, at least %g",
 							   MIN_RATE),
-						errhint("Leave it out to replay without a limit.")));
+						errhint("Without one, or with NULL, there is no limit.")));
 	return value;
 }
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -108,13 +109,18 @@ SecretReadApiKey(const char *path, Buffer *key, char **error)
 }
 
 /*
- * Can others than the file's owner read it?
+ * Can others than the file's owner read it?  What systemd hands to a service is in
+ * a directory of that service alone, whatever the modes there.
  */
 bool
 SecretIsExposed(const char *path)
 {
+	const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+	size_t len = credentials != NULL ? strlen(credentials) : 0;
 	struct stat status;
 
+	if (len > 0 && strncmp(path, credentials, len) == 0 && path[len] == '/')
+		return false;
 	return stat(path, &status) == 0 && S_ISREG(status.st_mode) && (status.st_mode & 044) != 0;
 }
 

@@ -7,7 +7,7 @@
  * takes three steps, since the first decides whether there are others:
  *
  *		BEGIN; look the key up, and the first answer to the idempotency key
- *		become the key's role, call the function
+ *		look the key up again, become its role, call the function
  *		be oneself again, keep the answer, COMMIT
  *
  * Whoever repeats a request while the first is still under way waits in the first
@@ -234,7 +234,6 @@ take_login(Request *request, const PGresult *result)
 {
 	request->key_id = DuplicateText(PQgetvalue(result, 0, 0));
 	request->key_name = DuplicateText(PQgetvalue(result, 0, 1));
-	request->role = DuplicateText(PQgetvalue(result, 0, 2));
 	if (request->has_key)
 		UsageNote(request->server, request->key_id);
 }
@@ -284,6 +283,17 @@ kept(void *owner, PGresult *const *results, int count)
 }
 
 /*
+ * The client has gone while nothing is kept yet: take it back.  The client may still
+ * read, since one that only sends no more looks the same.
+ */
+static void
+give_up(Request *request)
+{
+	AnswerBusy(request, 503, 1, "the client has gone; nothing was done");
+	end(request);
+}
+
+/*
  * The function was called: keep its answer.
  */
 static void
@@ -302,12 +312,14 @@ called_within(void *owner, PGresult *const *results, int count)
 		answer_fault(request, failure, failure == results[0]);
 	else
 		take_answer(request, results[1], 0);
-	/* It may still read: a client that sends no more looks like one that has gone. */
-	if (request->is_abandoned && request->answer.status == 200)
-		AnswerBusy(request, 503, 1, "the client has gone; nothing was done");
 	if (request->answer.status != 200)
 	{
 		end(request);
+		return;
+	}
+	if (request->is_abandoned)
+	{
+		give_up(request);
 		return;
 	}
 	keep[0] = StatementUse(STATEMENT_RESIGN);
@@ -361,8 +373,13 @@ begun(void *owner, PGresult *const *results, int count)
 		end(request);
 		return;
 	}
-	call[0] = StatementUse(STATEMENT_BECOME);
-	StatementAddText(&call[0], request->role);
+	if (request->is_abandoned)
+	{
+		give_up(request);
+		return;
+	}
+	/* That may have waited: by now the key may be revoked, or its role have another name. */
+	call[0] = login_statement(request, STATEMENT_LOGIN, STATEMENT_ANONYMOUS);
 	call[1] = call_statement(request);
 	WorkerSend(request->job.worker, call, 2, called_within);
 }

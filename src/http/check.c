@@ -19,8 +19,44 @@
 #include "secret.h"
 
 #define GRANT_HINT \
-	"GRANT USAGE ON SCHEMA and EXECUTE ON FUNCTION acteon_api_login, acteon_api_begin, " \
-	"acteon_api_finish, acteon_api_housekeeping to it"
+	"GRANT EXECUTE ON FUNCTION acteon_api_login, acteon_api_begin, acteon_api_finish, " \
+	"acteon_api_housekeeping TO the server's role, and USAGE ON SCHEMA where it has none"
+
+/*
+ * Check what the role is, and what it can become.
+ */
+static void
+check_memberships(PGconn *conn)
+{
+	PGresult *result = PQexec(
+		conn,
+		"SELECT rolsuper, rolinherit, (SELECT pg_catalog.count(*) FROM pg_catalog.pg_auth_members AS m "
+		"WHERE m.member OPERATOR(pg_catalog.=) r.oid), "
+		"(SELECT pg_catalog.min(s.rolname::pg_catalog.text) FROM pg_catalog.pg_roles AS s WHERE s.rolsuper "
+		"AND pg_catalog.pg_has_role(r.oid, s.oid, 'MEMBER'::pg_catalog.text)) "
+		"FROM pg_catalog.pg_roles AS r WHERE rolname OPERATOR(pg_catalog.=) CURRENT_USER");
+
+	if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1)
+		ReportBad("role", PQerrorMessage(conn), NULL);
+	else if (strcmp(PQgetvalue(result, 0, 0), "t") == 0)
+		ReportBad("role", "it is a superuser", "use one that may do nothing but look keys up");
+	else if (!PQgetisnull(result, 0, 3))
+	{
+		char *why = Format("it can become the superuser %s", PQgetvalue(result, 0, 3));
+
+		ReportBad("role", why, "REVOKE that role from it");
+		free(why);
+	}
+	else if (strcmp(PQgetvalue(result, 0, 1), "t") == 0)
+		ReportBad("role", "it inherits what the roles of keys may do", "ALTER ROLE ... NOINHERIT");
+	else if (strcmp(PQgetvalue(result, 0, 2), "0") == 0)
+		ReportBad("role", "it is a member of no role, and could not act as one for any key",
+				  "GRANT the roles of the keys to it");
+	else
+		ReportGood("role: %s, which can become %s other role%s", PQuser(conn),
+				   PQgetvalue(result, 0, 2), strcmp(PQgetvalue(result, 0, 2), "1") == 0 ? "" : "s");
+	PQclear(result);
+}
 
 /*
  * Check what the role may do, and what it should not.
@@ -53,20 +89,7 @@ check_role(PGconn *conn, const char *schema)
 		free(signature);
 	}
 	PQfreemem(quoted);
-	result = PQexec(
-		conn,
-		"SELECT rolsuper, rolinherit, (SELECT pg_catalog.count(*) FROM pg_catalog.pg_auth_members AS m "
-		"WHERE m.member OPERATOR(pg_catalog.=) r.oid) "
-		"FROM pg_catalog.pg_roles AS r WHERE rolname OPERATOR(pg_catalog.=) CURRENT_USER");
-	if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1)
-		ReportBad("role", PQerrorMessage(conn), NULL);
-	else if (strcmp(PQgetvalue(result, 0, 0), "t") == 0)
-		ReportBad("role", "it is a superuser", "use one that may do nothing but look keys up");
-	else if (strcmp(PQgetvalue(result, 0, 1), "t") == 0)
-		ReportBad("role", "it inherits what the roles of keys may do", "ALTER ROLE ... NOINHERIT");
-	else
-		ReportGood("role: %s, a member of %s other roles", PQuser(conn), PQgetvalue(result, 0, 2));
-	PQclear(result);
+	check_memberships(conn);
 }
 
 /*

@@ -62,6 +62,19 @@ peer_of(struct MHD_Connection *connection)
 }
 
 /*
+ * A request of a peer is over, without an answer to be told of.
+ */
+static void
+drop_request(Server *server, Peer *peer)
+{
+	if (peer->request == NULL)
+		return;
+	RequestFree(peer->request);
+	peer->request = NULL;
+	server->figures.requests--;
+}
+
+/*
  * A client has connected, or its connection is closed.
  */
 static void
@@ -92,6 +105,7 @@ connection_changed(void *owner, struct MHD_Connection *connection, void **contex
 	{
 		/* The library closes the socket after this. */
 		LoopForget(peer->fd);
+		drop_request(server, peer);
 		*peer->link = peer->next;
 		if (peer->next != NULL)
 			peer->next->link = peer->link;
@@ -108,12 +122,20 @@ uri_read(void *owner, const char *uri, struct MHD_Connection *connection)
 {
 	Server *server = owner;
 	Request *request = RequestNew(uri);
+	Peer *peer = peer_of(connection);
 	char *query = (char *) strchr(uri, '?');
 
 	/* We read the query ourselves.  The library would keep each parameter in the
 	 * connection's memory, and, if that is too small for them, hang. */
 	if (query != NULL)
 		query[1] = '\0';
+	/* The library does not tell of the end of each request that it has begun with: not of
+	 * some whose head is broken. */
+	if (peer != NULL)
+	{
+		drop_request(server, peer);
+		peer->request = request;
+	}
 	request->server = server;
 	request->connection = connection;
 	server->figures.requests++;
@@ -137,6 +159,7 @@ request_over(void *owner, struct MHD_Connection *connection, void **context,
 	server->figures.requests--;
 	if (peer != NULL)
 	{
+		peer->request = NULL;
 		peer->is_busy = peer->is_reading = peer->is_answered = false;
 		peer->since = ClockNow();
 	}
@@ -314,6 +337,10 @@ serve(Request *request)
 	{
 		Peer *peer = peer_of(request->connection);
 
+		if (request->answer.status == 0 && strcmp(request->route->method, "POST") == 0 &&
+			!RequestSaysNothing(request))
+			AnswerError(request, 400,
+						"parameters belong into the query string, a body is not looked at");
 		/* The client has done its part: how long it waits now is not up to it. */
 		if (peer != NULL)
 			peer->is_reading = false;
@@ -339,8 +366,12 @@ read_head(Server *server, Request *request, const char *url, const char *method,
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Authorization"),
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-API-Key"),
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Idempotency-Key"),
+		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Origin"),
+		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Sec-Fetch-Site"),
+		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host"),
 	};
-	HeadFault fault = HeadCheck(connection, request->uri, url, version, server->settings->max_body);
+	HeadFault fault = HeadCheck(connection, request->uri, request->sent_len, url, version,
+								server->settings->max_body);
 	Peer *peer = peer_of(connection);
 
 	if (peer != NULL)
@@ -366,7 +397,6 @@ handle(void *owner, struct MHD_Connection *connection, const char *url, const ch
 	Request *request = *context;
 
 	(void) connection;
-	(void) body;
 	if (request == NULL)
 		return MHD_NO;
 	if (request->method == NULL)
@@ -378,7 +408,7 @@ handle(void *owner, struct MHD_Connection *connection, const char *url, const ch
 	}
 	if (*body_len > 0)
 	{
-		request->body_len += *body_len;
+		RequestTakeBody(request, body, *body_len);
 		*body_len = 0;
 		return request->body_len > (size_t) server->settings->max_body + EXTRA_BODY ? MHD_NO
 																					: MHD_YES;

@@ -64,30 +64,29 @@ look_at(void *owner, enum MHD_ValueKind kind, const char *name, const char *valu
  * zero byte, but the version stands behind all of it.
  */
 static bool
-uri_is_good(const char *uri, const char *url, const char *version)
+uri_is_good(const char *uri, size_t sent_len, const char *url, const char *version)
 {
-	size_t len = strlen(uri);
 	size_t gap = (size_t) ((uintptr_t) version - (uintptr_t) url);
 
 	/* Somewhere else, it would tell nothing. */
-	if (gap < CONNECTION_MEMORY && gap > len + 1)
+	if (gap < CONNECTION_MEMORY && gap > sent_len + 1)
 		return false;
-	for (size_t i = 0; i < len; i++)
+	for (; *uri != '\0'; uri++)
 	{
-		if ((unsigned char) uri[i] <= ' ' || uri[i] == '\x7f')
+		if ((unsigned char) *uri <= ' ' || *uri == '\x7f')
 			return false;
 	}
 	return true;
 }
 
 /*
- * Check a head: uri is as it was sent, url and version are what the library has
- * made of it.  What is wrong is answered at once and ends the connection, since
- * nobody knows where the next request begins.
+ * Check a head: uri is what counts of the one that was sent, of that length; url and
+ * version are what the library has made of it.  What is wrong is answered at once and
+ * ends the connection, since nobody knows where the next request begins.
  */
 HeadFault
-HeadCheck(struct MHD_Connection *connection, const char *uri, const char *url, const char *version,
-		  int max_body)
+HeadCheck(struct MHD_Connection *connection, const char *uri, size_t sent_len, const char *url,
+		  const char *version, int max_body)
 {
 	Headers headers = {0};
 	int values = MHD_get_connection_values(connection, MHD_HEADER_KIND, look_at, &headers);
@@ -99,7 +98,7 @@ HeadCheck(struct MHD_Connection *connection, const char *uri, const char *url, c
 		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
 	if (headers.memory > MAX_HEAD)
 		return (HeadFault){431, "the head of the request is too large"};
-	if (!uri_is_good(uri, url, version))
+	if (!uri_is_good(uri, sent_len, url, version))
 		return (HeadFault){400, "the URI has a blank or a control character in it"};
 	if (headers.has_bad_name)
 		return (HeadFault){400, "a header's name has a blank or a control character in it"};

@@ -20,7 +20,7 @@ typedef struct HeadFault
 	const char *text;
 } HeadFault;
 
-extern HeadFault HeadCheck(struct MHD_Connection *connection, const char *uri, const char *url,
-						   const char *version, int max_body);
+extern HeadFault HeadCheck(struct MHD_Connection *connection, const char *uri, size_t sent_len,
+						   const char *url, const char *version, int max_body);
 
 #endif

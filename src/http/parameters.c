@@ -250,11 +250,15 @@ take_pair(Parameters *parameters, const char *pair, size_t len, unsigned takes)
 	const char *expected;
 	char **value;
 
-	while (rule < rules + PARAMETERS &&
-		   (name == NULL || (rule->taken_by & takes) == 0 || strcmp(rule->name, name) != 0))
+	while (rule < rules + PARAMETERS && (name == NULL || strcmp(rule->name, name) != 0))
 		rule++;
 	free(name);
 	if (rule == rules + PARAMETERS)
+		return NULL;
+	/* Whoever gives it to a single action would think that it counts. */
+	if ((rule->taken_by & takes) == 0 && takes == TAKEN_BY_REPLAY)
+		return Format("%s is not for the replay of a single action", rule->name);
+	if ((rule->taken_by & takes) == 0)
 		return NULL;
 	value = &parameters->values[rule - rules];
 	if (*value != NULL)

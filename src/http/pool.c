@@ -78,6 +78,20 @@ run_job(Pool *pool, Job **link, Worker *worker)
 }
 
 /*
+ * Is any connection ready, or busy?
+ */
+static bool
+is_up(const Pool *pool)
+{
+	for (int i = 0; i < pool->settings->workers; i++)
+	{
+		if (pool->workers[i].ready || pool->workers[i].looking)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Give a free worker what waits.
  */
 static void
@@ -110,6 +124,8 @@ prepared(void *owner, PGresult *const *results, int count)
 	}
 	if (worker->pool->complained)
 		Log(LOG_INFO, "the extension can be used again");
+	else if (!is_up(worker->pool))
+		Log(LOG_INFO, "ready");
 	worker->pool->complained = false;
 	worker->ready = true;
 	worker->looking = false;
@@ -160,8 +176,11 @@ looked_over(void *owner, PGresult *const *results, int count)
 		return;
 	}
 	judge_role(worker->pool, results[1]);
-	if (!PreparationMake(&worker->preparation, DatabaseConnection(worker->database),
-						 PQgetvalue(results[0], 0, 0)))
+	if (PQntuples(results[1]) == 1 && strcmp(PQgetvalue(results[1], 0, 2), "t") == 0)
+		reject(worker, "the role of requests without a key is a superuser",
+			   worker->pool->settings->anonymous, "grants limit no superuser: take another role");
+	else if (!PreparationMake(&worker->preparation, DatabaseConnection(worker->database),
+							  PQgetvalue(results[0], 0, 0)))
 		reject(worker, "cannot quote the schema's name", "", "");
 	else
 		DatabaseSendAll(worker->database, worker->preparation.statements, STATEMENTS, MINUTE,
@@ -180,8 +199,11 @@ worker_connected(void *owner)
 		Format("%lld", (long long) (worker->pool->settings->statement_timeout / MILLISECOND));
 	const Statement look[] = {
 		{.sql = extension_find_sql},
-		{.sql = "SELECT rolsuper, rolinherit FROM pg_catalog.pg_roles "
-				"WHERE rolname OPERATOR(pg_catalog.=) CURRENT_USER"},
+		{.sql = "SELECT rolsuper, rolinherit, EXISTS (SELECT FROM pg_catalog.pg_roles AS a "
+				"WHERE a.rolname OPERATOR(pg_catalog.=) $1::pg_catalog.name AND a.rolsuper) "
+				"FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) CURRENT_USER",
+		 .count = 1,
+		 .values = {worker->pool->settings->anonymous}},
 		{.sql =
 			 "SELECT pg_catalog.set_config('search_path', 'pg_catalog', false), "
 			 "pg_catalog.set_config('statement_timeout', $1::pg_catalog.text, false), "
@@ -248,20 +270,6 @@ PoolClose(Pool *pool)
 	}
 	free(pool->workers);
 	free(pool);
-}
-
-/*
- * Is any connection ready, or busy?
- */
-static bool
-is_up(const Pool *pool)
-{
-	for (int i = 0; i < pool->settings->workers; i++)
-	{
-		if (pool->workers[i].ready || pool->workers[i].looking)
-			return true;
-	}
-	return false;
 }
 
 /*

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <strings.h>
 
 #include "clock.h"
 #include "json.h"
@@ -36,8 +37,10 @@ RequestNew(const char *uri)
 {
 	Request *request = Allocate(sizeof(Request));
 
-	*request =
-		(Request){.uri = DuplicateText(path_of(uri)), .started = ClockNow(), .look_at = NEVER};
+	*request = (Request){.uri = DuplicateText(path_of(uri)),
+						 .sent_len = strlen(uri),
+						 .started = ClockNow(),
+						 .look_at = NEVER};
 	return request;
 }
 
@@ -53,7 +56,6 @@ RequestFree(Request *request)
 	ParametersFree(&request->parameters);
 	free(request->idempotency_key);
 	free(request->key_id);
-	free(request->role);
 	free(request->key_name);
 	BufferFree(&request->query);
 	BufferFree(&request->answer.body);
@@ -144,6 +146,60 @@ take_idempotency_key(Request *request, const char *key)
 }
 
 /*
+ * Is it the name of this machine for itself, perhaps with a port?
+ */
+static bool
+is_loopback_name(const char *host)
+{
+	size_t len = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
+
+	return (len == 9 && strncasecmp(host, "localhost", len) == 0) ||
+		   (len == 5 && strncmp(host, "[::1]", len) == 0) ||
+		   (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == len);
+}
+
+/*
+ * May a web page have had a browser send this request?  Then whoever looks at the
+ * page would do as an anonymous request what its author wants.  Origin and
+ * Sec-Fetch-Site tell of the page; Host does of one whose name was made to lead
+ * to the loopback.
+ */
+static bool
+is_from_web_page(const RequestHeaders *headers)
+{
+	const char *site = headers->sec_fetch_site;
+
+	return headers->origin != NULL || headers->host == NULL || !is_loopback_name(headers->host) ||
+		   (site != NULL && strcmp(site, "none") != 0 && strcmp(site, "same-origin") != 0);
+}
+
+/*
+ * A piece of the body has come.
+ */
+void
+RequestTakeBody(Request *request, const char *body, size_t len)
+{
+	size_t used = strlen(request->body_start);
+
+	request->body_len += len;
+	for (size_t i = 0; i < len && used < sizeof(request->body_start) - 1; i++)
+	{
+		if (strchr(" \t\r\n", body[i]) == NULL || body[i] == '\0')
+			request->body_start[used++] = body[i] != '\0' ? body[i] : '?';
+	}
+}
+
+/*
+ * Does the body say nothing?  All that is asked stands in the query string; whoever
+ * writes filters into the body shall not get a replay without any.
+ */
+bool
+RequestSaysNothing(const Request *request)
+{
+	return request->body_start[0] == '\0' || strcmp(request->body_start, "{}") == 0;
+}
+
+/*
  * A request whose head is such that nothing of it counts.
  */
 void
@@ -179,6 +235,8 @@ RequestRead(Request *request, const char *method, const RequestHeaders *headers,
 	}
 	else if ((request->name = DecodeName(BufferText(&name), name.len)) == NULL)
 		AnswerError(request, 400, "the name in the path is no text in UTF-8");
+	else if (!request->has_key && request->route->kind == ROUTE_CALL && is_from_web_page(headers))
+		AnswerError(request, 403, "requests without a key are not taken from web pages");
 	else
 	{
 		read_parameters(request);

@@ -32,7 +32,8 @@ typedef struct Request
 	/* What was asked. */
 	void *server;
 	void *connection;
-	char *uri; /* path and query, as they were sent */
+	char *uri;       /* path and query, as they were sent */
+	size_t sent_len; /* of all of it, with what stood before */
 	char *method;
 	const Route *route;
 	char *name; /* in the path, decoded */
@@ -42,12 +43,12 @@ typedef struct Request
 	char *idempotency_key;
 	unsigned char hash[SHA256_BYTES]; /* of all of it, to tell another one with the same key */
 	size_t body_len;
-	bool is_refused; /* answered at once, and the connection ends */
+	char body_start[4]; /* what is not blank of it, as far as it matters */
+	bool is_refused;    /* answered at once, and the connection ends */
 
 	/* What is done about it. */
 	Job job;
 	char *key_id; /* as the database writes it */
-	char *role;
 	char *key_name;
 	Buffer query;
 	bool is_begun;     /* a transaction is open that has to be ended */
@@ -73,6 +74,9 @@ typedef struct RequestHeaders
 	const char *authorization;
 	const char *x_api_key;
 	const char *idempotency_key;
+	const char *origin;
+	const char *sec_fetch_site;
+	const char *host;
 } RequestHeaders;
 
 extern Request *RequestNew(const char *uri);
@@ -80,6 +84,8 @@ extern void RequestFree(Request *request);
 extern void RequestRefuse(Request *request, const char *method, int status, const char *text);
 extern void RequestRead(Request *request, const char *method, const RequestHeaders *headers,
 						bool allow_anonymous);
+extern void RequestTakeBody(Request *request, const char *body, size_t len);
+extern bool RequestSaysNothing(const Request *request);
 extern void AnswerError(Request *request, int status, const char *text);
 extern void AnswerBusy(Request *request, int status, int retry_after, const char *text);
 

@@ -39,6 +39,7 @@ typedef struct Peer
 {
 	struct MHD_Connection *connection;
 	int fd;
+	Request *request; /* under way, or NULL */
 	bool is_busy;     /* with a request */
 	bool is_reading;  /* whose body is being read */
 	bool is_answered; /* whose answer is being sent */

@@ -55,7 +55,6 @@ static const struct
 		 "SELECT 0, 'anonymous', $1::pg_catalog.text, " KEPT ", " SHOW(
 			 "'anonymous'") " FROM (SELECT) AS l "
 							"LEFT JOIN LATERAL $s.acteon_api_begin(0, $2::pg_catalog.text, $3::pg_catalog.bytea) AS b ON true"},
-	[STATEMENT_BECOME] = {"become", "SELECT " BECOME("$1::pg_catalog.text")},
 	[STATEMENT_RESIGN] = {"resign", "SELECT " BECOME("'none'::pg_catalog.text")},
 	[STATEMENT_FINISH] =
 		{"finish",

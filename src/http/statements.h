@@ -20,7 +20,6 @@ typedef enum StatementId
 	 * name, role, and the first answer's body, batch and cursor, if there is one. */
 	STATEMENT_LOGIN_BEGIN,     /* SHA-256 of the key, idempotency key, SHA-256 of the request */
 	STATEMENT_ANONYMOUS_BEGIN, /* role, idempotency key, SHA-256 of the request */
-	STATEMENT_BECOME,          /* role */
 	STATEMENT_RESIGN,
 	STATEMENT_FINISH, /* key id, idempotency key, body, batch, cursor */
 

@@ -289,7 +289,7 @@ def check_bounds():
             if name == "limit":
                 good, bad = good + ["0", "-7", "1001", "99999999999999999999"], ["many", "", "1.5", "1e1"]
             for value, allowed in [(value, True) for value in good] + [(value, False) for value in bad]:
-                query = "&".join(filter(None, [harmless(operation_id), name + "=" + value, "dry_run=true" if name == "sample" else ""]))
+                query = "&".join(filter(None, [harmless(operation_id), name + "=" + value, {"sample": "dry_run=true", "ramp": "rate=1"}.get(name, "")]))
                 answer = ask(method, target_of(operation_id, query), options["operator"])
                 if (answer.status != 400) != allowed:
                     wrong.append("%s=%s: %s %s" % (name, value, answer.status, answer.error()))
@@ -341,7 +341,9 @@ def walk_all():
         described(operation_id, "no key", 200 if is_open else 401, query=good["query"])
         described(operation_id, "unknown key", 200 if is_open else 401, query=good["query"], key="acteon_nobody")
         described(operation_id, "viewer", None if method == "GET" else 403, query=good["query"], key=options["viewer"])
-        described(operation_id, "body", 404 if missing else 200, body='{"tenant": "x"}', **good)
+        described(operation_id, "body that says nothing", 404 if missing else 200, body='{}', **good)
+        said = 400 if method.upper() == "POST" else 404 if missing else 200
+        described(operation_id, "body that says something", said, body='{"tenant": "x"}', **good)
         described(operation_id, "body that is too large", 413, headers={"Content-Length": str(1 << 30)}, **good)
         described(operation_id, "unknown parameter", 404 if missing else 200, query="&".join(filter(None, [good["query"], "x=y"])), key=options["operator"])
         if method == "GET":

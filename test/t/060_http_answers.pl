@@ -169,10 +169,20 @@ answers($boss->post("/v1/replay/batches/12345/$_"), 404, error('batch 12345 does
 
 answers($boss->post('/v1/audit/a-1/replay', body => 'x' x 101), 413, error('the body is too large'), 'a body that is too large: 413');
 answers($anyone->post('/v1/audit/a-1/replay', body => 'x' x 101), 413, error('the body is too large'), '… whoever sends it');
-answers($boss->post('/v1/audit/none/replay', body => '{"limit": 5}' x 8), 404, qr/no audit record/, 'what is in one that is not is not looked at');
+# Whoever writes filters into a body shall not get a replay without any.
+my $body_says = error('parameters belong into the query string, a body is not looked at');
+foreach my $body ('{"limit": 5}', 'outcome=failed&dry_run=true', '{} {}', '[]', 'null', '{', "\0")
+{
+	answers($boss->post($_, body => $body), 400, $body_says, "a body that says something to $_: 400")
+		foreach '/v1/audit/replay', '/v1/audit/a-1/replay', '/v1/replay/batches/1/cancel';
+	answers($anyone->post('/v1/audit/replay', body => $body), 401, $unknown, '… but not to anybody');
+}
+answers($boss->post('/v1/audit/none/replay', body => $_), 404, qr/no audit record/, 'one that says nothing is taken') foreach '{}', " \r\n", "{ }\n";
+answers($boss->post('/v1/audit/none/replay', headers => { 'Content-Length' => undef, 'Transfer-Encoding' => 'chunked' }, body => "1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"),
+	404, qr/no audit record/, '… in pieces as well');
 answers($boss->post('/v1/audit/none/replay', headers => { 'Content-Length' => undef, 'Transfer-Encoding' => 'chunked' }, body => "65\r\n" . ('x' x 101) . "\r\n0\r\n\r\n"),
 	413, error('the body is too large'), 'in chunks as well');
-answers($boss->post('/v1/audit/none/replay', headers => { 'Content-Length' => undef, 'Transfer-Encoding' => 'chunked' }, body => "64\r\n" . ('x' x 100) . "\r\n0\r\n\r\n"),
+answers($boss->post('/v1/audit/none/replay', headers => { 'Content-Length' => undef, 'Transfer-Encoding' => 'chunked' }, body => "64\r\n" . (' ' x 100) . "\r\n0\r\n\r\n"),
 	404, qr/no audit record/, 'small chunks are taken');
 
 #
@@ -198,6 +208,9 @@ answers($boss->post('/v1/audit/attached/replay?allow_partial=1'), 200, qr/"succe
 #
 # Bad parameters: 400, with the name of each.
 #
+
+answers($boss->post("/v1/audit/a-1/replay?$_=x"), 400, error("$_ is not for the replay of a single action"), "$_ to a single action: 400")
+	foreach qw(tenant from limit start_at rate cursor include_replayed sample);
 
 my @bad = (
 	(map { ("$_=%00", "$_=%FF", "$_=a&$_=a") } qw(namespace tenant provider action_type outcome verdict matched_rule caller_id chain_id cursor reason dedup provider_override)),
@@ -291,4 +304,31 @@ isnt($first->{new_action_id}, $second->{new_action_id}, 'an action that is named
 
 is($http->stop, 0, 'the server ends well');
 unlike($http->log, qr/\Q$key{boss}\E/, 'and has not told a key');
+#
+# Requests without a key, where these are taken: none that a web page can have a browser send.
+#
+
+my $open = start_http($node, arguments => ['--allow-anonymous=boss']);
+my $keyless = $open->client;
+my $from_page = error('requests without a key are not taken from web pages');
+foreach my $headers ({ Origin => 'http://evil.example' }, { Origin => 'null' }, { 'Sec-Fetch-Site' => 'cross-site' }, { 'Sec-Fetch-Site' => 'same-site' },
+	{ Host => 'evil.example' }, { Host => 'localhost.evil.example' }, { Host => '127.0.0.1.evil.example:80' }, { Host => '10.0.0.1' })
+{
+	my $shown = join(' ', %$headers);
+
+	answers($keyless->post('/v1/audit/none/replay', headers => $headers), 403, $from_page, "$shown: 403");
+	answers($keyless->get('/v1/replay/batches', headers => $headers), 403, $from_page, '… for reading, too');
+	answers($keyless->post('/v1/audit/none/replay', headers => { %$headers, 'X-API-Key' => $key{boss} }), 404, qr/no audit record/, '… but not with a key');
+}
+answers($keyless->post('/v1/audit/none/replay', headers => $_), 404, qr/no audit record/, join(' ', 'taken:', %$_))
+	foreach {}, { 'Sec-Fetch-Site' => 'none' }, { 'Sec-Fetch-Site' => 'same-origin' }, { Host => 'localhost' }, { Host => 'LocalHost:8080' }, { Host => '127.3.2.1:1' }, { Host => '[::1]:80' }, { Host => '[::1]' };
+is($keyless->get('/health', headers => { Origin => 'http://evil.example' })->{status}, 200, 'health is for everybody');
+$open->stop;
+sql('CREATE ROLE root_like SUPERUSER; GRANT root_like TO acteon_http');
+$open = start_http($node, arguments => ['--allow-anonymous=root_like']);
+$open->says(qr/error event="the role of requests without a key is a superuser"/, 'requests without a key are none of a superuser');
+answers($open->client->post('/v1/audit/none/replay'), 503, qr/cannot be reached/, '… who answers nobody');
+$open->stop;
+sql('DROP ROLE root_like');
+
 done_testing();

@@ -212,6 +212,36 @@ is(sql('SELECT count(*) FROM acteon_api_answers WHERE status IS NULL'), 0, 'no a
 is($http->stop, 0, 'the server ends well');
 
 #
+# Who asks is looked at again when a request has waited for another one with its key.
+#
+
+# What becomes of a request that has waited, while something is done.
+sub meanwhile
+{
+	my ($name, $key, $path, $statement) = @_;
+	my $started;
+
+	sql(qq{BEGIN; SELECT acteon_api_begin(id, 'meanwhile', sha256('')) FROM acteon_api_keys WHERE name = '$name'; PREPARE TRANSACTION 'held'});
+	$started = $http->client($key)->start('POST', $path, headers => { 'Idempotency-Key' => 'meanwhile' });
+	wait_for_sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'acteon_http' AND wait_event_type = 'Lock'}, 1, 'a request waits');
+	sql($statement);
+	sql(q{ROLLBACK PREPARED 'held'});
+	return $started->answer;
+}
+
+$http = start_http($node);
+reaches_database($http);
+sql(q{CREATE ROLE weak; CREATE ROLE strong; GRANT strong TO acteon_http;
+	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions) VALUES ('strong', 'admin', '{*}', '{*}', '{*}', '{*}');
+	SELECT make_record(n) FROM unnest('{revoked,renamed}'::text[]) AS n});
+answers(meanwhile('revoked', api_key($node, 'revoked', 'boss'), '/v1/audit/revoked/replay', q{SELECT acteon_api_key_revoke('revoked')}),
+	401, qr/revoked/, '… whose API key is revoked meanwhile: 401');
+answers(meanwhile('weak', api_key($node, 'weak', 'weak'), '/v1/audit/renamed/replay', 'ALTER ROLE weak RENAME TO weaker; ALTER ROLE strong RENAME TO weak'),
+	403, qr/insufficient permissions/, '… whose role gives its name to another one: 403');
+is(replays('revoked') . replays('renamed'), '00', 'nothing was replayed');
+is($http->stop, 0, 'the server ends well');
+
+#
 # A client that closes its side, but reads on, is given up, and what it asked for is taken
 # back; it is not told that it was done.  That the database's answer has come when the
 # server notices is because that stands still meanwhile.

@@ -35,7 +35,7 @@ sub api_key
 }
 
 # A server of a node's database on a free port of the loopback, that takes
-# requests.  It has url, client, connect, and pid, log, stop: see Program::Running.  Options:
+# requests, and, if there is a database, answers them.  It has url, client, connect, and pid, log, stop: see Program::Running.  Options:
 # role, which it logs in as (acteon_http); arguments, further ones or
 # others than the defaults; tls, whether these make it speak TLS.
 sub start_http
@@ -71,6 +71,7 @@ package Http::Server;
 
 use IO::Socket::INET;
 use PostgreSQL::Test::Utils;
+use Time::HiRes qw(usleep);
 
 our @ISA = ('Program::Running');
 
@@ -100,6 +101,12 @@ sub new
 		},
 		"$name takes connections", 30)
 		or Test::More::BAIL_OUT('no HTTP server');
+	# One without a database is wanted by some.
+	for (1 .. 250)
+	{
+		last if $self->log =~ /event="?ready"?/ || $self->log =~ / error event=/;
+		usleep(20_000);
+	}
 	$self->{url} = ($options{tls} ? 'https://localhost:' : 'http://127.0.0.1:') . $self->{port};
 	return $self;
 }

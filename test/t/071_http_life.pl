@@ -120,7 +120,8 @@ wait_for_sql($node, q{SELECT count(*) FROM acteon_dispatch_outbox WHERE original
 $session = hold_outbox();
 @started = map { $client->start('POST', "/v1/audit/term-$_/replay", headers => $_ == 3 ? { 'Idempotency-Key' => 'term-3' } : {}) } 2 .. 4;
 wait_for_locked(2, 'SIGTERM: two requests are worked on');
-wait_for_gauge($server, 'queue_length', 1, '… and one waits for its turn');
+# With the first, and with the one that asks.
+wait_for_gauge($server, 'requests_in_progress', 5, '… and one waits for its turn');
 $server->signal('TERM');
 wait_until(\&is_refused, 'nobody can connect any more');
 ok($idle->is_closed(60), 'an idle connection is closed');
