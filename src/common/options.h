@@ -29,6 +29,16 @@ struct Option
 	bool is_secret; /* a value may hold a password: it is never shown */
 };
 
+/* The last lines of every program's table. */
+/* clang-format off */
+#define OPTIONS_ABOUT \
+	{"About", "help", NULL, NULL, "Print this.", NULL, 0, 0, 0, false}, \
+	{NULL, "version", NULL, NULL, "Print the version.", NULL, 0, 0, 0, false}, \
+	{NULL, "man", NULL, NULL, "Print the manual page, for man(1).", NULL, 0, 0, 0, false}, \
+	{NULL, "markdown", NULL, NULL, "Print the table of the options, for a README.", NULL, 0, 0, 0, false}, \
+	{NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, false}
+/* clang-format on */
+
 /* Texts of an option that can be given several times. */
 typedef struct TextList
 {

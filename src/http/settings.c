@@ -66,12 +66,7 @@ static const Option options[] = {
 	 "Try everything that the server needs, say what is wrong and what to do, and exit.",
 	 ReadSwitch, PLACE(check), 0, 0, false},
 
-	{"About", "help", NULL, NULL, "Print this.", NULL, 0, 0, 0, false},
-	{NULL, "version", NULL, NULL, "Print the version.", NULL, 0, 0, 0, false},
-	{NULL, "man", NULL, NULL, "Print the manual page, for man(1).", NULL, 0, 0, 0, false},
-	{NULL, "markdown", NULL, NULL, "Print the table of the options, for a README.", NULL, 0, 0, 0,
-	 false},
-	{NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, false},
+	OPTIONS_ABOUT,
 };
 
 static const Chapter chapters[] = {

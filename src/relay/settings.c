@@ -86,12 +86,7 @@ static const Option options[] = {
 	 "Do without notifications, and only poll: for PgBouncer's transaction pooling.", ReadSwitch,
 	 PLACE(no_listen), 0, 0, false},
 
-	{"About", "help", NULL, NULL, "Print this.", NULL, 0, 0, 0, false},
-	{NULL, "version", NULL, NULL, "Print the version.", NULL, 0, 0, 0, false},
-	{NULL, "man", NULL, NULL, "Print the manual page, for man(1).", NULL, 0, 0, 0, false},
-	{NULL, "markdown", NULL, NULL, "Print the table of the options, for a README.", NULL, 0, 0, 0,
-	 false},
-	{NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, false},
+	OPTIONS_ABOUT,
 };
 
 static const Chapter chapters[] = {
