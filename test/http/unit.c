@@ -296,8 +296,9 @@ test_parameters(void)
 		read_as(cases[i].query, TAKEN_BY_BULK, cases[i].expected);
 	read_as("limit=x&tenant=%00&before=x&ramp=x&reason=r&reason_=s", TAKEN_BY_STEERING,
 			"{\"reason\": \"r\"}");
-	read_as("reason=r&dedup=drop&limit=7", TAKEN_BY_REPLAY,
+	read_as("reason=r&dedup=drop&nobody=7", TAKEN_BY_REPLAY,
 			"{\"reason\": \"r\", \"dedup\": \"drop\"}");
+	read_as("reason=r&limit=7", TAKEN_BY_REPLAY, "limit is not for the replay of a single action");
 	read_as("limit=x&reason=%00", TAKEN_BY_NONE, "{}");
 	read_as("before=5&tenant=%00&limit=2000&state=paused", TAKEN_BY_BATCHES, "{\"limit\": 1000}");
 	read_as("before=-5", TAKEN_BY_BATCHES, "before: expected the number of a batch");
