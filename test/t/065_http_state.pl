@@ -213,7 +213,7 @@ foreach my $name (qw(one other))
 		'-keyout', "$tls/$name.key", '-out', "$tls/$name.pem");
 }
 system_or_bail('openssl', 'ec', '-in', "$tls/one.key", '-aes256', '-passout', 'pass:secret', '-out', "$tls/locked.key");
-system_or_bail('openssl', 'x509', '-in', "$tls/one.pem", '-signkey', "$tls/one.key", '-days', -1, '-out', "$tls/old.pem");
+system_or_bail('openssl', 'x509', '-in', "$tls/one.pem", '-signkey', "$tls/one.key", '-days', 0, '-out', "$tls/old.pem");
 chmod(0600, glob "$tls/*.key");
 sub tls { my ($cert, $tls_key) = @_; return ("--tls-cert=$tls/$cert", "--tls-key=$tls/$tls_key") }
 check('TLS', 0, qr/^ok\b.*TLS: with the certificate in .*one\.pem$/m, tls('one.pem', 'one.key'));
