@@ -24,6 +24,14 @@
 #include "openapi.h"
 #include "secret.h"
 
+/* From 1.0 on the library mends a request line with a blank in it by a redirect, which
+ * has a POST become a GET.  It shall refuse it, as earlier ones do. */
+#if MHD_VERSION >= 0x01000000
+#define STRICTNESS MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1,
+#else
+#define STRICTNESS
+#endif
+
 /* How often clients are looked for that take too long. */
 #define SWEEP_INTERVAL (250 * MILLISECOND)
 
@@ -534,7 +542,7 @@ ClientsStart(Server *server, int *port)
 						 (size_t) CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION,
 						 connection_changed, server, MHD_OPTION_NOTIFY_COMPLETED, request_over,
 						 server, MHD_OPTION_URI_LOG_CALLBACK, uri_read, server,
-						 MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, tls,
+						 STRICTNESS MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, tls,
 						 MHD_OPTION_END);
 	BufferWipe(&server->tls_key);
 	if (server->daemon == NULL)
