@@ -123,6 +123,18 @@ connection_changed(void *owner, struct MHD_Connection *connection, void **contex
 }
 
 /*
+ * We decode paths and parameters ourselves: the library shall leave them as they
+ * are.  Some versions refuse what they cannot decode.
+ */
+static size_t
+leave_encoded(void *owner, struct MHD_Connection *connection, char *text)
+{
+	(void) owner;
+	(void) connection;
+	return strlen(text);
+}
+
+/*
  * A request has begun: the library has read its first line.
  */
 static void *
@@ -542,6 +554,7 @@ ClientsStart(Server *server, int *port)
 						 (size_t) CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION,
 						 connection_changed, server, MHD_OPTION_NOTIFY_COMPLETED, request_over,
 						 server, MHD_OPTION_URI_LOG_CALLBACK, uri_read, server,
+						 MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL,
 						 STRICTNESS MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, tls,
 						 MHD_OPTION_END);
 	BufferWipe(&server->tls_key);
