@@ -171,7 +171,7 @@ take_answer(Request *request, const PGresult *result, int column)
  * The statement that says who asks.
  */
 static Statement
-login_statement(Request *request, StatementId with_key, StatementId without)
+login_statement(const Request *request, StatementId with_key, StatementId without)
 {
 	const Server *server = request->server;
 	Statement statement = StatementUse(request->has_key ? with_key : without);
@@ -181,6 +181,15 @@ login_statement(Request *request, StatementId with_key, StatementId without)
 	else
 		StatementAddText(&statement, server->settings->anonymous);
 	return statement;
+}
+
+/*
+ * The statement that has a transaction act as the request's role.
+ */
+Statement
+CallLogin(const Request *request)
+{
+	return login_statement(request, STATEMENT_LOGIN, STATEMENT_ANONYMOUS);
 }
 
 /*
@@ -379,7 +388,7 @@ begun(void *owner, PGresult *const *results, int count)
 		return;
 	}
 	/* That may have waited: by now the key may be revoked, or its role have another name. */
-	call[0] = login_statement(request, STATEMENT_LOGIN, STATEMENT_ANONYMOUS);
+	call[0] = CallLogin(request);
 	call[1] = call_statement(request);
 	WorkerSend(request->job.worker, call, 2, called_within);
 }
@@ -421,7 +430,7 @@ run(void *owner, Worker *worker)
 	}
 	if (request->answer.status != 0)
 	{
-		statements[0] = login_statement(request, STATEMENT_LOGIN, STATEMENT_ANONYMOUS);
+		statements[0] = CallLogin(request);
 		WorkerSend(worker, statements, 1, known);
 		return;
 	}
@@ -434,7 +443,7 @@ run(void *owner, Worker *worker)
 		WorkerSend(worker, statements, 2, begun);
 		return;
 	}
-	statements[0] = login_statement(request, STATEMENT_LOGIN, STATEMENT_ANONYMOUS);
+	statements[0] = CallLogin(request);
 	statements[1] = call_statement(request);
 	WorkerSend(worker, statements, 2, called);
 }

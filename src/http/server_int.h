@@ -82,6 +82,7 @@ extern void ClientsAnswer(Request *request);
 /* call.c */
 extern void CallStart(Request *request);
 extern void CallAbandon(Request *request);
+extern Statement CallLogin(const Request *request);
 
 /* wait.c */
 extern bool WaitWanted(const Request *request);

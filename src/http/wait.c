@@ -11,8 +11,6 @@
 
 #include <stdlib.h>
 
-#include "json.h"
-
 #define FIRST_LOOK (20 * MILLISECOND)
 #define SLOWEST_LOOK (500 * MILLISECOND)
 
@@ -85,7 +83,6 @@ static void
 look(void *owner, Worker *worker)
 {
 	Request *request = owner;
-	const Server *server = request->server;
 	Statement statements[2];
 
 	if (worker == NULL)
@@ -93,11 +90,7 @@ look(void *owner, Worker *worker)
 		stop_waiting(request);
 		return;
 	}
-	statements[0] = StatementUse(request->has_key ? STATEMENT_LOGIN : STATEMENT_ANONYMOUS);
-	if (request->has_key)
-		StatementAddBytes(&statements[0], request->key_hash, SHA256_BYTES);
-	else
-		StatementAddText(&statements[0], server->settings->anonymous);
+	statements[0] = CallLogin(request);
 	statements[1] = StatementUse(STATEMENT_OUTCOMES);
 	StatementAddText(&statements[1], BufferText(&request->answer.body));
 	WorkerSend(worker, statements, 2, looked);
