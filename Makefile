@@ -15,7 +15,8 @@
 EXTENSION = acteon_replay
 # The control file is the only place where the version is written.
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" acteon_replay.control)
-DATA = sql/acteon_replay--$(EXTVERSION).sql
+# The script of 1.0 and the ones that lead from it to the present version: CREATE EXTENSION runs them in turn.
+DATA = $(sort $(wildcard sql/acteon_replay--*.sql))
 
 MODULE_big = acteon_replay
 SOURCES = $(sort $(wildcard src/*.c))

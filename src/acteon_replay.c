@@ -21,7 +21,18 @@ char *AuditTableSetting;
 char *RedactionPlaceholder;
 int IntentGrace;
 int MaxAttempts;
+int GatewayPatience;
+bool AuditIsLive;
+bool AuditIsLiveIsSaid;
+int NotifySetting;
 bool RequireReason;
+
+static const struct config_enum_entry notify_values[] = {{"off", NOTIFY_OFF, false},
+														 {"on", NOTIFY_ON, false},
+														 {"smart", NOTIFY_SMART, false},
+														 {"false", NOTIFY_OFF, true},
+														 {"true", NOTIFY_ON, true},
+														 {NULL, 0, false}};
 
 void _PG_init(void);
 
@@ -42,6 +53,28 @@ check_audit_table(char **newval, void **extra, GucSource source)
 	list_free(names);
 	pfree(copy);
 	return valid;
+}
+
+/*
+ * Note whether acteon_replay.audit_is_live was set by somebody, or has its
+ * default, which does not hold for every table.
+ */
+static bool
+check_audit_is_live(bool *newval, void **extra, GucSource source)
+{
+	bool *is_said = ActeonGucMalloc(sizeof(bool));
+
+	if (is_said == NULL)
+		return false;
+	*is_said = source > PGC_S_DEFAULT;
+	*extra = is_said;
+	return true;
+}
+
+static void
+assign_audit_is_live(bool newval, void *extra)
+{
+	AuditIsLiveIsSaid = *(bool *) extra;
 }
 
 /*
@@ -72,5 +105,19 @@ _PG_init(void)
 	DefineCustomBoolVariable("acteon_replay.require_reason",
 							 "Refuse to replay, or to steer a batch, without a reason.", NULL,
 							 &RequireReason, false, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"acteon_replay.gateway_patience",
+		"How long a record of an action may be missing before that tells anything.",
+		"At least as long as the gateway can take to execute an action and to record it. It counts from the end of the request, or of the lease.",
+		&GatewayPatience, 300, 0, INT_MAX / 1000, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"acteon_replay.audit_is_live",
+		"Whether the gateway writes its records into the audit table as they are made.",
+		"Off for a copy: nothing can be concluded from what is missing in it. Unless it is set, it is off for tables that a subscription fills.",
+		&AuditIsLive, true, PGC_SUSET, 0, check_audit_is_live, assign_audit_is_live, NULL);
+	DefineCustomEnumVariable(
+		"acteon_replay.notify", "When consumers are woken up by NOTIFY.",
+		"Commits with a NOTIFY wait for each other. smart: only if a consumer sleeps.",
+		&NotifySetting, NOTIFY_SMART, notify_values, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("acteon_replay");
 }

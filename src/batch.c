@@ -402,6 +402,8 @@ InsertBatch(Oid schema, const BatchRow *batch)
 	set(&row, Anum_batch_last_outbox_id, batch->first_outbox_id != 0,
 		Int64GetDatum(batch->last_outbox_id));
 	set_pace(&row, batch);
+	set(&row, Anum_batch_on_doubt, true,
+		CStringGetTextDatum(batch->holds_doubts ? ON_DOUBT_HOLD : ON_DOUBT_RESEND));
 
 	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE), false);
 	InsertRow(&writer, row.values, row.nulls, Natts_batch);

@@ -54,6 +54,7 @@ typedef struct BatchRow
 	OptionalTime paced_until;
 	int breaker_window; /* 0: no circuit breaker */
 	Numeric breaker_share;
+	bool holds_doubts; /* on_doubt is hold, not resend */
 	/* What only reading tells. */
 	BatchStop stop;    /* never BATCH_BUSY */
 	char *stop_reason; /* NULL: none */

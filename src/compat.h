@@ -54,4 +54,11 @@
 #define ACTEON_NORETURN pg_attribute_noreturn()
 #endif
 
+/* PostgreSQL 16 frees what a check hook keeps with guc_free. */
+#if PG_VERSION_NUM >= 160000
+#define ActeonGucMalloc(size) guc_malloc(LOG, size)
+#else
+#define ActeonGucMalloc(size) malloc(size)
+#endif
+
 #endif /* ACTEON_COMPAT_H */

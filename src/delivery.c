@@ -37,6 +37,7 @@ OpenDeliveries(DeliveryWriter *deliveries, Oid schema, TimestampTz finished_at)
 	deliveries->tally_count = deliveries->failing_count = 0;
 	MemSet(deliveries->slots, 0, sizeof(deliveries->slots));
 	MemSet(deliveries->states, 0, sizeof(deliveries->states));
+	MemSet(deliveries->effects, 0, sizeof(deliveries->effects));
 }
 
 /*
@@ -191,6 +192,17 @@ note_failing(DeliveryWriter *deliveries, int64 batch_id)
 }
 
 /*
+ * A word as a text, which is made once and kept.
+ */
+static Datum
+kept_text(Datum *kept, const char *word)
+{
+	if (*kept == (Datum) 0)
+		*kept = CStringGetTextDatum(word);
+	return *kept;
+}
+
+/*
  * Add a delivery.  Its outcome and error must stay where they are until
  * CloseDeliveries.
  */
@@ -200,20 +212,27 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 	TupleTableSlot *slot = next_slot(deliveries);
 	Datum values[Natts_delivery];
 	bool nulls[Natts_delivery] = {false};
-	Datum *state = &deliveries->states[delivery->state];
 	char outcome[NAMEDATALEN];
 	MemoryContext old = MemoryContextSwitchTo(deliveries->context);
 
-	if (*state == (Datum) 0)
-		*state = CStringGetTextDatum(ActionStateNames[delivery->state]);
 	values[Anum_delivery_outbox_id - 1] = Int64GetDatum(delivery->outbox_id);
 	values[Anum_delivery_finished_at - 1] = TimestampTzGetDatum(deliveries->finished_at);
 	values[Anum_delivery_attempts - 1] = Int32GetDatum(delivery->attempts);
-	values[Anum_delivery_state - 1] = *state;
+	values[Anum_delivery_state - 1] =
+		kept_text(&deliveries->states[delivery->state], ActionStateNames[delivery->state]);
 	values[Anum_delivery_outcome - 1] = delivery->outcome.value;
 	nulls[Anum_delivery_outcome - 1] = delivery->outcome.isnull;
 	values[Anum_delivery_error - 1] = delivery->error.value;
 	nulls[Anum_delivery_error - 1] = delivery->error.isnull;
+	nulls[Anum_delivery_effect - 1] = delivery->state != ACTION_DELIVERED;
+	if (delivery->state == ACTION_DELIVERED)
+		values[Anum_delivery_effect - 1] = kept_text(&deliveries->effects[delivery->effect], EffectNames[delivery->effect]);
+	values[Anum_delivery_resend - 1] = Int32GetDatum(delivery->resend);
+	values[Anum_delivery_unproven - 1] = BoolGetDatum(delivery->unproven);
+	nulls[Anum_delivery_known_by - 1] = delivery->known_by == KNOWN_BY_ANSWER;
+	if (delivery->known_by != KNOWN_BY_ANSWER)
+		values[Anum_delivery_known_by - 1] =
+			CStringGetTextDatum(delivery->known_by == KNOWN_BY_RECORD ? "record" : "settled");
 	FillSlot(slot, values, nulls, Natts_delivery);
 	CheckRow(&deliveries->writer, slot);
 	MemoryContextSwitchTo(old);

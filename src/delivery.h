@@ -5,6 +5,7 @@
 #ifndef ACTEON_DELIVERY_H
 #define ACTEON_DELIVERY_H
 
+#include "effect.h"
 #include "state.h"
 #include "tables.h"
 
@@ -20,6 +21,8 @@ typedef struct TallyEntry
 	int64 batch_id;
 	ActionState state;
 	char outcome[NAMEDATALEN]; /* empty: none given */
+	Effect effect;             /* of the outcome, if they were delivered */
+	bool doubted;              /* they had been in doubt, and were counted so */
 	int64 actions;
 } TallyEntry;
 
@@ -34,11 +37,20 @@ typedef struct DeliveryWriter
 	TupleTableSlot *slots[DELIVERY_ROWS];
 	int count;                          /* rows that are not written yet */
 	Datum states[ACTION_CANCELLED + 1]; /* as texts, made when first needed */
+	Datum effects[NUM_EFFECTS];         /* the same */
 	TallyEntry tally[TALLY_KINDS];      /* of what has been added */
 	int tally_count;
 	int64 failing[TALLY_KINDS]; /* batches in which something failed */
 	int failing_count;
 } DeliveryWriter;
+
+/* How an outcome is known. */
+typedef enum KnownBy
+{
+	KNOWN_BY_ANSWER, /* of the gateway, which a consumer brought */
+	KNOWN_BY_RECORD, /* found in the audit table */
+	KNOWN_BY_PERSON  /* who settled a doubt */
+} KnownBy;
 
 /* How an action ended. */
 typedef struct Delivery
@@ -49,6 +61,11 @@ typedef struct Delivery
 	ActionState state;
 	NullableDatum outcome; /* jsonb */
 	NullableDatum error;   /* text */
+	Effect effect;         /* of the outcome, if it was delivered */
+	int32 resend;          /* which of its ids ended it */
+	bool unproven;         /* it was sent again without proof */
+	KnownBy known_by;      /* how the outcome is known */
+	bool was_in_doubt;     /* and was counted so in the tally */
 } Delivery;
 
 extern void OpenDeliveries(DeliveryWriter *deliveries, Oid schema, TimestampTz finished_at);

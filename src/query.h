@@ -26,6 +26,10 @@
 #define BREAKER_WINDOW_LIMIT 100000
 #define BREAKER_SHARE_DEFAULT 0.5
 
+/* What becomes of an action of which nobody can tell whether it was executed. */
+#define ON_DOUBT_RESEND "resend"
+#define ON_DOUBT_HOLD "hold"
+
 /* Filters that compare a column of the audit table with a text. */
 typedef enum TextFilter
 {

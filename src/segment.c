@@ -86,7 +86,31 @@ int64_column(TupleTableSlot *slot, AttrNumber column, bool *isnull)
 }
 
 /*
- * Read the segment in the table's slot; its holder is copied into the current
+ * A time of a row, 0 if it is NULL.
+ */
+static TimestampTz
+time_column(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+	Datum value = slot_getattr(slot, column, &isnull);
+
+	return isnull ? 0 : DatumGetTimestampTz(value);
+}
+
+/*
+ * A copy of a text of a row, NULL if it is NULL.
+ */
+static text *
+text_column(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+	Datum value = slot_getattr(slot, column, &isnull);
+
+	return isnull ? NULL : DatumGetTextPCopy(value);
+}
+
+/*
+ * Read the segment in the table's slot; its texts are copied into the current
  * memory context.
  */
 static void
@@ -94,7 +118,6 @@ read_segment(SegmentTable *table, Segment *segment)
 {
 	TupleTableSlot *slot = table->found;
 	bool isnull;
-	Datum holder;
 
 	segment->first_id = int64_column(slot, Anum_segment_first_id, &isnull);
 	segment->last_id = int64_column(slot, Anum_segment_last_id, &isnull);
@@ -105,8 +128,14 @@ read_segment(SegmentTable *table, Segment *segment)
 	segment->lane = int64_column(slot, Anum_segment_lane, &isnull);
 	segment->in_lane = !isnull;
 	segment->lease_token = int64_column(slot, Anum_segment_lease_token, &isnull);
-	holder = slot_getattr(slot, Anum_segment_holder, &isnull);
-	segment->holder = isnull ? NULL : DatumGetTextPCopy(holder);
+	segment->holder = text_column(slot, Anum_segment_holder);
+	segment->resend = DatumGetInt32(slot_getattr(slot, Anum_segment_resend, &isnull));
+	segment->sent_at = time_column(slot, Anum_segment_sent_at);
+	segment->id_refused = DatumGetBool(slot_getattr(slot, Anum_segment_id_refused, &isnull));
+	segment->unproven = DatumGetBool(slot_getattr(slot, Anum_segment_unproven, &isnull));
+	segment->doubt_since = time_column(slot, Anum_segment_doubt_since);
+	segment->doubt = text_column(slot, Anum_segment_doubt);
+	segment->held = text_column(slot, Anum_segment_held);
 	segment->tid = slot->tts_tid;
 }
 
@@ -230,7 +259,7 @@ LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now)
 /*
  * Begin to read the segments that are due, in the order in which they are
  * claimed: after a place, or from the beginning if it is NULL, until a time.
- * The scan lives in the current memory context, the segments' holders in that
+ * The scan lives in the current memory context, the segments' texts in that
  * of whoever reads them.
  */
 void
@@ -280,7 +309,7 @@ BeginRangeScan(SegmentScan *scan, SegmentTable *table, int64 first_id, int64 las
 }
 
 /*
- * Read the next segment of a scan; its holder is copied into the current memory
+ * Read the next segment of a scan; its texts are copied into the current memory
  * context.
  */
 bool
@@ -328,6 +357,17 @@ fill_row(TupleTableSlot *slot, const Segment *segment)
 	nulls[Anum_segment_lease_token - 1] = !leased;
 	values[Anum_segment_holder - 1] = PointerGetDatum(segment->holder);
 	nulls[Anum_segment_holder - 1] = !leased;
+	values[Anum_segment_resend - 1] = Int32GetDatum(segment->resend);
+	values[Anum_segment_sent_at - 1] = TimestampTzGetDatum(segment->sent_at);
+	nulls[Anum_segment_sent_at - 1] = segment->sent_at == 0;
+	values[Anum_segment_id_refused - 1] = BoolGetDatum(segment->id_refused);
+	values[Anum_segment_unproven - 1] = BoolGetDatum(segment->unproven);
+	values[Anum_segment_doubt_since - 1] = TimestampTzGetDatum(segment->doubt_since);
+	nulls[Anum_segment_doubt_since - 1] = segment->doubt_since == 0;
+	values[Anum_segment_doubt - 1] = PointerGetDatum(segment->doubt);
+	nulls[Anum_segment_doubt - 1] = segment->doubt == NULL;
+	values[Anum_segment_held - 1] = PointerGetDatum(segment->held);
+	nulls[Anum_segment_held - 1] = segment->held == NULL;
 	FillSlot(slot, values, nulls, Natts_segment);
 }
 

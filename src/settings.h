@@ -9,6 +9,20 @@ extern char *AuditTableSetting;
 extern char *RedactionPlaceholder;
 extern int IntentGrace; /* seconds */
 extern int MaxAttempts;
+extern int GatewayPatience; /* seconds */
+
+extern bool AuditIsLive;      /* what is missing in the audit table can tell something */
+extern bool AuditIsLiveIsSaid; /* somebody has set it */
+
+/* When consumers are woken up. */
+typedef enum NotifyWhen
+{
+	NOTIFY_OFF,
+	NOTIFY_ON,
+	NOTIFY_SMART /* if one sleeps */
+} NotifyWhen;
+
+extern int NotifySetting;
 extern bool RequireReason;
 
 #endif /* ACTEON_SETTINGS_H */

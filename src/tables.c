@@ -88,6 +88,36 @@ refuse_triggers(Relation rel, bool changes)
 }
 
 /*
+ * Refuse one of our tables that is narrower than this library knows it: the
+ * extension's script is older, and its columns would be misread.
+ */
+static void
+check_width(Relation rel)
+{
+	static const struct
+	{
+		const char *name;
+		int natts;
+	} widths[] = {{BATCH_TABLE, Natts_batch},
+				  {SEGMENT_TABLE, Natts_segment},
+				  {DELIVERY_TABLE, Natts_delivery},
+				  {TALLY_TABLE, Natts_tally},
+				  {INSTALLATION_TABLE, Natts_installation}};
+
+	for (int i = 0; i < lengthof(widths); i++)
+	{
+		if (strcmp(RelationGetRelationName(rel), widths[i].name) == 0 &&
+			RelationGetDescr(rel)->natts < widths[i].natts)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the objects of extension acteon_replay are older than its library"),
+					 errdetail("Table \"%s\" has %d columns instead of %d.", widths[i].name,
+							   RelationGetDescr(rel)->natts, widths[i].natts),
+					 errhint("ALTER EXTENSION acteon_replay UPDATE makes them new.")));
+	}
+}
+
+/*
  * Open a table for inserting, or also for updating and deleting if changes is
  * true.  Refuses one with triggers for that, which would not run, and one with
  * generated columns, which would not be computed.
@@ -96,6 +126,7 @@ void
 OpenWriter(TableWriter *writer, Oid relid, bool changes)
 {
 	writer->rel = table_open(relid, RowExclusiveLock);
+	check_width(writer->rel);
 	refuse_triggers(writer->rel, changes);
 	if (writer->rel->rd_att->constr != NULL && writer->rel->rd_att->constr->has_generated_stored)
 		ereport(
@@ -422,6 +453,7 @@ OpenFinder(TableFinder *finder, Oid relid, AttrNumber column)
 	ListCell *lc;
 
 	finder->rel = table_open(relid, AccessShareLock);
+	check_width(finder->rel);
 	finder->index = NULL;
 	indexes = RelationGetIndexList(finder->rel);
 	foreach (lc, indexes)

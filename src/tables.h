@@ -24,6 +24,7 @@
 #define API_KEYS_TABLE "acteon_api_keys"
 #define API_KEYS_SEQUENCE "acteon_api_keys_id_seq"
 #define API_ANSWERS_TABLE "acteon_api_answers"
+#define REACHED_TABLE "acteon_dispatch_reached"
 
 /* Columns, as sql/acteon_replay--*.sql creates them. */
 enum
@@ -40,7 +41,9 @@ enum
 enum
 {
 	Anum_installation_singleton = 1,
-	Anum_installation_namespace
+	Anum_installation_namespace,
+	Anum_installation_server,
+	Natts_installation = Anum_installation_server
 };
 
 enum
@@ -75,7 +78,8 @@ enum
 	Anum_batch_stopped_at,
 	Anum_batch_stopped_by,
 	Anum_batch_stop_reason,
-	Natts_batch = Anum_batch_stop_reason
+	Anum_batch_on_doubt,
+	Natts_batch = Anum_batch_on_doubt
 };
 
 enum
@@ -111,7 +115,14 @@ enum
 	Anum_segment_lane,
 	Anum_segment_lease_token,
 	Anum_segment_holder,
-	Natts_segment = Anum_segment_holder
+	Anum_segment_resend,
+	Anum_segment_sent_at,
+	Anum_segment_id_refused,
+	Anum_segment_unproven,
+	Anum_segment_doubt_since,
+	Anum_segment_doubt,
+	Anum_segment_held,
+	Natts_segment = Anum_segment_held
 };
 
 enum
@@ -122,7 +133,11 @@ enum
 	Anum_delivery_state,
 	Anum_delivery_outcome,
 	Anum_delivery_error,
-	Natts_delivery = Anum_delivery_error
+	Anum_delivery_effect,
+	Anum_delivery_resend,
+	Anum_delivery_unproven,
+	Anum_delivery_known_by,
+	Natts_delivery = Anum_delivery_known_by
 };
 
 enum
@@ -132,7 +147,16 @@ enum
 	Anum_tally_state,
 	Anum_tally_outcome,
 	Anum_tally_actions,
-	Natts_tally = Anum_tally_actions
+	Anum_tally_effect,
+	Anum_tally_doubted,
+	Natts_tally = Anum_tally_doubted
+};
+
+enum
+{
+	Anum_reached_first_action_id = 1,
+	Anum_reached_generation,
+	Natts_reached = Anum_reached_generation
 };
 
 enum

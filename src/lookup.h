@@ -1,0 +1,54 @@
+/*
+ * lookup.h
+ *		What the audit table says of actions that were sent.
+ */
+#ifndef ACTEON_LOOKUP_H
+#define ACTEON_LOOKUP_H
+
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "effect.h"
+
+/* An action to look for: all ids under which it may have been sent. */
+typedef struct LookupKey
+{
+	const pg_uuid_t *ids;
+	int id_count;
+	const text *namespace;
+	const text *tenant;
+	const text *dedup_key; /* NULL: none */
+} LookupKey;
+
+/* What was found of it. */
+typedef struct Finding
+{
+	bool has_intent;  /* a record of an intent */
+	bool has_outcome; /* any other record */
+	Effect effect;    /* of all of them: done if any is, else that of the newest that is not later */
+	int id;           /* which of the ids the record that decides is about */
+	int done_ids;     /* ids with a record whose effect is done: more than one is a contradiction */
+	Jsonb *answer;    /* the record that decides, in the form of an answer; in the caller's context */
+} Finding;
+
+/* Whether a missing record can tell anything. */
+typedef enum AuditTells
+{
+	AUDIT_TELLS,
+	AUDIT_NOT_LIVE,   /* acteon_replay.audit_is_live is off, or the table is a copy */
+	AUDIT_SILENT,     /* no record of anything that was sent later */
+	AUDIT_PRUNED,     /* no record is left from the time of sending */
+	AUDIT_UNREADABLE, /* there is no audit table, or it cannot be read */
+	NUM_AUDIT_TELLS
+} AuditTells;
+
+/* A reader of the audit table for consumers; see OpenLookup. */
+typedef struct Lookup Lookup;
+
+extern Lookup *OpenLookup(Oid schema);
+extern void LookUpActions(Lookup *lookup, const LookupKey *keys, int count, Finding *findings);
+extern AuditTells WhatAuditTells(Lookup *lookup, TimestampTz sent_at, TimestampTz later_than);
+extern const char *AuditTellsText(AuditTells tells);
+extern void CloseLookup(Lookup *lookup);
+
+#endif /* ACTEON_LOOKUP_H */
