@@ -59,14 +59,12 @@ COMMENT ON COLUMN acteon_replay_batch.on_doubt IS 'What becomes of an action of 
 
 ALTER TABLE acteon_replay_tally
 	ADD COLUMN effect text,
-	ADD COLUMN doubted boolean NOT NULL DEFAULT false,
 	DROP CONSTRAINT acteon_replay_tally_state_check,
 	ADD CONSTRAINT acteon_replay_tally_state_check
 		CHECK (state OPERATOR(pg_catalog.=) ANY ('{delivered,dead,cancelled,in_doubt}'::text[]));
 
-COMMENT ON COLUMN acteon_replay_tally.state IS 'How they ended, as in acteon_dispatch_delivery; or in_doubt, for actions that came in doubt, which counts for circuit breakers only.';
+COMMENT ON COLUMN acteon_replay_tally.state IS 'How they ended, as in acteon_dispatch_delivery; or in_doubt, for actions that came in doubt, which have not ended and count for circuit breakers only.';
 COMMENT ON COLUMN acteon_replay_tally.effect IS 'Effect of the outcome, as in acteon_dispatch_delivery.';
-COMMENT ON COLUMN acteon_replay_tally.doubted IS 'Whether they had been counted as in_doubt: a circuit breaker counts nothing twice.';
 
 ALTER TABLE acteon_replay_log
 	DROP CONSTRAINT acteon_replay_log_event_check,

@@ -4,7 +4,8 @@
  *
  * A batch pauses itself when of its last deliveries more than a share failed:
  * the provider is down again, or the actions are poison, and sending on would
- * only make more of it.  Whoever records a failure looks at the tally of its
+ * only make more of it.  An action that comes in doubt counts as one that failed,
+ * once, when it does; how it ends counts like any other ending.  Whoever records a failure looks at the tally of its
  * batch (tally.c), newest first, until the window is full.  What one call ended
  * has no order; of the call that the window begins in, an even part counts.  Only
  * what ended since the batch was resumed last counts.
@@ -43,15 +44,16 @@ typedef struct Window
 } Window;
 
 /*
- * Whether an ending counts as a failure: dead, or an outcome that says that the
- * provider did not take the action.
+ * Whether an ending counts as a failure: dead, an outcome without effect whatever
+ * it is called, or Failed whatever its effect; and so does a doubt.  Deliveries of
+ * version 1.0 have no effect: there the name alone tells.
  */
 bool
-IsFailure(ActionState state, const char *outcome)
+IsFailure(ActionState state, const char *outcome, Effect effect)
 {
-	return state == ACTION_DEAD ||
-		   (state == ACTION_DELIVERED &&
-			(strcmp(outcome, "Failed") == 0 || strcmp(outcome, "CircuitOpen") == 0));
+	return state == ACTION_DEAD || state == ACTION_IN_DOUBT ||
+		   (state == ACTION_DELIVERED && (effect == EFFECT_NONE || strcmp(outcome, "Failed") == 0 ||
+										  strcmp(outcome, "CircuitOpen") == 0));
 }
 
 /*
@@ -97,7 +99,7 @@ fill_window(Window *window, Oid schema)
 		}
 		moment = row.finished_at;
 		ended += row.actions;
-		if (IsFailure(row.state, row.outcome))
+		if (IsFailure(row.state, row.outcome, row.effect))
 			failed += row.actions;
 	}
 	if (ended > 0)

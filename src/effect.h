@@ -50,6 +50,7 @@ typedef struct RecordOutcome
 
 extern const char *const EffectNames[NUM_EFFECTS];
 
+extern Effect EffectByName(const text *name);
 extern void ReadAnswer(Jsonb *answer, AnswerReading *reading);
 extern Effect EffectOfRecord(const RecordOutcome *record);
 extern bool IsInternalRecord(const char *provider, const char *action_type);

@@ -278,7 +278,8 @@ requeue(Redrive *redrive, const ConsumerCall *call, const char *schema)
 		const Segment *segment = &redrive->segments[i];
 
 		InsertSegment(&segments, segment);
-		AddToTally(&deliveries, segment->batch_id, ACTION_DEAD, "", -SegmentLength(segment));
+		AddToTally(&deliveries, segment->batch_id, ACTION_DEAD, "", EFFECT_UNKNOWN,
+				   -SegmentLength(segment));
 	}
 	CloseDeliveries(&deliveries);
 	CloseSegments(&segments);

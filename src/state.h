@@ -5,6 +5,8 @@
 #ifndef ACTEON_STATE_H
 #define ACTEON_STATE_H
 
+#include "datatype/timestamp.h"
+#include "executor/tuptable.h"
 #include "utils/snapshot.h"
 
 #include "tables.h"
@@ -14,6 +16,7 @@ typedef enum ActionState
 {
 	ACTION_WAITING,
 	ACTION_RUNNING,
+	ACTION_IN_DOUBT,
 	ACTION_DELIVERED,
 	ACTION_DEAD,
 	ACTION_CANCELLED
@@ -37,6 +40,7 @@ typedef struct StateReader
 } StateReader;
 
 extern ActionState FinishedState(const char *name);
+extern ActionState SegmentState(TupleTableSlot *row, TimestampTz now);
 extern void InitStateReader(StateReader *reader, Oid schema);
 extern ActionState ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot);
 extern void CloseStateReader(StateReader *reader);
