@@ -32,6 +32,11 @@ COMMENT ON COLUMN acteon_dispatch_segment.doubt_since IS 'Since when it is in do
 COMMENT ON COLUMN acteon_dispatch_segment.doubt IS 'Why it is in doubt.';
 COMMENT ON COLUMN acteon_dispatch_segment.held IS 'Why it waits for a person (acteon_replay_settle) or for a record; NULL: it may still end by itself.';
 
+-- In a lane, what is leased stands first, then what is in doubt, then what waits.
+DROP INDEX acteon_dispatch_segment_lane_idx;
+CREATE INDEX acteon_dispatch_segment_lane_idx ON acteon_dispatch_segment (lane, lease_token, doubt_since, first_id)
+	WHERE lane IS NOT NULL;
+
 -- Few: for counting doubts and for settling them.
 CREATE INDEX acteon_dispatch_segment_doubt_idx ON acteon_dispatch_segment (doubt_since) WHERE doubt_since IS NOT NULL;
 
@@ -113,6 +118,133 @@ UPDATE acteon_dispatch_segment AS s
 /*
  * The queue
  */
+
+DROP FUNCTION acteon_outbox_claim(text, integer, interval);
+CREATE FUNCTION acteon_outbox_claim(
+	consumer text,
+	max_actions integer DEFAULT 100,
+	lease interval DEFAULT '30 seconds',
+	OUT outbox_id bigint,
+	OUT lease_token bigint,
+	OUT attempt integer,
+	OUT action json,
+	OUT action_id uuid)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'acteon_outbox_claim'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
+
+COMMENT ON FUNCTION acteon_outbox_claim(text, integer, interval) IS
+	'Leases up to max_actions due actions to a consumer for the given time (at most a day), oldest first, and returns them as the gateway takes them, with the id that is sent. Fewer come when their JSON is larger than 16 MB together. Of the actions of one tenant with the same fingerprint one comes at a time. What is in doubt and due is looked up in the audit table before. Errors: 42501 no gateway grant, 22023 bad argument.';
+
+DROP FUNCTION acteon_outbox_ack(bigint[], bigint[], jsonb[]);
+CREATE FUNCTION acteon_outbox_ack(
+	outbox_id bigint[],
+	lease_token bigint[],
+	outcome jsonb[],
+	action_id uuid[] DEFAULT NULL)
+RETURNS integer
+AS 'MODULE_PATHNAME', 'acteon_outbox_ack'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_outbox_ack(bigint[], bigint[], jsonb[], uuid[]) IS
+	'Records the outcomes with which the gateway answered 200, and {"AlreadyDispatched": …} for a 409; returns how many deliveries this call has recorded. Throttled and QuotaExceeded go out again when the gateway says, under a new id; AlreadyDispatched is looked up in the audit table first. After the lease was lost an answer counts only with the action_id that was sent. Errors: 42501 no gateway grant, 22023 arrays of different lengths or with NULL ids.';
+
+DROP FUNCTION acteon_outbox_nack(bigint[], bigint[], text[], interval[]);
+CREATE FUNCTION acteon_outbox_nack(
+	outbox_id bigint[],
+	lease_token bigint[],
+	error text[],
+	retry_after interval[] DEFAULT NULL,
+	action_id uuid[] DEFAULT NULL,
+	OUT given_back integer,
+	OUT dead integer)
+RETURNS record
+AS 'MODULE_PATHNAME', 'acteon_outbox_nack'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_outbox_nack(bigint[], bigint[], text[], interval[], uuid[]) IS
+	'Gives actions back that are known not to have been executed, for a later attempt: after retry_after (at most a day), or after a back-off of 1 second to 10 minutes that grows with the attempts. The last attempt (acteon_replay.max_attempts) ends dead with its error. An error of NULL says that the action was not attempted or not at fault: the attempt is not counted. action_id is the id to which the gateway has answered, NULL where nothing reached it. What may have been executed is for acteon_outbox_doubt. Changes nothing where the lease is lost. Errors: 42501 no gateway grant, 22023 bad argument.';
+
+DROP FUNCTION acteon_outbox_reject(bigint[], bigint[], text[]);
+CREATE FUNCTION acteon_outbox_reject(
+	outbox_id bigint[],
+	lease_token bigint[],
+	error text[],
+	action_id uuid[] DEFAULT NULL)
+RETURNS integer
+AS 'MODULE_PATHNAME', 'acteon_outbox_reject'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_outbox_reject(bigint[], bigint[], text[], uuid[]) IS
+	'Ends actions dead now, because the gateway will never take them; returns how many. One of which an earlier id is in doubt is held instead. Changes nothing where the lease is lost. Errors: 42501 no gateway grant, 22023 bad argument.';
+
+CREATE FUNCTION acteon_outbox_doubt(
+	outbox_id bigint[],
+	lease_token bigint[],
+	error text[],
+	action_id uuid[] DEFAULT NULL)
+RETURNS integer
+AS 'MODULE_PATHNAME', 'acteon_outbox_doubt'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_outbox_doubt(bigint[], bigint[], text[], uuid[]) IS
+	'Puts actions in doubt that may have been sent and have no answer, with the reason; returns how many. They are looked up in the audit table, at growing intervals; when acteon_replay.gateway_patience is over they go out once more under a new id, or are held, as the batch''s on_doubt says. Changes nothing where the lease is lost: what it covered is in doubt then. Errors: 42501 no gateway grant, 22023 bad argument.';
+
+CREATE FUNCTION acteon_outbox_sleep(asleep boolean)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'acteon_outbox_sleep'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_outbox_sleep(boolean) IS
+	'For a consumer that listens on acteon_dispatch_outbox, in that session: tells that it sleeps, until it is called with false or the session ends; with acteon_replay.notify at smart nobody is notified otherwise. Call it before the claim that decides whether to sleep. Returns whether the consumer may sleep long; if not, a transaction is under way that may commit without a NOTIFY, so look again in some milliseconds. Error: 42501 no gateway grant.';
+
+COMMENT ON FUNCTION acteon_outbox_redrive(bigint[], bigint, text, text, integer, numeric, text) IS
+	'Puts dead actions that match every given filter back into the queue, with all their attempts, up to max_actions; rate is in actions per second. Each is looked up in the audit table before it goes out, and goes under a new id. Skips, and counts, what has been replayed again (the later replay stands for it) and what belongs to a cancelled batch; what belongs to a paused one waits until that is resumed, as a NOTICE says. Errors: 42501 no gateway grant, 22023 bad argument.';
+
+COMMENT ON FUNCTION acteon_outbox_purge(interval, bigint, text) IS
+	'Deletes the outbox and delivery rows of actions whose every replay has been finished for longer than older_than, about max_actions of them; returns how many. A purged action counts as never replayed, so keep at least what the audit table keeps; its next replay gets an id that was not used before. Less than the 24 hours for which the gateway remembers ids brings a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
+
+CREATE FUNCTION acteon_outbox_read_figures(
+	OUT depth bigint,
+	OUT due bigint,
+	OUT retrying bigint,
+	OUT scheduled bigint,
+	OUT leased bigint,
+	OUT dead bigint,
+	OUT oldest_due_age interval,
+	OUT delivered_1m bigint,
+	OUT delivered_5m bigint,
+	OUT dead_5m bigint,
+	OUT paused bigint,
+	OUT in_doubt bigint,
+	OUT held bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'acteon_outbox_read_stats'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 1;
+
+COMMENT ON FUNCTION acteon_outbox_read_figures() IS
+	'What the view acteon_outbox_stats shows. Error: 42501 no gateway grant.';
+
+CREATE OR REPLACE VIEW acteon_outbox_stats AS
+	SELECT s.depth, s.due, s.retrying, s.scheduled, s.leased, s.dead, s.oldest_due_age,
+		s.delivered_1m, s.delivered_5m, s.dead_5m, s.paused, s.in_doubt, s.held
+	FROM acteon_outbox_read_figures() AS s;
+DROP FUNCTION acteon_outbox_read_stats();
+
+COMMENT ON COLUMN acteon_outbox_stats.due IS 'Actions whose time has come: new ones and retries. Some may wait for an earlier action of their fingerprint.';
+COMMENT ON COLUMN acteon_outbox_stats.in_doubt IS 'Actions that may have been executed and have no answer, also those whose lease ran out; they count in depth, and in no other column but held.';
+COMMENT ON COLUMN acteon_outbox_stats.held IS 'Of these, the ones that wait for a person (acteon_replay_settle) or for a record.';
+
+CREATE FUNCTION acteon_replay_id(action_id text, generation integer, resend integer DEFAULT 0)
+RETURNS uuid
+AS 'MODULE_PATHNAME', 'acteon_replay_id'
+LANGUAGE C STABLE STRICT;
+
+-- Who knows the id of a replay beforehand can have the gateway refuse it.
+REVOKE EXECUTE ON FUNCTION acteon_replay_id(text, integer, integer) FROM PUBLIC;
+
+COMMENT ON FUNCTION acteon_replay_id(text, integer, integer) IS
+	'The id of an action''s replay of a generation, after it was given a new one so many times; NULL if nothing was ever replayed here. Errors: 22023 generation below 1 or resend below 0.';
 
 /*
  * Doubts: what became of a batch, and settling

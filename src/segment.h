@@ -106,7 +106,7 @@ extern void InsertSegment(SegmentTable *table, const Segment *segment);
 extern bool HoldSegment(SegmentTable *table, const Segment *segment, bool wait);
 extern bool RemoveSegment(SegmentTable *table, const Segment *segment);
 extern bool ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int count);
-extern void NotifyConsumers(void);
+extern void AppendPiece(Segment *pieces, int *count, const Segment *piece);
 extern int64 ActionLane(const text *tenant, const text *fingerprint);
 
 #endif /* ACTEON_SEGMENT_H */
