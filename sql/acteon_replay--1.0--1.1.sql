@@ -111,6 +111,21 @@ UPDATE acteon_dispatch_segment AS s
  * Effects
  */
 
+CREATE FUNCTION acteon_effect(outcome text, details jsonb DEFAULT NULL, provider text DEFAULT NULL, action_type text DEFAULT NULL,
+	duration_ms bigint DEFAULT NULL)
+RETURNS text
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION acteon_effect(text, jsonb, text, text, bigint) IS
+	'The effect of a record of the audit table, by its columns outcome, outcome_details, provider, action_type and duration_ms: done, none, later (the gateway goes on with it), decided (the gateway chose not to execute it) or unknown. NULL for what is not known makes the answer less certain, never wrong.';
+
+CREATE FUNCTION acteon_answer_effect(answer jsonb)
+RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION acteon_answer_effect(jsonb) IS
+	'The effect of an answer of the gateway to POST /v1/dispatch, such as {"Executed": {"status": "success"}}: done, none, later, decided or unknown, as acteon_effect has it.';
+
 /*
  * Picking records: what the replay functions take
  */
