@@ -219,6 +219,7 @@ COMMENT ON FUNCTION acteon_outbox_redrive(bigint[], bigint, text, text, integer,
 COMMENT ON FUNCTION acteon_outbox_purge(interval, bigint, text) IS
 	'Deletes the outbox and delivery rows of actions whose every replay has been finished for longer than older_than, about max_actions of them; returns how many. A purged action counts as never replayed, so keep at least what the audit table keeps; its next replay gets an id that was not used before. Less than the 24 hours for which the gateway remembers ids brings a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
 
+-- A function whose result grows is made beside the old one, so that the view and what depends on it stay.
 CREATE FUNCTION acteon_outbox_read_figures(
 	OUT depth bigint,
 	OUT due bigint,
@@ -245,6 +246,7 @@ CREATE OR REPLACE VIEW acteon_outbox_stats AS
 		s.delivered_1m, s.delivered_5m, s.dead_5m, s.paused, s.in_doubt, s.held
 	FROM acteon_outbox_read_figures() AS s;
 DROP FUNCTION acteon_outbox_read_stats();
+ALTER FUNCTION acteon_outbox_read_figures() RENAME TO acteon_outbox_read_stats;
 
 COMMENT ON COLUMN acteon_outbox_stats.due IS 'Actions whose time has come: new ones and retries. Some may wait for an earlier action of their fingerprint.';
 COMMENT ON COLUMN acteon_outbox_stats.in_doubt IS 'Actions that may have been executed and have no answer, also those whose lease ran out; they count in depth, and in no other column but held.';
@@ -268,3 +270,94 @@ COMMENT ON FUNCTION acteon_replay_id(text, integer, integer) IS
 /*
  * Seeing
  */
+
+CREATE FUNCTION acteon_is_failure(state text, outcome text, effect text)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'acteon_is_failure'
+LANGUAGE C IMMUTABLE CALLED ON NULL INPUT PARALLEL SAFE;
+
+COMMENT ON FUNCTION acteon_is_failure(text, text, text) IS
+	'Whether an action that ended so, or came in doubt, counts as failed: dead, in doubt, without effect, or Failed. What circuit breakers count.';
+
+CREATE FUNCTION acteon_replay_list_batches(
+	batch_id bigint DEFAULT NULL,
+	before bigint DEFAULT NULL,
+	newest bigint DEFAULT NULL,
+	OUT id bigint,
+	OUT created_at timestamptz,
+	OUT requested_by name,
+	OUT session_role name,
+	OUT reason text,
+	OUT state text,
+	OUT progress numeric,
+	OUT matched bigint,
+	OUT replayed bigint,
+	OUT failed bigint,
+	OUT skipped bigint,
+	OUT passed_over bigint,
+	OUT waiting bigint,
+	OUT in_flight bigint,
+	OUT delivered bigint,
+	OUT delivered_by jsonb,
+	OUT dead bigint,
+	OUT cancelled bigint,
+	OUT rate numeric,
+	OUT speed numeric,
+	OUT time_left interval,
+	OUT start_at timestamptz,
+	OUT breaker text,
+	OUT stop_reason text,
+	OUT stopped_by name,
+	OUT stopped_at timestamptz,
+	OUT failures jsonb,
+	OUT last_chunk_at timestamptz,
+	OUT query jsonb,
+	OUT in_doubt bigint,
+	OUT held bigint,
+	OUT done bigint,
+	OUT on_doubt text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'acteon_replay_read_batches'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
+
+COMMENT ON FUNCTION acteon_replay_list_batches(bigint, bigint, bigint) IS
+	'What the view acteon_replay_batches shows, of all batches; or of one, of those before one, of so many of the newest, without looking at the others.';
+
+CREATE OR REPLACE VIEW acteon_replay_batches AS
+	SELECT b.id AS batch_id, b.created_at, b.requested_by, b.session_role, b.reason, b.state, b.progress, b.matched,
+		b.replayed, b.failed, b.skipped, b.passed_over, b.waiting, b.in_flight, b.delivered,
+		b.delivered_by, b.dead, b.cancelled, b.rate, b.speed, b.time_left, b.start_at,
+		b.breaker, b.stop_reason, b.stopped_by, b.stopped_at, b.failures, b.last_chunk_at,
+		b.query, b.in_doubt, b.held, b.done, b.on_doubt
+	FROM acteon_replay_list_batches() AS b;
+DROP FUNCTION acteon_replay_read_batches(bigint, bigint, bigint);
+ALTER FUNCTION acteon_replay_list_batches(bigint, bigint, bigint) RENAME TO acteon_replay_read_batches;
+
+COMMENT ON COLUMN acteon_replay_batches.delivered IS 'Actions that the gateway answered with an outcome; done tells how many of these had their effect.';
+COMMENT ON COLUMN acteon_replay_batches.breaker IS 'What its circuit breaker sees, and when it opens; off: there is none. Without effect, Failed, dead and in doubt count as failed.';
+COMMENT ON COLUMN acteon_replay_batches.in_doubt IS 'Actions that may have been executed and have no answer.';
+COMMENT ON COLUMN acteon_replay_batches.held IS 'Of these, the ones that wait for a person (acteon_replay_settle) or for a record.';
+COMMENT ON COLUMN acteon_replay_batches.done IS 'Of the delivered ones, how many were executed with success.';
+COMMENT ON COLUMN acteon_replay_batches.on_doubt IS 'What becomes of doubts: resend or hold.';
+
+ALTER TYPE acteon_replay_item ADD ATTRIBUTE effect text;
+ALTER TYPE acteon_replay_item ADD ATTRIBUTE resends integer;
+ALTER TYPE acteon_replay_item ADD ATTRIBUTE unproven boolean;
+ALTER TYPE acteon_replay_item ADD ATTRIBUTE known_by text;
+ALTER TYPE acteon_replay_item ADD ATTRIBUTE doubt text;
+ALTER TYPE acteon_replay_item ADD ATTRIBUTE held text;
+
+COMMENT ON COLUMN acteon_replay_item.new_action_id IS 'Id under which it was sent last, or will be sent.';
+COMMENT ON COLUMN acteon_replay_item.state IS 'waiting, running, in_doubt, delivered, dead or cancelled.';
+COMMENT ON COLUMN acteon_replay_item.effect IS 'Effect of the outcome: done, none, later, decided or unknown; NULL for what was not delivered, and for deliveries of version 1.0.';
+COMMENT ON COLUMN acteon_replay_item.resends IS 'How often it was given a new id.';
+COMMENT ON COLUMN acteon_replay_item.unproven IS 'Whether it was sent again without proof that an earlier id had no effect.';
+COMMENT ON COLUMN acteon_replay_item.known_by IS 'How the outcome is known: record (found in the audit table) or settled (a person decided). NULL: by the answer of the gateway.';
+COMMENT ON COLUMN acteon_replay_item.doubt IS 'Why it is in doubt.';
+COMMENT ON COLUMN acteon_replay_item.held IS 'Why it waits for a person or for a record.';
+
+COMMENT ON FUNCTION acteon_replay_items(bigint, text) IS
+	'The actions of a batch, in the order of the outbox; of a state only, if one is given: waiting, running, in_doubt, held (in doubt, and waiting for a person or a record), delivered, dead, cancelled, or failed (dead, or delivered without effect or as Failed). Only actions that the caller''s grants cover. Errors: P0002 no such batch, or nothing of it is covered, 22023 bad argument.';
+
+COMMENT ON FUNCTION acteon_replay_lineage(text) IS
+	'The chain of replays that an action is part of, from its first ancestor down, one row an action: id, source (the action it replays), generation, depth, batch, who asked, when, why, and state (original, waiting, running, in_doubt, delivered, dead, cancelled). Only actions that the caller''s grants cover; no rows for an action that was never replayed.';

@@ -19,6 +19,7 @@
 
 #include "access/xact.h"
 #include "executor/tuptable.h"
+#include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
@@ -31,6 +32,8 @@
 #include "schedule.h"
 #include "stop.h"
 #include "tally.h"
+
+PG_FUNCTION_INFO_V1(acteon_is_failure);
 
 /* The window of a breaker and what is in it. */
 typedef struct Window
@@ -54,6 +57,26 @@ IsFailure(ActionState state, const char *outcome, Effect effect)
 	return state == ACTION_DEAD || state == ACTION_IN_DOUBT ||
 		   (state == ACTION_DELIVERED && (effect == EFFECT_NONE || strcmp(outcome, "Failed") == 0 ||
 										  strcmp(outcome, "CircuitOpen") == 0));
+}
+
+/*
+ * acteon_is_failure(state text, outcome text, effect text) → boolean
+ *
+ * Whether an ending counts as a failure, for the statements that show what the
+ * circuit breaker sees.  Raises no errors of its own.
+ */
+Datum
+acteon_is_failure(PG_FUNCTION_ARGS)
+{
+	char outcome[NAMEDATALEN] = "";
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_BOOL(false);
+	if (!PG_ARGISNULL(1))
+		text_to_cstring_buffer(PG_GETARG_TEXT_PP(1), outcome, sizeof(outcome));
+	PG_RETURN_BOOL(IsFailure(
+		FinishedState(text_to_cstring(PG_GETARG_TEXT_PP(0))), outcome,
+		PG_ARGISNULL(2) ? EFFECT_UNKNOWN : EffectByName(PG_GETARG_TEXT_PP(2))));
 }
 
 /*

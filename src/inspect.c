@@ -13,6 +13,7 @@
 
 #include "consumer.h"
 #include "identity.h"
+#include "state.h"
 
 /*
  * Everything that must be true of the outbox between transactions, each with
@@ -106,12 +107,8 @@
 	"	WHERE (o.id BETWEEN b.first_outbox_id AND b.last_outbox_id) IS NOT TRUE " \
 	"ORDER BY 2, 1"
 
-/*
- * Whether segment s is in doubt at the time $1, as SegmentState has it.
- */
-#define IS_DOUBT \
-	"(s.doubt_since IS NOT NULL OR (s.lease_token IS NULL AND s.unproven)" \
-	"	OR (s.lease_token IS NOT NULL AND s.due_at <= $1))"
+/* Whether segment s is in doubt at the time of the call. */
+#define IS_DOUBT "(" SEGMENT_STATE("s", "$1") ") = 'in_doubt'"
 
 /*
  * The view's row: the segments are read, the last deliveries by the index on
@@ -136,8 +133,8 @@
 	"		coalesce(sum(n) FILTER (WHERE held IS NOT NULL), 0)::bigint AS held" \
 	"	FROM (SELECT s.due_at, s.lease_token, s.was_claimed, s.last_id - s.first_id + 1 AS n, s.held," \
 	"			$1 AS now, b.stopped IS NOT NULL AND s.lease_token IS NULL AS is_paused, " \
-	"			" IS_DOUBT " AS is_doubt, b.stopped IS NULL AND s.lease_token IS NULL" \
-	"				AND NOT " IS_DOUBT " AS is_clean" \
+	"			" IS_DOUBT " AS is_doubt, b.stopped IS NULL" \
+	"				AND (" SEGMENT_STATE("s", "$1") ") = 'waiting' AS is_clean" \
 	"		FROM %1$s.acteon_dispatch_segment AS s" \
 	"		LEFT JOIN %1$s.acteon_replay_batch AS b ON b.id = s.batch_id AND b.stopped IS NOT NULL" \
 	"		WHERE b.stopped IS NULL OR b.stopped = 'paused'" \

@@ -24,6 +24,14 @@ typedef enum ActionState
 
 extern const char *const ActionStateNames[];
 
+/*
+ * SQL for the state of a segment at a time, as SegmentState has it.
+ */
+#define SEGMENT_STATE(segment, now) \
+	"CASE WHEN " segment ".lease_token IS NOT NULL AND " segment ".due_at > " now " THEN 'running'" \
+	" WHEN " segment ".lease_token IS NOT NULL OR " segment ".doubt_since IS NOT NULL" \
+	" OR " segment ".unproven THEN 'in_doubt' ELSE 'waiting' END"
+
 /* An open view of how far actions have come. */
 typedef struct StateReader
 {
