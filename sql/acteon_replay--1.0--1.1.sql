@@ -267,6 +267,18 @@ COMMENT ON FUNCTION acteon_replay_id(text, integer, integer) IS
  * Doubts: what became of a batch, and settling
  */
 
+CREATE FUNCTION acteon_replay_settle(
+	batch_id bigint,
+	decision text,
+	reason text,
+	outbox_id bigint[] DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'acteon_replay_settle'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_settle(bigint, text, text, bigint[]) IS
+	'Decides what became of the actions of a batch that are in doubt, of all or of those named; returns how many. resend sends them once more, under a new id and with all their attempts; delivered says that they had their effect; cancel ends them as cancelled, so that they are free to be replayed. The reason is required, and logged. For the role that started the batch and for admins whose grants cover all of it. Errors: P0002 no such batch, 42501 not the caller''s to steer, 22023 bad argument.';
+
 /*
  * Seeing
  */

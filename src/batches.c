@@ -102,10 +102,12 @@ enum
 	"		sum(n) FILTER (WHERE state = 'in_doubt') AS in_doubt," \
 	"		sum(n) FILTER (WHERE held IS NOT NULL) AS held" \
 	"	FROM (SELECT batch_id, (last_id - first_id + 1)::integer AS n, held," \
-	"			" SEGMENT_STATE("s", "$2") " AS state" \
-	"		FROM %1$s.acteon_dispatch_segment AS s" \
-	"		WHERE first_id BETWEEN $3 AND $4 AND ($1 IS NULL OR batch_id = ANY ($1))) AS segment" \
-	"	GROUP BY 1) "
+	"			" SEGMENT_STATE( \
+		"s", \
+		"$2") " AS state" \
+			  "		FROM %1$s.acteon_dispatch_segment AS s" \
+			  "		WHERE first_id BETWEEN $3 AND $4 AND ($1 IS NULL OR batch_id = ANY ($1))) AS segment" \
+			  "	GROUP BY 1) "
 
 /*
  * The counts of batch c, as far as it is shown.  Of a whole one they have been
@@ -132,16 +134,20 @@ enum
 	"		LEFT JOIN %1$s.acteon_dispatch_delivery AS d ON d.outbox_id = o.id" \
 	"			AND d.outbox_id BETWEEN c.first_outbox_id AND c.last_outbox_id" \
 	"		LEFT JOIN (SELECT generate_series(first_id, last_id) AS id, held," \
-	"				" SEGMENT_STATE("s", "$2") " AS state" \
-	"			FROM %1$s.acteon_dispatch_segment AS s" \
-	"			WHERE batch_id = c.id AND " SEGMENT_STATE("s", "$2") " <> 'waiting') AS l" \
-	"			ON l.id = o.id" \
-	"		WHERE c.in_part AND o.id BETWEEN c.first_outbox_id AND c.last_outbox_id" \
-	"			AND o.batch_id = c.id" \
-	"			AND ((o.batch_id, o.tenant, o.namespace, o.provider, o.action_type) IN" \
-	"				(SELECT * FROM unnest($5, $6, $7, $8, $9))) IS TRUE" \
-	"		GROUP BY 1, 2) AS kind" \
-	"	HAVING c.in_part"
+	"				" SEGMENT_STATE( \
+		"s", \
+		"$2") " AS state" \
+			  "			FROM %1$s.acteon_dispatch_segment AS s" \
+			  "			WHERE batch_id = c.id AND " SEGMENT_STATE( \
+				  "s", \
+				  "$2") " <> 'waiting') AS l" \
+						"			ON l.id = o.id" \
+						"		WHERE c.in_part AND o.id BETWEEN c.first_outbox_id AND c.last_outbox_id" \
+						"			AND o.batch_id = c.id" \
+						"			AND ((o.batch_id, o.tenant, o.namespace, o.provider, o.action_type) IN" \
+						"				(SELECT * FROM unnest($5, $6, $7, $8, $9))) IS TRUE" \
+						"		GROUP BY 1, 2) AS kind" \
+						"	HAVING c.in_part"
 
 /*
  * The batches with their figures.  In a cancelled batch what nobody holds is

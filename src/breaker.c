@@ -74,9 +74,9 @@ acteon_is_failure(PG_FUNCTION_ARGS)
 		PG_RETURN_BOOL(false);
 	if (!PG_ARGISNULL(1))
 		text_to_cstring_buffer(PG_GETARG_TEXT_PP(1), outcome, sizeof(outcome));
-	PG_RETURN_BOOL(IsFailure(
-		FinishedState(text_to_cstring(PG_GETARG_TEXT_PP(0))), outcome,
-		PG_ARGISNULL(2) ? EFFECT_UNKNOWN : EffectByName(PG_GETARG_TEXT_PP(2))));
+	PG_RETURN_BOOL(
+		IsFailure(FinishedState(text_to_cstring(PG_GETARG_TEXT_PP(0))), outcome,
+				  PG_ARGISNULL(2) ? EFFECT_UNKNOWN : EffectByName(PG_GETARG_TEXT_PP(2))));
 }
 
 /*

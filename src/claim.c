@@ -101,10 +101,10 @@ typedef struct Claim
 	int wanted; /* actions that may still be taken */
 	Size bytes; /* of JSON so far */
 	bool full;
-	int ended;                        /* actions that ended dead */
-	int swept;                        /* actions that ended cancelled */
-	int parked;                       /* segments */
-	HTAB *busy_lanes;                 /* that nothing of can be claimed now; NULL: none met */
+	int ended;        /* actions that ended dead */
+	int swept;        /* actions that ended cancelled */
+	int parked;       /* segments */
+	HTAB *busy_lanes; /* that nothing of can be claimed now; NULL: none met */
 	Doubts doubts;
 	bool has_namespace;
 	pg_uuid_t namespace; /* for new ids, read when it is first needed */

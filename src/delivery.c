@@ -208,7 +208,8 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 	nulls[Anum_delivery_error - 1] = delivery->error.isnull;
 	nulls[Anum_delivery_effect - 1] = delivery->state != ACTION_DELIVERED;
 	if (delivery->state == ACTION_DELIVERED)
-		values[Anum_delivery_effect - 1] = kept_text(&deliveries->effects[delivery->effect], EffectNames[delivery->effect]);
+		values[Anum_delivery_effect - 1] =
+			kept_text(&deliveries->effects[delivery->effect], EffectNames[delivery->effect]);
 	values[Anum_delivery_resend - 1] = Int32GetDatum(delivery->resend);
 	values[Anum_delivery_unproven - 1] = BoolGetDatum(delivery->unproven);
 	nulls[Anum_delivery_known_by - 1] = delivery->known_by == KNOWN_BY_ANSWER;

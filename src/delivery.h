@@ -58,13 +58,13 @@ typedef struct Delivery
 	int64 batch_id;
 	int32 attempts;
 	ActionState state;
-	NullableDatum outcome; /* jsonb */
+	NullableDatum outcome;          /* jsonb */
 	char outcome_name[NAMEDATALEN]; /* empty: there is none */
-	NullableDatum error;   /* text */
-	Effect effect;         /* of the outcome, if it was delivered */
-	int32 resend;          /* which of its ids ended it */
-	bool unproven;         /* it was sent again without proof */
-	KnownBy known_by;      /* how the outcome is known */
+	NullableDatum error;            /* text */
+	Effect effect;                  /* of the outcome, if it was delivered */
+	int32 resend;                   /* which of its ids ended it */
+	bool unproven;                  /* it was sent again without proof */
+	KnownBy known_by;               /* how the outcome is known */
 } Delivery;
 
 extern void OpenDeliveries(DeliveryWriter *deliveries, Oid schema, TimestampTz finished_at);

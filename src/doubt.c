@@ -286,15 +286,14 @@ read_suspect(Resolver *resolver, int resends, Suspect *suspect)
 
 	ids[0] = *DatumGetUUIDP(FoundColumn(outbox, Anum_outbox_action_id, &isnull));
 	for (int i = 1; i <= resends; i++)
-		ResendId(&ids[i], &resolver->namespace, VARDATA_ANY(original),
-				 VARSIZE_ANY_EXHDR(original), generation, i);
+		ResendId(&ids[i], &resolver->namespace, VARDATA_ANY(original), VARSIZE_ANY_EXHDR(original),
+				 generation, i);
 	suspect->key.ids = ids;
 	suspect->key.id_count = resends + 1;
 	suspect->key.namespace = outbox_text(outbox, Anum_outbox_namespace);
 	suspect->key.tenant = outbox_text(outbox, Anum_outbox_tenant);
 	suspect->key.dedup_key = outbox_text(outbox, Anum_outbox_dedup_key);
-	suspect->created_at =
-		DatumGetTimestampTz(FoundColumn(outbox, Anum_outbox_created_at, &isnull));
+	suspect->created_at = DatumGetTimestampTz(FoundColumn(outbox, Anum_outbox_created_at, &isnull));
 }
 
 /*
@@ -357,8 +356,8 @@ read_batch(Resolver *resolver, int64 batch_id)
 	batch->holds = true; /* one whose row is missing */
 	batch->stop = StopOfBatch(&resolver->batches, batch_id, snapshot);
 	if (!TTS_EMPTY(resolver->batches.slot))
-		batch->holds = strcmp(TextDatumGetCString(FoundColumn(&resolver->batches,
-															  Anum_batch_on_doubt, &isnull)),
+		batch->holds = strcmp(TextDatumGetCString(
+								  FoundColumn(&resolver->batches, Anum_batch_on_doubt, &isnull)),
 							  ON_DOUBT_HOLD) == 0;
 	UnregisterSnapshot(snapshot);
 }
@@ -482,8 +481,7 @@ decide_with_outcome(Resolver *resolver, Segment *piece, const Finding *finding)
 	/* The record of an earlier id says nothing about the one that is out, unless it was executed. */
 	if (finding->id < piece->resend && finding->effect != EFFECT_DONE)
 		return false;
-	if (reading.kind == ANSWER_DEDUPLICATED && piece->unproven &&
-		finding->effect == EFFECT_UNKNOWN)
+	if (reading.kind == ANSWER_DEDUPLICATED && piece->unproven && finding->effect == EFFECT_UNKNOWN)
 		return false;
 	deliver_found(resolver, piece, finding, &reading);
 	return true;

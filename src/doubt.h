@@ -24,7 +24,7 @@ typedef struct Doubts
 	Segment *collected;
 	int count;
 	int allocated;
-	int actions; /* in those */
+	int actions;   /* in those */
 	bool released; /* something may be handed out now that was in doubt */
 } Doubts;
 
@@ -46,7 +46,7 @@ extern void InitDoubts(Doubts *doubts, Oid schema, Oid role, TimestampTz now,
 extern bool NeedsLook(const Segment *segment, TimestampTz now);
 extern void CollectDoubt(Doubts *doubts, const Segment *segment);
 extern void ResolveDoubts(Doubts *doubts);
-extern void LogContradiction(Oid schema, Oid role, int64 batch_id, int64 outbox_id,
-							 const char *reason);
+extern void
+LogContradiction(Oid schema, Oid role, int64 batch_id, int64 outbox_id, const char *reason);
 
 #endif /* ACTEON_DOUBT_H */

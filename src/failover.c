@@ -45,7 +45,8 @@
 
 #define MOVE_SEQUENCES \
 	"SELECT setval(s.oid, coalesce(pg_sequence_last_value(s.oid), q.seqstart) + q.seqincrement * $1) " \
-	"FROM (VALUES ('" OUTBOX_SEQUENCE "'), ('" BATCH_SEQUENCE "'), ('" LOG_SEQUENCE "')) AS n (name)" \
+	"FROM (VALUES ('" OUTBOX_SEQUENCE "'), ('" BATCH_SEQUENCE "'), ('" LOG_SEQUENCE \
+	"')) AS n (name)" \
 	"	JOIN pg_class AS s ON s.relname = n.name AND s.relnamespace = $2" \
 	"	JOIN pg_sequence AS q ON q.seqrelid = s.oid"
 
@@ -99,8 +100,7 @@ begin_anew(Oid schema, Oid role, const char *before, const char *server)
 	Oid types[] = {INT8OID, OIDOID};
 	Datum values[] = {Int64GetDatum(LOST_NUMBERS), ObjectIdGetDatum(schema)};
 	LogDetails details;
-	int64 segments =
-		execute(PUT_IN_DOUBT, schema, 1, &time_type, &now, SPI_OK_UPDATE);
+	int64 segments = execute(PUT_IN_DOUBT, schema, 1, &time_type, &now, SPI_OK_UPDATE);
 
 	(void) execute(MOVE_SEQUENCES, schema, 2, types, values, SPI_OK_SELECT);
 	set_server(schema, server);
@@ -108,13 +108,16 @@ begin_anew(Oid schema, Oid role, const char *before, const char *server)
 	AddTextDetail(&details, "before", before);
 	AddTextDetail(&details, "now", server);
 	AddNumberDetail(&details, "segments", segments);
-	LogControl(schema, role, "failover", 0,
-			   "the database goes on after a promotion or a restore: the newest commits may be lost",
-			   EndDetails(&details));
-	ereport(LOG,
-			(errmsg("acteon_replay: the database goes on after a promotion or a restore"),
-			 errdetail("It was written by %s before and is written by %s now. Actions that may have been sent are looked up in the audit table first.",
-					   before, server)));
+	LogControl(
+		schema, role, "failover", 0,
+		"the database goes on after a promotion or a restore: the newest commits may be lost",
+		EndDetails(&details));
+	ereport(
+		LOG,
+		(errmsg("acteon_replay: the database goes on after a promotion or a restore"),
+		 errdetail(
+			 "It was written by %s before and is written by %s now. Actions that may have been sent are looked up in the audit table first.",
+			 before, server)));
 }
 
 /*

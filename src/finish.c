@@ -427,8 +427,8 @@ apply_outcome(AnswerCall *call, const Answer *answer, int id)
 				break;
 			}
 			error.isnull = false;
-			error.value = CStringGetTextDatum(
-				psprintf("%s for more than a day", answer->reading.name));
+			error.value =
+				CStringGetTextDatum(psprintf("%s for more than a day", answer->reading.name));
 			add_dead(call, answer, error);
 			break;
 		case ANSWER_DUPLICATE:
@@ -533,11 +533,11 @@ check_finished(AnswerCall *call, const Answer *answer)
 		int id = named_id(call, answer, resend);
 
 		if (id >= 0 && (id != resend || !was_done))
-			LogContradiction(call->consumer.schema, call->consumer.caller.user,
-							 DatumGetInt64(FoundColumn(&call->outbox, Anum_outbox_batch_id,
-													   &isnull)),
-							 answer->outbox_id,
-							 "an answer says that the action was executed, which had ended otherwise or under another id");
+			LogContradiction(
+				call->consumer.schema, call->consumer.caller.user,
+				DatumGetInt64(FoundColumn(&call->outbox, Anum_outbox_batch_id, &isnull)),
+				answer->outbox_id,
+				"an answer says that the action was executed, which had ended otherwise or under another id");
 	}
 	CloseFinder(&deliveries);
 	UnregisterSnapshot(snapshot);

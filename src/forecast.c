@@ -86,8 +86,8 @@ find_replays(Forecast *forecast, ReplayItem **items, int count, int generation)
 		const text *action_id = items[i]->record->action_id;
 
 		SetChainId(&forecast->chains, &items[i]->action_id, action_id,
-				   FirstGeneration(&forecast->chains, action_id, forecast->snapshot) +
-					   generation - 1);
+				   FirstGeneration(&forecast->chains, action_id, forecast->snapshot) + generation -
+					   1);
 	}
 	qsort(items, count, sizeof(ReplayItem *), CompareItems);
 	for (int i = 0; i < count; i++)

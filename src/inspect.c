@@ -134,16 +134,18 @@
 	"	FROM (SELECT s.due_at, s.lease_token, s.was_claimed, s.last_id - s.first_id + 1 AS n, s.held," \
 	"			$1 AS now, b.stopped IS NOT NULL AND s.lease_token IS NULL AS is_paused, " \
 	"			" IS_DOUBT " AS is_doubt, b.stopped IS NULL" \
-	"				AND (" SEGMENT_STATE("s", "$1") ") = 'waiting' AS is_clean" \
-	"		FROM %1$s.acteon_dispatch_segment AS s" \
-	"		LEFT JOIN %1$s.acteon_replay_batch AS b ON b.id = s.batch_id AND b.stopped IS NOT NULL" \
-	"		WHERE b.stopped IS NULL OR b.stopped = 'paused'" \
-	"			OR s.lease_token IS NOT NULL OR " IS_DOUBT ") AS segment) AS s, " \
-	"	(SELECT count(*) FILTER (WHERE state = 'delivered' AND finished_at >= $1 - interval '1 min')" \
-	"			AS delivered_1m," \
-	"		count(*) FILTER (WHERE state = 'delivered') AS delivered_5m," \
-	"		count(*) FILTER (WHERE state = 'dead') AS dead_5m" \
-	"	FROM %1$s.acteon_dispatch_delivery WHERE finished_at >= $1 - interval '5 min') AS d"
+	"				AND (" SEGMENT_STATE( \
+		"s", \
+		"$1") ") = 'waiting' AS is_clean" \
+			  "		FROM %1$s.acteon_dispatch_segment AS s" \
+			  "		LEFT JOIN %1$s.acteon_replay_batch AS b ON b.id = s.batch_id AND b.stopped IS NOT NULL" \
+			  "		WHERE b.stopped IS NULL OR b.stopped = 'paused'" \
+			  "			OR s.lease_token IS NOT NULL OR " IS_DOUBT ") AS segment) AS s, " \
+			  "	(SELECT count(*) FILTER (WHERE state = 'delivered' AND finished_at >= $1 - interval '1 min')" \
+			  "			AS delivered_1m," \
+			  "		count(*) FILTER (WHERE state = 'delivered') AS delivered_5m," \
+			  "		count(*) FILTER (WHERE state = 'dead') AS dead_5m" \
+			  "	FROM %1$s.acteon_dispatch_delivery WHERE finished_at >= $1 - interval '5 min') AS d"
 
 PG_FUNCTION_INFO_V1(acteon_outbox_check);
 PG_FUNCTION_INFO_V1(acteon_outbox_read_stats);

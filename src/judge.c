@@ -262,10 +262,9 @@ bool
 JudgeEarlier(ReplayItem *item, bool include_replayed)
 {
 	static const Reason by_state[] = {
-		[ACTION_WAITING] = REASON_WAITING,     [ACTION_RUNNING] = REASON_RUNNING,
-		[ACTION_IN_DOUBT] = REASON_IN_DOUBT,
-		[ACTION_DELIVERED] = REASON_DELIVERED, [ACTION_DEAD] = REASON_NONE,
-		[ACTION_CANCELLED] = REASON_NONE,
+		[ACTION_WAITING] = REASON_WAITING,   [ACTION_RUNNING] = REASON_RUNNING,
+		[ACTION_IN_DOUBT] = REASON_IN_DOUBT, [ACTION_DELIVERED] = REASON_DELIVERED,
+		[ACTION_DEAD] = REASON_NONE,         [ACTION_CANCELLED] = REASON_NONE,
 	};
 	Reason reason = include_replayed ? REASON_NONE : by_state[item->earlier_state];
 

@@ -68,12 +68,11 @@ move_forward(Oid sequence, Oid table, int64 step)
 	target = last + (highest - last + step) / step * step;
 	(void) DirectFunctionCall2(setval_oid, ObjectIdGetDatum(sequence),
 							   Int64GetDatum(target - step));
-	ereport(WARNING,
-			(errmsg("sequence of table \"%s\" was behind its rows and is set forward",
-					get_rel_name(table)),
-			 errdetail("Its next number was " INT64_FORMAT ", the highest one in use is " INT64_FORMAT
-					   ".",
-					   last, highest)));
+	ereport(WARNING, (errmsg("sequence of table \"%s\" was behind its rows and is set forward",
+							 get_rel_name(table)),
+					  errdetail("Its next number was " INT64_FORMAT
+								", the highest one in use is " INT64_FORMAT ".",
+								last, highest)));
 	return true;
 }
 

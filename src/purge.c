@@ -88,7 +88,7 @@ typedef struct Purge
 	TableFinder deliveries;
 	Datum *ids; /* of what goes next */
 	pg_uuid_t id_space[CHUNK_ACTIONS];
-	Datum *first_ids; /* of the actions that go next: the ids of their first replays */
+	Datum *first_ids;   /* of the actions that go next: the ids of their first replays */
 	Datum *generations; /* and how far they had come */
 	int actions;
 	int count;
@@ -162,8 +162,8 @@ keep_reached(Purge *purge, const char *schema)
 	Oid types[] = {UUIDARRAYOID, INT4ARRAYOID};
 	Datum values[2];
 
-	values[0] = PointerGetDatum(construct_array(purge->first_ids, purge->actions, UUIDOID, UUID_LEN,
-												false, TYPALIGN_CHAR));
+	values[0] = PointerGetDatum(
+		construct_array(purge->first_ids, purge->actions, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
 	values[1] = PointerGetDatum(construct_array(purge->generations, purge->actions, INT4OID,
 												sizeof(int32), true, TYPALIGN_INT));
 	if (SPI_execute_with_args(psprintf(KEEP_REACHED, schema), 2, types, values, NULL, false, 0) !=

@@ -17,8 +17,8 @@ typedef struct ReachedReader
 } ReachedReader;
 
 extern void OpenReached(ReachedReader *reader, Oid schema);
-extern int ReachedGeneration(ReachedReader *reader, const pg_uuid_t *first_action_id,
-							 Snapshot snapshot);
+extern int
+ReachedGeneration(ReachedReader *reader, const pg_uuid_t *first_action_id, Snapshot snapshot);
 extern void CloseReached(ReachedReader *reader);
 
 #endif /* ACTEON_REACHED_H */

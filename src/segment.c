@@ -447,9 +447,8 @@ same_text(const text *a, const text *b)
 static bool
 are_alike(const Segment *a, const Segment *b)
 {
-	return a->due_at == b->due_at && a->attempt == b->attempt &&
-		   a->lease_token == b->lease_token && a->resend == b->resend &&
-		   a->sent_at == b->sent_at && a->id_refused == b->id_refused &&
+	return a->due_at == b->due_at && a->attempt == b->attempt && a->lease_token == b->lease_token &&
+		   a->resend == b->resend && a->sent_at == b->sent_at && a->id_refused == b->id_refused &&
 		   a->unproven == b->unproven && a->doubt_since == b->doubt_since &&
 		   same_text(a->doubt, b->doubt) && same_text(a->held, b->held);
 }

@@ -26,12 +26,12 @@ typedef struct Segment
 	bool was_claimed; /* ever */
 	bool in_lane;
 	int64 lane;
-	int64 lease_token; /* NO_LEASE: nobody holds it */
-	text *holder;      /* NULL: nobody */
-	int32 resend;      /* new ids that its actions were given */
-	TimestampTz sent_at; /* when it was first handed out; 0: never */
-	bool id_refused;     /* the gateway has seen the present id, and executed nothing */
-	bool unproven;       /* an earlier id was given up without proof */
+	int64 lease_token;       /* NO_LEASE: nobody holds it */
+	text *holder;            /* NULL: nobody */
+	int32 resend;            /* new ids that its actions were given */
+	TimestampTz sent_at;     /* when it was first handed out; 0: never */
+	bool id_refused;         /* the gateway has seen the present id, and executed nothing */
+	bool unproven;           /* an earlier id was given up without proof */
 	TimestampTz doubt_since; /* 0: it is not in doubt */
 	text *doubt;             /* why it is; NULL: it is not */
 	text *held;              /* why it waits for a person; NULL: it does not */

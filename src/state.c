@@ -18,10 +18,9 @@
 #include "stop.h"
 
 const char *const ActionStateNames[] = {
-	[ACTION_WAITING] = "waiting",     [ACTION_RUNNING] = "running",
-	[ACTION_IN_DOUBT] = "in_doubt",
-	[ACTION_DELIVERED] = "delivered", [ACTION_DEAD] = "dead",
-	[ACTION_CANCELLED] = "cancelled",
+	[ACTION_WAITING] = "waiting",   [ACTION_RUNNING] = "running",
+	[ACTION_IN_DOUBT] = "in_doubt", [ACTION_DELIVERED] = "delivered",
+	[ACTION_DEAD] = "dead",         [ACTION_CANCELLED] = "cancelled",
 };
 
 /*

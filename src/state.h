@@ -28,7 +28,8 @@ extern const char *const ActionStateNames[];
  * SQL for the state of a segment at a time, as SegmentState has it.
  */
 #define SEGMENT_STATE(segment, now) \
-	"CASE WHEN " segment ".lease_token IS NOT NULL AND " segment ".due_at > " now " THEN 'running'" \
+	"CASE WHEN " segment ".lease_token IS NOT NULL AND " segment ".due_at > " now \
+	" THEN 'running'" \
 	" WHEN " segment ".lease_token IS NOT NULL OR " segment ".doubt_since IS NOT NULL" \
 	" OR " segment ".unproven THEN 'in_doubt' ELSE 'waiting' END"
 

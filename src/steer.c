@@ -122,7 +122,8 @@ state_name(ControlCall *call, const QueueCounts *counts)
 		default:
 			if (!is_complete(call))
 				return "enqueuing";
-			return counts->waiting + counts->in_flight + counts->in_doubt > 0 ? "running" : "finished";
+			return counts->waiting + counts->in_flight + counts->in_doubt > 0 ? "running"
+																			  : "finished";
 	}
 }
 
