@@ -61,4 +61,13 @@
 #define ActeonGucMalloc(size) malloc(size)
 #endif
 
+/* PostgreSQL 18 renamed the prepared check constraints, and has some that are not enforced. */
+#if PG_VERSION_NUM >= 180000
+#define ActeonConstraintStates(rri) ((rri)->ri_CheckConstraintExprs)
+#define ActeonIsEnforced(check) ((check)->ccenforced)
+#else
+#define ActeonConstraintStates(rri) ((rri)->ri_ConstraintExprs)
+#define ActeonIsEnforced(check) true
+#endif
+
 #endif /* ACTEON_COMPAT_H */

@@ -26,6 +26,7 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "constraints.h"
 #include "tables.h"
 
 /*
@@ -138,6 +139,7 @@ OpenWriter(TableWriter *writer, Oid relid, bool changes)
 	writer->estate = CreateExecutorState();
 	writer->rri = makeNode(ResultRelInfo);
 	InitResultRelInfo(writer->rri, writer->rel, 0, NULL, 0);
+	PrepareConstraints(writer->rri, writer->estate);
 	ExecOpenIndices(writer->rri, false);
 }
 
