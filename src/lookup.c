@@ -427,10 +427,11 @@ open_table(Lookup *lookup, void *argument)
 }
 
 /*
- * Whether the audit table can be read; opens it, if that was not tried before.
+ * Whether the audit table can be read, as far as it was tried; opens it, if it
+ * was not.
  */
-static bool
-is_readable(Lookup *lookup)
+bool
+AuditIsReadable(Lookup *lookup)
 {
 	if (!lookup->is_open)
 		lookup->is_readable = run_guarded(lookup, open_table, NULL);
@@ -852,16 +853,16 @@ note_id(Search *search, const IdSlot *slot, const FoundRecord *record, const Fou
 {
 	const LookupKey *key = &search->keys[slot->key];
 	Finding *finding = &search->findings[slot->key];
+	void *copy;
 
 	finding->has_intent |= slot->intent.exists;
 	finding->has_outcome |= slot->done.exists || slot->other.exists || slot->later.exists;
 	finding->done_ids += slot->done.exists;
 	if (finding->record_ids == NULL)
-		finding->record_ids = MemoryContextAlloc(search->result, key->id_count * sizeof(Datum));
-	finding->record_ids[finding->record_count++] =
-		PointerGetDatum(MemoryContextAlloc(search->result, VARSIZE_ANY(record->id)));
-	memcpy(DatumGetPointer(finding->record_ids[finding->record_count - 1]), record->id,
-		   VARSIZE_ANY(record->id));
+		finding->record_ids = MemoryContextAllocZero(search->result, key->id_count * sizeof(Datum));
+	copy = MemoryContextAlloc(search->result, VARSIZE_ANY(record->id));
+	memcpy(copy, record->id, VARSIZE_ANY(record->id));
+	finding->record_ids[slot->id] = PointerGetDatum(copy);
 	if (decisive == NULL || rank_of(record) != rank_of(decisive))
 		return decisive == NULL || rank_of(record) > rank_of(decisive);
 	return counts_before(record, decisive);
@@ -897,6 +898,7 @@ conclude(Lookup *lookup, Search *search, Snapshot snapshot)
 		record = decide_for_id(decisive[i]);
 		finding->effect = record->effect;
 		finding->id = decisive[i]->id;
+		finding->by_intent = record == &decisive[i]->intent;
 		finding->dispatched_at = record->dispatched_at;
 		if (IsDeduplicated(record->outcome.outcome))
 			finding->effect = effect_of_duplicate(lookup, search, i, decisive[i], snapshot);
@@ -1010,7 +1012,7 @@ void
 LookUpActions(Lookup *lookup, const LookupKey *keys, int count, Finding *findings)
 {
 	reset_findings(findings, count);
-	if (count == 0 || !is_readable(lookup))
+	if (count == 0 || !AuditIsReadable(lookup))
 		return;
 	lookup->knows_kept = false;
 	for (int i = 0; i < count; i += LOOKUP_KEYS)
@@ -1045,17 +1047,18 @@ ask_time(Lookup *lookup, void *argument)
 }
 
 /*
- * Whether a record is left from a time, or from before.
+ * Whether a record is left from a time, or from before: then records from that
+ * time were not pruned when an action was looked for the last time.
  */
-static bool
-is_kept_from(Lookup *lookup, TimestampTz time)
+bool
+AuditIsKept(Lookup *lookup, TimestampTz time)
 {
 	TimeQuestion question = {.time = time};
 
 	if (lookup->knows_kept && lookup->kept_from <= time)
 		return true;
-	return lookup->sql[FIND_KEPT] != NULL && run_guarded(lookup, ask_time, &question) &&
-		   question.found;
+	return AuditIsReadable(lookup) && lookup->sql[FIND_KEPT] != NULL &&
+		   run_guarded(lookup, ask_time, &question) && question.found;
 }
 
 /*
@@ -1066,7 +1069,7 @@ is_kept_from(Lookup *lookup, TimestampTz time)
 AuditTells
 WhatAuditTells(Lookup *lookup, TimestampTz sent_at, TimestampTz later_than)
 {
-	if (!is_readable(lookup))
+	if (!AuditIsReadable(lookup))
 		return AUDIT_UNREADABLE;
 	if (!AuditIsLive || (lookup->is_copy && !AuditIsLiveIsSaid))
 		return AUDIT_NOT_LIVE;
@@ -1074,7 +1077,7 @@ WhatAuditTells(Lookup *lookup, TimestampTz sent_at, TimestampTz later_than)
 		return AUDIT_UNREADABLE;
 	if (!lookup->knows_newest || lookup->newest <= later_than)
 		return AUDIT_SILENT;
-	if (!is_kept_from(lookup, sent_at))
+	if (!AuditIsKept(lookup, sent_at))
 		return AUDIT_PRUNED;
 	return AUDIT_TELLS;
 }
