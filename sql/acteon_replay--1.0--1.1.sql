@@ -279,6 +279,47 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 COMMENT ON FUNCTION acteon_replay_settle(bigint, text, text, bigint[]) IS
 	'Decides what became of the actions of a batch that are in doubt, of all or of those named; returns how many. resend sends them once more, under a new id and with all their attempts; delivered says that they had their effect; cancel ends them as cancelled, so that they are free to be replayed. The reason is required, and logged. For the role that started the batch and for admins whose grants cover all of it. Errors: P0002 no such batch, 42501 not the caller''s to steer, 22023 bad argument.';
 
+CREATE FUNCTION acteon_replay_proof(
+	batch_id bigint,
+	after bigint DEFAULT NULL,
+	max_actions bigint DEFAULT NULL)
+RETURNS TABLE (verdict text, told text, actions bigint, next bigint)
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 10 AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION acteon_replay_proof(bigint, bigint, bigint) IS
+	'What the audit table says of the actions of a batch, beside what this database was told. Verdicts: proven (a record with an effect), no effect, later, decided, unknown (the record does not tell), in doubt (only an intent), expired (a record would be older than what the table keeps), answered, no outcome record, no record, not sent, contradiction (two ids of an action had an effect, or the record says the opposite of what was told). Told: done, none, later, decided or unknown (the effect of what was delivered), settled, dead, cancelled, waiting, in_flight, in_doubt. Only actions behind the outbox id after, at most max_actions; next is what to go on after, NULL at the end. Only actions that the caller''s grants cover. Reads only. Errors: P0002 no such batch, or nothing of it is covered, 42P01 no audit table, 22023 bad argument.';
+
+CREATE TYPE acteon_replay_proof_item AS (
+	outbox_id bigint,
+	action_ids uuid[],
+	verdict text,
+	told text,
+	effect text,
+	outcome jsonb,
+	record_ids text[],
+	dispatched_at timestamptz);
+
+COMMENT ON TYPE acteon_replay_proof_item IS 'A row of acteon_replay_proof_items: what the audit table says of one action of a batch.';
+COMMENT ON COLUMN acteon_replay_proof_item.outbox_id IS 'Position in the outbox.';
+COMMENT ON COLUMN acteon_replay_proof_item.action_ids IS 'All ids that it may have been sent under, the first one first.';
+COMMENT ON COLUMN acteon_replay_proof_item.verdict IS 'What the audit table says, as in acteon_replay_proof.';
+COMMENT ON COLUMN acteon_replay_proof_item.told IS 'What this database was told, as in acteon_replay_proof.';
+COMMENT ON COLUMN acteon_replay_proof_item.effect IS 'Effect by its records: done, none, later, decided or unknown; NULL without one.';
+COMMENT ON COLUMN acteon_replay_proof_item.outcome IS 'The record that decides, in the form of an answer of the gateway.';
+COMMENT ON COLUMN acteon_replay_proof_item.record_ids IS 'For each of its ids that has records, the id of the one that counts.';
+COMMENT ON COLUMN acteon_replay_proof_item.dispatched_at IS 'When the gateway took it, by the record that decides.';
+
+CREATE FUNCTION acteon_replay_proof_items(
+	batch_id bigint,
+	verdict text DEFAULT NULL,
+	after bigint DEFAULT NULL,
+	max_items integer DEFAULT 1000)
+RETURNS SETOF acteon_replay_proof_item
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 1000 AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION acteon_replay_proof_items(bigint, text, bigint, integer) IS
+	'The single actions that acteon_replay_proof counts, in the order of the outbox: all ids that an action was sent under, the effect and the outcome by the record that decides, in the form of an answer of the gateway, that record''s dispatched_at, and for each id that has records the one that counts. Of one verdict, if one is given; behind the outbox id after; at most max_items, NULL for all. The same rights and errors as acteon_replay_proof.';
+
 /*
  * Seeing
  */

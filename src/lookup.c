@@ -99,6 +99,9 @@ struct Lookup
 	Oid owner;
 	TimeAccess times;
 	char *sql[NUM_LOOKUP_STATEMENTS]; /* NULL: there is no such */
+	Datum frequent_outcomes;          /* arrays of them */
+	Datum other_outcomes;
+	Datum all_outcomes;
 	bool knows_newest;
 	TimestampTz newest; /* time of the newest record, when the table was first searched */
 	bool knows_kept;
@@ -157,7 +160,12 @@ static const char *const tells_texts[NUM_AUDIT_TELLS] = {
 	[AUDIT_UNREADABLE] = "the audit table is missing or cannot be read",
 };
 
-/* Outcomes by which records of a time are found, the most frequent ones first. */
+/*
+ * Outcomes by which records of a time are found, the most frequent ones first.
+ * Where they show that the table is alive, the others need not be searched for.
+ */
+#define FREQUENT_OUTCOMES 4
+
 static const char *const known_outcomes[] = {
 	"executed",         "failed",        INTENT_OUTCOME,    "circuit_open",
 	"suppressed",       "deduplicated",  "rerouted",        "throttled",
@@ -231,15 +239,17 @@ run_guarded(Lookup *lookup, GuardedWork work, void *argument)
 
 /*
  * Make a reader of the audit table that the extension in this schema works
- * with, in the current memory context.  The table is opened when it is first
+ * with, in a memory context of its own below the current one.  The table is opened when it is first
  * asked, and nothing is raised if it is not there or cannot be read.
  */
 Lookup *
 OpenLookup(Oid schema)
 {
-	Lookup *lookup = palloc0(sizeof(Lookup));
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay audit", ALLOCSET_SMALL_SIZES);
+	Lookup *lookup = MemoryContextAllocZero(context, sizeof(Lookup));
 
-	lookup->context = CurrentMemoryContext;
+	lookup->context = context;
 	lookup->schema = schema;
 	return lookup;
 }
@@ -278,53 +288,56 @@ is_copy(Relation rel)
 	return foreign || is_subscribed(relids);
 }
 
-/*
- * Whether an index of the table is good for searching by these columns, the
- * second of which may be none.  A gin index is one on the first column.
- */
-static bool
-is_index_on(Relation index, Oid access_method, AttrNumber first, AttrNumber second)
+/* What the indexes of the table are good for. */
+typedef struct IndexUses
 {
-	Form_pg_index form = index->rd_index;
-
-	return form->indisvalid && index->rd_rel->relam == access_method &&
-		   RelationGetIndexPredicate(index) == NIL && form->indkey.values[0] == first &&
-		   (second == InvalidAttrNumber ||
-			(form->indnkeyatts > 1 && form->indkey.values[1] == second));
-}
+	bool by_time;    /* by dispatched_at */
+	bool by_outcome; /* by outcome and dispatched_at */
+	bool by_label;   /* by what is in metadata */
+} IndexUses;
 
 /*
- * Whether the table has such an index.
+ * Find out what the indexes of the table are good for.
  */
-static bool
-has_index_on(const AuditTable *table, Oid access_method, const char *first, const char *second)
+static IndexUses
+index_uses(const AuditTable *table)
 {
-	AttrNumber first_column = AuditColumn(table, first);
-	AttrNumber second_column = second == NULL ? InvalidAttrNumber : AuditColumn(table, second);
+	AttrNumber time = AuditColumn(table, "dispatched_at");
+	AttrNumber outcome = AuditColumn(table, "outcome");
+	AttrNumber metadata = AuditColumn(table, "metadata");
 	List *indexes = RelationGetIndexList(table->rel);
-	bool found = false;
+	IndexUses uses = {0};
 	ListCell *lc;
 
 	foreach (lc, indexes)
 	{
 		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
+		Form_pg_index form = index->rd_index;
+		bool is_btree = index->rd_rel->relam == BTREE_AM_OID;
 
-		found |= is_index_on(index, access_method, first_column, second_column);
-		index_close(index, AccessShareLock);
+		if (form->indisvalid && RelationGetIndexPredicate(index) == NIL)
+		{
+			uses.by_time |= is_btree && form->indkey.values[0] == time;
+			uses.by_outcome |= is_btree && form->indnkeyatts > 1 &&
+							   form->indkey.values[0] == outcome && form->indkey.values[1] == time;
+			uses.by_label |=
+				index->rd_rel->relam == GIN_AM_OID && form->indkey.values[0] == metadata;
+		}
+		index_close(index, NoLock);
 	}
 	list_free(indexes);
-	return found;
+	return uses;
 }
 
 /*
  * How records of a time can be found.
  */
 static TimeAccess
-time_access(const AuditTable *table)
+time_access(const AuditTable *table, const IndexUses *uses)
 {
-	if (has_index_on(table, BTREE_AM_OID, "dispatched_at", NULL))
+	if (uses->by_time)
 		return TIME_BY_INDEX;
-	if (has_index_on(table, BTREE_AM_OID, "outcome", "dispatched_at"))
+	if (uses->by_outcome)
 		return TIME_BY_OUTCOME;
 	if (table->rel->rd_rel->relkind == RELKIND_RELATION &&
 		RelationGetNumberOfBlocks(table->rel) <= SMALL_TABLE_BLOCKS)
@@ -333,23 +346,21 @@ time_access(const AuditTable *table)
 }
 
 /*
- * The array of the outcomes that are known, for SQL.
+ * Some of the outcomes that are known, as an array.
  */
-static char *
-outcome_array(void)
+static Datum
+outcome_array(int first, int count)
 {
-	StringInfoData sql;
+	Datum outcomes[lengthof(known_outcomes)];
 
-	initStringInfo(&sql);
-	for (int i = 0; i < lengthof(known_outcomes); i++)
-		appendStringInfo(&sql, "%s'%s'", i == 0 ? "ARRAY[" : ", ", known_outcomes[i]);
-	appendStringInfoString(&sql, "]::pg_catalog.text[]");
-	return sql.data;
+	for (int i = 0; i < count; i++)
+		outcomes[i] = CStringGetTextDatum(known_outcomes[first + i]);
+	return PointerGetDatum(construct_array(outcomes, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 /*
- * Build the statements about times: the newest record, and the last one that is
- * not newer than $1.
+ * Build the statements about times: the newest record, of the outcomes $1 if there
+ * is no other way, and the last one that is not newer than $2.
  */
 static void
 build_time_statements(Lookup *lookup, const AuditTable *table)
@@ -359,24 +370,24 @@ build_time_statements(Lookup *lookup, const AuditTable *table)
 		case TIME_BY_OUTCOME:
 			/* For each outcome one search of the index. */
 			lookup->sql[FIND_NEWEST] =
-				psprintf("SELECT pg_catalog.max(p.dispatched_at) FROM pg_catalog.unnest(%s) AS o"
+				psprintf("SELECT pg_catalog.max(p.dispatched_at) FROM pg_catalog.unnest($1) AS o"
 						 " CROSS JOIN LATERAL (SELECT a.dispatched_at FROM %s AS a"
 						 " WHERE a.outcome" EQ "o AND a.dispatched_at IS NOT NULL"
 						 " ORDER BY a.dispatched_at DESC LIMIT 1) AS p",
-						 outcome_array(), table->quoted_name);
+						 table->quoted_name);
 			lookup->sql[FIND_KEPT] =
-				psprintf("SELECT p.dispatched_at FROM pg_catalog.unnest(%s) AS o"
+				psprintf("SELECT p.dispatched_at FROM pg_catalog.unnest($1) AS o"
 						 " CROSS JOIN LATERAL (SELECT a.dispatched_at FROM %s AS a"
-						 " WHERE a.outcome" EQ "o AND a.dispatched_at" LE "$1"
+						 " WHERE a.outcome" EQ "o AND a.dispatched_at" LE "$2"
 						 " ORDER BY a.dispatched_at DESC LIMIT 1) AS p LIMIT 1",
-						 outcome_array(), table->quoted_name);
+						 table->quoted_name);
 			break;
 		case TIME_BY_INDEX:
 		case TIME_BY_SCAN:
 			lookup->sql[FIND_NEWEST] =
 				psprintf("SELECT pg_catalog.max(a.dispatched_at) FROM %s AS a", table->quoted_name);
 			lookup->sql[FIND_KEPT] =
-				psprintf("SELECT a.dispatched_at FROM %s AS a WHERE a.dispatched_at" LE "$1"
+				psprintf("SELECT a.dispatched_at FROM %s AS a WHERE a.dispatched_at" LE "$2"
 						 " ORDER BY a.dispatched_at DESC LIMIT 1",
 						 table->quoted_name);
 			break;
@@ -393,6 +404,7 @@ build_time_statements(Lookup *lookup, const AuditTable *table)
 static void
 build_statements(Lookup *lookup, const AuditTable *table)
 {
+	IndexUses uses = index_uses(table);
 	const char *duration = "NULL::pg_catalog.int8";
 	AttrNumber column = AuditColumn(table, "duration_ms");
 
@@ -401,9 +413,10 @@ build_statements(Lookup *lookup, const AuditTable *table)
 		duration = "a.duration_ms";
 	lookup->sql[FIND_RECORDS] =
 		psprintf(SELECT_FOUND "a.action_id" EQ "ANY ($1)", duration, table->quoted_name);
-	if (has_index_on(table, GIN_AM_OID, "metadata", NULL))
+	if (uses.by_label)
 		lookup->sql[FIND_DEDUP_KEY] = psprintf(SELECT_FOUND "a.metadata OPERATOR(pg_catalog.@>) $1",
 											   duration, table->quoted_name);
+	lookup->times = time_access(table, &uses);
 	build_time_statements(lookup, table);
 }
 
@@ -420,17 +433,21 @@ open_table(Lookup *lookup, void *argument)
 	CheckAuditColumn(&table, "outcome_details", JSONBOID);
 	lookup->owner = table.owner;
 	lookup->is_copy = is_copy(table.rel);
-	lookup->times = time_access(&table);
 	build_statements(lookup, &table);
+	lookup->frequent_outcomes = outcome_array(0, FREQUENT_OUTCOMES);
+	lookup->other_outcomes =
+		outcome_array(FREQUENT_OUTCOMES, lengthof(known_outcomes) - FREQUENT_OUTCOMES);
+	lookup->all_outcomes = outcome_array(0, lengthof(known_outcomes));
 	CloseAuditTable(&table);
 	MemoryContextSwitchTo(old);
 }
 
 /*
- * Whether the audit table can be read; opens it, if that was not tried before.
+ * Whether the audit table can be read, as far as it was tried; opens it, if it
+ * was not.
  */
-static bool
-is_readable(Lookup *lookup)
+bool
+AuditIsReadable(Lookup *lookup)
 {
 	if (!lookup->is_open)
 		lookup->is_readable = run_guarded(lookup, open_table, NULL);
@@ -447,18 +464,19 @@ kept_plan(LookupStatement which, const char *sql)
 {
 	static char *kept_sql[NUM_LOOKUP_STATEMENTS];
 	static SPIPlanPtr kept[NUM_LOOKUP_STATEMENTS];
-	static const Oid types[NUM_LOOKUP_STATEMENTS] = {
-		[FIND_RECORDS] = TEXTARRAYOID,
-		[FIND_DEDUP_KEY] = JSONBOID,
-		[FIND_NEWEST] = InvalidOid,
-		[FIND_KEPT] = TIMESTAMPTZOID,
+	static const Oid types[NUM_LOOKUP_STATEMENTS][2] = {
+		[FIND_RECORDS] = {TEXTARRAYOID},
+		[FIND_DEDUP_KEY] = {JSONBOID},
+		[FIND_NEWEST] = {TEXTARRAYOID},
+		[FIND_KEPT] = {TEXTARRAYOID, TIMESTAMPTZOID},
 	};
-	Oid type = types[which];
+	Oid parameters[2] = {types[which][0], types[which][1]};
 	SPIPlanPtr plan;
 
 	if (kept_sql[which] != NULL && strcmp(kept_sql[which], sql) == 0)
 		return kept[which];
-	plan = SPI_prepare_cursor(sql, OidIsValid(type) ? 1 : 0, &type, CURSOR_OPT_GENERIC_PLAN);
+	plan = SPI_prepare_cursor(sql, OidIsValid(parameters[1]) ? 2 : 1, parameters,
+							  CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare reading of audit table: %s",
 			 SPI_result_code_string(SPI_result));
@@ -495,7 +513,8 @@ guide_planner(LookupStatement which)
  * 0 for all.  Needs an SPI connection; leaves the rows in SPI_tuptable.
  */
 static void
-run_statement(Lookup *lookup, LookupStatement which, Datum parameter, Snapshot snapshot, long rows)
+run_statement(Lookup *lookup, LookupStatement which, Datum *parameters, Snapshot snapshot,
+			  long rows)
 {
 	MemoryContext old = CurrentMemoryContext;
 	Identity caller;
@@ -503,7 +522,7 @@ run_statement(Lookup *lookup, LookupStatement which, Datum parameter, Snapshot s
 
 	SwitchIdentity(&caller, lookup->owner);
 	guide_planner(which);
-	result = SPI_execute_snapshot(kept_plan(which, lookup->sql[which]), &parameter, NULL, snapshot,
+	result = SPI_execute_snapshot(kept_plan(which, lookup->sql[which]), parameters, NULL, snapshot,
 								  InvalidSnapshot, true, false, rows);
 	if (result != SPI_OK_SELECT)
 		elog(ERROR, "could not read audit table: %s", SPI_result_code_string(result));
@@ -537,6 +556,18 @@ found_time(TimestampTz *time)
 }
 
 /*
+ * The time of the newest record of some outcomes, as a snapshot shows it.
+ */
+static TimestampTz
+newest_of(Lookup *lookup, Snapshot snapshot, Datum outcomes)
+{
+	TimestampTz newest;
+
+	run_statement(lookup, FIND_NEWEST, &outcomes, snapshot, 1);
+	return found_time(&newest) ? newest : DT_NOBEGIN;
+}
+
+/*
  * Find the time of the newest record, as a snapshot shows it, unless it was
  * found before: an older answer is the more cautious one.
  */
@@ -545,9 +576,9 @@ find_newest(Lookup *lookup, Snapshot snapshot)
 {
 	if (lookup->knows_newest || lookup->sql[FIND_NEWEST] == NULL)
 		return;
-	run_statement(lookup, FIND_NEWEST, (Datum) 0, snapshot, 1);
-	if (!found_time(&lookup->newest))
-		lookup->newest = DT_NOBEGIN;
+	lookup->newest = newest_of(lookup, snapshot, lookup->frequent_outcomes);
+	if (lookup->times == TIME_BY_OUTCOME && lookup->newest < GetCurrentTimestamp() - USECS_PER_SEC)
+		lookup->newest = Max(lookup->newest, newest_of(lookup, snapshot, lookup->other_outcomes));
 	lookup->knows_newest = true;
 }
 
@@ -800,15 +831,15 @@ static bool
 was_done_before(Lookup *lookup, const LookupKey *key, Snapshot snapshot)
 {
 	JsonbParseState *state = NULL;
-	Jsonb *condition;
+	Datum condition;
 	bool found = false;
 
 	if (lookup->sql[FIND_DEDUP_KEY] == NULL)
 		return false;
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	PushString(&state, "__dedup_key", text_to_cstring(key->dedup_key));
-	condition = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-	run_statement(lookup, FIND_DEDUP_KEY, PointerGetDatum(condition), snapshot, DEDUP_RECORDS);
+	condition = JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+	run_statement(lookup, FIND_DEDUP_KEY, &condition, snapshot, DEDUP_RECORDS);
 	for (uint64 row = 0; row < SPI_processed && !found; row++)
 	{
 		Datum values[NUM_FOUND];
@@ -852,16 +883,16 @@ note_id(Search *search, const IdSlot *slot, const FoundRecord *record, const Fou
 {
 	const LookupKey *key = &search->keys[slot->key];
 	Finding *finding = &search->findings[slot->key];
+	void *copy;
 
 	finding->has_intent |= slot->intent.exists;
 	finding->has_outcome |= slot->done.exists || slot->other.exists || slot->later.exists;
 	finding->done_ids += slot->done.exists;
 	if (finding->record_ids == NULL)
-		finding->record_ids = MemoryContextAlloc(search->result, key->id_count * sizeof(Datum));
-	finding->record_ids[finding->record_count++] =
-		PointerGetDatum(MemoryContextAlloc(search->result, VARSIZE_ANY(record->id)));
-	memcpy(DatumGetPointer(finding->record_ids[finding->record_count - 1]), record->id,
-		   VARSIZE_ANY(record->id));
+		finding->record_ids = MemoryContextAllocZero(search->result, key->id_count * sizeof(Datum));
+	copy = MemoryContextAlloc(search->result, VARSIZE_ANY(record->id));
+	memcpy(copy, record->id, VARSIZE_ANY(record->id));
+	finding->record_ids[slot->id] = PointerGetDatum(copy);
 	if (decisive == NULL || rank_of(record) != rank_of(decisive))
 		return decisive == NULL || rank_of(record) > rank_of(decisive);
 	return counts_before(record, decisive);
@@ -897,6 +928,7 @@ conclude(Lookup *lookup, Search *search, Snapshot snapshot)
 		record = decide_for_id(decisive[i]);
 		finding->effect = record->effect;
 		finding->id = decisive[i]->id;
+		finding->by_intent = record == &decisive[i]->intent;
 		finding->dispatched_at = record->dispatched_at;
 		if (IsDeduplicated(record->outcome.outcome))
 			finding->effect = effect_of_duplicate(lookup, search, i, decisive[i], snapshot);
@@ -944,6 +976,7 @@ search_table(Lookup *lookup, void *argument)
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Snapshot snapshot;
 	SPITupleTable *rows;
+	Datum ids;
 
 	reset_findings(search->findings, search->count);
 	search->slot_count = 0;
@@ -951,7 +984,8 @@ search_table(Lookup *lookup, void *argument)
 	connect_spi();
 	MemoryContextSwitchTo(context);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	run_statement(lookup, FIND_RECORDS, make_id_array(search), snapshot, 0);
+	ids = make_id_array(search);
+	run_statement(lookup, FIND_RECORDS, &ids, snapshot, 0);
 	rows = SPI_tuptable;
 	for (uint64 row = 0; row < SPI_processed; row++)
 		add_row(search, row);
@@ -1010,7 +1044,7 @@ void
 LookUpActions(Lookup *lookup, const LookupKey *keys, int count, Finding *findings)
 {
 	reset_findings(findings, count);
-	if (count == 0 || !is_readable(lookup))
+	if (count == 0 || !AuditIsReadable(lookup))
 		return;
 	lookup->knows_kept = false;
 	for (int i = 0; i < count; i += LOOKUP_KEYS)
@@ -1035,7 +1069,9 @@ ask_time(Lookup *lookup, void *argument)
 		find_newest(lookup, snapshot);
 	else
 	{
-		run_statement(lookup, FIND_KEPT, TimestampTzGetDatum(question->time), snapshot, 1);
+		Datum parameters[] = {lookup->all_outcomes, TimestampTzGetDatum(question->time)};
+
+		run_statement(lookup, FIND_KEPT, parameters, snapshot, 1);
 		question->found = found_time(&lookup->kept_from);
 		lookup->knows_kept |= question->found;
 	}
@@ -1045,17 +1081,18 @@ ask_time(Lookup *lookup, void *argument)
 }
 
 /*
- * Whether a record is left from a time, or from before.
+ * Whether a record is left from a time, or from before: then records from that
+ * time were not pruned when an action was looked for the last time.
  */
-static bool
-is_kept_from(Lookup *lookup, TimestampTz time)
+bool
+AuditIsKept(Lookup *lookup, TimestampTz time)
 {
 	TimeQuestion question = {.time = time};
 
 	if (lookup->knows_kept && lookup->kept_from <= time)
 		return true;
-	return lookup->sql[FIND_KEPT] != NULL && run_guarded(lookup, ask_time, &question) &&
-		   question.found;
+	return AuditIsReadable(lookup) && lookup->sql[FIND_KEPT] != NULL &&
+		   run_guarded(lookup, ask_time, &question) && question.found;
 }
 
 /*
@@ -1066,7 +1103,7 @@ is_kept_from(Lookup *lookup, TimestampTz time)
 AuditTells
 WhatAuditTells(Lookup *lookup, TimestampTz sent_at, TimestampTz later_than)
 {
-	if (!is_readable(lookup))
+	if (!AuditIsReadable(lookup))
 		return AUDIT_UNREADABLE;
 	if (!AuditIsLive || (lookup->is_copy && !AuditIsLiveIsSaid))
 		return AUDIT_NOT_LIVE;
@@ -1074,7 +1111,7 @@ WhatAuditTells(Lookup *lookup, TimestampTz sent_at, TimestampTz later_than)
 		return AUDIT_UNREADABLE;
 	if (!lookup->knows_newest || lookup->newest <= later_than)
 		return AUDIT_SILENT;
-	if (!is_kept_from(lookup, sent_at))
+	if (!AuditIsKept(lookup, sent_at))
 		return AUDIT_PRUNED;
 	return AUDIT_TELLS;
 }
@@ -1094,10 +1131,5 @@ AuditTellsText(AuditTells tells)
 void
 CloseLookup(Lookup *lookup)
 {
-	for (int i = 0; i < NUM_LOOKUP_STATEMENTS; i++)
-	{
-		if (lookup->sql[i] != NULL)
-			pfree(lookup->sql[i]);
-	}
-	pfree(lookup);
+	MemoryContextDelete(lookup->context);
 }

@@ -25,14 +25,14 @@ typedef struct Finding
 {
 	bool has_intent;  /* a record of an intent */
 	bool has_outcome; /* any other record */
-	Effect effect; /* of all of them: done if any is, else that of the newest that is not later */
-	int id;        /* which of the ids the record that decides is about */
-	int done_ids;  /* ids with a record whose effect is done: more than one is a contradiction */
-	Jsonb *answer; /* the record that decides, in the form of an answer; in the caller's context */
-	bool damaged;  /* a record cannot be read, and counts as an intent */
+	Effect effect;  /* of all of them: done if any is, else that of the newest that is not later */
+	int id;         /* which of the ids the record that decides is about */
+	int done_ids;   /* ids with a record whose effect is done: more than one is a contradiction */
+	Jsonb *answer;  /* the record that decides, in the form of an answer; in the caller's context */
+	bool by_intent; /* the record that decides is an intent, which no outcome has followed */
+	bool damaged;   /* a record cannot be read, and counts as an intent */
 	TimestampTz dispatched_at; /* of the record that decides */
-	Datum *record_ids; /* texts: for each id that has records, the one that decides for it */
-	int record_count;  /* number of them */
+	Datum *record_ids; /* texts: for each id, of the record that decides for it; 0: it has none */
 } Finding;
 
 /* Whether a missing record can tell anything. */
@@ -55,6 +55,8 @@ typedef struct Lookup Lookup;
 extern Lookup *OpenLookup(Oid schema);
 extern void LookUpActions(Lookup *lookup, const LookupKey *keys, int count, Finding *findings);
 extern AuditTells WhatAuditTells(Lookup *lookup, TimestampTz sent_at, TimestampTz later_than);
+extern bool AuditIsReadable(Lookup *lookup);
+extern bool AuditIsKept(Lookup *lookup, TimestampTz time);
 extern const char *AuditTellsText(AuditTells tells);
 extern void CloseLookup(Lookup *lookup);
 
