@@ -6,7 +6,7 @@
 #   make demo            from nothing: packages, build, private cluster, an incident
 #   make check           from nothing: packages, build, private cluster, all tests
 #   make bench           the benchmarks, on private clusters (about an hour)
-#   make stub-unit       the tests of the stub gateway
+#   make stub-unit       the tests of the stand-in of the gateway; those with records if PGHOST is set
 #   make sanitize        the programs' tests with sanitizers, and the relay under valgrind
 #   make matrix          the tests on every PostgreSQL major that is installed
 #   make lint            compiler warnings as errors, cppcheck, the layout
@@ -77,8 +77,12 @@ endif
 demo:
 	test/demo
 
+# With the driver for the database, if there is a Python that has it.
+STUB_PYTHON = $(shell for python in python3 /usr/bin/python3; do $$python -c 'import psycopg' 2>/dev/null && break; done; echo $$python)
+
 stub-unit:
-	python3 test/gateway/test_stub.py --verbose
+	$(STUB_PYTHON) test/gateway/test_stub.py --verbose
+	$(STUB_PYTHON) test/gateway/test_answers.py --verbose
 
 bench:
 	test/bench/run
