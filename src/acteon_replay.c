@@ -27,12 +27,9 @@ bool AuditIsLiveIsSaid;
 int NotifySetting;
 bool RequireReason;
 
-static const struct config_enum_entry notify_values[] = {{"off", NOTIFY_OFF, false},
-														 {"on", NOTIFY_ON, false},
-														 {"smart", NOTIFY_SMART, false},
-														 {"false", NOTIFY_OFF, true},
-														 {"true", NOTIFY_ON, true},
-														 {NULL, 0, false}};
+static const struct config_enum_entry notify_values[] = {
+	{"off", NOTIFY_OFF, false},  {"on", NOTIFY_ON, false},  {"smart", NOTIFY_SMART, false},
+	{"false", NOTIFY_OFF, true}, {"true", NOTIFY_ON, true}, {NULL, 0, false}};
 
 void _PG_init(void);
 

@@ -2,8 +2,8 @@
  * action_json.c
  *		An action as the gateway takes it: the body of POST /v1/dispatch.
  *
- * The text follows from the outbox row alone, which never changes, so every
- * attempt of an action sends the same bytes.
+ * But for the id, the text follows from the outbox row alone, which never changes,
+ * so every attempt of an action sends the same bytes.
  */
 #include "postgres.h"
 
@@ -74,16 +74,15 @@ append_time(StringInfo json, TupleTableSlot *row, const char *separator, AttrNum
 }
 
 /*
- * Append the action in a row of the outbox.
+ * Append the action in a row of the outbox, under the id with which it is sent.
  */
 void
-AppendActionJson(StringInfo json, TupleTableSlot *row)
+AppendActionJson(StringInfo json, TupleTableSlot *row, const pg_uuid_t *sent_id)
 {
-	bool isnull;
 	char id[UUID_TEXT_LEN];
 
 	slot_getallattrs(row);
-	UuidToText(id, DatumGetUUIDP(slot_getattr(row, Anum_outbox_action_id, &isnull)));
+	UuidToText(id, sent_id);
 	appendStringInfoString(json, "{\"id\": \"");
 	appendBinaryStringInfo(json, id, UUID_TEXT_LEN);
 	append_text(json, row, "\", \"namespace\": ", Anum_outbox_namespace);

@@ -7,7 +7,8 @@
 
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
+#include "utils/uuid.h"
 
-extern void AppendActionJson(StringInfo json, TupleTableSlot *row);
+extern void AppendActionJson(StringInfo json, TupleTableSlot *row, const pg_uuid_t *sent_id);
 
 #endif /* ACTEON_ACTION_JSON_H */

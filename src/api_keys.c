@@ -16,7 +16,6 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
-#include "commands/sequence.h"
 #include "common/base64.h"
 #include "common/hashfn.h"
 #include "common/sha2.h"
@@ -36,6 +35,7 @@
 #include "compat.h"
 #include "identity.h"
 #include "log.h"
+#include "numbers.h"
 #include "result.h"
 #include "rfc3339.h"
 #include "tables.h"
@@ -271,7 +271,7 @@ insert_key(KeyCall *call, const text *key, Oid role, NullableDatum expires)
 	bool nulls[Natts_api_keys] = {false};
 
 	values[Anum_api_keys_id - 1] =
-		Int64GetDatum(nextval_internal(OwnTable(call->schema, API_KEYS_SEQUENCE), false));
+		Int64GetDatum(NextNumber(call->schema, API_KEYS_SEQUENCE, API_KEYS_TABLE));
 	values[Anum_api_keys_name - 1] = PointerGetDatum(call->name);
 	/* A text and a bytea of the same bytes look the same. */
 	values[Anum_api_keys_key_sha256 - 1] = DirectFunctionCall1(sha256_bytea, PointerGetDatum(key));

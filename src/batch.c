@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "commands/sequence.h"
 #include "common/hashfn.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -18,6 +17,7 @@
 #include "utils/numeric.h"
 
 #include "batch.h"
+#include "numbers.h"
 #include "settings.h"
 #include "tables.h"
 
@@ -293,7 +293,7 @@ FailuresFromJsonb(Jsonb *json)
 int64
 NextBatchId(Oid schema)
 {
-	return nextval_internal(OwnTable(schema, BATCH_SEQUENCE), false);
+	return NextNumber(schema, BATCH_SEQUENCE, BATCH_TABLE);
 }
 
 /*

@@ -20,6 +20,7 @@
 
 #include "batches.h"
 #include "sight.h"
+#include "state.h"
 
 /* Rows that are fetched at once. */
 #define FETCH_ROWS 1000
@@ -80,11 +81,12 @@ enum
 #define ENDED \
 	"ended AS (SELECT batch_id, sum(n) FILTER (WHERE state = 'delivered') AS delivered," \
 	"		sum(n) FILTER (WHERE state = 'dead') AS dead," \
-	"		sum(n) FILTER (WHERE state = 'cancelled') AS cancelled," \
+	"		sum(n) FILTER (WHERE state = 'cancelled') AS cancelled, sum(done) AS done," \
 	"		jsonb_object_agg(outcome, n) FILTER (WHERE state = 'delivered')" \
 	"			AS delivered_by," \
-	"		sum(lately) FILTER (WHERE state <> 'cancelled') AS lately" \
+	"		sum(lately) FILTER (WHERE state IN ('delivered', 'dead')) AS lately" \
 	"	FROM (SELECT batch_id, state, coalesce(outcome, '?') AS outcome, sum(actions) AS n," \
+	"			sum(actions) FILTER (WHERE effect = 'done') AS done," \
 	"			sum(actions) FILTER (WHERE actions > 0 AND finished_at > $2 - interval '1 min')" \
 	"				AS lately" \
 	"		FROM %1$s.acteon_replay_tally WHERE $1 IS NULL OR batch_id = ANY ($1)" \
@@ -92,16 +94,20 @@ enum
 	"	GROUP BY 1), "
 
 /*
- * What has not ended.  A lease that has run out is no lease.
+ * What has not ended.
  */
 #define QUEUED \
-	"queued AS (SELECT batch_id, sum(n) FILTER (WHERE leased) AS in_flight," \
-	"		sum(n) FILTER (WHERE NOT leased) AS idle" \
-	"	FROM (SELECT batch_id, (last_id - first_id + 1)::integer AS n," \
-	"			lease_token IS NOT NULL AND due_at > $2 AS leased" \
-	"		FROM %1$s.acteon_dispatch_segment" \
-	"		WHERE first_id BETWEEN $3 AND $4 AND ($1 IS NULL OR batch_id = ANY ($1))) AS segment" \
-	"	GROUP BY 1) "
+	"queued AS (SELECT batch_id, sum(n) FILTER (WHERE state = 'running') AS in_flight," \
+	"		sum(n) FILTER (WHERE state = 'waiting') AS idle," \
+	"		sum(n) FILTER (WHERE state = 'in_doubt') AS in_doubt," \
+	"		sum(n) FILTER (WHERE held IS NOT NULL) AS held" \
+	"	FROM (SELECT batch_id, (last_id - first_id + 1)::integer AS n, held," \
+	"			" SEGMENT_STATE( \
+		"s", \
+		"$2") " AS state" \
+			  "		FROM %1$s.acteon_dispatch_segment AS s" \
+			  "		WHERE first_id BETWEEN $3 AND $4 AND ($1 IS NULL OR batch_id = ANY ($1))) AS segment" \
+			  "	GROUP BY 1) "
 
 /*
  * The counts of batch c, as far as it is shown.  Of a whole one they have been
@@ -110,32 +116,38 @@ enum
  * table: there may be many.
  */
 #define COUNTS \
-	"SELECT c.replayed AS actions, q.in_flight, q.idle, e.delivered, e.dead, e.cancelled," \
-	"	e.delivered_by, e.lately WHERE NOT c.in_part " \
-	"UNION ALL SELECT coalesce(sum(n), 0), sum(n) FILTER (WHERE state = 'in flight')," \
-	"	sum(n) FILTER (WHERE state = 'idle'), sum(n) FILTER (WHERE state = 'delivered')," \
+	"SELECT c.replayed AS actions, q.in_flight, q.idle, q.in_doubt, q.held, e.delivered, e.done," \
+	"	e.dead, e.cancelled, e.delivered_by, e.lately WHERE NOT c.in_part " \
+	"UNION ALL SELECT coalesce(sum(n), 0), sum(n) FILTER (WHERE state = 'running')," \
+	"	sum(n) FILTER (WHERE state = 'waiting'), sum(n) FILTER (WHERE state = 'in_doubt')," \
+	"	sum(held), sum(n) FILTER (WHERE state = 'delivered'), sum(done)," \
 	"	sum(n) FILTER (WHERE state = 'dead'), sum(n) FILTER (WHERE state = 'cancelled')," \
 	"	jsonb_object_agg(outcome, n) FILTER (WHERE state = 'delivered')," \
-	"	sum(lately) FILTER (WHERE state <> 'cancelled')" \
-	"	FROM (SELECT coalesce(d.state, CASE WHEN l.id IS NULL THEN 'idle' ELSE 'in flight' END)" \
-	"				AS state," \
+	"	sum(lately) FILTER (WHERE state IN ('delivered', 'dead'))" \
+	"	FROM (SELECT coalesce(d.state, l.state, 'waiting') AS state," \
 	"			CASE WHEN d.state = 'delivered' THEN coalesce(" OUTCOME_NAME ", '?') END" \
 	"				AS outcome," \
-	"			count(*) AS n," \
+	"			count(*) AS n, count(*) FILTER (WHERE d.effect = 'done') AS done," \
+	"			count(*) FILTER (WHERE l.held IS NOT NULL) AS held," \
 	"			count(*) FILTER (WHERE d.finished_at > $2 - interval '1 min') AS lately" \
 	"		FROM %1$s.acteon_dispatch_outbox AS o" \
 	"		LEFT JOIN %1$s.acteon_dispatch_delivery AS d ON d.outbox_id = o.id" \
 	"			AND d.outbox_id BETWEEN c.first_outbox_id AND c.last_outbox_id" \
-	"		LEFT JOIN (SELECT generate_series(first_id, last_id) AS id" \
-	"			FROM %1$s.acteon_dispatch_segment" \
-	"			WHERE lease_token IS NOT NULL AND due_at > $2 AND batch_id = c.id) AS l" \
-	"			ON l.id = o.id" \
-	"		WHERE c.in_part AND o.id BETWEEN c.first_outbox_id AND c.last_outbox_id" \
-	"			AND o.batch_id = c.id" \
-	"			AND ((o.batch_id, o.tenant, o.namespace, o.provider, o.action_type) IN" \
-	"				(SELECT * FROM unnest($5, $6, $7, $8, $9))) IS TRUE" \
-	"		GROUP BY 1, 2) AS kind" \
-	"	HAVING c.in_part"
+	"		LEFT JOIN (SELECT generate_series(first_id, last_id) AS id, held," \
+	"				" SEGMENT_STATE( \
+		"s", \
+		"$2") " AS state" \
+			  "			FROM %1$s.acteon_dispatch_segment AS s" \
+			  "			WHERE batch_id = c.id AND " SEGMENT_STATE( \
+				  "s", \
+				  "$2") " <> 'waiting') AS l" \
+						"			ON l.id = o.id" \
+						"		WHERE c.in_part AND o.id BETWEEN c.first_outbox_id AND c.last_outbox_id" \
+						"			AND o.batch_id = c.id" \
+						"			AND ((o.batch_id, o.tenant, o.namespace, o.provider, o.action_type) IN" \
+						"				(SELECT * FROM unnest($5, $6, $7, $8, $9))) IS TRUE" \
+						"		GROUP BY 1, 2) AS kind" \
+						"	HAVING c.in_part"
 
 /*
  * The batches with their figures.  In a cancelled batch what nobody holds is
@@ -144,7 +156,9 @@ enum
 #define FIGURES \
 	"SELECT c.*, n.actions::bigint, coalesce(n.in_flight, 0)::bigint AS in_flight," \
 	"	CASE WHEN c.is_cancelled THEN 0 ELSE coalesce(n.idle, 0)::bigint END AS waiting," \
-	"	coalesce(n.delivered, 0)::bigint AS delivered, coalesce(n.dead, 0)::bigint AS dead," \
+	"	coalesce(n.in_doubt, 0)::bigint AS in_doubt, coalesce(n.held, 0)::bigint AS held," \
+	"	coalesce(n.delivered, 0)::bigint AS delivered, coalesce(n.done, 0)::bigint AS done," \
+	"	coalesce(n.dead, 0)::bigint AS dead," \
 	"	(coalesce(n.cancelled, 0) + CASE WHEN c.is_cancelled THEN coalesce(n.idle, 0) ELSE 0 END)" \
 	"		::bigint AS cancelled," \
 	"	coalesce(n.delivered_by, '{}') AS delivered_by," \
@@ -170,9 +184,8 @@ enum
 	"FROM (SELECT n, failed," \
 	"		c.breaker_window - (sum(n) OVER (ORDER BY finished_at DESC) - n)::bigint AS room" \
 	"	FROM (SELECT finished_at, sum(actions)::bigint AS n, coalesce(sum(actions) FILTER" \
-	"				(WHERE state = 'dead' OR outcome IN ('Failed', 'CircuitOpen')), 0)::bigint" \
-	"				AS failed" \
-	"		FROM (SELECT finished_at, state, outcome, actions FROM %1$s.acteon_replay_tally" \
+	"				(WHERE %1$s.acteon_is_failure(state, outcome, effect)), 0)::bigint AS failed" \
+	"		FROM (SELECT finished_at, state, outcome, effect, actions FROM %1$s.acteon_replay_tally" \
 	"			WHERE NOT c.in_part AND c.breaker_window IS NOT NULL AND batch_id = c.id" \
 	"				AND state <> 'cancelled' AND actions > 0" \
 	"				AND (c.breaker_since IS NULL OR finished_at > c.breaker_since)" \
@@ -189,7 +202,8 @@ enum
 #define PROGRESS \
 	"CASE WHEN c.is_complete AND c.actions = 0 THEN 100.0" \
 	"	WHEN c.is_complete THEN trunc(100.0 * (c.delivered + c.dead + c.cancelled) / c.actions, 1)" \
-	"	WHEN NOT c.in_part THEN coalesce(trunc(100.0 * (c.looked_at - c.waiting - c.in_flight)" \
+	"	WHEN NOT c.in_part THEN coalesce(trunc(100.0 * (c.looked_at - c.waiting - c.in_flight" \
+	"		- c.in_doubt)" \
 	"		/ nullif(greatest(c.matched, c.looked_at), 0), 1), 0.0) END"
 
 /*
@@ -232,7 +246,8 @@ enum
 	"	c.waiting, c.in_flight, c.delivered, c.delivered_by, c.dead, c.cancelled," \
 	"	CASE WHEN r.ramp_left > 0 THEN trim_scale(c.rate / 10) ELSE c.rate END," \
 	"	c.speed, " TIME_LEFT ", c.start_at, " BREAKER_TEXT "," \
-	"	w.stop_reason, w.stopped_by, c.stopped_at, w.failures, w.last_chunk_at, w.query " \
+	"	w.stop_reason, w.stopped_by, c.stopped_at, w.failures, w.last_chunk_at, w.query," \
+	"	c.in_doubt, c.held, c.done, c.on_doubt " \
 	"FROM (" FIGURES ") AS c CROSS JOIN LATERAL (" BREAKER ") AS k " \
 	"CROSS JOIN LATERAL (SELECT " RAMP_LEFT " AS ramp_left) AS r " \
 	"LEFT JOIN %1$s.acteon_replay_batch AS w ON w.id = c.id AND NOT c.in_part " \

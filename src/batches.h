@@ -9,7 +9,7 @@
 
 /*
  * An expression for the name of the gateway's outcome in delivery d, as
- * outcome_name in delivery.c finds it: a bare string, or the first key of an
+ * ReadAnswer finds it: a bare string, or the first key of an
  * object; NULL if there is none.
  */
 #define OUTCOME_NAME \

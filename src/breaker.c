@@ -4,7 +4,8 @@
  *
  * A batch pauses itself when of its last deliveries more than a share failed:
  * the provider is down again, or the actions are poison, and sending on would
- * only make more of it.  Whoever records a failure looks at the tally of its
+ * only make more of it.  An action that comes in doubt counts as one that failed,
+ * once, when it does; how it ends counts like any other ending.  Whoever records a failure looks at the tally of its
  * batch (tally.c), newest first, until the window is full.  What one call ended
  * has no order; of the call that the window begins in, an even part counts.  Only
  * what ended since the batch was resumed last counts.
@@ -18,6 +19,7 @@
 
 #include "access/xact.h"
 #include "executor/tuptable.h"
+#include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
@@ -31,6 +33,8 @@
 #include "stop.h"
 #include "tally.h"
 
+PG_FUNCTION_INFO_V1(acteon_is_failure);
+
 /* The window of a breaker and what is in it. */
 typedef struct Window
 {
@@ -43,15 +47,36 @@ typedef struct Window
 } Window;
 
 /*
- * Whether an ending counts as a failure: dead, or an outcome that says that the
- * provider did not take the action.
+ * Whether an ending counts as a failure: dead, an outcome without effect whatever
+ * it is called, or Failed whatever its effect; and so does a doubt.  Deliveries of
+ * version 1.0 have no effect: there the name alone tells.
  */
 bool
-IsFailure(ActionState state, const char *outcome)
+IsFailure(ActionState state, const char *outcome, Effect effect)
 {
-	return state == ACTION_DEAD ||
-		   (state == ACTION_DELIVERED &&
-			(strcmp(outcome, "Failed") == 0 || strcmp(outcome, "CircuitOpen") == 0));
+	return state == ACTION_DEAD || state == ACTION_IN_DOUBT ||
+		   (state == ACTION_DELIVERED && (effect == EFFECT_NONE || strcmp(outcome, "Failed") == 0 ||
+										  strcmp(outcome, "CircuitOpen") == 0));
+}
+
+/*
+ * acteon_is_failure(state text, outcome text, effect text) → boolean
+ *
+ * Whether an ending counts as a failure, for the statements that show what the
+ * circuit breaker sees.  Raises no errors of its own.
+ */
+Datum
+acteon_is_failure(PG_FUNCTION_ARGS)
+{
+	char outcome[NAMEDATALEN] = "";
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_BOOL(false);
+	if (!PG_ARGISNULL(1))
+		text_to_cstring_buffer(PG_GETARG_TEXT_PP(1), outcome, sizeof(outcome));
+	PG_RETURN_BOOL(
+		IsFailure(FinishedState(text_to_cstring(PG_GETARG_TEXT_PP(0))), outcome,
+				  PG_ARGISNULL(2) ? EFFECT_UNKNOWN : EffectByName(PG_GETARG_TEXT_PP(2))));
 }
 
 /*
@@ -97,7 +122,7 @@ fill_window(Window *window, Oid schema)
 		}
 		moment = row.finished_at;
 		ended += row.actions;
-		if (IsFailure(row.state, row.outcome))
+		if (IsFailure(row.state, row.outcome, row.effect))
 			failed += row.actions;
 	}
 	if (ended > 0)

@@ -7,7 +7,7 @@
 
 #include "delivery.h"
 
-extern bool IsFailure(ActionState state, const char *outcome);
+extern bool IsFailure(ActionState state, const char *outcome, Effect effect);
 extern void CheckBreaker(Oid schema, Oid role, int64 batch_id);
 extern void CheckBreakers(Oid schema, Oid role, const DeliveryWriter *deliveries);
 

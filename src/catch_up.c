@@ -23,6 +23,7 @@
 #include "query.h"
 #include "schedule.h"
 #include "stop.h"
+#include "wake.h"
 
 /* How late an action of a paced batch may be, in milliseconds. */
 #define MAX_LATENESS 5000
@@ -34,7 +35,7 @@
 bool
 HasFallenBehind(const Segment *segment, TimestampTz now)
 {
-	return segment->lease_token == NO_LEASE &&
+	return segment->lease_token == NO_LEASE && segment->doubt_since == 0 && !segment->unproven &&
 		   TimestampDifferenceExceeds(segment->due_at, now, MAX_LATENESS);
 }
 
@@ -74,7 +75,7 @@ pace_anew(Oid schema, TableWriter *writer, TableFinder *batches, TimestampTz now
 	isnull = false;
 	if (!ChangeRow(writer, batches->slot, 1, &column, &until, &isnull, true))
 		elog(ERROR, "batch " INT64_FORMAT " was changed while it was locked", queue.batch_id);
-	NotifyConsumers();
+	NotifyConsumers(schema);
 }
 
 /*

@@ -7,6 +7,7 @@
 
 #include "utils/uuid.h"
 
+#include "reached.h"
 #include "tables.h"
 
 /* An open view of chains; see OpenChains. */
@@ -14,6 +15,7 @@ typedef struct ChainReader
 {
 	pg_uuid_t namespace;
 	TableFinder outbox;
+	ReachedReader reached;
 } ChainReader;
 
 extern bool SameText(const text *a, const text *b);
@@ -21,6 +23,7 @@ extern bool OpenChains(ChainReader *reader, Oid schema);
 extern void CloseChains(ChainReader *reader);
 extern void
 SetChainId(const ChainReader *reader, pg_uuid_t *id, const text *action_id, int generation);
+extern int FirstGeneration(ChainReader *reader, const text *action_id, Snapshot snapshot);
 extern bool
 FindInChain(ChainReader *reader, const text *action_id, int generation, Snapshot snapshot);
 

@@ -6,7 +6,10 @@
  * each was read, without waiting: whatever another transaction is busy with is
  * left to that one, as with SKIP LOCKED.  A segment that is
  * longer than what is wanted is split.  A lease that ran out is due like any
- * other segment, so nobody has to look after leases.
+ * other segment, so nobody has to look after leases; but what it covers may have
+ * been sent, so it is collected and looked up with the other doubts that are due
+ * (doubt.c), after what waits has been taken.  What turns out to be free to go is
+ * taken then.
  *
  * What finished or moved on leaves dead entries at the beginning of the index,
  * which stay as long as the oldest transaction is open.  So a session remembers
@@ -18,14 +21,17 @@
 
 #include "access/genam.h"
 #include "access/stratnum.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -35,6 +41,10 @@
 #include "compat.h"
 #include "consumer.h"
 #include "delivery.h"
+#include "doubt.h"
+#include "failover.h"
+#include "ids.h"
+#include "installation.h"
 #include "segment.h"
 #include "settings.h"
 #include "stop.h"
@@ -70,6 +80,7 @@ enum
 	CLAIM_LEASE_TOKEN,
 	CLAIM_ATTEMPT,
 	CLAIM_ACTION,
+	CLAIM_ACTION_ID,
 	NUM_CLAIM_COLUMNS
 };
 
@@ -90,12 +101,18 @@ typedef struct Claim
 	int wanted; /* actions that may still be taken */
 	Size bytes; /* of JSON so far */
 	bool full;
-	int ended;                        /* actions that ended dead */
-	int swept;                        /* actions that ended cancelled */
-	int parked;                       /* segments */
-	HTAB *busy_lanes;                 /* that nothing of can be claimed now; NULL: none met */
-	int64 too_large[SEGMENT_ACTIONS]; /* of the segment at hand */
-	int too_large_count;
+	int ended;        /* actions that ended dead */
+	int swept;        /* actions that ended cancelled */
+	int parked;       /* segments */
+	HTAB *busy_lanes; /* that nothing of can be claimed now; NULL: none met */
+	Doubts doubts;
+	bool has_namespace;
+	pg_uuid_t namespace; /* for new ids, read when it is first needed */
+	/* Actions of the segment at hand that cannot be handed out, and why. */
+	int64 spoilt[SEGMENT_ACTIONS];
+	char *spoilt_because[SEGMENT_ACTIONS];
+	int spoilt_count;
+	int64 current; /* action that is being put out */
 	bool moved;
 	DuePlace place; /* of the last segment that was taken */
 } Claim;
@@ -132,41 +149,47 @@ draw_token(void)
 }
 
 /*
- * Make the JSON of the action in the outbox's slot.  Returns false if it is too
- * large, which can only be found out by making it: a number of a few bytes can
- * have a hundred thousand digits.
+ * Set *id to the id under which the action in the outbox's slot goes out with a
+ * lease.
  */
-static bool
-make_json(Claim *claim)
+static void
+sent_id(Claim *claim, const Segment *lease, pg_uuid_t *id)
 {
-	volatile bool made = true;
+	bool isnull;
+	text *original;
 
-	resetStringInfo(&claim->json);
-	PG_TRY();
-	{
-		AppendActionJson(&claim->json, claim->outbox.slot);
-	}
-	PG_CATCH();
-	{
-		/* Nothing but memory is in use where a string gets too long. */
-		if (geterrcode() != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
-			PG_RE_THROW();
-		FlushErrorState();
-		made = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(claim->row_context);
-	if (made && claim->json.len <= ACTION_BYTES)
-		return true;
-	claim->json.data = repalloc(claim->json.data, 1024);
-	claim->json.maxlen = 1024;
-	resetStringInfo(&claim->json);
-	return false;
+	*id = *DatumGetUUIDP(FoundColumn(&claim->outbox, Anum_outbox_action_id, &isnull));
+	if (lease->resend == 0)
+		return;
+	if (!claim->has_namespace)
+		claim->has_namespace = ReadNamespace(claim->guard.schema, &claim->namespace);
+	original = DatumGetTextPP(FoundColumn(&claim->outbox, Anum_outbox_original_action_id, &isnull));
+	ResendId(id, &claim->namespace, VARDATA_ANY(original), VARSIZE_ANY_EXHDR(original),
+			 DatumGetInt32(FoundColumn(&claim->outbox, Anum_outbox_generation, &isnull)),
+			 lease->resend);
 }
 
 /*
- * Put out the action in the outbox's slot, or note that it is too large.
- * Returns false, having done nothing, if the claim has no room for it.
+ * Make the JSON of the action in the outbox's slot, under an id.  Raises an error
+ * if the consumer could not receive it.
+ */
+static void
+make_json(Claim *claim, const pg_uuid_t *id)
+{
+	resetStringInfo(&claim->json);
+	AppendActionJson(&claim->json, claim->outbox.slot, id);
+	if (claim->json.len > ACTION_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("its JSON has %d bytes, and more than %d are not handed out",
+							   claim->json.len, ACTION_BYTES)));
+	/* The conversion is made again when the row is sent; here it spoils one action, there all. */
+	if (pg_get_client_encoding() != GetDatabaseEncoding())
+		(void) pg_server_to_client(claim->json.data, claim->json.len);
+}
+
+/*
+ * Put out the action in the outbox's slot.  Returns false, having done nothing, if
+ * the claim has no room for it.
  */
 static bool
 put_out_action(Claim *claim, const Segment *lease)
@@ -174,20 +197,21 @@ put_out_action(Claim *claim, const Segment *lease)
 	Datum values[NUM_CLAIM_COLUMNS];
 	bool nulls[NUM_CLAIM_COLUMNS] = {false};
 	MemoryContext old = MemoryContextSwitchTo(claim->row_context);
-	bool made = make_json(claim);
-	bool fits = !made || claim->bytes == 0 || claim->bytes + claim->json.len <= CLAIM_BYTES;
-	bool isnull;
+	pg_uuid_t id;
+	bool fits;
 
-	values[CLAIM_OUTBOX_ID] = FoundColumn(&claim->outbox, Anum_outbox_id, &isnull);
-	if (!made)
-		claim->too_large[claim->too_large_count++] = DatumGetInt64(values[CLAIM_OUTBOX_ID]);
-	else if (fits)
+	sent_id(claim, lease, &id);
+	make_json(claim, &id);
+	fits = claim->bytes == 0 || claim->bytes + claim->json.len <= CLAIM_BYTES;
+	if (fits)
 	{
 		claim->bytes += claim->json.len;
+		values[CLAIM_OUTBOX_ID] = Int64GetDatum(claim->current);
 		values[CLAIM_LEASE_TOKEN] = Int64GetDatum(lease->lease_token);
 		values[CLAIM_ATTEMPT] = Int32GetDatum(lease->attempt);
 		values[CLAIM_ACTION] =
 			PointerGetDatum(cstring_to_text_with_len(claim->json.data, claim->json.len));
+		values[CLAIM_ACTION_ID] = UUIDPGetDatum(&id);
 		tuplestore_putvalues(claim->result->setResult, claim->result->setDesc, values, nulls);
 	}
 	MemoryContextSwitchTo(old);
@@ -196,20 +220,19 @@ put_out_action(Claim *claim, const Segment *lease)
 }
 
 /*
- * Put out the actions of a segment that has been leased.  Returns the id of the
- * first one that the claim has no room for, or the one after the last.
+ * Put out the actions of a leased segment from an id on.  Returns the id of the
+ * first one that the claim has no room for, or the one after the last.  Raises the
+ * error of an action that cannot be handed out, which is claim->current then.
  */
 static int64
-put_out_actions(Claim *claim, const Segment *lease)
+put_out_from(Claim *claim, const Segment *lease, int64 from)
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	IndexScanDesc scan = ActeonIndexBeginScan(claim->outbox.rel, claim->outbox.index, snapshot, 2);
 	int64 next = lease->last_id + 1;
 	ScanKeyData keys[2];
 
-	claim->too_large_count = 0;
-	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE,
-				Int64GetDatum(lease->first_id));
+	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
 	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(lease->last_id));
 	index_rescan(scan, keys, 2, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, claim->outbox.slot))
@@ -217,9 +240,10 @@ put_out_actions(Claim *claim, const Segment *lease)
 		bool isnull;
 
 		CHECK_FOR_INTERRUPTS();
+		claim->current = DatumGetInt64(FoundColumn(&claim->outbox, Anum_outbox_id, &isnull));
 		if (!put_out_action(claim, lease))
 		{
-			next = DatumGetInt64(FoundColumn(&claim->outbox, Anum_outbox_id, &isnull));
+			next = claim->current;
 			break;
 		}
 	}
@@ -230,7 +254,91 @@ put_out_actions(Claim *claim, const Segment *lease)
 }
 
 /*
- * End an action dead that was never answered.
+ * Whether an error is about the action at hand: not one that ends the session or
+ * the call, nor one of the whole server.
+ */
+static bool
+is_about_action(int sqlerrcode)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
+	{
+		case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
+		case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
+		case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):
+			return false;
+		default:
+			return true;
+	}
+}
+
+/*
+ * Note that the current action cannot be handed out because of an error.  Raises it
+ * again if it is not about the action.
+ */
+static void
+note_spoilt(Claim *claim, ErrorData *error)
+{
+	if (!is_about_action(error->sqlerrcode))
+		ReThrowError(error);
+	claim->spoilt[claim->spoilt_count] = claim->current;
+	claim->spoilt_because[claim->spoilt_count++] =
+		psprintf("action " INT64_FORMAT " " CANNOT_BE_HANDED_OUT ": %s", claim->current,
+				 error->message);
+	FreeErrorData(error);
+	/* The slot may still point to a buffer that was let go of. */
+	claim->outbox.slot = table_slot_create(claim->outbox.rel, NULL);
+	MemoryContextReset(claim->row_context);
+}
+
+/*
+ * Put out the actions of a segment that has been leased, but for those that cannot
+ * be handed out: each attempt runs in a subtransaction, so that what is damaged in
+ * one action stops no other.  Returns the id of the first one that the claim has no
+ * room for, or the one after the last.
+ */
+static int64
+put_out_actions(Claim *claim, const Segment *lease)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile int64 next = lease->first_id;
+	volatile bool done = false;
+
+	claim->spoilt_count = 0;
+	while (!done && next <= lease->last_id)
+	{
+		BeginInternalSubTransaction(NULL);
+		MemoryContextSwitchTo(context);
+		PG_TRY();
+		{
+			next = put_out_from(claim, lease, next);
+			done = true;
+			ReleaseCurrentSubTransaction();
+		}
+		PG_CATCH();
+		{
+			ErrorData *error;
+
+			MemoryContextSwitchTo(claim->deliveries.context);
+			error = CopyErrorData();
+			FlushErrorState();
+			RollbackAndReleaseCurrentSubTransaction();
+			MemoryContextSwitchTo(claim->deliveries.context);
+			CurrentResourceOwner = owner;
+			note_spoilt(claim, error);
+			next = claim->current + 1;
+		}
+		PG_END_TRY();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	for (int i = 0; i < claim->spoilt_count; i++)
+		ereport(LOG, (errmsg("%s", claim->spoilt_because[i])));
+	return next;
+}
+
+/*
+ * End an action dead that cannot be handed out.
  */
 static void
 end_dead(Claim *claim, int64 outbox_id, int64 batch_id, int attempts, const char *error)
@@ -249,8 +357,9 @@ end_dead(Claim *claim, int64 outbox_id, int64 batch_id, int attempts, const char
 }
 
 /*
- * Correct a lease after its actions were put out: what is too large ends dead,
- * what the claim has no room for, from the given action on, is given back.
+ * Correct a lease after its actions were put out: what cannot be handed out ends
+ * dead, or is held if it may have been sent before; what the claim has no room for,
+ * from the given action on, is given back.
  */
 static void
 correct_lease(Claim *claim, const Segment *before, const Segment *lease, int64 from)
@@ -259,18 +368,25 @@ correct_lease(Claim *claim, const Segment *before, const Segment *lease, int64 f
 	Segment rest = *lease;
 	int count = 0;
 
-	for (int i = 0; i < claim->too_large_count; i++)
+	for (int i = 0; i < claim->spoilt_count; i++)
 	{
-		int64 id = claim->too_large[i];
+		int64 id = claim->spoilt[i];
 
 		if (id > rest.first_id)
 		{
 			pieces[count] = rest;
 			pieces[count++].last_id = id - 1;
 		}
+		if (before->unproven)
+		{
+			pieces[count] = *before;
+			pieces[count].first_id = pieces[count].last_id = id;
+			MakeDoubt(&pieces[count], claim->now, claim->spoilt_because[i], claim->now);
+			HoldDoubt(&pieces[count++], "it cannot be handed out");
+		}
+		else
+			end_dead(claim, id, lease->batch_id, before->attempt, claim->spoilt_because[i]);
 		rest.first_id = id + 1;
-		end_dead(claim, id, lease->batch_id, lease->attempt,
-				 "the action is too large to be handed out");
 	}
 	if (from > rest.first_id)
 	{
@@ -291,42 +407,13 @@ correct_lease(Claim *claim, const Segment *before, const Segment *lease, int64 f
 }
 
 /*
- * Whether all attempts at a segment have been used up by leases that ran out.
- */
-static bool
-is_used_up(const Segment *segment)
-{
-	return segment->lease_token != NO_LEASE && segment->attempt >= MaxAttempts;
-}
-
-/*
- * Whether a segment is a single action with no attempt left: then it is not
- * handed out again.
- */
-static bool
-ends_dead(const Segment *segment)
-{
-	return is_used_up(segment) && SegmentLength(segment) == 1;
-}
-
-/*
- * How many actions of a segment to lease: as many as are wanted, and only one
- * of a lane.
- *
- * Where all attempts have been used up by leases that ran out, nobody has ever
- * said what is wrong; an action may be one that consumers die of.  Its segment
- * is halved from attempt to attempt, so that in the end it stands alone.
+ * How many actions of a segment to lease: as many as are wanted, and only one of a
+ * lane.
  */
 static int
 lease_length(const Claim *claim, const Segment *segment)
 {
-	int length = Min(SegmentLength(segment), claim->wanted);
-
-	if (segment->in_lane)
-		length = 1;
-	if (is_used_up(segment))
-		length = Min(length, (SegmentLength(segment) + 1) / 2);
-	return length;
+	return segment->in_lane ? 1 : Min(SegmentLength(segment), claim->wanted);
 }
 
 /*
@@ -395,9 +482,6 @@ batch_lets_pass(Claim *claim, const Segment *segment)
 			LeaveBatch(&claim->guard, segment->batch_id);
 			return false;
 		case BATCH_PAUSED:
-			/* What ends without being handed out need not wait. */
-			if (ends_dead(segment))
-				return true;
 			park_segment(claim, segment);
 			return false;
 		case BATCH_CANCELLED:
@@ -420,26 +504,25 @@ take_segment(Claim *claim, const Segment *segment)
 	Segment pieces[2];
 	Segment *lease = &pieces[0];
 	int length = lease_length(claim, segment);
-	bool ends = ends_dead(segment);
 	int64 next;
 
-	if ((ends && claim->ended >= MAX_ENDED) || !batch_lets_pass(claim, segment) ||
-		!lane_lets_pass(claim, segment) || !HoldSegment(&claim->segments, segment, false))
-		return;
-	if (ends)
+	if (NeedsLook(segment, claim->now))
 	{
-		if (RemoveSegment(&claim->segments, segment))
-			end_dead(claim, segment->first_id, segment->batch_id, segment->attempt,
-					 psprintf("lease of \"%s\" ran out on the last attempt, without an answer",
-							  text_to_cstring(segment->holder)));
+		CollectDoubt(&claim->doubts, segment);
 		return;
 	}
+	if (claim->ended >= MAX_ENDED || !batch_lets_pass(claim, segment) ||
+		!lane_lets_pass(claim, segment) || !HoldSegment(&claim->segments, segment, false))
+		return;
 
 	pieces[0] = pieces[1] = *segment;
 	lease->last_id = segment->first_id + length - 1;
 	lease->due_at = claim->lease_end;
 	lease->attempt = segment->attempt + 1;
 	lease->was_claimed = true;
+	/* As long as no id was given up, nothing that was sent before is unresolved. */
+	if (segment->resend == 0)
+		lease->sent_at = claim->now;
 	lease->lease_token = claim->token;
 	lease->holder = claim->consumer;
 	pieces[1].first_id = lease->last_id + 1;
@@ -449,8 +532,8 @@ take_segment(Claim *claim, const Segment *segment)
 		return;
 	claim->wanted -= length;
 	next = put_out_actions(claim, lease);
-	claim->wanted += claim->too_large_count;
-	if (next <= lease->last_id || claim->too_large_count > 0)
+	claim->wanted += claim->spoilt_count;
+	if (next <= lease->last_id || claim->spoilt_count > 0)
 		correct_lease(claim, segment, lease, next);
 	claim->full = claim->wanted == 0 || next <= lease->last_id;
 	claim->moved = true;
@@ -498,6 +581,21 @@ take_due(Claim *claim, const DuePlace *after, const DuePlace *up_to)
 }
 
 /*
+ * Resolve the doubts that were met, and take what turns out to be free to go.
+ */
+static void
+take_resolved(Claim *claim)
+{
+	ResolveDoubts(&claim->doubts);
+	if (!claim->doubts.released || claim->full)
+		return;
+	/* What this command has changed is not to be changed by it again. */
+	CommandCounterIncrement();
+	take_due(claim, NULL, NULL);
+	ResolveDoubts(&claim->doubts);
+}
+
+/*
  * Take what is due, from where the last claim ended if that is good enough.
  */
 static void
@@ -517,6 +615,7 @@ take_all(Claim *claim, Oid schema)
 		(void) SweepCancelled(schema, &claim->segments, &claim->deliveries, MAX_SWEPT);
 		resume.scanned_at = claim->now;
 	}
+	take_resolved(claim);
 	if (!claim->moved)
 		return;
 	resume.relid = relid;
@@ -542,12 +641,13 @@ consumer_argument(FunctionCallInfo fcinfo, int argument)
 
 /*
  * acteon_outbox_claim(consumer text, max_actions integer, lease interval)
- * → setof (outbox_id, lease_token, attempt, action)
+ * → setof (outbox_id, lease_token, attempt, action, action_id)
  *
  * Leases up to max_actions due actions until lease from now and returns them,
- * oldest first, action being the body of the gateway's POST /v1/dispatch.
- * Returns fewer when their JSON comes to more than 16 MB.  Raises
- * insufficient_privilege and invalid_parameter_value.
+ * oldest first, action being the body of the gateway's POST /v1/dispatch and
+ * action_id the id in it.  Returns fewer when their JSON comes to more than 16 MB.
+ * Looks up what is in doubt and due before.  Raises insufficient_privilege and
+ * invalid_parameter_value.
  */
 Datum
 acteon_outbox_claim(PG_FUNCTION_ARGS)
@@ -557,6 +657,7 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_claim()", true);
+	NoticeServer(call.schema, call.caller.user);
 	claim.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	claim.now = call.now;
 	claim.consumer = consumer_argument(fcinfo, 0);
@@ -570,6 +671,8 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 	OpenFinder(&claim.outbox, OwnTable(call.schema, OUTBOX_TABLE), Anum_outbox_id);
 	OpenDeliveries(&claim.deliveries, call.schema, call.now);
 	InitBatchGuard(&claim.guard, call.schema);
+	InitDoubts(&claim.doubts, call.schema, call.caller.user, call.now, &claim.segments,
+			   &claim.deliveries);
 
 	take_all(&claim, call.schema);
 

@@ -101,6 +101,19 @@ EndConsumerCall(ConsumerCall *call)
 }
 
 /*
+ * Refuse a call by a function that the script of another version has created, with
+ * fewer arguments than the library reads.
+ */
+void
+CheckArguments(FunctionCallInfo fcinfo, int count)
+{
+	if (PG_NARGS() < count)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the objects of extension acteon_replay are older than its library"),
+						errhint("ALTER EXTENSION acteon_replay UPDATE makes them new.")));
+}
+
+/*
  * Read an array argument, which must not be NULL and have one dimension or
  * nothing in it.
  */

@@ -10,6 +10,9 @@
 
 #include "identity.h"
 
+/* What the error of an action says that a claim ended dead, behind its id. */
+#define CANNOT_BE_HANDED_OUT "cannot be handed out"
+
 /* A call by a consumer. */
 typedef struct ConsumerCall
 {
@@ -29,6 +32,7 @@ typedef struct ArrayArgument
 extern void
 BeginConsumerCall(ConsumerCall *call, FunctionCallInfo fcinfo, const char *function, bool writes);
 extern void EndConsumerCall(ConsumerCall *call);
+extern void CheckArguments(FunctionCallInfo fcinfo, int count);
 extern ArrayArgument ReadArray(FunctionCallInfo fcinfo, int argument, const char *name);
 extern ArrayArgument ReadIds(FunctionCallInfo fcinfo, int argument, const char *name);
 extern void CheckSameLength(const ArrayArgument *ids, const ArrayArgument *other, const char *name);

@@ -14,7 +14,6 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "executor/executor.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -83,38 +82,6 @@ next_slot(DeliveryWriter *deliveries)
 }
 
 /*
- * Name of the gateway's outcome: a bare string, or the one key of an object.
- * Empty if it is neither.
- */
-static void
-outcome_name(char *name, const NullableDatum *outcome)
-{
-	JsonbIterator *it;
-	JsonbValue value;
-	JsonbIteratorToken token;
-	Jsonb *json;
-
-	name[0] = '\0';
-	if (outcome->isnull)
-		return;
-	json = DatumGetJsonbP(outcome->value);
-	it = JsonbIteratorInit(&json->root);
-	/* The first token is the object, or the array that a scalar is wrapped into. */
-	token = JsonbIteratorNext(&it, &value, true);
-	if (token == WJB_BEGIN_OBJECT || value.val.array.rawScalar)
-		token = JsonbIteratorNext(&it, &value, true);
-	if ((token == WJB_KEY || token == WJB_ELEM) && value.type == jbvString)
-	{
-		int len = pg_mbcliplen(value.val.string.val, value.val.string.len, NAMEDATALEN - 1);
-
-		memcpy(name, value.val.string.val, len);
-		name[len] = '\0';
-	}
-	if ((Pointer) json != DatumGetPointer(outcome->value))
-		pfree(json);
-}
-
-/*
  * Write the tally down.
  */
 static void
@@ -140,6 +107,10 @@ write_tally(DeliveryWriter *deliveries)
 			entry->outcome[0] == '\0' ? (Datum) 0 : CStringGetTextDatum(entry->outcome);
 		nulls[Anum_tally_outcome - 1] = entry->outcome[0] == '\0';
 		values[Anum_tally_actions - 1] = Int64GetDatum(entry->actions);
+		nulls[Anum_tally_effect - 1] = entry->state != ACTION_DELIVERED;
+		values[Anum_tally_effect - 1] = nulls[Anum_tally_effect - 1]
+											? (Datum) 0
+											: CStringGetTextDatum(EffectNames[entry->effect]);
 		InsertRow(&writer, values, nulls, Natts_tally);
 	}
 	CloseWriter(&writer);
@@ -152,14 +123,14 @@ write_tally(DeliveryWriter *deliveries)
  */
 void
 AddToTally(DeliveryWriter *deliveries, int64 batch_id, ActionState state, const char *outcome,
-		   int64 actions)
+		   Effect effect, int64 actions)
 {
 	TallyEntry *entry;
 
 	for (int i = deliveries->tally_count - 1; i >= 0; i--)
 	{
 		entry = &deliveries->tally[i];
-		if (entry->batch_id == batch_id && entry->state == state &&
+		if (entry->batch_id == batch_id && entry->state == state && entry->effect == effect &&
 			strcmp(entry->outcome, outcome) == 0)
 		{
 			entry->actions += actions;
@@ -172,6 +143,7 @@ AddToTally(DeliveryWriter *deliveries, int64 batch_id, ActionState state, const 
 	entry->batch_id = batch_id;
 	entry->state = state;
 	strlcpy(entry->outcome, outcome, sizeof(entry->outcome));
+	entry->effect = effect;
 	entry->actions = actions;
 }
 
@@ -189,6 +161,17 @@ note_failing(DeliveryWriter *deliveries, int64 batch_id)
 	}
 	if (deliveries->failing_count < TALLY_KINDS)
 		deliveries->failing[deliveries->failing_count++] = batch_id;
+}
+
+/*
+ * Count actions of a batch that came in doubt: for its circuit breaker, which
+ * counts each doubt once, when it begins.
+ */
+void
+TallyDoubts(DeliveryWriter *deliveries, int64 batch_id, int64 actions)
+{
+	AddToTally(deliveries, batch_id, ACTION_IN_DOUBT, "", EFFECT_UNKNOWN, actions);
+	note_failing(deliveries, batch_id);
 }
 
 /*
@@ -212,7 +195,6 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 	TupleTableSlot *slot = next_slot(deliveries);
 	Datum values[Natts_delivery];
 	bool nulls[Natts_delivery] = {false};
-	char outcome[NAMEDATALEN];
 	MemoryContext old = MemoryContextSwitchTo(deliveries->context);
 
 	values[Anum_delivery_outbox_id - 1] = Int64GetDatum(delivery->outbox_id);
@@ -226,7 +208,8 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 	nulls[Anum_delivery_error - 1] = delivery->error.isnull;
 	nulls[Anum_delivery_effect - 1] = delivery->state != ACTION_DELIVERED;
 	if (delivery->state == ACTION_DELIVERED)
-		values[Anum_delivery_effect - 1] = kept_text(&deliveries->effects[delivery->effect], EffectNames[delivery->effect]);
+		values[Anum_delivery_effect - 1] =
+			kept_text(&deliveries->effects[delivery->effect], EffectNames[delivery->effect]);
 	values[Anum_delivery_resend - 1] = Int32GetDatum(delivery->resend);
 	values[Anum_delivery_unproven - 1] = BoolGetDatum(delivery->unproven);
 	nulls[Anum_delivery_known_by - 1] = delivery->known_by == KNOWN_BY_ANSWER;
@@ -236,10 +219,10 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 	FillSlot(slot, values, nulls, Natts_delivery);
 	CheckRow(&deliveries->writer, slot);
 	MemoryContextSwitchTo(old);
-	outcome_name(outcome, &delivery->outcome);
-	if (IsFailure(delivery->state, outcome))
+	if (IsFailure(delivery->state, delivery->outcome_name, delivery->effect))
 		note_failing(deliveries, delivery->batch_id);
-	AddToTally(deliveries, delivery->batch_id, delivery->state, outcome, 1);
+	AddToTally(deliveries, delivery->batch_id, delivery->state, delivery->outcome_name,
+			   delivery->effect, 1);
 }
 
 /*

@@ -22,7 +22,6 @@ typedef struct TallyEntry
 	ActionState state;
 	char outcome[NAMEDATALEN]; /* empty: none given */
 	Effect effect;             /* of the outcome, if they were delivered */
-	bool doubted;              /* they had been in doubt, and were counted so */
 	int64 actions;
 } TallyEntry;
 
@@ -59,19 +58,20 @@ typedef struct Delivery
 	int64 batch_id;
 	int32 attempts;
 	ActionState state;
-	NullableDatum outcome; /* jsonb */
-	NullableDatum error;   /* text */
-	Effect effect;         /* of the outcome, if it was delivered */
-	int32 resend;          /* which of its ids ended it */
-	bool unproven;         /* it was sent again without proof */
-	KnownBy known_by;      /* how the outcome is known */
-	bool was_in_doubt;     /* and was counted so in the tally */
+	NullableDatum outcome;          /* jsonb */
+	char outcome_name[NAMEDATALEN]; /* empty: there is none */
+	NullableDatum error;            /* text */
+	Effect effect;                  /* of the outcome, if it was delivered */
+	int32 resend;                   /* which of its ids ended it */
+	bool unproven;                  /* it was sent again without proof */
+	KnownBy known_by;               /* how the outcome is known */
 } Delivery;
 
 extern void OpenDeliveries(DeliveryWriter *deliveries, Oid schema, TimestampTz finished_at);
 extern void AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery);
 extern void AddToTally(DeliveryWriter *deliveries, int64 batch_id, ActionState state,
-					   const char *outcome, int64 actions);
+					   const char *outcome, Effect effect, int64 actions);
+extern void TallyDoubts(DeliveryWriter *deliveries, int64 batch_id, int64 actions);
 extern void CloseDeliveries(DeliveryWriter *deliveries);
 
 #endif /* ACTEON_DELIVERY_H */

@@ -24,9 +24,9 @@ typedef enum Effect
 /* What a consumer's call has to do with an answer besides keeping it. */
 typedef enum AnswerClass
 {
-	ANSWER_FINAL,      /* it ends the action, with its effect */
-	ANSWER_DEFERRED,   /* Throttled, QuotaExceeded: known not executed, again later, under a new id */
-	ANSWER_DUPLICATE,  /* AlreadyDispatched, as a consumer reports a 409: the id was seen before */
+	ANSWER_FINAL,    /* it ends the action, with its effect */
+	ANSWER_DEFERRED, /* Throttled, QuotaExceeded: known not executed, again later, under a new id */
+	ANSWER_DUPLICATE,   /* AlreadyDispatched, as a consumer reports a 409: the id was seen before */
 	ANSWER_DEDUPLICATED /* ends it, unless an earlier id may have taken the dedup key */
 } AnswerClass;
 
@@ -46,14 +46,19 @@ typedef struct RecordOutcome
 	Jsonb *details;          /* outcome_details; NULL: none */
 	const char *provider;    /* NULL: unknown */
 	const char *action_type; /* NULL: unknown */
+	bool has_duration;       /* duration_ms is known */
+	int64 duration_ms;       /* how long the gateway took */
 } RecordOutcome;
 
 extern const char *const EffectNames[NUM_EFFECTS];
 
+extern Effect EffectByName(const text *name);
 extern void ReadAnswer(Jsonb *answer, AnswerReading *reading);
 extern Effect EffectOfRecord(const RecordOutcome *record);
 extern bool IsInternalRecord(const char *provider, const char *action_type);
+extern bool IsRecordOfNoAction(const char *provider, const char *action_type);
 extern bool IsChainOutcome(const char *outcome);
+extern bool IsDeduplicated(const char *outcome);
 extern Jsonb *RecordAsAnswer(const RecordOutcome *record);
 
 #endif /* ACTEON_EFFECT_H */

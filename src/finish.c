@@ -1,43 +1,54 @@
 /*
  * finish.c
- *		acteon_outbox_ack, _nack and _reject: what became of leased actions.
+ *		acteon_outbox_ack, _nack, _reject and _doubt: what became of leased actions.
  *
  * The answers are gone through in the order of ids, segment by segment.  A
  * segment is replaced by the pieces that are left of it, each with its lease,
- * and by those that wait for a retry; deliveries are written for what is
- * finished.  All calls go in the same order, so none waits in a circle.
+ * and by those that wait for a retry or are in doubt; deliveries are written for
+ * what is finished.  All calls go in the same order, so none waits in a circle.
  *
- * An ack counts whoever holds the lease by now, as long as the action is not
- * finished: the gateway has taken it.  Nack and reject count only while the
- * lease lasts; afterwards the action is someone else's.
+ * An answer counts only if it proves which action it is about: by the token of a
+ * lease that lasts, or, once the lease is lost, by the id that was sent.  Outbox
+ * ids alone prove nothing: after a failover that lost the newest commits the same
+ * number names another action.  An answer about an id that was given up counts
+ * only if it says that the action was executed.
+ *
+ * What an outcome means is decided here and not by consumers (effect.c reads it):
+ * a throttled action goes out again, under a new id, as the gateway has recorded
+ * the old one; an id that was seen before (409) says nothing about the effect, so
+ * it is in doubt until the audit table was asked (doubt.c).
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "access/htup_details.h"
-#include "common/pg_prng.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 #include "breaker.h"
 #include "consumer.h"
 #include "delivery.h"
+#include "doubt.h"
+#include "ids.h"
+#include "installation.h"
 #include "result.h"
 #include "segment.h"
 #include "settings.h"
+#include "wake.h"
 
 /* Until when a consumer can put a retry off, in days. */
 #define MAX_RETRY_DAYS 1
 
-/* Bounds of the back-off, in seconds. */
-#define BACKOFF_MIN 1.0
-#define BACKOFF_MAX 600.0
+/* How long the gateway may put an action off, from the first time on. */
+#define MAX_DEFERRED USECS_PER_DAY
 
-/* Pieces that a segment can come to: each action a retry, or every other one. */
+/* Pieces that a segment can come to: each action one. */
 #define MAX_PIECES (SEGMENT_ACTIONS + 1)
 
 /* What a consumer says. */
@@ -45,7 +56,8 @@ typedef enum AnswerKind
 {
 	ANSWER_ACK,
 	ANSWER_NACK,
-	ANSWER_REJECT
+	ANSWER_REJECT,
+	ANSWER_DOUBT
 } AnswerKind;
 
 /* An answer about one action. */
@@ -56,6 +68,8 @@ typedef struct Answer
 	int position;              /* among the arguments */
 	NullableDatum value;       /* the outcome of an ack, else an error */
 	NullableDatum retry_after; /* an interval */
+	NullableDatum sent_id;     /* the id that was sent, a uuid */
+	AnswerReading reading;     /* of the outcome of an ack */
 } Answer;
 
 /* A call that answers. */
@@ -67,6 +81,10 @@ typedef struct AnswerCall
 	int count;
 	SegmentTable segments;
 	DeliveryWriter deliveries;
+	bool is_open; /* the outbox and the namespace, which few answers need */
+	TableFinder outbox;
+	pg_uuid_t namespace;
+	MemoryContext context; /* that it lives in */
 	/* The segment at hand, what is left of it, and what it finishes. */
 	Segment segment;
 	Segment pieces[MAX_PIECES];
@@ -74,14 +92,17 @@ typedef struct AnswerCall
 	Delivery finished[SEGMENT_ACTIONS];
 	int finished_count;
 	int retries;
+	int doubts;
 	/* Counts of the call. */
 	int given_back;
 	int ended;
+	int doubted;
 } AnswerCall;
 
 PG_FUNCTION_INFO_V1(acteon_outbox_ack);
 PG_FUNCTION_INFO_V1(acteon_outbox_nack);
 PG_FUNCTION_INFO_V1(acteon_outbox_reject);
+PG_FUNCTION_INFO_V1(acteon_outbox_doubt);
 
 /*
  * Order of answers: by action; of several about one, the first given.
@@ -98,12 +119,32 @@ compare_answers(const void *a, const void *b)
 }
 
 /*
+ * Read the argument action_id, which consumers of version 1.0 do not pass, into
+ * the answers, which are still in the order of the arguments.
+ */
+static void
+read_sent_ids(AnswerCall *call, FunctionCallInfo fcinfo, int argument)
+{
+	ArrayArgument sent;
+	ArrayArgument ids = {.count = call->count};
+
+	CheckArguments(fcinfo, argument + 1);
+	if (PG_ARGISNULL(argument))
+		return;
+	sent = ReadArray(fcinfo, argument, "action_id");
+	CheckSameLength(&ids, &sent, "action_id");
+	for (int i = 0; i < sent.count; i++)
+		call->answers[i].sent_id =
+			(NullableDatum){.value = sent.values[i], .isnull = sent.nulls[i]};
+}
+
+/*
  * Begin a call, and read its arguments: outbox_id, lease_token and the array
- * with the given name, in the order of ids.
+ * with the given name, in the order given, and the argument action_id.
  */
 static void
 begin_answers(AnswerCall *call, FunctionCallInfo fcinfo, AnswerKind kind, const char *function,
-			  const char *value_name)
+			  const char *value_name, int id_argument)
 {
 	ArrayArgument ids, tokens, values;
 
@@ -126,37 +167,91 @@ begin_answers(AnswerCall *call, FunctionCallInfo fcinfo, AnswerKind kind, const 
 		answer->position = i;
 		answer->value.value = values.values[i];
 		answer->value.isnull = values.nulls[i];
-		answer->retry_after.isnull = true;
+		answer->retry_after.isnull = answer->sent_id.isnull = true;
+		if (kind == ANSWER_ACK && !answer->value.isnull)
+			ReadAnswer(DatumGetJsonbP(answer->value.value), &answer->reading);
+		else
+			answer->reading = (AnswerReading){.effect = EFFECT_UNKNOWN, .retry_after = -1};
 	}
-	call->given_back = call->ended = 0;
+	read_sent_ids(call, fcinfo, id_argument);
 }
 
 /*
- * Whether an answer about an action of the segment at hand counts.  An ack from
- * a lost lease counts, but only where there has been a lease at all.
+ * Find the row of an action in the outbox.
  */
 static bool
-answer_counts(const AnswerCall *call, const Answer *answer)
+find_action(AnswerCall *call, int64 outbox_id)
 {
-	const Segment *segment = &call->segment;
-	bool holds = segment->lease_token != NO_LEASE && segment->lease_token == answer->lease_token;
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	MemoryContext old = MemoryContextSwitchTo(call->context);
+	bool found;
 
-	if (call->kind == ANSWER_ACK)
-		return holds || segment->was_claimed;
-	return holds && SegmentIsLeased(segment, GetCurrentTimestamp());
+	if (!call->is_open)
+	{
+		OpenFinder(&call->outbox, OwnTable(call->consumer.schema, OUTBOX_TABLE), Anum_outbox_id);
+		(void) ReadNamespace(call->consumer.schema, &call->namespace);
+	}
+	call->is_open = true;
+	MemoryContextSwitchTo(old);
+	found = FindRow(&call->outbox, F_INT8EQ, Int64GetDatum(outbox_id), snapshot);
+	UnregisterSnapshot(snapshot);
+	return found;
 }
 
 /*
- * When to try again after a failed attempt: exponential, from 1 or 2 seconds to
- * 5 or 10 minutes, at random in the upper half so that retries spread.
+ * Which of the ids of an action an answer names: 0 for the one in the outbox, n for
+ * the n-th new one, up to the given number; -1 if it names none, or another action's.
  */
-static TimestampTz
-backoff_time(TimestampTz now, int attempt)
+static int
+named_id(AnswerCall *call, const Answer *answer, int resends)
 {
-	double most = Min(ldexp(BACKOFF_MIN, Min(attempt, 30)), BACKOFF_MAX);
-	double delay = Max(most / 2 * (1 + pg_prng_double(&pg_global_prng_state)), BACKOFF_MIN);
+	bool isnull;
+	text *original;
+	int generation;
 
-	return now + (int64) (delay * USECS_PER_SEC);
+	if (answer->sent_id.isnull || !find_action(call, answer->outbox_id))
+		return -1;
+	original = DatumGetTextPP(FoundColumn(&call->outbox, Anum_outbox_original_action_id, &isnull));
+	generation = DatumGetInt32(FoundColumn(&call->outbox, Anum_outbox_generation, &isnull));
+	for (int i = resends; i >= 0; i--)
+	{
+		pg_uuid_t id;
+
+		ResendId(&id, &call->namespace, VARDATA_ANY(original), VARSIZE_ANY_EXHDR(original),
+				 generation, i);
+		if (memcmp(&id, DatumGetUUIDP(answer->sent_id.value), sizeof(id)) == 0)
+			return i;
+	}
+	return -1;
+}
+
+/*
+ * Whether an answer about an action of the segment at hand counts, and about which
+ * of its ids it is; -1 if it does not.
+ *
+ * Under a lease that lasts, its token proves that the answer is about the present
+ * id.  When the lease is lost, only an outcome still counts, and only by the id that
+ * was sent: about one that was given up, only if that was executed.
+ */
+static int
+answered_id(AnswerCall *call, const Answer *answer)
+{
+	const Segment *segment = &call->segment;
+	int id;
+
+	if (segment->lease_token == answer->lease_token &&
+		SegmentIsLeased(segment, GetCurrentTimestamp()))
+		return segment->resend;
+	if (call->kind != ANSWER_ACK || !segment->was_claimed)
+		return -1;
+	id = named_id(call, answer, segment->resend);
+	if (id >= 0 && id < segment->resend && answer->reading.effect != EFFECT_DONE)
+		return -1;
+	/* Who holds it now will be told the same. */
+	if ((answer->reading.kind == ANSWER_DEFERRED || answer->reading.kind == ANSWER_DUPLICATE) &&
+		SegmentIsLeased(segment, GetCurrentTimestamp()))
+		return -1;
+	return id;
 }
 
 /*
@@ -177,55 +272,103 @@ retry_time(const AnswerCall *call, const Answer *answer)
 		return DatumGetTimestampTz(
 			DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now), delay));
 	}
-	return answer->value.isnull ? now : backoff_time(now, call->segment.attempt);
+	return answer->value.isnull ? now : BackoffTime(now, call->segment.attempt);
 }
 
 /*
- * Add a piece: actions that wait or stay leased.  Neighbours that are alike
- * stay together.
+ * The piece that the action of an answer is, out of its segment, before anything
+ * has become of it.
  */
-static void
-add_piece(AnswerCall *call, const Segment *piece)
-{
-	if (call->piece_count > 0)
-	{
-		Segment *last = &call->pieces[call->piece_count - 1];
-
-		if (last->last_id + 1 == piece->first_id && last->due_at == piece->due_at &&
-			last->attempt == piece->attempt && last->lease_token == piece->lease_token)
-		{
-			last->last_id = piece->last_id;
-			return;
-		}
-	}
-	call->pieces[call->piece_count++] = *piece;
-}
-
-/*
- * Add the piece that an action becomes which is given back.  An action without
- * an error was not attempted, or is not at fault: the attempt is not counted.
- */
-static void
-add_retry(AnswerCall *call, const Answer *answer)
+static Segment
+piece_of(const AnswerCall *call, const Answer *answer)
 {
 	Segment piece = call->segment;
 
 	piece.first_id = piece.last_id = answer->outbox_id;
+	return piece;
+}
+
+/*
+ * Add the piece that an action becomes which is given back: it is known not to have
+ * been executed.  An action without an error was not attempted, or is not at fault:
+ * the attempt is not counted.  The id that the gateway has answered may be burnt.
+ */
+static void
+add_retry(AnswerCall *call, const Answer *answer)
+{
+	Segment piece = piece_of(call, answer);
+
 	piece.due_at = retry_time(call, answer);
 	piece.attempt -= answer->value.isnull ? 1 : 0;
 	piece.lease_token = NO_LEASE;
-	add_piece(call, &piece);
+	piece.id_refused |= !answer->sent_id.isnull;
+	AppendPiece(call->pieces, &call->piece_count, &piece);
 	call->retries++;
 }
 
 /*
- * Note that an answer finishes its action.
+ * Add the piece that an action becomes which the gateway has put off: the attempt
+ * is not counted, and the next one has a new id.
  */
 static void
-add_finished(AnswerCall *call, const Answer *answer)
+add_deferred(AnswerCall *call, const Answer *answer)
+{
+	Segment piece = piece_of(call, answer);
+	TimestampTz now = call->consumer.now;
+	int64 delay = Min(answer->reading.retry_after, MAX_RETRY_DAYS * USECS_PER_DAY);
+
+	piece.attempt = Max(piece.attempt - 1, 0);
+	RenewId(&piece, delay >= 0 ? now + delay : BackoffTime(now, piece.resend + 1));
+	AppendPiece(call->pieces, &call->piece_count, &piece);
+	call->retries++;
+}
+
+/*
+ * Add the piece that an action becomes which is in doubt from now on.  Held tells
+ * why it waits for a person; NULL: it does not yet.
+ */
+static void
+add_doubt(AnswerCall *call, const Answer *answer, const char *why, const char *held)
+{
+	Segment piece = piece_of(call, answer);
+	bool was_doubt = piece.doubt_since != 0;
+	TimestampTz now = call->consumer.now;
+
+	MakeDoubt(&piece, now, why, now + USECS_PER_SEC);
+	if (held != NULL)
+		HoldDoubt(&piece, held);
+	AppendPiece(call->pieces, &call->piece_count, &piece);
+	call->doubts += was_doubt ? 0 : 1;
+}
+
+/*
+ * Add the piece that an action becomes whose id the gateway has seen before: it is
+ * looked up at once.  Whether the database knows the id as refused stays as it is.
+ */
+static void
+add_duplicate(AnswerCall *call, const Answer *answer)
+{
+	Segment piece = piece_of(call, answer);
+	bool was_doubt = piece.doubt_since != 0;
+	bool refused = piece.id_refused && !was_doubt;
+	TimestampTz now = call->consumer.now;
+
+	MakeDoubt(&piece, now, "409: the gateway has seen the id before", now);
+	piece.id_refused = refused;
+	AppendPiece(call->pieces, &call->piece_count, &piece);
+	call->doubts += refused || was_doubt ? 0 : 1;
+	/* It is looked up by the next claim. */
+	call->retries++;
+}
+
+/*
+ * Note that an answer about an id of an action finishes it.
+ */
+static void
+add_finished(AnswerCall *call, const Answer *answer, int id, NullableDatum error)
 {
 	Delivery *delivery = &call->finished[call->finished_count++];
-	bool delivered = call->kind == ANSWER_ACK;
+	bool delivered = call->kind == ANSWER_ACK && error.isnull;
 	const NullableDatum none = {.isnull = true};
 
 	delivery->outbox_id = answer->outbox_id;
@@ -233,7 +376,102 @@ add_finished(AnswerCall *call, const Answer *answer)
 	delivery->attempts = call->segment.attempt;
 	delivery->state = delivered ? ACTION_DELIVERED : ACTION_DEAD;
 	delivery->outcome = delivered ? answer->value : none;
-	delivery->error = delivered ? none : answer->value;
+	strlcpy(delivery->outcome_name, answer->reading.name, sizeof(delivery->outcome_name));
+	delivery->effect = answer->reading.effect;
+	delivery->error = error;
+	delivery->resend = id;
+	delivery->unproven = call->segment.unproven;
+	delivery->known_by = KNOWN_BY_ANSWER;
+}
+
+/*
+ * End an action dead, or hold it, if one of its ids was given up without proof: an
+ * action that may have had an effect never ends dead.
+ */
+static void
+add_dead(AnswerCall *call, const Answer *answer, NullableDatum error)
+{
+	if (call->segment.unproven)
+		add_doubt(call, answer, error.isnull ? "it was rejected" : TextDatumGetCString(error.value),
+				  "an earlier id of it is in doubt");
+	else
+		add_finished(call, answer, call->segment.resend, error);
+}
+
+/*
+ * Apply an outcome about an id of its action.
+ */
+static void
+apply_outcome(AnswerCall *call, const Answer *answer, int id)
+{
+	const Segment *segment = &call->segment;
+	const NullableDatum none = {.isnull = true};
+	NullableDatum error = none;
+
+	switch (answer->reading.kind)
+	{
+		case ANSWER_FINAL:
+			add_finished(call, answer, id, none);
+			break;
+		case ANSWER_DEDUPLICATED:
+			/* The dedup key may have been taken by the id that is in doubt. */
+			if (segment->unproven)
+				add_doubt(call, answer, "Deduplicated, perhaps by an earlier id of it", NULL);
+			else
+				add_finished(call, answer, id, none);
+			break;
+		case ANSWER_DEFERRED:
+			if (segment->resend == 0 || call->consumer.now - segment->sent_at < MAX_DEFERRED)
+			{
+				add_deferred(call, answer);
+				break;
+			}
+			error.isnull = false;
+			error.value =
+				CStringGetTextDatum(psprintf("%s for more than a day", answer->reading.name));
+			add_dead(call, answer, error);
+			break;
+		case ANSWER_DUPLICATE:
+			/* A late one tells nothing new. */
+			if (segment->lease_token == answer->lease_token)
+				add_duplicate(call, answer);
+			else
+			{
+				Segment unchanged = piece_of(call, answer);
+
+				AppendPiece(call->pieces, &call->piece_count, &unchanged);
+			}
+			break;
+	}
+}
+
+/*
+ * Apply an answer that counts to its action.
+ */
+static void
+apply_answer(AnswerCall *call, const Answer *answer, int id)
+{
+	switch (call->kind)
+	{
+		case ANSWER_ACK:
+			apply_outcome(call, answer, id);
+			break;
+		case ANSWER_NACK:
+			if (answer->value.isnull || call->segment.attempt < MaxAttempts)
+				add_retry(call, answer);
+			else
+				add_dead(call, answer, answer->value);
+			break;
+		case ANSWER_REJECT:
+			add_dead(call, answer, answer->value);
+			break;
+		case ANSWER_DOUBT:
+			add_doubt(call, answer,
+					  answer->value.isnull ? "there was no answer"
+										   : TextDatumGetCString(answer->value.value),
+					  NULL);
+			break;
+	}
 }
 
 /*
@@ -243,32 +481,66 @@ add_finished(AnswerCall *call, const Answer *answer)
 static bool
 divide_segment(AnswerCall *call, const Answer *answers, int count)
 {
-	const Segment *segment = &call->segment;
-	Segment rest = *segment;
+	Segment rest = call->segment;
+	bool counts = false;
 
-	call->piece_count = call->finished_count = call->retries = 0;
+	call->piece_count = call->finished_count = call->retries = call->doubts = 0;
 	for (int i = 0; i < count; i++)
 	{
 		const Answer *answer = &answers[i];
+		int id;
 
-		if (answer->outbox_id < rest.first_id || !answer_counts(call, answer))
+		if (answer->outbox_id < rest.first_id || (id = answered_id(call, answer)) < 0)
 			continue; /* given twice, or too late */
 		if (answer->outbox_id > rest.first_id)
 		{
 			Segment before = rest;
 
 			before.last_id = answer->outbox_id - 1;
-			add_piece(call, &before);
+			AppendPiece(call->pieces, &call->piece_count, &before);
 		}
-		if (call->kind == ANSWER_NACK && (answer->value.isnull || segment->attempt < MaxAttempts))
-			add_retry(call, answer);
-		else
-			add_finished(call, answer);
+		apply_answer(call, answer, id);
 		rest.first_id = answer->outbox_id + 1;
+		counts = true;
 	}
 	if (rest.first_id <= rest.last_id)
-		add_piece(call, &rest);
-	return call->finished_count + call->retries > 0;
+		AppendPiece(call->pieces, &call->piece_count, &rest);
+	return counts;
+}
+
+/*
+ * Look at an answer about an action that is finished.  One that was executed under
+ * another id than the one that ended it, or although it ended otherwise, is a
+ * contradiction, which is written down; the same answer again is none.
+ */
+static void
+check_finished(AnswerCall *call, const Answer *answer)
+{
+	Snapshot snapshot;
+	TableFinder deliveries;
+	bool isnull;
+
+	if (call->kind != ANSWER_ACK || answer->reading.effect != EFFECT_DONE)
+		return;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	OpenFinder(&deliveries, OwnTable(call->consumer.schema, DELIVERY_TABLE),
+			   Anum_delivery_outbox_id);
+	if (FindRow(&deliveries, F_INT8EQ, Int64GetDatum(answer->outbox_id), snapshot))
+	{
+		int resend = DatumGetInt32(FoundColumn(&deliveries, Anum_delivery_resend, &isnull));
+		Datum effect = FoundColumn(&deliveries, Anum_delivery_effect, &isnull);
+		bool was_done = isnull || EffectByName(DatumGetTextPP(effect)) == EFFECT_DONE;
+		int id = named_id(call, answer, resend);
+
+		if (id >= 0 && (id != resend || !was_done))
+			LogContradiction(
+				call->consumer.schema, call->consumer.caller.user,
+				DatumGetInt64(FoundColumn(&call->outbox, Anum_outbox_batch_id, &isnull)),
+				answer->outbox_id,
+				"an answer says that the action was executed, which had ended otherwise or under another id");
+	}
+	CloseFinder(&deliveries);
+	UnregisterSnapshot(snapshot);
 }
 
 /*
@@ -283,11 +555,14 @@ apply_to_segment(AnswerCall *call, const Answer *answers, int count)
 
 	/* An action that no segment covers is finished, or was never there. */
 	if (!FindSegment(&call->segments, answers[0].outbox_id, &call->segment))
+	{
+		check_finished(call, &answers[0]);
 		return 1;
+	}
 	while (n < count && answers[n].outbox_id <= call->segment.last_id)
 		n++;
 	/* Whether the lease lasts is looked at when nobody can take it over any more. */
-	if (call->kind != ANSWER_ACK && !HoldSegment(&call->segments, &call->segment, true))
+	if (!HoldSegment(&call->segments, &call->segment, true))
 		return 0;
 	if (!divide_segment(call, answers, n))
 		return n;
@@ -295,8 +570,11 @@ apply_to_segment(AnswerCall *call, const Answer *answers, int count)
 		return 0;
 	for (int i = 0; i < call->finished_count; i++)
 		AddDelivery(&call->deliveries, &call->finished[i]);
+	if (call->doubts > 0)
+		TallyDoubts(&call->deliveries, call->segment.batch_id, call->doubts);
 	call->ended += call->finished_count;
 	call->given_back += call->retries;
+	call->doubted += call->doubts;
 	return n;
 }
 
@@ -309,6 +587,7 @@ apply_answers(AnswerCall *call)
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay answers", ALLOCSET_SMALL_SIZES);
 
+	call->context = CurrentMemoryContext;
 	qsort(call->answers, call->count, sizeof(Answer), compare_answers);
 	OpenSegments(&call->segments, call->consumer.schema);
 	OpenDeliveries(&call->deliveries, call->consumer.schema, call->consumer.now);
@@ -321,48 +600,69 @@ apply_answers(AnswerCall *call)
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
 	}
+	if (call->is_open)
+		CloseFinder(&call->outbox);
 	CloseDeliveries(&call->deliveries);
 	CloseSegments(&call->segments);
 	CheckBreakers(call->consumer.schema, call->consumer.caller.user, &call->deliveries);
 	MemoryContextDelete(context);
-	if (call->kind == ANSWER_NACK && call->given_back > 0)
-		NotifyConsumers();
+	if (call->given_back > 0)
+		NotifyConsumers(call->consumer.schema);
 	EndConsumerCall(&call->consumer);
 }
 
 /*
- * acteon_outbox_ack(outbox_id bigint[], lease_token bigint[], outcome jsonb[])
- * → integer
+ * acteon_outbox_ack(outbox_id bigint[], lease_token bigint[], outcome jsonb[],
+ * action_id uuid[]) → integer
  *
- * Records that the gateway took the actions, with its answers; returns how many
- * deliveries were recorded by this call.  Raises insufficient_privilege and
+ * Records the outcomes with which the gateway has answered; returns how many
+ * deliveries were recorded by this call.  What the gateway has put off goes out
+ * again; what it has seen before is in doubt.  Raises insufficient_privilege and
  * invalid_parameter_value.
  */
 Datum
 acteon_outbox_ack(PG_FUNCTION_ARGS)
 {
-	AnswerCall *call = palloc(sizeof(AnswerCall));
+	AnswerCall *call = palloc0(sizeof(AnswerCall));
 
-	begin_answers(call, fcinfo, ANSWER_ACK, "acteon_outbox_ack()", "outcome");
+	begin_answers(call, fcinfo, ANSWER_ACK, "acteon_outbox_ack()", "outcome", 3);
 	apply_answers(call);
 	PG_RETURN_INT32(call->ended);
 }
 
 /*
- * acteon_outbox_reject(outbox_id bigint[], lease_token bigint[], error text[])
- * → integer
+ * acteon_outbox_reject(outbox_id bigint[], lease_token bigint[], error text[],
+ * action_id uuid[]) → integer
  *
- * Ends leased actions dead with their errors; returns how many.  Raises
+ * Ends leased actions dead with their errors; returns how many.  One of which an
+ * earlier id is in doubt is held instead.  Raises
  * insufficient_privilege and invalid_parameter_value.
  */
 Datum
 acteon_outbox_reject(PG_FUNCTION_ARGS)
 {
-	AnswerCall *call = palloc(sizeof(AnswerCall));
+	AnswerCall *call = palloc0(sizeof(AnswerCall));
 
-	begin_answers(call, fcinfo, ANSWER_REJECT, "acteon_outbox_reject()", "error");
+	begin_answers(call, fcinfo, ANSWER_REJECT, "acteon_outbox_reject()", "error", 3);
 	apply_answers(call);
 	PG_RETURN_INT32(call->ended);
+}
+
+/*
+ * acteon_outbox_doubt(outbox_id bigint[], lease_token bigint[], error text[],
+ * action_id uuid[]) → integer
+ *
+ * Puts leased actions in doubt: they may have been sent, and there is no answer.
+ * Returns how many.  Raises insufficient_privilege and invalid_parameter_value.
+ */
+Datum
+acteon_outbox_doubt(PG_FUNCTION_ARGS)
+{
+	AnswerCall *call = palloc0(sizeof(AnswerCall));
+
+	begin_answers(call, fcinfo, ANSWER_DOUBT, "acteon_outbox_doubt()", "error", 3);
+	apply_answers(call);
+	PG_RETURN_INT32(call->doubted);
 }
 
 /*
@@ -397,22 +697,23 @@ read_retry_after(AnswerCall *call, FunctionCallInfo fcinfo, int argument)
 
 /*
  * acteon_outbox_nack(outbox_id bigint[], lease_token bigint[], error text[],
- * retry_after interval[]) → (given_back integer, dead integer)
+ * retry_after interval[], action_id uuid[]) → (given_back integer, dead integer)
  *
- * Gives leased actions back for a later attempt, at the latest in a day; those
- * whose last attempt this was end dead with their error.  Raises insufficient_privilege and
+ * Gives leased actions back, which are known not to have been executed, for a later
+ * attempt, at the latest in a day; those whose last attempt this was end dead with
+ * their error.  Raises insufficient_privilege and
  * invalid_parameter_value.
  */
 Datum
 acteon_outbox_nack(PG_FUNCTION_ARGS)
 {
-	AnswerCall *call = palloc(sizeof(AnswerCall));
+	AnswerCall *call = palloc0(sizeof(AnswerCall));
 	TupleDesc desc;
 	Datum values[2];
 	bool nulls[2] = {false};
 
 	desc = ResultRowType(fcinfo);
-	begin_answers(call, fcinfo, ANSWER_NACK, "acteon_outbox_nack()", "error");
+	begin_answers(call, fcinfo, ANSWER_NACK, "acteon_outbox_nack()", "error", 4);
 	read_retry_after(call, fcinfo, 3);
 	apply_answers(call);
 	values[0] = Int32GetDatum(call->given_back);

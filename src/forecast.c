@@ -71,8 +71,9 @@ compare_places(const void *a, const void *b)
 }
 
 /*
- * Find the replays of a generation of items' actions, and keep those items that
- * have one, with its place in the outbox; 0 for one of another tenant.
+ * Find the replays of a generation of items' actions, counted from the first that
+ * was not purged, and keep those items that have one, with its place in the outbox;
+ * 0 for one of another tenant.
  */
 static int
 find_replays(Forecast *forecast, ReplayItem **items, int count, int generation)
@@ -81,8 +82,13 @@ find_replays(Forecast *forecast, ReplayItem **items, int count, int generation)
 	int found = 0;
 
 	for (int i = 0; i < count; i++)
-		SetChainId(&forecast->chains, &items[i]->action_id, items[i]->record->action_id,
-				   generation);
+	{
+		const text *action_id = items[i]->record->action_id;
+
+		SetChainId(&forecast->chains, &items[i]->action_id, action_id,
+				   FirstGeneration(&forecast->chains, action_id, forecast->snapshot) + generation -
+					   1);
+	}
 	qsort(items, count, sizeof(ReplayItem *), CompareItems);
 	for (int i = 0; i < count; i++)
 	{

@@ -6,7 +6,8 @@
  * namespace and the name "<original action id>/<generation>".  The same replay
  * of the same action therefore has the same id whenever it is made, also after
  * a failover that lost the first one.  The name is unambiguous: what follows
- * its last slash is the generation.
+ * its last slash is the generation, or "<generation>.<resend>" where the replay
+ * was given a new id since, because the gateway may refuse the one before.
  */
 #include "postgres.h"
 
@@ -17,23 +18,53 @@
 StaticAssertDecl(sizeof(uuid_t) == UUID_LEN, "libuuid and the server disagree about UUIDs");
 
 /*
+ * Set *id to the UUIDv5 of "<action id>/<suffix>".
+ */
+static void
+name_id(pg_uuid_t *id, const pg_uuid_t *namespace, const char *action_id, size_t len,
+		const char *suffix)
+{
+	char fixed[128];
+	char *name = fixed;
+	size_t suffix_len = strlen(suffix);
+
+	if (len + suffix_len > sizeof(fixed))
+		name = palloc(len + suffix_len);
+	memcpy(name, action_id, len);
+	memcpy(name + len, suffix, suffix_len);
+	uuid_generate_sha1(id->data, namespace->data, name, len + suffix_len);
+	if (name != fixed)
+		pfree(name);
+}
+
+/*
  * Set *id to the id of the generation-th replay of an action.
  */
 void
 ReplayId(pg_uuid_t *id, const pg_uuid_t *namespace, const char *action_id, size_t len,
 		 int generation)
 {
-	char fixed[128];
-	char *name = fixed;
-	int suffix;
+	char suffix[16];
 
-	if (len > sizeof(fixed) - 16)
-		name = palloc(len + 16);
-	memcpy(name, action_id, len);
-	suffix = snprintf(name + len, 16, "/%d", generation);
-	uuid_generate_sha1(id->data, namespace->data, name, len + suffix);
-	if (name != fixed)
-		pfree(name);
+	snprintf(suffix, sizeof(suffix), "/%d", generation);
+	name_id(id, namespace, action_id, len, suffix);
+}
+
+/*
+ * Set *id to the id under which that replay is sent after it was given a new one
+ * so many times; 0 stands for the id of ReplayId.
+ */
+void
+ResendId(pg_uuid_t *id, const pg_uuid_t *namespace, const char *action_id, size_t len,
+		 int generation, int resend)
+{
+	char suffix[32];
+
+	if (resend == 0)
+		snprintf(suffix, sizeof(suffix), "/%d", generation);
+	else
+		snprintf(suffix, sizeof(suffix), "/%d.%d", generation, resend);
+	name_id(id, namespace, action_id, len, suffix);
 }
 
 /*

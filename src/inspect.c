@@ -13,6 +13,7 @@
 
 #include "consumer.h"
 #include "identity.h"
+#include "state.h"
 
 /*
  * Everything that must be true of the outbox between transactions, each with
@@ -69,7 +70,16 @@
 	"	FROM %1$s.acteon_dispatch_outbox AS o" \
 	"	WHERE o.generation > 1 AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_outbox AS p" \
 	"		WHERE p.original_action_id = o.original_action_id" \
-	"			AND p.generation = o.generation - 1) " \
+	"			AND p.generation = o.generation - 1)" \
+	"		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_reached AS r" \
+	"			WHERE r.generation = o.generation - 1" \
+	"				AND r.first_action_id = %1$s.acteon_replay_id(o.original_action_id, 1)) " \
+	"UNION ALL SELECT 'ended in doubt', d.outbox_id," \
+	"		format('The action ended %%s, and an earlier id of it may have been executed.', d.state)" \
+	"	FROM %1$s.acteon_dispatch_delivery AS d WHERE d.unproven AND d.state <> 'delivered' " \
+	"UNION ALL SELECT 'cannot be handed out', d.outbox_id, d.error" \
+	"	FROM %1$s.acteon_dispatch_delivery AS d" \
+	"	WHERE d.state = 'dead' AND d.error LIKE 'action %% " CANNOT_BE_HANDED_OUT ":%%' " \
 	"UNION ALL SELECT 'queued twice', a.id, format('Replays %%s and %%s of action %%s both wait.'," \
 	"			o.generation, p.generation, left(o.original_action_id, 100))" \
 	"	FROM action AS a JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = a.id" \
@@ -86,7 +96,7 @@
 	" and %%s are in the queue.', b.id, b.replayed, coalesce(t.ended, 0), coalesce(s.queued, 0))" \
 	"	FROM %1$s.acteon_replay_batch AS b" \
 	"	LEFT JOIN (SELECT batch_id, sum(actions) AS ended FROM %1$s.acteon_replay_tally" \
-	"		GROUP BY batch_id) AS t ON t.batch_id = b.id" \
+	"		WHERE state <> 'in_doubt' GROUP BY batch_id) AS t ON t.batch_id = b.id" \
 	"	LEFT JOIN (SELECT batch_id, sum(last_id - first_id + 1) AS queued" \
 	"		FROM %1$s.acteon_dispatch_segment GROUP BY batch_id) AS s ON s.batch_id = b.id" \
 	"	WHERE b.replayed <> coalesce(t.ended, 0) + coalesce(s.queued, 0) " \
@@ -97,6 +107,9 @@
 	"	WHERE (o.id BETWEEN b.first_outbox_id AND b.last_outbox_id) IS NOT TRUE " \
 	"ORDER BY 2, 1"
 
+/* Whether segment s is in doubt at the time of the call. */
+#define IS_DOUBT "(" SEGMENT_STATE("s", "$1") ") = 'in_doubt'"
+
 /*
  * The view's row: the segments are read, the last deliveries by the index on
  * their times, the dead ones by theirs.
@@ -104,31 +117,35 @@
 #define READ_STATS \
 	"SELECT s.depth, s.due, s.retrying, s.scheduled, s.leased," \
 	"	(SELECT count(*) FROM %1$s.acteon_dispatch_delivery WHERE state = 'dead')," \
-	"	s.oldest_due_age, d.delivered_1m, d.delivered_5m, d.dead_5m, s.paused " \
+	"	s.oldest_due_age, d.delivered_1m, d.delivered_5m, d.dead_5m, s.paused, s.in_doubt, s.held " \
 	"FROM (SELECT coalesce(sum(n), 0)::bigint AS depth," \
-	"		coalesce(sum(n) FILTER (WHERE due_at <= now AND NOT is_paused), 0)::bigint AS due," \
-	"		coalesce(sum(n) FILTER (WHERE due_at > now AND lease_token IS NULL AND was_claimed AND NOT is_paused)," \
+	"		coalesce(sum(n) FILTER (WHERE due_at <= now AND is_clean), 0)::bigint AS due," \
+	"		coalesce(sum(n) FILTER (WHERE due_at > now AND was_claimed AND is_clean)," \
 	"			0)::bigint AS retrying," \
-	"		coalesce(sum(n) FILTER (WHERE due_at > now AND lease_token IS NULL AND NOT was_claimed AND NOT is_paused)," \
+	"		coalesce(sum(n) FILTER (WHERE due_at > now AND NOT was_claimed AND is_clean)," \
 	"			0)::bigint AS scheduled," \
 	"		coalesce(sum(n) FILTER (WHERE due_at > now AND lease_token IS NOT NULL), 0)::bigint" \
 	"			AS leased," \
-	"		coalesce(sum(n) FILTER (WHERE is_paused), 0)::bigint AS paused," \
-	"		min(now) FILTER (WHERE due_at <= now AND NOT is_paused)" \
-	"			- min(due_at) FILTER (WHERE due_at <= now AND NOT is_paused)" \
-	"			AS oldest_due_age" \
-	"	FROM (SELECT s.due_at, s.lease_token, s.was_claimed, s.last_id - s.first_id + 1 AS n," \
-	"			$1 AS now, b.stopped IS NOT NULL AND (s.lease_token IS NULL OR s.due_at <= $1)" \
-	"				AS is_paused" \
-	"		FROM %1$s.acteon_dispatch_segment AS s" \
-	"		LEFT JOIN %1$s.acteon_replay_batch AS b ON b.id = s.batch_id AND b.stopped IS NOT NULL" \
-	"		WHERE b.stopped IS NULL OR b.stopped = 'paused'" \
-	"			OR (s.lease_token IS NOT NULL AND s.due_at > $1)) AS segment) AS s, " \
-	"	(SELECT count(*) FILTER (WHERE state = 'delivered' AND finished_at >= $1 - interval '1 min')" \
-	"			AS delivered_1m," \
-	"		count(*) FILTER (WHERE state = 'delivered') AS delivered_5m," \
-	"		count(*) FILTER (WHERE state = 'dead') AS dead_5m" \
-	"	FROM %1$s.acteon_dispatch_delivery WHERE finished_at >= $1 - interval '5 min') AS d"
+	"		coalesce(sum(n) FILTER (WHERE is_paused AND NOT is_doubt), 0)::bigint AS paused," \
+	"		min(now) FILTER (WHERE due_at <= now AND is_clean)" \
+	"			- min(due_at) FILTER (WHERE due_at <= now AND is_clean) AS oldest_due_age," \
+	"		coalesce(sum(n) FILTER (WHERE is_doubt), 0)::bigint AS in_doubt," \
+	"		coalesce(sum(n) FILTER (WHERE held IS NOT NULL), 0)::bigint AS held" \
+	"	FROM (SELECT s.due_at, s.lease_token, s.was_claimed, s.last_id - s.first_id + 1 AS n, s.held," \
+	"			$1 AS now, b.stopped IS NOT NULL AND s.lease_token IS NULL AS is_paused, " \
+	"			" IS_DOUBT " AS is_doubt, b.stopped IS NULL" \
+	"				AND (" SEGMENT_STATE( \
+		"s", \
+		"$1") ") = 'waiting' AS is_clean" \
+			  "		FROM %1$s.acteon_dispatch_segment AS s" \
+			  "		LEFT JOIN %1$s.acteon_replay_batch AS b ON b.id = s.batch_id AND b.stopped IS NOT NULL" \
+			  "		WHERE b.stopped IS NULL OR b.stopped = 'paused'" \
+			  "			OR s.lease_token IS NOT NULL OR " IS_DOUBT ") AS segment) AS s, " \
+			  "	(SELECT count(*) FILTER (WHERE state = 'delivered' AND finished_at >= $1 - interval '1 min')" \
+			  "			AS delivered_1m," \
+			  "		count(*) FILTER (WHERE state = 'delivered') AS delivered_5m," \
+			  "		count(*) FILTER (WHERE state = 'dead') AS dead_5m" \
+			  "	FROM %1$s.acteon_dispatch_delivery WHERE finished_at >= $1 - interval '5 min') AS d"
 
 PG_FUNCTION_INFO_V1(acteon_outbox_check);
 PG_FUNCTION_INFO_V1(acteon_outbox_read_stats);

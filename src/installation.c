@@ -45,6 +45,32 @@ ReadNamespace(Oid schema, pg_uuid_t *namespace)
 }
 
 /*
+ * Read by which server the installation was written last; NULL if that is not
+ * known.  Returns false if nothing was ever replayed here.
+ */
+bool
+ReadServer(Oid schema, char **server)
+{
+	Relation rel = table_open(OwnTable(schema, INSTALLATION_TABLE), AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	bool found = RelationGetDescr(rel)->natts >= Natts_installation &&
+				 table_scan_getnextslot(scan, ForwardScanDirection, slot);
+	bool isnull = true;
+	Datum value = (Datum) 0;
+
+	if (found)
+		value = slot_getattr(slot, Anum_installation_server, &isnull);
+	*server = isnull ? NULL : TextDatumGetCString(value);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/*
  * Read the namespace, and write its row before if there is none.  Needs an SPI
  * connection.
  */

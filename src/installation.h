@@ -8,6 +8,7 @@
 #include "utils/uuid.h"
 
 extern bool ReadNamespace(Oid schema, pg_uuid_t *namespace);
+extern bool ReadServer(Oid schema, char **server);
 extern void EnsureNamespace(Oid schema, pg_uuid_t *namespace);
 
 #endif /* ACTEON_INSTALLATION_H */

@@ -14,6 +14,7 @@
 
 #include "batches.h"
 #include "message.h"
+#include "state.h"
 
 /* Rows that are fetched at once. */
 #define FETCH_ROWS 1000
@@ -34,23 +35,30 @@ enum
  * schema, %2$s a condition.
  */
 #define READ_ITEMS \
-	"SELECT o.id, o.action_id, o.original_action_id, o.namespace, o.tenant, o.provider," \
+	"SELECT o.id, CASE WHEN i.resend > 0" \
+	"		THEN %1$s.acteon_replay_id(o.original_action_id, o.generation, i.resend)" \
+	"		ELSE o.action_id END, o.original_action_id, o.namespace, o.tenant, o.provider," \
 	"	o.action_type, o.generation, i.state, coalesce(d.attempts, s.attempt)," \
 	"	CASE WHEN i.state = 'waiting' AND isfinite(s.due_at) THEN s.due_at END," \
-	"	d.finished_at, d.outcome, d.error " \
+	"	d.finished_at, d.outcome, d.error, d.effect, i.resend," \
+	"	coalesce(d.unproven, s.unproven, false), d.known_by, s.doubt, s.held " \
 	"FROM %1$s.acteon_replay_batch AS b" \
 	"	JOIN %1$s.acteon_dispatch_outbox AS o" \
 	"		ON o.id BETWEEN b.first_outbox_id AND b.last_outbox_id AND o.batch_id = b.id" \
 	"	LEFT JOIN %1$s.acteon_dispatch_delivery AS d ON d.outbox_id = o.id" \
-	"	LEFT JOIN LATERAL (SELECT due_at, attempt, lease_token" \
-	"		FROM %1$s.acteon_dispatch_segment" \
-	"		WHERE d.outbox_id IS NULL AND first_id > o.id - 100 AND first_id <= o.id" \
-	"		ORDER BY first_id DESC LIMIT 1) AS s ON true" \
-	"	CROSS JOIN LATERAL (SELECT CASE WHEN d.outbox_id IS NOT NULL THEN d.state" \
-	"		WHEN s.lease_token IS NOT NULL AND s.due_at > $2 THEN 'running'" \
-	"		WHEN b.stopped IN ('cancelling', 'cancelled') THEN 'cancelled'" \
-	"		ELSE 'waiting' END AS state) AS i " \
-	"WHERE b.id = $1 AND %2$s ORDER BY o.id"
+	"	LEFT JOIN LATERAL (SELECT due_at, attempt, resend, unproven, doubt, held," \
+	"			" SEGMENT_STATE( \
+		"g", \
+		"$2") " AS state" \
+			  "		FROM %1$s.acteon_dispatch_segment AS g" \
+			  "		WHERE d.outbox_id IS NULL AND first_id > o.id - 100 AND first_id <= o.id" \
+			  "		ORDER BY first_id DESC LIMIT 1) AS s ON true" \
+			  "	CROSS JOIN LATERAL (SELECT coalesce(d.resend, s.resend, 0) AS resend," \
+			  "		CASE WHEN d.outbox_id IS NOT NULL THEN d.state" \
+			  "		WHEN s.state <> 'waiting' THEN s.state" \
+			  "		WHEN b.stopped IN ('cancelling', 'cancelled') THEN 'cancelled'" \
+			  "		ELSE 'waiting' END AS state) AS i " \
+			  "WHERE b.id = $1 AND %2$s ORDER BY o.id"
 
 /*
  * What can be asked for, and how it is found: by the fewest rows, where an
@@ -72,8 +80,14 @@ static const ItemState item_states[] = {
 	{"delivered", "d.state = 'delivered'"},
 	{"dead", "d.state = 'dead'"},
 	{"cancelled", "i.state = 'cancelled'"},
-	{"failed", "(d.state = 'dead' OR d.state = 'delivered' AND " OUTCOME_NAME
-			   " IN ('Failed', 'CircuitOpen'))"},
+	{"in_doubt", "d.outbox_id IS NULL AND i.state = 'in_doubt' AND o.id IN"
+				 "	(SELECT generate_series(first_id, last_id) FROM %1$s.acteon_dispatch_segment"
+				 "	WHERE batch_id = $1"
+				 "		AND (doubt_since IS NOT NULL OR unproven OR lease_token IS NOT NULL))"},
+	{"held", "d.outbox_id IS NULL AND o.id IN"
+			 "	(SELECT generate_series(first_id, last_id) FROM %1$s.acteon_dispatch_segment"
+			 "	WHERE batch_id = $1 AND doubt_since IS NOT NULL AND held IS NOT NULL)"},
+	{"failed", "%1$s.acteon_is_failure(d.state, " OUTCOME_NAME ", d.effect)"},
 };
 
 PG_FUNCTION_INFO_V1(acteon_replay_items);

@@ -49,6 +49,8 @@ static const ReasonEntry reasons[NUM_REASONS] = {
 						gettext_noop("a replay of the action is waiting")},
 	[REASON_RUNNING] = {"running", ITEM_PASSED_OVER,
 						gettext_noop("a replay of the action is running")},
+	[REASON_IN_DOUBT] = {"in_doubt", ITEM_PASSED_OVER,
+						 gettext_noop("a replay of the action is in doubt")},
 	[REASON_DELIVERED] = {"delivered", ITEM_PASSED_OVER,
 						  gettext_noop("a replay of the action was delivered")},
 	[REASON_SAME_MOMENT] = {"same_moment", ITEM_PASSED_OVER,
@@ -249,8 +251,8 @@ CompareItems(const void *a, const void *b)
  * Judge an item by the latest replay of its action, which has been noted in it.
  * Returns whether that stands in the way of another one.
  *
- * An action that has a replay which is waiting, running or delivered is passed
- * over, unless the query includes those; one whose replays were cancelled or
+ * An action that has a replay which is waiting, running, in doubt or delivered is
+ * passed over, unless the query includes those; one whose replays were cancelled or
  * ended dead is free again.  A replay that the calling statement cannot see was
  * made at the same moment, by another session or by the same statement: nobody
  * can have meant a second one, so the action is passed over in any case.  So it
@@ -260,9 +262,9 @@ bool
 JudgeEarlier(ReplayItem *item, bool include_replayed)
 {
 	static const Reason by_state[] = {
-		[ACTION_WAITING] = REASON_WAITING,     [ACTION_RUNNING] = REASON_RUNNING,
-		[ACTION_DELIVERED] = REASON_DELIVERED, [ACTION_DEAD] = REASON_NONE,
-		[ACTION_CANCELLED] = REASON_NONE,
+		[ACTION_WAITING] = REASON_WAITING,   [ACTION_RUNNING] = REASON_RUNNING,
+		[ACTION_IN_DOUBT] = REASON_IN_DOUBT, [ACTION_DELIVERED] = REASON_DELIVERED,
+		[ACTION_DEAD] = REASON_NONE,         [ACTION_CANCELLED] = REASON_NONE,
 	};
 	Reason reason = include_replayed ? REASON_NONE : by_state[item->earlier_state];
 

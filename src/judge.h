@@ -33,8 +33,9 @@ typedef enum Reason
 	REASON_NO_PAYLOAD,
 	REASON_COLUMN_MISSING,
 	REASON_SAME_ACTION, /* the call, or its batch, has met the action before */
-	REASON_WAITING,     /* these three: a replay of it is */
+	REASON_WAITING,     /* these: a replay of it is */
 	REASON_RUNNING,
+	REASON_IN_DOUBT,
 	REASON_DELIVERED,
 	REASON_SAME_MOMENT, /* another session is replaying it */
 	REASON_GENERATION,

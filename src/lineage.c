@@ -24,6 +24,7 @@
 #include "identity.h"
 #include "ids.h"
 #include "installation.h"
+#include "reached.h"
 #include "sight.h"
 #include "state.h"
 #include "tables.h"
@@ -52,6 +53,7 @@ typedef struct Walk
 	Grants *grants;
 	pg_uuid_t namespace;
 	TableFinder outbox;
+	ReachedReader reached;
 	TableFinder batches;
 	StateReader states;
 	const char *root;
@@ -231,8 +233,12 @@ show_replay(Walk *walk, const char *id, const char *source, int depth)
 static void
 show_replays_of(Walk *walk, const char *source, int depth)
 {
+	pg_uuid_t first;
+
 	check_stack_depth();
-	for (int generation = 1;; generation++)
+	ReplayId(&first, &walk->namespace, source, strlen(source), 1);
+	for (int generation = ReachedGeneration(&walk->reached, &first, walk->snapshot) + 1;;
+		 generation++)
 	{
 		pg_uuid_t id;
 		char text[UUID_TEXT_LEN + 1] = {0};
@@ -272,6 +278,7 @@ acteon_replay_lineage(PG_FUNCTION_ARGS)
 	walk.grants = LoadGrants(walk.caller, schema);
 	SwitchIdentity(&saved, TableOwner(OwnTable(schema, OUTBOX_TABLE)));
 	OpenFinder(&walk.outbox, OwnTable(schema, OUTBOX_TABLE), Anum_outbox_action_id);
+	OpenReached(&walk.reached, schema);
 	OpenFinder(&walk.batches, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
 	InitStateReader(&walk.states, schema);
 
@@ -280,6 +287,7 @@ acteon_replay_lineage(PG_FUNCTION_ARGS)
 
 	CloseStateReader(&walk.states);
 	CloseFinder(&walk.batches);
+	CloseReached(&walk.reached);
 	CloseFinder(&walk.outbox);
 	RestoreIdentity(&saved);
 	return (Datum) 0;

@@ -7,13 +7,13 @@
  */
 #include "postgres.h"
 
-#include "commands/sequence.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "batch.h"
 #include "log.h"
+#include "numbers.h"
 #include "tables.h"
 
 /*
@@ -107,8 +107,7 @@ LogControl(Oid schema, Oid role, const char *event, int64 batch_id, const char *
 		BeginDetails(&none);
 		details = EndDetails(&none);
 	}
-	values[Anum_log_id - 1] =
-		Int64GetDatum(nextval_internal(OwnTable(schema, LOG_SEQUENCE), false));
+	values[Anum_log_id - 1] = Int64GetDatum(NextNumber(schema, LOG_SEQUENCE, LOG_TABLE));
 	values[Anum_log_logged_at - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[Anum_log_event - 1] = CStringGetTextDatum(event);
 	values[Anum_log_batch_id - 1] = Int64GetDatum(batch_id);

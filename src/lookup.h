@@ -25,10 +25,14 @@ typedef struct Finding
 {
 	bool has_intent;  /* a record of an intent */
 	bool has_outcome; /* any other record */
-	Effect effect;    /* of all of them: done if any is, else that of the newest that is not later */
-	int id;           /* which of the ids the record that decides is about */
-	int done_ids;     /* ids with a record whose effect is done: more than one is a contradiction */
-	Jsonb *answer;    /* the record that decides, in the form of an answer; in the caller's context */
+	Effect effect; /* of all of them: done if any is, else that of the newest that is not later */
+	int id;        /* which of the ids the record that decides is about */
+	int done_ids;  /* ids with a record whose effect is done: more than one is a contradiction */
+	Jsonb *answer; /* the record that decides, in the form of an answer; in the caller's context */
+	bool damaged;  /* a record cannot be read, and counts as an intent */
+	TimestampTz dispatched_at; /* of the record that decides */
+	Datum *record_ids; /* texts: for each id that has records, the one that decides for it */
+	int record_count;  /* number of them */
 } Finding;
 
 /* Whether a missing record can tell anything. */
@@ -41,6 +45,9 @@ typedef enum AuditTells
 	AUDIT_UNREADABLE, /* there is no audit table, or it cannot be read */
 	NUM_AUDIT_TELLS
 } AuditTells;
+
+/* Actions that are best looked up at once, and at most. */
+#define LOOKUP_KEYS 1000
 
 /* A reader of the audit table for consumers; see OpenLookup. */
 typedef struct Lookup Lookup;

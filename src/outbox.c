@@ -21,7 +21,6 @@
 #include "access/genam.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "commands/sequence.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -32,8 +31,11 @@
 #include "utils/timestamp.h"
 
 #include "action.h"
+#include "failover.h"
 #include "installation.h"
+#include "numbers.h"
 #include "outbox_int.h"
+#include "wake.h"
 
 /* Label bytes after which a run of rows is written. */
 #define RUN_BYTES (256 * 1024)
@@ -84,6 +86,7 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 	outbox->segments = palloc(outbox->segments_allocated * sizeof(Segment));
 
 	EnsureNamespace(schema, &outbox->namespace);
+	NoticeServer(schema, GetUserId());
 	OpenWriter(&outbox->writer, OwnTable(schema, OUTBOX_TABLE), false);
 	PutIndexFirst(&outbox->writer, ID_INDEX, Anum_outbox_id);
 	PutIndexFirst(&outbox->writer, ACTION_ID_INDEX, Anum_outbox_action_id);
@@ -91,6 +94,7 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 	outbox->found = table_slot_create(outbox->writer.rel, NULL);
 	InitDirtySnapshot(outbox->dirty);
 	InitStateReader(&outbox->states, schema);
+	OpenReached(&outbox->reached, schema);
 	outbox->seen = make_seen();
 	return outbox;
 }
@@ -233,7 +237,7 @@ add_segment(Outbox *outbox, const ReplayItem *item)
 static void
 assign_ids(Outbox *outbox, ReplayItem **rows, int count)
 {
-	int64 next_id = nextval_internal(OwnTable(outbox->schema, OUTBOX_SEQUENCE), false);
+	int64 next_id = NextNumber(outbox->schema, OUTBOX_SEQUENCE, OUTBOX_TABLE);
 	ReplayItem **ordered = rows;
 	Segment *segment = NULL;
 	bool lanes = false;
@@ -512,11 +516,12 @@ CloseOutbox(Outbox *outbox)
 	if (outbox->segment_count > 0)
 	{
 		write_segments(outbox);
-		NotifyConsumers();
+		NotifyConsumers(outbox->schema);
 	}
 	for (int i = 0; i < SEGMENT_ACTIONS && outbox->slots[i] != NULL; i++)
 		ExecDropSingleTupleTableSlot(outbox->slots[i]);
 	ExecDropSingleTupleTableSlot(outbox->found);
+	CloseReached(&outbox->reached);
 	CloseStateReader(&outbox->states);
 	CloseWriter(&outbox->writer);
 }

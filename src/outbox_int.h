@@ -11,6 +11,7 @@
 
 #include "outbox.h"
 #include "pace.h"
+#include "reached.h"
 #include "segment.h"
 
 /* An action that the call has met; see resolve.c. */
@@ -42,6 +43,7 @@ struct Outbox
 	IndexScanDesc probe;
 	TupleTableSlot *found;
 	StateReader states;
+	ReachedReader reached;
 	HTAB *seen;        /* actions that the call has taken: SeenKey */
 	Segment *segments; /* of the rows that are in */
 	int segment_count;

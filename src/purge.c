@@ -4,7 +4,8 @@
  *
  * The replays of an action are found generation by generation, up to the first
  * one that is missing.  So they go together, when all of them are finished and
- * old enough, or not at all.  Who replays the action at the same moment holds
+ * old enough, or not at all; and the generation that they had reached is kept
+ * (reached.c), so that no later replay gets an id that was used before.  Who replays the action at the same moment holds
  * rows of the outbox (hold_found in resolve.c), and so does a redrive; such
  * actions are left for the next purge.
  *
@@ -27,6 +28,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 #include "chain.h"
 #include "consumer.h"
@@ -45,10 +47,10 @@
 
 /* %1$s is the extension's schema; see redrive.c about the search path. */
 #define OLD_ACTIONS \
-	"SELECT o.id, o.original_action_id " \
+	"SELECT o.id, o.original_action_id, o.generation " \
 	"FROM %1$s.acteon_dispatch_delivery AS d " \
 	"JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
-	"WHERE d.finished_at < $1 AND o.generation = 1 FOR UPDATE SKIP LOCKED"
+	"WHERE d.finished_at < $1 FOR UPDATE SKIP LOCKED"
 
 /*
  * Rows of the tally that are old enough, where there are several of a kind, made
@@ -57,16 +59,25 @@
  */
 #define FOLD_TALLY \
 	"WITH several AS MATERIALIZED (" \
-	"	SELECT batch_id, state, outcome FROM %1$s.acteon_replay_tally AS t WHERE finished_at < $1 " \
+	"	SELECT batch_id, state, outcome, effect FROM %1$s.acteon_replay_tally AS t WHERE finished_at < $1 " \
 	"		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS s WHERE s.batch_id = t.batch_id) " \
-	"	GROUP BY batch_id, state, outcome HAVING count(*) > 1), " \
+	"	GROUP BY batch_id, state, outcome, effect HAVING count(*) > 1), " \
 	"folded AS (" \
 	"	DELETE FROM %1$s.acteon_replay_tally AS t USING several AS s " \
 	"	WHERE t.finished_at < $1 AND t.batch_id = s.batch_id AND t.state = s.state " \
-	"		AND t.outcome IS NOT DISTINCT FROM s.outcome RETURNING t.*) " \
-	"INSERT INTO %1$s.acteon_replay_tally (batch_id, finished_at, state, outcome, actions) " \
-	"SELECT batch_id, max(finished_at), state, outcome, sum(actions) FROM folded " \
-	"GROUP BY batch_id, state, outcome HAVING sum(actions) <> 0"
+	"		AND t.outcome IS NOT DISTINCT FROM s.outcome " \
+	"		AND t.effect IS NOT DISTINCT FROM s.effect RETURNING t.*) " \
+	"INSERT INTO %1$s.acteon_replay_tally (batch_id, finished_at, state, outcome, effect, actions) " \
+	"SELECT batch_id, max(finished_at), state, outcome, effect, sum(actions) FROM folded " \
+	"GROUP BY batch_id, state, outcome, effect HAVING sum(actions) <> 0"
+
+/*
+ * An action may have been purged before, and its id may be another tenant's, too.
+ */
+#define KEEP_REACHED \
+	"INSERT INTO %1$s.acteon_dispatch_reached AS r (first_action_id, generation) " \
+	"SELECT id, max(generation) FROM unnest($1, $2) AS n (id, generation) GROUP BY id " \
+	"ON CONFLICT (first_action_id) DO UPDATE SET generation = greatest(r.generation, excluded.generation)"
 
 /* A purge under way. */
 typedef struct Purge
@@ -76,6 +87,10 @@ typedef struct Purge
 	ChainReader chains;
 	TableFinder deliveries;
 	Datum *ids; /* of what goes next */
+	pg_uuid_t id_space[CHUNK_ACTIONS];
+	Datum *first_ids;   /* of the actions that go next: the ids of their first replays */
+	Datum *generations; /* and how far they had come */
+	int actions;
 	int count;
 	int allocated;
 } Purge;
@@ -126,18 +141,55 @@ may_go(Purge *purge, Datum id, Snapshot snapshot)
 }
 
 /*
- * Add all replays of an action to what goes, if all of them may; the first one
- * may and is locked.
+ * Note how far an action that goes had come.
  */
 static void
-add_chain(Purge *purge, Datum first_id, const text *action_id)
+add_reached(Purge *purge, const text *action_id, int generation)
+{
+	pg_uuid_t *id = &purge->id_space[purge->actions];
+
+	SetChainId(&purge->chains, id, action_id, 1);
+	purge->first_ids[purge->actions] = UUIDPGetDatum(id);
+	purge->generations[purge->actions++] = Int32GetDatum(generation);
+}
+
+/*
+ * Keep how far the actions had come that go.  Needs an SPI connection.
+ */
+static void
+keep_reached(Purge *purge, const char *schema)
+{
+	Oid types[] = {UUIDARRAYOID, INT4ARRAYOID};
+	Datum values[2];
+
+	values[0] = PointerGetDatum(
+		construct_array(purge->first_ids, purge->actions, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	values[1] = PointerGetDatum(construct_array(purge->generations, purge->actions, INT4OID,
+												sizeof(int32), true, TYPALIGN_INT));
+	if (SPI_execute_with_args(psprintf(KEEP_REACHED, schema), 2, types, values, NULL, false, 0) !=
+		SPI_OK_INSERT)
+		elog(ERROR, "could not keep generations: %s", SPI_result_code_string(SPI_result));
+}
+
+/*
+ * Add all replays of an action to what goes, if all of them may; the given one may
+ * and is locked, and is the first if none of an earlier generation is left.
+ */
+static void
+add_chain(Purge *purge, Datum first_id, const text *action_id, int first_generation)
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	int count_before = purge->count;
+	int generation = first_generation + 1;
 
+	/* Later generations go with the first one that is left. */
+	if (FirstGeneration(&purge->chains, action_id, snapshot) != first_generation)
+	{
+		UnregisterSnapshot(snapshot);
+		return;
+	}
 	add_id(purge, first_id);
-	for (int generation = 2; FindInChain(&purge->chains, action_id, generation, snapshot);
-		 generation++)
+	for (; FindInChain(&purge->chains, action_id, generation, snapshot); generation++)
 	{
 		bool isnull;
 		Datum id = FoundColumn(&purge->chains.outbox, Anum_outbox_id, &isnull);
@@ -151,6 +203,8 @@ add_chain(Purge *purge, Datum first_id, const text *action_id)
 		add_id(purge, id);
 	}
 	UnregisterSnapshot(snapshot);
+	if (purge->count > count_before)
+		add_reached(purge, action_id, generation - 1);
 }
 
 /*
@@ -172,7 +226,7 @@ purge_all(Purge *purge, const char *schema, MemoryContext context)
 		MemoryContextSwitchTo(context);
 		if (SPI_processed == 0)
 			break;
-		purge->count = 0;
+		purge->count = purge->actions = 0;
 		for (int row = 0; row < SPI_processed; row++)
 		{
 			HeapTuple tuple = SPI_tuptable->vals[row];
@@ -181,13 +235,15 @@ purge_all(Purge *purge, const char *schema, MemoryContext context)
 
 			CHECK_FOR_INTERRUPTS();
 			add_chain(purge, SPI_getbinval(tuple, desc, 1, &isnull),
-					  DatumGetTextPP(SPI_getbinval(tuple, desc, 2, &isnull)));
+					  DatumGetTextPP(SPI_getbinval(tuple, desc, 2, &isnull)),
+					  DatumGetInt32(SPI_getbinval(tuple, desc, 3, &isnull)));
 		}
 		SPI_freetuptable(SPI_tuptable);
 		if (purge->count > 0)
 		{
 			DeleteRows(schema, DELIVERY_TABLE, "outbox_id", purge->ids, purge->count);
 			DeleteRows(schema, OUTBOX_TABLE, "id", purge->ids, purge->count);
+			keep_reached(purge, schema);
 		}
 		purged += purge->count;
 	}
@@ -255,7 +311,7 @@ warn_of_known_ids(Datum older_than)
 			(errmsg("older_than is less than the %d hours for which the gateway remembers ids",
 					(int) (GATEWAY_REMEMBERS / USECS_PER_HOUR)),
 			 errdetail(
-				 "A purged action that is replayed again gets its first id again: the gateway may answer that it knows it, which counts as delivered."),
+				 "A purged action counts as never replayed; its next replay goes out although the gateway may have executed the last one just now."),
 			 errhint("Keep at least what the audit table keeps, as in '90 days'.")));
 }
 
@@ -295,36 +351,38 @@ acteon_outbox_purge(PG_FUNCTION_ARGS)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ConsumerCall call;
-	Purge purge = {0};
+	Purge *purge = palloc0(sizeof(Purge));
 	int64 purged = 0;
 	char *schema;
 	const char *reason;
 
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_purge()", true);
-	purge.before = purge_bound(fcinfo, 0, call.now);
-	purge.most = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
-	if (purge.most < 1)
+	purge->before = purge_bound(fcinfo, 0, call.now);
+	purge->most = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
+	if (purge->most < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_actions must be at least 1"),
 				 errhint("Leave it out to purge everything that is old enough.")));
 	reason = ReasonArgument(fcinfo, 2);
 	warn_of_known_ids(PG_GETARG_DATUM(0));
 	sweep_all(&call);
-	purge.allocated = CHUNK_ACTIONS;
-	purge.ids = palloc(purge.allocated * sizeof(Datum));
+	purge->allocated = CHUNK_ACTIONS;
+	purge->ids = palloc(purge->allocated * sizeof(Datum));
+	purge->first_ids = palloc(CHUNK_ACTIONS * sizeof(Datum));
+	purge->generations = palloc(CHUNK_ACTIONS * sizeof(Datum));
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	MemoryContextSwitchTo(context);
 	schema = unconstify(char *, quote_identifier(get_namespace_name(call.schema)));
-	if (OpenChains(&purge.chains, call.schema))
+	if (OpenChains(&purge->chains, call.schema))
 	{
-		OpenFinder(&purge.deliveries, OwnTable(call.schema, DELIVERY_TABLE),
+		OpenFinder(&purge->deliveries, OwnTable(call.schema, DELIVERY_TABLE),
 				   Anum_delivery_outbox_id);
-		purged = purge_all(&purge, schema, context);
-		CloseFinder(&purge.deliveries);
-		CloseChains(&purge.chains);
+		purged = purge_all(purge, schema, context);
+		CloseFinder(&purge->deliveries);
+		CloseChains(&purge->chains);
 	}
-	fold_tally(&purge, schema);
+	fold_tally(purge, schema);
 	SPI_finish();
 	MemoryContextSwitchTo(context);
 	log_purge(&call, fcinfo, purged, reason);

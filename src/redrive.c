@@ -2,8 +2,10 @@
  * redrive.c
  *		acteon_outbox_redrive: dead actions back into the queue.
  *
- * A dead action keeps its id, so a gateway that took it after all knows it.
- * Its delivery row goes, a segment comes.  Who replays the action at the same
+ * A dead action is known not to have been executed.  It is looked up all the same
+ * before it goes out, as whoever ended it may have been wrong; then it goes under a
+ * new id, as the gateway may refuse the one that it has seen.  Its delivery row
+ * goes, a segment comes, which is in doubt until its time.  Who replays the action at the same
  * moment holds the outbox row (hold_found in resolve.c), and such rows are left
  * alone: either the old replay goes out, or a new one.
  */
@@ -25,11 +27,13 @@
 #include "chain.h"
 #include "consumer.h"
 #include "delivery.h"
+#include "doubt.h"
 #include "log.h"
 #include "pace.h"
 #include "query.h"
 #include "result.h"
 #include "segment.h"
+#include "wake.h"
 
 /* Rows that are fetched at once. */
 #define FETCH_ROWS 1000
@@ -45,7 +49,9 @@ enum
 	DEAD_ORIGINAL_ACTION_ID,
 	DEAD_GENERATION,
 	DEAD_CANCELLED, /* its batch is; NULL: it is not stopped */
-	DEAD_PAUSED     /* the same */
+	DEAD_PAUSED,    /* the same */
+	DEAD_RESEND,
+	DEAD_CREATED_AT
 };
 
 /*
@@ -54,7 +60,7 @@ enum
  */
 #define DEAD_ACTIONS \
 	"SELECT o.id, o.batch_id, o.namespace, o.tenant, o.fingerprint, o.original_action_id, " \
-	"o.generation, b.stopped IN ('cancelling', 'cancelled'), b.stopped = 'paused' " \
+	"o.generation, b.stopped IN ('cancelling', 'cancelled'), b.stopped = 'paused', d.resend, o.created_at " \
 	"FROM %1$s.acteon_dispatch_delivery AS d " \
 	"JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
 	"JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id " \
@@ -70,6 +76,7 @@ enum
 typedef struct Redrive
 {
 	Pacer pacer;
+	TimestampTz now;
 	int wanted; /* actions that may still be redriven */
 	int skipped;
 	int paused;         /* actions of paused batches among what is redriven */
@@ -169,13 +176,15 @@ add_to_segments(Redrive *redrive, int row)
 	int64 batch_id = DatumGetInt64(fetched(row, DEAD_BATCH_ID, &isnull));
 	Datum fingerprint = fetched(row, DEAD_FINGERPRINT, &isnull);
 	bool in_lane = !isnull;
+	int32 resend = DatumGetInt32(fetched(row, DEAD_RESEND, &isnull));
+	TimestampTz sent_at = DatumGetTimestampTz(fetched(row, DEAD_CREATED_AT, &isnull));
 	Segment *last =
 		redrive->segment_count > 0 ? &redrive->segments[redrive->segment_count - 1] : NULL;
 	Segment *segment;
 
 	if (last != NULL && !in_lane && !last->in_lane && redrive->pacer.rate == 0 &&
-		last->last_id + 1 == id && last->batch_id == batch_id &&
-		SegmentLength(last) < SEGMENT_ACTIONS)
+		last->last_id + 1 == id && last->batch_id == batch_id && last->resend == resend &&
+		last->sent_at == sent_at && SegmentLength(last) < SEGMENT_ACTIONS)
 	{
 		last->last_id = id;
 		return;
@@ -192,6 +201,10 @@ add_to_segments(Redrive *redrive, int row)
 	segment->batch_id = batch_id;
 	segment->due_at = NextDueTime(&redrive->pacer, 1);
 	segment->was_claimed = true;
+	segment->resend = resend;
+	segment->sent_at = sent_at;
+	MakeDoubt(segment, redrive->now, "redriven", segment->due_at);
+	segment->id_refused = true;
 	segment->in_lane = in_lane;
 	if (in_lane)
 		segment->lane = ActionLane(DatumGetTextPP(fetched(row, DEAD_TENANT, &isnull)),
@@ -278,11 +291,12 @@ requeue(Redrive *redrive, const ConsumerCall *call, const char *schema)
 		const Segment *segment = &redrive->segments[i];
 
 		InsertSegment(&segments, segment);
-		AddToTally(&deliveries, segment->batch_id, ACTION_DEAD, "", -SegmentLength(segment));
+		AddToTally(&deliveries, segment->batch_id, ACTION_DEAD, "", EFFECT_UNKNOWN,
+				   -SegmentLength(segment));
 	}
 	CloseDeliveries(&deliveries);
 	CloseSegments(&segments);
-	NotifyConsumers();
+	NotifyConsumers(call->schema);
 }
 
 /*
@@ -369,6 +383,7 @@ acteon_outbox_redrive(PG_FUNCTION_ARGS)
 
 	desc = ResultRowType(fcinfo);
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_redrive()", true);
+	redrive.now = call.now;
 	read_limits(fcinfo, &redrive, call.now);
 	reason = ReasonArgument(fcinfo, FILTERS + 2);
 	schema = unconstify(char *, quote_identifier(get_namespace_name(call.schema)));

@@ -160,6 +160,27 @@ hold_found(Outbox *outbox)
 }
 
 /*
+ * If an item has got its first generation, and later ones of its action were purged,
+ * give it the one that follows those.  Returns whether it got another one.
+ */
+static bool
+skip_purged(Outbox *outbox, ReplayItem *item)
+{
+	Snapshot snapshot;
+	int reached;
+
+	if (item->generation > 1 || outbox->reached.is_empty)
+		return false;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	reached = ReachedGeneration(&outbox->reached, &item->action_id, snapshot);
+	UnregisterSnapshot(snapshot);
+	if (reached == 0)
+		return false;
+	set_generation(outbox, item, reached + 1);
+	return true;
+}
+
+/*
  * Decide whether a replay stands in the way of an item, and with which generation
  * it is replayed otherwise: the first one after all replays that do not.
  */
@@ -169,7 +190,13 @@ resolve_item(Outbox *outbox, ReplayItem *item)
 	for (;;)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!probe_action_id(outbox, &item->action_id) || found_in_the_way(outbox, item))
+		if (!probe_action_id(outbox, &item->action_id))
+		{
+			if (!skip_purged(outbox, item))
+				return;
+			continue;
+		}
+		if (found_in_the_way(outbox, item))
 			return;
 		/* It may just have been redriven, or purged. */
 		if (!hold_found(outbox))

@@ -56,7 +56,10 @@ walk_queue(QueueWalk *walk, VisitSegment visit)
 			walk->counts.in_flight += SegmentLength(&segment);
 		else
 		{
-			walk->counts.waiting += SegmentLength(&segment);
+			if (segment.doubt_since != 0 || segment.lease_token != NO_LEASE || segment.unproven)
+				walk->counts.in_doubt += SegmentLength(&segment);
+			else
+				walk->counts.waiting += SegmentLength(&segment);
 			if (visit != NULL)
 				visit(walk, &segment);
 		}
@@ -130,8 +133,8 @@ UnparkQueue(const BatchQueue *queue, TimestampTz due)
 
 /*
  * Make a segment due in its turn, cut into pieces of about a second's worth.
- * What waits for a retry is not due before that; what was in flight when its lease
- * ran out is due already.
+ * What waits for a retry is not due before that; what is in doubt, or was in flight
+ * when its lease ran out, is not waiting for its turn.
  */
 static void
 pace(QueueWalk *walk, const Segment *segment)
@@ -141,7 +144,7 @@ pace(QueueWalk *walk, const Segment *segment)
 	Segment pieces[SEGMENT_ACTIONS];
 	int count = 0;
 
-	if (segment->lease_token != NO_LEASE)
+	if (segment->lease_token != NO_LEASE || segment->doubt_since != 0)
 		return;
 	for (int64 id = segment->first_id; id <= segment->last_id; id += rows)
 	{

@@ -23,6 +23,7 @@ typedef struct QueueCounts
 {
 	int64 waiting;   /* nobody holds them */
 	int64 in_flight; /* a consumer holds them */
+	int64 in_doubt;  /* nobody knows whether they were executed */
 } QueueCounts;
 
 extern QueueCounts CountQueue(const BatchQueue *queue);

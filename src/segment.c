@@ -21,7 +21,6 @@
 #include "access/stratnum.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "commands/async.h"
 #include "common/hashfn.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -51,14 +50,14 @@ OpenSegments(SegmentTable *table, Oid schema)
 	static const AttrNumber due[] = {Anum_segment_due_at, Anum_segment_first_id};
 	static const AttrNumber lease[] = {Anum_segment_lease_token};
 	static const AttrNumber lane[] = {Anum_segment_lane, Anum_segment_lease_token,
-									  Anum_segment_first_id};
+									  Anum_segment_doubt_since, Anum_segment_first_id};
 	TableWriter *writer = &table->writer;
 
 	OpenWriter(writer, OwnTable(schema, SEGMENT_TABLE), true);
 	table->by_id = WriterIndex(writer, false, 1, id);
 	table->by_due = WriterIndex(writer, false, 2, due);
 	table->by_lease = WriterIndex(writer, true, 1, lease);
-	table->by_lane = WriterIndex(writer, true, 3, lane);
+	table->by_lane = WriterIndex(writer, true, 4, lane);
 	table->found = table_slot_create(writer->rel, NULL);
 	table->changed = table_slot_create(writer->rel, NULL);
 }
@@ -212,7 +211,7 @@ lock_lane(Relation rel, int64 lane)
 
 /*
  * Whether a segment that is due may be claimed as far as its lane goes: nothing
- * of the lane is leased, and nothing of it comes first.
+ * of the lane is leased or in doubt, and nothing of it comes first.
  *
  * Two claims must not look at a lane at once: each could miss what commits
  * between their snapshots.  So the lane is locked, and looked at afterwards.  A
@@ -234,7 +233,7 @@ LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now)
 	scan = ActeonIndexBeginScan(table->writer.rel, table->by_lane, snapshot, 1);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(segment->lane));
 	index_rescan(scan, &key, 1, NULL, 0);
-	/* What has a token comes first in the index, then what waits, by id. */
+	/* What has a token comes first in the index, then doubts, then what waits, by id. */
 	while (!busy && index_getnext_slot(scan, ForwardScanDirection, table->found))
 	{
 		Segment other;
@@ -243,9 +242,9 @@ LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now)
 		read_segment(table, &other);
 		if (other.first_id < first.first_id)
 			first = other;
-		if (other.lease_token == NO_LEASE)
+		if (other.lease_token == NO_LEASE && other.doubt_since == 0)
 			break;
-		busy = SegmentIsLeased(&other, now) ||
+		busy = other.doubt_since != 0 || SegmentIsLeased(&other, now) ||
 			   (other.first_id > segment->first_id && !HoldSegment(table, &other, false));
 	}
 	ExecClearTuple(table->found);
@@ -431,12 +430,47 @@ ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int cou
 }
 
 /*
- * Wake the consumers up when the transaction commits.  A hint: they poll, too.
+ * Whether two texts that may be NULL are the same.
+ */
+static bool
+same_text(const text *a, const text *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		   memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/*
+ * Whether two pieces of a segment differ in nothing but their actions.
+ */
+static bool
+are_alike(const Segment *a, const Segment *b)
+{
+	return a->due_at == b->due_at && a->attempt == b->attempt && a->lease_token == b->lease_token &&
+		   a->resend == b->resend && a->sent_at == b->sent_at && a->id_refused == b->id_refused &&
+		   a->unproven == b->unproven && a->doubt_since == b->doubt_since &&
+		   same_text(a->doubt, b->doubt) && same_text(a->held, b->held);
+}
+
+/*
+ * Add a piece behind the pieces of a segment.  Neighbours that are alike become
+ * one, so that there are at most as many pieces as actions.
  */
 void
-NotifyConsumers(void)
+AppendPiece(Segment *pieces, int *count, const Segment *piece)
 {
-	Async_Notify("acteon_dispatch_outbox", "");
+	if (*count > 0)
+	{
+		Segment *last = &pieces[*count - 1];
+
+		if (last->last_id + 1 == piece->first_id && are_alike(last, piece))
+		{
+			last->last_id = piece->last_id;
+			return;
+		}
+	}
+	pieces[(*count)++] = *piece;
 }
 
 /*

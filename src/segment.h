@@ -26,12 +26,12 @@ typedef struct Segment
 	bool was_claimed; /* ever */
 	bool in_lane;
 	int64 lane;
-	int64 lease_token; /* NO_LEASE: nobody holds it */
-	text *holder;      /* NULL: nobody */
-	int32 resend;      /* new ids that its actions were given */
-	TimestampTz sent_at; /* when it was first handed out; 0: never */
-	bool id_refused;     /* the gateway has seen the present id, and executed nothing */
-	bool unproven;       /* an earlier id was given up without proof */
+	int64 lease_token;       /* NO_LEASE: nobody holds it */
+	text *holder;            /* NULL: nobody */
+	int32 resend;            /* new ids that its actions were given */
+	TimestampTz sent_at;     /* when it was first handed out; 0: never */
+	bool id_refused;         /* the gateway has seen the present id, and executed nothing */
+	bool unproven;           /* an earlier id was given up without proof */
 	TimestampTz doubt_since; /* 0: it is not in doubt */
 	text *doubt;             /* why it is; NULL: it is not */
 	text *held;              /* why it waits for a person; NULL: it does not */
@@ -106,7 +106,7 @@ extern void InsertSegment(SegmentTable *table, const Segment *segment);
 extern bool HoldSegment(SegmentTable *table, const Segment *segment, bool wait);
 extern bool RemoveSegment(SegmentTable *table, const Segment *segment);
 extern bool ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int count);
-extern void NotifyConsumers(void);
+extern void AppendPiece(Segment *pieces, int *count, const Segment *piece);
 extern int64 ActionLane(const text *tenant, const text *fingerprint);
 
 #endif /* ACTEON_SEGMENT_H */

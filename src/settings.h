@@ -11,7 +11,7 @@ extern int IntentGrace; /* seconds */
 extern int MaxAttempts;
 extern int GatewayPatience; /* seconds */
 
-extern bool AuditIsLive;      /* what is missing in the audit table can tell something */
+extern bool AuditIsLive;       /* what is missing in the audit table can tell something */
 extern bool AuditIsLiveIsSaid; /* somebody has set it */
 
 /* When consumers are woken up. */

@@ -4,7 +4,8 @@
  *
  * A finished action has a delivery row, which says how it ended.  An
  * unfinished one is covered by a segment: it is running while somebody holds a
- * lease on that, and waiting otherwise, or cancelled if its batch is.
+ * lease on that, in doubt when it may have been sent and nobody knows what
+ * became of it (doubt.c), and waiting otherwise, or cancelled if its batch is.
  */
 #include "postgres.h"
 
@@ -17,9 +18,9 @@
 #include "stop.h"
 
 const char *const ActionStateNames[] = {
-	[ACTION_WAITING] = "waiting",     [ACTION_RUNNING] = "running",
-	[ACTION_DELIVERED] = "delivered", [ACTION_DEAD] = "dead",
-	[ACTION_CANCELLED] = "cancelled",
+	[ACTION_WAITING] = "waiting",   [ACTION_RUNNING] = "running",
+	[ACTION_IN_DOUBT] = "in_doubt", [ACTION_DELIVERED] = "delivered",
+	[ACTION_DEAD] = "dead",         [ACTION_CANCELLED] = "cancelled",
 };
 
 /*
@@ -70,12 +71,12 @@ CloseStateReader(StateReader *reader)
 }
 
 /*
- * The state of finished actions with a name.
+ * The state with a name, as deliveries and the tally have it.
  */
 ActionState
 FinishedState(const char *name)
 {
-	for (ActionState state = ACTION_DELIVERED; state <= ACTION_CANCELLED; state++)
+	for (ActionState state = ACTION_IN_DOUBT; state <= ACTION_CANCELLED; state++)
 	{
 		if (strcmp(name, ActionStateNames[state]) == 0)
 			return state;
@@ -96,19 +97,25 @@ delivery_state(StateReader *reader)
 }
 
 /*
- * Whether the segment that was found last is leased now.
+ * The state of a segment, as far as its batch does not matter: running, in doubt
+ * or waiting.  It is in doubt once its lease has run out, whether a claim has
+ * noticed that or not, and from the moment at which an id was given up without
+ * proof until that is resolved.
  */
-static bool
-is_leased(StateReader *reader)
+ActionState
+SegmentState(TupleTableSlot *row, TimestampTz now)
 {
 	bool isnull;
-	TimestampTz until;
+	bool leased;
 
-	(void) FoundColumn(&reader->segments, Anum_segment_lease_token, &isnull);
-	if (isnull)
-		return false;
-	until = DatumGetTimestampTz(FoundColumn(&reader->segments, Anum_segment_due_at, &isnull));
-	return until > GetCurrentTimestamp();
+	(void) slot_getattr(row, Anum_segment_lease_token, &isnull);
+	leased = !isnull;
+	if (leased && DatumGetTimestampTz(slot_getattr(row, Anum_segment_due_at, &isnull)) > now)
+		return ACTION_RUNNING;
+	(void) slot_getattr(row, Anum_segment_doubt_since, &isnull);
+	if (leased || !isnull || DatumGetBool(slot_getattr(row, Anum_segment_unproven, &isnull)))
+		return ACTION_IN_DOUBT;
+	return ACTION_WAITING;
 }
 
 /*
@@ -119,9 +126,10 @@ segment_state(StateReader *reader, Snapshot snapshot)
 {
 	bool isnull;
 	int64 batch_id;
+	ActionState state = SegmentState(reader->segments.slot, GetCurrentTimestamp());
 
-	if (is_leased(reader))
-		return ACTION_RUNNING;
+	if (state != ACTION_WAITING)
+		return state;
 	batch_id = DatumGetInt64(FoundColumn(&reader->segments, Anum_segment_batch_id, &isnull));
 	/* Before the sweep as after it; see stop.c. */
 	if (StopOfBatch(&reader->batches, batch_id, snapshot) == BATCH_CANCELLED)

@@ -5,6 +5,8 @@
 #ifndef ACTEON_STATE_H
 #define ACTEON_STATE_H
 
+#include "datatype/timestamp.h"
+#include "executor/tuptable.h"
 #include "utils/snapshot.h"
 
 #include "tables.h"
@@ -14,12 +16,22 @@ typedef enum ActionState
 {
 	ACTION_WAITING,
 	ACTION_RUNNING,
+	ACTION_IN_DOUBT,
 	ACTION_DELIVERED,
 	ACTION_DEAD,
 	ACTION_CANCELLED
 } ActionState;
 
 extern const char *const ActionStateNames[];
+
+/*
+ * SQL for the state of a segment at a time, as SegmentState has it.
+ */
+#define SEGMENT_STATE(segment, now) \
+	"CASE WHEN " segment ".lease_token IS NOT NULL AND " segment ".due_at > " now \
+	" THEN 'running'" \
+	" WHEN " segment ".lease_token IS NOT NULL OR " segment ".doubt_since IS NOT NULL" \
+	" OR " segment ".unproven THEN 'in_doubt' ELSE 'waiting' END"
 
 /* An open view of how far actions have come. */
 typedef struct StateReader
@@ -37,6 +49,7 @@ typedef struct StateReader
 } StateReader;
 
 extern ActionState FinishedState(const char *name);
+extern ActionState SegmentState(TupleTableSlot *row, TimestampTz now);
 extern void InitStateReader(StateReader *reader, Oid schema);
 extern ActionState ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot);
 extern void CloseStateReader(StateReader *reader);

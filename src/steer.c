@@ -23,6 +23,7 @@
 #include "schedule.h"
 #include "stop.h"
 #include "tally.h"
+#include "wake.h"
 
 /* Actions that a cancel sweeps itself; claims and purges sweep the rest. */
 #define SWEEP_AT_ONCE 100000
@@ -121,7 +122,8 @@ state_name(ControlCall *call, const QueueCounts *counts)
 		default:
 			if (!is_complete(call))
 				return "enqueuing";
-			return counts->waiting + counts->in_flight > 0 ? "running" : "finished";
+			return counts->waiting + counts->in_flight + counts->in_doubt > 0 ? "running"
+																			  : "finished";
 	}
 }
 
@@ -233,7 +235,7 @@ schedule_anew(ControlCall *call, bool all)
 		UnparkQueue(&queue, start);
 	paced_until = TimestampTzGetDatum(NextDueTime(&pacer, 0));
 	ChangeBatch(call, 1, &column, &paced_until, &isnull);
-	NotifyConsumers();
+	NotifyConsumers(call->schema);
 }
 
 /*

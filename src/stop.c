@@ -30,6 +30,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "doubt.h"
 #include "stop.h"
 
 /* Locks that batches share; a call that meets thousands of them needs few. */
@@ -211,8 +212,24 @@ CloseBatchGuard(BatchGuard *guard)
  */
 
 /*
+ * Put a segment of a cancelled batch in doubt again of which an earlier id was
+ * given up without proof: it is looked for, and does not go out.
+ */
+static void
+doubt_segment(SegmentTable *segments, const Segment *segment, TimestampTz now)
+{
+	Segment doubt = *segment;
+
+	MakeDoubt(&doubt, now, "an earlier id of it may have been executed", now);
+	HoldDoubt(&doubt, "its batch is cancelled");
+	if (HoldSegment(segments, segment, false))
+		(void) ReplaceSegment(segments, segment, &doubt, 1);
+}
+
+/*
  * Turn a segment of a cancelled batch, which nobody holds, into deliveries.
- * Returns how many; none, if somebody else is at it.
+ * Returns how many; none, if somebody else is at it, or if its actions may have
+ * been sent: what is in doubt never ends cancelled.
  */
 int
 SweepSegment(SegmentTable *segments, DeliveryWriter *deliveries, const Segment *segment)
@@ -223,6 +240,13 @@ SweepSegment(SegmentTable *segments, DeliveryWriter *deliveries, const Segment *
 						 .outcome = {.isnull = true},
 						 .error = {.isnull = true}};
 
+	if (segment->doubt_since != 0 || segment->lease_token != NO_LEASE)
+		return 0;
+	if (segment->unproven)
+	{
+		doubt_segment(segments, segment, deliveries->finished_at);
+		return 0;
+	}
 	if (!HoldSegment(segments, segment, false) || !RemoveSegment(segments, segment))
 		return 0;
 	for (int64 id = segment->first_id; id <= segment->last_id; id++)

@@ -148,8 +148,7 @@ enum
 	Anum_tally_outcome,
 	Anum_tally_actions,
 	Anum_tally_effect,
-	Anum_tally_doubted,
-	Natts_tally = Anum_tally_doubted
+	Natts_tally = Anum_tally_effect
 };
 
 enum

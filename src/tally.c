@@ -47,7 +47,7 @@ NextTallyRow(TallyScan *scan, TallyRow *row)
 {
 	TupleTableSlot *slot = scan->slot;
 	bool isnull;
-	Datum outcome;
+	Datum outcome, effect;
 	char *state;
 
 	CHECK_FOR_INTERRUPTS();
@@ -63,6 +63,8 @@ NextTallyRow(TallyScan *scan, TallyRow *row)
 		row->outcome[0] = '\0';
 	else
 		text_to_cstring_buffer(DatumGetTextPP(outcome), row->outcome, sizeof(row->outcome));
+	effect = slot_getattr(slot, Anum_tally_effect, &isnull);
+	row->effect = isnull ? EFFECT_UNKNOWN : EffectByName(DatumGetTextPP(effect));
 	return true;
 }
 
@@ -91,7 +93,7 @@ count_ended(Oid schema, int64 batch_id, bool cancelled_only)
 	BeginTallyScan(&scan, schema, batch_id, DT_NOBEGIN);
 	while (NextTallyRow(&scan, &row))
 	{
-		if (!cancelled_only || row.state == ACTION_CANCELLED)
+		if (row.state != ACTION_IN_DOUBT && (!cancelled_only || row.state == ACTION_CANCELLED))
 			count += row.actions;
 	}
 	EndTallyScan(&scan);

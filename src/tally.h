@@ -7,6 +7,7 @@
 
 #include "access/genam.h"
 
+#include "effect.h"
 #include "state.h"
 #include "tables.h"
 
@@ -16,6 +17,7 @@ typedef struct TallyRow
 	TimestampTz finished_at;
 	ActionState state;
 	char outcome[NAMEDATALEN]; /* empty: none given */
+	Effect effect;             /* unknown for those of version 1.0 */
 	int64 actions;             /* negative: taken back by a redrive */
 } TallyRow;
 

@@ -1,0 +1,111 @@
+/*
+ * wake.c
+ *		Waking consumers up, if one sleeps.
+ *
+ * A NOTIFY makes the commits of the whole cluster wait for each other, so it is
+ * sent only when a consumer sleeps.  That is told by two locks.  A consumer that
+ * is about to sleep takes the sleepers' lock, shared and for its session, and
+ * then looks whether somebody enqueues; whoever enqueues takes the enqueuers'
+ * lock, shared and until the end of the transaction, and then looks whether
+ * somebody sleeps.  Whichever comes second sees the other: either the NOTIFY is
+ * sent, or the consumer knows that something may be committed without one, and
+ * looks again soon.  Nobody waits for either lock.
+ */
+#include "postgres.h"
+
+#include "commands/async.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+
+#include "consumer.h"
+#include "settings.h"
+#include "tables.h"
+#include "wake.h"
+
+/* Keeps the locks apart from those of stop.c, and from what users lock. */
+#define WAKE_LOCK_CLASS 6
+
+#define SLEEPERS 1
+#define ENQUEUERS 2
+
+PG_FUNCTION_INFO_V1(acteon_outbox_sleep);
+
+/*
+ * Set *tag to one of the two locks.
+ */
+static void
+set_lock_tag(LOCKTAG *tag, Oid schema, uint32 which)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, OwnTable(schema, SEGMENT_TABLE), which,
+						 WAKE_LOCK_CLASS);
+}
+
+/*
+ * Whether another session holds one of the two locks.  What this session holds of
+ * it itself does not count.
+ */
+static bool
+is_held(Oid schema, uint32 which)
+{
+	LOCKTAG tag;
+
+	set_lock_tag(&tag, schema, which);
+	if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	(void) LockRelease(&tag, ExclusiveLock, true);
+	return false;
+}
+
+/*
+ * Have consumers woken up when the transaction commits, according to
+ * acteon_replay.notify.  A hint: they poll, too.
+ */
+void
+NotifyConsumers(Oid schema)
+{
+	LOCKTAG tag;
+
+	if (NotifySetting == NOTIFY_OFF)
+		return;
+	if (NotifySetting == NOTIFY_SMART)
+	{
+		set_lock_tag(&tag, schema, ENQUEUERS);
+		/* Who is just looking for enqueuers has not seen us. */
+		if (LockAcquire(&tag, ShareLock, false, true) != LOCKACQUIRE_NOT_AVAIL &&
+			!is_held(schema, SLEEPERS))
+			return;
+	}
+	Async_Notify("acteon_dispatch_outbox", "");
+}
+
+/*
+ * acteon_outbox_sleep(asleep boolean) → boolean
+ *
+ * Tells, for as long as the session lasts or until it is called with false, that
+ * a consumer which listens in this session sleeps.  Returns whether it may sleep
+ * long: false if a transaction is under way that may commit actions without a
+ * NOTIFY.  Raises insufficient_privilege.
+ */
+Datum
+acteon_outbox_sleep(PG_FUNCTION_ARGS)
+{
+	bool asleep = !PG_ARGISNULL(0) && PG_GETARG_BOOL(0);
+	ConsumerCall call;
+	bool undisturbed = true;
+	LOCKTAG tag;
+
+	BeginConsumerCall(&call, fcinfo, "acteon_outbox_sleep()", true);
+	set_lock_tag(&tag, call.schema, SLEEPERS);
+	if (!asleep)
+	{
+		if (LockHeldByMe(&tag, ShareLock))
+			(void) LockRelease(&tag, ShareLock, true);
+	}
+	else if (!LockHeldByMe(&tag, ShareLock) &&
+			 LockAcquire(&tag, ShareLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+		undisturbed = false; /* somebody is just looking */
+	else
+		undisturbed = !is_held(call.schema, ENQUEUERS);
+	EndConsumerCall(&call);
+	PG_RETURN_BOOL(undisturbed);
+}
