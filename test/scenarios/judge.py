@@ -11,8 +11,6 @@ as cut (the client had gone) or without a record.
 import collections
 import json
 
-import psycopg
-
 ACTIONS = """
 SELECT o.id, o.batch_id, o.action_id::text, o.original_action_id, d.state, d.outcome, d.effect, coalesce(d.unproven, s.unproven, false) AS unproven,
 	coalesce(d.resend, s.resend, 0) AS resend, s.held, s.doubt, s.doubt_since IS NOT NULL AS in_doubt, d.known_by, d.error
@@ -21,10 +19,9 @@ FROM acteon_dispatch_outbox AS o LEFT JOIN acteon_dispatch_delivery AS d ON d.ou
 WHERE o.batch_id = ANY (%s)
 ORDER BY o.id"""
 
-# What acteon_replay_proof may say of an action that had an effect, and of one that had none.
-SAID_OF_EFFECT = {"proven", "unknown", "in doubt", "expired", "no record", "answered, no outcome record", "contradiction"}
-SAID_OF_NONE = {"no effect", "unknown", "in doubt", "decided", "later", "no record", "expired", "cancelled", "dead", "waiting",
-                "not sent", "answered, no outcome record"}
+# What acteon_replay_proof may not say of an action that had an effect, and of one that had none.
+NEVER_OF_EFFECT = {"no effect", "not sent", "decided", "later"}
+NEVER_OF_NONE = {"proven"}
 
 
 class Verdict:
@@ -72,7 +69,7 @@ def judge(connection, batches, ledger, options, lost_by_failover=False):
         judge_lineage(verdict, replays, lineages[root], options, recorded)
     for row in connection.execute("SELECT * FROM acteon_outbox_check()").fetchall():
         verdict.fault(f"acteon_outbox_check: {row}")
-    judge_proof(verdict, connection, batches, rows, ledger)
+    judge_proof(verdict, connection, batches, ledger)
     return verdict
 
 
@@ -118,21 +115,16 @@ def judge_double(verdict, name, replays, ids, options, recorded):
         verdict.counts["allowed"] += 1
 
 
-def judge_proof(verdict, connection, batches, rows, ledger):
+def judge_proof(verdict, connection, batches, ledger):
     """What acteon_replay_proof_items says does not contradict the ledger."""
-    try:
-        with connection.transaction():
-            said = [(outbox_id, proof) for batch in batches for outbox_id, proof in connection.execute(
-                "SELECT outbox_id, proof FROM acteon_replay_proof_items(%s)", (batch,)).fetchall()]
-    except psycopg.errors.UndefinedFunction:
-        verdict.counts["unproofed"] = 1
-        return
-    effects = collections.Counter()
-    for found in ledger["ids"].values():
-        effects[found["root"]] += found["effects"]
-    originals = {row["id"]: row["original_action_id"] for row in rows}
-    for outbox_id, proof in said:
-        had_one = effects[originals[outbox_id]] > 0
-        verdict.counts[f"proof: {proof}"] += 1
-        if proof not in (SAID_OF_EFFECT if had_one else SAID_OF_NONE):
-            verdict.fault(f"{originals[outbox_id]} (outbox {outbox_id}): the proof says {proof}, the ledger {effects[originals[outbox_id]]} effects")
+    for batch in batches:
+        for outbox_id, ids, said, told in connection.execute(
+                "SELECT outbox_id, action_ids::text[], verdict, told FROM acteon_replay_proof_items(%s, max_items => NULL)", (batch,)).fetchall():
+            done = [name for name in ids if ledger["ids"].get(name, {"effects": 0})["effects"] > 0]
+            verdict.counts[f"proof: {said}"] += 1
+            wrong = said in (NEVER_OF_EFFECT if done else NEVER_OF_NONE) or (told == "done" and not done)
+            # Two ids had an effect, or the record says another thing than the answer: both are there to see.
+            if said == "contradiction":
+                wrong = len(done) < 2
+            if wrong:
+                verdict.fault(f"outbox {outbox_id}: the proof says {said}, told was {told}, the ledger has effects of {done or 'none'} of {ids}")

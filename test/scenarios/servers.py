@@ -113,6 +113,8 @@ class Cluster:
     def kill(self):
         """End it, and all its children, as if its machine had gone."""
         pid = self.postmaster()
+        # It starts no more of them meanwhile.
+        os.kill(pid, signal.SIGSTOP)
         children = [pid] + [int(child) for child in subprocess.run(
             ["ps", "-o", "pid=", "--ppid", str(pid)], stdout=subprocess.PIPE, text=True).stdout.split()]
         for child in children:
@@ -120,7 +122,9 @@ class Cluster:
                 os.kill(child, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        wait_until(lambda: not any(os.path.exists(f"/proc/{child}") and is_alive(child) for child in children), "the server is gone")
+        wait_until(lambda: not any(is_alive(child) for child in children), "the server is gone")
+        # Nobody may have fetched its exit status yet, which looks as if it ran.
+        os.remove(f"{self.data}/postmaster.pid")
 
     def remove(self):
         """Stop it, however it is, and delete it."""
