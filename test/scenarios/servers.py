@@ -47,6 +47,7 @@ class Cluster:
         self.port = 55000 + Cluster.serial
         self.data = f"{work}/data-{self.port}"
         self.settings = settings
+        self.child = None
         self.databases = 0
         self.lock = threading.Lock()
 
@@ -99,37 +100,43 @@ class Cluster:
 
     def start(self):
         """Start it and wait until it takes connections."""
-        self.tool("pg_ctl", "-D", self.data, "-l", f"{self.data}.log", "-w", "-t", "120", "start")
+        with open(f"{self.data}.log", "a", encoding="utf-8") as log:
+            self.child = subprocess.Popen([f"{self.bindir}/postgres", "-D", self.data], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
-    def stop(self):
+        def answers():
+            if self.child.poll() is not None:
+                raise Trouble(f"the server has ended, see {self.data}.log")
+            try:
+                psycopg.connect(self.dsn("postgres")).close()
+                return True
+            except psycopg.Error as error:
+                return str(error)
+        wait_until(answers, "the server takes connections", 120)
+
+    def stop(self, number=signal.SIGINT):
         """Stop it in good order."""
-        self.tool("pg_ctl", "-D", self.data, "-m", "fast", "-w", "-t", "120", "stop")
-
-    def postmaster(self):
-        """Its process."""
-        with open(f"{self.data}/postmaster.pid", encoding="utf-8") as file:
-            return int(file.readline())
+        self.child.send_signal(number)
+        self.child.wait()
 
     def kill(self):
         """End it, and all its children, as if its machine had gone."""
-        pid = self.postmaster()
         # It starts no more of them meanwhile.
-        os.kill(pid, signal.SIGSTOP)
-        children = [pid] + [int(child) for child in subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(pid)], stdout=subprocess.PIPE, text=True).stdout.split()]
+        self.child.send_signal(signal.SIGSTOP)
+        children = [int(child) for child in subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(self.child.pid)], stdout=subprocess.PIPE, text=True).stdout.split()]
+        self.child.kill()
+        self.child.wait()
         for child in children:
             try:
                 os.kill(child, signal.SIGKILL)
             except ProcessLookupError:
                 pass
         wait_until(lambda: not any(is_alive(child) for child in children), "the server is gone")
-        # Nobody may have fetched its exit status yet, which looks as if it ran.
-        os.remove(f"{self.data}/postmaster.pid")
 
     def remove(self):
-        """Stop it, however it is, and delete it."""
-        subprocess.run([f"{self.bindir}/pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop"],
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        """Stop it, if it runs, and delete it."""
+        if self.child is not None and self.child.poll() is None:
+            self.stop(signal.SIGQUIT)
         shutil.rmtree(self.data, ignore_errors=True)
 
     def run(self, sql, database="postgres"):
