@@ -6,7 +6,8 @@
 #   make demo            from nothing: packages, build, private cluster, an incident
 #   make check           from nothing: packages, build, private cluster, all tests
 #   make bench           the benchmarks, on private clusters (about an hour)
-#   make stub-unit       the tests of the stub gateway
+#   make stub-unit       the tests of the stand-in of the gateway; those with records if PGHOST is set
+#   make faults          what must hold whatever goes wrong, on private servers (about 45 minutes)
 #   make sanitize        the programs' tests with sanitizers, and the relay under valgrind
 #   make matrix          the tests on every PostgreSQL major that is installed
 #   make lint            compiler warnings as errors, cppcheck, the layout
@@ -41,7 +42,7 @@ endif
 
 PG_CONFIG ?= pg_config
 # The targets that start from nothing need no server yet.
-ifneq ($(filter-out demo check bench sanitize matrix format relay relay-asan relay-unit http http-asan http-unit stub-unit,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo check bench sanitize matrix format relay relay-asan relay-unit http http-asan http-unit stub-unit faults faults-short,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 endif
@@ -57,7 +58,7 @@ uninstall: uninstall-scripts
 # A changed header rebuilds what may include it.
 $(OBJS) $(OBJS:.o=.bc): $(INCLUDES)
 
-.PHONY: demo bench stub-unit sanitize matrix lint format install-scripts uninstall-scripts
+.PHONY: demo bench faults faults-short stub-unit sanitize matrix lint format install-scripts uninstall-scripts
 
 install-scripts:
 	$(MKDIR_P) $(SCRIPTS_DIR)/cron
@@ -77,8 +78,19 @@ endif
 demo:
 	test/demo
 
+# With the driver for the database, if there is a Python that has it.
+STUB_PYTHON = $(shell for python in python3 /usr/bin/python3; do $$python -c 'import psycopg' 2>/dev/null && break; done; echo $$python)
+
 stub-unit:
-	python3 test/gateway/test_stub.py --verbose
+	$(STUB_PYTHON) test/gateway/test_stub.py --verbose
+	$(STUB_PYTHON) test/gateway/test_answers.py --verbose
+
+# Against what is installed.
+faults-short:
+	/usr/bin/python3 test/scenarios/run.py --pg-config $(PG_CONFIG) --short
+
+faults:
+	test/faults
 
 bench:
 	test/bench/run

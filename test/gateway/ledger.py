@@ -1,7 +1,15 @@
-"""What the stub has seen: requests and effects of each action, and violations."""
+"""What the stand-in has seen and done: requests and effects of each action, and violations.
+
+The truth about effects is here and nowhere else: an effect is counted when a
+provider that does what it is asked has got the request, whatever becomes of the
+answer.  With a file, every event is appended to it at once, so that a stand-in
+that is killed knows again what its providers did, though it forgets which ids it
+has claimed.
+"""
 
 import hashlib
 import json
+import os
 import time
 from collections import Counter
 
@@ -10,18 +18,19 @@ EXAMPLES = 20                   # violations that are kept word by word
 
 def payload_digest(payload):
     """A hash of what a payload means: without blanks, order of keys, notation."""
-    return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
+    text = json.dumps(json.loads(json.dumps(payload), parse_int=float), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Entry:
     """One action id."""
 
     __slots__ = ("requests", "effects", "digest", "payload_digest", "source",
-                 "lane", "outcome", "open", "log")
+                 "lane", "outcome", "open", "log", "tries", "cut", "recorded", "lost")
 
     def __init__(self, digest, source, lane):
         self.requests = 0
-        self.effects = 0
+        self.effects = 0        # dispatches that had an effect
         self.digest = digest
         self.payload_digest = None
         self.source = source    # the action that it replays
@@ -29,27 +38,36 @@ class Entry:
         self.outcome = None     # what the last answer that was final called it
         self.open = 0           # requests under way
         self.log = []           # [begun, finished, status] of each request
+        self.tries = 0          # requests that a provider got
+        self.cut = 0            # of these, whose client went away before they ended
+        self.recorded = 0       # outcome records that were written
+        self.lost = 0           # … that could not be
 
 
 class Request:
     """One request under way."""
 
-    __slots__ = ("action_id", "entry", "begun", "attempt", "number")
+    __slots__ = ("action_id", "entry", "begun", "attempt", "number", "had_effect", "ledger")
 
-    def __init__(self, action_id, entry, number):
+    def __init__(self, ledger, action_id, entry, number, attempt):
+        self.ledger = ledger
         self.action_id = action_id
         self.entry = entry
         self.begun = time.time()
-        self.attempt = entry.requests
+        self.attempt = attempt
         self.number = number
+        self.had_effect = False
 
 
 class Ledger:
     """Everything since the last reset."""
 
-    def __init__(self, digest_payloads=False):
+    def __init__(self, digest_payloads=False, path=None):
         self.digest_payloads = digest_payloads
+        self.path = path
+        self.file = None
         self.entries = {}
+        self.asked = Counter()          # by the action that is replayed: requests, whatever their ids
         self.requests = 0
         self.answers = Counter()        # by status; "none" where there was none
         self.connections = 0
@@ -61,6 +79,40 @@ class Ledger:
         self.open = 0
         self.most_open = 0
         self.id_overlaps = 0
+        if path is not None:
+            self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self.recall()
+
+    def renewed(self):
+        """A ledger that knows nothing, on the same file."""
+        if self.path is not None:
+            os.close(self.file)
+            os.truncate(self.path, 0)
+        return Ledger(self.digest_payloads, self.path)
+
+    def recall(self):
+        """Read what an earlier stand-in has written."""
+        with open(self.path, encoding="utf-8", errors="surrogatepass") as file:
+            for line in file:
+                if not line.endswith("\n"):
+                    break
+                event, action_id, *more = json.loads(line)
+                if event == "asked":
+                    entry = self.entries.setdefault(action_id, Entry(more[0], more[1], more[2]))
+                    entry.requests += 1
+                    self.requests += 1
+                    self.asked[more[1]] += 1
+                else:
+                    self.count(self.entries[action_id], event)
+
+    def count(self, entry, event):
+        """One event of an id."""
+        setattr(entry, event, getattr(entry, event) + 1)
+
+    def note(self, event, action_id, *more):
+        """Append an event to the file; it is there when this returns."""
+        if self.file is not None:
+            os.write(self.file, json.dumps([event, action_id, *more]).encode() + b"\n")
 
     def violation(self, kind, detail):
         """Remember that something is wrong."""
@@ -73,11 +125,12 @@ class Ledger:
         action_id = action["id"]
         digest = hashlib.sha256(body).hexdigest()
         entry = self.entries.get(action_id)
+        source = action["metadata"].get("replayed_from")
         if entry is None:
             lane = None
             if action["fingerprint"] is not None:
                 lane = f"{action['tenant']} {action['fingerprint']}"
-            entry = self.entries[action_id] = Entry(digest, action["metadata"].get("replayed_from"), lane)
+            entry = self.entries[action_id] = Entry(digest, source, lane)
             if self.digest_payloads:
                 entry.payload_digest = payload_digest(action["payload"])
         elif entry.digest != digest:
@@ -93,14 +146,36 @@ class Ledger:
         self.requests += 1
         self.open += 1
         self.most_open = max(self.most_open, self.open)
-        return Request(action_id, entry, self.requests)
+        replayed = source if source is not None else action_id
+        self.asked[replayed] += 1
+        self.note("asked", action_id, digest, replayed if source is not None else None, entry.lane)
+        return Request(self, action_id, entry, self.requests, self.asked[replayed])
+
+    def inner(self, action):
+        """A dispatch of the gateway's own, which nobody asked for over HTTP."""
+        entry = self.entries.setdefault(action["id"], Entry(None, action["metadata"].get("replayed_from"), None))
+        return Request(self, action["id"], entry, self.requests, 0)
+
+    def tried(self, request, effect):
+        """A provider gets a request for it, which takes effect or not."""
+        request.entry.tries += 1
+        self.note("tries", request.action_id)
+        if effect and not request.had_effect:
+            self.effect(request)
 
     def effect(self, request):
         """The action does what it is for."""
         entry = request.entry
+        request.had_effect = True
         entry.effects += 1
+        self.note("effects", request.action_id)
         if entry.lane is not None and entry.effects == 1:
             self.lane_effects.setdefault(entry.lane, []).append(request.action_id)
+
+    def happened(self, request, event):
+        """A request was cut, its record was written (recorded) or could not be (lost)."""
+        self.count(request.entry, event)
+        self.note(event, request.action_id)
 
     def end(self, request, status, outcome=None):
         """The request was answered with a status, or not at all: None; and with an outcome."""
@@ -143,3 +218,27 @@ class Ledger:
                             "source": entry.source, "lane": entry.lane,
                             "outcome": entry.outcome, "log": entry.log}
                 for action_id, entry in self.entries.items()}
+
+    def root(self, action_id):
+        """The action that a lineage of replays began with."""
+        seen = set()
+        while action_id not in seen:
+            seen.add(action_id)
+            entry = self.entries.get(action_id)
+            if entry is None or entry.source is None:
+                break
+            action_id = entry.source
+        return action_id
+
+    def truth(self):
+        """What became of each id and of each lineage in truth, as JSON."""
+        ids, lineages = {}, {}
+        for action_id, entry in self.entries.items():
+            found = {"root": self.root(action_id), "requests": entry.requests, "tries": entry.tries,
+                     "effects": entry.effects, "cut": entry.cut, "recorded": entry.recorded, "lost": entry.lost}
+            ids[action_id] = found
+            line = lineages.setdefault(found["root"], Counter())
+            for key in ("requests", "tries", "effects", "cut", "recorded", "lost"):
+                line[key] += found[key]
+            line["ids"] += 1
+        return {"ids": ids, "lineages": lineages}

@@ -2,11 +2,14 @@
 #		A stand-in for the gateway, for scripts that run a relay.  Sourced after
 #		lib.sh, whose clean_up ends it.
 
-# Start it on a free port of the loopback; the argument is what it is told, as
-# JSON (stub_gateway.py).  The relay's options are then in the environment.
+# Start it on a free port of the loopback; the arguments are what it is told, as
+# JSON (stub_gateway.py), and the database in which it writes its audit records, if
+# it writes any.  The relay's options are then in the environment.
 start_stand_in()
 {
-	local i
+	local i database=()
+
+	[ $# -lt 2 ] || database=(--database "$2")
 
 	printf 'demo-key\n' | as_user tee "$WORK/api-key" >/dev/null
 	as_user chmod 600 "$WORK/api-key"
@@ -14,8 +17,8 @@ start_stand_in()
 	# It may be looked into before the process is there that writes it.
 	: >"$WORK/gateway.log"
 	# Its own process id, which is not that of whoever changes the user.
-	as_user sh -c 'echo $$ >"$1/gateway.pid"; exec python3 "$1/src/test/gateway/stub_gateway.py" --key demo-key --control "$1/gateway.json"' \
-		sh "$WORK" >"$WORK/gateway.log" 2>&1 &
+	as_user sh -c 'echo $$ >"$1/gateway.pid"; work=$1; shift; exec python3 "$work/src/test/gateway/stub_gateway.py" --key demo-key --control "$work/gateway.json" "$@"' \
+		sh "$WORK" "${database[@]}" >"$WORK/gateway.log" 2>&1 &
 	GATEWAY_PORT=''
 	for ((i = 0; i < 300; i++)); do
 		GATEWAY_PORT=$(sed -n 's/.*listening on \([0-9]*\).*/\1/p' "$WORK/gateway.log")

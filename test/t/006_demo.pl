@@ -21,7 +21,7 @@ ok(run_log([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM acteon_audit'), '==', 20000, '20,000 records');
 
 # What test/demo sets up for the relay and the HTTP server that the walk-through runs.
-my $gateway = start_gateway(key => 'demo-key');
+my $gateway = start_gateway(key => 'demo-key', node => $node);
 $gateway->control(%{ decode_json(slurp_file("$test/gateway/incident.json")) });
 my $directory = PostgreSQL::Test::Utils::tempdir;
 append_to_file("$directory/api-key", "demo-key\n");

@@ -13,7 +13,7 @@ use Test::More;
 use Acteon;
 use Program;
 
-our @EXPORT = qw(new_relay_server start_gateway start_relay run_relay relay_database enqueue
+our @EXPORT = qw(new_relay_server start_gateway is_protected start_relay run_relay relay_database enqueue
 	all_delivered outbox_is_sound gateway_agrees wait_until wait_for_sql private_file start_psql);
 
 my $stub = dirname(__FILE__) . '/../gateway/stub_gateway.py';
@@ -122,8 +122,17 @@ sub start_psql
 	return Relay::Session->new(@_);
 }
 
-# A stub gateway on a free port of the loopback.  Options: key; prefix; cert and
-# client_ca, files for TLS.
+# Whether the gateway has replay protection in this run of the tests: all tests of
+# deliveries are run with it and without, as ACTEON_TEST_PROTECTION (on, off) says.
+sub is_protected
+{
+	return ($ENV{ACTEON_TEST_PROTECTION} // 'on') ne 'off';
+}
+
+# A stand-in of the gateway on a free port of the loopback.  Options: key; prefix; cert
+# and client_ca, files for TLS; node, a server in whose audit table it writes its records;
+# ledger, for what it has done to be known after it was killed; gateway and audit, what it
+# is told about itself (stub_gateway.py), again whenever it starts.
 sub start_gateway
 {
 	return Relay::Gateway->new(@_);
@@ -171,6 +180,9 @@ sub start
 	unlink $log;
 	$self->{pid} = Relay::launch($log, 'python3', $stub, '--port', $self->{port}, '--key', $self->{key},
 		$self->{prefix} ? ('--prefix', $self->{prefix}) : (),
+		'--replay-protection', Relay::is_protected() ? 'on' : 'off',
+		$self->{node} ? ('--database', $self->{node}->connstr('postgres')) : (),
+		$self->{ledger} ? ('--ledger', "$PostgreSQL::Test::Utils::tmp_check/$self->{name}.ledger") : (),
 		$self->{cert} ? ('--cert', $self->{cert}) : (),
 		$self->{client_ca} ? ('--client-ca', $self->{client_ca}) : ());
 	my $expected = $self->{cert} ? qr/control on (\d+)/ : qr/listening on (\d+)/;
@@ -178,6 +190,8 @@ sub start
 		or Test::More::BAIL_OUT("no stub gateway: $said");
 	($self->{control_port}) = $said =~ $expected;
 	($self->{port}) = $said =~ /listening on (\d+)/;
+	my %told = map { $_ => $self->{$_} } grep { $self->{$_} } qw(gateway audit);
+	$self->control(%told) if %told;
 	return;
 }
 
@@ -244,6 +258,14 @@ sub lanes
 	return $self->ask('GET', '/_lanes');
 }
 
+# What became of each id and of each lineage in truth; see stub_gateway.py.
+sub ledger
+{
+	my ($self) = @_;
+
+	return $self->ask('GET', '/_ledger');
+}
+
 # How often each action took effect, by the action that was lost in the first
 # place: whatever is a replay, or a replay of a replay, counts for that one.
 sub effects
@@ -278,6 +300,15 @@ sub stop
 	my ($self) = @_;
 
 	kill 'TERM', $self->{pid};
+	return Relay::reap($self->{pid}, 30);
+}
+
+# End it as if its machine had gone: what it had not written is lost.
+sub kill9
+{
+	my ($self) = @_;
+
+	kill 'KILL', $self->{pid};
 	return Relay::reap($self->{pid}, 30);
 }
 
