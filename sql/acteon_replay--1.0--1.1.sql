@@ -279,6 +279,15 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 COMMENT ON FUNCTION acteon_replay_settle(bigint, text, text, bigint[]) IS
 	'Decides what became of the actions of a batch that are in doubt, of all or of those named; returns how many. resend sends them once more, under a new id and with all their attempts; delivered says that they had their effect; cancel ends them as cancelled, so that they are free to be replayed. The reason is required, and logged. For the role that started the batch and for admins whose grants cover all of it. Errors: P0002 no such batch, 42501 not the caller''s to steer, 22023 bad argument.';
 
+CREATE FUNCTION acteon_outbox_audit_tells(
+	sent_at timestamptz DEFAULT NULL,
+	later_than timestamptz DEFAULT NULL)
+RETURNS text
+LANGUAGE C VOLATILE CALLED ON NULL INPUT AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION acteon_outbox_audit_tells(timestamptz, timestamptz) IS
+	'Why the audit table tells nothing of an action that has no record in it: the table is a copy or acteon_replay.audit_is_live is off, it has no record of anything that was sent after later_than (sent_at, unless given), none is left from the time of sending, or it cannot be read. NULL if a missing record means that the action was not recorded. sent_at is when it was sent: acteon_replay.gateway_patience ago, unless given. Errors: 42501 no gateway grant.';
+
 CREATE FUNCTION acteon_replay_proof(
 	batch_id bigint,
 	after bigint DEFAULT NULL,
