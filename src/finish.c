@@ -242,8 +242,9 @@ answered_id(AnswerCall *call, const Answer *answer)
 	if (segment->lease_token == answer->lease_token &&
 		SegmentIsLeased(segment, GetCurrentTimestamp()))
 		return segment->resend;
-	if (call->kind != ANSWER_ACK || !segment->was_claimed)
+	if (call->kind != ANSWER_ACK)
 		return -1;
+	/* It may look as if it had never been claimed: after a failover that lost the claim. */
 	id = named_id(call, answer, segment->resend);
 	if (id >= 0 && id < segment->resend && answer->reading.effect != EFFECT_DONE)
 		return -1;
