@@ -44,9 +44,17 @@ SELECT pg_temp.nack('two', 'down', '1 h');
 SELECT pg_temp.take('two');
 UPDATE acteon_dispatch_segment SET due_at = now() WHERE attempt > 0;
 SELECT array(SELECT unnest(string_to_array(pg_temp.take('three'), ' ')) ORDER BY 1);
--- a lease that runs out does not let the next one pass, it is claimed again
+-- a lease that runs out does not let the next one pass: it is in doubt, and its lane waits until that is over
 UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE holder = 'three';
+SELECT pg_temp.take('four');
+SELECT first_id, attempt, holder, doubt IS NOT NULL AS in_doubt FROM acteon_dispatch_segment ORDER BY 1;
+SELECT pg_temp.take('four');
+-- … also when it is held, and while the next look is not due
+UPDATE acteon_dispatch_segment SET held = 'for ever', due_at = now() + interval '1 h' WHERE doubt IS NOT NULL;
+SELECT pg_temp.take('four');
+SELECT first_id, acteon_replay_settle(batch_id, 'resend', 'the provider has none', ARRAY[first_id]) FROM acteon_dispatch_segment WHERE doubt IS NOT NULL ORDER BY 1;
 SELECT array(SELECT unnest(string_to_array(pg_temp.take('four'), ' ')) ORDER BY 1);
+UPDATE acteon_dispatch_segment SET unproven = false;
 -- a dead one lets the next pass
 SET acteon_replay.max_attempts = 1;
 SELECT pg_temp.nack('four', 'dead now');
@@ -76,7 +84,7 @@ CALL clean();
 SELECT pg_temp.fire('h1', 1, 'H'), pg_temp.fire('h2', 2, 'H'), pg_temp.fire('h3', 3, 'H');
 SELECT count(*) FROM (SELECT acteon_replay('h1') UNION ALL SELECT acteon_replay('h2') UNION ALL SELECT acteon_replay('h3')) AS all_of_them;
 UPDATE acteon_dispatch_segment SET due_at = now() + CASE first_id WHEN 1 THEN '-1 s' WHEN 101 THEN '1 h' ELSE '-1 h' END::interval;
-UPDATE acteon_dispatch_segment SET lease_token = 1, holder = 'gone', attempt = 1, was_claimed = true WHERE first_id = 1;
+UPDATE acteon_dispatch_segment SET attempt = 1, was_claimed = true WHERE first_id = 1;
 SELECT pg_temp.take('one');
 
 -- a lane that runs over several blocks keeps its order; one claim takes one of it

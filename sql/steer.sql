@@ -14,6 +14,11 @@ $$;
 CREATE FUNCTION pg_temp.reject(actions integer) RETURNS integer LANGUAGE sql AS $$
 	SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('bad'::text)) FROM acteon_outbox_claim('c', actions)
 $$;
+-- Gives everything back that is leased.
+CREATE FUNCTION pg_temp.release() RETURNS integer LANGUAGE sql AS $$
+	SELECT (acteon_outbox_nack(array_agg(id), array_agg(lease_token), array_agg(NULL::text))).given_back
+	FROM acteon_dispatch_segment, generate_series(first_id, last_id) AS id WHERE lease_token IS NOT NULL
+$$;
 CREATE VIEW pg_temp.stops AS
 	SELECT id, stopped, stopped_by = current_user AS by_me, stop_reason FROM acteon_replay_batch ORDER BY id;
 
@@ -43,7 +48,7 @@ SELECT * FROM pg_temp.stops;
 SELECT pg_temp.claim();
 SELECT * FROM acteon_outbox_check();
 
--- what nobody answered about on the last attempt ends dead, paused or not
+-- what nobody answered about on the last attempt is in doubt, paused or not, and held when the patience is over
 SELECT pg_temp.make(351, 353, 'initech');
 SELECT batch_id FROM acteon_replay_bulk(tenant => 'initech') \gset
 SET acteon_replay.max_attempts = 1;
@@ -51,9 +56,17 @@ SELECT pg_temp.claim(1), pg_temp.claim(1);
 SELECT state, waiting, in_flight FROM acteon_replay_pause(:batch_id);
 UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE batch_id = :batch_id AND holder IS NOT NULL;
 SELECT pg_temp.claim();
-SELECT state, attempts, error FROM acteon_replay_items(:batch_id);
+SELECT state, attempts, doubt, held FROM acteon_replay_items(:batch_id);
+SELECT state, waiting, in_flight, in_doubt FROM acteon_replay_batches WHERE batch_id = :batch_id;
 SELECT state, waiting, in_flight FROM acteon_replay_resume(:batch_id);
 SELECT pg_temp.claim();
+SET acteon_replay.gateway_patience = 0;
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE batch_id = :batch_id AND doubt IS NOT NULL;
+SELECT pg_temp.claim();
+SELECT state, attempts, held FROM acteon_replay_items(:batch_id, 'held');
+SELECT acteon_replay_settle(:batch_id, 'cancel', 'initech has none');
+SELECT state, attempts, error, known_by FROM acteon_replay_items(:batch_id);
+RESET acteon_replay.gateway_patience;
 RESET acteon_replay.max_attempts;
 SELECT * FROM acteon_outbox_check();
 
@@ -82,9 +95,15 @@ WHERE original_action_id >= 's-401' GROUP BY 1 ORDER BY 1;
 SELECT * FROM acteon_outbox_check();
 SELECT attempt(format('SELECT acteon_replay_%s(%s)', what, :batch_id)) FROM unnest(array['pause', 'resume']) AS what;
 SELECT attempt(format('SELECT acteon_replay_set_rate(%s, 5)', :batch_id));
--- a lease that runs out in a cancelled batch is not handed out again
+-- a lease that runs out in a cancelled batch is not handed out again: it is in doubt, and not cancelled before a person says so
 UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE batch_id = :batch_id AND lease_token IS NOT NULL;
 SELECT count(*) FROM acteon_dispatch_segment WHERE batch_id = :batch_id;
+SELECT acteon_outbox_purge('1 day');
+SELECT pg_temp.claim();
+SELECT sum(last_id - first_id + 1) AS actions, count(holder) AS held_by, min(doubt) AS doubt FROM acteon_dispatch_segment WHERE batch_id = :batch_id;
+SELECT stopped FROM acteon_replay_batch WHERE id = :batch_id;
+SELECT state, in_doubt, cancelled FROM acteon_replay_batches WHERE batch_id = :batch_id;
+SELECT acteon_replay_settle(:batch_id, 'cancel', 'never sent');
 SELECT acteon_outbox_purge('1 day');
 SELECT count(*) FROM acteon_dispatch_segment WHERE batch_id = :batch_id;
 SELECT stopped FROM acteon_replay_batch WHERE id = :batch_id;
@@ -118,7 +137,8 @@ SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_
 SELECT batch_id AS two FROM acteon_replay_bulk(from_time => '2026-01-01 00:00:02', max_records => 1) \gset
 SELECT batch_id AS three FROM acteon_replay_bulk(from_time => '2026-01-02') \gset
 SELECT outbox_id FROM acteon_outbox_claim('c', 1);
-UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 h' WHERE lease_token IS NOT NULL;
+SELECT pg_temp.release();
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 h' WHERE was_claimed;
 SELECT state FROM acteon_replay_pause(:two);
 SELECT redriven FROM acteon_outbox_redrive(batch_id => :one);
 SELECT batch_id FROM acteon_outbox_claim('c') AS c JOIN acteon_dispatch_outbox AS o ON o.id = c.outbox_id ORDER BY 1;
@@ -150,7 +170,7 @@ SELECT * FROM acteon_replay_set_rate(:batch_id, 50);
 SELECT * FROM acteon_replay_resume(:batch_id);
 SELECT * FROM pg_temp.pace(:batch_id);
 SELECT min(due_at) BETWEEN now() - interval '1 min' AND now() + interval '1 s' AS from_now FROM acteon_dispatch_segment;
--- a retry is not due before its time; a lease that ran out meanwhile is not lost
+-- a retry is not due before its time; what was in flight when its lease ran out is in doubt, and neither paced nor parked
 SELECT acteon_outbox_nack(array_agg(outbox_id), array_agg(lease_token), array_agg('boom'::text), array_agg('1 h'::interval)) FROM acteon_outbox_claim('c', 1);
 SELECT outbox_id FROM acteon_outbox_claim('c', 1);
 SELECT * FROM acteon_replay_set_rate(:batch_id, 50);
@@ -158,12 +178,13 @@ SELECT first_id, attempt, due_at > now() + interval '50 min' AS later FROM acteo
 SELECT acteon_replay_pause(:batch_id);
 UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s';
 SELECT pg_temp.claim();
-SELECT count(*) FROM acteon_dispatch_segment WHERE due_at = 'infinity' AND lease_token IS NULL;
+SELECT count(*) FILTER (WHERE due_at = 'infinity' AND lease_token IS NULL) AS parked, count(doubt) AS in_doubt FROM acteon_dispatch_segment;
 SELECT * FROM acteon_replay_resume(:batch_id);
 SELECT * FROM acteon_replay_set_rate(:batch_id, NULL);
 SELECT pg_temp.claim();
 SELECT * FROM acteon_outbox_check();
-UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s';
+SELECT pg_temp.release();
+SELECT acteon_replay_settle(:batch_id, 'cancel', 'never sent');
 -- nobody claims for a minute: what fell due does not come as a flood
 SELECT acteon_replay_cancel(:batch_id);
 SELECT batch_id FROM acteon_replay_bulk(max_records => 1000, rate => 10, max_generation => 100) \gset
@@ -173,13 +194,14 @@ SELECT pg_temp.claim();
 SELECT * FROM pg_temp.pace(:batch_id);
 SELECT min(due_at) > now() - interval '1 min' AND min(due_at) <= now() + interval '1 s' AS from_now FROM acteon_dispatch_segment WHERE batch_id = :batch_id AND lease_token IS NULL;
 SELECT paced_until - clock_timestamp() BETWEEN '20 s' AND '26 s' AS paced FROM acteon_replay_batch WHERE id = :batch_id;
--- a little late is just late; so is what was in flight when its lease ran out
+-- a little late is just late; so is what was given back
 UPDATE acteon_dispatch_segment SET due_at = clock_timestamp() - interval '4 s' WHERE batch_id = :batch_id AND lease_token IS NULL;
 SELECT pg_temp.claim(30);
-UPDATE acteon_dispatch_segment SET due_at = clock_timestamp() - interval '1 h' WHERE batch_id = :batch_id AND lease_token IS NOT NULL;
+SELECT pg_temp.release();
+UPDATE acteon_dispatch_segment SET due_at = clock_timestamp() - interval '1 h' WHERE batch_id = :batch_id AND was_claimed;
 SELECT pg_temp.claim(40);
 SELECT * FROM acteon_outbox_check();
-UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE batch_id = :batch_id;
+SELECT pg_temp.release();
 -- never before its time
 SELECT acteon_replay_cancel(:batch_id);
 SELECT batch_id FROM acteon_replay_bulk(max_records => 1000, start_at => '2100-01-01') \gset
