@@ -184,14 +184,16 @@ note_replay(Kin *kin, const pg_uuid_t *id, ActionState state, bool had_no_effect
 
 /*
  * Collect the replays of an action, generation by generation, under all their ids.
+ * Those that were purged are none any more.
  */
 static void
 collect_replays(KinReader *reader, Kin *kin, const text *action_id)
 {
 	TableFinder *outbox = &reader->chains.outbox;
+	int first = FirstGeneration(&reader->chains, action_id, reader->snapshot);
 
-	for (int generation = 1; kin->count < MAX_KIN &&
-							 FindInChain(&reader->chains, action_id, generation, reader->snapshot);
+	for (int generation = first; kin->count < MAX_KIN && FindInChain(&reader->chains, action_id,
+																	generation, reader->snapshot);
 		 generation++)
 	{
 		ActionState state;
