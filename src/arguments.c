@@ -102,8 +102,8 @@ void
 ReadQueryArgument(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number)
 {
 	if (PG_ARGISNULL(0))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("replay query must not be null"),
-						errhint("Pass a JSON object, {\"lost\": true} for example.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("replay query must not be null"),
+				 errhint("Pass a JSON object, {\"lost\": true} for example.")));
 	ReadReplayQuery(query, PG_GETARG_JSONB_P(0), any_number);
 }

@@ -83,12 +83,13 @@ CheckAsked(const ReplayQuery *query)
 void
 ReportAuditTellsNothing(const AuditTable *table)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("intents cannot be replayed from audit table %s", table->quoted_name),
-			 errdetail(
-				 "acteon_replay.audit_is_live is off for it: an outcome that is missing may be on its way."),
-			 errhint("Replay them in the database in which the gateway writes its records.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("intents cannot be replayed from audit table %s", table->quoted_name),
+		 errdetail(
+			 "acteon_replay.audit_is_live is off for it: an outcome that is missing may be on its way."),
+		 errhint("Replay them in the database in which the gateway writes its records.")));
 }
 
 /*

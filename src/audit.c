@@ -127,8 +127,7 @@ fetch_columns(void *argument)
 	for (RecordColumn column = 0; column < NUM_RECORD_COLUMNS; column++)
 	{
 		if (is_apart(row, column))
-			row->values[column] =
-				PointerGetDatum(PG_DETOAST_DATUM_PACKED(row->values[column]));
+			row->values[column] = PointerGetDatum(PG_DETOAST_DATUM_PACKED(row->values[column]));
 	}
 	read_columns(row);
 }
@@ -247,8 +246,10 @@ AuditFindAction(const AuditTable *table, const char *action_id, const char *outc
 	if (outcome != NULL)
 		appendStringInfo(&st.sql, " AND a.outcome" EQ "$%d",
 						 AddParameter(&st, TEXTOID, CStringGetTextDatum(outcome)));
-	appendStringInfoString(&st.sql, " ORDER BY a.dispatched_at DESC, (" IS_INTENT("a") "),"
-									" a.id" C_ORDER " DESC LIMIT 1");
+	appendStringInfoString(&st.sql,
+						   " ORDER BY a.dispatched_at DESC, (" IS_INTENT("a") "),"
+																			  " a.id" C_ORDER
+																			  " DESC LIMIT 1");
 
 	SwitchIdentity(&caller, table->owner);
 	plan = kept_plan(&st);

@@ -77,7 +77,7 @@ typedef struct AuditRecord
 /* Why a record that the filters match is no candidate. */
 typedef enum LeftOut
 {
-	LEFT_OUT_INTENT,  /* an intent, and those are not asked for */
+	LEFT_OUT_INTENT,   /* an intent, and those are not asked for */
 	LEFT_OUT_YOUNG,    /* an intent that the gateway may still be executing */
 	LEFT_OUT_FINISHED, /* an intent with a companion, which has the outcome */
 	LEFT_OUT_STEP      /* the intent of a chain's step, whose outcome has another action id */

@@ -87,6 +87,5 @@ AuditNewest(const AuditTable *table)
 					 " WHERE a.outcome" EQ "o.outcome AND a.dispatched_at IS NOT NULL"
 					 " ORDER BY a.dispatched_at DESC LIMIT 1)) FROM o",
 					 table->quoted_name, table->quoted_name, table->quoted_name);
-	return DatumGetTimestampTz(
-		select_value(table, &st, TimestampTzGetDatum(DT_NOBEGIN)));
+	return DatumGetTimestampTz(select_value(table, &st, TimestampTzGetDatum(DT_NOBEGIN)));
 }

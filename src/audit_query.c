@@ -64,10 +64,11 @@ SelectRecords(Statement *st, const AuditTable *table)
 	BeginStatement(st);
 	for (int i = 0; i < NUM_RECORD_COLUMNS; i++)
 	{
-		const char *absent = i == COL_CHAIN_ID ? "NULL::pg_catalog.text AS " : "NULL::pg_catalog.jsonb AS ";
+		const char *absent =
+			i == COL_CHAIN_ID ? "NULL::pg_catalog.text AS " : "NULL::pg_catalog.jsonb AS ";
 
-		appendStringInfo(&st->sql, "%s %s%s", i == 0 ? "SELECT" : ",", table->has[i] ? "a." : absent,
-						 RecordColumnNames[i]);
+		appendStringInfo(&st->sql, "%s %s%s", i == 0 ? "SELECT" : ",",
+						 table->has[i] ? "a." : absent, RecordColumnNames[i]);
 	}
 }
 
@@ -84,7 +85,8 @@ AddRecords(Statement *st, const AuditTable *table)
  * Add the text filters that were given, but for the outcome.
  */
 static void
-add_text_filters(Statement *st, const AuditTable *table, const ReplayQuery *query)
+add_text_filters(Statement *st, const AuditTable *table, const ReplayQuery *query,
+				 const char *alias)
 {
 	for (int i = 0; i < NUM_TEXT_FILTERS; i++)
 	{
@@ -99,7 +101,7 @@ add_text_filters(Statement *st, const AuditTable *table, const ReplayQuery *quer
 							table->quoted_name),
 					 errhint("This gateway's version does not record it; leave the filter out.")));
 		CheckAuditColumn(table, name, TEXTOID);
-		appendStringInfo(&st->sql, " AND a.%s" EQ "$%d", name,
+		appendStringInfo(&st->sql, " AND %s.%s" EQ "$%d", alias, name,
 						 AddParameter(st, TEXTOID, CStringGetTextDatum(query->filters[i])));
 	}
 }
@@ -108,10 +110,10 @@ add_text_filters(Statement *st, const AuditTable *table, const ReplayQuery *quer
  * Add one bound of the time range.
  */
 static void
-add_time_bound(Statement *st, const char *operator, const OptionalTime * bound)
+add_time_bound(Statement *st, const char *alias, const char *operator, const OptionalTime * bound)
 {
 	if (bound->given)
-		appendStringInfo(&st->sql, " AND a.dispatched_at%s$%d", operator,
+		appendStringInfo(&st->sql, " AND %s.dispatched_at%s$%d", alias, operator,
 						 AddParameter(st, TIMESTAMPTZOID, TimestampTzGetDatum(bound->time)));
 }
 
@@ -141,14 +143,25 @@ add_cursor(Statement *st, const ReplayQuery *query)
 }
 
 /*
+ * Add what a query asks of a record wherever a search stands, and whatever its
+ * outcome means.
+ */
+static void
+add_lasting_filters(Statement *st, const AuditTable *table, const ReplayQuery *query,
+					const char *alias)
+{
+	add_text_filters(st, table, query, alias);
+	add_time_bound(st, alias, GE, &query->from);
+	add_time_bound(st, alias, LE, &query->to);
+}
+
+/*
  * Add what a query asks of a record, whatever its outcome means.
  */
 static void
 add_filters(Statement *st, const AuditTable *table, const ReplayQuery *query)
 {
-	add_text_filters(st, table, query);
-	add_time_bound(st, GE, &query->from);
-	add_time_bound(st, LE, &query->to);
+	add_lasting_filters(st, table, query, "a");
 	add_cursor(st, query);
 	appendStringInfoString(&st->sql, " AND a.dispatched_at IS NOT NULL AND a.id IS NOT NULL");
 }
@@ -217,18 +230,23 @@ add_step(Statement *st, const AuditTable *table, bool is_step)
 }
 
 /*
- * Add that nothing but what was lost is known of a record's action afterwards: no
- * record with another effect, and no intent without an outcome.
+ * Add that nothing is known of a record's action afterwards: no record with another
+ * effect, no intent without an outcome, and no later record that was lost, too, and
+ * that the query finds instead.
  */
 static void
-add_nothing_better(Statement *st, const AuditTable *table)
+add_nothing_later(Statement *st, const AuditTable *table, const ReplayQuery *query)
 {
 	appendStringInfo(&st->sql, " AND NOT EXISTS (SELECT FROM %s AS b WHERE ", table->quoted_name);
 	add_same_action(st, "b", "a");
 	appendStringInfoString(&st->sql,
-						   " AND (" IS_NO_INTENT("b") " AND NOT " IS_LOST("b")
-						   " OR " IS_INTENT("b") " AND b.dispatched_at" GT "a.dispatched_at");
+						   " AND (" IS_NO_INTENT("b") " AND NOT " IS_LOST("b") " OR " IS_INTENT(
+							   "b") " AND b.dispatched_at" GT "a.dispatched_at");
 	add_companion(st, table, "NOT EXISTS", "b");
+	appendStringInfoString(&st->sql,
+						   " OR " IS_LOST("b") " AND (b.dispatched_at" GT "a.dispatched_at"
+											   " OR b.id" C_ORDER GT "a.id)");
+	add_lasting_filters(st, table, query, "b");
 	appendStringInfoString(&st->sql, "))");
 }
 
@@ -310,7 +328,7 @@ add_lost(Statement *st, const AuditTable *table, const ReplayQuery *query, const
 						 query->newest_first ? "DESC" : "ASC");
 	appendStringInfoString(&st->sql, ") AS a WHERE (a.outcome" NE "'" EXECUTED_OUTCOME
 									 "'::pg_catalog.text OR " HAS_FAILED("a") ")");
-	add_nothing_better(st, table);
+	add_nothing_later(st, table, query);
 }
 
 /*

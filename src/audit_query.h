@@ -25,8 +25,8 @@
 #define IS_INTENT(alias) alias ".outcome" EQ "'" INTENT_OUTCOME "'::pg_catalog.text"
 #define IS_NO_INTENT(alias) alias ".outcome" NE "'" INTENT_OUTCOME "'::pg_catalog.text"
 
-/* Filters, outcomes, times, a cursor, the age of intents, and ids. */
-#define MAX_PARAMETERS (NUM_TEXT_FILTERS + MAX_OUTCOMES + 6)
+/* Filters and times, perhaps twice, outcomes, a cursor, the age of intents, and ids. */
+#define MAX_PARAMETERS (2 * (NUM_TEXT_FILTERS + 2) + MAX_OUTCOMES + 4)
 
 /* A statement that is being built, with its parameters. */
 typedef struct Statement

@@ -188,8 +188,8 @@ OpenAuditTable(AuditTable *table, Oid schema)
 						errhint("Does acteon_replay.audit_table name the gateway's audit table?")));
 	for (int i = 0; i < NUM_RECORD_COLUMNS; i++)
 	{
-		table->has[i] = !is_later_column(i) ||
-						AuditColumn(table, RecordColumnNames[i]) != InvalidAttrNumber;
+		table->has[i] =
+			!is_later_column(i) || AuditColumn(table, RecordColumnNames[i]) != InvalidAttrNumber;
 		if (table->has[i])
 			CheckAuditColumn(table, RecordColumnNames[i], record_types[i]);
 	}

@@ -42,10 +42,12 @@ static const ReasonEntry reasons[NUM_REASONS] = {
 						 gettext_noop("no grant covers this audit record")},
 	[REASON_UNREADABLE] = {"unreadable", ITEM_FAILED, gettext_noop("audit record cannot be read")},
 	[REASON_INTERNAL] = {"internal", ITEM_FAILED,
-						 gettext_noop("audit record is the gateway's own, not of a client's action")},
-	[REASON_CHAIN] = {"chain", ITEM_FAILED,
-					  gettext_noop(
-						  "audit record is of a step or the end of a chain: replay the chain_started record of its action")},
+						 gettext_noop(
+							 "audit record is the gateway's own, not of a client's action")},
+	[REASON_CHAIN] =
+		{"chain", ITEM_FAILED,
+		 gettext_noop(
+			 "audit record is of a step or the end of a chain: replay the chain_started record of its action")},
 	[REASON_EFFECTIVE] = {"effective", ITEM_PASSED_OVER,
 						  gettext_noop("action took effect, or will")},
 	[REASON_NOT_LOST] = {"not_lost", ITEM_PASSED_OVER, gettext_noop("action was not lost")},
@@ -237,10 +239,10 @@ JudgeRecord(Judge *judge, const AuditRecord *record, Effect *effect)
 		return REASON_UNREADABLE;
 	if (record->missing != NULL)
 		return record->has_payload ? REASON_COLUMN_MISSING : REASON_NO_PAYLOAD;
-	if (IsInternal(record))
-		return REASON_INTERNAL;
 	if (IsChainPart(record))
 		return REASON_CHAIN;
+	if (IsInternal(record))
+		return REASON_INTERNAL;
 	reason = judge_effect(judge->query, record, effect);
 	if (reason == REASON_NONE && !record->has_payload)
 		return REASON_NO_PAYLOAD;

@@ -45,7 +45,7 @@ typedef enum Reason
 	REASON_RUNNING,
 	REASON_IN_DOUBT,
 	REASON_DELIVERED,
-	REASON_NEWER, /* a later record of its replays was lost, too, and is taken */
+	REASON_NEWER,       /* a later record of its replays was lost, too, and is taken */
 	REASON_SAME_MOMENT, /* another session is replaying it */
 	REASON_GENERATION,
 	REASON_DEPTH,

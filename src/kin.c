@@ -193,7 +193,7 @@ collect_replays(KinReader *reader, Kin *kin, const text *action_id)
 	int first = FirstGeneration(&reader->chains, action_id, reader->snapshot);
 
 	for (int generation = first; kin->count < MAX_KIN && FindInChain(&reader->chains, action_id,
-																	generation, reader->snapshot);
+																	 generation, reader->snapshot);
 		 generation++)
 	{
 		ActionState state;
@@ -258,7 +258,8 @@ static HTAB *
 find_lost(const AuditTable *table, const ReplayQuery *query, ArrayBuildState *action_ids,
 		  ActionSet *hasher)
 {
-	HASHCTL control = {.keysize = sizeof(uint64), .entrysize = sizeof(LostAt),
+	HASHCTL control = {.keysize = sizeof(uint64),
+					   .entrysize = sizeof(LostAt),
 					   .hcxt = CurrentMemoryContext};
 	HTAB *found =
 		hash_create("acteon_replay kin", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
@@ -270,9 +271,8 @@ find_lost(const AuditTable *table, const ReplayQuery *query, ArrayBuildState *ac
 
 	anywhere.cursor_text = NULL;
 	anywhere.max_records = ANY_NUMBER;
-	AuditScanBeginAmong(
-		&scan, table, &anywhere,
-		DatumGetArrayTypeP(makeArrayResult(action_ids, CurrentMemoryContext)));
+	AuditScanBeginAmong(&scan, table, &anywhere,
+						DatumGetArrayTypeP(makeArrayResult(action_ids, CurrentMemoryContext)));
 	while ((count = AuditScanTake(&scan, MAX_RECORDS_LIMIT, &records)) > 0)
 	{
 		for (int i = 0; i < count; i++)
@@ -373,7 +373,8 @@ JudgeKin(Oid schema, const AuditTable *table, const ReplayQuery *query, ReplayIt
 		return;
 	for (int i = 0; i < count; i++)
 	{
-		for (int k = 0; k < kin[i].count && items[i].status == ITEM_PENDING && kin[i].count > 1; k++)
+		for (int k = 0; k < kin[i].count && items[i].status == ITEM_PENDING && kin[i].count > 1;
+			 k++)
 			action_ids =
 				accumArrayResult(action_ids, PointerGetDatum(kin[i].relatives[k].action_id), false,
 								 TEXTOID, CurrentMemoryContext);

@@ -234,9 +234,8 @@ put_beware(Sheet *sheet, Preview *preview)
 	if (counts[BEWARE_REPLAYED] > 0)
 		put_row(sheet, "replayed before", BLANK, counts[BEWARE_REPLAYED],
 				preview->query->include_replayed ? "it is replayed once more"
-												 : preview->query->lost
-				  ? "its replay had no effect, ended dead or was cancelled"
-				  : "its replay ended dead or was cancelled");
+				: preview->query->lost ? "its replay had no effect, ended dead or was cancelled"
+									   : "its replay ended dead or was cancelled");
 	if (counts[BEWARE_UNCERTAIN] > 0)
 		put_row(sheet, "effect unknown", BLANK, counts[BEWARE_UNCERTAIN],
 				"a time-out or a reset: it may have happened; certain => true leaves it out");

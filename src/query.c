@@ -125,8 +125,8 @@ check_on_doubt(ReplayQuery *query)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("on_doubt must be \"%s\" or \"%s\", not \"%s\"", ON_DOUBT_RESEND,
-					ON_DOUBT_HOLD, ClipForMessage(query->on_doubt, strlen(query->on_doubt))),
+			 errmsg("on_doubt must be \"%s\" or \"%s\", not \"%s\"", ON_DOUBT_RESEND, ON_DOUBT_HOLD,
+					ClipForMessage(query->on_doubt, strlen(query->on_doubt))),
 			 errhint(
 				 "With resend an action of which no record shows up is sent once more; with hold a person decides.")));
 	if (!query->holds_doubts)
@@ -195,9 +195,10 @@ check_outcomes(ReplayQuery *query)
 			len--;
 		at[len] = '\0';
 		if (len == 0)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("outcome has an empty element"),
-							errhint("Write several with a comma between them: failed,circuit_open.")));
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("outcome has an empty element"),
+					 errhint("Write several with a comma between them: failed,circuit_open.")));
 		add_outcome(query, at);
 		if (end == NULL)
 			break;
@@ -217,7 +218,8 @@ check_lost(const ReplayQuery *query)
 	if (query->certain && !query->lost)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("certain needs lost"),
-				 errhint("Of what lost => true finds, it leaves out what may have had an effect.")));
+				 errhint(
+					 "Of what lost => true finds, it leaves out what may have had an effect.")));
 	if (query->lost && query->outcome_count > 0)
 		ereport(
 			ERROR,
@@ -279,14 +281,14 @@ check_bounds(const ReplayQuery *query)
 		if (option->offset == offsetof(ReplayQuery, max_records) && query->any_number &&
 			value == ANY_NUMBER)
 			continue;
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						option->most == INT_MAX
-							? errmsg("%s must be at least %d",
-									 ArgumentName(query, option->argument), option->least)
-							: errmsg("%s must be between %d and %d",
-									 ArgumentName(query, option->argument), option->least,
-									 option->most),
-						option->hint == NULL ? 0 : errhint("%s", option->hint)));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 option->most == INT_MAX
+					 ? errmsg("%s must be at least %d", ArgumentName(query, option->argument),
+							  option->least)
+					 : errmsg("%s must be between %d and %d", ArgumentName(query, option->argument),
+							  option->least, option->most),
+				 option->hint == NULL ? 0 : errhint("%s", option->hint)));
 	}
 }
 

@@ -135,8 +135,8 @@ extern const QueryOption ReplayOptions[NUM_REPLAY_OPTIONS];
 
 extern void InitReplayQuery(ReplayQuery *query, bool any_number);
 extern void CheckArgumentCount(FunctionCallInfo fcinfo, int count);
-extern void ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number,
-								int further);
+extern void
+ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number, int further);
 extern void ReadQueryArgument(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number);
 extern void NoticeNamespace(const ReplayQuery *query, const char *function);
 extern const char *ArgumentName(const ReplayQuery *query, const char *argument);

@@ -118,7 +118,8 @@ read_key(ReplayQuery *query, const QueryOption *key, const JsonbValue *value)
 		case OPTION_TEXT:
 			if (value->type != jbvString)
 				report_key_type(key, "a string");
-			*OPTION_FIELD(query, key, char *) = pnstrdup(value->val.string.val, value->val.string.len);
+			*OPTION_FIELD(query, key, char *) =
+				pnstrdup(value->val.string.val, value->val.string.len);
 			break;
 		case OPTION_TIME:
 			*OPTION_FIELD(query, key, OptionalTime) = read_time(key, value);
@@ -212,7 +213,8 @@ QueryToJsonb(const ReplayQuery *query)
 				{
 					value.type = jbvString;
 					value.val.string.val = palloc(RFC3339_MAXLEN);
-					FormatRfc3339(value.val.string.val, OPTION_FIELD(query, key, OptionalTime)->time);
+					FormatRfc3339(value.val.string.val,
+								  OPTION_FIELD(query, key, OptionalTime)->time);
 					value.val.string.len = strlen(value.val.string.val);
 				}
 				break;

@@ -19,9 +19,18 @@
 	}
 #define SAME_NAME(field, option_type) \
 	.argument = #field, .key = #field, .type = option_type, .offset = offsetof(ReplayQuery, field)
-#define TEXT(field) {SAME_NAME(field, OPTION_TEXT)}
-#define SWITCH(field) {SAME_NAME(field, OPTION_BOOLEAN)}
-#define NUMBER(field) {SAME_NAME(field, OPTION_NUMBER)}
+#define TEXT(field) \
+	{ \
+		SAME_NAME(field, OPTION_TEXT) \
+	}
+#define SWITCH(field) \
+	{ \
+		SAME_NAME(field, OPTION_BOOLEAN) \
+	}
+#define NUMBER(field) \
+	{ \
+		SAME_NAME(field, OPTION_NUMBER) \
+	}
 #define NO_LIMIT_HINT "Leave it out for the default; pass a large number for no limit."
 
 const QueryOption ReplayOptions[NUM_REPLAY_OPTIONS] = {
@@ -59,19 +68,11 @@ const QueryOption ReplayOptions[NUM_REPLAY_OPTIONS] = {
 	SWITCH(allow_partial),
 	TEXT(dedup),
 	TEXT(provider_override),
-	{SAME_NAME(max_generation, OPTION_INTEGER),
-	 .otherwise = MAX_GENERATION_DEFAULT,
-	 .least = 1,
-	 .most = INT_MAX,
-	 .hint = NO_LIMIT_HINT},
-	{SAME_NAME(max_depth, OPTION_INTEGER),
-	 .otherwise = MAX_DEPTH_DEFAULT,
-	 .least = 1,
-	 .most = INT_MAX,
-	 .hint = NO_LIMIT_HINT},
-	{SAME_NAME(breaker_window, OPTION_INTEGER),
-	 .otherwise = BREAKER_WINDOW_DEFAULT,
-	 .least = 0,
+	{SAME_NAME(max_generation, OPTION_INTEGER), .otherwise = MAX_GENERATION_DEFAULT, .least = 1,
+	 .most = INT_MAX, .hint = NO_LIMIT_HINT},
+	{SAME_NAME(max_depth, OPTION_INTEGER), .otherwise = MAX_DEPTH_DEFAULT, .least = 1,
+	 .most = INT_MAX, .hint = NO_LIMIT_HINT},
+	{SAME_NAME(breaker_window, OPTION_INTEGER), .otherwise = BREAKER_WINDOW_DEFAULT, .least = 0,
 	 .most = BREAKER_WINDOW_LIMIT,
 	 .hint = "It is a number of deliveries; 0 turns the circuit breaker off."},
 	NUMBER(breaker_share),

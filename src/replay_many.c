@@ -122,7 +122,8 @@ NoticeEffective(int64 count)
 {
 	if (count > 0)
 		ereport(NOTICE,
-				(errmsg_plural(INT64_FORMAT " record was passed over: its action took effect, or will",
+				(errmsg_plural(INT64_FORMAT
+							   " record was passed over: its action took effect, or will",
 							   INT64_FORMAT
 							   " records were passed over: their actions took effect, or will",
 							   (unsigned long) count, count),

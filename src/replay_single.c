@@ -62,7 +62,8 @@ report_reason(const ReplayCall *call, const ReplayQuery *query, const AuditRecor
 			 ? errdetail("An intent does not tell whether its action had any.")
 			 : 0,
 		 reason == REASON_UNPROVEN
-			 ? errdetail("Its action may have been executed: the outcome can be missing all the same.")
+			 ? errdetail(
+				   "Its action may have been executed: the outcome can be missing all the same.")
 			 : 0,
 		 reason == REASON_UNPROVEN ? errhint("Pass allow_unproven => true to replay it.") : 0,
 		 reason == REASON_NO_PAYLOAD

@@ -95,10 +95,8 @@ delivery_state(StateReader *reader)
 	bool isnull;
 	Datum effect = FoundColumn(&reader->deliveries, Anum_delivery_effect, &isnull);
 
-	reader->had_no_effect =
-		!isnull && TextIs(DatumGetTextPP(effect), EffectNames[EFFECT_NONE]);
-	reader->resend =
-		DatumGetInt32(FoundColumn(&reader->deliveries, Anum_delivery_resend, &isnull));
+	reader->had_no_effect = !isnull && TextIs(DatumGetTextPP(effect), EffectNames[EFFECT_NONE]);
+	reader->resend = DatumGetInt32(FoundColumn(&reader->deliveries, Anum_delivery_resend, &isnull));
 	return FinishedState(
 		TextDatumGetCString(FoundColumn(&reader->deliveries, Anum_delivery_state, &isnull)));
 }
