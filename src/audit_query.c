@@ -292,20 +292,34 @@ make_filters(Statement *st, const AuditTable *table, const ReplayQuery *query,
 }
 
 /*
- * Add the records with several outcomes: those of each, one after the other, or
- * merged in the query's order by the server, which an index on (outcome,
- * dispatched_at) then gives for each of them.
+ * Add the records with several outcomes, as "a": those of each, one after the other,
+ * or each in the query's order, which an index on (outcome, dispatched_at) gives, for
+ * the server to merge.
  */
 static void
 add_union(Statement *st, const AuditTable *table, int count, const char *const *outcomes,
-		  const char *filters)
+		  const char *filters, const char *order)
 {
+	appendStringInfoString(&st->sql, " FROM (");
 	for (int i = 0; i < count; i++)
 	{
-		appendStringInfo(&st->sql, "%sSELECT a.*", i == 0 ? "" : " UNION ALL ");
+		appendStringInfo(&st->sql, "%s(SELECT a.*", i == 0 ? "" : " UNION ALL ");
 		AddRecords(st, table);
 		add_conditions(st, table, outcomes[i], filters);
+		appendStringInfo(&st->sql, "%s)", order);
 	}
+}
+
+/*
+ * The order in which a query reads the records, as far as an index has it; nothing
+ * where they are read in any.
+ */
+static const char *
+time_order(const ReplayQuery *query, const CandidateUse *use)
+{
+	if (!use->in_order)
+		return "";
+	return query->newest_first ? " ORDER BY dispatched_at DESC" : " ORDER BY dispatched_at ASC";
 }
 
 /*
@@ -317,15 +331,13 @@ add_union(Statement *st, const AuditTable *table, int count, const char *const *
  */
 static void
 add_lost(Statement *st, const AuditTable *table, const ReplayQuery *query, const char *filters,
-		 bool in_order)
+		 const char *order)
 {
 	static const char *const outcomes[] = {LOST_OUTCOMES, EXECUTED_OUTCOME};
 
-	appendStringInfoString(&st->sql, " FROM (");
-	add_union(st, table, lengthof(outcomes), outcomes, filters);
-	if (in_order)
-		appendStringInfo(&st->sql, " ORDER BY dispatched_at %s OFFSET 0",
-						 query->newest_first ? "DESC" : "ASC");
+	add_union(st, table, lengthof(outcomes), outcomes, filters, order);
+	if (order[0] != '\0')
+		appendStringInfo(&st->sql, "%s OFFSET 0", order);
 	appendStringInfoString(&st->sql, ") AS a WHERE (a.outcome" NE "'" EXECUTED_OUTCOME
 									 "'::pg_catalog.text OR " HAS_FAILED("a") ")");
 	add_nothing_later(st, table, query);
@@ -339,13 +351,14 @@ AddCandidates(Statement *st, const AuditTable *table, const ReplayQuery *query,
 			  const CandidateUse *use)
 {
 	const char *filters = make_filters(st, table, query, use);
+	const char *order = time_order(query, use);
 
 	if (query->lost)
-		add_lost(st, table, query, filters, use->in_order);
+		add_lost(st, table, query, filters, order);
 	else if (query->outcome_count > 1)
 	{
-		appendStringInfoString(&st->sql, " FROM (");
-		add_union(st, table, query->outcome_count, (const char *const *) query->outcomes, filters);
+		add_union(st, table, query->outcome_count, (const char *const *) query->outcomes, filters,
+				  order);
 		appendStringInfoString(&st->sql, ") AS a WHERE true");
 	}
 	else
