@@ -356,28 +356,34 @@ holds_containers(const Jsonb *json)
 }
 
 /*
+ * Whether a value may be damaged, or nested too deep: it does not lie in its row as
+ * it is, or it is large.
+ */
+static bool
+is_suspect(Datum value)
+{
+	const struct varlena *json = (const struct varlena *) DatumGetPointer(value);
+
+	return VARATT_IS_EXTERNAL(json) || VARATT_IS_COMPRESSED(json) ||
+		   VARSIZE_ANY_EXHDR(json) >= DEEP_BYTES;
+}
+
+/*
  * Raise the error of a record that could not be replayed or, later, not be handed
  * out: one whose payload or metadata cannot be fetched, or is nested deeper than
- * the stack is.  Only what is large can be that deep.
+ * the stack is.
  */
 void
 CheckReadable(const AuditRecord *record)
 {
-	struct varlena *payload = (struct varlena *) DatumGetPointer(record->payload);
-
-	if (record->has_metadata)
+	if (record->has_metadata && is_suspect(record->metadata))
 	{
-		Jsonb *metadata = DatumGetJsonbP(record->metadata);
+		Action action;
 
-		if (VARSIZE_ANY_EXHDR(metadata) >= DEEP_BYTES && holds_containers(metadata))
-		{
-			Action action;
-
+		if (holds_containers(DatumGetJsonbP(record->metadata)))
 			(void) ReconstructAction(record, &action);
-		}
 	}
-	if (VARATT_IS_EXTERNAL(payload) || VARATT_IS_COMPRESSED(payload) ||
-		VARSIZE_ANY_EXHDR(payload) >= DEEP_BYTES)
+	if (is_suspect(record->payload))
 	{
 		Jsonb *json = DatumGetJsonbP(record->payload);
 

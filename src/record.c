@@ -60,17 +60,16 @@ RecordEffect(const AuditRecord *record)
 bool
 TookEffect(const AuditRecord *record)
 {
+	RecordOutcome named = {0};
 	ShortString outcome;
 	Effect effect;
 
-	/* Whatever its details are: they need not be read. */
-	if (TextIs(record->outcome, FAILED_OUTCOME))
-		return false;
-	if (IsDeduplicated(shorten(&outcome, record->outcome)))
-		return true;
-	effect = RecordEffect(record);
-	return effect == EFFECT_DONE || effect == EFFECT_LATER ||
-		   (effect != EFFECT_NONE && TextIs(record->outcome, EXECUTED_OUTCOME));
+	if (TextIs(record->outcome, EXECUTED_OUTCOME))
+		return RecordEffect(record) != EFFECT_NONE;
+	/* What the others' details tell is at best that nothing happened. */
+	named.outcome = shorten(&outcome, record->outcome);
+	effect = EffectOfRecord(&named);
+	return effect == EFFECT_DONE || effect == EFFECT_LATER || IsDeduplicated(named.outcome);
 }
 
 /*
