@@ -272,7 +272,7 @@ SELECT attempt(format('SELECT acteon_replay_set_rate(1, %s)', rate)) FROM unnest
 SELECT attempt(format('SELECT acteon_replay_bulk(%s)', arguments)) FROM unnest(array['breaker_window => -1', 'breaker_share => 1', 'breaker_share => -0.1', 'breaker_share => ''NaN''',
 	'dedup => ''maybe''', 'provider_override => ''''', 'max_generation => 0', 'max_depth => 0']) AS arguments;
 SET acteon_replay.require_reason = on;
-SELECT attempt('SELECT acteon_replay_pause(1)'), attempt('SELECT acteon_replay_bulk(reason => '' '')'), attempt('SELECT acteon_replay(''s-1'')'), attempt('SELECT acteon_outbox_purge(''1 day'')'), attempt('SELECT acteon_outbox_redrive()');
+SELECT attempt('SELECT acteon_replay_pause(1)'), attempt('SELECT acteon_replay_bulk(outcome => ''failed'', reason => '' '')'), attempt('SELECT acteon_replay(''s-1'')'), attempt('SELECT acteon_outbox_purge(''1 day'')'), attempt('SELECT acteon_outbox_redrive()');
 RESET acteon_replay.require_reason;
 
 -- who may steer
