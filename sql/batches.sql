@@ -47,7 +47,7 @@ SELECT attempt('SELECT * FROM acteon_replay_items(NULL)');
 
 -- from the beginning to the end
 SELECT count(make_record('a' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 12) AS i;
-SELECT batch_id, replayed FROM acteon_replay_bulk(reason => 'INC-42', max_records => 12);
+SELECT batch_id, replayed FROM acteon_replay_bulk(from_time => '2000-01-01', reason => 'INC-42', max_records => 12);
 SELECT * FROM pg_temp.batches;
 SELECT pg_temp.take(8);
 SELECT * FROM pg_temp.batches;
@@ -94,7 +94,7 @@ SELECT state, progress FROM acteon_replay_batches;
 -- pace: the speed is that of the last minute
 CALL clean();
 SELECT count(make_record('p' || i)) FROM generate_series(1, 100) AS i;
-SELECT replayed FROM acteon_replay_bulk(max_records => 100);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100);
 SELECT count(*), count(attempts), count(due_at) FROM acteon_replay_items(1, 'waiting');
 SELECT speed, time_left FROM acteon_replay_batches;
 UPDATE acteon_replay_batch SET created_at = now() - interval '1 day', replayed = 400;
@@ -131,7 +131,7 @@ SELECT state, progress, replayed, time_left FROM acteon_replay_batches;
 -- paused and cancelled: what nobody holds
 CALL clean();
 SELECT count(make_record('c' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 10) AS i;
-SELECT replayed FROM acteon_replay_bulk(max_records => 10);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 10);
 SELECT pg_temp.take(4);
 SELECT pg_temp.ack('{1}', '{"Executed": {}}');
 SELECT * FROM acteon_replay_pause(1, 'lunch');
@@ -177,7 +177,7 @@ SELECT * FROM pg_temp.miscounted;
 -- outcomes by their names, as the tally has them
 CALL clean();
 SELECT count(make_record('o' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 9) AS i;
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take(9);
 SELECT pg_temp.ack(ARRAY[i], (ARRAY['{"Failed": 1}', '"Failed"', '{"CircuitOpen": {}, "x": 1}', '["Failed"]', '{}', '""', 'null', '{"Executed": {"Failed": 1}}', format('{"%s": 1}', repeat('ü', 50))]::jsonb[])[i])
 FROM generate_series(1, 9) AS i;
@@ -216,7 +216,7 @@ SELECT breaker FROM acteon_replay_batches;
 -- … by the rule by which it opens
 CALL clean();
 SELECT count(make_record('b' || i)) FROM generate_series(1, 100) AS i;
-SELECT replayed FROM acteon_replay_bulk(max_records => 100);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100);
 SELECT pg_temp.take(100);
 SELECT acteon_outbox_ack(array_agg(id), array_agg(pg_temp.token(id)), array_agg(CASE WHEN id % 4 = 0 THEN '"Failed"' ELSE '"Executed"' END::jsonb)) FROM generate_series(1, 40) AS id;
 SELECT acteon_outbox_ack(array_agg(id), array_agg(pg_temp.token(id)), array_agg(CASE WHEN id > 53 THEN '"CircuitOpen"' ELSE '"Executed"' END::jsonb)) FROM generate_series(41, 75) AS id;

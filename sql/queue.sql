@@ -50,14 +50,14 @@ SELECT count(make_record('json' || i, at => '2026-01-01 12:00+00'::timestamptz +
 	(7, '{"a\"b": "\\ \/ \b\f\n\r\t \u0001\u001f\u007f é \ud83d\ude00", "": [1, "2", {"3": [4]}], "z": -0.0}'),
 	(8, (SELECT jsonb_agg(i) FROM generate_series(1, 100) AS i)::text), (9, (SELECT jsonb_object_agg('k' || i, repeat(chr(i), i)) FROM generate_series(1, 100) AS i)::text),
 	(10, repeat('[', 500) || repeat(']', 500)), (11, (SELECT jsonb_object_agg(i, jsonb_build_array(i, i::text, jsonb_build_object('n', i))) FROM generate_series(1, 70) AS i)::text)) AS v (i, payload);
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT count(*) AS actions, count(*) FILTER (WHERE (action -> 'payload')::text = o.payload::text AND (action -> 'metadata')::text = o.labels::text) AS same
 FROM acteon_outbox_claim('json') AS c JOIN acteon_dispatch_outbox AS o ON o.id = c.outbox_id;
 
 -- at most max_actions, oldest first, across segments; what is left of one stays
 CALL clean();
 SELECT count(make_record('q' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 250) AS i;
-SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
 SELECT pg_temp.take('a', 3);
 SELECT pg_temp.take('b', 99);
 SELECT * FROM pg_temp.segments;
@@ -123,7 +123,7 @@ RESET acteon_replay.max_attempts;
 -- delays spread
 CALL clean();
 SELECT count(make_record('s' || i)) FROM generate_series(1, 100) AS i;
-SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
 TRUNCATE held;
 SELECT length(pg_temp.take('d', 100));
 SELECT pg_temp.nack('d', array_agg(i)) FROM generate_series(1, 100) AS i;
@@ -133,7 +133,7 @@ SELECT count(DISTINCT due_at) > 90 AS spread FROM acteon_dispatch_segment;
 CALL clean();
 TRUNCATE held;
 SELECT count(make_record('l' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 6) AS i;
-SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
 SELECT pg_temp.take('slow', 6);
 SELECT pg_temp.take('quick', 6);
 SELECT pg_temp.run_out('slow');
@@ -187,7 +187,7 @@ SELECT count(*) FROM acteon_dispatch_segment WHERE holder = 'both';
 CALL clean();
 TRUNCATE held;
 SELECT count(make_record('p' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 6) AS i;
-SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
 SELECT pg_temp.take('x', 6);
 SELECT pg_temp.run_out('x');
 SELECT pg_temp.take('x', 6);
@@ -204,7 +204,7 @@ CALL clean();
 TRUNCATE held;
 SELECT count(make_record('big' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s',
 	payload => jsonb_build_object('blob', repeat('0123456789', CASE WHEN i IN (3, 4) THEN 1700000 ELSE 400000 END)))) FROM generate_series(1, 6) AS i;
-SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
 SELECT pg_temp.take('l', 100);
 SELECT * FROM pg_temp.segments;
 SELECT pg_temp.take('l', 100);
@@ -218,7 +218,7 @@ TRUNCATE held;
 CALL clean();
 SELECT make_record('before', at => '2026-01-01 12:00+00'), make_record('digits', at => '2026-01-01 12:01+00', payload => (SELECT jsonb_agg('1e100000'::numeric) FROM generate_series(1, 11000))),
 	make_record('behind', at => '2026-01-01 12:02+00');
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take('d', 2);
 SELECT * FROM pg_temp.segments;
 SELECT outbox_id, attempts, state, error FROM acteon_dispatch_delivery;
@@ -227,7 +227,7 @@ SELECT * FROM acteon_outbox_check();
 CALL clean();
 TRUNCATE held;
 SELECT make_record('m1', at => '2026-01-01 12:00+00'), make_record('m2', at => '2026-01-01 12:01+00');
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take('m', 2);
 SELECT pg_temp.nack('m', '{1}', NULL);
 SELECT pg_temp.reject('m', '{2}');

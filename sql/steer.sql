@@ -111,8 +111,8 @@ SELECT * FROM acteon_outbox_check();
 -- what a cancel leaves to the claims is not handed out, however much it is
 CALL clean();
 SELECT pg_temp.make(1, 1300);
-SELECT batch_id FROM acteon_replay_bulk(max_records => 1000) \gset
-SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000) \gset
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
 UPDATE acteon_replay_batch SET stopped = 'cancelling', stopped_at = now();
 SELECT pg_temp.claim(), depth FROM acteon_outbox_stats;
 SELECT state, count(*) FROM acteon_dispatch_outbox AS o, acteon_replay_lineage(original_action_id) AS l WHERE l.id = o.action_id::text GROUP BY 1;
@@ -132,7 +132,7 @@ SELECT * FROM acteon_outbox_redrive(batch_id => :batch_id);
 CALL clean();
 SELECT count(make_record('l-' || n, at => timestamptz '2026-01-01' + n * interval '1 s', metadata => '{"__fingerprint": "f"}')) FROM generate_series(1, 2) AS n;
 SELECT count(make_record('m-1', at => '2026-01-02'));
-SELECT batch_id AS one FROM acteon_replay_bulk(max_records => 1) \gset
+SELECT batch_id AS one FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1) \gset
 SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('bad'::text)) FROM acteon_outbox_claim('c');
 SELECT batch_id AS two FROM acteon_replay_bulk(from_time => '2026-01-01 00:00:02', max_records => 1) \gset
 SELECT batch_id AS three FROM acteon_replay_bulk(from_time => '2026-01-02') \gset
@@ -153,7 +153,7 @@ CREATE FUNCTION pg_temp.pace(batch bigint) RETURNS TABLE (actions bigint, from_s
 	SELECT n, round(extract(epoch FROM min(due_at) - min(start)), 1), round(extract(epoch FROM max(due_at) - min(start)), 1), string_agg(DISTINCT round(extract(epoch FROM next - due_at), 1)::text, ' ')
 	FROM s GROUP BY n ORDER BY n
 $$;
-SELECT batch_id FROM acteon_replay_bulk(max_records => 1000, rate => 50) \gset
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, rate => 50) \gset
 SELECT * FROM pg_temp.pace(:batch_id);
 SELECT * FROM acteon_replay_set_rate(:batch_id, 10, 'slower');
 SELECT * FROM pg_temp.pace(:batch_id);
@@ -187,7 +187,7 @@ SELECT pg_temp.release();
 SELECT acteon_replay_settle(:batch_id, 'cancel', 'never sent');
 -- nobody claims for a minute: what fell due does not come as a flood
 SELECT acteon_replay_cancel(:batch_id);
-SELECT batch_id FROM acteon_replay_bulk(max_records => 1000, rate => 10, max_generation => 100) \gset
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, rate => 10, max_generation => 100) \gset
 UPDATE acteon_dispatch_segment SET due_at = due_at - interval '1 min' WHERE batch_id = :batch_id;
 SELECT pg_temp.claim();
 SELECT pg_temp.claim();
@@ -204,7 +204,7 @@ SELECT * FROM acteon_outbox_check();
 SELECT pg_temp.release();
 -- never before its time
 SELECT acteon_replay_cancel(:batch_id);
-SELECT batch_id FROM acteon_replay_bulk(max_records => 1000, start_at => '2100-01-01') \gset
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, start_at => '2100-01-01') \gset
 SELECT acteon_replay_pause(:batch_id);
 SELECT acteon_replay_resume(:batch_id);
 SELECT acteon_replay_set_rate(:batch_id, 100);
@@ -216,7 +216,7 @@ SELECT * FROM acteon_outbox_check();
 -- a ramp: the first tenth at a tenth of the rate
 CALL clean();
 SELECT pg_temp.make(1, 200);
-SELECT batch_id FROM acteon_replay_bulk(max_records => 1000, rate => 20, ramp => true) \gset
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, rate => 20, ramp => true) \gset
 SELECT n, round(extract(epoch FROM due_at - start), 1) AS due_s FROM (SELECT row_number() OVER (ORDER BY first_id) AS n, due_at, min(due_at) OVER () AS start FROM acteon_dispatch_segment) AS s ORDER BY n;
 -- … and what is left of it, whatever happens on the way: a pause, another rate, nobody who claims
 CREATE FUNCTION pg_temp.due() RETURNS TABLE (due_s numeric, actions numeric) LANGUAGE sql AS $$
@@ -242,7 +242,7 @@ SELECT rate, time_left FROM acteon_replay_batches;
 -- the circuit breaker
 CALL clean();
 SELECT pg_temp.make(1, 400);
-SELECT batch_id FROM acteon_replay_bulk(max_records => 100, breaker_window => 20, breaker_share => 0.25) \gset
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100, breaker_window => 20, breaker_share => 0.25) \gset
 SELECT query, breaker_window, breaker_share FROM acteon_replay_batch;
 SELECT pg_temp.deliver(10, '{"Failed": {"code": "x"}}');
 SELECT stopped FROM acteon_replay_batch;
@@ -294,7 +294,7 @@ SELECT attempt(format('SELECT acteon_replay_set_rate(1, %s)', rate)) FROM unnest
 SELECT attempt(format('SELECT acteon_replay_bulk(%s)', arguments)) FROM unnest(array['breaker_window => -1', 'breaker_share => 1', 'breaker_share => -0.1', 'breaker_share => ''NaN''',
 	'dedup => ''maybe''', 'provider_override => ''''', 'max_generation => 0', 'max_depth => 0']) AS arguments;
 SET acteon_replay.require_reason = on;
-SELECT attempt('SELECT acteon_replay_pause(1)'), attempt('SELECT acteon_replay_bulk(reason => '' '')'), attempt('SELECT acteon_replay(''s-1'')'), attempt('SELECT acteon_outbox_purge(''1 day'')'), attempt('SELECT acteon_outbox_redrive()');
+SELECT attempt('SELECT acteon_replay_pause(1)'), attempt('SELECT acteon_replay_bulk(outcome => ''failed'', reason => '' '')'), attempt('SELECT acteon_replay(''s-1'')'), attempt('SELECT acteon_outbox_purge(''1 day'')'), attempt('SELECT acteon_outbox_redrive()');
 RESET acteon_replay.require_reason;
 
 -- who may steer
