@@ -22,6 +22,7 @@
 #include "access/genam.h"
 #include "access/stratnum.h"
 #include "access/tableam.h"
+#include "access/tupdesc.h"
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "funcapi.h"
@@ -285,7 +286,8 @@ note_spoilt(Claim *claim, ErrorData *error)
 		psprintf("action " INT64_FORMAT " " CANNOT_BE_HANDED_OUT ": %s", claim->current,
 				 error->message);
 	FreeErrorData(error);
-	/* The slot may still point to a buffer that was let go of. */
+	/* The slot may still point to a buffer that was let go of: make another one. */
+	ReleaseTupleDesc(claim->outbox.slot->tts_tupleDescriptor);
 	claim->outbox.slot = table_slot_create(claim->outbox.rel, NULL);
 	MemoryContextReset(claim->row_context);
 }
