@@ -235,6 +235,8 @@ put_out_from(Claim *claim, const Segment *lease, int64 from)
 	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
 	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(lease->last_id));
 	index_rescan(scan, keys, 2, NULL, 0);
+	/* An action that cannot even be read is the one behind the last that could. */
+	claim->current = from;
 	while (index_getnext_slot(scan, ForwardScanDirection, claim->outbox.slot))
 	{
 		bool isnull;
@@ -246,6 +248,7 @@ put_out_from(Claim *claim, const Segment *lease, int64 from)
 			next = claim->current;
 			break;
 		}
+		claim->current++;
 	}
 	ExecClearTuple(claim->outbox.slot);
 	index_endscan(scan);
