@@ -523,8 +523,8 @@ take_segment(Claim *claim, const Segment *segment)
 	lease->due_at = claim->lease_end;
 	lease->attempt = segment->attempt + 1;
 	lease->was_claimed = true;
-	/* As long as no id was given up, nothing that was sent before is unresolved. */
-	if (segment->resend == 0)
+	/* Under its first id, and under one that it has not been sent under, nothing is unresolved. */
+	if (segment->resend == 0 || segment->sent_at == 0)
 		lease->sent_at = claim->now;
 	lease->lease_token = claim->token;
 	lease->holder = claim->consumer;

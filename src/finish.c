@@ -319,7 +319,7 @@ add_deferred(AnswerCall *call, const Answer *answer)
 	int64 delay = Min(answer->reading.retry_after, MAX_RETRY_DAYS * USECS_PER_DAY);
 
 	piece.attempt = Max(piece.attempt - 1, 0);
-	RenewId(&piece, delay >= 0 ? now + delay : BackoffTime(now, piece.resend + 1));
+	DeferAction(&piece, delay >= 0 ? now + delay : BackoffTime(now, piece.resend + 1));
 	AppendPiece(call->pieces, &call->piece_count, &piece);
 	call->retries++;
 }
