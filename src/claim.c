@@ -275,13 +275,13 @@ is_about_action(int sqlerrcode)
 }
 
 /*
- * Note that the current action cannot be handed out because of an error.  Raises it
- * again if it is not about the action.
+ * Note that the current action, of a lease, cannot be handed out because of an error.
+ * Raises it again if it is not about the action.
  */
 static void
-note_spoilt(Claim *claim, ErrorData *error)
+note_spoilt(Claim *claim, const Segment *lease, ErrorData *error)
 {
-	if (!is_about_action(error->sqlerrcode))
+	if (!is_about_action(error->sqlerrcode) || claim->current > lease->last_id)
 		ReThrowError(error);
 	claim->spoilt[claim->spoilt_count] = claim->current;
 	claim->spoilt_because[claim->spoilt_count++] =
@@ -328,7 +328,7 @@ put_out_actions(Claim *claim, const Segment *lease)
 			RollbackAndReleaseCurrentSubTransaction();
 			MemoryContextSwitchTo(claim->deliveries.context);
 			CurrentResourceOwner = owner;
-			note_spoilt(claim, error);
+			note_spoilt(claim, lease, error);
 			next = claim->current + 1;
 		}
 		PG_END_TRY();
