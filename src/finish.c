@@ -229,9 +229,10 @@ named_id(AnswerCall *call, const Answer *answer, int resends)
  * Whether an answer about an action of the segment at hand counts, and about which
  * of its ids it is; -1 if it does not.
  *
- * Under a lease that lasts, its token proves that the answer is about the present
- * id.  When the lease is lost, only an outcome still counts, and only by the id that
- * was sent: about one that was given up, only if that was executed.
+ * Under a lease that lasts, its token proves that the answer is about the action, and
+ * about its present id unless it names one that was given up.  When the lease is lost,
+ * only an outcome still counts, and only by the id that was sent.  About an id that
+ * was given up only counts that it was executed.
  */
 static int
 answered_id(AnswerCall *call, const Answer *answer)
@@ -241,7 +242,12 @@ answered_id(AnswerCall *call, const Answer *answer)
 
 	if (segment->lease_token == answer->lease_token &&
 		SegmentIsLeased(segment, GetCurrentTimestamp()))
-		return segment->resend;
+	{
+		id = segment->resend == 0 ? 0 : named_id(call, answer, segment->resend);
+		if (id < 0 || id == segment->resend)
+			return segment->resend;
+		return call->kind == ANSWER_ACK && answer->reading.effect == EFFECT_DONE ? id : -1;
+	}
 	if (call->kind != ANSWER_ACK)
 		return -1;
 	/* It may look as if it had never been claimed: after a failover that lost the claim. */
