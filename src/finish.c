@@ -48,6 +48,9 @@
 /* How long the gateway may put an action off, from the first time on. */
 #define MAX_DEFERRED USECS_PER_DAY
 
+/* Ids behind the one that ended an action which are tried when a late answer comes. */
+#define MAX_LATER_IDS 1000
+
 /* Pieces that a segment can come to: each action one. */
 #define MAX_PIECES (SEGMENT_ACTIONS + 1)
 
@@ -555,6 +558,9 @@ check_finished(AnswerCall *call, const Answer *answer)
 		bool was_done = was_done_as_written(&deliveries);
 		int id = named_id(call, answer, resend);
 
+		/* It may have been given more ids before the answer about an earlier one ended it. */
+		if (id < 0)
+			id = named_id(call, answer, resend + MAX_LATER_IDS);
 		if (id >= 0 && (id != resend || !was_done))
 			LogContradiction(
 				call->consumer.schema, call->consumer.caller.user,
