@@ -271,7 +271,7 @@ acteon_replay_settle(PG_FUNCTION_ARGS)
 	ControlCall *control = &settling->control;
 
 	read_decision(settling, fcinfo, 1);
-	if (PG_ARGISNULL(2) || VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(2)) == 0)
+	if (IsBlankReason(PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2))))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a reason must be given"),
 						errhint("Write down how it is known what became of the actions.")));
 	read_wanted(settling, fcinfo, 3);
