@@ -222,7 +222,8 @@ put_out_action(Claim *claim, const Segment *lease)
 /*
  * Put out the actions of a leased segment from an id on.  Returns the id of the
  * first one that the claim has no room for, or the one after the last.  Raises the
- * error of an action that cannot be handed out, which is claim->current then.
+ * error of an action that cannot be handed out, which is claim->current then; the
+ * finder's slot is one that is gone with the subtransaction then.
  */
 static int64
 put_out_from(Claim *claim, const Segment *lease, int64 from)
@@ -230,8 +231,11 @@ put_out_from(Claim *claim, const Segment *lease, int64 from)
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	IndexScanDesc scan = ActeonIndexBeginScan(claim->outbox.rel, claim->outbox.index, snapshot, 2);
 	int64 next = lease->last_id + 1;
+	TupleTableSlot *slot = claim->outbox.slot;
 	ScanKeyData keys[2];
 
+	/* What a slot refers to belongs to the subtransaction, if that ends in an error. */
+	claim->outbox.slot = table_slot_create(claim->outbox.rel, NULL);
 	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
 	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(lease->last_id));
 	index_rescan(scan, keys, 2, NULL, 0);
@@ -250,7 +254,8 @@ put_out_from(Claim *claim, const Segment *lease, int64 from)
 		}
 		claim->current++;
 	}
-	ExecClearTuple(claim->outbox.slot);
+	ExecDropSingleTupleTableSlot(claim->outbox.slot);
+	claim->outbox.slot = slot;
 	index_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	return next;
@@ -288,8 +293,6 @@ note_spoilt(Claim *claim, const Segment *lease, ErrorData *error)
 		psprintf("action " INT64_FORMAT " " CANNOT_BE_HANDED_OUT ": %s", claim->current,
 				 error->message);
 	FreeErrorData(error);
-	/* The slot may still point to a buffer that was let go of. */
-	claim->outbox.slot = table_slot_create(claim->outbox.rel, NULL);
 	MemoryContextReset(claim->row_context);
 }
 
@@ -304,6 +307,7 @@ put_out_actions(Claim *claim, const Segment *lease)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	TupleTableSlot *slot = claim->outbox.slot;
 	volatile int64 next = lease->first_id;
 	volatile bool done = false;
 
@@ -328,6 +332,7 @@ put_out_actions(Claim *claim, const Segment *lease)
 			RollbackAndReleaseCurrentSubTransaction();
 			MemoryContextSwitchTo(claim->deliveries.context);
 			CurrentResourceOwner = owner;
+			claim->outbox.slot = slot;
 			note_spoilt(claim, lease, error);
 			next = claim->current + 1;
 		}
