@@ -214,7 +214,7 @@ answers($boss->post("/v1/audit/a-1/replay?$_=x"), 400, error("$_ is not for the 
 
 my @bad = (
 	(map { ("$_=%00", "$_=%FF", "$_=a&$_=a") } qw(namespace tenant provider action_type verdict matched_rule caller_id chain_id cursor reason dedup provider_override on_doubt)),
-	(map { "outcome=$_" } qw(%00 %FF a&outcome=%FF a&outcome= ,a a,)),
+	(map { "outcome=$_" } ('%00', '%FF', 'a&outcome=%FF', 'a&outcome=', ',a', 'a,')),
 	(map { ("$_=maybe", "$_=", "$_=1&$_=1") } qw(include_replayed allow_redacted newest_first allow_partial ramp lost certain allow_effective allow_unproven dry_run)),
 	(map { ("$_=", "$_=yesterday", "$_=2026-01-01", "$_=2026-01-01T12:00:00", "$_=2026-13-01T12:00:00Z", "$_=infinity", "$_=%00", "$_=2026-01-01T12:00:00Z&$_=2026-01-01T12:00:00Z") } qw(from to start_at)),
 	(map { ("$_=", "$_=x", "$_=1.5", "$_=0", "$_=-1") } qw(max_generation max_depth)),
