@@ -91,13 +91,13 @@ check_gateway(const Settings *settings, const Buffer *api_key)
  * Check that the role may use the queue.
  */
 static void
-check_queue(PGconn *conn, const char *schema)
+check_queue(PGconn *conn, const char *schema, ExtensionSkills skills)
 {
 	Queue queue = {0};
 	QueueStats stats;
 	PGresult *result;
 
-	QueuePrepare(&queue, conn, schema);
+	QueuePrepare(&queue, conn, schema, skills);
 	result = PQexec(conn, queue.stats);
 	if (PQresultStatus(result) == PGRES_TUPLES_OK)
 	{
@@ -121,14 +121,15 @@ static void
 check_database(const Settings *settings)
 {
 	PGconn *conn = ReportConnection(settings->database, PROGRAM, "work");
+	ExtensionSkills skills = {0};
 	char *schema;
 	PGresult *result;
 
 	if (conn == NULL)
 		return;
-	schema = ReportExtension(conn, PROGRAM);
+	schema = ReportExtension(conn, PROGRAM, OLDEST_EXTENSION, &skills);
 	if (schema != NULL)
-		check_queue(conn, schema);
+		check_queue(conn, schema, skills);
 	free(schema);
 	PQfinish(conn);
 	if (settings->no_listen)

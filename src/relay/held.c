@@ -4,6 +4,7 @@
  */
 #include "held.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,14 +32,17 @@ HeldLease(Held *held, int64_t token, int64_t until)
 }
 
 /*
- * Add an action that was claimed.
+ * Add an action that was claimed, with the id that its body has, or "" if that is
+ * not known.
  */
 void
-HeldAdd(Held *held, Lease *lease, int64_t outbox_id, int attempt, const char *body, size_t len)
+HeldAdd(Held *held, Lease *lease, int64_t outbox_id, int attempt, const char *action_id,
+		const char *body, size_t len)
 {
 	Action *action = Reallocate(NULL, sizeof(Action) + len + 1);
 
 	*action = (Action){.lease = lease, .outbox_id = outbox_id, .attempt = attempt, .len = len};
+	snprintf(action->action_id, sizeof(action->action_id), "%s", action_id);
 	memcpy(action->body, body, len);
 	action->body[len] = '\0';
 	lease->users++;

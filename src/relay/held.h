@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "buffer.h"
+#include "results.h"
 
 /* What one claim has leased. */
 typedef struct Lease
@@ -27,7 +28,8 @@ typedef struct Action
 	Lease *lease;
 	int64_t outbox_id;
 	int attempt;
-	Buffer opened; /* the body with an opened payload, overwritten afterwards */
+	char action_id[ACTION_ID_LEN + 1]; /* that the body has; "" if the database does not tell */
+	Buffer opened;                     /* the body with an opened payload, overwritten afterwards */
 	size_t len;
 	char body[];
 } Action;
@@ -42,8 +44,8 @@ typedef struct Held
 } Held;
 
 extern Lease *HeldLease(Held *held, int64_t token, int64_t until);
-extern void
-HeldAdd(Held *held, Lease *lease, int64_t outbox_id, int attempt, const char *body, size_t len);
+extern void HeldAdd(Held *held, Lease *lease, int64_t outbox_id, int attempt, const char *action_id,
+					const char *body, size_t len);
 extern Action *HeldTake(Held *held);
 extern void HeldRelease(Held *held, Action *action);
 extern int64_t HeldEarliestEnd(const Held *held);

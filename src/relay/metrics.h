@@ -21,6 +21,7 @@ typedef struct Counters
 	int64_t delivered;
 	int64_t retried;
 	int64_t dead;
+	int64_t doubted;
 	int64_t given_back;
 	int64_t leases_lost; /* actions */
 	Histogram durations; /* of requests */

@@ -17,10 +17,40 @@
 #define STATEMENT_TIMEOUT MINUTE
 
 /*
- * Write the statements for a schema.
+ * Write the statements that record results.  An extension that takes no ids cannot
+ * be told of a doubt: there, the action is given back as after a fault.
+ */
+static void
+prepare_results(Queue *queue, const char *s)
+{
+	const char *id4 = queue->skills.ids ? ", $4::pg_catalog.uuid[]" : "";
+	const char *id5 = queue->skills.ids ? ", $5::pg_catalog.uuid[]" : "";
+
+	queue->finish[RESULT_ACK] =
+		Format("SELECT %s.acteon_outbox_ack($1::pg_catalog.int8[], $2::pg_catalog.int8[], "
+			   "$3::pg_catalog.jsonb[]%s)",
+			   s, id4);
+	queue->finish[RESULT_NACK] =
+		Format("SELECT given_back, dead FROM %s.acteon_outbox_nack($1::pg_catalog.int8[], "
+			   "$2::pg_catalog.int8[], $3::pg_catalog.text[], $4::pg_catalog.interval[]%s)",
+			   s, id5);
+	queue->finish[RESULT_REJECT] =
+		Format("SELECT %s.acteon_outbox_reject($1::pg_catalog.int8[], $2::pg_catalog.int8[], "
+			   "$3::pg_catalog.text[]%s)",
+			   s, id4);
+	queue->finish[RESULT_DOUBT] =
+		queue->skills.ids
+			? Format("SELECT %s.acteon_outbox_doubt($1::pg_catalog.int8[], $2::pg_catalog.int8[], "
+					 "$3::pg_catalog.text[], $4::pg_catalog.uuid[])",
+					 s)
+			: DuplicateText(queue->finish[RESULT_NACK]);
+}
+
+/*
+ * Write the statements for a schema, and for what the extension in it can do.
  */
 void
-QueuePrepare(Queue *queue, PGconn *conn, const char *schema)
+QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills skills)
 {
 	char *s = PQescapeIdentifier(conn, schema, strlen(schema));
 
@@ -30,29 +60,20 @@ QueuePrepare(Queue *queue, PGconn *conn, const char *schema)
 		Log(LOG_ERROR, "cannot quote the schema's name", LogText("error", PQerrorMessage(conn)));
 		exit(1);
 	}
-	queue->claim =
-		Format("SELECT outbox_id, lease_token, attempt, action FROM %s.acteon_outbox_claim("
-			   "$1::pg_catalog.text, $2::pg_catalog.int4, $3::pg_catalog.interval)",
-			   s);
-	queue->finish[RESULT_ACK] =
-		Format("SELECT %s.acteon_outbox_ack($1::pg_catalog.int8[], $2::pg_catalog.int8[], "
-			   "$3::pg_catalog.jsonb[])",
-			   s);
-	queue->finish[RESULT_NACK] =
-		Format("SELECT given_back, dead FROM %s.acteon_outbox_nack($1::pg_catalog.int8[], "
-			   "$2::pg_catalog.int8[], $3::pg_catalog.text[], $4::pg_catalog.interval[])",
-			   s);
-	queue->finish[RESULT_REJECT] =
-		Format("SELECT %s.acteon_outbox_reject($1::pg_catalog.int8[], $2::pg_catalog.int8[], "
-			   "$3::pg_catalog.text[])",
-			   s);
+	queue->skills = skills;
+	queue->claim = Format("SELECT outbox_id, lease_token, attempt, action, %s "
+						  "FROM %s.acteon_outbox_claim($1::pg_catalog.text, $2::pg_catalog.int4, "
+						  "$3::pg_catalog.interval)",
+						  skills.ids ? "action_id" : "''", s);
+	prepare_results(queue, s);
 	queue->extend =
 		Format("SELECT pg_catalog.unnest(%s.acteon_outbox_extend($1::pg_catalog.int8[], "
 			   "$2::pg_catalog.interval))",
 			   s);
-	queue->stats = Format("SELECT depth, due, retrying, scheduled, leased, dead, "
-						  "EXTRACT(epoch FROM oldest_due_age), paused FROM %s.acteon_outbox_stats",
-						  s);
+	queue->stats =
+		Format("SELECT depth, due, retrying, scheduled, leased, dead, "
+			   "EXTRACT(epoch FROM oldest_due_age), paused, %s FROM %s.acteon_outbox_stats",
+			   skills.doubts ? "in_doubt, held" : "0, 0", s);
 	/* What is in flight of a cancelled batch is not over yet. */
 	queue->batches = Format(
 		"SELECT batch_id, waiting, in_flight, delivered, dead, cancelled, "
@@ -130,13 +151,15 @@ QueueFinish(Queue *queue, Database *database, ResultKind kind, const Result *fir
 {
 	Statement statement = {.sql = queue->finish[kind], .timeout = STATEMENT_TIMEOUT, .done = done};
 	Array *ids = &queue->arrays[0], *tokens = &queue->arrays[1];
-	Array *texts = &queue->arrays[2], *delays = &queue->arrays[3];
+	Array *texts = &queue->arrays[2], *delays = &queue->arrays[3], *names = &queue->arrays[4];
+	bool delayed = kind == RESULT_NACK || (kind == RESULT_DOUBT && !queue->skills.ids);
 	const Result *result = first;
 
 	ArrayStart(ids, ARRAY_INT8, count);
 	ArrayStart(tokens, ARRAY_INT8, count);
 	ArrayStart(texts, kind == RESULT_ACK ? ARRAY_JSONB : ARRAY_TEXT, count);
 	ArrayStart(delays, ARRAY_INTERVAL, count);
+	ArrayStart(names, ARRAY_UUID, count);
 	for (int i = 0; i < count; i++, result = result->next)
 	{
 		ArrayAddNumber(ids, result->outbox_id);
@@ -151,12 +174,15 @@ QueueFinish(Queue *queue, Database *database, ResultKind kind, const Result *fir
 			ArrayAddNull(delays);
 		else
 			ArrayAddInterval(delays, result->retry_after);
+		ArrayAddUuid(names, result->action_id);
 	}
 	add_array(&statement, ids);
 	add_array(&statement, tokens);
 	add_array(&statement, texts);
-	if (kind == RESULT_NACK)
+	if (delayed)
 		add_array(&statement, delays);
+	if (queue->skills.ids)
+		add_array(&statement, names);
 	DatabaseSend(database, &statement);
 	if (texts->size > 1024 * 1024)
 		BufferFree(texts);
@@ -216,6 +242,8 @@ QueueReadStats(PGresult *result, QueueStats *stats)
 	stats->dead = TextToNumber(PQgetvalue(result, 0, 5));
 	stats->oldest_due_age = strtod(PQgetvalue(result, 0, 6), NULL);
 	stats->paused = TextToNumber(PQgetvalue(result, 0, 7));
+	stats->in_doubt = TextToNumber(PQgetvalue(result, 0, 8));
+	stats->held = TextToNumber(PQgetvalue(result, 0, 9));
 }
 
 /*

@@ -7,6 +7,7 @@
 
 #include "array.h"
 #include "database.h"
+#include "extension.h"
 #include "held.h"
 #include "metrics.h"
 #include "results.h"
@@ -19,7 +20,8 @@ typedef struct Queue
 	char *extend;
 	char *stats;
 	char *batches;
-	Array arrays[4]; /* memory that is used again and again */
+	ExtensionSkills skills;
+	Array arrays[5]; /* memory that is used again and again */
 } Queue;
 
 /* A row of acteon_outbox_stats. */
@@ -33,11 +35,16 @@ typedef struct QueueStats
 	int64_t dead;
 	double oldest_due_age; /* seconds */
 	int64_t paused;
+	int64_t in_doubt;
+	int64_t held; /* of those, what does not end by itself */
 } QueueStats;
+
+/* The oldest extension that the statements can be written for. */
+#define OLDEST_EXTENSION "1.0"
 
 #define QUEUE_CHANNEL "acteon_dispatch_outbox"
 
-extern void QueuePrepare(Queue *queue, PGconn *conn, const char *schema);
+extern void QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills skills);
 extern void QueueFree(Queue *queue);
 extern void QueueClaim(Queue *queue, Database *database, const char *consumer, int count,
 					   int64_t lease, DatabaseDone done);

@@ -97,14 +97,15 @@ found(void *owner, PGresult *result)
 		return;
 	if (DatabaseFailed(result, &sqlstate, &message))
 		in_trouble(relay, "cannot look for the extension", sqlstate, message, "");
-	else if (!ExtensionFits(result, PROGRAM, &fault))
+	else if (!ExtensionFits(result, PROGRAM, OLDEST_EXTENSION, &fault))
 	{
 		in_trouble(relay, fault.what, "", fault.why != NULL ? fault.why : "", fault.hint);
 		free(fault.why);
 	}
 	else
 	{
-		QueuePrepare(&relay->queue, DatabaseConnection(relay->work), PQgetvalue(result, 0, 0));
+		QueuePrepare(&relay->queue, DatabaseConnection(relay->work), PQgetvalue(result, 0, 0),
+					 ExtensionSkillsRead(result));
 		relay->verified = true;
 	}
 }
@@ -163,6 +164,8 @@ finished(void *owner, PGresult *result)
 		counters.delivered += recorded;
 	else if (kind == RESULT_REJECT)
 		counters.dead += recorded;
+	else if (kind == RESULT_DOUBT && relay->queue.skills.ids)
+		counters.doubted += recorded;
 	else
 	{
 		int64_t dead = PQntuples(result) == 1 ? TextToNumber(PQgetvalue(result, 0, 1)) : 0;
@@ -202,8 +205,8 @@ claimed(void *owner, PGresult *result)
 								 relay->asked_at + relay->settings->lease);
 
 		HeldAdd(&relay->held, lease, TextToNumber(PQgetvalue(result, i, 0)),
-				(int) TextToNumber(PQgetvalue(result, i, 2)), PQgetvalue(result, i, 3),
-				(size_t) PQgetlength(result, i, 3));
+				(int) TextToNumber(PQgetvalue(result, i, 2)), PQgetvalue(result, i, 4),
+				PQgetvalue(result, i, 3), (size_t) PQgetlength(result, i, 3));
 	}
 	counters.claimed += count;
 	relay->has_claimed = true;

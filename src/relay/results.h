@@ -11,20 +11,28 @@
 
 #include "buffer.h"
 
+/* What the database is told: the outcome that came (a JSON text), that it was
+ * not executed, that it never will be, or that nobody knows. */
 typedef enum ResultKind
 {
 	RESULT_ACK,
 	RESULT_NACK,
 	RESULT_REJECT,
+	RESULT_DOUBT,
 	RESULT_KINDS
 } ResultKind;
+
+/* The length of an action id as a text: a UUID. */
+#define ACTION_ID_LEN 36
 
 typedef struct Result
 {
 	struct Result *next;
 	int64_t outbox_id;
 	int64_t token;
-	char *text; /* the outcome or the error; NULL for no error */
+	char action_id[ACTION_ID_LEN + 1]; /* the id that was sent; "" for none: of a NACK,
+										* nothing of it reached the gateway */
+	char *text;                        /* the outcome or the error; NULL for no error */
 	size_t len;
 	int64_t retry_after; /* -1: the database chooses */
 	int64_t since;

@@ -780,9 +780,9 @@ test_held_and_results(void)
 	Action *action;
 	Lease *lease = HeldLease(&held, 7, 100);
 
-	HeldAdd(&held, lease, 1, 1, "{}", 2);
-	HeldAdd(&held, HeldLease(&held, 7, 100), 2, 1, "{}", 2);
-	HeldAdd(&held, HeldLease(&held, 8, 90), 3, 1, "{}", 2);
+	HeldAdd(&held, lease, 1, 1, "", "{}", 2);
+	HeldAdd(&held, HeldLease(&held, 7, 100), 2, 1, "", "{}", 2);
+	HeldAdd(&held, HeldLease(&held, 8, 90), 3, 1, "", "{}", 2);
 	ok(held.unsent == 3 && held.unsent_bytes == 6 && HeldEarliestEnd(&held) == 90,
 	   "actions share leases");
 	action = HeldTake(&held);
