@@ -17,6 +17,7 @@
 #include "held.h"
 #include "json.h"
 #include "log.h"
+#include "loop.h"
 #include "metrics.h"
 #include "pace.h"
 #include "results.h"
@@ -823,6 +824,10 @@ test_arrays(void)
 {
 	static const char expected[] = "\0\0\0\1\0\0\0\1\0\0\0\x14\0\0\0\2\0\0\0\1"
 								   "\0\0\0\x8\0\0\0\1\0\0\0\2\xff\xff\xff\xff";
+	static const char uuids[] = "\0\0\0\1\0\0\0\1\0\0\x0b\x86\0\0\0\3\0\0\0\1"
+								"\0\0\0\x10\x00\x11\x22\x33\x44\x55\x66\x77"
+								"\x88\x99\xaa\xbb\xcc\xdd\xee\xff"
+								"\xff\xff\xff\xff\xff\xff\xff\xff";
 	Array array = {0};
 
 	ArrayStart(&array, ARRAY_INT8, 2);
@@ -830,7 +835,170 @@ test_arrays(void)
 	ArrayAddNull(&array);
 	ok(array.len == sizeof(expected) - 1 && memcmp(array.data, expected, array.len) == 0,
 	   "an array of a number and a NULL");
+	ArrayStart(&array, ARRAY_UUID, 3);
+	ArrayAddUuid(&array, "00112233-4455-6677-8899-aabbccddeeff");
+	ArrayAddUuid(&array, "");
+	ArrayAddUuid(&array, "00112233-4455-6677-8899-aabbccddeefg");
+	ok(array.len == sizeof(uuids) - 1 && memcmp(array.data, uuids, array.len) == 0,
+	   "an array of a uuid, and of what is none");
 	BufferFree(&array);
+}
+
+/* What the handlers of the tests of the loop have seen. */
+static int stirred;    /* descriptors that were ready */
+static int expired;    /* timers that ran */
+static int read_first; /* how many had stirred when the last one did */
+
+/*
+ * A descriptor is ready: read from it.
+ */
+static void
+stir(void *owner, int fd, uint32_t events)
+{
+	char c;
+
+	(void) owner;
+	(void) events;
+	if (read(fd, &c, 1) == 1)
+		stirred++;
+}
+
+/*
+ * A descriptor is ready, and it takes long to handle it.
+ */
+static void
+stand_still(void *owner, int fd, uint32_t events)
+{
+	stir(owner, fd, events);
+	usleep(500000);
+}
+
+/*
+ * A timer has expired.
+ */
+static void
+expire(void *owner)
+{
+	(void) owner;
+	expired++;
+	read_first = stirred;
+}
+
+/*
+ * Let the loop run once, for at most so many milliseconds.
+ */
+static void
+run_loop(int64_t milliseconds)
+{
+	LoopTimer timer = {expire, NULL, ClockNow() + milliseconds * MILLISECOND, NULL};
+
+	LoopAddTimer(&timer);
+	LoopRunOnce();
+	LoopRemoveTimer(&timer);
+}
+
+/*
+ * Descriptors that are closed without a word, and their successors.
+ */
+static void
+test_loop_descriptors(void)
+{
+	int first[2], second[2], copy;
+
+	LoopStart();
+	ok(pipe(first) == 0, "a pipe");
+	LoopWatch(first[0], EPOLLIN, stir, NULL);
+	close(first[0]);
+	close(first[1]);
+	ok(pipe(second) == 0 && second[0] == first[0], "another one of the same number");
+	LoopWatch(second[0], EPOLLIN, stir, NULL);
+	stirred = 0;
+	ok(write(second[1], "x", 1) == 1, "something is written");
+	run_loop(1000);
+	ok(stirred == 1, "the successor of a descriptor that was closed is watched");
+	LoopWatch(second[0], 0, NULL, NULL);
+
+	/* One that is kept, forgotten, and opened anew. */
+	LoopKeep(second[0]);
+	LoopWatch(second[0], EPOLLIN, stir, NULL);
+	LoopWatch(second[0], 0, NULL, NULL);
+	close(second[0]);
+	close(second[1]);
+	ok(pipe(first) == 0 && first[0] == second[0], "a third one");
+	LoopKeep(first[0]);
+	LoopWatch(first[0], EPOLLIN, stir, NULL);
+	ok(write(first[1], "x", 1) == 1, "something is written");
+	run_loop(1000);
+	ok(stirred == 2, "so is one that is new to its owner");
+
+	/* One that lives on under another number: the kernel goes on to tell of it. */
+	LoopKeep(first[0]);
+	LoopWatch(first[0], EPOLLIN, stir, NULL);
+	copy = dup(first[0]);
+	close(first[0]);
+	LoopForget(first[0]);
+	ok(pipe(second) == 0 && second[0] == first[0], "a fourth one");
+	LoopWatch(second[0], EPOLLIN, stir, NULL);
+	ok(write(first[1], "x", 1) == 1, "the one that is forgotten is ready");
+	run_loop(1000);
+	expired = 0;
+	run_loop(20);
+	ok(stirred == 2 && expired == 1, "a descriptor that is forgotten keeps the loop from nothing");
+	ok(write(second[1], "x", 1) == 1, "the one that is watched is ready");
+	run_loop(1000);
+	ok(stirred == 3, "and the one that has its number is watched");
+	LoopForget(second[0]);
+	close(copy);
+	close(first[1]);
+	close(second[0]);
+	close(second[1]);
+	LoopEnd();
+}
+
+/*
+ * After a stall, what has arrived is read before time is called up.
+ */
+static void
+test_loop_stall(void)
+{
+	enum
+	{
+		COUNT = 100 /* more than are handled at once */
+	};
+	int pipes[COUNT][2];
+	LoopTimer patient = {expire, NULL, 0, NULL};
+	LoopTimer other = {expire, NULL, 0, NULL};
+	int64_t before = LoopTime();
+	bool good = true;
+
+	LoopStart();
+	for (int i = 0; i < COUNT; i++)
+	{
+		good = good && pipe(pipes[i]) == 0 && write(pipes[i][1], "x", 1) == 1;
+		LoopWatch(pipes[i][0], EPOLLIN, i == 0 ? stand_still : stir, NULL);
+	}
+	ok(good, "many pipes");
+	stirred = expired = 0;
+	patient.due = other.due = ClockNow() + 50 * MILLISECOND;
+	LoopAddPatientTimer(&patient);
+	LoopAddTimer(&other);
+	LoopRunOnce();
+	ok(expired == 1 && read_first == COUNT,
+	   "after a stall, all that has come is read before a timer runs");
+	ok(patient.due != NEVER, "a timer that waits for others does not count the stall");
+	ok(LoopTime() - before < 400 * MILLISECOND, "nor does the loop's time");
+	while (expired < 2)
+		LoopRunOnce();
+	ok(patient.due == NEVER, "but it runs in the end");
+	LoopRemoveTimer(&patient);
+	LoopRemoveTimer(&other);
+	for (int i = 0; i < COUNT; i++)
+	{
+		LoopForget(pipes[i][0]);
+		close(pipes[i][0]);
+		close(pipes[i][1]);
+	}
+	LoopEnd();
 }
 
 /*
@@ -939,6 +1107,8 @@ main(void)
 	test_pace();
 	test_held_and_results();
 	test_arrays();
+	test_loop_descriptors();
+	test_loop_stall();
 	test_options();
 	rmdir(scratch);
 	return done_testing();
