@@ -67,7 +67,7 @@ ReportStatus(void)
 PGconn *
 ReportConnection(const char *conninfo, const char *program, const char *what)
 {
-	PGconn *conn = ConnectStart(conninfo, program, true);
+	PGconn *conn = ConnectNow(conninfo, program);
 
 	if (PQstatus(conn) == CONNECTION_OK)
 	{

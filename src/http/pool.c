@@ -252,7 +252,7 @@ PoolOpen(const Settings *settings)
 									 .lost = worker_lost};
 
 		*worker = (Worker){.pool = pool};
-		worker->database = DatabaseOpen(settings->database, PROGRAM, "worker", handlers);
+		worker->database = DatabaseOpen(settings->database, PROGRAM, "worker", handlers, NULL);
 	}
 	return pool;
 }
