@@ -75,6 +75,25 @@ HeldTake(Held *held)
 }
 
 /*
+ * Forget a lease, if nobody needs it any more.
+ */
+static void
+drop_lease(Held *held, Lease *lease)
+{
+	if (lease->users > 0 || lease->results > 0)
+		return;
+	for (Lease **link = &held->leases; *link != NULL; link = &(*link)->next)
+	{
+		if (*link == lease)
+		{
+			*link = lease->next;
+			break;
+		}
+	}
+	free(lease);
+}
+
+/*
  * Nobody needs an action any more that was taken out; nor its lease, after the
  * last one.
  */
@@ -83,20 +102,38 @@ HeldRelease(Held *held, Action *action)
 {
 	Lease *lease = action->lease;
 
-	if (--lease->users == 0)
-	{
-		for (Lease **link = &held->leases; *link != NULL; link = &(*link)->next)
-		{
-			if (*link == lease)
-			{
-				*link = lease->next;
-				break;
-			}
-		}
-		free(lease);
-	}
+	lease->users--;
+	drop_lease(held, lease);
 	BufferWipe(&action->opened);
 	free(action);
+}
+
+/*
+ * The same, but the lease is needed until the result is recorded: else the database
+ * would have to find out by itself what became of the action.
+ */
+void
+HeldConclude(Held *held, Action *action)
+{
+	action->lease->results++;
+	HeldRelease(held, action);
+}
+
+/*
+ * A result under a lease has been recorded.
+ */
+void
+HeldRecorded(Held *held, int64_t token)
+{
+	for (Lease *lease = held->leases; lease != NULL; lease = lease->next)
+	{
+		if (lease->token == token && lease->results > 0)
+		{
+			lease->results--;
+			drop_lease(held, lease);
+			return;
+		}
+	}
 }
 
 /*
@@ -116,7 +153,8 @@ HeldEarliestEnd(const Held *held)
 }
 
 /*
- * Give everything back that was not taken out.
+ * Give everything back that was not taken out, and the leases of what has not been
+ * recorded.
  */
 void
 HeldFree(Held *held)
@@ -125,4 +163,10 @@ HeldFree(Held *held)
 
 	while ((action = HeldTake(held)) != NULL)
 		HeldRelease(held, action);
+	for (Lease *next, *lease = held->leases; lease != NULL; lease = next)
+	{
+		next = lease->next;
+		lease->results = 0;
+		drop_lease(held, lease);
+	}
 }

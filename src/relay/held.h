@@ -18,7 +18,8 @@ typedef struct Lease
 	struct Lease *next;
 	int64_t token;
 	int64_t until; /* as far as we know */
-	int users;     /* actions that are unsent or in flight */
+	int users;     /* actions that are unsent or in flight, */
+	int results;   /* or whose results are not recorded yet */
 	bool lost;     /* the database has given it to somebody else */
 } Lease;
 
@@ -48,6 +49,8 @@ extern void HeldAdd(Held *held, Lease *lease, int64_t outbox_id, int attempt, co
 					const char *body, size_t len);
 extern Action *HeldTake(Held *held);
 extern void HeldRelease(Held *held, Action *action);
+extern void HeldConclude(Held *held, Action *action);
+extern void HeldRecorded(Held *held, int64_t token);
 extern int64_t HeldEarliestEnd(const Held *held);
 extern void HeldFree(Held *held);
 

@@ -66,6 +66,8 @@ typedef struct Gauges
 	int64_t dead;
 	double oldest_due_age;
 	int64_t paused;
+	int64_t in_doubt;
+	int64_t held_in_doubt;
 	const BatchFigures *batches; /* that are not finished */
 	int batch_count;
 } Gauges;

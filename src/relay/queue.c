@@ -13,8 +13,25 @@
 #include "clock.h"
 #include "log.h"
 
-/* No answer for so long means that there is no server any more. */
-#define STATEMENT_TIMEOUT MINUTE
+/* The figures of a long queue take their time. */
+#define FIGURES_TIMEOUT MINUTE
+
+/* What the role, the database or the server's configuration say must not keep us
+ * from our work.  Settings that this server does not know are left out. */
+const char queue_session_sql[] =
+	"SELECT pg_catalog.set_config(s.name, s.value, $2::pg_catalog.bool) FROM (VALUES "
+	"('statement_timeout'::pg_catalog.text, $1::pg_catalog.text), "
+	"('lock_timeout', '0'), "
+	"('transaction_timeout', '0'), "
+	"('idle_session_timeout', '0'), "
+	"('idle_in_transaction_session_timeout', '0'), "
+	"('default_transaction_read_only', 'off'), "
+	"('default_transaction_isolation', 'read committed'), "
+	"('default_transaction_deferrable', 'off'), "
+	"('row_security', 'on'), "
+	"('jit', 'off'), "
+	"('search_path', 'pg_catalog')) AS s(name, value) "
+	"WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL";
 
 /*
  * Write the statements that record results.  An extension that takes no ids cannot
@@ -83,6 +100,8 @@ QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills ski
 		"OR in_flight OPERATOR(pg_catalog.>) 0::pg_catalog.int8 "
 		"ORDER BY batch_id DESC LIMIT %d",
 		s, MAX_BATCHES);
+	if (skills.sleep)
+		queue->sleep = Format("SELECT %s.acteon_outbox_sleep($1::pg_catalog.bool)", s);
 	PQfreemem(s);
 }
 
@@ -98,6 +117,7 @@ QueueFree(Queue *queue)
 	free(queue->extend);
 	free(queue->stats);
 	free(queue->batches);
+	free(queue->sleep);
 	for (size_t i = 0; i < sizeof(queue->arrays) / sizeof(queue->arrays[0]); i++)
 		BufferFree(&queue->arrays[i]);
 	*queue = (Queue){0};
@@ -130,7 +150,7 @@ void
 QueueClaim(Queue *queue, Database *database, const char *consumer, int count, int64_t lease,
 		   DatabaseDone done)
 {
-	Statement statement = {.sql = queue->claim, .timeout = STATEMENT_TIMEOUT, .done = done};
+	Statement statement = {.sql = queue->claim, .done = done};
 	char *count_text = Format("%d", count);
 	char *lease_text = Format("%lld microseconds", (long long) lease);
 
@@ -149,7 +169,7 @@ void
 QueueFinish(Queue *queue, Database *database, ResultKind kind, const Result *first, int count,
 			DatabaseDone done)
 {
-	Statement statement = {.sql = queue->finish[kind], .timeout = STATEMENT_TIMEOUT, .done = done};
+	Statement statement = {.sql = queue->finish[kind], .done = done};
 	Array *ids = &queue->arrays[0], *tokens = &queue->arrays[1];
 	Array *texts = &queue->arrays[2], *delays = &queue->arrays[3], *names = &queue->arrays[4];
 	bool delayed = kind == RESULT_NACK || (kind == RESULT_DOUBT && !queue->skills.ids);
@@ -189,13 +209,34 @@ QueueFinish(Queue *queue, Database *database, ResultKind kind, const Result *fir
 }
 
 /*
+ * Try whether the server takes what a result says, for a value of its own.  There
+ * must be a text.
+ */
+void
+QueueTry(Queue *queue, Database *database, ResultKind kind, const Result *result, DatabaseDone done)
+{
+	Statement statement = {.sql = kind == RESULT_ACK ? "SELECT $1::pg_catalog.jsonb[] IS NULL"
+													 : "SELECT $1::pg_catalog.text[] IS NULL",
+						   .done = done};
+	Array *text = &queue->arrays[0];
+
+	ArrayStart(text, kind == RESULT_ACK ? ARRAY_JSONB : ARRAY_TEXT, 1);
+	if (kind == RESULT_ACK)
+		ArrayAddJson(text, result->text, result->len);
+	else
+		ArrayAddText(text, result->text, result->len);
+	add_array(&statement, text);
+	DatabaseSend(database, &statement);
+}
+
+/*
  * Extend the leases that are not lost, of which there is at least one.
  */
 void
 QueueExtend(Queue *queue, Database *database, const Lease *leases, int64_t duration,
 			DatabaseDone done)
 {
-	Statement statement = {.sql = queue->extend, .timeout = STATEMENT_TIMEOUT, .done = done};
+	Statement statement = {.sql = queue->extend, .done = done};
 	Array *tokens = &queue->arrays[0];
 	char *duration_text = Format("%lld microseconds", (long long) duration);
 	int count = 0;
@@ -220,7 +261,7 @@ QueueExtend(Queue *queue, Database *database, const Lease *leases, int64_t durat
 void
 QueueAskStats(Queue *queue, Database *database, DatabaseDone done)
 {
-	Statement statement = {.sql = queue->stats, .timeout = STATEMENT_TIMEOUT, .done = done};
+	Statement statement = {.sql = queue->stats, .timeout = FIGURES_TIMEOUT, .done = done};
 
 	DatabaseSend(database, &statement);
 }
@@ -252,7 +293,7 @@ QueueReadStats(PGresult *result, QueueStats *stats)
 void
 QueueAskBatches(Queue *queue, Database *database, DatabaseDone done)
 {
-	Statement statement = {.sql = queue->batches, .timeout = STATEMENT_TIMEOUT, .done = done};
+	Statement statement = {.sql = queue->batches, .timeout = FIGURES_TIMEOUT, .done = done};
 
 	DatabaseSend(database, &statement);
 }

@@ -20,6 +20,7 @@ typedef struct Queue
 	char *extend;
 	char *stats;
 	char *batches;
+	char *sleep; /* NULL if a consumer cannot say that it sleeps */
 	ExtensionSkills skills;
 	Array arrays[5]; /* memory that is used again and again */
 } Queue;
@@ -44,12 +45,17 @@ typedef struct QueueStats
 
 #define QUEUE_CHANNEL "acteon_dispatch_outbox"
 
+/* Sets what a session of ours needs; see DatabaseSession. */
+extern const char queue_session_sql[];
+
 extern void QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills skills);
 extern void QueueFree(Queue *queue);
 extern void QueueClaim(Queue *queue, Database *database, const char *consumer, int count,
 					   int64_t lease, DatabaseDone done);
 extern void QueueFinish(Queue *queue, Database *database, ResultKind kind, const Result *first,
 						int count, DatabaseDone done);
+extern void QueueTry(Queue *queue, Database *database, ResultKind kind, const Result *result,
+					 DatabaseDone done);
 extern void QueueExtend(Queue *queue, Database *database, const Lease *leases, int64_t lease,
 						DatabaseDone done);
 extern void QueueAskStats(Queue *queue, Database *database, DatabaseDone done);

@@ -39,15 +39,17 @@ write_metrics(Relay *relay, int64_t now, int64_t *wake, bool always)
 		.gateway_up = relay->pace.state == PACE_OPEN,
 		.database_up = DatabaseIsReady(relay->work) && relay->verified && !relay->complained,
 		.reconnects = DatabaseReconnects(relay->work),
-		.queue_known = relay->stats_known,
-		.depth = relay->stats.depth,
-		.due = relay->stats.due,
-		.leased = relay->stats.leased,
-		.dead = relay->stats.dead,
-		.oldest_due_age = relay->stats.oldest_due_age,
-		.paused = relay->stats.paused,
-		.batches = relay->batches,
-		.batch_count = relay->batch_count,
+		.queue_known = relay->figures.stats_known,
+		.depth = relay->figures.stats.depth,
+		.due = relay->figures.stats.due,
+		.leased = relay->figures.stats.leased,
+		.dead = relay->figures.stats.dead,
+		.oldest_due_age = relay->figures.stats.oldest_due_age,
+		.paused = relay->figures.stats.paused,
+		.in_doubt = relay->figures.stats.in_doubt,
+		.held_in_doubt = relay->figures.stats.held,
+		.batches = relay->figures.batches,
+		.batch_count = relay->figures.batch_count,
 	};
 
 	if (relay->settings->metrics_file == NULL)
@@ -178,10 +180,11 @@ advance(Relay *relay)
 	QueueSideAdvance(relay, now, &wake);
 	if (is_over(relay, now, &wake))
 		return false;
-	if (relay->stats_known)
+	if (relay->figures.stats_known)
 	{
-		left = relay->stats.due + relay->stats.leased + relay->stats.retrying -
-			   (counters.delivered + counters.dead - relay->stats_done);
+		left = relay->figures.stats.due + relay->figures.stats.leased +
+			   relay->figures.stats.retrying -
+			   (counters.delivered + counters.dead - relay->figures.stats_done);
 		left = left > 0 ? left : 0;
 	}
 	ProgressShow(&relay->progress, left, now, &wake);
@@ -208,7 +211,8 @@ exit_status(const Relay *relay)
 	if (relay->forced || (relay->settings->drain && !relay->drained))
 		return 1;
 	if (relay->settings->drain &&
-		(counters.dead > 0 || relay->stats.dead > relay->dead_before || relay->stats.paused > 0))
+		(counters.dead > 0 || relay->figures.stats.dead > relay->dead_before ||
+		 relay->figures.stats.paused > 0 || relay->figures.stats.held > 0))
 		return 1;
 	return 0;
 }
@@ -222,8 +226,10 @@ end(Relay *relay)
 	int64_t never;
 
 	write_metrics(relay, ClockNow(), &never, true);
-	ProgressEnd(&relay->progress, relay->drained, relay->stats.paused, ClockNow());
+	ProgressEnd(&relay->progress, relay->drained, relay->figures.stats.paused,
+				relay->figures.stats.held, ClockNow());
 	ListenerEnd(&relay->listener);
+	FiguresEnd(&relay->figures);
 	DatabaseClose(relay->work);
 	GatewayAbort(relay->gateway);
 	GatewayClose(relay->gateway);

@@ -29,7 +29,7 @@ conclude(Relay *relay, Action *action, ResultKind kind, bool with_text, int64_t 
 		result.len = relay->text.len;
 	}
 	ResultsAdd(&relay->results, kind, &result);
-	HeldRelease(&relay->held, action);
+	HeldConclude(&relay->held, action);
 	if (relay->text.size > 64 * 1024)
 		BufferFree(&relay->text);
 }

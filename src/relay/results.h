@@ -36,7 +36,10 @@ typedef struct Result
 	size_t len;
 	int64_t retry_after; /* -1: the database chooses */
 	int64_t since;
-	bool replaced; /* the text is one that can be stored for certain */
+	bool tried;         /* the server takes the text for a value of its own */
+	int64_t delay;      /* after which it was tried again last, 0 if it was not */
+	int64_t not_before; /* and when it is again */
+	ResultKind kind;    /* while it is parked */
 } Result;
 
 /* The results of one kind, oldest first. */
@@ -51,14 +54,22 @@ typedef struct ResultQueue
 typedef struct Results
 {
 	ResultQueue queues[RESULT_KINDS];
-	int count;
+	Result *parked; /* cannot be recorded now, for a reason of their own */
+	int parked_count;
+	int count; /* parked ones, too */
 	size_t bytes;
+	int most; /* to record at once; 0 is as many as may be */
 } Results;
 
 extern void ResultsAdd(Results *results, ResultKind kind, const Result *result);
 extern int ResultsSlice(const Results *results, ResultKind kind);
 extern void ResultsDrop(Results *results, ResultKind kind, int count);
-extern bool ResultsUnstorable(Results *results, ResultKind kind, int count, const char *why);
+extern void ResultsOneByOne(Results *results, ResultKind kind, int count);
+extern void ResultsReplace(Results *results, ResultKind kind, const char *why);
+extern void ResultsPark(Results *results, ResultKind kind, int64_t now);
+extern void ResultsWake(Results *results, int64_t now, int64_t *wake);
+extern void ResultsTooMany(Results *results, int count);
+extern void ResultsRecorded(Results *results);
 extern int64_t ResultsOldest(const Results *results);
 extern void ResultsFree(Results *results);
 
