@@ -224,6 +224,10 @@ make_easy(const Settings *settings, const char *path)
 	SET(easy, CURLOPT_PROXY, "");
 	SET(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
 	SET(easy, CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+	/* Do not wait for the thread that looks a name up, when that takes too long. */
+	SET(easy, CURLOPT_QUICK_EXIT, 1L);
+#endif
 	SET(easy, CURLOPT_NOPROGRESS, 1L);
 	SET(easy, CURLOPT_TCP_KEEPALIVE, 1L);
 	SET(easy, CURLOPT_MAXLIFETIME_CONN, MAX_CONNECTION_AGE);
