@@ -35,7 +35,7 @@ write_metrics(Relay *relay, int64_t now, int64_t *wake, bool always)
 	Gauges gauges = {
 		.in_flight = GatewayInFlight(relay->gateway),
 		.held = relay->held.unsent + GatewayInFlight(relay->gateway) + relay->results.count,
-		.limit = relay->pace.state == PACE_OPEN ? relay->pace.limit : 1,
+		.limit = PaceConcurrency(&relay->pace),
 		.gateway_up = relay->pace.state == PACE_OPEN,
 		.database_up = DatabaseIsReady(relay->work) && relay->verified && !relay->complained,
 		.reconnects = DatabaseReconnects(relay->work),
@@ -82,6 +82,8 @@ obey_signals(Relay *relay, int64_t now)
 		relay->stopping = true;
 		relay->stop_at = now + relay->settings->grace;
 	}
+	if (signal_flags.stop > 1 && relay->stop_at > now)
+		relay->stop_at = now;
 }
 
 /*
@@ -137,7 +139,7 @@ is_over(Relay *relay, int64_t now, int64_t *wake)
 	}
 	if (!relay->stopping)
 		return false;
-	if (signal_flags.stop > 1)
+	if (signal_flags.stop > 2)
 	{
 		Log(LOG_WARNING, "stopped at once", LogNumber("in_flight", GatewayInFlight(relay->gateway)),
 			LogNumber("unrecorded", relay->results.count));
@@ -148,9 +150,10 @@ is_over(Relay *relay, int64_t now, int64_t *wake)
 		return true;
 	if (now >= relay->stop_at && GatewayInFlight(relay->gateway) > 0)
 	{
-		Log(LOG_WARNING, "requests are broken off and given back",
+		Log(LOG_WARNING, "requests are broken off, their actions are in doubt",
 			LogNumber("requests", GatewayInFlight(relay->gateway)));
-		GatewayAbort(relay->gateway);
+		GatewayAbort(relay->gateway, "the relay was stopped before an answer came");
+		relay->forced = true;
 		*wake = now;
 	}
 	if (now >= relay->stop_at + LAST_CHANCE)
@@ -231,7 +234,7 @@ end(Relay *relay)
 	ListenerEnd(&relay->listener);
 	FiguresEnd(&relay->figures);
 	DatabaseClose(relay->work);
-	GatewayAbort(relay->gateway);
+	GatewayAbort(relay->gateway, "the relay has ended");
 	GatewayClose(relay->gateway);
 	HeldFree(&relay->held);
 	ResultsFree(&relay->results);
