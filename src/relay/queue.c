@@ -30,6 +30,9 @@ const char queue_session_sql[] =
 	"('default_transaction_deferrable', 'off'), "
 	"('row_security', 'on'), "
 	"('jit', 'off'), "
+	/* Ours end when we do.  Only on Linux does the server look after its clients. */
+	"('client_connection_check_interval', CASE WHEN pg_catalog.strpos(pg_catalog.version(), "
+	"'linux') OPERATOR(pg_catalog.>) 0 THEN '1s' ELSE '0' END), "
 	"('search_path', 'pg_catalog')) AS s(name, value) "
 	"WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL";
 
