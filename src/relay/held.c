@@ -137,19 +137,53 @@ HeldRecorded(Held *held, int64_t token)
 }
 
 /*
- * When the first of the leases ends that are not lost.
+ * When the first of the leases ends that are not lost and can be extended now;
+ * *wake is brought forward to when others can.
  */
 int64_t
-HeldEarliestEnd(const Held *held)
+HeldEarliestEnd(const Held *held, int64_t now, int64_t *wake)
 {
 	int64_t end = NEVER;
 
 	for (const Lease *lease = held->leases; lease != NULL; lease = lease->next)
 	{
-		if (!lease->lost)
+		if (lease->lost)
+			continue;
+		if (now < lease->extend_from)
+			*wake = Earlier(*wake, lease->extend_from);
+		else
 			end = Earlier(end, lease->until);
 	}
 	return end;
+}
+
+/*
+ * Choose the leases that are to be extended in one go.  Returns how many.
+ */
+int
+HeldAskFor(Held *held, int most, int64_t now)
+{
+	int count = 0;
+
+	for (Lease *lease = held->leases; lease != NULL; lease = lease->next)
+	{
+		lease->asked = !lease->lost && now >= lease->extend_from && count < most;
+		count += lease->asked ? 1 : 0;
+	}
+	return count;
+}
+
+/*
+ * Those that were chosen could not be extended: others are first now.
+ */
+void
+HeldPutOff(Held *held, int64_t from)
+{
+	for (Lease *lease = held->leases; lease != NULL; lease = lease->next)
+	{
+		if (lease->asked)
+			lease->extend_from = from;
+	}
 }
 
 /*

@@ -17,10 +17,12 @@ typedef struct Lease
 {
 	struct Lease *next;
 	int64_t token;
-	int64_t until; /* as far as we know */
-	int users;     /* actions that are unsent or in flight, */
-	int results;   /* or whose results are not recorded yet */
-	bool lost;     /* the database has given it to somebody else */
+	int64_t until;       /* as far as we know */
+	int users;           /* actions that are unsent or in flight, */
+	int results;         /* or whose results are not recorded yet */
+	bool lost;           /* the database has given it to somebody else */
+	bool asked;          /* it is being extended */
+	int64_t extend_from; /* not before, since that has just failed */
 } Lease;
 
 typedef struct Action
@@ -51,7 +53,9 @@ extern Action *HeldTake(Held *held);
 extern void HeldRelease(Held *held, Action *action);
 extern void HeldConclude(Held *held, Action *action);
 extern void HeldRecorded(Held *held, int64_t token);
-extern int64_t HeldEarliestEnd(const Held *held);
+extern int64_t HeldEarliestEnd(const Held *held, int64_t now, int64_t *wake);
+extern int HeldAskFor(Held *held, int most, int64_t now);
+extern void HeldPutOff(Held *held, int64_t from);
 extern void HeldFree(Held *held);
 
 #endif

@@ -233,7 +233,7 @@ QueueTry(Queue *queue, Database *database, ResultKind kind, const Result *result
 }
 
 /*
- * Extend the leases that are not lost, of which there is at least one.
+ * Extend the leases that were chosen, of which there is at least one.
  */
 void
 QueueExtend(Queue *queue, Database *database, const Lease *leases, int64_t duration,
@@ -245,11 +245,11 @@ QueueExtend(Queue *queue, Database *database, const Lease *leases, int64_t durat
 	int count = 0;
 
 	for (const Lease *lease = leases; lease != NULL; lease = lease->next)
-		count += lease->lost ? 0 : 1;
+		count += lease->asked ? 1 : 0;
 	ArrayStart(tokens, ARRAY_INT8, count);
 	for (const Lease *lease = leases; lease != NULL; lease = lease->next)
 	{
-		if (!lease->lost)
+		if (lease->asked)
 			ArrayAddNumber(tokens, lease->token);
 	}
 	add_array(&statement, tokens);

@@ -58,7 +58,9 @@ typedef struct Relay
 	int asked_for;         /* how many actions the claim under way wants */
 	int64_t claim_from;    /* there may be something to claim */
 	int64_t claim_soonest; /* not before, whatever we are told */
-	int claim_most;        /* how many actions can be claimed in time */
+	int claim_most;        /* how many actions can be claimed in time, */
+	int extend_most;       /* and leases be extended */
+	int extending;         /* how many are */
 	bool looking;          /* the claim under way is the last one before we sleep */
 	bool found_nothing;    /* the last claim */
 	bool idle;             /* and nothing is held */

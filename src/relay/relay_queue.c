@@ -28,6 +28,9 @@
 /* When others have to go since the work has had no connection for so long. */
 #define HOLD_TIME (2 * SECOND)
 
+/* So many leases are extended at once. */
+#define MAX_EXTENDED 1000
+
 /* How often we say that a result cannot be recorded. */
 #define TOLD_INTERVAL MINUTE
 
@@ -327,11 +330,19 @@ extended(void *owner, PGresult *result)
 	Relay *relay = owner;
 
 	if (result == NULL || failed(relay, result))
+	{
+		/* One of them may be locked: find it, and let others have their turn. */
+		relay->extend_most = relay->extending > 1 ? relay->extending / 2 : 1;
+		HeldPutOff(&relay->held, ClockNow() + relay->session.timeout);
 		return;
+	}
+	relay->extend_most = relay->extend_most < MAX_EXTENDED ? relay->extend_most * 2 : MAX_EXTENDED;
 	for (Lease *lease = relay->held.leases; lease != NULL; lease = lease->next)
 	{
 		bool held = false;
 
+		if (!lease->asked)
+			continue;
 		for (int i = 0; i < PQntuples(result) && !held; i++)
 			held = TextToNumber(PQgetvalue(result, i, 0)) == lease->token;
 		if (held)
@@ -412,7 +423,7 @@ static bool
 extend(Relay *relay, int64_t now, int64_t *wake)
 {
 	int64_t lease = relay->settings->lease;
-	int64_t end = HeldEarliestEnd(&relay->held);
+	int64_t end = HeldEarliestEnd(&relay->held, now, wake);
 
 	if (end == NEVER)
 		return false;
@@ -421,6 +432,7 @@ extend(Relay *relay, int64_t now, int64_t *wake)
 		*wake = Earlier(*wake, end - lease / 3 * 2);
 		return false;
 	}
+	relay->extending = HeldAskFor(&relay->held, relay->extend_most, now);
 	QueueExtend(&relay->queue, relay->work, relay->held.leases, lease, extended);
 	return true;
 }
@@ -561,6 +573,7 @@ QueueSideStart(Relay *relay)
 	relay->stats_from = settings->drain ? 0 : NEVER;
 	relay->dead_before = -1;
 	relay->claim_most = settings->batch_size;
+	relay->extend_most = MAX_EXTENDED;
 	relay->session =
 		(DatabaseSession){queue_session_sql, statement_time(settings->lease), settings->no_listen};
 	relay->work = DatabaseOpen(settings->database, PROGRAM, "work", handlers, &relay->session);

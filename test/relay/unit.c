@@ -1092,8 +1092,13 @@ test_held_and_results(void)
 	HeldAdd(&held, lease, 1, 1, "", "{}", 2);
 	HeldAdd(&held, HeldLease(&held, 7, 100), 2, 1, "", "{}", 2);
 	HeldAdd(&held, HeldLease(&held, 8, 90), 3, 1, "", "{}", 2);
-	ok(held.unsent == 3 && held.unsent_bytes == 6 && HeldEarliestEnd(&held) == 90,
+	ok(held.unsent == 3 && held.unsent_bytes == 6 && HeldEarliestEnd(&held, 0, &wake) == 90,
 	   "actions share leases");
+	ok(HeldAskFor(&held, 1, 0) == 1 && held.leases->asked, "leases are extended");
+	HeldPutOff(&held, 50);
+	ok(HeldEarliestEnd(&held, 10, &wake) == 100 && wake == 50 && HeldAskFor(&held, 2, 10) == 1,
+	   "one that cannot be extended keeps no other from it");
+	wake = NEVER;
 	action = HeldTake(&held);
 	ok(action->outbox_id == 1, "the oldest comes first");
 	HeldRelease(&held, action);
