@@ -161,7 +161,7 @@ $gateway->reset;
 $gateway->rules({ answer => { delay_ms => 300 } });
 enqueue($node, name => 'row-', count => 1);
 enqueue($node, name => 'neighbour-', count => 7);
-$relay = start_relay($node, $gateway, '--lease', '12s');
+$relay = start_relay($node, $gateway, '--lease', '12s', '--batch-size', 1);
 wait_for_open(8, 'a row: requests are in flight');
 $locker = start_psql($node, 'postgres', q{BEGIN; SELECT FROM acteon_dispatch_segment WHERE batch_id = (SELECT batch_id FROM acteon_dispatch_outbox WHERE original_action_id = 'row-1') FOR UPDATE; SELECT pg_sleep(25); COMMIT});
 delivered_by_first('neighbour-', 7, 'a row: neighbours are delivered', 24);
