@@ -114,13 +114,14 @@ is($relay->stop, 0, 'hanging: exit code 0');
 
 # A synchronous standby that is gone: commits wait, and are told not to.
 $gateway->reset;
-$relay = start_relay($node, $gateway, '--lease', '6s', '--concurrency', 5);
+$gateway->rules({ answer => { delay_ms => 2000 } });
+$relay = start_relay($node, $gateway, '--lease', '60s', '--request-timeout', '10s', '--concurrency', 5);
 enqueue($node, name => 'sync-', count => 5);
 wait_for_open(5, 'no standby: requests are in flight');
 $node->safe_psql('postgres', q{ALTER SYSTEM SET synchronous_standby_names = 'gone'});
 $node->safe_psql('postgres', q{SELECT pg_reload_conf()});
 $relay->says(qr/57014|wait for synchronous replication/, 'no standby: waiting for it is given up');
-delivered_by_first('sync-', 5, 'no standby: all is delivered by its first attempt', 30);
+delivered_by_first('sync-', 5, 'no standby: all is delivered by its first attempt', 60);
 is($gateway->stats->{duplicates}, 0, 'no standby: nothing was sent twice');
 $node->safe_psql('postgres', q{SET synchronous_commit = local; ALTER SYSTEM RESET synchronous_standby_names});
 $node->safe_psql('postgres', q{SELECT pg_reload_conf()});
