@@ -130,6 +130,189 @@ COMMENT ON FUNCTION acteon_answer_effect(jsonb) IS
  * Picking records: what the replay functions take
  */
 
+DROP FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text);
+DROP FUNCTION acteon_replay(text, text, boolean, boolean, text, text);
+DROP FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean);
+DROP FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, integer);
+DROP PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, integer, bigint, bigint, bigint, bigint);
+
+CREATE FUNCTION acteon_replay(
+	action_id uuid,
+	reason text DEFAULT NULL,
+	allow_redacted boolean DEFAULT false,
+	allow_partial boolean DEFAULT false,
+	dedup text DEFAULT 'keep',
+	provider_override text DEFAULT NULL,
+	allow_unproven boolean DEFAULT false,
+	on_doubt text DEFAULT 'resend',
+	OUT original_action_id text,
+	OUT new_action_id uuid,
+	OUT success boolean,
+	OUT error text)
+RETURNS record
+AS 'MODULE_PATHNAME', 'acteon_replay_uuid'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+CREATE FUNCTION acteon_replay(
+	action_id text,
+	reason text DEFAULT NULL,
+	allow_redacted boolean DEFAULT false,
+	allow_partial boolean DEFAULT false,
+	dedup text DEFAULT 'keep',
+	provider_override text DEFAULT NULL,
+	allow_unproven boolean DEFAULT false,
+	on_doubt text DEFAULT 'resend',
+	OUT original_action_id text,
+	OUT new_action_id uuid,
+	OUT success boolean,
+	OUT error text)
+RETURNS record
+AS 'MODULE_PATHNAME', 'acteon_replay_text'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text, boolean, text) IS
+	'Replays one action: reads its latest audit record, of a chain the one of its beginning, checks the caller''s grants and puts a new action into the outbox. Warns if it took effect. dedup => ''drop'' leaves its dedup key out; provider_override sends it to another provider, which a grant must cover, too; allow_unproven takes an intent of which nobody knows how it ended; on_doubt is resend or hold. Errors: 42501 role or grant, 42P01 no audit table, P0002 no record, 55000 no payload, redacted payload, lost attachments, an intent or an internal record, 22023 bad argument.';
+COMMENT ON FUNCTION acteon_replay(text, text, boolean, boolean, text, text, boolean, text) IS
+	'Replays one action whose id may be any string; otherwise as acteon_replay(uuid).';
+
+CREATE FUNCTION acteon_replay_bulk(
+	namespace text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_type text DEFAULT NULL,
+	outcome text DEFAULT NULL,
+	verdict text DEFAULT NULL,
+	matched_rule text DEFAULT NULL,
+	from_time timestamptz DEFAULT NULL,
+	to_time timestamptz DEFAULT NULL,
+	max_records integer DEFAULT 50,
+	caller_id text DEFAULT NULL,
+	chain_id text DEFAULT NULL,
+	include_replayed boolean DEFAULT false,
+	allow_redacted boolean DEFAULT false,
+	newest_first boolean DEFAULT false,
+	cursor text DEFAULT NULL,
+	rate numeric DEFAULT NULL,
+	start_at timestamptz DEFAULT NULL,
+	reason text DEFAULT NULL,
+	allow_partial boolean DEFAULT false,
+	dedup text DEFAULT 'keep',
+	provider_override text DEFAULT NULL,
+	max_generation integer DEFAULT 3,
+	max_depth integer DEFAULT 3,
+	breaker_window integer DEFAULT 50,
+	breaker_share numeric DEFAULT 0.5,
+	ramp boolean DEFAULT false,
+	lost boolean DEFAULT false,
+	certain boolean DEFAULT false,
+	allow_effective boolean DEFAULT false,
+	allow_unproven boolean DEFAULT false,
+	on_doubt text DEFAULT 'resend',
+	OUT batch_id bigint,
+	OUT replayed integer,
+	OUT failed integer,
+	OUT skipped integer,
+	OUT results jsonb,
+	OUT next_cursor text)
+RETURNS record
+AS 'MODULE_PATHNAME', 'acteon_replay_bulk'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text) IS
+	'Replays up to max_records (1 to 1000) actions whose audit records match every given filter, oldest first; at least one is needed. outcome may name several, with commas between them. lost finds what had no effect and what failed, whatever the outcome is called, unless something else became of the action since; certain leaves out what may have had an effect. What took effect is passed over without allow_effective; outcome => ''pending'' needs allow_unproven. from_time and to_time are inclusive, rate is in actions per second. next_cursor continues where the call ended, NULL at the end. dedup is keep or drop; provider_override needs a grant as well; max_generation and max_depth end loops of failing replays; the batch pauses itself when more than breaker_share of its last breaker_window deliveries failed (0: never); ramp, which needs a rate, sends the first tenth at a tenth of it; on_doubt tells what becomes of an action of which nobody can tell whether it was executed: resend or hold. Errors: 22023 bad argument, 42501 role, 42P01 no audit table, 55000 intents of a copy.';
+COMMENT ON FUNCTION acteon_replay_bulk(jsonb) IS
+	'The same in the gateway''s wire form: keys namespace, tenant, provider, action_type, outcome, verdict, matched_rule, from, to (RFC 3339), limit, and the further arguments by name. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor", "effective"}; the last is how many were passed over because they took effect. An unknown key is error 22023.';
+
+CREATE FUNCTION acteon_replay_preview(
+	namespace text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_type text DEFAULT NULL,
+	outcome text DEFAULT NULL,
+	verdict text DEFAULT NULL,
+	matched_rule text DEFAULT NULL,
+	from_time timestamptz DEFAULT NULL,
+	to_time timestamptz DEFAULT NULL,
+	max_records integer DEFAULT NULL,
+	caller_id text DEFAULT NULL,
+	chain_id text DEFAULT NULL,
+	include_replayed boolean DEFAULT false,
+	allow_redacted boolean DEFAULT false,
+	newest_first boolean DEFAULT false,
+	cursor text DEFAULT NULL,
+	rate numeric DEFAULT NULL,
+	start_at timestamptz DEFAULT NULL,
+	reason text DEFAULT NULL,
+	allow_partial boolean DEFAULT false,
+	dedup text DEFAULT 'keep',
+	provider_override text DEFAULT NULL,
+	max_generation integer DEFAULT 3,
+	max_depth integer DEFAULT 3,
+	breaker_window integer DEFAULT 50,
+	breaker_share numeric DEFAULT 0.5,
+	ramp boolean DEFAULT false,
+	lost boolean DEFAULT false,
+	certain boolean DEFAULT false,
+	allow_effective boolean DEFAULT false,
+	allow_unproven boolean DEFAULT false,
+	on_doubt text DEFAULT 'resend',
+	sample integer DEFAULT 5,
+	OUT section text,
+	OUT item text,
+	OUT matched bigint,
+	OUT replayable bigint,
+	OUT note text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'acteon_replay_preview'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 50;
+
+COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, integer) IS
+	'What a replay with the same arguments would do, without doing it: exact counts of the records that match and of those that would be replayed, the reasons for not, a breakdown, the time it takes, a sample. The last row''s note is the query, with absolute times, for acteon_replay_all(jsonb) and acteon_replay_bulk(jsonb). Tenants that no grant covers are not named. It may be asked for anything, also without a filter. Errors: otherwise as acteon_replay_bulk.';
+
+CREATE PROCEDURE acteon_replay_all(
+	namespace text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_type text DEFAULT NULL,
+	outcome text DEFAULT NULL,
+	verdict text DEFAULT NULL,
+	matched_rule text DEFAULT NULL,
+	from_time timestamptz DEFAULT NULL,
+	to_time timestamptz DEFAULT NULL,
+	max_records integer DEFAULT NULL,
+	caller_id text DEFAULT NULL,
+	chain_id text DEFAULT NULL,
+	include_replayed boolean DEFAULT false,
+	allow_redacted boolean DEFAULT false,
+	newest_first boolean DEFAULT false,
+	cursor text DEFAULT NULL,
+	rate numeric DEFAULT NULL,
+	start_at timestamptz DEFAULT NULL,
+	reason text DEFAULT NULL,
+	allow_partial boolean DEFAULT false,
+	dedup text DEFAULT 'keep',
+	provider_override text DEFAULT NULL,
+	max_generation integer DEFAULT 3,
+	max_depth integer DEFAULT 3,
+	breaker_window integer DEFAULT 50,
+	breaker_share numeric DEFAULT 0.5,
+	ramp boolean DEFAULT false,
+	lost boolean DEFAULT false,
+	certain boolean DEFAULT false,
+	allow_effective boolean DEFAULT false,
+	allow_unproven boolean DEFAULT false,
+	on_doubt text DEFAULT 'resend',
+	chunk integer DEFAULT 1000,
+	INOUT batch_id bigint DEFAULT NULL,
+	INOUT replayed bigint DEFAULT NULL,
+	INOUT failed bigint DEFAULT NULL,
+	INOUT skipped bigint DEFAULT NULL)
+AS 'MODULE_PATHNAME', 'acteon_replay_all'
+LANGUAGE C;
+
+COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, integer, bigint, bigint, bigint, bigint) IS
+	'Replays everything that matches, in committed chunks of so many records (1 to 10000), oldest first; which those are, see acteon_replay_bulk. With a rate it stays at most a minute ahead of the deliveries. Whatever ends it, acteon_replay_continue goes on. The last four arguments are results; batch_id is NULL, and no batch is kept, if nothing was replayed, failed or skipped. Errors: as acteon_replay_bulk; 2D000 inside a transaction block.';
+
 /*
  * The queue
  */
@@ -278,6 +461,15 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_settle(bigint, text, text, bigint[]) IS
 	'Decides what became of the actions of a batch that are in doubt, of all or of those named; returns how many. resend sends them once more, under a new id and with all their attempts; delivered says that they had their effect; cancel ends them as cancelled, so that they are free to be replayed. The reason is required, and logged. For the role that started the batch and for admins whose grants cover all of it. Errors: P0002 no such batch, 42501 not the caller''s to steer, 22023 bad argument.';
+
+CREATE FUNCTION acteon_outbox_audit_tells(
+	sent_at timestamptz DEFAULT NULL,
+	later_than timestamptz DEFAULT NULL)
+RETURNS text
+LANGUAGE C VOLATILE CALLED ON NULL INPUT AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION acteon_outbox_audit_tells(timestamptz, timestamptz) IS
+	'Why the audit table tells nothing of an action that has no record in it: the table is a copy or acteon_replay.audit_is_live is off, it has no record of anything that was sent after later_than (sent_at, unless given), none is left from the time of sending, or it cannot be read. NULL if a missing record means that the action was not recorded. sent_at is when it was sent: acteon_replay.gateway_patience ago, unless given. Errors: 42501 no gateway grant.';
 
 CREATE FUNCTION acteon_replay_proof(
 	batch_id bigint,

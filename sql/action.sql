@@ -57,7 +57,7 @@ SELECT labels FROM acteon_dispatch_outbox ORDER BY id DESC LIMIT 1;
 DELETE FROM acteon_audit;
 SELECT count(make_record('labels-' || n, metadata => (SELECT coalesce(jsonb_object_agg(repeat('k', 1 + i % 17) || i, CASE i % 4 WHEN 0 THEN to_jsonb(i) WHEN 1 THEN to_jsonb(repeat('v', i)) WHEN 2 THEN '""' ELSE 'null' END), '{}')
 	FROM generate_series(1, n) AS i))) FROM unnest(ARRAY[0, 1, 30, 31, 32, 33, 63, 64, 65, 500]) AS n;
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT o.original_action_id, o.labels = w.labels AS same, jsonb_send(o.labels) = jsonb_send(w.labels) AS same_text,
 	o.labels::text::jsonb = o.labels AND pg_column_size(o.labels::text::jsonb) = pg_column_size(w.labels) AS same_size,
 	(SELECT bool_and(o.labels -> key = value) FROM jsonb_each(w.labels)) AS every_key_found
@@ -73,7 +73,7 @@ SELECT make_record('p1', payload => '"scalar"'), make_record('p2', payload => '1
 	make_record('p5', payload => jsonb_build_object('x', repeat('compressible ', 100000))),
 	make_record('p6', payload => (SELECT jsonb_agg(md5(i::text)) FROM generate_series(1, 100000) AS i)),
 	make_record('p7', payload => jsonb_build_object('x', (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 200000) AS i)));
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT o.original_action_id, o.payload = a.action_payload AND o.payload::text = a.action_payload::text AS same, length(o.payload::text) AS length
 FROM acteon_dispatch_outbox AS o JOIN acteon_audit AS a ON a.action_id = o.original_action_id ORDER BY 1;
 -- they are the outbox's own copies

@@ -10,11 +10,11 @@ SELECT attempt($$SELECT acteon_replay_bulk('{"limit": 0}'::jsonb)$$);
 SELECT attempt($$SELECT acteon_replay_bulk('{"limit": -1e20}'::jsonb)$$);
 SELECT attempt($$SELECT acteon_replay_bulk('{"limit": 1.5}'::jsonb)$$);
 BEGIN;
-SELECT replayed FROM acteon_replay_bulk(max_records => 1001);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1001);
 SELECT query FROM acteon_replay_batch;
 ROLLBACK;
 BEGIN;
-SELECT acteon_replay_bulk('{"limit": 1e20}'::jsonb) -> 'replayed' AS replayed;
+SELECT acteon_replay_bulk('{"limit": 1e20, "to": "2100-01-01T00:00:00Z"}'::jsonb) -> 'replayed' AS replayed;
 ROLLBACK;
 
 -- times
@@ -48,22 +48,22 @@ CALL acteon_replay_all(ramp => true);
 CALL acteon_replay_all('{"ramp": true}'::jsonb);
 
 -- cursor
-SELECT next_cursor AS cursor FROM acteon_replay_bulk(max_records => 1) \gset
+SELECT next_cursor AS cursor FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1) \gset
 SELECT attempt($$SELECT acteon_replay_bulk(cursor => '')$$);
 SELECT attempt($$SELECT acteon_replay_bulk(cursor => 'garbage')$$);
 SELECT attempt($$SELECT acteon_replay_bulk(cursor => 'v2.0000000000000000.1.x')$$);
-SELECT attempt(format('SELECT acteon_replay_bulk(cursor => %L)', left(:'cursor', 15)));
-SELECT attempt(format('SELECT acteon_replay_bulk(cursor => %L)', left(:'cursor', 20)));
-SELECT attempt(format('SELECT acteon_replay_bulk(cursor => %L)', left(:'cursor', 20) || 'x.id'));
-SELECT attempt(format('SELECT acteon_replay_bulk(cursor => %L)', left(:'cursor', 20) || '99999999999999999999.id'));
-SELECT attempt(format('SELECT acteon_replay_bulk(cursor => %L)', left(:'cursor', 20) || ' 1.id'));
-SELECT attempt(format('SELECT acteon_replay_bulk(cursor => %L, tenant => %L)', :'cursor', 'acme'));
-SELECT attempt(format('SELECT acteon_replay_bulk(cursor => %L, newest_first => true)', :'cursor'));
+SELECT attempt(format('SELECT acteon_replay_bulk(from_time => ''2000-01-01'', cursor => %L)', left(:'cursor', 15)));
+SELECT attempt(format('SELECT acteon_replay_bulk(from_time => ''2000-01-01'', cursor => %L)', left(:'cursor', 20)));
+SELECT attempt(format('SELECT acteon_replay_bulk(from_time => ''2000-01-01'', cursor => %L)', left(:'cursor', 20) || 'x.id'));
+SELECT attempt(format('SELECT acteon_replay_bulk(from_time => ''2000-01-01'', cursor => %L)', left(:'cursor', 20) || '99999999999999999999.id'));
+SELECT attempt(format('SELECT acteon_replay_bulk(from_time => ''2000-01-01'', cursor => %L)', left(:'cursor', 20) || ' 1.id'));
+SELECT attempt(format('SELECT acteon_replay_bulk(from_time => ''2000-01-01'', cursor => %L, tenant => %L)', :'cursor', 'acme'));
+SELECT attempt(format('SELECT acteon_replay_bulk(from_time => ''2000-01-01'', cursor => %L, newest_first => true)', :'cursor'));
 SELECT attempt(format('SELECT acteon_replay_bulk(cursor => %L, from_time => %L)', :'cursor', '2020-01-01'));
-SELECT attempt(format('SELECT acteon_replay_bulk(cursor => %L, to_time => %L)', :'cursor', '2020-01-01'));
+SELECT attempt(format('SELECT acteon_replay_bulk(from_time => ''2000-01-01'', cursor => %L, to_time => %L)', :'cursor', '2020-01-01'));
 -- what does not decide which records are found may change from page to page
 BEGIN;
-SELECT replayed FROM acteon_replay_bulk(max_records => 7, cursor => :'cursor', reason => 'another', rate => 5, include_replayed => true, allow_redacted => true);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 7, cursor => :'cursor', reason => 'another', rate => 5, include_replayed => true, allow_redacted => true);
 ROLLBACK;
 
 -- the jsonb query
@@ -85,7 +85,7 @@ SELECT attempt($$SELECT acteon_replay_bulk('{"reason": {}}'::jsonb)$$);
 SELECT attempt($$SELECT acteon_replay_bulk('{"tenant": "\u0000"}'::jsonb)$$);
 -- a JSON null is as good as no key
 BEGIN;
-SELECT acteon_replay_bulk('{"namespace": null, "from": null, "limit": null, "include_replayed": null, "rate": null, "cursor": null, "reason": null}'::jsonb) -> 'replayed' AS replayed;
+SELECT acteon_replay_bulk('{"to": "2100-01-01T00:00:00Z", "namespace": null, "from": null, "limit": null, "include_replayed": null, "rate": null, "cursor": null, "reason": null}'::jsonb) -> 'replayed' AS replayed;
 SELECT query FROM acteon_replay_batch ORDER BY id DESC LIMIT 1;
 ROLLBACK;
 -- values never become SQL
@@ -97,7 +97,7 @@ BEGIN READ ONLY;
 SELECT acteon_replay('a');
 ROLLBACK;
 BEGIN READ ONLY;
-SELECT acteon_replay_bulk();
+SELECT acteon_replay_bulk(from_time => '2000-01-01');
 ROLLBACK;
 BEGIN READ ONLY;
 SELECT count(*) > 0 AS lineage_only_reads FROM acteon_replay_lineage('a');
@@ -105,11 +105,11 @@ ROLLBACK;
 
 -- any isolation level will do
 BEGIN ISOLATION LEVEL REPEATABLE READ;
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT success FROM acteon_replay('a');
 ROLLBACK;
 BEGIN ISOLATION LEVEL SERIALIZABLE;
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 ROLLBACK;
 
 -- nothing is left of all that but the first page

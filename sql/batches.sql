@@ -1,14 +1,14 @@
 -- Seeing: batches, their actions, dead letters, the log.
 \set VERBOSITY terse
 CALL clean();
-CREATE TEMP TABLE held (outbox_id bigint, lease_token bigint, attempt integer, action json);
+CREATE TEMP TABLE held (outbox_id bigint, lease_token bigint, attempt integer, action json, action_id uuid, n serial);
 -- Claims and remembers.
 CREATE FUNCTION pg_temp.take(actions integer, lease interval DEFAULT '1 h') RETURNS bigint LANGUAGE sql AS $$
 	WITH got AS (INSERT INTO held SELECT * FROM acteon_outbox_claim('test', actions, lease) RETURNING *) SELECT count(*) FROM got
 $$;
 -- The token of an action that was claimed last.
 CREATE FUNCTION pg_temp.token(id bigint) RETURNS bigint LANGUAGE sql AS $$
-	SELECT lease_token FROM held WHERE outbox_id = id ORDER BY attempt DESC LIMIT 1
+	SELECT lease_token FROM held WHERE outbox_id = id ORDER BY n DESC LIMIT 1
 $$;
 CREATE FUNCTION pg_temp.ack(ids bigint[], outcome jsonb) RETURNS integer LANGUAGE sql AS $$
 	SELECT acteon_outbox_ack(array_agg(id), array_agg(pg_temp.token(id)), array_agg(outcome)) FROM unnest(ids) AS id
@@ -20,17 +20,18 @@ CREATE FUNCTION pg_temp.reject(ids bigint[]) RETURNS integer LANGUAGE sql AS $$
 	SELECT acteon_outbox_reject(array_agg(id), array_agg(pg_temp.token(id)), array_agg('bad ' || id)) FROM unnest(ids) AS id
 $$;
 CREATE VIEW pg_temp.batches AS
-	SELECT batch_id, state, progress, replayed, waiting, in_flight, delivered, delivered_by, dead, cancelled, breaker FROM acteon_replay_batches;
+	SELECT batch_id, state, progress, replayed, waiting, in_flight, in_doubt, held, delivered, done, delivered_by, dead, cancelled, breaker FROM acteon_replay_batches;
 -- Every count is that of the single actions, and they add up.
 CREATE VIEW pg_temp.miscounted AS
 	SELECT b.batch_id, i.* FROM acteon_replay_batches AS b CROSS JOIN LATERAL (
 		SELECT count(*) AS actions, count(*) FILTER (WHERE state = 'waiting') AS waiting, count(*) FILTER (WHERE state = 'running') AS running,
+			count(*) FILTER (WHERE state = 'in_doubt') AS in_doubt, count(*) FILTER (WHERE held IS NOT NULL) AS held, count(*) FILTER (WHERE effect = 'done') AS done,
 			count(*) FILTER (WHERE state = 'delivered') AS delivered, count(*) FILTER (WHERE state = 'dead') AS dead,
 			count(*) FILTER (WHERE state = 'cancelled') AS cancelled
 		FROM acteon_replay_items(b.batch_id)) AS i
-	WHERE (i.actions, i.waiting, i.running, i.delivered, i.dead, i.cancelled)
-		<> (b.replayed, b.waiting, b.in_flight, b.delivered, b.dead, b.cancelled)
-		OR b.replayed <> b.waiting + b.in_flight + b.delivered + b.dead + b.cancelled;
+	WHERE (i.actions, i.waiting, i.running, i.in_doubt, i.held, i.done, i.delivered, i.dead, i.cancelled)
+		<> (b.replayed, b.waiting, b.in_flight, b.in_doubt, b.held, b.done, b.delivered, b.dead, b.cancelled)
+		OR b.replayed <> b.waiting + b.in_flight + b.in_doubt + b.delivered + b.dead + b.cancelled;
 
 -- what is shown has a comment on everything
 SELECT c.relname, a.attname AS without_comment FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
@@ -46,7 +47,7 @@ SELECT attempt('SELECT * FROM acteon_replay_items(NULL)');
 
 -- from the beginning to the end
 SELECT count(make_record('a' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 12) AS i;
-SELECT batch_id, replayed FROM acteon_replay_bulk(reason => 'INC-42', max_records => 12);
+SELECT batch_id, replayed FROM acteon_replay_bulk(from_time => '2000-01-01', reason => 'INC-42', max_records => 12);
 SELECT * FROM pg_temp.batches;
 SELECT pg_temp.take(8);
 SELECT * FROM pg_temp.batches;
@@ -54,20 +55,25 @@ SELECT pg_temp.ack('{1,2}', '{"Executed": {"status": "success"}}'), pg_temp.ack(
 	pg_temp.ack('{5}', NULL), pg_temp.reject('{6}'), pg_temp.nack('{7}', '1 h');
 SELECT * FROM pg_temp.batches;
 SELECT outbox_id, original_action_id, namespace, tenant, provider, action_type, generation, state, attempts, due_at IS NOT NULL AS due,
-	finished_at IS NOT NULL AS finished, outcome, error FROM acteon_replay_items(1);
+	finished_at IS NOT NULL AS finished, outcome, error, effect, resends, unproven, known_by, doubt, held FROM acteon_replay_items(1);
 SELECT bool_and(i.new_action_id = o.action_id) FROM acteon_replay_items(1) AS i JOIN acteon_dispatch_outbox AS o ON o.id = i.outbox_id;
 SELECT s AS asked_for, array_agg(outbox_id ORDER BY n) FILTER (WHERE outbox_id IS NOT NULL) AS found
-FROM unnest('{waiting,running,delivered,dead,cancelled,failed}'::text[]) AS s LEFT JOIN LATERAL acteon_replay_items(1, s) WITH ORDINALITY AS i
-	(outbox_id, new_action_id, original_action_id, namespace, tenant, provider, action_type, generation, state, attempts, due_at, finished_at, outcome, error, n) ON true
+FROM unnest('{waiting,running,in_doubt,held,delivered,dead,cancelled,failed}'::text[]) AS s LEFT JOIN LATERAL acteon_replay_items(1, s) WITH ORDINALITY AS i
+	(outbox_id, new_action_id, original_action_id, namespace, tenant, provider, action_type, generation, state, attempts, due_at, finished_at, outcome, error, effect, resends, unproven, known_by, doubt, held, n) ON true
 GROUP BY s ORDER BY s;
 SELECT attempt($$SELECT * FROM acteon_replay_items(1, 'Failed')$$);
 SELECT outbox_id, batch_id, original_action_id, tenant, generation, attempts, error, dead_at IS NOT NULL AS dated FROM acteon_dead_letters;
 SELECT batch_id, requested_by = current_user AS mine, session_role = session_user AS my_session, reason, matched, failed, skipped, passed_over, rate, start_at,
 	stop_reason, stopped_by, stopped_at, failures, last_chunk_at, query FROM acteon_replay_batches;
--- a lease that has run out is no lease
+-- a lease that has run out is a doubt, whether a claim has met it or not
 UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE first_id = 8;
-SELECT state, waiting, in_flight FROM acteon_replay_batches;
-SELECT state, attempts, due_at < now() AS overdue FROM acteon_replay_items(1) WHERE outbox_id = 8;
+SELECT state, waiting, in_flight, in_doubt FROM acteon_replay_batches;
+SELECT state, attempts, due_at < now() AS overdue, doubt FROM acteon_replay_items(1) WHERE outbox_id = 8;
+SELECT * FROM pg_temp.miscounted;
+SELECT count(*) FROM acteon_outbox_claim('other', 5);
+SELECT state, attempts, due_at > now() AS later, doubt FROM acteon_replay_items(1, 'in_doubt');
+SELECT acteon_replay_settle(1, 'resend', 'the provider has none');
+SELECT acteon_outbox_nack(array_agg(id), array_agg(lease_token), array_agg(NULL::text)) FROM acteon_dispatch_segment, generate_series(first_id, last_id) AS id WHERE holder = 'other';
 SELECT * FROM pg_temp.miscounted;
 -- a redrive takes what is dead back
 SELECT * FROM acteon_outbox_redrive(batch_id => 1);
@@ -88,7 +94,7 @@ SELECT state, progress FROM acteon_replay_batches;
 -- pace: the speed is that of the last minute
 CALL clean();
 SELECT count(make_record('p' || i)) FROM generate_series(1, 100) AS i;
-SELECT replayed FROM acteon_replay_bulk(max_records => 100);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100);
 SELECT count(*), count(attempts), count(due_at) FROM acteon_replay_items(1, 'waiting');
 SELECT speed, time_left FROM acteon_replay_batches;
 UPDATE acteon_replay_batch SET created_at = now() - interval '1 day', replayed = 400;
@@ -125,7 +131,7 @@ SELECT state, progress, replayed, time_left FROM acteon_replay_batches;
 -- paused and cancelled: what nobody holds
 CALL clean();
 SELECT count(make_record('c' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 10) AS i;
-SELECT replayed FROM acteon_replay_bulk(max_records => 10);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 10);
 SELECT pg_temp.take(4);
 SELECT pg_temp.ack('{1}', '{"Executed": {}}');
 SELECT * FROM acteon_replay_pause(1, 'lunch');
@@ -171,7 +177,7 @@ SELECT * FROM pg_temp.miscounted;
 -- outcomes by their names, as the tally has them
 CALL clean();
 SELECT count(make_record('o' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 9) AS i;
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take(9);
 SELECT pg_temp.ack(ARRAY[i], (ARRAY['{"Failed": 1}', '"Failed"', '{"CircuitOpen": {}, "x": 1}', '["Failed"]', '{}', '""', 'null', '{"Executed": {"Failed": 1}}', format('{"%s": 1}', repeat('ü', 50))]::jsonb[])[i])
 FROM generate_series(1, 9) AS i;
@@ -210,7 +216,7 @@ SELECT breaker FROM acteon_replay_batches;
 -- … by the rule by which it opens
 CALL clean();
 SELECT count(make_record('b' || i)) FROM generate_series(1, 100) AS i;
-SELECT replayed FROM acteon_replay_bulk(max_records => 100);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100);
 SELECT pg_temp.take(100);
 SELECT acteon_outbox_ack(array_agg(id), array_agg(pg_temp.token(id)), array_agg(CASE WHEN id % 4 = 0 THEN '"Failed"' ELSE '"Executed"' END::jsonb)) FROM generate_series(1, 40) AS id;
 SELECT acteon_outbox_ack(array_agg(id), array_agg(pg_temp.token(id)), array_agg(CASE WHEN id > 53 THEN '"CircuitOpen"' ELSE '"Executed"' END::jsonb)) FROM generate_series(41, 75) AS id;

@@ -17,7 +17,7 @@ DECLARE
 	answer jsonb;
 	ids text[];
 BEGIN
-	answer := acteon_replay_bulk(query);
+	answer := acteon_replay_bulk('{"from": "2000-01-01T00:00:00Z", "allow_unproven": true}' || query);
 	ids := ARRAY(SELECT r ->> 'original_action_id' FROM jsonb_array_elements(answer -> 'results') AS r);
 	RAISE EXCEPTION USING ERRCODE = 'ZZ001', MESSAGE = ids::text;	-- undo
 EXCEPTION WHEN SQLSTATE 'ZZ001' THEN
@@ -60,8 +60,8 @@ SELECT query FROM acteon_replay_batch ORDER BY id DESC LIMIT 1;
 ROLLBACK;
 
 -- the answer
-SELECT * FROM acteon_replay_bulk(max_records => 2, reason => 'first two');
-SELECT jsonb_pretty(acteon_replay_bulk('{"limit": 1, "reason": "next one"}'::jsonb));
+SELECT * FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 2, reason => 'first two');
+SELECT jsonb_pretty(acteon_replay_bulk('{"from": "2000-01-01T00:00:00Z", "limit": 1, "reason": "next one"}'::jsonb));
 SELECT * FROM acteon_replay_bulk(tenant => 'nobody');
 SELECT acteon_replay_bulk('{"tenant": "nobody"}'::jsonb);
 SELECT id, reason, query, replayed, scope FROM acteon_replay_batch ORDER BY id;
@@ -76,7 +76,7 @@ DECLARE
 BEGIN
 	page := 0;
 	LOOP
-		answer := acteon_replay_bulk(query || '{"include_replayed": true}' || CASE WHEN page = 0 THEN '{}' ELSE jsonb_build_object('cursor', answer -> 'next_cursor') END);
+		answer := acteon_replay_bulk('{"from": "2000-01-01T00:00:00Z"}' || query || '{"include_replayed": true}' || CASE WHEN page = 0 THEN '{}' ELSE jsonb_build_object('cursor', answer -> 'next_cursor') END);
 		page := page + 1;
 		ids := (SELECT string_agg(r ->> 'original_action_id', ' ') FROM jsonb_array_elements(answer -> 'results') AS r);
 		RETURN NEXT;
@@ -100,13 +100,13 @@ SELECT make_record('s1', at => '2026-01-01 12:01+00', tenant => 'acme-corp'), ma
 	make_record('s3', at => '2026-01-01 12:03+00', payload => '["[REDACTED]"]'), make_record('s4', at => '2026-01-01 12:04+00'),
 	make_record('s5', at => '2026-01-01 12:05+00', tenant => 'acme.eu');
 SET ROLE regress_acteon_bulk;
-SELECT replayed, failed, skipped, results, next_cursor FROM acteon_replay_bulk(max_records => 2) \gset first_
+SELECT replayed, failed, skipped, results, next_cursor FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 2) \gset first_
 SELECT :first_replayed AS replayed, :first_failed AS failed, :first_skipped AS skipped, :'first_results' AS results;
 SELECT replayed, failed, skipped, jsonb_path_query_array(results, '$[*].original_action_id') AS ids, results -> 0 -> 'error' AS first_error, next_cursor
-FROM acteon_replay_bulk(max_records => 2, cursor => :'first_next_cursor') \gset second_
+FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 2, cursor => :'first_next_cursor') \gset second_
 SELECT :second_replayed AS replayed, :second_failed AS failed, :second_skipped AS skipped, :'second_ids' AS ids, :'second_first_error' AS first_error;
 SELECT replayed, failed, skipped, jsonb_path_query_array(results, '$[*].original_action_id') AS ids, next_cursor
-FROM acteon_replay_bulk(max_records => 2, cursor => :'second_next_cursor');
+FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 2, cursor => :'second_next_cursor');
 SELECT id, replayed, failed, skipped, scope FROM acteon_replay_batch ORDER BY id;
 RESET ROLE;
 -- with the flag it goes out, and is told apart in the batch
@@ -119,20 +119,20 @@ DROP ROLE regress_acteon_bulk;
 CALL clean();
 SELECT make_record('same', id => 'x1', at => '2026-01-01 12:01+00', payload => '1'), make_record('other', at => '2026-01-01 12:02+00'),
 	make_record('same', id => 'x2', at => '2026-01-01 12:03+00', payload => '2'), make_record('same', id => 'x3', at => '2026-01-01 12:04+00', payload => '3');
-SELECT replayed, jsonb_array_length(results) AS results FROM acteon_replay_bulk(include_replayed => true);
+SELECT replayed, jsonb_array_length(results) AS results FROM acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true);
 SELECT original_action_id, payload, generation FROM acteon_dispatch_outbox ORDER BY id;
 -- also when they come in different windows, and when they fail
 SELECT make_record('bad', id => 'z1', at => '2026-01-01 13:01+00', payload => '"[REDACTED]"'), make_record('bad', id => 'z2', at => '2026-01-01 13:02+00', payload => '"[REDACTED]"');
-SELECT failed, jsonb_array_length(results) AS results FROM acteon_replay_bulk(max_records => 2);
-SELECT failed, jsonb_array_length(results) AS results FROM acteon_replay_bulk(max_records => 1);
-SELECT replayed FROM acteon_replay_bulk(include_replayed => true, max_records => 3);
+SELECT failed, jsonb_array_length(results) AS results FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 2);
+SELECT failed, jsonb_array_length(results) AS results FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true, max_records => 3);
 
--- intents: left out, unless asked for; then the lone ones that are old enough
+-- intents: left out, unless asked for; then the lone ones that are old enough, by the newest record
 CALL clean();
 SELECT make_record('lost', outcome => 'pending'), make_record('done', outcome => 'pending'), make_record('done', outcome => 'executed'),
 	make_record('later', outcome => 'pending'), make_record('later', outcome => 'failed', at => '2026-01-01 12:00:01+00'),
 	make_record('lost again', outcome => 'failed', at => '2026-01-01 11:00+00'), make_record('lost again', outcome => 'pending', at => '2026-01-01 13:00+00'),
-	make_record('young', outcome => 'pending', at => now() - interval '4 min'), make_record('old enough', outcome => 'pending', at => now() - interval '6 min');
+	make_record('young', outcome => 'pending', at => now() - interval '4 min'), make_record('old enough', outcome => 'pending', at => now() - interval '6 min'), make_record('newest', at => now(), outcome => 'executed');
 SELECT picked('{}'), picked('{"outcome": "pending"}');
 SET acteon_replay.intent_grace = '3 min';
 SELECT picked('{"outcome": "pending"}');
@@ -141,9 +141,9 @@ RESET acteon_replay.intent_grace;
 -- two tenants with the same action id are two actions
 CALL clean();
 SELECT make_record('order-1', id => 'o1', tenant => 'acme'), make_record('order-1', id => 'o2', tenant => 'globex'), make_record('order-1', id => 'o3', namespace => 'dev');
-SELECT replayed, results FROM acteon_replay_bulk();
+SELECT replayed, results FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT tenant, namespace, generation FROM acteon_dispatch_outbox ORDER BY action_id;
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT count(*) FROM acteon_replay_lineage('order-1');
 SELECT count(*) FROM acteon_replay_lineage((SELECT action_id::text FROM acteon_dispatch_outbox WHERE tenant = 'globex'));
 
@@ -155,13 +155,13 @@ CREATE VIEW due AS
 		min(due_at - b.created_at) AS first_due, max(due_at - b.created_at) AS last_due
 	FROM acteon_dispatch_segment AS s JOIN acteon_replay_batch AS b ON b.id = s.batch_id
 	GROUP BY 1, 2 ORDER BY 1, 2 DESC;
-SELECT replayed FROM acteon_replay_bulk(max_records => 250);
-SELECT replayed FROM acteon_replay_bulk(max_records => 250, include_replayed => true, rate => 20);
-SELECT replayed FROM acteon_replay_bulk(max_records => 250, include_replayed => true, rate => 1000);
-SELECT replayed FROM acteon_replay_bulk(max_records => 5, include_replayed => true, rate => 0.5, max_generation => 9);
-SELECT replayed FROM acteon_replay_bulk(max_records => 5, include_replayed => true, start_at => '2000-01-01', max_generation => 9);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 250);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 250, include_replayed => true, rate => 20);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 250, include_replayed => true, rate => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 5, include_replayed => true, rate => 0.5, max_generation => 9);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 5, include_replayed => true, start_at => '2000-01-01', max_generation => 9);
 SELECT * FROM due;
-SELECT replayed FROM acteon_replay_bulk(max_records => 30, include_replayed => true, start_at => '2126-01-01 00:00+00', rate => 10, max_generation => 9);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 30, include_replayed => true, start_at => '2126-01-01 00:00+00', rate => 10, max_generation => 9);
 SELECT first_id, last_id, due_at AT TIME ZONE 'UTC' AS due_at FROM acteon_dispatch_segment WHERE due_at > '2100-01-01' ORDER BY first_id;
 -- every outbox row is covered by exactly one segment
 SELECT count(*) AS actions, count(*) FILTER (WHERE covers = 1) AS covered_once

@@ -113,7 +113,7 @@ SELECT attempt($$SELECT * FROM acteon_replay('a-acme')$$);
 SELECT attempt($$SELECT * FROM acteon_replay_bulk(tenant => 'acme')$$);
 SET ROLE regress_acteon_ops;
 SELECT attempt($$SELECT * FROM acteon_replay('a-globex')$$);
-SELECT replayed, failed, skipped, results FROM acteon_replay_bulk();
+SELECT replayed, failed, skipped, results FROM acteon_replay_bulk(from_time => '2000-01-01');
 RESET ROLE;
 
 -- who may read what: outbox, deliveries and batches follow the grants
@@ -139,7 +139,7 @@ SELECT attempt('DELETE FROM acteon_dispatch_outbox');
 SELECT attempt($$SELECT nextval('acteon_dispatch_outbox_id_seq')$$);
 RESET ROLE;
 -- a batch over two tenants is not shown to somebody who may read one of them
-SELECT replayed FROM acteon_replay_bulk(include_replayed => true);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true);
 SET ROLE regress_acteon_viewer;
 SELECT id, scope FROM acteon_replay_batch;
 SELECT tenant, count(*) FROM acteon_dispatch_outbox GROUP BY tenant;

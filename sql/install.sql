@@ -68,7 +68,7 @@ INSERT INTO acteon_audit (id, action_id, namespace, tenant, provider, action_typ
 	verdict_details, outcome_details, dispatched_at, completed_at, duration_ms)
 VALUES ('r1', 'elsewhere', 'prod', 'acme', 'email', 'send', 'allow', 'failed', '{}', '{}', '{}', '2026-01-01', '2026-01-01', 1);
 SELECT original_action_id, success, error FROM "Odd ""Name""".acteon_replay('elsewhere');
-SELECT replayed FROM "Odd ""Name""".acteon_replay_bulk(include_replayed => true);
+SELECT replayed FROM "Odd ""Name""".acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true);
 SELECT id, generation, state FROM "Odd ""Name""".acteon_replay_lineage('elsewhere') WHERE depth = 0;
 -- and it can move
 CREATE SCHEMA moved;

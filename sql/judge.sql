@@ -3,7 +3,7 @@
 CALL clean();
 CREATE FUNCTION pg_temp.replay(query jsonb DEFAULT '{}') RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-	answer jsonb := acteon_replay_bulk(query);
+	answer jsonb := acteon_replay_bulk('{"from": "2000-01-01T00:00:00Z"}' || query);
 BEGIN
 	RETURN format('%s replayed, %s failed, %s skipped: %s', answer -> 'replayed', answer -> 'failed', answer -> 'skipped',
 		(SELECT failures FROM acteon_replay_batch WHERE id = (answer ->> 'batch_id')::bigint));

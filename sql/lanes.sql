@@ -24,7 +24,7 @@ $$;
 -- one lane an event: a segment of its own, in the order of the records
 SELECT pg_temp.fire('a1', 1, 'A'), pg_temp.fire('b1', 2, 'B'), pg_temp.fire('free1', 3, NULL), pg_temp.fire('a2', 4, 'A'), pg_temp.fire('a3', 5, 'A'),
 	pg_temp.fire('free2', 6, NULL), pg_temp.fire('b2', 7, 'B'), pg_temp.fire('other', 8, 'A', tenant => 'globex');
-SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
 SELECT o.id, o.original_action_id, o.fingerprint, o.tenant FROM acteon_dispatch_outbox AS o ORDER BY (fingerprint, tenant, id);
 SELECT count(*) AS segments, count(lane) AS in_lanes, count(DISTINCT lane) AS lanes FROM acteon_dispatch_segment;
 SELECT s.lane = acteon_dispatch_lane(o.tenant, o.fingerprint) AS right_lane, count(*) FROM acteon_dispatch_segment AS s JOIN acteon_dispatch_outbox AS o ON o.id = s.first_id GROUP BY 1 ORDER BY 1;
@@ -44,9 +44,17 @@ SELECT pg_temp.nack('two', 'down', '1 h');
 SELECT pg_temp.take('two');
 UPDATE acteon_dispatch_segment SET due_at = now() WHERE attempt > 0;
 SELECT array(SELECT unnest(string_to_array(pg_temp.take('three'), ' ')) ORDER BY 1);
--- a lease that runs out does not let the next one pass, it is claimed again
+-- a lease that runs out does not let the next one pass: it is in doubt, and its lane waits until that is over
 UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE holder = 'three';
+SELECT pg_temp.take('four');
+SELECT first_id, attempt, holder, doubt IS NOT NULL AS in_doubt FROM acteon_dispatch_segment ORDER BY 1;
+SELECT pg_temp.take('four');
+-- … also when it is held, and while the next look is not due
+UPDATE acteon_dispatch_segment SET held = 'for ever', due_at = now() + interval '1 h' WHERE doubt IS NOT NULL;
+SELECT pg_temp.take('four');
+SELECT first_id, acteon_replay_settle(batch_id, 'resend', 'the provider has none', ARRAY[first_id]) FROM acteon_dispatch_segment WHERE doubt IS NOT NULL ORDER BY 1;
 SELECT array(SELECT unnest(string_to_array(pg_temp.take('four'), ' ')) ORDER BY 1);
+UPDATE acteon_dispatch_segment SET unproven = false;
 -- a dead one lets the next pass
 SET acteon_replay.max_attempts = 1;
 SELECT pg_temp.nack('four', 'dead now');
@@ -76,13 +84,13 @@ CALL clean();
 SELECT pg_temp.fire('h1', 1, 'H'), pg_temp.fire('h2', 2, 'H'), pg_temp.fire('h3', 3, 'H');
 SELECT count(*) FROM (SELECT acteon_replay('h1') UNION ALL SELECT acteon_replay('h2') UNION ALL SELECT acteon_replay('h3')) AS all_of_them;
 UPDATE acteon_dispatch_segment SET due_at = now() + CASE first_id WHEN 1 THEN '-1 s' WHEN 101 THEN '1 h' ELSE '-1 h' END::interval;
-UPDATE acteon_dispatch_segment SET lease_token = 1, holder = 'gone', attempt = 1, was_claimed = true WHERE first_id = 1;
+UPDATE acteon_dispatch_segment SET attempt = 1, was_claimed = true WHERE first_id = 1;
 SELECT pg_temp.take('one');
 
 -- a lane that runs over several blocks keeps its order; one claim takes one of it
 CALL clean();
 SELECT count(pg_temp.fire('e' || lpad(i::text, 3, '0'), i, 'E')) FROM generate_series(1, 150) AS i;
-SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
 SELECT first_id, last_id FROM acteon_dispatch_segment ORDER BY 1;
 CREATE FUNCTION pg_temp.drain() RETURNS TABLE (claims integer, in_order boolean) LANGUAGE plpgsql AS $$
 DECLARE
@@ -108,7 +116,7 @@ SELECT * FROM acteon_outbox_check();
 
 -- two in flight would be seen
 SELECT pg_temp.fire('f1', 1, 'F'), pg_temp.fire('f2', 2, 'F');
-SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
 SELECT pg_temp.take('one');
 UPDATE acteon_dispatch_segment SET holder = 'two', lease_token = 2, attempt = 1, due_at = now() + interval '1 h' WHERE holder IS NULL;
 SELECT violation, outbox_id FROM acteon_outbox_check();

@@ -23,7 +23,7 @@ SELECT acteon_replay_preview('{}'::jsonb) - 'query' AS preview, acteon_replay_pr
 SELECT count(make_record('i-' || n, at => timestamptz '2026-01-01 12:00+00' + n * interval '1 s', tenant => CASE WHEN n % 10 = 0 THEN 'acme.eu' ELSE 'acme' END,
 	provider => CASE WHEN n % 8 = 0 THEN 'sms' ELSE 'email' END, metadata => CASE WHEN n > 90 THEN jsonb_build_object('__dedup_key', 'key ' || n % 3) ELSE '{}' END))
 FROM generate_series(1, 100) AS n;
-SELECT replayed FROM acteon_replay_bulk(max_records => 12);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 12);
 SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg(NULL::jsonb)) FROM acteon_outbox_claim('c', 2);
 SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('bad'::text)) FROM acteon_outbox_claim('c', 3);
 SELECT count(*) FROM acteon_outbox_claim('c', 4);
@@ -62,7 +62,7 @@ RESET ROLE;
 SELECT * FROM pg_temp.preview('{"limit": 5, "from": "2026-01-01T12:00:01Z"}') WHERE section IN ('total', 'not replayed');
 SELECT * FROM pg_temp.preview('{"limit": 5, "newest_first": true}', 2) WHERE section IN ('total', 'not replayed', 'sample');
 SELECT q - 'cursor' - 'to' AS query, q ? 'cursor' AS goes_on
-FROM (SELECT acteon_replay_preview(jsonb_build_object('cursor', next_cursor)) -> 'query' AS q FROM acteon_replay_bulk(max_records => 90)) AS p;
+FROM (SELECT acteon_replay_preview(jsonb_build_object('cursor', next_cursor)) -> 'query' AS q FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 90)) AS p;
 
 -- how long it takes
 SELECT arguments, note, item FROM (VALUES ('{"rate": 0.001}'::jsonb), ('{"rate": 0.5}'), ('{"rate": 1, "ramp": true}'), ('{"rate": 1000}'), ('{}'), ('{"rate": 20.50, "start_at": "2126-01-01 02:00+00"}'), ('{"start_at": "2126-01-01 02:00+00"}')) AS a (arguments),

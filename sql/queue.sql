@@ -1,7 +1,7 @@
 -- The queue protocol: claim, ack, nack, reject, extend.
 \set VERBOSITY terse
 CALL clean();
-CREATE TEMP TABLE held (consumer text, outbox_id bigint, lease_token bigint, attempt integer, action json);
+CREATE TEMP TABLE held (consumer text, outbox_id bigint, lease_token bigint, attempt integer, action json, action_id uuid);
 -- Claims and remembers; shows ids and attempts.
 CREATE FUNCTION pg_temp.take(consumer text, actions integer, lease interval DEFAULT '1 h') RETURNS text LANGUAGE sql AS $$
 	WITH got AS (INSERT INTO held SELECT take.consumer, c.* FROM acteon_outbox_claim(take.consumer, actions, lease) AS c RETURNING *)
@@ -11,8 +11,13 @@ $$;
 CREATE FUNCTION pg_temp.token(consumer text, id bigint) RETURNS bigint LANGUAGE sql AS $$
 	SELECT lease_token FROM held WHERE held.consumer = token.consumer AND outbox_id = id ORDER BY attempt DESC LIMIT 1
 $$;
-CREATE FUNCTION pg_temp.ack(consumer text, ids bigint[]) RETURNS integer LANGUAGE sql AS $$
-	SELECT acteon_outbox_ack(array_agg(id), array_agg(pg_temp.token(consumer, id)), array_agg(jsonb_build_object('Executed', id))) FROM unnest(ids) AS id
+-- The id that a consumer sent last for an action.
+CREATE FUNCTION pg_temp.sent(consumer text, id bigint) RETURNS uuid LANGUAGE sql AS $$
+	SELECT action_id FROM held WHERE held.consumer = sent.consumer AND outbox_id = id ORDER BY attempt DESC LIMIT 1
+$$;
+CREATE FUNCTION pg_temp.ack(consumer text, ids bigint[], with_id boolean DEFAULT false) RETURNS integer LANGUAGE sql AS $$
+	SELECT acteon_outbox_ack(array_agg(id), array_agg(pg_temp.token(consumer, id)), array_agg(jsonb_build_object('Executed', id)),
+		CASE WHEN with_id THEN array_agg(pg_temp.sent(consumer, id)) END) FROM unnest(ids) AS id
 $$;
 CREATE FUNCTION pg_temp.nack(consumer text, ids bigint[], error text DEFAULT 'boom', retry_after interval DEFAULT NULL) RETURNS text LANGUAGE sql AS $$
 	SELECT (acteon_outbox_nack(array_agg(id), array_agg(pg_temp.token(consumer, id)), array_agg(error), array_agg(retry_after)))::text FROM unnest(ids) AS id
@@ -21,7 +26,7 @@ CREATE FUNCTION pg_temp.reject(consumer text, ids bigint[]) RETURNS integer LANG
 	SELECT acteon_outbox_reject(array_agg(id), array_agg(pg_temp.token(consumer, id)), array_agg('bad ' || id)) FROM unnest(ids) AS id
 $$;
 CREATE VIEW pg_temp.segments AS
-	SELECT first_id, last_id, attempt, holder, CASE WHEN due_at > now() THEN 'later' ELSE 'due' END AS due FROM acteon_dispatch_segment ORDER BY first_id;
+	SELECT first_id, last_id, attempt, holder, CASE WHEN due_at > now() THEN 'later' ELSE 'due' END AS due, doubt FROM acteon_dispatch_segment ORDER BY first_id;
 -- Lets the leases that a consumer holds run out.
 CREATE FUNCTION pg_temp.run_out(consumer text) RETURNS void LANGUAGE sql AS $$
 	UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE holder = consumer
@@ -45,19 +50,19 @@ SELECT count(make_record('json' || i, at => '2026-01-01 12:00+00'::timestamptz +
 	(7, '{"a\"b": "\\ \/ \b\f\n\r\t \u0001\u001f\u007f é \ud83d\ude00", "": [1, "2", {"3": [4]}], "z": -0.0}'),
 	(8, (SELECT jsonb_agg(i) FROM generate_series(1, 100) AS i)::text), (9, (SELECT jsonb_object_agg('k' || i, repeat(chr(i), i)) FROM generate_series(1, 100) AS i)::text),
 	(10, repeat('[', 500) || repeat(']', 500)), (11, (SELECT jsonb_object_agg(i, jsonb_build_array(i, i::text, jsonb_build_object('n', i))) FROM generate_series(1, 70) AS i)::text)) AS v (i, payload);
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT count(*) AS actions, count(*) FILTER (WHERE (action -> 'payload')::text = o.payload::text AND (action -> 'metadata')::text = o.labels::text) AS same
 FROM acteon_outbox_claim('json') AS c JOIN acteon_dispatch_outbox AS o ON o.id = c.outbox_id;
 
 -- at most max_actions, oldest first, across segments; what is left of one stays
 CALL clean();
 SELECT count(make_record('q' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 250) AS i;
-SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
 SELECT pg_temp.take('a', 3);
 SELECT pg_temp.take('b', 99);
 SELECT * FROM pg_temp.segments;
 SELECT outbox_id, action ->> 'id' = (SELECT action_id::text FROM acteon_dispatch_outbox WHERE id = outbox_id) AS right_id,
-	action -> 'metadata' ->> 'replayed_from' AS replayed_from FROM held WHERE consumer = 'a' ORDER BY 1;
+	action ->> 'id' = action_id::text AS named, action -> 'metadata' ->> 'replayed_from' AS replayed_from FROM held WHERE consumer = 'a' ORDER BY 1;
 -- one token a call, another for each call
 SELECT consumer, count(DISTINCT lease_token), bool_and(lease_token > 0 AND lease_token < 9007199254740992) AS fits_a_double FROM held GROUP BY 1 ORDER BY 1;
 
@@ -118,40 +123,53 @@ RESET acteon_replay.max_attempts;
 -- delays spread
 CALL clean();
 SELECT count(make_record('s' || i)) FROM generate_series(1, 100) AS i;
-SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
 TRUNCATE held;
 SELECT length(pg_temp.take('d', 100));
 SELECT pg_temp.nack('d', array_agg(i)) FROM generate_series(1, 100) AS i;
 SELECT count(DISTINCT due_at) > 90 AS spread FROM acteon_dispatch_segment;
 
--- a lease that ran out: claimable by anybody, without any daemon
+-- a lease that ran out: a doubt, without any daemon, which the next claim puts down and looks up; nobody gets it meanwhile
 CALL clean();
 TRUNCATE held;
 SELECT count(make_record('l' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 6) AS i;
-SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
 SELECT pg_temp.take('slow', 6);
 SELECT pg_temp.take('quick', 6);
 SELECT pg_temp.run_out('slow');
--- a late nack or reject changes nothing, even while nobody else has it; it is not revived
+-- a late nack, reject or doubt changes nothing, even while nobody has looked; it is not revived
 SELECT pg_temp.nack('slow', '{1}', 'late', '1 h');
 SELECT pg_temp.reject('slow', '{2}');
+SELECT acteon_outbox_doubt('{3}', ARRAY[pg_temp.token('slow', 3)], '{late}', ARRAY[pg_temp.sent('slow', 3)]);
 SELECT acteon_outbox_extend(ARRAY[pg_temp.token('slow', 1)], '1 h');
 SELECT * FROM pg_temp.segments;
+SELECT depth, due, retrying, leased, in_doubt, held FROM acteon_outbox_stats;
 SELECT pg_temp.take('quick', 4);
 SELECT pg_temp.nack('slow', '{1}', 'late', '1 h');
 SELECT pg_temp.reject('slow', '{2}');
 SELECT * FROM pg_temp.segments;
--- a late ack is recorded, once, whoever holds the action now
+SELECT doubt_since = (SELECT max(doubt_since) FROM acteon_dispatch_segment) AND doubt_since < now() AS since_its_end, due_at > doubt_since AS again_later, held FROM acteon_dispatch_segment;
+SELECT depth, due, retrying, leased, in_doubt, held FROM acteon_outbox_stats;
+-- a late ack is recorded, once, if it names the id that was sent, whatever its token; the token of a lost lease proves nothing
 SELECT pg_temp.ack('slow', '{1,5}');
-SELECT pg_temp.ack('quick', '{1,2}');
-SELECT pg_temp.ack('slow', '{2}');
+SELECT pg_temp.ack('slow', '{1,5}', true);
+SELECT pg_temp.ack('slow', '{1,5}', true);
+SELECT acteon_outbox_ack('{2}', '{424242}', '{"\"Executed\""}');
+SELECT acteon_outbox_ack('{2}', '{424242}', '{"\"Executed\""}', ARRAY[pg_temp.sent('slow', 3)]);
+SELECT acteon_outbox_ack('{2}', '{424242}', '{"\"Executed\""}', ARRAY[pg_temp.sent('slow', 2)]);
 SELECT * FROM pg_temp.segments;
-SELECT outbox_id, attempts, state FROM acteon_dispatch_delivery ORDER BY 1;
+SELECT outbox_id, attempts, state, outcome, effect, resend, unproven, known_by FROM acteon_dispatch_delivery ORDER BY 1;
 SELECT * FROM acteon_outbox_check();
--- an ack under any token is not enough where nothing was ever claimed
+-- nor does any token where nothing was ever claimed; the right id says that it was sent all the same, before a failover
 SELECT make_record('never claimed');
 SELECT success FROM acteon_replay('never claimed');
 SELECT acteon_outbox_ack(array_agg(id), array_agg(77::bigint), array_agg('{}'::jsonb)) FROM acteon_dispatch_outbox WHERE original_action_id = 'never claimed';
+-- a lease that lasts is worth more than any id
+SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token + 1), array_agg('"Executed"'::jsonb)) FROM acteon_outbox_claim('somebody');
+SELECT pg_temp.take('quick', 10);
+SELECT first_id, holder FROM acteon_dispatch_segment WHERE lease_token IS NOT NULL;
+UPDATE acteon_dispatch_segment SET lease_token = NULL, holder = NULL, doubt_since = NULL, doubt = NULL, due_at = now();
+SELECT pg_temp.take('quick', 2);
 
 -- heartbeat
 SELECT pg_temp.take('beat', 10, '10 s');
@@ -165,38 +183,28 @@ SELECT pg_temp.nack('quick', '{3,4}', NULL);
 SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg('{"Executed": {}}'::jsonb)) FROM acteon_outbox_claim('both');
 SELECT count(*) FROM acteon_dispatch_segment WHERE holder = 'both';
 
--- what nobody ever answers about: halved from attempt to attempt, until the culprit stands alone
+-- what nobody ever answers about is never handed out again under its id, however many attempts it has left
 CALL clean();
 TRUNCATE held;
 SELECT count(make_record('p' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 6) AS i;
-SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
-SET acteon_replay.max_attempts = 2;
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
 SELECT pg_temp.take('x', 6);
 SELECT pg_temp.run_out('x');
 SELECT pg_temp.take('x', 6);
-SELECT pg_temp.run_out('x');
-SELECT pg_temp.take('x', 3);
 SELECT * FROM pg_temp.segments;
-SELECT pg_temp.run_out('x');
-SELECT pg_temp.take('y', 6);
-SELECT * FROM pg_temp.segments;
-SELECT pg_temp.run_out('y');
-SELECT pg_temp.take('z', 2);
-SELECT pg_temp.run_out('z');
-SELECT pg_temp.take('z', 6);
-SELECT * FROM pg_temp.segments;
-SELECT pg_temp.run_out('z');
-SELECT pg_temp.take('z', 1);
-SELECT outbox_id, attempts, state, error FROM acteon_dispatch_delivery ORDER BY 1;
+UPDATE acteon_dispatch_segment SET due_at = now(), doubt_since = now() - interval '1 day';
+SELECT pg_temp.take('x', 6);
+-- the audit table has no record of anything that was sent later: nothing can be concluded from what is missing
+SELECT first_id, last_id, attempt, resend, held FROM acteon_dispatch_segment;
+SELECT depth, due, leased, in_doubt, held FROM acteon_outbox_stats;
 SELECT * FROM acteon_outbox_check();
-RESET acteon_replay.max_attempts;
 
 -- large actions: a claim ends at 16 MB of JSON, but never without an action
 CALL clean();
 TRUNCATE held;
 SELECT count(make_record('big' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s',
 	payload => jsonb_build_object('blob', repeat('0123456789', CASE WHEN i IN (3, 4) THEN 1700000 ELSE 400000 END)))) FROM generate_series(1, 6) AS i;
-SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
 SELECT pg_temp.take('l', 100);
 SELECT * FROM pg_temp.segments;
 SELECT pg_temp.take('l', 100);
@@ -210,22 +218,27 @@ TRUNCATE held;
 CALL clean();
 SELECT make_record('before', at => '2026-01-01 12:00+00'), make_record('digits', at => '2026-01-01 12:01+00', payload => (SELECT jsonb_agg('1e100000'::numeric) FROM generate_series(1, 11000))),
 	make_record('behind', at => '2026-01-01 12:02+00');
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take('d', 2);
 SELECT * FROM pg_temp.segments;
 SELECT outbox_id, attempts, state, error FROM acteon_dispatch_delivery;
 SELECT * FROM acteon_outbox_check();
--- an ack counts also after its action was given back unattempted, or died and was redriven
+-- an ack counts also after its action was given back unattempted, if it names its id; after it died and was redriven, too: that id was executed
 CALL clean();
 TRUNCATE held;
 SELECT make_record('m1', at => '2026-01-01 12:00+00'), make_record('m2', at => '2026-01-01 12:01+00');
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take('m', 2);
 SELECT pg_temp.nack('m', '{1}', NULL);
 SELECT pg_temp.reject('m', '{2}');
 SELECT redriven FROM acteon_outbox_redrive();
 SELECT * FROM pg_temp.segments;
+SELECT first_id, attempt, resend, id_refused, unproven, was_claimed FROM acteon_dispatch_segment;
 SELECT pg_temp.ack('m', '{1,2}');
+-- what else an answer about an older id says is of no account
+SELECT pg_temp.ack('m', '{1,2}', true);
+SELECT acteon_outbox_ack('{2}', '{1}', '{"{\"Executed\": {\"status\": \"success\"}}"}', ARRAY[pg_temp.sent('m', 2)]);
+SELECT outbox_id, state, effect, resend, unproven FROM acteon_dispatch_delivery ORDER BY 1;
 -- a retry is put off by a day at the most
 SELECT make_record('m3');
 SELECT success FROM acteon_replay('m3');
@@ -250,6 +263,8 @@ SELECT statement, attempt(statement) FROM unnest(ARRAY[
 	$$SELECT acteon_outbox_ack('{1}', '{1}', '{null}')$$,
 	$$SELECT acteon_outbox_nack('{1}', '{1}', '{null}')$$,
 	$$SELECT acteon_outbox_reject('{1}', '{1}', '{null}')$$,
+	$$SELECT acteon_outbox_doubt('{1}', '{1}', '{null}')$$,
+	$$SELECT acteon_outbox_sleep(true)$$,
 	$$SELECT acteon_outbox_extend('{1}', '1 min')$$,
 	$$SELECT acteon_outbox_redrive()$$,
 	$$SELECT acteon_outbox_purge('1 day')$$,
@@ -286,10 +301,17 @@ SELECT statement, attempt(statement) FROM unnest(ARRAY[
 	$$SELECT acteon_outbox_ack('{1}', '{1,2}', '{null}')$$,
 	$$SELECT acteon_outbox_ack('{1}', '{1}', '{}')$$,
 	$$SELECT acteon_outbox_ack('{{1}}', '{1}', '{null}')$$,
+	$$SELECT acteon_outbox_ack('{1}', '{1}', '{null}', '{}')$$,
+	$$SELECT acteon_outbox_ack('{1}', '{1}', '{null}', '{{12345678-1234-1234-1234-123456789012}}')$$,
 	$$SELECT acteon_outbox_nack('{1}', '{1}', '{a}', '{}')$$,
+	$$SELECT acteon_outbox_nack('{1}', '{1}', '{a}', NULL, '{NULL,NULL}')$$,
 	$$SELECT acteon_outbox_nack('{1}', '{1}', '{a}', '{-1 s}')$$,
 	$$SELECT acteon_outbox_nack('{1}', '{1}', NULL)$$,
 	$$SELECT acteon_outbox_reject('{1}', '{1}', '{a,b}')$$,
+	$$SELECT acteon_outbox_reject('{1}', '{1}', '{a}', '{NULL,NULL}')$$,
+	$$SELECT acteon_outbox_doubt('{1}', '{1}', '{a}', '{NULL,NULL}')$$,
+	$$SELECT acteon_outbox_doubt('{NULL}', '{1}', '{a}')$$,
+	$$SELECT acteon_outbox_doubt('{1}', '{1}', NULL)$$,
 	$$SELECT acteon_outbox_extend('{1}', '0')$$,
 	$$SELECT acteon_outbox_extend(NULL, '1 s')$$,
 	$$SELECT acteon_outbox_extend('{NULL}', '1 s')$$,
@@ -300,7 +322,7 @@ SELECT statement, attempt(statement) FROM unnest(ARRAY[
 	$$SELECT acteon_outbox_purge('-1 s')$$,
 	$$SELECT acteon_outbox_purge('1 s', 0)$$]) AS statement;
 -- nothing to say is no error
-SELECT acteon_outbox_ack('{}', '{}', '{}'), acteon_outbox_nack('{}', '{}', '{}'), acteon_outbox_reject('{}', '{}', '{}');
+SELECT acteon_outbox_ack('{}', '{}', '{}'), acteon_outbox_nack('{}', '{}', '{}'), acteon_outbox_reject('{}', '{}', '{}'), acteon_outbox_doubt('{}', '{}', '{}');
 BEGIN READ ONLY;
 SELECT acteon_outbox_claim('x');
 ROLLBACK;

@@ -22,8 +22,8 @@ SELECT acteon_outbox_purge('0');
 
 SELECT count(make_record('r' || lpad(i::text, 2, '0'), at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s',
 	tenant => CASE WHEN i % 2 = 0 THEN 'acme' ELSE 'globex' END, provider => CASE WHEN i % 3 = 0 THEN 'slack' ELSE 'email' END)) FROM generate_series(1, 12) AS i;
-SELECT batch_id, replayed FROM acteon_replay_bulk(max_records => 8);
-SELECT batch_id, replayed FROM acteon_replay_bulk(max_records => 8);
+SELECT batch_id, replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 8);
+SELECT batch_id, replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 8);
 SELECT pg_temp.kill(array_agg(id)) FROM acteon_dispatch_outbox WHERE original_action_id <= 'r10';
 SELECT pg_temp.release();
 SELECT depth, due, retrying, scheduled, leased, dead, oldest_due_age >= '0' AS age, delivered_1m, delivered_5m, dead_5m FROM acteon_outbox_stats;
@@ -50,7 +50,7 @@ SELECT details FROM acteon_replay_log WHERE event = 'redrive' ORDER BY id;
 -- a dead action that was replayed again is not redriven: it would go out twice
 CALL clean();
 SELECT make_record('twice'), make_record('thrice');
-SELECT count(*) FROM acteon_replay_bulk() AS b;
+SELECT count(*) FROM acteon_replay_bulk(from_time => '2000-01-01') AS b;
 SELECT pg_temp.kill('{1,2}');
 SELECT success FROM acteon_replay('twice');
 SELECT * FROM acteon_outbox_redrive();
@@ -60,22 +60,22 @@ SELECT pg_temp.kill(array_agg(id)) FROM acteon_dispatch_outbox;
 SELECT * FROM acteon_outbox_redrive();
 SELECT o.original_action_id, o.generation FROM acteon_dispatch_segment AS s JOIN acteon_dispatch_outbox AS o ON o.id = s.first_id ORDER BY 1, 2;
 -- and what is in the queue again is passed over
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT original_action_id, generation FROM acteon_dispatch_outbox ORDER BY 1, 2;
 SELECT * FROM acteon_outbox_check();
 -- another tenant's replay of the same action id is not a later one
 CALL clean();
 SELECT make_record('shared', id => 'rec-1'), make_record('shared', tenant => 'globex', id => 'rec-2');
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.kill(array_agg(id)) FROM acteon_dispatch_outbox;
 SELECT * FROM acteon_outbox_redrive();
 
 -- what goes back into the queue of a paused batch waits, and the caller is told
 CALL clean();
 SELECT count(make_record('p' || i)) FROM generate_series(1, 6) AS i;
-SELECT batch_id FROM acteon_replay_bulk(max_records => 2);
-SELECT batch_id FROM acteon_replay_bulk(max_records => 2);
-SELECT batch_id FROM acteon_replay_bulk(max_records => 2);
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 2);
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 2);
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 2);
 SELECT pg_temp.kill(array_agg(DISTINCT first)) FROM (SELECT min(id) AS first FROM acteon_dispatch_outbox GROUP BY batch_id) AS o;
 SELECT pg_temp.release();
 SELECT state FROM acteon_replay_pause(1);
@@ -97,7 +97,7 @@ SELECT * FROM acteon_outbox_check();
 -- purge: all replays of an action go together, when all are finished and old enough
 CALL clean();
 SELECT make_record('old'), make_record('young'), make_record('mixed'), make_record('open');
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.kill(array_agg(id)) FROM acteon_dispatch_outbox WHERE original_action_id = 'mixed';
 SELECT success FROM acteon_replay('mixed');
 SELECT pg_temp.release();
@@ -123,7 +123,7 @@ SELECT generation FROM acteon_dispatch_outbox WHERE original_action_id = 'old';
 -- the check sees each kind of damage
 CALL clean();
 SELECT count(make_record('c' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s', metadata => CASE WHEN i = 5 THEN '{"__fingerprint": "f"}' ELSE '{}' END::jsonb)) FROM generate_series(1, 5) AS i;
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 CREATE FUNCTION pg_temp.damage(VARIADIC changes text[]) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	change text;

@@ -25,7 +25,7 @@ CREATE VIEW what_is_there AS
 
 -- where it cannot be called
 BEGIN;
-CALL acteon_replay_all();
+CALL acteon_replay_all(from_time => '2000-01-01');
 ROLLBACK;
 BEGIN;
 CALL acteon_replay_continue(1);
@@ -43,16 +43,16 @@ $$;
 
 -- arguments
 CALL acteon_replay_all('{"tenant": "acme"}');
-CALL acteon_replay_all('{"tenants": "acme"}'::jsonb);
+CALL acteon_replay_all('{"from": "2000-01-01T00:00:00Z", "tenants": "acme"}'::jsonb);
 CALL acteon_replay_all(NULL::jsonb);
-CALL acteon_replay_all(chunk => 0);
-CALL acteon_replay_all(chunk => 10001);
-CALL acteon_replay_all('{}'::jsonb, chunk => -1);
-CALL acteon_replay_all(max_records => 0);
-CALL acteon_replay_all(rate => 0);
-CALL acteon_replay_all('{"rate": 5}'::jsonb, rate => 'NaN');
+CALL acteon_replay_all(from_time => '2000-01-01', chunk => 0);
+CALL acteon_replay_all(from_time => '2000-01-01', chunk => 10001);
+CALL acteon_replay_all('{"from": "2000-01-01T00:00:00Z"}'::jsonb, chunk => -1);
+CALL acteon_replay_all(from_time => '2000-01-01', max_records => 0);
+CALL acteon_replay_all(from_time => '2000-01-01', rate => 0);
+CALL acteon_replay_all('{"from": "2000-01-01T00:00:00Z", "rate": 5}'::jsonb, rate => 'NaN');
 CALL acteon_replay_all(from_time => '2026-01-02', to_time => '2026-01-01');
-CALL acteon_replay_all(cursor => 'v1.x');
+CALL acteon_replay_all(from_time => '2000-01-01', cursor => 'v1.x');
 CALL acteon_replay_continue(NULL);
 CALL acteon_replay_continue(1, 0);
 CALL acteon_replay_continue(1);
@@ -62,7 +62,7 @@ CALL acteon_replay_all('{"tenant": "acme", "reason": " "}'::jsonb);
 CALL acteon_replay_continue(1);
 RESET acteon_replay.require_reason;
 SET default_transaction_read_only = on;
-CALL acteon_replay_all();
+CALL acteon_replay_all(from_time => '2000-01-01');
 CALL acteon_replay_continue(1);
 RESET default_transaction_read_only;
 
@@ -85,12 +85,12 @@ SELECT * FROM acteon_outbox_check();
 CALL acteon_replay_all(tenant => 'acme');
 SELECT * FROM what_is_there WHERE id = 2;
 -- as jsonb; the arguments beside it stand before it
-CALL acteon_replay_all('{"include_replayed": true, "reason": "not this", "rate": 1, "limit": 7}'::jsonb, 1000, '2126-01-01 00:00+00', 'this', 3);
+CALL acteon_replay_all('{"from": "2000-01-01T00:00:00Z", "include_replayed": true, "reason": "not this", "rate": 1, "limit": 7}'::jsonb, 1000, '2126-01-01 00:00+00', 'this', 3);
 SELECT * FROM what_is_there WHERE id = 3;
 SELECT reason, query - 'to' AS query, rate, start_at FROM acteon_replay_batch WHERE id = 3;
 -- complete, and others that are not to be gone on with
 CALL acteon_replay_continue(1);
-SELECT batch_id, replayed FROM acteon_replay_bulk(include_replayed => true, max_records => 2);
+SELECT batch_id, replayed FROM acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true, max_records => 2);
 CALL acteon_replay_continue(4);
 SELECT count(*) FROM acteon_replay_log;
 
@@ -111,22 +111,22 @@ SELECT count(*) FILTER (WHERE original_action_id = 'later') AS later, count(*) F
 -- many records of an action, in many chunks: it is replayed once
 CALL clean();
 SELECT count(make_record('same', id => 'rec-' || n, at => timestamptz '2026-01-01 12:00+00' + n * interval '1 s')) FROM generate_series(1, 20) AS n;
-CALL acteon_replay_all(chunk => 3);
+CALL acteon_replay_all(from_time => '2000-01-01', chunk => 3);
 SELECT * FROM what_is_there;
-CALL acteon_replay_all(chunk => 3, include_replayed => true, max_generation => 10);
+CALL acteon_replay_all(from_time => '2000-01-01', chunk => 3, include_replayed => true, max_generation => 10);
 SELECT generation, batch_id FROM acteon_dispatch_outbox ORDER BY generation;
 
 -- all of it is passed over: no batch is left behind
 CALL clean();
 SELECT count(make_record('over-' || n, at => timestamptz '2026-01-01' + n * interval '1 s')) FROM generate_series(1, 5) AS n;
-CALL acteon_replay_all();
-CALL acteon_replay_all(chunk => 2, reason => 'every five minutes');
-CALL acteon_replay_all(chunk => 1000, rate => 1);
+CALL acteon_replay_all(from_time => '2000-01-01');
+CALL acteon_replay_all(from_time => '2000-01-01', chunk => 2, reason => 'every five minutes');
+CALL acteon_replay_all(from_time => '2000-01-01', chunk => 1000, rate => 1);
 SELECT id, replayed FROM acteon_replay_batch;
 -- one that somebody goes on with stays
 ALTER TABLE acteon_replay_batch ADD CONSTRAINT planted CHECK (id < 4 OR last_chunk_at IS NULL);
 \set VERBOSITY terse
-CALL acteon_replay_all(chunk => 2);
+CALL acteon_replay_all(from_time => '2000-01-01', chunk => 2);
 \set VERBOSITY default
 ALTER TABLE acteon_replay_batch DROP CONSTRAINT planted;
 CALL acteon_replay_continue(4);
@@ -136,7 +136,7 @@ SELECT * FROM acteon_outbox_check();
 -- a rate that is taken away takes its ramp along
 CALL clean();
 SELECT count(make_record('r-' || n, at => timestamptz '2026-01-01' + n * interval '1 s')) FROM generate_series(1, 40) AS n;
-CALL acteon_replay_all(rate => 5, ramp => true, max_records => 40);
+CALL acteon_replay_all(from_time => '2000-01-01', rate => 5, ramp => true, max_records => 40);
 UPDATE acteon_replay_batch SET is_complete = false;
 SELECT state FROM acteon_replay_set_rate(1, NULL);
 CALL acteon_replay_continue(1);
@@ -147,7 +147,7 @@ CALL make_incident(100);
 ALTER TABLE acteon_dispatch_outbox ADD CONSTRAINT planted CHECK (original_action_id <> 'a-047');
 SET ROLE regress_acteon_all_op;
 \set VERBOSITY terse
-CALL acteon_replay_all(chunk => 20, reason => 'half-way');
+CALL acteon_replay_all(from_time => '2000-01-01', chunk => 20, reason => 'half-way');
 \set VERBOSITY default
 RESET ROLE;
 SELECT * FROM what_is_there;
@@ -183,7 +183,7 @@ SELECT * FROM acteon_outbox_check();
 -- cancelled
 CALL clean();
 CALL make_incident(30);
-CALL acteon_replay_all(chunk => 10, max_records => 10);
+CALL acteon_replay_all(from_time => '2000-01-01', chunk => 10, max_records => 10);
 UPDATE acteon_replay_batch SET is_complete = false;
 SELECT state, waiting, cancelled FROM acteon_replay_cancel(1);
 CALL acteon_replay_continue(1);
@@ -198,15 +198,15 @@ DECLARE
 	failed bigint;
 	skipped bigint;
 BEGIN
-	CALL acteon_replay_all(chunk => 10, reason => 'from code', batch_id => batch, replayed => replayed, failed => failed, skipped => skipped);
+	CALL acteon_replay_all(from_time => '2000-01-01', chunk => 10, reason => 'from code', batch_id => batch, replayed => replayed, failed => failed, skipped => skipped);
 	RAISE NOTICE 'batch % has replayed %', batch, replayed;
 	CALL acteon_replay_continue(batch_id => batch, replayed => replayed, failed => failed, skipped => skipped);
 END
 $$;
 SET default_transaction_isolation = 'repeatable read';
-CALL acteon_replay_all(chunk => 10, include_replayed => true);
+CALL acteon_replay_all(from_time => '2000-01-01', chunk => 10, include_replayed => true);
 SET default_transaction_isolation = 'serializable';
-CALL acteon_replay_all(chunk => 10, include_replayed => true);
+CALL acteon_replay_all(from_time => '2000-01-01', chunk => 10, include_replayed => true);
 RESET default_transaction_isolation;
 SELECT * FROM what_is_there;
 SELECT count(*) AS transactions_left FROM pg_locks WHERE pid = pg_backend_pid() AND mode <> 'AccessShareLock' AND locktype = 'relation';
@@ -214,17 +214,17 @@ SELECT count(*) AS transactions_left FROM pg_locks WHERE pid = pg_backend_pid() 
 -- a rate: chunks go on where the one before stopped, the first tenth slower if it is to ramp up
 CALL clean();
 SELECT count(make_record('p-' || lpad(n::text, 3, '0'), at => timestamptz '2026-01-01' + n * interval '1 s')) FROM generate_series(1, 100) AS n;
-CALL acteon_replay_all(rate => 10, start_at => '2126-01-01 00:00+00', chunk => 15);
+CALL acteon_replay_all(from_time => '2000-01-01', rate => 10, start_at => '2126-01-01 00:00+00', chunk => 15);
 SELECT extract(epoch FROM s.due_at - b.start_at)::numeric(10, 3) AS due, count(*) AS segments, sum(last_id - first_id + 1) AS actions
 FROM acteon_dispatch_segment AS s JOIN acteon_replay_batch AS b ON b.id = batch_id GROUP BY 1 ORDER BY 1;
 SELECT paced_until FROM acteon_replay_batch;
 CALL clean();
 SELECT count(make_record('p-' || lpad(n::text, 3, '0'), at => timestamptz '2026-01-01' + n * interval '1 s')) FROM generate_series(1, 100) AS n;
-CALL acteon_replay_all(rate => 5, start_at => '2126-01-01 00:00+00', ramp => true, chunk => 6);
+CALL acteon_replay_all(from_time => '2000-01-01', rate => 5, start_at => '2126-01-01 00:00+00', ramp => true, chunk => 6);
 SELECT extract(epoch FROM s.due_at - b.start_at)::numeric(10, 3) AS due, count(*) AS segments, sum(last_id - first_id + 1) AS actions
 FROM acteon_dispatch_segment AS s JOIN acteon_replay_batch AS b ON b.id = batch_id GROUP BY 1 ORDER BY 1;
 -- without one the start is kept all the same
-CALL acteon_replay_all(start_at => '2126-01-01 00:00+00', include_replayed => true, chunk => 60);
+CALL acteon_replay_all(from_time => '2000-01-01', start_at => '2126-01-01 00:00+00', include_replayed => true, chunk => 60);
 SELECT DISTINCT due_at FROM acteon_dispatch_segment WHERE batch_id = 2;
 SELECT * FROM acteon_outbox_check();
 
@@ -232,7 +232,7 @@ SELECT * FROM acteon_outbox_check();
 CALL clean();
 SELECT count(make_record('w-' || n, at => timestamptz '2026-01-01' + n * interval '1 s', action_type => md5(n::text) || sha512(n::text::bytea)::text)) FROM generate_series(1, 120) AS n;
 SELECT string_agg(md5(n::text), ' ') AS story FROM generate_series(1, 300) AS n \gset
-CALL acteon_replay_all(chunk => 25, reason => :'story');
+CALL acteon_replay_all(from_time => '2000-01-01', chunk => 25, reason => :'story');
 SELECT pg_column_size(scope) > 10000 AS wide_scope, pg_column_size(query) > 2000 AS wide_query, jsonb_array_length(scope) AS elements, replayed, is_complete FROM acteon_replay_batch;
 SELECT state FROM acteon_replay_pause(1);
 SELECT state FROM acteon_replay_resume(1);

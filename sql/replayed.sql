@@ -17,26 +17,26 @@ SELECT success FROM acteon_replay('dead then waiting');
 SELECT l.source, l.generation, l.state FROM acteon_audit AS a, acteon_replay_lineage(a.action_id) AS l WHERE l.depth = 1 ORDER BY l.source, l.generation;
 
 BEGIN;
-SELECT replayed, failed, skipped, jsonb_path_query_array(results, '$[*].original_action_id') AS replayed_ids FROM acteon_replay_bulk();
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed, failed, skipped, jsonb_path_query_array(results, '$[*].original_action_id') AS replayed_ids FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT original_action_id, max(generation) AS generation FROM acteon_dispatch_outbox GROUP BY 1 ORDER BY 1;
 ROLLBACK;
 
 -- passed over does not count against the limit
 BEGIN;
-SELECT replayed, next_cursor IS NULL AS at_the_end FROM acteon_replay_bulk(max_records => 3);
+SELECT replayed, next_cursor IS NULL AS at_the_end FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 3);
 ROLLBACK;
 BEGIN;
-SELECT replayed, next_cursor IS NULL AS at_the_end FROM acteon_replay_bulk(max_records => 2);
-SELECT replayed FROM acteon_replay_bulk(max_records => 2);
+SELECT replayed, next_cursor IS NULL AS at_the_end FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 2);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 2);
 ROLLBACK;
 
 -- unless they are asked for: every one gets its next generation
 BEGIN;
-SELECT replayed FROM acteon_replay_bulk(include_replayed => true);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true);
 SELECT original_action_id, max(generation) AS generation FROM acteon_dispatch_outbox GROUP BY 1 ORDER BY 1;
 -- twice in one statement is once
-SELECT a.replayed, b.replayed FROM acteon_replay_bulk(include_replayed => true, max_generation => 9) AS a, acteon_replay_bulk(include_replayed => true, max_generation => 9) AS b;
+SELECT a.replayed, b.replayed FROM acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true, max_generation => 9) AS a, acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true, max_generation => 9) AS b;
 ROLLBACK;
 
 -- the named one says what there is

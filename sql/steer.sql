@@ -14,6 +14,11 @@ $$;
 CREATE FUNCTION pg_temp.reject(actions integer) RETURNS integer LANGUAGE sql AS $$
 	SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('bad'::text)) FROM acteon_outbox_claim('c', actions)
 $$;
+-- Gives everything back that is leased.
+CREATE FUNCTION pg_temp.release() RETURNS integer LANGUAGE sql AS $$
+	SELECT (acteon_outbox_nack(array_agg(id), array_agg(lease_token), array_agg(NULL::text))).given_back
+	FROM acteon_dispatch_segment, generate_series(first_id, last_id) AS id WHERE lease_token IS NOT NULL
+$$;
 CREATE VIEW pg_temp.stops AS
 	SELECT id, stopped, stopped_by = current_user AS by_me, stop_reason FROM acteon_replay_batch ORDER BY id;
 
@@ -43,7 +48,7 @@ SELECT * FROM pg_temp.stops;
 SELECT pg_temp.claim();
 SELECT * FROM acteon_outbox_check();
 
--- what nobody answered about on the last attempt ends dead, paused or not
+-- what nobody answered about on the last attempt is in doubt, paused or not, and held when the patience is over
 SELECT pg_temp.make(351, 353, 'initech');
 SELECT batch_id FROM acteon_replay_bulk(tenant => 'initech') \gset
 SET acteon_replay.max_attempts = 1;
@@ -51,9 +56,17 @@ SELECT pg_temp.claim(1), pg_temp.claim(1);
 SELECT state, waiting, in_flight FROM acteon_replay_pause(:batch_id);
 UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE batch_id = :batch_id AND holder IS NOT NULL;
 SELECT pg_temp.claim();
-SELECT state, attempts, error FROM acteon_replay_items(:batch_id);
+SELECT state, attempts, doubt, held FROM acteon_replay_items(:batch_id);
+SELECT state, waiting, in_flight, in_doubt FROM acteon_replay_batches WHERE batch_id = :batch_id;
 SELECT state, waiting, in_flight FROM acteon_replay_resume(:batch_id);
 SELECT pg_temp.claim();
+SET acteon_replay.gateway_patience = 0;
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE batch_id = :batch_id AND doubt IS NOT NULL;
+SELECT pg_temp.claim();
+SELECT state, attempts, held FROM acteon_replay_items(:batch_id, 'held');
+SELECT acteon_replay_settle(:batch_id, 'cancel', 'initech has none');
+SELECT state, attempts, error, known_by FROM acteon_replay_items(:batch_id);
+RESET acteon_replay.gateway_patience;
 RESET acteon_replay.max_attempts;
 SELECT * FROM acteon_outbox_check();
 
@@ -82,9 +95,15 @@ WHERE original_action_id >= 's-401' GROUP BY 1 ORDER BY 1;
 SELECT * FROM acteon_outbox_check();
 SELECT attempt(format('SELECT acteon_replay_%s(%s)', what, :batch_id)) FROM unnest(array['pause', 'resume']) AS what;
 SELECT attempt(format('SELECT acteon_replay_set_rate(%s, 5)', :batch_id));
--- a lease that runs out in a cancelled batch is not handed out again
+-- a lease that runs out in a cancelled batch is not handed out again: it is in doubt, and not cancelled before a person says so
 UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE batch_id = :batch_id AND lease_token IS NOT NULL;
 SELECT count(*) FROM acteon_dispatch_segment WHERE batch_id = :batch_id;
+SELECT acteon_outbox_purge('1 day');
+SELECT pg_temp.claim();
+SELECT sum(last_id - first_id + 1) AS actions, count(holder) AS held_by, min(doubt) AS doubt FROM acteon_dispatch_segment WHERE batch_id = :batch_id;
+SELECT stopped FROM acteon_replay_batch WHERE id = :batch_id;
+SELECT state, in_doubt, cancelled FROM acteon_replay_batches WHERE batch_id = :batch_id;
+SELECT acteon_replay_settle(:batch_id, 'cancel', 'never sent');
 SELECT acteon_outbox_purge('1 day');
 SELECT count(*) FROM acteon_dispatch_segment WHERE batch_id = :batch_id;
 SELECT stopped FROM acteon_replay_batch WHERE id = :batch_id;
@@ -92,8 +111,8 @@ SELECT * FROM acteon_outbox_check();
 -- what a cancel leaves to the claims is not handed out, however much it is
 CALL clean();
 SELECT pg_temp.make(1, 1300);
-SELECT batch_id FROM acteon_replay_bulk(max_records => 1000) \gset
-SELECT replayed FROM acteon_replay_bulk(max_records => 1000);
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000) \gset
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
 UPDATE acteon_replay_batch SET stopped = 'cancelling', stopped_at = now();
 SELECT pg_temp.claim(), depth FROM acteon_outbox_stats;
 SELECT state, count(*) FROM acteon_dispatch_outbox AS o, acteon_replay_lineage(original_action_id) AS l WHERE l.id = o.action_id::text GROUP BY 1;
@@ -113,12 +132,13 @@ SELECT * FROM acteon_outbox_redrive(batch_id => :batch_id);
 CALL clean();
 SELECT count(make_record('l-' || n, at => timestamptz '2026-01-01' + n * interval '1 s', metadata => '{"__fingerprint": "f"}')) FROM generate_series(1, 2) AS n;
 SELECT count(make_record('m-1', at => '2026-01-02'));
-SELECT batch_id AS one FROM acteon_replay_bulk(max_records => 1) \gset
+SELECT batch_id AS one FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1) \gset
 SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('bad'::text)) FROM acteon_outbox_claim('c');
 SELECT batch_id AS two FROM acteon_replay_bulk(from_time => '2026-01-01 00:00:02', max_records => 1) \gset
 SELECT batch_id AS three FROM acteon_replay_bulk(from_time => '2026-01-02') \gset
 SELECT outbox_id FROM acteon_outbox_claim('c', 1);
-UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 h' WHERE lease_token IS NOT NULL;
+SELECT pg_temp.release();
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 h' WHERE was_claimed;
 SELECT state FROM acteon_replay_pause(:two);
 SELECT redriven FROM acteon_outbox_redrive(batch_id => :one);
 SELECT batch_id FROM acteon_outbox_claim('c') AS c JOIN acteon_dispatch_outbox AS o ON o.id = c.outbox_id ORDER BY 1;
@@ -133,7 +153,7 @@ CREATE FUNCTION pg_temp.pace(batch bigint) RETURNS TABLE (actions bigint, from_s
 	SELECT n, round(extract(epoch FROM min(due_at) - min(start)), 1), round(extract(epoch FROM max(due_at) - min(start)), 1), string_agg(DISTINCT round(extract(epoch FROM next - due_at), 1)::text, ' ')
 	FROM s GROUP BY n ORDER BY n
 $$;
-SELECT batch_id FROM acteon_replay_bulk(max_records => 1000, rate => 50) \gset
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, rate => 50) \gset
 SELECT * FROM pg_temp.pace(:batch_id);
 SELECT * FROM acteon_replay_set_rate(:batch_id, 10, 'slower');
 SELECT * FROM pg_temp.pace(:batch_id);
@@ -150,7 +170,7 @@ SELECT * FROM acteon_replay_set_rate(:batch_id, 50);
 SELECT * FROM acteon_replay_resume(:batch_id);
 SELECT * FROM pg_temp.pace(:batch_id);
 SELECT min(due_at) BETWEEN now() - interval '1 min' AND now() + interval '1 s' AS from_now FROM acteon_dispatch_segment;
--- a retry is not due before its time; a lease that ran out meanwhile is not lost
+-- a retry is not due before its time; what was in flight when its lease ran out is in doubt, and neither paced nor parked
 SELECT acteon_outbox_nack(array_agg(outbox_id), array_agg(lease_token), array_agg('boom'::text), array_agg('1 h'::interval)) FROM acteon_outbox_claim('c', 1);
 SELECT outbox_id FROM acteon_outbox_claim('c', 1);
 SELECT * FROM acteon_replay_set_rate(:batch_id, 50);
@@ -158,31 +178,33 @@ SELECT first_id, attempt, due_at > now() + interval '50 min' AS later FROM acteo
 SELECT acteon_replay_pause(:batch_id);
 UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s';
 SELECT pg_temp.claim();
-SELECT count(*) FROM acteon_dispatch_segment WHERE due_at = 'infinity' AND lease_token IS NULL;
+SELECT count(*) FILTER (WHERE due_at = 'infinity' AND lease_token IS NULL) AS parked, count(doubt) AS in_doubt FROM acteon_dispatch_segment;
 SELECT * FROM acteon_replay_resume(:batch_id);
 SELECT * FROM acteon_replay_set_rate(:batch_id, NULL);
 SELECT pg_temp.claim();
 SELECT * FROM acteon_outbox_check();
-UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s';
+SELECT pg_temp.release();
+SELECT acteon_replay_settle(:batch_id, 'cancel', 'never sent');
 -- nobody claims for a minute: what fell due does not come as a flood
 SELECT acteon_replay_cancel(:batch_id);
-SELECT batch_id FROM acteon_replay_bulk(max_records => 1000, rate => 10, max_generation => 100) \gset
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, rate => 10, max_generation => 100) \gset
 UPDATE acteon_dispatch_segment SET due_at = due_at - interval '1 min' WHERE batch_id = :batch_id;
 SELECT pg_temp.claim();
 SELECT pg_temp.claim();
 SELECT * FROM pg_temp.pace(:batch_id);
 SELECT min(due_at) > now() - interval '1 min' AND min(due_at) <= now() + interval '1 s' AS from_now FROM acteon_dispatch_segment WHERE batch_id = :batch_id AND lease_token IS NULL;
 SELECT paced_until - clock_timestamp() BETWEEN '20 s' AND '26 s' AS paced FROM acteon_replay_batch WHERE id = :batch_id;
--- a little late is just late; so is what was in flight when its lease ran out
+-- a little late is just late; so is what was given back
 UPDATE acteon_dispatch_segment SET due_at = clock_timestamp() - interval '4 s' WHERE batch_id = :batch_id AND lease_token IS NULL;
 SELECT pg_temp.claim(30);
-UPDATE acteon_dispatch_segment SET due_at = clock_timestamp() - interval '1 h' WHERE batch_id = :batch_id AND lease_token IS NOT NULL;
+SELECT pg_temp.release();
+UPDATE acteon_dispatch_segment SET due_at = clock_timestamp() - interval '1 h' WHERE batch_id = :batch_id AND was_claimed;
 SELECT pg_temp.claim(40);
 SELECT * FROM acteon_outbox_check();
-UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE batch_id = :batch_id;
+SELECT pg_temp.release();
 -- never before its time
 SELECT acteon_replay_cancel(:batch_id);
-SELECT batch_id FROM acteon_replay_bulk(max_records => 1000, start_at => '2100-01-01') \gset
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, start_at => '2100-01-01') \gset
 SELECT acteon_replay_pause(:batch_id);
 SELECT acteon_replay_resume(:batch_id);
 SELECT acteon_replay_set_rate(:batch_id, 100);
@@ -194,7 +216,7 @@ SELECT * FROM acteon_outbox_check();
 -- a ramp: the first tenth at a tenth of the rate
 CALL clean();
 SELECT pg_temp.make(1, 200);
-SELECT batch_id FROM acteon_replay_bulk(max_records => 1000, rate => 20, ramp => true) \gset
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, rate => 20, ramp => true) \gset
 SELECT n, round(extract(epoch FROM due_at - start), 1) AS due_s FROM (SELECT row_number() OVER (ORDER BY first_id) AS n, due_at, min(due_at) OVER () AS start FROM acteon_dispatch_segment) AS s ORDER BY n;
 -- … and what is left of it, whatever happens on the way: a pause, another rate, nobody who claims
 CREATE FUNCTION pg_temp.due() RETURNS TABLE (due_s numeric, actions numeric) LANGUAGE sql AS $$
@@ -220,7 +242,7 @@ SELECT rate, time_left FROM acteon_replay_batches;
 -- the circuit breaker
 CALL clean();
 SELECT pg_temp.make(1, 400);
-SELECT batch_id FROM acteon_replay_bulk(max_records => 100, breaker_window => 20, breaker_share => 0.25) \gset
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100, breaker_window => 20, breaker_share => 0.25) \gset
 SELECT query, breaker_window, breaker_share FROM acteon_replay_batch;
 SELECT pg_temp.deliver(10, '{"Failed": {"code": "x"}}');
 SELECT stopped FROM acteon_replay_batch;
@@ -272,7 +294,7 @@ SELECT attempt(format('SELECT acteon_replay_set_rate(1, %s)', rate)) FROM unnest
 SELECT attempt(format('SELECT acteon_replay_bulk(%s)', arguments)) FROM unnest(array['breaker_window => -1', 'breaker_share => 1', 'breaker_share => -0.1', 'breaker_share => ''NaN''',
 	'dedup => ''maybe''', 'provider_override => ''''', 'max_generation => 0', 'max_depth => 0']) AS arguments;
 SET acteon_replay.require_reason = on;
-SELECT attempt('SELECT acteon_replay_pause(1)'), attempt('SELECT acteon_replay_bulk(reason => '' '')'), attempt('SELECT acteon_replay(''s-1'')'), attempt('SELECT acteon_outbox_purge(''1 day'')'), attempt('SELECT acteon_outbox_redrive()');
+SELECT attempt('SELECT acteon_replay_pause(1)'), attempt('SELECT acteon_replay_bulk(outcome => ''failed'', reason => '' '')'), attempt('SELECT acteon_replay(''s-1'')'), attempt('SELECT acteon_outbox_purge(''1 day'')'), attempt('SELECT acteon_outbox_redrive()');
 RESET acteon_replay.require_reason;
 
 -- who may steer

@@ -6,20 +6,20 @@ CREATE SCHEMA regress_acteon_other;
 
 -- missing, renamed, or not a table
 SET acteon_replay.audit_table = 'acteon_audits';
-SELECT attempt('SELECT acteon_replay_bulk()');
+SELECT attempt('SELECT acteon_replay_bulk(from_time => ''2000-01-01'')');
 SET acteon_replay.audit_table = 'regress_acteon_other.acteon_audit';
-SELECT attempt('SELECT acteon_replay_bulk()');
+SELECT attempt('SELECT acteon_replay_bulk(from_time => ''2000-01-01'')');
 SET acteon_replay.audit_table = 'no_such_schema.acteon_audit';
-SELECT attempt('SELECT acteon_replay_bulk()');
+SELECT attempt('SELECT acteon_replay_bulk(from_time => ''2000-01-01'')');
 RESET acteon_replay.audit_table;
 ALTER TABLE acteon_audit RENAME TO kept_audit;
 SELECT attempt($$SELECT acteon_replay('a')$$);
-SELECT attempt('SELECT acteon_replay_bulk()');
+SELECT attempt('SELECT acteon_replay_bulk(from_time => ''2000-01-01'')');
 CREATE VIEW acteon_audit AS SELECT * FROM kept_audit;
 SELECT attempt($$SELECT acteon_replay('a')$$);
 DROP VIEW acteon_audit;
 CREATE INDEX acteon_audit ON kept_audit (duration_ms);
-SELECT attempt('SELECT acteon_replay_bulk()');
+SELECT attempt('SELECT acteon_replay_bulk(from_time => ''2000-01-01'')');
 DROP INDEX acteon_audit;
 
 -- without a required column, or with one of another type
@@ -79,7 +79,7 @@ INSERT INTO regress_acteon_other."My ""Audit"".Table" (id, action_id, namespace,
 VALUES ('1', 'quoted', 'prod', 'acme', 'email', 'send', 'allow', 'failed', '{}', '{}', '{}', '2026-01-01', '2026-01-01', 1);
 SET acteon_replay.audit_table = 'regress_acteon_other."My ""Audit"".Table"';
 SELECT success FROM acteon_replay('quoted');
-SELECT replayed FROM acteon_replay_bulk(include_replayed => true);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true);
 SET acteon_replay.audit_table = 'KEPT_audit';
 SELECT attempt($$SELECT success FROM acteon_replay('quoted')$$);
 RESET acteon_replay.audit_table;
@@ -104,7 +104,7 @@ SELECT make_record('good', at => '2026-01-03'), make_record('no tenant', tenant 
 INSERT INTO acteon_audit (id, action_id, namespace, tenant, provider, action_type, verdict, outcome, action_payload, verdict_details, outcome_details, dispatched_at, completed_at, duration_ms)
 VALUES ('no action id', NULL, 'prod', 'acme', 'email', 'send', 'allow', 'failed', '{}', '{}', '{}', '2026-01-01', '2026-01-01', 1),
 	('no time', 'no time', 'prod', 'acme', 'email', 'send', 'allow', 'failed', '{}', '{}', '{}', NULL, '2026-01-01', 1);
-SELECT replayed, failed, skipped, jsonb_path_query_array(results, '$[*].error') AS errors FROM acteon_replay_bulk();
+SELECT replayed, failed, skipped, jsonb_path_query_array(results, '$[*].error') AS errors FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT attempt($$SELECT acteon_replay('no tenant')$$);
 CALL clean();
 ALTER TABLE acteon_audit ALTER action_id SET NOT NULL, ALTER tenant SET NOT NULL, ALTER dispatched_at SET NOT NULL;
@@ -114,7 +114,7 @@ SELECT make_record('x1', at => '2026-01-01'), make_record('x2', at => '2026-01-0
 CREATE INDEX regress_acteon_tenant ON acteon_dispatch_outbox (lower(tenant)) WHERE generation = 1;
 CREATE UNIQUE INDEX regress_acteon_unique ON acteon_dispatch_outbox (original_action_id, generation);
 ALTER TABLE acteon_dispatch_outbox ADD COLUMN note text;
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SET enable_seqscan = off;
 EXPLAIN (COSTS OFF) SELECT original_action_id FROM acteon_dispatch_outbox WHERE lower(tenant) = 'globex' AND generation = 1;
 SELECT original_action_id, note FROM acteon_dispatch_outbox WHERE lower(tenant) = 'globex' AND generation = 1;
@@ -124,12 +124,12 @@ DROP INDEX regress_acteon_tenant, regress_acteon_unique;
 CALL clean();
 ALTER TABLE acteon_dispatch_outbox ADD CONSTRAINT regress_acteon_check CHECK (tenant <> 'globex');
 SELECT make_record('y1'), make_record('y2', tenant => 'globex');
-SELECT split_part(attempt('SELECT acteon_replay_bulk()'), ' |', 1) AS attempt;
+SELECT split_part(attempt('SELECT acteon_replay_bulk(from_time => ''2000-01-01'')'), ' |', 1) AS attempt;
 SELECT count(*) FROM acteon_dispatch_outbox;
 ALTER TABLE acteon_dispatch_outbox DROP CONSTRAINT regress_acteon_check;
 CREATE FUNCTION regress_acteon_trigger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER t BEFORE INSERT ON acteon_dispatch_outbox FOR EACH ROW EXECUTE FUNCTION regress_acteon_trigger();
-SELECT attempt('SELECT acteon_replay_bulk()');
+SELECT attempt('SELECT acteon_replay_bulk(from_time => ''2000-01-01'')');
 DROP TRIGGER t ON acteon_dispatch_outbox;
 CREATE TRIGGER t AFTER INSERT ON acteon_replay_batch FOR EACH STATEMENT EXECUTE FUNCTION regress_acteon_trigger();
 SELECT attempt($$SELECT acteon_replay('y1')$$);

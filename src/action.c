@@ -18,6 +18,7 @@
 #include "utils/json.h"
 
 #include "action.h"
+#include "json_text.h"
 #include "jsonb_writer.h"
 #include "rfc3339.h"
 #include "settings.h"
@@ -28,6 +29,12 @@
 
 /* What an encrypted payload begins with. */
 #define SEALED_PREFIX "ENC["
+
+/*
+ * A jsonb that is nested so deep that writing it takes too much stack is larger: each
+ * level takes at least eight bytes of it, and more of the stack.
+ */
+#define DEEP_BYTES 8192
 
 /* ----------------------------------------------------------------
  * Compact JSON text
@@ -332,6 +339,62 @@ metadata_string(const AuditRecord *record, const char *key, JsonbValue *value)
 }
 
 /*
+ * Whether a jsonb is an object with values that are no scalars.
+ */
+static bool
+holds_containers(const Jsonb *json)
+{
+	if (!JB_ROOT_IS_OBJECT(json))
+		return false;
+	/* The entries of the values follow those of the keys. */
+	for (uint32 i = JB_ROOT_COUNT(json); i < 2 * JB_ROOT_COUNT(json); i++)
+	{
+		if (JBE_ISCONTAINER(json->root.children[i]))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Whether a value may be damaged, or nested too deep: it does not lie in its row as
+ * it is, or it is large.
+ */
+static bool
+is_suspect(Datum value)
+{
+	const struct varlena *json = (const struct varlena *) DatumGetPointer(value);
+
+	return VARATT_IS_EXTERNAL(json) || VARATT_IS_COMPRESSED(json) ||
+		   VARSIZE_ANY_EXHDR(json) >= DEEP_BYTES;
+}
+
+/*
+ * Raise the error of a record that could not be replayed or, later, not be handed
+ * out: one whose payload or metadata cannot be fetched, or is nested deeper than
+ * the stack is.
+ */
+void
+CheckReadable(const AuditRecord *record)
+{
+	if (record->has_metadata && is_suspect(record->metadata))
+	{
+		Action action;
+
+		if (holds_containers(DatumGetJsonbP(record->metadata)))
+			(void) ReconstructAction(record, &action);
+	}
+	if (is_suspect(record->payload))
+	{
+		Jsonb *json = DatumGetJsonbP(record->payload);
+
+		if (VARSIZE_ANY_EXHDR(json) >= DEEP_BYTES)
+			CheckJsonbDepth(json);
+		if ((Pointer) json != DatumGetPointer(record->payload))
+			pfree(json);
+	}
+}
+
+/*
  * Whether a record says of itself that its action is a replay.
  */
 bool
@@ -340,6 +403,20 @@ IsLabelledReplay(const AuditRecord *record)
 	JsonbValue value;
 
 	return metadata_string(record, REPLAYED_FROM, &value);
+}
+
+/*
+ * The action of which a record's action is a replay, as the record says; NULL if
+ * it does not.
+ */
+text *
+ReplayedFrom(const AuditRecord *record)
+{
+	JsonbValue value;
+
+	if (!metadata_string(record, REPLAYED_FROM, &value))
+		return NULL;
+	return cstring_to_text_with_len(value.val.string.val, value.val.string.len);
 }
 
 /*

@@ -33,7 +33,9 @@ typedef enum PayloadKind
 } PayloadKind;
 
 extern PayloadKind InspectPayload(Datum payload);
+extern void CheckReadable(const AuditRecord *record);
 extern bool IsLabelledReplay(const AuditRecord *record);
+extern text *ReplayedFrom(const AuditRecord *record);
 extern bool HasDedupKey(const AuditRecord *record, uint32 *hash);
 extern bool ReconstructAction(const AuditRecord *record, Action *action);
 

@@ -7,123 +7,78 @@
 
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
 #include "query.h"
 
-/* A walk along the arguments of a call. */
-typedef struct Arguments
-{
-	FunctionCallInfo fcinfo;
-	int next;
-} Arguments;
-
 /*
- * The next argument, a text, as a string, or NULL.
+ * Check that a function was declared with so many arguments.  One of an earlier
+ * version of the extension may not be: the library is newer than the catalogue
+ * until somebody updates that.
  */
-static char *
-next_text(Arguments *arguments)
+void
+CheckArgumentCount(FunctionCallInfo fcinfo, int count)
 {
-	int i = arguments->next++;
-	FunctionCallInfo fcinfo = arguments->fcinfo;
-
-	return PG_ARGISNULL(i) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(i));
-}
-
-static OptionalTime
-next_time(Arguments *arguments)
-{
-	int i = arguments->next++;
-	FunctionCallInfo fcinfo = arguments->fcinfo;
-	OptionalTime result = {!PG_ARGISNULL(i), 0};
-
-	if (result.given)
-		result.time = PG_GETARG_TIMESTAMPTZ(i);
-	return result;
-}
-
-static bool
-next_bool(Arguments *arguments)
-{
-	int i = arguments->next++;
-	FunctionCallInfo fcinfo = arguments->fcinfo;
-
-	return !PG_ARGISNULL(i) && PG_GETARG_BOOL(i);
-}
-
-/*
- * The next argument, an integer; NULL is as good as the default.
- */
-static int
-next_integer(Arguments *arguments, int otherwise)
-{
-	int i = arguments->next++;
-	FunctionCallInfo fcinfo = arguments->fcinfo;
-
-	return PG_ARGISNULL(i) ? otherwise : PG_GETARG_INT32(i);
-}
-
-static Numeric
-next_numeric(Arguments *arguments)
-{
-	int i = arguments->next++;
-	FunctionCallInfo fcinfo = arguments->fcinfo;
-
-	return PG_ARGISNULL(i) ? NULL : PG_GETARG_NUMERIC(i);
-}
-
-/*
- * How many records at most: NULL means all, where any number is possible.
- */
-static int
-next_max_records(Arguments *arguments, bool any_number)
-{
-	int i = arguments->next++;
-	FunctionCallInfo fcinfo = arguments->fcinfo;
-
-	if (!PG_ARGISNULL(i))
-		return PG_GETARG_INT32(i);
-	if (!any_number)
+	if (PG_NARGS() != count)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_records must not be null"),
-				 errhint("Leave it out for the default of %d.", MAX_RECORDS_DEFAULT)));
-	return ANY_NUMBER;
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s() is declared as in another version of the extension",
+						get_func_name(fcinfo->flinfo->fn_oid)),
+				 errdetail("It has %d arguments, and the library expects %d.", PG_NARGS(), count),
+				 errhint("ALTER EXTENSION acteon_replay UPDATE;")));
+}
+
+/*
+ * Set the field of an option to the argument of its place, which is given.
+ */
+static void
+read_argument(ReplayQuery *query, const QueryOption *option, FunctionCallInfo fcinfo, int i)
+{
+	switch (option->type)
+	{
+		case OPTION_TEXT:
+			*OPTION_FIELD(query, option, char *) = text_to_cstring(PG_GETARG_TEXT_PP(i));
+			break;
+		case OPTION_TIME:
+			*OPTION_FIELD(query, option, OptionalTime) =
+				(OptionalTime){true, PG_GETARG_TIMESTAMPTZ(i)};
+			break;
+		case OPTION_INTEGER:
+			*OPTION_FIELD(query, option, int) = PG_GETARG_INT32(i);
+			break;
+		case OPTION_BOOLEAN:
+			*OPTION_FIELD(query, option, bool) = PG_GETARG_BOOL(i);
+			break;
+		case OPTION_NUMBER:
+			*OPTION_FIELD(query, option, Numeric) = PG_GETARG_NUMERIC(i);
+			break;
+	}
 }
 
 /*
  * Read the arguments that the three functions have in common, which are their
- * first ones, in the order in which they are declared.
+ * first ones, in the order of the options; so many further ones follow.  NULL is
+ * as good as the default; but for the number of records it means all, where any
+ * number is possible, and is refused elsewhere.
  */
 void
-ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number)
+ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number, int further)
 {
-	Arguments arguments = {fcinfo, 0};
-
+	CheckArgumentCount(fcinfo, NUM_REPLAY_OPTIONS + further);
 	InitReplayQuery(query, any_number);
-	for (int i = FILTER_NAMESPACE; i <= FILTER_MATCHED_RULE; i++)
-		query->filters[i] = next_text(&arguments);
-	query->from = next_time(&arguments);
-	query->to = next_time(&arguments);
-	query->max_records = next_max_records(&arguments, any_number);
-	query->filters[FILTER_CALLER_ID] = next_text(&arguments);
-	query->filters[FILTER_CHAIN_ID] = next_text(&arguments);
-	query->include_replayed = next_bool(&arguments);
-	query->allow_redacted = next_bool(&arguments);
-	query->newest_first = next_bool(&arguments);
-	query->cursor_text = next_text(&arguments);
-	query->rate = next_numeric(&arguments);
-	query->start_at = next_time(&arguments);
-	query->reason = next_text(&arguments);
-	query->allow_partial = next_bool(&arguments);
-	query->dedup = next_text(&arguments);
-	query->provider_override = next_text(&arguments);
-	query->max_generation = next_integer(&arguments, MAX_GENERATION_DEFAULT);
-	query->max_depth = next_integer(&arguments, MAX_DEPTH_DEFAULT);
-	query->breaker_window = next_integer(&arguments, BREAKER_WINDOW_DEFAULT);
-	query->breaker_share = next_numeric(&arguments);
-	query->ramp = next_bool(&arguments);
-	Assert(arguments.next == NUM_REPLAY_ARGUMENTS);
+	for (int i = 0; i < NUM_REPLAY_OPTIONS; i++)
+	{
+		const QueryOption *option = &ReplayOptions[i];
+
+		if (!PG_ARGISNULL(i))
+			read_argument(query, option, fcinfo, i);
+		else if (option->offset == offsetof(ReplayQuery, max_records) && !any_number)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("max_records must not be null"),
+							errhint("Leave it out for the default of %d.", MAX_RECORDS_DEFAULT)));
+	}
 }
 
 /*
@@ -149,6 +104,6 @@ ReadQueryArgument(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number)
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("replay query must not be null"),
-				 errhint("Pass '{}' for a query without filters.")));
+				 errhint("Pass a JSON object, {\"lost\": true} for example.")));
 	ReadReplayQuery(query, PG_GETARG_JSONB_P(0), any_number);
 }

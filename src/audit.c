@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "audit_query.h"
+#include "guard.h"
 #include "identity.h"
 
 /*
@@ -50,16 +51,25 @@ is_filled_array(Datum json)
 	return (header & JB_FARRAY) != 0 && (header & JB_FSCALAR) == 0 && (header & JB_CMASK) > 0;
 }
 
-/*
- * Take a row apart, in the current memory context.
- */
-static void
-read_record(AuditRecord *record, HeapTuple row, TupleDesc desc)
+/* A row that is being taken apart. */
+typedef struct RowReader
 {
+	AuditRecord *record;
 	Datum values[NUM_RECORD_COLUMNS];
 	bool nulls[NUM_RECORD_COLUMNS];
+} RowReader;
 
-	heap_deform_tuple(row, desc, values, nulls);
+/*
+ * Set the fields of a record to the columns of its row.
+ */
+static void
+read_columns(void *argument)
+{
+	RowReader *row = argument;
+	AuditRecord *record = row->record;
+	const Datum *values = row->values;
+	const bool *nulls = row->nulls;
+
 	record->missing = NULL;
 	record->id = text_column(record, values, nulls, COL_ID);
 	record->action_id = text_column(record, values, nulls, COL_ACTION_ID);
@@ -75,7 +85,81 @@ read_record(AuditRecord *record, HeapTuple row, TupleDesc desc)
 	record->has_payload = !nulls[COL_PAYLOAD];
 	record->metadata = values[COL_METADATA];
 	record->has_metadata = !nulls[COL_METADATA];
+	record->details = values[COL_DETAILS];
+	record->has_details = !nulls[COL_DETAILS];
+	record->has_duration = !nulls[COL_DURATION];
+	record->duration_ms = nulls[COL_DURATION] ? 0 : DatumGetInt64(values[COL_DURATION]);
+	record->is_of_chain = !nulls[COL_CHAIN_ID];
 	record->had_attachments = !nulls[COL_ATTACHMENTS] && is_filled_array(values[COL_ATTACHMENTS]);
+	record->may_have_had = record->is_intent && !nulls[COL_ATTACHMENTS];
+}
+
+/*
+ * Whether a column of a row that is read at once lies elsewhere, or is compressed.
+ * Payload and metadata are left as they are.
+ */
+static bool
+is_apart(const RowReader *row, RecordColumn column)
+{
+	const struct varlena *value = (const struct varlena *) DatumGetPointer(row->values[column]);
+
+	switch (column)
+	{
+		case COL_DISPATCHED_AT:
+		case COL_DURATION:
+		case COL_PAYLOAD:
+		case COL_METADATA:
+			return false;
+		default:
+			return !row->nulls[column] &&
+				   (VARATT_IS_EXTERNAL(value) || VARATT_IS_COMPRESSED(value));
+	}
+}
+
+/*
+ * Fetch what lies elsewhere, and read the columns.
+ */
+static void
+fetch_columns(void *argument)
+{
+	RowReader *row = argument;
+
+	for (RecordColumn column = 0; column < NUM_RECORD_COLUMNS; column++)
+	{
+		if (is_apart(row, column))
+			row->values[column] = PointerGetDatum(PG_DETOAST_DATUM_PACKED(row->values[column]));
+	}
+	read_columns(row);
+}
+
+/*
+ * Take a row apart, in the current memory context.  Columns of one that is damaged
+ * count as NULL, and the record tells of the damage.
+ */
+static void
+read_record(AuditRecord *record, HeapTuple tuple, TupleDesc desc)
+{
+	RowReader row = {.record = record};
+	bool apart = false;
+
+	heap_deform_tuple(tuple, desc, row.values, row.nulls);
+	record->damage = NULL;
+	for (RecordColumn column = 0; column < NUM_RECORD_COLUMNS; column++)
+		apart |= is_apart(&row, column);
+	if (!apart)
+	{
+		read_columns(&row);
+		return;
+	}
+	record->damage = RunGuarded(fetch_columns, &row);
+	if (record->damage == NULL)
+		return;
+	for (RecordColumn column = 0; column < NUM_RECORD_COLUMNS; column++)
+		row.nulls[column] |= is_apart(&row, column);
+	read_columns(&row);
+	if (record->id == NULL)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("the id of an audit record cannot be read: %s", record->damage)));
 }
 
 /*
@@ -137,15 +221,18 @@ CopyAuditRecord(AuditRecord *copy, const AuditRecord *record)
 		copy->payload = datumCopy(record->payload, false, -1);
 	if (record->has_metadata)
 		copy->metadata = datumCopy(record->metadata, false, -1);
+	copy->has_details = false; /* what they tell has been read */
+	copy->damage = NULL;       /* so has this */
 }
 
 /*
- * Find the record of an action: the one with the greatest dispatched_at, an
- * outcome record before an intent record of the same time.  Returns false if
- * there is none.  Needs an SPI connection; the record lives as long as that.
+ * Find the record of an action, or the one with an outcome, if that is not NULL:
+ * the one with the greatest dispatched_at, an outcome record before an intent
+ * record of the same time.  Returns false if there is none.  Needs an SPI connection; the record lives as long as that.
  */
 bool
-AuditFindAction(const AuditTable *table, const char *action_id, AuditRecord *record)
+AuditFindAction(const AuditTable *table, const char *action_id, const char *outcome,
+				AuditRecord *record)
 {
 	Statement st;
 	Identity caller;
@@ -153,11 +240,16 @@ AuditFindAction(const AuditTable *table, const char *action_id, AuditRecord *rec
 	bool found;
 
 	SelectRecords(&st, table);
-	appendStringInfo(&st.sql,
-					 " AND a.action_id" EQ
-					 "$%d ORDER BY a.dispatched_at DESC, (" IS_INTENT("a") "), a.id" C_ORDER
-																		   " DESC LIMIT 1",
+	AddRecords(&st, table);
+	appendStringInfo(&st.sql, " AND a.action_id" EQ "$%d",
 					 AddParameter(&st, TEXTOID, CStringGetTextDatum(action_id)));
+	if (outcome != NULL)
+		appendStringInfo(&st.sql, " AND a.outcome" EQ "$%d",
+						 AddParameter(&st, TEXTOID, CStringGetTextDatum(outcome)));
+	appendStringInfoString(&st.sql,
+						   " ORDER BY a.dispatched_at DESC, (" IS_INTENT("a") "),"
+																			  " a.id" C_ORDER
+																			  " DESC LIMIT 1");
 
 	SwitchIdentity(&caller, table->owner);
 	plan = kept_plan(&st);
@@ -172,6 +264,17 @@ AuditFindAction(const AuditTable *table, const char *action_id, AuditRecord *rec
 }
 
 /*
+ * Open the cursor of a search whose statement is complete.
+ */
+static void
+open_search(AuditScan *scan, const AuditTable *table, Statement *st)
+{
+	scan->table = table;
+	scan->portal = SPI_cursor_open_with_args(NULL, st->sql.data, st->nargs, st->types, st->values,
+											 NULL, true, CURSOR_OPT_FAST_PLAN);
+}
+
+/*
  * Begin a search for the records that match a query, in the query's order.  At
  * most so many of them will be taken: where no index has the order, that many are
  * sorted out, and not all that match.
@@ -180,28 +283,53 @@ AuditFindAction(const AuditTable *table, const char *action_id, AuditRecord *rec
 void
 AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *query, int64 most)
 {
+	static const CandidateUse use = {.in_order = true};
 	MemoryContext old = CurrentMemoryContext;
 	Statement st;
 	Identity caller;
 	const char *direction = query->newest_first ? "DESC" : "ASC";
 
 	SelectRecords(&st, table);
-	AddConditions(&st, table, query);
+	AddCandidates(&st, table, query, &use);
 	appendStringInfo(&st.sql, " ORDER BY a.dispatched_at %s, a.id" C_ORDER " %s", direction,
 					 direction);
 	if (most < PG_INT64_MAX)
 		appendStringInfo(&st.sql, " LIMIT " INT64_FORMAT, most + 1);
 
 	memset(scan, 0, sizeof(*scan));
-	scan->table = table;
 	/* One more than is wanted tells whether there are more. */
 	scan->next_fetch = MAX_RECORDS_LIMIT + 1;
 	if (query->max_records != ANY_NUMBER)
 		scan->next_fetch = Min(scan->next_fetch, query->max_records + (long) 1);
 	SwitchIdentity(&caller, table->owner);
 	GuidePlanner(table, query);
-	scan->portal = SPI_cursor_open_with_args(NULL, st.sql.data, st.nargs, st.types, st.values, NULL,
-											 true, CURSOR_OPT_FAST_PLAN);
+	open_search(scan, table, &st);
+	RestoreIdentity(&caller);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Begin a search for those records that match a query and are of certain actions,
+ * in no order: by action id, for which every version of the gateway makes an index.
+ * Needs an SPI connection.
+ */
+void
+AuditScanBeginAmong(AuditScan *scan, const AuditTable *table, const ReplayQuery *query,
+					ArrayType *action_ids)
+{
+	CandidateUse use = {.in_order = false, .among = action_ids};
+	MemoryContext old = CurrentMemoryContext;
+	Statement st;
+	Identity caller;
+
+	SelectRecords(&st, table);
+	AddCandidates(&st, table, query, &use);
+	memset(scan, 0, sizeof(*scan));
+	scan->next_fetch = MAX_RECORDS_LIMIT;
+	SwitchIdentity(&caller, table->owner);
+	SetLocally("enable_seqscan", "off");
+	SetLocally("jit", "off");
+	open_search(scan, table, &st);
 	RestoreIdentity(&caller);
 	MemoryContextSwitchTo(old);
 }

@@ -6,6 +6,7 @@
 #define ACTEON_AUDIT_H
 
 #include "executor/spi.h"
+#include "utils/array.h"
 #include "utils/relcache.h"
 
 #include "query.h"
@@ -23,7 +24,10 @@ typedef enum RecordColumn
 	COL_DISPATCHED_AT,
 	COL_PAYLOAD,
 	COL_METADATA,
-	COL_ATTACHMENTS, /* which older gateways do not record */
+	COL_DETAILS,
+	COL_DURATION,
+	COL_ATTACHMENTS, /* these two: which older gateways do not record */
+	COL_CHAIN_ID,
 	NUM_RECORD_COLUMNS
 } RecordColumn;
 
@@ -36,8 +40,8 @@ typedef struct AuditTable
 {
 	Relation rel;
 	Oid owner;
-	char *quoted_name;    /* schema-qualified, for SQL */
-	bool has_attachments; /* the column */
+	char *quoted_name; /* schema-qualified, for SQL */
+	bool has[NUM_RECORD_COLUMNS];
 } AuditTable;
 
 /*
@@ -56,22 +60,30 @@ typedef struct AuditRecord
 	TimestampTz dispatched_at;
 	Datum payload;
 	Datum metadata;
+	Datum details; /* of the outcome */
 	bool has_payload;
 	bool has_metadata;
+	bool has_details;
+	bool has_duration;
+	int64 duration_ms;
+	bool is_of_chain;     /* it has a chain_id */
 	bool is_intent;       /* outcome "pending" */
 	bool had_attachments; /* which are not stored with it */
-	const char *missing;  /* a column that is NULL and must not be */
+	bool may_have_had;    /* an intent does not tell */
+	const char *missing;  /* a column that is NULL and must not be, or that cannot be read */
+	const char *damage;   /* why it cannot be read; NULL: it can */
 } AuditRecord;
 
 /* Why a record that the filters match is no candidate. */
 typedef enum LeftOut
 {
-	LEFT_OUT_INTENT,  /* an intent, and those are not asked for */
-	LEFT_OUT_YOUNG,   /* an intent that the gateway may still be executing */
-	LEFT_OUT_FINISHED /* an intent with a companion, which has the outcome */
+	LEFT_OUT_INTENT,   /* an intent, and those are not asked for */
+	LEFT_OUT_YOUNG,    /* an intent that the gateway may still be executing */
+	LEFT_OUT_FINISHED, /* an intent with a companion, which has the outcome */
+	LEFT_OUT_STEP      /* the intent of a chain's step, whose outcome has another action id */
 } LeftOut;
 
-#define NUM_LEFT_OUT (LEFT_OUT_FINISHED + 1)
+#define NUM_LEFT_OUT (LEFT_OUT_STEP + 1)
 
 /* A running search for records; see AuditScanBegin. */
 typedef struct AuditScan
@@ -99,15 +111,19 @@ extern void OpenAuditTable(AuditTable *table, Oid schema);
 extern void CloseAuditTable(AuditTable *table);
 extern AttrNumber AuditColumn(const AuditTable *table, const char *name);
 extern void CheckAuditColumn(const AuditTable *table, const char *name, Oid type);
-extern bool AuditFindAction(const AuditTable *table, const char *action_id, AuditRecord *record);
+extern bool AuditTableIsLive(const AuditTable *table);
+extern TimestampTz AuditNewest(const AuditTable *table);
+extern bool AuditFindAction(const AuditTable *table, const char *action_id, const char *outcome,
+							AuditRecord *record);
 extern void CopyAuditRecord(AuditRecord *copy, const AuditRecord *record);
 extern int64 AuditCount(const AuditTable *table, const ReplayQuery *query);
 extern void
 AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *query, int64 most);
+extern void AuditScanBeginAmong(AuditScan *scan, const AuditTable *table, const ReplayQuery *query,
+								ArrayType *action_ids);
 extern int AuditScanTake(AuditScan *scan, int want, AuditRecord **records);
 extern bool AuditScanHasMore(AuditScan *scan);
 extern void AuditScanEnd(AuditScan *scan);
 
-extern int64 AuditCount(const AuditTable *table, const ReplayQuery *query);
 extern int64 AuditCountLeftOut(const AuditTable *table, const ReplayQuery *query, LeftOut which);
 #endif /* ACTEON_AUDIT_H */

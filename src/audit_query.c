@@ -21,6 +21,19 @@
 #include "settings.h"
 
 /*
+ * What was lost, by the names of the outcomes: LOST_OUTCOMES, and what was
+ * executed and failed.  effect.c has the last word on those that were found.
+ */
+#define LOST_OUTCOMES "failed", "circuit_open", "throttled", "quota_exceeded"
+#define HAS_FAILED(alias) \
+	alias ".outcome_details OPERATOR(pg_catalog.->>) 'status'::pg_catalog.text" EQ \
+		  "'Failure'::pg_catalog.text"
+#define IS_LOST(alias) \
+	"(" alias ".outcome" EQ \
+	"ANY ('{failed,circuit_open,throttled,quota_exceeded}'::pg_catalog.text[]) OR " alias \
+	".outcome" EQ "'" EXECUTED_OUTCOME "'::pg_catalog.text AND " HAS_FAILED(alias) " IS TRUE)"
+
+/*
  * Begin a statement, with nothing in it yet.
  */
 void
@@ -43,7 +56,7 @@ AddParameter(Statement *st, Oid type, Datum value)
 }
 
 /*
- * Begin a statement that selects the records' columns from the table, as "a".
+ * Begin a statement that selects the records' columns of "a", which is to follow.
  */
 void
 SelectRecords(Statement *st, const AuditTable *table)
@@ -51,25 +64,35 @@ SelectRecords(Statement *st, const AuditTable *table)
 	BeginStatement(st);
 	for (int i = 0; i < NUM_RECORD_COLUMNS; i++)
 	{
-		bool exists = i != COL_ATTACHMENTS || table->has_attachments;
+		const char *absent =
+			i == COL_CHAIN_ID ? "NULL::pg_catalog.text AS " : "NULL::pg_catalog.jsonb AS ";
 
 		appendStringInfo(&st->sql, "%s %s%s", i == 0 ? "SELECT" : ",",
-						 exists ? "a." : "NULL::pg_catalog.jsonb AS ", RecordColumnNames[i]);
+						 table->has[i] ? "a." : absent, RecordColumnNames[i]);
 	}
+}
+
+/*
+ * Add the table, as "a".
+ */
+void
+AddRecords(Statement *st, const AuditTable *table)
+{
 	appendStringInfo(&st->sql, " FROM %s AS a WHERE true", table->quoted_name);
 }
 
 /*
- * Add the text filters that were given.
+ * Add the text filters that were given, but for the outcome.
  */
 static void
-add_text_filters(Statement *st, const AuditTable *table, const ReplayQuery *query)
+add_text_filters(Statement *st, const AuditTable *table, const ReplayQuery *query,
+				 const char *alias)
 {
 	for (int i = 0; i < NUM_TEXT_FILTERS; i++)
 	{
 		const char *name = TextFilterNames[i];
 
-		if (query->filters[i] == NULL)
+		if (query->filters[i] == NULL || i == FILTER_OUTCOME)
 			continue;
 		if (AuditColumn(table, name) == InvalidAttrNumber)
 			ereport(ERROR,
@@ -78,7 +101,7 @@ add_text_filters(Statement *st, const AuditTable *table, const ReplayQuery *quer
 							table->quoted_name),
 					 errhint("This gateway's version does not record it; leave the filter out.")));
 		CheckAuditColumn(table, name, TEXTOID);
-		appendStringInfo(&st->sql, " AND a.%s" EQ "$%d", name,
+		appendStringInfo(&st->sql, " AND %s.%s" EQ "$%d", alias, name,
 						 AddParameter(st, TEXTOID, CStringGetTextDatum(query->filters[i])));
 	}
 }
@@ -87,10 +110,10 @@ add_text_filters(Statement *st, const AuditTable *table, const ReplayQuery *quer
  * Add one bound of the time range.
  */
 static void
-add_time_bound(Statement *st, const char *operator, const OptionalTime * bound)
+add_time_bound(Statement *st, const char *alias, const char *operator, const OptionalTime * bound)
 {
 	if (bound->given)
-		appendStringInfo(&st->sql, " AND a.dispatched_at%s$%d", operator,
+		appendStringInfo(&st->sql, " AND %s.dispatched_at%s$%d", alias, operator,
 						 AddParameter(st, TIMESTAMPTZOID, TimestampTzGetDatum(bound->time)));
 }
 
@@ -120,41 +143,65 @@ add_cursor(Statement *st, const ReplayQuery *query)
 }
 
 /*
+ * Add what a query asks of a record wherever a search stands, and whatever its
+ * outcome means.
+ */
+static void
+add_lasting_filters(Statement *st, const AuditTable *table, const ReplayQuery *query,
+					const char *alias)
+{
+	add_text_filters(st, table, query, alias);
+	add_time_bound(st, alias, GE, &query->from);
+	add_time_bound(st, alias, LE, &query->to);
+}
+
+/*
  * Add what a query asks of a record, whatever its outcome means.
  */
 static void
 add_filters(Statement *st, const AuditTable *table, const ReplayQuery *query)
 {
-	add_text_filters(st, table, query);
-	add_time_bound(st, GE, &query->from);
-	add_time_bound(st, LE, &query->to);
+	add_lasting_filters(st, table, query, "a");
 	add_cursor(st, query);
 	appendStringInfoString(&st->sql, " AND a.dispatched_at IS NOT NULL AND a.id IS NOT NULL");
 }
 
 /*
- * Whether a query asks for intent records.
+ * Add that the outcome is a given one.
  */
-static bool
-asks_for_intents(const ReplayQuery *query)
+static void
+add_outcome(Statement *st, const char *outcome)
 {
-	const char *outcome = query->filters[FILTER_OUTCOME];
-
-	return outcome != NULL && strcmp(outcome, INTENT_OUTCOME) == 0;
+	appendStringInfo(&st->sql, " AND a.outcome" EQ "$%d",
+					 AddParameter(st, TEXTOID, CStringGetTextDatum(outcome)));
 }
 
 /*
  * Add that a record is old enough, or not, for the gateway not to be working on
- * it any more.
+ * it any more.  That is measured against the newest record: the clock goes on
+ * while a gateway stands still, or is restored.
  */
 static void
-add_grace(Statement *st, const char *operator)
+add_grace(Statement *st, const AuditTable *table, const char *operator)
 {
-	TimestampTz newest =
-		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), -(int64) IntentGrace * 1000);
+	TimestampTz newest = AuditNewest(table);
 
+	if (!TIMESTAMP_NOT_FINITE(newest))
+		newest = TimestampTzPlusMilliseconds(newest, -(int64) IntentGrace * 1000);
 	appendStringInfo(&st->sql, " AND a.dispatched_at%s$%d", operator,
 					 AddParameter(st, TIMESTAMPTZOID, TimestampTzGetDatum(newest)));
+}
+
+/*
+ * Add that a record is of the action of another one, and not earlier.
+ */
+static void
+add_same_action(Statement *st, const char *record, const char *other)
+{
+	appendStringInfo(&st->sql,
+					 "%s.action_id" EQ "%s.action_id AND %s.namespace" EQ "%s.namespace"
+					 " AND %s.tenant" EQ "%s.tenant AND %s.dispatched_at" GE "%s.dispatched_at",
+					 record, other, record, other, record, other, record, other);
 }
 
 /*
@@ -162,31 +209,162 @@ add_grace(Statement *st, const char *operator)
  * action, at the same time or later.
  */
 static void
-add_companion(Statement *st, const AuditTable *table, const char *exists)
+add_companion(Statement *st, const AuditTable *table, const char *exists, const char *intent)
 {
-	appendStringInfo(&st->sql,
-					 " AND %s (SELECT FROM %s AS b"
-					 " WHERE b.action_id" EQ "a.action_id AND b.namespace" EQ "a.namespace"
-					 " AND b.tenant" EQ "a.tenant AND b.dispatched_at" GE "a.dispatched_at"
-					 " AND " IS_NO_INTENT("b") ")",
-					 exists, table->quoted_name);
+	appendStringInfo(&st->sql, " AND %s (SELECT FROM %s AS c WHERE ", exists, table->quoted_name);
+	add_same_action(st, "c", intent);
+	appendStringInfoString(&st->sql, " AND " IS_NO_INTENT("c") ")");
 }
 
 /*
- * Add all that makes a record a candidate.  Intent records are none, unless they
- * are what is asked for: then the lone ones, which the gateway cannot be working
- * on any more.
+ * Add that an intent is, or is not, that of a chain's step.  Its outcome has the
+ * id of the action that started the chain.
+ */
+static void
+add_step(Statement *st, const AuditTable *table, bool is_step)
+{
+	if (table->has[COL_CHAIN_ID])
+		appendStringInfo(&st->sql, " AND a.chain_id IS %sNULL", is_step ? "NOT " : "");
+	else if (is_step)
+		appendStringInfoString(&st->sql, " AND false");
+}
+
+/*
+ * Add that nothing is known of a record's action afterwards: no record with another
+ * effect, no intent without an outcome, and no later record that was lost, too, and
+ * that the query finds instead.
+ */
+static void
+add_nothing_later(Statement *st, const AuditTable *table, const ReplayQuery *query)
+{
+	appendStringInfo(&st->sql, " AND NOT EXISTS (SELECT FROM %s AS b WHERE ", table->quoted_name);
+	add_same_action(st, "b", "a");
+	appendStringInfoString(&st->sql,
+						   " AND (" IS_NO_INTENT("b") " AND NOT " IS_LOST("b") " OR " IS_INTENT(
+							   "b") " AND b.dispatched_at" GT "a.dispatched_at");
+	add_companion(st, table, "NOT EXISTS", "b");
+	appendStringInfoString(&st->sql,
+						   " OR " IS_LOST("b") " AND (b.dispatched_at" GT "a.dispatched_at"
+											   " OR b.id" C_ORDER GT "a.id)");
+	add_lasting_filters(st, table, query, "b");
+	appendStringInfoString(&st->sql, "))");
+}
+
+/*
+ * Add what is asked of the records with one outcome, NULL for any.  Intent records
+ * are no candidates, unless they are what is asked for: then the lone ones, which
+ * the gateway cannot be working on any more.
+ */
+static void
+add_conditions(Statement *st, const AuditTable *table, const char *outcome, const char *filters)
+{
+	appendStringInfoString(&st->sql, filters);
+	if (outcome == NULL)
+		appendStringInfoString(&st->sql, " AND " IS_NO_INTENT("a"));
+	else
+		add_outcome(st, outcome);
+	if (outcome != NULL && strcmp(outcome, INTENT_OUTCOME) == 0)
+	{
+		add_grace(st, table, LT);
+		add_companion(st, table, "NOT EXISTS", "a");
+		add_step(st, table, false);
+	}
+}
+
+/*
+ * The filters of a query as text; their parameters are added to the statement.
+ */
+static char *
+make_filters(Statement *st, const AuditTable *table, const ReplayQuery *query,
+			 const CandidateUse *use)
+{
+	StringInfoData sql = st->sql;
+	char *filters;
+
+	initStringInfo(&st->sql);
+	add_filters(st, table, query);
+	if (use->among != NULL)
+		appendStringInfo(&st->sql, " AND a.action_id" EQ "ANY ($%d)",
+						 AddParameter(st, TEXTARRAYOID, PointerGetDatum(use->among)));
+	filters = st->sql.data;
+	st->sql = sql;
+	return filters;
+}
+
+/*
+ * Add the records with several outcomes, as "a": those of each, one after the other,
+ * or each in the query's order, which an index on (outcome, dispatched_at) gives, for
+ * the server to merge.
+ */
+static void
+add_union(Statement *st, const AuditTable *table, int count, const char *const *outcomes,
+		  const char *filters, const char *order)
+{
+	appendStringInfoString(&st->sql, " FROM (");
+	for (int i = 0; i < count; i++)
+	{
+		appendStringInfo(&st->sql, "%s(SELECT a.*", i == 0 ? "" : " UNION ALL ");
+		AddRecords(st, table);
+		add_conditions(st, table, outcomes[i], filters);
+		appendStringInfo(&st->sql, "%s)", order);
+	}
+}
+
+/*
+ * The order in which a query reads the records, as far as an index has it; nothing
+ * where they are read in any.
+ */
+static const char *
+time_order(const ReplayQuery *query, const CandidateUse *use)
+{
+	if (!use->in_order)
+		return "";
+	return query->newest_first ? " ORDER BY dispatched_at DESC" : " ORDER BY dispatched_at ASC";
+}
+
+/*
+ * Add the records that were lost.  Those that say executed are most of the table,
+ * and what tells that one had no effect is in no index.  So where the records are
+ * read in order they are first merged by time and then looked at: the other way
+ * round the server would look through all of them for the first that is lost, in
+ * each page anew.
+ */
+static void
+add_lost(Statement *st, const AuditTable *table, const ReplayQuery *query, const char *filters,
+		 const char *order)
+{
+	static const char *const outcomes[] = {LOST_OUTCOMES, EXECUTED_OUTCOME};
+
+	add_union(st, table, lengthof(outcomes), outcomes, filters, order);
+	if (order[0] != '\0')
+		appendStringInfo(&st->sql, "%s OFFSET 0", order);
+	appendStringInfoString(&st->sql, ") AS a WHERE (a.outcome" NE "'" EXECUTED_OUTCOME
+									 "'::pg_catalog.text OR " HAS_FAILED("a") ")");
+	add_nothing_later(st, table, query);
+}
+
+/*
+ * Add the records that are candidates of a query, as "a".
  */
 void
-AddConditions(Statement *st, const AuditTable *table, const ReplayQuery *query)
+AddCandidates(Statement *st, const AuditTable *table, const ReplayQuery *query,
+			  const CandidateUse *use)
 {
-	add_filters(st, table, query);
-	if (query->filters[FILTER_OUTCOME] == NULL)
-		appendStringInfoString(&st->sql, " AND " IS_NO_INTENT("a"));
-	else if (asks_for_intents(query))
+	const char *filters = make_filters(st, table, query, use);
+	const char *order = time_order(query, use);
+
+	if (query->lost)
+		add_lost(st, table, query, filters, order);
+	else if (query->outcome_count > 1)
 	{
-		add_grace(st, LT);
-		add_companion(st, table, "NOT EXISTS");
+		add_union(st, table, query->outcome_count, (const char *const *) query->outcomes, filters,
+				  order);
+		appendStringInfoString(&st->sql, ") AS a WHERE true");
+	}
+	else
+	{
+		AddRecords(st, table);
+		add_conditions(st, table, query->outcome_count == 0 ? NULL : query->outcomes[0], filters);
 	}
 }
 
@@ -197,21 +375,20 @@ AddConditions(Statement *st, const AuditTable *table, const ReplayQuery *query)
 bool
 AddLeftOut(Statement *st, const AuditTable *table, const ReplayQuery *query, LeftOut which)
 {
+	AddRecords(st, table);
 	add_filters(st, table, query);
-	switch (which)
-	{
-		case LEFT_OUT_INTENT:
-			appendStringInfoString(&st->sql, " AND " IS_INTENT("a"));
-			return query->filters[FILTER_OUTCOME] == NULL;
-		case LEFT_OUT_YOUNG:
-			add_grace(st, GE);
-			return asks_for_intents(query);
-		case LEFT_OUT_FINISHED:
-			add_grace(st, LT);
-			add_companion(st, table, "EXISTS");
-			return asks_for_intents(query);
-	}
-	return false;
+	appendStringInfoString(&st->sql, " AND " IS_INTENT("a"));
+	if (which == LEFT_OUT_INTENT)
+		return query->outcome_count == 0 && !query->lost;
+	if (!AsksForOutcome(query, INTENT_OUTCOME))
+		return false;
+	add_step(st, table, which == LEFT_OUT_STEP);
+	if (which == LEFT_OUT_STEP)
+		return true;
+	add_grace(st, table, which == LEFT_OUT_YOUNG ? GE : LT);
+	if (which == LEFT_OUT_FINISHED)
+		add_companion(st, table, "EXISTS", "a");
+	return true;
 }
 
 /*
@@ -225,7 +402,8 @@ is_compared(const AuditTable *table, AttrNumber column, const ReplayQuery *query
 		if (query->filters[i] != NULL && column == AuditColumn(table, TextFilterNames[i]))
 			return true;
 	}
-	return false;
+	/* So it is in each part of the statement. */
+	return query->lost && column == AuditColumn(table, RecordColumnNames[COL_OUTCOME]);
 }
 
 /* What an index can do for a query. */

@@ -4,12 +4,17 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/relation.h"
+#include "access/table.h"
 #include "access/tupdesc.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_subscription_rel.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -30,7 +35,10 @@ const char *const RecordColumnNames[NUM_RECORD_COLUMNS] = {
 	[COL_DISPATCHED_AT] = "dispatched_at",
 	[COL_PAYLOAD] = "action_payload",
 	[COL_METADATA] = "metadata",
+	[COL_DETAILS] = "outcome_details",
+	[COL_DURATION] = "duration_ms",
 	[COL_ATTACHMENTS] = "attachment_metadata",
+	[COL_CHAIN_ID] = "chain_id",
 };
 
 static const Oid record_types[NUM_RECORD_COLUMNS] = {
@@ -39,7 +47,8 @@ static const Oid record_types[NUM_RECORD_COLUMNS] = {
 	[COL_PROVIDER] = TEXTOID,     [COL_ACTION_TYPE] = TEXTOID,
 	[COL_OUTCOME] = TEXTOID,      [COL_DISPATCHED_AT] = TIMESTAMPTZOID,
 	[COL_PAYLOAD] = JSONBOID,     [COL_METADATA] = JSONBOID,
-	[COL_ATTACHMENTS] = JSONBOID,
+	[COL_DETAILS] = JSONBOID,     [COL_DURATION] = INT8OID,
+	[COL_ATTACHMENTS] = JSONBOID, [COL_CHAIN_ID] = TEXTOID,
 };
 
 ACTEON_NORETURN static void
@@ -150,6 +159,15 @@ CheckAuditColumn(const AuditTable *table, const char *name, Oid type)
 }
 
 /*
+ * Whether a column is one that the gateway added in later versions.
+ */
+static bool
+is_later_column(RecordColumn column)
+{
+	return column == COL_ATTACHMENTS || column == COL_CHAIN_ID;
+}
+
+/*
  * Open the audit table for reading and check that it is one: a table with the
  * columns that every version of the gateway creates.
  */
@@ -168,13 +186,57 @@ OpenAuditTable(AuditTable *table, Oid schema)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("audit table %s is not a table", table->quoted_name),
 						errhint("Does acteon_replay.audit_table name the gateway's audit table?")));
-	table->has_attachments =
-		AuditColumn(table, RecordColumnNames[COL_ATTACHMENTS]) != InvalidAttrNumber;
 	for (int i = 0; i < NUM_RECORD_COLUMNS; i++)
 	{
-		if (i != COL_ATTACHMENTS || table->has_attachments)
+		table->has[i] =
+			!is_later_column(i) || AuditColumn(table, RecordColumnNames[i]) != InvalidAttrNumber;
+		if (table->has[i])
 			CheckAuditColumn(table, RecordColumnNames[i], record_types[i]);
 	}
+}
+
+/*
+ * Whether a subscription fills a table.
+ */
+static bool
+is_subscribed(Oid relid)
+{
+	Relation rel = table_open(SubscriptionRelRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool found;
+
+	ScanKeyInit(&key, Anum_pg_subscription_rel_srrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/*
+ * Whether the gateway writes the table itself, so that what is missing in it can
+ * tell something.  Unless acteon_replay.audit_is_live is set, a table that comes
+ * from elsewhere, whole or in parts, counts as a copy.
+ */
+bool
+AuditTableIsLive(const AuditTable *table)
+{
+	List *parts;
+	ListCell *lc;
+
+	if (AuditIsLiveIsSaid || !AuditIsLive)
+		return AuditIsLive;
+	parts = find_all_inheritors(RelationGetRelid(table->rel), NoLock, NULL);
+	foreach (lc, parts)
+	{
+		Oid part = lfirst_oid(lc);
+
+		if (get_rel_relkind(part) == RELKIND_FOREIGN_TABLE || is_subscribed(part))
+			return false;
+	}
+	return true;
 }
 
 /*

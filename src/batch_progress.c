@@ -143,6 +143,7 @@ ReadBatchRow(TupleTableSlot *slot, BatchRow *batch)
 	batch->paced_until = get_time(slot, Anum_batch_paced_until);
 	batch->breaker_window = DatumGetInt32(get(slot, Anum_batch_breaker_window, &isnull));
 	batch->breaker_share = get_numeric(slot, Anum_batch_breaker_share);
+	batch->holds_doubts = strcmp(get_text(slot, Anum_batch_on_doubt), ON_DOUBT_HOLD) == 0;
 	batch->stop = get_stop(slot);
 	batch->stop_reason = get_text(slot, Anum_batch_stop_reason);
 }

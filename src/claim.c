@@ -605,6 +605,7 @@ take_all(Claim *claim, Oid schema)
 	DuePlace place = resume.place;
 	bool resumes = resume.relid == relid && claim->now >= resume.scanned_at &&
 				   claim->now - resume.scanned_at < RESCAN_INTERVAL;
+	bool begins = false;
 
 	resume.relid = InvalidOid; /* in case of an error */
 	if (resumes)
@@ -612,10 +613,13 @@ take_all(Claim *claim, Oid schema)
 	if (!resumes || !claim->full)
 	{
 		take_due(claim, NULL, resumes ? &place : NULL);
-		(void) SweepCancelled(schema, &claim->segments, &claim->deliveries, MAX_SWEPT);
 		resume.scanned_at = claim->now;
+		begins = true;
 	}
 	take_resolved(claim);
+	/* Not before: what was collected must not be changed by something else. */
+	if (begins)
+		(void) SweepCancelled(schema, &claim->segments, &claim->deliveries, MAX_SWEPT);
 	if (!claim->moved)
 		return;
 	resume.relid = relid;

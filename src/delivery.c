@@ -21,6 +21,10 @@
 
 #include "breaker.h"
 #include "delivery.h"
+#include "tally.h"
+
+/* Of so many calls one folds the tally. */
+#define CALLS_A_FOLD 64
 
 /*
  * Get ready to add deliveries, in the current memory context.
@@ -82,11 +86,12 @@ next_slot(DeliveryWriter *deliveries)
 }
 
 /*
- * Write the tally down.
+ * Write the tally down.  Now and then, fold what has become old of a batch in it.
  */
 static void
 write_tally(DeliveryWriter *deliveries)
 {
+	static uint32 calls = 0;
 	TableWriter writer;
 
 	if (deliveries->tally_count == 0)
@@ -114,6 +119,8 @@ write_tally(DeliveryWriter *deliveries)
 		InsertRow(&writer, values, nulls, Natts_tally);
 	}
 	CloseWriter(&writer);
+	if (++calls % CALLS_A_FOLD == 0)
+		FoldTally(deliveries->schema, deliveries->tally[0].batch_id, deliveries->finished_at);
 	deliveries->tally_count = 0;
 }
 

@@ -405,7 +405,6 @@ decide_without_outcome(Resolver *resolver, Segment *piece, const Suspect *suspec
 	Doubts *doubts = resolver->doubts;
 	const char *held = NULL;
 
-	piece->held = NULL;
 	if (piece->doubt_since == 0)
 	{
 		/* Its new id may go out: nothing has turned up of the old one. */

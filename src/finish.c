@@ -242,8 +242,9 @@ answered_id(AnswerCall *call, const Answer *answer)
 	if (segment->lease_token == answer->lease_token &&
 		SegmentIsLeased(segment, GetCurrentTimestamp()))
 		return segment->resend;
-	if (call->kind != ANSWER_ACK || !segment->was_claimed)
+	if (call->kind != ANSWER_ACK)
 		return -1;
+	/* It may look as if it had never been claimed: after a failover that lost the claim. */
 	id = named_id(call, answer, segment->resend);
 	if (id >= 0 && id < segment->resend && answer->reading.effect != EFFECT_DONE)
 		return -1;
@@ -509,6 +510,23 @@ divide_segment(AnswerCall *call, const Answer *answers, int count)
 }
 
 /*
+ * Whether the delivery that was found may be of an action that was executed: what
+ * ended dead or cancelled was not, and of what version 1.0 delivered nobody knows.
+ */
+static bool
+was_done_as_written(TableFinder *deliveries)
+{
+	bool isnull;
+	Datum state = FoundColumn(deliveries, Anum_delivery_state, &isnull);
+	Datum effect;
+
+	if (FinishedState(TextDatumGetCString(state)) != ACTION_DELIVERED)
+		return false;
+	effect = FoundColumn(deliveries, Anum_delivery_effect, &isnull);
+	return isnull || EffectByName(DatumGetTextPP(effect)) == EFFECT_DONE;
+}
+
+/*
  * Look at an answer about an action that is finished.  One that was executed under
  * another id than the one that ended it, or although it ended otherwise, is a
  * contradiction, which is written down; the same answer again is none.
@@ -528,8 +546,7 @@ check_finished(AnswerCall *call, const Answer *answer)
 	if (FindRow(&deliveries, F_INT8EQ, Int64GetDatum(answer->outbox_id), snapshot))
 	{
 		int resend = DatumGetInt32(FoundColumn(&deliveries, Anum_delivery_resend, &isnull));
-		Datum effect = FoundColumn(&deliveries, Anum_delivery_effect, &isnull);
-		bool was_done = isnull || EffectByName(DatumGetTextPP(effect)) == EFFECT_DONE;
+		bool was_done = was_done_as_written(&deliveries);
 		int id = named_id(call, answer, resend);
 
 		if (id >= 0 && (id != resend || !was_done))

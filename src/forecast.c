@@ -23,6 +23,7 @@ void
 OpenForecast(Forecast *forecast, Oid schema, const ReplayQuery *query)
 {
 	forecast->include_replayed = query->include_replayed;
+	forecast->lost = query->lost;
 	forecast->snapshot = GetActiveSnapshot();
 	forecast->has_chains = OpenChains(&forecast->chains, schema);
 	if (forecast->has_chains)
@@ -124,7 +125,8 @@ judge_replays(Forecast *forecast, ReplayItem **items, int count)
 			item->has_earlier = true;
 			item->earlier_state =
 				ReadActionState(&forecast->states, item->outbox_id, forecast->snapshot);
-			if (JudgeEarlier(item, forecast->include_replayed))
+			item->earlier_had_none = forecast->states.had_no_effect;
+			if (JudgeEarlier(item, forecast->include_replayed, forecast->lost))
 				continue;
 			CountEarlier(item);
 		}

@@ -14,6 +14,7 @@
 typedef struct Forecast
 {
 	bool include_replayed;
+	bool lost;
 	Snapshot snapshot;
 	bool has_chains; /* something was replayed before */
 	ChainReader chains;

@@ -14,6 +14,12 @@
 
 #include "json_text.h"
 
+/*
+ * Levels of nesting for which there is stack enough in any session.  The gateway
+ * itself reads no more than 128.
+ */
+#define MAX_JSON_LEVELS 2000
+
 static void append_container(StringInfo json, const JsonbContainer *container);
 
 /*
@@ -178,4 +184,37 @@ void
 AppendJsonb(StringInfo json, const Jsonb *value)
 {
 	append_container(json, &value->root);
+}
+
+/*
+ * Check that a container is not nested deeper than so many levels.
+ */
+static void
+check_depth(const JsonbContainer *container, int levels)
+{
+	int count = JsonContainerSize(container);
+	int entries = JsonContainerIsObject(container) ? 2 * count : count;
+	const char *base = (const char *) &container->children[entries];
+	uint32 offset = 0;
+
+	if (levels == 0)
+		ereport(ERROR, (errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
+						errmsg("JSON is nested deeper than %d levels", MAX_JSON_LEVELS)));
+	for (int i = 0; i < entries; i++)
+	{
+		JEntry entry = container->children[i];
+
+		if (JBE_ISCONTAINER(entry))
+			check_depth((const JsonbContainer *) (base + INTALIGN(offset)), levels - 1);
+		offset = entry_end(entry, offset);
+	}
+}
+
+/*
+ * Raise statement_too_complex for a jsonb that AppendJsonb may have no stack for.
+ */
+void
+CheckJsonbDepth(const Jsonb *value)
+{
+	check_depth(&value->root, MAX_JSON_LEVELS);
 }

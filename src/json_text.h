@@ -10,5 +10,6 @@
 
 extern void AppendJsonString(StringInfo json, const char *text, int len);
 extern void AppendJsonb(StringInfo json, const Jsonb *value);
+extern void CheckJsonbDepth(const Jsonb *value);
 
 #endif /* ACTEON_JSON_TEXT_H */

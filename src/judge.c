@@ -24,6 +24,7 @@
 #include "utils/snapmgr.h"
 
 #include "chain.h"
+#include "guard.h"
 #include "ids.h"
 #include "judge.h"
 
@@ -39,6 +40,21 @@ static const ReasonEntry reasons[NUM_REASONS] = {
 	[REASON_NONE] = {"none", ITEM_PENDING, NULL},
 	[REASON_NO_GRANT] = {"no_grant", ITEM_SKIPPED,
 						 gettext_noop("no grant covers this audit record")},
+	[REASON_UNREADABLE] = {"unreadable", ITEM_FAILED, gettext_noop("audit record cannot be read")},
+	[REASON_INTERNAL] = {"internal", ITEM_FAILED,
+						 gettext_noop(
+							 "audit record is the gateway's own, not of a client's action")},
+	[REASON_CHAIN] =
+		{"chain", ITEM_FAILED,
+		 gettext_noop(
+			 "audit record is of a step or the end of a chain: replay the chain_started record of its action")},
+	[REASON_EFFECTIVE] = {"effective", ITEM_PASSED_OVER,
+						  gettext_noop("action took effect, or will")},
+	[REASON_NOT_LOST] = {"not_lost", ITEM_PASSED_OVER, gettext_noop("action was not lost")},
+	[REASON_UNCERTAIN] = {"uncertain", ITEM_PASSED_OVER,
+						  gettext_noop("action may have had an effect")},
+	[REASON_UNPROVEN] = {"unproven", ITEM_FAILED,
+						 gettext_noop("audit record is an intent: it is not known how it ended")},
 	[REASON_NO_PAYLOAD] = {"no_payload", ITEM_SKIPPED,
 						   gettext_noop(
 							   "audit record has no stored payload (privacy mode was enabled)")},
@@ -51,6 +67,8 @@ static const ReasonEntry reasons[NUM_REASONS] = {
 						gettext_noop("a replay of the action is running")},
 	[REASON_IN_DOUBT] = {"in_doubt", ITEM_PASSED_OVER,
 						 gettext_noop("a replay of the action is in doubt")},
+	[REASON_NEWER] = {"newer", ITEM_PASSED_OVER,
+					  gettext_noop("a later record of the action or its replays is taken")},
 	[REASON_DELIVERED] = {"delivered", ITEM_PASSED_OVER,
 						  gettext_noop("a replay of the action was delivered")},
 	[REASON_SAME_MOMENT] = {"same_moment", ITEM_PASSED_OVER,
@@ -60,6 +78,8 @@ static const ReasonEntry reasons[NUM_REASONS] = {
 	[REASON_DEPTH] = {"max_depth", ITEM_FAILED, NULL},
 	[REASON_REDACTED] = {"redacted", ITEM_FAILED, gettext_noop("payload is redacted")},
 	[REASON_ATTACHMENTS] = {"attachments", ITEM_FAILED, gettext_noop("attachments are lost")},
+	[REASON_MAYBE_ATTACHMENTS] = {"maybe_attachments", ITEM_FAILED,
+								  gettext_noop("attachments may be lost")},
 	[REASON_LABELS] = {"labels", ITEM_FAILED, gettext_noop("labels are too large")},
 };
 
@@ -98,6 +118,11 @@ ReasonText(Reason reason, const AuditRecord *record, const ReplayQuery *query)
 	{
 		case REASON_COLUMN_MISSING:
 			return psprintf(_(reasons[reason].text), record->missing);
+		case REASON_UNREADABLE:
+			if (record == NULL || record->damage == NULL)
+				break;
+			return psprintf(_("audit record %s cannot be read: %s"), text_to_cstring(record->id),
+							record->damage);
 		case REASON_GENERATION:
 			return psprintf(ngettext("action was replayed once already",
 									 "action was replayed %d times already", query->max_generation),
@@ -107,8 +132,9 @@ ReasonText(Reason reason, const AuditRecord *record, const ReplayQuery *query)
 									 "action is a replay of a replay, %d deep", query->max_depth),
 							query->max_depth);
 		default:
-			return _(reasons[reason].text);
+			break;
 	}
+	return _(reasons[reason].text);
 }
 
 /*
@@ -180,18 +206,47 @@ may_replay(Judge *judge, const AuditRecord *record)
 }
 
 /*
- * Judge a record by its columns.
+ * Judge a record by the effect of its action.  Sets *effect where lost is asked
+ * for.
+ */
+static Reason
+judge_effect(const ReplayQuery *query, const AuditRecord *record, Effect *effect)
+{
+	if (query->lost)
+	{
+		if (!IsLost(record, effect))
+			return REASON_NOT_LOST;
+		return query->certain && *effect != EFFECT_NONE ? REASON_UNCERTAIN : REASON_NONE;
+	}
+	if (!query->allow_effective && TookEffect(record))
+		return REASON_EFFECTIVE;
+	return record->is_intent && !query->allow_unproven ? REASON_UNPROVEN : REASON_NONE;
+}
+
+/*
+ * Judge a record by its columns.  Sets *effect where lost is asked for.  What is no
+ * client's action, or took effect, is told apart before it is asked whether the
+ * record would do for a replay.
  */
 Reason
-JudgeRecord(Judge *judge, const AuditRecord *record)
+JudgeRecord(Judge *judge, const AuditRecord *record, Effect *effect)
 {
+	Reason reason = REASON_NONE;
+
 	if (!may_replay(judge, record))
 		return REASON_NO_GRANT;
-	if (!record->has_payload)
-		return REASON_NO_PAYLOAD;
+	if (record->damage != NULL)
+		return REASON_UNREADABLE;
 	if (record->missing != NULL)
-		return REASON_COLUMN_MISSING;
-	return REASON_NONE;
+		return record->has_payload ? REASON_COLUMN_MISSING : REASON_NO_PAYLOAD;
+	if (IsChainPart(record))
+		return REASON_CHAIN;
+	if (IsInternal(record))
+		return REASON_INTERNAL;
+	reason = judge_effect(judge->query, record, effect);
+	if (reason == REASON_NONE && !record->has_payload)
+		return REASON_NO_PAYLOAD;
+	return reason;
 }
 
 /*
@@ -207,9 +262,11 @@ JudgeContents(Judge *judge, const AuditRecord *record, PayloadKind *payload)
 		if (*payload == PAYLOAD_REDACTED)
 			return REASON_REDACTED;
 	}
-	if (record->had_attachments && !judge->query->allow_partial)
+	if (judge->query->allow_partial)
+		return REASON_NONE;
+	if (record->had_attachments)
 		return REASON_ATTACHMENTS;
-	return REASON_NONE;
+	return record->may_have_had ? REASON_MAYBE_ATTACHMENTS : REASON_NONE;
 }
 
 /*
@@ -220,10 +277,11 @@ BeginItems(Judge *judge, ReplayItem *items, const AuditRecord *records, int coun
 {
 	for (int i = 0; i < count; i++)
 	{
-		Reason reason = JudgeRecord(judge, &records[i]);
+		Reason reason;
 
 		memset(&items[i], 0, sizeof(items[i]));
 		items[i].record = &records[i];
+		reason = JudgeRecord(judge, &records[i], &items[i].effect);
 		if (reason != REASON_NONE)
 			SetReason(&items[i], reason, judge->query);
 	}
@@ -248,25 +306,38 @@ CompareItems(const void *a, const void *b)
 }
 
 /*
- * Judge an item by the latest replay of its action, which has been noted in it.
- * Returns whether that stands in the way of another one.
- *
- * An action that has a replay which is waiting, running, in doubt or delivered is
- * passed over, unless the query includes those; one whose replays were cancelled or
- * ended dead is free again.  A replay that the calling statement cannot see was
- * made at the same moment, by another session or by the same statement: nobody
- * can have meant a second one, so the action is passed over in any case.  So it
- * is if the same batch has replayed it, in an earlier transaction.
+ * Why an action is not replayed one of whose replays is in a state.
  */
-bool
-JudgeEarlier(ReplayItem *item, bool include_replayed)
+Reason
+StateReason(ActionState state)
 {
 	static const Reason by_state[] = {
 		[ACTION_WAITING] = REASON_WAITING,   [ACTION_RUNNING] = REASON_RUNNING,
 		[ACTION_IN_DOUBT] = REASON_IN_DOUBT, [ACTION_DELIVERED] = REASON_DELIVERED,
 		[ACTION_DEAD] = REASON_NONE,         [ACTION_CANCELLED] = REASON_NONE,
 	};
-	Reason reason = include_replayed ? REASON_NONE : by_state[item->earlier_state];
+
+	return by_state[state];
+}
+
+/*
+ * Judge an item by the latest replay of its action, which has been noted in it.
+ * Returns whether that stands in the way of another one.
+ *
+ * An action that has a replay which is waiting, running, in doubt or delivered is
+ * passed over, unless the query includes those; one whose replays were cancelled or
+ * ended dead is free again, and where lost is asked for, one whose replay had no
+ * effect.  A replay that the calling statement cannot see was made at the same moment, by another session or by the same statement: nobody
+ * can have meant a second one, so the action is passed over in any case.  So it
+ * is if the same batch has replayed it, in an earlier transaction.
+ */
+bool
+JudgeEarlier(ReplayItem *item, bool include_replayed, bool lost)
+{
+	Reason reason = include_replayed ? REASON_NONE : StateReason(item->earlier_state);
+
+	if (lost && item->earlier_had_none)
+		reason = REASON_NONE;
 
 	if (item->in_same_batch)
 		reason = REASON_SAME_ACTION;
@@ -330,15 +401,15 @@ find_replay(Judge *judge, const text *action_id, const AuditRecord *record)
  * gateway made it itself, is one deep at least.
  */
 static bool
-is_too_deep(Judge *judge, const AuditRecord *record)
+is_too_deep(Judge *judge, const ReplayItem *item)
 {
-	const text *action_id = record->action_id;
+	const text *action_id = item->record->action_id;
 	int depth = 0;
 
-	if (!IsLabelledReplay(record))
+	if (!item->is_labelled)
 		return false;
 	open_outbox(judge);
-	while (depth < judge->query->max_depth && find_replay(judge, action_id, record))
+	while (depth < judge->query->max_depth && find_replay(judge, action_id, item->record))
 	{
 		bool isnull;
 
@@ -350,13 +421,62 @@ is_too_deep(Judge *judge, const AuditRecord *record)
 	return Max(depth, 1) >= judge->query->max_depth;
 }
 
+/* Items whose records are being read. */
+typedef struct ContentsReader
+{
+	Judge *judge;
+	ReplayItem *items;
+	int count;
+	int at; /* the one that is being read */
+} ContentsReader;
+
+/*
+ * Read all of the records that is needed later, of those items that are pending.
+ */
+static void
+read_contents(void *argument)
+{
+	ContentsReader *reader = argument;
+
+	for (; reader->at < reader->count; reader->at++)
+	{
+		ReplayItem *item = &reader->items[reader->at];
+
+		if (item->status != ITEM_PENDING)
+			continue;
+		CheckReadable(item->record);
+		item->is_labelled = IsLabelledReplay(item->record);
+		item->contents = JudgeContents(reader->judge, item->record, &item->payload);
+	}
+}
+
+/*
+ * Fail an item whose record is damaged.
+ */
+static void
+fail_damaged(ReplayItem *item, char *damage)
+{
+	AuditRecord *record = palloc(sizeof(AuditRecord));
+
+	*record = *item->record;
+	record->damage = damage;
+	item->record = record;
+	SetReason(item, REASON_UNREADABLE, NULL);
+}
+
 /*
  * Judge the items that are still pending, whose earlier replays have been
- * counted, by the query's limits and by what is in their records.
+ * counted, by the query's limits and by what is in their records.  One that cannot
+ * be read fails alone.
  */
 void
 JudgeActions(Judge *judge, ReplayItem *items, int count)
 {
+	ContentsReader reader = {judge, items, count, 0};
+	char *damage;
+
+	while ((damage = RunGuarded(read_contents, &reader)) != NULL)
+		fail_damaged(&items[reader.at++], damage);
 	for (int i = 0; i < count; i++)
 	{
 		ReplayItem *item = &items[i];
@@ -366,10 +486,10 @@ JudgeActions(Judge *judge, ReplayItem *items, int count)
 			continue;
 		if (item->replays >= judge->query->max_generation)
 			reason = REASON_GENERATION;
-		else if (is_too_deep(judge, item->record))
+		else if (is_too_deep(judge, item))
 			reason = REASON_DEPTH;
 		else
-			reason = JudgeContents(judge, item->record, &item->payload);
+			reason = item->contents;
 		if (reason != REASON_NONE)
 			SetReason(item, reason, judge->query);
 	}

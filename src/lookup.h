@@ -23,14 +23,13 @@ typedef struct LookupKey
 /* What was found of it. */
 typedef struct Finding
 {
-	bool has_intent;  /* a record of an intent */
-	bool has_outcome; /* any other record */
-	Effect effect;  /* of all of them: done if any is, else that of the newest that is not later */
-	int id;         /* which of the ids the record that decides is about */
-	int done_ids;   /* ids with a record whose effect is done: more than one is a contradiction */
-	Jsonb *answer;  /* the record that decides, in the form of an answer; in the caller's context */
-	bool by_intent; /* the record that decides is an intent, which no outcome has followed */
-	bool damaged;   /* a record cannot be read, and counts as an intent */
+	bool has_intent;  /* one of the ids has an intent that no outcome has followed */
+	bool has_outcome; /* the record that decides is none such */
+	Effect effect; /* of all of them: done if any is, else that of the newest that is not later */
+	int id;        /* which of the ids the record that decides is about */
+	int done_ids;  /* ids with a record whose effect is done: more than one is a contradiction */
+	Jsonb *answer; /* the record that decides, in the form of an answer; in the caller's context */
+	bool damaged;  /* a record cannot be read, and counts as an intent */
 	TimestampTz dispatched_at; /* of the record that decides */
 	Datum *record_ids; /* texts: for each id, of the record that decides for it; 0: it has none */
 } Finding;

@@ -64,10 +64,14 @@ move_forward(Oid sequence, Oid table, int64 step)
 	last = DatumGetInt64(DirectFunctionCall1(pg_sequence_last_value, ObjectIdGetDatum(sequence)));
 	highest = highest_number(table, 1, PG_INT64_MAX);
 	if (highest < last + step)
+	{
+		(void) LockRelease(&tag, ExclusiveLock, false);
 		return false;
+	}
 	target = last + (highest - last + step) / step * step;
 	(void) DirectFunctionCall2(setval_oid, ObjectIdGetDatum(sequence),
 							   Int64GetDatum(target - step));
+	(void) LockRelease(&tag, ExclusiveLock, false);
 	ereport(WARNING, (errmsg("sequence of table \"%s\" was behind its rows and is set forward",
 							 get_rel_name(table)),
 					  errdetail("Its next number was " INT64_FORMAT

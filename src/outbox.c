@@ -78,6 +78,7 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 	outbox->run_rows = SegmentRows(query->rate_value);
 	outbox->ramp = query->ramp;
 	outbox->include_replayed = query->include_replayed;
+	outbox->lost = query->lost;
 	outbox->drops_dedup = query->drops_dedup;
 	if (query->provider_override != NULL)
 		outbox->provider_override = cstring_to_text(query->provider_override);

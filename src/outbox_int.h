@@ -33,6 +33,7 @@ struct Outbox
 	int run_rows; /* rows of a segment */
 	bool ramp;    /* its length follows from what is enqueued */
 	bool include_replayed;
+	bool lost; /* is what is asked for */
 	bool drops_dedup;
 	text *provider_override; /* NULL: each record's own */
 	Snapshot statement;      /* what the caller can see */

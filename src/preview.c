@@ -20,12 +20,14 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "audit_query.h"
 #include "executed.h"
 #include "forecast.h"
 #include "identity.h"
+#include "kin.h"
 #include "message.h"
 #include "pace.h"
 #include "preview.h"
@@ -121,6 +123,7 @@ count_replayable(Preview *preview, ReplayItem *item)
 		item->payload = InspectPayload(item->record->payload);
 	preview->beware[BEWARE_SEALED] += item->payload == PAYLOAD_SEALED;
 	preview->beware[BEWARE_REPLAYED] += item->has_earlier;
+	preview->beware[BEWARE_UNCERTAIN] += query->lost && item->effect != EFFECT_NONE;
 	if (!query->drops_dedup && HasDedupKey(item->record, &hash))
 	{
 		preview->beware[BEWARE_DEDUP_KEY]++;
@@ -177,6 +180,8 @@ look_at_window(Preview *preview, ReplayCall *call, Look *look, const AuditRecord
 	Identity saved;
 
 	BeginItems(&look->judge, items, records, count);
+	if (preview->query->lost)
+		JudgeKin(call->schema, &call->audit, preview->query, items, count, GetActiveSnapshot());
 	SwitchIdentity(&saved, TableOwner(OwnTable(call->schema, OUTBOX_TABLE)));
 	ForecastItems(&look->forecast, items, count);
 	JudgeActions(&look->judge, items, count);

@@ -19,10 +19,11 @@ typedef enum Beware
 	BEWARE_SEALED,    /* encrypted payload */
 	BEWARE_DEDUP_KEY, /* that is sent along */
 	BEWARE_REPLAYED,  /* before, and it is done again */
-	BEWARE_EXECUTED   /* says another record of the action */
+	BEWARE_EXECUTED,  /* says another record of the action */
+	BEWARE_UNCERTAIN  /* lost, but it may have had an effect */
 } Beware;
 
-#define NUM_BEWARE (BEWARE_EXECUTED + 1)
+#define NUM_BEWARE (BEWARE_UNCERTAIN + 1)
 
 /* By which columns records are counted. */
 typedef enum Breakdown

@@ -16,6 +16,7 @@ static const char *const left_out_names[NUM_LEFT_OUT] = {
 	[LEFT_OUT_INTENT] = "intent",
 	[LEFT_OUT_YOUNG] = "young",
 	[LEFT_OUT_FINISHED] = "finished",
+	[LEFT_OUT_STEP] = "step",
 };
 
 static const char *const beware_names[NUM_BEWARE] = {
@@ -23,6 +24,7 @@ static const char *const beware_names[NUM_BEWARE] = {
 	[BEWARE_DEDUP_KEY] = "dedup_key",
 	[BEWARE_REPLAYED] = "replayed_before",
 	[BEWARE_EXECUTED] = "executed",
+	[BEWARE_UNCERTAIN] = "uncertain",
 };
 
 static const char *const breakdown_names[NUM_BREAKDOWNS] = {

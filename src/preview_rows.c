@@ -28,22 +28,34 @@ static const ReasonWords reason_words[NUM_REASONS] = {
 	[REASON_NO_GRANT] =
 		{"no grant covers it",
 		 "needs an admin or operator grant for its tenant, namespace, provider, type"},
+	[REASON_UNREADABLE] = {NULL, "acteon_replay_bulk names the record, and what is damaged"},
+	[REASON_INTERNAL] = {"internal record of the gateway", "it is no client's action"},
+	[REASON_CHAIN] = {"step or end of a chain", "replay the action's chain_started record instead"},
+	[REASON_EFFECTIVE] = {"took effect, or will", "allow_effective => true repeats it"},
+	[REASON_NOT_LOST] = {"not lost", "its action had, or may have had, an effect"},
+	[REASON_UNCERTAIN] = {"lost, but not for certain", "without certain it is replayed"},
+	[REASON_UNPROVEN] = {"intent of unknown end", "allow_unproven => true replays it"},
 	[REASON_NO_PAYLOAD] = {"no stored payload", "its client has to dispatch it again"},
 	[REASON_COLUMN_MISSING] = {NULL, "the gateway has not written this record"},
 	[REASON_SAME_ACTION] = {"another record of the same action", "each action is replayed once"},
 	[REASON_WAITING] = {"already replayed: waiting", INCLUDE_REPLAYED_NOTE},
 	[REASON_RUNNING] = {"already replayed: running", INCLUDE_REPLAYED_NOTE},
+	[REASON_IN_DOUBT] = {"already replayed: in doubt", INCLUDE_REPLAYED_NOTE},
 	[REASON_DELIVERED] = {"already replayed: delivered", INCLUDE_REPLAYED_NOTE},
+	[REASON_NEWER] = {"a later record of it is taken", "each action is replayed once"},
 	[REASON_GENERATION] = {NULL, "a greater max_generation allows more"},
 	[REASON_DEPTH] = {NULL, "a greater max_depth allows more"},
 	[REASON_REDACTED] = {NULL, "allow_redacted => true sends the placeholder"},
 	[REASON_ATTACHMENTS] = {NULL, "allow_partial => true sends it without them"},
+	[REASON_MAYBE_ATTACHMENTS] = {"attachments may be lost",
+								  "an intent does not tell; allow_partial => true sends it"},
 };
 
 static const ReasonWords left_out_words[NUM_LEFT_OUT] = {
-	[LEFT_OUT_INTENT] = {"intent records", "outcome => 'pending' finds those that were lost"},
+	[LEFT_OUT_INTENT] = {"intent records", "outcome => 'pending' finds those without an outcome"},
 	[LEFT_OUT_YOUNG] = {"younger than intent_grace", "the gateway may still be executing it"},
 	[LEFT_OUT_FINISHED] = {"intent with an outcome", "its other record tells how it ended"},
+	[LEFT_OUT_STEP] = {"intent of a chain's step", "its outcome has the id of the chain's action"},
 };
 
 static const char *const breakdown_names[NUM_BREAKDOWNS] = {
@@ -222,7 +234,11 @@ put_beware(Sheet *sheet, Preview *preview)
 	if (counts[BEWARE_REPLAYED] > 0)
 		put_row(sheet, "replayed before", BLANK, counts[BEWARE_REPLAYED],
 				preview->query->include_replayed ? "it is replayed once more"
-												 : "its replay ended dead or was cancelled");
+				: preview->query->lost ? "its replay had no effect, ended dead or was cancelled"
+									   : "its replay ended dead or was cancelled");
+	if (counts[BEWARE_UNCERTAIN] > 0)
+		put_row(sheet, "effect unknown", BLANK, counts[BEWARE_UNCERTAIN],
+				"a time-out or a reset: it may have happened; certain => true leaves it out");
 	if (counts[BEWARE_EXECUTED] > 0)
 		put_row(sheet, "another record executed", BLANK, counts[BEWARE_EXECUTED],
 				preview->searched < EXECUTED_SEARCH_LIMIT
@@ -284,7 +300,7 @@ put_samples(Sheet *sheet, const Preview *preview)
 }
 
 /*
- * acteon_replay_preview(namespace text, … ramp boolean, sample integer) → setof
+ * acteon_replay_preview(namespace text, … on_doubt text, sample integer) → setof
  * (section, item, matched, replayable, note)
  *
  * What a replay with the same arguments would do.  Raises the errors of
@@ -299,8 +315,8 @@ acteon_replay_preview(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	sheet.result = (ReturnSetInfo *) fcinfo->resultinfo;
-	ReadReplayArguments(&query, fcinfo, true);
-	MakePreview(&preview, fcinfo, &query, fcinfo->args[NUM_REPLAY_ARGUMENTS]);
+	ReadReplayArguments(&query, fcinfo, true, 1);
+	MakePreview(&preview, fcinfo, &query, fcinfo->args[NUM_REPLAY_OPTIONS]);
 	if (preview.matched == 0)
 		NoticeNamespace(&query, "acteon_replay_preview");
 	put_totals(&sheet, &preview);

@@ -417,12 +417,12 @@ judge(ProofCall *call, const ProvenAction *action, const Finding *finding)
 		[EFFECT_UNKNOWN] = VERDICT_UNKNOWN,
 	};
 
-	if (!finding->has_intent && !finding->has_outcome)
+	if (!finding->has_outcome && !finding->has_intent)
 		return judge_missing(call, action);
+	if (!finding->has_outcome)
+		return action->answered ? VERDICT_ANSWERED : VERDICT_IN_DOUBT;
 	if (finding->done_ids > 1 || is_opposite(action, finding))
 		return VERDICT_CONTRADICTION;
-	if (finding->by_intent || !finding->has_outcome)
-		return action->answered ? VERDICT_ANSWERED : VERDICT_IN_DOUBT;
 	/* What was answered has no record of its own, if there is one of an earlier id only. */
 	if (action->answered && finding->id != action->resend && finding->effect != EFFECT_DONE)
 		return judge_missing(call, action);

@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
 #include <math.h>
 
 #include "common/int.h"
@@ -51,10 +52,13 @@ InitReplayQuery(ReplayQuery *query, bool any_number)
 {
 	memset(query, 0, sizeof(*query));
 	query->any_number = any_number;
-	query->max_records = any_number ? ANY_NUMBER : MAX_RECORDS_DEFAULT;
-	query->max_generation = MAX_GENERATION_DEFAULT;
-	query->max_depth = MAX_DEPTH_DEFAULT;
-	query->breaker_window = BREAKER_WINDOW_DEFAULT;
+	for (int i = 0; i < NUM_REPLAY_OPTIONS; i++)
+	{
+		if (ReplayOptions[i].type == OPTION_INTEGER)
+			*OPTION_FIELD(query, &ReplayOptions[i], int) = ReplayOptions[i].otherwise;
+	}
+	if (any_number)
+		query->max_records = ANY_NUMBER;
 }
 
 static void
@@ -110,6 +114,121 @@ check_dedup(ReplayQuery *query)
 }
 
 /*
+ * Check what shall become of doubts.
+ */
+static void
+check_on_doubt(ReplayQuery *query)
+{
+	query->holds_doubts = query->on_doubt != NULL && strcmp(query->on_doubt, ON_DOUBT_HOLD) == 0;
+	if (query->on_doubt != NULL && !query->holds_doubts &&
+		strcmp(query->on_doubt, ON_DOUBT_RESEND) != 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("on_doubt must be \"%s\" or \"%s\", not \"%s\"", ON_DOUBT_RESEND, ON_DOUBT_HOLD,
+					ClipForMessage(query->on_doubt, strlen(query->on_doubt))),
+			 errhint(
+				 "With resend an action of which no record shows up is sent once more; with hold a person decides.")));
+	if (!query->holds_doubts)
+		query->on_doubt = NULL; /* the default is not written down */
+}
+
+/*
+ * Whether the filter on outcome names this one.
+ */
+bool
+AsksForOutcome(const ReplayQuery *query, const char *outcome)
+{
+	for (int i = 0; i < query->outcome_count; i++)
+	{
+		if (strcmp(query->outcomes[i], outcome) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Add an outcome to those that are asked for, unless it is one of them.
+ */
+static void
+add_outcome(ReplayQuery *query, char *outcome)
+{
+	if (AsksForOutcome(query, outcome))
+		return;
+	if (query->outcome_count == MAX_OUTCOMES)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("outcome names more than %d outcomes", MAX_OUTCOMES)));
+	query->outcomes[query->outcome_count++] = outcome;
+}
+
+/*
+ * Take the filter on outcome apart: names with commas between them, and perhaps
+ * blanks around those.  Afterwards it is written without blanks, and no name twice.
+ */
+static void
+check_outcomes(ReplayQuery *query)
+{
+	char **filter = &query->filters[FILTER_OUTCOME];
+	StringInfoData text;
+	char *at;
+
+	query->outcome_count = 0;
+	if (*filter == NULL)
+		return;
+	query->outcomes = palloc(MAX_OUTCOMES * sizeof(char *));
+	if (strchr(*filter, ',') == NULL)
+	{
+		add_outcome(query, *filter);
+		return;
+	}
+	at = pstrdup(*filter);
+	for (char *end = at; end != NULL; at = end + 1)
+	{
+		size_t len;
+
+		end = strchr(at, ',');
+		if (end != NULL)
+			*end = '\0';
+		at += strspn(at, " \t\n\r");
+		len = strlen(at);
+		while (len > 0 && strchr(" \t\n\r", at[len - 1]) != NULL)
+			len--;
+		at[len] = '\0';
+		if (len == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("outcome has an empty element"),
+					 errhint("Write several with a comma between them: failed,circuit_open.")));
+		add_outcome(query, at);
+		if (end == NULL)
+			break;
+	}
+	initStringInfo(&text);
+	for (int i = 0; i < query->outcome_count; i++)
+		appendStringInfo(&text, "%s%s", i == 0 ? "" : ",", query->outcomes[i]);
+	*filter = text.data;
+}
+
+/*
+ * Check what is said of what was lost.
+ */
+static void
+check_lost(const ReplayQuery *query)
+{
+	if (query->certain && !query->lost)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("certain needs lost"),
+				 errhint(
+					 "Of what lost => true finds, it leaves out what may have had an effect.")));
+	if (query->lost && query->outcome_count > 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("lost does not go with outcome"),
+			 errhint(
+				 "lost => true finds what had no effect, whatever its outcome is called: leave outcome out.")));
+}
+
+/*
  * Check the other provider, if one is given.
  */
 static void
@@ -122,17 +241,13 @@ check_provider_override(const ReplayQuery *query)
 }
 
 /*
- * Check the arguments of the circuit breaker.
+ * Check the share at which the circuit breaker opens.
  */
 static void
 check_breaker(ReplayQuery *query)
 {
 	double share = 0;
 
-	if (query->breaker_window < 0 || query->breaker_window > BREAKER_WINDOW_LIMIT)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("breaker_window must be between 0 and %d", BREAKER_WINDOW_LIMIT),
-						errhint("It is a number of deliveries; 0 turns the circuit breaker off.")));
 	if (query->breaker_share == NULL)
 		return;
 	if (numeric_is_nan(query->breaker_share) || numeric_is_inf(query->breaker_share))
@@ -149,15 +264,32 @@ check_breaker(ReplayQuery *query)
 }
 
 /*
- * Check a limit that ends loops of replays.
+ * Check that every integer is within its bounds.
  */
 static void
-check_limit(const char *name, int limit)
+check_bounds(const ReplayQuery *query)
 {
-	if (limit < 1)
+	for (int i = 0; i < NUM_REPLAY_OPTIONS; i++)
+	{
+		const QueryOption *option = &ReplayOptions[i];
+		int value = 0;
+
+		if (option->type == OPTION_INTEGER)
+			value = *OPTION_FIELD(query, option, const int);
+		if (option->type != OPTION_INTEGER || (value >= option->least && value <= option->most))
+			continue;
+		if (option->offset == offsetof(ReplayQuery, max_records) && query->any_number &&
+			value == ANY_NUMBER)
+			continue;
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be at least 1", name),
-				 errhint("Leave it out for the default; pass a large number for no limit.")));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 option->most == INT_MAX
+					 ? errmsg("%s must be at least %d", ArgumentName(query, option->argument),
+							  option->least)
+					 : errmsg("%s must be between %d and %d", ArgumentName(query, option->argument),
+							  option->least, option->most),
+				 option->hint == NULL ? 0 : errhint("%s", option->hint)));
+	}
 }
 
 /*
@@ -214,6 +346,8 @@ query_digest(const ReplayQuery *query, char *hex)
 		appendStringInfo(&text, "to=" INT64_FORMAT ";", query->to.time);
 	if (query->newest_first)
 		appendStringInfoString(&text, "newest_first;");
+	if (query->lost)
+		appendStringInfoString(&text, "lost;");
 	QueryDigest(hex, text.data, text.len);
 	pfree(text.data);
 }
@@ -277,9 +411,7 @@ malformed:
 void
 CheckReplayQuery(ReplayQuery *query)
 {
-	if (query->max_records < 1 && !(query->any_number && query->max_records == ANY_NUMBER))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must be at least 1", ArgumentName(query, "max_records"))));
+	check_bounds(query);
 	if (query->max_records > MAX_RECORDS_LIMIT && !query->any_number)
 	{
 		ereport(NOTICE,
@@ -299,12 +431,13 @@ CheckReplayQuery(ReplayQuery *query)
 	query->rate_value = RateValue(query->rate);
 	check_ramp(query);
 	check_last_due(query);
+	check_outcomes(query);
 	check_cursor(query);
 	check_dedup(query);
+	check_on_doubt(query);
 	check_provider_override(query);
-	check_limit("max_generation", query->max_generation);
-	check_limit("max_depth", query->max_depth);
 	check_breaker(query);
+	check_lost(query);
 }
 
 /*

@@ -26,6 +26,9 @@
 #define BREAKER_WINDOW_LIMIT 100000
 #define BREAKER_SHARE_DEFAULT 0.5
 
+/* Outcomes that one filter names at most; the gateway has fewer. */
+#define MAX_OUTCOMES 32
+
 /* What becomes of an action of which nobody can tell whether it was executed. */
 #define ON_DOUBT_RESEND "resend"
 #define ON_DOUBT_HOLD "hold"
@@ -87,20 +90,60 @@ typedef struct ReplayQuery
 	int max_depth;           /* replays of replays */
 	int breaker_window;      /* deliveries; 0: no circuit breaker */
 	Numeric breaker_share;
-	bool ramp; /* the first tenth at a tenth of the rate */
+	bool ramp;            /* the first tenth at a tenth of the rate */
+	bool lost;            /* what had no effect, whatever its outcome is called */
+	bool certain;         /* of that, without what may have had one */
+	bool allow_effective; /* also what took effect, or will */
+	bool allow_unproven;  /* also intents of which nobody knows how they ended */
+	char *on_doubt;       /* resend or hold */
+	bool holds_doubts;    /* the same */
+	char **outcomes;      /* what the filter on outcome names, one by one; see CheckReplayQuery */
+	int outcome_count;    /* 0: any */
 } ReplayQuery;
 
-/* Arguments that ReadReplayArguments reads; what a function has besides follows. */
-#define NUM_REPLAY_ARGUMENTS 27
+/* What the type of an option is. */
+typedef enum OptionType
+{
+	OPTION_TEXT,
+	OPTION_TIME,
+	OPTION_INTEGER,
+	OPTION_BOOLEAN,
+	OPTION_NUMBER
+} OptionType;
+
+/* Something that a replay can be told; see query_options.c. */
+typedef struct QueryOption
+{
+	const char *argument; /* its name as an argument in SQL */
+	const char *key;      /* and in the gateway's wire form */
+	OptionType type;
+	size_t offset; /* of its field in a ReplayQuery */
+	/* Only of an integer. */
+	int otherwise; /* what it is when nobody says anything */
+	int least;
+	int most;
+	const char *hint; /* where it is out of these bounds; NULL: none */
+} QueryOption;
+
+/* Options, which are the first arguments of the functions; what a function has besides follows. */
+#define NUM_REPLAY_OPTIONS 32
+
+extern const QueryOption ReplayOptions[NUM_REPLAY_OPTIONS];
+
+/* The field of a query that an option sets, as a pointer to its type. */
+#define OPTION_FIELD(query, option, type) ((type *) ((char *) (query) + (option)->offset))
 
 extern void InitReplayQuery(ReplayQuery *query, bool any_number);
-extern void ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number);
+extern void CheckArgumentCount(FunctionCallInfo fcinfo, int count);
+extern void
+ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number, int further);
 extern void ReadQueryArgument(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number);
 extern void NoticeNamespace(const ReplayQuery *query, const char *function);
 extern const char *ArgumentName(const ReplayQuery *query, const char *argument);
 extern void ReadReplayQuery(ReplayQuery *query, Jsonb *json, bool any_number);
 extern double RateValue(Numeric rate);
 extern void CheckReplayQuery(ReplayQuery *query);
+extern bool AsksForOutcome(const ReplayQuery *query, const char *outcome);
 extern void EndQueryAt(ReplayQuery *query, TimestampTz now);
 extern Jsonb *QueryToJsonb(const ReplayQuery *query);
 extern char *MakeCursor(const ReplayQuery *query, TimestampTz dispatched_at, const text *id);

@@ -22,63 +22,6 @@
 #include "query.h"
 #include "rfc3339.h"
 
-/* What the value of a key in the wire form is. */
-typedef enum KeyType
-{
-	KEY_TEXT,
-	KEY_TIME,
-	KEY_INTEGER,
-	KEY_BOOLEAN,
-	KEY_NUMBER
-} KeyType;
-
-/* A key of the wire form, the argument it stands for, and its field. */
-typedef struct QueryKey
-{
-	const char *name;
-	const char *argument;
-	KeyType type;
-	size_t offset;
-} QueryKey;
-
-#define FILTER_KEY(name, filter) \
-	{ \
-		name, name, KEY_TEXT, offsetof(ReplayQuery, filters) + (filter) * sizeof(char *) \
-	}
-
-static const QueryKey query_keys[] = {
-	FILTER_KEY("namespace", FILTER_NAMESPACE),
-	FILTER_KEY("tenant", FILTER_TENANT),
-	FILTER_KEY("provider", FILTER_PROVIDER),
-	FILTER_KEY("action_type", FILTER_ACTION_TYPE),
-	FILTER_KEY("outcome", FILTER_OUTCOME),
-	FILTER_KEY("verdict", FILTER_VERDICT),
-	FILTER_KEY("matched_rule", FILTER_MATCHED_RULE),
-	{"from", "from_time", KEY_TIME, offsetof(ReplayQuery, from)},
-	{"to", "to_time", KEY_TIME, offsetof(ReplayQuery, to)},
-	{"limit", "max_records", KEY_INTEGER, offsetof(ReplayQuery, max_records)},
-	FILTER_KEY("caller_id", FILTER_CALLER_ID),
-	FILTER_KEY("chain_id", FILTER_CHAIN_ID),
-	{"include_replayed", "include_replayed", KEY_BOOLEAN, offsetof(ReplayQuery, include_replayed)},
-	{"allow_redacted", "allow_redacted", KEY_BOOLEAN, offsetof(ReplayQuery, allow_redacted)},
-	{"newest_first", "newest_first", KEY_BOOLEAN, offsetof(ReplayQuery, newest_first)},
-	{"cursor", "cursor", KEY_TEXT, offsetof(ReplayQuery, cursor_text)},
-	{"rate", "rate", KEY_NUMBER, offsetof(ReplayQuery, rate)},
-	{"start_at", "start_at", KEY_TIME, offsetof(ReplayQuery, start_at)},
-	{"reason", "reason", KEY_TEXT, offsetof(ReplayQuery, reason)},
-	{"allow_partial", "allow_partial", KEY_BOOLEAN, offsetof(ReplayQuery, allow_partial)},
-	{"dedup", "dedup", KEY_TEXT, offsetof(ReplayQuery, dedup)},
-	{"provider_override", "provider_override", KEY_TEXT, offsetof(ReplayQuery, provider_override)},
-	{"max_generation", "max_generation", KEY_INTEGER, offsetof(ReplayQuery, max_generation)},
-	{"max_depth", "max_depth", KEY_INTEGER, offsetof(ReplayQuery, max_depth)},
-	{"breaker_window", "breaker_window", KEY_INTEGER, offsetof(ReplayQuery, breaker_window)},
-	{"breaker_share", "breaker_share", KEY_NUMBER, offsetof(ReplayQuery, breaker_share)},
-	{"ramp", "ramp", KEY_BOOLEAN, offsetof(ReplayQuery, ramp)},
-};
-
-/* The field of a query that a key sets, as a pointer to its type. */
-#define KEY_FIELD(query, key, type) ((type *) ((char *) (query) + (key)->offset))
-
 /*
  * The name by which the caller knows an argument.
  */
@@ -87,10 +30,10 @@ ArgumentName(const ReplayQuery *query, const char *argument)
 {
 	if (query->wire_form)
 	{
-		for (int i = 0; i < lengthof(query_keys); i++)
+		for (int i = 0; i < NUM_REPLAY_OPTIONS; i++)
 		{
-			if (strcmp(query_keys[i].argument, argument) == 0)
-				return query_keys[i].name;
+			if (strcmp(ReplayOptions[i].argument, argument) == 0)
+				return ReplayOptions[i].key;
 		}
 	}
 	return argument;
@@ -99,36 +42,36 @@ ArgumentName(const ReplayQuery *query, const char *argument)
 /*
  * The key of a name.  Raises an error that names an unknown one.
  */
-static const QueryKey *
+static const QueryOption *
 find_key(const char *name, int len)
 {
 	StringInfoData known;
 
-	for (int i = 0; i < lengthof(query_keys); i++)
+	for (int i = 0; i < NUM_REPLAY_OPTIONS; i++)
 	{
-		if (strlen(query_keys[i].name) == len && memcmp(query_keys[i].name, name, len) == 0)
-			return &query_keys[i];
+		if (strlen(ReplayOptions[i].key) == len && memcmp(ReplayOptions[i].key, name, len) == 0)
+			return &ReplayOptions[i];
 	}
 	initStringInfo(&known);
-	for (int i = 0; i < lengthof(query_keys); i++)
-		appendStringInfo(&known, "%s%s", i == 0 ? "" : ", ", query_keys[i].name);
+	for (int i = 0; i < NUM_REPLAY_OPTIONS; i++)
+		appendStringInfo(&known, "%s%s", i == 0 ? "" : ", ", ReplayOptions[i].key);
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("unknown key \"%s\" in replay query", ClipForMessage(name, len)),
 					errhint("Known keys are %s.", known.data)));
 }
 
 ACTEON_NORETURN static void
-report_key_type(const QueryKey *key, const char *wanted)
+report_key_type(const QueryOption *key, const char *wanted)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("key \"%s\" in replay query must be %s", key->name, wanted)));
+					errmsg("key \"%s\" in replay query must be %s", key->key, wanted)));
 }
 
 /*
  * An integer out of a JSON number; too large a one is as good as the largest.
  */
 static int
-read_integer(const QueryKey *key, const JsonbValue *value)
+read_integer(const QueryOption *key, const JsonbValue *value)
 {
 	double number;
 
@@ -145,7 +88,7 @@ read_integer(const QueryKey *key, const JsonbValue *value)
  * A time out of a JSON string in RFC 3339, zone included.
  */
 static OptionalTime
-read_time(const QueryKey *key, const JsonbValue *value)
+read_time(const QueryOption *key, const JsonbValue *value)
 {
 	OptionalTime result = {true, 0};
 
@@ -155,7 +98,7 @@ read_time(const QueryKey *key, const JsonbValue *value)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("key \"%s\" in replay query is not an RFC 3339 time: \"%s\"", key->name,
+			 errmsg("key \"%s\" in replay query is not an RFC 3339 time: \"%s\"", key->key,
 					ClipForMessage(value->val.string.val, value->val.string.len)),
 			 errhint(
 				 "Write date, time and zone, as in \"2026-01-31T12:00:00Z\" or \"2026-01-31T13:00:00+01:00\".")));
@@ -166,32 +109,33 @@ read_time(const QueryKey *key, const JsonbValue *value)
  * Set the field of a key.  A JSON null is as good as no key.
  */
 static void
-read_key(ReplayQuery *query, const QueryKey *key, const JsonbValue *value)
+read_key(ReplayQuery *query, const QueryOption *key, const JsonbValue *value)
 {
 	if (value->type == jbvNull)
 		return;
 	switch (key->type)
 	{
-		case KEY_TEXT:
+		case OPTION_TEXT:
 			if (value->type != jbvString)
 				report_key_type(key, "a string");
-			*KEY_FIELD(query, key, char *) = pnstrdup(value->val.string.val, value->val.string.len);
+			*OPTION_FIELD(query, key, char *) =
+				pnstrdup(value->val.string.val, value->val.string.len);
 			break;
-		case KEY_TIME:
-			*KEY_FIELD(query, key, OptionalTime) = read_time(key, value);
+		case OPTION_TIME:
+			*OPTION_FIELD(query, key, OptionalTime) = read_time(key, value);
 			break;
-		case KEY_INTEGER:
-			*KEY_FIELD(query, key, int) = read_integer(key, value);
+		case OPTION_INTEGER:
+			*OPTION_FIELD(query, key, int) = read_integer(key, value);
 			break;
-		case KEY_BOOLEAN:
+		case OPTION_BOOLEAN:
 			if (value->type != jbvBool)
 				report_key_type(key, "true or false");
-			*KEY_FIELD(query, key, bool) = value->val.boolean;
+			*OPTION_FIELD(query, key, bool) = value->val.boolean;
 			break;
-		case KEY_NUMBER:
+		case OPTION_NUMBER:
 			if (value->type != jbvNumeric)
 				report_key_type(key, "a number");
-			*KEY_FIELD(query, key, Numeric) = value->val.numeric;
+			*OPTION_FIELD(query, key, Numeric) = value->val.numeric;
 			break;
 	}
 }
@@ -207,7 +151,7 @@ ReadReplayQuery(ReplayQuery *query, Jsonb *json, bool any_number)
 	JsonbIterator *it;
 	JsonbValue value;
 	JsonbIteratorToken token;
-	const QueryKey *key = NULL;
+	const QueryOption *key = NULL;
 
 	InitReplayQuery(query, any_number);
 	query->wire_form = true;
@@ -231,14 +175,11 @@ ReadReplayQuery(ReplayQuery *query, Jsonb *json, bool any_number)
  * limit is always written: it is the gateway's, whose default could change.
  */
 static bool
-is_default(const QueryKey *key, int value)
+is_default(const QueryOption *key, int value)
 {
-	ReplayQuery defaults;
-
-	InitReplayQuery(&defaults, false);
 	if (key->offset == offsetof(ReplayQuery, max_records))
 		return value == ANY_NUMBER;
-	return value == *KEY_FIELD(&defaults, key, int);
+	return value == key->otherwise;
 }
 
 /*
@@ -251,58 +192,59 @@ QueryToJsonb(const ReplayQuery *query)
 	JsonbValue value;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	for (int i = 0; i < lengthof(query_keys); i++)
+	for (int i = 0; i < NUM_REPLAY_OPTIONS; i++)
 	{
-		const QueryKey *key = &query_keys[i];
+		const QueryOption *key = &ReplayOptions[i];
 		JsonbValue name;
 
 		value.type = jbvNull;
 		switch (key->type)
 		{
-			case KEY_TEXT:
-				if (*KEY_FIELD(query, key, char *) != NULL)
+			case OPTION_TEXT:
+				if (*OPTION_FIELD(query, key, char *) != NULL)
 				{
 					value.type = jbvString;
-					value.val.string.val = *KEY_FIELD(query, key, char *);
+					value.val.string.val = *OPTION_FIELD(query, key, char *);
 					value.val.string.len = strlen(value.val.string.val);
 				}
 				break;
-			case KEY_TIME:
-				if (KEY_FIELD(query, key, OptionalTime)->given)
+			case OPTION_TIME:
+				if (OPTION_FIELD(query, key, OptionalTime)->given)
 				{
 					value.type = jbvString;
 					value.val.string.val = palloc(RFC3339_MAXLEN);
-					FormatRfc3339(value.val.string.val, KEY_FIELD(query, key, OptionalTime)->time);
+					FormatRfc3339(value.val.string.val,
+								  OPTION_FIELD(query, key, OptionalTime)->time);
 					value.val.string.len = strlen(value.val.string.val);
 				}
 				break;
-			case KEY_INTEGER:
-				if (!is_default(key, *KEY_FIELD(query, key, int)))
+			case OPTION_INTEGER:
+				if (!is_default(key, *OPTION_FIELD(query, key, int)))
 				{
 					value.type = jbvNumeric;
-					value.val.numeric = int64_to_numeric(*KEY_FIELD(query, key, int));
+					value.val.numeric = int64_to_numeric(*OPTION_FIELD(query, key, int));
 				}
 				break;
-			case KEY_BOOLEAN:
-				if (*KEY_FIELD(query, key, bool))
+			case OPTION_BOOLEAN:
+				if (*OPTION_FIELD(query, key, bool))
 				{
 					value.type = jbvBool;
 					value.val.boolean = true;
 				}
 				break;
-			case KEY_NUMBER:
-				if (*KEY_FIELD(query, key, Numeric) != NULL)
+			case OPTION_NUMBER:
+				if (*OPTION_FIELD(query, key, Numeric) != NULL)
 				{
 					value.type = jbvNumeric;
-					value.val.numeric = *KEY_FIELD(query, key, Numeric);
+					value.val.numeric = *OPTION_FIELD(query, key, Numeric);
 				}
 				break;
 		}
 		if (value.type == jbvNull)
 			continue;
 		name.type = jbvString;
-		name.val.string.val = unconstify(char *, key->name);
-		name.val.string.len = strlen(key->name);
+		name.val.string.val = unconstify(char *, key->key);
+		name.val.string.len = strlen(key->key);
 		pushJsonbValue(&state, WJB_KEY, &name);
 		pushJsonbValue(&state, WJB_VALUE, &value);
 	}

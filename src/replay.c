@@ -12,8 +12,10 @@
 #include "miscadmin.h"
 #include "tcop/utility.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "kin.h"
 #include "replay.h"
 
 /*
@@ -114,6 +116,7 @@ WriteBatch(const ReplayCall *call, const ReplayQuery *query, BatchRow *batch)
 	batch->rate = query->rate;
 	batch->breaker_window = query->breaker_window;
 	batch->breaker_share = query->breaker_share;
+	batch->holds_doubts = query->holds_doubts;
 	InsertBatch(call->schema, batch);
 }
 
@@ -141,6 +144,13 @@ JudgeWindow(ReplayCall *call, const ReplayQuery *query, ReplayItem *items,
 
 	InitJudge(&judge, call->schema, call->grants, query);
 	BeginItems(&judge, items, records, count);
+	if (query->lost)
+	{
+		Snapshot now = RegisterSnapshot(GetLatestSnapshot());
+
+		JudgeKin(call->schema, &call->audit, query, items, count, now);
+		UnregisterSnapshot(now);
+	}
 	UseOutbox(call, query, &saved);
 	ResolveItems(call->outbox, items, count);
 	JudgeActions(&judge, items, count);

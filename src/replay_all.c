@@ -17,6 +17,7 @@
 #include "utils/numeric.h"
 #include "utils/snapmgr.h"
 
+#include "asked.h"
 #include "compat.h"
 #include "control.h"
 #include "log.h"
@@ -29,6 +30,9 @@
 /* Records of a chunk, unless told otherwise, and at most. */
 #define CHUNK_DEFAULT 1000
 #define CHUNK_LIMIT 10000
+
+/* Arguments of acteon_replay_all besides the options: the chunk and the results. */
+#define ALL_FURTHER 5
 
 PG_FUNCTION_INFO_V1(acteon_replay_all);
 PG_FUNCTION_INFO_V1(acteon_replay_all_jsonb);
@@ -108,8 +112,10 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, Oid *schema)
 	Identity saved;
 
 	CheckReplayQuery(query);
+	CheckAsked(query);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	BeginCall(&call, fcinfo, "acteon_replay_all()", query->reason);
+	CheckAuditTellsIntents(&call.audit, query);
 	*schema = call.schema;
 	EndQueryAt(query, call.now);
 	batch.matched = AuditCount(&call.audit, query);
@@ -153,7 +159,7 @@ replay_all(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk)
 }
 
 /*
- * acteon_replay_all(namespace text, … ramp boolean, chunk integer,
+ * acteon_replay_all(namespace text, … on_doubt text, chunk integer,
  * INOUT batch_id, replayed, failed, skipped bigint)
  *
  * Replays everything that matches, in committed chunks; batch_id is NULL if
@@ -168,7 +174,7 @@ acteon_replay_all(PG_FUNCTION_ARGS)
 	ReplayQuery query;
 	const char *namespace;
 
-	ReadReplayArguments(&query, fcinfo, true);
+	ReadReplayArguments(&query, fcinfo, true, ALL_FURTHER);
 	namespace = query.filters[FILTER_NAMESPACE];
 	/* An untyped literal as the first argument is taken for the namespace. */
 	if (namespace != NULL && namespace[0] == '{')
@@ -176,7 +182,7 @@ acteon_replay_all(PG_FUNCTION_ARGS)
 						errmsg("namespace looks like a replay query: %s",
 							   ClipForMessage(namespace, strlen(namespace))),
 						errhint("To pass a query as JSON, write acteon_replay_all('…'::jsonb).")));
-	return replay_all(fcinfo, &query, chunk_argument(fcinfo, NUM_REPLAY_ARGUMENTS, CHUNK_DEFAULT));
+	return replay_all(fcinfo, &query, chunk_argument(fcinfo, NUM_REPLAY_OPTIONS, CHUNK_DEFAULT));
 }
 
 /*

@@ -10,6 +10,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "asked.h"
 #include "ids.h"
 #include "jsonb_build.h"
 #include "jsonb_writer.h"
@@ -24,6 +25,7 @@ typedef struct BulkResult
 	int replayed;
 	int failed;
 	int skipped;
+	int64 effective; /* passed over: their actions took effect, or will */
 	Jsonb *results;
 	char *next_cursor; /* NULL: at the end */
 } BulkResult;
@@ -133,7 +135,9 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 
 	memset(result, 0, sizeof(*result));
 	CheckReplayQuery(query);
+	CheckAsked(query);
 	BeginCall(&call, fcinfo, "acteon_replay_bulk()", query->reason);
+	CheckAuditTellsIntents(&call.audit, query);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	call.context =
@@ -141,15 +145,17 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 	MemoryContextSwitchTo(call.context);
 	if (GatherRecords(&call, query, PG_INT64_MAX, &gathered))
 		result->next_cursor = MakeCursor(query, gathered.last_time, gathered.last_id);
+	result->effective = gathered.effective;
 	enqueue_batch(&call, query, &gathered, result);
 	result->results = list_results(&gathered);
 	SPI_finish();
 	MemoryContextSwitchTo(caller_context);
 	CloseAuditTable(&call.audit);
+	NoticeEffective(result->effective);
 }
 
 /*
- * acteon_replay_bulk(namespace text, … ramp boolean)
+ * acteon_replay_bulk(namespace text, … on_doubt text)
  *
  * Replays what matches; returns (batch_id, replayed, failed, skipped, results,
  * next_cursor), batch_id NULL if there was nothing to replay, fail or skip.
@@ -167,7 +173,7 @@ acteon_replay_bulk(PG_FUNCTION_ARGS)
 	bool nulls[6] = {false};
 
 	desc = ResultRowType(fcinfo);
-	ReadReplayArguments(&query, fcinfo, false);
+	ReadReplayArguments(&query, fcinfo, false, 0);
 	replay_bulk(fcinfo, &query, &result);
 	if (result.batch_id == 0)
 		NoticeNamespace(&query, "acteon_replay_bulk");
@@ -187,7 +193,8 @@ acteon_replay_bulk(PG_FUNCTION_ARGS)
  * acteon_replay_bulk(query jsonb) → jsonb
  *
  * The same in the gateway's wire form, with the same errors.  batch_id and
- * next_cursor are JSON null where the other form has NULL.
+ * next_cursor are JSON null where the other form has NULL; effective is what the
+ * other form tells in a NOTICE.
  */
 Datum
 acteon_replay_bulk_jsonb(PG_FUNCTION_ARGS)
@@ -209,5 +216,6 @@ acteon_replay_bulk_jsonb(PG_FUNCTION_ARGS)
 	else
 		PushNull(&state, "batch_id");
 	PushString(&state, "next_cursor", result.next_cursor);
+	PushNumber(&state, "effective", result.effective);
 	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }

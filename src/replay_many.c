@@ -64,7 +64,10 @@ gather_window(ReplayCall *call, const ReplayQuery *query, const AuditRecord *rec
 		if (items[i].status == ITEM_SKIPPED)
 			gathered->skipped++;
 		else if (items[i].status == ITEM_PASSED_OVER)
+		{
 			gathered->passed_over++;
+			gathered->effective += items[i].reason == REASON_EFFECTIVE;
+		}
 		else
 			keep_item(gathered, &items[i]);
 	}
@@ -108,6 +111,23 @@ GatherRecords(ReplayCall *call, const ReplayQuery *query, int64 look_at, Gathere
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(window);
 	return more;
+}
+
+/*
+ * Tell the caller how many records were passed over because their actions took
+ * effect, or will.
+ */
+void
+NoticeEffective(int64 count)
+{
+	if (count > 0)
+		ereport(NOTICE,
+				(errmsg_plural(INT64_FORMAT
+							   " record was passed over: its action took effect, or will",
+							   INT64_FORMAT
+							   " records were passed over: their actions took effect, or will",
+							   (unsigned long) count, count),
+				 errhint("allow_effective => true replays them, too.")));
 }
 
 /*

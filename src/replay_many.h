@@ -17,6 +17,7 @@ typedef struct Gathered
 	int count;
 	int skipped;
 	int64 passed_over;
+	int64 effective; /* of these, because their actions took effect */
 	int64 looked_at;
 	TimestampTz last_time; /* of the last record that was looked at */
 	text *last_id;
@@ -24,6 +25,7 @@ typedef struct Gathered
 
 extern bool
 GatherRecords(ReplayCall *call, const ReplayQuery *query, int64 look_at, Gathered *gathered);
+extern void NoticeEffective(int64 count);
 extern void EnqueueGathered(ReplayCall *call, Gathered *gathered, BatchRow *batch);
 
 #endif /* ACTEON_REPLAY_MANY_H */

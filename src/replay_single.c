@@ -10,6 +10,8 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "asked.h"
+#include "audit_query.h"
 #include "compat.h"
 #include "ids.h"
 #include "jsonb_writer.h"
@@ -18,6 +20,9 @@
 #include "replay.h"
 #include "result.h"
 #include "settings.h"
+
+/* Arguments of acteon_replay. */
+#define SINGLE_ARGUMENTS 8
 
 PG_FUNCTION_INFO_V1(acteon_replay_uuid);
 PG_FUNCTION_INFO_V1(acteon_replay_text);
@@ -53,6 +58,14 @@ report_reason(const ReplayCall *call, const ReplayQuery *query, const AuditRecor
 		 reason == REASON_ATTACHMENTS
 			 ? errdetail("The audit table records that there were some, and does not store them.")
 			 : 0,
+		 reason == REASON_MAYBE_ATTACHMENTS
+			 ? errdetail("An intent does not tell whether its action had any.")
+			 : 0,
+		 reason == REASON_UNPROVEN
+			 ? errdetail(
+				   "Its action may have been executed: the outcome can be missing all the same.")
+			 : 0,
+		 reason == REASON_UNPROVEN ? errhint("Pass allow_unproven => true to replay it.") : 0,
 		 reason == REASON_NO_PAYLOAD
 			 ? errhint(
 				   "The gateway stores payloads only with store_payload = true; this action has to be dispatched again by its client.")
@@ -60,15 +73,55 @@ report_reason(const ReplayCall *call, const ReplayQuery *query, const AuditRecor
 		 reason == REASON_REDACTED
 			 ? errhint("Pass allow_redacted => true to replay it all the same.")
 			 : 0,
-		 reason == REASON_ATTACHMENTS
+		 reason == REASON_ATTACHMENTS || reason == REASON_MAYBE_ATTACHMENTS
 			 ? errhint("Pass allow_partial => true to replay it without them.")
 			 : 0));
 }
 
 /*
+ * Find the record of an action: the newest one, or that of its beginning if the
+ * newest is of a step or of the end of a chain.  Raises the error of one that has
+ * no records.
+ */
+static void
+find_record(ReplayCall *call, const char *action_id, AuditRecord *record)
+{
+	AuditRecord origin;
+
+	if (!AuditFindAction(&call->audit, action_id, NULL, record))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_NO_DATA_FOUND),
+			 errmsg("no audit record found for action: %s",
+					ClipForMessage(action_id, strlen(action_id))),
+			 errhint(
+				 "The gateway deletes records when they expire, and keeps none of actions it never saw.")));
+	if (record->missing == NULL && IsChainPart(record) &&
+		AuditFindAction(&call->audit, action_id, CHAIN_ORIGIN_OUTCOME, &origin))
+		*record = origin;
+}
+
+/*
+ * Refuse an intent where it tells nothing that its outcome is missing, and warn of
+ * one that the gateway may still be executing.
+ */
+static void
+check_intent(ReplayCall *call, const char *action_id, const AuditRecord *record)
+{
+	if (!AuditTableIsLive(&call->audit))
+		ReportAuditTellsNothing(&call->audit);
+	if (!TimestampDifferenceExceeds(record->dispatched_at, AuditNewest(&call->audit),
+									IntentGrace * 1000))
+		ereport(WARNING, (errmsg("action %s is an intent younger than acteon_replay.intent_grace",
+								 ClipForMessage(action_id, strlen(action_id))),
+						  errdetail("The gateway may still be executing it.")));
+}
+
+/*
  * Find the record of an action and check that it can be replayed; raises the
  * errors of a single replay, in the order record, grant, payload.  The limits
- * that end loops do not apply: the caller has named the action.
+ * that end loops do not apply, and it may have taken effect: the caller has named
+ * the action, and is warned.
  */
 static void
 find_replayable(ReplayCall *call, const ReplayQuery *query, const char *action_id,
@@ -77,27 +130,23 @@ find_replayable(ReplayCall *call, const ReplayQuery *query, const char *action_i
 	Judge judge;
 	Reason reason;
 	PayloadKind payload;
+	Effect effect;
 
-	if (!AuditFindAction(&call->audit, action_id, record))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_NO_DATA_FOUND),
-			 errmsg("no audit record found for action: %s",
-					ClipForMessage(action_id, strlen(action_id))),
-			 errhint(
-				 "The gateway deletes records when they expire, and keeps none of actions it never saw.")));
+	find_record(call, action_id, record);
 	InitJudge(&judge, call->schema, call->grants, query);
-	reason = JudgeRecord(&judge, record);
+	reason = JudgeRecord(&judge, record, &effect);
 	if (reason == REASON_NONE)
 		reason = JudgeContents(&judge, record, &payload);
 	CloseJudge(&judge);
 	if (reason != REASON_NONE)
 		report_reason(call, query, record, reason);
-	if (record->is_intent &&
-		!TimestampDifferenceExceeds(record->dispatched_at, call->now, IntentGrace * 1000))
-		ereport(WARNING, (errmsg("action %s is an intent younger than acteon_replay.intent_grace",
+	if (record->is_intent)
+		check_intent(call, action_id, record);
+	else if (TookEffect(record))
+		ereport(WARNING, (errmsg("action %s took effect, or will, and is replayed all the same",
 								 ClipForMessage(action_id, strlen(action_id))),
-						  errdetail("The gateway may still be executing it.")));
+						  errdetail("The outcome of its latest record is %s.",
+									text_to_cstring(record->outcome))));
 }
 
 /*
@@ -129,17 +178,21 @@ flag_pair(const char *key)
 static Jsonb *
 single_query(const char *action_id, const ReplayQuery *query)
 {
-	JsonPair pairs[5];
+	JsonPair pairs[7];
 	int count = 0;
 
 	/* In jsonb's order: shorter keys first. */
 	if (query->drops_dedup)
 		pairs[count++] = string_pair("dedup", query->dedup);
+	if (query->holds_doubts)
+		pairs[count++] = string_pair("on_doubt", query->on_doubt);
 	pairs[count++] = string_pair("action_id", action_id);
 	if (query->allow_partial)
 		pairs[count++] = flag_pair("allow_partial");
 	if (query->allow_redacted)
 		pairs[count++] = flag_pair("allow_redacted");
+	if (query->allow_unproven)
+		pairs[count++] = flag_pair("allow_unproven");
 	if (query->provider_override != NULL)
 		pairs[count++] = string_pair("provider_override", query->provider_override);
 	return JsonObject(pairs, count);
@@ -203,13 +256,17 @@ enqueue_single(ReplayCall *call, const ReplayQuery *query, const char *action_id
 static void
 read_arguments(ReplayQuery *query, FunctionCallInfo fcinfo)
 {
+	CheckArgumentCount(fcinfo, SINGLE_ARGUMENTS);
 	InitReplayQuery(query, false);
 	query->include_replayed = true; /* the caller has named it */
+	query->allow_effective = true;
 	query->reason = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	query->allow_redacted = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
 	query->allow_partial = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
 	query->dedup = PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4));
 	query->provider_override = PG_ARGISNULL(5) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(5));
+	query->allow_unproven = !PG_ARGISNULL(6) && PG_GETARG_BOOL(6);
+	query->on_doubt = PG_ARGISNULL(7) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(7));
 	CheckReplayQuery(query);
 }
 
@@ -259,7 +316,8 @@ check_action_id_given(bool isnull)
 
 /*
  * acteon_replay(action_id uuid, reason text, allow_redacted boolean,
- * allow_partial boolean, dedup text, provider_override text)
+ * allow_partial boolean, dedup text, provider_override text,
+ * allow_unproven boolean, on_doubt text)
  *
  * Replays the action whose id is this UUID in its usual lower-case form.
  * Raises insufficient_privilege, undefined_table, no_data_found,

@@ -124,6 +124,7 @@ note_earlier(Outbox *outbox, ReplayItem *item)
 		!table_tuple_satisfies_snapshot(outbox->writer.rel, outbox->found, outbox->statement);
 	now = RegisterSnapshot(GetLatestSnapshot());
 	item->earlier_state = ReadActionState(&outbox->states, outbox_id, now);
+	item->earlier_had_none = outbox->states.had_no_effect;
 	UnregisterSnapshot(now);
 }
 
@@ -136,7 +137,7 @@ found_in_the_way(Outbox *outbox, ReplayItem *item)
 	if (!found_same_tenant(outbox, item->record))
 		return false;
 	note_earlier(outbox, item);
-	return JudgeEarlier(item, outbox->include_replayed);
+	return JudgeEarlier(item, outbox->include_replayed, outbox->lost);
 }
 
 /*

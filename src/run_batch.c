@@ -62,6 +62,7 @@ typedef struct Runner
 	int chunk;       /* 0: what the batch's row says */
 	bool begins;     /* this call has written the batch down */
 	bool was_paused; /* the caller knows */
+	int64 effective; /* records passed over because their actions took effect */
 	TimestampTz told_at;
 	TimestampTz waits_since; /* or when the caller was told so */
 } Runner;
@@ -189,6 +190,7 @@ add_records(Runner *runner, BatchRow *batch, int64 room)
 	read_query(&query, batch);
 	query.max_records = (int) Min(Min(chunk, room), records_left(&query, batch));
 	more = GatherRecords(&call, &query, chunk, &gathered);
+	runner->effective += gathered.effective;
 	if (call.outbox != NULL)
 	{
 		UseOutbox(&call, &query, &saved);
@@ -471,6 +473,7 @@ RunBatch(Oid schema, int64 batch_id, int chunk, bool begins, BatchCounts *counts
 			wait_a_little();
 	}
 	error_context_stack = callback.previous;
+	NoticeEffective(runner.effective);
 	MemoryContextDelete(runner.context);
 	return course != COURSE_GONE;
 }

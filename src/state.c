@@ -13,6 +13,8 @@
 #include "utils/fmgroids.h"
 #include "utils/timestamp.h"
 
+#include "audit.h"
+#include "effect.h"
 #include "segment.h"
 #include "state.h"
 #include "stop.h"
@@ -85,13 +87,16 @@ FinishedState(const char *name)
 }
 
 /*
- * State of a finished action, by its delivery row.
+ * State of a finished action, by its delivery row.  Notes what else that tells.
  */
 static ActionState
 delivery_state(StateReader *reader)
 {
 	bool isnull;
+	Datum effect = FoundColumn(&reader->deliveries, Anum_delivery_effect, &isnull);
 
+	reader->had_no_effect = !isnull && TextIs(DatumGetTextPP(effect), EffectNames[EFFECT_NONE]);
+	reader->resend = DatumGetInt32(FoundColumn(&reader->deliveries, Anum_delivery_resend, &isnull));
 	return FinishedState(
 		TextDatumGetCString(FoundColumn(&reader->deliveries, Anum_delivery_state, &isnull)));
 }
@@ -145,6 +150,8 @@ ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot)
 {
 	bool isnull;
 
+	reader->had_no_effect = false;
+	reader->resend = 0;
 	/* What a segment covers has no delivery. */
 	if (outbox_id >= reader->first_id && outbox_id <= reader->last_id)
 		return reader->state;

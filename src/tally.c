@@ -1,23 +1,73 @@
 /*
  * tally.c
- *		Reading the counts of finished actions by batch.
+ *		Reading the counts of finished actions by batch, and keeping them few.
  *
- * The rows are written by delivery.c.  Purges fold old ones.
+ * The rows are written by delivery.c, a few for each call.  What lies behind the
+ * window of a batch's circuit breaker, and tells nothing about the last minutes any
+ * more, is folded now and then by those who write; purges fold the rest.
  */
 #include "postgres.h"
 
 #include "access/stratnum.h"
 #include "access/tableam.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
 #include "tally.h"
+
+/* Rows of a batch that are left alone, the newest ones, unless its breaker wants more. */
+#define KEPT_ROWS 1000
+
+/* Rows that are folded at once. */
+#define FOLD_AT_ONCE 10000
+
+/*
+ * Fold old rows of batch $1, so that there is one of a kind.  The newest stay as they
+ * are: at least as many as the breaker's window, each of which is an action or more.
+ * %1$s is the extension's schema; see redrive.c about the search path.
+ */
+#define FOLD_BATCH \
+	"WITH doomed AS MATERIALIZED (" \
+	"	SELECT ctid FROM %1$s.acteon_replay_tally" \
+	"	WHERE batch_id = $1 AND finished_at < least($2 - interval '5 min'," \
+	"		(SELECT finished_at FROM %1$s.acteon_replay_tally WHERE batch_id = $1" \
+	"		ORDER BY finished_at DESC OFFSET greatest($3, (SELECT breaker_window" \
+	"			FROM %1$s.acteon_replay_batch WHERE id = $1)) LIMIT 1))" \
+	"	ORDER BY finished_at LIMIT $4 FOR UPDATE SKIP LOCKED), " \
+	"folded AS (DELETE FROM %1$s.acteon_replay_tally WHERE ctid IN (SELECT ctid FROM doomed) RETURNING *) " \
+	"INSERT INTO %1$s.acteon_replay_tally (batch_id, finished_at, state, outcome, effect, actions) " \
+	"SELECT batch_id, max(finished_at), state, outcome, effect, sum(actions) FROM folded " \
+	"GROUP BY batch_id, state, outcome, effect HAVING sum(actions) <> 0"
+
+/*
+ * Fold the old rows of a batch, as the tables' owner.  Waits for nobody.
+ */
+void
+FoldTally(Oid schema, int64 batch_id, TimestampTz now)
+{
+	MemoryContext old = CurrentMemoryContext;
+	Oid types[] = {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID};
+	Datum values[] = {Int64GetDatum(batch_id), TimestampTzGetDatum(now), Int64GetDatum(KEPT_ROWS),
+					  Int64GetDatum(FOLD_AT_ONCE)};
+	char *sql = psprintf(FOLD_BATCH, quote_identifier(get_namespace_name(schema)));
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute_with_args(sql, lengthof(types), types, values, NULL, false, 0) !=
+		SPI_OK_INSERT)
+		elog(ERROR, "could not fold the tally: %s", SPI_result_code_string(SPI_result));
+	SPI_finish();
+	MemoryContextSwitchTo(old);
+}
 
 /*
  * Begin to read the rows of a batch that are later than a time, as they are at

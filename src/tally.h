@@ -1,6 +1,6 @@
 /*
  * tally.h
- *		Reading the counts of finished actions by batch.
+ *		Reading the counts of finished actions by batch, and keeping them few.
  */
 #ifndef ACTEON_TALLY_H
 #define ACTEON_TALLY_H
@@ -33,6 +33,7 @@ typedef struct TallyScan
 extern void BeginTallyScan(TallyScan *scan, Oid schema, int64 batch_id, TimestampTz since);
 extern bool NextTallyRow(TallyScan *scan, TallyRow *row);
 extern void EndTallyScan(TallyScan *scan);
+extern void FoldTally(Oid schema, int64 batch_id, TimestampTz now);
 extern int64 CountFinished(Oid schema, int64 batch_id);
 extern int64 CountCancelled(Oid schema, int64 batch_id);
 

@@ -76,7 +76,7 @@ foreach my $line (@matrix)
 
 		is($got, $wanted, "acteon_replay by $user of $records[$i]");
 	}
-	my ($status, $out, $err) = $node->psql('postgres', 'SELECT replayed, failed, skipped FROM acteon_replay_bulk(include_replayed => true, max_generation => 1000)',
+	my ($status, $out, $err) = $node->psql('postgres', 'SELECT replayed, failed, skipped FROM acteon_replay_bulk(from_time => \'2000-01-01\', include_replayed => true, max_generation => 1000)',
 		connstr => $node->connstr('postgres') . " user=$user");
 	if ($wanted[0] eq '.')
 	{

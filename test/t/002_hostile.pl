@@ -166,7 +166,7 @@ foreach my $caller ('op', 'a superuser')
 {
 	my $connstr = $caller eq 'op' ? $op : $node->connstr('postgres');
 
-	foreach my $call (q{acteon_replay('mine')}, q{acteon_replay_bulk(include_replayed => true)})
+	foreach my $call (q{acteon_replay('mine')}, q{acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true)})
 	{
 		my $out = $node->safe_psql('postgres', "SET search_path = evil, public; SELECT 1 FROM public.$call; SHOW search_path; SHOW work_mem", connstr => $connstr);
 		is($out, "1\nevil, public\n4MB", "$call by $caller leaves the session's settings alone");
@@ -262,7 +262,7 @@ $node->safe_psql('other', q{
 	RESET ROLE;
 	INSERT INTO acteon_audit SELECT 'id', 'mine', 'prod', 'acme', 'email', 'send', 'allow', NULL, 'failed', '{}', '{}', '{}', '{}', now(), now(), 1;
 });
-foreach my $call (q{acteon_replay('mine')}, q{acteon_replay_bulk(include_replayed => true)}, q{acteon_replay_lineage('mine')})
+foreach my $call (q{acteon_replay('mine')}, q{acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true)}, q{acteon_replay_lineage('mine')})
 {
 	($status, $out, $err) = $node->psql('other', "SELECT $call");
 	is($status, 0, "$call with a planted index");

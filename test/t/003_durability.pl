@@ -18,7 +18,7 @@ $node->safe_psql('postgres', q{
 	VALUES ('op', 'operator', '{acme}', '{prod}', '{*}'), ('gone', 'admin', '{*}', '{*}', '{*}');
 	DROP ROLE gone;
 	SELECT make_record('a-' || n, at => timestamptz '2026-01-01' + n * interval '1 s') FROM generate_series(1, 300) AS n;
-	SELECT replayed FROM acteon_replay_bulk(max_records => 250, reason => 'before the dump', rate => 50);
+	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 250, reason => 'before the dump', rate => 50);
 	SELECT acteon_replay($$a-8$$);
 	SELECT finish((SELECT action_id FROM acteon_dispatch_outbox ORDER BY id DESC LIMIT 1), $$dead$$);
 	SELECT acteon_replay('a-7');
@@ -58,7 +58,7 @@ foreach my $format ('plain', 'custom')
 	is($node->safe_psql("restored_$format", q{SELECT new_action_id FROM acteon_replay('a-9')}), $next_id, 'ids stay the same');
 	is($node->safe_psql("restored_$format", q{SELECT count(*) FROM acteon_grants WHERE grantee::text ~ '^[0-9]'}), '0', 'a grant of a dropped role is not carried over');
 	is($node->safe_psql("restored_$format", q{
-			SELECT replayed FROM acteon_replay_bulk(max_records => 100);
+			SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100);
 			SELECT count(*) - count(DISTINCT id) FROM acteon_dispatch_outbox}), "50\n0", 'new rows get new ids');
 	# A second dump of the restored database is no different.
 	my $again = $node->safe_psql("restored_$format", $everything);
@@ -79,7 +79,7 @@ $node->restart;
 is($node->safe_psql('postgres', $everything), $before, 'a restart loses nothing');
 my $session = $node->background_psql('postgres', on_error_stop => 0);
 $session->query_safe('BEGIN');
-$session->query_safe('SELECT replayed FROM acteon_replay_bulk(include_replayed => true, max_records => 300)');
+$session->query_safe('SELECT replayed FROM acteon_replay_bulk(from_time => \'2000-01-01\', include_replayed => true, max_records => 300)');
 my $pid = $session->query_safe('SELECT pg_backend_pid()');
 $node->stop('immediate');
 $node->start;
@@ -90,7 +90,7 @@ eval { $session->quit };
 # A backend killed with SIGKILL in the middle of a transaction.
 $session = $node->background_psql('postgres', on_error_stop => 0);
 $session->query_safe('BEGIN');
-$session->query_safe('SELECT replayed FROM acteon_replay_bulk(max_records => 300)');
+$session->query_safe('SELECT replayed FROM acteon_replay_bulk(from_time => \'2000-01-01\', max_records => 300)');
 $pid = $session->query_safe('SELECT pg_backend_pid()');
 crash($node, $pid);
 is($node->safe_psql('postgres', $everything), $before, 'a killed backend leaves nothing');
@@ -103,10 +103,13 @@ $standby->init_from_backup($node, 'base', has_streaming => 1);
 $standby->start;
 $node->wait_for_catchup($standby);
 is(fails_with($standby, q{SELECT acteon_replay('a-1')}), '25006: cannot execute acteon_replay() during recovery', 'acteon_replay on a standby');
-is(fails_with($standby, q{SELECT acteon_replay_bulk()}), '25006: cannot execute acteon_replay_bulk() during recovery', 'acteon_replay_bulk on a standby');
+is(fails_with($standby, q{SELECT acteon_replay_bulk(from_time => '2000-01-01')}), '25006: cannot execute acteon_replay_bulk() during recovery', 'acteon_replay_bulk on a standby');
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM acteon_replay_lineage('a-7')}),
 	$node->safe_psql('postgres', q{SELECT count(*) FROM acteon_replay_lineage('a-7')}), 'acteon_replay_lineage on a standby');
 is($standby->safe_psql('postgres', q{SELECT acteon_authorized('a', 'b', 'c', 'd')}), 't', 'acteon_authorized on a standby');
+my $proof = 'SELECT verdict, told, actions, next FROM acteon_replay_proof((SELECT max(id) FROM acteon_replay_batch))';
+like($standby->safe_psql('postgres', $proof), qr/^not sent\|waiting\|\d+\|$/, 'acteon_replay_proof on a standby');
+is($standby->safe_psql('postgres', $proof), $node->safe_psql('postgres', $proof), '... as on the primary');
 
 # After a failover that lost the last commits, the same replay has the same id.
 $standby->stop('immediate');
@@ -127,7 +130,7 @@ $node->safe_psql('postgres', q{
 });
 $session = $node->background_psql('postgres', on_error_stop => 0);
 $session->query_safe(q{SET application_name = 'caught'});
-$session->query_until(qr/started/, "\\echo started\nSELECT replayed FROM acteon_replay_bulk(include_replayed => true, max_records => 300);\n");
+$session->query_until(qr/started/, "\\echo started\nSELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true, max_records => 300);\n");
 $node->poll_query_until('postgres', q{SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE application_name = 'caught'}) or die 'the replay did not start';
 $node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'caught'});
 $node->poll_query_until('postgres', q{SELECT state = 'idle' FROM pg_stat_activity WHERE application_name = 'caught'}) or die 'the replay did not stop';
@@ -137,7 +140,7 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_locks JOIN pg_stat_act
 	'0', '… and holds nothing');
 # The session that was cancelled goes on with its own identity and settings.
 is($session->query('SELECT current_user = session_user, current_setting($$search_path$$)'), 't|"$user", public', '… and is what it was before');
-is($session->query('SELECT replayed FROM acteon_replay_bulk(max_records => 300)'), '49', '… and replays what is left');
+is($session->query('SELECT replayed FROM acteon_replay_bulk(from_time => \'2000-01-01\', max_records => 300)'), '49', '… and replays what is left');
 $session->quit;
 
 # Errors inside a block that catches them: the identity comes back, nothing stays.
@@ -152,7 +155,7 @@ is($node->safe_psql('postgres', q{
 
 # Logical decoding sees the rows, so the outbox can be followed that way.
 $node->safe_psql('postgres', q{SELECT pg_create_logical_replication_slot('s', 'test_decoding')});
-$node->safe_psql('postgres', q{SELECT replayed FROM acteon_replay_bulk(include_replayed => true, max_records => 150)});
+$node->safe_psql('postgres', q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true, max_records => 150)});
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_logical_slot_get_changes('s', NULL, NULL) WHERE data LIKE 'table public.acteon_dispatch_outbox: INSERT:%'}),
 	'150', 'logical decoding sees every row');
 

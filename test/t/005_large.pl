@@ -90,9 +90,9 @@ sub own_memory
 my $session = $node->background_psql('postgres');
 my $pid = $session->query_safe('SELECT pg_backend_pid()');
 $session->query_safe('BEGIN');
-is($session->query_safe(q{SELECT replayed FROM acteon_replay_bulk(max_records => 1)}), '1', 'warmed up');
+is($session->query_safe(q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1)}), '1', 'warmed up');
 my $before = own_memory($pid);
-is($session->query_safe(q{SELECT replayed FROM acteon_replay_bulk(max_records => 1000)}), '979', '80 MB of payloads in one call');
+is($session->query_safe(q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000)}), '979', '80 MB of payloads in one call');
 $session->query_safe('COMMIT');
 my $used = $session->query_safe(q{SELECT (sum(total_bytes) / 1048576)::integer FROM pg_backend_memory_contexts});
 cmp_ok(own_memory($pid) - $before, '<', 24, 'the backend has not kept the payloads');
@@ -110,7 +110,7 @@ $session->query_safe('SELECT count(*) FROM acteon_audit');
 my ($size) = slurp_file("/proc/$pid/status") =~ /^VmSize:\s+(\d+)/m;
 # 48 MB more than it has now: a handful of payloads, where all of them take 80 MB.
 is(system('prlimit', "--pid=$pid", '--as=' . ($size + 48 * 1024) * 1024), 0, 'the backend may grow by 48 MB');
-is($session->query(q{SELECT replayed FROM acteon_replay_bulk(max_records => 1000)}), '980', '… which is enough for all of them');
+is($session->query(q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000)}), '980', '… which is enough for all of them');
 $session->quit;
 
 # Call after call in one session: nothing piles up.
@@ -128,7 +128,7 @@ $session->quit;
 # from claim to claim.
 $node->safe_psql('postgres', q{
 	TRUNCATE acteon_dispatch_outbox, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_batch;
-	SELECT replayed FROM acteon_replay_bulk(max_records => 1000)});
+	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000)});
 $session = $node->background_psql('postgres');
 $pid = $session->query_safe('SELECT pg_backend_pid()');
 $session->query_safe('SET work_mem = 64');
@@ -159,7 +159,7 @@ $session->quit;
 $node->safe_psql('postgres', q{
 	CALL clean();
 	SELECT make_record('huge', payload => jsonb_build_object('text', repeat('0123456789', 14000000))), make_record('small');
-	SELECT replayed FROM acteon_replay_bulk()});
+	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01')});
 is($node->safe_psql('postgres', q{
 	SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg(NULL::jsonb)) FROM acteon_outbox_claim('one');
 	SELECT o.original_action_id, d.state, d.error FROM acteon_dispatch_delivery AS d JOIN acteon_dispatch_outbox AS o ON o.id = d.outbox_id ORDER BY 1}),

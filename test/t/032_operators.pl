@@ -44,7 +44,7 @@ sub as
 # replayed is of globex.
 $node->safe_psql('postgres', q{SELECT make_record('mixed-' || n, at => '2026-01-01 12:00+00'::timestamptz + n * interval '1 s', tenant => (ARRAY['acme', 'globex'])[1 + n % 2],
 	payload => CASE WHEN n > 12 THEN '"[REDACTED]"' ELSE '{}' END::jsonb) FROM generate_series(1, 13) AS n});
-as('boss', q{SELECT acteon_replay_bulk(reason => 'INC-42, and globex is bankrupt')});
+as('boss', q{SELECT acteon_replay_bulk(from_time => '2000-01-01', reason => 'INC-42, and globex is bankrupt')});
 $node->safe_psql('postgres', q{SELECT make_record('acme-' || n, at => '2026-01-01 13:00+00'::timestamptz + n * interval '1 s', tenant => 'acme' || CASE WHEN n > 2 THEN '.eu' ELSE '' END) FROM generate_series(1, 4) AS n});
 as('op_acme', q{SELECT acteon_replay_bulk(tenant => 'acme'), acteon_replay_bulk(tenant => 'acme.eu')});
 $node->safe_psql('postgres', q{SELECT make_record('globex-' || n, at => '2026-01-01 14:00+00'::timestamptz + n * interval '1 s', tenant => 'globex') FROM generate_series(1, 4) AS n});

@@ -1,0 +1,16 @@
+/*
+ * asked.h
+ *		What many records are replayed for only if it is said in so many words.
+ */
+#ifndef ACTEON_ASKED_H
+#define ACTEON_ASKED_H
+
+#include "audit.h"
+#include "compat.h"
+#include "query.h"
+
+extern void CheckAsked(const ReplayQuery *query);
+ACTEON_NORETURN extern void ReportAuditTellsNothing(const AuditTable *table);
+extern void CheckAuditTellsIntents(const AuditTable *table, const ReplayQuery *query);
+
+#endif /* ACTEON_ASKED_H */

@@ -1,0 +1,12 @@
+/*
+ * guard.h
+ *		Reading what may be damaged.
+ */
+#ifndef ACTEON_GUARD_H
+#define ACTEON_GUARD_H
+
+typedef void (*GuardedWork)(void *argument);
+
+extern char *RunGuarded(GuardedWork work, void *argument);
+
+#endif /* ACTEON_GUARD_H */
