@@ -365,6 +365,9 @@ add_duplicate(AnswerCall *call, const Answer *answer)
 
 	MakeDoubt(&piece, now, "409: the gateway has seen the id before", now);
 	piece.id_refused = refused;
+	/* The 409 of an id that was refused before is no attempt of its own. */
+	if (refused)
+		piece.attempt = Max(piece.attempt - 1, 0);
 	AppendPiece(call->pieces, &call->piece_count, &piece);
 	call->doubts += refused || was_doubt ? 0 : 1;
 	/* It is looked up by the next claim. */

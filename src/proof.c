@@ -409,12 +409,13 @@ is_about_earlier_id(const ProvenAction *action, const Finding *finding)
 }
 
 /*
- * What an action without a record is.
+ * What an action without a record is.  One that is in doubt may have been sent
+ * though nothing says so here: by the primary, whose last commits a failover has lost.
  */
 static Verdict
 judge_missing(ProofCall *call, const ProvenAction *action)
 {
-	if (!action->handed_out)
+	if (!action->handed_out && action->told != TOLD_IN_DOUBT)
 		return VERDICT_NOT_SENT;
 	if (!AuditIsKept(call->lookup, action->recorded_at))
 		return VERDICT_EXPIRED;

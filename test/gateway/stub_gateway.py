@@ -380,8 +380,14 @@ class Connection(asyncio.Protocol):
         if has_effect:
             ledger.tried(self.request, True)
         outcome = rule.get("body")
-        if trail.dsn is not None and rule.get("status", 200) == 200 and isinstance(outcome, (dict, str)):
-            trail.background(trail.record(uuid7(), action, ALLOW, outcome, self.request.begun, caller), self.request)
+        if trail.dsn is None or rule.get("status", 200) != 200:
+            return
+        try:
+            record = trail.record(uuid7(), action, ALLOW, outcome, self.request.begun, caller)
+        except (KeyError, TypeError, StopIteration):
+            # No outcome that the gateway has.
+            return
+        trail.background(record, self.request)
 
     async def through(self, action, caller):
         """Run an action through the pipeline whose answer somebody else gives; returns its outcome, if it has one."""

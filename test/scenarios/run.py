@@ -127,22 +127,13 @@ class Run:
         with self.connect() as connection:
             page, last = None, None
             while True:
-                batch, replayed, page = self.replay_page(connection, name, page, arguments)
+                batch, replayed, page = connection.execute(f"""
+                    SELECT batch_id, replayed, next_cursor FROM acteon_replay_bulk(outcome => 'failed', caller_id => %s, max_records => 1000,
+                        cursor => %s, breaker_window => 0, on_doubt => %s{arguments})""", (name, page, self.options.on_doubt)).fetchone()
                 if replayed:
                     self.batches.append(batch)
                 if page is None:
                     break
-
-    def replay_page(self, connection, name, page, arguments):
-        sql = """
-            SELECT batch_id, replayed, next_cursor FROM acteon_replay_bulk(outcome => 'failed', caller_id => %s, max_records => 1000,
-                cursor => %s, breaker_window => 0{})"""
-        try:
-            return connection.execute(sql.format(f"{arguments}, on_doubt => %s"), (name, page, self.options.on_doubt)).fetchone()
-        except psycopg.errors.UndefinedFunction:
-            found = connection.execute(sql.format(arguments), (name, page)).fetchone()
-            connection.execute("UPDATE acteon_replay_batch SET on_doubt = %s WHERE id = %s", (self.options.on_doubt, found[0]))
-            return found
 
     # How it goes.
 

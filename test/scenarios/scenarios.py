@@ -5,7 +5,6 @@ are divided by the scale), what is told about records, how its actions differ, a
 what is done meanwhile.  It begins when the relays run, with none delivered.
 """
 
-import os
 import signal
 import time
 
@@ -175,15 +174,13 @@ class Failover(Scenario):
 
     def meanwhile(self, run):
         run.wait_for_effects(0.3)
-        receiver = self.receiver(run)
-        os.kill(receiver, signal.SIGSTOP)
+        self.cut_off(run)
         # What only the old primary knows: deliveries, and a batch.
         run.make_records("late", run.count // 10)
         run.replay(name="late")
         before = run.gateway.effects()
         wait_until(lambda: (found := run.gateway.effects()) >= before + run.count // 5 or run.left() == 0 or found, "some are delivered that the standby does not know")
         run.cluster.kill()
-        os.kill(receiver, signal.SIGKILL)
         run.standby.tool("pg_ctl", "-D", run.standby.data, "-w", "-t", "120", "promote")
         run.cluster = run.standby
         run.batches = run.batches[:1]
@@ -194,16 +191,15 @@ class Failover(Scenario):
         run.replay(name="late")
 
     @staticmethod
-    def receiver(run):
-        """The process that receives what the primary does."""
+    def cut_off(run):
+        """From now on the standby learns nothing more."""
         with psycopg.connect(run.standby.dsn("postgres"), autocommit=True) as connection:
-            found = []
-
-            def there():
-                found[:] = connection.execute("SELECT pid FROM pg_stat_wal_receiver WHERE status = 'streaming'").fetchall()
-                return len(found) == 1
-            wait_until(there, "the standby follows")
-            return found[0][0]
+            def receivers():
+                return [status for status, in connection.execute("SELECT status FROM pg_stat_wal_receiver").fetchall()]
+            wait_until(lambda: True if receivers() == ["streaming"] else receivers(), "the standby follows")
+            connection.execute("ALTER SYSTEM SET primary_conninfo = ''")
+            connection.execute("SELECT pg_reload_conf()")
+            wait_until(lambda: True if receivers() == [] else receivers(), "the standby does not follow any more")
 
 
 class StoppedRelay(Scenario):

@@ -13,7 +13,7 @@ use Http;
 use Relay;
 
 my $node = new_relay_server('wait');
-my $gateway = start_gateway();
+my $gateway = start_gateway(node => $node);
 
 sub sql
 {
@@ -43,7 +43,7 @@ my %told = (
 	deduplicated => [ { text => '"Deduplicated"' }, 'delivered', 'Deduplicated', JSON::PP::true, undef ],
 	suppressed   => [ { body => { Suppressed => { rule => 'Failed' } } }, 'delivered', { Suppressed => { rule => 'Failed' } }, JSON::PP::true, undef ],
 	rerouted     => [ { body => { Rerouted => { to => 'sms' } } }, 'delivered', { Rerouted => { to => 'sms' } }, JSON::PP::true, undef ],
-	known        => [ { status => 409, body => { error => 'known' } }, 'delivered', { AlreadyDispatched => { error => 'known' } }, JSON::PP::true, undef ],
+	cut          => [ { reset => 'body', effect => JSON::PP::true }, 'delivered', { Executed => { status => 'success' } }, JSON::PP::true, undef ],
 	dead         => [ { status => 400, body => { error => 'bad field' } }, 'dead', undef, JSON::PP::false, '400: bad field' ]);
 
 sub rules
