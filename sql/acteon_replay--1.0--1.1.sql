@@ -25,7 +25,7 @@ ALTER TABLE acteon_dispatch_segment
 			AND (held IS NULL OR doubt_since IS NOT NULL));
 
 COMMENT ON COLUMN acteon_dispatch_segment.resend IS 'How often its actions have been given a new id: 0 for the id in the outbox.';
-COMMENT ON COLUMN acteon_dispatch_segment.sent_at IS 'When it was handed out for the first time: none of its ids can have been sent earlier. NULL: never.';
+COMMENT ON COLUMN acteon_dispatch_segment.sent_at IS 'When it was handed out for the first time since it was given a new id; ids that the gateway has put off count as one. NULL: never.';
 COMMENT ON COLUMN acteon_dispatch_segment.id_refused IS 'Whether the gateway has seen the present id and is known not to have executed it, so that it may answer 409 to it.';
 COMMENT ON COLUMN acteon_dispatch_segment.unproven IS 'Whether an earlier id was given up without proof that it had no effect. Such an action never ends dead or cancelled.';
 COMMENT ON COLUMN acteon_dispatch_segment.doubt_since IS 'Since when it is in doubt whether the actions were executed; NULL: they are not in doubt. While they are, due_at is when the audit table is asked next.';

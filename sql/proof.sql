@@ -86,13 +86,22 @@ SELECT count(r) FROM (VALUES (pg_temp.record('failed then done', 'circuit_open')
 SELECT name, verdict, effect, record_ids, at FROM pg_temp.proof(:batch);
 
 -- several ids of one action: all are looked for
-SELECT pg_temp.batch('{second,first late,both,second refused,first refused,one answered,three}') AS batch \gset
+SELECT pg_temp.batch('{second,first late,both,second refused,first refused,one answered,three,second scheduled,first scheduled late,first unknown late,first intent late,second intent,both decided}') AS batch \gset
 SELECT pg_temp.tell('second', effect => 'done', resend => 1), pg_temp.tell('first late', effect => 'none', resend => 1), pg_temp.tell('both', effect => 'done', resend => 1), pg_temp.tell('second refused', effect => 'none', resend => 1),
-	pg_temp.tell('one answered', effect => 'done', resend => 1), pg_temp.hand_out('first refused', 'in doubt', 1), pg_temp.hand_out('three', 'in doubt', 3) \g /dev/null
+	pg_temp.tell('one answered', effect => 'done', resend => 1), pg_temp.hand_out('first refused', 'in doubt', 1), pg_temp.hand_out('three', 'in doubt', 3), pg_temp.tell('second scheduled', effect => 'later', resend => 1), pg_temp.tell('first scheduled late', effect => 'none', resend => 1),
+	pg_temp.tell('first unknown late', effect => 'none', resend => 1), pg_temp.tell('first intent late', effect => 'none', resend => 1), pg_temp.hand_out('second intent', 'in doubt', 1), pg_temp.tell('both decided', effect => 'decided', resend => 1) \g /dev/null
 SELECT count(r) FROM (VALUES (pg_temp.record('second', 'throttled')), (pg_temp.executed('second', 1, 1)), (pg_temp.executed('first late')), (pg_temp.record('first late', 'circuit_open', resend => 1, seconds => 1)), (pg_temp.executed('both')), (pg_temp.executed('both', 1, 1)),
-	(pg_temp.record('second refused', 'throttled')), (pg_temp.record('second refused', 'circuit_open', resend => 1, seconds => 1)), (pg_temp.record('first refused', 'throttled')), (pg_temp.record('one answered', 'throttled')), (pg_temp.executed('three', 3))) AS v (r);
+	(pg_temp.record('second refused', 'throttled')), (pg_temp.record('second refused', 'circuit_open', resend => 1, seconds => 1)), (pg_temp.record('first refused', 'throttled')), (pg_temp.record('one answered', 'throttled')), (pg_temp.executed('three', 3)),
+	(pg_temp.record('second scheduled', 'throttled')), (pg_temp.record('second scheduled', 'scheduled', resend => 1, seconds => 1)), (pg_temp.record('first scheduled late', 'scheduled')), (pg_temp.record('first scheduled late', 'circuit_open', resend => 1, seconds => 1)),
+	(pg_temp.record('first unknown late', 'rerouted', seconds => 5)), (pg_temp.record('first unknown late', 'circuit_open', resend => 1, seconds => 1)), (pg_temp.record('first intent late', 'pending')), (pg_temp.record('first intent late', 'suppressed', resend => 1, seconds => 1)),
+	(pg_temp.record('second intent', 'throttled')), (pg_temp.record('second intent', 'pending', resend => 1, seconds => 1)), (pg_temp.record('both decided', 'suppressed')), (pg_temp.record('both decided', 'circuit_open', resend => 1, seconds => 1))) AS v (r);
 SELECT name, verdict, told, effect, outcome, record_ids FROM pg_temp.proof(:batch);
 SELECT array_length(action_ids, 1) AS ids, action_ids[1] = o.action_id AS first, (SELECT count(DISTINCT i) FROM unnest(action_ids) AS i) AS different FROM acteon_replay_proof_items(:batch) AS p JOIN acteon_dispatch_outbox AS o ON o.id = p.outbox_id;
+
+-- whichever way the ids sort
+SELECT pg_temp.batch(ARRAY(SELECT 'late ' || n FROM generate_series(1, 20) AS n)) AS batch \gset
+SELECT pg_temp.tell('late ' || n, effect => 'none', resend => 2), pg_temp.executed('late ' || n, n % 2), pg_temp.record('late ' || n, 'throttled', resend => 1 - n % 2, seconds => 1), pg_temp.record('late ' || n, 'circuit_open', resend => 2, seconds => 2) FROM generate_series(1, 20) AS n \g /dev/null
+SELECT verdict, told, actions FROM acteon_replay_proof(:batch);
 
 -- the opposite of what was told; and what is no contradiction
 SELECT pg_temp.batch('{told none,told decided,told dead,told cancelled,told done,told done decided,told unknown,told later,told settled}') AS batch \gset

@@ -44,11 +44,28 @@ asks_for_effects_only(const ReplayQuery *query)
 }
 
 /*
- * Refuse a query for many records that does not say what it has to; raises
- * invalid_parameter_value.
+ * Raise the error of intents in a table in which it tells nothing that their
+ * outcomes are missing.
  */
 void
-CheckAsked(const ReplayQuery *query)
+ReportAuditTellsNothing(const AuditTable *table)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("intents cannot be replayed from audit table %s", table->quoted_name),
+		 errdetail(
+			 "acteon_replay.audit_is_live is off for it: an outcome that is missing may be on its way."),
+		 errhint("Replay them in the database in which the gateway writes its records.")));
+}
+
+/*
+ * Refuse a query for many records that does not say what it has to, with
+ * invalid_parameter_value; and one for intents where it tells nothing that their
+ * outcomes are missing, with object_not_in_prerequisite_state.
+ */
+void
+CheckAsked(const AuditTable *table, const ReplayQuery *query)
 {
 	if (!has_filter(query))
 		ereport(
@@ -74,31 +91,6 @@ CheckAsked(const ReplayQuery *query)
 			 errdetail(
 				 "Such an action may have been executed: its outcome can be missing all the same."),
 			 errhint("Pass allow_unproven => true to replay them.")));
-}
-
-/*
- * Raise the error of intents in a table in which it tells nothing that their
- * outcomes are missing.
- */
-void
-ReportAuditTellsNothing(const AuditTable *table)
-{
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-		 errmsg("intents cannot be replayed from audit table %s", table->quoted_name),
-		 errdetail(
-			 "acteon_replay.audit_is_live is off for it: an outcome that is missing may be on its way."),
-		 errhint("Replay them in the database in which the gateway writes its records.")));
-}
-
-/*
- * Refuse a query for intents where it tells nothing that their outcomes are
- * missing; raises object_not_in_prerequisite_state.
- */
-void
-CheckAuditTellsIntents(const AuditTable *table, const ReplayQuery *query)
-{
 	if (AsksForOutcome(query, INTENT_OUTCOME) && !AuditTableIsLive(table))
 		ReportAuditTellsNothing(table);
 }

@@ -9,8 +9,7 @@
 #include "compat.h"
 #include "query.h"
 
-extern void CheckAsked(const ReplayQuery *query);
+extern void CheckAsked(const AuditTable *table, const ReplayQuery *query);
 ACTEON_NORETURN extern void ReportAuditTellsNothing(const AuditTable *table);
-extern void CheckAuditTellsIntents(const AuditTable *table, const ReplayQuery *query);
 
 #endif /* ACTEON_ASKED_H */

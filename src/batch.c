@@ -319,13 +319,22 @@ IsRequester(Oid role, Datum name, Datum oid)
 }
 
 /*
+ * Whether there is no reason, or nothing but white space.
+ */
+bool
+IsBlankReason(const char *reason)
+{
+	return reason == NULL || strspn(reason, " \t\n\r") == strlen(reason);
+}
+
+/*
  * A reason for the functions that take one; raises the error if it is missing
  * and acteon_replay.require_reason is on.
  */
 void
 CheckReason(const char *reason)
 {
-	if (RequireReason && (reason == NULL || strspn(reason, " \t\n\r") == strlen(reason)))
+	if (RequireReason && IsBlankReason(reason))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a reason must be given"),
 						errdetail("acteon_replay.require_reason is on."),
 						errhint("Pass reason => 'why', a ticket number, say.")));

@@ -71,6 +71,7 @@ typedef struct HeldBatch
 extern int64 NextBatchId(Oid schema);
 extern Datum RoleName(Oid role);
 extern bool IsRequester(Oid role, Datum name, Datum oid);
+extern bool IsBlankReason(const char *reason);
 extern void CheckReason(const char *reason);
 extern Scope *NewScope(const char *provider_override);
 extern void AddToScope(Scope *scope, const AuditRecord *record);

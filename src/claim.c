@@ -222,7 +222,8 @@ put_out_action(Claim *claim, const Segment *lease)
 /*
  * Put out the actions of a leased segment from an id on.  Returns the id of the
  * first one that the claim has no room for, or the one after the last.  Raises the
- * error of an action that cannot be handed out, which is claim->current then.
+ * error of an action that cannot be handed out, which is claim->current then; the
+ * finder's slot is one that is gone with the subtransaction then.
  */
 static int64
 put_out_from(Claim *claim, const Segment *lease, int64 from)
@@ -230,11 +231,16 @@ put_out_from(Claim *claim, const Segment *lease, int64 from)
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	IndexScanDesc scan = ActeonIndexBeginScan(claim->outbox.rel, claim->outbox.index, snapshot, 2);
 	int64 next = lease->last_id + 1;
+	TupleTableSlot *slot = claim->outbox.slot;
 	ScanKeyData keys[2];
 
+	/* What a slot refers to belongs to the subtransaction, if that ends in an error. */
+	claim->outbox.slot = table_slot_create(claim->outbox.rel, NULL);
 	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
 	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(lease->last_id));
 	index_rescan(scan, keys, 2, NULL, 0);
+	/* An action that cannot even be read is the one behind the last that could. */
+	claim->current = from;
 	while (index_getnext_slot(scan, ForwardScanDirection, claim->outbox.slot))
 	{
 		bool isnull;
@@ -246,8 +252,10 @@ put_out_from(Claim *claim, const Segment *lease, int64 from)
 			next = claim->current;
 			break;
 		}
+		claim->current++;
 	}
-	ExecClearTuple(claim->outbox.slot);
+	ExecDropSingleTupleTableSlot(claim->outbox.slot);
+	claim->outbox.slot = slot;
 	index_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	return next;
@@ -272,21 +280,19 @@ is_about_action(int sqlerrcode)
 }
 
 /*
- * Note that the current action cannot be handed out because of an error.  Raises it
- * again if it is not about the action.
+ * Note that the current action, of a lease, cannot be handed out because of an error.
+ * Raises it again if it is not about the action.
  */
 static void
-note_spoilt(Claim *claim, ErrorData *error)
+note_spoilt(Claim *claim, const Segment *lease, ErrorData *error)
 {
-	if (!is_about_action(error->sqlerrcode))
+	if (!is_about_action(error->sqlerrcode) || claim->current > lease->last_id)
 		ReThrowError(error);
 	claim->spoilt[claim->spoilt_count] = claim->current;
 	claim->spoilt_because[claim->spoilt_count++] =
 		psprintf("action " INT64_FORMAT " " CANNOT_BE_HANDED_OUT ": %s", claim->current,
 				 error->message);
 	FreeErrorData(error);
-	/* The slot may still point to a buffer that was let go of. */
-	claim->outbox.slot = table_slot_create(claim->outbox.rel, NULL);
 	MemoryContextReset(claim->row_context);
 }
 
@@ -301,6 +307,7 @@ put_out_actions(Claim *claim, const Segment *lease)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	TupleTableSlot *slot = claim->outbox.slot;
 	volatile int64 next = lease->first_id;
 	volatile bool done = false;
 
@@ -325,7 +332,8 @@ put_out_actions(Claim *claim, const Segment *lease)
 			RollbackAndReleaseCurrentSubTransaction();
 			MemoryContextSwitchTo(claim->deliveries.context);
 			CurrentResourceOwner = owner;
-			note_spoilt(claim, error);
+			claim->outbox.slot = slot;
+			note_spoilt(claim, lease, error);
 			next = claim->current + 1;
 		}
 		PG_END_TRY();
@@ -520,8 +528,8 @@ take_segment(Claim *claim, const Segment *segment)
 	lease->due_at = claim->lease_end;
 	lease->attempt = segment->attempt + 1;
 	lease->was_claimed = true;
-	/* As long as no id was given up, nothing that was sent before is unresolved. */
-	if (segment->resend == 0)
+	/* Under its first id, and under one that it has not been sent under, nothing is unresolved. */
+	if (segment->resend == 0 || segment->sent_at == 0)
 		lease->sent_at = claim->now;
 	lease->lease_token = claim->token;
 	lease->holder = claim->consumer;

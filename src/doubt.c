@@ -114,7 +114,8 @@ HoldDoubt(Segment *segment, const char *why)
 }
 
 /*
- * End a doubt so that the action goes out again, under a new id.
+ * Have an action go out under a new id: the end of a doubt.  What happened to the
+ * ids before does not count for it any more.
  */
 void
 RenewId(Segment *segment, TimestampTz due)
@@ -122,10 +123,25 @@ RenewId(Segment *segment, TimestampTz due)
 	segment->lease_token = NO_LEASE;
 	segment->holder = NULL;
 	segment->resend++;
+	segment->sent_at = 0;
 	segment->id_refused = false;
 	segment->doubt_since = 0;
 	segment->doubt = segment->held = NULL;
 	segment->due_at = due;
+}
+
+/*
+ * Put an action off that the gateway was not ready to execute: it goes out again,
+ * under a new id, as the old one is recorded.  It keeps the time from which on it is
+ * put off.
+ */
+void
+DeferAction(Segment *segment, TimestampTz due)
+{
+	TimestampTz sent_at = segment->sent_at;
+
+	RenewId(segment, due);
+	segment->sent_at = sent_at;
 }
 
 /*
@@ -474,7 +490,7 @@ decide_with_outcome(Resolver *resolver, Segment *piece, const Finding *finding)
 	ReadAnswer(finding->answer, &reading);
 	if (reading.kind == ANSWER_DEFERRED && finding->id == piece->resend)
 	{
-		RenewId(piece, BackoffTime(doubts->now, piece->resend + 1));
+		DeferAction(piece, BackoffTime(doubts->now, piece->resend + 1));
 		return false;
 	}
 	/* The record of an earlier id says nothing about the one that is out, unless it was executed. */

@@ -39,6 +39,7 @@ typedef enum Decision
 extern void MakeDoubt(Segment *segment, TimestampTz since, const char *why, TimestampTz look_at);
 extern void HoldDoubt(Segment *segment, const char *why);
 extern void RenewId(Segment *segment, TimestampTz due);
+extern void DeferAction(Segment *segment, TimestampTz due);
 extern TimestampTz BackoffTime(TimestampTz now, int failures);
 
 extern void InitDoubts(Doubts *doubts, Oid schema, Oid role, TimestampTz now,

@@ -54,6 +54,9 @@
 static Oid known_schema = InvalidOid;
 static TimeLineID known_timeline = 0;
 
+/* The transaction that has taken note of one last; it may be rolled back. */
+static TransactionId noticed_by = InvalidTransactionId;
+
 /*
  * This server and its timeline, as the installation keeps them.
  */
@@ -138,7 +141,8 @@ NoticeServer(Oid schema, Oid role)
 	server = this_server();
 	if (ReadServer(schema, &before) && before != NULL && strcmp(before, server) == 0)
 	{
-		/* It is committed, or this transaction has written it and notices it again. */
+		if (noticed_by != InvalidTransactionId && noticed_by == GetTopTransactionIdIfAny())
+			return; /* not committed yet */
 		known_schema = schema;
 		known_timeline = GetWALInsertionTimeLine();
 		return;
@@ -158,6 +162,7 @@ NoticeServer(Oid schema, Oid role)
 		begin_anew(schema, role, before, server);
 	SPI_finish();
 	MemoryContextSwitchTo(old);
+	noticed_by = GetTopTransactionId();
 	CommandCounterIncrement();
 	RestoreIdentity(&caller);
 }

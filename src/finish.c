@@ -48,6 +48,9 @@
 /* How long the gateway may put an action off, from the first time on. */
 #define MAX_DEFERRED USECS_PER_DAY
 
+/* Ids behind the one that ended an action which are tried when a late answer comes. */
+#define MAX_LATER_IDS 1000
+
 /* Pieces that a segment can come to: each action one. */
 #define MAX_PIECES (SEGMENT_ACTIONS + 1)
 
@@ -229,9 +232,10 @@ named_id(AnswerCall *call, const Answer *answer, int resends)
  * Whether an answer about an action of the segment at hand counts, and about which
  * of its ids it is; -1 if it does not.
  *
- * Under a lease that lasts, its token proves that the answer is about the present
- * id.  When the lease is lost, only an outcome still counts, and only by the id that
- * was sent: about one that was given up, only if that was executed.
+ * Under a lease that lasts, its token proves that the answer is about the action, and
+ * about its present id unless it names one that was given up.  When the lease is lost,
+ * only an outcome still counts, and only by the id that was sent.  About an id that
+ * was given up only counts that it was executed.
  */
 static int
 answered_id(AnswerCall *call, const Answer *answer)
@@ -241,7 +245,12 @@ answered_id(AnswerCall *call, const Answer *answer)
 
 	if (segment->lease_token == answer->lease_token &&
 		SegmentIsLeased(segment, GetCurrentTimestamp()))
-		return segment->resend;
+	{
+		id = segment->resend == 0 ? 0 : named_id(call, answer, segment->resend);
+		if (id < 0 || id == segment->resend)
+			return segment->resend;
+		return call->kind == ANSWER_ACK && answer->reading.effect == EFFECT_DONE ? id : -1;
+	}
 	if (call->kind != ANSWER_ACK)
 		return -1;
 	/* It may look as if it had never been claimed: after a failover that lost the claim. */
@@ -319,7 +328,7 @@ add_deferred(AnswerCall *call, const Answer *answer)
 	int64 delay = Min(answer->reading.retry_after, MAX_RETRY_DAYS * USECS_PER_DAY);
 
 	piece.attempt = Max(piece.attempt - 1, 0);
-	RenewId(&piece, delay >= 0 ? now + delay : BackoffTime(now, piece.resend + 1));
+	DeferAction(&piece, delay >= 0 ? now + delay : BackoffTime(now, piece.resend + 1));
 	AppendPiece(call->pieces, &call->piece_count, &piece);
 	call->retries++;
 }
@@ -356,6 +365,9 @@ add_duplicate(AnswerCall *call, const Answer *answer)
 
 	MakeDoubt(&piece, now, "409: the gateway has seen the id before", now);
 	piece.id_refused = refused;
+	/* The 409 of an id that was refused before is no attempt of its own. */
+	if (refused)
+		piece.attempt = Max(piece.attempt - 1, 0);
 	AppendPiece(call->pieces, &call->piece_count, &piece);
 	call->doubts += refused || was_doubt ? 0 : 1;
 	/* It is looked up by the next claim. */
@@ -549,6 +561,9 @@ check_finished(AnswerCall *call, const Answer *answer)
 		bool was_done = was_done_as_written(&deliveries);
 		int id = named_id(call, answer, resend);
 
+		/* It may have been given more ids before the answer about an earlier one ended it. */
+		if (id < 0)
+			id = named_id(call, answer, resend + MAX_LATER_IDS);
 		if (id >= 0 && (id != resend || !was_done))
 			LogContradiction(
 				call->consumer.schema, call->consumer.caller.user,

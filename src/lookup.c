@@ -816,14 +816,17 @@ decide_for_id(const IdSlot *slot)
 }
 
 /*
- * How much a record of one id counts among those of all ids of an action.
+ * Whether one id of an action decides, and not another one: one that has a record
+ * with effect done, else the one that was made last.
  */
-static int
-rank_of(const FoundRecord *record)
+static bool
+decides_before(const IdSlot *slot, const IdSlot *other)
 {
-	if (record->effect == EFFECT_DONE)
-		return 2;
-	return record->effect == EFFECT_LATER ? 0 : 1;
+	if (slot->done.exists != other->done.exists)
+		return slot->done.exists;
+	if (slot->done.exists)
+		return counts_before(&slot->done, &other->done);
+	return slot->id > other->id;
 }
 
 /*
@@ -878,11 +881,10 @@ effect_of_duplicate(Lookup *lookup, Search *search, int key, const IdSlot *decis
 }
 
 /*
- * Note what was found of one id of an action.  Returns whether the record is
- * the one that decides so far.
+ * Note what was found of one id of an action.
  */
-static bool
-note_id(Search *search, const IdSlot *slot, const FoundRecord *record, const FoundRecord *decisive)
+static void
+note_id(Search *search, const IdSlot *slot, const FoundRecord *record)
 {
 	const LookupKey *key = &search->keys[slot->key];
 	Finding *finding = &search->findings[slot->key];
@@ -895,14 +897,45 @@ note_id(Search *search, const IdSlot *slot, const FoundRecord *record, const Fou
 	copy = MemoryContextAlloc(search->result, VARSIZE_ANY(record->id));
 	memcpy(copy, record->id, VARSIZE_ANY(record->id));
 	finding->record_ids[slot->id] = PointerGetDatum(copy);
-	if (decisive == NULL || rank_of(record) != rank_of(decisive))
-		return decisive == NULL || rank_of(record) > rank_of(decisive);
-	return counts_before(record, decisive);
 }
 
 /*
- * Draw the conclusions from the records that were found: for each action the
- * one that decides.
+ * Note the effect of an id that does not decide, as far as it matters: where the
+ * one that does had none, another one may have, or may have later.
+ */
+static void
+note_other_effect(Finding *finding, Effect effect)
+{
+	if (effect == EFFECT_LATER || (effect == EFFECT_UNKNOWN && finding->effect != EFFECT_LATER))
+		finding->effect = effect;
+}
+
+/*
+ * Draw the conclusion about an action from the id that decides and from what was
+ * noted of the others.
+ */
+static void
+conclude_action(Lookup *lookup, Search *search, int key, const IdSlot *slot, Snapshot snapshot)
+{
+	Finding *finding = &search->findings[key];
+	const FoundRecord *record = decide_for_id(slot);
+	Effect effect = record->effect;
+	MemoryContext old;
+
+	if (IsDeduplicated(record->outcome.outcome))
+		effect = effect_of_duplicate(lookup, search, key, slot, snapshot);
+	if ((effect != EFFECT_NONE && effect != EFFECT_DECIDED) || finding->effect == EFFECT_NONE)
+		finding->effect = effect;
+	finding->has_outcome = record != &slot->intent;
+	finding->id = slot->id;
+	finding->dispatched_at = record->dispatched_at;
+	old = MemoryContextSwitchTo(search->result);
+	finding->answer = RecordAsAnswer(&record->outcome);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Draw the conclusions from the records that were found.
  */
 static void
 conclude(Lookup *lookup, Search *search, Snapshot snapshot)
@@ -913,30 +946,27 @@ conclude(Lookup *lookup, Search *search, Snapshot snapshot)
 	{
 		const IdSlot *slot = &search->slots[i];
 		const FoundRecord *record = decide_for_id(slot);
-		const IdSlot *so_far = decisive[slot->key];
 
-		if (record != NULL &&
-			note_id(search, slot, record, so_far == NULL ? NULL : decide_for_id(so_far)))
+		if (record == NULL)
+			continue;
+		if (decisive[slot->key] == NULL)
+			search->findings[slot->key].effect = EFFECT_NONE;
+		note_id(search, slot, record);
+		if (decisive[slot->key] == NULL || decides_before(slot, decisive[slot->key]))
 			decisive[slot->key] = slot;
+	}
+	for (int i = 0; i < search->slot_count; i++)
+	{
+		const IdSlot *slot = &search->slots[i];
+		const FoundRecord *record = decide_for_id(slot);
+
+		if (record != NULL && slot != decisive[slot->key])
+			note_other_effect(&search->findings[slot->key], record->effect);
 	}
 	for (int i = 0; i < search->count; i++)
 	{
-		Finding *finding = &search->findings[i];
-		const FoundRecord *record;
-		MemoryContext old;
-
-		if (decisive[i] == NULL)
-			continue;
-		record = decide_for_id(decisive[i]);
-		finding->effect = record->effect;
-		finding->id = decisive[i]->id;
-		finding->has_outcome = record != &decisive[i]->intent;
-		finding->dispatched_at = record->dispatched_at;
-		if (IsDeduplicated(record->outcome.outcome))
-			finding->effect = effect_of_duplicate(lookup, search, i, decisive[i], snapshot);
-		old = MemoryContextSwitchTo(search->result);
-		finding->answer = RecordAsAnswer(&record->outcome);
-		MemoryContextSwitchTo(old);
+		if (decisive[i] != NULL)
+			conclude_action(lookup, search, i, decisive[i], snapshot);
 	}
 	pfree(decisive);
 }

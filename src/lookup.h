@@ -20,14 +20,18 @@ typedef struct LookupKey
 	const text *dedup_key; /* NULL: none */
 } LookupKey;
 
-/* What was found of it. */
+/*
+ * What was found of it.  An id decides that has a record with effect done, else
+ * the one that was made last of those that have records; for an id decides a
+ * record with effect done, else the newest that is not later, else a later one.
+ */
 typedef struct Finding
 {
 	bool has_intent;  /* one of the ids has an intent that no outcome has followed */
 	bool has_outcome; /* the record that decides is none such */
-	Effect effect; /* of all of them: done if any is, else that of the newest that is not later */
-	int id;        /* which of the ids the record that decides is about */
-	int done_ids;  /* ids with a record whose effect is done: more than one is a contradiction */
+	Effect effect;    /* of it; none or decided only if no other id may have an effect */
+	int id;           /* the one that decides */
+	int done_ids;     /* ids with a record whose effect is done: more than one is a contradiction */
 	Jsonb *answer; /* the record that decides, in the form of an answer; in the caller's context */
 	bool damaged;  /* a record cannot be read, and counts as an intent */
 	TimestampTz dispatched_at; /* of the record that decides */

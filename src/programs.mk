@@ -31,7 +31,7 @@ PROGRAM_LDFLAGS ?= -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 
 PROGRAM_FLAGS = -std=gnu11 -D_GNU_SOURCE -DACTEON_VERSION='"$(EXTVERSION)"' \
 	-I$(shell $(PG_CONFIG) --includedir) -Isrc/common
-RELAY_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lcurl -lcrypto -lpthread
+RELAY_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lcurl -lcrypto -lpthread -lm
 HTTP_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lmicrohttpd -lcrypto -lpthread
 PROGRAM_SANITIZERS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 	-fno-sanitize-recover=undefined
@@ -89,7 +89,7 @@ acteon-relay.asan: $(RELAY_SOURCES) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_
 acteon-replay-http.asan: $(HTTP_SOURCES) $(COMMON_SOURCES) $(HTTP_HEADERS) $(COMMON_HEADERS) acteon_replay.control
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -o $@ $(filter %.c,$^) $(HTTP_LIBS)
 
-acteon-relay-unit: test/relay/unit.c test/tap.c test/tap.h $(filter-out %/main.c,$(RELAY_SOURCES)) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control
+acteon-relay-unit: test/relay/unit.c test/relay/simulate.c test/relay/simulate.h test/tap.c test/tap.h $(filter-out %/main.c,$(RELAY_SOURCES)) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Isrc/relay -Itest -o $@ $(filter %.c,$^) $(RELAY_LIBS)
 
 acteon-replay-http-unit: test/http/unit.c test/tap.c test/tap.h $(filter-out %/main.c,$(HTTP_SOURCES)) $(COMMON_SOURCES) $(HTTP_HEADERS) $(COMMON_HEADERS) acteon_replay.control

@@ -393,6 +393,22 @@ is_opposite(const ProvenAction *action, const Finding *finding)
 }
 
 /*
+ * Whether the id that matters has no record, although an earlier one has: the id
+ * that was answered, or that is out, unless the earlier one may have had an
+ * effect.
+ */
+static bool
+is_about_earlier_id(const ProvenAction *action, const Finding *finding)
+{
+	if (finding->id == action->resend || finding->effect == EFFECT_DONE)
+		return false;
+	if (action->answered)
+		return true;
+	return (action->told == TOLD_IN_DOUBT || action->told == TOLD_IN_FLIGHT) &&
+		   (finding->effect == EFFECT_NONE || finding->effect == EFFECT_DECIDED);
+}
+
+/*
  * What an action without a record is.  One that is in doubt may have been sent
  * though nothing says so here: by the primary, whose last commits a failover has lost.
  */
@@ -424,8 +440,7 @@ judge(ProofCall *call, const ProvenAction *action, const Finding *finding)
 		return action->answered ? VERDICT_ANSWERED : VERDICT_IN_DOUBT;
 	if (finding->done_ids > 1 || is_opposite(action, finding))
 		return VERDICT_CONTRADICTION;
-	/* What was answered has no record of its own, if there is one of an earlier id only. */
-	if (action->answered && finding->id != action->resend && finding->effect != EFFECT_DONE)
+	if (is_about_earlier_id(action, finding))
 		return judge_missing(call, action);
 	return by_effect[finding->effect];
 }

@@ -112,10 +112,9 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, Oid *schema)
 	Identity saved;
 
 	CheckReplayQuery(query);
-	CheckAsked(query);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	BeginCall(&call, fcinfo, "acteon_replay_all()", query->reason);
-	CheckAuditTellsIntents(&call.audit, query);
+	CheckAsked(&call.audit, query);
 	*schema = call.schema;
 	EndQueryAt(query, call.now);
 	batch.matched = AuditCount(&call.audit, query);

@@ -135,9 +135,8 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 
 	memset(result, 0, sizeof(*result));
 	CheckReplayQuery(query);
-	CheckAsked(query);
 	BeginCall(&call, fcinfo, "acteon_replay_bulk()", query->reason);
-	CheckAuditTellsIntents(&call.audit, query);
+	CheckAsked(&call.audit, query);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	call.context =

@@ -29,7 +29,7 @@ typedef struct Segment
 	int64 lease_token;       /* NO_LEASE: nobody holds it */
 	text *holder;            /* NULL: nobody */
 	int32 resend;            /* new ids that its actions were given */
-	TimestampTz sent_at;     /* when it was first handed out; 0: never */
+	TimestampTz sent_at;     /* when it was first handed out since its id was given up; 0: never */
 	bool id_refused;         /* the gateway has seen the present id, and executed nothing */
 	bool unproven;           /* an earlier id was given up without proof */
 	TimestampTz doubt_since; /* 0: it is not in doubt */

@@ -39,6 +39,13 @@ typedef struct Settling
 	int64 settled;
 } Settling;
 
+/* Outbox ids, inclusive. */
+typedef struct IdRange
+{
+	int64 first;
+	int64 last;
+} IdRange;
+
 PG_FUNCTION_INFO_V1(acteon_replay_settle);
 
 /*
@@ -205,37 +212,72 @@ is_doubt(const Segment *segment, TimestampTz now)
 }
 
 /*
+ * Apply the decision to the doubts among some outbox ids that it is about.  Adds to
+ * *missed the ids of what somebody else, such as a claim that has looked it up, has
+ * changed meanwhile: what is left of it must be looked at again.
+ */
+static void
+settle_range(Settling *settling, const IdRange *range, List **missed)
+{
+	ControlCall *control = &settling->control;
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay settle", ALLOCSET_SMALL_SIZES);
+	SegmentScan scan;
+	Segment segment;
+	MemoryContext old;
+
+	BeginRangeScan(&scan, &settling->segments, range->first, range->last);
+	old = MemoryContextSwitchTo(context);
+	while (NextSegment(&scan, &segment))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (segment.batch_id != control->batch_id || !is_doubt(&segment, control->now))
+			continue;
+		if (HoldSegment(&settling->segments, &segment, true))
+			settle_segment(settling, &segment);
+		else
+		{
+			IdRange *again;
+
+			MemoryContextSwitchTo(old);
+			again = palloc(sizeof(IdRange));
+			again->first = segment.first_id;
+			again->last = segment.last_id;
+			*missed = lappend(*missed, again);
+			MemoryContextSwitchTo(context);
+		}
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	EndSegmentScan(&scan);
+	MemoryContextDelete(context);
+}
+
+/*
  * Apply the decision to all doubts of the batch that it is about.
  */
 static void
 settle_batch(Settling *settling)
 {
 	ControlCall *control = &settling->control;
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay settle", ALLOCSET_SMALL_SIZES);
 	bool none, isnull;
-	int64 first = DatumGetInt64(FoundColumn(&control->batches, Anum_batch_first_outbox_id, &none));
-	int64 last = DatumGetInt64(FoundColumn(&control->batches, Anum_batch_last_outbox_id, &isnull));
-	SegmentScan scan;
-	Segment segment;
-	MemoryContext old;
+	IdRange all;
+	List *ranges;
 
+	all.first = DatumGetInt64(FoundColumn(&control->batches, Anum_batch_first_outbox_id, &none));
+	all.last = DatumGetInt64(FoundColumn(&control->batches, Anum_batch_last_outbox_id, &isnull));
 	if (none)
 		return;
-	BeginRangeScan(&scan, &settling->segments, first, last);
-	old = MemoryContextSwitchTo(context);
-	while (NextSegment(&scan, &segment))
+	ranges = list_make1(&all);
+	while (ranges != NIL)
 	{
-		CHECK_FOR_INTERRUPTS();
-		/* Who claims at this moment looks it up; the next call finds what is left. */
-		if (segment.batch_id == control->batch_id && is_doubt(&segment, control->now) &&
-			HoldSegment(&settling->segments, &segment, true))
-			settle_segment(settling, &segment);
-		MemoryContextReset(context);
+		List *missed = NIL;
+		ListCell *lc;
+
+		foreach (lc, ranges)
+			settle_range(settling, lfirst(lc), &missed);
+		ranges = missed;
 	}
-	MemoryContextSwitchTo(old);
-	EndSegmentScan(&scan);
-	MemoryContextDelete(context);
 }
 
 /*
@@ -271,7 +313,7 @@ acteon_replay_settle(PG_FUNCTION_ARGS)
 	ControlCall *control = &settling->control;
 
 	read_decision(settling, fcinfo, 1);
-	if (PG_ARGISNULL(2) || VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(2)) == 0)
+	if (IsBlankReason(PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2))))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a reason must be given"),
 						errhint("Write down how it is known what became of the actions.")));
 	read_wanted(settling, fcinfo, 3);

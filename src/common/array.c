@@ -8,6 +8,9 @@
 
 #include <arpa/inet.h>
 #include <stdlib.h>
+#include <string.h>
+
+static const char hex_digits[] = "0123456789abcdef";
 
 /*
  * Append four bytes in network order.
@@ -84,6 +87,38 @@ ArrayAddInterval(Array *array, int64_t duration)
 	add_int64(array, duration);
 	add_int32(array, 0);
 	add_int32(array, 0);
+}
+
+/*
+ * Add a uuid, written as the server writes it; NULL for any other text.
+ */
+void
+ArrayAddUuid(Array *array, const char *text)
+{
+	unsigned char uuid[16];
+	int digits = 0;
+
+	for (; *text != '\0'; text++)
+	{
+		const char *digit = strchr(hex_digits, *text);
+
+		if (*text == '-')
+			continue;
+		if (digit == NULL || digits == 32)
+			break;
+		if (digits % 2 == 0)
+			uuid[digits / 2] = (unsigned char) ((digit - hex_digits) << 4);
+		else
+			uuid[digits / 2] |= (unsigned char) (digit - hex_digits);
+		digits++;
+	}
+	if (*text != '\0' || digits != 32)
+	{
+		ArrayAddNull(array);
+		return;
+	}
+	add_int32(array, sizeof(uuid));
+	BufferAppend(array, uuid, sizeof(uuid));
 }
 
 /*

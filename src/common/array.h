@@ -15,6 +15,7 @@
 #define ARRAY_INT8 20
 #define ARRAY_TEXT 25
 #define ARRAY_INTERVAL 1186
+#define ARRAY_UUID 2950
 #define ARRAY_JSONB 3802
 
 typedef Buffer Array;
@@ -24,6 +25,7 @@ extern void ArrayAddNumber(Array *array, int64_t value);
 extern void ArrayAddText(Array *array, const char *text, size_t len);
 extern void ArrayAddJson(Array *array, const char *text, size_t len);
 extern void ArrayAddInterval(Array *array, int64_t duration);
+extern void ArrayAddUuid(Array *array, const char *text);
 extern void ArrayAddNull(Array *array);
 extern int64_t TextToNumber(const char *text);
 

@@ -1,10 +1,40 @@
 /*
  * connect.c
  *		How a program connects to the database.
+ *
+ * libpq can connect without blocking, but for the names of hosts, which it looks
+ * up when it comes to them, for a service that is looked up with LDAP, and for
+ * what Kerberos asks.  So a thread connects, and nothing that is said in a
+ * connection string, a service file or the environment means anything else than
+ * in any other program.
  */
 #include "connect.h"
 
+#include <errno.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "buffer.h"
+#include "loop.h"
+
+/* So many attempts that nobody waits for any more may still be under way. */
+#define MAX_FORGOTTEN 8
+
+struct Connect
+{
+	char *conninfo;
+	const char *program;
+	PGconn *conn;
+	int fd;             /* tells the loop that the thread has done its work */
+	ConnectEnded ended; /* NULL if nobody waits for it any more */
+	void *owner;
+};
+
+static int forgotten;
 
 /* What libpq is given before and after the conninfo: it may override the first
  * ones only. */
@@ -18,10 +48,10 @@ static const struct
 };
 
 /*
- * Begin to connect; or, with block, connect.
+ * Connect, and wait for it.
  */
 PGconn *
-ConnectStart(const char *conninfo, const char *program, bool block)
+ConnectNow(const char *conninfo, const char *program)
 {
 	const char *keywords[16], *values[16];
 	int n = 0;
@@ -39,8 +69,108 @@ ConnectStart(const char *conninfo, const char *program, bool block)
 	values[n++] = "UTF8";
 	keywords[n] = NULL;
 	values[n] = NULL;
-	return block ? PQconnectdbParams(keywords, values, 1)
-				 : PQconnectStartParams(keywords, values, 1);
+	return PQconnectdbParams(keywords, values, 1);
+}
+
+/*
+ * The thread: it touches nothing of the program's but the attempt itself.
+ */
+static void *
+connect_thread(void *argument)
+{
+	Connect *connect = argument;
+	uint64_t one = 1;
+
+	connect->conn = ConnectNow(connect->conninfo, connect->program);
+	while (write(connect->fd, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+	return NULL;
+}
+
+/*
+ * Give an attempt back.
+ */
+static void
+connect_free(Connect *connect)
+{
+	LoopForget(connect->fd);
+	if (connect->fd >= 0)
+		close(connect->fd);
+	free(connect->conninfo);
+	free(connect);
+}
+
+/*
+ * The thread has done its work.
+ */
+static void
+connect_ready(void *owner, int fd, uint32_t events)
+{
+	Connect *connect = owner;
+	ConnectEnded ended = connect->ended;
+	void *waiting = connect->owner;
+	PGconn *conn = connect->conn;
+	uint64_t count;
+
+	(void) events;
+	if (read(fd, &count, sizeof(count)) != sizeof(count))
+		return;
+	connect_free(connect);
+	if (ended != NULL)
+		ended(waiting, conn);
+	else
+	{
+		forgotten--;
+		PQfinish(conn);
+	}
+}
+
+/*
+ * Begin to connect.  The program's name must stay.  Returns NULL if that cannot be:
+ * for want of a thread, or since too many attempts hang already.
+ */
+Connect *
+ConnectBegin(const char *conninfo, const char *program, ConnectEnded ended, void *owner)
+{
+	Connect *connect;
+	pthread_attr_t attributes;
+	pthread_t thread;
+	int error;
+
+	if (forgotten >= MAX_FORGOTTEN)
+		return NULL;
+	connect = Allocate(sizeof(Connect));
+	*connect = (Connect){.conninfo = DuplicateText(conninfo != NULL ? conninfo : ""),
+						 .program = program,
+						 .ended = ended,
+						 .owner = owner};
+	connect->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	pthread_attr_init(&attributes);
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	error =
+		connect->fd < 0 ? ENOMEM : pthread_create(&thread, &attributes, connect_thread, connect);
+	pthread_attr_destroy(&attributes);
+	if (error != 0)
+	{
+		connect_free(connect);
+		return NULL;
+	}
+	LoopKeep(connect->fd);
+	LoopWatch(connect->fd, EPOLLIN, connect_ready, connect);
+	return connect;
+}
+
+/*
+ * Nobody waits for it any more.  The thread ends by itself, and what it has made
+ * is closed then.
+ */
+void
+ConnectForget(Connect *connect)
+{
+	if (connect == NULL)
+		return;
+	connect->ended = NULL;
+	forgotten++;
 }
 
 /*
@@ -51,6 +181,7 @@ const char *
 ReadConninfo(const Option *option, const char *text, void *place)
 {
 	PQconninfoOption *parsed;
+	bool writes_secrets = false;
 
 	/* libpq takes anything else for the name of a database. */
 	if (strchr(text, '=') != NULL || strncmp(text, "postgresql://", 13) == 0 ||
@@ -60,7 +191,12 @@ ReadConninfo(const Option *option, const char *text, void *place)
 		if (parsed == NULL)
 			return "KEY=VALUE pairs, with quotes around what has blanks, or "
 				   "postgresql://USER@HOST:PORT/DATABASE, with special characters percent-encoded";
+		for (PQconninfoOption *part = parsed; part->keyword != NULL; part++)
+			writes_secrets = writes_secrets || (strcmp(part->keyword, "sslkeylogfile") == 0 &&
+												part->val != NULL && *part->val != '\0');
 		PQconninfoFree(parsed);
+		if (writes_secrets)
+			return "no sslkeylogfile: it would let others read what is said";
 	}
 	return ReadText(option, text, place);
 }

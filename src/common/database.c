@@ -10,59 +10,30 @@
  *
  * A peer that has died without a word is noticed by TCP (keep-alives, and a
  * limit on what may stay unacknowledged), or because a statement takes longer
- * than its time-out.
- *
- * Only looking up the server's host name can block.
+ * than its time-out.  Such a statement is cancelled on the server; if that does not
+ * help, the connection is given up.  Its backend may hang on, so few are given up
+ * like that, until the server says that they are gone: see abandoned.c.
  */
-#include "database.h"
+#include "database_int.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "cancel.h"
-#include "clock.h"
 #include "connect.h"
 #include "log.h"
-#include "loop.h"
 
-#define CONNECT_TIMEOUT (30 * SECOND)
+/* libpq's own connect_timeout ends an attempt earlier, if nobody has turned it off. */
+#define CONNECT_TIMEOUT (2 * MINUTE)
+
+/* How long a new session may take to be set up. */
+#define SETUP_TIMEOUT (10 * SECOND)
+
+/* How long a statement that is cancelled may take to end, in parts of its time-out. */
+#define CANCEL_PART 2
+#define LONGEST_CANCEL (2 * SECOND)
 
 /* A connection that has lasted so long was a good one: after it, delays begin anew. */
 #define GOOD_CONNECTION (10 * SECOND)
-
-typedef enum State
-{
-	WAITING,    /* until it is time to connect again */
-	CONNECTING, /* libpq is at it */
-	IDLE,
-	BUSY /* a statement is under way */
-} State;
-
-struct Database
-{
-	char *conninfo;
-	const char *program;
-	const char *purpose; /* for the log */
-	DatabaseHandlers handlers;
-	PGconn *conn;
-	State state;
-	int fd; /* what the loop watches, -1 for nothing */
-	DatabaseDone done;
-	DatabaseAllDone all_done;          /* instead, for statements that were sent together */
-	PGresult *results[MAX_STATEMENTS]; /* of what is under way, as far as they came */
-	int expected;                      /* how many there will be */
-	int complete;                      /* and how many there are, in whole */
-	bool is_over;                      /* all that was under way has come to its end */
-	Cancel *cancel;                    /* of what is under way, or NULL */
-	LoopTimer timer;
-	Backoff backoff;
-	bool was_connected;
-	int64_t connected_at;
-	bool failing; /* has been reported */
-	int64_t reconnects;
-};
-
-static void database_ready(void *owner, int fd, uint32_t events);
 
 /*
  * What the server says on its own.
@@ -81,12 +52,16 @@ log_notice(void *owner, const PGresult *result)
 /*
  * Wait for the connection's socket.
  */
-static void
-watch(Database *database, uint32_t events)
+void
+DatabaseWatch(Database *database, uint32_t events)
 {
-	database->fd = PQsocket(database->conn);
-	if (database->fd >= 0)
-		LoopWatch(database->fd, events, database_ready, database);
+	int fd = PQsocket(database->conn);
+
+	if (fd >= 0 && fd != database->fd)
+		LoopKeep(fd);
+	database->fd = fd;
+	if (fd >= 0)
+		LoopWatch(fd, events, DatabaseStirred, database);
 }
 
 /*
@@ -100,25 +75,10 @@ unwatch(Database *database)
 }
 
 /*
- * Throw away the results that have come.
- */
-static void
-clear_results(Database *database)
-{
-	for (int i = 0; i < MAX_STATEMENTS; i++)
-	{
-		PQclear(database->results[i]);
-		database->results[i] = NULL;
-	}
-	database->expected = database->complete = 0;
-	database->is_over = false;
-}
-
-/*
  * Give the connection up, tell whoever waits for it, and try again later.
  */
-static void
-lose(Database *database, const char *why)
+void
+DatabaseLose(Database *database, const char *why)
 {
 	DatabaseDone done = database->done;
 	DatabaseAllDone all_done = database->all_done;
@@ -136,15 +96,17 @@ lose(Database *database, const char *why)
 			LogText("error", why), LogNumber("retry_ms", delay / MILLISECOND));
 	database->failing = true;
 	unwatch(database);
-	clear_results(database);
+	DatabaseClearResults(database);
 	CancelForget(database->cancel);
+	ConnectForget(database->connect);
 	PQfinish(database->conn);
 	database->conn = NULL;
+	database->connect = NULL;
 	database->cancel = NULL;
 	database->done = NULL;
 	database->all_done = NULL;
 	database->state = WAITING;
-	database->timer.due = ClockNow() + delay;
+	database->timer.due = database->is_held ? NEVER : ClockNow() + delay;
 	if (done != NULL)
 		done(database->handlers.owner, NULL);
 	if (all_done != NULL)
@@ -154,55 +116,100 @@ lose(Database *database, const char *why)
 }
 
 /*
- * The connection stands.
+ * The session is set up: it can be used.
  */
 static void
-connected(Database *database)
+ready(Database *database)
 {
-	/* One that is lost again and again is not worth two lines each time. */
-	Log(database->failing && database->was_connected ? LOG_DEBUG : LOG_INFO,
-		"connected to the database", LogText("connection", database->purpose),
-		LogText("host", PQhost(database->conn)), LogText("database", PQdb(database->conn)),
-		LogText("user", PQuser(database->conn)),
-		LogText("server", PQparameterStatus(database->conn, "server_version")));
 	if (database->was_connected)
 		database->reconnects++;
 	database->was_connected = true;
-	database->connected_at = ClockNow();
 	database->state = IDLE;
 	database->timer.due = NEVER;
-	if (PQsetnonblocking(database->conn, 1) != 0)
-	{
-		lose(database, PQerrorMessage(database->conn));
-		return;
-	}
-	watch(database, EPOLLIN);
 	database->handlers.connected(database->handlers.owner);
 }
 
 /*
- * Go on connecting.  libpq may change sockets between the hosts that it tries,
- * so the loop is told anew each time.
+ * Set the session up as its owner wants it, and ask for what became of backends
+ * that were given up.
  */
 static void
-connect_further(Database *database)
+set_up(Database *database)
 {
-	unwatch(database);
-	switch (PQconnectPoll(database->conn))
+	const DatabaseSession *session = database->session;
+	Statement statements[2];
+	char timeout[32];
+	int count = 0;
+	char *pids = AbandonedList(&database->abandoned);
+
+	if (session != NULL && !session->pooled)
 	{
-		case PGRES_POLLING_OK:
-			connected(database);
-			break;
-		case PGRES_POLLING_READING:
-			watch(database, EPOLLIN);
-			break;
-		case PGRES_POLLING_WRITING:
-			watch(database, EPOLLOUT);
-			break;
-		default:
-			lose(database, PQerrorMessage(database->conn));
-			break;
+		statements[count] =
+			DatabaseSessionStatement(session, session->timeout, timeout, sizeof(timeout));
+		count++;
 	}
+	if (pids != NULL)
+	{
+		statements[count] = (Statement){.sql = abandoned_sql, .count = 1, .values = {pids}};
+		count++;
+	}
+	if (count == 0)
+		ready(database);
+	else
+	{
+		database->is_setup = true;
+		DatabaseSendAll(database, statements, count, SETUP_TIMEOUT, NULL);
+	}
+	free(pids);
+}
+
+/*
+ * The session is set up, or not.
+ */
+void
+DatabaseIsSetUp(Database *database, PGresult *const *results, int count)
+{
+	const char *sqlstate, *message;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (DatabaseFailed(results[i], &sqlstate, &message))
+		{
+			DatabaseLose(database, message);
+			return;
+		}
+	}
+	if (!AbandonedIsEmpty(&database->abandoned))
+		AbandonedRead(&database->abandoned, results[count - 1]);
+	ready(database);
+}
+
+/*
+ * The attempt to connect is over.
+ */
+static void
+connected(void *owner, PGconn *conn)
+{
+	Database *database = owner;
+
+	database->connect = NULL;
+	database->conn = conn;
+	if (PQstatus(conn) != CONNECTION_OK || PQsetnonblocking(conn, 1) != 0)
+	{
+		DatabaseLose(database, conn == NULL ? "out of memory" : PQerrorMessage(conn));
+		return;
+	}
+	/* One that is lost again and again is not worth two lines each time. */
+	Log(database->failing && database->was_connected ? LOG_DEBUG : LOG_INFO,
+		"connected to the database", LogText("connection", database->purpose),
+		LogText("host", PQhost(conn)), LogText("database", PQdb(conn)),
+		LogText("user", PQuser(conn)),
+		LogText("server", PQparameterStatus(conn, "server_version")));
+	PQsetNoticeReceiver(conn, log_notice, database);
+	database->connected_at = ClockNow();
+	database->state = IDLE;
+	DatabaseWatch(database, EPOLLIN);
+	set_up(database);
 }
 
 /*
@@ -213,15 +220,37 @@ connect_now(Database *database)
 {
 	database->state = CONNECTING;
 	database->timer.due = ClockNow() + CONNECT_TIMEOUT;
-	database->conn = ConnectStart(database->conninfo, database->program, false);
-	if (database->conn == NULL)
-		lose(database, "out of memory");
-	else if (PQstatus(database->conn) == CONNECTION_BAD)
-		lose(database, PQerrorMessage(database->conn));
+	database->connect = ConnectBegin(database->conninfo, database->program, connected, database);
+	if (database->connect == NULL)
+		DatabaseLose(database, "no thread can be had, or earlier attempts hang");
+}
+
+/*
+ * What is under way takes too long.  Have the server cancel it; if that does not
+ * help, give the connection up, unless too many hang already.
+ */
+static void
+take_too_long(Database *database)
+{
+	int64_t grace = Earlier(database->timeout / CANCEL_PART, LONGEST_CANCEL);
+
+	if (!database->is_overdue)
+	{
+		Log(LOG_WARNING, "a statement takes too long and is cancelled",
+			LogText("connection", database->purpose),
+			LogNumber("ms", database->timeout / MILLISECOND));
+		database->is_overdue = true;
+		DatabaseCancel(database);
+		database->timer.due = ClockNow() + grace;
+	}
+	else if (AbandonedAdd(&database->abandoned, PQbackendPID(database->conn)))
+		DatabaseLose(database, "time-out: no answer to a statement");
 	else
 	{
-		PQsetNoticeReceiver(database->conn, log_notice, database);
-		watch(database, EPOLLOUT);
+		/* It is cancelled again and again meanwhile, and TCP notices if nobody is there. */
+		Log(LOG_ERROR, "the server's processes hang", LogText("connection", database->purpose),
+			LogText("hint", "no more connections are made until one of them goes on"));
+		database->timer.due = NEVER;
 	}
 }
 
@@ -233,172 +262,21 @@ timer_expired(void *owner)
 {
 	Database *database = owner;
 
-	if (database->state == WAITING)
+	if (database->state == WAITING && !database->is_held)
 		connect_now(database);
 	else if (database->state == CONNECTING)
-		lose(database, "time-out while connecting");
+		DatabaseLose(database, "time-out while connecting");
 	else if (database->state == BUSY)
-		lose(database, "time-out: no answer to a statement");
+		take_too_long(database);
 }
 
 /*
- * Send what libpq still holds.
- */
-static void
-flush(Database *database)
-{
-	int left = PQflush(database->conn);
-
-	if (left < 0)
-		lose(database, PQerrorMessage(database->conn));
-	else
-		watch(database, left == 0 ? EPOLLIN : EPOLLIN | EPOLLOUT);
-}
-
-/*
- * Take one result.  libpq ends the results of each statement with NULL, and
- * those that were sent together with one that says so.  False if the connection
- * is lost.
- */
-static bool
-take_result(Database *database)
-{
-	PGresult *result = PQgetResult(database->conn);
-
-	if (result == NULL && PQstatus(database->conn) == CONNECTION_BAD)
-		return false;
-	if (result == NULL)
-	{
-		/* Each statement has had a result. */
-		if (database->complete >= database->expected ||
-			database->results[database->complete] == NULL)
-			return false;
-		database->complete++;
-		database->is_over = database->done != NULL;
-	}
-	else if (PQresultStatus(result) == PGRES_PIPELINE_SYNC)
-	{
-		PQclear(result);
-		database->is_over = true;
-		return database->complete == database->expected && PQexitPipelineMode(database->conn) == 1;
-	}
-	else if (database->complete >= database->expected)
-	{
-		PQclear(result);
-		return false;
-	}
-	else
-	{
-		PQclear(database->results[database->complete]);
-		database->results[database->complete] = result;
-	}
-	return true;
-}
-
-/*
- * Note whether the server works, which is said when it had not.
- */
-static void
-note_success(Database *database)
-{
-	const char *sqlstate, *message;
-
-	for (int i = 0; i < database->expected; i++)
-	{
-		if (DatabaseFailed(database->results[i], &sqlstate, &message))
-			return;
-	}
-	if (database->failing && database->was_connected)
-		Log(LOG_INFO, "the database works again", LogText("connection", database->purpose));
-	database->failing = false;
-}
-
-/*
- * If what was under way is over, and so are requests to cancel it, which would
- * else hit what comes next: hand the results over.
- */
-static void
-conclude(Database *database)
-{
-	PGresult *results[MAX_STATEMENTS];
-	DatabaseDone done = database->done;
-	DatabaseAllDone all_done = database->all_done;
-	int count = database->expected;
-
-	if (!database->is_over || (database->cancel != NULL && !CancelFinish(database->cancel)))
-		return;
-	database->cancel = NULL;
-	note_success(database);
-	memcpy(results, database->results, sizeof(results));
-	memset(database->results, 0, sizeof(database->results));
-	clear_results(database);
-	database->done = NULL;
-	database->all_done = NULL;
-	database->state = IDLE;
-	database->timer.due = NEVER;
-	if (done != NULL)
-		done(database->handlers.owner, results[0]);
-	else
-		all_done(database->handlers.owner, results, count);
-	for (int i = 0; i < count; i++)
-		PQclear(results[i]);
-}
-
-/*
- * Take what has come: notifications, and results.
- */
-static void
-take_input(Database *database)
-{
-	PGconn *conn = database->conn;
-	bool notified = false;
-
-	if (PQconsumeInput(conn) == 0)
-	{
-		lose(database, PQerrorMessage(conn));
-		return;
-	}
-	for (PGnotify *notify; (notify = PQnotifies(conn)) != NULL; PQfreemem(notify))
-		notified = true;
-	while (database->state == BUSY && !database->is_over && PQisBusy(conn) == 0)
-	{
-		if (!take_result(database))
-		{
-			lose(database, PQerrorMessage(conn));
-			return;
-		}
-		conclude(database);
-	}
-	if (notified && database->handlers.notified != NULL)
-		database->handlers.notified(database->handlers.owner);
-}
-
-/*
- * The socket is ready.
- */
-static void
-database_ready(void *owner, int fd, uint32_t events)
-{
-	Database *database = owner;
-
-	(void) fd;
-	if (database->state == CONNECTING)
-	{
-		connect_further(database);
-		return;
-	}
-	if ((events & EPOLLOUT) != 0)
-		flush(database);
-	if (database->conn != NULL && (events & ~(uint32_t) EPOLLOUT) != 0)
-		take_input(database);
-}
-
-/*
- * Make a connection, and keep it.
+ * Make a connection, and keep it.  The session's description, or NULL, stays the
+ * caller's.
  */
 Database *
 DatabaseOpen(const char *conninfo, const char *program, const char *purpose,
-			 DatabaseHandlers handlers)
+			 DatabaseHandlers handlers, const DatabaseSession *session)
 {
 	Database *database = Allocate(sizeof(Database));
 
@@ -406,10 +284,11 @@ DatabaseOpen(const char *conninfo, const char *program, const char *purpose,
 	database->program = program;
 	database->purpose = purpose;
 	database->handlers = handlers;
+	database->session = session;
 	database->fd = -1;
 	database->backoff = (Backoff){100 * MILLISECOND, 10 * SECOND, 0};
 	database->timer = (LoopTimer){timer_expired, database, ClockNow(), NULL};
-	LoopAddTimer(&database->timer);
+	LoopAddPatientTimer(&database->timer);
 	return database;
 }
 
@@ -423,11 +302,28 @@ DatabaseClose(Database *database)
 		return;
 	unwatch(database);
 	LoopRemoveTimer(&database->timer);
-	clear_results(database);
+	DatabaseClearResults(database);
 	CancelForget(database->cancel);
+	ConnectForget(database->connect);
 	PQfinish(database->conn);
 	free(database->conninfo);
 	free(database);
+}
+
+/*
+ * Have no connection, and make none, until it is wanted again: it might take the
+ * place of a more important one.
+ */
+void
+DatabaseHold(Database *database, bool hold)
+{
+	if (database->is_held == hold)
+		return;
+	database->is_held = hold;
+	if (hold && database->state != WAITING)
+		DatabaseLose(database, "it has to wait for another connection");
+	else
+		database->timer.due = hold ? NEVER : ClockNow();
 }
 
 /*
@@ -449,99 +345,13 @@ DatabaseIsIdle(const Database *database)
 }
 
 /*
- * Give one statement to libpq.
- */
-static bool
-send_one(Database *database, const Statement *statement)
-{
-	if (statement->prepare)
-		return PQsendPrepare(database->conn, statement->name, statement->sql, 0, NULL) == 1;
-	if (statement->name != NULL)
-		return PQsendQueryPrepared(database->conn, statement->name, statement->count,
-								   statement->values, statement->lengths, statement->formats,
-								   0) == 1;
-	return PQsendQueryParams(database->conn, statement->sql, statement->count, NULL,
-							 statement->values, statement->lengths, statement->formats, 0) == 1;
-}
-
-/*
- * Statements are about to be sent.
- */
-static void
-begin_work(Database *database, int count, int64_t timeout)
-{
-	database->state = BUSY;
-	database->expected = count;
-	database->timer.due = ClockNow() + timeout;
-}
-
-/*
- * Send a statement to an idle connection.  Its values are not needed after the
- * call.
- */
-void
-DatabaseSend(Database *database, const Statement *statement)
-{
-	begin_work(database, 1, statement->timeout);
-	database->done = statement->done;
-	if (!send_one(database, statement))
-		lose(database, PQerrorMessage(database->conn));
-	else
-		flush(database);
-}
-
-/*
- * Send statements, at most MAX_STATEMENTS, to an idle connection, together: they
- * are one transaction, unless one of them begins another.  After one that fails
- * the others are not executed, and have a result that says so.
- */
-void
-DatabaseSendAll(Database *database, const Statement *statements, int count, int64_t timeout,
-				DatabaseAllDone done)
-{
-	bool sent = PQenterPipelineMode(database->conn) == 1;
-
-	begin_work(database, count, timeout);
-	database->all_done = done;
-	for (int i = 0; i < count && sent; i++)
-		sent = send_one(database, &statements[i]);
-	if (!sent || PQpipelineSync(database->conn) != 1)
-		lose(database, PQerrorMessage(database->conn));
-	else
-		flush(database);
-}
-
-/*
- * The last request to cancel has been made.
- */
-static void
-cancel_ended(void *owner)
-{
-	Database *database = owner;
-
-	database->cancel = NULL;
-	conclude(database);
-}
-
-/*
- * Have the server cancel what is under way.  Whether or not it does so in time,
- * the results come as ever.
- */
-void
-DatabaseCancel(Database *database)
-{
-	if (database->state == BUSY && !database->is_over && database->cancel == NULL)
-		database->cancel = CancelStart(database->conn, cancel_ended, database);
-}
-
-/*
  * Drop the connection and make a new one.
  */
 void
 DatabaseReset(Database *database, const char *why)
 {
 	if (DatabaseIsReady(database))
-		lose(database, why);
+		DatabaseLose(database, why);
 }
 
 /*
@@ -560,23 +370,4 @@ PGconn *
 DatabaseConnection(const Database *database)
 {
 	return database->conn;
-}
-
-/*
- * Was this no success?  Then what the server says.
- */
-bool
-DatabaseFailed(PGresult *result, const char **sqlstate, const char **message)
-{
-	ExecStatusType status = PQresultStatus(result);
-
-	if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
-		return false;
-	*sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-	*message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-	if (*sqlstate == NULL)
-		*sqlstate = "";
-	if (*message == NULL)
-		*message = PQresultErrorMessage(result);
-	return true;
 }

@@ -29,6 +29,15 @@ typedef struct DatabaseHandlers
 	void (*notified)(void *owner);  /* may be NULL */
 } DatabaseHandlers;
 
+/* What a program wants of its sessions. */
+typedef struct DatabaseSession
+{
+	const char *sql; /* a query that sets what is set, with $1 the time-out of statements as the
+					  * server takes it, and $2 whether that holds for the transaction alone */
+	int64_t timeout; /* of statements that do not say otherwise */
+	bool pooled;     /* a pooler may give each transaction another session */
+} DatabaseSession;
+
 /* Parameters of a statement: at most as many as any statement here needs. */
 #define MAX_PARAMS 8
 
@@ -44,13 +53,14 @@ typedef struct Statement
 	const char *values[MAX_PARAMS];
 	int lengths[MAX_PARAMS];
 	int formats[MAX_PARAMS]; /* 0 text, 1 binary */
-	int64_t timeout;
+	int64_t timeout;         /* 0: what the session has */
 	DatabaseDone done;
 } Statement;
 
 extern Database *DatabaseOpen(const char *conninfo, const char *program, const char *purpose,
-							  DatabaseHandlers handlers);
+							  DatabaseHandlers handlers, const DatabaseSession *session);
 extern void DatabaseClose(Database *database);
+extern void DatabaseHold(Database *database, bool hold);
 extern bool DatabaseIsReady(const Database *database);
 extern bool DatabaseIsIdle(const Database *database);
 extern void DatabaseSend(Database *database, const Statement *statement);

@@ -9,8 +9,16 @@
 
 #include <libpq-fe.h>
 
-/* Finds the extension: its schema and its version. */
+/* Finds the extension: its schema, its version, and what consumers may ask of it. */
 extern const char extension_find_sql[];
+
+/* What consumers may ask of it, which versions before 1.1 lack. */
+typedef struct ExtensionSkills
+{
+	bool ids;    /* answers name the action's id, and a doubt can be told */
+	bool sleep;  /* a consumer can say that it sleeps */
+	bool doubts; /* the figures of the queue tell of doubts */
+} ExtensionSkills;
 
 /* What is wrong with it. */
 typedef struct ExtensionFault
@@ -20,6 +28,8 @@ typedef struct ExtensionFault
 	const char *hint;
 } ExtensionFault;
 
-extern bool ExtensionFits(const PGresult *result, const char *program, ExtensionFault *fault);
+extern bool ExtensionFits(const PGresult *result, const char *program, const char *oldest,
+						  ExtensionFault *fault);
+extern ExtensionSkills ExtensionSkillsRead(const PGresult *result);
 
 #endif

@@ -383,6 +383,47 @@ JsonGetString(const char *text, size_t len, const char *key, Buffer *value)
 }
 
 /*
+ * Is a text an object with this member, which is a string, and no other?
+ */
+bool
+JsonIsOnlyString(const char *text, size_t len, const char *key)
+{
+	Reader in = {text, text + len};
+	Buffer name = {0};
+	bool good;
+
+	skip_blanks(&in);
+	good = read_char(&in, '{') && read_key(&in, &name) && strcmp(BufferText(&name), key) == 0;
+	BufferFree(&name);
+	if (!good)
+		return false;
+	skip_blanks(&in);
+	if (!read_string(&in, NULL))
+		return false;
+	skip_blanks(&in);
+	if (!read_char(&in, '}'))
+		return false;
+	skip_blanks(&in);
+	return in.at == in.end;
+}
+
+/*
+ * Append the tag of a value that is externally tagged: a string is its own tag,
+ * an object's is its first key.  False if the text, which must be valid, is
+ * neither.
+ */
+bool
+JsonGetTag(const char *text, size_t len, Buffer *tag)
+{
+	Reader in = {text, text + len};
+
+	skip_blanks(&in);
+	if (in.at < in.end && *in.at == '"')
+		return read_string(&in, tag);
+	return read_char(&in, '{') && read_key(&in, tag);
+}
+
+/*
  * Append a text as a JSON string.  What is not valid UTF-8 or is a control
  * character is cleaned first.
  */

@@ -28,7 +28,9 @@ extern void LoopWatch(int fd, uint32_t events, LoopHandler handler, void *owner)
 extern void LoopKeep(int fd);
 extern void LoopForget(int fd);
 extern void LoopAddTimer(LoopTimer *timer);
+extern void LoopAddPatientTimer(LoopTimer *timer);
 extern void LoopRemoveTimer(LoopTimer *timer);
+extern int64_t LoopTime(void);
 extern void LoopRunOnce(void);
 
 #endif

@@ -5,7 +5,11 @@
 #ifndef PROCESS_H
 #define PROCESS_H
 
+#include <stdbool.h>
+
 extern void ProcessFillStandardFiles(void);
+extern void ProcessKeepLibraries(void);
 extern void ProcessProtectMemory(void);
+extern bool ProcessKeepsSecrets(void);
 
 #endif

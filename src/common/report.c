@@ -67,7 +67,7 @@ ReportStatus(void)
 PGconn *
 ReportConnection(const char *conninfo, const char *program, const char *what)
 {
-	PGconn *conn = ConnectStart(conninfo, program, true);
+	PGconn *conn = ConnectNow(conninfo, program);
 
 	if (PQstatus(conn) == CONNECTION_OK)
 	{
@@ -82,11 +82,12 @@ ReportConnection(const char *conninfo, const char *program, const char *what)
 }
 
 /*
- * Check that the extension is there in our version.  Returns its schema, or
- * NULL; the caller frees it.
+ * Check that the extension is there in our version, or in one that is not older
+ * than oldest.  Returns its schema, or NULL; the caller frees it.  What consumers may
+ * ask of it goes to skills, unless that is NULL.
  */
 char *
-ReportExtension(PGconn *conn, const char *program)
+ReportExtension(PGconn *conn, const char *program, const char *oldest, ExtensionSkills *skills)
 {
 	PGresult *result = PQexec(conn, extension_find_sql);
 	ExtensionFault fault;
@@ -94,7 +95,7 @@ ReportExtension(PGconn *conn, const char *program)
 
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
 		ReportBad("extension", PQerrorMessage(conn), NULL);
-	else if (!ExtensionFits(result, program, &fault))
+	else if (!ExtensionFits(result, program, oldest, &fault))
 	{
 		ReportBad("extension", fault.why != NULL ? fault.why : fault.what, fault.hint);
 		free(fault.why);
@@ -104,6 +105,8 @@ ReportExtension(PGconn *conn, const char *program)
 		ReportGood("extension: acteon_replay %s in schema %s", PQgetvalue(result, 0, 1),
 				   PQgetvalue(result, 0, 0));
 		schema = DuplicateText(PQgetvalue(result, 0, 0));
+		if (skills != NULL)
+			*skills = ExtensionSkillsRead(result);
 	}
 	PQclear(result);
 	return schema;

@@ -211,6 +211,8 @@ call_statement(Request *request)
 			StatementAddText(&statement, values[PARAMETER_ALLOW_PARTIAL]);
 			StatementAddText(&statement, values[PARAMETER_DEDUP]);
 			StatementAddText(&statement, values[PARAMETER_PROVIDER_OVERRIDE]);
+			StatementAddText(&statement, values[PARAMETER_ALLOW_UNPROVEN]);
+			StatementAddText(&statement, values[PARAMETER_ON_DOUBT]);
 			break;
 		case STATEMENT_BULK:
 			BufferClear(&request->query);

@@ -18,9 +18,12 @@ main(int argc, char **argv)
 	int status;
 
 	ProcessFillStandardFiles();
+	ProcessKeepLibraries();
 	SettingsRead(&settings, argc, argv);
 	LogStart(settings.log_level);
 	ProcessProtectMemory();
+	if (!ProcessKeepsSecrets())
+		return 1;
 	if (settings.check)
 		return CheckRun(&settings);
 	LoopStart();

@@ -26,6 +26,7 @@
 typedef enum Kind
 {
 	KIND_TEXT,
+	KIND_LIST, /* of texts: may be given several times */
 	KIND_TIME,
 	KIND_SWITCH,
 	KIND_NUMBER,
@@ -49,7 +50,7 @@ static const Rule rules[PARAMETERS] = {
 	[PARAMETER_TENANT] = {"tenant", KIND_TEXT, TAKEN_BY_BULK, true},
 	[PARAMETER_PROVIDER] = {"provider", KIND_TEXT, TAKEN_BY_BULK, true},
 	[PARAMETER_ACTION_TYPE] = {"action_type", KIND_TEXT, TAKEN_BY_BULK, true},
-	[PARAMETER_OUTCOME] = {"outcome", KIND_TEXT, TAKEN_BY_BULK, true},
+	[PARAMETER_OUTCOME] = {"outcome", KIND_LIST, TAKEN_BY_BULK, true},
 	[PARAMETER_VERDICT] = {"verdict", KIND_TEXT, TAKEN_BY_BULK, true},
 	[PARAMETER_MATCHED_RULE] = {"matched_rule", KIND_TEXT, TAKEN_BY_BULK, true},
 	[PARAMETER_FROM] = {"from", KIND_TIME, TAKEN_BY_BULK, true},
@@ -76,6 +77,12 @@ static const Rule rules[PARAMETERS] = {
 	[PARAMETER_BREAKER_WINDOW] = {"breaker_window", KIND_WHOLE, TAKEN_BY_BULK, true},
 	[PARAMETER_BREAKER_SHARE] = {"breaker_share", KIND_NUMBER, TAKEN_BY_BULK, true},
 	[PARAMETER_RAMP] = {"ramp", KIND_SWITCH, TAKEN_BY_BULK, true},
+	[PARAMETER_LOST] = {"lost", KIND_SWITCH, TAKEN_BY_BULK, true},
+	[PARAMETER_CERTAIN] = {"certain", KIND_SWITCH, TAKEN_BY_BULK, true},
+	[PARAMETER_ALLOW_EFFECTIVE] = {"allow_effective", KIND_SWITCH, TAKEN_BY_BULK, true},
+	[PARAMETER_ALLOW_UNPROVEN] = {"allow_unproven", KIND_SWITCH, TAKEN_BY_BULK | TAKEN_BY_REPLAY,
+								  true},
+	[PARAMETER_ON_DOUBT] = {"on_doubt", KIND_TEXT, TAKEN_BY_BULK | TAKEN_BY_REPLAY, true},
 	[PARAMETER_DRY_RUN] = {"dry_run", KIND_SWITCH, TAKEN_BY_BULK | TAKEN_BY_REPLAY, false},
 	[PARAMETER_SAMPLE] = {"sample", KIND_SMALL, TAKEN_BY_BULK, false},
 	[PARAMETER_WAIT] = {"wait", KIND_NUMBER, TAKEN_BY_BULK | TAKEN_BY_REPLAY, false},
@@ -210,6 +217,7 @@ shape(const Rule *rule, char **value)
 	switch (rule->kind)
 	{
 		case KIND_TEXT:
+		case KIND_LIST:
 			return NULL;
 		case KIND_TIME:
 			/* Ten characters are the date; RFC 3339 allows a blank behind them. */
@@ -238,6 +246,22 @@ shape(const Rule *rule, char **value)
 }
 
 /*
+ * Set a value, or add it to a list, as the extension writes lists: with commas.  Keeps
+ * what is given.
+ */
+static void
+add_value(char **value, char *given)
+{
+	char *before = *value;
+
+	*value = before == NULL ? given : Format("%s,%s", before, given);
+	if (before == NULL)
+		return;
+	free(before);
+	free(given);
+}
+
+/*
  * Take one name=value.  Returns NULL, or what is wrong, for the caller to free.
  */
 static char *
@@ -248,6 +272,7 @@ take_pair(Parameters *parameters, const char *pair, size_t len, unsigned takes)
 	char *name = decode(pair, name_len, true);
 	const Rule *rule = rules;
 	const char *expected;
+	char *given;
 	char **value;
 
 	while (rule < rules + PARAMETERS && (name == NULL || strcmp(rule->name, name) != 0))
@@ -261,12 +286,13 @@ take_pair(Parameters *parameters, const char *pair, size_t len, unsigned takes)
 	if ((rule->taken_by & takes) == 0)
 		return NULL;
 	value = &parameters->values[rule - rules];
-	if (*value != NULL)
+	if (*value != NULL && rule->kind != KIND_LIST)
 		return Format("%s is given twice", rule->name);
-	*value =
+	given =
 		decode(equals != NULL ? equals + 1 : "", len - name_len - (equals != NULL ? 1 : 0), true);
-	if (*value == NULL)
+	if (given == NULL)
 		return Format("%s is no text in UTF-8", rule->name);
+	add_value(value, given);
 	expected = shape(rule, value);
 	return expected != NULL ? Format("%s: expected %s", rule->name, expected) : NULL;
 }
@@ -329,7 +355,8 @@ ParametersToQuery(const Parameters *parameters, Buffer *json)
 		if (value == NULL || !rules[id].in_query)
 			continue;
 		BufferPrint(json, "%s\"%s\": ", json->len > 1 ? ", " : "", rules[id].name);
-		if (rules[id].kind == KIND_TEXT || rules[id].kind == KIND_TIME)
+		if (rules[id].kind == KIND_TEXT || rules[id].kind == KIND_LIST ||
+			rules[id].kind == KIND_TIME)
 			JsonAppendExactString(json, value);
 		else
 			BufferAppendText(json, value);

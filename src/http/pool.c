@@ -169,7 +169,7 @@ looked_over(void *owner, PGresult *const *results, int count)
 			return;
 		}
 	}
-	if (!ExtensionFits(results[0], PROGRAM, &fault))
+	if (!ExtensionFits(results[0], PROGRAM, ACTEON_VERSION, &fault))
 	{
 		reject(worker, fault.what, fault.why, fault.hint);
 		free(fault.why);
@@ -252,7 +252,7 @@ PoolOpen(const Settings *settings)
 									 .lost = worker_lost};
 
 		*worker = (Worker){.pool = pool};
-		worker->database = DatabaseOpen(settings->database, PROGRAM, "worker", handlers);
+		worker->database = DatabaseOpen(settings->database, PROGRAM, "worker", handlers, NULL);
 	}
 	return pool;
 }

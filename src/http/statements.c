@@ -70,8 +70,13 @@ static const struct
 		 "FROM $s.acteon_replay(action_id => $1::pg_catalog.text, reason => $2::pg_catalog.text, "
 		 "allow_redacted => COALESCE($3::pg_catalog.bool, false), "
 		 "allow_partial => COALESCE($4::pg_catalog.bool, false), "
-		 "dedup => COALESCE($5::pg_catalog.text, 'keep'), provider_override => $6::pg_catalog.text) AS r"},
-	/* The SDKs know four keys, and a new id that is a text: one that was not made is empty. */
+		 "dedup => COALESCE($5::pg_catalog.text, 'keep'), provider_override => $6::pg_catalog.text, "
+		 "allow_unproven => COALESCE($7::pg_catalog.bool, false), "
+		 "on_doubt => COALESCE($8::pg_catalog.text, 'resend')) AS r"},
+	/*
+	 * The SDKs know four keys, and a new id that is a text: one that was not made is empty.
+	 * What was passed over because it took effect is among the skipped.
+	 */
 	[STATEMENT_BULK] =
 		{"bulk",
 		 "SELECT CASE WHEN a.answer OPERATOR(pg_catalog.->>) 'failed'::pg_catalog.text "
@@ -89,7 +94,11 @@ static const struct
 		 "END::pg_catalog.text, "
 		 "a.answer OPERATOR(pg_catalog.->>) 'batch_id'::pg_catalog.text, "
 		 "a.answer OPERATOR(pg_catalog.->>) 'next_cursor'::pg_catalog.text "
-		 "FROM $s.acteon_replay_bulk($1::pg_catalog.jsonb) AS a (answer)"},
+		 "FROM (SELECT (b.answer OPERATOR(pg_catalog.-) 'effective'::pg_catalog.text) "
+		 "OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('skipped', "
+		 "(b.answer OPERATOR(pg_catalog.->>) 'skipped'::pg_catalog.text)::pg_catalog.int8 OPERATOR(pg_catalog.+) "
+		 "(b.answer OPERATOR(pg_catalog.->>) 'effective'::pg_catalog.text)::pg_catalog.int8) AS answer "
+		 "FROM $s.acteon_replay_bulk($1::pg_catalog.jsonb) AS b (answer) OFFSET 0) AS a"},
 	[STATEMENT_PREVIEW] =
 		{"preview", "SELECT p.answer::pg_catalog.text, NULL, NULL FROM $s.acteon_replay_preview("
 					"$1::pg_catalog.jsonb, COALESCE($2::pg_catalog.int4, 5)) AS p (answer)"},
@@ -120,7 +129,8 @@ static const struct
 		 "items AS MATERIALIZED ("
 		 "SELECT r.place, r.item, o.id, d.state, d.outcome, d.error, "
 		 "d.state OPERATOR(pg_catalog.=) 'delivered'::pg_catalog.text "
-		 "AND NOT COALESCE(d.outcome OPERATOR(pg_catalog.?|) '{Failed,CircuitOpen}'::pg_catalog.text[], false) AS good "
+		 "AND NOT COALESCE(d.outcome OPERATOR(pg_catalog.?|) '{Failed,CircuitOpen}'::pg_catalog.text[], false) "
+		 "AND NOT COALESCE(d.effect OPERATOR(pg_catalog.=) 'none'::pg_catalog.text, false) AS good "
 		 "FROM given CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(CASE "
 		 "WHEN given.answer OPERATOR(pg_catalog.?) 'results'::pg_catalog.text "
 		 "THEN given.answer OPERATOR(pg_catalog.->) 'results'::pg_catalog.text "

@@ -3,15 +3,16 @@
  *		--check: try everything that the relay needs.
  *
  * One line for each thing on stdout: ok, or what is wrong and what to do.
- * Nothing is claimed and nothing is sent.
+ * Nothing is claimed, and nothing is sent that would be executed.
  */
 #include "check.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "check_gateway.h"
+#include "clock.h"
 #include "database.h"
-#include "gateway.h"
 #include "queue.h"
 #include "report.h"
 #include "sealed.h"
@@ -66,38 +67,16 @@ check_keys(const Settings *settings, Buffer *api_key)
 }
 
 /*
- * Check the gateway.
- */
-static void
-check_gateway(const Settings *settings, const Buffer *api_key)
-{
-	Buffer error = {0};
-	long status = GatewayProbe(settings, api_key, &error);
-
-	if (status == 0)
-		ReportBad("gateway", BufferText(&error),
-				  "check --gateway-url, and for TLS --ca-file and --client-cert");
-	else if (status == 401 || status == 403)
-	{
-		BufferPrint(&error, "%s answers %ld", settings->gateway_url, status);
-		ReportBad("gateway", error.data, "check the key in --api-key-file");
-	}
-	else
-		ReportGood("gateway: %s answers (status %ld)", settings->gateway_url, status);
-	BufferFree(&error);
-}
-
-/*
  * Check that the role may use the queue.
  */
 static void
-check_queue(PGconn *conn, const char *schema)
+check_queue(PGconn *conn, const char *schema, ExtensionSkills skills)
 {
 	Queue queue = {0};
 	QueueStats stats;
 	PGresult *result;
 
-	QueuePrepare(&queue, conn, schema);
+	QueuePrepare(&queue, conn, schema, skills);
 	result = PQexec(conn, queue.stats);
 	if (PQresultStatus(result) == PGRES_TUPLES_OK)
 	{
@@ -115,20 +94,222 @@ check_queue(PGconn *conn, const char *schema)
 }
 
 /*
+ * Run a query of which a text is wanted: the columns of one row, at most so many.
+ * NULL if it fails, with *why, or finds nothing.
+ */
+static PGresult *
+ask(PGconn *conn, char *sql, const char **why)
+{
+	PGresult *result = PQexec(conn, sql);
+
+	free(sql);
+	*why = NULL;
+	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1)
+		return result;
+	if (PQresultStatus(result) != PGRES_TUPLES_OK)
+		*why = PQerrorMessage(conn);
+	PQclear(result);
+	return NULL;
+}
+
+/*
+ * Check that the time-outs go together: whoever waits for less time than the gateway
+ * can take breaks off what it is executing.
+ */
+static void
+check_times(const Settings *settings, PGconn *conn)
+{
+	const char *why;
+	PGresult *result =
+		ask(conn,
+			DuplicateText("SELECT pg_catalog.current_setting('acteon_replay.gateway_patience'), "
+						  "EXTRACT(epoch FROM pg_catalog.current_setting("
+						  "'acteon_replay.gateway_patience')::pg_catalog.interval)"),
+			&why);
+	int64_t patience;
+
+	if (result == NULL)
+		return;
+	patience = (int64_t) (strtod(PQgetvalue(result, 0, 1), NULL) * SECOND);
+	if (settings->request_timeout < patience)
+		ReportBad(
+			"time-outs",
+			"--request-timeout is shorter than acteon_replay.gateway_patience, which says how "
+			"long the gateway may take: requests would be broken off that it is executing",
+			"make --request-timeout longer, or acteon_replay.gateway_patience shorter if the "
+			"gateway is quicker");
+	else if (settings->grace < settings->request_timeout)
+		ReportBad(
+			"time-outs",
+			"--grace is shorter than --request-timeout: at a stop requests would be broken off "
+			"that may still be answered",
+			"make --grace as long, and TimeoutStopSec of the unit longer");
+	else
+		ReportGood(
+			"time-outs: an answer is waited for %lld s, acteon_replay.gateway_patience is %s",
+			(long long) (settings->request_timeout / SECOND), PQgetvalue(result, 0, 0));
+	PQclear(result);
+}
+
+/*
+ * Check how old the newest record of the audit table is.  Without an index on the
+ * time alone, it is looked for by outcome.
+ */
+static void
+check_newest(PGconn *conn, const char *table, bool is_live)
+{
+	const char *why;
+	PGresult *result = ask(
+		conn,
+		Format(
+			"SELECT pg_catalog.date_trunc('second', pg_catalog.max(r.dispatched_at))::pg_catalog.text, "
+			"pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() "
+			"OPERATOR(pg_catalog.-) pg_catalog.max(r.dispatched_at))::pg_catalog.text "
+			"FROM pg_catalog.unnest('{executed,failed,pending,circuit_open,suppressed,"
+			"deduplicated,rerouted,throttled,scheduled,grouped}'::pg_catalog.text[]) AS o "
+			"CROSS JOIN LATERAL (SELECT a.dispatched_at FROM %s AS a WHERE a.outcome "
+			"OPERATOR(pg_catalog.=) o ORDER BY a.dispatched_at DESC LIMIT 1) AS r",
+			table),
+		&why);
+
+	if (result == NULL)
+	{
+		ReportBad("audit table", why != NULL ? why : "cannot be read",
+				  "can its owner read it? The extension reads it as its owner");
+		return;
+	}
+	if (PQgetisnull(result, 0, 0))
+		ReportGood("audit table: %s, without any record yet", table);
+	else
+		ReportGood("audit table: %s, newest record of %s, %s ago%s", table,
+				   PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1),
+				   is_live ? "" : "; acteon_replay.audit_is_live is off, doubts are held");
+	PQclear(result);
+}
+
+/*
+ * Check that the audit table is there: what became of an action whose answer was
+ * lost stands in it.  The extension reads it as its owner; this role may not.
+ */
+static void
+check_audit(PGconn *conn)
+{
+	const char *why;
+	char *name = NULL;
+	bool is_live = true;
+	bool readable;
+	PGresult *result = ask(
+		conn,
+		DuplicateText(
+			"SELECT t.name, t.oid IS NOT NULL, t.oid::pg_catalog.text, "
+			"pg_catalog.has_table_privilege(t.oid, 'SELECT') AND "
+			"pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE'), "
+			"pg_catalog.current_setting('acteon_replay.audit_is_live', true) "
+			"FROM (SELECT n.name, pg_catalog.to_regclass(n.name) AS oid FROM "
+			"(SELECT pg_catalog.current_setting('acteon_replay.audit_table') AS name) AS n) AS t "
+			"LEFT JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.oid"),
+		&why);
+
+	if (result == NULL)
+	{
+		ReportBad("audit table", why != NULL ? why : "cannot be looked for", NULL);
+		return;
+	}
+	if (strcmp(PQgetvalue(result, 0, 1), "t") != 0)
+		ReportBad("audit table", "there is none under the name in acteon_replay.audit_table",
+				  "set it to the gateway's table, with its schema; without it nothing is known of "
+				  "an action whose answer is lost");
+	else
+		name = DuplicateText(PQgetvalue(result, 0, 2));
+	readable = strcmp(PQgetvalue(result, 0, 3), "t") == 0;
+	is_live = strcmp(PQgetvalue(result, 0, 4), "off") != 0;
+	PQclear(result);
+	if (name == NULL)
+		return;
+	if (readable)
+		check_newest(conn, name, is_live);
+	else
+		ReportGood(
+			"audit table: %s is there; how old its newest record is cannot be seen, since %s "
+			"may not read it, nor need it",
+			name, PQuser(conn));
+	free(name);
+}
+
+/*
+ * Find what the key can be tried with: what --check-as says, or one of the newest
+ * batches if it was for one tenant, namespace, provider and type.
+ */
+static void
+find_trial(const Settings *settings, PGconn *conn, const char *schema, Trial *trial)
+{
+	char *s;
+	const char *why;
+	const char *parts[4];
+	PGresult *result;
+
+	if (settings->check_as != NULL)
+		return;
+	s = PQescapeIdentifier(conn, schema, strlen(schema));
+	result = ask(conn,
+				 Format("SELECT q.tenant, q.namespace, q.provider, q.action_type FROM "
+						"(SELECT b.query FROM %s.acteon_replay_batches AS b "
+						"ORDER BY b.batch_id DESC LIMIT 20) AS n CROSS JOIN LATERAL "
+						"pg_catalog.jsonb_to_record(n.query) AS q (tenant pg_catalog.text, "
+						"namespace pg_catalog.text, provider pg_catalog.text, "
+						"action_type pg_catalog.text) WHERE (q.tenant, q.namespace, q.provider, "
+						"q.action_type) IS NOT NULL LIMIT 1",
+						s),
+				 &why);
+	PQfreemem(s);
+	if (result == NULL)
+		return;
+	for (int i = 0; i < 4; i++)
+		parts[i] = PQgetvalue(result, 0, i);
+	TrialTake(trial, parts);
+	PQclear(result);
+}
+
+/*
+ * Take what --check-as says apart: three slashes, as was checked.
+ */
+static void
+take_check_as(const Settings *settings, Trial *trial)
+{
+	char *text, *rest;
+	const char *parts[4];
+
+	if (settings->check_as == NULL)
+		return;
+	text = DuplicateText(settings->check_as);
+	rest = text;
+	for (int i = 0; i < 4; i++)
+		parts[i] = strsep(&rest, "/");
+	TrialTake(trial, parts);
+	free(text);
+}
+
+/*
  * Check the database.
  */
 static void
-check_database(const Settings *settings)
+check_database(const Settings *settings, Trial *trial)
 {
 	PGconn *conn = ReportConnection(settings->database, PROGRAM, "work");
+	ExtensionSkills skills = {0};
 	char *schema;
 	PGresult *result;
 
 	if (conn == NULL)
 		return;
-	schema = ReportExtension(conn, PROGRAM);
+	schema = ReportExtension(conn, PROGRAM, OLDEST_EXTENSION, &skills);
 	if (schema != NULL)
-		check_queue(conn, schema);
+	{
+		check_queue(conn, schema, skills);
+		check_times(settings, conn);
+		check_audit(conn);
+		find_trial(settings, conn, schema, trial);
+	}
 	free(schema);
 	PQfinish(conn);
 	if (settings->no_listen)
@@ -151,10 +332,13 @@ int
 CheckRun(const Settings *settings)
 {
 	Buffer api_key = {0};
+	Trial trial = {0};
 
-	check_database(settings);
+	check_database(settings, &trial);
+	take_check_as(settings, &trial);
 	check_keys(settings, &api_key);
-	check_gateway(settings, &api_key);
+	CheckGateway(settings, &api_key, &trial);
 	BufferWipe(&api_key);
+	TrialFree(&trial);
 	return ReportStatus();
 }

@@ -4,49 +4,54 @@
  *
  * As many requests as there may be in flight are made once and used again;
  * only the body changes from one to the next.  Connections are kept alive by
- * libcurl.  When the gateway closes one just as it is used again, libcurl
- * repeats the request on a fresh one, which the action's id makes harmless.
+ * libcurl.
+ *
+ * Each request goes out once at the most.  libcurl by itself repeats one, up to
+ * five times, when a connection that was used before ends without a byte of an
+ * answer; the gateway may have executed the first by then.  So it is stopped
+ * before it writes a second time, and what has left decides what is known.
+ *
+ * How long an answer may take is counted here and not by libcurl, which looks at
+ * its clock before it looks at the socket: after a stall of this program or its
+ * machine, answers that have long arrived would be thrown away.
  */
 #include "gateway.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <curl/curl.h>
-#include <openssl/crypto.h>
 
 #include "clock.h"
+#include "easy.h"
 #include "loop.h"
 
 #define DISPATCH_PATH "/v1/dispatch"
-#define HEALTH_PATH "/health"
-#define MAX_CONNECT_TIME (5 * SECOND)
 
-/* A connection is not used for longer, so that changes in DNS are followed. */
-#define MAX_CONNECTION_AGE 300L
-
-/* The headers of all requests, used until the key changes. */
-typedef struct Headers
-{
-	struct curl_slist *list;
-	int users;
-} Headers;
+/* How often an overdue request is looked at that has something to read. */
+#define MAX_LAST_READS 200
 
 typedef struct Request
 {
-	struct Request *next; /* among the free ones */
+	struct Request *next; /* among the free ones, or those in flight */
+	struct Request *previous;
 	Gateway *gateway;
 	CURL *easy;
 	Headers *headers;
 	Buffer body; /* of the answer */
 	bool too_large;
-	void *item;
+	void *item;   /* NULL while it is free */
+	size_t len;   /* of its own body */
+	size_t given; /* so much of it was handed over, piece by piece */
+	const char *own_body;
+	bool begun;      /* writing it has begun */
+	bool broken_off; /* it would have been written a second time */
 	int64_t sent_at;
-	char error[CURL_ERROR_SIZE + 100];
+	int64_t deadline; /* by the loop's own time */
+	char error[EASY_ERROR_SIZE];
 } Request;
 
 struct Gateway
@@ -54,90 +59,16 @@ struct Gateway
 	GatewayHandlers handlers;
 	CURLM *multi;
 	LoopTimer timer;
+	LoopTimer deadline; /* of the first in flight */
+	int64_t patience;   /* how long an answer may take */
 	Headers *headers;
 	int count;
 	Request *requests;
 	Request *free;
+	Request *first; /* in flight, in the order of their deadlines */
+	Request *last;
 	int in_flight;
 };
-
-/*
- * What must not fail: options that this libcurl lacks, calls that are wrong.
- */
-static void
-must(bool good, const char *what, const char *why)
-{
-	if (good)
-		return;
-	Log(LOG_ERROR, "libcurl cannot do what is needed", LogText("what", what), LogText("why", why));
-	exit(1);
-}
-
-#define SET(easy, option, value) \
-	do \
-	{ \
-		CURLcode set_code = curl_easy_setopt(easy, option, value); \
-\
-		must(set_code == CURLE_OK, #option, curl_easy_strerror(set_code)); \
-	} while (0)
-
-#define SET_MULTI(multi, option, value) \
-	do \
-	{ \
-		CURLMcode set_code = curl_multi_setopt(multi, option, value); \
-\
-		must(set_code == CURLM_OK, #option, curl_multi_strerror(set_code)); \
-	} while (0)
-
-/*
- * Make the headers of all requests.
- */
-static Headers *
-make_headers(const Buffer *key)
-{
-	static const char *const fixed[] = {
-		"Content-Type: application/json",
-		"Accept: application/json",
-		"Expect:",
-	};
-	Headers *headers = Allocate(sizeof(Headers));
-	struct curl_slist *list;
-
-	headers->users = 1;
-	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
-	{
-		list = curl_slist_append(headers->list, fixed[i]);
-		must(list != NULL, "headers", "out of memory");
-		headers->list = list;
-	}
-	if (key->len > 0)
-	{
-		Buffer line = {0};
-
-		BufferReserve(&line, key->len + 32);
-		BufferAppendText(&line, "Authorization: Bearer ");
-		BufferAppend(&line, key->data, key->len);
-		list = curl_slist_append(headers->list, line.data);
-		must(list != NULL, "headers", "out of memory");
-		headers->list = list;
-		BufferWipe(&line);
-	}
-	return headers;
-}
-
-/*
- * Somebody does not use the headers any more; overwrite them after the last.
- */
-static void
-release_headers(Headers *headers)
-{
-	if (headers == NULL || --headers->users > 0)
-		return;
-	for (struct curl_slist *line = headers->list; line != NULL; line = line->next)
-		OPENSSL_cleanse(line->data, strlen(line->data));
-	curl_slist_free_all(headers->list);
-	free(headers);
-}
 
 /*
  * Give the present headers to a request that is not in flight.
@@ -149,7 +80,7 @@ use_headers(Request *request, Headers *headers)
 		return;
 	headers->users++;
 	SET(request->easy, CURLOPT_HTTPHEADER, headers->list);
-	release_headers(request->headers);
+	HeadersRelease(request->headers);
 	request->headers = headers;
 }
 
@@ -171,126 +102,127 @@ take_body(char *data, size_t size, size_t count, void *owner)
 }
 
 /*
- * Open a socket for a connection.  The sockets that libcurl makes for itself do
- * not come from here.
- */
-static curl_socket_t
-open_socket(void *owner, curlsocktype purpose, struct curl_sockaddr *address)
-{
-	int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-
-	(void) owner;
-	(void) purpose;
-	if (fd < 0)
-		return CURL_SOCKET_BAD;
-	LoopKeep(fd);
-	return fd;
-}
-
-/*
- * Close it: the loop must know before.
- */
-static int
-close_socket(void *owner, curl_socket_t fd)
-{
-	(void) owner;
-	LoopForget(fd);
-	return close(fd);
-}
-
-/*
- * Set what all requests have in common.  Certificates are always verified, and
- * neither a proxy nor credentials are taken from the environment.
- */
-static CURL *
-make_easy(const Settings *settings, const char *path)
-{
-	CURL *easy = curl_easy_init();
-	char *url = Format("%s%s", settings->gateway_url, path);
-	int64_t connect_time = Earlier(settings->request_timeout, MAX_CONNECT_TIME);
-
-	must(easy != NULL, "curl_easy_init", "out of memory");
-	SET(easy, CURLOPT_URL, url);
-	free(url);
-#if LIBCURL_VERSION_NUM >= 0x075500
-	SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-	SET(easy, CURLOPT_PROTOCOLS, (long) (CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
-	SET(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
-	SET(easy, CURLOPT_USERAGENT, "acteon-relay/" ACTEON_VERSION);
-	SET(easy, CURLOPT_FOLLOWLOCATION, 0L);
-	SET(easy, CURLOPT_NOPROXY, "*");
-	SET(easy, CURLOPT_PROXY, "");
-	SET(easy, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
-	SET(easy, CURLOPT_NOSIGNAL, 1L);
-	SET(easy, CURLOPT_NOPROGRESS, 1L);
-	SET(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-	SET(easy, CURLOPT_MAXLIFETIME_CONN, MAX_CONNECTION_AGE);
-	SET(easy, CURLOPT_TIMEOUT_MS, (long) (settings->request_timeout / MILLISECOND));
-	SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long) (connect_time / MILLISECOND));
-	SET(easy, CURLOPT_SSL_VERIFYPEER, 1L);
-	SET(easy, CURLOPT_SSL_VERIFYHOST, 2L);
-	SET(easy, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
-	if (settings->ca_file != NULL)
-	{
-		SET(easy, CURLOPT_CAINFO, settings->ca_file);
-		SET(easy, CURLOPT_CAPATH, NULL);
-	}
-	if (settings->client_cert != NULL)
-		SET(easy, CURLOPT_SSLCERT, settings->client_cert);
-	if (settings->client_key != NULL)
-		SET(easy, CURLOPT_SSLKEY, settings->client_key);
-	SET(easy, CURLOPT_WRITEFUNCTION, take_body);
-	return easy;
-}
-
-/*
- * Why there is no whole answer.  With TLS 1.3 a client learns that its
- * certificate was refused when it reads, and often only that the connection is
- * gone; curl's words alone do not lead anybody there.
+ * Why there is no whole answer.
  */
 static const char *
 describe_failure(Request *request, CURLcode code)
 {
-	const char *url = NULL;
-	size_t len;
-
 	if (request->too_large)
 		return "the answer is larger than 1 MiB";
-	if (request->error[0] == '\0')
-		snprintf(request->error, sizeof(request->error), "%s", curl_easy_strerror(code));
-	len = strlen(request->error);
-	if ((code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_GOT_NOTHING) &&
-		curl_easy_getinfo(request->easy, CURLINFO_EFFECTIVE_URL, &url) == CURLE_OK && url != NULL &&
-		strncasecmp(url, "https:", 6) == 0)
-		snprintf(request->error + len, sizeof(request->error) - len,
-				 " (over TLS: was the client certificate refused?)");
+	if (request->broken_off)
+		return "the connection was closed before an answer came";
+	EasyDescribe(request->easy, code, request->error);
 	return request->error;
 }
 
 /*
- * Tell the owner of a request what came back.
+ * How much of a request has left that has no whole answer.  Only what was written
+ * counts as sent, and a request whose last byte was not cannot have been read to
+ * its end.  After a second start libcurl's count may have begun anew, and says
+ * nothing any more.
+ */
+static Sent
+how_much_was_sent(Request *request)
+{
+	curl_off_t written = 0;
+
+	if (!request->begun)
+		return SENT_NOTHING;
+	if (request->broken_off ||
+		curl_easy_getinfo(request->easy, CURLINFO_SIZE_UPLOAD_T, &written) != CURLE_OK ||
+		written >= (curl_off_t) request->len)
+		return SENT_WHOLE;
+	return written > 0 ? SENT_PART : SENT_NOTHING;
+}
+
+/*
+ * Does an answer say that it is JSON?
+ */
+static bool
+says_json(Request *request)
+{
+	static const char json[] = "application/json";
+	const char *type = NULL;
+
+	return curl_easy_getinfo(request->easy, CURLINFO_CONTENT_TYPE, &type) == CURLE_OK &&
+		   type != NULL && strncasecmp(type, json, sizeof(json) - 1) == 0 &&
+		   strchr("; \t", type[sizeof(json) - 1]) != NULL;
+}
+
+/*
+ * The next deadline is that of the first in flight.
  */
 static void
-finish(Request *request, CURLcode code)
+set_deadline(Gateway *gateway)
+{
+	gateway->deadline.due =
+		gateway->first == NULL ? NEVER : ClockNow() + gateway->first->deadline - LoopTime();
+}
+
+/*
+ * Put a request behind those in flight; all are given the same time.
+ */
+static void
+enter_flight(Gateway *gateway, Request *request)
+{
+	request->next = NULL;
+	request->previous = gateway->last;
+	if (gateway->last != NULL)
+		gateway->last->next = request;
+	else
+		gateway->first = request;
+	gateway->last = request;
+	gateway->in_flight++;
+	if (gateway->first == request)
+		set_deadline(gateway);
+}
+
+/*
+ * Take one out that is over.
+ */
+static void
+leave_flight(Gateway *gateway, Request *request)
+{
+	bool was_first = gateway->first == request;
+
+	if (request->previous != NULL)
+		request->previous->next = request->next;
+	else
+		gateway->first = request->next;
+	if (request->next != NULL)
+		request->next->previous = request->previous;
+	else
+		gateway->last = request->previous;
+	gateway->in_flight--;
+	if (was_first)
+		set_deadline(gateway);
+}
+
+/*
+ * Tell the owner of a request what came back; or, with a reason of ours, that
+ * nothing is waited for any more.
+ */
+static void
+finish(Request *request, CURLcode code, const char *why)
 {
 	Gateway *gateway = request->gateway;
 	Answer answer = {.body = BufferText(&request->body), .len = request->body.len};
 	curl_off_t retry_after = 0;
-	curl_off_t sent_after = 0;
 	CURLMcode removed = curl_multi_remove_handle(gateway->multi, request->easy);
 
-	must(removed == CURLM_OK, "curl_multi_remove_handle", curl_multi_strerror(removed));
-	if (code != CURLE_OK)
-		answer.failure = describe_failure(request, code);
-	curl_easy_getinfo(request->easy, CURLINFO_PRETRANSFER_TIME_T, &sent_after);
-	answer.unsent = code != CURLE_OK && sent_after == 0;
+	EasyMust(removed == CURLM_OK, "curl_multi_remove_handle", curl_multi_strerror(removed));
+	if (why != NULL || code != CURLE_OK)
+	{
+		answer.failure = why != NULL ? why : describe_failure(request, code);
+		answer.sent = how_much_was_sent(request);
+	}
 	curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &answer.status);
 	if (answer.status == 429 || answer.status == 503)
 		curl_easy_getinfo(request->easy, CURLINFO_RETRY_AFTER, &retry_after);
+	if (answer.status == 500)
+		answer.is_json = says_json(request);
 	answer.retry_after = Earlier(retry_after, 24 * 3600) * SECOND;
-	gateway->in_flight--;
+	leave_flight(gateway, request);
 	gateway->handlers.answered(gateway->handlers.owner, request->item, &answer,
 							   ClockNow() - request->sent_at);
 	request->item = NULL;
@@ -311,7 +243,7 @@ act(Gateway *gateway, curl_socket_t fd, int what)
 	CURLMsg *message;
 	CURLMcode code = curl_multi_socket_action(gateway->multi, fd, what, &running);
 
-	must(code == CURLM_OK, "curl_multi_socket_action", curl_multi_strerror(code));
+	EasyMust(code == CURLM_OK, "curl_multi_socket_action", curl_multi_strerror(code));
 	while ((message = curl_multi_info_read(gateway->multi, &left)) != NULL)
 	{
 		Request *request = NULL;
@@ -320,7 +252,7 @@ act(Gateway *gateway, curl_socket_t fd, int what)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &request);
-		finish(request, result);
+		finish(request, result, NULL);
 	}
 }
 
@@ -380,19 +312,149 @@ timer_expired(void *owner)
 }
 
 /*
+ * Read what has arrived for a request.  Returns whether that was its end.
+ */
+static bool
+read_to_the_end(Gateway *gateway, Request *request)
+{
+	const void *item = request->item;
+	curl_socket_t fd = CURL_SOCKET_BAD;
+
+	for (int i = 0; i < MAX_LAST_READS; i++)
+	{
+		struct pollfd ready = {.events = POLLIN};
+
+		if (curl_easy_getinfo(request->easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK ||
+			fd == CURL_SOCKET_BAD)
+			return false;
+		ready.fd = fd;
+		if (poll(&ready, 1, 0) <= 0)
+			return false;
+		act(gateway, fd, CURL_CSELECT_IN);
+		if (request->item != item)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The first requests have waited long enough, unless their answers are there and
+ * were only not read yet.
+ */
+static void
+deadline_passed(void *owner)
+{
+	Gateway *gateway = owner;
+	char why[80];
+	int64_t now = LoopTime();
+
+	snprintf(why, sizeof(why), "no answer within %lld ms: the time-out",
+			 (long long) (gateway->patience / MILLISECOND));
+	while (gateway->first != NULL && gateway->first->deadline <= now)
+	{
+		Request *request = gateway->first;
+
+		if (!read_to_the_end(gateway, request))
+			finish(request, CURLE_OK, why);
+	}
+	set_deadline(gateway);
+}
+
+#if LIBCURL_VERSION_NUM >= 0x075000
+
+/*
+ * libcurl is about to write a request.  The first time it may.
+ */
+static int
+about_to_write(void *owner, char *peer, char *local, int peer_port, int local_port)
+{
+	Request *request = owner;
+
+	(void) peer;
+	(void) local;
+	(void) peer_port;
+	(void) local_port;
+	request->broken_off = request->begun;
+	request->begun = true;
+	return request->broken_off ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
+/*
+ * Have the body of a request sent, and no second time.
+ */
+static void
+use_body(Request *request, const char *body, size_t len)
+{
+	SET(request->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) len);
+	SET(request->easy, CURLOPT_POSTFIELDS, body);
+	SET(request->easy, CURLOPT_PREREQFUNCTION, about_to_write);
+	SET(request->easy, CURLOPT_PREREQDATA, request);
+}
+
+#else
+
+/*
+ * Give libcurl a piece of the body.  Older ones do not say when they write, so
+ * they have to ask for what they write.
+ */
+static size_t
+give_body(char *data, size_t size, size_t count, void *owner)
+{
+	Request *request = owner;
+	size_t len = request->len - request->given;
+
+	len = len < size * count ? len : size * count;
+	memcpy(data, request->own_body + request->given, len);
+	request->given += len;
+	request->begun = true;
+	return len;
+}
+
+/*
+ * libcurl wants to write it once more from the start.  Only if it has not been
+ * given any of it may it.
+ */
+static int
+rewind_body(void *owner, curl_off_t offset, int origin)
+{
+	Request *request = owner;
+
+	(void) offset;
+	(void) origin;
+	request->broken_off = request->given > 0;
+	return request->broken_off ? CURL_SEEKFUNC_FAIL : CURL_SEEKFUNC_OK;
+}
+
+/*
+ * Have the body of a request sent, and no second time.
+ */
+static void
+use_body(Request *request, const char *body, size_t len)
+{
+	request->own_body = body;
+	SET(request->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) len);
+	SET(request->easy, CURLOPT_READFUNCTION, give_body);
+	SET(request->easy, CURLOPT_READDATA, request);
+	SET(request->easy, CURLOPT_SEEKFUNCTION, rewind_body);
+	SET(request->easy, CURLOPT_SEEKDATA, request);
+}
+
+#endif
+
+/*
  * Make one request that will be used for many actions.
  */
 static void
 make_request(Gateway *gateway, const Settings *settings, Request *request)
 {
 	request->gateway = gateway;
-	request->easy = make_easy(settings, DISPATCH_PATH);
+	request->easy = EasyMake(settings, DISPATCH_PATH);
 	SET(request->easy, CURLOPT_POST, 1L);
 	SET(request->easy, CURLOPT_PRIVATE, request);
 	SET(request->easy, CURLOPT_WRITEDATA, request);
 	SET(request->easy, CURLOPT_ERRORBUFFER, request->error);
-	SET(request->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-	SET(request->easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+	SET(request->easy, CURLOPT_WRITEFUNCTION, take_body);
+	EasyUseLoop(request->easy);
 	use_headers(request, gateway->headers);
 	request->next = gateway->free;
 	gateway->free = request;
@@ -408,7 +470,7 @@ GatewayOpen(const Settings *settings, const Buffer *key, GatewayHandlers handler
 
 	gateway->handlers = handlers;
 	gateway->multi = curl_multi_init();
-	must(gateway->multi != NULL, "curl_multi_init", "out of memory");
+	EasyMust(gateway->multi != NULL, "curl_multi_init", "out of memory");
 	SET_MULTI(gateway->multi, CURLMOPT_SOCKETFUNCTION, want_socket);
 	SET_MULTI(gateway->multi, CURLMOPT_SOCKETDATA, gateway);
 	SET_MULTI(gateway->multi, CURLMOPT_TIMERFUNCTION, want_timer);
@@ -417,7 +479,10 @@ GatewayOpen(const Settings *settings, const Buffer *key, GatewayHandlers handler
 	SET_MULTI(gateway->multi, CURLMOPT_MAXCONNECTS, (long) settings->concurrency);
 	gateway->timer = (LoopTimer){timer_expired, gateway, NEVER, NULL};
 	LoopAddTimer(&gateway->timer);
-	gateway->headers = make_headers(key);
+	gateway->deadline = (LoopTimer){deadline_passed, gateway, NEVER, NULL};
+	LoopAddPatientTimer(&gateway->deadline);
+	gateway->patience = settings->request_timeout;
+	gateway->headers = HeadersMake(key);
 	gateway->count = settings->concurrency;
 	gateway->requests = Allocate(gateway->count * sizeof(Request));
 	for (int i = 0; i < gateway->count; i++)
@@ -440,12 +505,13 @@ GatewayClose(Gateway *gateway)
 		if (request->item != NULL)
 			curl_multi_remove_handle(gateway->multi, request->easy);
 		curl_easy_cleanup(request->easy);
-		release_headers(request->headers);
+		HeadersRelease(request->headers);
 		BufferFree(&request->body);
 	}
 	curl_multi_cleanup(gateway->multi);
-	release_headers(gateway->headers);
+	HeadersRelease(gateway->headers);
 	LoopRemoveTimer(&gateway->timer);
+	LoopRemoveTimer(&gateway->deadline);
 	free(gateway->requests);
 	free(gateway);
 }
@@ -456,8 +522,8 @@ GatewayClose(Gateway *gateway)
 void
 GatewaySetKey(Gateway *gateway, const Buffer *key)
 {
-	release_headers(gateway->headers);
-	gateway->headers = make_headers(key);
+	HeadersRelease(gateway->headers);
+	gateway->headers = HeadersMake(key);
 	for (Request *request = gateway->free; request != NULL; request = request->next)
 		use_headers(request, gateway->headers);
 }
@@ -475,35 +541,34 @@ GatewaySend(Gateway *gateway, const char *body, size_t len, void *item)
 	gateway->free = request->next;
 	use_headers(request, gateway->headers);
 	request->item = item;
+	request->len = len;
+	request->given = 0;
+	request->begun = false;
+	request->broken_off = false;
 	request->too_large = false;
 	request->error[0] = '\0';
 	BufferClear(&request->body);
-	SET(request->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) len);
-	SET(request->easy, CURLOPT_POSTFIELDS, body);
+	use_body(request, body, len);
 	request->sent_at = ClockNow();
+	request->deadline = LoopTime() + gateway->patience;
 	code = curl_multi_add_handle(gateway->multi, request->easy);
-	must(code == CURLM_OK, "curl_multi_add_handle", curl_multi_strerror(code));
-	gateway->in_flight++;
+	EasyMust(code == CURLM_OK, "curl_multi_add_handle", curl_multi_strerror(code));
+	enter_flight(gateway, request);
 }
 
 /*
- * Break off what is in flight.
+ * Break off what is in flight, for a reason that its owner is told.  Answers that
+ * have arrived count.
  */
 void
-GatewayAbort(Gateway *gateway)
+GatewayAbort(Gateway *gateway, const char *why)
 {
-	for (int i = 0; i < gateway->count; i++)
+	while (gateway->first != NULL)
 	{
-		Request *request = &gateway->requests[i];
+		Request *request = gateway->first;
 
-		if (request->item == NULL)
-			continue;
-		curl_multi_remove_handle(gateway->multi, request->easy);
-		gateway->in_flight--;
-		gateway->handlers.aborted(gateway->handlers.owner, request->item);
-		request->item = NULL;
-		request->next = gateway->free;
-		gateway->free = request;
+		if (!read_to_the_end(gateway, request))
+			finish(request, CURLE_OK, why);
 	}
 }
 
@@ -514,33 +579,4 @@ int
 GatewayInFlight(const Gateway *gateway)
 {
 	return gateway->in_flight;
-}
-
-/*
- * Ask the gateway how it is, and wait for the answer.  Returns the status, or
- * 0 with an error.
- */
-long
-GatewayProbe(const Settings *settings, const Buffer *key, Buffer *error)
-{
-	Headers *headers = make_headers(key);
-	CURL *easy = make_easy(settings, HEALTH_PATH);
-	Request request = {.easy = easy};
-	long status = 0;
-	CURLcode code;
-
-	SET(easy, CURLOPT_WRITEDATA, &request);
-	SET(easy, CURLOPT_ERRORBUFFER, request.error);
-	SET(easy, CURLOPT_HTTPHEADER, headers->list);
-	code = curl_easy_perform(easy);
-	curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-	if (code != CURLE_OK)
-	{
-		BufferAppendText(error, describe_failure(&request, code));
-		status = 0;
-	}
-	curl_easy_cleanup(easy);
-	release_headers(headers);
-	BufferFree(&request.body);
-	return status;
 }

@@ -13,18 +13,15 @@ typedef struct Gateway Gateway;
 typedef struct GatewayHandlers
 {
 	void *owner;
-	/* The answer is good until the call returns. */
+	/* Called once for each request.  The answer is good until the call returns. */
 	void (*answered)(void *owner, void *item, const Answer *answer, int64_t duration);
-	/* The request was broken off. */
-	void (*aborted)(void *owner, void *item);
 } GatewayHandlers;
 
 extern Gateway *GatewayOpen(const Settings *settings, const Buffer *key, GatewayHandlers handlers);
 extern void GatewayClose(Gateway *gateway);
 extern void GatewaySetKey(Gateway *gateway, const Buffer *key);
 extern void GatewaySend(Gateway *gateway, const char *body, size_t len, void *item);
-extern void GatewayAbort(Gateway *gateway);
+extern void GatewayAbort(Gateway *gateway, const char *why);
 extern int GatewayInFlight(const Gateway *gateway);
-extern long GatewayProbe(const Settings *settings, const Buffer *key, Buffer *error);
 
 #endif

@@ -20,12 +20,22 @@ main(int argc, char **argv)
 	int status;
 
 	ProcessFillStandardFiles();
+	ProcessKeepLibraries();
 	SettingsRead(&settings, argc, argv);
 	LogStart(settings.log_level);
 	ProcessProtectMemory();
+	if (!ProcessKeepsSecrets())
+		return 1;
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 	{
 		Log(LOG_ERROR, "cannot start libcurl");
+		return 1;
+	}
+	/* Else looking up the gateway's name would keep the loop. */
+	if ((curl_version_info(CURLVERSION_NOW)->features & CURL_VERSION_ASYNCHDNS) == 0)
+	{
+		Log(LOG_ERROR, "this libcurl waits for name servers",
+			LogText("hint", "it must be built with the threaded resolver or c-ares"));
 		return 1;
 	}
 	if (settings.check)

@@ -63,6 +63,8 @@ add_counters(Buffer *out, const Gauges *gauges)
 	PrometheusCounter(out, PREFIX "dead_total", counters.dead, "Actions that ended dead.");
 	PrometheusCounter(out, PREFIX "given_back_total", counters.given_back,
 					  "Actions given back without an attempt being counted.");
+	PrometheusCounter(out, PREFIX "doubted_total", counters.doubted,
+					  "Actions of which the answer did not come.");
 	PrometheusCounter(out, PREFIX "lease_lost_total", counters.leases_lost,
 					  "Actions dropped because their lease went to somebody else.");
 	PrometheusCounter(out, PREFIX "database_reconnects_total", gauges->reconnects,
@@ -98,6 +100,10 @@ add_gauges(Buffer *out, const Gauges *gauges)
 						"Actions that somebody has claimed.");
 		PrometheusGauge(out, PREFIX "queue_dead", (double) gauges->dead,
 						"Actions that have ended dead.");
+		PrometheusGauge(out, PREFIX "queue_in_doubt", (double) gauges->in_doubt,
+						"Actions of which nobody knows yet whether they were executed.");
+		PrometheusGauge(out, PREFIX "queue_held", (double) gauges->held_in_doubt,
+						"Of these, how many wait for a person or a record.");
 		PrometheusGauge(out, PREFIX "queue_paused", (double) gauges->paused,
 						"Actions of paused batches.");
 		PrometheusGauge(out, PREFIX "queue_oldest_due_age_seconds", gauges->oldest_due_age,

@@ -21,6 +21,7 @@ typedef struct Counters
 	int64_t delivered;
 	int64_t retried;
 	int64_t dead;
+	int64_t doubted;
 	int64_t given_back;
 	int64_t leases_lost; /* actions */
 	Histogram durations; /* of requests */
@@ -65,6 +66,8 @@ typedef struct Gauges
 	int64_t dead;
 	double oldest_due_age;
 	int64_t paused;
+	int64_t in_doubt;
+	int64_t held_in_doubt;
 	const BatchFigures *batches; /* that are not finished */
 	int batch_count;
 } Gauges;

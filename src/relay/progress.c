@@ -113,10 +113,11 @@ ProgressShow(Progress *progress, int64_t left, int64_t now, int64_t *wake)
 }
 
 /*
- * Say how it ended; paused is how many actions have been left in paused batches.
+ * Say how it ended; paused is how many actions have been left in paused batches, held
+ * how many are in doubt until a person decides.
  */
 void
-ProgressEnd(Progress *progress, bool drained, int64_t paused, int64_t now)
+ProgressEnd(Progress *progress, bool drained, int64_t paused, int64_t held, int64_t now)
 {
 	int64_t elapsed = now - progress->started;
 	int64_t done = counters.delivered + counters.dead;
@@ -126,10 +127,14 @@ ProgressEnd(Progress *progress, bool drained, int64_t paused, int64_t now)
 	Log(LOG_INFO, drained ? "drained" : "stopped", LogNumber("claimed", counters.claimed),
 		LogNumber("delivered", counters.delivered), LogNumber("retries", counters.retried),
 		LogNumber("dead", counters.dead), LogNumber("given_back", counters.given_back),
-		LogNumber("ms", elapsed / MILLISECOND),
+		LogNumber("in_doubt", counters.doubted), LogNumber("ms", elapsed / MILLISECOND),
 		LogNumber("rate", elapsed > 0 ? done * SECOND / elapsed : 0));
 	if (drained && paused > 0)
 		Log(LOG_WARNING, "batches are paused", LogNumber("actions", paused),
 			LogText("hint",
 					"acteon_replay_batches tells why, acteon_replay_resume has them go on"));
+	if (drained && held > 0)
+		Log(LOG_WARNING, "actions are held, since nobody knows whether they were executed",
+			LogNumber("actions", held),
+			LogText("hint", "acteon_replay_items tells why, acteon_replay_settle decides"));
 }

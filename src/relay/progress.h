@@ -21,6 +21,7 @@ typedef struct Progress
 
 extern void ProgressStart(Progress *progress, bool draining, int64_t now);
 extern void ProgressShow(Progress *progress, int64_t left, int64_t now, int64_t *wake);
-extern void ProgressEnd(Progress *progress, bool drained, int64_t paused, int64_t now);
+extern void
+ProgressEnd(Progress *progress, bool drained, int64_t paused, int64_t held, int64_t now);
 
 #endif

@@ -13,14 +13,64 @@
 #include "clock.h"
 #include "log.h"
 
-/* No answer for so long means that there is no server any more. */
-#define STATEMENT_TIMEOUT MINUTE
+/* The figures of a long queue take their time. */
+#define FIGURES_TIMEOUT MINUTE
+
+/* What the role, the database or the server's configuration say must not keep us
+ * from our work.  Settings that this server does not know are left out. */
+const char queue_session_sql[] =
+	"SELECT pg_catalog.set_config(s.name, s.value, $2::pg_catalog.bool) FROM (VALUES "
+	"('statement_timeout'::pg_catalog.text, $1::pg_catalog.text), "
+	"('lock_timeout', '0'), "
+	"('transaction_timeout', '0'), "
+	"('idle_session_timeout', '0'), "
+	"('idle_in_transaction_session_timeout', '0'), "
+	"('default_transaction_read_only', 'off'), "
+	"('default_transaction_isolation', 'read committed'), "
+	"('default_transaction_deferrable', 'off'), "
+	"('row_security', 'on'), "
+	"('jit', 'off'), "
+	/* Ours end when we do.  Only on Linux does the server look after its clients. */
+	"('client_connection_check_interval', CASE WHEN pg_catalog.strpos(pg_catalog.version(), "
+	"'linux') OPERATOR(pg_catalog.>) 0 THEN '1s' ELSE '0' END), "
+	"('search_path', 'pg_catalog')) AS s(name, value) "
+	"WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL";
 
 /*
- * Write the statements for a schema.
+ * Write the statements that record results.  An extension that takes no ids cannot
+ * be told of a doubt: there, the action is given back as after a fault.
+ */
+static void
+prepare_results(Queue *queue, const char *s)
+{
+	const char *id4 = queue->skills.ids ? ", $4::pg_catalog.uuid[]" : "";
+	const char *id5 = queue->skills.ids ? ", $5::pg_catalog.uuid[]" : "";
+
+	queue->finish[RESULT_ACK] =
+		Format("SELECT %s.acteon_outbox_ack($1::pg_catalog.int8[], $2::pg_catalog.int8[], "
+			   "$3::pg_catalog.jsonb[]%s)",
+			   s, id4);
+	queue->finish[RESULT_NACK] =
+		Format("SELECT given_back, dead FROM %s.acteon_outbox_nack($1::pg_catalog.int8[], "
+			   "$2::pg_catalog.int8[], $3::pg_catalog.text[], $4::pg_catalog.interval[]%s)",
+			   s, id5);
+	queue->finish[RESULT_REJECT] =
+		Format("SELECT %s.acteon_outbox_reject($1::pg_catalog.int8[], $2::pg_catalog.int8[], "
+			   "$3::pg_catalog.text[]%s)",
+			   s, id4);
+	queue->finish[RESULT_DOUBT] =
+		queue->skills.ids
+			? Format("SELECT %s.acteon_outbox_doubt($1::pg_catalog.int8[], $2::pg_catalog.int8[], "
+					 "$3::pg_catalog.text[], $4::pg_catalog.uuid[])",
+					 s)
+			: DuplicateText(queue->finish[RESULT_NACK]);
+}
+
+/*
+ * Write the statements for a schema, and for what the extension in it can do.
  */
 void
-QueuePrepare(Queue *queue, PGconn *conn, const char *schema)
+QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills skills)
 {
 	char *s = PQescapeIdentifier(conn, schema, strlen(schema));
 
@@ -30,29 +80,20 @@ QueuePrepare(Queue *queue, PGconn *conn, const char *schema)
 		Log(LOG_ERROR, "cannot quote the schema's name", LogText("error", PQerrorMessage(conn)));
 		exit(1);
 	}
-	queue->claim =
-		Format("SELECT outbox_id, lease_token, attempt, action FROM %s.acteon_outbox_claim("
-			   "$1::pg_catalog.text, $2::pg_catalog.int4, $3::pg_catalog.interval)",
-			   s);
-	queue->finish[RESULT_ACK] =
-		Format("SELECT %s.acteon_outbox_ack($1::pg_catalog.int8[], $2::pg_catalog.int8[], "
-			   "$3::pg_catalog.jsonb[])",
-			   s);
-	queue->finish[RESULT_NACK] =
-		Format("SELECT given_back, dead FROM %s.acteon_outbox_nack($1::pg_catalog.int8[], "
-			   "$2::pg_catalog.int8[], $3::pg_catalog.text[], $4::pg_catalog.interval[])",
-			   s);
-	queue->finish[RESULT_REJECT] =
-		Format("SELECT %s.acteon_outbox_reject($1::pg_catalog.int8[], $2::pg_catalog.int8[], "
-			   "$3::pg_catalog.text[])",
-			   s);
+	queue->skills = skills;
+	queue->claim = Format("SELECT outbox_id, lease_token, attempt, action, %s "
+						  "FROM %s.acteon_outbox_claim($1::pg_catalog.text, $2::pg_catalog.int4, "
+						  "$3::pg_catalog.interval)",
+						  skills.ids ? "action_id" : "''", s);
+	prepare_results(queue, s);
 	queue->extend =
 		Format("SELECT pg_catalog.unnest(%s.acteon_outbox_extend($1::pg_catalog.int8[], "
 			   "$2::pg_catalog.interval))",
 			   s);
-	queue->stats = Format("SELECT depth, due, retrying, scheduled, leased, dead, "
-						  "EXTRACT(epoch FROM oldest_due_age), paused FROM %s.acteon_outbox_stats",
-						  s);
+	queue->stats =
+		Format("SELECT depth, due, retrying, scheduled, leased, dead, "
+			   "EXTRACT(epoch FROM oldest_due_age), paused, %s FROM %s.acteon_outbox_stats",
+			   skills.doubts ? "in_doubt, held" : "0, 0", s);
 	/* What is in flight of a cancelled batch is not over yet. */
 	queue->batches = Format(
 		"SELECT batch_id, waiting, in_flight, delivered, dead, cancelled, "
@@ -62,6 +103,8 @@ QueuePrepare(Queue *queue, PGconn *conn, const char *schema)
 		"OR in_flight OPERATOR(pg_catalog.>) 0::pg_catalog.int8 "
 		"ORDER BY batch_id DESC LIMIT %d",
 		s, MAX_BATCHES);
+	if (skills.sleep)
+		queue->sleep = Format("SELECT %s.acteon_outbox_sleep($1::pg_catalog.bool)", s);
 	PQfreemem(s);
 }
 
@@ -77,6 +120,7 @@ QueueFree(Queue *queue)
 	free(queue->extend);
 	free(queue->stats);
 	free(queue->batches);
+	free(queue->sleep);
 	for (size_t i = 0; i < sizeof(queue->arrays) / sizeof(queue->arrays[0]); i++)
 		BufferFree(&queue->arrays[i]);
 	*queue = (Queue){0};
@@ -109,7 +153,7 @@ void
 QueueClaim(Queue *queue, Database *database, const char *consumer, int count, int64_t lease,
 		   DatabaseDone done)
 {
-	Statement statement = {.sql = queue->claim, .timeout = STATEMENT_TIMEOUT, .done = done};
+	Statement statement = {.sql = queue->claim, .done = done};
 	char *count_text = Format("%d", count);
 	char *lease_text = Format("%lld microseconds", (long long) lease);
 
@@ -128,15 +172,17 @@ void
 QueueFinish(Queue *queue, Database *database, ResultKind kind, const Result *first, int count,
 			DatabaseDone done)
 {
-	Statement statement = {.sql = queue->finish[kind], .timeout = STATEMENT_TIMEOUT, .done = done};
+	Statement statement = {.sql = queue->finish[kind], .done = done};
 	Array *ids = &queue->arrays[0], *tokens = &queue->arrays[1];
-	Array *texts = &queue->arrays[2], *delays = &queue->arrays[3];
+	Array *texts = &queue->arrays[2], *delays = &queue->arrays[3], *names = &queue->arrays[4];
+	bool delayed = kind == RESULT_NACK || (kind == RESULT_DOUBT && !queue->skills.ids);
 	const Result *result = first;
 
 	ArrayStart(ids, ARRAY_INT8, count);
 	ArrayStart(tokens, ARRAY_INT8, count);
 	ArrayStart(texts, kind == RESULT_ACK ? ARRAY_JSONB : ARRAY_TEXT, count);
 	ArrayStart(delays, ARRAY_INTERVAL, count);
+	ArrayStart(names, ARRAY_UUID, count);
 	for (int i = 0; i < count; i++, result = result->next)
 	{
 		ArrayAddNumber(ids, result->outbox_id);
@@ -151,35 +197,59 @@ QueueFinish(Queue *queue, Database *database, ResultKind kind, const Result *fir
 			ArrayAddNull(delays);
 		else
 			ArrayAddInterval(delays, result->retry_after);
+		ArrayAddUuid(names, result->action_id);
 	}
 	add_array(&statement, ids);
 	add_array(&statement, tokens);
 	add_array(&statement, texts);
-	if (kind == RESULT_NACK)
+	if (delayed)
 		add_array(&statement, delays);
+	if (queue->skills.ids)
+		add_array(&statement, names);
 	DatabaseSend(database, &statement);
 	if (texts->size > 1024 * 1024)
 		BufferFree(texts);
 }
 
 /*
- * Extend the leases that are not lost, of which there is at least one.
+ * Try whether the server takes what a result says, for a value of its own.  There
+ * must be a text.
+ */
+void
+QueueTry(Queue *queue, Database *database, ResultKind kind, const Result *result, DatabaseDone done)
+{
+	Statement statement = {.sql = kind == RESULT_ACK ? "SELECT $1::pg_catalog.jsonb[] IS NULL"
+													 : "SELECT $1::pg_catalog.text[] IS NULL",
+						   .done = done};
+	Array *text = &queue->arrays[0];
+
+	ArrayStart(text, kind == RESULT_ACK ? ARRAY_JSONB : ARRAY_TEXT, 1);
+	if (kind == RESULT_ACK)
+		ArrayAddJson(text, result->text, result->len);
+	else
+		ArrayAddText(text, result->text, result->len);
+	add_array(&statement, text);
+	DatabaseSend(database, &statement);
+}
+
+/*
+ * Extend the leases that were chosen, of which there is at least one.
  */
 void
 QueueExtend(Queue *queue, Database *database, const Lease *leases, int64_t duration,
 			DatabaseDone done)
 {
-	Statement statement = {.sql = queue->extend, .timeout = STATEMENT_TIMEOUT, .done = done};
+	Statement statement = {.sql = queue->extend, .done = done};
 	Array *tokens = &queue->arrays[0];
 	char *duration_text = Format("%lld microseconds", (long long) duration);
 	int count = 0;
 
 	for (const Lease *lease = leases; lease != NULL; lease = lease->next)
-		count += lease->lost ? 0 : 1;
+		count += lease->asked ? 1 : 0;
 	ArrayStart(tokens, ARRAY_INT8, count);
 	for (const Lease *lease = leases; lease != NULL; lease = lease->next)
 	{
-		if (!lease->lost)
+		if (lease->asked)
 			ArrayAddNumber(tokens, lease->token);
 	}
 	add_array(&statement, tokens);
@@ -194,7 +264,7 @@ QueueExtend(Queue *queue, Database *database, const Lease *leases, int64_t durat
 void
 QueueAskStats(Queue *queue, Database *database, DatabaseDone done)
 {
-	Statement statement = {.sql = queue->stats, .timeout = STATEMENT_TIMEOUT, .done = done};
+	Statement statement = {.sql = queue->stats, .timeout = FIGURES_TIMEOUT, .done = done};
 
 	DatabaseSend(database, &statement);
 }
@@ -216,6 +286,8 @@ QueueReadStats(PGresult *result, QueueStats *stats)
 	stats->dead = TextToNumber(PQgetvalue(result, 0, 5));
 	stats->oldest_due_age = strtod(PQgetvalue(result, 0, 6), NULL);
 	stats->paused = TextToNumber(PQgetvalue(result, 0, 7));
+	stats->in_doubt = TextToNumber(PQgetvalue(result, 0, 8));
+	stats->held = TextToNumber(PQgetvalue(result, 0, 9));
 }
 
 /*
@@ -224,7 +296,7 @@ QueueReadStats(PGresult *result, QueueStats *stats)
 void
 QueueAskBatches(Queue *queue, Database *database, DatabaseDone done)
 {
-	Statement statement = {.sql = queue->batches, .timeout = STATEMENT_TIMEOUT, .done = done};
+	Statement statement = {.sql = queue->batches, .timeout = FIGURES_TIMEOUT, .done = done};
 
 	DatabaseSend(database, &statement);
 }

@@ -7,6 +7,7 @@
 
 #include "array.h"
 #include "database.h"
+#include "extension.h"
 #include "held.h"
 #include "metrics.h"
 #include "results.h"
@@ -19,7 +20,9 @@ typedef struct Queue
 	char *extend;
 	char *stats;
 	char *batches;
-	Array arrays[4]; /* memory that is used again and again */
+	char *sleep; /* NULL if a consumer cannot say that it sleeps */
+	ExtensionSkills skills;
+	Array arrays[5]; /* memory that is used again and again */
 } Queue;
 
 /* A row of acteon_outbox_stats. */
@@ -33,16 +36,26 @@ typedef struct QueueStats
 	int64_t dead;
 	double oldest_due_age; /* seconds */
 	int64_t paused;
+	int64_t in_doubt;
+	int64_t held; /* of those, what does not end by itself */
 } QueueStats;
+
+/* The oldest extension that the statements can be written for. */
+#define OLDEST_EXTENSION "1.0"
 
 #define QUEUE_CHANNEL "acteon_dispatch_outbox"
 
-extern void QueuePrepare(Queue *queue, PGconn *conn, const char *schema);
+/* Sets what a session of ours needs; see DatabaseSession. */
+extern const char queue_session_sql[];
+
+extern void QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills skills);
 extern void QueueFree(Queue *queue);
 extern void QueueClaim(Queue *queue, Database *database, const char *consumer, int count,
 					   int64_t lease, DatabaseDone done);
 extern void QueueFinish(Queue *queue, Database *database, ResultKind kind, const Result *first,
 						int count, DatabaseDone done);
+extern void QueueTry(Queue *queue, Database *database, ResultKind kind, const Result *result,
+					 DatabaseDone done);
 extern void QueueExtend(Queue *queue, Database *database, const Lease *leases, int64_t lease,
 						DatabaseDone done);
 extern void QueueAskStats(Queue *queue, Database *database, DatabaseDone done);

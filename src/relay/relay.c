@@ -35,19 +35,21 @@ write_metrics(Relay *relay, int64_t now, int64_t *wake, bool always)
 	Gauges gauges = {
 		.in_flight = GatewayInFlight(relay->gateway),
 		.held = relay->held.unsent + GatewayInFlight(relay->gateway) + relay->results.count,
-		.limit = relay->pace.state == PACE_OPEN ? relay->pace.limit : 1,
+		.limit = PaceConcurrency(&relay->pace),
 		.gateway_up = relay->pace.state == PACE_OPEN,
 		.database_up = DatabaseIsReady(relay->work) && relay->verified && !relay->complained,
 		.reconnects = DatabaseReconnects(relay->work),
-		.queue_known = relay->stats_known,
-		.depth = relay->stats.depth,
-		.due = relay->stats.due,
-		.leased = relay->stats.leased,
-		.dead = relay->stats.dead,
-		.oldest_due_age = relay->stats.oldest_due_age,
-		.paused = relay->stats.paused,
-		.batches = relay->batches,
-		.batch_count = relay->batch_count,
+		.queue_known = relay->figures.stats_known,
+		.depth = relay->figures.stats.depth,
+		.due = relay->figures.stats.due,
+		.leased = relay->figures.stats.leased,
+		.dead = relay->figures.stats.dead,
+		.oldest_due_age = relay->figures.stats.oldest_due_age,
+		.paused = relay->figures.stats.paused,
+		.in_doubt = relay->figures.stats.in_doubt,
+		.held_in_doubt = relay->figures.stats.held,
+		.batches = relay->figures.batches,
+		.batch_count = relay->figures.batch_count,
 	};
 
 	if (relay->settings->metrics_file == NULL)
@@ -80,6 +82,8 @@ obey_signals(Relay *relay, int64_t now)
 		relay->stopping = true;
 		relay->stop_at = now + relay->settings->grace;
 	}
+	if (signal_flags.stop > 1 && relay->stop_at > now)
+		relay->stop_at = now;
 }
 
 /*
@@ -135,7 +139,7 @@ is_over(Relay *relay, int64_t now, int64_t *wake)
 	}
 	if (!relay->stopping)
 		return false;
-	if (signal_flags.stop > 1)
+	if (signal_flags.stop > 2)
 	{
 		Log(LOG_WARNING, "stopped at once", LogNumber("in_flight", GatewayInFlight(relay->gateway)),
 			LogNumber("unrecorded", relay->results.count));
@@ -146,9 +150,10 @@ is_over(Relay *relay, int64_t now, int64_t *wake)
 		return true;
 	if (now >= relay->stop_at && GatewayInFlight(relay->gateway) > 0)
 	{
-		Log(LOG_WARNING, "requests are broken off and given back",
+		Log(LOG_WARNING, "requests are broken off, their actions are in doubt",
 			LogNumber("requests", GatewayInFlight(relay->gateway)));
-		GatewayAbort(relay->gateway);
+		GatewayAbort(relay->gateway, "the relay was stopped before an answer came");
+		relay->forced = true;
 		*wake = now;
 	}
 	if (now >= relay->stop_at + LAST_CHANCE)
@@ -178,10 +183,11 @@ advance(Relay *relay)
 	QueueSideAdvance(relay, now, &wake);
 	if (is_over(relay, now, &wake))
 		return false;
-	if (relay->stats_known)
+	if (relay->figures.stats_known)
 	{
-		left = relay->stats.due + relay->stats.leased + relay->stats.retrying -
-			   (counters.delivered + counters.dead - relay->stats_done);
+		left = relay->figures.stats.due + relay->figures.stats.leased +
+			   relay->figures.stats.retrying -
+			   (counters.delivered + counters.dead - relay->figures.stats_done);
 		left = left > 0 ? left : 0;
 	}
 	ProgressShow(&relay->progress, left, now, &wake);
@@ -208,7 +214,8 @@ exit_status(const Relay *relay)
 	if (relay->forced || (relay->settings->drain && !relay->drained))
 		return 1;
 	if (relay->settings->drain &&
-		(counters.dead > 0 || relay->stats.dead > relay->dead_before || relay->stats.paused > 0))
+		(counters.dead > 0 || relay->figures.stats.dead > relay->dead_before ||
+		 relay->figures.stats.paused > 0 || relay->figures.stats.held > 0))
 		return 1;
 	return 0;
 }
@@ -222,10 +229,12 @@ end(Relay *relay)
 	int64_t never;
 
 	write_metrics(relay, ClockNow(), &never, true);
-	ProgressEnd(&relay->progress, relay->drained, relay->stats.paused, ClockNow());
+	ProgressEnd(&relay->progress, relay->drained, relay->figures.stats.paused,
+				relay->figures.stats.held, ClockNow());
 	ListenerEnd(&relay->listener);
+	FiguresEnd(&relay->figures);
 	DatabaseClose(relay->work);
-	GatewayAbort(relay->gateway);
+	GatewayAbort(relay->gateway, "the relay has ended");
 	GatewayClose(relay->gateway);
 	HeldFree(&relay->held);
 	ResultsFree(&relay->results);

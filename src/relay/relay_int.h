@@ -10,6 +10,7 @@
 
 #include "clock.h"
 #include "database.h"
+#include "figures.h"
 #include "gateway.h"
 #include "held.h"
 #include "listener.h"
@@ -31,6 +32,7 @@ typedef struct Relay
 {
 	const Settings *settings;
 	Database *work;
+	DatabaseSession session; /* what the work needs of it */
 	Listener listener;
 	Gateway *gateway;
 	Keyring *keys;
@@ -50,19 +52,22 @@ typedef struct Relay
 	bool complained;      /* about the trouble, until it is over */
 	ResultKind finishing; /* what the statement under way records */
 	int finishing_count;
+	bool trying;           /* whether it is what the first result of that kind says */
+	int64_t told_at;       /* when we last said that a result cannot be recorded */
 	int64_t asked_at;      /* when the statement under way was sent */
 	int asked_for;         /* how many actions the claim under way wants */
 	int64_t claim_from;    /* there may be something to claim */
 	int64_t claim_soonest; /* not before, whatever we are told */
-	bool idle;             /* the last claim found nothing, and nothing is held */
-	int64_t stats_from;    /* ask for the figures */
-	bool stats_known;
-	QueueStats stats;
-	int64_t stats_done;   /* how many actions we had finished then */
-	int64_t dead_before;  /* this relay, -1 if not known */
-	int64_t batches_from; /* ask for the batches */
-	BatchFigures batches[MAX_BATCHES];
-	int batch_count;
+	int claim_most;        /* how many actions can be claimed in time, */
+	int extend_most;       /* and leases be extended */
+	int extending;         /* how many are */
+	bool looking;          /* the claim under way is the last one before we sleep */
+	bool found_nothing;    /* the last claim */
+	bool idle;             /* and nothing is held */
+	int64_t ready_at;      /* when the work could last be done */
+	int64_t stats_from;    /* a drain asks whether anything is left */
+	int64_t dead_before;   /* this relay; -1 if that is not known */
+	Figures figures;
 
 	/* Its life. */
 	LoopTimer wake;

@@ -7,14 +7,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json.h"
 #include "secret.h"
+
+/* An action is sent while its lease has this part of itself left: it is prolonged
+ * when a third has passed, so something is wrong if less is left. */
+#define LEASE_NEEDED(lease) ((lease) / 3)
 
 /*
  * Note what became of an action, and let go of it.  The text is what relay->text
- * holds, or nothing.
+ * holds, or nothing.  Whether the gateway has seen the id is told as well.
  */
 static void
-conclude(Relay *relay, Action *action, ResultKind kind, bool with_text, int64_t retry_after)
+conclude(Relay *relay, Action *action, ResultKind kind, bool with_text, bool seen,
+		 int64_t retry_after)
 {
 	Result result = {
 		.outbox_id = action->outbox_id,
@@ -23,13 +29,15 @@ conclude(Relay *relay, Action *action, ResultKind kind, bool with_text, int64_t 
 		.since = ClockNow(),
 	};
 
+	if (seen)
+		memcpy(result.action_id, action->action_id, sizeof(result.action_id));
 	if (with_text)
 	{
 		result.text = Duplicate(BufferText(&relay->text), relay->text.len);
 		result.len = relay->text.len;
 	}
 	ResultsAdd(&relay->results, kind, &result);
-	HeldRelease(&relay->held, action);
+	HeldConclude(&relay->held, action);
 	if (relay->text.size > 64 * 1024)
 		BufferFree(&relay->text);
 }
@@ -50,7 +58,7 @@ give_back(Relay *relay)
 			HeldRelease(&relay->held, action);
 		}
 		else
-			conclude(relay, action, RESULT_NACK, false, -1);
+			conclude(relay, action, RESULT_NACK, false, false, -1);
 	}
 }
 
@@ -77,7 +85,59 @@ report(Relay *relay, PaceChange change, const Action *action, const Answer *answ
 }
 
 /*
- * An answer has come.
+ * A member of an action that stands before its payload, as it is written there,
+ * as a number.  All that stands before the payload are strings, in which a quote
+ * would be escaped.
+ */
+static uint64_t
+hash_member(uint64_t seed, const Action *action, const char *start)
+{
+	size_t len = strlen(start);
+	const char *at = memmem(action->body, action->len, start, len);
+	const char *end;
+
+	if (at == NULL)
+		return PaceHash(seed, "", 0);
+	at += len;
+	for (end = at; end < action->body + action->len && *end != '"'; end++)
+	{
+		if (*end == '\\')
+			end++;
+	}
+	return PaceHash(seed, at, (size_t) (end - at));
+}
+
+/*
+ * Whose action it is.
+ */
+static uint64_t
+tenant_of(const Action *action)
+{
+	return hash_member(0, action, "\", \"tenant\": \"");
+}
+
+/*
+ * What an answer is about: requests to one provider that ended in the same way take
+ * about as long.  Only those that the gateway has carried out tell how busy it is.
+ */
+static PaceSubject
+subject_of(const Action *action, const Answer *answer, const Judgement *judgement, int64_t duration)
+{
+	PaceSubject subject = {.tenant = tenant_of(action), .duration = duration};
+	Buffer tag = {0};
+
+	subject.executed = answer->failure == NULL && answer->status == 200 &&
+					   judgement->fate == FATE_ACK && judgement->health == GATEWAY_WORKS &&
+					   JsonGetTag(answer->body, answer->len, &tag);
+	if (subject.executed)
+		subject.kind =
+			hash_member(PaceHash(0, BufferText(&tag), tag.len), action, "\", \"provider\": \"");
+	BufferFree(&tag);
+	return subject;
+}
+
+/*
+ * An answer has come, or none will.
  */
 static void
 answered(void *owner, void *item, const Answer *answer, int64_t duration)
@@ -85,44 +145,37 @@ answered(void *owner, void *item, const Answer *answer, int64_t duration)
 	Relay *relay = owner;
 	Action *action = item;
 	Judgement judgement;
+	PaceSubject subject;
 
 	BufferClear(&relay->text);
 	judgement = JudgeAnswer(answer, &relay->text);
+	subject = subject_of(action, answer, &judgement, duration);
 	CountAnswer(answer->failure == NULL ? answer->status : 0, duration);
 	Log(LOG_DEBUG, "answer", LogNumber("outbox_id", action->outbox_id),
 		LogNumber("attempt", action->attempt), LogNumber("status", answer->status),
 		LogNumber("us", duration),
-		LogText("error", judgement.fate == FATE_DELIVERED ? "" : BufferText(&relay->text)));
-	report(relay, PaceAnswered(&relay->pace, &judgement, ClockNow()), action, answer);
+		LogText("error", judgement.fate == FATE_ACK ? "" : BufferText(&relay->text)));
+	report(relay, PaceAnswered(&relay->pace, &judgement, &subject, ClockNow()), action, answer);
 	switch (judgement.fate)
 	{
-		case FATE_DELIVERED:
-			conclude(relay, action, RESULT_ACK, true, -1);
+		case FATE_ACK:
+			conclude(relay, action, RESULT_ACK, true, true, -1);
 			break;
 		case FATE_RETRY:
-			conclude(relay, action, RESULT_NACK, true, -1);
+			conclude(relay, action, RESULT_NACK, true, judgement.seen, -1);
 			break;
 		case FATE_LATER:
-			conclude(relay, action, RESULT_NACK, false, judgement.delay);
+			conclude(relay, action, RESULT_NACK, false, judgement.seen, judgement.delay);
 			break;
 		case FATE_DEAD:
 			Log(LOG_WARNING, "action ends dead", LogNumber("outbox_id", action->outbox_id),
 				LogText("error", BufferText(&relay->text)));
-			conclude(relay, action, RESULT_REJECT, true, -1);
+			conclude(relay, action, RESULT_REJECT, true, judgement.seen, -1);
+			break;
+		case FATE_DOUBT:
+			conclude(relay, action, RESULT_DOUBT, true, true, -1);
 			break;
 	}
-}
-
-/*
- * A request was broken off because there is no more time.  The gateway may
- * still be at it, so nobody is to send the action again before it has given up.
- */
-static void
-aborted(void *owner, void *item)
-{
-	Relay *relay = owner;
-
-	conclude(relay, item, RESULT_NACK, false, relay->settings->request_timeout);
 }
 
 /*
@@ -140,7 +193,7 @@ send_action(Relay *relay, Action *action)
 		case CANNOT_OPEN:
 			Log(LOG_WARNING, "action ends dead", LogNumber("outbox_id", action->outbox_id),
 				LogText("error", BufferText(&relay->text)));
-			conclude(relay, action, RESULT_REJECT, true, -1);
+			conclude(relay, action, RESULT_REJECT, true, true, -1);
 			return;
 		case OPENED:
 			body = action->opened.data;
@@ -150,15 +203,51 @@ send_action(Relay *relay, Action *action)
 			break;
 	}
 	GatewaySend(relay->gateway, body, len, action);
-	PaceSent(&relay->pace);
+	PaceSent(&relay->pace, ClockNow());
 	counters.sent++;
 }
 
 /*
+ * Take the next action out and do with it what is to be done: send it, give it
+ * back if its tenant rests, forget it if it is somebody else's.
+ */
+static void
+handle_next(Relay *relay, int64_t now)
+{
+	Action *action = HeldTake(&relay->held);
+	int64_t rest = PaceRest(&relay->pace, tenant_of(action), now);
+
+	if (action->lease->lost)
+	{
+		counters.leases_lost++;
+		HeldRelease(&relay->held, action);
+	}
+	else if (rest > 0)
+	{
+		PacePutOff(&relay->pace, now);
+		conclude(relay, action, RESULT_NACK, false, false, rest + Jittered(SECOND));
+	}
+	else
+		send_action(relay, action);
+}
+
+/*
+ * May the next action be sent now?  It may not if its lease might end before it is
+ * prolonged, which is the other side's task.
+ */
+static bool
+may_go(Relay *relay, const Action *action, int64_t now, int64_t *wake)
+{
+	int64_t needed = LEASE_NEEDED(relay->settings->lease);
+
+	if (action->lease->lost)
+		return true;
+	return action->lease->until - now >= needed &&
+		   PaceMaySend(&relay->pace, GatewayInFlight(relay->gateway), now, wake);
+}
+
+/*
  * Send what may be sent now.
- *
- * An action is not sent if its lease might end before the answer comes: it
- * would be sent twice.  Extending the leases is the other side's task.
  */
 void
 SendSideAdvance(Relay *relay, int64_t now, int64_t *wake)
@@ -168,20 +257,9 @@ SendSideAdvance(Relay *relay, int64_t now, int64_t *wake)
 	if (relay->stopping || (relay->pace.state != PACE_OPEN && now < relay->pace.resume))
 		give_back(relay);
 	while (held->first != NULL && relay->results.bytes <= MAX_RESULT_BYTES &&
-		   (held->first->lease->lost ||
-			(held->first->lease->until - now >= relay->settings->request_timeout &&
-			 PaceMaySend(&relay->pace, GatewayInFlight(relay->gateway), now, wake))))
-	{
-		Action *action = HeldTake(held);
-
-		if (action->lease->lost)
-		{
-			counters.leases_lost++;
-			HeldRelease(held, action);
-		}
-		else
-			send_action(relay, action);
-	}
+		   may_go(relay, held->first, now, wake))
+		handle_next(relay, now);
+	PaceIsPuttingOff(&relay->pace, now, wake);
 }
 
 /*
@@ -231,7 +309,7 @@ bool
 SendSideStart(Relay *relay)
 {
 	const Settings *settings = relay->settings;
-	GatewayHandlers handlers = {relay, answered, aborted};
+	GatewayHandlers handlers = {relay, answered};
 	Buffer api_key;
 
 	if (settings->api_key_file != NULL)
@@ -242,6 +320,6 @@ SendSideStart(Relay *relay)
 		return false;
 	relay->gateway = GatewayOpen(settings, &api_key, handlers);
 	BufferWipe(&api_key);
-	PaceStart(&relay->pace, settings->concurrency, settings->max_rate, ClockNow());
+	PaceStart(&relay->pace, settings->concurrency, settings->share, settings->max_rate, ClockNow());
 	return true;
 }

@@ -5,6 +5,11 @@
  * Results are recorded in slices from the front of a queue, and leave it when
  * the database has answered.  If the connection is lost in between they are
  * still there and are recorded again, which does no harm.
+ *
+ * One that cannot be recorded must not keep the others.  It is found by recording
+ * the slice one by one.  If it is what the result says that cannot be stored, that
+ * is replaced; else the reason may go away, so the result is parked and tried again
+ * after a while, for ever.
  */
 #include "results.h"
 
@@ -20,6 +25,10 @@
 
 /* So much of an outcome that cannot be stored is kept. */
 #define UNSTORABLE_KEPT 200
+
+/* After how long a parked result is tried again, at first and at last. */
+#define FIRST_DELAY SECOND
+#define LAST_DELAY MINUTE
 
 /*
  * Add a result.  Its text, which is from malloc, belongs to the queue now.
@@ -50,12 +59,12 @@ ResultsSlice(const Results *results, ResultKind kind)
 {
 	const ResultQueue *queue = &results->queues[kind];
 	size_t bytes = 0;
+	int most = results->most > 0 ? results->most : MAX_SLICE;
 	int count = 0;
 
 	if (queue->singles > 0)
 		return 1;
-	for (const Result *result = queue->first; result != NULL && count < MAX_SLICE;
-		 result = result->next)
+	for (const Result *result = queue->first; result != NULL && count < most; result = result->next)
 	{
 		bytes += result->len;
 		if (count > 0 && bytes > MAX_SLICE_BYTES)
@@ -116,57 +125,105 @@ replace_text(Results *results, ResultKind kind, Result *result)
 	free(result->text);
 	result->text = DuplicateText(BufferText(&text));
 	result->len = text.len;
-	result->replaced = true;
 	BufferFree(&text);
 }
 
 /*
- * Put the first result of a kind behind all others.
+ * One of the first results cannot be recorded: take them one by one.
  */
-static void
-put_last(ResultQueue *queue)
+void
+ResultsOneByOne(Results *results, ResultKind kind, int count)
 {
-	Result *result = queue->first;
-
-	if (queue->singles > 0)
-		queue->singles--;
-	if (result == queue->last)
-		return;
-	queue->first = result->next;
-	queue->last->next = result;
-	queue->last = result;
-	result->next = NULL;
+	results->queues[kind].singles = count;
 }
 
 /*
- * The database cannot store one of the first results.  Try them one by one; if
- * it was one, replace what it says.  Returns false if even that did not help:
- * then it has to wait, behind the others, until the database can.
+ * The server does not take what the first result says: replace it by something
+ * that it takes for certain.
  */
-bool
-ResultsUnstorable(Results *results, ResultKind kind, int count, const char *why)
+void
+ResultsReplace(Results *results, ResultKind kind, const char *why)
+{
+	Result *result = results->queues[kind].first;
+
+	Log(LOG_WARNING, "what was said about an action cannot be stored and is replaced",
+		LogNumber("outbox_id", result->outbox_id), LogText("error", why));
+	replace_text(results, kind, result);
+}
+
+/*
+ * The first result of a kind cannot be recorded for now.
+ */
+void
+ResultsPark(Results *results, ResultKind kind, int64_t now)
 {
 	ResultQueue *queue = &results->queues[kind];
 	Result *result = queue->first;
 
-	if (count > 1)
-		queue->singles = count;
-	else if (!result->replaced && result->text != NULL)
-	{
-		Log(LOG_WARNING, "what was said about an action cannot be stored and is replaced",
-			LogNumber("outbox_id", result->outbox_id), LogText("error", why));
-		replace_text(results, kind, result);
-	}
-	else
-	{
-		put_last(queue);
-		return false;
-	}
-	return true;
+	queue->first = result->next;
+	if (queue->first == NULL)
+		queue->last = NULL;
+	queue->count--;
+	if (queue->singles > 0)
+		queue->singles--;
+	result->delay = result->delay == 0 ? FIRST_DELAY : Earlier(result->delay * 2, LAST_DELAY);
+	result->not_before = now + Jittered(result->delay);
+	result->kind = kind;
+	result->next = results->parked;
+	results->parked = result;
+	results->parked_count++;
 }
 
 /*
- * Since when the oldest result waits.
+ * Take parked results back whose time has come, each to be recorded by itself;
+ * *wake is brought forward to the time of the next one.
+ */
+void
+ResultsWake(Results *results, int64_t now, int64_t *wake)
+{
+	for (Result **link = &results->parked; *link != NULL;)
+	{
+		Result *result = *link;
+		ResultQueue *queue = &results->queues[result->kind];
+
+		if (now < result->not_before)
+		{
+			*wake = Earlier(*wake, result->not_before);
+			link = &result->next;
+			continue;
+		}
+		*link = result->next;
+		results->parked_count--;
+		result->next = queue->first;
+		queue->first = result;
+		if (queue->last == NULL)
+			queue->last = result;
+		queue->count++;
+		queue->singles++;
+	}
+}
+
+/*
+ * To record so many took too long: take fewer.
+ */
+void
+ResultsTooMany(Results *results, int count)
+{
+	results->most = count > 1 ? count / 2 : 1;
+}
+
+/*
+ * What was taken has been recorded: take more again.
+ */
+void
+ResultsRecorded(Results *results)
+{
+	if (results->most > 0)
+		results->most = results->most * 2 < MAX_SLICE ? results->most * 2 : 0;
+}
+
+/*
+ * Since when the oldest result waits that is not parked; NEVER if there is none.
  */
 int64_t
 ResultsOldest(const Results *results)
@@ -187,6 +244,9 @@ ResultsOldest(const Results *results)
 void
 ResultsFree(Results *results)
 {
+	int64_t never = NEVER;
+
+	ResultsWake(results, NEVER, &never);
 	for (int kind = 0; kind < RESULT_KINDS; kind++)
 		ResultsDrop(results, kind, results->queues[kind].count);
 }

@@ -6,8 +6,12 @@
  *
  *		ENC[AES256-GCM,kid:<id>,data:<base64>,iv:<base64>,tag:<base64>]
  *
- * whose plaintext is the payload's JSON text.  Without a kid the key is k0.
- * It goes through the database as it is; here it is opened just before it is
+ * whose plaintext is the payload's JSON text.  As in the gateway, a kid that we
+ * have a key of means that key and no other; without a kid, or with one that we do
+ * not know, all keys are tried in their order.  A key in a file without an ID is
+ * called k0.
+ *
+ * The payload goes through the database as it is; here it is opened just before it is
  * sent, and the plaintext is overwritten right after.
  */
 #include "sealed.h"
@@ -315,7 +319,7 @@ take_field(Piece *in, Piece *field)
 static bool
 parse_seal(Piece in, Seal *seal)
 {
-	*seal = (Seal){.kid = {DEFAULT_KID, strlen(DEFAULT_KID)}};
+	*seal = (Seal){.kid = {NULL, 0}};
 	if (!take_prefix(&in, SEAL_START))
 		return false;
 	if (take_prefix(&in, "kid:") && (!take_field(&in, &seal->kid) || seal->kid.len == 0))
@@ -350,29 +354,54 @@ decrypt(const PayloadKey *key, const unsigned char *iv, unsigned char *tag,
 }
 
 /*
- * Open a seal.  The plaintext is appended to opened, which has room for it.
- * Returns NULL, or what is wrong with it.
+ * Open a seal with one key.  The plaintext is put behind what opened holds, which
+ * has room for it; its length is returned.  False if this is not the key, or the
+ * seal is damaged.
  */
-static const char *
-open_seal(const PayloadKey *key, const Seal *seal, Buffer *opened)
+static bool
+open_seal(const PayloadKey *key, const Seal *seal, Buffer *opened, size_t *len)
 {
-	static const char damaged[] =
-		"and cannot be opened with it: it was damaged, or the key is another one of this name";
 	unsigned char iv[IV_SIZE + 3], tag[TAG_SIZE + 3];
 	unsigned char *data;
-	size_t iv_len, tag_len, len;
+	size_t iv_len, tag_len;
 	bool good;
 
 	if (seal->iv.len > IV_SIZE / 3 * 4 || seal->tag.len > (TAG_SIZE + 2) / 3 * 4 ||
 		!decode_base64(seal->iv, iv, &iv_len) || iv_len != IV_SIZE ||
 		!decode_base64(seal->tag, tag, &tag_len) || tag_len != TAG_SIZE)
-		return damaged;
+		return false;
 	data = Allocate(seal->data.len);
-	good = decode_base64(seal->data, data, &len) &&
-		   decrypt(key, iv, tag, data, len, (unsigned char *) opened->data + opened->len);
+	good = decode_base64(seal->data, data, len) &&
+		   decrypt(key, iv, tag, data, *len, (unsigned char *) opened->data + opened->len);
 	free(data);
+	return good;
+}
+
+/*
+ * Open a seal with the key that it names, or else with any.  The plaintext is
+ * appended to opened, which has room for it.  Returns NULL, or what is wrong.
+ */
+static const char *
+open_with_ring(const Keyring *ring, const Seal *seal, Buffer *opened)
+{
+	const PayloadKey *named = seal->kid.len > 0 ? find_key(ring, seal->kid) : NULL;
+	int count = ring == NULL ? 0 : ring->count;
+	bool good = false;
+	size_t len = 0;
+
+	if (named != NULL)
+		good = open_seal(named, seal, opened, &len);
+	for (int i = 0; named == NULL && !good && i < count; i++)
+		good = open_seal(&ring->keys[i], seal, opened, &len);
+	if (!good && named != NULL)
+		return "and cannot be opened with it: it was damaged, or the key is another one of this "
+			   "name";
+	if (!good && count == 0)
+		return "and this relay has no keys";
 	if (!good)
-		return damaged;
+		return seal->kid.len > 0
+				   ? "which this relay does not have, and none of its other keys opens it"
+				   : "and none of this relay's keys opens it";
 	if (!JsonIsValid(opened->data + opened->len, len))
 		return "and what is inside is not JSON";
 	opened->len += len;
@@ -395,8 +424,7 @@ OpenSealedPayload(const Keyring *ring, const char *action, size_t len, Buffer *o
 	const char *end = action + len;
 	const char *start = memmem(action, len, member, sizeof(member) - 1);
 	const char *stop;
-	const char *why = "which this relay does not have";
-	const PayloadKey *key;
+	const char *why;
 	Seal seal;
 
 	if (start == NULL)
@@ -413,22 +441,25 @@ OpenSealedPayload(const Keyring *ring, const char *action, size_t len, Buffer *o
 		BufferAppendText(error, "payload is sealed, but not as ENC[AES256-GCM,...]");
 		return CANNOT_OPEN;
 	}
-	key = find_key(ring, seal.kid);
-	if (key != NULL)
+	/* Plaintext is shorter than its base64: the buffer will not grow. */
+	BufferReserve(opened, len);
+	BufferAppend(opened, action, (size_t) (start - action));
+	why = open_with_ring(ring, &seal, opened);
+	if (why == NULL)
 	{
-		/* Plaintext is shorter than its base64: the buffer will not grow. */
-		BufferReserve(opened, len);
-		BufferAppend(opened, action, (size_t) (start - action));
-		why = open_seal(key, &seal, opened);
-		if (why == NULL)
-		{
-			BufferAppend(opened, stop + 1, (size_t) (end - stop - 1));
-			return OPENED;
-		}
-		BufferWipe(opened);
+		BufferAppend(opened, stop + 1, (size_t) (end - stop - 1));
+		return OPENED;
 	}
-	BufferAppendText(error, "payload is sealed with key \"");
-	AppendCleanText(error, seal.kid.text, seal.kid.len, 100);
-	BufferPrint(error, "\", %s", why);
+	BufferWipe(opened);
+	BufferAppendText(error, "payload is sealed ");
+	if (seal.kid.len > 0)
+	{
+		BufferAppendText(error, "with key \"");
+		AppendCleanText(error, seal.kid.text, seal.kid.len, 100);
+		BufferAppendText(error, "\", ");
+	}
+	else
+		BufferAppendText(error, "without the name of a key, ");
+	BufferAppendText(error, why);
 	return CANNOT_OPEN;
 }

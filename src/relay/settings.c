@@ -21,6 +21,7 @@
 #define MAX_CONSUMER 200
 
 static const char *read_consumer(const Option *option, const char *text, void *place);
+static const char *read_share(const Option *option, const char *text, void *place);
 
 static const Option options[] = {
 	{"Where", "database", "CONNINFO", "",
@@ -40,18 +41,23 @@ static const Option options[] = {
 	 read_consumer, PLACE(consumer), 0, 0, false},
 
 	{"How much", "concurrency", "N", "32",
-	 "Requests in flight at once, each on a connection of its own that is kept alive.", ReadNumber,
-	 PLACE(concurrency), 1, 1000, false},
+	 "Requests in flight at once at the most, each on a connection of its own that is kept alive. "
+	 "The relay begins with 10 and finds out how many the gateway can take without queueing.",
+	 ReadNumber, PLACE(concurrency), 1, 1000, false},
+	{NULL, "share", "N", "1",
+	 "How much it may use of what it finds the gateway has free: more than 0, at most 1.",
+	 read_share, PLACE(share), 0, 0, false},
 	{NULL, "batch-size", "N", "100", "Actions that are claimed in one call.", ReadNumber,
 	 PLACE(batch_size), 1, 1000, false},
 	{NULL, "lease", "TIME", "30s",
-	 "How long a claim holds without a sign of life. At least twice the request time-out.",
+	 "How long a claim holds without a sign of life. It is prolonged as long as the relay lives.",
 	 ReadDuration, PLACE(lease), 1000, 3600 * 1000, false},
 	{NULL, "max-rate", "N", "0", "At most so many actions a second; 0 is no limit.", ReadReal,
 	 PLACE(max_rate), 0, 0, false},
-	{NULL, "request-timeout", "TIME", "10s",
-	 "How long a request may take. To connect takes at most this, and at most 5s.", ReadDuration,
-	 PLACE(request_timeout), 100, 600 * 1000, false},
+	{NULL, "request-timeout", "TIME", "5m",
+	 "How long an answer is waited for: longer than the gateway can take, since it drops a dispatch "
+	 "whose client has gone, and nobody knows what was done by then. To connect takes at most 5s.",
+	 ReadDuration, PLACE(request_timeout), 100, 3600 * 1000, false},
 
 	{"Security", "ca-file", "FILE", "",
 	 "The certificate authorities to trust for the gateway, instead of the system's.", ReadText,
@@ -72,9 +78,10 @@ static const Option options[] = {
 	{NULL, "log-level", "LEVEL", "info", "error, warning, info or debug.", ReadLogLevel,
 	 PLACE(log_level), 0, 0, false},
 
-	{"How it runs", "grace", "TIME", "20s",
-	 "How long requests in flight may take to end after SIGTERM.", ReadDuration, PLACE(grace), 0,
-	 3600 * 1000, false},
+	{"How it runs", "grace", "TIME", "5m",
+	 "How long requests in flight may take to end after SIGTERM. Then they are broken off, and their "
+	 "actions are in doubt.",
+	 ReadDuration, PLACE(grace), 0, 3600 * 1000, false},
 	{NULL, "drain", NULL, NULL,
 	 "Deliver what is due, wait for what is retried, then exit: with 0, or with 1 if an action ended "
 	 "dead or a batch is paused. What is scheduled for later stays.",
@@ -82,6 +89,10 @@ static const Option options[] = {
 	{NULL, "check", NULL, NULL,
 	 "Try everything that the relay needs, say what is wrong and what to do, and exit.", ReadSwitch,
 	 PLACE(check), 0, 0, false},
+	{NULL, "check-as", "TENANT/NAMESPACE/PROVIDER/TYPE", "",
+	 "What --check tries the key with: a dispatch that is evaluated and not executed. Without it, what "
+	 "the newest batch asked for, if it says all four.",
+	 ReadText, PLACE(check_as), 0, 0, false},
 	{NULL, "no-listen", NULL, NULL,
 	 "Do without notifications, and only poll: for PgBouncer's transaction pooling.", ReadSwitch,
 	 PLACE(no_listen), 0, 0, false},
@@ -94,8 +105,9 @@ static const Chapter chapters[] = {
 	 "Every option is also a variable: ACTEON_RELAY_ and its name, as in ACTEON_RELAY_BATCH_SIZE=50 or "
 	 "ACTEON_RELAY_DRAIN=on. The command line wins. No proxy is taken from the environment."},
 	{"SIGNALS",
-	 "SIGTERM, SIGINT: finish what is in flight, give the rest back, exit with 0; a second one exits "
-	 "at once.\nSIGHUP: read the key files again. One that is wrong is reported and not used."},
+	 "SIGTERM, SIGINT: wait for what is in flight, for --grace at the most, give the rest back, exit "
+	 "with 0. A second one breaks off what is in flight, whose actions are then in doubt, and exits "
+	 "with 1; a third one exits at once.\nSIGHUP: read the key files again. One that is wrong is reported and not used."},
 	{"EXIT STATUS",
 	 "0: all is well.\n1: --drain ended with dead or paused actions or could not begin, --check found something, "
 	 "or the relay was made to stop before its time.\n2: the options are wrong."},
@@ -125,6 +137,20 @@ read_consumer(const Option *option, const char *text, void *place)
 	if (*text == '\0' || strlen(text) > MAX_CONSUMER)
 		return "a name of 1 to 200 bytes";
 	return ReadText(option, text, place);
+}
+
+/*
+ * A part of one, into a double.
+ */
+static const char *
+read_share(const Option *option, const char *text, void *place)
+{
+	double share;
+
+	if (ReadReal(option, text, &share) != NULL || share <= 0 || share > 1)
+		return "a number above 0 and at most 1, such as 0.8";
+	*(double *) place = share;
+	return NULL;
 }
 
 /*
@@ -190,6 +216,19 @@ default_consumer(void)
 }
 
 /*
+ * How many slashes a text has.
+ */
+static int
+count_slashes(const char *text)
+{
+	int count = 0;
+
+	for (; *text != '\0'; text++)
+		count += *text == '/' ? 1 : 0;
+	return count;
+}
+
+/*
  * Read the options, and refuse what does not fit together.  The settings live as
  * long as the program.
  */
@@ -201,15 +240,14 @@ SettingsRead(Settings *settings, int argc, char **argv)
 		OptionsFail(&program, "--gateway-url is required, for example "
 							  "--gateway-url=https://gateway.example.com");
 	check_url(settings->gateway_url);
-	if (settings->lease < 2 * settings->request_timeout)
-		OptionsFail(&program,
-					"--lease must be at least twice --request-timeout, so that no lease ends while "
-					"its action is being sent");
 	if (settings->client_key != NULL && settings->client_cert == NULL)
 		OptionsFail(&program, "--client-key needs --client-cert");
 	OptionsCheckFile(&program, "ca-file", settings->ca_file);
 	OptionsCheckFile(&program, "client-cert", settings->client_cert);
 	OptionsCheckFile(&program, "client-key", settings->client_key);
+	if (settings->check_as != NULL && count_slashes(settings->check_as) != 3)
+		OptionsFail(&program, "--check-as needs tenant, namespace, provider and action type, with "
+							  "slashes between them");
 	if (settings->drain && settings->check)
 		OptionsFail(&program, "--drain and --check exclude each other");
 	if (settings->consumer == NULL)

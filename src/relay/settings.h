@@ -15,6 +15,7 @@ typedef struct Settings
 	char *api_key_file;
 	char *consumer;
 	int concurrency;
+	double share;
 	int batch_size;
 	int64_t lease;
 	double max_rate;
@@ -28,6 +29,7 @@ typedef struct Settings
 	int64_t grace;
 	bool drain;
 	bool check;
+	char *check_as;
 	bool no_listen;
 } Settings;
 

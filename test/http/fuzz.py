@@ -41,10 +41,10 @@ METHODS = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT"
 PARAMETERS = [
     "namespace", "tenant", "provider", "action_type", "outcome", "verdict", "matched_rule", "from", "to", "limit", "caller_id", "chain_id",
     "include_replayed", "allow_redacted", "newest_first", "cursor", "rate", "start_at", "reason", "allow_partial", "dedup", "provider_override",
-    "max_generation", "max_depth", "breaker_window", "breaker_share", "ramp", "dry_run", "sample", "wait", "before", "state", "batch_id", "x", "",
+    "max_generation", "max_depth", "breaker_window", "breaker_share", "ramp", "lost", "certain", "allow_effective", "allow_unproven", "on_doubt", "dry_run", "sample", "wait", "before", "state", "batch_id", "x", "",
 ]
 TEXTS = [
-    "", "acme", "prod", "failed", "executed", "pending", "true", "false", "1", "0", "TRUE", "yes", "keep", "drop", "-1", "-0", "+5", "1e3", "1e999", "-1e-999",
+    "", "acme", "prod", "failed", "executed", "pending", "true", "false", "1", "0", "TRUE", "yes", "keep", "drop", "hold", "failed,circuit_open", "-1", "-0", "+5", "1e3", "1e999", "-1e-999",
     "NaN", "Infinity", "0x10", "00", "1.", ".5", "0.5", "2147483647", "2147483648", "9223372036854775807", "9223372036854775808", "9" * 30, "9" * 400,
     "2026-01-01T00:00:00Z", "2026-01-01T00:00:00+02:00", "2026-01-01 00:00:00 02:00", "2026-13-45T99:99:99Z", "0000-00-00T00:00:00Z", "294277-01-01T00:00:00Z",
     "infinity", "-infinity", "now", "epoch", "2026-06-30T23:59:60Z", "2026-01-01T00:00:00.123456789123Z",

@@ -145,7 +145,7 @@ def target_of(operation_id, query="", **names):
 
 def harmless(operation_id):
     """A query with which nothing is replayed."""
-    return "outcome=never" if operation_id == "replay_audit" else ""
+    return "matched_rule=never" if operation_id == "replay_audit" else ""
 
 
 def check_headers(answer, described):
@@ -237,7 +237,7 @@ def check_parameters():
     for operation_id, method, _, _, parameters in operations():
         wrong = []
         for name in sorted(known | ours | {"frobnicate"}):
-            query = "&".join(filter(None, [harmless(operation_id) if name != "outcome" else "", name + "=%FF"]))
+            query = "&".join(filter(None, [harmless(operation_id) if name != "matched_rule" else "", name + "=%FF"]))
             error = ask(method, target_of(operation_id, query), options["operator"]).error() if "/v1/" in target_of(operation_id) else ""
             looked_at = error == name + " is no text in UTF-8"
             if looked_at != (name in parameters):
@@ -289,7 +289,7 @@ def check_bounds():
             if name == "limit":
                 good, bad = good + ["0", "-7", "1001", "99999999999999999999"], ["many", "", "1.5", "1e1"]
             for value, allowed in [(value, True) for value in good] + [(value, False) for value in bad]:
-                query = "&".join(filter(None, [harmless(operation_id), name + "=" + value, {"sample": "dry_run=true", "ramp": "rate=1"}.get(name, "")]))
+                query = "&".join(filter(None, [harmless(operation_id), name + "=" + value, {"sample": "dry_run=true", "ramp": "rate=1", "certain": "lost=true"}.get(name, "")]))
                 answer = ask(method, target_of(operation_id, query), options["operator"])
                 if (answer.status != 400) != allowed:
                     wrong.append("%s=%s: %s %s" % (name, value, answer.status, answer.error()))

@@ -9,33 +9,40 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Relay;
 
-# Two attempts: what fails once is delivered, what always fails ends dead.
+# Two attempts: what is counted once is delivered, what is always counted ends dead.
 my $node = new_relay_server('answers', conf => "acteon_replay.max_attempts = 2\n");
 my $gateway = start_gateway();
 my $redirect = { Location => $gateway->url . '/elsewhere' };
+my $own = { error => 'lock acquisition failed' };
 
-# Faults of the gateway: each is answered once to the action type <name>/once,
-# and always to <name>/always.
-my %faults = (
-	'500' => [ { status => 500 }, qr/500/ ],
-	'500 with effect' => [ { status => 500, effect => JSON::PP::true }, qr/500/ ],
+# Answers that prove nothing, and answers that never come: the action may have been
+# executed.  It is sent once, and then in doubt.
+my %doubts = (
+	'500 of a proxy' => [ { status => 500, text => 'oops' }, qr/500: oops/ ],
+	'500 of another type' => [ { status => 500, text => '{"error": "x"}', headers => { 'Content-Type' => 'text/html' } }, qr/500: x/ ],
+	'500 with more in it' => [ { status => 500, text => '{"error": "x", "trace": 1}' }, qr/500: x/ ],
 	'502 that is not JSON' => [ { status => 502, text => '<html>Bad Gateway</html>' }, qr/502/ ],
-	'503 without a delay' => [ { status => 503 }, qr/503/ ],
+	'502 after effect' => [ { status => 502, body => $own, effect => JSON::PP::true }, qr/502: lock/ ],
+	'503' => [ { status => 503 }, qr/503/ ],
+	'504' => [ { status => 504 }, qr/504/ ],
+	'201' => [ { status => 201, effect => JSON::PP::true }, qr/201/ ],
 	'202' => [ { status => 202 }, qr/202/ ],
+	'204' => [ { status => 204, text => '' }, qr/204/ ],
 	'302' => [ { status => 302, headers => $redirect }, qr/302/ ],
 	'307' => [ { status => 307, headers => $redirect }, qr/307/ ],
+	'418' => [ { status => 418 }, qr/418/ ],
 	'reset' => [ { reset => 'body' }, qr/./ ],
 	'reset after effect' => [ { reset => 'body', effect => JSON::PP::true }, qr/./ ],
 	'hung up without an answer' => [ { raw => '' }, qr/./ ],
-	'time-out' => [ { delay_ms => 4000, effect => JSON::PP::false }, qr/time/i ],
-	'time-out after effect' => [ { delay_ms => 4000, effect => JSON::PP::true }, qr/time/i ],
-	'drip' => [ { drip_ms => 300, effect => JSON::PP::false }, qr/time/i ],
+	'time-out' => [ { delay_ms => 4000, effect => JSON::PP::false }, qr/time-out/ ],
+	'time-out after effect' => [ { delay_ms => 4000, effect => JSON::PP::true }, qr/time-out/ ],
+	'drip' => [ { drip_ms => 300, effect => JSON::PP::false }, qr/time-out/ ],
 	'half a head' => [ { half => 'head' }, qr/./ ],
 	'half a body' => [ { half => 'body' }, qr/./ ],
 	'not HTTP' => [ { raw => "SSH-2.0-OpenSSH_9.2\r\n" }, qr/./ ],
 	'not JSON' => [ { text => 'it works!' }, qr/JSON/ ],
 	'empty' => [ { text => '' }, qr/JSON/ ],
-	'2 MiB' => [ { size => 2 * 1024 * 1024 }, qr/MiB|large|long|bytes/i ]);
+	'2 MiB' => [ { size => 2 * 1024 * 1024 }, qr/MiB/ ]);
 # Answers that are final: state, what the outcome is, what the error is like.
 my %final = (
 	'Executed' => [ {}, 'delivered', '{"Executed": {"body": {"accepted": true}, "status": "success", "headers": {}}}' ],
@@ -44,29 +51,30 @@ my %final = (
 		'{"Failed": {"code": "E", "message": "m", "attempts": 3, "retryable": true}}'
 	],
 	'Deduplicated' => [ { text => '"Deduplicated"' }, 'delivered', '"Deduplicated"' ],
-	'Throttled' => [ { body => { Throttled => { retry_after => { secs => 1, nanos => 0 } } } }, 'delivered', '{"Throttled": {"retry_after": {"secs": 1, "nanos": 0}}}' ],
 	'Umlaute' => [ { text => '{"Suppressed": {"rule": "\u00fcber"}}' }, 'delivered', '{"Suppressed": {"rule": "' . "\x{fc}" . 'ber"}}' ],
 	'1 MiB, nearly' => [ { size => 1024 * 1024 - 100 }, 'delivered' ],
 	'chunked' => [ { chunked => JSON::PP::true }, 'delivered' ],
 	'Connection: close' => [ { headers => { Connection => 'close' } }, 'delivered' ],
 	'hung up after the answer' => [ { hang_up => JSON::PP::true }, 'delivered' ],
 	'an outcome that jsonb cannot store' => [ { text => '{"Failed": {"message": "a\u0000b"}}' }, 'delivered', qr/unstorable/ ],
-	'409' => [ { status => 409 }, 'delivered', '{"AlreadyDispatched": {"error": "told to answer 409"}}' ],
 	'400' => [ { status => 400, body => { error => 'unknown provider "fax"' } }, 'dead', undef, qr/^400: .*unknown provider "fax"/ ],
 	'400 that is not JSON' => [ { status => 400, text => "a\0b\xff\n" . 'x' x 2000 }, 'dead', undef, qr/^400: .{10,600}$/s ],
 	'413' => [ { status => 413 }, 'dead', undef, qr/413/ ],
+	'415' => [ { status => 415, text => 'Expected request with `Content-Type: application/json`' }, 'dead', undef, qr/^415: Expected/ ],
 	'422' => [ { status => 422 }, 'dead', undef, qr/^422: .*told to answer 422/ ]);
+# A fault that the gateway itself tells of: nothing was executed.  It is answered once
+# to the one, and always to the other.  With replay protection its id is burnt, which
+# takes a request more to find out.
+my %counted = ('500/once' => [ qr/^delivered [23]$/, undef ], '500/always' => [ qr/^dead [23]$/, qr/^500: lock acquisition failed$/ ]);
 
-sub faults
+sub rules_of_answers
 {
 	my @rules;
 
-	foreach my $name (sort keys %faults)
-	{
-		push @rules, { match => { action_type => "$name/once", attempt => 1 }, answer => $faults{$name}[0] };
-		push @rules, { match => { action_type => "$name/always" }, answer => $faults{$name}[0] };
-	}
-	push @rules, map { { match => { action_type => $_ }, answer => $final{$_}[0] } } sort keys %final;
+	push @rules, { match => { action_type => $_ }, answer => $doubts{$_}[0] } foreach sort keys %doubts;
+	push @rules, { match => { action_type => '500/once', attempt => 1 }, answer => { status => 500, body => $own } };
+	push @rules, { match => { action_type => '500/always' }, answer => { status => 500, body => $own } };
+	push @rules, map { { match => { action_type => $_ }, answer => $final{$_}[0] } } grep { %{ $final{$_}[0] } } sort keys %final;
 	return @rules;
 }
 
@@ -75,45 +83,48 @@ sub fate
 {
 	my ($type) = @_;
 	my $text = $node->safe_psql('postgres', qq{
-		SELECT json_build_object('id', o.action_id, 'state', d.state, 'attempts', d.attempts, 'outcome', d.outcome::text, 'error', d.error)
-		FROM acteon_dispatch_outbox AS o LEFT JOIN acteon_dispatch_delivery AS d ON d.outbox_id = o.id WHERE o.action_type = '$type'});
+		SELECT json_build_object('id', o.action_id, 'state', coalesce(d.state, CASE WHEN s.doubt IS NOT NULL THEN 'in doubt' ELSE 'waiting' END),
+			'attempts', coalesce(d.attempts, s.attempt), 'outcome', d.outcome::text, 'error', coalesce(d.error, s.doubt))
+		FROM acteon_dispatch_outbox AS o LEFT JOIN acteon_dispatch_delivery AS d ON d.outbox_id = o.id
+			LEFT JOIN acteon_dispatch_segment AS s ON o.id BETWEEN s.first_id AND s.last_id WHERE o.action_type = '$type'});
 
 	return $text eq '' ? {} : decode_json($text);
 }
 
+# How many actions have not ended, and how many of them are in doubt.
 sub unfinished
 {
-	return $node->safe_psql('postgres', 'SELECT depth FROM acteon_outbox_stats');
+	return split /\|/, $node->safe_psql('postgres', 'SELECT depth, in_doubt FROM acteon_outbox_stats');
 }
 
-my @types = ((map { ("$_/once", "$_/always") } sort keys %faults), sort keys %final);
+my @types = (sort(keys %doubts), sort(keys %counted), sort(keys %final));
 my $types = join(', ', map { "\$\$$_\$\$" } @types);
 
-$gateway->rules(faults());
+$gateway->rules(rules_of_answers());
 enqueue($node, count => scalar @types, action_type => "(ARRAY[$types])[n]");
-# Concurrency so high that as many faults at once are no outage.
+# A bound so high that as many faults at once are no outage.
 my $relay = start_relay($node, $gateway, '--concurrency', 128);
-wait_until(sub { my $left = unfinished(); return ($left == 0, "$left unfinished") }, 'all of them end', 120);
+# What is looked up is in doubt for a moment, too.
+wait_until(sub { my ($left, $doubts) = unfinished(); return ($left == keys %doubts && $doubts == $left, "$left unfinished, $doubts in doubt") },
+	'all of them end, or are in doubt', 120);
 my $seen = $gateway->actions;
-foreach my $name (sort keys %faults)
+foreach my $name (sort keys %doubts)
 {
-	my ($answer, $error) = @{ $faults{$name} };
-	my $effect = $answer->{effect} ? 1 : 0;
-	my $fate = fate("$name/once");
+	my ($answer, $error) = @{ $doubts{$name} };
+	my $fate = fate($name);
 
-	is("$fate->{state} $fate->{attempts}", 'delivered 2', "$name, once: delivered by the second attempt");
-	is($seen->{ $fate->{id} }{effects}, 1, "$name, once: took effect once");
-	like($fate->{outcome}, $effect ? qr/AlreadyDispatched/ : qr/Executed/, "$name, once: outcome");
-	is($fate->{error}, undef, "$name, once: no error");
-	$fate = fate("$name/always");
-	is("$fate->{state} $fate->{attempts}", 'dead 2', "$name, always: ends dead by the last attempt");
-	like($fate->{error}, $error, "$name, always: says why");
-	cmp_ok(length($fate->{error} // ''), '<=', 1000, "$name, always: in short");
-	# libcurl itself sends a request again, up to five times, if a connection
-	# that was used before ends without a byte of an answer.
-	my $requests = $seen->{ $fate->{id} }{requests};
-	my $most = $name =~ /reset|without an answer/ ? 12 : 2;
-	ok($requests >= 2 && $requests <= $most, "$name, always: was sent twice") or diag("sent $requests times");
+	is("$fate->{state} $fate->{attempts}", 'in doubt 1', "$name: in doubt");
+	like($fate->{error}, $error, "$name: says why");
+	cmp_ok(length($fate->{error} // ''), '<=', 1000, "$name: in short");
+	is($seen->{ $fate->{id} }{requests}, 1, "$name: was sent once, also by the library that sends");
+}
+foreach my $name (sort keys %counted)
+{
+	my ($state, $error) = @{ $counted{$name} };
+	my $fate = fate($name);
+
+	like("$fate->{state} $fate->{attempts}", $state, "$name: counts as an attempt");
+	like($fate->{error} // '', $error // qr/^$/, "$name: error");
 }
 foreach my $name (sort keys %final)
 {
@@ -134,16 +145,16 @@ foreach my $name (sort keys %final)
 }
 $gateway->has_no_violations('no redirect was followed, and every request was right');
 outbox_is_sound($node, 'after all of them');
+# What is in doubt is not what the rest is about.
+$node->safe_psql('postgres', q{SELECT acteon_replay_settle(batch_id, 'cancel', 'test') FROM acteon_replay_batches WHERE in_doubt > 0});
 
 # A delay that the gateway asks for is kept, and is not counted as an attempt:
 # three of them are more than there are attempts.
 my %delays = (
 	'429 with seconds' => [ { status => 429, retry_after => 1 }, 0.9 ],
 	'429 without a delay' => [ { status => 429 }, 0.9 ],
-	'503 with seconds' => [ { status => 503, retry_after => 1 }, 0.9 ],
 	# A date has no fraction of a second, so up to one is cut off.
-	'429 with a date' => [ { status => 429, retry_after_date => 2 }, 0.9 ],
-	'503 with a date' => [ { status => 503, retry_after_date => 2 }, 0.9 ]);
+	'429 with a date' => [ { status => 429, retry_after_date => 2 }, 0.9 ]);
 foreach my $name (sort keys %delays)
 {
 	my ($answer, $least) = @{ $delays{$name} };
@@ -151,15 +162,19 @@ foreach my $name (sort keys %delays)
 	$gateway->reset;
 	$gateway->rules({ match => { action_type => $name, attempt => [ 1, 2, 3 ] }, answer => $answer });
 	enqueue($node, action_type => "\$\$$name\$\$");
-	wait_until(sub { my $left = unfinished(); return ($left == 0, "$left unfinished") }, "$name: is over", 60);
+	wait_until(sub { my ($left) = unfinished(); return ($left == 0, "$left unfinished") }, "$name: is over", 60);
 	my $fate = fate($name);
-	is("$fate->{state} $fate->{attempts}", 'delivered 1', "$name: delivered, and only the last attempt counts");
-	my @log = @{ ($gateway->actions->{ $fate->{id} } // { log => [] })->{log} };
-	is(scalar @log, 4, "$name: was sent four times");
-	foreach my $n (1 .. $#log)
+	is($fate->{state}, 'delivered', "$name: delivered, whatever the number of attempts");
+	# Its ids may have changed meanwhile: those that were refused are burnt.
+	my @log = sort { $a->[0] <=> $b->[0] } map { @{ $_->{log} } } values %{ $gateway->actions };
+	my @delayed = grep { ($_->[2] // 0) == 429 } @log;
+	cmp_ok(scalar @delayed, '>=', 2, "$name: was refused more than once");
+	foreach my $n (0 .. $#delayed)
 	{
-		cmp_ok($log[$n][0] - $log[ $n - 1 ][1], '>=', $least, "$name: the delay was kept");
-		cmp_ok($log[$n][0] - $log[ $n - 1 ][1], '<=', 15, "$name: … and not much more");
+		my ($next) = grep { $_->[0] > $delayed[$n][0] } @log;
+
+		cmp_ok($next->[0] - $delayed[$n][1], '>=', $least, "$name: the delay was kept");
+		cmp_ok($next->[0] - $delayed[$n][1], '<=', 15, "$name: … and not much more");
 	}
 }
 outbox_is_sound($node, 'after the delays');
@@ -195,13 +210,18 @@ sub attempts
 		WHERE o.original_action_id LIKE '$prefix%' ORDER BY 1});
 }
 
-# A connection that is reset before the request is read.
+# A connection that is reset before the request is read.  Whether it was is known
+# to nobody but the gateway, if it was written.
 foreach my $reset (qw(head connect))
 {
+	$gateway->reset;
 	$gateway->rules({ limit => 1, answer => { reset => $reset } });
-	enqueue($node, name => "$reset-");
-	all_delivered_but_dead("reset at $reset: delivered", 30);
+	enqueue($node, name => "$reset-", action_type => qq{'$reset'});
+	wait_until(sub { my ($left, $doubts) = unfinished(); return ($left == $doubts, "$left unfinished, $doubts in doubt") }, "reset at $reset: is over", 30);
+	like(fate($reset)->{state}, qr/^(delivered|in doubt)$/, "reset at $reset: delivered or in doubt");
+	cmp_ok($gateway->stats->{requests}, '<=', 1, "reset at $reset: … and not sent again");
 }
+$node->safe_psql('postgres', q{SELECT acteon_replay_settle(batch_id, 'cancel', 'test') FROM acteon_replay_batches WHERE in_doubt > 0});
 
 # Wrong credentials: nothing is lost, nothing dies, no attempt is counted, and it
 # goes on by itself, when the gateway takes the key or when the file has the right one.

@@ -10,7 +10,7 @@ use Test::More;
 use Time::HiRes qw(time);
 use Relay;
 
-my $node = new_relay_server('life', conf => "acteon_replay.max_attempts = 3\n");
+my $node = new_relay_server('life', conf => "acteon_replay.max_attempts = 3\nacteon_replay.gateway_patience = 2\n");
 my $gateway = start_gateway();
 my $relay;
 
@@ -62,7 +62,8 @@ $gateway->rules({ match => { action_type => 'wait', attempt => 1 }, answer => { 
 enqueue($node, name => 'wait-', count => 5, action_type => q{'wait'});
 ($status, $log) = run_relay($node, $gateway, '--drain');
 is($status, 0, 'a drain waits for what the gateway asked to come later: exit code 0') or diag($log);
-is(states('wait-'), 'delivered 1 5', '… and that is delivered');
+# With replay protection the ids are burnt, which takes a request more to find out.
+like(states('wait-'), qr/^delivered [12] 5$/, '… and that is delivered');
 $node->safe_psql('postgres', q{
 	SELECT make_record('later-1');
 	SELECT replayed FROM acteon_replay_bulk(max_records => 1, from_time => '2026-01-01', to_time => '2026-01-02', start_at => now() + interval '1 hour')});
@@ -111,12 +112,20 @@ enqueue($node, name => 'grace-', count => 2);
 wait_for_open(2, 'grace time: two are in flight');
 $begun = time;
 $relay->signal('TERM');
-$status = $relay->wait_for_end(30);
+is($relay->wait_for_end(30), 1, 'grace time: exit code 1') or diag($relay->log);
 cmp_ok(time - $begun, '<', 3, 'grace time: it is kept');
-is($node->safe_psql('postgres', 'SELECT leased FROM acteon_outbox_stats'), '0', 'grace time: what was in flight is given back');
+is($node->safe_psql('postgres', 'SELECT leased, in_doubt FROM acteon_outbox_stats'), '0|2', 'grace time: what was in flight is in doubt');
 outbox_is_sound($node, 'grace time');
 
-# A second signal ends it at once; what it held comes back when the lease ends.
+# Have what is in doubt sent again.
+sub send_again
+{
+	$node->safe_psql('postgres', q{SELECT acteon_replay_settle(batch_id, 'resend', 'test') FROM acteon_replay_batches WHERE in_doubt > 0});
+	return;
+}
+send_again();
+
+# A second signal ends it at once: it breaks off what is in flight, and says so.
 $gateway->reset;
 $gateway->rules({ limit => 2, answer => { delay_ms => 30000 } });
 $relay = start_relay($node, $gateway, '--request-timeout', '2s', '--lease', '4s', '--grace', '60s');
@@ -126,9 +135,11 @@ $relay->says(qr/event="stopping"/, 'second signal: the first one was noticed');
 $begun = time;
 $relay->signal('TERM');
 is($relay->wait_for_end(30), 1, 'second signal: exit code 1') or diag($relay->log);
-cmp_ok(time - $begun, '<', 1.5, 'second signal: at once');
+cmp_ok(time - $begun, '<', 4, 'second signal: at once');
+is($node->safe_psql('postgres', 'SELECT leased, in_doubt FROM acteon_outbox_stats'), '0|2', 'second signal: what was in flight is in doubt');
+send_again();
 ($status, $log) = run_relay($node, $gateway, '--drain');
-is($status, 0, 'second signal: the lease ends by itself') or diag($log);
+is($status, 0, 'second signal: what a person lets go out again is delivered') or diag($log);
 like(states('grace-'), qr/^delivered . 2$|^delivered . 1, delivered . 1$/, 'second signal: nothing is lost');
 
 # SIGINT is the same as SIGTERM.
@@ -171,9 +182,9 @@ foreach my $how (qw(fast immediate))
 	$relay = start_relay($node, $gateway, '--lease', '30s');
 	wait_for_sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'relay'}, 2, "$how shutdown: it runs");
 	enqueue($node, name => "$how-", count => 40);
-	wait_for_open(32, "$how shutdown: requests are in flight");
+	wait_for_open(10, "$how shutdown: as many requests as it begins with are in flight");
 	$node->stop($how);
-	wait_until(sub { my $n = $gateway->stats->{answers}{200} // 0; return ($n >= 32, "$n answered") }, "$how shutdown: what is in flight is finished");
+	wait_until(sub { my $n = $gateway->stats->{answers}{200} // 0; return ($n >= 10, "$n answered") }, "$how shutdown: what is in flight is finished");
 	# What was claimed and is safe to send may still be sent; then it waits.
 	wait_for_open(0, "$how shutdown: nothing else is sent");
 	$relay->says(qr/(error|warning) .*(database|connection)/i, "$how shutdown: it says that the database is away");
@@ -236,9 +247,9 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE us
 is($relay->stop, 0, '--no-listen: exit code 0');
 
 # A relay that sleeps for longer than its lease, with requests in flight: another
-# one does its work, and what it finds on waking does no harm.
-$gateway->control(replay_protection => 1);
-$gateway->reset;
+# one does its work, and what it finds on waking does no harm.  What was in flight is
+# looked up, so this gateway writes its records.
+$gateway = start_gateway(node => $node);
 $gateway->rules({ match => { attempt => 1 }, answer => { delay_ms => 300 } });
 $relay = start_relay($node, $gateway, '--lease', '2s', '--concurrency', 8);
 enqueue($node, name => 'sleeper-', count => 150);
@@ -253,7 +264,7 @@ is($node->safe_psql('postgres', q{
 	WHERE d.state = 'delivered' AND o.original_action_id LIKE 'sleeper-%'}), 150, 'asleep: all are delivered');
 my $stats = $gateway->stats;
 is("$stats->{ids_with_effect} $stats->{ids_with_effects}", '150 0', 'asleep: each took effect once');
-cmp_ok($stats->{duplicates}, '<=', 8 * 3, 'asleep: on waking it sends nothing that others have');
+is($stats->{duplicates}, 0, 'asleep: nothing was sent twice');
 outbox_is_sound($node, 'asleep');
 $gateway->has_no_violations;
 

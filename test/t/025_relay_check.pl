@@ -3,12 +3,14 @@ use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
+use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Relay;
 
-my $node = new_relay_server('check');
+# As patient as the relay of these tests.
+my $node = new_relay_server('check', conf => "acteon_replay.gateway_patience = 1\n");
 my $gateway = start_gateway();
 my $key = private_file('key', "test-key\n");
 my $program = Relay::Process::program();
@@ -26,8 +28,10 @@ foreach my $wrong (
 	[ 'a bad level' => qr/loud.*--log-level/s, '--log-level', 'loud' ],
 	[ 'a bad URL' => qr/--gateway-url/, '--gateway-url', 'ftp://example.com' ],
 	[ 'a URL with a password' => qr/--gateway-url/, '--gateway-url', 'http://user:secret@example.com' ],
-	[ 'an argument' => qr/extra/, 'extra' ],
-	[ 'a lease that is too short' => qr/--lease.*--request-timeout/, '--gateway-url', $gateway->url, '--lease', '3s', '--request-timeout', '3s' ])
+	[ 'no share at all' => qr/0.*--share/s, '--share', '0' ],
+	[ 'more than all' => qr/1\.5.*--share/s, '--share', '1.5' ],
+	[ 'half of what to check with' => qr/--check-as/, '--gateway-url', $gateway->url, '--check-as', 'acme/prod' ],
+	[ 'an argument' => qr/extra/, 'extra' ])
 {
 	my ($what, $expected, @arguments) = @$wrong;
 	my ($status, $out, $err) = (0, '', '');
@@ -87,7 +91,38 @@ check('payload keys', 0, qr/ok/, '--payload-key-file', private_file('payload-key
 $node->safe_psql('postgres', 'CREATE ROLE stranger LOGIN');
 check('a role without a grant', 1, qr/grant/i, '--database', $node->connstr('postgres') . ' user=stranger');
 is($node->safe_psql('postgres', 'SELECT depth, due FROM acteon_outbox_stats'), '5|5', '--check claims nothing');
-is($gateway->stats->{requests}, 0, '… and sends nothing');
+is($gateway->stats->{requests}, 0, '… and sends nothing unless it knows what');
+
+# What the gateway says to a dispatch that it does not execute.
+my @as = ('--check-as', 'acme/prod/email/send_email');
+$log = check('the key is tried', 0, qr/ok +API key: works for tenant "acme", namespace "prod", provider "email", action type "send_email"/, @as);
+like($log, qr/ok +signing: not asked for/, '… and so is whether signatures are asked for');
+like($log, is_protected() ? qr/ok +replay protection: on/ : qr/ok +replay protection: off/, '… and whether there is replay protection');
+is($gateway->stats->{effects}, 0, '… but nothing is executed');
+check('the wrong key, tried', 1, qr/FAILED +API key: .*401.*--api-key-file/, @as, '--api-key-file', private_file('wrong-key', 'wrong'));
+$gateway->rules({ match => { tenant => 'stranger' }, answer => { status => 403, body => { error => 'forbidden: no grant covers this' } } });
+check('a key that is not for this', 1, qr/FAILED +API key: .*403: forbidden: no grant.*grants/, '--check-as', 'stranger/prod/email/send_email');
+$gateway->rules({ answer => { status => 400, body => { error => 'unsigned action rejected: signing.reject_unsigned is enabled' } } });
+check('signatures are asked for', 1, qr/FAILED +signing: .*reject_unsigned/, @as);
+$gateway->rules({ answer => { status => 200, text => '{"Executed": {"status": "success"}}', effect => JSON::PP::false } });
+check('an answer to something else', 1, qr/FAILED +gateway: .*dry run/, @as);
+$gateway->rules();
+check('a path that leads nowhere', 1, qr/FAILED +gateway: .*404/, @as, '--gateway-url', $gateway->url . '/nowhere');
+# A batch that asked for one kind of action tells what to try the key with.
+$node->safe_psql('postgres', q{
+	SELECT make_record('one-kind', at => '2026-01-01');
+	SELECT replayed FROM acteon_replay_bulk(namespace => 'prod', tenant => 'acme', provider => 'email', action_type => 'send_email',
+		from_time => '2026-01-01', to_time => '2026-01-02')});
+check('what a batch asked for', 0, qr/ok +API key: works for tenant "acme"/);
+# Time-outs that do not go together, and the audit table.
+check('impatient', 1, qr/FAILED +time-outs: .*--request-timeout.*gateway_patience/, '--request-timeout', '500ms');
+check('no grace', 1, qr/FAILED +time-outs: .*--grace/, '--grace', '0s');
+like($log, qr/ok +audit table: acteon_audit is there; .*relay may not read it/, '--check: an audit table that the role may not read is enough');
+$node->safe_psql('postgres', 'GRANT SELECT ON acteon_audit TO relay');
+check('the audit table', 0, qr/ok +audit table: acteon_audit, newest record of \d{4}-/);
+$node->safe_psql('postgres', 'REVOKE SELECT ON acteon_audit FROM relay; ALTER TABLE acteon_audit RENAME TO gone');
+check('no audit table', 1, qr/FAILED +audit table: .*acteon_replay\.audit_table/);
+$node->safe_psql('postgres', 'ALTER TABLE gone RENAME TO acteon_audit');
 
 sub run_relay_check_text
 {
@@ -102,7 +137,7 @@ $node->safe_psql('postgres', q{UPDATE pg_extension SET extversion = '0.9' WHERE 
 check('another version', 1, qr/0\.9.*\Q$version\E|\Q$version\E.*0\.9/s);
 my $relay = start_relay($node, $gateway);
 $relay->says(qr/error.*0\.9/, 'another version: it says so');
-is($node->safe_psql('postgres', 'SELECT depth, due FROM acteon_outbox_stats'), '5|5', 'another version: it does no work');
+is($node->safe_psql('postgres', 'SELECT depth, due FROM acteon_outbox_stats'), '6|6', 'another version: it does no work');
 $node->safe_psql('postgres', "UPDATE pg_extension SET extversion = '$version' WHERE extname = 'acteon_replay'");
 all_delivered($node, 'another version: it goes on when the versions are the same', 60);
 is($relay->stop, 0, 'another version: exit code 0');

@@ -210,6 +210,9 @@ with('provider_override=sms', sprintf($outbox, 'provider'), 'sms');
 with('dedup=drop', sprintf($outbox, 'dedup_key IS NULL'), 't', metadata => q{'{"__dedup_key": "k"}'});
 with('dedup=keep', sprintf($outbox, 'dedup_key'), 'k', metadata => q{'{"__dedup_key": "k"}'});
 with('allow_redacted=true', sprintf($outbox, 'payload'), '"[REDACTED]"', payload => q{'"[REDACTED]"'});
+with('on_doubt=hold', 'on_doubt', 'hold');
+with('lost=true&certain=0', q{query ->> 'lost'}, 'true');
+with('allow_effective=true&allow_unproven=true', q{(query ->> 'allow_effective') || (query ->> 'allow_unproven')}, 'truetrue');
 with('limit=7&page=3&foo=bar&tenant%00=x&limit_=x', q{query ->> 'limit'}, '7');
 sql(q{ALTER TABLE acteon_audit ADD COLUMN IF NOT EXISTS attachment_metadata jsonb NOT NULL DEFAULT '[]'; SELECT make_record('attached', chain_id => 'attached');
 	UPDATE acteon_audit SET attachment_metadata = '[{"id": "x"}]' WHERE action_id = 'attached'});
@@ -225,6 +228,32 @@ is(sql(q{SELECT b.reason || ' ' || o.provider || ' ' || (o.dedup_key IS NULL) ||
 # The SDKs send no body, or an empty one.
 sql(q{SELECT make_record('body', chain_id => 'body')});
 is(bulk('chain_id=body', $boss, body => '{}', headers => { 'Content-Type' => 'application/json' })->{json}{replayed}, 1, 'a body that says nothing is taken');
+
+#
+# Several outcomes, what was lost, what took effect.
+#
+
+sql(q{SELECT make_record(o || '-' || n, chain_id => 'effects', outcome => o, details => d::jsonb, at => '2026-01-01 12:00+00'::timestamptz + n * interval '1 s')
+	FROM (VALUES (1, 'executed', '{"status": "Success"}'), (2, 'executed', '{"status": "Failure"}'), (3, 'failed', '{"code": "TIMEOUT", "attempts": 4}'), (4, 'circuit_open', '{}'),
+		(5, 'throttled', '{}'), (6, 'scheduled', '{}'), (7, 'suppressed', '{}')) AS r (n, o, d)});
+my $effects = 'chain_id=effects&include_replayed=true&max_generation=100';
+is(named(bulk("$effects&outcome=failed,circuit_open")), 'failed-3 circuit_open-4', 'outcomes with a comma');
+is(named(bulk("$effects&outcome=circuit_open&outcome=failed&outcome=failed")), 'failed-3 circuit_open-4', '… or one by one');
+is(named(bulk("$effects&outcome=throttled")), 'throttled-5', '… or a single one');
+is(named(bulk("$effects&lost=true")), 'executed-2 failed-3 circuit_open-4 throttled-5', 'what was lost');
+is(named(bulk("$effects&lost=true&certain=true")), 'executed-2 circuit_open-4 throttled-5', '… for certain');
+$answer = bulk("$effects");
+is(named($answer) . " $answer->{json}{skipped}", 'executed-2 failed-3 circuit_open-4 throttled-5 suppressed-7 2', 'what took effect is skipped');
+is(join(' ', sort keys %{ $answer->{json} }), 'failed replayed results skipped', '… in an answer of the form that SDKs know');
+$answer = bulk("$effects&allow_effective=true");
+is("$answer->{json}{replayed} $answer->{json}{skipped}", '7 0', '… unless that is wanted');
+is(bulk("$effects&outcome=executed&allow_effective=true")->{json}{replayed}, 2, '… by its outcome, too');
+is(bulk("$effects&lost=true&dry_run=true")->{json}{beware}{uncertain}, 1, 'a preview counts what may have had an effect');
+sql(q{SELECT make_record('lone', chain_id => 'intent', outcome => 'pending', at => '2025-01-01 12:00+00'); UPDATE acteon_audit SET chain_id = NULL, matched_rule = 'intent' WHERE action_id = 'lone'});
+is(bulk('matched_rule=intent&outcome=pending&allow_unproven=true&allow_partial=true')->{json}{replayed}, 1, 'a lone intent, if that is wanted');
+answers($boss->post('/v1/audit/lone/replay'), 422, qr/intent/, 'a single one: 422');
+answers($boss->post('/v1/audit/lone/replay?allow_unproven=true&allow_partial=true&on_doubt=hold'), 200, qr/"success" : true/, '… unless that is wanted');
+is(sql('SELECT on_doubt FROM acteon_replay_batch ORDER BY id DESC LIMIT 1'), 'hold', '… and what becomes of doubts is kept');
 
 #
 # A preview.

@@ -54,7 +54,7 @@ sub listed
 is(listed('boss'), '', 'there is no batch');
 foreach my $n (1 .. 7)
 {
-	my $answer = $client{op_acme}->post("/v1/audit/replay?reason=INC-$n&limit=1");
+	my $answer = $client{op_acme}->post("/v1/audit/replay?from=2000-01-01T00:00:00Z&reason=INC-$n&limit=1");
 
 	is($answer->{headers}{'acteon-batch-id'}, $n, "batch $n");
 }

@@ -185,4 +185,13 @@ foreach my $round (1 .. 4)
 }
 is(replayed('kill'), '80 at most 1', 'what is repeated with its Idempotency-Key is done once') or diag("seed $seed");
 
+# The secrets of TLS are not written for others to read.
+{
+	local $ENV{SSLKEYLOGFILE} = "$PostgreSQL::Test::Utils::tmp_check/secrets";
+	my $refused = Program::Running->run('keylog', Http::Server::program(), '--database', $node->connstr('postgres'), '--listen=127.0.0.1:0');
+
+	is($refused->wait_for_end(20), 1, 'SSLKEYLOGFILE: exit code 1');
+	like($refused->log, qr/SSLKEYLOGFILE/, 'SSLKEYLOGFILE: it says so');
+}
+
 done_testing();

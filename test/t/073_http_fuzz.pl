@@ -73,7 +73,8 @@ foreach my $case (
 	[ 200, 'POST', '/v1/audit/fuzz-1/replay' ],
 	[ 200, 'POST', '/v1/audit/fuzz-3/replay?wait=0.1' ],
 	[ 200, 'POST', '/v1/audit/fuzz-4/replay', 'first' ],
-	[ 200, 'POST', '/v1/audit/replay?limit=1' ],
+	[ 200, 'POST', '/v1/audit/replay?limit=1&outcome=failed&outcome=throttled&on_doubt=hold' ],
+	[ 200, 'POST', '/v1/audit/replay?limit=1&lost=true&certain=false' ],
 	[ 200, 'POST', '/v1/audit/replay?limit=1&dry_run=true', 'second' ],
 	[ 200, 'GET', '/v1/replay/batches' ],
 	[ 200, 'GET', '/v1/replay/batches/1' ],
@@ -100,7 +101,7 @@ is($?, 0, "$seconds s of nonsense: every answer is one of HTTP, and of the inter
 note($out);
 my $told = eval { decode_json($out) } // {};
 cmp_ok($told->{statuses}{$_} // 0, '>', 0, "… some are $_") foreach 200, 400, 401, 404, 405;
-answers($server->client($key)->post('/v1/audit/fuzz-5/replay'), 200, qr/"success" : true/, 'it is alive');
+answers($server->client($key)->post('/v1/audit/fuzz-6/replay'), 200, qr/"success" : true/, 'it is alive');
 wait_for_gauge($server, 'connections', 1, 'no connection is left');
 wait_for_gauge($server, 'requests_in_progress', 1, '… nor a request');
 is($server->stop, 0, 'it ends in good order, without a leak') or diag($server->log);
