@@ -116,19 +116,30 @@ describe_failure(Request *request, CURLcode code)
 }
 
 /*
+ * Is this how a request fails that was being written, or whose answer was read?
+ * Any other failure may be one of a second start: libcurl connects once more by
+ * itself where a kept connection has ended without an answer.
+ */
+static bool
+is_of_exchange(CURLcode code)
+{
+	return code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING;
+}
+
+/*
  * How much of a request has left that has no whole answer.  Only what was written
  * counts as sent, and a request whose last byte was not cannot have been read to
  * its end.  After a second start libcurl's count may have begun anew, and says
  * nothing any more.
  */
 static Sent
-how_much_was_sent(Request *request)
+how_much_was_sent(Request *request, CURLcode code)
 {
 	curl_off_t written = 0;
 
 	if (!request->begun)
 		return SENT_NOTHING;
-	if (request->broken_off ||
+	if (request->broken_off || !is_of_exchange(code) ||
 		curl_easy_getinfo(request->easy, CURLINFO_SIZE_UPLOAD_T, &written) != CURLE_OK ||
 		written >= (curl_off_t) request->len)
 		return SENT_WHOLE;
@@ -214,7 +225,7 @@ finish(Request *request, CURLcode code, const char *why)
 	if (why != NULL || code != CURLE_OK)
 	{
 		answer.failure = why != NULL ? why : describe_failure(request, code);
-		answer.sent = how_much_was_sent(request);
+		answer.sent = how_much_was_sent(request, code);
 	}
 	curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &answer.status);
 	if (answer.status == 429 || answer.status == 503)

@@ -191,7 +191,7 @@ class Process:
             self.child.send_signal(number)
 
     def kill(self):
-        """End it as if its machine had gone."""
+        """End it as if its machine had gone, if it has not ended."""
         self.signal(signal.SIGKILL)
         self.child.wait()
 
