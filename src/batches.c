@@ -415,6 +415,7 @@ return_batches(ReturnSetInfo *result, const Choice *choice, const char *schema)
 		values[COUNT_COVERED + i] = make_array(covered->parts[i], covered->count, TEXTOID);
 	/* Nobody can estimate how many batches run now; a loop in a loop over them must not be. */
 	SetLocally("enable_nestloop", "off");
+	SetLocally("jit", "off");
 	portal = SPI_cursor_open_with_args(NULL, psprintf(READ_BATCHES, schema), NUM_COUNT_PARAMETERS,
 									   types, values, nulls, true, 0);
 	for (;;)

@@ -488,7 +488,8 @@ decide_with_outcome(Resolver *resolver, Segment *piece, const Finding *finding)
 	AnswerReading reading;
 
 	ReadAnswer(finding->answer, &reading);
-	if (reading.kind == ANSWER_DEFERRED && finding->id == piece->resend)
+	if (reading.kind == ANSWER_DEFERRED && finding->id == piece->resend &&
+		finding->effect == EFFECT_NONE)
 	{
 		DeferAction(piece, BackoffTime(doubts->now, piece->resend + 1));
 		return false;

@@ -169,6 +169,7 @@ return_rows(FunctionCallInfo fcinfo, const char *function, const char *statement
 	BeginConsumerCall(&call, fcinfo, function, false);
 	now = TimestampTzGetDatum(call.now);
 	sql = psprintf(statement, quote_identifier(get_namespace_name(call.schema)));
+	SetLocally("jit", "off"); /* compiling takes longer than what it speeds up */
 	if (reads_everything)
 		SetLocally("enable_nestloop", "off");
 	if (SPI_connect() != SPI_OK_CONNECT)

@@ -185,6 +185,7 @@ acteon_replay_items(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	BeginSight(&viewer, fcinfo);
+	SetLocally("jit", "off");
 	if (!SeesBatch(&viewer, batch_id))
 		ReportUnknownBatch(batch_id);
 	return_items(result, &viewer, batch_id, psprintf(wanted->condition, viewer.schema));
