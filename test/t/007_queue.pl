@@ -43,6 +43,8 @@ my @calls = (
 	[ 'acteon_outbox_ack()',     q{SELECT acteon_outbox_ack('{0}', '{0}', '{null}')} ],
 	[ 'acteon_outbox_nack()',    q{SELECT acteon_outbox_nack('{0}', '{0}', '{null}')} ],
 	[ 'acteon_outbox_reject()',  q{SELECT acteon_outbox_reject('{0}', '{0}', '{null}')} ],
+	[ 'acteon_outbox_doubt()',   q{SELECT acteon_outbox_doubt('{0}', '{0}', '{null}')} ],
+	[ 'acteon_outbox_sleep()',   q{SELECT acteon_outbox_sleep(true)} ],
 	[ 'acteon_outbox_extend()',  q{SELECT acteon_outbox_extend('{0}', '1 s')} ],
 	[ 'acteon_outbox_redrive()', q{SELECT acteon_outbox_redrive()} ],
 	[ 'acteon_outbox_purge()',   q{SELECT acteon_outbox_purge('1 day')} ],
@@ -69,12 +71,12 @@ foreach my $line (@matrix)
 	is(fails_with($node, 'SELECT * FROM acteon_dispatch_segment', connstr => $node->connstr('postgres') . " user=$user"),
 		$user eq 'boss' ? 'done' : '42501: permission denied for table acteon_dispatch_segment', "nobody reads the segments: $user");
 }
-$node->safe_psql('postgres', q{UPDATE acteon_dispatch_segment SET attempt = 0, lease_token = NULL, holder = NULL, due_at = now()});
+$node->safe_psql('postgres', q{UPDATE acteon_dispatch_segment SET attempt = 0, lease_token = NULL, holder = NULL, doubt_since = NULL, doubt = NULL, due_at = now()});
 check_is_empty($node, 'before all');
 
 # Everything about the queue, to compare.
 my $everything = q{
-	SELECT first_id, last_id, due_at, attempt, lease_token, holder FROM acteon_dispatch_segment ORDER BY 1;
+	SELECT first_id, last_id, due_at, attempt, lease_token, holder, resend, sent_at, id_refused, unproven, doubt_since, doubt, held FROM acteon_dispatch_segment ORDER BY 1;
 	SELECT * FROM acteon_dispatch_delivery ORDER BY 1;
 };
 my $take = q{
@@ -86,6 +88,7 @@ my @crashes = (
 	[ 'a claim', q{SELECT count(*) FROM acteon_outbox_claim('b', 250, '1 h')} ],
 	[ 'an extend', q{SELECT acteon_outbox_extend(array_agg(DISTINCT lease_token), '5 h') FROM held} ],
 	[ 'an ack', q{SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg('{}'::jsonb)) FROM held WHERE outbox_id % 2 = 0} ],
+	[ 'a doubt', q{SELECT acteon_outbox_doubt(array_agg(outbox_id), array_agg(lease_token), array_agg('x'::text)) FROM held WHERE outbox_id % 2 = 1 AND outbox_id < 20} ],
 	[ 'a nack', q{SELECT acteon_outbox_nack(array_agg(outbox_id), array_agg(lease_token), array_agg('x'::text)) FROM held} ]);
 foreach my $crash (@crashes)
 {
@@ -141,34 +144,41 @@ is(fails_with($standby, q{SELECT acteon_outbox_claim('x')}), '25006: cannot exec
 is($standby->safe_psql('postgres', 'SELECT depth FROM acteon_outbox_stats'), $node->safe_psql('postgres', 'SELECT depth FROM acteon_outbox_stats'), 'stats on a standby');
 check_is_empty($standby, 'on a standby');
 $standby->stop('immediate');
-my $lost = $node->safe_psql('postgres', q{SELECT outbox_id, lease_token FROM acteon_outbox_claim('lost', 1, '1 h')});
+my $lost = $node->safe_psql('postgres', q{SELECT outbox_id, lease_token, action_id FROM acteon_outbox_claim('lost', 1, '1 h')});
 $standby->append_conf('postgresql.conf', "primary_conninfo = ''");
 $standby->start;
 $standby->promote;
-my ($id, $token) = split /\|/, $lost;
-my ($new_id, $new_token) = split /\|/, $standby->safe_psql('postgres', q{SELECT outbox_id, lease_token FROM acteon_outbox_claim('new', 1, '1 h')});
-is($new_id, $id, 'the same action is claimed after the failover');
-isnt($new_token, $token, '… under another token');
+my ($id, $token, $action_id) = split /\|/, $lost;
 is($standby->safe_psql('postgres', "SELECT acteon_outbox_nack('{$id}', '{$token}', '{late}')"), '(0,0)', 'a nack of the lost lease changes nothing');
 is($standby->safe_psql('postgres', "SELECT acteon_outbox_extend('{$token}', '1 h')"), '{}', '… nor is it held');
-is($standby->safe_psql('postgres', "SELECT acteon_outbox_ack('{$id}', '{$token}', '{null}')"), '1', 'an ack of it is recorded: the action was delivered');
+is($standby->safe_psql('postgres', "SELECT acteon_outbox_ack('{$id}', '{$token}', '{null}')"), '0', 'its token proves nothing');
+is($standby->safe_psql('postgres', q{SELECT count(*) FROM acteon_outbox_claim('new', 10000, '1 h')}), '0', 'nothing goes out before it was looked up');
+is($standby->safe_psql('postgres', "SELECT doubt LIKE 'the database was promoted%' FROM acteon_dispatch_segment WHERE $id BETWEEN first_id AND last_id"), 't', 'what was claimed on the lost server is in doubt');
+is($standby->safe_psql('postgres', "SELECT acteon_outbox_ack('{$id}', '{$token}', ARRAY['{\"Executed\": {\"status\": \"success\"}}'::jsonb], '{$action_id}')"), '1', 'an ack that names the id is recorded: the action was delivered');
+is($standby->safe_psql('postgres', q{SELECT count(*) FROM acteon_replay_log WHERE event = 'failover'}), '1', 'the failover is logged');
+# Numbers that were given out on the lost server are not given out again.
+is($standby->safe_psql('postgres', q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 10)}), '10', 'replays after the failover');
+is($standby->safe_psql('postgres', q{SELECT min(id) > 10000000 FROM acteon_dispatch_outbox WHERE batch_id = (SELECT max(id) FROM acteon_replay_batch)}), 't', 'get numbers far behind');
 check_is_empty($standby, 'after the failover');
 $standby->stop;
 
 # Many clients doing everything at random, with leases that run out under them.
 $node->safe_psql('postgres', q{
-	UPDATE acteon_dispatch_segment SET due_at = now();
+	UPDATE acteon_dispatch_segment SET due_at = now() WHERE doubt_since IS NULL;
 	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
 	-- Every action that was ever handed out, to find whether two held one at a time.
-	CREATE UNLOGGED TABLE seen (outbox_id bigint, token bigint, body text);
+	CREATE UNLOGGED TABLE seen (outbox_id bigint, token bigint, body text, action_id uuid, at timestamptz DEFAULT clock_timestamp());
+	-- Those that a consumer has sent and never answered about.
+	CREATE UNLOGGED TABLE died (action_id uuid, at timestamptz DEFAULT clock_timestamp());
 	CREATE FUNCTION step(choice integer) RETURNS void LANGUAGE plpgsql AS $$
 	DECLARE
 		ids bigint[];
 		tokens bigint[];
+		sent uuid[];
 	BEGIN
 		WITH got AS (SELECT * FROM acteon_outbox_claim('c' || choice, 1 + choice % 37, make_interval(secs => (choice % 7) * 0.005 + 0.001))),
-			noted AS (INSERT INTO seen SELECT outbox_id, lease_token, action::text FROM got)
-		SELECT array_agg(outbox_id), array_agg(lease_token) INTO ids, tokens FROM got;
+			noted AS (INSERT INTO seen SELECT outbox_id, lease_token, (action::jsonb - 'id')::text, action_id FROM got)
+		SELECT array_agg(outbox_id), array_agg(lease_token), array_agg(action_id) INTO ids, tokens, sent FROM got;
 		IF ids IS NULL THEN
 			RETURN;
 		END IF;
@@ -179,8 +189,11 @@ $node->safe_psql('postgres', q{
 			WHEN 2 THEN PERFORM acteon_outbox_reject(ids[1:1], tokens[1:1], '{bad}');
 			WHEN 3 THEN PERFORM acteon_outbox_extend(tokens, '10 ms');
 			WHEN 4 THEN PERFORM acteon_outbox_redrive(max_actions => 20);
-			WHEN 5 THEN NULL; -- died
-			ELSE PERFORM acteon_outbox_ack(ids, tokens, array_fill('{}'::jsonb, ARRAY[cardinality(ids)]));
+			WHEN 5 THEN INSERT INTO died SELECT unnest(sent);
+			WHEN 6 THEN PERFORM acteon_outbox_doubt(ids, tokens, array_fill('no answer'::text, ARRAY[cardinality(ids)]), sent);
+			WHEN 7 THEN PERFORM acteon_outbox_ack(ids, tokens, array_fill((ARRAY['{"Throttled": {}}', '{"AlreadyDispatched": null}']::jsonb[])[1 + choice % 2], ARRAY[cardinality(ids)]), sent);
+			WHEN 8 THEN PERFORM acteon_replay_settle(max(id), 'resend', 'stress') FROM acteon_replay_batch;
+			ELSE PERFORM acteon_outbox_ack(ids, tokens, array_fill('{}'::jsonb, ARRAY[cardinality(ids)]), sent);
 		END CASE;
 	END
 	$$;
@@ -191,13 +204,15 @@ my $script = $node->basedir . '/stress.sql';
 append_to_file($script, "\\set choice random(0, 100000)\nSELECT step(:choice);\n");
 $node->command_ok([ 'pgbench', '-n', '-c', '8', '-j', '2', '-t', '250', '-f', $script, 'postgres' ], 'eight clients do everything at random');
 check_is_empty($node, 'after all that');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM (SELECT FROM seen GROUP BY outbox_id HAVING count(DISTINCT body) > 1) AS s'), '0', 'one action has one body');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM (SELECT FROM seen GROUP BY outbox_id HAVING count(DISTINCT body) > 1) AS s'), '0', 'one action has one body, but for its id');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM died AS d JOIN seen AS s ON s.action_id = d.action_id AND s.at > d.at'), '0', 'no id is handed out again that was sent and not answered');
 $node->safe_psql('postgres', q{UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s'});
 $node->safe_psql('postgres', q{
 	DO $$
 	DECLARE
 		n integer;
 	BEGIN
+		PERFORM acteon_replay_settle(id, 'cancel', 'the end') FROM acteon_replay_batch;
 		LOOP
 			SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg(NULL::jsonb)) INTO n FROM acteon_outbox_claim('last') HAVING count(*) > 0;
 			EXIT WHEN n IS NULL;

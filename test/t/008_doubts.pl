@@ -1,0 +1,222 @@
+# What may have been sent, where it takes crashes, other servers or other versions to see it: failovers,
+# damaged rows, a catalogue of version 1.0, and its update.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Digest::SHA qw(sha1);
+use Test::More;
+use Acteon;
+
+my $node = new_server('doubts');
+
+sub check_is_empty
+{
+	my ($name, $database) = @_;
+
+	is($node->safe_psql($database, 'SELECT * FROM acteon_outbox_check()'), '', "no violations: $name");
+}
+
+# A database of its own, with the extension in a version, the audit table and so many records.
+sub new_database
+{
+	my ($name, $version, $records, $options) = @_;
+
+	$node->safe_psql('postgres', "CREATE DATABASE $name " . ($options // ''));
+	$node->safe_psql($name, "CREATE EXTENSION acteon_replay VERSION '$version'");
+	$node->safe_psql($name, fixture($_)) foreach qw(audit_table audit_indexes);
+	# What 1.0 does not have, its helpers do not empty.
+	my $helpers = fixture('helpers');
+	$helpers =~ s/, acteon_dispatch_reached// if $version eq '1.0';
+	$node->safe_psql($name, $helpers);
+	$node->safe_psql($name, "SELECT count(make_record('a' || i, at => '2026-01-01'::timestamptz + i * interval '1 s')) FROM generate_series(1, $records) AS i") if $records > 0;
+}
+
+# One row that cannot be handed out: it ends dead alone, named in the error, the log and the check; the neighbours go out.
+sub one_bad_row
+{
+	my ($name, $database, $message, %options) = @_;
+	my $from = -s $node->logfile;
+	my ($status, $out, $err) = $node->psql($database, ($options{settings} // '') . q{SELECT outbox_id FROM acteon_outbox_claim('c') ORDER BY 1});
+	my @bad = @{ $options{bad} // [2] };
+	my %bad = map { $_ => 1 } @bad;
+
+	is($status, 0, "$name: the claim goes on") or diag($err);
+	is($out, join("\n", grep { !$bad{$_} } 1 .. 3), "$name: the neighbours go out");
+	is($err, '', "$name: without a warning");
+	like($node->safe_psql($database, q{SELECT string_agg(outbox_id || ' ' || state || ': ' || error, E'\n' ORDER BY outbox_id) FROM acteon_dispatch_delivery}),
+		qr/^@{[join "\n", map { "$_ dead: action $_ cannot be handed out: $message" } @bad]}$/, "$name: it ends dead, with its error");
+	# It reads the whole outbox, which a damaged page does not let anybody.
+	is($node->safe_psql($database, q{SELECT outbox_id FROM acteon_outbox_check() WHERE violation = 'cannot be handed out' ORDER BY 1}), join("\n", @bad), "$name: the check names it") unless $options{unreadable};
+	like(slurp_file($node->logfile, $from), qr/LOG:  action $_ cannot be handed out: /, "$name: the log names it") foreach @bad;
+	is($node->safe_psql($database, q{SELECT count(*) FROM acteon_outbox_claim('c')}), '0', "$name: that is all");
+}
+
+new_database('nested', '1.1', 0);
+$node->safe_psql('nested', q{
+	SET max_stack_depth = '7MB';
+	SELECT make_record('a1', at => '2026-01-01'), make_record('a2', at => '2026-01-02', payload => (repeat('[', 40000) || repeat(']', 40000))::jsonb), make_record('a3', at => '2026-01-03');
+	SELECT replayed FROM acteon_replay_bulk()});
+one_bad_row('a payload nested 40,000 deep', 'nested', 'stack depth limit exceeded');
+
+new_database('ascii', '1.1', 0, q{ENCODING SQL_ASCII LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0});
+$node->safe_psql('ascii', q{
+	SET client_encoding = SQL_ASCII;
+	SELECT make_record('a1', at => '2026-01-01'), make_record('a2', at => '2026-01-02', payload => E'{"a": "\377"}'), make_record('a3', at => '2026-01-03');
+	SELECT replayed FROM acteon_replay_bulk()});
+one_bad_row('bytes that the client cannot receive', 'ascii', 'invalid byte sequence for encoding "UTF8": 0xff', settings => 'SET client_encoding = UTF8; ');
+
+# What an earlier id of may have been executed does not end dead for it.
+$node->safe_psql('ascii', q{
+	TRUNCATE acteon_dispatch_delivery, acteon_replay_tally;
+	INSERT INTO acteon_dispatch_segment (first_id, last_id, batch_id, due_at, attempt, was_claimed, resend, unproven) VALUES (2, 2, 1, now(), 1, true, 1, true)});
+is($node->safe_psql('ascii', q{SET client_encoding = UTF8; SELECT count(*) FROM acteon_outbox_claim('c'); SELECT count(*) FROM acteon_outbox_claim('c')}), "0\n0", 'an unproven action that cannot be handed out');
+is($node->safe_psql('ascii', q{SELECT doubt, held FROM acteon_dispatch_segment WHERE first_id = 2}), 'action 2 cannot be handed out: invalid byte sequence for encoding "UTF8": 0xff|it cannot be handed out', '… is held');
+
+# Overwrites all pages of a table's file, or of its TOAST table's.
+sub damage
+{
+	my ($database, $table, $content) = @_;
+	my $file = $node->safe_psql($database, "CHECKPOINT; SELECT pg_relation_filepath($table)");
+	my $path = $node->data_dir . "/$file";
+
+	$node->stop('fast');
+	my $size = -s $path;
+	open(my $handle, '+<:raw', $path) or die "could not open $path: $!";
+	print $handle $content x ($size / length($content));
+	close($handle);
+	$node->start;
+}
+
+new_database('toast', '1.1', 0);
+$node->safe_psql('toast', q{
+	ALTER TABLE acteon_dispatch_outbox ALTER COLUMN payload SET STORAGE EXTERNAL;
+	SELECT make_record('a1', at => '2026-01-01'), make_record('a2', at => '2026-01-02', payload => (SELECT jsonb_agg(md5(i::text)) FROM generate_series(1, 5000) AS i)), make_record('a3', at => '2026-01-03');
+	SELECT replayed FROM acteon_replay_bulk()});
+damage('toast', q{(SELECT reltoastrelid FROM pg_class WHERE oid = 'acteon_dispatch_outbox'::regclass)}, "\0" x 8192);
+one_bad_row('a row whose TOAST data is damaged', 'toast', '.*');
+
+# A page that cannot be read: nothing of it goes out, and each row says so itself.
+new_database('page', '1.1', 3);
+$node->safe_psql('page', q{SELECT replayed FROM acteon_replay_bulk()});
+damage('page', q{'acteon_dispatch_outbox'}, "\xde\xad\xbe\xef" x 2048);
+one_bad_row('a damaged page', 'page', 'invalid page in block 0 .*', bad => [ 1, 2, 3 ], unreadable => 1);
+
+# A library of 1.1 with a catalogue of 1.0: a clear error, from every function that differs.
+new_database('old', '1.0', 20);
+is($node->safe_psql('old', q{SELECT extversion FROM pg_extension WHERE extname = 'acteon_replay'}), '1.0', 'a catalogue of version 1.0');
+$node->safe_psql('old', q{
+	CREATE FUNCTION try(statement text) RETURNS text LANGUAGE plpgsql AS $$
+	DECLARE
+		hint text;
+	BEGIN
+		EXECUTE statement;
+		RETURN 'done';
+	EXCEPTION WHEN OTHERS THEN
+		GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+		RETURN SQLSTATE || ' ' || hint;
+	END
+	$$});
+foreach my $statement (
+	q{SELECT * FROM acteon_replay('a1')}, q{SELECT * FROM acteon_replay_bulk()}, q{SELECT acteon_replay_bulk('{}'::jsonb)}, q{CALL acteon_replay_all()},
+	q{SELECT * FROM acteon_replay_preview()}, q{SELECT * FROM acteon_replay_lineage('a1')}, q{SELECT * FROM acteon_replay_items(1)}, q{SELECT * FROM acteon_replay_batches},
+	q{SELECT * FROM acteon_replay_pause(1)}, q{SELECT * FROM acteon_replay_resume(1)}, q{SELECT * FROM acteon_replay_cancel(1)}, q{SELECT * FROM acteon_replay_set_rate(1, 5)},
+	q{SELECT * FROM acteon_outbox_claim('c')}, q{SELECT acteon_outbox_ack('{1}', '{1}', '{null}')}, q{SELECT acteon_outbox_nack('{1}', '{1}', '{null}')}, q{SELECT acteon_outbox_reject('{1}', '{1}', '{null}')},
+	q{SELECT acteon_outbox_extend('{1}', '1 s')}, q{SELECT acteon_outbox_redrive()}, q{SELECT acteon_outbox_purge('1 day')}, q{SELECT * FROM acteon_outbox_stats}, q{SELECT * FROM acteon_outbox_check()},
+	q{SELECT * FROM acteon_dead_letters})
+{
+	is($node->safe_psql('old', 'SELECT try($$' . $statement . '$$)'), '55000 ALTER EXTENSION acteon_replay UPDATE makes them new.', "$statement with a catalogue of 1.0");
+}
+
+# An update in the middle of everything: waiting, leased, retried, dead, delivered, cancelled, in a lane.
+# What 1.0 has written is written here as it did, as its library is gone.
+sub replay_id
+{
+	my ($action_id) = @_;
+	my $bytes = substr(sha1(pack('H*', '11111111222243338444555555555555') . "$action_id/1"), 0, 16);
+
+	vec($bytes, 6, 8) = vec($bytes, 6, 8) & 0x0f | 0x50;
+	vec($bytes, 8, 8) = vec($bytes, 8, 8) & 0x3f | 0x80;
+	return join('-', unpack('H8 H4 H4 H4 H12', $bytes));
+}
+$node->safe_psql('old', q{
+	INSERT INTO acteon_replay_installation (namespace) VALUES ('11111111-2222-4333-8444-555555555555');
+	INSERT INTO acteon_replay_batch (id, created_at, requested_by, requested_by_oid, session_role, query, replayed, failed, skipped, scope, first_outbox_id, last_outbox_id)
+	VALUES (nextval('acteon_replay_batch_id_seq'), now() - interval '1 h', current_user, (SELECT oid FROM pg_roles WHERE rolname = current_user), session_user, '{}', 9, 0, 0,
+		'[{"tenant": "acme", "namespace": "prod", "provider": "email", "action_type": "send_email"}]', 1, 9);
+	SELECT nextval('acteon_dispatch_outbox_id_seq')});
+$node->safe_psql('old', "INSERT INTO acteon_dispatch_outbox VALUES ($_, 1, now() - interval '1 h', '" . replay_id("a$_") . "', 1, 'a$_', 'prod', 'acme', 'email', 'send_email', '{}', '{\"replayed_from\": \"a$_\"}', NULL, NULL, "
+	. ($_ >= 8 ? q{'f'} : 'NULL') . ', NULL, NULL)') foreach 1 .. 9;
+$node->safe_psql('old', q{
+	INSERT INTO acteon_dispatch_segment (first_id, last_id, batch_id, due_at, attempt, was_claimed, lane, lease_token, holder) VALUES
+		(1, 1, 1, now(), 0, false, NULL, NULL, NULL), (2, 2, 1, now() + interval '1 h', 1, true, NULL, 42, 'old consumer'), (3, 3, 1, now() - interval '1 min', 2, true, NULL, NULL, NULL),
+		(7, 7, 1, 'infinity', 0, false, NULL, NULL, NULL), (8, 8, 1, now() - interval '1 min', 1, true, acteon_dispatch_lane('acme', 'f'), NULL, NULL), (9, 9, 1, now() - interval '1 min', 0, false, acteon_dispatch_lane('acme', 'f'), NULL, NULL);
+	INSERT INTO acteon_dispatch_delivery VALUES (4, now(), 3, 'dead', NULL, 'time-out'), (5, now(), 1, 'delivered', '{"Executed": {"status": "success"}}', NULL), (6, now(), 0, 'cancelled', NULL, NULL);
+	INSERT INTO acteon_replay_tally VALUES (1, now(), 'dead', NULL, 1), (1, now(), 'delivered', 'Executed', 1), (1, now(), 'cancelled', NULL, 1);
+	ALTER EXTENSION acteon_replay UPDATE});
+check_is_empty('after the update', 'old');
+is($node->safe_psql('old', q{SELECT string_agg(outbox_id || ' ' || state, ', ') FROM acteon_replay_items(1)}),
+	'1 waiting, 2 running, 3 in_doubt, 4 dead, 5 delivered, 6 cancelled, 7 waiting, 8 in_doubt, 9 waiting', 'what was handed out and given back is in doubt');
+is($node->safe_psql('old', q{SELECT waiting, in_flight, in_doubt, delivered, dead, cancelled FROM acteon_replay_batches}), '3|1|2|1|1|1', '… and counted so');
+is($node->safe_psql('old', q{SELECT outbox_id, attempt, action_id = (action ->> 'id')::uuid FROM acteon_outbox_claim('new')}), '1|1|t', 'only what was never handed out goes out, and of a lane nothing');
+is($node->safe_psql('old', q{SELECT acteon_outbox_ack('{2}', '{42}', '{"{\"Executed\": {\"status\": \"success\"}}"}')}), '1', 'the lease of a consumer of 1.0 lasts, which names no ids');
+is($node->safe_psql('old', q{SELECT state, effect FROM acteon_replay_items(1) WHERE outbox_id = 2}), 'delivered|done', '… and its answer has its effect');
+my $found = replay_id('a3');
+$node->safe_psql('old', qq{
+	INSERT INTO acteon_audit (id, action_id, namespace, tenant, provider, action_type, verdict, outcome, action_payload, verdict_details, outcome_details, dispatched_at, completed_at, duration_ms)
+	VALUES ('r', '$found', 'prod', 'acme', 'email', 'send_email', 'allow', 'executed', '{}', '{}', '{"status": "Success"}', now(), now(), 1);
+	UPDATE acteon_dispatch_segment SET due_at = now(), doubt_since = now() - interval '1 h' WHERE doubt_since IS NOT NULL});
+is($node->safe_psql('old', q{SELECT outbox_id, attempt, action_id = acteon_replay_id('a8', 1, 1) FROM acteon_outbox_claim('new')}), '8|2|t', 'what has no record goes out under a new id');
+is($node->safe_psql('old', q{SELECT state, effect, known_by FROM acteon_replay_items(1) WHERE outbox_id = 3}), 'delivered|done|record', 'what has one is delivered');
+is($node->safe_psql('old', q{SELECT replayed FROM acteon_replay_bulk(max_records => 9)}), '2', 'what was dead and cancelled can be replayed');
+is($node->safe_psql('old', q{SELECT string_agg(original_action_id || ' ' || generation, ', ' ORDER BY id) FROM acteon_dispatch_outbox WHERE batch_id > 1}), 'a4 2, a6 2', '… as the next generation, with numbers of their own');
+check_is_empty('after it goes on', 'old');
+
+# The catalogue of the updated database is that of a fresh one.
+new_database('fresh', '1.1', 0);
+my $catalogue = q{
+	WITH e AS (SELECT d.classid, d.objid FROM pg_depend AS d JOIN pg_extension AS x ON x.oid = d.refobjid AND x.extname = 'acteon_replay' WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
+	SELECT pg_describe_object(classid, objid, 0) || ' ' || coalesce(obj_description(objid, classid::regclass::name), '') FROM e
+	UNION ALL SELECT pg_get_functiondef(objid) || coalesce(p.proacl::text, '') FROM e JOIN pg_proc AS p ON p.oid = objid WHERE classid = 'pg_proc'::regclass
+	UNION ALL SELECT c.relname || ' ' || a.attnum || ' ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull || ' ' || coalesce(pg_get_expr(ad.adbin, ad.adrelid), '') || ' ' || coalesce(col_description(c.oid, a.attnum), '') || coalesce(c.relacl::text, '') || coalesce(c.reloptions::text, '')
+		FROM e JOIN pg_class AS c ON c.oid = objid JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped LEFT JOIN pg_attrdef AS ad ON ad.adrelid = c.oid AND ad.adnum = a.attnum WHERE classid = 'pg_class'::regclass
+	UNION ALL SELECT indexrelid::regclass || ' ' || pg_get_indexdef(indexrelid) FROM e JOIN pg_index ON indrelid = objid WHERE classid = 'pg_class'::regclass
+	UNION ALL SELECT conname || ' ' || pg_get_constraintdef(k.oid) FROM e JOIN pg_constraint AS k ON k.conrelid = objid WHERE classid = 'pg_class'::regclass
+	UNION ALL SELECT polname || ' ' || coalesce(pg_get_expr(polqual, polrelid), '') FROM e JOIN pg_policy ON polrelid = objid WHERE classid = 'pg_class'::regclass
+	UNION ALL SELECT pg_get_viewdef(objid) FROM e JOIN pg_class AS c ON c.oid = objid AND c.relkind = 'v' WHERE classid = 'pg_class'::regclass
+	UNION ALL SELECT a.attname || ' ' || a.attnum FROM pg_type AS t JOIN pg_attribute AS a ON a.attrelid = t.typrelid WHERE t.typname = 'acteon_replay_item'
+	ORDER BY 1};
+my $fresh = $node->safe_psql('fresh', $catalogue);
+cmp_ok(length($fresh), '>', 50_000, 'there is something to compare');
+is($node->safe_psql('old', $catalogue), $fresh, 'an updated catalogue equals a fresh one');
+
+# A failover that two sessions notice at once: one acts, the other waits for it and finds it done; nothing that may have been sent goes out.
+new_database('failover', '1.1', 300);
+$node->safe_psql('failover', q{
+	SELECT replayed FROM acteon_replay_bulk(max_records => 200);
+	UPDATE acteon_replay_installation SET server = '1/1'});
+my $one = $node->background_psql('failover');
+my $other = $node->background_psql('failover');
+is($one->query_safe(q{BEGIN; SELECT count(*) FROM acteon_outbox_claim('one')}), '0', 'whoever notices a failover gets nothing');
+my $pid = $other->query_safe('SELECT pg_backend_pid()');
+$other->query_until(qr/asked/, "\\echo asked\nSELECT 'other ' || count(*) FROM acteon_outbox_claim('other');\n");
+ok($node->poll_query_until('failover', "SELECT wait_event = 'advisory' FROM pg_stat_activity WHERE pid = $pid"), 'another one waits for it');
+$one->query_safe('COMMIT');
+is($other->query_safe(q{SELECT 'after'}) =~ s/\s+/ /gr, 'other 0 after', '… and gets nothing either');
+is($node->safe_psql('failover', q{SELECT count(*) FROM acteon_replay_log WHERE event = 'failover'}), '1', 'it is logged once');
+is($node->safe_psql('failover', q{SELECT count(*) FILTER (WHERE doubt_since IS NULL) FROM acteon_dispatch_segment}), '0', 'all that was due is in doubt');
+# … and rolled back, it is noticed again by the same session
+$node->safe_psql('failover', q{
+	UPDATE acteon_dispatch_segment SET doubt_since = NULL, doubt = NULL, due_at = now();
+	UPDATE acteon_replay_installation SET server = '1/1'});
+$one->quit;
+$one = $node->background_psql('failover');
+is($one->query_safe(q{BEGIN; SELECT count(*) FROM acteon_outbox_claim('one'); SELECT count(*) FROM acteon_outbox_claim('one'); ROLLBACK}), "0\n0", 'noticed, and rolled back');
+is($one->query_safe(q{SELECT count(*) FROM acteon_outbox_claim('one')}), '0', 'noticed again');
+$one->quit;
+$other->quit;
+check_is_empty('after a failover', 'failover');
+
+done_testing();
