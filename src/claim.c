@@ -599,6 +599,10 @@ take_resolved(Claim *claim)
 		return;
 	/* What this command has changed is not to be changed by it again. */
 	CommandCounterIncrement();
+	/* A doubt that has ended keeps its lane busy no more. */
+	if (claim->busy_lanes != NULL)
+		hash_destroy(claim->busy_lanes);
+	claim->busy_lanes = NULL;
 	take_due(claim, NULL, NULL);
 	ResolveDoubts(&claim->doubts);
 }

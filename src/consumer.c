@@ -74,7 +74,7 @@ BeginConsumerCall(ConsumerCall *call, FunctionCallInfo fcinfo, const char *funct
 		PreventCommandIfReadOnly(function);
 	}
 	keep_memory();
-	call->schema = get_func_namespace(fcinfo->flinfo->fn_oid);
+	call->schema = CalledSchema(fcinfo);
 	call->now = GetCurrentTimestamp();
 	if (!GrantsMayDeliver(LoadGrants(caller, call->schema)))
 		ereport(
@@ -108,9 +108,7 @@ void
 CheckArguments(FunctionCallInfo fcinfo, int count)
 {
 	if (PG_NARGS() < count)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("the objects of extension acteon_replay are older than its library"),
-						errhint("ALTER EXTENSION acteon_replay UPDATE makes them new.")));
+		RefuseOlderObjects();
 }
 
 /*

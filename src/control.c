@@ -149,7 +149,7 @@ BeginControl(ControlCall *call, FunctionCallInfo fcinfo, const char *function, i
 	PreventCommandIfReadOnly(function);
 	call->batch_id = BatchArgument(fcinfo, batch_argument);
 	call->reason = ReasonArgument(fcinfo, reason_argument);
-	call->schema = get_func_namespace(fcinfo->flinfo->fn_oid);
+	call->schema = CalledSchema(fcinfo);
 	call->caller = GetUserId();
 	call->now = GetCurrentTimestamp();
 	grants = LoadGrants(call->caller, call->schema);

@@ -537,7 +537,10 @@ resolve_segment(Resolver *resolver, const Segment *collected, const Suspect *sus
 		CHECK_FOR_INTERRUPTS();
 		piece.first_id = piece.last_id = segment.first_id + i;
 		if (findings[i].has_outcome && decide_with_outcome(resolver, &piece, &findings[i]))
+		{
+			doubts->released |= segment.in_lane; /* what waits behind it */
 			continue;
+		}
 		if (piece.resend == segment.resend)
 			decide_without_outcome(resolver, &piece, &suspects[i], &findings[i]);
 		new_doubts += piece.doubt_since != 0 && collected->doubt_since == 0;

@@ -265,7 +265,7 @@ show_replays_of(Walk *walk, const char *source, int depth)
 Datum
 acteon_replay_lineage(PG_FUNCTION_ARGS)
 {
-	Oid schema = get_func_namespace(fcinfo->flinfo->fn_oid);
+	Oid schema = CalledSchema(fcinfo);
 	Walk walk = {0};
 	Identity saved;
 

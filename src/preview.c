@@ -289,7 +289,7 @@ MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, Nulla
 
 	CheckReplayQuery(query);
 	init_preview(preview, query, sample);
-	OpenCall(&call, get_func_namespace(fcinfo->flinfo->fn_oid));
+	OpenCall(&call, CalledSchema(fcinfo));
 	EndQueryAt(query, call.now);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

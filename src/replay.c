@@ -58,7 +58,7 @@ BeginCall(ReplayCall *call, FunctionCallInfo fcinfo, const char *function, const
 	PreventCommandDuringRecovery(function);
 	PreventCommandIfReadOnly(function);
 	CheckReason(reason);
-	OpenCall(call, get_func_namespace(fcinfo->flinfo->fn_oid));
+	OpenCall(call, CalledSchema(fcinfo));
 }
 
 /*

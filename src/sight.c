@@ -69,7 +69,7 @@ NextScopeElement(JsonbIterator **it, text **parts)
 void
 BeginSight(Viewer *viewer, FunctionCallInfo fcinfo)
 {
-	Oid schema = get_func_namespace(fcinfo->flinfo->fn_oid);
+	Oid schema = CalledSchema(fcinfo);
 
 	viewer->role = GetUserId();
 	viewer->grants = LoadGrants(viewer->role, schema);

@@ -48,6 +48,33 @@ OwnTable(Oid schema, const char *name)
 }
 
 /*
+ * The objects of the extension were created by the script of another version than
+ * the library's.
+ */
+void
+RefuseOlderObjects(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("the objects of extension acteon_replay are older than its library"),
+					errhint("ALTER EXTENSION acteon_replay UPDATE makes them new.")));
+}
+
+/*
+ * The schema of the function that is called, where the extension's objects are.
+ * Refuses objects of version 1.0, which lack what statements of this one name.
+ */
+Oid
+CalledSchema(FunctionCallInfo fcinfo)
+{
+	Oid schema = get_func_namespace(fcinfo->flinfo->fn_oid);
+
+	if (!OidIsValid(get_relname_relid(REACHED_TABLE, schema)) &&
+		OidIsValid(get_relname_relid(SEGMENT_TABLE, schema)))
+		RefuseOlderObjects();
+	return schema;
+}
+
+/*
  * Owner of a table, as whom its rows are written.
  */
 Oid

@@ -205,6 +205,8 @@ typedef struct TableFinder
 } TableFinder;
 
 extern Oid OwnTable(Oid schema, const char *name);
+extern void RefuseOlderObjects(void);
+extern Oid CalledSchema(FunctionCallInfo fcinfo);
 extern Oid TableOwner(Oid relid);
 extern void OpenWriter(TableWriter *writer, Oid relid, bool changes);
 extern void CloseWriter(TableWriter *writer);
