@@ -28,6 +28,7 @@
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -84,6 +85,9 @@ typedef enum TimeAccess
 
 /* Blocks of a table that is small enough for being read as a whole. */
 #define SMALL_TABLE_BLOCKS 1024
+
+/* How long the lock of the audit table is waited for. */
+#define LOCK_PATIENCE "100ms"
 
 /* Records with a deduplication key that are looked at. */
 #define DEDUP_RECORDS 10000
@@ -424,15 +428,20 @@ build_statements(Lookup *lookup, const AuditTable *table)
 }
 
 /*
- * Open the audit table: find out all that is needed of it.
+ * Open the audit table: find out all that is needed of it.  Whoever keeps it locked
+ * (VACUUM FULL, a migration of the gateway) is not waited for: consumers have
+ * something else to do meanwhile.
  */
 static void
 open_table(Lookup *lookup, void *argument)
 {
 	MemoryContext old = MemoryContextSwitchTo(lookup->context);
+	int guc_level = NewGUCNestLevel();
 	AuditTable table;
 
+	SetLocally("lock_timeout", LOCK_PATIENCE);
 	OpenAuditTable(&table, lookup->schema);
+	AtEOXact_GUC(false, guc_level);
 	CheckAuditColumn(&table, "outcome_details", JSONBOID);
 	lookup->owner = table.owner;
 	lookup->is_copy = is_copy(table.rel);

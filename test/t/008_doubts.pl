@@ -194,6 +194,17 @@ my $fresh = $node->safe_psql('fresh', $catalogue);
 cmp_ok(length($fresh), '>', 50_000, 'there is something to compare');
 is($node->safe_psql('old', $catalogue), $fresh, 'an updated catalogue equals a fresh one');
 
+# Whoever locks the audit table stops no claim: nothing can be said meanwhile.
+new_database('locked', '1.1', 3);
+$node->safe_psql('locked', q{SELECT replayed FROM acteon_replay_bulk(max_records => 2)});
+$node->safe_psql('locked', q{SELECT acteon_outbox_doubt(array_agg(outbox_id), array_agg(lease_token), array_agg('x'::text)) FROM acteon_outbox_claim('c')});
+$node->safe_psql('locked', q{SELECT success FROM acteon_replay('a3'); UPDATE acteon_dispatch_segment SET due_at = now(), doubt_since = now() - interval '1 h' WHERE doubt_since IS NOT NULL});
+my $gateway = $node->background_psql('locked');
+$gateway->query_safe('BEGIN; LOCK TABLE acteon_audit');
+is($node->safe_psql('locked', q{SET statement_timeout = '60 s'; SELECT outbox_id FROM acteon_outbox_claim('c')}), '101', 'a claim does not wait for the lock of the audit table');
+is($node->safe_psql('locked', q{SELECT held FROM acteon_dispatch_segment WHERE first_id = 1}), 'the audit table is missing or cannot be read', '… which cannot be read meanwhile');
+$gateway->quit;
+
 # A failover that two sessions notice at once: one acts, the other waits for it and finds it done; nothing that may have been sent goes out.
 new_database('failover', '1.1', 300);
 $node->safe_psql('failover', q{
