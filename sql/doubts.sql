@@ -52,7 +52,7 @@ CREATE VIEW pg_temp.log AS SELECT event, batch_id, role_name = current_user AS b
 
 -- the record is found: delivered as it was, with its effect
 SELECT pg_temp.make(1, 8);
-SELECT batch_id, replayed FROM acteon_replay_bulk();
+SELECT batch_id, replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take();
 SELECT bool_and(h.action_id = o.action_id AND h.action_id = acteon_replay_id(original_action_id, generation)) AS first_ids FROM held AS h JOIN acteon_dispatch_outbox AS o ON o.id = outbox_id;
 SELECT pg_temp.doubt('{1,2,3,4,5,6,7,8}');
@@ -75,7 +75,7 @@ SELECT * FROM acteon_outbox_check();
 -- several records of one id: what was done counts, else the newest that is not later
 CALL clean();
 SELECT pg_temp.make(1, 3);
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take();
 SELECT pg_temp.doubt('{1,2,3}');
 SELECT pg_temp.record(1, 'executed', '{"status": "Success"}', at => now() - interval '5 s'), pg_temp.record(1, 'failed', '{"code": "x"}'), pg_temp.record(2, 'failed', '{"code": "y"}', at => now() - interval '5 s'), pg_temp.record(2, 'scheduled'),
@@ -86,7 +86,7 @@ SELECT * FROM pg_temp.actions;
 -- no record: patience first, then once more, under a new id, marked
 CALL clean();
 SELECT pg_temp.make(1, 2);
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take();
 SELECT pg_temp.doubt('{1,2}');
 SELECT pg_temp.live();
@@ -121,7 +121,7 @@ SELECT * FROM acteon_outbox_check();
 -- what waits under its new id is looked up once more before it is handed out: the old one may have been recorded meanwhile
 CALL clean();
 SELECT pg_temp.make(1, 2);
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take();
 SELECT pg_temp.doubt('{1,2}');
 SELECT pg_temp.live();
@@ -135,7 +135,7 @@ SELECT * FROM pg_temp.actions;
 -- on_doubt is hold: never again by itself, and the record still ends it
 CALL clean();
 SELECT pg_temp.make(1, 2);
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 UPDATE acteon_replay_batch SET on_doubt = 'hold';
 SELECT pg_temp.take();
 SELECT pg_temp.doubt('{1,2}');
@@ -154,7 +154,7 @@ SELECT pg_temp.look();
 -- an intent alone is held, whatever on_doubt says, however often the action may be tried; one with its outcome is none
 CALL clean();
 SELECT pg_temp.make(1, 1);
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take();
 SELECT pg_temp.record(1, 'pending');
 SELECT pg_temp.doubt('{1}');
@@ -170,7 +170,7 @@ SELECT * FROM pg_temp.actions;
 -- what is missing tells nothing: the claim goes on, the doubts are held, and go out when it tells again
 CALL clean();
 SELECT pg_temp.make(1, 2);
-SELECT replayed FROM acteon_replay_bulk(max_records => 1);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1);
 SELECT pg_temp.take();
 SELECT pg_temp.doubt('{1}');
 -- … nothing was recorded that was sent later
@@ -214,7 +214,7 @@ SELECT * FROM pg_temp.actions;
 -- Throttled and QuotaExceeded: not delivered; again when the gateway says, under a new id, not counted
 CALL clean();
 SELECT pg_temp.make(1, 4);
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take();
 SELECT pg_temp.ack(1, '{"Throttled": {"retry_after": {"secs": 600, "nanos": 0}}}'), pg_temp.ack(2, '{"QuotaExceeded": {"limit": 1}}'), pg_temp.ack(3, '"Throttled"'), pg_temp.ack(4, '{"Throttled": {"retry_after": {"secs": 1000000, "nanos": 5}}}');
 SELECT first_id, attempt, resend, unproven, doubt, due_at - clock_timestamp() BETWEEN '599 s' AND '600 s' AS in_ten_minutes, due_at - clock_timestamp() BETWEEN '0' AND '2 s' AS soon, due_at - clock_timestamp() BETWEEN '23:59' AND '24:00' AS in_a_day FROM acteon_dispatch_segment ORDER BY 1;
@@ -235,7 +235,7 @@ SELECT * FROM pg_temp.actions WHERE id = 4;
 -- … and found as a record the same
 CALL clean();
 SELECT pg_temp.make(1, 1);
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take();
 SELECT pg_temp.doubt('{1}');
 SELECT pg_temp.record(1, 'throttled', '{"retry_after_secs": 5}');
@@ -245,7 +245,7 @@ SELECT * FROM pg_temp.actions;
 -- 409: the id was seen. Known as refused, and no record: a new id at once; otherwise in doubt
 CALL clean();
 SELECT pg_temp.make(1, 5);
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take();
 SELECT pg_temp.live();
 -- … 1: answered with 429 before; 2: never reached the gateway; 3: answered, and recorded all the same; 4: 409 at the first attempt; 5: answered, then without an answer
@@ -270,7 +270,7 @@ SELECT breaker FROM acteon_replay_batches;
 -- Deduplicated ends an action, but not when an earlier id of it may have taken the key
 CALL clean();
 SELECT pg_temp.make(1, 3, '{"__dedup_key": "k"}');
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take();
 SELECT pg_temp.ack(1, '"Deduplicated"');
 SELECT pg_temp.doubt('{2,3}');
@@ -291,7 +291,7 @@ SELECT * FROM pg_temp.actions;
 -- late answers: by the id that was sent, of an older one only if it was executed
 CALL clean();
 SELECT pg_temp.make(1, 4);
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take();
 SELECT pg_temp.doubt('{1,2,3,4}');
 SELECT acteon_outbox_ack('{1}', '{424242}', '{"{\"Executed\": {\"status\": \"success\"}}"}');
@@ -330,7 +330,7 @@ SELECT event, reason, details FROM pg_temp.log;
 -- two ids that were executed, by the records
 CALL clean();
 SELECT pg_temp.make(1, 1);
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take();
 SELECT pg_temp.doubt('{1}');
 SELECT pg_temp.live();
@@ -344,7 +344,7 @@ SELECT * FROM pg_temp.log;
 -- an action of which an earlier id is in doubt never ends dead or cancelled
 CALL clean();
 SELECT pg_temp.make(1, 4);
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take();
 SELECT pg_temp.doubt('{1,2,3,4}');
 SELECT pg_temp.live();
@@ -369,7 +369,7 @@ SELECT * FROM acteon_outbox_check();
 -- … after its last attempt a doubt is held
 CALL clean();
 SELECT pg_temp.make(1, 1);
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take();
 SELECT pg_temp.doubt('{1}');
 SELECT pg_temp.live();
@@ -381,7 +381,7 @@ RESET acteon_replay.max_attempts;
 -- a pause and a cancel stop the resend; the looking goes on
 CALL clean();
 SELECT pg_temp.make(1, 3);
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take(2);
 SELECT pg_temp.doubt('{1,2}');
 SELECT pg_temp.live();
@@ -409,7 +409,7 @@ SELECT * FROM acteon_outbox_check();
 -- a doubt keeps its lane, held or not; the end of it frees the lane
 CALL clean();
 SELECT pg_temp.make(1, 3, '{"__fingerprint": "f"}');
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take();
 SELECT pg_temp.doubt('{1}');
 SELECT pg_temp.live();
@@ -426,7 +426,7 @@ SELECT pg_temp.take();
 -- a person decides
 CALL clean();
 SELECT pg_temp.make(1, 8);
-SELECT replayed FROM acteon_replay_bulk(max_records => 7);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 7);
 UPDATE acteon_replay_batch SET on_doubt = 'hold';
 SELECT pg_temp.take(6);
 SELECT pg_temp.doubt('{1,2,3,4}');
@@ -450,7 +450,7 @@ SELECT state, outcome, effect, sum(actions) FROM acteon_replay_tally GROUP BY 1,
 SELECT jsonb_object_keys(outcome) AS outcome, outcome #> '{Settled,reason}' AS reason FROM acteon_dispatch_delivery WHERE known_by = 'settled' AND state = 'delivered';
 SELECT * FROM pg_temp.log;
 -- … what was cancelled is free to be replayed, under an id of its own; what was called delivered is passed over
-SELECT results -> 0 ->> 'original_action_id' AS first, replayed FROM acteon_replay_bulk(max_records => 1);
+SELECT results -> 0 ->> 'original_action_id' AS first, replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1);
 SELECT state, in_doubt, held, done FROM acteon_replay_batches ORDER BY batch_id;
 -- … what was sent again is looked up before, has all its attempts, and is held at the next doubt
 SELECT pg_temp.take(2);
@@ -480,7 +480,7 @@ INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES
 CALL clean();
 SELECT pg_temp.make(1, 2);
 SET ROLE regress_acteon_a;
-SELECT batch_id FROM acteon_replay_bulk() \gset
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01') \gset
 RESET ROLE;
 SELECT pg_temp.take();
 SELECT pg_temp.doubt('{1,2}');
@@ -502,7 +502,7 @@ DROP ROLE regress_acteon_a, regress_acteon_b, regress_acteon_admin, regress_acte
 -- the breaker counts what had no effect, every Failed, and each doubt once
 CALL clean();
 SELECT pg_temp.make(1, 60);
-SELECT replayed FROM acteon_replay_bulk(max_records => 60, breaker_window => 10, breaker_share => 0.5);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 60, breaker_window => 10, breaker_share => 0.5);
 SELECT pg_temp.take(20);
 SELECT count(pg_temp.ack(id, '{"Executed": {"status": "success"}}')) FROM generate_series(1, 5) AS id;
 SELECT breaker FROM acteon_replay_batches;
@@ -525,7 +525,7 @@ SELECT state, in_doubt, breaker FROM acteon_replay_batches;
 -- a redrive looks first: what was dead is known not to have been executed, so its new id goes out at once
 CALL clean();
 SELECT pg_temp.make(1, 3);
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take();
 SELECT count(acteon_outbox_reject(ARRAY[id], ARRAY[pg_temp.token(id)], '{bad}')) FROM generate_series(1, 3) AS id;
 SELECT pg_temp.record(1, 'executed', '{"status": "Success"}'), pg_temp.record(2, 'pending');
@@ -537,10 +537,10 @@ SELECT action_id = acteon_replay_id('d3', 1, 1) AS new FROM held ORDER BY n DESC
 -- sequences that are behind their tables are set forward: no id twice, no error
 CALL clean();
 SELECT pg_temp.make(1, 250);
-SELECT replayed FROM acteon_replay_bulk(max_records => 120);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 120);
 SELECT setval('acteon_dispatch_outbox_id_seq', 1, false), setval('acteon_replay_batch_id_seq', 1, false), setval('acteon_replay_log_id_seq', 1, false);
 SELECT acteon_replay_pause(1), acteon_replay_resume(1);
-SELECT replayed FROM acteon_replay_bulk(max_records => 120);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 120);
 SELECT setval('acteon_dispatch_outbox_id_seq', 1, true);
 SELECT success FROM acteon_replay('d249');
 SELECT success FROM acteon_replay('d250');
@@ -551,7 +551,7 @@ SELECT * FROM acteon_outbox_check();
 -- a replay after a purge goes on behind the generation that was reached: another id; preview, lineage and check agree
 CALL clean();
 SELECT pg_temp.make(1, 2);
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take();
 SELECT pg_temp.ack(1, '{"Executed": {"status": "success"}}'), pg_temp.ack(2, '{"Failed": {}}');
 SELECT success FROM acteon_replay('d1');
@@ -564,10 +564,10 @@ SELECT count(*) FROM acteon_dispatch_outbox;
 SELECT first_action_id = acteon_replay_id('d1', 1) AS one, first_action_id = acteon_replay_id('d2', 1) AS two, generation FROM acteon_dispatch_reached ORDER BY generation;
 SELECT * FROM acteon_outbox_check();
 SELECT count(*) FROM acteon_replay_lineage('d1');
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT original_action_id, generation, action_id = acteon_replay_id(original_action_id, generation) AS by_generation, action_id IN (SELECT action_id FROM used) AS used FROM acteon_dispatch_outbox ORDER BY 1;
 SELECT id = acteon_replay_id('d1', 3)::text AS third, generation, state FROM acteon_replay_lineage('d1') ORDER BY generation;
-SELECT replayed FROM acteon_replay_bulk();
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT pg_temp.take();
 SELECT acteon_outbox_reject(ARRAY[id], ARRAY[pg_temp.token(id)], '{bad}') FROM acteon_dispatch_outbox;
 UPDATE acteon_dispatch_delivery SET finished_at = finished_at - interval '2 days';
@@ -580,8 +580,8 @@ SELECT * FROM acteon_outbox_check();
 -- another server has written last: what is due may have been sent, numbers may have been given out; noticed once
 CALL clean();
 SELECT pg_temp.make(1, 300);
-SELECT replayed FROM acteon_replay_bulk(max_records => 100);
-SELECT replayed FROM acteon_replay_bulk(max_records => 100, start_at => '2100-01-01');
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100, start_at => '2100-01-01');
 SELECT pg_temp.take(2);
 SELECT pg_temp.nack(1, 'down');
 UPDATE acteon_dispatch_segment SET due_at = now() + interval '1 h' WHERE first_id = 1;

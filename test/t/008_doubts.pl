@@ -58,14 +58,14 @@ new_database('nested', '1.1', 0);
 $node->safe_psql('nested', q{
 	SET max_stack_depth = '7MB';
 	SELECT make_record('a1', at => '2026-01-01'), make_record('a2', at => '2026-01-02', payload => (repeat('[', 40000) || repeat(']', 40000))::jsonb), make_record('a3', at => '2026-01-03');
-	SELECT replayed FROM acteon_replay_bulk()});
+	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01')});
 one_bad_row('a payload nested 40,000 deep', 'nested', 'stack depth limit exceeded');
 
 new_database('ascii', '1.1', 0, q{ENCODING SQL_ASCII LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0});
 $node->safe_psql('ascii', q{
 	SET client_encoding = SQL_ASCII;
 	SELECT make_record('a1', at => '2026-01-01'), make_record('a2', at => '2026-01-02', payload => E'{"a": "\377"}'), make_record('a3', at => '2026-01-03');
-	SELECT replayed FROM acteon_replay_bulk()});
+	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01')});
 one_bad_row('bytes that the client cannot receive', 'ascii', 'invalid byte sequence for encoding "UTF8": 0xff', settings => 'SET client_encoding = UTF8; ');
 
 # What an earlier id of may have been executed does not end dead for it.
@@ -94,13 +94,13 @@ new_database('toast', '1.1', 0);
 $node->safe_psql('toast', q{
 	ALTER TABLE acteon_dispatch_outbox ALTER COLUMN payload SET STORAGE EXTERNAL;
 	SELECT make_record('a1', at => '2026-01-01'), make_record('a2', at => '2026-01-02', payload => (SELECT jsonb_agg(md5(i::text)) FROM generate_series(1, 5000) AS i)), make_record('a3', at => '2026-01-03');
-	SELECT replayed FROM acteon_replay_bulk()});
+	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01')});
 damage('toast', q{(SELECT reltoastrelid FROM pg_class WHERE oid = 'acteon_dispatch_outbox'::regclass)}, "\0" x 8192);
 one_bad_row('a row whose TOAST data is damaged', 'toast', '.*');
 
 # A page that cannot be read: nothing of it goes out, and each row says so itself.
 new_database('page', '1.1', 3);
-$node->safe_psql('page', q{SELECT replayed FROM acteon_replay_bulk()});
+$node->safe_psql('page', q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01')});
 damage('page', q{'acteon_dispatch_outbox'}, "\xde\xad\xbe\xef" x 2048);
 one_bad_row('a damaged page', 'page', 'invalid page in block 0 .*', bad => [ 1, 2, 3 ], unreadable => 1);
 
@@ -120,7 +120,7 @@ $node->safe_psql('old', q{
 	END
 	$$});
 foreach my $statement (
-	q{SELECT * FROM acteon_replay('a1')}, q{SELECT * FROM acteon_replay_bulk()}, q{SELECT acteon_replay_bulk('{}'::jsonb)},
+	q{SELECT * FROM acteon_replay('a1')}, q{SELECT * FROM acteon_replay_bulk(from_time => '2000-01-01')}, q{SELECT acteon_replay_bulk('{}'::jsonb)},
 	q{SELECT * FROM acteon_replay_preview()}, q{SELECT * FROM acteon_replay_lineage('a1')}, q{SELECT * FROM acteon_replay_items(1)}, q{SELECT * FROM acteon_replay_batches},
 	q{SELECT * FROM acteon_replay_pause(1)}, q{SELECT * FROM acteon_replay_resume(1)}, q{SELECT * FROM acteon_replay_cancel(1)}, q{SELECT * FROM acteon_replay_set_rate(1, 5)},
 	q{SELECT * FROM acteon_outbox_claim('c')}, q{SELECT acteon_outbox_ack('{1}', '{1}', '{null}')}, q{SELECT acteon_outbox_nack('{1}', '{1}', '{null}')}, q{SELECT acteon_outbox_reject('{1}', '{1}', '{null}')},
@@ -196,7 +196,7 @@ is($node->safe_psql('old', $catalogue), $fresh, 'an updated catalogue equals a f
 
 # Whoever locks the audit table stops no claim: nothing can be said meanwhile.
 new_database('locked', '1.1', 3);
-$node->safe_psql('locked', q{SELECT replayed FROM acteon_replay_bulk(max_records => 2)});
+$node->safe_psql('locked', q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 2)});
 $node->safe_psql('locked', q{SELECT acteon_outbox_doubt(array_agg(outbox_id), array_agg(lease_token), array_agg('x'::text)) FROM acteon_outbox_claim('c')});
 $node->safe_psql('locked', q{SELECT success FROM acteon_replay('a3'); UPDATE acteon_dispatch_segment SET due_at = now(), doubt_since = now() - interval '1 h' WHERE doubt_since IS NOT NULL});
 my $gateway = $node->background_psql('locked');
@@ -208,7 +208,7 @@ $gateway->quit;
 # A failover that two sessions notice at once: one acts, the other waits for it and finds it done; nothing that may have been sent goes out.
 new_database('failover', '1.1', 300);
 $node->safe_psql('failover', q{
-	SELECT replayed FROM acteon_replay_bulk(max_records => 200);
+	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 200);
 	UPDATE acteon_replay_installation SET server = '1/1'});
 my $one = $node->background_psql('failover');
 my $other = $node->background_psql('failover');
