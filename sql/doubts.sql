@@ -502,7 +502,7 @@ DROP ROLE regress_acteon_a, regress_acteon_b, regress_acteon_admin, regress_acte
 -- the breaker counts what had no effect, every Failed, and each doubt once
 CALL clean();
 SELECT pg_temp.make(1, 60);
-SELECT replayed FROM acteon_replay_bulk(max_records => 60, breaker_window => 10, breaker_share => 0.5);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 60, breaker_window => 10, breaker_share => 0.5);
 SELECT pg_temp.take(20);
 SELECT count(pg_temp.ack(id, '{"Executed": {"status": "success"}}')) FROM generate_series(1, 5) AS id;
 SELECT breaker FROM acteon_replay_batches;
@@ -581,7 +581,7 @@ SELECT * FROM acteon_outbox_check();
 CALL clean();
 SELECT pg_temp.make(1, 300);
 SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100);
-SELECT replayed FROM acteon_replay_bulk(max_records => 100, start_at => '2100-01-01');
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100, start_at => '2100-01-01');
 SELECT pg_temp.take(2);
 SELECT pg_temp.nack(1, 'down');
 UPDATE acteon_dispatch_segment SET due_at = now() + interval '1 h' WHERE first_id = 1;

@@ -151,5 +151,9 @@ SELECT pg_temp.damage('DELETE FROM acteon_replay_batch');
 SELECT pg_temp.damage('UPDATE acteon_dispatch_outbox SET generation = 3 WHERE id = 5');
 SELECT pg_temp.damage($$INSERT INTO acteon_dispatch_outbox SELECT 6, batch_id, created_at, gen_random_uuid(), 2, original_action_id, namespace, tenant, provider, action_type, payload, labels FROM acteon_dispatch_outbox WHERE id = 2$$,
 	'INSERT INTO acteon_dispatch_segment SELECT 6, 6, 1, now(), 0, false');
+SELECT pg_temp.damage('DELETE FROM acteon_dispatch_segment WHERE first_id = 5', $$INSERT INTO acteon_dispatch_delivery (outbox_id, finished_at, attempts, state, unproven) VALUES (5, now(), 1, 'cancelled', true)$$,
+	$$INSERT INTO acteon_replay_tally (batch_id, finished_at, state, actions) VALUES (1, now(), 'cancelled', 1)$$);
+SELECT pg_temp.damage('UPDATE acteon_dispatch_outbox SET generation = 3 WHERE id = 5', $$INSERT INTO acteon_dispatch_reached VALUES (acteon_replay_id('c5', 1), 2)$$);
+SELECT pg_temp.damage('UPDATE acteon_dispatch_outbox SET generation = 3 WHERE id = 5', $$INSERT INTO acteon_dispatch_reached VALUES (acteon_replay_id('c4', 1), 2)$$);
 SELECT pg_temp.damage('SELECT 1');
 CALL clean();
