@@ -18,7 +18,8 @@ $node->safe_psql('postgres', q{
 	GRANT CREATE ON SCHEMA public TO gateway;
 	GRANT CREATE ON DATABASE postgres TO op;
 	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('op', 'operator', '{acme}', '{*}', '{*}');
-	SELECT make_record('mine'), make_record('foreign', tenant => 'globex'), make_record('lost', outcome => 'pending');
+	SELECT make_record('mine'), make_record('foreign', tenant => 'globex'), make_record('lost', outcome => 'pending'),
+		make_record('newest', tenant => 'elsewhere', at => '2026-01-01 13:00+00', outcome => 'executed');
 });
 
 # The caller: tables, functions, operators and casts ahead of everything else.
