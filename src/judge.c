@@ -42,12 +42,10 @@ static const ReasonEntry reasons[NUM_REASONS] = {
 						 gettext_noop("no grant covers this audit record")},
 	[REASON_UNREADABLE] = {"unreadable", ITEM_FAILED, gettext_noop("audit record cannot be read")},
 	[REASON_INTERNAL] = {"internal", ITEM_FAILED,
-						 gettext_noop(
-							 "audit record is the gateway's own, not of a client's action")},
+						 gettext_noop("audit record is the gateway's own")},
 	[REASON_CHAIN] =
 		{"chain", ITEM_FAILED,
-		 gettext_noop(
-			 "audit record is of a step or the end of a chain: replay the chain_started record of its action")},
+		 gettext_noop("audit record is of a chain's step or end: replay its chain_started record")},
 	[REASON_EFFECTIVE] = {"effective", ITEM_PASSED_OVER,
 						  gettext_noop("action took effect, or will")},
 	[REASON_NOT_LOST] = {"not_lost", ITEM_PASSED_OVER, gettext_noop("action was not lost")},

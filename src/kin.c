@@ -60,12 +60,13 @@ typedef struct KinReader
 	Snapshot snapshot;
 } KinReader;
 
-/* When an action was last recorded as lost. */
-typedef struct LostAt
+/* The last record that says that an action was lost. */
+typedef struct LastLost
 {
 	uint64 action; /* hashed */
 	TimestampTz time;
-} LostAt;
+	text *id;
+} LastLost;
 
 /*
  * Add a relative, and return it.
@@ -251,15 +252,32 @@ judge_replays(const Kin *kin, bool include_replayed)
 }
 
 /*
- * Find when the actions of kin were last recorded as lost, as the query has it, and
- * note that in a table.
+ * Whether a record is later than another one, of which this is the time and the id:
+ * of those of one time, the one with the greater id is.
+ */
+static bool
+is_later(const AuditRecord *record, TimestampTz time, const text *id)
+{
+	int order = memcmp(VARDATA_ANY(record->id), VARDATA_ANY(id),
+					   Min(VARSIZE_ANY_EXHDR(record->id), VARSIZE_ANY_EXHDR(id)));
+
+	if (record->dispatched_at != time)
+		return record->dispatched_at > time;
+	if (order != 0)
+		return order > 0;
+	return VARSIZE_ANY_EXHDR(record->id) > VARSIZE_ANY_EXHDR(id);
+}
+
+/*
+ * Find the last records that say that the actions of kin were lost, as the query has
+ * it, and note them in a table.
  */
 static HTAB *
 find_lost(const AuditTable *table, const ReplayQuery *query, ArrayBuildState *action_ids,
 		  ActionSet *hasher)
 {
 	HASHCTL control = {.keysize = sizeof(uint64),
-					   .entrysize = sizeof(LostAt),
+					   .entrysize = sizeof(LastLost),
 					   .hcxt = CurrentMemoryContext};
 	HTAB *found =
 		hash_create("acteon_replay kin", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
@@ -278,7 +296,7 @@ find_lost(const AuditTable *table, const ReplayQuery *query, ArrayBuildState *ac
 		for (int i = 0; i < count; i++)
 		{
 			uint64 action;
-			LostAt *entry;
+			LastLost *entry;
 			bool is_there;
 			Effect effect;
 
@@ -287,8 +305,11 @@ find_lost(const AuditTable *table, const ReplayQuery *query, ArrayBuildState *ac
 				continue;
 			action = HashAction(hasher, &records[i]);
 			entry = hash_search(found, &action, HASH_ENTER, &is_there);
-			entry->time =
-				is_there ? Max(entry->time, records[i].dispatched_at) : records[i].dispatched_at;
+			if (is_there && !is_later(&records[i], entry->time, entry->id))
+				continue;
+			entry->time = records[i].dispatched_at;
+			entry->id = cstring_to_text_with_len(VARDATA_ANY(records[i].id),
+												 VARSIZE_ANY_EXHDR(records[i].id));
 		}
 	}
 	AuditScanEnd(&scan);
@@ -308,9 +329,10 @@ has_later(const Kin *kin, HTAB *found, ActionSet *hasher)
 							  .namespace = kin->record->namespace,
 							  .tenant = kin->record->tenant};
 		uint64 action = HashAction(hasher, &record);
-		const LostAt *entry = hash_search(found, &action, HASH_FIND, NULL);
+		const LastLost *entry = hash_search(found, &action, HASH_FIND, NULL);
 
-		if (entry != NULL && entry->time > kin->record->dispatched_at)
+		if (entry != NULL && !is_later(kin->record, entry->time, entry->id) &&
+			!SameText(entry->id, kin->record->id))
 			return true;
 	}
 	return false;

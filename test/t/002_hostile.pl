@@ -18,7 +18,8 @@ $node->safe_psql('postgres', q{
 	GRANT CREATE ON SCHEMA public TO gateway;
 	GRANT CREATE ON DATABASE postgres TO op;
 	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('op', 'operator', '{acme}', '{*}', '{*}');
-	SELECT make_record('mine'), make_record('foreign', tenant => 'globex'), make_record('lost', outcome => 'pending');
+	SELECT make_record('mine'), make_record('foreign', tenant => 'globex'), make_record('lost', outcome => 'pending'),
+		make_record('newest', tenant => 'elsewhere', at => '2026-01-01 13:00+00', outcome => 'executed');
 });
 
 # The caller: tables, functions, operators and casts ahead of everything else.
@@ -53,7 +54,7 @@ is(fails_with($node, $path . q{SELECT public.acteon_replay('forged')}, connstr =
 is(fails_with($node, $path . q{SELECT public.acteon_replay('foreign')}, connstr => $op),
 	'42501: no grant covers this audit record', 'planted grants do not count');
 is(fails_with($node, $path . q{SELECT public.acteon_replay('mine')}, connstr => $op), 'done', 'the real table is');
-is($node->safe_psql('postgres', $path . q{SELECT replayed, failed, skipped FROM public.acteon_replay_bulk(tenant => 'acme', outcome => 'pending', from_time => '2020-01-01')},
+is($node->safe_psql('postgres', $path . q{SELECT replayed, failed, skipped FROM public.acteon_replay_bulk(tenant => 'acme', outcome => 'pending', allow_unproven => true, allow_partial => true, from_time => '2020-01-01')},
 		connstr => $op), '1|0|0', 'bulk with filters, intents and times');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM evil.acteon_dispatch_outbox'), '0', 'nothing went into a planted outbox');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM evil.ran'), '0', 'no planted operator ran');

@@ -58,7 +58,7 @@ is($node->safe_psql('postgres', q{
 $node->safe_psql('postgres', q{
 	CREATE TABLE fates (original text, fate text, outcome jsonb);
 	INSERT INTO fates VALUES ('mixed-1', 'ack', '{"Executed": {}}'), ('mixed-2', 'ack', '{"Executed": {}}'), ('mixed-3', 'ack', '{"Failed": {}}'),
-		('mixed-4', 'ack', '"Throttled"'), ('mixed-5', 'reject', NULL), ('mixed-6', 'hold', NULL), ('mixed-7', 'hold', NULL), ('mixed-8', 'hold', NULL),
+		('mixed-4', 'ack', '"Suppressed"'), ('mixed-5', 'reject', NULL), ('mixed-6', 'hold', NULL), ('mixed-7', 'hold', NULL), ('mixed-8', 'hold', NULL),
 		('mixed-9', 'reject', NULL), ('acme-1', 'reject', NULL), ('acme-3', 'ack', '{"Executed": {}}'), ('globex-1', 'ack', '{"Executed": {}}'),
 		('globex-2', 'reject', NULL);
 	CREATE TABLE held AS SELECT c.outbox_id, c.lease_token, f.fate, f.outcome, 'bad template'::text AS error
@@ -85,13 +85,13 @@ my %questions = (
 	log => q{SELECT string_agg(event || coalesce(' ' || batch_id, ''), ', ' ORDER BY id) FROM acteon_replay_log});
 
 my $all = <<'END';
-1 of boss paused: 12 = 3 waiting, 3 in flight, 4 delivered {"Failed": 1, "Executed": 2, "Throttled": 1}, 2 dead, 0 cancelled
+1 of boss paused: 12 = 3 waiting, 3 in flight, 4 delivered {"Failed": 1, "Executed": 2, "Suppressed": 1}, 2 dead, 0 cancelled
 2 of op_acme running: 2 = 1 waiting, 0 in flight, 0 delivered {}, 1 dead, 0 cancelled
 3 of op_acme paused: 2 = 1 waiting, 0 in flight, 1 delivered {"Executed": 1}, 0 dead, 0 cancelled
 4 of op_globex cancelled: 4 = 0 waiting, 0 in flight, 1 delivered {"Executed": 1}, 1 dead, 2 cancelled
 END
 my $acme = <<'END';
-1 in part paused: 6 = 2 waiting, 2 in flight, 2 delivered {"Executed": 1, "Throttled": 1}, 0 dead, 0 cancelled
+1 in part paused: 6 = 2 waiting, 2 in flight, 2 delivered {"Executed": 1, "Suppressed": 1}, 0 dead, 0 cancelled
 2 of op_acme running: 2 = 1 waiting, 0 in flight, 0 delivered {}, 1 dead, 0 cancelled
 3 of op_acme paused: 2 = 1 waiting, 0 in flight, 1 delivered {"Executed": 1}, 0 dead, 0 cancelled
 END
