@@ -71,9 +71,8 @@ read_constraints(Relation rel)
 {
 	TupleConstr *constr = rel->rd_att->constr;
 	KeptConstraints *place = free_place();
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay constraints",
-							  ALLOCSET_SMALL_SIZES);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "acteon_replay constraints",
+												  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Node **expressions = palloc0(constr->num_check * sizeof(Node *));
 

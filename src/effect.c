@@ -296,16 +296,28 @@ effect_of_failure(const Evidence *evidence)
 }
 
 /*
- * Find what is known of an outcome, by the one of its names that is given; NULL
- * if nothing is.
+ * Find what is known of an outcome, by its name in records; NULL if nothing is.
  */
 static const OutcomeRule *
-find_rule(const char *record, const char *answer)
+find_record_rule(const char *outcome)
 {
 	for (int i = 0; i < lengthof(rules); i++)
 	{
-		if (record != NULL ? rules[i].record != NULL && strcmp(rules[i].record, record) == 0
-						   : strcmp(rules[i].answer, answer) == 0)
+		if (rules[i].record != NULL && strcmp(rules[i].record, outcome) == 0)
+			return &rules[i];
+	}
+	return NULL;
+}
+
+/*
+ * The same by its name in answers.
+ */
+static const OutcomeRule *
+find_answer_rule(const char *name)
+{
+	for (int i = 0; i < lengthof(rules); i++)
+	{
+		if (strcmp(rules[i].answer, name) == 0)
 			return &rules[i];
 	}
 	return NULL;
@@ -393,7 +405,7 @@ EffectOfRecord(const RecordOutcome *record)
 		return EFFECT_NONE;
 	if (record->details != NULL && JB_ROOT_IS_OBJECT(record->details))
 		evidence.details = &record->details->root;
-	return apply_rule(find_rule(record->outcome, NULL), &evidence);
+	return apply_rule(find_record_rule(record->outcome), &evidence);
 }
 
 /*
@@ -458,7 +470,7 @@ ReadAnswer(Jsonb *answer, AnswerReading *reading)
 
 	take_apart(answer, reading->name, &details);
 	evidence.details = as_object(&details);
-	rule = find_rule(NULL, reading->name);
+	rule = find_answer_rule(reading->name);
 	reading->effect = apply_rule(rule, &evidence);
 	reading->kind = rule == NULL ? ANSWER_FINAL : rule->kind;
 	reading->retry_after =
@@ -472,7 +484,7 @@ ReadAnswer(Jsonb *answer, AnswerReading *reading)
 static char *
 answer_name(const char *outcome)
 {
-	const OutcomeRule *rule = find_rule(outcome, NULL);
+	const OutcomeRule *rule = find_record_rule(outcome);
 	char *name, *to;
 	bool begins_word = true;
 

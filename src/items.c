@@ -28,6 +28,9 @@ enum
 	ITEM_ACTION_TYPE
 };
 
+/* The state of segment g at the time $2. */
+#define STATE_OF_SEGMENT SEGMENT_STATE("g", "$2")
+
 /*
  * The actions of batch $1 at the time $2.  What has no delivery is covered by
  * the segment that begins last before it; the bound keeps the search from
@@ -47,18 +50,16 @@ enum
 	"		ON o.id BETWEEN b.first_outbox_id AND b.last_outbox_id AND o.batch_id = b.id" \
 	"	LEFT JOIN %1$s.acteon_dispatch_delivery AS d ON d.outbox_id = o.id" \
 	"	LEFT JOIN LATERAL (SELECT due_at, attempt, resend, unproven, doubt, held," \
-	"			" SEGMENT_STATE( \
-		"g", \
-		"$2") " AS state" \
-			  "		FROM %1$s.acteon_dispatch_segment AS g" \
-			  "		WHERE d.outbox_id IS NULL AND first_id > o.id - 100 AND first_id <= o.id" \
-			  "		ORDER BY first_id DESC LIMIT 1) AS s ON true" \
-			  "	CROSS JOIN LATERAL (SELECT coalesce(d.resend, s.resend, 0) AS resend," \
-			  "		CASE WHEN d.outbox_id IS NOT NULL THEN d.state" \
-			  "		WHEN s.state <> 'waiting' THEN s.state" \
-			  "		WHEN b.stopped IN ('cancelling', 'cancelled') THEN 'cancelled'" \
-			  "		ELSE 'waiting' END AS state) AS i " \
-			  "WHERE b.id = $1 AND %2$s ORDER BY o.id"
+	"			" STATE_OF_SEGMENT " AS state" \
+	"		FROM %1$s.acteon_dispatch_segment AS g" \
+	"		WHERE d.outbox_id IS NULL AND first_id > o.id - 100 AND first_id <= o.id" \
+	"		ORDER BY first_id DESC LIMIT 1) AS s ON true" \
+	"	CROSS JOIN LATERAL (SELECT coalesce(d.resend, s.resend, 0) AS resend," \
+	"		CASE WHEN d.outbox_id IS NOT NULL THEN d.state" \
+	"		WHEN s.state <> 'waiting' THEN s.state" \
+	"		WHEN b.stopped IN ('cancelling', 'cancelled') THEN 'cancelled'" \
+	"		ELSE 'waiting' END AS state) AS i " \
+	"WHERE b.id = $1 AND %2$s ORDER BY o.id"
 
 /*
  * What can be asked for, and how it is found: by the fewest rows, where an

@@ -79,9 +79,9 @@ typedef enum Told
 	NUM_TOLD
 } Told;
 
-static const char *const told_names[NUM_TOLD] = {
-	[TOLD_SETTLED] = "settled", [TOLD_DEAD] = "dead",           [TOLD_CANCELLED] = "cancelled",
-	[TOLD_WAITING] = "waiting", [TOLD_IN_FLIGHT] = "in_flight", [TOLD_IN_DOUBT] = "in_doubt",
+/* The names of those that are no effects. */
+static const char *const told_names[NUM_TOLD - NUM_EFFECTS] = {
+	"settled", "dead", "cancelled", "waiting", "in_flight", "in_doubt",
 };
 
 /* New ids of an action that are looked for at most. */
@@ -158,7 +158,9 @@ PG_FUNCTION_INFO_V1(acteon_replay_proof_items);
 static const char *
 told_name(Told told)
 {
-	return told < (Told) NUM_EFFECTS ? EffectNames[told] : told_names[told];
+	int place = (int) told;
+
+	return place < NUM_EFFECTS ? EffectNames[place] : told_names[place - NUM_EFFECTS];
 }
 
 /*

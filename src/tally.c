@@ -62,8 +62,7 @@ FoldTally(Oid schema, int64 batch_id, TimestampTz now)
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args(sql, lengthof(types), types, values, NULL, false, 0) !=
-		SPI_OK_INSERT)
+	if (SPI_execute_with_args(sql, lengthof(types), types, values, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not fold the tally: %s", SPI_result_code_string(SPI_result));
 	SPI_finish();
 	MemoryContextSwitchTo(old);

@@ -11,7 +11,8 @@
 -- or enqueued in the last hour: the last 20 of these that your grants let you see.
 --
 -- In the bar, # was delivered, x failed (dead, or the gateway's outcome is Failed or
--- CircuitOpen), - was cancelled, > is in flight, . waits; a blank is not enqueued yet.
+-- CircuitOpen), - was cancelled, ? is in doubt, > is in flight, . waits; a blank is
+-- not enqueued yet.
 
 \if :{?acteon_batch}
 	\set acteon_watched :acteon_batch
@@ -33,7 +34,7 @@ WHERE e.extname = 'acteon_replay' \gset
 \endif
 
 SELECT id AS batch, state,
-	'[' || repeat('#', good) || repeat('x', bad - good) || repeat('-', gone - bad) || repeat('>', held - gone)
+	'[' || repeat('#', good) || repeat('x', bad - good) || repeat('-', gone - bad) || repeat('?', doubted - gone) || repeat('>', held - doubted)
 		|| repeat('.', queued - held) || repeat(' ', 20 - queued) || ']' || to_char(progress, '990.0 "%"') AS progress,
 	to_char(delivered + dead + cancelled, 'FM999,999,999,990') || ' of ' || to_char(replayed, 'FM999,999,999,990') AS ended,
 	to_char(failing, 'FM999,999,999,990') AS failed,
@@ -44,12 +45,13 @@ SELECT id AS batch, state,
 FROM (
 	SELECT *, floor(20 * (delivered + dead - failing) / whole)::integer AS good, floor(20 * (delivered + dead) / whole)::integer AS bad,
 		floor(20 * (delivered + dead + cancelled) / whole)::integer AS gone,
-		floor(20 * (delivered + dead + cancelled + in_flight) / whole)::integer AS held, floor(20 * replayed / whole)::integer AS queued
+		floor(20 * (delivered + dead + cancelled + in_doubt) / whole)::integer AS doubted,
+		floor(20 * (delivered + dead + cancelled + in_doubt + in_flight) / whole)::integer AS held, floor(20 * replayed / whole)::integer AS queued
 	FROM (
 		SELECT *, dead + coalesce((delivered_by ->> 'Failed')::bigint, 0) + coalesce((delivered_by ->> 'CircuitOpen')::bigint, 0) AS failing,
 			greatest(replayed + CASE WHEN state IN ('enqueuing', 'paused') THEN greatest(matched - replayed - failed - skipped - passed_over, 0) ELSE 0 END, 1)::numeric AS whole
 		FROM :"acteon_schema".acteon_replay_read_batches(:acteon_watched)
-		WHERE :acteon_watched IS NOT NULL OR state NOT IN ('finished', 'cancelled') OR in_flight > 0
+		WHERE :acteon_watched IS NOT NULL OR state NOT IN ('finished', 'cancelled') OR in_flight + in_doubt > 0
 			OR greatest(created_at, stopped_at, last_chunk_at) > now() - interval '1 hour'
 		ORDER BY id DESC LIMIT 20) AS batch) AS bar
 ORDER BY id
