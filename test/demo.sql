@@ -50,11 +50,11 @@ SELECT batch_id, state, replayed, failed, skipped, passed_over, failures FROM ac
 CALL acteon_replay_all(:'query'::jsonb, reason => 'INC-42: is anything left?');
 \set ECHO none
 
-\echo '--- The gateway crashed once in between: an intent without an outcome is an action that it had accepted and lost.'
+\echo '--- The gateway crashed once in between: an intent without an outcome is an action of which nobody knows how it ended.'
 \echo
 \set ECHO all
 SELECT replayed, results -> 0 ->> 'original_action_id' AS original_action_id
-FROM acteon_replay_bulk(outcome => 'pending', reason => 'INC-42: lost in the crash');
+FROM acteon_replay_bulk(outcome => 'pending', allow_unproven => true, allow_partial => true, reason => 'INC-42: the crash');
 \set ECHO none
 
 \echo '--- Now what the rule suppressed, in the form that the gateway speaks.'
@@ -64,11 +64,11 @@ SELECT acteon_replay_bulk('{"matched_rule": "quiet-hours", "outcome": "suppresse
 	"limit": 1000, "reason": "INC-43: rule quiet-hours was too strict"}'::jsonb) - 'results' AS answer;
 \set ECHO none
 
-\echo '--- A mistake: somebody forgets the outcome, and Slack messages that did go out would go out again.  Nothing of it has been sent yet; it is taken back.'
+\echo '--- A mistake: somebody allows what took effect, and Slack messages that did go out would go out again.  Nothing of it has been sent yet; it is taken back.'
 \echo
 \set ECHO all
-CALL acteon_replay_all(provider => 'slack', tenant => 'acme', start_at => now() + interval '10 s', reason => 'INC-43');
-SELECT * FROM acteon_replay_cancel(6, 'INC-43: forgot the outcome');
+CALL acteon_replay_all(provider => 'slack', tenant => 'acme', allow_effective => true, start_at => now() + interval '10 s', reason => 'INC-43');
+SELECT * FROM acteon_replay_cancel(6, 'INC-43: they had arrived');
 \set ECHO none
 
 \echo '--- The support team of acme may replay for acme and below, and sees nothing else.'
