@@ -27,7 +27,10 @@ my %calls = (
 	q{provider => 'email', newest_first => true} => 'acteon_audit_provider_idx',
 	q{outcome => 'failed', from_time => '2026-01-01 05:00+00', to_time => '2026-01-01 10:00+00'} => 'acteon_audit_outcome_idx',
 	q{namespace => 'prod', tenant => 'tenant-3', provider => 'email', action_type => 'send_email', matched_rule => 'r'} => 'acteon_audit_(rule|ns_tenant|provider)_idx',
-	q{outcome => 'pending', allow_unproven => true} => 'acteon_audit_outcome_idx');
+	q{outcome => 'pending', allow_unproven => true} => 'acteon_audit_outcome_idx',
+	q{outcome => 'failed,throttled'} => 'acteon_audit_outcome_idx',
+	q{outcome => 'failed,throttled', namespace => 'prod', tenant => 'tenant-3'} => 'acteon_audit_(outcome|ns_tenant)_idx',
+	q{lost => true} => 'acteon_audit_outcome_idx');
 
 $node->safe_psql('postgres', q{
 	SELECT count(make_record(n::text, at => timestamptz '2026-01-01' + n * interval '1 s', tenant => 'tenant-' || n % 7, matched_rule => 'r',
