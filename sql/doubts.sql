@@ -422,6 +422,20 @@ SELECT pg_temp.look(), pg_temp.take();
 SELECT pg_temp.doubt('{2}');
 SELECT acteon_replay_settle(1, 'resend', 'not there');
 SELECT pg_temp.take();
+-- … also a later one's, when an earlier one of the lane comes back
+CALL clean();
+SELECT pg_temp.make(1, 2, '{"__fingerprint": "f"}');
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT pg_temp.take();
+SELECT acteon_outbox_reject('{1}', ARRAY[pg_temp.token(1)], '{bad}');
+SELECT pg_temp.take();
+SELECT pg_temp.doubt('{2}');
+UPDATE acteon_dispatch_segment SET due_at = now() + interval '1 h';
+SELECT redriven FROM acteon_outbox_redrive();
+SELECT pg_temp.take(), pg_temp.take();
+SELECT first_id, resend, holder, doubt FROM acteon_dispatch_segment ORDER BY 1;
+SELECT pg_temp.record(2, 'executed', '{"status": "Success"}');
+SELECT pg_temp.look();
 
 -- a person decides
 CALL clean();

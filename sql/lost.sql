@@ -173,6 +173,26 @@ SELECT acteon_outbox_doubt(array_agg(outbox_id), array_agg(lease_token), array_a
 SELECT pg_temp.lost(), pg_temp.lost('{"include_replayed": true}');
 SELECT * FROM pg_temp.preview('{"lost": true}');
 
+-- what the real gateway has recorded: certainly lost is only what no provider has answered to with success
+CALL clean();
+\set records `cat "$PG_ABS_SRCDIR/test/fixtures/gateway/audit_records.jsonl"`
+CREATE TEMP TABLE truth AS
+SELECT (r ->> '_provider_2xx')::int AS done_by_provider, (jsonb_populate_record(NULL::acteon_audit, r)).*
+FROM string_to_table(:'records', E'\n') AS line, LATERAL (SELECT line::jsonb || '{"sequence_number": null}' AS r) AS j WHERE line <> '';
+INSERT INTO acteon_audit SELECT (jsonb_populate_record(NULL::acteon_audit, to_jsonb(t))).* FROM truth AS t;
+CREATE FUNCTION pg_temp.taken(query jsonb) RETURNS SETOF text LANGUAGE sql AS $$
+	SELECT string_to_table(pg_temp.lost('{"include_replayed": true, "allow_redacted": true, "allow_partial": true, "max_depth": 99}' || query), ', ')
+$$;
+SELECT count(*) FILTER (WHERE done_by_provider > 0) AS wrongly_certain, count(DISTINCT action_id) AS actions
+FROM pg_temp.taken('{"certain": true}') AS action_id JOIN truth USING (action_id);
+SELECT outcome, details ->> 'code' AS code, count(*), max(done_by_provider) AS most_done
+FROM pg_temp.taken('{}') AS action_id JOIN truth USING (action_id), LATERAL (SELECT outcome_details AS details) AS d GROUP BY 1, 2 ORDER BY 1, 2;
+-- and what is replayed unless somebody says otherwise is none that had an effect for certain
+SELECT count(*) FILTER (WHERE acteon_effect(outcome, outcome_details, provider, action_type, duration_ms) IN ('done', 'later') OR outcome = 'deduplicated') AS effective, count(*) > 30 AS some
+FROM pg_temp.taken('{"lost": false, "from": "2000-01-01T00:00:00Z"}') AS action_id JOIN truth USING (action_id)
+WHERE NOT EXISTS (SELECT FROM truth AS t WHERE t.action_id = truth.action_id AND t.id <> truth.id);
+DROP TABLE truth;
+
 -- what goes with what
 SELECT attempt('SELECT acteon_replay_bulk(lost => true, outcome => ''failed'')');
 SELECT attempt('SELECT acteon_replay_bulk(certain => true, tenant => ''acme'')');

