@@ -40,6 +40,10 @@ CREATE INDEX acteon_dispatch_segment_lane_idx ON acteon_dispatch_segment (lane, 
 -- Few: for counting doubts and for settling them.
 CREATE INDEX acteon_dispatch_segment_doubt_idx ON acteon_dispatch_segment (doubt_since) WHERE doubt_since IS NOT NULL;
 
+COMMENT ON TABLE acteon_dispatch_segment IS
+	'Runs of at most 100 consecutive outbox rows that wait, are leased or are in doubt as one. An unfinished outbox row is covered by exactly one segment, a finished one by none.';
+COMMENT ON COLUMN acteon_dispatch_outbox.action_id IS 'First id of the new action: UUIDv5 of the installation''s namespace and "<original action id>/<generation>". Behind that a new id has ".1", ".2" and so on, see acteon_dispatch_segment.resend and acteon_dispatch_delivery.resend.';
+
 ALTER TABLE acteon_dispatch_delivery
 	ADD COLUMN effect text,
 	ADD COLUMN resend integer NOT NULL DEFAULT 0,
@@ -50,6 +54,8 @@ ALTER TABLE acteon_dispatch_delivery
 	ADD CONSTRAINT acteon_dispatch_delivery_known_by_check
 		CHECK (known_by OPERATOR(pg_catalog.=) ANY ('{record,settled}'::text[]));
 
+COMMENT ON COLUMN acteon_dispatch_delivery.state IS 'delivered: its outcome is known. dead: it will not be tried again. cancelled: taken back before it was sent, or by a person who settled a doubt.';
+COMMENT ON COLUMN acteon_dispatch_delivery.outcome IS 'Answer of the gateway, or what its record says in that form.';
 COMMENT ON COLUMN acteon_dispatch_delivery.effect IS 'Effect of the outcome: done, none, later, decided or unknown. NULL for what was not delivered, and for deliveries of version 1.0.';
 COMMENT ON COLUMN acteon_dispatch_delivery.resend IS 'Which of the action''s ids ended it: 0 for the one in the outbox, n for the n-th new one.';
 COMMENT ON COLUMN acteon_dispatch_delivery.unproven IS 'Whether it was sent again under a new id without proof that the earlier one had no effect.';
@@ -60,6 +66,7 @@ ALTER TABLE acteon_replay_batch
 	ADD CONSTRAINT acteon_replay_batch_on_doubt_check
 		CHECK (on_doubt OPERATOR(pg_catalog.=) ANY ('{resend,hold}'::text[]));
 
+COMMENT ON COLUMN acteon_replay_batch.passed_over IS 'Records whose action has a replay already, took effect, or, where lost is asked for, was not lost.';
 COMMENT ON COLUMN acteon_replay_batch.on_doubt IS 'What becomes of an action of which nobody can tell whether it was executed: resend (once, under a new id) or hold (a person decides).';
 
 ALTER TABLE acteon_replay_tally
@@ -578,7 +585,9 @@ CREATE OR REPLACE VIEW acteon_replay_batches AS
 DROP FUNCTION acteon_replay_read_batches(bigint, bigint, bigint);
 ALTER FUNCTION acteon_replay_list_batches(bigint, bigint, bigint) RENAME TO acteon_replay_read_batches;
 
-COMMENT ON COLUMN acteon_replay_batches.delivered IS 'Actions that the gateway answered with an outcome; done tells how many of these had their effect.';
+COMMENT ON COLUMN acteon_replay_batches.passed_over IS 'Records whose action has a replay already, took effect, or, where lost is asked for, was not lost.';
+COMMENT ON COLUMN acteon_replay_batches.delivered IS 'Actions whose outcome is known; done tells how many of these had their effect.';
+COMMENT ON COLUMN acteon_replay_batches.cancelled IS 'Actions that were cancelled before they were sent, or by a person who settled a doubt.';
 COMMENT ON COLUMN acteon_replay_batches.breaker IS 'What its circuit breaker sees, and when it opens; off: there is none. Without effect, Failed, dead and in doubt count as failed.';
 COMMENT ON COLUMN acteon_replay_batches.in_doubt IS 'Actions that may have been executed and have no answer.';
 COMMENT ON COLUMN acteon_replay_batches.held IS 'Of these, the ones that wait for a person (acteon_replay_settle) or for a record.';

@@ -10,18 +10,18 @@ SELECT provider, outcome, matched_rule, count(*), min(dispatched_at)::time(0) AS
 FROM acteon_audit WHERE outcome <> 'executed' GROUP BY 1, 2, 3 ORDER BY 4 DESC;
 \set ECHO none
 
-\echo '--- We are on call: operators for e-mail and Slack, for all tenants.  First the plan: what would a replay of that hour do?'
+\echo '--- We are on call: operators for e-mail and Slack, for all tenants.  First the plan: what would a replay of that hour do?  Most of what was lost did not get past the gateway''s circuit breaker and is not called failed; lost => true finds all of it.'
 \echo
 \set ECHO all
 SET ROLE oncall;
-SELECT * FROM acteon_replay_preview(provider => 'email', outcome => 'failed',
+SELECT * FROM acteon_replay_preview(lost => true, provider => 'email',
 	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00', rate => 500, sample => 2);
 \set ECHO none
 
 \echo '--- The last line is the query with all its times: what was shown is what runs.'
 \echo
 \set ECHO all
-SELECT note AS query FROM acteon_replay_preview(provider => 'email', outcome => 'failed',
+SELECT note AS query FROM acteon_replay_preview(lost => true, provider => 'email',
 	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00', rate => 500) WHERE section = 'query' \gset
 \set ECHO none
 \echo
@@ -50,11 +50,12 @@ SELECT batch_id, state, replayed, failed, skipped, passed_over, failures FROM ac
 CALL acteon_replay_all(:'query'::jsonb, reason => 'INC-42: is anything left?');
 \set ECHO none
 
-\echo '--- The gateway crashed once in between: an intent without an outcome is an action of which nobody knows how it ended.'
+\echo '--- The gateway crashed once in between.  An intent without an outcome is a doubt, not a loss: the action may have been executed, and nothing tells whether it had attachments.'
+\echo '--- The provider was asked: it does not have this one.'
 \echo
 \set ECHO all
 SELECT replayed, results -> 0 ->> 'original_action_id' AS original_action_id
-FROM acteon_replay_bulk(outcome => 'pending', allow_unproven => true, allow_partial => true, reason => 'INC-42: the crash');
+FROM acteon_replay_bulk(outcome => 'pending', allow_unproven => true, allow_partial => true, reason => 'INC-42: cut off in the crash');
 \set ECHO none
 
 \echo '--- Now what the rule suppressed, in the form that the gateway speaks.'
@@ -64,11 +65,17 @@ SELECT acteon_replay_bulk('{"matched_rule": "quiet-hours", "outcome": "suppresse
 	"limit": 1000, "reason": "INC-43: rule quiet-hours was too strict"}'::jsonb) - 'results' AS answer;
 \set ECHO none
 
-\echo '--- A mistake: somebody allows what took effect, and Slack messages that did go out would go out again.  Nothing of it has been sent yet; it is taken back.'
+\echo '--- A mistake: somebody asks for all Slack messages of acme, which did go out.  What took effect is not replayed by accident.'
+\echo
+\set ECHO all
+CALL acteon_replay_all(provider => 'slack', tenant => 'acme', reason => 'INC-43');
+\set ECHO none
+
+\echo '--- A worse one: the same, insisting.  Nothing of it has been sent yet; it is taken back.'
 \echo
 \set ECHO all
 CALL acteon_replay_all(provider => 'slack', tenant => 'acme', allow_effective => true, start_at => now() + interval '10 s', reason => 'INC-43');
-SELECT * FROM acteon_replay_cancel(6, 'INC-43: they had arrived');
+SELECT * FROM acteon_replay_cancel(7, 'INC-43: these had gone out');
 \set ECHO none
 
 \echo '--- The support team of acme may replay for acme and below, and sees nothing else.'
@@ -137,21 +144,21 @@ END $$;
 \echo '… and when everything is through:'
 \echo
 \set ECHO all
-SELECT batch_id, state, progress, delivered, delivered_by, dead, cancelled, breaker FROM acteon_replay_batches ORDER BY 1;
-SELECT depth, due, scheduled, retrying, leased, dead, delivered_1m FROM acteon_outbox_stats;
+SELECT batch_id, state, progress, delivered, done, delivered_by, dead, cancelled, breaker FROM acteon_replay_batches ORDER BY 1;
+SELECT depth, due, scheduled, retrying, leased, in_doubt, held, dead, delivered_1m FROM acteon_outbox_stats;
 \set ECHO none
 \echo '$ kill $!; cat relay.log'
 \! kill "$(cat "$DEMO_DIR/relay.pid")"; while kill -0 "$(cat "$DEMO_DIR/relay.pid")" 2>/dev/null; do sleep 0.05; done; cat "$DEMO_DIR/relay.log"
 
 \echo
-\echo '--- Delivered means that the gateway took the action; what its provider made of that stands in the outcome.  Which ones have failed again?'
+\echo '--- Delivered means that its outcome is known; done, that it had its effect.  Which ones have failed again?'
 \echo
 \set ECHO all
 SET ROLE oncall;
 SELECT original_action_id, state, outcome -> 'Failed' ->> 'message' AS message FROM acteon_replay_items(2, 'failed') LIMIT 3;
 \set ECHO none
 
-\echo '--- The dead letters: the gateway would not take them, because a template was missing.  It is put back, and they are sent again, under their old ids.'
+\echo '--- The dead letters: the gateway would not take them, because a template was missing.  It is put back, and they are sent again, under new ids: the gateway may refuse the old ones.'
 \echo
 \! $DEMO_FIX
 \set ECHO all
@@ -182,7 +189,8 @@ INSERT INTO acteon_audit (id, action_id, namespace, tenant, provider, action_typ
 	verdict_details, outcome_details, dispatched_at, completed_at, duration_ms)
 SELECT 'invoice-' || n, 'invoice/2026-01/' || n, 'prod', 'acme', 'email', 'send_email', 'allow', 'failed',
 	jsonb_build_object('to', 'user' || n || '@example.com', 'subject', 'Invoice ' || n),
-	'{}', '{"error": "connection refused"}', timestamptz '2026-01-15 15:00+00' + n * interval '1 s', timestamptz '2026-01-15 15:00+00' + n * interval '1 s', 40
+	'{}', '{"code": "CONNECTION", "message": "connection error: error sending request for url (https://mail.example.com/v1/send)", "attempts": 1, "retryable": true}',
+	timestamptz '2026-01-15 15:00+00' + n * interval '1 s', timestamptz '2026-01-15 15:00+00' + n * interval '1 s', 40
 FROM generate_series(9001, 9003) AS n;
 \echo
 \echo '$ acteon-replay-http --check'
@@ -206,10 +214,10 @@ FROM generate_series(9001, 9003) AS n;
 \! "$DEMO_SHOW" 'curl -s -X POST -H "Authorization: Bearer $KEY" "$URL/v1/audit/invoice%2F2026-01%2F9001/replay?reason=INC-45&wait=20"'
 \echo '--- What would replay_audit(query) do with the others?'
 \echo
-\! "$DEMO_SHOW" 'curl -s -X POST -H "X-API-Key: $KEY" "$URL/v1/audit/replay?provider=email&outcome=failed&from=2026-01-15T15:00:00Z&dry_run=true&sample=1"'
+\! "$DEMO_SHOW" 'curl -s -X POST -H "X-API-Key: $KEY" "$URL/v1/audit/replay?provider=email&lost=true&from=2026-01-15T15:00:00Z&to=2026-01-15T18:00:00Z&dry_run=true&sample=1"'
 \echo '--- It does it, but at a time that was mistyped.  How is it going?  Pause; go on; no: cancel.'
 \echo
-\! "$DEMO_SHOW" 'curl -s -X POST -H "Authorization: Bearer $KEY" "$URL/v1/audit/replay?provider=email&outcome=failed&from=2026-01-15T15:00:00Z&start_at=2062-01-18T20:00:00Z"'
+\! "$DEMO_SHOW" 'curl -s -X POST -H "Authorization: Bearer $KEY" "$URL/v1/audit/replay?provider=email&lost=true&from=2026-01-15T15:00:00Z&to=2026-01-15T18:00:00Z&start_at=2062-01-18T20:00:00Z"'
 \! "$DEMO_SHOW" 'curl -s -H "Authorization: Bearer $KEY" "$URL/v1/replay/batches?limit=1"'
 SELECT max(batch_id) AS batch FROM acteon_replay_batches \gset
 \setenv BATCH :batch
@@ -219,8 +227,8 @@ SELECT max(batch_id) AS batch FROM acteon_replay_batches \gset
 \! "$DEMO_SHOW" 'curl -s -H "Authorization: Bearer $KEY" "$URL/v1/replay/batches/$BATCH"'
 \echo '--- Again, now.  Whoever does not get the answer repeats the request with the same Idempotency-Key, and nothing is done twice.'
 \echo
-\! "$DEMO_SHOW" 'curl -s -X POST -H "Authorization: Bearer $KEY" -H "Idempotency-Key: INC-45" "$URL/v1/audit/replay?provider=email&outcome=failed&from=2026-01-15T15:00:00Z"'
-\! "$DEMO_SHOW" 'curl -si -X POST -H "Authorization: Bearer $KEY" -H "Idempotency-Key: INC-45" "$URL/v1/audit/replay?provider=email&outcome=failed&from=2026-01-15T15:00:00Z"'
+\! "$DEMO_SHOW" 'curl -s -X POST -H "Authorization: Bearer $KEY" -H "Idempotency-Key: INC-45" "$URL/v1/audit/replay?provider=email&lost=true&from=2026-01-15T15:00:00Z&to=2026-01-15T18:00:00Z"'
+\! "$DEMO_SHOW" 'curl -si -X POST -H "Authorization: Bearer $KEY" -H "Idempotency-Key: INC-45" "$URL/v1/audit/replay?provider=email&lost=true&from=2026-01-15T15:00:00Z&to=2026-01-15T18:00:00Z"'
 \echo '--- What Prometheus gets, and the description of it all.'
 \echo
 \! "$DEMO_SHOW" 'curl -s "$URL/metrics" | grep -E "requests_total|repeated"'
@@ -242,6 +250,12 @@ END $$;
 \set ECHO all
 SELECT event, batch_id, role_name, reason, details FROM acteon_replay_log ORDER BY id;
 SELECT id, source, generation, batch_id, requested_by, reason, state FROM acteon_replay_lineage('invoice/2026-01/8417');
+\set ECHO none
+
+\echo '--- What does the gateway''s own audit table say of the large batch, beside what the relay was told?'
+\echo
+\set ECHO all
+SELECT * FROM acteon_replay_proof(2);
 \set ECHO none
 
 \echo '--- And the whole outbox is sound: nothing lost, nothing twice.'
