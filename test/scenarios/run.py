@@ -22,7 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import judge
 from scenarios import ALL
-from servers import Cluster, Gateway, Relay, Trouble, random_moments, wait_until
+from servers import ENDING, Cluster, Gateway, Late, Relay, Trouble, random_moments, wait_until
 
 PATIENCE = 300          # seconds, of the gateway
 
@@ -197,10 +197,9 @@ class Run:
             self.scenario.meanwhile(self)
             try:
                 self.wait_until_ended()
-            except Trouble as trouble:
+            except Late:
                 # The judge says what has not ended.
-                if "has ended" in str(trouble):
-                    raise
+                pass
             self.over.set()
             if killer.is_alive():
                 killer.join()
@@ -296,12 +295,18 @@ def parse():
     return arguments
 
 
+def end(*_):
+    """Told to end: no run begins any more, and those that are under way stop."""
+    ENDING.set()
+
+
 def main():
     arguments = parse()
     bindir = subprocess.run([arguments.pg_config, "--bindir"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     relay = [sys.executable, f"{HERE}/consumer.py"] if arguments.relay == "consumer" else [arguments.relay or f"{bindir}/acteon-relay"]
     work = tempfile.mkdtemp(prefix="acteon-faults.")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
     scenarios = [scenario() for scenario in ALL if arguments.scenario is None or scenario.name in arguments.scenario]
     patience = max(1, int(PATIENCE / arguments.scale))
     settings = f"acteon_replay.gateway_patience = {patience}\nacteon_replay.intent_grace = 1\n"
@@ -316,6 +321,8 @@ def main():
                 for options in all_options(arguments) for scenario in scenarios]
 
         def one(run):
+            if ENDING.is_set():
+                return None
             run.begun = time.monotonic()
             run.late_by = run.begun + run.scenario.seconds + (60 if run.options.late else 0)
             try:
@@ -326,6 +333,8 @@ def main():
             return run, verdict, time.monotonic() - run.begun
         with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
             for number, future in enumerate(concurrent.futures.as_completed([pool.submit(one, run) for run in runs]), 1):
+                if future.result() is None:
+                    continue
                 run, verdict, seconds = future.result()
                 print(describe(number, run, verdict, seconds), flush=True)
                 passed, failed = passed + (not verdict.faults), failed + bool(verdict.faults)
@@ -337,7 +346,7 @@ def main():
         else:
             shutil.rmtree(work, ignore_errors=True)
     print(f"{passed} passed, {failed} failed")
-    sys.exit(failed > 0)
+    sys.exit(failed > 0 or ENDING.is_set())
 
 
 if __name__ == "__main__":
