@@ -40,7 +40,7 @@ foreach my $kill (1 .. $kills)
 {
 	# Spread over what is left: the next one when so much more has taken effect.
 	my $goal = $done + int(($actions - $done) / ($kills - $kill + 5));
-	wait_until(sub { $done = $gateway->stats->{ids_with_effect}; return ($done >= $goal, "$done of $goal") }, "kill $kill: $goal have taken effect")
+	wait_until(sub { resend_held($node); $done = $gateway->stats->{ids_with_effect}; return ($done >= $goal, "$done of $goal") }, "kill $kill: $goal have taken effect")
 		or last;
 	my $victim = shift @relays;
 	is($victim->kill9, 'signal 9', "kill $kill");

@@ -14,7 +14,7 @@ use Acteon;
 use Program;
 
 our @EXPORT = qw(new_relay_server start_gateway is_protected start_relay run_relay relay_database enqueue
-	all_delivered all_settled took_effect outbox_is_sound gateway_agrees wait_until wait_for_sql private_file start_psql);
+	all_delivered all_settled resend_held took_effect outbox_is_sound gateway_agrees wait_until wait_for_sql private_file start_psql);
 
 my $stub = dirname(__FILE__) . '/../gateway/stub_gateway.py';
 my $serial = 0;
@@ -80,8 +80,19 @@ sub all_delivered
 		FROM acteon_dispatch_outbox AS o LEFT JOIN acteon_dispatch_delivery AS d ON d.outbox_id = o.id}, '0 waiting, 0 not delivered', $description, $seconds);
 }
 
-# Test that nothing is left and every action was delivered, when a person has those sent
-# again that are held.
+# A person has those sent again that are held.
+sub resend_held
+{
+	my ($node) = @_;
+
+	$node->safe_psql('postgres', q{
+		SELECT acteon_replay_settle(batch_id, 'resend', 'test') FROM (
+			SELECT DISTINCT batch_id FROM acteon_dispatch_segment WHERE held IS NOT NULL) AS held});
+	return;
+}
+
+# Test that nothing is left and every action was delivered, when those are sent again
+# that are held.
 sub all_settled
 {
 	my ($node, $description, $seconds) = @_;
@@ -89,9 +100,7 @@ sub all_settled
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	return wait_until(
 		sub {
-			$node->safe_psql('postgres', q{
-				SELECT acteon_replay_settle(batch_id, 'resend', 'test') FROM (
-					SELECT DISTINCT batch_id FROM acteon_dispatch_segment WHERE held IS NOT NULL) AS held});
+			resend_held($node);
 			my $seen = $node->safe_psql('postgres', q{
 				SELECT count(*) FILTER (WHERE d.state IS NULL) || ' waiting, ' || count(*) FILTER (WHERE d.state <> 'delivered') || ' not delivered'
 				FROM acteon_dispatch_outbox AS o LEFT JOIN acteon_dispatch_delivery AS d ON d.outbox_id = o.id});
