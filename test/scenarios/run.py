@@ -66,7 +66,7 @@ class Run:
         self.first_effects = 0
         self.begun = time.monotonic()
         self.over = threading.Event()
-        self.late_by = self.begun + scenario.seconds + (60 if options.late else 0)
+        self.late_by = self.begun + scenario.seconds
 
     # What scenarios use.
 
@@ -112,11 +112,18 @@ class Run:
             return -1
 
     def wait_until_ended(self):
-        """Wait until nothing is left that can end by itself."""
+        """Wait until nothing is left that can end by itself; not longer than doubts and leases last once nothing moves."""
+        last = [None, 0]
+        longest = 2 * (self.options.lease + PATIENCE / self.options.scale) + 60
+
         def done():
             self.look_after_relays()
-            left = self.left()
-            return True if left == 0 else f"{left} left"
+            found = self.left(), self.gateway.ask("GET", "/_stats")["requests"]
+            if found != last[0]:
+                last[:] = found, time.monotonic()
+            if found[0] != 0 and time.monotonic() - last[1] > longest:
+                raise Late("nothing moves any more")
+            return True if found[0] == 0 else f"{found[0]} left"
         wait_until(done, "all have ended", max(5, self.late_by - time.monotonic()))
 
     def settle_down(self):
@@ -324,7 +331,7 @@ def main():
             if ENDING.is_set():
                 return None
             run.begun = time.monotonic()
-            run.late_by = run.begun + run.scenario.seconds + (60 if run.options.late else 0)
+            run.late_by = run.begun + run.scenario.seconds
             try:
                 verdict = run.go()
             except Exception as error:
