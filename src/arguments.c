@@ -12,6 +12,7 @@
 #include "utils/timestamp.h"
 
 #include "query.h"
+#include "tables.h"
 
 /*
  * Check that a function was declared with so many arguments.  One of an earlier
@@ -22,12 +23,7 @@ void
 CheckArgumentCount(FunctionCallInfo fcinfo, int count)
 {
 	if (PG_NARGS() != count)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("%s() is declared as in another version of the extension",
-						get_func_name(fcinfo->flinfo->fn_oid)),
-				 errdetail("It has %d arguments, and the library expects %d.", PG_NARGS(), count),
-				 errhint("ALTER EXTENSION acteon_replay UPDATE;")));
+		RefuseOlderObjects();
 }
 
 /*
