@@ -75,7 +75,7 @@ class Ledger:
         self.examples = []
         self.unauthorized = 0
         self.lanes_open = Counter()
-        self.lane_effects = {}          # lane: ids in the order of their first effect
+        self.lane_effects = {}          # lane: what is replayed, in the order of its first effect
         self.open = 0
         self.most_open = 0
         self.id_overlaps = 0
@@ -169,8 +169,9 @@ class Ledger:
         request.had_effect = True
         entry.effects += 1
         self.note("effects", request.action_id)
-        if entry.lane is not None and entry.effects == 1:
-            self.lane_effects.setdefault(entry.lane, []).append(request.action_id)
+        if entry.lane is not None:
+            order = self.lane_effects.setdefault(entry.lane, {})
+            order.setdefault(request.action_id if entry.source is None else entry.source)
 
     def happened(self, request, event):
         """A request was cut, its record was written (recorded) or could not be (lost)."""

@@ -19,7 +19,7 @@ when it has written what was to be written, and SIGKILL ends it as it ends the g
     POST /_reset     forgets what was seen, and the ids; not what to answer
     GET  /_stats     counts
     GET  /_actions   the history of each action
-    GET  /_lanes     of each tenant and fingerprint, the ids in order of effect
+    GET  /_lanes     of each tenant and fingerprint, what is replayed in order of effect
     GET  /_ledger    what became in truth of each id and of each lineage: requests,
                      tries (requests to a provider), effects, cut, recorded, lost
 
@@ -142,7 +142,7 @@ class Gateway:
         elif (method, path) == ("GET", "/_actions"):
             found = self.ledger.actions()
         elif (method, path) == ("GET", "/_lanes"):
-            found = self.ledger.lane_effects
+            found = {lane: list(order) for lane, order in self.ledger.lane_effects.items()}
         elif (method, path) == ("GET", "/_ledger"):
             found = self.ledger.truth()
         else:

@@ -251,11 +251,7 @@ class StubTest(Stub):
         self.ask("/_control", {"rules": [{"answer": {"delay_ms": 60000}}]})
         open_connections = []
         for name, tenant, expected in (("a", "t", 0), ("b", "u", 0), ("c", "t", 1)):
-            body = json.dumps({**ACTION, "id": name, "tenant": tenant, "fingerprint": "f"}).encode()
-            connection = self.connect()
-            connection.sendall(b"POST /v1/dispatch HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
-                               b"Authorization: Bearer test-key\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-            open_connections.append(connection)
+            open_connections.append(self.begin(name, tenant=tenant, fingerprint="f", metadata={"replayed_from": f"r{name}"}))
             while self.ask("/_stats")["open"] < len(open_connections):
                 pass
             self.assertEqual(self.ask("/_stats")["violations"], expected)
@@ -263,7 +259,7 @@ class StubTest(Stub):
             connection.close()
         while self.ask("/_stats")["open"]:
             pass
-        self.assertEqual(self.ask("/_lanes"), {"t f": ["a", "c"], "u f": ["b"]})
+        self.assertEqual(self.ask("/_lanes"), {"t f": ["ra", "rc"], "u f": ["rb"]})
 
     def test_effect_without_an_answer(self):
         self.ask("/_control", {"rules": [{"limit": 1, "answer": {"reset": "body", "effect": True}}]})

@@ -22,7 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import judge
 from scenarios import ALL
-from servers import Cluster, Gateway, Relay, Trouble, random_moments, wait_until
+from servers import ENDING, Cluster, Gateway, Late, Relay, Trouble, random_moments, wait_until
 
 PATIENCE = 300          # seconds, of the gateway
 
@@ -66,7 +66,7 @@ class Run:
         self.first_effects = 0
         self.begun = time.monotonic()
         self.over = threading.Event()
-        self.late_by = self.begun + scenario.seconds + (60 if options.late else 0)
+        self.late_by = self.begun + scenario.seconds
 
     # What scenarios use.
 
@@ -112,11 +112,18 @@ class Run:
             return -1
 
     def wait_until_ended(self):
-        """Wait until nothing is left that can end by itself."""
+        """Wait until nothing is left that can end by itself; not longer than doubts and leases last once nothing moves."""
+        last = [None, 0]
+        longest = 2 * (self.options.lease + PATIENCE / self.options.scale) + 60
+
         def done():
             self.look_after_relays()
-            left = self.left()
-            return True if left == 0 else f"{left} left"
+            found = self.left(), self.gateway.ask("GET", "/_stats")["requests"]
+            if found != last[0]:
+                last[:] = found, time.monotonic()
+            if found[0] != 0 and time.monotonic() - last[1] > longest:
+                raise Late("nothing moves any more")
+            return True if found[0] == 0 else f"{found[0]} left"
         wait_until(done, "all have ended", max(5, self.late_by - time.monotonic()))
 
     def settle_down(self):
@@ -197,10 +204,9 @@ class Run:
             self.scenario.meanwhile(self)
             try:
                 self.wait_until_ended()
-            except Trouble as trouble:
+            except Late:
                 # The judge says what has not ended.
-                if "has ended" in str(trouble):
-                    raise
+                pass
             self.over.set()
             if killer.is_alive():
                 killer.join()
@@ -296,12 +302,18 @@ def parse():
     return arguments
 
 
+def end(*_):
+    """Told to end: no run begins any more, and those that are under way stop."""
+    ENDING.set()
+
+
 def main():
     arguments = parse()
     bindir = subprocess.run([arguments.pg_config, "--bindir"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     relay = [sys.executable, f"{HERE}/consumer.py"] if arguments.relay == "consumer" else [arguments.relay or f"{bindir}/acteon-relay"]
     work = tempfile.mkdtemp(prefix="acteon-faults.")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
     scenarios = [scenario() for scenario in ALL if arguments.scenario is None or scenario.name in arguments.scenario]
     patience = max(1, int(PATIENCE / arguments.scale))
     settings = f"acteon_replay.gateway_patience = {patience}\nacteon_replay.intent_grace = 1\n"
@@ -316,8 +328,10 @@ def main():
                 for options in all_options(arguments) for scenario in scenarios]
 
         def one(run):
+            if ENDING.is_set():
+                return None
             run.begun = time.monotonic()
-            run.late_by = run.begun + run.scenario.seconds + (60 if run.options.late else 0)
+            run.late_by = run.begun + run.scenario.seconds
             try:
                 verdict = run.go()
             except Exception as error:
@@ -326,6 +340,8 @@ def main():
             return run, verdict, time.monotonic() - run.begun
         with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
             for number, future in enumerate(concurrent.futures.as_completed([pool.submit(one, run) for run in runs]), 1):
+                if future.result() is None:
+                    continue
                 run, verdict, seconds = future.result()
                 print(describe(number, run, verdict, seconds), flush=True)
                 passed, failed = passed + (not verdict.faults), failed + bool(verdict.faults)
@@ -337,7 +353,7 @@ def main():
         else:
             shutil.rmtree(work, ignore_errors=True)
     print(f"{passed} passed, {failed} failed")
-    sys.exit(failed > 0)
+    sys.exit(failed > 0 or ENDING.is_set())
 
 
 if __name__ == "__main__":

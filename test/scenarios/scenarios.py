@@ -27,7 +27,7 @@ class Scenario:
     own_cluster = False     # whether the server itself suffers
     relays = 1
     lost_by_failover = False
-    seconds = 150           # it must be over by then
+    seconds = 600           # it must be over by then, however slow the machine
 
     def before(self, run):
         """What is there before the replay."""

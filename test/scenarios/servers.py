@@ -19,8 +19,15 @@ FIXTURES = f"{HERE}/../fixtures"
 KEY = "scenario-key"
 
 
+ENDING = threading.Event()      # all is to end
+
+
 class Trouble(Exception):
     """The run cannot go on: something that it needs does not work."""
+
+
+class Late(Trouble):
+    """What was waited for did not happen."""
 
 
 def wait_until(condition, what, seconds=60):
@@ -30,8 +37,10 @@ def wait_until(condition, what, seconds=60):
         found = condition()
         if found is True:
             return
+        if ENDING.is_set():
+            raise Trouble("it was told to end")
         if time.monotonic() > deadline:
-            raise Trouble(f"{what}: not after {seconds} s, last seen: {found}")
+            raise Late(f"{what}: not after {seconds} s, last seen: {found}")
         time.sleep(0.05)
 
 

@@ -14,7 +14,7 @@ use Acteon;
 use Program;
 
 our @EXPORT = qw(new_relay_server start_gateway is_protected start_relay run_relay relay_database enqueue
-	all_delivered outbox_is_sound gateway_agrees wait_until wait_for_sql private_file start_psql);
+	all_delivered all_settled resend_held took_effect outbox_is_sound gateway_agrees wait_until wait_for_sql private_file start_psql);
 
 my $stub = dirname(__FILE__) . '/../gateway/stub_gateway.py';
 my $serial = 0;
@@ -78,6 +78,61 @@ sub all_delivered
 	return wait_for_sql($node, q{
 		SELECT count(*) FILTER (WHERE d.state IS NULL) || ' waiting, ' || count(*) FILTER (WHERE d.state <> 'delivered') || ' not delivered'
 		FROM acteon_dispatch_outbox AS o LEFT JOIN acteon_dispatch_delivery AS d ON d.outbox_id = o.id}, '0 waiting, 0 not delivered', $description, $seconds);
+}
+
+# A person has those sent again that are held.
+sub resend_held
+{
+	my ($node) = @_;
+
+	$node->safe_psql('postgres', q{
+		SELECT acteon_replay_settle(batch_id, 'resend', 'test') FROM (
+			SELECT DISTINCT batch_id FROM acteon_dispatch_segment WHERE held IS NOT NULL) AS held});
+	return;
+}
+
+# Test that nothing is left and every action was delivered, when those are sent again
+# that are held.
+sub all_settled
+{
+	my ($node, $description, $seconds) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return wait_until(
+		sub {
+			resend_held($node);
+			my $seen = $node->safe_psql('postgres', q{
+				SELECT count(*) FILTER (WHERE d.state IS NULL) || ' waiting, ' || count(*) FILTER (WHERE d.state <> 'delivered') || ' not delivered'
+				FROM acteon_dispatch_outbox AS o LEFT JOIN acteon_dispatch_delivery AS d ON d.outbox_id = o.id});
+			return ($seen eq '0 waiting, 0 not delivered', $seen);
+		},
+		$description, $seconds);
+}
+
+# Test that so many actions took effect, by the gateway's ledger: each once, but for those
+# that are marked as sent again unproven and of which an earlier effect was cut, or left
+# no record.
+sub took_effect
+{
+	my ($node, $gateway, $count, $description) = @_;
+	my $ledger = $gateway->ledger;
+	my %unproven = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', q{
+		SELECT o.original_action_id FROM acteon_dispatch_outbox AS o JOIN acteon_dispatch_delivery AS d ON d.outbox_id = o.id WHERE d.unproven});
+	my (%unseen, @wrong);
+
+	foreach my $id (values %{ $ledger->{ids} })
+	{
+		$unseen{ $id->{root} } = 1 if $id->{effects} && ($id->{cut} || !$id->{recorded});
+	}
+	my $lineages = $ledger->{lineages};
+	foreach my $root (sort keys %$lineages)
+	{
+		my $effects = $lineages->{$root}{effects};
+
+		push @wrong, "$root $effects" if $effects != 1 && !($effects > 1 && $unproven{$root} && $unseen{$root});
+	}
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	return Test::More::is(scalar(keys %$lineages) . ": @wrong[0 .. ($#wrong < 9 ? $#wrong : 9)]", "$count: ", $description);
 }
 
 # Test that the invariants hold.
