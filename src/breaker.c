@@ -209,7 +209,8 @@ CheckBreaker(Oid schema, Oid role, int64 batch_id)
 		read_window(&window, batch_id, batches.slot))
 	{
 		fill_window(&window, schema);
-		if (window.ended >= window.size && window.failed > window.share * window.ended &&
+		/* Also before the window is full: what is still to come cannot make it less. */
+		if (window.failed > window.share * window.size &&
 			!is_over(batch_id, batches.slot, schema))
 			open_breaker(&window, &writer, batches.slot, schema, role);
 	}

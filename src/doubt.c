@@ -527,7 +527,6 @@ resolve_segment(Resolver *resolver, const Segment *collected, const Suspect *sus
 	Segment pieces[SEGMENT_ACTIONS];
 	Segment segment = *collected;
 	int count = 0;
-	int new_doubts = 0;
 
 	begin_doubt(&segment);
 	read_batch(resolver, segment.batch_id);
@@ -544,13 +543,10 @@ resolve_segment(Resolver *resolver, const Segment *collected, const Suspect *sus
 		}
 		if (piece.resend == segment.resend)
 			decide_without_outcome(resolver, &piece, &suspects[i], &findings[i]);
-		new_doubts += piece.doubt_since != 0 && collected->doubt_since == 0;
 		AppendPiece(pieces, &count, &piece);
 	}
 	if (!ReplaceSegment(doubts->segments, collected, pieces, count))
 		elog(ERROR, "a segment was changed while it was locked");
-	if (new_doubts > 0)
-		TallyDoubts(doubts->deliveries, segment.batch_id, new_doubts);
 }
 
 /*

@@ -14,6 +14,12 @@
  */
 #include "pace.h"
 
+/* Actions are claimed for so long ahead. */
+#define CLAIM_TIME (50 * MILLISECOND)
+
+/* How much the last request counts in the mean of their durations. */
+#define DURATION_WEIGHT (1.0 / 16)
+
 #define MAX_PAUSE MINUTE
 
 /* So many forbidden actions in a row are not the actions' fault. */
@@ -153,14 +159,33 @@ PaceSent(Pace *pace, int64_t now)
 }
 
 /*
- * How many actions it makes sense to hold: what is in flight and a batch more,
+ * How many actions to hold besides those in flight: what is sent while the next
+ * claim is made.  Whatever a relay holds is in doubt when it is killed, and goes out
+ * when its batch is paused, so with slow answers that is no more than what is in
+ * flight; a batch of them is claimed where answers come quickly.
+ */
+static int
+backlog(const Pace *pace, int batch_size)
+{
+	int limit = LimitNow(&pace->limit);
+	double wanted = limit;
+
+	if (pace->mean_duration > 0)
+		wanted = limit * (double) CLAIM_TIME / pace->mean_duration;
+	if (wanted < limit)
+		wanted = limit;
+	return wanted < batch_size ? (int) wanted : batch_size;
+}
+
+/*
+ * How many actions it makes sense to hold: what is in flight and a backlog,
  * but no more than the rate lets go within a third of the lease; one for a
  * try; none while nothing is sent.
  */
 int
 PaceRoom(const Pace *pace, int batch_size, int64_t lease, int64_t now)
 {
-	int room = LimitNow(&pace->limit) + batch_size;
+	int room = LimitNow(&pace->limit) + backlog(pace, batch_size);
 	int64_t wake = NEVER;
 
 	if (now < pace->resume || PaceIsPuttingOff(pace, now, &wake))
@@ -335,6 +360,8 @@ PaceAnswered(Pace *pace, Judgement *judgement, const PaceSubject *subject, int64
 {
 	if (subject->executed)
 		LimitTimed(&pace->limit, subject->kind, subject->duration, now);
+	pace->mean_duration += (pace->mean_duration == 0 ? 1 : DURATION_WEIGHT) *
+						   ((double) subject->duration - pace->mean_duration);
 	LimitEnded(&pace->limit, now);
 
 	/* An answer to what was in flight when we stopped. */
