@@ -244,7 +244,8 @@ CALL clean();
 SELECT pg_temp.make(1, 400);
 SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100, breaker_window => 20, breaker_share => 0.25) \gset
 SELECT query, breaker_window, breaker_share FROM acteon_replay_batch;
-SELECT pg_temp.deliver(10, '{"Failed": {"code": "x"}}');
+SELECT pg_temp.deliver(5, '{"Failed": {"code": "x"}}');
+SELECT pg_temp.deliver(5, '{"Executed": {}}');
 SELECT stopped FROM acteon_replay_batch;
 SELECT pg_temp.deliver(10, '{"Executed": {}}');
 SELECT stopped FROM acteon_replay_batch;
@@ -254,9 +255,9 @@ SELECT stopped FROM acteon_replay_batch;
 SELECT pg_temp.reject(1);
 SELECT stopped, stopped_by, stop_reason FROM acteon_replay_batch;
 SELECT pg_temp.claim();
--- resumed, it begins anew
+-- resumed, it begins anew; and it does not wait until its window is full
 SELECT * FROM acteon_replay_resume(:batch_id);
-SELECT pg_temp.reject(19);
+SELECT pg_temp.reject(5);
 SELECT stopped FROM acteon_replay_batch;
 SELECT pg_temp.reject(1);
 SELECT stopped, stop_reason FROM acteon_replay_batch;
@@ -266,7 +267,7 @@ SELECT state, outcome, sum(actions) FROM acteon_replay_tally GROUP BY 1, 2 ORDER
 SELECT * FROM acteon_outbox_check();
 -- by default half of fifty; 0 turns it off
 SELECT batch_id FROM acteon_replay_bulk(max_records => 100, from_time => '2026-01-01 12:01:41+00') \gset
-SELECT pg_temp.reject(49);
+SELECT pg_temp.reject(25);
 SELECT stopped FROM acteon_replay_batch WHERE id = :batch_id;
 SELECT pg_temp.reject(1);
 SELECT stopped, stop_reason FROM acteon_replay_batch WHERE id = :batch_id;

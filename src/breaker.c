@@ -210,8 +210,7 @@ CheckBreaker(Oid schema, Oid role, int64 batch_id)
 	{
 		fill_window(&window, schema);
 		/* Also before the window is full: what is still to come cannot make it less. */
-		if (window.failed > window.share * window.size &&
-			!is_over(batch_id, batches.slot, schema))
+		if (window.failed > window.share * window.size && !is_over(batch_id, batches.slot, schema))
 			open_breaker(&window, &writer, batches.slot, schema, role);
 	}
 	CloseFinder(&batches);

@@ -46,8 +46,8 @@ typedef struct Pace
 	int put_off; /* actions of such tenants that were given back in this second */
 	int64_t put_off_until;
 	double mean_duration; /* of the last requests; 0: not known */
-	double rate;  /* actions a second; 0 is no limit */
-	double saved; /* how many may be sent at once now */
+	double rate;          /* actions a second; 0 is no limit */
+	double saved;         /* how many may be sent at once now */
 	int64_t saved_at;
 } Pace;
 
