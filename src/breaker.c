@@ -4,11 +4,12 @@
  *
  * A batch pauses itself when of its last deliveries more than a share failed:
  * the provider is down again, or the actions are poison, and sending on would
- * only make more of it.  An action that comes in doubt counts as one that failed,
- * once, when it does; how it ends counts like any other ending.  Whoever records a failure looks at the tally of its
- * batch (tally.c), newest first, until the window is full.  What one call ended
- * has no order; of the call that the window begins in, an even part counts.  Only
- * what ended since the batch was resumed last counts.
+ * only make more of it.  An action that a consumer puts in doubt counts as one
+ * that failed, once, when it does; how it ends counts like any other ending.
+ * Whoever records a failure looks at the tally of its batch (tally.c), newest
+ * first, until the window is full.  What one call ended has no order; of the call
+ * that the window begins in, an even part counts.  Only what ended since the batch
+ * was resumed last counts.
  *
  * Who records failures does not wait for the batch's row.  acteon_replay_all holds
  * that most of the time, so it looks itself, between its chunks (run_batch.c).

@@ -171,8 +171,9 @@ note_failing(DeliveryWriter *deliveries, int64 batch_id)
 }
 
 /*
- * Count actions of a batch that came in doubt: for its circuit breaker, which
- * counts each doubt once, when it begins.
+ * Count actions of a batch that a consumer has put in doubt: for its circuit breaker,
+ * which counts each doubt once, when it begins.  A lease that ran out is no such doubt:
+ * that tells of the consumer, and not of the provider.
  */
 void
 TallyDoubts(DeliveryWriter *deliveries, int64 batch_id, int64 actions)
