@@ -1,6 +1,7 @@
 /*
  * inspect.c
- *		acteon_outbox_check and acteon_outbox_stats: looking at the queue.
+ *		acteon_outbox_check, acteon_outbox_stats and acteon_outbox_audit_tells: looking at
+ *		the queue, and at what it relies on.
  */
 #include "postgres.h"
 
@@ -13,6 +14,8 @@
 
 #include "consumer.h"
 #include "identity.h"
+#include "lookup.h"
+#include "settings.h"
 #include "state.h"
 
 /*
@@ -149,6 +152,7 @@
 
 PG_FUNCTION_INFO_V1(acteon_outbox_check);
 PG_FUNCTION_INFO_V1(acteon_outbox_read_stats);
+PG_FUNCTION_INFO_V1(acteon_outbox_audit_tells);
 
 /*
  * Return the rows of a statement, whose parameter is the time of the call.  One
@@ -205,4 +209,35 @@ acteon_outbox_read_stats(PG_FUNCTION_ARGS)
 {
 	return_rows(fcinfo, "acteon_outbox_stats", READ_STATS, false);
 	return (Datum) 0;
+}
+
+/*
+ * acteon_outbox_audit_tells(sent_at timestamptz, later_than timestamptz) → text
+ *
+ * Why the audit table would tell nothing of an action that has no record in it,
+ * was sent at one time and must be recorded before anything that was sent after
+ * another; NULL if it would.  Without times: of an action that acteon_replay.
+ * gateway_patience has just run out for.  Reads only.  Raises
+ * insufficient_privilege.
+ */
+Datum
+acteon_outbox_audit_tells(PG_FUNCTION_ARGS)
+{
+	ConsumerCall call;
+	Lookup *lookup;
+	TimestampTz sent_at, later_than;
+	AuditTells tells;
+
+	BeginConsumerCall(&call, fcinfo, "acteon_outbox_audit_tells()", false);
+	sent_at = PG_ARGISNULL(0)
+				  ? TimestampTzPlusMilliseconds(call.now, -(int64) GatewayPatience * 1000)
+				  : PG_GETARG_TIMESTAMPTZ(0);
+	later_than = PG_ARGISNULL(1) ? sent_at : PG_GETARG_TIMESTAMPTZ(1);
+	lookup = OpenLookup(call.schema);
+	tells = WhatAuditTells(lookup, sent_at, later_than);
+	CloseLookup(lookup);
+	EndConsumerCall(&call);
+	if (tells == AUDIT_TELLS)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(AuditTellsText(tells)));
 }

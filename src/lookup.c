@@ -36,7 +36,6 @@
 #include "utils/snapmgr.h"
 
 #include "audit_query.h"
-#include "consumer.h"
 #include "identity.h"
 #include "ids.h"
 #include "jsonb_build.h"
@@ -112,8 +111,6 @@ struct Lookup
 	bool knows_kept;
 	TimestampTz kept_from; /* time of a record that was there after the last search */
 };
-
-PG_FUNCTION_INFO_V1(acteon_outbox_audit_tells);
 
 /* What is to be done in a subtransaction. */
 typedef void (*GuardedWork)(Lookup *lookup, void *argument);
@@ -1173,35 +1170,4 @@ void
 CloseLookup(Lookup *lookup)
 {
 	MemoryContextDelete(lookup->context);
-}
-
-/*
- * acteon_outbox_audit_tells(sent_at timestamptz, later_than timestamptz) → text
- *
- * Why the audit table would tell nothing of an action that has no record in it,
- * was sent at one time and must be recorded before anything that was sent after
- * another; NULL if it would.  Without times: of an action that acteon_replay.
- * gateway_patience has just run out for.  Reads only.  Raises
- * insufficient_privilege.
- */
-Datum
-acteon_outbox_audit_tells(PG_FUNCTION_ARGS)
-{
-	ConsumerCall call;
-	Lookup *lookup;
-	TimestampTz sent_at, later_than;
-	AuditTells tells;
-
-	BeginConsumerCall(&call, fcinfo, "acteon_outbox_audit_tells()", false);
-	sent_at = PG_ARGISNULL(0)
-				  ? TimestampTzPlusMilliseconds(call.now, -(int64) GatewayPatience * 1000)
-				  : PG_GETARG_TIMESTAMPTZ(0);
-	later_than = PG_ARGISNULL(1) ? sent_at : PG_GETARG_TIMESTAMPTZ(1);
-	lookup = OpenLookup(call.schema);
-	tells = WhatAuditTells(lookup, sent_at, later_than);
-	CloseLookup(lookup);
-	EndConsumerCall(&call);
-	if (tells == AUDIT_TELLS)
-		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text(AuditTellsText(tells)));
 }
