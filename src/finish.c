@@ -594,7 +594,7 @@ apply_to_segment(AnswerCall *call, const Answer *answers, int count)
 	while (n < count && answers[n].outbox_id <= call->segment.last_id)
 		n++;
 	/* Whether the lease lasts is looked at when nobody can take it over any more. */
-	if (!HoldSegment(&call->segments, &call->segment, true))
+	if (call->kind != ANSWER_ACK && !HoldSegment(&call->segments, &call->segment, true))
 		return 0;
 	if (!divide_segment(call, answers, n))
 		return n;
