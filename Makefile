@@ -96,6 +96,7 @@ bench:
 	test/bench/run
 	test/bench/queue
 	test/bench/relay
+	test/bench/notify
 	test/bench/http
 	test/bench/incident
 
