@@ -335,6 +335,8 @@ def main():
             try:
                 verdict = run.go()
             except Exception as error:
+                if ENDING.is_set():
+                    return None
                 verdict = judge.Verdict()
                 verdict.fault(f"{type(error).__name__}: {error}" if isinstance(error, Trouble) else traceback.format_exc().replace("\n", "\n#   "))
             return run, verdict, time.monotonic() - run.begun
