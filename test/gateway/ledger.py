@@ -101,7 +101,7 @@ class Ledger:
                     entry = self.entries.setdefault(action_id, Entry(more[0], more[1], more[2]))
                     entry.requests += 1
                     self.requests += 1
-                    self.asked[more[1]] += 1
+                    self.asked[action_id if more[1] is None else more[1]] += 1
                 else:
                     self.count(self.entries[action_id], event)
 
@@ -148,7 +148,8 @@ class Ledger:
         self.most_open = max(self.most_open, self.open)
         replayed = source if source is not None else action_id
         self.asked[replayed] += 1
-        self.note("asked", action_id, digest, replayed if source is not None else None, entry.lane)
+        if self.file is not None:
+            self.note("asked", action_id, digest, source, entry.lane)
         return Request(self, action_id, entry, self.requests, self.asked[replayed])
 
     def inner(self, action):

@@ -112,27 +112,33 @@ class Slots:
 
 
 class Locks:
-    """One at a time for each name."""
+    """One at a time for each name, for 30 seconds: a lock is not extended, and who holds it longer has lost it."""
 
-    def __init__(self):
-        self.held = {}
+    LAST = 30
+
+    def __init__(self, clock):
+        self.clock = clock
+        self.held = {}          # name: owner, and until when
+
+    def take_now(self, name):
+        """Take one that nobody has; the owner, None if it was not taken."""
+        now = self.clock.now()
+        if self.held.get(name, (None, 0))[1] > now:
+            return None
+        owner = object()
+        self.held[name] = (owner, now + self.LAST)
+        return owner
 
     async def take(self, name, seconds):
-        """Wait so many seconds of ours at most; whether it is held then."""
-        slots = self.held.get(name)
-        if slots is None:
-            self.held[name] = slots = Slots(1)
-        if slots.take_now():
-            return True
-        try:
-            await asyncio.wait_for(slots.take(), seconds)
-        except asyncio.TimeoutError:
-            return False
-        return True
+        """Wait so many seconds for one; the owner, None if it is still somebody else's."""
+        until = self.clock.now() + seconds
+        owner = self.take_now(name)
+        while owner is None and self.clock.now() < until:
+            await asyncio.sleep(0.005)
+            owner = self.take_now(name)
+        return owner
 
-    def give(self, name):
-        """Let the next one have it."""
-        slots = self.held[name]
-        slots.give()
-        if slots.free and not slots.waiting:
+    def give(self, name, owner):
+        """Let others have it, if it is still the owner's."""
+        if self.held.get(name, (None, 0))[0] is owner:
             del self.held[name]

@@ -82,7 +82,7 @@ class Pipeline:
         self.caller_limit = self.window(told["caller_limit"]) if "caller_limit" in told else None
         self.permits = told.get("max_concurrent_dispatch", 5000)
         self.running = 0
-        self.locks = Locks()
+        self.locks = Locks(self.clock)
         self.rules = verdicts.Rules(self.clock, told)
         self.signing = Signing(told["signing"]) if "signing" in told else None
         self.executor = Executor(self.clock, told.get("executor", {}), told.get("providers", {"*": {}}),
@@ -195,12 +195,13 @@ class Pipeline:
         try:
             if dry_run:
                 return self.dry(action)
-            if not await self.locks.take(name, lock_seconds / self.clock.scale):
+            owner = await self.locks.take(name, lock_seconds)
+            if owner is None:
                 raise Answer(500, {"error": f"lock acquisition failed: operation timed out after {lock_seconds}s"})
             try:
                 return await self.decide(ledger, request, action, caller)
             finally:
-                self.locks.give(name)
+                self.locks.give(name, owner)
         except verdicts.Fault as fault:
             raise Answer(500, {"error": str(fault)}) from fault
         finally:

@@ -215,6 +215,15 @@ class StubTest(Stub):
         self.until(lambda: self.ask("/_stats")["open"] == 0)
         self.assertIn("Executed", self.outcome("a"))
 
+    def test_a_lock_is_lost_after_its_time(self):
+        self.ask("/_control", {"replay_protection": False})
+        self.gateway(scale=20, providers={"*": {"delay_ms": 100000, "after": 1, "then": {}}}, executor={"timeout_seconds": 200})
+        with self.begin("a"):
+            self.until(lambda: self.ask("/_stats")["open"] == 1)
+            self.until(lambda: self.outcome("a") != 500)
+            self.assertEqual(self.ask("/_stats")["open"], 1)
+        self.assertEqual(self.truth("a")["effects"], 2)
+
     def test_a_dry_run_does_nothing_and_burns_the_id(self):
         self.gateway(tenant_limit={"*": {"limit": 0, "window_seconds": 60}})
         self.assertEqual([self.status(path="/v1/dispatch?dry_run=true"), self.status()], [200, 409])

@@ -232,11 +232,15 @@ class Steering(Scenario):
     def meanwhile(self, run):
         run.wait_for_effects(0.2)
         with run.connect() as connection:
-            connection.execute("SELECT acteon_replay_pause(%s, 'a look')", (run.batches[0],))
+            for batch in run.batches:
+                connection.execute("SELECT acteon_replay_pause(%s, 'a look')", (batch,))
             time.sleep(1)
-            connection.execute("SELECT acteon_replay_resume(%s, 'on')", (run.batches[0],))
+            for batch in run.batches:
+                connection.execute("SELECT acteon_replay_resume(%s, 'on')", (batch,))
             run.wait_for_effects(0.5)
-            connection.execute("SELECT acteon_replay_cancel(%s, 'enough')", (run.batches[0],))
+            # What is in doubt is not cancelled, and what waits behind it in its lane is.
+            for batch in run.batches:
+                connection.execute("SELECT acteon_replay_cancel(%s, 'enough')", (batch,))
 
 
 ALL = [TenantLimit, ConcurrencyLimit, Slow, Hanging, Own500, LostOutcomes, Proxy502, BurntAfterPurge, GatewayKilled, AuditAway,
