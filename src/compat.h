@@ -70,4 +70,11 @@
 #define ActeonIsEnforced(check) true
 #endif
 
+/* PostgreSQL 17 can be asked for stronger locks as well. */
+#if PG_VERSION_NUM >= 170000
+#define ActeonLockHeldByMe(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define ActeonLockHeldByMe(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
 #endif /* ACTEON_COMPAT_H */

@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 
+#include "compat.h"
 #include "consumer.h"
 #include "settings.h"
 #include "tables.h"
@@ -98,10 +99,10 @@ acteon_outbox_sleep(PG_FUNCTION_ARGS)
 	set_lock_tag(&tag, call.schema, SLEEPERS);
 	if (!asleep)
 	{
-		if (LockHeldByMe(&tag, ShareLock))
+		if (ActeonLockHeldByMe(&tag, ShareLock))
 			(void) LockRelease(&tag, ShareLock, true);
 	}
-	else if (!LockHeldByMe(&tag, ShareLock) &&
+	else if (!ActeonLockHeldByMe(&tag, ShareLock) &&
 			 LockAcquire(&tag, ShareLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
 		undisturbed = false; /* somebody is just looking */
 	else

@@ -94,7 +94,8 @@ ReportExtension(PGconn *conn, const char *program, const char *oldest, Extension
 	char *schema = NULL;
 
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
-		ReportBad("extension", PQerrorMessage(conn), NULL);
+		ReportBad("extension", PQerrorMessage(conn),
+				  "the role needs USAGE ON SCHEMA, for the schema of the extension");
 	else if (!ExtensionFits(result, program, oldest, &fault))
 	{
 		ReportBad("extension", fault.why != NULL ? fault.why : fault.what, fault.hint);

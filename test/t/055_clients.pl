@@ -121,7 +121,7 @@ sub begin_rust
 
 sub build_rust
 {
-	return is(reap($rust_build), 0, 'it builds') || !diag(slurp_file("$PostgreSQL::Test::Utils::log_path/cargo.log"));
+	return is(reap($rust_build, 900), 0, 'it builds') || !diag(slurp_file("$PostgreSQL::Test::Utils::log_path/cargo.log"));
 }
 
 # What stands between the marks in a program.
