@@ -159,7 +159,7 @@ is_about_server(const char *sqlstate)
 }
 
 /*
- * The first result of the kind under way cannot be recorded for now; the others can.
+ * The first result of the kind under way cannot be recorded at present; the others can.
  */
 static void
 park(Relay *relay, const char *sqlstate, const char *message)

@@ -152,7 +152,7 @@ ResultsReplace(Results *results, ResultKind kind, const char *why)
 }
 
 /*
- * The first result of a kind cannot be recorded for now.
+ * The first result of a kind cannot be recorded at present.
  */
 void
 ResultsPark(Results *results, ResultKind kind, int64_t now)
