@@ -47,7 +47,7 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 endif
 
-include src/programs.mk
+include src/programs/programs.mk
 
 # Scripts for psql's \i and recipes for pg_cron, below pg_config --sharedir.
 SCRIPTS_DIR = '$(DESTDIR)$(datadir)/$(EXTENSION)'

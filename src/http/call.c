@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/log.h"
 #include "faults.h"
-#include "log.h"
 
 #define LOST "the connection to the database was lost; nothing was done"
 #define UNKNOWN \

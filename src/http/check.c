@@ -14,9 +14,9 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
-#include "buffer.h"
-#include "report.h"
-#include "secret.h"
+#include "common/buffer.h"
+#include "common/report.h"
+#include "common/secret.h"
 
 #define GRANT_HINT \
 	"GRANT EXECUTE ON FUNCTION acteon_api_login, acteon_api_begin, acteon_api_finish, " \

@@ -19,10 +19,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/log.h"
+#include "common/secret.h"
 #include "head.h"
-#include "log.h"
 #include "openapi.h"
-#include "secret.h"
 
 /* From 1.0 on the library mends a request line with a blank in it by a redirect, which
  * has a POST become a GET.  It shall refuse it, as earlier ones do. */

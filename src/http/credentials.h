@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#include "buffer.h"
+#include "common/buffer.h"
 
 #define SHA256_BYTES 32
 

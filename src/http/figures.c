@@ -7,7 +7,7 @@
  */
 #include "figures.h"
 
-#include "clock.h"
+#include "common/clock.h"
 
 #define PREFIX "acteon_replay_http_"
 

@@ -5,8 +5,8 @@
 #ifndef FIGURES_H
 #define FIGURES_H
 
+#include "common/prometheus.h"
 #include "pool.h"
-#include "prometheus.h"
 #include "routes.h"
 
 #define MAX_STATUS 600

@@ -6,10 +6,10 @@
  * the functions of the extension, and turns what these say into HTTP.
  */
 #include "check.h"
-#include "loop.h"
-#include "process.h"
+#include "common/loop.h"
+#include "common/process.h"
+#include "common/signals.h"
 #include "server.h"
-#include "signals.h"
 
 int
 main(int argc, char **argv)

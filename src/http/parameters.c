@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "json.h"
+#include "common/json.h"
 
 /* The gateway's own bounds, and the default. */
 #define MIN_LIMIT 1

@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#include "buffer.h"
+#include "common/buffer.h"
 
 typedef enum ParameterId
 {

@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
-#include "extension.h"
-#include "log.h"
+#include "common/clock.h"
+#include "common/extension.h"
+#include "common/log.h"
 
 /* Longer than the server takes to give a statement up. */
 #define EXTRA_TIMEOUT (10 * SECOND)

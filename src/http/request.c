@@ -9,8 +9,8 @@
 #include <strings.h>
 #include <strings.h>
 
-#include "clock.h"
-#include "json.h"
+#include "common/clock.h"
+#include "common/json.h"
 
 /* As acteon_api_begin has it. */
 #define MAX_IDEMPOTENCY_KEY 255

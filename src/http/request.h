@@ -5,7 +5,7 @@
 #ifndef REQUEST_H
 #define REQUEST_H
 
-#include "buffer.h"
+#include "common/buffer.h"
 #include "credentials.h"
 #include "parameters.h"
 #include "pool.h"

@@ -15,9 +15,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "log.h"
+#include "common/log.h"
+#include "common/signals.h"
 #include "server_int.h"
-#include "signals.h"
 
 /* How long what was broken off may take to end after the grace time. */
 #define LAST_CHANCE (5 * SECOND)

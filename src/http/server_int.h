@@ -8,9 +8,9 @@
 #ifndef SERVER_INT_H
 #define SERVER_INT_H
 
-#include "clock.h"
+#include "common/clock.h"
+#include "common/loop.h"
 #include "figures.h"
-#include "loop.h"
 #include "pool.h"
 #include "request.h"
 #include "settings.h"

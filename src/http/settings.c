@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "clock.h"
-#include "connect.h"
+#include "common/clock.h"
+#include "common/connect.h"
 
 /* Where an option's value goes. */
 #define PLACE(field) offsetof(Settings, field)

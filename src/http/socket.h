@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
-#include "options.h"
+#include "common/options.h"
 
 typedef struct Address
 {

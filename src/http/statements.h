@@ -7,7 +7,7 @@
 
 #include <libpq-fe.h>
 
-#include "database.h"
+#include "common/database.h"
 
 /* Prepared on each connection. */
 typedef enum StatementId

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "log.h"
+#include "common/log.h"
 
 /* How soon the use of a key is told, and how often old answers are looked for. */
 #define TELL_INTERVAL (10 * SECOND)

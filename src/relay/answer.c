@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
-#include "json.h"
+#include "common/clock.h"
+#include "common/json.h"
 
 #define MAX_DELAY (60 * MINUTE)
 #define MAX_QUOTED_BODY 500

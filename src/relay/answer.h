@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "buffer.h"
+#include "common/buffer.h"
 
 /* How much of a request has left. */
 typedef enum Sent

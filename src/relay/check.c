@@ -11,12 +11,12 @@
 #include <string.h>
 
 #include "check_gateway.h"
-#include "clock.h"
-#include "database.h"
+#include "common/clock.h"
+#include "common/database.h"
+#include "common/report.h"
+#include "common/secret.h"
 #include "queue.h"
-#include "report.h"
 #include "sealed.h"
-#include "secret.h"
 
 #define PROGRAM "acteon-relay"
 

@@ -14,9 +14,9 @@
 
 #include <openssl/rand.h>
 
+#include "common/json.h"
+#include "common/report.h"
 #include "easy.h"
-#include "json.h"
-#include "report.h"
 
 #define DRY_RUN_PATH "/v1/dispatch?dry_run=true"
 #define LIST_PATH "/v1/audit?limit=1"

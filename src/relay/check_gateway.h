@@ -5,7 +5,7 @@
 #ifndef CHECK_GATEWAY_H
 #define CHECK_GATEWAY_H
 
-#include "buffer.h"
+#include "common/buffer.h"
 #include "settings.h"
 
 /* What the key is tried with: as texts that stand in a JSON string. */

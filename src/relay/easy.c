@@ -14,9 +14,9 @@
 #include <openssl/crypto.h>
 
 #include "answer.h"
-#include "clock.h"
-#include "log.h"
-#include "loop.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/loop.h"
 
 /* How long a try waits. */
 #define MAX_TRY_TIME (10 * SECOND)

@@ -9,7 +9,7 @@
 
 #include <curl/curl.h>
 
-#include "buffer.h"
+#include "common/buffer.h"
 #include "settings.h"
 
 /* The size of the text of an error. */

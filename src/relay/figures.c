@@ -10,8 +10,8 @@
 
 #include <stdlib.h>
 
-#include "clock.h"
-#include "log.h"
+#include "common/clock.h"
+#include "common/log.h"
 
 #define INTERVAL (15 * SECOND)
 

@@ -25,9 +25,9 @@
 
 #include <curl/curl.h>
 
-#include "clock.h"
+#include "common/clock.h"
+#include "common/loop.h"
 #include "easy.h"
-#include "loop.h"
 
 #define DISPATCH_PATH "/v1/dispatch"
 

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "buffer.h"
+#include "common/buffer.h"
 #include "results.h"
 
 /* What one claim has leased. */

@@ -23,8 +23,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "clock.h"
-#include "log.h"
+#include "common/clock.h"
+#include "common/log.h"
 
 /* A wait below this share of the base is no queue: within bounds, since others may
  * be quicker than what we send. */

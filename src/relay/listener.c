@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "buffer.h"
-#include "clock.h"
-#include "log.h"
+#include "common/buffer.h"
+#include "common/clock.h"
+#include "common/log.h"
 #include "queue.h"
 
 #define PING_INTERVAL (15 * SECOND)

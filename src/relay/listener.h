@@ -5,8 +5,8 @@
 #ifndef LISTENER_H
 #define LISTENER_H
 
-#include "database.h"
-#include "loop.h"
+#include "common/database.h"
+#include "common/loop.h"
 
 /* How far we are with going to sleep. */
 typedef enum Sleep

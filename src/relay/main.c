@@ -8,10 +8,10 @@
 #include <curl/curl.h>
 
 #include "check.h"
-#include "loop.h"
-#include "process.h"
+#include "common/loop.h"
+#include "common/process.h"
+#include "common/signals.h"
 #include "relay.h"
-#include "signals.h"
 
 int
 main(int argc, char **argv)

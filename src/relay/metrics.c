@@ -15,10 +15,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "buffer.h"
-#include "clock.h"
-#include "log.h"
-#include "prometheus.h"
+#include "common/buffer.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/prometheus.h"
 
 #define PREFIX "acteon_relay_"
 /* Of figures that are not this relay's: every relay has the same. */

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "prometheus.h"
+#include "common/prometheus.h"
 
 #define MAX_STATUS 1000
 

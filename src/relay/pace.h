@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "answer.h"
-#include "clock.h"
+#include "common/clock.h"
 #include "limit.h"
 
 typedef enum PaceState

@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "log.h"
+#include "common/clock.h"
+#include "common/log.h"
 #include "metrics.h"
 
 #define TERMINAL_INTERVAL (500 * MILLISECOND)

@@ -5,9 +5,9 @@
 #ifndef QUEUE_H
 #define QUEUE_H
 
-#include "array.h"
-#include "database.h"
-#include "extension.h"
+#include "common/array.h"
+#include "common/database.h"
+#include "common/extension.h"
 #include "held.h"
 #include "metrics.h"
 #include "results.h"

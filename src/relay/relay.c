@@ -8,8 +8,8 @@
  */
 #include "relay.h"
 
+#include "common/signals.h"
 #include "relay_int.h"
-#include "signals.h"
 
 #define METRICS_INTERVAL (5 * SECOND)
 

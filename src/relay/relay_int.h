@@ -8,13 +8,13 @@
 #ifndef RELAY_INT_H
 #define RELAY_INT_H
 
-#include "clock.h"
-#include "database.h"
+#include "common/clock.h"
+#include "common/database.h"
+#include "common/loop.h"
 #include "figures.h"
 #include "gateway.h"
 #include "held.h"
 #include "listener.h"
-#include "loop.h"
 #include "metrics.h"
 #include "pace.h"
 #include "progress.h"

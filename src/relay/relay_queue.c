@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "extension.h"
+#include "common/extension.h"
 
 #define POLL_INTERVAL SECOND
 #define DRAIN_STATS_INTERVAL (2 * SECOND)

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "json.h"
-#include "secret.h"
+#include "common/json.h"
+#include "common/secret.h"
 
 /* An action is sent while its lease has this part of itself left: it is prolonged
  * when a third has passed, so something is wrong if less is left. */

@@ -16,9 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
-#include "json.h"
-#include "log.h"
+#include "common/clock.h"
+#include "common/json.h"
+#include "common/log.h"
 
 #define MAX_SLICE 1000
 #define MAX_SLICE_BYTES (16 * 1024 * 1024)

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "buffer.h"
+#include "common/buffer.h"
 
 /* What the database is told: the outcome that came (a JSON text), that it was
  * not executed, that it never will be, or that nobody knows. */

@@ -23,8 +23,8 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
-#include "json.h"
-#include "secret.h"
+#include "common/json.h"
+#include "common/secret.h"
 
 #define KEY_SIZE 32
 #define IV_SIZE 12

@@ -7,8 +7,8 @@
 
 #include <stdbool.h>
 
-#include "buffer.h"
-#include "options.h"
+#include "common/buffer.h"
+#include "common/options.h"
 
 /* The keys of some files. */
 typedef struct Keyring Keyring;

@@ -11,9 +11,9 @@
 
 #include <curl/curl.h>
 
-#include "buffer.h"
-#include "clock.h"
-#include "connect.h"
+#include "common/buffer.h"
+#include "common/clock.h"
+#include "common/connect.h"
 
 /* Where an option's value goes. */
 #define PLACE(field) offsetof(Settings, field)

@@ -5,8 +5,8 @@
 #ifndef SETTINGS_H
 #define SETTINGS_H
 
-#include "log.h"
-#include "options.h"
+#include "common/log.h"
+#include "common/options.h"
 
 typedef struct Settings
 {

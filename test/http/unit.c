@@ -9,10 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "clock.h"
+#include "common/clock.h"
+#include "common/json.h"
 #include "credentials.h"
 #include "faults.h"
-#include "json.h"
 #include "parameters.h"
 #include "request.h"
 #include "routes.h"

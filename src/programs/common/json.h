@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "buffer.h"
+#include "common/buffer.h"
 
 extern bool JsonIsValid(const char *text, size_t len);
 extern bool JsonGetString(const char *text, size_t len, const char *key, Buffer *value);

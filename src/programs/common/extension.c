@@ -2,11 +2,11 @@
  * extension.c
  *		The extension in the database: is it there, and does it fit this program?
  */
-#include "extension.h"
+#include "common/extension.h"
 
 #include <string.h>
 
-#include "buffer.h"
+#include "common/buffer.h"
 
 /* Is there a function in the extension's schema? */
 #define HAS_FUNCTION(signature) \

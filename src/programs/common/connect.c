@@ -8,7 +8,7 @@
  * connection string, a service file or the environment means anything else than
  * in any other program.
  */
-#include "connect.h"
+#include "common/connect.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -18,8 +18,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "buffer.h"
-#include "loop.h"
+#include "common/buffer.h"
+#include "common/loop.h"
 
 /* So many attempts that nobody waits for any more may still be under way. */
 #define MAX_FORGOTTEN 8

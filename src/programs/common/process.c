@@ -2,7 +2,7 @@
  * process.c
  *		The process: what must be so before anything else is done.
  */
-#include "process.h"
+#include "common/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 
 #include <openssl/crypto.h>
 
-#include "log.h"
+#include "common/log.h"
 
 /*
  * Threads may still speak TLS when the program exits: nothing is to be torn down

@@ -5,7 +5,7 @@
  * These programs do not take JSON apart: they only have to know whether an answer
  * is JSON, to find the text of an error in one, and to write strings.
  */
-#include "json.h"
+#include "common/json.h"
 
 #include <stdint.h>
 #include <string.h>

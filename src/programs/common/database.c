@@ -14,13 +14,13 @@
  * help, the connection is given up.  Its backend may hang on, so few are given up
  * like that, until the server says that they are gone: see abandoned.c.
  */
-#include "database_int.h"
+#include "common/database_int.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "connect.h"
-#include "log.h"
+#include "common/connect.h"
+#include "common/log.h"
 
 /* libpq's own connect_timeout ends an attempt earlier, if nobody has turned it off. */
 #define CONNECT_TIMEOUT (2 * MINUTE)

@@ -5,7 +5,7 @@
  * Secrets are read straight into memory of their final size, and that is
  * overwritten when it is given back.  Nothing here, and no error, shows one.
  */
-#include "secret.h"
+#include "common/secret.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,8 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "log.h"
+#include "common/clock.h"
+#include "common/log.h"
 
 #define MAX_SECRET (64 * 1024)
 

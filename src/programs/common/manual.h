@@ -5,7 +5,7 @@
 #ifndef MANUAL_H
 #define MANUAL_H
 
-#include "options.h"
+#include "common/options.h"
 
 extern bool ManualPrint(const Program *program, const char *which);
 

@@ -9,7 +9,7 @@
 
 #include <libpq-fe.h>
 
-#include "options.h"
+#include "common/options.h"
 
 /* A connection that is being made. */
 typedef struct Connect Connect;

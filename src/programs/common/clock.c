@@ -2,7 +2,7 @@
  * clock.c
  *		Times and durations, in microseconds.
  */
-#include "clock.h"
+#include "common/clock.h"
 
 #include <stdlib.h>
 #include <string.h>

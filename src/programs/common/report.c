@@ -4,16 +4,16 @@
  *
  * A line begins with "ok" or "FAILED"; the latter ends with what to do.
  */
-#include "report.h"
+#include "common/report.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "buffer.h"
-#include "connect.h"
-#include "extension.h"
+#include "common/buffer.h"
+#include "common/connect.h"
+#include "common/extension.h"
 
 static int failures;
 

@@ -13,7 +13,7 @@
  * Who reads the lines may be slow, or stalled.  Leases cannot wait for that:
  * what cannot be written now is lost, and how many lines were is told later.
  */
-#include "log.h"
+#include "common/log.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -24,8 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "buffer.h"
-#include "clock.h"
+#include "common/buffer.h"
+#include "common/clock.h"
 
 LogLevel log_level = LOG_INFO;
 

@@ -10,7 +10,7 @@
  * were sent together, ignores the signal.  So the request is repeated until the
  * statement is over.
  */
-#include "cancel.h"
+#include "common/cancel.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -20,10 +20,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "buffer.h"
-#include "clock.h"
-#include "log.h"
-#include "loop.h"
+#include "common/buffer.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/loop.h"
 
 /* After how long it is repeated, first and at last. */
 #define FIRST_DELAY (20 * MILLISECOND)

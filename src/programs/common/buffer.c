@@ -5,7 +5,7 @@
  * A daemon that cannot get memory ends: its leases run out and others take
  * the actions, which is better than a half-working relay.
  */
-#include "buffer.h"
+#include "common/buffer.h"
 
 #include <stdarg.h>
 #include <stdint.h>

@@ -7,7 +7,7 @@
  * the command line wins.  There is no configuration file: systemd and
  * containers have one of their own.
  */
-#include "options.h"
+#include "common/options.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -18,10 +18,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "buffer.h"
-#include "clock.h"
-#include "log.h"
-#include "manual.h"
+#include "common/buffer.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/manual.h"
 
 /*
  * Say what is wrong with the command line or the environment, and exit.

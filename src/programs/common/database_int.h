@@ -7,12 +7,12 @@
 #ifndef DATABASE_INT_H
 #define DATABASE_INT_H
 
-#include "abandoned.h"
-#include "cancel.h"
-#include "clock.h"
-#include "connect.h"
-#include "database.h"
-#include "loop.h"
+#include "common/abandoned.h"
+#include "common/cancel.h"
+#include "common/clock.h"
+#include "common/connect.h"
+#include "common/database.h"
+#include "common/loop.h"
 
 typedef enum State
 {

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "buffer.h"
+#include "common/buffer.h"
 
 #define HISTOGRAM_BUCKETS 13
 

@@ -7,7 +7,7 @@
 
 #include <libpq-fe.h>
 
-#include "extension.h"
+#include "common/extension.h"
 
 extern void ReportGood(const char *format, ...) __attribute__((format(printf, 1, 2)));
 extern void ReportBad(const char *what, const char *why, const char *hint);

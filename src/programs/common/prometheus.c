@@ -5,9 +5,9 @@
  * See "Exposition formats" in Prometheus' documentation.  Help texts must not
  * hold backslashes or line ends.
  */
-#include "prometheus.h"
+#include "common/prometheus.h"
 
-#include "clock.h"
+#include "common/clock.h"
 
 /* Upper ends of the buckets, in seconds. */
 static const double bounds[HISTOGRAM_BUCKETS] = {

@@ -2,12 +2,12 @@
  * database_send.c
  *		Statements on a connection to the database, and their results.
  */
-#include "database_int.h"
+#include "common/database_int.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "log.h"
+#include "common/log.h"
 
 static void conclude(Database *database);
 

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 
-#include "clock.h"
+#include "common/clock.h"
 
 /* Called when a descriptor is ready: events is a set of EPOLLIN and the like. */
 typedef void (*LoopHandler)(void *owner, int fd, uint32_t events);

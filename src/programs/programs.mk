@@ -14,8 +14,8 @@
 RELAY ?= yes
 HTTP ?= yes
 
-COMMON_SOURCES = $(sort $(wildcard src/common/*.c))
-COMMON_HEADERS = $(sort $(wildcard src/common/*.h))
+COMMON_SOURCES = $(sort $(wildcard src/programs/common/*.c))
+COMMON_HEADERS = $(sort $(wildcard src/programs/common/*.h))
 COMMON_OBJECTS = $(COMMON_SOURCES:.c=.o)
 RELAY_SOURCES = $(sort $(wildcard src/relay/*.c))
 RELAY_HEADERS = $(sort $(wildcard src/relay/*.h))
@@ -30,7 +30,7 @@ PROGRAM_CFLAGS ?= -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
 PROGRAM_LDFLAGS ?= -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 
 PROGRAM_FLAGS = -std=gnu11 -D_GNU_SOURCE -DACTEON_VERSION='"$(EXTVERSION)"' \
-	-I$(shell $(PG_CONFIG) --includedir) -Isrc/common
+	-I$(shell $(PG_CONFIG) --includedir) -Isrc/programs
 RELAY_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lcurl -lcrypto -lpthread -lm
 HTTP_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lmicrohttpd -lcrypto -lpthread
 PROGRAM_SANITIZERS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \

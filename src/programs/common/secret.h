@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-#include "buffer.h"
+#include "common/buffer.h"
 
 extern bool SecretRead(const char *path, Buffer *secret, char **error);
 extern bool SecretReadApiKey(const char *path, Buffer *key, char **error);

@@ -2,7 +2,7 @@
  * manual.c
  *		The help, the man page and the README's table, from a program's options.
  */
-#include "manual.h"
+#include "common/manual.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "buffer.h"
+#include "common/buffer.h"
 
 /* Types of elements: these numbers never change. */
 #define ARRAY_INT8 20

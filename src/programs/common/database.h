@@ -10,7 +10,7 @@
 
 #include <libpq-fe.h>
 
-#include "buffer.h"
+#include "common/buffer.h"
 
 typedef struct Database Database;
 

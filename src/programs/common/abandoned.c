@@ -5,11 +5,11 @@
  * A backend that hangs does not notice that its client has gone.  If a client gave
  * up one after the other, they would take all connections that the server has.
  */
-#include "abandoned.h"
+#include "common/abandoned.h"
 
 #include <stdlib.h>
 
-#include "buffer.h"
+#include "common/buffer.h"
 
 const char abandoned_sql[] = "SELECT pid FROM pg_catalog.pg_stat_activity "
 							 "WHERE pid OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.int4[])";

@@ -4,7 +4,7 @@
  *
  * It needs no quoting, and neither side has to parse a text of megabytes.
  */
-#include "array.h"
+#include "common/array.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>

@@ -18,7 +18,7 @@
  * read first; only then do timers run, and those that wait for somebody else's
  * answer do not count the time in which nobody could have taken it.
  */
-#include "loop.h"
+#include "common/loop.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -26,8 +26,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "buffer.h"
-#include "log.h"
+#include "common/buffer.h"
+#include "common/log.h"
 
 #define EVENTS_AT_ONCE 64
 

@@ -5,7 +5,7 @@
  * They are blocked and read from a descriptor like anything else, so nothing
  * is ever interrupted.
  */
-#include "signals.h"
+#include "common/signals.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -14,8 +14,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "log.h"
-#include "loop.h"
+#include "common/log.h"
+#include "common/loop.h"
 
 SignalFlags signal_flags;
 
