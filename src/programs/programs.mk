@@ -17,8 +17,8 @@ HTTP ?= yes
 COMMON_SOURCES = $(sort $(wildcard src/programs/common/*.c))
 COMMON_HEADERS = $(sort $(wildcard src/programs/common/*.h))
 COMMON_OBJECTS = $(COMMON_SOURCES:.c=.o)
-RELAY_SOURCES = $(sort $(wildcard src/relay/*.c))
-RELAY_HEADERS = $(sort $(wildcard src/relay/*.h))
+RELAY_SOURCES = $(sort $(wildcard src/programs/relay/*.c))
+RELAY_HEADERS = $(sort $(wildcard src/programs/relay/*.h))
 RELAY_OBJECTS = $(RELAY_SOURCES:.c=.o)
 HTTP_SOURCES = $(sort $(wildcard src/http/*.c))
 HTTP_HEADERS = $(sort $(wildcard src/http/*.h))
@@ -90,7 +90,7 @@ acteon-replay-http.asan: $(HTTP_SOURCES) $(COMMON_SOURCES) $(HTTP_HEADERS) $(COM
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -o $@ $(filter %.c,$^) $(HTTP_LIBS)
 
 acteon-relay-unit: test/relay/unit.c test/relay/simulate.c test/relay/simulate.h test/tap.c test/tap.h $(filter-out %/main.c,$(RELAY_SOURCES)) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control
-	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Isrc/relay -Itest -o $@ $(filter %.c,$^) $(RELAY_LIBS)
+	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Itest -o $@ $(filter %.c,$^) $(RELAY_LIBS)
 
 acteon-replay-http-unit: test/http/unit.c test/tap.c test/tap.h $(filter-out %/main.c,$(HTTP_SOURCES)) $(COMMON_SOURCES) $(HTTP_HEADERS) $(COMMON_HEADERS) acteon_replay.control
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Isrc/http -Itest -o $@ $(filter %.c,$^) $(HTTP_LIBS)
@@ -116,7 +116,7 @@ define uninstall_program
 endef
 
 install-relay: relay
-	$(call install_program,acteon-relay,src/relay)
+	$(call install_program,acteon-relay,src/programs/relay)
 
 uninstall-relay:
 	$(call uninstall_program,acteon-relay)

@@ -18,7 +18,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "answer.h"
 #include "common/array.h"
 #include "common/clock.h"
 #include "common/database.h"
@@ -26,12 +25,13 @@
 #include "common/log.h"
 #include "common/loop.h"
 #include "common/secret.h"
-#include "held.h"
-#include "metrics.h"
-#include "pace.h"
-#include "results.h"
-#include "sealed.h"
-#include "settings.h"
+#include "relay/answer.h"
+#include "relay/leases.h"
+#include "relay/metrics.h"
+#include "relay/results.h"
+#include "relay/sealed.h"
+#include "relay/settings.h"
+#include "relay/throttle.h"
 #include "simulate.h"
 #include "tap.h"
 

@@ -1,11 +1,11 @@
 /*
- * queue.c
+ * statements.c
  *		The statements of the queue.
  *
  * Each is complete in itself and needs nothing from the session, so that they
  * work through a pooler, and names everything with its schema.
  */
-#include "queue.h"
+#include "relay/statements.h"
 
 #include <stdlib.h>
 #include <string.h>

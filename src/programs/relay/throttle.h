@@ -1,5 +1,5 @@
 /*
- * pace.h
+ * throttle.h
  *		How much may be sent to the gateway, and when.
  */
 #ifndef PACE_H
@@ -8,9 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "answer.h"
 #include "common/clock.h"
-#include "limit.h"
+#include "relay/answer.h"
+#include "relay/limit.h"
 
 typedef enum PaceState
 {

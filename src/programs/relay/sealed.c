@@ -14,7 +14,7 @@
  * The payload goes through the database as it is; here it is opened just before it is
  * sent, and the plaintext is overwritten right after.
  */
-#include "sealed.h"
+#include "relay/sealed.h"
 
 #include <limits.h>
 #include <stdlib.h>

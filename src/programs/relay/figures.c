@@ -6,7 +6,7 @@
  * lease from being prolonged.  If there is none to be had, there are no figures,
  * and nothing else is missing.
  */
-#include "figures.h"
+#include "relay/figures.h"
 
 #include <stdlib.h>
 

@@ -1,8 +1,8 @@
 /*
- * held.c
+ * leases.c
  *		What the relay has claimed and not sent yet, and the leases on it.
  */
-#include "held.h"
+#include "relay/leases.h"
 
 #include <stdio.h>
 #include <stdlib.h>

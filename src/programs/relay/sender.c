@@ -1,8 +1,8 @@
 /*
- * relay_send.c
+ * sender.c
  *		The relay's side to the gateway: actions go out, answers become results.
  */
-#include "relay_int.h"
+#include "relay/relay_int.h"
 
 #include <stdlib.h>
 #include <string.h>

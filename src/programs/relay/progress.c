@@ -6,14 +6,14 @@
  * a line in the log every few seconds.  The daemon logs a summary once a
  * minute, if anything has happened.
  */
-#include "progress.h"
+#include "relay/progress.h"
 
 #include <stdio.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "metrics.h"
+#include "relay/metrics.h"
 
 #define TERMINAL_INTERVAL (500 * MILLISECOND)
 #define DRAIN_INTERVAL (5 * SECOND)

@@ -1,5 +1,5 @@
 /*
- * held.h
+ * leases.h
  *		What the relay has claimed and not sent yet, and the leases on it.
  */
 #ifndef HELD_H
@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "common/buffer.h"
-#include "results.h"
+#include "relay/results.h"
 
 /* What one claim has leased. */
 typedef struct Lease

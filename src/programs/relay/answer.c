@@ -7,7 +7,7 @@
  * is not in the table proves nothing, and the action is in doubt: redirects and
  * the faults of a proxy, but also 201, 202 and 204, which the gateway never says.
  */
-#include "answer.h"
+#include "relay/answer.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -15,7 +15,7 @@
  * its clock before it looks at the socket: after a stall of this program or its
  * machine, answers that have long arrived would be thrown away.
  */
-#include "gateway.h"
+#include "relay/gateway.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -27,7 +27,7 @@
 
 #include "common/clock.h"
 #include "common/loop.h"
-#include "easy.h"
+#include "relay/easy.h"
 
 #define DISPATCH_PATH "/v1/dispatch"
 

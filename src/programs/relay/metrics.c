@@ -5,7 +5,7 @@
  * The file is in Prometheus' text format, for the textfile collector of its
  * node_exporter, and is replaced as a whole: nobody reads half of it.
  */
-#include "metrics.h"
+#include "relay/metrics.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /*
- * queue.h
+ * statements.h
  *		The statements of the queue.
  */
 #ifndef QUEUE_H
@@ -8,9 +8,9 @@
 #include "common/array.h"
 #include "common/database.h"
 #include "common/extension.h"
-#include "held.h"
-#include "metrics.h"
-#include "results.h"
+#include "relay/leases.h"
+#include "relay/metrics.h"
+#include "relay/results.h"
 
 /* The statements, for the schema that the extension is in. */
 typedef struct Queue

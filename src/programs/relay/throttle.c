@@ -1,5 +1,5 @@
 /*
- * pace.c
+ * throttle.c
  *		How much may be sent to the gateway, and when.
  *
  * Four things slow the relay down: a rate that was asked for; the limit of what
@@ -12,7 +12,7 @@
  * A 429 does not say whether it is the tenant's or everybody's.  The tenant rests;
  * if another one is refused meanwhile, so do all.
  */
-#include "pace.h"
+#include "relay/throttle.h"
 
 /* Actions are claimed for so long ahead. */
 #define CLAIM_TIME (50 * MILLISECOND)

@@ -1,5 +1,5 @@
 /*
- * relay_queue.c
+ * claims.c
  *		The relay's side to the database: claims, results, leases.
  *
  * One statement at a time goes over the work connection.  Which one is next is
@@ -10,7 +10,7 @@
  * A statement that hangs must not cost a lease.  So each has to end within a sixth
  * of a lease, is cancelled else, and is repeated, on another connection if need be.
  */
-#include "relay_int.h"
+#include "relay/relay_int.h"
 
 #include <stdlib.h>
 #include <string.h>

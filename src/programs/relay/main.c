@@ -7,11 +7,11 @@
  */
 #include <curl/curl.h>
 
-#include "check.h"
 #include "common/loop.h"
 #include "common/process.h"
 #include "common/signals.h"
-#include "relay.h"
+#include "relay/check.h"
+#include "relay/relay.h"
 
 int
 main(int argc, char **argv)

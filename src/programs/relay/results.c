@@ -11,7 +11,7 @@
  * is replaced; else the reason may go away, so the result is parked and tried again
  * after a while, for ever.
  */
-#include "results.h"
+#include "relay/results.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -10,7 +10,7 @@
  * that has found nothing says that it sleeps, looks once more, and only then waits.
  * While somebody is enqueuing who has not known yet, it only naps.
  */
-#include "listener.h"
+#include "relay/listener.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,7 @@
 #include "common/buffer.h"
 #include "common/clock.h"
 #include "common/log.h"
-#include "queue.h"
+#include "relay/statements.h"
 
 #define PING_INTERVAL (15 * SECOND)
 #define PING_TIMEOUT (10 * SECOND)

@@ -5,7 +5,7 @@
 #ifndef RELAY_H
 #define RELAY_H
 
-#include "settings.h"
+#include "relay/settings.h"
 
 extern int RelayRun(const Settings *settings);
 

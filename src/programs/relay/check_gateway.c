@@ -7,7 +7,7 @@
  * up its id, which is made for this and belongs to no action; sending the same once
  * more shows whether it is on.
  */
-#include "check_gateway.h"
+#include "relay/check_gateway.h"
 
 #include <string.h>
 #include <time.h>
@@ -16,7 +16,7 @@
 
 #include "common/json.h"
 #include "common/report.h"
-#include "easy.h"
+#include "relay/easy.h"
 
 #define DRY_RUN_PATH "/v1/dispatch?dry_run=true"
 #define LIST_PATH "/v1/audit?limit=1"

@@ -6,10 +6,10 @@
  * each round of them the relay advances: it stops if it was told to, sends what
  * may be sent, and gives the database the next statement.
  */
-#include "relay.h"
+#include "relay/relay.h"
 
 #include "common/signals.h"
-#include "relay_int.h"
+#include "relay/relay_int.h"
 
 #define METRICS_INTERVAL (5 * SECOND)
 

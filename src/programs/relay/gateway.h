@@ -5,8 +5,8 @@
 #ifndef GATEWAY_H
 #define GATEWAY_H
 
-#include "answer.h"
-#include "settings.h"
+#include "relay/answer.h"
+#include "relay/settings.h"
 
 typedef struct Gateway Gateway;
 

@@ -18,7 +18,7 @@
  * for a fraction of one.  It follows a provider that has become slower or faster,
  * and finds a queue that was there from the start.
  */
-#include "limit.h"
+#include "relay/limit.h"
 
 #include <math.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 #define CHECK_GATEWAY_H
 
 #include "common/buffer.h"
-#include "settings.h"
+#include "relay/settings.h"
 
 /* What the key is tried with: as texts that stand in a JSON string. */
 typedef struct Trial

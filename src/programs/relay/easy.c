@@ -2,7 +2,7 @@
  * easy.c
  *		Handles of libcurl, as every request to the gateway needs them.
  */
-#include "easy.h"
+#include "relay/easy.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,10 +13,10 @@
 
 #include <openssl/crypto.h>
 
-#include "answer.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/loop.h"
+#include "relay/answer.h"
 
 /* How long a try waits. */
 #define MAX_TRY_TIME (10 * SECOND)

@@ -10,7 +10,7 @@
 #include <curl/curl.h>
 
 #include "common/buffer.h"
-#include "settings.h"
+#include "relay/settings.h"
 
 /* The size of the text of an error. */
 #define EASY_ERROR_SIZE (CURL_ERROR_SIZE + 100)

@@ -2,7 +2,7 @@
  * settings.c
  *		What the relay was told to do: its options, and what must fit together.
  */
-#include "settings.h"
+#include "relay/settings.h"
 
 #include <stddef.h>
 #include <stdlib.h>

@@ -5,18 +5,18 @@
  * One line for each thing on stdout: ok, or what is wrong and what to do.
  * Nothing is claimed, and nothing is sent that would be executed.
  */
-#include "check.h"
+#include "relay/check.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "check_gateway.h"
 #include "common/clock.h"
 #include "common/database.h"
 #include "common/report.h"
 #include "common/secret.h"
-#include "queue.h"
-#include "sealed.h"
+#include "relay/check_gateway.h"
+#include "relay/sealed.h"
+#include "relay/statements.h"
 
 #define PROGRAM "acteon-relay"
 

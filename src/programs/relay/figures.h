@@ -5,7 +5,7 @@
 #ifndef FIGURES_H
 #define FIGURES_H
 
-#include "queue.h"
+#include "relay/statements.h"
 
 typedef struct Figures
 {
