@@ -20,8 +20,8 @@ COMMON_OBJECTS = $(COMMON_SOURCES:.c=.o)
 RELAY_SOURCES = $(sort $(wildcard src/programs/relay/*.c))
 RELAY_HEADERS = $(sort $(wildcard src/programs/relay/*.h))
 RELAY_OBJECTS = $(RELAY_SOURCES:.c=.o)
-HTTP_SOURCES = $(sort $(wildcard src/http/*.c))
-HTTP_HEADERS = $(sort $(wildcard src/http/*.h))
+HTTP_SOURCES = $(sort $(wildcard src/programs/http/*.c))
+HTTP_HEADERS = $(sort $(wildcard src/programs/http/*.h))
 HTTP_OBJECTS = $(HTTP_SOURCES:.c=.o)
 PROGRAM_OBJECTS = $(COMMON_OBJECTS) $(RELAY_OBJECTS) $(HTTP_OBJECTS)
 
@@ -71,7 +71,7 @@ $(PROGRAM_OBJECTS): %.o: %.c $(COMMON_HEADERS) $(RELAY_HEADERS) $(HTTP_HEADERS) 
 	$(CC) $(PROGRAM_CFLAGS) $(PROGRAM_FLAGS) -c -o $@ $<
 
 # A part of the program that is no C.
-src/http/openapi.o acteon-replay-http.asan acteon-replay-http-unit: src/http/openapi.json
+src/programs/http/openapi.o acteon-replay-http.asan acteon-replay-http-unit: src/programs/http/openapi.json
 
 acteon-relay: $(RELAY_OBJECTS) $(COMMON_OBJECTS)
 	$(CC) $(PROGRAM_CFLAGS) $(PROGRAM_LDFLAGS) -o $@ $^ $(RELAY_LIBS)
@@ -93,7 +93,7 @@ acteon-relay-unit: test/relay/unit.c test/relay/simulate.c test/relay/simulate.h
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Itest -o $@ $(filter %.c,$^) $(RELAY_LIBS)
 
 acteon-replay-http-unit: test/http/unit.c test/tap.c test/tap.h $(filter-out %/main.c,$(HTTP_SOURCES)) $(COMMON_SOURCES) $(HTTP_HEADERS) $(COMMON_HEADERS) acteon_replay.control
-	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Isrc/http -Itest -o $@ $(filter %.c,$^) $(HTTP_LIBS)
+	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Itest -o $@ $(filter %.c,$^) $(HTTP_LIBS)
 
 relay-unit: acteon-relay-unit
 	./acteon-relay-unit
@@ -122,7 +122,7 @@ uninstall-relay:
 	$(call uninstall_program,acteon-relay)
 
 install-http: http
-	$(call install_program,acteon-replay-http,src/http)
+	$(call install_program,acteon-replay-http,src/programs/http)
 
 uninstall-http:
 	$(call uninstall_program,acteon-replay-http)

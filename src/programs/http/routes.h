@@ -8,8 +8,8 @@
 #include <stdbool.h>
 
 #include "common/buffer.h"
-#include "parameters.h"
-#include "statements.h"
+#include "http/parameters.h"
+#include "http/statements.h"
 
 /* How a request is answered. */
 typedef enum RouteKind

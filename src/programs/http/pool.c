@@ -7,7 +7,7 @@
  * until it gives it back, and then no transaction may be open on it: else a role
  * could be carried from one request to the next, so the connection is dropped.
  */
-#include "pool.h"
+#include "http/pool.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,7 @@
  * One line for each thing on stdout: ok, or what is wrong and what to do.
  * Nothing is replayed.
  */
-#include "check.h"
+#include "http/check.h"
 
 #include <stdlib.h>
 #include <string.h>

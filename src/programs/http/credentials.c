@@ -7,7 +7,7 @@
  * the key.  A request without a key takes the same way, with the hash of random
  * bytes that nobody knows.
  */
-#include "credentials.h"
+#include "http/credentials.h"
 
 #include <string.h>
 #include <strings.h>

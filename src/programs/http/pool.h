@@ -10,8 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "settings.h"
-#include "statements.h"
+#include "http/settings.h"
+#include "http/statements.h"
 
 typedef struct Pool Pool;
 typedef struct Worker Worker;

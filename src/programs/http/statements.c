@@ -6,7 +6,7 @@
  * nothing of a request is ever part of one.  Everything is named with its schema.
  * They are prepared on each connection under their names here.
  */
-#include "statements.h"
+#include "http/statements.h"
 
 #include <stdlib.h>
 #include <string.h>

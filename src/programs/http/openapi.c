@@ -3,7 +3,7 @@
  *		The description of the interface: openapi.json beside this file, which
  *		follows OpenAPI 3.1, as part of the program.
  */
-#include "openapi.h"
+#include "http/openapi.h"
 
 #include <stdint.h>
 
@@ -11,7 +11,7 @@ __asm__(".section .rodata\n"
 		".global openapi_text\n"
 		".global openapi_end\n"
 		"openapi_text:\n"
-		".incbin \"src/http/openapi.json\"\n"
+		".incbin \"src/programs/http/openapi.json\"\n"
 		"openapi_end:\n"
 		".byte 0\n"
 		".previous\n");

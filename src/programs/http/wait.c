@@ -7,7 +7,7 @@
  * of the actions.  Whatever goes wrong with that, the replay was made, so the
  * answer is then what is known.
  */
-#include "server_int.h"
+#include "http/server_int.h"
 
 #include <stdlib.h>
 

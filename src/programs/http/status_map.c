@@ -1,11 +1,11 @@
 /*
- * faults.c
+ * status_map.c
  *		What an error of the database becomes in HTTP.
  *
  * The extension's messages are the gateway's, so most of them pass through.
  * Retry-After is only given where nothing was done.
  */
-#include "faults.h"
+#include "http/status_map.h"
 
 #include <stddef.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * request.c
  *		A request, from its head to its answer.
  */
-#include "request.h"
+#include "http/request.h"
 
 #include <stdlib.h>
 #include <string.h>

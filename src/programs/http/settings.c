@@ -2,7 +2,7 @@
  * settings.c
  *		What the server was told to do: its options, and what must fit together.
  */
-#include "settings.h"
+#include "http/settings.h"
 
 #include <stddef.h>
 #include <string.h>

@@ -1,11 +1,11 @@
 /*
- * figures.c
+ * metrics.c
  *		What the server has counted, in Prometheus' text format.
  *
  * Nothing here tells of tenants, keys or actions: whoever reaches the port may
  * read it.
  */
-#include "figures.h"
+#include "http/metrics.h"
 
 #include "common/clock.h"
 

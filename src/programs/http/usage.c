@@ -5,7 +5,7 @@
  * To write it down in each request would have requests of one key wait for each
  * other, so it is noted here and told now and then.
  */
-#include "server_int.h"
+#include "http/server_int.h"
 
 #include <stdlib.h>
 #include <string.h>

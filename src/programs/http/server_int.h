@@ -10,10 +10,10 @@
 
 #include "common/clock.h"
 #include "common/loop.h"
-#include "figures.h"
-#include "pool.h"
-#include "request.h"
-#include "settings.h"
+#include "http/metrics.h"
+#include "http/pool.h"
+#include "http/request.h"
+#include "http/settings.h"
 
 struct MHD_Connection;
 struct MHD_Daemon;

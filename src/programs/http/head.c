@@ -8,7 +8,7 @@
  * a head that leaves no memory for the answer's, which it finds out when all is
  * done.
  */
-#include "head.h"
+#include "http/head.h"
 
 #include <microhttpd.h>
 #include <stdbool.h>

@@ -7,7 +7,7 @@
 
 #include "common/log.h"
 #include "common/options.h"
-#include "socket.h"
+#include "http/socket.h"
 
 typedef struct Settings
 {

@@ -5,7 +5,7 @@
 #ifndef CHECK_H
 #define CHECK_H
 
-#include "settings.h"
+#include "http/settings.h"
 
 extern int CheckRun(const Settings *settings);
 

@@ -5,11 +5,11 @@
  * It holds no rules of its own: it looks API keys up, becomes their roles, calls
  * the functions of the extension, and turns what these say into HTTP.
  */
-#include "check.h"
 #include "common/loop.h"
 #include "common/process.h"
 #include "common/signals.h"
-#include "server.h"
+#include "http/check.h"
+#include "http/server.h"
 
 int
 main(int argc, char **argv)

@@ -5,7 +5,7 @@
  * Everything happens in one thread.  The database does the work, and a connection
  * to it for each request that is worked on is what bounds that.
  */
-#include "server.h"
+#include "http/server.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 
 #include "common/log.h"
 #include "common/signals.h"
-#include "server_int.h"
+#include "http/server_int.h"
 
 /* How long what was broken off may take to end after the grace time. */
 #define LAST_CHANCE (5 * SECOND)

@@ -1,5 +1,5 @@
 /*
- * call.c
+ * transaction.c
  *		The server's side to the database: what becomes of a request there.
  *
  * A request is one transaction, sent in one go: look the key up, become its role
@@ -13,13 +13,13 @@
  * Whoever repeats a request while the first is still under way waits in the first
  * step.  An error ends the transaction and is not kept: nothing was done.
  */
-#include "server_int.h"
+#include "http/server_int.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/log.h"
-#include "faults.h"
+#include "http/status_map.h"
 
 #define LOST "the connection to the database was lost; nothing was done"
 #define UNKNOWN \

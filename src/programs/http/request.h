@@ -6,10 +6,10 @@
 #define REQUEST_H
 
 #include "common/buffer.h"
-#include "credentials.h"
-#include "parameters.h"
-#include "pool.h"
-#include "routes.h"
+#include "http/credentials.h"
+#include "http/parameters.h"
+#include "http/pool.h"
+#include "http/routes.h"
 
 /* The longest that a client can wait for deliveries. */
 #define MAX_WAIT 60

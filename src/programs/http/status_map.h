@@ -1,5 +1,5 @@
 /*
- * faults.h
+ * status_map.h
  *		What an error of the database becomes in HTTP.
  */
 #ifndef FAULTS_H

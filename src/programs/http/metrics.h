@@ -1,13 +1,13 @@
 /*
- * figures.h
+ * metrics.h
  *		What the server has counted, in Prometheus' text format.
  */
 #ifndef FIGURES_H
 #define FIGURES_H
 
 #include "common/prometheus.h"
-#include "pool.h"
-#include "routes.h"
+#include "http/pool.h"
+#include "http/routes.h"
 
 #define MAX_STATUS 600
 /* More than there are routes; the last one is for what has none. */

@@ -10,7 +10,7 @@
  * Values are only made sure to be of the form that the extension's query wants;
  * whether they make sense is for the extension to say.
  */
-#include "parameters.h"
+#include "http/parameters.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -10,7 +10,7 @@
  * The library ends connections on which nothing moves.  A client that sends or
  * reads a byte now and then is ended by us.
  */
-#include "server_int.h"
+#include "http/server_int.h"
 
 #include <microhttpd.h>
 #include <netinet/tcp.h>
@@ -21,8 +21,8 @@
 
 #include "common/log.h"
 #include "common/secret.h"
-#include "head.h"
-#include "openapi.h"
+#include "http/head.h"
+#include "http/openapi.h"
 
 /* From 1.0 on the library mends a request line with a blank in it by a redirect, which
  * has a POST become a GET.  It shall refuse it, as earlier ones do. */

@@ -5,7 +5,7 @@
  * The two under /v1/audit are the gateway's (its SDKs put an action id into the
  * path as it is, slashes too), the others are ours.
  */
-#include "routes.h"
+#include "http/routes.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
 #ifndef SERVER_H
 #define SERVER_H
 
-#include "settings.h"
+#include "http/settings.h"
 
 extern int ServerRun(const Settings *settings);
 
