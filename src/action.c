@@ -18,10 +18,10 @@
 #include "utils/json.h"
 
 #include "action.h"
-#include "json_text.h"
-#include "jsonb_writer.h"
-#include "rfc3339.h"
-#include "settings.h"
+#include "base/json_text.h"
+#include "base/jsonb_writer.h"
+#include "base/rfc3339.h"
+#include "base/settings.h"
 
 #define SYSTEM_PREFIX "__"
 #define REPLAYED_FROM "replayed_from"

@@ -13,10 +13,10 @@
 #include "utils/timestamp.h"
 
 #include "action_json.h"
-#include "ids.h"
-#include "json_text.h"
-#include "rfc3339.h"
-#include "tables.h"
+#include "base/json_text.h"
+#include "base/rfc3339.h"
+#include "base/table_access.h"
+#include "base/uuid.h"
 
 /*
  * Append a text column as a JSON string, or null.

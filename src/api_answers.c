@@ -21,9 +21,9 @@
 #include "utils/timestamp.h"
 
 #include "api_keys.h"
+#include "base/identity.h"
+#include "base/table_access.h"
 #include "consumer.h"
-#include "identity.h"
-#include "tables.h"
 
 /* How long an answer is kept. */
 #define KEPT_HOURS 24

@@ -31,14 +31,14 @@
 #include "utils/timestamp.h"
 
 #include "api_keys.h"
+#include "base/compat.h"
+#include "base/identity.h"
+#include "base/numbers.h"
+#include "base/result.h"
+#include "base/rfc3339.h"
+#include "base/table_access.h"
 #include "batch.h"
-#include "compat.h"
-#include "identity.h"
 #include "log.h"
-#include "numbers.h"
-#include "result.h"
-#include "rfc3339.h"
-#include "tables.h"
 
 /* What every key begins with, so that people and scanners for leaks know it. */
 #define KEY_PREFIX "acteon_"

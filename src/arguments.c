@@ -11,8 +11,8 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
+#include "base/table_access.h"
 #include "query.h"
-#include "tables.h"
 
 /*
  * Check that a function was declared with so many arguments.  One of an earlier

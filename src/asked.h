@@ -6,7 +6,7 @@
 #define ACTEON_ASKED_H
 
 #include "audit.h"
-#include "compat.h"
+#include "base/compat.h"
 #include "query.h"
 
 extern void CheckAsked(const AuditTable *table, const ReplayQuery *query);

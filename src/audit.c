@@ -18,8 +18,8 @@
 #include "utils/timestamp.h"
 
 #include "audit_query.h"
-#include "guard.h"
-#include "identity.h"
+#include "base/guard.h"
+#include "base/identity.h"
 
 /*
  * A text column of a row; notes the column as missing if it is NULL.

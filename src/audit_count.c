@@ -8,7 +8,7 @@
 #include "utils/timestamp.h"
 
 #include "audit_query.h"
-#include "identity.h"
+#include "base/identity.h"
 
 /*
  * The value, passed by value, that a statement selects; what it is otherwise if

@@ -17,8 +17,8 @@
 #include "utils/timestamp.h"
 
 #include "audit_query.h"
-#include "identity.h"
-#include "settings.h"
+#include "base/identity.h"
+#include "base/settings.h"
 
 /*
  * What was lost, by the names of the outcomes: LOST_OUTCOMES, and what was

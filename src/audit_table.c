@@ -21,8 +21,8 @@
 #include "utils/varlena.h"
 
 #include "audit.h"
-#include "compat.h"
-#include "settings.h"
+#include "base/compat.h"
+#include "base/settings.h"
 
 const char *const RecordColumnNames[NUM_RECORD_COLUMNS] = {
 	[COL_ID] = "id",

@@ -16,10 +16,10 @@
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
 
+#include "base/numbers.h"
+#include "base/settings.h"
+#include "base/table_access.h"
 #include "batch.h"
-#include "numbers.h"
-#include "settings.h"
-#include "tables.h"
 
 /* Parts of a scope's element. */
 #define SCOPE_PARTS 4

@@ -9,8 +9,8 @@
 #include "utils/timestamp.h"
 
 #include "audit.h"
+#include "base/table_access.h"
 #include "stop.h"
-#include "tables.h"
 
 /* The distinct kinds of records that a batch touched; see NewScope. */
 typedef struct Scope Scope;

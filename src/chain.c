@@ -13,10 +13,10 @@
 #include "utils/uuid.h"
 #include "utils/fmgroids.h"
 
+#include "base/identity.h"
+#include "base/installation.h"
+#include "base/uuid.h"
 #include "chain.h"
-#include "identity.h"
-#include "ids.h"
-#include "installation.h"
 
 PG_FUNCTION_INFO_V1(acteon_replay_id);
 

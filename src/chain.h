@@ -7,8 +7,8 @@
 
 #include "utils/uuid.h"
 
+#include "base/table_access.h"
 #include "reached.h"
-#include "tables.h"
 
 /* An open view of chains; see OpenChains. */
 typedef struct ChainReader

@@ -36,17 +36,17 @@
 #include "utils/timestamp.h"
 
 #include "action_json.h"
+#include "base/compat.h"
+#include "base/installation.h"
+#include "base/settings.h"
+#include "base/uuid.h"
 #include "breaker.h"
 #include "catch_up.h"
-#include "compat.h"
 #include "consumer.h"
 #include "delivery.h"
 #include "doubt.h"
 #include "failover.h"
-#include "ids.h"
-#include "installation.h"
 #include "segment.h"
-#include "settings.h"
 #include "stop.h"
 
 /* Bytes of JSON after which a claim is full. */

@@ -8,7 +8,7 @@
 #include "datatype/timestamp.h"
 #include "fmgr.h"
 
-#include "identity.h"
+#include "base/identity.h"
 
 /* What the error of an action says that a claim ended dead, behind its id. */
 #define CANNOT_BE_HANDED_OUT "cannot be handed out"

@@ -7,8 +7,8 @@
 
 #include "fmgr.h"
 
-#include "identity.h"
-#include "tables.h"
+#include "base/identity.h"
+#include "base/table_access.h"
 
 /* A call that steers a batch; see BeginControl. */
 typedef struct ControlCall

@@ -5,9 +5,9 @@
 #ifndef ACTEON_DELIVERY_H
 #define ACTEON_DELIVERY_H
 
+#include "base/table_access.h"
 #include "effect.h"
 #include "state.h"
-#include "tables.h"
 
 /* Rows that are written at once. */
 #define DELIVERY_ROWS 100

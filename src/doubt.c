@@ -34,13 +34,13 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "compat.h"
+#include "base/compat.h"
+#include "base/installation.h"
+#include "base/settings.h"
+#include "base/uuid.h"
 #include "doubt.h"
-#include "ids.h"
-#include "installation.h"
 #include "log.h"
 #include "query.h"
-#include "settings.h"
 #include "stop.h"
 
 /* How soon the audit table is asked again, at first and at most. */

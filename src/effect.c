@@ -22,8 +22,8 @@
 #include "utils/formatting.h"
 #include "utils/numeric.h"
 
+#include "base/jsonb_build.h"
 #include "effect.h"
-#include "jsonb_build.h"
 
 const char *const EffectNames[NUM_EFFECTS] = {
 	[EFFECT_DONE] = "done",       [EFFECT_NONE] = "none",       [EFFECT_LATER] = "later",

@@ -18,8 +18,8 @@
 #include "utils/timestamp.h"
 
 #include "audit_query.h"
+#include "base/identity.h"
 #include "executed.h"
-#include "identity.h"
 
 /*
  * Begin a search for records that say executed, in the current memory context.

@@ -23,11 +23,11 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "base/identity.h"
+#include "base/installation.h"
+#include "base/table_access.h"
 #include "failover.h"
-#include "identity.h"
-#include "installation.h"
 #include "log.h"
-#include "tables.h"
 
 /* Keeps two sessions from noticing at once. */
 #define FAILOVER_LOCK_CLASS 7

@@ -31,15 +31,15 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "base/installation.h"
+#include "base/result.h"
+#include "base/settings.h"
+#include "base/uuid.h"
 #include "breaker.h"
 #include "consumer.h"
 #include "delivery.h"
 #include "doubt.h"
-#include "ids.h"
-#include "installation.h"
-#include "result.h"
 #include "segment.h"
-#include "settings.h"
 #include "wake.h"
 
 /* Until when a consumer can put a retry off, in days. */

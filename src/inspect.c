@@ -12,10 +12,10 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "base/identity.h"
+#include "base/settings.h"
 #include "consumer.h"
-#include "identity.h"
 #include "lookup.h"
-#include "settings.h"
 #include "state.h"
 
 /*

@@ -12,8 +12,8 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/message.h"
 #include "batches.h"
-#include "message.h"
 #include "state.h"
 
 /* Rows that are fetched at once. */

@@ -23,9 +23,9 @@
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
+#include "base/guard.h"
+#include "base/uuid.h"
 #include "chain.h"
-#include "guard.h"
-#include "ids.h"
 #include "judge.h"
 
 /* What there is to say about a reason. */

@@ -10,11 +10,11 @@
 
 #include "action.h"
 #include "audit.h"
+#include "base/table_access.h"
 #include "grants.h"
 #include "query.h"
 #include "record.h"
 #include "state.h"
-#include "tables.h"
 
 /* What becomes of a record in a call. */
 typedef enum ItemStatus

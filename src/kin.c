@@ -25,9 +25,9 @@
 
 #include "action.h"
 #include "action_set.h"
+#include "base/identity.h"
+#include "base/uuid.h"
 #include "chain.h"
-#include "identity.h"
-#include "ids.h"
 #include "kin.h"
 
 /* Kin of one action that are looked at; nobody has so many. */

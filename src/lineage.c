@@ -19,15 +19,15 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/identity.h"
+#include "base/installation.h"
+#include "base/table_access.h"
+#include "base/uuid.h"
 #include "batch.h"
 #include "grants.h"
-#include "identity.h"
-#include "ids.h"
-#include "installation.h"
 #include "reached.h"
 #include "sight.h"
 #include "state.h"
-#include "tables.h"
 
 /* Columns of the result. */
 enum

@@ -11,10 +11,10 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/numbers.h"
+#include "base/table_access.h"
 #include "batch.h"
 #include "log.h"
-#include "numbers.h"
-#include "tables.h"
 
 /*
  * Begin to build the details of an entry, an object.

@@ -36,11 +36,11 @@
 #include "utils/snapmgr.h"
 
 #include "audit_query.h"
-#include "identity.h"
-#include "ids.h"
-#include "jsonb_build.h"
+#include "base/identity.h"
+#include "base/jsonb_build.h"
+#include "base/settings.h"
+#include "base/uuid.h"
 #include "lookup.h"
-#include "settings.h"
 
 /* Columns that are read, in this order. */
 enum

@@ -31,9 +31,9 @@
 #include "utils/timestamp.h"
 
 #include "action.h"
+#include "base/installation.h"
+#include "base/numbers.h"
 #include "failover.h"
-#include "installation.h"
-#include "numbers.h"
 #include "outbox_int.h"
 #include "wake.h"
 

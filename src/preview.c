@@ -24,11 +24,11 @@
 #include "utils/timestamp.h"
 
 #include "audit_query.h"
+#include "base/identity.h"
+#include "base/message.h"
 #include "executed.h"
 #include "forecast.h"
-#include "identity.h"
 #include "kin.h"
-#include "message.h"
 #include "pace.h"
 #include "preview.h"
 #include "replay.h"

@@ -9,9 +9,9 @@
 #include "lib/hyperloglog.h"
 
 #include "audit.h"
+#include "base/value_counts.h"
 #include "judge.h"
 #include "query.h"
-#include "value_counts.h"
 
 /* What one should know of records that would be replayed. */
 typedef enum Beware

@@ -9,7 +9,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
 
-#include "jsonb_build.h"
+#include "base/jsonb_build.h"
 #include "preview.h"
 
 static const char *const left_out_names[NUM_LEFT_OUT] = {

@@ -11,8 +11,8 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
+#include "base/message.h"
 #include "executed.h"
-#include "message.h"
 #include "preview.h"
 
 /* What to show of a reason: an item (NULL: its text), and what can be done. */

@@ -23,13 +23,13 @@
 #include "utils/timestamp.h"
 
 #include "audit.h"
+#include "base/installation.h"
+#include "base/message.h"
+#include "base/settings.h"
+#include "base/uuid.h"
 #include "batches.h"
-#include "ids.h"
-#include "installation.h"
 #include "lookup.h"
-#include "message.h"
 #include "segment.h"
-#include "settings.h"
 #include "state.h"
 #include "stop.h"
 

@@ -22,8 +22,8 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "ids.h"
-#include "message.h"
+#include "base/message.h"
+#include "base/uuid.h"
 #include "query.h"
 
 /* Smallest rate, in actions a second; a slower one is a mistake. */

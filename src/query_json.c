@@ -17,10 +17,10 @@
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 
-#include "compat.h"
-#include "message.h"
+#include "base/compat.h"
+#include "base/message.h"
+#include "base/rfc3339.h"
 #include "query.h"
-#include "rfc3339.h"
 
 /*
  * The name by which the caller knows an argument.

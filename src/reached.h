@@ -7,7 +7,7 @@
 
 #include "utils/uuid.h"
 
-#include "tables.h"
+#include "base/table_access.h"
 
 /* An open view of them; see OpenReached. */
 typedef struct ReachedReader

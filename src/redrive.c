@@ -24,6 +24,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/result.h"
 #include "chain.h"
 #include "consumer.h"
 #include "delivery.h"
@@ -31,7 +32,6 @@
 #include "log.h"
 #include "pace.h"
 #include "query.h"
-#include "result.h"
 #include "segment.h"
 #include "wake.h"
 

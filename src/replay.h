@@ -8,9 +8,9 @@
 #include "fmgr.h"
 
 #include "audit.h"
+#include "base/identity.h"
 #include "batch.h"
 #include "grants.h"
-#include "identity.h"
 #include "outbox.h"
 
 /* A call of a replay function. */

@@ -18,13 +18,13 @@
 #include "utils/snapmgr.h"
 
 #include "asked.h"
-#include "compat.h"
+#include "base/compat.h"
+#include "base/message.h"
+#include "base/result.h"
 #include "control.h"
 #include "log.h"
-#include "message.h"
 #include "query.h"
 #include "replay.h"
-#include "result.h"
 #include "run_batch.h"
 
 /* Records of a chunk, unless told otherwise, and at most. */

@@ -11,12 +11,12 @@
 #include "utils/timestamp.h"
 
 #include "asked.h"
-#include "ids.h"
-#include "jsonb_build.h"
-#include "jsonb_writer.h"
+#include "base/jsonb_build.h"
+#include "base/jsonb_writer.h"
+#include "base/result.h"
+#include "base/uuid.h"
 #include "query.h"
 #include "replay_many.h"
-#include "result.h"
 
 /* What a bulk replay has come to. */
 typedef struct BulkResult

@@ -12,14 +12,14 @@
 
 #include "asked.h"
 #include "audit_query.h"
-#include "compat.h"
-#include "ids.h"
-#include "jsonb_writer.h"
-#include "message.h"
+#include "base/compat.h"
+#include "base/jsonb_writer.h"
+#include "base/message.h"
+#include "base/result.h"
+#include "base/settings.h"
+#include "base/uuid.h"
 #include "query.h"
 #include "replay.h"
-#include "result.h"
-#include "settings.h"
 
 /* Arguments of acteon_replay. */
 #define SINGLE_ARGUMENTS 8

@@ -25,9 +25,9 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/compat.h"
+#include "base/uuid.h"
 #include "chain.h"
-#include "compat.h"
-#include "ids.h"
 #include "outbox_int.h"
 
 /*

@@ -25,8 +25,8 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "base/compat.h"
 #include "breaker.h"
-#include "compat.h"
 #include "pace.h"
 #include "replay_many.h"
 #include "run_batch.h"

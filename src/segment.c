@@ -30,7 +30,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "compat.h"
+#include "base/compat.h"
 #include "segment.h"
 
 /* Locks that lanes share; see lock_lane. */

@@ -7,7 +7,7 @@
 
 #include "utils/snapshot.h"
 
-#include "tables.h"
+#include "base/table_access.h"
 
 /* Rows of a segment at most; the increment of the outbox's sequence. */
 #define SEGMENT_ACTIONS 100

@@ -15,8 +15,8 @@
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 
+#include "base/table_access.h"
 #include "sight.h"
-#include "tables.h"
 
 /*
  * Read an argument that names a batch.

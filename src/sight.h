@@ -8,9 +8,9 @@
 #include "fmgr.h"
 #include "utils/jsonb.h"
 
-#include "compat.h"
+#include "base/compat.h"
+#include "base/identity.h"
 #include "grants.h"
-#include "identity.h"
 
 /* Parts of an element of a batch's scope: tenant, namespace, provider, action type. */
 #define SCOPE_PARTS 4

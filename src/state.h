@@ -9,7 +9,7 @@
 #include "executor/tuptable.h"
 #include "utils/snapshot.h"
 
-#include "tables.h"
+#include "base/table_access.h"
 
 /* How far an action has come; see ReadActionState. */
 typedef enum ActionState

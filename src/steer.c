@@ -15,11 +15,11 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
+#include "base/result.h"
 #include "batch.h"
 #include "control.h"
 #include "log.h"
 #include "query.h"
-#include "result.h"
 #include "schedule.h"
 #include "stop.h"
 #include "tally.h"

@@ -29,7 +29,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "compat.h"
+#include "base/compat.h"
 #include "doubt.h"
 #include "stop.h"
 

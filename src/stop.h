@@ -8,9 +8,9 @@
 #include "storage/lock.h"
 #include "utils/hsearch.h"
 
+#include "base/table_access.h"
 #include "delivery.h"
 #include "segment.h"
-#include "tables.h"
 
 /* Values of acteon_replay_batch.stopped. */
 #define STOPPED_PAUSED "paused"

@@ -21,7 +21,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "compat.h"
+#include "base/compat.h"
 #include "tally.h"
 
 /* Rows of a batch that are left alone, the newest ones, unless its breaker wants more. */

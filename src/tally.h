@@ -7,9 +7,9 @@
 
 #include "access/genam.h"
 
+#include "base/table_access.h"
 #include "effect.h"
 #include "state.h"
-#include "tables.h"
 
 /* A row of the tally. */
 typedef struct TallyRow

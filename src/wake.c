@@ -17,10 +17,10 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 
-#include "compat.h"
+#include "base/compat.h"
+#include "base/settings.h"
+#include "base/table_access.h"
 #include "consumer.h"
-#include "settings.h"
-#include "tables.h"
 #include "wake.h"
 
 /* Keeps the locks apart from those of stop.c, and from what users lock. */

@@ -1,5 +1,5 @@
 /*
- * tables.c
+ * table_access.c
  *		The extension's own tables: how rows get in and are found.
  *
  * Rows are written without SPI, straight through the table and index access
@@ -25,9 +25,9 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "compat.h"
-#include "constraints.h"
-#include "tables.h"
+#include "base/compat.h"
+#include "base/constraints.h"
+#include "base/table_access.h"
 
 /*
  * Oid of one of the extension's tables or sequences, which lives in the schema

@@ -1,5 +1,5 @@
 /*
- * tables.h
+ * table_access.h
  *		The extension's own tables: names, columns, and how rows get in.
  */
 #ifndef ACTEON_TABLES_H

@@ -19,9 +19,9 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
-#include "numbers.h"
+#include "base/numbers.h"
+#include "base/table_access.h"
 #include "segment.h"
-#include "tables.h"
 
 /* Keeps two sessions from moving a sequence at once; see stop.c for the others. */
 #define NUMBERS_LOCK_CLASS 8

@@ -11,7 +11,7 @@
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
 
-#include "rfc3339.h"
+#include "base/rfc3339.h"
 
 /* What is left to read. */
 typedef struct Reader

@@ -17,7 +17,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
-#include "identity.h"
+#include "base/identity.h"
 
 /*
  * Become the given user until RestoreIdentity.  While it lasts, SET ROLE and

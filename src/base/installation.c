@@ -18,9 +18,9 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "identity.h"
-#include "installation.h"
-#include "tables.h"
+#include "base/identity.h"
+#include "base/installation.h"
+#include "base/table_access.h"
 
 /*
  * Read the namespace.  Returns false if nothing was ever replayed here.

@@ -11,7 +11,7 @@
  */
 #include "postgres.h"
 
-#include "jsonb_writer.h"
+#include "base/jsonb_writer.h"
 
 /*
  * Order of keys in a jsonb object: by length, then by bytes.

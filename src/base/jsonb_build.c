@@ -7,8 +7,8 @@
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
-#include "jsonb_build.h"
-#include "rfc3339.h"
+#include "base/jsonb_build.h"
+#include "base/rfc3339.h"
 
 /*
  * Push a string as a key or as a value.

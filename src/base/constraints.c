@@ -15,8 +15,8 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-#include "compat.h"
-#include "constraints.h"
+#include "base/compat.h"
+#include "base/constraints.h"
 
 /* Tables whose constraints are kept at most: there are not so many of ours. */
 #define MAX_TABLES 16

@@ -11,7 +11,7 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
-#include "guard.h"
+#include "base/guard.h"
 
 /*
  * Whether an error is about the value that was read, and not about the session, the

@@ -1,5 +1,5 @@
 /*
- * ids.h
+ * uuid.h
  *		Ids of replayed actions.
  */
 #ifndef ACTEON_IDS_H

@@ -12,7 +12,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
 
-#include "json_text.h"
+#include "base/json_text.h"
 
 /*
  * Levels of nesting for which there is stack enough in any session.  The gateway
