@@ -18,8 +18,8 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "access/visibility.h"
 #include "batches.h"
-#include "sight.h"
 #include "state.h"
 
 /* Rows that are fetched at once. */

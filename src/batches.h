@@ -5,7 +5,7 @@
 #ifndef ACTEON_BATCHES_H
 #define ACTEON_BATCHES_H
 
-#include "sight.h"
+#include "access/visibility.h"
 
 /*
  * An expression for the name of the gateway's outcome in delivery d, as

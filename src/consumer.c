@@ -23,10 +23,10 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "access/grants.h"
 #include "base/table_access.h"
 #include "batch.h"
 #include "consumer.h"
-#include "grants.h"
 
 /* How long a lease can be: longer ones are a mistake. */
 #define MAX_LEASE_DAYS 1

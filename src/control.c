@@ -20,11 +20,11 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "access/grants.h"
+#include "access/visibility.h"
 #include "batch.h"
 #include "consumer.h"
 #include "control.h"
-#include "grants.h"
-#include "sight.h"
 #include "stop.h"
 
 /*

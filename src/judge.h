@@ -8,10 +8,10 @@
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
 
+#include "access/grants.h"
 #include "action.h"
 #include "audit.h"
 #include "base/table_access.h"
-#include "grants.h"
 #include "query.h"
 #include "record.h"
 #include "state.h"

@@ -19,14 +19,14 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "access/grants.h"
+#include "access/visibility.h"
 #include "base/identity.h"
 #include "base/installation.h"
 #include "base/table_access.h"
 #include "base/uuid.h"
 #include "batch.h"
-#include "grants.h"
 #include "reached.h"
-#include "sight.h"
 #include "state.h"
 
 /* Columns of the result. */

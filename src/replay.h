@@ -7,10 +7,10 @@
 
 #include "fmgr.h"
 
+#include "access/grants.h"
 #include "audit.h"
 #include "base/identity.h"
 #include "batch.h"
-#include "grants.h"
 #include "outbox.h"
 
 /* A call of a replay function. */

@@ -25,8 +25,8 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "access/grants.h"
 #include "base/table_access.h"
-#include "grants.h"
 
 /* One list of a grant. */
 typedef struct GrantList

@@ -1,5 +1,5 @@
 /*
- * sight.h
+ * visibility.h
  *		What a role may see of a batch.
  */
 #ifndef ACTEON_SIGHT_H
@@ -8,9 +8,9 @@
 #include "fmgr.h"
 #include "utils/jsonb.h"
 
+#include "access/grants.h"
 #include "base/compat.h"
 #include "base/identity.h"
-#include "grants.h"
 
 /* Parts of an element of a batch's scope: tenant, namespace, provider, action type. */
 #define SCOPE_PARTS 4

@@ -1,5 +1,5 @@
 /*
- * sight.c
+ * visibility.c
  *		What a role may see of a batch.
  *
  * A batch may touch several tenants.  Who is covered for all that it touched
@@ -15,8 +15,8 @@
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 
+#include "access/visibility.h"
 #include "base/table_access.h"
-#include "sight.h"
 
 /*
  * Read an argument that names a batch.
