@@ -8,7 +8,7 @@
 #include "utils/jsonb.h"
 
 #include "audit.h"
-#include "query.h"
+#include "query/query.h"
 
 /*
  * An action, reconstructed from a record.  What the record holds as it is

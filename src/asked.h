@@ -7,7 +7,7 @@
 
 #include "audit.h"
 #include "base/compat.h"
-#include "query.h"
+#include "query/query.h"
 
 extern void CheckAsked(const AuditTable *table, const ReplayQuery *query);
 ACTEON_NORETURN extern void ReportAuditTellsNothing(const AuditTable *table);

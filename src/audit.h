@@ -9,7 +9,7 @@
 #include "utils/array.h"
 #include "utils/relcache.h"
 
-#include "query.h"
+#include "query/query.h"
 
 /* The columns of a record that are read, in this order. */
 typedef enum RecordColumn

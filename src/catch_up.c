@@ -20,7 +20,7 @@
 
 #include "batch.h"
 #include "catch_up.h"
-#include "query.h"
+#include "query/query.h"
 #include "schedule.h"
 #include "stop.h"
 #include "wake.h"

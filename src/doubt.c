@@ -40,7 +40,7 @@
 #include "base/uuid.h"
 #include "doubt.h"
 #include "log.h"
-#include "query.h"
+#include "query/query.h"
 #include "stop.h"
 
 /* How soon the audit table is asked again, at first and at most. */

@@ -12,7 +12,7 @@
 #include "action.h"
 #include "audit.h"
 #include "base/table_access.h"
-#include "query.h"
+#include "query/query.h"
 #include "record.h"
 #include "state.h"
 

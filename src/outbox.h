@@ -7,7 +7,7 @@
 
 #include "batch.h"
 #include "judge.h"
-#include "query.h"
+#include "query/query.h"
 
 /* The outbox, open for one batch; see OpenOutbox. */
 typedef struct Outbox Outbox;

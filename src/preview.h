@@ -11,7 +11,7 @@
 #include "audit.h"
 #include "base/value_counts.h"
 #include "judge.h"
-#include "query.h"
+#include "query/query.h"
 
 /* What one should know of records that would be replayed. */
 typedef enum Beware

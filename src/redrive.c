@@ -31,7 +31,7 @@
 #include "doubt.h"
 #include "log.h"
 #include "pace.h"
-#include "query.h"
+#include "query/query.h"
 #include "segment.h"
 #include "wake.h"
 

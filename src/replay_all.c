@@ -23,7 +23,7 @@
 #include "base/result.h"
 #include "control.h"
 #include "log.h"
-#include "query.h"
+#include "query/query.h"
 #include "replay.h"
 #include "run_batch.h"
 

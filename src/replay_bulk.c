@@ -15,7 +15,7 @@
 #include "base/jsonb_writer.h"
 #include "base/result.h"
 #include "base/uuid.h"
-#include "query.h"
+#include "query/query.h"
 #include "replay_many.h"
 
 /* What a bulk replay has come to. */

@@ -18,7 +18,7 @@
 #include "base/result.h"
 #include "base/settings.h"
 #include "base/uuid.h"
-#include "query.h"
+#include "query/query.h"
 #include "replay.h"
 
 /* Arguments of acteon_replay. */

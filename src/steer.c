@@ -19,7 +19,7 @@
 #include "batch.h"
 #include "control.h"
 #include "log.h"
-#include "query.h"
+#include "query/query.h"
 #include "schedule.h"
 #include "stop.h"
 #include "tally.h"

@@ -10,7 +10,7 @@
 
 #include <limits.h>
 
-#include "query.h"
+#include "query/query.h"
 
 #define FILTER(name, filter) \
 	{ \

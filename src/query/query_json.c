@@ -20,7 +20,7 @@
 #include "base/compat.h"
 #include "base/message.h"
 #include "base/rfc3339.h"
-#include "query.h"
+#include "query/query.h"
 
 /*
  * The name by which the caller knows an argument.

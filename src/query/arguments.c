@@ -12,7 +12,7 @@
 #include "utils/timestamp.h"
 
 #include "base/table_access.h"
-#include "query.h"
+#include "query/query.h"
 
 /*
  * Check that a function was declared with so many arguments.  One of an earlier

@@ -24,7 +24,7 @@
 
 #include "base/message.h"
 #include "base/uuid.h"
-#include "query.h"
+#include "query/query.h"
 
 /* Smallest rate, in actions a second; a slower one is a mistake. */
 #define MIN_RATE 0.001
