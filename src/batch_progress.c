@@ -19,9 +19,9 @@
 #include "utils/snapmgr.h"
 
 #include "batch.h"
-#include "pace.h"
+#include "queue/pace.h"
+#include "queue/tally.h"
 #include "stop.h"
-#include "tally.h"
 
 /*
  * A column of a row; the value of NULL is 0.

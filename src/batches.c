@@ -20,7 +20,7 @@
 
 #include "access/visibility.h"
 #include "batches.h"
-#include "state.h"
+#include "queue/action_state.h"
 
 /* Rows that are fetched at once. */
 #define FETCH_ROWS 1000

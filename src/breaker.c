@@ -30,9 +30,9 @@
 
 #include "breaker.h"
 #include "log.h"
-#include "schedule.h"
+#include "queue/schedule.h"
+#include "queue/tally.h"
 #include "stop.h"
-#include "tally.h"
 
 PG_FUNCTION_INFO_V1(acteon_is_failure);
 

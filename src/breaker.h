@@ -5,7 +5,7 @@
 #ifndef ACTEON_BREAKER_H
 #define ACTEON_BREAKER_H
 
-#include "delivery.h"
+#include "queue/delivery.h"
 
 extern bool IsFailure(ActionState state, const char *outcome, Effect effect);
 extern void CheckBreaker(Oid schema, Oid role, int64 batch_id);

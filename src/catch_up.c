@@ -21,9 +21,9 @@
 #include "batch.h"
 #include "catch_up.h"
 #include "query/query.h"
-#include "schedule.h"
+#include "queue/schedule.h"
+#include "queue/wake.h"
 #include "stop.h"
-#include "wake.h"
 
 /* How late an action of a paced batch may be, in milliseconds. */
 #define MAX_LATENESS 5000

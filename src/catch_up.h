@@ -5,7 +5,7 @@
 #ifndef ACTEON_CATCH_UP_H
 #define ACTEON_CATCH_UP_H
 
-#include "segment.h"
+#include "queue/segment.h"
 
 extern bool HasFallenBehind(const Segment *segment, TimestampTz now);
 extern void CatchUp(Oid schema, int64 batch_id, TimestampTz now);

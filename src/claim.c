@@ -35,7 +35,6 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "action_json.h"
 #include "base/compat.h"
 #include "base/installation.h"
 #include "base/settings.h"
@@ -43,10 +42,11 @@
 #include "breaker.h"
 #include "catch_up.h"
 #include "consumer.h"
-#include "delivery.h"
 #include "doubt.h"
 #include "failover.h"
-#include "segment.h"
+#include "queue/action_body.h"
+#include "queue/delivery.h"
+#include "queue/segment.h"
 #include "stop.h"
 
 /* Bytes of JSON after which a claim is full. */

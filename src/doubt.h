@@ -5,9 +5,9 @@
 #ifndef ACTEON_DOUBT_H
 #define ACTEON_DOUBT_H
 
-#include "delivery.h"
 #include "lookup.h"
-#include "segment.h"
+#include "queue/delivery.h"
+#include "queue/segment.h"
 
 /* Actions that one call looks up at most. */
 #define MAX_LOOKED_UP 1000

@@ -37,10 +37,10 @@
 #include "base/uuid.h"
 #include "breaker.h"
 #include "consumer.h"
-#include "delivery.h"
 #include "doubt.h"
-#include "segment.h"
-#include "wake.h"
+#include "queue/delivery.h"
+#include "queue/segment.h"
+#include "queue/wake.h"
 
 /* Until when a consumer can put a retry off, in days. */
 #define MAX_RETRY_DAYS 1

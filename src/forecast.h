@@ -8,7 +8,7 @@
 #include "action_set.h"
 #include "chain.h"
 #include "judge.h"
-#include "state.h"
+#include "queue/action_state.h"
 
 /* An open view of earlier replays; see OpenForecast. */
 typedef struct Forecast

@@ -16,7 +16,7 @@
 #include "base/settings.h"
 #include "consumer.h"
 #include "lookup.h"
-#include "state.h"
+#include "queue/action_state.h"
 
 /*
  * Everything that must be true of the outbox between transactions, each with

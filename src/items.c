@@ -14,7 +14,7 @@
 
 #include "base/message.h"
 #include "batches.h"
-#include "state.h"
+#include "queue/action_state.h"
 
 /* Rows that are fetched at once. */
 #define FETCH_ROWS 1000

@@ -13,8 +13,8 @@
 #include "audit.h"
 #include "base/table_access.h"
 #include "query/query.h"
+#include "queue/action_state.h"
 #include "record.h"
-#include "state.h"
 
 /* What becomes of a record in a call. */
 typedef enum ItemStatus

@@ -11,7 +11,7 @@
 #include "utils/timestamp.h"
 
 #include "consumer.h"
-#include "segment.h"
+#include "queue/segment.h"
 
 PG_FUNCTION_INFO_V1(acteon_outbox_extend);
 

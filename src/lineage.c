@@ -26,8 +26,8 @@
 #include "base/table_access.h"
 #include "base/uuid.h"
 #include "batch.h"
+#include "queue/action_state.h"
 #include "reached.h"
-#include "state.h"
 
 /* Columns of the result. */
 enum

@@ -8,7 +8,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-#include "effect.h"
+#include "queue/effect.h"
 
 /* An action to look for: all ids under which it may have been sent. */
 typedef struct LookupKey

@@ -35,7 +35,7 @@
 #include "base/numbers.h"
 #include "failover.h"
 #include "outbox_int.h"
-#include "wake.h"
+#include "queue/wake.h"
 
 /* Label bytes after which a run of rows is written. */
 #define RUN_BYTES (256 * 1024)

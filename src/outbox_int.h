@@ -10,9 +10,9 @@
 #include "utils/snapshot.h"
 
 #include "outbox.h"
-#include "pace.h"
+#include "queue/pace.h"
+#include "queue/segment.h"
 #include "reached.h"
-#include "segment.h"
 
 /* An action that the call has met; see resolve.c. */
 typedef struct SeenKey

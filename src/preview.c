@@ -29,8 +29,8 @@
 #include "executed.h"
 #include "forecast.h"
 #include "kin.h"
-#include "pace.h"
 #include "preview.h"
+#include "queue/pace.h"
 #include "replay.h"
 
 #define SAMPLE_DEFAULT 5

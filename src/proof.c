@@ -29,8 +29,8 @@
 #include "base/uuid.h"
 #include "batches.h"
 #include "lookup.h"
-#include "segment.h"
-#include "state.h"
+#include "queue/action_state.h"
+#include "queue/segment.h"
 #include "stop.h"
 
 /* What the audit table says of an action. */

@@ -32,8 +32,8 @@
 
 #include "chain.h"
 #include "consumer.h"
-#include "delivery.h"
 #include "log.h"
+#include "queue/delivery.h"
 #include "stop.h"
 
 /* Actions that are fetched, and then deleted, at once. */

@@ -6,7 +6,7 @@
 #define ACTEON_RECORD_H
 
 #include "audit.h"
-#include "effect.h"
+#include "queue/effect.h"
 
 extern Effect RecordEffect(const AuditRecord *record);
 extern bool TookEffect(const AuditRecord *record);

@@ -27,13 +27,13 @@
 #include "base/result.h"
 #include "chain.h"
 #include "consumer.h"
-#include "delivery.h"
 #include "doubt.h"
 #include "log.h"
-#include "pace.h"
 #include "query/query.h"
-#include "segment.h"
-#include "wake.h"
+#include "queue/delivery.h"
+#include "queue/pace.h"
+#include "queue/segment.h"
+#include "queue/wake.h"
 
 /* Rows that are fetched at once. */
 #define FETCH_ROWS 1000

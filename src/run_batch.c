@@ -27,10 +27,10 @@
 
 #include "base/compat.h"
 #include "breaker.h"
-#include "pace.h"
+#include "queue/pace.h"
+#include "queue/tally.h"
 #include "replay_many.h"
 #include "run_batch.h"
-#include "tally.h"
 
 /* How far ahead of its deliveries a batch with a rate is enqueued. */
 #define LEAD_SECONDS 60

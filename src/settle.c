@@ -19,7 +19,7 @@
 #include "control.h"
 #include "doubt.h"
 #include "log.h"
-#include "wake.h"
+#include "queue/wake.h"
 
 /* Name of the outcome of an action that a person called delivered. */
 #define SETTLED_OUTCOME "Settled"

@@ -20,10 +20,10 @@
 #include "control.h"
 #include "log.h"
 #include "query/query.h"
-#include "schedule.h"
+#include "queue/schedule.h"
+#include "queue/tally.h"
+#include "queue/wake.h"
 #include "stop.h"
-#include "tally.h"
-#include "wake.h"
 
 /* Actions that a cancel sweeps itself; claims and purges sweep the rest. */
 #define SWEEP_AT_ONCE 100000

@@ -9,8 +9,8 @@
 #include "utils/hsearch.h"
 
 #include "base/table_access.h"
-#include "delivery.h"
-#include "segment.h"
+#include "queue/delivery.h"
+#include "queue/segment.h"
 
 /* Values of acteon_replay_batch.stopped. */
 #define STOPPED_PAUSED "paused"

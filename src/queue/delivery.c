@@ -20,8 +20,8 @@
 #include "utils/timestamp.h"
 
 #include "breaker.h"
-#include "delivery.h"
-#include "tally.h"
+#include "queue/delivery.h"
+#include "queue/tally.h"
 
 /* Of so many calls one folds the tally. */
 #define CALLS_A_FOLD 64

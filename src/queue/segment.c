@@ -31,7 +31,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
-#include "segment.h"
+#include "queue/segment.h"
 
 /* Locks that lanes share; see lock_lane. */
 #define LANE_LOCKS 512

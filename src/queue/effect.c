@@ -23,7 +23,7 @@
 #include "utils/numeric.h"
 
 #include "base/jsonb_build.h"
-#include "effect.h"
+#include "queue/effect.h"
 
 const char *const EffectNames[NUM_EFFECTS] = {
 	[EFFECT_DONE] = "done",       [EFFECT_NONE] = "none",       [EFFECT_LATER] = "later",

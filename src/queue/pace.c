@@ -10,8 +10,8 @@
 
 #include "datatype/timestamp.h"
 
-#include "pace.h"
-#include "segment.h"
+#include "queue/pace.h"
+#include "queue/segment.h"
 
 /* With a ramp, one action out of so many is among the first, slower ones. */
 #define RAMP_SHARE 10

@@ -1,5 +1,5 @@
 /*
- * state.h
+ * action_state.h
  *		How far a replayed action has come.
  */
 #ifndef ACTEON_STATE_H

@@ -1,5 +1,5 @@
 /*
- * action_json.h
+ * action_body.h
  *		An action as the gateway takes it.
  */
 #ifndef ACTEON_ACTION_JSON_H

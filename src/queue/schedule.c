@@ -12,7 +12,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "schedule.h"
+#include "queue/schedule.h"
 
 /* A walk through a batch's part of the queue. */
 typedef struct QueueWalk

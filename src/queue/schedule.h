@@ -5,8 +5,8 @@
 #ifndef ACTEON_SCHEDULE_H
 #define ACTEON_SCHEDULE_H
 
-#include "pace.h"
-#include "segment.h"
+#include "queue/pace.h"
+#include "queue/segment.h"
 
 /* A batch's part of the queue. */
 typedef struct BatchQueue

@@ -22,7 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
-#include "tally.h"
+#include "queue/tally.h"
 
 /* Rows of a batch that are left alone, the newest ones, unless its breaker wants more. */
 #define KEPT_ROWS 1000

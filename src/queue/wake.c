@@ -21,7 +21,7 @@
 #include "base/settings.h"
 #include "base/table_access.h"
 #include "consumer.h"
-#include "wake.h"
+#include "queue/wake.h"
 
 /* Keeps the locks apart from those of stop.c, and from what users lock. */
 #define WAKE_LOCK_CLASS 6

@@ -8,8 +8,8 @@
 #include "access/genam.h"
 
 #include "base/table_access.h"
-#include "effect.h"
-#include "state.h"
+#include "queue/action_state.h"
+#include "queue/effect.h"
 
 /* A row of the tally. */
 typedef struct TallyRow

@@ -6,8 +6,8 @@
 #define ACTEON_DELIVERY_H
 
 #include "base/table_access.h"
-#include "effect.h"
-#include "state.h"
+#include "queue/action_state.h"
+#include "queue/effect.h"
 
 /* Rows that are written at once. */
 #define DELIVERY_ROWS 100

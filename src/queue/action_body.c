@@ -1,5 +1,5 @@
 /*
- * action_json.c
+ * action_body.c
  *		An action as the gateway takes it: the body of POST /v1/dispatch.
  *
  * But for the id, the text follows from the outbox row alone, which never changes,
@@ -12,11 +12,11 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
-#include "action_json.h"
 #include "base/json_text.h"
 #include "base/rfc3339.h"
 #include "base/table_access.h"
 #include "base/uuid.h"
+#include "queue/action_body.h"
 
 /*
  * Append a text column as a JSON string, or null.

@@ -1,5 +1,5 @@
 /*
- * state.c
+ * action_state.c
  *		How far a replayed action has come.
  *
  * A finished action has a delivery row, which says how it ended.  An
@@ -14,9 +14,9 @@
 #include "utils/timestamp.h"
 
 #include "audit.h"
-#include "effect.h"
-#include "segment.h"
-#include "state.h"
+#include "queue/action_state.h"
+#include "queue/effect.h"
+#include "queue/segment.h"
 #include "stop.h"
 
 const char *const ActionStateNames[] = {
