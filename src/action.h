@@ -7,7 +7,7 @@
 
 #include "utils/jsonb.h"
 
-#include "audit.h"
+#include "audit/audit_scan.h"
 #include "query/query.h"
 
 /*

@@ -9,7 +9,7 @@
 #include "postgres.h"
 
 #include "asked.h"
-#include "audit_query.h"
+#include "audit/audit_sql.h"
 
 /*
  * Whether a query says which records it is about.

@@ -8,7 +8,7 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
-#include "audit.h"
+#include "audit/audit_scan.h"
 #include "base/table_access.h"
 #include "stop.h"
 

@@ -5,7 +5,7 @@
 #ifndef ACTEON_DOUBT_H
 #define ACTEON_DOUBT_H
 
-#include "lookup.h"
+#include "audit/lookup.h"
 #include "queue/delivery.h"
 #include "queue/segment.h"
 

@@ -5,7 +5,7 @@
 #ifndef ACTEON_FORECAST_H
 #define ACTEON_FORECAST_H
 
-#include "action_set.h"
+#include "audit/action_set.h"
 #include "chain.h"
 #include "judge.h"
 #include "queue/action_state.h"

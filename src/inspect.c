@@ -12,10 +12,10 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "audit/lookup.h"
 #include "base/identity.h"
 #include "base/settings.h"
 #include "consumer.h"
-#include "lookup.h"
 #include "queue/action_state.h"
 
 /*

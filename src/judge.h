@@ -10,11 +10,11 @@
 
 #include "access/grants.h"
 #include "action.h"
-#include "audit.h"
+#include "audit/audit_scan.h"
+#include "audit/record.h"
 #include "base/table_access.h"
 #include "query/query.h"
 #include "queue/action_state.h"
-#include "record.h"
 
 /* What becomes of a record in a call. */
 typedef enum ItemStatus

@@ -24,7 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "action.h"
-#include "action_set.h"
+#include "audit/action_set.h"
 #include "base/identity.h"
 #include "base/uuid.h"
 #include "chain.h"

@@ -23,10 +23,10 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "audit_query.h"
+#include "audit/audit_sql.h"
+#include "audit/executed_since.h"
 #include "base/identity.h"
 #include "base/message.h"
-#include "executed.h"
 #include "forecast.h"
 #include "kin.h"
 #include "preview.h"

@@ -8,7 +8,7 @@
 #include "fmgr.h"
 #include "lib/hyperloglog.h"
 
-#include "audit.h"
+#include "audit/audit_scan.h"
 #include "base/value_counts.h"
 #include "judge.h"
 #include "query/query.h"

@@ -11,8 +11,8 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
+#include "audit/executed_since.h"
 #include "base/message.h"
-#include "executed.h"
 #include "preview.h"
 
 /* What to show of a reason: an item (NULL: its text), and what can be done. */

@@ -8,7 +8,7 @@
 #include "fmgr.h"
 
 #include "access/grants.h"
-#include "audit.h"
+#include "audit/audit_scan.h"
 #include "base/identity.h"
 #include "batch.h"
 #include "outbox.h"

@@ -11,7 +11,7 @@
 #include "utils/timestamp.h"
 
 #include "asked.h"
-#include "audit_query.h"
+#include "audit/audit_sql.h"
 #include "base/compat.h"
 #include "base/jsonb_writer.h"
 #include "base/message.h"

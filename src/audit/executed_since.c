@@ -1,5 +1,5 @@
 /*
- * executed.c
+ * executed_since.c
  *		Whether actions that shall be replayed have been executed all the same.
  *
  * One has if another record of it says so, with the same time or a later one.  To
@@ -17,9 +17,9 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "audit_query.h"
+#include "audit/audit_sql.h"
+#include "audit/executed_since.h"
 #include "base/identity.h"
-#include "executed.h"
 
 /*
  * Begin a search for records that say executed, in the current memory context.

@@ -7,7 +7,7 @@
 #include "executor/spi.h"
 #include "utils/timestamp.h"
 
-#include "audit_query.h"
+#include "audit/audit_sql.h"
 #include "base/identity.h"
 
 /*

@@ -14,7 +14,7 @@
 #include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
-#include "action_set.h"
+#include "audit/action_set.h"
 
 #define FIRST_SIZE 1024
 

@@ -5,7 +5,7 @@
 #ifndef ACTEON_RECORD_H
 #define ACTEON_RECORD_H
 
-#include "audit.h"
+#include "audit/audit_scan.h"
 #include "queue/effect.h"
 
 extern Effect RecordEffect(const AuditRecord *record);

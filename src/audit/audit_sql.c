@@ -1,5 +1,5 @@
 /*
- * audit_query.c
+ * audit_sql.c
  *		The statements that search the audit table.
  *
  * A statement is built from the filters that were given: quoted identifiers,
@@ -16,7 +16,7 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
-#include "audit_query.h"
+#include "audit/audit_sql.h"
 #include "base/identity.h"
 #include "base/settings.h"
 

@@ -10,8 +10,8 @@
 
 #include "utils/builtins.h"
 
-#include "audit_query.h"
-#include "record.h"
+#include "audit/audit_sql.h"
+#include "audit/record.h"
 
 /* Providers that only a chain's own records have. */
 #define CHAIN_PROVIDER "chain"

@@ -35,12 +35,12 @@
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
-#include "audit_query.h"
+#include "audit/audit_sql.h"
+#include "audit/lookup.h"
 #include "base/identity.h"
 #include "base/jsonb_build.h"
 #include "base/settings.h"
 #include "base/uuid.h"
-#include "lookup.h"
 
 /* Columns that are read, in this order. */
 enum

@@ -1,5 +1,5 @@
 /*
- * audit.c
+ * audit_scan.c
  *		Which records are picked, and what is in them.
  *
  * A record is a row of the gateway's audit table.  The table is read through
@@ -17,7 +17,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "audit_query.h"
+#include "audit/audit_sql.h"
 #include "base/guard.h"
 #include "base/identity.h"
 

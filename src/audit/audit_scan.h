@@ -1,5 +1,5 @@
 /*
- * audit.h
+ * audit_scan.h
  *		Which records are picked, and what is in them.
  */
 #ifndef ACTEON_AUDIT_H

@@ -20,7 +20,7 @@
 #include "utils/rel.h"
 #include "utils/varlena.h"
 
-#include "audit.h"
+#include "audit/audit_scan.h"
 #include "base/compat.h"
 #include "base/settings.h"
 

@@ -1,5 +1,5 @@
 /*
- * executed.h
+ * executed_since.h
  *		Whether actions that shall be replayed have been executed all the same.
  */
 #ifndef ACTEON_EXECUTED_H
@@ -7,8 +7,8 @@
 
 #include "utils/array.h"
 
-#include "action_set.h"
-#include "audit.h"
+#include "audit/action_set.h"
+#include "audit/audit_scan.h"
 
 /* Records that one search looks for at most. */
 #define EXECUTED_SEARCH_LIMIT 20000

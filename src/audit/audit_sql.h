@@ -1,5 +1,5 @@
 /*
- * audit_query.h
+ * audit_sql.h
  *		The statements that search the audit table.
  */
 #ifndef ACTEON_AUDIT_QUERY_H
@@ -8,7 +8,7 @@
 #include "lib/stringinfo.h"
 #include "utils/array.h"
 
-#include "audit.h"
+#include "audit/audit_scan.h"
 
 #define INTENT_OUTCOME "pending"
 #define EXECUTED_OUTCOME "executed"
