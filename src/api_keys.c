@@ -37,8 +37,8 @@
 #include "base/result.h"
 #include "base/rfc3339.h"
 #include "base/table_access.h"
-#include "batch.h"
-#include "log.h"
+#include "batch/batch_row.h"
+#include "batch/control_log.h"
 
 /* What every key begins with, so that people and scanners for leaks know it. */
 #define KEY_PREFIX "acteon_"

@@ -39,15 +39,15 @@
 #include "base/installation.h"
 #include "base/settings.h"
 #include "base/uuid.h"
-#include "breaker.h"
-#include "catch_up.h"
+#include "batch/batch_stop.h"
+#include "batch/breaker.h"
+#include "batch/catch_up.h"
+#include "batch/failover.h"
 #include "consumer.h"
 #include "doubt.h"
-#include "failover.h"
 #include "queue/action_body.h"
 #include "queue/delivery.h"
 #include "queue/segment.h"
-#include "stop.h"
 
 /* Bytes of JSON after which a claim is full. */
 #define CLAIM_BYTES (16 * 1024 * 1024)

@@ -25,7 +25,7 @@
 
 #include "access/grants.h"
 #include "base/table_access.h"
-#include "batch.h"
+#include "batch/batch_row.h"
 #include "consumer.h"
 
 /* How long a lease can be: longer ones are a mistake. */

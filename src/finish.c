@@ -35,7 +35,7 @@
 #include "base/result.h"
 #include "base/settings.h"
 #include "base/uuid.h"
-#include "breaker.h"
+#include "batch/breaker.h"
 #include "consumer.h"
 #include "doubt.h"
 #include "queue/delivery.h"

@@ -25,7 +25,7 @@
 #include "base/installation.h"
 #include "base/table_access.h"
 #include "base/uuid.h"
-#include "batch.h"
+#include "batch/batch_row.h"
 #include "queue/action_state.h"
 #include "reached.h"
 

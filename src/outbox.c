@@ -33,7 +33,7 @@
 #include "action.h"
 #include "base/installation.h"
 #include "base/numbers.h"
-#include "failover.h"
+#include "batch/failover.h"
 #include "outbox_int.h"
 #include "queue/wake.h"
 

@@ -5,7 +5,7 @@
 #ifndef ACTEON_OUTBOX_H
 #define ACTEON_OUTBOX_H
 
-#include "batch.h"
+#include "batch/batch_row.h"
 #include "judge.h"
 #include "query/query.h"
 

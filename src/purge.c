@@ -30,11 +30,11 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "batch/batch_stop.h"
+#include "batch/control_log.h"
 #include "chain.h"
 #include "consumer.h"
-#include "log.h"
 #include "queue/delivery.h"
-#include "stop.h"
 
 /* Actions that are fetched, and then deleted, at once. */
 #define CHUNK_ACTIONS 1000

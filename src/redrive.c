@@ -25,10 +25,10 @@
 #include "utils/timestamp.h"
 
 #include "base/result.h"
+#include "batch/control_log.h"
 #include "chain.h"
 #include "consumer.h"
 #include "doubt.h"
-#include "log.h"
 #include "query/query.h"
 #include "queue/delivery.h"
 #include "queue/pace.h"

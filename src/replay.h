@@ -10,7 +10,7 @@
 #include "access/grants.h"
 #include "audit/audit_scan.h"
 #include "base/identity.h"
-#include "batch.h"
+#include "batch/batch_row.h"
 #include "outbox.h"
 
 /* A call of a replay function. */

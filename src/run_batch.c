@@ -26,7 +26,7 @@
 #include "utils/wait_event.h"
 
 #include "base/compat.h"
-#include "breaker.h"
+#include "batch/breaker.h"
 #include "queue/pace.h"
 #include "queue/tally.h"
 #include "replay_many.h"

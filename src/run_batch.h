@@ -5,7 +5,7 @@
 #ifndef ACTEON_RUN_BATCH_H
 #define ACTEON_RUN_BATCH_H
 
-#include "batch.h"
+#include "batch/batch_row.h"
 
 /* How far a batch has come. */
 typedef struct BatchCounts

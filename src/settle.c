@@ -14,11 +14,11 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "batch.h"
+#include "batch/batch_row.h"
+#include "batch/control.h"
+#include "batch/control_log.h"
 #include "consumer.h"
-#include "control.h"
 #include "doubt.h"
-#include "log.h"
 #include "queue/wake.h"
 
 /* Name of the outcome of an action that a person called delivered. */

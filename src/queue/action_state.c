@@ -14,10 +14,10 @@
 #include "utils/timestamp.h"
 
 #include "audit/audit_scan.h"
+#include "batch/batch_stop.h"
 #include "queue/action_state.h"
 #include "queue/effect.h"
 #include "queue/segment.h"
-#include "stop.h"
 
 const char *const ActionStateNames[] = {
 	[ACTION_WAITING] = "waiting",   [ACTION_RUNNING] = "running",

@@ -19,7 +19,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "breaker.h"
+#include "batch/breaker.h"
 #include "queue/delivery.h"
 #include "queue/tally.h"
 

@@ -1,5 +1,5 @@
 /*
- * batches.h
+ * batch_list.h
  *		What is shown of batches and of their actions.
  */
 #ifndef ACTEON_BATCHES_H

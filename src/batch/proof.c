@@ -28,10 +28,10 @@
 #include "base/message.h"
 #include "base/settings.h"
 #include "base/uuid.h"
-#include "batches.h"
+#include "batch/batch_list.h"
+#include "batch/batch_stop.h"
 #include "queue/action_state.h"
 #include "queue/segment.h"
-#include "stop.h"
 
 /* What the audit table says of an action. */
 typedef enum Verdict

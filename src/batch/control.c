@@ -22,10 +22,10 @@
 
 #include "access/grants.h"
 #include "access/visibility.h"
-#include "batch.h"
+#include "batch/batch_row.h"
+#include "batch/batch_stop.h"
+#include "batch/control.h"
 #include "consumer.h"
-#include "control.h"
-#include "stop.h"
 
 /*
  * Whether grants of an admin cover everything that a batch is about, by its

@@ -18,12 +18,12 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "batch.h"
-#include "catch_up.h"
+#include "batch/batch_row.h"
+#include "batch/batch_stop.h"
+#include "batch/catch_up.h"
 #include "query/query.h"
 #include "queue/schedule.h"
 #include "queue/wake.h"
-#include "stop.h"
 
 /* How late an action of a paced batch may be, in milliseconds. */
 #define MAX_LATENESS 5000

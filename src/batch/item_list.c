@@ -1,5 +1,5 @@
 /*
- * items.c
+ * item_list.c
  *		acteon_replay_items: the single actions of a batch.
  */
 #include "postgres.h"
@@ -13,7 +13,7 @@
 #include "utils/timestamp.h"
 
 #include "base/message.h"
-#include "batches.h"
+#include "batch/batch_list.h"
 #include "queue/action_state.h"
 
 /* Rows that are fetched at once. */

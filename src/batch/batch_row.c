@@ -1,5 +1,5 @@
 /*
- * batch.c
+ * batch_row.c
  *		What is kept of a call: who asked, why, for what, and how it ended.
  *
  * A batch is one call of a replay function and all it enqueued.  Its scope is
@@ -19,7 +19,7 @@
 #include "base/numbers.h"
 #include "base/settings.h"
 #include "base/table_access.h"
-#include "batch.h"
+#include "batch/batch_row.h"
 
 /* Parts of a scope's element. */
 #define SCOPE_PARTS 4

@@ -1,5 +1,5 @@
 /*
- * batches.c
+ * batch_list.c
  *		acteon_replay_batches: how the batches are going.
  *
  * Two statements, whatever the number of batches.  The first reads who may see
@@ -19,7 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "access/visibility.h"
-#include "batches.h"
+#include "batch/batch_list.h"
 #include "queue/action_state.h"
 
 /* Rows that are fetched at once. */

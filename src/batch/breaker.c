@@ -28,11 +28,11 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "breaker.h"
-#include "log.h"
+#include "batch/batch_stop.h"
+#include "batch/breaker.h"
+#include "batch/control_log.h"
 #include "queue/schedule.h"
 #include "queue/tally.h"
-#include "stop.h"
 
 PG_FUNCTION_INFO_V1(acteon_is_failure);
 

@@ -1,5 +1,5 @@
 /*
- * stop.h
+ * batch_stop.h
  *		Batches that are stopped: paused or cancelled.
  */
 #ifndef ACTEON_STOP_H

@@ -1,5 +1,5 @@
 /*
- * stop.c
+ * batch_stop.c
  *		Batches that are stopped: paused or cancelled.
  *
  * That a batch is stopped is written in its row and nowhere else, so stopping a
@@ -30,8 +30,8 @@
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
+#include "batch/batch_stop.h"
 #include "doubt.h"
-#include "stop.h"
 
 /* Locks that batches share; a call that meets thousands of them needs few. */
 #define BATCH_LOCKS 512

@@ -16,14 +16,14 @@
 #include "utils/timestamp.h"
 
 #include "base/result.h"
-#include "batch.h"
-#include "control.h"
-#include "log.h"
+#include "batch/batch_row.h"
+#include "batch/batch_stop.h"
+#include "batch/control.h"
+#include "batch/control_log.h"
 #include "query/query.h"
 #include "queue/schedule.h"
 #include "queue/tally.h"
 #include "queue/wake.h"
-#include "stop.h"
 
 /* Actions that a cancel sweeps itself; claims and purges sweep the rest. */
 #define SWEEP_AT_ONCE 100000

@@ -1,5 +1,5 @@
 /*
- * log.h
+ * control_log.h
  *		The log of who has steered what.
  */
 #ifndef ACTEON_LOG_H

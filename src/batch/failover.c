@@ -26,8 +26,8 @@
 #include "base/identity.h"
 #include "base/installation.h"
 #include "base/table_access.h"
-#include "failover.h"
-#include "log.h"
+#include "batch/control_log.h"
+#include "batch/failover.h"
 
 /* Keeps two sessions from noticing at once. */
 #define FAILOVER_LOCK_CLASS 7

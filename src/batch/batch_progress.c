@@ -18,10 +18,10 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "batch.h"
+#include "batch/batch_row.h"
+#include "batch/batch_stop.h"
 #include "queue/pace.h"
 #include "queue/tally.h"
-#include "stop.h"
 
 /*
  * A column of a row; the value of NULL is 0.

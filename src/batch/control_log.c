@@ -1,5 +1,5 @@
 /*
- * log.c
+ * control_log.c
  *		The log of who has steered what.
  *
  * Whatever steers a batch or takes actions out of the tables writes an entry in
@@ -13,8 +13,8 @@
 
 #include "base/numbers.h"
 #include "base/table_access.h"
-#include "batch.h"
-#include "log.h"
+#include "batch/batch_row.h"
+#include "batch/control_log.h"
 
 /*
  * Begin to build the details of an entry, an object.

@@ -1,5 +1,5 @@
 /*
- * batch.h
+ * batch_row.h
  *		What is kept of a call: who asked, why, for what, and how it ended.
  */
 #ifndef ACTEON_BATCH_H
@@ -10,7 +10,7 @@
 
 #include "audit/audit_scan.h"
 #include "base/table_access.h"
-#include "stop.h"
+#include "batch/batch_stop.h"
 
 /* The distinct kinds of records that a batch touched; see NewScope. */
 typedef struct Scope Scope;
