@@ -6,9 +6,9 @@
 #define ACTEON_FORECAST_H
 
 #include "audit/action_set.h"
-#include "chain.h"
-#include "judge.h"
 #include "queue/action_state.h"
+#include "replay/eligibility.h"
+#include "replay/generations.h"
 
 /* An open view of earlier replays; see OpenForecast. */
 typedef struct Forecast

@@ -28,10 +28,10 @@
 #include "base/identity.h"
 #include "base/message.h"
 #include "forecast.h"
-#include "kin.h"
 #include "preview.h"
 #include "queue/pace.h"
-#include "replay.h"
+#include "replay/kin.h"
+#include "replay/replay_call.h"
 
 #define SAMPLE_DEFAULT 5
 #define SAMPLE_LIMIT 1000

@@ -10,8 +10,8 @@
 
 #include "audit/audit_scan.h"
 #include "base/value_counts.h"
-#include "judge.h"
 #include "query/query.h"
+#include "replay/eligibility.h"
 
 /* What one should know of records that would be replayed. */
 typedef enum Beware

@@ -32,9 +32,9 @@
 
 #include "batch/batch_stop.h"
 #include "batch/control_log.h"
-#include "chain.h"
 #include "consumer.h"
 #include "queue/delivery.h"
+#include "replay/generations.h"
 
 /* Actions that are fetched, and then deleted, at once. */
 #define CHUNK_ACTIONS 1000

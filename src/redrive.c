@@ -26,7 +26,6 @@
 
 #include "base/result.h"
 #include "batch/control_log.h"
-#include "chain.h"
 #include "consumer.h"
 #include "doubt.h"
 #include "query/query.h"
@@ -34,6 +33,7 @@
 #include "queue/pace.h"
 #include "queue/segment.h"
 #include "queue/wake.h"
+#include "replay/generations.h"
 
 /* Rows that are fetched at once. */
 #define FETCH_ROWS 1000

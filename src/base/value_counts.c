@@ -8,7 +8,7 @@
 #include "utils/memutils.h"
 
 #include "base/value_counts.h"
-#include "chain.h"
+#include "replay/generations.h"
 
 /* Values that are told apart: memory must not grow with the rows. */
 #define MAX_VALUES 10000

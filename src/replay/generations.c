@@ -1,5 +1,5 @@
 /*
- * chain.c
+ * generations.c
  *		The replays of one action, generation after generation.
  *
  * The ids of an action's replays follow from its own (ids.c), so they are found
@@ -16,7 +16,7 @@
 #include "base/identity.h"
 #include "base/installation.h"
 #include "base/uuid.h"
-#include "chain.h"
+#include "replay/generations.h"
 
 PG_FUNCTION_INFO_V1(acteon_replay_id);
 

@@ -29,8 +29,8 @@
 #include "batch/breaker.h"
 #include "queue/pace.h"
 #include "queue/tally.h"
-#include "replay_many.h"
-#include "run_batch.h"
+#include "replay/replay_many.h"
+#include "replay/run_batch.h"
 
 /* How far ahead of its deliveries a batch with a rate is enqueued. */
 #define LEAD_SECONDS 60

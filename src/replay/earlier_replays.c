@@ -1,5 +1,5 @@
 /*
- * resolve.c
+ * earlier_replays.c
  *		Whether an action may be replayed again, and with which generation.
  *
  * The id of an action's n-th replay is known beforehand (ids.c), so the unique
@@ -27,8 +27,8 @@
 
 #include "base/compat.h"
 #include "base/uuid.h"
-#include "chain.h"
-#include "outbox_int.h"
+#include "replay/enqueue_int.h"
+#include "replay/generations.h"
 
 /*
  * Begin to look for action ids.

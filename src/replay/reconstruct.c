@@ -1,5 +1,5 @@
 /*
- * action.c
+ * reconstruct.c
  *		What a replayed action looks like.
  *
  * The gateway keeps an action's labels and some of its fields together in the
@@ -17,11 +17,11 @@
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 
-#include "action.h"
 #include "base/json_text.h"
 #include "base/jsonb_writer.h"
 #include "base/rfc3339.h"
 #include "base/settings.h"
+#include "replay/reconstruct.h"
 
 #define SYSTEM_PREFIX "__"
 #define REPLAYED_FROM "replayed_from"

@@ -17,15 +17,15 @@
 #include "utils/numeric.h"
 #include "utils/snapmgr.h"
 
-#include "asked.h"
 #include "base/compat.h"
 #include "base/message.h"
 #include "base/result.h"
 #include "batch/control.h"
 #include "batch/control_log.h"
 #include "query/query.h"
-#include "replay.h"
-#include "run_batch.h"
+#include "replay/asked.h"
+#include "replay/replay_call.h"
+#include "replay/run_batch.h"
 
 /* Records of a chunk, unless told otherwise, and at most. */
 #define CHUNK_DEFAULT 1000

@@ -1,5 +1,5 @@
 /*
- * outbox_int.h
+ * enqueue_int.h
  *		The inside of an open outbox, for resolve.c and outbox.c.
  */
 #ifndef ACTEON_OUTBOX_INT_H
@@ -9,10 +9,10 @@
 #include "utils/hsearch.h"
 #include "utils/snapshot.h"
 
-#include "outbox.h"
 #include "queue/pace.h"
 #include "queue/segment.h"
-#include "reached.h"
+#include "replay/enqueue.h"
+#include "replay/reached.h"
 
 /* An action that the call has met; see resolve.c. */
 typedef struct SeenKey

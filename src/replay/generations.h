@@ -1,5 +1,5 @@
 /*
- * chain.h
+ * generations.h
  *		The replays of one action, generation after generation.
  */
 #ifndef ACTEON_CHAIN_H
@@ -8,7 +8,7 @@
 #include "utils/uuid.h"
 
 #include "base/table_access.h"
-#include "reached.h"
+#include "replay/reached.h"
 
 /* An open view of chains; see OpenChains. */
 typedef struct ChainReader

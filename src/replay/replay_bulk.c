@@ -10,13 +10,13 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "asked.h"
 #include "base/jsonb_build.h"
 #include "base/jsonb_writer.h"
 #include "base/result.h"
 #include "base/uuid.h"
 #include "query/query.h"
-#include "replay_many.h"
+#include "replay/asked.h"
+#include "replay/replay_many.h"
 
 /* What a bulk replay has come to. */
 typedef struct BulkResult

@@ -1,5 +1,5 @@
 /*
- * judge.c
+ * eligibility.c
  *		Which records are replayed, and why the others are not.
  *
  * Every call judges in the same order.  First the record alone: is it covered
@@ -25,8 +25,8 @@
 
 #include "base/guard.h"
 #include "base/uuid.h"
-#include "chain.h"
-#include "judge.h"
+#include "replay/eligibility.h"
+#include "replay/generations.h"
 
 /* What there is to say about a reason. */
 typedef struct ReasonEntry

@@ -1,5 +1,5 @@
 /*
- * outbox.c
+ * enqueue.c
  *		What the gateway will see: enqueueing.
  *
  * A call opens the outbox, resolves its items (resolve.c) and enqueues those
@@ -30,12 +30,12 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "action.h"
 #include "base/installation.h"
 #include "base/numbers.h"
 #include "batch/failover.h"
-#include "outbox_int.h"
 #include "queue/wake.h"
+#include "replay/enqueue_int.h"
+#include "replay/reconstruct.h"
 
 /* Label bytes after which a run of rows is written. */
 #define RUN_BYTES (256 * 1024)

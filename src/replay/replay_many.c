@@ -14,7 +14,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "replay_many.h"
+#include "replay/replay_many.h"
 
 /*
  * Keep an item, with copies of its record and error in the current memory

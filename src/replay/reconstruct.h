@@ -1,5 +1,5 @@
 /*
- * action.h
+ * reconstruct.h
  *		What a replayed action looks like.
  */
 #ifndef ACTEON_ACTION_H

@@ -8,8 +8,8 @@
  */
 #include "postgres.h"
 
-#include "asked.h"
 #include "audit/audit_sql.h"
+#include "replay/asked.h"
 
 /*
  * Whether a query says which records it is about.

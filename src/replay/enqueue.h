@@ -1,13 +1,13 @@
 /*
- * outbox.h
+ * enqueue.h
  *		What the gateway will see: enqueueing.
  */
 #ifndef ACTEON_OUTBOX_H
 #define ACTEON_OUTBOX_H
 
 #include "batch/batch_row.h"
-#include "judge.h"
 #include "query/query.h"
+#include "replay/eligibility.h"
 
 /* The outbox, open for one batch; see OpenOutbox. */
 typedef struct Outbox Outbox;

@@ -5,7 +5,7 @@
 #ifndef ACTEON_KIN_H
 #define ACTEON_KIN_H
 
-#include "judge.h"
+#include "replay/eligibility.h"
 
 extern void JudgeKin(Oid schema, const AuditTable *table, const ReplayQuery *query,
 					 ReplayItem *items, int count, Snapshot snapshot);

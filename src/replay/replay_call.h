@@ -1,5 +1,5 @@
 /*
- * replay.h
+ * replay_call.h
  *		A call of a replay function: what single and bulk replays share.
  */
 #ifndef ACTEON_REPLAY_H
@@ -11,7 +11,7 @@
 #include "audit/audit_scan.h"
 #include "base/identity.h"
 #include "batch/batch_row.h"
-#include "outbox.h"
+#include "replay/enqueue.h"
 
 /* A call of a replay function. */
 typedef struct ReplayCall

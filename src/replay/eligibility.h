@@ -1,5 +1,5 @@
 /*
- * judge.h
+ * eligibility.h
  *		Which records are replayed, and why the others are not.
  */
 #ifndef ACTEON_JUDGE_H
@@ -9,12 +9,12 @@
 #include "utils/uuid.h"
 
 #include "access/grants.h"
-#include "action.h"
 #include "audit/audit_scan.h"
 #include "audit/record.h"
 #include "base/table_access.h"
 #include "query/query.h"
 #include "queue/action_state.h"
+#include "replay/reconstruct.h"
 
 /* What becomes of a record in a call. */
 typedef enum ItemStatus

@@ -10,7 +10,6 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "asked.h"
 #include "audit/audit_sql.h"
 #include "base/compat.h"
 #include "base/jsonb_writer.h"
@@ -19,7 +18,8 @@
 #include "base/settings.h"
 #include "base/uuid.h"
 #include "query/query.h"
-#include "replay.h"
+#include "replay/asked.h"
+#include "replay/replay_call.h"
 
 /* Arguments of acteon_replay. */
 #define SINGLE_ARGUMENTS 8

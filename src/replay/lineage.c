@@ -27,7 +27,7 @@
 #include "base/uuid.h"
 #include "batch/batch_row.h"
 #include "queue/action_state.h"
-#include "reached.h"
+#include "replay/reached.h"
 
 /* Columns of the result. */
 enum

@@ -5,7 +5,7 @@
 #ifndef ACTEON_REPLAY_MANY_H
 #define ACTEON_REPLAY_MANY_H
 
-#include "replay.h"
+#include "replay/replay_call.h"
 
 /*
  * What is gathered for a call: the items that it will attempt, with copies of

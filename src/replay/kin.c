@@ -23,12 +23,12 @@
 #include "utils/hsearch.h"
 #include "utils/timestamp.h"
 
-#include "action.h"
 #include "audit/action_set.h"
 #include "base/identity.h"
 #include "base/uuid.h"
-#include "chain.h"
-#include "kin.h"
+#include "replay/generations.h"
+#include "replay/kin.h"
+#include "replay/reconstruct.h"
 
 /* Kin of one action that are looked at; nobody has so many. */
 #define MAX_KIN 1000

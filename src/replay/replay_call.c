@@ -1,5 +1,5 @@
 /*
- * replay.c
+ * replay_call.c
  *		A call of a replay function, from its checks to its batch.
  *
  * Every call goes the same way.  The caller's role is checked, the audit table
@@ -15,8 +15,8 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "kin.h"
-#include "replay.h"
+#include "replay/kin.h"
+#include "replay/replay_call.h"
 
 /*
  * Check the role of the current user, whose call it is, and open the audit

@@ -16,7 +16,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "reached.h"
+#include "replay/reached.h"
 
 /*
  * Open the generations for reading, in the current memory context.  Where nothing
