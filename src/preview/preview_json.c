@@ -10,7 +10,7 @@
 #include "utils/numeric.h"
 
 #include "base/jsonb_build.h"
-#include "preview.h"
+#include "preview/preview.h"
 
 static const char *const left_out_names[NUM_LEFT_OUT] = {
 	[LEFT_OUT_INTENT] = "intent",

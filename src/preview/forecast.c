@@ -14,7 +14,7 @@
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
-#include "forecast.h"
+#include "preview/forecast.h"
 
 /*
  * Open the tables for looking at earlier replays, in the current memory context.

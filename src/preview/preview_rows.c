@@ -13,7 +13,7 @@
 
 #include "audit/executed_since.h"
 #include "base/message.h"
-#include "preview.h"
+#include "preview/preview.h"
 
 /* What to show of a reason: an item (NULL: its text), and what can be done. */
 typedef struct ReasonWords
