@@ -23,7 +23,7 @@
 #include "api_keys.h"
 #include "base/identity.h"
 #include "base/table_access.h"
-#include "consumer.h"
+#include "consumer/call.h"
 
 /* How long an answer is kept. */
 #define KEPT_HOURS 24

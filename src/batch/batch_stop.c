@@ -31,7 +31,7 @@
 
 #include "base/compat.h"
 #include "batch/batch_stop.h"
-#include "doubt.h"
+#include "consumer/resolve_doubt.h"
 
 /* Locks that batches share; a call that meets thousands of them needs few. */
 #define BATCH_LOCKS 512

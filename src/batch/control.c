@@ -25,7 +25,7 @@
 #include "batch/batch_row.h"
 #include "batch/batch_stop.h"
 #include "batch/control.h"
-#include "consumer.h"
+#include "consumer/call.h"
 
 /*
  * Whether grants of an admin cover everything that a batch is about, by its

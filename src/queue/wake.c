@@ -20,7 +20,7 @@
 #include "base/compat.h"
 #include "base/settings.h"
 #include "base/table_access.h"
-#include "consumer.h"
+#include "consumer/call.h"
 #include "queue/wake.h"
 
 /* Keeps the locks apart from those of stop.c, and from what users lock. */

@@ -1,5 +1,5 @@
 /*
- * consumer.h
+ * call.h
  *		Calls of the gateway's side: what they share.
  */
 #ifndef ACTEON_CONSUMER_H

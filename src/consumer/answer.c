@@ -1,5 +1,5 @@
 /*
- * finish.c
+ * answer.c
  *		acteon_outbox_ack, _nack, _reject and _doubt: what became of leased actions.
  *
  * The answers are gone through in the order of ids, segment by segment.  A
@@ -36,8 +36,8 @@
 #include "base/settings.h"
 #include "base/uuid.h"
 #include "batch/breaker.h"
-#include "consumer.h"
-#include "doubt.h"
+#include "consumer/call.h"
+#include "consumer/resolve_doubt.h"
 #include "queue/delivery.h"
 #include "queue/segment.h"
 #include "queue/wake.h"

@@ -1,5 +1,5 @@
 /*
- * doubt.h
+ * resolve_doubt.h
  *		Actions of which nobody knows whether they were executed.
  */
 #ifndef ACTEON_DOUBT_H

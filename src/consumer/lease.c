@@ -10,7 +10,7 @@
 #include "utils/array.h"
 #include "utils/timestamp.h"
 
-#include "consumer.h"
+#include "consumer/call.h"
 #include "queue/segment.h"
 
 PG_FUNCTION_INFO_V1(acteon_outbox_extend);

@@ -32,7 +32,7 @@
 
 #include "batch/batch_stop.h"
 #include "batch/control_log.h"
-#include "consumer.h"
+#include "consumer/call.h"
 #include "queue/delivery.h"
 #include "replay/generations.h"
 

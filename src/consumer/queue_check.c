@@ -1,5 +1,5 @@
 /*
- * inspect.c
+ * queue_check.c
  *		acteon_outbox_check, acteon_outbox_stats and acteon_outbox_audit_tells: looking at
  *		the queue, and at what it relies on.
  */
@@ -15,7 +15,7 @@
 #include "audit/lookup.h"
 #include "base/identity.h"
 #include "base/settings.h"
-#include "consumer.h"
+#include "consumer/call.h"
 #include "queue/action_state.h"
 
 /*

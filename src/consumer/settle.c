@@ -17,8 +17,8 @@
 #include "batch/batch_row.h"
 #include "batch/control.h"
 #include "batch/control_log.h"
-#include "consumer.h"
-#include "doubt.h"
+#include "consumer/call.h"
+#include "consumer/resolve_doubt.h"
 #include "queue/wake.h"
 
 /* Name of the outcome of an action that a person called delivered. */

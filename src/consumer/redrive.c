@@ -26,8 +26,8 @@
 
 #include "base/result.h"
 #include "batch/control_log.h"
-#include "consumer.h"
-#include "doubt.h"
+#include "consumer/call.h"
+#include "consumer/resolve_doubt.h"
 #include "query/query.h"
 #include "queue/delivery.h"
 #include "queue/pace.h"

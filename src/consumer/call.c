@@ -1,5 +1,5 @@
 /*
- * consumer.c
+ * call.c
  *		Calls of the gateway's side: what they share.
  *
  * A consumer takes actions out of the outbox (claim.c), says what became of
@@ -26,7 +26,7 @@
 #include "access/grants.h"
 #include "base/table_access.h"
 #include "batch/batch_row.h"
-#include "consumer.h"
+#include "consumer/call.h"
 
 /* How long a lease can be: longer ones are a mistake. */
 #define MAX_LEASE_DAYS 1

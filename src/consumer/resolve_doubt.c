@@ -1,5 +1,5 @@
 /*
- * doubt.c
+ * resolve_doubt.c
  *		Actions of which nobody knows whether they were executed.
  *
  * An action is in doubt when it may have been sent and has no answer: a request
@@ -40,7 +40,7 @@
 #include "base/uuid.h"
 #include "batch/batch_stop.h"
 #include "batch/control_log.h"
-#include "doubt.h"
+#include "consumer/resolve_doubt.h"
 #include "query/query.h"
 
 /* How soon the audit table is asked again, at first and at most. */
