@@ -30,7 +30,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-#include "api_keys.h"
+#include "api/api_keys.h"
 #include "base/compat.h"
 #include "base/identity.h"
 #include "base/numbers.h"

@@ -20,7 +20,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
-#include "api_keys.h"
+#include "api/api_keys.h"
 #include "base/identity.h"
 #include "base/table_access.h"
 #include "consumer/call.h"
