@@ -2,8 +2,8 @@
  * visibility.h
  *		What a role may see of a batch.
  */
-#ifndef ACTEON_SIGHT_H
-#define ACTEON_SIGHT_H
+#ifndef ACTEON_VISIBILITY_H
+#define ACTEON_VISIBILITY_H
 
 #include "fmgr.h"
 #include "utils/jsonb.h"
@@ -51,4 +51,4 @@ extern bool SeesAllBatches(const Viewer *viewer);
 extern BatchSight
 SightOfBatch(Viewer *viewer, int64 batch_id, Oid requested_by, Jsonb *scope, CoveredScope *covered);
 
-#endif /* ACTEON_SIGHT_H */
+#endif /* ACTEON_VISIBILITY_H */

@@ -2,8 +2,8 @@
  * audit_scan.h
  *		Which records are picked, and what is in them.
  */
-#ifndef ACTEON_AUDIT_H
-#define ACTEON_AUDIT_H
+#ifndef ACTEON_AUDIT_SCAN_H
+#define ACTEON_AUDIT_SCAN_H
 
 #include "executor/spi.h"
 #include "utils/array.h"
@@ -126,4 +126,4 @@ extern bool AuditScanHasMore(AuditScan *scan);
 extern void AuditScanEnd(AuditScan *scan);
 
 extern int64 AuditCountLeftOut(const AuditTable *table, const ReplayQuery *query, LeftOut which);
-#endif /* ACTEON_AUDIT_H */
+#endif /* ACTEON_AUDIT_SCAN_H */

@@ -2,8 +2,8 @@
  * audit_sql.h
  *		The statements that search the audit table.
  */
-#ifndef ACTEON_AUDIT_QUERY_H
-#define ACTEON_AUDIT_QUERY_H
+#ifndef ACTEON_AUDIT_SQL_H
+#define ACTEON_AUDIT_SQL_H
 
 #include "lib/stringinfo.h"
 #include "utils/array.h"
@@ -54,4 +54,4 @@ extern bool
 AddLeftOut(Statement *st, const AuditTable *table, const ReplayQuery *query, LeftOut which);
 extern void GuidePlanner(const AuditTable *table, const ReplayQuery *query);
 
-#endif /* ACTEON_AUDIT_QUERY_H */
+#endif /* ACTEON_AUDIT_SQL_H */

@@ -2,8 +2,8 @@
  * executed_since.h
  *		Whether actions that shall be replayed have been executed all the same.
  */
-#ifndef ACTEON_EXECUTED_H
-#define ACTEON_EXECUTED_H
+#ifndef ACTEON_EXECUTED_SINCE_H
+#define ACTEON_EXECUTED_SINCE_H
 
 #include "utils/array.h"
 
@@ -35,4 +35,4 @@ extern void BeginExecutedSearch(ExecutedSearch *search);
 extern void AddToExecutedSearch(ExecutedSearch *search, const AuditRecord *record);
 extern int64 EndExecutedSearch(ExecutedSearch *search, const AuditTable *table);
 
-#endif /* ACTEON_EXECUTED_H */
+#endif /* ACTEON_EXECUTED_SINCE_H */

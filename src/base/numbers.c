@@ -23,7 +23,7 @@
 #include "base/table_access.h"
 #include "queue/segment.h"
 
-/* Keeps two sessions from moving a sequence at once; see stop.c for the others. */
+/* Keeps two sessions from moving a sequence at once; see batch_stop.c for the others. */
 #define NUMBERS_LOCK_CLASS 8
 
 /* The number is the first column of all our tables. */

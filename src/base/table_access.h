@@ -2,8 +2,8 @@
  * table_access.h
  *		The extension's own tables: names, columns, and how rows get in.
  */
-#ifndef ACTEON_TABLES_H
-#define ACTEON_TABLES_H
+#ifndef ACTEON_TABLE_ACCESS_H
+#define ACTEON_TABLE_ACCESS_H
 
 #include "access/genam.h"
 #include "access/skey.h"
@@ -233,4 +233,4 @@ extern bool FindRow(TableFinder *finder, RegProcedure equal, Datum key, Snapshot
 extern bool FindLastRow(TableFinder *finder, int64 above, int64 up_to, Snapshot snapshot);
 extern Datum FoundColumn(TableFinder *finder, AttrNumber column, bool *isnull);
 
-#endif /* ACTEON_TABLES_H */
+#endif /* ACTEON_TABLE_ACCESS_H */

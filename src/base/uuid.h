@@ -2,8 +2,8 @@
  * uuid.h
  *		Ids of replayed actions.
  */
-#ifndef ACTEON_IDS_H
-#define ACTEON_IDS_H
+#ifndef ACTEON_UUID_H
+#define ACTEON_UUID_H
 
 #include "utils/uuid.h"
 
@@ -21,4 +21,4 @@ extern bool TextToUuid(const char *src, size_t len, pg_uuid_t *id);
 /* Length of a query digest as text, without a terminator. */
 #define QUERY_DIGEST_LEN 16
 
-#endif /* ACTEON_IDS_H */
+#endif /* ACTEON_UUID_H */

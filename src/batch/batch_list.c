@@ -3,7 +3,7 @@
  *		acteon_replay_batches: how the batches are going.
  *
  * Two statements, whatever the number of batches.  The first reads who may see
- * what (sight.c).  The second counts: what has ended from the tally, what has
+ * what (visibility.c).  The second counts: what has ended from the tally, what has
  * not from the segments, a few thousand rows for a batch of a million.  Who
  * sees a part of a batch only gets that part counted, action by action.
  */
@@ -450,7 +450,7 @@ SeesBatch(Viewer *viewer, int64 batch_id)
  *
  * The rows of the view acteon_replay_batches: of one batch, of those with lower
  * numbers than another, of the newest, or of all.  What the current role may not
- * see is left out, or NULL; see sight.c.  Reads only.  Raises no errors of its
+ * see is left out, or NULL; see visibility.c.  Reads only.  Raises no errors of its
  * own.
  */
 Datum

@@ -2,8 +2,8 @@
  * batch_list.h
  *		What is shown of batches and of their actions.
  */
-#ifndef ACTEON_BATCHES_H
-#define ACTEON_BATCHES_H
+#ifndef ACTEON_BATCH_LIST_H
+#define ACTEON_BATCH_LIST_H
 
 #include "access/visibility.h"
 
@@ -18,4 +18,4 @@
 
 extern bool SeesBatch(Viewer *viewer, int64 batch_id);
 
-#endif /* ACTEON_BATCHES_H */
+#endif /* ACTEON_BATCH_LIST_H */

@@ -2,8 +2,8 @@
  * batch_row.h
  *		What is kept of a call: who asked, why, for what, and how it ended.
  */
-#ifndef ACTEON_BATCH_H
-#define ACTEON_BATCH_H
+#ifndef ACTEON_BATCH_ROW_H
+#define ACTEON_BATCH_ROW_H
 
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
@@ -90,4 +90,4 @@ extern int64 RampLeft(TableFinder *batches, Oid schema);
 extern void DropBatch(HeldBatch *held, const BatchRow *batch);
 extern void ReleaseBatch(HeldBatch *held);
 
-#endif /* ACTEON_BATCH_H */
+#endif /* ACTEON_BATCH_ROW_H */

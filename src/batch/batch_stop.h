@@ -2,8 +2,8 @@
  * batch_stop.h
  *		Batches that are stopped: paused or cancelled.
  */
-#ifndef ACTEON_STOP_H
-#define ACTEON_STOP_H
+#ifndef ACTEON_BATCH_STOP_H
+#define ACTEON_BATCH_STOP_H
 
 #include "storage/lock.h"
 #include "utils/hsearch.h"
@@ -52,4 +52,4 @@ extern int64 SweepBatch(Oid schema, int64 batch_id, SegmentTable *segments,
 extern int64
 SweepCancelled(Oid schema, SegmentTable *segments, DeliveryWriter *deliveries, int64 most);
 
-#endif /* ACTEON_STOP_H */
+#endif /* ACTEON_BATCH_STOP_H */

@@ -14,7 +14,7 @@
  * Who records failures does not wait for the batch's row.  acteon_replay_all holds
  * that most of the time, so it looks itself, between its chunks (run_batch.c).
  *
- * acteon_replay_batches shows the same numbers with the same rule (batches.c).
+ * acteon_replay_batches shows the same numbers with the same rule (batch_list.c).
  */
 #include "postgres.h"
 

@@ -4,7 +4,7 @@
  *
  * The batch's row is locked first, so that of several who steer one comes after
  * the other, and between two chunks of acteon_replay_all.  Then, where claims
- * must be kept out, the batch itself (stop.c).  steer.c has the functions.
+ * must be kept out, the batch itself (batch_stop.c).  steer.c has the functions.
  */
 #include "postgres.h"
 

@@ -2,8 +2,8 @@
  * control_log.h
  *		The log of who has steered what.
  */
-#ifndef ACTEON_LOG_H
-#define ACTEON_LOG_H
+#ifndef ACTEON_CONTROL_LOG_H
+#define ACTEON_CONTROL_LOG_H
 
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
@@ -22,4 +22,4 @@ extern Jsonb *EndDetails(LogDetails *details);
 extern void LogControl(Oid schema, Oid role, const char *event, int64 batch_id, const char *reason,
 					   Jsonb *details);
 
-#endif /* ACTEON_LOG_H */
+#endif /* ACTEON_CONTROL_LOG_H */

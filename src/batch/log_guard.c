@@ -2,7 +2,7 @@
  * log_guard.c
  *		acteon_replay_log is append-only.
  *
- * Entries are written past triggers (tables.c), so one that refuses everything
+ * Entries are written past triggers (table_access.c), so one that refuses everything
  * else does not stand in their way.
  */
 #include "postgres.h"

@@ -4,7 +4,7 @@
  *
  * Pausing and cancelling change the batch's row, so they take effect at once
  * however many actions wait.  Cancelling then turns what waits into deliveries,
- * some of it in the same call and the rest while others claim (stop.c).
+ * some of it in the same call and the rest while others claim (batch_stop.c).
  * Resuming, and another rate, give what waits new due times, segment by segment.
  */
 #include "postgres.h"

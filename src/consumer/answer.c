@@ -16,7 +16,7 @@
  * What an outcome means is decided here and not by consumers (effect.c reads it):
  * a throttled action goes out again, under a new id, as the gateway has recorded
  * the old one; an id that was seen before (409) says nothing about the effect, so
- * it is in doubt until the audit table was asked (doubt.c).
+ * it is in doubt until the audit table was asked (resolve_doubt.c).
  */
 #include "postgres.h"
 

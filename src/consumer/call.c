@@ -3,7 +3,7 @@
  *		Calls of the gateway's side: what they share.
  *
  * A consumer takes actions out of the outbox (claim.c), says what became of
- * them (finish.c) and prolongs its leases (lease.c).  It needs no state of the
+ * them (answer.c) and prolongs its leases (lease.c).  It needs no state of the
  * session: every call is one statement.
  */
 #include "postgres.h"

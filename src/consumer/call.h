@@ -2,8 +2,8 @@
  * call.h
  *		Calls of the gateway's side: what they share.
  */
-#ifndef ACTEON_CONSUMER_H
-#define ACTEON_CONSUMER_H
+#ifndef ACTEON_CALL_H
+#define ACTEON_CALL_H
 
 #include "datatype/timestamp.h"
 #include "fmgr.h"
@@ -43,4 +43,4 @@ extern TimestampTz LeaseEnd(FunctionCallInfo fcinfo, int argument, TimestampTz n
 extern void
 DeleteRows(const char *schema, const char *table, const char *column, const Datum *ids, int count);
 
-#endif /* ACTEON_CONSUMER_H */
+#endif /* ACTEON_CALL_H */

@@ -8,7 +8,7 @@
  * longer than what is wanted is split.  A lease that ran out is due like any
  * other segment, so nobody has to look after leases; but what it covers may have
  * been sent, so it is collected and looked up with the other doubts that are due
- * (doubt.c), after what waits has been taken.  What turns out to be free to go is
+ * (resolve_doubt.c), after what waits has been taken.  What turns out to be free to go is
  * taken then.
  *
  * What finished or moved on leaves dead entries at the beginning of the index,

@@ -6,7 +6,7 @@
  * before it goes out, as whoever ended it may have been wrong; then it goes under a
  * new id, as the gateway may refuse the one that it has seen.  Its delivery row
  * goes, a segment comes, which is in doubt until its time.  Who replays the action at the same
- * moment holds the outbox row (hold_found in resolve.c), and such rows are left
+ * moment holds the outbox row (hold_found in earlier_replays.c), and such rows are left
  * alone: either the old replay goes out, or a new one.
  */
 #include "postgres.h"

@@ -2,8 +2,8 @@
  * resolve_doubt.h
  *		Actions of which nobody knows whether they were executed.
  */
-#ifndef ACTEON_DOUBT_H
-#define ACTEON_DOUBT_H
+#ifndef ACTEON_RESOLVE_DOUBT_H
+#define ACTEON_RESOLVE_DOUBT_H
 
 #include "audit/lookup.h"
 #include "queue/delivery.h"
@@ -50,4 +50,4 @@ extern void ResolveDoubts(Doubts *doubts);
 extern void
 LogContradiction(Oid schema, Oid role, int64 batch_id, int64 outbox_id, const char *reason);
 
-#endif /* ACTEON_DOUBT_H */
+#endif /* ACTEON_RESOLVE_DOUBT_H */

@@ -2,7 +2,7 @@
  * forecast.c
  *		Which earlier replays a replay would meet, for a preview.
  *
- * This finds what resolve.c finds, and only looks: as the calling statement sees
+ * This finds what earlier_replays.c finds, and only looks: as the calling statement sees
  * it, without waiting for anybody, without a lock on any row, so also on a
  * standby.  Most of a preview's time goes here, so each table is searched in its
  * own order: the replays by their ids, what became of them by their places in the

@@ -2,8 +2,8 @@
  * preview.c
  *		What a replay would do, without doing it.
  *
- * A preview reads the records that a replay would read (audit.c), judges them
- * as it would (judge.c), and counts.  It looks at earlier replays without
+ * A preview reads the records that a replay would read (audit_scan.c), judges them
+ * as it would (eligibility.c), and counts.  It looks at earlier replays without
  * waiting for any (forecast.c).  So its numbers are the replay's, as long as
  * nothing happens in between; and it writes nothing, so it runs in a read only
  * transaction and on a standby.

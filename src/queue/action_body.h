@@ -2,8 +2,8 @@
  * action_body.h
  *		An action as the gateway takes it.
  */
-#ifndef ACTEON_ACTION_JSON_H
-#define ACTEON_ACTION_JSON_H
+#ifndef ACTEON_ACTION_BODY_H
+#define ACTEON_ACTION_BODY_H
 
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
@@ -11,4 +11,4 @@
 
 extern void AppendActionJson(StringInfo json, TupleTableSlot *row, const pg_uuid_t *sent_id);
 
-#endif /* ACTEON_ACTION_JSON_H */
+#endif /* ACTEON_ACTION_BODY_H */

@@ -5,7 +5,7 @@
  * A finished action has a delivery row, which says how it ended.  An
  * unfinished one is covered by a segment: it is running while somebody holds a
  * lease on that, in doubt when it may have been sent and nobody knows what
- * became of it (doubt.c), and waiting otherwise, or cancelled if its batch is.
+ * became of it (resolve_doubt.c), and waiting otherwise, or cancelled if its batch is.
  */
 #include "postgres.h"
 
@@ -136,7 +136,7 @@ segment_state(StateReader *reader, Snapshot snapshot)
 	if (state != ACTION_WAITING)
 		return state;
 	batch_id = DatumGetInt64(FoundColumn(&reader->segments, Anum_segment_batch_id, &isnull));
-	/* Before the sweep as after it; see stop.c. */
+	/* Before the sweep as after it; see batch_stop.c. */
 	if (StopOfBatch(&reader->batches, batch_id, snapshot) == BATCH_CANCELLED)
 		return ACTION_CANCELLED;
 	return ACTION_WAITING;

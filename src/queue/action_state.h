@@ -2,8 +2,8 @@
  * action_state.h
  *		How far a replayed action has come.
  */
-#ifndef ACTEON_STATE_H
-#define ACTEON_STATE_H
+#ifndef ACTEON_ACTION_STATE_H
+#define ACTEON_ACTION_STATE_H
 
 #include "datatype/timestamp.h"
 #include "executor/tuptable.h"
@@ -56,4 +56,4 @@ extern void InitStateReader(StateReader *reader, Oid schema);
 extern ActionState ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot);
 extern void CloseStateReader(StateReader *reader);
 
-#endif /* ACTEON_STATE_H */
+#endif /* ACTEON_ACTION_STATE_H */

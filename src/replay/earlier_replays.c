@@ -2,7 +2,7 @@
  * earlier_replays.c
  *		Whether an action may be replayed again, and with which generation.
  *
- * The id of an action's n-th replay is known beforehand (ids.c), so the unique
+ * The id of an action's n-th replay is known beforehand (uuid.c), so the unique
  * index on the outbox's action_id tells which replays there are: it is searched
  * for the first generation, the second, and so on.  A replay that another
  * transaction has not committed yet is waited for.

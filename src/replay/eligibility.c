@@ -4,7 +4,7 @@
  *
  * Every call judges in the same order.  First the record alone: is it covered
  * by a grant, has it a payload, has it all its columns (BeginItems).  Then its
- * action: has it been met before, is a replay of it in the way (resolve.c finds
+ * action: has it been met before, is a replay of it in the way (earlier_replays.c finds
  * that out for a replay, forecast.c for a preview; JudgeEarlier decides).  Then
  * what ends loops of replays that fail, and what would replay wrongly
  * (JudgeActions).  The first reason found is the one that counts.

@@ -2,8 +2,8 @@
  * eligibility.h
  *		Which records are replayed, and why the others are not.
  */
-#ifndef ACTEON_JUDGE_H
-#define ACTEON_JUDGE_H
+#ifndef ACTEON_ELIGIBILITY_H
+#define ACTEON_ELIGIBILITY_H
 
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
@@ -113,4 +113,4 @@ extern bool JudgeEarlier(ReplayItem *item, bool include_replayed, bool lost);
 extern void CountEarlier(ReplayItem *item);
 extern void JudgeActions(Judge *judge, ReplayItem *items, int count);
 
-#endif /* ACTEON_JUDGE_H */
+#endif /* ACTEON_ELIGIBILITY_H */

@@ -2,7 +2,7 @@
  * enqueue.c
  *		What the gateway will see: enqueueing.
  *
- * A call opens the outbox, resolves its items (resolve.c) and enqueues those
+ * A call opens the outbox, resolves its items (earlier_replays.c) and enqueues those
  * that are left.
  *
  * Rows go in with the server's multi-insert, in runs that take consecutive ids

@@ -2,8 +2,8 @@
  * enqueue.h
  *		What the gateway will see: enqueueing.
  */
-#ifndef ACTEON_OUTBOX_H
-#define ACTEON_OUTBOX_H
+#ifndef ACTEON_ENQUEUE_H
+#define ACTEON_ENQUEUE_H
 
 #include "batch/batch_row.h"
 #include "query/query.h"
@@ -21,4 +21,4 @@ extern void OutboxRange(const Outbox *outbox, int64 *first_id, int64 *last_id);
 extern OptionalTime OutboxPacedUntil(const Outbox *outbox);
 extern void CloseOutbox(Outbox *outbox);
 
-#endif /* ACTEON_OUTBOX_H */
+#endif /* ACTEON_ENQUEUE_H */

@@ -1,9 +1,9 @@
 /*
  * enqueue_int.h
- *		The inside of an open outbox, for resolve.c and outbox.c.
+ *		The inside of an open outbox, for earlier_replays.c and enqueue.c.
  */
-#ifndef ACTEON_OUTBOX_INT_H
-#define ACTEON_OUTBOX_INT_H
+#ifndef ACTEON_ENQUEUE_INT_H
+#define ACTEON_ENQUEUE_INT_H
 
 #include "access/genam.h"
 #include "utils/hsearch.h"
@@ -14,7 +14,7 @@
 #include "replay/enqueue.h"
 #include "replay/reached.h"
 
-/* An action that the call has met; see resolve.c. */
+/* An action that the call has met; see earlier_replays.c. */
 typedef struct SeenKey
 {
 	pg_uuid_t first_replay;
@@ -54,4 +54,4 @@ struct Outbox
 extern void ResolveAgain(Outbox *outbox, ReplayItem *items, int count);
 extern void SeparateTenants(Outbox *outbox, ReplayItem *items, int count);
 
-#endif /* ACTEON_OUTBOX_INT_H */
+#endif /* ACTEON_ENQUEUE_INT_H */

@@ -2,7 +2,7 @@
  * generations.c
  *		The replays of one action, generation after generation.
  *
- * The ids of an action's replays follow from its own (ids.c), so they are found
+ * The ids of an action's replays follow from its own (uuid.c), so they are found
  * one by one, from the first generation that was not purged to the one that is
  * missing.
  */

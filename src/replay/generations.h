@@ -2,8 +2,8 @@
  * generations.h
  *		The replays of one action, generation after generation.
  */
-#ifndef ACTEON_CHAIN_H
-#define ACTEON_CHAIN_H
+#ifndef ACTEON_GENERATIONS_H
+#define ACTEON_GENERATIONS_H
 
 #include "utils/uuid.h"
 
@@ -27,4 +27,4 @@ extern int FirstGeneration(ChainReader *reader, const text *action_id, Snapshot 
 extern bool
 FindInChain(ChainReader *reader, const text *action_id, int generation, Snapshot snapshot);
 
-#endif /* ACTEON_CHAIN_H */
+#endif /* ACTEON_GENERATIONS_H */

@@ -10,7 +10,7 @@
  * effect.
  *
  * Kin are found through the outbox: up by the original action ids, down by the
- * ids of the replays, which are known beforehand (ids.c).  A record whose action
+ * ids of the replays, which are known beforehand (uuid.c).  A record whose action
  * is a replay carries a label that says of which.
  */
 #include "postgres.h"

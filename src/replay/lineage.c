@@ -3,7 +3,7 @@
  *		The chain of replays that an action is part of.
  *
  * A replay leads back to its source by its outbox row; an action leads to its
- * replays by their ids, which follow from its own (ids.c).  Both ways go
+ * replays by their ids, which follow from its own (uuid.c).  Both ways go
  * through the unique index on the outbox's action_id.
  */
 #include "postgres.h"

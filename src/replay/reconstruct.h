@@ -2,8 +2,8 @@
  * reconstruct.h
  *		What a replayed action looks like.
  */
-#ifndef ACTEON_ACTION_H
-#define ACTEON_ACTION_H
+#ifndef ACTEON_RECONSTRUCT_H
+#define ACTEON_RECONSTRUCT_H
 
 #include "utils/jsonb.h"
 
@@ -39,4 +39,4 @@ extern text *ReplayedFrom(const AuditRecord *record);
 extern bool HasDedupKey(const AuditRecord *record, uint32 *hash);
 extern bool ReconstructAction(const AuditRecord *record, Action *action);
 
-#endif /* ACTEON_ACTION_H */
+#endif /* ACTEON_RECONSTRUCT_H */

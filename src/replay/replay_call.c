@@ -3,8 +3,9 @@
  *		A call of a replay function, from its checks to its batch.
  *
  * Every call goes the same way.  The caller's role is checked, the audit table
- * is opened, records are read and judged (judge.c, resolve.c), what is left is
- * enqueued (outbox.c), and the call is written down as a batch (batch.c).  replay_single.c does that for one action,
+ * is opened, records are read and judged (eligibility.c, earlier_replays.c), what is left is
+ * enqueued (enqueue.c), and the call is written down as a batch (batch_row.c).
+ * replay_single.c does that for one action,
  * replay_bulk.c for many, replay_all.c for any number, in many transactions.
  */
 #include "postgres.h"

@@ -2,8 +2,8 @@
  * replay_call.h
  *		A call of a replay function: what single and bulk replays share.
  */
-#ifndef ACTEON_REPLAY_H
-#define ACTEON_REPLAY_H
+#ifndef ACTEON_REPLAY_CALL_H
+#define ACTEON_REPLAY_CALL_H
 
 #include "fmgr.h"
 
@@ -36,4 +36,4 @@ extern void EndCall(ReplayCall *call, const ReplayQuery *query, BatchRow *batch)
 extern void JudgeWindow(ReplayCall *call, const ReplayQuery *query, ReplayItem *items,
 						const AuditRecord *records, int count);
 
-#endif /* ACTEON_REPLAY_H */
+#endif /* ACTEON_REPLAY_CALL_H */

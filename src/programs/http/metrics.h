@@ -2,8 +2,8 @@
  * metrics.h
  *		What the server has counted, in Prometheus' text format.
  */
-#ifndef FIGURES_H
-#define FIGURES_H
+#ifndef METRICS_H
+#define METRICS_H
 
 #include "common/prometheus.h"
 #include "http/pool.h"

@@ -2,7 +2,7 @@
  * server_int.h
  *		What the parts of the server share.
  *
- * server.c is its life, clients.c its side to the clients, call.c its side to the
+ * server.c is its life, clients.c its side to the clients, transaction.c its side to the
  * database, wait.c waits for deliveries, usage.c keeps house.
  */
 #ifndef SERVER_INT_H
@@ -79,7 +79,7 @@ extern void ClientsStopListening(Server *server);
 extern void ClientsEnd(Server *server);
 extern void ClientsAnswer(Request *request);
 
-/* call.c */
+/* transaction.c */
 extern void CallStart(Request *request);
 extern void CallAbandon(Request *request);
 extern Statement CallLogin(const Request *request);

@@ -2,8 +2,8 @@
  * status_map.h
  *		What an error of the database becomes in HTTP.
  */
-#ifndef FAULTS_H
-#define FAULTS_H
+#ifndef STATUS_MAP_H
+#define STATUS_MAP_H
 
 #include <stdbool.h>
 

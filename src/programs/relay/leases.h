@@ -2,8 +2,8 @@
  * leases.h
  *		What the relay has claimed and not sent yet, and the leases on it.
  */
-#ifndef HELD_H
-#define HELD_H
+#ifndef LEASES_H
+#define LEASES_H
 
 #include <stdbool.h>
 #include <stddef.h>

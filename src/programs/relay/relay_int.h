@@ -2,7 +2,7 @@
  * relay_int.h
  *		What the parts of the relay share.
  *
- * relay.c is its life, relay_queue.c its side to the database, relay_send.c
+ * relay.c is its life, claims.c its side to the database, sender.c
  * its side to the gateway.
  */
 #ifndef RELAY_INT_H
@@ -83,11 +83,11 @@ typedef struct Relay
 	int64_t stop_at;
 } Relay;
 
-/* relay_queue.c */
+/* claims.c */
 extern void QueueSideStart(Relay *relay);
 extern void QueueSideAdvance(Relay *relay, int64_t now, int64_t *wake);
 
-/* relay_send.c */
+/* sender.c */
 extern bool SendSideStart(Relay *relay);
 extern void SendSideAdvance(Relay *relay, int64_t now, int64_t *wake);
 extern void SendSideReload(Relay *relay);

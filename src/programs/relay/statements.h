@@ -2,8 +2,8 @@
  * statements.h
  *		The statements of the queue.
  */
-#ifndef QUEUE_H
-#define QUEUE_H
+#ifndef STATEMENTS_H
+#define STATEMENTS_H
 
 #include "common/array.h"
 #include "common/database.h"

@@ -2,8 +2,8 @@
  * throttle.h
  *		How much may be sent to the gateway, and when.
  */
-#ifndef PACE_H
-#define PACE_H
+#ifndef THROTTLE_H
+#define THROTTLE_H
 
 #include <stdbool.h>
 #include <stdint.h>
