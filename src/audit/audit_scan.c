@@ -20,6 +20,7 @@
 #include "audit/audit_sql.h"
 #include "base/guard.h"
 #include "base/identity.h"
+#include "base/text.h"
 
 /*
  * A text column of a row; notes the column as missing if it is NULL.

@@ -97,16 +97,6 @@ typedef struct AuditScan
 	bool exhausted;      /* nothing is left to fetch */
 } AuditScan;
 
-/*
- * Whether a text is the given string.
- */
-static inline bool
-TextIs(const text *value, const char *string)
-{
-	return VARSIZE_ANY_EXHDR(value) == strlen(string) &&
-		   memcmp(VARDATA_ANY(value), string, strlen(string)) == 0;
-}
-
 extern void OpenAuditTable(AuditTable *table, Oid schema);
 extern void CloseAuditTable(AuditTable *table);
 extern AttrNumber AuditColumn(const AuditTable *table, const char *name);

@@ -12,6 +12,7 @@
 
 #include "audit/audit_sql.h"
 #include "audit/record.h"
+#include "base/text.h"
 
 /* Providers that only a chain's own records have. */
 #define CHAIN_PROVIDER "chain"

@@ -7,8 +7,8 @@
 #include "common/hashfn.h"
 #include "utils/memutils.h"
 
+#include "base/text.h"
 #include "base/value_counts.h"
-#include "replay/generations.h"
 
 /* Values that are told apart: memory must not grow with the rows. */
 #define MAX_VALUES 10000

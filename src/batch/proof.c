@@ -27,6 +27,7 @@
 #include "base/installation.h"
 #include "base/message.h"
 #include "base/settings.h"
+#include "base/text.h"
 #include "base/uuid.h"
 #include "batch/batch_list.h"
 #include "batch/batch_stop.h"

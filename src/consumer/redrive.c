@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "base/result.h"
+#include "base/text.h"
 #include "batch/control_log.h"
 #include "consumer/call.h"
 #include "consumer/resolve_doubt.h"

@@ -14,6 +14,7 @@
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
+#include "base/text.h"
 #include "preview/forecast.h"
 
 /*

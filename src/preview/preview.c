@@ -27,6 +27,7 @@
 #include "audit/executed_since.h"
 #include "base/identity.h"
 #include "base/message.h"
+#include "base/text.h"
 #include "preview/forecast.h"
 #include "preview/preview.h"
 #include "queue/pace.h"

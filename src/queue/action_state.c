@@ -13,7 +13,7 @@
 #include "utils/fmgroids.h"
 #include "utils/timestamp.h"
 
-#include "audit/audit_scan.h"
+#include "base/text.h"
 #include "batch/batch_stop.h"
 #include "queue/action_state.h"
 #include "queue/effect.h"

@@ -26,6 +26,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
+#include "base/text.h"
 #include "base/uuid.h"
 #include "replay/enqueue_int.h"
 #include "replay/generations.h"

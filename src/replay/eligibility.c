@@ -24,6 +24,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/guard.h"
+#include "base/text.h"
 #include "base/uuid.h"
 #include "replay/eligibility.h"
 #include "replay/generations.h"

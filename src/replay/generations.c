@@ -21,16 +21,6 @@
 PG_FUNCTION_INFO_V1(acteon_replay_id);
 
 /*
- * Whether two texts are the same, byte for byte.
- */
-bool
-SameText(const text *a, const text *b)
-{
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		   memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
-
-/*
  * Open the outbox for following chains, in the current memory context.  Returns
  * false, with nothing open, if nothing was ever replayed.
  */

@@ -18,7 +18,6 @@ typedef struct ChainReader
 	ReachedReader reached;
 } ChainReader;
 
-extern bool SameText(const text *a, const text *b);
 extern bool OpenChains(ChainReader *reader, Oid schema);
 extern void CloseChains(ChainReader *reader);
 extern void

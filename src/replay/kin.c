@@ -25,6 +25,7 @@
 
 #include "audit/action_set.h"
 #include "base/identity.h"
+#include "base/text.h"
 #include "base/uuid.h"
 #include "replay/generations.h"
 #include "replay/kin.h"
