@@ -7,7 +7,7 @@
 
 #include "utils/jsonb.h"
 
-#include "query/query.h"
+#include "base/optional_time.h"
 
 extern void PushKey(JsonbParseState **state, const char *name);
 extern void PushNull(JsonbParseState **state, const char *name);

@@ -21,7 +21,6 @@
 
 #include "base/numbers.h"
 #include "base/table_access.h"
-#include "queue/segment.h"
 
 /* Keeps two sessions from moving a sequence at once; see batch_stop.c for the others. */
 #define NUMBERS_LOCK_CLASS 8

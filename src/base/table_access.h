@@ -26,6 +26,9 @@
 #define API_ANSWERS_TABLE "acteon_api_answers"
 #define REACHED_TABLE "acteon_dispatch_reached"
 
+/* Rows of a segment at most; the increment of the outbox's sequence. */
+#define SEGMENT_ACTIONS 100
+
 /* Columns, as sql/acteon_replay--*.sql creates them. */
 enum
 {

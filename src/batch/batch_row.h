@@ -9,6 +9,7 @@
 #include "utils/timestamp.h"
 
 #include "audit/audit_scan.h"
+#include "base/optional_time.h"
 #include "base/table_access.h"
 #include "batch/batch_stop.h"
 

@@ -9,6 +9,7 @@
 #include "lib/hyperloglog.h"
 
 #include "audit/audit_scan.h"
+#include "base/optional_time.h"
 #include "base/value_counts.h"
 #include "query/query.h"
 #include "replay/eligibility.h"

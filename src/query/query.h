@@ -10,6 +10,8 @@
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 
+#include "base/optional_time.h"
+
 /* Records that one call attempts at most, and unless told otherwise. */
 #define MAX_RECORDS_LIMIT 1000
 #define MAX_RECORDS_DEFAULT 50
@@ -50,13 +52,6 @@ typedef enum TextFilter
 
 /* Name of each as argument, key and column. */
 extern const char *const TextFilterNames[NUM_TEXT_FILTERS];
-
-/* A time that may be absent. */
-typedef struct OptionalTime
-{
-	bool given;
-	TimestampTz time;
-} OptionalTime;
 
 /* A place in the ordered records; see query.c. */
 typedef struct ReplayCursor

@@ -9,9 +9,6 @@
 
 #include "base/table_access.h"
 
-/* Rows of a segment at most; the increment of the outbox's sequence. */
-#define SEGMENT_ACTIONS 100
-
 /* The token of a segment that nobody holds. */
 #define NO_LEASE INT64CONST(0)
 

@@ -5,6 +5,7 @@
 #ifndef ACTEON_ENQUEUE_H
 #define ACTEON_ENQUEUE_H
 
+#include "base/optional_time.h"
 #include "batch/batch_row.h"
 #include "query/query.h"
 #include "replay/eligibility.h"
