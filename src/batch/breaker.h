@@ -7,7 +7,6 @@
 
 #include "queue/delivery.h"
 
-extern bool IsFailure(ActionState state, const char *outcome, Effect effect);
 extern void CheckBreaker(Oid schema, Oid role, int64 batch_id);
 extern void CheckBreakers(Oid schema, Oid role, const DeliveryWriter *deliveries);
 

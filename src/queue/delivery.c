@@ -19,8 +19,8 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "batch/breaker.h"
 #include "queue/delivery.h"
+#include "queue/outcome.h"
 #include "queue/tally.h"
 
 /* Of so many calls one folds the tally. */
