@@ -49,7 +49,7 @@
 /* Bytes of a name, as the table has it. */
 #define MAX_NAME_BYTES 200
 
-/* Keeps the lock apart from the others of the extension; see batch_stop.c. */
+/* Keeps the lock apart from the others of the extension; see batch_flags.c. */
 #define NAME_LOCK_CLASS 6
 
 /* A call that makes or revokes a key; see begin_call. */

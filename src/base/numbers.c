@@ -22,7 +22,7 @@
 #include "base/numbers.h"
 #include "base/table_access.h"
 
-/* Keeps two sessions from moving a sequence at once; see batch_stop.c for the others. */
+/* Keeps two sessions from moving a sequence at once; see batch_flags.c for the others. */
 #define NUMBERS_LOCK_CLASS 8
 
 /* The number is the first column of all our tables. */

@@ -19,7 +19,7 @@
 #include "utils/snapmgr.h"
 
 #include "batch/batch_row.h"
-#include "batch/batch_stop.h"
+#include "queue/batch_flags.h"
 #include "queue/pace.h"
 #include "queue/tally.h"
 

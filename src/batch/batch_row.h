@@ -11,7 +11,7 @@
 #include "audit/audit_scan.h"
 #include "base/optional_time.h"
 #include "base/table_access.h"
-#include "batch/batch_stop.h"
+#include "queue/batch_flags.h"
 
 /* The distinct kinds of records that a batch touched; see NewScope. */
 typedef struct Scope Scope;

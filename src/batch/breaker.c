@@ -28,9 +28,9 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "batch/batch_stop.h"
 #include "batch/breaker.h"
 #include "batch/control_log.h"
+#include "queue/batch_flags.h"
 #include "queue/outcome.h"
 #include "queue/schedule.h"
 #include "queue/tally.h"

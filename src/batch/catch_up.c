@@ -19,9 +19,9 @@
 #include "utils/timestamp.h"
 
 #include "batch/batch_row.h"
-#include "batch/batch_stop.h"
 #include "batch/catch_up.h"
 #include "query/query.h"
+#include "queue/batch_flags.h"
 #include "queue/schedule.h"
 #include "queue/wake.h"
 

@@ -23,9 +23,9 @@
 #include "access/grants.h"
 #include "access/visibility.h"
 #include "batch/batch_row.h"
-#include "batch/batch_stop.h"
 #include "batch/control.h"
 #include "consumer/call.h"
+#include "queue/batch_flags.h"
 
 /*
  * Whether grants of an admin cover everything that a batch is about, by its

@@ -30,8 +30,8 @@
 #include "base/text.h"
 #include "base/uuid.h"
 #include "batch/batch_list.h"
-#include "batch/batch_stop.h"
 #include "queue/action_state.h"
+#include "queue/batch_flags.h"
 #include "queue/segment.h"
 
 /* What the audit table says of an action. */

@@ -21,6 +21,7 @@
 #include "batch/control.h"
 #include "batch/control_log.h"
 #include "query/query.h"
+#include "queue/batch_flags.h"
 #include "queue/schedule.h"
 #include "queue/tally.h"
 #include "queue/wake.h"

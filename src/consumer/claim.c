@@ -46,6 +46,7 @@
 #include "consumer/call.h"
 #include "consumer/resolve_doubt.h"
 #include "queue/action_body.h"
+#include "queue/batch_flags.h"
 #include "queue/delivery.h"
 #include "queue/segment.h"
 

@@ -38,10 +38,10 @@
 #include "base/installation.h"
 #include "base/settings.h"
 #include "base/uuid.h"
-#include "batch/batch_stop.h"
 #include "batch/control_log.h"
 #include "consumer/resolve_doubt.h"
 #include "query/query.h"
+#include "queue/batch_flags.h"
 
 /* How soon the audit table is asked again, at first and at most. */
 #define FIRST_LOOK (1 * USECS_PER_SEC)

@@ -14,8 +14,8 @@
 #include "utils/timestamp.h"
 
 #include "base/text.h"
-#include "batch/batch_stop.h"
 #include "queue/action_state.h"
+#include "queue/batch_flags.h"
 #include "queue/effect.h"
 #include "queue/segment.h"
 

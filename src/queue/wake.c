@@ -23,7 +23,7 @@
 #include "consumer/call.h"
 #include "queue/wake.h"
 
-/* Keeps the locks apart from those of batch_stop.c, and from what users lock. */
+/* Keeps the locks apart from those of batch_flags.c, and from what users lock. */
 #define WAKE_LOCK_CLASS 6
 
 #define SLEEPERS 1
