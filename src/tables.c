@@ -404,16 +404,30 @@ ChangeRow(TableWriter *writer, TupleTableSlot *row, int count, const AttrNumber 
 }
 
 /*
- * Whether an index has the plain order of the given columns; and whether it has
- * all rows, or, if partial is true, all those in which the first of them is not
- * NULL.
+ * Whether an index has the given rows.
  */
 static bool
-has_order(Relation index, bool partial, int columns, const AttrNumber *column)
+has_rows(Relation index, IndexRows rows)
 {
-	Form_pg_index form = index->rd_index;
 	List *predicate = RelationGetIndexPredicate(index);
 	NullTest *test;
+
+	if (rows.column == InvalidAttrNumber)
+		return predicate == NIL;
+	if (list_length(predicate) != 1 || !IsA(linitial(predicate), NullTest))
+		return false;
+	test = linitial_node(NullTest, predicate);
+	return test->nulltesttype == (rows.null ? IS_NULL : IS_NOT_NULL) && IsA(test->arg, Var) &&
+		   ((Var *) test->arg)->varattno == rows.column;
+}
+
+/*
+ * Whether an index has the plain order of the given columns, and the given rows.
+ */
+static bool
+has_order(Relation index, IndexRows rows, int columns, const AttrNumber *column)
+{
+	Form_pg_index form = index->rd_index;
 
 	if (index->rd_rel->relam != BTREE_AM_OID || !form->indisvalid || form->indnkeyatts < columns)
 		return false;
@@ -422,26 +436,20 @@ has_order(Relation index, bool partial, int columns, const AttrNumber *column)
 		if (form->indkey.values[i] != column[i] || index->rd_indoption[i] != 0)
 			return false;
 	}
-	if (!partial)
-		return predicate == NIL;
-	if (list_length(predicate) != 1 || !IsA(linitial(predicate), NullTest))
-		return false;
-	test = linitial_node(NullTest, predicate);
-	return test->nulltesttype == IS_NOT_NULL && IsA(test->arg, Var) &&
-		   ((Var *) test->arg)->varattno == column[0];
+	return has_rows(index, rows);
 }
 
 /*
  * The writer's index that has the order of the given columns; see has_order.
  */
 Relation
-WriterIndex(TableWriter *writer, bool partial, int columns, const AttrNumber *column)
+WriterIndex(TableWriter *writer, IndexRows rows, int columns, const AttrNumber *column)
 {
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
 	{
 		Relation index = writer->rri->ri_IndexRelationDescs[i];
 
-		if (has_order(index, partial, columns, column))
+		if (has_order(index, rows, columns, column))
 			return index;
 	}
 	ereport(ERROR,
