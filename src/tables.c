@@ -204,6 +204,21 @@ report_missing_index(Relation rel, AttrNumber column)
 }
 
 /*
+ * Swap two of the indexes that are open for writing.
+ */
+static void
+swap_indexes(ResultRelInfo *rri, int a, int b)
+{
+	Relation index = rri->ri_IndexRelationDescs[a];
+	IndexInfo *info = rri->ri_IndexRelationInfo[a];
+
+	rri->ri_IndexRelationDescs[a] = rri->ri_IndexRelationDescs[b];
+	rri->ri_IndexRelationInfo[a] = rri->ri_IndexRelationInfo[b];
+	rri->ri_IndexRelationDescs[b] = index;
+	rri->ri_IndexRelationInfo[b] = info;
+}
+
+/*
  * Make the unique index on a column the place-th of the writer's indexes, for
  * InsertIndexEntry.
  */
@@ -214,18 +229,36 @@ PutIndexFirst(TableWriter *writer, int place, AttrNumber column)
 
 	for (int i = place; i < rri->ri_NumIndices; i++)
 	{
-		Relation index = rri->ri_IndexRelationDescs[i];
-		IndexInfo *info = rri->ri_IndexRelationInfo[i];
-
-		if (!is_unique_index_on(index, column))
+		if (!is_unique_index_on(rri->ri_IndexRelationDescs[i], column))
 			continue;
-		rri->ri_IndexRelationDescs[i] = rri->ri_IndexRelationDescs[place];
-		rri->ri_IndexRelationInfo[i] = rri->ri_IndexRelationInfo[place];
-		rri->ri_IndexRelationDescs[place] = index;
-		rri->ri_IndexRelationInfo[place] = info;
+		swap_indexes(rri, place, i);
 		return;
 	}
 	report_missing_index(writer->rel, column);
+}
+
+/*
+ * Make the block range index on a column the writer's first one, if it has one that
+ * covers all rows.  Returns the number of such indexes, 0 or 1, for
+ * InsertOtherIndexEntries: rows of one page with the same value need one entry.
+ */
+int
+PutBlockIndexFirst(TableWriter *writer, AttrNumber column)
+{
+	ResultRelInfo *rri = writer->rri;
+
+	for (int i = 0; i < rri->ri_NumIndices; i++)
+	{
+		Relation index = rri->ri_IndexRelationDescs[i];
+		Form_pg_index form = index->rd_index;
+
+		if (index->rd_rel->relam != BRIN_AM_OID || form->indnkeyatts != 1 ||
+			form->indkey.values[0] != column || RelationGetIndexPredicate(index) != NIL)
+			continue;
+		swap_indexes(rri, 0, i);
+		return 1;
+	}
+	return 0;
 }
 
 /*

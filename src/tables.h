@@ -222,6 +222,7 @@ extern Oid TableOwner(Oid relid);
 extern void OpenWriter(TableWriter *writer, Oid relid, bool changes);
 extern void CloseWriter(TableWriter *writer);
 extern void PutIndexFirst(TableWriter *writer, int place, AttrNumber column);
+extern int PutBlockIndexFirst(TableWriter *writer, AttrNumber column);
 extern bool InsertIndexEntry(TableWriter *writer, int place, Datum key, ItemPointer tid,
 							 IndexUniqueCheck check);
 extern void InsertOtherIndexEntries(TableWriter *writer, int done, TupleTableSlot *slot);
