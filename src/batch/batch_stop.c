@@ -31,8 +31,8 @@
 
 #include "base/compat.h"
 #include "batch/batch_stop.h"
-#include "consumer/resolve_doubt.h"
 #include "queue/batch_flags.h"
+#include "queue/doubt.h"
 
 /* What a call has found out about a batch. */
 typedef struct KnownBatch

@@ -39,6 +39,7 @@
 #include "consumer/call.h"
 #include "consumer/resolve_doubt.h"
 #include "queue/delivery.h"
+#include "queue/doubt.h"
 #include "queue/segment.h"
 #include "queue/wake.h"
 

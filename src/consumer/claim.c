@@ -48,6 +48,7 @@
 #include "queue/action_body.h"
 #include "queue/batch_flags.h"
 #include "queue/delivery.h"
+#include "queue/doubt.h"
 #include "queue/segment.h"
 
 /* Bytes of JSON after which a claim is full. */

@@ -36,15 +36,8 @@ typedef enum Decision
 	DECIDE_CANCEL
 } Decision;
 
-extern void MakeDoubt(Segment *segment, TimestampTz since, const char *why, TimestampTz look_at);
-extern void HoldDoubt(Segment *segment, const char *why);
-extern void RenewId(Segment *segment, TimestampTz due);
-extern void DeferAction(Segment *segment, TimestampTz due);
-extern TimestampTz BackoffTime(TimestampTz now, int failures);
-
 extern void InitDoubts(Doubts *doubts, Oid schema, Oid role, TimestampTz now,
 					   SegmentTable *segments, DeliveryWriter *deliveries);
-extern bool NeedsLook(const Segment *segment, TimestampTz now);
 extern bool HasRoomForDoubt(const Doubts *doubts, const Segment *segment);
 extern void CollectDoubt(Doubts *doubts, const Segment *segment);
 extern void ResolveDoubts(Doubts *doubts);

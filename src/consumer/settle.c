@@ -19,6 +19,7 @@
 #include "batch/control_log.h"
 #include "consumer/call.h"
 #include "consumer/resolve_doubt.h"
+#include "queue/doubt.h"
 #include "queue/wake.h"
 
 /* Name of the outcome of an action that a person called delivered. */

@@ -5,7 +5,7 @@
  * A finished action has a delivery row, which says how it ended.  An
  * unfinished one is covered by a segment: it is running while somebody holds a
  * lease on that, in doubt when it may have been sent and nobody knows what
- * became of it (resolve_doubt.c), and waiting otherwise, or cancelled if its batch is.
+ * became of it (doubt.c), and waiting otherwise, or cancelled if its batch is.
  */
 #include "postgres.h"
 
