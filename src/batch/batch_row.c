@@ -340,6 +340,19 @@ CheckReason(const char *reason)
 						errhint("Pass reason => 'why', a ticket number, say.")));
 }
 
+/*
+ * Read a reason, NULL if none is given; raises the error if one is required.
+ */
+const char *
+ReasonArgument(FunctionCallInfo fcinfo, int argument)
+{
+	const char *reason =
+		PG_ARGISNULL(argument) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argument));
+
+	CheckReason(reason);
+	return reason;
+}
+
 /* The row of a batch, being filled. */
 typedef struct Row
 {

@@ -5,6 +5,7 @@
 #ifndef ACTEON_BATCH_ROW_H
 #define ACTEON_BATCH_ROW_H
 
+#include "fmgr.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -74,6 +75,7 @@ extern Datum RoleName(Oid role);
 extern bool IsRequester(Oid role, Datum name, Datum oid);
 extern bool IsBlankReason(const char *reason);
 extern void CheckReason(const char *reason);
+extern const char *ReasonArgument(FunctionCallInfo fcinfo, int argument);
 extern Scope *NewScope(const char *provider_override);
 extern void AddToScope(Scope *scope, const AuditRecord *record);
 extern int ScopeSize(const Scope *scope);

@@ -24,7 +24,6 @@
 #include "access/visibility.h"
 #include "batch/batch_row.h"
 #include "batch/control.h"
-#include "consumer/call.h"
 #include "queue/batch_flags.h"
 
 /*

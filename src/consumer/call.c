@@ -25,7 +25,6 @@
 
 #include "access/grants.h"
 #include "base/table_access.h"
-#include "batch/batch_row.h"
 #include "consumer/call.h"
 
 /* How long a lease can be: longer ones are a mistake. */
@@ -170,19 +169,6 @@ CheckSameLength(const ArrayArgument *ids, const ArrayArgument *other, const char
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("%s must have as many elements as outbox_id", name),
 						errdetail("It has %d, outbox_id has %d.", other->count, ids->count)));
-}
-
-/*
- * Read a reason, NULL if none is given; raises the error if one is required.
- */
-const char *
-ReasonArgument(FunctionCallInfo fcinfo, int argument)
-{
-	const char *reason =
-		PG_ARGISNULL(argument) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argument));
-
-	CheckReason(reason);
-	return reason;
 }
 
 /*

@@ -36,7 +36,6 @@ extern void CheckArguments(FunctionCallInfo fcinfo, int count);
 extern ArrayArgument ReadArray(FunctionCallInfo fcinfo, int argument, const char *name);
 extern ArrayArgument ReadIds(FunctionCallInfo fcinfo, int argument, const char *name);
 extern void CheckSameLength(const ArrayArgument *ids, const ArrayArgument *other, const char *name);
-extern const char *ReasonArgument(FunctionCallInfo fcinfo, int argument);
 extern int PositiveInteger(FunctionCallInfo fcinfo, int argument, const char *name);
 extern TimestampTz LeaseEnd(FunctionCallInfo fcinfo, int argument, TimestampTz now);
 

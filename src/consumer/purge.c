@@ -30,6 +30,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "batch/batch_row.h"
 #include "batch/batch_stop.h"
 #include "batch/control_log.h"
 #include "consumer/call.h"

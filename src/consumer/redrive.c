@@ -26,6 +26,7 @@
 
 #include "base/result.h"
 #include "base/text.h"
+#include "batch/batch_row.h"
 #include "batch/control_log.h"
 #include "consumer/call.h"
 #include "query/query.h"
