@@ -23,23 +23,6 @@
 #include "query/query.h"
 
 /*
- * The name by which the caller knows an argument.
- */
-const char *
-ArgumentName(const ReplayQuery *query, const char *argument)
-{
-	if (query->wire_form)
-	{
-		for (int i = 0; i < NUM_REPLAY_OPTIONS; i++)
-		{
-			if (strcmp(ReplayOptions[i].argument, argument) == 0)
-				return ReplayOptions[i].key;
-		}
-	}
-	return argument;
-}
-
-/*
  * The key of a name.  Raises an error that names an unknown one.
  */
 static const QueryOption *

@@ -83,3 +83,20 @@ const QueryOption ReplayOptions[NUM_REPLAY_OPTIONS] = {
 	SWITCH(allow_unproven),
 	TEXT(on_doubt),
 };
+
+/*
+ * The name by which the caller knows an argument.
+ */
+const char *
+ArgumentName(const ReplayQuery *query, const char *argument)
+{
+	if (query->wire_form)
+	{
+		for (int i = 0; i < NUM_REPLAY_OPTIONS; i++)
+		{
+			if (strcmp(ReplayOptions[i].argument, argument) == 0)
+				return ReplayOptions[i].key;
+		}
+	}
+	return argument;
+}
