@@ -20,7 +20,6 @@
 #include "base/compat.h"
 #include "base/settings.h"
 #include "base/table_access.h"
-#include "consumer/call.h"
 #include "queue/wake.h"
 
 /* Keeps the locks apart from those of batch_flags.c, and from what users lock. */
@@ -28,8 +27,6 @@
 
 #define SLEEPERS 1
 #define ENQUEUERS 2
-
-PG_FUNCTION_INFO_V1(acteon_outbox_sleep);
 
 /*
  * Set *tag to one of the two locks.
@@ -80,33 +77,31 @@ NotifyConsumers(Oid schema)
 }
 
 /*
- * acteon_outbox_sleep(asleep boolean) → boolean
- *
- * Tells, for as long as the session lasts or until it is called with false, that
- * a consumer which listens in this session sleeps.  Returns whether it may sleep
- * long: false if a transaction is under way that may commit actions without a
- * NOTIFY.  Raises insufficient_privilege.
+ * Note that a consumer sleeps in this session, until EndSleep or the end of the
+ * session.  Returns whether it may sleep long: false if a transaction is under way
+ * that may commit actions without a NOTIFY.
  */
-Datum
-acteon_outbox_sleep(PG_FUNCTION_ARGS)
+bool
+BeginSleep(Oid schema)
 {
-	bool asleep = !PG_ARGISNULL(0) && PG_GETARG_BOOL(0);
-	ConsumerCall call;
-	bool undisturbed = true;
 	LOCKTAG tag;
 
-	BeginConsumerCall(&call, fcinfo, "acteon_outbox_sleep()", true);
-	set_lock_tag(&tag, call.schema, SLEEPERS);
-	if (!asleep)
-	{
-		if (ActeonLockHeldByMe(&tag, ShareLock))
-			(void) LockRelease(&tag, ShareLock, true);
-	}
-	else if (!ActeonLockHeldByMe(&tag, ShareLock) &&
-			 LockAcquire(&tag, ShareLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
-		undisturbed = false; /* somebody is just looking */
-	else
-		undisturbed = !is_held(call.schema, ENQUEUERS);
-	EndConsumerCall(&call);
-	PG_RETURN_BOOL(undisturbed);
+	set_lock_tag(&tag, schema, SLEEPERS);
+	if (!ActeonLockHeldByMe(&tag, ShareLock) &&
+		LockAcquire(&tag, ShareLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+		return false; /* somebody is just looking */
+	return !is_held(schema, ENQUEUERS);
+}
+
+/*
+ * Note that it does not sleep any more, if it did.
+ */
+void
+EndSleep(Oid schema)
+{
+	LOCKTAG tag;
+
+	set_lock_tag(&tag, schema, SLEEPERS);
+	if (ActeonLockHeldByMe(&tag, ShareLock))
+		(void) LockRelease(&tag, ShareLock, true);
 }

@@ -6,5 +6,7 @@
 #define ACTEON_WAKE_H
 
 extern void NotifyConsumers(Oid schema);
+extern bool BeginSleep(Oid schema);
+extern void EndSleep(Oid schema);
 
 #endif /* ACTEON_WAKE_H */
