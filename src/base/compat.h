@@ -9,6 +9,11 @@
 #error "acteon_replay needs PostgreSQL 15 or later"
 #endif
 
+/* PostgreSQL 16 has what takes varlena values apart in a header of its own. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* PostgreSQL 18 hands the scan a place to count its index searches. */
 #if PG_VERSION_NUM >= 180000
 #define ActeonIndexBeginScan(heap, index, snapshot, nkeys) \

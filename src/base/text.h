@@ -5,6 +5,8 @@
 #ifndef ACTEON_TEXT_H
 #define ACTEON_TEXT_H
 
+#include "base/compat.h"
+
 /*
  * Whether a text is the given string.
  */
