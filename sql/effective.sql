@@ -152,9 +152,12 @@ UPDATE acteon_audit SET metadata = jsonb_build_object('deep', (repeat('[', 20000
 RESET max_stack_depth;
 SELECT pg_temp.picked('{"tenant": "acme", "allow_partial": true}');
 SELECT reltoastrelid::regclass AS toast FROM pg_class WHERE oid = 'acteon_audit'::regclass \gset
-CREATE EXTENSION pg_surgery;
-SELECT heap_force_kill(:'toast', array_agg(ctid)) FROM :toast;
-DROP EXTENSION pg_surgery;
+BEGIN;
+SET LOCAL allow_system_table_mods = on;
+UPDATE pg_class SET relkind = 'r' WHERE oid = :'toast'::regclass;
+TRUNCATE :toast;
+UPDATE pg_class SET relkind = 't' WHERE oid = :'toast'::regclass;
+COMMIT;
 SELECT matched, replayable FROM acteon_replay_preview(tenant => 'acme') WHERE section = 'total';
 SELECT item, matched FROM acteon_replay_preview(tenant => 'acme') WHERE section = 'not replayed';
 SELECT replayed, failed, (SELECT string_agg(regexp_replace(r ->> 'error', 'pg_toast_\d+|value \d+', '…', 'g'), E'\n' ORDER BY n) FROM jsonb_array_elements(results) WITH ORDINALITY AS r (r, n)) AS errors FROM acteon_replay_bulk(tenant => 'acme');
