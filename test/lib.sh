@@ -203,7 +203,8 @@ clean_up()
 	exit $status
 }
 
-begin_run()
+# A scratch directory that goes away with us.
+begin_scratch()
 {
 	# The user that Debian's server package makes, else one that is always there.
 	RUN_AS=postgres
@@ -212,6 +213,11 @@ begin_run()
 	trap 'exit 129' HUP
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
+}
+
+begin_run()
+{
+	begin_scratch
 	prepare_packages "$@"
 	chmod 755 "$WORK"
 	[ "$(id -u)" -ne 0 ] || chown "$RUN_AS" "$WORK"
