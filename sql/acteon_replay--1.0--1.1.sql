@@ -117,6 +117,23 @@ UPDATE acteon_dispatch_segment AS s
 	WHERE s.was_claimed;
 
 /*
+ * What gets other arguments or another result is made anew.  The functions of 1.0
+ * step aside until the end, where they hand over their owners and grants.
+ */
+
+ALTER FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text) RENAME TO acteon_replay_1_0;
+ALTER FUNCTION acteon_replay(text, text, boolean, boolean, text, text) RENAME TO acteon_replay_1_0;
+ALTER FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean) RENAME TO acteon_replay_bulk_1_0;
+ALTER FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, integer) RENAME TO acteon_replay_preview_1_0;
+ALTER PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, integer, bigint, bigint, bigint, bigint) RENAME TO acteon_replay_all_1_0;
+ALTER FUNCTION acteon_outbox_claim(text, integer, interval) RENAME TO acteon_outbox_claim_1_0;
+ALTER FUNCTION acteon_outbox_ack(bigint[], bigint[], jsonb[]) RENAME TO acteon_outbox_ack_1_0;
+ALTER FUNCTION acteon_outbox_nack(bigint[], bigint[], text[], interval[]) RENAME TO acteon_outbox_nack_1_0;
+ALTER FUNCTION acteon_outbox_reject(bigint[], bigint[], text[]) RENAME TO acteon_outbox_reject_1_0;
+ALTER FUNCTION acteon_outbox_read_stats() RENAME TO acteon_outbox_read_stats_1_0;
+ALTER FUNCTION acteon_replay_read_batches(bigint, bigint, bigint) RENAME TO acteon_replay_read_batches_1_0;
+
+/*
  * Effects
  */
 
@@ -138,12 +155,6 @@ COMMENT ON FUNCTION acteon_answer_effect(jsonb) IS
 /*
  * Picking records: what the replay functions take
  */
-
-DROP FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text);
-DROP FUNCTION acteon_replay(text, text, boolean, boolean, text, text);
-DROP FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean);
-DROP FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, integer);
-DROP PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, integer, bigint, bigint, bigint, bigint);
 
 CREATE FUNCTION acteon_replay(
 	action_id uuid,
@@ -326,7 +337,6 @@ COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text,
  * The queue
  */
 
-DROP FUNCTION acteon_outbox_claim(text, integer, interval);
 CREATE FUNCTION acteon_outbox_claim(
 	consumer text,
 	max_actions integer DEFAULT 100,
@@ -343,7 +353,6 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
 COMMENT ON FUNCTION acteon_outbox_claim(text, integer, interval) IS
 	'Leases up to max_actions due actions to a consumer for the given time (at most a day), oldest first, and returns them as the gateway takes them, with the id that is sent. Fewer come when their JSON is larger than 16 MB together. Of the actions of one tenant with the same fingerprint one comes at a time. What is in doubt and due is looked up in the audit table before. Errors: 42501 no gateway grant, 22023 bad argument.';
 
-DROP FUNCTION acteon_outbox_ack(bigint[], bigint[], jsonb[]);
 CREATE FUNCTION acteon_outbox_ack(
 	outbox_id bigint[],
 	lease_token bigint[],
@@ -356,7 +365,6 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 COMMENT ON FUNCTION acteon_outbox_ack(bigint[], bigint[], jsonb[], uuid[]) IS
 	'Records the outcomes with which the gateway answered 200, and {"AlreadyDispatched": …} for a 409; returns how many deliveries this call has recorded. Throttled and QuotaExceeded go out again when the gateway says, under a new id; AlreadyDispatched is looked up in the audit table first. After the lease was lost an answer counts only with the action_id that was sent. Errors: 42501 no gateway grant, 22023 arrays of different lengths or with NULL ids.';
 
-DROP FUNCTION acteon_outbox_nack(bigint[], bigint[], text[], interval[]);
 CREATE FUNCTION acteon_outbox_nack(
 	outbox_id bigint[],
 	lease_token bigint[],
@@ -372,7 +380,6 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 COMMENT ON FUNCTION acteon_outbox_nack(bigint[], bigint[], text[], interval[], uuid[]) IS
 	'Gives actions back that are known not to have been executed, for a later attempt: after retry_after (at most a day), or after a back-off of 1 second to 10 minutes that grows with the attempts. The last attempt (acteon_replay.max_attempts) ends dead with its error. An error of NULL says that the action was not attempted or not at fault: the attempt is not counted. action_id is the id to which the gateway has answered, NULL where nothing reached it. What may have been executed is for acteon_outbox_doubt. Changes nothing where the lease is lost. Errors: 42501 no gateway grant, 22023 bad argument.';
 
-DROP FUNCTION acteon_outbox_reject(bigint[], bigint[], text[]);
 CREATE FUNCTION acteon_outbox_reject(
 	outbox_id bigint[],
 	lease_token bigint[],
@@ -411,8 +418,7 @@ COMMENT ON FUNCTION acteon_outbox_redrive(bigint[], bigint, text, text, integer,
 COMMENT ON FUNCTION acteon_outbox_purge(interval, bigint, text) IS
 	'Deletes the outbox and delivery rows of actions whose every replay has been finished for longer than older_than, about max_actions of them; returns how many. A purged action counts as never replayed, so keep at least what the audit table keeps; its next replay gets an id that was not used before. Less than the 24 hours for which the gateway remembers ids brings a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
 
--- A function whose result grows is made beside the old one, so that the view and what depends on it stay.
-CREATE FUNCTION acteon_outbox_read_figures(
+CREATE FUNCTION acteon_outbox_read_stats(
 	OUT depth bigint,
 	OUT due bigint,
 	OUT retrying bigint,
@@ -430,15 +436,13 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_outbox_read_stats'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 1;
 
-COMMENT ON FUNCTION acteon_outbox_read_figures() IS
+COMMENT ON FUNCTION acteon_outbox_read_stats() IS
 	'What the view acteon_outbox_stats shows. Error: 42501 no gateway grant.';
 
 CREATE OR REPLACE VIEW acteon_outbox_stats AS
 	SELECT s.depth, s.due, s.retrying, s.scheduled, s.leased, s.dead, s.oldest_due_age,
 		s.delivered_1m, s.delivered_5m, s.dead_5m, s.paused, s.in_doubt, s.held
-	FROM acteon_outbox_read_figures() AS s;
-DROP FUNCTION acteon_outbox_read_stats();
-ALTER FUNCTION acteon_outbox_read_figures() RENAME TO acteon_outbox_read_stats;
+	FROM acteon_outbox_read_stats() AS s;
 
 COMMENT ON COLUMN acteon_outbox_stats.due IS 'Actions whose time has come: new ones and retries. Some may wait for an earlier action of their fingerprint.';
 COMMENT ON COLUMN acteon_outbox_stats.in_doubt IS 'Actions that may have been executed and have no answer, also those whose lease ran out; they count in depth, and in no other column but held.';
@@ -533,7 +537,7 @@ LANGUAGE C IMMUTABLE CALLED ON NULL INPUT PARALLEL SAFE;
 COMMENT ON FUNCTION acteon_is_failure(text, text, text) IS
 	'Whether an action that ended so, or came in doubt, counts as failed: dead, in doubt, without effect, or Failed. What circuit breakers count.';
 
-CREATE FUNCTION acteon_replay_list_batches(
+CREATE FUNCTION acteon_replay_read_batches(
 	batch_id bigint DEFAULT NULL,
 	before bigint DEFAULT NULL,
 	newest bigint DEFAULT NULL,
@@ -574,7 +578,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_read_batches'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
 
-COMMENT ON FUNCTION acteon_replay_list_batches(bigint, bigint, bigint) IS
+COMMENT ON FUNCTION acteon_replay_read_batches(bigint, bigint, bigint) IS
 	'What the view acteon_replay_batches shows, of all batches; or of one, of those before one, of so many of the newest, without looking at the others.';
 
 CREATE OR REPLACE VIEW acteon_replay_batches AS
@@ -583,9 +587,7 @@ CREATE OR REPLACE VIEW acteon_replay_batches AS
 		b.delivered_by, b.dead, b.cancelled, b.rate, b.speed, b.time_left, b.start_at,
 		b.breaker, b.stop_reason, b.stopped_by, b.stopped_at, b.failures, b.last_chunk_at,
 		b.query, b.in_doubt, b.held, b.done, b.on_doubt
-	FROM acteon_replay_list_batches() AS b;
-DROP FUNCTION acteon_replay_read_batches(bigint, bigint, bigint);
-ALTER FUNCTION acteon_replay_list_batches(bigint, bigint, bigint) RENAME TO acteon_replay_read_batches;
+	FROM acteon_replay_read_batches() AS b;
 
 COMMENT ON COLUMN acteon_replay_batches.passed_over IS 'Records whose action has a replay already, took effect, or, where lost is asked for, was not lost.';
 COMMENT ON COLUMN acteon_replay_batches.delivered IS 'Actions whose outcome is known; done tells how many of these had their effect.';
@@ -617,3 +619,50 @@ COMMENT ON FUNCTION acteon_replay_items(bigint, text) IS
 
 COMMENT ON FUNCTION acteon_replay_lineage(text) IS
 	'The chain of replays that an action is part of, from its first ancestor down, one row an action: id, source (the action it replays), generation, depth, batch, who asked, when, why, and state (original, waiting, running, in_doubt, delivered, dead, cancelled). Only actions that the caller''s grants cover; no rows for an action that was never replayed.';
+
+/*
+ * The functions of 1.0 hand over and go
+ *
+ * Owners and grants are moved in the catalogue, as contrib's update scripts do.
+ * GRANT would make the administrator's grants part of the extension, which
+ * pg_dump leaves out, and would forget who gave them.
+ */
+
+WITH
+	-- only the extension's own: a function that somebody put beside them must not get their owner
+	member AS MATERIALIZED (
+		SELECT p.oid, p.proname, p.proargtypes[0] AS first_type, p.proowner, p.proacl
+		FROM pg_catalog.pg_extension AS x
+			JOIN pg_catalog.pg_depend AS d ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass::oid
+				AND d.refobjid OPERATOR(pg_catalog.=) x.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'::"char"
+				AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::oid
+			JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) d.objid
+		WHERE x.extname OPERATOR(pg_catalog.=) 'acteon_replay'::name),
+	replaced AS MATERIALIZED (
+		SELECT old.oid AS old, new.oid AS new, old.proowner, old.proacl
+		FROM member AS old
+			JOIN member AS new ON old.proname OPERATOR(pg_catalog.=) (new.proname::text OPERATOR(pg_catalog.||) '_1_0'::text)::name
+				AND old.first_type IS NOT DISTINCT FROM new.first_type),
+	moved AS (
+		UPDATE pg_catalog.pg_proc AS p SET proowner = r.proowner, proacl = r.proacl
+		FROM replaced AS r WHERE p.oid OPERATOR(pg_catalog.=) r.new),
+	forgotten AS (
+		DELETE FROM pg_catalog.pg_shdepend AS d USING replaced AS r
+		WHERE d.objid OPERATOR(pg_catalog.=) r.new AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::oid
+			AND d.dbid OPERATOR(pg_catalog.=) (SELECT b.oid FROM pg_catalog.pg_database AS b WHERE b.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))
+UPDATE pg_catalog.pg_shdepend AS d SET objid = r.new
+FROM replaced AS r
+WHERE d.objid OPERATOR(pg_catalog.=) r.old AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::oid
+	AND d.dbid OPERATOR(pg_catalog.=) (SELECT b.oid FROM pg_catalog.pg_database AS b WHERE b.datname OPERATOR(pg_catalog.=) pg_catalog.current_database());
+
+DROP FUNCTION acteon_replay_1_0(uuid, text, boolean, boolean, text, text);
+DROP FUNCTION acteon_replay_1_0(text, text, boolean, boolean, text, text);
+DROP FUNCTION acteon_replay_bulk_1_0(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean);
+DROP FUNCTION acteon_replay_preview_1_0(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, integer);
+DROP PROCEDURE acteon_replay_all_1_0(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, integer, bigint, bigint, bigint, bigint);
+DROP FUNCTION acteon_outbox_claim_1_0(text, integer, interval);
+DROP FUNCTION acteon_outbox_ack_1_0(bigint[], bigint[], jsonb[]);
+DROP FUNCTION acteon_outbox_nack_1_0(bigint[], bigint[], text[], interval[]);
+DROP FUNCTION acteon_outbox_reject_1_0(bigint[], bigint[], text[]);
+DROP FUNCTION acteon_outbox_read_stats_1_0();
+DROP FUNCTION acteon_replay_read_batches_1_0(bigint, bigint, bigint);
