@@ -9,12 +9,15 @@
 #   make stub-unit       the tests of the stand-in of the gateway; those with records if PGHOST is set
 #   make faults          what must hold whatever goes wrong, on private servers (about 45 minutes)
 #   make sanitize        the programs' tests with sanitizers, and the relay under valgrind
-#   make matrix          the tests on every PostgreSQL major that is installed
+#   make matrix          the tests on PostgreSQL 15 to 18, which it fetches
+#   make packages        Debian packages, built and tested in a clean tree
 #   make lint            compiler warnings as errors, cppcheck, the layout
 #   make format          lay the C code out
 
 EXTENSION = acteon_replay
-# The control file is the only place where the version is written.
+# The version of the release stands in META.json and nowhere else, that of the SQL in the
+# control file: a release that changes no SQL keeps it.  test/versions compares the rest.
+RELEASE := $(shell sed -n 's/^	"version": "\(.*\)",$$/\1/p' META.json)
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" acteon_replay.control)
 # The script of 1.0 and the ones that lead from it to the present version: CREATE EXTENSION runs them in turn.
 DATA = $(sort $(wildcard sql/acteon_replay--*.sql))
@@ -45,7 +48,7 @@ endif
 
 PG_CONFIG ?= pg_config
 # The targets that start from nothing need no server yet.
-ifneq ($(filter-out demo check bench sanitize matrix format relay relay-asan relay-unit http http-asan http-unit stub-unit faults faults-short,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo check bench sanitize matrix packages format relay relay-asan relay-unit http http-asan http-unit stub-unit faults faults-short,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 endif
@@ -61,7 +64,7 @@ uninstall: uninstall-scripts
 # A changed header rebuilds what may include it.
 $(OBJS) $(OBJS:.o=.bc): $(INCLUDES)
 
-.PHONY: demo bench faults faults-short stub-unit sanitize matrix lint format install-scripts uninstall-scripts
+.PHONY: demo bench faults faults-short stub-unit sanitize matrix packages lint format install-scripts uninstall-scripts
 
 install-scripts:
 	$(MKDIR_P) $(SCRIPTS_DIR)/cron
@@ -108,6 +111,9 @@ sanitize:
 
 matrix:
 	test/matrix
+
+packages:
+	packaging/build
 
 lint:
 	test/lint

@@ -5,6 +5,9 @@
 #   make HTTP=no         without the HTTP server, for those without libmicrohttpd
 #   make relay           the relay alone; needs libpq, libcurl, OpenSSL, no server
 #   make http            the HTTP server alone; needs libpq, libmicrohttpd, OpenSSL
+#   make install-programs  install the programs alone, where PROGRAMS_BINDIR,
+#                        PROGRAMS_MANDIR and PROGRAMS_UNITDIR say; those are
+#                        PostgreSQL's own places, if nothing is said
 #   make relay-unit      unit tests of the relay, which print TAP
 #   make http-unit       the same of the HTTP server
 #   make relay-asan      the relay with the address and undefined-behaviour sanitizers
@@ -13,6 +16,11 @@
 
 RELAY ?= yes
 HTTP ?= yes
+
+# Packages have the programs in /usr/bin, not beside one server's.
+PROGRAMS_BINDIR ?= $(bindir)
+PROGRAMS_MANDIR ?= $(mandir)
+PROGRAMS_UNITDIR ?= $(docdir)/$(docmoduledir)
 
 COMMON_SOURCES = $(sort $(wildcard src/programs/common/*.c))
 COMMON_HEADERS = $(sort $(wildcard src/programs/common/*.h))
@@ -29,7 +37,7 @@ PROGRAM_OBJECTS = $(COMMON_OBJECTS) $(RELAY_OBJECTS) $(HTTP_OBJECTS)
 PROGRAM_CFLAGS ?= -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
 PROGRAM_LDFLAGS ?= -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 
-PROGRAM_FLAGS = -std=gnu11 -D_GNU_SOURCE -DACTEON_VERSION='"$(EXTVERSION)"' \
+PROGRAM_FLAGS = -std=gnu11 -D_GNU_SOURCE -DACTEON_VERSION='"$(RELEASE)"' -DEXTENSION_VERSION='"$(EXTVERSION)"' \
 	-I$(shell $(PG_CONFIG) --includedir) -Isrc/programs
 RELAY_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lcurl -lcrypto -lpthread -lm
 HTTP_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lmicrohttpd -lcrypto -lpthread
@@ -50,16 +58,16 @@ EXTRA_CLEAN += acteon-relay acteon-relay.1 acteon-relay.asan acteon-relay-unit \
 
 ifneq ($(RELAY),no)
 all: relay
-install: install-relay
+install install-programs: install-relay
 uninstall: uninstall-relay
 endif
 ifneq ($(HTTP),no)
 all: http
-install: install-http
+install install-programs: install-http
 uninstall: uninstall-http
 endif
 
-.PHONY: relay relay-asan relay-unit install-relay uninstall-relay \
+.PHONY: install-programs relay relay-asan relay-unit install-relay uninstall-relay \
 	http http-asan http-unit install-http uninstall-http
 
 relay: acteon-relay acteon-relay.1
@@ -67,7 +75,7 @@ http: acteon-replay-http acteon-replay-http.1
 relay-asan: acteon-relay.asan
 http-asan: acteon-replay-http.asan
 
-$(PROGRAM_OBJECTS): %.o: %.c $(COMMON_HEADERS) $(RELAY_HEADERS) $(HTTP_HEADERS) acteon_replay.control
+$(PROGRAM_OBJECTS): %.o: %.c $(COMMON_HEADERS) $(RELAY_HEADERS) $(HTTP_HEADERS) acteon_replay.control META.json
 	$(CC) $(PROGRAM_CFLAGS) $(PROGRAM_FLAGS) -c -o $@ $<
 
 # A part of the program that is no C.
@@ -83,16 +91,16 @@ acteon-relay.1 acteon-replay-http.1: %.1: %
 	./$< --man >$@.tmp
 	mv $@.tmp $@
 
-acteon-relay.asan: $(RELAY_SOURCES) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control
+acteon-relay.asan: $(RELAY_SOURCES) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control META.json
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -o $@ $(filter %.c,$^) $(RELAY_LIBS)
 
-acteon-replay-http.asan: $(HTTP_SOURCES) $(COMMON_SOURCES) $(HTTP_HEADERS) $(COMMON_HEADERS) acteon_replay.control
+acteon-replay-http.asan: $(HTTP_SOURCES) $(COMMON_SOURCES) $(HTTP_HEADERS) $(COMMON_HEADERS) acteon_replay.control META.json
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -o $@ $(filter %.c,$^) $(HTTP_LIBS)
 
-acteon-relay-unit: test/relay/unit.c test/relay/simulate.c test/relay/simulate.h test/tap.c test/tap.h $(filter-out %/main.c,$(RELAY_SOURCES)) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control
+acteon-relay-unit: test/relay/unit.c test/relay/simulate.c test/relay/simulate.h test/tap.c test/tap.h $(filter-out %/main.c,$(RELAY_SOURCES)) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control META.json
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Itest -o $@ $(filter %.c,$^) $(RELAY_LIBS)
 
-acteon-replay-http-unit: test/http/unit.c test/tap.c test/tap.h $(filter-out %/main.c,$(HTTP_SOURCES)) $(COMMON_SOURCES) $(HTTP_HEADERS) $(COMMON_HEADERS) acteon_replay.control
+acteon-replay-http-unit: test/http/unit.c test/tap.c test/tap.h $(filter-out %/main.c,$(HTTP_SOURCES)) $(COMMON_SOURCES) $(HTTP_HEADERS) $(COMMON_HEADERS) acteon_replay.control META.json
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Itest -o $@ $(filter %.c,$^) $(HTTP_LIBS)
 
 relay-unit: acteon-relay-unit
@@ -103,16 +111,16 @@ http-unit: acteon-replay-http-unit
 
 # Install a program: its name, and the folder of its unit file.
 define install_program
-	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(docdir)/$(docmoduledir)'
-	$(INSTALL_PROGRAM) $(1) '$(DESTDIR)$(bindir)/$(1)'
-	$(INSTALL_DATA) $(1).1 '$(DESTDIR)$(mandir)/man1/$(1).1'
-	sed 's|^ExecStart=.*|ExecStart=$(bindir)/$(1)|' $(2)/$(1).service >'$(DESTDIR)$(docdir)/$(docmoduledir)/$(1).service'
-	chmod 644 '$(DESTDIR)$(docdir)/$(docmoduledir)/$(1).service'
+	$(MKDIR_P) '$(DESTDIR)$(PROGRAMS_BINDIR)' '$(DESTDIR)$(PROGRAMS_MANDIR)/man1' '$(DESTDIR)$(PROGRAMS_UNITDIR)'
+	$(INSTALL_PROGRAM) $(1) '$(DESTDIR)$(PROGRAMS_BINDIR)/$(1)'
+	$(INSTALL_DATA) $(1).1 '$(DESTDIR)$(PROGRAMS_MANDIR)/man1/$(1).1'
+	sed 's|^ExecStart=.*|ExecStart=$(PROGRAMS_BINDIR)/$(1)|' $(2)/$(1).service >'$(DESTDIR)$(PROGRAMS_UNITDIR)/$(1).service'
+	chmod 644 '$(DESTDIR)$(PROGRAMS_UNITDIR)/$(1).service'
 endef
 
 # Take it away again.
 define uninstall_program
-	rm -f '$(DESTDIR)$(bindir)/$(1)' '$(DESTDIR)$(mandir)/man1/$(1).1' '$(DESTDIR)$(docdir)/$(docmoduledir)/$(1).service'
+	rm -f '$(DESTDIR)$(PROGRAMS_BINDIR)/$(1)' '$(DESTDIR)$(PROGRAMS_MANDIR)/man1/$(1).1' '$(DESTDIR)$(PROGRAMS_UNITDIR)/$(1).service'
 endef
 
 install-relay: relay

@@ -54,7 +54,7 @@ ExtensionFits(const PGresult *result, const char *program, const char *oldest,
 		return false;
 	}
 	version = PQgetvalue(result, 0, 1);
-	if (strcmp(version, ACTEON_VERSION) == 0 || strcmp(version, oldest) == 0)
+	if (strcmp(version, EXTENSION_VERSION) == 0 || strcmp(version, oldest) == 0)
 		return true;
 	*fault = (ExtensionFault){
 		"the extension and this program do not fit together",

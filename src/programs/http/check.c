@@ -124,7 +124,7 @@ check_database(const Settings *settings)
 
 	if (conn == NULL)
 		return;
-	schema = ReportExtension(conn, PROGRAM, ACTEON_VERSION, NULL);
+	schema = ReportExtension(conn, PROGRAM, EXTENSION_VERSION, NULL);
 	if (schema != NULL)
 		check_role(conn, schema);
 	if (settings->anonymous != NULL)

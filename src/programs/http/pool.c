@@ -169,7 +169,7 @@ looked_over(void *owner, PGresult *const *results, int count)
 			return;
 		}
 	}
-	if (!ExtensionFits(results[0], PROGRAM, ACTEON_VERSION, &fault))
+	if (!ExtensionFits(results[0], PROGRAM, EXTENSION_VERSION, &fault))
 	{
 		reject(worker, fault.what, fault.why, fault.hint);
 		free(fault.why);

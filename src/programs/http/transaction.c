@@ -459,7 +459,7 @@ felt(void *owner, PGresult *const *results, int count)
 	Request *request = owner;
 	PGresult *failure = results != NULL ? first_failure(results, count) : NULL;
 	bool good = results != NULL && failure == NULL && PQntuples(results[0]) == 1 &&
-				strcmp(PQgetvalue(results[0], 0, 0), ACTEON_VERSION) == 0;
+				strcmp(PQgetvalue(results[0], 0, 0), EXTENSION_VERSION) == 0;
 
 	request->answer.status = good ? 200 : 503;
 	BufferPrint(&request->answer.body,
