@@ -55,13 +55,14 @@ ReadServer(Oid schema, char **server)
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	bool found = RelationGetDescr(rel)->natts >= Natts_installation &&
-				 table_scan_getnextslot(scan, ForwardScanDirection, slot);
+	OwnColumns columns;
+	bool found =
+		TableColumns(rel, &columns) && table_scan_getnextslot(scan, ForwardScanDirection, slot);
 	bool isnull = true;
 	Datum value = (Datum) 0;
 
 	if (found)
-		value = slot_getattr(slot, Anum_installation_server, &isnull);
+		value = slot_getattr(slot, ColumnPlace(columns, Anum_installation_server), &isnull);
 	*server = isnull ? NULL : TextDatumGetCString(value);
 	table_endscan(scan);
 	UnregisterSnapshot(snapshot);

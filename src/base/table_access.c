@@ -116,33 +116,58 @@ refuse_triggers(Relation rel, bool changes)
 }
 
 /*
- * Refuse one of our tables that is narrower than this library knows it: the
- * extension's script is older, and its columns would be misread.
+ * Find out where the columns of one of our tables stand.  Those that an update has
+ * added stand together, behind what others had added to the table of version 1.0
+ * before, and behind what they have dropped since.  Returns false if they are not
+ * there: the extension's script is older than this library.
  */
-static void
-check_width(Relation rel)
+bool
+TableColumns(Relation rel, OwnColumns *columns)
 {
 	static const struct
 	{
 		const char *name;
-		int natts;
-	} widths[] = {{BATCH_TABLE, Natts_batch},
-				  {SEGMENT_TABLE, Natts_segment},
-				  {DELIVERY_TABLE, Natts_delivery},
-				  {TALLY_TABLE, Natts_tally},
-				  {INSTALLATION_TABLE, Natts_installation}};
+		AttrNumber behind;
+		const char *first; /* of those that were added */
+	} tables[] = {{SEGMENT_TABLE, Anum_segment_holder, "resend"},
+				  {DELIVERY_TABLE, Anum_delivery_error, "effect"},
+				  {BATCH_TABLE, Anum_batch_stop_reason, "on_doubt"},
+				  {TALLY_TABLE, Anum_tally_actions, "effect"},
+				  {INSTALLATION_TABLE, Anum_installation_namespace, "server"}};
+	TupleDesc desc = RelationGetDescr(rel);
 
-	for (int i = 0; i < lengthof(widths); i++)
+	*columns = (OwnColumns){.behind = MaxAttrNumber, .by = 0};
+	for (int i = 0; i < lengthof(tables); i++)
 	{
-		if (strcmp(RelationGetRelationName(rel), widths[i].name) == 0 &&
-			RelationGetDescr(rel)->natts < widths[i].natts)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("the objects of extension acteon_replay are older than its library"),
-					 errdetail("Table \"%s\" has %d columns instead of %d.", widths[i].name,
-							   RelationGetDescr(rel)->natts, widths[i].natts),
-					 errhint("ALTER EXTENSION acteon_replay UPDATE makes them new.")));
+		if (strcmp(RelationGetRelationName(rel), tables[i].name) != 0)
+			continue;
+		for (AttrNumber place = tables[i].behind; place < desc->natts; place++)
+		{
+			Form_pg_attribute column = TupleDescAttr(desc, place);
+
+			if (!column->attisdropped && strcmp(NameStr(column->attname), tables[i].first) == 0)
+			{
+				columns->behind = tables[i].behind;
+				columns->by = place - tables[i].behind;
+				return true;
+			}
+		}
+		return false;
 	}
+	return true;
+}
+
+/*
+ * The same, for a table that must be the present version's.
+ */
+static OwnColumns
+present_columns(Relation rel)
+{
+	OwnColumns columns;
+
+	if (!TableColumns(rel, &columns))
+		RefuseOlderObjects();
+	return columns;
 }
 
 /*
@@ -154,7 +179,7 @@ void
 OpenWriter(TableWriter *writer, Oid relid, bool changes)
 {
 	writer->rel = table_open(relid, RowExclusiveLock);
-	check_width(writer->rel);
+	writer->columns = present_columns(writer->rel);
 	refuse_triggers(writer->rel, changes);
 	if (writer->rel->rd_att->constr != NULL && writer->rel->rd_att->constr->has_generated_stored)
 		ereport(
@@ -227,6 +252,7 @@ PutIndexFirst(TableWriter *writer, int place, AttrNumber column)
 {
 	ResultRelInfo *rri = writer->rri;
 
+	column = ColumnPlace(writer->columns, column);
 	for (int i = place; i < rri->ri_NumIndices; i++)
 	{
 		if (!is_unique_index_on(rri->ri_IndexRelationDescs[i], column))
@@ -247,6 +273,7 @@ PutBlockIndexFirst(TableWriter *writer, AttrNumber column)
 {
 	ResultRelInfo *rri = writer->rri;
 
+	column = ColumnPlace(writer->columns, column);
 	for (int i = 0; i < rri->ri_NumIndices; i++)
 	{
 		Relation index = rri->ri_IndexRelationDescs[i];
@@ -325,7 +352,7 @@ InsertRow(TableWriter *writer, const Datum *values, const bool *nulls, int count
 {
 	TupleTableSlot *slot = table_slot_create(writer->rel, NULL);
 
-	FillSlot(slot, values, nulls, count);
+	FillSlot(writer, slot, values, nulls, count);
 	InsertSlot(writer, slot);
 	ExecDropSingleTupleTableSlot(slot);
 }
@@ -426,8 +453,10 @@ ChangeRow(TableWriter *writer, TupleTableSlot *row, int count, const AttrNumber 
 		memcpy(slot->tts_isnull, row->tts_isnull, natts * sizeof(bool));
 		for (int i = 0; i < count; i++)
 		{
-			slot->tts_values[columns[i] - 1] = values[i];
-			slot->tts_isnull[columns[i] - 1] = nulls[i];
+			AttrNumber place = ColumnPlace(writer->columns, columns[i]);
+
+			slot->tts_values[place - 1] = values[i];
+			slot->tts_isnull[place - 1] = nulls[i];
 		}
 		ExecStoreVirtualTuple(slot);
 		changed = UpdateRow(writer, &tid, slot);
@@ -440,7 +469,7 @@ ChangeRow(TableWriter *writer, TupleTableSlot *row, int count, const AttrNumber 
  * Whether an index has the given rows.
  */
 static bool
-has_rows(Relation index, IndexRows rows)
+has_rows(Relation index, OwnColumns columns, IndexRows rows)
 {
 	List *predicate = RelationGetIndexPredicate(index);
 	NullTest *test;
@@ -451,14 +480,15 @@ has_rows(Relation index, IndexRows rows)
 		return false;
 	test = linitial_node(NullTest, predicate);
 	return test->nulltesttype == (rows.null ? IS_NULL : IS_NOT_NULL) && IsA(test->arg, Var) &&
-		   ((Var *) test->arg)->varattno == rows.column;
+		   ((Var *) test->arg)->varattno == ColumnPlace(columns, rows.column);
 }
 
 /*
  * Whether an index has the plain order of the given columns, and the given rows.
  */
 static bool
-has_order(Relation index, IndexRows rows, int columns, const AttrNumber *column)
+has_order(const TableWriter *writer, Relation index, IndexRows rows, int columns,
+		  const AttrNumber *column)
 {
 	Form_pg_index form = index->rd_index;
 
@@ -466,10 +496,11 @@ has_order(Relation index, IndexRows rows, int columns, const AttrNumber *column)
 		return false;
 	for (int i = 0; i < columns; i++)
 	{
-		if (form->indkey.values[i] != column[i] || index->rd_indoption[i] != 0)
+		if (form->indkey.values[i] != ColumnPlace(writer->columns, column[i]) ||
+			index->rd_indoption[i] != 0)
 			return false;
 	}
-	return has_rows(index, rows);
+	return has_rows(index, writer->columns, rows);
 }
 
 /*
@@ -482,7 +513,7 @@ WriterIndex(TableWriter *writer, IndexRows rows, int columns, const AttrNumber *
 	{
 		Relation index = writer->rri->ri_IndexRelationDescs[i];
 
-		if (has_order(index, rows, columns, column))
+		if (has_order(writer, index, rows, columns, column))
 			return index;
 	}
 	ereport(ERROR,
@@ -495,21 +526,23 @@ WriterIndex(TableWriter *writer, IndexRows rows, int columns, const AttrNumber *
 
 /*
  * Put the columns of a row into a slot of its table; columns that somebody
- * added behind ours become NULL.
+ * added become NULL.
  */
 void
-FillSlot(TupleTableSlot *slot, const Datum *values, const bool *nulls, int count)
+FillSlot(const TableWriter *writer, TupleTableSlot *slot, const Datum *values, const bool *nulls,
+		 int count)
 {
 	int natts = slot->tts_tupleDescriptor->natts;
+	int front = Min(count, writer->columns.behind);
+	int gap = front + writer->columns.by;
 
 	ExecClearTuple(slot);
-	memcpy(slot->tts_values, values, count * sizeof(Datum));
-	memcpy(slot->tts_isnull, nulls, count * sizeof(bool));
-	for (int i = count; i < natts; i++)
-	{
-		slot->tts_values[i] = (Datum) 0;
-		slot->tts_isnull[i] = true;
-	}
+	memset(slot->tts_values, 0, natts * sizeof(Datum));
+	memset(slot->tts_isnull, true, natts * sizeof(bool));
+	memcpy(slot->tts_values, values, front * sizeof(Datum));
+	memcpy(slot->tts_isnull, nulls, front * sizeof(bool));
+	memcpy(slot->tts_values + gap, values + front, (count - front) * sizeof(Datum));
+	memcpy(slot->tts_isnull + gap, nulls + front, (count - front) * sizeof(bool));
 	ExecStoreVirtualTuple(slot);
 }
 
@@ -523,7 +556,7 @@ OpenFinder(TableFinder *finder, Oid relid, AttrNumber column)
 	ListCell *lc;
 
 	finder->rel = table_open(relid, AccessShareLock);
-	check_width(finder->rel);
+	finder->columns = present_columns(finder->rel);
 	finder->index = NULL;
 	indexes = RelationGetIndexList(finder->rel);
 	foreach (lc, indexes)
@@ -626,5 +659,5 @@ FindLastRow(TableFinder *finder, int64 above, int64 up_to, Snapshot snapshot)
 Datum
 FoundColumn(TableFinder *finder, AttrNumber column, bool *isnull)
 {
-	return slot_getattr(finder->slot, column, isnull);
+	return slot_getattr(finder->slot, ColumnPlace(finder->columns, column), isnull);
 }

@@ -200,10 +200,25 @@ typedef struct IndexRows
 #define RowsWith(attnum) ((IndexRows){.column = (attnum), .null = false})
 #define RowsWithout(attnum) ((IndexRows){.column = (attnum), .null = true})
 
+/* Where the columns stand that an update has added; see TableColumns. */
+typedef struct OwnColumns
+{
+	AttrNumber behind; /* the last column of the first version */
+	AttrNumber by;     /* how many columns of others, or dropped ones, come between */
+} OwnColumns;
+
+/* The number of a column in the table, by its number here. */
+static inline AttrNumber
+ColumnPlace(OwnColumns columns, AttrNumber column)
+{
+	return column > columns.behind ? column + columns.by : column;
+}
+
 /* A table that is open for writing; see OpenWriter. */
 typedef struct TableWriter
 {
 	Relation rel;
+	OwnColumns columns;
 	EState *estate;
 	ResultRelInfo *rri;
 } TableWriter;
@@ -212,6 +227,7 @@ typedef struct TableWriter
 typedef struct TableFinder
 {
 	Relation rel;
+	OwnColumns columns;
 	Relation index;
 	TupleTableSlot *slot;  /* the row found last */
 	IndexScanDesc kept;    /* for all searches; NULL: each makes its own */
@@ -222,6 +238,7 @@ extern Oid OwnTable(Oid schema, const char *name);
 extern void RefuseOlderObjects(void);
 extern Oid CalledSchema(FunctionCallInfo fcinfo);
 extern Oid TableOwner(Oid relid);
+extern bool TableColumns(Relation rel, OwnColumns *columns);
 extern void OpenWriter(TableWriter *writer, Oid relid, bool changes);
 extern void CloseWriter(TableWriter *writer);
 extern void PutIndexFirst(TableWriter *writer, int place, AttrNumber column);
@@ -230,7 +247,8 @@ extern bool InsertIndexEntry(TableWriter *writer, int place, Datum key, ItemPoin
 							 IndexUniqueCheck check);
 extern void InsertOtherIndexEntries(TableWriter *writer, int done, TupleTableSlot *slot);
 extern void CheckRow(TableWriter *writer, TupleTableSlot *slot);
-extern void FillSlot(TupleTableSlot *slot, const Datum *values, const bool *nulls, int count);
+extern void FillSlot(const TableWriter *writer, TupleTableSlot *slot, const Datum *values,
+					 const bool *nulls, int count);
 extern Relation
 WriterIndex(TableWriter *writer, IndexRows rows, int columns, const AttrNumber *column);
 extern void InsertSlot(TableWriter *writer, TupleTableSlot *slot);

@@ -27,9 +27,9 @@
  * A column of a row; the value of NULL is 0.
  */
 static Datum
-get(TupleTableSlot *slot, AttrNumber column, bool *isnull)
+get(TableFinder *row, AttrNumber column, bool *isnull)
 {
-	Datum value = slot_getattr(slot, column, isnull);
+	Datum value = FoundColumn(row, column, isnull);
 
 	return *isnull ? (Datum) 0 : value;
 }
@@ -38,56 +38,56 @@ get(TupleTableSlot *slot, AttrNumber column, bool *isnull)
  * A column that is never NULL, or is as good as 0 then.
  */
 static int64
-get_int64(TupleTableSlot *slot, AttrNumber column)
+get_int64(TableFinder *row, AttrNumber column)
 {
 	bool isnull;
 
-	return DatumGetInt64(get(slot, column, &isnull));
+	return DatumGetInt64(get(row, column, &isnull));
 }
 
 static OptionalTime
-get_time(TupleTableSlot *slot, AttrNumber column)
+get_time(TableFinder *row, AttrNumber column)
 {
 	bool isnull;
-	TimestampTz time = DatumGetTimestampTz(get(slot, column, &isnull));
+	TimestampTz time = DatumGetTimestampTz(get(row, column, &isnull));
 	OptionalTime result = {!isnull, time};
 
 	return result;
 }
 
 static char *
-get_text(TupleTableSlot *slot, AttrNumber column)
+get_text(TableFinder *row, AttrNumber column)
 {
 	bool isnull;
-	Datum value = get(slot, column, &isnull);
+	Datum value = get(row, column, &isnull);
 
 	return isnull ? NULL : TextDatumGetCString(value);
 }
 
 static Numeric
-get_numeric(TupleTableSlot *slot, AttrNumber column)
+get_numeric(TableFinder *row, AttrNumber column)
 {
 	bool isnull;
-	Datum value = get(slot, column, &isnull);
+	Datum value = get(row, column, &isnull);
 
 	return isnull ? NULL : DatumGetNumericCopy(value);
 }
 
 static Jsonb *
-get_jsonb(TupleTableSlot *slot, AttrNumber column)
+get_jsonb(TableFinder *row, AttrNumber column)
 {
 	bool isnull;
 
-	return DatumGetJsonbPCopy(get(slot, column, &isnull));
+	return DatumGetJsonbPCopy(get(row, column, &isnull));
 }
 
 /*
  * Whether a row says that its batch is stopped.
  */
 static BatchStop
-get_stop(TupleTableSlot *slot)
+get_stop(TableFinder *row)
 {
-	const char *stopped = get_text(slot, Anum_batch_stopped);
+	const char *stopped = get_text(row, Anum_batch_stopped);
 
 	if (stopped == NULL)
 		return BATCH_RUNS;
@@ -109,43 +109,43 @@ query_provider_override(Jsonb *query)
 }
 
 /*
- * Read the row of a batch in a slot, into the current memory context.
+ * Read the row of a batch that was found, into the current memory context.
  */
 void
-ReadBatchRow(TupleTableSlot *slot, BatchRow *batch)
+ReadBatchRow(TableFinder *row, BatchRow *batch)
 {
 	bool isnull;
 
 	memset(batch, 0, sizeof(*batch));
-	batch->id = get_int64(slot, Anum_batch_id);
-	batch->requested_by = DatumGetObjectId(get(slot, Anum_batch_requested_by_oid, &isnull));
-	batch->created_at = get_time(slot, Anum_batch_created_at).time;
-	batch->reason = get_text(slot, Anum_batch_reason);
-	batch->query = get_jsonb(slot, Anum_batch_query);
-	batch->replayed = get_int64(slot, Anum_batch_replayed);
-	batch->failed = get_int64(slot, Anum_batch_failed);
-	batch->skipped = get_int64(slot, Anum_batch_skipped);
-	batch->passed_over = get_int64(slot, Anum_batch_passed_over);
+	batch->id = get_int64(row, Anum_batch_id);
+	batch->requested_by = DatumGetObjectId(get(row, Anum_batch_requested_by_oid, &isnull));
+	batch->created_at = get_time(row, Anum_batch_created_at).time;
+	batch->reason = get_text(row, Anum_batch_reason);
+	batch->query = get_jsonb(row, Anum_batch_query);
+	batch->replayed = get_int64(row, Anum_batch_replayed);
+	batch->failed = get_int64(row, Anum_batch_failed);
+	batch->skipped = get_int64(row, Anum_batch_skipped);
+	batch->passed_over = get_int64(row, Anum_batch_passed_over);
 	batch->scope =
-		ScopeFromJsonb(get_jsonb(slot, Anum_batch_scope), query_provider_override(batch->query));
-	batch->failures = FailuresFromJsonb(get_jsonb(slot, Anum_batch_failures));
-	batch->matched = DatumGetInt64(get(slot, Anum_batch_matched, &isnull));
+		ScopeFromJsonb(get_jsonb(row, Anum_batch_scope), query_provider_override(batch->query));
+	batch->failures = FailuresFromJsonb(get_jsonb(row, Anum_batch_failures));
+	batch->matched = DatumGetInt64(get(row, Anum_batch_matched, &isnull));
 	if (isnull)
 		batch->matched = -1;
-	batch->chunk = DatumGetInt32(get(slot, Anum_batch_chunk, &isnull));
-	batch->is_complete = DatumGetBool(get(slot, Anum_batch_is_complete, &isnull));
-	batch->cursor = get_text(slot, Anum_batch_cursor);
-	batch->last_chunk_at = get_time(slot, Anum_batch_last_chunk_at).time;
-	batch->first_outbox_id = get_int64(slot, Anum_batch_first_outbox_id);
-	batch->last_outbox_id = get_int64(slot, Anum_batch_last_outbox_id);
-	batch->start_at = get_time(slot, Anum_batch_start_at);
-	batch->rate = get_numeric(slot, Anum_batch_rate);
-	batch->paced_until = get_time(slot, Anum_batch_paced_until);
-	batch->breaker_window = DatumGetInt32(get(slot, Anum_batch_breaker_window, &isnull));
-	batch->breaker_share = get_numeric(slot, Anum_batch_breaker_share);
-	batch->holds_doubts = strcmp(get_text(slot, Anum_batch_on_doubt), ON_DOUBT_HOLD) == 0;
-	batch->stop = get_stop(slot);
-	batch->stop_reason = get_text(slot, Anum_batch_stop_reason);
+	batch->chunk = DatumGetInt32(get(row, Anum_batch_chunk, &isnull));
+	batch->is_complete = DatumGetBool(get(row, Anum_batch_is_complete, &isnull));
+	batch->cursor = get_text(row, Anum_batch_cursor);
+	batch->last_chunk_at = get_time(row, Anum_batch_last_chunk_at).time;
+	batch->first_outbox_id = get_int64(row, Anum_batch_first_outbox_id);
+	batch->last_outbox_id = get_int64(row, Anum_batch_last_outbox_id);
+	batch->start_at = get_time(row, Anum_batch_start_at);
+	batch->rate = get_numeric(row, Anum_batch_rate);
+	batch->paced_until = get_time(row, Anum_batch_paced_until);
+	batch->breaker_window = DatumGetInt32(get(row, Anum_batch_breaker_window, &isnull));
+	batch->breaker_share = get_numeric(row, Anum_batch_breaker_share);
+	batch->holds_doubts = strcmp(get_text(row, Anum_batch_on_doubt), ON_DOUBT_HOLD) == 0;
+	batch->stop = get_stop(row);
+	batch->stop_reason = get_text(row, Anum_batch_stop_reason);
 }
 
 /*
@@ -174,7 +174,7 @@ ReadBatch(Oid schema, int64 id, BatchRow *batch)
 	OpenFinder(&finder, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
 	found = find_batch(&finder, id);
 	if (found)
-		ReadBatchRow(finder.slot, batch);
+		ReadBatchRow(&finder, batch);
 	CloseFinder(&finder);
 	return found;
 }
@@ -209,7 +209,7 @@ HoldBatch(HeldBatch *held, Oid schema, int64 id, BatchRow *batch)
 		ReleaseBatch(held);
 		return false;
 	}
-	ReadBatchRow(held->finder.slot, batch);
+	ReadBatchRow(&held->finder, batch);
 	held->scope_size = ScopeSize(batch->scope);
 	return true;
 }

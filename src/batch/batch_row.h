@@ -85,7 +85,7 @@ extern void AddFailure(Failures *failures, const char *reason, int64 count);
 extern Jsonb *FailuresToJsonb(const Failures *failures);
 extern Failures *FailuresFromJsonb(Jsonb *json);
 extern void InsertBatch(Oid schema, const BatchRow *batch);
-extern void ReadBatchRow(TupleTableSlot *slot, BatchRow *batch);
+extern void ReadBatchRow(TableFinder *row, BatchRow *batch);
 extern bool ReadBatch(Oid schema, int64 id, BatchRow *batch);
 extern bool HoldBatch(HeldBatch *held, Oid schema, int64 id, BatchRow *batch);
 extern void UpdateBatch(HeldBatch *held, const BatchRow *batch);

@@ -290,7 +290,7 @@ read_segment(ProofCall *call, ProvenAction *action)
 	action->handed_out = get_found(&call->segments, Anum_segment_sent_at, &value);
 	if (action->handed_out)
 		action->recorded_at = DatumGetTimestampTz(value);
-	switch (SegmentState(call->segments.slot, call->now))
+	switch (SegmentState(&call->segments, call->now))
 	{
 		case ACTION_RUNNING:
 			action->told = TOLD_IN_FLIGHT;

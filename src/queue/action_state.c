@@ -108,17 +108,17 @@ delivery_state(StateReader *reader)
  * proof until that is resolved.
  */
 ActionState
-SegmentState(TupleTableSlot *row, TimestampTz now)
+SegmentState(TableFinder *segments, TimestampTz now)
 {
 	bool isnull;
 	bool leased;
 
-	(void) slot_getattr(row, Anum_segment_lease_token, &isnull);
+	(void) FoundColumn(segments, Anum_segment_lease_token, &isnull);
 	leased = !isnull;
-	if (leased && DatumGetTimestampTz(slot_getattr(row, Anum_segment_due_at, &isnull)) > now)
+	if (leased && DatumGetTimestampTz(FoundColumn(segments, Anum_segment_due_at, &isnull)) > now)
 		return ACTION_RUNNING;
-	(void) slot_getattr(row, Anum_segment_doubt_since, &isnull);
-	if (leased || !isnull || DatumGetBool(slot_getattr(row, Anum_segment_unproven, &isnull)))
+	(void) FoundColumn(segments, Anum_segment_doubt_since, &isnull);
+	if (leased || !isnull || DatumGetBool(FoundColumn(segments, Anum_segment_unproven, &isnull)))
 		return ACTION_IN_DOUBT;
 	return ACTION_WAITING;
 }
@@ -131,7 +131,7 @@ segment_state(StateReader *reader, Snapshot snapshot)
 {
 	bool isnull;
 	int64 batch_id;
-	ActionState state = SegmentState(reader->segments.slot, GetCurrentTimestamp());
+	ActionState state = SegmentState(&reader->segments, GetCurrentTimestamp());
 
 	if (state != ACTION_WAITING)
 		return state;

@@ -51,7 +51,7 @@ typedef struct StateReader
 } StateReader;
 
 extern ActionState FinishedState(const char *name);
-extern ActionState SegmentState(TupleTableSlot *row, TimestampTz now);
+extern ActionState SegmentState(TableFinder *segments, TimestampTz now);
 extern void InitStateReader(StateReader *reader, Oid schema);
 extern ActionState ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot);
 extern void CloseStateReader(StateReader *reader);

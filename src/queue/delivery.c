@@ -232,7 +232,7 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 	if (delivery->known_by != KNOWN_BY_ANSWER)
 		values[Anum_delivery_known_by - 1] =
 			CStringGetTextDatum(delivery->known_by == KNOWN_BY_RECORD ? "record" : "settled");
-	FillSlot(slot, values, nulls, Natts_delivery);
+	FillSlot(&deliveries->writer, slot, values, nulls, Natts_delivery);
 	CheckRow(&deliveries->writer, slot);
 	MemoryContextSwitchTo(old);
 	if (IsFailure(delivery->state, delivery->outcome_name, delivery->effect))

@@ -117,6 +117,7 @@ static void
 read_segment(SegmentTable *table, Segment *segment)
 {
 	TupleTableSlot *slot = table->found;
+	OwnColumns columns = table->writer.columns;
 	bool isnull;
 
 	segment->first_id = int64_column(slot, Anum_segment_first_id, &isnull);
@@ -129,13 +130,16 @@ read_segment(SegmentTable *table, Segment *segment)
 	segment->in_lane = !isnull;
 	segment->lease_token = int64_column(slot, Anum_segment_lease_token, &isnull);
 	segment->holder = text_column(slot, Anum_segment_holder);
-	segment->resend = DatumGetInt32(slot_getattr(slot, Anum_segment_resend, &isnull));
-	segment->sent_at = time_column(slot, Anum_segment_sent_at);
-	segment->id_refused = DatumGetBool(slot_getattr(slot, Anum_segment_id_refused, &isnull));
-	segment->unproven = DatumGetBool(slot_getattr(slot, Anum_segment_unproven, &isnull));
-	segment->doubt_since = time_column(slot, Anum_segment_doubt_since);
-	segment->doubt = text_column(slot, Anum_segment_doubt);
-	segment->held = text_column(slot, Anum_segment_held);
+	segment->resend =
+		DatumGetInt32(slot_getattr(slot, ColumnPlace(columns, Anum_segment_resend), &isnull));
+	segment->sent_at = time_column(slot, ColumnPlace(columns, Anum_segment_sent_at));
+	segment->id_refused =
+		DatumGetBool(slot_getattr(slot, ColumnPlace(columns, Anum_segment_id_refused), &isnull));
+	segment->unproven =
+		DatumGetBool(slot_getattr(slot, ColumnPlace(columns, Anum_segment_unproven), &isnull));
+	segment->doubt_since = time_column(slot, ColumnPlace(columns, Anum_segment_doubt_since));
+	segment->doubt = text_column(slot, ColumnPlace(columns, Anum_segment_doubt));
+	segment->held = text_column(slot, ColumnPlace(columns, Anum_segment_held));
 	segment->tid = slot->tts_tid;
 }
 
@@ -355,7 +359,7 @@ EndSegmentScan(SegmentScan *scan)
  * Put a segment into a slot as a row.
  */
 static void
-fill_row(TupleTableSlot *slot, const Segment *segment)
+fill_row(SegmentTable *table, TupleTableSlot *slot, const Segment *segment)
 {
 	Datum values[Natts_segment];
 	bool nulls[Natts_segment] = {false};
@@ -384,7 +388,7 @@ fill_row(TupleTableSlot *slot, const Segment *segment)
 	nulls[Anum_segment_doubt - 1] = segment->doubt == NULL;
 	values[Anum_segment_held - 1] = PointerGetDatum(segment->held);
 	nulls[Anum_segment_held - 1] = segment->held == NULL;
-	FillSlot(slot, values, nulls, Natts_segment);
+	FillSlot(&table->writer, slot, values, nulls, Natts_segment);
 }
 
 /*
@@ -393,7 +397,7 @@ fill_row(TupleTableSlot *slot, const Segment *segment)
 void
 InsertSegment(SegmentTable *table, const Segment *segment)
 {
-	fill_row(table->changed, segment);
+	fill_row(table, table->changed, segment);
 	InsertSlot(&table->writer, table->changed);
 }
 
@@ -437,7 +441,7 @@ ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int cou
 
 	if (count == 0)
 		return RemoveSegment(table, old);
-	fill_row(table->changed, &pieces[0]);
+	fill_row(table, table->changed, &pieces[0]);
 	if (!UpdateRow(&table->writer, &tid, table->changed))
 		return false;
 	pieces[0].tid = table->changed->tts_tid;

@@ -113,7 +113,7 @@ NextTallyRow(TallyScan *scan, TallyRow *row)
 		row->outcome[0] = '\0';
 	else
 		text_to_cstring_buffer(DatumGetTextPP(outcome), row->outcome, sizeof(row->outcome));
-	effect = slot_getattr(slot, Anum_tally_effect, &isnull);
+	effect = slot_getattr(slot, ColumnPlace(scan->table.columns, Anum_tally_effect), &isnull);
 	row->effect = isnull ? EFFECT_UNKNOWN : EffectByName(DatumGetTextPP(effect));
 	return true;
 }

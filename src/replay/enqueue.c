@@ -172,7 +172,7 @@ fill_row(Outbox *outbox, TupleTableSlot *slot, const ReplayItem *item, const Act
 				 TimestampTzGetDatum(action->starts_at.time));
 	set_optional(values, nulls, Anum_outbox_ends_at, action->ends_at.given,
 				 TimestampTzGetDatum(action->ends_at.time));
-	FillSlot(slot, values, nulls, Natts_outbox);
+	FillSlot(&outbox->writer, slot, values, nulls, Natts_outbox);
 }
 
 /*

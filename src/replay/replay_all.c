@@ -242,7 +242,7 @@ take_up_batch(FunctionCallInfo fcinfo, int chunk, Oid *schema, BatchCounts *coun
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	BeginControl(&call, fcinfo, "acteon_replay_continue()", 0, 2);
-	ReadBatchRow(call.batches.slot, &batch);
+	ReadBatchRow(&call.batches, &batch);
 	check_continuable(&batch);
 	if (!batch.is_complete)
 	{

@@ -55,6 +55,17 @@ $node->safe_psql('old', q{
 	ALTER TABLE acteon_grants ADD COLUMN ticket text;
 	UPDATE acteon_grants SET ticket = 'OPS-' || id;
 	ALTER TABLE acteon_dispatch_outbox ADD COLUMN note text;
+	-- tables that the update makes wider, one of them with a hole as well
+	ALTER TABLE acteon_replay_batch ADD COLUMN ticket text, ADD COLUMN gone integer;
+	ALTER TABLE acteon_replay_batch DROP COLUMN gone;
+	ALTER TABLE acteon_dispatch_segment ADD COLUMN gone integer, ADD COLUMN also_gone text;
+	ALTER TABLE acteon_dispatch_segment DROP COLUMN gone, DROP COLUMN also_gone;
+	ALTER TABLE acteon_dispatch_delivery ADD COLUMN seen integer, ADD COLUMN note text;
+	ALTER TABLE acteon_replay_tally ADD COLUMN note text;
+	ALTER TABLE acteon_replay_installation ADD COLUMN site integer;
+	UPDATE acteon_replay_batch SET ticket = 'INC-' || id;
+	UPDATE acteon_dispatch_delivery SET seen = outbox_id, note = 'n';
+	UPDATE acteon_replay_installation SET site = 7;
 	CREATE INDEX own_outbox_idx ON acteon_dispatch_outbox (tenant, created_at);
 	CREATE INDEX own_grants_idx ON acteon_grants (ticket);
 	CREATE VIEW own_view AS SELECT s.depth, b.state FROM acteon_outbox_stats AS s, acteon_replay_batches AS b;
@@ -79,8 +90,8 @@ my $others = $node->safe_psql('old', sprintf($acl, q{'^acteon_(replay_pause|repl
 like($grants, qr/^acteon_replay_bulk\(text\) \w+ \{.*oncall=X\*.*auditor=X\/reporter/m, 'the administrator has granted functions');
 my $rows = q{SELECT string_agg(t, E'\n') FROM (
 	SELECT 'outbox ' || id || action_id || original_action_id || generation FROM acteon_dispatch_outbox UNION ALL
-	SELECT 'delivery ' || outbox_id || finished_at || state || coalesce(outcome::text, error, '') FROM acteon_dispatch_delivery UNION ALL
-	SELECT 'batch ' || id || requested_by || query || replayed || coalesce(stopped, '') || coalesce(cursor, '') FROM acteon_replay_batch UNION ALL
+	SELECT 'delivery ' || outbox_id || finished_at || state || coalesce(outcome::text, error, '') || seen || note FROM acteon_dispatch_delivery UNION ALL
+	SELECT 'batch ' || id || requested_by || query || replayed || coalesce(stopped, '') || coalesce(cursor, '') || ticket FROM acteon_replay_batch UNION ALL
 	SELECT 'log ' || id || event || coalesce(reason, '') FROM acteon_replay_log UNION ALL
 	SELECT 'key ' || id || name || key_sha256::text || role || (revoked_at IS NULL) FROM acteon_api_keys UNION ALL
 	SELECT 'grant ' || id || grantee || role || ticket FROM acteon_grants UNION ALL
@@ -167,10 +178,15 @@ is($node->safe_psql('old', q{SELECT string_agg(outbox_id || ' ' || resend || ' '
 is($node->safe_psql('old', q{SELECT count(*) FROM acteon_dispatch_segment}), '0', 'nothing is left in the queue');
 is($node->safe_psql('old', q{SELECT state, count(*) FROM acteon_dispatch_delivery GROUP BY 1 ORDER BY 1}), "cancelled|4\ndead|2\ndelivered|59", 'every action has ended, once');
 is($node->safe_psql('old', q{SELECT batch_id, state, delivered, dead, cancelled FROM acteon_replay_batches ORDER BY 1}), "1|finished|3|0|0\n2|cancelled|2|0|4\n3|finished|10|2|0\n4|finished|4|0|0\n5|finished|40|0|0", '… and counts in its batch');
+is($node->safe_psql('old', q{SELECT count(ticket), count(*) FROM acteon_replay_batch}), '5|5', 'own columns keep what they had');
+is($node->safe_psql('old', q{SELECT count(seen), sum(seen - outbox_id), count(*) FROM acteon_dispatch_delivery}), '11|0|65', '… and what comes later has nothing in them');
+is($node->safe_psql('old', q{SELECT replayed FROM acteon_replay_bulk(matched_rule => 'running', include_replayed => true, allow_effective => true, on_doubt => 'hold', max_records => 3); SELECT ticket, on_doubt FROM acteon_replay_batch ORDER BY id DESC LIMIT 1; SELECT site FROM acteon_replay_installation}), "3\n|hold\n7", '… as new batches, too');
+is($node->safe_psql('old', q{SELECT state, cancelled FROM acteon_replay_cancel(6)}), 'cancelled|3', '… which are steered as any');
 check_is_empty('at the end');
 
 # The catalogue of the updated database is that of a fresh one, but for what the administrator did.
-$node->safe_psql('old', q{DROP VIEW own_view; DROP INDEX own_outbox_idx, own_grants_idx; ALTER TABLE acteon_grants DROP COLUMN ticket; ALTER TABLE acteon_dispatch_outbox DROP COLUMN note});
+$node->safe_psql('old', q{DROP VIEW own_view; DROP INDEX own_outbox_idx, own_grants_idx; ALTER TABLE acteon_grants DROP COLUMN ticket; ALTER TABLE acteon_dispatch_outbox DROP COLUMN note;
+	ALTER TABLE acteon_replay_batch DROP COLUMN ticket; ALTER TABLE acteon_dispatch_delivery DROP COLUMN seen, DROP COLUMN note; ALTER TABLE acteon_replay_tally DROP COLUMN note; ALTER TABLE acteon_replay_installation DROP COLUMN site});
 $node->safe_psql('postgres', 'CREATE DATABASE fresh');
 $node->safe_psql('fresh', 'CREATE EXTENSION acteon_replay');
 $node->safe_psql('postgres', 'CREATE DATABASE updated');
