@@ -1,0 +1,90 @@
+# From one PostgreSQL major to another with pg_upgrade: everything comes along, and as the new cluster is another server,
+# what may have been sent is looked up before it goes out again.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Acteon;
+
+# The pg_config of an older major: what the environment says, or one of Debian's that has the extension.
+sub older
+{
+	my ($present) = `pg_config --version` =~ /(\d+)/;
+
+	foreach my $config ($ENV{ACTEON_OLD_PG_CONFIG} // (), glob('/usr/lib/postgresql/*/bin/pg_config'))
+	{
+		my ($major) = `$config --version` =~ /PostgreSQL (\d+)/ or next;
+		chomp(my $share = `$config --sharedir`);
+		return ($config, $major, $present) if $major < $present && -f "$share/extension/acteon_replay.control";
+	}
+	return;
+}
+
+my ($config, $from, $to) = older();
+plan skip_all => 'there is no older PostgreSQL major that has the extension; ACTEON_OLD_PG_CONFIG names one' unless $config;
+chomp(my $old_bin = `$config --bindir`);
+chomp(my $new_bin = `pg_config --bindir`);
+
+my $old = PostgreSQL::Test::Cluster->new('old', install_path => $old_bin =~ s{/bin$}{}r);
+$old->init;
+$old->start;
+$old->safe_psql('postgres', 'CREATE EXTENSION acteon_replay');
+$old->safe_psql('postgres', fixture($_)) foreach qw(audit_table audit_indexes helpers);
+$old->safe_psql('postgres', q{
+	CREATE ROLE oncall;
+	CREATE ROLE relay;
+	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('oncall', 'operator', '{acme}', '{prod}', '{*}'), ('relay', 'gateway', '{*}', '{*}', '{*}');
+	REVOKE EXECUTE ON FUNCTION acteon_outbox_claim FROM PUBLIC;
+	GRANT EXECUTE ON FUNCTION acteon_outbox_claim TO relay;
+	ALTER TABLE acteon_replay_batch ADD COLUMN ticket text;
+	CREATE INDEX own_idx ON acteon_dispatch_outbox (tenant, created_at);
+	SELECT acteon_api_key_create('dashboard', 'oncall');
+	SELECT count(make_record('a' || i, at => '2026-01-01'::timestamptz + i * interval '1 s')) FROM generate_series(1, 12) AS i;
+	SET ROLE oncall;
+	SELECT replayed FROM acteon_replay_bulk(outcome => 'failed', breaker_window => 0);
+	SET ROLE relay;
+	SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg('{"Executed": {"status": "success"}}'::jsonb)) FROM acteon_outbox_claim('c', 3);
+	SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('400'::text)) FROM acteon_outbox_claim('c', 2);
+	SELECT count(*) FROM acteon_outbox_claim('c', 3, '1 hour');
+	RESET ROLE;
+	UPDATE acteon_replay_batch SET ticket = 'INC-1'});
+my $rows = q{SELECT string_agg(t, E'\n') FROM (
+	SELECT o::text FROM acteon_dispatch_outbox AS o UNION ALL SELECT d::text FROM acteon_dispatch_delivery AS d UNION ALL SELECT s::text FROM acteon_dispatch_segment AS s UNION ALL
+	SELECT (b.id, b.requested_by, b.query, b.replayed, b.ticket)::text FROM acteon_replay_batch AS b UNION ALL SELECT l::text FROM acteon_replay_log AS l UNION ALL SELECT k::text FROM acteon_api_keys AS k UNION ALL
+	SELECT g::text FROM acteon_grants AS g UNION ALL SELECT y::text FROM acteon_replay_tally AS y UNION ALL SELECT i::text FROM acteon_replay_installation AS i ORDER BY 1) AS r (t)};
+my $before = $old->safe_psql('postgres', $rows);
+my $id = $old->safe_psql('postgres', q{SELECT acteon_replay_id('a1', 1), acteon_replay_id('new', 1)});
+$old->stop;
+
+my $new = PostgreSQL::Test::Cluster->new('new');
+$new->init(extra => $from < 18 && $to >= 18 ? ['--no-data-checksums'] : []);
+chdir($PostgreSQL::Test::Utils::tmp_check) or die "chdir: $!";
+command_ok([ 'pg_upgrade', '--no-sync', '-d', $old->data_dir, '-D', $new->data_dir, '-b', $old_bin, '-B', $new_bin, '-s', $new->host, '-p', $old->port, '-P', $new->port ], "pg_upgrade from $from to $to");
+$new->start;
+
+# A batch's requester is kept with its oid, which pg_upgrade keeps as well.
+is($new->safe_psql('postgres', $rows), $before, 'every row comes along');
+is($new->safe_psql('postgres', q{SELECT acteon_replay_id('a1', 1), acteon_replay_id('new', 1)}), $id, 'ids stay what they are');
+is($new->safe_psql('postgres', q{SELECT has_function_privilege('relay', p.oid, 'EXECUTE'), has_function_privilege('oncall', p.oid, 'EXECUTE') FROM pg_proc AS p WHERE proname = 'acteon_outbox_claim'}), 't|f', 'grants on functions come along');
+is($new->safe_psql('postgres', q{SELECT indisvalid FROM pg_index WHERE indexrelid = 'own_idx'::regclass}), 't', 'an own index, too');
+is($new->safe_psql('postgres', 'SELECT * FROM acteon_outbox_check()'), '', 'no violations');
+is($new->safe_psql('postgres', q{SELECT waiting, in_flight, delivered, dead FROM acteon_replay_batches}), '4|3|3|2', 'the batch is in the state that it was in');
+
+# The new cluster has another system identifier: to the extension it might be a restored one.
+is($new->safe_psql('postgres', q{SET ROLE relay; SELECT count(*) FROM acteon_outbox_claim('c')}), '0', 'the first claim gets nothing');
+is($new->safe_psql('postgres', q{SELECT string_agg(event, ',') FROM acteon_replay_log WHERE event = 'failover'}), 'failover', '… as it notices another server');
+is($new->safe_psql('postgres', q{SELECT waiting, in_flight, in_doubt, delivered, dead FROM acteon_replay_batches}), '0|3|4|3|2', '… and what was due is in doubt');
+$new->safe_psql('postgres', q{
+	SELECT make_record('alive', at => clock_timestamp(), outcome => 'executed', details => '{"status": "Success"}');
+	UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s', doubt_since = now() - interval '1 h' WHERE doubt_since IS NOT NULL});
+is($new->safe_psql('postgres', q{SET ROLE relay; SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg('{"Executed": {"status": "success"}}'::jsonb), array_agg(action_id)) FROM acteon_outbox_claim('c', 10)}), '4', 'what has no record goes out, and is delivered');
+is($new->safe_psql('postgres', q{SET ROLE relay; SELECT acteon_outbox_ack(array_agg(first_id), array_agg(lease_token), array_agg('{"Executed": {"status": "success"}}'::jsonb)) FROM (SELECT generate_series(first_id, last_id) AS first_id, lease_token FROM acteon_dispatch_segment) AS s}), '3', 'leases of before last')
+	if $new->safe_psql('postgres', 'GRANT SELECT ON acteon_dispatch_segment TO relay; CREATE POLICY own ON acteon_dispatch_segment FOR SELECT TO relay USING (true); SELECT 1');
+is($new->safe_psql('postgres', q{SELECT state, delivered, dead FROM acteon_replay_batches}), 'finished|10|2', 'the batch ends');
+is($new->safe_psql('postgres', q{SET ROLE oncall; SELECT replayed FROM acteon_replay_bulk(outcome => 'failed')}), '2', 'what was dead can be replayed');
+is($new->safe_psql('postgres', 'SELECT * FROM acteon_outbox_check()'), '', 'no violations at the end');
+
+done_testing();
