@@ -37,8 +37,10 @@ DROP INDEX acteon_dispatch_segment_lane_idx;
 CREATE INDEX acteon_dispatch_segment_lane_idx ON acteon_dispatch_segment (lane, lease_token, doubt_since, first_id)
 	WHERE lane IS NOT NULL;
 
--- Few: for counting doubts and for settling them.
-CREATE INDEX acteon_dispatch_segment_doubt_idx ON acteon_dispatch_segment (doubt_since) WHERE doubt_since IS NOT NULL;
+-- What is claimed, and what is looked up: neither walks past the other, however many are held.
+DROP INDEX acteon_dispatch_segment_due_idx;
+CREATE INDEX acteon_dispatch_segment_due_idx ON acteon_dispatch_segment (due_at, first_id) WHERE doubt_since IS NULL;
+CREATE INDEX acteon_dispatch_segment_doubt_idx ON acteon_dispatch_segment (due_at, doubt_since) WHERE doubt_since IS NOT NULL;
 
 COMMENT ON TABLE acteon_dispatch_segment IS
 	'Runs of at most 100 consecutive outbox rows that wait, are leased or are in doubt as one. An unfinished outbox row is covered by exactly one segment, a finished one by none.';

@@ -18,18 +18,22 @@
 #include "rfc3339.h"
 #include "tables.h"
 
+/* A string constant and its length, which need not be counted for each action. */
+#define LITERAL(text) (text), (int) (sizeof(text) - 1)
+
 /*
  * Append a text column as a JSON string, or null.
  */
 static void
-append_text(StringInfo json, TupleTableSlot *row, const char *separator, AttrNumber column)
+append_text(StringInfo json, TupleTableSlot *row, const char *separator, int separator_len,
+			AttrNumber column)
 {
 	bool isnull;
 	Datum value = slot_getattr(row, column, &isnull);
 
-	appendStringInfoString(json, separator);
+	appendBinaryStringInfo(json, separator, separator_len);
 	if (isnull)
-		appendStringInfoString(json, "null");
+		appendBinaryStringInfo(json, LITERAL("null"));
 	else
 	{
 		text *string = DatumGetTextPP(value);
@@ -42,12 +46,13 @@ append_text(StringInfo json, TupleTableSlot *row, const char *separator, AttrNum
  * Append a jsonb column, which is never NULL.
  */
 static void
-append_jsonb(StringInfo json, TupleTableSlot *row, const char *separator, AttrNumber column)
+append_jsonb(StringInfo json, TupleTableSlot *row, const char *separator, int separator_len,
+			 AttrNumber column)
 {
 	bool isnull;
 	Jsonb *value = DatumGetJsonbP(slot_getattr(row, column, &isnull));
 
-	appendStringInfoString(json, separator);
+	appendBinaryStringInfo(json, separator, separator_len);
 	AppendJsonb(json, value);
 }
 
@@ -55,16 +60,17 @@ append_jsonb(StringInfo json, TupleTableSlot *row, const char *separator, AttrNu
  * Append a time column as an RFC 3339 string in UTC, or null.
  */
 static void
-append_time(StringInfo json, TupleTableSlot *row, const char *separator, AttrNumber column)
+append_time(StringInfo json, TupleTableSlot *row, const char *separator, int separator_len,
+			AttrNumber column)
 {
 	bool isnull;
 	Datum value = slot_getattr(row, column, &isnull);
 	char time[RFC3339_MAXLEN];
 
-	appendStringInfoString(json, separator);
+	appendBinaryStringInfo(json, separator, separator_len);
 	if (isnull)
 	{
-		appendStringInfoString(json, "null");
+		appendBinaryStringInfo(json, LITERAL("null"));
 		return;
 	}
 	FormatRfc3339(time, DatumGetTimestampTz(value));
@@ -83,19 +89,19 @@ AppendActionJson(StringInfo json, TupleTableSlot *row, const pg_uuid_t *sent_id)
 
 	slot_getallattrs(row);
 	UuidToText(id, sent_id);
-	appendStringInfoString(json, "{\"id\": \"");
+	appendBinaryStringInfo(json, LITERAL("{\"id\": \""));
 	appendBinaryStringInfo(json, id, UUID_TEXT_LEN);
-	append_text(json, row, "\", \"namespace\": ", Anum_outbox_namespace);
-	append_text(json, row, ", \"tenant\": ", Anum_outbox_tenant);
-	append_text(json, row, ", \"provider\": ", Anum_outbox_provider);
-	append_text(json, row, ", \"action_type\": ", Anum_outbox_action_type);
-	append_jsonb(json, row, ", \"payload\": ", Anum_outbox_payload);
-	append_jsonb(json, row, ", \"metadata\": ", Anum_outbox_labels);
-	append_text(json, row, ", \"dedup_key\": ", Anum_outbox_dedup_key);
-	append_text(json, row, ", \"status\": ", Anum_outbox_status);
-	append_text(json, row, ", \"fingerprint\": ", Anum_outbox_fingerprint);
-	append_time(json, row, ", \"starts_at\": ", Anum_outbox_starts_at);
-	append_time(json, row, ", \"ends_at\": ", Anum_outbox_ends_at);
-	append_time(json, row, ", \"created_at\": ", Anum_outbox_created_at);
+	append_text(json, row, LITERAL("\", \"namespace\": "), Anum_outbox_namespace);
+	append_text(json, row, LITERAL(", \"tenant\": "), Anum_outbox_tenant);
+	append_text(json, row, LITERAL(", \"provider\": "), Anum_outbox_provider);
+	append_text(json, row, LITERAL(", \"action_type\": "), Anum_outbox_action_type);
+	append_jsonb(json, row, LITERAL(", \"payload\": "), Anum_outbox_payload);
+	append_jsonb(json, row, LITERAL(", \"metadata\": "), Anum_outbox_labels);
+	append_text(json, row, LITERAL(", \"dedup_key\": "), Anum_outbox_dedup_key);
+	append_text(json, row, LITERAL(", \"status\": "), Anum_outbox_status);
+	append_text(json, row, LITERAL(", \"fingerprint\": "), Anum_outbox_fingerprint);
+	append_time(json, row, LITERAL(", \"starts_at\": "), Anum_outbox_starts_at);
+	append_time(json, row, LITERAL(", \"ends_at\": "), Anum_outbox_ends_at);
+	append_time(json, row, LITERAL(", \"created_at\": "), Anum_outbox_created_at);
 	appendStringInfoChar(json, '}');
 }

@@ -7,9 +7,9 @@
  * left to that one, as with SKIP LOCKED.  A segment that is
  * longer than what is wanted is split.  A lease that ran out is due like any
  * other segment, so nobody has to look after leases; but what it covers may have
- * been sent, so it is collected and looked up with the other doubts that are due
- * (doubt.c), after what waits has been taken.  What turns out to be free to go is
- * taken then.
+ * been sent, so it is collected and looked up with the doubts that are due, which
+ * an index of their own has (doubt.c), after what waits has been taken.  What
+ * turns out to be free to go is taken then.
  *
  * What finished or moved on leaves dead entries at the beginning of the index,
  * which stay as long as the oldest transaction is open.  So a session remembers
@@ -61,6 +61,9 @@
 /* Segments of paused batches that a claim parks at most. */
 #define MAX_PARKED 10000
 
+/* Actions that a claim looks up at most before it takes what waits behind them. */
+#define MAX_LOOKED_UP_FIRST (5 * MAX_LOOKED_UP)
+
 /* Actions of cancelled batches that a claim sweeps, about; twice, if it begins from the beginning. */
 #define MAX_SWEPT 10000
 
@@ -106,6 +109,7 @@ typedef struct Claim
 	int parked;       /* segments */
 	HTAB *busy_lanes; /* that nothing of can be claimed now; NULL: none met */
 	Doubts doubts;
+	int looked_up; /* actions, before what waits behind them */
 	bool has_namespace;
 	pg_uuid_t namespace; /* for new ids, read when it is first needed */
 	/* Actions of the segment at hand that cannot be handed out, and why. */
@@ -503,6 +507,22 @@ batch_lets_pass(Claim *claim, const Segment *segment)
 }
 
 /*
+ * Collect a segment that must be looked up.  What has been collected before is
+ * looked up at once if there is no room for it: what waits behind a dead consumer's
+ * thousand leases must not wait for all of them.
+ */
+static void
+collect_doubt(Claim *claim, const Segment *segment)
+{
+	if (!HasRoomForDoubt(&claim->doubts, segment))
+	{
+		claim->looked_up += claim->doubts.actions;
+		ResolveDoubts(&claim->doubts);
+	}
+	CollectDoubt(&claim->doubts, segment);
+}
+
+/*
  * Lease a due segment, or a part of it, and put out its actions; or leave it,
  * if somebody else is at it, or its batch or its lane does not let it pass.
  */
@@ -516,7 +536,7 @@ take_segment(Claim *claim, const Segment *segment)
 
 	if (NeedsLook(segment, claim->now))
 	{
-		CollectDoubt(&claim->doubts, segment);
+		collect_doubt(claim, segment);
 		return;
 	}
 	if (claim->ended >= MAX_ENDED || !batch_lets_pass(claim, segment) ||
@@ -573,7 +593,7 @@ take_due(Claim *claim, const DuePlace *after, const DuePlace *up_to)
 
 	BeginDueScan(&scan, &claim->segments, after, claim->now);
 	old = MemoryContextSwitchTo(context);
-	while (!claim->full)
+	while (!claim->full && claim->looked_up < MAX_LOOKED_UP_FIRST)
 	{
 		Segment segment;
 
@@ -589,11 +609,38 @@ take_due(Claim *claim, const DuePlace *after, const DuePlace *up_to)
 }
 
 /*
- * Resolve the doubts that were met, and take what turns out to be free to go.
+ * Collect doubts that are to be looked up, as many as there is room for.
+ */
+static void
+collect_due_doubts(Claim *claim)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay doubts", ALLOCSET_SMALL_SIZES);
+	MemoryContext old;
+	SegmentScan scan;
+	Segment segment;
+
+	BeginLookScan(&scan, &claim->segments, claim->now);
+	old = MemoryContextSwitchTo(context);
+	while (NextSegment(&scan, &segment) && HasRoomForDoubt(&claim->doubts, &segment))
+	{
+		CHECK_FOR_INTERRUPTS();
+		CollectDoubt(&claim->doubts, &segment);
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	EndSegmentScan(&scan);
+	MemoryContextDelete(context);
+}
+
+/*
+ * Resolve the doubts that were met and those that are due, and take what turns out
+ * to be free to go.
  */
 static void
 take_resolved(Claim *claim)
 {
+	collect_due_doubts(claim);
 	ResolveDoubts(&claim->doubts);
 	if (!claim->doubts.released || claim->full)
 		return;
@@ -603,6 +650,7 @@ take_resolved(Claim *claim)
 	if (claim->busy_lanes != NULL)
 		hash_destroy(claim->busy_lanes);
 	claim->busy_lanes = NULL;
+	claim->looked_up = 0;
 	take_due(claim, NULL, NULL);
 	ResolveDoubts(&claim->doubts);
 }

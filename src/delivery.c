@@ -24,7 +24,7 @@
 #include "tally.h"
 
 /* Of so many calls one folds the tally. */
-#define CALLS_A_FOLD 64
+#define CALLS_A_FOLD 256
 
 /*
  * Get ready to add deliveries, in the current memory context.
@@ -50,15 +50,23 @@ static void
 flush_deliveries(DeliveryWriter *deliveries)
 {
 	TableWriter *writer = &deliveries->writer;
+	BlockNumber block = InvalidBlockNumber;
+	int by_block;
 
 	if (deliveries->count == 0)
 		return;
+	/* All of a call have the same time, so one entry a page is enough. */
+	by_block = PutBlockIndexFirst(writer, Anum_delivery_finished_at);
 	table_multi_insert(writer->rel, deliveries->slots, deliveries->count, GetCurrentCommandId(true),
 					   0, NULL);
 	for (int i = 0; i < deliveries->count; i++)
 	{
-		InsertOtherIndexEntries(writer, 0, deliveries->slots[i]);
-		ExecClearTuple(deliveries->slots[i]);
+		TupleTableSlot *slot = deliveries->slots[i];
+		BlockNumber its_block = ItemPointerGetBlockNumber(&slot->tts_tid);
+
+		InsertOtherIndexEntries(writer, its_block == block ? by_block : 0, slot);
+		block = its_block;
+		ExecClearTuple(slot);
 		ResetPerTupleExprContext(writer->estate);
 	}
 	deliveries->count = 0;

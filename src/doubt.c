@@ -5,8 +5,9 @@
  * An action is in doubt when it may have been sent and has no answer: a request
  * that timed out, a lease that ran out, a 409 that says no more than that the id
  * was seen.  It stays in its segment, which is then due when the audit table is
- * asked next.  Claims meet it there, as they meet what waits, and collect it; once
- * they have taken what they want, all that was collected is looked up at once.
+ * asked next.  Claims collect what is due of that, and leases that ran out, which
+ * they meet among what waits; once they have taken what they want, all that was
+ * collected is looked up at once.
  *
  * An outcome record ends the doubt, and what it says becomes the delivery.  While
  * there is none, the action waits until acteon_replay.gateway_patience has passed.
@@ -244,15 +245,24 @@ keep_text(Doubts *doubts, const text *value)
 }
 
 /*
- * Collect a due segment that NeedsLook, if nobody is at it and there is room.
+ * Whether the doubts have room for those of a segment.
+ */
+bool
+HasRoomForDoubt(const Doubts *doubts, const Segment *segment)
+{
+	return doubts->actions + SegmentLength(segment) <= MAX_LOOKED_UP;
+}
+
+/*
+ * Collect a due segment that NeedsLook, if nobody is at it.  The doubts must have
+ * room for it.
  */
 void
 CollectDoubt(Doubts *doubts, const Segment *segment)
 {
 	Segment *kept;
 
-	if (doubts->actions + SegmentLength(segment) > MAX_LOOKED_UP ||
-		!HoldSegment(doubts->segments, segment, false))
+	if (!HoldSegment(doubts->segments, segment, false))
 		return;
 	if (doubts->count == doubts->allocated)
 	{

@@ -45,6 +45,7 @@ extern TimestampTz BackoffTime(TimestampTz now, int failures);
 extern void InitDoubts(Doubts *doubts, Oid schema, Oid role, TimestampTz now,
 					   SegmentTable *segments, DeliveryWriter *deliveries);
 extern bool NeedsLook(const Segment *segment, TimestampTz now);
+extern bool HasRoomForDoubt(const Doubts *doubts, const Segment *segment);
 extern void CollectDoubt(Doubts *doubts, const Segment *segment);
 extern void ResolveDoubts(Doubts *doubts);
 extern void

@@ -90,6 +90,7 @@ typedef struct AnswerCall
 	MemoryContext context; /* that it lives in */
 	/* The segment at hand, what is left of it, and what it finishes. */
 	Segment segment;
+	bool is_leased; /* at the moment at which it was looked at */
 	Segment pieces[MAX_PIECES];
 	int piece_count;
 	Delivery finished[SEGMENT_ACTIONS];
@@ -243,8 +244,7 @@ answered_id(AnswerCall *call, const Answer *answer)
 	const Segment *segment = &call->segment;
 	int id;
 
-	if (segment->lease_token == answer->lease_token &&
-		SegmentIsLeased(segment, GetCurrentTimestamp()))
+	if (segment->lease_token == answer->lease_token && call->is_leased)
 	{
 		id = segment->resend == 0 ? 0 : named_id(call, answer, segment->resend);
 		if (id < 0 || id == segment->resend)
@@ -259,7 +259,7 @@ answered_id(AnswerCall *call, const Answer *answer)
 		return -1;
 	/* Who holds it now will be told the same. */
 	if ((answer->reading.kind == ANSWER_DEFERRED || answer->reading.kind == ANSWER_DUPLICATE) &&
-		SegmentIsLeased(segment, GetCurrentTimestamp()))
+		call->is_leased)
 		return -1;
 	return id;
 }
@@ -497,6 +497,7 @@ divide_segment(AnswerCall *call, const Answer *answers, int count)
 	Segment rest = call->segment;
 	bool counts = false;
 
+	call->is_leased = SegmentIsLeased(&rest, GetCurrentTimestamp());
 	call->piece_count = call->finished_count = call->retries = call->doubts = 0;
 	for (int i = 0; i < count; i++)
 	{

@@ -58,7 +58,9 @@ AppendJsonString(StringInfo json, const char *text, int len)
 	const char *run = text;
 	const char *end = text + len;
 
-	appendStringInfoChar(json, '"');
+	/* Enough for what needs no escapes. */
+	enlargeStringInfo(json, len + 2);
+	json->data[json->len++] = '"';
 	for (const char *at = text; at < end; at++)
 	{
 		if (likely((unsigned char) *at >= ' ' && *at != '"' && *at != '\\'))
@@ -73,8 +75,11 @@ AppendJsonString(StringInfo json, const char *text, int len)
 		else
 			appendStringInfo(json, "\\u%04x", (unsigned char) *at);
 	}
-	appendBinaryStringInfo(json, run, end - run);
-	appendStringInfoChar(json, '"');
+	enlargeStringInfo(json, end - run + 1);
+	memcpy(json->data + json->len, run, end - run);
+	json->len += end - run;
+	json->data[json->len++] = '"';
+	json->data[json->len] = '\0';
 }
 
 /*
@@ -120,7 +125,7 @@ append_array(StringInfo json, const JsonbContainer *array)
 	uint32 offset = 0;
 
 	if (!scalar)
-		appendStringInfoChar(json, '[');
+		appendStringInfoCharMacro(json, '[');
 	for (int i = 0; i < count; i++)
 	{
 		uint32 end = entry_end(array->children[i], offset);
@@ -131,7 +136,7 @@ append_array(StringInfo json, const JsonbContainer *array)
 		offset = end;
 	}
 	if (!scalar)
-		appendStringInfoChar(json, ']');
+		appendStringInfoCharMacro(json, ']');
 }
 
 /*
@@ -146,7 +151,7 @@ append_object(StringInfo json, const JsonbContainer *object)
 	uint32 key_offset = 0;
 	uint32 offset = getJsonbOffset(object, count);
 
-	appendStringInfoChar(json, '{');
+	appendStringInfoCharMacro(json, '{');
 	for (int i = 0; i < count; i++)
 	{
 		uint32 key_end = entry_end(object->children[i], key_offset);
@@ -160,7 +165,7 @@ append_object(StringInfo json, const JsonbContainer *object)
 		key_offset = key_end;
 		offset = end;
 	}
-	appendStringInfoChar(json, '}');
+	appendStringInfoCharMacro(json, '}');
 }
 
 /*

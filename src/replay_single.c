@@ -213,7 +213,10 @@ notice_earlier(const char *action_id, const ReplayItem *item)
 	ereport(NOTICE,
 			(errmsg("action %s was replayed before", ClipForMessage(action_id, strlen(action_id))),
 			 errdetail("Its replay %.*s is %s; this one is generation %d.", UUID_TEXT_LEN, id,
-					   ActionStateNames[item->earlier_state], item->generation)));
+					   item->earlier_state == ACTION_IN_DOUBT
+						   ? "in doubt"
+						   : ActionStateNames[item->earlier_state],
+					   item->generation)));
 }
 
 /*

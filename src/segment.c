@@ -54,10 +54,11 @@ OpenSegments(SegmentTable *table, Oid schema)
 	TableWriter *writer = &table->writer;
 
 	OpenWriter(writer, OwnTable(schema, SEGMENT_TABLE), true);
-	table->by_id = WriterIndex(writer, false, 1, id);
-	table->by_due = WriterIndex(writer, false, 2, due);
-	table->by_lease = WriterIndex(writer, true, 1, lease);
-	table->by_lane = WriterIndex(writer, true, 4, lane);
+	table->by_id = WriterIndex(writer, ALL_ROWS, 1, id);
+	table->by_due = WriterIndex(writer, RowsWithout(Anum_segment_doubt_since), 2, due);
+	table->by_look = WriterIndex(writer, RowsWith(Anum_segment_doubt_since), 1, due);
+	table->by_lease = WriterIndex(writer, RowsWith(Anum_segment_lease_token), 1, lease);
+	table->by_lane = WriterIndex(writer, RowsWith(Anum_segment_lane), 4, lane);
 	table->found = table_slot_create(writer->rel, NULL);
 	table->changed = table_slot_create(writer->rel, NULL);
 }
@@ -256,9 +257,9 @@ LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now)
 }
 
 /*
- * Begin to read the segments that are due, in the order in which they are
- * claimed: after a place, or from the beginning if it is NULL, until a time.
- * The scan lives in the current memory context, the segments' texts in that
+ * Begin to read the segments that are due and not in doubt, in the order in which
+ * they are claimed: after a place, or from the beginning if it is NULL, until a
+ * time.  The scan lives in the current memory context, the segments' texts in that
  * of whoever reads them.
  */
 void
@@ -289,6 +290,22 @@ BeginDueScan(SegmentScan *scan, SegmentTable *table, const DuePlace *after, Time
 				TimestampTzGetDatum(until));
 	scan->scan = ActeonIndexBeginScan(table->writer.rel, table->by_due, scan->snapshot, count);
 	index_rescan(scan->scan, scan->keys, count, NULL, 0);
+}
+
+/*
+ * Begin to read the doubts that are to be looked up until a time, in the order of
+ * their times.  As with BeginDueScan for the memory.
+ */
+void
+BeginLookScan(SegmentScan *scan, SegmentTable *table, TimestampTz until)
+{
+	scan->table = table;
+	scan->context = CurrentMemoryContext;
+	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan->scan = ActeonIndexBeginScan(table->writer.rel, table->by_look, scan->snapshot, 1);
+	ScanKeyInit(&scan->keys[0], 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+				TimestampTzGetDatum(until));
+	index_rescan(scan->scan, scan->keys, 1, NULL, 0);
 }
 
 /*

@@ -43,7 +43,8 @@ typedef struct SegmentTable
 {
 	TableWriter writer;
 	Relation by_id;
-	Relation by_due;
+	Relation by_due;  /* what is not in doubt */
+	Relation by_look; /* doubts, by the time at which they are looked up next */
 	Relation by_lease;
 	Relation by_lane;
 	TupleTableSlot *found;
@@ -57,7 +58,7 @@ typedef struct DuePlace
 	int64 first_id;
 } DuePlace;
 
-/* A scan of segments; see BeginDueScan and BeginRangeScan. */
+/* A scan of segments; see BeginDueScan, BeginLookScan and BeginRangeScan. */
 typedef struct SegmentScan
 {
 	SegmentTable *table;
@@ -99,6 +100,7 @@ FindLease(SegmentTable *table, int64 token, Segment **segments, int *count, int 
 extern LaneState LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now);
 extern void
 BeginDueScan(SegmentScan *scan, SegmentTable *table, const DuePlace *after, TimestampTz until);
+extern void BeginLookScan(SegmentScan *scan, SegmentTable *table, TimestampTz until);
 extern void BeginRangeScan(SegmentScan *scan, SegmentTable *table, int64 first_id, int64 last_id);
 extern bool NextSegment(SegmentScan *scan, Segment *segment);
 extern void EndSegmentScan(SegmentScan *scan);

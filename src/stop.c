@@ -364,7 +364,7 @@ SweepCancelled(Oid schema, SegmentTable *segments, DeliveryWriter *deliveries, i
 
 	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE), true);
 	batches.rel = writer.rel;
-	batches.index = WriterIndex(&writer, true, 1, stopped);
+	batches.index = WriterIndex(&writer, RowsWith(stopped[0]), 1, stopped);
 	batches.slot = table_slot_create(writer.rel, NULL);
 	scan = ActeonIndexBeginScan(batches.rel, batches.index, snapshot, 1);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(STOPPED_CANCELLING));

@@ -204,6 +204,21 @@ report_missing_index(Relation rel, AttrNumber column)
 }
 
 /*
+ * Swap two of the indexes that are open for writing.
+ */
+static void
+swap_indexes(ResultRelInfo *rri, int a, int b)
+{
+	Relation index = rri->ri_IndexRelationDescs[a];
+	IndexInfo *info = rri->ri_IndexRelationInfo[a];
+
+	rri->ri_IndexRelationDescs[a] = rri->ri_IndexRelationDescs[b];
+	rri->ri_IndexRelationInfo[a] = rri->ri_IndexRelationInfo[b];
+	rri->ri_IndexRelationDescs[b] = index;
+	rri->ri_IndexRelationInfo[b] = info;
+}
+
+/*
  * Make the unique index on a column the place-th of the writer's indexes, for
  * InsertIndexEntry.
  */
@@ -214,18 +229,36 @@ PutIndexFirst(TableWriter *writer, int place, AttrNumber column)
 
 	for (int i = place; i < rri->ri_NumIndices; i++)
 	{
-		Relation index = rri->ri_IndexRelationDescs[i];
-		IndexInfo *info = rri->ri_IndexRelationInfo[i];
-
-		if (!is_unique_index_on(index, column))
+		if (!is_unique_index_on(rri->ri_IndexRelationDescs[i], column))
 			continue;
-		rri->ri_IndexRelationDescs[i] = rri->ri_IndexRelationDescs[place];
-		rri->ri_IndexRelationInfo[i] = rri->ri_IndexRelationInfo[place];
-		rri->ri_IndexRelationDescs[place] = index;
-		rri->ri_IndexRelationInfo[place] = info;
+		swap_indexes(rri, place, i);
 		return;
 	}
 	report_missing_index(writer->rel, column);
+}
+
+/*
+ * Make the block range index on a column the writer's first one, if it has one that
+ * covers all rows.  Returns the number of such indexes, 0 or 1, for
+ * InsertOtherIndexEntries: rows of one page with the same value need one entry.
+ */
+int
+PutBlockIndexFirst(TableWriter *writer, AttrNumber column)
+{
+	ResultRelInfo *rri = writer->rri;
+
+	for (int i = 0; i < rri->ri_NumIndices; i++)
+	{
+		Relation index = rri->ri_IndexRelationDescs[i];
+		Form_pg_index form = index->rd_index;
+
+		if (index->rd_rel->relam != BRIN_AM_OID || form->indnkeyatts != 1 ||
+			form->indkey.values[0] != column || RelationGetIndexPredicate(index) != NIL)
+			continue;
+		swap_indexes(rri, 0, i);
+		return 1;
+	}
+	return 0;
 }
 
 /*
@@ -404,16 +437,30 @@ ChangeRow(TableWriter *writer, TupleTableSlot *row, int count, const AttrNumber 
 }
 
 /*
- * Whether an index has the plain order of the given columns; and whether it has
- * all rows, or, if partial is true, all those in which the first of them is not
- * NULL.
+ * Whether an index has the given rows.
  */
 static bool
-has_order(Relation index, bool partial, int columns, const AttrNumber *column)
+has_rows(Relation index, IndexRows rows)
 {
-	Form_pg_index form = index->rd_index;
 	List *predicate = RelationGetIndexPredicate(index);
 	NullTest *test;
+
+	if (rows.column == InvalidAttrNumber)
+		return predicate == NIL;
+	if (list_length(predicate) != 1 || !IsA(linitial(predicate), NullTest))
+		return false;
+	test = linitial_node(NullTest, predicate);
+	return test->nulltesttype == (rows.null ? IS_NULL : IS_NOT_NULL) && IsA(test->arg, Var) &&
+		   ((Var *) test->arg)->varattno == rows.column;
+}
+
+/*
+ * Whether an index has the plain order of the given columns, and the given rows.
+ */
+static bool
+has_order(Relation index, IndexRows rows, int columns, const AttrNumber *column)
+{
+	Form_pg_index form = index->rd_index;
 
 	if (index->rd_rel->relam != BTREE_AM_OID || !form->indisvalid || form->indnkeyatts < columns)
 		return false;
@@ -422,26 +469,20 @@ has_order(Relation index, bool partial, int columns, const AttrNumber *column)
 		if (form->indkey.values[i] != column[i] || index->rd_indoption[i] != 0)
 			return false;
 	}
-	if (!partial)
-		return predicate == NIL;
-	if (list_length(predicate) != 1 || !IsA(linitial(predicate), NullTest))
-		return false;
-	test = linitial_node(NullTest, predicate);
-	return test->nulltesttype == IS_NOT_NULL && IsA(test->arg, Var) &&
-		   ((Var *) test->arg)->varattno == column[0];
+	return has_rows(index, rows);
 }
 
 /*
  * The writer's index that has the order of the given columns; see has_order.
  */
 Relation
-WriterIndex(TableWriter *writer, bool partial, int columns, const AttrNumber *column)
+WriterIndex(TableWriter *writer, IndexRows rows, int columns, const AttrNumber *column)
 {
 	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
 	{
 		Relation index = writer->rri->ri_IndexRelationDescs[i];
 
-		if (has_order(index, partial, columns, column))
+		if (has_order(index, rows, columns, column))
 			return index;
 	}
 	ereport(ERROR,

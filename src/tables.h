@@ -186,6 +186,17 @@ enum
 	Natts_api_keys = Anum_api_keys_revoked_at
 };
 
+/* Which rows an index has: all, or those with a value, or without one, in a column. */
+typedef struct IndexRows
+{
+	AttrNumber column; /* InvalidAttrNumber: all rows */
+	bool null;
+} IndexRows;
+
+#define ALL_ROWS ((IndexRows){.column = InvalidAttrNumber})
+#define RowsWith(attnum) ((IndexRows){.column = (attnum), .null = false})
+#define RowsWithout(attnum) ((IndexRows){.column = (attnum), .null = true})
+
 /* A table that is open for writing; see OpenWriter. */
 typedef struct TableWriter
 {
@@ -211,13 +222,14 @@ extern Oid TableOwner(Oid relid);
 extern void OpenWriter(TableWriter *writer, Oid relid, bool changes);
 extern void CloseWriter(TableWriter *writer);
 extern void PutIndexFirst(TableWriter *writer, int place, AttrNumber column);
+extern int PutBlockIndexFirst(TableWriter *writer, AttrNumber column);
 extern bool InsertIndexEntry(TableWriter *writer, int place, Datum key, ItemPointer tid,
 							 IndexUniqueCheck check);
 extern void InsertOtherIndexEntries(TableWriter *writer, int done, TupleTableSlot *slot);
 extern void CheckRow(TableWriter *writer, TupleTableSlot *slot);
 extern void FillSlot(TupleTableSlot *slot, const Datum *values, const bool *nulls, int count);
 extern Relation
-WriterIndex(TableWriter *writer, bool partial, int columns, const AttrNumber *column);
+WriterIndex(TableWriter *writer, IndexRows rows, int columns, const AttrNumber *column);
 extern void InsertSlot(TableWriter *writer, TupleTableSlot *slot);
 extern void InsertRow(TableWriter *writer, const Datum *values, const bool *nulls, int count);
 extern bool HoldRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot, bool wait);

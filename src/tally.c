@@ -81,8 +81,9 @@ BeginTallyScan(TallyScan *scan, Oid schema, int64 batch_id, TimestampTz since)
 	OpenWriter(&scan->table, OwnTable(schema, TALLY_TABLE), false);
 	scan->slot = table_slot_create(scan->table.rel, NULL);
 	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan->scan = ActeonIndexBeginScan(scan->table.rel, WriterIndex(&scan->table, false, 2, order),
-									  scan->snapshot, 2);
+	scan->scan =
+		ActeonIndexBeginScan(scan->table.rel, WriterIndex(&scan->table, ALL_ROWS, 2, order),
+							 scan->snapshot, 2);
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(batch_id));
 	ScanKeyInit(&keys[1], 2, BTGreaterStrategyNumber, F_TIMESTAMPTZ_GT, TimestampTzGetDatum(since));
 	index_rescan(scan->scan, keys, 2, NULL, 0);

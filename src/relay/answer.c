@@ -24,10 +24,9 @@
 /* How the text of a judgement is made. */
 typedef enum Wording
 {
-	OUTCOME,    /* the body; no JSON is a fault */
-	DUPLICATE,  /* {"AlreadyDispatched": the body} */
-	ERROR_TEXT, /* "status: the error in the body" */
-	NO_TEXT
+	OUTCOME,   /* the body; no JSON is a fault */
+	DUPLICATE, /* {"AlreadyDispatched": the body} */
+	ERROR_TEXT /* "status: the error in the body" */
 } Wording;
 
 static const struct
@@ -43,15 +42,15 @@ static const struct
 } table[] = {
 	{200, 200, false, FATE_ACK, true, GATEWAY_WORKS, OUTCOME, 0},
 	{409, 409, false, FATE_ACK, true, GATEWAY_WORKS, DUPLICATE, 0},
-	{429, 429, false, FATE_LATER, true, GATEWAY_BUSY, NO_TEXT, SECOND},
+	{429, 429, false, FATE_LATER, true, GATEWAY_BUSY, ERROR_TEXT, SECOND},
 	{500, 500, true, FATE_RETRY, true, GATEWAY_FAULTY, ERROR_TEXT, 0},
 	{400, 400, false, FATE_DEAD, true, GATEWAY_WORKS, ERROR_TEXT, 0},
 	{413, 413, false, FATE_DEAD, true, GATEWAY_WORKS, ERROR_TEXT, 0},
 	{415, 415, false, FATE_DEAD, true, GATEWAY_WORKS, ERROR_TEXT, 0},
 	{422, 422, false, FATE_DEAD, true, GATEWAY_WORKS, ERROR_TEXT, 0},
-	{401, 401, false, FATE_LATER, false, GATEWAY_REFUSES, NO_TEXT, SECOND},
+	{401, 401, false, FATE_LATER, false, GATEWAY_REFUSES, ERROR_TEXT, SECOND},
 	{403, 403, false, FATE_RETRY, false, GATEWAY_FORBIDS, ERROR_TEXT, 0},
-	{404, 405, false, FATE_LATER, false, GATEWAY_REFUSES, NO_TEXT, SECOND},
+	{404, 405, false, FATE_LATER, false, GATEWAY_REFUSES, ERROR_TEXT, SECOND},
 	{0, 999, false, FATE_DOUBT, true, GATEWAY_FAULTY, ERROR_TEXT, 0},
 };
 
@@ -151,8 +150,8 @@ judge_outcome(const Answer *answer, Judgement judgement, Buffer *text)
 }
 
 /*
- * Judge an answer, and append the outcome or the error that the database is to
- * keep.
+ * Judge an answer, and append the outcome, or the error, which the database is to
+ * keep unless the fate is FATE_LATER.
  */
 Judgement
 JudgeAnswer(const Answer *answer, Buffer *text)
@@ -183,8 +182,6 @@ JudgeAnswer(const Answer *answer, Buffer *text)
 			break;
 		case ERROR_TEXT:
 			append_error(answer, NULL, text);
-			break;
-		case NO_TEXT:
 			break;
 	}
 	return judgement;

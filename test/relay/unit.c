@@ -291,10 +291,11 @@ test_outcomes(void)
 static void
 test_refusals(void)
 {
-	judged("429", (Answer){.status = 429, .retry_after = 7 * SECOND}, BUSY(7 * SECOND), "");
-	judged("429 without a delay", (Answer){.status = 429}, BUSY(SECOND), "");
+	judged("429", (Answer){.status = 429, .retry_after = 7 * SECOND}, BUSY(7 * SECOND),
+		   "429: an empty answer");
+	judged("429 without a delay", (Answer){.status = 429}, BUSY(SECOND), "429: an empty answer");
 	judged("429 for a year", (Answer){.status = 429, .retry_after = 31536000 * SECOND},
-		   BUSY(60 * MINUTE), "");
+		   BUSY(60 * MINUTE), "429: an empty answer");
 	judged("500 with the gateway's own body",
 		   (Answer){.status = 500, .is_json = true, .body = " {\"error\" : \"no \\\"lock\\\"\"}\n"},
 		   (Judgement){FATE_RETRY, true, GATEWAY_FAULTY, 0}, "500: no \"lock\"");
@@ -303,9 +304,10 @@ test_refusals(void)
 	judged("413", (Answer){.status = 413}, DEAD, "413: an empty answer");
 	judged("415", (Answer){.status = 415, .body = "Expected"}, DEAD, "415: Expected");
 	judged("422", (Answer){.status = 422, .body = "no \xff"}, DEAD, "422: no ?");
-	judged("401", (Answer){.status = 401}, REFUSED, "");
-	judged("404", (Answer){.status = 404}, REFUSED, "");
-	judged("405", (Answer){.status = 405}, REFUSED, "");
+	judged("401", (Answer){.status = 401, .body = "{\"error\": \"bad key\"}"}, REFUSED,
+		   "401: bad key");
+	judged("404", (Answer){.status = 404}, REFUSED, "404: an empty answer");
+	judged("405", (Answer){.status = 405}, REFUSED, "405: an empty answer");
 	judged("403", (Answer){.status = 403}, (Judgement){FATE_RETRY, false, GATEWAY_FORBIDS, 0},
 		   "403: an empty answer");
 	judged("nothing was sent", (Answer){.failure = "refused", .sent = SENT_NOTHING},

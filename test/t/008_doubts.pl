@@ -232,4 +232,18 @@ $one->quit;
 $other->quit;
 check_is_empty('after a failover', 'failover');
 
+# A dead consumer's leases, more than a claim looks up, stop nothing that waits behind them, nor do doubts that are held.
+new_database('many', '1.1', 7400);
+$node->safe_psql('many', q{
+	CALL acteon_replay_all(from_time => '2000-01-01', on_doubt => 'hold', breaker_window => 0);
+	SELECT count(*) FROM acteon_outbox_claim('dead', 7000);
+	UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 h' WHERE lease_token IS NOT NULL});
+is($node->safe_psql('many', q{SELECT count(*), min(outbox_id) FROM acteon_outbox_claim('c', 50)}), '0|', 'leases that ran out in front of what waits: a claim looks up only so many');
+is($node->safe_psql('many', q{SELECT count(*), min(outbox_id) FROM acteon_outbox_claim('c', 50)}), '50|7001', '… and the next one gets what waits');
+is($node->safe_psql('many', q{SELECT sum(last_id - first_id + 1) FROM acteon_dispatch_segment WHERE doubt_since IS NOT NULL}), '7000', '… while all of them are in doubt');
+$node->safe_psql('many', q{UPDATE acteon_dispatch_segment SET due_at = now(), doubt_since = now() - interval '1 d' WHERE doubt_since IS NOT NULL});
+is($node->safe_psql('many', q{SELECT count(*), min(outbox_id) FROM acteon_outbox_claim('c', 50)}), '50|7051', 'doubts that are due: a claim gets what waits at once');
+is($node->safe_psql('many', q{SELECT sum(last_id - first_id + 1) FROM acteon_dispatch_segment WHERE doubt_since IS NOT NULL AND due_at > now()}), '1000', '… and looks up so many of them');
+check_is_empty('with many doubts', 'many');
+
 done_testing();
