@@ -115,8 +115,8 @@ _PG_init(void)
 		"Off for a copy: nothing is concluded from what is missing in it, doubts are held, and intents are not replayed. Unless it is set, it is off for a table that a subscription fills, and for one that has a foreign partition or one that a subscription fills.",
 		&AuditIsLive, true, PGC_SUSET, 0, check_audit_is_live, assign_audit_is_live, NULL);
 	DefineCustomEnumVariable(
-		"acteon_replay.notify", "When consumers are woken up by NOTIFY.",
-		"Commits with a NOTIFY wait for each other, in the whole cluster. smart: only if a consumer sleeps.",
+		"acteon_replay.notify", "When a replay wakes consumers up by NOTIFY.",
+		"on, off, or smart: only if a consumer sleeps. Commits with a NOTIFY wait for each other, in the whole cluster.",
 		&NotifySetting, NOTIFY_SMART, notify_values, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("acteon_replay");
 }

@@ -112,6 +112,52 @@ foreach my $page (pages())
 	}
 }
 
+# Statements within the text as well: what they name is there, though their numbers of
+# batches and actions may not be.
+foreach my $page (pages())
+{
+	my @inline = page_text($page) =~ s/^```.*?^```$//msgr =~ /`((?:SELECT|CALL|INSERT|UPDATE|DELETE|ALTER) [^`]*)`/g;
+	my @wrong;
+
+	foreach my $statement (grep { !/…|\$\d|^ALTER (?:ROLE|DATABASE|SYSTEM)$/ } @inline)
+	{
+		my $run = $statement =~ /^CALL|^ALTER/ ? "$statement;" : "BEGIN; $statement; ROLLBACK;";
+		my ($status, $out, $err) = $node->psql('postgres', $run, extra_params => [ '-v', 'VERBOSITY=sqlstate' ]);
+
+		push(@wrong, "$statement: $err") if $err =~ /ERROR:  42(?!501)/;
+	}
+	is_deeply(\@wrong, [], "$page: so do the statements within its text") if @inline;
+}
+
+# Options of the programs, and names of ours.
+my %options = map { $_ => 1 } $made =~ /^\| `(--[\w-]+)/mg;
+my $sources = join('', map { slurp_file($_) } glob("$top/sql/acteon_replay--*.sql"), glob("$top/sql/*/*.sql"), glob("$top/src/*.[ch]"), glob("$top/src/*/*.[ch]"),
+	glob("$top/src/*/*/*.[ch]"), glob("$top/test/fixtures/*.sql"));
+foreach my $page (pages())
+{
+	my $text = page_text($page);
+	my %unknown = map { $_ => 1 } grep { !$options{$_} } $text =~ /`(--[a-z][\w-]*)/g, $text =~ /\bacteon-re\w+(?:-http)? (--[\w-]+)/g;
+
+	# Names of metrics stand in the sources without what all of them begin with.
+	foreach my $name ($text =~ /\bacteon_(?!relay\b|http\b|client\b)\w+/g)
+	{
+		my $metric = $name =~ s/^acteon_(?:replay_http|replay_batch|relay)_//r;
+
+		$unknown{$name} = 1 if $sources !~ /\b\Q$name\E|[" ]\Q$metric\E[{"]/;
+	}
+	is_deeply([ sort keys %unknown ], [], "$page: options and names that it mentions are there");
+}
+
+# watch.sql draws what the reference shows.
+{
+	my ($shown) = grep { /progress/ } blocks('doc/reference.md', 'text');
+	chomp(my $sharedir = `pg_config --sharedir`);
+	my $watch = slurp_file("$sharedir/acteon_replay/watch.sql") =~ s/^\\watch .*$/\\g/mr;
+	IPC::Run::run([ 'psql', '-X', '-q', '-f', '-' ], '<', \$watch, '>', \my $out);
+	my ($header) = $out =~ /^(.*progress.*)$/m;
+	is(join(' ', split(' ', (split(/\n/, $shown))[0])), join(' ', split(' ', $header // '')), 'watch.sql has the columns that are shown');
+}
+
 # The commands of a page, as they stand, but for where they write and what changes the
 # machine: such a command is replaced by one that does nothing, or, as for another
 # user, does it as this one.
