@@ -20,9 +20,10 @@ EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" acteon_replay.
 DATA = $(sort $(wildcard sql/acteon_replay--*.sql))
 
 MODULE_big = acteon_replay
-SOURCES = $(sort $(wildcard src/*.c))
-INCLUDES = $(sort $(wildcard src/*.h))
+SOURCES = $(sort $(wildcard src/*.c src/*/*.c))
+INCLUDES = $(sort $(wildcard src/*.h src/*/*.h))
 OBJS = $(SOURCES:.c=.o)
+PG_CPPFLAGS = -I$(srcdir)/src
 SHLIB_LINK = -luuid
 
 REGRESS = install grants single bulk action bad_input replayed lineage queue lanes redrive steer judge effective lost preview replay_all batches api_keys effect doubts proof audit_tells tables
@@ -47,7 +48,7 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 endif
 
-include src/programs.mk
+include src/programs/programs.mk
 
 # Scripts for psql's \i and recipes for pg_cron, below pg_config --sharedir.
 SCRIPTS_DIR = '$(DESTDIR)$(datadir)/$(EXTENSION)'

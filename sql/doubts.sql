@@ -66,7 +66,7 @@ SELECT depth, due, leased, in_doubt, held FROM acteon_outbox_stats;
 SELECT pg_temp.take();
 SELECT pg_temp.look();
 SELECT * FROM pg_temp.actions;
-SELECT state, outcome, effect, sum(actions) FROM acteon_replay_tally GROUP BY 1, 2, 3 ORDER BY 1, 2;
+SELECT state, outcome, effect, sum(actions) FROM acteon_replay_tally GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 SELECT array_agg(outbox_id) AS failed FROM acteon_replay_items(1, 'failed');
 SELECT state, in_doubt, held, delivered, done, delivered_by, breaker FROM acteon_replay_batches;
 SELECT l.state FROM acteon_replay_lineage('d8') AS l;
@@ -460,7 +460,7 @@ SELECT statement, attempt(statement) FROM unnest(ARRAY[
 	$$SELECT acteon_replay_settle(1, 'cancel', 'x', '{4711,7,5}')$$]) AS statement;
 SELECT acteon_replay_settle(1, 'delivered', 'the provider has it', '{1,1,4711}'), acteon_replay_settle(1, 'cancel', 'the provider wants it no more', '{2}'), acteon_replay_settle(1, 'resend', 'the provider never got it', '{3}');
 SELECT * FROM pg_temp.actions;
-SELECT state, outcome, effect, sum(actions) FROM acteon_replay_tally GROUP BY 1, 2, 3 ORDER BY 1, 2;
+SELECT state, outcome, effect, sum(actions) FROM acteon_replay_tally GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 SELECT jsonb_object_keys(outcome) AS outcome, outcome #> '{Settled,reason}' AS reason FROM acteon_dispatch_delivery WHERE known_by = 'settled' AND state = 'delivered';
 SELECT * FROM pg_temp.log;
 -- … what was cancelled is free to be replayed, under an id of its own; what was called delivered is passed over

@@ -12,8 +12,8 @@
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
-#include "compat.h"
-#include "settings.h"
+#include "base/compat.h"
+#include "base/settings.h"
 
 PG_MODULE_MAGIC;
 

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "buffer.h"
+#include "common/buffer.h"
 
 static int tests;
 static int failures;

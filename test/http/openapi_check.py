@@ -27,7 +27,7 @@ import jsonschema
 from layout import layout
 from structure import DOCUMENT
 
-SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "src", "http")
+SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "src", "programs", "http")
 METHODS = ("get", "post")
 # Headers that are only there where the document says so.
 OURS = re.compile(r"^(acteon-.*|idempotency-replayed|retry-after|www-authenticate|allow)$")

@@ -9,15 +9,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "credentials.h"
-#include "faults.h"
-#include "json.h"
-#include "parameters.h"
-#include "request.h"
-#include "routes.h"
-#include "settings.h"
-#include "socket.h"
+#include "common/clock.h"
+#include "common/json.h"
+#include "http/credentials.h"
+#include "http/parameters.h"
+#include "http/request.h"
+#include "http/routes.h"
+#include "http/settings.h"
+#include "http/socket.h"
+#include "http/status_map.h"
 #include "tap.h"
 
 /*

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "buffer.h"
-#include "clock.h"
+#include "common/buffer.h"
+#include "common/clock.h"
 
 /* Both ways through the network, and what the relay needs for itself. */
 #define OVERHEAD 1000

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "limit.h"
+#include "relay/limit.h"
 
 /* What the gateway is like; may be changed between two runs. */
 typedef struct World

@@ -1,0 +1,25 @@
+/*
+ * action_set.h
+ *		A compact set of actions.
+ */
+#ifndef ACTEON_ACTION_SET_H
+#define ACTEON_ACTION_SET_H
+
+#include "audit/audit_scan.h"
+
+/* A set of actions, each as a hash of 64 bits; see InitActionSet. */
+typedef struct ActionSet
+{
+	MemoryContext context;
+	uint64 seed;
+	uint64 *slots; /* open addressing; 0: empty */
+	uint64 size;
+	uint64 count;
+} ActionSet;
+
+extern void InitActionSet(ActionSet *set);
+extern uint64 HashAction(const ActionSet *set, const AuditRecord *record);
+extern bool ActionSetHas(const ActionSet *set, uint64 hash);
+extern void ActionSetAdd(ActionSet *set, uint64 hash);
+
+#endif /* ACTEON_ACTION_SET_H */

@@ -1,0 +1,487 @@
+/*
+ * audit_sql.c
+ *		The statements that search the audit table.
+ *
+ * A statement is built from the filters that were given: quoted identifiers,
+ * operators of pg_catalog, values as parameters.  Columns that the gateway added
+ * in later versions are read only where a filter asks for them, or where they
+ * are there.  The table is "a" in it.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "audit/audit_sql.h"
+#include "base/identity.h"
+#include "base/settings.h"
+
+/*
+ * What was lost, by the names of the outcomes: LOST_OUTCOMES, and what was
+ * executed and failed.  effect.c has the last word on those that were found.
+ */
+#define LOST_OUTCOMES "failed", "circuit_open", "throttled", "quota_exceeded"
+#define HAS_FAILED(alias) \
+	alias ".outcome_details OPERATOR(pg_catalog.->>) 'status'::pg_catalog.text" EQ \
+		  "'Failure'::pg_catalog.text"
+#define IS_LOST(alias) \
+	"(" alias ".outcome" EQ \
+	"ANY ('{failed,circuit_open,throttled,quota_exceeded}'::pg_catalog.text[]) OR " alias \
+	".outcome" EQ "'" EXECUTED_OUTCOME "'::pg_catalog.text AND " HAS_FAILED(alias) " IS TRUE)"
+
+/*
+ * Begin a statement, with nothing in it yet.
+ */
+void
+BeginStatement(Statement *st)
+{
+	initStringInfo(&st->sql);
+	st->nargs = 0;
+}
+
+/*
+ * Add a parameter; returns its number.
+ */
+int
+AddParameter(Statement *st, Oid type, Datum value)
+{
+	Assert(st->nargs < lengthof(st->types));
+	st->types[st->nargs] = type;
+	st->values[st->nargs] = value;
+	return ++st->nargs;
+}
+
+/*
+ * Begin a statement that selects the records' columns of "a", which is to follow.
+ */
+void
+SelectRecords(Statement *st, const AuditTable *table)
+{
+	BeginStatement(st);
+	for (int i = 0; i < NUM_RECORD_COLUMNS; i++)
+	{
+		const char *absent =
+			i == COL_CHAIN_ID ? "NULL::pg_catalog.text AS " : "NULL::pg_catalog.jsonb AS ";
+
+		appendStringInfo(&st->sql, "%s %s%s", i == 0 ? "SELECT" : ",",
+						 table->has[i] ? "a." : absent, RecordColumnNames[i]);
+	}
+}
+
+/*
+ * Add the table, as "a".
+ */
+void
+AddRecords(Statement *st, const AuditTable *table)
+{
+	appendStringInfo(&st->sql, " FROM %s AS a WHERE true", table->quoted_name);
+}
+
+/*
+ * Add the text filters that were given, but for the outcome.
+ */
+static void
+add_text_filters(Statement *st, const AuditTable *table, const ReplayQuery *query,
+				 const char *alias)
+{
+	for (int i = 0; i < NUM_TEXT_FILTERS; i++)
+	{
+		const char *name = TextFilterNames[i];
+
+		if (query->filters[i] == NULL || i == FILTER_OUTCOME)
+			continue;
+		if (AuditColumn(table, name) == InvalidAttrNumber)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("cannot filter by %s: audit table %s has no such column", name,
+							table->quoted_name),
+					 errhint("This gateway's version does not record it; leave the filter out.")));
+		CheckAuditColumn(table, name, TEXTOID);
+		appendStringInfo(&st->sql, " AND %s.%s" EQ "$%d", alias, name,
+						 AddParameter(st, TEXTOID, CStringGetTextDatum(query->filters[i])));
+	}
+}
+
+/*
+ * Add one bound of the time range.
+ */
+static void
+add_time_bound(Statement *st, const char *alias, const char *operator, const OptionalTime * bound)
+{
+	if (bound->given)
+		appendStringInfo(&st->sql, " AND %s.dispatched_at%s$%d", alias, operator,
+						 AddParameter(st, TIMESTAMPTZOID, TimestampTzGetDatum(bound->time)));
+}
+
+/*
+ * Add the cursor.  The plain comparison of dispatched_at is what an index can
+ * use; the rest decides among records of the same time.
+ */
+static void
+add_cursor(Statement *st, const ReplayQuery *query)
+{
+	int time, id;
+
+	if (query->cursor_text == NULL)
+		return;
+	time = AddParameter(st, TIMESTAMPTZOID, TimestampTzGetDatum(query->cursor.dispatched_at));
+	id = AddParameter(st, TEXTOID, CStringGetTextDatum(query->cursor.id));
+	if (query->newest_first)
+		appendStringInfo(&st->sql,
+						 " AND a.dispatched_at" LE "$%d"
+						 " AND (a.dispatched_at" LT "$%d OR a.id" C_ORDER LT "$%d)",
+						 time, time, id);
+	else
+		appendStringInfo(&st->sql,
+						 " AND a.dispatched_at" GE "$%d"
+						 " AND (a.dispatched_at" GT "$%d OR a.id" C_ORDER GT "$%d)",
+						 time, time, id);
+}
+
+/*
+ * Add what a query asks of a record wherever a search stands, and whatever its
+ * outcome means.
+ */
+static void
+add_lasting_filters(Statement *st, const AuditTable *table, const ReplayQuery *query,
+					const char *alias)
+{
+	add_text_filters(st, table, query, alias);
+	add_time_bound(st, alias, GE, &query->from);
+	add_time_bound(st, alias, LE, &query->to);
+}
+
+/*
+ * Add what a query asks of a record, whatever its outcome means.
+ */
+static void
+add_filters(Statement *st, const AuditTable *table, const ReplayQuery *query)
+{
+	add_lasting_filters(st, table, query, "a");
+	add_cursor(st, query);
+	appendStringInfoString(&st->sql, " AND a.dispatched_at IS NOT NULL AND a.id IS NOT NULL");
+}
+
+/*
+ * Add that the outcome is a given one.
+ */
+static void
+add_outcome(Statement *st, const char *outcome)
+{
+	appendStringInfo(&st->sql, " AND a.outcome" EQ "$%d",
+					 AddParameter(st, TEXTOID, CStringGetTextDatum(outcome)));
+}
+
+/*
+ * Add that a record is old enough, or not, for the gateway not to be working on
+ * it any more.  That is measured against the newest record: the clock goes on
+ * while a gateway stands still, or is restored.
+ */
+static void
+add_grace(Statement *st, const AuditTable *table, const char *operator)
+{
+	TimestampTz newest = AuditNewest(table);
+
+	if (!TIMESTAMP_NOT_FINITE(newest))
+		newest = TimestampTzPlusMilliseconds(newest, -(int64) IntentGrace * 1000);
+	appendStringInfo(&st->sql, " AND a.dispatched_at%s$%d", operator,
+					 AddParameter(st, TIMESTAMPTZOID, TimestampTzGetDatum(newest)));
+}
+
+/*
+ * Add that a record is of the action of another one, and not earlier.
+ */
+static void
+add_same_action(Statement *st, const char *record, const char *other)
+{
+	appendStringInfo(&st->sql,
+					 "%s.action_id" EQ "%s.action_id AND %s.namespace" EQ "%s.namespace"
+					 " AND %s.tenant" EQ "%s.tenant AND %s.dispatched_at" GE "%s.dispatched_at",
+					 record, other, record, other, record, other, record, other);
+}
+
+/*
+ * Add that an intent has a companion, or has none: an outcome record of the same
+ * action, at the same time or later.
+ */
+static void
+add_companion(Statement *st, const AuditTable *table, const char *exists, const char *intent)
+{
+	appendStringInfo(&st->sql, " AND %s (SELECT FROM %s AS c WHERE ", exists, table->quoted_name);
+	add_same_action(st, "c", intent);
+	appendStringInfoString(&st->sql, " AND " IS_NO_INTENT("c") ")");
+}
+
+/*
+ * Add that an intent is, or is not, that of a chain's step.  Its outcome has the
+ * id of the action that started the chain.
+ */
+static void
+add_step(Statement *st, const AuditTable *table, bool is_step)
+{
+	if (table->has[COL_CHAIN_ID])
+		appendStringInfo(&st->sql, " AND a.chain_id IS %sNULL", is_step ? "NOT " : "");
+	else if (is_step)
+		appendStringInfoString(&st->sql, " AND false");
+}
+
+/*
+ * Add that nothing is known of a record's action afterwards: no record with another
+ * effect, no intent without an outcome, and no later record that was lost, too, and
+ * that the query finds instead.
+ */
+static void
+add_nothing_later(Statement *st, const AuditTable *table, const ReplayQuery *query)
+{
+	appendStringInfo(&st->sql, " AND NOT EXISTS (SELECT FROM %s AS b WHERE ", table->quoted_name);
+	add_same_action(st, "b", "a");
+	appendStringInfoString(&st->sql,
+						   " AND (" IS_NO_INTENT("b") " AND NOT " IS_LOST("b") " OR " IS_INTENT(
+							   "b") " AND b.dispatched_at" GT "a.dispatched_at");
+	add_companion(st, table, "NOT EXISTS", "b");
+	appendStringInfoString(&st->sql,
+						   " OR " IS_LOST("b") " AND (b.dispatched_at" GT "a.dispatched_at"
+											   " OR b.id" C_ORDER GT "a.id)");
+	add_lasting_filters(st, table, query, "b");
+	appendStringInfoString(&st->sql, "))");
+}
+
+/*
+ * Add what is asked of the records with one outcome, NULL for any.  Intent records
+ * are no candidates, unless they are what is asked for: then the lone ones, which
+ * the gateway cannot be working on any more.
+ */
+static void
+add_conditions(Statement *st, const AuditTable *table, const char *outcome, const char *filters)
+{
+	appendStringInfoString(&st->sql, filters);
+	if (outcome == NULL)
+		appendStringInfoString(&st->sql, " AND " IS_NO_INTENT("a"));
+	else
+		add_outcome(st, outcome);
+	if (outcome != NULL && strcmp(outcome, INTENT_OUTCOME) == 0)
+	{
+		add_grace(st, table, LT);
+		add_companion(st, table, "NOT EXISTS", "a");
+		add_step(st, table, false);
+	}
+}
+
+/*
+ * The filters of a query as text; their parameters are added to the statement.
+ */
+static char *
+make_filters(Statement *st, const AuditTable *table, const ReplayQuery *query,
+			 const CandidateUse *use)
+{
+	StringInfoData sql = st->sql;
+	char *filters;
+
+	initStringInfo(&st->sql);
+	add_filters(st, table, query);
+	if (use->among != NULL)
+		appendStringInfo(&st->sql, " AND a.action_id" EQ "ANY ($%d)",
+						 AddParameter(st, TEXTARRAYOID, PointerGetDatum(use->among)));
+	filters = st->sql.data;
+	st->sql = sql;
+	return filters;
+}
+
+/*
+ * Add the records with several outcomes, as "a": those of each, one after the other,
+ * or each in the query's order, which an index on (outcome, dispatched_at) gives, for
+ * the server to merge.
+ */
+static void
+add_union(Statement *st, const AuditTable *table, int count, const char *const *outcomes,
+		  const char *filters, const char *order)
+{
+	appendStringInfoString(&st->sql, " FROM (");
+	for (int i = 0; i < count; i++)
+	{
+		appendStringInfo(&st->sql, "%s(SELECT a.*", i == 0 ? "" : " UNION ALL ");
+		AddRecords(st, table);
+		add_conditions(st, table, outcomes[i], filters);
+		appendStringInfo(&st->sql, "%s)", order);
+	}
+}
+
+/*
+ * The order in which a query reads the records, as far as an index has it; nothing
+ * where they are read in any.
+ */
+static const char *
+time_order(const ReplayQuery *query, const CandidateUse *use)
+{
+	if (!use->in_order)
+		return "";
+	return query->newest_first ? " ORDER BY dispatched_at DESC" : " ORDER BY dispatched_at ASC";
+}
+
+/*
+ * Add the records that were lost.  Those that say executed are most of the table,
+ * and what tells that one had no effect is in no index.  So where the records are
+ * read in order they are first merged by time and then looked at: the other way
+ * round the server would look through all of them for the first that is lost, in
+ * each page anew.
+ */
+static void
+add_lost(Statement *st, const AuditTable *table, const ReplayQuery *query, const char *filters,
+		 const char *order)
+{
+	static const char *const outcomes[] = {LOST_OUTCOMES, EXECUTED_OUTCOME};
+
+	add_union(st, table, lengthof(outcomes), outcomes, filters, order);
+	if (order[0] != '\0')
+		appendStringInfo(&st->sql, "%s OFFSET 0", order);
+	appendStringInfoString(&st->sql, ") AS a WHERE (a.outcome" NE "'" EXECUTED_OUTCOME
+									 "'::pg_catalog.text OR " HAS_FAILED("a") ")");
+	add_nothing_later(st, table, query);
+}
+
+/*
+ * Add the records that are candidates of a query, as "a".
+ */
+void
+AddCandidates(Statement *st, const AuditTable *table, const ReplayQuery *query,
+			  const CandidateUse *use)
+{
+	const char *filters = make_filters(st, table, query, use);
+	const char *order = time_order(query, use);
+
+	if (query->lost)
+		add_lost(st, table, query, filters, order);
+	else if (query->outcome_count > 1)
+	{
+		add_union(st, table, query->outcome_count, (const char *const *) query->outcomes, filters,
+				  order);
+		appendStringInfoString(&st->sql, ") AS a WHERE true");
+	}
+	else
+	{
+		AddRecords(st, table);
+		add_conditions(st, table, query->outcome_count == 0 ? NULL : query->outcomes[0], filters);
+	}
+}
+
+/*
+ * Add what makes a record no candidate although the filters match it.  Returns
+ * false if there are no such records.
+ */
+bool
+AddLeftOut(Statement *st, const AuditTable *table, const ReplayQuery *query, LeftOut which)
+{
+	AddRecords(st, table);
+	add_filters(st, table, query);
+	appendStringInfoString(&st->sql, " AND " IS_INTENT("a"));
+	if (which == LEFT_OUT_INTENT)
+		return query->outcome_count == 0 && !query->lost;
+	if (!AsksForOutcome(query, INTENT_OUTCOME))
+		return false;
+	add_step(st, table, which == LEFT_OUT_STEP);
+	if (which == LEFT_OUT_STEP)
+		return true;
+	add_grace(st, table, which == LEFT_OUT_YOUNG ? GE : LT);
+	if (which == LEFT_OUT_FINISHED)
+		add_companion(st, table, "EXISTS", "a");
+	return true;
+}
+
+/*
+ * Whether a query compares a column for equality.
+ */
+static bool
+is_compared(const AuditTable *table, AttrNumber column, const ReplayQuery *query)
+{
+	for (int i = 0; i < NUM_TEXT_FILTERS; i++)
+	{
+		if (query->filters[i] != NULL && column == AuditColumn(table, TextFilterNames[i]))
+			return true;
+	}
+	/* So it is in each part of the statement. */
+	return query->lost && column == AuditColumn(table, RecordColumnNames[COL_OUTCOME]);
+}
+
+/* What an index can do for a query. */
+typedef enum IndexUse
+{
+	INDEX_OF_NO_USE,
+	INDEX_GIVES_ORDER, /* columns that the query compares, then dispatched_at */
+	INDEX_FINDS_FEW    /* nothing but columns that the query compares */
+} IndexUse;
+
+/*
+ * Tell what an index can do for a query.
+ */
+static IndexUse
+index_use(const AuditTable *table, Relation index, const ReplayQuery *query)
+{
+	Form_pg_index form = index->rd_index;
+	AttrNumber order = AuditColumn(table, RecordColumnNames[COL_DISPATCHED_AT]);
+
+	if (!form->indisvalid)
+		return INDEX_OF_NO_USE;
+	for (int k = 0; k < form->indnkeyatts; k++)
+	{
+		AttrNumber column = form->indkey.values[k];
+
+		if (column == order && k > 0 && index->rd_rel->relam == BTREE_AM_OID &&
+			RelationGetIndexPredicate(index) == NIL)
+			return INDEX_GIVES_ORDER;
+		if (!is_compared(table, column, query))
+			return INDEX_OF_NO_USE;
+	}
+	return INDEX_FINDS_FEW;
+}
+
+/*
+ * Whether the records are best read in the order of an index: one can deliver
+ * it, and none is made to find just the records that are asked for, as the one
+ * on chain_id is.
+ */
+static bool
+order_comes_from_index(const AuditTable *table, const ReplayQuery *query)
+{
+	List *indexes = RelationGetIndexList(table->rel);
+	bool ordered = false;
+	bool few = false;
+	ListCell *lc;
+
+	foreach (lc, indexes)
+	{
+		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
+		IndexUse use = index_use(table, index, query);
+
+		ordered |= use == INDEX_GIVES_ORDER;
+		few |= use == INDEX_FINDS_FEW;
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return ordered && !few;
+}
+
+/*
+ * Tell the planner what we know and it does not: that we stop early, so that
+ * reading in the order of an index beats collecting and sorting all matches,
+ * whatever the statistics say.  Where no index has the order it decides alone.
+ */
+void
+GuidePlanner(const AuditTable *table, const ReplayQuery *query)
+{
+	static const char *const settings[][2] = {
+		{"enable_seqscan", "off"},   {"enable_bitmapscan", "off"},
+		{"enable_sort", "off"},      {"enable_hashjoin", "off"},
+		{"enable_mergejoin", "off"}, {"enable_material", "off"},
+		{"enable_indexscan", "on"},  {"enable_incremental_sort", "on"},
+		{"enable_nestloop", "on"},   {"jit", "off"},
+	};
+
+	if (!order_comes_from_index(table, query))
+		return;
+	for (int i = 0; i < lengthof(settings); i++)
+		SetLocally(settings[i][0], settings[i][1]);
+}

@@ -1,0 +1,249 @@
+/*
+ * audit_table.c
+ *		The gateway's audit table: where it is, and whether it is one.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/tupdesc.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_subscription_rel.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/varlena.h"
+
+#include "audit/audit_scan.h"
+#include "base/compat.h"
+#include "base/settings.h"
+
+const char *const RecordColumnNames[NUM_RECORD_COLUMNS] = {
+	[COL_ID] = "id",
+	[COL_ACTION_ID] = "action_id",
+	[COL_NAMESPACE] = "namespace",
+	[COL_TENANT] = "tenant",
+	[COL_PROVIDER] = "provider",
+	[COL_ACTION_TYPE] = "action_type",
+	[COL_OUTCOME] = "outcome",
+	[COL_DISPATCHED_AT] = "dispatched_at",
+	[COL_PAYLOAD] = "action_payload",
+	[COL_METADATA] = "metadata",
+	[COL_DETAILS] = "outcome_details",
+	[COL_DURATION] = "duration_ms",
+	[COL_ATTACHMENTS] = "attachment_metadata",
+	[COL_CHAIN_ID] = "chain_id",
+};
+
+static const Oid record_types[NUM_RECORD_COLUMNS] = {
+	[COL_ID] = TEXTOID,           [COL_ACTION_ID] = TEXTOID,
+	[COL_NAMESPACE] = TEXTOID,    [COL_TENANT] = TEXTOID,
+	[COL_PROVIDER] = TEXTOID,     [COL_ACTION_TYPE] = TEXTOID,
+	[COL_OUTCOME] = TEXTOID,      [COL_DISPATCHED_AT] = TIMESTAMPTZOID,
+	[COL_PAYLOAD] = JSONBOID,     [COL_METADATA] = JSONBOID,
+	[COL_DETAILS] = JSONBOID,     [COL_DURATION] = INT8OID,
+	[COL_ATTACHMENTS] = JSONBOID, [COL_CHAIN_ID] = TEXTOID,
+};
+
+ACTEON_NORETURN static void
+report_no_table(void)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_UNDEFINED_TABLE),
+		 errmsg("audit table \"%s\" does not exist", AuditTableSetting),
+		 errhint(
+			 "Is auditing enabled in the gateway? If the table has another name or schema, set acteon_replay.audit_table. See doc/install.md.")));
+}
+
+/*
+ * Refuse a schema in which everybody may create tables: records must not come
+ * from a table that just anybody has made.
+ */
+static void
+check_schema(Oid schema)
+{
+	char *name = get_namespace_name(schema);
+
+	if (DatumGetBool(DirectFunctionCall3(has_schema_privilege_name_id, CStringGetDatum("public"),
+										 ObjectIdGetDatum(schema),
+										 PointerGetDatum(cstring_to_text("CREATE")))))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("audit table \"%s\" is in schema %s, where every role may create tables",
+					AuditTableSetting, quote_identifier(name)),
+			 errhint(
+				 "Set acteon_replay.audit_table to \"%s.%s\" to trust it, or revoke CREATE on that schema from PUBLIC.",
+				 quote_identifier(name), AuditTableSetting)));
+}
+
+/*
+ * Find the table that acteon_replay.audit_table names.  The caller's search
+ * path plays no part.  A name without a schema is looked for beside the
+ * extension and then in public.
+ */
+static Oid
+find_audit_table(Oid extension_schema)
+{
+	char *setting = pstrdup(AuditTableSetting);
+	List *names;
+	Oid schemas[2] = {extension_schema, InvalidOid};
+	int candidates = 1;
+
+	if (!SplitIdentifierString(setting, '.', &names))
+		elog(ERROR, "acteon_replay.audit_table is not a name: \"%s\"", AuditTableSetting);
+	if (list_length(names) == 2)
+		schemas[0] = get_namespace_oid(linitial(names), true);
+	else
+		schemas[candidates++] = get_namespace_oid("public", true);
+
+	for (int i = 0; i < candidates; i++)
+	{
+		Oid relid =
+			OidIsValid(schemas[i]) ? get_relname_relid(llast(names), schemas[i]) : InvalidOid;
+
+		if (!OidIsValid(relid))
+			continue;
+		if (list_length(names) == 1)
+			check_schema(schemas[i]);
+		return relid;
+	}
+	report_no_table();
+}
+
+/*
+ * Number of a column of the table, or InvalidAttrNumber.
+ */
+AttrNumber
+AuditColumn(const AuditTable *table, const char *name)
+{
+	TupleDesc desc = RelationGetDescr(table->rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attr = TupleDescAttr(desc, i);
+
+		if (!attr->attisdropped && strcmp(NameStr(attr->attname), name) == 0)
+			return attr->attnum;
+	}
+	return InvalidAttrNumber;
+}
+
+/*
+ * Raise an error unless the table has a column of exactly this type.  Another
+ * type could bring operators and casts of its owner's into the statement.
+ */
+void
+CheckAuditColumn(const AuditTable *table, const char *name, Oid type)
+{
+	AttrNumber column = AuditColumn(table, name);
+	Oid found;
+
+	if (column == InvalidAttrNumber)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+						errmsg("audit table %s has no column \"%s\"", table->quoted_name, name),
+						errhint("Does acteon_replay.audit_table name the gateway's audit table?")));
+	found = TupleDescAttr(RelationGetDescr(table->rel), column - 1)->atttypid;
+	if (found != type)
+		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+						errmsg("column \"%s\" of audit table %s must be of type %s", name,
+							   table->quoted_name, format_type_be(type)),
+						errdetail("It is of type %s.", format_type_be(found))));
+}
+
+/*
+ * Whether a column is one that the gateway added in later versions.
+ */
+static bool
+is_later_column(RecordColumn column)
+{
+	return column == COL_ATTACHMENTS || column == COL_CHAIN_ID;
+}
+
+/*
+ * Open the audit table for reading and check that it is one: a table with the
+ * columns that every version of the gateway creates.
+ */
+void
+OpenAuditTable(AuditTable *table, Oid schema)
+{
+	table->rel = try_relation_open(find_audit_table(schema), AccessShareLock);
+	if (table->rel == NULL)
+		report_no_table();
+	table->owner = table->rel->rd_rel->relowner;
+	table->quoted_name =
+		quote_qualified_identifier(get_namespace_name(RelationGetNamespace(table->rel)),
+								   RelationGetRelationName(table->rel));
+	if (table->rel->rd_rel->relkind != RELKIND_RELATION &&
+		table->rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("audit table %s is not a table", table->quoted_name),
+						errhint("Does acteon_replay.audit_table name the gateway's audit table?")));
+	for (int i = 0; i < NUM_RECORD_COLUMNS; i++)
+	{
+		table->has[i] =
+			!is_later_column(i) || AuditColumn(table, RecordColumnNames[i]) != InvalidAttrNumber;
+		if (table->has[i])
+			CheckAuditColumn(table, RecordColumnNames[i], record_types[i]);
+	}
+}
+
+/*
+ * Whether a subscription fills a table.
+ */
+static bool
+is_subscribed(Oid relid)
+{
+	Relation rel = table_open(SubscriptionRelRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool found;
+
+	ScanKeyInit(&key, Anum_pg_subscription_rel_srrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/*
+ * Whether the gateway writes the table itself, so that what is missing in it can
+ * tell something.  Unless acteon_replay.audit_is_live is set, a table that comes
+ * from elsewhere, whole or in parts, counts as a copy.
+ */
+bool
+AuditTableIsLive(const AuditTable *table)
+{
+	List *parts;
+	ListCell *lc;
+
+	if (AuditIsLiveIsSaid || !AuditIsLive)
+		return AuditIsLive;
+	parts = find_all_inheritors(RelationGetRelid(table->rel), NoLock, NULL);
+	foreach (lc, parts)
+	{
+		Oid part = lfirst_oid(lc);
+
+		if (get_rel_relkind(part) == RELKIND_FOREIGN_TABLE || is_subscribed(part))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Done with reading.  The lock stays until the transaction ends.
+ */
+void
+CloseAuditTable(AuditTable *table)
+{
+	relation_close(table->rel, NoLock);
+}

@@ -1,0 +1,111 @@
+/*
+ * record.c
+ *		What the columns of a record tell.
+ *
+ * effect.c knows what an outcome says about the effect; here it is asked for
+ * records.  That takes the details of the outcome, so it is asked only where it
+ * matters.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "audit/audit_sql.h"
+#include "audit/record.h"
+#include "base/text.h"
+
+/* Providers that only a chain's own records have. */
+#define CHAIN_PROVIDER "chain"
+#define PARALLEL_PROVIDER "parallel"
+
+#define FAILED_OUTCOME "failed"
+
+/* A short text as a string; what is longer is cut, and is none of those that we know. */
+typedef struct ShortString
+{
+	char data[NAMEDATALEN];
+} ShortString;
+
+static const char *
+shorten(ShortString *string, const text *value)
+{
+	size_t len = Min(VARSIZE_ANY_EXHDR(value), sizeof(string->data) - 1);
+
+	memcpy(string->data, VARDATA_ANY(value), len);
+	string->data[len] = '\0';
+	return string->data;
+}
+
+/*
+ * What a record says about the effect of its action.  It must have all its columns.
+ */
+Effect
+RecordEffect(const AuditRecord *record)
+{
+	ShortString outcome, provider, action_type;
+	RecordOutcome tells = {.outcome = shorten(&outcome, record->outcome),
+						   .provider = shorten(&provider, record->provider),
+						   .action_type = shorten(&action_type, record->action_type),
+						   .has_duration = record->has_duration,
+						   .duration_ms = record->duration_ms};
+
+	if (record->has_details)
+		tells.details = DatumGetJsonbP(record->details);
+	return EffectOfRecord(&tells);
+}
+
+/*
+ * Whether a record's action took effect, or will, or was taken for one that did.
+ * One that was executed did unless the record says that it had none.
+ */
+bool
+TookEffect(const AuditRecord *record)
+{
+	RecordOutcome named = {0};
+	ShortString outcome;
+	Effect effect;
+
+	if (TextIs(record->outcome, EXECUTED_OUTCOME))
+		return RecordEffect(record) != EFFECT_NONE;
+	/* What the others' details tell is at best that nothing happened. */
+	named.outcome = shorten(&outcome, record->outcome);
+	effect = EffectOfRecord(&named);
+	return effect == EFFECT_DONE || effect == EFFECT_LATER || IsDeduplicated(named.outcome);
+}
+
+/*
+ * Whether a record's action was lost: it had no effect, or failed.  Sets *effect.
+ */
+bool
+IsLost(const AuditRecord *record, Effect *effect)
+{
+	*effect = RecordEffect(record);
+	return *effect == EFFECT_NONE || TextIs(record->outcome, FAILED_OUTCOME);
+}
+
+/*
+ * Whether a record is one of the gateway's own, and no client's action.
+ */
+bool
+IsInternal(const AuditRecord *record)
+{
+	ShortString provider, action_type;
+
+	return IsInternalRecord(shorten(&provider, record->provider),
+							shorten(&action_type, record->action_type));
+}
+
+/*
+ * Whether a record is of a step or of the end of a chain.  Its action is that which
+ * started the chain, but what it holds is the step's.
+ */
+bool
+IsChainPart(const AuditRecord *record)
+{
+	ShortString outcome;
+
+	if (TextIs(record->provider, CHAIN_PROVIDER) || TextIs(record->provider, PARALLEL_PROVIDER) ||
+		(record->is_intent && record->is_of_chain))
+		return true;
+	return IsChainOutcome(shorten(&outcome, record->outcome));
+}

@@ -1,0 +1,225 @@
+/*
+ * json_text.c
+ *		JSON as text, the same bytes as jsonb_out and escape_json make.
+ *
+ * Claims spend most of their time here, so a jsonb is walked as it lies in
+ * memory (jsonb.h tells how), without an iterator, and strings are copied in
+ * runs from one character that needs an escape to the next.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
+
+#include "base/json_text.h"
+
+/*
+ * Levels of nesting for which there is stack enough in any session.  The gateway
+ * itself reads no more than 128.
+ */
+#define MAX_JSON_LEVELS 2000
+
+static void append_container(StringInfo json, const JsonbContainer *container);
+
+/*
+ * The letter that stands behind the backslash in the short escape of a
+ * character, or 0 if it has none.
+ */
+static char
+short_escape(char c)
+{
+	switch (c)
+	{
+		case '"':
+		case '\\':
+			return c;
+		case '\b':
+			return 'b';
+		case '\f':
+			return 'f';
+		case '\n':
+			return 'n';
+		case '\r':
+			return 'r';
+		case '\t':
+			return 't';
+		default:
+			return 0;
+	}
+}
+
+/*
+ * Append a text as a JSON string.
+ */
+void
+AppendJsonString(StringInfo json, const char *text, int len)
+{
+	const char *run = text;
+	const char *end = text + len;
+
+	/* Enough for what needs no escapes. */
+	enlargeStringInfo(json, len + 2);
+	json->data[json->len++] = '"';
+	for (const char *at = text; at < end; at++)
+	{
+		if (likely((unsigned char) *at >= ' ' && *at != '"' && *at != '\\'))
+			continue;
+		appendBinaryStringInfo(json, run, at - run);
+		run = at + 1;
+		if (short_escape(*at) != 0)
+		{
+			appendStringInfoCharMacro(json, '\\');
+			appendStringInfoCharMacro(json, short_escape(*at));
+		}
+		else
+			appendStringInfo(json, "\\u%04x", (unsigned char) *at);
+	}
+	enlargeStringInfo(json, end - run + 1);
+	memcpy(json->data + json->len, run, end - run);
+	json->len += end - run;
+	json->data[json->len++] = '"';
+	json->data[json->len] = '\0';
+}
+
+/*
+ * Append one value of a container, which lies at base + offset.
+ */
+static void
+append_entry(StringInfo json, JEntry entry, const char *base, uint32 offset, uint32 end)
+{
+	if (JBE_ISSTRING(entry))
+		AppendJsonString(json, base + offset, end - offset);
+	else if (JBE_ISNUMERIC(entry))
+		appendStringInfoString(json, DatumGetCString(DirectFunctionCall1(
+										 numeric_out, PointerGetDatum(base + INTALIGN(offset)))));
+	else if (JBE_ISBOOL_TRUE(entry))
+		appendBinaryStringInfo(json, "true", 4);
+	else if (JBE_ISBOOL_FALSE(entry))
+		appendBinaryStringInfo(json, "false", 5);
+	else if (JBE_ISNULL(entry))
+		appendBinaryStringInfo(json, "null", 4);
+	else
+		append_container(json, (const JsonbContainer *) (base + INTALIGN(offset)));
+}
+
+/*
+ * Where an entry ends that begins at an offset.
+ */
+static inline uint32
+entry_end(JEntry entry, uint32 offset)
+{
+	return JBE_HAS_OFF(entry) ? JBE_OFFLENFLD(entry) : offset + JBE_OFFLENFLD(entry);
+}
+
+/*
+ * Append the elements of an array, in brackets unless it only stands for the
+ * scalar in it.
+ */
+static void
+append_array(StringInfo json, const JsonbContainer *array)
+{
+	int count = JsonContainerSize(array);
+	const char *base = (const char *) &array->children[count];
+	bool scalar = JsonContainerIsScalar(array);
+	uint32 offset = 0;
+
+	if (!scalar)
+		appendStringInfoCharMacro(json, '[');
+	for (int i = 0; i < count; i++)
+	{
+		uint32 end = entry_end(array->children[i], offset);
+
+		if (i > 0)
+			appendBinaryStringInfo(json, ", ", 2);
+		append_entry(json, array->children[i], base, offset, end);
+		offset = end;
+	}
+	if (!scalar)
+		appendStringInfoCharMacro(json, ']');
+}
+
+/*
+ * Append an object: its keys come first in memory, then its values.
+ */
+static void
+append_object(StringInfo json, const JsonbContainer *object)
+{
+	int count = JsonContainerSize(object);
+	const JEntry *values = object->children + count;
+	const char *base = (const char *) &object->children[2 * count];
+	uint32 key_offset = 0;
+	uint32 offset = getJsonbOffset(object, count);
+
+	appendStringInfoCharMacro(json, '{');
+	for (int i = 0; i < count; i++)
+	{
+		uint32 key_end = entry_end(object->children[i], key_offset);
+		uint32 end = entry_end(values[i], offset);
+
+		if (i > 0)
+			appendBinaryStringInfo(json, ", ", 2);
+		AppendJsonString(json, base + key_offset, key_end - key_offset);
+		appendBinaryStringInfo(json, ": ", 2);
+		append_entry(json, values[i], base, offset, end);
+		key_offset = key_end;
+		offset = end;
+	}
+	appendStringInfoCharMacro(json, '}');
+}
+
+/*
+ * Append an array or an object, however deep.
+ */
+static void
+append_container(StringInfo json, const JsonbContainer *container)
+{
+	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
+	if (JsonContainerIsObject(container))
+		append_object(json, container);
+	else
+		append_array(json, container);
+}
+
+/*
+ * Append a jsonb as text.
+ */
+void
+AppendJsonb(StringInfo json, const Jsonb *value)
+{
+	append_container(json, &value->root);
+}
+
+/*
+ * Check that a container is not nested deeper than so many levels.
+ */
+static void
+check_depth(const JsonbContainer *container, int levels)
+{
+	int count = JsonContainerSize(container);
+	int entries = JsonContainerIsObject(container) ? 2 * count : count;
+	const char *base = (const char *) &container->children[entries];
+	uint32 offset = 0;
+
+	if (levels == 0)
+		ereport(ERROR, (errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
+						errmsg("JSON is nested deeper than %d levels", MAX_JSON_LEVELS)));
+	for (int i = 0; i < entries; i++)
+	{
+		JEntry entry = container->children[i];
+
+		if (JBE_ISCONTAINER(entry))
+			check_depth((const JsonbContainer *) (base + INTALIGN(offset)), levels - 1);
+		offset = entry_end(entry, offset);
+	}
+}
+
+/*
+ * Raise statement_too_complex for a jsonb that AppendJsonb may have no stack for.
+ */
+void
+CheckJsonbDepth(const Jsonb *value)
+{
+	check_depth(&value->root, MAX_JSON_LEVELS);
+}

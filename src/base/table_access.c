@@ -1,0 +1,630 @@
+/*
+ * table_access.c
+ *		The extension's own tables: how rows get in and are found.
+ *
+ * Rows are written without SPI, straight through the table and index access
+ * methods, as COPY does it.  What is declared on a table still holds: check
+ * constraints are evaluated, every index is kept.  Insert triggers would not
+ * run, so a table that has one is refused.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_am_d.h"
+#include "catalog/pg_class.h"
+#include "executor/executor.h"
+#include "nodes/primnodes.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "base/compat.h"
+#include "base/constraints.h"
+#include "base/table_access.h"
+
+/*
+ * Oid of one of the extension's tables or sequences, which lives in the schema
+ * of the extension's functions.
+ */
+Oid
+OwnTable(Oid schema, const char *name)
+{
+	Oid relid = get_relname_relid(name, schema);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"%s\" of extension acteon_replay is missing", name),
+				 errhint(
+					 "The functions and tables of the extension belong together in one schema.")));
+	return relid;
+}
+
+/*
+ * The objects of the extension were created by the script of another version than
+ * the library's.
+ */
+void
+RefuseOlderObjects(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("the objects of extension acteon_replay are older than its library"),
+					errhint("ALTER EXTENSION acteon_replay UPDATE makes them new.")));
+}
+
+/*
+ * The schema of the function that is called, where the extension's objects are.
+ * Refuses objects of version 1.0, which lack what statements of this one name.
+ */
+Oid
+CalledSchema(FunctionCallInfo fcinfo)
+{
+	Oid schema = get_func_namespace(fcinfo->flinfo->fn_oid);
+
+	if (!OidIsValid(get_relname_relid(REACHED_TABLE, schema)) &&
+		OidIsValid(get_relname_relid(SEGMENT_TABLE, schema)))
+		RefuseOlderObjects();
+	return schema;
+}
+
+/*
+ * Owner of a table, as whom its rows are written.
+ */
+Oid
+TableOwner(Oid relid)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/*
+ * Refuse a table with triggers that our way of writing would not run.
+ */
+static void
+refuse_triggers(Relation rel, bool changes)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+
+	if (triggers == NULL)
+		return;
+	if (!triggers->trig_insert_before_row && !triggers->trig_insert_after_row &&
+		!triggers->trig_insert_before_statement && !triggers->trig_insert_after_statement &&
+		!(changes &&
+		  (triggers->trig_update_before_row || triggers->trig_update_after_row ||
+		   triggers->trig_update_before_statement || triggers->trig_update_after_statement ||
+		   triggers->trig_delete_before_row || triggers->trig_delete_after_row ||
+		   triggers->trig_delete_before_statement || triggers->trig_delete_after_statement)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("table \"%s\" has a trigger, which acteon_replay would not run",
+					RelationGetRelationName(rel)),
+			 errhint("Drop the trigger; to follow the table, LISTEN or use logical decoding.")));
+}
+
+/*
+ * Refuse one of our tables that is narrower than this library knows it: the
+ * extension's script is older, and its columns would be misread.
+ */
+static void
+check_width(Relation rel)
+{
+	static const struct
+	{
+		const char *name;
+		int natts;
+	} widths[] = {{BATCH_TABLE, Natts_batch},
+				  {SEGMENT_TABLE, Natts_segment},
+				  {DELIVERY_TABLE, Natts_delivery},
+				  {TALLY_TABLE, Natts_tally},
+				  {INSTALLATION_TABLE, Natts_installation}};
+
+	for (int i = 0; i < lengthof(widths); i++)
+	{
+		if (strcmp(RelationGetRelationName(rel), widths[i].name) == 0 &&
+			RelationGetDescr(rel)->natts < widths[i].natts)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the objects of extension acteon_replay are older than its library"),
+					 errdetail("Table \"%s\" has %d columns instead of %d.", widths[i].name,
+							   RelationGetDescr(rel)->natts, widths[i].natts),
+					 errhint("ALTER EXTENSION acteon_replay UPDATE makes them new.")));
+	}
+}
+
+/*
+ * Open a table for inserting, or also for updating and deleting if changes is
+ * true.  Refuses one with triggers for that, which would not run, and one with
+ * generated columns, which would not be computed.
+ */
+void
+OpenWriter(TableWriter *writer, Oid relid, bool changes)
+{
+	writer->rel = table_open(relid, RowExclusiveLock);
+	check_width(writer->rel);
+	refuse_triggers(writer->rel, changes);
+	if (writer->rel->rd_att->constr != NULL && writer->rel->rd_att->constr->has_generated_stored)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("table \"%s\" has a generated column, which acteon_replay would not compute",
+					RelationGetRelationName(writer->rel)),
+			 errhint("Use an index on the expression, or a view.")));
+	writer->estate = CreateExecutorState();
+	writer->rri = makeNode(ResultRelInfo);
+	InitResultRelInfo(writer->rri, writer->rel, 0, NULL, 0);
+	PrepareConstraints(writer->rri, writer->estate);
+	ExecOpenIndices(writer->rri, false);
+}
+
+/*
+ * Done with writing.  The lock stays until the transaction ends.
+ */
+void
+CloseWriter(TableWriter *writer)
+{
+	ExecCloseIndices(writer->rri);
+	FreeExecutorState(writer->estate);
+	table_close(writer->rel, NoLock);
+}
+
+/*
+ * Whether an index keeps the values of one column unique.
+ */
+static bool
+is_unique_index_on(Relation index, AttrNumber column)
+{
+	Form_pg_index form = index->rd_index;
+
+	return form->indisunique && form->indimmediate && form->indisvalid && form->indnkeyatts == 1 &&
+		   form->indkey.values[0] == column && RelationGetIndexPredicate(index) == NIL;
+}
+
+ACTEON_NORETURN static void
+report_missing_index(Relation rel, AttrNumber column)
+{
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+					errmsg("table \"%s\" has lost its unique index on column \"%s\"",
+						   RelationGetRelationName(rel),
+						   NameStr(TupleDescAttr(RelationGetDescr(rel), column - 1)->attname)),
+					errhint("Create it again: it is what prevents double replays.")));
+}
+
+/*
+ * Swap two of the indexes that are open for writing.
+ */
+static void
+swap_indexes(ResultRelInfo *rri, int a, int b)
+{
+	Relation index = rri->ri_IndexRelationDescs[a];
+	IndexInfo *info = rri->ri_IndexRelationInfo[a];
+
+	rri->ri_IndexRelationDescs[a] = rri->ri_IndexRelationDescs[b];
+	rri->ri_IndexRelationInfo[a] = rri->ri_IndexRelationInfo[b];
+	rri->ri_IndexRelationDescs[b] = index;
+	rri->ri_IndexRelationInfo[b] = info;
+}
+
+/*
+ * Make the unique index on a column the place-th of the writer's indexes, for
+ * InsertIndexEntry.
+ */
+void
+PutIndexFirst(TableWriter *writer, int place, AttrNumber column)
+{
+	ResultRelInfo *rri = writer->rri;
+
+	for (int i = place; i < rri->ri_NumIndices; i++)
+	{
+		if (!is_unique_index_on(rri->ri_IndexRelationDescs[i], column))
+			continue;
+		swap_indexes(rri, place, i);
+		return;
+	}
+	report_missing_index(writer->rel, column);
+}
+
+/*
+ * Make the block range index on a column the writer's first one, if it has one that
+ * covers all rows.  Returns the number of such indexes, 0 or 1, for
+ * InsertOtherIndexEntries: rows of one page with the same value need one entry.
+ */
+int
+PutBlockIndexFirst(TableWriter *writer, AttrNumber column)
+{
+	ResultRelInfo *rri = writer->rri;
+
+	for (int i = 0; i < rri->ri_NumIndices; i++)
+	{
+		Relation index = rri->ri_IndexRelationDescs[i];
+		Form_pg_index form = index->rd_index;
+
+		if (index->rd_rel->relam != BRIN_AM_OID || form->indnkeyatts != 1 ||
+			form->indkey.values[0] != column || RelationGetIndexPredicate(index) != NIL)
+			continue;
+		swap_indexes(rri, 0, i);
+		return 1;
+	}
+	return 0;
+}
+
+/*
+ * Make the entry of a row in the place-th index.  With UNIQUE_CHECK_PARTIAL,
+ * returns false, after making it, if another row may have the key.
+ */
+bool
+InsertIndexEntry(TableWriter *writer, int place, Datum key, ItemPointer tid, IndexUniqueCheck check)
+{
+	bool isnull = false;
+
+	return index_insert(writer->rri->ri_IndexRelationDescs[place], &key, &isnull, tid, writer->rel,
+						check, false, writer->rri->ri_IndexRelationInfo[place]);
+}
+
+/*
+ * Make the entries of the row in a slot in all indexes but the first ones,
+ * which are done: those that a DBA has added to the table.
+ */
+void
+InsertOtherIndexEntries(TableWriter *writer, int done, TupleTableSlot *slot)
+{
+	ResultRelInfo *rri = writer->rri;
+
+	if (rri->ri_NumIndices == done)
+		return;
+	rri->ri_NumIndices -= done;
+	rri->ri_IndexRelationDescs += done;
+	rri->ri_IndexRelationInfo += done;
+	ActeonInsertIndexTuples(rri, slot, writer->estate);
+	rri->ri_NumIndices += done;
+	rri->ri_IndexRelationDescs -= done;
+	rri->ri_IndexRelationInfo -= done;
+}
+
+/*
+ * Raise the error of a constraint that the row in a slot violates.
+ */
+void
+CheckRow(TableWriter *writer, TupleTableSlot *slot)
+{
+	slot->tts_tableOid = RelationGetRelid(writer->rel);
+	if (writer->rel->rd_att->constr != NULL)
+		ExecConstraints(writer->rri, slot, writer->estate);
+}
+
+/*
+ * Insert the row in a slot.
+ */
+void
+InsertSlot(TableWriter *writer, TupleTableSlot *slot)
+{
+	CheckRow(writer, slot);
+	table_tuple_insert(writer->rel, slot, GetCurrentCommandId(true), 0, NULL);
+	InsertOtherIndexEntries(writer, 0, slot);
+	ResetPerTupleExprContext(writer->estate);
+}
+
+/*
+ * Insert one row; columns that somebody added behind ours become NULL.
+ */
+void
+InsertRow(TableWriter *writer, const Datum *values, const bool *nulls, int count)
+{
+	TupleTableSlot *slot = table_slot_create(writer->rel, NULL);
+
+	FillSlot(slot, values, nulls, count);
+	InsertSlot(writer, slot);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+/*
+ * Whether a row could be changed; raises the error if the answer tells that
+ * something is broken.
+ */
+static bool
+was_changed(TableWriter *writer, TM_Result result)
+{
+	switch (result)
+	{
+		case TM_Ok:
+			return true;
+		case TM_SelfModified: /* earlier in this command */
+		case TM_Updated:
+		case TM_Deleted:
+		case TM_BeingModified:
+		case TM_WouldBlock:
+			return false;
+		default:
+			elog(ERROR, "unexpected result %d of changing a row of \"%s\"", (int) result,
+				 RelationGetRelationName(writer->rel));
+	}
+}
+
+/*
+ * Lock the row version at tid for changing it.  Returns false if another
+ * transaction has changed it, or is about to; with wait, one that is about to
+ * is waited for first.  The slot is overwritten.
+ */
+bool
+HoldRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot, bool wait)
+{
+	TM_FailureData failure;
+
+	return was_changed(writer, table_tuple_lock(writer->rel, tid, SnapshotAny, slot,
+												GetCurrentCommandId(false), LockTupleNoKeyExclusive,
+												wait ? LockWaitBlock : LockWaitSkip, 0, &failure));
+}
+
+/*
+ * Replace the row version at tid by the row in a slot.  Whoever is about to
+ * change it is waited for; returns false if it was changed.
+ */
+bool
+UpdateRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot)
+{
+	TM_FailureData failure;
+	LockTupleMode lock_mode;
+	ActeonUpdatedIndexes updated;
+
+	CheckRow(writer, slot);
+	/* The heap does not know how to update without waiting. */
+	if (!was_changed(writer, table_tuple_update(writer->rel, tid, slot, GetCurrentCommandId(true),
+												InvalidSnapshot, InvalidSnapshot, true, &failure,
+												&lock_mode, &updated)))
+		return false;
+	(void) ActeonUpdateIndexTuples(writer->rri, slot, writer->estate, updated);
+	ResetPerTupleExprContext(writer->estate);
+	return true;
+}
+
+/*
+ * Delete the row version at tid, with the same answer.
+ */
+bool
+DeleteRow(TableWriter *writer, ItemPointer tid)
+{
+	TM_FailureData failure;
+
+	return was_changed(writer,
+					   table_tuple_delete(writer->rel, tid, GetCurrentCommandId(true),
+										  InvalidSnapshot, InvalidSnapshot, true, &failure, false));
+}
+
+/*
+ * Give some columns of the row in a slot, which was read, new values.  Returns
+ * false, having changed nothing, if another transaction has changed the row, or
+ * is about to; with wait, one that is about to is waited for first.
+ */
+bool
+ChangeRow(TableWriter *writer, TupleTableSlot *row, int count, const AttrNumber *columns,
+		  const Datum *values, const bool *nulls, bool wait)
+{
+	ItemPointerData tid = row->tts_tid;
+	TupleTableSlot *slot = table_slot_create(writer->rel, NULL);
+	int natts = RelationGetDescr(writer->rel)->natts;
+	bool changed;
+
+	changed = HoldRow(writer, &tid, slot, wait);
+	if (changed)
+	{
+		slot_getallattrs(row);
+		ExecClearTuple(slot);
+		memcpy(slot->tts_values, row->tts_values, natts * sizeof(Datum));
+		memcpy(slot->tts_isnull, row->tts_isnull, natts * sizeof(bool));
+		for (int i = 0; i < count; i++)
+		{
+			slot->tts_values[columns[i] - 1] = values[i];
+			slot->tts_isnull[columns[i] - 1] = nulls[i];
+		}
+		ExecStoreVirtualTuple(slot);
+		changed = UpdateRow(writer, &tid, slot);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	return changed;
+}
+
+/*
+ * Whether an index has the given rows.
+ */
+static bool
+has_rows(Relation index, IndexRows rows)
+{
+	List *predicate = RelationGetIndexPredicate(index);
+	NullTest *test;
+
+	if (rows.column == InvalidAttrNumber)
+		return predicate == NIL;
+	if (list_length(predicate) != 1 || !IsA(linitial(predicate), NullTest))
+		return false;
+	test = linitial_node(NullTest, predicate);
+	return test->nulltesttype == (rows.null ? IS_NULL : IS_NOT_NULL) && IsA(test->arg, Var) &&
+		   ((Var *) test->arg)->varattno == rows.column;
+}
+
+/*
+ * Whether an index has the plain order of the given columns, and the given rows.
+ */
+static bool
+has_order(Relation index, IndexRows rows, int columns, const AttrNumber *column)
+{
+	Form_pg_index form = index->rd_index;
+
+	if (index->rd_rel->relam != BTREE_AM_OID || !form->indisvalid || form->indnkeyatts < columns)
+		return false;
+	for (int i = 0; i < columns; i++)
+	{
+		if (form->indkey.values[i] != column[i] || index->rd_indoption[i] != 0)
+			return false;
+	}
+	return has_rows(index, rows);
+}
+
+/*
+ * The writer's index that has the order of the given columns; see has_order.
+ */
+Relation
+WriterIndex(TableWriter *writer, IndexRows rows, int columns, const AttrNumber *column)
+{
+	for (int i = 0; i < writer->rri->ri_NumIndices; i++)
+	{
+		Relation index = writer->rri->ri_IndexRelationDescs[i];
+
+		if (has_order(index, rows, columns, column))
+			return index;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("table \"%s\" has lost its index on column \"%s\"",
+					RelationGetRelationName(writer->rel),
+					NameStr(TupleDescAttr(RelationGetDescr(writer->rel), column[0] - 1)->attname)),
+			 errhint("Create it again as CREATE EXTENSION does.")));
+}
+
+/*
+ * Put the columns of a row into a slot of its table; columns that somebody
+ * added behind ours become NULL.
+ */
+void
+FillSlot(TupleTableSlot *slot, const Datum *values, const bool *nulls, int count)
+{
+	int natts = slot->tts_tupleDescriptor->natts;
+
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, values, count * sizeof(Datum));
+	memcpy(slot->tts_isnull, nulls, count * sizeof(bool));
+	for (int i = count; i < natts; i++)
+	{
+		slot->tts_values[i] = (Datum) 0;
+		slot->tts_isnull[i] = true;
+	}
+	ExecStoreVirtualTuple(slot);
+}
+
+/*
+ * Open a table for finding rows by a unique column.
+ */
+void
+OpenFinder(TableFinder *finder, Oid relid, AttrNumber column)
+{
+	List *indexes;
+	ListCell *lc;
+
+	finder->rel = table_open(relid, AccessShareLock);
+	check_width(finder->rel);
+	finder->index = NULL;
+	indexes = RelationGetIndexList(finder->rel);
+	foreach (lc, indexes)
+	{
+		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (is_unique_index_on(index, column))
+		{
+			finder->index = index;
+			break;
+		}
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	if (finder->index == NULL)
+		report_missing_index(finder->rel, column);
+	finder->slot = table_slot_create(finder->rel, NULL);
+	finder->kept = NULL;
+}
+
+/*
+ * Keep one scan for all searches by equality that follow, in the current memory
+ * context; they must be made with this snapshot.  For those who search often and
+ * never wait for anybody: between two searches a buffer may stay pinned.
+ */
+void
+KeepScan(TableFinder *finder, Snapshot snapshot)
+{
+	finder->context = CurrentMemoryContext;
+	finder->kept = ActeonIndexBeginScan(finder->rel, finder->index, snapshot, 1);
+}
+
+/*
+ * Done with finding.
+ */
+void
+CloseFinder(TableFinder *finder)
+{
+	if (finder->kept != NULL)
+		index_endscan(finder->kept);
+	ExecDropSingleTupleTableSlot(finder->slot);
+	index_close(finder->index, AccessShareLock);
+	table_close(finder->rel, AccessShareLock);
+}
+
+/*
+ * Find the row of a key that a snapshot shows; equal is the function of the
+ * column type's equality operator.  Its columns stay readable with FoundColumn
+ * until the next search.
+ */
+bool
+FindRow(TableFinder *finder, RegProcedure equal, Datum key, Snapshot snapshot)
+{
+	ScanKeyData scan_key;
+	IndexScanDesc scan = finder->kept;
+	MemoryContext caller = CurrentMemoryContext;
+	bool found;
+
+	ScanKeyInit(&scan_key, 1, BTEqualStrategyNumber, equal, key);
+	ExecClearTuple(finder->slot);
+	/* An index keeps what it allocates during a search, such as its list of dead
+	 * entries, until the end of the scan. */
+	if (scan != NULL)
+		MemoryContextSwitchTo(finder->context);
+	else
+		scan = ActeonIndexBeginScan(finder->rel, finder->index, snapshot, 1);
+	Assert(scan->xs_snapshot == snapshot);
+	index_rescan(scan, &scan_key, 1, NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, finder->slot);
+	if (scan != finder->kept)
+		index_endscan(scan);
+	MemoryContextSwitchTo(caller);
+	return found;
+}
+
+/*
+ * The same for the row with the greatest bigint key above one bound and not
+ * above another.
+ */
+bool
+FindLastRow(TableFinder *finder, int64 above, int64 up_to, Snapshot snapshot)
+{
+	ScanKeyData keys[2];
+	IndexScanDesc scan;
+	bool found;
+
+	ScanKeyInit(&keys[0], 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(above));
+	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(up_to));
+	ExecClearTuple(finder->slot);
+	scan = ActeonIndexBeginScan(finder->rel, finder->index, snapshot, 2);
+	index_rescan(scan, keys, 2, NULL, 0);
+	found = index_getnext_slot(scan, BackwardScanDirection, finder->slot);
+	index_endscan(scan);
+	return found;
+}
+
+/*
+ * A column of the row that was found last.
+ */
+Datum
+FoundColumn(TableFinder *finder, AttrNumber column, bool *isnull)
+{
+	return slot_getattr(finder->slot, column, isnull);
+}

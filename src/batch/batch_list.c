@@ -1,0 +1,479 @@
+/*
+ * batch_list.c
+ *		acteon_replay_batches: how the batches are going.
+ *
+ * Two statements, whatever the number of batches.  The first reads who may see
+ * what (visibility.c).  The second counts: what has ended from the tally, what has
+ * not from the segments, a few thousand rows for a batch of a million.  Who
+ * sees a part of a batch only gets that part counted, action by action.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "access/visibility.h"
+#include "batch/batch_list.h"
+#include "queue/action_state.h"
+
+/* Rows that are fetched at once. */
+#define FETCH_ROWS 1000
+
+/* Columns of the first statement. */
+enum
+{
+	BATCH_ID = 1,
+	BATCH_REQUESTED_BY,
+	BATCH_SCOPE,
+	BATCH_FIRST_OUTBOX_ID,
+	BATCH_LAST_OUTBOX_ID
+};
+
+/* Its parameters, the first arguments of the function; NULL is any. */
+enum
+{
+	SCOPES_BATCH_ID, /* $1: this batch */
+	SCOPES_BEFORE,   /* $2: with lower numbers than this */
+	NUM_SCOPES_PARAMETERS
+};
+
+/*
+ * The newest first.  %1$s is the extension's schema; the search path is pinned to
+ * pg_catalog, as in all statements that run as the tables' owner.
+ */
+#define READ_SCOPES \
+	"SELECT id, (SELECT r.oid FROM pg_roles AS r WHERE r.oid = requested_by_oid" \
+	"	AND r.rolname = requested_by), scope, first_outbox_id, last_outbox_id " \
+	"FROM %1$s.acteon_replay_batch WHERE ($1 IS NULL OR id = $1) AND ($2 IS NULL OR id < $2) " \
+	"ORDER BY id DESC"
+
+/* Parameters of the second statement. */
+enum
+{
+	COUNT_BATCHES,  /* $1: batches to show; NULL: all */
+	COUNT_NOW,      /* $2 */
+	COUNT_FIRST_ID, /* $3: the lowest outbox id of them */
+	COUNT_LAST_ID,  /* $4: the highest */
+	COUNT_PART,     /* $5: batches that are shown in part */
+	COUNT_COVERED,  /* $6 to $9: what is covered of these */
+	NUM_COUNT_PARAMETERS = COUNT_COVERED + SCOPE_PARTS
+};
+
+/*
+ * The batches to show.
+ */
+#define CHOSEN \
+	"chosen AS MATERIALIZED (SELECT *, id = ANY ($5) AS in_part," \
+	"		coalesce(stopped IN ('cancelling', 'cancelled'), false) AS is_cancelled," \
+	"		replayed + failed + skipped + passed_over AS looked_at" \
+	"	FROM %1$s.acteon_replay_batch WHERE $1 IS NULL OR id = ANY ($1)), "
+
+/*
+ * What has ended of them, and how.  A redrive has taken some back: a negative
+ * row.  What was cancelled says nothing about the speed.
+ */
+#define ENDED \
+	"ended AS (SELECT batch_id, sum(n) FILTER (WHERE state = 'delivered') AS delivered," \
+	"		sum(n) FILTER (WHERE state = 'dead') AS dead," \
+	"		sum(n) FILTER (WHERE state = 'cancelled') AS cancelled, sum(done) AS done," \
+	"		jsonb_object_agg(outcome, n) FILTER (WHERE state = 'delivered')" \
+	"			AS delivered_by," \
+	"		sum(lately) FILTER (WHERE state IN ('delivered', 'dead')) AS lately" \
+	"	FROM (SELECT batch_id, state, coalesce(outcome, '?') AS outcome, sum(actions) AS n," \
+	"			sum(actions) FILTER (WHERE effect = 'done') AS done," \
+	"			sum(actions) FILTER (WHERE actions > 0 AND finished_at > $2 - interval '1 min')" \
+	"				AS lately" \
+	"		FROM %1$s.acteon_replay_tally WHERE $1 IS NULL OR batch_id = ANY ($1)" \
+	"		GROUP BY 1, 2, 3) AS kind" \
+	"	GROUP BY 1), "
+
+/*
+ * What has not ended.
+ */
+#define QUEUED \
+	"queued AS (SELECT batch_id, sum(n) FILTER (WHERE state = 'running') AS in_flight," \
+	"		sum(n) FILTER (WHERE state = 'waiting') AS idle," \
+	"		sum(n) FILTER (WHERE state = 'in_doubt') AS in_doubt," \
+	"		sum(n) FILTER (WHERE held IS NOT NULL) AS held" \
+	"	FROM (SELECT batch_id, (last_id - first_id + 1)::integer AS n, held," \
+	"			" SEGMENT_STATE( \
+		"s", \
+		"$2") " AS state" \
+			  "		FROM %1$s.acteon_dispatch_segment AS s" \
+			  "		WHERE first_id BETWEEN $3 AND $4 AND ($1 IS NULL OR batch_id = ANY ($1))) AS segment" \
+			  "	GROUP BY 1) "
+
+/*
+ * The counts of batch c, as far as it is shown.  Of a whole one they have been
+ * made above; of another one only the actions are counted whose element of the
+ * scope is covered.  IS TRUE makes the planner look the elements up in a hash
+ * table: there may be many.
+ */
+#define COUNTS \
+	"SELECT c.replayed AS actions, q.in_flight, q.idle, q.in_doubt, q.held, e.delivered, e.done," \
+	"	e.dead, e.cancelled, e.delivered_by, e.lately WHERE NOT c.in_part " \
+	"UNION ALL SELECT coalesce(sum(n), 0), sum(n) FILTER (WHERE state = 'running')," \
+	"	sum(n) FILTER (WHERE state = 'waiting'), sum(n) FILTER (WHERE state = 'in_doubt')," \
+	"	sum(held), sum(n) FILTER (WHERE state = 'delivered'), sum(done)," \
+	"	sum(n) FILTER (WHERE state = 'dead'), sum(n) FILTER (WHERE state = 'cancelled')," \
+	"	jsonb_object_agg(outcome, n) FILTER (WHERE state = 'delivered')," \
+	"	sum(lately) FILTER (WHERE state IN ('delivered', 'dead'))" \
+	"	FROM (SELECT coalesce(d.state, l.state, 'waiting') AS state," \
+	"			CASE WHEN d.state = 'delivered' THEN coalesce(" OUTCOME_NAME ", '?') END" \
+	"				AS outcome," \
+	"			count(*) AS n, count(*) FILTER (WHERE d.effect = 'done') AS done," \
+	"			count(*) FILTER (WHERE l.held IS NOT NULL) AS held," \
+	"			count(*) FILTER (WHERE d.finished_at > $2 - interval '1 min') AS lately" \
+	"		FROM %1$s.acteon_dispatch_outbox AS o" \
+	"		LEFT JOIN %1$s.acteon_dispatch_delivery AS d ON d.outbox_id = o.id" \
+	"			AND d.outbox_id BETWEEN c.first_outbox_id AND c.last_outbox_id" \
+	"		LEFT JOIN (SELECT generate_series(first_id, last_id) AS id, held," \
+	"				" SEGMENT_STATE( \
+		"s", \
+		"$2") " AS state" \
+			  "			FROM %1$s.acteon_dispatch_segment AS s" \
+			  "			WHERE batch_id = c.id AND " SEGMENT_STATE( \
+				  "s", \
+				  "$2") " <> 'waiting') AS l" \
+						"			ON l.id = o.id" \
+						"		WHERE c.in_part AND o.id BETWEEN c.first_outbox_id AND c.last_outbox_id" \
+						"			AND o.batch_id = c.id" \
+						"			AND ((o.batch_id, o.tenant, o.namespace, o.provider, o.action_type) IN" \
+						"				(SELECT * FROM unnest($5, $6, $7, $8, $9))) IS TRUE" \
+						"		GROUP BY 1, 2) AS kind" \
+						"	HAVING c.in_part"
+
+/*
+ * The batches with their figures.  In a cancelled batch what nobody holds is
+ * cancelled, too, whether it has been swept yet or not.
+ */
+#define FIGURES \
+	"SELECT c.*, n.actions::bigint, coalesce(n.in_flight, 0)::bigint AS in_flight," \
+	"	CASE WHEN c.is_cancelled THEN 0 ELSE coalesce(n.idle, 0)::bigint END AS waiting," \
+	"	coalesce(n.in_doubt, 0)::bigint AS in_doubt, coalesce(n.held, 0)::bigint AS held," \
+	"	coalesce(n.delivered, 0)::bigint AS delivered, coalesce(n.done, 0)::bigint AS done," \
+	"	coalesce(n.dead, 0)::bigint AS dead," \
+	"	(coalesce(n.cancelled, 0) + CASE WHEN c.is_cancelled THEN coalesce(n.idle, 0) ELSE 0 END)" \
+	"		::bigint AS cancelled," \
+	"	coalesce(n.delivered_by, '{}') AS delivered_by," \
+	"	CASE WHEN c.stopped = 'paused' THEN 'paused' WHEN c.is_cancelled THEN 'cancelled'" \
+	"		WHEN NOT c.is_complete THEN 'enqueuing' WHEN q.batch_id IS NULL THEN 'finished'" \
+	"		ELSE 'running' END AS state," \
+	"	round(coalesce(n.lately, 0) / least(greatest(extract(epoch FROM $2 - greatest(" \
+	"		c.created_at, CASE WHEN c.start_at < $2 THEN c.start_at END)), 1), 60), 1) AS speed " \
+	"FROM chosen AS c LEFT JOIN ended AS e ON e.batch_id = c.id" \
+	"	LEFT JOIN queued AS q ON q.batch_id = c.id CROSS JOIN LATERAL (" COUNTS ") AS n"
+
+/*
+ * What the circuit breaker of batch c looks at: the rows of the tally since
+ * breaker_since, newest first, until breaker_window deliveries are reached.
+ * What ended at one moment counts together, in an even part if there is not
+ * room for all of it.  What was cancelled does not count, nor what a redrive
+ * took back.  This is the rule of breaker.c: change them together.
+ */
+#define BREAKER \
+	"SELECT coalesce(sum(least(n, room)), 0) AS n," \
+	"	coalesce(sum(CASE WHEN n > room THEN (failed * room + n / 2) / n ELSE failed END), 0)" \
+	"		AS failed " \
+	"FROM (SELECT n, failed," \
+	"		c.breaker_window - (sum(n) OVER (ORDER BY finished_at DESC) - n)::bigint AS room" \
+	"	FROM (SELECT finished_at, sum(actions)::bigint AS n, coalesce(sum(actions) FILTER" \
+	"				(WHERE %1$s.acteon_is_failure(state, outcome, effect)), 0)::bigint AS failed" \
+	"		FROM (SELECT finished_at, state, outcome, effect, actions FROM %1$s.acteon_replay_tally" \
+	"			WHERE NOT c.in_part AND c.breaker_window IS NOT NULL AND batch_id = c.id" \
+	"				AND state <> 'cancelled' AND actions > 0" \
+	"				AND (c.breaker_since IS NULL OR finished_at > c.breaker_since)" \
+	"			ORDER BY finished_at DESC" \
+	"			FETCH FIRST (c.breaker_window) ROWS WITH TIES) AS t" \
+	"		GROUP BY 1) AS moment) AS moment " \
+	"WHERE room > 0"
+
+/*
+ * How far a batch has come, in percent.  One that is being enqueued is measured
+ * by its records, of which nobody sees a part; another one by its actions.  Cut
+ * off, not rounded: what is not finished is not at 100.
+ */
+#define PROGRESS \
+	"CASE WHEN c.is_complete AND c.actions = 0 THEN 100.0" \
+	"	WHEN c.is_complete THEN trunc(100.0 * (c.delivered + c.dead + c.cancelled) / c.actions, 1)" \
+	"	WHEN NOT c.in_part THEN coalesce(trunc(100.0 * (c.looked_at - c.waiting - c.in_flight" \
+	"		- c.in_doubt)" \
+	"		/ nullif(greatest(c.matched, c.looked_at), 0), 1), 0.0) END"
+
+/*
+ * How many actions of batch c have still to go at a tenth of its rate: what
+ * RampLeft counts.  Of a part that cannot be told.
+ */
+#define RAMP_LEFT \
+	"CASE WHEN NOT c.in_part AND c.query -> 'ramp' = 'true' THEN greatest(" \
+	"	ceil(coalesce(c.matched, c.actions) / 10.0) - c.delivered - c.dead - c.cancelled, 0)" \
+	"	ELSE 0 END"
+
+/*
+ * How long it will take until everything has ended, if it goes on like this: at
+ * most a century, beyond which an interval says nothing to anybody.
+ */
+#define TIME_LEFT \
+	"CASE WHEN NOT c.in_part AND c.state NOT IN ('finished', 'cancelled', 'paused')" \
+	"	AND coalesce(c.rate, c.speed) > 0 THEN" \
+	"	make_interval(secs => round(least((c.waiting + c.in_flight" \
+	"			+ CASE WHEN c.is_complete THEN 0 ELSE greatest(c.matched - c.looked_at, 0) END" \
+	"			+ CASE WHEN c.rate IS NULL THEN 0 ELSE 9 * r.ramp_left END)" \
+	"		/ coalesce(c.rate, c.speed), 3155760000))::double precision)" \
+	"	+ CASE WHEN c.start_at > $2 THEN date_trunc('second', c.start_at - $2)" \
+	"		ELSE interval '0' END END"
+
+#define BREAKER_TEXT \
+	"CASE WHEN c.in_part THEN NULL WHEN c.breaker_window IS NULL THEN 'off'" \
+	"	WHEN k.n < c.breaker_window THEN format('%%s of %%s failed, opens above %%s %%%% of %%s'," \
+	"		k.failed, k.n, trim_scale(c.breaker_share * 100), c.breaker_window)" \
+	"	ELSE format('%%s of the last %%s failed, opens above %%s %%%%'," \
+	"		k.failed, k.n, trim_scale(c.breaker_share * 100)) END"
+
+/*
+ * The rows of the view.  w is what tells of a whole batch.
+ */
+#define READ_BATCHES \
+	"WITH " CHOSEN ENDED QUEUED \
+	"SELECT c.id, c.created_at, w.requested_by, w.session_role, w.reason, c.state," \
+	"	" PROGRESS ", w.matched, c.actions, w.failed, w.skipped, w.passed_over," \
+	"	c.waiting, c.in_flight, c.delivered, c.delivered_by, c.dead, c.cancelled," \
+	"	CASE WHEN r.ramp_left > 0 THEN trim_scale(c.rate / 10) ELSE c.rate END," \
+	"	c.speed, " TIME_LEFT ", c.start_at, " BREAKER_TEXT "," \
+	"	w.stop_reason, w.stopped_by, c.stopped_at, w.failures, w.last_chunk_at, w.query," \
+	"	c.in_doubt, c.held, c.done, c.on_doubt " \
+	"FROM (" FIGURES ") AS c CROSS JOIN LATERAL (" BREAKER ") AS k " \
+	"CROSS JOIN LATERAL (SELECT " RAMP_LEFT " AS ramp_left) AS r " \
+	"LEFT JOIN %1$s.acteon_replay_batch AS w ON w.id = c.id AND NOT c.in_part " \
+	"ORDER BY c.id"
+
+/* What is asked for: the arguments of acteon_replay_read_batches. */
+typedef struct Wanted
+{
+	NullableDatum scopes[NUM_SCOPES_PARAMETERS];
+	int64 newest; /* so many at the most; PG_INT64_MAX: any number */
+} Wanted;
+
+/* What is to be shown. */
+typedef struct Choice
+{
+	bool everything; /* all batches there are, as a whole */
+	Datum *batch_ids;
+	int count;
+	int allocated;
+	int64 first_outbox_id;
+	int64 last_outbox_id;
+	CoveredScope covered; /* of the batches that are shown in part */
+} Choice;
+
+PG_FUNCTION_INFO_V1(acteon_replay_read_batches);
+
+/*
+ * A column of a fetched row.
+ */
+static Datum
+fetched(int row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+/*
+ * Choose a fetched batch, if the viewer sees something of it.
+ */
+static void
+choose_fetched(Choice *choice, Viewer *viewer, int row)
+{
+	bool isnull;
+	Datum id = fetched(row, BATCH_ID, &isnull);
+	Oid requested_by = DatumGetObjectId(fetched(row, BATCH_REQUESTED_BY, &isnull));
+	Jsonb *scope = DatumGetJsonbP(fetched(row, BATCH_SCOPE, &isnull));
+	Datum outbox_id;
+
+	if (SightOfBatch(viewer, DatumGetInt64(id), requested_by, scope, &choice->covered) ==
+		SEES_NOTHING)
+		return;
+	if (choice->count == choice->allocated)
+	{
+		choice->allocated *= 2;
+		choice->batch_ids = repalloc_huge(choice->batch_ids, choice->allocated * sizeof(Datum));
+	}
+	choice->batch_ids[choice->count++] = id;
+	outbox_id = fetched(row, BATCH_FIRST_OUTBOX_ID, &isnull);
+	if (isnull)
+		return;
+	choice->first_outbox_id = Min(choice->first_outbox_id, DatumGetInt64(outbox_id));
+	outbox_id = fetched(row, BATCH_LAST_OUTBOX_ID, &isnull);
+	choice->last_outbox_id = Max(choice->last_outbox_id, DatumGetInt64(outbox_id));
+}
+
+/*
+ * Open a cursor on the batches that are asked for.
+ */
+static Portal
+open_scopes(const Wanted *wanted, const char *schema)
+{
+	Oid types[NUM_SCOPES_PARAMETERS] = {INT8OID, INT8OID};
+	Datum values[NUM_SCOPES_PARAMETERS];
+	char nulls[NUM_SCOPES_PARAMETERS];
+
+	for (int i = 0; i < NUM_SCOPES_PARAMETERS; i++)
+	{
+		values[i] = wanted->scopes[i].value;
+		nulls[i] = wanted->scopes[i].isnull ? 'n' : ' ';
+	}
+	return SPI_cursor_open_with_args(NULL, psprintf(READ_SCOPES, schema), NUM_SCOPES_PARAMETERS,
+									 types, values, nulls, true, 0);
+}
+
+/*
+ * Find out what is to be shown of what is asked for, in the given memory context.
+ * Whoever sees all batches and wants all of them is not asked about each.
+ */
+static void
+choose_batches(Choice *choice, Viewer *viewer, const Wanted *wanted, MemoryContext context)
+{
+	MemoryContext scratch;
+	Portal portal;
+
+	memset(choice, 0, sizeof(*choice));
+	choice->covered.context = context;
+	choice->first_outbox_id = PG_INT64_MIN;
+	choice->last_outbox_id = PG_INT64_MAX;
+	choice->everything = wanted->scopes[SCOPES_BATCH_ID].isnull &&
+						 wanted->scopes[SCOPES_BEFORE].isnull && wanted->newest == PG_INT64_MAX &&
+						 SeesAllBatches(viewer);
+	if (choice->everything)
+		return;
+	choice->first_outbox_id = PG_INT64_MAX;
+	choice->last_outbox_id = PG_INT64_MIN;
+	choice->allocated = 64;
+	choice->batch_ids = MemoryContextAlloc(context, choice->allocated * sizeof(Datum));
+	scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay scopes", ALLOCSET_SMALL_SIZES);
+	portal = open_scopes(wanted, viewer->schema);
+	while (choice->count < wanted->newest)
+	{
+		SPI_cursor_fetch(portal, true, (long) Min(FETCH_ROWS, wanted->newest));
+		if (SPI_processed == 0)
+			break;
+		for (uint64 row = 0; row < SPI_processed && choice->count < wanted->newest; row++)
+		{
+			MemoryContext old = MemoryContextSwitchTo(scratch);
+
+			choose_fetched(choice, viewer, (int) row);
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(scratch);
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	MemoryContextDelete(scratch);
+	SPI_cursor_close(portal);
+}
+
+/*
+ * An array of texts or bigints.
+ */
+static Datum
+make_array(Datum *values, int count, Oid type)
+{
+	if (type == INT8OID)
+		return PointerGetDatum(construct_array(values, count, INT8OID, sizeof(int64),
+											   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	return PointerGetDatum(construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/*
+ * Return the rows of what was chosen.
+ */
+static void
+return_batches(ReturnSetInfo *result, const Choice *choice, const char *schema)
+{
+	const CoveredScope *covered = &choice->covered;
+	Oid types[NUM_COUNT_PARAMETERS] = {INT8ARRAYOID, TIMESTAMPTZOID, INT8OID,
+									   INT8OID,      INT8ARRAYOID,   TEXTARRAYOID,
+									   TEXTARRAYOID, TEXTARRAYOID,   TEXTARRAYOID};
+	Datum values[NUM_COUNT_PARAMETERS] = {0};
+	char nulls[NUM_COUNT_PARAMETERS];
+	Portal portal;
+
+	memset(nulls, ' ', sizeof(nulls));
+	if (choice->everything)
+		nulls[COUNT_BATCHES] = 'n';
+	else
+		values[COUNT_BATCHES] = make_array(choice->batch_ids, choice->count, INT8OID);
+	values[COUNT_NOW] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[COUNT_FIRST_ID] = Int64GetDatum(choice->first_outbox_id);
+	values[COUNT_LAST_ID] = Int64GetDatum(choice->last_outbox_id);
+	values[COUNT_PART] = make_array(covered->batch_ids, covered->count, INT8OID);
+	for (int i = 0; i < SCOPE_PARTS; i++)
+		values[COUNT_COVERED + i] = make_array(covered->parts[i], covered->count, TEXTOID);
+	/* Nobody can estimate how many batches run now; a loop in a loop over them must not be. */
+	SetLocally("enable_nestloop", "off");
+	SetLocally("jit", "off");
+	portal = SPI_cursor_open_with_args(NULL, psprintf(READ_BATCHES, schema), NUM_COUNT_PARAMETERS,
+									   types, values, nulls, true, 0);
+	for (;;)
+	{
+		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		if (SPI_processed == 0)
+			break;
+		for (uint64 row = 0; row < SPI_processed; row++)
+			tuplestore_puttuple(result->setResult, SPI_tuptable->vals[row]);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+}
+
+/*
+ * Whether the viewer would see a row of a batch in acteon_replay_batches.
+ */
+bool
+SeesBatch(Viewer *viewer, int64 batch_id)
+{
+	Wanted wanted = {.newest = PG_INT64_MAX};
+	Choice choice;
+
+	wanted.scopes[SCOPES_BATCH_ID].value = Int64GetDatum(batch_id);
+	wanted.scopes[SCOPES_BEFORE].isnull = true;
+	choose_batches(&choice, viewer, &wanted, CurrentMemoryContext);
+	return choice.count > 0;
+}
+
+/*
+ * acteon_replay_read_batches(batch_id, before, newest bigint) → setof (id, …)
+ *
+ * The rows of the view acteon_replay_batches: of one batch, of those with lower
+ * numbers than another, of the newest, or of all.  What the current role may not
+ * see is left out, or NULL; see visibility.c.  Reads only.  Raises no errors of its
+ * own.
+ */
+Datum
+acteon_replay_read_batches(PG_FUNCTION_ARGS)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Wanted wanted = {.newest = PG_INT64_MAX};
+	Viewer viewer;
+	Choice choice;
+
+	for (int i = 0; i < NUM_SCOPES_PARAMETERS; i++)
+	{
+		wanted.scopes[i].isnull = PG_ARGISNULL(i);
+		if (!PG_ARGISNULL(i))
+			wanted.scopes[i].value = PG_GETARG_DATUM(i);
+	}
+	if (!PG_ARGISNULL(NUM_SCOPES_PARAMETERS))
+		wanted.newest = Max(PG_GETARG_INT64(NUM_SCOPES_PARAMETERS), 0);
+	InitMaterializedSRF(fcinfo, 0);
+	BeginSight(&viewer, fcinfo);
+	choose_batches(&choice, &viewer, &wanted, context);
+	if (choice.everything || choice.count > 0)
+		return_batches((ReturnSetInfo *) fcinfo->resultinfo, &choice, viewer.schema);
+	EndSight(&viewer);
+	return (Datum) 0;
+}

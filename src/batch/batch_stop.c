@@ -1,0 +1,331 @@
+/*
+ * batch_stop.c
+ *		Batches that are stopped: paused or cancelled.
+ *
+ * That a batch is stopped is written in its row and nowhere else, so stopping a
+ * million actions changes one row.  Every claim looks at the rows of the batches
+ * that it meets.  What it meets of a paused batch it parks, so that it does not
+ * meet it again; what it meets of a cancelled one it sweeps into deliveries.
+ *
+ * Cancelling frees the actions for another replay, and resuming brings parked
+ * ones back.  Neither may overlook what a claim is doing at that moment.  So a
+ * claim locks each batch, shared, before it looks at its row, and cancelling and
+ * resuming lock it exclusively: who has the lock knows that earlier claims have
+ * committed and that later ones see the row.  Pausing needs no lock: what a claim
+ * hands out at that moment is in flight, as if it had come a little earlier.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_collation.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "base/compat.h"
+#include "batch/batch_stop.h"
+#include "queue/batch_flags.h"
+#include "queue/doubt.h"
+
+/* What a call has found out about a batch. */
+typedef struct KnownBatch
+{
+	int64 id;
+	BatchStop stop;
+	bool paced;
+} KnownBatch;
+
+/*
+ * Whether the batch that was found last has a rate.
+ */
+static bool
+is_paced(TableFinder *batches)
+{
+	bool isnull = true;
+
+	if (!TTS_EMPTY(batches->slot))
+		(void) FoundColumn(batches, Anum_batch_rate, &isnull);
+	return !isnull;
+}
+
+/*
+ * Get ready to look at batches, in the current memory context.
+ */
+void
+InitBatchGuard(BatchGuard *guard, Oid schema)
+{
+	memset(guard, 0, sizeof(*guard));
+	guard->context = CurrentMemoryContext;
+	guard->schema = schema;
+}
+
+/*
+ * Remember what has been found out about the batch met last.
+ */
+static void
+remember_last(BatchGuard *guard)
+{
+	KnownBatch *known;
+
+	if (guard->last_id == 0)
+		return;
+	if (guard->others == NULL)
+	{
+		HASHCTL control = {.keysize = sizeof(int64),
+						   .entrysize = sizeof(KnownBatch),
+						   .hcxt = guard->context};
+
+		guard->others = hash_create("acteon_replay batches", 64, &control,
+									HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	known = hash_search(guard->others, &guard->last_id, HASH_ENTER, NULL);
+	known->stop = guard->last;
+	known->paced = guard->last_paced;
+}
+
+/*
+ * Whether actions of a batch may be handed out, and whether it has a rate.  The
+ * answer holds until the transaction ends, but for a pause.
+ */
+BatchStop
+LookAtBatch(BatchGuard *guard, int64 batch_id, bool *paced)
+{
+	KnownBatch *known = NULL;
+
+	*paced = guard->last_paced;
+	if (batch_id == guard->last_id)
+		return guard->last;
+	remember_last(guard);
+	if (guard->others != NULL)
+		known = hash_search(guard->others, &batch_id, HASH_FIND, NULL);
+	guard->last_id = batch_id;
+	guard->last_paced = known != NULL && known->paced;
+	if (known != NULL)
+		guard->last = known->stop;
+	else if (!LockBatch(guard->schema, batch_id, ShareLock, false))
+		guard->last = BATCH_BUSY;
+	else
+	{
+		Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+		MemoryContext old = MemoryContextSwitchTo(guard->context);
+
+		if (!guard->is_open)
+			OpenFinder(&guard->batches, OwnTable(guard->schema, BATCH_TABLE), Anum_batch_id);
+		guard->is_open = true;
+		guard->last = StopOfBatch(&guard->batches, batch_id, snapshot);
+		guard->last_paced = is_paced(&guard->batches);
+		MemoryContextSwitchTo(old);
+		UnregisterSnapshot(snapshot);
+	}
+	*paced = guard->last_paced;
+	return guard->last;
+}
+
+/*
+ * Leave the batch that was met last alone for the rest of the call.
+ */
+void
+LeaveBatch(BatchGuard *guard, int64 batch_id)
+{
+	Assert(guard->last_id == batch_id);
+	guard->last = BATCH_BUSY;
+}
+
+/*
+ * Done with looking at batches.  The locks stay until the transaction ends.
+ */
+void
+CloseBatchGuard(BatchGuard *guard)
+{
+	if (guard->is_open)
+		CloseFinder(&guard->batches);
+	guard->is_open = false;
+}
+
+/* ----------------------------------------------------------------
+ * Sweeping
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Put a segment of a cancelled batch in doubt again of which an earlier id was
+ * given up without proof: it is looked for, and does not go out.
+ */
+static void
+doubt_segment(SegmentTable *segments, const Segment *segment, TimestampTz now)
+{
+	Segment doubt = *segment;
+
+	MakeDoubt(&doubt, now, "an earlier id of it may have been executed", now);
+	HoldDoubt(&doubt, "its batch is cancelled");
+	if (HoldSegment(segments, segment, false))
+		(void) ReplaceSegment(segments, segment, &doubt, 1);
+}
+
+/*
+ * Turn a segment of a cancelled batch, which nobody holds, into deliveries.
+ * Returns how many; none, if somebody else is at it, or if its actions may have
+ * been sent: what is in doubt never ends cancelled.
+ */
+int
+SweepSegment(SegmentTable *segments, DeliveryWriter *deliveries, const Segment *segment)
+{
+	Delivery delivery = {.batch_id = segment->batch_id,
+						 .attempts = segment->attempt,
+						 .state = ACTION_CANCELLED,
+						 .outcome = {.isnull = true},
+						 .error = {.isnull = true}};
+
+	if (segment->doubt_since != 0 || segment->lease_token != NO_LEASE)
+		return 0;
+	if (segment->unproven)
+	{
+		doubt_segment(segments, segment, deliveries->finished_at);
+		return 0;
+	}
+	if (!HoldSegment(segments, segment, false) || !RemoveSegment(segments, segment))
+		return 0;
+	for (int64 id = segment->first_id; id <= segment->last_id; id++)
+	{
+		delivery.outbox_id = id;
+		AddDelivery(deliveries, &delivery);
+	}
+	return SegmentLength(segment);
+}
+
+/*
+ * Sweep segments of a cancelled batch whose row was found, until so many
+ * actions have gone.  Returns how many went; *left tells whether segments are
+ * left, held or not.
+ */
+static int64
+sweep_batch(TableFinder *batches, SegmentTable *segments, DeliveryWriter *deliveries, int64 most,
+			bool *left)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay sweep", ALLOCSET_SMALL_SIZES);
+	TimestampTz now = deliveries->finished_at;
+	bool isnull, none;
+	int64 batch_id = DatumGetInt64(FoundColumn(batches, Anum_batch_id, &isnull));
+	int64 first = DatumGetInt64(FoundColumn(batches, Anum_batch_first_outbox_id, &none));
+	int64 last = DatumGetInt64(FoundColumn(batches, Anum_batch_last_outbox_id, &isnull));
+	int64 swept = 0;
+	SegmentScan scan;
+	Segment segment;
+	MemoryContext old;
+
+	*left = false;
+	if (none)
+		return 0;
+	BeginRangeScan(&scan, segments, first, last);
+	old = MemoryContextSwitchTo(context);
+	while (NextSegment(&scan, &segment))
+	{
+		int count = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		if (segment.batch_id == batch_id)
+		{
+			if (!SegmentIsLeased(&segment, now) && swept < most)
+				count = SweepSegment(segments, deliveries, &segment);
+			swept += count;
+			*left |= count == 0;
+			if (*left && swept >= most)
+				break;
+		}
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	EndSegmentScan(&scan);
+	MemoryContextDelete(context);
+	return swept;
+}
+
+/*
+ * Note in its row that nothing is left of a cancelled batch in the queue, unless
+ * somebody is at the row.
+ */
+static void
+note_swept(TableWriter *writer, TupleTableSlot *row)
+{
+	AttrNumber column = Anum_batch_stopped;
+	Datum value = CStringGetTextDatum(STOPPED_CANCELLED);
+	bool isnull = false;
+
+	(void) ChangeRow(writer, row, 1, &column, &value, &isnull, false);
+}
+
+/*
+ * Sweep what is left of one cancelled batch, up to about so many actions.
+ * Returns how many went.
+ */
+int64
+SweepBatch(Oid schema, int64 batch_id, SegmentTable *segments, DeliveryWriter *deliveries,
+		   int64 most)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableWriter writer;
+	TableFinder batches;
+	int64 swept = 0;
+	bool left;
+
+	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE), true);
+	OpenFinder(&batches, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
+	if (FindRow(&batches, F_INT8EQ, Int64GetDatum(batch_id), snapshot))
+	{
+		swept = sweep_batch(&batches, segments, deliveries, most, &left);
+		if (!left)
+			note_swept(&writer, batches.slot);
+	}
+	CloseFinder(&batches);
+	CloseWriter(&writer);
+	UnregisterSnapshot(snapshot);
+	return swept;
+}
+
+/*
+ * Sweep what is left of cancelled batches, up to about so many actions.
+ * Returns how many went.
+ */
+int64
+SweepCancelled(Oid schema, SegmentTable *segments, DeliveryWriter *deliveries, int64 most)
+{
+	static const AttrNumber stopped[] = {Anum_batch_stopped};
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableWriter writer;
+	TableFinder batches = {0};
+	IndexScanDesc scan;
+	ScanKeyData key;
+	int64 swept = 0;
+
+	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE), true);
+	batches.rel = writer.rel;
+	batches.index = WriterIndex(&writer, RowsWith(stopped[0]), 1, stopped);
+	batches.slot = table_slot_create(writer.rel, NULL);
+	scan = ActeonIndexBeginScan(batches.rel, batches.index, snapshot, 1);
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(STOPPED_CANCELLING));
+	key.sk_collation = DEFAULT_COLLATION_OID;
+	index_rescan(scan, &key, 1, NULL, 0);
+	while (swept < most && index_getnext_slot(scan, ForwardScanDirection, batches.slot))
+	{
+		bool left;
+
+		/* What this command has changed already must not be met again. */
+		CommandCounterIncrement();
+		swept += sweep_batch(&batches, segments, deliveries, most - swept, &left);
+		if (!left)
+			note_swept(&writer, batches.slot);
+	}
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(batches.slot);
+	CloseWriter(&writer);
+	UnregisterSnapshot(snapshot);
+	return swept;
+}

@@ -1,0 +1,200 @@
+/*
+ * breaker.c
+ *		The circuit breakers of batches.
+ *
+ * A batch pauses itself when of its last deliveries more than a share failed:
+ * the provider is down again, or the actions are poison, and sending on would
+ * only make more of it.  An action that a consumer puts in doubt counts as one
+ * that failed, once, when it does; how it ends counts like any other ending.
+ * Whoever records a failure looks at the tally of its batch (tally.c), newest
+ * first, until the window is full.  What one call ended has no order; of the call
+ * that the window begins in, an even part counts.  Only what ended since the batch
+ * was resumed last counts.
+ *
+ * Who records failures does not wait for the batch's row.  acteon_replay_all holds
+ * that most of the time, so it looks itself, between its chunks (run_batch.c).
+ *
+ * acteon_replay_batches shows the same numbers with the same rule (batch_list.c).
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "batch/breaker.h"
+#include "batch/control_log.h"
+#include "queue/batch_flags.h"
+#include "queue/outcome.h"
+#include "queue/schedule.h"
+#include "queue/tally.h"
+
+/* The window of a breaker and what is in it. */
+typedef struct Window
+{
+	int64 batch_id;
+	int64 size;        /* deliveries that it needs */
+	double share;      /* of these that may fail */
+	TimestampTz since; /* later ones only */
+	int64 ended;
+	int64 failed;
+} Window;
+
+/*
+ * Add what ended at one moment to the window, as far as there is room for it: of
+ * more, an even part.
+ */
+static void
+add_moment(Window *window, int64 ended, int64 failed)
+{
+	int64 room = window->size - window->ended;
+
+	if (ended > room)
+	{
+		failed = (failed * room + ended / 2) / ended;
+		ended = room;
+	}
+	window->ended += ended;
+	window->failed += failed;
+}
+
+/*
+ * Fill the window with the last deliveries of its batch.  What was redriven
+ * tells nothing about the provider.
+ */
+static void
+fill_window(Window *window, Oid schema)
+{
+	TallyScan scan;
+	TallyRow row;
+	TimestampTz moment = 0;
+	int64 ended = 0;
+	int64 failed = 0;
+
+	BeginTallyScan(&scan, schema, window->batch_id, window->since);
+	while (window->ended < window->size && NextTallyRow(&scan, &row))
+	{
+		if (row.actions < 0)
+			continue;
+		if (row.finished_at != moment && ended > 0)
+		{
+			add_moment(window, ended, failed);
+			ended = failed = 0;
+		}
+		moment = row.finished_at;
+		ended += row.actions;
+		if (IsFailure(row.state, row.outcome, row.effect))
+			failed += row.actions;
+	}
+	if (ended > 0)
+		add_moment(window, ended, failed);
+	EndTallyScan(&scan);
+}
+
+/*
+ * Pause the batch of a window, whose row was read, and log it for the role that
+ * brought the last failure.  If somebody is at the row, the next failure will.
+ */
+static void
+open_breaker(const Window *window, TableWriter *batches, TupleTableSlot *row, Oid schema, Oid role)
+{
+	AttrNumber columns[] = {Anum_batch_stopped, Anum_batch_stopped_at, Anum_batch_stopped_by,
+							Anum_batch_stop_reason};
+	char *reason =
+		psprintf("circuit breaker: " INT64_FORMAT " of the last " INT64_FORMAT " deliveries failed",
+				 window->failed, window->ended);
+	Datum values[] = {CStringGetTextDatum(STOPPED_PAUSED),
+					  TimestampTzGetDatum(GetCurrentTimestamp()), (Datum) 0,
+					  CStringGetTextDatum(reason)};
+	bool nulls[] = {false, false, true, false};
+
+	if (ChangeRow(batches, row, lengthof(columns), columns, values, nulls, false))
+		LogControl(schema, role, "breaker", window->batch_id, reason, NULL);
+}
+
+/*
+ * Read the window of a batch out of its row.  Returns false if it has none, or
+ * is stopped already.
+ */
+static bool
+read_window(Window *window, int64 batch_id, TupleTableSlot *row)
+{
+	bool no_window, runs, no_since, isnull;
+
+	memset(window, 0, sizeof(*window));
+	window->batch_id = batch_id;
+	window->size = DatumGetInt32(slot_getattr(row, Anum_batch_breaker_window, &no_window));
+	(void) slot_getattr(row, Anum_batch_stopped, &runs);
+	if (no_window || !runs)
+		return false;
+	window->share =
+		DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
+										   slot_getattr(row, Anum_batch_breaker_share, &isnull)));
+	window->since = DatumGetTimestampTz(slot_getattr(row, Anum_batch_breaker_since, &no_since));
+	if (no_since)
+		window->since = DT_NOBEGIN;
+	return true;
+}
+
+/*
+ * Whether all of the batch in a row was enqueued and nothing of it is in the
+ * queue: then there is nothing to pause.
+ */
+static bool
+is_over(int64 batch_id, TupleTableSlot *row, Oid schema)
+{
+	BatchQueue queue = {.schema = schema, .batch_id = batch_id};
+	bool isnull;
+
+	if (!DatumGetBool(slot_getattr(row, Anum_batch_is_complete, &isnull)))
+		return false;
+	queue.first_id = DatumGetInt64(slot_getattr(row, Anum_batch_first_outbox_id, &isnull));
+	queue.last_id = DatumGetInt64(slot_getattr(row, Anum_batch_last_outbox_id, &isnull));
+	return isnull || QueueIsEmpty(&queue);
+}
+
+/*
+ * Look at the circuit breaker of a batch, for the role whose call this is.
+ */
+void
+CheckBreaker(Oid schema, Oid role, int64 batch_id)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableWriter writer;
+	TableFinder batches;
+	Window window;
+
+	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE), true);
+	OpenFinder(&batches, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
+	if (FindRow(&batches, F_INT8EQ, Int64GetDatum(batch_id), snapshot) &&
+		read_window(&window, batch_id, batches.slot))
+	{
+		fill_window(&window, schema);
+		/* Also before the window is full: what is still to come cannot make it less. */
+		if (window.failed > window.share * window.size && !is_over(batch_id, batches.slot, schema))
+			open_breaker(&window, &writer, batches.slot, schema, role);
+	}
+	CloseFinder(&batches);
+	CloseWriter(&writer);
+	UnregisterSnapshot(snapshot);
+	CommandCounterIncrement();
+}
+
+/*
+ * Look at the circuit breakers of the batches in which something has failed in
+ * a call, after its deliveries were written.  The role is the call's.
+ */
+void
+CheckBreakers(Oid schema, Oid role, const DeliveryWriter *deliveries)
+{
+	if (deliveries->failing_count > 0)
+		CommandCounterIncrement();
+	for (int i = 0; i < deliveries->failing_count; i++)
+		CheckBreaker(schema, role, deliveries->failing[i]);
+}

@@ -1,0 +1,33 @@
+/*
+ * control.h
+ *		Steering a batch.
+ */
+#ifndef ACTEON_CONTROL_H
+#define ACTEON_CONTROL_H
+
+#include "fmgr.h"
+
+#include "base/identity.h"
+#include "base/table_access.h"
+
+/* A call that steers a batch; see BeginControl. */
+typedef struct ControlCall
+{
+	Oid schema; /* of the extension */
+	Oid caller;
+	TimestampTz now;
+	Identity saved;
+	int64 batch_id;
+	const char *reason; /* NULL: none given */
+	TableWriter writer; /* of the batches */
+	TableFinder batches;
+	Snapshot snapshot; /* that shows the batch's row as it is */
+} ControlCall;
+
+extern void BeginControl(ControlCall *call, FunctionCallInfo fcinfo, const char *function,
+						 int batch_argument, int reason_argument);
+extern void ChangeBatch(ControlCall *call, int count, const AttrNumber *columns,
+						const Datum *values, const bool *nulls);
+extern void EndControl(ControlCall *call);
+
+#endif /* ACTEON_CONTROL_H */

@@ -1,0 +1,225 @@
+/*
+ * call.c
+ *		Calls of the gateway's side: what they share.
+ *
+ * A consumer takes actions out of the outbox (claim.c), says what became of
+ * them (answer.c) and prolongs its leases (lease.c).  It needs no state of the
+ * session: every call is one statement.
+ */
+#include "postgres.h"
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "tcop/utility.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "access/grants.h"
+#include "base/table_access.h"
+#include "consumer/call.h"
+
+/* How long a lease can be: longer ones are a mistake. */
+#define MAX_LEASE_DAYS 1
+
+/* Bytes of freed memory that a backend of a consumer keeps. */
+#define KEPT_MEMORY (16 * 1024 * 1024)
+
+/*
+ * Make the memory of one call serve the next one.  A claim or an ack works on
+ * some hundred kilobytes and frees them at its end; the C library would give
+ * them back to the kernel each time and fault them in again, which was a fifth
+ * of the time.  So a backend of a consumer keeps up to KEPT_MEMORY.
+ */
+static void
+keep_memory(void)
+{
+#ifdef __GLIBC__
+	static bool done = false;
+
+	if (!done)
+	{
+		(void) mallopt(M_MMAP_THRESHOLD, KEPT_MEMORY / 2);
+		(void) mallopt(M_TRIM_THRESHOLD, KEPT_MEMORY);
+	}
+	done = true;
+#endif
+}
+
+/*
+ * Begin a call: check that the server can write, if the call does, and that
+ * the caller may deliver, and act as the owner of the extension's tables until
+ * EndConsumerCall.
+ *
+ * The caller needs a grant as gateway, its own or that of a role whose rights
+ * it inherits; no other application role counts.  A superuser needs none.
+ */
+void
+BeginConsumerCall(ConsumerCall *call, FunctionCallInfo fcinfo, const char *function, bool writes)
+{
+	Oid caller = GetUserId();
+
+	if (writes)
+	{
+		PreventCommandDuringRecovery(function);
+		PreventCommandIfReadOnly(function);
+	}
+	keep_memory();
+	call->schema = CalledSchema(fcinfo);
+	call->now = GetCurrentTimestamp();
+	if (!GrantsMayDeliver(LoadGrants(caller, call->schema)))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("insufficient permissions: %s requires gateway role", function),
+			 errdetail("Role \"%s\" has no such grant in acteon_grants.",
+					   GetUserNameFromId(caller, false)),
+			 errhint(
+				 "The owner of acteon_grants can insert one for this role, or for a role whose rights it inherits. See \"Who may do what\" in doc/operations.md.")));
+	SwitchIdentity(&call->caller, TableOwner(OwnTable(call->schema, OUTBOX_TABLE)));
+}
+
+/*
+ * End a call: be the caller again.  What the call has done is made visible to
+ * further calls in the same statement, as in
+ * SELECT acteon_outbox_ack(…) FROM acteon_outbox_claim(…).
+ */
+void
+EndConsumerCall(ConsumerCall *call)
+{
+	CommandCounterIncrement();
+	RestoreIdentity(&call->caller);
+}
+
+/*
+ * Refuse a call by a function that the script of another version has created, with
+ * fewer arguments than the library reads.
+ */
+void
+CheckArguments(FunctionCallInfo fcinfo, int count)
+{
+	if (PG_NARGS() < count)
+		RefuseOlderObjects();
+}
+
+/*
+ * Read an array argument, which must not be NULL and have one dimension or
+ * nothing in it.
+ */
+ArrayArgument
+ReadArray(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	ArrayArgument result;
+	ArrayType *array;
+	int16 len;
+	bool byval;
+	char align;
+
+	if (PG_ARGISNULL(argument))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be null", name),
+				 errhint("Pass an array, '{}' if there is nothing to say.")));
+	array = PG_GETARG_ARRAYTYPE_P(argument);
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must have one dimension", name),
+						errdetail("It has %d dimensions.", ARR_NDIM(array)),
+						errhint("Pass a plain array, as array_agg() makes it.")));
+	get_typlenbyvalalign(ARR_ELEMTYPE(array), &len, &byval, &align);
+	deconstruct_array(array, ARR_ELEMTYPE(array), len, byval, align, &result.values, &result.nulls,
+					  &result.count);
+	return result;
+}
+
+/*
+ * The same for bigints, none of which may be NULL.
+ */
+ArrayArgument
+ReadIds(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	ArrayArgument result = ReadArray(fcinfo, argument, name);
+
+	for (int i = 0; i < result.count; i++)
+	{
+		if (result.nulls[i])
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must not contain nulls", name), errdetail("Element %d is null.", i + 1),
+				 errhint("Pass what acteon_outbox_claim() or the outbox has for each action.")));
+	}
+	return result;
+}
+
+/*
+ * Raise an error if an array has another length than outbox_id.
+ */
+void
+CheckSameLength(const ArrayArgument *ids, const ArrayArgument *other, const char *name)
+{
+	if (ids->count != other->count)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must have as many elements as outbox_id", name),
+						errdetail("It has %d, outbox_id has %d.", other->count, ids->count)));
+}
+
+/*
+ * Read an integer argument that must be at least 1.
+ */
+int
+PositiveInteger(FunctionCallInfo fcinfo, int argument, const char *name)
+{
+	if (PG_ARGISNULL(argument) || PG_GETARG_INT32(argument) < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be at least 1", name),
+				 errhint("Leave it out for the default.")));
+	return PG_GETARG_INT32(argument);
+}
+
+/*
+ * When a lease ends that begins now, by an interval argument.
+ */
+TimestampTz
+LeaseEnd(FunctionCallInfo fcinfo, int argument, TimestampTz now)
+{
+	Interval least = {0};
+	Interval most = {.day = MAX_LEASE_DAYS};
+	Datum lease = PG_ARGISNULL(argument) ? IntervalPGetDatum(&least) : PG_GETARG_DATUM(argument);
+
+	if (DatumGetBool(DirectFunctionCall2(interval_le, lease, IntervalPGetDatum(&least))) ||
+		DatumGetBool(DirectFunctionCall2(interval_gt, lease, IntervalPGetDatum(&most))))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("lease must be a positive time of at most %d day", MAX_LEASE_DAYS),
+						errhint("Pass an interval a few times as long as an action takes.")));
+	return DatumGetTimestampTz(
+		DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now), lease));
+}
+
+/*
+ * Delete the rows with the given ids, all of which must be there, from one of
+ * the extension's tables.  Needs an SPI connection.
+ */
+void
+DeleteRows(const char *schema, const char *table, const char *column, const Datum *ids, int count)
+{
+	Oid type = INT8ARRAYOID;
+	Datum array = PointerGetDatum(construct_array(unconstify(Datum *, ids), count, INT8OID,
+												  sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	char *sql = psprintf("DELETE FROM %s.%s WHERE %s = ANY ($1)", schema, table, column);
+
+	if (SPI_execute_with_args(sql, 1, &type, &array, NULL, false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not delete from %s: %s", table, SPI_result_code_string(SPI_result));
+	if (SPI_processed != count)
+		elog(ERROR, "deleted " UINT64_FORMAT " rows of %s instead of %d", SPI_processed, table,
+			 count);
+	pfree(sql);
+	pfree(DatumGetPointer(array));
+}

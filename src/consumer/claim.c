@@ -1,0 +1,752 @@
+/*
+ * claim.c
+ *		acteon_outbox_claim: leasing due actions to a consumer.
+ *
+ * Segments are read in the order (due_at, first_id) of an index and leased, as
+ * each was read, without waiting: whatever another transaction is busy with is
+ * left to that one, as with SKIP LOCKED.  A segment that is
+ * longer than what is wanted is split.  A lease that ran out is due like any
+ * other segment, so nobody has to look after leases; but what it covers may have
+ * been sent, so it is collected and looked up with the doubts that are due, which
+ * an index of their own has (resolve_doubt.c), after what waits has been taken.
+ * What turns out to be free to go is taken then.
+ *
+ * What finished or moved on leaves dead entries at the beginning of the index,
+ * which stay as long as the oldest transaction is open.  So a session remembers
+ * where its last claim ended and goes on from there, as long as that gives it
+ * as much as it wants; it begins from the beginning once a second in any case,
+ * as something due may have appeared before.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/installation.h"
+#include "base/settings.h"
+#include "base/uuid.h"
+#include "batch/batch_stop.h"
+#include "batch/breaker.h"
+#include "batch/catch_up.h"
+#include "batch/failover.h"
+#include "consumer/call.h"
+#include "consumer/resolve_doubt.h"
+#include "queue/action_body.h"
+#include "queue/batch_flags.h"
+#include "queue/delivery.h"
+#include "queue/doubt.h"
+#include "queue/segment.h"
+
+/* Bytes of JSON after which a claim is full. */
+#define CLAIM_BYTES (16 * 1024 * 1024)
+
+/* Bytes of JSON above which an action is not handed out at all. */
+#define ACTION_BYTES (128 * 1024 * 1024)
+
+/* Actions that a claim ends dead at most, beside what it hands out. */
+#define MAX_ENDED 1000
+
+/* Segments of paused batches that a claim parks at most. */
+#define MAX_PARKED 10000
+
+/* Actions that a claim looks up at most before it takes what waits behind them. */
+#define MAX_LOOKED_UP_FIRST (5 * MAX_LOOKED_UP)
+
+/* Actions of cancelled batches that a claim sweeps, about; twice, if it begins from the beginning. */
+#define MAX_SWEPT 10000
+
+/* Bytes of a consumer's name at most. */
+#define CONSUMER_MAXLEN 200
+
+/* How long a claim may go on from where the last one ended. */
+#define RESCAN_INTERVAL (1 * USECS_PER_SEC)
+
+/* Tokens fit into a double, for consumers that have nothing else. */
+#define TOKEN_MASK ((INT64CONST(1) << 53) - 1)
+
+/* Columns of the result. */
+enum
+{
+	CLAIM_OUTBOX_ID,
+	CLAIM_LEASE_TOKEN,
+	CLAIM_ATTEMPT,
+	CLAIM_ACTION,
+	CLAIM_ACTION_ID,
+	NUM_CLAIM_COLUMNS
+};
+
+/* A claim under way. */
+typedef struct Claim
+{
+	ReturnSetInfo *result;
+	SegmentTable segments;
+	TableFinder outbox;
+	DeliveryWriter deliveries;
+	BatchGuard guard;
+	MemoryContext row_context;
+	StringInfoData json;
+	TimestampTz now;
+	TimestampTz lease_end;
+	int64 token;
+	text *consumer;
+	int wanted; /* actions that may still be taken */
+	Size bytes; /* of JSON so far */
+	bool full;
+	int ended;        /* actions that ended dead */
+	int swept;        /* actions that ended cancelled */
+	int parked;       /* segments */
+	HTAB *busy_lanes; /* that nothing of can be claimed now; NULL: none met */
+	Doubts doubts;
+	int looked_up; /* actions, before what waits behind them */
+	bool has_namespace;
+	pg_uuid_t namespace; /* for new ids, read when it is first needed */
+	/* Actions of the segment at hand that cannot be handed out, and why. */
+	int64 spoilt[SEGMENT_ACTIONS];
+	char *spoilt_because[SEGMENT_ACTIONS];
+	int spoilt_count;
+	int64 current; /* action that is being put out */
+	bool moved;
+	DuePlace place; /* of the last segment that was taken */
+} Claim;
+
+/* Where the session's last claim ended, and when one began from the beginning. */
+typedef struct Resume
+{
+	Oid relid; /* the table of segments */
+	DuePlace place;
+	TimestampTz scanned_at;
+} Resume;
+
+static Resume resume;
+
+PG_FUNCTION_INFO_V1(acteon_outbox_claim);
+
+/*
+ * Draw a token: random, so that a lease of before a failover or a restore is
+ * never mistaken for one of after it.
+ */
+static int64
+draw_token(void)
+{
+	int64 token;
+
+	do
+	{
+		if (!pg_strong_random(&token, sizeof(token)))
+			ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+							errmsg("could not generate a random lease token")));
+		token &= TOKEN_MASK;
+	} while (token == NO_LEASE);
+	return token;
+}
+
+/*
+ * Set *id to the id under which the action in the outbox's slot goes out with a
+ * lease.
+ */
+static void
+sent_id(Claim *claim, const Segment *lease, pg_uuid_t *id)
+{
+	bool isnull;
+	text *original;
+
+	*id = *DatumGetUUIDP(FoundColumn(&claim->outbox, Anum_outbox_action_id, &isnull));
+	if (lease->resend == 0)
+		return;
+	if (!claim->has_namespace)
+		claim->has_namespace = ReadNamespace(claim->guard.schema, &claim->namespace);
+	original = DatumGetTextPP(FoundColumn(&claim->outbox, Anum_outbox_original_action_id, &isnull));
+	ResendId(id, &claim->namespace, VARDATA_ANY(original), VARSIZE_ANY_EXHDR(original),
+			 DatumGetInt32(FoundColumn(&claim->outbox, Anum_outbox_generation, &isnull)),
+			 lease->resend);
+}
+
+/*
+ * Make the JSON of the action in the outbox's slot, under an id.  Raises an error
+ * if the consumer could not receive it.
+ */
+static void
+make_json(Claim *claim, const pg_uuid_t *id)
+{
+	resetStringInfo(&claim->json);
+	AppendActionJson(&claim->json, claim->outbox.slot, id);
+	if (claim->json.len > ACTION_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("its JSON has %d bytes, and more than %d are not handed out",
+							   claim->json.len, ACTION_BYTES)));
+	/* The conversion is made again when the row is sent; here it spoils one action, there all. */
+	if (pg_get_client_encoding() != GetDatabaseEncoding())
+		(void) pg_server_to_client(claim->json.data, claim->json.len);
+}
+
+/*
+ * Put out the action in the outbox's slot.  Returns false, having done nothing, if
+ * the claim has no room for it.
+ */
+static bool
+put_out_action(Claim *claim, const Segment *lease)
+{
+	Datum values[NUM_CLAIM_COLUMNS];
+	bool nulls[NUM_CLAIM_COLUMNS] = {false};
+	MemoryContext old = MemoryContextSwitchTo(claim->row_context);
+	pg_uuid_t id;
+	bool fits;
+
+	sent_id(claim, lease, &id);
+	make_json(claim, &id);
+	fits = claim->bytes == 0 || claim->bytes + claim->json.len <= CLAIM_BYTES;
+	if (fits)
+	{
+		claim->bytes += claim->json.len;
+		values[CLAIM_OUTBOX_ID] = Int64GetDatum(claim->current);
+		values[CLAIM_LEASE_TOKEN] = Int64GetDatum(lease->lease_token);
+		values[CLAIM_ATTEMPT] = Int32GetDatum(lease->attempt);
+		values[CLAIM_ACTION] =
+			PointerGetDatum(cstring_to_text_with_len(claim->json.data, claim->json.len));
+		values[CLAIM_ACTION_ID] = UUIDPGetDatum(&id);
+		tuplestore_putvalues(claim->result->setResult, claim->result->setDesc, values, nulls);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(claim->row_context);
+	return fits;
+}
+
+/*
+ * Put out the actions of a leased segment from an id on.  Returns the id of the
+ * first one that the claim has no room for, or the one after the last.  Raises the
+ * error of an action that cannot be handed out, which is claim->current then; the
+ * finder's slot is one that is gone with the subtransaction then.
+ */
+static int64
+put_out_from(Claim *claim, const Segment *lease, int64 from)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	IndexScanDesc scan = ActeonIndexBeginScan(claim->outbox.rel, claim->outbox.index, snapshot, 2);
+	int64 next = lease->last_id + 1;
+	TupleTableSlot *slot = claim->outbox.slot;
+	ScanKeyData keys[2];
+
+	/* What a slot refers to belongs to the subtransaction, if that ends in an error. */
+	claim->outbox.slot = table_slot_create(claim->outbox.rel, NULL);
+	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(from));
+	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(lease->last_id));
+	index_rescan(scan, keys, 2, NULL, 0);
+	/* An action that cannot even be read is the one behind the last that could. */
+	claim->current = from;
+	while (index_getnext_slot(scan, ForwardScanDirection, claim->outbox.slot))
+	{
+		bool isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		claim->current = DatumGetInt64(FoundColumn(&claim->outbox, Anum_outbox_id, &isnull));
+		if (!put_out_action(claim, lease))
+		{
+			next = claim->current;
+			break;
+		}
+		claim->current++;
+	}
+	ExecDropSingleTupleTableSlot(claim->outbox.slot);
+	claim->outbox.slot = slot;
+	index_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return next;
+}
+
+/*
+ * Whether an error is about the action at hand: not one that ends the session or
+ * the call, nor one of the whole server.
+ */
+static bool
+is_about_action(int sqlerrcode)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
+	{
+		case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
+		case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
+		case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):
+			return false;
+		default:
+			return true;
+	}
+}
+
+/*
+ * Note that the current action, of a lease, cannot be handed out because of an error.
+ * Raises it again if it is not about the action.
+ */
+static void
+note_spoilt(Claim *claim, const Segment *lease, ErrorData *error)
+{
+	if (!is_about_action(error->sqlerrcode) || claim->current > lease->last_id)
+		ReThrowError(error);
+	claim->spoilt[claim->spoilt_count] = claim->current;
+	claim->spoilt_because[claim->spoilt_count++] =
+		psprintf("action " INT64_FORMAT " " CANNOT_BE_HANDED_OUT ": %s", claim->current,
+				 error->message);
+	FreeErrorData(error);
+	MemoryContextReset(claim->row_context);
+}
+
+/*
+ * Put out the actions of a segment that has been leased, but for those that cannot
+ * be handed out: each attempt runs in a subtransaction, so that what is damaged in
+ * one action stops no other.  Returns the id of the first one that the claim has no
+ * room for, or the one after the last.
+ */
+static int64
+put_out_actions(Claim *claim, const Segment *lease)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	TupleTableSlot *slot = claim->outbox.slot;
+	volatile int64 next = lease->first_id;
+	volatile bool done = false;
+
+	claim->spoilt_count = 0;
+	while (!done && next <= lease->last_id)
+	{
+		BeginInternalSubTransaction(NULL);
+		MemoryContextSwitchTo(context);
+		PG_TRY();
+		{
+			next = put_out_from(claim, lease, next);
+			done = true;
+			ReleaseCurrentSubTransaction();
+		}
+		PG_CATCH();
+		{
+			ErrorData *error;
+
+			MemoryContextSwitchTo(claim->deliveries.context);
+			error = CopyErrorData();
+			FlushErrorState();
+			RollbackAndReleaseCurrentSubTransaction();
+			MemoryContextSwitchTo(claim->deliveries.context);
+			CurrentResourceOwner = owner;
+			claim->outbox.slot = slot;
+			note_spoilt(claim, lease, error);
+			next = claim->current + 1;
+		}
+		PG_END_TRY();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+	for (int i = 0; i < claim->spoilt_count; i++)
+		ereport(LOG, (errmsg("%s", claim->spoilt_because[i])));
+	return next;
+}
+
+/*
+ * End an action dead that cannot be handed out.
+ */
+static void
+end_dead(Claim *claim, int64 outbox_id, int64 batch_id, int attempts, const char *error)
+{
+	Delivery delivery = {.outbox_id = outbox_id,
+						 .batch_id = batch_id,
+						 .attempts = attempts,
+						 .state = ACTION_DEAD,
+						 .outcome = {.isnull = true}};
+	MemoryContext old = MemoryContextSwitchTo(claim->deliveries.context);
+
+	delivery.error.value = CStringGetTextDatum(error);
+	AddDelivery(&claim->deliveries, &delivery);
+	claim->ended++;
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Correct a lease after its actions were put out: what cannot be handed out ends
+ * dead, or is held if it may have been sent before; what the claim has no room for,
+ * from the given action on, is given back.
+ */
+static void
+correct_lease(Claim *claim, const Segment *before, const Segment *lease, int64 from)
+{
+	Segment pieces[SEGMENT_ACTIONS + 2];
+	Segment rest = *lease;
+	int count = 0;
+
+	for (int i = 0; i < claim->spoilt_count; i++)
+	{
+		int64 id = claim->spoilt[i];
+
+		if (id > rest.first_id)
+		{
+			pieces[count] = rest;
+			pieces[count++].last_id = id - 1;
+		}
+		if (before->unproven)
+		{
+			pieces[count] = *before;
+			pieces[count].first_id = pieces[count].last_id = id;
+			MakeDoubt(&pieces[count], claim->now, claim->spoilt_because[i], claim->now);
+			HoldDoubt(&pieces[count++], "it cannot be handed out");
+		}
+		else
+			end_dead(claim, id, lease->batch_id, before->attempt, claim->spoilt_because[i]);
+		rest.first_id = id + 1;
+	}
+	if (from > rest.first_id)
+	{
+		pieces[count] = rest;
+		pieces[count++].last_id = from - 1;
+	}
+	if (from <= rest.last_id)
+	{
+		pieces[count] = *before;
+		pieces[count].first_id = from;
+		pieces[count].last_id = lease->last_id;
+		pieces[count++].lease_token = NO_LEASE;
+	}
+	/* The lease was written by this command, which must not change it again. */
+	CommandCounterIncrement();
+	if (!ReplaceSegment(&claim->segments, lease, pieces, count))
+		elog(ERROR, "a lease was changed while it was being made");
+}
+
+/*
+ * How many actions of a segment to lease: as many as are wanted, and only one of a
+ * lane.
+ */
+static int
+lease_length(const Claim *claim, const Segment *segment)
+{
+	return segment->in_lane ? 1 : Min(SegmentLength(segment), claim->wanted);
+}
+
+/*
+ * Whether the lane of a due segment lets it be claimed.  A lane of which nothing
+ * can be claimed is remembered; one in which another segment just comes first
+ * is not, as that one may be met yet.
+ */
+static bool
+lane_lets_pass(Claim *claim, const Segment *segment)
+{
+	LaneState state;
+
+	if (!segment->in_lane)
+		return true;
+	if (claim->busy_lanes != NULL &&
+		hash_search(claim->busy_lanes, &segment->lane, HASH_FIND, NULL) != NULL)
+		return false;
+	state = LookAtLane(&claim->segments, segment, claim->now);
+	if (state == LANE_BUSY)
+	{
+		if (claim->busy_lanes == NULL)
+		{
+			HASHCTL control = {.keysize = sizeof(int64),
+							   .entrysize = sizeof(int64),
+							   .hcxt = claim->deliveries.context};
+
+			claim->busy_lanes = hash_create("acteon_replay lanes", 64, &control,
+											HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		}
+		(void) hash_search(claim->busy_lanes, &segment->lane, HASH_ENTER, NULL);
+	}
+	return state == LANE_FREE;
+}
+
+/*
+ * Put a segment of a paused batch aside until it is resumed, so that no claim
+ * meets it again.
+ */
+static void
+park_segment(Claim *claim, const Segment *segment)
+{
+	Segment parked = *segment;
+
+	parked.due_at = DT_NOEND;
+	parked.lease_token = NO_LEASE;
+	if (claim->parked++ < MAX_PARKED && HoldSegment(&claim->segments, segment, false))
+		(void) ReplaceSegment(&claim->segments, segment, &parked, 1);
+}
+
+/*
+ * Whether the batch of a due segment lets it be claimed.  A segment of a stopped
+ * one is put out of the way; a batch that has fallen behind its rate begins anew.
+ */
+static bool
+batch_lets_pass(Claim *claim, const Segment *segment)
+{
+	bool paced;
+
+	switch (LookAtBatch(&claim->guard, segment->batch_id, &paced))
+	{
+		case BATCH_RUNS:
+			if (!paced || !HasFallenBehind(segment, claim->now))
+				return true;
+			CatchUp(claim->guard.schema, segment->batch_id, claim->now);
+			/* Its segments are not what this claim reads of them any more. */
+			LeaveBatch(&claim->guard, segment->batch_id);
+			return false;
+		case BATCH_PAUSED:
+			park_segment(claim, segment);
+			return false;
+		case BATCH_CANCELLED:
+			if (claim->swept < MAX_SWEPT)
+				claim->swept += SweepSegment(&claim->segments, &claim->deliveries, segment);
+			return false;
+		case BATCH_BUSY:
+			return false;
+	}
+	return false;
+}
+
+/*
+ * Collect a segment that must be looked up.  What has been collected before is
+ * looked up at once if there is no room for it: what waits behind a dead consumer's
+ * thousand leases must not wait for all of them.
+ */
+static void
+collect_doubt(Claim *claim, const Segment *segment)
+{
+	if (!HasRoomForDoubt(&claim->doubts, segment))
+	{
+		claim->looked_up += claim->doubts.actions;
+		ResolveDoubts(&claim->doubts);
+	}
+	CollectDoubt(&claim->doubts, segment);
+}
+
+/*
+ * Lease a due segment, or a part of it, and put out its actions; or leave it,
+ * if somebody else is at it, or its batch or its lane does not let it pass.
+ */
+static void
+take_segment(Claim *claim, const Segment *segment)
+{
+	Segment pieces[2];
+	Segment *lease = &pieces[0];
+	int length = lease_length(claim, segment);
+	int64 next;
+
+	if (NeedsLook(segment, claim->now))
+	{
+		collect_doubt(claim, segment);
+		return;
+	}
+	if (claim->ended >= MAX_ENDED || !batch_lets_pass(claim, segment) ||
+		!lane_lets_pass(claim, segment) || !HoldSegment(&claim->segments, segment, false))
+		return;
+
+	pieces[0] = pieces[1] = *segment;
+	lease->last_id = segment->first_id + length - 1;
+	lease->due_at = claim->lease_end;
+	lease->attempt = segment->attempt + 1;
+	lease->was_claimed = true;
+	/* Under its first id, and under one that it has not been sent under, nothing is unresolved. */
+	if (segment->resend == 0 || segment->sent_at == 0)
+		lease->sent_at = claim->now;
+	lease->lease_token = claim->token;
+	lease->holder = claim->consumer;
+	pieces[1].first_id = lease->last_id + 1;
+	pieces[1].lease_token = NO_LEASE;
+	if (!ReplaceSegment(&claim->segments, segment, pieces,
+						lease->last_id < segment->last_id ? 2 : 1))
+		return;
+	claim->wanted -= length;
+	next = put_out_actions(claim, lease);
+	claim->wanted += claim->spoilt_count;
+	if (next <= lease->last_id || claim->spoilt_count > 0)
+		correct_lease(claim, segment, lease, next);
+	claim->full = claim->wanted == 0 || next <= lease->last_id;
+	claim->moved = true;
+	claim->place.due_at = segment->due_at;
+	claim->place.first_id = segment->first_id;
+}
+
+/*
+ * Whether a segment comes behind a place.
+ */
+static bool
+is_past(const Segment *segment, const DuePlace *place)
+{
+	return segment->due_at > place->due_at ||
+		   (segment->due_at == place->due_at && segment->first_id > place->first_id);
+}
+
+/*
+ * Take what is due after a place (NULL: from the beginning) and up to another
+ * (NULL: to the end), until the claim is full.
+ */
+static void
+take_due(Claim *claim, const DuePlace *after, const DuePlace *up_to)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay due", ALLOCSET_SMALL_SIZES);
+	MemoryContext old;
+	SegmentScan scan;
+
+	BeginDueScan(&scan, &claim->segments, after, claim->now);
+	old = MemoryContextSwitchTo(context);
+	while (!claim->full && claim->looked_up < MAX_LOOKED_UP_FIRST)
+	{
+		Segment segment;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(context);
+		if (!NextSegment(&scan, &segment) || (up_to != NULL && is_past(&segment, up_to)))
+			break;
+		take_segment(claim, &segment);
+	}
+	MemoryContextSwitchTo(old);
+	EndSegmentScan(&scan);
+	MemoryContextDelete(context);
+}
+
+/*
+ * Collect doubts that are to be looked up, as many as there is room for.
+ */
+static void
+collect_due_doubts(Claim *claim)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay doubts", ALLOCSET_SMALL_SIZES);
+	MemoryContext old;
+	SegmentScan scan;
+	Segment segment;
+
+	BeginLookScan(&scan, &claim->segments, claim->now);
+	old = MemoryContextSwitchTo(context);
+	while (NextSegment(&scan, &segment) && HasRoomForDoubt(&claim->doubts, &segment))
+	{
+		CHECK_FOR_INTERRUPTS();
+		CollectDoubt(&claim->doubts, &segment);
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	EndSegmentScan(&scan);
+	MemoryContextDelete(context);
+}
+
+/*
+ * Resolve the doubts that were met and those that are due, and take what turns out
+ * to be free to go.
+ */
+static void
+take_resolved(Claim *claim)
+{
+	collect_due_doubts(claim);
+	ResolveDoubts(&claim->doubts);
+	if (!claim->doubts.released || claim->full)
+		return;
+	/* What this command has changed is not to be changed by it again. */
+	CommandCounterIncrement();
+	/* A doubt that has ended keeps its lane busy no more. */
+	if (claim->busy_lanes != NULL)
+		hash_destroy(claim->busy_lanes);
+	claim->busy_lanes = NULL;
+	claim->looked_up = 0;
+	take_due(claim, NULL, NULL);
+	ResolveDoubts(&claim->doubts);
+}
+
+/*
+ * Take what is due, from where the last claim ended if that is good enough.
+ */
+static void
+take_all(Claim *claim, Oid schema)
+{
+	Oid relid = RelationGetRelid(claim->segments.writer.rel);
+	DuePlace place = resume.place;
+	bool resumes = resume.relid == relid && claim->now >= resume.scanned_at &&
+				   claim->now - resume.scanned_at < RESCAN_INTERVAL;
+	bool begins = false;
+
+	resume.relid = InvalidOid; /* in case of an error */
+	if (resumes)
+		take_due(claim, &place, NULL);
+	if (!resumes || !claim->full)
+	{
+		take_due(claim, NULL, resumes ? &place : NULL);
+		resume.scanned_at = claim->now;
+		begins = true;
+	}
+	take_resolved(claim);
+	/* Not before: what was collected must not be changed by something else. */
+	if (begins)
+		(void) SweepCancelled(schema, &claim->segments, &claim->deliveries, MAX_SWEPT);
+	if (!claim->moved)
+		return;
+	resume.relid = relid;
+	resume.place = claim->place;
+}
+
+/*
+ * The name of the consumer, by an argument.
+ */
+static text *
+consumer_argument(FunctionCallInfo fcinfo, int argument)
+{
+	text *consumer = PG_ARGISNULL(argument) ? NULL : PG_GETARG_TEXT_PP(argument);
+
+	if (consumer == NULL || VARSIZE_ANY_EXHDR(consumer) == 0 ||
+		VARSIZE_ANY_EXHDR(consumer) > CONSUMER_MAXLEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("consumer must be a name of 1 to %d bytes", CONSUMER_MAXLEN),
+				 errhint("It tells people who holds a lease; a host name and a process id do.")));
+	return consumer;
+}
+
+/*
+ * acteon_outbox_claim(consumer text, max_actions integer, lease interval)
+ * → setof (outbox_id, lease_token, attempt, action, action_id)
+ *
+ * Leases up to max_actions due actions until lease from now and returns them,
+ * oldest first, action being the body of the gateway's POST /v1/dispatch and
+ * action_id the id in it.  Returns fewer when their JSON comes to more than 16 MB.
+ * Looks up what is in doubt and due before.  Raises insufficient_privilege and
+ * invalid_parameter_value.
+ */
+Datum
+acteon_outbox_claim(PG_FUNCTION_ARGS)
+{
+	ConsumerCall call;
+	Claim claim = {0};
+
+	InitMaterializedSRF(fcinfo, 0);
+	BeginConsumerCall(&call, fcinfo, "acteon_outbox_claim()", true);
+	NoticeServer(call.schema, call.caller.user);
+	claim.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	claim.now = call.now;
+	claim.consumer = consumer_argument(fcinfo, 0);
+	claim.wanted = PositiveInteger(fcinfo, 1, "max_actions");
+	claim.lease_end = LeaseEnd(fcinfo, 2, call.now);
+	claim.token = draw_token();
+	claim.row_context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay action", ALLOCSET_DEFAULT_SIZES);
+	initStringInfo(&claim.json);
+	OpenSegments(&claim.segments, call.schema);
+	OpenFinder(&claim.outbox, OwnTable(call.schema, OUTBOX_TABLE), Anum_outbox_id);
+	OpenDeliveries(&claim.deliveries, call.schema, call.now);
+	InitBatchGuard(&claim.guard, call.schema);
+	InitDoubts(&claim.doubts, call.schema, call.caller.user, call.now, &claim.segments,
+			   &claim.deliveries);
+
+	take_all(&claim, call.schema);
+
+	CloseBatchGuard(&claim.guard);
+	CloseDeliveries(&claim.deliveries);
+	CloseFinder(&claim.outbox);
+	CloseSegments(&claim.segments);
+	CheckBreakers(call.schema, call.caller.user, &claim.deliveries);
+	EndConsumerCall(&call);
+	return (Datum) 0;
+}

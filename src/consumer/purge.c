@@ -1,0 +1,392 @@
+/*
+ * purge.c
+ *		acteon_outbox_purge: finished actions out of the tables.
+ *
+ * The replays of an action are found generation by generation, up to the first
+ * one that is missing.  So they go together, when all of them are finished and
+ * old enough, or not at all; and the generation that they had reached is kept
+ * (reached.c), so that no later replay gets an id that was used before.  Who replays the action at the same moment holds
+ * rows of the outbox (hold_found in earlier_replays.c), and so does a redrive; such
+ * actions are left for the next purge.
+ *
+ * A purge also tidies up: what is left of cancelled batches is swept into
+ * deliveries (batch_stop.c), and the old rows of the tally become one for each batch
+ * and ending.
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "batch/batch_row.h"
+#include "batch/batch_stop.h"
+#include "batch/control_log.h"
+#include "consumer/call.h"
+#include "queue/delivery.h"
+#include "replay/generations.h"
+
+/* Actions that are fetched, and then deleted, at once. */
+#define CHUNK_ACTIONS 1000
+
+/* Nothing is older. */
+#define MAX_AGE_YEARS 1000
+
+/* How long the gateway knows the ids that it has seen. */
+#define GATEWAY_REMEMBERS (24 * USECS_PER_HOUR)
+
+/* %1$s is the extension's schema; see redrive.c about the search path. */
+#define OLD_ACTIONS \
+	"SELECT o.id, o.original_action_id, o.generation " \
+	"FROM %1$s.acteon_dispatch_delivery AS d " \
+	"JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
+	"WHERE d.finished_at < $1 FOR UPDATE SKIP LOCKED"
+
+/*
+ * Rows of the tally that are old enough, where there are several of a kind, made
+ * one; those of batches with nothing in the queue, whose circuit breakers look at
+ * them no more.
+ */
+#define FOLD_TALLY \
+	"WITH several AS MATERIALIZED (" \
+	"	SELECT batch_id, state, outcome, effect FROM %1$s.acteon_replay_tally AS t WHERE finished_at < $1 " \
+	"		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS s WHERE s.batch_id = t.batch_id) " \
+	"	GROUP BY batch_id, state, outcome, effect HAVING count(*) > 1), " \
+	"folded AS (" \
+	"	DELETE FROM %1$s.acteon_replay_tally AS t USING several AS s " \
+	"	WHERE t.finished_at < $1 AND t.batch_id = s.batch_id AND t.state = s.state " \
+	"		AND t.outcome IS NOT DISTINCT FROM s.outcome " \
+	"		AND t.effect IS NOT DISTINCT FROM s.effect RETURNING t.*) " \
+	"INSERT INTO %1$s.acteon_replay_tally (batch_id, finished_at, state, outcome, effect, actions) " \
+	"SELECT batch_id, max(finished_at), state, outcome, effect, sum(actions) FROM folded " \
+	"GROUP BY batch_id, state, outcome, effect HAVING sum(actions) <> 0"
+
+/*
+ * An action may have been purged before, and its id may be another tenant's, too.
+ */
+#define KEEP_REACHED \
+	"INSERT INTO %1$s.acteon_dispatch_reached AS r (first_action_id, generation) " \
+	"SELECT id, max(generation) FROM unnest($1, $2) AS n (id, generation) GROUP BY id " \
+	"ON CONFLICT (first_action_id) DO UPDATE SET generation = greatest(r.generation, excluded.generation)"
+
+/* A purge under way. */
+typedef struct Purge
+{
+	TimestampTz before; /* what finished earlier may go */
+	int64 most;         /* stop after so many */
+	ChainReader chains;
+	TableFinder deliveries;
+	Datum *ids; /* of what goes next */
+	pg_uuid_t id_space[CHUNK_ACTIONS];
+	Datum *first_ids;   /* of the actions that go next: the ids of their first replays */
+	Datum *generations; /* and how far they had come */
+	int actions;
+	int count;
+	int allocated;
+} Purge;
+
+PG_FUNCTION_INFO_V1(acteon_outbox_purge);
+
+/*
+ * Add the id of a row that goes.
+ */
+static void
+add_id(Purge *purge, Datum id)
+{
+	if (purge->count == purge->allocated)
+	{
+		purge->allocated *= 2;
+		purge->ids = repalloc(purge->ids, purge->allocated * sizeof(Datum));
+	}
+	purge->ids[purge->count++] = id;
+}
+
+/*
+ * Lock the row that was found last against everybody, if nobody is at it.
+ */
+static bool
+lock_found(TableFinder *finder, Snapshot snapshot)
+{
+	ItemPointerData tid = finder->slot->tts_tid;
+	TM_FailureData failure;
+
+	return table_tuple_lock(finder->rel, &tid, snapshot, finder->slot, GetCurrentCommandId(false),
+							LockTupleExclusive, LockWaitSkip, 0, &failure) == TM_Ok;
+}
+
+/*
+ * Whether the replay that was found last may go: nobody is at it, and it
+ * finished long enough ago.
+ */
+static bool
+may_go(Purge *purge, Datum id, Snapshot snapshot)
+{
+	bool isnull;
+
+	return lock_found(&purge->chains.outbox, snapshot) &&
+		   FindRow(&purge->deliveries, F_INT8EQ, id, snapshot) &&
+		   lock_found(&purge->deliveries, snapshot) &&
+		   DatumGetTimestampTz(
+			   FoundColumn(&purge->deliveries, Anum_delivery_finished_at, &isnull)) < purge->before;
+}
+
+/*
+ * Note how far an action that goes had come.
+ */
+static void
+add_reached(Purge *purge, const text *action_id, int generation)
+{
+	pg_uuid_t *id = &purge->id_space[purge->actions];
+
+	SetChainId(&purge->chains, id, action_id, 1);
+	purge->first_ids[purge->actions] = UUIDPGetDatum(id);
+	purge->generations[purge->actions++] = Int32GetDatum(generation);
+}
+
+/*
+ * Keep how far the actions had come that go.  Needs an SPI connection.
+ */
+static void
+keep_reached(Purge *purge, const char *schema)
+{
+	Oid types[] = {UUIDARRAYOID, INT4ARRAYOID};
+	Datum values[2];
+
+	values[0] = PointerGetDatum(
+		construct_array(purge->first_ids, purge->actions, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+	values[1] = PointerGetDatum(construct_array(purge->generations, purge->actions, INT4OID,
+												sizeof(int32), true, TYPALIGN_INT));
+	if (SPI_execute_with_args(psprintf(KEEP_REACHED, schema), 2, types, values, NULL, false, 0) !=
+		SPI_OK_INSERT)
+		elog(ERROR, "could not keep generations: %s", SPI_result_code_string(SPI_result));
+}
+
+/*
+ * Add all replays of an action to what goes, if all of them may; the given one may
+ * and is locked, and is the first if none of an earlier generation is left.
+ */
+static void
+add_chain(Purge *purge, Datum first_id, const text *action_id, int first_generation)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	int count_before = purge->count;
+	int generation = first_generation + 1;
+
+	/* Later generations go with the first one that is left. */
+	if (FirstGeneration(&purge->chains, action_id, snapshot) != first_generation)
+	{
+		UnregisterSnapshot(snapshot);
+		return;
+	}
+	add_id(purge, first_id);
+	for (; FindInChain(&purge->chains, action_id, generation, snapshot); generation++)
+	{
+		bool isnull;
+		Datum id = FoundColumn(&purge->chains.outbox, Anum_outbox_id, &isnull);
+
+		CHECK_FOR_INTERRUPTS();
+		if (!may_go(purge, id, snapshot))
+		{
+			purge->count = count_before;
+			break;
+		}
+		add_id(purge, id);
+	}
+	UnregisterSnapshot(snapshot);
+	if (purge->count > count_before)
+		add_reached(purge, action_id, generation - 1);
+}
+
+/*
+ * Purge everything that may go, chunk by chunk.  Returns how many rows of the
+ * outbox went.
+ */
+static int64
+purge_all(Purge *purge, const char *schema, MemoryContext context)
+{
+	Oid type = TIMESTAMPTZOID;
+	Datum before = TimestampTzGetDatum(purge->before);
+	Portal portal = SPI_cursor_open_with_args(NULL, psprintf(OLD_ACTIONS, schema), 1, &type,
+											  &before, NULL, false, 0);
+	int64 purged = 0;
+
+	while (purged < purge->most)
+	{
+		SPI_cursor_fetch(portal, true, CHUNK_ACTIONS);
+		MemoryContextSwitchTo(context);
+		if (SPI_processed == 0)
+			break;
+		purge->count = purge->actions = 0;
+		for (int row = 0; row < SPI_processed; row++)
+		{
+			HeapTuple tuple = SPI_tuptable->vals[row];
+			TupleDesc desc = SPI_tuptable->tupdesc;
+			bool isnull;
+
+			CHECK_FOR_INTERRUPTS();
+			add_chain(purge, SPI_getbinval(tuple, desc, 1, &isnull),
+					  DatumGetTextPP(SPI_getbinval(tuple, desc, 2, &isnull)),
+					  DatumGetInt32(SPI_getbinval(tuple, desc, 3, &isnull)));
+		}
+		SPI_freetuptable(SPI_tuptable);
+		if (purge->count > 0)
+		{
+			DeleteRows(schema, DELIVERY_TABLE, "outbox_id", purge->ids, purge->count);
+			DeleteRows(schema, OUTBOX_TABLE, "id", purge->ids, purge->count);
+			keep_reached(purge, schema);
+		}
+		purged += purge->count;
+	}
+	SPI_cursor_close(portal);
+	return purged;
+}
+
+/*
+ * Sweep all that is left of cancelled batches.
+ */
+static void
+sweep_all(const ConsumerCall *call)
+{
+	SegmentTable segments;
+	DeliveryWriter deliveries;
+
+	OpenSegments(&segments, call->schema);
+	OpenDeliveries(&deliveries, call->schema, call->now);
+	(void) SweepCancelled(call->schema, &segments, &deliveries, PG_INT64_MAX);
+	CloseDeliveries(&deliveries);
+	CloseSegments(&segments);
+	CommandCounterIncrement();
+}
+
+/*
+ * Fold the old rows of the tally.  Needs an SPI connection.
+ */
+static void
+fold_tally(const Purge *purge, const char *schema)
+{
+	Oid type = TIMESTAMPTZOID;
+	Datum before = TimestampTzGetDatum(purge->before);
+
+	if (SPI_execute_with_args(psprintf(FOLD_TALLY, schema), 1, &type, &before, NULL, false, 0) !=
+		SPI_OK_INSERT)
+		elog(ERROR, "could not fold the tally: %s", SPI_result_code_string(SPI_result));
+}
+
+/*
+ * Write down who has purged.
+ */
+static void
+log_purge(const ConsumerCall *call, FunctionCallInfo fcinfo, int64 purged, const char *reason)
+{
+	LogDetails details;
+
+	BeginDetails(&details);
+	AddTextDetail(&details, "older_than",
+				  DatumGetCString(DirectFunctionCall1(interval_out, PG_GETARG_DATUM(0))));
+	AddNumberDetail(&details, "purged", purged);
+	LogControl(call->schema, call->caller.user, "purge", 0, reason, EndDetails(&details));
+}
+
+/*
+ * Warn of a purge of what the gateway still remembers.
+ */
+static void
+warn_of_known_ids(Datum older_than)
+{
+	Interval known = {.time = GATEWAY_REMEMBERS};
+
+	if (DatumGetBool(DirectFunctionCall2(interval_lt, older_than, IntervalPGetDatum(&known))))
+		ereport(
+			WARNING,
+			(errmsg("older_than is less than the %d hours for which the gateway remembers ids",
+					(int) (GATEWAY_REMEMBERS / USECS_PER_HOUR)),
+			 errdetail(
+				 "A purged action counts as never replayed; its next replay goes out although the gateway may have executed the last one just now."),
+			 errhint("Keep at least what the audit table keeps, as in '90 days'.")));
+}
+
+/*
+ * Before when an action must have finished to go, by an interval argument.
+ */
+static TimestampTz
+purge_bound(FunctionCallInfo fcinfo, int argument, TimestampTz now)
+{
+	Interval least = {0};
+	Interval most = {.month = MAX_AGE_YEARS * MONTHS_PER_YEAR};
+
+	if (PG_ARGISNULL(argument) ||
+		DatumGetBool(
+			DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(argument), IntervalPGetDatum(&least))))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("older_than must not be negative or null"),
+						errhint("Keep at least what the audit table keeps, as in '90 days'.")));
+	if (DatumGetBool(
+			DirectFunctionCall2(interval_gt, PG_GETARG_DATUM(argument), IntervalPGetDatum(&most))))
+		return DT_NOBEGIN;
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
+												   TimestampTzGetDatum(now),
+												   PG_GETARG_DATUM(argument)));
+}
+
+/*
+ * acteon_outbox_purge(older_than interval, max_actions bigint, reason text) → bigint
+ *
+ * Deletes the rows of actions whose every replay finished longer ago than
+ * older_than, until max_actions have gone, up to a chunk more; returns how many
+ * rows of the outbox went.  Raises
+ * insufficient_privilege and invalid_parameter_value.
+ */
+Datum
+acteon_outbox_purge(PG_FUNCTION_ARGS)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ConsumerCall call;
+	Purge *purge = palloc0(sizeof(Purge));
+	int64 purged = 0;
+	char *schema;
+	const char *reason;
+
+	BeginConsumerCall(&call, fcinfo, "acteon_outbox_purge()", true);
+	purge->before = purge_bound(fcinfo, 0, call.now);
+	purge->most = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
+	if (purge->most < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_actions must be at least 1"),
+				 errhint("Leave it out to purge everything that is old enough.")));
+	reason = ReasonArgument(fcinfo, 2);
+	warn_of_known_ids(PG_GETARG_DATUM(0));
+	sweep_all(&call);
+	purge->allocated = CHUNK_ACTIONS;
+	purge->ids = palloc(purge->allocated * sizeof(Datum));
+	purge->first_ids = palloc(CHUNK_ACTIONS * sizeof(Datum));
+	purge->generations = palloc(CHUNK_ACTIONS * sizeof(Datum));
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	MemoryContextSwitchTo(context);
+	schema = unconstify(char *, quote_identifier(get_namespace_name(call.schema)));
+	if (OpenChains(&purge->chains, call.schema))
+	{
+		OpenFinder(&purge->deliveries, OwnTable(call.schema, DELIVERY_TABLE),
+				   Anum_delivery_outbox_id);
+		purged = purge_all(purge, schema, context);
+		CloseFinder(&purge->deliveries);
+		CloseChains(&purge->chains);
+	}
+	fold_tally(purge, schema);
+	SPI_finish();
+	MemoryContextSwitchTo(context);
+	log_purge(&call, fcinfo, purged, reason);
+	EndConsumerCall(&call);
+	PG_RETURN_INT64(purged);
+}

@@ -1,0 +1,414 @@
+/*
+ * redrive.c
+ *		acteon_outbox_redrive: dead actions back into the queue.
+ *
+ * A dead action is known not to have been executed.  It is looked up all the same
+ * before it goes out, as whoever ended it may have been wrong; then it goes under a
+ * new id, as the gateway may refuse the one that it has seen.  Its delivery row
+ * goes, a segment comes, which is in doubt until its time.  Who replays the action at the same
+ * moment holds the outbox row (hold_found in earlier_replays.c), and such rows are left
+ * alone: either the old replay goes out, or a new one.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/result.h"
+#include "base/text.h"
+#include "batch/batch_row.h"
+#include "batch/control_log.h"
+#include "consumer/call.h"
+#include "query/query.h"
+#include "queue/delivery.h"
+#include "queue/doubt.h"
+#include "queue/pace.h"
+#include "queue/segment.h"
+#include "queue/wake.h"
+#include "replay/generations.h"
+
+/* Rows that are fetched at once. */
+#define FETCH_ROWS 1000
+
+/* Columns of the statement below. */
+enum
+{
+	DEAD_ID = 1,
+	DEAD_BATCH_ID,
+	DEAD_NAMESPACE,
+	DEAD_TENANT,
+	DEAD_FINGERPRINT,
+	DEAD_ORIGINAL_ACTION_ID,
+	DEAD_GENERATION,
+	DEAD_CANCELLED, /* its batch is; NULL: it is not stopped */
+	DEAD_PAUSED,    /* the same */
+	DEAD_RESEND,
+	DEAD_CREATED_AT
+};
+
+/*
+ * %1$s is the extension's schema.  The search path is pinned to pg_catalog
+ * while it runs, as in all statements that run as the tables' owner.
+ */
+#define DEAD_ACTIONS \
+	"SELECT o.id, o.batch_id, o.namespace, o.tenant, o.fingerprint, o.original_action_id, " \
+	"o.generation, b.stopped IN ('cancelling', 'cancelled'), b.stopped = 'paused', d.resend, o.created_at " \
+	"FROM %1$s.acteon_dispatch_delivery AS d " \
+	"JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
+	"JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id " \
+	"WHERE d.state = 'dead' AND ($1 IS NULL OR d.outbox_id = ANY ($1)) " \
+	"AND ($2 IS NULL OR o.batch_id = $2) AND ($3 IS NULL OR o.tenant = $3) " \
+	"AND ($4 IS NULL OR o.provider = $4) " \
+	"ORDER BY d.outbox_id FOR UPDATE OF d, o SKIP LOCKED"
+
+/* Filters, the first arguments. */
+#define FILTERS 4
+
+/* A redrive under way. */
+typedef struct Redrive
+{
+	Pacer pacer;
+	TimestampTz now;
+	int wanted; /* actions that may still be redriven */
+	int skipped;
+	int paused;         /* actions of paused batches among what is redriven */
+	int64 paused_batch; /* one of these */
+	bool paused_several;
+	ChainReader chains;
+	Datum *ids; /* of what is redriven */
+	int count;
+	int allocated;
+	Segment *segments;
+	int segment_count;
+	int segments_allocated;
+} Redrive;
+
+PG_FUNCTION_INFO_V1(acteon_outbox_redrive);
+
+/*
+ * A column of a fetched row.
+ */
+static Datum
+fetched(int row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+/*
+ * Whether a text column of the chain's row that was found last is the same as
+ * one that was fetched.
+ */
+static bool
+same_column(ChainReader *chains, AttrNumber column, int row, int fetched_column)
+{
+	bool isnull;
+
+	return SameText(DatumGetTextPP(FoundColumn(&chains->outbox, column, &isnull)),
+					DatumGetTextPP(fetched(row, fetched_column, &isnull)));
+}
+
+/*
+ * Whether a fetched dead action has a later replay, whatever became of that:
+ * it stands for this one, and sending both would do the same thing twice.
+ */
+static bool
+has_later_replay(Redrive *redrive, int row)
+{
+	ChainReader *chains = &redrive->chains;
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	bool isnull;
+	text *action_id = DatumGetTextPP(fetched(row, DEAD_ORIGINAL_ACTION_ID, &isnull));
+	int generation = DatumGetInt32(fetched(row, DEAD_GENERATION, &isnull));
+	bool found = false;
+
+	/* Another tenant may use the same action id. */
+	while (!found && FindInChain(chains, action_id, ++generation, snapshot))
+		found = same_column(chains, Anum_outbox_namespace, row, DEAD_NAMESPACE) &&
+				same_column(chains, Anum_outbox_tenant, row, DEAD_TENANT);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/*
+ * Whether the batch of a fetched dead action is cancelled, or paused, by a column.
+ * What goes back into the queue of a cancelled one would be cancelled at once.
+ */
+static bool
+batch_is(int column, int row)
+{
+	bool isnull;
+	Datum answer = fetched(row, column, &isnull);
+
+	return !isnull && DatumGetBool(answer);
+}
+
+/*
+ * Note that a fetched action goes back into the queue of a paused batch.
+ */
+static void
+note_paused(Redrive *redrive, int row)
+{
+	bool isnull;
+	int64 batch_id = DatumGetInt64(fetched(row, DEAD_BATCH_ID, &isnull));
+
+	redrive->paused_several |= redrive->paused > 0 && batch_id != redrive->paused_batch;
+	redrive->paused_batch = batch_id;
+	redrive->paused++;
+}
+
+/*
+ * Add a fetched action to the segments: to the last one, if it is the next in
+ * it.  With a rate, each is due in its turn.
+ */
+static void
+add_to_segments(Redrive *redrive, int row)
+{
+	bool isnull;
+	int64 id = DatumGetInt64(fetched(row, DEAD_ID, &isnull));
+	int64 batch_id = DatumGetInt64(fetched(row, DEAD_BATCH_ID, &isnull));
+	Datum fingerprint = fetched(row, DEAD_FINGERPRINT, &isnull);
+	bool in_lane = !isnull;
+	int32 resend = DatumGetInt32(fetched(row, DEAD_RESEND, &isnull));
+	TimestampTz sent_at = DatumGetTimestampTz(fetched(row, DEAD_CREATED_AT, &isnull));
+	Segment *last =
+		redrive->segment_count > 0 ? &redrive->segments[redrive->segment_count - 1] : NULL;
+	Segment *segment;
+
+	if (last != NULL && !in_lane && !last->in_lane && redrive->pacer.rate == 0 &&
+		last->last_id + 1 == id && last->batch_id == batch_id && last->resend == resend &&
+		last->sent_at == sent_at && SegmentLength(last) < SEGMENT_ACTIONS)
+	{
+		last->last_id = id;
+		return;
+	}
+	if (redrive->segment_count == redrive->segments_allocated)
+	{
+		redrive->segments_allocated *= 2;
+		redrive->segments =
+			repalloc_huge(redrive->segments, redrive->segments_allocated * sizeof(Segment));
+	}
+	segment = &redrive->segments[redrive->segment_count++];
+	memset(segment, 0, sizeof(*segment));
+	segment->first_id = segment->last_id = id;
+	segment->batch_id = batch_id;
+	segment->due_at = NextDueTime(&redrive->pacer, 1);
+	segment->was_claimed = true;
+	segment->resend = resend;
+	segment->sent_at = sent_at;
+	MakeDoubt(segment, redrive->now, "redriven", segment->due_at);
+	segment->id_refused = true;
+	segment->in_lane = in_lane;
+	if (in_lane)
+		segment->lane = ActionLane(DatumGetTextPP(fetched(row, DEAD_TENANT, &isnull)),
+								   DatumGetTextPP(fingerprint));
+}
+
+/*
+ * Take what has been fetched, in the given memory context, as long as more is
+ * wanted.
+ */
+static void
+take_fetched(Redrive *redrive, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	for (int row = 0; row < SPI_processed && redrive->wanted > 0; row++)
+	{
+		bool isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		if (batch_is(DEAD_CANCELLED, row) || has_later_replay(redrive, row))
+		{
+			redrive->skipped++;
+			continue;
+		}
+		if (redrive->count == redrive->allocated)
+		{
+			redrive->allocated *= 2;
+			redrive->ids = repalloc_huge(redrive->ids, redrive->allocated * sizeof(Datum));
+		}
+		if (batch_is(DEAD_PAUSED, row))
+			note_paused(redrive, row);
+		add_to_segments(redrive, row);
+		redrive->ids[redrive->count++] = fetched(row, DEAD_ID, &isnull);
+		redrive->wanted--;
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Go through the dead actions that match the filters, which are the call's
+ * first arguments.
+ */
+static void
+take_matching(Redrive *redrive, FunctionCallInfo fcinfo, const char *schema, MemoryContext context)
+{
+	Oid types[FILTERS] = {INT8ARRAYOID, INT8OID, TEXTOID, TEXTOID};
+	Datum values[FILTERS];
+	char nulls[FILTERS];
+	Portal portal;
+
+	for (int i = 0; i < FILTERS; i++)
+	{
+		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
+		values[i] = PG_ARGISNULL(i) ? (Datum) 0 : PG_GETARG_DATUM(i);
+	}
+	portal = SPI_cursor_open_with_args(NULL, psprintf(DEAD_ACTIONS, schema), FILTERS, types, values,
+									   nulls, false, 0);
+	while (redrive->wanted > 0)
+	{
+		SPI_cursor_fetch(portal, true, Min(redrive->wanted, FETCH_ROWS));
+		if (SPI_processed == 0)
+			break;
+		take_fetched(redrive, context);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+}
+
+/*
+ * Put what was taken back into the queue.
+ */
+static void
+requeue(Redrive *redrive, const ConsumerCall *call, const char *schema)
+{
+	SegmentTable segments;
+	DeliveryWriter deliveries;
+
+	DeleteRows(schema, DELIVERY_TABLE, "outbox_id", redrive->ids, redrive->count);
+	OpenSegments(&segments, call->schema);
+	OpenDeliveries(&deliveries, call->schema, call->now);
+	for (int i = 0; i < redrive->segment_count; i++)
+	{
+		const Segment *segment = &redrive->segments[i];
+
+		InsertSegment(&segments, segment);
+		AddToTally(&deliveries, segment->batch_id, ACTION_DEAD, "", EFFECT_UNKNOWN,
+				   -SegmentLength(segment));
+	}
+	CloseDeliveries(&deliveries);
+	CloseSegments(&segments);
+	NotifyConsumers(call->schema);
+}
+
+/*
+ * Write down who has redriven what.
+ */
+static void
+log_redrive(const ConsumerCall *call, FunctionCallInfo fcinfo, const Redrive *redrive,
+			const char *reason)
+{
+	LogDetails details;
+
+	BeginDetails(&details);
+	/* Of ids that were named only how many: there may be thousands. */
+	if (!PG_ARGISNULL(0))
+		AddNumberDetail(&details, "named",
+						ArrayGetNItems(ARR_NDIM(PG_GETARG_ARRAYTYPE_P(0)),
+									   ARR_DIMS(PG_GETARG_ARRAYTYPE_P(0))));
+	if (!PG_ARGISNULL(2))
+		AddTextDetail(&details, "tenant", text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	if (!PG_ARGISNULL(3))
+		AddTextDetail(&details, "provider", text_to_cstring(PG_GETARG_TEXT_PP(3)));
+	if (!PG_ARGISNULL(FILTERS + 1))
+		AddNumericDetail(&details, "rate", PG_GETARG_NUMERIC(FILTERS + 1));
+	AddNumberDetail(&details, "redriven", redrive->count);
+	AddNumberDetail(&details, "skipped", redrive->skipped);
+	LogControl(call->schema, call->caller.user, "redrive", PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1),
+			   reason, EndDetails(&details));
+}
+
+/*
+ * Say so if some of what was redriven will not go out, as its batch is paused.
+ */
+static void
+notice_paused(const Redrive *redrive)
+{
+	if (redrive->paused == 0)
+		return;
+	if (redrive->paused_several)
+		ereport(
+			NOTICE,
+			(errmsg("%d of the actions wait: their batches are paused", redrive->paused),
+			 errhint(
+				 "acteon_replay_resume() has a batch go on; acteon_replay_batches tells which are paused.")));
+	else
+		ereport(NOTICE, (errmsg_plural("%d of the actions waits: batch " INT64_FORMAT " is paused",
+									   "%d of the actions wait: batch " INT64_FORMAT " is paused",
+									   redrive->paused, redrive->paused, redrive->paused_batch),
+						 errhint("acteon_replay_resume(" INT64_FORMAT ") has it go on.",
+								 redrive->paused_batch)));
+}
+
+/*
+ * Read the arguments behind the filters.
+ */
+static void
+read_limits(FunctionCallInfo fcinfo, Redrive *redrive, TimestampTz now)
+{
+	redrive->wanted = PositiveInteger(fcinfo, FILTERS, "max_actions");
+	BeginPace(&redrive->pacer, now,
+			  RateValue(PG_ARGISNULL(FILTERS + 1) ? NULL : PG_GETARG_NUMERIC(FILTERS + 1)), 0);
+}
+
+/*
+ * acteon_outbox_redrive(outbox_id bigint[], batch_id bigint, tenant text,
+ * provider text, max_actions integer, rate numeric, reason text)
+ * → (redriven integer, skipped integer)
+ *
+ * Puts dead actions that match every given filter back into the queue, oldest
+ * first, rate a second.  Skips those that have been replayed again, and those of
+ * cancelled batches.  A NOTICE tells of what waits because its batch is paused.
+ * Raises insufficient_privilege and invalid_parameter_value.
+ */
+Datum
+acteon_outbox_redrive(PG_FUNCTION_ARGS)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ConsumerCall call;
+	Redrive redrive = {0};
+	TupleDesc desc;
+	Datum values[2];
+	bool nulls[2] = {false};
+	char *schema;
+	const char *reason;
+
+	desc = ResultRowType(fcinfo);
+	BeginConsumerCall(&call, fcinfo, "acteon_outbox_redrive()", true);
+	redrive.now = call.now;
+	read_limits(fcinfo, &redrive, call.now);
+	reason = ReasonArgument(fcinfo, FILTERS + 2);
+	schema = unconstify(char *, quote_identifier(get_namespace_name(call.schema)));
+	redrive.allocated = redrive.segments_allocated = 64;
+	redrive.ids = palloc(redrive.allocated * sizeof(Datum));
+	redrive.segments = palloc(redrive.segments_allocated * sizeof(Segment));
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	MemoryContextSwitchTo(context);
+	if (OpenChains(&redrive.chains, call.schema))
+	{
+		take_matching(&redrive, fcinfo, schema, context);
+		MemoryContextSwitchTo(context);
+		CloseChains(&redrive.chains);
+	}
+	if (redrive.count > 0)
+		requeue(&redrive, &call, schema);
+	SPI_finish();
+	MemoryContextSwitchTo(context);
+	log_redrive(&call, fcinfo, &redrive, reason);
+	EndConsumerCall(&call);
+	notice_paused(&redrive);
+	values[0] = Int32GetDatum(redrive.count);
+	values[1] = Int32GetDatum(redrive.skipped);
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+}

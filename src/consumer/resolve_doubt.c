@@ -1,0 +1,496 @@
+/*
+ * resolve_doubt.c
+ *		Actions of which nobody knows whether they were executed.
+ *
+ * An action is in doubt when it may have been sent and has no answer: a request
+ * that timed out, a lease that ran out, a 409 that says no more than that the id
+ * was seen.  It stays in its segment, which is then due when the audit table is
+ * asked next.  Claims collect what is due of that, and leases that ran out, which
+ * they meet among what waits; once they have taken what they want, all that was
+ * collected is looked up at once.
+ *
+ * An outcome record ends the doubt, and what it says becomes the delivery.  While
+ * there is none, the action waits until acteon_replay.gateway_patience has passed.
+ * Then either it goes out again under a new id, once, and is marked as unproven,
+ * or it is held until a record appears or a person decides (settle.c).
+ *
+ * An action that was given a new id without proof stays in doubt as far as its
+ * earlier ids go: it is looked up again right before it is handed out, and it
+ * never ends dead or cancelled.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/installation.h"
+#include "base/settings.h"
+#include "base/uuid.h"
+#include "batch/control_log.h"
+#include "consumer/resolve_doubt.h"
+#include "query/query.h"
+#include "queue/batch_flags.h"
+#include "queue/doubt.h"
+
+/* How soon the audit table is asked again, at first and at most. */
+#define FIRST_LOOK (1 * USECS_PER_SEC)
+#define LAST_LOOK (60 * USECS_PER_SEC)
+
+/* An action that is looked up: what the outbox has of it. */
+typedef struct Suspect
+{
+	LookupKey key;
+	TimestampTz created_at;
+} Suspect;
+
+/* What is known of the batch of a doubt. */
+typedef struct DoubtBatch
+{
+	int64 id;
+	bool holds; /* on_doubt is hold */
+	BatchStop stop;
+} DoubtBatch;
+
+/* A call that resolves doubts: what it has open. */
+typedef struct Resolver
+{
+	Doubts *doubts;
+	Lookup *lookup;
+	TableFinder outbox;
+	TableFinder batches;
+	pg_uuid_t namespace;
+	DoubtBatch batch;
+} Resolver;
+
+/*
+ * When the patience with a doubt is over.
+ */
+static TimestampTz
+patience_end(const Segment *segment)
+{
+	return segment->doubt_since + (int64) GatewayPatience * USECS_PER_SEC;
+}
+
+/*
+ * When to look at a doubt again: the older it is the later, but not later than
+ * the moment at which something is decided.
+ */
+static TimestampTz
+next_look(const Segment *segment, TimestampTz now)
+{
+	int64 age = Max(now - segment->doubt_since, 0);
+	TimestampTz next = now + Min(Max(age, FIRST_LOOK), LAST_LOOK);
+	TimestampTz end = patience_end(segment);
+
+	return end > now && end < next ? end : next;
+}
+
+/*
+ * Write down that two ids of an action had an effect, or that one had although the
+ * action ended otherwise.
+ */
+void
+LogContradiction(Oid schema, Oid role, int64 batch_id, int64 outbox_id, const char *reason)
+{
+	LogDetails details;
+
+	BeginDetails(&details);
+	AddNumberDetail(&details, "outbox_id", outbox_id);
+	LogControl(schema, role, "contradiction", batch_id, reason, EndDetails(&details));
+}
+
+/* ----------------------------------------------------------------
+ * Collecting
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Get ready to collect and resolve doubts for a role, in the current memory
+ * context, which must live as long as the deliveries are open.
+ */
+void
+InitDoubts(Doubts *doubts, Oid schema, Oid role, TimestampTz now, SegmentTable *segments,
+		   DeliveryWriter *deliveries)
+{
+	memset(doubts, 0, sizeof(*doubts));
+	doubts->context = CurrentMemoryContext;
+	doubts->schema = schema;
+	doubts->role = role;
+	doubts->now = now;
+	doubts->segments = segments;
+	doubts->deliveries = deliveries;
+}
+
+/*
+ * A copy of a text in the doubts' memory context.
+ */
+static text *
+keep_text(Doubts *doubts, const text *value)
+{
+	text *copy;
+
+	if (value == NULL)
+		return NULL;
+	copy = MemoryContextAlloc(doubts->context, VARSIZE_ANY(value));
+	memcpy(copy, value, VARSIZE_ANY(value));
+	return copy;
+}
+
+/*
+ * Whether the doubts have room for those of a segment.
+ */
+bool
+HasRoomForDoubt(const Doubts *doubts, const Segment *segment)
+{
+	return doubts->actions + SegmentLength(segment) <= MAX_LOOKED_UP;
+}
+
+/*
+ * Collect a due segment that NeedsLook, if nobody is at it.  The doubts must have
+ * room for it.
+ */
+void
+CollectDoubt(Doubts *doubts, const Segment *segment)
+{
+	Segment *kept;
+
+	if (!HoldSegment(doubts->segments, segment, false))
+		return;
+	if (doubts->count == doubts->allocated)
+	{
+		doubts->allocated = Max(2 * doubts->allocated, 16);
+		doubts->collected =
+			doubts->collected == NULL
+				? MemoryContextAlloc(doubts->context, doubts->allocated * sizeof(Segment))
+				: repalloc(doubts->collected, doubts->allocated * sizeof(Segment));
+	}
+	kept = &doubts->collected[doubts->count++];
+	*kept = *segment;
+	kept->holder = keep_text(doubts, segment->holder);
+	kept->doubt = keep_text(doubts, segment->doubt);
+	kept->held = keep_text(doubts, segment->held);
+	doubts->actions += SegmentLength(segment);
+}
+
+/* ----------------------------------------------------------------
+ * Looking up
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * A text column of the outbox row that was found, NULL if it is NULL.
+ */
+static text *
+outbox_text(TableFinder *outbox, AttrNumber column)
+{
+	bool isnull;
+	Datum value = FoundColumn(outbox, column, &isnull);
+
+	return isnull ? NULL : DatumGetTextPCopy(value);
+}
+
+/*
+ * Read a suspect out of the outbox row that was found: all ids it may have been
+ * sent under, and whose it is.
+ */
+static void
+read_suspect(Resolver *resolver, int resends, Suspect *suspect)
+{
+	TableFinder *outbox = &resolver->outbox;
+	text *original = outbox_text(outbox, Anum_outbox_original_action_id);
+	bool isnull;
+	int generation = DatumGetInt32(FoundColumn(outbox, Anum_outbox_generation, &isnull));
+	pg_uuid_t *ids = palloc((resends + 1) * sizeof(pg_uuid_t));
+
+	ids[0] = *DatumGetUUIDP(FoundColumn(outbox, Anum_outbox_action_id, &isnull));
+	for (int i = 1; i <= resends; i++)
+		ResendId(&ids[i], &resolver->namespace, VARDATA_ANY(original), VARSIZE_ANY_EXHDR(original),
+				 generation, i);
+	suspect->key.ids = ids;
+	suspect->key.id_count = resends + 1;
+	suspect->key.namespace = outbox_text(outbox, Anum_outbox_namespace);
+	suspect->key.tenant = outbox_text(outbox, Anum_outbox_tenant);
+	suspect->key.dedup_key = outbox_text(outbox, Anum_outbox_dedup_key);
+	suspect->created_at = DatumGetTimestampTz(FoundColumn(outbox, Anum_outbox_created_at, &isnull));
+}
+
+/*
+ * Read the suspects of all segments that were collected, one after the other.  One
+ * whose row is missing, which acteon_outbox_check reports, has no ids.
+ */
+static Suspect *
+read_suspects(Resolver *resolver)
+{
+	Doubts *doubts = resolver->doubts;
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Suspect *suspects = palloc0(doubts->actions * sizeof(Suspect));
+	int n = 0;
+
+	for (int i = 0; i < doubts->count; i++)
+	{
+		const Segment *segment = &doubts->collected[i];
+
+		for (int64 id = segment->first_id; id <= segment->last_id; id++, n++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (FindRow(&resolver->outbox, F_INT8EQ, Int64GetDatum(id), snapshot))
+				read_suspect(resolver, segment->resend, &suspects[n]);
+		}
+	}
+	UnregisterSnapshot(snapshot);
+	return suspects;
+}
+
+/*
+ * Look the suspects up.
+ */
+static Finding *
+look_up(Resolver *resolver, const Suspect *suspects)
+{
+	int count = resolver->doubts->actions;
+	LookupKey *keys = palloc(count * sizeof(LookupKey));
+	Finding *findings = palloc0(count * sizeof(Finding));
+
+	for (int i = 0; i < count; i++)
+		keys[i] = suspects[i].key;
+	LookUpActions(resolver->lookup, keys, count, findings);
+	return findings;
+}
+
+/*
+ * Find out what matters of the batch of a doubt.
+ */
+static void
+read_batch(Resolver *resolver, int64 batch_id)
+{
+	DoubtBatch *batch = &resolver->batch;
+	Snapshot snapshot;
+	bool isnull;
+
+	if (batch->id == batch_id)
+		return;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	batch->id = batch_id;
+	batch->holds = true; /* one whose row is missing */
+	batch->stop = StopOfBatch(&resolver->batches, batch_id, snapshot);
+	if (!TTS_EMPTY(resolver->batches.slot))
+		batch->holds = strcmp(TextDatumGetCString(
+								  FoundColumn(&resolver->batches, Anum_batch_on_doubt, &isnull)),
+							  ON_DOUBT_HOLD) == 0;
+	UnregisterSnapshot(snapshot);
+}
+
+/* ----------------------------------------------------------------
+ * Deciding
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Why a doubt without any record must be held, once the patience is over; NULL if
+ * its action may go out again under a new id.
+ */
+static const char *
+why_held(Resolver *resolver, const Segment *segment, const Suspect *suspect)
+{
+	const DoubtBatch *batch = &resolver->batch;
+	TimestampTz sent_at = segment->sent_at != 0 ? segment->sent_at : suspect->created_at;
+	/* A record of an earlier id that was sent again proves nothing about this one. */
+	TimestampTz later_than = segment->resend == 0 ? sent_at : segment->doubt_since;
+	AuditTells tells;
+
+	if (batch->holds)
+		return "on_doubt is hold";
+	if (segment->unproven)
+		return "it was sent again once already";
+	if (segment->attempt >= MaxAttempts)
+		return "it has no attempt left";
+	if (batch->stop == BATCH_CANCELLED)
+		return "its batch is cancelled";
+	if (batch->stop == BATCH_PAUSED)
+		return "its batch is paused";
+	tells = WhatAuditTells(resolver->lookup, sent_at, later_than);
+	return tells == AUDIT_TELLS ? NULL : AuditTellsText(tells);
+}
+
+/*
+ * Decide about an action of which no outcome is recorded: change the piece, which
+ * is the action as it is.
+ */
+static void
+decide_without_outcome(Resolver *resolver, Segment *piece, const Suspect *suspect,
+					   const Finding *finding)
+{
+	Doubts *doubts = resolver->doubts;
+	const char *held = NULL;
+
+	if (piece->doubt_since == 0)
+	{
+		/* Its new id may go out: nothing has turned up of the old one. */
+		piece->due_at = doubts->now;
+		doubts->released = true;
+		return;
+	}
+	if (piece->id_refused && !finding->has_intent)
+	{
+		/* The 409 is the answer to our own attempts, of which none was executed. */
+		RenewId(piece, doubts->now);
+		doubts->released = true;
+		return;
+	}
+	if (doubts->now >= patience_end(piece))
+	{
+		held = finding->has_intent ? "the audit table has an intent of it and no outcome"
+								   : why_held(resolver, piece, suspect);
+		if (held == NULL)
+		{
+			RenewId(piece, doubts->now);
+			piece->unproven = true;
+			doubts->released = true;
+			return;
+		}
+		HoldDoubt(piece, held);
+	}
+	piece->due_at = next_look(piece, doubts->now);
+}
+
+/*
+ * Add the delivery of an action whose outcome was found.
+ */
+static void
+deliver_found(Resolver *resolver, const Segment *piece, const Finding *finding,
+			  const AnswerReading *reading)
+{
+	Doubts *doubts = resolver->doubts;
+	Delivery delivery = {.outbox_id = piece->first_id,
+						 .batch_id = piece->batch_id,
+						 .attempts = piece->attempt,
+						 .state = ACTION_DELIVERED,
+						 .outcome = {.value = JsonbPGetDatum(finding->answer)},
+						 .error = {.isnull = true},
+						 .effect = finding->effect,
+						 .resend = finding->id,
+						 .unproven = piece->unproven,
+						 .known_by = KNOWN_BY_RECORD};
+
+	strlcpy(delivery.outcome_name, reading->name, sizeof(delivery.outcome_name));
+	AddDelivery(doubts->deliveries, &delivery);
+	if (finding->done_ids > 1)
+		LogContradiction(doubts->schema, doubts->role, piece->batch_id, piece->first_id,
+						 "more than one id of the action was executed with success");
+}
+
+/*
+ * Decide about an action whose outcome is recorded.  Returns whether that ends it;
+ * else the piece was changed.
+ */
+static bool
+decide_with_outcome(Resolver *resolver, Segment *piece, const Finding *finding)
+{
+	Doubts *doubts = resolver->doubts;
+	AnswerReading reading;
+
+	ReadAnswer(finding->answer, &reading);
+	if (reading.kind == ANSWER_DEFERRED && finding->id == piece->resend &&
+		finding->effect == EFFECT_NONE)
+	{
+		DeferAction(piece, BackoffTime(doubts->now, piece->resend + 1));
+		return false;
+	}
+	/* The record of an earlier id says nothing about the one that is out, unless it was executed. */
+	if (finding->id < piece->resend && finding->effect != EFFECT_DONE)
+		return false;
+	if (reading.kind == ANSWER_DEDUPLICATED && piece->unproven && finding->effect == EFFECT_UNKNOWN)
+		return false;
+	deliver_found(resolver, piece, finding, &reading);
+	return true;
+}
+
+/*
+ * Put what came in doubt with its lease in doubt, as far as it has not been yet.
+ */
+static void
+begin_doubt(Segment *segment)
+{
+	if (segment->lease_token != NO_LEASE)
+		MakeDoubt(segment, segment->due_at,
+				  psprintf("lease of \"%s\" ran out without an answer",
+						   text_to_cstring(segment->holder)),
+				  segment->due_at);
+}
+
+/*
+ * Apply what was found about the actions of a segment that was collected.
+ */
+static void
+resolve_segment(Resolver *resolver, const Segment *collected, const Suspect *suspects,
+				const Finding *findings)
+{
+	Doubts *doubts = resolver->doubts;
+	Segment pieces[SEGMENT_ACTIONS];
+	Segment segment = *collected;
+	int count = 0;
+
+	begin_doubt(&segment);
+	read_batch(resolver, segment.batch_id);
+	for (int i = 0; i < SegmentLength(&segment); i++)
+	{
+		Segment piece = segment;
+
+		CHECK_FOR_INTERRUPTS();
+		piece.first_id = piece.last_id = segment.first_id + i;
+		if (findings[i].has_outcome && decide_with_outcome(resolver, &piece, &findings[i]))
+		{
+			doubts->released |= segment.in_lane; /* what waits behind it */
+			continue;
+		}
+		if (piece.resend == segment.resend)
+			decide_without_outcome(resolver, &piece, &suspects[i], &findings[i]);
+		AppendPiece(pieces, &count, &piece);
+	}
+	if (!ReplaceSegment(doubts->segments, collected, pieces, count))
+		elog(ERROR, "a segment was changed while it was locked");
+}
+
+/*
+ * Look up all that was collected, and act on what was found: end it, hold it, or
+ * let it go out again.  Then released tells whether something of it may be handed
+ * out at once.
+ */
+void
+ResolveDoubts(Doubts *doubts)
+{
+	MemoryContext old = MemoryContextSwitchTo(doubts->context);
+	Resolver resolver = {.doubts = doubts};
+	Suspect *suspects;
+	Finding *findings;
+	int n = 0;
+
+	if (doubts->count > 0)
+	{
+		(void) ReadNamespace(doubts->schema, &resolver.namespace);
+		resolver.lookup = OpenLookup(doubts->schema);
+		OpenFinder(&resolver.outbox, OwnTable(doubts->schema, OUTBOX_TABLE), Anum_outbox_id);
+		OpenFinder(&resolver.batches, OwnTable(doubts->schema, BATCH_TABLE), Anum_batch_id);
+		suspects = read_suspects(&resolver);
+		findings = look_up(&resolver, suspects);
+		for (int i = 0; i < doubts->count; i++)
+		{
+			resolve_segment(&resolver, &doubts->collected[i], suspects + n, findings + n);
+			n += SegmentLength(&doubts->collected[i]);
+		}
+		CloseFinder(&resolver.batches);
+		CloseFinder(&resolver.outbox);
+		CloseLookup(resolver.lookup);
+	}
+	doubts->count = doubts->actions = 0;
+	MemoryContextSwitchTo(old);
+}

@@ -1,0 +1,333 @@
+/*
+ * settle.c
+ *		acteon_replay_settle: a person decides what became of doubts.
+ *
+ * What the audit table cannot tell, somebody who has asked the provider may know.
+ * A decision is about the doubts of one batch, all of them or those that are named;
+ * each is written down, and a delivery that rests on it says so.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "batch/batch_row.h"
+#include "batch/control.h"
+#include "batch/control_log.h"
+#include "consumer/call.h"
+#include "consumer/resolve_doubt.h"
+#include "queue/doubt.h"
+#include "queue/wake.h"
+
+/* Name of the outcome of an action that a person called delivered. */
+#define SETTLED_OUTCOME "Settled"
+
+/* A call that settles. */
+typedef struct Settling
+{
+	ControlCall control;
+	Decision decision;
+	const char *decision_name;
+	bool any;      /* no actions are named: all doubts of the batch */
+	int64 *wanted; /* else these, in order */
+	int wanted_count;
+	SegmentTable segments;
+	DeliveryWriter deliveries;
+	Datum outcome; /* of what was called delivered */
+	int64 settled;
+} Settling;
+
+/* Outbox ids, inclusive. */
+typedef struct IdRange
+{
+	int64 first;
+	int64 last;
+} IdRange;
+
+PG_FUNCTION_INFO_V1(acteon_replay_settle);
+
+/*
+ * Read what is decided.
+ */
+static void
+read_decision(Settling *settling, FunctionCallInfo fcinfo, int argument)
+{
+	static const char *const names[] = {
+		[DECIDE_RESEND] = "resend", [DECIDE_DELIVERED] = "delivered", [DECIDE_CANCEL] = "cancel"};
+	const char *given = PG_ARGISNULL(argument) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(argument));
+
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		if (strcmp(given, names[i]) == 0)
+		{
+			settling->decision = (Decision) i;
+			settling->decision_name = names[i];
+			return;
+		}
+	}
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		 errmsg("decision must be \"resend\", \"delivered\" or \"cancel\""),
+		 errhint(
+			 "resend sends the actions once more, delivered says that they had their effect, cancel that they had none and shall have none.")));
+}
+
+/*
+ * Order of ids.
+ */
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64 ia = *(const int64 *) a;
+	int64 ib = *(const int64 *) b;
+
+	return ia < ib ? -1 : ia > ib;
+}
+
+/*
+ * Read which actions the decision is about; NULL is all doubts of the batch.
+ */
+static void
+read_wanted(Settling *settling, FunctionCallInfo fcinfo, int argument)
+{
+	ArrayArgument ids;
+
+	settling->any = PG_ARGISNULL(argument);
+	if (settling->any)
+		return;
+	ids = ReadIds(fcinfo, argument, "outbox_id");
+	settling->wanted = palloc(Max(ids.count, 1) * sizeof(int64));
+	settling->wanted_count = ids.count;
+	for (int i = 0; i < ids.count; i++)
+		settling->wanted[i] = DatumGetInt64(ids.values[i]);
+	qsort(settling->wanted, settling->wanted_count, sizeof(int64), compare_ids);
+}
+
+/*
+ * Whether the decision is about an action.
+ */
+static bool
+is_wanted(const Settling *settling, int64 outbox_id)
+{
+	return settling->any || bsearch(&outbox_id, settling->wanted, settling->wanted_count,
+									sizeof(int64), compare_ids) != NULL;
+}
+
+/*
+ * What is kept as the outcome of an action that a person called delivered: who, and
+ * why.
+ */
+static Datum
+settled_outcome(const ControlCall *control)
+{
+	LogDetails details;
+	JsonbParseState *state = NULL;
+	JsonbValue key, value;
+
+	BeginDetails(&details);
+	AddTextDetail(&details, "by", GetUserNameFromId(control->caller, false));
+	AddTextDetail(&details, "reason", control->reason);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	key.type = jbvString;
+	key.val.string.val = SETTLED_OUTCOME;
+	key.val.string.len = strlen(SETTLED_OUTCOME);
+	pushJsonbValue(&state, WJB_KEY, &key);
+	JsonbToJsonbValue(EndDetails(&details), &value);
+	pushJsonbValue(&state, WJB_VALUE, &value);
+	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+}
+
+/*
+ * Write down how an action ends by the decision.
+ */
+static void
+end_action(Settling *settling, const Segment *segment, int64 outbox_id)
+{
+	bool delivered = settling->decision == DECIDE_DELIVERED;
+	Delivery delivery = {.outbox_id = outbox_id,
+						 .batch_id = segment->batch_id,
+						 .attempts = segment->attempt,
+						 .state = delivered ? ACTION_DELIVERED : ACTION_CANCELLED,
+						 .outcome = {.value = settling->outcome, .isnull = !delivered},
+						 .error = {.isnull = true},
+						 .effect = EFFECT_DONE,
+						 .resend = segment->resend,
+						 .unproven = segment->unproven && delivered,
+						 .known_by = KNOWN_BY_PERSON};
+
+	if (delivered)
+		strlcpy(delivery.outcome_name, SETTLED_OUTCOME, sizeof(delivery.outcome_name));
+	AddDelivery(&settling->deliveries, &delivery);
+}
+
+/*
+ * Apply the decision to the doubts of a segment.
+ */
+static void
+settle_segment(Settling *settling, const Segment *segment)
+{
+	Segment pieces[SEGMENT_ACTIONS];
+	int count = 0;
+	int64 settled = 0;
+
+	for (int64 id = segment->first_id; id <= segment->last_id; id++)
+	{
+		Segment piece = *segment;
+
+		piece.first_id = piece.last_id = id;
+		if (is_wanted(settling, id))
+		{
+			settled++;
+			if (settling->decision != DECIDE_RESEND)
+			{
+				end_action(settling, segment, id);
+				continue;
+			}
+			RenewId(&piece, settling->control.now);
+			piece.unproven = true;
+			piece.attempt = 0;
+		}
+		AppendPiece(pieces, &count, &piece);
+	}
+	if (settled == 0)
+		return;
+	if (!ReplaceSegment(&settling->segments, segment, pieces, count))
+		elog(ERROR, "a segment was changed while it was locked");
+	settling->settled += settled;
+}
+
+/*
+ * Whether a segment is a doubt that can be settled at this moment: in doubt, or out
+ * of a lease that has run out.  What a consumer holds is not.
+ */
+static bool
+is_doubt(const Segment *segment, TimestampTz now)
+{
+	if (SegmentIsLeased(segment, now))
+		return false;
+	return segment->doubt_since != 0 || segment->lease_token != NO_LEASE || segment->unproven;
+}
+
+/*
+ * Apply the decision to the doubts among some outbox ids that it is about.  Adds to
+ * *missed the ids of what somebody else, such as a claim that has looked it up, has
+ * changed meanwhile: what is left of it must be looked at again.
+ */
+static void
+settle_range(Settling *settling, const IdRange *range, List **missed)
+{
+	ControlCall *control = &settling->control;
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay settle", ALLOCSET_SMALL_SIZES);
+	SegmentScan scan;
+	Segment segment;
+	MemoryContext old;
+
+	BeginRangeScan(&scan, &settling->segments, range->first, range->last);
+	old = MemoryContextSwitchTo(context);
+	while (NextSegment(&scan, &segment))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (segment.batch_id != control->batch_id || !is_doubt(&segment, control->now))
+			continue;
+		if (HoldSegment(&settling->segments, &segment, true))
+			settle_segment(settling, &segment);
+		else
+		{
+			IdRange *again;
+
+			MemoryContextSwitchTo(old);
+			again = palloc(sizeof(IdRange));
+			again->first = segment.first_id;
+			again->last = segment.last_id;
+			*missed = lappend(*missed, again);
+			MemoryContextSwitchTo(context);
+		}
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	EndSegmentScan(&scan);
+	MemoryContextDelete(context);
+}
+
+/*
+ * Apply the decision to all doubts of the batch that it is about.
+ */
+static void
+settle_batch(Settling *settling)
+{
+	ControlCall *control = &settling->control;
+	bool none, isnull;
+	IdRange all;
+	List *ranges;
+
+	all.first = DatumGetInt64(FoundColumn(&control->batches, Anum_batch_first_outbox_id, &none));
+	all.last = DatumGetInt64(FoundColumn(&control->batches, Anum_batch_last_outbox_id, &isnull));
+	if (none)
+		return;
+	ranges = list_make1(&all);
+	while (ranges != NIL)
+	{
+		List *missed = NIL;
+		ListCell *lc;
+
+		foreach (lc, ranges)
+			settle_range(settling, lfirst(lc), &missed);
+		ranges = missed;
+	}
+}
+
+/*
+ * Write down who has decided what.
+ */
+static void
+log_settling(const Settling *settling)
+{
+	LogDetails details;
+
+	BeginDetails(&details);
+	AddTextDetail(&details, "decision", settling->decision_name);
+	if (!settling->any)
+		AddNumberDetail(&details, "named", settling->wanted_count);
+	AddNumberDetail(&details, "settled", settling->settled);
+	LogControl(settling->control.schema, settling->control.caller, "settle",
+			   settling->control.batch_id, settling->control.reason, EndDetails(&details));
+}
+
+/*
+ * acteon_replay_settle(batch_id bigint, decision text, reason text,
+ * outbox_id bigint[]) → bigint
+ *
+ * Ends doubts of a batch by a decision: resend, delivered or cancel; all of them, or
+ * those that are named.  Returns how many.  For the role that started the batch and
+ * for admins whose grants cover all of it.  Raises no_data_found,
+ * insufficient_privilege and invalid_parameter_value.
+ */
+Datum
+acteon_replay_settle(PG_FUNCTION_ARGS)
+{
+	Settling *settling = palloc0(sizeof(Settling));
+	ControlCall *control = &settling->control;
+
+	read_decision(settling, fcinfo, 1);
+	if (IsBlankReason(PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2))))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a reason must be given"),
+						errhint("Write down how it is known what became of the actions.")));
+	read_wanted(settling, fcinfo, 3);
+	BeginControl(control, fcinfo, "acteon_replay_settle()", 0, 2);
+	settling->outcome = settled_outcome(control);
+	OpenSegments(&settling->segments, control->schema);
+	OpenDeliveries(&settling->deliveries, control->schema, control->now);
+	settle_batch(settling);
+	CloseDeliveries(&settling->deliveries);
+	CloseSegments(&settling->segments);
+	log_settling(settling);
+	if (settling->decision == DECIDE_RESEND && settling->settled > 0)
+		NotifyConsumers(control->schema);
+	EndControl(control);
+	PG_RETURN_INT64(settling->settled);
+}

@@ -1,0 +1,192 @@
+/*
+ * forecast.c
+ *		Which earlier replays a replay would meet, for a preview.
+ *
+ * This finds what earlier_replays.c finds, and only looks: as the calling statement sees
+ * it, without waiting for anybody, without a lock on any row, so also on a
+ * standby.  Most of a preview's time goes here, so each table is searched in its
+ * own order: the replays by their ids, what became of them by their places in the
+ * outbox.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+
+#include "base/text.h"
+#include "preview/forecast.h"
+
+/*
+ * Open the tables for looking at earlier replays, in the current memory context.
+ */
+void
+OpenForecast(Forecast *forecast, Oid schema, const ReplayQuery *query)
+{
+	forecast->include_replayed = query->include_replayed;
+	forecast->lost = query->lost;
+	forecast->snapshot = GetActiveSnapshot();
+	forecast->has_chains = OpenChains(&forecast->chains, schema);
+	if (forecast->has_chains)
+		KeepScan(&forecast->chains.outbox, forecast->snapshot);
+	InitStateReader(&forecast->states, schema);
+	forecast->states.is_steady = true;
+	InitActionSet(&forecast->met);
+}
+
+/*
+ * Done with looking.
+ */
+void
+CloseForecast(Forecast *forecast)
+{
+	if (forecast->has_chains)
+		CloseChains(&forecast->chains);
+	CloseStateReader(&forecast->states);
+}
+
+/*
+ * Whether the replay that was found last is of a record's namespace and tenant.
+ */
+static bool
+found_same_tenant(Forecast *forecast, const AuditRecord *record)
+{
+	TableFinder *outbox = &forecast->chains.outbox;
+	bool isnull;
+
+	return SameText(DatumGetTextPP(FoundColumn(outbox, Anum_outbox_namespace, &isnull)),
+					record->namespace) &&
+		   SameText(DatumGetTextPP(FoundColumn(outbox, Anum_outbox_tenant, &isnull)),
+					record->tenant);
+}
+
+/*
+ * Order of items: by the place of the replay that was found in the outbox.
+ */
+static int
+compare_places(const void *a, const void *b)
+{
+	const ReplayItem *ia = *(ReplayItem *const *) a;
+	const ReplayItem *ib = *(ReplayItem *const *) b;
+
+	return ia->outbox_id < ib->outbox_id ? -1 : ia->outbox_id > ib->outbox_id;
+}
+
+/*
+ * Find the replays of a generation of items' actions, counted from the first that
+ * was not purged, and keep those items that have one, with its place in the outbox;
+ * 0 for one of another tenant.
+ */
+static int
+find_replays(Forecast *forecast, ReplayItem **items, int count, int generation)
+{
+	TableFinder *outbox = &forecast->chains.outbox;
+	int found = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		const text *action_id = items[i]->record->action_id;
+
+		SetChainId(&forecast->chains, &items[i]->action_id, action_id,
+				   FirstGeneration(&forecast->chains, action_id, forecast->snapshot) + generation -
+					   1);
+	}
+	qsort(items, count, sizeof(ReplayItem *), CompareItems);
+	for (int i = 0; i < count; i++)
+	{
+		ReplayItem *item = items[i];
+		bool isnull;
+
+		if (!FindRow(outbox, F_UUID_EQ, UUIDPGetDatum(&item->action_id), forecast->snapshot))
+			continue;
+		item->outbox_id = 0;
+		if (found_same_tenant(forecast, item->record))
+			item->outbox_id = DatumGetInt64(FoundColumn(outbox, Anum_outbox_id, &isnull));
+		items[found++] = item;
+	}
+	return found;
+}
+
+/*
+ * Judge items by their replays that were found, and keep those items in whose way
+ * these are not.
+ */
+static int
+judge_replays(Forecast *forecast, ReplayItem **items, int count)
+{
+	int left = 0;
+
+	qsort(items, count, sizeof(ReplayItem *), compare_places);
+	for (int i = 0; i < count; i++)
+	{
+		ReplayItem *item = items[i];
+
+		if (item->outbox_id != 0)
+		{
+			item->has_earlier = true;
+			item->earlier_state =
+				ReadActionState(&forecast->states, item->outbox_id, forecast->snapshot);
+			item->earlier_had_none = forecast->states.had_no_effect;
+			if (JudgeEarlier(item, forecast->include_replayed, forecast->lost))
+				continue;
+			CountEarlier(item);
+		}
+		items[left++] = item;
+	}
+	return left;
+}
+
+/*
+ * Let pending items meet the replays of their actions, generation after generation,
+ * until one is in the way or there is none.
+ */
+static void
+meet_replays(Forecast *forecast, ReplayItem *items, int count)
+{
+	ReplayItem **pending = palloc(count * sizeof(ReplayItem *));
+	int left = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (items[i].status == ITEM_PENDING)
+			pending[left++] = &items[i];
+	}
+	for (int generation = 1; left > 0; generation++)
+	{
+		left = find_replays(forecast, pending, left, generation);
+		left = judge_replays(forecast, pending, left);
+	}
+	pfree(pending);
+}
+
+/*
+ * Judge pending items by the replays that there are of their actions.  Of several
+ * records of one action, in one call of this function or in several, the first
+ * that has none in its way is taken.
+ */
+void
+ForecastItems(Forecast *forecast, ReplayItem *items, int count)
+{
+	uint64 *hashes = palloc(count * sizeof(uint64));
+
+	for (int i = 0; i < count; i++)
+	{
+		if (items[i].status != ITEM_PENDING)
+			continue;
+		hashes[i] = HashAction(&forecast->met, items[i].record);
+		if (ActionSetHas(&forecast->met, hashes[i]))
+			SetReason(&items[i], REASON_SAME_ACTION, NULL);
+	}
+	if (forecast->has_chains)
+		meet_replays(forecast, items, count);
+	for (int i = 0; i < count; i++)
+	{
+		if (items[i].status != ITEM_PENDING)
+			continue;
+		if (ActionSetHas(&forecast->met, hashes[i]))
+			SetReason(&items[i], REASON_SAME_ACTION, NULL);
+		else
+			ActionSetAdd(&forecast->met, hashes[i]);
+	}
+	pfree(hashes);
+}

@@ -1,0 +1,317 @@
+/*
+ * preview.c
+ *		What a replay would do, without doing it.
+ *
+ * A preview reads the records that a replay would read (audit_scan.c), judges them
+ * as it would (eligibility.c), and counts.  It looks at earlier replays without
+ * waiting for any (forecast.c).  So its numbers are the replay's, as long as
+ * nothing happens in between; and it writes nothing, so it runs in a read only
+ * transaction and on a standby.
+ *
+ * What the caller's grants do not cover is counted, as a replay counts it, and
+ * nothing of it is named.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "audit/audit_sql.h"
+#include "audit/executed_since.h"
+#include "base/identity.h"
+#include "base/message.h"
+#include "base/text.h"
+#include "preview/forecast.h"
+#include "preview/preview.h"
+#include "queue/pace.h"
+#include "replay/kin.h"
+#include "replay/replay_call.h"
+
+#define SAMPLE_DEFAULT 5
+#define SAMPLE_LIMIT 1000
+
+/* Different dedup keys are estimated with an error of a percent: 2^14 registers. */
+#define DEDUP_KEY_BITS 14
+
+/* By what records are looked at. */
+typedef struct Look
+{
+	Judge judge;
+	Forecast forecast;
+	ExecutedSearch executed;
+} Look;
+
+/*
+ * Make an empty preview in the current memory context.
+ */
+static void
+init_preview(Preview *preview, ReplayQuery *query, NullableDatum sample)
+{
+	int wanted = sample.isnull ? SAMPLE_DEFAULT : DatumGetInt32(sample.value);
+
+	if (wanted < 0 || wanted > SAMPLE_LIMIT)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("sample must be between 0 and %d", SAMPLE_LIMIT)));
+	memset(preview, 0, sizeof(*preview));
+	preview->query = query;
+	preview->wanted_samples = wanted;
+	preview->samples = palloc(Max(wanted, 1) * sizeof(PreviewSample));
+	initHyperLogLog(&preview->dedup_keys, DEDUP_KEY_BITS);
+	for (int i = 0; i < NUM_BREAKDOWNS; i++)
+		InitValueCounts(&preview->by[i]);
+}
+
+/*
+ * Widen a range of times.
+ */
+static void
+add_time(OptionalTime *oldest, OptionalTime *newest, TimestampTz time)
+{
+	if (!oldest->given || time < oldest->time)
+		oldest->time = time;
+	if (!newest->given || time > newest->time)
+		newest->time = time;
+	oldest->given = newest->given = true;
+}
+
+/*
+ * A text of a record for people.
+ */
+static char *
+shown_text(const text *value)
+{
+	return ClipForMessage(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+}
+
+/*
+ * Keep a record as one of the samples.
+ */
+static void
+keep_sample(Preview *preview, const AuditRecord *record)
+{
+	PreviewSample *sample;
+
+	if (preview->sample_count == preview->wanted_samples)
+		return;
+	sample = &preview->samples[preview->sample_count++];
+	sample->dispatched_at = (OptionalTime){true, record->dispatched_at};
+	sample->action_id = text_to_cstring(record->action_id);
+	sample->namespace = shown_text(record->namespace);
+	sample->tenant = shown_text(record->tenant);
+	sample->provider = shown_text(record->provider);
+	sample->action_type = shown_text(record->action_type);
+	sample->outcome = shown_text(record->outcome);
+}
+
+/*
+ * Count what one should know of a record that would be replayed.
+ */
+static void
+count_replayable(Preview *preview, ReplayItem *item)
+{
+	const ReplayQuery *query = preview->query;
+	uint32 hash;
+
+	preview->replayable++;
+	if (query->allow_redacted) /* then the judge has not looked */
+		item->payload = InspectPayload(item->record->payload);
+	preview->beware[BEWARE_SEALED] += item->payload == PAYLOAD_SEALED;
+	preview->beware[BEWARE_REPLAYED] += item->has_earlier;
+	preview->beware[BEWARE_UNCERTAIN] += query->lost && item->effect != EFFECT_NONE;
+	if (!query->drops_dedup && HasDedupKey(item->record, &hash))
+	{
+		preview->beware[BEWARE_DEDUP_KEY]++;
+		addHyperLogLog(&preview->dedup_keys, hash);
+	}
+}
+
+/*
+ * Count a record that has been judged.  A replay covers what it may replay, so
+ * grants for reading decide only about what no grant lets the caller replay.
+ */
+static void
+count_item(Preview *preview, ReplayCall *call, const ReplayItem *item)
+{
+	const AuditRecord *record = item->record;
+	bool replayable = item->status == ITEM_PENDING;
+	GrantTarget target = {.tenant = record->tenant,
+						  .namespace = record->namespace,
+						  .provider = record->provider,
+						  .action_type = record->action_type};
+
+	preview->matched++;
+	preview->reasons[item->reason]++;
+	if (!preview->first.given || record->dispatched_at < preview->first.time)
+		preview->first = (OptionalTime){true, record->dispatched_at};
+	if (item->reason == REASON_NO_GRANT &&
+		(record->missing != NULL || !GrantsCover(call->grants, GRANT_READ, &target)))
+	{
+		preview->not_covered++;
+		return;
+	}
+	for (int i = 0; i < NUM_RECORD_COLUMNS && item->reason == REASON_COLUMN_MISSING; i++)
+		preview->missing[i] += record->missing == RecordColumnNames[i];
+	add_time(&preview->oldest, &preview->newest, record->dispatched_at);
+	CountValue(&preview->by[BY_PROVIDER], record->provider, replayable);
+	CountValue(&preview->by[BY_ACTION_TYPE], record->action_type, replayable);
+	CountValue(&preview->by[BY_OUTCOME], record->outcome, replayable);
+	CountValue(&preview->by[BY_TENANT], record->tenant, replayable);
+	if (replayable)
+		keep_sample(preview, record);
+}
+
+/*
+ * Look at a window of records.  Returns how many of them a replay would attempt
+ * or skip: these count for its limit.
+ */
+static int
+look_at_window(Preview *preview, ReplayCall *call, Look *look, const AuditRecord *records,
+			   int count)
+{
+	ReplayItem *items = palloc(count * sizeof(ReplayItem));
+	int attempts = 0;
+	MemoryContext old;
+	Identity saved;
+
+	BeginItems(&look->judge, items, records, count);
+	if (preview->query->lost)
+		JudgeKin(call->schema, &call->audit, preview->query, items, count, GetActiveSnapshot());
+	SwitchIdentity(&saved, TableOwner(OwnTable(call->schema, OUTBOX_TABLE)));
+	ForecastItems(&look->forecast, items, count);
+	JudgeActions(&look->judge, items, count);
+	RestoreIdentity(&saved);
+	for (int i = 0; i < count; i++)
+	{
+		attempts += items[i].status != ITEM_PASSED_OVER;
+		if (items[i].status != ITEM_PENDING)
+			continue;
+		count_replayable(preview, &items[i]);
+		if (!TextIs(records[i].outcome, EXECUTED_OUTCOME))
+			AddToExecutedSearch(&look->executed, &records[i]);
+	}
+
+	old = MemoryContextSwitchTo(call->context);
+	for (int i = 0; i < count; i++)
+		count_item(preview, call, &items[i]);
+	MemoryContextSwitchTo(old);
+	return attempts;
+}
+
+/*
+ * Look at all records that a replay would look at.
+ */
+static void
+look_at_records(Preview *preview, ReplayCall *call)
+{
+	const ReplayQuery *query = preview->query;
+	int64 left = query->max_records == ANY_NUMBER ? PG_INT64_MAX : query->max_records;
+	MemoryContext window =
+		AllocSetContextCreate(call->context, "acteon_replay window", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old;
+	AuditScan scan;
+	Look look;
+	AuditRecord *records;
+	int count;
+
+	InitJudge(&look.judge, call->schema, call->grants, query);
+	OpenForecast(&look.forecast, call->schema, query);
+	BeginExecutedSearch(&look.executed);
+	AuditScanBegin(&scan, &call->audit, query, PG_INT64_MAX);
+	old = MemoryContextSwitchTo(window);
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (left == 0 ||
+			(count = AuditScanTake(&scan, Min(left, MAX_RECORDS_LIMIT), &records)) == 0)
+			break;
+		left -= look_at_window(preview, call, &look, records, count);
+		MemoryContextReset(window);
+	}
+	MemoryContextSwitchTo(old);
+	AuditScanEnd(&scan);
+	preview->searched = look.executed.count;
+	preview->beware[BEWARE_EXECUTED] = EndExecutedSearch(&look.executed, &call->audit);
+	CloseForecast(&look.forecast);
+	CloseJudge(&look.judge);
+	MemoryContextDelete(window);
+}
+
+/*
+ * The time that a replay takes at the query's rate.
+ */
+static double
+replay_seconds(const Preview *preview)
+{
+	const ReplayQuery *query = preview->query;
+	Pacer pacer;
+
+	BeginPace(&pacer, 0, query->rate_value, query->ramp ? RampLength(preview->replayable) : 0);
+	(void) NextDueTime(&pacer, preview->replayable);
+	return (double) NextDueTime(&pacer, 0) / USECS_PER_SEC;
+}
+
+/*
+ * Make the query one that holds for what was shown, whenever it is asked again:
+ * give it a beginning and a number of records, as it has an end already.
+ */
+static void
+complete_query(Preview *preview)
+{
+	ReplayQuery *query = preview->query;
+
+	if (!query->from.given)
+		query->from = preview->first;
+	if (query->from.given && query->from.time > query->to.time)
+		query->to.time = query->from.time; /* all of it lies in the future */
+	if (query->max_records == ANY_NUMBER && preview->matched <= PG_INT32_MAX)
+		query->max_records = Max(preview->matched, 1);
+	if (query->cursor_text != NULL)
+		query->cursor_text =
+			MakeCursor(query, query->cursor.dispatched_at, cstring_to_text(query->cursor.id));
+}
+
+/*
+ * Preview what a query asks for; what both forms of acteon_replay_preview do.
+ * The role is checked as for a replay.  The preview lives in the current memory
+ * context.
+ */
+void
+MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, NullableDatum sample)
+{
+	MemoryContext caller_context = CurrentMemoryContext;
+	ReplayCall call;
+
+	CheckReplayQuery(query);
+	init_preview(preview, query, sample);
+	OpenCall(&call, CalledSchema(fcinfo));
+	EndQueryAt(query, call.now);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	MemoryContextSwitchTo(caller_context);
+	look_at_records(preview, &call);
+	for (int i = 0; i < NUM_LEFT_OUT; i++)
+		preview->left_out[i] = AuditCountLeftOut(&call.audit, query, i);
+	SPI_finish();
+	MemoryContextSwitchTo(caller_context);
+	CloseAuditTable(&call.audit);
+	preview->seconds = query->rate_value > 0 ? replay_seconds(preview) : 0;
+	complete_query(preview);
+}
+
+/*
+ * About how many different dedup keys would be sent along.
+ */
+int64
+DifferentDedupKeys(Preview *preview)
+{
+	int64 estimate = (int64) rint(estimateHyperLogLog(&preview->dedup_keys));
+
+	return Min(Max(estimate, 1), preview->beware[BEWARE_DEDUP_KEY]);
+}

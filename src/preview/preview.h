@@ -1,0 +1,82 @@
+/*
+ * preview.h
+ *		What a replay would do.
+ */
+#ifndef ACTEON_PREVIEW_H
+#define ACTEON_PREVIEW_H
+
+#include "fmgr.h"
+#include "lib/hyperloglog.h"
+
+#include "audit/audit_scan.h"
+#include "base/optional_time.h"
+#include "base/value_counts.h"
+#include "query/query.h"
+#include "replay/eligibility.h"
+
+/* What one should know of records that would be replayed. */
+typedef enum Beware
+{
+	BEWARE_SEALED,    /* encrypted payload */
+	BEWARE_DEDUP_KEY, /* that is sent along */
+	BEWARE_REPLAYED,  /* before, and it is done again */
+	BEWARE_EXECUTED,  /* says another record of the action */
+	BEWARE_UNCERTAIN  /* lost, but it may have had an effect */
+} Beware;
+
+#define NUM_BEWARE (BEWARE_UNCERTAIN + 1)
+
+/* By which columns records are counted. */
+typedef enum Breakdown
+{
+	BY_PROVIDER,
+	BY_ACTION_TYPE,
+	BY_OUTCOME,
+	BY_TENANT
+} Breakdown;
+
+#define NUM_BREAKDOWNS (BY_TENANT + 1)
+
+/* Values of a column that are shown; the others are counted together. */
+#define SHOWN_VALUES 20
+
+/* A record that would be replayed. */
+typedef struct PreviewSample
+{
+	OptionalTime dispatched_at;
+	char *action_id;
+	char *namespace;
+	char *tenant;
+	char *provider;
+	char *action_type;
+	char *outcome;
+} PreviewSample;
+
+/* What a replay would do; see MakePreview. */
+typedef struct Preview
+{
+	ReplayQuery *query; /* at the end: what the preview holds for */
+	int64 matched;
+	int64 replayable;
+	int64 not_covered;   /* that the caller may not even read */
+	OptionalTime first;  /* of all that matched */
+	OptionalTime oldest; /* of those that the caller may read */
+	OptionalTime newest;
+	double seconds; /* with a rate: what it takes */
+	int64 reasons[NUM_REASONS];
+	int64 missing[NUM_RECORD_COLUMNS]; /* of these, which column */
+	int64 left_out[NUM_LEFT_OUT];
+	int64 beware[NUM_BEWARE];
+	int searched; /* records for which it was found out whether another one says executed */
+	hyperLogLogState dedup_keys;
+	ValueCounts by[NUM_BREAKDOWNS]; /* of what the caller may read */
+	PreviewSample *samples;
+	int sample_count;
+	int wanted_samples;
+} Preview;
+
+extern void
+MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, NullableDatum sample);
+extern int64 DifferentDedupKeys(Preview *preview);
+
+#endif /* ACTEON_PREVIEW_H */

@@ -1,0 +1,327 @@
+/*
+ * preview_rows.c
+ *		acteon_replay_preview for people: one row for each thing to know.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+
+#include "audit/executed_since.h"
+#include "base/message.h"
+#include "preview/preview.h"
+
+/* What to show of a reason: an item (NULL: its text), and what can be done. */
+typedef struct ReasonWords
+{
+	const char *item;
+	const char *note;
+} ReasonWords;
+
+#define INCLUDE_REPLAYED_NOTE "include_replayed => true replays it once more"
+
+static const ReasonWords reason_words[NUM_REASONS] = {
+	[REASON_NO_GRANT] =
+		{"no grant covers it",
+		 "needs an admin or operator grant for its tenant, namespace, provider, type"},
+	[REASON_UNREADABLE] = {NULL, "acteon_replay_bulk names the record, and what is damaged"},
+	[REASON_INTERNAL] = {NULL, "it is no client's action"},
+	[REASON_CHAIN] = {NULL, "that of the chain's beginning has what it began with"},
+	[REASON_EFFECTIVE] = {"took effect, or will", "allow_effective => true repeats it"},
+	[REASON_NOT_LOST] = {"not lost", "its action had, or may have had, an effect"},
+	[REASON_UNCERTAIN] = {"lost, but not for certain", "without certain it is replayed"},
+	[REASON_UNPROVEN] = {NULL, "allow_unproven => true replays it"},
+	[REASON_NO_PAYLOAD] = {"no stored payload", "its client has to dispatch it again"},
+	[REASON_COLUMN_MISSING] = {NULL, "the gateway has not written this record"},
+	[REASON_SAME_ACTION] = {"another record of the same action", "each action is replayed once"},
+	[REASON_WAITING] = {"already replayed: waiting", INCLUDE_REPLAYED_NOTE},
+	[REASON_RUNNING] = {"already replayed: running", INCLUDE_REPLAYED_NOTE},
+	[REASON_IN_DOUBT] = {"already replayed: in doubt", INCLUDE_REPLAYED_NOTE},
+	[REASON_DELIVERED] = {"already replayed: delivered", INCLUDE_REPLAYED_NOTE},
+	[REASON_NEWER] = {"a later record of it is taken", "each action is replayed once"},
+	[REASON_GENERATION] = {NULL, "a greater max_generation allows more"},
+	[REASON_DEPTH] = {NULL, "a greater max_depth allows more"},
+	[REASON_REDACTED] = {NULL, "allow_redacted => true sends the placeholder"},
+	[REASON_ATTACHMENTS] = {NULL, "allow_partial => true sends it without them"},
+	[REASON_MAYBE_ATTACHMENTS] = {NULL, "an intent does not tell; allow_partial => true sends it"},
+};
+
+static const ReasonWords left_out_words[NUM_LEFT_OUT] = {
+	[LEFT_OUT_INTENT] = {"intent records", "outcome => 'pending' finds those without an outcome"},
+	[LEFT_OUT_YOUNG] = {"younger than intent_grace", "the gateway may still be executing it"},
+	[LEFT_OUT_FINISHED] = {"intent with an outcome", "its other record tells how it ended"},
+	[LEFT_OUT_STEP] = {"intent of a chain's step", "its outcome has the id of the chain's action"},
+};
+
+static const char *const breakdown_names[NUM_BREAKDOWNS] = {
+	[BY_PROVIDER] = "provider",
+	[BY_ACTION_TYPE] = "action type",
+	[BY_OUTCOME] = "outcome",
+	[BY_TENANT] = "tenant",
+};
+
+/* Where rows go. */
+typedef struct Sheet
+{
+	ReturnSetInfo *result;
+	const char *section;
+} Sheet;
+
+/* No number in a row. */
+#define BLANK INT64CONST(-1)
+
+PG_FUNCTION_INFO_V1(acteon_replay_preview);
+
+/*
+ * Put out a row.
+ */
+static void
+put_row(Sheet *sheet, const char *item, int64 matched, int64 replayable, const char *note)
+{
+	Datum values[5] = {0};
+	bool nulls[5];
+
+	values[0] = CStringGetTextDatum(sheet->section);
+	nulls[0] = false;
+	nulls[1] = item == NULL;
+	if (item != NULL)
+		values[1] = CStringGetTextDatum(item);
+	values[2] = Int64GetDatum(matched);
+	nulls[2] = matched == BLANK;
+	values[3] = Int64GetDatum(replayable);
+	nulls[3] = replayable == BLANK;
+	nulls[4] = note == NULL;
+	if (note != NULL)
+		values[4] = CStringGetTextDatum(note);
+	tuplestore_putvalues(sheet->result->setResult, sheet->result->setDesc, values, nulls);
+}
+
+/*
+ * A time as the session shows times.
+ */
+static char *
+show_time(const OptionalTime *time)
+{
+	return DatumGetCString(DirectFunctionCall1(timestamptz_out, TimestampTzGetDatum(time->time)));
+}
+
+/*
+ * A duration in its two largest units, rounded up to seconds.
+ */
+static char *
+show_duration(double seconds)
+{
+	static const struct
+	{
+		int64 seconds;
+		const char *name;
+	} units[] = {{86400, "d"}, {3600, "h"}, {60, "min"}, {1, "s"}};
+	int64 left = (int64) ceil(seconds);
+	StringInfoData text;
+	int shown = 0;
+
+	initStringInfo(&text);
+	for (int i = 0; i < lengthof(units) && shown < 2; i++)
+	{
+		int64 count = left / units[i].seconds;
+
+		left -= count * units[i].seconds;
+		if (count == 0 && shown == 0 && i < lengthof(units) - 1)
+			continue;
+		if (count > 0 || shown == 0)
+			appendStringInfo(&text, "%s" INT64_FORMAT " %s", shown == 0 ? "" : " ", count,
+							 units[i].name);
+		shown++;
+	}
+	return text.data;
+}
+
+/*
+ * What there is in all, and how long it takes.
+ */
+static void
+put_totals(Sheet *sheet, const Preview *preview)
+{
+	const ReplayQuery *query = preview->query;
+	StringInfoData note;
+	char *item = pstrdup("no rate");
+
+	sheet->section = "total";
+	put_row(sheet, "records", preview->matched, preview->replayable,
+			preview->oldest.given
+				? psprintf("%s to %s", show_time(&preview->oldest), show_time(&preview->newest))
+				: NULL);
+
+	sheet->section = "time";
+	initStringInfo(&note);
+	if (query->rate_value == 0)
+		appendStringInfoString(&note, "as fast as the gateway takes them");
+	else
+	{
+		item = psprintf("%s a second",
+						DatumGetCString(
+							DirectFunctionCall1(numeric_out, NumericGetDatum(query->rate))));
+		appendStringInfoString(&note, show_duration(preview->seconds));
+		if (query->ramp)
+			appendStringInfoString(&note, ", the first tenth at a tenth of the rate");
+	}
+	if (query->start_at.given)
+		appendStringInfo(&note, ", from %s on", show_time(&query->start_at));
+	put_row(sheet, item, BLANK, BLANK, note.data);
+}
+
+/*
+ * Why what is not replayed is not.
+ */
+static void
+put_reasons(Sheet *sheet, const Preview *preview)
+{
+	sheet->section = "not replayed";
+	for (Reason reason = REASON_NONE + 1; reason < NUM_REASONS; reason++)
+	{
+		const ReasonWords *words = &reason_words[reason];
+
+		if (preview->reasons[reason] == 0)
+			continue;
+		if (reason != REASON_COLUMN_MISSING)
+		{
+			put_row(sheet,
+					words->item != NULL ? words->item : ReasonText(reason, NULL, preview->query),
+					preview->reasons[reason], BLANK, words->note);
+			continue;
+		}
+		for (int i = 0; i < NUM_RECORD_COLUMNS; i++)
+		{
+			AuditRecord record = {.missing = RecordColumnNames[i]};
+
+			if (preview->missing[i] > 0)
+				put_row(sheet, ReasonText(reason, &record, preview->query), preview->missing[i],
+						BLANK, words->note);
+		}
+	}
+
+	sheet->section = "left out";
+	for (int i = 0; i < NUM_LEFT_OUT; i++)
+	{
+		if (preview->left_out[i] > 0)
+			put_row(sheet, left_out_words[i].item, preview->left_out[i], BLANK,
+					left_out_words[i].note);
+	}
+}
+
+/*
+ * What one should know of what is replayed.
+ */
+static void
+put_beware(Sheet *sheet, Preview *preview)
+{
+	const int64 *counts = preview->beware;
+
+	sheet->section = "beware";
+	if (counts[BEWARE_SEALED] > 0)
+		put_row(sheet, "sealed payload", BLANK, counts[BEWARE_SEALED],
+				"encrypted: the relay needs the key");
+	if (counts[BEWARE_DEDUP_KEY] > 0)
+		put_row(sheet, "dedup key", BLANK, counts[BEWARE_DEDUP_KEY],
+				psprintf("about " INT64_FORMAT
+						 " different: the gateway may answer Deduplicated; dedup => 'drop'",
+						 DifferentDedupKeys(preview)));
+	if (counts[BEWARE_REPLAYED] > 0)
+		put_row(sheet, "replayed before", BLANK, counts[BEWARE_REPLAYED],
+				preview->query->include_replayed ? "it is replayed once more"
+				: preview->query->lost ? "its replay had no effect, ended dead or was cancelled"
+									   : "its replay ended dead or was cancelled");
+	if (counts[BEWARE_UNCERTAIN] > 0)
+		put_row(sheet, "effect unknown", BLANK, counts[BEWARE_UNCERTAIN],
+				"a time-out or a reset: it may have happened; certain => true leaves it out");
+	if (counts[BEWARE_EXECUTED] > 0)
+		put_row(sheet, "another record executed", BLANK, counts[BEWARE_EXECUTED],
+				preview->searched < EXECUTED_SEARCH_LIMIT
+					? "the action may have happened already"
+					: psprintf("of the first %d: the action may have happened already",
+							   EXECUTED_SEARCH_LIMIT));
+}
+
+/*
+ * Which providers, action types, outcomes and tenants there are.
+ */
+static void
+put_breakdowns(Sheet *sheet, Preview *preview)
+{
+	for (int by = 0; by < NUM_BREAKDOWNS; by++)
+	{
+		ValueCount *top;
+		ValueCount others;
+		int other_values;
+		int shown = TopValues(&preview->by[by], SHOWN_VALUES, &top, &others, &other_values);
+
+		sheet->section = breakdown_names[by];
+		for (int i = 0; i < shown; i++)
+		{
+			const text *value = top[i].value;
+
+			put_row(sheet,
+					value == NULL ? "(none)"
+								  : ClipForMessage(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)),
+					top[i].matched, top[i].replayable, NULL);
+		}
+		if (other_values > 0)
+			put_row(sheet, psprintf("%d others", other_values), others.matched, others.replayable,
+					NULL);
+	}
+	if (preview->not_covered > 0)
+		put_row(sheet, "(not covered by your grants)", preview->not_covered, 0, NULL);
+}
+
+/*
+ * The samples, and the query.
+ */
+static void
+put_samples(Sheet *sheet, const Preview *preview)
+{
+	Jsonb *query = QueryToJsonb(preview->query);
+
+	sheet->section = "sample";
+	for (int i = 0; i < preview->sample_count; i++)
+	{
+		const PreviewSample *sample = &preview->samples[i];
+
+		put_row(sheet, ClipForMessage(sample->action_id, strlen(sample->action_id)), BLANK, BLANK,
+				psprintf("%s %s %s %s %s", show_time(&sample->dispatched_at), sample->tenant,
+						 sample->provider, sample->action_type, sample->outcome));
+	}
+	sheet->section = "query";
+	put_row(sheet, NULL, BLANK, BLANK, JsonbToCString(NULL, &query->root, VARSIZE(query)));
+}
+
+/*
+ * acteon_replay_preview(namespace text, … on_doubt text, sample integer) → setof
+ * (section, item, matched, replayable, note)
+ *
+ * What a replay with the same arguments would do.  Raises the errors of
+ * acteon_replay_bulk that are about the arguments, the role and the audit table.
+ */
+Datum
+acteon_replay_preview(PG_FUNCTION_ARGS)
+{
+	ReplayQuery query;
+	Preview preview;
+	Sheet sheet = {0};
+
+	InitMaterializedSRF(fcinfo, 0);
+	sheet.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	ReadReplayArguments(&query, fcinfo, true, 1);
+	MakePreview(&preview, fcinfo, &query, fcinfo->args[NUM_REPLAY_OPTIONS]);
+	if (preview.matched == 0)
+		NoticeNamespace(&query, "acteon_replay_preview");
+	put_totals(&sheet, &preview);
+	put_reasons(&sheet, &preview);
+	put_beware(&sheet, &preview);
+	put_breakdowns(&sheet, &preview);
+	put_samples(&sheet, &preview);
+	return (Datum) 0;
+}

@@ -1,0 +1,64 @@
+/*
+ * extension.c
+ *		The extension in the database: is it there, and does it fit this program?
+ */
+#include "common/extension.h"
+
+#include <string.h>
+
+#include "common/buffer.h"
+
+/* Is there a function in the extension's schema? */
+#define HAS_FUNCTION(signature) \
+	"pg_catalog.to_regprocedure(pg_catalog.format('%I." signature "', n.nspname)) IS NOT NULL"
+
+const char extension_find_sql[] = "SELECT n.nspname, e.extversion, "
+	/* All of the answers name ids, or none does. */
+	HAS_FUNCTION("acteon_outbox_doubt(int8[],int8[],text[],uuid[])") " AND " HAS_FUNCTION("acteon_outbox_ack(int8[],int8[],jsonb[],uuid[])") " AND " HAS_FUNCTION("acteon_outbox_nack(int8[],int8[],text[],interval[],uuid[])") " AND " HAS_FUNCTION(
+		"acteon_outbox_reject(int8[],int8[],text[],uuid[])") ", " HAS_FUNCTION("acteon_outbox_sleep(boolean)") ", EXISTS (SELECT FROM pg_catalog.pg_attribute AS a "
+																											   "WHERE a.attrelid OPERATOR(pg_catalog.=) "
+																											   "pg_catalog.to_regclass(pg_catalog.format('%I.acteon_outbox_stats', n.nspname)) "
+																											   "AND a.attname OPERATOR(pg_catalog.=) 'held') "
+																											   "FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace "
+																											   "AS n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace "
+																											   "WHERE e.extname OPERATOR(pg_catalog.=) 'acteon_replay'";
+
+/*
+ * Read what consumers may ask of an extension that was found.
+ */
+ExtensionSkills
+ExtensionSkillsRead(const PGresult *result)
+{
+	return (ExtensionSkills){
+		.ids = strcmp(PQgetvalue(result, 0, 2), "t") == 0,
+		.sleep = strcmp(PQgetvalue(result, 0, 3), "t") == 0,
+		.doubts = strcmp(PQgetvalue(result, 0, 4), "t") == 0,
+	};
+}
+
+/*
+ * Does the result of that query, which has worked, tell of an extension of this
+ * program's version, or of the oldest one that it can work with?  If not, what is
+ * wrong.
+ */
+bool
+ExtensionFits(const PGresult *result, const char *program, const char *oldest,
+			  ExtensionFault *fault)
+{
+	const char *version;
+
+	if (PQntuples(result) != 1)
+	{
+		*fault = (ExtensionFault){"the extension acteon_replay is not in this database", NULL,
+								  "check --database, or CREATE EXTENSION acteon_replay"};
+		return false;
+	}
+	version = PQgetvalue(result, 0, 1);
+	if (strcmp(version, ACTEON_VERSION) == 0 || strcmp(version, oldest) == 0)
+		return true;
+	*fault = (ExtensionFault){
+		"the extension and this program do not fit together",
+		Format("the extension has version %s, %s %s", version, program, ACTEON_VERSION),
+		"install the program of that version, or ALTER EXTENSION acteon_replay UPDATE"};
+	return false;
+}

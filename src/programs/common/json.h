@@ -1,0 +1,22 @@
+/*
+ * json.h
+ *		JSON as RFC 8259 has it, and text that is safe to store.
+ */
+#ifndef JSON_H
+#define JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/buffer.h"
+
+extern bool JsonIsValid(const char *text, size_t len);
+extern bool JsonGetString(const char *text, size_t len, const char *key, Buffer *value);
+extern bool JsonIsOnlyString(const char *text, size_t len, const char *key);
+extern bool JsonGetTag(const char *text, size_t len, Buffer *tag);
+extern void JsonAppendString(Buffer *buffer, const char *text, size_t len);
+extern void JsonAppendExactString(Buffer *buffer, const char *text);
+extern bool IsUtf8(const char *text, size_t len);
+extern void AppendCleanText(Buffer *buffer, const char *text, size_t len, size_t most);
+
+#endif

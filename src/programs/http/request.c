@@ -1,0 +1,247 @@
+/*
+ * request.c
+ *		A request, from its head to its answer.
+ */
+#include "http/request.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <strings.h>
+
+#include "common/clock.h"
+#include "common/json.h"
+
+/* As acteon_api_begin has it. */
+#define MAX_IDEMPOTENCY_KEY 255
+
+/*
+ * The path of a URI and what follows it.  Some clients send the whole URI, as to a
+ * proxy, and a server has to take that (RFC 9112, section 3.2.2).
+ */
+static const char *
+path_of(const char *uri)
+{
+	const char *host = strncasecmp(uri, "http://", 7) == 0    ? uri + 7
+					   : strncasecmp(uri, "https://", 8) == 0 ? uri + 8
+															  : NULL;
+
+	return host != NULL ? host + strcspn(host, "/?") : uri;
+}
+
+/*
+ * A request for a URI, as it was sent.
+ */
+Request *
+RequestNew(const char *uri)
+{
+	Request *request = Allocate(sizeof(Request));
+
+	*request = (Request){.uri = DuplicateText(path_of(uri)),
+						 .sent_len = strlen(uri),
+						 .started = ClockNow(),
+						 .look_at = NEVER};
+	return request;
+}
+
+/*
+ * Give a request and its answer back.
+ */
+void
+RequestFree(Request *request)
+{
+	free(request->uri);
+	free(request->method);
+	free(request->name);
+	ParametersFree(&request->parameters);
+	free(request->idempotency_key);
+	free(request->key_id);
+	free(request->key_name);
+	BufferFree(&request->query);
+	BufferFree(&request->answer.body);
+	free(request->answer.batch_id);
+	free(request->answer.next_cursor);
+	free(request);
+}
+
+/*
+ * The answer is an error, and nothing of one that there was before.
+ */
+void
+AnswerError(Request *request, int status, const char *text)
+{
+	Answer *answer = &request->answer;
+
+	free(answer->batch_id);
+	free(answer->next_cursor);
+	answer->batch_id = answer->next_cursor = NULL;
+	answer->status = status;
+	BufferClear(&answer->body);
+	BufferAppendText(&answer->body, "{\"error\": ");
+	JsonAppendString(&answer->body, text, strlen(text));
+	BufferAppendChar(&answer->body, '}');
+}
+
+/*
+ * The answer is an error that goes by itself, perhaps after some seconds.
+ */
+void
+AnswerBusy(Request *request, int status, int retry_after, const char *text)
+{
+	AnswerError(request, status, text);
+	request->answer.retry_after = retry_after;
+}
+
+/*
+ * Read the parameters, and what they mean together.
+ */
+static void
+read_parameters(Request *request)
+{
+	const char *query = strchr(request->uri, '?');
+	const char *wait;
+	char *wrong = ParametersRead(&request->parameters, query != NULL ? query + 1 : NULL,
+								 request->route->takes);
+
+	wait = request->parameters.values[PARAMETER_WAIT];
+	if (wrong != NULL)
+		AnswerError(request, 400, wrong);
+	else if (request->route->statement == STATEMENT_REPLAY &&
+			 ParameterIsTrue(&request->parameters, PARAMETER_DRY_RUN))
+		AnswerError(
+			request, 400,
+			"dry_run: a single action is replayed or not, only bulk replays have a preview");
+	else if (wait != NULL && !(strtod(wait, NULL) >= 0 && strtod(wait, NULL) <= MAX_WAIT))
+		AnswerError(request, 400, "wait: expected seconds from 0 to 60");
+	free(wrong);
+}
+
+/*
+ * Take the idempotency key, which only a POST can have.  The draft
+ * draft-ietf-httpapi-idempotency-key-header writes it as a quoted string; most
+ * clients do not.
+ */
+static void
+take_idempotency_key(Request *request, const char *key)
+{
+	size_t len = key != NULL ? strlen(key) : 0;
+	Buffer all = {0};
+
+	if (key == NULL || strcmp(request->method, "POST") != 0)
+		return;
+	if (len >= 2 && key[0] == '"' && key[len - 1] == '"')
+	{
+		key++;
+		len -= 2;
+	}
+	if (len == 0 || len > MAX_IDEMPOTENCY_KEY || !IsUtf8(key, len))
+	{
+		AnswerError(request, 400, "Idempotency-Key: expected 1 to 255 bytes of UTF-8");
+		return;
+	}
+	request->idempotency_key = Duplicate(key, len);
+	BufferPrint(&all, "%s %s", request->method, request->uri);
+	Sha256(all.data, all.len, request->hash);
+	BufferFree(&all);
+}
+
+/*
+ * Is it the name of this machine for itself, perhaps with a port?
+ */
+static bool
+is_loopback_name(const char *host)
+{
+	size_t len = *host == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
+
+	return (len == 9 && strncasecmp(host, "localhost", len) == 0) ||
+		   (len == 5 && strncmp(host, "[::1]", len) == 0) ||
+		   (strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == len);
+}
+
+/*
+ * May a web page have had a browser send this request?  Then whoever looks at the
+ * page would do as an anonymous request what its author wants.  Origin and
+ * Sec-Fetch-Site tell of the page; Host does of one whose name was made to lead
+ * to the loopback.
+ */
+static bool
+is_from_web_page(const RequestHeaders *headers)
+{
+	const char *site = headers->sec_fetch_site;
+
+	return headers->origin != NULL || headers->host == NULL || !is_loopback_name(headers->host) ||
+		   (site != NULL && strcmp(site, "none") != 0 && strcmp(site, "same-origin") != 0);
+}
+
+/*
+ * A piece of the body has come.
+ */
+void
+RequestTakeBody(Request *request, const char *body, size_t len)
+{
+	size_t used = strlen(request->body_start);
+
+	request->body_len += len;
+	for (size_t i = 0; i < len && used < sizeof(request->body_start) - 1; i++)
+	{
+		if (strchr(" \t\r\n", body[i]) == NULL || body[i] == '\0')
+			request->body_start[used++] = body[i] != '\0' ? body[i] : '?';
+	}
+}
+
+/*
+ * Does the body say nothing?  All that is asked stands in the query string; whoever
+ * writes filters into the body shall not get a replay without any.
+ */
+bool
+RequestSaysNothing(const Request *request)
+{
+	return request->body_start[0] == '\0' || strcmp(request->body_start, "{}") == 0;
+}
+
+/*
+ * A request whose head is such that nothing of it counts.
+ */
+void
+RequestRefuse(Request *request, const char *method, int status, const char *text)
+{
+	request->method = DuplicateText(method);
+	request->is_refused = true;
+	AnswerError(request, status, text);
+}
+
+/*
+ * Read the head of a request.  If something is wrong with it, that is the answer.
+ */
+void
+RequestRead(Request *request, const char *method, const RequestHeaders *headers,
+			bool allow_anonymous)
+{
+	Buffer name = {0};
+	RouteFound found;
+
+	request->method = DuplicateText(method);
+	found = RouteFind(method, request->uri, &request->route, &name);
+	request->has_key =
+		CredentialsHash(headers->authorization, headers->x_api_key, request->key_hash) ||
+		!allow_anonymous;
+	if (found == ROUTE_NO_PATH)
+		AnswerError(request, 404, "there is nothing at this path");
+	else if (found == ROUTE_NO_METHOD)
+	{
+		AnswerError(request, 405, "this path takes another method");
+		request->answer.allow =
+			strcmp(request->route->method, "GET") == 0 ? "GET, HEAD" : request->route->method;
+	}
+	else if ((request->name = DecodeName(BufferText(&name), name.len)) == NULL)
+		AnswerError(request, 400, "the name in the path is no text in UTF-8");
+	else if (!request->has_key && request->route->kind == ROUTE_CALL && is_from_web_page(headers))
+		AnswerError(request, 403, "requests without a key are not taken from web pages");
+	else
+	{
+		read_parameters(request);
+		if (request->answer.status == 0)
+			take_idempotency_key(request, headers->idempotency_key);
+	}
+	BufferFree(&name);
+}

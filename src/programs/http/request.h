@@ -1,0 +1,92 @@
+/*
+ * request.h
+ *		A request, from its head to its answer.
+ */
+#ifndef REQUEST_H
+#define REQUEST_H
+
+#include "common/buffer.h"
+#include "http/credentials.h"
+#include "http/parameters.h"
+#include "http/pool.h"
+#include "http/routes.h"
+
+/* The longest that a client can wait for deliveries. */
+#define MAX_WAIT 60
+
+/* What is sent back. */
+typedef struct Answer
+{
+	int status; /* 0 while there is none */
+	Buffer body;
+	const char *media_type; /* NULL is JSON */
+	const char *allow;      /* methods that the path takes */
+	int retry_after;        /* seconds, 0 for none */
+	char *batch_id;
+	char *next_cursor;
+	bool is_repeated; /* the first answer to this idempotency key */
+} Answer;
+
+typedef struct Request
+{
+	/* What was asked. */
+	void *server;
+	void *connection;
+	char *uri;       /* path and query, as they were sent */
+	size_t sent_len; /* of all of it, with what stood before */
+	char *method;
+	const Route *route;
+	char *name; /* in the path, decoded */
+	Parameters parameters;
+	bool has_key;
+	unsigned char key_hash[SHA256_BYTES];
+	char *idempotency_key;
+	unsigned char hash[SHA256_BYTES]; /* of all of it, to tell another one with the same key */
+	size_t body_len;
+	char body_start[4]; /* what is not blank of it, as far as it matters */
+	bool is_refused;    /* answered at once, and the connection ends */
+
+	/* What is done about it. */
+	Job job;
+	char *key_id; /* as the database writes it */
+	char *key_name;
+	Buffer query;
+	bool is_begun;     /* a transaction is open that has to be ended */
+	bool is_served;    /* the database was asked, or is about to be */
+	bool is_suspended; /* the connection waits for us */
+	bool is_abandoned; /* the client has gone */
+	int64_t started;
+	int64_t answered;
+
+	/* Waiting for deliveries. */
+	bool is_waiting;
+	int64_t wait_until;
+	int64_t look_at; /* NEVER while the database is being asked */
+	int64_t look_delay;
+	struct Request *next_waiting;
+
+	Answer answer;
+} Request;
+
+/* Headers that are looked at: NULL for those that are not there. */
+typedef struct RequestHeaders
+{
+	const char *authorization;
+	const char *x_api_key;
+	const char *idempotency_key;
+	const char *origin;
+	const char *sec_fetch_site;
+	const char *host;
+} RequestHeaders;
+
+extern Request *RequestNew(const char *uri);
+extern void RequestFree(Request *request);
+extern void RequestRefuse(Request *request, const char *method, int status, const char *text);
+extern void RequestRead(Request *request, const char *method, const RequestHeaders *headers,
+						bool allow_anonymous);
+extern void RequestTakeBody(Request *request, const char *body, size_t len);
+extern bool RequestSaysNothing(const Request *request);
+extern void AnswerError(Request *request, int status, const char *text);
+extern void AnswerBusy(Request *request, int status, int retry_after, const char *text);
+
+#endif

@@ -1,0 +1,36 @@
+/*
+ * settings.h
+ *		What the server was told to do.
+ */
+#ifndef SETTINGS_H
+#define SETTINGS_H
+
+#include "common/log.h"
+#include "common/options.h"
+#include "http/socket.h"
+
+typedef struct Settings
+{
+	char *database;
+	Address listen;
+	char *port_file;
+	char *anonymous; /* role of requests without a key, or NULL */
+	char *tls_cert;
+	char *tls_key;
+	int workers;
+	int queue;
+	int max_connections;
+	int max_body;
+	int64_t statement_timeout;
+	int64_t request_timeout;
+	int64_t idle_timeout;
+	int64_t grace;
+	LogLevel log_level;
+	bool check;
+} Settings;
+
+#define PROGRAM "acteon-replay-http"
+
+extern void SettingsRead(Settings *settings, int argc, char **argv);
+
+#endif

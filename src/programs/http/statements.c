@@ -1,0 +1,246 @@
+/*
+ * statements.c
+ *		What the server asks of the database.
+ *
+ * Every text is a constant in which $s stands for the extension's schema, quoted:
+ * nothing of a request is ever part of one.  Everything is named with its schema.
+ * They are prepared on each connection under their names here.
+ */
+#include "http/statements.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Who a session acts for shows in pg_stat_activity and in the server's log. */
+#define BECOME(role) "pg_catalog.set_config('role'::pg_catalog.text, " role ", true)"
+#define SHOW(name) \
+	"pg_catalog.set_config('application_name'::pg_catalog.text, " \
+	"pg_catalog.concat('acteon-replay-http ', " name "), true)"
+
+/* The parts of an answer that was kept.  json keeps a text as it is. */
+#define KEPT \
+	"(b.answer::pg_catalog.json OPERATOR(pg_catalog.->) 'body'::pg_catalog.text)::pg_catalog.text, " \
+	"b.answer::pg_catalog.json OPERATOR(pg_catalog.->>) 'batch_id'::pg_catalog.text, " \
+	"b.answer::pg_catalog.json OPERATOR(pg_catalog.->>) 'next_cursor'::pg_catalog.text"
+
+/* A batch, with its columns as the view names them. */
+#define BATCH \
+	"(pg_catalog.to_jsonb(b) OPERATOR(pg_catalog.-) 'id'::pg_catalog.text) " \
+	"OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('batch_id', b.id)"
+
+/* Steering a batch. */
+#define STEER(function) \
+	"SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'state', s.state, " \
+	"'waiting', s.waiting, 'in_flight', s.in_flight, 'cancelled', s.cancelled)::pg_catalog.text, " \
+	"$1::pg_catalog.int8, NULL " \
+	"FROM $s." function "(batch_id => $1::pg_catalog.int8, reason => $2::pg_catalog.text) AS s"
+
+static const struct
+{
+	const char *name;
+	const char *text;
+} statements[STATEMENTS] = {
+	[STATEMENT_LOGIN] =
+		{"login", "SELECT l.key_id, l.key_name, " BECOME("l.role::pg_catalog.text") ", " SHOW(
+					  "l.key_name") " FROM $s.acteon_api_login($1::pg_catalog.bytea) AS l"},
+	[STATEMENT_ANONYMOUS] = {"anonymous", "SELECT 0, 'anonymous', " BECOME(
+											  "$1::pg_catalog.text") ", " SHOW("'anonymous'")},
+	[STATEMENT_LOGIN_BEGIN] =
+		{"login_begin",
+		 "SELECT l.key_id, l.key_name, l.role, " KEPT ", " SHOW(
+			 "l.key_name") " FROM $s.acteon_api_login($1::pg_catalog.bytea) AS l "
+						   "LEFT JOIN LATERAL $s.acteon_api_begin(l.key_id, $2::pg_catalog.text, $3::pg_catalog.bytea) AS b ON true"},
+	[STATEMENT_ANONYMOUS_BEGIN] =
+		{"anonymous_begin",
+		 "SELECT 0, 'anonymous', $1::pg_catalog.text, " KEPT ", " SHOW(
+			 "'anonymous'") " FROM (SELECT) AS l "
+							"LEFT JOIN LATERAL $s.acteon_api_begin(0, $2::pg_catalog.text, $3::pg_catalog.bytea) AS b ON true"},
+	[STATEMENT_RESIGN] = {"resign", "SELECT " BECOME("'none'::pg_catalog.text")},
+	[STATEMENT_FINISH] =
+		{"finish",
+		 "SELECT $s.acteon_api_finish($1::pg_catalog.int8, $2::pg_catalog.text, 200, "
+		 "pg_catalog.json_build_object('body', $3::pg_catalog.json, 'batch_id', $4::pg_catalog.int8, "
+		 "'next_cursor', $5::pg_catalog.text)::pg_catalog.text)"},
+
+	[STATEMENT_REPLAY] =
+		{"replay",
+		 "SELECT pg_catalog.json_build_object('original_action_id', r.original_action_id, "
+		 "'new_action_id', r.new_action_id, 'success', r.success, 'error', r.error)::pg_catalog.text, "
+		 "NULL, NULL "
+		 "FROM $s.acteon_replay(action_id => $1::pg_catalog.text, reason => $2::pg_catalog.text, "
+		 "allow_redacted => COALESCE($3::pg_catalog.bool, false), "
+		 "allow_partial => COALESCE($4::pg_catalog.bool, false), "
+		 "dedup => COALESCE($5::pg_catalog.text, 'keep'), provider_override => $6::pg_catalog.text, "
+		 "allow_unproven => COALESCE($7::pg_catalog.bool, false), "
+		 "on_doubt => COALESCE($8::pg_catalog.text, 'resend')) AS r"},
+	/*
+	 * The SDKs know four keys, and a new id that is a text: one that was not made is empty.
+	 * What was passed over because it took effect is among the skipped.
+	 */
+	[STATEMENT_BULK] =
+		{"bulk",
+		 "SELECT CASE WHEN a.answer OPERATOR(pg_catalog.->>) 'failed'::pg_catalog.text "
+		 "OPERATOR(pg_catalog.=) '0'::pg_catalog.text "
+		 "THEN a.answer OPERATOR(pg_catalog.-) '{batch_id,next_cursor}'::pg_catalog.text[] "
+		 "ELSE (a.answer OPERATOR(pg_catalog.-) '{batch_id,next_cursor}'::pg_catalog.text[]) "
+		 "OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('results', "
+		 "(SELECT pg_catalog.jsonb_agg("
+		 "pg_catalog.jsonb_build_object('new_action_id', ''::pg_catalog.text) "
+		 "OPERATOR(pg_catalog.||) pg_catalog.jsonb_strip_nulls(r.item) "
+		 "OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('error', "
+		 "r.item OPERATOR(pg_catalog.->) 'error'::pg_catalog.text) ORDER BY r.place) "
+		 "FROM pg_catalog.jsonb_array_elements(a.answer OPERATOR(pg_catalog.->) 'results'::pg_catalog.text) "
+		 "WITH ORDINALITY AS r (item, place))) "
+		 "END::pg_catalog.text, "
+		 "a.answer OPERATOR(pg_catalog.->>) 'batch_id'::pg_catalog.text, "
+		 "a.answer OPERATOR(pg_catalog.->>) 'next_cursor'::pg_catalog.text "
+		 "FROM (SELECT (b.answer OPERATOR(pg_catalog.-) 'effective'::pg_catalog.text) "
+		 "OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('skipped', "
+		 "(b.answer OPERATOR(pg_catalog.->>) 'skipped'::pg_catalog.text)::pg_catalog.int8 OPERATOR(pg_catalog.+) "
+		 "(b.answer OPERATOR(pg_catalog.->>) 'effective'::pg_catalog.text)::pg_catalog.int8) AS answer "
+		 "FROM $s.acteon_replay_bulk($1::pg_catalog.jsonb) AS b (answer) OFFSET 0) AS a"},
+	[STATEMENT_PREVIEW] =
+		{"preview", "SELECT p.answer::pg_catalog.text, NULL, NULL FROM $s.acteon_replay_preview("
+					"$1::pg_catalog.jsonb, COALESCE($2::pg_catalog.int4, 5)) AS p (answer)"},
+	/* What the view shows, without looking at all batches.  The state of one is not known
+	 * before it is looked at. */
+	[STATEMENT_BATCHES] =
+		{"batches",
+		 "SELECT pg_catalog.jsonb_build_object('batches', COALESCE(pg_catalog.jsonb_agg(" BATCH
+		 " ORDER BY b.id DESC), '[]'::pg_catalog.jsonb))::pg_catalog.text, NULL, NULL "
+		 "FROM (SELECT v.* FROM $s.acteon_replay_read_batches(before => $1::pg_catalog.int8, "
+		 "newest => CASE WHEN $2::pg_catalog.text IS NULL THEN $3::pg_catalog.int8 END) AS v "
+		 "WHERE $2::pg_catalog.text IS NULL OR v.state OPERATOR(pg_catalog.=) $2::pg_catalog.text "
+		 "ORDER BY v.id DESC LIMIT $3::pg_catalog.int8) AS b"},
+	[STATEMENT_BATCH] =
+		{"batch", "SELECT (" BATCH ")::pg_catalog.text, b.id, NULL "
+				  "FROM $s.acteon_replay_read_batches(batch_id => $1::pg_catalog.int8) AS b"},
+	[STATEMENT_PAUSE] = {"pause", STEER("acteon_replay_pause")},
+	[STATEMENT_RESUME] = {"resume", STEER("acteon_replay_resume")},
+	[STATEMENT_CANCEL] = {"cancel", STEER("acteon_replay_cancel")},
+
+	/*
+	 * An answer of a replay, single or bulk, with what has become of its actions by
+	 * now.  An action that is not over counts as what it was: enqueued.
+	 */
+	[STATEMENT_OUTCOMES] =
+		{"outcomes",
+		 "WITH given AS (SELECT $1::pg_catalog.jsonb AS answer), "
+		 "items AS MATERIALIZED ("
+		 "SELECT r.place, r.item, o.id, d.state, d.outcome, d.error, "
+		 "d.state OPERATOR(pg_catalog.=) 'delivered'::pg_catalog.text "
+		 "AND NOT COALESCE(d.outcome OPERATOR(pg_catalog.?|) '{Failed,CircuitOpen}'::pg_catalog.text[], false) "
+		 "AND NOT COALESCE(d.effect OPERATOR(pg_catalog.=) 'none'::pg_catalog.text, false) AS good "
+		 "FROM given CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(CASE "
+		 "WHEN given.answer OPERATOR(pg_catalog.?) 'results'::pg_catalog.text "
+		 "THEN given.answer OPERATOR(pg_catalog.->) 'results'::pg_catalog.text "
+		 "ELSE pg_catalog.jsonb_build_array(given.answer) END) WITH ORDINALITY AS r (item, place) "
+		 "LEFT JOIN $s.acteon_dispatch_outbox AS o ON o.action_id OPERATOR(pg_catalog.=) "
+		 "NULLIF(r.item OPERATOR(pg_catalog.->>) 'new_action_id'::pg_catalog.text, '')::pg_catalog.uuid "
+		 "LEFT JOIN $s.acteon_dispatch_delivery AS d ON d.outbox_id OPERATOR(pg_catalog.=) o.id), "
+		 "told AS (SELECT i.place, COALESCE(i.good, i.item OPERATOR(pg_catalog.->>) 'success'::pg_catalog.text "
+		 "OPERATOR(pg_catalog.=) 'true'::pg_catalog.text) AS good, "
+		 "i.id IS NOT NULL AND i.state IS NULL AS is_open, "
+		 "i.item OPERATOR(pg_catalog.||) CASE WHEN i.id IS NULL THEN '{}'::pg_catalog.jsonb "
+		 "WHEN i.state IS NULL THEN '{\"state\": \"waiting\"}'::pg_catalog.jsonb "
+		 "ELSE pg_catalog.jsonb_build_object('state', i.state, 'outcome', i.outcome, 'success', i.good, "
+		 "'error', CASE WHEN i.good THEN NULL ELSE COALESCE(i.error, "
+		 "i.outcome OPERATOR(pg_catalog.#>>) '{Failed,message}'::pg_catalog.text[], i.outcome::pg_catalog.text, "
+		 "i.state) END) END AS item FROM items AS i) "
+		 "SELECT (CASE WHEN g.answer OPERATOR(pg_catalog.?) 'results'::pg_catalog.text "
+		 "THEN g.answer OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object("
+		 "'replayed', (SELECT pg_catalog.count(*) FROM told AS t WHERE t.good), "
+		 "'failed', (SELECT pg_catalog.count(*) FROM told AS t WHERE NOT t.good), "
+		 "'results', (SELECT COALESCE(pg_catalog.jsonb_agg(t.item ORDER BY t.place), '[]'::pg_catalog.jsonb) "
+		 "FROM told AS t)) "
+		 "ELSE (SELECT t.item FROM told AS t) END)::pg_catalog.text, "
+		 "(SELECT pg_catalog.count(*) FROM told AS t WHERE t.is_open) FROM given AS g"},
+	[STATEMENT_HOUSEKEEPING] =
+		{"housekeeping",
+		 "SELECT $s.acteon_api_housekeeping($1::pg_catalog.int8[], $2::pg_catalog.timestamptz[])"},
+	[STATEMENT_HEALTH] =
+		{"health", "SELECT e.extversion FROM pg_catalog.pg_extension AS e "
+				   "WHERE e.extname OPERATOR(pg_catalog.=) 'acteon_replay'::pg_catalog.name"},
+};
+
+/*
+ * Write a text with the schema in its places.
+ */
+static char *
+with_schema(const char *text, const char *schema)
+{
+	Buffer buffer = {0};
+
+	for (const char *place; (place = strstr(text, "$s.")) != NULL; text = place + 2)
+	{
+		BufferAppend(&buffer, text, (size_t) (place - text));
+		BufferAppendText(&buffer, schema);
+	}
+	BufferAppendText(&buffer, text);
+	return buffer.data;
+}
+
+/*
+ * Write the statements that prepare all others.  False if libpq cannot quote the
+ * schema's name.
+ */
+bool
+PreparationMake(Preparation *preparation, PGconn *conn, const char *schema)
+{
+	char *quoted = PQescapeIdentifier(conn, schema, strlen(schema));
+
+	memset(preparation, 0, sizeof(*preparation));
+	if (quoted == NULL)
+		return false;
+	for (int id = 0; id < STATEMENTS; id++)
+	{
+		preparation->texts[id] = with_schema(statements[id].text, quoted);
+		preparation->statements[id].sql = preparation->texts[id];
+		preparation->statements[id].name = statements[id].name;
+		preparation->statements[id].prepare = true;
+	}
+	PQfreemem(quoted);
+	return true;
+}
+
+/*
+ * Give the texts back.
+ */
+void
+PreparationFree(Preparation *preparation)
+{
+	for (int id = 0; id < STATEMENTS; id++)
+		free(preparation->texts[id]);
+	memset(preparation, 0, sizeof(*preparation));
+}
+
+/*
+ * A prepared statement, without its parameters.
+ */
+Statement
+StatementUse(StatementId id)
+{
+	Statement statement = {.name = statements[id].name};
+
+	return statement;
+}
+
+/*
+ * Add a parameter that is a text, or NULL.
+ */
+void
+StatementAddText(Statement *statement, const char *value)
+{
+	statement->values[statement->count++] = value;
+}
+
+/*
+ * Add a parameter that is bytes.
+ */
+void
+StatementAddBytes(Statement *statement, const void *bytes, int len)
+{
+	statement->values[statement->count] = bytes;
+	statement->lengths[statement->count] = len;
+	statement->formats[statement->count++] = 1;
+}

@@ -1,0 +1,57 @@
+/*
+ * statements.h
+ *		What the server asks of the database.
+ */
+#ifndef STATEMENTS_H
+#define STATEMENTS_H
+
+#include <libpq-fe.h>
+
+#include "common/database.h"
+
+/* Prepared on each connection. */
+typedef enum StatementId
+{
+	/* Who asks: columns are key id, key's name, and what set_config returns. */
+	STATEMENT_LOGIN,     /* SHA-256 of the key */
+	STATEMENT_ANONYMOUS, /* role */
+
+	/* The same with an idempotency key, before the role is changed: key id, key's
+	 * name, role, and the first answer's body, batch and cursor, if there is one. */
+	STATEMENT_LOGIN_BEGIN,     /* SHA-256 of the key, idempotency key, SHA-256 of the request */
+	STATEMENT_ANONYMOUS_BEGIN, /* role, idempotency key, SHA-256 of the request */
+	STATEMENT_RESIGN,
+	STATEMENT_FINISH, /* key id, idempotency key, body, batch, cursor */
+
+	/* What is asked: one row of body, batch and cursor, or none. */
+	STATEMENT_REPLAY, /* action id, reason, allow_redacted, allow_partial, dedup, provider_override */
+	STATEMENT_BULK,   /* query */
+	STATEMENT_PREVIEW, /* query, sample */
+	STATEMENT_BATCHES, /* before, state, limit */
+	STATEMENT_BATCH,   /* batch */
+	STATEMENT_PAUSE,   /* batch, reason */
+	STATEMENT_RESUME,
+	STATEMENT_CANCEL,
+
+	STATEMENT_OUTCOMES, /* body of a replay: the same with what became of it, and how many are not over */
+	STATEMENT_HOUSEKEEPING, /* key ids, times of use */
+	STATEMENT_HEALTH,       /* extension's version */
+	STATEMENTS,
+	STATEMENT_NONE = STATEMENTS
+} StatementId;
+
+/* Statements that prepare all of them, for the schema that the extension is in. */
+typedef struct Preparation
+{
+	Statement statements[STATEMENTS];
+	char *texts[STATEMENTS];
+} Preparation;
+
+extern bool PreparationMake(Preparation *preparation, PGconn *conn, const char *schema);
+extern void PreparationFree(Preparation *preparation);
+
+extern Statement StatementUse(StatementId id);
+extern void StatementAddText(Statement *statement, const char *value);
+extern void StatementAddBytes(Statement *statement, const void *bytes, int len);
+
+#endif

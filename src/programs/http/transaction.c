@@ -1,0 +1,537 @@
+/*
+ * transaction.c
+ *		The server's side to the database: what becomes of a request there.
+ *
+ * A request is one transaction, sent in one go: look the key up, become its role
+ * until the end of the transaction, call the function.  With an idempotency key it
+ * takes three steps, since the first decides whether there are others:
+ *
+ *		BEGIN; look the key up, and the first answer to the idempotency key
+ *		look the key up again, become its role, call the function
+ *		be oneself again, keep the answer, COMMIT
+ *
+ * Whoever repeats a request while the first is still under way waits in the first
+ * step.  An error ends the transaction and is not kept: nothing was done.
+ */
+#include "http/server_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "http/status_map.h"
+
+#define LOST "the connection to the database was lost; nothing was done"
+#define UNKNOWN \
+	"the connection to the database was lost; whether it was done is not known. " \
+	"With an Idempotency-Key the same request can be made again"
+
+/*
+ * The request has its answer, and the worker is not needed any more.
+ */
+static void
+finish(Request *request, Worker *worker)
+{
+	WorkerRelease(worker);
+	if (request->answer.status == 200 && WaitWanted(request) && !request->is_abandoned)
+		WaitStart(request);
+	else
+		ClientsAnswer(request);
+}
+
+/*
+ * The transaction was taken back, or died with its connection.
+ */
+static void
+rolled_back(void *owner, PGresult *const *results, int count)
+{
+	Request *request = owner;
+
+	(void) results;
+	(void) count;
+	finish(request, request->job.worker);
+}
+
+/*
+ * The request has its answer; end the transaction if there is one.
+ */
+static void
+end(Request *request)
+{
+	const Statement rollback = {.sql = "ROLLBACK"};
+
+	if (request->is_begun)
+		WorkerSend(request->job.worker, &rollback, 1, rolled_back);
+	else
+		finish(request, request->job.worker);
+}
+
+/*
+ * Does this request change anything?
+ */
+static bool
+does_something(const Request *request)
+{
+	return strcmp(request->route->method, "POST") == 0 &&
+		   !ParameterIsTrue(&request->parameters, PARAMETER_DRY_RUN);
+}
+
+/*
+ * The connection was lost.  may_be_done tells whether the server may have done
+ * what was asked all the same.
+ */
+static void
+lost(Request *request, bool may_be_done)
+{
+	if (may_be_done && does_something(request))
+		AnswerError(request, 500, UNKNOWN);
+	else
+		AnswerBusy(request, 503, 1, LOST);
+	finish(request, request->job.worker);
+}
+
+/*
+ * A statement failed: answer what that is in HTTP.  Before the key's role was
+ * taken, all that a client can have done wrong is the key or the idempotency key.
+ */
+static void
+answer_fault(Request *request, PGresult *result, bool is_ours)
+{
+	const Server *server = request->server;
+	const char *sqlstate = "", *message = "";
+	const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+	const Fault *fault;
+
+	DatabaseFailed(result, &sqlstate, &message);
+	fault = FaultFind(sqlstate);
+	if (is_ours && fault->status == 403)
+		hint =
+			"the server's role needs EXECUTE on the functions that --check looks at, and must be "
+			"a member of the key's role: GRANT the one to the other";
+	if (is_ours && fault->status != 401 && fault->status != 422 && fault->status < 500)
+		fault = FaultFind("XX000");
+	if (fault->is_ours && !(request->is_abandoned && fault->status == 504))
+		Log(LOG_ERROR, "the database refuses", LogText("path", request->route->path),
+			LogText("sqlstate", sqlstate), LogText("error", message), LogText("hint", hint));
+	if (fault->status == 504 && server->stopping)
+		AnswerBusy(request, 503, 1, "the server is being stopped; nothing was done");
+	else
+		AnswerBusy(request, fault->status, fault->retry_after,
+				   fault->text != NULL ? fault->text : message);
+}
+
+/*
+ * The first of these results that is an error, or NULL.
+ */
+static PGresult *
+first_failure(PGresult *const *results, int count)
+{
+	const char *sqlstate, *message;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (DatabaseFailed(results[i], &sqlstate, &message))
+			return results[i];
+	}
+	return NULL;
+}
+
+/*
+ * A value of a row, to keep; NULL is NULL.
+ */
+static char *
+keep_value(const PGresult *result, int column)
+{
+	return PQgetisnull(result, 0, column) ? NULL : DuplicateText(PQgetvalue(result, 0, column));
+}
+
+/*
+ * The function has answered: a row of body, batch and cursor, from a column on.
+ */
+static void
+take_answer(Request *request, const PGresult *result, int column)
+{
+	Answer *answer = &request->answer;
+
+	if (PQntuples(result) != 1)
+	{
+		char *text = Format("batch %s does not exist", request->name);
+
+		AnswerError(request, 404, text);
+		free(text);
+		return;
+	}
+	answer->status = 200;
+	BufferAppendText(&answer->body, PQgetvalue(result, 0, column));
+	answer->batch_id = keep_value(result, column + 1);
+	answer->next_cursor = keep_value(result, column + 2);
+}
+
+/*
+ * The statement that says who asks.
+ */
+static Statement
+login_statement(const Request *request, StatementId with_key, StatementId without)
+{
+	const Server *server = request->server;
+	Statement statement = StatementUse(request->has_key ? with_key : without);
+
+	if (request->has_key)
+		StatementAddBytes(&statement, request->key_hash, SHA256_BYTES);
+	else
+		StatementAddText(&statement, server->settings->anonymous);
+	return statement;
+}
+
+/*
+ * The statement that has a transaction act as the request's role.
+ */
+Statement
+CallLogin(const Request *request)
+{
+	return login_statement(request, STATEMENT_LOGIN, STATEMENT_ANONYMOUS);
+}
+
+/*
+ * The statement that does what is asked.
+ */
+static Statement
+call_statement(Request *request)
+{
+	char *const *values = request->parameters.values;
+	bool dry_run = ParameterIsTrue(&request->parameters, PARAMETER_DRY_RUN);
+	Statement statement = StatementUse(dry_run ? STATEMENT_PREVIEW : request->route->statement);
+
+	switch (request->route->statement)
+	{
+		case STATEMENT_REPLAY:
+			StatementAddText(&statement, request->name);
+			StatementAddText(&statement, values[PARAMETER_REASON]);
+			StatementAddText(&statement, values[PARAMETER_ALLOW_REDACTED]);
+			StatementAddText(&statement, values[PARAMETER_ALLOW_PARTIAL]);
+			StatementAddText(&statement, values[PARAMETER_DEDUP]);
+			StatementAddText(&statement, values[PARAMETER_PROVIDER_OVERRIDE]);
+			StatementAddText(&statement, values[PARAMETER_ALLOW_UNPROVEN]);
+			StatementAddText(&statement, values[PARAMETER_ON_DOUBT]);
+			break;
+		case STATEMENT_BULK:
+			BufferClear(&request->query);
+			ParametersToQuery(&request->parameters, &request->query);
+			StatementAddText(&statement, request->query.data);
+			if (dry_run)
+				StatementAddText(&statement, values[PARAMETER_SAMPLE]);
+			break;
+		case STATEMENT_BATCHES:
+			StatementAddText(&statement, values[PARAMETER_BEFORE]);
+			StatementAddText(&statement, values[PARAMETER_STATE]);
+			StatementAddText(&statement, values[PARAMETER_LIMIT]);
+			break;
+		case STATEMENT_BATCH:
+			StatementAddText(&statement, request->name);
+			break;
+		default:
+			StatementAddText(&statement, request->name);
+			StatementAddText(&statement, values[PARAMETER_REASON]);
+			break;
+	}
+	return statement;
+}
+
+/*
+ * Note who it was.
+ */
+static void
+take_login(Request *request, const PGresult *result)
+{
+	request->key_id = DuplicateText(PQgetvalue(result, 0, 0));
+	request->key_name = DuplicateText(PQgetvalue(result, 0, 1));
+	if (request->has_key)
+		UsageNote(request->server, request->key_id);
+}
+
+/*
+ * Without an idempotency key: it was done in one go.
+ */
+static void
+called(void *owner, PGresult *const *results, int count)
+{
+	Request *request = owner;
+	PGresult *failure = results != NULL ? first_failure(results, count) : NULL;
+
+	if (results == NULL)
+	{
+		lost(request, true);
+		return;
+	}
+	if (failure != results[0])
+		take_login(request, results[0]);
+	if (failure != NULL)
+		answer_fault(request, failure, failure == results[0]);
+	else
+		take_answer(request, results[1], 0);
+	finish(request, request->job.worker);
+}
+
+/*
+ * With one: the answer is kept, and the transaction is committed.
+ */
+static void
+kept(void *owner, PGresult *const *results, int count)
+{
+	Request *request = owner;
+	PGresult *failure = results != NULL ? first_failure(results, count) : NULL;
+
+	if (results == NULL)
+	{
+		lost(request, true);
+		return;
+	}
+	if (failure != NULL)
+		answer_fault(request, failure, true);
+	else
+		request->is_begun = false;
+	end(request);
+}
+
+/*
+ * The client has gone while nothing is kept yet: take it back.  The client may still
+ * read, since one that only sends no more looks the same.
+ */
+static void
+give_up(Request *request)
+{
+	AnswerBusy(request, 503, 1, "the client has gone; nothing was done");
+	end(request);
+}
+
+/*
+ * The function was called: keep its answer.
+ */
+static void
+called_within(void *owner, PGresult *const *results, int count)
+{
+	Request *request = owner;
+	PGresult *failure = results != NULL ? first_failure(results, count) : NULL;
+	Statement keep[3];
+
+	if (results == NULL)
+	{
+		lost(request, false);
+		return;
+	}
+	if (failure != NULL)
+		answer_fault(request, failure, failure == results[0]);
+	else
+		take_answer(request, results[1], 0);
+	if (request->answer.status != 200)
+	{
+		end(request);
+		return;
+	}
+	if (request->is_abandoned)
+	{
+		give_up(request);
+		return;
+	}
+	keep[0] = StatementUse(STATEMENT_RESIGN);
+	keep[1] = StatementUse(STATEMENT_FINISH);
+	StatementAddText(&keep[1], request->key_id);
+	StatementAddText(&keep[1], request->idempotency_key);
+	StatementAddText(&keep[1], BufferText(&request->answer.body));
+	StatementAddText(&keep[1], request->answer.batch_id);
+	StatementAddText(&keep[1], request->answer.next_cursor);
+	keep[2] = (Statement){.sql = "COMMIT"};
+	WorkerSend(request->job.worker, keep, 3, kept);
+}
+
+/*
+ * The key was looked up, and whether the request was made before.
+ */
+static void
+begun(void *owner, PGresult *const *results, int count)
+{
+	Request *request = owner;
+	PGresult *failure = results != NULL ? first_failure(results, count) : NULL;
+	Statement call[2];
+
+	if (results == NULL)
+	{
+		lost(request, false);
+		return;
+	}
+	request->is_begun = failure != results[0];
+	if (failure != NULL)
+	{
+		answer_fault(request, failure, true);
+		end(request);
+		return;
+	}
+	take_login(request, results[1]);
+	if (request->is_abandoned)
+	{
+		/* The request to cancel came too late for this step, and is not made for the next. */
+		AnswerError(request, 503, "the client has gone");
+		end(request);
+		return;
+	}
+	if (!PQgetisnull(results[1], 0, 3))
+	{
+		Server *server = request->server;
+
+		take_answer(request, results[1], 3);
+		request->answer.is_repeated = true;
+		server->figures.repeated++;
+		end(request);
+		return;
+	}
+	if (request->is_abandoned)
+	{
+		give_up(request);
+		return;
+	}
+	/* That may have waited: by now the key may be revoked, or its role have another name. */
+	call[0] = CallLogin(request);
+	call[1] = call_statement(request);
+	WorkerSend(request->job.worker, call, 2, called_within);
+}
+
+/*
+ * Something is wrong with the request, which is only told to whoever has a key.
+ */
+static void
+known(void *owner, PGresult *const *results, int count)
+{
+	Request *request = owner;
+
+	if (results == NULL)
+	{
+		lost(request, false);
+		return;
+	}
+	if (first_failure(results, count) != NULL)
+		answer_fault(request, results[0], true);
+	else
+		take_login(request, results[0]);
+	finish(request, request->job.worker);
+}
+
+/*
+ * There is a worker for the request, or there was none in time.
+ */
+static void
+run(void *owner, Worker *worker)
+{
+	Request *request = owner;
+	Statement statements[2];
+
+	if (worker == NULL)
+	{
+		AnswerBusy(request, 503, 1, "the server is busy; nothing was done");
+		ClientsAnswer(request);
+		return;
+	}
+	if (request->answer.status != 0)
+	{
+		statements[0] = CallLogin(request);
+		WorkerSend(worker, statements, 1, known);
+		return;
+	}
+	if (request->idempotency_key != NULL)
+	{
+		statements[0] = (Statement){.sql = "BEGIN"};
+		statements[1] = login_statement(request, STATEMENT_LOGIN_BEGIN, STATEMENT_ANONYMOUS_BEGIN);
+		StatementAddText(&statements[1], request->idempotency_key);
+		StatementAddBytes(&statements[1], request->hash, SHA256_BYTES);
+		WorkerSend(worker, statements, 2, begun);
+		return;
+	}
+	statements[0] = CallLogin(request);
+	statements[1] = call_statement(request);
+	WorkerSend(worker, statements, 2, called);
+}
+
+/*
+ * The database was asked how it is.
+ */
+static void
+felt(void *owner, PGresult *const *results, int count)
+{
+	Request *request = owner;
+	PGresult *failure = results != NULL ? first_failure(results, count) : NULL;
+	bool good = results != NULL && failure == NULL && PQntuples(results[0]) == 1 &&
+				strcmp(PQgetvalue(results[0], 0, 0), ACTEON_VERSION) == 0;
+
+	request->answer.status = good ? 200 : 503;
+	BufferPrint(&request->answer.body,
+				"{\"status\": \"%s\", \"version\": \"%s\", \"database\": \"%s\", \"extension\": ",
+				good ? "ok" : "unavailable", ACTEON_VERSION,
+				results != NULL && failure == NULL ? "ok" : "unavailable");
+	if (results != NULL && failure == NULL && PQntuples(results[0]) == 1)
+		BufferPrint(&request->answer.body, "\"%s\"}", PQgetvalue(results[0], 0, 0));
+	else
+		BufferAppendText(&request->answer.body, "null}");
+	if (request->job.worker != NULL)
+		WorkerRelease(request->job.worker);
+	ClientsAnswer(request);
+}
+
+/*
+ * There is a worker to ask the database how it is, or none.
+ */
+static void
+feel(void *owner, Worker *worker)
+{
+	const Statement statement = StatementUse(STATEMENT_HEALTH);
+
+	if (worker != NULL)
+		WorkerSend(worker, &statement, 1, felt);
+	else
+		felt(owner, NULL, 0);
+}
+
+/*
+ * Begin with a request that the database has to answer, now or later.
+ */
+void
+CallStart(Request *request)
+{
+	Server *server = request->server;
+	bool is_health = request->route->kind == ROUTE_HEALTH;
+
+	request->job = (Job){.owner = request, .run = is_health ? feel : run};
+	switch (PoolSubmit(server->pool, &request->job, is_health))
+	{
+		case POOL_TAKEN:
+			return;
+		case POOL_FULL:
+			AnswerBusy(request, 503, 1, "the server is busy; nothing was done");
+			break;
+		case POOL_DOWN:
+			if (is_health)
+			{
+				felt(request, NULL, 0);
+				return;
+			}
+			AnswerBusy(request, 503, 5, "the database cannot be reached; nothing was done");
+			break;
+	}
+	ClientsAnswer(request);
+}
+
+/*
+ * The client has gone: cancel what is done for it.
+ */
+void
+CallAbandon(Request *request)
+{
+	Server *server = request->server;
+
+	if (request->job.queued)
+	{
+		PoolWithdraw(server->pool, &request->job);
+		AnswerError(request, 503, "the client has gone");
+		ClientsAnswer(request);
+	}
+	else if (request->job.worker != NULL)
+		WorkerCancel(request->job.worker);
+}

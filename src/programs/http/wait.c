@@ -1,0 +1,160 @@
+/*
+ * wait.c
+ *		Waiting for deliveries: wait=SECONDS.
+ *
+ * A replay is committed before anybody waits for it, and nothing is held
+ * meanwhile: now and then the database is asked, as the key's role, what became
+ * of the actions.  Whatever goes wrong with that, the replay was made, so the
+ * answer is then what is known.
+ */
+#include "http/server_int.h"
+
+#include <stdlib.h>
+
+#define FIRST_LOOK (20 * MILLISECOND)
+#define SLOWEST_LOOK (500 * MILLISECOND)
+
+/*
+ * Does the client want to wait for something that there is?
+ */
+bool
+WaitWanted(const Request *request)
+{
+	const char *wait = request->parameters.values[PARAMETER_WAIT];
+
+	return request->route->can_wait && !ParameterIsTrue(&request->parameters, PARAMETER_DRY_RUN) &&
+		   wait != NULL && strtod(wait, NULL) > 0;
+}
+
+/*
+ * The request has waited long enough.
+ */
+static void
+stop_waiting(Request *request)
+{
+	Server *server = request->server;
+
+	for (Request **link = &server->waiting; *link != NULL; link = &(*link)->next_waiting)
+	{
+		if (*link == request)
+		{
+			*link = request->next_waiting;
+			break;
+		}
+	}
+	request->is_waiting = false;
+	ClientsAnswer(request);
+}
+
+/*
+ * The database was asked.
+ */
+static void
+looked(void *owner, PGresult *const *results, int count)
+{
+	Request *request = owner;
+	const Server *server = request->server;
+	const char *sqlstate, *message;
+	bool good = results != NULL;
+	bool is_over = true;
+
+	for (int i = 0; i < count; i++)
+		good = good && !DatabaseFailed(results[i], &sqlstate, &message);
+	if (good && PQntuples(results[1]) == 1)
+	{
+		BufferClear(&request->answer.body);
+		BufferAppendText(&request->answer.body, PQgetvalue(results[1], 0, 0));
+		is_over = PQgetvalue(results[1], 0, 1)[0] == '0';
+	}
+	WorkerRelease(request->job.worker);
+	if (is_over || server->stopping || request->is_abandoned || ClockNow() >= request->wait_until)
+	{
+		stop_waiting(request);
+		return;
+	}
+	request->look_delay = Earlier(request->look_delay * 2, SLOWEST_LOOK);
+	request->look_at = Earlier(ClockNow() + request->look_delay, request->wait_until);
+}
+
+/*
+ * There is a worker to look with.
+ */
+static void
+look(void *owner, Worker *worker)
+{
+	Request *request = owner;
+	Statement statements[2];
+
+	if (worker == NULL)
+	{
+		stop_waiting(request);
+		return;
+	}
+	statements[0] = CallLogin(request);
+	statements[1] = StatementUse(STATEMENT_OUTCOMES);
+	StatementAddText(&statements[1], BufferText(&request->answer.body));
+	WorkerSend(worker, statements, 2, looked);
+}
+
+/*
+ * Wait for the deliveries of a replay whose answer the request has.
+ */
+void
+WaitStart(Request *request)
+{
+	Server *server = request->server;
+	double seconds = strtod(request->parameters.values[PARAMETER_WAIT], NULL);
+	int64_t now = ClockNow();
+
+	request->is_waiting = true;
+	request->wait_until = now + (int64_t) (seconds * SECOND);
+	request->look_delay = FIRST_LOOK;
+	request->look_at = Earlier(now + FIRST_LOOK, request->wait_until);
+	request->next_waiting = server->waiting;
+	server->waiting = request;
+}
+
+/*
+ * Look for those that it is time for.  A server that stops lets nobody wait, nor
+ * looks again: others that are under way may need the database.
+ */
+void
+WaitAdvance(Server *server, int64_t now, int64_t *wake)
+{
+	for (Request *request = server->waiting, *next; request != NULL; request = next)
+	{
+		next = request->next_waiting;
+		if (server->stopping && request->job.worker == NULL)
+		{
+			PoolWithdraw(server->pool, &request->job);
+			stop_waiting(request);
+			continue;
+		}
+		if (request->look_at == NEVER)
+			continue;
+		if (now < request->look_at)
+		{
+			*wake = Earlier(*wake, request->look_at);
+			continue;
+		}
+		request->look_at = NEVER;
+		request->job = (Job){.owner = request, .run = look};
+		if (PoolSubmit(server->pool, &request->job, false) != POOL_TAKEN)
+			stop_waiting(request);
+	}
+}
+
+/*
+ * The client has gone: nobody waits any more.
+ */
+void
+WaitAbandon(Request *request)
+{
+	Server *server = request->server;
+
+	PoolWithdraw(server->pool, &request->job);
+	if (request->job.worker != NULL)
+		WorkerCancel(request->job.worker);
+	else
+		stop_waiting(request);
+}

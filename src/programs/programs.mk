@@ -1,0 +1,132 @@
+# The programs beside the extension: acteon-relay and acteon-replay-http.  How
+# they are built, installed and tested.  Read by the Makefile.
+#
+#   make RELAY=no        without the relay, for those without libcurl
+#   make HTTP=no         without the HTTP server, for those without libmicrohttpd
+#   make relay           the relay alone; needs libpq, libcurl, OpenSSL, no server
+#   make http            the HTTP server alone; needs libpq, libmicrohttpd, OpenSSL
+#   make relay-unit      unit tests of the relay, which print TAP
+#   make http-unit       the same of the HTTP server
+#   make relay-asan      the relay with the address and undefined-behaviour sanitizers
+#   make http-asan       the same of the HTTP server
+#   make SANITIZE=1 ...  the same for any of these
+
+RELAY ?= yes
+HTTP ?= yes
+
+COMMON_SOURCES = $(sort $(wildcard src/programs/common/*.c))
+COMMON_HEADERS = $(sort $(wildcard src/programs/common/*.h))
+COMMON_OBJECTS = $(COMMON_SOURCES:.c=.o)
+RELAY_SOURCES = $(sort $(wildcard src/programs/relay/*.c))
+RELAY_HEADERS = $(sort $(wildcard src/programs/relay/*.h))
+RELAY_OBJECTS = $(RELAY_SOURCES:.c=.o)
+HTTP_SOURCES = $(sort $(wildcard src/programs/http/*.c))
+HTTP_HEADERS = $(sort $(wildcard src/programs/http/*.h))
+HTTP_OBJECTS = $(HTTP_SOURCES:.c=.o)
+PROGRAM_OBJECTS = $(COMMON_OBJECTS) $(RELAY_OBJECTS) $(HTTP_OBJECTS)
+
+# A packager's own flags go here; what the code needs stands below.
+PROGRAM_CFLAGS ?= -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+PROGRAM_LDFLAGS ?= -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+
+PROGRAM_FLAGS = -std=gnu11 -D_GNU_SOURCE -DACTEON_VERSION='"$(EXTVERSION)"' \
+	-I$(shell $(PG_CONFIG) --includedir) -Isrc/programs
+RELAY_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lcurl -lcrypto -lpthread -lm
+HTTP_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lmicrohttpd -lcrypto -lpthread
+PROGRAM_SANITIZERS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
+	-fno-sanitize-recover=undefined
+ifdef STRICT
+PROGRAM_FLAGS += -Wall -Wextra -Werror -Wshadow=compatible-local -Wpointer-arith -Wvla \
+	-Wstrict-prototypes -Wmissing-prototypes -Wimplicit-fallthrough -Wformat-security
+endif
+ifdef SANITIZE
+PROGRAM_CFLAGS := $(PROGRAM_SANITIZERS)
+PROGRAM_LDFLAGS :=
+endif
+
+EXTRA_CLEAN += acteon-relay acteon-relay.1 acteon-relay.asan acteon-relay-unit \
+	acteon-replay-http acteon-replay-http.1 acteon-replay-http.asan acteon-replay-http-unit \
+	$(PROGRAM_OBJECTS)
+
+ifneq ($(RELAY),no)
+all: relay
+install: install-relay
+uninstall: uninstall-relay
+endif
+ifneq ($(HTTP),no)
+all: http
+install: install-http
+uninstall: uninstall-http
+endif
+
+.PHONY: relay relay-asan relay-unit install-relay uninstall-relay \
+	http http-asan http-unit install-http uninstall-http
+
+relay: acteon-relay acteon-relay.1
+http: acteon-replay-http acteon-replay-http.1
+relay-asan: acteon-relay.asan
+http-asan: acteon-replay-http.asan
+
+$(PROGRAM_OBJECTS): %.o: %.c $(COMMON_HEADERS) $(RELAY_HEADERS) $(HTTP_HEADERS) acteon_replay.control
+	$(CC) $(PROGRAM_CFLAGS) $(PROGRAM_FLAGS) -c -o $@ $<
+
+# A part of the program that is no C.
+src/programs/http/openapi.o acteon-replay-http.asan acteon-replay-http-unit: src/programs/http/openapi.json
+
+acteon-relay: $(RELAY_OBJECTS) $(COMMON_OBJECTS)
+	$(CC) $(PROGRAM_CFLAGS) $(PROGRAM_LDFLAGS) -o $@ $^ $(RELAY_LIBS)
+
+acteon-replay-http: $(HTTP_OBJECTS) $(COMMON_OBJECTS)
+	$(CC) $(PROGRAM_CFLAGS) $(PROGRAM_LDFLAGS) -o $@ $^ $(HTTP_LIBS)
+
+acteon-relay.1 acteon-replay-http.1: %.1: %
+	./$< --man >$@.tmp
+	mv $@.tmp $@
+
+acteon-relay.asan: $(RELAY_SOURCES) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control
+	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -o $@ $(filter %.c,$^) $(RELAY_LIBS)
+
+acteon-replay-http.asan: $(HTTP_SOURCES) $(COMMON_SOURCES) $(HTTP_HEADERS) $(COMMON_HEADERS) acteon_replay.control
+	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -o $@ $(filter %.c,$^) $(HTTP_LIBS)
+
+acteon-relay-unit: test/relay/unit.c test/relay/simulate.c test/relay/simulate.h test/tap.c test/tap.h $(filter-out %/main.c,$(RELAY_SOURCES)) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control
+	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Itest -o $@ $(filter %.c,$^) $(RELAY_LIBS)
+
+acteon-replay-http-unit: test/http/unit.c test/tap.c test/tap.h $(filter-out %/main.c,$(HTTP_SOURCES)) $(COMMON_SOURCES) $(HTTP_HEADERS) $(COMMON_HEADERS) acteon_replay.control
+	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Itest -o $@ $(filter %.c,$^) $(HTTP_LIBS)
+
+relay-unit: acteon-relay-unit
+	./acteon-relay-unit
+
+http-unit: acteon-replay-http-unit
+	./acteon-replay-http-unit
+
+# Where man(1) looks.  That is PGXS's mandir, but for Debian's packages of PostgreSQL: these have a directory of their
+# own for each major, from which pages are linked to where man looks.
+PROGRAM_MANDIR = $(if $(filter %/lib/postgresql/$(MAJORVERSION)/bin,$(bindir)),$(patsubst %/lib/postgresql/$(MAJORVERSION)/bin,%/share/man,$(bindir)),$(mandir))
+
+# Install a program: its name, and the folder of its unit file.
+define install_program
+	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(PROGRAM_MANDIR)/man1' '$(DESTDIR)$(docdir)/$(docmoduledir)'
+	$(INSTALL_PROGRAM) $(1) '$(DESTDIR)$(bindir)/$(1)'
+	$(INSTALL_DATA) $(1).1 '$(DESTDIR)$(PROGRAM_MANDIR)/man1/$(1).1'
+	sed 's|^ExecStart=.*|ExecStart=$(bindir)/$(1)|' $(2)/$(1).service >'$(DESTDIR)$(docdir)/$(docmoduledir)/$(1).service'
+	chmod 644 '$(DESTDIR)$(docdir)/$(docmoduledir)/$(1).service'
+endef
+
+# Take it away again.
+define uninstall_program
+	rm -f '$(DESTDIR)$(bindir)/$(1)' '$(DESTDIR)$(PROGRAM_MANDIR)/man1/$(1).1' '$(DESTDIR)$(docdir)/$(docmoduledir)/$(1).service'
+endef
+
+install-relay: relay
+	$(call install_program,acteon-relay,src/programs/relay)
+
+uninstall-relay:
+	$(call uninstall_program,acteon-relay)
+
+install-http: http
+	$(call install_program,acteon-replay-http,src/programs/http)
+
+uninstall-http:
+	$(call uninstall_program,acteon-replay-http)

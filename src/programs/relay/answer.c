@@ -1,0 +1,188 @@
+/*
+ * answer.c
+ *		What an answer of the gateway becomes.
+ *
+ * One table by status.  It tells what the answer proves about this request: that
+ * the gateway has decided, that the action was not executed, or neither.  Whatever
+ * is not in the table proves nothing, and the action is in doubt: redirects and
+ * the faults of a proxy, but also 201, 202 and 204, which the gateway never says.
+ */
+#include "relay/answer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/json.h"
+
+#define MAX_DELAY (60 * MINUTE)
+#define MAX_QUOTED_BODY 500
+
+/* How long to leave a tenant alone that is over its quota, which says no time. */
+#define QUOTA_DELAY (5 * SECOND)
+
+/* How the text of a judgement is made. */
+typedef enum Wording
+{
+	OUTCOME,   /* the body; no JSON is a fault */
+	DUPLICATE, /* {"AlreadyDispatched": the body} */
+	ERROR_TEXT /* "status: the error in the body" */
+} Wording;
+
+static const struct
+{
+	long first;
+	long last;
+	bool own_words; /* only with the body that the gateway gives its errors */
+	Fate fate;
+	bool seen;
+	Health health;
+	Wording wording;
+	int64_t delay; /* where Retry-After does not say */
+} table[] = {
+	{200, 200, false, FATE_ACK, true, GATEWAY_WORKS, OUTCOME, 0},
+	{409, 409, false, FATE_ACK, true, GATEWAY_WORKS, DUPLICATE, 0},
+	{429, 429, false, FATE_LATER, true, GATEWAY_BUSY, ERROR_TEXT, SECOND},
+	{500, 500, true, FATE_RETRY, true, GATEWAY_FAULTY, ERROR_TEXT, 0},
+	{400, 400, false, FATE_DEAD, true, GATEWAY_WORKS, ERROR_TEXT, 0},
+	{413, 413, false, FATE_DEAD, true, GATEWAY_WORKS, ERROR_TEXT, 0},
+	{415, 415, false, FATE_DEAD, true, GATEWAY_WORKS, ERROR_TEXT, 0},
+	{422, 422, false, FATE_DEAD, true, GATEWAY_WORKS, ERROR_TEXT, 0},
+	{401, 401, false, FATE_LATER, false, GATEWAY_REFUSES, ERROR_TEXT, SECOND},
+	{403, 403, false, FATE_RETRY, false, GATEWAY_FORBIDS, ERROR_TEXT, 0},
+	{404, 405, false, FATE_LATER, false, GATEWAY_REFUSES, ERROR_TEXT, SECOND},
+	{0, 999, false, FATE_DOUBT, true, GATEWAY_FAULTY, ERROR_TEXT, 0},
+};
+
+/*
+ * Append "status: error": the gateway's own words if the body has them, else
+ * the beginning of the body.
+ */
+static void
+append_error(const Answer *answer, const char *remark, Buffer *text)
+{
+	Buffer words = {0};
+
+	BufferPrint(text, "%ld: ", answer->status);
+	if (remark != NULL)
+		BufferAppendText(text, remark);
+	if (JsonGetString(answer->body, answer->len, "error", &words))
+		AppendCleanText(text, words.data, words.len, MAX_ERROR - text->len);
+	else if (answer->len > 0)
+		AppendCleanText(text, answer->body, answer->len, MAX_QUOTED_BODY);
+	else
+		BufferAppendText(text, "an empty answer");
+	BufferFree(&words);
+}
+
+/*
+ * There is no whole answer.  Only if the gateway cannot have read the request to
+ * its end is it sure that nothing was done.  What it has not seen at all says
+ * nothing about the action; what broke in the middle may be the action's fault,
+ * as when it is too large for somebody in between.
+ */
+static Judgement
+judge_failure(const Answer *answer, Buffer *text)
+{
+	static const Fate fates[] = {
+		[SENT_WHOLE] = FATE_DOUBT, [SENT_PART] = FATE_RETRY, [SENT_NOTHING] = FATE_LATER};
+
+	AppendCleanText(text, answer->failure, strlen(answer->failure), MAX_ERROR);
+	return (Judgement){fates[answer->sent], answer->sent == SENT_WHOLE, GATEWAY_FAULTY, 0};
+}
+
+/*
+ * How long the gateway wants to be left alone by a tenant, if an outcome says
+ * that it has had enough; else 0.
+ *
+ *		{"Throttled": {"retry_after": {"secs": n, "nanos": n}}}
+ */
+static int64_t
+limit_delay(const char *outcome, size_t len)
+{
+	static const char member[] = "\"secs\"";
+	const char *end = outcome + len;
+	const char *at;
+	int64_t seconds = 0;
+	Buffer tag = {0};
+	int64_t delay = 0;
+
+	if (!JsonGetTag(outcome, len, &tag))
+		BufferClear(&tag);
+	if (strcmp(BufferText(&tag), "QuotaExceeded") == 0)
+		delay = QUOTA_DELAY;
+	else if (strcmp(BufferText(&tag), "Throttled") == 0)
+	{
+		at = memmem(outcome, len, member, sizeof(member) - 1);
+		if (at != NULL)
+			at += sizeof(member) - 1;
+		while (at != NULL && at < end && strchr(" \t\r\n:", *at) != NULL)
+			at++;
+		while (at != NULL && at < end && *at >= '0' && *at <= '9' && seconds < 24 * 3600)
+			seconds = seconds * 10 + (*at++ - '0');
+		delay = seconds > 0 ? Earlier(seconds * SECOND, MAX_DELAY) : SECOND;
+	}
+	BufferFree(&tag);
+	return delay;
+}
+
+/*
+ * The gateway has decided: its outcome is kept as it came.
+ */
+static Judgement
+judge_outcome(const Answer *answer, Judgement judgement, Buffer *text)
+{
+	int64_t delay;
+
+	if (!JsonIsValid(answer->body, answer->len))
+	{
+		append_error(answer, "the answer is not JSON: ", text);
+		return (Judgement){FATE_DOUBT, true, GATEWAY_FAULTY, 0};
+	}
+	BufferAppend(text, answer->body, answer->len);
+	delay = limit_delay(answer->body, answer->len);
+	if (delay > 0)
+	{
+		judgement.health = GATEWAY_LIMITS;
+		judgement.delay = delay;
+	}
+	return judgement;
+}
+
+/*
+ * Judge an answer, and append the outcome, or the error, which the database is to
+ * keep unless the fate is FATE_LATER.
+ */
+Judgement
+JudgeAnswer(const Answer *answer, Buffer *text)
+{
+	Judgement judgement;
+	bool own_words = answer->is_json && JsonIsOnlyString(answer->body, answer->len, "error");
+	bool is_json;
+	size_t i = 0;
+
+	if (answer->failure != NULL)
+		return judge_failure(answer, text);
+	while (answer->status < table[i].first || answer->status > table[i].last ||
+		   (table[i].own_words && !own_words))
+		i++;
+	judgement = (Judgement){table[i].fate, table[i].seen, table[i].health, table[i].delay};
+	if (answer->retry_after > 0 &&
+		(judgement.health == GATEWAY_BUSY || judgement.health == GATEWAY_FAULTY))
+		judgement.delay = Earlier(answer->retry_after, MAX_DELAY);
+	switch (table[i].wording)
+	{
+		case OUTCOME:
+			return judge_outcome(answer, judgement, text);
+		case DUPLICATE:
+			is_json = JsonIsValid(answer->body, answer->len);
+			BufferAppendText(text, "{\"AlreadyDispatched\": ");
+			BufferAppend(text, is_json ? answer->body : "null", is_json ? answer->len : 4);
+			BufferAppendChar(text, '}');
+			break;
+		case ERROR_TEXT:
+			append_error(answer, NULL, text);
+			break;
+	}
+	return judgement;
+}

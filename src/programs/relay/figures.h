@@ -1,0 +1,30 @@
+/*
+ * figures.h
+ *		How the queue and the batches are: for people, not for the work.
+ */
+#ifndef FIGURES_H
+#define FIGURES_H
+
+#include "relay/statements.h"
+
+typedef struct Figures
+{
+	Database *database; /* NULL if nobody wants figures */
+	DatabaseSession session;
+	Queue queue;
+	bool verified;
+	int64_t from; /* ask for them */
+
+	bool stats_known;
+	QueueStats stats;
+	int64_t stats_done; /* how many actions we had finished then */
+	BatchFigures batches[MAX_BATCHES];
+	int batch_count;
+} Figures;
+
+extern void FiguresStart(Figures *figures, const char *conninfo, const char *program, bool pooled);
+extern void FiguresEnd(Figures *figures);
+extern void FiguresAdvance(Figures *figures, bool hold, int64_t now, int64_t *wake);
+extern void FiguresTake(Figures *figures, PGresult *result);
+
+#endif

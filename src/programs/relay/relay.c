@@ -1,0 +1,272 @@
+/*
+ * relay.c
+ *		The relay as a whole: its life, from the start to the end.
+ *
+ * Everything happens in one thread.  Events only note what has happened; after
+ * each round of them the relay advances: it stops if it was told to, sends what
+ * may be sent, and gives the database the next statement.
+ */
+#include "relay/relay.h"
+
+#include "common/signals.h"
+#include "relay/relay_int.h"
+
+#define METRICS_INTERVAL (5 * SECOND)
+
+/* How long a drain tries to begin. */
+#define DRAIN_START_TIMEOUT MINUTE
+
+/*
+ * How long a drain waits for a gateway that is down or refuses us, and for
+ * anything to end: more than the longest back-off.
+ */
+#define DRAIN_PATIENCE (5 * MINUTE)
+#define DRAIN_STALLED (15 * MINUTE)
+
+/* How long results may take to be recorded after the grace time. */
+#define LAST_CHANCE (5 * SECOND)
+
+/*
+ * Write the metrics file, if there is one and it is time to.
+ */
+static void
+write_metrics(Relay *relay, int64_t now, int64_t *wake, bool always)
+{
+	Gauges gauges = {
+		.in_flight = GatewayInFlight(relay->gateway),
+		.held = relay->held.unsent + GatewayInFlight(relay->gateway) + relay->results.count,
+		.limit = PaceConcurrency(&relay->pace),
+		.gateway_up = relay->pace.state == PACE_OPEN,
+		.database_up = DatabaseIsReady(relay->work) && relay->verified && !relay->complained,
+		.reconnects = DatabaseReconnects(relay->work),
+		.queue_known = relay->figures.stats_known,
+		.depth = relay->figures.stats.depth,
+		.due = relay->figures.stats.due,
+		.leased = relay->figures.stats.leased,
+		.dead = relay->figures.stats.dead,
+		.oldest_due_age = relay->figures.stats.oldest_due_age,
+		.paused = relay->figures.stats.paused,
+		.in_doubt = relay->figures.stats.in_doubt,
+		.held_in_doubt = relay->figures.stats.held,
+		.batches = relay->figures.batches,
+		.batch_count = relay->figures.batch_count,
+	};
+
+	if (relay->settings->metrics_file == NULL)
+		return;
+	if (always || now >= relay->metrics_from)
+	{
+		MetricsWrite(relay->settings->metrics_file, &gauges);
+		relay->metrics_from = now + METRICS_INTERVAL;
+	}
+	*wake = Earlier(*wake, relay->metrics_from);
+}
+
+/*
+ * Do what signals have asked for.
+ */
+static void
+obey_signals(Relay *relay, int64_t now)
+{
+	if (signal_flags.reload)
+	{
+		signal_flags.reload = false;
+		Log(LOG_INFO, "reading the key files again");
+		SendSideReload(relay);
+		PaceTryNow(&relay->pace, now);
+	}
+	if (signal_flags.stop > 0 && !relay->stopping)
+	{
+		Log(LOG_INFO, "stopping", LogNumber("in_flight", GatewayInFlight(relay->gateway)),
+			LogNumber("unsent", relay->held.unsent));
+		relay->stopping = true;
+		relay->stop_at = now + relay->settings->grace;
+	}
+	if (signal_flags.stop > 1 && relay->stop_at > now)
+		relay->stop_at = now;
+}
+
+/*
+ * A drain does not wait for ever for a gateway that takes nothing; what is left
+ * stays in the queue.
+ */
+static void
+lose_patience(Relay *relay, int64_t now, int64_t *wake)
+{
+	int64_t done = counters.delivered + counters.dead;
+	int64_t end;
+
+	if (!relay->settings->drain || relay->stopping)
+		return;
+	if (done != relay->done_before || relay->done_at == 0)
+	{
+		relay->done_before = done;
+		relay->done_at = now;
+	}
+	end = relay->done_at + DRAIN_STALLED;
+	if (relay->pace.state != PACE_OPEN)
+		end = Earlier(end, relay->pace.stopped_at + DRAIN_PATIENCE);
+	if (now < end)
+	{
+		*wake = Earlier(*wake, end);
+		return;
+	}
+	Log(LOG_ERROR, "cannot drain: the gateway takes nothing, the rest stays in the queue");
+	relay->stopping = true;
+	relay->stop_at = now + relay->settings->grace;
+}
+
+/*
+ * Is it over?
+ */
+static bool
+is_over(Relay *relay, int64_t now, int64_t *wake)
+{
+	bool at_work = DatabaseIsReady(relay->work) && !DatabaseIsIdle(relay->work);
+	bool holds = relay->held.leases != NULL || relay->results.count > 0;
+
+	if (relay->drained)
+		return true;
+	if (relay->settings->drain && !relay->has_claimed)
+	{
+		if (now >= relay->started + DRAIN_START_TIMEOUT)
+		{
+			Log(LOG_ERROR, "cannot drain: the queue could not be used for a minute");
+			relay->forced = true;
+			return true;
+		}
+		*wake = Earlier(*wake, relay->started + DRAIN_START_TIMEOUT);
+	}
+	if (!relay->stopping)
+		return false;
+	if (signal_flags.stop > 2)
+	{
+		Log(LOG_WARNING, "stopped at once", LogNumber("in_flight", GatewayInFlight(relay->gateway)),
+			LogNumber("unrecorded", relay->results.count));
+		relay->forced = true;
+		return true;
+	}
+	if (!holds && !at_work)
+		return true;
+	if (now >= relay->stop_at && GatewayInFlight(relay->gateway) > 0)
+	{
+		Log(LOG_WARNING, "requests are broken off, their actions are in doubt",
+			LogNumber("requests", GatewayInFlight(relay->gateway)));
+		GatewayAbort(relay->gateway, "the relay was stopped before an answer came");
+		relay->forced = true;
+		*wake = now;
+	}
+	if (now >= relay->stop_at + LAST_CHANCE)
+	{
+		Log(LOG_WARNING, "stopped without the database, leases will end by time",
+			LogNumber("unrecorded", relay->results.count));
+		relay->forced = true;
+		return true;
+	}
+	*wake = Earlier(*wake, now < relay->stop_at ? relay->stop_at : relay->stop_at + LAST_CHANCE);
+	return false;
+}
+
+/*
+ * Do what there is to do now.  Returns false when it is over.
+ */
+static bool
+advance(Relay *relay)
+{
+	int64_t now = ClockNow();
+	int64_t wake = NEVER;
+	int64_t left = -1;
+
+	obey_signals(relay, now);
+	lose_patience(relay, now, &wake);
+	SendSideAdvance(relay, now, &wake);
+	QueueSideAdvance(relay, now, &wake);
+	if (is_over(relay, now, &wake))
+		return false;
+	if (relay->figures.stats_known)
+	{
+		left = relay->figures.stats.due + relay->figures.stats.leased +
+			   relay->figures.stats.retrying -
+			   (counters.delivered + counters.dead - relay->figures.stats_done);
+		left = left > 0 ? left : 0;
+	}
+	ProgressShow(&relay->progress, left, now, &wake);
+	write_metrics(relay, now, &wake, false);
+	relay->wake.due = wake;
+	return true;
+}
+
+/*
+ * The relay only has to wake up; what is to be done is found out by advance.
+ */
+static void
+woken(void *owner)
+{
+	(void) owner;
+}
+
+/*
+ * What the program exits with.
+ */
+static int
+exit_status(const Relay *relay)
+{
+	if (relay->forced || (relay->settings->drain && !relay->drained))
+		return 1;
+	if (relay->settings->drain &&
+		(counters.dead > 0 || relay->figures.stats.dead > relay->dead_before ||
+		 relay->figures.stats.paused > 0 || relay->figures.stats.held > 0))
+		return 1;
+	return 0;
+}
+
+/*
+ * Let go of everything.
+ */
+static void
+end(Relay *relay)
+{
+	int64_t never;
+
+	write_metrics(relay, ClockNow(), &never, true);
+	ProgressEnd(&relay->progress, relay->drained, relay->figures.stats.paused,
+				relay->figures.stats.held, ClockNow());
+	ListenerEnd(&relay->listener);
+	FiguresEnd(&relay->figures);
+	DatabaseClose(relay->work);
+	GatewayAbort(relay->gateway, "the relay has ended");
+	GatewayClose(relay->gateway);
+	HeldFree(&relay->held);
+	ResultsFree(&relay->results);
+	QueueFree(&relay->queue);
+	KeyringFree(relay->keys);
+	BufferFree(&relay->text);
+	LoopRemoveTimer(&relay->wake);
+}
+
+/*
+ * Run until there is nothing left to do, or until told to stop.  Returns the
+ * program's exit status.
+ */
+int
+RelayRun(const Settings *settings)
+{
+	static Relay relay;
+
+	relay.settings = settings;
+	relay.started = ClockNow();
+	relay.wake = (LoopTimer){woken, &relay, NEVER, NULL};
+	LoopAddTimer(&relay.wake);
+	ProgressStart(&relay.progress, settings->drain, relay.started);
+	if (!SendSideStart(&relay))
+		return 1;
+	Log(LOG_INFO, "started", LogText("version", ACTEON_VERSION),
+		LogText("consumer", settings->consumer), LogText("gateway", settings->gateway_url),
+		LogNumber("concurrency", settings->concurrency),
+		LogNumber("payload_keys", KeyringCount(relay.keys)));
+	QueueSideStart(&relay);
+	while (advance(&relay))
+		LoopRunOnce();
+	end(&relay);
+	return exit_status(&relay);
+}

@@ -1,0 +1,325 @@
+/*
+ * sender.c
+ *		The relay's side to the gateway: actions go out, answers become results.
+ */
+#include "relay/relay_int.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/json.h"
+#include "common/secret.h"
+
+/* An action is sent while its lease has this part of itself left: it is prolonged
+ * when a third has passed, so something is wrong if less is left. */
+#define LEASE_NEEDED(lease) ((lease) / 3)
+
+/*
+ * Note what became of an action, and let go of it.  The text is what relay->text
+ * holds, or nothing.  Whether the gateway has seen the id is told as well.
+ */
+static void
+conclude(Relay *relay, Action *action, ResultKind kind, bool with_text, bool seen,
+		 int64_t retry_after)
+{
+	Result result = {
+		.outbox_id = action->outbox_id,
+		.token = action->lease->token,
+		.retry_after = retry_after,
+		.since = ClockNow(),
+	};
+
+	if (seen)
+		memcpy(result.action_id, action->action_id, sizeof(result.action_id));
+	if (with_text)
+	{
+		result.text = Duplicate(BufferText(&relay->text), relay->text.len);
+		result.len = relay->text.len;
+	}
+	ResultsAdd(&relay->results, kind, &result);
+	HeldConclude(&relay->held, action);
+	if (relay->text.size > 64 * 1024)
+		BufferFree(&relay->text);
+}
+
+/*
+ * Give all unsent actions back; others may have more luck.
+ */
+static void
+give_back(Relay *relay)
+{
+	Action *action;
+
+	while ((action = HeldTake(&relay->held)) != NULL)
+	{
+		if (action->lease->lost)
+		{
+			counters.leases_lost++;
+			HeldRelease(&relay->held, action);
+		}
+		else
+			conclude(relay, action, RESULT_NACK, false, false, -1);
+	}
+}
+
+/*
+ * Say what an answer has changed.
+ */
+static void
+report(Relay *relay, PaceChange change, const Action *action, const Answer *answer)
+{
+	if (change == PACE_RESUMED)
+		Log(LOG_INFO, "gateway is back", LogNumber("status", answer->status));
+	else if (change == PACE_STOPPED && relay->pace.state == PACE_DOWN)
+		Log(LOG_ERROR, "gateway unavailable", LogText("url", relay->settings->gateway_url),
+			LogText("error", BufferText(&relay->text)),
+			LogText("hint", "nothing is claimed but single actions until one succeeds"));
+	else if (change == PACE_STOPPED)
+		Log(LOG_ERROR, "gateway refuses us", LogText("url", relay->settings->gateway_url),
+			LogNumber("status", answer->status), LogNumber("outbox_id", action->outbox_id),
+			LogText("error", BufferText(&relay->text)),
+			LogText("hint", answer->status == 401 ? "check the key in --api-key-file"
+							: answer->status == 403
+								? "check what the key in --api-key-file is granted"
+								: "check --gateway-url"));
+}
+
+/*
+ * A member of an action that stands before its payload, as it is written there,
+ * as a number.  All that stands before the payload are strings, in which a quote
+ * would be escaped.
+ */
+static uint64_t
+hash_member(uint64_t seed, const Action *action, const char *start)
+{
+	size_t len = strlen(start);
+	const char *at = memmem(action->body, action->len, start, len);
+	const char *end;
+
+	if (at == NULL)
+		return PaceHash(seed, "", 0);
+	at += len;
+	for (end = at; end < action->body + action->len && *end != '"'; end++)
+	{
+		if (*end == '\\')
+			end++;
+	}
+	return PaceHash(seed, at, (size_t) (end - at));
+}
+
+/*
+ * Whose action it is.
+ */
+static uint64_t
+tenant_of(const Action *action)
+{
+	return hash_member(0, action, "\", \"tenant\": \"");
+}
+
+/*
+ * What an answer is about: requests to one provider that ended in the same way take
+ * about as long.  Only those that the gateway has carried out tell how busy it is.
+ */
+static PaceSubject
+subject_of(const Action *action, const Answer *answer, const Judgement *judgement, int64_t duration)
+{
+	PaceSubject subject = {.tenant = tenant_of(action), .duration = duration};
+	Buffer tag = {0};
+
+	subject.executed = answer->failure == NULL && answer->status == 200 &&
+					   judgement->fate == FATE_ACK && judgement->health == GATEWAY_WORKS &&
+					   JsonGetTag(answer->body, answer->len, &tag);
+	if (subject.executed)
+		subject.kind =
+			hash_member(PaceHash(0, BufferText(&tag), tag.len), action, "\", \"provider\": \"");
+	BufferFree(&tag);
+	return subject;
+}
+
+/*
+ * An answer has come, or none will.
+ */
+static void
+answered(void *owner, void *item, const Answer *answer, int64_t duration)
+{
+	Relay *relay = owner;
+	Action *action = item;
+	Judgement judgement;
+	PaceSubject subject;
+
+	BufferClear(&relay->text);
+	judgement = JudgeAnswer(answer, &relay->text);
+	subject = subject_of(action, answer, &judgement, duration);
+	CountAnswer(answer->failure == NULL ? answer->status : 0, duration);
+	Log(LOG_DEBUG, "answer", LogNumber("outbox_id", action->outbox_id),
+		LogNumber("attempt", action->attempt), LogNumber("status", answer->status),
+		LogNumber("us", duration),
+		LogText("error", judgement.fate == FATE_ACK ? "" : BufferText(&relay->text)));
+	report(relay, PaceAnswered(&relay->pace, &judgement, &subject, ClockNow()), action, answer);
+	switch (judgement.fate)
+	{
+		case FATE_ACK:
+			conclude(relay, action, RESULT_ACK, true, true, -1);
+			break;
+		case FATE_RETRY:
+			conclude(relay, action, RESULT_NACK, true, judgement.seen, -1);
+			break;
+		case FATE_LATER:
+			conclude(relay, action, RESULT_NACK, false, judgement.seen, judgement.delay);
+			break;
+		case FATE_DEAD:
+			Log(LOG_WARNING, "action ends dead", LogNumber("outbox_id", action->outbox_id),
+				LogText("error", BufferText(&relay->text)));
+			conclude(relay, action, RESULT_REJECT, true, judgement.seen, -1);
+			break;
+		case FATE_DOUBT:
+			conclude(relay, action, RESULT_DOUBT, true, true, -1);
+			break;
+	}
+}
+
+/*
+ * Send an action; or, if its payload is sealed and cannot be opened, reject it.
+ */
+static void
+send_action(Relay *relay, Action *action)
+{
+	const char *body = action->body;
+	size_t len = action->len;
+
+	BufferClear(&relay->text);
+	switch (OpenSealedPayload(relay->keys, body, len, &action->opened, &relay->text))
+	{
+		case CANNOT_OPEN:
+			Log(LOG_WARNING, "action ends dead", LogNumber("outbox_id", action->outbox_id),
+				LogText("error", BufferText(&relay->text)));
+			conclude(relay, action, RESULT_REJECT, true, true, -1);
+			return;
+		case OPENED:
+			body = action->opened.data;
+			len = action->opened.len;
+			break;
+		case NOT_SEALED:
+			break;
+	}
+	GatewaySend(relay->gateway, body, len, action);
+	PaceSent(&relay->pace, ClockNow());
+	counters.sent++;
+}
+
+/*
+ * Take the next action out and do with it what is to be done: send it, give it
+ * back if its tenant rests, forget it if it is somebody else's.
+ */
+static void
+handle_next(Relay *relay, int64_t now)
+{
+	Action *action = HeldTake(&relay->held);
+	int64_t rest = PaceRest(&relay->pace, tenant_of(action), now);
+
+	if (action->lease->lost)
+	{
+		counters.leases_lost++;
+		HeldRelease(&relay->held, action);
+	}
+	else if (rest > 0)
+	{
+		PacePutOff(&relay->pace, now);
+		conclude(relay, action, RESULT_NACK, false, false, rest + Jittered(SECOND));
+	}
+	else
+		send_action(relay, action);
+}
+
+/*
+ * May the next action be sent now?  It may not if its lease might end before it is
+ * prolonged, which is the other side's task.
+ */
+static bool
+may_go(Relay *relay, const Action *action, int64_t now, int64_t *wake)
+{
+	int64_t needed = LEASE_NEEDED(relay->settings->lease);
+
+	if (action->lease->lost)
+		return true;
+	return action->lease->until - now >= needed &&
+		   PaceMaySend(&relay->pace, GatewayInFlight(relay->gateway), now, wake);
+}
+
+/*
+ * Send what may be sent now.
+ */
+void
+SendSideAdvance(Relay *relay, int64_t now, int64_t *wake)
+{
+	Held *held = &relay->held;
+
+	if (relay->stopping || (relay->pace.state != PACE_OPEN && now < relay->pace.resume))
+		give_back(relay);
+	while (held->first != NULL && relay->results.bytes <= MAX_RESULT_BYTES &&
+		   may_go(relay, held->first, now, wake))
+		handle_next(relay, now);
+	PaceIsPuttingOff(&relay->pace, now, wake);
+}
+
+/*
+ * Read the key files.  False, with an error logged, if one is wrong; then what
+ * was read before stays in use.
+ */
+static bool
+read_keys(Relay *relay, Buffer *api_key, Keyring **keys)
+{
+	const Settings *settings = relay->settings;
+	char *error = NULL;
+	bool good = true;
+
+	*api_key = (Buffer){0};
+	if (settings->api_key_file != NULL)
+		good = SecretReadApiKey(settings->api_key_file, api_key, &error);
+	*keys = good ? KeyringRead(&settings->payload_key_files, &error) : NULL;
+	if (*keys != NULL)
+		return true;
+	Log(LOG_ERROR, "cannot read a key file", LogText("error", error));
+	free(error);
+	BufferWipe(api_key);
+	return false;
+}
+
+/*
+ * Read the key files again, and use them.
+ */
+void
+SendSideReload(Relay *relay)
+{
+	Buffer api_key;
+	Keyring *keys;
+
+	if (!read_keys(relay, &api_key, &keys))
+		return;
+	GatewaySetKey(relay->gateway, &api_key);
+	BufferWipe(&api_key);
+	KeyringFree(relay->keys);
+	relay->keys = keys;
+}
+
+/*
+ * Get ready to send.  False if the key files are wrong.
+ */
+bool
+SendSideStart(Relay *relay)
+{
+	const Settings *settings = relay->settings;
+	GatewayHandlers handlers = {relay, answered};
+	Buffer api_key;
+
+	if (settings->api_key_file != NULL)
+		SecretWarnIfExposed(settings->api_key_file);
+	for (int i = 0; i < settings->payload_key_files.count; i++)
+		SecretWarnIfExposed(settings->payload_key_files.texts[i]);
+	if (!read_keys(relay, &api_key, &relay->keys))
+		return false;
+	relay->gateway = GatewayOpen(settings, &api_key, handlers);
+	BufferWipe(&api_key);
+	PaceStart(&relay->pace, settings->concurrency, settings->share, settings->max_rate, ClockNow());
+	return true;
+}

@@ -1,0 +1,255 @@
+/*
+ * settings.c
+ *		What the relay was told to do: its options, and what must fit together.
+ */
+#include "relay/settings.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <curl/curl.h>
+
+#include "common/buffer.h"
+#include "common/clock.h"
+#include "common/connect.h"
+
+/* Where an option's value goes. */
+#define PLACE(field) offsetof(Settings, field)
+
+#define MAX_CONSUMER 200
+
+static const char *read_consumer(const Option *option, const char *text, void *place);
+static const char *read_share(const Option *option, const char *text, void *place);
+
+static const Option options[] = {
+	{"Where", "database", "CONNINFO", "",
+	 "The database, as a connection string or URI. What it leaves out comes from libpq's environment "
+	 "variables (PGHOST, PGDATABASE, ...), service and password files.",
+	 ReadConninfo, PLACE(database), 0, 0, true},
+	{NULL, "gateway-url", "URL", NULL,
+	 "The gateway: http or https, a host, perhaps a port and a path, to which /v1/dispatch is added. "
+	 "Required.",
+	 ReadText, PLACE(gateway_url), 0, 0, false},
+	{NULL, "api-key-file", "FILE", "",
+	 "A file with the key for the gateway, sent as Authorization: Bearer. Read again at SIGHUP.",
+	 ReadText, PLACE(api_key_file), 0, 0, false},
+	{NULL, "consumer", "NAME", NULL,
+	 "What this relay calls itself in the queue, in at most 200 bytes. Without it, the host's name and "
+	 "the process id.",
+	 read_consumer, PLACE(consumer), 0, 0, false},
+
+	{"How much", "concurrency", "N", "32",
+	 "Requests in flight at once at the most, each on a connection of its own that is kept alive. "
+	 "The relay begins with 10 and finds out how many the gateway can take without queueing.",
+	 ReadNumber, PLACE(concurrency), 1, 1000, false},
+	{NULL, "share", "N", "1",
+	 "How much it may use of what it finds the gateway has free: more than 0, at most 1.",
+	 read_share, PLACE(share), 0, 0, false},
+	{NULL, "batch-size", "N", "100", "Actions that are claimed in one call.", ReadNumber,
+	 PLACE(batch_size), 1, 1000, false},
+	{NULL, "lease", "TIME", "30s",
+	 "How long a claim holds without a sign of life. It is prolonged as long as the relay lives.",
+	 ReadDuration, PLACE(lease), 1000, 3600 * 1000, false},
+	{NULL, "max-rate", "N", "0", "At most so many actions a second; 0 is no limit.", ReadReal,
+	 PLACE(max_rate), 0, 0, false},
+	{NULL, "request-timeout", "TIME", "5m",
+	 "How long an answer is waited for: longer than the gateway can take, since it drops a dispatch "
+	 "whose client has gone, and nobody knows what was done by then. To connect takes at most 5s.",
+	 ReadDuration, PLACE(request_timeout), 100, 3600 * 1000, false},
+
+	{"Security", "ca-file", "FILE", "",
+	 "The certificate authorities to trust for the gateway, instead of the system's.", ReadText,
+	 PLACE(ca_file), 0, 0, false},
+	{NULL, "client-cert", "FILE", "", "A certificate to show to the gateway, in PEM.", ReadText,
+	 PLACE(client_cert), 0, 0, false},
+	{NULL, "client-key", "FILE", "", "Its private key, if that is not in the same file.", ReadText,
+	 PLACE(client_key), 0, 0, false},
+	{NULL, "payload-key-file", "FILE", "",
+	 "A file with keys that open sealed payloads: a line is ID:KEY, or a KEY for the id k0, as 64 hex "
+	 "digits or in base64. Can be given several times; several are separated by colons in the "
+	 "environment. Read again at SIGHUP.",
+	 ReadTextList, PLACE(payload_key_files), 0, 0, false},
+
+	{"What it says", "metrics-file", "FILE", "",
+	 "Write figures there every 5 seconds, in Prometheus' text format.", ReadText,
+	 PLACE(metrics_file), 0, 0, false},
+	{NULL, "log-level", "LEVEL", "info", "error, warning, info or debug.", ReadLogLevel,
+	 PLACE(log_level), 0, 0, false},
+
+	{"How it runs", "grace", "TIME", "5m",
+	 "How long requests in flight may take to end after SIGTERM. Then they are broken off, and their "
+	 "actions are in doubt.",
+	 ReadDuration, PLACE(grace), 0, 3600 * 1000, false},
+	{NULL, "drain", NULL, NULL,
+	 "Deliver what is due, wait for what is retried, then exit: with 0, or with 1 if an action ended "
+	 "dead or a batch is paused. What is scheduled for later stays.",
+	 ReadSwitch, PLACE(drain), 0, 0, false},
+	{NULL, "check", NULL, NULL,
+	 "Try everything that the relay needs, say what is wrong and what to do, and exit.", ReadSwitch,
+	 PLACE(check), 0, 0, false},
+	{NULL, "check-as", "TENANT/NAMESPACE/PROVIDER/TYPE", "",
+	 "What --check tries the key with: a dispatch that is evaluated and not executed. Without it, what "
+	 "the newest batch asked for, if it says all four.",
+	 ReadText, PLACE(check_as), 0, 0, false},
+	{NULL, "no-listen", NULL, NULL,
+	 "Do without notifications, and only poll: for PgBouncer's transaction pooling.", ReadSwitch,
+	 PLACE(no_listen), 0, 0, false},
+
+	OPTIONS_ABOUT,
+};
+
+static const Chapter chapters[] = {
+	{"ENVIRONMENT",
+	 "Every option is also a variable: ACTEON_RELAY_ and its name, as in ACTEON_RELAY_BATCH_SIZE=50 or "
+	 "ACTEON_RELAY_DRAIN=on. The command line wins. No proxy is taken from the environment."},
+	{"SIGNALS",
+	 "SIGTERM, SIGINT: wait for what is in flight, for --grace at the most, give the rest back, exit "
+	 "with 0. A second one breaks off what is in flight, whose actions are then in doubt, and exits "
+	 "with 1; a third one exits at once.\nSIGHUP: read the key files again. One that is wrong is reported and not used."},
+	{"EXIT STATUS",
+	 "0: all is well.\n1: --drain ended with dead or paused actions or could not begin, --check found something, "
+	 "or the relay was made to stop before its time.\n2: the options are wrong."},
+	{NULL, NULL},
+};
+
+static const Program program = {
+	.name = "acteon-relay",
+	.version = ACTEON_VERSION,
+	.summary = "deliver replayed actions from the outbox to the Acteon gateway",
+	.description =
+		"acteon-relay takes actions from the outbox of the PostgreSQL extension acteon_replay, posts "
+		"them to the gateway and records the answers. It leases what it takes: whatever crashes, an "
+		"action is delivered or can be seen not to be. Any number of relays can run at once, "
+		"anywhere. The database's role needs a row in acteon_grants with the role gateway.",
+	.prefix = "ACTEON_RELAY_",
+	.options = options,
+	.chapters = chapters,
+};
+
+/*
+ * The name of this consumer, which the queue wants to be short.
+ */
+static const char *
+read_consumer(const Option *option, const char *text, void *place)
+{
+	if (*text == '\0' || strlen(text) > MAX_CONSUMER)
+		return "a name of 1 to 200 bytes";
+	return ReadText(option, text, place);
+}
+
+/*
+ * A part of one, into a double.
+ */
+static const char *
+read_share(const Option *option, const char *text, void *place)
+{
+	double share;
+
+	if (ReadReal(option, text, &share) != NULL || share <= 0 || share > 1)
+		return "a number above 0 and at most 1, such as 0.8";
+	*(double *) place = share;
+	return NULL;
+}
+
+/*
+ * Can libcurl and we make something of this URL?
+ */
+static bool
+is_url(const char *text)
+{
+	CURLU *url;
+	char *host = NULL, *port = NULL;
+	bool good;
+
+	if (strncasecmp(text, "http://", 7) != 0 && strncasecmp(text, "https://", 8) != 0)
+		return false;
+	for (const char *c = text; *c != '\0'; c++)
+	{
+		if ((unsigned char) *c <= ' ' || strchr("@?#\\\"\177", *c) != NULL)
+			return false;
+	}
+	url = curl_url();
+	good = url != NULL && curl_url_set(url, CURLUPART_URL, text, 0) == CURLUE_OK &&
+		   curl_url_get(url, CURLUPART_HOST, &host, 0) == CURLUE_OK && *host != '\0' &&
+		   curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK &&
+		   strtol(port, NULL, 10) > 0;
+	/* libcurl forgives a third slash, and would take a path for the host. */
+	good = good && strchr(text, ':')[3] != '/';
+	curl_free(host);
+	curl_free(port);
+	curl_url_cleanup(url);
+	return good;
+}
+
+/*
+ * Check the URL of the gateway, and take the slashes at its end off.  One with
+ * a user, password, query or fragment is refused: secrets belong into files.
+ * A refused one is not shown, since it may hold one.
+ */
+static void
+check_url(char *text)
+{
+	size_t len = strlen(text);
+
+	if (!is_url(text))
+		OptionsFail(
+			&program,
+			"the value of --gateway-url is no URL of a gateway: expected http:// or https://, "
+			"a host, perhaps a port and a path, and nothing else");
+	while (text[len - 1] == '/')
+		text[--len] = '\0';
+}
+
+/*
+ * The name of this consumer, if none was given: host:pid.
+ */
+static char *
+default_consumer(void)
+{
+	char host[256] = "";
+
+	if (gethostname(host, sizeof(host) - 1) != 0 || host[0] == '\0')
+		return Format("relay:%d", (int) getpid());
+	return Format("%s:%d", host, (int) getpid());
+}
+
+/*
+ * How many slashes a text has.
+ */
+static int
+count_slashes(const char *text)
+{
+	int count = 0;
+
+	for (; *text != '\0'; text++)
+		count += *text == '/' ? 1 : 0;
+	return count;
+}
+
+/*
+ * Read the options, and refuse what does not fit together.  The settings live as
+ * long as the program.
+ */
+void
+SettingsRead(Settings *settings, int argc, char **argv)
+{
+	OptionsRead(&program, settings, argc, argv);
+	if (settings->gateway_url == NULL)
+		OptionsFail(&program, "--gateway-url is required, for example "
+							  "--gateway-url=https://gateway.example.com");
+	check_url(settings->gateway_url);
+	if (settings->client_key != NULL && settings->client_cert == NULL)
+		OptionsFail(&program, "--client-key needs --client-cert");
+	OptionsCheckFile(&program, "ca-file", settings->ca_file);
+	OptionsCheckFile(&program, "client-cert", settings->client_cert);
+	OptionsCheckFile(&program, "client-key", settings->client_key);
+	if (settings->check_as != NULL && count_slashes(settings->check_as) != 3)
+		OptionsFail(&program, "--check-as needs tenant, namespace, provider and action type, with "
+							  "slashes between them");
+	if (settings->drain && settings->check)
+		OptionsFail(&program, "--drain and --check exclude each other");
+	if (settings->consumer == NULL)
+		settings->consumer = default_consumer();
+}

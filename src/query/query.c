@@ -1,0 +1,458 @@
+/*
+ * query.c
+ *		What a bulk replay is asked for.
+ *
+ * A query comes as named arguments (arguments.c) or as jsonb in the gateway's
+ * wire form (query_json.c); both become a ReplayQuery and are checked by
+ * CheckReplayQuery.
+ *
+ * A cursor names the last record that was looked at and the query that looked:
+ * "v1.<digest of the query>.<dispatched_at>.<id>", the time in microseconds
+ * since 2000-01-01.  It carries no rights: the filters and the grants decide
+ * again.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+#include <math.h>
+
+#include "common/int.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "base/message.h"
+#include "base/uuid.h"
+#include "query/query.h"
+
+/* Smallest rate, in actions a second; a slower one is a mistake. */
+#define MIN_RATE 0.001
+
+/* The years 1 to 9999, in UTC. */
+#define FIRST_TIME (INT64CONST(-730119) * USECS_PER_DAY)
+#define LAST_TIME (INT64CONST(2921940) * USECS_PER_DAY)
+
+#define CURSOR_VERSION "v1."
+
+const char *const TextFilterNames[NUM_TEXT_FILTERS] = {
+	[FILTER_NAMESPACE] = "namespace",       [FILTER_TENANT] = "tenant",
+	[FILTER_PROVIDER] = "provider",         [FILTER_ACTION_TYPE] = "action_type",
+	[FILTER_OUTCOME] = "outcome",           [FILTER_VERDICT] = "verdict",
+	[FILTER_MATCHED_RULE] = "matched_rule", [FILTER_CALLER_ID] = "caller_id",
+	[FILTER_CHAIN_ID] = "chain_id",
+};
+
+/*
+ * Set a query to its defaults: everything, the oldest 50 records, or all if the
+ * call takes any number.
+ */
+void
+InitReplayQuery(ReplayQuery *query, bool any_number)
+{
+	memset(query, 0, sizeof(*query));
+	query->any_number = any_number;
+	for (int i = 0; i < NUM_REPLAY_OPTIONS; i++)
+	{
+		if (ReplayOptions[i].type == OPTION_INTEGER)
+			*OPTION_FIELD(query, &ReplayOptions[i], int) = ReplayOptions[i].otherwise;
+	}
+	if (any_number)
+		query->max_records = ANY_NUMBER;
+}
+
+static void
+check_finite(const ReplayQuery *query, const OptionalTime *time, const char *argument)
+{
+	if (time->given && TIMESTAMP_NOT_FINITE(time->time))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must be a finite time", ArgumentName(query, argument)),
+						errhint("Leave it out where there is no bound.")));
+	if (time->given && (time->time < FIRST_TIME || time->time >= LAST_TIME))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must be in the years 1 to 9999", ArgumentName(query, argument)),
+						errdetail("RFC 3339, in which a batch keeps its query, has no others.")));
+}
+
+/*
+ * The value of a rate in actions a second, 0 for none; raises the error of one
+ * that cannot be kept.
+ */
+double
+RateValue(Numeric rate)
+{
+	double value = 0;
+
+	if (rate == NULL)
+		return 0;
+	if (!numeric_is_nan(rate) && !numeric_is_inf(rate))
+		value =
+			DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(rate)));
+	if (value < MIN_RATE || isinf(value))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("rate must be a finite number of actions per second, at least %g",
+							   MIN_RATE),
+						errhint("Without one, or with NULL, there is no limit.")));
+	return value;
+}
+
+/*
+ * Check what shall become of dedup keys.
+ */
+static void
+check_dedup(ReplayQuery *query)
+{
+	query->drops_dedup = query->dedup != NULL && strcmp(query->dedup, "drop") == 0;
+	if (query->dedup != NULL && !query->drops_dedup && strcmp(query->dedup, "keep") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("dedup must be \"keep\" or \"drop\", not \"%s\"",
+						ClipForMessage(query->dedup, strlen(query->dedup))),
+				 errhint("With keep the gateway may answer Deduplicated; with drop it does not.")));
+	if (!query->drops_dedup)
+		query->dedup = NULL; /* the default is not written down */
+}
+
+/*
+ * Check what shall become of doubts.
+ */
+static void
+check_on_doubt(ReplayQuery *query)
+{
+	query->holds_doubts = query->on_doubt != NULL && strcmp(query->on_doubt, ON_DOUBT_HOLD) == 0;
+	if (query->on_doubt != NULL && !query->holds_doubts &&
+		strcmp(query->on_doubt, ON_DOUBT_RESEND) != 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("on_doubt must be \"%s\" or \"%s\", not \"%s\"", ON_DOUBT_RESEND, ON_DOUBT_HOLD,
+					ClipForMessage(query->on_doubt, strlen(query->on_doubt))),
+			 errhint(
+				 "With resend an action of which no record shows up is sent once more; with hold a person decides.")));
+	if (!query->holds_doubts)
+		query->on_doubt = NULL; /* the default is not written down */
+}
+
+/*
+ * Whether the filter on outcome names this one.
+ */
+bool
+AsksForOutcome(const ReplayQuery *query, const char *outcome)
+{
+	for (int i = 0; i < query->outcome_count; i++)
+	{
+		if (strcmp(query->outcomes[i], outcome) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Add an outcome to those that are asked for, unless it is one of them.
+ */
+static void
+add_outcome(ReplayQuery *query, char *outcome)
+{
+	if (AsksForOutcome(query, outcome))
+		return;
+	if (query->outcome_count == MAX_OUTCOMES)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("outcome names more than %d outcomes", MAX_OUTCOMES)));
+	query->outcomes[query->outcome_count++] = outcome;
+}
+
+/*
+ * Take the filter on outcome apart: names with commas between them, and perhaps
+ * blanks around those.  Afterwards it is written without blanks, and no name twice.
+ */
+static void
+check_outcomes(ReplayQuery *query)
+{
+	char **filter = &query->filters[FILTER_OUTCOME];
+	StringInfoData text;
+	char *at;
+
+	query->outcome_count = 0;
+	if (*filter == NULL)
+		return;
+	query->outcomes = palloc(MAX_OUTCOMES * sizeof(char *));
+	if (strchr(*filter, ',') == NULL)
+	{
+		add_outcome(query, *filter);
+		return;
+	}
+	at = pstrdup(*filter);
+	for (char *end = at; end != NULL; at = end + 1)
+	{
+		size_t len;
+
+		end = strchr(at, ',');
+		if (end != NULL)
+			*end = '\0';
+		at += strspn(at, " \t\n\r");
+		len = strlen(at);
+		while (len > 0 && strchr(" \t\n\r", at[len - 1]) != NULL)
+			len--;
+		at[len] = '\0';
+		if (len == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("outcome has an empty element"),
+					 errhint("Write several with a comma between them: failed,circuit_open.")));
+		add_outcome(query, at);
+		if (end == NULL)
+			break;
+	}
+	initStringInfo(&text);
+	for (int i = 0; i < query->outcome_count; i++)
+		appendStringInfo(&text, "%s%s", i == 0 ? "" : ",", query->outcomes[i]);
+	*filter = text.data;
+}
+
+/*
+ * Check what is said of what was lost.
+ */
+static void
+check_lost(const ReplayQuery *query)
+{
+	if (query->certain && !query->lost)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("certain needs lost"),
+				 errhint(
+					 "Of what lost => true finds, it leaves out what may have had an effect.")));
+	if (query->lost && query->outcome_count > 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("lost does not go with outcome"),
+			 errhint(
+				 "lost => true finds what had no effect, whatever its outcome is called: leave outcome out.")));
+}
+
+/*
+ * Check the other provider, if one is given.
+ */
+static void
+check_provider_override(const ReplayQuery *query)
+{
+	if (query->provider_override != NULL && query->provider_override[0] == '\0')
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("provider_override must not be empty"),
+						errhint("Leave it out to replay to the provider of each record.")));
+}
+
+/*
+ * Check the share at which the circuit breaker opens.
+ */
+static void
+check_breaker(ReplayQuery *query)
+{
+	double share = 0;
+
+	if (query->breaker_share == NULL)
+		return;
+	if (numeric_is_nan(query->breaker_share) || numeric_is_inf(query->breaker_share))
+		share = -1;
+	else
+		share = DatumGetFloat8(
+			DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(query->breaker_share)));
+	if (share < 0 || share >= 1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("breaker_share must be at least 0 and below 1"),
+						errhint("0.5 pauses the batch when more than half of them failed.")));
+	if (share == BREAKER_SHARE_DEFAULT)
+		query->breaker_share = NULL;
+}
+
+/*
+ * Check that every integer is within its bounds.
+ */
+static void
+check_bounds(const ReplayQuery *query)
+{
+	for (int i = 0; i < NUM_REPLAY_OPTIONS; i++)
+	{
+		const QueryOption *option = &ReplayOptions[i];
+		int value = 0;
+
+		if (option->type == OPTION_INTEGER)
+			value = *OPTION_FIELD(query, option, const int);
+		if (option->type != OPTION_INTEGER || (value >= option->least && value <= option->most))
+			continue;
+		if (option->offset == offsetof(ReplayQuery, max_records) && query->any_number &&
+			value == ANY_NUMBER)
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 option->most == INT_MAX
+					 ? errmsg("%s must be at least %d", ArgumentName(query, option->argument),
+							  option->least)
+					 : errmsg("%s must be between %d and %d", ArgumentName(query, option->argument),
+							  option->least, option->most),
+				 option->hint == NULL ? 0 : errhint("%s", option->hint)));
+	}
+}
+
+/*
+ * Refuse a ramp that leads up to nothing.
+ */
+static void
+check_ramp(const ReplayQuery *query)
+{
+	if (query->ramp && query->rate == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("ramp needs a rate"),
+				 errhint(
+					 "Give a rate, too: the first tenth of the actions goes at a tenth of it.")));
+}
+
+/*
+ * Check that the last action is due at a time that there is.
+ */
+static void
+check_last_due(const ReplayQuery *query)
+{
+	TimestampTz start = query->start_at.given ? query->start_at.time : GetCurrentTimestamp();
+	int64 last;
+
+	/* The due times of any number end where time does. */
+	if (query->rate_value > 0 && query->max_records != ANY_NUMBER &&
+		(pg_add_s64_overflow(start,
+							 (int64) (query->max_records / query->rate_value * USECS_PER_SEC),
+							 &last) ||
+		 !IS_VALID_TIMESTAMP(last)))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("start_at is too late for this rate"),
+						errdetail("The last action would be due after the end of time.")));
+}
+
+/*
+ * Digest of what decides which records a query finds, and in which order.
+ */
+static void
+query_digest(const ReplayQuery *query, char *hex)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < NUM_TEXT_FILTERS; i++)
+	{
+		if (query->filters[i] != NULL)
+			appendStringInfo(&text, "%s=%zu:%s;", TextFilterNames[i], strlen(query->filters[i]),
+							 query->filters[i]);
+	}
+	if (query->from.given)
+		appendStringInfo(&text, "from=" INT64_FORMAT ";", query->from.time);
+	if (query->to.given)
+		appendStringInfo(&text, "to=" INT64_FORMAT ";", query->to.time);
+	if (query->newest_first)
+		appendStringInfoString(&text, "newest_first;");
+	if (query->lost)
+		appendStringInfoString(&text, "lost;");
+	QueryDigest(hex, text.data, text.len);
+	pfree(text.data);
+}
+
+/*
+ * Make the cursor that continues after a record.
+ */
+char *
+MakeCursor(const ReplayQuery *query, TimestampTz dispatched_at, const text *id)
+{
+	char digest[QUERY_DIGEST_LEN + 1];
+
+	query_digest(query, digest);
+	return psprintf(CURSOR_VERSION "%s." INT64_FORMAT ".%s", digest, dispatched_at,
+					text_to_cstring(id));
+}
+
+/*
+ * Read the query's cursor, if it has one.
+ */
+static void
+check_cursor(ReplayQuery *query)
+{
+	char digest[QUERY_DIGEST_LEN + 1];
+	const char *at = query->cursor_text;
+	char *end;
+
+	if (at == NULL)
+		return;
+	if (strncmp(at, CURSOR_VERSION, strlen(CURSOR_VERSION)) != 0 ||
+		strspn(at += strlen(CURSOR_VERSION), "0123456789abcdef") != QUERY_DIGEST_LEN ||
+		at[QUERY_DIGEST_LEN] != '.')
+		goto malformed;
+	query_digest(query, digest);
+	if (strncmp(at, digest, QUERY_DIGEST_LEN) != 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cursor belongs to another query"),
+			 errhint(
+				 "Use it with the filters, the times and the order of the call that returned it.")));
+	at += QUERY_DIGEST_LEN + 1;
+	if (*at != '-' && (*at < '0' || *at > '9'))
+		goto malformed;
+	errno = 0;
+	query->cursor.dispatched_at = strtoi64(at, &end, 10);
+	if (errno != 0 || *end != '.')
+		goto malformed;
+	query->cursor.id = end + 1;
+	return;
+
+malformed:
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cursor is malformed"),
+			 errhint("Pass next_cursor of an earlier call unchanged, or NULL to start over.")));
+}
+
+/*
+ * Check a query and complete it.  Raises invalid_parameter_value, naming the
+ * argument.  More records than one call may attempt are cut with a NOTICE.
+ */
+void
+CheckReplayQuery(ReplayQuery *query)
+{
+	check_bounds(query);
+	if (query->max_records > MAX_RECORDS_LIMIT && !query->any_number)
+	{
+		ereport(NOTICE,
+				(errmsg("%s is cut to %d", ArgumentName(query, "max_records"), MAX_RECORDS_LIMIT),
+				 errhint(
+					 "To replay any number, CALL acteon_replay_all() with the same arguments.")));
+		query->max_records = MAX_RECORDS_LIMIT;
+	}
+
+	check_finite(query, &query->from, "from_time");
+	check_finite(query, &query->to, "to_time");
+	check_finite(query, &query->start_at, "start_at");
+	if (query->from.given && query->to.given && query->from.time > query->to.time)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s is after %s", ArgumentName(query, "from_time"),
+							   ArgumentName(query, "to_time"))));
+	query->rate_value = RateValue(query->rate);
+	check_ramp(query);
+	check_last_due(query);
+	check_outcomes(query);
+	check_cursor(query);
+	check_dedup(query);
+	check_on_doubt(query);
+	check_provider_override(query);
+	check_breaker(query);
+	check_lost(query);
+}
+
+/*
+ * Give a query, which has been checked, an end in time if it has none, or one in
+ * the future: what is recorded from now on is not looked for.  Its cursor goes
+ * on as if it had been so from the start.
+ */
+void
+EndQueryAt(ReplayQuery *query, TimestampTz now)
+{
+	if (query->to.given && query->to.time <= now)
+		return;
+	query->to.given = true;
+	query->to.time = now;
+	if (query->cursor_text != NULL)
+		query->cursor_text =
+			MakeCursor(query, query->cursor.dispatched_at, cstring_to_text(query->cursor.id));
+}

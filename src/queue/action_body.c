@@ -1,0 +1,107 @@
+/*
+ * action_body.c
+ *		An action as the gateway takes it: the body of POST /v1/dispatch.
+ *
+ * But for the id, the text follows from the outbox row alone, which never changes,
+ * so every attempt of an action sends the same bytes.
+ */
+#include "postgres.h"
+
+#include "executor/tuptable.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "base/json_text.h"
+#include "base/rfc3339.h"
+#include "base/table_access.h"
+#include "base/uuid.h"
+#include "queue/action_body.h"
+
+/* A string constant and its length, which need not be counted for each action. */
+#define LITERAL(text) (text), (int) (sizeof(text) - 1)
+
+/*
+ * Append a text column as a JSON string, or null.
+ */
+static void
+append_text(StringInfo json, TupleTableSlot *row, const char *separator, int separator_len,
+			AttrNumber column)
+{
+	bool isnull;
+	Datum value = slot_getattr(row, column, &isnull);
+
+	appendBinaryStringInfo(json, separator, separator_len);
+	if (isnull)
+		appendBinaryStringInfo(json, LITERAL("null"));
+	else
+	{
+		text *string = DatumGetTextPP(value);
+
+		AppendJsonString(json, VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string));
+	}
+}
+
+/*
+ * Append a jsonb column, which is never NULL.
+ */
+static void
+append_jsonb(StringInfo json, TupleTableSlot *row, const char *separator, int separator_len,
+			 AttrNumber column)
+{
+	bool isnull;
+	Jsonb *value = DatumGetJsonbP(slot_getattr(row, column, &isnull));
+
+	appendBinaryStringInfo(json, separator, separator_len);
+	AppendJsonb(json, value);
+}
+
+/*
+ * Append a time column as an RFC 3339 string in UTC, or null.
+ */
+static void
+append_time(StringInfo json, TupleTableSlot *row, const char *separator, int separator_len,
+			AttrNumber column)
+{
+	bool isnull;
+	Datum value = slot_getattr(row, column, &isnull);
+	char time[RFC3339_MAXLEN];
+
+	appendBinaryStringInfo(json, separator, separator_len);
+	if (isnull)
+	{
+		appendBinaryStringInfo(json, LITERAL("null"));
+		return;
+	}
+	FormatRfc3339(time, DatumGetTimestampTz(value));
+	appendStringInfoChar(json, '"');
+	appendStringInfoString(json, time);
+	appendStringInfoChar(json, '"');
+}
+
+/*
+ * Append the action in a row of the outbox, under the id with which it is sent.
+ */
+void
+AppendActionJson(StringInfo json, TupleTableSlot *row, const pg_uuid_t *sent_id)
+{
+	char id[UUID_TEXT_LEN];
+
+	slot_getallattrs(row);
+	UuidToText(id, sent_id);
+	appendBinaryStringInfo(json, LITERAL("{\"id\": \""));
+	appendBinaryStringInfo(json, id, UUID_TEXT_LEN);
+	append_text(json, row, LITERAL("\", \"namespace\": "), Anum_outbox_namespace);
+	append_text(json, row, LITERAL(", \"tenant\": "), Anum_outbox_tenant);
+	append_text(json, row, LITERAL(", \"provider\": "), Anum_outbox_provider);
+	append_text(json, row, LITERAL(", \"action_type\": "), Anum_outbox_action_type);
+	append_jsonb(json, row, LITERAL(", \"payload\": "), Anum_outbox_payload);
+	append_jsonb(json, row, LITERAL(", \"metadata\": "), Anum_outbox_labels);
+	append_text(json, row, LITERAL(", \"dedup_key\": "), Anum_outbox_dedup_key);
+	append_text(json, row, LITERAL(", \"status\": "), Anum_outbox_status);
+	append_text(json, row, LITERAL(", \"fingerprint\": "), Anum_outbox_fingerprint);
+	append_time(json, row, LITERAL(", \"starts_at\": "), Anum_outbox_starts_at);
+	append_time(json, row, LITERAL(", \"ends_at\": "), Anum_outbox_ends_at);
+	append_time(json, row, LITERAL(", \"created_at\": "), Anum_outbox_created_at);
+	appendStringInfoChar(json, '}');
+}

@@ -1,0 +1,173 @@
+/*
+ * action_state.c
+ *		How far a replayed action has come.
+ *
+ * A finished action has a delivery row, which says how it ended.  An
+ * unfinished one is covered by a segment: it is running while somebody holds a
+ * lease on that, in doubt when it may have been sent and nobody knows what
+ * became of it (doubt.c), and waiting otherwise, or cancelled if its batch is.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/timestamp.h"
+
+#include "base/text.h"
+#include "queue/action_state.h"
+#include "queue/batch_flags.h"
+#include "queue/effect.h"
+#include "queue/segment.h"
+
+const char *const ActionStateNames[] = {
+	[ACTION_WAITING] = "waiting",   [ACTION_RUNNING] = "running",
+	[ACTION_IN_DOUBT] = "in_doubt", [ACTION_DELIVERED] = "delivered",
+	[ACTION_DEAD] = "dead",         [ACTION_CANCELLED] = "cancelled",
+};
+
+/*
+ * Make a reader of states, which lives in the current memory context.  Its
+ * tables are opened when it is first asked.
+ */
+void
+InitStateReader(StateReader *reader, Oid schema)
+{
+	reader->context = CurrentMemoryContext;
+	reader->schema = schema;
+	reader->is_open = false;
+	reader->is_steady = false;
+	reader->last_id = 0;
+}
+
+/*
+ * Open a reader's tables, if they are not open yet.
+ */
+static void
+open_reader(StateReader *reader)
+{
+	MemoryContext old;
+
+	if (reader->is_open)
+		return;
+	old = MemoryContextSwitchTo(reader->context);
+	OpenFinder(&reader->deliveries, OwnTable(reader->schema, DELIVERY_TABLE),
+			   Anum_delivery_outbox_id);
+	OpenFinder(&reader->segments, OwnTable(reader->schema, SEGMENT_TABLE), Anum_segment_first_id);
+	OpenFinder(&reader->batches, OwnTable(reader->schema, BATCH_TABLE), Anum_batch_id);
+	reader->is_open = true;
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Done with reading states.
+ */
+void
+CloseStateReader(StateReader *reader)
+{
+	if (!reader->is_open)
+		return;
+	CloseFinder(&reader->deliveries);
+	CloseFinder(&reader->segments);
+	CloseFinder(&reader->batches);
+	reader->is_open = false;
+}
+
+/*
+ * The state with a name, as deliveries and the tally have it.
+ */
+ActionState
+FinishedState(const char *name)
+{
+	for (ActionState state = ACTION_IN_DOUBT; state <= ACTION_CANCELLED; state++)
+	{
+		if (strcmp(name, ActionStateNames[state]) == 0)
+			return state;
+	}
+	elog(ERROR, "unknown delivery state \"%s\"", name);
+}
+
+/*
+ * State of a finished action, by its delivery row.  Notes what else that tells.
+ */
+static ActionState
+delivery_state(StateReader *reader)
+{
+	bool isnull;
+	Datum effect = FoundColumn(&reader->deliveries, Anum_delivery_effect, &isnull);
+
+	reader->had_no_effect = !isnull && TextIs(DatumGetTextPP(effect), EffectNames[EFFECT_NONE]);
+	reader->resend = DatumGetInt32(FoundColumn(&reader->deliveries, Anum_delivery_resend, &isnull));
+	return FinishedState(
+		TextDatumGetCString(FoundColumn(&reader->deliveries, Anum_delivery_state, &isnull)));
+}
+
+/*
+ * The state of a segment, as far as its batch does not matter: running, in doubt
+ * or waiting.  It is in doubt once its lease has run out, whether a claim has
+ * noticed that or not, and from the moment at which an id was given up without
+ * proof until that is resolved.
+ */
+ActionState
+SegmentState(TupleTableSlot *row, TimestampTz now)
+{
+	bool isnull;
+	bool leased;
+
+	(void) slot_getattr(row, Anum_segment_lease_token, &isnull);
+	leased = !isnull;
+	if (leased && DatumGetTimestampTz(slot_getattr(row, Anum_segment_due_at, &isnull)) > now)
+		return ACTION_RUNNING;
+	(void) slot_getattr(row, Anum_segment_doubt_since, &isnull);
+	if (leased || !isnull || DatumGetBool(slot_getattr(row, Anum_segment_unproven, &isnull)))
+		return ACTION_IN_DOUBT;
+	return ACTION_WAITING;
+}
+
+/*
+ * State of the actions in the segment that was found last.
+ */
+static ActionState
+segment_state(StateReader *reader, Snapshot snapshot)
+{
+	bool isnull;
+	int64 batch_id;
+	ActionState state = SegmentState(reader->segments.slot, GetCurrentTimestamp());
+
+	if (state != ACTION_WAITING)
+		return state;
+	batch_id = DatumGetInt64(FoundColumn(&reader->segments, Anum_segment_batch_id, &isnull));
+	/* Before the sweep as after it; see batch_stop.c. */
+	if (StopOfBatch(&reader->batches, batch_id, snapshot) == BATCH_CANCELLED)
+		return ACTION_CANCELLED;
+	return ACTION_WAITING;
+}
+
+/*
+ * State of an outbox row, as a snapshot shows it.
+ */
+ActionState
+ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot)
+{
+	bool isnull;
+
+	reader->had_no_effect = false;
+	reader->resend = 0;
+	/* What a segment covers has no delivery. */
+	if (outbox_id >= reader->first_id && outbox_id <= reader->last_id)
+		return reader->state;
+	open_reader(reader);
+	if (FindRow(&reader->deliveries, F_INT8EQ, Int64GetDatum(outbox_id), snapshot))
+		return delivery_state(reader);
+	if (!FindLastRow(&reader->segments, outbox_id - SEGMENT_ACTIONS, outbox_id, snapshot) ||
+		DatumGetInt64(FoundColumn(&reader->segments, Anum_segment_last_id, &isnull)) < outbox_id)
+		return ACTION_WAITING;
+	reader->state = segment_state(reader, snapshot);
+	if (reader->is_steady)
+	{
+		reader->first_id =
+			DatumGetInt64(FoundColumn(&reader->segments, Anum_segment_first_id, &isnull));
+		reader->last_id =
+			DatumGetInt64(FoundColumn(&reader->segments, Anum_segment_last_id, &isnull));
+	}
+	return reader->state;
+}

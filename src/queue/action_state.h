@@ -1,0 +1,59 @@
+/*
+ * action_state.h
+ *		How far a replayed action has come.
+ */
+#ifndef ACTEON_ACTION_STATE_H
+#define ACTEON_ACTION_STATE_H
+
+#include "datatype/timestamp.h"
+#include "executor/tuptable.h"
+#include "utils/snapshot.h"
+
+#include "base/table_access.h"
+
+/* How far an action has come; see ReadActionState. */
+typedef enum ActionState
+{
+	ACTION_WAITING,
+	ACTION_RUNNING,
+	ACTION_IN_DOUBT,
+	ACTION_DELIVERED,
+	ACTION_DEAD,
+	ACTION_CANCELLED
+} ActionState;
+
+extern const char *const ActionStateNames[];
+
+/*
+ * SQL for the state of a segment at a time, as SegmentState has it.
+ */
+#define SEGMENT_STATE(segment, now) \
+	"CASE WHEN " segment ".lease_token IS NOT NULL AND " segment ".due_at > " now \
+	" THEN 'running'" \
+	" WHEN " segment ".lease_token IS NOT NULL OR " segment ".doubt_since IS NOT NULL" \
+	" OR " segment ".unproven THEN 'in_doubt' ELSE 'waiting' END"
+
+/* An open view of how far actions have come. */
+typedef struct StateReader
+{
+	MemoryContext context;
+	Oid schema;
+	bool is_open; /* the tables are opened when first needed */
+	TableFinder deliveries;
+	TableFinder segments;
+	TableFinder batches;
+	bool is_steady; /* asked with one snapshot only: what was met last still holds */
+	int64 first_id; /* the segment that was met last, if it is steady */
+	int64 last_id;  /* 0: none */
+	ActionState state;
+	bool had_no_effect; /* what was read last was delivered, and its effect is none */
+	int resend;         /* of what was read last, if it is finished */
+} StateReader;
+
+extern ActionState FinishedState(const char *name);
+extern ActionState SegmentState(TupleTableSlot *row, TimestampTz now);
+extern void InitStateReader(StateReader *reader, Oid schema);
+extern ActionState ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot);
+extern void CloseStateReader(StateReader *reader);
+
+#endif /* ACTEON_ACTION_STATE_H */

@@ -1,0 +1,68 @@
+/*
+ * batch_flags.c
+ *		What the queue has to know of a batch: whether it is stopped, and its locks.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/fmgroids.h"
+
+#include "queue/batch_flags.h"
+
+/* Locks that batches share; a call that meets thousands of them needs few. */
+#define BATCH_LOCKS 512
+/* Keeps them apart from lanes and from what users lock with pg_advisory_lock. */
+#define BATCH_LOCK_CLASS 4
+#define STEERING_LOCK_CLASS 5
+
+/*
+ * Whether a batch may go on, as a snapshot shows it.  One whose row is missing
+ * may: acteon_outbox_check reports that.
+ */
+BatchStop
+StopOfBatch(TableFinder *batches, int64 batch_id, Snapshot snapshot)
+{
+	bool isnull;
+	Datum stopped;
+	bool paused;
+
+	if (!FindRow(batches, F_INT8EQ, Int64GetDatum(batch_id), snapshot))
+		return BATCH_RUNS;
+	stopped = FoundColumn(batches, Anum_batch_stopped, &isnull);
+	if (isnull)
+		return BATCH_RUNS;
+	paused =
+		VARSIZE_ANY_EXHDR(DatumGetPointer(stopped)) == strlen(STOPPED_PAUSED) &&
+		memcmp(VARDATA_ANY(DatumGetPointer(stopped)), STOPPED_PAUSED, strlen(STOPPED_PAUSED)) == 0;
+	return paused ? BATCH_PAUSED : BATCH_CANCELLED;
+}
+
+/*
+ * Lock a batch until the transaction ends: shared for claiming, exclusively for
+ * steering.  Without wait, returns false if that is not possible now.
+ */
+bool
+LockBatch(Oid schema, int64 batch_id, LOCKMODE mode, bool wait)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, OwnTable(schema, BATCH_TABLE),
+						 (uint32) ((uint64) batch_id % BATCH_LOCKS), BATCH_LOCK_CLASS);
+	return LockAcquire(&tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/*
+ * Get in the queue of those who change a batch: who steers it, and the chunks of
+ * acteon_replay_all.  The lock is theirs in the order in which they came, which a
+ * row lock does not promise: without it chunk after chunk could overtake who
+ * waits to cancel them.  Until the transaction ends.
+ */
+void
+LockSteering(Oid schema, int64 batch_id)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, OwnTable(schema, BATCH_TABLE), (uint32) batch_id,
+						 STEERING_LOCK_CLASS);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}

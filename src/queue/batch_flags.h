@@ -1,0 +1,31 @@
+/*
+ * batch_flags.h
+ *		What the queue has to know of a batch: whether it is stopped, and its locks.
+ */
+#ifndef ACTEON_BATCH_FLAGS_H
+#define ACTEON_BATCH_FLAGS_H
+
+#include "storage/lock.h"
+#include "utils/snapshot.h"
+
+#include "base/table_access.h"
+
+/* Values of acteon_replay_batch.stopped. */
+#define STOPPED_PAUSED "paused"
+#define STOPPED_CANCELLING "cancelling" /* some of its segments are left */
+#define STOPPED_CANCELLED "cancelled"
+
+/* Whether a batch's actions may go out. */
+typedef enum BatchStop
+{
+	BATCH_RUNS,
+	BATCH_PAUSED,
+	BATCH_CANCELLED,
+	BATCH_BUSY /* it is being steered at this moment */
+} BatchStop;
+
+extern BatchStop StopOfBatch(TableFinder *batches, int64 batch_id, Snapshot snapshot);
+extern void LockSteering(Oid schema, int64 batch_id);
+extern bool LockBatch(Oid schema, int64 batch_id, LOCKMODE mode, bool wait);
+
+#endif /* ACTEON_BATCH_FLAGS_H */

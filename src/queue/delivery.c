@@ -1,0 +1,257 @@
+/*
+ * delivery.c
+ *		Deliveries: how finished actions ended.
+ *
+ * Whoever adds one has taken the action out of its segment in the same
+ * transaction, so nobody else can finish it.  The primary key would tell.
+ *
+ * Beside them a call writes a few rows of the tally: how many actions of which
+ * batch ended how.  They are only ever inserted, so calls that finish actions
+ * of one batch at the same time do not wait for each other.
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "queue/delivery.h"
+#include "queue/outcome.h"
+#include "queue/tally.h"
+
+/* Of so many calls one folds the tally. */
+#define CALLS_A_FOLD 256
+
+/*
+ * Get ready to add deliveries, in the current memory context.
+ */
+void
+OpenDeliveries(DeliveryWriter *deliveries, Oid schema, TimestampTz finished_at)
+{
+	deliveries->schema = schema;
+	deliveries->finished_at = finished_at;
+	deliveries->context = CurrentMemoryContext;
+	deliveries->is_open = false;
+	deliveries->count = 0;
+	deliveries->tally_count = deliveries->failing_count = 0;
+	MemSet(deliveries->slots, 0, sizeof(deliveries->slots));
+	MemSet(deliveries->states, 0, sizeof(deliveries->states));
+	MemSet(deliveries->effects, 0, sizeof(deliveries->effects));
+}
+
+/*
+ * Write what has been added.
+ */
+static void
+flush_deliveries(DeliveryWriter *deliveries)
+{
+	TableWriter *writer = &deliveries->writer;
+	BlockNumber block = InvalidBlockNumber;
+	int by_block;
+
+	if (deliveries->count == 0)
+		return;
+	/* All of a call have the same time, so one entry a page is enough. */
+	by_block = PutBlockIndexFirst(writer, Anum_delivery_finished_at);
+	table_multi_insert(writer->rel, deliveries->slots, deliveries->count, GetCurrentCommandId(true),
+					   0, NULL);
+	for (int i = 0; i < deliveries->count; i++)
+	{
+		TupleTableSlot *slot = deliveries->slots[i];
+		BlockNumber its_block = ItemPointerGetBlockNumber(&slot->tts_tid);
+
+		InsertOtherIndexEntries(writer, its_block == block ? by_block : 0, slot);
+		block = its_block;
+		ExecClearTuple(slot);
+		ResetPerTupleExprContext(writer->estate);
+	}
+	deliveries->count = 0;
+}
+
+/*
+ * The next free slot.
+ */
+static TupleTableSlot *
+next_slot(DeliveryWriter *deliveries)
+{
+	MemoryContext old = MemoryContextSwitchTo(deliveries->context);
+	TupleTableSlot **slot;
+
+	if (!deliveries->is_open)
+		OpenWriter(&deliveries->writer, OwnTable(deliveries->schema, DELIVERY_TABLE), false);
+	deliveries->is_open = true;
+	if (deliveries->count == DELIVERY_ROWS)
+		flush_deliveries(deliveries);
+	slot = &deliveries->slots[deliveries->count++];
+	if (*slot == NULL)
+		*slot = table_slot_create(deliveries->writer.rel, NULL);
+	MemoryContextSwitchTo(old);
+	return *slot;
+}
+
+/*
+ * Write the tally down.  Now and then, fold what has become old of a batch in it.
+ */
+static void
+write_tally(DeliveryWriter *deliveries)
+{
+	static uint32 calls = 0;
+	TableWriter writer;
+
+	if (deliveries->tally_count == 0)
+		return;
+	OpenWriter(&writer, OwnTable(deliveries->schema, TALLY_TABLE), false);
+	for (int i = 0; i < deliveries->tally_count; i++)
+	{
+		const TallyEntry *entry = &deliveries->tally[i];
+		Datum values[Natts_tally];
+		bool nulls[Natts_tally] = {false};
+
+		if (entry->actions == 0)
+			continue;
+		values[Anum_tally_batch_id - 1] = Int64GetDatum(entry->batch_id);
+		values[Anum_tally_finished_at - 1] = TimestampTzGetDatum(deliveries->finished_at);
+		values[Anum_tally_state - 1] = CStringGetTextDatum(ActionStateNames[entry->state]);
+		values[Anum_tally_outcome - 1] =
+			entry->outcome[0] == '\0' ? (Datum) 0 : CStringGetTextDatum(entry->outcome);
+		nulls[Anum_tally_outcome - 1] = entry->outcome[0] == '\0';
+		values[Anum_tally_actions - 1] = Int64GetDatum(entry->actions);
+		nulls[Anum_tally_effect - 1] = entry->state != ACTION_DELIVERED;
+		values[Anum_tally_effect - 1] = nulls[Anum_tally_effect - 1]
+											? (Datum) 0
+											: CStringGetTextDatum(EffectNames[entry->effect]);
+		InsertRow(&writer, values, nulls, Natts_tally);
+	}
+	CloseWriter(&writer);
+	if (++calls % CALLS_A_FOLD == 0)
+		FoldTally(deliveries->schema, deliveries->tally[0].batch_id, deliveries->finished_at);
+	deliveries->tally_count = 0;
+}
+
+/*
+ * Count actions of a batch that ended in one way; a negative number takes them
+ * back.  Written by CloseDeliveries.
+ */
+void
+AddToTally(DeliveryWriter *deliveries, int64 batch_id, ActionState state, const char *outcome,
+		   Effect effect, int64 actions)
+{
+	TallyEntry *entry;
+
+	for (int i = deliveries->tally_count - 1; i >= 0; i--)
+	{
+		entry = &deliveries->tally[i];
+		if (entry->batch_id == batch_id && entry->state == state && entry->effect == effect &&
+			strcmp(entry->outcome, outcome) == 0)
+		{
+			entry->actions += actions;
+			return;
+		}
+	}
+	if (deliveries->tally_count == TALLY_KINDS)
+		write_tally(deliveries);
+	entry = &deliveries->tally[deliveries->tally_count++];
+	entry->batch_id = batch_id;
+	entry->state = state;
+	strlcpy(entry->outcome, outcome, sizeof(entry->outcome));
+	entry->effect = effect;
+	entry->actions = actions;
+}
+
+/*
+ * Note that something of a batch has failed, for its circuit breaker.  Beyond
+ * TALLY_KINDS batches none is noted: they are small ones.
+ */
+static void
+note_failing(DeliveryWriter *deliveries, int64 batch_id)
+{
+	for (int i = deliveries->failing_count - 1; i >= 0; i--)
+	{
+		if (deliveries->failing[i] == batch_id)
+			return;
+	}
+	if (deliveries->failing_count < TALLY_KINDS)
+		deliveries->failing[deliveries->failing_count++] = batch_id;
+}
+
+/*
+ * Count actions of a batch that a consumer has put in doubt: for its circuit breaker,
+ * which counts each doubt once, when it begins.  A lease that ran out is no such doubt:
+ * that tells of the consumer, and not of the provider.
+ */
+void
+TallyDoubts(DeliveryWriter *deliveries, int64 batch_id, int64 actions)
+{
+	AddToTally(deliveries, batch_id, ACTION_IN_DOUBT, "", EFFECT_UNKNOWN, actions);
+	note_failing(deliveries, batch_id);
+}
+
+/*
+ * A word as a text, which is made once and kept.
+ */
+static Datum
+kept_text(Datum *kept, const char *word)
+{
+	if (*kept == (Datum) 0)
+		*kept = CStringGetTextDatum(word);
+	return *kept;
+}
+
+/*
+ * Add a delivery.  Its outcome and error must stay where they are until
+ * CloseDeliveries.
+ */
+void
+AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
+{
+	TupleTableSlot *slot = next_slot(deliveries);
+	Datum values[Natts_delivery];
+	bool nulls[Natts_delivery] = {false};
+	MemoryContext old = MemoryContextSwitchTo(deliveries->context);
+
+	values[Anum_delivery_outbox_id - 1] = Int64GetDatum(delivery->outbox_id);
+	values[Anum_delivery_finished_at - 1] = TimestampTzGetDatum(deliveries->finished_at);
+	values[Anum_delivery_attempts - 1] = Int32GetDatum(delivery->attempts);
+	values[Anum_delivery_state - 1] =
+		kept_text(&deliveries->states[delivery->state], ActionStateNames[delivery->state]);
+	values[Anum_delivery_outcome - 1] = delivery->outcome.value;
+	nulls[Anum_delivery_outcome - 1] = delivery->outcome.isnull;
+	values[Anum_delivery_error - 1] = delivery->error.value;
+	nulls[Anum_delivery_error - 1] = delivery->error.isnull;
+	nulls[Anum_delivery_effect - 1] = delivery->state != ACTION_DELIVERED;
+	if (delivery->state == ACTION_DELIVERED)
+		values[Anum_delivery_effect - 1] =
+			kept_text(&deliveries->effects[delivery->effect], EffectNames[delivery->effect]);
+	values[Anum_delivery_resend - 1] = Int32GetDatum(delivery->resend);
+	values[Anum_delivery_unproven - 1] = BoolGetDatum(delivery->unproven);
+	nulls[Anum_delivery_known_by - 1] = delivery->known_by == KNOWN_BY_ANSWER;
+	if (delivery->known_by != KNOWN_BY_ANSWER)
+		values[Anum_delivery_known_by - 1] =
+			CStringGetTextDatum(delivery->known_by == KNOWN_BY_RECORD ? "record" : "settled");
+	FillSlot(slot, values, nulls, Natts_delivery);
+	CheckRow(&deliveries->writer, slot);
+	MemoryContextSwitchTo(old);
+	if (IsFailure(delivery->state, delivery->outcome_name, delivery->effect))
+		note_failing(deliveries, delivery->batch_id);
+	AddToTally(deliveries, delivery->batch_id, delivery->state, delivery->outcome_name,
+			   delivery->effect, 1);
+}
+
+/*
+ * Write what is left, and close the table.
+ */
+void
+CloseDeliveries(DeliveryWriter *deliveries)
+{
+	write_tally(deliveries);
+	if (!deliveries->is_open)
+		return;
+	flush_deliveries(deliveries);
+	for (int i = 0; i < DELIVERY_ROWS && deliveries->slots[i] != NULL; i++)
+		ExecDropSingleTupleTableSlot(deliveries->slots[i]);
+	CloseWriter(&deliveries->writer);
+}

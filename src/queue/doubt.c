@@ -1,0 +1,108 @@
+/*
+ * doubt.c
+ *		What being in doubt is: a segment that may have been sent and has no answer.
+ *
+ * How a doubt comes and goes, as far as the segment is concerned.  resolve_doubt.c
+ * asks the audit table and decides.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "common/pg_prng.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "queue/doubt.h"
+
+/* Bounds of the back-off, in seconds. */
+#define BACKOFF_MIN 1.0
+#define BACKOFF_MAX 600.0
+
+/* Bytes of the text that says why an action is in doubt. */
+#define MAX_WHY 500
+
+/*
+ * Put a segment in doubt, since a time and for a reason: nobody holds it any more,
+ * and the audit table is asked at look_at.  What the gateway may answer to its id
+ * is unknown then, unless the caller knows better.
+ */
+void
+MakeDoubt(Segment *segment, TimestampTz since, const char *why, TimestampTz look_at)
+{
+	int len = pg_mbcliplen(why, strlen(why), MAX_WHY);
+
+	segment->lease_token = NO_LEASE;
+	segment->holder = NULL;
+	segment->id_refused = false;
+	segment->doubt_since = since;
+	segment->doubt = cstring_to_text_with_len(why, len);
+	segment->held = NULL;
+	segment->due_at = look_at;
+}
+
+/*
+ * Hold a doubt until a person decides, or a record appears.
+ */
+void
+HoldDoubt(Segment *segment, const char *why)
+{
+	segment->held = cstring_to_text(why);
+}
+
+/*
+ * Have an action go out under a new id: the end of a doubt.  What happened to the
+ * ids before does not count for it any more.
+ */
+void
+RenewId(Segment *segment, TimestampTz due)
+{
+	segment->lease_token = NO_LEASE;
+	segment->holder = NULL;
+	segment->resend++;
+	segment->sent_at = 0;
+	segment->id_refused = false;
+	segment->doubt_since = 0;
+	segment->doubt = segment->held = NULL;
+	segment->due_at = due;
+}
+
+/*
+ * Put an action off that the gateway was not ready to execute: it goes out again,
+ * under a new id, as the old one is recorded.  It keeps the time from which on it is
+ * put off.
+ */
+void
+DeferAction(Segment *segment, TimestampTz due)
+{
+	TimestampTz sent_at = segment->sent_at;
+
+	RenewId(segment, due);
+	segment->sent_at = sent_at;
+}
+
+/*
+ * When to try again after so many failures: exponential, from 1 or 2 seconds to
+ * 5 or 10 minutes, at random in the upper half so that retries spread.
+ */
+TimestampTz
+BackoffTime(TimestampTz now, int failures)
+{
+	double most = Min(ldexp(BACKOFF_MIN, Min(failures, 30)), BACKOFF_MAX);
+	double delay = Max(most / 2 * (1 + pg_prng_double(&pg_global_prng_state)), BACKOFF_MIN);
+
+	return now + (int64) (delay * USECS_PER_SEC);
+}
+
+/*
+ * Whether the audit table must be asked about a segment that is due before its
+ * actions may go out: it is in doubt, or its lease has run out; or an earlier id
+ * was given up without proof, and this is not the call that has just asked.
+ */
+bool
+NeedsLook(const Segment *segment, TimestampTz now)
+{
+	return segment->doubt_since != 0 || segment->lease_token != NO_LEASE ||
+		   (segment->unproven && segment->due_at != now);
+}

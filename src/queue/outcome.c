@@ -1,0 +1,45 @@
+/*
+ * outcome.c
+ *		Which endings count as failures.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+
+#include "queue/outcome.h"
+
+PG_FUNCTION_INFO_V1(acteon_is_failure);
+
+/*
+ * Whether an ending counts as a failure: dead, an outcome without effect whatever
+ * it is called, or Failed whatever its effect; and so does a doubt.  Deliveries of
+ * version 1.0 have no effect: there the name alone tells.
+ */
+bool
+IsFailure(ActionState state, const char *outcome, Effect effect)
+{
+	return state == ACTION_DEAD || state == ACTION_IN_DOUBT ||
+		   (state == ACTION_DELIVERED && (effect == EFFECT_NONE || strcmp(outcome, "Failed") == 0 ||
+										  strcmp(outcome, "CircuitOpen") == 0));
+}
+
+/*
+ * acteon_is_failure(state text, outcome text, effect text) → boolean
+ *
+ * Whether an ending counts as a failure, for the statements that show what the
+ * circuit breaker sees.  Raises no errors of its own.
+ */
+Datum
+acteon_is_failure(PG_FUNCTION_ARGS)
+{
+	char outcome[NAMEDATALEN] = "";
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_BOOL(false);
+	if (!PG_ARGISNULL(1))
+		text_to_cstring_buffer(PG_GETARG_TEXT_PP(1), outcome, sizeof(outcome));
+	PG_RETURN_BOOL(
+		IsFailure(FinishedState(text_to_cstring(PG_GETARG_TEXT_PP(0))), outcome,
+				  PG_ARGISNULL(2) ? EFFECT_UNKNOWN : EffectByName(PG_GETARG_TEXT_PP(2))));
+}

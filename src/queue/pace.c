@@ -1,0 +1,70 @@
+/*
+ * pace.c
+ *		When the actions of a batch are due.
+ *
+ * A rate spreads the due times: the n-th action is due n/rate seconds after the
+ * start.  With a ramp the first ones come at a tenth of the rate, so that a
+ * provider that has just recovered is not met by all of it at once.
+ */
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+#include "queue/pace.h"
+#include "queue/segment.h"
+
+/* With a ramp, one action out of so many is among the first, slower ones. */
+#define RAMP_SHARE 10
+
+/*
+ * How many of so many actions go slower at first.
+ */
+int64
+RampLength(int64 actions)
+{
+	return (actions + RAMP_SHARE - 1) / RAMP_SHARE;
+}
+
+/*
+ * Rows of a segment at a rate: one lease is about a second's worth, so that a
+ * paced batch stays steerable.
+ */
+int
+SegmentRows(double rate)
+{
+	if (rate == 0 || rate > SEGMENT_ACTIONS)
+		return SEGMENT_ACTIONS;
+	return Max((int) rate, 1);
+}
+
+/*
+ * Begin to pace actions: from a time on, at a rate (0: no limit), the first ones
+ * slower.
+ */
+void
+BeginPace(Pacer *pacer, TimestampTz start, double rate, int64 ramp)
+{
+	pacer->start = start;
+	pacer->rate = rate;
+	pacer->count = 0;
+	pacer->ramp = ramp;
+}
+
+/*
+ * When the next action is due; then take so many actions, which may be none.
+ */
+TimestampTz
+NextDueTime(Pacer *pacer, int64 actions)
+{
+	double slow = Min(pacer->count, pacer->ramp);
+	double places = (pacer->count - slow) + slow * RAMP_FACTOR;
+
+	pacer->count += actions;
+	if (pacer->rate == 0)
+		return pacer->start;
+	places = places / pacer->rate * USECS_PER_SEC;
+	/* Far beyond what anybody waits for, and what a timestamp holds. */
+	if (places >= (double) (END_TIMESTAMP - 1 - pacer->start))
+		return END_TIMESTAMP - 1;
+	return pacer->start + (int64) places;
+}

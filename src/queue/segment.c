@@ -1,0 +1,517 @@
+/*
+ * segment.c
+ *		Segments: what waits and what is leased.
+ *
+ * A segment is a run of at most SEGMENT_ACTIONS consecutive outbox rows that
+ * waits, or is leased, as one.  It is the only row of the queue that changes:
+ * claiming writes a lease into it; finishing some of its actions replaces it
+ * by the pieces that are left; finishing all of them deletes it.
+ *
+ * Rows are read with a snapshot of this moment and changed only if they are
+ * still what was read, whatever the isolation level of the transaction: whoever
+ * was slower reads again.
+ *
+ * A lane is the sequence of all actions of one tenant with one fingerprint:
+ * state changes of one event, which must not overtake each other.  A segment
+ * in a lane holds actions of that lane only.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "base/compat.h"
+#include "queue/segment.h"
+
+/* Locks that lanes share; see lock_lane. */
+#define LANE_LOCKS 512
+/* Keeps them apart from what users lock with pg_advisory_lock. */
+#define LANE_LOCK_CLASS 3
+
+PG_FUNCTION_INFO_V1(acteon_dispatch_lane);
+
+/*
+ * Open the table of segments for reading and changing.
+ */
+void
+OpenSegments(SegmentTable *table, Oid schema)
+{
+	static const AttrNumber id[] = {Anum_segment_first_id};
+	static const AttrNumber due[] = {Anum_segment_due_at, Anum_segment_first_id};
+	static const AttrNumber lease[] = {Anum_segment_lease_token};
+	static const AttrNumber lane[] = {Anum_segment_lane, Anum_segment_lease_token,
+									  Anum_segment_doubt_since, Anum_segment_first_id};
+	TableWriter *writer = &table->writer;
+
+	OpenWriter(writer, OwnTable(schema, SEGMENT_TABLE), true);
+	table->by_id = WriterIndex(writer, ALL_ROWS, 1, id);
+	table->by_due = WriterIndex(writer, RowsWithout(Anum_segment_doubt_since), 2, due);
+	table->by_look = WriterIndex(writer, RowsWith(Anum_segment_doubt_since), 1, due);
+	table->by_lease = WriterIndex(writer, RowsWith(Anum_segment_lease_token), 1, lease);
+	table->by_lane = WriterIndex(writer, RowsWith(Anum_segment_lane), 4, lane);
+	table->found = table_slot_create(writer->rel, NULL);
+	table->changed = table_slot_create(writer->rel, NULL);
+}
+
+/*
+ * Done with segments.  Locks stay until the transaction ends.
+ */
+void
+CloseSegments(SegmentTable *table)
+{
+	ExecDropSingleTupleTableSlot(table->found);
+	ExecDropSingleTupleTableSlot(table->changed);
+	CloseWriter(&table->writer);
+}
+
+/*
+ * A bigint column of a row, 0 if it is NULL.
+ */
+static int64
+int64_column(TupleTableSlot *slot, AttrNumber column, bool *isnull)
+{
+	Datum value = slot_getattr(slot, column, isnull);
+
+	return *isnull ? 0 : DatumGetInt64(value);
+}
+
+/*
+ * A time of a row, 0 if it is NULL.
+ */
+static TimestampTz
+time_column(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+	Datum value = slot_getattr(slot, column, &isnull);
+
+	return isnull ? 0 : DatumGetTimestampTz(value);
+}
+
+/*
+ * A copy of a text of a row, NULL if it is NULL.
+ */
+static text *
+text_column(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+	Datum value = slot_getattr(slot, column, &isnull);
+
+	return isnull ? NULL : DatumGetTextPCopy(value);
+}
+
+/*
+ * Read the segment in the table's slot; its texts are copied into the current
+ * memory context.
+ */
+static void
+read_segment(SegmentTable *table, Segment *segment)
+{
+	TupleTableSlot *slot = table->found;
+	bool isnull;
+
+	segment->first_id = int64_column(slot, Anum_segment_first_id, &isnull);
+	segment->last_id = int64_column(slot, Anum_segment_last_id, &isnull);
+	segment->batch_id = int64_column(slot, Anum_segment_batch_id, &isnull);
+	segment->due_at = DatumGetTimestampTz(slot_getattr(slot, Anum_segment_due_at, &isnull));
+	segment->attempt = DatumGetInt32(slot_getattr(slot, Anum_segment_attempt, &isnull));
+	segment->was_claimed = DatumGetBool(slot_getattr(slot, Anum_segment_was_claimed, &isnull));
+	segment->lane = int64_column(slot, Anum_segment_lane, &isnull);
+	segment->in_lane = !isnull;
+	segment->lease_token = int64_column(slot, Anum_segment_lease_token, &isnull);
+	segment->holder = text_column(slot, Anum_segment_holder);
+	segment->resend = DatumGetInt32(slot_getattr(slot, Anum_segment_resend, &isnull));
+	segment->sent_at = time_column(slot, Anum_segment_sent_at);
+	segment->id_refused = DatumGetBool(slot_getattr(slot, Anum_segment_id_refused, &isnull));
+	segment->unproven = DatumGetBool(slot_getattr(slot, Anum_segment_unproven, &isnull));
+	segment->doubt_since = time_column(slot, Anum_segment_doubt_since);
+	segment->doubt = text_column(slot, Anum_segment_doubt);
+	segment->held = text_column(slot, Anum_segment_held);
+	segment->tid = slot->tts_tid;
+}
+
+/*
+ * Find the segment that covers an outbox row: none, if the row is finished.
+ * It begins at most a segment's length before the row; the bound keeps the
+ * search from walking through the remains of finished segments.
+ */
+bool
+FindSegment(SegmentTable *table, int64 outbox_id, Segment *segment)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	IndexScanDesc scan = ActeonIndexBeginScan(table->writer.rel, table->by_id, snapshot, 2);
+	ScanKeyData keys[2];
+	bool found;
+
+	ScanKeyInit(&keys[0], 1, BTGreaterStrategyNumber, F_INT8GT,
+				Int64GetDatum(outbox_id - SEGMENT_ACTIONS));
+	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(outbox_id));
+	index_rescan(scan, keys, 2, NULL, 0);
+	found = index_getnext_slot(scan, BackwardScanDirection, table->found);
+	if (found)
+	{
+		read_segment(table, segment);
+		found = segment->last_id >= outbox_id;
+	}
+	ExecClearTuple(table->found);
+	index_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/*
+ * Find what is leased under a token, and add it to an array from palloc, which
+ * grows.
+ */
+void
+FindLease(SegmentTable *table, int64 token, Segment **segments, int *count, int *allocated)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	IndexScanDesc scan = ActeonIndexBeginScan(table->writer.rel, table->by_lease, snapshot, 1);
+	ScanKeyData key;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(token));
+	index_rescan(scan, &key, 1, NULL, 0);
+	while (index_getnext_slot(scan, ForwardScanDirection, table->found))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (*count == *allocated)
+		{
+			*allocated *= 2;
+			*segments = repalloc_huge(*segments, *allocated * sizeof(Segment));
+		}
+		read_segment(table, &(*segments)[(*count)++]);
+	}
+	ExecClearTuple(table->found);
+	index_endscan(scan);
+	UnregisterSnapshot(snapshot);
+}
+
+/*
+ * Lock a lane against other claims until the transaction ends, or tell that
+ * another one has it.  Lanes share a few locks, so that a claim needs few.
+ */
+static bool
+lock_lane(Relation rel, int64 lane)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, RelationGetRelid(rel),
+						 (uint32) ((uint64) lane % LANE_LOCKS), LANE_LOCK_CLASS);
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/*
+ * Whether a segment that is due may be claimed as far as its lane goes: nothing
+ * of the lane is leased or in doubt, and nothing of it comes first.
+ *
+ * Two claims must not look at a lane at once: each could miss what commits
+ * between their snapshots.  So the lane is locked, and looked at afterwards.  A
+ * lease in it that has run out could be in the course of being extended; it is
+ * locked, so that whoever extends it finds that it has run out.
+ */
+LaneState
+LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now)
+{
+	Segment first = *segment; /* of the lane, as far as it has been read */
+	bool busy = false;
+	Snapshot snapshot;
+	IndexScanDesc scan;
+	ScanKeyData key;
+
+	if (!lock_lane(table->writer.rel, segment->lane))
+		return LANE_BUSY;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = ActeonIndexBeginScan(table->writer.rel, table->by_lane, snapshot, 1);
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(segment->lane));
+	index_rescan(scan, &key, 1, NULL, 0);
+	/* What has a token comes first in the index, then doubts, then what waits, by id. */
+	while (!busy && index_getnext_slot(scan, ForwardScanDirection, table->found))
+	{
+		Segment other;
+
+		CHECK_FOR_INTERRUPTS();
+		read_segment(table, &other);
+		if (other.first_id < first.first_id)
+			first = other;
+		if (other.lease_token == NO_LEASE && other.doubt_since == 0)
+			break;
+		busy = other.doubt_since != 0 || SegmentIsLeased(&other, now) ||
+			   (other.first_id > segment->first_id && !HoldSegment(table, &other, false));
+	}
+	ExecClearTuple(table->found);
+	index_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	if (busy || first.due_at > now)
+		return LANE_BUSY;
+	return first.first_id == segment->first_id ? LANE_FREE : LANE_NOT_FIRST;
+}
+
+/*
+ * Begin to read the segments that are due and not in doubt, in the order in which
+ * they are claimed: after a place, or from the beginning if it is NULL, until a
+ * time.  The scan lives in the current memory context, the segments' texts in that
+ * of whoever reads them.
+ */
+void
+BeginDueScan(SegmentScan *scan, SegmentTable *table, const DuePlace *after, TimestampTz until)
+{
+	int count = 0;
+
+	scan->table = table;
+	scan->context = CurrentMemoryContext;
+	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (after != NULL)
+	{
+		/* (due_at, first_id) > (…, …), as the parser would make it */
+		ScanKeyEntryInitialize(&scan->place_keys[0], SK_ROW_MEMBER, 1, BTGreaterStrategyNumber,
+							   InvalidOid, InvalidOid, F_BTINT8CMP,
+							   TimestampTzGetDatum(after->due_at));
+		ScanKeyEntryInitialize(&scan->place_keys[1], SK_ROW_MEMBER | SK_ROW_END, 2,
+							   BTGreaterStrategyNumber, InvalidOid, InvalidOid, F_BTINT8CMP,
+							   Int64GetDatum(after->first_id));
+		MemSet(&scan->keys[count], 0, sizeof(ScanKeyData));
+		scan->keys[count].sk_flags = SK_ROW_HEADER;
+		scan->keys[count].sk_attno = 1;
+		scan->keys[count].sk_strategy = BTGreaterStrategyNumber;
+		scan->keys[count].sk_argument = PointerGetDatum(scan->place_keys);
+		count++;
+	}
+	ScanKeyInit(&scan->keys[count++], 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+				TimestampTzGetDatum(until));
+	scan->scan = ActeonIndexBeginScan(table->writer.rel, table->by_due, scan->snapshot, count);
+	index_rescan(scan->scan, scan->keys, count, NULL, 0);
+}
+
+/*
+ * Begin to read the doubts that are to be looked up until a time, in the order of
+ * their times.  As with BeginDueScan for the memory.
+ */
+void
+BeginLookScan(SegmentScan *scan, SegmentTable *table, TimestampTz until)
+{
+	scan->table = table;
+	scan->context = CurrentMemoryContext;
+	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan->scan = ActeonIndexBeginScan(table->writer.rel, table->by_look, scan->snapshot, 1);
+	ScanKeyInit(&scan->keys[0], 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+				TimestampTzGetDatum(until));
+	index_rescan(scan->scan, scan->keys, 1, NULL, 0);
+}
+
+/*
+ * Begin to read the segments whose first ids lie between two ids, inclusive, as
+ * they are at this moment: those of a batch, and perhaps others.
+ */
+void
+BeginRangeScan(SegmentScan *scan, SegmentTable *table, int64 first_id, int64 last_id)
+{
+	scan->table = table;
+	scan->context = CurrentMemoryContext;
+	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan->scan = ActeonIndexBeginScan(table->writer.rel, table->by_id, scan->snapshot, 2);
+	ScanKeyInit(&scan->keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first_id));
+	ScanKeyInit(&scan->keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last_id));
+	index_rescan(scan->scan, scan->keys, 2, NULL, 0);
+}
+
+/*
+ * Read the next segment of a scan; its texts are copied into the current memory
+ * context.
+ */
+bool
+NextSegment(SegmentScan *scan, Segment *segment)
+{
+	MemoryContext old = MemoryContextSwitchTo(scan->context);
+	bool found = index_getnext_slot(scan->scan, ForwardScanDirection, scan->table->found);
+
+	MemoryContextSwitchTo(old);
+	if (found)
+		read_segment(scan->table, segment);
+	return found;
+}
+
+/*
+ * Done with a scan.
+ */
+void
+EndSegmentScan(SegmentScan *scan)
+{
+	ExecClearTuple(scan->table->found);
+	index_endscan(scan->scan);
+	UnregisterSnapshot(scan->snapshot);
+}
+
+/*
+ * Put a segment into a slot as a row.
+ */
+static void
+fill_row(TupleTableSlot *slot, const Segment *segment)
+{
+	Datum values[Natts_segment];
+	bool nulls[Natts_segment] = {false};
+	bool leased = segment->lease_token != NO_LEASE;
+
+	values[Anum_segment_first_id - 1] = Int64GetDatum(segment->first_id);
+	values[Anum_segment_last_id - 1] = Int64GetDatum(segment->last_id);
+	values[Anum_segment_batch_id - 1] = Int64GetDatum(segment->batch_id);
+	values[Anum_segment_due_at - 1] = TimestampTzGetDatum(segment->due_at);
+	values[Anum_segment_attempt - 1] = Int32GetDatum(segment->attempt);
+	values[Anum_segment_was_claimed - 1] = BoolGetDatum(segment->was_claimed);
+	values[Anum_segment_lane - 1] = Int64GetDatum(segment->lane);
+	nulls[Anum_segment_lane - 1] = !segment->in_lane;
+	values[Anum_segment_lease_token - 1] = Int64GetDatum(segment->lease_token);
+	nulls[Anum_segment_lease_token - 1] = !leased;
+	values[Anum_segment_holder - 1] = PointerGetDatum(segment->holder);
+	nulls[Anum_segment_holder - 1] = !leased;
+	values[Anum_segment_resend - 1] = Int32GetDatum(segment->resend);
+	values[Anum_segment_sent_at - 1] = TimestampTzGetDatum(segment->sent_at);
+	nulls[Anum_segment_sent_at - 1] = segment->sent_at == 0;
+	values[Anum_segment_id_refused - 1] = BoolGetDatum(segment->id_refused);
+	values[Anum_segment_unproven - 1] = BoolGetDatum(segment->unproven);
+	values[Anum_segment_doubt_since - 1] = TimestampTzGetDatum(segment->doubt_since);
+	nulls[Anum_segment_doubt_since - 1] = segment->doubt_since == 0;
+	values[Anum_segment_doubt - 1] = PointerGetDatum(segment->doubt);
+	nulls[Anum_segment_doubt - 1] = segment->doubt == NULL;
+	values[Anum_segment_held - 1] = PointerGetDatum(segment->held);
+	nulls[Anum_segment_held - 1] = segment->held == NULL;
+	FillSlot(slot, values, nulls, Natts_segment);
+}
+
+/*
+ * Insert a segment.
+ */
+void
+InsertSegment(SegmentTable *table, const Segment *segment)
+{
+	fill_row(table->changed, segment);
+	InsertSlot(&table->writer, table->changed);
+}
+
+/*
+ * Lock a segment, which has been read, for changing it.  Returns false if
+ * another transaction has changed it meanwhile, or is about to; with wait, one
+ * that is about to is waited for first.
+ */
+bool
+HoldSegment(SegmentTable *table, const Segment *segment, bool wait)
+{
+	ItemPointerData tid = segment->tid;
+	bool held = HoldRow(&table->writer, &tid, table->changed, wait);
+
+	ExecClearTuple(table->changed);
+	return held;
+}
+
+/*
+ * Remove a segment, which has been read.  Whoever is about to change it is
+ * waited for; returns false if it was changed.
+ */
+bool
+RemoveSegment(SegmentTable *table, const Segment *segment)
+{
+	ItemPointerData tid = segment->tid;
+
+	return DeleteRow(&table->writer, &tid);
+}
+
+/*
+ * Replace a segment, which has been read, by the pieces that are left of it,
+ * by none, by one that has changed.  Whoever is about to change it is waited
+ * for; returns false, having changed nothing, if it was changed.  The first
+ * piece learns its place.
+ */
+bool
+ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int count)
+{
+	ItemPointerData tid = old->tid;
+
+	if (count == 0)
+		return RemoveSegment(table, old);
+	fill_row(table->changed, &pieces[0]);
+	if (!UpdateRow(&table->writer, &tid, table->changed))
+		return false;
+	pieces[0].tid = table->changed->tts_tid;
+	for (int i = 1; i < count; i++)
+		InsertSegment(table, &pieces[i]);
+	return true;
+}
+
+/*
+ * Whether two texts that may be NULL are the same.
+ */
+static bool
+same_text(const text *a, const text *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		   memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/*
+ * Whether two pieces of a segment differ in nothing but their actions.
+ */
+static bool
+are_alike(const Segment *a, const Segment *b)
+{
+	return a->due_at == b->due_at && a->attempt == b->attempt && a->lease_token == b->lease_token &&
+		   a->resend == b->resend && a->sent_at == b->sent_at && a->id_refused == b->id_refused &&
+		   a->unproven == b->unproven && a->doubt_since == b->doubt_since &&
+		   same_text(a->doubt, b->doubt) && same_text(a->held, b->held);
+}
+
+/*
+ * Add a piece behind the pieces of a segment.  Neighbours that are alike become
+ * one, so that there are at most as many pieces as actions.
+ */
+void
+AppendPiece(Segment *pieces, int *count, const Segment *piece)
+{
+	if (*count > 0)
+	{
+		Segment *last = &pieces[*count - 1];
+
+		if (last->last_id + 1 == piece->first_id && are_alike(last, piece))
+		{
+			last->last_id = piece->last_id;
+			return;
+		}
+	}
+	pieces[(*count)++] = *piece;
+}
+
+/*
+ * The lane of a tenant's actions with a fingerprint.
+ */
+int64
+ActionLane(const text *tenant, const text *fingerprint)
+{
+	uint64 lane = DatumGetUInt64(hash_any_extended((const unsigned char *) VARDATA_ANY(tenant),
+												   VARSIZE_ANY_EXHDR(tenant), 0));
+
+	return (int64) DatumGetUInt64(
+		hash_any_extended((const unsigned char *) VARDATA_ANY(fingerprint),
+						  VARSIZE_ANY_EXHDR(fingerprint), lane));
+}
+
+/*
+ * acteon_dispatch_lane(tenant text, fingerprint text) → bigint
+ *
+ * The lane that actions of the tenant with the fingerprint are in.  Raises no
+ * errors of its own.
+ */
+Datum
+acteon_dispatch_lane(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(ActionLane(PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1)));
+}

@@ -1,0 +1,111 @@
+/*
+ * segment.h
+ *		Segments: what waits and what is leased.
+ */
+#ifndef ACTEON_SEGMENT_H
+#define ACTEON_SEGMENT_H
+
+#include "utils/snapshot.h"
+
+#include "base/table_access.h"
+
+/* The token of a segment that nobody holds. */
+#define NO_LEASE INT64CONST(0)
+
+/* A run of consecutive outbox rows that waits or is leased as one. */
+typedef struct Segment
+{
+	int64 first_id;
+	int64 last_id;
+	int64 batch_id;
+	TimestampTz due_at; /* while it is leased: when the lease ends */
+	int32 attempt;
+	bool was_claimed; /* ever */
+	bool in_lane;
+	int64 lane;
+	int64 lease_token;       /* NO_LEASE: nobody holds it */
+	text *holder;            /* NULL: nobody */
+	int32 resend;            /* new ids that its actions were given */
+	TimestampTz sent_at;     /* when it was first handed out since its id was given up; 0: never */
+	bool id_refused;         /* the gateway has seen the present id, and executed nothing */
+	bool unproven;           /* an earlier id was given up without proof */
+	TimestampTz doubt_since; /* 0: it is not in doubt */
+	text *doubt;             /* why it is; NULL: it is not */
+	text *held;              /* why it waits for a person; NULL: it does not */
+	ItemPointerData tid;
+} Segment;
+
+/* The open table of segments; see OpenSegments. */
+typedef struct SegmentTable
+{
+	TableWriter writer;
+	Relation by_id;
+	Relation by_due;  /* what is not in doubt */
+	Relation by_look; /* doubts, by the time at which they are looked up next */
+	Relation by_lease;
+	Relation by_lane;
+	TupleTableSlot *found;
+	TupleTableSlot *changed;
+} SegmentTable;
+
+/* A place in the order in which segments are claimed. */
+typedef struct DuePlace
+{
+	TimestampTz due_at;
+	int64 first_id;
+} DuePlace;
+
+/* A scan of segments; see BeginDueScan, BeginLookScan and BeginRangeScan. */
+typedef struct SegmentScan
+{
+	SegmentTable *table;
+	MemoryContext context; /* of the index scan */
+	IndexScanDesc scan;
+	Snapshot snapshot;
+	ScanKeyData place_keys[2];
+	ScanKeyData keys[2];
+} SegmentScan;
+
+/* How the lane of a segment that is due is. */
+typedef enum LaneState
+{
+	LANE_FREE,      /* the segment may be claimed */
+	LANE_NOT_FIRST, /* another one, which is due, comes first */
+	LANE_BUSY       /* nothing of the lane may be claimed now */
+} LaneState;
+
+static inline int
+SegmentLength(const Segment *segment)
+{
+	return (int) (segment->last_id - segment->first_id + 1);
+}
+
+/*
+ * Whether somebody holds a segment at a time: a lease ends by itself.
+ */
+static inline bool
+SegmentIsLeased(const Segment *segment, TimestampTz now)
+{
+	return segment->lease_token != NO_LEASE && segment->due_at > now;
+}
+
+extern void OpenSegments(SegmentTable *table, Oid schema);
+extern void CloseSegments(SegmentTable *table);
+extern bool FindSegment(SegmentTable *table, int64 outbox_id, Segment *segment);
+extern void
+FindLease(SegmentTable *table, int64 token, Segment **segments, int *count, int *allocated);
+extern LaneState LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now);
+extern void
+BeginDueScan(SegmentScan *scan, SegmentTable *table, const DuePlace *after, TimestampTz until);
+extern void BeginLookScan(SegmentScan *scan, SegmentTable *table, TimestampTz until);
+extern void BeginRangeScan(SegmentScan *scan, SegmentTable *table, int64 first_id, int64 last_id);
+extern bool NextSegment(SegmentScan *scan, Segment *segment);
+extern void EndSegmentScan(SegmentScan *scan);
+extern void InsertSegment(SegmentTable *table, const Segment *segment);
+extern bool HoldSegment(SegmentTable *table, const Segment *segment, bool wait);
+extern bool RemoveSegment(SegmentTable *table, const Segment *segment);
+extern bool ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int count);
+extern void AppendPiece(Segment *pieces, int *count, const Segment *piece);
+extern int64 ActionLane(const text *tenant, const text *fingerprint);
+
+#endif /* ACTEON_SEGMENT_H */

@@ -1,0 +1,169 @@
+/*
+ * tally.c
+ *		Reading the counts of finished actions by batch, and keeping them few.
+ *
+ * The rows are written by delivery.c, a few for each call.  What lies behind the
+ * window of a batch's circuit breaker, and tells nothing about the last minutes any
+ * more, is folded now and then by those who write; purges fold the rest.
+ */
+#include "postgres.h"
+
+#include "access/stratnum.h"
+#include "access/tableam.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "queue/tally.h"
+
+/* Rows of a batch that are left alone, the newest ones, unless its breaker wants more. */
+#define KEPT_ROWS 1000
+
+/* Rows that are folded at once. */
+#define FOLD_AT_ONCE 10000
+
+/*
+ * Fold old rows of batch $1, so that there is one of a kind.  The newest stay as they
+ * are: at least as many as the breaker's window, each of which is an action or more.
+ * %1$s is the extension's schema; see redrive.c about the search path.
+ */
+#define FOLD_BATCH \
+	"WITH doomed AS MATERIALIZED (" \
+	"	SELECT ctid FROM %1$s.acteon_replay_tally" \
+	"	WHERE batch_id = $1 AND finished_at < least($2 - interval '5 min'," \
+	"		(SELECT finished_at FROM %1$s.acteon_replay_tally WHERE batch_id = $1" \
+	"		ORDER BY finished_at DESC OFFSET greatest($3, (SELECT breaker_window" \
+	"			FROM %1$s.acteon_replay_batch WHERE id = $1)) LIMIT 1))" \
+	"	ORDER BY finished_at LIMIT $4 FOR UPDATE SKIP LOCKED), " \
+	"folded AS (DELETE FROM %1$s.acteon_replay_tally WHERE ctid IN (SELECT ctid FROM doomed) RETURNING *) " \
+	"INSERT INTO %1$s.acteon_replay_tally (batch_id, finished_at, state, outcome, effect, actions) " \
+	"SELECT batch_id, max(finished_at), state, outcome, effect, sum(actions) FROM folded " \
+	"GROUP BY batch_id, state, outcome, effect HAVING sum(actions) <> 0"
+
+/*
+ * Fold the old rows of a batch, as the tables' owner.  Waits for nobody.
+ */
+void
+FoldTally(Oid schema, int64 batch_id, TimestampTz now)
+{
+	MemoryContext old = CurrentMemoryContext;
+	Oid types[] = {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID};
+	Datum values[] = {Int64GetDatum(batch_id), TimestampTzGetDatum(now), Int64GetDatum(KEPT_ROWS),
+					  Int64GetDatum(FOLD_AT_ONCE)};
+	char *sql = psprintf(FOLD_BATCH, quote_identifier(get_namespace_name(schema)));
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute_with_args(sql, lengthof(types), types, values, NULL, false, 0) != SPI_OK_INSERT)
+		elog(ERROR, "could not fold the tally: %s", SPI_result_code_string(SPI_result));
+	SPI_finish();
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Begin to read the rows of a batch that are later than a time, as they are at
+ * this moment, newest first.
+ */
+void
+BeginTallyScan(TallyScan *scan, Oid schema, int64 batch_id, TimestampTz since)
+{
+	static const AttrNumber order[] = {Anum_tally_batch_id, Anum_tally_finished_at};
+	ScanKeyData keys[2];
+
+	OpenWriter(&scan->table, OwnTable(schema, TALLY_TABLE), false);
+	scan->slot = table_slot_create(scan->table.rel, NULL);
+	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan->scan =
+		ActeonIndexBeginScan(scan->table.rel, WriterIndex(&scan->table, ALL_ROWS, 2, order),
+							 scan->snapshot, 2);
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(batch_id));
+	ScanKeyInit(&keys[1], 2, BTGreaterStrategyNumber, F_TIMESTAMPTZ_GT, TimestampTzGetDatum(since));
+	index_rescan(scan->scan, keys, 2, NULL, 0);
+}
+
+/*
+ * Read the next row.
+ */
+bool
+NextTallyRow(TallyScan *scan, TallyRow *row)
+{
+	TupleTableSlot *slot = scan->slot;
+	bool isnull;
+	Datum outcome, effect;
+	char *state;
+
+	CHECK_FOR_INTERRUPTS();
+	if (!index_getnext_slot(scan->scan, BackwardScanDirection, slot))
+		return false;
+	row->finished_at = DatumGetTimestampTz(slot_getattr(slot, Anum_tally_finished_at, &isnull));
+	row->actions = DatumGetInt64(slot_getattr(slot, Anum_tally_actions, &isnull));
+	state = TextDatumGetCString(slot_getattr(slot, Anum_tally_state, &isnull));
+	row->state = FinishedState(state);
+	pfree(state);
+	outcome = slot_getattr(slot, Anum_tally_outcome, &isnull);
+	if (isnull)
+		row->outcome[0] = '\0';
+	else
+		text_to_cstring_buffer(DatumGetTextPP(outcome), row->outcome, sizeof(row->outcome));
+	effect = slot_getattr(slot, Anum_tally_effect, &isnull);
+	row->effect = isnull ? EFFECT_UNKNOWN : EffectByName(DatumGetTextPP(effect));
+	return true;
+}
+
+/*
+ * Done with reading.
+ */
+void
+EndTallyScan(TallyScan *scan)
+{
+	index_endscan(scan->scan);
+	UnregisterSnapshot(scan->snapshot);
+	ExecDropSingleTupleTableSlot(scan->slot);
+	CloseWriter(&scan->table);
+}
+
+/*
+ * How many actions of a batch have ended: in whatever way, or as cancelled only.
+ */
+static int64
+count_ended(Oid schema, int64 batch_id, bool cancelled_only)
+{
+	TallyScan scan;
+	TallyRow row;
+	int64 count = 0;
+
+	BeginTallyScan(&scan, schema, batch_id, DT_NOBEGIN);
+	while (NextTallyRow(&scan, &row))
+	{
+		if (row.state != ACTION_IN_DOUBT && (!cancelled_only || row.state == ACTION_CANCELLED))
+			count += row.actions;
+	}
+	EndTallyScan(&scan);
+	return count;
+}
+
+/*
+ * How many actions of a batch have ended, in whatever way.
+ */
+int64
+CountFinished(Oid schema, int64 batch_id)
+{
+	return count_ended(schema, batch_id, false);
+}
+
+/*
+ * How many actions of a batch have been swept as cancelled.
+ */
+int64
+CountCancelled(Oid schema, int64 batch_id)
+{
+	return count_ended(schema, batch_id, true);
+}

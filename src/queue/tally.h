@@ -1,0 +1,40 @@
+/*
+ * tally.h
+ *		Reading the counts of finished actions by batch, and keeping them few.
+ */
+#ifndef ACTEON_TALLY_H
+#define ACTEON_TALLY_H
+
+#include "access/genam.h"
+
+#include "base/table_access.h"
+#include "queue/action_state.h"
+#include "queue/effect.h"
+
+/* A row of the tally. */
+typedef struct TallyRow
+{
+	TimestampTz finished_at;
+	ActionState state;
+	char outcome[NAMEDATALEN]; /* empty: none given */
+	Effect effect;             /* unknown for those of version 1.0 */
+	int64 actions;             /* negative: taken back by a redrive */
+} TallyRow;
+
+/* A scan of the rows of a batch, newest first; see BeginTallyScan. */
+typedef struct TallyScan
+{
+	TableWriter table;
+	IndexScanDesc scan;
+	TupleTableSlot *slot;
+	Snapshot snapshot;
+} TallyScan;
+
+extern void BeginTallyScan(TallyScan *scan, Oid schema, int64 batch_id, TimestampTz since);
+extern bool NextTallyRow(TallyScan *scan, TallyRow *row);
+extern void EndTallyScan(TallyScan *scan);
+extern void FoldTally(Oid schema, int64 batch_id, TimestampTz now);
+extern int64 CountFinished(Oid schema, int64 batch_id);
+extern int64 CountCancelled(Oid schema, int64 batch_id);
+
+#endif /* ACTEON_TALLY_H */

@@ -1,0 +1,96 @@
+/*
+ * asked.c
+ *		What many records are replayed for only if it is said in so many words.
+ *
+ * A preview may be asked anything; a replay of many may not.  One without any
+ * filter, of what took effect, or of intents of which nobody knows how they ended
+ * is refused before a record is read.
+ */
+#include "postgres.h"
+
+#include "audit/audit_sql.h"
+#include "replay/asked.h"
+
+/*
+ * Whether a query says which records it is about.
+ */
+static bool
+has_filter(const ReplayQuery *query)
+{
+	for (int i = 0; i < NUM_TEXT_FILTERS; i++)
+	{
+		if (query->filters[i] != NULL)
+			return true;
+	}
+	return query->from.given || query->to.given || query->lost;
+}
+
+/*
+ * Whether a query asks for nothing but outcomes of what took effect, or will.
+ * Some of the records that say executed have had none, but who wants those asks
+ * for what was lost.
+ */
+static bool
+asks_for_effects_only(const ReplayQuery *query)
+{
+	static const char *const effective[] = {EXECUTED_OUTCOME, "deduplicated",
+											"scheduled",      "pending_approval",
+											"grouped",        CHAIN_ORIGIN_OUTCOME};
+	int count = 0;
+
+	for (int i = 0; i < lengthof(effective); i++)
+		count += AsksForOutcome(query, effective[i]);
+	return count > 0 && count == query->outcome_count;
+}
+
+/*
+ * Raise the error of intents in a table in which it tells nothing that their
+ * outcomes are missing.
+ */
+void
+ReportAuditTellsNothing(const AuditTable *table)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("intents cannot be replayed from audit table %s", table->quoted_name),
+		 errdetail(
+			 "acteon_replay.audit_is_live is off for it: an outcome that is missing may be on its way."),
+		 errhint("Replay them in the database in which the gateway writes its records.")));
+}
+
+/*
+ * Refuse a query for many records that does not say what it has to, with
+ * invalid_parameter_value; and one for intents where it tells nothing that their
+ * outcomes are missing, with object_not_in_prerequisite_state.
+ */
+void
+CheckAsked(const AuditTable *table, const ReplayQuery *query)
+{
+	if (!has_filter(query))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a replay of many needs a filter"),
+			 errhint(
+				 "Give namespace, tenant, provider, action_type, outcome, verdict, matched_rule, caller_id, chain_id, %s or %s, or lost => true for what had no effect. See doc/handbook.md.",
+				 ArgumentName(query, "from_time"), ArgumentName(query, "to_time"))));
+	if (!query->allow_effective && asks_for_effects_only(query))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("outcome \"%s\" asks for actions that took effect, or will",
+					query->filters[FILTER_OUTCOME]),
+			 errhint(
+				 "Pass allow_effective => true to repeat them. lost => true finds what had no effect, also where the outcome is executed.")));
+	if (!query->allow_unproven && AsksForOutcome(query, INTENT_OUTCOME))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("outcome \"%s\" asks for intents of which nobody knows how they ended",
+					INTENT_OUTCOME),
+			 errdetail(
+				 "Such an action may have been executed: its outcome can be missing all the same."),
+			 errhint("Pass allow_unproven => true to replay them.")));
+	if (AsksForOutcome(query, INTENT_OUTCOME) && !AuditTableIsLive(table))
+		ReportAuditTellsNothing(table);
+}

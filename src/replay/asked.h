@@ -1,0 +1,15 @@
+/*
+ * asked.h
+ *		What many records are replayed for only if it is said in so many words.
+ */
+#ifndef ACTEON_ASKED_H
+#define ACTEON_ASKED_H
+
+#include "audit/audit_scan.h"
+#include "base/compat.h"
+#include "query/query.h"
+
+extern void CheckAsked(const AuditTable *table, const ReplayQuery *query);
+ACTEON_NORETURN extern void ReportAuditTellsNothing(const AuditTable *table);
+
+#endif /* ACTEON_ASKED_H */

@@ -1,0 +1,333 @@
+/*
+ * earlier_replays.c
+ *		Whether an action may be replayed again, and with which generation.
+ *
+ * The id of an action's n-th replay is known beforehand (uuid.c), so the unique
+ * index on the outbox's action_id tells which replays there are: it is searched
+ * for the first generation, the second, and so on.  A replay that another
+ * transaction has not committed yet is waited for.
+ *
+ * Two tenants may use the same action id.  A row that belongs to another
+ * namespace or tenant is not a replay of this action; its generation is taken,
+ * though.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "access/tableam.h"
+#include "common/hashfn.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "base/compat.h"
+#include "base/text.h"
+#include "base/uuid.h"
+#include "replay/enqueue_int.h"
+#include "replay/generations.h"
+
+/*
+ * Begin to look for action ids.
+ */
+static void
+begin_probe(Outbox *outbox)
+{
+	outbox->probe =
+		ActeonIndexBeginScan(outbox->writer.rel, outbox->action_index, &outbox->dirty, 1);
+}
+
+/*
+ * Done with looking; lets go of all buffers.
+ */
+static void
+end_probe(Outbox *outbox)
+{
+	ExecClearTuple(outbox->found);
+	index_endscan(outbox->probe);
+	outbox->probe = NULL;
+}
+
+/*
+ * Find the row of a new action id.  If another transaction is inserting or
+ * deleting it, wait for that to end first, holding no buffers.
+ */
+static bool
+probe_action_id(Outbox *outbox, const pg_uuid_t *action_id)
+{
+	for (;;)
+	{
+		ScanKeyData key;
+		TransactionId other;
+		ItemPointerData tid;
+
+		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(action_id));
+		index_rescan(outbox->probe, &key, 1, NULL, 0);
+		if (!index_getnext_slot(outbox->probe, ForwardScanDirection, outbox->found))
+			return false;
+		other = TransactionIdIsValid(outbox->dirty.xmin) ? outbox->dirty.xmin : outbox->dirty.xmax;
+		if (!TransactionIdIsValid(other))
+			return true;
+		tid = outbox->found->tts_tid;
+		end_probe(outbox);
+		XactLockTableWait(other, outbox->writer.rel, &tid, XLTW_InsertIndex);
+		begin_probe(outbox);
+	}
+}
+
+/*
+ * Whether the row that was found belongs to the namespace and the tenant of a
+ * record.
+ */
+static bool
+found_same_tenant(Outbox *outbox, const AuditRecord *record)
+{
+	bool isnull;
+
+	return SameText(DatumGetTextPP(slot_getattr(outbox->found, Anum_outbox_namespace, &isnull)),
+					record->namespace) &&
+		   SameText(DatumGetTextPP(slot_getattr(outbox->found, Anum_outbox_tenant, &isnull)),
+					record->tenant);
+}
+
+/*
+ * Give an item a generation, and the new id that goes with it.
+ */
+static void
+set_generation(Outbox *outbox, ReplayItem *item, int generation)
+{
+	const text *action_id = item->record->action_id;
+
+	item->generation = generation;
+	ReplayId(&item->action_id, &outbox->namespace, VARDATA_ANY(action_id),
+			 VARSIZE_ANY_EXHDR(action_id), generation);
+}
+
+/*
+ * Note the replay that was found as the item's latest one.
+ */
+static void
+note_earlier(Outbox *outbox, ReplayItem *item)
+{
+	Snapshot now;
+	bool isnull;
+	int64 outbox_id = DatumGetInt64(slot_getattr(outbox->found, Anum_outbox_id, &isnull));
+	int64 batch_id = DatumGetInt64(slot_getattr(outbox->found, Anum_outbox_batch_id, &isnull));
+
+	item->has_earlier = true;
+	item->earlier_id = item->action_id;
+	item->in_same_batch = batch_id == outbox->batch_id;
+	item->at_same_moment =
+		!table_tuple_satisfies_snapshot(outbox->writer.rel, outbox->found, outbox->statement);
+	now = RegisterSnapshot(GetLatestSnapshot());
+	item->earlier_state = ReadActionState(&outbox->states, outbox_id, now);
+	item->earlier_had_none = outbox->states.had_no_effect;
+	UnregisterSnapshot(now);
+}
+
+/*
+ * Whether the replay that was found stands in the way of another one.
+ */
+static bool
+found_in_the_way(Outbox *outbox, ReplayItem *item)
+{
+	if (!found_same_tenant(outbox, item->record))
+		return false;
+	note_earlier(outbox, item);
+	return JudgeEarlier(item, outbox->include_replayed, outbox->lost);
+}
+
+/*
+ * Keep the replay that was found as it is until the transaction ends: a redrive
+ * or a purge of it is waited for, or passes it over.  Returns false if it is
+ * gone.  Holds no buffers while it waits.
+ */
+static bool
+hold_found(Outbox *outbox)
+{
+	ItemPointerData tid = outbox->found->tts_tid;
+	TM_FailureData failure;
+	TM_Result result;
+
+	end_probe(outbox);
+	result =
+		table_tuple_lock(outbox->writer.rel, &tid, SnapshotAny, outbox->found,
+						 GetCurrentCommandId(false), LockTupleKeyShare, LockWaitBlock, 0, &failure);
+	begin_probe(outbox);
+	return result == TM_Ok || result == TM_Invisible;
+}
+
+/*
+ * If an item has got its first generation, and later ones of its action were purged,
+ * give it the one that follows those.  Returns whether it got another one.
+ */
+static bool
+skip_purged(Outbox *outbox, ReplayItem *item)
+{
+	Snapshot snapshot;
+	int reached;
+
+	if (item->generation > 1 || outbox->reached.is_empty)
+		return false;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	reached = ReachedGeneration(&outbox->reached, &item->action_id, snapshot);
+	UnregisterSnapshot(snapshot);
+	if (reached == 0)
+		return false;
+	set_generation(outbox, item, reached + 1);
+	return true;
+}
+
+/*
+ * Decide whether a replay stands in the way of an item, and with which generation
+ * it is replayed otherwise: the first one after all replays that do not.
+ */
+static void
+resolve_item(Outbox *outbox, ReplayItem *item)
+{
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!probe_action_id(outbox, &item->action_id))
+		{
+			if (!skip_purged(outbox, item))
+				return;
+			continue;
+		}
+		if (found_in_the_way(outbox, item))
+			return;
+		/* It may just have been redriven, or purged. */
+		if (!hold_found(outbox))
+			continue;
+		if (found_in_the_way(outbox, item))
+			return;
+		if (found_same_tenant(outbox, item->record))
+			CountEarlier(item);
+		set_generation(outbox, item, item->generation + 1);
+	}
+}
+
+/*
+ * Collect the pending items, in the order of their new ids, in which all calls
+ * wait for each other.
+ */
+static int
+sort_pending(ReplayItem *items, int count, ReplayItem **sorted)
+{
+	int pending = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (items[i].status == ITEM_PENDING)
+			sorted[pending++] = &items[i];
+	}
+	qsort(sorted, pending, sizeof(ReplayItem *), CompareItems);
+	return pending;
+}
+
+/*
+ * What tells an action from all others: its first replay's id, and the
+ * namespace and tenant, as another tenant may use the same action id.
+ */
+static void
+make_key(SeenKey *key, const ReplayItem *item)
+{
+	const text *namespace = item->record->namespace;
+	const text *tenant = item->record->tenant;
+
+	memset(key, 0, sizeof(*key));
+	key->first_replay = item->action_id;
+	key->namespace = hash_bytes_extended((unsigned char *) VARDATA_ANY(namespace),
+										 VARSIZE_ANY_EXHDR(namespace), 0);
+	key->tenant =
+		hash_bytes_extended((unsigned char *) VARDATA_ANY(tenant), VARSIZE_ANY_EXHDR(tenant), 0);
+}
+
+/*
+ * Give each pending item its generation and its new id, or pass it over.  Of
+ * several records of one action, in one call of this function or in several,
+ * the first is taken.
+ */
+void
+ResolveItems(Outbox *outbox, ReplayItem *items, int count)
+{
+	ReplayItem **sorted = palloc(Max(count, 1) * sizeof(ReplayItem *));
+	SeenKey *keys = palloc(Max(count, 1) * sizeof(SeenKey));
+	int pending;
+
+	for (int i = 0; i < count; i++)
+	{
+		bool found;
+
+		if (items[i].status != ITEM_PENDING)
+			continue;
+		set_generation(outbox, &items[i], 1);
+		make_key(&keys[i], &items[i]);
+		(void) hash_search(outbox->seen, &keys[i], HASH_ENTER, &found);
+		if (found)
+			SetReason(&items[i], REASON_SAME_ACTION, NULL);
+	}
+
+	pending = sort_pending(items, count, sorted);
+	begin_probe(outbox);
+	for (int i = 0; i < pending; i++)
+	{
+		resolve_item(outbox, sorted[i]);
+		/* What is passed over is not kept: there may be any number of them. */
+		if (sorted[i]->status == ITEM_PASSED_OVER)
+			(void) hash_search(outbox->seen, &keys[sorted[i] - items], HASH_REMOVE, NULL);
+	}
+	end_probe(outbox);
+	pfree(keys);
+	pfree(sorted);
+}
+
+/*
+ * Resolve the pending items anew, after a race was lost; waits for the winner.
+ */
+void
+ResolveAgain(Outbox *outbox, ReplayItem *items, int count)
+{
+	ReplayItem **sorted = palloc(Max(count, 1) * sizeof(ReplayItem *));
+	int pending = sort_pending(items, count, sorted);
+
+	begin_probe(outbox);
+	for (int i = 0; i < pending; i++)
+		resolve_item(outbox, sorted[i]);
+	end_probe(outbox);
+	pfree(sorted);
+}
+
+/*
+ * Give pending items of different tenants with the same action id, which have
+ * been resolved to the same generation, one after the other.
+ */
+void
+SeparateTenants(Outbox *outbox, ReplayItem *items, int count)
+{
+	ReplayItem **sorted = palloc(Max(count, 1) * sizeof(ReplayItem *));
+	bool again = true;
+
+	while (again)
+	{
+		int pending = sort_pending(items, count, sorted);
+
+		again = false;
+		begin_probe(outbox);
+		for (int i = 1; i < pending; i++)
+		{
+			if (memcmp(&sorted[i]->action_id, &sorted[i - 1]->action_id, sizeof(pg_uuid_t)) != 0)
+				continue;
+			set_generation(outbox, sorted[i], sorted[i]->generation + 1);
+			resolve_item(outbox, sorted[i]);
+			again = true;
+			break;
+		}
+		end_probe(outbox);
+	}
+	pfree(sorted);
+}

@@ -1,0 +1,495 @@
+/*
+ * eligibility.c
+ *		Which records are replayed, and why the others are not.
+ *
+ * Every call judges in the same order.  First the record alone: is it covered
+ * by a grant, has it a payload, has it all its columns (BeginItems).  Then its
+ * action: has it been met before, is a replay of it in the way (earlier_replays.c finds
+ * that out for a replay, forecast.c for a preview; JudgeEarlier decides).  Then
+ * what ends loops of replays that fail, and what would replay wrongly
+ * (JudgeActions).  The first reason found is the one that counts.
+ *
+ * A record without a grant or a payload is skipped, as in the gateway; one
+ * whose action has a replay already is passed over; one with a reason of its
+ * own has failed.
+ *
+ * The depth of a record is how often its action leads back: an action that was
+ * replayed from one that was replayed from an original is two deep.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+
+#include "base/guard.h"
+#include "base/text.h"
+#include "base/uuid.h"
+#include "replay/eligibility.h"
+#include "replay/generations.h"
+
+/* What there is to say about a reason. */
+typedef struct ReasonEntry
+{
+	const char *name; /* for programs */
+	ItemStatus status;
+	const char *text; /* for people; %s is a column */
+} ReasonEntry;
+
+static const ReasonEntry reasons[NUM_REASONS] = {
+	[REASON_NONE] = {"none", ITEM_PENDING, NULL},
+	[REASON_NO_GRANT] = {"no_grant", ITEM_SKIPPED,
+						 gettext_noop("no grant covers this audit record")},
+	[REASON_UNREADABLE] = {"unreadable", ITEM_FAILED, gettext_noop("audit record cannot be read")},
+	[REASON_INTERNAL] = {"internal", ITEM_FAILED,
+						 gettext_noop("audit record is the gateway's own")},
+	[REASON_CHAIN] =
+		{"chain", ITEM_FAILED,
+		 gettext_noop("audit record is of a chain's step or end: replay its chain_started record")},
+	[REASON_EFFECTIVE] = {"effective", ITEM_PASSED_OVER,
+						  gettext_noop("action took effect, or will")},
+	[REASON_NOT_LOST] = {"not_lost", ITEM_PASSED_OVER, gettext_noop("action was not lost")},
+	[REASON_UNCERTAIN] = {"uncertain", ITEM_PASSED_OVER,
+						  gettext_noop("action may have had an effect")},
+	[REASON_UNPROVEN] = {"unproven", ITEM_FAILED,
+						 gettext_noop("audit record is an intent: it is not known how it ended")},
+	[REASON_NO_PAYLOAD] = {"no_payload", ITEM_SKIPPED,
+						   gettext_noop(
+							   "audit record has no stored payload (privacy mode was enabled)")},
+	[REASON_COLUMN_MISSING] = {"missing", ITEM_FAILED, gettext_noop("audit record has no %s")},
+	[REASON_SAME_ACTION] = {"same_action", ITEM_PASSED_OVER,
+							gettext_noop("another record of the same action comes before it")},
+	[REASON_WAITING] = {"waiting", ITEM_PASSED_OVER,
+						gettext_noop("a replay of the action is waiting")},
+	[REASON_RUNNING] = {"running", ITEM_PASSED_OVER,
+						gettext_noop("a replay of the action is running")},
+	[REASON_IN_DOUBT] = {"in_doubt", ITEM_PASSED_OVER,
+						 gettext_noop("a replay of the action is in doubt")},
+	[REASON_NEWER] = {"newer", ITEM_PASSED_OVER,
+					  gettext_noop("a later record of the action or its replays is taken")},
+	[REASON_DELIVERED] = {"delivered", ITEM_PASSED_OVER,
+						  gettext_noop("a replay of the action was delivered")},
+	[REASON_SAME_MOMENT] = {"same_moment", ITEM_PASSED_OVER,
+							gettext_noop(
+								"action was replayed at the same moment, as new_action_id")},
+	[REASON_GENERATION] = {"max_generation", ITEM_FAILED, NULL},
+	[REASON_DEPTH] = {"max_depth", ITEM_FAILED, NULL},
+	[REASON_REDACTED] = {"redacted", ITEM_FAILED, gettext_noop("payload is redacted")},
+	[REASON_ATTACHMENTS] = {"attachments", ITEM_FAILED, gettext_noop("attachments are lost")},
+	[REASON_MAYBE_ATTACHMENTS] = {"maybe_attachments", ITEM_FAILED,
+								  gettext_noop("attachments may be lost")},
+	[REASON_LABELS] = {"labels", ITEM_FAILED, gettext_noop("labels are too large")},
+};
+
+/* ----------------------------------------------------------------
+ * Reasons
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * The name of a reason, for programs.
+ */
+const char *
+ReasonName(Reason reason)
+{
+	return reasons[reason].name;
+}
+
+/*
+ * What becomes of a record for a reason.
+ */
+ItemStatus
+ReasonStatus(Reason reason)
+{
+	return reasons[reason].status;
+}
+
+/*
+ * A reason in words, perhaps made in the current memory context.  Where it is a
+ * limit of the query's, they name the limit, not how far beyond it the record is:
+ * there shall be as few texts as there are reasons.
+ */
+const char *
+ReasonText(Reason reason, const AuditRecord *record, const ReplayQuery *query)
+{
+	switch (reason)
+	{
+		case REASON_COLUMN_MISSING:
+			return psprintf(_(reasons[reason].text), record->missing);
+		case REASON_UNREADABLE:
+			if (record == NULL || record->damage == NULL)
+				break;
+			return psprintf(_("audit record %s cannot be read: %s"), text_to_cstring(record->id),
+							record->damage);
+		case REASON_GENERATION:
+			return psprintf(ngettext("action was replayed once already",
+									 "action was replayed %d times already", query->max_generation),
+							query->max_generation);
+		case REASON_DEPTH:
+			return psprintf(ngettext("action is a replay itself",
+									 "action is a replay of a replay, %d deep", query->max_depth),
+							query->max_depth);
+		default:
+			break;
+	}
+	return _(reasons[reason].text);
+}
+
+/*
+ * Give an item the reason for which it is not replayed.
+ */
+void
+SetReason(ReplayItem *item, Reason reason, const ReplayQuery *query)
+{
+	item->reason = reason;
+	item->status = reasons[reason].status;
+	if (item->status == ITEM_FAILED)
+		item->error = ReasonText(reason, item->record, query);
+}
+
+/* ----------------------------------------------------------------
+ * The record alone
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Make a judge of a query, in the current memory context, who sees what the
+ * calling statement sees.
+ */
+void
+InitJudge(Judge *judge, Oid schema, Grants *grants, const ReplayQuery *query)
+{
+	judge->context = CurrentMemoryContext;
+	judge->schema = schema;
+	judge->query = query;
+	judge->grants = grants;
+	judge->provider_override =
+		query->provider_override == NULL ? NULL : cstring_to_text(query->provider_override);
+	judge->snapshot = GetActiveSnapshot();
+	judge->is_open = false;
+}
+
+/*
+ * Done with judging.
+ */
+void
+CloseJudge(Judge *judge)
+{
+	if (judge->is_open)
+		CloseFinder(&judge->outbox);
+	judge->is_open = false;
+}
+
+/*
+ * Whether the caller may replay a record.  A grant of an admin or operator must
+ * cover it; and where it shall go to another provider, one must cover what it
+ * would be there, too.  No grant covers a record that lacks one of its columns.
+ */
+static bool
+may_replay(Judge *judge, const AuditRecord *record)
+{
+	GrantTarget target = {.tenant = record->tenant,
+						  .namespace = record->namespace,
+						  .provider = record->provider,
+						  .action_type = record->action_type};
+
+	if (record->missing != NULL)
+		return GrantsEverything(judge->grants);
+	if (!GrantsCover(judge->grants, GRANT_REPLAY, &target))
+		return false;
+	if (judge->provider_override == NULL)
+		return true;
+	target.provider = judge->provider_override;
+	return GrantsCover(judge->grants, GRANT_REPLAY, &target);
+}
+
+/*
+ * Judge a record by the effect of its action.  Sets *effect where lost is asked
+ * for.
+ */
+static Reason
+judge_effect(const ReplayQuery *query, const AuditRecord *record, Effect *effect)
+{
+	if (query->lost)
+	{
+		if (!IsLost(record, effect))
+			return REASON_NOT_LOST;
+		return query->certain && *effect != EFFECT_NONE ? REASON_UNCERTAIN : REASON_NONE;
+	}
+	if (!query->allow_effective && TookEffect(record))
+		return REASON_EFFECTIVE;
+	return record->is_intent && !query->allow_unproven ? REASON_UNPROVEN : REASON_NONE;
+}
+
+/*
+ * Judge a record by its columns.  Sets *effect where lost is asked for.  What is no
+ * client's action, or took effect, is told apart before it is asked whether the
+ * record would do for a replay.
+ */
+Reason
+JudgeRecord(Judge *judge, const AuditRecord *record, Effect *effect)
+{
+	Reason reason = REASON_NONE;
+
+	if (!may_replay(judge, record))
+		return REASON_NO_GRANT;
+	if (record->damage != NULL)
+		return REASON_UNREADABLE;
+	if (record->missing != NULL)
+		return record->has_payload ? REASON_COLUMN_MISSING : REASON_NO_PAYLOAD;
+	if (IsChainPart(record))
+		return REASON_CHAIN;
+	if (IsInternal(record))
+		return REASON_INTERNAL;
+	reason = judge_effect(judge->query, record, effect);
+	if (reason == REASON_NONE && !record->has_payload)
+		return REASON_NO_PAYLOAD;
+	return reason;
+}
+
+/*
+ * Judge a record by what is in it, which takes longer: payloads may have to be
+ * fetched.  Sets *payload if it has looked into that.
+ */
+Reason
+JudgeContents(Judge *judge, const AuditRecord *record, PayloadKind *payload)
+{
+	if (!judge->query->allow_redacted)
+	{
+		*payload = InspectPayload(record->payload);
+		if (*payload == PAYLOAD_REDACTED)
+			return REASON_REDACTED;
+	}
+	if (judge->query->allow_partial)
+		return REASON_NONE;
+	if (record->had_attachments)
+		return REASON_ATTACHMENTS;
+	return record->may_have_had ? REASON_MAYBE_ATTACHMENTS : REASON_NONE;
+}
+
+/*
+ * Make items of records, each pending or with a reason that its columns give.
+ */
+void
+BeginItems(Judge *judge, ReplayItem *items, const AuditRecord *records, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		Reason reason;
+
+		memset(&items[i], 0, sizeof(items[i]));
+		items[i].record = &records[i];
+		reason = JudgeRecord(judge, &records[i], &items[i].effect);
+		if (reason != REASON_NONE)
+			SetReason(&items[i], reason, judge->query);
+	}
+}
+
+/* ----------------------------------------------------------------
+ * Its action
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Order of items: by new id; records of one action as they came.
+ */
+int
+CompareItems(const void *a, const void *b)
+{
+	const ReplayItem *ia = *(ReplayItem *const *) a;
+	const ReplayItem *ib = *(ReplayItem *const *) b;
+	int order = memcmp(&ia->action_id, &ib->action_id, sizeof(pg_uuid_t));
+
+	return order != 0 ? order : (ia < ib ? -1 : ia > ib);
+}
+
+/*
+ * Why an action is not replayed one of whose replays is in a state.
+ */
+Reason
+StateReason(ActionState state)
+{
+	static const Reason by_state[] = {
+		[ACTION_WAITING] = REASON_WAITING,   [ACTION_RUNNING] = REASON_RUNNING,
+		[ACTION_IN_DOUBT] = REASON_IN_DOUBT, [ACTION_DELIVERED] = REASON_DELIVERED,
+		[ACTION_DEAD] = REASON_NONE,         [ACTION_CANCELLED] = REASON_NONE,
+	};
+
+	return by_state[state];
+}
+
+/*
+ * Judge an item by the latest replay of its action, which has been noted in it.
+ * Returns whether that stands in the way of another one.
+ *
+ * An action that has a replay which is waiting, running, in doubt or delivered is
+ * passed over, unless the query includes those; one whose replays were cancelled or
+ * ended dead is free again, and where lost is asked for, one whose replay had no
+ * effect.  A replay that the calling statement cannot see was made at the same moment, by another session or by the same statement: nobody
+ * can have meant a second one, so the action is passed over in any case.  So it
+ * is if the same batch has replayed it, in an earlier transaction.
+ */
+bool
+JudgeEarlier(ReplayItem *item, bool include_replayed, bool lost)
+{
+	Reason reason = include_replayed ? REASON_NONE : StateReason(item->earlier_state);
+
+	if (lost && item->earlier_had_none)
+		reason = REASON_NONE;
+
+	if (item->in_same_batch)
+		reason = REASON_SAME_ACTION;
+	else if (item->at_same_moment)
+		reason = REASON_SAME_MOMENT;
+	if (reason == REASON_NONE)
+		return false;
+	SetReason(item, reason, NULL);
+	return true;
+}
+
+/*
+ * Count the latest replay of an item's action, which is not in the way: one that
+ * was cancelled has never been.
+ */
+void
+CountEarlier(ReplayItem *item)
+{
+	if (item->earlier_state != ACTION_CANCELLED)
+		item->replays++;
+}
+
+/*
+ * Open the outbox for following replays back, if it is not open yet.
+ */
+static void
+open_outbox(Judge *judge)
+{
+	MemoryContext old;
+
+	if (judge->is_open)
+		return;
+	old = MemoryContextSwitchTo(judge->context);
+	OpenFinder(&judge->outbox, OwnTable(judge->schema, OUTBOX_TABLE), Anum_outbox_action_id);
+	judge->is_open = true;
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Find the replay with an action id that belongs to the namespace and the tenant
+ * of a record: others may use the same id.
+ */
+static bool
+find_replay(Judge *judge, const text *action_id, const AuditRecord *record)
+{
+	pg_uuid_t id;
+	bool isnull;
+
+	return TextToUuid(VARDATA_ANY(action_id), VARSIZE_ANY_EXHDR(action_id), &id) &&
+		   FindRow(&judge->outbox, F_UUID_EQ, UUIDPGetDatum(&id), judge->snapshot) &&
+		   SameText(DatumGetTextPP(FoundColumn(&judge->outbox, Anum_outbox_namespace, &isnull)),
+					record->namespace) &&
+		   SameText(DatumGetTextPP(FoundColumn(&judge->outbox, Anum_outbox_tenant, &isnull)),
+					record->tenant);
+}
+
+/*
+ * Whether a record is so deep that it is not replayed.  Only one that carries
+ * the label of a replay can be, so only for these the outbox is searched.  A
+ * replay that the outbox does not know, because it was purged or because the
+ * gateway made it itself, is one deep at least.
+ */
+static bool
+is_too_deep(Judge *judge, const ReplayItem *item)
+{
+	const text *action_id = item->record->action_id;
+	int depth = 0;
+
+	if (!item->is_labelled)
+		return false;
+	open_outbox(judge);
+	while (depth < judge->query->max_depth && find_replay(judge, action_id, item->record))
+	{
+		bool isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		action_id =
+			DatumGetTextPCopy(FoundColumn(&judge->outbox, Anum_outbox_original_action_id, &isnull));
+		depth++;
+	}
+	return Max(depth, 1) >= judge->query->max_depth;
+}
+
+/* Items whose records are being read. */
+typedef struct ContentsReader
+{
+	Judge *judge;
+	ReplayItem *items;
+	int count;
+	int at; /* the one that is being read */
+} ContentsReader;
+
+/*
+ * Read all of the records that is needed later, of those items that are pending.
+ */
+static void
+read_contents(void *argument)
+{
+	ContentsReader *reader = argument;
+
+	for (; reader->at < reader->count; reader->at++)
+	{
+		ReplayItem *item = &reader->items[reader->at];
+
+		if (item->status != ITEM_PENDING)
+			continue;
+		CheckReadable(item->record);
+		item->is_labelled = IsLabelledReplay(item->record);
+		item->contents = JudgeContents(reader->judge, item->record, &item->payload);
+	}
+}
+
+/*
+ * Fail an item whose record is damaged.
+ */
+static void
+fail_damaged(ReplayItem *item, char *damage)
+{
+	AuditRecord *record = palloc(sizeof(AuditRecord));
+
+	*record = *item->record;
+	record->damage = damage;
+	item->record = record;
+	SetReason(item, REASON_UNREADABLE, NULL);
+}
+
+/*
+ * Judge the items that are still pending, whose earlier replays have been
+ * counted, by the query's limits and by what is in their records.  One that cannot
+ * be read fails alone.
+ */
+void
+JudgeActions(Judge *judge, ReplayItem *items, int count)
+{
+	ContentsReader reader = {judge, items, count, 0};
+	char *damage;
+
+	while ((damage = RunGuarded(read_contents, &reader)) != NULL)
+		fail_damaged(&items[reader.at++], damage);
+	for (int i = 0; i < count; i++)
+	{
+		ReplayItem *item = &items[i];
+		Reason reason;
+
+		if (item->status != ITEM_PENDING)
+			continue;
+		if (item->replays >= judge->query->max_generation)
+			reason = REASON_GENERATION;
+		else if (is_too_deep(judge, item))
+			reason = REASON_DEPTH;
+		else
+			reason = item->contents;
+		if (reason != REASON_NONE)
+			SetReason(item, reason, judge->query);
+	}
+}

@@ -1,0 +1,528 @@
+/*
+ * enqueue.c
+ *		What the gateway will see: enqueueing.
+ *
+ * A call opens the outbox, resolves its items (earlier_replays.c) and enqueues those
+ * that are left.
+ *
+ * Rows go in with the server's multi-insert, in runs that take consecutive ids
+ * and become a segment each, or several where actions have fingerprints: one
+ * for each lane (segment.c).  Then the entries of the unique index on action
+ * ids are made, in the order of their keys, which keeps the index's pages in
+ * the cache.  Whoever finds there that another transaction was quicker
+ * (UNIQUE_CHECK_PARTIAL) takes all its rows back, by rolling a subtransaction
+ * back, resolves its items anew, which waits for the winner, and goes on with
+ * what is left.  So a call waits only while it holds nothing, and two calls
+ * never wait for each other.  Transactions with several calls can, as with any
+ * rows; the server's deadlock detector then ends one of them.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/installation.h"
+#include "base/numbers.h"
+#include "batch/failover.h"
+#include "queue/wake.h"
+#include "replay/enqueue_int.h"
+#include "replay/reconstruct.h"
+
+/* Label bytes after which a run of rows is written. */
+#define RUN_BYTES (256 * 1024)
+
+/* Places of the indexes that are kept by hand. */
+#define ID_INDEX 0
+#define ACTION_ID_INDEX 1
+#define OUR_INDEXES 2
+
+/*
+ * An empty set of actions.
+ */
+static HTAB *
+make_seen(void)
+{
+	HASHCTL control = {0};
+
+	control.keysize = sizeof(SeenKey);
+	control.entrysize = sizeof(SeenKey);
+	control.hcxt = CurrentMemoryContext;
+	return hash_create("acteon_replay actions", 64, &control,
+					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/*
+ * Open the outbox for one batch, in the current memory context.  Due times
+ * follow from the query's rate and start_at; now is the batch's time.  Needs an
+ * SPI connection.
+ */
+Outbox *
+OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
+{
+	Outbox *outbox = palloc0(sizeof(Outbox));
+
+	outbox->context = CurrentMemoryContext;
+	outbox->schema = schema;
+	outbox->created_at = now;
+	BeginPace(&outbox->pacer, query->start_at.given ? Max(query->start_at.time, now) : now,
+			  query->rate_value, 0);
+	outbox->run_rows = SegmentRows(query->rate_value);
+	outbox->ramp = query->ramp;
+	outbox->include_replayed = query->include_replayed;
+	outbox->lost = query->lost;
+	outbox->drops_dedup = query->drops_dedup;
+	if (query->provider_override != NULL)
+		outbox->provider_override = cstring_to_text(query->provider_override);
+	outbox->statement = GetActiveSnapshot();
+	outbox->segments_allocated = 16;
+	outbox->segments = palloc(outbox->segments_allocated * sizeof(Segment));
+
+	EnsureNamespace(schema, &outbox->namespace);
+	NoticeServer(schema, GetUserId());
+	OpenWriter(&outbox->writer, OwnTable(schema, OUTBOX_TABLE), false);
+	PutIndexFirst(&outbox->writer, ID_INDEX, Anum_outbox_id);
+	PutIndexFirst(&outbox->writer, ACTION_ID_INDEX, Anum_outbox_action_id);
+	outbox->action_index = outbox->writer.rri->ri_IndexRelationDescs[ACTION_ID_INDEX];
+	outbox->found = table_slot_create(outbox->writer.rel, NULL);
+	InitDirtySnapshot(outbox->dirty);
+	InitStateReader(&outbox->states, schema);
+	OpenReached(&outbox->reached, schema);
+	outbox->seen = make_seen();
+	return outbox;
+}
+
+/*
+ * Add to a batch that there is already: where an earlier transaction has
+ * stopped, its pace goes on.  What that has fallen behind is not made up for.
+ */
+void
+JoinBatch(Outbox *outbox, const BatchRow *batch)
+{
+	Pacer *pacer = &outbox->pacer;
+
+	outbox->batch_id = batch->id;
+	if (pacer->rate > 0 && batch->paced_until.given)
+		pacer->start = Max(pacer->start, batch->paced_until.time);
+	if (outbox->ramp)
+		pacer->ramp = Max(RampLength(batch->matched) - batch->replayed, 0);
+	outbox->ramp = false;
+}
+
+/*
+ * Number of the batch, drawn when it is first needed.
+ */
+int64
+OutboxBatchId(Outbox *outbox)
+{
+	if (outbox->batch_id == 0)
+		outbox->batch_id = NextBatchId(outbox->schema);
+	return outbox->batch_id;
+}
+
+/*
+ * Set a column that may be NULL.
+ */
+static void
+set_optional(Datum *values, bool *nulls, AttrNumber column, bool given, Datum value)
+{
+	values[column - 1] = given ? value : (Datum) 0;
+	nulls[column - 1] = !given;
+}
+
+/*
+ * Fill a slot with the row of an item.
+ */
+static void
+fill_row(Outbox *outbox, TupleTableSlot *slot, const ReplayItem *item, const Action *action)
+{
+	const AuditRecord *record = item->record;
+	Datum values[Natts_outbox];
+	bool nulls[Natts_outbox] = {false};
+
+	values[Anum_outbox_id - 1] = (Datum) 0; /* see insert_run */
+	values[Anum_outbox_batch_id - 1] = Int64GetDatum(OutboxBatchId(outbox));
+	values[Anum_outbox_created_at - 1] = TimestampTzGetDatum(outbox->created_at);
+	values[Anum_outbox_action_id - 1] = UUIDPGetDatum(&item->action_id);
+	values[Anum_outbox_generation - 1] = Int32GetDatum(item->generation);
+	values[Anum_outbox_original_action_id - 1] = PointerGetDatum(record->action_id);
+	values[Anum_outbox_namespace - 1] = PointerGetDatum(record->namespace);
+	values[Anum_outbox_tenant - 1] = PointerGetDatum(record->tenant);
+	values[Anum_outbox_provider - 1] = PointerGetDatum(
+		outbox->provider_override == NULL ? record->provider : outbox->provider_override);
+	values[Anum_outbox_action_type - 1] = PointerGetDatum(record->action_type);
+	values[Anum_outbox_payload - 1] = record->payload;
+	values[Anum_outbox_labels - 1] = JsonbPGetDatum(action->labels);
+	set_optional(values, nulls, Anum_outbox_dedup_key,
+				 action->dedup_key != NULL && !outbox->drops_dedup,
+				 PointerGetDatum(action->dedup_key));
+	set_optional(values, nulls, Anum_outbox_status, action->status != NULL,
+				 PointerGetDatum(action->status));
+	set_optional(values, nulls, Anum_outbox_fingerprint, action->fingerprint != NULL,
+				 PointerGetDatum(action->fingerprint));
+	set_optional(values, nulls, Anum_outbox_starts_at, action->starts_at.given,
+				 TimestampTzGetDatum(action->starts_at.time));
+	set_optional(values, nulls, Anum_outbox_ends_at, action->ends_at.given,
+				 TimestampTzGetDatum(action->ends_at.time));
+	FillSlot(slot, values, nulls, Natts_outbox);
+}
+
+/*
+ * Make the slots for a run of rows, which live as long as the outbox is open.
+ */
+static void
+make_slots(Outbox *outbox, int rows)
+{
+	MemoryContext old = MemoryContextSwitchTo(outbox->context);
+
+	for (int i = 0; i < rows; i++)
+	{
+		if (outbox->slots[i] == NULL)
+			outbox->slots[i] = table_slot_create(outbox->writer.rel, NULL);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Order of the rows of a run: those without a fingerprint first, then lane by
+ * lane, each as they came.
+ */
+static int
+compare_lanes(const void *a, const void *b)
+{
+	const ReplayItem *ia = *(ReplayItem *const *) a;
+	const ReplayItem *ib = *(ReplayItem *const *) b;
+
+	if (ia->in_lane != ib->in_lane)
+		return ia->in_lane ? 1 : -1;
+	if (ia->in_lane && ia->lane != ib->lane)
+		return ia->lane < ib->lane ? -1 : 1;
+	return ia < ib ? -1 : ia > ib;
+}
+
+/*
+ * Add a segment for rows that begin with the given item, and return it.
+ */
+static Segment *
+add_segment(Outbox *outbox, const ReplayItem *item)
+{
+	Segment *segment;
+
+	if (outbox->segment_count == outbox->segments_allocated)
+	{
+		outbox->segments_allocated *= 2;
+		outbox->segments = repalloc(outbox->segments, outbox->segments_allocated * sizeof(Segment));
+	}
+	segment = &outbox->segments[outbox->segment_count++];
+	memset(segment, 0, sizeof(*segment));
+	segment->first_id = item->outbox_id;
+	segment->batch_id = OutboxBatchId(outbox);
+	segment->in_lane = item->in_lane;
+	segment->lane = item->lane;
+	segment->due_at = NextDueTime(&outbox->pacer, 0);
+	return segment;
+}
+
+/*
+ * Give the rows of a run their ids, a block of consecutive ones, and cut them
+ * into segments: one for all without a fingerprint, one for each lane.
+ */
+static void
+assign_ids(Outbox *outbox, ReplayItem **rows, int count)
+{
+	int64 next_id = NextNumber(outbox->schema, OUTBOX_SEQUENCE, OUTBOX_TABLE);
+	ReplayItem **ordered = rows;
+	Segment *segment = NULL;
+	bool lanes = false;
+
+	for (int i = 0; i < count && !lanes; i++)
+		lanes = rows[i]->in_lane;
+	if (lanes)
+	{
+		ordered = palloc(count * sizeof(ReplayItem *));
+		memcpy(ordered, rows, count * sizeof(ReplayItem *));
+		qsort(ordered, count, sizeof(ReplayItem *), compare_lanes);
+	}
+	for (int i = 0; i < count; i++)
+	{
+		ReplayItem *item = ordered[i];
+
+		item->outbox_id = next_id++;
+		if (segment == NULL || item->in_lane != segment->in_lane || item->lane != segment->lane)
+			segment = add_segment(outbox, item);
+		segment->last_id = item->outbox_id;
+		(void) NextDueTime(&outbox->pacer, 1);
+	}
+}
+
+/*
+ * Reconstruct the actions of a run of items, from items[0] on: as many as fit
+ * into a segment and into a bounded amount of memory.  Fills rows, with the
+ * items, and the outbox's slots, with all but the ids.  Items whose labels
+ * cannot be made fail.  Returns how many items it got through.
+ */
+static int
+prepare_run(Outbox *outbox, ReplayItem **items, int count, ReplayItem **rows, int *row_count)
+{
+	int done = 0;
+	int n = 0;
+	Size bytes = 0;
+
+	for (; done < count && n < outbox->run_rows && bytes < RUN_BYTES; done++)
+	{
+		ReplayItem *item = items[done];
+		Action action;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!ReconstructAction(item->record, &action))
+		{
+			SetReason(item, REASON_LABELS, NULL);
+			continue;
+		}
+		item->in_lane = action.fingerprint != NULL;
+		item->lane = item->in_lane ? ActionLane(item->record->tenant, action.fingerprint) : 0;
+		fill_row(outbox, outbox->slots[n], item, &action);
+		rows[n++] = item;
+		bytes += VARSIZE(action.labels);
+	}
+	*row_count = n;
+	return done;
+}
+
+/*
+ * Insert a run of items, which becomes a segment, or several if there are
+ * fingerprints.  Makes all index entries but those of the action ids.  Returns
+ * how many items it got through.
+ */
+static int
+insert_run(Outbox *outbox, ReplayItem **items, int count)
+{
+	TableWriter *writer = &outbox->writer;
+	ReplayItem *rows[SEGMENT_ACTIONS];
+	int row_count;
+	int done = prepare_run(outbox, items, count, rows, &row_count);
+
+	if (row_count == 0)
+		return done;
+	assign_ids(outbox, rows, row_count);
+	for (int i = 0; i < row_count; i++)
+	{
+		outbox->slots[i]->tts_values[Anum_outbox_id - 1] = Int64GetDatum(rows[i]->outbox_id);
+		CheckRow(writer, outbox->slots[i]);
+		rows[i]->status = ITEM_ENQUEUED;
+	}
+	table_multi_insert(writer->rel, outbox->slots, row_count, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < row_count; i++)
+	{
+		TupleTableSlot *slot = outbox->slots[i];
+
+		rows[i]->tid = slot->tts_tid;
+		InsertIndexEntry(writer, ID_INDEX, Int64GetDatum(rows[i]->outbox_id), &slot->tts_tid,
+						 UNIQUE_CHECK_YES);
+		InsertOtherIndexEntries(writer, OUR_INDEXES, slot);
+		ExecClearTuple(slot);
+	}
+	ResetPerTupleExprContext(writer->estate);
+	return done;
+}
+
+/*
+ * Insert items in the given order, run by run, with all index entries but
+ * those of the action ids.
+ */
+static void
+insert_rows(Outbox *outbox, ReplayItem **items, int count)
+{
+	MemoryContext run_context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay run", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(run_context);
+
+	for (int done = 0; done < count;)
+	{
+		done += insert_run(outbox, items + done, count - done);
+		MemoryContextReset(run_context);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(run_context);
+}
+
+/*
+ * Make the entries of the unique index on action ids, in the order of the
+ * keys.  Returns false at the first one that another transaction has, too.
+ */
+static bool
+claim_action_ids(Outbox *outbox, ReplayItem **items, int count)
+{
+	qsort(items, count, sizeof(ReplayItem *), CompareItems);
+	for (int i = 0; i < count; i++)
+	{
+		ReplayItem *item = items[i];
+
+		CHECK_FOR_INTERRUPTS();
+		if (item->status == ITEM_ENQUEUED &&
+			!InsertIndexEntry(&outbox->writer, ACTION_ID_INDEX, UUIDPGetDatum(&item->action_id),
+							  &item->tid, UNIQUE_CHECK_PARTIAL))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Try to insert items, all or nothing: in a subtransaction, which is rolled back
+ * when a race is lost, so that nobody ever waits for a row of a loser.  An error
+ * has to end it, too, before it goes up: whoever catches it there expects his
+ * own subtransaction to be the current one.
+ */
+static bool
+try_insert(Outbox *outbox, ReplayItem **items, int count)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ReplayItem **by_key = palloc(Max(count, 1) * sizeof(ReplayItem *));
+	Pacer pacer_before = outbox->pacer;
+	int segments_before = outbox->segment_count;
+	volatile bool won = false;
+
+	memcpy(by_key, items, count * sizeof(ReplayItem *));
+	make_slots(outbox, Min(count, outbox->run_rows));
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		insert_rows(outbox, items, count);
+		won = claim_action_ids(outbox, by_key, count);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+	if (won)
+		ReleaseCurrentSubTransaction();
+	else
+	{
+		RollbackAndReleaseCurrentSubTransaction();
+		outbox->pacer = pacer_before;
+		outbox->segment_count = segments_before;
+	}
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	pfree(by_key);
+	return won;
+}
+
+/*
+ * Enqueue the pending items, which have been resolved, in their order.
+ * Afterwards each of them is enqueued, passed over or failed.
+ */
+void
+EnqueueItems(Outbox *outbox, ReplayItem *items, int count)
+{
+	ReplayItem **pending = palloc(Max(count, 1) * sizeof(ReplayItem *));
+
+	for (;;)
+	{
+		int n = 0;
+
+		SeparateTenants(outbox, items, count);
+		for (int i = 0; i < count; i++)
+		{
+			if (items[i].status == ITEM_PENDING)
+				pending[n++] = &items[i];
+		}
+		if (n == 0)
+			break;
+		if (outbox->ramp)
+			outbox->pacer.ramp = RampLength(n);
+		if (try_insert(outbox, pending, n))
+			break;
+		for (int i = 0; i < n; i++)
+		{
+			if (pending[i]->status == ITEM_ENQUEUED)
+				pending[i]->status = ITEM_PENDING;
+		}
+		ResolveAgain(outbox, items, count);
+	}
+	pfree(pending);
+}
+
+/*
+ * The lowest and the highest id of the rows that are in; both 0 if there are
+ * none.
+ */
+void
+OutboxRange(const Outbox *outbox, int64 *first_id, int64 *last_id)
+{
+	*first_id = *last_id = 0;
+	for (int i = 0; i < outbox->segment_count; i++)
+	{
+		const Segment *segment = &outbox->segments[i];
+
+		if (*first_id == 0 || segment->first_id < *first_id)
+			*first_id = segment->first_id;
+		if (segment->last_id > *last_id)
+			*last_id = segment->last_id;
+	}
+}
+
+/*
+ * With a rate, when the next action of the batch would be due.
+ */
+OptionalTime
+OutboxPacedUntil(const Outbox *outbox)
+{
+	Pacer pacer = outbox->pacer;
+	OptionalTime result = {pacer.rate > 0, NextDueTime(&pacer, 0)};
+
+	return result;
+}
+
+/*
+ * Write the segments of the batch.
+ */
+static void
+write_segments(Outbox *outbox)
+{
+	SegmentTable segments;
+
+	OpenSegments(&segments, outbox->schema);
+	for (int i = 0; i < outbox->segment_count; i++)
+		InsertSegment(&segments, &outbox->segments[i]);
+	CloseSegments(&segments);
+}
+
+/*
+ * Finish the batch: write its segments, and wake the consumers up when the
+ * transaction commits.
+ */
+void
+CloseOutbox(Outbox *outbox)
+{
+	if (outbox->segment_count > 0)
+	{
+		write_segments(outbox);
+		NotifyConsumers(outbox->schema);
+	}
+	for (int i = 0; i < SEGMENT_ACTIONS && outbox->slots[i] != NULL; i++)
+		ExecDropSingleTupleTableSlot(outbox->slots[i]);
+	ExecDropSingleTupleTableSlot(outbox->found);
+	CloseReached(&outbox->reached);
+	CloseStateReader(&outbox->states);
+	CloseWriter(&outbox->writer);
+}

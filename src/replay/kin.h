@@ -1,0 +1,13 @@
+/*
+ * kin.h
+ *		Of one action and its replays, which record is replayed as lost.
+ */
+#ifndef ACTEON_KIN_H
+#define ACTEON_KIN_H
+
+#include "replay/eligibility.h"
+
+extern void JudgeKin(Oid schema, const AuditTable *table, const ReplayQuery *query,
+					 ReplayItem *items, int count, Snapshot snapshot);
+
+#endif /* ACTEON_KIN_H */

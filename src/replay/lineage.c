@@ -1,0 +1,294 @@
+/*
+ * lineage.c
+ *		The chain of replays that an action is part of.
+ *
+ * A replay leads back to its source by its outbox row; an action leads to its
+ * replays by their ids, which follow from its own (uuid.c).  Both ways go
+ * through the unique index on the outbox's action_id.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "access/grants.h"
+#include "access/visibility.h"
+#include "base/identity.h"
+#include "base/installation.h"
+#include "base/table_access.h"
+#include "base/uuid.h"
+#include "batch/batch_row.h"
+#include "queue/action_state.h"
+#include "replay/reached.h"
+
+/* Columns of the result. */
+enum
+{
+	LINEAGE_ID,
+	LINEAGE_SOURCE,
+	LINEAGE_GENERATION,
+	LINEAGE_DEPTH,
+	LINEAGE_BATCH_ID,
+	LINEAGE_REQUESTED_BY,
+	LINEAGE_REQUESTED_AT,
+	LINEAGE_REASON,
+	LINEAGE_STATE,
+	NUM_LINEAGE_COLUMNS
+};
+
+/* A walk through a chain. */
+typedef struct Walk
+{
+	ReturnSetInfo *result;
+	Snapshot snapshot;
+	Oid caller;
+	Grants *grants;
+	pg_uuid_t namespace;
+	TableFinder outbox;
+	ReachedReader reached;
+	TableFinder batches;
+	StateReader states;
+	const char *root;
+	bool root_shown;
+	char *family_namespace; /* whose replays to follow; NULL: anybody's */
+	char *family_tenant;
+} Walk;
+
+PG_FUNCTION_INFO_V1(acteon_replay_lineage);
+
+/*
+ * A text column of the outbox row that was found last.
+ */
+static text *
+outbox_text(Walk *walk, AttrNumber column)
+{
+	bool isnull;
+
+	return DatumGetTextPCopy(FoundColumn(&walk->outbox, column, &isnull));
+}
+
+/*
+ * Find the row of a replay.
+ */
+static bool
+find_replay(Walk *walk, const pg_uuid_t *id)
+{
+	return FindRow(&walk->outbox, F_UUID_EQ, UUIDPGetDatum(id), walk->snapshot);
+}
+
+/*
+ * Whether the replay that was found last is of the chain's namespace and tenant;
+ * the first one decides which those are.  Another tenant may use the same
+ * action id.
+ */
+static bool
+join_family(Walk *walk)
+{
+	char *namespace = text_to_cstring(outbox_text(walk, Anum_outbox_namespace));
+	char *tenant = text_to_cstring(outbox_text(walk, Anum_outbox_tenant));
+
+	if (walk->family_tenant == NULL)
+	{
+		walk->family_namespace = namespace;
+		walk->family_tenant = tenant;
+	}
+	return strcmp(namespace, walk->family_namespace) == 0 &&
+		   strcmp(tenant, walk->family_tenant) == 0;
+}
+
+/*
+ * Follow an action back to the one that was no replay.
+ */
+static char *
+find_root(Walk *walk, char *action_id)
+{
+	pg_uuid_t id;
+
+	while (TextToUuid(action_id, strlen(action_id), &id) && find_replay(walk, &id))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!join_family(walk))
+			break;
+		action_id = text_to_cstring(outbox_text(walk, Anum_outbox_original_action_id));
+	}
+	return action_id;
+}
+
+/*
+ * Whether the replay that was found last may be shown: a grant of the caller
+ * must cover it, and it must be of the chain's own tenant.
+ */
+static bool
+may_show(Walk *walk)
+{
+	GrantTarget target = {.tenant = outbox_text(walk, Anum_outbox_tenant),
+						  .namespace = outbox_text(walk, Anum_outbox_namespace),
+						  .provider = outbox_text(walk, Anum_outbox_provider),
+						  .action_type = outbox_text(walk, Anum_outbox_action_type)};
+
+	if (walk->family_tenant != NULL && !join_family(walk))
+		return false;
+	return GrantsCover(walk->grants, GRANT_READ, &target);
+}
+
+/*
+ * Whether the caller may read the batch that was found last: the rule of the
+ * policy acteon_replay_batch_authorized.  The caller has asked for it, or a
+ * grant covers each element of its scope.
+ */
+static bool
+may_show_batch(Walk *walk)
+{
+	bool isnull;
+	Datum oid = FoundColumn(&walk->batches, Anum_batch_requested_by_oid, &isnull);
+	Datum name = FoundColumn(&walk->batches, Anum_batch_requested_by, &isnull);
+	Jsonb *scope = DatumGetJsonbP(FoundColumn(&walk->batches, Anum_batch_scope, &isnull));
+	JsonbIterator *it = JsonbIteratorInit(&scope->root);
+	text *parts[SCOPE_PARTS];
+
+	if (IsRequester(walk->caller, name, oid))
+		return true;
+	while (NextScopeElement(&it, parts))
+	{
+		GrantTarget target = {.tenant = parts[0],
+							  .namespace = parts[1],
+							  .provider = parts[2],
+							  .action_type = parts[3]};
+
+		if (!GrantsCover(walk->grants, GRANT_READ, &target))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Put out the action at the beginning of the chain, before its first replay.
+ */
+static void
+show_root(Walk *walk)
+{
+	Datum values[NUM_LINEAGE_COLUMNS] = {0};
+	bool nulls[NUM_LINEAGE_COLUMNS];
+
+	if (walk->root_shown)
+		return;
+	walk->root_shown = true;
+	memset(nulls, true, sizeof(nulls));
+	nulls[LINEAGE_ID] = nulls[LINEAGE_GENERATION] = false;
+	nulls[LINEAGE_DEPTH] = nulls[LINEAGE_STATE] = false;
+	values[LINEAGE_ID] = CStringGetTextDatum(walk->root);
+	values[LINEAGE_GENERATION] = Int32GetDatum(0);
+	values[LINEAGE_DEPTH] = Int32GetDatum(0);
+	values[LINEAGE_STATE] = CStringGetTextDatum("original");
+	tuplestore_putvalues(walk->result->setResult, walk->result->setDesc, values, nulls);
+}
+
+/*
+ * Put out the replay that was found last.
+ */
+static void
+show_replay(Walk *walk, const char *id, const char *source, int depth)
+{
+	Datum values[NUM_LINEAGE_COLUMNS] = {0};
+	bool nulls[NUM_LINEAGE_COLUMNS] = {false};
+	bool isnull;
+	int64 outbox_id = DatumGetInt64(FoundColumn(&walk->outbox, Anum_outbox_id, &isnull));
+	bool has_batch;
+
+	show_root(walk);
+	values[LINEAGE_ID] = CStringGetTextDatum(id);
+	values[LINEAGE_SOURCE] = CStringGetTextDatum(source);
+	values[LINEAGE_GENERATION] = FoundColumn(&walk->outbox, Anum_outbox_generation, &isnull);
+	values[LINEAGE_DEPTH] = Int32GetDatum(depth);
+	values[LINEAGE_BATCH_ID] = FoundColumn(&walk->outbox, Anum_outbox_batch_id, &isnull);
+	values[LINEAGE_STATE] = CStringGetTextDatum(
+		ActionStateNames[ReadActionState(&walk->states, outbox_id, walk->snapshot)]);
+	has_batch = FindRow(&walk->batches, F_INT8EQ, values[LINEAGE_BATCH_ID], walk->snapshot);
+	nulls[LINEAGE_REQUESTED_AT] = !has_batch;
+	nulls[LINEAGE_REQUESTED_BY] = nulls[LINEAGE_REASON] = true;
+	if (has_batch)
+		values[LINEAGE_REQUESTED_AT] = FoundColumn(&walk->batches, Anum_batch_created_at, &isnull);
+	if (has_batch && may_show_batch(walk))
+	{
+		nulls[LINEAGE_REQUESTED_BY] = false;
+		values[LINEAGE_REQUESTED_BY] =
+			FoundColumn(&walk->batches, Anum_batch_requested_by, &isnull);
+		values[LINEAGE_REASON] =
+			FoundColumn(&walk->batches, Anum_batch_reason, &nulls[LINEAGE_REASON]);
+	}
+	tuplestore_putvalues(walk->result->setResult, walk->result->setDesc, values, nulls);
+}
+
+/*
+ * Put out the replays of an action, each with its own replays behind it.
+ */
+static void
+show_replays_of(Walk *walk, const char *source, int depth)
+{
+	pg_uuid_t first;
+
+	check_stack_depth();
+	ReplayId(&first, &walk->namespace, source, strlen(source), 1);
+	for (int generation = ReachedGeneration(&walk->reached, &first, walk->snapshot) + 1;;
+		 generation++)
+	{
+		pg_uuid_t id;
+		char text[UUID_TEXT_LEN + 1] = {0};
+
+		CHECK_FOR_INTERRUPTS();
+		ReplayId(&id, &walk->namespace, source, strlen(source), generation);
+		if (!find_replay(walk, &id))
+			return;
+		UuidToText(text, &id);
+		if (may_show(walk))
+			show_replay(walk, text, source, depth);
+		show_replays_of(walk, text, depth + 1);
+	}
+}
+
+/*
+ * acteon_replay_lineage(action_id text) → setof (id, source, generation, depth,
+ * batch_id, requested_by, requested_at, reason, state)
+ *
+ * The whole chain that an action is part of, the original first, every replay
+ * behind its source.  Shows what the caller's grants cover; shows nothing for
+ * an action that was never replayed.
+ */
+Datum
+acteon_replay_lineage(PG_FUNCTION_ARGS)
+{
+	Oid schema = CalledSchema(fcinfo);
+	Walk walk = {0};
+	Identity saved;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (!ReadNamespace(schema, &walk.namespace))
+		return (Datum) 0;
+	walk.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	walk.snapshot = GetActiveSnapshot();
+	walk.caller = GetUserId();
+	walk.grants = LoadGrants(walk.caller, schema);
+	SwitchIdentity(&saved, TableOwner(OwnTable(schema, OUTBOX_TABLE)));
+	OpenFinder(&walk.outbox, OwnTable(schema, OUTBOX_TABLE), Anum_outbox_action_id);
+	OpenReached(&walk.reached, schema);
+	OpenFinder(&walk.batches, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
+	InitStateReader(&walk.states, schema);
+
+	walk.root = find_root(&walk, text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	show_replays_of(&walk, walk.root, 1);
+
+	CloseStateReader(&walk.states);
+	CloseFinder(&walk.batches);
+	CloseReached(&walk.reached);
+	CloseFinder(&walk.outbox);
+	RestoreIdentity(&saved);
+	return (Datum) 0;
+}

@@ -1,0 +1,54 @@
+/*
+ * reached.c
+ *		Generations that purged actions had reached.
+ *
+ * The replays of an action are found one after the other, from the first
+ * generation to the one that is missing.  Once they are purged, the next replay
+ * must not begin with the first generation again: its id was used, and the gateway
+ * may still know it.  So a purge keeps a slim row for each action, under the id of
+ * its first replay, and the chain goes on behind that generation.
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "storage/bufmgr.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "replay/reached.h"
+
+/*
+ * Open the generations for reading, in the current memory context.  Where nothing
+ * was ever purged, reading costs nothing.
+ */
+void
+OpenReached(ReachedReader *reader, Oid schema)
+{
+	OpenFinder(&reader->finder, OwnTable(schema, REACHED_TABLE), Anum_reached_first_action_id);
+	reader->is_empty = RelationGetNumberOfBlocks(reader->finder.rel) == 0;
+}
+
+/*
+ * The generation that the purged replays of an action had reached, by the id of its
+ * first replay; 0 if none were purged.
+ */
+int
+ReachedGeneration(ReachedReader *reader, const pg_uuid_t *first_action_id, Snapshot snapshot)
+{
+	bool isnull;
+
+	if (reader->is_empty ||
+		!FindRow(&reader->finder, F_UUID_EQ, UUIDPGetDatum(first_action_id), snapshot))
+		return 0;
+	return DatumGetInt32(FoundColumn(&reader->finder, Anum_reached_generation, &isnull));
+}
+
+/*
+ * Done with reading.
+ */
+void
+CloseReached(ReachedReader *reader)
+{
+	CloseFinder(&reader->finder);
+}

@@ -1,0 +1,506 @@
+/*
+ * reconstruct.c
+ *		What a replayed action looks like.
+ *
+ * The gateway keeps an action's labels and some of its fields together in the
+ * record's metadata.  Keys that begin with "__" are the system's: five of them
+ * become fields again, the others are dropped.  All other keys are labels.  A
+ * label is a string; a value that is none becomes its compact JSON text.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+
+#include "base/json_text.h"
+#include "base/jsonb_writer.h"
+#include "base/rfc3339.h"
+#include "base/settings.h"
+#include "replay/reconstruct.h"
+
+#define SYSTEM_PREFIX "__"
+#define REPLAYED_FROM "replayed_from"
+#define DEDUP_KEY "__dedup_key"
+
+/* What an encrypted payload begins with. */
+#define SEALED_PREFIX "ENC["
+
+/*
+ * A jsonb that is nested so deep that writing it takes too much stack is larger: each
+ * level takes at least eight bytes of it, and more of the stack.
+ */
+#define DEEP_BYTES 8192
+
+/* ----------------------------------------------------------------
+ * Compact JSON text
+ * ----------------------------------------------------------------
+ */
+
+/* A member of an object that is being written. */
+typedef struct Member
+{
+	JsonbValue key;
+	JsonbValue value;
+} Member;
+
+static void write_container(StringInfo out, JsonbContainer *container);
+
+/*
+ * Write a string, quoted and escaped.
+ */
+static void
+write_string(StringInfo out, const JsonbValue *value)
+{
+	char *text = pnstrdup(value->val.string.val, value->val.string.len);
+
+	escape_json(out, text);
+	pfree(text);
+}
+
+/*
+ * Write any value without blanks, object keys in the order of their bytes,
+ * numbers as the server stores them.
+ */
+static void
+write_value(StringInfo out, const JsonbValue *value)
+{
+	switch (value->type)
+	{
+		case jbvNull:
+			appendStringInfoString(out, "null");
+			break;
+		case jbvBool:
+			appendStringInfoString(out, value->val.boolean ? "true" : "false");
+			break;
+		case jbvNumeric:
+			appendStringInfoString(out, DatumGetCString(DirectFunctionCall1(
+											numeric_out, NumericGetDatum(value->val.numeric))));
+			break;
+		case jbvString:
+			write_string(out, value);
+			break;
+		case jbvBinary:
+			write_container(out, value->val.binary.data);
+			break;
+		default:
+			elog(ERROR, "unexpected jsonb value type %d", (int) value->type);
+	}
+}
+
+/*
+ * Order of object members: by the bytes of their keys, a shorter one first.
+ */
+static int
+compare_members(const void *a, const void *b)
+{
+	const JsonbValue *ka = &((const Member *) a)->key;
+	const JsonbValue *kb = &((const Member *) b)->key;
+	int order =
+		memcmp(ka->val.string.val, kb->val.string.val, Min(ka->val.string.len, kb->val.string.len));
+
+	return order != 0 ? order : ka->val.string.len - kb->val.string.len;
+}
+
+static void
+write_object_text(StringInfo out, JsonbContainer *container)
+{
+	int count = JsonContainerSize(container);
+	Member *members = palloc(Max(count, 1) * sizeof(Member));
+	JsonbIterator *it = JsonbIteratorInit(container);
+	JsonbIteratorToken token;
+	JsonbValue value;
+	int n = 0;
+
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			members[n].key = value;
+		else if (token == WJB_VALUE)
+			members[n++].value = value;
+	}
+	qsort(members, n, sizeof(Member), compare_members);
+
+	appendStringInfoChar(out, '{');
+	for (int i = 0; i < n; i++)
+	{
+		if (i > 0)
+			appendStringInfoChar(out, ',');
+		write_string(out, &members[i].key);
+		appendStringInfoChar(out, ':');
+		write_value(out, &members[i].value);
+	}
+	appendStringInfoChar(out, '}');
+	pfree(members);
+}
+
+static void
+write_array_text(StringInfo out, JsonbContainer *container)
+{
+	JsonbIterator *it = JsonbIteratorInit(container);
+	JsonbIteratorToken token;
+	JsonbValue value;
+	bool first = true;
+
+	appendStringInfoChar(out, '[');
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		if (token != WJB_ELEM)
+			continue;
+		if (!first)
+			appendStringInfoChar(out, ',');
+		first = false;
+		write_value(out, &value);
+	}
+	appendStringInfoChar(out, ']');
+}
+
+static void
+write_container(StringInfo out, JsonbContainer *container)
+{
+	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
+	if (JsonContainerIsObject(container))
+		write_object_text(out, container);
+	else
+		write_array_text(out, container);
+}
+
+/* ----------------------------------------------------------------
+ * Labels and system keys
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Whether a key is a given name.
+ */
+static bool
+key_is(const JsonbValue *key, const char *name)
+{
+	return key->val.string.len == strlen(name) &&
+		   memcmp(key->val.string.val, name, key->val.string.len) == 0;
+}
+
+static bool
+is_system_key(const JsonbValue *key)
+{
+	return key->val.string.len >= strlen(SYSTEM_PREFIX) &&
+		   memcmp(key->val.string.val, SYSTEM_PREFIX, strlen(SYSTEM_PREFIX)) == 0;
+}
+
+/*
+ * Take a system key over into the action.  Strings only, and times only if
+ * they parse; everything else is dropped, as the gateway does.
+ */
+static void
+read_system_key(Action *action, const JsonbValue *key, const JsonbValue *value)
+{
+	OptionalTime *time = NULL;
+	text **field = NULL;
+
+	if (value->type != jbvString)
+		return;
+	if (key_is(key, DEDUP_KEY))
+		field = &action->dedup_key;
+	else if (key_is(key, "__status"))
+		field = &action->status;
+	else if (key_is(key, "__fingerprint"))
+		field = &action->fingerprint;
+	else if (key_is(key, "__starts_at"))
+		time = &action->starts_at;
+	else if (key_is(key, "__ends_at"))
+		time = &action->ends_at;
+
+	if (field != NULL)
+		*field = cstring_to_text_with_len(value->val.string.val, value->val.string.len);
+	else if (time != NULL)
+		time->given = ParseRfc3339(value->val.string.val, value->val.string.len, &time->time);
+}
+
+/*
+ * Make a label out of a key and its value.
+ */
+static void
+set_label(JsonPair *label, const JsonbValue *key, const JsonbValue *value)
+{
+	label->type = JENTRY_ISSTRING;
+	label->key = key->val.string.val;
+	label->key_len = key->val.string.len;
+	if (value->type == jbvString)
+	{
+		label->value = value->val.string.val;
+		label->value_len = value->val.string.len;
+	}
+	else
+	{
+		StringInfoData text;
+
+		initStringInfo(&text);
+		write_value(&text, value);
+		label->value = text.data;
+		label->value_len = text.len;
+	}
+}
+
+/*
+ * Put the label replayed_from at its place among the others, which are in
+ * jsonb's order already, or over an older one.  There is room for it.
+ */
+static void
+add_replayed_from(JsonPair *labels, int *count, const text *action_id)
+{
+	int at = *count;
+	uint32 len = strlen(REPLAYED_FROM);
+
+	while (at > 0 &&
+		   CompareJsonKeys(labels[at - 1].key, labels[at - 1].key_len, REPLAYED_FROM, len) >= 0)
+		at--;
+	if (at == *count ||
+		CompareJsonKeys(labels[at].key, labels[at].key_len, REPLAYED_FROM, len) != 0)
+	{
+		memmove(&labels[at + 1], &labels[at], (*count - at) * sizeof(JsonPair));
+		(*count)++;
+	}
+	labels[at].type = JENTRY_ISSTRING;
+	labels[at].key = REPLAYED_FROM;
+	labels[at].key_len = len;
+	labels[at].value = VARDATA_ANY(action_id);
+	labels[at].value_len = VARSIZE_ANY_EXHDR(action_id);
+}
+
+/*
+ * Reconstruct an action from its record, in the current memory context.
+ * Metadata that is no object has no labels.  Returns false if the labels do
+ * not fit into a jsonb value, which nothing but hand-made metadata can bring
+ * about.
+ */
+bool
+ReconstructAction(const AuditRecord *record, Action *action)
+{
+	JsonPair few[32];
+	JsonPair *labels = few;
+	int count = 0;
+
+	memset(action, 0, sizeof(*action));
+	if (record->has_metadata)
+	{
+		Jsonb *metadata = DatumGetJsonbP(record->metadata);
+
+		if (JB_ROOT_IS_OBJECT(metadata))
+		{
+			JsonbIterator *it = JsonbIteratorInit(&metadata->root);
+			JsonbIteratorToken token;
+			JsonbValue key = {0}, value;
+
+			if (JB_ROOT_COUNT(metadata) >= lengthof(few))
+				labels = MemoryContextAllocHuge(CurrentMemoryContext,
+												(JB_ROOT_COUNT(metadata) + 1) * sizeof(JsonPair));
+			while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+			{
+				if (token == WJB_KEY)
+					key = value;
+				else if (token != WJB_VALUE)
+					continue;
+				else if (is_system_key(&key))
+					read_system_key(action, &key, &value);
+				else
+					set_label(&labels[count++], &key, &value);
+			}
+		}
+	}
+	add_replayed_from(labels, &count, record->action_id);
+	action->labels = JsonObject(labels, count);
+	return action->labels != NULL;
+}
+
+/* ----------------------------------------------------------------
+ * What is to be known before
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * The value of a record's metadata under a key, if it is a string.
+ */
+static bool
+metadata_string(const AuditRecord *record, const char *key, JsonbValue *value)
+{
+	Jsonb *metadata;
+
+	if (!record->has_metadata)
+		return false;
+	metadata = DatumGetJsonbP(record->metadata);
+	return JB_ROOT_IS_OBJECT(metadata) &&
+		   getKeyJsonValueFromContainer(&metadata->root, key, strlen(key), value) != NULL &&
+		   value->type == jbvString;
+}
+
+/*
+ * Whether a jsonb is an object with values that are no scalars.
+ */
+static bool
+holds_containers(const Jsonb *json)
+{
+	if (!JB_ROOT_IS_OBJECT(json))
+		return false;
+	/* The entries of the values follow those of the keys. */
+	for (uint32 i = JB_ROOT_COUNT(json); i < 2 * JB_ROOT_COUNT(json); i++)
+	{
+		if (JBE_ISCONTAINER(json->root.children[i]))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Whether a value may be damaged, or nested too deep: it does not lie in its row as
+ * it is, or it is large.
+ */
+static bool
+is_suspect(Datum value)
+{
+	const struct varlena *json = (const struct varlena *) DatumGetPointer(value);
+
+	return VARATT_IS_EXTERNAL(json) || VARATT_IS_COMPRESSED(json) ||
+		   VARSIZE_ANY_EXHDR(json) >= DEEP_BYTES;
+}
+
+/*
+ * Raise the error of a record that could not be replayed or, later, not be handed
+ * out: one whose payload or metadata cannot be fetched, or is nested deeper than
+ * the stack is.
+ */
+void
+CheckReadable(const AuditRecord *record)
+{
+	if (record->has_metadata && is_suspect(record->metadata))
+	{
+		Action action;
+
+		if (holds_containers(DatumGetJsonbP(record->metadata)))
+			(void) ReconstructAction(record, &action);
+	}
+	if (is_suspect(record->payload))
+	{
+		Jsonb *json = DatumGetJsonbP(record->payload);
+
+		if (VARSIZE_ANY_EXHDR(json) >= DEEP_BYTES)
+			CheckJsonbDepth(json);
+		if ((Pointer) json != DatumGetPointer(record->payload))
+			pfree(json);
+	}
+}
+
+/*
+ * Whether a record says of itself that its action is a replay.
+ */
+bool
+IsLabelledReplay(const AuditRecord *record)
+{
+	JsonbValue value;
+
+	return metadata_string(record, REPLAYED_FROM, &value);
+}
+
+/*
+ * The action of which a record's action is a replay, as the record says; NULL if
+ * it does not.
+ */
+text *
+ReplayedFrom(const AuditRecord *record)
+{
+	JsonbValue value;
+
+	if (!metadata_string(record, REPLAYED_FROM, &value))
+		return NULL;
+	return cstring_to_text_with_len(value.val.string.val, value.val.string.len);
+}
+
+/*
+ * Whether a record's action has a dedup key; sets *hash to a hash of it.
+ */
+bool
+HasDedupKey(const AuditRecord *record, uint32 *hash)
+{
+	JsonbValue value;
+
+	if (!metadata_string(record, DEDUP_KEY, &value))
+		return false;
+	*hash = hash_bytes((unsigned char *) value.val.string.val, value.val.string.len);
+	return true;
+}
+
+/*
+ * Whether any string value of a jsonb, at any depth, is the placeholder.
+ */
+static bool
+holds_string(Jsonb *json, const char *string, size_t len)
+{
+	JsonbIterator *it = JsonbIteratorInit(&json->root);
+	JsonbIteratorToken token;
+	JsonbValue value;
+
+	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
+	{
+		if ((token == WJB_VALUE || token == WJB_ELEM) && value.type == jbvString &&
+			value.val.string.len == len && memcmp(value.val.string.val, string, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Whether a payload holds a value that the gateway has redacted.  Strings lie
+ * in a jsonb as they are, so a payload without the placeholder's bytes need
+ * not be taken apart.
+ */
+static bool
+is_redacted(const struct varlena *payload)
+{
+	size_t len = strlen(RedactionPlaceholder);
+
+	return len > 0 &&
+		   memmem(VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload), RedactionPlaceholder, len) !=
+			   NULL &&
+		   holds_string(DatumGetJsonbP(PointerGetDatum(payload)), RedactionPlaceholder, len);
+}
+
+/*
+ * Whether a payload is one that the gateway has encrypted: a JSON string that
+ * begins like one.  In a jsonb that is an array of one element, marked as
+ * scalar, whose bytes follow its entry.
+ */
+static bool
+is_sealed(const struct varlena *payload)
+{
+	uint32 start[2]; /* the header and the entry */
+	const char *string = VARDATA_ANY(payload) + sizeof(start);
+
+	if (VARSIZE_ANY_EXHDR(payload) < sizeof(start) + strlen(SEALED_PREFIX))
+		return false;
+	memcpy(start, VARDATA_ANY(payload), sizeof(start));
+	return (start[0] & JB_FSCALAR) != 0 && JBE_ISSTRING(start[1]) &&
+		   memcmp(string, SEALED_PREFIX, strlen(SEALED_PREFIX)) == 0;
+}
+
+/*
+ * Look into a payload, which is fetched for that if it is toasted, and let go
+ * of again.
+ */
+PayloadKind
+InspectPayload(Datum payload)
+{
+	struct varlena *raw = PG_DETOAST_DATUM_PACKED(payload);
+	PayloadKind kind = PAYLOAD_PLAIN;
+
+	if (is_redacted(raw))
+		kind = PAYLOAD_REDACTED;
+	else if (is_sealed(raw))
+		kind = PAYLOAD_SEALED;
+	if (raw != (struct varlena *) DatumGetPointer(payload))
+		pfree(raw);
+	return kind;
+}

@@ -1,0 +1,43 @@
+/*
+ * reconstruct.h
+ *		What a replayed action looks like.
+ */
+#ifndef ACTEON_RECONSTRUCT_H
+#define ACTEON_RECONSTRUCT_H
+
+#include "utils/jsonb.h"
+
+#include "audit/audit_scan.h"
+#include "base/optional_time.h"
+#include "query/query.h"
+
+/*
+ * An action, reconstructed from a record.  What the record holds as it is
+ * (namespace, tenant, provider, action_type, payload) is taken from there.
+ */
+typedef struct Action
+{
+	Jsonb *labels;
+	text *dedup_key; /* these three: NULL if absent */
+	text *status;
+	text *fingerprint;
+	OptionalTime starts_at;
+	OptionalTime ends_at;
+} Action;
+
+/* What is to be known of a payload before it is replayed. */
+typedef enum PayloadKind
+{
+	PAYLOAD_PLAIN,
+	PAYLOAD_REDACTED, /* it holds a value that the gateway has redacted */
+	PAYLOAD_SEALED    /* it is encrypted */
+} PayloadKind;
+
+extern PayloadKind InspectPayload(Datum payload);
+extern void CheckReadable(const AuditRecord *record);
+extern bool IsLabelledReplay(const AuditRecord *record);
+extern text *ReplayedFrom(const AuditRecord *record);
+extern bool HasDedupKey(const AuditRecord *record, uint32 *hash);
+extern bool ReconstructAction(const AuditRecord *record, Action *action);
+
+#endif /* ACTEON_RECONSTRUCT_H */

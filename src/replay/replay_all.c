@@ -1,0 +1,287 @@
+/*
+ * replay_all.c
+ *		acteon_replay_all and acteon_replay_continue: any number of actions.
+ *
+ * A call writes its batch down and commits; then the batch is worked off chunk
+ * by chunk (run_batch.c), by this call or, if that ends half-way, by
+ * acteon_replay_continue, which may be called by whoever may steer the batch.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "nodes/parsenodes.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+#include "utils/snapmgr.h"
+
+#include "base/compat.h"
+#include "base/message.h"
+#include "base/result.h"
+#include "batch/control.h"
+#include "batch/control_log.h"
+#include "query/query.h"
+#include "replay/asked.h"
+#include "replay/replay_call.h"
+#include "replay/run_batch.h"
+
+/* Records of a chunk, unless told otherwise, and at most. */
+#define CHUNK_DEFAULT 1000
+#define CHUNK_LIMIT 10000
+
+/* Arguments of acteon_replay_all besides the options: the chunk and the results. */
+#define ALL_FURTHER 5
+
+PG_FUNCTION_INFO_V1(acteon_replay_all);
+PG_FUNCTION_INFO_V1(acteon_replay_all_jsonb);
+PG_FUNCTION_INFO_V1(acteon_replay_continue);
+
+/*
+ * Begin a call that commits; refuse it where it cannot.  The memory context
+ * stays that of the caller.
+ */
+static void
+begin_committing(FunctionCallInfo fcinfo, const char *procedure)
+{
+	CallContext *context = (CallContext *) fcinfo->context;
+	MemoryContext old = CurrentMemoryContext;
+
+	if (context == NULL || !IsA(context, CallContext) || context->atomic || IsSubTransaction())
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+			 errmsg("%s cannot be called inside a transaction block", procedure),
+			 errdetail("It commits after each chunk."),
+			 errhint(
+				 "CALL it as a statement of its own, with AUTOCOMMIT on. Inside a transaction, acteon_replay_bulk() replays up to %d records.",
+				 MAX_RECORDS_LIMIT)));
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Read how many records a chunk has.
+ */
+static int
+chunk_argument(FunctionCallInfo fcinfo, int argument, int otherwise)
+{
+	int chunk;
+
+	if (PG_ARGISNULL(argument))
+		return otherwise;
+	chunk = PG_GETARG_INT32(argument);
+	if (chunk < 1 || chunk > CHUNK_LIMIT)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("chunk must be between 1 and %d", CHUNK_LIMIT),
+						errhint("It is the number of records that one transaction looks at.")));
+	return chunk;
+}
+
+/*
+ * The results: (batch_id, replayed, failed, skipped).
+ */
+static Datum
+make_result(TupleDesc desc, int64 batch_id, const BatchCounts *counts)
+{
+	Datum values[4];
+	bool nulls[4] = {batch_id == 0};
+
+	values[0] = Int64GetDatum(batch_id);
+	values[1] = Int64GetDatum(counts->replayed);
+	values[2] = Int64GetDatum(counts->failed);
+	values[3] = Int64GetDatum(counts->skipped);
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+}
+
+/*
+ * Write a batch down for what matches a query, with nothing looked at yet, in
+ * this transaction.  Returns its number, 0 if nothing matches.
+ *
+ * The query is closed at this moment: if the replays of the batch fail again,
+ * their own records would match for ever.
+ */
+static int64
+start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, Oid *schema)
+{
+	Failures failures = {0};
+	BatchRow batch = {.reason = query->reason, .failures = &failures, .chunk = chunk};
+	ReplayCall call;
+	Identity saved;
+
+	CheckReplayQuery(query);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	BeginCall(&call, fcinfo, "acteon_replay_all()", query->reason);
+	CheckAsked(&call.audit, query);
+	*schema = call.schema;
+	EndQueryAt(query, call.now);
+	batch.matched = AuditCount(&call.audit, query);
+	if (batch.matched > 0)
+	{
+		batch.query = QueryToJsonb(query);
+		batch.scope = NewScope(query->provider_override);
+		SwitchIdentity(&saved, TableOwner(OwnTable(call.schema, BATCH_TABLE)));
+		batch.id = NextBatchId(call.schema);
+		WriteBatch(&call, query, &batch);
+		RestoreIdentity(&saved);
+	}
+	CloseAuditTable(&call.audit);
+	PopActiveSnapshot();
+	SPI_commit();
+	if (batch.matched > 0)
+		ereport(NOTICE, (errmsg("batch " INT64_FORMAT ": " INT64_FORMAT " records match", batch.id,
+								batch.matched)));
+	else
+		ereport(NOTICE, (errmsg("no records match")));
+	return batch.id;
+}
+
+/*
+ * Replay all that matches a query; what both forms do.
+ */
+static Datum
+replay_all(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk)
+{
+	TupleDesc desc = ResultRowType(fcinfo);
+	BatchCounts counts = {0};
+	int64 batch_id;
+	Oid schema;
+
+	begin_committing(fcinfo, "acteon_replay_all()");
+	batch_id = start_batch(fcinfo, query, chunk, &schema);
+	if (batch_id != 0 && !RunBatch(schema, batch_id, 0, true, &counts))
+		batch_id = 0;
+	SPI_finish();
+	return make_result(desc, batch_id, &counts);
+}
+
+/*
+ * acteon_replay_all(namespace text, … on_doubt text, chunk integer,
+ * INOUT batch_id, replayed, failed, skipped bigint)
+ *
+ * Replays everything that matches, in committed chunks; batch_id is NULL if
+ * nothing was replayed, failed or skipped.  Raises invalid_parameter_value,
+ * insufficient_privilege, undefined_table, invalid_transaction_termination
+ * (inside a transaction block), and for a table of another shape what
+ * acteon_replay_bulk raises.
+ */
+Datum
+acteon_replay_all(PG_FUNCTION_ARGS)
+{
+	ReplayQuery query;
+	const char *namespace;
+
+	ReadReplayArguments(&query, fcinfo, true, ALL_FURTHER);
+	namespace = query.filters[FILTER_NAMESPACE];
+	/* An untyped literal as the first argument is taken for the namespace. */
+	if (namespace != NULL && namespace[0] == '{')
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("namespace looks like a replay query: %s",
+							   ClipForMessage(namespace, strlen(namespace))),
+						errhint("To pass a query as JSON, write acteon_replay_all('…'::jsonb).")));
+	return replay_all(fcinfo, &query, chunk_argument(fcinfo, NUM_REPLAY_OPTIONS, CHUNK_DEFAULT));
+}
+
+/*
+ * acteon_replay_all(query jsonb, rate numeric, start_at timestamptz, reason text,
+ * chunk integer, INOUT batch_id, replayed, failed, skipped bigint)
+ *
+ * The same for a query in the wire form; the arguments beside it, if given,
+ * stand before those in it.  Raises the same errors.
+ */
+Datum
+acteon_replay_all_jsonb(PG_FUNCTION_ARGS)
+{
+	ReplayQuery query;
+
+	ReadQueryArgument(&query, fcinfo, true);
+	if (!PG_ARGISNULL(1))
+		query.rate = PG_GETARG_NUMERIC(1);
+	if (!PG_ARGISNULL(2))
+		query.start_at = (OptionalTime){true, PG_GETARG_TIMESTAMPTZ(2)};
+	if (!PG_ARGISNULL(3))
+		query.reason = text_to_cstring(PG_GETARG_TEXT_PP(3));
+	return replay_all(fcinfo, &query, chunk_argument(fcinfo, 4, CHUNK_DEFAULT));
+}
+
+/*
+ * Refuse to go on with a batch that was enqueued at once, or is cancelled.
+ */
+static void
+check_continuable(const BatchRow *batch)
+{
+	if (batch->chunk == 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("batch " INT64_FORMAT " is not one of acteon_replay_all", batch->id),
+			 errhint(
+				 "A bulk replay is enqueued at once; its next_cursor, if it has one, begins another.")));
+	if (batch->stop == BATCH_CANCELLED)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("batch " INT64_FORMAT " is cancelled", batch->id),
+			 errhint(
+				 "Its actions are free to be replayed again: CALL acteon_replay_all() with its query.")));
+}
+
+/*
+ * Check that the caller may go on with the batch that is the first argument, and
+ * log that he does, in this transaction.  Returns whether there is anything to
+ * go on with.
+ */
+static bool
+take_up_batch(FunctionCallInfo fcinfo, int chunk, Oid *schema, BatchCounts *counts)
+{
+	ControlCall call;
+	LogDetails details;
+	BatchRow batch;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	BeginControl(&call, fcinfo, "acteon_replay_continue()", 0, 2);
+	ReadBatchRow(call.batches.slot, &batch);
+	check_continuable(&batch);
+	if (!batch.is_complete)
+	{
+		BeginDetails(&details);
+		AddNumberDetail(&details, "chunk", chunk > 0 ? chunk : batch.chunk);
+		AddTextDetail(&details, "cursor", batch.cursor);
+		LogControl(call.schema, call.caller, "continue", call.batch_id, call.reason,
+				   EndDetails(&details));
+	}
+	EndControl(&call);
+	PopActiveSnapshot();
+	SPI_commit();
+	*schema = call.schema;
+	CountBatch(counts, &batch);
+	return !batch.is_complete;
+}
+
+/*
+ * acteon_replay_continue(INOUT batch_id bigint, chunk integer, reason text,
+ * INOUT replayed, failed, skipped bigint)
+ *
+ * Goes on with a batch of acteon_replay_all that is not complete.  Raises
+ * no_data_found, insufficient_privilege, object_not_in_prerequisite_state,
+ * invalid_parameter_value, invalid_transaction_termination, and what
+ * acteon_replay_all raises.
+ */
+Datum
+acteon_replay_continue(PG_FUNCTION_ARGS)
+{
+	TupleDesc desc = ResultRowType(fcinfo);
+	int chunk = chunk_argument(fcinfo, 1, 0);
+	BatchCounts counts;
+	Oid schema;
+
+	begin_committing(fcinfo, "acteon_replay_continue()");
+	if (take_up_batch(fcinfo, chunk, &schema, &counts))
+		(void) RunBatch(schema, PG_GETARG_INT64(0), chunk, false, &counts);
+	else
+		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is complete", PG_GETARG_INT64(0))));
+	SPI_finish();
+	return make_result(desc, PG_GETARG_INT64(0), &counts);
+}

@@ -1,0 +1,160 @@
+/*
+ * replay_call.c
+ *		A call of a replay function, from its checks to its batch.
+ *
+ * Every call goes the same way.  The caller's role is checked, the audit table
+ * is opened, records are read and judged (eligibility.c, earlier_replays.c), what is left is
+ * enqueued (enqueue.c), and the call is written down as a batch (batch_row.c).
+ * replay_single.c does that for one action,
+ * replay_bulk.c for many, replay_all.c for any number, in many transactions.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "tcop/utility.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "replay/kin.h"
+#include "replay/replay_call.h"
+
+/*
+ * Check the role of the current user, whose call it is, and open the audit
+ * table: what each transaction of a call begins with.
+ *
+ * The role is checked before all else: a caller needs a grant as admin or
+ * operator, whatever it covers; a superuser needs none.
+ */
+void
+OpenCall(ReplayCall *call, Oid schema)
+{
+	call->schema = schema;
+	call->caller = GetUserId();
+	call->now = GetCurrentTimestamp();
+	call->context = CurrentMemoryContext;
+	call->batch = NULL;
+	call->outbox = NULL;
+	call->grants = LoadGrants(call->caller, call->schema);
+	if (!GrantsMayReplay(call->grants))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("insufficient permissions: replay requires admin or operator role"),
+			 errdetail("Role \"%s\" has no such grant in acteon_grants.",
+					   GetUserNameFromId(call->caller, false)),
+			 errhint(
+				 "The owner of acteon_grants can insert one for this role, or for a role whose rights it inherits. See \"Who may do what\" in doc/operations.md.")));
+	OpenAuditTable(&call->audit, call->schema);
+}
+
+/*
+ * Begin a call: check that the server can write, that there is a reason if one
+ * is required, and that the caller may replay anything, and open the audit
+ * table.
+ */
+void
+BeginCall(ReplayCall *call, FunctionCallInfo fcinfo, const char *function, const char *reason)
+{
+	PreventCommandDuringRecovery(function);
+	PreventCommandIfReadOnly(function);
+	CheckReason(reason);
+	OpenCall(call, CalledSchema(fcinfo));
+}
+
+/*
+ * Act as the owner of the extension's tables until RestoreIdentity, and open
+ * the outbox if this is the first time.
+ */
+Outbox *
+UseOutbox(ReplayCall *call, const ReplayQuery *query, Identity *saved)
+{
+	SwitchIdentity(saved, TableOwner(OwnTable(call->schema, OUTBOX_TABLE)));
+	if (call->outbox == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(call->context);
+
+		call->outbox = OpenOutbox(call->schema, query, call->now);
+		if (call->batch != NULL)
+			JoinBatch(call->outbox, call->batch);
+		MemoryContextSwitchTo(old);
+	}
+	return call->outbox;
+}
+
+/*
+ * Close the outbox, and note in the batch where its actions are and when the
+ * next one would be due.
+ */
+void
+CloseBatchOutbox(ReplayCall *call, BatchRow *batch)
+{
+	int64 first_id;
+	int64 last_id;
+
+	OutboxRange(call->outbox, &first_id, &last_id);
+	if (first_id != 0)
+	{
+		batch->first_outbox_id =
+			batch->first_outbox_id == 0 ? first_id : Min(batch->first_outbox_id, first_id);
+		batch->last_outbox_id = Max(batch->last_outbox_id, last_id);
+		batch->paced_until = OutboxPacedUntil(call->outbox);
+	}
+	CloseOutbox(call->outbox);
+	call->outbox = NULL;
+}
+
+/*
+ * Write a new batch down, as the owner of its table: what the call has set, and
+ * what follows from the caller and the query.
+ */
+void
+WriteBatch(const ReplayCall *call, const ReplayQuery *query, BatchRow *batch)
+{
+	batch->requested_by = call->caller;
+	batch->created_at = call->now;
+	batch->start_at = query->start_at;
+	batch->rate = query->rate;
+	batch->breaker_window = query->breaker_window;
+	batch->breaker_share = query->breaker_share;
+	batch->holds_doubts = query->holds_doubts;
+	InsertBatch(call->schema, batch);
+}
+
+/*
+ * Finish a call that found something, as the outbox's owner: close the outbox,
+ * write the batch down.
+ */
+void
+EndCall(ReplayCall *call, const ReplayQuery *query, BatchRow *batch)
+{
+	CloseBatchOutbox(call, batch);
+	WriteBatch(call, query, batch);
+}
+
+/*
+ * Judge a window of records: make items of them, each pending, with its new id,
+ * or with the reason for which it is not replayed.
+ */
+void
+JudgeWindow(ReplayCall *call, const ReplayQuery *query, ReplayItem *items,
+			const AuditRecord *records, int count)
+{
+	Judge judge;
+	Identity saved;
+
+	InitJudge(&judge, call->schema, call->grants, query);
+	BeginItems(&judge, items, records, count);
+	if (query->lost)
+	{
+		Snapshot now = RegisterSnapshot(GetLatestSnapshot());
+
+		JudgeKin(call->schema, &call->audit, query, items, count, now);
+		UnregisterSnapshot(now);
+	}
+	UseOutbox(call, query, &saved);
+	ResolveItems(call->outbox, items, count);
+	JudgeActions(&judge, items, count);
+	RestoreIdentity(&saved);
+	CloseJudge(&judge);
+}

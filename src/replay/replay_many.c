@@ -1,0 +1,162 @@
+/*
+ * replay_many.c
+ *		Many records in one transaction: gathered, then enqueued.
+ *
+ * Records are looked at window by window.  Those that the call will attempt, at
+ * most max_records, are kept without their toasted parts and then enqueued all
+ * at once.  So memory follows neither the size of payloads nor the number of
+ * records that are passed over, and the call holds nothing while it waits for
+ * another one.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "replay/replay_many.h"
+
+/*
+ * Keep an item, with copies of its record and error in the current memory
+ * context.
+ */
+static void
+keep_item(Gathered *gathered, const ReplayItem *item)
+{
+	ReplayItem *kept = &gathered->items[gathered->count++];
+	AuditRecord *record = palloc(sizeof(AuditRecord));
+
+	CopyAuditRecord(record, item->record);
+	*kept = *item;
+	kept->record = record;
+	if (item->error != NULL)
+		kept->error = pstrdup(item->error);
+}
+
+/*
+ * Note the last record that was looked at.
+ */
+static void
+note_last(Gathered *gathered, const AuditRecord *record)
+{
+	if (gathered->last_id != NULL)
+		pfree(gathered->last_id);
+	gathered->last_id =
+		cstring_to_text_with_len(VARDATA_ANY(record->id), VARSIZE_ANY_EXHDR(record->id));
+	gathered->last_time = record->dispatched_at;
+}
+
+/*
+ * Look at a window of records and keep what is to be attempted.  A record that
+ * cannot be replayed does not stop the others.
+ */
+static void
+gather_window(ReplayCall *call, const ReplayQuery *query, const AuditRecord *records, int count,
+			  Gathered *gathered)
+{
+	ReplayItem *items = palloc(count * sizeof(ReplayItem));
+	MemoryContext old;
+
+	JudgeWindow(call, query, items, records, count);
+	old = MemoryContextSwitchTo(call->context);
+	for (int i = 0; i < count; i++)
+	{
+		if (items[i].status == ITEM_SKIPPED)
+			gathered->skipped++;
+		else if (items[i].status == ITEM_PASSED_OVER)
+		{
+			gathered->passed_over++;
+			gathered->effective += items[i].reason == REASON_EFFECTIVE;
+		}
+		else
+			keep_item(gathered, &items[i]);
+	}
+	gathered->looked_at += count;
+	note_last(gathered, &records[count - 1]);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Look at records, window by window, until max_records of them are to be
+ * attempted or are skipped, or so many have been looked at, or there are no
+ * more.  Tells whether there are more.  Needs an SPI connection.
+ */
+bool
+GatherRecords(ReplayCall *call, const ReplayQuery *query, int64 look_at, Gathered *gathered)
+{
+	MemoryContext window =
+		AllocSetContextCreate(call->context, "acteon_replay window", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(window);
+	AuditScan scan;
+	AuditRecord *records;
+	int count;
+	bool more;
+
+	gathered->items =
+		MemoryContextAllocHuge(call->context, query->max_records * sizeof(ReplayItem));
+	AuditScanBegin(&scan, &call->audit, query, look_at);
+	for (;;)
+	{
+		int64 wanted = Min(query->max_records - (gathered->count + gathered->skipped),
+						   look_at - gathered->looked_at);
+
+		CHECK_FOR_INTERRUPTS();
+		if (wanted == 0 || (count = AuditScanTake(&scan, wanted, &records)) == 0)
+			break;
+		gather_window(call, query, records, count, gathered);
+		MemoryContextReset(window);
+	}
+	more = AuditScanHasMore(&scan);
+	AuditScanEnd(&scan);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(window);
+	return more;
+}
+
+/*
+ * Tell the caller how many records were passed over because their actions took
+ * effect, or will.
+ */
+void
+NoticeEffective(int64 count)
+{
+	if (count > 0)
+		ereport(NOTICE,
+				(errmsg_plural(INT64_FORMAT
+							   " record was passed over: its action took effect, or will",
+							   INT64_FORMAT
+							   " records were passed over: their actions took effect, or will",
+							   (unsigned long) count, count),
+				 errhint("allow_effective => true replays them, too.")));
+}
+
+/*
+ * Enqueue what was gathered, as the owner of the outbox, and add what became of
+ * it to the batch: its counts, failures and scope.
+ */
+void
+EnqueueGathered(ReplayCall *call, Gathered *gathered, BatchRow *batch)
+{
+	EnqueueItems(call->outbox, gathered->items, gathered->count);
+	for (int i = 0; i < gathered->count; i++)
+	{
+		const ReplayItem *item = &gathered->items[i];
+
+		if (item->status == ITEM_PASSED_OVER)
+		{
+			batch->passed_over++; /* lost a race for it */
+			continue;
+		}
+		if (item->status == ITEM_ENQUEUED)
+			batch->replayed++;
+		else
+		{
+			batch->failed++;
+			AddFailure(batch->failures, item->error, 1);
+		}
+		if (item->record->missing == NULL)
+			AddToScope(batch->scope, item->record);
+	}
+	batch->skipped += gathered->skipped;
+	batch->passed_over += gathered->passed_over;
+}

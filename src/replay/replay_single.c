@@ -1,0 +1,349 @@
+/*
+ * replay_single.c
+ *		acteon_replay: one action, which the caller has named.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "audit/audit_sql.h"
+#include "base/compat.h"
+#include "base/jsonb_writer.h"
+#include "base/message.h"
+#include "base/result.h"
+#include "base/settings.h"
+#include "base/uuid.h"
+#include "query/query.h"
+#include "replay/asked.h"
+#include "replay/replay_call.h"
+
+/* Arguments of acteon_replay. */
+#define SINGLE_ARGUMENTS 8
+
+PG_FUNCTION_INFO_V1(acteon_replay_uuid);
+PG_FUNCTION_INFO_V1(acteon_replay_text);
+
+/*
+ * Raise the error of an action that is not replayed.
+ */
+ACTEON_NORETURN static void
+report_reason(const ReplayCall *call, const ReplayQuery *query, const AuditRecord *record,
+			  Reason reason)
+{
+	const char *text = ReasonText(reason, record, query);
+
+	if (reason == REASON_NO_GRANT)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("%s", text),
+			 query->provider_override == NULL
+				 ? errdetail(
+					   "No admin or operator grant of role \"%s\" is for its tenant, namespace, provider and action type.",
+					   GetUserNameFromId(call->caller, false))
+				 : errdetail(
+					   "Role \"%s\" needs an admin or operator grant for its tenant, namespace and action type with its own provider, and one with provider \"%s\".",
+					   GetUserNameFromId(call->caller, false),
+					   ClipForMessage(query->provider_override,
+									  strlen(query->provider_override)))));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("%s", text),
+		 reason == REASON_REDACTED
+			 ? errdetail("Its replay would send \"%s\" to the provider.", RedactionPlaceholder)
+			 : 0,
+		 reason == REASON_ATTACHMENTS
+			 ? errdetail("The audit table records that there were some, and does not store them.")
+			 : 0,
+		 reason == REASON_MAYBE_ATTACHMENTS
+			 ? errdetail("An intent does not tell whether its action had any.")
+			 : 0,
+		 reason == REASON_UNPROVEN
+			 ? errdetail(
+				   "Its action may have been executed: the outcome can be missing all the same.")
+			 : 0,
+		 reason == REASON_UNPROVEN ? errhint("Pass allow_unproven => true to replay it.") : 0,
+		 reason == REASON_NO_PAYLOAD
+			 ? errhint(
+				   "The gateway stores payloads only with store_payload = true; this action has to be dispatched again by its client.")
+			 : 0,
+		 reason == REASON_REDACTED
+			 ? errhint("Pass allow_redacted => true to replay it all the same.")
+			 : 0,
+		 reason == REASON_ATTACHMENTS || reason == REASON_MAYBE_ATTACHMENTS
+			 ? errhint("Pass allow_partial => true to replay it without them.")
+			 : 0));
+}
+
+/*
+ * Find the record of an action: the newest one, or that of its beginning if the
+ * newest is of a step or of the end of a chain.  Raises the error of one that has
+ * no records.
+ */
+static void
+find_record(ReplayCall *call, const char *action_id, AuditRecord *record)
+{
+	AuditRecord origin;
+
+	if (!AuditFindAction(&call->audit, action_id, NULL, record))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_NO_DATA_FOUND),
+			 errmsg("no audit record found for action: %s",
+					ClipForMessage(action_id, strlen(action_id))),
+			 errhint(
+				 "The gateway deletes records when they expire, and keeps none of actions it never saw.")));
+	if (record->missing == NULL && IsChainPart(record) &&
+		AuditFindAction(&call->audit, action_id, CHAIN_ORIGIN_OUTCOME, &origin))
+		*record = origin;
+}
+
+/*
+ * Refuse an intent where it tells nothing that its outcome is missing, and warn of
+ * one that the gateway may still be executing.
+ */
+static void
+check_intent(ReplayCall *call, const char *action_id, const AuditRecord *record)
+{
+	if (!AuditTableIsLive(&call->audit))
+		ReportAuditTellsNothing(&call->audit);
+	if (!TimestampDifferenceExceeds(record->dispatched_at, AuditNewest(&call->audit),
+									IntentGrace * 1000))
+		ereport(WARNING, (errmsg("action %s is an intent younger than acteon_replay.intent_grace",
+								 ClipForMessage(action_id, strlen(action_id))),
+						  errdetail("The gateway may still be executing it.")));
+}
+
+/*
+ * Find the record of an action and check that it can be replayed; raises the
+ * errors of a single replay, in the order record, grant, payload.  The limits
+ * that end loops do not apply, and it may have taken effect: the caller has named
+ * the action, and is warned.
+ */
+static void
+find_replayable(ReplayCall *call, const ReplayQuery *query, const char *action_id,
+				AuditRecord *record)
+{
+	Judge judge;
+	Reason reason;
+	PayloadKind payload;
+	Effect effect;
+
+	find_record(call, action_id, record);
+	InitJudge(&judge, call->schema, call->grants, query);
+	reason = JudgeRecord(&judge, record, &effect);
+	if (reason == REASON_NONE)
+		reason = JudgeContents(&judge, record, &payload);
+	CloseJudge(&judge);
+	if (reason != REASON_NONE)
+		report_reason(call, query, record, reason);
+	if (record->is_intent)
+		check_intent(call, action_id, record);
+	else if (TookEffect(record))
+		ereport(WARNING, (errmsg("action %s took effect, or will, and is replayed all the same",
+								 ClipForMessage(action_id, strlen(action_id))),
+						  errdetail("The outcome of its latest record is %s.",
+									text_to_cstring(record->outcome))));
+}
+
+/*
+ * A string of a batch's query.
+ */
+static JsonPair
+string_pair(const char *key, const char *value)
+{
+	return (JsonPair){.key = key,
+					  .key_len = strlen(key),
+					  .value = value,
+					  .value_len = strlen(value),
+					  .type = JENTRY_ISSTRING};
+}
+
+/*
+ * A flag that is set of a batch's query.
+ */
+static JsonPair
+flag_pair(const char *key)
+{
+	return (JsonPair){.key = key, .key_len = strlen(key), .type = JENTRY_ISBOOL_TRUE};
+}
+
+/*
+ * What a batch of one keeps as its query: the action, and what is not the
+ * default.
+ */
+static Jsonb *
+single_query(const char *action_id, const ReplayQuery *query)
+{
+	JsonPair pairs[7];
+	int count = 0;
+
+	/* In jsonb's order: shorter keys first. */
+	if (query->drops_dedup)
+		pairs[count++] = string_pair("dedup", query->dedup);
+	if (query->holds_doubts)
+		pairs[count++] = string_pair("on_doubt", query->on_doubt);
+	pairs[count++] = string_pair("action_id", action_id);
+	if (query->allow_partial)
+		pairs[count++] = flag_pair("allow_partial");
+	if (query->allow_redacted)
+		pairs[count++] = flag_pair("allow_redacted");
+	if (query->allow_unproven)
+		pairs[count++] = flag_pair("allow_unproven");
+	if (query->provider_override != NULL)
+		pairs[count++] = string_pair("provider_override", query->provider_override);
+	return JsonObject(pairs, count);
+}
+
+/*
+ * Tell of an earlier replay of an action that is replayed again because the
+ * caller has named it.
+ */
+static void
+notice_earlier(const char *action_id, const ReplayItem *item)
+{
+	char id[UUID_TEXT_LEN];
+
+	if (!item->has_earlier)
+		return;
+	UuidToText(id, &item->earlier_id);
+	ereport(NOTICE,
+			(errmsg("action %s was replayed before", ClipForMessage(action_id, strlen(action_id))),
+			 errdetail("Its replay %.*s is %s; this one is generation %d.", UUID_TEXT_LEN, id,
+					   item->earlier_state == ACTION_IN_DOUBT
+						   ? "in doubt"
+						   : ActionStateNames[item->earlier_state],
+					   item->generation)));
+}
+
+/*
+ * Put the record of one action into the outbox, as a batch of its own.
+ */
+static void
+enqueue_single(ReplayCall *call, const ReplayQuery *query, const char *action_id, ReplayItem *item)
+{
+	BatchRow batch = {0};
+	Failures failures = {0};
+	Identity saved;
+
+	UseOutbox(call, query, &saved);
+	ResolveItems(call->outbox, item, 1);
+	EnqueueItems(call->outbox, item, 1);
+	if (item->status == ITEM_ENQUEUED)
+	{
+		notice_earlier(action_id, item);
+		batch.id = OutboxBatchId(call->outbox);
+		batch.reason = query->reason;
+		batch.query = single_query(action_id, query);
+		batch.replayed = 1;
+		batch.failures = &failures;
+		batch.matched = -1;
+		batch.is_complete = true;
+		batch.scope = NewScope(query->provider_override);
+		AddToScope(batch.scope, item->record);
+		EndCall(call, query, &batch);
+	}
+	else
+		CloseOutbox(call->outbox);
+	RestoreIdentity(&saved);
+	if (item->status == ITEM_FAILED)
+		report_reason(call, query, item->record, item->reason);
+}
+
+/*
+ * Read the arguments behind the action's id.
+ */
+static void
+read_arguments(ReplayQuery *query, FunctionCallInfo fcinfo)
+{
+	CheckArgumentCount(fcinfo, SINGLE_ARGUMENTS);
+	InitReplayQuery(query, false);
+	query->include_replayed = true; /* the caller has named it */
+	query->allow_effective = true;
+	query->reason = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	query->allow_redacted = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
+	query->allow_partial = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
+	query->dedup = PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4));
+	query->provider_override = PG_ARGISNULL(5) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(5));
+	query->allow_unproven = !PG_ARGISNULL(6) && PG_GETARG_BOOL(6);
+	query->on_doubt = PG_ARGISNULL(7) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(7));
+	CheckReplayQuery(query);
+}
+
+/*
+ * Replay one action and return (original_action_id, new_action_id, success,
+ * error).  success is false only if another session, or the same statement,
+ * replayed the action at the same moment; then new_action_id is that replay.
+ */
+static Datum
+replay_single(FunctionCallInfo fcinfo, const char *action_id)
+{
+	ReplayQuery query;
+	ReplayCall call;
+	AuditRecord record;
+	ReplayItem item = {.record = &record};
+	TupleDesc desc;
+	Datum values[4];
+	bool nulls[4] = {false};
+
+	desc = ResultRowType(fcinfo);
+	read_arguments(&query, fcinfo);
+	BeginCall(&call, fcinfo, "acteon_replay()", query.reason);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	call.context = CurrentMemoryContext; /* goes with the connection */
+	find_replayable(&call, &query, action_id, &record);
+	enqueue_single(&call, &query, action_id, &item);
+	SPI_finish();
+	CloseAuditTable(&call.audit);
+
+	values[0] = CStringGetTextDatum(action_id);
+	values[1] = UUIDPGetDatum(&item.action_id);
+	values[2] = BoolGetDatum(item.status == ITEM_ENQUEUED);
+	nulls[3] = item.status == ITEM_ENQUEUED;
+	values[3] =
+		nulls[3] ? (Datum) 0 : CStringGetTextDatum(ReasonText(REASON_SAME_MOMENT, &record, &query));
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+}
+
+static void
+check_action_id_given(bool isnull)
+{
+	if (isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("action_id must not be null")));
+}
+
+/*
+ * acteon_replay(action_id uuid, reason text, allow_redacted boolean,
+ * allow_partial boolean, dedup text, provider_override text,
+ * allow_unproven boolean, on_doubt text)
+ *
+ * Replays the action whose id is this UUID in its usual lower-case form.
+ * Raises insufficient_privilege, undefined_table, no_data_found,
+ * object_not_in_prerequisite_state and invalid_parameter_value.
+ */
+Datum
+acteon_replay_uuid(PG_FUNCTION_ARGS)
+{
+	char action_id[UUID_TEXT_LEN + 1] = {0};
+
+	check_action_id_given(PG_ARGISNULL(0));
+	UuidToText(action_id, PG_GETARG_UUID_P(0));
+	return replay_single(fcinfo, action_id);
+}
+
+/*
+ * acteon_replay(action_id text, …)
+ *
+ * The same for an id that may be any string, compared byte for byte.
+ */
+Datum
+acteon_replay_text(PG_FUNCTION_ARGS)
+{
+	check_action_id_given(PG_ARGISNULL(0));
+	return replay_single(fcinfo, text_to_cstring(PG_GETARG_TEXT_PP(0)));
+}

@@ -1,0 +1,479 @@
+/*
+ * run_batch.c
+ *		Working off a batch of acteon_replay_all, chunk by chunk.
+ *
+ * Each chunk is a transaction.  It locks the batch's row, reads on from the
+ * cursor that it finds there, enqueues, and writes down how far it has come.
+ * Cursor and actions are committed together, so a crash, a cancelled statement
+ * or a second runner of the same batch neither doubles nor loses anything; two
+ * runners take turns.  The row says at each chunk how fast to go and whether to
+ * go on at all.
+ *
+ * With a rate a batch stays at most LEAD_SECONDS ahead of its deliveries, so
+ * that what is cancelled or slowed down later has not been enqueued yet.  While
+ * it waits no transaction is open that holds a snapshot or a row.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "base/compat.h"
+#include "batch/breaker.h"
+#include "queue/pace.h"
+#include "queue/tally.h"
+#include "replay/replay_many.h"
+#include "replay/run_batch.h"
+
+/* How far ahead of its deliveries a batch with a rate is enqueued. */
+#define LEAD_SECONDS 60
+
+/* A chunk is worth its transaction if so much of the lead is free: one part of so many. */
+#define LEAD_PARTS 4
+
+/* How often, in milliseconds, a batch that waits is looked at, and the caller told. */
+#define LOOK_INTERVAL 500
+#define PROGRESS_INTERVAL 5000
+#define WAIT_INTERVAL 30000
+
+/* What is to be done with a batch. */
+typedef enum Course
+{
+	COURSE_CHUNK,  /* replay a chunk */
+	COURSE_WAIT,   /* until the deliveries have followed */
+	COURSE_PAUSED, /* until somebody resumes it */
+	COURSE_END,    /* nothing any more */
+	COURSE_GONE    /* the same: it was left with nothing in it, and taken away */
+} Course;
+
+/* A batch that is being worked off. */
+typedef struct Runner
+{
+	MemoryContext context; /* of one transaction and what is told about it */
+	Oid schema;
+	int64 batch_id;
+	int chunk;       /* 0: what the batch's row says */
+	bool begins;     /* this call has written the batch down */
+	bool was_paused; /* the caller knows */
+	int64 effective; /* records passed over because their actions took effect */
+	TimestampTz told_at;
+	TimestampTz waits_since; /* or when the caller was told so */
+} Runner;
+
+/*
+ * How far a batch has come.
+ */
+void
+CountBatch(BatchCounts *counts, const BatchRow *batch)
+{
+	counts->matched = batch->matched;
+	counts->replayed = batch->replayed;
+	counts->failed = batch->failed;
+	counts->skipped = batch->skipped;
+	counts->passed_over = batch->passed_over;
+}
+
+/*
+ * The query of a batch as its next chunk asks it: from the cursor on, at the
+ * rate that the batch has now.
+ */
+static void
+read_query(ReplayQuery *query, const BatchRow *batch)
+{
+	ReadReplayQuery(query, batch->query, true);
+	if (batch->cursor != NULL)
+		query->cursor_text = batch->cursor;
+	query->rate = batch->rate;
+	/* Whoever has taken the rate away has taken the ramp away, too. */
+	query->ramp = query->ramp && batch->rate != NULL;
+	query->start_at = batch->start_at;
+	CheckReplayQuery(query);
+}
+
+/*
+ * How many records may still be attempted or skipped.
+ */
+static int64
+records_left(const ReplayQuery *query, const BatchRow *batch)
+{
+	if (query->max_records == ANY_NUMBER)
+		return PG_INT64_MAX;
+	return query->max_records - (batch->replayed + batch->failed + batch->skipped);
+}
+
+/*
+ * How many actions may be enqueued now.  Without a rate, any number.  With one,
+ * as many as keep the batch LEAD_SECONDS ahead: of the clock, by their due times,
+ * and of the consumers, by what they have not finished.  A few are not worth a
+ * transaction; then there is no room yet.
+ */
+static int64
+find_room(const Runner *runner, const BatchRow *batch)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	ReplayQuery query;
+	double rate;
+	double lead;
+	double room;
+
+	read_query(&query, batch);
+	rate = query.rate_value;
+	if (rate == 0)
+		return PG_INT64_MAX;
+	if (query.ramp && batch->replayed < RampLength(batch->matched))
+		rate /= RAMP_FACTOR;
+	lead = Max(ceil(rate * LEAD_SECONDS), 1);
+	room = lead;
+	if (batch->start_at.given)
+		now = Max(now, batch->start_at.time);
+	if (batch->paced_until.given && batch->paced_until.time > now)
+	{
+		double ahead = (double) (batch->paced_until.time - now) / USECS_PER_SEC;
+
+		room = ahead < LEAD_SECONDS ? lead - floor(ahead * rate) : 0;
+	}
+	if (room * LEAD_PARTS >= lead)
+		room =
+			Min(room, lead - (batch->replayed - CountFinished(runner->schema, runner->batch_id)));
+	if (room * LEAD_PARTS < lead)
+		return 0;
+	return (int64) Min(Max(room, 1), PG_INT32_MAX);
+}
+
+/*
+ * What is to be done with a batch, by its row.
+ */
+static Course
+find_course(const Runner *runner, const BatchRow *batch, int64 *room)
+{
+	*room = 0;
+	if (batch->is_complete || batch->stop == BATCH_CANCELLED)
+		return COURSE_END;
+	if (batch->stop == BATCH_PAUSED)
+		return COURSE_PAUSED;
+	*room = find_room(runner, batch);
+	return *room > 0 ? COURSE_CHUNK : COURSE_WAIT;
+}
+
+ACTEON_NORETURN static void
+report_no_batch(const Runner *runner)
+{
+	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+					errmsg("batch " INT64_FORMAT " has gone", runner->batch_id),
+					errdetail("It was deleted, or there was nothing to replay in it.")));
+}
+
+/*
+ * Gather and enqueue the next records of a batch that is held, and note in it
+ * what became of them and where that ended.  The caller's grants count, as they
+ * are now.
+ */
+static void
+add_records(Runner *runner, BatchRow *batch, int64 room)
+{
+	int chunk = runner->chunk > 0 ? runner->chunk : batch->chunk;
+	Gathered gathered = {0};
+	ReplayQuery query;
+	ReplayCall call;
+	Identity saved;
+	bool more;
+
+	OpenCall(&call, runner->schema);
+	call.batch = batch;
+	read_query(&query, batch);
+	query.max_records = (int) Min(Min(chunk, room), records_left(&query, batch));
+	more = GatherRecords(&call, &query, chunk, &gathered);
+	runner->effective += gathered.effective;
+	if (call.outbox != NULL)
+	{
+		UseOutbox(&call, &query, &saved);
+		EnqueueGathered(&call, &gathered, batch);
+		CloseBatchOutbox(&call, batch);
+		RestoreIdentity(&saved);
+	}
+	ReadReplayQuery(&query, batch->query, true);
+	batch->last_chunk_at = call.now;
+	batch->is_complete = !more || records_left(&query, batch) <= 0;
+	batch->cursor =
+		batch->is_complete ? NULL : MakeCursor(&query, gathered.last_time, gathered.last_id);
+	CloseAuditTable(&call.audit);
+}
+
+/*
+ * Whether there is nothing that a batch would tell of: all that matched was
+ * passed over.  Jobs that run every few minutes would leave one each time.  Who
+ * goes on with a batch keeps it.
+ */
+static bool
+leaves_nothing(const Runner *runner, const BatchRow *batch)
+{
+	return runner->begins && batch->is_complete &&
+		   batch->replayed + batch->failed + batch->skipped == 0;
+}
+
+/*
+ * Replay a chunk, unless the batch, once it is locked, turns out to be somewhere
+ * else.  Returns what was done instead then.
+ */
+static Course
+replay_chunk(Runner *runner, BatchRow *batch)
+{
+	Oid owner = TableOwner(OwnTable(runner->schema, BATCH_TABLE));
+	HeldBatch held;
+	Identity saved;
+	Course course;
+	int64 room;
+
+	SwitchIdentity(&saved, owner);
+	if (!HoldBatch(&held, runner->schema, runner->batch_id, batch))
+		report_no_batch(runner);
+	course = find_course(runner, batch, &room);
+	RestoreIdentity(&saved);
+	if (course == COURSE_CHUNK)
+	{
+		/* Of now: whoever had the lock before has committed. */
+		PushActiveSnapshot(GetLatestSnapshot());
+		if (SPI_connect() != SPI_OK_CONNECT)
+			elog(ERROR, "SPI_connect failed");
+		MemoryContextSwitchTo(runner->context);
+		add_records(runner, batch, room);
+		SPI_finish();
+		MemoryContextSwitchTo(runner->context);
+	}
+	SwitchIdentity(&saved, owner);
+	if (course == COURSE_CHUNK)
+	{
+		if (leaves_nothing(runner, batch))
+		{
+			DropBatch(&held, batch);
+			course = COURSE_GONE;
+		}
+		else
+			UpdateBatch(&held, batch);
+		PopActiveSnapshot();
+	}
+	else
+		ReleaseBatch(&held);
+	RestoreIdentity(&saved);
+	return course;
+}
+
+/*
+ * Tell the caller how far the batch has come.
+ */
+static void
+tell_progress(Runner *runner, const BatchRow *batch)
+{
+	int64 looked_at = batch->replayed + batch->failed + batch->skipped + batch->passed_over;
+	int64 matched = Max(batch->matched, looked_at);
+	char passed_over[64] = "";
+
+	if (batch->passed_over > 0)
+		snprintf(passed_over, sizeof(passed_over), _(", " INT64_FORMAT " passed over"),
+				 batch->passed_over);
+	ereport(NOTICE,
+			(errmsg("batch " INT64_FORMAT ": " INT64_FORMAT " of " INT64_FORMAT
+					" records looked at (%d %%), " INT64_FORMAT " replayed, " INT64_FORMAT
+					" failed, " INT64_FORMAT " skipped%s",
+					batch->id, looked_at, matched, (int) (100.0 * looked_at / Max(matched, 1)),
+					batch->replayed, batch->failed, batch->skipped, passed_over)));
+	runner->told_at = GetCurrentTimestamp();
+}
+
+/*
+ * Tell the caller what a batch that makes no headway waits for.
+ */
+static void
+tell_waiting(Runner *runner, const BatchRow *batch)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!TimestampDifferenceExceeds(runner->waits_since, now, WAIT_INTERVAL))
+		return;
+	if (batch->start_at.given && batch->start_at.time > now)
+		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " waits for its start at %s", batch->id,
+								timestamptz_to_str(batch->start_at.time))));
+	else
+		ereport(
+			NOTICE,
+			(errmsg("batch " INT64_FORMAT " waits for its deliveries: " INT64_FORMAT
+					" actions are not finished",
+					batch->id, batch->replayed - CountFinished(runner->schema, batch->id)),
+			 errhint(
+				 "If they stand still, see whether a relay is running and takes actions from this database.")));
+	runner->waits_since = now;
+}
+
+/*
+ * Tell the caller that the batch has been paused, or goes on, once each.
+ */
+static void
+tell_pause(Runner *runner, const BatchRow *batch, bool is_paused)
+{
+	if (is_paused == runner->was_paused)
+		return;
+	runner->was_paused = is_paused;
+	if (!is_paused)
+		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " goes on", batch->id)));
+	else
+		ereport(
+			NOTICE,
+			(errmsg("batch " INT64_FORMAT " is paused", batch->id),
+			 batch->stop_reason == NULL ? 0 : errdetail("Reason: %s", batch->stop_reason),
+			 errhint(
+				 "acteon_replay_resume() has it go on. The statement may be ended meanwhile: acteon_replay_continue() takes it up again.")));
+}
+
+/*
+ * Tell the caller what there is to tell after a look at the batch.
+ */
+static void
+tell(Runner *runner, const BatchRow *batch, Course course)
+{
+	if (batch->stop != BATCH_CANCELLED)
+		tell_pause(runner, batch, course == COURSE_PAUSED);
+	switch (course)
+	{
+		case COURSE_CHUNK:
+			runner->waits_since = GetCurrentTimestamp();
+			if (!batch->is_complete &&
+				TimestampDifferenceExceeds(runner->told_at, runner->waits_since, PROGRESS_INTERVAL))
+				tell_progress(runner, batch);
+			break;
+		case COURSE_WAIT:
+			tell_waiting(runner, batch);
+			break;
+		case COURSE_PAUSED:
+			break;
+		case COURSE_END:
+			tell_progress(runner, batch);
+			if (!batch->is_complete)
+				ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is cancelled", batch->id)));
+			break;
+		case COURSE_GONE:
+			tell_progress(runner, batch);
+			ereport(NOTICE,
+					(errmsg("batch " INT64_FORMAT " is not kept: there was nothing to replay",
+							batch->id)));
+			break;
+	}
+}
+
+/*
+ * Look at the batch's circuit breaker, which those who record failures may not
+ * have got at while a chunk was under way.
+ */
+static void
+check_breaker(Runner *runner)
+{
+	Oid caller = GetUserId();
+	Identity saved;
+
+	SwitchIdentity(&saved, TableOwner(OwnTable(runner->schema, BATCH_TABLE)));
+	CheckBreaker(runner->schema, caller, runner->batch_id);
+	RestoreIdentity(&saved);
+}
+
+/*
+ * Look at the batch, do what is to be done, and commit.  Returns what it was.
+ */
+static Course
+take_step(Runner *runner, BatchCounts *counts)
+{
+	MemoryContext old = MemoryContextSwitchTo(runner->context);
+	BatchRow batch;
+	Course course;
+	int64 room;
+	bool in_chunk;
+
+	/* The row's query and scope may be stored apart, where only a snapshot reaches. */
+	PushActiveSnapshot(GetLatestSnapshot());
+	check_breaker(runner);
+	if (!ReadBatch(runner->schema, runner->batch_id, &batch))
+		report_no_batch(runner);
+	course = find_course(runner, &batch, &room);
+	if (course == COURSE_CHUNK)
+		course = replay_chunk(runner, &batch);
+	CountBatch(counts, &batch);
+	/* A chunk is told of when it is in; the rest while the tables may be read. */
+	in_chunk = course == COURSE_CHUNK || course == COURSE_GONE;
+	if (!in_chunk)
+		tell(runner, &batch, course);
+	PopActiveSnapshot();
+	SPI_commit();
+	if (in_chunk)
+		tell(runner, &batch, course);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(runner->context);
+	return course;
+}
+
+/*
+ * Wait a little, in a transaction that has done nothing yet.
+ */
+static void
+wait_a_little(void)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK_INTERVAL,
+					 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
+ * Say with an error how to go on after it.
+ */
+static void
+add_context(void *arg)
+{
+	const Runner *runner = arg;
+
+	if (geterrcode() != 0)
+		errcontext("batch " INT64_FORMAT ", which CALL acteon_replay_continue(" INT64_FORMAT
+				   ") goes on with",
+				   runner->batch_id, runner->batch_id);
+}
+
+/*
+ * Work a batch off, chunk by chunk, until it is complete or cancelled; waits
+ * while it is paused, and for its deliveries if it has a rate.  Chunks have so
+ * many records, 0: as many as the batch's row says.  Needs an SPI connection
+ * that may commit.  Tells how far the batch has come.  One that the call begins
+ * is taken away if nothing was replayed, failed or skipped; returns whether it is
+ * still there.
+ */
+bool
+RunBatch(Oid schema, int64 batch_id, int chunk, bool begins, BatchCounts *counts)
+{
+	Runner runner = {.schema = schema, .batch_id = batch_id, .chunk = chunk, .begins = begins};
+	ErrorContextCallback callback;
+	Course course;
+
+	runner.context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay chunk", ALLOCSET_DEFAULT_SIZES);
+	runner.told_at = runner.waits_since = GetCurrentTimestamp();
+	callback.callback = add_context;
+	callback.arg = &runner;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		course = take_step(&runner, counts);
+		if (course == COURSE_END || course == COURSE_GONE)
+			break;
+		if (course != COURSE_CHUNK)
+			wait_a_little();
+	}
+	error_context_stack = callback.previous;
+	NoticeEffective(runner.effective);
+	MemoryContextDelete(runner.context);
+	return course != COURSE_GONE;
+}
