@@ -5,7 +5,7 @@
 #ifndef ACTEON_ACTION_SET_H
 #define ACTEON_ACTION_SET_H
 
-#include "audit/audit_scan.h"
+#include "audit/record.h"
 
 /* A set of actions, each as a hash of 64 bits; see InitActionSet. */
 typedef struct ActionSet

@@ -24,6 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "access/grants.h"
+#include "base/catalog.h"
 #include "base/table_access.h"
 #include "consumer/call.h"
 
