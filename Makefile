@@ -53,13 +53,18 @@ include src/programs/programs.mk
 # Scripts for psql's \i and recipes for pg_cron, below pg_config --sharedir.
 SCRIPTS_DIR = '$(DESTDIR)$(datadir)/$(EXTENSION)'
 
-install: install-scripts
-uninstall: uninstall-scripts
+# README.md and the pages, beside each other as here, so that their links hold.  PGXS's DOCS would put all of them
+# into one directory that other extensions' README.md is in, too.
+PAGES = $(sort $(wildcard doc/*.md))
+PAGES_DIR = '$(DESTDIR)$(docdir)/$(docmoduledir)/$(EXTENSION)'
+
+install: install-scripts install-pages
+uninstall: uninstall-scripts uninstall-pages
 
 # A changed header rebuilds what may include it.
 $(OBJS) $(OBJS:.o=.bc): $(INCLUDES)
 
-.PHONY: demo bench faults faults-short stub-unit sanitize matrix lint format install-scripts uninstall-scripts
+.PHONY: demo bench faults faults-short stub-unit sanitize matrix lint format install-scripts uninstall-scripts install-pages uninstall-pages
 
 install-scripts:
 	$(MKDIR_P) $(SCRIPTS_DIR)/cron
@@ -68,6 +73,14 @@ install-scripts:
 
 uninstall-scripts:
 	rm -rf $(SCRIPTS_DIR)
+
+install-pages:
+	$(MKDIR_P) $(PAGES_DIR)/doc
+	$(INSTALL_DATA) README.md $(PAGES_DIR)
+	$(INSTALL_DATA) $(PAGES) $(PAGES_DIR)/doc
+
+uninstall-pages:
+	rm -rf $(PAGES_DIR)
 
 # PGXS has a target of this name, which only says that it is not supported.
 ifndef PGXS

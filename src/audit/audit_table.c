@@ -59,7 +59,7 @@ report_no_table(void)
 		(errcode(ERRCODE_UNDEFINED_TABLE),
 		 errmsg("audit table \"%s\" does not exist", AuditTableSetting),
 		 errhint(
-			 "Is auditing enabled in the gateway? If the table has another name or schema, set acteon_replay.audit_table.")));
+			 "Is auditing enabled in the gateway? If the table has another name or schema, set acteon_replay.audit_table. See doc/install.md.")));
 }
 
 /*

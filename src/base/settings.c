@@ -77,24 +77,26 @@ void
 DefineSettings(void)
 {
 	DefineCustomStringVariable(
-		"acteon_replay.audit_table", "The gateway's audit table.",
-		"Without a schema it is looked for in the extension's schema, then in public.",
+		"acteon_replay.audit_table",
+		"The gateway's audit table, with or without schema, quoted as in SQL.",
+		"Without a schema it is looked for in the extension's schema, then in public, but not taken from a schema in which everybody may create tables. The search path plays no part.",
 		&AuditTableSetting, "acteon_audit", PGC_SUSET, 0, check_audit_table, NULL, NULL);
 	DefineCustomStringVariable(
 		"acteon_replay.redaction_placeholder",
 		"What the gateway stores in place of a redacted value.",
-		"A payload that holds it is not replayed unless allow_redacted is set. Empty: no payload counts as redacted.",
+		"A payload in which some string value is exactly this is not replayed without allow_redacted. Empty: no payload counts as redacted.",
 		&RedactionPlaceholder, "[REDACTED]", PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("acteon_replay.intent_grace",
 							"Age below which an intent record counts as still being executed.",
-							NULL, &IntentGrace, 300, 0, INT_MAX / 1000, PGC_SUSET, GUC_UNIT_S, NULL,
-							NULL, NULL);
+							"It is measured against the newest record of the audit table.",
+							&IntentGrace, 300, 0, INT_MAX / 1000, PGC_SUSET, GUC_UNIT_S, NULL, NULL,
+							NULL);
 	DefineCustomIntVariable(
 		"acteon_replay.max_attempts", "Attempts after which an action ends dead.",
 		"It counts when an attempt fails; what is waiting then is not looked at.", &MaxAttempts, 10,
 		1, INT_MAX / 2, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("acteon_replay.require_reason",
-							 "Refuse to replay, or to steer a batch, without a reason.", NULL,
+							 "Refuse to replay, steer, redrive or purge without a reason.", NULL,
 							 &RequireReason, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"acteon_replay.gateway_patience",
@@ -104,11 +106,11 @@ DefineSettings(void)
 	DefineCustomBoolVariable(
 		"acteon_replay.audit_is_live",
 		"Whether the gateway writes its records into the audit table as they are made.",
-		"Off for a copy: nothing can be concluded from what is missing in it. Unless it is set, it is off for tables that a subscription fills.",
+		"Off for a copy: nothing is concluded from what is missing in it, doubts are held, and intents are not replayed. Unless it is set, it is off for a table that a subscription fills, and for one that has a foreign partition or one that a subscription fills.",
 		&AuditIsLive, true, PGC_SUSET, 0, check_audit_is_live, assign_audit_is_live, NULL);
 	DefineCustomEnumVariable(
-		"acteon_replay.notify", "When consumers are woken up by NOTIFY.",
-		"Commits with a NOTIFY wait for each other. smart: only if a consumer sleeps.",
+		"acteon_replay.notify", "When a replay wakes consumers up by NOTIFY.",
+		"on, off, or smart: only if a consumer sleeps. Commits with a NOTIFY wait for each other, in the whole cluster.",
 		&NotifySetting, NOTIFY_SMART, notify_values, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("acteon_replay");
 }

@@ -84,7 +84,7 @@ BeginConsumerCall(ConsumerCall *call, FunctionCallInfo fcinfo, const char *funct
 			 errdetail("Role \"%s\" has no such grant in acteon_grants.",
 					   GetUserNameFromId(caller, false)),
 			 errhint(
-				 "The owner of acteon_grants can insert one for this role, or for a role whose rights it inherits.")));
+				 "The owner of acteon_grants can insert one for this role, or for a role whose rights it inherits. See \"Who may do what\" in doc/operations.md.")));
 	SwitchIdentity(&call->caller, TableOwner(OwnTable(call->schema, OUTBOX_TABLE)));
 }
 

@@ -101,18 +101,22 @@ relay-unit: acteon-relay-unit
 http-unit: acteon-replay-http-unit
 	./acteon-replay-http-unit
 
+# Where man(1) looks.  That is PGXS's mandir, but for Debian's packages of PostgreSQL: these have a directory of their
+# own for each major, from which pages are linked to where man looks.
+PROGRAM_MANDIR = $(if $(filter %/lib/postgresql/$(MAJORVERSION)/bin,$(bindir)),$(patsubst %/lib/postgresql/$(MAJORVERSION)/bin,%/share/man,$(bindir)),$(mandir))
+
 # Install a program: its name, and the folder of its unit file.
 define install_program
-	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(docdir)/$(docmoduledir)'
+	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(PROGRAM_MANDIR)/man1' '$(DESTDIR)$(docdir)/$(docmoduledir)'
 	$(INSTALL_PROGRAM) $(1) '$(DESTDIR)$(bindir)/$(1)'
-	$(INSTALL_DATA) $(1).1 '$(DESTDIR)$(mandir)/man1/$(1).1'
+	$(INSTALL_DATA) $(1).1 '$(DESTDIR)$(PROGRAM_MANDIR)/man1/$(1).1'
 	sed 's|^ExecStart=.*|ExecStart=$(bindir)/$(1)|' $(2)/$(1).service >'$(DESTDIR)$(docdir)/$(docmoduledir)/$(1).service'
 	chmod 644 '$(DESTDIR)$(docdir)/$(docmoduledir)/$(1).service'
 endef
 
 # Take it away again.
 define uninstall_program
-	rm -f '$(DESTDIR)$(bindir)/$(1)' '$(DESTDIR)$(mandir)/man1/$(1).1' '$(DESTDIR)$(docdir)/$(docmoduledir)/$(1).service'
+	rm -f '$(DESTDIR)$(bindir)/$(1)' '$(DESTDIR)$(PROGRAM_MANDIR)/man1/$(1).1' '$(DESTDIR)$(docdir)/$(docmoduledir)/$(1).service'
 endef
 
 install-relay: relay

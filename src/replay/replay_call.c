@@ -47,7 +47,7 @@ OpenCall(ReplayCall *call, Oid schema)
 			 errdetail("Role \"%s\" has no such grant in acteon_grants.",
 					   GetUserNameFromId(call->caller, false)),
 			 errhint(
-				 "The owner of acteon_grants can insert one for this role, or for a role whose rights it inherits.")));
+				 "The owner of acteon_grants can insert one for this role, or for a role whose rights it inherits. See \"Who may do what\" in doc/operations.md.")));
 	OpenAuditTable(&call->audit, call->schema);
 }
 
