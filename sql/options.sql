@@ -4,7 +4,7 @@
 CALL clean();
 CREATE FUNCTION pg_temp.replay_options() RETURNS json AS '$libdir/acteon_replay', 'acteon_replay_options' LANGUAGE C;
 CREATE TEMPORARY TABLE option AS
-	SELECT * FROM json_to_recordset(pg_temp.replay_options()) AS o (place integer, argument text, key text, type text, "default" text, least text, most text, below text, is_limit boolean, calls text[], choices text[], help text, in_sql text, over_http text);
+	SELECT * FROM json_to_recordset(pg_temp.replay_options()) AS o (place integer, argument text, key text, type text, "default" text, least text, most text, below text, is_limit boolean, calls text[], choices text[], help text, in_sql text, over_http text, hint text, not_empty boolean);
 SELECT count(*) > 35 AS there_are_some FROM option;
 
 -- What the table wants of a function, and what the function has.  The reason is the first of
@@ -36,9 +36,12 @@ WHERE f.function = CASE WHEN 'acteon_replay_bulk' = ANY (o.calls) THEN 'acteon_r
 	AND format('%s: %s', o.argument, concat_ws('. ', o.help, o.in_sql)) <> ALL (string_to_array(obj_description(f.oid, 'pg_proc'), E'\n'))
 ORDER BY o.place;
 
--- Help begins small, and no text ends with a full stop; a default is within the bounds, and one of the choices.
+-- Help begins small, and no text ends with a full stop; a default is within the bounds, and one of the choices;
+-- an integer has bounds; and where a value can be refused there is a hint.
 SELECT argument, key FROM option WHERE help ~ '^[A-Z]' OR help IS NULL OR help || '  ' || coalesce(in_sql, 'x') || '  ' || coalesce(over_http, 'x') ~ '\.(?:  |$)'
 	OR type IN ('integer', 'numeric') AND ("default"::numeric < least::numeric OR "default"::numeric > most::numeric OR "default"::numeric >= below::numeric)
+	OR type = 'integer' AND (least IS NULL OR most IS NULL)
+	OR 'query' = ANY (calls) AND hint IS NULL AND (type IN ('integer', 'numeric') OR choices <> '{}' OR not_empty)
 	OR "default" IS NOT NULL AND choices <> '{}' AND "default" <> ALL (choices);
 
 -- Whether a statement runs, or what it says.

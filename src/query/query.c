@@ -423,8 +423,8 @@ CheckReplayQuery(ReplayQuery *query)
 	check_ramp(query);
 	check_last_due(query);
 	check_outcomes(query);
-	check_cursor(query);
 	check_texts(query);
+	check_cursor(query);
 	check_breaker(query);
 	check_lost(query);
 }

@@ -180,11 +180,12 @@ acteon_replay_options(PG_FUNCTION_ARGS)
 		append_member(&json, "least", option->least);
 		append_member(&json, "most", option->most);
 		append_member(&json, "below", option->below);
+		append_member(&json, "hint", option->hint);
 		append_member(&json, "help", option->help);
 		append_member(&json, "in_sql", option->in_sql);
 		append_member(&json, "over_http", option->over_http);
-		appendStringInfo(&json, "\"is_limit\": %s, \"choices\": [",
-						 option->is_limit ? "true" : "false");
+		appendStringInfo(&json, "\"is_limit\": %s, \"not_empty\": %s, \"choices\": [",
+						 option->is_limit ? "true" : "false", option->not_empty ? "true" : "false");
 		for (int i = 0; option->choices != NULL && option->choices[i] != NULL; i++)
 		{
 			appendStringInfoString(&json, i > 0 ? ", " : "");
