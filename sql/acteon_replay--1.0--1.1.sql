@@ -296,7 +296,7 @@ next_cursor: pass it as cursor to continue; NULL at the end
 
 Errors: 22023 bad argument, no filter, nothing but what took effect without allow_effective, or intents without allow_unproven, 42501 role, 42P01 no audit table, 55000 intents of a copy.';
 COMMENT ON FUNCTION acteon_replay_bulk(jsonb) IS
-	'The same in the gateway''s wire form: one object whose keys are the arguments by name, but for from, to and limit in place of from_time, to_time and max_records. Times are in RFC 3339 with a zone; null counts as a key that is not there; an unknown key is an error. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor", "effective"}; the last is how many records were passed over because their actions took effect. Write the cast, acteon_replay_bulk(''{…}''::jsonb): a literal without it is taken for the namespace of the other form. Errors: as the other form.';
+	'The same in the gateway''s wire form: one object whose keys are the arguments by name, but for from, to and limit in place of from_time, to_time and max_records. order (oldest or newest) may stand in place of newest_first. Times are in RFC 3339 with a zone; null counts as a key that is not there; an unknown key is an error. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor", "effective"}; the last is how many records were passed over because their actions took effect. Write the cast, acteon_replay_bulk(''{…}''::jsonb): a literal without it is taken for the namespace of the other form. Errors: as the other form.';
 
 CREATE FUNCTION acteon_replay_preview(
 	namespace text DEFAULT NULL,

@@ -143,6 +143,24 @@ check_texts(ReplayQuery *query)
 }
 
 /*
+ * Let the order say which records come first.  What is kept of it is newest_first.
+ */
+static void
+check_order(ReplayQuery *query)
+{
+	bool newest_first = query->order != NULL && strcmp(query->order, ORDER_NEWEST) == 0;
+
+	if (query->order == NULL)
+		return;
+	if (OPTION_GIVEN(query, OPTION_NEWEST_FIRST) && newest_first != query->newest_first)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("order \"%s\" contradicts newest_first", query->order),
+						errhint("Leave one of the two out.")));
+	query->newest_first = newest_first;
+	query->order = NULL;
+}
+
+/*
  * Whether the filter on outcome names this one.
  */
 bool
@@ -424,6 +442,7 @@ CheckReplayQuery(ReplayQuery *query)
 	check_last_due(query);
 	check_outcomes(query);
 	check_texts(query);
+	check_order(query);
 	check_cursor(query);
 	check_breaker(query);
 	check_lost(query);

@@ -40,6 +40,7 @@ typedef struct ReplayQuery
 	bool include_replayed;
 	bool allow_redacted;
 	bool newest_first;
+	char *order;         /* the same, as ORDER_OLDEST or ORDER_NEWEST; NULL once it is checked */
 	char *cursor_text;   /* NULL: from the start */
 	ReplayCursor cursor; /* what cursor_text says */
 	Numeric rate;        /* actions a second; NULL: no limit */

@@ -111,16 +111,19 @@ read_time(OptionId id, const JsonbValue *value)
 static void
 read_key(ReplayQuery *query, OptionId id, const JsonbValue *value)
 {
+	const ReplayOption *option = &ReplayOptions[id];
 	void *field = OptionField(query, id);
 
 	if (value->type == jbvNull)
 		return;
 	query->given |= UINT64CONST(1) << id;
-	switch (ReplayOptions[id].kind)
+	switch (option->kind)
 	{
 		case KIND_TEXT:
 			if (value->type != jbvString)
-				report_key_type(id, "a string", "\"text\"");
+				report_key_type(id, "a string",
+								psprintf("\"%s\"",
+										 option->example != NULL ? option->example : "text"));
 			*(char **) field = pnstrdup(value->val.string.val, value->val.string.len);
 			break;
 		case KIND_TIME:
@@ -140,7 +143,7 @@ read_key(ReplayQuery *query, OptionId id, const JsonbValue *value)
 			*(Numeric *) field = value->val.numeric;
 			break;
 		case KIND_BATCH:
-			elog(ERROR, "option \"%s\" is no part of a query", ReplayOptions[id].key);
+			elog(ERROR, "option \"%s\" is no part of a query", option->key);
 	}
 }
 

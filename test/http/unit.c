@@ -275,6 +275,8 @@ test_parameters(void)
 		 "{\"limit\": 50, \"rate\": 123456789012345678901234567890}"},
 		{"rate=1234567890123456789012345678901", "rate: expected a number"},
 
+		{"order=newest", "{\"limit\": 50, \"order\": \"newest\"}"},
+		{"order=newest&order=newest", "order is given twice"},
 		{"max_depth=0", "{\"limit\": 50, \"max_depth\": 0}"},
 		{"max_depth=20", "{\"limit\": 50, \"max_depth\": 20}"},
 		{"max_depth=2147483648", "{\"limit\": 50, \"max_depth\": 2147483648}"},

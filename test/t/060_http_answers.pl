@@ -210,10 +210,10 @@ answers($boss->post('/v1/audit/attached/replay?allow_partial=1'), 200, qr/"succe
 #
 
 answers($boss->post("/v1/audit/a-1/replay?$_=x"), 400, error("$_ is not for the replay of a single action"), "$_ to a single action: 400")
-	foreach qw(tenant from limit start_at rate cursor include_replayed lost allow_effective sample);
+	foreach qw(tenant from limit start_at rate cursor include_replayed lost allow_effective sample order);
 
 my @bad = (
-	(map { ("$_=%00", "$_=%FF", "$_=a&$_=a") } qw(namespace tenant provider action_type verdict matched_rule caller_id chain_id cursor reason dedup provider_override on_doubt)),
+	(map { ("$_=%00", "$_=%FF", "$_=a&$_=a") } qw(namespace tenant provider action_type verdict matched_rule caller_id chain_id cursor reason dedup provider_override on_doubt order)),
 	(map { "outcome=$_" } ('%00', '%FF', 'a&outcome=%FF', 'a&outcome=', ',a', 'a,')),
 	(map { ("$_=maybe", "$_=", "$_=1&$_=1") } qw(include_replayed allow_redacted newest_first allow_partial ramp lost certain allow_effective allow_unproven dry_run)),
 	(map { ("$_=", "$_=yesterday", "$_=2026-01-01", "$_=2026-01-01T12:00:00", "$_=2026-13-01T12:00:00Z", "$_=infinity", "$_=%00", "$_=2026-01-01T12:00:00Z&$_=2026-01-01T12:00:00Z") } qw(from to start_at)),
@@ -221,7 +221,7 @@ my @bad = (
 	(map { ("$_=", "$_=x", "$_=1.5", "$_=100001", "$_=99999999999", "$_=2147483648", "$_=-1", "$_=1e1", "$_=%2B5", "$_=%20") } qw(breaker_window)),
 	(map { ("$_=", "$_=x", "$_=NaN", "$_=Infinity", "$_=1e1", "$_=1e400", "$_=-1", "$_=-0.5", "$_=%2B5", "$_=%20") } qw(rate wait breaker_share)),
 	(map { ("dry_run=1&sample=$_") } qw(x 1.5 -1 1e1 1001 %2B5 %20 2147483648 99999 99999999999 99999999999999999999)),
-	'rate=0', 'rate=0.0001', 'rate=99999999999999999999999999999999', 'wait=60.5', 'wait=1e1', 'breaker_share=1', 'ramp=1', 'dedup=maybe', 'provider_override=', 'on_doubt=guess', 'certain=true', 'lost=true&outcome=failed', 'outcome=executed', 'outcome=pending', 'outcome=failed,pending', 'outcome=executed&outcome=scheduled',
+	'rate=0', 'rate=0.0001', 'rate=99999999999999999999999999999999', 'wait=60.5', 'wait=1e1', 'breaker_share=1', 'ramp=1', 'dedup=maybe', 'provider_override=', 'on_doubt=guess', 'order=newest_first', 'order=', 'order=newest&newest_first=false', 'order=oldest&newest_first=true', 'certain=true', 'lost=true&outcome=failed', 'outcome=executed', 'outcome=pending', 'outcome=failed,pending', 'outcome=executed&outcome=scheduled',
 	'limit=', 'limit=x', 'limit=5.5', 'limit=-1', 'limit=-0', 'limit=-99999999999', 'limit=-99999999999999999999', 'limit=1e1', 'limit=+5', 'limit=%20', 'limit=5&limit=5', 'cursor=x', 'cursor=', 'cursor=v1.00.1.x',
 	'from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z');
 foreach my $query (@bad)
