@@ -30,7 +30,7 @@ SHLIB_LINK = -luuid
 
 REGRESS = install grants single bulk action bad_input options replayed lineage queue lanes redrive steer judge effective lost preview replay_all batches api_keys effect doubts proof audit_tells tables
 REGRESS_OPTS = --outputdir=test/output
-ISOLATION = race single_race visibility lease lane redrive_race steer_race wake api_begin api_key proof_now
+ISOLATION = race single_race lost_race visibility lease lane redrive_race steer_race wake api_begin api_key proof_now
 ISOLATION_OPTS = --inputdir=test --outputdir=test/output
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl

@@ -174,7 +174,8 @@ look_at_window(Preview *preview, ReplayCall *call, Look *look, const AuditRecord
 
 	BeginItems(&look->judge, items, records, count);
 	if (preview->query->lost)
-		JudgeKin(call->schema, &call->audit, preview->query, items, count, GetActiveSnapshot());
+		(void) JudgeKin(call->schema, &call->audit, preview->query, items, count,
+						GetActiveSnapshot());
 	SwitchIdentity(&saved, TableOwner(OwnTable(call->schema, OUTBOX_TABLE)));
 	ForecastItems(&look->forecast, items, count);
 	JudgeActions(&look->judge, items, count);
