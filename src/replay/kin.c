@@ -295,7 +295,7 @@ find_lost(const AuditTable *table, const ReplayQuery *query, ArrayBuildState *ac
 	int count;
 
 	anywhere.cursor_text = NULL;
-	anywhere.max_records = ANY_NUMBER;
+	anywhere.is_limited = false;
 	AuditScanBeginAmong(&scan, table, &anywhere,
 						DatumGetArrayTypeP(makeArrayResult(action_ids, CurrentMemoryContext)));
 	while ((count = AuditScanTake(&scan, MAX_RECORDS_LIMIT, &records)) > 0)
