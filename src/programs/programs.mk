@@ -25,9 +25,13 @@ HTTP_HEADERS = $(sort $(wildcard src/programs/http/*.h))
 HTTP_OBJECTS = $(HTTP_SOURCES:.c=.o)
 PROGRAM_OBJECTS = $(COMMON_OBJECTS) $(RELAY_OBJECTS) $(HTTP_OBJECTS)
 
-# A packager's own flags go here; what the code needs stands below.
-PROGRAM_CFLAGS ?= -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
-PROGRAM_LDFLAGS ?= -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+# A packager's CFLAGS, CPPFLAGS and LDFLAGS, from the command line or the environment,
+# take the place of ours; what the code needs stands below.
+OUR_CFLAGS = -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+OUR_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+PROGRAM_CFLAGS ?= $(or $(GIVEN_CFLAGS),$(OUR_CFLAGS))
+PROGRAM_CPPFLAGS ?= $(GIVEN_CPPFLAGS)
+PROGRAM_LDFLAGS ?= $(or $(GIVEN_LDFLAGS),$(OUR_LDFLAGS))
 
 PROGRAM_FLAGS = -std=gnu11 -D_GNU_SOURCE -DACTEON_VERSION='"$(EXTVERSION)"' \
 	-I$(shell $(PG_CONFIG) --includedir) -Isrc/programs
@@ -68,7 +72,7 @@ relay-asan: acteon-relay.asan
 http-asan: acteon-replay-http.asan
 
 $(PROGRAM_OBJECTS): %.o: %.c $(COMMON_HEADERS) $(RELAY_HEADERS) $(HTTP_HEADERS) acteon_replay.control
-	$(CC) $(PROGRAM_CFLAGS) $(PROGRAM_FLAGS) -c -o $@ $<
+	$(CC) $(PROGRAM_CPPFLAGS) $(PROGRAM_CFLAGS) $(PROGRAM_FLAGS) -c -o $@ $<
 
 # A part of the program that is no C.
 src/programs/http/openapi.o acteon-replay-http.asan acteon-replay-http-unit: src/programs/http/openapi.json
