@@ -477,6 +477,21 @@ test_sealed(void)
 		"payload is sealed with key \"k1\", and what is inside is not JSON";
 	static const char malformed[] = "payload is sealed, but not as ENC[AES256-GCM,...]";
 	static const char plain[] = "{\"to\": \"a@example.com\", \"n\": 1}";
+	/* OpenSSL by itself reads most of these as the data that the tag belongs to. */
+	static const char *const no_base64[] = {
+		"5IlMI5934cv8U/uw9/f43ow5Xv9AIfwF5XzLMXPdP",
+		"5IlMI5934cv8U/uw9/f43ow5Xv9AIfwF5XzLMXPdPA=",
+		"5IlMI5934cv8U/uw9/f43ow5Xv9AIfwF5XzLMXPdPA",
+		"5IlMI5934cv8U/uw9/f43ow5Xv9AIfwF5XzLMXPdPB==",
+		" 5IlMI5934cv8U/uw9/f43ow5Xv9AIfwF5XzLMXPdPA==",
+		"    5IlMI5934cv8U/uw9/f43ow5Xv9AIfwF5XzLMXPdPA==",
+		"5IlMI5934cv8U/uw9/f43ow5Xv9AIfwF5XzLMXPdPA==    ",
+		"5IlMI5934cv8U/uw9/f43ow5Xv9AIfwF5XzLMXPdPA==\r\n\r\n",
+		"5IlMI5934cv8U/uw9/f43ow5Xv9AIfwF5XzLMXPdPA==----",
+		"5IlMI5934cv8U/uw9/f43ow5Xv9AIfwF5XzLMXPdPA======",
+		"5IlMI593\n4cv8U/uw9/f43ow5Xv9AIfwF5XzLMXPdPA==",
+		"5IlMI5934cv8U_uw9_f43ow5Xv9AIfwF5XzLMXPdPA==",
+	};
 	char *error = NULL;
 	Keyring *ring = read_ring("# keys\n\n  " HEX_KEY " \r\nk1:" BASE64_KEY, &error);
 
@@ -503,6 +518,15 @@ test_sealed(void)
 		  "\"ENC[AES256-GCM,kid:k1,data:x!o=,iv:AAECAwQFBgcICQoL,"
 		  "tag:KFXG27psP9AwmmlCg028Zw==]\"",
 		  CANNOT_OPEN, damaged);
+	for (size_t i = 0; i < sizeof(no_base64) / sizeof(no_base64[0]); i++)
+	{
+		char *payload = Format("\"ENC[AES256-GCM,kid:k1,data:%s,iv:AAECAwQFBgcICQoL,"
+							   "tag:PgB5gNXCqYahkepdHOxURA==]\"",
+							   no_base64[i]);
+
+		opens(ring, "base64 that is not as it must be", payload, CANNOT_OPEN, damaged);
+		free(payload);
+	}
 	opens(ring, "no tag", "\"ENC[AES256-GCM,kid:k1,data:xJo=,iv:AAECAwQFBgcICQoL]\"", CANNOT_OPEN,
 		  malformed);
 	opens(ring, "nothing but the start", "\"ENC[AES256-GCM,\"", CANNOT_OPEN, malformed);
