@@ -3,8 +3,8 @@
 #
 #   make RELAY=no        without the relay, for those without libcurl
 #   make HTTP=no         without the HTTP server, for those without libmicrohttpd
-#   make relay           the relay alone; needs libpq, libcurl, OpenSSL, no server
-#   make http            the HTTP server alone; needs libpq, libmicrohttpd, OpenSSL
+#   make relay           the relay alone; needs libpq, libcurl, yajl, OpenSSL, no server
+#   make http            the HTTP server alone; needs libpq, libmicrohttpd, yajl, OpenSSL
 #   make relay-unit      unit tests of the relay, which print TAP
 #   make http-unit       the same of the HTTP server
 #   make relay-asan      the relay with the address and undefined-behaviour sanitizers
@@ -35,8 +35,8 @@ PROGRAM_LDFLAGS ?= $(or $(GIVEN_LDFLAGS),$(OUR_LDFLAGS))
 
 PROGRAM_FLAGS = -std=gnu11 -D_GNU_SOURCE -DACTEON_VERSION='"$(EXTVERSION)"' \
 	-I$(shell $(PG_CONFIG) --includedir) -Isrc/programs
-RELAY_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lcurl -lcrypto -lpthread -lm
-HTTP_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lmicrohttpd -lcrypto -lpthread
+RELAY_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lcurl -lyajl -lcrypto -lpthread -lm
+HTTP_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lmicrohttpd -lyajl -lcrypto -lpthread
 PROGRAM_SANITIZERS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 	-fno-sanitize-recover=undefined
 ifdef STRICT
