@@ -25,15 +25,17 @@ DATA = $(sort $(wildcard sql/acteon_replay--*.sql))
 MODULE_big = acteon_replay
 SOURCES = $(sort $(wildcard src/*.c src/*/*.c))
 INCLUDES = $(sort $(wildcard src/*.h src/*/*.h))
+# Included as well, but no C of their own.
+TABLES = src/query/options.def
 OBJS = $(SOURCES:.c=.o)
 PG_CPPFLAGS = -I$(srcdir)/src
 SHLIB_LINK = -luuid
 
-REGRESS = install grants single bulk action bad_input replayed lineage queue lanes redrive steer judge effective lost preview replay_all batches api_keys effect doubts proof $(COLLATION_TEST) audit_tells tables
+REGRESS = install grants single bulk action bad_input options replayed lineage queue lanes redrive steer judge effective lost preview replay_all batches api_keys effect doubts proof $(COLLATION_TEST) audit_tells tables
 # On a server with ICU; "=", as the server's makefile comes later.
 COLLATION_TEST = $(if $(filter yes,$(with_icu)),collation)
 REGRESS_OPTS = --outputdir=test/output
-ISOLATION = race single_race visibility lease lane redrive_race steer_race wake api_begin api_key proof_now
+ISOLATION = race single_race lost_race visibility lease lane redrive_race steer_race wake api_begin api_key proof_now
 ISOLATION_OPTS = --inputdir=test --outputdir=test/output
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
@@ -45,6 +47,11 @@ ifdef STRICT
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers
 endif
+
+# A packager's own flags, for the programs: PGXS puts the server's into their place.
+GIVEN_CFLAGS := $(CFLAGS)
+GIVEN_CPPFLAGS := $(CPPFLAGS)
+GIVEN_LDFLAGS := $(LDFLAGS)
 
 PG_CONFIG ?= pg_config
 # The targets that start from nothing need no server yet.
@@ -58,13 +65,18 @@ include src/programs/programs.mk
 # Scripts for psql's \i and recipes for pg_cron, below pg_config --sharedir.
 SCRIPTS_DIR = '$(DESTDIR)$(datadir)/$(EXTENSION)'
 
-install: install-scripts
-uninstall: uninstall-scripts
+# README.md and the pages, beside each other as here, so that their links hold.  PGXS's DOCS would put all of them
+# into one directory that other extensions' README.md is in, too.
+PAGES = $(sort $(wildcard doc/*.md))
+PAGES_DIR = '$(DESTDIR)$(docdir)/$(docmoduledir)/$(EXTENSION)'
+
+install: install-scripts install-pages
+uninstall: uninstall-scripts uninstall-pages
 
 # A changed header rebuilds what may include it.
-$(OBJS) $(OBJS:.o=.bc): $(INCLUDES)
+$(OBJS) $(OBJS:.o=.bc): $(INCLUDES) $(TABLES)
 
-.PHONY: demo bench faults faults-short stub-unit sanitize matrix packages lint format install-scripts uninstall-scripts
+.PHONY: demo bench faults faults-short stub-unit sanitize matrix packages lint format install-scripts uninstall-scripts install-pages uninstall-pages
 
 install-scripts:
 	$(MKDIR_P) $(SCRIPTS_DIR)/cron
@@ -73,6 +85,14 @@ install-scripts:
 
 uninstall-scripts:
 	rm -rf $(SCRIPTS_DIR)
+
+install-pages:
+	$(MKDIR_P) $(PAGES_DIR)/doc
+	$(INSTALL_DATA) README.md $(PAGES_DIR)
+	$(INSTALL_DATA) $(PAGES) $(PAGES_DIR)/doc
+
+uninstall-pages:
+	rm -rf $(PAGES_DIR)
 
 # PGXS has a target of this name, which only says that it is not supported.
 ifndef PGXS

@@ -206,7 +206,7 @@ FROM generate_series(9001, 9003) AS n;
 \echo '$ URL=':url
 \echo
 \! "$DEMO_SHOW" 'curl -s "$URL/health"'
-\echo '--- Without a key nobody gets anywhere.'
+\echo '--- Without a key the answer is an error.'
 \echo
 \! "$DEMO_SHOW" 'curl -s -X POST "$URL/v1/audit/replay"'
 \echo '--- What replay_action(id) of the SDKs sends; here it waits until the gateway has taken it.'
@@ -225,7 +225,7 @@ SELECT max(batch_id) AS batch FROM acteon_replay_batches \gset
 \! "$DEMO_SHOW" 'curl -s -X POST -H "Authorization: Bearer $KEY" "$URL/v1/replay/batches/$BATCH/resume"'
 \! "$DEMO_SHOW" 'curl -s -X POST -H "Authorization: Bearer $KEY" "$URL/v1/replay/batches/$BATCH/cancel?reason=INC-45:+not+in+2062"'
 \! "$DEMO_SHOW" 'curl -s -H "Authorization: Bearer $KEY" "$URL/v1/replay/batches/$BATCH"'
-\echo '--- Again, now.  Whoever does not get the answer repeats the request with the same Idempotency-Key, and nothing is done twice.'
+\echo '--- Again, now.  A client that does not get the answer repeats the request with the same Idempotency-Key, and nothing is done twice.'
 \echo
 \! "$DEMO_SHOW" 'curl -s -X POST -H "Authorization: Bearer $KEY" -H "Idempotency-Key: INC-45" "$URL/v1/audit/replay?provider=email&lost=true&from=2026-01-15T15:00:00Z&to=2026-01-15T18:00:00Z"'
 \! "$DEMO_SHOW" 'curl -si -X POST -H "Authorization: Bearer $KEY" -H "Idempotency-Key: INC-45" "$URL/v1/audit/replay?provider=email&lost=true&from=2026-01-15T15:00:00Z&to=2026-01-15T18:00:00Z"'

@@ -25,6 +25,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "base/catalog.h"
 #include "base/compat.h"
 #include "base/constraints.h"
 #include "base/table_access.h"
@@ -48,15 +49,25 @@ OwnTable(Oid schema, const char *name)
 }
 
 /*
- * The objects of the extension were created by the script of another version than
- * the library's.
+ * Refuse objects that the script of an earlier version than the library's has
+ * created; detail, which may be NULL, tells what shows that.
+ */
+ACTEON_NORETURN static void
+refuse_older(const char *detail)
+{
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("the objects of extension acteon_replay are older than its library"),
+					detail == NULL ? 0 : errdetail_internal("%s", detail),
+					errhint("ALTER EXTENSION acteon_replay UPDATE makes them new.")));
+}
+
+/*
+ * The same, where nothing more is to be said.
  */
 void
 RefuseOlderObjects(void)
 {
-	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("the objects of extension acteon_replay are older than its library"),
-					errhint("ALTER EXTENSION acteon_replay UPDATE makes them new.")));
+	refuse_older(NULL);
 }
 
 /*
@@ -487,8 +498,7 @@ has_rows(Relation index, OwnColumns columns, IndexRows rows)
  * Whether an index has the plain order of the given columns, and the given rows.
  */
 static bool
-has_order(const TableWriter *writer, Relation index, IndexRows rows, int columns,
-		  const AttrNumber *column)
+has_order(Relation index, OwnColumns own, IndexRows rows, int columns, const AttrNumber *column)
 {
 	Form_pg_index form = index->rd_index;
 
@@ -496,11 +506,21 @@ has_order(const TableWriter *writer, Relation index, IndexRows rows, int columns
 		return false;
 	for (int i = 0; i < columns; i++)
 	{
-		if (form->indkey.values[i] != ColumnPlace(writer->columns, column[i]) ||
+		if (form->indkey.values[i] != ColumnPlace(own, column[i]) ||
 			index->rd_indoption[i] != 0)
 			return false;
 	}
-	return has_rows(index, writer->columns, rows);
+	return has_rows(index, own, rows);
+}
+
+ACTEON_NORETURN static void
+report_missing_order(Relation rel, AttrNumber column)
+{
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+					errmsg("table \"%s\" has lost its index on column \"%s\"",
+						   RelationGetRelationName(rel),
+						   NameStr(TupleDescAttr(RelationGetDescr(rel), column - 1)->attname)),
+					errhint("Create it again as CREATE EXTENSION does.")));
 }
 
 /*
@@ -513,15 +533,66 @@ WriterIndex(TableWriter *writer, IndexRows rows, int columns, const AttrNumber *
 	{
 		Relation index = writer->rri->ri_IndexRelationDescs[i];
 
-		if (has_order(writer, index, rows, columns, column))
+		if (has_order(index, writer->columns, rows, columns, column))
 			return index;
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("table \"%s\" has lost its index on column \"%s\"",
-					RelationGetRelationName(writer->rel),
-					NameStr(TupleDescAttr(RelationGetDescr(writer->rel), column[0] - 1)->attname)),
-			 errhint("Create it again as CREATE EXTENSION does.")));
+	report_missing_order(writer->rel, column[0]);
+}
+
+/*
+ * Open a table for reading in the order of an index on the given columns; see
+ * has_order.  Such a lock stands in nobody's way.
+ */
+void
+OpenReader(TableReader *reader, Oid relid, IndexRows rows, int columns, const AttrNumber *column)
+{
+	ListCell *lc;
+	List *indexes;
+
+	reader->rel = table_open(relid, AccessShareLock);
+	reader->columns = present_columns(reader->rel);
+	reader->index = NULL;
+	indexes = RelationGetIndexList(reader->rel);
+	foreach (lc, indexes)
+	{
+		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (has_order(index, reader->columns, rows, columns, column))
+		{
+			reader->index = index;
+			break;
+		}
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	if (reader->index == NULL)
+		report_missing_order(reader->rel, column[0]);
+	reader->slot = table_slot_create(reader->rel, NULL);
+	reader->scan = NULL;
+}
+
+/*
+ * Begin to read the rows that a snapshot shows, of some keys, with
+ * index_getnext_slot.
+ */
+void
+BeginReading(TableReader *reader, Snapshot snapshot, ScanKey keys, int count)
+{
+	reader->scan = ActeonIndexBeginScan(reader->rel, reader->index, snapshot, count);
+	index_rescan(reader->scan, keys, count, NULL, 0);
+}
+
+/*
+ * Done with reading.
+ */
+void
+CloseReader(TableReader *reader)
+{
+	if (reader->scan != NULL)
+		index_endscan(reader->scan);
+	ExecDropSingleTupleTableSlot(reader->slot);
+	index_close(reader->index, AccessShareLock);
+	table_close(reader->rel, AccessShareLock);
 }
 
 /*

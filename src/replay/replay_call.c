@@ -16,6 +16,9 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/catalog.h"
+#include "batch/reason.h"
+#include "replay/earlier_replays.h"
 #include "replay/kin.h"
 #include "replay/replay_call.h"
 
@@ -44,7 +47,7 @@ OpenCall(ReplayCall *call, Oid schema)
 			 errdetail("Role \"%s\" has no such grant in acteon_grants.",
 					   GetUserNameFromId(call->caller, false)),
 			 errhint(
-				 "The owner of acteon_grants can insert one for this role, or for a role whose rights it inherits.")));
+				 "The owner of acteon_grants can insert one for this role, or for a role whose rights it inherits. See \"Who may do what\" in doc/operations.md.")));
 	OpenAuditTable(&call->audit, call->schema);
 }
 
@@ -133,6 +136,26 @@ EndCall(ReplayCall *call, const ReplayQuery *query, BatchRow *batch)
 }
 
 /*
+ * Judge the items of a search for what was lost by their kin, of which other calls
+ * may be replaying some at this moment.
+ */
+static void
+judge_lost(ReplayCall *call, const ReplayQuery *query, ReplayItem *items, int count)
+{
+	bool again;
+
+	do
+	{
+		Snapshot now = RegisterSnapshot(GetLatestSnapshot());
+
+		/* What was committed before the lock was there is seen the second time. */
+		again =
+			JudgeKin(call->schema, &call->audit, query, items, count, now) && LockKin(call->schema);
+		UnregisterSnapshot(now);
+	} while (again);
+}
+
+/*
  * Judge a window of records: make items of them, each pending, with its new id,
  * or with the reason for which it is not replayed.
  */
@@ -146,12 +169,7 @@ JudgeWindow(ReplayCall *call, const ReplayQuery *query, ReplayItem *items,
 	InitJudge(&judge, call->schema, call->grants, query);
 	BeginItems(&judge, items, records, count);
 	if (query->lost)
-	{
-		Snapshot now = RegisterSnapshot(GetLatestSnapshot());
-
-		JudgeKin(call->schema, &call->audit, query, items, count, now);
-		UnregisterSnapshot(now);
-	}
+		judge_lost(call, query, items, count);
 	UseOutbox(call, query, &saved);
 	ResolveItems(call->outbox, items, count);
 	JudgeActions(&judge, items, count);

@@ -9,6 +9,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Http;
+use Pages;
 use Relay;
 
 my $node = PostgreSQL::Test::Cluster->new('demo');
@@ -91,9 +92,9 @@ my $stats = $gateway->stats;
 $gateway->has_no_violations;
 is($stats->{effects}, $node->safe_psql('postgres', q{SELECT sum(delivered) FROM acteon_replay_batches}), 'the gateway has counted the same');
 
-# README's handbook is what was printed, in its order.  What differs from run to run
-# is not compared: ids, places, times, widths of columns, and the numbers of what is
-# on its way just then.
+# What the pages show with its output is what was printed, in the order of each page.
+# What differs from run to run is not compared: ids, places, times, widths of columns,
+# and the numbers of what is on its way just then; nor what is cut out at a "…".
 sub normal
 {
 	my ($line) = @_;
@@ -101,29 +102,47 @@ sub normal
 	$line =~ s/^psql:\S+ //;
 	$line =~ s/ \(Debian [^)]*\)//g;
 	$line =~ s/\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/ID/g;
-	$line =~ s/(database \S+ on|read from|http:) ?\S+/$1/g;
+	$line =~ s/(database \S+ on|read from|http:) ?[^\s"]+/$1/g;
 	$line =~ s/server \S+/server/;
 	$line =~ s/\d+(?= of (?:the last|them due))/N/g;
+	$line =~ s/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.(?!000000)\d{6}Z/TIME/g;
 	$line =~ s/\d+/N/g if $line =~ /^\S+Z |running|paused \|/;
 	$line =~ s/-+/-/g if $line =~ /^[-+]+$/;
 	$line =~ s/\s+/ /g;
 	return $line =~ s/ $//r;
 }
 
-my @printed = map { normal($_) } split(/\n/, $out);
-my ($handbook) = slurp_file("$test/../README.md") =~ /^## The incident handbook.*?\n(.*?)^### /ms;
-my @blocks = grep { !/^sql$/m } $handbook =~ /^```(.*?)^```$/msg;
-my @shown = grep { $_ ne '' } map { normal($_) } map { split(/\n/) } @blocks;
-cmp_ok(scalar(@shown), '>', 100, 'README has a handbook');
-my ($at, @missing) = (0);
-foreach my $line (@shown)
+# Whether a line that a page shows is a line that was printed, both normal.
+sub is_shown
 {
-	my $next = $at;
+	my ($shown, $printed) = @_;
 
-	$next++ while $next < @printed && $printed[$next] ne $line;
-	if ($next < @printed) { $at = $next + 1 }
-	else { push(@missing, $line) }
+	return $shown eq $printed if $shown !~ /…/;
+	my $pattern = join('.*', map { quotemeta } split(/…/, $shown, -1));
+	return $printed =~ /^$pattern$/;
 }
-is_deeply(\@missing, [], '… all of it is what the demo prints, in this order');
+
+append_to_file("$PostgreSQL::Test::Utils::log_path/demo.out", $out);
+my @printed = map { normal($_) } split(/\n/, $out);
+my %shown;
+foreach my $page (pages())
+{
+	my @lines = grep { $_ ne '' } map { normal($_) } map { split(/\n/) } blocks($page, '');
+	my ($at, @missing) = (0);
+
+	foreach my $line (@lines)
+	{
+		my $next = $at;
+
+		$next++ while $next < @printed && !is_shown($line, $printed[$next]);
+		if ($next < @printed) { $at = $next + 1 }
+		else { push(@missing, $line) }
+	}
+	$shown{$page} = @lines;
+	is_deeply(\@missing, [], "$page: all that it shows is what the demo prints, in this order") if @lines;
+}
+cmp_ok($shown{'doc/handbook.md'}, '>', 100, 'there is a handbook');
+cmp_ok($shown{'README.md'}, '>', 20, 'README shows an incident');
+cmp_ok($shown{'doc/http.md'}, '>', 5, 'the page about HTTP shows requests');
 
 done_testing();

@@ -1,4 +1,4 @@
-# The snippets of README's "From a program": in five languages, with the language's
+# The snippets of the pages, of doc/programs.md above all: in five languages, with the language's
 # PostgreSQL driver against the database, and with the gateway's SDK (a small client
 # that sends what the SDK sends) against the HTTP server.  Compilers and drivers are
 # Debian's own.
@@ -13,6 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Acteon;
 use Http;
+use Pages;
 use Program;
 
 my $clients = "$FindBin::RealBin/../clients";
@@ -36,7 +37,7 @@ $ENV{HOME} = $scratch;
 my $jars = join(':', map { "/usr/share/java/$_.jar" } qw(postgresql jackson-core jackson-databind jackson-annotations));
 my $rust_build;    # the one that takes long is built while the others are tested
 
-# One entry a language: its name in a fence of README, the directory and the programs;
+# One entry a language: its name in a fence of a page, the directory and the programs;
 # a command that shows whether all is there, and the packages that it needs; how to
 # build; how to run; and what the bulk replay of its SDK finds.
 my @languages = (
@@ -128,7 +129,7 @@ sub build_rust
 sub snippet
 {
 	my ($path) = @_;
-	my ($snippet) = slurp_file($path) =~ m{^(?:#|//) README: begin\n(.*?)^(?:#|//) README: end$}ms;
+	my ($snippet) = slurp_file($path) =~ m{^(?:#|//) snippet: begin\n(.*?)^(?:#|//) snippet: end$}ms;
 
 	return ($snippet // '') =~ s/\n+\z/\n/r;
 }
@@ -245,16 +246,15 @@ new_http_role($node);
 my $http = start_http($node);
 %found = (%found, ACTEON_URL => $http->url, ACTEON_API_KEY => api_key($node, 'clients', 'oncall'));
 
-my $readme = slurp_file("$FindBin::RealBin/../../README.md");
 my ($rust) = grep { $_->{fence} eq 'rust' } @languages;
 $rust_build = begin_rust() if is_there(@{ $rust->{probe} });
 
 foreach my $language (@languages)
 {
 	my $directory = "$clients/" . lc($language->{name} =~ s/\W//gr);
-	my @blocks = $readme =~ /^```$language->{fence}\n(.*?)^```$/gms;
+	my @blocks = map { blocks($_, $language->{fence}) } pages();
 
-	is_deeply(\@blocks, [ map { snippet("$directory/$language->{$_}") } qw(driver sdk) ], "README has the snippets in $language->{name} that are tested");
+	is_deeply(\@blocks, [ map { snippet("$directory/$language->{$_}") } qw(driver sdk) ], "the pages have the snippets in $language->{name} that are tested, and no others");
 	subtest $language->{name} => sub {
 		plan skip_all => "$language->{name}: needs $language->{packages}" if !is_there(@{ $language->{probe} });
 		if (!$language->{build} || $language->{build}->())

@@ -1,6 +1,6 @@
 /*
  * manual.c
- *		The help, the man page and the README's table, from a program's options.
+ *		The help, the man page and the reference's table, from a program's options.
  */
 #include "common/manual.h"
 

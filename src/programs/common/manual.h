@@ -1,6 +1,6 @@
 /*
  * manual.h
- *		The help, the man page and the README's table, from a program's options.
+ *		The help, the man page and the reference's table, from a program's options.
  */
 #ifndef MANUAL_H
 #define MANUAL_H

@@ -1,7 +1,7 @@
 /*
  * options.c
  *		A program's options: one table for the command line, the environment,
- *		the help, the man page and the README.
+ *		the help, the man page and the reference.
  *
  * An option --batch-size is also the environment variable PREFIX_BATCH_SIZE;
  * the command line wins.  There is no configuration file: systemd and

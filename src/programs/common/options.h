@@ -1,7 +1,7 @@
 /*
  * options.h
  *		A program's options: one table for the command line, the environment,
- *		the help, the man page and the README.
+ *		the help, the man page and the reference.
  */
 #ifndef OPTIONS_H
 #define OPTIONS_H
@@ -35,7 +35,7 @@ struct Option
 	{"About", "help", NULL, NULL, "Print this.", NULL, 0, 0, 0, false}, \
 	{NULL, "version", NULL, NULL, "Print the version.", NULL, 0, 0, 0, false}, \
 	{NULL, "man", NULL, NULL, "Print the manual page, for man(1).", NULL, 0, 0, 0, false}, \
-	{NULL, "markdown", NULL, NULL, "Print the table of the options, for a README.", NULL, 0, 0, 0, false}, \
+	{NULL, "markdown", NULL, NULL, "Print the table of the options, for doc/reference.md.", NULL, 0, 0, 0, false}, \
 	{NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, false}
 /* clang-format on */
 

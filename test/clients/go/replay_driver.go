@@ -11,7 +11,7 @@ import (
 	"github.com/lib/pq"
 )
 
-// README: begin
+// snippet: begin
 func replay(db *sql.DB, actionID string) (string, error) {
 	var newID string
 	var success bool
@@ -44,7 +44,7 @@ func replayAll(db *sql.DB) (replayed, failed, skipped int, err error) {
 	return
 }
 
-// README: end
+// snippet: end
 
 func must(err error) {
 	if err != nil {

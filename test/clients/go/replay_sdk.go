@@ -10,7 +10,7 @@ import (
 	"github.com/penserai/acteon/clients/go/acteon"
 )
 
-// README: begin
+// snippet: begin
 var client = acteon.NewClient(os.Getenv("ACTEON_URL"), acteon.WithAPIKey(os.Getenv("ACTEON_API_KEY")))
 
 func replay(actionID string) (string, error) {
@@ -31,7 +31,7 @@ func replayAll() (*acteon.ReplaySummary, error) {
 		From: "2026-01-15T13:00:00+01:00", To: "2026-01-15T14:00:00+01:00"})
 }
 
-// README: end
+// snippet: end
 
 func must(err error) {
 	if err != nil {

@@ -9,7 +9,7 @@ import java.time.OffsetDateTime;
 import java.util.List;
 import org.postgresql.util.PSQLException;
 
-// README: begin
+// snippet: begin
 class Replays {
 	private final Connection connection;
 
@@ -53,7 +53,7 @@ class Replays {
 			"email", "failed", from, to, 500, "INC-42: provider's down");
 	}
 }
-// README: end
+// snippet: end
 
 class ReplayDriver {
 	public static void main(String[] actionIds) throws SQLException {

@@ -7,7 +7,7 @@ import com.acteon.client.models.AuditQuery;
 import com.acteon.client.models.ReplayResult;
 import com.acteon.client.models.ReplaySummary;
 
-// README: begin
+// snippet: begin
 class SdkReplays {
 	private final ActeonClient client = new ActeonClient(System.getenv("ACTEON_URL"), System.getenv("ACTEON_API_KEY"));
 
@@ -24,7 +24,7 @@ class SdkReplays {
 		return client.replayAudit(AuditQuery.builder().provider("email").outcome("failed").limit(500).build());
 	}
 }
-// README: end
+// snippet: end
 
 class ReplaySdk {
 	public static void main(String[] actionIds) throws ActeonException {

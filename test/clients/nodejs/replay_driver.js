@@ -1,6 +1,6 @@
 // Replays with node-postgres: the actions that are named, then those that match.
 
-// README: begin
+// snippet: begin
 const { Client } = require("pg");
 
 const client = new Client(); // PGHOST, PGDATABASE, PGUSER, ..., or a connection string
@@ -26,7 +26,7 @@ async function plan() {
 async function replayAll() {
 	return (await client.query("SELECT acteon_replay_bulk($1::jsonb) AS answer", [query])).rows[0].answer;
 }
-// README: end
+// snippet: end
 
 async function main() {
 	await client.connect();

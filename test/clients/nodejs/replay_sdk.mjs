@@ -1,6 +1,6 @@
 // Replays with the gateway's SDK: the actions that are named, then those that match.
 
-// README: begin
+// snippet: begin
 import { ActeonClient, HttpError } from "@acteon/client";
 
 const client = new ActeonClient(process.env.ACTEON_URL, { apiKey: process.env.ACTEON_API_KEY });
@@ -19,7 +19,7 @@ function replayAll() {
 	return client.replayAudit({ provider: "email", outcome: "failed", limit: 500,
 		from: "2026-01-15T13:00:00+01:00", to: "2026-01-15T14:00:00+01:00" });
 }
-// README: end
+// snippet: end
 
 for (const actionId of process.argv.slice(2)) console.log(`${actionId}: ${await replay(actionId)}`);
 const summary = await replayAll();

@@ -2,7 +2,7 @@
 
 import sys
 
-# README: begin
+# snippet: begin
 import psycopg
 from psycopg.errors import InsufficientPrivilege, NoDataFound
 from psycopg.types.json import Jsonb
@@ -30,7 +30,7 @@ def plan():
 
 def replay_all():
     return connection.execute("SELECT acteon_replay_bulk(%s::jsonb)", (query,)).fetchone()[0]
-# README: end
+# snippet: end
 
 
 for action_id in sys.argv[1:]:

@@ -2,7 +2,7 @@
 
 import sys
 
-# README: begin
+# snippet: begin
 import os
 from acteon_client import ActeonClient, HttpError, ReplayQuery
 
@@ -20,7 +20,7 @@ def replay(action_id):
 def replay_all():
     return client.replay_audit(ReplayQuery(provider="email", outcome="failed", limit=500,
                                            from_time="2026-01-15T13:00:00+01:00", to_time="2026-01-15T14:00:00+01:00"))
-# README: end
+# snippet: end
 
 
 for action_id in sys.argv[1:]:

@@ -1,6 +1,6 @@
 //! Replays with tokio-postgres: the actions that are named, then those that match.
 
-// README: begin
+// snippet: begin
 use serde_json::{json, Value};
 use tokio_postgres::{error::SqlState, Client, Error, NoTls};
 
@@ -31,7 +31,7 @@ async fn plan(client: &Client) -> Result<Value, Error> {
 async fn replay_all(client: &Client) -> Result<Value, Error> {
     Ok(client.query_one("SELECT acteon_replay_bulk($1::jsonb)", &[&query()]).await?.get(0))
 }
-// README: end
+// snippet: end
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,6 +1,6 @@
 //! Replays with the gateway's SDK: the actions that are named, then those that match.
 
-// README: begin
+// snippet: begin
 use acteon_client::{ActeonClient, ActeonClientBuilder, Error, ReplayQuery, ReplaySummary};
 
 fn connect() -> Result<ActeonClient, Box<dyn std::error::Error>> {
@@ -27,7 +27,7 @@ async fn replay_all(client: &ActeonClient) -> Result<ReplaySummary, Error> {
     };
     client.replay_audit(&query).await
 }
-// README: end
+// snippet: end
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
