@@ -506,8 +506,7 @@ has_order(Relation index, OwnColumns own, IndexRows rows, int columns, const Att
 		return false;
 	for (int i = 0; i < columns; i++)
 	{
-		if (form->indkey.values[i] != ColumnPlace(own, column[i]) ||
-			index->rd_indoption[i] != 0)
+		if (form->indkey.values[i] != ColumnPlace(own, column[i]) || index->rd_indoption[i] != 0)
 			return false;
 	}
 	return has_rows(index, own, rows);
