@@ -205,7 +205,7 @@ my $catalogue = q{
 	UNION ALL SELECT 'view ' || pg_get_viewdef(r.oid) FROM r WHERE r.relkind = 'v'
 	UNION ALL SELECT 'trigger ' || concat_ws(' ', pg_get_triggerdef(t.oid), t.tgenabled) FROM r JOIN pg_trigger AS t ON t.tgrelid = r.oid
 	UNION ALL SELECT 'sequence ' || concat_ws(' ', r.relname, s.seqincrement, s.seqstart, s.seqmin, s.seqmax, s.seqcache) FROM r JOIN pg_sequence AS s ON s.seqrelid = r.oid
-	UNION ALL SELECT 'attribute ' || t.typname || ' ' || a.attnum || ' ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || coalesce(col_description(t.typrelid, a.attnum), '') FROM e JOIN pg_type AS t ON t.oid = objid AND t.typtype = 'c' JOIN pg_attribute AS a ON a.attrelid = t.typrelid WHERE classid = 'pg_type'::regclass
+	UNION ALL SELECT 'attribute ' || t.typname || ' ' || a.attnum || ' ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || coalesce(col_description(t.typrelid, a.attnum), '') FROM e JOIN pg_type AS t ON t.oid = objid AND t.typtype = 'c' JOIN pg_class AS k ON k.oid = t.typrelid AND k.relkind = 'c' JOIN pg_attribute AS a ON a.attrelid = t.typrelid AND a.attnum > 0 WHERE classid = 'pg_type'::regclass
 	UNION ALL SELECT 'dumped ' || c::regclass || ' ' || w FROM pg_extension AS x, unnest(x.extconfig, x.extcondition) AS u (c, w) WHERE x.extname = 'acteon_replay'
 	UNION ALL SELECT 'initial privileges ' || pg_describe_object(i.classoid, i.objoid, i.objsubid) || i.initprivs::text FROM e JOIN pg_init_privs AS i ON i.classoid = e.classid AND i.objoid = e.objid
 	) AS c (line) ORDER BY line COLLATE "C"};
