@@ -2,6 +2,7 @@
 # what may have been sent is looked up before it goes out again.
 use strict;
 use warnings;
+use Cwd qw(abs_path getcwd);
 use FindBin;
 use lib $FindBin::RealBin;
 use PostgreSQL::Test::Cluster;
@@ -61,8 +62,16 @@ $old->stop;
 
 my $new = PostgreSQL::Test::Cluster->new('new');
 $new->init(extra => $from < 18 && $to >= 18 ? ['--no-data-checksums'] : []);
+# It writes into the current directory.
+my $here = getcwd;
+my @data = map { abs_path($_->data_dir) } $old, $new;
 chdir($PostgreSQL::Test::Utils::tmp_check) or die "chdir: $!";
-command_ok([ 'pg_upgrade', '--no-sync', '-d', $old->data_dir, '-D', $new->data_dir, '-b', $old_bin, '-B', $new_bin, '-s', $new->host, '-p', $old->port, '-P', $new->port ], "pg_upgrade from $from to $to");
+my $done = run_log([ 'pg_upgrade', '--no-sync', '-d', $data[0], '-D', $data[1], '-b', $old_bin, '-B', $new_bin, '-s', $new->host, '-p', $old->port, '-P', $new->port ]);
+chdir($here) or die "chdir: $!";
+# Newer minor releases dump what older ones of another major do not know.
+my ($unknown) = map { slurp_file($_) =~ /ERROR:  (unrecognized parameter .*)/ ? $1 : () } glob("$data[1]/pg_upgrade_output.d/*/log/pg_upgrade_dump_*.log");
+plan skip_all => "this server's minor release is too old for the other's: $unknown" if !$done && $unknown;
+ok($done, "pg_upgrade from $from to $to");
 $new->start;
 
 # A batch's requester is kept with its oid, which pg_upgrade keeps as well.
