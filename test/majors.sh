@@ -87,7 +87,7 @@ build_with_assertions()
 	mkdir -p "$lists/lists/partial" "$place"
 	# The places where binary packages come from have the sources as well.
 	apt-get indextargets --format 'deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
-		sort -u | grep -w "$(distribution_suite)" >"$lists/sources.list"
+		awk -v suite="$(distribution_suite)" '$3 == suite' | sort -u >"$lists/sources.list"
 	options=(-q -o Dir::Etc::sourcelist="$lists/sources.list" -o Dir::Etc::sourceparts=/dev/null
 		-o Dir::State::lists="$lists/lists" -o APT::Sandbox::User=root)
 	(
@@ -95,7 +95,6 @@ build_with_assertions()
 			cd postgresql-"$major"-*/ &&
 			./configure --prefix="$place" --enable-cassert --enable-tap-tests --with-icu CFLAGS='-O1 -g' &&
 			make -s -j"$(nproc)" && make -s install &&
-			make -s -C contrib -j"$(nproc)" && make -s -C contrib install &&
 			make -s -C src/test/isolation install
 	) >"$WORK/assert.log" 2>&1 || { tail -n 40 "$WORK/assert.log" >&2; return 1; }
 	chmod -R a+rX "$place"
