@@ -45,8 +45,9 @@ CREATE FUNCTION pg_temp.wait_and_look() RETURNS text LANGUAGE sql AS $$
 	UPDATE acteon_dispatch_segment SET doubt_since = doubt_since - interval '5 min' WHERE doubt_since IS NOT NULL;
 	SELECT pg_temp.look();
 $$;
+-- whoever runs the test is shown as postgres
 CREATE VIEW pg_temp.actions AS
-	SELECT i.outbox_id AS id, i.state, i.attempts, i.resends, i.unproven, i.effect, i.known_by, coalesce(i.outcome::text, i.error, i.doubt) AS why, i.held
+	SELECT i.outbox_id AS id, i.state, i.attempts, i.resends, i.unproven, i.effect, i.known_by, coalesce(replace(i.outcome::text, format('"by": "%s"', session_user), '"by": "postgres"'), i.error, i.doubt) AS why, i.held
 	FROM acteon_replay_batch AS b CROSS JOIN LATERAL acteon_replay_items(b.id) AS i ORDER BY 1;
 CREATE VIEW pg_temp.log AS SELECT event, batch_id, role_name = current_user AS by_me, reason, details FROM acteon_replay_log WHERE event NOT IN ('purge', 'redrive') ORDER BY id;
 
