@@ -168,6 +168,7 @@ begin_answers(AnswerCall *call, FunctionCallInfo fcinfo, AnswerKind kind, const 
 	{
 		Answer *answer = &call->answers[i];
 
+		CHECK_FOR_INTERRUPTS();
 		answer->outbox_id = DatumGetInt64(ids.values[i]);
 		answer->lease_token = DatumGetInt64(tokens.values[i]);
 		answer->position = i;

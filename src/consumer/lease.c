@@ -138,6 +138,7 @@ acteon_outbox_extend(PG_FUNCTION_ARGS)
 	extend_leases(&segments, &tokens, until, &leases);
 	for (int i = 0; i < tokens.count; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (is_held(&leases, DatumGetInt64(tokens.values[i]), GetCurrentTimestamp()))
 			held[count++] = tokens.values[i];
 	}

@@ -282,6 +282,7 @@ requeue(Redrive *redrive, const ConsumerCall *call, const char *schema)
 	{
 		const Segment *segment = &redrive->segments[i];
 
+		CHECK_FOR_INTERRUPTS();
 		InsertSegment(&segments, segment);
 		AddToTally(&deliveries, segment->batch_id, ACTION_DEAD, "", EFFECT_UNKNOWN,
 				   -SegmentLength(segment));

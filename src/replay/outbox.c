@@ -144,7 +144,10 @@ write_segments(Outbox *outbox)
 
 	OpenSegments(&segments, outbox->schema);
 	for (int i = 0; i < outbox->segment_count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		InsertSegment(&segments, &outbox->segments[i]);
+	}
 	CloseSegments(&segments);
 }
 
