@@ -800,6 +800,9 @@ COMMENT ON FUNCTION acteon_authorized(text, text, text, text) IS
 COMMENT ON FUNCTION acteon_outbox_extend(bigint[], interval) IS
 	'Prolongs leases: they end the given time from now, unless they end later anyway. Returns the tokens under which something is still leased; a consumer sends no more of what the others covered. A lease that has run out is not revived. Errors: 42501 no gateway grant, 22023 bad argument.';
 
+-- It looks at the keys as they are at the moment, whatever the statement's snapshot.
+ALTER FUNCTION acteon_api_login(bytea) VOLATILE;
+
 COMMENT ON FUNCTION acteon_api_key_create(text, regrole, timestamptz) IS
 	'Makes an API key for the HTTP server, whose requests then act as the role, and returns it: acteon_ and 43 characters, 32 random bytes, of which only the SHA-256 is kept. It cannot be shown again. The name has 1 to 200 bytes and is not used again, also when the key is revoked. The caller must be able to SET ROLE to the role, which must not be a superuser, as no grant would limit it. Logged in acteon_replay_log, without the key. Errors: 42501 not the caller''s role, 22023 bad argument or a superuser, 42704 no such role, 42710 the name is in use, also by a revoked key.';
 
