@@ -354,11 +354,6 @@ begun(void *owner, PGresult *const *results, int count)
 		end(request);
 		return;
 	}
-	if (request->is_abandoned)
-	{
-		give_up(request);
-		return;
-	}
 	/* That may have waited: by now the key may be revoked, or its role have another name. */
 	call[0] = LoginStatement(request);
 	call[1] = call_statement(request);
