@@ -30,7 +30,7 @@ AuditCount(const AuditTable *table, const ReplayQuery *query)
 	BeginStatement(&st);
 	appendStringInfoString(&st.sql, "SELECT pg_catalog.count(*) FROM (SELECT");
 	AddCandidates(&st, table, query, &use);
-	if (query->max_records != ANY_NUMBER)
+	if (query->is_limited)
 		appendStringInfo(&st.sql, " LIMIT %d", query->max_records);
 	appendStringInfoString(&st.sql, ") AS matching");
 	return select_count(table, &st);

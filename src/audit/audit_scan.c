@@ -273,7 +273,7 @@ AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *quer
 	memset(scan, 0, sizeof(*scan));
 	/* One more than is wanted tells whether there are more. */
 	scan->next_fetch = MAX_RECORDS_LIMIT + 1;
-	if (query->max_records != ANY_NUMBER)
+	if (query->is_limited)
 		scan->next_fetch = Min(scan->next_fetch, query->max_records + (long) 1);
 	SwitchIdentity(&caller, table->owner);
 	GuidePlanner(table, query);

@@ -76,7 +76,7 @@ typedef struct Preview
 } Preview;
 
 extern void
-MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, NullableDatum sample);
+MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, int sample_argument);
 extern int64 DifferentDedupKeys(Preview *preview);
 
 #endif /* ACTEON_PREVIEW_H */

@@ -12,12 +12,17 @@
  * Kin are found through the outbox: up by the original action ids, down by the
  * ids of the replays, which are known beforehand (uuid.c).  A record whose action
  * is a replay carries a label that says of which.
+ *
+ * Two calls whose windows hold different records of the same kin would each replay
+ * one, as neither sees what the other has not committed.  So calls that meet kin
+ * go one after the other, until their transactions end.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -26,6 +31,7 @@
 #include "audit/action_set.h"
 #include "audit/audit_scan.h"
 #include "base/catalog.h"
+#include "base/compat.h"
 #include "base/identity.h"
 #include "base/text.h"
 #include "base/uuid.h"
@@ -33,6 +39,9 @@
 #include "replay/generations.h"
 #include "replay/kin.h"
 #include "replay/reconstruct.h"
+
+/* Keeps the lock of calls that meet kin apart from what users lock. */
+#define KIN_LOCK_CLASS 9
 
 /* Kin of one action that are looked at; nobody has so many. */
 #define MAX_KIN 1000
@@ -286,7 +295,7 @@ find_lost(const AuditTable *table, const ReplayQuery *query, ArrayBuildState *ac
 	int count;
 
 	anywhere.cursor_text = NULL;
-	anywhere.max_records = ANY_NUMBER;
+	anywhere.is_limited = false;
 	AuditScanBeginAmong(&scan, table, &anywhere,
 						DatumGetArrayTypeP(makeArrayResult(action_ids, CurrentMemoryContext)));
 	while ((count = AuditScanTake(&scan, MAX_RECORDS_LIMIT, &records)) > 0)
@@ -376,10 +385,27 @@ judge_by_replays(Oid schema, const ReplayQuery *query, ReplayItem *items, int co
 }
 
 /*
- * Judge pending items of a search for what was lost by their kin, as a snapshot
- * shows these, in the current memory context.  Needs an SPI connection.
+ * Lock kin against other calls until the transaction ends.  Returns false if this
+ * one has locked them before.
  */
-void
+bool
+LockKin(Oid schema)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, OwnTable(schema, OUTBOX_TABLE), 0, KIN_LOCK_CLASS);
+	if (ActeonLockHeldByMe(&tag, ExclusiveLock))
+		return false;
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	return true;
+}
+
+/*
+ * Judge pending items of a search for what was lost by their kin, as a snapshot
+ * shows these, in the current memory context.  Returns whether any that is left has
+ * kin.  Needs an SPI connection.
+ */
+bool
 JudgeKin(Oid schema, const AuditTable *table, const ReplayQuery *query, ReplayItem *items,
 		 int count, Snapshot snapshot)
 {
@@ -390,7 +416,7 @@ JudgeKin(Oid schema, const AuditTable *table, const ReplayQuery *query, ReplayIt
 	HTAB *found;
 
 	if (left == 0)
-		return;
+		return false;
 	for (int i = 0; i < count; i++)
 	{
 		for (int k = 0; k < kin[i].count && items[i].status == ITEM_PENDING && kin[i].count > 1;
@@ -407,4 +433,5 @@ JudgeKin(Oid schema, const AuditTable *table, const ReplayQuery *query, ReplayIt
 			has_later(&kin[i], found, &hasher))
 			SetReason(&items[i], REASON_NEWER, query);
 	}
+	return true;
 }

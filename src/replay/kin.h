@@ -8,7 +8,8 @@
 #include "audit/audit_table.h"
 #include "replay/eligibility.h"
 
-extern void JudgeKin(Oid schema, const AuditTable *table, const ReplayQuery *query,
+extern bool LockKin(Oid schema);
+extern bool JudgeKin(Oid schema, const AuditTable *table, const ReplayQuery *query,
 					 ReplayItem *items, int count, Snapshot snapshot);
 
 #endif /* ACTEON_KIN_H */

@@ -136,6 +136,26 @@ EndCall(ReplayCall *call, const ReplayQuery *query, BatchRow *batch)
 }
 
 /*
+ * Judge the items of a search for what was lost by their kin, of which other calls
+ * may be replaying some at this moment.
+ */
+static void
+judge_lost(ReplayCall *call, const ReplayQuery *query, ReplayItem *items, int count)
+{
+	bool again;
+
+	do
+	{
+		Snapshot now = RegisterSnapshot(GetLatestSnapshot());
+
+		/* What was committed before the lock was there is seen the second time. */
+		again =
+			JudgeKin(call->schema, &call->audit, query, items, count, now) && LockKin(call->schema);
+		UnregisterSnapshot(now);
+	} while (again);
+}
+
+/*
  * Judge a window of records: make items of them, each pending, with its new id,
  * or with the reason for which it is not replayed.
  */
@@ -149,12 +169,7 @@ JudgeWindow(ReplayCall *call, const ReplayQuery *query, ReplayItem *items,
 	InitJudge(&judge, call->schema, call->grants, query);
 	BeginItems(&judge, items, records, count);
 	if (query->lost)
-	{
-		Snapshot now = RegisterSnapshot(GetLatestSnapshot());
-
-		JudgeKin(call->schema, &call->audit, query, items, count, now);
-		UnregisterSnapshot(now);
-	}
+		judge_lost(call, query, items, count);
 	UseOutbox(call, query, &saved);
 	ResolveItems(call->outbox, items, count);
 	JudgeActions(&judge, items, count);

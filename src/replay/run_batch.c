@@ -106,7 +106,7 @@ read_query(ReplayQuery *query, const BatchRow *batch)
 static int64
 records_left(const ReplayQuery *query, const BatchRow *batch)
 {
-	if (query->max_records == ANY_NUMBER)
+	if (!query->is_limited)
 		return PG_INT64_MAX;
 	return query->max_records - (batch->replayed + batch->failed + batch->skipped);
 }
@@ -191,7 +191,8 @@ add_records(Runner *runner, BatchRow *batch, int64 room)
 	OpenCall(&call, runner->schema);
 	call.batch = batch;
 	read_query(&query, batch);
-	query.max_records = (int) Min(Min(chunk, room), records_left(&query, batch));
+	SetInteger(&query, OPTION_MAX_RECORDS,
+			   (int) Min(Min(chunk, room), records_left(&query, batch)));
 	more = GatherRecords(&call, &query, chunk, &gathered);
 	runner->effective += gathered.effective;
 	if (call.outbox != NULL)

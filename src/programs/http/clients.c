@@ -350,8 +350,10 @@ serve(Request *request)
 	}
 	else if (request->route->kind == ROUTE_OPENAPI)
 	{
+		const Buffer *document = OpenapiDocument();
+
 		request->answer.status = 200;
-		BufferAppend(&request->answer.body, openapi_text, OpenapiLength());
+		BufferAppend(&request->answer.body, document->data, document->len);
 	}
 	else
 	{

@@ -11,9 +11,6 @@
 #include "http/pool.h"
 #include "http/routes.h"
 
-/* The longest that a client can wait for deliveries. */
-#define MAX_WAIT 60
-
 /* What is sent back. */
 typedef struct Answer
 {

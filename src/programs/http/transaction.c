@@ -74,7 +74,7 @@ static bool
 does_something(const Request *request)
 {
 	return strcmp(request->route->method, "POST") == 0 &&
-		   !ParameterIsTrue(&request->parameters, PARAMETER_DRY_RUN);
+		   !ParameterIsTrue(&request->parameters, OPTION_DRY_RUN);
 }
 
 /*
@@ -175,39 +175,33 @@ static Statement
 call_statement(Request *request)
 {
 	char *const *values = request->parameters.values;
-	bool dry_run = ParameterIsTrue(&request->parameters, PARAMETER_DRY_RUN);
+	bool dry_run = ParameterIsTrue(&request->parameters, OPTION_DRY_RUN);
 	Statement statement = StatementUse(dry_run ? STATEMENT_PREVIEW : request->route->statement);
 
 	switch (request->route->statement)
 	{
 		case STATEMENT_REPLAY:
 			StatementAddText(&statement, request->name);
-			StatementAddText(&statement, values[PARAMETER_REASON]);
-			StatementAddText(&statement, values[PARAMETER_ALLOW_REDACTED]);
-			StatementAddText(&statement, values[PARAMETER_ALLOW_PARTIAL]);
-			StatementAddText(&statement, values[PARAMETER_DEDUP]);
-			StatementAddText(&statement, values[PARAMETER_PROVIDER_OVERRIDE]);
-			StatementAddText(&statement, values[PARAMETER_ALLOW_UNPROVEN]);
-			StatementAddText(&statement, values[PARAMETER_ON_DOUBT]);
+			StatementAddOptions(&statement, &request->parameters);
 			break;
 		case STATEMENT_BULK:
 			BufferClear(&request->query);
 			ParametersToQuery(&request->parameters, &request->query);
 			StatementAddText(&statement, request->query.data);
 			if (dry_run)
-				StatementAddText(&statement, values[PARAMETER_SAMPLE]);
+				StatementAddText(&statement, values[OPTION_SAMPLE]);
 			break;
 		case STATEMENT_BATCHES:
-			StatementAddText(&statement, values[PARAMETER_BEFORE]);
-			StatementAddText(&statement, values[PARAMETER_STATE]);
-			StatementAddText(&statement, values[PARAMETER_LIMIT]);
+			StatementAddText(&statement, values[OPTION_BEFORE]);
+			StatementAddText(&statement, values[OPTION_STATE]);
+			StatementAddText(&statement, values[OPTION_BATCH_LIMIT]);
 			break;
 		case STATEMENT_BATCH:
 			StatementAddText(&statement, request->name);
 			break;
 		default:
 			StatementAddText(&statement, request->name);
-			StatementAddText(&statement, values[PARAMETER_REASON]);
+			StatementAddText(&statement, values[OPTION_REASON]);
 			break;
 	}
 	return statement;
@@ -358,11 +352,6 @@ begun(void *owner, PGresult *const *results, int count)
 		request->answer.is_repeated = true;
 		server->figures.repeated++;
 		end(request);
-		return;
-	}
-	if (request->is_abandoned)
-	{
-		give_up(request);
 		return;
 	}
 	/* That may have waited: by now the key may be revoked, or its role have another name. */

@@ -22,9 +22,9 @@
 bool
 WaitWanted(const Request *request)
 {
-	const char *wait = request->parameters.values[PARAMETER_WAIT];
+	const char *wait = request->parameters.values[OPTION_WAIT];
 
-	return request->route->can_wait && !ParameterIsTrue(&request->parameters, PARAMETER_DRY_RUN) &&
+	return request->route->can_wait && !ParameterIsTrue(&request->parameters, OPTION_DRY_RUN) &&
 		   wait != NULL && strtod(wait, NULL) > 0;
 }
 
@@ -105,7 +105,7 @@ void
 WaitStart(Request *request)
 {
 	Server *server = request->server;
-	double seconds = strtod(request->parameters.values[PARAMETER_WAIT], NULL);
+	double seconds = strtod(request->parameters.values[OPTION_WAIT], NULL);
 	int64_t now = ClockNow();
 
 	request->is_waiting = true;

@@ -57,10 +57,13 @@
  * seen in two rounds, since machines falter. */
 #define LONG_WAIT 0.25
 
-/* How long not to try upwards after a queue: longer, the less one more would gain. */
+/* How long not to try upwards after a queue: so many times as long as the try took, so
+ * that less than a hundredth of live traffic meets one; but not longer than this, which
+ * is the less the more there is to gain. */
+#define UP_REST 100
 #define UP_INTERVAL SECOND
-#define UP_INTERVAL_EACH (SECOND / 2)
-#define MOST_UP_INTERVAL (9 * SECOND / 2)
+#define UP_INTERVAL_EACH (3 * SECOND / 4)
+#define MOST_UP_INTERVAL (9 * SECOND)
 
 /* How often to try below. */
 #define DOWN_INTERVAL (10 * SECOND)
@@ -337,7 +340,9 @@ put_off(Limit *limit, int64_t now)
 {
 	limit->before = 0;
 	limit->step = 1;
-	limit->up_from = now + Earlier(UP_INTERVAL + limit->limit * UP_INTERVAL_EACH, MOST_UP_INTERVAL);
+	limit->up_from =
+		now + Earlier(UP_REST * (now - limit->try_from),
+					  Earlier(UP_INTERVAL + limit->limit * UP_INTERVAL_EACH, MOST_UP_INTERVAL));
 }
 
 /*
@@ -380,6 +385,7 @@ next_round(Limit *limit, bool full, int64_t now)
 	{
 		int higher = limit->limit + limit->step;
 
+		limit->try_from = now;
 		begin_round(limit, LIMIT_UP, higher < highest ? higher : highest, now);
 	}
 	else

@@ -50,8 +50,9 @@ typedef struct Limit
 	int before;     /* it was cut from so many, which are to be tried once more; or 0 */
 	int step;       /* of the next try upwards */
 	bool suspected; /* a queue, in the last round */
-	int64_t up_from;
-	int64_t down_from;
+	int64_t up_from;   /* when to try above it */
+	int64_t try_from;  /* when the last try above it began */
+	int64_t down_from; /* when to try below it */
 
 	/* This round. */
 	int in_flight;
