@@ -118,6 +118,7 @@ bench:
 	test/bench/queue
 	test/bench/relay
 	test/bench/notify
+	test/bench/jsonb
 	test/bench/http
 	test/bench/incident
 
