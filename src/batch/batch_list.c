@@ -468,7 +468,11 @@ acteon_replay_read_batches(PG_FUNCTION_ARGS)
 			wanted.scopes[i].value = PG_GETARG_DATUM(i);
 	}
 	if (!PG_ARGISNULL(NUM_SCOPES_PARAMETERS))
-		wanted.newest = Max(PG_GETARG_INT64(NUM_SCOPES_PARAMETERS), 0);
+		wanted.newest = PG_GETARG_INT64(NUM_SCOPES_PARAMETERS);
+	if (wanted.newest < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("newest must not be negative"),
+				 errhint("Leave it out for all of them.")));
 	InitMaterializedSRF(fcinfo, 0);
 	BeginSight(&viewer, fcinfo);
 	choose_batches(&choice, &viewer, &wanted, context);
