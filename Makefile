@@ -43,6 +43,11 @@ PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers
 endif
 
+# A packager's own flags, for the programs: PGXS puts the server's into their place.
+GIVEN_CFLAGS := $(CFLAGS)
+GIVEN_CPPFLAGS := $(CPPFLAGS)
+GIVEN_LDFLAGS := $(LDFLAGS)
+
 PG_CONFIG ?= pg_config
 # The targets that start from nothing need no server yet.
 ifneq ($(filter-out demo check bench sanitize matrix format relay relay-asan relay-unit http http-asan http-unit stub-unit faults faults-short,$(or $(MAKECMDGOALS),all)),)

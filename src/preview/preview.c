@@ -23,8 +23,10 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "audit/audit_sql.h"
+#include "audit/audit_count.h"
+#include "audit/audit_scan.h"
 #include "audit/executed_since.h"
+#include "base/catalog.h"
 #include "base/identity.h"
 #include "base/message.h"
 #include "base/text.h"

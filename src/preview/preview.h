@@ -8,7 +8,7 @@
 #include "fmgr.h"
 #include "lib/hyperloglog.h"
 
-#include "audit/audit_scan.h"
+#include "audit/audit_sql.h"
 #include "base/optional_time.h"
 #include "base/value_counts.h"
 #include "query/query.h"

@@ -8,7 +8,7 @@
  */
 #include "postgres.h"
 
-#include "audit/audit_sql.h"
+#include "queue/effect.h"
 #include "replay/asked.h"
 
 /*

@@ -17,6 +17,8 @@
 #include "utils/numeric.h"
 #include "utils/snapmgr.h"
 
+#include "audit/audit_count.h"
+#include "base/catalog.h"
 #include "base/compat.h"
 #include "base/message.h"
 #include "base/result.h"
@@ -230,7 +232,7 @@ take_up_batch(FunctionCallInfo fcinfo, int chunk, Oid *schema, BatchCounts *coun
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	BeginControl(&call, fcinfo, "acteon_replay_continue()", 0, 2);
-	ReadBatchRow(call.batches.slot, &batch);
+	batch = call.held.row;
 	check_continuable(&batch);
 	if (!batch.is_complete)
 	{

@@ -10,7 +10,8 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "audit/audit_sql.h"
+#include "audit/audit_scan.h"
+#include "audit/audit_value.h"
 #include "base/compat.h"
 #include "base/message.h"
 #include "base/result.h"
@@ -18,6 +19,8 @@
 #include "base/uuid.h"
 #include "query/query.h"
 #include "replay/asked.h"
+#include "replay/earlier_replays.h"
+#include "replay/enqueue.h"
 #include "replay/replay_call.h"
 
 PG_FUNCTION_INFO_V1(acteon_replay_uuid);

@@ -45,6 +45,15 @@ RequestNew(const char *uri)
 }
 
 /*
+ * A request has its answer: have it sent.
+ */
+void
+RequestIsAnswered(Request *request)
+{
+	request->when_answered(request);
+}
+
+/*
  * Give a request and its answer back.
  */
 void

@@ -44,6 +44,7 @@ typedef struct Request
 	bool is_refused;    /* answered at once, and the connection ends */
 
 	/* What is done about it. */
+	void (*when_answered)(struct Request *request); /* what to do when it has its answer */
 	Job job;
 	char *key_id; /* as the database writes it */
 	char *key_name;
@@ -83,6 +84,7 @@ extern void RequestRead(Request *request, const char *method, const RequestHeade
 						bool allow_anonymous);
 extern void RequestTakeBody(Request *request, const char *body, size_t len);
 extern bool RequestSaysNothing(const Request *request);
+extern void RequestIsAnswered(Request *request);
 extern void AnswerError(Request *request, int status, const char *text);
 extern void AnswerBusy(Request *request, int status, int retry_after, const char *text);
 

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "http/login.h"
 #include "http/status_map.h"
 
 #define LOST "the connection to the database was lost; nothing was done"
@@ -36,7 +37,7 @@ finish(Request *request, Worker *worker)
 	if (request->answer.status == 200 && WaitWanted(request) && !request->is_abandoned)
 		WaitStart(request);
 	else
-		ClientsAnswer(request);
+		RequestIsAnswered(request);
 }
 
 /*
@@ -165,31 +166,6 @@ take_answer(Request *request, const PGresult *result, int column)
 	BufferAppendText(&answer->body, PQgetvalue(result, 0, column));
 	answer->batch_id = keep_value(result, column + 1);
 	answer->next_cursor = keep_value(result, column + 2);
-}
-
-/*
- * The statement that says who asks.
- */
-static Statement
-login_statement(const Request *request, StatementId with_key, StatementId without)
-{
-	const Server *server = request->server;
-	Statement statement = StatementUse(request->has_key ? with_key : without);
-
-	if (request->has_key)
-		StatementAddBytes(&statement, request->key_hash, SHA256_BYTES);
-	else
-		StatementAddText(&statement, server->settings->anonymous);
-	return statement;
-}
-
-/*
- * The statement that has a transaction act as the request's role.
- */
-Statement
-CallLogin(const Request *request)
-{
-	return login_statement(request, STATEMENT_LOGIN, STATEMENT_ANONYMOUS);
 }
 
 /*
@@ -378,13 +354,8 @@ begun(void *owner, PGresult *const *results, int count)
 		end(request);
 		return;
 	}
-	if (request->is_abandoned)
-	{
-		give_up(request);
-		return;
-	}
 	/* That may have waited: by now the key may be revoked, or its role have another name. */
-	call[0] = CallLogin(request);
+	call[0] = LoginStatement(request);
 	call[1] = call_statement(request);
 	WorkerSend(request->job.worker, call, 2, called_within);
 }
@@ -421,25 +392,25 @@ run(void *owner, Worker *worker)
 	if (worker == NULL)
 	{
 		AnswerBusy(request, 503, 1, "the server is busy; nothing was done");
-		ClientsAnswer(request);
+		RequestIsAnswered(request);
 		return;
 	}
 	if (request->answer.status != 0)
 	{
-		statements[0] = CallLogin(request);
+		statements[0] = LoginStatement(request);
 		WorkerSend(worker, statements, 1, known);
 		return;
 	}
 	if (request->idempotency_key != NULL)
 	{
 		statements[0] = (Statement){.sql = "BEGIN"};
-		statements[1] = login_statement(request, STATEMENT_LOGIN_BEGIN, STATEMENT_ANONYMOUS_BEGIN);
+		statements[1] = LoginBeginStatement(request);
 		StatementAddText(&statements[1], request->idempotency_key);
 		StatementAddBytes(&statements[1], request->hash, SHA256_BYTES);
 		WorkerSend(worker, statements, 2, begun);
 		return;
 	}
-	statements[0] = CallLogin(request);
+	statements[0] = LoginStatement(request);
 	statements[1] = call_statement(request);
 	WorkerSend(worker, statements, 2, called);
 }
@@ -466,7 +437,7 @@ felt(void *owner, PGresult *const *results, int count)
 		BufferAppendText(&request->answer.body, "null}");
 	if (request->job.worker != NULL)
 		WorkerRelease(request->job.worker);
-	ClientsAnswer(request);
+	RequestIsAnswered(request);
 }
 
 /*
@@ -509,7 +480,7 @@ CallStart(Request *request)
 			AnswerBusy(request, 503, 5, "the database cannot be reached; nothing was done");
 			break;
 	}
-	ClientsAnswer(request);
+	RequestIsAnswered(request);
 }
 
 /*
@@ -524,7 +495,7 @@ CallAbandon(Request *request)
 	{
 		PoolWithdraw(server->pool, &request->job);
 		AnswerError(request, 503, "the client has gone");
-		ClientsAnswer(request);
+		RequestIsAnswered(request);
 	}
 	else if (request->job.worker != NULL)
 		WorkerCancel(request->job.worker);

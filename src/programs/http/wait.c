@@ -11,6 +11,8 @@
 
 #include <stdlib.h>
 
+#include "http/login.h"
+
 #define FIRST_LOOK (20 * MILLISECOND)
 #define SLOWEST_LOOK (500 * MILLISECOND)
 
@@ -43,7 +45,7 @@ stop_waiting(Request *request)
 		}
 	}
 	request->is_waiting = false;
-	ClientsAnswer(request);
+	RequestIsAnswered(request);
 }
 
 /*
@@ -90,7 +92,7 @@ look(void *owner, Worker *worker)
 		stop_waiting(request);
 		return;
 	}
-	statements[0] = CallLogin(request);
+	statements[0] = LoginStatement(request);
 	statements[1] = StatementUse(STATEMENT_OUTCOMES);
 	StatementAddText(&statements[1], BufferText(&request->answer.body));
 	WorkerSend(worker, statements, 2, looked);
