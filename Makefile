@@ -22,11 +22,13 @@ DATA = $(sort $(wildcard sql/acteon_replay--*.sql))
 MODULE_big = acteon_replay
 SOURCES = $(sort $(wildcard src/*.c src/*/*.c))
 INCLUDES = $(sort $(wildcard src/*.h src/*/*.h))
+# Included as well, but no C of their own.
+TABLES = src/query/options.def
 OBJS = $(SOURCES:.c=.o)
 PG_CPPFLAGS = -I$(srcdir)/src
 SHLIB_LINK = -luuid
 
-REGRESS = install grants single bulk action bad_input replayed lineage queue lanes redrive steer judge effective lost preview replay_all batches api_keys effect doubts proof audit_tells tables
+REGRESS = install grants single bulk action bad_input options replayed lineage queue lanes redrive steer judge effective lost preview replay_all batches api_keys effect doubts proof audit_tells tables
 REGRESS_OPTS = --outputdir=test/output
 ISOLATION = race single_race lost_race visibility lease lane redrive_race steer_race wake api_begin api_key proof_now
 ISOLATION_OPTS = --inputdir=test --outputdir=test/output
@@ -40,6 +42,11 @@ ifdef STRICT
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers
 endif
+
+# A packager's own flags, for the programs: PGXS puts the server's into their place.
+GIVEN_CFLAGS := $(CFLAGS)
+GIVEN_CPPFLAGS := $(CPPFLAGS)
+GIVEN_LDFLAGS := $(LDFLAGS)
 
 PG_CONFIG ?= pg_config
 # The targets that start from nothing need no server yet.
@@ -62,7 +69,7 @@ install: install-scripts install-pages
 uninstall: uninstall-scripts uninstall-pages
 
 # A changed header rebuilds what may include it.
-$(OBJS) $(OBJS:.o=.bc): $(INCLUDES)
+$(OBJS) $(OBJS:.o=.bc): $(INCLUDES) $(TABLES)
 
 .PHONY: demo bench faults faults-short stub-unit sanitize matrix lint format install-scripts uninstall-scripts install-pages uninstall-pages
 

@@ -253,29 +253,37 @@ COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text,
 'Replays the actions whose audit records match every given filter, oldest first, in one transaction. At least one filter is needed; from_time, to_time and lost => true count as one.
 
 Arguments:
-namespace, tenant, provider, action_type, outcome, verdict, matched_rule: the record''s column is exactly this. That holds for tenant, too: acme does not mean acme.eu-west here. outcome may name several, with commas between them: ''failed,circuit_open''
-from_time, to_time: bounds of dispatched_at, both inclusive
-max_records: records to attempt or skip, 1 to 1000; a larger number is cut to 1000 with a NOTICE. acteon_replay_all takes any number
-caller_id, chain_id: as the other filters, where the gateway''s version records these columns
+namespace: only records whose namespace is exactly this
+tenant: only records whose tenant is exactly this: acme does not mean acme.eu-west here
+provider: only records whose provider is exactly this
+action_type: only records whose action type is exactly this
+outcome: only records with this outcome, or with one of several that have commas between them, as in ''failed,circuit_open''. Intents (pending) are left out unless it names them
+verdict: only records whose verdict is exactly this
+matched_rule: only records that this rule has matched
+from_time: only records that were dispatched at this time or later
+to_time: only records that were dispatched at this time or earlier
+max_records: how many records to attempt or skip, 1 to 1000. acteon_replay_bulk cuts a number above 1000 to 1000, with a NOTICE. acteon_replay_all and acteon_replay_preview take any number, and all records without one
+caller_id: only records of this caller, where the gateway''s version records it
+chain_id: only records of this chain, where the gateway''s version records it
 include_replayed: also actions that have a replay which is waiting, running, in doubt or delivered
 allow_redacted: also payloads that hold the redaction placeholder, which is then sent
-newest_first: the other direction; normally effects replay in the order in which they were meant
-cursor: next_cursor of an earlier call: continue after the last record that it looked at. The filters, lost, the times and newest_first must be the same; the other arguments may change
-rate: actions per second, at least 0.001: spreads the times at which the actions are due. NULL: no limit
+newest_first: the newest records first; normally effects replay in the order in which they were meant
+cursor: continue after the last record that an earlier call looked at. The filters, lost, the times and newest_first must be the same; the rest may change. It is next_cursor of that call
+rate: actions per second, at least 0.001: spreads the times at which the actions are due. Without it there is no limit
 start_at: no action is due before this time
-reason: why; kept with the batch. acteon_replay.require_reason makes it mandatory
+reason: why; kept with the batch, or in the log. acteon_replay.require_reason makes it mandatory
 allow_partial: also actions that had attachments, which are not in the audit table, and intents, which do not tell; they go out without attachments
-dedup: keep, or drop, which leaves the actions'' dedup keys out so that the gateway cannot answer Deduplicated
+dedup: whether to keep the actions'' dedup keys, or to drop them so that the gateway cannot answer Deduplicated
 provider_override: send the actions to this provider instead of the record''s; a grant must cover both
 max_generation: an action that has been replayed so often fails instead; cancelled replays do not count
-max_depth: the same for a replay of a replay, and so on, so deep
+max_depth: an action that is itself the replay of a replay, and so on, so deep fails instead
 breaker_window: circuit breaker: the batch pauses itself when more than breaker_share of its last so many deliveries failed: ended without effect, whatever the outcome is called, as Failed, whatever its effect, or dead; each doubt counts as one that failed, once. 0 turns the circuit breaker off
-breaker_share: see breaker_window
+breaker_share: share of the last breaker_window deliveries that may fail before the batch pauses itself, at least 0 and below 1
 ramp: with a rate, send the first tenth of the actions at a tenth of the rate and the rest at the rate. What is left of that tenth stays slow after a pause, after a change of the rate, and after a time in which nobody claimed
-lost: what an incident lost, whatever its outcome is called. Cannot be combined with outcome
+lost: only what was lost, whatever its outcome is called: what had no effect, and what failed, unless something else became of the action since. Cannot be combined with outcome
 certain: of what lost finds, only what had no effect for certain: no time-outs and resets
-allow_effective: also what took effect, or will
-allow_unproven: also intents of which nobody knows how they ended; outcome => ''pending'' needs it
+allow_effective: also what took effect, or will. Without it this is passed over, and a call for nothing else (outcome executed) is refused
+allow_unproven: also intents of which nobody knows how they ended. Without it a call for these (outcome pending) is refused
 on_doubt: what becomes of an action of which nobody can tell whether it was executed: resend (it goes out once more, under a new id) or hold (a person decides)
 
 Returns:
@@ -288,7 +296,7 @@ next_cursor: pass it as cursor to continue; NULL at the end
 
 Errors: 22023 bad argument, no filter, nothing but what took effect without allow_effective, or intents without allow_unproven, 42501 role, 42P01 no audit table, 55000 intents of a copy.';
 COMMENT ON FUNCTION acteon_replay_bulk(jsonb) IS
-	'The same in the gateway''s wire form: one object whose keys are the arguments by name, but for from, to and limit in place of from_time, to_time and max_records. Times are in RFC 3339 with a zone; null counts as a key that is not there; an unknown key is an error. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor", "effective"}; the last is how many records were passed over because their actions took effect. Write the cast, acteon_replay_bulk(''{…}''::jsonb): a literal without it is taken for the namespace of the other form. Errors: as the other form.';
+	'The same in the gateway''s wire form: one object whose keys are the arguments by name, but for from, to and limit in place of from_time, to_time and max_records. order (oldest or newest) may stand in place of newest_first. Times are in RFC 3339 with a zone; null counts as a key that is not there; an unknown key is an error. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor", "effective"}; the last is how many records were passed over because their actions took effect. Write the cast, acteon_replay_bulk(''{…}''::jsonb): a literal without it is taken for the namespace of the other form. Errors: as the other form.';
 
 CREATE FUNCTION acteon_replay_preview(
 	namespace text DEFAULT NULL,
@@ -337,7 +345,7 @@ COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, te
 'What a replay with the same arguments would do, without doing it; also in a read-only transaction and on a standby, and without waiting for anybody. The code that replays records also judges them here, so the numbers are those of the replay if nothing happens in between. Unlike a replay it may be asked for anything, also without a filter; max_records is all unless it is given. Only tenants, providers and so on that the caller''s grants cover are named.
 
 Arguments:
-sample: how many of the records that would be replayed are shown
+sample: how many of the records that would be replayed are shown, 0 to 1000
 
 Returns:
 section: see below

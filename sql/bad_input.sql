@@ -83,6 +83,11 @@ SELECT attempt($$SELECT acteon_replay_bulk('{"rate": "5"}'::jsonb)$$);
 SELECT attempt($$SELECT acteon_replay_bulk('{"cursor": 5}'::jsonb)$$);
 SELECT attempt($$SELECT acteon_replay_bulk('{"reason": {}}'::jsonb)$$);
 SELECT attempt($$SELECT acteon_replay_bulk('{"tenant": "\u0000"}'::jsonb)$$);
+SELECT attempt($$SELECT acteon_replay_bulk('{"order": "newest_first"}'::jsonb)$$);
+SELECT attempt($$SELECT acteon_replay_bulk('{"order": ""}'::jsonb)$$);
+SELECT attempt($$SELECT acteon_replay_bulk('{"order": true}'::jsonb)$$);
+SELECT attempt($$SELECT acteon_replay_bulk('{"order": "oldest", "newest_first": true}'::jsonb)$$);
+SELECT attempt($$SELECT acteon_replay_bulk('{"order": "newest", "newest_first": false}'::jsonb)$$);
 -- a JSON null is as good as no key
 BEGIN;
 SELECT acteon_replay_bulk('{"to": "2100-01-01T00:00:00Z", "namespace": null, "from": null, "limit": null, "include_replayed": null, "rate": null, "cursor": null, "reason": null}'::jsonb) -> 'replayed' AS replayed;

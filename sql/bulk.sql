@@ -36,6 +36,7 @@ FROM (VALUES
 	('matched_rule', '{"matched_rule": "rule 4"}', ARRAY(SELECT action_id FROM acteon_audit WHERE matched_rule = 'rule 4' ORDER BY dispatched_at)),
 	('from', '{"from": "2026-01-01T12:30:00Z"}', ARRAY(SELECT action_id FROM acteon_audit WHERE dispatched_at >= '2026-01-01 12:30+00' ORDER BY dispatched_at)),
 	('to', '{"to": "2026-01-01T13:05:00+01:00"}', ARRAY(SELECT action_id FROM acteon_audit WHERE dispatched_at <= '2026-01-01 12:05+00' ORDER BY dispatched_at)),
+	('order', '{"order": "newest", "limit": 3}', ARRAY(SELECT action_id FROM acteon_audit ORDER BY dispatched_at DESC LIMIT 3)),
 	('limit', '{"limit": 3}', ARRAY(SELECT action_id FROM acteon_audit ORDER BY dispatched_at LIMIT 3)),
 	('caller_id', '{"caller_id": "cron"}', ARRAY(SELECT action_id FROM acteon_audit WHERE caller_id = 'cron' ORDER BY dispatched_at)),
 	('chain_id', '{"chain_id": "chain"}', ARRAY(SELECT action_id FROM acteon_audit WHERE chain_id = 'chain' ORDER BY dispatched_at)),

@@ -136,6 +136,7 @@ prepare_packages()
 	[ -f /usr/include/postgresql/libpq-fe.h ] || set -- libpq-dev "$@"
 	[ -f /usr/include/openssl/evp.h ] || set -- libssl-dev "$@"
 	[ -f /usr/include/microhttpd.h ] || set -- libmicrohttpd-dev "$@"
+	[ -f /usr/include/yajl/yajl_parse.h ] || set -- libyajl-dev "$@"
 	compgen -G '/usr/include/*/curl/curl.h' >/dev/null || [ -f /usr/include/curl/curl.h ] ||
 		set -- libcurl4-openssl-dev "$@"
 	install_packages "$@"

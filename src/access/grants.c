@@ -26,7 +26,9 @@
 #include "utils/snapmgr.h"
 
 #include "access/grants.h"
+#include "base/catalog.h"
 #include "base/table_access.h"
+#include "base/text.h"
 
 /* One list of a grant. */
 typedef struct GrantList
@@ -200,7 +202,7 @@ GrantsEverything(const Grants *grants)
 static inline bool
 is_wildcard(const text *entry)
 {
-	return VARSIZE_ANY_EXHDR(entry) == 1 && *VARDATA_ANY(entry) == '*';
+	return TextIs(entry, "*");
 }
 
 /*
@@ -214,9 +216,7 @@ list_covers(const GrantList *list, const text *value)
 	{
 		const text *entry = list->entries[i];
 
-		if (is_wildcard(entry) ||
-			(VARSIZE_ANY_EXHDR(entry) == VARSIZE_ANY_EXHDR(value) &&
-			 memcmp(VARDATA_ANY(entry), VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)) == 0))
+		if (is_wildcard(entry) || SameText(entry, value))
 			return true;
 	}
 	return false;

@@ -16,6 +16,7 @@
 #include "utils/lsyscache.h"
 
 #include "access/visibility.h"
+#include "base/catalog.h"
 #include "base/table_access.h"
 
 /*
@@ -60,6 +61,37 @@ NextScopeElement(JsonbIterator **it, text **parts)
 			parts[n++] = cstring_to_text_with_len(value.val.string.val, value.val.string.len);
 	}
 	return n == SCOPE_PARTS;
+}
+
+/*
+ * Whether a grant covers an element of a scope for a purpose.
+ */
+static bool
+covers_element(Grants *grants, GrantPurpose purpose, text *const *parts)
+{
+	GrantTarget target = {.tenant = parts[0],
+						  .namespace = parts[1],
+						  .provider = parts[2],
+						  .action_type = parts[3]};
+
+	return GrantsCover(grants, purpose, &target);
+}
+
+/*
+ * Whether grants cover all elements of a scope for a purpose.
+ */
+bool
+GrantsCoverScope(Grants *grants, GrantPurpose purpose, Jsonb *scope)
+{
+	JsonbIterator *it = JsonbIteratorInit(&scope->root);
+	text *parts[SCOPE_PARTS];
+
+	while (NextScopeElement(&it, parts))
+	{
+		if (!covers_element(grants, purpose, parts))
+			return false;
+	}
+	return true;
 }
 
 /*
@@ -181,12 +213,7 @@ SightOfBatch(Viewer *viewer, int64 batch_id, Oid requested_by, Jsonb *scope, Cov
 		return SEES_WHOLE;
 	for (; NextScopeElement(&it, parts); elements++)
 	{
-		GrantTarget target = {.tenant = parts[0],
-							  .namespace = parts[1],
-							  .provider = parts[2],
-							  .action_type = parts[3]};
-
-		if (GrantsCover(viewer->grants, GRANT_READ, &target))
+		if (covers_element(viewer->grants, GRANT_READ, parts))
 			add_covered(covered, batch_id, parts);
 	}
 	found = covered->count - before;

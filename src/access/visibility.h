@@ -45,6 +45,7 @@ typedef struct CoveredScope
 extern int64 BatchArgument(FunctionCallInfo fcinfo, int argument);
 ACTEON_NORETURN extern void ReportUnknownBatch(int64 batch_id);
 extern bool NextScopeElement(JsonbIterator **it, text **parts);
+extern bool GrantsCoverScope(Grants *grants, GrantPurpose purpose, Jsonb *scope);
 extern void BeginSight(Viewer *viewer, FunctionCallInfo fcinfo);
 extern void EndSight(Viewer *viewer);
 extern bool SeesAllBatches(const Viewer *viewer);

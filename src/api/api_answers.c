@@ -21,6 +21,7 @@
 #include "utils/timestamp.h"
 
 #include "api/api_keys.h"
+#include "base/catalog.h"
 #include "base/identity.h"
 #include "base/table_access.h"
 #include "consumer/call.h"

@@ -31,6 +31,7 @@
 #include "utils/timestamp.h"
 
 #include "api/api_keys.h"
+#include "base/catalog.h"
 #include "base/compat.h"
 #include "base/identity.h"
 #include "base/numbers.h"

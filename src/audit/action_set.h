@@ -5,16 +5,13 @@
 #ifndef ACTEON_ACTION_SET_H
 #define ACTEON_ACTION_SET_H
 
-#include "audit/audit_scan.h"
+#include "audit/record.h"
 
-/* A set of actions, each as a hash of 64 bits; see InitActionSet. */
+/* A set of actions, each as a hash; see InitActionSet. */
 typedef struct ActionSet
 {
-	MemoryContext context;
 	uint64 seed;
-	uint64 *slots; /* open addressing; 0: empty */
-	uint64 size;
-	uint64 count;
+	struct actions_hash *actions;
 } ActionSet;
 
 extern void InitActionSet(ActionSet *set);

@@ -14,12 +14,13 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/jsonb.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "audit/audit_scan.h"
 #include "audit/audit_sql.h"
 #include "base/guard.h"
 #include "base/identity.h"
+#include "base/kept_plan.h"
 #include "base/text.h"
 
 /*
@@ -164,36 +165,6 @@ read_record(AuditRecord *record, HeapTuple tuple, TupleDesc desc)
 }
 
 /*
- * The plan of a statement, kept for the next call: single replays ask the same
- * statement again and again.  There is one audit table, so one plan is enough.
- */
-static SPIPlanPtr
-kept_plan(Statement *st)
-{
-	static char *kept_sql = NULL;
-	static SPIPlanPtr kept = NULL;
-	SPIPlanPtr plan;
-
-	if (kept_sql != NULL && strcmp(kept_sql, st->sql.data) == 0)
-		return kept;
-	plan = SPI_prepare(st->sql.data, st->nargs, st->types);
-	if (plan == NULL)
-		elog(ERROR, "could not prepare reading of audit table: %s",
-			 SPI_result_code_string(SPI_result));
-	if (kept_sql != NULL)
-	{
-		pfree(kept_sql);
-		kept_sql = NULL;
-		SPI_freeplan(kept);
-	}
-	if (SPI_keepplan(plan) != 0)
-		elog(ERROR, "could not keep plan");
-	kept = plan;
-	kept_sql = MemoryContextStrdup(TopMemoryContext, st->sql.data);
-	return kept;
-}
-
-/*
  * A copy of a text of a record, or NULL.
  */
 static text *
@@ -235,6 +206,8 @@ bool
 AuditFindAction(const AuditTable *table, const char *action_id, const char *outcome,
 				AuditRecord *record)
 {
+	/* Single replays ask the same statement again and again, of the one audit table. */
+	static KeptPlan kept;
 	Statement st;
 	Identity caller;
 	SPIPlanPtr plan;
@@ -253,7 +226,7 @@ AuditFindAction(const AuditTable *table, const char *action_id, const char *outc
 																			  " DESC LIMIT 1");
 
 	SwitchIdentity(&caller, table->owner);
-	plan = kept_plan(&st);
+	plan = KeepPlan(&kept, st.sql.data, st.nargs, st.types, 0);
 	if (SPI_execute_plan(plan, st.values, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read audit table: %s", SPI_result_code_string(SPI_result));
 	RestoreIdentity(&caller);
@@ -300,7 +273,7 @@ AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *quer
 	memset(scan, 0, sizeof(*scan));
 	/* One more than is wanted tells whether there are more. */
 	scan->next_fetch = MAX_RECORDS_LIMIT + 1;
-	if (query->max_records != ANY_NUMBER)
+	if (query->is_limited)
 		scan->next_fetch = Min(scan->next_fetch, query->max_records + (long) 1);
 	SwitchIdentity(&caller, table->owner);
 	GuidePlanner(table, query);

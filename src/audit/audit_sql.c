@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "audit/audit_sql.h"
+#include "audit/audit_value.h"
 #include "base/identity.h"
 #include "base/settings.h"
 

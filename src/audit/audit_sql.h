@@ -8,25 +8,27 @@
 #include "lib/stringinfo.h"
 #include "utils/array.h"
 
-#include "audit/audit_scan.h"
+#include "audit/audit_table.h"
+#include "base/operators.h"
+#include "query/query.h"
+#include "queue/effect.h"
 
-#define INTENT_OUTCOME "pending"
-#define EXECUTED_OUTCOME "executed"
-#define CHAIN_ORIGIN_OUTCOME "chain_started"
-
-/* Operators and the sort order of ids, spelt so that nobody can plant others. */
-#define EQ " OPERATOR(pg_catalog.=) "
-#define NE " OPERATOR(pg_catalog.<>) "
-#define LT " OPERATOR(pg_catalog.<) "
-#define LE " OPERATOR(pg_catalog.<=) "
-#define GT " OPERATOR(pg_catalog.>) "
-#define GE " OPERATOR(pg_catalog.>=) "
-#define C_ORDER " COLLATE pg_catalog.\"C\""
 #define IS_INTENT(alias) alias ".outcome" EQ "'" INTENT_OUTCOME "'::pg_catalog.text"
 #define IS_NO_INTENT(alias) alias ".outcome" NE "'" INTENT_OUTCOME "'::pg_catalog.text"
 
 /* Filters and times, perhaps twice, outcomes, a cursor, the age of intents, and ids. */
 #define MAX_PARAMETERS (2 * (NUM_TEXT_FILTERS + 2) + MAX_OUTCOMES + 4)
+
+/* Why a record that the filters match is no candidate. */
+typedef enum LeftOut
+{
+	LEFT_OUT_INTENT,   /* an intent, and those are not asked for */
+	LEFT_OUT_YOUNG,    /* an intent that the gateway may still be executing */
+	LEFT_OUT_FINISHED, /* an intent with a companion, which has the outcome */
+	LEFT_OUT_STEP      /* the intent of a chain's step, whose outcome has another action id */
+} LeftOut;
+
+#define NUM_LEFT_OUT (LEFT_OUT_STEP + 1)
 
 /* A statement that is being built, with its parameters. */
 typedef struct Statement

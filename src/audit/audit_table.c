@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/tupdesc.h"
@@ -14,13 +15,12 @@
 #include "catalog/pg_subscription_rel.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/varlena.h"
 
-#include "audit/audit_scan.h"
+#include "audit/audit_table.h"
 #include "base/compat.h"
 #include "base/settings.h"
 
@@ -196,29 +196,28 @@ OpenAuditTable(AuditTable *table, Oid schema)
 }
 
 /*
- * Whether a subscription fills a table.
+ * Whether a subscription fills one of these tables.
  */
 static bool
-is_subscribed(Oid relid)
+is_subscribed(List *relids)
 {
-	Relation rel = table_open(SubscriptionRelRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	bool found;
+	Relation catalog = table_open(SubscriptionRelRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple tuple;
+	bool found = false;
 
-	ScanKeyInit(&key, Anum_pg_subscription_rel_srrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(relid));
-	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
-	found = HeapTupleIsValid(systable_getnext(scan));
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+		found = list_member_oid(relids, ((Form_pg_subscription_rel) GETSTRUCT(tuple))->srrelid);
 	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
+	table_close(catalog, AccessShareLock);
 	return found;
 }
 
 /*
  * Whether the gateway writes the table itself, so that what is missing in it can
  * tell something.  Unless acteon_replay.audit_is_live is set, a table that comes
- * from elsewhere, whole or in parts, counts as a copy.
+ * from elsewhere, a foreign server or a subscription, whole or in parts, counts as
+ * a copy.
  */
 bool
 AuditTableIsLive(const AuditTable *table)
@@ -231,12 +230,10 @@ AuditTableIsLive(const AuditTable *table)
 	parts = find_all_inheritors(RelationGetRelid(table->rel), NoLock, NULL);
 	foreach (lc, parts)
 	{
-		Oid part = lfirst_oid(lc);
-
-		if (get_rel_relkind(part) == RELKIND_FOREIGN_TABLE || is_subscribed(part))
+		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_FOREIGN_TABLE)
 			return false;
 	}
-	return true;
+	return !is_subscribed(parts);
 }
 
 /*

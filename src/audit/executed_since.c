@@ -17,9 +17,9 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "audit/audit_sql.h"
 #include "audit/executed_since.h"
 #include "base/identity.h"
+#include "base/operators.h"
 
 /*
  * Begin a search for records that say executed, in the current memory context.

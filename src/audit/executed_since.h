@@ -8,7 +8,7 @@
 #include "utils/array.h"
 
 #include "audit/action_set.h"
-#include "audit/audit_scan.h"
+#include "audit/audit_table.h"
 
 /* Records that one search looks for at most. */
 #define EXECUTED_SEARCH_LIMIT 20000

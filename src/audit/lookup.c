@@ -17,29 +17,27 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_inherits.h"
-#include "catalog/pg_subscription_rel.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
-#include "audit/audit_sql.h"
+#include "audit/audit_table.h"
 #include "audit/lookup.h"
 #include "base/identity.h"
 #include "base/jsonb_build.h"
-#include "base/settings.h"
+#include "base/kept_plan.h"
+#include "base/operators.h"
+#include "base/subtransaction.h"
+#include "base/text.h"
 #include "base/uuid.h"
 
 /* Columns that are read, in this order. */
@@ -99,7 +97,7 @@ struct Lookup
 	bool is_open; /* it has been tried to open the table */
 	bool is_readable;
 	bool is_damaged; /* the last error was about what is stored, not about the table */
-	bool is_copy;    /* filled by something else than the gateway */
+	bool is_live;    /* see AuditTableIsLive */
 	Oid owner;
 	TimeAccess times;
 	char *sql[NUM_LOOKUP_STATEMENTS]; /* NULL: there is no such */
@@ -171,7 +169,7 @@ static const char *const tells_texts[NUM_AUDIT_TELLS] = {
 #define FREQUENT_OUTCOMES 4
 
 static const char *const known_outcomes[] = {
-	"executed",         "failed",        INTENT_OUTCOME,    "circuit_open",
+	EXECUTED_OUTCOME,   "failed",        INTENT_OUTCOME,    "circuit_open",
 	"suppressed",       "deduplicated",  "rerouted",        "throttled",
 	"quota_exceeded",   "silenced",      "muted",           "scheduled",
 	"grouped",          "chain_started", "chain_completed", "chain_step_completed",
@@ -201,6 +199,23 @@ is_about_record(const ErrorData *error)
 		   category == ERRCODE_DATA_EXCEPTION;
 }
 
+/* What is done in a subtransaction, and with what. */
+typedef struct Guarded
+{
+	GuardedWork work;
+	Lookup *lookup;
+	void *argument;
+} Guarded;
+
+static bool
+run(void *argument)
+{
+	Guarded *guarded = argument;
+
+	guarded->work(guarded->lookup, guarded->argument);
+	return true;
+}
+
 /*
  * Do something in a subtransaction.  Returns false if an error was raised; but
  * one that wants the whole transaction to end is raised again.
@@ -208,37 +223,16 @@ is_about_record(const ErrorData *error)
 static bool
 run_guarded(Lookup *lookup, GuardedWork work, void *argument)
 {
-	MemoryContext old = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool succeeded = false;
+	Guarded guarded = {.work = work, .lookup = lookup, .argument = argument};
+	ErrorData *error = TryInSubtransaction(run, &guarded, CurrentMemoryContext);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(old);
-	PG_TRY();
-	{
-		work(lookup, argument);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(old);
-		CurrentResourceOwner = owner;
-		succeeded = true;
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(old);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(old);
-		CurrentResourceOwner = owner;
-		if (ends_transaction(error))
-			ReThrowError(error);
-		lookup->is_damaged = is_about_record(error);
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	return succeeded;
+	if (error == NULL)
+		return true;
+	if (ends_transaction(error))
+		ReThrowError(error);
+	lookup->is_damaged = is_about_record(error);
+	FreeErrorData(error);
+	return false;
 }
 
 /*
@@ -256,40 +250,6 @@ OpenLookup(Oid schema)
 	lookup->context = context;
 	lookup->schema = schema;
 	return lookup;
-}
-
-/*
- * Whether a subscription fills one of these tables.
- */
-static bool
-is_subscribed(List *relids)
-{
-	Relation catalog = table_open(SubscriptionRelRelationId, AccessShareLock);
-	SysScanDesc scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
-	HeapTuple tuple;
-	bool found = false;
-
-	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
-		found = list_member_oid(relids, ((Form_pg_subscription_rel) GETSTRUCT(tuple))->srrelid);
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
-	return found;
-}
-
-/*
- * Whether something else than the gateway fills the table: a foreign server, or
- * a subscription, for all or for a part of it.
- */
-static bool
-is_copy(Relation rel)
-{
-	List *relids = find_all_inheritors(RelationGetRelid(rel), NoLock, NULL);
-	bool foreign = rel->rd_rel->relkind == RELKIND_FOREIGN_TABLE;
-	ListCell *lc;
-
-	foreach (lc, relids)
-		foreign |= get_rel_relkind(lfirst_oid(lc)) == RELKIND_FOREIGN_TABLE;
-	return foreign || is_subscribed(relids);
 }
 
 /* What the indexes of the table are good for. */
@@ -441,7 +401,7 @@ open_table(Lookup *lookup, void *argument)
 	AtEOXact_GUC(false, guc_level);
 	CheckAuditColumn(&table, "outcome_details", JSONBOID);
 	lookup->owner = table.owner;
-	lookup->is_copy = is_copy(table.rel);
+	lookup->is_live = AuditTableIsLive(&table);
 	build_statements(lookup, &table);
 	lookup->frequent_outcomes = outcome_array(0, FREQUENT_OUTCOMES);
 	lookup->other_outcomes =
@@ -471,35 +431,15 @@ AuditIsReadable(Lookup *lookup)
 static SPIPlanPtr
 kept_plan(LookupStatement which, const char *sql)
 {
-	static char *kept_sql[NUM_LOOKUP_STATEMENTS];
-	static SPIPlanPtr kept[NUM_LOOKUP_STATEMENTS];
+	static KeptPlan kept[NUM_LOOKUP_STATEMENTS];
 	static const Oid types[NUM_LOOKUP_STATEMENTS][2] = {
 		[FIND_RECORDS] = {TEXTARRAYOID},
 		[FIND_DEDUP_KEY] = {JSONBOID},
 		[FIND_NEWEST] = {TEXTARRAYOID},
 		[FIND_KEPT] = {TEXTARRAYOID, TIMESTAMPTZOID},
 	};
-	Oid parameters[2] = {types[which][0], types[which][1]};
-	SPIPlanPtr plan;
-
-	if (kept_sql[which] != NULL && strcmp(kept_sql[which], sql) == 0)
-		return kept[which];
-	plan = SPI_prepare_cursor(sql, OidIsValid(parameters[1]) ? 2 : 1, parameters,
-							  CURSOR_OPT_GENERIC_PLAN);
-	if (plan == NULL)
-		elog(ERROR, "could not prepare reading of audit table: %s",
-			 SPI_result_code_string(SPI_result));
-	if (kept_sql[which] != NULL)
-	{
-		pfree(kept_sql[which]);
-		kept_sql[which] = NULL;
-		SPI_freeplan(kept[which]);
-	}
-	if (SPI_keepplan(plan) != 0)
-		elog(ERROR, "could not keep plan");
-	kept[which] = plan;
-	kept_sql[which] = MemoryContextStrdup(TopMemoryContext, sql);
-	return plan;
+	return KeepPlan(&kept[which], sql, OidIsValid(types[which][1]) ? 2 : 1, types[which],
+					CURSOR_OPT_GENERIC_PLAN);
 }
 
 /*
@@ -674,13 +614,13 @@ find_slot(const Search *search, const pg_uuid_t *uuid)
 }
 
 /*
- * Whether two texts have the same bytes.
+ * Whether an action that is looked for is of a namespace and a tenant: others may
+ * use the same ids.
  */
 static bool
-same_bytes(const text *a, const text *b)
+is_of(const LookupKey *key, const text *namespace, const text *tenant)
 {
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		   memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+	return SameText(key->namespace, namespace) && SameText(key->tenant, tenant);
 }
 
 /*
@@ -789,7 +729,7 @@ add_row(Search *search, uint64 row)
 	{
 		const LookupKey *key = &search->keys[search->slots[i].key];
 
-		if (!same_bytes(key->namespace, namespace) || !same_bytes(key->tenant, tenant))
+		if (!is_of(key, namespace, tenant))
 			continue;
 		if (!record.exists)
 			read_outcome(&record, values, nulls);
@@ -858,9 +798,8 @@ was_done_before(Lookup *lookup, const LookupKey *key, Snapshot snapshot)
 		bool nulls[NUM_FOUND];
 		FoundRecord record;
 
-		if (!deform_row(row, values, nulls) ||
-			!same_bytes(key->namespace, DatumGetTextPP(values[FOUND_NAMESPACE])) ||
-			!same_bytes(key->tenant, DatumGetTextPP(values[FOUND_TENANT])))
+		if (!deform_row(row, values, nulls) || !is_of(key, DatumGetTextPP(values[FOUND_NAMESPACE]),
+													  DatumGetTextPP(values[FOUND_TENANT])))
 			continue;
 		read_outcome(&record, values, nulls);
 		found = record.effect == EFFECT_DONE || record.effect == EFFECT_LATER;
@@ -1143,7 +1082,7 @@ WhatAuditTells(Lookup *lookup, TimestampTz sent_at, TimestampTz later_than)
 {
 	if (!AuditIsReadable(lookup))
 		return AUDIT_UNREADABLE;
-	if (!AuditIsLive || (lookup->is_copy && !AuditIsLiveIsSaid))
+	if (!lookup->is_live)
 		return AUDIT_NOT_LIVE;
 	if (!lookup->knows_newest && !run_guarded(lookup, ask_time, NULL))
 		return AUDIT_UNREADABLE;

@@ -10,7 +10,6 @@
 
 #include "utils/builtins.h"
 
-#include "audit/audit_sql.h"
 #include "audit/record.h"
 #include "base/text.h"
 

@@ -5,8 +5,39 @@
 #ifndef ACTEON_RECORD_H
 #define ACTEON_RECORD_H
 
-#include "audit/audit_scan.h"
+#include "datatype/timestamp.h"
+
 #include "queue/effect.h"
+
+/*
+ * A record: one row of the audit table.  What it points to lives as long as
+ * the window of rows that it came in; payload and metadata may be toasted.
+ */
+typedef struct AuditRecord
+{
+	text *id;
+	text *action_id;
+	text *namespace;
+	text *tenant;
+	text *provider;
+	text *action_type;
+	text *outcome;
+	TimestampTz dispatched_at;
+	Datum payload;
+	Datum metadata;
+	Datum details; /* of the outcome */
+	bool has_payload;
+	bool has_metadata;
+	bool has_details;
+	bool has_duration;
+	int64 duration_ms;
+	bool is_of_chain;     /* it has a chain_id */
+	bool is_intent;       /* outcome "pending" */
+	bool had_attachments; /* which are not stored with it */
+	bool may_have_had;    /* an intent does not tell */
+	const char *missing;  /* a column that is NULL and must not be, or that cannot be read */
+	const char *damage;   /* why it cannot be read; NULL: it can */
+} AuditRecord;
 
 extern Effect RecordEffect(const AuditRecord *record);
 extern bool TookEffect(const AuditRecord *record);

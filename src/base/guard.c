@@ -7,11 +7,8 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
-
 #include "base/guard.h"
+#include "base/subtransaction.h"
 
 /*
  * Whether an error is about the value that was read, and not about the session, the
@@ -27,6 +24,22 @@ is_about_value(const ErrorData *error)
 		   error->sqlerrcode == ERRCODE_PROGRAM_LIMIT_EXCEEDED;
 }
 
+/* What is guarded. */
+typedef struct Guarded
+{
+	GuardedWork work;
+	void *argument;
+} Guarded;
+
+static bool
+run(void *argument)
+{
+	Guarded *guarded = argument;
+
+	guarded->work(guarded->argument);
+	return true;
+}
+
 /*
  * Do something, which must not open anything that stays open, in a subtransaction
  * and in the current memory context.  Returns NULL, or what is wrong with the value
@@ -35,31 +48,12 @@ is_about_value(const ErrorData *error)
 char *
 RunGuarded(GuardedWork work, void *argument)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	char *volatile damage = NULL;
+	Guarded guarded = {.work = work, .argument = argument};
+	ErrorData *error = TryInSubtransaction(run, &guarded, CurrentMemoryContext);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		work(argument);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		if (!is_about_value(error))
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		damage = error->message;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return damage;
+	if (error == NULL)
+		return NULL;
+	if (!is_about_value(error))
+		ReThrowError(error);
+	return error->message;
 }

@@ -17,5 +17,6 @@ typedef struct Identity
 extern void SwitchIdentity(Identity *saved, Oid user);
 extern void SetLocally(const char *name, const char *value);
 extern void RestoreIdentity(const Identity *saved);
+extern Datum RoleName(Oid role);
 
 #endif /* ACTEON_IDENTITY_H */

@@ -18,6 +18,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/catalog.h"
 #include "base/identity.h"
 #include "base/installation.h"
 #include "base/table_access.h"

@@ -19,6 +19,7 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
+#include "base/catalog.h"
 #include "base/numbers.h"
 #include "base/table_access.h"
 

@@ -1,6 +1,6 @@
 /*
  * settings.h
- *		The settings acteon_replay.*, defined in acteon_replay.c.
+ *		The settings acteon_replay.*.
  */
 #ifndef ACTEON_SETTINGS_H
 #define ACTEON_SETTINGS_H
@@ -24,5 +24,7 @@ typedef enum NotifyWhen
 
 extern int NotifySetting;
 extern bool RequireReason;
+
+extern void DefineSettings(void);
 
 #endif /* ACTEON_SETTINGS_H */

@@ -25,6 +25,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "base/catalog.h"
 #include "base/compat.h"
 #include "base/constraints.h"
 #include "base/table_access.h"
@@ -48,15 +49,25 @@ OwnTable(Oid schema, const char *name)
 }
 
 /*
- * The objects of the extension were created by the script of another version than
- * the library's.
+ * Refuse objects that the script of an earlier version than the library's has
+ * created; detail, which may be NULL, tells what shows that.
+ */
+ACTEON_NORETURN static void
+refuse_older(const char *detail)
+{
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("the objects of extension acteon_replay are older than its library"),
+					detail == NULL ? 0 : errdetail_internal("%s", detail),
+					errhint("ALTER EXTENSION acteon_replay UPDATE makes them new.")));
+}
+
+/*
+ * The same, where nothing more is to be said.
  */
 void
 RefuseOlderObjects(void)
 {
-	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("the objects of extension acteon_replay are older than its library"),
-					errhint("ALTER EXTENSION acteon_replay UPDATE makes them new.")));
+	refuse_older(NULL);
 }
 
 /*
@@ -136,12 +147,8 @@ check_width(Relation rel)
 	{
 		if (strcmp(RelationGetRelationName(rel), widths[i].name) == 0 &&
 			RelationGetDescr(rel)->natts < widths[i].natts)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("the objects of extension acteon_replay are older than its library"),
-					 errdetail("Table \"%s\" has %d columns instead of %d.", widths[i].name,
-							   RelationGetDescr(rel)->natts, widths[i].natts),
-					 errhint("ALTER EXTENSION acteon_replay UPDATE makes them new.")));
+			refuse_older(psprintf(_("Table \"%s\" has %d columns instead of %d."), widths[i].name,
+								  RelationGetDescr(rel)->natts, widths[i].natts));
 	}
 }
 
@@ -472,6 +479,16 @@ has_order(Relation index, IndexRows rows, int columns, const AttrNumber *column)
 	return has_rows(index, rows);
 }
 
+ACTEON_NORETURN static void
+report_missing_order(Relation rel, AttrNumber column)
+{
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+					errmsg("table \"%s\" has lost its index on column \"%s\"",
+						   RelationGetRelationName(rel),
+						   NameStr(TupleDescAttr(RelationGetDescr(rel), column - 1)->attname)),
+					errhint("Create it again as CREATE EXTENSION does.")));
+}
+
 /*
  * The writer's index that has the order of the given columns; see has_order.
  */
@@ -485,12 +502,63 @@ WriterIndex(TableWriter *writer, IndexRows rows, int columns, const AttrNumber *
 		if (has_order(index, rows, columns, column))
 			return index;
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("table \"%s\" has lost its index on column \"%s\"",
-					RelationGetRelationName(writer->rel),
-					NameStr(TupleDescAttr(RelationGetDescr(writer->rel), column[0] - 1)->attname)),
-			 errhint("Create it again as CREATE EXTENSION does.")));
+	report_missing_order(writer->rel, column[0]);
+}
+
+/*
+ * Open a table for reading in the order of an index on the given columns; see
+ * has_order.  Such a lock stands in nobody's way.
+ */
+void
+OpenReader(TableReader *reader, Oid relid, IndexRows rows, int columns, const AttrNumber *column)
+{
+	ListCell *lc;
+	List *indexes;
+
+	reader->rel = table_open(relid, AccessShareLock);
+	check_width(reader->rel);
+	reader->index = NULL;
+	indexes = RelationGetIndexList(reader->rel);
+	foreach (lc, indexes)
+	{
+		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		if (has_order(index, rows, columns, column))
+		{
+			reader->index = index;
+			break;
+		}
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	if (reader->index == NULL)
+		report_missing_order(reader->rel, column[0]);
+	reader->slot = table_slot_create(reader->rel, NULL);
+	reader->scan = NULL;
+}
+
+/*
+ * Begin to read the rows that a snapshot shows, of some keys, with
+ * index_getnext_slot.
+ */
+void
+BeginReading(TableReader *reader, Snapshot snapshot, ScanKey keys, int count)
+{
+	reader->scan = ActeonIndexBeginScan(reader->rel, reader->index, snapshot, count);
+	index_rescan(reader->scan, keys, count, NULL, 0);
+}
+
+/*
+ * Done with reading.
+ */
+void
+CloseReader(TableReader *reader)
+{
+	if (reader->scan != NULL)
+		index_endscan(reader->scan);
+	ExecDropSingleTupleTableSlot(reader->slot);
+	index_close(reader->index, AccessShareLock);
+	table_close(reader->rel, AccessShareLock);
 }
 
 /*

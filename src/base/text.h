@@ -25,4 +25,13 @@ SameText(const text *a, const text *b)
 		   memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
 }
 
+/*
+ * The same for texts that may be NULL.
+ */
+static inline bool
+SameOptionalText(const text *a, const text *b)
+{
+	return a == NULL || b == NULL ? a == b : SameText(a, b);
+}
+
 #endif /* ACTEON_TEXT_H */

@@ -31,17 +31,6 @@ InitValueCounts(ValueCounts *counts)
 }
 
 /*
- * Whether a count is that of a value.
- */
-static bool
-is_count_of(const ValueCount *count, const text *value)
-{
-	if (count->value == NULL || value == NULL)
-		return count->value == value;
-	return SameText(count->value, value);
-}
-
-/*
  * The count of a value, made if there is none yet; NULL if there are too many.
  */
 static ValueCount *
@@ -78,7 +67,7 @@ CountValue(ValueCounts *counts, const text *value, bool replayable)
 	ValueCount *count = counts->last;
 
 	/* Neighbours are often the same. */
-	if (count == NULL || !is_count_of(count, value))
+	if (count == NULL || !SameOptionalText(count->value, value))
 		count = counts->last = find_count(counts, value);
 	if (count == NULL)
 		count = &counts->rest;

@@ -20,6 +20,7 @@
 
 #include "access/visibility.h"
 #include "batch/batch_list.h"
+#include "batch/batch_state.h"
 #include "queue/action_state.h"
 
 /* Rows that are fetched at once. */
@@ -70,9 +71,10 @@ enum
  */
 #define CHOSEN \
 	"chosen AS MATERIALIZED (SELECT *, id = ANY ($5) AS in_part," \
-	"		coalesce(stopped IN ('cancelling', 'cancelled'), false) AS is_cancelled," \
-	"		replayed + failed + skipped + passed_over AS looked_at" \
-	"	FROM %1$s.acteon_replay_batch WHERE $1 IS NULL OR id = ANY ($1)), "
+	"		coalesce(" IS_CANCELLED( \
+		"b") ", false) AS is_cancelled," \
+			 "		replayed + failed + skipped + passed_over AS looked_at" \
+			 "	FROM %1$s.acteon_replay_batch AS b WHERE $1 IS NULL OR id = ANY ($1)), "
 
 /*
  * What has ended of them, and how.  A redrive has taken some back: a negative
@@ -162,13 +164,14 @@ enum
 	"	(coalesce(n.cancelled, 0) + CASE WHEN c.is_cancelled THEN coalesce(n.idle, 0) ELSE 0 END)" \
 	"		::bigint AS cancelled," \
 	"	coalesce(n.delivered_by, '{}') AS delivered_by," \
-	"	CASE WHEN c.stopped = 'paused' THEN 'paused' WHEN c.is_cancelled THEN 'cancelled'" \
-	"		WHEN NOT c.is_complete THEN 'enqueuing' WHEN q.batch_id IS NULL THEN 'finished'" \
-	"		ELSE 'running' END AS state," \
-	"	round(coalesce(n.lately, 0) / least(greatest(extract(epoch FROM $2 - greatest(" \
-	"		c.created_at, CASE WHEN c.start_at < $2 THEN c.start_at END)), 1), 60), 1) AS speed " \
-	"FROM chosen AS c LEFT JOIN ended AS e ON e.batch_id = c.id" \
-	"	LEFT JOIN queued AS q ON q.batch_id = c.id CROSS JOIN LATERAL (" COUNTS ") AS n"
+	"	" BATCH_STATE( \
+		"c", \
+		"q.batch_id IS NOT NULL") " AS state," \
+								  "	round(coalesce(n.lately, 0) / least(greatest(extract(epoch FROM $2 - greatest(" \
+								  "		c.created_at, CASE WHEN c.start_at < $2 THEN c.start_at END)), 1), 60), 1) AS speed " \
+								  "FROM chosen AS c LEFT JOIN ended AS e ON e.batch_id = c.id" \
+								  "	LEFT JOIN queued AS q ON q.batch_id = c.id CROSS JOIN LATERAL (" COUNTS \
+								  ") AS n"
 
 /*
  * What the circuit breaker of batch c looks at: the rows of the tally since
@@ -208,7 +211,7 @@ enum
 
 /*
  * How many actions of batch c have still to go at a tenth of its rate: what
- * RampLeft counts.  Of a part that cannot be told.
+ * ramp_left in batch_pace.c counts.  Of a part that cannot be told.
  */
 #define RAMP_LEFT \
 	"CASE WHEN NOT c.in_part AND c.query -> 'ramp' = 'true' THEN greatest(" \
@@ -220,7 +223,8 @@ enum
  * most a century, beyond which an interval says nothing to anybody.
  */
 #define TIME_LEFT \
-	"CASE WHEN NOT c.in_part AND c.state NOT IN ('finished', 'cancelled', 'paused')" \
+	"CASE WHEN NOT c.in_part AND c.state IN ('" BATCH_STATE_ENQUEUING "', '" BATCH_STATE_RUNNING \
+	"')" \
 	"	AND coalesce(c.rate, c.speed) > 0 THEN" \
 	"	make_interval(secs => round(least((c.waiting + c.in_flight" \
 	"			+ CASE WHEN c.is_complete THEN 0 ELSE greatest(c.matched - c.looked_at, 0) END" \

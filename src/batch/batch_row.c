@@ -1,291 +1,32 @@
 /*
  * batch_row.c
- *		What is kept of a call: who asked, why, for what, and how it ended.
+ *		What is kept of a call: who asked, why, for what, and how it goes.
  *
- * A batch is one call of a replay function and all it enqueued.  Its scope is
- * the set of distinct (tenant, namespace, provider, action type) of the actions
- * that it attempted: whoever wants to read the row must be covered for all of
- * them.  batch_progress.c reads batches back and has them go on.
+ * A batch is one call of a replay function and all it enqueued.  All that is written
+ * of its row is written here.
+ *
+ * Whoever changes a batch locks its row first, until the transaction ends, and
+ * then sees what the one before has committed, whatever the isolation level of
+ * the transaction.  So a chunk of a replay, another runner of the same batch,
+ * and who pauses or cancels it take turns.
  */
 #include "postgres.h"
 
-#include "common/hashfn.h"
-#include "lib/stringinfo.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
-#include "utils/numeric.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 
+#include "base/catalog.h"
+#include "base/identity.h"
 #include "base/numbers.h"
-#include "base/settings.h"
-#include "base/table_access.h"
 #include "batch/batch_row.h"
-
-/* Parts of a scope's element. */
-#define SCOPE_PARTS 4
-
-/* An element of a scope: the four texts, one after the other. */
-typedef struct ScopeEntry
-{
-	char *bytes;
-	uint32 lens[SCOPE_PARTS];
-	uint32 hash;
-} ScopeEntry;
-
-struct Scope
-{
-	MemoryContext context;
-	const text *provider_override; /* NULL: none */
-	StringInfoData bytes;          /* of the element looked up last */
-	ScopeEntry *entries;
-	int count;
-	int allocated;
-	int *slots;     /* open addressing: entry number + 1, or 0 */
-	int slot_count; /* a power of two, at least twice the entries */
-};
-
-/*
- * Make an empty scope in the current memory context.  If the actions go to
- * another provider than their records tell, they are about that, too.
- */
-Scope *
-NewScope(const char *provider_override)
-{
-	Scope *scope = palloc0(sizeof(Scope));
-
-	scope->context = CurrentMemoryContext;
-	if (provider_override != NULL)
-		scope->provider_override = cstring_to_text(provider_override);
-	initStringInfo(&scope->bytes);
-	scope->allocated = 8;
-	scope->entries = palloc(scope->allocated * sizeof(ScopeEntry));
-	scope->slot_count = 2 * scope->allocated;
-	scope->slots = palloc0(scope->slot_count * sizeof(int));
-	return scope;
-}
-
-/*
- * The slot of an element: where it stands, or would have to stand.
- */
-static int *
-find_slot(Scope *scope, const ScopeEntry *wanted, uint32 bytes_len)
-{
-	for (uint32 at = wanted->hash;; at++)
-	{
-		int *slot = &scope->slots[at & (scope->slot_count - 1)];
-		const ScopeEntry *entry;
-
-		if (*slot == 0)
-			return slot;
-		entry = &scope->entries[*slot - 1];
-		if (entry->hash == wanted->hash &&
-			memcmp(entry->lens, wanted->lens, sizeof(entry->lens)) == 0 &&
-			memcmp(entry->bytes, wanted->bytes, bytes_len) == 0)
-			return slot;
-	}
-}
-
-/*
- * Make room for one more element.
- */
-static void
-grow_scope(Scope *scope)
-{
-	if (scope->count < scope->allocated)
-		return;
-	scope->allocated *= 2;
-	scope->entries = repalloc(scope->entries, scope->allocated * sizeof(ScopeEntry));
-	scope->slot_count = 2 * scope->allocated;
-	pfree(scope->slots);
-	scope->slots = MemoryContextAllocZero(scope->context, scope->slot_count * sizeof(int));
-	for (int i = 0; i < scope->count; i++)
-	{
-		uint32 at = scope->entries[i].hash;
-
-		while (scope->slots[at & (scope->slot_count - 1)] != 0)
-			at++;
-		scope->slots[at & (scope->slot_count - 1)] = i + 1;
-	}
-}
-
-/*
- * Add an element to a scope, if it is not there already.
- */
-static void
-add_element(Scope *scope, const text *const *parts)
-{
-	ScopeEntry wanted;
-	int *slot;
-
-	resetStringInfo(&scope->bytes);
-	for (int i = 0; i < SCOPE_PARTS; i++)
-	{
-		wanted.lens[i] = VARSIZE_ANY_EXHDR(parts[i]);
-		appendBinaryStringInfo(&scope->bytes, VARDATA_ANY(parts[i]), wanted.lens[i]);
-	}
-	wanted.bytes = scope->bytes.data;
-	wanted.hash = hash_bytes((unsigned char *) scope->bytes.data, scope->bytes.len);
-
-	grow_scope(scope);
-	slot = find_slot(scope, &wanted, scope->bytes.len);
-	if (*slot != 0)
-		return;
-	wanted.bytes = MemoryContextAlloc(scope->context, Max(scope->bytes.len, 1));
-	memcpy(wanted.bytes, scope->bytes.data, scope->bytes.len);
-	scope->entries[scope->count++] = wanted;
-	*slot = scope->count;
-}
-
-/*
- * Add what a record is about to a scope, and what it becomes.
- */
-void
-AddToScope(Scope *scope, const AuditRecord *record)
-{
-	const text *parts[SCOPE_PARTS] = {record->tenant, record->namespace, record->provider,
-									  record->action_type};
-
-	add_element(scope, parts);
-	if (scope->provider_override == NULL)
-		return;
-	parts[2] = scope->provider_override;
-	add_element(scope, parts);
-}
-
-/*
- * How many elements a scope has.
- */
-int
-ScopeSize(const Scope *scope)
-{
-	return scope->count;
-}
-
-/*
- * The scope that ScopeToJsonb has written, to be gone on with as NewScope's, in
- * the current memory context.
- */
-Scope *
-ScopeFromJsonb(Jsonb *json, const char *provider_override)
-{
-	Scope *scope = NewScope(provider_override);
-
-	for (uint32 i = 0; i < JB_ROOT_COUNT(json); i++)
-	{
-		JsonbValue *element = getIthJsonbValueFromContainer(&json->root, i);
-		const text *parts[SCOPE_PARTS];
-
-		for (uint32 k = 0; k < SCOPE_PARTS; k++)
-		{
-			JsonbValue *part = getIthJsonbValueFromContainer(element->val.binary.data, k);
-
-			parts[k] = cstring_to_text_with_len(part->val.string.val, part->val.string.len);
-		}
-		add_element(scope, parts);
-	}
-	return scope;
-}
-
-/*
- * A scope as an array of [tenant, namespace, provider, action_type].
- */
-Jsonb *
-ScopeToJsonb(const Scope *scope)
-{
-	JsonbParseState *state = NULL;
-
-	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
-	for (int i = 0; i < scope->count; i++)
-	{
-		char *at = scope->entries[i].bytes;
-
-		pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
-		for (int k = 0; k < SCOPE_PARTS; k++)
-		{
-			JsonbValue value;
-
-			value.type = jbvString;
-			value.val.string.val = at;
-			value.val.string.len = scope->entries[i].lens[k];
-			at += scope->entries[i].lens[k];
-			pushJsonbValue(&state, WJB_ELEM, &value);
-		}
-		pushJsonbValue(&state, WJB_END_ARRAY, NULL);
-	}
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL));
-}
-
-/*
- * Count a failed record by its reason, in the current memory context.  There
- * are only a few reasons.
- */
-void
-AddFailure(Failures *failures, const char *reason, int64 count)
-{
-	for (int i = 0; i < failures->count; i++)
-	{
-		if (strcmp(failures->reasons[i], reason) == 0)
-		{
-			failures->counts[i] += count;
-			return;
-		}
-	}
-	if (failures->count == MAX_FAILURE_REASONS - 1)
-		reason = "other reasons";
-	if (failures->count < MAX_FAILURE_REASONS)
-	{
-		failures->reasons[failures->count] = pstrdup(reason);
-		failures->counts[failures->count++] = count;
-	}
-}
-
-/*
- * Failures as an object: reason → count.
- */
-Jsonb *
-FailuresToJsonb(const Failures *failures)
-{
-	JsonbParseState *state = NULL;
-
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	for (int i = 0; i < failures->count; i++)
-	{
-		JsonbValue value;
-
-		value.type = jbvString;
-		value.val.string.val = unconstify(char *, failures->reasons[i]);
-		value.val.string.len = strlen(failures->reasons[i]);
-		pushJsonbValue(&state, WJB_KEY, &value);
-		value.type = jbvNumeric;
-		value.val.numeric = int64_to_numeric(failures->counts[i]);
-		pushJsonbValue(&state, WJB_VALUE, &value);
-	}
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-}
-
-/*
- * The failures that FailuresToJsonb has written, in the current memory context.
- */
-Failures *
-FailuresFromJsonb(Jsonb *json)
-{
-	Failures *failures = palloc0(sizeof(Failures));
-	JsonbIterator *it = JsonbIteratorInit(&json->root);
-	JsonbIteratorToken token;
-	JsonbValue value;
-	char *reason = NULL;
-
-	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-			reason = pnstrdup(value.val.string.val, value.val.string.len);
-		else if (token == WJB_VALUE)
-			AddFailure(failures, reason,
-					   DatumGetInt64(
-						   DirectFunctionCall1(numeric_int8, NumericGetDatum(value.val.numeric))));
-	}
-	return failures;
-}
+#include "query/query.h"
 
 /*
  * Draw the number of a new batch.
@@ -294,15 +35,6 @@ int64
 NextBatchId(Oid schema)
 {
 	return NextNumber(schema, BATCH_SEQUENCE, BATCH_TABLE);
-}
-
-/*
- * The name of a role as a datum.
- */
-Datum
-RoleName(Oid role)
-{
-	return DirectFunctionCall1(namein, CStringGetDatum(GetUserNameFromId(role, false)));
 }
 
 /*
@@ -318,42 +50,12 @@ IsRequester(Oid role, Datum name, Datum oid)
 		   strcmp(NameStr(*DatumGetName(name)), own_name) == 0;
 }
 
-/*
- * Whether there is no reason, or nothing but white space.
+/* ----------------------------------------------------------------
+ * Writing a new one
+ * ----------------------------------------------------------------
  */
-bool
-IsBlankReason(const char *reason)
-{
-	return reason == NULL || strspn(reason, " \t\n\r") == strlen(reason);
-}
 
-/*
- * A reason for the functions that take one; raises the error if it is missing
- * and acteon_replay.require_reason is on.
- */
-void
-CheckReason(const char *reason)
-{
-	if (RequireReason && IsBlankReason(reason))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a reason must be given"),
-						errdetail("acteon_replay.require_reason is on."),
-						errhint("Pass reason => 'why', a ticket number, say.")));
-}
-
-/*
- * Read a reason, NULL if none is given; raises the error if one is required.
- */
-const char *
-ReasonArgument(FunctionCallInfo fcinfo, int argument)
-{
-	const char *reason =
-		PG_ARGISNULL(argument) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argument));
-
-	CheckReason(reason);
-	return reason;
-}
-
-/* The row of a batch, being filled. */
+/* A new row, being filled. */
 typedef struct Row
 {
 	Datum values[Natts_batch];
@@ -361,20 +63,20 @@ typedef struct Row
 } Row;
 
 /*
- * Set a column that may be NULL.
+ * Fill in a column that may be NULL.
  */
 static void
-set(Row *row, AttrNumber column, bool given, Datum value)
+fill(Row *row, AttrNumber column, bool given, Datum value)
 {
 	row->values[column - 1] = given ? value : (Datum) 0;
 	row->nulls[column - 1] = !given;
 }
 
 /*
- * Set what tells how fast a batch goes and what stops it.
+ * Fill in what tells how fast a batch goes and what stops it.
  */
 static void
-set_pace(Row *row, const BatchRow *batch)
+fill_pace(Row *row, const BatchRow *batch)
 {
 	bool breaks = batch->breaker_window > 0;
 	Datum share = (Datum) 0;
@@ -383,12 +85,13 @@ set_pace(Row *row, const BatchRow *batch)
 		share = DirectFunctionCall1(float8_numeric, Float8GetDatum(BREAKER_SHARE_DEFAULT));
 	else if (breaks)
 		share = NumericGetDatum(batch->breaker_share);
-	set(row, Anum_batch_start_at, batch->start_at.given, TimestampTzGetDatum(batch->start_at.time));
-	set(row, Anum_batch_rate, batch->rate != NULL, NumericGetDatum(batch->rate));
-	set(row, Anum_batch_paced_until, batch->paced_until.given,
-		TimestampTzGetDatum(batch->paced_until.time));
-	set(row, Anum_batch_breaker_window, breaks, Int32GetDatum(batch->breaker_window));
-	set(row, Anum_batch_breaker_share, breaks, share);
+	fill(row, Anum_batch_start_at, batch->start_at.given,
+		 TimestampTzGetDatum(batch->start_at.time));
+	fill(row, Anum_batch_rate, batch->rate != NULL, NumericGetDatum(batch->rate));
+	fill(row, Anum_batch_paced_until, batch->paced_until.given,
+		 TimestampTzGetDatum(batch->paced_until.time));
+	fill(row, Anum_batch_breaker_window, breaks, Int32GetDatum(batch->breaker_window));
+	fill(row, Anum_batch_breaker_share, breaks, share);
 }
 
 /*
@@ -402,32 +105,417 @@ InsertBatch(Oid schema, const BatchRow *batch)
 
 	memset(row.values, 0, sizeof(row.values));
 	memset(row.nulls, true, sizeof(row.nulls));
-	set(&row, Anum_batch_id, true, Int64GetDatum(batch->id));
-	set(&row, Anum_batch_created_at, true, TimestampTzGetDatum(batch->created_at));
-	set(&row, Anum_batch_requested_by, true, RoleName(batch->requested_by));
-	set(&row, Anum_batch_requested_by_oid, true, ObjectIdGetDatum(batch->requested_by));
-	set(&row, Anum_batch_session_role, true, RoleName(GetSessionUserId()));
+	fill(&row, Anum_batch_id, true, Int64GetDatum(batch->id));
+	fill(&row, Anum_batch_created_at, true, TimestampTzGetDatum(batch->created_at));
+	fill(&row, Anum_batch_requested_by, true, RoleName(batch->requested_by));
+	fill(&row, Anum_batch_requested_by_oid, true, ObjectIdGetDatum(batch->requested_by));
+	fill(&row, Anum_batch_session_role, true, RoleName(GetSessionUserId()));
 	if (batch->reason != NULL)
-		set(&row, Anum_batch_reason, true, CStringGetTextDatum(batch->reason));
-	set(&row, Anum_batch_query, true, JsonbPGetDatum(batch->query));
-	set(&row, Anum_batch_replayed, true, Int64GetDatum(batch->replayed));
-	set(&row, Anum_batch_failed, true, Int64GetDatum(batch->failed));
-	set(&row, Anum_batch_skipped, true, Int64GetDatum(batch->skipped));
-	set(&row, Anum_batch_scope, true, JsonbPGetDatum(ScopeToJsonb(batch->scope)));
-	set(&row, Anum_batch_passed_over, true, Int64GetDatum(batch->passed_over));
-	set(&row, Anum_batch_failures, true, JsonbPGetDatum(FailuresToJsonb(batch->failures)));
-	set(&row, Anum_batch_matched, batch->matched >= 0, Int64GetDatum(batch->matched));
-	set(&row, Anum_batch_chunk, batch->chunk > 0, Int32GetDatum(batch->chunk));
-	set(&row, Anum_batch_is_complete, true, BoolGetDatum(batch->is_complete));
-	set(&row, Anum_batch_first_outbox_id, batch->first_outbox_id != 0,
-		Int64GetDatum(batch->first_outbox_id));
-	set(&row, Anum_batch_last_outbox_id, batch->first_outbox_id != 0,
-		Int64GetDatum(batch->last_outbox_id));
-	set_pace(&row, batch);
-	set(&row, Anum_batch_on_doubt, true,
-		CStringGetTextDatum(batch->holds_doubts ? ON_DOUBT_HOLD : ON_DOUBT_RESEND));
+		fill(&row, Anum_batch_reason, true, CStringGetTextDatum(batch->reason));
+	fill(&row, Anum_batch_query, true, JsonbPGetDatum(batch->query));
+	fill(&row, Anum_batch_replayed, true, Int64GetDatum(batch->replayed));
+	fill(&row, Anum_batch_failed, true, Int64GetDatum(batch->failed));
+	fill(&row, Anum_batch_skipped, true, Int64GetDatum(batch->skipped));
+	fill(&row, Anum_batch_scope, true, JsonbPGetDatum(ScopeToJsonb(batch->scope)));
+	fill(&row, Anum_batch_passed_over, true, Int64GetDatum(batch->passed_over));
+	fill(&row, Anum_batch_failures, true, JsonbPGetDatum(FailuresToJsonb(batch->failures)));
+	fill(&row, Anum_batch_matched, batch->matched >= 0, Int64GetDatum(batch->matched));
+	fill(&row, Anum_batch_chunk, batch->chunk > 0, Int32GetDatum(batch->chunk));
+	fill(&row, Anum_batch_is_complete, true, BoolGetDatum(batch->is_complete));
+	fill(&row, Anum_batch_first_outbox_id, batch->first_outbox_id != 0,
+		 Int64GetDatum(batch->first_outbox_id));
+	fill(&row, Anum_batch_last_outbox_id, batch->first_outbox_id != 0,
+		 Int64GetDatum(batch->last_outbox_id));
+	fill_pace(&row, batch);
+	fill(&row, Anum_batch_on_doubt, true,
+		 CStringGetTextDatum(batch->holds_doubts ? ON_DOUBT_HOLD : ON_DOUBT_RESEND));
 
 	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE), false);
 	InsertRow(&writer, row.values, row.nulls, Natts_batch);
 	CloseWriter(&writer);
+}
+
+/* ----------------------------------------------------------------
+ * Reading
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * A column of a row; the value of NULL is 0.
+ */
+static Datum
+get(TupleTableSlot *slot, AttrNumber column, bool *isnull)
+{
+	Datum value = slot_getattr(slot, column, isnull);
+
+	return *isnull ? (Datum) 0 : value;
+}
+
+/*
+ * A column that is never NULL, or is as good as 0 then.
+ */
+static int64
+get_int64(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+
+	return DatumGetInt64(get(slot, column, &isnull));
+}
+
+static OptionalTime
+get_time(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+	TimestampTz time = DatumGetTimestampTz(get(slot, column, &isnull));
+	OptionalTime result = {!isnull, time};
+
+	return result;
+}
+
+static char *
+get_text(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+	Datum value = get(slot, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+static Numeric
+get_numeric(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+	Datum value = get(slot, column, &isnull);
+
+	return isnull ? NULL : DatumGetNumericCopy(value);
+}
+
+static Jsonb *
+get_jsonb(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+
+	return DatumGetJsonbPCopy(get(slot, column, &isnull));
+}
+
+/*
+ * Read the row of a batch in a slot, into the current memory context.
+ */
+static void
+read_row(TupleTableSlot *slot, BatchRow *batch)
+{
+	bool isnull;
+
+	memset(batch, 0, sizeof(*batch));
+	batch->id = get_int64(slot, Anum_batch_id);
+	batch->requested_by = DatumGetObjectId(get(slot, Anum_batch_requested_by_oid, &isnull));
+	batch->created_at = get_time(slot, Anum_batch_created_at).time;
+	batch->reason = get_text(slot, Anum_batch_reason);
+	batch->query = get_jsonb(slot, Anum_batch_query);
+	batch->replayed = get_int64(slot, Anum_batch_replayed);
+	batch->failed = get_int64(slot, Anum_batch_failed);
+	batch->skipped = get_int64(slot, Anum_batch_skipped);
+	batch->passed_over = get_int64(slot, Anum_batch_passed_over);
+	batch->failures = FailuresFromJsonb(get_jsonb(slot, Anum_batch_failures));
+	batch->matched = DatumGetInt64(get(slot, Anum_batch_matched, &isnull));
+	if (isnull)
+		batch->matched = -1;
+	batch->chunk = DatumGetInt32(get(slot, Anum_batch_chunk, &isnull));
+	batch->is_complete = DatumGetBool(get(slot, Anum_batch_is_complete, &isnull));
+	batch->cursor = get_text(slot, Anum_batch_cursor);
+	batch->last_chunk_at = get_time(slot, Anum_batch_last_chunk_at).time;
+	batch->first_outbox_id = get_int64(slot, Anum_batch_first_outbox_id);
+	batch->last_outbox_id = get_int64(slot, Anum_batch_last_outbox_id);
+	batch->start_at = get_time(slot, Anum_batch_start_at);
+	batch->rate = get_numeric(slot, Anum_batch_rate);
+	batch->paced_until = get_time(slot, Anum_batch_paced_until);
+	batch->breaker_window = DatumGetInt32(get(slot, Anum_batch_breaker_window, &isnull));
+	batch->breaker_share = get_numeric(slot, Anum_batch_breaker_share);
+	batch->breaker_since = get_time(slot, Anum_batch_breaker_since);
+	batch->holds_doubts = strcmp(get_text(slot, Anum_batch_on_doubt), ON_DOUBT_HOLD) == 0;
+	batch->stop = StopInRow(slot);
+	batch->stop_reason = get_text(slot, Anum_batch_stop_reason);
+	batch->requester = *DatumGetName(get(slot, Anum_batch_requested_by, &isnull));
+}
+
+/*
+ * Find the row of a batch as it is now.
+ */
+static bool
+find_batch(TableFinder *finder, int64 id)
+{
+	Snapshot now = RegisterSnapshot(GetLatestSnapshot());
+	bool found = FindRow(finder, F_INT8EQ, Int64GetDatum(id), now);
+
+	UnregisterSnapshot(now);
+	return found;
+}
+
+/*
+ * Read a batch as it is now, into the current memory context.  Returns false if
+ * there is none of this number.
+ */
+bool
+ReadBatch(Oid schema, int64 id, BatchRow *batch)
+{
+	TableFinder finder;
+	bool found;
+
+	OpenFinder(&finder, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
+	found = find_batch(&finder, id);
+	if (found)
+		read_row(finder.slot, batch);
+	CloseFinder(&finder);
+	return found;
+}
+
+/* ----------------------------------------------------------------
+ * Changing
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Lock a batch for changing it, and read it.  Runs as the table's owner.  Without
+ * wait, a batch that somebody is about to change is left alone; with it, he is
+ * waited for, and so is whoever came before.  Returns false, having nothing locked,
+ * if that is so or if there is none of this number; otherwise ReleaseBatch is to
+ * follow.
+ */
+bool
+HoldBatch(HeldBatch *held, Oid schema, int64 id, bool wait)
+{
+	Oid table = OwnTable(schema, BATCH_TABLE);
+	TupleTableSlot *locked;
+	bool found;
+	bool is_held = false;
+
+	if (wait)
+		LockSteering(schema, id);
+	OpenWriter(&held->writer, table, true);
+	OpenFinder(&held->finder, table, Anum_batch_id);
+	locked = table_slot_create(held->writer.rel, NULL);
+	do
+	{
+		ItemPointerData tid;
+
+		CHECK_FOR_INTERRUPTS();
+		found = find_batch(&held->finder, id);
+		if (found)
+		{
+			tid = held->finder.slot->tts_tid;
+			is_held = HoldRow(&held->writer, &tid, locked, wait);
+		}
+	} while (wait && found && !is_held);
+	ExecDropSingleTupleTableSlot(locked);
+	if (is_held)
+		read_row(held->finder.slot, &held->row);
+	else
+		ReleaseBatch(held);
+	return is_held;
+}
+
+/*
+ * Let go of a batch that is held.  Its row stays locked until the transaction
+ * ends.
+ */
+void
+ReleaseBatch(HeldBatch *held)
+{
+	CloseFinder(&held->finder);
+	CloseWriter(&held->writer);
+}
+
+/*
+ * The other provider that a batch's query names, or NULL.
+ */
+static char *
+query_provider_override(Jsonb *query)
+{
+	JsonbValue value;
+
+	if (getKeyJsonValueFromContainer(&query->root, "provider_override", strlen("provider_override"),
+									 &value) == NULL)
+		return NULL;
+	return pnstrdup(value.val.string.val, value.val.string.len);
+}
+
+/*
+ * How many elements the scope of a batch that is held has.  Looks at the beginning
+ * of it only: a large one is stored apart.
+ */
+static int
+held_scope_size(HeldBatch *held)
+{
+	bool isnull;
+	Datum scope = FoundColumn(&held->finder, Anum_batch_scope, &isnull);
+	struct varlena *start = PG_DETOAST_DATUM_SLICE(scope, 0, sizeof(uint32));
+	uint32 header;
+
+	memcpy(&header, VARDATA_ANY(start), sizeof(header));
+	return (int) (header & JB_CMASK);
+}
+
+/*
+ * The scope of a batch that is held, in the current memory context.  One that was
+ * read before, and added to by what was written since, is good as long as nobody
+ * else has added to it: elements never go.
+ */
+Scope *
+HeldScope(HeldBatch *held, Scope *known)
+{
+	bool isnull;
+
+	if (known != NULL && ScopeSize(known) == held_scope_size(held))
+		return known;
+	return ScopeFromJsonb(DatumGetJsonbP(FoundColumn(&held->finder, Anum_batch_scope, &isnull)),
+						  query_provider_override(held->row.query));
+}
+
+/* Columns of a row that are to be changed. */
+typedef struct Changes
+{
+	int count;
+	AttrNumber columns[Natts_batch];
+	Datum values[Natts_batch];
+	bool nulls[Natts_batch];
+} Changes;
+
+/*
+ * Give a column a new value, or NULL.
+ */
+static void
+set(Changes *changes, AttrNumber column, bool given, Datum value)
+{
+	int i = changes->count++;
+
+	changes->columns[i] = column;
+	changes->values[i] = given ? value : (Datum) 0;
+	changes->nulls[i] = !given;
+}
+
+/*
+ * Change columns of a batch that is held, and read it again as it is then.
+ */
+static void
+change(HeldBatch *held, const Changes *changes)
+{
+	int64 id = held->row.id;
+
+	if (!ChangeRow(&held->writer, held->finder.slot, changes->count, changes->columns,
+				   changes->values, changes->nulls, true))
+		elog(ERROR, "batch " INT64_FORMAT " was changed while it was locked", id);
+	CommandCounterIncrement();
+	if (!find_batch(&held->finder, id))
+		elog(ERROR, "batch " INT64_FORMAT " has gone", id);
+	read_row(held->finder.slot, &held->row);
+}
+
+/*
+ * Write down how far a batch that is held has come: counts, failures, scope, cursor,
+ * and where its actions are.  Whatever else stands in the row stays.
+ */
+void
+UpdateBatch(HeldBatch *held, const BatchRow *batch)
+{
+	bool has_actions = batch->first_outbox_id != 0;
+	bool has_cursor = batch->cursor != NULL;
+	Changes changes = {0};
+
+	set(&changes, Anum_batch_replayed, true, Int64GetDatum(batch->replayed));
+	set(&changes, Anum_batch_failed, true, Int64GetDatum(batch->failed));
+	set(&changes, Anum_batch_skipped, true, Int64GetDatum(batch->skipped));
+	set(&changes, Anum_batch_passed_over, true, Int64GetDatum(batch->passed_over));
+	set(&changes, Anum_batch_failures, true, JsonbPGetDatum(FailuresToJsonb(batch->failures)));
+	/* A large scope is stored apart, where it can stay. */
+	if (ScopeSize(batch->scope) > held_scope_size(held))
+		set(&changes, Anum_batch_scope, true, JsonbPGetDatum(ScopeToJsonb(batch->scope)));
+	set(&changes, Anum_batch_cursor, has_cursor,
+		has_cursor ? CStringGetTextDatum(batch->cursor) : (Datum) 0);
+	set(&changes, Anum_batch_last_chunk_at, true, TimestampTzGetDatum(batch->last_chunk_at));
+	set(&changes, Anum_batch_is_complete, true, BoolGetDatum(batch->is_complete));
+	set(&changes, Anum_batch_first_outbox_id, has_actions, Int64GetDatum(batch->first_outbox_id));
+	set(&changes, Anum_batch_last_outbox_id, has_actions, Int64GetDatum(batch->last_outbox_id));
+	set(&changes, Anum_batch_paced_until, batch->paced_until.given,
+		TimestampTzGetDatum(batch->paced_until.time));
+	change(held, &changes);
+}
+
+/*
+ * Take a batch that is held away.
+ */
+void
+DropBatch(HeldBatch *held)
+{
+	if (!DeleteRow(&held->writer, &held->finder.slot->tts_tid))
+		elog(ERROR, "batch " INT64_FORMAT " was changed while it was locked", held->row.id);
+}
+
+/*
+ * Write down that a batch that is held is stopped, by whom (InvalidOid: by nobody)
+ * and why (NULL: no reason); with NULL for how, that it is not.
+ */
+void
+StopBatch(HeldBatch *held, const char *stopped, TimestampTz at, Oid by, const char *reason)
+{
+	bool stops = stopped != NULL;
+	bool has_reason = stops && reason != NULL;
+	bool has_role = stops && OidIsValid(by);
+	Changes changes = {0};
+
+	set(&changes, Anum_batch_stopped, stops, stops ? CStringGetTextDatum(stopped) : (Datum) 0);
+	set(&changes, Anum_batch_stopped_at, stops, TimestampTzGetDatum(at));
+	set(&changes, Anum_batch_stopped_by, has_role, has_role ? RoleName(by) : (Datum) 0);
+	set(&changes, Anum_batch_stop_reason, has_reason,
+		has_reason ? CStringGetTextDatum(reason) : (Datum) 0);
+	change(held, &changes);
+}
+
+/*
+ * Write down that nothing is left in the queue of a cancelled batch that is held.
+ */
+void
+EndCancelling(HeldBatch *held)
+{
+	Changes changes = {0};
+
+	set(&changes, Anum_batch_stopped, true, CStringGetTextDatum(STOPPED_CANCELLED));
+	change(held, &changes);
+}
+
+/*
+ * Write down that a batch that is held goes on, with a circuit breaker that begins
+ * anew at a time.
+ */
+void
+ResumeBatch(HeldBatch *held, TimestampTz since)
+{
+	Changes changes = {0};
+
+	StopBatch(held, NULL, since, InvalidOid, NULL);
+	set(&changes, Anum_batch_breaker_since, true, TimestampTzGetDatum(since));
+	change(held, &changes);
+}
+
+/*
+ * Write down the rate of a batch that is held; NULL: none.
+ */
+void
+SetBatchRate(HeldBatch *held, Numeric rate)
+{
+	Changes changes = {0};
+
+	set(&changes, Anum_batch_rate, rate != NULL, NumericGetDatum(rate));
+	change(held, &changes);
+}
+
+/*
+ * Write down when the next action of a batch that is held would be due.
+ */
+void
+SetPacedUntil(HeldBatch *held, const OptionalTime *until)
+{
+	Changes changes = {0};
+
+	set(&changes, Anum_batch_paced_until, until->given, TimestampTzGetDatum(until->time));
+	change(held, &changes);
 }

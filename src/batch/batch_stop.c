@@ -29,7 +29,9 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/catalog.h"
 #include "base/compat.h"
+#include "batch/batch_row.h"
 #include "batch/batch_stop.h"
 #include "queue/batch_flags.h"
 #include "queue/doubt.h"
@@ -201,21 +203,21 @@ SweepSegment(SegmentTable *segments, DeliveryWriter *deliveries, const Segment *
 }
 
 /*
- * Sweep segments of a cancelled batch whose row was found, until so many
+ * Sweep segments of a cancelled batch, whose row this is, until so many
  * actions have gone.  Returns how many went; *left tells whether segments are
  * left, held or not.
  */
 static int64
-sweep_batch(TableFinder *batches, SegmentTable *segments, DeliveryWriter *deliveries, int64 most,
+sweep_batch(TupleTableSlot *row, SegmentTable *segments, DeliveryWriter *deliveries, int64 most,
 			bool *left)
 {
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay sweep", ALLOCSET_SMALL_SIZES);
 	TimestampTz now = deliveries->finished_at;
 	bool isnull, none;
-	int64 batch_id = DatumGetInt64(FoundColumn(batches, Anum_batch_id, &isnull));
-	int64 first = DatumGetInt64(FoundColumn(batches, Anum_batch_first_outbox_id, &none));
-	int64 last = DatumGetInt64(FoundColumn(batches, Anum_batch_last_outbox_id, &isnull));
+	int64 batch_id = DatumGetInt64(slot_getattr(row, Anum_batch_id, &isnull));
+	int64 first = DatumGetInt64(slot_getattr(row, Anum_batch_first_outbox_id, &none));
+	int64 last = DatumGetInt64(slot_getattr(row, Anum_batch_last_outbox_id, &isnull));
 	int64 swept = 0;
 	SegmentScan scan;
 	Segment segment;
@@ -253,13 +255,14 @@ sweep_batch(TableFinder *batches, SegmentTable *segments, DeliveryWriter *delive
  * somebody is at the row.
  */
 static void
-note_swept(TableWriter *writer, TupleTableSlot *row)
+note_swept(Oid schema, int64 batch_id)
 {
-	AttrNumber column = Anum_batch_stopped;
-	Datum value = CStringGetTextDatum(STOPPED_CANCELLED);
-	bool isnull = false;
+	HeldBatch held;
 
-	(void) ChangeRow(writer, row, 1, &column, &value, &isnull, false);
+	if (!HoldBatch(&held, schema, batch_id, false))
+		return;
+	EndCancelling(&held);
+	ReleaseBatch(&held);
 }
 
 /*
@@ -271,22 +274,17 @@ SweepBatch(Oid schema, int64 batch_id, SegmentTable *segments, DeliveryWriter *d
 		   int64 most)
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableWriter writer;
 	TableFinder batches;
 	int64 swept = 0;
-	bool left;
+	bool left = true;
 
-	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE), true);
 	OpenFinder(&batches, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
 	if (FindRow(&batches, F_INT8EQ, Int64GetDatum(batch_id), snapshot))
-	{
-		swept = sweep_batch(&batches, segments, deliveries, most, &left);
-		if (!left)
-			note_swept(&writer, batches.slot);
-	}
+		swept = sweep_batch(batches.slot, segments, deliveries, most, &left);
 	CloseFinder(&batches);
-	CloseWriter(&writer);
 	UnregisterSnapshot(snapshot);
+	if (!left)
+		note_swept(schema, batch_id);
 	return swept;
 }
 
@@ -299,33 +297,27 @@ SweepCancelled(Oid schema, SegmentTable *segments, DeliveryWriter *deliveries, i
 {
 	static const AttrNumber stopped[] = {Anum_batch_stopped};
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableWriter writer;
-	TableFinder batches = {0};
-	IndexScanDesc scan;
+	TableReader batches;
 	ScanKeyData key;
 	int64 swept = 0;
 
-	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE), true);
-	batches.rel = writer.rel;
-	batches.index = WriterIndex(&writer, RowsWith(stopped[0]), 1, stopped);
-	batches.slot = table_slot_create(writer.rel, NULL);
-	scan = ActeonIndexBeginScan(batches.rel, batches.index, snapshot, 1);
+	OpenReader(&batches, OwnTable(schema, BATCH_TABLE), RowsWith(stopped[0]), 1, stopped);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(STOPPED_CANCELLING));
 	key.sk_collation = DEFAULT_COLLATION_OID;
-	index_rescan(scan, &key, 1, NULL, 0);
-	while (swept < most && index_getnext_slot(scan, ForwardScanDirection, batches.slot))
+	BeginReading(&batches, snapshot, &key, 1);
+	while (swept < most && index_getnext_slot(batches.scan, ForwardScanDirection, batches.slot))
 	{
+		bool isnull;
+		int64 batch_id = DatumGetInt64(slot_getattr(batches.slot, Anum_batch_id, &isnull));
 		bool left;
 
 		/* What this command has changed already must not be met again. */
 		CommandCounterIncrement();
-		swept += sweep_batch(&batches, segments, deliveries, most - swept, &left);
+		swept += sweep_batch(batches.slot, segments, deliveries, most - swept, &left);
 		if (!left)
-			note_swept(&writer, batches.slot);
+			note_swept(schema, batch_id);
 	}
-	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(batches.slot);
-	CloseWriter(&writer);
+	CloseReader(&batches);
 	UnregisterSnapshot(snapshot);
 	return swept;
 }

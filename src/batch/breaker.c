@@ -19,20 +19,15 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "executor/tuptable.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "batch/batch_pace.h"
 #include "batch/breaker.h"
 #include "batch/control_log.h"
-#include "queue/batch_flags.h"
 #include "queue/outcome.h"
-#include "queue/schedule.h"
 #include "queue/tally.h"
 
 /* The window of a breaker and what is in it. */
@@ -98,24 +93,25 @@ fill_window(Window *window, Oid schema)
 }
 
 /*
- * Pause the batch of a window, whose row was read, and log it for the role that
- * brought the last failure.  If somebody is at the row, the next failure will.
+ * Pause the batch of a window, and log it for the role that brought the last failure.
+ * If somebody is at the row, the next failure will.
  */
 static void
-open_breaker(const Window *window, TableWriter *batches, TupleTableSlot *row, Oid schema, Oid role)
+open_breaker(const Window *window, Oid schema, Oid role)
 {
-	AttrNumber columns[] = {Anum_batch_stopped, Anum_batch_stopped_at, Anum_batch_stopped_by,
-							Anum_batch_stop_reason};
 	char *reason =
 		psprintf("circuit breaker: " INT64_FORMAT " of the last " INT64_FORMAT " deliveries failed",
 				 window->failed, window->ended);
-	Datum values[] = {CStringGetTextDatum(STOPPED_PAUSED),
-					  TimestampTzGetDatum(GetCurrentTimestamp()), (Datum) 0,
-					  CStringGetTextDatum(reason)};
-	bool nulls[] = {false, false, true, false};
+	HeldBatch held;
 
-	if (ChangeRow(batches, row, lengthof(columns), columns, values, nulls, false))
+	if (!HoldBatch(&held, schema, window->batch_id, false))
+		return;
+	if (held.row.stop == BATCH_RUNS)
+	{
+		StopBatch(&held, STOPPED_PAUSED, GetCurrentTimestamp(), InvalidOid, reason);
 		LogControl(schema, role, "breaker", window->batch_id, reason, NULL);
+	}
+	ReleaseBatch(&held);
 }
 
 /*
@@ -123,40 +119,29 @@ open_breaker(const Window *window, TableWriter *batches, TupleTableSlot *row, Oi
  * is stopped already.
  */
 static bool
-read_window(Window *window, int64 batch_id, TupleTableSlot *row)
+read_window(Window *window, const BatchRow *batch)
 {
-	bool no_window, runs, no_since, isnull;
-
 	memset(window, 0, sizeof(*window));
-	window->batch_id = batch_id;
-	window->size = DatumGetInt32(slot_getattr(row, Anum_batch_breaker_window, &no_window));
-	(void) slot_getattr(row, Anum_batch_stopped, &runs);
-	if (no_window || !runs)
+	window->batch_id = batch->id;
+	window->size = batch->breaker_window;
+	if (window->size == 0 || batch->stop != BATCH_RUNS)
 		return false;
-	window->share =
-		DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-										   slot_getattr(row, Anum_batch_breaker_share, &isnull)));
-	window->since = DatumGetTimestampTz(slot_getattr(row, Anum_batch_breaker_since, &no_since));
-	if (no_since)
-		window->since = DT_NOBEGIN;
+	window->share = DatumGetFloat8(
+		DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(batch->breaker_share)));
+	window->since = batch->breaker_since.given ? batch->breaker_since.time : DT_NOBEGIN;
 	return true;
 }
 
 /*
- * Whether all of the batch in a row was enqueued and nothing of it is in the
- * queue: then there is nothing to pause.
+ * Whether all of a batch was enqueued and nothing of it is in the queue: then there
+ * is nothing to pause.
  */
 static bool
-is_over(int64 batch_id, TupleTableSlot *row, Oid schema)
+is_over(const BatchRow *batch, Oid schema)
 {
-	BatchQueue queue = {.schema = schema, .batch_id = batch_id};
-	bool isnull;
+	BatchQueue queue = QueueOfBatch(schema, batch, GetCurrentTimestamp());
 
-	if (!DatumGetBool(slot_getattr(row, Anum_batch_is_complete, &isnull)))
-		return false;
-	queue.first_id = DatumGetInt64(slot_getattr(row, Anum_batch_first_outbox_id, &isnull));
-	queue.last_id = DatumGetInt64(slot_getattr(row, Anum_batch_last_outbox_id, &isnull));
-	return isnull || QueueIsEmpty(&queue);
+	return batch->is_complete && QueueIsEmpty(&queue);
 }
 
 /*
@@ -165,25 +150,15 @@ is_over(int64 batch_id, TupleTableSlot *row, Oid schema)
 void
 CheckBreaker(Oid schema, Oid role, int64 batch_id)
 {
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableWriter writer;
-	TableFinder batches;
+	BatchRow batch;
 	Window window;
 
-	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE), true);
-	OpenFinder(&batches, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
-	if (FindRow(&batches, F_INT8EQ, Int64GetDatum(batch_id), snapshot) &&
-		read_window(&window, batch_id, batches.slot))
-	{
-		fill_window(&window, schema);
-		/* Also before the window is full: what is still to come cannot make it less. */
-		if (window.failed > window.share * window.size && !is_over(batch_id, batches.slot, schema))
-			open_breaker(&window, &writer, batches.slot, schema, role);
-	}
-	CloseFinder(&batches);
-	CloseWriter(&writer);
-	UnregisterSnapshot(snapshot);
-	CommandCounterIncrement();
+	if (!ReadBatch(schema, batch_id, &batch) || !read_window(&window, &batch))
+		return;
+	fill_window(&window, schema);
+	/* Also before the window is full: what is still to come cannot make it less. */
+	if (window.failed > window.share * window.size && !is_over(&batch, schema))
+		open_breaker(&window, schema, role);
 }
 
 /*

@@ -8,46 +8,19 @@
  */
 #include "postgres.h"
 
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
-#include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "access/grants.h"
 #include "access/visibility.h"
-#include "batch/batch_row.h"
+#include "base/catalog.h"
 #include "batch/control.h"
-#include "queue/batch_flags.h"
-
-/*
- * Whether grants of an admin cover everything that a batch is about, by its
- * scope.
- */
-static bool
-covers_scope(Grants *grants, Jsonb *scope)
-{
-	JsonbIterator *it = JsonbIteratorInit(&scope->root);
-	text *parts[SCOPE_PARTS];
-
-	while (NextScopeElement(&it, parts))
-	{
-		GrantTarget target = {.tenant = parts[0],
-							  .namespace = parts[1],
-							  .provider = parts[2],
-							  .action_type = parts[3]};
-
-		if (!GrantsCover(grants, GRANT_STEER, &target))
-			return false;
-	}
-	return true;
-}
+#include "batch/reason.h"
 
 /*
  * The text of a query's key, or "*", which only a grant for everything covers.
@@ -87,17 +60,16 @@ covers_query(Grants *grants, Jsonb *query)
 static void
 check_may_steer(ControlCall *call, Grants *grants)
 {
+	const BatchRow *batch = &call->held.row;
 	bool isnull;
-	Datum oid = FoundColumn(&call->batches, Anum_batch_requested_by_oid, &isnull);
-	Datum name = FoundColumn(&call->batches, Anum_batch_requested_by, &isnull);
-	Jsonb *query = DatumGetJsonbP(FoundColumn(&call->batches, Anum_batch_query, &isnull));
-	bool complete = DatumGetBool(FoundColumn(&call->batches, Anum_batch_is_complete, &isnull));
-	Jsonb *scope = DatumGetJsonbP(FoundColumn(&call->batches, Anum_batch_scope, &isnull));
+	Jsonb *scope = DatumGetJsonbP(FoundColumn(&call->held.finder, Anum_batch_scope, &isnull));
 
-	if (GrantsEverything(grants) ||
-		(IsRequester(call->caller, name, oid) && GrantsMayReplay(grants)) ||
-		(complete && JB_ROOT_COUNT(scope) > 0 && covers_scope(grants, scope)) ||
-		(!complete && covers_scope(grants, scope) && covers_query(grants, query)))
+	if (GrantsEverything(grants) || (IsRequester(call->caller, NameGetDatum(&batch->requester),
+												 ObjectIdGetDatum(batch->requested_by)) &&
+									 GrantsMayReplay(grants)))
+		return;
+	if (GrantsCoverScope(grants, GRANT_STEER, scope) &&
+		(batch->is_complete ? JB_ROOT_COUNT(scope) > 0 : covers_query(grants, batch->query)))
 		return;
 	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					errmsg("insufficient permissions: batch " INT64_FORMAT
@@ -105,32 +77,6 @@ check_may_steer(ControlCall *call, Grants *grants)
 						   call->batch_id),
 					errdetail("Role \"%s\" has no admin grant that covers all of it.",
 							  GetUserNameFromId(call->caller, false))));
-}
-
-/*
- * Find the batch's row and lock it until the transaction ends.
- */
-static void
-hold_batch(ControlCall *call)
-{
-	TupleTableSlot *locked = table_slot_create(call->writer.rel, NULL);
-	bool held = false;
-
-	LockSteering(call->schema, call->batch_id);
-	while (!held)
-	{
-		ItemPointerData tid;
-
-		CHECK_FOR_INTERRUPTS();
-		call->snapshot = RegisterSnapshot(GetLatestSnapshot());
-		if (!FindRow(&call->batches, F_INT8EQ, Int64GetDatum(call->batch_id), call->snapshot))
-			ReportUnknownBatch(call->batch_id);
-		tid = call->batches.slot->tts_tid;
-		held = HoldRow(&call->writer, &tid, locked, true);
-		if (!held)
-			UnregisterSnapshot(call->snapshot);
-	}
-	ExecDropSingleTupleTableSlot(locked);
 }
 
 /*
@@ -153,26 +99,9 @@ BeginControl(ControlCall *call, FunctionCallInfo fcinfo, const char *function, i
 	call->now = GetCurrentTimestamp();
 	grants = LoadGrants(call->caller, call->schema);
 	SwitchIdentity(&call->saved, TableOwner(OwnTable(call->schema, BATCH_TABLE)));
-	OpenWriter(&call->writer, OwnTable(call->schema, BATCH_TABLE), true);
-	OpenFinder(&call->batches, OwnTable(call->schema, BATCH_TABLE), Anum_batch_id);
-	hold_batch(call);
+	if (!HoldBatch(&call->held, call->schema, call->batch_id, true))
+		ReportUnknownBatch(call->batch_id);
 	check_may_steer(call, grants);
-}
-
-/*
- * Change columns of the batch's row, which is found again as it is then.
- */
-void
-ChangeBatch(ControlCall *call, int count, const AttrNumber *columns, const Datum *values,
-			const bool *nulls)
-{
-	if (!ChangeRow(&call->writer, call->batches.slot, count, columns, values, nulls, true))
-		elog(ERROR, "batch " INT64_FORMAT " was changed while it was locked", call->batch_id);
-	CommandCounterIncrement();
-	UnregisterSnapshot(call->snapshot);
-	call->snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (!FindRow(&call->batches, F_INT8EQ, Int64GetDatum(call->batch_id), call->snapshot))
-		elog(ERROR, "batch " INT64_FORMAT " has gone", call->batch_id);
 }
 
 /*
@@ -181,9 +110,7 @@ ChangeBatch(ControlCall *call, int count, const AttrNumber *columns, const Datum
 void
 EndControl(ControlCall *call)
 {
-	UnregisterSnapshot(call->snapshot);
-	CloseFinder(&call->batches);
-	CloseWriter(&call->writer);
+	ReleaseBatch(&call->held);
 	CommandCounterIncrement();
 	RestoreIdentity(&call->saved);
 }

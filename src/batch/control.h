@@ -8,7 +8,7 @@
 #include "fmgr.h"
 
 #include "base/identity.h"
-#include "base/table_access.h"
+#include "batch/batch_row.h"
 
 /* A call that steers a batch; see BeginControl. */
 typedef struct ControlCall
@@ -19,15 +19,11 @@ typedef struct ControlCall
 	Identity saved;
 	int64 batch_id;
 	const char *reason; /* NULL: none given */
-	TableWriter writer; /* of the batches */
-	TableFinder batches;
-	Snapshot snapshot; /* that shows the batch's row as it is */
+	HeldBatch held;
 } ControlCall;
 
 extern void BeginControl(ControlCall *call, FunctionCallInfo fcinfo, const char *function,
 						 int batch_argument, int reason_argument);
-extern void ChangeBatch(ControlCall *call, int count, const AttrNumber *columns,
-						const Datum *values, const bool *nulls);
 extern void EndControl(ControlCall *call);
 
 #endif /* ACTEON_CONTROL_H */

@@ -17,9 +17,10 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "base/catalog.h"
+#include "base/identity.h"
 #include "base/numbers.h"
 #include "base/table_access.h"
-#include "batch/batch_row.h"
 #include "batch/control_log.h"
 
 PG_FUNCTION_INFO_V1(acteon_replay_log_refuse);

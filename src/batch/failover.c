@@ -23,6 +23,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "base/catalog.h"
 #include "base/identity.h"
 #include "base/installation.h"
 #include "base/table_access.h"

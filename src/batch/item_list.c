@@ -15,6 +15,7 @@
 #include "base/message.h"
 #include "batch/batch_list.h"
 #include "queue/action_state.h"
+#include "queue/batch_flags.h"
 
 /* Rows that are fetched at once. */
 #define FETCH_ROWS 1000
@@ -57,9 +58,9 @@ enum
 	"	CROSS JOIN LATERAL (SELECT coalesce(d.resend, s.resend, 0) AS resend," \
 	"		CASE WHEN d.outbox_id IS NOT NULL THEN d.state" \
 	"		WHEN s.state <> 'waiting' THEN s.state" \
-	"		WHEN b.stopped IN ('cancelling', 'cancelled') THEN 'cancelled'" \
-	"		ELSE 'waiting' END AS state) AS i " \
-	"WHERE b.id = $1 AND %2$s ORDER BY o.id"
+	"		WHEN " IS_CANCELLED("b") " THEN '" STATE_CANCELLED "'" \
+									 "		ELSE '" STATE_WAITING "' END AS state) AS i " \
+									 "WHERE b.id = $1 AND %2$s ORDER BY o.id"
 
 /*
  * What can be asked for, and how it is found: by the fewest rows, where an
@@ -71,20 +72,21 @@ typedef struct ItemState
 	const char *condition; /* %1$s is the extension's schema */
 } ItemState;
 
+/* What segments of the batch in a state cover. */
+#define NOT_FINISHED_IN(state) \
+	"d.outbox_id IS NULL AND i.state = '" state "' AND o.id IN" \
+	"	(SELECT generate_series(first_id, last_id) FROM %1$s.acteon_dispatch_segment AS g" \
+	"	WHERE batch_id = $1 AND (" STATE_OF_SEGMENT ") = '" state "')"
+
 static const ItemState all_states = {NULL, "true"};
 
 static const ItemState item_states[] = {
-	{"waiting", "d.outbox_id IS NULL AND i.state = 'waiting'"},
-	{"running", "d.outbox_id IS NULL AND i.state = 'running' AND o.id IN"
-				"	(SELECT generate_series(first_id, last_id) FROM %1$s.acteon_dispatch_segment"
-				"	WHERE batch_id = $1 AND lease_token IS NOT NULL AND due_at > $2)"},
-	{"delivered", "d.state = 'delivered'"},
-	{"dead", "d.state = 'dead'"},
-	{"cancelled", "i.state = 'cancelled'"},
-	{"in_doubt", "d.outbox_id IS NULL AND i.state = 'in_doubt' AND o.id IN"
-				 "	(SELECT generate_series(first_id, last_id) FROM %1$s.acteon_dispatch_segment"
-				 "	WHERE batch_id = $1"
-				 "		AND (doubt_since IS NOT NULL OR unproven OR lease_token IS NOT NULL))"},
+	{STATE_WAITING, "d.outbox_id IS NULL AND i.state = 'waiting'"},
+	{STATE_RUNNING, NOT_FINISHED_IN(STATE_RUNNING)},
+	{STATE_DELIVERED, "d.state = '" STATE_DELIVERED "'"},
+	{STATE_DEAD, "d.state = '" STATE_DEAD "'"},
+	{STATE_CANCELLED, "i.state = '" STATE_CANCELLED "'"},
+	{STATE_IN_DOUBT, NOT_FINISHED_IN(STATE_IN_DOUBT)},
 	{"held", "d.outbox_id IS NULL AND o.id IN"
 			 "	(SELECT generate_series(first_id, last_id) FROM %1$s.acteon_dispatch_segment"
 			 "	WHERE batch_id = $1 AND doubt_since IS NOT NULL AND held IS NOT NULL)"},

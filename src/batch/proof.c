@@ -22,8 +22,9 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "audit/audit_scan.h"
+#include "audit/audit_table.h"
 #include "audit/lookup.h"
+#include "base/catalog.h"
 #include "base/installation.h"
 #include "base/message.h"
 #include "base/settings.h"
@@ -82,7 +83,7 @@ typedef enum Told
 
 /* The names of those that are no effects. */
 static const char *const told_names[NUM_TOLD - NUM_EFFECTS] = {
-	"settled", "dead", "cancelled", "waiting", "in_flight", "in_doubt",
+	"settled", STATE_DEAD, STATE_CANCELLED, STATE_WAITING, "in_flight", STATE_IN_DOUBT,
 };
 
 /* New ids of an action that are looked for at most. */
@@ -290,7 +291,7 @@ read_segment(ProofCall *call, ProvenAction *action)
 	action->handed_out = get_found(&call->segments, Anum_segment_sent_at, &value);
 	if (action->handed_out)
 		action->recorded_at = DatumGetTimestampTz(value);
-	switch (SegmentState(call->segments.slot, call->now))
+	switch (SegmentRowState(call->segments.slot, call->now))
 	{
 		case ACTION_RUNNING:
 			action->told = TOLD_IN_FLIGHT;
@@ -566,7 +567,7 @@ walk_actions(ProofCall *call)
 static void
 begin_proof(ProofCall *call, FunctionCallInfo fcinfo)
 {
-	Oid schema = get_func_namespace(fcinfo->flinfo->fn_oid);
+	Oid schema = CalledSchema(fcinfo);
 	AuditTable table;
 	TableFinder batches;
 

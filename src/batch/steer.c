@@ -16,7 +16,8 @@
 #include "utils/timestamp.h"
 
 #include "base/result.h"
-#include "batch/batch_row.h"
+#include "batch/batch_pace.h"
+#include "batch/batch_state.h"
 #include "batch/batch_stop.h"
 #include "batch/control.h"
 #include "batch/control_log.h"
@@ -24,7 +25,6 @@
 #include "queue/batch_flags.h"
 #include "queue/schedule.h"
 #include "queue/tally.h"
-#include "queue/wake.h"
 
 /* Actions that a cancel sweeps itself; claims and purges sweep the rest. */
 #define SWEEP_AT_ONCE 100000
@@ -35,50 +35,12 @@ PG_FUNCTION_INFO_V1(acteon_replay_cancel);
 PG_FUNCTION_INFO_V1(acteon_replay_set_rate);
 
 /*
- * A bigint column of the batch's row, 0 if it is NULL.
- */
-static int64
-batch_int64(ControlCall *call, AttrNumber column)
-{
-	bool isnull;
-	Datum value = FoundColumn(&call->batches, column, &isnull);
-
-	return isnull ? 0 : DatumGetInt64(value);
-}
-
-/*
- * Whether the batch is stopped, by its row.
- */
-static BatchStop
-batch_stop(ControlCall *call)
-{
-	return StopOfBatch(&call->batches, call->batch_id, call->snapshot);
-}
-
-/*
  * The batch's part of the queue.
  */
 static BatchQueue
 batch_queue(ControlCall *call)
 {
-	BatchQueue queue = {.schema = call->schema,
-						.batch_id = call->batch_id,
-						.first_id = batch_int64(call, Anum_batch_first_outbox_id),
-						.last_id = batch_int64(call, Anum_batch_last_outbox_id),
-						.now = call->now};
-
-	return queue;
-}
-
-/*
- * Whether all of the batch was enqueued.
- */
-static bool
-is_complete(ControlCall *call)
-{
-	bool isnull;
-
-	return DatumGetBool(FoundColumn(&call->batches, Anum_batch_is_complete, &isnull));
+	return QueueOfBatch(call->schema, &call->held.row, call->now);
 }
 
 /*
@@ -90,7 +52,7 @@ is_finished(ControlCall *call)
 {
 	BatchQueue queue = batch_queue(call);
 
-	if (!is_complete(call) || !QueueIsEmpty(&queue))
+	if (!call->held.row.is_complete || !QueueIsEmpty(&queue))
 		return false;
 	ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is finished", call->batch_id)));
 	return true;
@@ -102,30 +64,10 @@ is_finished(ControlCall *call)
 static void
 refuse_cancelled(ControlCall *call)
 {
-	if (batch_stop(call) == BATCH_CANCELLED)
+	if (call->held.row.stop == BATCH_CANCELLED)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("batch " INT64_FORMAT " is cancelled", call->batch_id),
 						errhint("Its actions are free to be replayed again, as a new batch.")));
-}
-
-/*
- * How the batch is, in a word.
- */
-static const char *
-state_name(ControlCall *call, const QueueCounts *counts)
-{
-	switch (batch_stop(call))
-	{
-		case BATCH_PAUSED:
-			return "paused";
-		case BATCH_CANCELLED:
-			return "cancelled";
-		default:
-			if (!is_complete(call))
-				return "enqueuing";
-			return counts->waiting + counts->in_flight + counts->in_doubt > 0 ? "running"
-																			  : "finished";
-	}
 }
 
 /*
@@ -138,11 +80,12 @@ end_steering(ControlCall *call, TupleDesc desc)
 	BatchQueue queue = batch_queue(call);
 	QueueCounts counts = CountQueue(&queue);
 	int64 cancelled = CountCancelled(call->schema, call->batch_id);
-	bool is_cancelled = batch_stop(call) == BATCH_CANCELLED;
+	bool is_cancelled = call->held.row.stop == BATCH_CANCELLED;
+	bool is_queued = counts.waiting + counts.in_flight + counts.in_doubt > 0;
 	Datum values[4];
 	bool nulls[4] = {false};
 
-	values[0] = CStringGetTextDatum(state_name(call, &counts));
+	values[0] = CStringGetTextDatum(BatchState(&call->held.row, is_queued));
 	values[1] = Int64GetDatum(is_cancelled ? 0 : counts.waiting);
 	values[2] = Int64GetDatum(counts.in_flight);
 	/* What has not been swept yet is cancelled all the same. */
@@ -152,27 +95,12 @@ end_steering(ControlCall *call, TupleDesc desc)
 }
 
 /*
- * Write down that the batch is stopped, and by whom and why; or, with NULL, that
- * it is not.
+ * Write down that the batch is stopped, by the caller, for his reason.
  */
 static void
-set_stopped(ControlCall *call, const char *stopped)
+stop(ControlCall *call, const char *stopped)
 {
-	const AttrNumber columns[] = {Anum_batch_stopped, Anum_batch_stopped_at, Anum_batch_stopped_by,
-								  Anum_batch_stop_reason};
-	bool runs = stopped == NULL;
-	Datum values[4] = {0};
-	bool nulls[] = {runs, runs, runs, runs || call->reason == NULL};
-
-	if (!runs)
-	{
-		values[0] = CStringGetTextDatum(stopped);
-		values[1] = TimestampTzGetDatum(call->now);
-		values[2] = RoleName(call->caller);
-		if (call->reason != NULL)
-			values[3] = CStringGetTextDatum(call->reason);
-	}
-	ChangeBatch(call, lengthof(columns), columns, values, nulls);
+	StopBatch(&call->held, stopped, call->now, call->caller, call->reason);
 }
 
 /*
@@ -191,52 +119,28 @@ acteon_replay_pause(PG_FUNCTION_ARGS)
 
 	BeginControl(&call, fcinfo, "acteon_replay_pause()", 0, 1);
 	refuse_cancelled(&call);
-	if (batch_stop(&call) == BATCH_PAUSED)
+	if (call.held.row.stop == BATCH_PAUSED)
 		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is paused already", call.batch_id)));
 	else if (!is_finished(&call))
 	{
-		set_stopped(&call, STOPPED_PAUSED);
+		stop(&call, STOPPED_PAUSED);
 		LogControl(call.schema, call.caller, "pause", call.batch_id, call.reason, NULL);
 	}
 	return end_steering(&call, desc);
 }
 
 /*
- * The rate in the batch's row, NULL for none.
- */
-static Numeric
-batch_rate(ControlCall *call)
-{
-	bool isnull;
-	Datum rate = FoundColumn(&call->batches, Anum_batch_rate, &isnull);
-
-	return isnull ? NULL : DatumGetNumericCopy(rate);
-}
-
-/*
- * Give what the batch has waiting due times from now on, or from its start_at,
- * at its rate, with what is left of its ramp; without one, at once.  all tells whether that is for what was
- * not parked, too; with a rate it is in any case.
+ * Give what the batch has waiting due times from now on, or from its start_at; see
+ * PaceAnew.
  */
 static void
 schedule_anew(ControlCall *call, bool all)
 {
-	const AttrNumber column = Anum_batch_paced_until;
 	BatchQueue queue = batch_queue(call);
-	TimestampTz start = Max(call->now, batch_int64(call, Anum_batch_start_at));
-	double rate = RateValue(batch_rate(call));
-	bool isnull = rate == 0;
-	Pacer pacer;
-	Datum paced_until;
+	const OptionalTime *start_at = &call->held.row.start_at;
+	TimestampTz start = start_at->given ? Max(call->now, start_at->time) : call->now;
 
-	BeginPace(&pacer, start, rate, rate > 0 ? RampLeft(&call->batches, call->schema) : 0);
-	if (rate > 0 || all)
-		PaceQueue(&queue, &pacer, true);
-	else
-		UnparkQueue(&queue, start);
-	paced_until = TimestampTzGetDatum(NextDueTime(&pacer, 0));
-	ChangeBatch(call, 1, &column, &paced_until, &isnull);
-	NotifyConsumers(call->schema);
+	PaceAnew(&call->held, &queue, start, all, true);
 }
 
 /*
@@ -249,22 +153,17 @@ schedule_anew(ControlCall *call, bool all)
 Datum
 acteon_replay_resume(PG_FUNCTION_ARGS)
 {
-	const AttrNumber column = Anum_batch_breaker_since;
 	TupleDesc desc = ResultRowType(fcinfo);
 	ControlCall call;
-	Datum since;
-	bool isnull = false;
 
 	BeginControl(&call, fcinfo, "acteon_replay_resume()", 0, 1);
 	refuse_cancelled(&call);
-	if (batch_stop(&call) != BATCH_PAUSED)
+	if (call.held.row.stop != BATCH_PAUSED)
 		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is not paused", call.batch_id)));
 	else
 	{
 		(void) LockBatch(call.schema, call.batch_id, ExclusiveLock, true);
-		set_stopped(&call, NULL);
-		since = TimestampTzGetDatum(GetCurrentTimestamp());
-		ChangeBatch(&call, 1, &column, &since, &isnull);
+		ResumeBatch(&call.held, GetCurrentTimestamp());
 		schedule_anew(&call, false);
 		LogControl(call.schema, call.caller, "resume", call.batch_id, call.reason, NULL);
 	}
@@ -303,12 +202,12 @@ acteon_replay_cancel(PG_FUNCTION_ARGS)
 	ControlCall call;
 
 	BeginControl(&call, fcinfo, "acteon_replay_cancel()", 0, 1);
-	if (batch_stop(&call) == BATCH_CANCELLED)
+	if (call.held.row.stop == BATCH_CANCELLED)
 		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is cancelled already", call.batch_id)));
 	else if (!is_finished(&call))
 	{
 		(void) LockBatch(call.schema, call.batch_id, ExclusiveLock, true);
-		set_stopped(&call, STOPPED_CANCELLING);
+		stop(&call, STOPPED_CANCELLING);
 		LogControl(call.schema, call.caller, "cancel", call.batch_id, call.reason, NULL);
 		sweep_some(&call);
 	}
@@ -325,11 +224,8 @@ acteon_replay_cancel(PG_FUNCTION_ARGS)
 Datum
 acteon_replay_set_rate(PG_FUNCTION_ARGS)
 {
-	const AttrNumber column = Anum_batch_rate;
 	TupleDesc desc = ResultRowType(fcinfo);
 	Numeric rate = PG_ARGISNULL(1) ? NULL : PG_GETARG_NUMERIC(1);
-	Datum value = NumericGetDatum(rate);
-	bool isnull = rate == NULL;
 	ControlCall call;
 	LogDetails details;
 
@@ -339,10 +235,10 @@ acteon_replay_set_rate(PG_FUNCTION_ARGS)
 	if (!is_finished(&call))
 	{
 		BeginDetails(&details);
-		AddNumericDetail(&details, "from", batch_rate(&call));
+		AddNumericDetail(&details, "from", call.held.row.rate);
 		AddNumericDetail(&details, "to", rate);
-		ChangeBatch(&call, 1, &column, &value, &isnull);
-		if (batch_stop(&call) == BATCH_RUNS)
+		SetBatchRate(&call.held, rate);
+		if (call.held.row.stop == BATCH_RUNS)
 			schedule_anew(&call, true);
 		LogControl(call.schema, call.caller, "set_rate", call.batch_id, call.reason,
 				   EndDetails(&details));

@@ -31,6 +31,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "base/catalog.h"
 #include "base/installation.h"
 #include "base/result.h"
 #include "base/settings.h"

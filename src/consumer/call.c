@@ -8,10 +8,6 @@
  */
 #include "postgres.h"
 
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
-
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -24,35 +20,12 @@
 #include "utils/timestamp.h"
 
 #include "access/grants.h"
+#include "base/catalog.h"
 #include "base/table_access.h"
 #include "consumer/call.h"
 
 /* How long a lease can be: longer ones are a mistake. */
 #define MAX_LEASE_DAYS 1
-
-/* Bytes of freed memory that a backend of a consumer keeps. */
-#define KEPT_MEMORY (16 * 1024 * 1024)
-
-/*
- * Make the memory of one call serve the next one.  A claim or an ack works on
- * some hundred kilobytes and frees them at its end; the C library would give
- * them back to the kernel each time and fault them in again, which was a fifth
- * of the time.  So a backend of a consumer keeps up to KEPT_MEMORY.
- */
-static void
-keep_memory(void)
-{
-#ifdef __GLIBC__
-	static bool done = false;
-
-	if (!done)
-	{
-		(void) mallopt(M_MMAP_THRESHOLD, KEPT_MEMORY / 2);
-		(void) mallopt(M_TRIM_THRESHOLD, KEPT_MEMORY);
-	}
-	done = true;
-#endif
-}
 
 /*
  * Begin a call: check that the server can write, if the call does, and that
@@ -72,7 +45,6 @@ BeginConsumerCall(ConsumerCall *call, FunctionCallInfo fcinfo, const char *funct
 		PreventCommandDuringRecovery(function);
 		PreventCommandIfReadOnly(function);
 	}
-	keep_memory();
 	call->schema = CalledSchema(fcinfo);
 	call->now = GetCurrentTimestamp();
 	if (!GrantsMayDeliver(LoadGrants(caller, call->schema)))

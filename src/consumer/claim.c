@@ -31,13 +31,14 @@
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/catalog.h"
 #include "base/compat.h"
 #include "base/installation.h"
 #include "base/settings.h"
+#include "base/subtransaction.h"
 #include "base/uuid.h"
 #include "batch/batch_stop.h"
 #include "batch/breaker.h"
@@ -302,6 +303,23 @@ note_spoilt(Claim *claim, const Segment *lease, ErrorData *error)
 	MemoryContextReset(claim->row_context);
 }
 
+/* Actions of a lease that are being put out, from an id on. */
+typedef struct PutOut
+{
+	Claim *claim;
+	const Segment *lease;
+	int64 next; /* what follows those that were put out */
+} PutOut;
+
+static bool
+put_out_rest(void *argument)
+{
+	PutOut *rest = argument;
+
+	rest->next = put_out_from(rest->claim, rest->lease, rest->next);
+	return true;
+}
+
 /*
  * Put out the actions of a segment that has been leased, but for those that cannot
  * be handed out: each attempt runs in a subtransaction, so that what is damaged in
@@ -311,44 +329,30 @@ note_spoilt(Claim *claim, const Segment *lease, ErrorData *error)
 static int64
 put_out_actions(Claim *claim, const Segment *lease)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	MemoryContext errors = claim->deliveries.context;
 	TupleTableSlot *slot = claim->outbox.slot;
-	volatile int64 next = lease->first_id;
-	volatile bool done = false;
+	PutOut rest = {.claim = claim, .lease = lease, .next = lease->first_id};
+	bool done = false;
 
 	claim->spoilt_count = 0;
-	while (!done && next <= lease->last_id)
+	while (!done && rest.next <= lease->last_id)
 	{
-		BeginInternalSubTransaction(NULL);
-		MemoryContextSwitchTo(context);
-		PG_TRY();
-		{
-			next = put_out_from(claim, lease, next);
-			done = true;
-			ReleaseCurrentSubTransaction();
-		}
-		PG_CATCH();
-		{
-			ErrorData *error;
+		ErrorData *error = TryInSubtransaction(put_out_rest, &rest, errors);
 
-			MemoryContextSwitchTo(claim->deliveries.context);
-			error = CopyErrorData();
-			FlushErrorState();
-			RollbackAndReleaseCurrentSubTransaction();
-			MemoryContextSwitchTo(claim->deliveries.context);
-			CurrentResourceOwner = owner;
+		done = error == NULL;
+		if (!done)
+		{
+			MemoryContext old = MemoryContextSwitchTo(errors);
+
 			claim->outbox.slot = slot;
 			note_spoilt(claim, lease, error);
-			next = claim->current + 1;
+			rest.next = claim->current + 1;
+			MemoryContextSwitchTo(old);
 		}
-		PG_END_TRY();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
 	}
 	for (int i = 0; i < claim->spoilt_count; i++)
 		ereport(LOG, (errmsg("%s", claim->spoilt_because[i])));
-	return next;
+	return rest.next;
 }
 
 /*

@@ -30,9 +30,10 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-#include "batch/batch_row.h"
+#include "base/catalog.h"
 #include "batch/batch_stop.h"
 #include "batch/control_log.h"
+#include "batch/reason.h"
 #include "consumer/call.h"
 #include "queue/delivery.h"
 #include "replay/generations.h"

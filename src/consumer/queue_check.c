@@ -17,6 +17,7 @@
 #include "base/settings.h"
 #include "consumer/call.h"
 #include "queue/action_state.h"
+#include "queue/batch_flags.h"
 
 /*
  * Everything that must be true of the outbox between transactions, each with
@@ -56,59 +57,61 @@
 	"	FROM action WHERE exists AND times > 0 AND right_lane IS DISTINCT FROM lane " \
 	"UNION ALL SELECT 'lane leased twice', max(first_id)," \
 	"		format('%%s leases are live in lane %%s.', count(*), lane)" \
-	"	FROM %1$s.acteon_dispatch_segment" \
-	"	WHERE lane IS NOT NULL AND lease_token IS NOT NULL AND due_at > clock_timestamp()" \
-	"	GROUP BY lane HAVING count(*) > 1 " \
-	"UNION ALL SELECT 'wrong attempt', first_id," \
-	"		format('The segment is %%s and has %%s attempts.'," \
-	"			CASE WHEN lease_token IS NULL THEN 'waiting' ELSE 'leased' END, attempt)" \
-	"	FROM %1$s.acteon_dispatch_segment" \
-	"	WHERE attempt < CASE WHEN lease_token IS NULL THEN 0 ELSE 1 END " \
-	"UNION ALL SELECT 'no batch', o.id, format('Batch %%s does not exist.', o.batch_id)" \
-	"	FROM %1$s.acteon_dispatch_outbox AS o" \
-	"	WHERE NOT EXISTS (SELECT FROM %1$s.acteon_replay_batch AS b WHERE b.id = o.batch_id) " \
-	"UNION ALL SELECT 'gap in generations', o.id," \
-	"		format('Replay %%s of action %%s is there, replay %%s is not.', o.generation," \
-	"			left(o.original_action_id, 100), o.generation - 1)" \
-	"	FROM %1$s.acteon_dispatch_outbox AS o" \
-	"	WHERE o.generation > 1 AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_outbox AS p" \
-	"		WHERE p.original_action_id = o.original_action_id" \
-	"			AND p.generation = o.generation - 1)" \
-	"		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_reached AS r" \
-	"			WHERE r.generation = o.generation - 1" \
-	"				AND r.first_action_id = %1$s.acteon_replay_id(o.original_action_id, 1)) " \
-	"UNION ALL SELECT 'ended in doubt', d.outbox_id," \
-	"		format('The action ended %%s, and an earlier id of it may have been executed.', d.state)" \
-	"	FROM %1$s.acteon_dispatch_delivery AS d WHERE d.unproven AND d.state <> 'delivered' " \
-	"UNION ALL SELECT 'cannot be handed out', d.outbox_id, d.error" \
-	"	FROM %1$s.acteon_dispatch_delivery AS d" \
-	"	WHERE d.state = 'dead' AND d.error LIKE 'action %% " CANNOT_BE_HANDED_OUT ":%%' " \
-	"UNION ALL SELECT 'queued twice', a.id, format('Replays %%s and %%s of action %%s both wait.'," \
-	"			o.generation, p.generation, left(o.original_action_id, 100))" \
-	"	FROM action AS a JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = a.id" \
-	"	JOIN %1$s.acteon_dispatch_outbox AS p ON p.original_action_id = o.original_action_id" \
-	"		AND p.tenant = o.tenant AND p.namespace = o.namespace AND p.generation > o.generation" \
-	"	JOIN action AS b ON b.id = p.id" \
-	"	JOIN %1$s.acteon_replay_batch AS c ON c.id = p.batch_id" \
-	"	JOIN %1$s.acteon_replay_batch AS e ON e.id = o.batch_id" \
-	"	WHERE NOT a.finished AND NOT b.finished AND NOT c.query ? 'action_id'" \
-	"		AND (c.stopped IS NULL OR c.stopped = 'paused')" \
-	"		AND (e.stopped IS NULL OR e.stopped = 'paused')" \
-	"		AND c.query -> 'include_replayed' IS DISTINCT FROM 'true' " \
-	"UNION ALL SELECT 'wrong tally', NULL, format('Batch %%s has %%s actions, of which %%s ended" \
-	" and %%s are in the queue.', b.id, b.replayed, coalesce(t.ended, 0), coalesce(s.queued, 0))" \
-	"	FROM %1$s.acteon_replay_batch AS b" \
-	"	LEFT JOIN (SELECT batch_id, sum(actions) AS ended FROM %1$s.acteon_replay_tally" \
-	"		WHERE state <> 'in_doubt' GROUP BY batch_id) AS t ON t.batch_id = b.id" \
-	"	LEFT JOIN (SELECT batch_id, sum(last_id - first_id + 1) AS queued" \
-	"		FROM %1$s.acteon_dispatch_segment GROUP BY batch_id) AS s ON s.batch_id = b.id" \
-	"	WHERE b.replayed <> coalesce(t.ended, 0) + coalesce(s.queued, 0) " \
-	"UNION ALL SELECT 'outside its batch', o.id, format('Batch %%s says that its actions are %%s" \
-	" to %%s.', b.id, coalesce(b.first_outbox_id::text, 'none'), coalesce(b.last_outbox_id::text, 'none'))" \
-	"	FROM %1$s.acteon_dispatch_outbox AS o" \
-	"	JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id" \
-	"	WHERE (o.id BETWEEN b.first_outbox_id AND b.last_outbox_id) IS NOT TRUE " \
-	"ORDER BY 2, 1"
+	"	FROM %1$s.acteon_dispatch_segment AS s" \
+	"	WHERE lane IS NOT NULL AND " SEGMENT_IS_LEASED( \
+		"s", \
+		"clock_timestamp()") "	GROUP BY lane HAVING count(*) > 1 " \
+							 "UNION ALL SELECT 'wrong attempt', first_id," \
+							 "		format('The segment is %%s and has %%s attempts.'," \
+							 "			CASE WHEN lease_token IS NULL THEN 'waiting' ELSE 'leased' END, attempt)" \
+							 "	FROM %1$s.acteon_dispatch_segment" \
+							 "	WHERE attempt < CASE WHEN lease_token IS NULL THEN 0 ELSE 1 END " \
+							 "UNION ALL SELECT 'no batch', o.id, format('Batch %%s does not exist.', o.batch_id)" \
+							 "	FROM %1$s.acteon_dispatch_outbox AS o" \
+							 "	WHERE NOT EXISTS (SELECT FROM %1$s.acteon_replay_batch AS b WHERE b.id = o.batch_id) " \
+							 "UNION ALL SELECT 'gap in generations', o.id," \
+							 "		format('Replay %%s of action %%s is there, replay %%s is not.', o.generation," \
+							 "			left(o.original_action_id, 100), o.generation - 1)" \
+							 "	FROM %1$s.acteon_dispatch_outbox AS o" \
+							 "	WHERE o.generation > 1 AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_outbox AS p" \
+							 "		WHERE p.original_action_id = o.original_action_id" \
+							 "			AND p.generation = o.generation - 1)" \
+							 "		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_reached AS r" \
+							 "			WHERE r.generation = o.generation - 1" \
+							 "				AND r.first_action_id = %1$s.acteon_replay_id(o.original_action_id, 1)) " \
+							 "UNION ALL SELECT 'ended in doubt', d.outbox_id," \
+							 "		format('The action ended %%s, and an earlier id of it may have been executed.', d.state)" \
+							 "	FROM %1$s.acteon_dispatch_delivery AS d WHERE d.unproven AND d.state <> 'delivered' " \
+							 "UNION ALL SELECT 'cannot be handed out', d.outbox_id, d.error" \
+							 "	FROM %1$s.acteon_dispatch_delivery AS d" \
+							 "	WHERE d.state = 'dead' AND d.error LIKE 'action %% " CANNOT_BE_HANDED_OUT \
+							 ":%%' " \
+							 "UNION ALL SELECT 'queued twice', a.id, format('Replays %%s and %%s of action %%s both wait.'," \
+							 "			o.generation, p.generation, left(o.original_action_id, 100))" \
+							 "	FROM action AS a JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = a.id" \
+							 "	JOIN %1$s.acteon_dispatch_outbox AS p ON p.original_action_id = o.original_action_id" \
+							 "		AND p.tenant = o.tenant AND p.namespace = o.namespace AND p.generation > o.generation" \
+							 "	JOIN action AS b ON b.id = p.id" \
+							 "	JOIN %1$s.acteon_replay_batch AS c ON c.id = p.batch_id" \
+							 "	JOIN %1$s.acteon_replay_batch AS e ON e.id = o.batch_id" \
+							 "	WHERE NOT a.finished AND NOT b.finished AND NOT c.query ? 'action_id'" \
+							 "		AND (" IS_CANCELLED("c") ") IS NOT TRUE AND (" IS_CANCELLED( \
+								 "e") ") IS NOT TRUE" \
+									  "		AND c.query -> 'include_replayed' IS DISTINCT FROM 'true' " \
+									  "UNION ALL SELECT 'wrong tally', NULL, format('Batch %%s has %%s actions, of which %%s ended" \
+									  " and %%s are in the queue.', b.id, b.replayed, coalesce(t.ended, 0), coalesce(s.queued, 0))" \
+									  "	FROM %1$s.acteon_replay_batch AS b" \
+									  "	LEFT JOIN (SELECT batch_id, sum(actions) AS ended FROM %1$s.acteon_replay_tally" \
+									  "		WHERE state <> 'in_doubt' GROUP BY batch_id) AS t ON t.batch_id = b.id" \
+									  "	LEFT JOIN (SELECT batch_id, sum(last_id - first_id + 1) AS queued" \
+									  "		FROM %1$s.acteon_dispatch_segment GROUP BY batch_id) AS s ON s.batch_id = b.id" \
+									  "	WHERE b.replayed <> coalesce(t.ended, 0) + coalesce(s.queued, 0) " \
+									  "UNION ALL SELECT 'outside its batch', o.id, format('Batch %%s says that its actions are %%s" \
+									  " to %%s.', b.id, coalesce(b.first_outbox_id::text, 'none'), coalesce(b.last_outbox_id::text, 'none'))" \
+									  "	FROM %1$s.acteon_dispatch_outbox AS o" \
+									  "	JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id" \
+									  "	WHERE (o.id BETWEEN b.first_outbox_id AND b.last_outbox_id) IS NOT TRUE " \
+									  "ORDER BY 2, 1"
 
 /* Whether segment s is in doubt at the time of the call. */
 #define IS_DOUBT "(" SEGMENT_STATE("s", "$1") ") = 'in_doubt'"
@@ -127,28 +130,31 @@
 	"			0)::bigint AS retrying," \
 	"		coalesce(sum(n) FILTER (WHERE due_at > now AND NOT was_claimed AND is_clean)," \
 	"			0)::bigint AS scheduled," \
-	"		coalesce(sum(n) FILTER (WHERE due_at > now AND lease_token IS NOT NULL), 0)::bigint" \
-	"			AS leased," \
-	"		coalesce(sum(n) FILTER (WHERE is_paused AND NOT is_doubt), 0)::bigint AS paused," \
-	"		min(now) FILTER (WHERE due_at <= now AND is_clean)" \
-	"			- min(due_at) FILTER (WHERE due_at <= now AND is_clean) AS oldest_due_age," \
-	"		coalesce(sum(n) FILTER (WHERE is_doubt), 0)::bigint AS in_doubt," \
-	"		coalesce(sum(n) FILTER (WHERE held IS NOT NULL), 0)::bigint AS held" \
-	"	FROM (SELECT s.due_at, s.lease_token, s.was_claimed, s.last_id - s.first_id + 1 AS n, s.held," \
-	"			$1 AS now, b.stopped IS NOT NULL AND s.lease_token IS NULL AS is_paused, " \
-	"			" IS_DOUBT " AS is_doubt, b.stopped IS NULL" \
-	"				AND (" SEGMENT_STATE( \
-		"s", \
-		"$1") ") = 'waiting' AS is_clean" \
-			  "		FROM %1$s.acteon_dispatch_segment AS s" \
-			  "		LEFT JOIN %1$s.acteon_replay_batch AS b ON b.id = s.batch_id AND b.stopped IS NOT NULL" \
-			  "		WHERE b.stopped IS NULL OR b.stopped = 'paused'" \
-			  "			OR s.lease_token IS NOT NULL OR " IS_DOUBT ") AS segment) AS s, " \
-			  "	(SELECT count(*) FILTER (WHERE state = 'delivered' AND finished_at >= $1 - interval '1 min')" \
-			  "			AS delivered_1m," \
-			  "		count(*) FILTER (WHERE state = 'delivered') AS delivered_5m," \
-			  "		count(*) FILTER (WHERE state = 'dead') AS dead_5m" \
-			  "	FROM %1$s.acteon_dispatch_delivery WHERE finished_at >= $1 - interval '5 min') AS d"
+	"		coalesce(sum(n) FILTER (WHERE " SEGMENT_IS_LEASED( \
+		"segment", \
+		"now") "), 0)::bigint AS leased," \
+			   "		coalesce(sum(n) FILTER (WHERE is_paused AND NOT is_doubt), 0)::bigint AS paused," \
+			   "		min(now) FILTER (WHERE due_at <= now AND is_clean)" \
+			   "			- min(due_at) FILTER (WHERE due_at <= now AND is_clean) AS oldest_due_age," \
+			   "		coalesce(sum(n) FILTER (WHERE is_doubt), 0)::bigint AS in_doubt," \
+			   "		coalesce(sum(n) FILTER (WHERE held IS NOT NULL), 0)::bigint AS held" \
+			   "	FROM (SELECT s.due_at, s.lease_token, s.was_claimed, s.last_id - s.first_id + 1 AS n, s.held," \
+			   "			$1 AS now, b.stopped IS NOT NULL AND s.lease_token IS NULL AS is_paused, " \
+			   "			" IS_DOUBT " AS is_doubt, b.stopped IS NULL" \
+			   "				AND (" SEGMENT_STATE( \
+				   "s", \
+				   "$1") ") = 'waiting' AS is_clean" \
+						 "		FROM %1$s.acteon_dispatch_segment AS s" \
+						 "		LEFT JOIN %1$s.acteon_replay_batch AS b ON b.id = s.batch_id AND b.stopped IS NOT NULL" \
+						 "		WHERE (" IS_CANCELLED( \
+							 "b") ") IS NOT TRUE" \
+								  "			OR s.lease_token IS NOT NULL OR " IS_DOUBT \
+								  ") AS segment) AS s, " \
+								  "	(SELECT count(*) FILTER (WHERE state = 'delivered' AND finished_at >= $1 - interval '1 min')" \
+								  "			AS delivered_1m," \
+								  "		count(*) FILTER (WHERE state = 'delivered') AS delivered_5m," \
+								  "		count(*) FILTER (WHERE state = 'dead') AS dead_5m" \
+								  "	FROM %1$s.acteon_dispatch_delivery WHERE finished_at >= $1 - interval '5 min') AS d"
 
 PG_FUNCTION_INFO_V1(acteon_outbox_check);
 PG_FUNCTION_INFO_V1(acteon_outbox_read_stats);

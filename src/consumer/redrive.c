@@ -24,14 +24,16 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/catalog.h"
 #include "base/result.h"
-#include "base/text.h"
-#include "batch/batch_row.h"
 #include "batch/control_log.h"
+#include "batch/reason.h"
 #include "consumer/call.h"
 #include "query/query.h"
+#include "queue/batch_flags.h"
 #include "queue/delivery.h"
 #include "queue/doubt.h"
+#include "queue/outbox_row.h"
 #include "queue/pace.h"
 #include "queue/segment.h"
 #include "queue/wake.h"
@@ -62,14 +64,15 @@ enum
  */
 #define DEAD_ACTIONS \
 	"SELECT o.id, o.batch_id, o.namespace, o.tenant, o.fingerprint, o.original_action_id, " \
-	"o.generation, b.stopped IN ('cancelling', 'cancelled'), b.stopped = 'paused', d.resend, o.created_at " \
-	"FROM %1$s.acteon_dispatch_delivery AS d " \
-	"JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
-	"JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id " \
-	"WHERE d.state = 'dead' AND ($1 IS NULL OR d.outbox_id = ANY ($1)) " \
-	"AND ($2 IS NULL OR o.batch_id = $2) AND ($3 IS NULL OR o.tenant = $3) " \
-	"AND ($4 IS NULL OR o.provider = $4) " \
-	"ORDER BY d.outbox_id FOR UPDATE OF d, o SKIP LOCKED"
+	"o.generation, " IS_CANCELLED("b") ", " IS_PAUSED( \
+		"b") ", d.resend, o.created_at " \
+			 "FROM %1$s.acteon_dispatch_delivery AS d " \
+			 "JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
+			 "JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id " \
+			 "WHERE d.state = 'dead' AND ($1 IS NULL OR d.outbox_id = ANY ($1)) " \
+			 "AND ($2 IS NULL OR o.batch_id = $2) AND ($3 IS NULL OR o.tenant = $3) " \
+			 "AND ($4 IS NULL OR o.provider = $4) " \
+			 "ORDER BY d.outbox_id FOR UPDATE OF d, o SKIP LOCKED"
 
 /* Filters, the first arguments. */
 #define FILTERS 4
@@ -105,19 +108,6 @@ fetched(int row, int column, bool *isnull)
 }
 
 /*
- * Whether a text column of the chain's row that was found last is the same as
- * one that was fetched.
- */
-static bool
-same_column(ChainReader *chains, AttrNumber column, int row, int fetched_column)
-{
-	bool isnull;
-
-	return SameText(DatumGetTextPP(FoundColumn(&chains->outbox, column, &isnull)),
-					DatumGetTextPP(fetched(row, fetched_column, &isnull)));
-}
-
-/*
  * Whether a fetched dead action has a later replay, whatever became of that:
  * it stands for this one, and sending both would do the same thing twice.
  */
@@ -129,12 +119,12 @@ has_later_replay(Redrive *redrive, int row)
 	bool isnull;
 	text *action_id = DatumGetTextPP(fetched(row, DEAD_ORIGINAL_ACTION_ID, &isnull));
 	int generation = DatumGetInt32(fetched(row, DEAD_GENERATION, &isnull));
+	text *namespace = DatumGetTextPP(fetched(row, DEAD_NAMESPACE, &isnull));
+	text *tenant = DatumGetTextPP(fetched(row, DEAD_TENANT, &isnull));
 	bool found = false;
 
-	/* Another tenant may use the same action id. */
 	while (!found && FindInChain(chains, action_id, ++generation, snapshot))
-		found = same_column(chains, Anum_outbox_namespace, row, DEAD_NAMESPACE) &&
-				same_column(chains, Anum_outbox_tenant, row, DEAD_TENANT);
+		found = OutboxRowIsOf(chains->outbox.slot, namespace, tenant);
 	UnregisterSnapshot(snapshot);
 	return found;
 }

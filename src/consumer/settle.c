@@ -14,9 +14,10 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "batch/batch_row.h"
+#include "base/catalog.h"
 #include "batch/control.h"
 #include "batch/control_log.h"
+#include "batch/reason.h"
 #include "consumer/call.h"
 #include "consumer/resolve_doubt.h"
 #include "queue/doubt.h"
@@ -207,9 +208,7 @@ settle_segment(Settling *settling, const Segment *segment)
 static bool
 is_doubt(const Segment *segment, TimestampTz now)
 {
-	if (SegmentIsLeased(segment, now))
-		return false;
-	return segment->doubt_since != 0 || segment->lease_token != NO_LEASE || segment->unproven;
+	return SegmentState(segment, now) == ACTION_IN_DOUBT;
 }
 
 /*
@@ -261,13 +260,11 @@ static void
 settle_batch(Settling *settling)
 {
 	ControlCall *control = &settling->control;
-	bool none, isnull;
-	IdRange all;
+	const BatchRow *batch = &control->held.row;
+	IdRange all = {batch->first_outbox_id, batch->last_outbox_id};
 	List *ranges;
 
-	all.first = DatumGetInt64(FoundColumn(&control->batches, Anum_batch_first_outbox_id, &none));
-	all.last = DatumGetInt64(FoundColumn(&control->batches, Anum_batch_last_outbox_id, &isnull));
-	if (none)
+	if (all.first == 0)
 		return;
 	ranges = list_make1(&all);
 	while (ranges != NIL)

@@ -14,8 +14,9 @@
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
-#include "base/text.h"
+#include "base/catalog.h"
 #include "preview/forecast.h"
+#include "queue/outbox_row.h"
 
 /*
  * Open the tables for looking at earlier replays, in the current memory context.
@@ -51,13 +52,7 @@ CloseForecast(Forecast *forecast)
 static bool
 found_same_tenant(Forecast *forecast, const AuditRecord *record)
 {
-	TableFinder *outbox = &forecast->chains.outbox;
-	bool isnull;
-
-	return SameText(DatumGetTextPP(FoundColumn(outbox, Anum_outbox_namespace, &isnull)),
-					record->namespace) &&
-		   SameText(DatumGetTextPP(FoundColumn(outbox, Anum_outbox_tenant, &isnull)),
-					record->tenant);
+	return OutboxRowIsOf(forecast->chains.outbox.slot, record->namespace, record->tenant);
 }
 
 /*

@@ -23,8 +23,10 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "audit/audit_sql.h"
+#include "audit/audit_count.h"
+#include "audit/audit_scan.h"
 #include "audit/executed_since.h"
+#include "base/catalog.h"
 #include "base/identity.h"
 #include "base/message.h"
 #include "base/text.h"
@@ -33,9 +35,6 @@
 #include "queue/pace.h"
 #include "replay/kin.h"
 #include "replay/replay_call.h"
-
-#define SAMPLE_DEFAULT 5
-#define SAMPLE_LIMIT 1000
 
 /* Different dedup keys are estimated with an error of a percent: 2^14 registers. */
 #define DEDUP_KEY_BITS 14
@@ -52,13 +51,8 @@ typedef struct Look
  * Make an empty preview in the current memory context.
  */
 static void
-init_preview(Preview *preview, ReplayQuery *query, NullableDatum sample)
+init_preview(Preview *preview, ReplayQuery *query, int wanted)
 {
-	int wanted = sample.isnull ? SAMPLE_DEFAULT : DatumGetInt32(sample.value);
-
-	if (wanted < 0 || wanted > SAMPLE_LIMIT)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("sample must be between 0 and %d", SAMPLE_LIMIT)));
 	memset(preview, 0, sizeof(*preview));
 	preview->query = query;
 	preview->wanted_samples = wanted;
@@ -212,7 +206,7 @@ static void
 look_at_records(Preview *preview, ReplayCall *call)
 {
 	const ReplayQuery *query = preview->query;
-	int64 left = query->max_records == ANY_NUMBER ? PG_INT64_MAX : query->max_records;
+	int64 left = query->is_limited ? query->max_records : PG_INT64_MAX;
 	MemoryContext window =
 		AllocSetContextCreate(call->context, "acteon_replay window", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
@@ -271,8 +265,8 @@ complete_query(Preview *preview)
 		query->from = preview->first;
 	if (query->from.given && query->from.time > query->to.time)
 		query->to.time = query->from.time; /* all of it lies in the future */
-	if (query->max_records == ANY_NUMBER && preview->matched <= PG_INT32_MAX)
-		query->max_records = Max(preview->matched, 1);
+	if (!query->is_limited && preview->matched <= PG_INT32_MAX)
+		SetInteger(query, OPTION_MAX_RECORDS, Max(preview->matched, 1));
 	if (query->cursor_text != NULL)
 		query->cursor_text =
 			MakeCursor(query, query->cursor.dispatched_at, cstring_to_text(query->cursor.id));
@@ -280,17 +274,20 @@ complete_query(Preview *preview)
 
 /*
  * Preview what a query asks for; what both forms of acteon_replay_preview do.
- * The role is checked as for a replay.  The preview lives in the current memory
+ * sample_argument is the place of the number of samples among the arguments.  The
+ * role is checked as for a replay.  The preview lives in the current memory
  * context.
  */
 void
-MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, NullableDatum sample)
+MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, int sample_argument)
 {
 	MemoryContext caller_context = CurrentMemoryContext;
 	ReplayCall call;
 
 	CheckReplayQuery(query);
-	init_preview(preview, query, sample);
+	init_preview(preview, query,
+				 ReadIntegerArgument(fcinfo, sample_argument, OPTION_SAMPLE,
+									 (int) OptionNumber(ReplayOptions[OPTION_SAMPLE].initial)));
 	OpenCall(&call, CalledSchema(fcinfo));
 	EndQueryAt(query, call.now);
 	if (SPI_connect() != SPI_OK_CONNECT)

@@ -8,7 +8,7 @@
 #include "fmgr.h"
 #include "lib/hyperloglog.h"
 
-#include "audit/audit_scan.h"
+#include "audit/audit_sql.h"
 #include "base/optional_time.h"
 #include "base/value_counts.h"
 #include "query/query.h"
@@ -76,7 +76,7 @@ typedef struct Preview
 } Preview;
 
 extern void
-MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, NullableDatum sample);
+MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, int sample_argument);
 extern int64 DifferentDedupKeys(Preview *preview);
 
 #endif /* ACTEON_PREVIEW_H */

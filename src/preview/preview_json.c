@@ -183,7 +183,7 @@ acteon_replay_preview_jsonb(PG_FUNCTION_ARGS)
 	JsonbParseState *state = NULL;
 
 	ReadQueryArgument(&query, fcinfo, true);
-	MakePreview(&preview, fcinfo, &query, fcinfo->args[1]);
+	MakePreview(&preview, fcinfo, &query, 1);
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	PushNumber(&state, "matched", preview.matched);

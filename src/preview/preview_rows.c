@@ -314,8 +314,8 @@ acteon_replay_preview(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	sheet.result = (ReturnSetInfo *) fcinfo->resultinfo;
-	ReadReplayArguments(&query, fcinfo, true, 1);
-	MakePreview(&preview, fcinfo, &query, fcinfo->args[NUM_REPLAY_OPTIONS]);
+	ReadReplayArguments(&query, fcinfo, CALL_PREVIEW, 0);
+	MakePreview(&preview, fcinfo, &query, OptionPlace(CALL_PREVIEW, OPTION_SAMPLE));
 	if (preview.matched == 0)
 		NoticeNamespace(&query, "acteon_replay_preview");
 	put_totals(&sheet, &preview);

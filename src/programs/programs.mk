@@ -3,8 +3,8 @@
 #
 #   make RELAY=no        without the relay, for those without libcurl
 #   make HTTP=no         without the HTTP server, for those without libmicrohttpd
-#   make relay           the relay alone; needs libpq, libcurl, OpenSSL, no server
-#   make http            the HTTP server alone; needs libpq, libmicrohttpd, OpenSSL
+#   make relay           the relay alone; needs libpq, libcurl, yajl, OpenSSL, no server
+#   make http            the HTTP server alone; needs libpq, libmicrohttpd, yajl, OpenSSL
 #   make relay-unit      unit tests of the relay, which print TAP
 #   make http-unit       the same of the HTTP server
 #   make relay-asan      the relay with the address and undefined-behaviour sanitizers
@@ -22,17 +22,29 @@ RELAY_HEADERS = $(sort $(wildcard src/programs/relay/*.h))
 RELAY_OBJECTS = $(RELAY_SOURCES:.c=.o)
 HTTP_SOURCES = $(sort $(wildcard src/programs/http/*.c))
 HTTP_HEADERS = $(sort $(wildcard src/programs/http/*.h))
+# What a replay can be asked is a table of the extension.
+HTTP_TABLE = src/query/options.h src/query/options.def
 HTTP_OBJECTS = $(HTTP_SOURCES:.c=.o)
 PROGRAM_OBJECTS = $(COMMON_OBJECTS) $(RELAY_OBJECTS) $(HTTP_OBJECTS)
 
-# A packager's own flags go here; what the code needs stands below.
-PROGRAM_CFLAGS ?= -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
-PROGRAM_LDFLAGS ?= -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+# A packager's CFLAGS, CPPFLAGS and LDFLAGS, from the command line or the environment,
+# take the place of ours; what the code needs stands below.
+OUR_CFLAGS = -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+OUR_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+PROGRAM_CFLAGS ?= $(or $(GIVEN_CFLAGS),$(OUR_CFLAGS))
+PROGRAM_CPPFLAGS ?= $(GIVEN_CPPFLAGS)
+PROGRAM_LDFLAGS ?= $(or $(GIVEN_LDFLAGS),$(OUR_LDFLAGS))
 
 PROGRAM_FLAGS = -std=gnu11 -D_GNU_SOURCE -DACTEON_VERSION='"$(EXTVERSION)"' \
-	-I$(shell $(PG_CONFIG) --includedir) -Isrc/programs
+<<<<<<< HEAD
+	-I$(shell $(PG_CONFIG) --includedir) -Isrc/programs -Isrc
 RELAY_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lcurl -lcrypto -lpthread -lm
 HTTP_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lmicrohttpd -lcrypto -lpthread
+=======
+	-I$(shell $(PG_CONFIG) --includedir) -Isrc/programs
+RELAY_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lcurl -lyajl -lcrypto -lpthread -lm
+HTTP_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lmicrohttpd -lyajl -lcrypto -lpthread
+>>>>>>> wheels
 PROGRAM_SANITIZERS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 	-fno-sanitize-recover=undefined
 ifdef STRICT
@@ -67,8 +79,13 @@ http: acteon-replay-http acteon-replay-http.1
 relay-asan: acteon-relay.asan
 http-asan: acteon-replay-http.asan
 
-$(PROGRAM_OBJECTS): %.o: %.c $(COMMON_HEADERS) $(RELAY_HEADERS) $(HTTP_HEADERS) acteon_replay.control
+<<<<<<< HEAD
+$(PROGRAM_OBJECTS): %.o: %.c $(COMMON_HEADERS) $(RELAY_HEADERS) $(HTTP_HEADERS) $(HTTP_TABLE) acteon_replay.control
 	$(CC) $(PROGRAM_CFLAGS) $(PROGRAM_FLAGS) -c -o $@ $<
+=======
+$(PROGRAM_OBJECTS): %.o: %.c $(COMMON_HEADERS) $(RELAY_HEADERS) $(HTTP_HEADERS) acteon_replay.control
+	$(CC) $(PROGRAM_CPPFLAGS) $(PROGRAM_CFLAGS) $(PROGRAM_FLAGS) -c -o $@ $<
+>>>>>>> wheels
 
 # A part of the program that is no C.
 src/programs/http/openapi.o acteon-replay-http.asan acteon-replay-http-unit: src/programs/http/openapi.json
@@ -86,13 +103,13 @@ acteon-relay.1 acteon-replay-http.1: %.1: %
 acteon-relay.asan: $(RELAY_SOURCES) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -o $@ $(filter %.c,$^) $(RELAY_LIBS)
 
-acteon-replay-http.asan: $(HTTP_SOURCES) $(COMMON_SOURCES) $(HTTP_HEADERS) $(COMMON_HEADERS) acteon_replay.control
+acteon-replay-http.asan: $(HTTP_SOURCES) $(COMMON_SOURCES) $(HTTP_HEADERS) $(HTTP_TABLE) $(COMMON_HEADERS) acteon_replay.control
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -o $@ $(filter %.c,$^) $(HTTP_LIBS)
 
 acteon-relay-unit: test/relay/unit.c test/relay/simulate.c test/relay/simulate.h test/tap.c test/tap.h $(filter-out %/main.c,$(RELAY_SOURCES)) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Itest -o $@ $(filter %.c,$^) $(RELAY_LIBS)
 
-acteon-replay-http-unit: test/http/unit.c test/tap.c test/tap.h $(filter-out %/main.c,$(HTTP_SOURCES)) $(COMMON_SOURCES) $(HTTP_HEADERS) $(COMMON_HEADERS) acteon_replay.control
+acteon-replay-http-unit: test/http/unit.c test/tap.c test/tap.h $(filter-out %/main.c,$(HTTP_SOURCES)) $(COMMON_SOURCES) $(HTTP_HEADERS) $(HTTP_TABLE) $(COMMON_HEADERS) acteon_replay.control
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Itest -o $@ $(filter %.c,$^) $(HTTP_LIBS)
 
 relay-unit: acteon-relay-unit

@@ -27,54 +27,105 @@ CheckArgumentCount(FunctionCallInfo fcinfo, int count)
 }
 
 /*
- * Set the field of an option to the argument of its place, which is given.
+ * Set the field of an option to an argument, if that is given.  NULL stands for
+ * the default; but for the number of records it means all, where any number is
+ * possible, and is refused elsewhere.
  */
 static void
-read_argument(ReplayQuery *query, const QueryOption *option, FunctionCallInfo fcinfo, int i)
+read_argument(ReplayQuery *query, OptionId id, FunctionCallInfo fcinfo, int i)
 {
-	switch (option->type)
+	void *field = OptionField(query, id);
+
+	if (PG_ARGISNULL(i))
 	{
-		case OPTION_TEXT:
-			*OPTION_FIELD(query, option, char *) = text_to_cstring(PG_GETARG_TEXT_PP(i));
+		if (ReplayOptions[id].is_limit && !query->any_number)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("%s must not be null", ReplayOptions[id].argument),
+					 errhint("Leave it out for the default of %s.", ReplayOptions[id].initial)));
+		return;
+	}
+	query->given |= UINT64CONST(1) << id;
+	switch (ReplayOptions[id].kind)
+	{
+		case KIND_TEXT:
+			*(char **) field = text_to_cstring(PG_GETARG_TEXT_PP(i));
 			break;
-		case OPTION_TIME:
-			*OPTION_FIELD(query, option, OptionalTime) =
-				(OptionalTime){true, PG_GETARG_TIMESTAMPTZ(i)};
+		case KIND_TIME:
+			*(OptionalTime *) field = (OptionalTime){true, PG_GETARG_TIMESTAMPTZ(i)};
 			break;
-		case OPTION_INTEGER:
-			*OPTION_FIELD(query, option, int) = PG_GETARG_INT32(i);
+		case KIND_INTEGER:
+			SetInteger(query, id, PG_GETARG_INT32(i));
 			break;
-		case OPTION_BOOLEAN:
-			*OPTION_FIELD(query, option, bool) = PG_GETARG_BOOL(i);
+		case KIND_BOOLEAN:
+			*(bool *) field = PG_GETARG_BOOL(i);
 			break;
-		case OPTION_NUMBER:
-			*OPTION_FIELD(query, option, Numeric) = PG_GETARG_NUMERIC(i);
+		case KIND_NUMBER:
+			*(Numeric *) field = PG_GETARG_NUMERIC(i);
 			break;
+		case KIND_BATCH:
+			elog(ERROR, "option \"%s\" is no part of a query", ReplayOptions[id].argument);
 	}
 }
 
 /*
- * Read the arguments that the three functions have in common, which are their
- * first ones, in the order of the options; so many further ones follow.  NULL is
- * as good as the default; but for the number of records it means all, where any
- * number is possible, and is refused elsewhere.
+ * Read the arguments that one of the functions for many records takes, which are
+ * the options of this call in the order of the table; those that are no part of a
+ * query are left to it.  Behind them are arguments for so many results.
  */
 void
-ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number, int further)
+ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, unsigned call, int results)
 {
-	CheckArgumentCount(fcinfo, NUM_REPLAY_OPTIONS + further);
-	InitReplayQuery(query, any_number);
-	for (int i = 0; i < NUM_REPLAY_OPTIONS; i++)
-	{
-		const QueryOption *option = &ReplayOptions[i];
+	int place = 0;
 
-		if (!PG_ARGISNULL(i))
-			read_argument(query, option, fcinfo, i);
-		else if (option->offset == offsetof(ReplayQuery, max_records) && !any_number)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("max_records must not be null"),
-							errhint("Leave it out for the default of %d.", MAX_RECORDS_DEFAULT)));
+	CheckArgumentCount(fcinfo, CountOptions(call) + results);
+	InitReplayQuery(query, call != CALL_BULK);
+	for (OptionId id = 0; id < NUM_OPTIONS; id++)
+	{
+		if ((ReplayOptions[id].calls & call) == 0)
+			continue;
+		if ((ReplayOptions[id].calls & CALL_BULK) != 0)
+			read_argument(query, id, fcinfo, place);
+		place++;
 	}
+}
+
+/*
+ * Read the arguments behind the action's id, of which reason is the first; the
+ * others are in the order of the table.
+ */
+void
+ReadSingleArguments(ReplayQuery *query, FunctionCallInfo fcinfo)
+{
+	int place = 1;
+
+	CheckArgumentCount(fcinfo, CountOptions(CALL_SINGLE) + 1);
+	InitReplayQuery(query, false);
+	read_argument(query, OPTION_REASON, fcinfo, place++);
+	for (OptionId id = 0; id < NUM_OPTIONS; id++)
+	{
+		if ((ReplayOptions[id].calls & CALL_SINGLE) != 0 && id != OPTION_REASON)
+			read_argument(query, id, fcinfo, place++);
+	}
+}
+
+/*
+ * The value of an integer option that is no part of a query, from an argument;
+ * NULL stands for the value that is passed for it.  Raises
+ * invalid_parameter_value where it is out of its bounds.
+ */
+int
+ReadIntegerArgument(FunctionCallInfo fcinfo, int argument, OptionId id, int otherwise)
+{
+	const ReplayOption *option = &ReplayOptions[id];
+	int value;
+
+	if (PG_ARGISNULL(argument))
+		return otherwise;
+	value = PG_GETARG_INT32(argument);
+	if (value < OptionNumber(option->least) || value > OptionNumber(option->most))
+		ReportBounds(option->argument, id, value < OptionNumber(option->least));
+	return value;
 }
 
 /*

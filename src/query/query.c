@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include <limits.h>
 #include <math.h>
 
 #include "common/int.h"
@@ -26,22 +25,11 @@
 #include "base/uuid.h"
 #include "query/query.h"
 
-/* Smallest rate, in actions a second; a slower one is a mistake. */
-#define MIN_RATE 0.001
-
 /* The years 1 to 9999, in UTC. */
 #define FIRST_TIME (INT64CONST(-730119) * USECS_PER_DAY)
 #define LAST_TIME (INT64CONST(2921940) * USECS_PER_DAY)
 
 #define CURSOR_VERSION "v1."
-
-const char *const TextFilterNames[NUM_TEXT_FILTERS] = {
-	[FILTER_NAMESPACE] = "namespace",       [FILTER_TENANT] = "tenant",
-	[FILTER_PROVIDER] = "provider",         [FILTER_ACTION_TYPE] = "action_type",
-	[FILTER_OUTCOME] = "outcome",           [FILTER_VERDICT] = "verdict",
-	[FILTER_MATCHED_RULE] = "matched_rule", [FILTER_CALLER_ID] = "caller_id",
-	[FILTER_CHAIN_ID] = "chain_id",
-};
 
 /*
  * Set a query to its defaults: everything, the oldest 50 records, or all if the
@@ -52,25 +40,29 @@ InitReplayQuery(ReplayQuery *query, bool any_number)
 {
 	memset(query, 0, sizeof(*query));
 	query->any_number = any_number;
-	for (int i = 0; i < NUM_REPLAY_OPTIONS; i++)
+	for (OptionId id = 0; id < NUM_OPTIONS; id++)
 	{
-		if (ReplayOptions[i].type == OPTION_INTEGER)
-			*OPTION_FIELD(query, &ReplayOptions[i], int) = ReplayOptions[i].otherwise;
+		const ReplayOption *option = &ReplayOptions[id];
+
+		if (option->kind == KIND_INTEGER && (option->calls & CALL_QUERY) != 0 &&
+			!(option->is_limit && any_number))
+			SetInteger(query, id, (int) OptionNumber(option->initial));
 	}
-	if (any_number)
-		query->max_records = ANY_NUMBER;
 }
 
 static void
-check_finite(const ReplayQuery *query, const OptionalTime *time, const char *argument)
+check_finite(const ReplayQuery *query, OptionId id)
 {
+	const OptionalTime *time = OptionField(query, id);
+	const char *name = OptionName(query, id);
+
 	if (time->given && TIMESTAMP_NOT_FINITE(time->time))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must be a finite time", ArgumentName(query, argument)),
-						errhint("Leave it out where there is no bound.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be a finite time", name),
+				 errhint("Leave it out where there is no bound.")));
 	if (time->given && (time->time < FIRST_TIME || time->time >= LAST_TIME))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must be in the years 1 to 9999", ArgumentName(query, argument)),
+						errmsg("%s must be in the years 1 to 9999", name),
 						errdetail("RFC 3339, in which a batch keeps its query, has no others.")));
 }
 
@@ -81,6 +73,7 @@ check_finite(const ReplayQuery *query, const OptionalTime *time, const char *arg
 double
 RateValue(Numeric rate)
 {
+	const ReplayOption *option = &ReplayOptions[OPTION_RATE];
 	double value = 0;
 
 	if (rate == NULL)
@@ -88,49 +81,83 @@ RateValue(Numeric rate)
 	if (!numeric_is_nan(rate) && !numeric_is_inf(rate))
 		value =
 			DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(rate)));
-	if (value < MIN_RATE || isinf(value))
+	if (value < OptionNumber(option->least) || isinf(value))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("rate must be a finite number of actions per second, at least %g",
-							   MIN_RATE),
-						errhint("Without one, or with NULL, there is no limit.")));
+						errmsg("rate must be a finite number of actions per second, at least %s",
+							   option->least),
+						errhint("%s", option->hint)));
 	return value;
 }
 
 /*
- * Check what shall become of dedup keys.
+ * Check that a text with few values has one of them.
  */
 static void
-check_dedup(ReplayQuery *query)
+check_choice(const ReplayQuery *query, OptionId id)
 {
-	query->drops_dedup = query->dedup != NULL && strcmp(query->dedup, "drop") == 0;
-	if (query->dedup != NULL && !query->drops_dedup && strcmp(query->dedup, "keep") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("dedup must be \"keep\" or \"drop\", not \"%s\"",
-						ClipForMessage(query->dedup, strlen(query->dedup))),
-				 errhint("With keep the gateway may answer Deduplicated; with drop it does not.")));
-	if (!query->drops_dedup)
-		query->dedup = NULL; /* the default is not written down */
+	const ReplayOption *option = &ReplayOptions[id];
+	const char *value = *(char **) OptionField(query, id);
+	StringInfoData known;
+
+	if (value == NULL)
+		return;
+	initStringInfo(&known);
+	for (int i = 0; option->choices[i] != NULL; i++)
+	{
+		if (strcmp(value, option->choices[i]) == 0)
+			return;
+		appendStringInfo(&known, "%s\"%s\"", i > 0 ? " or " : "", option->choices[i]);
+	}
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("%s must be %s, not \"%s\"", OptionName(query, id), known.data,
+						   ClipForMessage(value, strlen(value))),
+					errhint("%s", option->hint)));
 }
 
 /*
- * Check what shall become of doubts.
+ * Check the texts, and say what those with few values mean.  A default is not
+ * written down.
  */
 static void
-check_on_doubt(ReplayQuery *query)
+check_texts(ReplayQuery *query)
 {
+	for (OptionId id = 0; id < NUM_OPTIONS; id++)
+	{
+		const ReplayOption *option = &ReplayOptions[id];
+		char **text;
+
+		if (option->kind != KIND_TEXT || (option->calls & CALL_QUERY) == 0)
+			continue;
+		text = OptionField(query, id);
+		if (option->choices != NULL)
+			check_choice(query, id);
+		if (option->not_empty && *text != NULL && **text == '\0')
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("%s must not be empty", OptionName(query, id)),
+							errhint("%s", option->hint)));
+		if (option->initial != NULL && *text != NULL && strcmp(*text, option->initial) == 0)
+			*text = NULL;
+	}
+	query->drops_dedup = query->dedup != NULL && strcmp(query->dedup, DEDUP_DROP) == 0;
 	query->holds_doubts = query->on_doubt != NULL && strcmp(query->on_doubt, ON_DOUBT_HOLD) == 0;
-	if (query->on_doubt != NULL && !query->holds_doubts &&
-		strcmp(query->on_doubt, ON_DOUBT_RESEND) != 0)
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("on_doubt must be \"%s\" or \"%s\", not \"%s\"", ON_DOUBT_RESEND, ON_DOUBT_HOLD,
-					ClipForMessage(query->on_doubt, strlen(query->on_doubt))),
-			 errhint(
-				 "With resend an action of which no record shows up is sent once more; with hold a person decides.")));
-	if (!query->holds_doubts)
-		query->on_doubt = NULL; /* the default is not written down */
+}
+
+/*
+ * Let the order say which records come first.  What is kept of it is newest_first.
+ */
+static void
+check_order(ReplayQuery *query)
+{
+	bool newest_first = query->order != NULL && strcmp(query->order, ORDER_NEWEST) == 0;
+
+	if (query->order == NULL)
+		return;
+	if (OPTION_GIVEN(query, OPTION_NEWEST_FIRST) && newest_first != query->newest_first)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("order \"%s\" contradicts newest_first", query->order),
+						errhint("Leave one of the two out.")));
+	query->newest_first = newest_first;
+	query->order = NULL;
 }
 
 /*
@@ -229,23 +256,12 @@ check_lost(const ReplayQuery *query)
 }
 
 /*
- * Check the other provider, if one is given.
- */
-static void
-check_provider_override(const ReplayQuery *query)
-{
-	if (query->provider_override != NULL && query->provider_override[0] == '\0')
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("provider_override must not be empty"),
-						errhint("Leave it out to replay to the provider of each record.")));
-}
-
-/*
  * Check the share at which the circuit breaker opens.
  */
 static void
 check_breaker(ReplayQuery *query)
 {
+	const ReplayOption *option = &ReplayOptions[OPTION_BREAKER_SHARE];
 	double share = 0;
 
 	if (query->breaker_share == NULL)
@@ -255,40 +271,42 @@ check_breaker(ReplayQuery *query)
 	else
 		share = DatumGetFloat8(
 			DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(query->breaker_share)));
-	if (share < 0 || share >= 1)
+	if (share < OptionNumber(option->least) || share >= OptionNumber(option->below))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("breaker_share must be at least 0 and below 1"),
-						errhint("0.5 pauses the batch when more than half of them failed.")));
-	if (share == BREAKER_SHARE_DEFAULT)
+						errmsg("breaker_share must be at least %s and below %s", option->least,
+							   option->below),
+						errhint("%s", option->hint)));
+	if (share == OptionNumber(option->initial))
 		query->breaker_share = NULL;
 }
 
 /*
- * Check that every integer is within its bounds.
+ * Check that every integer is within its bounds.  More records than one call may
+ * attempt are cut with a NOTICE.
  */
 static void
-check_bounds(const ReplayQuery *query)
+check_integers(ReplayQuery *query)
 {
-	for (int i = 0; i < NUM_REPLAY_OPTIONS; i++)
+	for (OptionId id = 0; id < NUM_OPTIONS; id++)
 	{
-		const QueryOption *option = &ReplayOptions[i];
-		int value = 0;
+		const ReplayOption *option = &ReplayOptions[id];
+		int value;
 
-		if (option->type == OPTION_INTEGER)
-			value = *OPTION_FIELD(query, option, const int);
-		if (option->type != OPTION_INTEGER || (value >= option->least && value <= option->most))
+		if (option->kind != KIND_INTEGER || (option->calls & CALL_QUERY) == 0 ||
+			(option->is_limit && !query->is_limited))
 			continue;
-		if (option->offset == offsetof(ReplayQuery, max_records) && query->any_number &&
-			value == ANY_NUMBER)
+		value = *(int *) OptionField(query, id);
+		if (value < OptionNumber(option->least))
+			ReportBounds(OptionName(query, id), id, true);
+		if (value <= OptionNumber(option->most) || (option->is_limit && query->any_number))
 			continue;
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 option->most == INT_MAX
-					 ? errmsg("%s must be at least %d", ArgumentName(query, option->argument),
-							  option->least)
-					 : errmsg("%s must be between %d and %d", ArgumentName(query, option->argument),
-							  option->least, option->most),
-				 option->hint == NULL ? 0 : errhint("%s", option->hint)));
+		if (!option->is_limit)
+			ReportBounds(OptionName(query, id), id, false);
+		ereport(NOTICE,
+				(errmsg("%s is cut to %s", OptionName(query, id), option->most),
+				 errhint(
+					 "To replay any number, CALL acteon_replay_all() with the same arguments.")));
+		SetInteger(query, id, (int) OptionNumber(option->most));
 	}
 }
 
@@ -315,7 +333,7 @@ check_last_due(const ReplayQuery *query)
 	int64 last;
 
 	/* The due times of any number end where time does. */
-	if (query->rate_value > 0 && query->max_records != ANY_NUMBER &&
+	if (query->rate_value > 0 && query->is_limited &&
 		(pg_add_s64_overflow(start,
 							 (int64) (query->max_records / query->rate_value * USECS_PER_SEC),
 							 &last) ||
@@ -406,36 +424,26 @@ malformed:
 
 /*
  * Check a query and complete it.  Raises invalid_parameter_value, naming the
- * argument.  More records than one call may attempt are cut with a NOTICE.
+ * option.
  */
 void
 CheckReplayQuery(ReplayQuery *query)
 {
-	check_bounds(query);
-	if (query->max_records > MAX_RECORDS_LIMIT && !query->any_number)
-	{
-		ereport(NOTICE,
-				(errmsg("%s is cut to %d", ArgumentName(query, "max_records"), MAX_RECORDS_LIMIT),
-				 errhint(
-					 "To replay any number, CALL acteon_replay_all() with the same arguments.")));
-		query->max_records = MAX_RECORDS_LIMIT;
-	}
-
-	check_finite(query, &query->from, "from_time");
-	check_finite(query, &query->to, "to_time");
-	check_finite(query, &query->start_at, "start_at");
+	check_integers(query);
+	check_finite(query, OPTION_FROM);
+	check_finite(query, OPTION_TO);
+	check_finite(query, OPTION_START_AT);
 	if (query->from.given && query->to.given && query->from.time > query->to.time)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s is after %s", ArgumentName(query, "from_time"),
-							   ArgumentName(query, "to_time"))));
+						errmsg("%s is after %s", OptionName(query, OPTION_FROM),
+							   OptionName(query, OPTION_TO))));
 	query->rate_value = RateValue(query->rate);
 	check_ramp(query);
 	check_last_due(query);
 	check_outcomes(query);
+	check_texts(query);
+	check_order(query);
 	check_cursor(query);
-	check_dedup(query);
-	check_on_doubt(query);
-	check_provider_override(query);
 	check_breaker(query);
 	check_lost(query);
 }

@@ -10,47 +10,14 @@
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 
+#include "base/compat.h"
 #include "base/optional_time.h"
-
-/* Records that one call attempts at most, and unless told otherwise. */
-#define MAX_RECORDS_LIMIT 1000
-#define MAX_RECORDS_DEFAULT 50
-
-/* No limit, for calls that take any number. */
-#define ANY_NUMBER PG_INT32_MIN
-
-/* What ends loops of replays that fail, unless told otherwise. */
-#define MAX_GENERATION_DEFAULT 3
-#define MAX_DEPTH_DEFAULT 3
-
-/* The circuit breaker, unless told otherwise; a window of 0 is none. */
-#define BREAKER_WINDOW_DEFAULT 50
-#define BREAKER_WINDOW_LIMIT 100000
-#define BREAKER_SHARE_DEFAULT 0.5
+#include "query/options.h"
 
 /* Outcomes that one filter names at most; the gateway has fewer. */
 #define MAX_OUTCOMES 32
 
-/* What becomes of an action of which nobody can tell whether it was executed. */
-#define ON_DOUBT_RESEND "resend"
-#define ON_DOUBT_HOLD "hold"
-
-/* Filters that compare a column of the audit table with a text. */
-typedef enum TextFilter
-{
-	FILTER_NAMESPACE,
-	FILTER_TENANT,
-	FILTER_PROVIDER,
-	FILTER_ACTION_TYPE,
-	FILTER_OUTCOME,
-	FILTER_VERDICT,
-	FILTER_MATCHED_RULE,
-	FILTER_CALLER_ID,
-	FILTER_CHAIN_ID,
-	NUM_TEXT_FILTERS
-} TextFilter;
-
-/* Name of each as argument, key and column. */
+/* Name of each filter as argument, key and column. */
 extern const char *const TextFilterNames[NUM_TEXT_FILTERS];
 
 /* A place in the ordered records; see query.c. */
@@ -64,13 +31,16 @@ typedef struct ReplayQuery
 {
 	bool wire_form;                  /* came as jsonb: some arguments have other names */
 	bool any_number;                 /* of records: the call works in chunks, or does not write */
+	uint64 given;                    /* bits of the options that the caller gave a value for */
 	char *filters[NUM_TEXT_FILTERS]; /* NULL: any value */
 	OptionalTime from;               /* inclusive, both */
 	OptionalTime to;
-	int max_records; /* ANY_NUMBER: all */
+	bool is_limited; /* to so many records: */
+	int max_records;
 	bool include_replayed;
 	bool allow_redacted;
 	bool newest_first;
+	char *order;         /* the same, as ORDER_OLDEST or ORDER_NEWEST; NULL once it is checked */
 	char *cursor_text;   /* NULL: from the start */
 	ReplayCursor cursor; /* what cursor_text says */
 	Numeric rate;        /* actions a second; NULL: no limit */
@@ -78,7 +48,7 @@ typedef struct ReplayQuery
 	OptionalTime start_at;
 	char *reason;
 	bool allow_partial;      /* without attachments that are lost */
-	char *dedup;             /* keep or drop */
+	char *dedup;             /* DEDUP_KEEP or DEDUP_DROP */
 	bool drops_dedup;        /* the same */
 	char *provider_override; /* NULL: the record's own */
 	int max_generation;      /* replays of an action, without cancelled ones */
@@ -90,57 +60,37 @@ typedef struct ReplayQuery
 	bool certain;         /* of that, without what may have had one */
 	bool allow_effective; /* also what took effect, or will */
 	bool allow_unproven;  /* also intents of which nobody knows how they ended */
-	char *on_doubt;       /* resend or hold */
+	char *on_doubt;       /* ON_DOUBT_RESEND or ON_DOUBT_HOLD */
 	bool holds_doubts;    /* the same */
 	char **outcomes;      /* what the filter on outcome names, one by one; see CheckReplayQuery */
 	int outcome_count;    /* 0: any */
 } ReplayQuery;
 
-/* What the type of an option is. */
-typedef enum OptionType
-{
-	OPTION_TEXT,
-	OPTION_TIME,
-	OPTION_INTEGER,
-	OPTION_BOOLEAN,
-	OPTION_NUMBER
-} OptionType;
+/* Whether the caller gave a value for an option. */
+#define OPTION_GIVEN(query, id) (((query)->given & (UINT64CONST(1) << (id))) != 0)
 
-/* Something that a replay can be told; see query_options.c. */
-typedef struct QueryOption
-{
-	const char *argument; /* its name as an argument in SQL */
-	const char *key;      /* and in the gateway's wire form */
-	OptionType type;
-	size_t offset; /* of its field in a ReplayQuery */
-	/* Only of an integer. */
-	int otherwise; /* what it is when nobody says anything */
-	int least;
-	int most;
-	const char *hint; /* where it is out of these bounds; NULL: none */
-} QueryOption;
-
-/* Options, which are the first arguments of the functions; what a function has besides follows. */
-#define NUM_REPLAY_OPTIONS 32
-
-extern const QueryOption ReplayOptions[NUM_REPLAY_OPTIONS];
-
-/* The field of a query that an option sets, as a pointer to its type. */
-#define OPTION_FIELD(query, option, type) ((type *) ((char *) (query) + (option)->offset))
-
+extern void *OptionField(const ReplayQuery *query, OptionId id);
+extern int CountOptions(unsigned call);
+extern int OptionPlace(unsigned call, OptionId option);
+extern const char *OptionName(const ReplayQuery *query, OptionId id);
 extern void InitReplayQuery(ReplayQuery *query, bool any_number);
+extern double OptionNumber(const char *text);
+extern void SetInteger(ReplayQuery *query, OptionId id, int value);
+ACTEON_NORETURN extern void ReportBounds(const char *name, OptionId id, bool too_small);
 extern void CheckArgumentCount(FunctionCallInfo fcinfo, int count);
 extern void
-ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number, int further);
+ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, unsigned call, int results);
+extern void ReadSingleArguments(ReplayQuery *query, FunctionCallInfo fcinfo);
+extern int ReadIntegerArgument(FunctionCallInfo fcinfo, int argument, OptionId id, int otherwise);
 extern void ReadQueryArgument(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number);
 extern void NoticeNamespace(const ReplayQuery *query, const char *function);
-extern const char *ArgumentName(const ReplayQuery *query, const char *argument);
 extern void ReadReplayQuery(ReplayQuery *query, Jsonb *json, bool any_number);
 extern double RateValue(Numeric rate);
 extern void CheckReplayQuery(ReplayQuery *query);
 extern bool AsksForOutcome(const ReplayQuery *query, const char *outcome);
 extern void EndQueryAt(ReplayQuery *query, TimestampTz now);
 extern Jsonb *QueryToJsonb(const ReplayQuery *query);
+extern Jsonb *SingleQueryToJsonb(const ReplayQuery *query, const char *action_id);
 extern char *MakeCursor(const ReplayQuery *query, TimestampTz dispatched_at, const text *id);
 
 #endif /* ACTEON_QUERY_H */

@@ -8,80 +8,97 @@
  */
 #include "postgres.h"
 
-#include <limits.h>
-#include <math.h>
-
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
 
 #include "base/compat.h"
+#include "base/jsonb_build.h"
 #include "base/message.h"
 #include "base/rfc3339.h"
 #include "query/query.h"
 
 /*
- * The key of a name.  Raises an error that names an unknown one.
+ * The option of a key.  Raises an error that names an unknown one.
  */
-static const QueryOption *
+static OptionId
 find_key(const char *name, int len)
 {
 	StringInfoData known;
 
-	for (int i = 0; i < NUM_REPLAY_OPTIONS; i++)
-	{
-		if (strlen(ReplayOptions[i].key) == len && memcmp(ReplayOptions[i].key, name, len) == 0)
-			return &ReplayOptions[i];
-	}
 	initStringInfo(&known);
-	for (int i = 0; i < NUM_REPLAY_OPTIONS; i++)
-		appendStringInfo(&known, "%s%s", i == 0 ? "" : ", ", ReplayOptions[i].key);
+	for (OptionId id = 0; id < NUM_OPTIONS; id++)
+	{
+		const ReplayOption *option = &ReplayOptions[id];
+
+		if ((option->calls & CALL_QUERY) == 0)
+			continue;
+		if (strlen(option->key) == len && memcmp(option->key, name, len) == 0)
+			return id;
+		appendStringInfo(&known, "%s%s", known.len == 0 ? "" : ", ", option->key);
+	}
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("unknown key \"%s\" in replay query", ClipForMessage(name, len)),
 					errhint("Known keys are %s.", known.data)));
 }
 
+/*
+ * Raise the error of a value of another type.
+ */
 ACTEON_NORETURN static void
-report_key_type(const QueryOption *key, const char *wanted)
+report_key_type(OptionId id, const char *wanted, const char *example)
 {
+	const char *key = ReplayOptions[id].key;
+
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("key \"%s\" in replay query must be %s", key->key, wanted)));
+					errmsg("key \"%s\" in replay query must be %s", key, wanted),
+					errhint("Write it as in {\"%s\": %s}.", key, example)));
 }
 
 /*
- * An integer out of a JSON number; too large a one is as good as the largest.
+ * Set an integer option to a JSON number.  More records than an integer can count
+ * are as many as it can where the number is cut anyway.
  */
-static int
-read_integer(const QueryOption *key, const JsonbValue *value)
+static void
+read_integer(ReplayQuery *query, OptionId id, const JsonbValue *value)
 {
-	double number;
+	const ReplayOption *option = &ReplayOptions[id];
+	Datum number;
+	double size;
 
 	if (value->type != jbvNumeric)
-		report_key_type(key, "an integer");
-	number = DatumGetFloat8(
-		DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(value->val.numeric)));
-	if (number != floor(number))
-		report_key_type(key, "an integer");
-	return (int) Max(Min(number, (double) INT_MAX), (double) INT_MIN);
+		report_key_type(id, "an integer", option->initial);
+	number = NumericGetDatum(value->val.numeric);
+	if (DatumGetBool(
+			DirectFunctionCall2(numeric_ne, number, DirectFunctionCall1(numeric_floor, number))))
+		report_key_type(id, "an integer", option->initial);
+	size = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, number));
+	if (size > PG_INT32_MAX && option->is_limit && !query->any_number)
+		size = PG_INT32_MAX;
+	if (size < PG_INT32_MIN || size > PG_INT32_MAX)
+		ReportBounds(option->key, id, size < 0);
+	SetInteger(query, id, (int) size);
 }
 
 /*
  * A time out of a JSON string in RFC 3339, zone included.
  */
 static OptionalTime
-read_time(const QueryOption *key, const JsonbValue *value)
+read_time(OptionId id, const JsonbValue *value)
 {
 	OptionalTime result = {true, 0};
 
 	if (value->type != jbvString)
-		report_key_type(key, "a string");
+		report_key_type(id, "a string", "\"2026-01-31T12:00:00Z\"");
 	if (!ParseRfc3339(value->val.string.val, value->val.string.len, &result.time))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("key \"%s\" in replay query is not an RFC 3339 time: \"%s\"", key->key,
+			 errmsg("key \"%s\" in replay query is not an RFC 3339 time: \"%s\"",
+					ReplayOptions[id].key,
 					ClipForMessage(value->val.string.val, value->val.string.len)),
 			 errhint(
 				 "Write date, time and zone, as in \"2026-01-31T12:00:00Z\" or \"2026-01-31T13:00:00+01:00\".")));
@@ -89,37 +106,44 @@ read_time(const QueryOption *key, const JsonbValue *value)
 }
 
 /*
- * Set the field of a key.  A JSON null is as good as no key.
+ * Set the field of an option.  A JSON null counts as no key.
  */
 static void
-read_key(ReplayQuery *query, const QueryOption *key, const JsonbValue *value)
+read_key(ReplayQuery *query, OptionId id, const JsonbValue *value)
 {
+	const ReplayOption *option = &ReplayOptions[id];
+	void *field = OptionField(query, id);
+
 	if (value->type == jbvNull)
 		return;
-	switch (key->type)
+	query->given |= UINT64CONST(1) << id;
+	switch (option->kind)
 	{
-		case OPTION_TEXT:
+		case KIND_TEXT:
 			if (value->type != jbvString)
-				report_key_type(key, "a string");
-			*OPTION_FIELD(query, key, char *) =
-				pnstrdup(value->val.string.val, value->val.string.len);
+				report_key_type(id, "a string",
+								psprintf("\"%s\"",
+										 option->example != NULL ? option->example : "text"));
+			*(char **) field = pnstrdup(value->val.string.val, value->val.string.len);
 			break;
-		case OPTION_TIME:
-			*OPTION_FIELD(query, key, OptionalTime) = read_time(key, value);
+		case KIND_TIME:
+			*(OptionalTime *) field = read_time(id, value);
 			break;
-		case OPTION_INTEGER:
-			*OPTION_FIELD(query, key, int) = read_integer(key, value);
+		case KIND_INTEGER:
+			read_integer(query, id, value);
 			break;
-		case OPTION_BOOLEAN:
+		case KIND_BOOLEAN:
 			if (value->type != jbvBool)
-				report_key_type(key, "true or false");
-			*OPTION_FIELD(query, key, bool) = value->val.boolean;
+				report_key_type(id, "true or false", "true");
+			*(bool *) field = value->val.boolean;
 			break;
-		case OPTION_NUMBER:
+		case KIND_NUMBER:
 			if (value->type != jbvNumeric)
-				report_key_type(key, "a number");
-			*OPTION_FIELD(query, key, Numeric) = value->val.numeric;
+				report_key_type(id, "a number", "0.5");
+			*(Numeric *) field = value->val.numeric;
 			break;
+		case KIND_BATCH:
+			elog(ERROR, "option \"%s\" is no part of a query", option->key);
 	}
 }
 
@@ -134,13 +158,14 @@ ReadReplayQuery(ReplayQuery *query, Jsonb *json, bool any_number)
 	JsonbIterator *it;
 	JsonbValue value;
 	JsonbIteratorToken token;
-	const QueryOption *key = NULL;
+	OptionId key = NUM_OPTIONS;
 
 	InitReplayQuery(query, any_number);
 	query->wire_form = true;
 	if (!JB_ROOT_IS_OBJECT(json))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("replay query must be a JSON object")));
+						errmsg("replay query must be a JSON object"),
+						errhint("Pass one such as {\"lost\": true}.")));
 
 	it = JsonbIteratorInit(&json->root);
 	(void) JsonbIteratorNext(&it, &value, true); /* the object itself */
@@ -154,15 +179,66 @@ ReadReplayQuery(ReplayQuery *query, Jsonb *json, bool any_number)
 }
 
 /*
- * Whether an integer of a query is what it is when nobody says anything.  The
- * limit is always written: it is the gateway's, whose default could change.
+ * Make the JSON value of an option of a query.  False if there is nothing to say:
+ * it was not given, or has its default.  The limit is always written: it is the
+ * gateway's, whose default could change.
  */
 static bool
-is_default(const QueryOption *key, int value)
+make_value(const ReplayQuery *query, OptionId id, JsonbValue *value)
 {
-	if (key->offset == offsetof(ReplayQuery, max_records))
-		return value == ANY_NUMBER;
-	return value == key->otherwise;
+	const ReplayOption *option = &ReplayOptions[id];
+	const void *field = OptionField(query, id);
+
+	switch (option->kind)
+	{
+		case KIND_TEXT:
+			value->type = jbvString;
+			value->val.string.val = *(char *const *) field;
+			if (value->val.string.val == NULL)
+				return false;
+			value->val.string.len = strlen(value->val.string.val);
+			return true;
+		case KIND_TIME:
+			value->type = jbvString;
+			if (!((const OptionalTime *) field)->given)
+				return false;
+			value->val.string.val = palloc(RFC3339_MAXLEN);
+			FormatRfc3339(value->val.string.val, ((const OptionalTime *) field)->time);
+			value->val.string.len = strlen(value->val.string.val);
+			return true;
+		case KIND_INTEGER:
+			if (option->is_limit ? !query->is_limited
+								 : *(const int *) field == OptionNumber(option->initial))
+				return false;
+			value->type = jbvNumeric;
+			value->val.numeric = int64_to_numeric(*(const int *) field);
+			return true;
+		case KIND_BOOLEAN:
+			value->type = jbvBool;
+			value->val.boolean = *(const bool *) field;
+			return value->val.boolean;
+		case KIND_NUMBER:
+			value->type = jbvNumeric;
+			value->val.numeric = *(const Numeric *) field;
+			return value->val.numeric != NULL;
+		case KIND_BATCH:
+			break;
+	}
+	return false;
+}
+
+/*
+ * Push what an option of a query says, if that is anything.
+ */
+static void
+push_option(JsonbParseState **state, const ReplayQuery *query, OptionId id)
+{
+	JsonbValue value;
+
+	if (!make_value(query, id, &value))
+		return;
+	PushKey(state, ReplayOptions[id].key);
+	pushJsonbValue(state, WJB_VALUE, &value);
 }
 
 /*
@@ -172,64 +248,31 @@ Jsonb *
 QueryToJsonb(const ReplayQuery *query)
 {
 	JsonbParseState *state = NULL;
-	JsonbValue value;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	for (int i = 0; i < NUM_REPLAY_OPTIONS; i++)
+	for (OptionId id = 0; id < NUM_OPTIONS; id++)
 	{
-		const QueryOption *key = &ReplayOptions[i];
-		JsonbValue name;
+		if ((ReplayOptions[id].calls & CALL_QUERY) != 0)
+			push_option(&state, query, id);
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
 
-		value.type = jbvNull;
-		switch (key->type)
-		{
-			case OPTION_TEXT:
-				if (*OPTION_FIELD(query, key, char *) != NULL)
-				{
-					value.type = jbvString;
-					value.val.string.val = *OPTION_FIELD(query, key, char *);
-					value.val.string.len = strlen(value.val.string.val);
-				}
-				break;
-			case OPTION_TIME:
-				if (OPTION_FIELD(query, key, OptionalTime)->given)
-				{
-					value.type = jbvString;
-					value.val.string.val = palloc(RFC3339_MAXLEN);
-					FormatRfc3339(value.val.string.val,
-								  OPTION_FIELD(query, key, OptionalTime)->time);
-					value.val.string.len = strlen(value.val.string.val);
-				}
-				break;
-			case OPTION_INTEGER:
-				if (!is_default(key, *OPTION_FIELD(query, key, int)))
-				{
-					value.type = jbvNumeric;
-					value.val.numeric = int64_to_numeric(*OPTION_FIELD(query, key, int));
-				}
-				break;
-			case OPTION_BOOLEAN:
-				if (*OPTION_FIELD(query, key, bool))
-				{
-					value.type = jbvBool;
-					value.val.boolean = true;
-				}
-				break;
-			case OPTION_NUMBER:
-				if (*OPTION_FIELD(query, key, Numeric) != NULL)
-				{
-					value.type = jbvNumeric;
-					value.val.numeric = *OPTION_FIELD(query, key, Numeric);
-				}
-				break;
-		}
-		if (value.type == jbvNull)
-			continue;
-		name.type = jbvString;
-		name.val.string.val = unconstify(char *, key->key);
-		name.val.string.len = strlen(key->key);
-		pushJsonbValue(&state, WJB_KEY, &name);
-		pushJsonbValue(&state, WJB_VALUE, &value);
+/*
+ * What a batch of one keeps as its query: the action, and what is not the default.
+ * The reason stands beside it.
+ */
+Jsonb *
+SingleQueryToJsonb(const ReplayQuery *query, const char *action_id)
+{
+	JsonbParseState *state = NULL;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	PushString(&state, "action_id", action_id);
+	for (OptionId id = 0; id < NUM_OPTIONS; id++)
+	{
+		if ((ReplayOptions[id].calls & CALL_SINGLE) != 0 && id != OPTION_REASON)
+			push_option(&state, query, id);
 	}
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }

@@ -1,102 +1,207 @@
 /*
  * query_options.c
- *		What a replay can be told: one table.
- *
- * It is read by whatever takes a query or writes one down: the arguments of the
- * SQL functions (arguments.c), whose order is the order here, the gateway's wire
- * form (query_json.c), and the checks (query.c).
+ *		The table of what a replay can be asked (options.def), as the extension has it.
  */
 #include "postgres.h"
 
-#include <limits.h>
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
 
 #include "query/query.h"
 
-#define FILTER(name, filter) \
-	{ \
-		.argument = name, .key = name, .type = OPTION_TEXT, \
-		.offset = offsetof(ReplayQuery, filters) + (filter) * sizeof(char *) \
-	}
-#define SAME_NAME(field, option_type) \
-	.argument = #field, .key = #field, .type = option_type, .offset = offsetof(ReplayQuery, field)
-#define TEXT(field) \
-	{ \
-		SAME_NAME(field, OPTION_TEXT) \
-	}
-#define SWITCH(field) \
-	{ \
-		SAME_NAME(field, OPTION_BOOLEAN) \
-	}
-#define NUMBER(field) \
-	{ \
-		SAME_NAME(field, OPTION_NUMBER) \
-	}
-#define NO_LIMIT_HINT "Leave it out for the default; pass a large number for no limit."
+StaticAssertDecl(NUM_OPTIONS <= 64, "a query notes in 64 bits what was given");
 
-const QueryOption ReplayOptions[NUM_REPLAY_OPTIONS] = {
-	FILTER("namespace", FILTER_NAMESPACE),
-	FILTER("tenant", FILTER_TENANT),
-	FILTER("provider", FILTER_PROVIDER),
-	FILTER("action_type", FILTER_ACTION_TYPE),
-	FILTER("outcome", FILTER_OUTCOME),
-	FILTER("verdict", FILTER_VERDICT),
-	FILTER("matched_rule", FILTER_MATCHED_RULE),
-	{.argument = "from_time",
-	 .key = "from",
-	 .type = OPTION_TIME,
-	 .offset = offsetof(ReplayQuery, from)},
-	{.argument = "to_time", .key = "to", .type = OPTION_TIME, .offset = offsetof(ReplayQuery, to)},
-	{.argument = "max_records",
-	 .key = "limit",
-	 .type = OPTION_INTEGER,
-	 .offset = offsetof(ReplayQuery, max_records),
-	 .otherwise = MAX_RECORDS_DEFAULT,
-	 .least = 1,
-	 .most = INT_MAX},
-	FILTER("caller_id", FILTER_CALLER_ID),
-	FILTER("chain_id", FILTER_CHAIN_ID),
-	SWITCH(include_replayed),
-	SWITCH(allow_redacted),
-	SWITCH(newest_first),
-	{.argument = "cursor",
-	 .key = "cursor",
-	 .type = OPTION_TEXT,
-	 .offset = offsetof(ReplayQuery, cursor_text)},
-	NUMBER(rate),
-	{SAME_NAME(start_at, OPTION_TIME)},
-	TEXT(reason),
-	SWITCH(allow_partial),
-	TEXT(dedup),
-	TEXT(provider_override),
-	{SAME_NAME(max_generation, OPTION_INTEGER), .otherwise = MAX_GENERATION_DEFAULT, .least = 1,
-	 .most = INT_MAX, .hint = NO_LIMIT_HINT},
-	{SAME_NAME(max_depth, OPTION_INTEGER), .otherwise = MAX_DEPTH_DEFAULT, .least = 1,
-	 .most = INT_MAX, .hint = NO_LIMIT_HINT},
-	{SAME_NAME(breaker_window, OPTION_INTEGER), .otherwise = BREAKER_WINDOW_DEFAULT, .least = 0,
-	 .most = BREAKER_WINDOW_LIMIT,
-	 .hint = "It is a number of deliveries; 0 turns the circuit breaker off."},
-	NUMBER(breaker_share),
-	SWITCH(ramp),
-	SWITCH(lost),
-	SWITCH(certain),
-	SWITCH(allow_effective),
-	SWITCH(allow_unproven),
-	TEXT(on_doubt),
+#define PARAMETER(id, argument_name, key_name, value_kind, taken_by, ...) \
+	[OPTION_##id] = {.argument = argument_name, \
+					 .key = key_name, \
+					 .kind = KIND_##value_kind, \
+					 .calls = taken_by, \
+					 __VA_ARGS__},
+const ReplayOption ReplayOptions[NUM_OPTIONS] = {
+#include "query/options.def"
 };
 
+/* Where in a query the value of an option is; of what is no part of one, nowhere. */
+#define OPTION(id, field, ...) [OPTION_##id] = offsetof(ReplayQuery, field),
+static const size_t offsets[NUM_OPTIONS] = {
+#include "query/options.def"
+};
+
+#define FILTER(id, name, ...) [FILTER_##id] = name,
+const char *const TextFilterNames[NUM_TEXT_FILTERS] = {
+#include "query/options.def"
+};
+
+/* Names of the calls, in the order of their bits. */
+static const char *const call_names[] = {
+	"acteon_replay",
+	"acteon_replay_bulk",
+	"acteon_replay_preview",
+	"acteon_replay_all",
+	"query",
+	"POST /v1/audit/{action_id}/replay",
+	"POST /v1/audit/replay",
+	"POST /v1/replay/batches/{batch_id}",
+	"GET /v1/replay/batches",
+};
+
+/* Types in SQL. */
+static const char *const kind_types[] = {
+	[KIND_TEXT] = "text",       [KIND_TIME] = "timestamp with time zone",
+	[KIND_INTEGER] = "integer", [KIND_BOOLEAN] = "boolean",
+	[KIND_NUMBER] = "numeric",  [KIND_BATCH] = "bigint",
+};
+
+PG_FUNCTION_INFO_V1(acteon_replay_options);
+
 /*
- * The name by which the caller knows an argument.
+ * The field of a query that an option sets; the option must have one.
+ */
+void *
+OptionField(const ReplayQuery *query, OptionId id)
+{
+	return unconstify(char *, (const char *) query) + offsets[id];
+}
+
+/*
+ * A number that the table has as a text.
+ */
+double
+OptionNumber(const char *text)
+{
+	return strtod(text, NULL);
+}
+
+/*
+ * How many options a call takes as arguments.
+ */
+int
+CountOptions(unsigned call)
+{
+	int count = 0;
+
+	for (OptionId id = 0; id < NUM_OPTIONS; id++)
+		count += (ReplayOptions[id].calls & call) != 0;
+	return count;
+}
+
+/*
+ * The place of an option among those that a call takes, from 0.
+ */
+int
+OptionPlace(unsigned call, OptionId option)
+{
+	int place = 0;
+
+	for (OptionId id = 0; id < option; id++)
+		place += (ReplayOptions[id].calls & call) != 0;
+	return place;
+}
+
+/*
+ * The name by which the caller knows an option: that of its argument, or its key
+ * if the query came in the wire form.
  */
 const char *
-ArgumentName(const ReplayQuery *query, const char *argument)
+OptionName(const ReplayQuery *query, OptionId id)
 {
-	if (query->wire_form)
+	const ReplayOption *option = &ReplayOptions[id];
+
+	return query->wire_form && option->key != NULL ? option->key : option->argument;
+}
+
+/*
+ * Append a member of a JSON object that is a string, or null.
+ */
+static void
+append_member(StringInfo json, const char *name, const char *value)
+{
+	appendStringInfo(json, "\"%s\": ", name);
+	if (value != NULL)
+		escape_json(json, value);
+	else
+		appendStringInfoString(json, "null");
+	appendStringInfoString(json, ", ");
+}
+
+/*
+ * Set an integer option of a query, which may be the number of records.
+ */
+void
+SetInteger(ReplayQuery *query, OptionId id, int value)
+{
+	*(int *) OptionField(query, id) = value;
+	if (ReplayOptions[id].is_limit)
+		query->is_limited = true;
+}
+
+/*
+ * Raise the error of a number that is out of the bounds of its option, which the
+ * caller knows by this name.
+ */
+void
+ReportBounds(const char *name, OptionId id, bool too_small)
+{
+	const ReplayOption *option = &ReplayOptions[id];
+	bool has_end = !option->is_limit && OptionNumber(option->most) < LARGEST_INTEGER;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 has_end     ? errmsg("%s must be between %s and %s", name, option->least, option->most)
+			 : too_small ? errmsg("%s must be at least %s", name, option->least)
+						 : errmsg("%s must be at most %d", name, LARGEST_INTEGER),
+			 errhint("%s", option->hint)));
+}
+
+/*
+ * acteon_replay_options() → json
+ *
+ * The table as an array of objects.  No script declares it: the test of the
+ * signatures does, and what makes the reference may.
+ */
+Datum
+acteon_replay_options(PG_FUNCTION_ARGS)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	for (OptionId id = 0; id < NUM_OPTIONS; id++)
 	{
-		for (int i = 0; i < NUM_REPLAY_OPTIONS; i++)
+		const ReplayOption *option = &ReplayOptions[id];
+		const char *separator = "";
+
+		appendStringInfo(&json, "%s{\"place\": %d, ", id == 0 ? "[" : ",\n", id);
+		append_member(&json, "argument", option->argument);
+		append_member(&json, "key", option->key);
+		append_member(&json, "type", kind_types[option->kind]);
+		append_member(&json, "default", option->initial);
+		append_member(&json, "least", option->least);
+		append_member(&json, "most", option->most);
+		append_member(&json, "below", option->below);
+		append_member(&json, "hint", option->hint);
+		append_member(&json, "help", option->help);
+		append_member(&json, "in_sql", option->in_sql);
+		append_member(&json, "over_http", option->over_http);
+		appendStringInfo(&json, "\"is_limit\": %s, \"not_empty\": %s, \"choices\": [",
+						 option->is_limit ? "true" : "false", option->not_empty ? "true" : "false");
+		for (int i = 0; option->choices != NULL && option->choices[i] != NULL; i++)
 		{
-			if (strcmp(ReplayOptions[i].argument, argument) == 0)
-				return ReplayOptions[i].key;
+			appendStringInfoString(&json, i > 0 ? ", " : "");
+			escape_json(&json, option->choices[i]);
 		}
+		appendStringInfoString(&json, "], \"calls\": [");
+		for (int i = 0; i < lengthof(call_names); i++)
+		{
+			if ((option->calls & (1u << i)) == 0)
+				continue;
+			appendStringInfoString(&json, separator);
+			escape_json(&json, call_names[i]);
+			separator = ", ";
+		}
+		appendStringInfoString(&json, "]}");
 	}
-	return argument;
+	appendStringInfoChar(&json, ']');
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(json.data, json.len));
 }

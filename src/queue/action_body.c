@@ -12,6 +12,7 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "base/catalog.h"
 #include "base/json_text.h"
 #include "base/rfc3339.h"
 #include "base/table_access.h"

@@ -13,16 +13,16 @@
 #include "utils/fmgroids.h"
 #include "utils/timestamp.h"
 
+#include "base/catalog.h"
 #include "base/text.h"
 #include "queue/action_state.h"
 #include "queue/batch_flags.h"
 #include "queue/effect.h"
-#include "queue/segment.h"
 
 const char *const ActionStateNames[] = {
-	[ACTION_WAITING] = "waiting",   [ACTION_RUNNING] = "running",
-	[ACTION_IN_DOUBT] = "in_doubt", [ACTION_DELIVERED] = "delivered",
-	[ACTION_DEAD] = "dead",         [ACTION_CANCELLED] = "cancelled",
+	[ACTION_WAITING] = STATE_WAITING,   [ACTION_RUNNING] = STATE_RUNNING,
+	[ACTION_IN_DOUBT] = STATE_IN_DOUBT, [ACTION_DELIVERED] = STATE_DELIVERED,
+	[ACTION_DEAD] = STATE_DEAD,         [ACTION_CANCELLED] = STATE_CANCELLED,
 };
 
 /*
@@ -108,19 +108,33 @@ delivery_state(StateReader *reader)
  * proof until that is resolved.
  */
 ActionState
-SegmentState(TupleTableSlot *row, TimestampTz now)
+SegmentState(const Segment *segment, TimestampTz now)
 {
-	bool isnull;
-	bool leased;
-
-	(void) slot_getattr(row, Anum_segment_lease_token, &isnull);
-	leased = !isnull;
-	if (leased && DatumGetTimestampTz(slot_getattr(row, Anum_segment_due_at, &isnull)) > now)
+	if (SegmentIsLeased(segment, now))
 		return ACTION_RUNNING;
-	(void) slot_getattr(row, Anum_segment_doubt_since, &isnull);
-	if (leased || !isnull || DatumGetBool(slot_getattr(row, Anum_segment_unproven, &isnull)))
+	if (segment->lease_token != NO_LEASE || segment->doubt_since != 0 || segment->unproven)
 		return ACTION_IN_DOUBT;
 	return ACTION_WAITING;
+}
+
+/*
+ * The same for the row of a segment.
+ */
+ActionState
+SegmentRowState(TupleTableSlot *row, TimestampTz now)
+{
+	Segment segment = {.lease_token = NO_LEASE};
+	bool isnull;
+	Datum value = slot_getattr(row, Anum_segment_lease_token, &isnull);
+
+	if (!isnull)
+		segment.lease_token = DatumGetInt64(value);
+	segment.due_at = DatumGetTimestampTz(slot_getattr(row, Anum_segment_due_at, &isnull));
+	value = slot_getattr(row, Anum_segment_doubt_since, &isnull);
+	if (!isnull)
+		segment.doubt_since = DatumGetTimestampTz(value);
+	segment.unproven = DatumGetBool(slot_getattr(row, Anum_segment_unproven, &isnull));
+	return SegmentState(&segment, now);
 }
 
 /*
@@ -131,7 +145,7 @@ segment_state(StateReader *reader, Snapshot snapshot)
 {
 	bool isnull;
 	int64 batch_id;
-	ActionState state = SegmentState(reader->segments.slot, GetCurrentTimestamp());
+	ActionState state = SegmentRowState(reader->segments.slot, GetCurrentTimestamp());
 
 	if (state != ACTION_WAITING)
 		return state;

@@ -10,6 +10,7 @@
 #include "utils/snapshot.h"
 
 #include "base/table_access.h"
+#include "queue/segment.h"
 
 /* How far an action has come; see ReadActionState. */
 typedef enum ActionState
@@ -22,16 +23,25 @@ typedef enum ActionState
 	ACTION_CANCELLED
 } ActionState;
 
+/* Their names. */
+#define STATE_WAITING "waiting"
+#define STATE_RUNNING "running"
+#define STATE_IN_DOUBT "in_doubt"
+#define STATE_DELIVERED "delivered"
+#define STATE_DEAD "dead"
+#define STATE_CANCELLED "cancelled"
+
 extern const char *const ActionStateNames[];
 
 /*
  * SQL for the state of a segment at a time, as SegmentState has it.
  */
 #define SEGMENT_STATE(segment, now) \
-	"CASE WHEN " segment ".lease_token IS NOT NULL AND " segment ".due_at > " now \
-	" THEN 'running'" \
-	" WHEN " segment ".lease_token IS NOT NULL OR " segment ".doubt_since IS NOT NULL" \
-	" OR " segment ".unproven THEN 'in_doubt' ELSE 'waiting' END"
+	"CASE WHEN " SEGMENT_IS_LEASED(segment, now) " THEN '" STATE_RUNNING "' WHEN " segment \
+												 ".lease_token IS NOT NULL OR " segment \
+												 ".doubt_since IS NOT NULL OR " segment \
+												 ".unproven THEN '" STATE_IN_DOUBT \
+												 "' ELSE '" STATE_WAITING "' END"
 
 /* An open view of how far actions have come. */
 typedef struct StateReader
@@ -51,7 +61,8 @@ typedef struct StateReader
 } StateReader;
 
 extern ActionState FinishedState(const char *name);
-extern ActionState SegmentState(TupleTableSlot *row, TimestampTz now);
+extern ActionState SegmentState(const Segment *segment, TimestampTz now);
+extern ActionState SegmentRowState(TupleTableSlot *row, TimestampTz now);
 extern void InitStateReader(StateReader *reader, Oid schema);
 extern ActionState ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot);
 extern void CloseStateReader(StateReader *reader);

@@ -4,9 +4,12 @@
  */
 #include "postgres.h"
 
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/fmgroids.h"
 
+#include "base/catalog.h"
+#include "base/text.h"
 #include "queue/batch_flags.h"
 
 /* Locks that batches share; a call that meets thousands of them needs few. */
@@ -16,25 +19,29 @@
 #define STEERING_LOCK_CLASS 5
 
 /*
+ * Whether the batch of a row may go on.
+ */
+BatchStop
+StopInRow(TupleTableSlot *row)
+{
+	bool isnull;
+	Datum stopped = slot_getattr(row, Anum_batch_stopped, &isnull);
+
+	if (isnull)
+		return BATCH_RUNS;
+	return TextIs(DatumGetTextPP(stopped), STOPPED_PAUSED) ? BATCH_PAUSED : BATCH_CANCELLED;
+}
+
+/*
  * Whether a batch may go on, as a snapshot shows it.  One whose row is missing
  * may: acteon_outbox_check reports that.
  */
 BatchStop
 StopOfBatch(TableFinder *batches, int64 batch_id, Snapshot snapshot)
 {
-	bool isnull;
-	Datum stopped;
-	bool paused;
-
 	if (!FindRow(batches, F_INT8EQ, Int64GetDatum(batch_id), snapshot))
 		return BATCH_RUNS;
-	stopped = FoundColumn(batches, Anum_batch_stopped, &isnull);
-	if (isnull)
-		return BATCH_RUNS;
-	paused =
-		VARSIZE_ANY_EXHDR(DatumGetPointer(stopped)) == strlen(STOPPED_PAUSED) &&
-		memcmp(VARDATA_ANY(DatumGetPointer(stopped)), STOPPED_PAUSED, strlen(STOPPED_PAUSED)) == 0;
-	return paused ? BATCH_PAUSED : BATCH_CANCELLED;
+	return StopInRow(batches->slot);
 }
 
 /*

@@ -15,6 +15,10 @@
 #define STOPPED_CANCELLING "cancelling" /* some of its segments are left */
 #define STOPPED_CANCELLED "cancelled"
 
+/* SQL for whether a batch, whose row is named, is stopped in one of these ways; NULL: in none. */
+#define IS_PAUSED(batch) batch ".stopped = '" STOPPED_PAUSED "'"
+#define IS_CANCELLED(batch) batch ".stopped IN ('" STOPPED_CANCELLING "', '" STOPPED_CANCELLED "')"
+
 /* Whether a batch's actions may go out. */
 typedef enum BatchStop
 {
@@ -24,6 +28,7 @@ typedef enum BatchStop
 	BATCH_BUSY /* it is being steered at this moment */
 } BatchStop;
 
+extern BatchStop StopInRow(TupleTableSlot *row);
 extern BatchStop StopOfBatch(TableFinder *batches, int64 batch_id, Snapshot snapshot);
 extern void LockSteering(Oid schema, int64 batch_id);
 extern bool LockBatch(Oid schema, int64 batch_id, LOCKMODE mode, bool wait);

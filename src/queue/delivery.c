@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/catalog.h"
 #include "queue/delivery.h"
 #include "queue/outcome.h"
 #include "queue/tally.h"

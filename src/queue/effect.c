@@ -23,6 +23,7 @@
 #include "utils/numeric.h"
 
 #include "base/jsonb_build.h"
+#include "base/text.h"
 #include "queue/effect.h"
 
 const char *const EffectNames[NUM_EFFECTS] = {
@@ -60,7 +61,7 @@ static Effect effect_of_failure(const Evidence *evidence);
  * gateway knows and does not produce.
  */
 static const OutcomeRule rules[] = {
-	{"executed", "Executed", EFFECT_UNKNOWN, effect_of_execution, ANSWER_FINAL},
+	{EXECUTED_OUTCOME, "Executed", EFFECT_UNKNOWN, effect_of_execution, ANSWER_FINAL},
 	{"failed", "Failed", EFFECT_UNKNOWN, effect_of_failure, ANSWER_FINAL},
 	{"circuit_open", "CircuitOpen", EFFECT_NONE, NULL, ANSWER_FINAL},
 	{"suppressed", "Suppressed", EFFECT_DECIDED, NULL, ANSWER_FINAL},
@@ -73,7 +74,7 @@ static const OutcomeRule rules[] = {
 	{"scheduled", "Scheduled", EFFECT_LATER, NULL, ANSWER_FINAL},
 	{"grouped", "Grouped", EFFECT_LATER, NULL, ANSWER_FINAL},
 	{"pending_approval", "PendingApproval", EFFECT_LATER, NULL, ANSWER_FINAL},
-	{"chain_started", "ChainStarted", EFFECT_LATER, NULL, ANSWER_FINAL},
+	{CHAIN_ORIGIN_OUTCOME, "ChainStarted", EFFECT_LATER, NULL, ANSWER_FINAL},
 	{"dry_run", "DryRun", EFFECT_NONE, NULL, ANSWER_FINAL},
 	/* Not the gateway's: what a consumer makes of the status 409. */
 	{NULL, "AlreadyDispatched", EFFECT_UNKNOWN, NULL, ANSWER_DUPLICATE},
@@ -128,8 +129,7 @@ EffectByName(const text *name)
 {
 	for (Effect effect = EFFECT_DONE; effect < NUM_EFFECTS; effect++)
 	{
-		if (VARSIZE_ANY_EXHDR(name) == strlen(EffectNames[effect]) &&
-			memcmp(VARDATA_ANY(name), EffectNames[effect], VARSIZE_ANY_EXHDR(name)) == 0)
+		if (TextIs(name, EffectNames[effect]))
 			return effect;
 	}
 	return EFFECT_UNKNOWN;

@@ -7,6 +7,11 @@
 
 #include "utils/jsonb.h"
 
+/* Outcomes of records that are known by name: an intent, and two that took effect. */
+#define INTENT_OUTCOME "pending"
+#define EXECUTED_OUTCOME "executed"
+#define CHAIN_ORIGIN_OUTCOME "chain_started"
+
 /*
  * Effect of an outcome.  The words are those of acteon_dispatch_delivery.effect,
  * in lower case.

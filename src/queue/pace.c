@@ -10,6 +10,7 @@
 
 #include "datatype/timestamp.h"
 
+#include "base/catalog.h"
 #include "queue/pace.h"
 #include "queue/segment.h"
 

@@ -12,6 +12,8 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/catalog.h"
+#include "queue/action_state.h"
 #include "queue/schedule.h"
 
 /* A walk through a batch's part of the queue. */
@@ -40,11 +42,15 @@ walk_queue(QueueWalk *walk, VisitSegment visit)
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay queue", ALLOCSET_SMALL_SIZES);
 	SegmentScan scan;
 	Segment segment;
+	ActionState state;
 	MemoryContext old;
 
 	if (queue->first_id == 0)
 		return;
-	OpenSegments(&walk->segments, queue->schema);
+	if (visit == NULL)
+		OpenSegmentsToRead(&walk->segments, queue->schema);
+	else
+		OpenSegments(&walk->segments, queue->schema);
 	BeginRangeScan(&scan, &walk->segments, queue->first_id, queue->last_id);
 	old = MemoryContextSwitchTo(context);
 	while (NextSegment(&scan, &segment))
@@ -52,17 +58,15 @@ walk_queue(QueueWalk *walk, VisitSegment visit)
 		CHECK_FOR_INTERRUPTS();
 		if (segment.batch_id != queue->batch_id)
 			continue;
-		if (SegmentIsLeased(&segment, queue->now))
+		state = SegmentState(&segment, queue->now);
+		if (state == ACTION_RUNNING)
 			walk->counts.in_flight += SegmentLength(&segment);
+		else if (state == ACTION_IN_DOUBT)
+			walk->counts.in_doubt += SegmentLength(&segment);
 		else
-		{
-			if (segment.doubt_since != 0 || segment.lease_token != NO_LEASE || segment.unproven)
-				walk->counts.in_doubt += SegmentLength(&segment);
-			else
-				walk->counts.waiting += SegmentLength(&segment);
-			if (visit != NULL)
-				visit(walk, &segment);
-		}
+			walk->counts.waiting += SegmentLength(&segment);
+		if (visit != NULL && state != ACTION_RUNNING)
+			visit(walk, &segment);
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(old);
@@ -96,10 +100,13 @@ QueueIsEmpty(const BatchQueue *queue)
 
 	if (queue->first_id == 0)
 		return true;
-	OpenSegments(&segments, queue->schema);
+	OpenSegmentsToRead(&segments, queue->schema);
 	BeginRangeScan(&scan, &segments, queue->first_id, queue->last_id);
 	while (empty && NextSegment(&scan, &segment))
+	{
+		CHECK_FOR_INTERRUPTS();
 		empty = segment.batch_id != queue->batch_id;
+	}
 	EndSegmentScan(&scan);
 	CloseSegments(&segments);
 	return empty;

@@ -30,7 +30,9 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/catalog.h"
 #include "base/compat.h"
+#include "base/text.h"
 #include "queue/segment.h"
 
 /* Locks that lanes share; see lock_lane. */
@@ -40,13 +42,14 @@
 
 PG_FUNCTION_INFO_V1(acteon_dispatch_lane);
 
+static const AttrNumber id_column[] = {Anum_segment_first_id};
+
 /*
  * Open the table of segments for reading and changing.
  */
 void
 OpenSegments(SegmentTable *table, Oid schema)
 {
-	static const AttrNumber id[] = {Anum_segment_first_id};
 	static const AttrNumber due[] = {Anum_segment_due_at, Anum_segment_first_id};
 	static const AttrNumber lease[] = {Anum_segment_lease_token};
 	static const AttrNumber lane[] = {Anum_segment_lane, Anum_segment_lease_token,
@@ -54,7 +57,9 @@ OpenSegments(SegmentTable *table, Oid schema)
 	TableWriter *writer = &table->writer;
 
 	OpenWriter(writer, OwnTable(schema, SEGMENT_TABLE), true);
-	table->by_id = WriterIndex(writer, ALL_ROWS, 1, id);
+	table->rel = writer->rel;
+	table->is_writable = true;
+	table->by_id = WriterIndex(writer, ALL_ROWS, 1, id_column);
 	table->by_due = WriterIndex(writer, RowsWithout(Anum_segment_doubt_since), 2, due);
 	table->by_look = WriterIndex(writer, RowsWith(Anum_segment_doubt_since), 1, due);
 	table->by_lease = WriterIndex(writer, RowsWith(Anum_segment_lease_token), 1, lease);
@@ -64,11 +69,29 @@ OpenSegments(SegmentTable *table, Oid schema)
 }
 
 /*
+ * Open the table of segments for BeginRangeScan only.
+ */
+void
+OpenSegmentsToRead(SegmentTable *table, Oid schema)
+{
+	OpenReader(&table->reader, OwnTable(schema, SEGMENT_TABLE), ALL_ROWS, 1, id_column);
+	table->rel = table->reader.rel;
+	table->is_writable = false;
+	table->by_id = table->reader.index;
+	table->found = table->reader.slot;
+}
+
+/*
  * Done with segments.  Locks stay until the transaction ends.
  */
 void
 CloseSegments(SegmentTable *table)
 {
+	if (!table->is_writable)
+	{
+		CloseReader(&table->reader);
+		return;
+	}
 	ExecDropSingleTupleTableSlot(table->found);
 	ExecDropSingleTupleTableSlot(table->changed);
 	CloseWriter(&table->writer);
@@ -148,7 +171,7 @@ bool
 FindSegment(SegmentTable *table, int64 outbox_id, Segment *segment)
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	IndexScanDesc scan = ActeonIndexBeginScan(table->writer.rel, table->by_id, snapshot, 2);
+	IndexScanDesc scan = ActeonIndexBeginScan(table->rel, table->by_id, snapshot, 2);
 	ScanKeyData keys[2];
 	bool found;
 
@@ -176,7 +199,7 @@ void
 FindLease(SegmentTable *table, int64 token, Segment **segments, int *count, int *allocated)
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	IndexScanDesc scan = ActeonIndexBeginScan(table->writer.rel, table->by_lease, snapshot, 1);
+	IndexScanDesc scan = ActeonIndexBeginScan(table->rel, table->by_lease, snapshot, 1);
 	ScanKeyData key;
 
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(token));
@@ -228,10 +251,10 @@ LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now)
 	IndexScanDesc scan;
 	ScanKeyData key;
 
-	if (!lock_lane(table->writer.rel, segment->lane))
+	if (!lock_lane(table->rel, segment->lane))
 		return LANE_BUSY;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan = ActeonIndexBeginScan(table->writer.rel, table->by_lane, snapshot, 1);
+	scan = ActeonIndexBeginScan(table->rel, table->by_lane, snapshot, 1);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(segment->lane));
 	index_rescan(scan, &key, 1, NULL, 0);
 	/* What has a token comes first in the index, then doubts, then what waits, by id. */
@@ -288,7 +311,7 @@ BeginDueScan(SegmentScan *scan, SegmentTable *table, const DuePlace *after, Time
 	}
 	ScanKeyInit(&scan->keys[count++], 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
 				TimestampTzGetDatum(until));
-	scan->scan = ActeonIndexBeginScan(table->writer.rel, table->by_due, scan->snapshot, count);
+	scan->scan = ActeonIndexBeginScan(table->rel, table->by_due, scan->snapshot, count);
 	index_rescan(scan->scan, scan->keys, count, NULL, 0);
 }
 
@@ -302,7 +325,7 @@ BeginLookScan(SegmentScan *scan, SegmentTable *table, TimestampTz until)
 	scan->table = table;
 	scan->context = CurrentMemoryContext;
 	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan->scan = ActeonIndexBeginScan(table->writer.rel, table->by_look, scan->snapshot, 1);
+	scan->scan = ActeonIndexBeginScan(table->rel, table->by_look, scan->snapshot, 1);
 	ScanKeyInit(&scan->keys[0], 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
 				TimestampTzGetDatum(until));
 	index_rescan(scan->scan, scan->keys, 1, NULL, 0);
@@ -318,7 +341,7 @@ BeginRangeScan(SegmentScan *scan, SegmentTable *table, int64 first_id, int64 las
 	scan->table = table;
 	scan->context = CurrentMemoryContext;
 	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan->scan = ActeonIndexBeginScan(table->writer.rel, table->by_id, scan->snapshot, 2);
+	scan->scan = ActeonIndexBeginScan(table->rel, table->by_id, scan->snapshot, 2);
 	ScanKeyInit(&scan->keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first_id));
 	ScanKeyInit(&scan->keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last_id));
 	index_rescan(scan->scan, scan->keys, 2, NULL, 0);
@@ -447,18 +470,6 @@ ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int cou
 }
 
 /*
- * Whether two texts that may be NULL are the same.
- */
-static bool
-same_text(const text *a, const text *b)
-{
-	if (a == NULL || b == NULL)
-		return a == b;
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		   memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
-
-/*
  * Whether two pieces of a segment differ in nothing but their actions.
  */
 static bool
@@ -467,7 +478,7 @@ are_alike(const Segment *a, const Segment *b)
 	return a->due_at == b->due_at && a->attempt == b->attempt && a->lease_token == b->lease_token &&
 		   a->resend == b->resend && a->sent_at == b->sent_at && a->id_refused == b->id_refused &&
 		   a->unproven == b->unproven && a->doubt_since == b->doubt_since &&
-		   same_text(a->doubt, b->doubt) && same_text(a->held, b->held);
+		   SameOptionalText(a->doubt, b->doubt) && SameOptionalText(a->held, b->held);
 }
 
 /*

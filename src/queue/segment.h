@@ -35,11 +35,14 @@ typedef struct Segment
 	ItemPointerData tid;
 } Segment;
 
-/* The open table of segments; see OpenSegments. */
+/* The open table of segments; see OpenSegments and OpenSegmentsToRead. */
 typedef struct SegmentTable
 {
+	Relation rel;
+	bool is_writable;
+	TableReader reader; /* if it is not; else: */
 	TableWriter writer;
-	Relation by_id;
+	Relation by_id;   /* this one is set in any case */
 	Relation by_due;  /* what is not in doubt */
 	Relation by_look; /* doubts, by the time at which they are looked up next */
 	Relation by_lease;
@@ -89,7 +92,12 @@ SegmentIsLeased(const Segment *segment, TimestampTz now)
 	return segment->lease_token != NO_LEASE && segment->due_at > now;
 }
 
+/* SQL for the same. */
+#define SEGMENT_IS_LEASED(segment, now) \
+	segment ".lease_token IS NOT NULL AND " segment ".due_at > " now
+
 extern void OpenSegments(SegmentTable *table, Oid schema);
+extern void OpenSegmentsToRead(SegmentTable *table, Oid schema);
 extern void CloseSegments(SegmentTable *table);
 extern bool FindSegment(SegmentTable *table, int64 outbox_id, Segment *segment);
 extern void

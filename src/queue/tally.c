@@ -21,6 +21,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/catalog.h"
 #include "base/compat.h"
 #include "queue/tally.h"
 
@@ -78,15 +79,11 @@ BeginTallyScan(TallyScan *scan, Oid schema, int64 batch_id, TimestampTz since)
 	static const AttrNumber order[] = {Anum_tally_batch_id, Anum_tally_finished_at};
 	ScanKeyData keys[2];
 
-	OpenWriter(&scan->table, OwnTable(schema, TALLY_TABLE), false);
-	scan->slot = table_slot_create(scan->table.rel, NULL);
+	OpenReader(&scan->table, OwnTable(schema, TALLY_TABLE), ALL_ROWS, 2, order);
 	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan->scan =
-		ActeonIndexBeginScan(scan->table.rel, WriterIndex(&scan->table, ALL_ROWS, 2, order),
-							 scan->snapshot, 2);
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(batch_id));
 	ScanKeyInit(&keys[1], 2, BTGreaterStrategyNumber, F_TIMESTAMPTZ_GT, TimestampTzGetDatum(since));
-	index_rescan(scan->scan, keys, 2, NULL, 0);
+	BeginReading(&scan->table, scan->snapshot, keys, 2);
 }
 
 /*
@@ -95,13 +92,13 @@ BeginTallyScan(TallyScan *scan, Oid schema, int64 batch_id, TimestampTz since)
 bool
 NextTallyRow(TallyScan *scan, TallyRow *row)
 {
-	TupleTableSlot *slot = scan->slot;
+	TupleTableSlot *slot = scan->table.slot;
 	bool isnull;
 	Datum outcome, effect;
 	char *state;
 
 	CHECK_FOR_INTERRUPTS();
-	if (!index_getnext_slot(scan->scan, BackwardScanDirection, slot))
+	if (!index_getnext_slot(scan->table.scan, BackwardScanDirection, slot))
 		return false;
 	row->finished_at = DatumGetTimestampTz(slot_getattr(slot, Anum_tally_finished_at, &isnull));
 	row->actions = DatumGetInt64(slot_getattr(slot, Anum_tally_actions, &isnull));
@@ -124,10 +121,8 @@ NextTallyRow(TallyScan *scan, TallyRow *row)
 void
 EndTallyScan(TallyScan *scan)
 {
-	index_endscan(scan->scan);
+	CloseReader(&scan->table);
 	UnregisterSnapshot(scan->snapshot);
-	ExecDropSingleTupleTableSlot(scan->slot);
-	CloseWriter(&scan->table);
 }
 
 /*

@@ -5,8 +5,6 @@
 #ifndef ACTEON_TALLY_H
 #define ACTEON_TALLY_H
 
-#include "access/genam.h"
-
 #include "base/table_access.h"
 #include "queue/action_state.h"
 #include "queue/effect.h"
@@ -24,9 +22,7 @@ typedef struct TallyRow
 /* A scan of the rows of a batch, newest first; see BeginTallyScan. */
 typedef struct TallyScan
 {
-	TableWriter table;
-	IndexScanDesc scan;
-	TupleTableSlot *slot;
+	TableReader table;
 	Snapshot snapshot;
 } TallyScan;
 

@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 
+#include "base/catalog.h"
 #include "base/compat.h"
 #include "base/settings.h"
 #include "base/table_access.h"

@@ -8,7 +8,7 @@
  */
 #include "postgres.h"
 
-#include "audit/audit_sql.h"
+#include "queue/effect.h"
 #include "replay/asked.h"
 
 /*
@@ -73,7 +73,7 @@ CheckAsked(const AuditTable *table, const ReplayQuery *query)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a replay of many needs a filter"),
 			 errhint(
 				 "Give namespace, tenant, provider, action_type, outcome, verdict, matched_rule, caller_id, chain_id, %s or %s, or lost => true for what had no effect. See doc/handbook.md.",
-				 ArgumentName(query, "from_time"), ArgumentName(query, "to_time"))));
+				 OptionName(query, OPTION_FROM), OptionName(query, OPTION_TO))));
 	if (!query->allow_effective && asks_for_effects_only(query))
 		ereport(
 			ERROR,

@@ -5,7 +5,7 @@
 #ifndef ACTEON_ASKED_H
 #define ACTEON_ASKED_H
 
-#include "audit/audit_scan.h"
+#include "audit/audit_table.h"
 #include "base/compat.h"
 #include "query/query.h"
 

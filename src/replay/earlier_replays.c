@@ -25,11 +25,13 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/catalog.h"
 #include "base/compat.h"
-#include "base/text.h"
 #include "base/uuid.h"
-#include "replay/enqueue_int.h"
+#include "queue/outbox_row.h"
+#include "replay/earlier_replays.h"
 #include "replay/generations.h"
+#include "replay/outbox_int.h"
 
 /*
  * Begin to look for action ids.
@@ -86,12 +88,7 @@ probe_action_id(Outbox *outbox, const pg_uuid_t *action_id)
 static bool
 found_same_tenant(Outbox *outbox, const AuditRecord *record)
 {
-	bool isnull;
-
-	return SameText(DatumGetTextPP(slot_getattr(outbox->found, Anum_outbox_namespace, &isnull)),
-					record->namespace) &&
-		   SameText(DatumGetTextPP(slot_getattr(outbox->found, Anum_outbox_tenant, &isnull)),
-					record->tenant);
+	return OutboxRowIsOf(outbox->found, record->namespace, record->tenant);
 }
 
 /*

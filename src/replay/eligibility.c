@@ -23,9 +23,10 @@
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
+#include "base/catalog.h"
 #include "base/guard.h"
-#include "base/text.h"
 #include "base/uuid.h"
+#include "queue/outbox_row.h"
 #include "replay/eligibility.h"
 #include "replay/generations.h"
 
@@ -383,14 +384,10 @@ static bool
 find_replay(Judge *judge, const text *action_id, const AuditRecord *record)
 {
 	pg_uuid_t id;
-	bool isnull;
 
 	return TextToUuid(VARDATA_ANY(action_id), VARSIZE_ANY_EXHDR(action_id), &id) &&
 		   FindRow(&judge->outbox, F_UUID_EQ, UUIDPGetDatum(&id), judge->snapshot) &&
-		   SameText(DatumGetTextPP(FoundColumn(&judge->outbox, Anum_outbox_namespace, &isnull)),
-					record->namespace) &&
-		   SameText(DatumGetTextPP(FoundColumn(&judge->outbox, Anum_outbox_tenant, &isnull)),
-					record->tenant);
+		   OutboxRowIsOf(judge->outbox.slot, record->namespace, record->tenant);
 }
 
 /*

@@ -9,7 +9,6 @@
 #include "utils/uuid.h"
 
 #include "access/grants.h"
-#include "audit/audit_scan.h"
 #include "audit/record.h"
 #include "base/table_access.h"
 #include "query/query.h"

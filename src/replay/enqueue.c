@@ -2,9 +2,6 @@
  * enqueue.c
  *		What the gateway will see: enqueueing.
  *
- * A call opens the outbox, resolves its items (earlier_replays.c) and enqueues those
- * that are left.
- *
  * Rows go in with the server's multi-insert, in runs that take consecutive ids
  * and become a segment each, or several where actions have fingerprints: one
  * for each lane (segment.c).  Then the entries of the unique index on action
@@ -26,107 +23,19 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "base/installation.h"
+#include "base/catalog.h"
 #include "base/numbers.h"
-#include "batch/failover.h"
-#include "queue/wake.h"
-#include "replay/enqueue_int.h"
+#include "base/subtransaction.h"
+#include "replay/earlier_replays.h"
+#include "replay/enqueue.h"
+#include "replay/outbox_int.h"
 #include "replay/reconstruct.h"
 
 /* Label bytes after which a run of rows is written. */
 #define RUN_BYTES (256 * 1024)
-
-/* Places of the indexes that are kept by hand. */
-#define ID_INDEX 0
-#define ACTION_ID_INDEX 1
-#define OUR_INDEXES 2
-
-/*
- * An empty set of actions.
- */
-static HTAB *
-make_seen(void)
-{
-	HASHCTL control = {0};
-
-	control.keysize = sizeof(SeenKey);
-	control.entrysize = sizeof(SeenKey);
-	control.hcxt = CurrentMemoryContext;
-	return hash_create("acteon_replay actions", 64, &control,
-					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-}
-
-/*
- * Open the outbox for one batch, in the current memory context.  Due times
- * follow from the query's rate and start_at; now is the batch's time.  Needs an
- * SPI connection.
- */
-Outbox *
-OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
-{
-	Outbox *outbox = palloc0(sizeof(Outbox));
-
-	outbox->context = CurrentMemoryContext;
-	outbox->schema = schema;
-	outbox->created_at = now;
-	BeginPace(&outbox->pacer, query->start_at.given ? Max(query->start_at.time, now) : now,
-			  query->rate_value, 0);
-	outbox->run_rows = SegmentRows(query->rate_value);
-	outbox->ramp = query->ramp;
-	outbox->include_replayed = query->include_replayed;
-	outbox->lost = query->lost;
-	outbox->drops_dedup = query->drops_dedup;
-	if (query->provider_override != NULL)
-		outbox->provider_override = cstring_to_text(query->provider_override);
-	outbox->statement = GetActiveSnapshot();
-	outbox->segments_allocated = 16;
-	outbox->segments = palloc(outbox->segments_allocated * sizeof(Segment));
-
-	EnsureNamespace(schema, &outbox->namespace);
-	NoticeServer(schema, GetUserId());
-	OpenWriter(&outbox->writer, OwnTable(schema, OUTBOX_TABLE), false);
-	PutIndexFirst(&outbox->writer, ID_INDEX, Anum_outbox_id);
-	PutIndexFirst(&outbox->writer, ACTION_ID_INDEX, Anum_outbox_action_id);
-	outbox->action_index = outbox->writer.rri->ri_IndexRelationDescs[ACTION_ID_INDEX];
-	outbox->found = table_slot_create(outbox->writer.rel, NULL);
-	InitDirtySnapshot(outbox->dirty);
-	InitStateReader(&outbox->states, schema);
-	OpenReached(&outbox->reached, schema);
-	outbox->seen = make_seen();
-	return outbox;
-}
-
-/*
- * Add to a batch that there is already: where an earlier transaction has
- * stopped, its pace goes on.  What that has fallen behind is not made up for.
- */
-void
-JoinBatch(Outbox *outbox, const BatchRow *batch)
-{
-	Pacer *pacer = &outbox->pacer;
-
-	outbox->batch_id = batch->id;
-	if (pacer->rate > 0 && batch->paced_until.given)
-		pacer->start = Max(pacer->start, batch->paced_until.time);
-	if (outbox->ramp)
-		pacer->ramp = Max(RampLength(batch->matched) - batch->replayed, 0);
-	outbox->ramp = false;
-}
-
-/*
- * Number of the batch, drawn when it is first needed.
- */
-int64
-OutboxBatchId(Outbox *outbox)
-{
-	if (outbox->batch_id == 0)
-		outbox->batch_id = NextBatchId(outbox->schema);
-	return outbox->batch_id;
-}
 
 /*
  * Set a column that may be NULL.
@@ -375,56 +284,53 @@ claim_action_ids(Outbox *outbox, ReplayItem **items, int count)
 	return true;
 }
 
+/* Items that are tried to be inserted. */
+typedef struct Attempt
+{
+	Outbox *outbox;
+	ReplayItem **items;
+	ReplayItem **by_key; /* the same, to be sorted */
+	int count;
+	bool won;
+} Attempt;
+
+static bool
+insert_all(void *argument)
+{
+	Attempt *attempt = argument;
+
+	insert_rows(attempt->outbox, attempt->items, attempt->count);
+	attempt->won = claim_action_ids(attempt->outbox, attempt->by_key, attempt->count);
+	return attempt->won;
+}
+
 /*
  * Try to insert items, all or nothing: in a subtransaction, which is rolled back
- * when a race is lost, so that nobody ever waits for a row of a loser.  An error
- * has to end it, too, before it goes up: whoever catches it there expects his
- * own subtransaction to be the current one.
+ * when a race is lost, so that nobody ever waits for a row of a loser.
  */
 static bool
 try_insert(Outbox *outbox, ReplayItem **items, int count)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ReplayItem **by_key = palloc(Max(count, 1) * sizeof(ReplayItem *));
+	Attempt attempt = {.outbox = outbox,
+					   .items = items,
+					   .by_key = palloc(Max(count, 1) * sizeof(ReplayItem *)),
+					   .count = count};
 	Pacer pacer_before = outbox->pacer;
 	int segments_before = outbox->segment_count;
-	volatile bool won = false;
+	ErrorData *error;
 
-	memcpy(by_key, items, count * sizeof(ReplayItem *));
+	memcpy(attempt.by_key, items, count * sizeof(ReplayItem *));
 	make_slots(outbox, Min(count, outbox->run_rows));
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		insert_rows(outbox, items, count);
-		won = claim_action_ids(outbox, by_key, count);
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+	error = TryInSubtransaction(insert_all, &attempt, CurrentMemoryContext);
+	if (error != NULL)
 		ReThrowError(error);
-	}
-	PG_END_TRY();
-	if (won)
-		ReleaseCurrentSubTransaction();
-	else
+	if (!attempt.won)
 	{
-		RollbackAndReleaseCurrentSubTransaction();
 		outbox->pacer = pacer_before;
 		outbox->segment_count = segments_before;
 	}
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	pfree(by_key);
-	return won;
+	pfree(attempt.by_key);
+	return attempt.won;
 }
 
 /*
@@ -460,69 +366,4 @@ EnqueueItems(Outbox *outbox, ReplayItem *items, int count)
 		ResolveAgain(outbox, items, count);
 	}
 	pfree(pending);
-}
-
-/*
- * The lowest and the highest id of the rows that are in; both 0 if there are
- * none.
- */
-void
-OutboxRange(const Outbox *outbox, int64 *first_id, int64 *last_id)
-{
-	*first_id = *last_id = 0;
-	for (int i = 0; i < outbox->segment_count; i++)
-	{
-		const Segment *segment = &outbox->segments[i];
-
-		if (*first_id == 0 || segment->first_id < *first_id)
-			*first_id = segment->first_id;
-		if (segment->last_id > *last_id)
-			*last_id = segment->last_id;
-	}
-}
-
-/*
- * With a rate, when the next action of the batch would be due.
- */
-OptionalTime
-OutboxPacedUntil(const Outbox *outbox)
-{
-	Pacer pacer = outbox->pacer;
-	OptionalTime result = {pacer.rate > 0, NextDueTime(&pacer, 0)};
-
-	return result;
-}
-
-/*
- * Write the segments of the batch.
- */
-static void
-write_segments(Outbox *outbox)
-{
-	SegmentTable segments;
-
-	OpenSegments(&segments, outbox->schema);
-	for (int i = 0; i < outbox->segment_count; i++)
-		InsertSegment(&segments, &outbox->segments[i]);
-	CloseSegments(&segments);
-}
-
-/*
- * Finish the batch: write its segments, and wake the consumers up when the
- * transaction commits.
- */
-void
-CloseOutbox(Outbox *outbox)
-{
-	if (outbox->segment_count > 0)
-	{
-		write_segments(outbox);
-		NotifyConsumers(outbox->schema);
-	}
-	for (int i = 0; i < SEGMENT_ACTIONS && outbox->slots[i] != NULL; i++)
-		ExecDropSingleTupleTableSlot(outbox->slots[i]);
-	ExecDropSingleTupleTableSlot(outbox->found);
-	CloseReached(&outbox->reached);
-	CloseStateReader(&outbox->states);
-	CloseWriter(&outbox->writer);
 }

@@ -13,6 +13,7 @@
 #include "utils/uuid.h"
 #include "utils/fmgroids.h"
 
+#include "base/catalog.h"
 #include "base/identity.h"
 #include "base/installation.h"
 #include "base/uuid.h"

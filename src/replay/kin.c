@@ -29,10 +29,13 @@
 #include "utils/timestamp.h"
 
 #include "audit/action_set.h"
+#include "audit/audit_scan.h"
+#include "base/catalog.h"
 #include "base/compat.h"
 #include "base/identity.h"
 #include "base/text.h"
 #include "base/uuid.h"
+#include "queue/outbox_row.h"
 #include "replay/generations.h"
 #include "replay/kin.h"
 #include "replay/reconstruct.h"
@@ -101,18 +104,12 @@ add_relative(Kin *kin, const text *action_id)
 
 /*
  * Whether the replay that was found last is of the namespace and the tenant of a
- * record: others may use the same ids.
+ * record.
  */
 static bool
 found_same_tenant(KinReader *reader, const AuditRecord *record)
 {
-	TableFinder *outbox = &reader->chains.outbox;
-	bool isnull;
-
-	return SameText(DatumGetTextPP(FoundColumn(outbox, Anum_outbox_namespace, &isnull)),
-					record->namespace) &&
-		   SameText(DatumGetTextPP(FoundColumn(outbox, Anum_outbox_tenant, &isnull)),
-					record->tenant);
+	return OutboxRowIsOf(reader->chains.outbox.slot, record->namespace, record->tenant);
 }
 
 /*
@@ -298,7 +295,7 @@ find_lost(const AuditTable *table, const ReplayQuery *query, ArrayBuildState *ac
 	int count;
 
 	anywhere.cursor_text = NULL;
-	anywhere.max_records = ANY_NUMBER;
+	anywhere.is_limited = false;
 	AuditScanBeginAmong(&scan, table, &anywhere,
 						DatumGetArrayTypeP(makeArrayResult(action_ids, CurrentMemoryContext)));
 	while ((count = AuditScanTake(&scan, MAX_RECORDS_LIMIT, &records)) > 0)

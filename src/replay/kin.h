@@ -5,6 +5,7 @@
 #ifndef ACTEON_KIN_H
 #define ACTEON_KIN_H
 
+#include "audit/audit_table.h"
 #include "replay/eligibility.h"
 
 extern bool LockKin(Oid schema);

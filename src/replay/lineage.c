@@ -21,12 +21,14 @@
 
 #include "access/grants.h"
 #include "access/visibility.h"
+#include "base/catalog.h"
 #include "base/identity.h"
 #include "base/installation.h"
 #include "base/table_access.h"
 #include "base/uuid.h"
 #include "batch/batch_row.h"
 #include "queue/action_state.h"
+#include "queue/outbox_row.h"
 #include "replay/reached.h"
 
 /* Columns of the result. */
@@ -58,8 +60,8 @@ typedef struct Walk
 	StateReader states;
 	const char *root;
 	bool root_shown;
-	char *family_namespace; /* whose replays to follow; NULL: anybody's */
-	char *family_tenant;
+	text *family_namespace; /* whose replays to follow; NULL: anybody's */
+	text *family_tenant;
 } Walk;
 
 PG_FUNCTION_INFO_V1(acteon_replay_lineage);
@@ -92,16 +94,12 @@ find_replay(Walk *walk, const pg_uuid_t *id)
 static bool
 join_family(Walk *walk)
 {
-	char *namespace = text_to_cstring(outbox_text(walk, Anum_outbox_namespace));
-	char *tenant = text_to_cstring(outbox_text(walk, Anum_outbox_tenant));
-
 	if (walk->family_tenant == NULL)
 	{
-		walk->family_namespace = namespace;
-		walk->family_tenant = tenant;
+		walk->family_namespace = outbox_text(walk, Anum_outbox_namespace);
+		walk->family_tenant = outbox_text(walk, Anum_outbox_tenant);
 	}
-	return strcmp(namespace, walk->family_namespace) == 0 &&
-		   strcmp(tenant, walk->family_tenant) == 0;
+	return OutboxRowIsOf(walk->outbox.slot, walk->family_namespace, walk->family_tenant);
 }
 
 /*
@@ -151,22 +149,9 @@ may_show_batch(Walk *walk)
 	Datum oid = FoundColumn(&walk->batches, Anum_batch_requested_by_oid, &isnull);
 	Datum name = FoundColumn(&walk->batches, Anum_batch_requested_by, &isnull);
 	Jsonb *scope = DatumGetJsonbP(FoundColumn(&walk->batches, Anum_batch_scope, &isnull));
-	JsonbIterator *it = JsonbIteratorInit(&scope->root);
-	text *parts[SCOPE_PARTS];
 
-	if (IsRequester(walk->caller, name, oid))
-		return true;
-	while (NextScopeElement(&it, parts))
-	{
-		GrantTarget target = {.tenant = parts[0],
-							  .namespace = parts[1],
-							  .provider = parts[2],
-							  .action_type = parts[3]};
-
-		if (!GrantsCover(walk->grants, GRANT_READ, &target))
-			return false;
-	}
-	return true;
+	return IsRequester(walk->caller, name, oid) ||
+		   GrantsCoverScope(walk->grants, GRANT_READ, scope);
 }
 
 /*

@@ -7,7 +7,7 @@
 
 #include "utils/jsonb.h"
 
-#include "audit/audit_scan.h"
+#include "audit/record.h"
 #include "base/optional_time.h"
 #include "query/query.h"
 

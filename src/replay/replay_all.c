@@ -17,6 +17,8 @@
 #include "utils/numeric.h"
 #include "utils/snapmgr.h"
 
+#include "audit/audit_count.h"
+#include "base/catalog.h"
 #include "base/compat.h"
 #include "base/message.h"
 #include "base/result.h"
@@ -27,12 +29,8 @@
 #include "replay/replay_call.h"
 #include "replay/run_batch.h"
 
-/* Records of a chunk, unless told otherwise, and at most. */
-#define CHUNK_DEFAULT 1000
-#define CHUNK_LIMIT 10000
-
-/* Arguments of acteon_replay_all besides the options: the chunk and the results. */
-#define ALL_FURTHER 5
+/* Results of acteon_replay_all, which are arguments as well. */
+#define ALL_RESULTS 4
 
 PG_FUNCTION_INFO_V1(acteon_replay_all);
 PG_FUNCTION_INFO_V1(acteon_replay_all_jsonb);
@@ -63,21 +61,13 @@ begin_committing(FunctionCallInfo fcinfo, const char *procedure)
 }
 
 /*
- * Read how many records a chunk has.
+ * How many records a chunk has: what an argument says, or the default.
  */
 static int
-chunk_argument(FunctionCallInfo fcinfo, int argument, int otherwise)
+chunk_argument(FunctionCallInfo fcinfo, int argument)
 {
-	int chunk;
-
-	if (PG_ARGISNULL(argument))
-		return otherwise;
-	chunk = PG_GETARG_INT32(argument);
-	if (chunk < 1 || chunk > CHUNK_LIMIT)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("chunk must be between 1 and %d", CHUNK_LIMIT),
-						errhint("It is the number of records that one transaction looks at.")));
-	return chunk;
+	return ReadIntegerArgument(fcinfo, argument, OPTION_CHUNK,
+							   (int) OptionNumber(ReplayOptions[OPTION_CHUNK].initial));
 }
 
 /*
@@ -173,7 +163,7 @@ acteon_replay_all(PG_FUNCTION_ARGS)
 	ReplayQuery query;
 	const char *namespace;
 
-	ReadReplayArguments(&query, fcinfo, true, ALL_FURTHER);
+	ReadReplayArguments(&query, fcinfo, CALL_ALL, ALL_RESULTS);
 	namespace = query.filters[FILTER_NAMESPACE];
 	/* An untyped literal as the first argument is taken for the namespace. */
 	if (namespace != NULL && namespace[0] == '{')
@@ -181,7 +171,7 @@ acteon_replay_all(PG_FUNCTION_ARGS)
 						errmsg("namespace looks like a replay query: %s",
 							   ClipForMessage(namespace, strlen(namespace))),
 						errhint("To pass a query as JSON, write acteon_replay_all('…'::jsonb).")));
-	return replay_all(fcinfo, &query, chunk_argument(fcinfo, NUM_REPLAY_OPTIONS, CHUNK_DEFAULT));
+	return replay_all(fcinfo, &query, chunk_argument(fcinfo, OptionPlace(CALL_ALL, OPTION_CHUNK)));
 }
 
 /*
@@ -203,7 +193,7 @@ acteon_replay_all_jsonb(PG_FUNCTION_ARGS)
 		query.start_at = (OptionalTime){true, PG_GETARG_TIMESTAMPTZ(2)};
 	if (!PG_ARGISNULL(3))
 		query.reason = text_to_cstring(PG_GETARG_TEXT_PP(3));
-	return replay_all(fcinfo, &query, chunk_argument(fcinfo, 4, CHUNK_DEFAULT));
+	return replay_all(fcinfo, &query, chunk_argument(fcinfo, 4));
 }
 
 /*
@@ -242,7 +232,7 @@ take_up_batch(FunctionCallInfo fcinfo, int chunk, Oid *schema, BatchCounts *coun
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	BeginControl(&call, fcinfo, "acteon_replay_continue()", 0, 2);
-	ReadBatchRow(call.batches.slot, &batch);
+	batch = call.held.row;
 	check_continuable(&batch);
 	if (!batch.is_complete)
 	{
@@ -273,7 +263,7 @@ Datum
 acteon_replay_continue(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc = ResultRowType(fcinfo);
-	int chunk = chunk_argument(fcinfo, 1, 0);
+	int chunk = ReadIntegerArgument(fcinfo, 1, OPTION_CHUNK, 0);
 	BatchCounts counts;
 	Oid schema;
 

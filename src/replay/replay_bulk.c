@@ -172,7 +172,7 @@ acteon_replay_bulk(PG_FUNCTION_ARGS)
 	bool nulls[6] = {false};
 
 	desc = ResultRowType(fcinfo);
-	ReadReplayArguments(&query, fcinfo, false, 0);
+	ReadReplayArguments(&query, fcinfo, CALL_BULK, 0);
 	replay_bulk(fcinfo, &query, &result);
 	if (result.batch_id == 0)
 		NoticeNamespace(&query, "acteon_replay_bulk");

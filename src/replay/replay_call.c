@@ -16,6 +16,9 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/catalog.h"
+#include "batch/reason.h"
+#include "replay/earlier_replays.h"
 #include "replay/kin.h"
 #include "replay/replay_call.h"
 

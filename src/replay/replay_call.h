@@ -8,10 +8,11 @@
 #include "fmgr.h"
 
 #include "access/grants.h"
-#include "audit/audit_scan.h"
+#include "audit/audit_table.h"
 #include "base/identity.h"
 #include "batch/batch_row.h"
-#include "replay/enqueue.h"
+#include "replay/eligibility.h"
+#include "replay/outbox.h"
 
 /* A call of a replay function. */
 typedef struct ReplayCall

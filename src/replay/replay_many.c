@@ -14,6 +14,8 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "audit/audit_scan.h"
+#include "replay/enqueue.h"
 #include "replay/replay_many.h"
 
 /*

@@ -10,19 +10,18 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "audit/audit_sql.h"
+#include "audit/audit_scan.h"
+#include "audit/audit_value.h"
 #include "base/compat.h"
-#include "base/jsonb_writer.h"
 #include "base/message.h"
 #include "base/result.h"
 #include "base/settings.h"
 #include "base/uuid.h"
 #include "query/query.h"
 #include "replay/asked.h"
+#include "replay/earlier_replays.h"
+#include "replay/enqueue.h"
 #include "replay/replay_call.h"
-
-/* Arguments of acteon_replay. */
-#define SINGLE_ARGUMENTS 8
 
 PG_FUNCTION_INFO_V1(acteon_replay_uuid);
 PG_FUNCTION_INFO_V1(acteon_replay_text);
@@ -150,55 +149,6 @@ find_replayable(ReplayCall *call, const ReplayQuery *query, const char *action_i
 }
 
 /*
- * A string of a batch's query.
- */
-static JsonPair
-string_pair(const char *key, const char *value)
-{
-	return (JsonPair){.key = key,
-					  .key_len = strlen(key),
-					  .value = value,
-					  .value_len = strlen(value),
-					  .type = JENTRY_ISSTRING};
-}
-
-/*
- * A flag that is set of a batch's query.
- */
-static JsonPair
-flag_pair(const char *key)
-{
-	return (JsonPair){.key = key, .key_len = strlen(key), .type = JENTRY_ISBOOL_TRUE};
-}
-
-/*
- * What a batch of one keeps as its query: the action, and what is not the
- * default.
- */
-static Jsonb *
-single_query(const char *action_id, const ReplayQuery *query)
-{
-	JsonPair pairs[7];
-	int count = 0;
-
-	/* In jsonb's order: shorter keys first. */
-	if (query->drops_dedup)
-		pairs[count++] = string_pair("dedup", query->dedup);
-	if (query->holds_doubts)
-		pairs[count++] = string_pair("on_doubt", query->on_doubt);
-	pairs[count++] = string_pair("action_id", action_id);
-	if (query->allow_partial)
-		pairs[count++] = flag_pair("allow_partial");
-	if (query->allow_redacted)
-		pairs[count++] = flag_pair("allow_redacted");
-	if (query->allow_unproven)
-		pairs[count++] = flag_pair("allow_unproven");
-	if (query->provider_override != NULL)
-		pairs[count++] = string_pair("provider_override", query->provider_override);
-	return JsonObject(pairs, count);
-}
-
-/*
  * Tell of an earlier replay of an action that is replayed again because the
  * caller has named it.
  */
@@ -237,7 +187,7 @@ enqueue_single(ReplayCall *call, const ReplayQuery *query, const char *action_id
 		notice_earlier(action_id, item);
 		batch.id = OutboxBatchId(call->outbox);
 		batch.reason = query->reason;
-		batch.query = single_query(action_id, query);
+		batch.query = SingleQueryToJsonb(query, action_id);
 		batch.replayed = 1;
 		batch.failures = &failures;
 		batch.matched = -1;
@@ -259,17 +209,9 @@ enqueue_single(ReplayCall *call, const ReplayQuery *query, const char *action_id
 static void
 read_arguments(ReplayQuery *query, FunctionCallInfo fcinfo)
 {
-	CheckArgumentCount(fcinfo, SINGLE_ARGUMENTS);
-	InitReplayQuery(query, false);
+	ReadSingleArguments(query, fcinfo);
 	query->include_replayed = true; /* the caller has named it */
 	query->allow_effective = true;
-	query->reason = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
-	query->allow_redacted = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
-	query->allow_partial = !PG_ARGISNULL(3) && PG_GETARG_BOOL(3);
-	query->dedup = PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4));
-	query->provider_override = PG_ARGISNULL(5) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(5));
-	query->allow_unproven = !PG_ARGISNULL(6) && PG_GETARG_BOOL(6);
-	query->on_doubt = PG_ARGISNULL(7) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(7));
 	CheckReplayQuery(query);
 }
 

@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "base/catalog.h"
 #include "base/compat.h"
 #include "batch/breaker.h"
 #include "queue/pace.h"
@@ -56,7 +57,9 @@ typedef enum Course
 /* A batch that is being worked off. */
 typedef struct Runner
 {
-	MemoryContext context; /* of one transaction and what is told about it */
+	MemoryContext context;       /* of one transaction and what is told about it */
+	MemoryContext scope_context; /* of the scope */
+	Scope *scope;                /* of the batch, as this call has read and written it last */
 	Oid schema;
 	int64 batch_id;
 	int chunk;       /* 0: what the batch's row says */
@@ -103,7 +106,7 @@ read_query(ReplayQuery *query, const BatchRow *batch)
 static int64
 records_left(const ReplayQuery *query, const BatchRow *batch)
 {
-	if (query->max_records == ANY_NUMBER)
+	if (!query->is_limited)
 		return PG_INT64_MAX;
 	return query->max_records - (batch->replayed + batch->failed + batch->skipped);
 }
@@ -188,7 +191,8 @@ add_records(Runner *runner, BatchRow *batch, int64 room)
 	OpenCall(&call, runner->schema);
 	call.batch = batch;
 	read_query(&query, batch);
-	query.max_records = (int) Min(Min(chunk, room), records_left(&query, batch));
+	SetInteger(&query, OPTION_MAX_RECORDS,
+			   (int) Min(Min(chunk, room), records_left(&query, batch)));
 	more = GatherRecords(&call, &query, chunk, &gathered);
 	runner->effective += gathered.effective;
 	if (call.outbox != NULL)
@@ -219,6 +223,21 @@ leaves_nothing(const Runner *runner, const BatchRow *batch)
 }
 
 /*
+ * The scope of a batch that is held, which is read anew only if somebody else has
+ * added to it.
+ */
+static Scope *
+find_scope(Runner *runner, HeldBatch *held)
+{
+	MemoryContext old = MemoryContextSwitchTo(runner->scope_context);
+	Scope *scope = HeldScope(held, runner->scope);
+
+	MemoryContextSwitchTo(old);
+	runner->scope = scope;
+	return scope;
+}
+
+/*
  * Replay a chunk, unless the batch, once it is locked, turns out to be somewhere
  * else.  Returns what was done instead then.
  */
@@ -232,9 +251,12 @@ replay_chunk(Runner *runner, BatchRow *batch)
 	int64 room;
 
 	SwitchIdentity(&saved, owner);
-	if (!HoldBatch(&held, runner->schema, runner->batch_id, batch))
+	if (!HoldBatch(&held, runner->schema, runner->batch_id, true))
 		report_no_batch(runner);
+	*batch = held.row;
 	course = find_course(runner, batch, &room);
+	if (course == COURSE_CHUNK)
+		batch->scope = find_scope(runner, &held);
 	RestoreIdentity(&saved);
 	if (course == COURSE_CHUNK)
 	{
@@ -252,15 +274,14 @@ replay_chunk(Runner *runner, BatchRow *batch)
 	{
 		if (leaves_nothing(runner, batch))
 		{
-			DropBatch(&held, batch);
+			DropBatch(&held);
 			course = COURSE_GONE;
 		}
 		else
 			UpdateBatch(&held, batch);
 		PopActiveSnapshot();
 	}
-	else
-		ReleaseBatch(&held);
+	ReleaseBatch(&held);
 	RestoreIdentity(&saved);
 	return course;
 }
@@ -458,6 +479,8 @@ RunBatch(Oid schema, int64 batch_id, int chunk, bool begins, BatchCounts *counts
 
 	runner.context =
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay chunk", ALLOCSET_DEFAULT_SIZES);
+	runner.scope_context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay scope", ALLOCSET_DEFAULT_SIZES);
 	runner.told_at = runner.waits_since = GetCurrentTimestamp();
 	callback.callback = add_context;
 	callback.arg = &runner;
@@ -474,6 +497,7 @@ RunBatch(Oid schema, int64 batch_id, int chunk, bool begins, BatchCounts *counts
 	}
 	error_context_stack = callback.previous;
 	NoticeEffective(runner.effective);
+	MemoryContextDelete(runner.scope_context);
 	MemoryContextDelete(runner.context);
 	return course != COURSE_GONE;
 }

@@ -12,7 +12,9 @@ what was sent, if an answer was wrong.
 
 import collections
 import json
+import os
 import random
+import re
 import socket
 import sys
 import threading
@@ -38,11 +40,8 @@ ROUTES = [
     ("GET", "/health"), ("GET", "/metrics"), ("GET", "/openapi.json"),
 ]
 METHODS = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PATCH", "get", "", "POST\t", "G\x00T", "M" * 300]
-PARAMETERS = [
-    "namespace", "tenant", "provider", "action_type", "outcome", "verdict", "matched_rule", "from", "to", "limit", "caller_id", "chain_id",
-    "include_replayed", "allow_redacted", "newest_first", "cursor", "rate", "start_at", "reason", "allow_partial", "dedup", "provider_override",
-    "max_generation", "max_depth", "breaker_window", "breaker_share", "ramp", "lost", "certain", "allow_effective", "allow_unproven", "on_doubt", "dry_run", "sample", "wait", "before", "state", "batch_id", "x", "",
-]
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "src", "query", "options.def"), encoding="utf-8") as table:
+    PARAMETERS = re.findall(r'"([a-z_]+)",(?: [A-Z]+, CALL|$)', table.read(), re.MULTILINE) + ["batch_id", "x", ""]
 TEXTS = [
     "", "acme", "prod", "failed", "executed", "pending", "true", "false", "1", "0", "TRUE", "yes", "keep", "drop", "hold", "failed,circuit_open", "-1", "-0", "+5", "1e3", "1e999", "-1e-999",
     "NaN", "Infinity", "0x10", "00", "1.", ".5", "0.5", "2147483647", "2147483648", "9223372036854775807", "9223372036854775808", "9" * 30, "9" * 400,

@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/json.h"
 #include "http/credentials.h"
+#include "http/openapi.h"
 #include "http/parameters.h"
 #include "http/request.h"
 #include "http/routes.h"
@@ -134,7 +135,8 @@ test_routes(void)
 		routed(cases[i].method, cases[i].uri, cases[i].expected);
 	for (int i = 0; i < route_count; i++)
 		ok((routes[i].kind == ROUTE_CALL) == (routes[i].statement != STATEMENT_NONE) &&
-			   (!routes[i].can_wait || (routes[i].takes & (TAKEN_BY_BULK | TAKEN_BY_REPLAY)) != 0),
+			   (!routes[i].can_wait ||
+				(routes[i].takes & (CALL_HTTP_BULK | CALL_HTTP_SINGLE)) != 0),
 		   "%s %s: the row of the table fits together", routes[i].method, routes[i].path);
 }
 
@@ -163,6 +165,7 @@ read_as(const char *query, unsigned takes, const char *expected)
 static void
 test_parameters(void)
 {
+	Parameters batches = {0};
 	static const struct
 	{
 		const char *query;
@@ -221,23 +224,29 @@ test_parameters(void)
 		{"limit=1", "{\"limit\": 1}"},
 		{"limit=1000", "{\"limit\": 1000}"},
 		{"limit=1001", "{\"limit\": 1000}"},
-		{"limit=-5", "{\"limit\": 1}"},
+		{"limit=-5", "limit: expected a whole number, 0 or more"},
+		{"limit=-0", "limit: expected a whole number, 0 or more"},
 		{"limit=%2B5", "{\"limit\": 5}"},
 		{"limit=007", "{\"limit\": 7}"},
 		{"limit=4294967297", "{\"limit\": 1000}"},
 		{"limit=9223372036854775808", "{\"limit\": 1000}"},
 		{"limit=99999999999999999999999999999999999999999", "{\"limit\": 1000}"},
-		{"limit=-99999999999999999999999999999999999999999", "{\"limit\": 1}"},
-		{"limit=", "limit: expected a whole number"},
-		{"limit", "limit: expected a whole number"},
-		{"limit=-", "limit: expected a whole number"},
-		{"limit=--5", "limit: expected a whole number"},
-		{"limit=5.5", "limit: expected a whole number"},
-		{"limit=1e3", "limit: expected a whole number"},
-		{"limit=0x10", "limit: expected a whole number"},
-		{"limit=+5", "limit: expected a whole number"},
-		{"limit=5%20", "limit: expected a whole number"},
-		{"limit=ten", "limit: expected a whole number"},
+		{"limit=-99999999999999999999999999999999999999999",
+		 "limit: expected a whole number, 0 or more"},
+		{"limit=2147483648", "{\"limit\": 1000}"},
+		{"limit=000", "{\"limit\": 1}"},
+		{"limit=%2B00", "{\"limit\": 1}"},
+		{"limit=%20", "limit: expected a whole number, 0 or more"},
+		{"limit=", "limit: expected a whole number, 0 or more"},
+		{"limit", "limit: expected a whole number, 0 or more"},
+		{"limit=-", "limit: expected a whole number, 0 or more"},
+		{"limit=--5", "limit: expected a whole number, 0 or more"},
+		{"limit=5.5", "limit: expected a whole number, 0 or more"},
+		{"limit=1e3", "limit: expected a whole number, 0 or more"},
+		{"limit=0x10", "limit: expected a whole number, 0 or more"},
+		{"limit=+5", "limit: expected a whole number, 0 or more"},
+		{"limit=5%20", "limit: expected a whole number, 0 or more"},
+		{"limit=ten", "limit: expected a whole number, 0 or more"},
 
 		{"ramp=true", "{\"limit\": 50, \"ramp\": true}"},
 		{"ramp=1", "{\"limit\": 50, \"ramp\": true}"},
@@ -266,8 +275,14 @@ test_parameters(void)
 		 "{\"limit\": 50, \"rate\": 123456789012345678901234567890}"},
 		{"rate=1234567890123456789012345678901", "rate: expected a number"},
 
+		{"order=newest", "{\"limit\": 50, \"order\": \"newest\"}"},
+		{"order=newest&order=newest", "order is given twice"},
 		{"max_depth=0", "{\"limit\": 50, \"max_depth\": 0}"},
 		{"max_depth=20", "{\"limit\": 50, \"max_depth\": 20}"},
+		{"max_depth=2147483648", "{\"limit\": 50, \"max_depth\": 2147483648}"},
+		{"max_depth=1e1", "max_depth: expected a whole number"},
+		{"max_depth=%2B5", "max_depth: expected a whole number"},
+		{"max_depth=%20", "max_depth: expected a whole number"},
 		{"max_depth=-1", "max_depth: expected a whole number"},
 		{"max_depth=1.5", "max_depth: expected a whole number"},
 		{"max_depth=00", "max_depth: expected a whole number"},
@@ -296,25 +311,98 @@ test_parameters(void)
 
 		{"dry_run=true&sample=3&wait=5", "{\"limit\": 50}"},
 		{"dry_run=perhaps", "dry_run: expected true or false"},
-		{"sample=x", "sample: expected a whole number of at most 9 digits"},
-		{"sample=1234567890", "sample: expected a whole number of at most 9 digits"},
-		{"wait=soon", "wait: expected a number"},
+		{"sample=0&wait=0", "{\"limit\": 50}"},
+		{"sample=1000&wait=60", "{\"limit\": 50}"},
+		{"sample=", "sample: expected a whole number from 0 to 1000"},
+		{"sample=x", "sample: expected a whole number from 0 to 1000"},
+		{"sample=-1", "sample: expected a whole number from 0 to 1000"},
+		{"sample=1001", "sample: expected a whole number from 0 to 1000"},
+		{"sample=2147483648", "sample: expected a whole number from 0 to 1000"},
+		{"sample=99999999999999999999", "sample: expected a whole number from 0 to 1000"},
+		{"sample=1e1", "sample: expected a whole number from 0 to 1000"},
+		{"sample=%2B5", "sample: expected a whole number from 0 to 1000"},
+		{"wait=soon", "wait: expected a number from 0 to 60"},
+		{"wait=", "wait: expected a number from 0 to 60"},
+		{"wait=60.5", "wait: expected a number from 0 to 60"},
+		{"wait=-0.5", "wait: expected a number from 0 to 60"},
+		{"wait=1e1", "wait: expected a number from 0 to 60"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		read_as(cases[i].query, TAKEN_BY_BULK, cases[i].expected);
-	read_as("limit=x&tenant=%00&before=x&ramp=x&reason=r&reason_=s", TAKEN_BY_STEERING,
+		read_as(cases[i].query, CALL_HTTP_BULK, cases[i].expected);
+	read_as("limit=x&tenant=%00&before=x&ramp=x&reason=r&reason_=s", CALL_HTTP_STEERING,
 			"{\"reason\": \"r\"}");
-	read_as("reason=r&dedup=drop&nobody=7", TAKEN_BY_REPLAY,
+	read_as("reason=r&dedup=drop&nobody=7", CALL_HTTP_SINGLE,
 			"{\"reason\": \"r\", \"dedup\": \"drop\"}");
-	read_as("reason=r&limit=7", TAKEN_BY_REPLAY, "limit is not for the replay of a single action");
-	read_as("limit=x&reason=%00", TAKEN_BY_NONE, "{}");
-	read_as("before=5&tenant=%00&limit=2000&state=paused", TAKEN_BY_BATCHES, "{\"limit\": 1000}");
-	read_as("before=-5", TAKEN_BY_BATCHES, "before: expected the number of a batch");
-	read_as("before=1234567890123456789", TAKEN_BY_BATCHES,
+	read_as("reason=r&limit=7", CALL_HTTP_SINGLE, "limit is not for the replay of a single action");
+	read_as("limit=x&reason=%00", CALL_NONE, "{}");
+	read_as("before=5&tenant=%00&limit=2000&state=paused", CALL_HTTP_BATCHES, "{}");
+	read_as("before=007", CALL_HTTP_BATCHES, "before: expected the number of a batch");
+	ok(ParametersRead(&batches, "limit=2000&before=7", CALL_HTTP_BATCHES) == NULL,
+	   "a page of batches");
+	is(batches.values[OPTION_BATCH_LIMIT], "1000", "its limit is clamped");
+	ParametersFree(&batches);
+	read_as("before=-5", CALL_HTTP_BATCHES, "before: expected the number of a batch");
+	read_as("before=1234567890123456789", CALL_HTTP_BATCHES,
 			"before: expected the number of a batch");
-	read_as("state=done", TAKEN_BY_BATCHES,
+	read_as("limit=-1", CALL_HTTP_BATCHES, "limit: expected a whole number, 0 or more");
+	read_as("state=done", CALL_HTTP_BATCHES,
 			"state: expected enqueuing, running, paused, cancelled or finished");
+}
+
+/*
+ * The table of options: what its rows must have for this program.
+ */
+static void
+test_table(void)
+{
+	int arguments = 1;
+
+	for (int id = 0; id < NUM_OPTIONS; id++)
+	{
+		const ReplayOption *option = &ReplayOptions[id];
+		const char *name = option->key != NULL ? option->key : option->argument;
+
+		arguments += (option->calls & CALL_HTTP_SINGLE) != 0 && (option->calls & CALL_SINGLE) != 0;
+		ok(option->key != NULL || (option->calls & (CALLS_HTTP | CALL_QUERY)) == 0,
+		   "%s: has a name, if it can be asked over HTTP", name);
+		ok(!option->is_limit || (option->initial != NULL && option->least != NULL &&
+								 option->most != NULL && option->kind == KIND_INTEGER),
+		   "%s: a limit has all that clamping it needs", name);
+		ok(option->most == NULL || option->least != NULL, "%s: has both bounds or none", name);
+		ok((option->calls & CALL_SINGLE) == 0 || (option->calls & CALL_HTTP_SINGLE) != 0,
+		   "%s: a single replay has the same options over HTTP", name);
+		ok(((option->calls & CALL_QUERY) == 0) == ((option->calls & CALL_HTTP_BULK) == 0) ||
+			   (option->calls & (CALL_BULK | CALL_QUERY)) == 0,
+		   "%s: a bulk replay has the same options over HTTP", name);
+	}
+	ok(arguments <= MAX_PARAMS, "a statement can have the %d arguments of a single replay",
+	   arguments);
+}
+
+/*
+ * The description of the interface.
+ */
+static void
+test_document(void)
+{
+	const Buffer *document = OpenapiDocument();
+
+	ok(JsonIsValid(document->data, document->len), "the description is JSON");
+	ok(strstr(document->data, "\"@") == NULL, "nothing is left to be filled in");
+	ok(strstr(
+		   document->data,
+		   "{\"name\": \"breaker_share\", \"in\": \"query\", \"description\": \"Share of the ") !=
+		   NULL,
+	   "help becomes a sentence");
+	ok(strstr(document->data,
+			  "\"schema\": {\"type\": \"number\", \"default\": 0.5, \"minimum\": 0, "
+			  "\"exclusiveMaximum\": 1}") != NULL,
+	   "a number has its bounds");
+	ok(strstr(document->data, "{\"type\": \"string\", \"enum\": [\"keep\", \"drop\"], "
+							  "\"default\": \"keep\"}") != NULL,
+	   "a text has its values");
+	ok(OpenapiDocument() == document, "it is made once");
 }
 
 /*
@@ -546,7 +634,7 @@ asked(const char *method, const char *uri, const char *idempotency_key, int stat
 }
 
 #define BAD_KEY "{\"error\": \"Idempotency-Key: expected 1 to 255 bytes of UTF-8\"}"
-#define BAD_WAIT "{\"error\": \"wait: expected seconds from 0 to 60\"}"
+#define BAD_WAIT "{\"error\": \"wait: expected a number from 0 to 60\"}"
 
 /*
  * Heads of requests.
@@ -558,7 +646,7 @@ test_requests(void)
 	Request *one, *other;
 
 	asked("POST", "http://host:80/v1/audit/replay?limit=x", NULL, 400,
-		  "{\"error\": \"limit: expected a whole number\"}");
+		  "{\"error\": \"limit: expected a whole number, 0 or more\"}");
 	asked("POST", "HTTPS://h/v1/audit/http://x/replay?wait=1", NULL, 0, "");
 	asked("GET", "http://host", NULL, 404, "{\"error\": \"there is nothing at this path\"}");
 	asked("GET", "http://?/health", NULL, 404, "{\"error\": \"there is nothing at this path\"}");
@@ -568,7 +656,7 @@ test_requests(void)
 	asked("POST", "/v1/audit/%FF/replay", NULL, 400,
 		  "{\"error\": \"the name in the path is no text in UTF-8\"}");
 	asked("POST", "/v1/audit/replay?limit=x", NULL, 400,
-		  "{\"error\": \"limit: expected a whole number\"}");
+		  "{\"error\": \"limit: expected a whole number, 0 or more\"}");
 	asked("POST", "/v1/audit/a/replay?dry_run=1", NULL, 400,
 		  "{\"error\": \"dry_run: a single action is replayed or not, only bulk replays have a "
 		  "preview\"}");
@@ -685,6 +773,8 @@ main(void)
 {
 	test_routes();
 	test_parameters();
+	test_table();
+	test_document();
 	test_names();
 	test_credentials();
 	test_faults();

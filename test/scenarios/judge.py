@@ -45,6 +45,14 @@ def unfinished(connection, batches):
         WHERE o.batch_id = ANY (%s) AND d.outbox_id IS NULL AND s.held IS NULL""", (batches,)).fetchone()[0]
 
 
+def next_attempt(connection, batches):
+    """In how many seconds an action that waits for another attempt is due next; 0 if none does."""
+    return connection.execute("""
+        SELECT coalesce(extract(epoch FROM min(due_at) - clock_timestamp()), 0)::float8 FROM acteon_dispatch_segment
+        WHERE batch_id = ANY (%s) AND lease_token IS NULL AND doubt_since IS NULL AND due_at > clock_timestamp() AND due_at < 'infinity'""",
+                              (batches,)).fetchone()[0]
+
+
 def outcome_records(connection):
     """The ids of actions of which there is an outcome record now."""
     return {name for name, in connection.execute("SELECT DISTINCT action_id FROM acteon_audit WHERE outcome <> 'pending'").fetchall()}

@@ -111,8 +111,17 @@ class Run:
         except psycopg.Error:
             return -1
 
+    def next_attempt(self):
+        """In how many seconds an action that failed is tried again; 0 if none is, or it cannot be asked."""
+        try:
+            with self.connect() as connection:
+                return judge.next_attempt(connection, self.batches)
+        except psycopg.Error:
+            return 0
+
     def wait_until_ended(self):
-        """Wait until nothing is left that can end by itself; not longer than doubts and leases last once nothing moves."""
+        """Wait until nothing is left that can end by itself; not longer than doubts and leases last once nothing moves or is
+        to be tried again."""
         last = [None, 0]
         longest = 2 * (self.options.lease + PATIENCE / self.options.scale) + 60
 
@@ -121,7 +130,7 @@ class Run:
             found = self.left(), self.gateway.ask("GET", "/_stats")["requests"]
             if found != last[0]:
                 last[:] = found, time.monotonic()
-            if found[0] != 0 and time.monotonic() - last[1] > longest:
+            if found[0] != 0 and time.monotonic() - last[1] > longest and not self.next_attempt():
                 raise Late("nothing moves any more")
             return True if found[0] == 0 else f"{found[0]} left"
         wait_until(done, "all have ended", max(5, self.late_by - time.monotonic()))

@@ -41,6 +41,7 @@ my %doubts = (
 	'half a body' => [ { half => 'body' }, qr/./ ],
 	'not HTTP' => [ { raw => "SSH-2.0-OpenSSH_9.2\r\n" }, qr/./ ],
 	'not JSON' => [ { text => 'it works!' }, qr/JSON/ ],
+	'a number and a zero byte' => [ { text => "{\"Executed\": {\"n\": 1\0}}" }, qr/not JSON: / ],
 	'empty' => [ { text => '' }, qr/JSON/ ],
 	'2 MiB' => [ { size => 2 * 1024 * 1024 }, qr/MiB/ ]);
 # Answers that are final: state, what the outcome is, what the error is like.
@@ -57,6 +58,13 @@ my %final = (
 	'Connection: close' => [ { headers => { Connection => 'close' } }, 'delivered' ],
 	'hung up after the answer' => [ { hang_up => JSON::PP::true }, 'delivered' ],
 	'an outcome that jsonb cannot store' => [ { text => '{"Failed": {"message": "a\u0000b"}}' }, 'delivered', qr/unstorable/ ],
+	'numbers that no double holds' => [
+		{ text => '{"Executed":{"body":[1e400,18446744073709551616,0.10,123456789012345678901.50,{"a":1,"a":2}]}}' }, 'delivered',
+		'{"Executed": {"body": [1' . '0' x 400 . ', 18446744073709551616, 0.10, 123456789012345678901.50, {"a": 2}]}}'
+	],
+	'half a surrogate pair' => [ { text => '{"Failed": {"message": "\ud800"}}' }, 'delivered', qr/unstorable.*ud800/ ],
+	'a key that jsonb cannot store' => [ { text => '{"Executed": {"a\u0000b": 1}}' }, 'delivered', qr/unstorable/ ],
+	'a number that jsonb cannot store' => [ { text => '{"Executed": {"n": 1e200000}}' }, 'delivered', qr/unstorable.*1e200000/ ],
 	'400' => [ { status => 400, body => { error => 'unknown provider "fax"' } }, 'dead', undef, qr/^400: .*unknown provider "fax"/ ],
 	'400 that is not JSON' => [ { status => 400, text => "a\0b\xff\n" . 'x' x 2000 }, 'dead', undef, qr/^400: .{10,600}$/s ],
 	'413' => [ { status => 413 }, 'dead', undef, qr/413/ ],

@@ -210,19 +210,19 @@ answers($boss->post('/v1/audit/attached/replay?allow_partial=1'), 200, qr/"succe
 #
 
 answers($boss->post("/v1/audit/a-1/replay?$_=x"), 400, error("$_ is not for the replay of a single action"), "$_ to a single action: 400")
-	foreach qw(tenant from limit start_at rate cursor include_replayed lost allow_effective sample);
+	foreach qw(tenant from limit start_at rate cursor include_replayed lost allow_effective sample order);
 
 my @bad = (
-	(map { ("$_=%00", "$_=%FF", "$_=a&$_=a") } qw(namespace tenant provider action_type verdict matched_rule caller_id chain_id cursor reason dedup provider_override on_doubt)),
+	(map { ("$_=%00", "$_=%FF", "$_=a&$_=a") } qw(namespace tenant provider action_type verdict matched_rule caller_id chain_id cursor reason dedup provider_override on_doubt order)),
 	(map { "outcome=$_" } ('%00', '%FF', 'a&outcome=%FF', 'a&outcome=', ',a', 'a,')),
 	(map { ("$_=maybe", "$_=", "$_=1&$_=1") } qw(include_replayed allow_redacted newest_first allow_partial ramp lost certain allow_effective allow_unproven dry_run)),
 	(map { ("$_=", "$_=yesterday", "$_=2026-01-01", "$_=2026-01-01T12:00:00", "$_=2026-13-01T12:00:00Z", "$_=infinity", "$_=%00", "$_=2026-01-01T12:00:00Z&$_=2026-01-01T12:00:00Z") } qw(from to start_at)),
-	(map { ("$_=", "$_=x", "$_=1.5", "$_=0", "$_=-1") } qw(max_generation max_depth)),
-	(map { ("$_=", "$_=x", "$_=1.5", "$_=100001", "$_=99999999999", "$_=-1") } qw(breaker_window)),
-	(map { ("$_=", "$_=x", "$_=NaN", "$_=1e400", "$_=-1") } qw(rate wait breaker_share)),
-	(map { ("dry_run=1&sample=$_") } qw(x 1.5 -1 99999 99999999999 99999999999999999999)),
-	'rate=0', 'rate=0.0001', 'rate=99999999999999999999999999999999', 'wait=60.5', 'wait=1e1', 'breaker_share=1', 'ramp=1', 'dedup=maybe', 'provider_override=', 'on_doubt=guess', 'certain=true', 'lost=true&outcome=failed', 'outcome=executed', 'outcome=pending', 'outcome=failed,pending', 'outcome=executed&outcome=scheduled',
-	'limit=', 'limit=x', 'limit=5.5', 'limit=5&limit=5', 'cursor=x', 'cursor=', 'cursor=v1.00.1.x',
+	(map { ("$_=", "$_=x", "$_=1.5", "$_=0", "$_=-1", "$_=-99999999999", "$_=2147483648", "$_=9223372036854775808", "$_=1e1", "$_=+5", "$_=%2B5", "$_=%20") } qw(max_generation max_depth)),
+	(map { ("$_=", "$_=x", "$_=1.5", "$_=100001", "$_=99999999999", "$_=2147483648", "$_=-1", "$_=1e1", "$_=%2B5", "$_=%20") } qw(breaker_window)),
+	(map { ("$_=", "$_=x", "$_=NaN", "$_=Infinity", "$_=1e1", "$_=1e400", "$_=-1", "$_=-0.5", "$_=%2B5", "$_=%20") } qw(rate wait breaker_share)),
+	(map { ("dry_run=1&sample=$_") } qw(x 1.5 -1 1e1 1001 %2B5 %20 2147483648 99999 99999999999 99999999999999999999)),
+	'rate=0', 'rate=0.0001', 'rate=99999999999999999999999999999999', 'wait=60.5', 'wait=1e1', 'breaker_share=1', 'ramp=1', 'dedup=maybe', 'provider_override=', 'on_doubt=guess', 'order=newest_first', 'order=', 'order=newest&newest_first=false', 'order=oldest&newest_first=true', 'certain=true', 'lost=true&outcome=failed', 'outcome=executed', 'outcome=pending', 'outcome=failed,pending', 'outcome=executed&outcome=scheduled',
+	'limit=', 'limit=x', 'limit=5.5', 'limit=-1', 'limit=-0', 'limit=-99999999999', 'limit=-99999999999999999999', 'limit=1e1', 'limit=+5', 'limit=%20', 'limit=5&limit=5', 'cursor=x', 'cursor=', 'cursor=v1.00.1.x',
 	'from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z');
 foreach my $query (@bad)
 {
@@ -235,7 +235,7 @@ answers($boss->post("/v1/audit/replay$_"), 400, error('a replay of many needs a 
 answers($boss->post('/v1/audit/a-1/replay?' . $_), 400, qr/^\{"error": "[^"]*\b(?:reason|wait|allow_redacted|allow_partial|dedup|provider_override|allow_unproven|on_doubt|dry_run)\b.*"\}$/, "400 for an action and $_")
 	foreach 'reason=%00', 'wait=x', 'wait=61', 'allow_redacted=x', 'allow_partial=', 'dedup=x', 'provider_override=', 'allow_unproven=x', 'on_doubt=x', 'dry_run=x', 'dry_run=true';
 answers($boss->get('/v1/replay/batches?' . $_), 400, qr/^\{"error": "[^"]*\b(?:limit|before|state)\b.*"\}$/, "400 for batches and $_")
-	foreach 'limit=x', 'before=x', 'before=-1', 'before=99999999999999999999', 'state=%FF', 'state=x', 'before=1&before=1';
+	foreach 'limit=x', 'limit=-1', 'limit=', 'limit=1e1', 'before=', 'before=1e1', 'before=%2B5', 'before=1.5', 'before=x', 'before=-1', 'before=99999999999999999999', 'state=%FF', 'state=x', 'before=1&before=1';
 answers($boss->post('/v1/replay/batches/1/pause?reason=%FF'), 400, error('reason is no text in UTF-8'), '400 for steering');
 answers($boss->post('/v1/audit/%FF/replay'), 400, error('the name in the path is no text in UTF-8'), '400 for an id that is no text');
 answers($boss->post('/v1/audit/replay', headers => { 'Idempotency-Key' => 'k' x 256 }), 400, error('Idempotency-Key: expected 1 to 255 bytes of UTF-8'), '400 for a long Idempotency-Key');

@@ -137,7 +137,7 @@ is(named(bulk('chain_id=time&include_replayed=true&from=2026-01-01T12:00:04.0000
 
 sql(q{SELECT count(make_record('many-' || to_char(n, 'FM0000'), chain_id => 'many', at => '2026-01-01 12:00:00+00'::timestamptz + n * interval '1 s')) FROM generate_series(1, 1100) AS n});
 my $done = 0;
-foreach my $case ([ '', 50 ], [ '&limit=0', 1 ], [ '&limit=-7', 1 ], [ '&limit=7', 7 ], [ '&limit=99999999999999999999', 1000 ])
+foreach my $case ([ '', 50 ], [ '&limit=0', 1 ], [ '&limit=000', 1 ], [ '&limit=7', 7 ], [ '&limit=99999999999999999999', 1000 ])
 {
 	my $some = bulk("chain_id=many$case->[0]")->{json}{results};
 
@@ -154,7 +154,7 @@ is(bulk('chain_id=many&limit=1000&include_replayed=true')->{json}{replayed}, 100
 #
 
 sql(q{SELECT count(make_record('page-' || to_char(n, 'FM000'), chain_id => 'it''s a "page" é+%', at => '2026-01-01 12:00:00+00'::timestamptz + n / 10 * interval '1 s', id => 'é +%"' || n)) FROM generate_series(1, 125) AS n});
-foreach my $case ([ 'raw', 'limit=10', 13 ], [ 'newest first', 'limit=60&newest_first=true&include_replayed=true', 3 ])
+foreach my $case ([ 'raw', 'limit=10', 13 ], [ 'newest first', 'limit=60&newest_first=true&include_replayed=true', 3 ], [ 'order', 'limit=60&order=newest&include_replayed=true', 3 ])
 {
 	my (@seen, $cursor);
 	my $pages = 0;
@@ -200,6 +200,10 @@ with('rate=5&ramp=true', q{query ->> 'ramp'}, 'true');
 with('start_at=2030-01-01T12:00:00%2B02:00', q{start_at AT TIME ZONE 'UTC'}, '2030-01-01 10:00:00');
 with('start_at=2030-01-01T12:00:00+02:00', q{(SELECT due_at >= '2030-01-01 10:00+00' FROM acteon_dispatch_segment WHERE batch_id = acteon_replay_batch.id)}, 't');
 with('newest_first=true', q{query ->> 'newest_first'}, 'true');
+with('order=newest', q{(query ->> 'newest_first') || (query -> 'order' IS NULL)}, 'truetrue');
+with('order=newest&newest_first=true', q{query ->> 'newest_first'}, 'true');
+with('order=oldest', q{query -> 'newest_first' IS NULL}, 't');
+with('order=oldest&newest_first=0', q{query -> 'newest_first' IS NULL}, 't');
 with('include_replayed=1', q{query ->> 'include_replayed'}, 'true');
 with('breaker_window=7', 'breaker_window', '7');
 with('breaker_window=0', 'breaker_window IS NULL', 't');

@@ -32,9 +32,6 @@
 #define CANCEL_PART 2
 #define LONGEST_CANCEL (2 * SECOND)
 
-/* A connection that has lasted so long was a good one: after it, delays begin anew. */
-#define GOOD_CONNECTION (10 * SECOND)
-
 /*
  * What the server says on its own.
  */
@@ -50,72 +47,6 @@ log_notice(void *owner, const PGresult *result)
 }
 
 /*
- * Wait for the connection's socket.
- */
-void
-DatabaseWatch(Database *database, uint32_t events)
-{
-	int fd = PQsocket(database->conn);
-
-	if (fd >= 0 && fd != database->fd)
-		LoopKeep(fd);
-	database->fd = fd;
-	if (fd >= 0)
-		LoopWatch(fd, events, DatabaseStirred, database);
-}
-
-/*
- * Stop waiting for it.
- */
-static void
-unwatch(Database *database)
-{
-	LoopForget(database->fd);
-	database->fd = -1;
-}
-
-/*
- * Give the connection up, tell whoever waits for it, and try again later.
- */
-void
-DatabaseLose(Database *database, const char *why)
-{
-	DatabaseDone done = database->done;
-	DatabaseAllDone all_done = database->all_done;
-	bool was_ready = database->state == IDLE || database->state == BUSY;
-	int64_t delay;
-
-	if (was_ready && ClockNow() - database->connected_at >= GOOD_CONNECTION)
-		BackoffReset(&database->backoff);
-	delay = BackoffNext(&database->backoff);
-	if (!database->failing)
-		Log(LOG_WARNING, was_ready ? "lost the database" : "cannot connect to the database",
-			LogText("connection", database->purpose), LogText("error", why));
-	else
-		Log(LOG_DEBUG, "still no database", LogText("connection", database->purpose),
-			LogText("error", why), LogNumber("retry_ms", delay / MILLISECOND));
-	database->failing = true;
-	unwatch(database);
-	DatabaseClearResults(database);
-	CancelForget(database->cancel);
-	ConnectForget(database->connect);
-	PQfinish(database->conn);
-	database->conn = NULL;
-	database->connect = NULL;
-	database->cancel = NULL;
-	database->done = NULL;
-	database->all_done = NULL;
-	database->state = WAITING;
-	database->timer.due = database->is_held ? NEVER : ClockNow() + delay;
-	if (done != NULL)
-		done(database->handlers.owner, NULL);
-	if (all_done != NULL)
-		all_done(database->handlers.owner, NULL, 0);
-	if (was_ready && database->handlers.lost != NULL)
-		database->handlers.lost(database->handlers.owner);
-}
-
-/*
  * The session is set up: it can be used.
  */
 static void
@@ -127,6 +58,28 @@ ready(Database *database)
 	database->state = IDLE;
 	database->timer.due = NEVER;
 	database->handlers.connected(database->handlers.owner);
+}
+
+/*
+ * The session is set up, or not.
+ */
+static void
+set_up_ended(void *owner, PGresult *const *results, int count)
+{
+	Database *database = owner;
+	const char *sqlstate, *message;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (DatabaseFailed(results[i], &sqlstate, &message))
+		{
+			DatabaseLose(database, message);
+			return;
+		}
+	}
+	if (!AbandonedIsEmpty(&database->abandoned))
+		AbandonedRead(&database->abandoned, results[count - 1]);
+	ready(database);
 }
 
 /*
@@ -158,30 +111,9 @@ set_up(Database *database)
 	else
 	{
 		database->is_setup = true;
-		DatabaseSendAll(database, statements, count, SETUP_TIMEOUT, NULL);
+		DatabaseSendAll(database, statements, count, SETUP_TIMEOUT, set_up_ended);
 	}
 	free(pids);
-}
-
-/*
- * The session is set up, or not.
- */
-void
-DatabaseIsSetUp(Database *database, PGresult *const *results, int count)
-{
-	const char *sqlstate, *message;
-
-	for (int i = 0; i < count; i++)
-	{
-		if (DatabaseFailed(results[i], &sqlstate, &message))
-		{
-			DatabaseLose(database, message);
-			return;
-		}
-	}
-	if (!AbandonedIsEmpty(&database->abandoned))
-		AbandonedRead(&database->abandoned, results[count - 1]);
-	ready(database);
 }
 
 /*
@@ -286,6 +218,7 @@ DatabaseOpen(const char *conninfo, const char *program, const char *purpose,
 	database->handlers = handlers;
 	database->session = session;
 	database->fd = -1;
+	database->stirred = DatabaseStirred;
 	database->backoff = (Backoff){100 * MILLISECOND, 10 * SECOND, 0};
 	database->timer = (LoopTimer){timer_expired, database, ClockNow(), NULL};
 	LoopAddPatientTimer(&database->timer);
@@ -300,7 +233,7 @@ DatabaseClose(Database *database)
 {
 	if (database == NULL)
 		return;
-	unwatch(database);
+	DatabaseUnwatch(database);
 	LoopRemoveTimer(&database->timer);
 	DatabaseClearResults(database);
 	CancelForget(database->cancel);

@@ -2,7 +2,8 @@
  * database_int.h
  *		What the parts of a connection to the database share.
  *
- * database.c is its life, database_send.c what is done with it.
+ * database.c is its life, database_send.c what is done with it, database_link.c what
+ * both stand on.
  */
 #ifndef DATABASE_INT_H
 #define DATABASE_INT_H
@@ -32,8 +33,9 @@ struct Database
 	Connect *connect;
 	PGconn *conn;
 	State state;
-	bool is_held; /* do not connect */
-	int fd;       /* what the loop watches, -1 for nothing */
+	bool is_held;        /* do not connect */
+	int fd;              /* what the loop watches, -1 for nothing */
+	LoopHandler stirred; /* what the loop calls then */
 	DatabaseDone done;
 	DatabaseAllDone all_done;          /* instead, for statements that were sent together */
 	PGresult *results[MAX_STATEMENTS]; /* of what is under way, as far as they came */
@@ -54,13 +56,13 @@ struct Database
 	int64_t reconnects;
 };
 
-/* database.c */
+/* database_link.c */
 extern void DatabaseWatch(Database *database, uint32_t events);
+extern void DatabaseUnwatch(Database *database);
+extern void DatabaseClearResults(Database *database);
 extern void DatabaseLose(Database *database, const char *why);
-extern void DatabaseIsSetUp(Database *database, PGresult *const *results, int count);
 
 /* database_send.c */
-extern void DatabaseClearResults(Database *database);
 extern void DatabaseFlush(Database *database);
 extern void DatabaseStirred(void *owner, int fd, uint32_t events);
 extern Statement

@@ -12,21 +12,6 @@
 static void conclude(Database *database);
 
 /*
- * Throw away the results that have come.
- */
-void
-DatabaseClearResults(Database *database)
-{
-	for (int i = 0; i < MAX_STATEMENTS; i++)
-	{
-		PQclear(database->results[i]);
-		database->results[i] = NULL;
-	}
-	database->expected = database->complete = 0;
-	database->is_over = database->is_setup = database->is_overdue = false;
-}
-
-/*
  * Send what libpq still holds.
  */
 void
@@ -123,9 +108,7 @@ conclude(Database *database)
 	database->all_done = NULL;
 	database->state = IDLE;
 	database->timer.due = NEVER;
-	if (is_setup)
-		DatabaseIsSetUp(database, results, count);
-	else if (done != NULL)
+	if (done != NULL)
 	{
 		/* The last one is what was asked for, unless what had to come before has failed. */
 		result = results[count - 1];
@@ -134,7 +117,7 @@ conclude(Database *database)
 		done(database->handlers.owner, result);
 	}
 	else
-		all_done(database->handlers.owner, results, count);
+		all_done(is_setup ? database : database->handlers.owner, results, count);
 	for (int i = 0; i < count; i++)
 		PQclear(results[i]);
 }

@@ -3,22 +3,42 @@
  *		JSON as RFC 8259 has it, and text that is safe to store.
  *
  * These programs do not take JSON apart: they only have to know whether an answer
- * is JSON, to find the text of an error in one, and to write strings.
+ * is JSON, to find a member in one, and to write strings.  What is JSON is kept and
+ * sent on byte by byte as it came.  So what reads it must take all that jsonb takes,
+ * numbers of any size among it, and leave to the database what that refuses, such as
+ * \u0000; and it must not build anything, since a payload can have 100 MB.  yajl does
+ * that: it tells what it reads as it goes, and numbers as they are written.
  */
 #include "common/json.h"
 
-#include <stdint.h>
+#include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include <openssl/crypto.h>
+#include <yajl/yajl_parse.h>
 
 /* Deeper nesting is refused: far more than an answer needs, far less than harms. */
 #define MAX_DEPTH 512
 
-/* What is left to read. */
+/* What is looked for while a text is read, and what was found. */
 typedef struct Reader
 {
-	const char *at;
-	const char *end;
+	int depth;
+	int members;     /* of the outermost object, so far */
+	const char *key; /* of the member that is looked for */
+	bool is_number;  /* that is a number, of any object; else a string of the outermost */
+	bool is_next;    /* its value comes next, if it is one */
+	bool found;
+	Buffer *value; /* where what is found goes, NULL if nowhere */
 } Reader;
+
+/* Before memory of yajl's. */
+typedef union Size
+{
+	size_t size;
+	max_align_t alignment;
+} Size;
 
 /*
  * The length of the UTF-8 character at the start of some bytes; 0 if there is
@@ -57,289 +77,180 @@ utf8_length(const char *text, size_t len)
 }
 
 /*
- * Append a character as UTF-8.
+ * Memory for yajl.  In it may be what was sealed elsewhere, so it is overwritten when
+ * it is given back.
+ */
+static void *
+allocate(void *context, size_t size)
+{
+	Size *memory = Allocate(sizeof(Size) + size);
+
+	(void) context;
+	memory->size = size;
+	return memory + 1;
+}
+
+static void
+release(void *context, void *pointer)
+{
+	Size *memory = pointer;
+
+	(void) context;
+	if (pointer == NULL)
+		return;
+	memory--;
+	OPENSSL_cleanse(pointer, memory->size);
+	free(memory);
+}
+
+static void *
+reallocate(void *context, void *pointer, size_t size)
+{
+	void *larger = allocate(context, size);
+	size_t had = pointer != NULL ? ((Size *) pointer - 1)->size : 0;
+
+	if (had > 0)
+		memcpy(larger, pointer, had < size ? had : size);
+	release(context, pointer);
+	return larger;
+}
+
+/*
+ * Append what a string says.  yajl makes of half a surrogate pair what may be no UTF-8.
  */
 static void
-append_utf8(Buffer *buffer, uint32_t c)
+append_string(Buffer *buffer, const unsigned char *text, size_t len)
 {
-	if (c < 0x80)
-		BufferAppendChar(buffer, (char) c);
-	else if (c < 0x800)
-	{
-		BufferAppendChar(buffer, (char) (0xC0 | c >> 6));
-		BufferAppendChar(buffer, (char) (0x80 | (c & 0x3F)));
-	}
-	else if (c < 0x10000)
-	{
-		BufferAppendChar(buffer, (char) (0xE0 | c >> 12));
-		BufferAppendChar(buffer, (char) (0x80 | (c >> 6 & 0x3F)));
-		BufferAppendChar(buffer, (char) (0x80 | (c & 0x3F)));
-	}
+	if (IsUtf8((const char *) text, len))
+		BufferAppend(buffer, text, len);
 	else
+		AppendCleanText(buffer, (const char *) text, len, SIZE_MAX);
+}
+
+/*
+ * An array or an object begins.  Like the other functions that yajl calls this returns
+ * 0 to end the reading.
+ */
+static int
+begin_nesting(void *context)
+{
+	Reader *reader = context;
+
+	reader->is_next = false;
+	return ++reader->depth <= MAX_DEPTH;
+}
+
+/*
+ * One ends.
+ */
+static int
+end_nesting(void *context)
+{
+	((Reader *) context)->depth--;
+	return 1;
+}
+
+/*
+ * A key: is it the one that is looked for?
+ */
+static int
+take_key(void *context, const unsigned char *text, size_t len)
+{
+	Reader *reader = context;
+
+	reader->members += reader->depth == 1;
+	reader->is_next = !reader->found && (reader->depth == 1 || reader->is_number) &&
+					  strlen(reader->key) == len && memcmp(reader->key, text, len) == 0;
+	return 1;
+}
+
+/*
+ * A string: is it the value that is looked for?
+ */
+static int
+take_string(void *context, const unsigned char *text, size_t len)
+{
+	Reader *reader = context;
+
+	if (reader->is_next && !reader->is_number)
 	{
-		BufferAppendChar(buffer, (char) (0xF0 | c >> 18));
-		BufferAppendChar(buffer, (char) (0x80 | (c >> 12 & 0x3F)));
-		BufferAppendChar(buffer, (char) (0x80 | (c >> 6 & 0x3F)));
-		BufferAppendChar(buffer, (char) (0x80 | (c & 0x3F)));
+		reader->found = true;
+		if (reader->value != NULL)
+			append_string(reader->value, text, len);
 	}
+	reader->is_next = false;
+	return 1;
 }
 
 /*
- * Skip white space.
+ * The same for a number.
  */
-static void
-skip_blanks(Reader *in)
+static int
+take_number(void *context, const char *text, size_t len)
 {
-	while (in->at < in->end &&
-		   (*in->at == ' ' || *in->at == '\t' || *in->at == '\n' || *in->at == '\r'))
-		in->at++;
-}
+	Reader *reader = context;
 
-/*
- * Read one given character.
- */
-static bool
-read_char(Reader *in, char c)
-{
-	if (in->at == in->end || *in->at != c)
-		return false;
-	in->at++;
-	return true;
-}
-
-/*
- * Read at least one digit.
- */
-static bool
-read_digits(Reader *in)
-{
-	const char *start = in->at;
-
-	while (in->at < in->end && *in->at >= '0' && *in->at <= '9')
-		in->at++;
-	return in->at > start;
-}
-
-/*
- * Read a number.
- */
-static bool
-read_number(Reader *in)
-{
-	read_char(in, '-');
-	if (!read_char(in, '0') && !read_digits(in))
-		return false;
-	if (read_char(in, '.') && !read_digits(in))
-		return false;
-	if (read_char(in, 'e') || read_char(in, 'E'))
+	if (reader->is_next && reader->is_number)
 	{
-		if (!read_char(in, '+'))
-			read_char(in, '-');
-		return read_digits(in);
+		reader->found = true;
+		BufferAppend(reader->value, text, len);
 	}
-	return true;
+	reader->is_next = false;
+	return 1;
 }
 
 /*
- * Read the four digits of \uXXXX.
+ * A string or a key that may be a tag.
  */
-static bool
-read_hex4(Reader *in, uint32_t *value)
+static int
+take_tag(void *context, const unsigned char *text, size_t len)
 {
-	*value = 0;
-	if (in->end - in->at < 4)
-		return false;
-	for (int i = 0; i < 4; i++)
-	{
-		char c = *in->at++;
+	Reader *reader = context;
 
-		if (c >= '0' && c <= '9')
-			*value = *value << 4 | (uint32_t) (c - '0');
-		else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-			*value = *value << 4 | (uint32_t) ((c | 0x20) - 'a' + 10);
-		else
-			return false;
-	}
-	return true;
+	reader->found = true;
+	append_string(reader->value, text, len);
+	return 0;
 }
 
 /*
- * Read what follows a backslash, and append the character it stands for.  Half
- * a surrogate pair is valid JSON; it is read as U+FFFD.
+ * An array has no tag.
  */
-static bool
-read_escape(Reader *in, Buffer *value)
+static int
+give_up(void *context)
 {
-	static const char from[] = "\"\\/bfnrt";
-	static const char to[] = "\"\\/\b\f\n\r\t";
-	const char *known;
-	uint32_t c, low;
-
-	if (in->at == in->end)
-		return false;
-	if (!read_char(in, 'u'))
-	{
-		known = memchr(from, *in->at++, sizeof(from) - 1);
-		if (known != NULL && value != NULL)
-			BufferAppendChar(value, to[known - from]);
-		return known != NULL;
-	}
-	if (!read_hex4(in, &c))
-		return false;
-	if (c >= 0xD800 && c <= 0xDFFF)
-	{
-		Reader pair = {in->at, in->end};
-
-		if (c <= 0xDBFF && read_char(&pair, '\\') && read_char(&pair, 'u') &&
-			read_hex4(&pair, &low) && low >= 0xDC00 && low <= 0xDFFF)
-		{
-			c = 0x10000 + ((c - 0xD800) << 10) + (low - 0xDC00);
-			*in = pair;
-		}
-		else
-			c = 0xFFFD;
-	}
-	if (value != NULL)
-		append_utf8(value, c);
-	return true;
+	(void) context;
+	return 0;
 }
 
 /*
- * Read a string, and append what it says to value, unless that is NULL.
+ * Have yajl read a text, and call these functions.  Returns whether it has read all.
  */
 static bool
-read_string(Reader *in, Buffer *value)
+read_json(const char *text, size_t len, const yajl_callbacks *callbacks, Reader *reader)
 {
-	if (!read_char(in, '"'))
-		return false;
-	while (in->at < in->end)
-	{
-		const char *start = in->at;
-		size_t len;
+	yajl_alloc_funcs memory = {allocate, reallocate, release, NULL};
+	yajl_handle handle = yajl_alloc(callbacks, &memory, reader);
+	bool good;
 
-		while (in->at < in->end && (unsigned char) *in->at >= ' ' &&
-			   (unsigned char) *in->at < 0x80 && *in->at != '"' && *in->at != '\\')
-			in->at++;
-		if (value != NULL)
-			BufferAppend(value, start, in->at - start);
-		if (read_char(in, '"'))
-			return true;
-		if (read_char(in, '\\'))
-		{
-			if (!read_escape(in, value))
-				return false;
-			continue;
-		}
-		if (in->at == in->end || (unsigned char) *in->at < ' ')
-			return false;
-		len = utf8_length(in->at, in->end - in->at);
-		if (len == 0)
-			return false;
-		if (value != NULL)
-			BufferAppend(value, in->at, len);
-		in->at += len;
-	}
-	return false;
+	/* The line feed is an error in a string that is not finished, which yajl overlooks
+	 * behind a value. */
+	yajl_config(handle, yajl_dont_validate_strings, 1);
+	good = yajl_parse(handle, (const unsigned char *) text, len) == yajl_status_ok &&
+		   yajl_parse(handle, (const unsigned char *) "\n", 1) == yajl_status_ok &&
+		   yajl_complete_parse(handle) == yajl_status_ok;
+	yajl_free(handle);
+	return good;
 }
 
 /*
- * Read one of the three words.
+ * Is there nothing that yajl takes and JSON does not have: wrong UTF-8, about which
+ * it is laxer than we are, and two more blanks?
  */
 static bool
-read_word(Reader *in, const char *word)
+is_clean(const char *text, size_t len)
 {
-	size_t len = strlen(word);
-
-	if ((size_t) (in->end - in->at) < len || memcmp(in->at, word, len) != 0)
-		return false;
-	in->at += len;
-	return true;
-}
-
-/*
- * Read a value that is neither an array nor an object.
- */
-static bool
-read_scalar(Reader *in)
-{
-	if (in->at == in->end)
-		return false;
-	switch (*in->at)
-	{
-		case '"':
-			return read_string(in, NULL);
-		case 't':
-			return read_word(in, "true");
-		case 'f':
-			return read_word(in, "false");
-		case 'n':
-			return read_word(in, "null");
-		default:
-			return read_number(in);
-	}
-}
-
-/*
- * Read a key and its colon.
- */
-static bool
-read_key(Reader *in, Buffer *key)
-{
-	skip_blanks(in);
-	if (!read_string(in, key))
-		return false;
-	skip_blanks(in);
-	return read_char(in, ':');
-}
-
-/*
- * Read any value, and the blanks around it.  Keeps its own stack: the input
- * must not decide how deep ours goes.
- */
-static bool
-read_value(Reader *in)
-{
-	char closing[MAX_DEPTH];
-	int depth = 0;
-
-	for (;;)
-	{
-		char open;
-
-		/* A value begins here. */
-		skip_blanks(in);
-		open = in->at < in->end ? *in->at : '\0';
-		if (open == '[' || open == '{')
-		{
-			in->at++;
-			if (depth == MAX_DEPTH)
-				return false;
-			closing[depth++] = open == '[' ? ']' : '}';
-			skip_blanks(in);
-			if (in->at == in->end || *in->at != closing[depth - 1])
-			{
-				if (open == '{' && !read_key(in, NULL))
-					return false;
-				continue;
-			}
-		}
-		else if (!read_scalar(in))
-			return false;
-
-		/* A value has ended, or an empty array or object is about to. */
-		skip_blanks(in);
-		while (depth > 0 && read_char(in, closing[depth - 1]))
-		{
-			depth--;
-			skip_blanks(in);
-		}
-		if (depth == 0)
-			return true;
-		if (!read_char(in, ','))
-			return false;
-		if (closing[depth - 1] == '}' && !read_key(in, NULL))
-			return false;
-	}
+	return len > 0 && IsUtf8(text, len) && memchr(text, '\v', len) == NULL &&
+		   memchr(text, '\f', len) == NULL;
 }
 
 /*
@@ -348,38 +259,62 @@ read_value(Reader *in)
 bool
 JsonIsValid(const char *text, size_t len)
 {
-	Reader in = {text, text + len};
+	static const yajl_callbacks callbacks = {.yajl_start_map = begin_nesting,
+											 .yajl_end_map = end_nesting,
+											 .yajl_start_array = begin_nesting,
+											 .yajl_end_array = end_nesting};
+	Reader reader = {0};
 
-	return read_value(&in) && in.at == in.end;
+	return is_clean(text, len) && read_json(text, len, &callbacks, &reader);
 }
 
 /*
- * Append the string that an object has under a key.  False if the text is no
- * object, or has no string there.
+ * Look for a member.  False if the text is no JSON, or has none such.
+ */
+static bool
+find_member(const char *text, size_t len, Reader *reader)
+{
+	static const yajl_callbacks callbacks = {.yajl_start_map = begin_nesting,
+											 .yajl_map_key = take_key,
+											 .yajl_end_map = end_nesting,
+											 .yajl_start_array = begin_nesting,
+											 .yajl_end_array = end_nesting,
+											 .yajl_string = take_string,
+											 .yajl_number = take_number};
+
+	return is_clean(text, len) && read_json(text, len, &callbacks, reader) && reader->found;
+}
+
+/*
+ * Append the string that an object has under a key, the first if there are several.
+ * False if the text is no object, or has no string there.
  */
 bool
 JsonGetString(const char *text, size_t len, const char *key, Buffer *value)
 {
-	Reader in = {text, text + len};
-	Buffer name = {0};
-	bool found = false;
+	Buffer string = {0};
+	Reader reader = {.key = key, .value = &string};
+	bool found = find_member(text, len, &reader);
 
-	if (!JsonIsValid(text, len))
-		return false;
-	skip_blanks(&in);
-	if (!read_char(&in, '{'))
-		return false;
-	while (!found && read_key(&in, &name))
-	{
-		skip_blanks(&in);
-		if (strcmp(BufferText(&name), key) == 0 && in.at < in.end && *in.at == '"')
-			found = read_string(&in, value);
-		else if (!read_value(&in) || !read_char(&in, ','))
-			break;
-		BufferClear(&name);
-	}
-	BufferFree(&name);
+	if (found)
+		BufferAppend(value, string.data, string.len);
+	BufferFree(&string);
 	return found;
+}
+
+/*
+ * The number that any object in a text has under a key, the first if there are several,
+ * without its fraction.  0 if there is none.
+ */
+int64_t
+JsonGetNumber(const char *text, size_t len, const char *key)
+{
+	Buffer number = {0};
+	Reader reader = {.key = key, .is_number = true, .value = &number};
+	int64_t value = find_member(text, len, &reader) ? strtoll(number.data, NULL, 10) : 0;
+
+	BufferFree(&number);
+	return value;
 }
 
 /*
@@ -388,23 +323,9 @@ JsonGetString(const char *text, size_t len, const char *key, Buffer *value)
 bool
 JsonIsOnlyString(const char *text, size_t len, const char *key)
 {
-	Reader in = {text, text + len};
-	Buffer name = {0};
-	bool good;
+	Reader reader = {.key = key};
 
-	skip_blanks(&in);
-	good = read_char(&in, '{') && read_key(&in, &name) && strcmp(BufferText(&name), key) == 0;
-	BufferFree(&name);
-	if (!good)
-		return false;
-	skip_blanks(&in);
-	if (!read_string(&in, NULL))
-		return false;
-	skip_blanks(&in);
-	if (!read_char(&in, '}'))
-		return false;
-	skip_blanks(&in);
-	return in.at == in.end;
+	return find_member(text, len, &reader) && reader.members == 1;
 }
 
 /*
@@ -415,12 +336,13 @@ JsonIsOnlyString(const char *text, size_t len, const char *key)
 bool
 JsonGetTag(const char *text, size_t len, Buffer *tag)
 {
-	Reader in = {text, text + len};
+	static const yajl_callbacks callbacks = {.yajl_string = take_tag,
+											 .yajl_map_key = take_tag,
+											 .yajl_start_array = give_up};
+	Reader reader = {.value = tag};
 
-	skip_blanks(&in);
-	if (in.at < in.end && *in.at == '"')
-		return read_string(&in, tag);
-	return read_char(&in, '{') && read_key(&in, tag);
+	(void) read_json(text, len, &callbacks, &reader);
+	return reader.found;
 }
 
 /*

@@ -315,10 +315,10 @@ client_gone(void *owner, int fd, uint32_t events)
 }
 
 /*
- * A request has its answer.
+ * A request has its answer: have the library ask for it.
  */
-void
-ClientsAnswer(Request *request)
+static void
+resume(Request *request)
 {
 	Server *server = request->server;
 
@@ -350,8 +350,10 @@ serve(Request *request)
 	}
 	else if (request->route->kind == ROUTE_OPENAPI)
 	{
+		const Buffer *document = OpenapiDocument();
+
 		request->answer.status = 200;
-		BufferAppend(&request->answer.body, openapi_text, OpenapiLength());
+		BufferAppend(&request->answer.body, document->data, document->len);
 	}
 	else
 	{
@@ -367,6 +369,7 @@ serve(Request *request)
 		request->is_served = true;
 		MHD_suspend_connection(request->connection);
 		request->is_suspended = true;
+		request->when_answered = resume;
 		LoopWatch(socket_of(request->connection), EPOLLRDHUP, client_gone, request);
 		CallStart(request);
 		return MHD_YES;

@@ -1,11 +1,19 @@
 /*
  * openapi.c
- *		The description of the interface: openapi.json beside this file, which
- *		follows OpenAPI 3.1, as part of the program.
+ *		The description of the interface, which follows OpenAPI 3.1.
+ *
+ * It is openapi.json beside this file, which is part of the program, with the
+ * parameters of the table of options in their places: "@bulk" among the parameters
+ * of an operation, and the like, stands for those that such a call takes.
  */
 #include "http/openapi.h"
 
+#include <ctype.h>
 #include <stdint.h>
+#include <string.h>
+
+#include "common/json.h"
+#include "http/parameters.h"
 
 __asm__(".section .rodata\n"
 		".global openapi_text\n"
@@ -16,13 +24,172 @@ __asm__(".section .rodata\n"
 		".byte 0\n"
 		".previous\n");
 
+extern const char openapi_text[];
 extern const char openapi_end[];
 
-/*
- * How long it is, in bytes.
- */
-size_t
-OpenapiLength(void)
+/* What stands for the parameters of a call. */
+static const struct
 {
-	return (size_t) ((uintptr_t) openapi_end - (uintptr_t) openapi_text);
+	const char *text;
+	unsigned call;
+} places[] = {
+	{"\"@single\"", CALL_HTTP_SINGLE},
+	{"\"@bulk\"", CALL_HTTP_BULK},
+	{"\"@steering\"", CALL_HTTP_STEERING},
+	{"\"@batches\"", CALL_HTTP_BATCHES},
+};
+
+/* Types of JSON Schema, and formats. */
+static const struct
+{
+	const char *type;
+	const char *format;
+} kinds[] = {
+	[KIND_TEXT] = {"string", NULL},     [KIND_TIME] = {"string", "date-time"},
+	[KIND_INTEGER] = {"integer", NULL}, [KIND_BOOLEAN] = {"boolean", NULL},
+	[KIND_NUMBER] = {"number", NULL},   [KIND_BATCH] = {"integer", "int64"},
+};
+
+/*
+ * Append a value of an option as JSON.
+ */
+static void
+append_value(Buffer *json, const ReplayOption *option, const char *value)
+{
+	if (option->kind == KIND_TEXT || option->kind == KIND_TIME)
+		JsonAppendExactString(json, value);
+	else
+		BufferAppendText(json, value);
+}
+
+/*
+ * Append a member of a schema whose value is one of the option's, if there is one.
+ */
+static void
+append_member(Buffer *json, const ReplayOption *option, const char *name, const char *value)
+{
+	if (value == NULL)
+		return;
+	BufferPrint(json, ", \"%s\": ", name);
+	append_value(json, option, value);
+}
+
+/*
+ * Append the values that there are.
+ */
+static void
+append_choices(Buffer *json, const ReplayOption *option)
+{
+	if (option->choices[1] == NULL)
+	{
+		append_member(json, option, "const", option->choices[0]);
+		return;
+	}
+	BufferAppendText(json, ", \"enum\": [");
+	for (const char *const *choice = option->choices; *choice != NULL; choice++)
+	{
+		BufferAppendText(json, choice > option->choices ? ", " : "");
+		append_value(json, option, *choice);
+	}
+	BufferAppendChar(json, ']');
+}
+
+/*
+ * Append the schema of an option.
+ */
+static void
+append_schema(Buffer *json, const ReplayOption *option)
+{
+	BufferPrint(json, "{\"type\": \"%s\"", kinds[option->kind].type);
+	if (kinds[option->kind].format != NULL)
+		BufferPrint(json, ", \"format\": \"%s\"", kinds[option->kind].format);
+	if (option->choices != NULL)
+		append_choices(json, option);
+	append_member(json, option, "default", option->initial);
+	append_member(json, option, "minimum", option->least);
+	append_member(json, option, "maximum", option->most);
+	append_member(json, option, "exclusiveMaximum", option->below);
+	if (option->not_empty)
+		BufferAppendText(json, ", \"minLength\": 1");
+	BufferAppendChar(json, '}');
+}
+
+/*
+ * Append an option as a parameter.
+ */
+static void
+append_parameter(Buffer *json, const ReplayOption *option)
+{
+	Buffer description = {0};
+
+	BufferAppendChar(&description, (char) toupper((unsigned char) *option->help));
+	BufferPrint(&description, "%s.", option->help + 1);
+	if (option->over_http != NULL)
+		BufferPrint(&description, " %s.", option->over_http);
+	BufferPrint(json, "{\"name\": \"%s\", \"in\": \"query\", \"description\": ", option->key);
+	JsonAppendExactString(json, description.data);
+	BufferAppendText(json, ", \"schema\": ");
+	append_schema(json, option);
+	append_member(json, option, "example", option->example);
+	BufferAppendChar(json, '}');
+	BufferFree(&description);
+}
+
+/*
+ * Append the parameters of a call.
+ */
+static void
+append_parameters(Buffer *json, unsigned call)
+{
+	const char *separator = "";
+
+	for (int id = 0; id < NUM_OPTIONS; id++)
+	{
+		if ((ReplayOptions[id].calls & call) == 0)
+			continue;
+		BufferAppendText(json, separator);
+		append_parameter(json, &ReplayOptions[id]);
+		separator = ",\n          ";
+	}
+}
+
+/*
+ * Write the document.
+ */
+static void
+write_document(Buffer *json)
+{
+	const char *text = openapi_text;
+
+	for (const char *place; (place = strstr(text, "\"@")) != NULL;)
+	{
+		size_t i = 0;
+
+		while (i < sizeof(places) / sizeof(places[0]) &&
+			   strncmp(place, places[i].text, strlen(places[i].text)) != 0)
+			i++;
+		BufferAppend(json, text, (size_t) (place - text));
+		text = place;
+		if (i < sizeof(places) / sizeof(places[0]))
+		{
+			append_parameters(json, places[i].call);
+			text += strlen(places[i].text);
+		}
+		else
+			BufferAppendChar(json, *text++);
+	}
+	BufferAppend(json, text, (size_t) ((uintptr_t) openapi_end - (uintptr_t) text));
+}
+
+/*
+ * The document, which lives as long as the program.
+ */
+const Buffer *
+OpenapiDocument(void)
+{
+	static Buffer document;
+
+	if (document.data == NULL)
+		write_document(&document);
+	return &document;
 }

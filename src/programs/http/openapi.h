@@ -5,10 +5,8 @@
 #ifndef OPENAPI_H
 #define OPENAPI_H
 
-#include <stddef.h>
+#include "common/buffer.h"
 
-extern const char openapi_text[];
-
-extern size_t OpenapiLength(void);
+extern const Buffer *OpenapiDocument(void);
 
 #endif

@@ -7,87 +7,25 @@
  * plus all the same, and in a time there is no blank behind the hours.  What
  * nobody takes is not looked at, as in the gateway.
  *
- * Values are only made sure to be of the form that the extension's query wants;
- * whether they make sense is for the extension to say.
+ * Which parameters there are, the table of options says (options.def).  Values are
+ * only made sure to be of the form that the extension's query wants; whether they
+ * make sense is for the extension to say, but for those that are no part of a query.
  */
 #include "http/parameters.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/json.h"
 
-/* The gateway's own bounds, and the default. */
-#define MIN_LIMIT 1
-#define MAX_LIMIT 1000
-#define DEFAULT_LIMIT "50"
-
-typedef enum Kind
-{
-	KIND_TEXT,
-	KIND_LIST, /* of texts: may be given several times */
-	KIND_TIME,
-	KIND_SWITCH,
-	KIND_NUMBER,
-	KIND_WHOLE, /* not negative */
-	KIND_SMALL, /* the same for an integer of the database */
-	KIND_BATCH, /* the number of one */
-	KIND_STATE, /* of one */
-	KIND_LIMIT
-} Kind;
-
-typedef struct Rule
-{
-	const char *name;
-	Kind kind;
-	unsigned taken_by;
-	bool in_query; /* goes to acteon_replay_bulk and acteon_replay_preview */
-} Rule;
-
-static const Rule rules[PARAMETERS] = {
-	[PARAMETER_NAMESPACE] = {"namespace", KIND_TEXT, TAKEN_BY_BULK, true},
-	[PARAMETER_TENANT] = {"tenant", KIND_TEXT, TAKEN_BY_BULK, true},
-	[PARAMETER_PROVIDER] = {"provider", KIND_TEXT, TAKEN_BY_BULK, true},
-	[PARAMETER_ACTION_TYPE] = {"action_type", KIND_TEXT, TAKEN_BY_BULK, true},
-	[PARAMETER_OUTCOME] = {"outcome", KIND_LIST, TAKEN_BY_BULK, true},
-	[PARAMETER_VERDICT] = {"verdict", KIND_TEXT, TAKEN_BY_BULK, true},
-	[PARAMETER_MATCHED_RULE] = {"matched_rule", KIND_TEXT, TAKEN_BY_BULK, true},
-	[PARAMETER_FROM] = {"from", KIND_TIME, TAKEN_BY_BULK, true},
-	[PARAMETER_TO] = {"to", KIND_TIME, TAKEN_BY_BULK, true},
-	[PARAMETER_LIMIT] = {"limit", KIND_LIMIT, TAKEN_BY_BULK | TAKEN_BY_BATCHES, true},
-	[PARAMETER_CALLER_ID] = {"caller_id", KIND_TEXT, TAKEN_BY_BULK, true},
-	[PARAMETER_CHAIN_ID] = {"chain_id", KIND_TEXT, TAKEN_BY_BULK, true},
-	[PARAMETER_INCLUDE_REPLAYED] = {"include_replayed", KIND_SWITCH, TAKEN_BY_BULK, true},
-	[PARAMETER_ALLOW_REDACTED] = {"allow_redacted", KIND_SWITCH, TAKEN_BY_BULK | TAKEN_BY_REPLAY,
-								  true},
-	[PARAMETER_NEWEST_FIRST] = {"newest_first", KIND_SWITCH, TAKEN_BY_BULK, true},
-	[PARAMETER_CURSOR] = {"cursor", KIND_TEXT, TAKEN_BY_BULK, true},
-	[PARAMETER_RATE] = {"rate", KIND_NUMBER, TAKEN_BY_BULK, true},
-	[PARAMETER_START_AT] = {"start_at", KIND_TIME, TAKEN_BY_BULK, true},
-	[PARAMETER_REASON] = {"reason", KIND_TEXT, TAKEN_BY_BULK | TAKEN_BY_REPLAY | TAKEN_BY_STEERING,
-						  true},
-	[PARAMETER_ALLOW_PARTIAL] = {"allow_partial", KIND_SWITCH, TAKEN_BY_BULK | TAKEN_BY_REPLAY,
-								 true},
-	[PARAMETER_DEDUP] = {"dedup", KIND_TEXT, TAKEN_BY_BULK | TAKEN_BY_REPLAY, true},
-	[PARAMETER_PROVIDER_OVERRIDE] = {"provider_override", KIND_TEXT,
-									 TAKEN_BY_BULK | TAKEN_BY_REPLAY, true},
-	[PARAMETER_MAX_GENERATION] = {"max_generation", KIND_WHOLE, TAKEN_BY_BULK, true},
-	[PARAMETER_MAX_DEPTH] = {"max_depth", KIND_WHOLE, TAKEN_BY_BULK, true},
-	[PARAMETER_BREAKER_WINDOW] = {"breaker_window", KIND_WHOLE, TAKEN_BY_BULK, true},
-	[PARAMETER_BREAKER_SHARE] = {"breaker_share", KIND_NUMBER, TAKEN_BY_BULK, true},
-	[PARAMETER_RAMP] = {"ramp", KIND_SWITCH, TAKEN_BY_BULK, true},
-	[PARAMETER_LOST] = {"lost", KIND_SWITCH, TAKEN_BY_BULK, true},
-	[PARAMETER_CERTAIN] = {"certain", KIND_SWITCH, TAKEN_BY_BULK, true},
-	[PARAMETER_ALLOW_EFFECTIVE] = {"allow_effective", KIND_SWITCH, TAKEN_BY_BULK, true},
-	[PARAMETER_ALLOW_UNPROVEN] = {"allow_unproven", KIND_SWITCH, TAKEN_BY_BULK | TAKEN_BY_REPLAY,
-								  true},
-	[PARAMETER_ON_DOUBT] = {"on_doubt", KIND_TEXT, TAKEN_BY_BULK | TAKEN_BY_REPLAY, true},
-	[PARAMETER_DRY_RUN] = {"dry_run", KIND_SWITCH, TAKEN_BY_BULK | TAKEN_BY_REPLAY, false},
-	[PARAMETER_SAMPLE] = {"sample", KIND_SMALL, TAKEN_BY_BULK, false},
-	[PARAMETER_WAIT] = {"wait", KIND_NUMBER, TAKEN_BY_BULK | TAKEN_BY_REPLAY, false},
-	[PARAMETER_BEFORE] = {"before", KIND_BATCH, TAKEN_BY_BATCHES, false},
-	[PARAMETER_STATE] = {"state", KIND_STATE, TAKEN_BY_BATCHES, false},
+#define PARAMETER(id, argument_name, key_name, value_kind, taken_by, ...) \
+	[OPTION_##id] = {.argument = argument_name, \
+					 .key = key_name, \
+					 .kind = KIND_##value_kind, \
+					 .calls = taken_by, \
+					 __VA_ARGS__},
+const ReplayOption ReplayOptions[NUM_OPTIONS] = {
+#include "query/options.def"
 };
 
 /*
@@ -157,21 +95,34 @@ is_number(const char *text, bool whole)
 
 /*
  * The gateway clamps the limit: replace it by what that gives.  False if it is no
- * whole number.
+ * whole number, or has a sign other than +.
  */
 static bool
-clamp_limit(char **value)
+clamp_limit(const ReplayOption *option, char **value)
 {
-	const char *digits = *value + (**value == '-' || **value == '+' ? 1 : 0);
-	long limit;
+	const char *digits = *value + (**value == '+' ? 1 : 0);
+	const char *clamped = NULL;
+	double limit;
 
 	if (*digits == '\0' || digits[strspn(digits, "0123456789")] != '\0')
 		return false;
-	/* What is too large for a long comes as the largest. */
-	limit = strtol(*value, NULL, 10);
-	limit = limit < MIN_LIMIT ? MIN_LIMIT : limit > MAX_LIMIT ? MAX_LIMIT : limit;
-	free(*value);
-	*value = Format("%ld", limit);
+	limit = strtod(digits, NULL);
+	if (limit < strtod(option->least, NULL))
+		clamped = option->least;
+	else if (limit > strtod(option->most, NULL))
+		clamped = option->most;
+	else if (*digits == '0' || digits != *value)
+	{
+		/* Without what JSON does not have. */
+		clamped = digits + strspn(digits, "0");
+	}
+	if (clamped != NULL)
+	{
+		char *copy = DuplicateText(clamped);
+
+		free(*value);
+		*value = copy;
+	}
 	return true;
 }
 
@@ -191,56 +142,108 @@ read_switch(char **value)
 }
 
 /*
- * Is it a state of a batch, as acteon_replay_batches has them?
+ * What a number has to be, for the caller to free.
  */
-static bool
-is_state(const char *text)
+static char *
+expect_number(const ReplayOption *option)
 {
-	static const char *const states[] = {"enqueuing", "running", "paused", "cancelled", "finished"};
+	const char *what = option->kind == KIND_INTEGER ? "a whole number" : "a number";
 
-	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
-	{
-		if (strcmp(text, states[i]) == 0)
-			return true;
-	}
-	return false;
+	if ((option->calls & CALL_QUERY) != 0 || option->most == NULL)
+		return DuplicateText(what);
+	return Format("%s from %s to %s", what, option->least, option->most);
 }
 
 /*
- * Bring a value into its form.  Returns NULL, or what was expected.
+ * Bring a number into its form.  Returns NULL, or what was expected, for the caller
+ * to free.
  */
-static const char *
-shape(const Rule *rule, char **value)
+static char *
+shape_number(const ReplayOption *option, char **value)
+{
+	double number = strtod(*value, NULL);
+
+	if (!is_number(*value, option->kind == KIND_INTEGER))
+		return expect_number(option);
+	/* What is part of a query is for the extension to judge. */
+	if ((option->calls & CALL_QUERY) == 0 && option->most != NULL &&
+		(number < strtod(option->least, NULL) || number > strtod(option->most, NULL)))
+		return expect_number(option);
+	return NULL;
+}
+
+/*
+ * Check a text that is one of few, where that is not for the extension to judge.
+ * Returns NULL, or what was expected, for the caller to free.
+ */
+static char *
+check_choice(const ReplayOption *option, const char *value)
+{
+	Buffer expected = {0};
+
+	if (option->choices == NULL || (option->calls & CALL_QUERY) != 0)
+		return NULL;
+	for (const char *const *choice = option->choices; *choice != NULL; choice++)
+	{
+		if (strcmp(value, *choice) == 0)
+		{
+			BufferFree(&expected);
+			return NULL;
+		}
+		if (choice > option->choices)
+			BufferAppendText(&expected, choice[1] != NULL ? ", " : " or ");
+		BufferAppendText(&expected, *choice);
+	}
+	return expected.data;
+}
+
+/*
+ * Bring a value into its form.  Returns NULL, or what was expected, for the caller
+ * to free.
+ */
+static char *
+shape(const ReplayOption *option, char **value)
 {
 	char *blank;
 
-	switch (rule->kind)
+	switch (option->kind)
 	{
 		case KIND_TEXT:
-		case KIND_LIST:
-			return NULL;
+			return check_choice(option, *value);
 		case KIND_TIME:
 			/* Ten characters are the date; RFC 3339 allows a blank behind them. */
 			blank = strlen(*value) > 11 ? strchr(*value + 11, ' ') : NULL;
 			if (blank != NULL)
 				*blank = '+';
 			return NULL;
-		case KIND_SWITCH:
-			return read_switch(value) ? NULL : "true or false";
+		case KIND_BOOLEAN:
+			return read_switch(value) ? NULL : DuplicateText("true or false");
+		case KIND_INTEGER:
+			if (option->is_limit)
+				return clamp_limit(option, value) ? NULL
+												  : DuplicateText("a whole number, 0 or more");
+			return shape_number(option, value);
 		case KIND_NUMBER:
-			return is_number(*value, false) ? NULL : "a number";
-		case KIND_WHOLE:
-			return is_number(*value, true) ? NULL : "a whole number";
-		case KIND_SMALL:
-			return is_number(*value, true) && strlen(*value) <= 9
-					   ? NULL
-					   : "a whole number of at most 9 digits";
+			return shape_number(option, value);
 		case KIND_BATCH:
-			return is_number(*value, true) && strlen(*value) <= 18 ? NULL : "the number of a batch";
-		case KIND_STATE:
-			return is_state(*value) ? NULL : "enqueuing, running, paused, cancelled or finished";
-		case KIND_LIMIT:
-			return clamp_limit(value) ? NULL : "a whole number";
+			return is_number(*value, true) && strlen(*value) <= 18
+					   ? NULL
+					   : DuplicateText("the number of a batch");
+	}
+	return NULL;
+}
+
+/*
+ * Find the option of this name that one of these calls takes.  NULL if there is
+ * none.
+ */
+static const ReplayOption *
+find_option(const char *name, unsigned calls)
+{
+	for (const ReplayOption *option = ReplayOptions; option < ReplayOptions + NUM_OPTIONS; option++)
+	{
+		if ((option->calls & calls) != 0 && option->key != NULL && strcmp(option->key, name) == 0)
+			return option;
 	}
 	return NULL;
 }
@@ -262,47 +265,58 @@ add_value(char **value, char *given)
 }
 
 /*
+ * Take the value of an option.  Returns NULL, or what is wrong, for the caller to
+ * free.
+ */
+static char *
+take_value(Parameters *parameters, const ReplayOption *option, const char *text, size_t len)
+{
+	char **value = &parameters->values[option - ReplayOptions];
+	char *given, *expected, *wrong = NULL;
+
+	if (*value != NULL && !option->is_list)
+		return Format("%s is given twice", option->key);
+	given = decode(text, len, true);
+	if (given == NULL)
+		return Format("%s is no text in UTF-8", option->key);
+	add_value(value, given);
+	expected = shape(option, value);
+	if (expected != NULL)
+		wrong = Format("%s: expected %s", option->key, expected);
+	free(expected);
+	return wrong;
+}
+
+/*
  * Take one name=value.  Returns NULL, or what is wrong, for the caller to free.
  */
 static char *
-take_pair(Parameters *parameters, const char *pair, size_t len, unsigned takes)
+take_pair(Parameters *parameters, const char *pair, size_t len, unsigned call)
 {
 	const char *equals = memchr(pair, '=', len);
 	size_t name_len = equals != NULL ? (size_t) (equals - pair) : len;
 	char *name = decode(pair, name_len, true);
-	const Rule *rule = rules;
-	const char *expected;
-	char *given;
-	char **value;
+	const ReplayOption *option = name != NULL ? find_option(name, call) : NULL;
+	char *wrong = NULL;
 
-	while (rule < rules + PARAMETERS && (name == NULL || strcmp(rule->name, name) != 0))
-		rule++;
-	free(name);
-	if (rule == rules + PARAMETERS)
-		return NULL;
+	if (option != NULL && equals != NULL)
+		wrong = take_value(parameters, option, equals + 1, len - name_len - 1);
+	else if (option != NULL)
+		wrong = take_value(parameters, option, "", 0);
 	/* Whoever gives it to a single action would think that it counts. */
-	if ((rule->taken_by & takes) == 0 && takes == TAKEN_BY_REPLAY)
-		return Format("%s is not for the replay of a single action", rule->name);
-	if ((rule->taken_by & takes) == 0)
-		return NULL;
-	value = &parameters->values[rule - rules];
-	if (*value != NULL && rule->kind != KIND_LIST)
-		return Format("%s is given twice", rule->name);
-	given =
-		decode(equals != NULL ? equals + 1 : "", len - name_len - (equals != NULL ? 1 : 0), true);
-	if (given == NULL)
-		return Format("%s is no text in UTF-8", rule->name);
-	add_value(value, given);
-	expected = shape(rule, value);
-	return expected != NULL ? Format("%s: expected %s", rule->name, expected) : NULL;
+	else if (name != NULL && call == CALL_HTTP_SINGLE && find_option(name, CALLS_HTTP) != NULL)
+		wrong = Format("%s is not for the replay of a single action", name);
+	free(name);
+	return wrong;
 }
 
 /*
- * Read a query string, NULL for none: the parameters that somebody takes.
- * Returns NULL, or what is wrong, for the caller to free.
+ * Read a query string, NULL for none: the parameters that the call takes.  A limit
+ * that is not there gets its default.  Returns NULL, or what is wrong, for the
+ * caller to free.
  */
 char *
-ParametersRead(Parameters *parameters, const char *query, unsigned takes)
+ParametersRead(Parameters *parameters, const char *query, unsigned call)
 {
 	char *wrong = NULL;
 
@@ -310,12 +324,15 @@ ParametersRead(Parameters *parameters, const char *query, unsigned takes)
 	{
 		size_t len = strcspn(query, "&");
 
-		wrong = len > 0 ? take_pair(parameters, query, len, takes) : NULL;
+		wrong = len > 0 ? take_pair(parameters, query, len, call) : NULL;
 		query += len + (query[len] == '&' ? 1 : 0);
 	}
-	if ((takes & (TAKEN_BY_BULK | TAKEN_BY_BATCHES)) != 0 &&
-		parameters->values[PARAMETER_LIMIT] == NULL)
-		parameters->values[PARAMETER_LIMIT] = DuplicateText(DEFAULT_LIMIT);
+	for (int id = 0; id < NUM_OPTIONS; id++)
+	{
+		if (ReplayOptions[id].is_limit && (ReplayOptions[id].calls & call) != 0 &&
+			parameters->values[id] == NULL)
+			parameters->values[id] = DuplicateText(ReplayOptions[id].initial);
+	}
 	return wrong;
 }
 
@@ -325,7 +342,7 @@ ParametersRead(Parameters *parameters, const char *query, unsigned takes)
 void
 ParametersFree(Parameters *parameters)
 {
-	for (int id = 0; id < PARAMETERS; id++)
+	for (int id = 0; id < NUM_OPTIONS; id++)
 	{
 		free(parameters->values[id]);
 		parameters->values[id] = NULL;
@@ -336,7 +353,7 @@ ParametersFree(Parameters *parameters)
  * Is a switch on?
  */
 bool
-ParameterIsTrue(const Parameters *parameters, ParameterId id)
+ParameterIsTrue(const Parameters *parameters, OptionId id)
 {
 	return parameters->values[id] != NULL && strcmp(parameters->values[id], "true") == 0;
 }
@@ -348,15 +365,14 @@ void
 ParametersToQuery(const Parameters *parameters, Buffer *json)
 {
 	BufferAppendChar(json, '{');
-	for (int id = 0; id < PARAMETERS; id++)
+	for (int id = 0; id < NUM_OPTIONS; id++)
 	{
 		const char *value = parameters->values[id];
 
-		if (value == NULL || !rules[id].in_query)
+		if (value == NULL || (ReplayOptions[id].calls & CALL_QUERY) == 0)
 			continue;
-		BufferPrint(json, "%s\"%s\": ", json->len > 1 ? ", " : "", rules[id].name);
-		if (rules[id].kind == KIND_TEXT || rules[id].kind == KIND_LIST ||
-			rules[id].kind == KIND_TIME)
+		BufferPrint(json, "%s\"%s\": ", json->len > 1 ? ", " : "", ReplayOptions[id].key);
+		if (ReplayOptions[id].kind == KIND_TEXT || ReplayOptions[id].kind == KIND_TIME)
 			JsonAppendExactString(json, value);
 		else
 			BufferAppendText(json, value);

@@ -45,6 +45,15 @@ RequestNew(const char *uri)
 }
 
 /*
+ * A request has its answer: have it sent.
+ */
+void
+RequestIsAnswered(Request *request)
+{
+	request->when_answered(request);
+}
+
+/*
  * Give a request and its answer back.
  */
 void
@@ -99,20 +108,15 @@ static void
 read_parameters(Request *request)
 {
 	const char *query = strchr(request->uri, '?');
-	const char *wait;
 	char *wrong = ParametersRead(&request->parameters, query != NULL ? query + 1 : NULL,
 								 request->route->takes);
 
-	wait = request->parameters.values[PARAMETER_WAIT];
 	if (wrong != NULL)
 		AnswerError(request, 400, wrong);
-	else if (request->route->statement == STATEMENT_REPLAY &&
-			 ParameterIsTrue(&request->parameters, PARAMETER_DRY_RUN))
+	else if (ParameterIsTrue(&request->parameters, OPTION_NO_DRY_RUN))
 		AnswerError(
 			request, 400,
 			"dry_run: a single action is replayed or not, only bulk replays have a preview");
-	else if (wait != NULL && !(strtod(wait, NULL) >= 0 && strtod(wait, NULL) <= MAX_WAIT))
-		AnswerError(request, 400, "wait: expected seconds from 0 to 60");
 	free(wrong);
 }
 

@@ -11,9 +11,6 @@
 #include "http/pool.h"
 #include "http/routes.h"
 
-/* The longest that a client can wait for deliveries. */
-#define MAX_WAIT 60
-
 /* What is sent back. */
 typedef struct Answer
 {
@@ -47,6 +44,7 @@ typedef struct Request
 	bool is_refused;    /* answered at once, and the connection ends */
 
 	/* What is done about it. */
+	void (*when_answered)(struct Request *request); /* what to do when it has its answer */
 	Job job;
 	char *key_id; /* as the database writes it */
 	char *key_name;
@@ -86,6 +84,7 @@ extern void RequestRead(Request *request, const char *method, const RequestHeade
 						bool allow_anonymous);
 extern void RequestTakeBody(Request *request, const char *body, size_t len);
 extern bool RequestSaysNothing(const Request *request);
+extern void RequestIsAnswered(Request *request);
 extern void AnswerError(Request *request, int status, const char *text);
 extern void AnswerBusy(Request *request, int status, int retry_after, const char *text);
 

@@ -10,19 +10,19 @@
 #include <string.h>
 
 const Route routes[] = {
-	{"POST", "/v1/audit/replay", ROUTE_CALL, STATEMENT_BULK, TAKEN_BY_BULK, false, true},
-	{"POST", "/v1/audit/*/replay", ROUTE_CALL, STATEMENT_REPLAY, TAKEN_BY_REPLAY, false, true},
-	{"GET", "/v1/replay/batches", ROUTE_CALL, STATEMENT_BATCHES, TAKEN_BY_BATCHES, false, false},
-	{"POST", "/v1/replay/batches/*/pause", ROUTE_CALL, STATEMENT_PAUSE, TAKEN_BY_STEERING, true,
+	{"POST", "/v1/audit/replay", ROUTE_CALL, STATEMENT_BULK, CALL_HTTP_BULK, false, true},
+	{"POST", "/v1/audit/*/replay", ROUTE_CALL, STATEMENT_REPLAY, CALL_HTTP_SINGLE, false, true},
+	{"GET", "/v1/replay/batches", ROUTE_CALL, STATEMENT_BATCHES, CALL_HTTP_BATCHES, false, false},
+	{"POST", "/v1/replay/batches/*/pause", ROUTE_CALL, STATEMENT_PAUSE, CALL_HTTP_STEERING, true,
 	 false},
-	{"POST", "/v1/replay/batches/*/resume", ROUTE_CALL, STATEMENT_RESUME, TAKEN_BY_STEERING, true,
+	{"POST", "/v1/replay/batches/*/resume", ROUTE_CALL, STATEMENT_RESUME, CALL_HTTP_STEERING, true,
 	 false},
-	{"POST", "/v1/replay/batches/*/cancel", ROUTE_CALL, STATEMENT_CANCEL, TAKEN_BY_STEERING, true,
+	{"POST", "/v1/replay/batches/*/cancel", ROUTE_CALL, STATEMENT_CANCEL, CALL_HTTP_STEERING, true,
 	 false},
-	{"GET", "/v1/replay/batches/*", ROUTE_CALL, STATEMENT_BATCH, TAKEN_BY_NONE, true, false},
-	{"GET", "/health", ROUTE_HEALTH, STATEMENT_NONE, TAKEN_BY_NONE, false, false},
-	{"GET", "/metrics", ROUTE_METRICS, STATEMENT_NONE, TAKEN_BY_NONE, false, false},
-	{"GET", "/openapi.json", ROUTE_OPENAPI, STATEMENT_NONE, TAKEN_BY_NONE, false, false},
+	{"GET", "/v1/replay/batches/*", ROUTE_CALL, STATEMENT_BATCH, CALL_NONE, true, false},
+	{"GET", "/health", ROUTE_HEALTH, STATEMENT_NONE, CALL_NONE, false, false},
+	{"GET", "/metrics", ROUTE_METRICS, STATEMENT_NONE, CALL_NONE, false, false},
+	{"GET", "/openapi.json", ROUTE_OPENAPI, STATEMENT_NONE, CALL_NONE, false, false},
 };
 
 const int route_count = sizeof(routes) / sizeof(routes[0]);

@@ -77,12 +77,10 @@ extern bool ClientsStart(Server *server, int *port);
 extern void ClientsAdvance(Server *server, int64_t now, int64_t *wake);
 extern void ClientsStopListening(Server *server);
 extern void ClientsEnd(Server *server);
-extern void ClientsAnswer(Request *request);
 
 /* transaction.c */
 extern void CallStart(Request *request);
 extern void CallAbandon(Request *request);
-extern Statement CallLogin(const Request *request);
 
 /* wait.c */
 extern bool WaitWanted(const Request *request);

@@ -2,7 +2,8 @@
  * statements.c
  *		What the server asks of the database.
  *
- * Every text is a constant in which $s stands for the extension's schema, quoted:
+ * Every text is a constant in which $s stands for the extension's schema, quoted,
+ * and $options for the options of a single replay, from $2 on:
  * nothing of a request is ever part of one.  Everything is named with its schema.
  * They are prepared on each connection under their names here.
  */
@@ -34,6 +35,10 @@
 	"'waiting', s.waiting, 'in_flight', s.in_flight, 'cancelled', s.cancelled)::pg_catalog.text, " \
 	"$1::pg_catalog.int8, NULL " \
 	"FROM $s." function "(batch_id => $1::pg_catalog.int8, reason => $2::pg_catalog.text) AS s"
+
+/* Whether an option of a single replay is an argument of the function. */
+#define IS_FOR_SINGLE(option) \
+	(((option)->calls & CALL_HTTP_SINGLE) != 0 && ((option)->calls & CALL_SINGLE) != 0)
 
 static const struct
 {
@@ -67,12 +72,7 @@ static const struct
 		 "SELECT pg_catalog.json_build_object('original_action_id', r.original_action_id, "
 		 "'new_action_id', r.new_action_id, 'success', r.success, 'error', r.error)::pg_catalog.text, "
 		 "NULL, NULL "
-		 "FROM $s.acteon_replay(action_id => $1::pg_catalog.text, reason => $2::pg_catalog.text, "
-		 "allow_redacted => COALESCE($3::pg_catalog.bool, false), "
-		 "allow_partial => COALESCE($4::pg_catalog.bool, false), "
-		 "dedup => COALESCE($5::pg_catalog.text, 'keep'), provider_override => $6::pg_catalog.text, "
-		 "allow_unproven => COALESCE($7::pg_catalog.bool, false), "
-		 "on_doubt => COALESCE($8::pg_catalog.text, 'resend')) AS r"},
+		 "FROM $s.acteon_replay(action_id => $1::pg_catalog.text$options) AS r"},
 	/*
 	 * The SDKs know four keys, and a new id that is a text: one that was not made is empty.
 	 * What was passed over because it took effect is among the skipped.
@@ -101,7 +101,7 @@ static const struct
 		 "FROM $s.acteon_replay_bulk($1::pg_catalog.jsonb) AS b (answer) OFFSET 0) AS a"},
 	[STATEMENT_PREVIEW] =
 		{"preview", "SELECT p.answer::pg_catalog.text, NULL, NULL FROM $s.acteon_replay_preview("
-					"$1::pg_catalog.jsonb, COALESCE($2::pg_catalog.int4, 5)) AS p (answer)"},
+					"$1::pg_catalog.jsonb, $2::pg_catalog.int4) AS p (answer)"},
 	/* What the view shows, without looking at all batches.  The state of one is not known
 	 * before it is looked at. */
 	[STATEMENT_BATCHES] =
@@ -164,17 +164,50 @@ static const struct
 };
 
 /*
- * Write a text with the schema in its places.
+ * Append the options of a single replay as arguments, in the order in which
+ * StatementAddOptions adds their values.  NULL stands for the default.
+ */
+static void
+append_options(Buffer *buffer)
+{
+	static const char *const types[] = {
+		[KIND_TEXT] = "text",    [KIND_TIME] = "timestamptz", [KIND_INTEGER] = "int4",
+		[KIND_BOOLEAN] = "bool", [KIND_NUMBER] = "numeric",   [KIND_BATCH] = "int8",
+	};
+	int number = 2;
+
+	for (int id = 0; id < NUM_OPTIONS; id++)
+	{
+		if (IS_FOR_SINGLE(&ReplayOptions[id]))
+			BufferPrint(buffer, ", %s => $%d::pg_catalog.%s", ReplayOptions[id].argument, number++,
+						types[ReplayOptions[id].kind]);
+	}
+}
+
+/*
+ * Write a text with the schema and the options in their places.
  */
 static char *
-with_schema(const char *text, const char *schema)
+complete(const char *text, const char *schema)
 {
 	Buffer buffer = {0};
 
-	for (const char *place; (place = strstr(text, "$s.")) != NULL; text = place + 2)
+	for (const char *place; (place = strchr(text, '$')) != NULL;)
 	{
 		BufferAppend(&buffer, text, (size_t) (place - text));
-		BufferAppendText(&buffer, schema);
+		text = place;
+		if (strncmp(place, "$s.", 3) == 0)
+		{
+			BufferAppendText(&buffer, schema);
+			text += 2;
+		}
+		else if (strncmp(place, "$options", 8) == 0)
+		{
+			append_options(&buffer);
+			text += 8;
+		}
+		else
+			BufferAppendChar(&buffer, *text++);
 	}
 	BufferAppendText(&buffer, text);
 	return buffer.data;
@@ -194,7 +227,7 @@ PreparationMake(Preparation *preparation, PGconn *conn, const char *schema)
 		return false;
 	for (int id = 0; id < STATEMENTS; id++)
 	{
-		preparation->texts[id] = with_schema(statements[id].text, quoted);
+		preparation->texts[id] = complete(statements[id].text, quoted);
 		preparation->statements[id].sql = preparation->texts[id];
 		preparation->statements[id].name = statements[id].name;
 		preparation->statements[id].prepare = true;
@@ -232,6 +265,19 @@ void
 StatementAddText(Statement *statement, const char *value)
 {
 	statement->values[statement->count++] = value;
+}
+
+/*
+ * Add the options of a single replay.
+ */
+void
+StatementAddOptions(Statement *statement, const Parameters *parameters)
+{
+	for (int id = 0; id < NUM_OPTIONS; id++)
+	{
+		if (IS_FOR_SINGLE(&ReplayOptions[id]))
+			StatementAddText(statement, parameters->values[id]);
+	}
 }
 
 /*

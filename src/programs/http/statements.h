@@ -8,6 +8,7 @@
 #include <libpq-fe.h>
 
 #include "common/database.h"
+#include "http/parameters.h"
 
 /* Prepared on each connection. */
 typedef enum StatementId
@@ -24,8 +25,8 @@ typedef enum StatementId
 	STATEMENT_FINISH, /* key id, idempotency key, body, batch, cursor */
 
 	/* What is asked: one row of body, batch and cursor, or none. */
-	STATEMENT_REPLAY, /* action id, reason, allow_redacted, allow_partial, dedup, provider_override */
-	STATEMENT_BULK,   /* query */
+	STATEMENT_REPLAY,  /* action id, options */
+	STATEMENT_BULK,    /* query */
 	STATEMENT_PREVIEW, /* query, sample */
 	STATEMENT_BATCHES, /* before, state, limit */
 	STATEMENT_BATCH,   /* batch */
@@ -52,6 +53,7 @@ extern void PreparationFree(Preparation *preparation);
 
 extern Statement StatementUse(StatementId id);
 extern void StatementAddText(Statement *statement, const char *value);
+extern void StatementAddOptions(Statement *statement, const Parameters *parameters);
 extern void StatementAddBytes(Statement *statement, const void *bytes, int len);
 
 #endif

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "common/log.h"
+#include "http/login.h"
 #include "http/status_map.h"
 
 #define LOST "the connection to the database was lost; nothing was done"
@@ -36,7 +37,7 @@ finish(Request *request, Worker *worker)
 	if (request->answer.status == 200 && WaitWanted(request) && !request->is_abandoned)
 		WaitStart(request);
 	else
-		ClientsAnswer(request);
+		RequestIsAnswered(request);
 }
 
 /*
@@ -73,7 +74,7 @@ static bool
 does_something(const Request *request)
 {
 	return strcmp(request->route->method, "POST") == 0 &&
-		   !ParameterIsTrue(&request->parameters, PARAMETER_DRY_RUN);
+		   !ParameterIsTrue(&request->parameters, OPTION_DRY_RUN);
 }
 
 /*
@@ -168,70 +169,39 @@ take_answer(Request *request, const PGresult *result, int column)
 }
 
 /*
- * The statement that says who asks.
- */
-static Statement
-login_statement(const Request *request, StatementId with_key, StatementId without)
-{
-	const Server *server = request->server;
-	Statement statement = StatementUse(request->has_key ? with_key : without);
-
-	if (request->has_key)
-		StatementAddBytes(&statement, request->key_hash, SHA256_BYTES);
-	else
-		StatementAddText(&statement, server->settings->anonymous);
-	return statement;
-}
-
-/*
- * The statement that has a transaction act as the request's role.
- */
-Statement
-CallLogin(const Request *request)
-{
-	return login_statement(request, STATEMENT_LOGIN, STATEMENT_ANONYMOUS);
-}
-
-/*
  * The statement that does what is asked.
  */
 static Statement
 call_statement(Request *request)
 {
 	char *const *values = request->parameters.values;
-	bool dry_run = ParameterIsTrue(&request->parameters, PARAMETER_DRY_RUN);
+	bool dry_run = ParameterIsTrue(&request->parameters, OPTION_DRY_RUN);
 	Statement statement = StatementUse(dry_run ? STATEMENT_PREVIEW : request->route->statement);
 
 	switch (request->route->statement)
 	{
 		case STATEMENT_REPLAY:
 			StatementAddText(&statement, request->name);
-			StatementAddText(&statement, values[PARAMETER_REASON]);
-			StatementAddText(&statement, values[PARAMETER_ALLOW_REDACTED]);
-			StatementAddText(&statement, values[PARAMETER_ALLOW_PARTIAL]);
-			StatementAddText(&statement, values[PARAMETER_DEDUP]);
-			StatementAddText(&statement, values[PARAMETER_PROVIDER_OVERRIDE]);
-			StatementAddText(&statement, values[PARAMETER_ALLOW_UNPROVEN]);
-			StatementAddText(&statement, values[PARAMETER_ON_DOUBT]);
+			StatementAddOptions(&statement, &request->parameters);
 			break;
 		case STATEMENT_BULK:
 			BufferClear(&request->query);
 			ParametersToQuery(&request->parameters, &request->query);
 			StatementAddText(&statement, request->query.data);
 			if (dry_run)
-				StatementAddText(&statement, values[PARAMETER_SAMPLE]);
+				StatementAddText(&statement, values[OPTION_SAMPLE]);
 			break;
 		case STATEMENT_BATCHES:
-			StatementAddText(&statement, values[PARAMETER_BEFORE]);
-			StatementAddText(&statement, values[PARAMETER_STATE]);
-			StatementAddText(&statement, values[PARAMETER_LIMIT]);
+			StatementAddText(&statement, values[OPTION_BEFORE]);
+			StatementAddText(&statement, values[OPTION_STATE]);
+			StatementAddText(&statement, values[OPTION_BATCH_LIMIT]);
 			break;
 		case STATEMENT_BATCH:
 			StatementAddText(&statement, request->name);
 			break;
 		default:
 			StatementAddText(&statement, request->name);
-			StatementAddText(&statement, values[PARAMETER_REASON]);
+			StatementAddText(&statement, values[OPTION_REASON]);
 			break;
 	}
 	return statement;
@@ -384,13 +354,8 @@ begun(void *owner, PGresult *const *results, int count)
 		end(request);
 		return;
 	}
-	if (request->is_abandoned)
-	{
-		give_up(request);
-		return;
-	}
 	/* That may have waited: by now the key may be revoked, or its role have another name. */
-	call[0] = CallLogin(request);
+	call[0] = LoginStatement(request);
 	call[1] = call_statement(request);
 	WorkerSend(request->job.worker, call, 2, called_within);
 }
@@ -427,25 +392,25 @@ run(void *owner, Worker *worker)
 	if (worker == NULL)
 	{
 		AnswerBusy(request, 503, 1, "the server is busy; nothing was done");
-		ClientsAnswer(request);
+		RequestIsAnswered(request);
 		return;
 	}
 	if (request->answer.status != 0)
 	{
-		statements[0] = CallLogin(request);
+		statements[0] = LoginStatement(request);
 		WorkerSend(worker, statements, 1, known);
 		return;
 	}
 	if (request->idempotency_key != NULL)
 	{
 		statements[0] = (Statement){.sql = "BEGIN"};
-		statements[1] = login_statement(request, STATEMENT_LOGIN_BEGIN, STATEMENT_ANONYMOUS_BEGIN);
+		statements[1] = LoginBeginStatement(request);
 		StatementAddText(&statements[1], request->idempotency_key);
 		StatementAddBytes(&statements[1], request->hash, SHA256_BYTES);
 		WorkerSend(worker, statements, 2, begun);
 		return;
 	}
-	statements[0] = CallLogin(request);
+	statements[0] = LoginStatement(request);
 	statements[1] = call_statement(request);
 	WorkerSend(worker, statements, 2, called);
 }
@@ -472,7 +437,7 @@ felt(void *owner, PGresult *const *results, int count)
 		BufferAppendText(&request->answer.body, "null}");
 	if (request->job.worker != NULL)
 		WorkerRelease(request->job.worker);
-	ClientsAnswer(request);
+	RequestIsAnswered(request);
 }
 
 /*
@@ -515,7 +480,7 @@ CallStart(Request *request)
 			AnswerBusy(request, 503, 5, "the database cannot be reached; nothing was done");
 			break;
 	}
-	ClientsAnswer(request);
+	RequestIsAnswered(request);
 }
 
 /*
@@ -530,7 +495,7 @@ CallAbandon(Request *request)
 	{
 		PoolWithdraw(server->pool, &request->job);
 		AnswerError(request, 503, "the client has gone");
-		ClientsAnswer(request);
+		RequestIsAnswered(request);
 	}
 	else if (request->job.worker != NULL)
 		WorkerCancel(request->job.worker);

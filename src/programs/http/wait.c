@@ -11,6 +11,8 @@
 
 #include <stdlib.h>
 
+#include "http/login.h"
+
 #define FIRST_LOOK (20 * MILLISECOND)
 #define SLOWEST_LOOK (500 * MILLISECOND)
 
@@ -20,9 +22,9 @@
 bool
 WaitWanted(const Request *request)
 {
-	const char *wait = request->parameters.values[PARAMETER_WAIT];
+	const char *wait = request->parameters.values[OPTION_WAIT];
 
-	return request->route->can_wait && !ParameterIsTrue(&request->parameters, PARAMETER_DRY_RUN) &&
+	return request->route->can_wait && !ParameterIsTrue(&request->parameters, OPTION_DRY_RUN) &&
 		   wait != NULL && strtod(wait, NULL) > 0;
 }
 
@@ -43,7 +45,7 @@ stop_waiting(Request *request)
 		}
 	}
 	request->is_waiting = false;
-	ClientsAnswer(request);
+	RequestIsAnswered(request);
 }
 
 /*
@@ -90,7 +92,7 @@ look(void *owner, Worker *worker)
 		stop_waiting(request);
 		return;
 	}
-	statements[0] = CallLogin(request);
+	statements[0] = LoginStatement(request);
 	statements[1] = StatementUse(STATEMENT_OUTCOMES);
 	StatementAddText(&statements[1], BufferText(&request->answer.body));
 	WorkerSend(worker, statements, 2, looked);
@@ -103,7 +105,7 @@ void
 WaitStart(Request *request)
 {
 	Server *server = request->server;
-	double seconds = strtod(request->parameters.values[PARAMETER_WAIT], NULL);
+	double seconds = strtod(request->parameters.values[OPTION_WAIT], NULL);
 	int64_t now = ClockNow();
 
 	request->is_waiting = true;

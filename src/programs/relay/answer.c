@@ -100,11 +100,8 @@ judge_failure(const Answer *answer, Buffer *text)
 static int64_t
 limit_delay(const char *outcome, size_t len)
 {
-	static const char member[] = "\"secs\"";
-	const char *end = outcome + len;
-	const char *at;
-	int64_t seconds = 0;
 	Buffer tag = {0};
+	int64_t seconds;
 	int64_t delay = 0;
 
 	if (!JsonGetTag(outcome, len, &tag))
@@ -113,14 +110,8 @@ limit_delay(const char *outcome, size_t len)
 		delay = QUOTA_DELAY;
 	else if (strcmp(BufferText(&tag), "Throttled") == 0)
 	{
-		at = memmem(outcome, len, member, sizeof(member) - 1);
-		if (at != NULL)
-			at += sizeof(member) - 1;
-		while (at != NULL && at < end && strchr(" \t\r\n:", *at) != NULL)
-			at++;
-		while (at != NULL && at < end && *at >= '0' && *at <= '9' && seconds < 24 * 3600)
-			seconds = seconds * 10 + (*at++ - '0');
-		delay = seconds > 0 ? Earlier(seconds * SECOND, MAX_DELAY) : SECOND;
+		seconds = Earlier(JsonGetNumber(outcome, len, "secs"), MAX_DELAY / SECOND);
+		delay = seconds > 0 ? seconds * SECOND : SECOND;
 	}
 	BufferFree(&tag);
 	return delay;

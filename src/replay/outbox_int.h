@@ -1,18 +1,26 @@
 /*
- * enqueue_int.h
+ * outbox_int.h
  *		The inside of an open outbox, for earlier_replays.c and enqueue.c.
  */
-#ifndef ACTEON_ENQUEUE_INT_H
-#define ACTEON_ENQUEUE_INT_H
+#ifndef ACTEON_OUTBOX_INT_H
+#define ACTEON_OUTBOX_INT_H
 
 #include "access/genam.h"
 #include "utils/hsearch.h"
 #include "utils/snapshot.h"
+#include "utils/uuid.h"
 
+#include "base/catalog.h"
+#include "queue/action_state.h"
 #include "queue/pace.h"
 #include "queue/segment.h"
-#include "replay/enqueue.h"
+#include "replay/outbox.h"
 #include "replay/reached.h"
+
+/* Places of the indexes that are kept by hand. */
+#define ID_INDEX 0
+#define ACTION_ID_INDEX 1
+#define OUR_INDEXES 2
 
 /* An action that the call has met; see earlier_replays.c. */
 typedef struct SeenKey
@@ -51,7 +59,4 @@ struct Outbox
 	int segments_allocated;
 };
 
-extern void ResolveAgain(Outbox *outbox, ReplayItem *items, int count);
-extern void SeparateTenants(Outbox *outbox, ReplayItem *items, int count);
-
-#endif /* ACTEON_ENQUEUE_INT_H */
+#endif /* ACTEON_OUTBOX_INT_H */

@@ -1,0 +1,49 @@
+/*
+ * audit_table.h
+ *		The gateway's audit table: where it is, and whether it is one.
+ */
+#ifndef ACTEON_AUDIT_TABLE_H
+#define ACTEON_AUDIT_TABLE_H
+
+#include "utils/relcache.h"
+
+/* The columns of a record that are read, in this order. */
+typedef enum RecordColumn
+{
+	COL_ID,
+	COL_ACTION_ID,
+	COL_NAMESPACE,
+	COL_TENANT,
+	COL_PROVIDER,
+	COL_ACTION_TYPE,
+	COL_OUTCOME,
+	COL_DISPATCHED_AT,
+	COL_PAYLOAD,
+	COL_METADATA,
+	COL_DETAILS,
+	COL_DURATION,
+	COL_ATTACHMENTS, /* these two: which older gateways do not record */
+	COL_CHAIN_ID,
+	NUM_RECORD_COLUMNS
+} RecordColumn;
+
+extern const char *const RecordColumnNames[NUM_RECORD_COLUMNS];
+
+/*
+ * The gateway's audit table, checked and locked for reading.
+ */
+typedef struct AuditTable
+{
+	Relation rel;
+	Oid owner;
+	char *quoted_name; /* schema-qualified, for SQL */
+	bool has[NUM_RECORD_COLUMNS];
+} AuditTable;
+
+extern void OpenAuditTable(AuditTable *table, Oid schema);
+extern void CloseAuditTable(AuditTable *table);
+extern AttrNumber AuditColumn(const AuditTable *table, const char *name);
+extern void CheckAuditColumn(const AuditTable *table, const char *name, Oid type);
+extern bool AuditTableIsLive(const AuditTable *table);
+
+#endif /* ACTEON_AUDIT_TABLE_H */

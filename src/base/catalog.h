@@ -1,0 +1,187 @@
+/*
+ * catalog.h
+ *		The extension's own tables: names and columns.
+ */
+#ifndef ACTEON_CATALOG_H
+#define ACTEON_CATALOG_H
+
+#define GRANTS_TABLE "acteon_grants"
+#define INSTALLATION_TABLE "acteon_replay_installation"
+#define BATCH_TABLE "acteon_replay_batch"
+#define BATCH_SEQUENCE "acteon_replay_batch_id_seq"
+#define OUTBOX_TABLE "acteon_dispatch_outbox"
+#define OUTBOX_SEQUENCE "acteon_dispatch_outbox_id_seq"
+#define SEGMENT_TABLE "acteon_dispatch_segment"
+#define DELIVERY_TABLE "acteon_dispatch_delivery"
+#define TALLY_TABLE "acteon_replay_tally"
+#define LOG_TABLE "acteon_replay_log"
+#define LOG_SEQUENCE "acteon_replay_log_id_seq"
+#define API_KEYS_TABLE "acteon_api_keys"
+#define API_KEYS_SEQUENCE "acteon_api_keys_id_seq"
+#define API_ANSWERS_TABLE "acteon_api_answers"
+#define REACHED_TABLE "acteon_dispatch_reached"
+
+/* Rows of a segment at most; the increment of the outbox's sequence. */
+#define SEGMENT_ACTIONS 100
+
+/* Columns, as sql/acteon_replay--*.sql creates them. */
+enum
+{
+	Anum_grants_id = 1,
+	Anum_grants_grantee,
+	Anum_grants_role,
+	Anum_grants_tenants,
+	Anum_grants_namespaces,
+	Anum_grants_providers,
+	Anum_grants_actions
+};
+
+enum
+{
+	Anum_installation_singleton = 1,
+	Anum_installation_namespace,
+	Anum_installation_server,
+	Natts_installation = Anum_installation_server
+};
+
+enum
+{
+	Anum_batch_id = 1,
+	Anum_batch_created_at,
+	Anum_batch_requested_by,
+	Anum_batch_requested_by_oid,
+	Anum_batch_session_role,
+	Anum_batch_reason,
+	Anum_batch_query,
+	Anum_batch_replayed,
+	Anum_batch_failed,
+	Anum_batch_skipped,
+	Anum_batch_scope,
+	Anum_batch_passed_over,
+	Anum_batch_failures,
+	Anum_batch_matched,
+	Anum_batch_chunk,
+	Anum_batch_cursor,
+	Anum_batch_last_chunk_at,
+	Anum_batch_is_complete,
+	Anum_batch_first_outbox_id,
+	Anum_batch_last_outbox_id,
+	Anum_batch_start_at,
+	Anum_batch_rate,
+	Anum_batch_paced_until,
+	Anum_batch_breaker_window,
+	Anum_batch_breaker_share,
+	Anum_batch_breaker_since,
+	Anum_batch_stopped,
+	Anum_batch_stopped_at,
+	Anum_batch_stopped_by,
+	Anum_batch_stop_reason,
+	Anum_batch_on_doubt,
+	Natts_batch = Anum_batch_on_doubt
+};
+
+enum
+{
+	Anum_outbox_id = 1,
+	Anum_outbox_batch_id,
+	Anum_outbox_created_at,
+	Anum_outbox_action_id,
+	Anum_outbox_generation,
+	Anum_outbox_original_action_id,
+	Anum_outbox_namespace,
+	Anum_outbox_tenant,
+	Anum_outbox_provider,
+	Anum_outbox_action_type,
+	Anum_outbox_payload,
+	Anum_outbox_labels,
+	Anum_outbox_dedup_key,
+	Anum_outbox_status,
+	Anum_outbox_fingerprint,
+	Anum_outbox_starts_at,
+	Anum_outbox_ends_at,
+	Natts_outbox = Anum_outbox_ends_at
+};
+
+enum
+{
+	Anum_segment_first_id = 1,
+	Anum_segment_last_id,
+	Anum_segment_batch_id,
+	Anum_segment_due_at,
+	Anum_segment_attempt,
+	Anum_segment_was_claimed,
+	Anum_segment_lane,
+	Anum_segment_lease_token,
+	Anum_segment_holder,
+	Anum_segment_resend,
+	Anum_segment_sent_at,
+	Anum_segment_id_refused,
+	Anum_segment_unproven,
+	Anum_segment_doubt_since,
+	Anum_segment_doubt,
+	Anum_segment_held,
+	Natts_segment = Anum_segment_held
+};
+
+enum
+{
+	Anum_delivery_outbox_id = 1,
+	Anum_delivery_finished_at,
+	Anum_delivery_attempts,
+	Anum_delivery_state,
+	Anum_delivery_outcome,
+	Anum_delivery_error,
+	Anum_delivery_effect,
+	Anum_delivery_resend,
+	Anum_delivery_unproven,
+	Anum_delivery_known_by,
+	Natts_delivery = Anum_delivery_known_by
+};
+
+enum
+{
+	Anum_tally_batch_id = 1,
+	Anum_tally_finished_at,
+	Anum_tally_state,
+	Anum_tally_outcome,
+	Anum_tally_actions,
+	Anum_tally_effect,
+	Natts_tally = Anum_tally_effect
+};
+
+enum
+{
+	Anum_reached_first_action_id = 1,
+	Anum_reached_generation,
+	Natts_reached = Anum_reached_generation
+};
+
+enum
+{
+	Anum_log_id = 1,
+	Anum_log_logged_at,
+	Anum_log_event,
+	Anum_log_batch_id,
+	Anum_log_role_name,
+	Anum_log_role_oid,
+	Anum_log_session_role,
+	Anum_log_reason,
+	Anum_log_details,
+	Natts_log = Anum_log_details
+};
+
+enum
+{
+	Anum_api_keys_id = 1,
+	Anum_api_keys_name,
+	Anum_api_keys_key_sha256,
+	Anum_api_keys_role,
+	Anum_api_keys_created_at,
+	Anum_api_keys_created_by,
+	Anum_api_keys_last_used_at,
+	Anum_api_keys_expires_at,
+	Anum_api_keys_revoked_at,
+	Natts_api_keys = Anum_api_keys_revoked_at
+};
+
+#endif /* ACTEON_CATALOG_H */

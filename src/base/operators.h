@@ -1,0 +1,17 @@
+/*
+ * operators.h
+ *		Operators and the order of ids in statements, spelt so that nobody can plant
+ *		others.
+ */
+#ifndef ACTEON_OPERATORS_H
+#define ACTEON_OPERATORS_H
+
+#define EQ " OPERATOR(pg_catalog.=) "
+#define NE " OPERATOR(pg_catalog.<>) "
+#define LT " OPERATOR(pg_catalog.<) "
+#define LE " OPERATOR(pg_catalog.<=) "
+#define GT " OPERATOR(pg_catalog.>) "
+#define GE " OPERATOR(pg_catalog.>=) "
+#define C_ORDER " COLLATE pg_catalog.\"C\""
+
+#endif /* ACTEON_OPERATORS_H */

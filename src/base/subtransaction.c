@@ -1,0 +1,49 @@
+/*
+ * subtransaction.c
+ *		Doing something that may fail, or be taken back.
+ *
+ * An error has to end its subtransaction before it goes up: whoever catches it
+ * there expects his own subtransaction to be the current one.  So it is returned
+ * here, and who does not want to have it raises it again (ReThrowError).
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "base/subtransaction.h"
+
+/*
+ * Do something in a subtransaction and in the current memory context.  It is kept or
+ * taken back, as the work says; if it raises an error it is taken back.  Returns the
+ * error, in the given memory context, or NULL.
+ */
+ErrorData *
+TryInSubtransaction(SubtransactionWork work, void *argument, MemoryContext errors)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		if (work(argument))
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(errors);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return error;
+}

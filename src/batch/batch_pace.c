@@ -1,0 +1,64 @@
+/*
+ * batch_pace.c
+ *		How fast a batch goes.
+ */
+#include "postgres.h"
+
+#include "batch/batch_pace.h"
+#include "query/query.h"
+#include "queue/tally.h"
+#include "queue/wake.h"
+
+/*
+ * A batch's part of the queue, at a time.
+ */
+BatchQueue
+QueueOfBatch(Oid schema, const BatchRow *batch, TimestampTz now)
+{
+	BatchQueue queue = {.schema = schema,
+						.batch_id = batch->id,
+						.first_id = batch->first_outbox_id,
+						.last_id = batch->last_outbox_id,
+						.now = now};
+
+	return queue;
+}
+
+/*
+ * How many actions of a batch have still to go at a tenth of its rate, if it has a
+ * ramp: those of the first tenth that have not ended.
+ */
+static int64
+ramp_left(Oid schema, const BatchRow *batch)
+{
+	int64 actions = batch->matched >= 0 ? batch->matched : batch->replayed;
+	JsonbValue ramp;
+
+	if (getKeyJsonValueFromContainer(&batch->query->root, "ramp", strlen("ramp"), &ramp) == NULL ||
+		ramp.type != jbvBool || !ramp.val.boolean)
+		return 0;
+	return Max(RampLength(actions) - CountFinished(schema, batch->id), 0);
+}
+
+/*
+ * Give what a batch that is held has waiting due times from a time on, at its rate,
+ * with what is left of its ramp; without a rate, at that time.  all tells whether
+ * that is for what was not parked, too; with a rate it is in any case.  Without wait,
+ * what a consumer is answering about at this moment is left out.
+ */
+void
+PaceAnew(HeldBatch *held, const BatchQueue *queue, TimestampTz start, bool all, bool wait)
+{
+	double rate = RateValue(held->row.rate);
+	OptionalTime until = {.given = rate > 0};
+	Pacer pacer;
+
+	BeginPace(&pacer, start, rate, rate > 0 ? ramp_left(queue->schema, &held->row) : 0);
+	if (rate > 0 || all)
+		PaceQueue(queue, &pacer, wait);
+	else
+		UnparkQueue(queue, start);
+	until.time = NextDueTime(&pacer, 0);
+	SetPacedUntil(held, &until);
+	NotifyConsumers(queue->schema);
+}

@@ -1,0 +1,15 @@
+/*
+ * batch_pace.h
+ *		How fast a batch goes.
+ */
+#ifndef ACTEON_BATCH_PACE_H
+#define ACTEON_BATCH_PACE_H
+
+#include "batch/batch_row.h"
+#include "queue/schedule.h"
+
+extern BatchQueue QueueOfBatch(Oid schema, const BatchRow *batch, TimestampTz now);
+extern void
+PaceAnew(HeldBatch *held, const BatchQueue *queue, TimestampTz start, bool all, bool wait);
+
+#endif /* ACTEON_BATCH_PACE_H */

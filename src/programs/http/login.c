@@ -1,0 +1,42 @@
+/*
+ * login.c
+ *		Who asks, for the database.
+ */
+#include "http/login.h"
+
+#include "http/server_int.h"
+
+/*
+ * A statement that says who asks: by the key, or without one.
+ */
+static Statement
+login_statement(const Request *request, StatementId with_key, StatementId without)
+{
+	const Server *server = request->server;
+	Statement statement = StatementUse(request->has_key ? with_key : without);
+
+	if (request->has_key)
+		StatementAddBytes(&statement, request->key_hash, SHA256_BYTES);
+	else
+		StatementAddText(&statement, server->settings->anonymous);
+	return statement;
+}
+
+/*
+ * The statement that has a transaction act as the request's role.
+ */
+Statement
+LoginStatement(const Request *request)
+{
+	return login_statement(request, STATEMENT_LOGIN, STATEMENT_ANONYMOUS);
+}
+
+/*
+ * The same where the request has an idempotency key; what belongs to that is to be
+ * added.
+ */
+Statement
+LoginBeginStatement(const Request *request)
+{
+	return login_statement(request, STATEMENT_LOGIN_BEGIN, STATEMENT_ANONYMOUS_BEGIN);
+}

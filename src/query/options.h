@@ -1,0 +1,117 @@
+/*
+ * options.h
+ *		What a replay can be asked: the shape of the table in options.def.
+ *
+ * The extension and the programs include it, so it needs none of the server's
+ * headers.  Each of them makes the table ReplayOptions for itself: query_options.c
+ * there, parameters.c here.
+ */
+#ifndef ACTEON_OPTIONS_H
+#define ACTEON_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* A number as a text, for the bounds and defaults in the table. */
+#define NUMBER_TEXT_(number) #number
+#define NUMBER_TEXT(number) NUMBER_TEXT_(number)
+
+/* Records that a bulk replay attempts at most, and unless told otherwise. */
+#define MAX_RECORDS_LIMIT 1000
+#define MAX_RECORDS_DEFAULT 50
+
+/* The circuit breaker, unless told otherwise; a window of 0 is none. */
+#define BREAKER_WINDOW_DEFAULT 50
+#define BREAKER_SHARE_DEFAULT 0.5
+
+/* The largest integer of the database. */
+#define LARGEST_INTEGER 2147483647
+
+/* What becomes of an action of which nobody can tell whether it was executed. */
+#define ON_DOUBT_RESEND "resend"
+#define ON_DOUBT_HOLD "hold"
+
+/* What becomes of dedup keys. */
+#define DEDUP_KEEP "keep"
+#define DEDUP_DROP "drop"
+
+/* Which records come first. */
+#define ORDER_OLDEST "oldest"
+#define ORDER_NEWEST "newest"
+
+/* The rows of the table, by what they are about. */
+typedef enum OptionId
+{
+#define PARAMETER(id, ...) OPTION_##id,
+#include "query/options.def"
+	NUM_OPTIONS
+} OptionId;
+
+/* Filters that compare a column of the audit table with a text. */
+typedef enum TextFilter
+{
+#define FILTER(id, ...) FILTER_##id,
+#include "query/options.def"
+	NUM_TEXT_FILTERS
+} TextFilter;
+
+/* What a value is. */
+typedef enum OptionKind
+{
+	KIND_TEXT,
+	KIND_TIME,
+	KIND_INTEGER, /* of 32 bits */
+	KIND_BOOLEAN,
+	KIND_NUMBER, /* of any precision */
+	KIND_BATCH   /* the number of a batch */
+} OptionKind;
+
+/* Calls that take an option. */
+#define CALL_NONE 0x000u
+#define CALL_SINGLE 0x001u        /* acteon_replay */
+#define CALL_BULK 0x002u          /* acteon_replay_bulk */
+#define CALL_PREVIEW 0x004u       /* acteon_replay_preview */
+#define CALL_ALL 0x008u           /* acteon_replay_all */
+#define CALL_QUERY 0x010u         /* each of the last three with a query in the wire form */
+#define CALL_HTTP_SINGLE 0x020u   /* POST /v1/audit/{action_id}/replay */
+#define CALL_HTTP_BULK 0x040u     /* POST /v1/audit/replay */
+#define CALL_HTTP_STEERING 0x080u /* POST /v1/replay/batches/{batch_id}/pause and its like */
+#define CALL_HTTP_BATCHES 0x100u  /* GET /v1/replay/batches */
+
+/* Those that take a filter; those of HTTP; those that take what a single replay does. */
+#define CALLS_MANY (CALL_BULK | CALL_PREVIEW | CALL_ALL | CALL_QUERY | CALL_HTTP_BULK)
+#define CALLS_HTTP (CALL_HTTP_SINGLE | CALL_HTTP_BULK | CALL_HTTP_STEERING | CALL_HTTP_BATCHES)
+#define CALLS_REPLAY (CALLS_MANY | CALL_SINGLE | CALL_HTTP_SINGLE)
+
+/*
+ * An option.  Defaults and bounds are texts, numbers among them as JSON writes
+ * them; NULL is none.
+ */
+typedef struct ReplayOption
+{
+	const char *argument; /* its name in SQL; NULL: no argument */
+	const char *key;      /* its name in the wire form and over HTTP; NULL: in neither */
+	OptionKind kind;
+	unsigned calls;
+	const char *initial; /* its default */
+	const char *least;
+	const char *most;
+	const char *below;          /* in place of most: this is too much */
+	const char *const *choices; /* the only values that there are, NULL behind the last */
+	/*
+	 * A number of records: more than most is cut to most, but in calls that take
+	 * any number.  These have no default either.
+	 */
+	bool is_limit;
+	bool is_list;          /* over HTTP it may be given several times */
+	bool not_empty;        /* the empty text is refused */
+	const char *help;      /* what it means, in half a sentence that begins small */
+	const char *in_sql;    /* more sentences for the functions, and for the HTTP interface; */
+	const char *over_http; /* none of these texts ends with a full stop */
+	const char *hint;      /* for those whose value is refused */
+	const char *example;   /* a value */
+} ReplayOption;
+
+extern const ReplayOption ReplayOptions[NUM_OPTIONS];
+
+#endif /* ACTEON_OPTIONS_H */

@@ -1,0 +1,169 @@
+/*
+ * outbox.c
+ *		The outbox, open for one batch.
+ *
+ * A call opens the outbox, resolves its items (earlier_replays.c), enqueues those
+ * that are left (enqueue.c), and closes it, which writes the segments.
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/catalog.h"
+#include "base/installation.h"
+#include "batch/failover.h"
+#include "queue/wake.h"
+#include "replay/outbox_int.h"
+
+/*
+ * An empty set of actions.
+ */
+static HTAB *
+make_seen(void)
+{
+	HASHCTL control = {0};
+
+	control.keysize = sizeof(SeenKey);
+	control.entrysize = sizeof(SeenKey);
+	control.hcxt = CurrentMemoryContext;
+	return hash_create("acteon_replay actions", 64, &control,
+					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/*
+ * Open the outbox for one batch, in the current memory context.  Due times
+ * follow from the query's rate and start_at; now is the batch's time.  Needs an
+ * SPI connection.
+ */
+Outbox *
+OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
+{
+	Outbox *outbox = palloc0(sizeof(Outbox));
+
+	outbox->context = CurrentMemoryContext;
+	outbox->schema = schema;
+	outbox->created_at = now;
+	BeginPace(&outbox->pacer, query->start_at.given ? Max(query->start_at.time, now) : now,
+			  query->rate_value, 0);
+	outbox->run_rows = SegmentRows(query->rate_value);
+	outbox->ramp = query->ramp;
+	outbox->include_replayed = query->include_replayed;
+	outbox->lost = query->lost;
+	outbox->drops_dedup = query->drops_dedup;
+	if (query->provider_override != NULL)
+		outbox->provider_override = cstring_to_text(query->provider_override);
+	outbox->statement = GetActiveSnapshot();
+	outbox->segments_allocated = 16;
+	outbox->segments = palloc(outbox->segments_allocated * sizeof(Segment));
+
+	EnsureNamespace(schema, &outbox->namespace);
+	NoticeServer(schema, GetUserId());
+	OpenWriter(&outbox->writer, OwnTable(schema, OUTBOX_TABLE), false);
+	PutIndexFirst(&outbox->writer, ID_INDEX, Anum_outbox_id);
+	PutIndexFirst(&outbox->writer, ACTION_ID_INDEX, Anum_outbox_action_id);
+	outbox->action_index = outbox->writer.rri->ri_IndexRelationDescs[ACTION_ID_INDEX];
+	outbox->found = table_slot_create(outbox->writer.rel, NULL);
+	InitDirtySnapshot(outbox->dirty);
+	InitStateReader(&outbox->states, schema);
+	OpenReached(&outbox->reached, schema);
+	outbox->seen = make_seen();
+	return outbox;
+}
+
+/*
+ * Add to a batch that there is already: where an earlier transaction has
+ * stopped, its pace goes on.  What that has fallen behind is not made up for.
+ */
+void
+JoinBatch(Outbox *outbox, const BatchRow *batch)
+{
+	Pacer *pacer = &outbox->pacer;
+
+	outbox->batch_id = batch->id;
+	if (pacer->rate > 0 && batch->paced_until.given)
+		pacer->start = Max(pacer->start, batch->paced_until.time);
+	if (outbox->ramp)
+		pacer->ramp = Max(RampLength(batch->matched) - batch->replayed, 0);
+	outbox->ramp = false;
+}
+
+/*
+ * Number of the batch, drawn when it is first needed.
+ */
+int64
+OutboxBatchId(Outbox *outbox)
+{
+	if (outbox->batch_id == 0)
+		outbox->batch_id = NextBatchId(outbox->schema);
+	return outbox->batch_id;
+}
+
+/*
+ * The lowest and the highest id of the rows that are in; both 0 if there are
+ * none.
+ */
+void
+OutboxRange(const Outbox *outbox, int64 *first_id, int64 *last_id)
+{
+	*first_id = *last_id = 0;
+	for (int i = 0; i < outbox->segment_count; i++)
+	{
+		const Segment *segment = &outbox->segments[i];
+
+		if (*first_id == 0 || segment->first_id < *first_id)
+			*first_id = segment->first_id;
+		if (segment->last_id > *last_id)
+			*last_id = segment->last_id;
+	}
+}
+
+/*
+ * With a rate, when the next action of the batch would be due.
+ */
+OptionalTime
+OutboxPacedUntil(const Outbox *outbox)
+{
+	Pacer pacer = outbox->pacer;
+	OptionalTime result = {pacer.rate > 0, NextDueTime(&pacer, 0)};
+
+	return result;
+}
+
+/*
+ * Write the segments of the batch.
+ */
+static void
+write_segments(Outbox *outbox)
+{
+	SegmentTable segments;
+
+	OpenSegments(&segments, outbox->schema);
+	for (int i = 0; i < outbox->segment_count; i++)
+		InsertSegment(&segments, &outbox->segments[i]);
+	CloseSegments(&segments);
+}
+
+/*
+ * Finish the batch: write its segments, and wake the consumers up when the
+ * transaction commits.
+ */
+void
+CloseOutbox(Outbox *outbox)
+{
+	if (outbox->segment_count > 0)
+	{
+		write_segments(outbox);
+		NotifyConsumers(outbox->schema);
+	}
+	for (int i = 0; i < SEGMENT_ACTIONS && outbox->slots[i] != NULL; i++)
+		ExecDropSingleTupleTableSlot(outbox->slots[i]);
+	ExecDropSingleTupleTableSlot(outbox->found);
+	CloseReached(&outbox->reached);
+	CloseStateReader(&outbox->states);
+	CloseWriter(&outbox->writer);
+}
