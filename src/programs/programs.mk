@@ -36,15 +36,9 @@ PROGRAM_CPPFLAGS ?= $(GIVEN_CPPFLAGS)
 PROGRAM_LDFLAGS ?= $(or $(GIVEN_LDFLAGS),$(OUR_LDFLAGS))
 
 PROGRAM_FLAGS = -std=gnu11 -D_GNU_SOURCE -DACTEON_VERSION='"$(EXTVERSION)"' \
-<<<<<<< HEAD
 	-I$(shell $(PG_CONFIG) --includedir) -Isrc/programs -Isrc
-RELAY_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lcurl -lcrypto -lpthread -lm
-HTTP_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lmicrohttpd -lcrypto -lpthread
-=======
-	-I$(shell $(PG_CONFIG) --includedir) -Isrc/programs
 RELAY_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lcurl -lyajl -lcrypto -lpthread -lm
 HTTP_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lmicrohttpd -lyajl -lcrypto -lpthread
->>>>>>> wheels
 PROGRAM_SANITIZERS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 	-fno-sanitize-recover=undefined
 ifdef STRICT
@@ -79,13 +73,8 @@ http: acteon-replay-http acteon-replay-http.1
 relay-asan: acteon-relay.asan
 http-asan: acteon-replay-http.asan
 
-<<<<<<< HEAD
 $(PROGRAM_OBJECTS): %.o: %.c $(COMMON_HEADERS) $(RELAY_HEADERS) $(HTTP_HEADERS) $(HTTP_TABLE) acteon_replay.control
-	$(CC) $(PROGRAM_CFLAGS) $(PROGRAM_FLAGS) -c -o $@ $<
-=======
-$(PROGRAM_OBJECTS): %.o: %.c $(COMMON_HEADERS) $(RELAY_HEADERS) $(HTTP_HEADERS) acteon_replay.control
 	$(CC) $(PROGRAM_CPPFLAGS) $(PROGRAM_CFLAGS) $(PROGRAM_FLAGS) -c -o $@ $<
->>>>>>> wheels
 
 # A part of the program that is no C.
 src/programs/http/openapi.o acteon-replay-http.asan acteon-replay-http-unit: src/programs/http/openapi.json
