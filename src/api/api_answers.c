@@ -229,7 +229,7 @@ check_request_arguments(FunctionCallInfo fcinfo)
 	if (bytes < 1 || bytes > MAX_KEY_BYTES)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("idempotency_key must have 1 to %d bytes", MAX_KEY_BYTES),
-						errdetail("It has %d.", bytes), errhint("A UUID is a good one.")));
+						errdetail("It has %d.", bytes), errhint("Use a UUID, for example.")));
 }
 
 /*
@@ -256,10 +256,12 @@ return_answer(FunctionCallInfo fcinfo)
 	tuple = SPI_tuptable->vals[0];
 	desc = SPI_tuptable->tupdesc;
 	if (!DatumGetBool(SPI_getbinval(tuple, desc, FOUND_SAME_REQUEST, &isnull)))
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("Idempotency-Key was used for another request"),
-				 errhint("Use a new key for each request, and the same only to repeat it.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DUPLICATE_OBJECT),
+			 errmsg("Idempotency-Key was used for another request"),
+			 errhint(
+				 "Use a new key for each request, and the same key only to repeat a request.")));
 	values[0] = SPI_getbinval(tuple, desc, FOUND_STATUS, &isnull);
 	if (isnull)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

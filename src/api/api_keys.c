@@ -81,7 +81,7 @@ name_argument(FunctionCallInfo fcinfo)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("name must have 1 to %d bytes", MAX_NAME_BYTES),
 						name == NULL ? errdetail("It is null.") : errdetail("It has %d.", bytes),
-						errhint("Name the key after whoever shall have it.")));
+						errhint("Name the key after its user.")));
 	return name;
 }
 
@@ -152,13 +152,14 @@ check_may_set_role(Oid caller, Oid role)
 {
 	if (ActeonMaySetRole(caller, role))
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("insufficient permissions: a key for role \"%s\" requires SET ROLE to it",
-					role_label(role)),
-			 errdetail("Role \"%s\" cannot.", GetUserNameFromId(caller, false)),
-			 errhint(
-				 "Whoever administers the role can grant it: GRANT … TO …, with the SET option.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		 errmsg("insufficient permissions: a key for role \"%s\" requires SET ROLE to it",
+				role_label(role)),
+		 errdetail("Role \"%s\" cannot.", GetUserNameFromId(caller, false)),
+		 errhint(
+			 "A role with ADMIN OPTION on it can grant it: GRANT … TO …, with the SET option.")));
 }
 
 /*
@@ -174,7 +175,7 @@ role_argument(FunctionCallInfo fcinfo, Oid caller)
 
 	if (PG_ARGISNULL(1))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("role must not be null"),
-						errhint("Name the role whose grants shall decide what the key can do.")));
+						errhint("Name the role whose grants determine what the key may do.")));
 	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("role with OID %u does not exist", role)));

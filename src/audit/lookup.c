@@ -158,7 +158,7 @@ static const char *const tells_texts[NUM_AUDIT_TELLS] = {
 	[AUDIT_NOT_LIVE] = "the audit table is a copy, or acteon_replay.audit_is_live is off: "
 					   "what is missing in it tells nothing",
 	[AUDIT_SILENT] = "the audit table has no record of anything that was sent later",
-	[AUDIT_PRUNED] = "the audit table has no records any more from the time when it was sent",
+	[AUDIT_PRUNED] = "the audit table no longer has records from the time when it was sent",
 	[AUDIT_UNREADABLE] = "the audit table is missing or cannot be read",
 };
 

@@ -43,8 +43,7 @@ OwnTable(Oid schema, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation \"%s\" of extension acteon_replay is missing", name),
-				 errhint(
-					 "The functions and tables of the extension belong together in one schema.")));
+				 errhint("The functions and tables of the extension must be in one schema.")));
 	return relid;
 }
 
@@ -58,7 +57,7 @@ refuse_older(const char *detail)
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("the objects of extension acteon_replay are older than its library"),
 					detail == NULL ? 0 : errdetail_internal("%s", detail),
-					errhint("ALTER EXTENSION acteon_replay UPDATE makes them new.")));
+					errhint("Run ALTER EXTENSION acteon_replay UPDATE.")));
 }
 
 /*

@@ -114,11 +114,11 @@ begin_anew(Oid schema, Oid role, const char *before, const char *server)
 	AddNumberDetail(&details, "segments", segments);
 	LogControl(
 		schema, role, "failover", 0,
-		"the database goes on after a promotion or a restore: the newest commits may be lost",
+		"the database continues after a promotion or a restore: the newest commits may be lost",
 		EndDetails(&details));
 	ereport(
 		LOG,
-		(errmsg("acteon_replay: the database goes on after a promotion or a restore"),
+		(errmsg("acteon_replay: the database continues after a promotion or a restore"),
 		 errdetail(
 			 "It was written by %s before and is written by %s now. Actions that may have been sent are looked up in the audit table first.",
 			 before, server)));

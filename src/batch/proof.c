@@ -499,7 +499,7 @@ judge_actions(ProofCall *call)
 	if (!AuditIsReadable(call->lookup))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("audit table cannot be read"),
-						errhint("Can its owner read it, and does nobody hold a lock on it?")));
+						errhint("Check that its owner can read it, and that it is not locked.")));
 	for (int i = 0; i < call->count && call->taken < call->most; i++)
 	{
 		Verdict verdict = judge(call, &call->actions[i], &findings[i]);

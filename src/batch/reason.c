@@ -28,7 +28,7 @@ CheckReason(const char *reason)
 	if (RequireReason && IsBlankReason(reason))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a reason must be given"),
 						errdetail("acteon_replay.require_reason is on."),
-						errhint("Pass reason => 'why', a ticket number, say.")));
+						errhint("Pass reason => 'why', for example a ticket number.")));
 }
 
 /*

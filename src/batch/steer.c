@@ -67,7 +67,7 @@ refuse_cancelled(ControlCall *call)
 	if (call->held.row.stop == BATCH_CANCELLED)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("batch " INT64_FORMAT " is cancelled", call->batch_id),
-						errhint("Its actions are free to be replayed again, as a new batch.")));
+						errhint("Its actions can be replayed again, in a new batch.")));
 }
 
 /*

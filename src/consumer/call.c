@@ -98,7 +98,7 @@ ReadArray(FunctionCallInfo fcinfo, int argument, const char *name)
 	if (PG_ARGISNULL(argument))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be null", name),
-				 errhint("Pass an array, '{}' if there is nothing to say.")));
+				 errhint("Pass an array; it can be empty: '{}'.")));
 	array = PG_GETARG_ARRAYTYPE_P(argument);
 	if (ARR_NDIM(array) > 1)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -702,10 +702,12 @@ consumer_argument(FunctionCallInfo fcinfo, int argument)
 
 	if (consumer == NULL || VARSIZE_ANY_EXHDR(consumer) == 0 ||
 		VARSIZE_ANY_EXHDR(consumer) > CONSUMER_MAXLEN)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("consumer must be a name of 1 to %d bytes", CONSUMER_MAXLEN),
-				 errhint("It tells people who holds a lease; a host name and a process id do.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("consumer must be a name of 1 to %d bytes", CONSUMER_MAXLEN),
+			 errhint(
+				 "It shows who holds a lease; use a host name and a process id, for example.")));
 	return consumer;
 }
 

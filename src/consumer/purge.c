@@ -313,8 +313,9 @@ warn_of_known_ids(Datum older_than)
 			(errmsg("older_than is less than the %d hours for which the gateway remembers ids",
 					(int) (GATEWAY_REMEMBERS / USECS_PER_HOUR)),
 			 errdetail(
-				 "A purged action counts as never replayed; its next replay goes out although the gateway may have executed the last one just now."),
-			 errhint("Keep at least what the audit table keeps, as in '90 days'.")));
+				 "A purged action counts as never replayed; its next replay is sent although the gateway may just have executed the previous one."),
+			 errhint(
+				 "Keep actions at least as long as the audit table keeps its records, for example '90 days'.")));
 }
 
 /*
@@ -329,9 +330,12 @@ purge_bound(FunctionCallInfo fcinfo, int argument, TimestampTz now)
 	if (PG_ARGISNULL(argument) ||
 		DatumGetBool(
 			DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(argument), IntervalPGetDatum(&least))))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("older_than must not be negative or null"),
-						errhint("Keep at least what the audit table keeps, as in '90 days'.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("older_than must not be negative or null"),
+			 errhint(
+				 "Keep actions at least as long as the audit table keeps its records, for example '90 days'.")));
 	if (DatumGetBool(
 			DirectFunctionCall2(interval_gt, PG_GETARG_DATUM(argument), IntervalPGetDatum(&most))))
 		return DT_NOBEGIN;

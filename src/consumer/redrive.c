@@ -331,12 +331,12 @@ notice_paused(const Redrive *redrive)
 			NOTICE,
 			(errmsg("%d of the actions wait: their batches are paused", redrive->paused),
 			 errhint(
-				 "acteon_replay_resume() has a batch go on; acteon_replay_batches tells which are paused.")));
+				 "acteon_replay_resume() resumes a batch; acteon_replay_batches shows which are paused.")));
 	else
 		ereport(NOTICE, (errmsg_plural("%d of the actions waits: batch " INT64_FORMAT " is paused",
 									   "%d of the actions wait: batch " INT64_FORMAT " is paused",
 									   redrive->paused, redrive->paused, redrive->paused_batch),
-						 errhint("acteon_replay_resume(" INT64_FORMAT ") has it go on.",
+						 errhint("acteon_replay_resume(" INT64_FORMAT ") resumes it.",
 								 redrive->paused_batch)));
 }
 

@@ -311,9 +311,9 @@ why_held(Resolver *resolver, const Segment *segment, const Suspect *suspect)
 	if (batch->holds)
 		return "on_doubt is hold";
 	if (segment->unproven)
-		return "it was sent again once already";
+		return "it has already been sent again once";
 	if (segment->attempt >= MaxAttempts)
-		return "it has no attempt left";
+		return "it has no attempts left";
 	if (batch->stop == BATCH_CANCELLED)
 		return "its batch is cancelled";
 	if (batch->stop == BATCH_PAUSED)
@@ -349,7 +349,7 @@ decide_without_outcome(Resolver *resolver, Segment *piece, const Suspect *suspec
 	}
 	if (doubts->now >= patience_end(piece))
 	{
-		held = finding->has_intent ? "the audit table has an intent of it and no outcome"
+		held = finding->has_intent ? "the audit table has an intent of it, but no outcome"
 								   : why_held(resolver, piece, suspect);
 		if (held == NULL)
 		{

@@ -74,7 +74,7 @@ read_decision(Settling *settling, FunctionCallInfo fcinfo, int argument)
 		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 		 errmsg("decision must be \"resend\", \"delivered\" or \"cancel\""),
 		 errhint(
-			 "resend sends the actions once more, delivered says that they had their effect, cancel that they had none and shall have none.")));
+			 "resend sends the actions once more, delivered says that they had their effect, cancel that they had none and will have none.")));
 }
 
 /*
@@ -313,7 +313,7 @@ acteon_replay_settle(PG_FUNCTION_ARGS)
 	read_decision(settling, fcinfo, 1);
 	if (IsBlankReason(PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2))))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a reason must be given"),
-						errhint("Write down how it is known what became of the actions.")));
+						errhint("State how it is known what happened to the actions.")));
 	read_wanted(settling, fcinfo, 3);
 	BeginControl(control, fcinfo, "acteon_replay_settle()", 0, 2);
 	settling->outcome = settled_outcome(control);

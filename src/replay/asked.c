@@ -70,7 +70,7 @@ CheckAsked(const AuditTable *table, const ReplayQuery *query)
 	if (!has_filter(query))
 		ereport(
 			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a replay of many needs a filter"),
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a bulk replay needs a filter"),
 			 errhint(
 				 "Give namespace, tenant, provider, action_type, outcome, verdict, matched_rule, caller_id, chain_id, %s or %s, or lost => true for what had no effect. See doc/handbook.md.",
 				 OptionName(query, OPTION_FROM), OptionName(query, OPTION_TO))));
@@ -78,19 +78,17 @@ CheckAsked(const AuditTable *table, const ReplayQuery *query)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("outcome \"%s\" asks for actions that took effect, or will",
+			 errmsg("outcome \"%s\" selects actions that took effect, or will",
 					query->filters[FILTER_OUTCOME]),
 			 errhint(
 				 "Pass allow_effective => true to repeat them. lost => true finds what had no effect, also where the outcome is executed.")));
 	if (!query->allow_unproven && AsksForOutcome(query, INTENT_OUTCOME))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("outcome \"%s\" asks for intents of which nobody knows how they ended",
-					INTENT_OUTCOME),
-			 errdetail(
-				 "Such an action may have been executed: its outcome can be missing all the same."),
-			 errhint("Pass allow_unproven => true to replay them.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("outcome \"%s\" selects intents, whose outcome is unknown", INTENT_OUTCOME),
+				 errdetail(
+					 "Such an action may have been executed, although its outcome is missing."),
+				 errhint("Pass allow_unproven => true to replay them.")));
 	if (AsksForOutcome(query, INTENT_OUTCOME) && !AuditTableIsLive(table))
 		ReportAuditTellsNothing(table);
 }

@@ -208,14 +208,14 @@ check_continuable(const BatchRow *batch)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("batch " INT64_FORMAT " is not one of acteon_replay_all", batch->id),
 			 errhint(
-				 "A bulk replay is enqueued at once; its next_cursor, if it has one, begins another.")));
+				 "A bulk replay is enqueued at once; to continue it, call it again with its next_cursor.")));
 	if (batch->stop == BATCH_CANCELLED)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("batch " INT64_FORMAT " is cancelled", batch->id),
 			 errhint(
-				 "Its actions are free to be replayed again: CALL acteon_replay_all() with its query.")));
+				 "Its actions can be replayed again: CALL acteon_replay_all() with its query.")));
 }
 
 /*

@@ -328,7 +328,7 @@ tell_waiting(Runner *runner, const BatchRow *batch)
 					" actions are not finished",
 					batch->id, batch->replayed - CountFinished(runner->schema, batch->id)),
 			 errhint(
-				 "If they stand still, see whether a relay is running and takes actions from this database.")));
+				 "If there is no progress, check whether a relay is running and claims actions from this database.")));
 	runner->waits_since = now;
 }
 
@@ -349,7 +349,7 @@ tell_pause(Runner *runner, const BatchRow *batch, bool is_paused)
 			(errmsg("batch " INT64_FORMAT " is paused", batch->id),
 			 batch->stop_reason == NULL ? 0 : errdetail("Reason: %s", batch->stop_reason),
 			 errhint(
-				 "acteon_replay_resume() has it go on. The statement may be ended meanwhile: acteon_replay_continue() takes it up again.")));
+				 "acteon_replay_resume() resumes it. The statement can be cancelled meanwhile; acteon_replay_continue() continues the batch later.")));
 }
 
 /*
