@@ -233,13 +233,13 @@ check_request_arguments(FunctionCallInfo fcinfo)
 }
 
 /*
- * Return the answer that the request has, or raise the error if there is none
- * to return to it.
+ * Return the stored answer of the request, or raise the error if there is none
+ * to return.
  *
- * The SQLSTATE of another request under the same key is one that nothing else
- * raises that a request does, so that the HTTP server can tell it apart.  A row
- * without an answer is there only if it was committed without one: what its
- * request has done is unknown, so it is not made again.
+ * If another request used the same key, the SQLSTATE is one that nothing else
+ * in a request raises, so that the HTTP server can recognize it.  A row without
+ * an answer can only exist if it was committed without one: it is unknown what
+ * its request has done, so the request is not repeated.
  */
 static void
 return_answer(FunctionCallInfo fcinfo)
@@ -388,8 +388,8 @@ read_uses(FunctionCallInfo fcinfo, int *count)
 /*
  * acteon_api_housekeeping(key_ids bigint[], used_at timestamptz[]) → bigint
  *
- * Writes down when keys were last used and deletes answers that are too old, up
- * to MAX_DELETED; returns how many.  Waits for nobody.  Raises
+ * Records when keys were last used and deletes answers that are too old, up to
+ * MAX_DELETED; returns how many.  Does not wait for locks.  Raises
  * invalid_parameter_value.
  */
 Datum

@@ -48,7 +48,7 @@ check_audit_table(char **newval, void **extra, GucSource source)
 }
 
 /*
- * Note whether acteon_replay.audit_is_live was set by somebody, or has its
+ * Note whether acteon_replay.audit_is_live was set explicitly, or has its
  * default, which does not hold for every table.
  */
 static bool

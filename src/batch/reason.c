@@ -1,6 +1,6 @@
 /*
  * reason.c
- *		The reason that somebody gives for what he does.
+ *		The reason that a caller gives.
  */
 #include "postgres.h"
 

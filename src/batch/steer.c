@@ -44,8 +44,8 @@ batch_queue(ControlCall *call)
 }
 
 /*
- * Whether the batch is finished: all of it was enqueued and nothing of it is in
- * the queue.  Tells the caller so, as there is nothing to steer.
+ * Whether the batch is finished: everything was enqueued and nothing of it is
+ * in the queue.  If so, raises a NOTICE, as there is nothing to steer.
  */
 static bool
 is_finished(ControlCall *call)

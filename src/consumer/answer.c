@@ -1,22 +1,26 @@
 /*
  * answer.c
- *		acteon_outbox_ack, _nack, _reject and _doubt: what became of leased actions.
+ *		acteon_outbox_ack, _nack, _reject and _doubt: the results of leased
+ *		actions.
  *
- * The answers are gone through in the order of ids, segment by segment.  A
- * segment is replaced by the pieces that are left of it, each with its lease,
- * and by those that wait for a retry or are in doubt; deliveries are written for
- * what is finished.  All calls go in the same order, so none waits in a circle.
+ * The answers are processed in the order of ids, segment by segment.  A segment
+ * is replaced by the pieces that are left of it, each with its lease, and by
+ * those that wait for a retry or are in doubt; deliveries are written for
+ * finished actions.  All calls use the same order, so they cannot deadlock with
+ * each other.
  *
- * An answer counts only if it proves which action it is about: by the token of a
- * lease that lasts, or, once the lease is lost, by the id that was sent.  Outbox
- * ids alone prove nothing: after a failover that lost the newest commits the same
- * number names another action.  An answer about an id that was given up counts
- * only if it says that the action was executed.
+ * An answer is accepted only if it identifies its action: by the token of a
+ * lease that has not expired, or, once the lease is lost, by the id that was
+ * sent.  Outbox ids alone are not sufficient: after a failover that lost the
+ * most recent commits the same number belongs to another action.  An answer
+ * about an id that was given up is accepted only if it says that the action was
+ * executed.
  *
- * What an outcome means is decided here and not by consumers (effect.c reads it):
- * a throttled action goes out again, under a new id, as the gateway has recorded
- * the old one; an id that was seen before (409) says nothing about the effect, so
- * it is in doubt until the audit table was asked (resolve_doubt.c).
+ * The meaning of an outcome is determined here and not by consumers (effect.c
+ * interprets it): a throttled action is sent again, under a new id, as the
+ * gateway has recorded the old one; an id that was seen before (409) does not
+ * show the effect, so the action is in doubt until it has been looked up in the
+ * audit table (resolve_doubt.c).
  */
 #include "postgres.h"
 
@@ -288,8 +292,8 @@ retry_time(const AnswerCall *call, const Answer *answer)
 }
 
 /*
- * The piece that the action of an answer is, out of its segment, before anything
- * has become of it.
+ * The piece of its segment that consists of the action of an answer, before the
+ * answer is applied.
  */
 static Segment
 piece_of(const AnswerCall *call, const Answer *answer)
@@ -525,8 +529,9 @@ divide_segment(AnswerCall *call, const Answer *answers, int count)
 }
 
 /*
- * Whether the delivery that was found may be of an action that was executed: what
- * ended dead or cancelled was not, and of what version 1.0 delivered nobody knows.
+ * Whether the delivery that was found may be of an action that was executed:
+ * dead and cancelled actions were not executed, and for deliveries of version
+ * 1.0 it is unknown.
  */
 static bool
 was_done_as_written(TableFinder *deliveries)

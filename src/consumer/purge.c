@@ -114,7 +114,8 @@ add_id(Purge *purge, Datum id)
 }
 
 /*
- * Lock the row that was found last against everybody, if nobody is at it.
+ * Lock the row that was found last exclusively, if no other session has locked
+ * it.
  */
 static bool
 lock_found(TableFinder *finder, Snapshot snapshot)
@@ -127,8 +128,8 @@ lock_found(TableFinder *finder, Snapshot snapshot)
 }
 
 /*
- * Whether the replay that was found last may go: nobody is at it, and it
- * finished long enough ago.
+ * Whether the replay that was found last can be deleted: no session has locked
+ * it, and it finished long enough ago.
  */
 static bool
 may_go(Purge *purge, Datum id, Snapshot snapshot)

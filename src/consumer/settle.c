@@ -1,10 +1,11 @@
 /*
  * settle.c
- *		acteon_replay_settle: a person decides what became of doubts.
+ *		acteon_replay_settle: a person's decision about actions in doubt.
  *
- * What the audit table cannot tell, somebody who has asked the provider may know.
- * A decision is about the doubts of one batch, all of them or those that are named;
- * each is written down, and a delivery that rests on it says so.
+ * If the audit table does not show whether an action was executed, a person who
+ * has asked the provider may know.  A decision applies to the doubts of one
+ * batch, all of them or the given ones; each is logged, and a delivery that is
+ * based on it says so.
  */
 #include "postgres.h"
 

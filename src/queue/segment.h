@@ -1,6 +1,6 @@
 /*
  * segment.h
- *		Segments: what waits and what is leased.
+ *		Segments: waiting and leased actions.
  */
 #ifndef ACTEON_SEGMENT_H
 #define ACTEON_SEGMENT_H
@@ -84,7 +84,7 @@ SegmentLength(const Segment *segment)
 }
 
 /*
- * Whether somebody holds a segment at a time: a lease ends by itself.
+ * Whether a segment is leased at a time: a lease expires by itself.
  */
 static inline bool
 SegmentIsLeased(const Segment *segment, TimestampTz now)

@@ -1,10 +1,10 @@
 /*
  * asked.c
- *		What many records are replayed for only if it is said in so many words.
+ *		Queries for many records that must be made explicitly.
  *
- * A preview may be asked anything; a replay of many may not.  One without any
- * filter, of what took effect, or of intents of which nobody knows how they ended
- * is refused before a record is read.
+ * A preview accepts any query; a bulk replay does not.  One without a filter,
+ * one that selects only actions that took effect, and one for intents are
+ * refused before a record is read, unless they are explicitly allowed.
  */
 #include "postgres.h"
 
@@ -44,8 +44,8 @@ asks_for_effects_only(const ReplayQuery *query)
 }
 
 /*
- * Raise the error of intents in a table in which it tells nothing that their
- * outcomes are missing.
+ * Raise the error for intents in a table in which a missing outcome proves
+ * nothing.
  */
 void
 ReportAuditTellsNothing(const AuditTable *table)
@@ -60,9 +60,9 @@ ReportAuditTellsNothing(const AuditTable *table)
 }
 
 /*
- * Refuse a query for many records that does not say what it has to, with
- * invalid_parameter_value; and one for intents where it tells nothing that their
- * outcomes are missing, with object_not_in_prerequisite_state.
+ * Refuse a query for many records that is not explicit enough, with
+ * invalid_parameter_value; and one for intents in a table in which a missing
+ * outcome proves nothing, with object_not_in_prerequisite_state.
  */
 void
 CheckAsked(const AuditTable *table, const ReplayQuery *query)

@@ -237,9 +237,10 @@ collect_kin(KinReader *reader, Kin *kin)
 }
 
 /*
- * Why a record is not replayed, by what became of its kin.  A replay of the record's
- * action, or beside it, stands in the way unless it had no effect; one that led to
- * it only if it has not ended: that it failed is why there is a later one.
+ * Why a record is not replayed, by the results of its kin.  A replay of the
+ * record's action, or beside it, prevents another one unless it had no effect;
+ * one that led to it does only if it has not ended: its failure is the reason
+ * for the later one.
  */
 static Reason
 judge_replays(const Kin *kin, bool include_replayed)

@@ -99,8 +99,8 @@ find_record(ReplayCall *call, const char *action_id, AuditRecord *record)
 }
 
 /*
- * Refuse an intent where it tells nothing that its outcome is missing, and warn of
- * one that the gateway may still be executing.
+ * Refuse an intent if its missing outcome proves nothing, and warn about one
+ * that the gateway may still be executing.
  */
 static void
 check_intent(ReplayCall *call, const char *action_id, const AuditRecord *record)
@@ -147,8 +147,8 @@ find_replayable(ReplayCall *call, const ReplayQuery *query, const char *action_i
 }
 
 /*
- * Tell of an earlier replay of an action that is replayed again because the
- * caller has named it.
+ * Raise a NOTICE about an earlier replay of an action that is replayed again
+ * because the caller has named it.
  */
 static void
 notice_earlier(const char *action_id, const ReplayItem *item)
