@@ -419,7 +419,7 @@ return_batches(ReturnSetInfo *result, const Choice *choice, const char *schema)
 	values[COUNT_PART] = make_array(covered->batch_ids, covered->count, INT8OID);
 	for (int i = 0; i < SCOPE_PARTS; i++)
 		values[COUNT_COVERED + i] = make_array(covered->parts[i], covered->count, TEXTOID);
-	/* Nobody can estimate how many batches run now; a loop in a loop over them must not be. */
+	/* The number of running batches cannot be estimated, so a nested loop over them must be avoided. */
 	SetLocally("enable_nestloop", "off");
 	SetLocally("jit", "off");
 	portal = SPI_cursor_open_with_args(NULL, psprintf(READ_BATCHES, schema), NUM_COUNT_PARAMETERS,

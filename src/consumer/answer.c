@@ -305,9 +305,10 @@ piece_of(const AnswerCall *call, const Answer *answer)
 }
 
 /*
- * Add the piece that an action becomes which is given back: it is known not to have
- * been executed.  An action without an error was not attempted, or is not at fault:
- * the attempt is not counted.  The id that the gateway has answered may be burnt.
+ * Add the piece for an action that is given back: it is known not to have been
+ * executed.  An action without an error was not attempted, or is not at fault:
+ * the attempt is not counted.  The id that the gateway has answered may be
+ * unusable.
  */
 static void
 add_retry(AnswerCall *call, const Answer *answer)
@@ -323,8 +324,8 @@ add_retry(AnswerCall *call, const Answer *answer)
 }
 
 /*
- * Add the piece that an action becomes which the gateway has put off: the attempt
- * is not counted, and the next one has a new id.
+ * Add the piece for an action that the gateway has deferred: the attempt is not
+ * counted, and the next one has a new id.
  */
 static void
 add_deferred(AnswerCall *call, const Answer *answer)
@@ -340,8 +341,8 @@ add_deferred(AnswerCall *call, const Answer *answer)
 }
 
 /*
- * Add the piece that an action becomes which is in doubt from now on.  Held tells
- * why it waits for a person; NULL: it does not yet.
+ * Add the piece for an action that is in doubt from now on.  Held says why it
+ * waits for a person; NULL: it does not wait for one yet.
  */
 static void
 add_doubt(AnswerCall *call, const Answer *answer, const char *why, const char *held)
@@ -358,8 +359,9 @@ add_doubt(AnswerCall *call, const Answer *answer, const char *why, const char *h
 }
 
 /*
- * Add the piece that an action becomes whose id the gateway has seen before: it is
- * looked up at once.  Whether the database knows the id as refused stays as it is.
+ * Add the piece for an action whose id the gateway has seen before: it is
+ * looked up at once.  Whether the database knows the id as refused does not
+ * change.
  */
 static void
 add_duplicate(AnswerCall *call, const Answer *answer)
@@ -494,8 +496,8 @@ apply_answer(AnswerCall *call, const Answer *answer, int id)
 }
 
 /*
- * Work out what the answers make of the segment at hand: the pieces that are
- * left and what is finished.  Returns whether any of them counts.
+ * Apply the answers to the current segment: determine the pieces that are left
+ * and what is finished.  Returns whether any of the answers is accepted.
  */
 static bool
 divide_segment(AnswerCall *call, const Answer *answers, int count)
@@ -601,7 +603,7 @@ apply_to_segment(AnswerCall *call, const Answer *answers, int count)
 	}
 	while (n < count && answers[n].outbox_id <= call->segment.last_id)
 		n++;
-	/* Whether the lease lasts is looked at when nobody can take it over any more. */
+	/* Check the lease only when no other session can take it over any more. */
 	if (call->kind != ANSWER_ACK && !HoldSegment(&call->segments, &call->segment, true))
 		return 0;
 	if (!divide_segment(call, answers, n))

@@ -213,9 +213,10 @@ is_doubt(const Segment *segment, TimestampTz now)
 }
 
 /*
- * Apply the decision to the doubts among some outbox ids that it is about.  Adds to
- * *missed the ids of what somebody else, such as a claim that has looked it up, has
- * changed meanwhile: what is left of it must be looked at again.
+ * Apply the decision to those doubts among some outbox ids to which it applies.
+ * Adds to *missed the ids of segments that another session, such as a claim
+ * that has looked them up, has changed meanwhile: what is left of them must be
+ * looked at again.
  */
 static void
 settle_range(Settling *settling, const IdRange *range, List **missed)

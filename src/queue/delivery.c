@@ -244,7 +244,7 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 }
 
 /*
- * Write what is left, and close the table.
+ * Write the remaining rows, and close the table.
  */
 void
 CloseDeliveries(DeliveryWriter *deliveries)

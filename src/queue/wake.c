@@ -90,7 +90,7 @@ BeginSleep(Oid schema)
 	set_lock_tag(&tag, schema, SLEEPERS);
 	if (!ActeonLockHeldByMe(&tag, ShareLock) &&
 		LockAcquire(&tag, ShareLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
-		return false; /* somebody is just looking */
+		return false; /* another session is just checking */
 	return !is_held(schema, ENQUEUERS);
 }
 

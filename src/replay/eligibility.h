@@ -36,7 +36,7 @@ typedef enum Reason
 	REASON_EFFECTIVE,  /* its action took effect, or will */
 	REASON_NOT_LOST,   /* these two: of what was not lost, or not for certain */
 	REASON_UNCERTAIN,
-	REASON_UNPROVEN, /* an intent of which nobody knows how it ended */
+	REASON_UNPROVEN, /* an intent, whose outcome is unknown */
 	REASON_NO_PAYLOAD,
 	REASON_COLUMN_MISSING,
 	REASON_SAME_ACTION, /* the call, or its batch, has met the action before */

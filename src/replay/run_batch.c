@@ -49,7 +49,7 @@ typedef enum Course
 {
 	COURSE_CHUNK,  /* replay a chunk */
 	COURSE_WAIT,   /* until the deliveries have followed */
-	COURSE_PAUSED, /* until somebody resumes it */
+	COURSE_PAUSED, /* until it is resumed */
 	COURSE_END,    /* nothing any more */
 	COURSE_GONE    /* the same: it was left with nothing in it, and taken away */
 } Course;
@@ -94,7 +94,7 @@ read_query(ReplayQuery *query, const BatchRow *batch)
 	if (batch->cursor != NULL)
 		query->cursor_text = batch->cursor;
 	query->rate = batch->rate;
-	/* Whoever has taken the rate away has taken the ramp away, too. */
+	/* When the rate is removed, so is the ramp. */
 	query->ramp = query->ramp && batch->rate != NULL;
 	query->start_at = batch->start_at;
 	CheckReplayQuery(query);
@@ -259,7 +259,7 @@ replay_chunk(Runner *runner, BatchRow *batch)
 	RestoreIdentity(&saved);
 	if (course == COURSE_CHUNK)
 	{
-		/* Of now: whoever had the lock before has committed. */
+		/* A new snapshot: the previous holder of the lock has committed. */
 		PushActiveSnapshot(GetLatestSnapshot());
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
