@@ -1,6 +1,6 @@
 /*
  * settings.c
- *		What the server was told to do: its options, and what must fit together.
+ *		The options of the server, and checks that they fit together.
  */
 #include "http/settings.h"
 

@@ -1,6 +1,6 @@
 /*
  * settings.c
- *		What the relay was told to do: its options, and what must fit together.
+ *		The options of the relay, and checks that they fit together.
  */
 #include "relay/settings.h"
 
