@@ -2,8 +2,8 @@
  * relay_int.h
  *		What the parts of the relay share.
  *
- * relay.c is its life, claims.c its side to the database, sender.c
- * its side to the gateway.
+ * relay.c starts and stops it, claims.c handles the database, and sender.c the
+ * gateway.
  */
 #ifndef RELAY_INT_H
 #define RELAY_INT_H

@@ -15,8 +15,9 @@
 #define LEASE_NEEDED(lease) ((lease) / 3)
 
 /*
- * Note what became of an action, and let go of it.  The text is what relay->text
- * holds, or nothing.  Whether the gateway has seen the id is told as well.
+ * Note the result of an action, and release the action.  The text is what
+ * relay->text contains, or nothing.  Also records whether the gateway has seen
+ * the id.
  */
 static void
 conclude(Relay *relay, Action *action, ResultKind kind, bool with_text, bool seen,
