@@ -241,6 +241,7 @@ end(Relay *relay)
 	QueueFree(&relay->queue);
 	KeyringFree(relay->keys);
 	BufferFree(&relay->text);
+	BufferFree(&relay->tag);
 	LoopRemoveTimer(&relay->wake);
 }
 

@@ -42,6 +42,7 @@ typedef struct Relay
 	Held held;
 	Results results;
 	Buffer text; /* of the result that is being made */
+	Buffer tag;  /* of the outcome that has just come */
 
 	/* The statements. */
 	Queue queue;
