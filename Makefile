@@ -123,6 +123,7 @@ bench:
 	test/bench/queue
 	test/bench/relay
 	test/bench/notify
+	test/bench/jsonb
 	test/bench/http
 	test/bench/incident
 

@@ -1,9 +1,9 @@
 \echo Use "ALTER EXTENSION acteon_replay UPDATE TO '1.1'" to load this file. \quit
 
 /*
- * Version 1.1: what became of an action is looked up in the audit table, and
- * is not believed.  As in the script of 1.0, everything in an expression is
- * named with its schema, and with arguments of exactly its types.
+ * Version 1.1: the results of actions are looked up in the audit table instead
+ * of being assumed.  As in the script of 1.0, everything in an expression is
+ * schema-qualified, and has arguments of exactly its types.
  */
 
 /*
@@ -25,26 +25,26 @@ ALTER TABLE acteon_dispatch_segment
 			AND (held IS NULL OR doubt_since IS NOT NULL));
 
 COMMENT ON COLUMN acteon_dispatch_segment.resend IS 'How often its actions have been given a new id: 0 for the id in the outbox.';
-COMMENT ON COLUMN acteon_dispatch_segment.sent_at IS 'When it was handed out for the first time since it was given a new id; ids that the gateway has put off count as one. NULL: never.';
-COMMENT ON COLUMN acteon_dispatch_segment.id_refused IS 'Whether the gateway has seen the present id and is known not to have executed it, so that it may answer 409 to it.';
-COMMENT ON COLUMN acteon_dispatch_segment.unproven IS 'Whether an earlier id was given up without proof that it had no effect. Such an action never ends dead or cancelled.';
-COMMENT ON COLUMN acteon_dispatch_segment.doubt_since IS 'Since when it is in doubt whether the actions were executed; NULL: they are not in doubt. While they are, due_at is when the audit table is asked next.';
-COMMENT ON COLUMN acteon_dispatch_segment.doubt IS 'Why it is in doubt.';
-COMMENT ON COLUMN acteon_dispatch_segment.held IS 'Why it waits for a person (acteon_replay_settle) or for a record; NULL: it may still end by itself.';
+COMMENT ON COLUMN acteon_dispatch_segment.sent_at IS 'When it was first handed out under its present id; ids that were only throttled count as the same. NULL: never.';
+COMMENT ON COLUMN acteon_dispatch_segment.id_refused IS 'Whether the gateway has seen the present id but is known not to have executed it. The gateway may answer 409 to such an id.';
+COMMENT ON COLUMN acteon_dispatch_segment.unproven IS 'Whether an earlier id was given up without proof that it had no effect. Such an action never becomes dead or cancelled by itself.';
+COMMENT ON COLUMN acteon_dispatch_segment.doubt_since IS 'Since when the actions have been in doubt; NULL: they are not in doubt. While they are, due_at is the time of the next look-up in the audit table.';
+COMMENT ON COLUMN acteon_dispatch_segment.doubt IS 'Why the actions are in doubt.';
+COMMENT ON COLUMN acteon_dispatch_segment.held IS 'Why the actions wait for a person (acteon_replay_settle) or for a record; NULL: the doubt can still be resolved automatically.';
 
--- In a lane, what is leased stands first, then what is in doubt, then what waits.
+-- In a lane, leased segments come first, then those in doubt, then those that wait.
 DROP INDEX acteon_dispatch_segment_lane_idx;
 CREATE INDEX acteon_dispatch_segment_lane_idx ON acteon_dispatch_segment (lane, lease_token, doubt_since, first_id)
 	WHERE lane IS NOT NULL;
 
--- What is claimed, and what is looked up: neither walks past the other, however many are held.
+-- Claims and look-ups each have an index of their own, so that neither scans the other's rows, however many are held.
 DROP INDEX acteon_dispatch_segment_due_idx;
 CREATE INDEX acteon_dispatch_segment_due_idx ON acteon_dispatch_segment (due_at, first_id) WHERE doubt_since IS NULL;
 CREATE INDEX acteon_dispatch_segment_doubt_idx ON acteon_dispatch_segment (due_at, doubt_since) WHERE doubt_since IS NOT NULL;
 
 COMMENT ON TABLE acteon_dispatch_segment IS
-	'Runs of at most 100 consecutive outbox rows that wait, are leased or are in doubt as one. An unfinished outbox row is covered by exactly one segment, a finished one by none.';
-COMMENT ON COLUMN acteon_dispatch_outbox.action_id IS 'First id of the new action: UUIDv5 of the installation''s namespace and "<original action id>/<generation>". Behind that a new id has ".1", ".2" and so on, see acteon_dispatch_segment.resend and acteon_dispatch_delivery.resend.';
+	'Runs of at most 100 consecutive outbox rows that wait, are leased or are in doubt together. An unfinished outbox row is covered by exactly one segment, a finished one by none.';
+COMMENT ON COLUMN acteon_dispatch_outbox.action_id IS 'First id of the new action: UUIDv5 of the installation''s namespace and "<original action id>/<generation>". For new ids ".1", ".2" and so on is appended, see acteon_dispatch_segment.resend and acteon_dispatch_delivery.resend.';
 
 ALTER TABLE acteon_dispatch_delivery
 	ADD COLUMN effect text,
@@ -56,10 +56,10 @@ ALTER TABLE acteon_dispatch_delivery
 	ADD CONSTRAINT acteon_dispatch_delivery_known_by_check
 		CHECK (known_by OPERATOR(pg_catalog.=) ANY ('{record,settled}'::text[]));
 
-COMMENT ON COLUMN acteon_dispatch_delivery.state IS 'delivered: its outcome is known. dead: it will not be tried again. cancelled: taken back before it was sent, or by a person who settled a doubt.';
-COMMENT ON COLUMN acteon_dispatch_delivery.outcome IS 'Answer of the gateway, or what its record says in that form.';
+COMMENT ON COLUMN acteon_dispatch_delivery.state IS 'delivered: its outcome is known. dead: it will not be retried. cancelled: cancelled before it was sent, or by a person who settled a doubt.';
+COMMENT ON COLUMN acteon_dispatch_delivery.outcome IS 'The gateway''s answer, or the outcome in its record in the same form.';
 COMMENT ON COLUMN acteon_dispatch_delivery.effect IS 'Effect of the outcome: done, none, later, decided or unknown. NULL for what was not delivered, and for deliveries of version 1.0.';
-COMMENT ON COLUMN acteon_dispatch_delivery.resend IS 'Which of the action''s ids ended it: 0 for the one in the outbox, n for the n-th new one.';
+COMMENT ON COLUMN acteon_dispatch_delivery.resend IS 'Under which of its ids the action was finished: 0 for the id in the outbox, n for the n-th new id.';
 COMMENT ON COLUMN acteon_dispatch_delivery.unproven IS 'Whether it was sent again under a new id without proof that the earlier one had no effect.';
 COMMENT ON COLUMN acteon_dispatch_delivery.known_by IS 'How the outcome is known: record (found in the audit table) or settled (a person decided). NULL: by the answer of the gateway.';
 
@@ -68,8 +68,8 @@ ALTER TABLE acteon_replay_batch
 	ADD CONSTRAINT acteon_replay_batch_on_doubt_check
 		CHECK (on_doubt OPERATOR(pg_catalog.=) ANY ('{resend,hold}'::text[]));
 
-COMMENT ON COLUMN acteon_replay_batch.passed_over IS 'Records whose action has a replay already, took effect, or, where lost is asked for, was not lost.';
-COMMENT ON COLUMN acteon_replay_batch.on_doubt IS 'What becomes of an action of which nobody can tell whether it was executed: resend (once, under a new id) or hold (a person decides).';
+COMMENT ON COLUMN acteon_replay_batch.passed_over IS 'Records whose action already has a replay, took effect, or, with lost, was not lost.';
+COMMENT ON COLUMN acteon_replay_batch.on_doubt IS 'What to do if it cannot be determined whether an action was executed: resend (once, under a new id) or hold (a person decides).';
 
 ALTER TABLE acteon_replay_tally
 	ADD COLUMN effect text,
@@ -77,7 +77,7 @@ ALTER TABLE acteon_replay_tally
 	ADD CONSTRAINT acteon_replay_tally_state_check
 		CHECK (state OPERATOR(pg_catalog.=) ANY ('{delivered,dead,cancelled,in_doubt}'::text[]));
 
-COMMENT ON COLUMN acteon_replay_tally.state IS 'How they ended, as in acteon_dispatch_delivery; or in_doubt, for actions that came in doubt, which have not ended and count for circuit breakers only.';
+COMMENT ON COLUMN acteon_replay_tally.state IS 'How the actions ended, as in acteon_dispatch_delivery; or in_doubt, for actions that were reported to be in doubt, which have not ended and count only for circuit breakers.';
 COMMENT ON COLUMN acteon_replay_tally.effect IS 'Effect of the outcome, as in acteon_dispatch_delivery.';
 
 ALTER TABLE acteon_replay_log
@@ -87,13 +87,13 @@ ALTER TABLE acteon_replay_log
 			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover}'::text[]));
 
 COMMENT ON TABLE acteon_replay_log IS
-	'Who has steered what: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, for each API key that was made or revoked, and for each contradiction and failover that was noticed. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
-COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database goes on after a promotion or a restore).';
+	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, for each API key that was created or revoked, and for each contradiction and failover that was detected. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
+COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore).';
 
 ALTER TABLE acteon_replay_installation
 	ADD COLUMN server text;
 
-COMMENT ON COLUMN acteon_replay_installation.server IS 'System identifier and timeline of the server that wrote here last. Another one means a promotion or a restore: the newest commits may be lost.';
+COMMENT ON COLUMN acteon_replay_installation.server IS 'System identifier and timeline of the server that last wrote here. If they change, the server was promoted or restored, and the most recent commits may be lost.';
 
 CREATE TABLE acteon_dispatch_reached (
 	first_action_id uuid PRIMARY KEY,
@@ -102,14 +102,14 @@ CREATE TABLE acteon_dispatch_reached (
 );
 
 COMMENT ON TABLE acteon_dispatch_reached IS
-	'For actions whose replays were purged, the last generation: no later replay gets an id that was used before.';
+	'The last generation of actions whose replays were purged, so that no later replay gets an id that was used before.';
 COMMENT ON COLUMN acteon_dispatch_reached.first_action_id IS 'Id of the action''s first replay.';
 COMMENT ON COLUMN acteon_dispatch_reached.generation IS 'Its last generation.';
 
 ALTER TABLE acteon_dispatch_reached ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('acteon_dispatch_reached', '');
 
--- What 1.0 has handed out may have been sent, whatever became of it: the audit table is asked first.
+-- What 1.0 has handed out may have been sent, so it is looked up in the audit table first.
 UPDATE acteon_dispatch_segment AS s
 	SET sent_at = (SELECT b.created_at FROM acteon_replay_batch AS b WHERE b.id OPERATOR(pg_catalog.=) s.batch_id),
 		doubt_since = CASE WHEN s.lease_token IS NULL THEN pg_catalog.clock_timestamp() END,
@@ -143,14 +143,14 @@ RETURNS text
 LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
 
 COMMENT ON FUNCTION acteon_effect(text, jsonb, text, text, bigint) IS
-	'The effect of a record of the audit table, by its columns outcome, outcome_details, provider, action_type and duration_ms: done, none, later (the gateway goes on with it), decided (the gateway chose not to execute it) or unknown. NULL for what is not known makes the answer less certain, never wrong.';
+	'Returns the effect of an audit record, given its columns outcome, outcome_details, provider, action_type and duration_ms: done, none, later (the gateway will continue with it), decided (the gateway chose not to execute it) or unknown. If an argument is NULL the result may be unknown, but is never wrong.';
 
 CREATE FUNCTION acteon_answer_effect(answer jsonb)
 RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
 COMMENT ON FUNCTION acteon_answer_effect(jsonb) IS
-	'The effect of an answer of the gateway to POST /v1/dispatch, such as {"Executed": {"status": "success"}}: done, none, later, decided or unknown, as acteon_effect has it.';
+	'Returns the effect of an answer of the gateway to POST /v1/dispatch, such as {"Executed": {"status": "success"}}: done, none, later, decided or unknown, as for acteon_effect.';
 
 /*
  * Picking records: what the replay functions take
@@ -191,31 +191,31 @@ AS 'MODULE_PATHNAME', 'acteon_replay_text'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text, boolean, text) IS
-'Replays one action: reads its latest audit record, checks the caller''s grants, reconstructs the action and puts it into the outbox under a new id. The uuid form stands for the lower-case text of the id.
+'Replays one action: reads its latest audit record, checks the caller''s grants, reconstructs the action and puts it into the outbox under a new id. The uuid form is equivalent to the lower-case text of the id.
 
-Of several records the one with the greatest dispatched_at counts, and an outcome before an intent of the same time. If that is the record of a step or of the end of a chain, the record of the chain''s beginning (chain_started) counts, because it holds what the client sent.
+If the action has several records, the one with the latest dispatched_at is used, and an outcome rather than an intent with the same time. If that is the record of a step or of the end of a chain, the record of the chain''s start (chain_started) is used instead, because it contains what the client sent.
 
-The action is replayed even if it was replayed before, which a NOTICE tells, or took effect, which a WARNING tells: the caller named it. The one exception is a race: if another session is replaying the same action at that moment, the call waits for it and makes no second replay; success is then false, and new_action_id is the replay that the other session made. A statement that names an action twice gets the same answer. Everything else that goes wrong is an error.
+Because the caller named the action, it is replayed even if it was replayed before, which raises a NOTICE, or took effect, which raises a WARNING. The only exception is a race: if another session is replaying the same action at the same time, the call waits for it and makes no second replay; success is then false, and new_action_id is the replay that the other session made. A statement that names an action twice gets the same answer. All other problems are errors.
 
-An intent, the record of an action of which nobody knows how it ended, needs allow_unproven, and usually allow_partial as well, since it does not tell whether the action had attachments. An intent younger than acteon_replay.intent_grace, measured against the newest record of the table, is replayed with a WARNING: the gateway may still be executing it. Where acteon_replay.audit_is_live is off, intents are refused.
+An intent (the record of an action whose outcome is unknown) needs allow_unproven, and usually allow_partial as well, because it does not show whether the action had attachments. An intent younger than acteon_replay.intent_grace, measured against the newest record of the table, is replayed with a WARNING: the gateway may still be executing it. If acteon_replay.audit_is_live is off, intents are refused.
 
-Refused as well are the gateway''s own records (notifications of groups, transitions of A2A tasks, the management of recurring actions), a step or the end of a chain whose beginning has no record, and a record that cannot be read because its row or TOAST data is damaged or its JSON is too deep; the error names the record''s id.
+Also refused are the gateway''s own records (notifications of groups, transitions of A2A tasks, the management of recurring actions), a step or the end of a chain whose start has no record, and a record that cannot be read because its row or TOAST data is damaged or its JSON is nested too deeply; the error names the record''s id.
 
 The checks are made in the order role, audit table, record, grant, payload. max_generation and max_depth of acteon_replay_bulk do not apply to an action that the caller names.
 
 Arguments:
-action_id: the action''s id, as the audit table has it
+action_id: the action''s id, as in the audit table
 reason, allow_redacted, allow_partial, dedup, provider_override, allow_unproven, on_doubt: as for acteon_replay_bulk
 
 Returns:
-original_action_id: the id that was given
+original_action_id: the given id
 new_action_id: the id of the replay
 success: true if this call made the replay
-error: why it did not
+error: why this call did not make the replay
 
 Errors: 42501 role or grant, 42P01 no audit table, P0002 no record, 55000 no payload, redacted payload, lost attachments, an intent, a record of the gateway''s own or one that cannot be read, 22023 bad argument.';
 COMMENT ON FUNCTION acteon_replay(text, text, boolean, boolean, text, text, boolean, text) IS
-	'Replays one action whose id may be any string; otherwise as acteon_replay(uuid). A plain literal takes this form.';
+	'Replays one action whose id may be any string; otherwise the same as acteon_replay(uuid). An untyped literal selects this form.';
 
 CREATE FUNCTION acteon_replay_bulk(
 	namespace text DEFAULT NULL,
@@ -261,53 +261,53 @@ AS 'MODULE_PATHNAME', 'acteon_replay_bulk'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text) IS
-'Replays the actions whose audit records match every given filter, oldest first, in one transaction. At least one filter is needed; from_time, to_time and lost => true count as one.
+'Replays the actions whose audit records match every given filter, oldest first, in one transaction. At least one filter is required; from_time, to_time and lost => true each count as a filter.
 
 Arguments:
-namespace: only records whose namespace is exactly this
-tenant: only records whose tenant is exactly this: acme does not mean acme.eu-west here
-provider: only records whose provider is exactly this
-action_type: only records whose action type is exactly this
-outcome: only records with this outcome, or with one of several that have commas between them, as in ''failed,circuit_open''. Intents (pending) are left out unless it names them
-verdict: only records whose verdict is exactly this
-matched_rule: only records that this rule has matched
-from_time: only records that were dispatched at this time or later
-to_time: only records that were dispatched at this time or earlier
-max_records: how many records to attempt or skip, 1 to 1000. acteon_replay_bulk cuts a number above 1000 to 1000, with a NOTICE. acteon_replay_all and acteon_replay_preview take any number, and all records without one
-caller_id: only records of this caller, where the gateway''s version records it
-chain_id: only records of this chain, where the gateway''s version records it
-include_replayed: also actions that have a replay which is waiting, running, in doubt or delivered
-allow_redacted: also payloads that hold the redaction placeholder, which is then sent
-newest_first: the newest records first; normally effects replay in the order in which they were meant
-cursor: continue after the last record that an earlier call looked at. The filters, lost, the times and newest_first must be the same; the rest may change. It is next_cursor of that call
-rate: actions per second, at least 0.001: spreads the times at which the actions are due. Without it there is no limit
+namespace: only records with exactly this namespace
+tenant: only records with exactly this tenant; acme does not include acme.eu-west here
+provider: only records with exactly this provider
+action_type: only records with exactly this action type
+outcome: only records with this outcome, or with one of several, separated by commas, as in ''failed,circuit_open''. Intents (pending) are left out unless they are named
+verdict: only records with exactly this verdict
+matched_rule: only records that this rule matched
+from_time: only records dispatched at this time or later
+to_time: only records dispatched at this time or earlier
+max_records: how many records to attempt or skip, 1 to 1000. acteon_replay_bulk reduces a larger number to 1000, with a NOTICE. acteon_replay_all and acteon_replay_preview accept any number; their default is all records
+caller_id: only records of this caller, if the gateway''s version records it
+chain_id: only records of this chain, if the gateway''s version records it
+include_replayed: also actions that already have a replay which is waiting, running, in doubt or delivered
+allow_redacted: also payloads that contain the redaction placeholder, which is then sent
+newest_first: the newest records first. By default the oldest come first, so that the effects occur in their original order
+cursor: continue after the last record that an earlier call examined. The filters, lost, the times and newest_first must be the same; the rest may change. Pass next_cursor of that call
+rate: actions per second, at least 0.001: determines when each action is due. Without it there is no limit
 start_at: no action is due before this time
-reason: why; kept with the batch, or in the log. acteon_replay.require_reason makes it mandatory
-allow_partial: also actions that had attachments, which are not in the audit table, and intents, which do not tell; they go out without attachments
+reason: why; stored with the batch, or in the log. acteon_replay.require_reason makes it mandatory
+allow_partial: also actions that had attachments, which are not in the audit table, and intents, which do not show whether there were any; they are sent without attachments
 dedup: whether to keep the actions'' dedup keys, or to drop them so that the gateway cannot answer Deduplicated
 provider_override: send the actions to this provider instead of the record''s; a grant must cover both
-max_generation: an action that has been replayed so often fails instead; cancelled replays do not count
-max_depth: an action that is itself the replay of a replay, and so on, so deep fails instead
-breaker_window: circuit breaker: the batch pauses itself when more than breaker_share of its last so many deliveries failed: ended without effect, whatever the outcome is called, as Failed, whatever its effect, or dead; each doubt counts as one that failed, once. 0 turns the circuit breaker off
+max_generation: an action that has already been replayed this many times fails; cancelled replays do not count
+max_depth: an action that is itself the replay of a replay, and so on, to this depth fails
+breaker_window: circuit breaker: the batch pauses itself when more than breaker_share of its last breaker_window deliveries failed. Actions without effect, whatever their outcome, Failed ones, whatever their effect, and dead ones count as failed, and so does each action in doubt, once. 0 turns the circuit breaker off
 breaker_share: share of the last breaker_window deliveries that may fail before the batch pauses itself, at least 0 and below 1
-ramp: with a rate, send the first tenth of the actions at a tenth of the rate and the rest at the rate. What is left of that tenth stays slow after a pause, after a change of the rate, and after a time in which nobody claimed
-lost: only what was lost, whatever its outcome is called: what had no effect, and what failed, unless something else became of the action since. Cannot be combined with outcome
-certain: of what lost finds, only what had no effect for certain: no time-outs and resets
-allow_effective: also what took effect, or will. Without it this is passed over, and a call for nothing else (outcome executed) is refused
-allow_unproven: also intents of which nobody knows how they ended. Without it a call for these (outcome pending) is refused
-on_doubt: what becomes of an action of which nobody can tell whether it was executed: resend (it goes out once more, under a new id) or hold (a person decides)
+ramp: with a rate, send the first tenth of the actions at a tenth of the rate and the rest at the full rate. What is left of that tenth stays slow after a pause, after a change of the rate, and after a time in which no consumer claimed actions
+lost: only actions that were lost, whatever their outcome: those that had no effect, and those that failed, unless a later record shows another result. Cannot be combined with outcome
+certain: of what lost selects, only actions that certainly had no effect: no timeouts or connection resets
+allow_effective: also actions that took effect or will take effect. Without it they are passed over, and a call that selects nothing else (outcome executed) is refused
+allow_unproven: also intents, whose outcome is unknown. Without it a call for these (outcome pending) is refused
+on_doubt: what to do if it cannot be determined whether an action was executed: resend (it is sent once more, under a new id) or hold (a person decides)
 
 Returns:
 batch_id: number of the batch; NULL if nothing was replayed, failed or skipped
 replayed: actions put into the outbox
-failed: records that could not be replayed for a reason of their own; they do not stop the others
+failed: records that could not be replayed, for reasons that results shows; the others are replayed nevertheless
 skipped: records that no grant of the caller covers, or that have no stored payload
 results: for each replayed or failed record {"original_action_id", "new_action_id", "success", "error"}
 next_cursor: pass it as cursor to continue; NULL at the end
 
-Errors: 22023 bad argument, no filter, nothing but what took effect without allow_effective, or intents without allow_unproven, 42501 role, 42P01 no audit table, 55000 intents of a copy.';
+Errors: 22023 bad argument, no filter, only actions that took effect without allow_effective, or intents without allow_unproven, 42501 role, 42P01 no audit table, 55000 intents of a copy.';
 COMMENT ON FUNCTION acteon_replay_bulk(jsonb) IS
-	'The same in the gateway''s wire form: one object whose keys are the arguments by name, but for from, to and limit in place of from_time, to_time and max_records. order (oldest or newest) may stand in place of newest_first. Times are in RFC 3339 with a zone; null counts as a key that is not there; an unknown key is an error. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor", "effective"}; the last is how many records were passed over because their actions took effect. Write the cast, acteon_replay_bulk(''{…}''::jsonb): a literal without it is taken for the namespace of the other form. Errors: as the other form.';
+	'The same in the gateway''s wire form: takes an object whose keys are the names of the arguments, except from, to and limit instead of from_time, to_time and max_records; order (oldest or newest) can be used instead of newest_first. Times are in RFC 3339 format with a time zone; a null value is the same as a missing key; an unknown key is an error. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor", "effective"}; effective is the number of records that were passed over because their actions took effect. Always write the cast, acteon_replay_bulk(''{…}''::jsonb): a literal without it is taken for the namespace argument of the other form. Errors: as for the other form.';
 
 CREATE FUNCTION acteon_replay_preview(
 	namespace text DEFAULT NULL,
@@ -353,7 +353,7 @@ AS 'MODULE_PATHNAME', 'acteon_replay_preview'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 50;
 
 COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, integer) IS
-'What a replay with the same arguments would do, without doing it; also in a read-only transaction and on a standby, and without waiting for anybody. The code that replays records also judges them here, so the numbers are those of the replay if nothing happens in between. Unlike a replay it may be asked for anything, also without a filter; max_records is all unless it is given. Only tenants, providers and so on that the caller''s grants cover are named.
+'Shows what a replay with the same arguments would do, without doing it. It works in read-only transactions and on a standby, and waits for no locks of other replays. Records are judged by the same code as in a replay, so the counts are exact if nothing changes in between. Unlike a replay it does not require a filter; max_records defaults to all records. Only tenants, providers and so on that the caller''s grants cover are named.
 
 Arguments:
 sample: how many of the records that would be replayed are shown, 0 to 1000
@@ -363,18 +363,18 @@ section: see below
 item: what the row is about
 matched: how many records match
 replayable: how many of these would be replayed
-note: the rest
+note: further information
 
 Sections:
-total, time: how many records match and how many would be replayed, from when to when; how long that takes at the rate
-not replayed: each reason with its count: no grant, cannot be read, of the gateway''s own, of a step or the end of a chain, took effect, not lost, lost but not for certain, an intent, no stored payload, redacted, attachments lost or perhaps lost, already replayed (waiting, running, in doubt, delivered), another record of the same action, a later record of it or its replays, replayed too often, too deep; and the argument that lets the records through
-left out: intents that the filters match but that are no candidates: not asked for, younger than acteon_replay.intent_grace, with an outcome, or of a step of a chain
-beware: of what would be replayed: sealed payloads, dedup keys, actions whose effect is unknown (with lost), actions with a later executed record (looked for with the first 20,000 records), actions that were replayed before, without effect, dead or cancelled
+total, time: how many records match and how many would be replayed, and their first and last times; how long the replay takes at the rate
+not replayed: each reason with its count: no grant, cannot be read, of the gateway''s own, of a step or the end of a chain, took effect, not lost, lost but not for certain, an intent, no stored payload, redacted, attachments lost or perhaps lost, already replayed (waiting, running, in doubt, delivered), another record of the same action, a later record of it or its replays, replayed too often, too deep; and the argument that permits such records
+left out: intents that match the filters but are not selected: not asked for, younger than acteon_replay.intent_grace, with an outcome, or of a step of a chain
+beware: of the records that would be replayed: sealed payloads, dedup keys, actions whose effect is unknown (with lost), actions with a later executed record (checked for the first 20,000 records), actions whose earlier replays had no effect or are dead or cancelled
 provider, action type, outcome, tenant: the twenty most frequent of each
-sample: some of what would be replayed
+sample: some of the records that would be replayed
 query: the query with absolute times, for acteon_replay_all(jsonb) and acteon_replay_bulk(jsonb)
 
-Errors: otherwise as acteon_replay_bulk.';
+Errors: otherwise as for acteon_replay_bulk.';
 
 CREATE PROCEDURE acteon_replay_all(
 	namespace text DEFAULT NULL,
@@ -418,18 +418,18 @@ AS 'MODULE_PATHNAME', 'acteon_replay_all'
 LANGUAGE C;
 
 COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, integer, bigint, bigint, bigint, bigint) IS
-'Replays everything that matches, however many records, in committed chunks, oldest first. It takes the arguments of acteon_replay_bulk; max_records is all unless it is given. It cannot run inside a transaction block. A NOTICE tells the progress every five seconds.
+'Replays all matching records, any number of them, in committed chunks, oldest first. It takes the arguments of acteon_replay_bulk; max_records defaults to all records. It cannot run inside a transaction block. A NOTICE reports the progress every five seconds.
 
-A to_time in the future, or none, becomes the time of the call, so the call does not replay the records of its own replays. With a rate the call stays at most a minute ahead of the deliveries and waits for them, so that there is little to cancel, and a new rate counts from the next chunk on; without a rate it enqueues at once. While the batch is paused the call waits; when the batch is cancelled it ends. The cursor and the actions of a chunk are committed together: whatever ends the call, acteon_replay_continue goes on. A call that finds only what is passed over, because it has a replay already or took effect, leaves no batch behind, so a job that runs every five minutes fills no table. Memory does not grow with the number of records, no transaction lasts longer than a chunk, and none is open while the call waits.
+If to_time is omitted or in the future, the time of the call is used, so that the call does not replay the records of its own replays. With a rate the call stays at most a minute ahead of the deliveries and waits for them, so that few actions have to be cancelled if necessary, and a new rate takes effect with the next chunk; without a rate it enqueues everything at once. While the batch is paused the call waits; when the batch is cancelled the call ends. The cursor and the actions of a chunk are committed together, so if the call is interrupted, acteon_replay_continue can continue it. A call that finds only records that are passed over, because their actions already have a replay or took effect, leaves no batch behind, so a job that runs every five minutes does not fill the table. Memory use does not grow with the number of records, no transaction lasts longer than a chunk, and none is open while the call waits.
 
 Arguments:
 chunk: how many records one transaction looks at, 1 to 10000
 
 Returns:
 batch_id: number of the batch; NULL if nothing was replayed, failed or skipped
-replayed, failed, skipped: as acteon_replay_bulk
+replayed, failed, skipped: as for acteon_replay_bulk
 
-Errors: as acteon_replay_bulk; 2D000 inside a transaction block.';
+Errors: as for acteon_replay_bulk; 2D000 inside a transaction block.';
 
 /*
  * The queue
@@ -449,18 +449,18 @@ AS 'MODULE_PATHNAME', 'acteon_outbox_claim'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
 
 COMMENT ON FUNCTION acteon_outbox_claim(text, integer, interval) IS
-'Leases up to max_actions due actions to a consumer, oldest first. Looks up before in the audit table what is in doubt and due. Returns fewer when their JSON is larger than 16 MB together, but at least one. Of the actions of one tenant with the same fingerprint one comes at a time.
+'Leases up to max_actions due actions to a consumer, oldest first. Before that, it looks up actions in doubt whose look-up is due in the audit table. Returns fewer actions if their JSON would exceed 16 MB in total, but at least one. Actions of one tenant with the same fingerprint are returned one at a time.
 
 Arguments:
-consumer: its name, 1 to 200 bytes, which the queue shows
-max_actions: how many at most
-lease: for how long, a day at the most
+consumer: name of the consumer, 1 to 200 bytes, which is shown in the queue
+max_actions: maximum number of actions
+lease: duration of the lease, at most a day
 
 Returns:
 outbox_id: position in the outbox
-lease_token: what the answer has to name
+lease_token: token to pass when the result is recorded
 attempt: 1 for the first attempt
-action: the body for POST /v1/dispatch, the same at every attempt but for its id
+action: the body for POST /v1/dispatch, the same at every attempt except for its id
 action_id: that id
 
 Errors: 42501 no gateway grant, 22023 bad argument.';
@@ -475,7 +475,7 @@ AS 'MODULE_PATHNAME', 'acteon_outbox_ack'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_outbox_ack(bigint[], bigint[], jsonb[], uuid[]) IS
-	'Records the outcomes with which the gateway answered 200; returns how many deliveries this call has recorded. Throttled and QuotaExceeded go out again when the gateway says, under a new id, not counted, for a day at the most. A 409 is acknowledged as {"AlreadyDispatched": <body>} and looked up in the audit table. After the lease was lost an answer counts only with the action_id that was sent. Errors: 42501 no gateway grant, 22023 arrays of different lengths or with NULL ids.';
+	'Records the outcomes that the gateway answered with 200; returns how many deliveries this call has recorded. Actions with Throttled and QuotaExceeded are sent again at the time that the gateway gives, under a new id, without counting the attempt, for at most a day. A 409 is acknowledged as {"AlreadyDispatched": <body>} and looked up in the audit table. After the lease has been lost, an answer is accepted only with the action_id that was sent. Errors: 42501 no gateway grant, 22023 arrays of different lengths or with NULL ids.';
 
 CREATE FUNCTION acteon_outbox_nack(
 	outbox_id bigint[],
@@ -490,12 +490,12 @@ AS 'MODULE_PATHNAME', 'acteon_outbox_nack'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_outbox_nack(bigint[], bigint[], text[], interval[], uuid[]) IS
-'Gives actions back that are known not to have been executed (a 429, a 500 with the gateway''s own body, nothing was sent), for a later attempt. What may have been executed is for acteon_outbox_doubt. Changes nothing where the lease is lost.
+'Gives back actions that are known not to have been executed (a 429, a 500 with the gateway''s own body, nothing was sent), for a later attempt. For actions that may have been executed, use acteon_outbox_doubt. Does nothing for actions whose lease has been lost.
 
 Arguments:
-error: what went wrong. The last attempt (acteon_replay.max_attempts) ends dead with it. NULL says that the action was not attempted or is not at fault: the attempt is not counted, and the action is due at once or after retry_after
-retry_after: when it is due again, a day at the most; NULL: after a back-off of 1 second to 10 minutes that doubles with each attempt, at random in its upper half
-action_id: the id to which the gateway has answered, NULL where nothing reached it
+error: what went wrong. After the last attempt (acteon_replay.max_attempts) the action becomes dead with this error. NULL means that the action was not attempted or is not at fault: the attempt is not counted, and the action is due at once or after retry_after
+retry_after: when it is due again, at most a day; NULL: after a back-off of 1 second to 10 minutes that doubles with each attempt, chosen at random in its upper half
+action_id: the id that the gateway has answered, NULL if nothing reached it
 
 Errors: 42501 no gateway grant, 22023 bad argument.';
 
@@ -509,7 +509,7 @@ AS 'MODULE_PATHNAME', 'acteon_outbox_reject'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_outbox_reject(bigint[], bigint[], text[], uuid[]) IS
-	'Ends actions dead now, because the gateway will never take them (400, 413, 415, 422); returns how many. An action of which an earlier id was given up without proof is held instead. Changes nothing where the lease is lost. Errors: 42501 no gateway grant, 22023 bad argument.';
+	'Makes actions dead at once, because the gateway will never accept them (400, 413, 415, 422); returns how many. An action that was resent without proof that an earlier id had no effect is held instead. Does nothing for actions whose lease has been lost. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_doubt(
 	outbox_id bigint[],
@@ -521,7 +521,7 @@ AS 'MODULE_PATHNAME', 'acteon_outbox_doubt'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_outbox_doubt(bigint[], bigint[], text[], uuid[]) IS
-	'Puts actions in doubt that may have been sent and have no answer, with the reason; returns how many. They are looked up in the audit table, at growing intervals; when acteon_replay.gateway_patience is over they go out once more under a new id, or are held, as the batch''s on_doubt says. Changes nothing where the lease is lost: what it covered is in doubt then. Errors: 42501 no gateway grant, 22023 bad argument.';
+	'Puts actions in doubt that may have been sent and have no answer, with the reason; returns how many. They are looked up in the audit table at growing intervals; after acteon_replay.gateway_patience they are sent once more under a new id, or held, depending on on_doubt of the batch. Does nothing for actions whose lease has been lost: they are in doubt already. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_sleep(asleep boolean)
 RETURNS boolean
@@ -529,13 +529,13 @@ AS 'MODULE_PATHNAME', 'acteon_outbox_sleep'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_outbox_sleep(boolean) IS
-	'For a consumer that listens on acteon_dispatch_outbox, in that session: tells that it sleeps, until it is called with false or the session ends; with acteon_replay.notify at smart nobody is notified otherwise. Call it before the claim that decides whether to sleep. Returns whether the consumer may sleep long; if not, a transaction is under way that may commit without a NOTIFY, so look again in some milliseconds. Error: 42501 no gateway grant.';
+	'Registers a consumer that listens on acteon_dispatch_outbox in this session as sleeping, until the function is called with false or the session ends; with acteon_replay.notify set to smart, a NOTIFY is sent only if a consumer is sleeping. Call it before the claim that decides whether to sleep. Returns whether the consumer may sleep long; if not, a transaction is in progress that may commit without a NOTIFY, so claim again after some milliseconds. Error: 42501 no gateway grant.';
 
 COMMENT ON FUNCTION acteon_outbox_redrive(bigint[], bigint, text, text, integer, numeric, text) IS
-	'Puts dead actions that match every given filter back into the queue, with all their attempts, up to max_actions; rate is in actions per second. Each is looked up in the audit table before it goes out, and goes out under a new id. Skips, and counts, what has been replayed again (the later replay stands for it) and what belongs to a cancelled batch; what belongs to a paused batch waits until that is resumed, as a NOTICE says. Errors: 42501 no gateway grant, 22023 bad argument.';
+	'Puts dead actions that match every given filter back into the queue, with all their attempts, up to max_actions; rate is in actions per second. Each is looked up in the audit table before it is sent, and is sent under a new id. Actions that have been replayed again and those of cancelled batches are skipped, and counted; those of a paused batch wait until it is resumed, which a NOTICE reports. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 COMMENT ON FUNCTION acteon_outbox_purge(interval, bigint, text) IS
-	'Deletes the outbox and delivery rows of actions whose every replay has been finished for longer than older_than, until max_actions have gone, up to 1,000 more; returns how many. A purged action counts as never replayed, so keep at least what the audit table keeps; its next replay gets an id that was not used before. Batches are kept, and doubts. Less than the 24 hours for which the gateway remembers ids brings a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
+	'Deletes the outbox and delivery rows of actions whose every replay has been finished for longer than older_than, until max_actions are deleted, or up to 1,000 more; returns how many. A purged action counts as never replayed, so keep them at least as long as the audit table keeps its records; its next replay gets an id that was not used before. Batches are kept, and so are actions in doubt. An older_than of less than 24 hours, the time for which the gateway remembers ids, raises a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_read_stats(
 	OUT depth bigint,
@@ -556,15 +556,15 @@ AS 'MODULE_PATHNAME', 'acteon_outbox_read_stats'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 1;
 
 COMMENT ON FUNCTION acteon_outbox_read_stats() IS
-	'What the view acteon_outbox_stats shows. Error: 42501 no gateway grant.';
+	'Returns the row of the view acteon_outbox_stats. Error: 42501 no gateway grant.';
 
 CREATE OR REPLACE VIEW acteon_outbox_stats AS
 	SELECT s.depth, s.due, s.retrying, s.scheduled, s.leased, s.dead, s.oldest_due_age,
 		s.delivered_1m, s.delivered_5m, s.dead_5m, s.paused, s.in_doubt, s.held
 	FROM acteon_outbox_read_stats() AS s;
 
-COMMENT ON COLUMN acteon_outbox_stats.due IS 'Actions whose time has come: new ones and retries. Some may wait for an earlier action of their fingerprint.';
-COMMENT ON COLUMN acteon_outbox_stats.in_doubt IS 'Actions that may have been executed and have no answer, also those whose lease ran out; they count in depth, and in no other column but held.';
+COMMENT ON COLUMN acteon_outbox_stats.due IS 'Actions that are due now: new ones and retries. Some may wait for an earlier action with their fingerprint.';
+COMMENT ON COLUMN acteon_outbox_stats.in_doubt IS 'Actions that may have been executed and have no answer, including those whose lease has expired; they count in depth and held, and in no other column.';
 COMMENT ON COLUMN acteon_outbox_stats.held IS 'Of these, the ones that wait for a person (acteon_replay_settle) or for a record.';
 
 CREATE FUNCTION acteon_replay_id(action_id text, generation integer, resend integer DEFAULT 0)
@@ -572,14 +572,14 @@ RETURNS uuid
 AS 'MODULE_PATHNAME', 'acteon_replay_id'
 LANGUAGE C STABLE STRICT;
 
--- Who knows the id of a replay beforehand can have the gateway refuse it.
+-- A role that knows the id of a replay beforehand can make the gateway refuse it.
 REVOKE EXECUTE ON FUNCTION acteon_replay_id(text, integer, integer) FROM PUBLIC;
 
 COMMENT ON FUNCTION acteon_replay_id(text, integer, integer) IS
-	'The id of an action''s replay of a generation, after it was given a new one so many times; NULL if nothing was ever replayed here. Errors: 22023 generation below 1 or resend below 0.';
+	'Returns the id of an action''s replay of the given generation, after it was given a new id resend times; NULL if nothing was ever replayed in this database. Errors: 22023 generation below 1 or resend below 0.';
 
 /*
- * Doubts: what became of a batch, and settling
+ * Doubts: settling them, and the proof
  */
 
 CREATE FUNCTION acteon_replay_settle(
@@ -592,14 +592,14 @@ AS 'MODULE_PATHNAME', 'acteon_replay_settle'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_settle(bigint, text, text, bigint[]) IS
-'Ends doubts of a batch by a person''s decision, held or not, of all actions or of those named; returns how many. For the role that started the batch and for admins whose grants cover all of it. Each decision is logged in acteon_replay_log.
+'Resolves doubts of a batch by a person''s decision, for all actions in doubt or for the given ones, held or not; returns how many. Only the role that started the batch and admins whose grants cover all of it can do this. Each decision is logged in acteon_replay_log.
 
 Arguments:
-decision: resend sends them once more, under a new id and with all their attempts; delivered says that they had their effect; cancel says that they had none and will have none, so that they are free to be replayed
+decision: resend: send the actions once more, under a new id and with all their attempts; delivered: the actions took effect; cancel: the actions had no effect and will have none, so that they can be replayed again
 reason: required
 outbox_id: the actions; NULL for all that are in doubt
 
-Errors: P0002 no such batch, 42501 not the caller''s to steer, 22023 bad argument.';
+Errors: P0002 no such batch, 42501 the caller may not steer it, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_audit_tells(
 	sent_at timestamptz DEFAULT NULL,
@@ -608,7 +608,7 @@ RETURNS text
 LANGUAGE C VOLATILE CALLED ON NULL INPUT AS 'MODULE_PATHNAME';
 
 COMMENT ON FUNCTION acteon_outbox_audit_tells(timestamptz, timestamptz) IS
-	'Why the audit table tells nothing of an action that has no record in it: the table is a copy or acteon_replay.audit_is_live is off, it has no record of anything that was sent after later_than (sent_at, unless given), none is left from the time of sending, or it cannot be read. NULL if a missing record means that the action was not recorded. sent_at is when it was sent: acteon_replay.gateway_patience ago, unless given. Errors: 42501 no gateway grant.';
+	'Returns why the absence of an action''s record from the audit table proves nothing: the table is a copy or acteon_replay.audit_is_live is off, it has no record of anything that was sent after later_than (default: sent_at), no records are left from the time of sending, or it cannot be read. Returns NULL if a missing record means that the action was not recorded. sent_at is the time at which the action was sent (default: acteon_replay.gateway_patience ago). Errors: 42501 no gateway grant.';
 
 CREATE FUNCTION acteon_replay_proof(
 	batch_id bigint,
@@ -618,30 +618,30 @@ RETURNS TABLE (verdict text, told text, actions bigint, next bigint)
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 10 AS 'MODULE_PATHNAME';
 
 COMMENT ON FUNCTION acteon_replay_proof(bigint, bigint, bigint) IS
-'What the audit table says of the actions of a batch, beside what this database was told. Looks the actions up by their ids, reads only, and shows only actions that the caller''s grants cover.
+'Compares what the audit table says about the actions of a batch with what this database was told. The actions are looked up by their ids; nothing is written. Only actions that the caller''s grants cover are counted.
 
 Arguments:
-after: only actions behind this outbox id
-max_actions: at most so many actions
+after: only actions after this outbox id
+max_actions: maximum number of actions to look up
 
 Returns:
 verdict: see below
 told: what this database was told: done, none, later, decided or unknown (the effect of what was delivered), settled, dead, cancelled, waiting, in_flight, in_doubt
-actions: how many
-next: what to pass as after to go on, NULL at the end
+actions: number of actions
+next: pass it as after to continue; NULL at the end
 
 Verdicts:
-proven: a record with effect done
-no effect, later, decided: a record with that effect
-unknown: the record does not tell
-in doubt: only an intent
-expired: a record would be older than what the table keeps
-answered, no outcome record: the gateway answered, and the table has no outcome
-no record: nothing, although it was sent
-not sent: nothing was sent
-contradiction: two ids of one action had their effect, or the record says the opposite of what was told
+proven: there is a record with effect done
+no effect, later, decided: there is a record with that effect
+unknown: the record does not show the effect
+in doubt: there is only an intent
+expired: a record would be older than the records that the table keeps
+answered, no outcome record: the gateway answered, but the table has no outcome record
+no record: the action was sent, but has no record
+not sent: the action was not sent
+contradiction: two ids of one action took effect, or the record says the opposite of what was told
 
-Errors: P0002 no such batch, or nothing of it is covered, 42P01 no audit table, 22023 bad argument.';
+Errors: P0002 no such batch, or none of its actions is covered, 42P01 no audit table, 22023 bad argument.';
 
 CREATE TYPE acteon_replay_proof_item AS (
 	outbox_id bigint,
@@ -655,13 +655,13 @@ CREATE TYPE acteon_replay_proof_item AS (
 
 COMMENT ON TYPE acteon_replay_proof_item IS 'A row of acteon_replay_proof_items: what the audit table says of one action of a batch.';
 COMMENT ON COLUMN acteon_replay_proof_item.outbox_id IS 'Position in the outbox.';
-COMMENT ON COLUMN acteon_replay_proof_item.action_ids IS 'All ids that it may have been sent under, the first one first.';
+COMMENT ON COLUMN acteon_replay_proof_item.action_ids IS 'All ids under which it may have been sent, in order.';
 COMMENT ON COLUMN acteon_replay_proof_item.verdict IS 'What the audit table says, as in acteon_replay_proof.';
 COMMENT ON COLUMN acteon_replay_proof_item.told IS 'What this database was told, as in acteon_replay_proof.';
-COMMENT ON COLUMN acteon_replay_proof_item.effect IS 'Effect by its records: done, none, later, decided or unknown; NULL without one.';
-COMMENT ON COLUMN acteon_replay_proof_item.outcome IS 'The record that decides, in the form of an answer of the gateway.';
-COMMENT ON COLUMN acteon_replay_proof_item.record_ids IS 'For each of its ids that has records, the id of the one that counts.';
-COMMENT ON COLUMN acteon_replay_proof_item.dispatched_at IS 'When the gateway took it, by the record that decides.';
+COMMENT ON COLUMN acteon_replay_proof_item.effect IS 'Effect according to its records: done, none, later, decided or unknown; NULL without records.';
+COMMENT ON COLUMN acteon_replay_proof_item.outcome IS 'Outcome in the decisive record, in the form of an answer of the gateway.';
+COMMENT ON COLUMN acteon_replay_proof_item.record_ids IS 'For each of its ids that has records, the id of the decisive record.';
+COMMENT ON COLUMN acteon_replay_proof_item.dispatched_at IS 'When the gateway received it, according to the decisive record.';
 
 CREATE FUNCTION acteon_replay_proof_items(
 	batch_id bigint,
@@ -672,10 +672,10 @@ RETURNS SETOF acteon_replay_proof_item
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 1000 AS 'MODULE_PATHNAME';
 
 COMMENT ON FUNCTION acteon_replay_proof_items(bigint, text, bigint, integer) IS
-	'The single actions that acteon_replay_proof counts, in the order of the outbox: all ids that an action was sent under, the effect and the outcome by the record that decides, in the form of an answer of the gateway, that record''s dispatched_at, and for each id that has records the one that counts. Of one verdict, if one is given; behind the outbox id after; at most max_items, NULL for all. The same rights and errors as acteon_replay_proof.';
+	'Lists the actions that acteon_replay_proof counts, in the order of the outbox, with their ids, records, effect and outcome; only those with the given verdict, if one is given; only those after the outbox id after, if given; at most max_items, NULL for all. Privileges and errors are those of acteon_replay_proof.';
 
 /*
- * Seeing
+ * Monitoring
  */
 
 CREATE FUNCTION acteon_is_failure(state text, outcome text, effect text)
@@ -684,7 +684,7 @@ AS 'MODULE_PATHNAME', 'acteon_is_failure'
 LANGUAGE C IMMUTABLE CALLED ON NULL INPUT PARALLEL SAFE;
 
 COMMENT ON FUNCTION acteon_is_failure(text, text, text) IS
-	'Whether an action that ended so, or came in doubt, counts as failed: dead, in doubt, without effect, or Failed. What circuit breakers count.';
+	'Returns whether an action that ended in this way, or is in doubt, counts as failed for circuit breakers: dead, in doubt, without effect, or Failed.';
 
 CREATE FUNCTION acteon_replay_read_batches(
 	batch_id bigint DEFAULT NULL,
@@ -728,7 +728,7 @@ AS 'MODULE_PATHNAME', 'acteon_replay_read_batches'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
 
 COMMENT ON FUNCTION acteon_replay_read_batches(bigint, bigint, bigint) IS
-	'What the view acteon_replay_batches shows, of all batches; or of one, of those before one, of so many of the newest, without looking at the others.';
+	'Returns the rows of the view acteon_replay_batches: for all batches, or only for one batch, for those before a number, or for a number of the newest, without reading the others.';
 
 CREATE OR REPLACE VIEW acteon_replay_batches AS
 	SELECT b.id AS batch_id, b.created_at, b.requested_by, b.session_role, b.reason, b.state, b.progress, b.matched,
@@ -738,15 +738,15 @@ CREATE OR REPLACE VIEW acteon_replay_batches AS
 		b.query, b.in_doubt, b.held, b.done, b.on_doubt
 	FROM acteon_replay_read_batches() AS b;
 
-COMMENT ON COLUMN acteon_replay_batches.passed_over IS 'Records whose action has a replay already, took effect, or, where lost is asked for, was not lost.';
-COMMENT ON COLUMN acteon_replay_batches.delivered IS 'Actions whose outcome is known; done tells how many of these had their effect.';
+COMMENT ON COLUMN acteon_replay_batches.passed_over IS 'Records whose action already has a replay, took effect, or, with lost, was not lost.';
+COMMENT ON COLUMN acteon_replay_batches.delivered IS 'Actions whose outcome is known; done is the number of these that took effect.';
 COMMENT ON COLUMN acteon_replay_batches.cancelled IS 'Actions that were cancelled before they were sent, or by a person who settled a doubt.';
 COMMENT ON COLUMN acteon_replay_batches.breaker IS
-	'What its circuit breaker sees, and when it opens: with "3 of the last 50 failed, opens above 50 %" when more than 25 of the last 50 deliveries have failed; with "3 of 20 failed, opens above 50 % of 50" there were only 20 deliveries yet, and it opens at the 26th failure, also before the 50 are full; off: there is none. Without effect, Failed, dead and in doubt count as failed.';
+	'State of the circuit breaker, and when it opens. "3 of the last 50 failed, opens above 50 %": it opens when more than 25 of the last 50 deliveries have failed. "3 of 20 failed, opens above 50 % of 50": there have been only 20 deliveries so far, and it opens at the 26th failure, even before there are 50. "off": there is none. Actions without effect, Failed, dead and in doubt count as failed.';
 COMMENT ON COLUMN acteon_replay_batches.in_doubt IS 'Actions that may have been executed and have no answer.';
 COMMENT ON COLUMN acteon_replay_batches.held IS 'Of these, the ones that wait for a person (acteon_replay_settle) or for a record.';
 COMMENT ON COLUMN acteon_replay_batches.done IS 'Of the delivered ones, how many were executed with success.';
-COMMENT ON COLUMN acteon_replay_batches.on_doubt IS 'What becomes of doubts: resend or hold.';
+COMMENT ON COLUMN acteon_replay_batches.on_doubt IS 'What to do with actions in doubt: resend or hold.';
 
 ALTER TYPE acteon_replay_item ADD ATTRIBUTE effect text;
 ALTER TYPE acteon_replay_item ADD ATTRIBUTE resends integer;
@@ -755,7 +755,7 @@ ALTER TYPE acteon_replay_item ADD ATTRIBUTE known_by text;
 ALTER TYPE acteon_replay_item ADD ATTRIBUTE doubt text;
 ALTER TYPE acteon_replay_item ADD ATTRIBUTE held text;
 
-COMMENT ON COLUMN acteon_replay_item.new_action_id IS 'Id under which it was sent last, or will be sent.';
+COMMENT ON COLUMN acteon_replay_item.new_action_id IS 'Id under which it was last sent, or will be sent.';
 COMMENT ON COLUMN acteon_replay_item.state IS 'waiting, running, in_doubt, delivered, dead or cancelled.';
 COMMENT ON COLUMN acteon_replay_item.effect IS 'Effect of the outcome: done, none, later, decided or unknown; NULL for what was not delivered, and for deliveries of version 1.0.';
 COMMENT ON COLUMN acteon_replay_item.resends IS 'How often it was given a new id.';
@@ -765,7 +765,7 @@ COMMENT ON COLUMN acteon_replay_item.doubt IS 'Why it is in doubt.';
 COMMENT ON COLUMN acteon_replay_item.held IS 'Why it waits for a person or for a record.';
 
 COMMENT ON FUNCTION acteon_replay_items(bigint, text) IS
-'The actions of a batch, in the order of the outbox; only those in a state, if one is given. Only actions that the caller''s grants cover. Also on a standby.
+'Lists the actions of a batch that the caller''s grants cover, in the order of the outbox; only those in the given state, if one is given. It works on a standby, too.
 
 States:
 waiting, running: not finished
@@ -774,67 +774,141 @@ held: in doubt, and waiting for a person or a record
 delivered, dead, cancelled: finished
 failed: dead, or delivered without effect or as Failed
 
-Errors: P0002 no such batch, or nothing of it is covered, 22023 bad argument.';
+Errors: P0002 no such batch, or none of its actions is covered, 22023 bad argument.';
 
 COMMENT ON FUNCTION acteon_replay_lineage(text) IS
-	'The chain of replays that an action is part of, from any of its actions: the original first, then each replay behind its source, one row an action: id, source (the action that it replays), generation, depth, batch, who asked, when, why, and state (original, waiting, running, in_doubt, delivered, dead, cancelled). It takes text, since original ids may be any string: acteon_replay_lineage(new_action_id::text). Only actions that the caller''s grants cover; no rows for an action that was never replayed. Needs no audit table.';
+	'Returns the whole chain of replays to which an action belongs, given any action of it: the original first, then each replay after its source, one row for each action: id, source (the action that it replays), generation, depth, batch, who started it, when, why, and state (original, waiting, running, in_doubt, delivered, dead, cancelled). The argument is text, because original ids can be any string: acteon_replay_lineage(new_action_id::text). Only actions that the caller''s grants cover are returned; no rows for an action that was never replayed. Does not need the audit table.';
 
 /*
- * What version 1.0 made: comments that say what doc/reference.md says, which is made from them
+ * Comments on objects of version 1.0; doc/reference.md is made from them
  */
 
 COMMENT ON FUNCTION acteon_replay_preview(jsonb, integer) IS
 	'The same for programs: takes the wire form and returns one object, with the query under "query".';
 
 COMMENT ON PROCEDURE acteon_replay_all(jsonb, numeric, timestamptz, text, integer, bigint, bigint, bigint, bigint) IS
-	'The same for a query as acteon_replay_preview returns it. rate, start_at and reason, if given, replace those of the query.';
+	'The same for a query in the form that acteon_replay_preview returns. rate, start_at and reason, if given, replace those of the query.';
 
 COMMENT ON PROCEDURE acteon_replay_continue(bigint, integer, text, bigint, bigint, bigint) IS
-	'Goes on with a batch whose acteon_replay_all was ended by a crash, a cancelled statement or a failover: nothing twice, nothing left out. The grants of the role that calls it count; two calls at once take turns. Changes nothing if the batch is complete. For the roles that may pause the batch. Errors: P0002 no such batch, 42501 not the caller''s to steer, 55000 not a batch of acteon_replay_all or cancelled, 2D000 inside a transaction block.';
+	'Continues a batch whose acteon_replay_all was interrupted by a crash, a cancelled statement or a failover; nothing is replayed twice or left out. The grants of the calling role apply; two concurrent calls take turns. Does nothing if the batch is complete. The roles that may pause the batch can call it. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 not a batch of acteon_replay_all or cancelled, 2D000 inside a transaction block.';
 
 COMMENT ON FUNCTION acteon_replay_pause(bigint, text) IS
-	'Pauses a batch: from the commit on nothing of it is handed out until it is resumed, however many actions wait. What a consumer holds at that moment runs to its end. A circuit breaker that opens does the same. For the role that started the batch, as long as it may replay at all, for roles whose admin grants cover everything in it (while it is being enqueued: all that its query asks for), and for superusers. Returns how the batch is then. Errors: P0002 no such batch, 42501 not the caller''s to steer, 55000 the batch is cancelled, 22023 bad argument.';
+	'Pauses a batch: once the call is committed, none of its actions is handed out until it is resumed, however many are waiting. Actions that a consumer holds at that moment are completed. A circuit breaker that opens does the same. The role that started the batch can call it, as long as it may replay at all, and so can roles whose admin grants cover everything in the batch (while it is being enqueued: everything that its query selects), and superusers. Returns the new state of the batch. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 the batch is cancelled, 22023 bad argument.';
 
 COMMENT ON FUNCTION acteon_replay_resume(bigint, text) IS
-	'Resumes a paused batch, at its rate from now on, so that what fell due meanwhile does not come as a flood. Its circuit breaker begins anew; a start_at in the future stays. For the roles that may pause it. Returns how the batch is then. Errors: P0002 no such batch, 42501 not the caller''s to steer, 55000 the batch is cancelled, 22023 bad argument.';
+	'Resumes a paused batch. It continues at its rate, so that actions that became due meanwhile are not sent in a burst. Its circuit breaker starts anew; a start_at in the future is kept. The roles that may pause the batch can call it. Returns the new state of the batch. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 the batch is cancelled, 22023 bad argument.';
 
 COMMENT ON FUNCTION acteon_replay_cancel(bigint, text) IS
-	'Cancels a batch for good: from the commit on nothing of it is handed out, however many actions wait. What waits ends cancelled and is free to be replayed again, as a new batch; what is in flight ends as it ends, and is cancelled if it comes back. The call waits for claims that are being made, so the numbers that it returns are final. Of a large batch the call itself writes down a part (100,000 actions), and the claims and purges that follow the rest; no result shows the difference. For the roles that may pause it. Returns how the batch is then. Errors: P0002 no such batch, 42501 not the caller''s to steer, 55000 the batch is cancelled, 22023 bad argument.';
+	'Cancels a batch permanently: once the call is committed, none of its actions is handed out, however many are waiting. Waiting actions become cancelled and can be replayed again, in a new batch; actions in flight are completed, and are cancelled if they are given back. The call waits for claims in progress, so the numbers that it returns are final. In a large batch the call itself records only a part of the cancelled actions (100,000), and later claims and purges the rest; no result shows the difference. The roles that may pause the batch can call it. Returns the new state of the batch. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 the batch is cancelled, 22023 bad argument.';
 
 COMMENT ON FUNCTION acteon_replay_set_rate(bigint, numeric, text) IS
-	'Spreads what waits of a batch, and what acteon_replay_all has still to enqueue, at another rate in actions per second from now on; NULL: no limit. Retries are not due before their time. For the roles that may pause it. Returns how the batch is then. Errors: P0002 no such batch, 42501 not the caller''s to steer, 55000 the batch is cancelled, 22023 bad argument.';
+	'Changes the rate of a batch, in actions per second, for its waiting actions and for those that acteon_replay_all has still to enqueue; NULL: no limit. Retries do not become due earlier. The roles that may pause the batch can call it. Returns the new state of the batch. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 the batch is cancelled, 22023 bad argument.';
 
 COMMENT ON FUNCTION acteon_authorized(text, text, text, text) IS
-	'Whether an admin, operator or viewer grant of the current role covers this tenant, namespace, provider and action type. False if one of them is NULL. The extension''s own row-level security uses it, and other policies can: grants are read once a query.';
+	'Returns whether an admin, operator or viewer grant of the current role covers this tenant, namespace, provider and action type; false if one of them is NULL. The extension''s row-level security policies use it, and other policies can use it, too: grants are read once for each query.';
 
 COMMENT ON FUNCTION acteon_outbox_extend(bigint[], interval) IS
-	'Prolongs leases: they end the given time from now, unless they end later anyway. Returns the tokens under which something is still leased; a consumer sends no more of what the others covered. A lease that has run out is not revived. Errors: 42501 no gateway grant, 22023 bad argument.';
+	'Extends leases, so that they end the given time from now, unless they end later already. Returns the tokens under which actions are still leased; the consumer must not send the actions that the other tokens covered. An expired lease cannot be extended. Errors: 42501 no gateway grant, 22023 bad argument.';
+
+-- It looks at the keys as they are at the moment, whatever the statement's snapshot.
+ALTER FUNCTION acteon_api_login(bytea) VOLATILE;
 
 COMMENT ON FUNCTION acteon_api_key_create(text, regrole, timestamptz) IS
-	'Makes an API key for the HTTP server, whose requests then act as the role, and returns it: acteon_ and 43 characters, 32 random bytes, of which only the SHA-256 is kept. It cannot be shown again. The name has 1 to 200 bytes and is not used again, also when the key is revoked. The caller must be able to SET ROLE to the role, which must not be a superuser, as no grant would limit it. Logged in acteon_replay_log, without the key. Errors: 42501 not the caller''s role, 22023 bad argument or a superuser, 42704 no such role, 42710 the name is in use, also by a revoked key.';
+	'Creates an API key for the HTTP server, whose requests with this key act as the role, and returns it: acteon_ and 43 characters, which encode 32 random bytes. Only the SHA-256 is stored, so the key cannot be shown again. The name has 1 to 200 bytes and cannot be reused, even after the key is revoked. The caller must be able to SET ROLE to the role, which must not be a superuser, because grants do not limit superusers. Logged in acteon_replay_log, without the key. Errors: 42501 not the caller''s role, 22023 bad argument or a superuser, 42704 no such role, 42710 the name is in use, also by a revoked key.';
 
 COMMENT ON FUNCTION acteon_api_key_revoke(text) IS
-	'Revokes an API key, from the commit on and for good; returns when it was revoked, which for one that was revoked before is that time. The caller must be able to SET ROLE to the key''s role; if that was dropped, to be a superuser. Logged in acteon_replay_log. Errors: P0002 no such key, 42501 not the caller''s role, 22023 bad argument.';
+	'Revokes an API key permanently, from the commit on; returns when it was revoked, which is the earlier time if it was revoked before. The caller must be able to SET ROLE to the key''s role; if that role was dropped, the caller must be a superuser. Logged in acteon_replay_log. Errors: P0002 no such key, 42501 not the caller''s role, 22023 bad argument.';
 
 COMMENT ON FUNCTION acteon_api_begin(bigint, text, bytea) IS
-	'Begins a request with an Idempotency-Key (1 to 255 bytes; key_id 0 for anonymous requests), first of all in its transaction: returns no row if the request is to be made, and the first answer if it was made in the last 24 hours. While another transaction is making it, waits for that to end; if that is rolled back, the request is to be made. Errors: 42710, and nothing else raises that here, the Idempotency-Key was used for another request; 55000 it was begun and committed without an answer, or begun twice in one transaction; 22023 bad argument; in REPEATABLE READ also 40001, the answer is newer than the snapshot.';
+	'Begins a request with an Idempotency-Key (1 to 255 bytes; key_id 0 for anonymous requests). It must be called first in the transaction. Returns no row if the request must be processed, and the first answer if it was processed in the last 24 hours. If another transaction is processing it, waits for that to end; if that is rolled back, the request must be processed. Errors: 42710 the Idempotency-Key was used for another request (nothing else here raises this error); 55000 it was begun and committed without an answer, or begun twice in one transaction; 22023 bad argument; in REPEATABLE READ also 40001, the answer is newer than the snapshot.';
 
 COMMENT ON VIEW acteon_replay_batches IS
-'The batches, and how they are going, one row each. What has ended is counted from acteon_replay_tally and what has not from acteon_dispatch_segment, so a batch of a million takes as long as one of a thousand. replayed is the sum of waiting, in_flight, in_doubt, delivered, dead and cancelled. Also on a standby.
+'All batches and their progress, one row for each. Finished actions are counted from acteon_replay_tally and unfinished ones from acteon_dispatch_segment, so a batch of a million actions takes as long as one of a thousand. replayed is the sum of waiting, in_flight, in_doubt, delivered, dead and cancelled. The view works on a standby, too.
 
-A role sees as a whole the batches that it asked for and those whose whole scope its grants cover. Of a batch that they cover in part, it sees the state, the rate and the counts of that part, and NULL where a column tells of the rest; these counts are made action by action, which takes seconds for a large batch, and purged actions are missing. Superusers and roles with a gateway grant see all batches.';
+A role sees completely the batches that it started and those whose whole scope its grants cover. Of a batch that its grants cover in part, it sees the state, the rate and the counts for that part, and NULL in columns that would show the rest; these counts are made action by action, which takes seconds for a large batch, and do not include purged actions. Superusers and roles with a gateway grant see all batches.';
 
 COMMENT ON COLUMN acteon_replay_batches.progress IS
-	'Percent, with one decimal: of its actions, how many have ended (delivered, dead or cancelled); while it is enqueuing, of the records that match, how many have been looked at and have no action that waits or is in flight.';
+	'Percentage of its actions that have ended (delivered, dead or cancelled), with one decimal; while it is enqueuing, percentage of the matching records that have been examined and have no waiting or in-flight action.';
 
 COMMENT ON COLUMN acteon_replay_batches.delivered_by IS
-	'Of the delivered ones, how many by the name of the gateway''s outcome, such as {"Failed": 3, "Executed": 12000}; ? where it gave none.';
+	'Number of delivered actions by name of the gateway''s outcome, such as {"Failed": 3, "Executed": 12000}; ? stands for none.';
 
 COMMENT ON TABLE acteon_dispatch_outbox IS
-	'The replayed actions, as the gateway is to get them. Insert-only: what becomes of an action stands in acteon_dispatch_segment and acteon_dispatch_delivery.';
+	'The replayed actions, as they are sent to the gateway. Insert-only: the state of an action is in acteon_dispatch_segment and acteon_dispatch_delivery.';
 
 COMMENT ON COLUMN acteon_replay_item.outcome IS
-	'Answer of the gateway, or what its record says in that form.';
+	'The gateway''s answer, or the outcome in its record in the same form.';
+
+COMMENT ON TABLE acteon_grants IS
+	'Which roles may replay and read what. A row applies to its role and to members that inherit its privileges; one row that covers a record is enough. Superusers need no row.';
+COMMENT ON COLUMN acteon_grants.grantee IS
+	'PostgreSQL role that holds the grant. Follows ALTER ROLE … RENAME; a row of a dropped role has no effect.';
+COMMENT ON COLUMN acteon_grants.role IS
+	'admin and operator may replay and read, viewer may read, gateway may claim actions from the outbox and record their results.';
+
+COMMENT ON TABLE acteon_replay_batch IS
+	'One row for each call of a replay function that found something: who called it, when, why, with what query, its progress and its end. The view acteon_replay_batches adds the results of the actions.';
+COMMENT ON COLUMN acteon_replay_batch.requested_by IS 'Role that made the call (current_user), whose grants were checked.';
+COMMENT ON COLUMN acteon_replay_batch.requested_by_oid IS 'Its OID, which distinguishes it from a later role of the same name.';
+COMMENT ON COLUMN acteon_replay_batch.query IS 'The query, in the form that acteon_replay_bulk(jsonb) takes; {"action_id": …} for a single replay.';
+COMMENT ON COLUMN acteon_replay_batch.failed IS 'Records that could not be replayed; the reasons are in failures.';
+COMMENT ON COLUMN acteon_replay_batch.cursor IS 'Position that acteon_replay_all has reached; NULL at the beginning and at the end.';
+COMMENT ON COLUMN acteon_replay_batch.is_complete IS 'Whether all matching records have been examined. acteon_replay_continue continues a batch that is not complete.';
+COMMENT ON COLUMN acteon_replay_batch.start_at IS 'None of its actions is due earlier; NULL: at once.';
+
+COMMENT ON COLUMN acteon_dispatch_segment.was_claimed IS 'Whether it has ever been claimed, so that an ack may still arrive.';
+
+COMMENT ON TABLE acteon_replay_tally IS
+	'Counts of finished actions by batch, a few rows for each call that finished some; progress and circuit breakers are computed from it. For each batch, these counts and the actions in its segments add up to acteon_replay_batch.replayed, even after actions have been purged.';
+COMMENT ON COLUMN acteon_replay_tally.actions IS 'Number of actions; negative if a redrive put dead ones back into the queue.';
+
+COMMENT ON COLUMN acteon_replay_log.role_oid IS 'Its OID, which distinguishes it from a later role of the same name.';
+
+COMMENT ON TABLE acteon_api_keys IS
+	'The API keys of the HTTP server, of which only a hash is stored, and the roles as which they act. Written by acteon_api_key_create and acteon_api_key_revoke. Revoked keys stay in the table, so that their names cannot be reused.';
+COMMENT ON COLUMN acteon_api_keys.name IS 'Name of the key; 1 to 200 bytes.';
+COMMENT ON COLUMN acteon_api_keys.key_sha256 IS 'SHA-256 of the key. The key itself is 32 random bytes, shown once, when it is created.';
+COMMENT ON COLUMN acteon_api_keys.role IS 'Role as which requests with this key act; its grants apply. Follows ALTER ROLE … RENAME; a key of a dropped role is not accepted.';
+COMMENT ON COLUMN acteon_api_keys.last_used_at IS 'When it was last used, as far as the servers have reported.';
+COMMENT ON COLUMN acteon_api_keys.expires_at IS 'When it expires; NULL: never.';
+
+COMMENT ON TABLE acteon_api_answers IS
+	'Answers of the HTTP server to requests with an Idempotency-Key, kept for 24 hours: a repeated request gets the first answer. A row is committed together with the effects of its request.';
+COMMENT ON COLUMN acteon_api_answers.request_sha256 IS 'SHA-256 of the request, which distinguishes a repeated request from another one with the same key.';
+
+COMMENT ON COLUMN acteon_replay_batches.requested_by IS 'Role that made the call (current_user).';
+COMMENT ON COLUMN acteon_replay_batches.state IS 'enqueuing (acteon_replay_all is running or was interrupted), running, paused, cancelled or finished.';
+COMMENT ON COLUMN acteon_replay_batches.failed IS 'Records that could not be replayed; the reasons are in failures.';
+COMMENT ON COLUMN acteon_replay_batches.waiting IS 'Actions that are waiting, due or not, paused or not.';
+COMMENT ON COLUMN acteon_replay_batches.dead IS 'Dead actions that were not redriven.';
+COMMENT ON COLUMN acteon_replay_batches.speed IS 'Actions per second that were delivered or became dead in the last minute, or since the start.';
+COMMENT ON COLUMN acteon_replay_batches.time_left IS 'Estimated time until everything is delivered, including actions that are still to be enqueued, at its rate or, if it has none, at its speed; NULL if that is unknown or nothing is left.';
+COMMENT ON COLUMN acteon_replay_batches.start_at IS 'None of its actions is due earlier; NULL: at once.';
+COMMENT ON COLUMN acteon_replay_batches.query IS 'The query, in the form that acteon_replay_bulk(jsonb) takes; {"action_id": …} for a single replay.';
+
+COMMENT ON COLUMN acteon_replay_item.due_at IS 'When it can be claimed; NULL if it is not waiting, or its batch is paused.';
+COMMENT ON COLUMN acteon_replay_item.error IS 'Last error of a dead action.';
+
+COMMENT ON VIEW acteon_dead_letters IS
+	'Dead actions that were not redriven, as far as the reader''s grants cover them.';
+
+COMMENT ON VIEW acteon_outbox_stats IS
+	'The state of the queue in one row, for roles with a gateway grant. Reads the segments and the most recent deliveries, not the outbox.';
+COMMENT ON COLUMN acteon_outbox_stats.dead IS 'Dead actions that were not redriven.';
+COMMENT ON COLUMN acteon_outbox_stats.dead_5m IS 'Actions that became dead in the last five minutes.';
+COMMENT ON COLUMN acteon_outbox_stats.oldest_due_age IS 'How long the action that became due first has been due; NULL if none is due.';
+COMMENT ON COLUMN acteon_outbox_stats.paused IS 'Actions of paused batches that no consumer holds; they count in depth and in no other column.';
+
+COMMENT ON FUNCTION acteon_outbox_check() IS
+	'Checks the consistency of the whole outbox: every action is either finished or covered by one segment, of its batch and lane; no lane is leased twice, no action queued twice, no replay missing. Returns one row for each violation, so normally none. It reads all rows. Error: 42501 no gateway grant.';
+COMMENT ON FUNCTION acteon_dispatch_lane(text, text) IS
+	'Returns the lane of a tenant''s actions with a fingerprint, as in acteon_dispatch_segment; NULL without a fingerprint.';
+COMMENT ON FUNCTION acteon_api_login(bytea) IS
+	'Returns the API key with this SHA-256 and the role as which it acts. It does not change the role, and works on a standby. Error: 28000 if the key is unknown, expired or revoked, or its role was dropped or is a superuser; the message is the same in all these cases.';
+COMMENT ON FUNCTION acteon_api_finish(bigint, text, integer, text) IS
+	'Stores the answer to a request that acteon_api_begin has begun in this transaction. It must be called as the role that began the request, so after SET LOCAL ROLE NONE. Errors: 55000 no request was begun in this transaction, or it already has its answer, 22023 bad argument.';
+COMMENT ON FUNCTION acteon_api_housekeeping(bigint[], timestamptz[]) IS
+	'Records when API keys were last used, never an earlier time than before, and deletes up to 10,000 answers that are older than 24 hours; returns how many, so after 10,000 there may be more. Rows that another transaction has locked are left for the next call. Error: 22023 bad argument.';
 
 COMMENT ON EXTENSION acteon_replay IS
 	'replay actions of the Acteon gateway from its audit table into a dispatch outbox; see README.md and doc/handbook.md';

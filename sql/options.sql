@@ -15,19 +15,20 @@ CREATE TEMPORARY VIEW wanted AS
 		row_number() OVER (PARTITION BY call ORDER BY call = 'acteon_replay' AND o.argument = 'reason' DESC, o.place) AS place
 	FROM option AS o CROSS JOIN unnest(o.calls) AS call WHERE call ~ '^acteon_';
 CREATE TEMPORARY VIEW form AS
-	SELECT oid, proname AS function, (proargnames[1] = 'action_id')::integer AS before FROM pg_proc
+	SELECT oid, proname AS function, (proargnames[1] = 'action_id')::integer AS before,
+		proname || CASE proargnames[1] WHEN 'action_id' THEN format('(action_id %s)', format_type(proargtypes[0], NULL)) ELSE '' END AS name FROM pg_proc
 	WHERE proname IN ('acteon_replay', 'acteon_replay_bulk', 'acteon_replay_preview', 'acteon_replay_all') AND proargnames[1] <> 'query';
 CREATE TEMPORARY VIEW found AS
-	SELECT f.oid, p.proargnames[i] AS argument, format_type(p.proargtypes[i - 1], NULL) AS type, pg_get_function_arg_default(p.oid, i) AS "default", i - f.before AS place
+	SELECT f.oid, f.name, p.proargnames[i] AS argument, format_type(p.proargtypes[i - 1], NULL) AS type, pg_get_function_arg_default(p.oid, i) AS "default", i - f.before AS place
 	FROM form AS f JOIN pg_proc AS p USING (oid) CROSS JOIN generate_series(1 + f.before, p.pronargs) AS i WHERE coalesce(p.proargmodes[i], 'i') = 'i';
 SELECT function, count(*) FROM form GROUP BY function ORDER BY function;
-SELECT format('%s: ', coalesce(w.oid, f.oid)::regprocedure::text COLLATE "C") || CASE
+SELECT format('%s: ', coalesce(w.name, f.name) COLLATE "C") || CASE
 		WHEN f.argument IS NULL THEN format('there is no argument %s %s DEFAULT %s', w.argument, w.type, w."default")
 		WHEN w.argument IS NULL THEN format('the table has no option for the argument %s', f.argument)
 		ELSE format('argument %s is %s DEFAULT %s at place %s, the table says %s DEFAULT %s at place %s', f.argument, f.type, coalesce(f."default", '(none)'), f.place, w.type, w."default", w.place) END AS wrong
-FROM (SELECT form.oid, wanted.* FROM form JOIN wanted USING (function)) AS w FULL JOIN found AS f ON (f.oid, f.argument) = (w.oid, w.argument)
+FROM (SELECT form.oid, form.name, wanted.* FROM form JOIN wanted USING (function)) AS w FULL JOIN found AS f ON (f.oid, f.argument) = (w.oid, w.argument)
 WHERE (f.argument, f.type, f."default", f.place) IS DISTINCT FROM (w.argument, w.type, w."default", w.place)
-ORDER BY coalesce(w.place, f.place), 1;
+ORDER BY 1;
 
 -- The comment of acteon_replay_bulk says what each argument means, those of the others what they have besides.
 SELECT format('COMMENT ON %s has no line: %s: %s', f.function, o.argument, concat_ws('. ', o.help, o.in_sql)) AS wrong
@@ -74,6 +75,29 @@ SELECT query, preview FROM wire CROSS JOIN LATERAL pg_temp.tried(format('SELECT 
 WHERE preview IS DISTINCT FROM pg_temp.tried(format('SELECT acteon_replay_bulk(%L::jsonb)', query)) ORDER BY place, nth;
 SELECT format('CALL acteon_replay_all(%L::jsonb)', query) FROM wire WHERE key = 'limit' ORDER BY nth
 \gexec
+-- Numbers of the other functions.
+CREATE TEMPORARY TABLE other (place integer GENERATED ALWAYS AS IDENTITY, call text, numbers text[]);
+INSERT INTO other (call, numbers) VALUES
+	('acteon_outbox_claim(''c'', %s)', '{-2147483648,-1,0,1,2147483647,NULL}'),
+	('acteon_outbox_claim(''c'', 1, ''%s'')', '{-1 s,0,1 us,1 day,1 day 1 us,1000000 years}'),
+	('acteon_outbox_extend(''{}'', ''%s'')', '{-1 s,0,1 us,1 day,1 day 1 us}'),
+	('acteon_outbox_purge(''%s'')', '{-1 s,90 days}'),
+	('acteon_outbox_purge(''90 days'', %s)', '{-1,0,1,9223372036854775807,NULL}'),
+	('acteon_outbox_redrive(max_actions => %s)', '{-1,0,1,2147483647,NULL}'),
+	('acteon_outbox_redrive(rate => ''%s'')', '{NaN,Infinity,-1,0,0.0009,0.001,1e400}'),
+	('acteon_replay_set_rate(1, ''%s'')', '{NaN,-Infinity,-1,0,0.0009,1e400}'),
+	('acteon_replay_id(''x'', %s)', '{-2147483648,-1,0,1,2147483647,NULL}'),
+	('acteon_replay_id(''x'', 1, %s)', '{-2147483648,-1,0,2147483647,NULL}'),
+	('acteon_replay_read_batches(newest => %s)', '{-9223372036854775808,-1,0,1,9223372036854775807,NULL}');
+SELECT call, pg_temp.tried('SELECT 1 FROM ' || call) AS answer
+FROM (SELECT o.place, v.nth, format(o.call, v.number) AS call FROM other AS o CROSS JOIN unnest(array_replace(o.numbers, NULL, 'NULL')) WITH ORDINALITY AS v (number, nth)) AS c
+ORDER BY place, nth;
+CALL acteon_replay_continue(1, -1);
+CALL acteon_replay_continue(1, 10001);
+CALL acteon_replay_all('{}'::jsonb, rate => 0);
+CALL acteon_replay_all('{}'::jsonb, rate => 'NaN');
+CALL acteon_replay_all('{}'::jsonb, chunk => 0);
+CALL acteon_replay_all('{}'::jsonb, chunk => 10001);
 -- a number that is none is not "all"
 SELECT make_record('one'), make_record('two');
 CALL acteon_replay_all('{"from": "2000-01-01T00:00:00Z", "limit": -99999999999}'::jsonb);

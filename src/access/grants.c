@@ -168,8 +168,8 @@ GrantsMayReplay(const Grants *grants)
 }
 
 /*
- * Whether the role may take actions out of the outbox and say what became of
- * them: only the gateway's grants count.
+ * Whether the role may claim actions from the outbox and record their results:
+ * only gateway grants count.
  */
 bool
 GrantsMayDeliver(const Grants *grants)

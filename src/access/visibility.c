@@ -2,9 +2,9 @@
  * visibility.c
  *		What a role may see of a batch.
  *
- * A batch may touch several tenants.  Who is covered for all that it touched
- * sees its row; who is covered for a part sees the counts of that part, and
- * nothing that tells of the rest.
+ * A batch can touch several tenants.  A role that is covered for everything that
+ * the batch touched sees its row; a role that is covered for a part sees the
+ * counts of that part, and nothing that reveals the rest.
  */
 #include "postgres.h"
 
@@ -124,8 +124,8 @@ EndSight(Viewer *viewer)
 }
 
 /*
- * Whether a viewer sees every batch: superusers, and whoever has a grant of the
- * gateway, since the queue has to be looked after as a whole.
+ * Whether a viewer sees every batch: superusers do, and roles with a gateway
+ * grant, because they have to monitor the queue as a whole.
  */
 bool
 SeesAllBatches(const Viewer *viewer)
@@ -189,12 +189,12 @@ keep_covered(CoveredScope *covered, int from)
 /*
  * How much of a batch a viewer sees.
  *
- * All of it: whoever sees all batches; who has grants for reading (admin,
- * operator, viewer) that cover every element of its scope; and who has asked
- * for it, as long as any such grant is left.  A part: whose grants cover some
- * elements, which are added to covered; nothing is added otherwise.  A batch
- * that has touched nothing is seen by nobody but those who have asked for it
- * or see all.
+ * All of it: roles that see all batches, roles whose grants for reading (admin,
+ * operator, viewer) cover every element of its scope, and the role that started
+ * it, as long as it has any such grant left.  A part: roles whose grants cover
+ * some elements, which are added to covered; otherwise nothing is added.  A
+ * batch that has touched nothing is visible only to the role that started it
+ * and to roles that see all batches.
  */
 BatchSight
 SightOfBatch(Viewer *viewer, int64 batch_id, Oid requested_by, Jsonb *scope, CoveredScope *covered)

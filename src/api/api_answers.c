@@ -229,17 +229,17 @@ check_request_arguments(FunctionCallInfo fcinfo)
 	if (bytes < 1 || bytes > MAX_KEY_BYTES)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("idempotency_key must have 1 to %d bytes", MAX_KEY_BYTES),
-						errdetail("It has %d.", bytes), errhint("A UUID is a good one.")));
+						errdetail("It has %d.", bytes), errhint("Use a UUID, for example.")));
 }
 
 /*
- * Return the answer that the request has, or raise the error if there is none
- * to return to it.
+ * Return the stored answer of the request, or raise the error if there is none
+ * to return.
  *
- * The SQLSTATE of another request under the same key is one that nothing else
- * raises that a request does, so that the HTTP server can tell it apart.  A row
- * without an answer is there only if it was committed without one: what its
- * request has done is unknown, so it is not made again.
+ * If another request used the same key, the SQLSTATE is one that nothing else
+ * in a request raises, so that the HTTP server can recognize it.  A row without
+ * an answer can only exist if it was committed without one: it is unknown what
+ * its request has done, so the request is not repeated.
  */
 static void
 return_answer(FunctionCallInfo fcinfo)
@@ -256,10 +256,12 @@ return_answer(FunctionCallInfo fcinfo)
 	tuple = SPI_tuptable->vals[0];
 	desc = SPI_tuptable->tupdesc;
 	if (!DatumGetBool(SPI_getbinval(tuple, desc, FOUND_SAME_REQUEST, &isnull)))
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("Idempotency-Key was used for another request"),
-				 errhint("Use a new key for each request, and the same only to repeat it.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DUPLICATE_OBJECT),
+			 errmsg("Idempotency-Key was used for another request"),
+			 errhint(
+				 "Use a new key for each request, and the same key only to repeat a request.")));
 	values[0] = SPI_getbinval(tuple, desc, FOUND_STATUS, &isnull);
 	if (isnull)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -386,8 +388,8 @@ read_uses(FunctionCallInfo fcinfo, int *count)
 /*
  * acteon_api_housekeeping(key_ids bigint[], used_at timestamptz[]) → bigint
  *
- * Writes down when keys were last used and deletes answers that are too old, up
- * to MAX_DELETED; returns how many.  Waits for nobody.  Raises
+ * Records when keys were last used and deletes answers that are too old, up to
+ * MAX_DELETED; returns how many.  Does not wait for locks.  Raises
  * invalid_parameter_value.
  */
 Datum

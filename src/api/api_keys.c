@@ -81,7 +81,7 @@ name_argument(FunctionCallInfo fcinfo)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("name must have 1 to %d bytes", MAX_NAME_BYTES),
 						name == NULL ? errdetail("It is null.") : errdetail("It has %d.", bytes),
-						errhint("Name the key after whoever shall have it.")));
+						errhint("Name the key after its user.")));
 	return name;
 }
 
@@ -139,33 +139,34 @@ role_label(Oid role)
 }
 
 /*
- * Refuse a caller who may not make or revoke the keys of a role.
+ * Refuse a caller who may not create or revoke the keys of a role.
  *
- * A key is as good as SET ROLE, so it takes what SET ROLE takes: being the role
- * or a member that may set it, however far up; inheriting alone is not enough
- * (PostgreSQL 16 tells the two apart).  A superuser may with any role.  What
- * counts is the current role, not that of the session, as everywhere in the
- * extension.
+ * A key is equivalent to SET ROLE, so it requires what SET ROLE requires: being
+ * the role, or a direct or indirect member that may SET ROLE to it; inheriting
+ * alone is not enough (PostgreSQL 16 distinguishes the two).  A superuser may
+ * use any role.  What counts is the current role, not that of the session, as
+ * everywhere in the extension.
  */
 static void
 check_may_set_role(Oid caller, Oid role)
 {
 	if (ActeonMaySetRole(caller, role))
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("insufficient permissions: a key for role \"%s\" requires SET ROLE to it",
-					role_label(role)),
-			 errdetail("Role \"%s\" cannot.", GetUserNameFromId(caller, false)),
-			 errhint(
-				 "Whoever administers the role can grant it: GRANT … TO …, with the SET option.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		 errmsg("insufficient permissions: a key for role \"%s\" requires SET ROLE to it",
+				role_label(role)),
+		 errdetail("Role \"%s\" cannot.", GetUserNameFromId(caller, false)),
+		 errhint(
+			 "A role with ADMIN OPTION on it can grant it: GRANT … TO …, with the SET option.")));
 }
 
 /*
  * Read the role of a new key, the second argument.
  *
- * Superusers are refused, whoever asks: grants do not bind them, so a key that
- * leaks would be the whole database.
+ * Superusers are always refused: grants do not limit them, so a leaked key
+ * would give access to the whole database.
  */
 static Oid
 role_argument(FunctionCallInfo fcinfo, Oid caller)
@@ -174,7 +175,7 @@ role_argument(FunctionCallInfo fcinfo, Oid caller)
 
 	if (PG_ARGISNULL(1))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("role must not be null"),
-						errhint("Name the role whose grants shall decide what the key can do.")));
+						errhint("Name the role whose grants determine what the key may do.")));
 	if (!SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(role)))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 						errmsg("role with OID %u does not exist", role)));
@@ -238,9 +239,10 @@ draw_key(void)
 }
 
 /*
- * Refuse a name that a key has, revoked or not: in the log and in the table it
- * stands for one key.  Of two calls with one name the second waits for the
- * first, by a lock, since it could not go on after an error of the unique index.
+ * Refuse a name that a key has, revoked or not, because a name in the log and
+ * in the table must identify one key.  Of two calls with the same name the
+ * second waits for the first, by a lock, because it could not continue after an
+ * error of the unique index.
  */
 static void
 check_name_is_free(KeyCall *call)
@@ -334,8 +336,8 @@ acteon_api_key_create(PG_FUNCTION_ARGS)
 
 /*
  * Mark the key that was found as revoked.  Returns false if its row was changed
- * meanwhile, by somebody else or by the statement that has called us; the change
- * is visible then.
+ * meanwhile, by another session or by the statement that has called us; the
+ * change is then visible.
  */
 static bool
 revoke_found(KeyCall *call, TimestampTz now)
@@ -461,8 +463,8 @@ compare_uses(const void *a, const void *b)
 }
 
 /*
- * Write down when a key was used, if it is there and that is later than what is
- * known.  A row that somebody else is changing is left alone.
+ * Record when a key was used, if it exists and the time is later than the
+ * recorded one.  A row that is locked is left alone.
  */
 static void
 note_use(TableWriter *writer, TableFinder *keys, const KeyUse *use)
@@ -486,8 +488,8 @@ note_use(TableWriter *writer, TableFinder *keys, const KeyUse *use)
 }
 
 /*
- * Write down when keys were used, as the tables' owner, who the caller must be
- * already.  Waits for nobody.
+ * Record when keys were used, as the tables' owner, which must be the current
+ * user.  Does not wait for locks.
  */
 void
 NoteKeyUses(Oid schema, KeyUse *uses, int count)

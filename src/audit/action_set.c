@@ -2,11 +2,11 @@
  * action_set.c
  *		A compact set of actions.
  *
- * A preview may look at millions of records and has to know which actions it
- * has met, so it keeps a hash of each: between 9 and 18 bytes an action.  Two of
- * ten million actions have the same hash once in 180,000 previews, which would
- * then be wrong by one.  The seed is drawn anew each time, so that nobody can
- * make ids of which that is true for all.
+ * A preview may read millions of records and has to know which actions it has
+ * already met, so it keeps a hash of each: 9 to 18 bytes for each action.  Among
+ * ten million actions, two have the same hash once in 180,000 previews, whose
+ * count is then wrong by one.  The seed is random for each set, so that ids
+ * which always collide cannot be constructed.
  */
 #include "postgres.h"
 

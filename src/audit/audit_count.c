@@ -37,8 +37,8 @@ AuditCount(const AuditTable *table, const ReplayQuery *query)
 }
 
 /*
- * How many records a query's filters match that are no candidates all the same.
- * Needs an SPI connection.
+ * Count the records that match a query's filters but are not candidates.  Needs
+ * an SPI connection.
  */
 int64
 AuditCountLeftOut(const AuditTable *table, const ReplayQuery *query, LeftOut which)

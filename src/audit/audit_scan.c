@@ -135,8 +135,8 @@ fetch_columns(void *argument)
 }
 
 /*
- * Take a row apart, in the current memory context.  Columns of one that is damaged
- * count as NULL, and the record tells of the damage.
+ * Read the columns of a row, in the current memory context.  Damaged columns
+ * count as NULL, and the record notes the damage.
  */
 static void
 read_record(AuditRecord *record, HeapTuple tuple, TupleDesc desc)
@@ -249,10 +249,10 @@ open_search(AuditScan *scan, const AuditTable *table, Statement *st)
 }
 
 /*
- * Begin a search for the records that match a query, in the query's order.  At
- * most so many of them will be taken: where no index has the order, that many are
- * sorted out, and not all that match.
- * Needs an SPI connection.
+ * Begin a search for the records that match a query, in the query's order.  No
+ * more than the given number of them will be read: if no index provides the
+ * order, only that many are sorted, instead of all that match.  Needs an SPI
+ * connection.
  */
 void
 AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *query, int64 most)

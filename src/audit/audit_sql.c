@@ -178,9 +178,9 @@ add_outcome(Statement *st, const char *outcome)
 }
 
 /*
- * Add that a record is old enough, or not, for the gateway not to be working on
- * it any more.  That is measured against the newest record: the clock goes on
- * while a gateway stands still, or is restored.
+ * Add the condition that a record is old enough, or not, for the gateway to
+ * have stopped working on it.  The age is measured against the newest record,
+ * because the clock also advances while a gateway is down or being restored.
  */
 static void
 add_grace(Statement *st, const AuditTable *table, const char *operator)
@@ -324,11 +324,11 @@ time_order(const ReplayQuery *query, const CandidateUse *use)
 }
 
 /*
- * Add the records that were lost.  Those that say executed are most of the table,
- * and what tells that one had no effect is in no index.  So where the records are
- * read in order they are first merged by time and then looked at: the other way
- * round the server would look through all of them for the first that is lost, in
- * each page anew.
+ * Add the records that were lost.  Most of the table are executed records, and
+ * no index shows which of them had no effect.  So where the records are read in
+ * order they are first merged by time and then checked: otherwise the server
+ * would read through all of them to find the first that is lost, for each page
+ * again.
  */
 static void
 add_lost(Statement *st, const AuditTable *table, const ReplayQuery *query, const char *filters,
@@ -416,7 +416,7 @@ typedef enum IndexUse
 } IndexUse;
 
 /*
- * Tell what an index can do for a query.
+ * Determine how an index can be used for a query.
  */
 static IndexUse
 index_use(const AuditTable *table, Relation index, const ReplayQuery *query)
@@ -466,9 +466,10 @@ order_comes_from_index(const AuditTable *table, const ReplayQuery *query)
 }
 
 /*
- * Tell the planner what we know and it does not: that we stop early, so that
- * reading in the order of an index beats collecting and sorting all matches,
- * whatever the statistics say.  Where no index has the order it decides alone.
+ * Tell the planner what it cannot know: that we stop early, so that reading in
+ * the order of an index is better than collecting and sorting all matches,
+ * whatever the statistics say.  If no index provides the order, the planner
+ * decides alone.
  */
 void
 GuidePlanner(const AuditTable *table, const ReplayQuery *query)

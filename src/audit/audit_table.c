@@ -214,10 +214,10 @@ is_subscribed(List *relids)
 }
 
 /*
- * Whether the gateway writes the table itself, so that what is missing in it can
- * tell something.  Unless acteon_replay.audit_is_live is set, a table that comes
- * from elsewhere, a foreign server or a subscription, whole or in parts, counts as
- * a copy.
+ * Whether the gateway itself writes the table, so that the absence of a record
+ * proves something.  Unless acteon_replay.audit_is_live is set, a table that is
+ * filled from elsewhere (by a foreign server or a subscription, completely or
+ * in part) counts as a copy.
  */
 bool
 AuditTableIsLive(const AuditTable *table)

@@ -1,11 +1,13 @@
 /*
  * executed_since.c
- *		Whether actions that shall be replayed have been executed all the same.
+ *		Whether actions that are to be replayed have been executed after
+ *		all.
  *
- * One has if another record of it says so, with the same time or a later one.  To
- * find that takes a search of the index on action ids for each record, which lies
- * anywhere in it: longer than all the rest of a preview.  So it is done for a
- * limited number of records, all at once, in the order of the index.
+ * An action has been executed if another of its records with the same or a
+ * later time says so.  Finding that takes a search of the index on action ids
+ * for each record, at random places: longer than the rest of a preview.  So it
+ * is done for a limited number of records, all at once, in the order of the
+ * index.
  */
 #include "postgres.h"
 

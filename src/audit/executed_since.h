@@ -1,6 +1,7 @@
 /*
  * executed_since.h
- *		Whether actions that shall be replayed have been executed all the same.
+ *		Whether actions that are to be replayed have been executed after
+ *		all.
  */
 #ifndef ACTEON_EXECUTED_SINCE_H
 #define ACTEON_EXECUTED_SINCE_H

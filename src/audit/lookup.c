@@ -1,17 +1,17 @@
 /*
  * lookup.c
- *		What the audit table says of actions that were sent.
+ *		Look-ups in the audit table of actions that were sent.
  *
- * Consumers ask what became of an action: by all ids under which it may have
- * been sent, as the audit table's owner, by the index on action ids, with a
- * snapshot of this moment.  Whatever is wrong with the audit table is no error
- * of theirs, and must not end their transaction: it means that nothing can be
- * said.  So everything runs in subtransactions, which catch what is raised.
+ * Consumers look up what happened to an action: by all ids under which it may
+ * have been sent, as the audit table's owner, using the index on action ids,
+ * with a current snapshot.  A problem with the audit table must not raise an
+ * error in the consumer's transaction: it only means that the result is not
+ * known.  So everything runs in subtransactions that catch errors.
  *
- * That a record is missing tells something only if the table shows that the
- * gateway has recorded a later action, and still holds records from the time of
- * sending.  The first must be true when the record is looked for, or before;
- * the second then, or afterwards.
+ * The absence of a record proves something only if the table shows that the
+ * gateway has recorded a later action, and still has records from the time of
+ * sending.  The first must be true at the time of the search or before it, the
+ * second at that time or after it.
  */
 #include "postgres.h"
 
@@ -158,7 +158,7 @@ static const char *const tells_texts[NUM_AUDIT_TELLS] = {
 	[AUDIT_NOT_LIVE] = "the audit table is a copy, or acteon_replay.audit_is_live is off: "
 					   "what is missing in it tells nothing",
 	[AUDIT_SILENT] = "the audit table has no record of anything that was sent later",
-	[AUDIT_PRUNED] = "the audit table has no records any more from the time when it was sent",
+	[AUDIT_PRUNED] = "the audit table no longer has records from the time when it was sent",
 	[AUDIT_UNREADABLE] = "the audit table is missing or cannot be read",
 };
 
@@ -385,9 +385,9 @@ build_statements(Lookup *lookup, const AuditTable *table)
 }
 
 /*
- * Open the audit table: find out all that is needed of it.  Whoever keeps it locked
- * (VACUUM FULL, a migration of the gateway) is not waited for: consumers have
- * something else to do meanwhile.
+ * Open the audit table, and find out what is needed about it.  If it is locked
+ * (by VACUUM FULL, or a migration of the gateway) we do not wait: consumers can
+ * do other work meanwhile.
  */
 static void
 open_table(Lookup *lookup, void *argument)
@@ -443,8 +443,8 @@ kept_plan(LookupStatement which, const char *sql)
 }
 
 /*
- * Tell the planner what it cannot know from statistics: that an index is what a
- * statement was made for.
+ * Tell the planner what it cannot know from statistics: that a statement is to
+ * use an index.
  */
 static void
 guide_planner(LookupStatement which)
@@ -458,8 +458,9 @@ guide_planner(LookupStatement which)
 }
 
 /*
- * Run a statement, as the table's owner, with a snapshot: at most so many rows,
- * 0 for all.  Needs an SPI connection; leaves the rows in SPI_tuptable.
+ * Run a statement, as the table's owner, with a snapshot, for at most the given
+ * number of rows (0 for all).  Needs an SPI connection; leaves the rows in
+ * SPI_tuptable.
  */
 static void
 run_statement(Lookup *lookup, LookupStatement which, Datum *parameters, Snapshot snapshot,
@@ -776,8 +777,9 @@ decides_before(const IdSlot *slot, const IdSlot *other)
 }
 
 /*
- * Whether another record with the deduplication key of an action tells that the
- * gateway has executed the action for which it took it, or will.
+ * Whether another record with the deduplication key of an action shows that the
+ * gateway has executed, or will execute, the action that it considered to be
+ * the same.
  */
 static bool
 was_done_before(Lookup *lookup, const LookupKey *key, Snapshot snapshot)
@@ -977,10 +979,11 @@ search_table(Lookup *lookup, void *argument)
 }
 
 /*
- * Search for some actions.  If the search fails for what is stored, a part of
- * them is searched for at a time, so that a damaged record does not hide others.
- * What cannot be read at all counts as an intent: something is there, and nobody
- * can tell what.  If it fails for another reason, the table cannot be read.
+ * Search for some actions.  If the search fails because of damaged data, the
+ * actions are searched for in smaller parts, so that a damaged record does not
+ * hide others.  A record that cannot be read at all counts as an intent:
+ * something is there, but its content is unknown.  If the search fails for
+ * another reason, the table cannot be read.
  */
 static void
 search_part(Lookup *lookup, const LookupKey *keys, int count, Finding *findings)
@@ -1013,9 +1016,9 @@ search_part(Lookup *lookup, const LookupKey *keys, int count, Finding *findings)
 }
 
 /*
- * Look for what became of actions.  The texts of the keys must not be toasted.
- * findings gets one element for each key; its answers are made in the current
- * memory context.  All are empty if the audit table cannot be read.
+ * Look up what happened to actions.  The texts of the keys must not be toasted.
+ * findings gets one element for each key; its answers are allocated in the
+ * current memory context.  All are empty if the audit table cannot be read.
  */
 void
 LookUpActions(Lookup *lookup, const LookupKey *keys, int count, Finding *findings)
@@ -1073,9 +1076,9 @@ AuditIsKept(Lookup *lookup, TimestampTz time)
 }
 
 /*
- * Whether it tells anything that an action has no record, which was sent at one
- * time and would have to be recorded before actions that were sent after
- * another.  To be asked after the action was looked for.
+ * Whether the absence of a record proves anything for an action that was sent
+ * at one time and must be recorded before actions that were sent after another.
+ * To be called after the action was looked up.
  */
 AuditTells
 WhatAuditTells(Lookup *lookup, TimestampTz sent_at, TimestampTz later_than)

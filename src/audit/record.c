@@ -1,10 +1,9 @@
 /*
  * record.c
- *		What the columns of a record tell.
+ *		What the columns of a record say.
  *
- * effect.c knows what an outcome says about the effect; here it is asked for
- * records.  That takes the details of the outcome, so it is asked only where it
- * matters.
+ * effect.c determines the effect of an outcome; here this is done for records.
+ * It needs the details of the outcome, so it is done only where it matters.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * record.h
- *		What the columns of a record tell.
+ *		What the columns of a record say.
  */
 #ifndef ACTEON_RECORD_H
 #define ACTEON_RECORD_H

@@ -1,9 +1,10 @@
 /*
  * guard.c
- *		Reading what may be damaged.
+ *		Reading data that may be damaged.
  *
- * A value may be stored apart from its row and be gone there, or be nested deeper
- * than the stack is.  Whoever reads many rows reads on after such a one.
+ * A value may be stored out of line and be missing there, or be nested too
+ * deeply for the stack.  Functions that read many rows continue after such a
+ * value.
  */
 #include "postgres.h"
 

@@ -7,7 +7,7 @@
  * write their own tables as those tables' owner, the way the server runs
  * referential-integrity triggers (ri_triggers.c) and maintenance commands.
  * So whatever a table's owner has planted on it runs with that owner's rights
- * and with nobody else's.
+ * and no others.
  *
  * Nothing here is undone by PG_TRY: an error aborts the (sub)transaction, and
  * that puts back the user id, the security context and the settings.

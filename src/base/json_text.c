@@ -192,7 +192,8 @@ AppendJsonb(StringInfo json, const Jsonb *value)
 }
 
 /*
- * Check that a container is not nested deeper than so many levels.
+ * Check that a container is not nested more deeply than the given number of
+ * levels.
  */
 static void
 check_depth(const JsonbContainer *container, int levels)

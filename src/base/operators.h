@@ -1,7 +1,7 @@
 /*
  * operators.h
- *		Operators and the order of ids in statements, spelt so that nobody can plant
- *		others.
+ *		Operators and the order of ids in statements, schema-qualified so
+ *		that they cannot be replaced by others.
  */
 #ifndef ACTEON_OPERATORS_H
 #define ACTEON_OPERATORS_H

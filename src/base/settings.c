@@ -48,7 +48,7 @@ check_audit_table(char **newval, void **extra, GucSource source)
 }
 
 /*
- * Note whether acteon_replay.audit_is_live was set by somebody, or has its
+ * Note whether acteon_replay.audit_is_live was set explicitly, or has its
  * default, which does not hold for every table.
  */
 static bool
@@ -78,39 +78,48 @@ DefineSettings(void)
 {
 	DefineCustomStringVariable(
 		"acteon_replay.audit_table",
-		"The gateway's audit table, with or without schema, quoted as in SQL.",
-		"Without a schema it is looked for in the extension's schema, then in public, but not taken from a schema in which everybody may create tables. The search path plays no part.",
+		"Sets the name of the gateway's audit table, with or without schema, quoted as in SQL.",
+		"Without a schema it is searched for in the extension's schema, then in public. A table "
+		"in a schema in which every role may create tables is not used. The search path is "
+		"ignored.",
 		&AuditTableSetting, "acteon_audit", PGC_SUSET, 0, check_audit_table, NULL, NULL);
 	DefineCustomStringVariable(
 		"acteon_replay.redaction_placeholder",
-		"What the gateway stores in place of a redacted value.",
-		"A payload in which some string value is exactly this is not replayed without allow_redacted. Empty: no payload counts as redacted.",
+		"Sets the text that the gateway stores in place of a redacted value.",
+		"A payload with a string value that is exactly this text is not replayed without "
+		"allow_redacted. If it is empty, no payload counts as redacted.",
 		&RedactionPlaceholder, "[REDACTED]", PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("acteon_replay.intent_grace",
-							"Age below which an intent record counts as still being executed.",
+							"Sets the age below which an intent counts as still being executed.",
 							"It is measured against the newest record of the audit table.",
 							&IntentGrace, 300, 0, INT_MAX / 1000, PGC_SUSET, GUC_UNIT_S, NULL, NULL,
 							NULL);
-	DefineCustomIntVariable(
-		"acteon_replay.max_attempts", "Attempts after which an action ends dead.",
-		"It counts when an attempt fails; what is waiting then is not looked at.", &MaxAttempts, 10,
-		1, INT_MAX / 2, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("acteon_replay.max_attempts",
+							"Sets the number of attempts after which an action becomes "
+							"dead.",
+							"It is applied when an attempt fails, not to actions that are waiting.",
+							&MaxAttempts, 10, 1, INT_MAX / 2, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("acteon_replay.require_reason",
-							 "Refuse to replay, steer, redrive or purge without a reason.", NULL,
+							 "Refuses to replay, steer, redrive or purge without a reason.", NULL,
 							 &RequireReason, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"acteon_replay.gateway_patience",
-		"How long a record of an action may be missing before that tells anything.",
-		"At least as long as the gateway can take to execute an action and to record it. It counts from the end of the request, or of the lease.",
+		"Sets the time after which the absence of an action's audit record is considered.",
+		"It must be at least as long as the gateway can take to execute an action and to record "
+		"it. It is counted from the end of the request, or of the lease.",
 		&GatewayPatience, 300, 0, INT_MAX / 1000, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomBoolVariable(
 		"acteon_replay.audit_is_live",
-		"Whether the gateway writes its records into the audit table as they are made.",
-		"Off for a copy: nothing is concluded from what is missing in it, doubts are held, and intents are not replayed. Unless it is set, it is off for a table that a subscription fills, and for one that has a foreign partition or one that a subscription fills.",
+		"Tells whether the gateway itself writes to the audit table.",
+		"Turn it off for a copy: then nothing is concluded from missing records, actions in doubt "
+		"are held, and intents are not replayed. Unless it is set, it is off for a table that a "
+		"subscription fills, and for a table with a partition that is foreign or filled by a "
+		"subscription.",
 		&AuditIsLive, true, PGC_SUSET, 0, check_audit_is_live, assign_audit_is_live, NULL);
 	DefineCustomEnumVariable(
-		"acteon_replay.notify", "When a replay wakes consumers up by NOTIFY.",
-		"on, off, or smart: only if a consumer sleeps. Commits with a NOTIFY wait for each other, in the whole cluster.",
+		"acteon_replay.notify", "Sets when a replay wakes up consumers with NOTIFY.",
+		"on, off, or smart (only if a consumer is sleeping). Commits with a NOTIFY wait for each "
+		"other, in the whole cluster.",
 		&NotifySetting, NOTIFY_SMART, notify_values, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("acteon_replay");
 }

@@ -12,7 +12,7 @@ extern int MaxAttempts;
 extern int GatewayPatience; /* seconds */
 
 extern bool AuditIsLive;       /* what is missing in the audit table can tell something */
-extern bool AuditIsLiveIsSaid; /* somebody has set it */
+extern bool AuditIsLiveIsSaid; /* it was set explicitly */
 
 /* When consumers are woken up. */
 typedef enum NotifyWhen

@@ -1,10 +1,11 @@
 /*
  * subtransaction.c
- *		Doing something that may fail, or be taken back.
+ *		Running code that may fail or has to be rolled back.
  *
- * An error has to end its subtransaction before it goes up: whoever catches it
- * there expects his own subtransaction to be the current one.  So it is returned
- * here, and who does not want to have it raises it again (ReThrowError).
+ * An error must end its subtransaction before it is passed on: code that
+ * catches it further up expects its own subtransaction to be the current one.
+ * So the error is returned, and a caller that does not want to handle it raises
+ * it again (ReThrowError).
  */
 #include "postgres.h"
 

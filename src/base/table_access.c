@@ -43,14 +43,13 @@ OwnTable(Oid schema, const char *name)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation \"%s\" of extension acteon_replay is missing", name),
-				 errhint(
-					 "The functions and tables of the extension belong together in one schema.")));
+				 errhint("The functions and tables of the extension must be in one schema.")));
 	return relid;
 }
 
 /*
- * Refuse objects that the script of an earlier version than the library's has
- * created; detail, which may be NULL, tells what shows that.
+ * Refuse objects that were created by the script of an earlier version than the
+ * library's; detail, which may be NULL, says how this was detected.
  */
 ACTEON_NORETURN static void
 refuse_older(const char *detail)
@@ -58,7 +57,7 @@ refuse_older(const char *detail)
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("the objects of extension acteon_replay are older than its library"),
 					detail == NULL ? 0 : errdetail_internal("%s", detail),
-					errhint("ALTER EXTENSION acteon_replay UPDATE makes them new.")));
+					errhint("Run ALTER EXTENSION acteon_replay UPDATE.")));
 }
 
 /*
@@ -356,7 +355,7 @@ InsertSlot(TableWriter *writer, TupleTableSlot *slot)
 }
 
 /*
- * Insert one row; columns that somebody added behind ours become NULL.
+ * Insert one row; columns that were added after ours become NULL.
  */
 void
 InsertRow(TableWriter *writer, const Datum *values, const bool *nulls, int count)
@@ -369,7 +368,7 @@ InsertRow(TableWriter *writer, const Datum *values, const bool *nulls, int count
 }
 
 /*
- * Whether a row could be changed; raises the error if the answer tells that
+ * Whether a row could be changed; raises an error if the result shows that
  * something is broken.
  */
 static bool
@@ -407,8 +406,8 @@ HoldRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot, bool wait)
 }
 
 /*
- * Replace the row version at tid by the row in a slot.  Whoever is about to
- * change it is waited for; returns false if it was changed.
+ * Replace the row version at tid by the row in a slot.  Waits for transactions
+ * that are changing it; returns false if it was changed.
  */
 bool
 UpdateRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot)
@@ -540,7 +539,7 @@ WriterIndex(TableWriter *writer, IndexRows rows, int columns, const AttrNumber *
 
 /*
  * Open a table for reading in the order of an index on the given columns; see
- * has_order.  Such a lock stands in nobody's way.
+ * has_order.  The lock does not conflict with those of other users.
  */
 void
 OpenReader(TableReader *reader, Oid relid, IndexRows rows, int columns, const AttrNumber *column)
@@ -595,8 +594,8 @@ CloseReader(TableReader *reader)
 }
 
 /*
- * Put the columns of a row into a slot of its table; columns that somebody
- * added become NULL.
+ * Put the columns of a row into a slot of its table; columns that others
+ * have added become NULL.
  */
 void
 FillSlot(const TableWriter *writer, TupleTableSlot *slot, const Datum *values, const bool *nulls,

@@ -51,8 +51,8 @@ ReplayId(pg_uuid_t *id, const pg_uuid_t *namespace, const char *action_id, size_
 }
 
 /*
- * Set *id to the id under which that replay is sent after it was given a new one
- * so many times; 0 stands for the id of ReplayId.
+ * Set *id to the id under which that replay is sent after it was given a new id
+ * the given number of times; with 0 it is the id of ReplayId.
  */
 void
 ResendId(pg_uuid_t *id, const pg_uuid_t *namespace, const char *action_id, size_t len,

@@ -152,8 +152,8 @@ enum
 						"	HAVING c.in_part"
 
 /*
- * The batches with their figures.  In a cancelled batch what nobody holds is
- * cancelled, too, whether it has been swept yet or not.
+ * The batches with their counts.  In a cancelled batch, actions that no consumer
+ * holds count as cancelled, whether they have been swept yet or not.
  */
 #define FIGURES \
 	"SELECT c.*, n.actions::bigint, coalesce(n.in_flight, 0)::bigint AS in_flight," \
@@ -198,9 +198,10 @@ enum
 	"WHERE room > 0"
 
 /*
- * How far a batch has come, in percent.  One that is being enqueued is measured
- * by its records, of which nobody sees a part; another one by its actions.  Cut
- * off, not rounded: what is not finished is not at 100.
+ * Progress of a batch, in percent.  While it is being enqueued, it is measured
+ * by records, which roles that see only a part do not see; otherwise by
+ * actions.  It is truncated, not rounded, so that an unfinished batch is never
+ * at 100.
  */
 #define PROGRESS \
 	"CASE WHEN c.is_complete AND c.actions = 0 THEN 100.0" \
@@ -210,8 +211,8 @@ enum
 	"		/ nullif(greatest(c.matched, c.looked_at), 0), 1), 0.0) END"
 
 /*
- * How many actions of batch c have still to go at a tenth of its rate: what
- * ramp_left in batch_pace.c counts.  Of a part that cannot be told.
+ * How many actions of batch c have still to be sent at a tenth of its rate:
+ * what ramp_left in batch_pace.c counts.  Unknown for a part of a batch.
  */
 #define RAMP_LEFT \
 	"CASE WHEN NOT c.in_part AND c.query -> 'ramp' = 'true' THEN greatest(" \
@@ -219,8 +220,8 @@ enum
 	"	ELSE 0 END"
 
 /*
- * How long it will take until everything has ended, if it goes on like this: at
- * most a century, beyond which an interval says nothing to anybody.
+ * Time until everything has ended, at the present speed: at most a century,
+ * beyond which an interval is of no use.
  */
 #define TIME_LEFT \
 	"CASE WHEN NOT c.in_part AND c.state IN ('" BATCH_STATE_ENQUEUING "', '" BATCH_STATE_RUNNING \
@@ -336,8 +337,9 @@ open_scopes(const Wanted *wanted, const char *schema)
 }
 
 /*
- * Find out what is to be shown of what is asked for, in the given memory context.
- * Whoever sees all batches and wants all of them is not asked about each.
+ * Determine which of the requested batches are to be shown, in the given memory
+ * context.  If the caller sees all batches and wants all of them, the batches
+ * are not checked one by one.
  */
 static void
 choose_batches(Choice *choice, Viewer *viewer, const Wanted *wanted, MemoryContext context)
@@ -417,7 +419,7 @@ return_batches(ReturnSetInfo *result, const Choice *choice, const char *schema)
 	values[COUNT_PART] = make_array(covered->batch_ids, covered->count, INT8OID);
 	for (int i = 0; i < SCOPE_PARTS; i++)
 		values[COUNT_COVERED + i] = make_array(covered->parts[i], covered->count, TEXTOID);
-	/* Nobody can estimate how many batches run now; a loop in a loop over them must not be. */
+	/* The number of running batches cannot be estimated, so a nested loop over them must be avoided. */
 	SetLocally("enable_nestloop", "off");
 	SetLocally("jit", "off");
 	portal = SPI_cursor_open_with_args(NULL, psprintf(READ_BATCHES, schema), NUM_COUNT_PARAMETERS,
@@ -472,7 +474,11 @@ acteon_replay_read_batches(PG_FUNCTION_ARGS)
 			wanted.scopes[i].value = PG_GETARG_DATUM(i);
 	}
 	if (!PG_ARGISNULL(NUM_SCOPES_PARAMETERS))
-		wanted.newest = Max(PG_GETARG_INT64(NUM_SCOPES_PARAMETERS), 0);
+		wanted.newest = PG_GETARG_INT64(NUM_SCOPES_PARAMETERS);
+	if (wanted.newest < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("newest must not be negative"),
+				 errhint("Leave it out for all of them.")));
 	InitMaterializedSRF(fcinfo, 0);
 	BeginSight(&viewer, fcinfo);
 	choose_batches(&choice, &viewer, &wanted, context);

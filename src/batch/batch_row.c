@@ -1,14 +1,15 @@
 /*
  * batch_row.c
- *		What is kept of a call: who asked, why, for what, and how it goes.
+ *		The row of a batch: who called, why, with what query, and its
+ *		progress.
  *
- * A batch is one call of a replay function and all it enqueued.  All that is written
- * of its row is written here.
+ * A batch is one call of a replay function and everything that it enqueued.  All
+ * writes to its row are in this file.
  *
- * Whoever changes a batch locks its row first, until the transaction ends, and
- * then sees what the one before has committed, whatever the isolation level of
+ * To change a batch, its row must be locked first, until the transaction ends;
+ * then the latest committed version is visible, whatever the isolation level of
  * the transaction.  So a chunk of a replay, another runner of the same batch,
- * and who pauses or cancels it take turns.
+ * and sessions that pause or cancel it take turns.
  */
 #include "postgres.h"
 
@@ -38,8 +39,8 @@ NextBatchId(Oid schema)
 }
 
 /*
- * Whether a role is the one that a batch names as having asked for it, by name and
- * oid: after a restore into another cluster the number may be somebody else's.
+ * Whether a role is the one that started a batch, by name and OID: after a
+ * restore into another cluster the OID may belong to another role.
  */
 bool
 IsRequester(Oid role, Datum name, Datum oid)
@@ -73,7 +74,8 @@ fill(Row *row, AttrNumber column, bool given, Datum value)
 }
 
 /*
- * Fill in what tells how fast a batch goes and what stops it.
+ * Fill in the columns that determine how fast a batch is sent and when it
+ * stops.
  */
 static void
 fill_pace(Row *row, const BatchRow *batch)
@@ -152,7 +154,7 @@ get(TableFinder *row, AttrNumber column, bool *isnull)
 }
 
 /*
- * A column that is never NULL, or is as good as 0 then.
+ * A column that is never NULL, or for which NULL means 0.
  */
 static int64
 get_int64(TableFinder *row, AttrNumber column)
@@ -276,10 +278,9 @@ ReadBatch(Oid schema, int64 id, BatchRow *batch)
 
 /*
  * Lock a batch for changing it, and read it.  Runs as the table's owner.  Without
- * wait, a batch that somebody is about to change is left alone; with it, he is
- * waited for, and so is whoever came before.  Returns false, having nothing locked,
- * if that is so or if there is none of this number; otherwise ReleaseBatch is to
- * follow.
+ * wait, a batch that another session has locked is skipped; with wait, the lock
+ * is waited for.  Returns false, having nothing locked, if the batch was skipped
+ * or does not exist; otherwise ReleaseBatch must be called.
  */
 bool
 HoldBatch(HeldBatch *held, Oid schema, int64 id, bool wait)
@@ -356,9 +357,9 @@ held_scope_size(HeldBatch *held)
 }
 
 /*
- * The scope of a batch that is held, in the current memory context.  One that was
- * read before, and added to by what was written since, is good as long as nobody
- * else has added to it: elements never go.
+ * The scope of a locked batch, in the current memory context.  A scope that was
+ * read before, with what was written since, is valid as long as no other
+ * session has added to it: elements are never removed.
  */
 Scope *
 HeldScope(HeldBatch *held, Scope *known)
@@ -411,8 +412,8 @@ change(HeldBatch *held, const Changes *changes)
 }
 
 /*
- * Write down how far a batch that is held has come: counts, failures, scope, cursor,
- * and where its actions are.  Whatever else stands in the row stays.
+ * Write the progress of a locked batch: counts, failures, scope, cursor, and
+ * where its actions are.  The other columns are kept.
  */
 void
 UpdateBatch(HeldBatch *held, const BatchRow *batch)
@@ -441,7 +442,7 @@ UpdateBatch(HeldBatch *held, const BatchRow *batch)
 }
 
 /*
- * Take a batch that is held away.
+ * Delete a batch; the caller must have locked it.
  */
 void
 DropBatch(HeldBatch *held)
@@ -451,8 +452,8 @@ DropBatch(HeldBatch *held)
 }
 
 /*
- * Write down that a batch that is held is stopped, by whom (InvalidOid: by nobody)
- * and why (NULL: no reason); with NULL for how, that it is not.
+ * Write that a locked batch is stopped, by which role (InvalidOid: none) and
+ * why (NULL: no reason); with NULL for how, that it is not stopped.
  */
 void
 StopBatch(HeldBatch *held, const char *stopped, TimestampTz at, Oid by, const char *reason)
@@ -483,8 +484,8 @@ EndCancelling(HeldBatch *held)
 }
 
 /*
- * Write down that a batch that is held goes on, with a circuit breaker that begins
- * anew at a time.
+ * Write that a locked batch is resumed, with a circuit breaker that starts anew
+ * at the given time.
  */
 void
 ResumeBatch(HeldBatch *held, TimestampTz since)

@@ -1,6 +1,7 @@
 /*
  * batch_row.h
- *		What is kept of a call: who asked, why, for what, and how it goes.
+ *		The row of a batch: who called, why, with what query, and its
+ *		progress.
  */
 #ifndef ACTEON_BATCH_ROW_H
 #define ACTEON_BATCH_ROW_H

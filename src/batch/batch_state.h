@@ -1,6 +1,6 @@
 /*
  * batch_state.h
- *		How a batch is, in a word.
+ *		The state of a batch.
  */
 #ifndef ACTEON_BATCH_STATE_H
 #define ACTEON_BATCH_STATE_H
@@ -14,7 +14,7 @@
 #define BATCH_STATE_FINISHED "finished"
 
 /*
- * How a batch is; is_queued tells whether anything of it is in the queue.
+ * State of a batch; is_queued says whether any of its actions is in the queue.
  */
 static inline const char *
 BatchState(const BatchRow *batch, bool is_queued)

@@ -172,9 +172,9 @@ doubt_segment(SegmentTable *segments, const Segment *segment, TimestampTz now)
 }
 
 /*
- * Turn a segment of a cancelled batch, which nobody holds, into deliveries.
- * Returns how many; none, if somebody else is at it, or if its actions may have
- * been sent: what is in doubt never ends cancelled.
+ * Turn a segment of a cancelled batch, which no consumer holds, into
+ * deliveries.  Returns how many; none if another session has locked it, or if
+ * its actions may have been sent: actions in doubt never become cancelled.
  */
 int
 SweepSegment(SegmentTable *segments, DeliveryWriter *deliveries, const Segment *segment)
@@ -203,9 +203,9 @@ SweepSegment(SegmentTable *segments, DeliveryWriter *deliveries, const Segment *
 }
 
 /*
- * Sweep segments of a cancelled batch, whose row this is, until so many
- * actions have gone.  Returns how many went; *left tells whether segments are
- * left, held or not.
+ * Sweep segments of a cancelled batch, given its row, until the given number of
+ * actions is cancelled.  Returns how many were cancelled; *left says whether
+ * segments are left, held or not.
  */
 static int64
 sweep_batch(TupleTableSlot *row, SegmentTable *segments, DeliveryWriter *deliveries, int64 most,
@@ -251,8 +251,8 @@ sweep_batch(TupleTableSlot *row, SegmentTable *segments, DeliveryWriter *deliver
 }
 
 /*
- * Note in its row that nothing is left of a cancelled batch in the queue, unless
- * somebody is at the row.
+ * Note in its row that nothing of a cancelled batch is left in the queue,
+ * unless the row is locked.
  */
 static void
 note_swept(Oid schema, int64 batch_id)
@@ -266,8 +266,8 @@ note_swept(Oid schema, int64 batch_id)
 }
 
 /*
- * Sweep what is left of one cancelled batch, up to about so many actions.
- * Returns how many went.
+ * Sweep the rest of one cancelled batch, up to about the given number of
+ * actions.  Returns how many were cancelled.
  */
 int64
 SweepBatch(Oid schema, int64 batch_id, SegmentTable *segments, DeliveryWriter *deliveries,
@@ -289,8 +289,8 @@ SweepBatch(Oid schema, int64 batch_id, SegmentTable *segments, DeliveryWriter *d
 }
 
 /*
- * Sweep what is left of cancelled batches, up to about so many actions.
- * Returns how many went.
+ * Sweep the rest of cancelled batches, up to about the given number of actions.
+ * Returns how many were cancelled.
  */
 int64
 SweepCancelled(Oid schema, SegmentTable *segments, DeliveryWriter *deliveries, int64 most)

@@ -2,19 +2,20 @@
  * breaker.c
  *		The circuit breakers of batches.
  *
- * A batch pauses itself when of its last deliveries more than a share failed:
- * the provider is down again, or the actions are poison, and sending on would
- * only make more of it.  An action that a consumer puts in doubt counts as one
- * that failed, once, when it does; how it ends counts like any other ending.
- * Whoever records a failure looks at the tally of its batch (tally.c), newest
- * first, until the window is full.  What one call ended has no order; of the call
- * that the window begins in, an even part counts.  Only what ended since the batch
- * was resumed last counts.
+ * A batch pauses itself when more than a given share of its last deliveries
+ * failed: then the provider is down again, or the actions themselves cause the
+ * failures, and continuing would only cause more.  An action that a consumer
+ * puts in doubt counts as failed once, at that time; its later end counts like
+ * any other.  When a failure is recorded, the tally of its batch (tally.c) is
+ * read, newest first, until the window is full.  The actions that one call ended
+ * have no order; of the call in which the window begins, a proportional part
+ * counts.  Only actions that ended since the batch was last resumed count.
  *
- * Who records failures does not wait for the batch's row.  acteon_replay_all holds
- * that most of the time, so it looks itself, between its chunks (run_batch.c).
+ * Recording a failure does not wait for the batch's row. acteon_replay_all
+ * holds that most of the time, so it checks the breaker itself, between its
+ * chunks (run_batch.c).
  *
- * acteon_replay_batches shows the same numbers with the same rule (batch_list.c).
+ * acteon_replay_batches shows the same numbers by the same rule (batch_list.c).
  */
 #include "postgres.h"
 
@@ -60,8 +61,8 @@ add_moment(Window *window, int64 ended, int64 failed)
 }
 
 /*
- * Fill the window with the last deliveries of its batch.  What was redriven
- * tells nothing about the provider.
+ * Fill the window with the last deliveries of its batch.  Redriven actions say
+ * nothing about the provider.
  */
 static void
 fill_window(Window *window, Oid schema)
@@ -93,8 +94,8 @@ fill_window(Window *window, Oid schema)
 }
 
 /*
- * Pause the batch of a window, and log it for the role that brought the last failure.
- * If somebody is at the row, the next failure will.
+ * Pause the batch of a window, and log it for the role that recorded the last
+ * failure.  If the row is locked, the next failure will pause it.
  */
 static void
 open_breaker(const Window *window, Oid schema, Oid role)

@@ -2,12 +2,12 @@
  * catch_up.c
  *		Batches with a rate that have fallen behind.
  *
- * A rate is kept by due times.  If nobody claims for a while, because no relay
- * runs or the gateway is down, more and more falls due, and all of it would go
- * out at once when things work again: just what a rate is there to prevent.  So
- * the claim that meets an action of a paced batch long after its time gives what
- * waits of the batch new due times, from that moment on, and leaves it to the
- * claims that follow.
+ * A rate is implemented by due times.  If nobody claims for a while, because no
+ * relay runs or the gateway is down, more and more actions become due, and all
+ * of them would be sent at once when things work again, which a rate is meant
+ * to prevent.  So a claim that meets an action of a paced batch long after its
+ * due time gives the waiting actions of the batch new due times, from that
+ * moment on, and leaves them to later claims.
  */
 #include "postgres.h"
 
@@ -21,8 +21,8 @@
 #define MAX_LATENESS 5000
 
 /*
- * Whether a segment of a paced batch is so late that the batch has fallen behind.
- * What was in flight and comes back tells nothing.
+ * Whether a segment of a paced batch is so late that the batch has fallen
+ * behind.  Segments that were in flight and given back do not count.
  */
 bool
 HasFallenBehind(const Segment *segment, TimestampTz now)
@@ -32,9 +32,9 @@ HasFallenBehind(const Segment *segment, TimestampTz now)
 }
 
 /*
- * Have a paced batch, which the caller has locked as claims do, go on at its rate
- * from now; unless somebody else is at the batch, or it is not paced any more.
- * Then it will be met again.  Waits for nobody.
+ * Continue a paced batch, which the caller has locked as claims do, at its rate
+ * from now on; unless another session has locked the batch, or it is no longer
+ * paced.  Then a later claim will meet it again.  Does not wait for locks.
  */
 void
 CatchUp(Oid schema, int64 batch_id, TimestampTz now)

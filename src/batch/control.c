@@ -52,10 +52,11 @@ covers_query(Grants *grants, Jsonb *query)
 /*
  * Refuse a caller who may not steer the batch whose row was found.
  *
- * The role that started it may, as long as it may replay at all; and so may
- * whoever holds admin grants that cover all of it, and a superuser.  Of a batch
- * that is still being enqueued, "all of it" is what its query asks for: the rest
- * may be anybody's.  Operators may not steer each other's batches.
+ * Permitted are the role that started it, as long as it may replay at all,
+ * roles with admin grants that cover all of it, and superusers.  For a batch
+ * that is still being enqueued, "all of it" is everything that its query
+ * selects, because the remaining records can belong to anybody.  Operators may
+ * not steer each other's batches.
  */
 static void
 check_may_steer(ControlCall *call, Grants *grants)

@@ -1,12 +1,14 @@
 /*
  * control_log.c
- *		The log of who has steered what.
+ *		The log of control operations.
  *
- * Whatever steers a batch or takes actions out of the tables writes an entry in
- * its own transaction: what was rolled back was not done.
+ * Everything that steers a batch or removes actions from the tables writes an
+ * entry in its own transaction, so that the log contains only what was
+ * committed.
  *
- * The log is append-only.  Entries are written past triggers (table_access.c), so
- * one that refuses everything else does not stand in their way.
+ * The log is append-only.  Entries are inserted without firing triggers
+ * (table_access.c), so the trigger that refuses all changes does not prevent
+ * them.
  */
 #include "postgres.h"
 
@@ -146,7 +148,7 @@ event_name(TriggerEvent event)
 /*
  * acteon_replay_log_refuse() → trigger
  *
- * Refuses the statement that has fired it, whoever makes it.
+ * Refuses the statement that has fired it, for all roles.
  */
 Datum
 acteon_replay_log_refuse(PG_FUNCTION_ARGS)

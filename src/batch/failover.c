@@ -1,15 +1,15 @@
 /*
  * failover.c
- *		Noticing that the newest commits may be lost.
+ *		Detecting that the most recent commits may be lost.
  *
- * After the promotion of a standby, or a restore, the database goes on from a
- * moment before the last one: actions that were claimed and sent then look as if
- * nobody had touched them.  So the installation keeps by which server, and on which
- * timeline of it, it was written last.  Who finds another one first puts what may
- * have been sent in doubt and moves the sequences past anything that was given out
- * and is forgotten.
+ * After a promotion or a restore, the database continues from a point before
+ * its last commit: actions that were claimed and sent then look as if they had
+ * never been claimed.  So the installation records which server, on which
+ * timeline, has last written it.  The first session that finds another one puts
+ * the actions that may have been sent in doubt and advances the sequences past
+ * all values that were used and are forgotten.
  *
- * What was not due by the last that is known cannot have been claimed.
+ * Actions that were not due at the last known time cannot have been claimed.
  */
 #include "postgres.h"
 
@@ -114,11 +114,11 @@ begin_anew(Oid schema, Oid role, const char *before, const char *server)
 	AddNumberDetail(&details, "segments", segments);
 	LogControl(
 		schema, role, "failover", 0,
-		"the database goes on after a promotion or a restore: the newest commits may be lost",
+		"the database continues after a promotion or a restore: the newest commits may be lost",
 		EndDetails(&details));
 	ereport(
 		LOG,
-		(errmsg("acteon_replay: the database goes on after a promotion or a restore"),
+		(errmsg("acteon_replay: the database continues after a promotion or a restore"),
 		 errdetail(
 			 "It was written by %s before and is written by %s now. Actions that may have been sent are looked up in the audit table first.",
 			 before, server)));

@@ -172,7 +172,7 @@ return_items(ReturnSetInfo *result, Viewer *viewer, int64 batch_id, const char *
  * acteon_replay_items(batch_id bigint, state text) → setof acteon_replay_item
  *
  * The actions of a batch, in the order of the outbox: those that a grant of the
- * current role for reading covers, whoever asked for the batch.  Reads only.
+ * current role for reading covers, whichever role started the batch.  Reads only.
  * Raises no_data_found for a batch that is not there or of which the role sees
  * nothing, and invalid_parameter_value.
  */

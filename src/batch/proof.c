@@ -1,11 +1,12 @@
 /*
  * proof.c
- *		acteon_replay_proof and acteon_replay_proof_items: what the audit table
- *		says of the actions of a batch, beside what consumers were told.
+ *		acteon_replay_proof and acteon_replay_proof_items: what the audit
+ *		table says about the actions of a batch, compared with what
+ *		consumers reported.
  *
- * The actions are read in the order of the outbox, and looked up some at a time
- * by all ids that they were sent under.  Nothing is written, so it can be asked
- * on a standby as well.
+ * The actions are read in the order of the outbox, and looked up in groups by
+ * all ids that they were sent under.  Nothing is written, so the functions work
+ * on a standby, too.
  */
 #include "postgres.h"
 
@@ -499,7 +500,7 @@ judge_actions(ProofCall *call)
 	if (!AuditIsReadable(call->lookup))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("audit table cannot be read"),
-						errhint("Can its owner read it, and does nobody hold a lock on it?")));
+						errhint("Check that its owner can read it, and that it is not locked.")));
 	for (int i = 0; i < call->count && call->taken < call->most; i++)
 	{
 		Verdict verdict = judge(call, &call->actions[i], &findings[i]);
@@ -614,12 +615,12 @@ end_proof(ProofCall *call)
  * acteon_replay_proof(batch_id, after, max_actions bigint) → setof (verdict,
  * told text, actions, next bigint)
  *
- * How many actions of a batch, of those that a grant of the current role for
- * reading covers, the audit table says what of, beside what was told.  Only
- * those behind an outbox id, and no more than are asked for: next is what to go
- * on after, NULL if there are no more.  Reads only.  Raises no_data_found for a
- * batch that is not there or of which the role sees nothing, undefined_table
- * without an audit table, and invalid_parameter_value.
+ * Number of actions of a batch, of those that a grant of the current role for
+ * reading covers, by what the audit table says about them and what was
+ * reported.  Only actions after an outbox id, and at most the given number: next
+ * is where to continue, NULL if there are no more.  Reads only.  Raises
+ * no_data_found for a batch that does not exist or of which the role sees
+ * nothing, undefined_table without an audit table, and invalid_parameter_value.
  */
 Datum
 acteon_replay_proof(PG_FUNCTION_ARGS)

@@ -1,6 +1,6 @@
 /*
  * reason.c
- *		The reason that somebody gives for what he does.
+ *		The reason that a caller gives.
  */
 #include "postgres.h"
 
@@ -28,7 +28,7 @@ CheckReason(const char *reason)
 	if (RequireReason && IsBlankReason(reason))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a reason must be given"),
 						errdetail("acteon_replay.require_reason is on."),
-						errhint("Pass reason => 'why', a ticket number, say.")));
+						errhint("Pass reason => 'why', for example a ticket number.")));
 }
 
 /*

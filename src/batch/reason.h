@@ -1,6 +1,6 @@
 /*
  * reason.h
- *		The reason that somebody gives for what he does.
+ *		The reason that a caller gives.
  */
 #ifndef ACTEON_REASON_H
 #define ACTEON_REASON_H

@@ -1,10 +1,10 @@
 /*
  * scope.c
- *		What a batch is about.
+ *		The scope of a batch.
  *
- * The scope of a batch is the set of distinct (tenant, namespace, provider, action
- * type) of the actions that it attempted: whoever wants to read the batch's row must
- * be covered for all of them.
+ * The scope of a batch is the set of distinct (tenant, namespace, provider,
+ * action type) of the actions that it attempted: to read the batch's row, a
+ * role must be covered for all of them.
  */
 #include "postgres.h"
 

@@ -44,8 +44,8 @@ batch_queue(ControlCall *call)
 }
 
 /*
- * Whether the batch is finished: all of it was enqueued and nothing of it is in
- * the queue.  Tells the caller so, as there is nothing to steer.
+ * Whether the batch is finished: everything was enqueued and nothing of it is
+ * in the queue.  If so, raises a NOTICE, as there is nothing to steer.
  */
 static bool
 is_finished(ControlCall *call)
@@ -67,7 +67,7 @@ refuse_cancelled(ControlCall *call)
 	if (call->held.row.stop == BATCH_CANCELLED)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("batch " INT64_FORMAT " is cancelled", call->batch_id),
-						errhint("Its actions are free to be replayed again, as a new batch.")));
+						errhint("Its actions can be replayed again, in a new batch.")));
 }
 
 /*

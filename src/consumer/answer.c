@@ -1,22 +1,26 @@
 /*
  * answer.c
- *		acteon_outbox_ack, _nack, _reject and _doubt: what became of leased actions.
+ *		acteon_outbox_ack, _nack, _reject and _doubt: the results of leased
+ *		actions.
  *
- * The answers are gone through in the order of ids, segment by segment.  A
- * segment is replaced by the pieces that are left of it, each with its lease,
- * and by those that wait for a retry or are in doubt; deliveries are written for
- * what is finished.  All calls go in the same order, so none waits in a circle.
+ * The answers are processed in the order of ids, segment by segment.  A segment
+ * is replaced by the pieces that are left of it, each with its lease, and by
+ * those that wait for a retry or are in doubt; deliveries are written for
+ * finished actions.  All calls use the same order, so they cannot deadlock with
+ * each other.
  *
- * An answer counts only if it proves which action it is about: by the token of a
- * lease that lasts, or, once the lease is lost, by the id that was sent.  Outbox
- * ids alone prove nothing: after a failover that lost the newest commits the same
- * number names another action.  An answer about an id that was given up counts
- * only if it says that the action was executed.
+ * An answer is accepted only if it identifies its action: by the token of a
+ * lease that has not expired, or, once the lease is lost, by the id that was
+ * sent.  Outbox ids alone are not sufficient: after a failover that lost the
+ * most recent commits the same number belongs to another action.  An answer
+ * about an id that was given up is accepted only if it says that the action was
+ * executed.
  *
- * What an outcome means is decided here and not by consumers (effect.c reads it):
- * a throttled action goes out again, under a new id, as the gateway has recorded
- * the old one; an id that was seen before (409) says nothing about the effect, so
- * it is in doubt until the audit table was asked (resolve_doubt.c).
+ * The meaning of an outcome is determined here and not by consumers (effect.c
+ * interprets it): a throttled action is sent again, under a new id, as the
+ * gateway has recorded the old one; an id that was seen before (409) does not
+ * show the effect, so the action is in doubt until it has been looked up in the
+ * audit table (resolve_doubt.c).
  */
 #include "postgres.h"
 
@@ -168,6 +172,7 @@ begin_answers(AnswerCall *call, FunctionCallInfo fcinfo, AnswerKind kind, const 
 	{
 		Answer *answer = &call->answers[i];
 
+		CHECK_FOR_INTERRUPTS();
 		answer->outbox_id = DatumGetInt64(ids.values[i]);
 		answer->lease_token = DatumGetInt64(tokens.values[i]);
 		answer->position = i;
@@ -288,8 +293,8 @@ retry_time(const AnswerCall *call, const Answer *answer)
 }
 
 /*
- * The piece that the action of an answer is, out of its segment, before anything
- * has become of it.
+ * The piece of its segment that consists of the action of an answer, before the
+ * answer is applied.
  */
 static Segment
 piece_of(const AnswerCall *call, const Answer *answer)
@@ -301,9 +306,10 @@ piece_of(const AnswerCall *call, const Answer *answer)
 }
 
 /*
- * Add the piece that an action becomes which is given back: it is known not to have
- * been executed.  An action without an error was not attempted, or is not at fault:
- * the attempt is not counted.  The id that the gateway has answered may be burnt.
+ * Add the piece for an action that is given back: it is known not to have been
+ * executed.  An action without an error was not attempted, or is not at fault:
+ * the attempt is not counted.  The id that the gateway has answered may be
+ * unusable.
  */
 static void
 add_retry(AnswerCall *call, const Answer *answer)
@@ -319,8 +325,8 @@ add_retry(AnswerCall *call, const Answer *answer)
 }
 
 /*
- * Add the piece that an action becomes which the gateway has put off: the attempt
- * is not counted, and the next one has a new id.
+ * Add the piece for an action that the gateway has deferred: the attempt is not
+ * counted, and the next one has a new id.
  */
 static void
 add_deferred(AnswerCall *call, const Answer *answer)
@@ -336,8 +342,8 @@ add_deferred(AnswerCall *call, const Answer *answer)
 }
 
 /*
- * Add the piece that an action becomes which is in doubt from now on.  Held tells
- * why it waits for a person; NULL: it does not yet.
+ * Add the piece for an action that is in doubt from now on.  Held says why it
+ * waits for a person; NULL: it does not wait for one yet.
  */
 static void
 add_doubt(AnswerCall *call, const Answer *answer, const char *why, const char *held)
@@ -354,8 +360,9 @@ add_doubt(AnswerCall *call, const Answer *answer, const char *why, const char *h
 }
 
 /*
- * Add the piece that an action becomes whose id the gateway has seen before: it is
- * looked up at once.  Whether the database knows the id as refused stays as it is.
+ * Add the piece for an action whose id the gateway has seen before: it is
+ * looked up at once.  Whether the database knows the id as refused does not
+ * change.
  */
 static void
 add_duplicate(AnswerCall *call, const Answer *answer)
@@ -490,8 +497,8 @@ apply_answer(AnswerCall *call, const Answer *answer, int id)
 }
 
 /*
- * Work out what the answers make of the segment at hand: the pieces that are
- * left and what is finished.  Returns whether any of them counts.
+ * Apply the answers to the current segment: determine the pieces that are left
+ * and what is finished.  Returns whether any of the answers is accepted.
  */
 static bool
 divide_segment(AnswerCall *call, const Answer *answers, int count)
@@ -525,8 +532,9 @@ divide_segment(AnswerCall *call, const Answer *answers, int count)
 }
 
 /*
- * Whether the delivery that was found may be of an action that was executed: what
- * ended dead or cancelled was not, and of what version 1.0 delivered nobody knows.
+ * Whether the delivery that was found may be of an action that was executed:
+ * dead and cancelled actions were not executed, and for deliveries of version
+ * 1.0 it is unknown.
  */
 static bool
 was_done_as_written(TableFinder *deliveries)
@@ -596,7 +604,7 @@ apply_to_segment(AnswerCall *call, const Answer *answers, int count)
 	}
 	while (n < count && answers[n].outbox_id <= call->segment.last_id)
 		n++;
-	/* Whether the lease lasts is looked at when nobody can take it over any more. */
+	/* Check the lease only when no other session can take it over any more. */
 	if (call->kind != ANSWER_ACK && !HoldSegment(&call->segments, &call->segment, true))
 		return 0;
 	if (!divide_segment(call, answers, n))

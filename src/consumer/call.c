@@ -1,10 +1,10 @@
 /*
  * call.c
- *		Calls of the gateway's side: what they share.
+ *		What the functions of the gateway's side have in common.
  *
- * A consumer takes actions out of the outbox (claim.c), says what became of
- * them (answer.c) and prolongs its leases (lease.c).  It needs no state of the
- * session: every call is one statement.
+ * A consumer claims actions from the outbox (claim.c), records their results
+ * (answer.c) and extends its leases (lease.c).  It needs no session state: every
+ * call is one statement.
  */
 #include "postgres.h"
 
@@ -98,7 +98,7 @@ ReadArray(FunctionCallInfo fcinfo, int argument, const char *name)
 	if (PG_ARGISNULL(argument))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be null", name),
-				 errhint("Pass an array, '{}' if there is nothing to say.")));
+				 errhint("Pass an array; it can be empty: '{}'.")));
 	array = PG_GETARG_ARRAYTYPE_P(argument);
 	if (ARR_NDIM(array) > 1)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -2,20 +2,20 @@
  * claim.c
  *		acteon_outbox_claim: leasing due actions to a consumer.
  *
- * Segments are read in the order (due_at, first_id) of an index and leased, as
- * each was read, without waiting: whatever another transaction is busy with is
- * left to that one, as with SKIP LOCKED.  A segment that is
- * longer than what is wanted is split.  A lease that ran out is due like any
- * other segment, so nobody has to look after leases; but what it covers may have
- * been sent, so it is collected and looked up with the doubts that are due, which
- * an index of their own has (resolve_doubt.c), after what waits has been taken.
- * What turns out to be free to go is taken then.
+ * Segments are read in the order (due_at, first_id) of an index and leased one
+ * by one, without waiting: segments that another transaction has locked are
+ * skipped, as with SKIP LOCKED. A segment that is longer than needed is split.
+ * An expired lease is due like any other segment, so no process has to watch
+ * leases; but its actions may have been sent, so it is collected and looked up
+ * together with the doubts that are due, which have an index of their own
+ * (resolve_doubt.c), after the waiting segments have been claimed.  Actions that
+ * may be sent according to the look-up are then claimed, too.
  *
- * What finished or moved on leaves dead entries at the beginning of the index,
- * which stay as long as the oldest transaction is open.  So a session remembers
- * where its last claim ended and goes on from there, as long as that gives it
- * as much as it wants; it begins from the beginning once a second in any case,
- * as something due may have appeared before.
+ * Segments that were finished or moved leave dead entries at the beginning of
+ * the index, which stay as long as the oldest transaction is open.  So a session
+ * remembers where its last claim ended and continues from there, as long as it
+ * finds enough actions; once a second it starts at the beginning in any case,
+ * because something due may have appeared before that place.
  */
 #include "postgres.h"
 
@@ -529,8 +529,8 @@ collect_doubt(Claim *claim, const Segment *segment)
 }
 
 /*
- * Lease a due segment, or a part of it, and put out its actions; or leave it,
- * if somebody else is at it, or its batch or its lane does not let it pass.
+ * Lease a due segment, or a part of it, and output its actions; or skip it, if
+ * another session has locked it, or its batch or its lane does not permit it.
  */
 static void
 take_segment(Claim *claim, const Segment *segment)
@@ -702,10 +702,12 @@ consumer_argument(FunctionCallInfo fcinfo, int argument)
 
 	if (consumer == NULL || VARSIZE_ANY_EXHDR(consumer) == 0 ||
 		VARSIZE_ANY_EXHDR(consumer) > CONSUMER_MAXLEN)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("consumer must be a name of 1 to %d bytes", CONSUMER_MAXLEN),
-				 errhint("It tells people who holds a lease; a host name and a process id do.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("consumer must be a name of 1 to %d bytes", CONSUMER_MAXLEN),
+			 errhint(
+				 "It shows who holds a lease; use a host name and a process id, for example.")));
 	return consumer;
 }
 

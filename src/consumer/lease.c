@@ -52,10 +52,10 @@ find_leases(SegmentTable *table, const ArrayArgument *tokens, Leases *leases)
 }
 
 /*
- * Make a lease end at a time, if it has not run out.  The time is looked at when
- * the segment is ours: a lease that has run out is not revived, as something
- * else of its lane may have been claimed since.  Returns false if somebody was
- * quicker with the segment.
+ * Make a lease end at a time, if it has not expired.  This is checked after the
+ * segment is locked: an expired lease cannot be extended, because other
+ * segments of its lane may have been claimed since.  Returns false if another
+ * session has changed the segment.
  */
 static bool
 extend_segment(SegmentTable *table, const Segment *segment, TimestampTz until)
@@ -138,6 +138,7 @@ acteon_outbox_extend(PG_FUNCTION_ARGS)
 	extend_leases(&segments, &tokens, until, &leases);
 	for (int i = 0; i < tokens.count; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (is_held(&leases, DatumGetInt64(tokens.values[i]), GetCurrentTimestamp()))
 			held[count++] = tokens.values[i];
 	}

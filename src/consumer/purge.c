@@ -114,7 +114,8 @@ add_id(Purge *purge, Datum id)
 }
 
 /*
- * Lock the row that was found last against everybody, if nobody is at it.
+ * Lock the row that was found last exclusively, if no other session has locked
+ * it.
  */
 static bool
 lock_found(TableFinder *finder, Snapshot snapshot)
@@ -127,8 +128,8 @@ lock_found(TableFinder *finder, Snapshot snapshot)
 }
 
 /*
- * Whether the replay that was found last may go: nobody is at it, and it
- * finished long enough ago.
+ * Whether the replay that was found last can be deleted: no session has locked
+ * it, and it finished long enough ago.
  */
 static bool
 may_go(Purge *purge, Datum id, Snapshot snapshot)
@@ -313,8 +314,9 @@ warn_of_known_ids(Datum older_than)
 			(errmsg("older_than is less than the %d hours for which the gateway remembers ids",
 					(int) (GATEWAY_REMEMBERS / USECS_PER_HOUR)),
 			 errdetail(
-				 "A purged action counts as never replayed; its next replay goes out although the gateway may have executed the last one just now."),
-			 errhint("Keep at least what the audit table keeps, as in '90 days'.")));
+				 "A purged action counts as never replayed; its next replay is sent although the gateway may just have executed the previous one."),
+			 errhint(
+				 "Keep actions at least as long as the audit table keeps its records, for example '90 days'.")));
 }
 
 /*
@@ -329,9 +331,12 @@ purge_bound(FunctionCallInfo fcinfo, int argument, TimestampTz now)
 	if (PG_ARGISNULL(argument) ||
 		DatumGetBool(
 			DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(argument), IntervalPGetDatum(&least))))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("older_than must not be negative or null"),
-						errhint("Keep at least what the audit table keeps, as in '90 days'.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("older_than must not be negative or null"),
+			 errhint(
+				 "Keep actions at least as long as the audit table keeps its records, for example '90 days'.")));
 	if (DatumGetBool(
 			DirectFunctionCall2(interval_gt, PG_GETARG_DATUM(argument), IntervalPGetDatum(&most))))
 		return DT_NOBEGIN;

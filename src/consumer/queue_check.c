@@ -220,11 +220,11 @@ acteon_outbox_read_stats(PG_FUNCTION_ARGS)
 /*
  * acteon_outbox_audit_tells(sent_at timestamptz, later_than timestamptz) → text
  *
- * Why the audit table would tell nothing of an action that has no record in it,
- * was sent at one time and must be recorded before anything that was sent after
- * another; NULL if it would.  Without times: of an action that acteon_replay.
- * gateway_patience has just run out for.  Reads only.  Raises
- * insufficient_privilege.
+ * Why the absence from the audit table of a record proves nothing, for an
+ * action that was sent at one time and must be recorded before anything that
+ * was sent after another; NULL if it does prove something.  The defaults are
+ * those of an action for which acteon_replay.gateway_patience has just passed.
+ * Reads only.  Raises insufficient_privilege.
  */
 Datum
 acteon_outbox_audit_tells(PG_FUNCTION_ARGS)

@@ -1,13 +1,14 @@
 /*
  * redrive.c
- *		acteon_outbox_redrive: dead actions back into the queue.
+ *		acteon_outbox_redrive: putting dead actions back into the queue.
  *
- * A dead action is known not to have been executed.  It is looked up all the same
- * before it goes out, as whoever ended it may have been wrong; then it goes under a
- * new id, as the gateway may refuse the one that it has seen.  Its delivery row
- * goes, a segment comes, which is in doubt until its time.  Who replays the action at the same
- * moment holds the outbox row (hold_found in earlier_replays.c), and such rows are left
- * alone: either the old replay goes out, or a new one.
+ * A dead action is known not to have been executed.  It is nevertheless looked
+ * up before it is sent, as the consumer that reported it may have been wrong;
+ * then it is sent under a new id, as the gateway may refuse the one that it has
+ * seen.  Its delivery row is deleted, and a segment is inserted, which is in
+ * doubt until its due time.  A concurrent replay of the action holds the outbox
+ * row (hold_found in earlier_replays.c), and such rows are skipped: either the
+ * old replay is sent, or a new one.
  */
 #include "postgres.h"
 
@@ -108,8 +109,8 @@ fetched(int row, int column, bool *isnull)
 }
 
 /*
- * Whether a fetched dead action has a later replay, whatever became of that:
- * it stands for this one, and sending both would do the same thing twice.
+ * Whether a fetched dead action has a later replay, in whatever state: that one
+ * replaces this one, and sending both would do the same thing twice.
  */
 static bool
 has_later_replay(Redrive *redrive, int row)
@@ -282,6 +283,7 @@ requeue(Redrive *redrive, const ConsumerCall *call, const char *schema)
 	{
 		const Segment *segment = &redrive->segments[i];
 
+		CHECK_FOR_INTERRUPTS();
 		InsertSegment(&segments, segment);
 		AddToTally(&deliveries, segment->batch_id, ACTION_DEAD, "", EFFECT_UNKNOWN,
 				   -SegmentLength(segment));
@@ -331,12 +333,12 @@ notice_paused(const Redrive *redrive)
 			NOTICE,
 			(errmsg("%d of the actions wait: their batches are paused", redrive->paused),
 			 errhint(
-				 "acteon_replay_resume() has a batch go on; acteon_replay_batches tells which are paused.")));
+				 "acteon_replay_resume() resumes a batch; acteon_replay_batches shows which are paused.")));
 	else
 		ereport(NOTICE, (errmsg_plural("%d of the actions waits: batch " INT64_FORMAT " is paused",
 									   "%d of the actions wait: batch " INT64_FORMAT " is paused",
 									   redrive->paused, redrive->paused, redrive->paused_batch),
-						 errhint("acteon_replay_resume(" INT64_FORMAT ") has it go on.",
+						 errhint("acteon_replay_resume(" INT64_FORMAT ") resumes it.",
 								 redrive->paused_batch)));
 }
 

@@ -1,22 +1,22 @@
 /*
  * resolve_doubt.c
- *		Actions of which nobody knows whether they were executed.
+ *		Actions for which it is unknown whether they were executed.
  *
  * An action is in doubt when it may have been sent and has no answer: a request
- * that timed out, a lease that ran out, a 409 that says no more than that the id
- * was seen.  It stays in its segment, which is then due when the audit table is
- * asked next.  Claims collect what is due of that, and leases that ran out, which
- * they meet among what waits; once they have taken what they want, all that was
- * collected is looked up at once.
+ * that timed out, a lease that expired, a 409 that only says that the id was
+ * seen.  It stays in its segment, which is then due at the time of the next
+ * look-up in the audit table.  Claims collect the due ones, and the expired
+ * leases that they meet among the waiting segments; once they have claimed
+ * enough, all that was collected is looked up at once.
  *
- * An outcome record ends the doubt, and what it says becomes the delivery.  While
- * there is none, the action waits until acteon_replay.gateway_patience has passed.
- * Then either it goes out again under a new id, once, and is marked as unproven,
- * or it is held until a record appears or a person decides (settle.c).
+ * An outcome record resolves the doubt, and its outcome becomes the delivery.
+ * While there is none, the action waits until acteon_replay.gateway_patience
+ * has passed.  Then it is either sent again under a new id, once, and marked as
+ * unproven, or held until a record appears or a person decides (settle.c).
  *
  * An action that was given a new id without proof stays in doubt as far as its
- * earlier ids go: it is looked up again right before it is handed out, and it
- * never ends dead or cancelled.
+ * earlier ids are concerned: it is looked up again right before it is handed
+ * out, and it never becomes dead or cancelled.
  */
 #include "postgres.h"
 
@@ -156,8 +156,8 @@ HasRoomForDoubt(const Doubts *doubts, const Segment *segment)
 }
 
 /*
- * Collect a due segment that NeedsLook, if nobody is at it.  The doubts must have
- * room for it.
+ * Collect a due segment that NeedsLook, if no other session has locked it.  The
+ * doubts must have room for it.
  */
 void
 CollectDoubt(Doubts *doubts, const Segment *segment)
@@ -311,9 +311,9 @@ why_held(Resolver *resolver, const Segment *segment, const Suspect *suspect)
 	if (batch->holds)
 		return "on_doubt is hold";
 	if (segment->unproven)
-		return "it was sent again once already";
+		return "it has already been sent again once";
 	if (segment->attempt >= MaxAttempts)
-		return "it has no attempt left";
+		return "it has no attempts left";
 	if (batch->stop == BATCH_CANCELLED)
 		return "its batch is cancelled";
 	if (batch->stop == BATCH_PAUSED)
@@ -349,7 +349,7 @@ decide_without_outcome(Resolver *resolver, Segment *piece, const Suspect *suspec
 	}
 	if (doubts->now >= patience_end(piece))
 	{
-		held = finding->has_intent ? "the audit table has an intent of it and no outcome"
+		held = finding->has_intent ? "the audit table has an intent of it, but no outcome"
 								   : why_held(resolver, piece, suspect);
 		if (held == NULL)
 		{
@@ -462,9 +462,9 @@ resolve_segment(Resolver *resolver, const Segment *collected, const Suspect *sus
 }
 
 /*
- * Look up all that was collected, and act on what was found: end it, hold it, or
- * let it go out again.  Then released tells whether something of it may be handed
- * out at once.
+ * Look up all that was collected, and act on the findings: resolve the doubt,
+ * hold the action, or release it to be sent again.  Then released says whether
+ * some of the actions may be handed out at once.
  */
 void
 ResolveDoubts(Doubts *doubts)

@@ -1,6 +1,6 @@
 /*
  * resolve_doubt.h
- *		Actions of which nobody knows whether they were executed.
+ *		Actions for which it is unknown whether they were executed.
  */
 #ifndef ACTEON_RESOLVE_DOUBT_H
 #define ACTEON_RESOLVE_DOUBT_H

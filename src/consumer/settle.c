@@ -1,10 +1,11 @@
 /*
  * settle.c
- *		acteon_replay_settle: a person decides what became of doubts.
+ *		acteon_replay_settle: a person's decision about actions in doubt.
  *
- * What the audit table cannot tell, somebody who has asked the provider may know.
- * A decision is about the doubts of one batch, all of them or those that are named;
- * each is written down, and a delivery that rests on it says so.
+ * If the audit table does not show whether an action was executed, a person who
+ * has asked the provider may know.  A decision applies to the doubts of one
+ * batch, all of them or the given ones; each is logged, and a delivery that is
+ * based on it says so.
  */
 #include "postgres.h"
 
@@ -74,7 +75,7 @@ read_decision(Settling *settling, FunctionCallInfo fcinfo, int argument)
 		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 		 errmsg("decision must be \"resend\", \"delivered\" or \"cancel\""),
 		 errhint(
-			 "resend sends the actions once more, delivered says that they had their effect, cancel that they had none and shall have none.")));
+			 "resend sends the actions once more, delivered says that they had their effect, cancel that they had none and will have none.")));
 }
 
 /*
@@ -212,9 +213,10 @@ is_doubt(const Segment *segment, TimestampTz now)
 }
 
 /*
- * Apply the decision to the doubts among some outbox ids that it is about.  Adds to
- * *missed the ids of what somebody else, such as a claim that has looked it up, has
- * changed meanwhile: what is left of it must be looked at again.
+ * Apply the decision to those doubts among some outbox ids to which it applies.
+ * Adds to *missed the ids of segments that another session, such as a claim
+ * that has looked them up, has changed meanwhile: what is left of them must be
+ * looked at again.
  */
 static void
 settle_range(Settling *settling, const IdRange *range, List **missed)
@@ -313,7 +315,7 @@ acteon_replay_settle(PG_FUNCTION_ARGS)
 	read_decision(settling, fcinfo, 1);
 	if (IsBlankReason(PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2))))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a reason must be given"),
-						errhint("Write down how it is known what became of the actions.")));
+						errhint("State how it is known what happened to the actions.")));
 	read_wanted(settling, fcinfo, 3);
 	BeginControl(control, fcinfo, "acteon_replay_settle()", 0, 2);
 	settling->outcome = settled_outcome(control);

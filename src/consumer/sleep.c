@@ -1,8 +1,8 @@
 /*
  * sleep.c
- *		acteon_outbox_sleep: a consumer says that it sleeps.
+ *		acteon_outbox_sleep: a consumer announces that it is sleeping.
  *
- * wake.c tells how the two sides find each other.
+ * wake.c explains the protocol.
  */
 #include "postgres.h"
 
@@ -16,10 +16,10 @@ PG_FUNCTION_INFO_V1(acteon_outbox_sleep);
 /*
  * acteon_outbox_sleep(asleep boolean) → boolean
  *
- * Tells, for as long as the session lasts or until it is called with false, that
- * a consumer which listens in this session sleeps.  Returns whether it may sleep
- * long: false if a transaction is under way that may commit actions without a
- * NOTIFY.  Raises insufficient_privilege.
+ * Registers a consumer that listens in this session as sleeping, until the
+ * session ends or the function is called with false.  Returns whether it may
+ * sleep long: false if a transaction is in progress that may commit actions
+ * without a NOTIFY. Raises insufficient_privilege.
  */
 Datum
 acteon_outbox_sleep(PG_FUNCTION_ARGS)

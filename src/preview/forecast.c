@@ -1,12 +1,12 @@
 /*
  * forecast.c
- *		Which earlier replays a replay would meet, for a preview.
+ *		Earlier replays that a replay would find, for a preview.
  *
- * This finds what earlier_replays.c finds, and only looks: as the calling statement sees
- * it, without waiting for anybody, without a lock on any row, so also on a
- * standby.  Most of a preview's time goes here, so each table is searched in its
- * own order: the replays by their ids, what became of them by their places in the
- * outbox.
+ * This finds the same replays as earlier_replays.c, but only reads: as the
+ * calling statement sees them, without waiting, and without locking rows, so
+ * that it works on a standby, too.  Most of the time of a preview is spent here,
+ * so each table is searched in its own order: the replays by their ids, their
+ * results by their places in the outbox.
  */
 #include "postgres.h"
 

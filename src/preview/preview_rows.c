@@ -29,8 +29,8 @@ static const ReasonWords reason_words[NUM_REASONS] = {
 		{"no grant covers it",
 		 "needs an admin or operator grant for its tenant, namespace, provider, type"},
 	[REASON_UNREADABLE] = {NULL, "acteon_replay_bulk names the record, and what is damaged"},
-	[REASON_INTERNAL] = {NULL, "it is no client's action"},
-	[REASON_CHAIN] = {NULL, "that of the chain's beginning has what it began with"},
+	[REASON_INTERNAL] = {NULL, "it is not a client's action"},
+	[REASON_CHAIN] = {NULL, "replay the record of the chain's beginning instead"},
 	[REASON_EFFECTIVE] = {"took effect, or will", "allow_effective => true repeats it"},
 	[REASON_NOT_LOST] = {"not lost", "its action had, or may have had, an effect"},
 	[REASON_UNCERTAIN] = {"lost, but not for certain", "without certain it is replayed"},
@@ -47,7 +47,8 @@ static const ReasonWords reason_words[NUM_REASONS] = {
 	[REASON_DEPTH] = {NULL, "a greater max_depth allows more"},
 	[REASON_REDACTED] = {NULL, "allow_redacted => true sends the placeholder"},
 	[REASON_ATTACHMENTS] = {NULL, "allow_partial => true sends it without them"},
-	[REASON_MAYBE_ATTACHMENTS] = {NULL, "an intent does not tell; allow_partial => true sends it"},
+	[REASON_MAYBE_ATTACHMENTS] = {NULL,
+								  "an intent does not show it; allow_partial => true sends it"},
 };
 
 static const ReasonWords left_out_words[NUM_LEFT_OUT] = {

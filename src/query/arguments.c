@@ -15,9 +15,9 @@
 #include "query/query.h"
 
 /*
- * Check that a function was declared with so many arguments.  One of an earlier
- * version of the extension may not be: the library is newer than the catalogue
- * until somebody updates that.
+ * Check that a function was declared with the given number of arguments.  One of
+ * an earlier version of the extension may have another number: the library is
+ * newer than the catalogue until ALTER EXTENSION UPDATE is run.
  */
 void
 CheckArgumentCount(FunctionCallInfo fcinfo, int count)
@@ -27,9 +27,9 @@ CheckArgumentCount(FunctionCallInfo fcinfo, int count)
 }
 
 /*
- * Set the field of an option to an argument, if that is given.  NULL stands for
- * the default; but for the number of records it means all, where any number is
- * possible, and is refused elsewhere.
+ * Set the field of an option to an argument, if that is given.  NULL means the
+ * default, except for the number of records, for which it means all where any
+ * number is permitted, and is refused elsewhere.
  */
 static void
 read_argument(ReplayQuery *query, OptionId id, FunctionCallInfo fcinfo, int i)
@@ -69,9 +69,10 @@ read_argument(ReplayQuery *query, OptionId id, FunctionCallInfo fcinfo, int i)
 }
 
 /*
- * Read the arguments that one of the functions for many records takes, which are
- * the options of this call in the order of the table; those that are no part of a
- * query are left to it.  Behind them are arguments for so many results.
+ * Read the arguments of one of the functions that replay many records, which
+ * are the options of this call in the order of the table; those that are not
+ * part of a query are read by the function itself.  After them come arguments
+ * for the given number of results.
  */
 void
 ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, unsigned call, int results)
@@ -110,9 +111,9 @@ ReadSingleArguments(ReplayQuery *query, FunctionCallInfo fcinfo)
 }
 
 /*
- * The value of an integer option that is no part of a query, from an argument;
- * NULL stands for the value that is passed for it.  Raises
- * invalid_parameter_value where it is out of its bounds.
+ * The value of an integer option that is not part of a query, from an argument;
+ * for NULL, the value that is passed for it.  Raises invalid_parameter_value if
+ * it is out of its bounds.
  */
 int
 ReadIntegerArgument(FunctionCallInfo fcinfo, int argument, OptionId id, int otherwise)

@@ -27,11 +27,11 @@
 /* The largest integer of the database. */
 #define LARGEST_INTEGER 2147483647
 
-/* What becomes of an action of which nobody can tell whether it was executed. */
+/* What to do if it cannot be determined whether an action was executed. */
 #define ON_DOUBT_RESEND "resend"
 #define ON_DOUBT_HOLD "hold"
 
-/* What becomes of dedup keys. */
+/* What to do with dedup keys. */
 #define DEDUP_KEEP "keep"
 #define DEDUP_DROP "drop"
 

@@ -61,9 +61,12 @@ check_finite(const ReplayQuery *query, OptionId id)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be a finite time", name),
 				 errhint("Leave it out where there is no bound.")));
 	if (time->given && (time->time < FIRST_TIME || time->time >= LAST_TIME))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s must be in the years 1 to 9999", name),
-						errdetail("RFC 3339, in which a batch keeps its query, has no others.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s must be in the years 1 to 9999", name),
+			 errdetail(
+				 "Queries are stored with times in RFC 3339 format, which has no other years.")));
 }
 
 /*
@@ -250,7 +253,8 @@ check_lost(const ReplayQuery *query)
 	if (query->lost && query->outcome_count > 0)
 		ereport(
 			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("lost does not go with outcome"),
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("lost cannot be combined with outcome"),
 			 errhint(
 				 "lost => true finds what had no effect, whatever its outcome is called: leave outcome out.")));
 }

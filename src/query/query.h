@@ -59,7 +59,7 @@ typedef struct ReplayQuery
 	bool lost;            /* what had no effect, whatever its outcome is called */
 	bool certain;         /* of that, without what may have had one */
 	bool allow_effective; /* also what took effect, or will */
-	bool allow_unproven;  /* also intents of which nobody knows how they ended */
+	bool allow_unproven;  /* also intents, whose outcome is unknown */
 	char *on_doubt;       /* ON_DOUBT_RESEND or ON_DOUBT_HOLD */
 	bool holds_doubts;    /* the same */
 	char **outcomes;      /* what the filter on outcome names, one by one; see CheckReplayQuery */

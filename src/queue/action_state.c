@@ -1,11 +1,11 @@
 /*
  * action_state.c
- *		How far a replayed action has come.
+ *		The state of a replayed action.
  *
- * A finished action has a delivery row, which says how it ended.  An
- * unfinished one is covered by a segment: it is running while somebody holds a
- * lease on that, in doubt when it may have been sent and nobody knows what
- * became of it (doubt.c), and waiting otherwise, or cancelled if its batch is.
+ * A finished action has a delivery row, which says how it ended.  An unfinished
+ * one is covered by a segment: it is running while a consumer holds a lease on
+ * that, in doubt if it may have been sent and the result is unknown (doubt.c),
+ * and otherwise waiting, or cancelled if its batch is.
  */
 #include "postgres.h"
 
@@ -87,7 +87,8 @@ FinishedState(const char *name)
 }
 
 /*
- * State of a finished action, by its delivery row.  Notes what else that tells.
+ * State of a finished action, from its delivery row.  Also notes the other
+ * columns of that row.
  */
 static ActionState
 delivery_state(StateReader *reader)

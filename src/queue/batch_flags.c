@@ -19,7 +19,7 @@
 #define STEERING_LOCK_CLASS 5
 
 /*
- * Whether the batch of a row may go on.
+ * Whether the batch of a row may continue.
  */
 BatchStop
 StopInRow(TupleTableSlot *row)
@@ -33,8 +33,8 @@ StopInRow(TupleTableSlot *row)
 }
 
 /*
- * Whether a batch may go on, as a snapshot shows it.  One whose row is missing
- * may: acteon_outbox_check reports that.
+ * Whether a batch may continue, as a snapshot shows it.  One whose row is
+ * missing may: acteon_outbox_check reports that.
  */
 BatchStop
 StopOfBatch(TableFinder *batches, int64 batch_id, Snapshot snapshot)

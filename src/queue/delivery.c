@@ -2,12 +2,13 @@
  * delivery.c
  *		Deliveries: how finished actions ended.
  *
- * Whoever adds one has taken the action out of its segment in the same
- * transaction, so nobody else can finish it.  The primary key would tell.
+ * A caller that adds one must have removed the action from its segment in the
+ * same transaction, so that no other session can finish it.  The primary key
+ * would detect that.
  *
- * Beside them a call writes a few rows of the tally: how many actions of which
- * batch ended how.  They are only ever inserted, so calls that finish actions
- * of one batch at the same time do not wait for each other.
+ * Besides them a call writes a few rows of the tally: how many actions of which
+ * batch ended how.  They are only ever inserted, so concurrent calls that finish
+ * actions of one batch do not wait for each other.
  */
 #include "postgres.h"
 
@@ -180,9 +181,9 @@ note_failing(DeliveryWriter *deliveries, int64 batch_id)
 }
 
 /*
- * Count actions of a batch that a consumer has put in doubt: for its circuit breaker,
- * which counts each doubt once, when it begins.  A lease that ran out is no such doubt:
- * that tells of the consumer, and not of the provider.
+ * Count actions of a batch that a consumer has put in doubt, for its circuit
+ * breaker, which counts each doubt once, when it begins.  An expired lease does
+ * not count: that concerns the consumer, and not the provider.
  */
 void
 TallyDoubts(DeliveryWriter *deliveries, int64 batch_id, int64 actions)
@@ -243,7 +244,7 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 }
 
 /*
- * Write what is left, and close the table.
+ * Write the remaining rows, and close the table.
  */
 void
 CloseDeliveries(DeliveryWriter *deliveries)

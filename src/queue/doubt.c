@@ -24,9 +24,9 @@
 #define MAX_WHY 500
 
 /*
- * Put a segment in doubt, since a time and for a reason: nobody holds it any more,
- * and the audit table is asked at look_at.  What the gateway may answer to its id
- * is unknown then, unless the caller knows better.
+ * Put a segment in doubt, since a time and for a reason: it is no longer
+ * leased, and is looked up in the audit table at look_at.  It is then unknown
+ * what the gateway may answer to its id, unless the caller knows better.
  */
 void
 MakeDoubt(Segment *segment, TimestampTz since, const char *why, TimestampTz look_at)
@@ -83,8 +83,9 @@ DeferAction(Segment *segment, TimestampTz due)
 }
 
 /*
- * When to try again after so many failures: exponential, from 1 or 2 seconds to
- * 5 or 10 minutes, at random in the upper half so that retries spread.
+ * When to retry after the given number of failures: exponential, from 1 or 2
+ * seconds to 5 or 10 minutes, at random in the upper half so that retries are
+ * spread.
  */
 TimestampTz
 BackoffTime(TimestampTz now, int failures)

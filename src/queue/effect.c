@@ -1,18 +1,18 @@
 /*
  * effect.c
- *		What an outcome says about the effect of an action.
+ *		The effects of outcomes.
  *
  * One table of outcomes serves records of the audit table and answers of the
- * gateway.  The same outcome has a name of its own in each, and details that
- * differ a little: RecordAsAnswer makes an answer of a record.
+ * gateway.  The same outcome has a different name in each, and slightly
+ * different details: RecordAsAnswer turns a record into an answer.
  *
- * Two rules hold for everything here.  EFFECT_NONE is never said of an action
- * that may have had an effect, and EFFECT_DONE never of one that may have had
- * none.  What is not known for certain, and every outcome that a later version
- * of the gateway may bring, is EFFECT_UNKNOWN.  There are two exceptions.
- * Providers of the type "log" execute everything with success and do nothing,
- * and nothing in a record tells them apart.  And a provider that has answered
- * an error status counts as not having done what was asked.
+ * Two rules hold for everything here.  EFFECT_NONE is never returned for an
+ * action that may have had an effect, and EFFECT_DONE never for one that may
+ * have had none.  Everything that is not certain, and every outcome that a later
+ * version of the gateway may introduce, is EFFECT_UNKNOWN. There are two
+ * exceptions.  Providers of the type "log" execute everything with success and
+ * do nothing, and nothing in a record distinguishes them.  And a provider that
+ * has answered with an error status counts as not having done what was asked.
  */
 #include "postgres.h"
 
@@ -55,10 +55,10 @@ static Effect effect_of_reroute(const Evidence *evidence);
 static Effect effect_of_failure(const Evidence *evidence);
 
 /*
- * What is not here is EFFECT_UNKNOWN.  That are, on purpose: pending, which
- * tells only that the gateway was about to begin; everything that a chain
- * records after its start; and state_changed and recurring_created, which the
- * gateway knows and does not produce.
+ * Outcomes that are not listed here are EFFECT_UNKNOWN. On purpose, these
+ * include: pending, which only shows that the gateway was about to begin;
+ * everything that a chain records after its start; and state_changed and
+ * recurring_created, which the gateway defines and does not produce.
  */
 static const OutcomeRule rules[] = {
 	{EXECUTED_OUTCOME, "Executed", EFFECT_UNKNOWN, effect_of_execution, ANSWER_FINAL},
@@ -269,10 +269,10 @@ had_no_timeout(const Evidence *evidence, int32 attempts)
 }
 
 /*
- * Effect of a failure.  The details are those of the last attempt.  What an
- * earlier one was is not known: it may have been a time-out of something that
- * the provider has done all the same.  A webhook fails in no other way that is
- * tried again.
+ * Effect of a failure.  The details are those of the last attempt.  The results
+ * of earlier attempts are not known: one may have been a timeout of something
+ * that the provider did nevertheless.  A webhook that fails in any other way is
+ * not retried.
  */
 static Effect
 effect_of_failure(const Evidence *evidence)
@@ -358,9 +358,9 @@ IsInternalRecord(const char *provider, const char *action_type)
 
 /*
  * Whether a record is of something that never reaches a provider and has
- * nothing to do with an action, even if its id should be the same.  Not all that
- * is internal is: the notification of a group reaches a provider, and the end of
- * a chain tells of steps that have.
+ * nothing to do with an action, even if its id is the same.  Not every internal
+ * record is: the notification of a group reaches a provider, and the end of a
+ * chain covers steps that have reached one.
  */
 bool
 IsRecordOfNoAction(const char *provider, const char *action_type)

@@ -12,9 +12,9 @@
 PG_FUNCTION_INFO_V1(acteon_is_failure);
 
 /*
- * Whether an ending counts as a failure: dead, an outcome without effect whatever
- * it is called, or Failed whatever its effect; and so does a doubt.  Deliveries of
- * version 1.0 have no effect: there the name alone tells.
+ * Whether a result counts as a failure: dead, an outcome without effect
+ * whatever its name, Failed whatever its effect, or a doubt.  Deliveries of
+ * version 1.0 have no effect: for them the name alone decides.
  */
 bool
 IsFailure(ActionState state, const char *outcome, Effect effect)

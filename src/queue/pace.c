@@ -18,7 +18,7 @@
 #define RAMP_SHARE 10
 
 /*
- * How many of so many actions go slower at first.
+ * How many of the given number of actions are sent more slowly at first.
  */
 int64
 RampLength(int64 actions)
@@ -52,7 +52,8 @@ BeginPace(Pacer *pacer, TimestampTz start, double rate, int64 ramp)
 }
 
 /*
- * When the next action is due; then take so many actions, which may be none.
+ * When the next action is due; then advance by the given number of actions,
+ * which may be 0.
  */
 TimestampTz
 NextDueTime(Pacer *pacer, int64 actions)

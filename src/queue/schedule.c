@@ -27,11 +27,11 @@ typedef struct QueueWalk
 	TimestampTz unpark_at;
 } QueueWalk;
 
-/* What is done with a segment that nobody holds. */
+/* What to do with a segment that is not leased. */
 typedef void (*VisitSegment)(QueueWalk *walk, const Segment *segment);
 
 /*
- * Count the batch's actions, and visit the segments that nobody holds, in the
+ * Count the batch's actions, and visit the segments that are not leased, in the
  * order of their ids.
  */
 static void

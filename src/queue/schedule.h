@@ -21,9 +21,9 @@ typedef struct BatchQueue
 /* Actions in it. */
 typedef struct QueueCounts
 {
-	int64 waiting;   /* nobody holds them */
+	int64 waiting;   /* not leased */
 	int64 in_flight; /* a consumer holds them */
-	int64 in_doubt;  /* nobody knows whether they were executed */
+	int64 in_doubt;  /* it is unknown whether they were executed */
 } QueueCounts;
 
 extern QueueCounts CountQueue(const BatchQueue *queue);

@@ -1,19 +1,19 @@
 /*
  * segment.c
- *		Segments: what waits and what is leased.
+ *		Segments: waiting and leased actions.
  *
  * A segment is a run of at most SEGMENT_ACTIONS consecutive outbox rows that
- * waits, or is leased, as one.  It is the only row of the queue that changes:
- * claiming writes a lease into it; finishing some of its actions replaces it
- * by the pieces that are left; finishing all of them deletes it.
+ * wait, or are leased, together.  It is the only row of the queue that changes:
+ * claiming writes a lease into it; finishing some of its actions replaces it by
+ * the pieces that are left; finishing all of them deletes it.
  *
- * Rows are read with a snapshot of this moment and changed only if they are
- * still what was read, whatever the isolation level of the transaction: whoever
- * was slower reads again.
+ * Rows are read with a current snapshot and changed only if they still are what
+ * was read, whatever the isolation level of the transaction: if another session
+ * was faster, they are read again.
  *
  * A lane is the sequence of all actions of one tenant with one fingerprint:
- * state changes of one event, which must not overtake each other.  A segment
- * in a lane holds actions of that lane only.
+ * state changes of one event, which must not overtake each other.  A segment in
+ * a lane holds actions of that lane only.
  */
 #include "postgres.h"
 
@@ -226,8 +226,9 @@ FindLease(SegmentTable *table, int64 token, Segment **segments, int *count, int 
 }
 
 /*
- * Lock a lane against other claims until the transaction ends, or tell that
- * another one has it.  Lanes share a few locks, so that a claim needs few.
+ * Lock a lane against other claims until the transaction ends; returns false if
+ * another transaction has locked it.  Lanes share a few locks, so that a claim
+ * needs few.
  */
 static bool
 lock_lane(Relation rel, int64 lane)
@@ -240,13 +241,13 @@ lock_lane(Relation rel, int64 lane)
 }
 
 /*
- * Whether a segment that is due may be claimed as far as its lane goes: nothing
- * of the lane is leased or in doubt, and nothing of it comes first.
+ * Whether the lane of a due segment permits it to be claimed: nothing of the
+ * lane is leased or in doubt, and nothing of it comes before.
  *
- * Two claims must not look at a lane at once: each could miss what commits
- * between their snapshots.  So the lane is locked, and looked at afterwards.  A
- * lease in it that has run out could be in the course of being extended; it is
- * locked, so that whoever extends it finds that it has run out.
+ * Two claims must not check a lane concurrently: each could miss what commits
+ * between their snapshots.  So the lane is locked, and checked afterwards.  An
+ * expired lease in it may just be being extended; it is locked, so that the
+ * session that extends it finds that it has expired.
  */
 LaneState
 LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now)
@@ -286,10 +287,10 @@ LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now)
 }
 
 /*
- * Begin to read the segments that are due and not in doubt, in the order in which
- * they are claimed: after a place, or from the beginning if it is NULL, until a
- * time.  The scan lives in the current memory context, the segments' texts in that
- * of whoever reads them.
+ * Begin to read the segments that are due and not in doubt, in the order in
+ * which they are claimed: after a place, or from the beginning if it is NULL,
+ * until a time.  The scan is allocated in the current memory context, the
+ * segments' texts in that of the caller that reads them.
  */
 void
 BeginDueScan(SegmentScan *scan, SegmentTable *table, const DuePlace *after, TimestampTz until)
@@ -442,8 +443,8 @@ HoldSegment(SegmentTable *table, const Segment *segment, bool wait)
 }
 
 /*
- * Remove a segment, which has been read.  Whoever is about to change it is
- * waited for; returns false if it was changed.
+ * Delete a segment, which has been read.  Waits for transactions that are
+ * changing it; returns false if it was changed.
  */
 bool
 RemoveSegment(SegmentTable *table, const Segment *segment)
@@ -454,10 +455,10 @@ RemoveSegment(SegmentTable *table, const Segment *segment)
 }
 
 /*
- * Replace a segment, which has been read, by the pieces that are left of it,
- * by none, by one that has changed.  Whoever is about to change it is waited
- * for; returns false, having changed nothing, if it was changed.  The first
- * piece learns its place.
+ * Replace a segment, which has been read, by the pieces that are left of it, by
+ * none, or by a changed one.  Waits for transactions that are changing it;
+ * returns false, having changed nothing, if it was changed.  The place of the
+ * first piece is set.
  */
 bool
 ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int count)

@@ -1,6 +1,6 @@
 /*
  * segment.h
- *		Segments: what waits and what is leased.
+ *		Segments: waiting and leased actions.
  */
 #ifndef ACTEON_SEGMENT_H
 #define ACTEON_SEGMENT_H
@@ -9,7 +9,7 @@
 
 #include "base/table_access.h"
 
-/* The token of a segment that nobody holds. */
+/* The token of a segment that is not leased. */
 #define NO_LEASE INT64CONST(0)
 
 /* A run of consecutive outbox rows that waits or is leased as one. */
@@ -23,8 +23,8 @@ typedef struct Segment
 	bool was_claimed; /* ever */
 	bool in_lane;
 	int64 lane;
-	int64 lease_token;       /* NO_LEASE: nobody holds it */
-	text *holder;            /* NULL: nobody */
+	int64 lease_token;       /* NO_LEASE: not leased */
+	text *holder;            /* NULL: not leased */
 	int32 resend;            /* new ids that its actions were given */
 	TimestampTz sent_at;     /* when it was first handed out since its id was given up; 0: never */
 	bool id_refused;         /* the gateway has seen the present id, and executed nothing */
@@ -85,7 +85,7 @@ SegmentLength(const Segment *segment)
 }
 
 /*
- * Whether somebody holds a segment at a time: a lease ends by itself.
+ * Whether a segment is leased at a time: a lease expires by itself.
  */
 static inline bool
 SegmentIsLeased(const Segment *segment, TimestampTz now)

@@ -1,10 +1,11 @@
 /*
  * tally.c
- *		Reading the counts of finished actions by batch, and keeping them few.
+ *		Reading the counts of finished actions by batch, and keeping them
+ *		few.
  *
- * The rows are written by delivery.c, a few for each call.  What lies behind the
- * window of a batch's circuit breaker, and tells nothing about the last minutes any
- * more, is folded now and then by those who write; purges fold the rest.
+ * The rows are written by delivery.c, a few for each call.  Those that are older
+ * than the window of a batch's circuit breaker and than the last minutes are
+ * folded from time to time by the calls that write; purges fold the rest.
  */
 #include "postgres.h"
 
@@ -50,7 +51,7 @@
 	"GROUP BY batch_id, state, outcome, effect HAVING sum(actions) <> 0"
 
 /*
- * Fold the old rows of a batch, as the tables' owner.  Waits for nobody.
+ * Fold the old rows of a batch, as the tables' owner.  Does not wait for locks.
  */
 void
 FoldTally(Oid schema, int64 batch_id, TimestampTz now)

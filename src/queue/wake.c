@@ -1,15 +1,15 @@
 /*
  * wake.c
- *		Waking consumers up, if one sleeps.
+ *		Waking up consumers, if one is sleeping.
  *
  * A NOTIFY makes the commits of the whole cluster wait for each other, so it is
- * sent only when a consumer sleeps.  That is told by two locks.  A consumer that
- * is about to sleep takes the sleepers' lock, shared and for its session, and
- * then looks whether somebody enqueues; whoever enqueues takes the enqueuers'
- * lock, shared and until the end of the transaction, and then looks whether
- * somebody sleeps.  Whichever comes second sees the other: either the NOTIFY is
+ * sent only if a consumer is sleeping.  Two locks show this.  A consumer that is
+ * about to sleep takes the sleepers' lock, shared and for its session, and then
+ * checks whether a transaction is enqueueing; a transaction that enqueues takes
+ * the enqueuers' lock, shared and until its end, and then checks whether a
+ * consumer is sleeping.  The later one sees the other: either the NOTIFY is
  * sent, or the consumer knows that something may be committed without one, and
- * looks again soon.  Nobody waits for either lock.
+ * looks again soon.  Neither lock is ever waited for.
  */
 #include "postgres.h"
 
@@ -90,7 +90,7 @@ BeginSleep(Oid schema)
 	set_lock_tag(&tag, schema, SLEEPERS);
 	if (!ActeonLockHeldByMe(&tag, ShareLock) &&
 		LockAcquire(&tag, ShareLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
-		return false; /* somebody is just looking */
+		return false; /* another session is just checking */
 	return !is_held(schema, ENQUEUERS);
 }
 

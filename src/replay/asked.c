@@ -1,10 +1,10 @@
 /*
  * asked.c
- *		What many records are replayed for only if it is said in so many words.
+ *		Queries for many records that must be made explicitly.
  *
- * A preview may be asked anything; a replay of many may not.  One without any
- * filter, of what took effect, or of intents of which nobody knows how they ended
- * is refused before a record is read.
+ * A preview accepts any query; a bulk replay does not.  One without a filter,
+ * one that selects only actions that took effect, and one for intents are
+ * refused before a record is read, unless they are explicitly allowed.
  */
 #include "postgres.h"
 
@@ -44,8 +44,8 @@ asks_for_effects_only(const ReplayQuery *query)
 }
 
 /*
- * Raise the error of intents in a table in which it tells nothing that their
- * outcomes are missing.
+ * Raise the error for intents in a table in which a missing outcome proves
+ * nothing.
  */
 void
 ReportAuditTellsNothing(const AuditTable *table)
@@ -60,9 +60,9 @@ ReportAuditTellsNothing(const AuditTable *table)
 }
 
 /*
- * Refuse a query for many records that does not say what it has to, with
- * invalid_parameter_value; and one for intents where it tells nothing that their
- * outcomes are missing, with object_not_in_prerequisite_state.
+ * Refuse a query for many records that is not explicit enough, with
+ * invalid_parameter_value; and one for intents in a table in which a missing
+ * outcome proves nothing, with object_not_in_prerequisite_state.
  */
 void
 CheckAsked(const AuditTable *table, const ReplayQuery *query)
@@ -70,7 +70,7 @@ CheckAsked(const AuditTable *table, const ReplayQuery *query)
 	if (!has_filter(query))
 		ereport(
 			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a replay of many needs a filter"),
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a bulk replay needs a filter"),
 			 errhint(
 				 "Give namespace, tenant, provider, action_type, outcome, verdict, matched_rule, caller_id, chain_id, %s or %s, or lost => true for what had no effect. See doc/handbook.md.",
 				 OptionName(query, OPTION_FROM), OptionName(query, OPTION_TO))));
@@ -78,19 +78,17 @@ CheckAsked(const AuditTable *table, const ReplayQuery *query)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("outcome \"%s\" asks for actions that took effect, or will",
+			 errmsg("outcome \"%s\" selects actions that took effect, or will",
 					query->filters[FILTER_OUTCOME]),
 			 errhint(
 				 "Pass allow_effective => true to repeat them. lost => true finds what had no effect, also where the outcome is executed.")));
 	if (!query->allow_unproven && AsksForOutcome(query, INTENT_OUTCOME))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("outcome \"%s\" asks for intents of which nobody knows how they ended",
-					INTENT_OUTCOME),
-			 errdetail(
-				 "Such an action may have been executed: its outcome can be missing all the same."),
-			 errhint("Pass allow_unproven => true to replay them.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("outcome \"%s\" selects intents, whose outcome is unknown", INTENT_OUTCOME),
+				 errdetail(
+					 "Such an action may have been executed, although its outcome is missing."),
+				 errhint("Pass allow_unproven => true to replay them.")));
 	if (AsksForOutcome(query, INTENT_OUTCOME) && !AuditTableIsLive(table))
 		ReportAuditTellsNothing(table);
 }

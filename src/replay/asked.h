@@ -1,6 +1,6 @@
 /*
  * asked.h
- *		What many records are replayed for only if it is said in so many words.
+ *		Queries for many records that must be made explicitly.
  */
 #ifndef ACTEON_ASKED_H
 #define ACTEON_ASKED_H

@@ -3,8 +3,8 @@
  *		Whether an action may be replayed again, and with which generation.
  *
  * The id of an action's n-th replay is known beforehand (uuid.c), so the unique
- * index on the outbox's action_id tells which replays there are: it is searched
- * for the first generation, the second, and so on.  A replay that another
+ * index on the outbox's action_id shows which replays exist: it is searched for
+ * the first generation, the second, and so on.  A replay that another
  * transaction has not committed yet is waited for.
  *
  * Two tenants may use the same action id.  A row that belongs to another
@@ -127,7 +127,7 @@ note_earlier(Outbox *outbox, ReplayItem *item)
 }
 
 /*
- * Whether the replay that was found stands in the way of another one.
+ * Whether the replay that was found prevents another one.
  */
 static bool
 found_in_the_way(Outbox *outbox, ReplayItem *item)
@@ -180,8 +180,9 @@ skip_purged(Outbox *outbox, ReplayItem *item)
 }
 
 /*
- * Decide whether a replay stands in the way of an item, and with which generation
- * it is replayed otherwise: the first one after all replays that do not.
+ * Decide whether an earlier replay prevents an item from being replayed, and
+ * with which generation it is replayed otherwise: the first one after all
+ * replays that do not prevent it.
  */
 static void
 resolve_item(Outbox *outbox, ReplayItem *item)
@@ -227,8 +228,8 @@ sort_pending(ReplayItem *items, int count, ReplayItem **sorted)
 }
 
 /*
- * What tells an action from all others: its first replay's id, and the
- * namespace and tenant, as another tenant may use the same action id.
+ * What identifies an action: its first replay's id, and the namespace and
+ * tenant, as another tenant may use the same action id.
  */
 static void
 make_key(SeenKey *key, const ReplayItem *item)

@@ -98,7 +98,7 @@ ReasonName(Reason reason)
 }
 
 /*
- * What becomes of a record for a reason.
+ * What happens to a record for a reason.
  */
 ItemStatus
 ReasonStatus(Reason reason)
@@ -107,9 +107,9 @@ ReasonStatus(Reason reason)
 }
 
 /*
- * A reason in words, perhaps made in the current memory context.  Where it is a
- * limit of the query's, they name the limit, not how far beyond it the record is:
- * there shall be as few texts as there are reasons.
+ * A reason as text, perhaps allocated in the current memory context.  If it is a
+ * limit of the query, the text contains the limit, not by how much the record
+ * exceeds it, so that there are only as many texts as there are reasons.
  */
 const char *
 ReasonText(Reason reason, const AuditRecord *record, const ReplayQuery *query)
@@ -183,9 +183,9 @@ CloseJudge(Judge *judge)
 }
 
 /*
- * Whether the caller may replay a record.  A grant of an admin or operator must
- * cover it; and where it shall go to another provider, one must cover what it
- * would be there, too.  No grant covers a record that lacks one of its columns.
+ * Whether the caller may replay a record.  An admin or operator grant must cover
+ * it; and if it is to be sent to another provider, one must cover it with that
+ * provider, too.  No grant covers a record that lacks one of its columns.
  */
 static bool
 may_replay(Judge *judge, const AuditRecord *record)
@@ -224,9 +224,9 @@ judge_effect(const ReplayQuery *query, const AuditRecord *record, Effect *effect
 }
 
 /*
- * Judge a record by its columns.  Sets *effect where lost is asked for.  What is no
- * client's action, or took effect, is told apart before it is asked whether the
- * record would do for a replay.
+ * Judge a record by its columns.  Sets *effect if lost is requested.  Records
+ * that are not a client's action, and actions that took effect, are recognized
+ * before it is checked whether the record is complete enough for a replay.
  */
 Reason
 JudgeRecord(Judge *judge, const AuditRecord *record, Effect *effect)
@@ -322,14 +322,15 @@ StateReason(ActionState state)
 
 /*
  * Judge an item by the latest replay of its action, which has been noted in it.
- * Returns whether that stands in the way of another one.
+ * Returns whether that prevents another one.
  *
- * An action that has a replay which is waiting, running, in doubt or delivered is
- * passed over, unless the query includes those; one whose replays were cancelled or
- * ended dead is free again, and where lost is asked for, one whose replay had no
- * effect.  A replay that the calling statement cannot see was made at the same moment, by another session or by the same statement: nobody
- * can have meant a second one, so the action is passed over in any case.  So it
- * is if the same batch has replayed it, in an earlier transaction.
+ * An action that has a replay which is waiting, running, in doubt or delivered
+ * is passed over, unless the query includes those; one whose replays are
+ * cancelled or dead can be replayed again, and with lost, one whose replay had
+ * no effect.  A replay that the calling statement cannot see was made at the
+ * same moment, by another session or by the same statement: a second one cannot
+ * have been intended, so the action is passed over in any case.  The same holds
+ * if the same batch has replayed it, in an earlier transaction.
  */
 bool
 JudgeEarlier(ReplayItem *item, bool include_replayed, bool lost)

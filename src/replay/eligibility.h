@@ -31,12 +31,12 @@ typedef enum Reason
 	REASON_NONE, /* it is */
 	REASON_NO_GRANT,
 	REASON_UNREADABLE, /* what is stored of it is damaged */
-	REASON_INTERNAL,   /* it is no client's action */
+	REASON_INTERNAL,   /* it is not a client's action */
 	REASON_CHAIN,      /* it is of a step or of the end of a chain */
 	REASON_EFFECTIVE,  /* its action took effect, or will */
 	REASON_NOT_LOST,   /* these two: of what was not lost, or not for certain */
 	REASON_UNCERTAIN,
-	REASON_UNPROVEN, /* an intent of which nobody knows how it ended */
+	REASON_UNPROVEN, /* an intent, whose outcome is unknown */
 	REASON_NO_PAYLOAD,
 	REASON_COLUMN_MISSING,
 	REASON_SAME_ACTION, /* the call, or its batch, has met the action before */

@@ -1,17 +1,17 @@
 /*
  * enqueue.c
- *		What the gateway will see: enqueueing.
+ *		Enqueueing actions.
  *
- * Rows go in with the server's multi-insert, in runs that take consecutive ids
- * and become a segment each, or several where actions have fingerprints: one
- * for each lane (segment.c).  Then the entries of the unique index on action
- * ids are made, in the order of their keys, which keeps the index's pages in
- * the cache.  Whoever finds there that another transaction was quicker
- * (UNIQUE_CHECK_PARTIAL) takes all its rows back, by rolling a subtransaction
- * back, resolves its items anew, which waits for the winner, and goes on with
- * what is left.  So a call waits only while it holds nothing, and two calls
- * never wait for each other.  Transactions with several calls can, as with any
- * rows; the server's deadlock detector then ends one of them.
+ * Rows are inserted with the server's multi-insert functions, in runs that take
+ * consecutive ids and become a segment each, or several if actions have
+ * fingerprints: one for each lane (segment.c).  Then the entries of the unique
+ * index on action ids are made, in the order of their keys, which keeps the
+ * index's pages in the cache.  If another transaction was faster
+ * (UNIQUE_CHECK_PARTIAL), all rows are removed by rolling back a
+ * subtransaction, the items are resolved again, which waits for the other
+ * transaction, and the rest is inserted.  So a call waits only while it holds no
+ * locks, and two calls never deadlock.  Transactions with several calls can, as
+ * with any rows; the server's deadlock detector then ends one of them.
  */
 #include "postgres.h"
 
@@ -305,8 +305,9 @@ insert_all(void *argument)
 }
 
 /*
- * Try to insert items, all or nothing: in a subtransaction, which is rolled back
- * when a race is lost, so that nobody ever waits for a row of a loser.
+ * Try to insert items, all or nothing: in a subtransaction, which is rolled
+ * back when a race is lost, so that no transaction ever waits for a row of the
+ * loser.
  */
 static bool
 try_insert(Outbox *outbox, ReplayItem **items, int count)

@@ -100,7 +100,8 @@ acteon_replay_id(PG_FUNCTION_ARGS)
 
 	if (generation < 1 || resend < 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("generation must be at least 1, and resend at least 0")));
+						errmsg("generation must be at least 1, and resend at least 0"),
+						errhint("The first replay of an action has generation 1 and resend 0.")));
 	SwitchIdentity(&caller, TableOwner(OwnTable(schema, INSTALLATION_TABLE)));
 	found = ReadNamespace(schema, &namespace);
 	RestoreIdentity(&caller);

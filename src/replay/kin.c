@@ -1,21 +1,21 @@
 /*
  * kin.c
- *		Of one action and its replays, which record is replayed as lost.
+ *		Which record of an action and its replays is replayed as lost.
  *
  * A replay is an action of its own, with records of its own.  While an outage
- * lasts, the records of an action, of its replay, and of that one's replay may all
- * say that nothing happened, and all of them stand for one thing that a client
- * asked for once.  They are kin.  Of kin one record is replayed, the latest that
- * matches, and none while one of the replays has still to end, or has had an
- * effect.
+ * lasts, the records of an action, of its replay, and of the replay's replay
+ * may all say that nothing happened, although a client asked for one thing
+ * once.  Such actions are called kin.  Of the records of kin one is replayed, the
+ * latest that matches, and none while one of the replays has not ended, or if
+ * one has had an effect.
  *
- * Kin are found through the outbox: up by the original action ids, down by the
- * ids of the replays, which are known beforehand (uuid.c).  A record whose action
- * is a replay carries a label that says of which.
+ * Kin are found through the outbox: upwards by the original action ids,
+ * downwards by the ids of the replays, which are known beforehand (uuid.c).  A
+ * record whose action is a replay has a label with the id of the original.
  *
- * Two calls whose windows hold different records of the same kin would each replay
- * one, as neither sees what the other has not committed.  So calls that meet kin
- * go one after the other, until their transactions end.
+ * Two calls whose windows contain different records of the same kin would each
+ * replay one, because neither sees what the other has not committed.  So calls
+ * that meet the same kin take turns, until their transactions end.
  */
 #include "postgres.h"
 
@@ -43,7 +43,7 @@
 /* Keeps the lock of calls that meet kin apart from what users lock. */
 #define KIN_LOCK_CLASS 9
 
-/* Kin of one action that are looked at; nobody has so many. */
+/* Maximum number of kin of one action that are examined; in practice there are fewer. */
 #define MAX_KIN 1000
 
 /* An action that is kin to a record's. */
@@ -237,9 +237,10 @@ collect_kin(KinReader *reader, Kin *kin)
 }
 
 /*
- * Why a record is not replayed, by what became of its kin.  A replay of the record's
- * action, or beside it, stands in the way unless it had no effect; one that led to
- * it only if it has not ended: that it failed is why there is a later one.
+ * Why a record is not replayed, by the results of its kin.  A replay of the
+ * record's action, or beside it, prevents another one unless it had no effect;
+ * one that led to it does only if it has not ended: its failure is the reason
+ * for the later one.
  */
 static Reason
 judge_replays(const Kin *kin, bool include_replayed)

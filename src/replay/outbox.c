@@ -76,8 +76,8 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 }
 
 /*
- * Add to a batch that there is already: where an earlier transaction has
- * stopped, its pace goes on.  What that has fallen behind is not made up for.
+ * Add to an existing batch: its pace continues where an earlier transaction has
+ * stopped.  If it has fallen behind, it does not catch up.
  */
 void
 JoinBatch(Outbox *outbox, const BatchRow *batch)
@@ -144,7 +144,10 @@ write_segments(Outbox *outbox)
 
 	OpenSegments(&segments, outbox->schema);
 	for (int i = 0; i < outbox->segment_count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		InsertSegment(&segments, &outbox->segments[i]);
+	}
 	CloseSegments(&segments);
 }
 

@@ -4,9 +4,10 @@
  *
  * The replays of an action are found one after the other, from the first
  * generation to the one that is missing.  Once they are purged, the next replay
- * must not begin with the first generation again: its id was used, and the gateway
- * may still know it.  So a purge keeps a slim row for each action, under the id of
- * its first replay, and the chain goes on behind that generation.
+ * must not start with the first generation again: its id was used, and the
+ * gateway may still remember it.  So a purge keeps a small row for each action,
+ * under the id of its first replay, and the chain continues after that
+ * generation.
  */
 #include "postgres.h"
 

@@ -2,9 +2,9 @@
  * replay_all.c
  *		acteon_replay_all and acteon_replay_continue: any number of actions.
  *
- * A call writes its batch down and commits; then the batch is worked off chunk
- * by chunk (run_batch.c), by this call or, if that ends half-way, by
- * acteon_replay_continue, which may be called by whoever may steer the batch.
+ * A call inserts its batch and commits; then the batch is processed chunk by
+ * chunk (run_batch.c), by this call or, if that is interrupted, by
+ * acteon_replay_continue, which every role that may steer the batch can call.
  */
 #include "postgres.h"
 
@@ -197,7 +197,7 @@ acteon_replay_all_jsonb(PG_FUNCTION_ARGS)
 }
 
 /*
- * Refuse to go on with a batch that was enqueued at once, or is cancelled.
+ * Refuse to continue a batch that was enqueued at once, or is cancelled.
  */
 static void
 check_continuable(const BatchRow *batch)
@@ -208,20 +208,20 @@ check_continuable(const BatchRow *batch)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("batch " INT64_FORMAT " is not one of acteon_replay_all", batch->id),
 			 errhint(
-				 "A bulk replay is enqueued at once; its next_cursor, if it has one, begins another.")));
+				 "A bulk replay is enqueued at once; to continue it, call it again with its next_cursor.")));
 	if (batch->stop == BATCH_CANCELLED)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("batch " INT64_FORMAT " is cancelled", batch->id),
 			 errhint(
-				 "Its actions are free to be replayed again: CALL acteon_replay_all() with its query.")));
+				 "Its actions can be replayed again: CALL acteon_replay_all() with its query.")));
 }
 
 /*
- * Check that the caller may go on with the batch that is the first argument, and
- * log that he does, in this transaction.  Returns whether there is anything to
- * go on with.
+ * Check that the caller may continue the batch that is the first argument, and
+ * log this call, in this transaction.  Returns whether there is anything to
+ * continue.
  */
 static bool
 take_up_batch(FunctionCallInfo fcinfo, int chunk, Oid *schema, BatchCounts *counts)
@@ -254,10 +254,10 @@ take_up_batch(FunctionCallInfo fcinfo, int chunk, Oid *schema, BatchCounts *coun
  * acteon_replay_continue(INOUT batch_id bigint, chunk integer, reason text,
  * INOUT replayed, failed, skipped bigint)
  *
- * Goes on with a batch of acteon_replay_all that is not complete.  Raises
+ * Continues a batch of acteon_replay_all that is not complete.  Raises
  * no_data_found, insufficient_privilege, object_not_in_prerequisite_state,
- * invalid_parameter_value, invalid_transaction_termination, and what
- * acteon_replay_all raises.
+ * invalid_parameter_value, invalid_transaction_termination, and the errors of
+ * acteon_replay_all.
  */
 Datum
 acteon_replay_continue(PG_FUNCTION_ARGS)

@@ -34,7 +34,7 @@ PG_FUNCTION_INFO_V1(acteon_replay_bulk);
 PG_FUNCTION_INFO_V1(acteon_replay_bulk_jsonb);
 
 /*
- * Add what became of an item to the results.
+ * Add the result of an item to the results.
  */
 static void
 add_result(JsonArray *results, const ReplayItem *item)

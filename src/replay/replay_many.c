@@ -49,8 +49,8 @@ note_last(Gathered *gathered, const AuditRecord *record)
 }
 
 /*
- * Look at a window of records and keep what is to be attempted.  A record that
- * cannot be replayed does not stop the others.
+ * Read a window of records and keep those that are to be attempted.  A record
+ * that cannot be replayed does not affect the others.
  */
 static void
 gather_window(ReplayCall *call, const ReplayQuery *query, const AuditRecord *records, int count,
@@ -79,9 +79,9 @@ gather_window(ReplayCall *call, const ReplayQuery *query, const AuditRecord *rec
 }
 
 /*
- * Look at records, window by window, until max_records of them are to be
- * attempted or are skipped, or so many have been looked at, or there are no
- * more.  Tells whether there are more.  Needs an SPI connection.
+ * Read records, window by window, until max_records of them are to be attempted
+ * or are skipped, or the given number has been read, or there are no more.
+ * Returns whether there are more.  Needs an SPI connection.
  */
 bool
 GatherRecords(ReplayCall *call, const ReplayQuery *query, int64 look_at, Gathered *gathered)
@@ -116,8 +116,8 @@ GatherRecords(ReplayCall *call, const ReplayQuery *query, int64 look_at, Gathere
 }
 
 /*
- * Tell the caller how many records were passed over because their actions took
- * effect, or will.
+ * Raise a NOTICE with the number of records that were passed over because their
+ * actions took effect, or will.
  */
 void
 NoticeEffective(int64 count)
@@ -133,8 +133,8 @@ NoticeEffective(int64 count)
 }
 
 /*
- * Enqueue what was gathered, as the owner of the outbox, and add what became of
- * it to the batch: its counts, failures and scope.
+ * Enqueue the gathered items, as the owner of the outbox, and add their results
+ * to the batch: its counts, failures and scope.
  */
 void
 EnqueueGathered(ReplayCall *call, Gathered *gathered, BatchRow *batch)

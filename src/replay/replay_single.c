@@ -58,20 +58,18 @@ report_reason(const ReplayCall *call, const ReplayQuery *query, const AuditRecor
 			 ? errdetail("The audit table records that there were some, and does not store them.")
 			 : 0,
 		 reason == REASON_MAYBE_ATTACHMENTS
-			 ? errdetail("An intent does not tell whether its action had any.")
+			 ? errdetail("An intent does not show whether its action had any.")
 			 : 0,
 		 reason == REASON_UNPROVEN
-			 ? errdetail(
-				   "Its action may have been executed: the outcome can be missing all the same.")
+			 ? errdetail("Its action may have been executed, although its outcome is missing.")
 			 : 0,
 		 reason == REASON_UNPROVEN ? errhint("Pass allow_unproven => true to replay it.") : 0,
 		 reason == REASON_NO_PAYLOAD
 			 ? errhint(
 				   "The gateway stores payloads only with store_payload = true; this action has to be dispatched again by its client.")
 			 : 0,
-		 reason == REASON_REDACTED
-			 ? errhint("Pass allow_redacted => true to replay it all the same.")
-			 : 0,
+		 reason == REASON_REDACTED ? errhint("Pass allow_redacted => true to replay it anyway.")
+								   : 0,
 		 reason == REASON_ATTACHMENTS || reason == REASON_MAYBE_ATTACHMENTS
 			 ? errhint("Pass allow_partial => true to replay it without them.")
 			 : 0));
@@ -94,15 +92,15 @@ find_record(ReplayCall *call, const char *action_id, AuditRecord *record)
 			 errmsg("no audit record found for action: %s",
 					ClipForMessage(action_id, strlen(action_id))),
 			 errhint(
-				 "The gateway deletes records when they expire, and keeps none of actions it never saw.")));
+				 "The gateway deletes records when they expire, and has none of actions that it never received.")));
 	if (record->missing == NULL && IsChainPart(record) &&
 		AuditFindAction(&call->audit, action_id, CHAIN_ORIGIN_OUTCOME, &origin))
 		*record = origin;
 }
 
 /*
- * Refuse an intent where it tells nothing that its outcome is missing, and warn of
- * one that the gateway may still be executing.
+ * Refuse an intent if its missing outcome proves nothing, and warn about one
+ * that the gateway may still be executing.
  */
 static void
 check_intent(ReplayCall *call, const char *action_id, const AuditRecord *record)
@@ -142,15 +140,15 @@ find_replayable(ReplayCall *call, const ReplayQuery *query, const char *action_i
 	if (record->is_intent)
 		check_intent(call, action_id, record);
 	else if (TookEffect(record))
-		ereport(WARNING, (errmsg("action %s took effect, or will, and is replayed all the same",
+		ereport(WARNING, (errmsg("action %s took effect, or will, and is replayed anyway",
 								 ClipForMessage(action_id, strlen(action_id))),
 						  errdetail("The outcome of its latest record is %s.",
 									text_to_cstring(record->outcome))));
 }
 
 /*
- * Tell of an earlier replay of an action that is replayed again because the
- * caller has named it.
+ * Raise a NOTICE about an earlier replay of an action that is replayed again
+ * because the caller has named it.
  */
 static void
 notice_earlier(const char *action_id, const ReplayItem *item)

@@ -1,17 +1,17 @@
 /*
  * run_batch.c
- *		Working off a batch of acteon_replay_all, chunk by chunk.
+ *		Processing a batch of acteon_replay_all, chunk by chunk.
  *
- * Each chunk is a transaction.  It locks the batch's row, reads on from the
- * cursor that it finds there, enqueues, and writes down how far it has come.
- * Cursor and actions are committed together, so a crash, a cancelled statement
- * or a second runner of the same batch neither doubles nor loses anything; two
- * runners take turns.  The row says at each chunk how fast to go and whether to
- * go on at all.
+ * Each chunk is a transaction.  It locks the batch's row, continues reading at
+ * the cursor that it finds there, enqueues, and records its progress.  Cursor
+ * and actions are committed together, so a crash, a cancelled statement or a
+ * second runner of the same batch neither duplicates nor loses anything; two
+ * runners take turns.  For each chunk, the row determines how fast to proceed
+ * and whether to continue at all.
  *
  * With a rate a batch stays at most LEAD_SECONDS ahead of its deliveries, so
  * that what is cancelled or slowed down later has not been enqueued yet.  While
- * it waits no transaction is open that holds a snapshot or a row.
+ * it waits no transaction is open that holds a snapshot or a row lock.
  */
 #include "postgres.h"
 
@@ -49,7 +49,7 @@ typedef enum Course
 {
 	COURSE_CHUNK,  /* replay a chunk */
 	COURSE_WAIT,   /* until the deliveries have followed */
-	COURSE_PAUSED, /* until somebody resumes it */
+	COURSE_PAUSED, /* until it is resumed */
 	COURSE_END,    /* nothing any more */
 	COURSE_GONE    /* the same: it was left with nothing in it, and taken away */
 } Course;
@@ -94,7 +94,7 @@ read_query(ReplayQuery *query, const BatchRow *batch)
 	if (batch->cursor != NULL)
 		query->cursor_text = batch->cursor;
 	query->rate = batch->rate;
-	/* Whoever has taken the rate away has taken the ramp away, too. */
+	/* When the rate is removed, so is the ramp. */
 	query->ramp = query->ramp && batch->rate != NULL;
 	query->start_at = batch->start_at;
 	CheckReplayQuery(query);
@@ -151,7 +151,7 @@ find_room(const Runner *runner, const BatchRow *batch)
 }
 
 /*
- * What is to be done with a batch, by its row.
+ * What to do with a batch, according to its row.
  */
 static Course
 find_course(const Runner *runner, const BatchRow *batch, int64 *room)
@@ -174,9 +174,8 @@ report_no_batch(const Runner *runner)
 }
 
 /*
- * Gather and enqueue the next records of a batch that is held, and note in it
- * what became of them and where that ended.  The caller's grants count, as they
- * are now.
+ * Gather and enqueue the next records of a locked batch, and note in it their
+ * results and where the chunk ended.  The current grants of the caller apply.
  */
 static void
 add_records(Runner *runner, BatchRow *batch, int64 room)
@@ -211,9 +210,9 @@ add_records(Runner *runner, BatchRow *batch, int64 room)
 }
 
 /*
- * Whether there is nothing that a batch would tell of: all that matched was
- * passed over.  Jobs that run every few minutes would leave one each time.  Who
- * goes on with a batch keeps it.
+ * Whether a batch has nothing to show: everything that matched was passed over.
+ * Jobs that run every few minutes would leave one such batch each time.  A call
+ * that continues a batch keeps it.
  */
 static bool
 leaves_nothing(const Runner *runner, const BatchRow *batch)
@@ -223,7 +222,7 @@ leaves_nothing(const Runner *runner, const BatchRow *batch)
 }
 
 /*
- * The scope of a batch that is held, which is read anew only if somebody else has
+ * The scope of a locked batch, which is read again only if another session has
  * added to it.
  */
 static Scope *
@@ -260,7 +259,7 @@ replay_chunk(Runner *runner, BatchRow *batch)
 	RestoreIdentity(&saved);
 	if (course == COURSE_CHUNK)
 	{
-		/* Of now: whoever had the lock before has committed. */
+		/* A new snapshot: the previous holder of the lock has committed. */
 		PushActiveSnapshot(GetLatestSnapshot());
 		if (SPI_connect() != SPI_OK_CONNECT)
 			elog(ERROR, "SPI_connect failed");
@@ -287,7 +286,7 @@ replay_chunk(Runner *runner, BatchRow *batch)
 }
 
 /*
- * Tell the caller how far the batch has come.
+ * Report the progress of the batch to the caller.
  */
 static void
 tell_progress(Runner *runner, const BatchRow *batch)
@@ -309,7 +308,7 @@ tell_progress(Runner *runner, const BatchRow *batch)
 }
 
 /*
- * Tell the caller what a batch that makes no headway waits for.
+ * Report to the caller what a batch that makes no progress is waiting for.
  */
 static void
 tell_waiting(Runner *runner, const BatchRow *batch)
@@ -328,12 +327,12 @@ tell_waiting(Runner *runner, const BatchRow *batch)
 					" actions are not finished",
 					batch->id, batch->replayed - CountFinished(runner->schema, batch->id)),
 			 errhint(
-				 "If they stand still, see whether a relay is running and takes actions from this database.")));
+				 "If there is no progress, check whether a relay is running and claims actions from this database.")));
 	runner->waits_since = now;
 }
 
 /*
- * Tell the caller that the batch has been paused, or goes on, once each.
+ * Report to the caller that the batch has been paused, or continues, once each.
  */
 static void
 tell_pause(Runner *runner, const BatchRow *batch, bool is_paused)
@@ -349,11 +348,11 @@ tell_pause(Runner *runner, const BatchRow *batch, bool is_paused)
 			(errmsg("batch " INT64_FORMAT " is paused", batch->id),
 			 batch->stop_reason == NULL ? 0 : errdetail("Reason: %s", batch->stop_reason),
 			 errhint(
-				 "acteon_replay_resume() has it go on. The statement may be ended meanwhile: acteon_replay_continue() takes it up again.")));
+				 "acteon_replay_resume() resumes it. The statement can be cancelled meanwhile; acteon_replay_continue() continues the batch later.")));
 }
 
 /*
- * Tell the caller what there is to tell after a look at the batch.
+ * Report to the caller whatever is new after a look at the batch.
  */
 static void
 tell(Runner *runner, const BatchRow *batch, Course course)
@@ -403,7 +402,7 @@ check_breaker(Runner *runner)
 }
 
 /*
- * Look at the batch, do what is to be done, and commit.  Returns what it was.
+ * Look at the batch, do what has to be done, and commit.  Returns what it was.
  */
 static Course
 take_step(Runner *runner, BatchCounts *counts)
@@ -463,12 +462,12 @@ add_context(void *arg)
 }
 
 /*
- * Work a batch off, chunk by chunk, until it is complete or cancelled; waits
- * while it is paused, and for its deliveries if it has a rate.  Chunks have so
- * many records, 0: as many as the batch's row says.  Needs an SPI connection
- * that may commit.  Tells how far the batch has come.  One that the call begins
- * is taken away if nothing was replayed, failed or skipped; returns whether it is
- * still there.
+ * Process a batch, chunk by chunk, until it is complete or cancelled; waits
+ * while it is paused, and for its deliveries if it has a rate.  Chunks have the
+ * given number of records; 0: that in the batch's row.  Needs an SPI connection
+ * that may commit.  Returns the progress of the batch.  A batch that the call
+ * begins is deleted if nothing was replayed, failed or skipped; returns whether
+ * it still exists.
  */
 bool
 RunBatch(Oid schema, int64 batch_id, int chunk, bool begins, BatchCounts *counts)

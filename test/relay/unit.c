@@ -230,7 +230,7 @@ test_json_nonsense(void)
 		wrong += (has_error && !is_valid) || (is_only && !has_error) ||
 				 (JsonGetNumber(exact, len, "secs") != 0 && !is_valid) ||
 				 (has_error && !IsUtf8(error.data, error.len));
-		wrong += JsonGetTag(exact, len, &tag) && !IsUtf8(tag.data, tag.len);
+		wrong += JsonReadTag(exact, len, &tag) != is_valid || !IsUtf8(BufferText(&tag), tag.len);
 		free(exact);
 		BufferFree(&error);
 		BufferFree(&tag);
@@ -303,13 +303,19 @@ test_json_members(void)
 	for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++)
 		ok(!JsonIsOnlyString(other[i], strlen(other[i]), "error"),
 		   "an error alone: number %zu is not", i);
-	ok(JsonGetTag(" \"Muted\"", 8, &tag) && strcmp(BufferText(&tag), "Muted") == 0,
+	ok(JsonReadTag(" \"Muted\"", 8, &tag) && strcmp(BufferText(&tag), "Muted") == 0,
 	   "a string is its own tag");
 	BufferClear(&tag);
-	ok(JsonGetTag("{\"Executed\": {}}", 16, &tag) && strcmp(BufferText(&tag), "Executed") == 0,
+	ok(JsonReadTag("{\"Executed\": {}}", 16, &tag) && strcmp(BufferText(&tag), "Executed") == 0,
 	   "an object's is its first key");
-	ok(!JsonGetTag("{}", 2, &tag) && !JsonGetTag("7", 1, &tag) && !JsonGetTag("", 0, &tag),
+	ok(JsonReadTag("{\"a\": {\"b\": \"c\"}, \"d\": \"e\"}", 27, &tag) &&
+		   strcmp(BufferText(&tag), "a") == 0,
+	   "and no other");
+	ok(JsonReadTag("{}", 2, &tag) && tag.len == 0 && JsonReadTag("7", 1, &tag) && tag.len == 0 &&
+		   JsonReadTag("[\"a\", {\"b\": \"c\"}]", 17, &tag) && tag.len == 0,
 	   "others have none");
+	ok(!JsonReadTag("", 0, &tag) && !JsonReadTag("{\"a\": 1", 7, &tag) && tag.len == 0,
+	   "nor has what is no JSON");
 	BufferFree(&tag);
 }
 
@@ -348,19 +354,20 @@ test_utf8(void)
 static void
 judged(const char *name, Answer answer, Judgement expected, const char *text)
 {
-	Buffer out = {0};
+	Buffer out = {0}, tag = {0};
 	Judgement got;
 
 	if (answer.body == NULL)
 		answer.body = "";
 	answer.len = strlen(answer.body);
-	got = JudgeAnswer(&answer, &out);
+	got = JudgeAnswer(&answer, &out, &tag);
 	ok(got.fate == expected.fate && got.seen == expected.seen && got.health == expected.health &&
 		   got.delay == expected.delay,
 	   "%s: fate %d, seen %d, health %d, delay %lld", name, got.fate, got.seen, got.health,
 	   (long long) got.delay);
 	is(BufferText(&out), text, name);
 	BufferFree(&out);
+	BufferFree(&tag);
 }
 
 #define ACKED ((Judgement){FATE_ACK, true, GATEWAY_WORKS, 0})
@@ -498,14 +505,14 @@ static void
 test_error_length(void)
 {
 	char *long_body = Format("%02000d", 0);
-	Buffer out = {0};
+	Buffer out = {0}, tag = {0};
 
-	JudgeAnswer(&(Answer){.status = 400, .body = long_body, .len = strlen(long_body)}, &out);
+	JudgeAnswer(&(Answer){.status = 400, .body = long_body, .len = strlen(long_body)}, &out, &tag);
 	ok(out.len == 505, "a long body is cut at 500 bytes");
 	BufferClear(&out);
 	free(long_body);
 	long_body = Format("{\"error\": \"%02000d\"}", 0);
-	JudgeAnswer(&(Answer){.status = 400, .body = long_body, .len = strlen(long_body)}, &out);
+	JudgeAnswer(&(Answer){.status = 400, .body = long_body, .len = strlen(long_body)}, &out, &tag);
 	ok(out.len == MAX_ERROR, "a long error is cut at 1,000");
 	free(long_body);
 	BufferFree(&out);

@@ -230,7 +230,7 @@ foreach my $query (@bad)
 
 	answers($boss->post("/v1/audit/replay?$query"), 400, qr/^\{"error": "[^"]*(\\")?\b$name\b.*"\}$/, "400 for $query");
 }
-answers($boss->post("/v1/audit/replay$_"), 400, error('a replay of many needs a filter'), "400 for a bulk without a filter: $_")
+answers($boss->post("/v1/audit/replay$_"), 400, error('a bulk replay needs a filter'), "400 for a bulk without a filter: $_")
 	foreach '', '?limit=3', '?reason=all&newest_first=true', '?cursor_=x';
 answers($boss->post('/v1/audit/a-1/replay?' . $_), 400, qr/^\{"error": "[^"]*\b(?:reason|wait|allow_redacted|allow_partial|dedup|provider_override|allow_unproven|on_doubt|dry_run)\b.*"\}$/, "400 for an action and $_")
 	foreach 'reason=%00', 'wait=x', 'wait=61', 'allow_redacted=x', 'allow_partial=', 'dedup=x', 'provider_override=', 'allow_unproven=x', 'on_doubt=x', 'dry_run=x', 'dry_run=true';

@@ -2,8 +2,9 @@
  * abandoned.c
  *		Backends that were given up and may still be there.
  *
- * A backend that hangs does not notice that its client has gone.  If a client gave
- * up one after the other, they would take all connections that the server has.
+ * A backend that hangs does not notice that its client has disconnected.  If a
+ * client gave up one after the other, they would use up all connections of the
+ * server.
  */
 #include "common/abandoned.h"
 

@@ -33,7 +33,7 @@ add_int64(Array *array, int64_t value)
 }
 
 /*
- * Begin an array of so many elements, at least one.
+ * Begin an array with the given number of elements, at least one.
  */
 void
 ArrayStart(Array *array, uint32_t type, int count)

@@ -161,8 +161,8 @@ ConnectBegin(const char *conninfo, const char *program, ConnectEnded ended, void
 }
 
 /*
- * Nobody waits for it any more.  The thread ends by itself, and what it has made
- * is closed then.
+ * The result is no longer needed.  The thread ends by itself, and closes what it
+ * has created.
  */
 void
 ConnectForget(Connect *connect)

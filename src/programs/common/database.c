@@ -1,18 +1,20 @@
 /*
  * database.c
- *		A connection to the database that does not block and comes back.
+ *		A connection to the database that does not block and reconnects.
  *
  * It runs one statement at a time, or several that are sent together in libpq's
  * pipeline mode: these are one transaction, and cost one round trip.  When the
- * connection is lost, for whatever reason, whoever waits for results is told so,
- * and it is made anew, with delays that grow, for ever.  What must be done on
- * each new connection is up to the owner's handler.
+ * connection is lost, for any reason, the caller that waits for results is
+ * notified, and the connection is established again, with growing delays,
+ * without giving up.  The owner's handler does what is needed on each new
+ * connection.
  *
- * A peer that has died without a word is noticed by TCP (keep-alives, and a
- * limit on what may stay unacknowledged), or because a statement takes longer
- * than its time-out.  Such a statement is cancelled on the server; if that does not
- * help, the connection is given up.  Its backend may hang on, so few are given up
- * like that, until the server says that they are gone: see abandoned.c.
+ * A peer that has died silently is noticed by TCP (keep-alives, and a limit on
+ * unacknowledged data), or because a statement takes longer than its timeout.
+ * Such a statement is cancelled on the server; if that does not help, the
+ * connection is given up.  Its backend may continue to hang, so only a few are
+ * given up in this way, until the server reports that they are gone: see
+ * abandoned.c.
  */
 #include "common/database_int.h"
 
@@ -83,8 +85,8 @@ set_up_ended(void *owner, PGresult *const *results, int count)
 }
 
 /*
- * Set the session up as its owner wants it, and ask for what became of backends
- * that were given up.
+ * Set the session up as its owner wants it, and ask whether backends that were
+ * given up still exist.
  */
 static void
 set_up(Database *database)

@@ -50,7 +50,8 @@ DatabaseClearResults(Database *database)
 }
 
 /*
- * Give the connection up, tell whoever waits for it, and try again later.
+ * Give the connection up, notify the caller that waits for it, and try again
+ * later.
  */
 void
 DatabaseLose(Database *database, const char *why)

@@ -200,26 +200,29 @@ take_number(void *context, const char *text, size_t len)
 }
 
 /*
- * A string or a key that may be a tag.
+ * A key: is it the first of the outermost object?
  */
 static int
-take_tag(void *context, const unsigned char *text, size_t len)
+take_first_key(void *context, const unsigned char *text, size_t len)
 {
 	Reader *reader = context;
 
-	reader->found = true;
-	append_string(reader->value, text, len);
-	return 0;
+	if (reader->depth == 1 && reader->members++ == 0)
+		append_string(reader->value, text, len);
+	return 1;
 }
 
 /*
- * An array has no tag.
+ * A string: is it all there is?
  */
 static int
-give_up(void *context)
+take_only_string(void *context, const unsigned char *text, size_t len)
 {
-	(void) context;
-	return 0;
+	Reader *reader = context;
+
+	if (reader->depth == 0)
+		append_string(reader->value, text, len);
+	return 1;
 }
 
 /*
@@ -329,20 +332,25 @@ JsonIsOnlyString(const char *text, size_t len, const char *key)
 }
 
 /*
- * Append the tag of a value that is externally tagged: a string is its own tag,
- * an object's is its first key.  False if the text, which must be valid, is
- * neither.
+ * Is this JSON?  Puts the tag of the value, which is externally tagged, into a
+ * buffer: a string is its own tag, an object's is its first key, others have none.
  */
 bool
-JsonGetTag(const char *text, size_t len, Buffer *tag)
+JsonReadTag(const char *text, size_t len, Buffer *tag)
 {
-	static const yajl_callbacks callbacks = {.yajl_string = take_tag,
-											 .yajl_map_key = take_tag,
-											 .yajl_start_array = give_up};
+	static const yajl_callbacks callbacks = {.yajl_start_map = begin_nesting,
+											 .yajl_map_key = take_first_key,
+											 .yajl_end_map = end_nesting,
+											 .yajl_start_array = begin_nesting,
+											 .yajl_end_array = end_nesting,
+											 .yajl_string = take_only_string};
 	Reader reader = {.value = tag};
 
-	(void) read_json(text, len, &callbacks, &reader);
-	return reader.found;
+	BufferClear(tag);
+	if (is_clean(text, len) && read_json(text, len, &callbacks, &reader))
+		return true;
+	BufferClear(tag);
+	return false;
 }
 
 /*

@@ -15,7 +15,7 @@ extern bool JsonIsValid(const char *text, size_t len);
 extern bool JsonGetString(const char *text, size_t len, const char *key, Buffer *value);
 extern int64_t JsonGetNumber(const char *text, size_t len, const char *key);
 extern bool JsonIsOnlyString(const char *text, size_t len, const char *key);
-extern bool JsonGetTag(const char *text, size_t len, Buffer *tag);
+extern bool JsonReadTag(const char *text, size_t len, Buffer *tag);
 extern void JsonAppendString(Buffer *buffer, const char *text, size_t len);
 extern void JsonAppendExactString(Buffer *buffer, const char *text);
 extern bool IsUtf8(const char *text, size_t len);

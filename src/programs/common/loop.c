@@ -2,21 +2,23 @@
  * loop.c
  *		The event loop: file descriptors and timers.
  *
- * What to wait for is kept in a table by descriptor.  A number means another
- * descriptor after it was closed, and not every library says when it closes one.
- * So the table is believed only where the owner has promised to tell (LoopKeep);
- * elsewhere the kernel is told each time, and what it answers decides.  Each entry
- * has a generation, which the kernel hands back with an event: an event that was
- * meant for an earlier descriptor of the same number is not taken for a new one's.
+ * What to wait for is kept in a table by descriptor.  After a descriptor is
+ * closed its number can be reused, and not every library reports when it closes
+ * one.  So the table is relied on only if the owner has promised to report this
+ * (LoopKeep); otherwise the kernel is asked each time.  Each entry has a
+ * generation, which the kernel returns with an event, so that an event for an
+ * earlier descriptor of the same number is not mistaken for one of the new
+ * descriptor.
  *
  * A descriptor that its owner has asked to keep also stays registered while
- * nobody waits for it, until it stirs: a kept-alive connection is waited for
- * again soon after, and two system calls a request are saved.
+ * nothing waits for it, until it has an event: a kept-alive connection is
+ * waited for again soon after, and this saves two system calls for each
+ * request.
  *
- * The process may stand still for a while: stopped, or with its machine.  Then
- * everything is late, and what has arrived meanwhile lies in the sockets.  It is
- * read first; only then do timers run, and those that wait for somebody else's
- * answer do not count the time in which nobody could have taken it.
+ * The process may be stopped for a while, alone or with its machine.  Then
+ * everything is late, and what has arrived meanwhile is in the sockets.  It is
+ * read first; only then do timers run, and those that wait for an answer do not
+ * count the time in which the answer could not have been read.
  */
 #include "common/loop.h"
 
@@ -175,7 +177,7 @@ LoopWatch(int fd, uint32_t events, LoopHandler handler, void *owner)
 
 /*
  * A descriptor is new.  Its owner promises to call LoopForget before it closes
- * it, and until then it stays registered while nobody waits for it.
+ * it, and until then it stays registered even while nothing waits for it.
  */
 void
 LoopKeep(int fd)
@@ -187,7 +189,7 @@ LoopKeep(int fd)
 }
 
 /*
- * A descriptor is about to be closed, or belongs to somebody else from now on.
+ * A descriptor is about to be closed, or to get another owner.
  */
 void
 LoopForget(int fd)

@@ -296,7 +296,7 @@ send_answer(Request *request)
 }
 
 /*
- * The client of a suspended connection has gone.
+ * The client of a suspended connection has disconnected.
  */
 static void
 client_gone(void *owner, int fd, uint32_t events)

@@ -1,11 +1,11 @@
 /*
  * credentials.c
- *		The API key that a request carries.
+ *		The API key of a request.
  *
- * Only the SHA-256 of a key is ever compared, by an index of the database: how
- * long that takes tells something of the hash at most, from which nobody gets at
- * the key.  A request without a key takes the same way, with the hash of random
- * bytes that nobody knows.
+ * Only the SHA-256 of a key is ever compared, by an index of the database: the
+ * time this takes reveals at most something about the hash, from which the key
+ * cannot be derived.  A request without a key is processed in the same way, with
+ * the hash of random bytes.
  */
 #include "http/credentials.h"
 
@@ -40,9 +40,10 @@ CredentialsStart(void)
 }
 
 /*
- * The hash of the key in the headers of a request, which are NULL if they are not
- * there: "Authorization: Bearer <key>" (RFC 6750), else "X-API-Key: <key>".  False
- * if there is neither header; one without a key is as good as a wrong key.
+ * The hash of the key in the headers of a request, which are NULL if they are
+ * missing: "Authorization: Bearer <key>" (RFC 6750), else "X-API-Key: <key>".
+ * False if there is neither header; a header without a key counts as a wrong
+ * key.
  */
 bool
 CredentialsHash(const char *authorization, const char *x_api_key, unsigned char *hash)

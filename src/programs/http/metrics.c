@@ -1,9 +1,9 @@
 /*
  * metrics.c
- *		What the server has counted, in Prometheus' text format.
+ *		The server's metrics, in Prometheus' text format.
  *
- * Nothing here tells of tenants, keys or actions: whoever reaches the port may
- * read it.
+ * They contain no tenants, keys or actions, because everybody who can connect
+ * to the port can read them.
  */
 #include "http/metrics.h"
 

@@ -1,15 +1,16 @@
 /*
  * parameters.c
- *		What stands in a path and a query string.
+ *		The parameters in a path and a query string.
  *
  * A query string is application/x-www-form-urlencoded (the URL Standard of the
- * WHATWG): + is a blank.  Whoever writes the + of a time zone as it is means a
- * plus all the same, and in a time there is no blank behind the hours.  What
- * nobody takes is not looked at, as in the gateway.
+ * WHATWG): + is a blank.  A client that writes the + of a time zone unescaped
+ * nevertheless means a plus, and a time contains no blank after the hours.
+ * Unknown parameters are ignored, as in the gateway.
  *
- * Which parameters there are, the table of options says (options.def).  Values are
- * only made sure to be of the form that the extension's query wants; whether they
- * make sense is for the extension to say, but for those that are no part of a query.
+ * The table of options (options.def) defines the parameters.  Values are only
+ * checked to have the form that the extension's query requires; whether they
+ * make sense is decided by the extension, except for those that are not part of
+ * a query.
  */
 #include "http/parameters.h"
 

@@ -163,10 +163,10 @@ is_loopback_name(const char *host)
 }
 
 /*
- * May a web page have had a browser send this request?  Then whoever looks at the
- * page would do as an anonymous request what its author wants.  Origin and
- * Sec-Fetch-Site tell of the page; Host does of one whose name was made to lead
- * to the loopback.
+ * Could a web page have made a browser send this request? Then anyone who opens
+ * the page would send anonymous requests of its author.  Origin and
+ * Sec-Fetch-Site reveal the page; Host reveals one whose name was made to
+ * resolve to the loopback.
  */
 static bool
 is_from_web_page(const RequestHeaders *headers)
@@ -194,8 +194,8 @@ RequestTakeBody(Request *request, const char *body, size_t len)
 }
 
 /*
- * Does the body say nothing?  All that is asked stands in the query string; whoever
- * writes filters into the body shall not get a replay without any.
+ * Is the body empty? All parameters are in the query string, and a client that
+ * writes filters into the body must not get a replay without any.
  */
 bool
 RequestSaysNothing(const Request *request)

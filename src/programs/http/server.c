@@ -1,9 +1,10 @@
 /*
  * server.c
- *		The server as a whole: its life, from the start to the end.
+ *		The server as a whole, from start to exit.
  *
- * Everything happens in one thread.  The database does the work, and a connection
- * to it for each request that is worked on is what bounds that.
+ * Everything happens in one thread.  The database does the work; the number of
+ * requests that are processed at once is limited by the number of connections
+ * to it.
  */
 #include "http/server.h"
 

@@ -2,8 +2,8 @@
  * server_int.h
  *		What the parts of the server share.
  *
- * server.c is its life, clients.c its side to the clients, transaction.c its side to the
- * database, wait.c waits for deliveries, usage.c keeps house.
+ * server.c starts and stops it, clients.c handles the clients, transaction.c
+ * the database, wait.c waits for deliveries, and usage.c does the housekeeping.
  */
 #ifndef SERVER_INT_H
 #define SERVER_INT_H

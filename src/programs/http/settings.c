@@ -1,6 +1,6 @@
 /*
  * settings.c
- *		What the server was told to do: its options, and what must fit together.
+ *		The options of the server, and checks that they fit together.
  */
 #include "http/settings.h"
 
@@ -14,56 +14,60 @@
 #define PLACE(field) offsetof(Settings, field)
 
 static const Option options[] = {
-	{"Where", "database", "CONNINFO", "",
-	 "The database, as a connection string or URI. What it leaves out comes from libpq's environment "
-	 "variables (PGHOST, PGDATABASE, ...), service and password files. The role needs EXECUTE on the "
-	 "functions acteon_api_login, _begin, _finish and _housekeeping, must be a member of the roles "
-	 "of the keys, and should be NOINHERIT and may do nothing else.",
+	{"Connections", "database", "CONNINFO", "",
+	 "The database, as a connection string or URI. Missing parameters are taken from libpq's "
+	 "environment variables (PGHOST, PGDATABASE, ...), service and password files. The role needs "
+	 "EXECUTE on the functions acteon_api_login, _begin, _finish and _housekeeping, must be a "
+	 "member of the roles of the keys, and should be NOINHERIT and have no other privileges.",
 	 ReadConninfo, PLACE(database), 0, 0, true},
 	{NULL, "listen", "ADDRESS:PORT", "127.0.0.1:8080",
-	 "An IP address and a port, as 0.0.0.0:8080 or [::1]:8080. Port 0 is a free one.", ReadAddress,
-	 PLACE(listen), 0, 0, false},
-	{NULL, "port-file", "FILE", "", "Write the port there, once requests are taken.", ReadText,
-	 PLACE(port_file), 0, 0, false},
+	 "An IP address and a port, such as 0.0.0.0:8080 or [::1]:8080. With port 0, any free port is "
+	 "used.",
+	 ReadAddress, PLACE(listen), 0, 0, false},
+	{NULL, "port-file", "FILE", "", "Write the port to this file when requests are accepted.",
+	 ReadText, PLACE(port_file), 0, 0, false},
 
-	{"Who may", "allow-anonymous", "ROLE", "",
-	 "Requests without a key act as this role of the database. For a laptop: refused unless --listen "
-	 "is an address of the loopback.",
+	{"Access", "allow-anonymous", "ROLE", "",
+	 "Requests without a key act as this database role. For development only: refused unless "
+	 "--listen is a loopback address.",
 	 ReadText, PLACE(anonymous), 0, 0, false},
-	{NULL, "tls-cert", "FILE", "", "Speak TLS, with this chain of certificates in PEM.", ReadText,
+	{NULL, "tls-cert", "FILE", "", "Use TLS, with this certificate chain in PEM format.", ReadText,
 	 PLACE(tls_cert), 0, 0, false},
-	{NULL, "tls-key", "FILE", "", "The private key of the first of them, in PEM.", ReadText,
-	 PLACE(tls_key), 0, 0, false},
+	{NULL, "tls-key", "FILE", "", "The private key of the first certificate, in PEM format.",
+	 ReadText, PLACE(tls_key), 0, 0, false},
 
-	{"How much", "workers", "N", "4",
-	 "Connections to the database, which is how many requests it works on at once.", ReadNumber,
+	{"Limits", "workers", "N", "4",
+	 "Number of database connections, and so of requests that are processed at once.", ReadNumber,
 	 PLACE(workers), 1, 100, false},
 	{NULL, "queue", "N", "100",
-	 "Requests that may wait for one of them; more are answered 503 with Retry-After.", ReadNumber,
-	 PLACE(queue), 0, 100000, false},
-	{NULL, "max-connections", "N", "2000", "Connections of clients, idle ones too.", ReadNumber,
-	 PLACE(max_connections), 1, 100000, false},
-	{NULL, "max-body", "BYTES", "65536",
-	 "The largest body of a request. What is in it is not looked at.", ReadNumber, PLACE(max_body),
-	 0, 1 << 30, false},
+	 "Number of requests that may wait for a worker; further ones are answered with 503 and "
+	 "Retry-After.",
+	 ReadNumber, PLACE(queue), 0, 100000, false},
+	{NULL, "max-connections", "N", "2000",
+	 "Maximum number of client connections, including idle "
+	 "ones.",
+	 ReadNumber, PLACE(max_connections), 1, 100000, false},
+	{NULL, "max-body", "BYTES", "65536", "Maximum size of a request body. No request needs a body.",
+	 ReadNumber, PLACE(max_body), 0, 1 << 30, false},
 	{NULL, "statement-timeout", "TIME", "30s",
-	 "How long the database may take for a request, waiting included.", ReadDuration,
+	 "How long a request may take in the database, including time spent waiting.", ReadDuration,
 	 PLACE(statement_timeout), 100, 3600 * 1000, false},
 	{NULL, "request-timeout", "TIME", "30s",
-	 "How long a client may take to send the body of a request, and to take an answer.",
+	 "How long a client may take to send the body of a request, and to receive an answer.",
 	 ReadDuration, PLACE(request_timeout), 100, 3600 * 1000, false},
 	{NULL, "idle-timeout", "TIME", "60s",
-	 "How long a connection may be idle, and how long the head of a request may take.",
+	 "How long a connection may be idle, and how long a client may take to send the header of a "
+	 "request.",
 	 ReadDuration, PLACE(idle_timeout), 100, 24 * 3600 * 1000, false},
 
-	{"What it says", "log-level", "LEVEL", "info",
-	 "error, warning, info or debug. At info, each request is a line.", ReadLogLevel,
+	{"Logging", "log-level", "LEVEL", "info",
+	 "error, warning, info or debug. With info, one line is logged for each request.", ReadLogLevel,
 	 PLACE(log_level), 0, 0, false},
 
-	{"How it runs", "grace", "TIME", "20s", "How long requests may take to end after SIGTERM.",
+	{"Operation", "grace", "TIME", "20s", "How long requests may take to finish after SIGTERM.",
 	 ReadDuration, PLACE(grace), 0, 3600 * 1000, false},
 	{NULL, "check", NULL, NULL,
-	 "Try everything that the server needs, say what is wrong and what to do, and exit.",
+	 "Test everything that the server needs, report what is wrong and what to do, and exit.",
 	 ReadSwitch, PLACE(check), 0, 0, false},
 
 	OPTIONS_ABOUT,
@@ -71,14 +75,14 @@ static const Option options[] = {
 
 static const Chapter chapters[] = {
 	{"ENVIRONMENT",
-	 "Every option is also a variable: ACTEON_REPLAY_HTTP_ and its name, as in ACTEON_REPLAY_HTTP_WORKERS=8. "
-	 "The command line wins."},
+	 "Every option can also be set as an environment variable: ACTEON_REPLAY_HTTP_ and its name, "
+	 "as in ACTEON_REPLAY_HTTP_WORKERS=8. The command line takes precedence."},
 	{"SIGNALS",
-	 "SIGTERM, SIGINT: take no more connections, finish the requests that are under way, exit with 0; a "
-	 "second one exits at once."},
+	 "SIGTERM, SIGINT: accept no more connections, finish the requests in progress, and exit with "
+	 "0; on a second signal, exit at once."},
 	{"EXIT STATUS",
-	 "0: all is well.\n1: --check found something, the server could not begin, or requests were broken "
-	 "off at the end.\n2: the options are wrong."},
+	 "0: success.\n1: --check found a problem, the server could not start, or requests were "
+	 "interrupted at the end.\n2: the options are invalid."},
 	{NULL, NULL},
 };
 
@@ -87,10 +91,10 @@ static const Program program = {
 	.version = ACTEON_VERSION,
 	.summary = "the Acteon gateway's replay interface over HTTP",
 	.description =
-		"acteon-replay-http answers the requests that the gateway's SDKs make to replay actions, by "
-		"calling the functions of the PostgreSQL extension acteon_replay. Each request carries an API "
-		"key, made with acteon_api_key_create, and acts as the key's role: the rows of acteon_grants "
-		"decide what it may do. GET /openapi.json describes the interface.",
+		"acteon-replay-http answers the requests that the gateway's SDKs make to replay actions, "
+		"by calling the functions of the PostgreSQL extension acteon_replay. Each request carries "
+		"an API key, created with acteon_api_key_create, and acts as the key's role, whose grants "
+		"in acteon_grants determine what it may do. GET /openapi.json describes the interface.",
 	.prefix = "ACTEON_REPLAY_HTTP_",
 	.options = options,
 	.chapters = chapters,

@@ -1,6 +1,6 @@
 /*
  * settings.h
- *		What the server was told to do.
+ *		The options of the server.
  */
 #ifndef SETTINGS_H
 #define SETTINGS_H

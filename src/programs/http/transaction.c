@@ -78,8 +78,8 @@ does_something(const Request *request)
 }
 
 /*
- * The connection was lost.  may_be_done tells whether the server may have done
- * what was asked all the same.
+ * The connection was lost. may_be_done says whether the server may nevertheless
+ * have done what was requested.
  */
 static void
 lost(Request *request, bool may_be_done)
@@ -264,8 +264,9 @@ kept(void *owner, PGresult *const *results, int count)
 }
 
 /*
- * The client has gone while nothing is kept yet: take it back.  The client may still
- * read, since one that only sends no more looks the same.
+ * The client has disconnected before anything was committed: roll it back.  The
+ * client may still read, since one that has only stopped sending looks the
+ * same.
  */
 static void
 give_up(Request *request)
@@ -361,7 +362,7 @@ begun(void *owner, PGresult *const *results, int count)
 }
 
 /*
- * Something is wrong with the request, which is only told to whoever has a key.
+ * The request is invalid, which is only reported to clients with a key.
  */
 static void
 known(void *owner, PGresult *const *results, int count)
@@ -484,7 +485,7 @@ CallStart(Request *request)
 }
 
 /*
- * The client has gone: cancel what is done for it.
+ * The client has disconnected: cancel what is being done for it.
  */
 void
 CallAbandon(Request *request)

@@ -147,7 +147,7 @@ WaitAdvance(Server *server, int64_t now, int64_t *wake)
 }
 
 /*
- * The client has gone: nobody waits any more.
+ * The client has disconnected: stop waiting.
  */
 void
 WaitAbandon(Request *request)

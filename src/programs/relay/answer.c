@@ -98,22 +98,18 @@ judge_failure(const Answer *answer, Buffer *text)
  *		{"Throttled": {"retry_after": {"secs": n, "nanos": n}}}
  */
 static int64_t
-limit_delay(const char *outcome, size_t len)
+limit_delay(const char *outcome, size_t len, const Buffer *tag)
 {
-	Buffer tag = {0};
 	int64_t seconds;
 	int64_t delay = 0;
 
-	if (!JsonGetTag(outcome, len, &tag))
-		BufferClear(&tag);
-	if (strcmp(BufferText(&tag), "QuotaExceeded") == 0)
+	if (strcmp(BufferText(tag), "QuotaExceeded") == 0)
 		delay = QUOTA_DELAY;
-	else if (strcmp(BufferText(&tag), "Throttled") == 0)
+	else if (strcmp(BufferText(tag), "Throttled") == 0)
 	{
 		seconds = Earlier(JsonGetNumber(outcome, len, "secs"), MAX_DELAY / SECOND);
 		delay = seconds > 0 ? seconds * SECOND : SECOND;
 	}
-	BufferFree(&tag);
 	return delay;
 }
 
@@ -121,17 +117,17 @@ limit_delay(const char *outcome, size_t len)
  * The gateway has decided: its outcome is kept as it came.
  */
 static Judgement
-judge_outcome(const Answer *answer, Judgement judgement, Buffer *text)
+judge_outcome(const Answer *answer, Judgement judgement, Buffer *text, Buffer *tag)
 {
 	int64_t delay;
 
-	if (!JsonIsValid(answer->body, answer->len))
+	if (!JsonReadTag(answer->body, answer->len, tag))
 	{
 		append_error(answer, "the answer is not JSON: ", text);
 		return (Judgement){FATE_DOUBT, true, GATEWAY_FAULTY, 0};
 	}
 	BufferAppend(text, answer->body, answer->len);
-	delay = limit_delay(answer->body, answer->len);
+	delay = limit_delay(answer->body, answer->len, tag);
 	if (delay > 0)
 	{
 		judgement.health = GATEWAY_LIMITS;
@@ -142,16 +138,17 @@ judge_outcome(const Answer *answer, Judgement judgement, Buffer *text)
 
 /*
  * Judge an answer, and append the outcome, or the error, which the database is to
- * keep unless the fate is FATE_LATER.
+ * keep unless the fate is FATE_LATER.  An outcome's tag is put into a buffer.
  */
 Judgement
-JudgeAnswer(const Answer *answer, Buffer *text)
+JudgeAnswer(const Answer *answer, Buffer *text, Buffer *tag)
 {
 	Judgement judgement;
 	bool own_words = answer->is_json && JsonIsOnlyString(answer->body, answer->len, "error");
 	bool is_json;
 	size_t i = 0;
 
+	BufferClear(tag);
 	if (answer->failure != NULL)
 		return judge_failure(answer, text);
 	while (answer->status < table[i].first || answer->status > table[i].last ||
@@ -164,7 +161,7 @@ JudgeAnswer(const Answer *answer, Buffer *text)
 	switch (table[i].wording)
 	{
 		case OUTCOME:
-			return judge_outcome(answer, judgement, text);
+			return judge_outcome(answer, judgement, text, tag);
 		case DUPLICATE:
 			is_json = JsonIsValid(answer->body, answer->len);
 			BufferAppendText(text, "{\"AlreadyDispatched\": ");

@@ -63,6 +63,6 @@ typedef struct Judgement
 #define MAX_ANSWER (1024 * 1024)
 #define MAX_ERROR 1000
 
-extern Judgement JudgeAnswer(const Answer *answer, Buffer *text);
+extern Judgement JudgeAnswer(const Answer *answer, Buffer *text, Buffer *tag);
 
 #endif

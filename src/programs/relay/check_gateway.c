@@ -142,8 +142,7 @@ try_dispatch(const Settings *settings, const Buffer *api_key, const Trial *trial
 	write_action(trial, &body);
 	status = EasyTry(settings, api_key, DRY_RUN_PATH, body.data, &answer);
 	if (status == 200 &&
-		(!JsonIsValid(answer.data, answer.len) || !JsonGetTag(answer.data, answer.len, &tag) ||
-		 strcmp(BufferText(&tag), "DryRun") != 0))
+		(!JsonReadTag(answer.data, answer.len, &tag) || strcmp(BufferText(&tag), "DryRun") != 0))
 		ReportBad("gateway", "it answers a dry run with something else",
 				  "is --gateway-url the gateway's? What was sent has an empty payload");
 	else if (status == 0)

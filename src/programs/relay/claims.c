@@ -74,9 +74,9 @@ out_of_trouble(Relay *relay)
 }
 
 /*
- * Did a statement of the queue fail?  Then decide what that means: a server
- * that only reads is the wrong one, and whoever lacks a function or a right
- * looks at the extension again.
+ * Did a statement of the queue fail? Then decide what that means: a read-only
+ * server is the wrong one, and if a function or a privilege is missing, the
+ * extension is checked again.
  */
 static bool
 failed(Relay *relay, PGresult *result)

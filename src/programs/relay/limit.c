@@ -1,22 +1,24 @@
 /*
  * limit.c
- *		How many requests the gateway can take at once without queueing.
+ *		How many requests the gateway can handle at once without queueing.
  *
  * The gateway executes a few dispatches at once and queues the rest without a
- * bound, ours and everybody else's in one line.  What we send beyond its free
- * slots is not done any sooner and makes live traffic wait.  Nobody tells us how
- * many slots there are, or how many are free; but requests that queue take longer.
+ * limit, ours and everybody else's in one queue.  What we send beyond its free
+ * slots is not done any sooner and makes live traffic wait.  It is not known how
+ * many slots there are, or how many are free; but requests that queue take
+ * longer.
  *
- * So answer times are compared, round by round, with the base: how long the same
- * kind of request takes without a queue.  The wait is what is common to all kinds,
- * since they stand in one line, so the quick ones with steady times tell the most.
- * By Little's law the rate of answers times the wait is how many of our requests
- * queue, and just as many are taken off the limit.  While there is no queue a
- * little more is tried now and then; each time that works, a bigger step at once.
+ * So answer times are compared, round by round, with the base: how long the
+ * same kind of request takes without a queue.  The wait is what is common to all
+ * kinds, since they are in one queue, so fast kinds with steady times are the
+ * most informative.  By Little's law the rate of answers times the wait is the
+ * number of our requests in the queue, and the limit is reduced by that number.
+ * While there is no queue a slightly higher limit is tried from time to time;
+ * each time that succeeds, the next step is bigger.
  *
- * The base is the mean at a number well below the limit, tried every few seconds
- * for a fraction of one.  It follows a provider that has become slower or faster,
- * and finds a queue that was there from the start.
+ * The base is the mean at a number well below the limit, tried every few
+ * seconds for a fraction of one.  It follows a provider that has become slower
+ * or faster, and detects a queue that was there from the start.
  */
 #include "relay/limit.h"
 

@@ -46,10 +46,10 @@ typedef struct Limit
 	int ceiling; /* what was refused lately, less one */
 	int64_t ceiling_until;
 	LimitPhase phase;
-	int allowed;    /* in this phase */
-	int before;     /* it was cut from so many, which are to be tried once more; or 0 */
-	int step;       /* of the next try upwards */
-	bool suspected; /* a queue, in the last round */
+	int allowed;       /* in this phase */
+	int before;        /* it was cut from so many, which are to be tried once more; or 0 */
+	int step;          /* of the next try upwards */
+	bool suspected;    /* a queue, in the last round */
 	int64_t up_from;   /* when to try above it */
 	int64_t try_from;  /* when the last try above it began */
 	int64_t down_from; /* when to try below it */

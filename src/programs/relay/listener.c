@@ -2,13 +2,14 @@
  * listener.c
  *		The connection that listens for notifications.
  *
- * They are hints: whoever wants to be told polls as well.  Since a connection
- * on which nothing is said can be dead without anybody noticing, it is asked
- * for a sign of life now and then.
+ * Notifications are only hints: the relay polls as well.  Since an idle
+ * connection can be dead without being noticed, a trivial query is sent from
+ * time to time.
  *
- * Who enqueues may leave the notification out while nobody sleeps, so a consumer
- * that has found nothing says that it sleeps, looks once more, and only then waits.
- * While somebody is enqueuing who has not known yet, it only naps.
+ * A transaction that enqueues may omit the notification if no consumer is
+ * sleeping, so a consumer that has found nothing registers as sleeping, looks
+ * once more, and only then waits.  If a transaction is enqueueing that has not
+ * seen this yet, it waits only for a short time.
  */
 #include "relay/listener.h"
 

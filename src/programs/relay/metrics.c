@@ -1,9 +1,10 @@
 /*
  * metrics.c
- *		What the relay has counted, and the file that tells others.
+ *		The relay's metrics, and the file for them.
  *
  * The file is in Prometheus' text format, for the textfile collector of its
- * node_exporter, and is replaced as a whole: nobody reads half of it.
+ * node_exporter.  It is replaced atomically, so that it is never read
+ * half-written.
  */
 #include "relay/metrics.h"
 

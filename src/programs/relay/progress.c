@@ -1,10 +1,10 @@
 /*
  * progress.c
- *		How far the work has come, for people.
+ *		Progress reports for people.
  *
- * A drain shows one line that is rewritten in place if somebody watches, else
- * a line in the log every few seconds.  The daemon logs a summary once a
- * minute, if anything has happened.
+ * A drain shows one line that is rewritten in place on a terminal, and
+ * otherwise a line in the log every few seconds.  The daemon logs a summary once
+ * a minute, if anything has happened.
  */
 #include "relay/progress.h"
 

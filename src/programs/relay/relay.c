@@ -1,10 +1,10 @@
 /*
  * relay.c
- *		The relay as a whole: its life, from the start to the end.
+ *		The relay as a whole, from start to exit.
  *
  * Everything happens in one thread.  Events only note what has happened; after
- * each round of them the relay advances: it stops if it was told to, sends what
- * may be sent, and gives the database the next statement.
+ * each round of them the relay advances: it stops if it was asked to, sends
+ * what may be sent, and gives the database the next statement.
  */
 #include "relay/relay.h"
 
@@ -241,6 +241,7 @@ end(Relay *relay)
 	QueueFree(&relay->queue);
 	KeyringFree(relay->keys);
 	BufferFree(&relay->text);
+	BufferFree(&relay->tag);
 	LoopRemoveTimer(&relay->wake);
 }
 

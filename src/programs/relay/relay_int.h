@@ -2,8 +2,8 @@
  * relay_int.h
  *		What the parts of the relay share.
  *
- * relay.c is its life, claims.c its side to the database, sender.c
- * its side to the gateway.
+ * relay.c starts and stops it, claims.c handles the database, and sender.c the
+ * gateway.
  */
 #ifndef RELAY_INT_H
 #define RELAY_INT_H
@@ -42,6 +42,7 @@ typedef struct Relay
 	Held held;
 	Results results;
 	Buffer text; /* of the result that is being made */
+	Buffer tag;  /* of the outcome that has just come */
 
 	/* The statements. */
 	Queue queue;

@@ -1,15 +1,15 @@
 /*
  * results.c
- *		What became of actions, until the database knows.
+ *		Results of actions, until they are recorded in the database.
  *
  * Results are recorded in slices from the front of a queue, and leave it when
  * the database has answered.  If the connection is lost in between they are
- * still there and are recorded again, which does no harm.
+ * still there and are recorded again, which is harmless.
  *
- * One that cannot be recorded must not keep the others.  It is found by recording
- * the slice one by one.  If it is what the result says that cannot be stored, that
- * is replaced; else the reason may go away, so the result is parked and tried again
- * after a while, for ever.
+ * A result that cannot be recorded must not hold up the others.  It is found by
+ * recording the slice one by one.  If its content cannot be stored, that is
+ * replaced; otherwise the reason may go away, so the result is parked and
+ * retried after a while, without giving up.
  */
 #include "relay/results.h"
 

@@ -1,6 +1,6 @@
 /*
  * results.h
- *		What became of actions, until the database knows.
+ *		Results of actions, until they are recorded in the database.
  */
 #ifndef RESULTS_H
 #define RESULTS_H

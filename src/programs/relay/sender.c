@@ -15,8 +15,9 @@
 #define LEASE_NEEDED(lease) ((lease) / 3)
 
 /*
- * Note what became of an action, and let go of it.  The text is what relay->text
- * holds, or nothing.  Whether the gateway has seen the id is told as well.
+ * Note the result of an action, and release the action.  The text is what
+ * relay->text contains, or nothing.  Also records whether the gateway has seen
+ * the id.
  */
 static void
 conclude(Relay *relay, Action *action, ResultKind kind, bool with_text, bool seen,
@@ -121,18 +122,15 @@ tenant_of(const Action *action)
  * about as long.  Only those that the gateway has carried out tell how busy it is.
  */
 static PaceSubject
-subject_of(const Action *action, const Answer *answer, const Judgement *judgement, int64_t duration)
+subject_of(const Action *action, const Judgement *judgement, const Buffer *tag, int64_t duration)
 {
 	PaceSubject subject = {.tenant = tenant_of(action), .duration = duration};
-	Buffer tag = {0};
 
-	subject.executed = answer->failure == NULL && answer->status == 200 &&
-					   judgement->fate == FATE_ACK && judgement->health == GATEWAY_WORKS &&
-					   JsonGetTag(answer->body, answer->len, &tag);
+	subject.executed =
+		judgement->fate == FATE_ACK && judgement->health == GATEWAY_WORKS && tag->len > 0;
 	if (subject.executed)
 		subject.kind =
-			hash_member(PaceHash(0, BufferText(&tag), tag.len), action, "\", \"provider\": \"");
-	BufferFree(&tag);
+			hash_member(PaceHash(0, tag->data, tag->len), action, "\", \"provider\": \"");
 	return subject;
 }
 
@@ -148,8 +146,8 @@ answered(void *owner, void *item, const Answer *answer, int64_t duration)
 	PaceSubject subject;
 
 	BufferClear(&relay->text);
-	judgement = JudgeAnswer(answer, &relay->text);
-	subject = subject_of(action, answer, &judgement, duration);
+	judgement = JudgeAnswer(answer, &relay->text, &relay->tag);
+	subject = subject_of(action, &judgement, &relay->tag, duration);
 	CountAnswer(answer->failure == NULL ? answer->status : 0, duration);
 	Log(LOG_DEBUG, "answer", LogNumber("outbox_id", action->outbox_id),
 		LogNumber("attempt", action->attempt), LogNumber("status", answer->status),

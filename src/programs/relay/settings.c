@@ -1,6 +1,6 @@
 /*
  * settings.c
- *		What the relay was told to do: its options, and what must fit together.
+ *		The options of the relay, and checks that they fit together.
  */
 #include "relay/settings.h"
 
@@ -24,93 +24,100 @@ static const char *read_consumer(const Option *option, const char *text, void *p
 static const char *read_share(const Option *option, const char *text, void *place);
 
 static const Option options[] = {
-	{"Where", "database", "CONNINFO", "",
-	 "The database, as a connection string or URI. What it leaves out comes from libpq's environment "
-	 "variables (PGHOST, PGDATABASE, ...), service and password files.",
+	{"Connections", "database", "CONNINFO", "",
+	 "The database, as a connection string or URI. Missing parameters are taken from libpq's "
+	 "environment variables (PGHOST, PGDATABASE, ...), service and password files.",
 	 ReadConninfo, PLACE(database), 0, 0, true},
 	{NULL, "gateway-url", "URL", NULL,
-	 "The gateway: http or https, a host, perhaps a port and a path, to which /v1/dispatch is added. "
-	 "Required.",
+	 "URL of the gateway: http or https, a host, and optionally a port and a path, to which "
+	 "/v1/dispatch is appended. Required.",
 	 ReadText, PLACE(gateway_url), 0, 0, false},
 	{NULL, "api-key-file", "FILE", "",
-	 "A file with the key for the gateway, sent as Authorization: Bearer. Read again at SIGHUP.",
+	 "A file with the API key for the gateway, which is sent as Authorization: Bearer. Read again "
+	 "on SIGHUP.",
 	 ReadText, PLACE(api_key_file), 0, 0, false},
 	{NULL, "consumer", "NAME", NULL,
-	 "What this relay calls itself in the queue, in at most 200 bytes. Without it, the host's name and "
-	 "the process id.",
+	 "Name of this relay in the queue, at most 200 bytes. The default is the host name and the "
+	 "process id.",
 	 read_consumer, PLACE(consumer), 0, 0, false},
 
-	{"How much", "concurrency", "N", "32",
-	 "Requests in flight at once at the most, each on a connection of its own that is kept alive. "
-	 "The relay begins with 10 and finds out how many the gateway can take without queueing.",
+	{"Limits", "concurrency", "N", "32",
+	 "Maximum number of requests in flight, each on a kept-alive connection of its own. The relay "
+	 "starts with 10 and determines how many the gateway can handle without queueing.",
 	 ReadNumber, PLACE(concurrency), 1, 1000, false},
 	{NULL, "share", "N", "1",
-	 "How much it may use of what it finds the gateway has free: more than 0, at most 1.",
+	 "Share of the gateway's free capacity that the relay may use: more than 0, at most 1.",
 	 read_share, PLACE(share), 0, 0, false},
-	{NULL, "batch-size", "N", "100", "Actions that are claimed in one call.", ReadNumber,
+	{NULL, "batch-size", "N", "100", "Number of actions to claim in one call.", ReadNumber,
 	 PLACE(batch_size), 1, 1000, false},
 	{NULL, "lease", "TIME", "30s",
-	 "How long a claim holds without a sign of life. It is prolonged as long as the relay lives.",
+	 "How long a claim is valid without being extended. The relay extends it as long as it runs.",
 	 ReadDuration, PLACE(lease), 1000, 3600 * 1000, false},
-	{NULL, "max-rate", "N", "0", "At most so many actions a second; 0 is no limit.", ReadReal,
-	 PLACE(max_rate), 0, 0, false},
+	{NULL, "max-rate", "N", "0", "Maximum number of actions per second; 0 means no limit.",
+	 ReadReal, PLACE(max_rate), 0, 0, false},
 	{NULL, "request-timeout", "TIME", "5m",
-	 "How long an answer is waited for: longer than the gateway can take, since it drops a dispatch "
-	 "whose client has gone, and nobody knows what was done by then. To connect takes at most 5s.",
+	 "How long to wait for an answer. It must be longer than the gateway can take, because the "
+	 "gateway drops a dispatch whose client has disconnected, and it is then unknown what was "
+	 "done. Connecting is limited to 5s.",
 	 ReadDuration, PLACE(request_timeout), 100, 3600 * 1000, false},
 
 	{"Security", "ca-file", "FILE", "",
 	 "The certificate authorities to trust for the gateway, instead of the system's.", ReadText,
 	 PLACE(ca_file), 0, 0, false},
-	{NULL, "client-cert", "FILE", "", "A certificate to show to the gateway, in PEM.", ReadText,
-	 PLACE(client_cert), 0, 0, false},
-	{NULL, "client-key", "FILE", "", "Its private key, if that is not in the same file.", ReadText,
-	 PLACE(client_key), 0, 0, false},
+	{NULL, "client-cert", "FILE", "", "A client certificate for the gateway, in PEM format.",
+	 ReadText, PLACE(client_cert), 0, 0, false},
+	{NULL, "client-key", "FILE", "",
+	 "The private key of the client certificate, if it is not in "
+	 "the same file.",
+	 ReadText, PLACE(client_key), 0, 0, false},
 	{NULL, "payload-key-file", "FILE", "",
-	 "A file with keys that open sealed payloads: a line is ID:KEY, or a KEY for the id k0, as 64 hex "
-	 "digits or in base64. Can be given several times; several are separated by colons in the "
-	 "environment. Read again at SIGHUP.",
+	 "A file with keys that decrypt sealed payloads: each line is ID:KEY, or KEY for the id k0, "
+	 "as 64 hex digits or in base64. Can be given several times; in the environment, separate "
+	 "several files with colons. Read again on SIGHUP.",
 	 ReadTextList, PLACE(payload_key_files), 0, 0, false},
 
-	{"What it says", "metrics-file", "FILE", "",
-	 "Write figures there every 5 seconds, in Prometheus' text format.", ReadText,
+	{"Output", "metrics-file", "FILE", "",
+	 "Write metrics to this file every 5 seconds, in Prometheus' text format.", ReadText,
 	 PLACE(metrics_file), 0, 0, false},
 	{NULL, "log-level", "LEVEL", "info", "error, warning, info or debug.", ReadLogLevel,
 	 PLACE(log_level), 0, 0, false},
 
-	{"How it runs", "grace", "TIME", "5m",
-	 "How long requests in flight may take to end after SIGTERM. Then they are broken off, and their "
-	 "actions are in doubt.",
+	{"Operation", "grace", "TIME", "5m",
+	 "How long requests in flight may take to finish after SIGTERM. Then they are interrupted, "
+	 "and their actions are in doubt.",
 	 ReadDuration, PLACE(grace), 0, 3600 * 1000, false},
 	{NULL, "drain", NULL, NULL,
-	 "Deliver what is due, wait for what is retried, then exit: with 0, or with 1 if an action ended "
-	 "dead or a batch is paused. What is scheduled for later stays.",
+	 "Deliver the actions that are due, wait for retries, then exit: with 0, or with 1 if an "
+	 "action became dead or a batch is paused. Actions that are scheduled for later stay in the "
+	 "queue.",
 	 ReadSwitch, PLACE(drain), 0, 0, false},
 	{NULL, "check", NULL, NULL,
-	 "Try everything that the relay needs, say what is wrong and what to do, and exit.", ReadSwitch,
-	 PLACE(check), 0, 0, false},
+	 "Test everything that the relay needs, report what is wrong and what to do, and exit.",
+	 ReadSwitch, PLACE(check), 0, 0, false},
 	{NULL, "check-as", "TENANT/NAMESPACE/PROVIDER/TYPE", "",
-	 "What --check tries the key with: a dispatch that is evaluated and not executed. Without it, what "
-	 "the newest batch asked for, if it says all four.",
+	 "With --check, test the key with this dispatch, which is evaluated but not executed. By "
+	 "default, the values of the newest batch are used, if its query names all four.",
 	 ReadText, PLACE(check_as), 0, 0, false},
 	{NULL, "no-listen", NULL, NULL,
-	 "Do without notifications, and only poll: for PgBouncer's transaction pooling.", ReadSwitch,
-	 PLACE(no_listen), 0, 0, false},
+	 "Do not use notifications, but only poll: for PgBouncer in transaction pooling mode.",
+	 ReadSwitch, PLACE(no_listen), 0, 0, false},
 
 	OPTIONS_ABOUT,
 };
 
 static const Chapter chapters[] = {
 	{"ENVIRONMENT",
-	 "Every option is also a variable: ACTEON_RELAY_ and its name, as in ACTEON_RELAY_BATCH_SIZE=50 or "
-	 "ACTEON_RELAY_DRAIN=on. The command line wins. No proxy is taken from the environment."},
+	 "Every option can also be set as an environment variable: ACTEON_RELAY_ and its name, as in "
+	 "ACTEON_RELAY_BATCH_SIZE=50 or ACTEON_RELAY_DRAIN=on. The command line takes precedence. "
+	 "Proxy settings in the environment are ignored."},
 	{"SIGNALS",
-	 "SIGTERM, SIGINT: wait for what is in flight, for --grace at the most, give the rest back, exit "
-	 "with 0. A second one breaks off what is in flight, whose actions are then in doubt, and exits "
-	 "with 1; a third one exits at once.\nSIGHUP: read the key files again. One that is wrong is reported and not used."},
+	 "SIGTERM, SIGINT: wait for the requests in flight, for at most --grace, give the other "
+	 "actions back, and exit with 0. On a second signal, interrupt the requests in flight, whose "
+	 "actions are then in doubt, and exit with 1; on a third one, exit at once.\nSIGHUP: read the "
+	 "key files again. An invalid file is reported and not used."},
 	{"EXIT STATUS",
-	 "0: all is well.\n1: --drain ended with dead or paused actions or could not begin, --check found something, "
-	 "or the relay was made to stop before its time.\n2: the options are wrong."},
+	 "0: success.\n1: --drain ended with dead or paused actions or could not start, --check found "
+	 "a problem, or the relay had to interrupt requests.\n2: the options are invalid."},
 	{NULL, NULL},
 };
 
@@ -119,10 +126,11 @@ static const Program program = {
 	.version = ACTEON_VERSION,
 	.summary = "deliver replayed actions from the outbox to the Acteon gateway",
 	.description =
-		"acteon-relay takes actions from the outbox of the PostgreSQL extension acteon_replay, posts "
-		"them to the gateway and records the answers. It leases what it takes: whatever crashes, an "
-		"action is delivered or can be seen not to be. Any number of relays can run at once, "
-		"anywhere. The database's role needs a row in acteon_grants with the role gateway.",
+		"acteon-relay takes actions from the outbox of the PostgreSQL extension acteon_replay, "
+		"posts them to the gateway and records the answers. Actions are leased, so that after a "
+		"crash each one is either delivered or known not to be. Any number of relays can run at "
+		"once, on any machine. The relay's database role needs a row in acteon_grants with the "
+		"role gateway.",
 	.prefix = "ACTEON_RELAY_",
 	.options = options,
 	.chapters = chapters,

@@ -1,6 +1,6 @@
 /*
  * settings.h
- *		What the relay was told to do.
+ *		The options of the relay.
  */
 #ifndef SETTINGS_H
 #define SETTINGS_H
