@@ -54,6 +54,6 @@ in_tree()
 		[ -z "$RESULTS" ] || mount --bind "$RESULTS" "$root/results"
 		cp /etc/resolv.conf /etc/hosts "$root/etc/"
 		cp /etc/apt/apt.conf.d/*proxy* "$root/etc/apt/apt.conf.d/" 2>/dev/null || true
-		exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM=dumb \
+		exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 LC_ALL=C.UTF-8 TERM=dumb \
 			${SETTINGS:+$SETTINGS} "$@"' in_tree "$@"
 }
