@@ -38,7 +38,7 @@
 #include "base/operators.h"
 #include "base/subtransaction.h"
 #include "base/text.h"
-#include "base/uuid.h"
+#include "base/replay_id.h"
 
 /* Columns that are read, in this order. */
 enum

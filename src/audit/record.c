@@ -37,8 +37,8 @@ shorten(ShortString *string, const text *value)
 /*
  * What a record says about the effect of its action.  It must have all its columns.
  */
-Effect
-RecordEffect(const AuditRecord *record)
+static Effect
+record_effect(const AuditRecord *record)
 {
 	ShortString outcome, provider, action_type;
 	RecordOutcome tells = {.outcome = shorten(&outcome, record->outcome),
@@ -64,7 +64,7 @@ TookEffect(const AuditRecord *record)
 	Effect effect;
 
 	if (TextIs(record->outcome, EXECUTED_OUTCOME))
-		return RecordEffect(record) != EFFECT_NONE;
+		return record_effect(record) != EFFECT_NONE;
 	/* What the others' details tell is at best that nothing happened. */
 	named.outcome = shorten(&outcome, record->outcome);
 	effect = EffectOfRecord(&named);
@@ -77,7 +77,7 @@ TookEffect(const AuditRecord *record)
 bool
 IsLost(const AuditRecord *record, Effect *effect)
 {
-	*effect = RecordEffect(record);
+	*effect = record_effect(record);
 	return *effect == EFFECT_NONE || TextIs(record->outcome, FAILED_OUTCOME);
 }
 

@@ -39,7 +39,6 @@ typedef struct AuditRecord
 	const char *damage;   /* why it cannot be read; NULL: it can */
 } AuditRecord;
 
-extern Effect RecordEffect(const AuditRecord *record);
 extern bool TookEffect(const AuditRecord *record);
 extern bool IsLost(const AuditRecord *record, Effect *effect);
 extern bool IsInternal(const AuditRecord *record);

@@ -28,7 +28,7 @@
 #include "batch/batch_pace.h"
 #include "batch/breaker.h"
 #include "batch/control_log.h"
-#include "queue/outcome.h"
+#include "queue/failure.h"
 #include "queue/tally.h"
 
 /* The window of a breaker and what is in it. */

@@ -30,7 +30,7 @@
 #include "base/message.h"
 #include "base/settings.h"
 #include "base/text.h"
-#include "base/uuid.h"
+#include "base/replay_id.h"
 #include "batch/batch_list.h"
 #include "queue/action_state.h"
 #include "queue/batch_flags.h"

@@ -19,7 +19,7 @@
 #include "batch/batch_pace.h"
 #include "batch/batch_state.h"
 #include "batch/batch_stop.h"
-#include "batch/control.h"
+#include "batch/may_steer.h"
 #include "batch/control_log.h"
 #include "query/query.h"
 #include "queue/batch_flags.h"

@@ -39,7 +39,7 @@
 #include "base/installation.h"
 #include "base/result.h"
 #include "base/settings.h"
-#include "base/uuid.h"
+#include "base/replay_id.h"
 #include "batch/breaker.h"
 #include "consumer/call.h"
 #include "consumer/resolve_doubt.h"

@@ -3,7 +3,7 @@
  *		What the functions of the gateway's side have in common.
  *
  * A consumer claims actions from the outbox (claim.c), records their results
- * (answer.c) and extends its leases (lease.c).  It needs no session state: every
+ * (answer.c) and extends its leases (extend.c).  It needs no session state: every
  * call is one statement.
  */
 #include "postgres.h"

@@ -39,7 +39,7 @@
 #include "base/installation.h"
 #include "base/settings.h"
 #include "base/subtransaction.h"
-#include "base/uuid.h"
+#include "base/replay_id.h"
 #include "batch/batch_stop.h"
 #include "batch/breaker.h"
 #include "batch/catch_up.h"

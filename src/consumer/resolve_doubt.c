@@ -35,7 +35,7 @@
 #include "base/compat.h"
 #include "base/installation.h"
 #include "base/settings.h"
-#include "base/uuid.h"
+#include "base/replay_id.h"
 #include "batch/control_log.h"
 #include "consumer/resolve_doubt.h"
 #include "query/query.h"

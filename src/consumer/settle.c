@@ -16,7 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
-#include "batch/control.h"
+#include "batch/may_steer.h"
 #include "batch/control_log.h"
 #include "batch/reason.h"
 #include "consumer/call.h"

@@ -22,7 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "base/message.h"
-#include "base/uuid.h"
+#include "base/replay_id.h"
 #include "query/query.h"
 
 /* The years 1 to 9999, in UTC. */

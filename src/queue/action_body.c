@@ -16,7 +16,7 @@
 #include "base/json_text.h"
 #include "base/rfc3339.h"
 #include "base/table_access.h"
-#include "base/uuid.h"
+#include "base/replay_id.h"
 #include "queue/action_body.h"
 
 /* A string constant and its length, which need not be counted for each action. */

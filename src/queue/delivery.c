@@ -22,7 +22,7 @@
 
 #include "base/catalog.h"
 #include "queue/delivery.h"
-#include "queue/outcome.h"
+#include "queue/failure.h"
 #include "queue/tally.h"
 
 /* Of so many calls one folds the tally. */

@@ -377,7 +377,7 @@ bool
 IsChainOutcome(const char *outcome)
 {
 	return strncmp(outcome, "chain_", strlen("chain_")) == 0 &&
-		   strcmp(outcome, "chain_started") != 0;
+		   strcmp(outcome, CHAIN_ORIGIN_OUTCOME) != 0;
 }
 
 /*

@@ -2,7 +2,7 @@
  * earlier_replays.c
  *		Whether an action may be replayed again, and with which generation.
  *
- * The id of an action's n-th replay is known beforehand (uuid.c), so the unique
+ * The id of an action's n-th replay is known beforehand (replay_id.c), so the unique
  * index on the outbox's action_id shows which replays exist: it is searched for
  * the first generation, the second, and so on.  A replay that another
  * transaction has not committed yet is waited for.
@@ -27,7 +27,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
-#include "base/uuid.h"
+#include "base/replay_id.h"
 #include "queue/outbox_row.h"
 #include "replay/earlier_replays.h"
 #include "replay/generations.h"

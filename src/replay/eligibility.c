@@ -25,7 +25,7 @@
 
 #include "base/catalog.h"
 #include "base/guard.h"
-#include "base/uuid.h"
+#include "base/replay_id.h"
 #include "queue/outbox_row.h"
 #include "replay/eligibility.h"
 #include "replay/generations.h"
@@ -95,15 +95,6 @@ const char *
 ReasonName(Reason reason)
 {
 	return reasons[reason].name;
-}
-
-/*
- * What happens to a record for a reason.
- */
-ItemStatus
-ReasonStatus(Reason reason)
-{
-	return reasons[reason].status;
 }
 
 /*

@@ -13,6 +13,7 @@
 #include "base/table_access.h"
 #include "query/query.h"
 #include "queue/action_state.h"
+#include "replay/payload.h"
 #include "replay/reconstruct.h"
 
 /* What becomes of a record in a call. */
@@ -97,7 +98,6 @@ typedef struct Judge
 } Judge;
 
 extern const char *ReasonName(Reason reason);
-extern ItemStatus ReasonStatus(Reason reason);
 extern const char *ReasonText(Reason reason, const AuditRecord *record, const ReplayQuery *query);
 extern void SetReason(ReplayItem *item, Reason reason, const ReplayQuery *query);
 

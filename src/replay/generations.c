@@ -2,7 +2,7 @@
  * generations.c
  *		The replays of one action, generation after generation.
  *
- * The ids of an action's replays follow from its own (uuid.c), so they are found
+ * The ids of an action's replays follow from its own (replay_id.c), so they are found
  * one by one, from the first generation that was not purged to the one that is
  * missing.
  */
@@ -16,7 +16,7 @@
 #include "base/catalog.h"
 #include "base/identity.h"
 #include "base/installation.h"
-#include "base/uuid.h"
+#include "base/replay_id.h"
 #include "replay/generations.h"
 
 PG_FUNCTION_INFO_V1(acteon_replay_id);

@@ -10,7 +10,7 @@
  * one has had an effect.
  *
  * Kin are found through the outbox: upwards by the original action ids,
- * downwards by the ids of the replays, which are known beforehand (uuid.c).  A
+ * downwards by the ids of the replays, which are known beforehand (replay_id.c).  A
  * record whose action is a replay has a label with the id of the original.
  *
  * Two calls whose windows contain different records of the same kin would each
@@ -34,7 +34,7 @@
 #include "base/compat.h"
 #include "base/identity.h"
 #include "base/text.h"
-#include "base/uuid.h"
+#include "base/replay_id.h"
 #include "queue/outbox_row.h"
 #include "replay/generations.h"
 #include "replay/kin.h"

@@ -3,7 +3,7 @@
  *		The chain of replays that an action is part of.
  *
  * A replay leads back to its source by its outbox row; an action leads to its
- * replays by their ids, which follow from its own (uuid.c).  Both ways go
+ * replays by their ids, which follow from its own (replay_id.c).  Both ways go
  * through the unique index on the outbox's action_id.
  */
 #include "postgres.h"
@@ -25,7 +25,7 @@
 #include "base/identity.h"
 #include "base/installation.h"
 #include "base/table_access.h"
-#include "base/uuid.h"
+#include "base/replay_id.h"
 #include "batch/batch_row.h"
 #include "queue/action_state.h"
 #include "queue/outbox_row.h"

@@ -25,15 +25,6 @@ typedef struct Action
 	OptionalTime ends_at;
 } Action;
 
-/* What is to be known of a payload before it is replayed. */
-typedef enum PayloadKind
-{
-	PAYLOAD_PLAIN,
-	PAYLOAD_REDACTED, /* it holds a value that the gateway has redacted */
-	PAYLOAD_SEALED    /* it is encrypted */
-} PayloadKind;
-
-extern PayloadKind InspectPayload(Datum payload);
 extern void CheckReadable(const AuditRecord *record);
 extern bool IsLabelledReplay(const AuditRecord *record);
 extern text *ReplayedFrom(const AuditRecord *record);

@@ -22,7 +22,7 @@
 #include "base/compat.h"
 #include "base/message.h"
 #include "base/result.h"
-#include "batch/control.h"
+#include "batch/may_steer.h"
 #include "batch/control_log.h"
 #include "query/query.h"
 #include "replay/asked.h"

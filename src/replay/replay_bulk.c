@@ -13,7 +13,7 @@
 #include "base/jsonb_build.h"
 #include "base/jsonb_writer.h"
 #include "base/result.h"
-#include "base/uuid.h"
+#include "base/replay_id.h"
 #include "query/query.h"
 #include "replay/asked.h"
 #include "replay/replay_many.h"

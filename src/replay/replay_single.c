@@ -16,7 +16,7 @@
 #include "base/message.h"
 #include "base/result.h"
 #include "base/settings.h"
-#include "base/uuid.h"
+#include "base/replay_id.h"
 #include "query/query.h"
 #include "replay/asked.h"
 #include "replay/earlier_replays.h"

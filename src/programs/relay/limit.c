@@ -64,7 +64,7 @@
  * is the less the more there is to gain. */
 #define UP_REST 100
 #define UP_INTERVAL SECOND
-#define UP_INTERVAL_EACH (3 * SECOND / 4)
+#define UP_INTERVAL_EACH SECOND
 #define MOST_UP_INTERVAL (9 * SECOND)
 
 /* How often to try below. */
@@ -356,7 +356,6 @@ static void
 cut(Limit *limit, double load, double queued, int64_t now)
 {
 	int fitting = (int) ((load - queued) / limit->share + 0.25);
-
 	int64_t soon = now + UP_INTERVAL;
 
 	if (fitting < limit->limit / 2)
@@ -441,9 +440,7 @@ static void
 end_up(Limit *limit, const Finding *found, int64_t now)
 {
 	if (has_queue(limit, found))
-	{
 		put_off(limit, now);
-	}
 	else if (is_full(limit, found))
 	{
 		limit->limit = limit->allowed;

@@ -1,5 +1,5 @@
 /*
- * uuid.c
+ * replay_id.c
  *		Ids of replayed actions.
  *
  * A new id is a UUIDv5 (RFC 9562, section 5.5) of the installation's random
@@ -13,7 +13,7 @@
 
 #include <uuid/uuid.h>
 
-#include "base/uuid.h"
+#include "base/replay_id.h"
 
 StaticAssertDecl(sizeof(uuid_t) == UUID_LEN, "libuuid and the server disagree about UUIDs");
 

@@ -1,5 +1,5 @@
 /*
- * outcome.c
+ * failure.c
  *		Which endings count as failures.
  */
 #include "postgres.h"
@@ -7,7 +7,7 @@
 #include "fmgr.h"
 #include "utils/builtins.h"
 
-#include "queue/outcome.h"
+#include "queue/failure.h"
 
 PG_FUNCTION_INFO_V1(acteon_is_failure);
 

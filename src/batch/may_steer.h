@@ -1,9 +1,9 @@
 /*
- * control.h
+ * may_steer.h
  *		Steering a batch.
  */
-#ifndef ACTEON_CONTROL_H
-#define ACTEON_CONTROL_H
+#ifndef ACTEON_MAY_STEER_H
+#define ACTEON_MAY_STEER_H
 
 #include "fmgr.h"
 
@@ -26,4 +26,4 @@ extern void BeginControl(ControlCall *call, FunctionCallInfo fcinfo, const char 
 						 int batch_argument, int reason_argument);
 extern void EndControl(ControlCall *call);
 
-#endif /* ACTEON_CONTROL_H */
+#endif /* ACTEON_MAY_STEER_H */

@@ -1,5 +1,5 @@
 /*
- * lease.c
+ * extend.c
  *		acteon_outbox_extend: the heartbeat of a consumer.
  */
 #include "postgres.h"

@@ -1,9 +1,9 @@
 /*
- * uuid.h
+ * replay_id.h
  *		Ids of replayed actions.
  */
-#ifndef ACTEON_UUID_H
-#define ACTEON_UUID_H
+#ifndef ACTEON_REPLAY_ID_H
+#define ACTEON_REPLAY_ID_H
 
 #include "utils/uuid.h"
 
@@ -21,4 +21,4 @@ extern bool TextToUuid(const char *src, size_t len, pg_uuid_t *id);
 /* Length of a query digest as text, without a terminator. */
 #define QUERY_DIGEST_LEN 16
 
-#endif /* ACTEON_UUID_H */
+#endif /* ACTEON_REPLAY_ID_H */

@@ -1,5 +1,5 @@
 /*
- * control.c
+ * may_steer.c
  *		Steering a batch: who may, and what all ways of it share.
  *
  * The batch's row is locked first, so that of several who steer one comes after
@@ -19,7 +19,7 @@
 #include "access/grants.h"
 #include "access/visibility.h"
 #include "base/catalog.h"
-#include "batch/control.h"
+#include "batch/may_steer.h"
 #include "batch/reason.h"
 
 /*
