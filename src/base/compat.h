@@ -82,4 +82,11 @@
 #define ActeonLockHeldByMe(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
+/* PostgreSQL 17 lets an index keep what its insertions have read. */
+#if PG_VERSION_NUM >= 170000
+#define ActeonIndexInsertCleanup(index, info) index_insert_cleanup(index, info)
+#else
+#define ActeonIndexInsertCleanup(index, info) ((void) 0)
+#endif
+
 #endif /* ACTEON_COMPAT_H */

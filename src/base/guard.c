@@ -15,8 +15,8 @@
  * Whether an error is about the value that was read, and not about the session, the
  * server or the statement.
  */
-static bool
-is_about_value(const ErrorData *error)
+bool
+IsAboutValue(const ErrorData *error)
 {
 	int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
 
@@ -54,7 +54,7 @@ RunGuarded(GuardedWork work, void *argument)
 
 	if (error == NULL)
 		return NULL;
-	if (!is_about_value(error))
+	if (!IsAboutValue(error))
 		ReThrowError(error);
 	return error->message;
 }

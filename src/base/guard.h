@@ -7,6 +7,7 @@
 
 typedef void (*GuardedWork)(void *argument);
 
+extern bool IsAboutValue(const ErrorData *error);
 extern char *RunGuarded(GuardedWork work, void *argument);
 
 #endif /* ACTEON_GUARD_H */

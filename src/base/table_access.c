@@ -332,6 +332,25 @@ InsertOtherIndexEntries(TableWriter *writer, int done, TupleTableSlot *slot)
 }
 
 /*
+ * Let go of what the writer's indexes keep from one insertion to the next: before
+ * the end of the subtransaction in which it was read.  If that was rolled back, it
+ * has gone already.
+ */
+void
+ForgetInsertions(TableWriter *writer, bool rolled_back)
+{
+	ResultRelInfo *rri = writer->rri;
+
+	for (int i = 0; i < rri->ri_NumIndices; i++)
+	{
+		if (rolled_back)
+			rri->ri_IndexRelationInfo[i]->ii_AmCache = NULL;
+		else
+			ActeonIndexInsertCleanup(rri->ri_IndexRelationDescs[i], rri->ri_IndexRelationInfo[i]);
+	}
+}
+
+/*
  * Raise the error of a constraint that the row in a slot violates.
  */
 void
@@ -379,6 +398,7 @@ was_changed(TableWriter *writer, TM_Result result)
 		case TM_Ok:
 			return true;
 		case TM_SelfModified: /* earlier in this command */
+		case TM_Invisible:    /* by this command, which has read it before */
 		case TM_Updated:
 		case TM_Deleted:
 		case TM_BeingModified:

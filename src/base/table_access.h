@@ -76,6 +76,7 @@ extern void PutIndexFirst(TableWriter *writer, int place, AttrNumber column);
 extern int PutBlockIndexFirst(TableWriter *writer, AttrNumber column);
 extern bool InsertIndexEntry(TableWriter *writer, int place, Datum key, ItemPointer tid,
 							 IndexUniqueCheck check);
+extern void ForgetInsertions(TableWriter *writer, bool rolled_back);
 extern void InsertOtherIndexEntries(TableWriter *writer, int done, TupleTableSlot *slot);
 extern void CheckRow(TableWriter *writer, TupleTableSlot *slot);
 extern void FillSlot(const TableWriter *writer, TupleTableSlot *slot, const Datum *values,

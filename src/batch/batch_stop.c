@@ -182,6 +182,7 @@ SweepSegment(SegmentTable *segments, DeliveryWriter *deliveries, const Segment *
 	Delivery delivery = {.batch_id = segment->batch_id,
 						 .attempts = segment->attempt,
 						 .state = ACTION_CANCELLED,
+						 .resend = segment->resend,
 						 .outcome = {.isnull = true},
 						 .error = {.isnull = true}};
 

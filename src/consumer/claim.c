@@ -36,10 +36,11 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/guard.h"
 #include "base/installation.h"
+#include "base/replay_id.h"
 #include "base/settings.h"
 #include "base/subtransaction.h"
-#include "base/replay_id.h"
 #include "batch/batch_stop.h"
 #include "batch/breaker.h"
 #include "batch/catch_up.h"
@@ -66,6 +67,9 @@
 
 /* Actions that a claim looks up at most before it takes what waits behind them. */
 #define MAX_LOOKED_UP_FIRST (5 * MAX_LOOKED_UP)
+
+/* Batches that have fallen behind their rates which a claim paces anew at most. */
+#define MAX_CATCH_UPS 16
 
 /* Actions of cancelled batches that a claim sweeps, about; twice, if it begins from the beginning. */
 #define MAX_SWEPT 10000
@@ -112,7 +116,9 @@ typedef struct Claim
 	int parked;       /* segments */
 	HTAB *busy_lanes; /* that nothing of can be claimed now; NULL: none met */
 	Doubts doubts;
-	int looked_up; /* actions, before what waits behind them */
+	int looked_up;               /* actions, before what waits behind them */
+	int64 behind[MAX_CATCH_UPS]; /* batches that have fallen behind their rates */
+	int behind_count;
 	bool has_namespace;
 	pg_uuid_t namespace; /* for new ids, read when it is first needed */
 	/* Actions of the segment at hand that cannot be handed out, and why. */
@@ -269,31 +275,14 @@ put_out_from(Claim *claim, const Segment *lease, int64 from)
 }
 
 /*
- * Whether an error is about the action at hand: not one that ends the session or
- * the call, nor one of the whole server.
- */
-static bool
-is_about_action(int sqlerrcode)
-{
-	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
-	{
-		case ERRCODE_TO_CATEGORY(ERRCODE_OPERATOR_INTERVENTION):
-		case ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES):
-		case ERRCODE_TO_CATEGORY(ERRCODE_SYSTEM_ERROR):
-			return false;
-		default:
-			return true;
-	}
-}
-
-/*
  * Note that the current action, of a lease, cannot be handed out because of an error.
- * Raises it again if it is not about the action.
+ * Raises it again if it is about the session, the server or another session, such as a
+ * lock that was not to be had in time.
  */
 static void
 note_spoilt(Claim *claim, const Segment *lease, ErrorData *error)
 {
-	if (!is_about_action(error->sqlerrcode) || claim->current > lease->last_id)
+	if (!IsAboutValue(error) || claim->current > lease->last_id)
 		ReThrowError(error);
 	claim->spoilt[claim->spoilt_count] = claim->current;
 	claim->spoilt_because[claim->spoilt_count++] =
@@ -359,12 +348,13 @@ put_out_actions(Claim *claim, const Segment *lease)
  * End an action dead that cannot be handed out.
  */
 static void
-end_dead(Claim *claim, int64 outbox_id, int64 batch_id, int attempts, const char *error)
+end_dead(Claim *claim, int64 outbox_id, const Segment *segment, const char *error)
 {
 	Delivery delivery = {.outbox_id = outbox_id,
-						 .batch_id = batch_id,
-						 .attempts = attempts,
+						 .batch_id = segment->batch_id,
+						 .attempts = segment->attempt,
 						 .state = ACTION_DEAD,
+						 .resend = segment->resend,
 						 .outcome = {.isnull = true}};
 	MemoryContext old = MemoryContextSwitchTo(claim->deliveries.context);
 
@@ -403,7 +393,7 @@ correct_lease(Claim *claim, const Segment *before, const Segment *lease, int64 f
 			HoldDoubt(&pieces[count++], "it cannot be handed out");
 		}
 		else
-			end_dead(claim, id, lease->batch_id, before->attempt, claim->spoilt_because[i]);
+			end_dead(claim, id, before, claim->spoilt_because[i]);
 		rest.first_id = id + 1;
 	}
 	if (from > rest.first_id)
@@ -482,6 +472,26 @@ park_segment(Claim *claim, const Segment *segment)
 }
 
 /*
+ * Whether the batch of a due segment has fallen behind its rate, as this segment
+ * or an earlier one shows.  It is paced anew when the claim has done everything
+ * else, since that changes segments which the claim may have collected.
+ */
+static bool
+is_behind(Claim *claim, const Segment *segment)
+{
+	for (int i = 0; i < claim->behind_count; i++)
+	{
+		if (claim->behind[i] == segment->batch_id)
+			return true;
+	}
+	if (!HasFallenBehind(segment, claim->now))
+		return false;
+	if (claim->behind_count < MAX_CATCH_UPS)
+		claim->behind[claim->behind_count++] = segment->batch_id;
+	return true;
+}
+
+/*
  * Whether the batch of a due segment lets it be claimed.  A segment of a stopped
  * one is put out of the way; a batch that has fallen behind its rate begins anew.
  */
@@ -493,12 +503,7 @@ batch_lets_pass(Claim *claim, const Segment *segment)
 	switch (LookAtBatch(&claim->guard, segment->batch_id, &paced))
 	{
 		case BATCH_RUNS:
-			if (!paced || !HasFallenBehind(segment, claim->now))
-				return true;
-			CatchUp(claim->guard.schema, segment->batch_id, claim->now);
-			/* Its segments are not what this claim reads of them any more. */
-			LeaveBatch(&claim->guard, segment->batch_id);
-			return false;
+			return !paced || !is_behind(claim, segment);
 		case BATCH_PAUSED:
 			park_segment(claim, segment);
 			return false;
@@ -662,6 +667,19 @@ take_resolved(Claim *claim)
 }
 
 /*
+ * Pace the batches anew that have fallen behind their rates.
+ */
+static void
+catch_up(Claim *claim, Oid schema)
+{
+	/* The claim's own changes are not to be changed by the same command. */
+	if (claim->behind_count > 0)
+		CommandCounterIncrement();
+	for (int i = 0; i < claim->behind_count; i++)
+		CatchUp(schema, claim->behind[i], claim->now);
+}
+
+/*
  * Take what is due, from where the last claim ended if that is good enough.
  */
 static void
@@ -686,6 +704,7 @@ take_all(Claim *claim, Oid schema)
 	/* Not before: what was collected must not be changed by something else. */
 	if (begins)
 		(void) SweepCancelled(schema, &claim->segments, &claim->deliveries, MAX_SWEPT);
+	catch_up(claim, schema);
 	if (!claim->moved)
 		return;
 	resume.relid = relid;

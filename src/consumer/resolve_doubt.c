@@ -333,6 +333,13 @@ decide_without_outcome(Resolver *resolver, Segment *piece, const Suspect *suspec
 	Doubts *doubts = resolver->doubts;
 	const char *held = NULL;
 
+	bool was_asked = AuditIsReadable(resolver->lookup);
+
+	if (piece->doubt_since == 0 && !was_asked)
+	{
+		piece->due_at = doubts->now + FIRST_LOOK;
+		return;
+	}
 	if (piece->doubt_since == 0)
 	{
 		/* Its new id may go out: nothing has turned up of the old one. */
@@ -340,7 +347,7 @@ decide_without_outcome(Resolver *resolver, Segment *piece, const Suspect *suspec
 		doubts->released = true;
 		return;
 	}
-	if (piece->id_refused && !finding->has_intent)
+	if (piece->id_refused && was_asked && !finding->has_intent)
 	{
 		/* The 409 is the answer to our own attempts, of which none was executed. */
 		RenewId(piece, doubts->now);

@@ -148,6 +148,7 @@ segment_state(StateReader *reader, Snapshot snapshot)
 	int64 batch_id;
 	ActionState state = SegmentRowState(&reader->segments, GetCurrentTimestamp());
 
+	reader->resend = DatumGetInt32(FoundColumn(&reader->segments, Anum_segment_resend, &isnull));
 	if (state != ACTION_WAITING)
 		return state;
 	batch_id = DatumGetInt64(FoundColumn(&reader->segments, Anum_segment_batch_id, &isnull));

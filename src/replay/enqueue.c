@@ -301,6 +301,8 @@ insert_all(void *argument)
 
 	insert_rows(attempt->outbox, attempt->items, attempt->count);
 	attempt->won = claim_action_ids(attempt->outbox, attempt->by_key, attempt->count);
+	if (attempt->won)
+		ForgetInsertions(&attempt->outbox->writer, false);
 	return attempt->won;
 }
 
@@ -327,6 +329,7 @@ try_insert(Outbox *outbox, ReplayItem **items, int count)
 		ReThrowError(error);
 	if (!attempt.won)
 	{
+		ForgetInsertions(&outbox->writer, true);
 		outbox->pacer = pacer_before;
 		outbox->segment_count = segments_before;
 	}

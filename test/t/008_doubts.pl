@@ -130,7 +130,7 @@ foreach my $statement (
 }
 
 my ($status, $out, $err) = $node->psql('old', 'CALL acteon_replay_all()');
-like($err, qr/ERROR:  .*HINT:  ALTER EXTENSION acteon_replay UPDATE/s, 'CALL acteon_replay_all() with a catalogue of 1.0');
+like($err, qr/ERROR:  .*HINT:  Run ALTER EXTENSION acteon_replay UPDATE/s, 'CALL acteon_replay_all() with a catalogue of 1.0');
 
 # An update in the middle of everything: waiting, leased, retried, dead, delivered, cancelled, in a lane.
 # What 1.0 has written is written here as it did, as its library is gone.
@@ -245,5 +245,77 @@ $node->safe_psql('many', q{UPDATE acteon_dispatch_segment SET due_at = now(), do
 is($node->safe_psql('many', q{SELECT count(*), min(outbox_id) FROM acteon_outbox_claim('c', 50)}), '50|7051', 'doubts that are due: a claim gets what waits at once');
 is($node->safe_psql('many', q{SELECT sum(last_id - first_id + 1) FROM acteon_dispatch_segment WHERE doubt_since IS NOT NULL AND due_at > now()}), '1000', '… and looks up so many of them');
 check_is_empty('with many doubts', 'many');
+
+# An action that is sent again without proof, in a batch that has fallen behind its rate: neither stops the claims, whichever a claim meets first.
+new_database('behind', '1.1', 20);
+my $held = q{CREATE TEMP TABLE held AS SELECT * FROM acteon_outbox_claim('c', 1);};
+my $of_held = 'array_agg(outbox_id), array_agg(lease_token)';
+$node->safe_psql('behind', qq{
+	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', rate => 1);
+	$held
+	SELECT acteon_outbox_doubt($of_held, array_agg('timed out'::text), array_agg(action_id)) FROM held;
+	UPDATE acteon_dispatch_segment SET doubt_since = doubt_since - interval '10 min', due_at = now() WHERE doubt_since IS NOT NULL});
+$node->safe_psql('behind', qq{
+	SELECT make_record('somebody else', at => clock_timestamp(), outcome => 'executed');
+	$held
+	SELECT acteon_outbox_nack($of_held, array_agg('500'::text), array_agg(interval '0'), array_agg(action_id)) FROM held});
+is($node->safe_psql('behind', 'SELECT first_id, resend FROM acteon_dispatch_segment WHERE unproven'), '1|1', 'an action waits to be sent again without proof');
+foreach my $order ('1 min', '-1 min')
+{
+	$node->safe_psql('behind', "UPDATE acteon_dispatch_segment SET due_at = clock_timestamp() - interval '10 min' + CASE WHEN unproven THEN interval '$order' ELSE '0' END");
+	my ($status, undef, $err) = $node->psql('behind', q{BEGIN; SELECT count(*) FROM acteon_outbox_claim('c', 1); ROLLBACK});
+	is("$status $err", '0 ', "… met $order later than the others, in a batch that has fallen behind: the claim goes on");
+}
+ok($node->poll_query_until('behind', q{SELECT outbox_id FROM acteon_outbox_claim('c', 1)}, '1'), '… and it goes out');
+check_is_empty('in a batch that has fallen behind', 'behind');
+
+# While nobody can look, nothing that may have been executed goes out again.
+$node->safe_psql('behind', q{
+	UPDATE acteon_dispatch_segment SET lease_token = NULL, holder = NULL, due_at = clock_timestamp() WHERE unproven;
+	SELECT make_record(action_id::text, at => clock_timestamp(), outcome => 'executed', details => '{"status": "Success"}') FROM acteon_dispatch_outbox WHERE id = 1;
+	SELECT state FROM acteon_replay_pause(1)});
+$gateway = $node->background_psql('behind');
+$gateway->query_safe('BEGIN; LOCK TABLE acteon_audit');
+is($node->safe_psql('behind', q{SELECT outbox_id FROM acteon_outbox_claim('c')}), '', 'the audit table is locked: an unproven action is not sent again without a look');
+$gateway->quit;
+$node->safe_psql('behind', 'UPDATE acteon_dispatch_segment SET due_at = clock_timestamp() WHERE unproven');
+is($node->safe_psql('behind', q{SELECT count(*) FROM acteon_outbox_claim('c'); SELECT state, known_by, resend FROM acteon_dispatch_delivery WHERE outbox_id = 1}), "0\ndelivered|record|0", '… and its record is found afterwards');
+
+# A claim that does not get a lock in time fails as a whole: the actions are not at fault.
+new_database('locked_toast', '1.1', 0);
+$node->safe_psql('locked_toast', q{
+	SELECT make_record('a' || i, payload => jsonb_build_object('x', (SELECT string_agg(md5(random()::text || n || i), '') FROM generate_series(1, 400) AS n))) FROM generate_series(1, 3) AS i;
+	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01')});
+$other = $node->background_psql('locked_toast');
+$other->query_safe('BEGIN; REINDEX TABLE ' . $node->safe_psql('locked_toast', q{SELECT reltoastrelid::regclass FROM pg_class WHERE relname = 'acteon_dispatch_outbox'}));
+(undef, undef, my $timed_out) = $node->psql('locked_toast', q{SET lock_timeout = '100 ms'; SELECT count(*) FROM acteon_outbox_claim('c')});
+like($timed_out, qr/ERROR:  canceling statement due to lock timeout/, 'a claim that runs into lock_timeout');
+$other->quit;
+is($node->safe_psql('locked_toast', q{SELECT count(*) FROM acteon_dispatch_delivery; SELECT count(*) FROM acteon_outbox_claim('c')}), "0\n3", '… ends no action');
+
+# What was put off under several ids and then cancelled is one action: of its records one is lost.
+new_database('put_off', '1.1', 1);
+$node->safe_psql('put_off', q{UPDATE acteon_audit SET outcome = 'circuit_open'; SELECT replayed FROM acteon_replay_bulk(lost => true)});
+foreach my $resend (0, 1)
+{
+	$node->safe_psql('put_off', qq{
+		$held
+		SELECT acteon_outbox_ack($of_held, array_agg('{"Throttled": {"retry_after": {"secs": 0, "nanos": 0}}}'::jsonb), array_agg(action_id)) FROM held;
+		SELECT make_record(h.action_id::text, outcome => 'throttled', at => '2026-02-01'::timestamptz + $resend * interval '1 min', metadata => jsonb_build_object('replayed_from', original_action_id)) FROM held AS h JOIN acteon_dispatch_outbox AS o ON o.id = outbox_id});
+}
+foreach my $moment ('before', 'after')
+{
+	$node->safe_psql('put_off', 'SELECT state FROM acteon_replay_cancel(1)') if $moment eq 'before';
+	is($node->safe_psql('put_off', q{SELECT matched, replayable FROM acteon_replay_preview(lost => true) WHERE section = 'total' AND item = 'records'}), '3|1', "put off twice and cancelled: one record is lost, $moment it is swept");
+	$node->safe_psql('put_off', q{SELECT count(*) FROM acteon_outbox_claim('c')});
+}
+is($node->safe_psql('put_off', q{SELECT replayed FROM acteon_replay_bulk(lost => true); SELECT count(*) FROM acteon_outbox_claim('c')}), "1\n1", '… and goes out once');
+
+# An index of the administrator's that keeps what its insertions have read (BRIN, from PostgreSQL 17 on).
+new_database('own_index', '1.1', 3);
+is($node->safe_psql('own_index', q{
+	CREATE INDEX ON acteon_dispatch_outbox USING brin (created_at);
+	SELECT success FROM acteon_replay('a1');
+	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01')}), "t\n2", 'a block range index on the outbox');
 
 done_testing();
