@@ -128,9 +128,9 @@ class Run:
         def done():
             self.look_after_relays()
             found = self.left(), self.gateway.ask("GET", "/_stats")["requests"]
-            if found != last[0]:
+            if found != last[0] or (found[0] > 0 and self.next_attempt() > 0):
                 last[:] = found, time.monotonic()
-            if found[0] != 0 and time.monotonic() - last[1] > longest and not self.next_attempt():
+            if found[0] != 0 and time.monotonic() - last[1] > longest:
                 raise Late("nothing moves any more")
             return True if found[0] == 0 else f"{found[0]} left"
         wait_until(done, "all have ended", max(5, self.late_by - time.monotonic()))

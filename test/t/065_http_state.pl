@@ -46,7 +46,9 @@ sql(q{UPDATE acteon_api_answers SET created_at = now() - interval '25 h' WHERE i
 #
 
 my $version = sql(q{SELECT extversion FROM pg_extension WHERE extname = 'acteon_replay'});
-my %good = (status => 'ok', version => $version, database => 'ok', extension => $version);
+# The programs' version has a number more: that of the release.
+my $release = slurp_file("$FindBin::RealBin/../../META.json") =~ /"version": "([\d.]+)"/ ? $1 : die 'META.json has no version';
+my %good = (status => 'ok', version => $release, database => 'ok', extension => $version);
 answers($anyone->get('/health'), 200, \%good, 'all is well, for whoever asks');
 answers($anyone->get('/health?x=y', headers => { Authorization => 'Bearer x' }), 200, \%good, 'with any key');
 my $head = $anyone->request('HEAD', '/health');
@@ -91,7 +93,7 @@ is($first->{"${p}requests_total{method=\"GET\",route=\"/health\",status=\"200\"}
 is($first->{"${p}requests_total{method=\"GET\",route=\"/health\",status=\"503\"}"}, 1, '… those that failed apart');
 is($first->{"${p}requests_total{method=\"POST\",route=\"/v1/audit/*/replay\",status=\"200\"}"}, 2, '… without the ids in paths');
 is($first->{"${p}requests_total{method=\"GET\",route=\"/v1/replay/batches\",status=\"401\"}"}, 1, '… and without keys');
-is($first->{"${p}build_info{version=\"$version\"}"}, 1, 'the version is told');
+is($first->{"${p}build_info{version=\"$release\"}"}, 1, 'the version is told');
 is($first->{"${p}database_connections"}, 2, '… and how many connections there are');
 cmp_ok(abs($first->{"${p}start_time_seconds"} - time), '<', 120, '… and since when it runs');
 $boss->post('/v1/audit/a-1/replay', headers => { 'Idempotency-Key' => 'new' }) for 1 .. 3;
