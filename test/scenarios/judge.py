@@ -117,7 +117,8 @@ def judge_double(verdict, name, replays, ids, options, recorded):
     elif not unseen:
         verdict.fault(f"{name}: took effect again though there was a record of it: {done}")
     elif not marked:
-        verdict.fault(f"{name}: took effect again and is not marked unproven: {done}")
+        told = [{key: row[key] for key in ("id", "action_id", "state", "resend", "unproven", "known_by", "doubt")} for row in replays]
+        verdict.fault(f"{name}: took effect again and is not marked unproven: {told}, {done}")
     else:
         verdict.counts["allowed"] += 1
 
