@@ -43,7 +43,8 @@ void
 InitActionSet(ActionSet *set)
 {
 	if (!pg_strong_random(&set->seed, sizeof(set->seed)))
-		elog(ERROR, "could not draw a random number");
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a random number")));
 	set->actions = actions_create(CurrentMemoryContext, 512, NULL);
 }
 

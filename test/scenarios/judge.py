@@ -13,7 +13,8 @@ import json
 
 ACTIONS = """
 SELECT o.id, o.batch_id, o.action_id::text, o.original_action_id, d.state, d.outcome, d.effect, coalesce(d.unproven, s.unproven, false) AS unproven,
-	coalesce(d.resend, s.resend, 0) AS resend, s.held, s.doubt, s.doubt_since IS NOT NULL AS in_doubt, d.known_by, d.error
+	coalesce(d.resend, s.resend, 0) AS resend,
+	ARRAY(SELECT acteon_replay_id(o.original_action_id, o.generation, n)::text FROM generate_series(0, coalesce(d.resend, s.resend, 0)) AS n) AS ids, s.held, s.doubt, s.doubt_since IS NOT NULL AS in_doubt, d.known_by, d.error
 FROM acteon_dispatch_outbox AS o LEFT JOIN acteon_dispatch_delivery AS d ON d.outbox_id = o.id
 	LEFT JOIN acteon_dispatch_segment AS s ON d.outbox_id IS NULL AND o.id BETWEEN s.first_id AND s.last_id
 WHERE o.batch_id = ANY (%s)
@@ -112,10 +113,15 @@ def judge_double(verdict, name, replays, ids, options, recorded):
     unseen = [action_id for action_id, found in done
               if found["cut"] or not found["recorded"] or (recorded is not None and action_id not in recorded)]
     marked = any(row["unproven"] for row in replays)
+    # The primary that was lost had sent it again, under an id that it alone knew, and its mark went with it.
+    known = {action_id for row in replays for action_id in row["ids"]}
+    forgotten = recorded is not None and any(action_id not in known for action_id, _ in done)
     if options.on_doubt == "hold":
         verdict.fault(f"{name}: took effect {len(done)} times, though doubts are held: {done}")
     elif not unseen:
         verdict.fault(f"{name}: took effect again though there was a record of it: {done}")
+    elif not marked and forgotten:
+        verdict.counts["forgotten"] += 1
     elif not marked:
         told = [{key: row[key] for key in ("id", "action_id", "state", "resend", "unproven", "known_by", "doubt")} for row in replays]
         verdict.fault(f"{name}: took effect again and is not marked unproven: {told}, {done}")

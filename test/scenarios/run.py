@@ -270,7 +270,7 @@ def describe(number, run, verdict, seconds):
     """The line of a run, as TAP."""
     counts = verdict.counts
     text = (f"{'not ok' if verdict.faults else 'ok'} {number} - {run.scenario.name} {run.options}: {counts['actions']} actions, "
-            f"{counts['effects']} effects, {counts['doubles']} doubles ({counts['allowed']} allowed and marked), {counts['held']} held, "
+            f"{counts['effects']} effects, {counts['doubles']} doubles ({counts['allowed']} allowed and marked, {counts['forgotten']} forgotten by a failover), {counts['held']} held, "
             f"{counts['dead']} dead, {counts['cancelled']} cancelled, {counts['lost']} lost, {seconds:.0f} s")
     return "\n".join([text, *(f"#   {fault}" for fault in verdict.faults)])
 
