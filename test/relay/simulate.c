@@ -186,10 +186,11 @@ end_one(World *world, Simulated *request, Times *live, int *replays)
 }
 
 /*
- * Our side sends what it may; what is too much is refused at once.
+ * Our side sends what it may; what is too much is refused at once.  *wake is brought
+ * forward to when more may be sent.
  */
 static void
-fill(World *world, Outcome *outcome)
+fill(World *world, Outcome *outcome, int64_t *wake)
 {
 	int most = world->least_work > 0 ? world->least_work : INT32_MAX;
 
@@ -197,6 +198,11 @@ fill(World *world, Outcome *outcome)
 	{
 		int all = 0;
 
+		if (world->now < LimitSendFrom(&world->limit))
+		{
+			*wake = Earlier(*wake, LimitSendFrom(&world->limit));
+			return;
+		}
 		for (Simulated *request = world->first; request != NULL; request = request->next)
 			all++;
 		if (world->refuses > 0 && all >= world->refuses)
@@ -229,13 +235,16 @@ WorldRun(World *world, int64_t duration)
 	for (;;)
 	{
 		int64_t next = world->live_rate > 0 ? Earlier(world->next_live, end) : end;
+		int64_t wake = next;
 		Simulated *ended;
 
-		fill(world, &outcome);
+		fill(world, &outcome, &wake);
 		execute(world);
-		ended = take_ended(world, next);
+		ended = take_ended(world, wake);
 		if (ended != NULL)
 			end_one(world, ended, &live, &replays);
+		else if (wake < next)
+			world->now = wake;
 		else if (next < end)
 		{
 			double gap = SECOND / world->live_rate;

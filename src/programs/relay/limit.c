@@ -16,6 +16,10 @@
  * While there is no queue a slightly higher limit is tried from time to time;
  * each time that succeeds, the next step is bigger.
  *
+ * Requests that were sent together would end together, so that live traffic which
+ * comes in between waits for all of them; they are spread over the time that one
+ * takes.
+ *
  * The base is the mean at a number well below the limit, tried every few
  * seconds for a fraction of one.  It follows a provider that has become slower
  * or faster, and detects a queue that was there from the start.
@@ -60,12 +64,17 @@
 #define LONG_WAIT 0.25
 
 /* How long not to try upwards after a queue: so many times as long as the try took, so
- * that less than a hundredth of live traffic meets one; but not longer than this, which
- * is the less the more there is to gain. */
+ * that less than a hundredth of live traffic meets one; but not longer than this where
+ * little can be gained, or where much can, than what grows with the limit. */
 #define UP_REST 100
+#define LONG_UP_INTERVAL (20 * SECOND)
 #define UP_INTERVAL SECOND
-#define UP_INTERVAL_EACH SECOND
-#define MOST_UP_INTERVAL (9 * SECOND)
+#define UP_INTERVAL_EACH (SECOND / 2)
+
+/* Little can be gained at this share of the slots, of which there are as many as ever
+ * were free, and not fewer than a gateway has by default. */
+#define GAINED 0.8
+#define USUAL_SLOTS 10
 
 /* How often to try below. */
 #define DOWN_INTERVAL (10 * SECOND)
@@ -75,6 +84,16 @@
 
 /* A time that is longer than the base by this factor counts as that much. */
 #define LONGEST_FACTOR 5
+
+/* Requests are sent apart from each other, by this part of what would spread them evenly
+ * over the time that one takes, since slots that all end at once make live traffic wait
+ * for all of it.  A shorter gap is not worth a timer, a longer one helps nobody. */
+#define SPREAD 0.75
+#define LEAST_GAP MILLISECOND
+#define MOST_GAP (20 * MILLISECOND)
+
+/* How much the last request counts in the mean of their times. */
+#define TIME_WEIGHT (1.0 / 64)
 
 /* How long a number of requests that was refused is not tried again. */
 #define CEILING_TIME (30 * SECOND)
@@ -119,7 +138,7 @@ begin_round(Limit *limit, LimitPhase phase, int allowed, int64_t now)
 void
 LimitStart(Limit *limit, int initial, int most, double share, int64_t now)
 {
-	*limit = (Limit){.most = most, .ceiling = most, .share = share};
+	*limit = (Limit){.most = most, .ceiling = most, .share = share, .widest = USUAL_SLOTS};
 	limit->step = 1;
 	limit->limit = initial < most ? initial : most;
 	begin_round(limit, LIMIT_STEADY, limit->limit, now);
@@ -162,13 +181,25 @@ add_area(Limit *limit, int64_t now)
 }
 
 /*
+ * When the next request may be sent.
+ */
+int64_t
+LimitSendFrom(const Limit *limit)
+{
+	return limit->send_from;
+}
+
+/*
  * A request was sent.
  */
 void
 LimitSent(Limit *limit, int64_t now)
 {
+	int64_t gap = (int64_t) (SPREAD * limit->mean_time / LimitNow(limit));
+
 	add_area(limit, now);
 	limit->in_flight++;
+	limit->send_from = gap < LEAST_GAP ? now : now + Earlier(gap, MOST_GAP);
 }
 
 /*
@@ -334,6 +365,17 @@ is_full(const Limit *limit, const Finding *found)
 }
 
 /*
+ * How long to leave it at the limit, at most.
+ */
+static int64_t
+longest_rest(const Limit *limit)
+{
+	if (limit->limit >= GAINED * limit->widest)
+		return LONG_UP_INTERVAL;
+	return UP_INTERVAL + limit->limit * UP_INTERVAL_EACH;
+}
+
+/*
  * A try upwards has found a queue: do not try again for a while, and then
  * carefully.
  */
@@ -342,9 +384,7 @@ put_off(Limit *limit, int64_t now)
 {
 	limit->before = 0;
 	limit->step = 1;
-	limit->up_from =
-		now + Earlier(UP_REST * (now - limit->try_from),
-					  Earlier(UP_INTERVAL + limit->limit * UP_INTERVAL_EACH, MOST_UP_INTERVAL));
+	limit->up_from = now + Earlier(UP_REST * (now - limit->try_from), longest_rest(limit));
 }
 
 /*
@@ -444,6 +484,8 @@ end_up(Limit *limit, const Finding *found, int64_t now)
 	else if (is_full(limit, found))
 	{
 		limit->limit = limit->allowed;
+		if (limit->limit > limit->widest)
+			limit->widest = limit->limit;
 		limit->before = 0;
 		limit->step *= 2;
 		if (limit->step > limit->limit / 2)
@@ -537,6 +579,7 @@ LimitTimed(Limit *limit, uint64_t key, int64_t duration, int64_t now)
 
 	kind->used_at = now;
 	add_area(limit, now);
+	limit->mean_time += (limit->mean_time == 0 ? 1 : TIME_WEIGHT) * (time - limit->mean_time);
 	if (limit->settling > 0)
 		return;
 	if (kind->base.count > 0 && time > LONGEST_FACTOR * kind->base.mean)

@@ -43,6 +43,7 @@ typedef struct Limit
 	int most;
 	double share;
 	int limit;   /* what we believe there is room for */
+	int widest;  /* what there was room for at best, or has by default */
 	int ceiling; /* what was refused lately, less one */
 	int64_t ceiling_until;
 	LimitPhase phase;
@@ -53,6 +54,8 @@ typedef struct Limit
 	int64_t up_from;   /* when to try above it */
 	int64_t try_from;  /* when the last try above it began */
 	int64_t down_from; /* when to try below it */
+	double mean_time;  /* of the last requests */
+	int64_t send_from; /* when to send the next one */
 
 	/* This round. */
 	int in_flight;
@@ -74,6 +77,7 @@ typedef struct Limit
 extern void LimitStart(Limit *limit, int initial, int most, double share, int64_t now);
 extern void LimitRestart(Limit *limit, int initial, int64_t now);
 extern int LimitNow(const Limit *limit);
+extern int64_t LimitSendFrom(const Limit *limit);
 extern void LimitSent(Limit *limit, int64_t now);
 extern void LimitEnded(Limit *limit, int64_t now);
 extern void LimitTimed(Limit *limit, uint64_t key, int64_t duration, int64_t now);

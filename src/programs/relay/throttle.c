@@ -89,6 +89,11 @@ PaceMaySend(Pace *pace, int in_flight, int64_t now, int64_t *wake)
 		*wake = Earlier(*wake, pace->resume);
 		return false;
 	}
+	if (pace->state == PACE_OPEN && now < LimitSendFrom(&pace->limit))
+	{
+		*wake = Earlier(*wake, LimitSendFrom(&pace->limit));
+		return false;
+	}
 	if (pace->rate > 0)
 	{
 		double most = pace->rate / BURSTS_A_SECOND > 1 ? pace->rate / BURSTS_A_SECOND : 1;
