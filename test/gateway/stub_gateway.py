@@ -23,7 +23,7 @@ when it has written what was to be written, and SIGKILL ends it as it ends the g
     GET  /_ledger    what became in truth of each id and of each lineage: requests,
                      tries (requests to a provider), effects, cut, recorded, lost
 
-What it rests on (facts.md unless said otherwise), and where it is:
+What it rests on (facts.md beside it unless said otherwise), and where it is:
 
     order of checks, what a 409 means       1, 2; gateway.md 2      pipeline.py
     what it reads, words of refusals        1 (3); gateway.md 2     request_check.py

@@ -181,12 +181,15 @@ class Run:
         told = {"gateway": {"scale": self.options.scale, **self.scenario.gateway}, "rules": self.scenario.rules, "seed": self.options.seed,
                 "audit": {**self.scenario.audit, **({"late_ms": PATIENCE * 500} if self.options.late else {})}}
         self.gateway = Gateway(self.work, f"{self.scenario.name}-{self.database}-{self.cluster.port}", self.dsn("postgres"),
-                               self.options.protection, told).start()
+                               self.options.protection, told)
+        # Known before it starts, so that it is ended also if it does not.
+        self.gateway.start()
         self.make_records("lost", self.count)
         self.replay()
         for _ in range(self.scenario.relays):
             self.relays.append(Relay(self.work, self.relay_program, self.dsn("relay"), self.gateway, [
-                f"--request-timeout={self.options.timeout:g}s", f"--lease={self.options.lease:g}s"]).start())
+                f"--request-timeout={self.options.timeout:g}s", f"--lease={self.options.lease:g}s"]))
+            self.relays[-1].start()
 
     def kill_relays(self):
         """Kill relays at random moments, and start them again."""
