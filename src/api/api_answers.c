@@ -348,10 +348,12 @@ acteon_api_finish(PG_FUNCTION_ARGS)
 	begin_call(&call, fcinfo, "acteon_api_finish()");
 	run(&call, FIND_BEGUN, values);
 	if (!is_ours())
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("no request with this Idempotency-Key was begun"),
-						errdetail("Only what acteon_api_begin() has begun in this transaction, and "
-								  "once, can be finished.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("no request with this Idempotency-Key was begun"),
+			 errdetail(
+				 "Only a request that acteon_api_begin() has begun in this transaction can be finished, and only once.")));
 	run(&call, FINISH_REQUEST, values);
 	end_call(&call);
 	PG_RETURN_VOID();

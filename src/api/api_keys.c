@@ -157,7 +157,7 @@ check_may_set_role(Oid caller, Oid role)
 		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 		 errmsg("insufficient permissions: a key for role \"%s\" requires SET ROLE to it",
 				role_label(role)),
-		 errdetail("Role \"%s\" cannot.", GetUserNameFromId(caller, false)),
+		 errdetail("Role \"%s\" cannot SET ROLE to it.", GetUserNameFromId(caller, false)),
 		 errhint(
 			 "A role with ADMIN OPTION on it can grant it: GRANT … TO …, with the SET option.")));
 }
@@ -181,11 +181,11 @@ role_argument(FunctionCallInfo fcinfo, Oid caller)
 						errmsg("role with OID %u does not exist", role)));
 	check_may_set_role(caller, role);
 	if (superuser_arg(role))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("role \"%s\" is a superuser, who cannot have API keys", role_label(role)),
-				 errdetail("No grant would limit what the key can do."),
-				 errhint("Make a role for it, with a row in acteon_grants.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("role \"%s\" is a superuser, and superusers cannot have API keys",
+							   role_label(role)),
+						errdetail("No grant would limit what the key can do."),
+						errhint("Make a role for it, with a row in acteon_grants.")));
 	return role;
 }
 
@@ -206,7 +206,7 @@ expires_argument(FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("expires must be in the future"),
 				 errdetail("It is %s.", timestamptz_to_str(expires.value)),
-				 errhint("Leave it out for a key that does not end by itself.")));
+				 errhint("Leave it out for a key that does not expire.")));
 	return expires;
 }
 
@@ -261,7 +261,7 @@ check_name_is_free(KeyCall *call)
 	ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
 					errmsg("API key \"%s\" already exists", text_to_cstring(call->name)),
 					isnull ? 0 : errdetail("It was revoked."),
-					errhint("Names are not used again: choose another one.")));
+					errhint("Names cannot be reused; choose another one.")));
 }
 
 /*

@@ -126,7 +126,7 @@ JsonArrayAdd(JsonArray *array, const JsonPair *pairs, int count)
 	if (size == 0 || padded + size > JENTRY_OFFLENMASK)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("results of the replay are too large for jsonb"),
-						errhint("Ask for fewer records in one call.")));
+						errhint("Request fewer records in one call.")));
 	enlargeStringInfo(&array->data, padded - array->data.len + (int) size);
 	/* Padding belongs to the element behind it, as in convertJsonbObject(). */
 	memset(array->data.data + array->data.len, 0, padded - array->data.len);

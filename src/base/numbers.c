@@ -72,10 +72,10 @@ move_forward(Oid sequence, Oid table, int64 step)
 	(void) DirectFunctionCall2(setval_oid, ObjectIdGetDatum(sequence),
 							   Int64GetDatum(target - step));
 	(void) LockRelease(&tag, ExclusiveLock, false);
-	ereport(WARNING, (errmsg("sequence of table \"%s\" was behind its rows and is set forward",
+	ereport(WARNING, (errmsg("sequence of table \"%s\" was behind its rows and has been advanced",
 							 get_rel_name(table)),
-					  errdetail("Its next number was " INT64_FORMAT
-								", the highest one in use is " INT64_FORMAT ".",
+					  errdetail("Its next value was " INT64_FORMAT
+								", the highest value in use is " INT64_FORMAT ".",
 								last, highest)));
 	return true;
 }

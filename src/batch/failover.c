@@ -120,7 +120,7 @@ begin_anew(Oid schema, Oid role, const char *before, const char *server)
 		LOG,
 		(errmsg("acteon_replay: the database continues after a promotion or a restore"),
 		 errdetail(
-			 "It was written by %s before and is written by %s now. Actions that may have been sent are looked up in the audit table first.",
+			 "It was last written by %s and is now written by %s. Actions that may have been sent are looked up in the audit table first.",
 			 before, server)));
 }
 

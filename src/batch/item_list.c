@@ -108,12 +108,12 @@ find_state(const char *name)
 		if (strcmp(name, item_states[i].name) == 0)
 			return &item_states[i];
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown state \"%s\"", ClipForMessage(name, strlen(name))),
-			 errhint(
-				 "Use waiting, running, delivered, dead, cancelled, or failed: what is dead, or "
-				 "was delivered with the outcome Failed or CircuitOpen.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		 errmsg("unknown state \"%s\"", ClipForMessage(name, strlen(name))),
+		 errhint(
+			 "Use waiting, running, in_doubt, held, delivered, dead, cancelled, or failed (dead, or delivered without effect or as Failed).")));
 }
 
 /*

@@ -177,12 +177,12 @@ find_verdict(const char *name)
 		if (strcmp(name, verdict_names[i]) == 0)
 			return i;
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown verdict \"%s\"", ClipForMessage(name, strlen(name))),
-			 errhint(
-				 "Use proven, no effect, later, decided, unknown, in doubt, expired, answered, no "
-				 "outcome record (with the comma), no record, not sent, or contradiction.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		 errmsg("unknown verdict \"%s\"", ClipForMessage(name, strlen(name))),
+		 errhint(
+			 "Use proven, no effect, later, decided, unknown, in doubt, expired, 'answered, no outcome record', no record, not sent, or contradiction.")));
 }
 
 /*

@@ -126,7 +126,8 @@ ReadIds(FunctionCallInfo fcinfo, int argument, const char *name)
 				ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("%s must not contain nulls", name), errdetail("Element %d is null.", i + 1),
-				 errhint("Pass what acteon_outbox_claim() or the outbox has for each action.")));
+				 errhint(
+					 "For each action, pass the value that acteon_outbox_claim() or the outbox has.")));
 	}
 	return result;
 }
@@ -168,9 +169,10 @@ LeaseEnd(FunctionCallInfo fcinfo, int argument, TimestampTz now)
 
 	if (DatumGetBool(DirectFunctionCall2(interval_le, lease, IntervalPGetDatum(&least))) ||
 		DatumGetBool(DirectFunctionCall2(interval_gt, lease, IntervalPGetDatum(&most))))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("lease must be a positive time of at most %d day", MAX_LEASE_DAYS),
-						errhint("Pass an interval a few times as long as an action takes.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("lease must be a positive time of at most %d day", MAX_LEASE_DAYS),
+				 errhint("Pass an interval that is several times as long as an action takes.")));
 	return DatumGetTimestampTz(
 		DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now), lease));
 }

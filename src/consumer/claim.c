@@ -193,7 +193,7 @@ make_json(Claim *claim, const pg_uuid_t *id)
 	AppendActionJson(&claim->json, claim->outbox.slot, id);
 	if (claim->json.len > ACTION_BYTES)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("its JSON has %d bytes, and more than %d are not handed out",
+						errmsg("its JSON is %d bytes long, which exceeds the maximum of %d bytes",
 							   claim->json.len, ACTION_BYTES)));
 	/* The conversion is made again when the row is sent; here it spoils one action, there all. */
 	if (pg_get_client_encoding() != GetDatabaseEncoding())

@@ -75,7 +75,7 @@ read_decision(Settling *settling, FunctionCallInfo fcinfo, int argument)
 		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 		 errmsg("decision must be \"resend\", \"delivered\" or \"cancel\""),
 		 errhint(
-			 "resend sends the actions once more, delivered says that they had their effect, cancel that they had none and will have none.")));
+			 "resend sends the actions once more; delivered states that they took effect, cancel that they had no effect and will have none.")));
 }
 
 /*

@@ -228,7 +228,7 @@ check_outcomes(ReplayQuery *query)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("outcome has an empty element"),
-					 errhint("Write several with a comma between them: failed,circuit_open.")));
+					 errhint("Separate several outcomes with commas: failed,circuit_open.")));
 		add_outcome(query, at);
 		if (end == NULL)
 			break;
@@ -246,17 +246,18 @@ static void
 check_lost(const ReplayQuery *query)
 {
 	if (query->certain && !query->lost)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("certain needs lost"),
-				 errhint(
-					 "Of what lost => true finds, it leaves out what may have had an effect.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("certain needs lost"),
+			 errhint(
+				 "It excludes actions that may have had an effect from those that lost => true selects.")));
 	if (query->lost && query->outcome_count > 0)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("lost cannot be combined with outcome"),
 			 errhint(
-				 "lost => true finds what had no effect, whatever its outcome is called: leave outcome out.")));
+				 "lost => true selects actions that had no effect, whatever their outcome; leave outcome out.")));
 }
 
 /*
@@ -307,7 +308,7 @@ check_integers(ReplayQuery *query)
 		if (!option->is_limit)
 			ReportBounds(OptionName(query, id), id, false);
 		ereport(NOTICE,
-				(errmsg("%s is cut to %s", OptionName(query, id), option->most),
+				(errmsg("%s is reduced to %s", OptionName(query, id), option->most),
 				 errhint(
 					 "To replay any number, CALL acteon_replay_all() with the same arguments.")));
 		SetInteger(query, id, (int) OptionNumber(option->most));
@@ -321,10 +322,11 @@ static void
 check_ramp(const ReplayQuery *query)
 {
 	if (query->ramp && query->rate == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("ramp needs a rate"),
-				 errhint(
-					 "Give a rate, too: the first tenth of the actions goes at a tenth of it.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("ramp needs a rate"),
+			 errhint(
+				 "Specify a rate, too: the first tenth of the actions is sent at a tenth of it.")));
 }
 
 /*

@@ -55,7 +55,7 @@ ReportAuditTellsNothing(const AuditTable *table)
 		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 		 errmsg("intents cannot be replayed from audit table %s", table->quoted_name),
 		 errdetail(
-			 "acteon_replay.audit_is_live is off for it: an outcome that is missing may be on its way."),
+			 "acteon_replay.audit_is_live is off for it, so a missing outcome may merely not have arrived yet."),
 		 errhint("Replay them in the database in which the gateway writes its records.")));
 }
 
@@ -81,7 +81,7 @@ CheckAsked(const AuditTable *table, const ReplayQuery *query)
 			 errmsg("outcome \"%s\" selects actions that took effect, or will",
 					query->filters[FILTER_OUTCOME]),
 			 errhint(
-				 "Pass allow_effective => true to repeat them. lost => true finds what had no effect, also where the outcome is executed.")));
+				 "Pass allow_effective => true to replay them again. To select actions that had no effect, executed ones included, use lost => true.")));
 	if (!query->allow_unproven && AsksForOutcome(query, INTENT_OUTCOME))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -41,7 +41,7 @@ report_reason(const ReplayCall *call, const ReplayQuery *query, const AuditRecor
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("%s", text),
 			 query->provider_override == NULL
 				 ? errdetail(
-					   "No admin or operator grant of role \"%s\" is for its tenant, namespace, provider and action type.",
+					   "No admin or operator grant of role \"%s\" covers its tenant, namespace, provider and action type.",
 					   GetUserNameFromId(call->caller, false))
 				 : errdetail(
 					   "Role \"%s\" needs an admin or operator grant for its tenant, namespace and action type with its own provider, and one with provider \"%s\".",
@@ -55,7 +55,7 @@ report_reason(const ReplayCall *call, const ReplayQuery *query, const AuditRecor
 			 ? errdetail("Its replay would send \"%s\" to the provider.", RedactionPlaceholder)
 			 : 0,
 		 reason == REASON_ATTACHMENTS
-			 ? errdetail("The audit table records that there were some, and does not store them.")
+			 ? errdetail("The audit table records that there were some, but does not store them.")
 			 : 0,
 		 reason == REASON_MAYBE_ATTACHMENTS
 			 ? errdetail("An intent does not show whether its action had any.")
@@ -92,7 +92,7 @@ find_record(ReplayCall *call, const char *action_id, AuditRecord *record)
 			 errmsg("no audit record found for action: %s",
 					ClipForMessage(action_id, strlen(action_id))),
 			 errhint(
-				 "The gateway deletes records when they expire, and has none of actions that it never received.")));
+				 "The gateway deletes records when they expire, and keeps none of actions that it never received.")));
 	if (record->missing == NULL && IsChainPart(record) &&
 		AuditFindAction(&call->audit, action_id, CHAIN_ORIGIN_OUTCOME, &origin))
 		*record = origin;

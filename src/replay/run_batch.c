@@ -169,7 +169,7 @@ ACTEON_NORETURN static void
 report_no_batch(const Runner *runner)
 {
 	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
-					errmsg("batch " INT64_FORMAT " has gone", runner->batch_id),
+					errmsg("batch " INT64_FORMAT " no longer exists", runner->batch_id),
 					errdetail("It was deleted, or there was nothing to replay in it.")));
 }
 
@@ -300,7 +300,7 @@ tell_progress(Runner *runner, const BatchRow *batch)
 				 batch->passed_over);
 	ereport(NOTICE,
 			(errmsg("batch " INT64_FORMAT ": " INT64_FORMAT " of " INT64_FORMAT
-					" records looked at (%d %%), " INT64_FORMAT " replayed, " INT64_FORMAT
+					" records examined (%d %%), " INT64_FORMAT " replayed, " INT64_FORMAT
 					" failed, " INT64_FORMAT " skipped%s",
 					batch->id, looked_at, matched, (int) (100.0 * looked_at / Max(matched, 1)),
 					batch->replayed, batch->failed, batch->skipped, passed_over)));
@@ -341,7 +341,7 @@ tell_pause(Runner *runner, const BatchRow *batch, bool is_paused)
 		return;
 	runner->was_paused = is_paused;
 	if (!is_paused)
-		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " goes on", batch->id)));
+		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " continues", batch->id)));
 	else
 		ereport(
 			NOTICE,

@@ -167,6 +167,6 @@ $node->safe_psql('postgres', q{
 is($node->safe_psql('postgres', q{
 	SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg(NULL::jsonb)) FROM acteon_outbox_claim('one');
 	SELECT o.original_action_id, d.state, d.error FROM acteon_dispatch_delivery AS d JOIN acteon_dispatch_outbox AS o ON o.id = d.outbox_id ORDER BY 1}),
-	"1\nhuge|dead|action 1 cannot be handed out: its JSON has 140000336 bytes, and more than 134217728 are not handed out\nsmall|delivered|", 'what is too large does not stop the others, and ends dead');
+	"1\nhuge|dead|action 1 cannot be handed out: its JSON is 140000336 bytes long, which exceeds the maximum of 134217728 bytes\nsmall|delivered|", 'what is too large does not stop the others, and ends dead');
 
 done_testing();

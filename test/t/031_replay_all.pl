@@ -271,7 +271,7 @@ is($node->safe_psql('postgres', q{SELECT concat_ws(' ', count(*) = b.replayed, c
 	'what was recorded meanwhile is left out, what was deleted is not there, the rest once');
 like($call->{err}, qr/NOTICE:  00000: batch 1 is paused\nDETAIL:  Reason: the provider is down again/, 'the runner says that it is paused');
 is(scalar(() = $call->{err} =~ /batch 1 is paused/g), 1, '… once');
-like($call->{err}, qr/batch 1 is paused.*batch 1 goes on\n.*records looked at \(\d{1,2} %\).*records looked at/s, '… and that it goes on, and how far it has come');
+like($call->{err}, qr/batch 1 is paused.*batch 1 continues\n.*records examined \(\d{1,2} %\).*records examined/s, '… and that it goes on, and how far it has come');
 $node->safe_psql('postgres', "TRUNCATE acteon_audit; CALL incident($records)");
 
 # A grant that is taken away ends it; one that comes back has it go on.

@@ -85,7 +85,7 @@ foreach my $line (@matrix)
 	}
 }
 is(fails_with($node, "SELECT acteon_api_key_create('new', 'boss')"),
-	'22023: role "boss" is a superuser, who cannot have API keys', 'no key for a superuser');
+	'22023: role "boss" is a superuser, and superusers cannot have API keys', 'no key for a superuser');
 is(fails_with($node, "SELECT acteon_api_key_create('new', 'other')", as_role('dba')),
 	'42501: insufficient permissions: a key for role "other" requires SET ROLE to it', 'no key for a role that is not the caller\'s');
 
