@@ -249,7 +249,7 @@ def check_parameters():
         for name in sorted(known | ours | {"frobnicate"}):
             query = "&".join(filter(None, [harmless(operation_id) if name != "matched_rule" else "", name + "=%FF"]))
             error = ask(method, target_of(operation_id, query), options["operator"]).error() if "/v1/" in target_of(operation_id) else ""
-            looked_at = error == name + " is no text in UTF-8"
+            looked_at = error == name + " is not text in UTF-8"
             if looked_at != (name in parameters):
                 wrong.append("%s is%s looked at: %s" % (name, "" if looked_at else " not", error))
         check(not wrong, operation_id + ": it takes the parameters that are described, and ignores others", *wrong)

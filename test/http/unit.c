@@ -195,15 +195,15 @@ test_parameters(void)
 		{"tenant=a;outcome=b", "{\"tenant\": \"a;outcome=b\", \"limit\": 50}"},
 		{"tenant=?", "{\"tenant\": \"?\", \"limit\": 50}"},
 
-		{"tenant=%00", "tenant is no text in UTF-8"},
-		{"tenant=a%00b", "tenant is no text in UTF-8"},
-		{"tenant=%FF", "tenant is no text in UTF-8"},
-		{"tenant=%C3", "tenant is no text in UTF-8"},
-		{"tenant=%C0%80", "tenant is no text in UTF-8"},
-		{"tenant=%ED%A0%80", "tenant is no text in UTF-8"},
-		{"tenant=\xe9", "tenant is no text in UTF-8"},
-		{"outcome=%00", "outcome is no text in UTF-8"},
-		{"outcome=a&outcome=%FF", "outcome is no text in UTF-8"},
+		{"tenant=%00", "tenant is not text in UTF-8"},
+		{"tenant=a%00b", "tenant is not text in UTF-8"},
+		{"tenant=%FF", "tenant is not text in UTF-8"},
+		{"tenant=%C3", "tenant is not text in UTF-8"},
+		{"tenant=%C0%80", "tenant is not text in UTF-8"},
+		{"tenant=%ED%A0%80", "tenant is not text in UTF-8"},
+		{"tenant=\xe9", "tenant is not text in UTF-8"},
+		{"outcome=%00", "outcome is not text in UTF-8"},
+		{"outcome=a&outcome=%FF", "outcome is not text in UTF-8"},
 		{"outcome=failed,circuit_open", "{\"outcome\": \"failed,circuit_open\", \"limit\": 50}"},
 		{"outcome=failed&tenant=x&outcome=a%2Cb+&outcome=c",
 		 "{\"tenant\": \"x\", \"outcome\": \"failed,a,b ,c\", \"limit\": 50}"},
@@ -652,9 +652,9 @@ test_requests(void)
 	asked("GET", "http://?/health", NULL, 404, "{\"error\": \"there is nothing at this path\"}");
 	asked("GET", "/nowhere", NULL, 404, "{\"error\": \"there is nothing at this path\"}");
 	asked("GET", "/v1/audit/replay?limit=x", NULL, 405,
-		  "{\"error\": \"this path takes another method\"}");
+		  "{\"error\": \"this path supports another method\"}");
 	asked("POST", "/v1/audit/%FF/replay", NULL, 400,
-		  "{\"error\": \"the name in the path is no text in UTF-8\"}");
+		  "{\"error\": \"the name in the path is not text in UTF-8\"}");
 	asked("POST", "/v1/audit/replay?limit=x", NULL, 400,
 		  "{\"error\": \"limit: expected a whole number, 0 or more\"}");
 	asked("POST", "/v1/audit/a/replay?dry_run=1", NULL, 400,
@@ -723,10 +723,10 @@ tell_options(int argc, char **argv)
 static void
 test_options(void)
 {
-	static const char anonymous[] =
-		PROGRAM ": --allow-anonymous needs an address of the loopback in --listen: whoever reaches "
-				"the port may do what the role may";
-	static const char tls[] = PROGRAM ": --tls-cert and --tls-key need each other";
+	static const char anonymous[] = PROGRAM
+		": --allow-anonymous needs a loopback address in --listen: anyone who can reach the port "
+		"can do what the role can";
+	static const char tls[] = PROGRAM ": --tls-cert and --tls-key must be used together";
 	char said[512];
 
 	ok(TRY("--database=") == 0, "nothing is required");

@@ -883,7 +883,7 @@ test_metrics_file(void)
 	unlink(path);
 	ok(mkfifo(path, 0600) == 0, "the target is a FIFO");
 	said = try_metrics(path, &(Gauges){0});
-	ok(strstr(said, "no regular file") != NULL && strchr(said, '\n') == strrchr(said, '\n'),
+	ok(strstr(said, "not a regular file") != NULL && strchr(said, '\n') == strrchr(said, '\n'),
 	   "it is refused, once");
 	free(said);
 	ok(lstat(path, &status) == 0 && S_ISFIFO(status.st_mode) && access(temporary, F_OK) != 0,
@@ -1650,10 +1650,11 @@ test_options(void)
 	TRY("--payload-key-file=/c", "--consumer=me");
 	is(said, "https://env 5 30 me 1", "also over a list");
 	ok(TRY("--bogus") == 2, "an unknown option is refused");
-	is(said, "acteon-relay: there is no option --bogus", "by name");
+	is(said, "acteon-relay: unknown option --bogus", "by name");
 	ok(TRY("--concurrency=0") == 2, "a value out of bounds is refused");
 	is(said,
-	   "acteon-relay: \"0\" is no value for --concurrency: expected a whole number from 1 to 1000",
+	   "acteon-relay: \"0\" is not a valid value for --concurrency: expected a whole number from "
+	   "1 to 1000",
 	   "by name, with what was expected");
 	ok(TRY("--lease") == 2 && TRY("--drain=on") == 2 && TRY("x") == 2, "so are other mistakes");
 	ok(TRY("--lease=15s", "--request-timeout=10m") == 0,

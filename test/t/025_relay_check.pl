@@ -96,7 +96,7 @@ is($gateway->stats->{requests}, 0, '… and sends nothing unless it knows what')
 # What the gateway says to a dispatch that it does not execute.
 my @as = ('--check-as', 'acme/prod/email/send_email');
 $log = check('the key is tried', 0, qr/ok +API key: works for tenant "acme", namespace "prod", provider "email", action type "send_email"/, @as);
-like($log, qr/ok +signing: not asked for/, '… and so is whether signatures are asked for');
+like($log, qr/ok +signing: not required/, '… and so is whether signatures are asked for');
 like($log, is_protected() ? qr/ok +replay protection: on/ : qr/ok +replay protection: off/, '… and whether there is replay protection');
 is($gateway->stats->{effects}, 0, '… but nothing is executed');
 check('the wrong key, tried', 1, qr/FAILED +API key: .*401.*--api-key-file/, @as, '--api-key-file', private_file('wrong-key', 'wrong'));

@@ -154,7 +154,7 @@ foreach my $path (sort keys %method)
 	{
 		my $answer = $boss->request($wrong, $path);
 
-		answers($answer, 405, error('this path takes another method'), "$wrong $path: 405");
+		answers($answer, 405, error('this path supports another method'), "$wrong $path: 405");
 		is($answer->{headers}{allow}, $method{$path} eq 'GET' ? 'GET, HEAD' : 'POST', '… and which it takes');
 	}
 	my $answer = $boss->request('HEAD', $path);
@@ -170,7 +170,7 @@ answers($boss->post("/v1/replay/batches/12345/$_"), 404, error('batch 12345 does
 answers($boss->post('/v1/audit/a-1/replay', body => 'x' x 101), 413, error('the body is too large'), 'a body that is too large: 413');
 answers($anyone->post('/v1/audit/a-1/replay', body => 'x' x 101), 413, error('the body is too large'), '… whoever sends it');
 # Whoever writes filters into a body shall not get a replay without any.
-my $body_says = error('parameters belong into the query string, a body is not looked at');
+my $body_says = error('parameters belong in the query string, a body is not read');
 foreach my $body ('{"limit": 5}', 'outcome=failed&dry_run=true', '{} {}', '[]', 'null', '{', "\0")
 {
 	answers($boss->post($_, body => $body), 400, $body_says, "a body that says something to $_: 400")
@@ -236,8 +236,8 @@ answers($boss->post('/v1/audit/a-1/replay?' . $_), 400, qr/^\{"error": "[^"]*\b(
 	foreach 'reason=%00', 'wait=x', 'wait=61', 'allow_redacted=x', 'allow_partial=', 'dedup=x', 'provider_override=', 'allow_unproven=x', 'on_doubt=x', 'dry_run=x', 'dry_run=true';
 answers($boss->get('/v1/replay/batches?' . $_), 400, qr/^\{"error": "[^"]*\b(?:limit|before|state)\b.*"\}$/, "400 for batches and $_")
 	foreach 'limit=x', 'limit=-1', 'limit=', 'limit=1e1', 'before=', 'before=1e1', 'before=%2B5', 'before=1.5', 'before=x', 'before=-1', 'before=99999999999999999999', 'state=%FF', 'state=x', 'before=1&before=1';
-answers($boss->post('/v1/replay/batches/1/pause?reason=%FF'), 400, error('reason is no text in UTF-8'), '400 for steering');
-answers($boss->post('/v1/audit/%FF/replay'), 400, error('the name in the path is no text in UTF-8'), '400 for an id that is no text');
+answers($boss->post('/v1/replay/batches/1/pause?reason=%FF'), 400, error('reason is not text in UTF-8'), '400 for steering');
+answers($boss->post('/v1/audit/%FF/replay'), 400, error('the name in the path is not text in UTF-8'), '400 for an id that is no text');
 answers($boss->post('/v1/audit/replay', headers => { 'Idempotency-Key' => 'k' x 256 }), 400, error('Idempotency-Key: expected 1 to 255 bytes of UTF-8'), '400 for a long Idempotency-Key');
 answers($client{viewer}->post('/v1/audit/replay?limit=x'), 400, qr/limit/, 'who has a key is told what is wrong, before anything else');
 is(sql('SELECT count(*) FROM acteon_dispatch_outbox'), 3, 'and nothing was replayed by any of that');
@@ -313,7 +313,7 @@ unlike($http->log, qr/\Q$key{boss}\E/, 'and has not told a key');
 
 my $open = start_http($node, arguments => ['--allow-anonymous=boss']);
 my $keyless = $open->client;
-my $from_page = error('requests without a key are not taken from web pages');
+my $from_page = error('requests without a key are not accepted from web pages');
 foreach my $headers ({ Origin => 'http://evil.example' }, { Origin => 'null' }, { 'Sec-Fetch-Site' => 'cross-site' }, { 'Sec-Fetch-Site' => 'same-site' },
 	{ Host => 'evil.example' }, { Host => 'localhost.evil.example' }, { Host => '127.0.0.1.evil.example:80' }, { Host => '10.0.0.1' })
 {

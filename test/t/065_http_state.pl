@@ -188,7 +188,7 @@ sql(q{CREATE ROLE inheriting LOGIN INHERIT; CREATE ROLE powerless LOGIN NOINHERI
 sql('GRANT EXECUTE ON FUNCTION acteon_api_login, acteon_api_begin, acteon_api_finish, acteon_api_housekeeping TO inheriting');
 my $said = check('all is well', 0, qr/^ok\b.*role: acteon_http, which can become 1 other role$/m);
 like($said, qr/^ok\b.*TLS: off$/m, '… TLS');
-like($said, qr/^ok\b.*listening: 127\.0\.0\.1:0 can be had$/m, '… the address');
+like($said, qr/^ok\b.*listening: 127\.0\.0\.1:0 is available$/m, '… the address');
 unlike($said, qr/^(?!ok\b)/m, '… and nothing else');
 sub db { my ($role, $database) = @_; return '--database=' . $node->connstr($database // 'postgres') . " user=$role" }
 check('a role that inherits', 1, qr/inherits.*NOINHERIT/s, db('inheriting'));
@@ -206,7 +206,7 @@ check('no server', 1, qr/connect|No such file/, "--database=host=$PostgreSQL::Te
 sql(q{UPDATE pg_extension SET extversion = '0.9' WHERE extname = 'acteon_replay'});
 check('another version', 1, qr/0\.9/);
 sql("UPDATE pg_extension SET extversion = '$version' WHERE extname = 'acteon_replay'");
-check('an address that is taken', 1, qr/the address cannot be had/, '--listen=127.0.0.1:' . $listener->sockport);
+check('an address that is taken', 1, qr/the address is not available/, '--listen=127.0.0.1:' . $listener->sockport);
 my $tls = "$PostgreSQL::Test::Utils::tmp_check/http-tls";
 mkdir $tls;
 foreach my $name (qw(one other))
@@ -220,16 +220,16 @@ chmod(0600, glob "$tls/*.key");
 sub tls { my ($cert, $tls_key) = @_; return ("--tls-cert=$tls/$cert", "--tls-key=$tls/$tls_key") }
 check('TLS', 0, qr/^ok\b.*TLS: with the certificate in .*one\.pem$/m, tls('one.pem', 'one.key'));
 check("another's key", 1, qr/the key does not belong to the certificate/, tls('one.pem', 'other.key'));
-check('no certificate', 1, qr/--tls-cert holds no certificate in PEM/, tls('one.key', 'one.key'));
+check('no certificate', 1, qr/--tls-cert contains no certificate in PEM format/, tls('one.key', 'one.key'));
 check('no key', 1, qr/--tls-key holds no private key/, tls('one.pem', 'one.pem'));
-check('a key with a password', 1, qr/--tls-key holds no private key in PEM that needs no password/, tls('one.pem', 'locked.key'));
+check('a key with a password', 1, qr/--tls-key contains no private key in PEM format without a password/, tls('one.pem', 'locked.key'));
 check('an old certificate', 1, qr/the certificate has expired/, tls('old.pem', 'one.key'));
 chmod(0644, "$tls/one.key");
 check('a key that others can read', 1, qr/others can read the private key/, tls('one.pem', 'one.key'));
 check('anonymous requests', 0, qr/^ok\b.*requests without a key: act as boss$/m, '--allow-anonymous=boss');
 check('anonymous requests as a role that the server may not become', 1, qr/requests without a key: .*permission denied to set role "powerless".*GRANT/s, '--allow-anonymous=powerless');
 check('anonymous requests as a role that there is not', 1, qr/role "nothing" does not exist/, '--allow-anonymous=nothing');
-check('keys that cross the network', 0, qr/^ok\b.*TLS: off; API keys cross the network/m, '--listen=0.0.0.0:0');
+check('keys that cross the network', 0, qr/^ok\b.*TLS: off; API keys are sent in plain text/m, '--listen=0.0.0.0:0');
 sql('DROP EXTENSION acteon_replay CASCADE; CREATE SCHEMA closed; CREATE EXTENSION acteon_replay SCHEMA closed');
 check('a schema that the role may not use', 1, qr/permission denied for schema closed.*USAGE ON SCHEMA/s);
 done_testing();

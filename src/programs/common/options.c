@@ -54,7 +54,7 @@ OptionsCheckFile(const Program *program, const char *name, const char *path)
 		OptionsFail(program, "cannot read the file \"%s\" of --%s: %s", path, name,
 					strerror(errno));
 	if (!S_ISREG(status.st_mode))
-		OptionsFail(program, "\"%s\" of --%s is no regular file", path, name);
+		OptionsFail(program, "\"%s\" of --%s is not a regular file", path, name);
 }
 
 /*
@@ -76,9 +76,10 @@ take_value(const Program *program, const Option *option, const char *from, const
 	const char *expected = option->read(option, text, place_of(option, settings));
 
 	if (expected != NULL && option->is_secret)
-		OptionsFail(program, "the value of %s is wrong: expected %s", from, expected);
+		OptionsFail(program, "the value of %s is not valid: expected %s", from, expected);
 	if (expected != NULL)
-		OptionsFail(program, "\"%s\" is no value for %s: expected %s", text, from, expected);
+		OptionsFail(program, "\"%s\" is not a valid value for %s: expected %s", text, from,
+					expected);
 }
 
 /*
@@ -153,7 +154,7 @@ read_command_line(const Program *program, void *settings, bool *given, int argc,
 
 		/* Behind the name of a mistyped option may be a password. */
 		if (option == NULL && *arg == '-')
-			OptionsFail(program, "there is no option %.*s", (int) strcspn(arg, "="), arg);
+			OptionsFail(program, "unknown option %.*s", (int) strcspn(arg, "="), arg);
 		if (option == NULL)
 			OptionsFail(program, "unexpected argument \"%.*s\"", (int) strcspn(arg, "="), arg);
 		snprintf(from, sizeof(from), "--%s", option->name);

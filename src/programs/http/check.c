@@ -39,7 +39,7 @@ check_memberships(PGconn *conn)
 	if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1)
 		ReportBad("role", PQerrorMessage(conn), NULL);
 	else if (strcmp(PQgetvalue(result, 0, 0), "t") == 0)
-		ReportBad("role", "it is a superuser", "use one that may do nothing but look keys up");
+		ReportBad("role", "it is a superuser", "use one that can do nothing but look up keys");
 	else if (!PQgetisnull(result, 0, 3))
 	{
 		char *why = Format("it can become the superuser %s", PQgetvalue(result, 0, 3));
@@ -48,9 +48,10 @@ check_memberships(PGconn *conn)
 		free(why);
 	}
 	else if (strcmp(PQgetvalue(result, 0, 1), "t") == 0)
-		ReportBad("role", "it inherits what the roles of keys may do", "ALTER ROLE ... NOINHERIT");
+		ReportBad("role", "it inherits the privileges of the keys' roles",
+				  "ALTER ROLE ... NOINHERIT");
 	else if (strcmp(PQgetvalue(result, 0, 2), "0") == 0)
-		ReportBad("role", "it is a member of no role, and could not act as one for any key",
+		ReportBad("role", "it is a member of no role, so it could not act as the role of any key",
 				  "GRANT the roles of the keys to it");
 	else
 		ReportGood("role: %s, which can become %s other role%s", PQuser(conn),
@@ -159,9 +160,9 @@ tls_fault(const Buffer *cert, const Buffer *key)
 	const char *fault = NULL;
 
 	if (x509 == NULL)
-		fault = "--tls-cert holds no certificate in PEM";
+		fault = "--tls-cert contains no certificate in PEM format";
 	else if (private == NULL)
-		fault = "--tls-key holds no private key in PEM that needs no password";
+		fault = "--tls-key contains no private key in PEM format without a password";
 	else if (X509_check_private_key(x509, private) != 1)
 		fault = "the key does not belong to the certificate";
 	else if (X509_cmp_current_time(X509_get0_notAfter(x509)) < 0)
@@ -210,7 +211,8 @@ check_tls(const Settings *settings)
 			"TLS: off%s",
 			AddressIsLoopback(&settings->listen)
 				? ""
-				: "; API keys cross the network as they are, unless a proxy in front speaks TLS");
+				: "; API keys are sent in plain text, unless a proxy in front of the server uses "
+				  "TLS");
 	else
 		check_tls_files(settings);
 }
@@ -228,11 +230,11 @@ CheckRun(const Settings *settings)
 	fd = SocketListen(&settings->listen, &port);
 	if (fd >= 0)
 	{
-		ReportGood("listening: %s can be had", settings->listen.text);
+		ReportGood("listening: %s is available", settings->listen.text);
 		close(fd);
 	}
 	else
-		ReportBad("listening", "the address cannot be had",
-				  "check --listen, and who listens there");
+		ReportBad("listening", "the address is not available",
+				  "check --listen, and whether another program listens there");
 	return ReportStatus();
 }

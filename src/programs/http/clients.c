@@ -361,8 +361,7 @@ serve(Request *request)
 
 		if (request->answer.status == 0 && strcmp(request->route->method, "POST") == 0 &&
 			!RequestSaysNothing(request))
-			AnswerError(request, 400,
-						"parameters belong into the query string, a body is not looked at");
+			AnswerError(request, 400, "parameters belong in the query string, a body is not read");
 		/* The client has done its part: how long it waits now is not up to it. */
 		if (peer != NULL)
 			peer->is_reading = false;

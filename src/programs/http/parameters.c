@@ -279,7 +279,7 @@ take_value(Parameters *parameters, const ReplayOption *option, const char *text,
 		return Format("%s is given twice", option->key);
 	given = decode(text, len, true);
 	if (given == NULL)
-		return Format("%s is no text in UTF-8", option->key);
+		return Format("%s is not text in UTF-8", option->key);
 	add_value(value, given);
 	expected = shape(option, value);
 	if (expected != NULL)

@@ -233,14 +233,14 @@ RequestRead(Request *request, const char *method, const RequestHeaders *headers,
 		AnswerError(request, 404, "there is nothing at this path");
 	else if (found == ROUTE_NO_METHOD)
 	{
-		AnswerError(request, 405, "this path takes another method");
+		AnswerError(request, 405, "this path supports another method");
 		request->answer.allow =
 			strcmp(request->route->method, "GET") == 0 ? "GET, HEAD" : request->route->method;
 	}
 	else if ((request->name = DecodeName(BufferText(&name), name.len)) == NULL)
-		AnswerError(request, 400, "the name in the path is no text in UTF-8");
+		AnswerError(request, 400, "the name in the path is not text in UTF-8");
 	else if (!request->has_key && request->route->kind == ROUTE_CALL && is_from_web_page(headers))
-		AnswerError(request, 403, "requests without a key are not taken from web pages");
+		AnswerError(request, 403, "requests without a key are not accepted from web pages");
 	else
 	{
 		read_parameters(request);

@@ -109,13 +109,15 @@ SettingsRead(Settings *settings, int argc, char **argv)
 {
 	OptionsRead(&program, settings, argc, argv);
 	if ((settings->tls_cert == NULL) != (settings->tls_key == NULL))
-		OptionsFail(&program, "--tls-cert and --tls-key need each other");
+		OptionsFail(&program, "--tls-cert and --tls-key must be used together");
 	OptionsCheckFile(&program, "tls-cert", settings->tls_cert);
 	OptionsCheckFile(&program, "tls-key", settings->tls_key);
 	/* To PostgreSQL it means the role that the server logs in as. */
 	if (settings->anonymous != NULL && strcmp(settings->anonymous, "none") == 0)
-		OptionsFail(&program, "--allow-anonymous needs a role, and \"none\" is none");
+		OptionsFail(&program, "--allow-anonymous needs a role, and \"none\" is not one");
 	if (settings->anonymous != NULL && !AddressIsLoopback(&settings->listen))
-		OptionsFail(&program, "--allow-anonymous needs an address of the loopback in --listen: "
-							  "whoever reaches the port may do what the role may");
+		OptionsFail(
+			&program,
+			"--allow-anonymous needs a loopback address in --listen: anyone who can reach the "
+			"port can do what the role can");
 }

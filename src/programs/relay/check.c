@@ -50,7 +50,7 @@ check_keys(const Settings *settings, Buffer *api_key)
 	free(error);
 	if (settings->payload_key_files.count == 0)
 	{
-		ReportGood("payload keys: none, actions with sealed payloads will end dead");
+		ReportGood("payload keys: none, actions with sealed payloads will become dead");
 		return;
 	}
 	keys = KeyringRead(&settings->payload_key_files, &error);
@@ -135,18 +135,18 @@ check_times(const Settings *settings, PGconn *conn)
 		ReportBad(
 			"time-outs",
 			"--request-timeout is shorter than acteon_replay.gateway_patience, which says how "
-			"long the gateway may take: requests would be broken off that it is executing",
+			"long the gateway may take: requests that it is still executing would be interrupted",
 			"make --request-timeout longer, or acteon_replay.gateway_patience shorter if the "
 			"gateway is quicker");
 	else if (settings->grace < settings->request_timeout)
 		ReportBad(
 			"time-outs",
-			"--grace is shorter than --request-timeout: at a stop requests would be broken off "
-			"that may still be answered",
-			"make --grace as long, and TimeoutStopSec of the unit longer");
+			"--grace is shorter than --request-timeout: at a stop, requests that may still be "
+			"answered would be interrupted",
+			"make --grace at least as long, and TimeoutStopSec of the unit longer");
 	else
 		ReportGood(
-			"time-outs: an answer is waited for %lld s, acteon_replay.gateway_patience is %s",
+			"time-outs: the relay waits %lld s for an answer, acteon_replay.gateway_patience is %s",
 			(long long) (settings->request_timeout / SECOND), PQgetvalue(result, 0, 0));
 	PQclear(result);
 }
@@ -212,13 +212,14 @@ check_audit(PGconn *conn)
 
 	if (result == NULL)
 	{
-		ReportBad("audit table", why != NULL ? why : "cannot be looked for", NULL);
+		ReportBad("audit table", why != NULL ? why : "cannot be looked up", NULL);
 		return;
 	}
 	if (strcmp(PQgetvalue(result, 0, 1), "t") != 0)
-		ReportBad("audit table", "there is none under the name in acteon_replay.audit_table",
-				  "set it to the gateway's table, with its schema; without it nothing is known of "
-				  "an action whose answer is lost");
+		ReportBad(
+			"audit table", "there is none under the name in acteon_replay.audit_table",
+			"set it to the gateway's table, with its schema; without it nothing is known about "
+			"actions whose answers are lost");
 	else
 		name = DuplicateText(PQgetvalue(result, 0, 2));
 	readable = strcmp(PQgetvalue(result, 0, 3), "t") == 0;
@@ -230,8 +231,8 @@ check_audit(PGconn *conn)
 		check_newest(conn, name, is_live);
 	else
 		ReportGood(
-			"audit table: %s is there; how old its newest record is cannot be seen, since %s "
-			"may not read it, nor need it",
+			"audit table: %s is there; the age of its newest record is not known, because %s may "
+			"not read it, and need not",
 			name, PQuser(conn));
 	free(name);
 }

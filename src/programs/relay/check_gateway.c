@@ -114,16 +114,17 @@ report_refusal(const Settings *settings, long status, const Buffer *answer)
 	{
 		what = "API key";
 		hint = "the gateway knows the key, but does not let it dispatch this: check its role and "
-			   "grants, or name what it is for with --check-as";
+			   "grants, or name with --check-as what it is for";
 	}
 	else if (status == 400 && strstr(BufferText(&why), "unsigned") != NULL)
 	{
 		what = "signing";
-		hint = "the gateway takes signed actions only ([signing] reject_unsigned); this relay does "
-			   "not sign";
+		hint =
+			"the gateway accepts only signed actions ([signing] reject_unsigned); this relay does "
+			"not sign";
 	}
 	else if (status == 400 || status == 422)
-		hint = "the gateway does not take the actions of this relay: do the versions fit?";
+		hint = "the gateway does not accept the actions of this relay: do the versions match?";
 	else if (status == 429 || status >= 500)
 		hint = "the gateway cannot evaluate anything now: try again";
 	ReportBad(what, BufferText(&why), hint);
@@ -156,13 +157,14 @@ try_dispatch(const Settings *settings, const Buffer *api_key, const Trial *trial
 		ReportGood("API key: works for tenant %s, namespace %s, provider %s, action type %s",
 				   trial->tenant.data, trial->name_space.data, trial->provider.data,
 				   trial->action_type.data);
-		ReportGood("signing: not asked for");
+		ReportGood("signing: not required");
 		status = EasyTry(settings, api_key, DRY_RUN_PATH, body.data, &answer);
 		if (status == 409)
-			ReportGood("replay protection: on, the gateway takes an id once");
+			ReportGood("replay protection: on, the gateway accepts each id only once");
 		else if (status == 200)
-			ReportGood("replay protection: off ([signing] reject_replay), so the gateway does not "
-					   "notice what is sent twice");
+			ReportGood(
+				"replay protection: off ([signing] reject_replay), so the gateway does not detect "
+				"what is sent twice");
 		else
 			report_refusal(settings, status, &answer);
 	}
@@ -195,9 +197,11 @@ try_without(const Settings *settings, const Buffer *api_key)
 	else
 	{
 		ReportGood("gateway: %s answers", settings->gateway_url);
-		ReportGood("API key: %s, but not tried with a dispatch, nor are signing and replay "
-				   "protection: no recent batch says what with; name it with --check-as",
-				   status == 200 ? "the gateway knows it" : "not known to be wrong");
+		ReportGood(
+			"API key: %s, but it was not tested with a dispatch, nor were signing and replay "
+			"protection: no recent batch names a tenant, namespace, provider and action type; "
+			"name them with --check-as",
+			status == 200 ? "the gateway knows it" : "not known to be wrong");
 	}
 	BufferFree(&answer);
 }

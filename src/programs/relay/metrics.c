@@ -185,7 +185,7 @@ replace_file(const char *path, const Buffer *text)
 
 	/* A device or the like must not be lost to a mistake. */
 	if (lstat(path, &status) == 0 && !S_ISREG(status.st_mode))
-		return "there is something that is no regular file";
+		return "there is something that is not a regular file";
 	temporary = Format("%s.%d.tmp", path, (int) getpid());
 	error = write_file(temporary, text);
 	if (error == 0 && rename(temporary, path) != 0)

@@ -209,10 +209,10 @@ add_file(Keyring *ring, const char *path, char **error)
 		while (line.len > 0 && strchr(" \t\r", line.text[line.len - 1]) != NULL)
 			line.len--;
 		if (line.len > 0 && line.text[0] != '#' && !add_key(ring, line))
-			*error =
-				Format("line %d of \"%s\" is no key: expected ID:KEY or KEY, with 64 hex digits or "
-					   "44 of base64, each ID once",
-					   number, path);
+			*error = Format(
+				"line %d of \"%s\" is not a key: expected ID:KEY or KEY, with 64 hex digits or "
+				"44 of base64, each ID once",
+				number, path);
 		at = stop + 1;
 	}
 	if (*error == NULL && ring->count == before)

@@ -202,10 +202,9 @@ check_url(char *text)
 	size_t len = strlen(text);
 
 	if (!is_url(text))
-		OptionsFail(
-			&program,
-			"the value of --gateway-url is no URL of a gateway: expected http:// or https://, "
-			"a host, perhaps a port and a path, and nothing else");
+		OptionsFail(&program,
+					"the value of --gateway-url is not the URL of a gateway: expected http:// or "
+					"https://, a host, optionally a port and a path, and nothing else");
 	while (text[len - 1] == '/')
 		text[--len] = '\0';
 }
@@ -257,7 +256,7 @@ SettingsRead(Settings *settings, int argc, char **argv)
 		OptionsFail(&program, "--check-as needs tenant, namespace, provider and action type, with "
 							  "slashes between them");
 	if (settings->drain && settings->check)
-		OptionsFail(&program, "--drain and --check exclude each other");
+		OptionsFail(&program, "--drain and --check cannot be used together");
 	if (settings->consumer == NULL)
 		settings->consumer = default_consumer();
 }
