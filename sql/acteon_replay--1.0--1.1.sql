@@ -195,7 +195,7 @@ COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text, bool
 
 If the action has several records, the one with the latest dispatched_at is used, and an outcome rather than an intent with the same time. If that is the record of a step or of the end of a chain, the record of the chain''s start (chain_started) is used instead, because it contains what the client sent.
 
-Because the caller named the action, it is replayed even if it was replayed before, which raises a NOTICE, or took effect, which raises a WARNING. The only exception is a race: if another session is replaying the same action at the same time, the call waits for it and makes no second replay; success is then false, and new_action_id is the replay that the other session made. A statement that names an action twice gets the same answer. All other problems are errors.
+Because the caller named the action, it is replayed even if it was replayed before, which raises a NOTICE, or took effect, which raises a WARNING. The only exception is a race: if another session is replaying the same action at the same time, the call waits for it and makes no second replay; success is then false, and new_action_id is the replay that the other session made. If one statement calls the function twice for an action, the second call gets the same answer. All other problems are errors.
 
 An intent (the record of an action whose outcome is unknown) needs allow_unproven, and usually allow_partial as well, because it does not show whether the action had attachments. An intent younger than acteon_replay.intent_grace, measured against the newest record of the table, is replayed with a WARNING: the gateway may still be executing it. If acteon_replay.audit_is_live is off, intents are refused.
 
@@ -282,17 +282,17 @@ newest_first: the newest records first. By default the oldest come first, so tha
 cursor: continue after the last record that an earlier call examined. The filters, lost, the times and newest_first must be the same; the rest may change. Pass next_cursor of that call
 rate: actions per second, at least 0.001: determines when each action is due. Without it there is no limit
 start_at: no action is due before this time
-reason: why; stored with the batch, or in the log. acteon_replay.require_reason makes it mandatory
+reason: the reason, which is stored with the batch or in the log. acteon_replay.require_reason makes it mandatory
 allow_partial: also actions that had attachments, which are not in the audit table, and intents, which do not show whether there were any; they are sent without attachments
 dedup: whether to keep the actions'' dedup keys, or to drop them so that the gateway cannot answer Deduplicated
 provider_override: send the actions to this provider instead of the record''s; a grant must cover both
 max_generation: an action that has already been replayed this many times fails; cancelled replays do not count
-max_depth: an action that is itself the replay of a replay, and so on, to this depth fails
-breaker_window: circuit breaker: the batch pauses itself when more than breaker_share of its last breaker_window deliveries failed. Actions without effect, whatever their outcome, Failed ones, whatever their effect, and dead ones count as failed, and so does each action in doubt, once. 0 turns the circuit breaker off
+max_depth: an action that is already this many replays away from its original fails
+breaker_window: circuit breaker: the batch pauses itself when more than breaker_share of its last breaker_window deliveries failed. The following count as failed: actions without effect, whatever their outcome; Failed ones, whatever their effect; dead ones; and each action in doubt, once. 0 turns the circuit breaker off
 breaker_share: share of the last breaker_window deliveries that may fail before the batch pauses itself, at least 0 and below 1
 ramp: with a rate, send the first tenth of the actions at a tenth of the rate and the rest at the full rate. What is left of that tenth stays slow after a pause, after a change of the rate, and after a time in which no consumer claimed actions
 lost: only actions that were lost, whatever their outcome: those that had no effect, and those that failed, unless a later record shows another result. Cannot be combined with outcome
-certain: of what lost selects, only actions that certainly had no effect: no timeouts or connection resets
+certain: of the actions that lost selects, only those that certainly had no effect: no timeouts or connection resets
 allow_effective: also actions that took effect or will take effect. Without it they are passed over, and a call that selects nothing else (outcome executed) is refused
 allow_unproven: also intents, whose outcome is unknown. Without it a call for these (outcome pending) is refused
 on_doubt: what to do if it cannot be determined whether an action was executed: resend (it is sent once more, under a new id) or hold (a person decides)
@@ -356,7 +356,7 @@ COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, te
 'Shows what a replay with the same arguments would do, without doing it. It works in read-only transactions and on a standby, and waits for no locks of other replays. Records are judged by the same code as in a replay, so the counts are exact if nothing changes in between. Unlike a replay it does not require a filter; max_records defaults to all records. Only tenants, providers and so on that the caller''s grants cover are named.
 
 Arguments:
-sample: how many of the records that would be replayed are shown, 0 to 1000
+sample: how many of the records that would be replayed to show, 0 to 1000
 
 Returns:
 section: see below
@@ -420,10 +420,10 @@ LANGUAGE C;
 COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, integer, bigint, bigint, bigint, bigint) IS
 'Replays all matching records, any number of them, in committed chunks, oldest first. It takes the arguments of acteon_replay_bulk; max_records defaults to all records. It cannot run inside a transaction block. A NOTICE reports the progress every five seconds.
 
-If to_time is omitted or in the future, the time of the call is used, so that the call does not replay the records of its own replays. With a rate the call stays at most a minute ahead of the deliveries and waits for them, so that few actions have to be cancelled if necessary, and a new rate takes effect with the next chunk; without a rate it enqueues everything at once. While the batch is paused the call waits; when the batch is cancelled the call ends. The cursor and the actions of a chunk are committed together, so if the call is interrupted, acteon_replay_continue can continue it. A call that finds only records that are passed over, because their actions already have a replay or took effect, leaves no batch behind, so a job that runs every five minutes does not fill the table. Memory use does not grow with the number of records, no transaction lasts longer than a chunk, and none is open while the call waits.
+If to_time is omitted or in the future, the time of the call is used, so that the call does not replay the records of its own replays. With a rate the call stays at most a minute ahead of the deliveries and waits for them, so that few actions have to be cancelled if the need arises, and a new rate takes effect with the next chunk; without a rate it enqueues everything at once. While the batch is paused the call waits; when the batch is cancelled the call ends. The cursor and the actions of a chunk are committed together, so if the call is interrupted, acteon_replay_continue can continue it. A call that finds only records that are passed over, because their actions already have a replay or took effect, leaves no batch behind, so a job that runs every five minutes does not fill the table. Memory use does not grow with the number of records, no transaction lasts longer than a chunk, and none is open while the call waits.
 
 Arguments:
-chunk: how many records one transaction looks at, 1 to 10000
+chunk: how many records one transaction examines, 1 to 10000
 
 Returns:
 batch_id: number of the batch; NULL if nothing was replayed, failed or skipped
@@ -475,7 +475,7 @@ AS 'MODULE_PATHNAME', 'acteon_outbox_ack'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_outbox_ack(bigint[], bigint[], jsonb[], uuid[]) IS
-	'Records the outcomes that the gateway answered with 200; returns how many deliveries this call has recorded. Actions with Throttled and QuotaExceeded are sent again at the time that the gateway gives, under a new id, without counting the attempt, for at most a day. A 409 is acknowledged as {"AlreadyDispatched": <body>} and looked up in the audit table. After the lease has been lost, an answer is accepted only with the action_id that was sent. Errors: 42501 no gateway grant, 22023 arrays of different lengths or with NULL ids.';
+	'Records the outcomes that the gateway returned with status 200; returns how many deliveries this call has recorded. Actions with Throttled and QuotaExceeded are sent again at the time that the gateway gives, under a new id, without counting the attempt, for at most a day. A 409 is acknowledged as {"AlreadyDispatched": <body>} and looked up in the audit table. After the lease has been lost, an answer is accepted only with the action_id that was sent. Errors: 42501 no gateway grant, 22023 arrays of different lengths or with NULL ids.';
 
 CREATE FUNCTION acteon_outbox_nack(
 	outbox_id bigint[],
@@ -490,12 +490,12 @@ AS 'MODULE_PATHNAME', 'acteon_outbox_nack'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_outbox_nack(bigint[], bigint[], text[], interval[], uuid[]) IS
-'Gives back actions that are known not to have been executed (a 429, a 500 with the gateway''s own body, nothing was sent), for a later attempt. For actions that may have been executed, use acteon_outbox_doubt. Does nothing for actions whose lease has been lost.
+'Gives back actions that are known not to have been executed (a 429, a 500 with the gateway''s own body, or a request that was never sent), for a later attempt. For actions that may have been executed, use acteon_outbox_doubt. Does nothing for actions whose lease has been lost.
 
 Arguments:
 error: what went wrong. After the last attempt (acteon_replay.max_attempts) the action becomes dead with this error. NULL means that the action was not attempted or is not at fault: the attempt is not counted, and the action is due at once or after retry_after
 retry_after: when it is due again, at most a day; NULL: after a back-off of 1 second to 10 minutes that doubles with each attempt, chosen at random in its upper half
-action_id: the id that the gateway has answered, NULL if nothing reached it
+action_id: the id about which the gateway has answered; NULL if nothing reached the gateway
 
 Errors: 42501 no gateway grant, 22023 bad argument.';
 
@@ -535,7 +535,7 @@ COMMENT ON FUNCTION acteon_outbox_redrive(bigint[], bigint, text, text, integer,
 	'Puts dead actions that match every given filter back into the queue, with all their attempts, up to max_actions; rate is in actions per second. Each is looked up in the audit table before it is sent, and is sent under a new id. Actions that have been replayed again and those of cancelled batches are skipped, and counted; those of a paused batch wait until it is resumed, which a NOTICE reports. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 COMMENT ON FUNCTION acteon_outbox_purge(interval, bigint, text) IS
-	'Deletes the outbox and delivery rows of actions whose every replay has been finished for longer than older_than, until max_actions are deleted, or up to 1,000 more; returns how many. A purged action counts as never replayed, so keep them at least as long as the audit table keeps its records; its next replay gets an id that was not used before. Batches are kept, and so are actions in doubt. An older_than of less than 24 hours, the time for which the gateway remembers ids, raises a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
+	'Deletes the outbox and delivery rows of actions whose replays have all been finished for longer than older_than, until max_actions are deleted, or up to 1,000 more; returns how many. A purged action counts as never replayed, so keep actions at least as long as the audit table keeps its records; its next replay gets an id that was not used before. Batches are kept, and so are actions in doubt. An older_than of less than 24 hours, the time for which the gateway remembers ids, raises a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_read_stats(
 	OUT depth bigint,
@@ -653,7 +653,7 @@ CREATE TYPE acteon_replay_proof_item AS (
 	record_ids text[],
 	dispatched_at timestamptz);
 
-COMMENT ON TYPE acteon_replay_proof_item IS 'A row of acteon_replay_proof_items: what the audit table says of one action of a batch.';
+COMMENT ON TYPE acteon_replay_proof_item IS 'A row of acteon_replay_proof_items: what the audit table says about one action of a batch.';
 COMMENT ON COLUMN acteon_replay_proof_item.outbox_id IS 'Position in the outbox.';
 COMMENT ON COLUMN acteon_replay_proof_item.action_ids IS 'All ids under which it may have been sent, in order.';
 COMMENT ON COLUMN acteon_replay_proof_item.verdict IS 'What the audit table says, as in acteon_replay_proof.';
@@ -814,7 +814,7 @@ COMMENT ON FUNCTION acteon_outbox_extend(bigint[], interval) IS
 ALTER FUNCTION acteon_api_login(bytea) VOLATILE;
 
 COMMENT ON FUNCTION acteon_api_key_create(text, regrole, timestamptz) IS
-	'Creates an API key for the HTTP server, whose requests with this key act as the role, and returns it: acteon_ and 43 characters, which encode 32 random bytes. Only the SHA-256 is stored, so the key cannot be shown again. The name has 1 to 200 bytes and cannot be reused, even after the key is revoked. The caller must be able to SET ROLE to the role, which must not be a superuser, because grants do not limit superusers. Logged in acteon_replay_log, without the key. Errors: 42501 not the caller''s role, 22023 bad argument or a superuser, 42704 no such role, 42710 the name is in use, also by a revoked key.';
+	'Creates an API key for the HTTP server, whose requests with this key act as the role, and returns it: acteon_ and 43 characters, which encode 32 random bytes. Only the SHA-256 is stored, so the key cannot be shown again. The name has 1 to 200 bytes and cannot be reused, even after the key is revoked. The caller must be able to SET ROLE to the role, which must not be a superuser, because grants do not limit superusers. Logged in acteon_replay_log, without the key. Errors: 42501 not the caller''s role, 22023 bad argument or a superuser, 42704 no such role, 42710 the name is in use, even if by a revoked key.';
 
 COMMENT ON FUNCTION acteon_api_key_revoke(text) IS
 	'Revokes an API key permanently, from the commit on; returns when it was revoked, which is the earlier time if it was revoked before. The caller must be able to SET ROLE to the key''s role; if that role was dropped, the caller must be a superuser. Logged in acteon_replay_log. Errors: P0002 no such key, 42501 not the caller''s role, 22023 bad argument.';
@@ -823,9 +823,9 @@ COMMENT ON FUNCTION acteon_api_begin(bigint, text, bytea) IS
 	'Begins a request with an Idempotency-Key (1 to 255 bytes; key_id 0 for anonymous requests). It must be called first in the transaction. Returns no row if the request must be processed, and the first answer if it was processed in the last 24 hours. If another transaction is processing it, waits for that to end; if that is rolled back, the request must be processed. Errors: 42710 the Idempotency-Key was used for another request (nothing else here raises this error); 55000 it was begun and committed without an answer, or begun twice in one transaction; 22023 bad argument; in REPEATABLE READ also 40001, the answer is newer than the snapshot.';
 
 COMMENT ON VIEW acteon_replay_batches IS
-'All batches and their progress, one row for each. Finished actions are counted from acteon_replay_tally and unfinished ones from acteon_dispatch_segment, so a batch of a million actions takes as long as one of a thousand. replayed is the sum of waiting, in_flight, in_doubt, delivered, dead and cancelled. The view works on a standby, too.
+'All batches and their progress, one row for each. Finished actions are counted from acteon_replay_tally and unfinished ones from acteon_dispatch_segment, so reading a batch of a million actions takes as long as reading one of a thousand. replayed is the sum of waiting, in_flight, in_doubt, delivered, dead and cancelled. The view works on a standby, too.
 
-A role sees completely the batches that it started and those whose whole scope its grants cover. Of a batch that its grants cover in part, it sees the state, the rate and the counts for that part, and NULL in columns that would show the rest; these counts are made action by action, which takes seconds for a large batch, and do not include purged actions. Superusers and roles with a gateway grant see all batches.';
+A role sees all of a batch that it started, or whose whole scope its grants cover. Of a batch that its grants cover in part, it sees the state, the rate and the counts for that part, and NULL in columns that would show the rest; these counts are made action by action, which takes seconds for a large batch, and do not include purged actions. Superusers and roles with a gateway grant see all batches.';
 
 COMMENT ON COLUMN acteon_replay_batches.progress IS
 	'Percentage of its actions that have ended (delivered, dead or cancelled), with one decimal; while it is enqueuing, percentage of the matching records that have been examined and have no waiting or in-flight action.';
@@ -840,7 +840,7 @@ COMMENT ON COLUMN acteon_replay_item.outcome IS
 	'The gateway''s answer, or the outcome in its record in the same form.';
 
 COMMENT ON TABLE acteon_grants IS
-	'Which roles may replay and read what. A row applies to its role and to members that inherit its privileges; one row that covers a record is enough. Superusers need no row.';
+	'Which roles may replay or read which records. A row applies to its role and to members that inherit its privileges; one row that covers a record is enough. Superusers need no row.';
 COMMENT ON COLUMN acteon_grants.grantee IS
 	'PostgreSQL role that holds the grant. Follows ALTER ROLE … RENAME; a row of a dropped role has no effect.';
 COMMENT ON COLUMN acteon_grants.role IS
@@ -900,7 +900,7 @@ COMMENT ON COLUMN acteon_outbox_stats.oldest_due_age IS 'How long the action tha
 COMMENT ON COLUMN acteon_outbox_stats.paused IS 'Actions of paused batches that no consumer holds; they count in depth and in no other column.';
 
 COMMENT ON FUNCTION acteon_outbox_check() IS
-	'Checks the consistency of the whole outbox: every action is either finished or covered by one segment, of its batch and lane; no lane is leased twice, no action queued twice, no replay missing. Returns one row for each violation, so normally none. It reads all rows. Error: 42501 no gateway grant.';
+	'Checks the consistency of the whole outbox: every action is either finished or covered by one segment, which belongs to its batch and lane; no lane is leased twice, no action is queued twice, and no replay is missing. Returns one row for each violation, so normally none. It reads all rows. Error: 42501 no gateway grant.';
 COMMENT ON FUNCTION acteon_dispatch_lane(text, text) IS
 	'Returns the lane of a tenant''s actions with a fingerprint, as in acteon_dispatch_segment; NULL without a fingerprint.';
 COMMENT ON FUNCTION acteon_api_login(bytea) IS
