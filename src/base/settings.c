@@ -100,17 +100,17 @@ DefineSettings(void)
 							"It is applied when an attempt fails, not to actions that are waiting.",
 							&MaxAttempts, 10, 1, INT_MAX / 2, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomBoolVariable("acteon_replay.require_reason",
-							 "Refuses to replay, steer, redrive or purge without a reason.", NULL,
-							 &RequireReason, false, PGC_SUSET, 0, NULL, NULL, NULL);
+							 "Requires a reason for replaying, steering, redriving and purging.",
+							 NULL, &RequireReason, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"acteon_replay.gateway_patience",
-		"Sets the time after which the absence of an action's audit record is considered.",
+		"Sets the time after which the absence of an action's audit record is taken into account.",
 		"It must be at least as long as the gateway can take to execute an action and to record "
-		"it. It is counted from the end of the request, or of the lease.",
+		"it. It is measured from the end of the request, or of the lease.",
 		&GatewayPatience, 300, 0, INT_MAX / 1000, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomBoolVariable(
 		"acteon_replay.audit_is_live",
-		"Tells whether the gateway itself writes to the audit table.",
+		"Specifies whether the gateway itself writes to the audit table.",
 		"Turn it off for a copy: then nothing is concluded from missing records, actions in doubt "
 		"are held, and intents are not replayed. Unless it is set, it is off for a table that a "
 		"subscription fills, and for a table with a partition that is foreign or filled by a "
@@ -118,8 +118,8 @@ DefineSettings(void)
 		&AuditIsLive, true, PGC_SUSET, 0, check_audit_is_live, assign_audit_is_live, NULL);
 	DefineCustomEnumVariable(
 		"acteon_replay.notify", "Sets when a replay wakes up consumers with NOTIFY.",
-		"on, off, or smart (only if a consumer is sleeping). Commits with a NOTIFY wait for each "
-		"other, in the whole cluster.",
+		"on, off, or smart (only if a consumer is sleeping). Transactions that send a "
+		"NOTIFY wait for each other when they commit, in the whole cluster.",
 		&NotifySetting, NOTIFY_SMART, notify_values, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("acteon_replay");
 }
