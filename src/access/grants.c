@@ -54,7 +54,7 @@ struct Grants
 	bool may_deliver; /* a grant of the gateway */
 	int count;
 	int allocated;
-	int last_hit; /* the grant that covered last: try it first */
+	int last_hit; /* the grant that covered last, which is tried first */
 	Grant *grants;
 };
 

@@ -1,6 +1,6 @@
 /*
  * audit_table.c
- *		The gateway's audit table: where it is, and whether it is one.
+ *		The gateway's audit table: finding it, and checking that it is an audit table.
  */
 #include "postgres.h"
 
@@ -64,7 +64,7 @@ report_no_table(void)
 
 /*
  * Refuse a schema in which everybody may create tables: records must not come
- * from a table that just anybody has made.
+ * from a table that anybody could have made.
  */
 static void
 check_schema(Oid schema)
@@ -86,7 +86,7 @@ check_schema(Oid schema)
 
 /*
  * Find the table that acteon_replay.audit_table names.  The caller's search
- * path plays no part.  A name without a schema is looked for beside the
+ * path plays no role.  A name without a schema is looked for beside the
  * extension and then in public.
  */
 static Oid
@@ -138,7 +138,7 @@ AuditColumn(const AuditTable *table, const char *name)
 
 /*
  * Raise an error unless the table has a column of exactly this type.  Another
- * type could bring operators and casts of its owner's into the statement.
+ * type could bring its owner's operators and casts into the statement.
  */
 void
 CheckAuditColumn(const AuditTable *table, const char *name, Oid type)

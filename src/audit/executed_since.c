@@ -5,7 +5,7 @@
  *
  * An action has been executed if another of its records with the same or a
  * later time says so.  Finding that takes a search of the index on action ids
- * for each record, at random places: longer than the rest of a preview.  So it
+ * for each record, at random places, which takes longer than the rest of a preview.  So it
  * is done for a limited number of records, all at once, in the order of the
  * index.
  */
@@ -64,7 +64,7 @@ AddToExecutedSearch(ExecutedSearch *search, const AuditRecord *record)
  * Find the records of these actions that say executed, as the table's owner: by
  * action id, for which every version of the gateway makes an index, and in the
  * order in which they lie in the table, whatever the planner thinks of other
- * ways.  How many ids there are it need not know.
+ * ways.  It need not know how many ids there are.
  */
 static void
 find_executed(ExecutedSearch *search, const AuditTable *table)
@@ -131,7 +131,7 @@ collect_times(ExecutedSearch *search)
 }
 
 /*
- * End a search.  Returns how many of the records that were added have another one
+ * End a search.  Returns for how many of the added records there is another one
  * that says executed.  Needs an SPI connection.
  */
 int64

@@ -49,7 +49,7 @@ enum
 	FOUND_OUTCOME,
 	FOUND_DISPATCHED_AT,
 	FOUND_ID,
-	NUM_NEEDED, /* a record without one of these is none */
+	NUM_NEEDED, /* a record without one of these does not count */
 	FOUND_DETAILS = NUM_NEEDED,
 	FOUND_PROVIDER,
 	FOUND_ACTION_TYPE,
@@ -80,13 +80,13 @@ typedef enum TimeAccess
 	TIME_NOT_FOUND
 } TimeAccess;
 
-/* Blocks of a table that is small enough for being read as a whole. */
+/* Maximum size, in blocks, of a table that is small enough to be read as a whole. */
 #define SMALL_TABLE_BLOCKS 1024
 
-/* How long the lock of the audit table is waited for. */
+/* How long to wait for the lock on the audit table. */
 #define LOCK_PATIENCE "100ms"
 
-/* Records with a deduplication key that are looked at. */
+/* Number of records with a deduplication key that are examined. */
 #define DEDUP_RECORDS 10000
 
 /* A reader of the audit table; see OpenLookup. */
@@ -94,13 +94,13 @@ struct Lookup
 {
 	MemoryContext context; /* that it lives in */
 	Oid schema;
-	bool is_open; /* it has been tried to open the table */
+	bool is_open; /* opening the table has been tried */
 	bool is_readable;
 	bool is_damaged; /* the last error was about what is stored, not about the table */
 	bool is_live;    /* see AuditTableIsLive */
 	Oid owner;
 	TimeAccess times;
-	char *sql[NUM_LOOKUP_STATEMENTS]; /* NULL: there is no such */
+	char *sql[NUM_LOOKUP_STATEMENTS]; /* NULL: there is no such statement */
 	Datum frequent_outcomes;          /* arrays of them */
 	Datum other_outcomes;
 	Datum all_outcomes;
@@ -1062,7 +1062,7 @@ ask_time(Lookup *lookup, void *argument)
 
 /*
  * Whether a record is left from a time, or from before: then records from that
- * time were not pruned when an action was looked for the last time.
+ * time had not been pruned when an action was last looked up.
  */
 bool
 AuditIsKept(Lookup *lookup, TimestampTz time)

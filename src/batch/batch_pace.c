@@ -25,8 +25,8 @@ QueueOfBatch(Oid schema, const BatchRow *batch, TimestampTz now)
 }
 
 /*
- * How many actions of a batch have still to go at a tenth of its rate, if it has a
- * ramp: those of the first tenth that have not ended.
+ * How many actions of a batch must still be sent at a tenth of its rate, if it has
+ * a ramp: those of the first tenth that have not ended.
  */
 static int64
 ramp_left(Oid schema, const BatchRow *batch)
@@ -41,10 +41,11 @@ ramp_left(Oid schema, const BatchRow *batch)
 }
 
 /*
- * Give what a batch that is held has waiting due times from a time on, at its rate,
- * with what is left of its ramp; without a rate, at that time.  all tells whether
- * that is for what was not parked, too; with a rate it is in any case.  Without wait,
- * what a consumer is answering about at this moment is left out.
+ * Give the waiting actions of a held batch new due times: from the given time on, at
+ * the batch's rate and with what is left of its ramp; without a rate, that time.
+ * all tells whether actions that were not parked get them, too; with a rate they
+ * always do.  Without wait, segments that a consumer's answer is changing at this
+ * moment are left out.
  */
 void
 PaceAnew(HeldBatch *held, const BatchQueue *queue, TimestampTz start, bool all, bool wait)

@@ -4,15 +4,15 @@
  *
  * That a batch is stopped is written in its row and nowhere else, so stopping a
  * million actions changes one row.  Every claim looks at the rows of the batches
- * that it meets.  What it meets of a paused batch it parks, so that it does not
- * meet it again; what it meets of a cancelled one it sweeps into deliveries.
+ * that it encounters.  Segments of a paused batch it parks, so that it does not
+ * encounter them again; those of a cancelled one it sweeps into deliveries.
  *
  * Cancelling frees the actions for another replay, and resuming brings parked
  * ones back.  Neither may overlook what a claim is doing at that moment.  So a
  * claim locks each batch, shared, before it looks at its row, and cancelling and
  * resuming lock it exclusively: who has the lock knows that earlier claims have
  * committed and that later ones see the row.  Pausing needs no lock: what a claim
- * hands out at that moment is in flight, as if it had come a little earlier.
+ * hands out at that moment is in flight, as if the claim had come a little earlier.
  */
 #include "postgres.h"
 
@@ -94,7 +94,7 @@ remember_last(BatchGuard *guard)
 
 /*
  * Whether actions of a batch may be handed out, and whether it has a rate.  The
- * answer holds until the transaction ends, but for a pause.
+ * answer holds until the transaction ends, unless the batch is paused.
  */
 BatchStop
 LookAtBatch(BatchGuard *guard, int64 batch_id, bool *paced)
@@ -157,8 +157,8 @@ CloseBatchGuard(BatchGuard *guard)
  */
 
 /*
- * Put a segment of a cancelled batch in doubt again of which an earlier id was
- * given up without proof: it is looked for, and does not go out.
+ * Put a segment of a cancelled batch in doubt again, because an earlier id of it was
+ * given up without proof: it is looked up, and is not sent.
  */
 static void
 doubt_segment(SegmentTable *segments, const Segment *segment, TimestampTz now)
@@ -205,7 +205,7 @@ SweepSegment(SegmentTable *segments, DeliveryWriter *deliveries, const Segment *
 
 /*
  * Sweep segments of a cancelled batch, given its row, until the given number of
- * actions is cancelled.  Returns how many were cancelled; *left says whether
+ * actions are cancelled.  Returns how many were cancelled; *left says whether
  * segments are left, held or not.
  */
 static int64

@@ -11,7 +11,7 @@
  * have no order; of the call in which the window begins, a proportional part
  * counts.  Only actions that ended since the batch was last resumed count.
  *
- * Recording a failure does not wait for the batch's row. acteon_replay_all
+ * Recording a failure does not wait for the batch's row.  acteon_replay_all
  * holds that most of the time, so it checks the breaker itself, between its
  * chunks (run_batch.c).
  *
@@ -35,16 +35,16 @@
 typedef struct Window
 {
 	int64 batch_id;
-	int64 size;        /* deliveries that it needs */
-	double share;      /* of these that may fail */
+	int64 size;        /* deliveries that it holds */
+	double share;      /* of these that may fail, as a fraction */
 	TimestampTz since; /* later ones only */
 	int64 ended;
 	int64 failed;
 } Window;
 
 /*
- * Add what ended at one moment to the window, as far as there is room for it: of
- * more, an even part.
+ * Add what ended at one moment to the window.  If there is not enough room for all
+ * of it, a proportional part of it is added.
  */
 static void
 add_moment(Window *window, int64 ended, int64 failed)

@@ -5,7 +5,7 @@
  * A rate is implemented by due times.  If nobody claims for a while, because no
  * relay runs or the gateway is down, more and more actions become due, and all
  * of them would be sent at once when things work again, which a rate is meant
- * to prevent.  So a claim that meets an action of a paced batch long after its
+ * to prevent.  So a claim that finds an action of a paced batch long after its
  * due time gives the waiting actions of the batch new due times, from that
  * moment on, and leaves them to later claims.
  */

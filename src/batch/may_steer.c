@@ -1,10 +1,10 @@
 /*
  * may_steer.c
- *		Steering a batch: who may, and what all ways of it share.
+ *		Steering a batch: who may do it, and what all the functions share.
  *
- * The batch's row is locked first, so that of several who steer one comes after
- * the other, and between two chunks of acteon_replay_all.  Then, where claims
- * must be kept out, the batch itself (batch_stop.c).  steer.c has the functions.
+ * The batch's row is locked first, so that callers who steer it take turns with
+ * each other and with the chunks of acteon_replay_all.  Then, where claims must be
+ * kept out, the batch itself is locked (batch_stop.c).  steer.c has the functions.
  */
 #include "postgres.h"
 

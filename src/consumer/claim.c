@@ -59,22 +59,22 @@
 /* Bytes of JSON above which an action is not handed out at all. */
 #define ACTION_BYTES (128 * 1024 * 1024)
 
-/* Actions that a claim ends dead at most, beside what it hands out. */
+/* Maximum number of actions that a claim makes dead, besides those that it hands out. */
 #define MAX_ENDED 1000
 
-/* Segments of paused batches that a claim parks at most. */
+/* Maximum number of segments of paused batches that a claim parks. */
 #define MAX_PARKED 10000
 
-/* Actions that a claim looks up at most before it takes what waits behind them. */
+/* Maximum number of actions that a claim looks up before it takes what waits behind them. */
 #define MAX_LOOKED_UP_FIRST (5 * MAX_LOOKED_UP)
 
-/* Batches that have fallen behind their rates which a claim paces anew at most. */
+/* Maximum number of batches that have fallen behind their rates that a claim paces anew. */
 #define MAX_CATCH_UPS 16
 
-/* Actions of cancelled batches that a claim sweeps, about; twice, if it begins from the beginning. */
+/* About how many actions of cancelled batches a claim sweeps; twice, if it begins from the beginning. */
 #define MAX_SWEPT 10000
 
-/* Bytes of a consumer's name at most. */
+/* Maximum length of a consumer's name, in bytes. */
 #define CONSUMER_MAXLEN 200
 
 /* How long a claim may go on from where the last one ended. */
@@ -143,8 +143,8 @@ static Resume resume;
 PG_FUNCTION_INFO_V1(acteon_outbox_claim);
 
 /*
- * Draw a token: random, so that a lease of before a failover or a restore is
- * never mistaken for one of after it.
+ * Draw a token: random, so that a lease from before a failover or a restore is
+ * never mistaken for one from after it.
  */
 static int64
 draw_token(void)
@@ -235,8 +235,8 @@ put_out_action(Claim *claim, const Segment *lease)
 /*
  * Put out the actions of a leased segment from an id on.  Returns the id of the
  * first one that the claim has no room for, or the one after the last.  Raises the
- * error of an action that cannot be handed out, which is claim->current then; the
- * finder's slot is one that is gone with the subtransaction then.
+ * error of an action that cannot be handed out, which is then claim->current; the
+ * finder's slot then no longer exists, because the subtransaction has ended.
  */
 static int64
 put_out_from(Claim *claim, const Segment *lease, int64 from)
@@ -277,7 +277,7 @@ put_out_from(Claim *claim, const Segment *lease, int64 from)
 /*
  * Note that the current action, of a lease, cannot be handed out because of an error.
  * Raises it again if it is about the session, the server or another session, such as a
- * lock that was not to be had in time.
+ * lock that could not be obtained in time.
  */
 static void
 note_spoilt(Claim *claim, const Segment *lease, ErrorData *error)
@@ -310,7 +310,7 @@ put_out_rest(void *argument)
 }
 
 /*
- * Put out the actions of a segment that has been leased, but for those that cannot
+ * Put out the actions of a segment that has been leased, except those that cannot
  * be handed out: each attempt runs in a subtransaction, so that what is damaged in
  * one action stops no other.  Returns the id of the first one that the claim has no
  * room for, or the one after the last.
@@ -345,7 +345,7 @@ put_out_actions(Claim *claim, const Segment *lease)
 }
 
 /*
- * End an action dead that cannot be handed out.
+ * Make an action dead that cannot be handed out.
  */
 static void
 end_dead(Claim *claim, int64 outbox_id, const Segment *segment, const char *error)
@@ -493,7 +493,7 @@ is_behind(Claim *claim, const Segment *segment)
 
 /*
  * Whether the batch of a due segment lets it be claimed.  A segment of a stopped
- * one is put out of the way; a batch that has fallen behind its rate begins anew.
+ * one is put out of the way; a batch that has fallen behind its rate is paced anew.
  */
 static bool
 batch_lets_pass(Claim *claim, const Segment *segment)
@@ -657,7 +657,7 @@ take_resolved(Claim *claim)
 		return;
 	/* What this command has changed is not to be changed by it again. */
 	CommandCounterIncrement();
-	/* A doubt that has ended keeps its lane busy no more. */
+	/* A doubt that has ended no longer keeps its lane busy. */
 	if (claim->busy_lanes != NULL)
 		hash_destroy(claim->busy_lanes);
 	claim->busy_lanes = NULL;

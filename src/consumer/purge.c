@@ -1,13 +1,13 @@
 /*
  * purge.c
- *		acteon_outbox_purge: finished actions out of the tables.
+ *		acteon_outbox_purge: removing finished actions from the tables.
  *
  * The replays of an action are found generation by generation, up to the first
  * one that is missing.  So they go together, when all of them are finished and
  * old enough, or not at all; and the generation that they had reached is kept
- * (reached.c), so that no later replay gets an id that was used before.  Who replays the action at the same moment holds
- * rows of the outbox (hold_found in earlier_replays.c), and so does a redrive; such
- * actions are left for the next purge.
+ * (reached.c), so that no later replay gets an id that was used before.  A session
+ * that replays the action at the same moment holds rows of the outbox (hold_found in
+ * earlier_replays.c), and so does a redrive; such actions are left for the next purge.
  *
  * A purge also tidies up: what is left of cancelled batches is swept into
  * deliveries (batch_stop.c), and the old rows of the tally become one for each batch

@@ -132,8 +132,8 @@ judge_replays(Forecast *forecast, ReplayItem **items, int count)
 }
 
 /*
- * Let pending items meet the replays of their actions, generation after generation,
- * until one is in the way or there is none.
+ * Judge pending items by the replays of their actions, generation after generation,
+ * until one is in the way or there are no more.
  */
 static void
 meet_replays(Forecast *forecast, ReplayItem *items, int count)
@@ -155,7 +155,7 @@ meet_replays(Forecast *forecast, ReplayItem *items, int count)
 }
 
 /*
- * Judge pending items by the replays that there are of their actions.  Of several
+ * Judge pending items by the existing replays of their actions.  Of several
  * records of one action, in one call of this function or in several, the first
  * that has none in its way is taken.
  */

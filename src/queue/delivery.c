@@ -25,7 +25,7 @@
 #include "queue/failure.h"
 #include "queue/tally.h"
 
-/* Of so many calls one folds the tally. */
+/* One call in so many folds the tally. */
 #define CALLS_A_FOLD 256
 
 /*
@@ -57,7 +57,7 @@ flush_deliveries(DeliveryWriter *deliveries)
 
 	if (deliveries->count == 0)
 		return;
-	/* All of a call have the same time, so one entry a page is enough. */
+	/* All rows of a call have the same time, so one entry per page is enough. */
 	by_block = PutBlockIndexFirst(writer, Anum_delivery_finished_at);
 	table_multi_insert(writer->rel, deliveries->slots, deliveries->count, GetCurrentCommandId(true),
 					   0, NULL);

@@ -9,7 +9,7 @@
  * Two rules hold for everything here.  EFFECT_NONE is never returned for an
  * action that may have had an effect, and EFFECT_DONE never for one that may
  * have had none.  Everything that is not certain, and every outcome that a later
- * version of the gateway may introduce, is EFFECT_UNKNOWN. There are two
+ * version of the gateway may introduce, is EFFECT_UNKNOWN.  There are two
  * exceptions.  Providers of the type "log" execute everything with success and
  * do nothing, and nothing in a record distinguishes them.  And a provider that
  * has answered with an error status counts as not having done what was asked.
@@ -55,10 +55,10 @@ static Effect effect_of_reroute(const Evidence *evidence);
 static Effect effect_of_failure(const Evidence *evidence);
 
 /*
- * Outcomes that are not listed here are EFFECT_UNKNOWN. On purpose, these
+ * Outcomes that are not listed here are EFFECT_UNKNOWN.  On purpose, these
  * include: pending, which only shows that the gateway was about to begin;
  * everything that a chain records after its start; and state_changed and
- * recurring_created, which the gateway defines and does not produce.
+ * recurring_created, which the gateway defines but does not produce.
  */
 static const OutcomeRule rules[] = {
 	{EXECUTED_OUTCOME, "Executed", EFFECT_UNKNOWN, effect_of_execution, ANSWER_FINAL},
@@ -94,7 +94,7 @@ static const char *const harmless_codes[] = {
  * generic type "webhook".  That type reports a connection as failed only if it
  * was never made, so that nothing can have been sent; what breaks afterwards is
  * EXECUTION_FAILED.  The native types (slack, teams, …) report as a failed
- * connection what broke at any time, and the provider's status 5xx.  They leave
+ * connection whatever broke at any time, and a status 5xx of the provider.  They leave
  * the URL out: it may hold a secret.
  */
 #define REFUSED_BEGIN "connection error: error sending request for url (http"
@@ -145,7 +145,7 @@ get_member(JsonbContainer *object, const char *key, JsonbValue *value)
 }
 
 /*
- * The object that a value is; NULL if it is something else.
+ * A value as an object; NULL if it is something else.
  */
 static JsonbContainer *
 as_object(const JsonbValue *value)
@@ -156,7 +156,7 @@ as_object(const JsonbValue *value)
 }
 
 /*
- * Get a member that is an integer.  Returns false if it is none.
+ * Get a member that is an integer.  Returns false if it is not one.
  */
 static bool
 get_integer(JsonbContainer *object, const char *key, int32 *number)
@@ -271,7 +271,7 @@ had_no_timeout(const Evidence *evidence, int32 attempts)
 /*
  * Effect of a failure.  The details are those of the last attempt.  The results
  * of earlier attempts are not known: one may have been a timeout of something
- * that the provider did nevertheless.  A webhook that fails in any other way is
+ * that the provider nevertheless did.  A webhook that fails in any other way is
  * not retried.
  */
 static Effect

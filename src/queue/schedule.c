@@ -2,7 +2,7 @@
  * schedule.c
  *		What a batch has in the queue, and giving it new due times.
  *
- * Consumers may be at work meanwhile.  What one of them claims or answers before
+ * Consumers may be at work at the same time.  What one of them claims or answers before
  * its segment is reached here stays as they make it: it is in flight, or its
  * retry keeps its own time.
  */
@@ -88,7 +88,7 @@ CountQueue(const BatchQueue *queue)
 }
 
 /*
- * Whether nothing of the batch is in the queue any more.
+ * Whether nothing of the batch is left in the queue.
  */
 bool
 QueueIsEmpty(const BatchQueue *queue)
@@ -169,8 +169,8 @@ pace(QueueWalk *walk, const Segment *segment)
 }
 
 /*
- * Make everything that waits due by a pacer.  Without wait, what a consumer is
- * answering about at this moment is left out.
+ * Make everything that waits due by a pacer.  Without wait, segments that a
+ * consumer's answer is changing at this moment are left out.
  */
 void
 PaceQueue(const BatchQueue *queue, Pacer *pacer, bool wait)

@@ -159,8 +159,8 @@ hold_found(Outbox *outbox)
 }
 
 /*
- * If an item has got its first generation, and later ones of its action were purged,
- * give it the one that follows those.  Returns whether it got another one.
+ * If an item has been given the first generation, but later ones of its action were
+ * purged, give it the one that follows those.  Returns whether it got another one.
  */
 static bool
 skip_purged(Outbox *outbox, ReplayItem *item)

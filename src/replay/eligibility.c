@@ -3,18 +3,18 @@
  *		Which records are replayed, and why the others are not.
  *
  * Every call judges in the same order.  First the record alone: is it covered
- * by a grant, has it a payload, has it all its columns (BeginItems).  Then its
- * action: has it been met before, is a replay of it in the way (earlier_replays.c finds
- * that out for a replay, forecast.c for a preview; JudgeEarlier decides).  Then
- * what ends loops of replays that fail, and what would replay wrongly
- * (JudgeActions).  The first reason found is the one that counts.
+ * by a grant, does it have a payload and all its columns (BeginItems).  Then its
+ * action: has it occurred before, is a replay of it in the way (earlier_replays.c
+ * finds that out for a replay, forecast.c for a preview; JudgeEarlier decides).
+ * Then the limits that end loops of failing replays, and whatever would be replayed
+ * wrongly (JudgeActions).  The first reason found is the one that counts.
  *
  * A record without a grant or a payload is skipped, as in the gateway; one
  * whose action has a replay already is passed over; one with a reason of its
  * own has failed.
  *
- * The depth of a record is how often its action leads back: an action that was
- * replayed from one that was replayed from an original is two deep.
+ * The depth of a record is the number of replays between its action and the
+ * original: the replay of a replay of an original is two deep.
  */
 #include "postgres.h"
 
@@ -30,7 +30,7 @@
 #include "replay/eligibility.h"
 #include "replay/generations.h"
 
-/* What there is to say about a reason. */
+/* What is known about a reason. */
 typedef struct ReasonEntry
 {
 	const char *name; /* for programs */
@@ -297,7 +297,7 @@ CompareItems(const void *a, const void *b)
 }
 
 /*
- * Why an action is not replayed one of whose replays is in a state.
+ * Why an action with a replay in the given state is not replayed.
  */
 Reason
 StateReason(ActionState state)
@@ -342,8 +342,8 @@ JudgeEarlier(ReplayItem *item, bool include_replayed, bool lost)
 }
 
 /*
- * Count the latest replay of an item's action, which is not in the way: one that
- * was cancelled has never been.
+ * Count the latest replay of an item's action, which is not in the way; one that
+ * was cancelled counts as if it had never been made.
  */
 void
 CountEarlier(ReplayItem *item)
@@ -384,9 +384,9 @@ find_replay(Judge *judge, const text *action_id, const AuditRecord *record)
 
 /*
  * Whether a record is so deep that it is not replayed.  Only one that carries
- * the label of a replay can be, so only for these the outbox is searched.  A
+ * the label of a replay can be, so the outbox is searched only for these.  A
  * replay that the outbox does not know, because it was purged or because the
- * gateway made it itself, is one deep at least.
+ * gateway made it itself, is at least one deep.
  */
 static bool
 is_too_deep(Judge *judge, const ReplayItem *item)

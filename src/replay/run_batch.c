@@ -36,10 +36,10 @@
 /* How far ahead of its deliveries a batch with a rate is enqueued. */
 #define LEAD_SECONDS 60
 
-/* A chunk is worth its transaction if so much of the lead is free: one part of so many. */
+/* A chunk is worth a transaction if at least this part of the lead is free: 1 in so many. */
 #define LEAD_PARTS 4
 
-/* How often, in milliseconds, a batch that waits is looked at, and the caller told. */
+/* How often, in milliseconds, a waiting batch is checked, and its caller is told. */
 #define LOOK_INTERVAL 500
 #define PROGRESS_INTERVAL 5000
 #define WAIT_INTERVAL 30000
@@ -54,7 +54,7 @@ typedef enum Course
 	COURSE_GONE    /* the same: it was left with nothing in it, and taken away */
 } Course;
 
-/* A batch that is being worked off. */
+/* A batch that is being processed. */
 typedef struct Runner
 {
 	MemoryContext context;       /* of one transaction and what is told about it */
@@ -84,7 +84,7 @@ CountBatch(BatchCounts *counts, const BatchRow *batch)
 }
 
 /*
- * The query of a batch as its next chunk asks it: from the cursor on, at the
+ * The query of a batch for its next chunk: from the cursor on, at the
  * rate that the batch has now.
  */
 static void
@@ -237,8 +237,8 @@ find_scope(Runner *runner, HeldBatch *held)
 }
 
 /*
- * Replay a chunk, unless the batch, once it is locked, turns out to be somewhere
- * else.  Returns what was done instead then.
+ * Replay a chunk, unless the batch, once it is locked, turns out to be in another
+ * state.  Returns the course that was taken.
  */
 static Course
 replay_chunk(Runner *runner, BatchRow *batch)
@@ -387,8 +387,8 @@ tell(Runner *runner, const BatchRow *batch, Course course)
 }
 
 /*
- * Look at the batch's circuit breaker, which those who record failures may not
- * have got at while a chunk was under way.
+ * Check the batch's circuit breaker, which sessions that recorded failures may not
+ * have been able to open while a chunk was in progress.
  */
 static void
 check_breaker(Runner *runner)
@@ -422,7 +422,7 @@ take_step(Runner *runner, BatchCounts *counts)
 	if (course == COURSE_CHUNK)
 		course = replay_chunk(runner, &batch);
 	CountBatch(counts, &batch);
-	/* A chunk is told of when it is in; the rest while the tables may be read. */
+	/* A chunk is reported when it is committed; the rest while the tables may be read. */
 	in_chunk = course == COURSE_CHUNK || course == COURSE_GONE;
 	if (!in_chunk)
 		tell(runner, &batch, course);
@@ -448,7 +448,7 @@ wait_a_little(void)
 }
 
 /*
- * Say with an error how to go on after it.
+ * Add to an error how to continue after it.
  */
 static void
 add_context(void *arg)

@@ -33,7 +33,7 @@
 
 #define EVENTS_AT_ONCE 64
 
-/* Being later than this is standing still, and than that it is worth a line. */
+/* A delay above the first counts as a stall, one above the second is logged. */
 #define STALL (200 * MILLISECOND)
 #define LONG_STALL SECOND
 
@@ -102,7 +102,7 @@ LoopEnd(void)
 /*
  * Tell the kernel what to wait for on a descriptor.  It forgets those that are
  * closed by itself, so taking one out may fail, and so may changing one that has
- * the number of another; nor does it forget one that was closed under one number
+ * the number of another; but it does not forget one that was closed under one number
  * and lives on under another.
  */
 static void
@@ -202,8 +202,8 @@ LoopForget(int fd)
 }
 
 /*
- * The kernel tells of a descriptor that was forgotten long ago: it was closed, but
- * lives on under another number, and cannot be taken out.  Begin anew.
+ * The kernel reports a descriptor that was forgotten long ago: it was closed, but
+ * lives on under another number, and cannot be removed.  Begin anew.
  */
 static void
 start_anew(void)

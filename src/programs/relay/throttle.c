@@ -5,9 +5,9 @@
  * Four things slow the relay down: a rate that was asked for; the limit of what
  * the gateway can take at once (limit.c); a tenant that has had enough, of which
  * nothing is sent for as long as the gateway says; and a gateway that fails or
- * refuses again and again, which gets nothing but a single action now and then
+ * refuses again and again, to which only a single action is sent now and then
  * until one is answered, so that an outage does not use up the attempts of all
- * that waits.
+ * waiting actions.
  *
  * A 429 does not say whether it is the tenant's or everybody's.  The tenant rests;
  * if another one is refused meanwhile, so do all.
