@@ -156,7 +156,7 @@ typedef struct TimeQuestion
 static const char *const tells_texts[NUM_AUDIT_TELLS] = {
 	[AUDIT_TELLS] = "the audit table has no record of it",
 	[AUDIT_NOT_LIVE] = "the audit table is a copy, or acteon_replay.audit_is_live is off: "
-					   "what is missing in it tells nothing",
+					   "a missing record proves nothing",
 	[AUDIT_SILENT] = "the audit table has no record of anything that was sent later",
 	[AUDIT_PRUNED] = "the audit table no longer has records from the time when it was sent",
 	[AUDIT_UNREADABLE] = "the audit table is missing or cannot be read",

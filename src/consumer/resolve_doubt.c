@@ -356,7 +356,7 @@ decide_without_outcome(Resolver *resolver, Segment *piece, const Suspect *suspec
 	}
 	if (doubts->now >= patience_end(piece))
 	{
-		held = finding->has_intent ? "the audit table has an intent of it, but no outcome"
+		held = finding->has_intent ? "the audit table has an intent for it, but no outcome"
 								   : why_held(resolver, piece, suspect);
 		if (held == NULL)
 		{
