@@ -48,16 +48,16 @@
 #include "queue/segment.h"
 #include "queue/wake.h"
 
-/* Until when a consumer can put a retry off, in days. */
+/* How long a consumer can postpone a retry, in days. */
 #define MAX_RETRY_DAYS 1
 
-/* How long the gateway may put an action off, from the first time on. */
+/* How long the gateway may defer an action, from the first time on. */
 #define MAX_DEFERRED USECS_PER_DAY
 
-/* Ids behind the one that ended an action which are tried when a late answer comes. */
+/* How many ids after the one that ended an action are tried when a late answer comes. */
 #define MAX_LATER_IDS 1000
 
-/* Pieces that a segment can come to: each action one. */
+/* Maximum number of pieces of a segment: one for each action. */
 #define MAX_PIECES (SEGMENT_ACTIONS + 1)
 
 /* What a consumer says. */
@@ -242,8 +242,8 @@ named_id(AnswerCall *call, const Answer *answer, int resends)
  *
  * Under a lease that lasts, its token proves that the answer is about the action, and
  * about its present id unless it names one that was given up.  When the lease is lost,
- * only an outcome still counts, and only by the id that was sent.  About an id that
- * was given up only counts that it was executed.
+ * only an outcome still counts, and only by the id that was sent.  An answer about an
+ * id that was given up counts only if it says that the action was executed.
  */
 static int
 answered_id(AnswerCall *call, const Answer *answer)
@@ -407,8 +407,8 @@ add_finished(AnswerCall *call, const Answer *answer, int id, NullableDatum error
 }
 
 /*
- * End an action dead, or hold it, if one of its ids was given up without proof: an
- * action that may have had an effect never ends dead.
+ * Make an action dead, or hold it if one of its ids was given up without proof: an
+ * action that may have had an effect never becomes dead.
  */
 static void
 add_dead(AnswerCall *call, const Answer *answer, NullableDatum error)
@@ -552,7 +552,7 @@ was_done_as_written(TableFinder *deliveries)
 /*
  * Look at an answer about an action that is finished.  One that was executed under
  * another id than the one that ended it, or although it ended otherwise, is a
- * contradiction, which is written down; the same answer again is none.
+ * contradiction, which is recorded; the same answer again is not one.
  */
 static void
 check_finished(AnswerCall *call, const Answer *answer)
@@ -588,7 +588,7 @@ check_finished(AnswerCall *call, const Answer *answer)
 
 /*
  * Apply the answers about the actions of one segment, from answers[0] on.
- * Returns how many answers it got through: none, if the segment has changed
+ * Returns how many answers were processed: none, if the segment has changed
  * meanwhile.
  */
 static int
@@ -604,7 +604,7 @@ apply_to_segment(AnswerCall *call, const Answer *answers, int count)
 	}
 	while (n < count && answers[n].outbox_id <= call->segment.last_id)
 		n++;
-	/* Check the lease only when no other session can take it over any more. */
+	/* Check the lease only when no other session can take it over any longer. */
 	if (call->kind != ANSWER_ACK && !HoldSegment(&call->segments, &call->segment, true))
 		return 0;
 	if (!divide_segment(call, answers, n))

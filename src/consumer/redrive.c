@@ -132,7 +132,8 @@ has_later_replay(Redrive *redrive, int row)
 
 /*
  * Whether the batch of a fetched dead action is cancelled, or paused, by a column.
- * What goes back into the queue of a cancelled one would be cancelled at once.
+ * An action that went back into the queue of a cancelled batch would be cancelled at
+ * once.
  */
 static bool
 batch_is(int column, int row)
@@ -294,7 +295,7 @@ requeue(Redrive *redrive, const ConsumerCall *call, const char *schema)
 }
 
 /*
- * Write down who has redriven what.
+ * Log who has redriven what.
  */
 static void
 log_redrive(const ConsumerCall *call, FunctionCallInfo fcinfo, const Redrive *redrive,
@@ -303,7 +304,7 @@ log_redrive(const ConsumerCall *call, FunctionCallInfo fcinfo, const Redrive *re
 	LogDetails details;
 
 	BeginDetails(&details);
-	/* Of ids that were named only how many: there may be thousands. */
+	/* Of the ids that were named, only their number: there may be thousands. */
 	if (!PG_ARGISNULL(0))
 		AddNumberDetail(&details, "named",
 						ArrayGetNItems(ARR_NDIM(PG_GETARG_ARRAYTYPE_P(0)),
@@ -360,7 +361,7 @@ read_limits(FunctionCallInfo fcinfo, Redrive *redrive, TimestampTz now)
  *
  * Puts dead actions that match every given filter back into the queue, oldest
  * first, rate a second.  Skips those that have been replayed again, and those of
- * cancelled batches.  A NOTICE tells of what waits because its batch is paused.
+ * cancelled batches.  A NOTICE reports how many wait because their batches are paused.
  * Raises insufficient_privilege and invalid_parameter_value.
  */
 Datum

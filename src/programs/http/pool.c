@@ -4,8 +4,8 @@
  *
  * Each connection is looked over before it is used: the extension must be there
  * in our version, and the session is set up.  A job gets a connection to itself
- * until it gives it back, and then no transaction may be open on it: else a role
- * could be carried from one request to the next, so the connection is dropped.
+ * until it gives it back.  If a transaction is still open on it then, the connection
+ * is dropped, because a role could be carried from one request to the next.
  */
 #include "http/pool.h"
 
@@ -16,7 +16,7 @@
 #include "common/extension.h"
 #include "common/log.h"
 
-/* Longer than the server takes to give a statement up. */
+/* Longer than the server takes to abandon a statement. */
 #define EXTRA_TIMEOUT (10 * SECOND)
 
 struct Worker
@@ -46,7 +46,7 @@ static void worker_connected(void *owner);
 static void worker_lost(void *owner);
 
 /*
- * Say what is wrong with a connection, once, and make it anew, later.
+ * Log what is wrong with a connection, once, and replace it later.
  */
 static void
 reject(Worker *worker, const char *what, const char *why, const char *hint)
@@ -188,8 +188,8 @@ looked_over(void *owner, PGresult *const *results, int count)
 }
 
 /*
- * A connection that is new, or of which it is not known any more whether it is
- * good: look it over, and set its session up.
+ * A connection that is new, or that may no longer be good: look it over, and set its
+ * session up.
  */
 static void
 worker_connected(void *owner)
@@ -331,7 +331,7 @@ PoolWithdraw(Pool *pool, Job *job)
 }
 
 /*
- * Jobs that have waited too long are told so, and all of them if the database has
+ * Jobs that have waited too long are told so, and all of them if the database is
  * gone.
  */
 void

@@ -92,7 +92,7 @@ AnswerError(Request *request, int status, const char *text)
 }
 
 /*
- * The answer is an error that goes by itself, perhaps after some seconds.
+ * The answer is a temporary error, perhaps with the seconds after which to retry.
  */
 void
 AnswerBusy(Request *request, int status, int retry_after, const char *text)
@@ -102,7 +102,7 @@ AnswerBusy(Request *request, int status, int retry_after, const char *text)
 }
 
 /*
- * Read the parameters, and what they mean together.
+ * Read the parameters, and check them together.
  */
 static void
 read_parameters(Request *request)
@@ -163,8 +163,8 @@ is_loopback_name(const char *host)
 }
 
 /*
- * Could a web page have made a browser send this request? Then anyone who opens
- * the page would send anonymous requests of its author.  Origin and
+ * Could a web page have made a browser send this request?  Then anyone who opens
+ * the page would send anonymous requests on behalf of its author.  Origin and
  * Sec-Fetch-Site reveal the page; Host reveals one whose name was made to
  * resolve to the loopback.
  */
@@ -204,7 +204,7 @@ RequestSaysNothing(const Request *request)
 }
 
 /*
- * A request whose head is such that nothing of it counts.
+ * A request whose head is so malformed that none of it can be used.
  */
 void
 RequestRefuse(Request *request, const char *method, int status, const char *text)

@@ -8,10 +8,10 @@
  *
  *		BEGIN; look the key up, and the first answer to the idempotency key
  *		look the key up again, become its role, call the function
- *		be oneself again, keep the answer, COMMIT
+ *		reset the role, keep the answer, COMMIT
  *
- * Whoever repeats a request while the first is still under way waits in the first
- * step.  An error ends the transaction and is not kept: nothing was done.
+ * A request that is repeated while the first one is still in progress waits in the
+ * first step.  An error ends the transaction and is not kept: nothing was done.
  */
 #include "http/server_int.h"
 
@@ -41,7 +41,7 @@ finish(Request *request, Worker *worker)
 }
 
 /*
- * The transaction was taken back, or died with its connection.
+ * The transaction was rolled back, or died with its connection.
  */
 static void
 rolled_back(void *owner, PGresult *const *results, int count)
@@ -92,7 +92,7 @@ lost(Request *request, bool may_be_done)
 }
 
 /*
- * A statement failed: answer what that is in HTTP.  Before the key's role was
+ * A statement failed: answer with the corresponding HTTP status.  Before the key's role was
  * taken, all that a client can have done wrong is the key or the idempotency key.
  */
 static void
@@ -169,7 +169,7 @@ take_answer(Request *request, const PGresult *result, int column)
 }
 
 /*
- * The statement that does what is asked.
+ * The statement that does what was requested.
  */
 static Statement
 call_statement(Request *request)
@@ -340,7 +340,7 @@ begun(void *owner, PGresult *const *results, int count)
 	take_login(request, results[1]);
 	if (request->is_abandoned)
 	{
-		/* The request to cancel came too late for this step, and is not made for the next. */
+		/* The cancel request came too late for this step, and is not repeated for the next. */
 		AnswerError(request, 503, "the client has gone");
 		end(request);
 		return;
@@ -382,7 +382,7 @@ known(void *owner, PGresult *const *results, int count)
 }
 
 /*
- * There is a worker for the request, or there was none in time.
+ * A worker is free for the request, or none became free in time.
  */
 static void
 run(void *owner, Worker *worker)

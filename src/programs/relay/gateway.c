@@ -2,14 +2,14 @@
  * gateway.c
  *		Requests to the gateway.
  *
- * As many requests as there may be in flight are made once and used again;
+ * As many requests as may be in flight are made once and reused;
  * only the body changes from one to the next.  Connections are kept alive by
  * libcurl.
  *
- * Each request goes out once at the most.  libcurl by itself repeats one, up to
+ * Each request is sent at most once.  By itself, libcurl repeats one, up to
  * five times, when a connection that was used before ends without a byte of an
  * answer; the gateway may have executed the first by then.  So it is stopped
- * before it writes a second time, and what has left decides what is known.
+ * before it writes a second time, and what is known depends on how much was sent.
  *
  * How long an answer may take is counted here and not by libcurl, which looks at
  * its clock before it looks at the socket: after a stall of this program or its
@@ -31,7 +31,7 @@
 
 #define DISPATCH_PATH "/v1/dispatch"
 
-/* How often an overdue request is looked at that has something to read. */
+/* How often an overdue request that has something to read is checked. */
 #define MAX_LAST_READS 200
 
 typedef struct Request
@@ -45,7 +45,7 @@ typedef struct Request
 	bool too_large;
 	void *item;   /* NULL while it is free */
 	size_t len;   /* of its own body */
-	size_t given; /* so much of it was handed over, piece by piece */
+	size_t given; /* how much of it was handed over, piece by piece */
 	const char *own_body;
 	bool begun;      /* writing it has begun */
 	bool broken_off; /* it would have been written a second time */
@@ -85,7 +85,7 @@ use_headers(Request *request, Headers *headers)
 }
 
 /*
- * Take a part of an answer's body.  To take less than all breaks it off.
+ * Take a part of an answer's body.  Taking less than all of it interrupts the request.
  */
 static size_t
 take_body(char *data, size_t size, size_t count, void *owner)
@@ -127,10 +127,10 @@ is_of_exchange(CURLcode code)
 }
 
 /*
- * How much of a request has left that has no whole answer.  Only what was written
- * counts as sent, and a request whose last byte was not cannot have been read to
- * its end.  After a second start libcurl's count may have begun anew, and says
- * nothing any more.
+ * How much was sent of a request that has no complete answer.  Only what was written
+ * counts as sent, and a request whose last byte was not written cannot have been read
+ * to its end.  After a second start libcurl's count may have begun anew, and is no
+ * longer meaningful.
  */
 static Sent
 how_much_was_sent(Request *request, CURLcode code)
@@ -211,7 +211,7 @@ leave_flight(Gateway *gateway, Request *request)
 
 /*
  * Tell the owner of a request what came back; or, with a reason of ours, that
- * nothing is waited for any more.
+ * the wait is over.
  */
 static void
 finish(Request *request, CURLcode code, const char *why)
@@ -349,8 +349,8 @@ read_to_the_end(Gateway *gateway, Request *request)
 }
 
 /*
- * The first requests have waited long enough, unless their answers are there and
- * were only not read yet.
+ * The first requests have waited long enough, unless their answers have arrived and
+ * have merely not been read yet.
  */
 static void
 deadline_passed(void *owner)
@@ -422,8 +422,8 @@ give_body(char *data, size_t size, size_t count, void *owner)
 }
 
 /*
- * libcurl wants to write it once more from the start.  Only if it has not been
- * given any of it may it.
+ * libcurl wants to write the body once more from the start.  It may do so only if it
+ * has not been given any of it.
  */
 static int
 rewind_body(void *owner, curl_off_t offset, int origin)

@@ -13,7 +13,7 @@
 
 #define METRICS_INTERVAL (5 * SECOND)
 
-/* How long a drain tries to begin. */
+/* How long a drain tries to start. */
 #define DRAIN_START_TIMEOUT MINUTE
 
 /*
@@ -87,7 +87,7 @@ obey_signals(Relay *relay, int64_t now)
 }
 
 /*
- * A drain does not wait for ever for a gateway that takes nothing; what is left
+ * A drain does not wait forever for a gateway that accepts nothing; what is left
  * stays in the queue.
  */
 static void
@@ -206,7 +206,7 @@ woken(void *owner)
 }
 
 /*
- * What the program exits with.
+ * The program's exit status.
  */
 static int
 exit_status(const Relay *relay)

@@ -10,7 +10,7 @@
 #include "common/json.h"
 #include "common/secret.h"
 
-/* An action is sent while its lease has this part of itself left: it is prolonged
+/* An action is sent only while this part of its lease is left: the lease is extended
  * when a third has passed, so something is wrong if less is left. */
 #define LEASE_NEEDED(lease) ((lease) / 3)
 
@@ -44,7 +44,7 @@ conclude(Relay *relay, Action *action, ResultKind kind, bool with_text, bool see
 }
 
 /*
- * Give all unsent actions back; others may have more luck.
+ * Give all unsent actions back; another relay may have more luck.
  */
 static void
 give_back(Relay *relay)
@@ -64,7 +64,7 @@ give_back(Relay *relay)
 }
 
 /*
- * Say what an answer has changed.
+ * Log what an answer has changed.
  */
 static void
 report(Relay *relay, PaceChange change, const Action *action, const Answer *answer)
@@ -86,9 +86,9 @@ report(Relay *relay, PaceChange change, const Action *action, const Answer *answ
 }
 
 /*
- * A member of an action that stands before its payload, as it is written there,
- * as a number.  All that stands before the payload are strings, in which a quote
- * would be escaped.
+ * The hash of a member that precedes the payload of an action, as it is written
+ * there.  Everything that precedes the payload is a string, in which a quote would
+ * be escaped.
  */
 static uint64_t
 hash_member(uint64_t seed, const Action *action, const char *start)
@@ -231,7 +231,7 @@ handle_next(Relay *relay, int64_t now)
 
 /*
  * May the next action be sent now?  It may not if its lease might end before it is
- * prolonged, which is the other side's task.
+ * extended, which is the task of the database side.
  */
 static bool
 may_go(Relay *relay, const Action *action, int64_t now, int64_t *wake)

@@ -14,19 +14,19 @@
  */
 #include "relay/throttle.h"
 
-/* Actions are claimed for so long ahead. */
+/* How far ahead actions are claimed. */
 #define CLAIM_TIME (50 * MILLISECOND)
 
-/* How much the last request counts in the mean of their durations. */
+/* The weight of the last request in the mean of the durations. */
 #define DURATION_WEIGHT (1.0 / 16)
 
 #define MAX_PAUSE MINUTE
 
-/* So many forbidden actions in a row are not the actions' fault. */
+/* When this many actions in a row are forbidden, it is not the actions' fault. */
 #define MAX_FORBIDDEN 5
 #define FORBIDDEN_INTERVAL SECOND
 
-/* How many requests to begin with: the gateway executes so many at once. */
+/* How many requests to begin with: as many as the gateway executes at once. */
 #define INITIAL_CONCURRENCY 10
 
 /* No more actions of tenants that rest are given back in a second: each costs the
@@ -76,8 +76,8 @@ PaceConcurrency(const Pace *pace)
 }
 
 /*
- * May one more request be sent?  If only time is in the way, *wake is brought
- * forward to when it will not be.
+ * May one more request be sent?  If it only has to wait, *wake is brought forward to
+ * the time from which it may.
  */
 bool
 PaceMaySend(Pace *pace, int in_flight, int64_t now, int64_t *wake)
@@ -112,7 +112,7 @@ PaceMaySend(Pace *pace, int in_flight, int64_t now, int64_t *wake)
 }
 
 /*
- * How long nothing is to be sent of a tenant; 0 if it may be.
+ * How long nothing may be sent for a tenant; 0 if something may be sent now.
  */
 int64_t
 PaceRest(const Pace *pace, uint64_t tenant, int64_t now)
@@ -140,8 +140,8 @@ PacePutOff(Pace *pace, int64_t now)
 }
 
 /*
- * Have so many been given back that no more is to be claimed?  Then *wake is
- * brought forward to when it is.
+ * Have so many actions been given back that no more may be claimed?  Then *wake is
+ * brought forward to the time from which they may.
  */
 bool
 PaceIsPuttingOff(const Pace *pace, int64_t now, int64_t *wake)
@@ -184,7 +184,7 @@ backlog(const Pace *pace, int batch_size)
 
 /*
  * How many actions it makes sense to hold: what is in flight and a backlog,
- * but no more than the rate lets go within a third of the lease; one for a
+ * but no more than the rate permits within a third of the lease; one for a
  * try; none while nothing is sent.
  */
 int
@@ -203,8 +203,8 @@ PaceRoom(const Pace *pace, int batch_size, int64_t lease, int64_t now)
 }
 
 /*
- * A place for one more tenant that rests: that of one which rests no more, or else
- * of the one that is sent again first.
+ * A place for one more resting tenant: that of one which no longer rests, or else
+ * of the one whose rest ends first.
  */
 static Resting *
 free_place(Pace *pace)
@@ -222,7 +222,7 @@ free_place(Pace *pace)
 }
 
 /*
- * Nothing is sent of a tenant for a while.  Returns whether another one was
+ * Nothing is sent for a tenant for a while.  Returns whether another one was
  * refused lately and rests as well.
  */
 static bool
@@ -283,8 +283,8 @@ stop(Pace *pace, PaceState state, int64_t delay, int64_t now)
 }
 
 /*
- * The gateway forbids an action.  If the key was good for others that is the
- * action's own fault, which counts; unless it goes on like that.  Then nothing
+ * The gateway forbids an action.  If the key was good for others, it is the
+ * action's own fault, which counts, unless this goes on.  Then nothing
  * but tries are sent, one a second, so that what is covered gets its turn
  * however many stand before it.
  */
@@ -300,7 +300,7 @@ forbidden(Pace *pace, Judgement *judgement, int64_t now)
 
 /*
  * The gateway has failed, or what is between it and us.  After some such answers
- * in a row it is down; one that says for how long is believed.
+ * in a row it is down; if an answer says for how long, that is believed.
  */
 static PaceChange
 faulty(Pace *pace, Judgement *judgement, int64_t now)
@@ -357,7 +357,7 @@ works(Pace *pace, const Judgement *judgement, const PaceSubject *subject, int64_
 }
 
 /*
- * Take notice of an answer, and say what is to become of the action, which may
+ * Take notice of an answer, and decide what becomes of the action, which may
  * depend on what became of others.
  */
 PaceChange
