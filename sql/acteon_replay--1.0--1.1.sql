@@ -90,10 +90,28 @@ COMMENT ON TABLE acteon_replay_log IS
 	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, for each API key that was created or revoked, and for each contradiction and failover that was detected. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
 COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore).';
 
+COMMENT ON COLUMN acteon_replay_log.role_name IS 'Name that the role had that did it (current_user); for a circuit breaker, the consumer whose answer opened it.';
+COMMENT ON COLUMN acteon_replay_log.role_oid IS 'The role itself: also after it was renamed, and after a restore. Empty if it was dropped; a later role of the same name is another role.';
+
 ALTER TABLE acteon_replay_installation
-	ADD COLUMN server text;
+	ADD COLUMN server text,
+	ADD COLUMN database oid;
 
 COMMENT ON COLUMN acteon_replay_installation.server IS 'System identifier and timeline of the server that last wrote here. If they change, the server was promoted or restored, and the most recent commits may be lost.';
+COMMENT ON COLUMN acteon_replay_installation.database IS 'OID of the database that was last written here, which changes when a dump is restored into another database of the same server.';
+
+CREATE TABLE acteon_replay_begun (
+	singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+	begun_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+
+COMMENT ON TABLE acteon_replay_begun IS
+	'Since when there are replays. It has a row as soon as acteon_replay_installation has one, and no row-level security, so that a dump cannot leave it out silently: where it has a row and acteon_replay_installation has none, replays and claims are refused.';
+COMMENT ON COLUMN acteon_replay_begun.singleton IS 'Always true: there is at most one row.';
+COMMENT ON COLUMN acteon_replay_begun.begun_at IS 'Time of the first replay, or of the first call of version 1.1.';
+
+SELECT pg_catalog.pg_extension_config_dump('acteon_replay_begun', '');
+INSERT INTO acteon_replay_begun (singleton) SELECT true FROM acteon_replay_installation;
 
 CREATE TABLE acteon_dispatch_reached (
 	first_action_id uuid PRIMARY KEY,
@@ -108,6 +126,122 @@ COMMENT ON COLUMN acteon_dispatch_reached.generation IS 'Its last generation.';
 
 ALTER TABLE acteon_dispatch_reached ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('acteon_dispatch_reached', '');
+
+/*
+ * Roles are kept by OID, so that they follow ALTER ROLE ... RENAME, and dumped by
+ * name, so that a dump can be restored where they have other OIDs, or do not exist.
+ */
+
+CREATE TYPE acteon_role;
+
+CREATE FUNCTION acteon_role_in(cstring)
+RETURNS acteon_role
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_role_out(acteon_role)
+RETURNS cstring
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_role_recv(internal)
+RETURNS acteon_role
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_role_send(acteon_role)
+RETURNS bytea
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+CREATE TYPE acteon_role (
+	INPUT = acteon_role_in,
+	OUTPUT = acteon_role_out,
+	RECEIVE = acteon_role_recv,
+	SEND = acteon_role_send,
+	LIKE = pg_catalog.oid
+);
+
+CREATE CAST (acteon_role AS oid) WITHOUT FUNCTION AS IMPLICIT;
+CREATE CAST (oid AS acteon_role) WITHOUT FUNCTION AS ASSIGNMENT;
+CREATE CAST (integer AS acteon_role) WITHOUT FUNCTION AS ASSIGNMENT;
+
+COMMENT ON TYPE acteon_role IS
+	'A role that may have been dropped: its OID, like regrole. As text it is the present name, empty if there is no such role; reading an unknown name gives no role.';
+COMMENT ON FUNCTION acteon_role_in(cstring) IS 'Input function of acteon_role.';
+COMMENT ON FUNCTION acteon_role_out(acteon_role) IS 'Output function of acteon_role.';
+COMMENT ON FUNCTION acteon_role_recv(internal) IS 'Binary input function of acteon_role.';
+COMMENT ON FUNCTION acteon_role_send(acteon_role) IS 'Binary output function of acteon_role.';
+
+-- In 1.0 name and OID together say who it was: where they do not fit, nobody.
+CREATE FUNCTION acteon_role_of_1_0(name, oid)
+RETURNS oid
+LANGUAGE sql STABLE STRICT
+AS $$
+	SELECT coalesce((SELECT r.oid FROM pg_catalog.pg_roles AS r
+					 WHERE r.oid OPERATOR(pg_catalog.=) $2 AND r.rolname OPERATOR(pg_catalog.=) $1), 0::oid)
+$$;
+
+DROP POLICY acteon_replay_batch_authorized ON acteon_replay_batch;
+DROP POLICY acteon_replay_log_authorized ON acteon_replay_log;
+ALTER TABLE acteon_replay_batch
+	ALTER COLUMN requested_by_oid TYPE acteon_role USING acteon_role_of_1_0(requested_by, requested_by_oid)::acteon_role;
+ALTER TABLE acteon_replay_log
+	ALTER COLUMN role_oid TYPE acteon_role USING acteon_role_of_1_0(role_name, role_oid)::acteon_role;
+DROP FUNCTION acteon_role_of_1_0(name, oid);
+
+CREATE POLICY acteon_replay_batch_authorized ON acteon_replay_batch FOR SELECT
+	USING (EXISTS (SELECT FROM pg_catalog.pg_roles AS r
+				   WHERE r.rolname OPERATOR(pg_catalog.=) current_user
+					   AND r.oid OPERATOR(pg_catalog.=) requested_by_oid::oid)
+		   OR (scope OPERATOR(pg_catalog.<>) '[]'::jsonb
+			   AND NOT EXISTS (SELECT FROM pg_catalog.jsonb_array_elements(scope) AS s (element)
+							   WHERE NOT acteon_authorized(element OPERATOR(pg_catalog.->>) 0, element OPERATOR(pg_catalog.->>) 1,
+								   element OPERATOR(pg_catalog.->>) 2, element OPERATOR(pg_catalog.->>) 3))));
+CREATE POLICY acteon_replay_log_authorized ON acteon_replay_log FOR SELECT
+	USING (EXISTS (SELECT FROM acteon_grants AS g
+				   WHERE g.role OPERATOR(pg_catalog.=) 'gateway'::text
+					   OR (g.role OPERATOR(pg_catalog.=) 'admin'::text
+						   AND '*'::text OPERATOR(pg_catalog.=) ANY (g.tenants) AND '*'::text OPERATOR(pg_catalog.=) ANY (g.namespaces)
+						   AND '*'::text OPERATOR(pg_catalog.=) ANY (g.providers) AND '*'::text OPERATOR(pg_catalog.=) ANY (g.actions)))
+		   OR EXISTS (SELECT FROM pg_catalog.pg_roles AS r
+					  WHERE r.rolname OPERATOR(pg_catalog.=) current_user
+						  AND r.oid OPERATOR(pg_catalog.=) role_oid::oid)
+		   OR EXISTS (SELECT FROM acteon_replay_batch AS b WHERE b.id OPERATOR(pg_catalog.=) batch_id));
+
+/*
+ * Backups.  A member of pg_read_all_data dumps everything, with --enable-row-security or,
+ * if it has BYPASSRLS, without: a dump that lacks rows would have replays made again where
+ * it is restored.
+ */
+
+CREATE POLICY acteon_grants_backup ON acteon_grants FOR SELECT TO pg_read_all_data USING (true);
+CREATE POLICY acteon_replay_installation_backup ON acteon_replay_installation FOR SELECT TO pg_read_all_data USING (true);
+CREATE POLICY acteon_replay_batch_backup ON acteon_replay_batch FOR SELECT TO pg_read_all_data USING (true);
+CREATE POLICY acteon_dispatch_outbox_backup ON acteon_dispatch_outbox FOR SELECT TO pg_read_all_data USING (true);
+CREATE POLICY acteon_dispatch_segment_backup ON acteon_dispatch_segment FOR SELECT TO pg_read_all_data USING (true);
+CREATE POLICY acteon_dispatch_delivery_backup ON acteon_dispatch_delivery FOR SELECT TO pg_read_all_data USING (true);
+CREATE POLICY acteon_dispatch_reached_backup ON acteon_dispatch_reached FOR SELECT TO pg_read_all_data USING (true);
+CREATE POLICY acteon_replay_tally_backup ON acteon_replay_tally FOR SELECT TO pg_read_all_data USING (true);
+CREATE POLICY acteon_replay_log_backup ON acteon_replay_log FOR SELECT TO pg_read_all_data USING (true);
+CREATE POLICY acteon_api_keys_backup ON acteon_api_keys FOR SELECT TO pg_read_all_data USING (true);
+CREATE POLICY acteon_api_answers_backup ON acteon_api_answers FOR SELECT TO pg_read_all_data USING (true);
+
+-- pg_dump turns row-level security off unless it is told otherwise, which the server refuses to such roles.
+DO $$
+DECLARE
+	backup text;
+BEGIN
+	SELECT pg_catalog.string_agg(pg_catalog.quote_ident(r.rolname), ', '::text ORDER BY r.rolname) INTO backup
+	FROM pg_catalog.pg_roles AS r
+	WHERE r.rolcanlogin AND NOT r.rolsuper AND NOT r.rolbypassrls
+		AND pg_catalog.pg_has_role(r.oid, 'pg_read_all_data'::name, 'USAGE'::text);
+	IF backup IS NOT NULL THEN
+		RAISE WARNING 'pg_dump of this database will fail for these members of pg_read_all_data: %', backup
+			USING HINT = 'If they make backups, give them BYPASSRLS (ALTER ROLE ... BYPASSRLS), or use pg_dump --enable-row-security.';
+	END IF;
+END
+$$;
 
 -- What 1.0 has handed out may have been sent, so it is looked up in the audit table first.
 UPDATE acteon_dispatch_segment AS s
@@ -848,8 +982,8 @@ COMMENT ON COLUMN acteon_grants.role IS
 
 COMMENT ON TABLE acteon_replay_batch IS
 	'One row for each call of a replay function that found something: who called it, when, why, with what query, its progress and its end. The view acteon_replay_batches adds the results of the actions.';
-COMMENT ON COLUMN acteon_replay_batch.requested_by IS 'Role that made the call (current_user), whose grants were checked.';
-COMMENT ON COLUMN acteon_replay_batch.requested_by_oid IS 'Its OID, which distinguishes it from a later role of the same name.';
+COMMENT ON COLUMN acteon_replay_batch.requested_by IS 'Name that the role had that made the call (current_user), whose grants were checked.';
+COMMENT ON COLUMN acteon_replay_batch.requested_by_oid IS 'The role itself, which may steer the batch: also after it was renamed, and after a restore. Empty if it was dropped; a later role of the same name is another role.';
 COMMENT ON COLUMN acteon_replay_batch.query IS 'The query, in the form that acteon_replay_bulk(jsonb) takes; {"action_id": …} for a single replay.';
 COMMENT ON COLUMN acteon_replay_batch.failed IS 'Records that could not be replayed; the reasons are in failures.';
 COMMENT ON COLUMN acteon_replay_batch.cursor IS 'Position that acteon_replay_all has reached; NULL at the beginning and at the end.';

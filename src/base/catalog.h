@@ -20,6 +20,7 @@
 #define API_KEYS_SEQUENCE "acteon_api_keys_id_seq"
 #define API_ANSWERS_TABLE "acteon_api_answers"
 #define REACHED_TABLE "acteon_dispatch_reached"
+#define BEGUN_TABLE "acteon_replay_begun"
 
 /* Rows of a segment at most; the increment of the outbox's sequence. */
 #define SEGMENT_ACTIONS 100
@@ -41,7 +42,8 @@ enum
 	Anum_installation_singleton = 1,
 	Anum_installation_namespace,
 	Anum_installation_server,
-	Natts_installation = Anum_installation_server
+	Anum_installation_database,
+	Natts_installation = Anum_installation_database
 };
 
 enum

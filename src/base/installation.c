@@ -7,6 +7,10 @@
  * the row.  A dump carries the row, and a restore finds no other one in its
  * way; a failover that loses the first replay loses the row but not the
  * default.  So the ids stay the same in all cases.
+ *
+ * A dump that lacks the row would let a restored database replay everything
+ * again under new ids.  So acteon_replay_begun has a row from the same moment on,
+ * in a table without row-level security, which no dump leaves out in silence.
  */
 #include "postgres.h"
 
@@ -22,6 +26,12 @@
 #include "base/identity.h"
 #include "base/installation.h"
 #include "base/table_access.h"
+
+/* %1$s is the extension's schema; see redrive.c about the search path. */
+#define WRITE_NAMESPACE \
+	"WITH namespace AS (" \
+	"	INSERT INTO %1$s.acteon_replay_installation DEFAULT VALUES ON CONFLICT DO NOTHING) " \
+	"INSERT INTO %1$s.acteon_replay_begun DEFAULT VALUES ON CONFLICT DO NOTHING"
 
 /*
  * Read the namespace.  Returns false if nothing was ever replayed here.
@@ -46,11 +56,12 @@ ReadNamespace(Oid schema, pg_uuid_t *namespace)
 }
 
 /*
- * Read by which server the installation was written last; NULL if that is not
- * known.  Returns false if nothing was ever replayed here.
+ * Read by which server, and in which database of it, the installation was written
+ * last; NULL and InvalidOid if that is not known.  Returns false if nothing was ever
+ * replayed here.
  */
 bool
-ReadServer(Oid schema, char **server)
+ReadServer(Oid schema, char **server, Oid *database)
 {
 	Relation rel = table_open(OwnTable(schema, INSTALLATION_TABLE), AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
@@ -65,6 +76,10 @@ ReadServer(Oid schema, char **server)
 	if (found)
 		value = slot_getattr(slot, ColumnPlace(columns, Anum_installation_server), &isnull);
 	*server = isnull ? NULL : TextDatumGetCString(value);
+	isnull = true;
+	if (found)
+		value = slot_getattr(slot, ColumnPlace(columns, Anum_installation_database), &isnull);
+	*database = isnull ? InvalidOid : DatumGetObjectId(value);
 	table_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	ExecDropSingleTupleTableSlot(slot);
@@ -73,8 +88,50 @@ ReadServer(Oid schema, char **server)
 }
 
 /*
- * Read the namespace, and write its row before if there is none.  Needs an SPI
- * connection.
+ * Whether one of the extension's tables has a row.
+ */
+static bool
+has_rows(Oid schema, const char *table)
+{
+	Relation rel = table_open(OwnTable(schema, table), AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	bool found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/*
+ * Refuse to begin where there is no namespace although there was one: what was
+ * replayed before would be replayed again under other ids.
+ */
+void
+RefuseForgotten(Oid schema)
+{
+	static const char *const evidence[] = {BEGUN_TABLE, OUTBOX_TABLE, SEGMENT_TABLE, REACHED_TABLE};
+
+	for (int i = 0; i < lengthof(evidence); i++)
+	{
+		if (has_rows(schema, evidence[i]))
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the ids of earlier replays are lost: \"%s\" is empty", INSTALLATION_TABLE),
+				 errdetail("\"%s\" shows that there were replays, which would be made again.",
+						   evidence[i]),
+				 errhint(
+					 "Restore a complete dump: one by a superuser or a member of pg_read_all_data, and without errors. See \"Dump, restore, promotion\" in doc/operations.md.")));
+	}
+}
+
+/*
+ * Read the namespace, and write its row before if there is none and never was.
+ * Needs an SPI connection.
  */
 void
 EnsureNamespace(Oid schema, pg_uuid_t *namespace)
@@ -86,8 +143,8 @@ EnsureNamespace(Oid schema, pg_uuid_t *namespace)
 
 	if (ReadNamespace(schema, namespace))
 		return;
-	sql = psprintf("INSERT INTO %s DEFAULT VALUES ON CONFLICT DO NOTHING",
-				   quote_qualified_identifier(get_namespace_name(schema), INSTALLATION_TABLE));
+	RefuseForgotten(schema);
+	sql = psprintf(WRITE_NAMESPACE, quote_identifier(get_namespace_name(schema)));
 	SwitchIdentity(&caller, TableOwner(relid));
 	if (SPI_execute(sql, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not write %s: %s", INSTALLATION_TABLE,

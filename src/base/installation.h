@@ -8,7 +8,8 @@
 #include "utils/uuid.h"
 
 extern bool ReadNamespace(Oid schema, pg_uuid_t *namespace);
-extern bool ReadServer(Oid schema, char **server);
+extern bool ReadServer(Oid schema, char **server, Oid *database);
+extern void RefuseForgotten(Oid schema);
 extern void EnsureNamespace(Oid schema, pg_uuid_t *namespace);
 
 #endif /* ACTEON_INSTALLATION_H */

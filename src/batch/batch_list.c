@@ -49,8 +49,7 @@ enum
  * pg_catalog, as in all statements that run as the tables' owner.
  */
 #define READ_SCOPES \
-	"SELECT id, (SELECT r.oid FROM pg_roles AS r WHERE r.oid = requested_by_oid" \
-	"	AND r.rolname = requested_by), scope, first_outbox_id, last_outbox_id " \
+	"SELECT id, requested_by_oid::oid, scope, first_outbox_id, last_outbox_id " \
 	"FROM %1$s.acteon_replay_batch WHERE ($1 IS NULL OR id = $1) AND ($2 IS NULL OR id < $2) " \
 	"ORDER BY id DESC"
 

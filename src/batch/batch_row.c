@@ -38,19 +38,6 @@ NextBatchId(Oid schema)
 	return NextNumber(schema, BATCH_SEQUENCE, BATCH_TABLE);
 }
 
-/*
- * Whether a role is the one that started a batch, by name and OID: after a
- * restore into another cluster the OID may belong to another role.
- */
-bool
-IsRequester(Oid role, Datum name, Datum oid)
-{
-	char *own_name = GetUserNameFromId(role, true);
-
-	return DatumGetObjectId(oid) == role && own_name != NULL &&
-		   strcmp(NameStr(*DatumGetName(name)), own_name) == 0;
-}
-
 /* ----------------------------------------------------------------
  * Writing a new one
  * ----------------------------------------------------------------
@@ -237,7 +224,6 @@ read_row(TableFinder *row, BatchRow *batch)
 	batch->holds_doubts = strcmp(get_text(row, Anum_batch_on_doubt), ON_DOUBT_HOLD) == 0;
 	batch->stop = StopInRow(row->slot);
 	batch->stop_reason = get_text(row, Anum_batch_stop_reason);
-	batch->requester = *DatumGetName(get(row, Anum_batch_requested_by, &isnull));
 }
 
 /*

@@ -21,7 +21,7 @@
 typedef struct BatchRow
 {
 	int64 id;
-	Oid requested_by;
+	Oid requested_by; /* of what was read: InvalidOid if the role is no more */
 	TimestampTz created_at;
 	const char *reason; /* NULL: none given */
 	Jsonb *query;
@@ -48,9 +48,8 @@ typedef struct BatchRow
 	OptionalTime breaker_since; /* later deliveries only; of what was read */
 	bool holds_doubts;          /* on_doubt is hold, not resend */
 	/* What only reading tells. */
-	BatchStop stop;     /* never BATCH_BUSY */
-	char *stop_reason;  /* NULL: none */
-	NameData requester; /* name of who asked for it */
+	BatchStop stop;    /* never BATCH_BUSY */
+	char *stop_reason; /* NULL: none */
 } BatchRow;
 
 /* A batch that is locked for changing; see HoldBatch. */
@@ -62,7 +61,6 @@ typedef struct HeldBatch
 } HeldBatch;
 
 extern int64 NextBatchId(Oid schema);
-extern bool IsRequester(Oid role, Datum name, Datum oid);
 extern void InsertBatch(Oid schema, const BatchRow *batch);
 extern bool ReadBatch(Oid schema, int64 id, BatchRow *batch);
 extern bool HoldBatch(HeldBatch *held, Oid schema, int64 id, bool wait);

@@ -5,9 +5,13 @@
  * After a promotion or a restore, the database continues from a point before
  * its last commit: actions that were claimed and sent then look as if they had
  * never been claimed.  So the installation records which server, on which
- * timeline, has last written it.  The first session that finds another one puts
- * the actions that may have been sent in doubt and advances the sequences past
- * all values that were used and are forgotten.
+ * timeline and in which database, has last written it.  The first session that
+ * finds another one puts the actions that may have been sent in doubt and advances
+ * the sequences past all values that were used and are forgotten.
+ *
+ * A restore can also have failed for some of the tables.  That is refused, until the
+ * tables fit together: what has no row in the outbox cannot be sent, and what has
+ * none in the others would be sent again.
  *
  * Actions that were not due at the last known time cannot have been claimed.
  */
@@ -42,7 +46,35 @@
 	"	doubt = 'the database was promoted or restored, and may have forgotten that it was sent' " \
 	"WHERE lease_token IS NULL AND doubt_since IS NULL AND (due_at <= $1 OR due_at = 'infinity')"
 
-#define SET_SERVER "UPDATE %1$s.acteon_replay_installation SET server = $1"
+#define SET_SERVER \
+	"WITH begun AS (INSERT INTO %1$s.acteon_replay_begun DEFAULT VALUES ON CONFLICT DO NOTHING) " \
+	"UPDATE %1$s.acteon_replay_installation SET server = $1, database = $2"
+
+/*
+ * What a restore that failed for a table has left of others.  COPY restores all rows of
+ * a table or none, so for rows that are many it is enough to look at both ends.  The
+ * subqueries are such that each is a search in an index, whatever the statistics say.
+ */
+#define ENDS_OF_OUTBOX \
+	"((SELECT id, batch_id FROM %1$s.acteon_dispatch_outbox ORDER BY id LIMIT 1000) UNION ALL" \
+	"	(SELECT id, batch_id FROM %1$s.acteon_dispatch_outbox ORDER BY id DESC LIMIT 1000))"
+
+#define FIND_MISSING \
+	"(SELECT format('acteon_dispatch_segment has actions %%s to %%s, which acteon_dispatch_outbox has not.'," \
+	"		first_id, last_id) FROM %1$s.acteon_dispatch_segment AS s" \
+	"	WHERE (SELECT o.id FROM %1$s.acteon_dispatch_outbox AS o WHERE o.id = s.first_id) IS NULL" \
+	"		OR (SELECT o.id FROM %1$s.acteon_dispatch_outbox AS o WHERE o.id = s.last_id) IS NULL LIMIT 1) " \
+	"UNION ALL " \
+	"(SELECT format('acteon_dispatch_outbox has action %%s, which neither acteon_dispatch_segment nor" \
+	" acteon_dispatch_delivery has.', o.id) FROM " ENDS_OF_OUTBOX " AS o" \
+	"	WHERE (SELECT d.outbox_id FROM %1$s.acteon_dispatch_delivery AS d WHERE d.outbox_id = o.id) IS NULL" \
+	"		AND (SELECT s.last_id FROM %1$s.acteon_dispatch_segment AS s WHERE s.first_id <= o.id" \
+	"			ORDER BY s.first_id DESC LIMIT 1) >= o.id IS NOT TRUE LIMIT 1) " \
+	"UNION ALL " \
+	"(SELECT format('acteon_dispatch_outbox has action %%s of batch %%s, which acteon_replay_batch has not.'," \
+	"		o.id, o.batch_id) FROM " ENDS_OF_OUTBOX " AS o" \
+	"	WHERE (SELECT b.id FROM %1$s.acteon_replay_batch AS b WHERE b.id = o.batch_id) IS NULL LIMIT 1) " \
+	"LIMIT 1"
 
 #define MOVE_SEQUENCES \
 	"SELECT setval(s.oid, coalesce(pg_sequence_last_value(s.oid), q.seqstart) + q.seqincrement * $1) " \
@@ -81,36 +113,58 @@ execute(const char *sql, Oid schema, int count, Oid *types, Datum *values, int e
 }
 
 /*
- * Write down that this server writes now.
+ * Write down that this server writes now, in this database.
  */
 static void
 set_server(Oid schema, const char *server)
 {
-	Oid type = TEXTOID;
-	Datum value = CStringGetTextDatum(server);
+	Oid types[] = {TEXTOID, OIDOID};
+	Datum values[] = {CStringGetTextDatum(server), ObjectIdGetDatum(MyDatabaseId)};
 
-	(void) execute(SET_SERVER, schema, 1, &type, &value, SPI_OK_UPDATE);
+	(void) execute(SET_SERVER, schema, lengthof(types), types, values, SPI_OK_UPDATE);
 }
 
 /*
- * Act on another server having written last: put what may have been sent in doubt,
+ * Refuse a queue of which a restore has left out a part.
+ */
+static void
+refuse_incomplete(Oid schema)
+{
+	SetLocally("jit", "off");
+	SetLocally("enable_seqscan", "off"); /* there may be no statistics yet */
+	if (execute(FIND_MISSING, schema, 0, NULL, NULL, SPI_OK_SELECT) == 0)
+		return;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("the tables of acteon_replay were not restored completely"),
+		 errdetail_internal("%s",
+							SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)),
+		 errhint(
+			 "Restore them again, without errors: add your own columns after CREATE EXTENSION and before the data is loaded. acteon_outbox_check() lists what is wrong.")));
+}
+
+/*
+ * Act on another place having been written last: put what may have been sent in doubt,
  * move the sequences, log it for a role.
  */
 static void
-begin_anew(Oid schema, Oid role, const char *before, const char *server)
+begin_anew(Oid schema, Oid role, const char *before, const char *now_here)
 {
 	Oid time_type = TIMESTAMPTZOID;
 	Datum now = TimestampTzGetDatum(GetCurrentTimestamp());
 	Oid types[] = {INT8OID, OIDOID};
 	Datum values[] = {Int64GetDatum(LOST_NUMBERS), ObjectIdGetDatum(schema)};
 	LogDetails details;
-	int64 segments = execute(PUT_IN_DOUBT, schema, 1, &time_type, &now, SPI_OK_UPDATE);
+	int64 segments;
 
+	refuse_incomplete(schema);
+	segments = execute(PUT_IN_DOUBT, schema, 1, &time_type, &now, SPI_OK_UPDATE);
 	(void) execute(MOVE_SEQUENCES, schema, 2, types, values, SPI_OK_SELECT);
-	set_server(schema, server);
+	set_server(schema, this_server());
 	BeginDetails(&details);
 	AddTextDetail(&details, "before", before);
-	AddTextDetail(&details, "now", server);
+	AddTextDetail(&details, "now", now_here);
 	AddNumberDetail(&details, "segments", segments);
 	LogControl(
 		schema, role, "failover", 0,
@@ -121,12 +175,24 @@ begin_anew(Oid schema, Oid role, const char *before, const char *server)
 		(errmsg("acteon_replay: the database continues after a promotion or a restore"),
 		 errdetail(
 			 "It was last written by %s and is now written by %s. Actions that may have been sent are looked up in the audit table first.",
-			 before, server)));
+			 before, now_here)));
 }
 
 /*
- * Notice that another server, or another timeline of it, has written last, and act
- * on it; for the role whose call this is.  Costs nothing once the session knows.
+ * Whether the installation was last written where this session is.  The database is
+ * not known where only the server was written down.
+ */
+static bool
+is_here(const char *before, Oid database, const char *server)
+{
+	return before != NULL && strcmp(before, server) == 0 &&
+		   (database == MyDatabaseId || !OidIsValid(database));
+}
+
+/*
+ * Notice that another server, another timeline of it or another database has written
+ * last, and act on it; for the role whose call this is.  Costs nothing once the session
+ * knows.  Refuses an installation that was restored in part.
  */
 void
 NoticeServer(Oid schema, Oid role)
@@ -135,12 +201,13 @@ NoticeServer(Oid schema, Oid role)
 	LOCKTAG tag;
 	char *before;
 	char *server;
+	Oid database;
 	MemoryContext old = CurrentMemoryContext;
 
 	if (schema == known_schema && known_timeline == GetWALInsertionTimeLine())
 		return;
 	server = this_server();
-	if (ReadServer(schema, &before) && before != NULL && strcmp(before, server) == 0)
+	if (ReadServer(schema, &before, &database) && is_here(before, database, server))
 	{
 		if (noticed_by != InvalidTransactionId && noticed_by == GetTopTransactionIdIfAny())
 			return; /* not committed yet */
@@ -151,7 +218,12 @@ NoticeServer(Oid schema, Oid role)
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, OwnTable(schema, INSTALLATION_TABLE), 0,
 						 FAILOVER_LOCK_CLASS);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-	if (!ReadServer(schema, &before) || (before != NULL && strcmp(before, server) == 0))
+	if (!ReadServer(schema, &before, &database))
+	{
+		RefuseForgotten(schema);
+		return;
+	}
+	if (is_here(before, database, server))
 		return;
 	SwitchIdentity(&caller, TableOwner(OwnTable(schema, INSTALLATION_TABLE)));
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -160,7 +232,12 @@ NoticeServer(Oid schema, Oid role)
 	if (before == NULL)
 		set_server(schema, server);
 	else
-		begin_anew(schema, role, before, server);
+	{
+		bool same_server = strcmp(before, server) == 0;
+
+		begin_anew(schema, role, same_server ? psprintf("%s, database %u", before, database) : before,
+				   same_server ? psprintf("%s, database %u", server, MyDatabaseId) : server);
+	}
 	SPI_finish();
 	MemoryContextSwitchTo(old);
 	noticed_by = GetTopTransactionId();

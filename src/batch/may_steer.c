@@ -65,9 +65,8 @@ check_may_steer(ControlCall *call, Grants *grants)
 	bool isnull;
 	Jsonb *scope = DatumGetJsonbP(FoundColumn(&call->held.finder, Anum_batch_scope, &isnull));
 
-	if (GrantsEverything(grants) || (IsRequester(call->caller, NameGetDatum(&batch->requester),
-												 ObjectIdGetDatum(batch->requested_by)) &&
-									 GrantsMayReplay(grants)))
+	if (GrantsEverything(grants) ||
+		(batch->requested_by == call->caller && GrantsMayReplay(grants)))
 		return;
 	if (GrantsCoverScope(grants, GRANT_STEER, scope) &&
 		(batch->is_complete ? JB_ROOT_COUNT(scope) > 0 : covers_query(grants, batch->query)))

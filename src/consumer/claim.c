@@ -124,6 +124,7 @@ typedef struct Claim
 	/* Actions of the segment at hand that cannot be handed out, and why. */
 	int64 spoilt[SEGMENT_ACTIONS];
 	char *spoilt_because[SEGMENT_ACTIONS];
+	bool spoilt_missing[SEGMENT_ACTIONS]; /* its row is not in the outbox */
 	int spoilt_count;
 	int64 current; /* action that is being put out */
 	bool moved;
@@ -233,6 +234,26 @@ put_out_action(Claim *claim, const Segment *lease)
 }
 
 /*
+ * Note that the actions from the current one up to another have no rows in the outbox,
+ * as after a restore that failed half way.
+ */
+static void
+note_missing(Claim *claim, int64 last_id)
+{
+	MemoryContext old = MemoryContextSwitchTo(claim->deliveries.context);
+
+	for (; claim->current <= last_id; claim->current++)
+	{
+		claim->spoilt[claim->spoilt_count] = claim->current;
+		claim->spoilt_missing[claim->spoilt_count] = true;
+		claim->spoilt_because[claim->spoilt_count++] =
+			psprintf("action " INT64_FORMAT " " CANNOT_BE_HANDED_OUT ": it is not in the outbox",
+					 claim->current);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/*
  * Put out the actions of a leased segment from an id on.  Returns the id of the
  * first one that the claim has no room for, or the one after the last.  Raises the
  * error of an action that cannot be handed out, which is then claim->current; the
@@ -259,7 +280,8 @@ put_out_from(Claim *claim, const Segment *lease, int64 from)
 		bool isnull;
 
 		CHECK_FOR_INTERRUPTS();
-		claim->current = DatumGetInt64(FoundColumn(&claim->outbox, Anum_outbox_id, &isnull));
+		note_missing(claim,
+					 DatumGetInt64(FoundColumn(&claim->outbox, Anum_outbox_id, &isnull)) - 1);
 		if (!put_out_action(claim, lease))
 		{
 			next = claim->current;
@@ -267,6 +289,8 @@ put_out_from(Claim *claim, const Segment *lease, int64 from)
 		}
 		claim->current++;
 	}
+	if (next > lease->last_id)
+		note_missing(claim, lease->last_id);
 	ExecDropSingleTupleTableSlot(claim->outbox.slot);
 	claim->outbox.slot = slot;
 	index_endscan(scan);
@@ -285,6 +309,7 @@ note_spoilt(Claim *claim, const Segment *lease, ErrorData *error)
 	if (!IsAboutValue(error) || claim->current > lease->last_id)
 		ReThrowError(error);
 	claim->spoilt[claim->spoilt_count] = claim->current;
+	claim->spoilt_missing[claim->spoilt_count] = false;
 	claim->spoilt_because[claim->spoilt_count++] =
 		psprintf("action " INT64_FORMAT " " CANNOT_BE_HANDED_OUT ": %s", claim->current,
 				 error->message);
@@ -366,8 +391,8 @@ end_dead(Claim *claim, int64 outbox_id, const Segment *segment, const char *erro
 
 /*
  * Correct a lease after its actions were put out: what cannot be handed out ends
- * dead, or is held if it may have been sent before; what the claim has no room for,
- * from the given action on, is given back.
+ * dead, or is held if it may have been sent before or its row is missing; what the
+ * claim has no room for, from the given action on, is given back.
  */
 static void
 correct_lease(Claim *claim, const Segment *before, const Segment *lease, int64 from)
@@ -385,7 +410,7 @@ correct_lease(Claim *claim, const Segment *before, const Segment *lease, int64 f
 			pieces[count] = rest;
 			pieces[count++].last_id = id - 1;
 		}
-		if (before->unproven)
+		if (before->unproven || claim->spoilt_missing[i])
 		{
 			pieces[count] = *before;
 			pieces[count].first_id = pieces[count].last_id = id;

@@ -146,11 +146,11 @@ static bool
 may_show_batch(Walk *walk)
 {
 	bool isnull;
-	Datum oid = FoundColumn(&walk->batches, Anum_batch_requested_by_oid, &isnull);
-	Datum name = FoundColumn(&walk->batches, Anum_batch_requested_by, &isnull);
+	Oid requester =
+		DatumGetObjectId(FoundColumn(&walk->batches, Anum_batch_requested_by_oid, &isnull));
 	Jsonb *scope = DatumGetJsonbP(FoundColumn(&walk->batches, Anum_batch_scope, &isnull));
 
-	return IsRequester(walk->caller, name, oid) ||
+	return requester == walk->caller ||
 		   GrantsCoverScope(walk->grants, GRANT_READ, scope);
 }
 
