@@ -31,11 +31,11 @@ OBJS = $(SOURCES:.c=.o)
 PG_CPPFLAGS = -I$(srcdir)/src
 SHLIB_LINK = -luuid
 
-REGRESS = install grants single bulk action bad_input options replayed lineage queue lanes redrive steer judge effective lost preview replay_all batches api_keys effect doubts proof $(COLLATION_TEST) audit_tells tables
+REGRESS = install grants grants_many single bulk action bad_input options replayed lineage queue lanes redrive steer judge effective lost preview replay_all batches api_keys effect doubts proof $(COLLATION_TEST) audit_tells tables
 # On a server with ICU; "=", as the server's makefile comes later.
 COLLATION_TEST = $(if $(filter yes,$(with_icu)),collation)
 REGRESS_OPTS = --outputdir=test/output
-ISOLATION = race single_race lost_race visibility lease lane redrive_race steer_race wake api_begin api_key proof_now
+ISOLATION = grants_kept race single_race lost_race visibility lease lane redrive_race steer_race wake api_begin api_key proof_now
 ISOLATION_OPTS = --inputdir=test --outputdir=test/output
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
@@ -124,6 +124,7 @@ bench:
 	test/bench/relay
 	test/bench/notify
 	test/bench/jsonb
+	test/bench/grants
 	test/bench/http
 	test/bench/incident
 

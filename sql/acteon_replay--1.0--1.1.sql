@@ -128,6 +128,24 @@ ALTER TABLE acteon_dispatch_reached ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('acteon_dispatch_reached', '');
 
 /*
+ * Sessions keep the grants that they have read until this trigger announces a change.
+ */
+
+CREATE FUNCTION acteon_grants_changed()
+RETURNS trigger
+AS 'MODULE_PATHNAME'
+LANGUAGE C;
+
+COMMENT ON FUNCTION acteon_grants_changed() IS
+	'Trigger of acteon_grants: announces a change, so that sessions read the grants again. While it is missing or disabled, they read them at each call.';
+
+CREATE TRIGGER acteon_grants_changed
+	AFTER INSERT OR UPDATE OR DELETE ON acteon_grants
+	FOR EACH ROW EXECUTE FUNCTION acteon_grants_changed();
+-- Also where a session plays the replica.
+ALTER TABLE acteon_grants ENABLE ALWAYS TRIGGER acteon_grants_changed;
+
+/*
  * Roles are kept by OID, so that they follow ALTER ROLE ... RENAME, and dumped by
  * name, so that a dump can be restored where they have other OIDs, or do not exist.
  */

@@ -9,54 +9,79 @@
  *
  * How the lists match follows the gateway: "*" matches everything; namespaces,
  * providers and action types match byte for byte; a tenant also matches those
- * below it in the hierarchy, whose parts are separated by dots.
+ * below it in the hierarchy, whose parts are separated by dots (grant_index.c).
+ *
+ * A session keeps what it has read until the table, a role or a membership
+ * changes.  A trigger of the table announces a change as the server announces
+ * those of its catalogs: to other sessions when it is committed, and to its own
+ * session at once, and again if it is rolled back.
  */
 #include "postgres.h"
 
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
+#include "access/grant_index.h"
 #include "access/grants.h"
 #include "base/catalog.h"
 #include "base/table_access.h"
 #include "base/text.h"
 
-/* One list of a grant. */
-typedef struct GrantList
-{
-	int count;
-	text **entries;
-} GrantList;
+/* The trigger that announces changes. */
+#define CHANGED_TRIGGER "acteon_grants_changed"
 
-typedef struct Grant
-{
-	bool may_replay;
-	bool is_admin;
-	GrantList tenants;
-	GrantList namespaces;
-	GrantList providers;
-	GrantList actions;
-} Grant;
+/* Roles whose rights a session keeps at most. */
+#define MAX_KEPT 100
+
+/* What a grant lets its holder do, for a bit mask: one for each purpose. */
+#define RightFor(purpose) (1 << (purpose))
 
 struct Grants
 {
-	bool everything;  /* a superuser */
-	bool may_replay;  /* any grant of an admin or operator */
-	bool may_deliver; /* a grant of the gateway */
-	int count;
-	int allocated;
-	int last_hit; /* the grant that covered last, which is tried first */
-	Grant *grants;
+	bool everything;   /* a superuser */
+	bool may_replay;   /* any grant of an admin or operator */
+	bool may_deliver;  /* a grant of the gateway */
+	GrantIndex *index; /* of admins, operators and viewers; NULL: of a superuser */
+	/* Of those that a session keeps. */
+	bool kept;
+	int users;             /* that have not done with it yet */
+	MemoryContext context; /* it lives in */
 };
+
+/* A user of kept grants, in a memory context that ends with it. */
+typedef struct GrantsUser
+{
+	MemoryContextCallback done;
+	Grants *grants;
+} GrantsUser;
+
+/* The rights that a session keeps, by role. */
+typedef struct KeptGrants
+{
+	Oid role;
+	Grants *grants;
+} KeptGrants;
+
+static HTAB *kept_grants = NULL; /* KeptGrants; NULL: nothing was ever kept */
+static Oid kept_table = InvalidOid;
+static uint64 kept_changes = 0; /* count of changes when they were read */
+static uint64 changes = 1;      /* count of changes that were announced */
 
 /* What acteon_authorized keeps from row to row, and for which role and snapshot. */
 typedef struct AuthorizedCache
@@ -70,92 +95,306 @@ typedef struct AuthorizedCache
 } AuthorizedCache;
 
 PG_FUNCTION_INFO_V1(acteon_authorized);
+PG_FUNCTION_INFO_V1(acteon_grants_changed);
+
+/* ----------------------------------------------------------------
+ * Reading
+ * ----------------------------------------------------------------
+ */
 
 /*
- * Copy a list out of a row.
+ * A list of a row.
  */
 static GrantList
-read_list(Datum array)
+read_list(TupleTableSlot *slot, AttrNumber column)
 {
 	GrantList list;
-	Datum *values;
 	bool *nulls;
+	bool isnull;
 
-	deconstruct_array(DatumGetArrayTypePCopy(array), TEXTOID, -1, false, TYPALIGN_INT, &values,
-					  &nulls, &list.count);
-	list.entries = palloc(list.count * sizeof(text *));
-	for (int i = 0; i < list.count; i++)
-		list.entries[i] = DatumGetTextPP(values[i]);
+	deconstruct_array(DatumGetArrayTypeP(slot_getattr(slot, column, &isnull)), TEXTOID, -1, false,
+					  TYPALIGN_INT, &list.entries, &nulls, &list.count);
 	return list;
 }
 
 /*
- * Add the grant in a row, if it counts for the role.
+ * Add the grant in a row that counts for the role.
  */
 static void
-add_grant(Grants *grants, Oid role, TupleTableSlot *slot)
+add_grant(Grants *grants, TupleTableSlot *slot)
 {
-	Grant *grant;
-	char *app_role;
-	bool may_replay;
+	GrantList lists[NUM_GRANT_FIELDS];
 	bool isnull;
+	const text *app_role = DatumGetTextPP(slot_getattr(slot, Anum_grants_role, &isnull));
+	int rights = RightFor(GRANT_READ);
 
-	if (!has_privs_of_role(role,
-						   DatumGetObjectId(slot_getattr(slot, Anum_grants_grantee, &isnull))))
-		return;
-	app_role = TextDatumGetCString(slot_getattr(slot, Anum_grants_role, &isnull));
-	may_replay = strcmp(app_role, "admin") == 0 || strcmp(app_role, "operator") == 0;
-	if (strcmp(app_role, "gateway") == 0)
+	if (TextIs(app_role, "gateway"))
 		grants->may_deliver = true;
-	if (!may_replay && strcmp(app_role, "viewer") != 0)
+	if (TextIs(app_role, "admin"))
+		rights |= RightFor(GRANT_REPLAY) | RightFor(GRANT_STEER);
+	else if (TextIs(app_role, "operator"))
+		rights |= RightFor(GRANT_REPLAY);
+	else if (!TextIs(app_role, "viewer"))
 		return;
-
-	if (grants->count == grants->allocated)
-	{
-		grants->allocated = Max(8, grants->allocated * 2);
-		grants->grants = grants->grants == NULL
-							 ? palloc(grants->allocated * sizeof(Grant))
-							 : repalloc(grants->grants, grants->allocated * sizeof(Grant));
-	}
-	grant = &grants->grants[grants->count++];
-	grant->may_replay = may_replay;
-	grant->is_admin = strcmp(app_role, "admin") == 0;
-	grant->tenants = read_list(slot_getattr(slot, Anum_grants_tenants, &isnull));
-	grant->namespaces = read_list(slot_getattr(slot, Anum_grants_namespaces, &isnull));
-	grant->providers = read_list(slot_getattr(slot, Anum_grants_providers, &isnull));
-	grant->actions = read_list(slot_getattr(slot, Anum_grants_actions, &isnull));
-	grants->may_replay |= may_replay;
+	lists[GRANT_TENANT] = read_list(slot, Anum_grants_tenants);
+	lists[GRANT_NAMESPACE] = read_list(slot, Anum_grants_namespaces);
+	lists[GRANT_PROVIDER] = read_list(slot, Anum_grants_providers);
+	lists[GRANT_ACTION_TYPE] = read_list(slot, Anum_grants_actions);
+	IndexGrant(grants->index, rights, lists);
+	grants->may_replay |= (rights & RightFor(GRANT_REPLAY)) != 0;
 }
 
 /*
- * Load the rights of a role from the acteon_grants of the given schema, as the
- * active snapshot shows them, into the current memory context.
+ * Read the rights of a role that is no superuser, as a snapshot shows them, into the
+ * current memory context.
+ */
+static Grants *
+read_grants(Relation rel, Oid role, Snapshot snapshot)
+{
+	Grants *grants = palloc0(sizeof(Grants));
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	MemoryContext row_context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay grant", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = CurrentMemoryContext;
+	Oid last_grantee = InvalidOid;
+	bool counts = false;
+
+	grants->index = MakeGrantIndex();
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool isnull;
+		Oid grantee = DatumGetObjectId(slot_getattr(slot, Anum_grants_grantee, &isnull));
+
+		if (grantee != last_grantee)
+			counts = has_privs_of_role(role, grantee);
+		last_grantee = grantee;
+		if (!counts)
+			continue;
+		MemoryContextSwitchTo(row_context);
+		add_grant(grants, slot);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(row_context);
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	MemoryContextDelete(row_context);
+	return grants;
+}
+
+/* ----------------------------------------------------------------
+ * Keeping
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * A relation has changed; InvalidOid: any may have.
+ */
+static void
+relation_changed(Datum arg, Oid relid)
+{
+	if (!OidIsValid(relid) || relid == kept_table)
+		changes++;
+}
+
+/*
+ * A role, a membership or the owner of a database, which is an implicit member, has
+ * changed.
+ */
+static void
+role_changed(Datum arg, int cache, uint32 hash)
+{
+	changes++;
+}
+
+/*
+ * Forget kept grants, unless somebody uses them.
+ */
+static void
+forget_grants(Grants *grants)
+{
+	grants->kept = false;
+	if (grants->users == 0)
+		MemoryContextDelete(grants->context);
+}
+
+/*
+ * A user has done with grants that were kept.
+ */
+static void
+end_use(void *argument)
+{
+	Grants *grants = ((GrantsUser *) argument)->grants;
+
+	if (--grants->users == 0 && !grants->kept)
+		MemoryContextDelete(grants->context);
+}
+
+/*
+ * Use kept grants as long as the current memory context lives.
+ */
+static Grants *
+use_grants(Grants *grants)
+{
+	GrantsUser *user = palloc(sizeof(GrantsUser));
+
+	user->grants = grants;
+	user->done.func = end_use;
+	user->done.arg = user;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &user->done);
+	grants->users++;
+	return grants;
+}
+
+/*
+ * Make room for what is kept, of which nothing is that was read before a change or from
+ * another table.
+ */
+static void
+prepare_keeping(Oid relid)
+{
+	HASH_SEQ_STATUS status;
+	KeptGrants *kept;
+
+	if (kept_grants == NULL)
+	{
+		HASHCTL control = {.keysize = sizeof(Oid),
+						   .entrysize = sizeof(KeptGrants),
+						   .hcxt = TopMemoryContext};
+
+		kept_grants = hash_create("acteon_replay kept grants", MAX_KEPT, &control,
+								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHOID, role_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, role_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(DATABASEOID, role_changed, (Datum) 0);
+	}
+	if (kept_table == relid && kept_changes == changes &&
+		hash_get_num_entries(kept_grants) < MAX_KEPT)
+		return;
+	hash_seq_init(&status, kept_grants);
+	while ((kept = hash_seq_search(&status)) != NULL)
+	{
+		Grants *grants = kept->grants;
+
+		(void) hash_search(kept_grants, &kept->role, HASH_REMOVE, NULL);
+		forget_grants(grants);
+	}
+	kept_table = relid;
+	kept_changes = changes;
+}
+
+/*
+ * Whether each change of the table is announced: the trigger is there and cannot have
+ * been passed over.
+ */
+static bool
+announces_changes(Relation rel)
+{
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+	{
+		const Trigger *trigger = &rel->trigdesc->triggers[i];
+
+		if (strcmp(trigger->tgname, CHANGED_TRIGGER) == 0)
+			return trigger->tgenabled == TRIGGER_FIRES_ALWAYS && trigger->tgqual == NULL &&
+				   trigger->tgnattr == 0 && TRIGGER_FOR_ROW(trigger->tgtype) &&
+				   TRIGGER_FOR_INSERT(trigger->tgtype) && TRIGGER_FOR_UPDATE(trigger->tgtype) &&
+				   TRIGGER_FOR_DELETE(trigger->tgtype);
+	}
+	return false;
+}
+
+/*
+ * The kept rights of a role, read if they are not there yet, for the current memory
+ * context.
+ *
+ * They are read as they are now: the changes behind the snapshot of a statement or of a
+ * transaction have been announced before, and would not be again.
+ */
+static Grants *
+keep_grants(Relation rel, Oid role)
+{
+	KeptGrants *kept;
+	Grants *grants;
+	MemoryContext context;
+	MemoryContext old;
+	Snapshot snapshot;
+
+	prepare_keeping(RelationGetRelid(rel));
+	kept = hash_search(kept_grants, &role, HASH_FIND, NULL);
+	if (kept != NULL)
+		return use_grants(kept->grants);
+
+	context = AllocSetContextCreate(CurrentMemoryContext, "acteon_replay grants",
+									ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	grants = read_grants(rel, role, snapshot);
+	UnregisterSnapshot(snapshot);
+	MemoryContextSwitchTo(old);
+	if (kept_changes != changes || kept_table != RelationGetRelid(rel))
+		return grants; /* something has changed meanwhile */
+	kept = hash_search(kept_grants, &role, HASH_ENTER, NULL);
+	MemoryContextSetParent(context, TopMemoryContext);
+	grants->context = context;
+	grants->kept = true;
+	kept->grants = grants;
+	return use_grants(grants);
+}
+
+/*
+ * Load the rights of a role from the acteon_grants of the given schema.  They are valid
+ * as long as the current memory context.
+ *
+ * A transaction that has one snapshot for all sees them as that shows them, others as
+ * they are now.
  */
 Grants *
 LoadGrants(Oid role, Oid schema)
 {
-	Grants *grants = palloc0(sizeof(Grants));
+	Grants *grants;
 	Relation rel;
-	TableScanDesc scan;
-	TupleTableSlot *slot;
 
 	if (superuser_arg(role))
 	{
+		grants = palloc0(sizeof(Grants));
 		grants->everything = true;
 		grants->may_replay = true;
 		grants->may_deliver = true;
 		return grants;
 	}
+	/* Opening the table does this only if the transaction has no lock on it yet. */
+	AcceptInvalidationMessages();
 	rel = table_open(OwnTable(schema, GRANTS_TABLE), AccessShareLock);
-	slot = table_slot_create(rel, NULL);
-	scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-		add_grant(grants, role, slot);
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
+	/* A parallel query takes no snapshots of its own. */
+	if (IsolationUsesXactSnapshot() || IsInParallelMode() || !announces_changes(rel))
+		grants = read_grants(rel, role, GetActiveSnapshot());
+	else
+		grants = keep_grants(rel, role);
 	table_close(rel, AccessShareLock);
 	return grants;
 }
+
+/*
+ * acteon_grants_changed() -> trigger
+ *
+ * Announces a change of a row of acteon_grants, to be fired after it.  Raises
+ * e_r_i_e_trigger_protocol_violated if it is not called as a trigger.
+ */
+Datum
+acteon_grants_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("acteon_grants_changed() can only be called as a trigger")));
+	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	PG_RETURN_POINTER(NULL);
+}
+
+/* ----------------------------------------------------------------
+ * Asking
+ * ----------------------------------------------------------------
+ */
 
 /*
  * Whether the role may replay anything at all: the check of the role, before
@@ -184,7 +423,7 @@ GrantsMayDeliver(const Grants *grants)
 bool
 GrantsMayRead(const Grants *grants)
 {
-	return grants->everything || grants->count > 0;
+	return grants->everything || IndexedGrants(grants->index) > 0;
 }
 
 /*
@@ -197,72 +436,6 @@ GrantsEverything(const Grants *grants)
 }
 
 /*
- * Whether an entry of a list is "*".
- */
-static inline bool
-is_wildcard(const text *entry)
-{
-	return TextIs(entry, "*");
-}
-
-/*
- * Whether a list of namespaces, providers or action types covers a value:
- * "*" or the same bytes.
- */
-static bool
-list_covers(const GrantList *list, const text *value)
-{
-	for (int i = 0; i < list->count; i++)
-	{
-		const text *entry = list->entries[i];
-
-		if (is_wildcard(entry) || SameText(entry, value))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Whether a list of tenants covers a tenant: "*", the same bytes, or an
- * ancestor.  acme covers acme and acme.us-east; neither acme-corp nor "acme."
- * alone, which has nothing behind the dot.
- */
-static bool
-tenants_cover(const GrantList *list, const text *tenant)
-{
-	const char *name = VARDATA_ANY(tenant);
-	size_t len = VARSIZE_ANY_EXHDR(tenant);
-
-	for (int i = 0; i < list->count; i++)
-	{
-		const text *entry = list->entries[i];
-		size_t entry_len = VARSIZE_ANY_EXHDR(entry);
-
-		if (is_wildcard(entry))
-			return true;
-		if (entry_len <= len && memcmp(VARDATA_ANY(entry), name, entry_len) == 0 &&
-			(entry_len == len || (name[entry_len] == '.' && entry_len + 1 < len)))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Whether one grant covers a record for a purpose.
- */
-static bool
-grant_covers(const Grant *grant, GrantPurpose purpose, const GrantTarget *target)
-{
-	if ((purpose == GRANT_REPLAY && !grant->may_replay) ||
-		(purpose == GRANT_STEER && !grant->is_admin))
-		return false;
-	return tenants_cover(&grant->tenants, target->tenant) &&
-		   list_covers(&grant->namespaces, target->namespace) &&
-		   list_covers(&grant->providers, target->provider) &&
-		   list_covers(&grant->actions, target->action_type);
-}
-
-/*
  * Whether a grant covers a record: for GRANT_REPLAY only those of admins and
  * operators count, for GRANT_READ those of viewers as well, for GRANT_STEER, which
  * is about other people's batches, only those of admins.
@@ -270,20 +443,12 @@ grant_covers(const Grant *grant, GrantPurpose purpose, const GrantTarget *target
 bool
 GrantsCover(Grants *grants, GrantPurpose purpose, const GrantTarget *target)
 {
-	if (grants->everything)
-		return true;
-	if (grants->last_hit < grants->count &&
-		grant_covers(&grants->grants[grants->last_hit], purpose, target))
-		return true;
-	for (int i = 0; i < grants->count; i++)
-	{
-		if (grant_covers(&grants->grants[i], purpose, target))
-		{
-			grants->last_hit = i;
-			return true;
-		}
-	}
-	return false;
+	const text *values[NUM_GRANT_FIELDS] = {[GRANT_TENANT] = target->tenant,
+											[GRANT_NAMESPACE] = target->namespace,
+											[GRANT_PROVIDER] = target->provider,
+											[GRANT_ACTION_TYPE] = target->action_type};
+
+	return grants->everything || IndexCovers(grants->index, RightFor(purpose), values);
 }
 
 /*

@@ -130,7 +130,10 @@ $node->safe_psql('postgres', 'CREATE DATABASE restored');
 system_or_bail('pg_restore', '-d', $node->connstr('restored'), $dump);
 is($node->safe_psql('restored', $everything), $before, 'a restored dump has the queue with its leases');
 check_is_empty($node, 'restored', 'restored');
-$node->safe_psql('restored', q{UPDATE acteon_dispatch_segment SET due_at = now()});
+# As if it were the same database: else what may have been sent is looked up first.
+$node->safe_psql('restored', q{
+	UPDATE acteon_replay_installation SET database = (SELECT oid FROM pg_database WHERE datname = current_database());
+	UPDATE acteon_dispatch_segment SET due_at = now()});
 is($node->safe_psql('restored', q{SELECT count(*) FROM acteon_outbox_claim('r', 5000)}),
 	$node->safe_psql('restored', q{SELECT sum(last_id - first_id + 1) FROM acteon_dispatch_segment WHERE holder = 'r'}), '… and it can be claimed');
 
