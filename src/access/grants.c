@@ -325,8 +325,8 @@ keep_grants(Relation rel, Oid role)
 	if (kept != NULL)
 		return use_grants(kept->grants);
 
-	context = AllocSetContextCreate(CurrentMemoryContext, "acteon_replay grants",
-									ALLOCSET_DEFAULT_SIZES);
+	context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay grants", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	grants = read_grants(rel, role, snapshot);

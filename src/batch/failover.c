@@ -138,8 +138,7 @@ refuse_incomplete(Oid schema)
 		ERROR,
 		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 		 errmsg("the tables of acteon_replay were not restored completely"),
-		 errdetail_internal("%s",
-							SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)),
+		 errdetail_internal("%s", SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)),
 		 errhint(
 			 "Restore them again, without errors: add your own columns after CREATE EXTENSION and before the data is loaded. acteon_outbox_check() lists what is wrong.")));
 }
@@ -235,7 +234,8 @@ NoticeServer(Oid schema, Oid role)
 	{
 		bool same_server = strcmp(before, server) == 0;
 
-		begin_anew(schema, role, same_server ? psprintf("%s, database %u", before, database) : before,
+		begin_anew(schema, role,
+				   same_server ? psprintf("%s, database %u", before, database) : before,
 				   same_server ? psprintf("%s, database %u", server, MyDatabaseId) : server);
 	}
 	SPI_finish();

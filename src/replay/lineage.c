@@ -150,8 +150,7 @@ may_show_batch(Walk *walk)
 		DatumGetObjectId(FoundColumn(&walk->batches, Anum_batch_requested_by_oid, &isnull));
 	Jsonb *scope = DatumGetJsonbP(FoundColumn(&walk->batches, Anum_batch_scope, &isnull));
 
-	return requester == walk->caller ||
-		   GrantsCoverScope(walk->grants, GRANT_READ, scope);
+	return requester == walk->caller || GrantsCoverScope(walk->grants, GRANT_READ, scope);
 }
 
 /*
