@@ -90,9 +90,6 @@ COMMENT ON TABLE acteon_replay_log IS
 	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, for each API key that was created or revoked, and for each contradiction and failover that was detected. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
 COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore).';
 
-COMMENT ON COLUMN acteon_replay_log.role_name IS 'Name that the role had that did it (current_user); for a circuit breaker, the consumer whose answer opened it.';
-COMMENT ON COLUMN acteon_replay_log.role_oid IS 'The role itself: also after it was renamed, and after a restore. Empty if it was dropped; a later role of the same name is another role.';
-
 ALTER TABLE acteon_replay_installation
 	ADD COLUMN server text,
 	ADD COLUMN database oid;
@@ -152,22 +149,22 @@ ALTER TABLE acteon_grants ENABLE ALWAYS TRIGGER acteon_grants_changed;
 
 CREATE TYPE acteon_role;
 
-CREATE FUNCTION acteon_role_in(cstring)
+CREATE FUNCTION acteon_role_in(name cstring)
 RETURNS acteon_role
 AS 'MODULE_PATHNAME'
 LANGUAGE C STABLE STRICT PARALLEL SAFE;
 
-CREATE FUNCTION acteon_role_out(acteon_role)
+CREATE FUNCTION acteon_role_out(role acteon_role)
 RETURNS cstring
 AS 'MODULE_PATHNAME'
 LANGUAGE C STABLE STRICT PARALLEL SAFE;
 
-CREATE FUNCTION acteon_role_recv(internal)
+CREATE FUNCTION acteon_role_recv(message internal)
 RETURNS acteon_role
 AS 'MODULE_PATHNAME'
 LANGUAGE C STABLE STRICT PARALLEL SAFE;
 
-CREATE FUNCTION acteon_role_send(acteon_role)
+CREATE FUNCTION acteon_role_send(role acteon_role)
 RETURNS bytea
 AS 'MODULE_PATHNAME'
 LANGUAGE C STABLE STRICT PARALLEL SAFE;
@@ -1014,7 +1011,8 @@ COMMENT ON TABLE acteon_replay_tally IS
 	'Counts of finished actions by batch, a few rows for each call that finished some; progress and circuit breakers are computed from it. For each batch, these counts and the actions in its segments add up to acteon_replay_batch.replayed, even after actions have been purged.';
 COMMENT ON COLUMN acteon_replay_tally.actions IS 'Number of actions; negative if a redrive put dead ones back into the queue.';
 
-COMMENT ON COLUMN acteon_replay_log.role_oid IS 'Its OID, which distinguishes it from a later role of the same name.';
+COMMENT ON COLUMN acteon_replay_log.role_name IS 'Name that the role had that did it (current_user); for a circuit breaker, the consumer whose answer opened it.';
+COMMENT ON COLUMN acteon_replay_log.role_oid IS 'The role itself: also after it was renamed, and after a restore. Empty if it was dropped; a later role of the same name is another role.';
 
 COMMENT ON TABLE acteon_api_keys IS
 	'The API keys of the HTTP server, of which only a hash is stored, and the roles as which they act. Written by acteon_api_key_create and acteon_api_key_revoke. Revoked keys stay in the table, so that their names cannot be reused.';
