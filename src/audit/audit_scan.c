@@ -215,15 +215,13 @@ AuditFindAction(const AuditTable *table, const char *action_id, const char *outc
 
 	SelectRecords(&st, table);
 	AddRecords(&st, table);
-	appendStringInfo(&st.sql, " AND a.action_id" EQ "$%d",
-					 AddParameter(&st, TEXTOID, CStringGetTextDatum(action_id)));
+	AddEqual(&st, table, "a", RecordColumnNames[COL_ACTION_ID], "$%d",
+			 AddParameter(&st, TEXTOID, CStringGetTextDatum(action_id)));
 	if (outcome != NULL)
-		appendStringInfo(&st.sql, " AND a.outcome" EQ "$%d",
-						 AddParameter(&st, TEXTOID, CStringGetTextDatum(outcome)));
-	appendStringInfoString(&st.sql,
-						   " ORDER BY a.dispatched_at DESC, (" IS_INTENT("a") "),"
-																			  " a.id" C_ORDER
-																			  " DESC LIMIT 1");
+		AddEqual(&st, table, "a", RecordColumnNames[COL_OUTCOME], "$%d",
+				 AddParameter(&st, TEXTOID, CStringGetTextDatum(outcome)));
+	appendStringInfo(&st.sql, " ORDER BY a.dispatched_at DESC, (%s), a.id" C_ORDER " DESC LIMIT 1",
+					 OutcomeTest(table, "a", INTENT_OUTCOME));
 
 	SwitchIdentity(&caller, table->owner);
 	plan = KeepPlan(&kept, st.sql.data, st.nargs, st.types, 0);

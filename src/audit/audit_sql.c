@@ -20,6 +20,7 @@
 #include "audit/audit_value.h"
 #include "base/identity.h"
 #include "base/settings.h"
+#include "base/text.h"
 
 /*
  * What was lost, by the names of the outcomes: LOST_OUTCOMES, and what was
@@ -29,10 +30,6 @@
 #define HAS_FAILED(alias) \
 	alias ".outcome_details OPERATOR(pg_catalog.->>) 'status'::pg_catalog.text" EQ \
 		  "'Failure'::pg_catalog.text"
-#define IS_LOST(alias) \
-	"(" alias ".outcome" EQ \
-	"ANY ('{failed,circuit_open,throttled,quota_exceeded}'::pg_catalog.text[]) OR " alias \
-	".outcome" EQ "'" EXECUTED_OUTCOME "'::pg_catalog.text AND " HAS_FAILED(alias) " IS TRUE)"
 
 /*
  * Begin a statement, with nothing in it yet.
@@ -54,6 +51,29 @@ AddParameter(Statement *st, Oid type, Datum value)
 	st->types[st->nargs] = type;
 	st->values[st->nargs] = value;
 	return ++st->nargs;
+}
+
+/*
+ * The condition that a record has one of the outcomes that we know.
+ */
+char *
+OutcomeTest(const AuditTable *table, const char *alias, const char *outcome)
+{
+	return TextTest(table, alias, RecordColumnNames[COL_OUTCOME],
+					psprintf(EQ "'%s'::pg_catalog.text", outcome));
+}
+
+/*
+ * The condition that a record says that its action was lost.
+ */
+static char *
+lost_test(const AuditTable *table, const char *alias)
+{
+	return psprintf(
+		"(%s OR %s AND " HAS_FAILED("%s") " IS TRUE)",
+		TextTest(table, alias, RecordColumnNames[COL_OUTCOME],
+				 EQ "ANY ('{failed,circuit_open,throttled,quota_exceeded}'::pg_catalog.text[])"),
+		OutcomeTest(table, alias, EXECUTED_OUTCOME), alias);
 }
 
 /*
@@ -83,6 +103,18 @@ AddRecords(Statement *st, const AuditTable *table)
 }
 
 /*
+ * Add that a text column is equal to a parameter, or to an element of one.
+ */
+void
+AddEqual(Statement *st, const AuditTable *table, const char *alias, const char *column,
+		 const char *format, int parameter)
+{
+	char *equals = psprintf(EQ "%s", psprintf(format, parameter));
+
+	appendStringInfo(&st->sql, " AND %s", TextTest(table, alias, column, equals));
+}
+
+/*
  * Add the text filters that were given, but for the outcome.
  */
 static void
@@ -102,8 +134,8 @@ add_text_filters(Statement *st, const AuditTable *table, const ReplayQuery *quer
 							table->quoted_name),
 					 errhint("This gateway's version does not record it; leave the filter out.")));
 		CheckAuditColumn(table, name, TEXTOID);
-		appendStringInfo(&st->sql, " AND %s.%s" EQ "$%d", alias, name,
-						 AddParameter(st, TEXTOID, CStringGetTextDatum(query->filters[i])));
+		AddEqual(st, table, alias, name, "$%d",
+				 AddParameter(st, TEXTOID, CStringGetTextDatum(query->filters[i])));
 	}
 }
 
@@ -171,10 +203,10 @@ add_filters(Statement *st, const AuditTable *table, const ReplayQuery *query)
  * Add that the outcome is a given one.
  */
 static void
-add_outcome(Statement *st, const char *outcome)
+add_outcome(Statement *st, const AuditTable *table, const char *outcome)
 {
-	appendStringInfo(&st->sql, " AND a.outcome" EQ "$%d",
-					 AddParameter(st, TEXTOID, CStringGetTextDatum(outcome)));
+	AddEqual(st, table, "a", RecordColumnNames[COL_OUTCOME], "$%d",
+			 AddParameter(st, TEXTOID, CStringGetTextDatum(outcome)));
 }
 
 /*
@@ -197,12 +229,18 @@ add_grace(Statement *st, const AuditTable *table, const char *operator)
  * Add that a record is of the action of another one, and not earlier.
  */
 static void
-add_same_action(Statement *st, const char *record, const char *other)
+add_same_action(Statement *st, const AuditTable *table, const char *record, const char *other)
 {
-	appendStringInfo(&st->sql,
-					 "%s.action_id" EQ "%s.action_id AND %s.namespace" EQ "%s.namespace"
-					 " AND %s.tenant" EQ "%s.tenant AND %s.dispatched_at" GE "%s.dispatched_at",
-					 record, other, record, other, record, other, record, other);
+	static const RecordColumn columns[] = {COL_ACTION_ID, COL_NAMESPACE, COL_TENANT};
+
+	for (int i = 0; i < lengthof(columns); i++)
+	{
+		const char *name = RecordColumnNames[columns[i]];
+
+		appendStringInfo(&st->sql, "%s AND ",
+						 TextTest(table, record, name, psprintf(EQ "%s.%s", other, name)));
+	}
+	appendStringInfo(&st->sql, "%s.dispatched_at" GE "%s.dispatched_at", record, other);
 }
 
 /*
@@ -213,8 +251,8 @@ static void
 add_companion(Statement *st, const AuditTable *table, const char *exists, const char *intent)
 {
 	appendStringInfo(&st->sql, " AND %s (SELECT FROM %s AS c WHERE ", exists, table->quoted_name);
-	add_same_action(st, "c", intent);
-	appendStringInfoString(&st->sql, " AND " IS_NO_INTENT("c") ")");
+	add_same_action(st, table, "c", intent);
+	appendStringInfo(&st->sql, " AND NOT %s)", OutcomeTest(table, "c", INTENT_OUTCOME));
 }
 
 /*
@@ -239,14 +277,15 @@ static void
 add_nothing_later(Statement *st, const AuditTable *table, const ReplayQuery *query)
 {
 	appendStringInfo(&st->sql, " AND NOT EXISTS (SELECT FROM %s AS b WHERE ", table->quoted_name);
-	add_same_action(st, "b", "a");
-	appendStringInfoString(&st->sql,
-						   " AND (" IS_NO_INTENT("b") " AND NOT " IS_LOST("b") " OR " IS_INTENT(
-							   "b") " AND b.dispatched_at" GT "a.dispatched_at");
+	add_same_action(st, table, "b", "a");
+	appendStringInfo(&st->sql,
+					 " AND (NOT %s AND NOT %s OR %s AND b.dispatched_at" GT "a.dispatched_at",
+					 OutcomeTest(table, "b", INTENT_OUTCOME), lost_test(table, "b"),
+					 OutcomeTest(table, "b", INTENT_OUTCOME));
 	add_companion(st, table, "NOT EXISTS", "b");
-	appendStringInfoString(&st->sql,
-						   " OR " IS_LOST("b") " AND (b.dispatched_at" GT "a.dispatched_at"
-											   " OR b.id" C_ORDER GT "a.id)");
+	appendStringInfo(&st->sql,
+					 " OR %s AND (b.dispatched_at" GT "a.dispatched_at OR b.id" C_ORDER GT "a.id)",
+					 lost_test(table, "b"));
 	add_lasting_filters(st, table, query, "b");
 	appendStringInfoString(&st->sql, "))");
 }
@@ -261,9 +300,9 @@ add_conditions(Statement *st, const AuditTable *table, const char *outcome, cons
 {
 	appendStringInfoString(&st->sql, filters);
 	if (outcome == NULL)
-		appendStringInfoString(&st->sql, " AND " IS_NO_INTENT("a"));
+		appendStringInfo(&st->sql, " AND NOT %s", OutcomeTest(table, "a", INTENT_OUTCOME));
 	else
-		add_outcome(st, outcome);
+		add_outcome(st, table, outcome);
 	if (outcome != NULL && strcmp(outcome, INTENT_OUTCOME) == 0)
 	{
 		add_grace(st, table, LT);
@@ -285,8 +324,8 @@ make_filters(Statement *st, const AuditTable *table, const ReplayQuery *query,
 	initStringInfo(&st->sql);
 	add_filters(st, table, query);
 	if (use->among != NULL)
-		appendStringInfo(&st->sql, " AND a.action_id" EQ "ANY ($%d)",
-						 AddParameter(st, TEXTARRAYOID, PointerGetDatum(use->among)));
+		AddEqual(st, table, "a", RecordColumnNames[COL_ACTION_ID], "ANY ($%d)",
+				 AddParameter(st, TEXTARRAYOID, PointerGetDatum(use->among)));
 	filters = st->sql.data;
 	st->sql = sql;
 	return filters;
@@ -339,8 +378,8 @@ add_lost(Statement *st, const AuditTable *table, const ReplayQuery *query, const
 	add_union(st, table, lengthof(outcomes), outcomes, filters, order);
 	if (order[0] != '\0')
 		appendStringInfo(&st->sql, "%s OFFSET 0", order);
-	appendStringInfoString(&st->sql, ") AS a WHERE (a.outcome" NE "'" EXECUTED_OUTCOME
-									 "'::pg_catalog.text OR " HAS_FAILED("a") ")");
+	appendStringInfo(&st->sql, ") AS a WHERE (NOT %s OR " HAS_FAILED("a") ")",
+					 OutcomeTest(table, "a", EXECUTED_OUTCOME));
 	add_nothing_later(st, table, query);
 }
 
@@ -378,7 +417,7 @@ AddLeftOut(Statement *st, const AuditTable *table, const ReplayQuery *query, Lef
 {
 	AddRecords(st, table);
 	add_filters(st, table, query);
-	appendStringInfoString(&st->sql, " AND " IS_INTENT("a"));
+	appendStringInfo(&st->sql, " AND %s", OutcomeTest(table, "a", INTENT_OUTCOME));
 	if (which == LEFT_OUT_INTENT)
 		return query->outcome_count == 0 && !query->lost;
 	if (!AsksForOutcome(query, INTENT_OUTCOME))
@@ -429,6 +468,9 @@ index_use(const AuditTable *table, Relation index, const ReplayQuery *query)
 	for (int k = 0; k < form->indnkeyatts; k++)
 	{
 		AttrNumber column = form->indkey.values[k];
+
+		if (!HasCollationOf(index, k, table->rel))
+			return INDEX_OF_NO_USE;
 
 		if (column == order && k > 0 && index->rd_rel->relam == BTREE_AM_OID &&
 			RelationGetIndexPredicate(index) == NIL)

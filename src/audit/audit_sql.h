@@ -13,9 +13,6 @@
 #include "query/query.h"
 #include "queue/effect.h"
 
-#define IS_INTENT(alias) alias ".outcome" EQ "'" INTENT_OUTCOME "'::pg_catalog.text"
-#define IS_NO_INTENT(alias) alias ".outcome" NE "'" INTENT_OUTCOME "'::pg_catalog.text"
-
 /* Filters and times, perhaps twice, outcomes, a cursor, the age of intents, and ids. */
 #define MAX_PARAMETERS (2 * (NUM_TEXT_FILTERS + 2) + MAX_OUTCOMES + 4)
 
@@ -48,6 +45,9 @@ typedef struct CandidateUse
 
 extern void BeginStatement(Statement *st);
 extern int AddParameter(Statement *st, Oid type, Datum value);
+extern void AddEqual(Statement *st, const AuditTable *table, const char *alias, const char *column,
+					 const char *format, int parameter);
+extern char *OutcomeTest(const AuditTable *table, const char *alias, const char *outcome);
 extern void SelectRecords(Statement *st, const AuditTable *table);
 extern void AddRecords(Statement *st, const AuditTable *table);
 extern void AddCandidates(Statement *st, const AuditTable *table, const ReplayQuery *query,

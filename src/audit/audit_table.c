@@ -22,7 +22,9 @@
 
 #include "audit/audit_table.h"
 #include "base/compat.h"
+#include "base/operators.h"
 #include "base/settings.h"
+#include "base/text.h"
 
 const char *const RecordColumnNames[NUM_RECORD_COLUMNS] = {
 	[COL_ID] = "id",
@@ -156,6 +158,28 @@ CheckAuditColumn(const AuditTable *table, const char *name, Oid type)
 						errmsg("column \"%s\" of audit table %s must be of type %s", name,
 							   table->quoted_name, format_type_be(type)),
 						errdetail("It is of type %s.", format_type_be(found))));
+}
+
+/*
+ * The condition that a text column of the table, or of a subquery with its columns,
+ * has the same bytes as a value; equals is the operator "=" and what is on its other
+ * side, which must not begin with that column.  A nondeterministic collation takes
+ * different texts for the same.  So the plain comparison, which is the one that an
+ * index on the column supports, finds too much then, and the result is compared
+ * again in the collation C.
+ */
+char *
+TextTest(const AuditTable *table, const char *alias, const char *column, const char *equals)
+{
+	AttrNumber place = AuditColumn(table, column);
+	Form_pg_attribute attribute;
+
+	Assert(place != InvalidAttrNumber);
+	attribute = TupleDescAttr(RelationGetDescr(table->rel), place - 1);
+	if (HasExactCollation(attribute))
+		return psprintf("%s.%s%s", alias, column, equals);
+	return psprintf("(%s.%s%s AND %s.%s" C_ORDER "%s)", alias, column, equals, alias, column,
+					equals);
 }
 
 /*

@@ -282,8 +282,9 @@ index_uses(const AuditTable *table)
 		if (form->indisvalid && RelationGetIndexPredicate(index) == NIL)
 		{
 			uses.by_time |= is_btree && form->indkey.values[0] == time;
-			uses.by_outcome |= is_btree && form->indnkeyatts > 1 &&
-							   form->indkey.values[0] == outcome && form->indkey.values[1] == time;
+			uses.by_outcome |=
+				is_btree && form->indnkeyatts > 1 && form->indkey.values[0] == outcome &&
+				form->indkey.values[1] == time && HasCollationOf(index, 0, table->rel);
 			uses.by_label |=
 				index->rd_rel->relam == GIN_AM_OID && form->indkey.values[0] == metadata;
 		}
