@@ -44,6 +44,8 @@ CREATE INDEX acteon_dispatch_segment_doubt_idx ON acteon_dispatch_segment (due_a
 
 COMMENT ON TABLE acteon_dispatch_segment IS
 	'Runs of at most 100 consecutive outbox rows that wait, are leased or are in doubt together. An unfinished outbox row is covered by exactly one segment, a finished one by none.';
+COMMENT ON COLUMN acteon_dispatch_outbox.labels IS
+	'Metadata of the action: string values only, with replayed_from. A key __starts_at or __ends_at is not sent as a label: it is that time as the gateway wrote it, where timestamptz cannot hold it (nanoseconds, leap seconds).';
 COMMENT ON COLUMN acteon_dispatch_outbox.action_id IS 'First id of the new action: UUIDv5 of the installation''s namespace and "<original action id>/<generation>". For new ids ".1", ".2" and so on is appended, see acteon_dispatch_segment.resend and acteon_dispatch_delivery.resend.';
 
 ALTER TABLE acteon_dispatch_delivery
@@ -368,7 +370,7 @@ note: further information
 Sections:
 total, time: how many records match and how many would be replayed, and their first and last times; how long the replay takes at the rate
 not replayed: each reason with its count: no grant, cannot be read, of the gateway''s own, of a step or the end of a chain, took effect, not lost, lost but not for certain, an intent, no stored payload, redacted, attachments lost or perhaps lost, already replayed (waiting, running, in doubt, delivered), another record of the same action, a later record of it or its replays, replayed too often, too deep; and the argument that permits such records
-left out: intents that match the filters but are not selected: not asked for, younger than acteon_replay.intent_grace, with an outcome, or of a step of a chain
+left out: records that match the filters but are not selected: intents that are not asked for, younger than acteon_replay.intent_grace, with an outcome, or of a step of a chain; what is dated in the future; what has no id or no time
 beware: of the records that would be replayed: sealed payloads, dedup keys, actions whose effect is unknown (with lost), actions with a later executed record (checked for the first 20,000 records), actions whose earlier replays had no effect or are dead or cancelled
 provider, action type, outcome, tenant: the twenty most frequent of each
 sample: some of the records that would be replayed

@@ -31,6 +31,9 @@
 	alias ".outcome_details OPERATOR(pg_catalog.->>) 'status'::pg_catalog.text" EQ \
 		  "'Failure'::pg_catalog.text"
 
+/* A record is dated in the future if it is so much later than now. */
+#define FUTURE_TOLERANCE USECS_PER_MINUTE
+
 /*
  * Begin a statement, with nothing in it yet.
  */
@@ -152,10 +155,11 @@ add_time_bound(Statement *st, const char *alias, const char *operator, const Opt
 
 /*
  * Add the cursor.  The plain comparison of dispatched_at is what an index can
- * use; the rest decides among records of the same time.
+ * use; the rest decides among records of the same time.  Where several can have one
+ * time and one id, AuditScanTake passes over those that were looked at.
  */
 static void
-add_cursor(Statement *st, const ReplayQuery *query)
+add_cursor(Statement *st, const AuditTable *table, const ReplayQuery *query)
 {
 	int time, id;
 
@@ -166,13 +170,13 @@ add_cursor(Statement *st, const ReplayQuery *query)
 	if (query->newest_first)
 		appendStringInfo(&st->sql,
 						 " AND a.dispatched_at" LE "$%d"
-						 " AND (a.dispatched_at" LT "$%d OR a.id" C_ORDER LT "$%d)",
-						 time, time, id);
+						 " AND (a.dispatched_at" LT "$%d OR a.id" C_ORDER "%s$%d)",
+						 time, time, HasUniquePlaces(table) ? LT : LE, id);
 	else
 		appendStringInfo(&st->sql,
 						 " AND a.dispatched_at" GE "$%d"
-						 " AND (a.dispatched_at" GT "$%d OR a.id" C_ORDER GT "$%d)",
-						 time, time, id);
+						 " AND (a.dispatched_at" GT "$%d OR a.id" C_ORDER "%s$%d)",
+						 time, time, HasUniquePlaces(table) ? GT : GE, id);
 }
 
 /*
@@ -195,7 +199,7 @@ static void
 add_filters(Statement *st, const AuditTable *table, const ReplayQuery *query)
 {
 	add_lasting_filters(st, table, query, "a");
-	add_cursor(st, query);
+	add_cursor(st, table, query);
 	appendStringInfoString(&st->sql, " AND a.dispatched_at IS NOT NULL AND a.id IS NOT NULL");
 }
 
@@ -409,12 +413,74 @@ AddCandidates(Statement *st, const AuditTable *table, const ReplayQuery *query,
 }
 
 /*
+ * The outcomes that a query asks for, as an array.
+ */
+static Datum
+outcome_array(const ReplayQuery *query)
+{
+	Datum outcomes[MAX_OUTCOMES];
+
+	for (int i = 0; i < query->outcome_count; i++)
+		outcomes[i] = CStringGetTextDatum(query->outcomes[i]);
+	return PointerGetDatum(
+		construct_array(outcomes, query->outcome_count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/*
+ * Add the records that a query, which was given an end, would find after it.  The
+ * clock of the gateway may be a little ahead, and records are written meanwhile.
+ */
+static bool
+add_future(Statement *st, const AuditTable *table, const ReplayQuery *query)
+{
+	static const CandidateUse use = {.in_order = false};
+	ReplayQuery later = *query;
+
+	if (!query->is_cut)
+		return false;
+	later.from = (OptionalTime){true, query->to.time + FUTURE_TOLERANCE};
+	later.to = query->uncut_to;
+	AddCandidates(st, table, &later, &use);
+	return true;
+}
+
+/*
+ * Add the records that have no place in the order of a search, as far as a query asks
+ * for them.
+ */
+static bool
+add_no_place(Statement *st, const AuditTable *table, const ReplayQuery *query)
+{
+	ReplayQuery uncut = *query;
+
+	if (IsNeverNull(table, COL_ID) && IsNeverNull(table, COL_DISPATCHED_AT))
+		return false;
+	if (query->is_cut)
+		uncut.to = query->uncut_to;
+	AddRecords(st, table);
+	add_lasting_filters(st, table, &uncut, "a");
+	appendStringInfoString(&st->sql, " AND (a.id IS NULL OR a.dispatched_at IS NULL)");
+	if (query->lost)
+		appendStringInfo(&st->sql, " AND %s", lost_test(table, "a"));
+	else if (query->outcome_count == 0)
+		appendStringInfo(&st->sql, " AND NOT %s", OutcomeTest(table, "a", INTENT_OUTCOME));
+	else
+		AddEqual(st, table, "a", RecordColumnNames[COL_OUTCOME], "ANY ($%d)",
+				 AddParameter(st, TEXTARRAYOID, outcome_array(query)));
+	return true;
+}
+
+/*
  * Add what makes a record no candidate although the filters match it.  Returns
  * false if there are no such records.
  */
 bool
 AddLeftOut(Statement *st, const AuditTable *table, const ReplayQuery *query, LeftOut which)
 {
+	if (which == LEFT_OUT_FUTURE)
+		return add_future(st, table, query);
+	if (which == LEFT_OUT_NO_PLACE)
+		return add_no_place(st, table, query);
 	AddRecords(st, table);
 	add_filters(st, table, query);
 	appendStringInfo(&st->sql, " AND %s", OutcomeTest(table, "a", INTENT_OUTCOME));

@@ -22,10 +22,12 @@ typedef enum LeftOut
 	LEFT_OUT_INTENT,   /* an intent, and those are not asked for */
 	LEFT_OUT_YOUNG,    /* an intent that the gateway may still be executing */
 	LEFT_OUT_FINISHED, /* an intent with a companion, which has the outcome */
-	LEFT_OUT_STEP      /* the intent of a chain's step, whose outcome has another action id */
+	LEFT_OUT_STEP,     /* the intent of a chain's step, whose outcome has another action id */
+	LEFT_OUT_FUTURE,   /* it is later than the end that the query was given */
+	LEFT_OUT_NO_PLACE  /* it has no id or no time, by which records are ordered */
 } LeftOut;
 
-#define NUM_LEFT_OUT (LEFT_OUT_STEP + 1)
+#define NUM_LEFT_OUT (LEFT_OUT_NO_PLACE + 1)
 
 /* A statement that is being built, with its parameters. */
 typedef struct Statement

@@ -220,6 +220,63 @@ OpenAuditTable(AuditTable *table, Oid schema)
 }
 
 /*
+ * Whether a column cannot be NULL.
+ */
+bool
+IsNeverNull(const AuditTable *table, RecordColumn column)
+{
+	AttrNumber place = AuditColumn(table, RecordColumnNames[column]);
+
+	return TupleDescAttr(RelationGetDescr(table->rel), place - 1)->attnotnull;
+}
+
+/*
+ * Whether an index allows no two rows with the same id and time: it is unique, on all
+ * rows, at any moment, and on nothing else.
+ */
+static bool
+keeps_places_unique(const AuditTable *table, Relation index)
+{
+	Form_pg_index form = index->rd_index;
+	AttrNumber id = AuditColumn(table, RecordColumnNames[COL_ID]);
+	AttrNumber time = AuditColumn(table, RecordColumnNames[COL_DISPATCHED_AT]);
+
+	if (!form->indisunique || !form->indimmediate || !form->indisvalid ||
+		RelationGetIndexPredicate(index) != NIL)
+		return false;
+	for (int i = 0; i < form->indnkeyatts; i++)
+	{
+		if (form->indkey.values[i] != id && form->indkey.values[i] != time)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Whether no two records have the same time and id, by which they are ordered.  An
+ * index says nothing about tables that inherit.
+ */
+bool
+HasUniquePlaces(const AuditTable *table)
+{
+	List *indexes = RelationGetIndexList(table->rel);
+	bool unique = false;
+	ListCell *lc;
+
+	if (table->rel->rd_rel->relkind == RELKIND_RELATION && table->rel->rd_rel->relhassubclass)
+		return false;
+	foreach (lc, indexes)
+	{
+		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		unique |= keeps_places_unique(table, index);
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return unique;
+}
+
+/*
  * Whether a subscription fills one of these tables.
  */
 static bool

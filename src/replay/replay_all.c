@@ -26,6 +26,7 @@
 #include "batch/control_log.h"
 #include "query/query.h"
 #include "replay/asked.h"
+#include "replay/replay_many.h"
 #include "replay/replay_call.h"
 #include "replay/run_batch.h"
 
@@ -108,6 +109,7 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, Oid *schema)
 	*schema = call.schema;
 	EndQueryAt(query, call.now);
 	batch.matched = AuditCount(&call.audit, query);
+	NoticeLeftOut(&call.audit, query);
 	if (batch.matched > 0)
 	{
 		batch.query = QueryToJsonb(query);
