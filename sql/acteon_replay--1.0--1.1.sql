@@ -433,6 +433,18 @@ replayed, failed, skipped: as for acteon_replay_bulk
 
 Errors: as for acteon_replay_bulk; 2D000 inside a transaction block.';
 
+CREATE PROCEDURE acteon_replay_run(
+	query jsonb,
+	rate numeric DEFAULT NULL,
+	start_at timestamptz DEFAULT NULL,
+	reason text DEFAULT NULL,
+	chunk integer DEFAULT 1000)
+AS 'MODULE_PATHNAME', 'acteon_replay_run'
+LANGUAGE C;
+
+COMMENT ON PROCEDURE acteon_replay_run(jsonb, numeric, timestamptz, text, integer) IS
+	'The same as acteon_replay_all with a query in the wire form, without results, for PL/pgSQL, where a CALL of acteon_replay_all needs a variable for each of its four: CALL acteon_replay_run(jsonb_build_object(''lost'', true, ''from'', now() - interval ''1 h'')). NOTICEs and acteon_replay_batches tell what was done. A procedure or DO block that calls it must not run inside a transaction block, and must not have an EXCEPTION clause around the call. Errors: as for acteon_replay_all.';
+
 /*
  * The queue
  */
