@@ -131,7 +131,7 @@ SELECT array_agg(original_action_id ORDER BY id) FROM acteon_dispatch_outbox WHE
 SELECT * FROM what_is_there WHERE id = 3;
 -- what is recorded later, or for a later time, is not looked for
 SELECT make_record('later', at => now() + interval '1 hour');
-CALL acteon_replay_all(to_time => 'tomorrow', include_replayed => true, tenant => 'acme', max_records => 100);
+CALL acteon_replay_all(to_time => now() + interval '1 day', include_replayed => true, tenant => 'acme', max_records => 100);
 SELECT count(*) FILTER (WHERE original_action_id = 'later') AS later, count(*) FROM acteon_dispatch_outbox WHERE batch_id = 4;
 
 -- many records of an action, in many chunks: it is replayed once
