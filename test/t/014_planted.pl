@@ -28,11 +28,11 @@ foreach my $file (glob("$source/*/*.c"))
 	my ($name) = $file =~ m{([^/]*)$};
 	my $text = slurp_file($file) =~ s{/\*.*?\*/}{}gsr;
 
-	while ($text =~ /"((?:WITH|SELECT|INSERT|UPDATE|DELETE|MERGE|LOCK|TRUNCATE|COPY|CREATE|DROP|ALTER|SET|DO|CALL|NOTIFY)\b(?:[^"\\]|\\.)*)"/g)
+	while ($text =~ /"((?:WITH|SELECT|INSERT|UPDATE|DELETE|MERGE|LOCK|TRUNCATE)\b(?:[^"\\]|\\.)*)"/g)
 	{
 		my ($constant) = $1 =~ s/\\t/ /gr =~ s/\\"/"/gr;
 
-		next if $no_statement{"$name $constant"} || $constant !~ /^\w+ / || $constant =~ /^CALL it /; # a hint
+		next if $no_statement{"$name $constant"} || $constant !~ /^\w+ /;
 		my ($part) = sort { length $b <=> length $a } split /%%|%\d*\$?\w/, squeeze($constant);
 
 		push @statements, [ $name, $part ];
