@@ -44,6 +44,8 @@ CREATE INDEX acteon_dispatch_segment_doubt_idx ON acteon_dispatch_segment (due_a
 
 COMMENT ON TABLE acteon_dispatch_segment IS
 	'Runs of at most 100 consecutive outbox rows that wait, are leased or are in doubt together. An unfinished outbox row is covered by exactly one segment, a finished one by none.';
+COMMENT ON COLUMN acteon_dispatch_outbox.labels IS
+	'Metadata of the action: string values only, with replayed_from. A key __starts_at or __ends_at is not sent as a label: it is that time as the gateway wrote it, where timestamptz cannot hold it (nanoseconds, leap seconds).';
 COMMENT ON COLUMN acteon_dispatch_outbox.action_id IS 'First id of the new action: UUIDv5 of the installation''s namespace and "<original action id>/<generation>". For new ids ".1", ".2" and so on is appended, see acteon_dispatch_segment.resend and acteon_dispatch_delivery.resend.';
 
 ALTER TABLE acteon_dispatch_delivery
@@ -456,7 +458,7 @@ next_cursor: pass it as cursor to continue; NULL at the end
 
 Errors: 22023 bad argument, no filter, only actions that took effect without allow_effective, or intents without allow_unproven, 42501 role, 42P01 no audit table, 55000 intents of a copy.';
 COMMENT ON FUNCTION acteon_replay_bulk(jsonb) IS
-	'The same in the gateway''s wire form: takes an object whose keys are the names of the arguments, except from, to and limit instead of from_time, to_time and max_records; order (oldest or newest) can be used instead of newest_first. Times are in RFC 3339 format with a time zone; a null value is the same as a missing key; an unknown key is an error. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor", "effective"}; effective is the number of records that were passed over because their actions took effect. Always write the cast, acteon_replay_bulk(''{…}''::jsonb): a literal without it is taken for the namespace argument of the other form. Errors: as for the other form.';
+	'The same in the gateway''s wire form: takes an object whose keys are the names of the arguments, except from, to and limit instead of from_time, to_time and max_records; order (oldest or newest) can be used instead of newest_first. Times are in RFC 3339 format with a time zone; a null value is the same as a missing key; an unknown key is an error. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor", "effective"}; effective is the number of records that were passed over because their actions took effect. Always write the cast, acteon_replay_bulk(''{...}''::jsonb): a literal without it is taken for the namespace argument of the other form. Errors: as for the other form.';
 
 CREATE FUNCTION acteon_replay_preview(
 	namespace text DEFAULT NULL,
@@ -517,7 +519,7 @@ note: further information
 Sections:
 total, time: how many records match and how many would be replayed, and their first and last times; how long the replay takes at the rate
 not replayed: each reason with its count: no grant, cannot be read, of the gateway''s own, of a step or the end of a chain, took effect, not lost, lost but not for certain, an intent, no stored payload, redacted, attachments lost or perhaps lost, already replayed (waiting, running, in doubt, delivered), another record of the same action, a later record of it or its replays, replayed too often, too deep; and the argument that permits such records
-left out: intents that match the filters but are not selected: not asked for, younger than acteon_replay.intent_grace, with an outcome, or of a step of a chain
+left out: records that match the filters but are not selected: intents that are not asked for, younger than acteon_replay.intent_grace, with an outcome, or of a step of a chain; what is dated in the future; what has no id or no time
 beware: of the records that would be replayed: sealed payloads, dedup keys, actions whose effect is unknown (with lost), actions with a later executed record (checked for the first 20,000 records), actions whose earlier replays had no effect or are dead or cancelled
 provider, action type, outcome, tenant: the twenty most frequent of each
 sample: some of the records that would be replayed
@@ -579,6 +581,18 @@ batch_id: number of the batch; NULL if nothing was replayed, failed or skipped
 replayed, failed, skipped: as for acteon_replay_bulk
 
 Errors: as for acteon_replay_bulk; 2D000 inside a transaction block.';
+
+CREATE PROCEDURE acteon_replay_run(
+	query jsonb,
+	rate numeric DEFAULT NULL,
+	start_at timestamptz DEFAULT NULL,
+	reason text DEFAULT NULL,
+	chunk integer DEFAULT 1000)
+AS 'MODULE_PATHNAME', 'acteon_replay_run'
+LANGUAGE C;
+
+COMMENT ON PROCEDURE acteon_replay_run(jsonb, numeric, timestamptz, text, integer) IS
+	'The same as acteon_replay_all with a query in the wire form, without results, for PL/pgSQL, where a CALL of acteon_replay_all needs a variable for each of its four: CALL acteon_replay_run(jsonb_build_object(''lost'', true, ''from'', now() - interval ''1 h'')). NOTICEs and acteon_replay_batches tell what was done. A procedure or DO block that calls it must not run inside a transaction block, and must not have an EXCEPTION clause around the call. Errors: as for acteon_replay_all.';
 
 /*
  * The queue
@@ -991,7 +1005,7 @@ COMMENT ON COLUMN acteon_replay_item.outcome IS
 COMMENT ON TABLE acteon_grants IS
 	'Which roles may replay or read which records. A row applies to its role and to members that inherit its privileges; one row that covers a record is enough. Superusers need no row.';
 COMMENT ON COLUMN acteon_grants.grantee IS
-	'PostgreSQL role that holds the grant. Follows ALTER ROLE … RENAME; a row of a dropped role has no effect.';
+	'PostgreSQL role that holds the grant. Follows ALTER ROLE ... RENAME; a row of a dropped role has no effect.';
 COMMENT ON COLUMN acteon_grants.role IS
 	'admin and operator may replay and read, viewer may read, gateway may claim actions from the outbox and record their results.';
 
@@ -999,7 +1013,7 @@ COMMENT ON TABLE acteon_replay_batch IS
 	'One row for each call of a replay function that found something: who called it, when, why, with what query, its progress and its end. The view acteon_replay_batches adds the results of the actions.';
 COMMENT ON COLUMN acteon_replay_batch.requested_by IS 'Name that the role had that made the call (current_user), whose grants were checked.';
 COMMENT ON COLUMN acteon_replay_batch.requested_by_oid IS 'The role itself, which may steer the batch: also after it was renamed, and after a restore. Empty if it was dropped; a later role of the same name is another role.';
-COMMENT ON COLUMN acteon_replay_batch.query IS 'The query, in the form that acteon_replay_bulk(jsonb) takes; {"action_id": …} for a single replay.';
+COMMENT ON COLUMN acteon_replay_batch.query IS 'The query, in the form that acteon_replay_bulk(jsonb) takes; {"action_id": ...} for a single replay.';
 COMMENT ON COLUMN acteon_replay_batch.failed IS 'Records that could not be replayed; the reasons are in failures.';
 COMMENT ON COLUMN acteon_replay_batch.cursor IS 'Position that acteon_replay_all has reached; NULL at the beginning and at the end.';
 COMMENT ON COLUMN acteon_replay_batch.is_complete IS 'Whether all matching records have been examined. acteon_replay_continue continues a batch that is not complete.';
@@ -1018,7 +1032,7 @@ COMMENT ON TABLE acteon_api_keys IS
 	'The API keys of the HTTP server, of which only a hash is stored, and the roles as which they act. Written by acteon_api_key_create and acteon_api_key_revoke. Revoked keys stay in the table, so that their names cannot be reused.';
 COMMENT ON COLUMN acteon_api_keys.name IS 'Name of the key; 1 to 200 bytes.';
 COMMENT ON COLUMN acteon_api_keys.key_sha256 IS 'SHA-256 of the key. The key itself is 32 random bytes, shown once, when it is created.';
-COMMENT ON COLUMN acteon_api_keys.role IS 'Role as which requests with this key act; its grants apply. Follows ALTER ROLE … RENAME; a key of a dropped role is not accepted.';
+COMMENT ON COLUMN acteon_api_keys.role IS 'Role as which requests with this key act; its grants apply. Follows ALTER ROLE ... RENAME; a key of a dropped role is not accepted.';
 COMMENT ON COLUMN acteon_api_keys.last_used_at IS 'When it was last used, as far as the servers have reported.';
 COMMENT ON COLUMN acteon_api_keys.expires_at IS 'When it expires; NULL: never.';
 
@@ -1034,7 +1048,7 @@ COMMENT ON COLUMN acteon_replay_batches.dead IS 'Dead actions that were not redr
 COMMENT ON COLUMN acteon_replay_batches.speed IS 'Actions per second that were delivered or became dead in the last minute, or since the start.';
 COMMENT ON COLUMN acteon_replay_batches.time_left IS 'Estimated time until everything is delivered, including actions that are still to be enqueued, at its rate or, if it has none, at its speed; NULL if that is unknown or nothing is left.';
 COMMENT ON COLUMN acteon_replay_batches.start_at IS 'None of its actions is due earlier; NULL: at once.';
-COMMENT ON COLUMN acteon_replay_batches.query IS 'The query, in the form that acteon_replay_bulk(jsonb) takes; {"action_id": …} for a single replay.';
+COMMENT ON COLUMN acteon_replay_batches.query IS 'The query, in the form that acteon_replay_bulk(jsonb) takes; {"action_id": ...} for a single replay.';
 
 COMMENT ON COLUMN acteon_replay_item.due_at IS 'When it can be claimed; NULL if it is not waiting, or its batch is paused.';
 COMMENT ON COLUMN acteon_replay_item.error IS 'Last error of a dead action.';

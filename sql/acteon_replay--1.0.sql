@@ -49,7 +49,7 @@ CREATE TABLE acteon_grants (
 COMMENT ON TABLE acteon_grants IS
 	'Who may replay and read what. A row counts for its role and for the members that inherit it; one row that covers a record is enough; superusers need none.';
 COMMENT ON COLUMN acteon_grants.id IS 'Number of the grant.';
-COMMENT ON COLUMN acteon_grants.grantee IS 'PostgreSQL role that holds the grant. Follows ALTER ROLE … RENAME; a row of a dropped role counts for nobody.';
+COMMENT ON COLUMN acteon_grants.grantee IS 'PostgreSQL role that holds the grant. Follows ALTER ROLE ... RENAME; a row of a dropped role counts for nobody.';
 COMMENT ON COLUMN acteon_grants.role IS 'admin and operator may replay and read, viewer may read, gateway may take actions from the outbox.';
 COMMENT ON COLUMN acteon_grants.tenants IS 'Tenants covered: * for all; acme covers acme and everything below it (acme.us-east), not acme-corp.';
 COMMENT ON COLUMN acteon_grants.namespaces IS 'Namespaces covered, exactly as written; * for all.';
@@ -126,7 +126,7 @@ COMMENT ON COLUMN acteon_replay_batch.requested_by IS 'Role that asked (current_
 COMMENT ON COLUMN acteon_replay_batch.requested_by_oid IS 'Its oid, which tells it from a later role of the same name.';
 COMMENT ON COLUMN acteon_replay_batch.session_role IS 'Role of the session (session_user).';
 COMMENT ON COLUMN acteon_replay_batch.reason IS 'Reason given by the caller.';
-COMMENT ON COLUMN acteon_replay_batch.query IS 'What was asked for, in the form that acteon_replay_bulk(jsonb) takes; {"action_id": …} for a single replay.';
+COMMENT ON COLUMN acteon_replay_batch.query IS 'What was asked for, in the form that acteon_replay_bulk(jsonb) takes; {"action_id": ...} for a single replay.';
 COMMENT ON COLUMN acteon_replay_batch.replayed IS 'Actions put into the outbox.';
 COMMENT ON COLUMN acteon_replay_batch.failed IS 'Records that could not be replayed for a reason of their own.';
 COMMENT ON COLUMN acteon_replay_batch.skipped IS 'Records that no grant covers or that have no stored payload.';
@@ -350,7 +350,7 @@ COMMENT ON TABLE acteon_api_keys IS
 COMMENT ON COLUMN acteon_api_keys.id IS 'Number of the key.';
 COMMENT ON COLUMN acteon_api_keys.name IS 'What people call it; 1 to 200 bytes.';
 COMMENT ON COLUMN acteon_api_keys.key_sha256 IS 'SHA-256 of the key. The key itself is 32 random bytes, shown once, when it is made.';
-COMMENT ON COLUMN acteon_api_keys.role IS 'Role as which requests with this key are made: its grants decide. Follows ALTER ROLE … RENAME; a key of a dropped role lets nobody in.';
+COMMENT ON COLUMN acteon_api_keys.role IS 'Role as which requests with this key are made: its grants decide. Follows ALTER ROLE ... RENAME; a key of a dropped role lets nobody in.';
 COMMENT ON COLUMN acteon_api_keys.created_at IS 'When it was made.';
 COMMENT ON COLUMN acteon_api_keys.created_by IS 'Role that made it (current_user).';
 COMMENT ON COLUMN acteon_api_keys.last_used_at IS 'When it was last used, as far as the servers have told.';
@@ -734,7 +734,7 @@ COMMENT ON COLUMN acteon_replay_batches.stopped_by IS 'Role that stopped it; NUL
 COMMENT ON COLUMN acteon_replay_batches.stopped_at IS 'Since when it is stopped.';
 COMMENT ON COLUMN acteon_replay_batches.failures IS 'Reasons of the failed records, each with its count.';
 COMMENT ON COLUMN acteon_replay_batches.last_chunk_at IS 'When acteon_replay_all last enqueued something.';
-COMMENT ON COLUMN acteon_replay_batches.query IS 'What was asked for, in the form that acteon_replay_bulk(jsonb) takes; {"action_id": …} for a single replay.';
+COMMENT ON COLUMN acteon_replay_batches.query IS 'What was asked for, in the form that acteon_replay_bulk(jsonb) takes; {"action_id": ...} for a single replay.';
 
 CREATE TYPE acteon_replay_item AS (
 	outbox_id bigint,

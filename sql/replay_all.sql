@@ -41,6 +41,32 @@ EXCEPTION WHEN invalid_transaction_termination THEN
 END
 $$;
 
+-- in PL/pgSQL: without results it needs no variables
+SELECT make_record('plpgsql ' || i) FROM generate_series(1, 5) AS i;
+DO $$
+BEGIN
+	CALL acteon_replay_run(jsonb_build_object('tenant', 'acme', 'from', timestamptz '2000-01-01'), reason => 'from a block', chunk => 2);
+	CALL acteon_replay_run('{"tenant": "nobody"}');
+END
+$$;
+CREATE PROCEDURE regress_acteon_job(INOUT batch bigint DEFAULT NULL) LANGUAGE plpgsql AS $$
+DECLARE
+	n bigint;
+BEGIN
+	CALL acteon_replay_run('{"tenant": "acme", "include_replayed": true, "limit": 3}', reason => 'from a procedure');
+	CALL acteon_replay_all(tenant => 'acme', include_replayed => true, max_records => 1, batch_id => batch, replayed => n, failed => n, skipped => n);
+END
+$$;
+CALL regress_acteon_job();
+SELECT reason, chunk, replayed, is_complete FROM acteon_replay_batch ORDER BY id;
+BEGIN;
+CALL acteon_replay_run('{"tenant": "acme"}');
+ROLLBACK;
+CALL acteon_replay_run('{"tenant": "acme"}', rate => 0);
+CALL acteon_replay_run(NULL);
+DROP PROCEDURE regress_acteon_job;
+CALL clean();
+
 -- arguments
 CALL acteon_replay_all('{"tenant": "acme"}');
 CALL acteon_replay_all('{"from": "2000-01-01T00:00:00Z", "tenants": "acme"}'::jsonb);
@@ -105,7 +131,7 @@ SELECT array_agg(original_action_id ORDER BY id) FROM acteon_dispatch_outbox WHE
 SELECT * FROM what_is_there WHERE id = 3;
 -- what is recorded later, or for a later time, is not looked for
 SELECT make_record('later', at => now() + interval '1 hour');
-CALL acteon_replay_all(to_time => 'tomorrow', include_replayed => true, tenant => 'acme', max_records => 100);
+CALL acteon_replay_all(to_time => now() + interval '1 day', include_replayed => true, tenant => 'acme', max_records => 100);
 SELECT count(*) FILTER (WHERE original_action_id = 'later') AS later, count(*) FROM acteon_dispatch_outbox WHERE batch_id = 4;
 
 -- many records of an action, in many chunks: it is replayed once

@@ -215,15 +215,15 @@ AuditFindAction(const AuditTable *table, const char *action_id, const char *outc
 
 	SelectRecords(&st, table);
 	AddRecords(&st, table);
-	appendStringInfo(&st.sql, " AND a.action_id" EQ "$%d",
-					 AddParameter(&st, TEXTOID, CStringGetTextDatum(action_id)));
+	AddEqual(&st, table, "a", RecordColumnNames[COL_ACTION_ID], "$%d",
+			 AddParameter(&st, TEXTOID, CStringGetTextDatum(action_id)));
 	if (outcome != NULL)
-		appendStringInfo(&st.sql, " AND a.outcome" EQ "$%d",
-						 AddParameter(&st, TEXTOID, CStringGetTextDatum(outcome)));
-	appendStringInfoString(&st.sql,
-						   " ORDER BY a.dispatched_at DESC, (" IS_INTENT("a") "),"
-																			  " a.id" C_ORDER
-																			  " DESC LIMIT 1");
+		AddEqual(&st, table, "a", RecordColumnNames[COL_OUTCOME], "$%d",
+				 AddParameter(&st, TEXTOID, CStringGetTextDatum(outcome)));
+	appendStringInfo(&st.sql,
+					 " ORDER BY a.dispatched_at DESC NULLS LAST, (%s), a.id" C_ORDER
+					 " DESC NULLS LAST LIMIT 1",
+					 OutcomeTest(table, "a", INTENT_OUTCOME));
 
 	SwitchIdentity(&caller, table->owner);
 	plan = KeepPlan(&kept, st.sql.data, st.nargs, st.types, 0);
@@ -263,14 +263,21 @@ AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *quer
 	Identity caller;
 	const char *direction = query->newest_first ? "DESC" : "ASC";
 
+	memset(scan, 0, sizeof(*scan));
 	SelectRecords(&st, table);
 	AddCandidates(&st, table, query, &use);
 	appendStringInfo(&st.sql, " ORDER BY a.dispatched_at %s, a.id" C_ORDER " %s", direction,
 					 direction);
+	if (!HasUniquePlaces(table))
+	{
+		appendStringInfoString(&st.sql, ", a.action_id" C_ORDER ", a.namespace" C_ORDER
+										", a.tenant" C_ORDER);
+		if (query->cursor_text != NULL)
+			scan->passed = query->cursor;
+	}
 	if (most < PG_INT64_MAX)
-		appendStringInfo(&st.sql, " LIMIT " INT64_FORMAT, most + 1);
+		appendStringInfo(&st.sql, " LIMIT " INT64_FORMAT, most + 1 + scan->passed.alike);
 
-	memset(scan, 0, sizeof(*scan));
 	/* One more than is wanted tells whether there are more. */
 	scan->next_fetch = MAX_RECORDS_LIMIT + 1;
 	if (query->is_limited)
@@ -334,6 +341,30 @@ fetch_rows(AuditScan *scan)
 }
 
 /*
+ * Pass over the records that an earlier call has looked at and that the statement
+ * finds again, as several have the time and the id of the cursor.  They come first.
+ */
+static void
+pass_over(AuditScan *scan)
+{
+	while (scan->passed.alike > 0 && scan->taken < scan->count)
+	{
+		AuditRecord record;
+
+		read_record(&record, scan->rows->vals[scan->taken], scan->rows->tupdesc);
+		if (record.dispatched_at == scan->passed.dispatched_at &&
+			TextIs(record.id, scan->passed.id))
+		{
+			scan->taken++;
+			scan->passed.alike--;
+			fetch_rows(scan);
+		}
+		else
+			scan->passed.alike = 0;
+	}
+}
+
+/*
  * Take the next records of a search, at most as many as wanted; fewer do not
  * mean that there are no more, none do.  They live until the next call; the
  * array is made in the current memory context.
@@ -344,6 +375,7 @@ AuditScanTake(AuditScan *scan, int want, AuditRecord **records)
 	int count;
 
 	fetch_rows(scan);
+	pass_over(scan);
 	count = (int) Min(scan->count - scan->taken, want);
 	*records = palloc(Max(count, 1) * sizeof(AuditRecord));
 	for (int i = 0; i < count; i++)
@@ -359,6 +391,7 @@ bool
 AuditScanHasMore(AuditScan *scan)
 {
 	fetch_rows(scan);
+	pass_over(scan);
 	return scan->taken < scan->count;
 }
 

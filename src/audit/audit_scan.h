@@ -22,6 +22,7 @@ typedef struct AuditScan
 	uint64 taken;        /* of these, handed out */
 	long next_fetch;     /* how many to fetch then */
 	bool exhausted;      /* nothing is left to fetch */
+	ReplayCursor passed; /* records at this place are passed over; alike: so many */
 } AuditScan;
 
 extern bool AuditFindAction(const AuditTable *table, const char *action_id, const char *outcome,

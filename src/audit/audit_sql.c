@@ -20,6 +20,7 @@
 #include "audit/audit_value.h"
 #include "base/identity.h"
 #include "base/settings.h"
+#include "base/text.h"
 
 /*
  * What was lost, by the names of the outcomes: LOST_OUTCOMES, and what was
@@ -29,10 +30,9 @@
 #define HAS_FAILED(alias) \
 	alias ".outcome_details OPERATOR(pg_catalog.->>) 'status'::pg_catalog.text" EQ \
 		  "'Failure'::pg_catalog.text"
-#define IS_LOST(alias) \
-	"(" alias ".outcome" EQ \
-	"ANY ('{failed,circuit_open,throttled,quota_exceeded}'::pg_catalog.text[]) OR " alias \
-	".outcome" EQ "'" EXECUTED_OUTCOME "'::pg_catalog.text AND " HAS_FAILED(alias) " IS TRUE)"
+
+/* A record is dated in the future if it is so much later than now. */
+#define FUTURE_TOLERANCE USECS_PER_MINUTE
 
 /*
  * Begin a statement, with nothing in it yet.
@@ -54,6 +54,29 @@ AddParameter(Statement *st, Oid type, Datum value)
 	st->types[st->nargs] = type;
 	st->values[st->nargs] = value;
 	return ++st->nargs;
+}
+
+/*
+ * The condition that a record has one of the outcomes that we know.
+ */
+char *
+OutcomeTest(const AuditTable *table, const char *alias, const char *outcome)
+{
+	return TextTest(table, alias, RecordColumnNames[COL_OUTCOME],
+					psprintf(EQ "'%s'::pg_catalog.text", outcome));
+}
+
+/*
+ * The condition that a record says that its action was lost.
+ */
+static char *
+lost_test(const AuditTable *table, const char *alias)
+{
+	return psprintf(
+		"(%s OR %s AND " HAS_FAILED("%s") " IS TRUE)",
+		TextTest(table, alias, RecordColumnNames[COL_OUTCOME],
+				 EQ "ANY ('{failed,circuit_open,throttled,quota_exceeded}'::pg_catalog.text[])"),
+		OutcomeTest(table, alias, EXECUTED_OUTCOME), alias);
 }
 
 /*
@@ -83,6 +106,18 @@ AddRecords(Statement *st, const AuditTable *table)
 }
 
 /*
+ * Add that a text column is equal to a parameter, or to an element of one.
+ */
+void
+AddEqual(Statement *st, const AuditTable *table, const char *alias, const char *column,
+		 const char *format, int parameter)
+{
+	char *equals = psprintf(EQ "%s", psprintf(format, parameter));
+
+	appendStringInfo(&st->sql, " AND %s", TextTest(table, alias, column, equals));
+}
+
+/*
  * Add the text filters that were given, but for the outcome.
  */
 static void
@@ -102,8 +137,8 @@ add_text_filters(Statement *st, const AuditTable *table, const ReplayQuery *quer
 							table->quoted_name),
 					 errhint("This gateway's version does not record it; leave the filter out.")));
 		CheckAuditColumn(table, name, TEXTOID);
-		appendStringInfo(&st->sql, " AND %s.%s" EQ "$%d", alias, name,
-						 AddParameter(st, TEXTOID, CStringGetTextDatum(query->filters[i])));
+		AddEqual(st, table, alias, name, "$%d",
+				 AddParameter(st, TEXTOID, CStringGetTextDatum(query->filters[i])));
 	}
 }
 
@@ -120,10 +155,11 @@ add_time_bound(Statement *st, const char *alias, const char *operator, const Opt
 
 /*
  * Add the cursor.  The plain comparison of dispatched_at is what an index can
- * use; the rest decides among records of the same time.
+ * use; the rest decides among records of the same time.  Where several can have one
+ * time and one id, AuditScanTake passes over those that were looked at.
  */
 static void
-add_cursor(Statement *st, const ReplayQuery *query)
+add_cursor(Statement *st, const AuditTable *table, const ReplayQuery *query)
 {
 	int time, id;
 
@@ -134,13 +170,13 @@ add_cursor(Statement *st, const ReplayQuery *query)
 	if (query->newest_first)
 		appendStringInfo(&st->sql,
 						 " AND a.dispatched_at" LE "$%d"
-						 " AND (a.dispatched_at" LT "$%d OR a.id" C_ORDER LT "$%d)",
-						 time, time, id);
+						 " AND (a.dispatched_at" LT "$%d OR a.id" C_ORDER "%s$%d)",
+						 time, time, HasUniquePlaces(table) ? LT : LE, id);
 	else
 		appendStringInfo(&st->sql,
 						 " AND a.dispatched_at" GE "$%d"
-						 " AND (a.dispatched_at" GT "$%d OR a.id" C_ORDER GT "$%d)",
-						 time, time, id);
+						 " AND (a.dispatched_at" GT "$%d OR a.id" C_ORDER "%s$%d)",
+						 time, time, HasUniquePlaces(table) ? GT : GE, id);
 }
 
 /*
@@ -163,7 +199,7 @@ static void
 add_filters(Statement *st, const AuditTable *table, const ReplayQuery *query)
 {
 	add_lasting_filters(st, table, query, "a");
-	add_cursor(st, query);
+	add_cursor(st, table, query);
 	appendStringInfoString(&st->sql, " AND a.dispatched_at IS NOT NULL AND a.id IS NOT NULL");
 }
 
@@ -171,10 +207,10 @@ add_filters(Statement *st, const AuditTable *table, const ReplayQuery *query)
  * Add that the outcome is a given one.
  */
 static void
-add_outcome(Statement *st, const char *outcome)
+add_outcome(Statement *st, const AuditTable *table, const char *outcome)
 {
-	appendStringInfo(&st->sql, " AND a.outcome" EQ "$%d",
-					 AddParameter(st, TEXTOID, CStringGetTextDatum(outcome)));
+	AddEqual(st, table, "a", RecordColumnNames[COL_OUTCOME], "$%d",
+			 AddParameter(st, TEXTOID, CStringGetTextDatum(outcome)));
 }
 
 /*
@@ -197,12 +233,18 @@ add_grace(Statement *st, const AuditTable *table, const char *operator)
  * Add that a record is of the action of another one, and not earlier.
  */
 static void
-add_same_action(Statement *st, const char *record, const char *other)
+add_same_action(Statement *st, const AuditTable *table, const char *record, const char *other)
 {
-	appendStringInfo(&st->sql,
-					 "%s.action_id" EQ "%s.action_id AND %s.namespace" EQ "%s.namespace"
-					 " AND %s.tenant" EQ "%s.tenant AND %s.dispatched_at" GE "%s.dispatched_at",
-					 record, other, record, other, record, other, record, other);
+	static const RecordColumn columns[] = {COL_ACTION_ID, COL_NAMESPACE, COL_TENANT};
+
+	for (int i = 0; i < lengthof(columns); i++)
+	{
+		const char *name = RecordColumnNames[columns[i]];
+
+		appendStringInfo(&st->sql, "%s AND ",
+						 TextTest(table, record, name, psprintf(EQ "%s.%s", other, name)));
+	}
+	appendStringInfo(&st->sql, "%s.dispatched_at" GE "%s.dispatched_at", record, other);
 }
 
 /*
@@ -213,8 +255,8 @@ static void
 add_companion(Statement *st, const AuditTable *table, const char *exists, const char *intent)
 {
 	appendStringInfo(&st->sql, " AND %s (SELECT FROM %s AS c WHERE ", exists, table->quoted_name);
-	add_same_action(st, "c", intent);
-	appendStringInfoString(&st->sql, " AND " IS_NO_INTENT("c") ")");
+	add_same_action(st, table, "c", intent);
+	appendStringInfo(&st->sql, " AND NOT %s)", OutcomeTest(table, "c", INTENT_OUTCOME));
 }
 
 /*
@@ -239,14 +281,15 @@ static void
 add_nothing_later(Statement *st, const AuditTable *table, const ReplayQuery *query)
 {
 	appendStringInfo(&st->sql, " AND NOT EXISTS (SELECT FROM %s AS b WHERE ", table->quoted_name);
-	add_same_action(st, "b", "a");
-	appendStringInfoString(&st->sql,
-						   " AND (" IS_NO_INTENT("b") " AND NOT " IS_LOST("b") " OR " IS_INTENT(
-							   "b") " AND b.dispatched_at" GT "a.dispatched_at");
+	add_same_action(st, table, "b", "a");
+	appendStringInfo(&st->sql,
+					 " AND (NOT %s AND NOT %s OR %s AND b.dispatched_at" GT "a.dispatched_at",
+					 OutcomeTest(table, "b", INTENT_OUTCOME), lost_test(table, "b"),
+					 OutcomeTest(table, "b", INTENT_OUTCOME));
 	add_companion(st, table, "NOT EXISTS", "b");
-	appendStringInfoString(&st->sql,
-						   " OR " IS_LOST("b") " AND (b.dispatched_at" GT "a.dispatched_at"
-											   " OR b.id" C_ORDER GT "a.id)");
+	appendStringInfo(&st->sql,
+					 " OR %s AND (b.dispatched_at" GT "a.dispatched_at OR b.id" C_ORDER GT "a.id)",
+					 lost_test(table, "b"));
 	add_lasting_filters(st, table, query, "b");
 	appendStringInfoString(&st->sql, "))");
 }
@@ -261,9 +304,9 @@ add_conditions(Statement *st, const AuditTable *table, const char *outcome, cons
 {
 	appendStringInfoString(&st->sql, filters);
 	if (outcome == NULL)
-		appendStringInfoString(&st->sql, " AND " IS_NO_INTENT("a"));
+		appendStringInfo(&st->sql, " AND NOT %s", OutcomeTest(table, "a", INTENT_OUTCOME));
 	else
-		add_outcome(st, outcome);
+		add_outcome(st, table, outcome);
 	if (outcome != NULL && strcmp(outcome, INTENT_OUTCOME) == 0)
 	{
 		add_grace(st, table, LT);
@@ -285,8 +328,8 @@ make_filters(Statement *st, const AuditTable *table, const ReplayQuery *query,
 	initStringInfo(&st->sql);
 	add_filters(st, table, query);
 	if (use->among != NULL)
-		appendStringInfo(&st->sql, " AND a.action_id" EQ "ANY ($%d)",
-						 AddParameter(st, TEXTARRAYOID, PointerGetDatum(use->among)));
+		AddEqual(st, table, "a", RecordColumnNames[COL_ACTION_ID], "ANY ($%d)",
+				 AddParameter(st, TEXTARRAYOID, PointerGetDatum(use->among)));
 	filters = st->sql.data;
 	st->sql = sql;
 	return filters;
@@ -339,8 +382,8 @@ add_lost(Statement *st, const AuditTable *table, const ReplayQuery *query, const
 	add_union(st, table, lengthof(outcomes), outcomes, filters, order);
 	if (order[0] != '\0')
 		appendStringInfo(&st->sql, "%s OFFSET 0", order);
-	appendStringInfoString(&st->sql, ") AS a WHERE (a.outcome" NE "'" EXECUTED_OUTCOME
-									 "'::pg_catalog.text OR " HAS_FAILED("a") ")");
+	appendStringInfo(&st->sql, ") AS a WHERE (NOT %s OR " HAS_FAILED("a") ")",
+					 OutcomeTest(table, "a", EXECUTED_OUTCOME));
 	add_nothing_later(st, table, query);
 }
 
@@ -370,15 +413,77 @@ AddCandidates(Statement *st, const AuditTable *table, const ReplayQuery *query,
 }
 
 /*
+ * The outcomes that a query asks for, as an array.
+ */
+static Datum
+outcome_array(const ReplayQuery *query)
+{
+	Datum outcomes[MAX_OUTCOMES];
+
+	for (int i = 0; i < query->outcome_count; i++)
+		outcomes[i] = CStringGetTextDatum(query->outcomes[i]);
+	return PointerGetDatum(
+		construct_array(outcomes, query->outcome_count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/*
+ * Add the records that a query, which was given an end, would find after it.  The
+ * clock of the gateway may be a little ahead, and records are written meanwhile.
+ */
+static bool
+add_future(Statement *st, const AuditTable *table, const ReplayQuery *query)
+{
+	static const CandidateUse use = {.in_order = false};
+	ReplayQuery later = *query;
+
+	if (!query->is_cut)
+		return false;
+	later.from = (OptionalTime){true, query->to.time + FUTURE_TOLERANCE};
+	later.to = query->uncut_to;
+	AddCandidates(st, table, &later, &use);
+	return true;
+}
+
+/*
+ * Add the records that have no place in the order of a search, as far as a query asks
+ * for them.
+ */
+static bool
+add_no_place(Statement *st, const AuditTable *table, const ReplayQuery *query)
+{
+	ReplayQuery uncut = *query;
+
+	if (IsNeverNull(table, COL_ID) && IsNeverNull(table, COL_DISPATCHED_AT))
+		return false;
+	if (query->is_cut)
+		uncut.to = query->uncut_to;
+	AddRecords(st, table);
+	add_lasting_filters(st, table, &uncut, "a");
+	appendStringInfoString(&st->sql, " AND (a.id IS NULL OR a.dispatched_at IS NULL)");
+	if (query->lost)
+		appendStringInfo(&st->sql, " AND %s", lost_test(table, "a"));
+	else if (query->outcome_count == 0)
+		appendStringInfo(&st->sql, " AND NOT %s", OutcomeTest(table, "a", INTENT_OUTCOME));
+	else
+		AddEqual(st, table, "a", RecordColumnNames[COL_OUTCOME], "ANY ($%d)",
+				 AddParameter(st, TEXTARRAYOID, outcome_array(query)));
+	return true;
+}
+
+/*
  * Add what makes a record no candidate although the filters match it.  Returns
  * false if there are no such records.
  */
 bool
 AddLeftOut(Statement *st, const AuditTable *table, const ReplayQuery *query, LeftOut which)
 {
+	if (which == LEFT_OUT_FUTURE)
+		return add_future(st, table, query);
+	if (which == LEFT_OUT_NO_PLACE)
+		return add_no_place(st, table, query);
 	AddRecords(st, table);
 	add_filters(st, table, query);
-	appendStringInfoString(&st->sql, " AND " IS_INTENT("a"));
+	appendStringInfo(&st->sql, " AND %s", OutcomeTest(table, "a", INTENT_OUTCOME));
 	if (which == LEFT_OUT_INTENT)
 		return query->outcome_count == 0 && !query->lost;
 	if (!AsksForOutcome(query, INTENT_OUTCOME))
@@ -429,6 +534,9 @@ index_use(const AuditTable *table, Relation index, const ReplayQuery *query)
 	for (int k = 0; k < form->indnkeyatts; k++)
 	{
 		AttrNumber column = form->indkey.values[k];
+
+		if (!HasCollationOf(index, k, table->rel))
+			return INDEX_OF_NO_USE;
 
 		if (column == order && k > 0 && index->rd_rel->relam == BTREE_AM_OID &&
 			RelationGetIndexPredicate(index) == NIL)

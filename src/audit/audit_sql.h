@@ -13,9 +13,6 @@
 #include "query/query.h"
 #include "queue/effect.h"
 
-#define IS_INTENT(alias) alias ".outcome" EQ "'" INTENT_OUTCOME "'::pg_catalog.text"
-#define IS_NO_INTENT(alias) alias ".outcome" NE "'" INTENT_OUTCOME "'::pg_catalog.text"
-
 /* Filters and times, perhaps twice, outcomes, a cursor, the age of intents, and ids. */
 #define MAX_PARAMETERS (2 * (NUM_TEXT_FILTERS + 2) + MAX_OUTCOMES + 4)
 
@@ -25,10 +22,12 @@ typedef enum LeftOut
 	LEFT_OUT_INTENT,   /* an intent, and those are not asked for */
 	LEFT_OUT_YOUNG,    /* an intent that the gateway may still be executing */
 	LEFT_OUT_FINISHED, /* an intent with a companion, which has the outcome */
-	LEFT_OUT_STEP      /* the intent of a chain's step, whose outcome has another action id */
+	LEFT_OUT_STEP,     /* the intent of a chain's step, whose outcome has another action id */
+	LEFT_OUT_FUTURE,   /* it is later than the end that the query was given */
+	LEFT_OUT_NO_PLACE  /* it has no id or no time, by which records are ordered */
 } LeftOut;
 
-#define NUM_LEFT_OUT (LEFT_OUT_STEP + 1)
+#define NUM_LEFT_OUT (LEFT_OUT_NO_PLACE + 1)
 
 /* A statement that is being built, with its parameters. */
 typedef struct Statement
@@ -48,6 +47,9 @@ typedef struct CandidateUse
 
 extern void BeginStatement(Statement *st);
 extern int AddParameter(Statement *st, Oid type, Datum value);
+extern void AddEqual(Statement *st, const AuditTable *table, const char *alias, const char *column,
+					 const char *format, int parameter);
+extern char *OutcomeTest(const AuditTable *table, const char *alias, const char *outcome);
 extern void SelectRecords(Statement *st, const AuditTable *table);
 extern void AddRecords(Statement *st, const AuditTable *table);
 extern void AddCandidates(Statement *st, const AuditTable *table, const ReplayQuery *query,

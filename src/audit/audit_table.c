@@ -22,7 +22,9 @@
 
 #include "audit/audit_table.h"
 #include "base/compat.h"
+#include "base/operators.h"
 #include "base/settings.h"
+#include "base/text.h"
 
 const char *const RecordColumnNames[NUM_RECORD_COLUMNS] = {
 	[COL_ID] = "id",
@@ -159,6 +161,28 @@ CheckAuditColumn(const AuditTable *table, const char *name, Oid type)
 }
 
 /*
+ * The condition that a text column of the table, or of a subquery with its columns,
+ * has the same bytes as a value; equals is the operator "=" and what is on its other
+ * side, which must not begin with that column.  A nondeterministic collation takes
+ * different texts for the same.  So the plain comparison, which is the one that an
+ * index on the column supports, finds too much then, and the result is compared
+ * again in the collation C.
+ */
+char *
+TextTest(const AuditTable *table, const char *alias, const char *column, const char *equals)
+{
+	AttrNumber place = AuditColumn(table, column);
+	Form_pg_attribute attribute;
+
+	Assert(place != InvalidAttrNumber);
+	attribute = TupleDescAttr(RelationGetDescr(table->rel), place - 1);
+	if (HasExactCollation(attribute))
+		return psprintf("%s.%s%s", alias, column, equals);
+	return psprintf("(%s.%s%s AND %s.%s" C_ORDER "%s)", alias, column, equals, alias, column,
+					equals);
+}
+
+/*
  * Whether a column is one that the gateway added in later versions.
  */
 static bool
@@ -193,6 +217,63 @@ OpenAuditTable(AuditTable *table, Oid schema)
 		if (table->has[i])
 			CheckAuditColumn(table, RecordColumnNames[i], record_types[i]);
 	}
+}
+
+/*
+ * Whether a column cannot be NULL.
+ */
+bool
+IsNeverNull(const AuditTable *table, RecordColumn column)
+{
+	AttrNumber place = AuditColumn(table, RecordColumnNames[column]);
+
+	return TupleDescAttr(RelationGetDescr(table->rel), place - 1)->attnotnull;
+}
+
+/*
+ * Whether an index allows no two rows with the same id and time: it is unique, on all
+ * rows, at any moment, and on nothing else.
+ */
+static bool
+keeps_places_unique(const AuditTable *table, Relation index)
+{
+	Form_pg_index form = index->rd_index;
+	AttrNumber id = AuditColumn(table, RecordColumnNames[COL_ID]);
+	AttrNumber time = AuditColumn(table, RecordColumnNames[COL_DISPATCHED_AT]);
+
+	if (!form->indisunique || !form->indimmediate || !form->indisvalid ||
+		RelationGetIndexPredicate(index) != NIL)
+		return false;
+	for (int i = 0; i < form->indnkeyatts; i++)
+	{
+		if (form->indkey.values[i] != id && form->indkey.values[i] != time)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Whether no two records have the same time and id, by which they are ordered.  An
+ * index says nothing about tables that inherit.
+ */
+bool
+HasUniquePlaces(const AuditTable *table)
+{
+	List *indexes = RelationGetIndexList(table->rel);
+	bool unique = false;
+	ListCell *lc;
+
+	if (table->rel->rd_rel->relkind == RELKIND_RELATION && table->rel->rd_rel->relhassubclass)
+		return false;
+	foreach (lc, indexes)
+	{
+		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		unique |= keeps_places_unique(table, index);
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return unique;
 }
 
 /*

@@ -44,6 +44,10 @@ extern void OpenAuditTable(AuditTable *table, Oid schema);
 extern void CloseAuditTable(AuditTable *table);
 extern AttrNumber AuditColumn(const AuditTable *table, const char *name);
 extern void CheckAuditColumn(const AuditTable *table, const char *name, Oid type);
+extern char *
+TextTest(const AuditTable *table, const char *alias, const char *column, const char *equals);
+extern bool IsNeverNull(const AuditTable *table, RecordColumn column);
+extern bool HasUniquePlaces(const AuditTable *table);
 extern bool AuditTableIsLive(const AuditTable *table);
 
 #endif /* ACTEON_AUDIT_TABLE_H */

@@ -35,13 +35,13 @@ AuditValue(const AuditTable *table, const char *sql, int nargs, Oid *types, Datu
 }
 
 /*
- * When the newest record was dispatched, -infinity if there is none.  No index is
- * on that time alone, so the newest of each outcome is looked for, from one outcome
- * to the next: two probes of an index each, of which there are a score.  Needs an
- * SPI connection.
+ * When the newest record was dispatched of those that meet a condition on its time,
+ * -infinity if there is none.  No index is on that time alone, so the newest of each
+ * outcome is looked for, from one outcome to the next: two probes of an index each, of
+ * which there are a score.
  */
-TimestampTz
-AuditNewest(const AuditTable *table)
+static TimestampTz
+find_newest(const AuditTable *table, const char *condition)
 {
 	const char *name = table->quoted_name;
 	char *sql = psprintf("WITH RECURSIVE o (outcome) AS ("
@@ -49,10 +49,30 @@ AuditNewest(const AuditTable *table)
 						 " UNION ALL SELECT (SELECT a.outcome FROM %s AS a WHERE a.outcome" GT
 						 "o.outcome ORDER BY a.outcome LIMIT 1) FROM o WHERE o.outcome IS NOT NULL)"
 						 " SELECT pg_catalog.max((SELECT a.dispatched_at FROM %s AS a"
-						 " WHERE a.outcome" EQ "o.outcome AND a.dispatched_at IS NOT NULL"
+						 " WHERE a.outcome" EQ "o.outcome AND %s"
 						 " ORDER BY a.dispatched_at DESC LIMIT 1)) FROM o",
-						 name, name, name);
+						 name, name, name, condition);
 
 	return DatumGetTimestampTz(
 		AuditValue(table, sql, 0, NULL, NULL, TimestampTzGetDatum(DT_NOBEGIN)));
+}
+
+/*
+ * When the newest record with a finite time was dispatched, -infinity if there is
+ * none.  Needs an SPI connection.
+ */
+TimestampTz
+AuditNewest(const AuditTable *table)
+{
+	return find_newest(table, IS_REAL_TIME("a.dispatched_at"));
+}
+
+/*
+ * The latest time of a record, be it infinity; -infinity if there is none.  Needs an
+ * SPI connection.
+ */
+TimestampTz
+AuditLatest(const AuditTable *table)
+{
+	return find_newest(table, "a.dispatched_at IS NOT NULL");
 }

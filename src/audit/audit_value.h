@@ -12,5 +12,6 @@
 extern Datum AuditValue(const AuditTable *table, const char *sql, int nargs, Oid *types,
 						Datum *values, Datum otherwise);
 extern TimestampTz AuditNewest(const AuditTable *table);
+extern TimestampTz AuditLatest(const AuditTable *table);
 
 #endif /* ACTEON_AUDIT_VALUE_H */

@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "audit/audit_sql.h"
 #include "audit/executed_since.h"
 #include "base/identity.h"
 #include "base/operators.h"
@@ -64,7 +65,8 @@ AddToExecutedSearch(ExecutedSearch *search, const AuditRecord *record)
  * Find the records of these actions that say executed, as the table's owner: by
  * action id, for which every version of the gateway makes an index, and in the
  * order in which they lie in the table, whatever the planner thinks of other
- * ways.  It need not know how many ids there are.
+ * ways.  It need not know how many ids there are.  The actions are compared byte for
+ * byte afterwards.
  */
 static void
 find_executed(ExecutedSearch *search, const AuditTable *table)
@@ -72,11 +74,10 @@ find_executed(ExecutedSearch *search, const AuditTable *table)
 	Datum action_ids = makeArrayResult(search->action_ids, search->context);
 	Oid type = TEXTARRAYOID;
 	char *sql = psprintf("SELECT b.action_id, b.namespace, b.tenant, b.dispatched_at FROM %s AS b"
-						 " WHERE b.action_id" EQ "ANY ($1)"
-						 " AND b.outcome" EQ "'" EXECUTED_OUTCOME "'::pg_catalog.text"
+						 " WHERE b.action_id" EQ "ANY ($1) AND %s"
 						 " AND b.namespace IS NOT NULL AND b.tenant IS NOT NULL"
 						 " AND b.dispatched_at IS NOT NULL",
-						 table->quoted_name);
+						 table->quoted_name, OutcomeTest(table, "b", EXECUTED_OUTCOME));
 	MemoryContext old = CurrentMemoryContext;
 	SPIPlanPtr plan;
 	Identity caller;

@@ -282,8 +282,9 @@ index_uses(const AuditTable *table)
 		if (form->indisvalid && RelationGetIndexPredicate(index) == NIL)
 		{
 			uses.by_time |= is_btree && form->indkey.values[0] == time;
-			uses.by_outcome |= is_btree && form->indnkeyatts > 1 &&
-							   form->indkey.values[0] == outcome && form->indkey.values[1] == time;
+			uses.by_outcome |=
+				is_btree && form->indnkeyatts > 1 && form->indkey.values[0] == outcome &&
+				form->indkey.values[1] == time && HasCollationOf(index, 0, table->rel);
 			uses.by_label |=
 				index->rd_rel->relam == GIN_AM_OID && form->indkey.values[0] == metadata;
 		}
@@ -291,6 +292,17 @@ index_uses(const AuditTable *table)
 	}
 	list_free(indexes);
 	return uses;
+}
+
+/*
+ * Whether the newest record is found by indexes only outcome by outcome.
+ */
+bool
+TimesAreByOutcome(const AuditTable *table)
+{
+	IndexUses uses = index_uses(table);
+
+	return uses.by_outcome && !uses.by_time;
 }
 
 /*
@@ -336,23 +348,27 @@ build_time_statements(Lookup *lookup, const AuditTable *table)
 			lookup->sql[FIND_NEWEST] =
 				psprintf("SELECT pg_catalog.max(p.dispatched_at) FROM pg_catalog.unnest($1) AS o"
 						 " CROSS JOIN LATERAL (SELECT a.dispatched_at FROM %s AS a"
-						 " WHERE a.outcome" EQ "o AND a.dispatched_at IS NOT NULL"
-						 " ORDER BY a.dispatched_at DESC LIMIT 1) AS p",
+						 " WHERE a.outcome" EQ "o AND " IS_REAL_TIME(
+							 "a.dispatched_at") " ORDER BY a.dispatched_at DESC LIMIT 1) AS p",
 						 table->quoted_name);
-			lookup->sql[FIND_KEPT] =
-				psprintf("SELECT p.dispatched_at FROM pg_catalog.unnest($1) AS o"
-						 " CROSS JOIN LATERAL (SELECT a.dispatched_at FROM %s AS a"
-						 " WHERE a.outcome" EQ "o AND a.dispatched_at" LE "$2"
-						 " ORDER BY a.dispatched_at DESC LIMIT 1) AS p LIMIT 1",
-						 table->quoted_name);
+			lookup->sql[FIND_KEPT] = psprintf(
+				"SELECT p.dispatched_at FROM pg_catalog.unnest($1) AS o"
+				" CROSS JOIN LATERAL (SELECT a.dispatched_at FROM %s AS a"
+				" WHERE a.outcome" EQ "o AND " IS_REAL_TIME(
+					"a.dispatched_at") " AND a.dispatched_at" LE "$2"
+									   " ORDER BY a.dispatched_at DESC LIMIT 1) AS p LIMIT 1",
+				table->quoted_name);
 			break;
 		case TIME_BY_INDEX:
 		case TIME_BY_SCAN:
 			lookup->sql[FIND_NEWEST] =
-				psprintf("SELECT pg_catalog.max(a.dispatched_at) FROM %s AS a", table->quoted_name);
+				psprintf("SELECT pg_catalog.max(a.dispatched_at) FROM %s AS a"
+						 " WHERE " IS_REAL_TIME("a.dispatched_at"),
+						 table->quoted_name);
 			lookup->sql[FIND_KEPT] =
-				psprintf("SELECT a.dispatched_at FROM %s AS a WHERE a.dispatched_at" LE "$2"
-						 " ORDER BY a.dispatched_at DESC LIMIT 1",
+				psprintf("SELECT a.dispatched_at FROM %s AS a WHERE " IS_REAL_TIME(
+							 "a.dispatched_at") " AND a.dispatched_at" LE "$2"
+												" ORDER BY a.dispatched_at DESC LIMIT 1",
 						 table->quoted_name);
 			break;
 		case TIME_NOT_FOUND:

@@ -8,6 +8,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "audit/audit_table.h"
 #include "queue/effect.h"
 
 /* An action to look for: all ids under which it may have been sent. */
@@ -58,6 +59,7 @@ typedef struct Lookup Lookup;
 extern Lookup *OpenLookup(Oid schema);
 extern void LookUpActions(Lookup *lookup, const LookupKey *keys, int count, Finding *findings);
 extern AuditTells WhatAuditTells(Lookup *lookup, TimestampTz sent_at, TimestampTz later_than);
+extern bool TimesAreByOutcome(const AuditTable *table);
 extern bool AuditIsReadable(Lookup *lookup);
 extern bool AuditIsKept(Lookup *lookup, TimestampTz time);
 extern const char *AuditTellsText(AuditTells tells);

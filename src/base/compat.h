@@ -89,4 +89,11 @@
 #define ActeonIndexInsertCleanup(index, info) ((void) 0)
 #endif
 
+/* PostgreSQL 17 has intervals without end. */
+#if PG_VERSION_NUM >= 170000
+#define ActeonIsEndless(interval) INTERVAL_NOT_FINITE(interval)
+#else
+#define ActeonIsEndless(interval) false
+#endif
+
 #endif /* ACTEON_COMPAT_H */

@@ -76,14 +76,17 @@ PushString(JsonbParseState **state, const char *name, const char *string)
 }
 
 /*
- * Push a member that is a time as the gateway writes it, or null.
+ * Push a member that is a time as the gateway writes it (infinity as the server
+ * writes it), or null.
  */
 void
 PushTime(JsonbParseState **state, const char *name, const OptionalTime *time)
 {
 	char text[RFC3339_MAXLEN];
 
-	if (time->given)
+	if (time->given && TIMESTAMP_NOT_FINITE(time->time))
+		snprintf(text, sizeof(text), "%sinfinity", TIMESTAMP_IS_NOBEGIN(time->time) ? "-" : "");
+	else if (time->given)
 		FormatRfc3339(text, time->time);
 	PushString(state, name, time->given ? pstrdup(text) : NULL);
 }

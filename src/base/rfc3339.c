@@ -13,6 +13,10 @@
 
 #include "base/rfc3339.h"
 
+/* The years 1 to 9999, in UTC. */
+#define FIRST_TIME (INT64CONST(-730119) * USECS_PER_DAY)
+#define LAST_TIME (INT64CONST(2921940) * USECS_PER_DAY)
+
 /* What is left to read. */
 typedef struct Reader
 {
@@ -52,20 +56,24 @@ read_one_of(Reader *in, const char *set)
 
 /*
  * Read an optional fraction of a second.  Digits past the microsecond are cut
- * off, as the gateway does when it stores a time.
+ * off, as the gateway does when it stores a time; *is_exact tells whether they are
+ * zeros.
  */
 static bool
-read_fraction(Reader *in, fsec_t *fsec)
+read_fraction(Reader *in, fsec_t *fsec, bool *is_exact)
 {
 	int digits = 0;
 
 	*fsec = 0;
+	*is_exact = true;
 	if (!read_one_of(in, "."))
 		return true;
 	for (; in->at < in->end && *in->at >= '0' && *in->at <= '9'; in->at++)
 	{
 		if (digits++ < 6)
 			*fsec = *fsec * 10 + (*in->at - '0');
+		else if (*in->at != '0')
+			*is_exact = false;
 	}
 	for (int i = digits; i < 6; i++)
 		*fsec *= 10;
@@ -95,12 +103,24 @@ read_offset(Reader *in, int *seconds)
 }
 
 /*
- * Parse a date-time of RFC 3339.  Returns false if the text is anything else,
- * or a time that timestamptz cannot hold; never raises an error.  A leap
- * second is the first second after it.
+ * Whether a time is finite and in the years 1 to 9999, for which RFC 3339 has a form
+ * without doubt.
  */
 bool
-ParseRfc3339(const char *text, size_t len, TimestampTz *result)
+IsRfc3339Time(TimestampTz time)
+{
+	return time >= FIRST_TIME && time < LAST_TIME;
+}
+
+/*
+ * Parse a date-time of RFC 3339.  Returns false if the text is anything else,
+ * or a time that timestamptz cannot hold; never raises an error.  A leap
+ * second is the first second after it.  Sets *is_exact to whether FormatRfc3339
+ * writes the same time again: it does not know leap seconds, nanoseconds, and what
+ * in UTC is not in the years 1 to 9999.
+ */
+bool
+ParseRfc3339(const char *text, size_t len, TimestampTz *result, bool *is_exact)
 {
 	Reader in = {text, text + len};
 	struct pg_tm tm = {0};
@@ -112,7 +132,7 @@ ParseRfc3339(const char *text, size_t len, TimestampTz *result)
 		!read_digits(&in, 2, &tm.tm_mday) || !read_one_of(&in, "Tt ") ||
 		!read_digits(&in, 2, &tm.tm_hour) || !read_one_of(&in, ":") ||
 		!read_digits(&in, 2, &tm.tm_min) || !read_one_of(&in, ":") ||
-		!read_digits(&in, 2, &tm.tm_sec) || !read_fraction(&in, &fsec) ||
+		!read_digits(&in, 2, &tm.tm_sec) || !read_fraction(&in, &fsec, is_exact) ||
 		!read_offset(&in, &offset) || in.at != in.end)
 		return false;
 	if (tm.tm_year < 1 || tm.tm_mon < 1 || tm.tm_mon > MONTHS_PER_YEAR || tm.tm_mday < 1 ||
@@ -120,7 +140,11 @@ ParseRfc3339(const char *text, size_t len, TimestampTz *result)
 		tm.tm_min > 59 || tm.tm_sec > 60)
 		return false;
 	offset = -offset; /* tm2timestamp counts seconds west */
-	return tm2timestamp(&tm, fsec, &offset, result) == 0;
+	*is_exact &= tm.tm_sec < SECS_PER_MINUTE;
+	if (tm2timestamp(&tm, fsec, &offset, result) != 0)
+		return false;
+	*is_exact &= IsRfc3339Time(*result);
+	return true;
 }
 
 /*

@@ -29,6 +29,7 @@
 #include "base/compat.h"
 #include "base/constraints.h"
 #include "base/table_access.h"
+#include "base/text.h"
 
 /*
  * Oid of one of the extension's tables or sequences, which lives in the schema
@@ -168,7 +169,52 @@ TableColumns(Relation rel, OwnColumns *columns)
 }
 
 /*
- * The same, for a table that must be the present version's.
+ * Whether statements compare the values of a column, if a table of ours has it.
+ */
+static bool
+is_compared(const char *column)
+{
+	static const char *const compared[] = {"tenant", "namespace",      "provider", "action_type",
+										   "state",  "outcome",        "effect",   "stopped",
+										   "name",   "idempotency_key"};
+
+	for (int i = 0; i < lengthof(compared); i++)
+	{
+		if (strcmp(column, compared[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Refuse a table one of whose columns has been given a collation that takes different
+ * texts for the same: tenants and ids are told apart by every byte.  What others have
+ * added may have any.
+ */
+static void
+refuse_collations(Relation rel)
+{
+	TupleDesc desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(desc, i);
+
+		if (column->attisdropped || HasExactCollation(column) ||
+			!is_compared(NameStr(column->attname)))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("column \"%s\" of table \"%s\" has a nondeterministic collation",
+						NameStr(column->attname), RelationGetRelationName(rel)),
+				 errhint("Give it a deterministic one: ALTER TABLE ... ALTER COLUMN ... TYPE text "
+						 "COLLATE pg_catalog.\"default\".")));
+	}
+}
+
+/*
+ * Find out where the columns of a table stand that must be the present version's, and
+ * that can be read and written as it is.
  */
 static OwnColumns
 present_columns(Relation rel)
@@ -177,6 +223,7 @@ present_columns(Relation rel)
 
 	if (!TableColumns(rel, &columns))
 		RefuseOlderObjects();
+	refuse_collations(rel);
 	return columns;
 }
 
@@ -705,6 +752,7 @@ FindRow(TableFinder *finder, RegProcedure equal, Datum key, Snapshot snapshot)
 	bool found;
 
 	ScanKeyInit(&scan_key, 1, BTEqualStrategyNumber, equal, key);
+	scan_key.sk_collation = finder->index->rd_indcollation[0];
 	ExecClearTuple(finder->slot);
 	/* An index keeps what it allocates during a search, such as its list of dead
 	 * entries, until the end of the scan. */

@@ -20,7 +20,6 @@
 #include "access/stratnum.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/pg_collation.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -304,7 +303,7 @@ SweepCancelled(Oid schema, SegmentTable *segments, DeliveryWriter *deliveries, i
 
 	OpenReader(&batches, OwnTable(schema, BATCH_TABLE), RowsWith(stopped[0]), 1, stopped);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(STOPPED_CANCELLING));
-	key.sk_collation = DEFAULT_COLLATION_OID;
+	key.sk_collation = batches.index->rd_indcollation[0];
 	BeginReading(&batches, snapshot, &key, 1);
 	while (swept < most && index_getnext_slot(batches.scan, ForwardScanDirection, batches.slot))
 	{

@@ -16,10 +16,12 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
+#include "base/compat.h"
 #include "base/identity.h"
 #include "base/numbers.h"
 #include "base/table_access.h"
@@ -88,6 +90,25 @@ AddTextDetail(LogDetails *details, const char *name, const char *value)
 	json.val.string.val = unconstify(char *, value);
 	json.val.string.len = strlen(value);
 	add_detail(details, name, &json);
+}
+
+/*
+ * Add an interval that is not negative, in a form that does not depend on the session's settings.
+ */
+void
+AddIntervalDetail(LogDetails *details, const char *name, Interval *value)
+{
+	struct pg_itm parts;
+	char text[MAXDATELEN + 1];
+
+	if (ActeonIsEndless(value))
+		snprintf(text, sizeof(text), "infinity");
+	else
+	{
+		interval2itm(*value, &parts);
+		EncodeInterval(&parts, INTSTYLE_POSTGRES, text);
+	}
+	AddTextDetail(details, name, pstrdup(text));
 }
 
 /*

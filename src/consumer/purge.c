@@ -294,8 +294,7 @@ log_purge(const ConsumerCall *call, FunctionCallInfo fcinfo, int64 purged, const
 	LogDetails details;
 
 	BeginDetails(&details);
-	AddTextDetail(&details, "older_than",
-				  DatumGetCString(DirectFunctionCall1(interval_out, PG_GETARG_DATUM(0))));
+	AddIntervalDetail(&details, "older_than", PG_GETARG_INTERVAL_P(0));
 	AddNumberDetail(&details, "purged", purged);
 	LogControl(call->schema, call->caller.user, "purge", 0, reason, EndDetails(&details));
 }

@@ -29,6 +29,7 @@
 #include "base/catalog.h"
 #include "base/identity.h"
 #include "base/message.h"
+#include "base/rfc3339.h"
 #include "base/text.h"
 #include "preview/forecast.h"
 #include "preview/preview.h"
@@ -261,15 +262,14 @@ complete_query(Preview *preview)
 {
 	ReplayQuery *query = preview->query;
 
-	if (!query->from.given)
+	if (!query->from.given && preview->first.given && IsRfc3339Time(preview->first.time))
 		query->from = preview->first;
 	if (query->from.given && query->from.time > query->to.time)
 		query->to.time = query->from.time; /* all of it lies in the future */
 	if (!query->is_limited && preview->matched <= PG_INT32_MAX)
 		SetInteger(query, OPTION_MAX_RECORDS, Max(preview->matched, 1));
 	if (query->cursor_text != NULL)
-		query->cursor_text =
-			MakeCursor(query, query->cursor.dispatched_at, cstring_to_text(query->cursor.id));
+		query->cursor_text = MakeCursor(query, &query->cursor);
 }
 
 /*

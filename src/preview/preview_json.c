@@ -13,10 +13,8 @@
 #include "preview/preview.h"
 
 static const char *const left_out_names[NUM_LEFT_OUT] = {
-	[LEFT_OUT_INTENT] = "intent",
-	[LEFT_OUT_YOUNG] = "young",
-	[LEFT_OUT_FINISHED] = "finished",
-	[LEFT_OUT_STEP] = "step",
+	[LEFT_OUT_INTENT] = "intent", [LEFT_OUT_YOUNG] = "young",   [LEFT_OUT_FINISHED] = "finished",
+	[LEFT_OUT_STEP] = "step",     [LEFT_OUT_FUTURE] = "future", [LEFT_OUT_NO_PLACE] = "no_place",
 };
 
 static const char *const beware_names[NUM_BEWARE] = {

@@ -56,6 +56,8 @@ static const ReasonWords left_out_words[NUM_LEFT_OUT] = {
 	[LEFT_OUT_YOUNG] = {"younger than intent_grace", "the gateway may still be executing it"},
 	[LEFT_OUT_FINISHED] = {"intent with an outcome", "its other record tells how it ended"},
 	[LEFT_OUT_STEP] = {"intent of a chain's step", "its outcome has the id of the chain's action"},
+	[LEFT_OUT_FUTURE] = {"dated in the future", "acteon_replay(action_id) replays it"},
+	[LEFT_OUT_NO_PLACE] = {"no id or no time", "the gateway has not written this record"},
 };
 
 static const char *const breakdown_names[NUM_BREAKDOWNS] = {

@@ -17,17 +17,15 @@
 
 #include "common/int.h"
 #include "fmgr.h"
+#include "common/string.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "base/message.h"
 #include "base/replay_id.h"
+#include "base/rfc3339.h"
 #include "query/query.h"
-
-/* The years 1 to 9999, in UTC. */
-#define FIRST_TIME (INT64CONST(-730119) * USECS_PER_DAY)
-#define LAST_TIME (INT64CONST(2921940) * USECS_PER_DAY)
 
 #define CURSOR_VERSION "v1."
 
@@ -60,7 +58,7 @@ check_finite(const ReplayQuery *query, OptionId id)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be a finite time", name),
 				 errhint("Leave it out where there is no bound.")));
-	if (time->given && (time->time < FIRST_TIME || time->time >= LAST_TIME))
+	if (time->given && !IsRfc3339Time(time->time))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -377,16 +375,19 @@ query_digest(const ReplayQuery *query, char *hex)
 }
 
 /*
- * Make the cursor that continues after a record.
+ * Make the cursor that continues at a place.
  */
 char *
-MakeCursor(const ReplayQuery *query, TimestampTz dispatched_at, const text *id)
+MakeCursor(const ReplayQuery *query, const ReplayCursor *place)
 {
 	char digest[QUERY_DIGEST_LEN + 1];
+	char alike[16] = "";
 
 	query_digest(query, digest);
-	return psprintf(CURSOR_VERSION "%s." INT64_FORMAT ".%s", digest, dispatched_at,
-					text_to_cstring(id));
+	if (place->alike > 1)
+		snprintf(alike, sizeof(alike), "+%d", place->alike);
+	return psprintf(CURSOR_VERSION "%s." INT64_FORMAT "%s.%s", digest, place->dispatched_at, alike,
+					place->id);
 }
 
 /*
@@ -417,6 +418,9 @@ check_cursor(ReplayQuery *query)
 		goto malformed;
 	errno = 0;
 	query->cursor.dispatched_at = strtoi64(at, &end, 10);
+	query->cursor.alike = 1;
+	if (errno == 0 && *end == '+' && end[1] >= '1' && end[1] <= '9')
+		query->cursor.alike = strtoint(end + 1, &end, 10);
 	if (errno != 0 || *end != '.')
 		goto malformed;
 	query->cursor.id = end + 1;
@@ -464,9 +468,10 @@ EndQueryAt(ReplayQuery *query, TimestampTz now)
 {
 	if (query->to.given && query->to.time <= now)
 		return;
+	query->is_cut = true;
+	query->uncut_to = query->to;
 	query->to.given = true;
 	query->to.time = now;
 	if (query->cursor_text != NULL)
-		query->cursor_text =
-			MakeCursor(query, query->cursor.dispatched_at, cstring_to_text(query->cursor.id));
+		query->cursor_text = MakeCursor(query, &query->cursor);
 }

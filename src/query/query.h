@@ -20,11 +20,12 @@
 /* Name of each filter as argument, key and column. */
 extern const char *const TextFilterNames[NUM_TEXT_FILTERS];
 
-/* A place in the ordered records; see query.c. */
+/* A place in the ordered records, behind one of them; see query.c. */
 typedef struct ReplayCursor
 {
 	TimestampTz dispatched_at;
 	char *id;
+	int alike; /* so many records with this time and id are before it */
 } ReplayCursor;
 
 typedef struct ReplayQuery
@@ -35,6 +36,8 @@ typedef struct ReplayQuery
 	char *filters[NUM_TEXT_FILTERS]; /* NULL: any value */
 	OptionalTime from;               /* inclusive, both */
 	OptionalTime to;
+	bool is_cut; /* EndQueryAt has made it end now, instead of: */
+	OptionalTime uncut_to;
 	bool is_limited; /* to so many records: */
 	int max_records;
 	bool include_replayed;
@@ -91,6 +94,6 @@ extern bool AsksForOutcome(const ReplayQuery *query, const char *outcome);
 extern void EndQueryAt(ReplayQuery *query, TimestampTz now);
 extern Jsonb *QueryToJsonb(const ReplayQuery *query);
 extern Jsonb *SingleQueryToJsonb(const ReplayQuery *query, const char *action_id);
-extern char *MakeCursor(const ReplayQuery *query, TimestampTz dispatched_at, const text *id);
+extern char *MakeCursor(const ReplayQuery *query, const ReplayCursor *place);
 
 #endif /* ACTEON_QUERY_H */

@@ -90,10 +90,11 @@ static OptionalTime
 read_time(OptionId id, const JsonbValue *value)
 {
 	OptionalTime result = {true, 0};
+	bool is_exact; /* beyond microseconds, records are not told apart */
 
 	if (value->type != jbvString)
 		report_key_type(id, "a string", "\"2026-01-31T12:00:00Z\"");
-	if (!ParseRfc3339(value->val.string.val, value->val.string.len, &result.time))
+	if (!ParseRfc3339(value->val.string.val, value->val.string.len, &result.time, &is_exact))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

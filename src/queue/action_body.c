@@ -9,6 +9,7 @@
 
 #include "executor/tuptable.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -44,31 +45,60 @@ append_text(StringInfo json, TupleTableSlot *row, const char *separator, int sep
 }
 
 /*
- * Append a jsonb column, which is never NULL.
+ * A jsonb column, which is never NULL.
  */
-static void
-append_jsonb(StringInfo json, TupleTableSlot *row, const char *separator, int separator_len,
-			 AttrNumber column)
+static Jsonb *
+jsonb_column(TupleTableSlot *row, AttrNumber column)
 {
 	bool isnull;
-	Jsonb *value = DatumGetJsonbP(slot_getattr(row, column, &isnull));
 
+	return DatumGetJsonbP(slot_getattr(row, column, &isnull));
+}
+
+/*
+ * Append a jsonb.
+ */
+static void
+append_jsonb(StringInfo json, const Jsonb *value, const char *separator, int separator_len)
+{
 	appendBinaryStringInfo(json, separator, separator_len);
 	AppendJsonb(json, value);
 }
 
 /*
- * Append a time column as an RFC 3339 string in UTC, or null.
+ * Take the exact form of a time column out of the labels, if it is there; else the
+ * column has the time, or is NULL.
+ */
+static Jsonb *
+take_exact_time(Jsonb *labels, TupleTableSlot *row, AttrNumber column, const char *key,
+				JsonbValue *exact)
+{
+	exact->type = jbvNull;
+	if (slot_attisnull(row, column) ||
+		getKeyJsonValueFromContainer(&labels->root, key, strlen(key), exact) == NULL)
+		return labels;
+	return DatumGetJsonbP(
+		DirectFunctionCall2(jsonb_delete, JsonbPGetDatum(labels), CStringGetTextDatum(key)));
+}
+
+/*
+ * Append a time: as it was written, or that of a column as an RFC 3339 string in UTC,
+ * or null.
  */
 static void
 append_time(StringInfo json, TupleTableSlot *row, const char *separator, int separator_len,
-			AttrNumber column)
+			AttrNumber column, const JsonbValue *exact)
 {
 	bool isnull;
 	Datum value = slot_getattr(row, column, &isnull);
 	char time[RFC3339_MAXLEN];
 
 	appendBinaryStringInfo(json, separator, separator_len);
+	if (exact != NULL && exact->type == jbvString)
+	{
+		AppendJsonString(json, exact->val.string.val, exact->val.string.len);
+		return;
+	}
 	if (isnull)
 	{
 		appendBinaryStringInfo(json, LITERAL("null"));
@@ -87,8 +117,13 @@ void
 AppendActionJson(StringInfo json, TupleTableSlot *row, const pg_uuid_t *sent_id)
 {
 	char id[UUID_TEXT_LEN];
+	Jsonb *labels;
+	JsonbValue starts_at, ends_at;
 
 	slot_getallattrs(row);
+	labels = take_exact_time(jsonb_column(row, Anum_outbox_labels), row, Anum_outbox_starts_at,
+							 EXACT_STARTS_AT, &starts_at);
+	labels = take_exact_time(labels, row, Anum_outbox_ends_at, EXACT_ENDS_AT, &ends_at);
 	UuidToText(id, sent_id);
 	appendBinaryStringInfo(json, LITERAL("{\"id\": \""));
 	appendBinaryStringInfo(json, id, UUID_TEXT_LEN);
@@ -96,13 +131,13 @@ AppendActionJson(StringInfo json, TupleTableSlot *row, const pg_uuid_t *sent_id)
 	append_text(json, row, LITERAL(", \"tenant\": "), Anum_outbox_tenant);
 	append_text(json, row, LITERAL(", \"provider\": "), Anum_outbox_provider);
 	append_text(json, row, LITERAL(", \"action_type\": "), Anum_outbox_action_type);
-	append_jsonb(json, row, LITERAL(", \"payload\": "), Anum_outbox_payload);
-	append_jsonb(json, row, LITERAL(", \"metadata\": "), Anum_outbox_labels);
+	append_jsonb(json, jsonb_column(row, Anum_outbox_payload), LITERAL(", \"payload\": "));
+	append_jsonb(json, labels, LITERAL(", \"metadata\": "));
 	append_text(json, row, LITERAL(", \"dedup_key\": "), Anum_outbox_dedup_key);
 	append_text(json, row, LITERAL(", \"status\": "), Anum_outbox_status);
 	append_text(json, row, LITERAL(", \"fingerprint\": "), Anum_outbox_fingerprint);
-	append_time(json, row, LITERAL(", \"starts_at\": "), Anum_outbox_starts_at);
-	append_time(json, row, LITERAL(", \"ends_at\": "), Anum_outbox_ends_at);
-	append_time(json, row, LITERAL(", \"created_at\": "), Anum_outbox_created_at);
+	append_time(json, row, LITERAL(", \"starts_at\": "), Anum_outbox_starts_at, &starts_at);
+	append_time(json, row, LITERAL(", \"ends_at\": "), Anum_outbox_ends_at, &ends_at);
+	append_time(json, row, LITERAL(", \"created_at\": "), Anum_outbox_created_at, NULL);
 	appendStringInfoChar(json, '}');
 }

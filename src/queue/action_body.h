@@ -9,6 +9,13 @@
 #include "lib/stringinfo.h"
 #include "utils/uuid.h"
 
+/*
+ * Labels that are none: a time as the gateway wrote it, where timestamptz cannot hold
+ * it.  The gateway drops all labels that begin so.
+ */
+#define EXACT_STARTS_AT "__starts_at"
+#define EXACT_ENDS_AT "__ends_at"
+
 extern void AppendActionJson(StringInfo json, TupleTableSlot *row, const pg_uuid_t *sent_id);
 
 #endif /* ACTEON_ACTION_BODY_H */

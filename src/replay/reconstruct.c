@@ -21,6 +21,7 @@
 #include "base/jsonb_writer.h"
 #include "base/rfc3339.h"
 #include "base/settings.h"
+#include "queue/action_body.h"
 #include "replay/reconstruct.h"
 
 #define SYSTEM_PREFIX "__"
@@ -191,31 +192,35 @@ is_system_key(const JsonbValue *key)
 
 /*
  * Take a system key over into the action.  Strings only, and times only if
- * they parse; everything else is dropped, as the gateway does.
+ * they parse; everything else is dropped, as the gateway does.  Returns whether the
+ * key is to be kept among the labels: with a time that its column cannot hold.
  */
-static void
+static bool
 read_system_key(Action *action, const JsonbValue *key, const JsonbValue *value)
 {
 	OptionalTime *time = NULL;
 	text **field = NULL;
+	bool is_exact = true;
 
 	if (value->type != jbvString)
-		return;
+		return false;
 	if (key_is(key, DEDUP_KEY))
 		field = &action->dedup_key;
 	else if (key_is(key, "__status"))
 		field = &action->status;
 	else if (key_is(key, "__fingerprint"))
 		field = &action->fingerprint;
-	else if (key_is(key, "__starts_at"))
+	else if (key_is(key, EXACT_STARTS_AT))
 		time = &action->starts_at;
-	else if (key_is(key, "__ends_at"))
+	else if (key_is(key, EXACT_ENDS_AT))
 		time = &action->ends_at;
 
 	if (field != NULL)
 		*field = cstring_to_text_with_len(value->val.string.val, value->val.string.len);
 	else if (time != NULL)
-		time->given = ParseRfc3339(value->val.string.val, value->val.string.len, &time->time);
+		time->given =
+			ParseRfc3339(value->val.string.val, value->val.string.len, &time->time, &is_exact);
+	return time != NULL && time->given && !is_exact;
 }
 
 /*
@@ -302,9 +307,7 @@ ReconstructAction(const AuditRecord *record, Action *action)
 					key = value;
 				else if (token != WJB_VALUE)
 					continue;
-				else if (is_system_key(&key))
-					read_system_key(action, &key, &value);
-				else
+				else if (!is_system_key(&key) || read_system_key(action, &key, &value))
 					set_label(&labels[count++], &key, &value);
 			}
 		}

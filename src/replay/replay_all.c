@@ -1,6 +1,6 @@
 /*
  * replay_all.c
- *		acteon_replay_all and acteon_replay_continue: any number of actions.
+ *		acteon_replay_all, _run and _continue: any number of actions.
  *
  * A call inserts its batch and commits; then the batch is processed chunk by
  * chunk (run_batch.c), by this call or, if that is interrupted, by
@@ -26,6 +26,7 @@
 #include "batch/control_log.h"
 #include "query/query.h"
 #include "replay/asked.h"
+#include "replay/replay_many.h"
 #include "replay/replay_call.h"
 #include "replay/run_batch.h"
 
@@ -34,6 +35,7 @@
 
 PG_FUNCTION_INFO_V1(acteon_replay_all);
 PG_FUNCTION_INFO_V1(acteon_replay_all_jsonb);
+PG_FUNCTION_INFO_V1(acteon_replay_run);
 PG_FUNCTION_INFO_V1(acteon_replay_continue);
 
 /*
@@ -94,7 +96,8 @@ make_result(TupleDesc desc, int64 batch_id, const BatchCounts *counts)
  * their own records would match for ever.
  */
 static int64
-start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, Oid *schema)
+start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *procedure,
+			Oid *schema)
 {
 	Failures failures = {0};
 	BatchRow batch = {.reason = query->reason, .failures = &failures, .chunk = chunk};
@@ -103,11 +106,12 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, Oid *schema)
 
 	CheckReplayQuery(query);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	BeginCall(&call, fcinfo, "acteon_replay_all()", query->reason);
+	BeginCall(&call, fcinfo, procedure, query->reason);
 	CheckAsked(&call.audit, query);
 	*schema = call.schema;
 	EndQueryAt(query, call.now);
 	batch.matched = AuditCount(&call.audit, query);
+	NoticeLeftOut(&call.audit, query);
 	if (batch.matched > 0)
 	{
 		batch.query = QueryToJsonb(query);
@@ -129,22 +133,39 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, Oid *schema)
 }
 
 /*
- * Replay all that matches a query; what both forms do.
+ * Replay all that matches a query; what all forms do.  Sets *counts to what was done;
+ * returns the number of the batch, 0 if there is none.
  */
-static Datum
-replay_all(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk)
+static int64
+replay_all(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *procedure,
+		   BatchCounts *counts)
 {
-	TupleDesc desc = ResultRowType(fcinfo);
-	BatchCounts counts = {0};
 	int64 batch_id;
 	Oid schema;
 
-	begin_committing(fcinfo, "acteon_replay_all()");
-	batch_id = start_batch(fcinfo, query, chunk, &schema);
-	if (batch_id != 0 && !RunBatch(schema, batch_id, 0, true, &counts))
+	memset(counts, 0, sizeof(*counts));
+	begin_committing(fcinfo, procedure);
+	batch_id = start_batch(fcinfo, query, chunk, procedure, &schema);
+	if (batch_id != 0 && !RunBatch(schema, batch_id, 0, true, counts))
 		batch_id = 0;
 	SPI_finish();
-	return make_result(desc, batch_id, &counts);
+	return batch_id;
+}
+
+/*
+ * Read the arguments of the forms that take a query in the wire form: query, rate,
+ * start_at and reason, of which those beside the query stand before those in it.
+ */
+static void
+read_wire_arguments(ReplayQuery *query, FunctionCallInfo fcinfo)
+{
+	ReadQueryArgument(query, fcinfo, true);
+	if (!PG_ARGISNULL(1))
+		query->rate = PG_GETARG_NUMERIC(1);
+	if (!PG_ARGISNULL(2))
+		query->start_at = (OptionalTime){true, PG_GETARG_TIMESTAMPTZ(2)};
+	if (!PG_ARGISNULL(3))
+		query->reason = text_to_cstring(PG_GETARG_TEXT_PP(3));
 }
 
 /*
@@ -160,6 +181,9 @@ replay_all(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk)
 Datum
 acteon_replay_all(PG_FUNCTION_ARGS)
 {
+	TupleDesc desc = ResultRowType(fcinfo);
+	BatchCounts counts;
+	int64 batch_id;
 	ReplayQuery query;
 	const char *namespace;
 
@@ -171,7 +195,10 @@ acteon_replay_all(PG_FUNCTION_ARGS)
 						errmsg("namespace looks like a replay query: %s",
 							   ClipForMessage(namespace, strlen(namespace))),
 						errhint("To pass a query as JSON, write acteon_replay_all('…'::jsonb).")));
-	return replay_all(fcinfo, &query, chunk_argument(fcinfo, OptionPlace(CALL_ALL, OPTION_CHUNK)));
+	batch_id =
+		replay_all(fcinfo, &query, chunk_argument(fcinfo, OptionPlace(CALL_ALL, OPTION_CHUNK)),
+				   "acteon_replay_all()", &counts);
+	return make_result(desc, batch_id, &counts);
 }
 
 /*
@@ -184,16 +211,33 @@ acteon_replay_all(PG_FUNCTION_ARGS)
 Datum
 acteon_replay_all_jsonb(PG_FUNCTION_ARGS)
 {
+	TupleDesc desc = ResultRowType(fcinfo);
+	BatchCounts counts;
+	int64 batch_id;
 	ReplayQuery query;
 
-	ReadQueryArgument(&query, fcinfo, true);
-	if (!PG_ARGISNULL(1))
-		query.rate = PG_GETARG_NUMERIC(1);
-	if (!PG_ARGISNULL(2))
-		query.start_at = (OptionalTime){true, PG_GETARG_TIMESTAMPTZ(2)};
-	if (!PG_ARGISNULL(3))
-		query.reason = text_to_cstring(PG_GETARG_TEXT_PP(3));
-	return replay_all(fcinfo, &query, chunk_argument(fcinfo, 4));
+	read_wire_arguments(&query, fcinfo);
+	batch_id =
+		replay_all(fcinfo, &query, chunk_argument(fcinfo, 4), "acteon_replay_all()", &counts);
+	return make_result(desc, batch_id, &counts);
+}
+
+/*
+ * acteon_replay_run(query jsonb, rate numeric, start_at timestamptz, reason text,
+ * chunk integer)
+ *
+ * The same without results, which PL/pgSQL wants variables for: it is told in NOTICEs
+ * what was done.  Raises the same errors.
+ */
+Datum
+acteon_replay_run(PG_FUNCTION_ARGS)
+{
+	BatchCounts counts;
+	ReplayQuery query;
+
+	read_wire_arguments(&query, fcinfo);
+	(void) replay_all(fcinfo, &query, chunk_argument(fcinfo, 4), "acteon_replay_run()", &counts);
+	PG_RETURN_VOID();
 }
 
 /*

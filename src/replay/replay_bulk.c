@@ -143,8 +143,9 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 		AllocSetContextCreate(caller_context, "acteon_replay bulk", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(call.context);
 	if (GatherRecords(&call, query, PG_INT64_MAX, &gathered))
-		result->next_cursor = MakeCursor(query, gathered.last_time, gathered.last_id);
+		result->next_cursor = MakeCursor(query, &gathered.last);
 	result->effective = gathered.effective;
+	NoticeLeftOut(&call.audit, query);
 	enqueue_batch(&call, query, &gathered, result);
 	result->results = list_results(&gathered);
 	SPI_finish();

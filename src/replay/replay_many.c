@@ -14,7 +14,9 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "audit/audit_count.h"
 #include "audit/audit_scan.h"
+#include "base/text.h"
 #include "replay/enqueue.h"
 #include "replay/replay_many.h"
 
@@ -36,16 +38,30 @@ keep_item(Gathered *gathered, const ReplayItem *item)
 }
 
 /*
- * Note the last record that was looked at.
+ * Note the last records that were looked at, and how many there were of their time
+ * and id: those before the call's cursor count as well.
  */
 static void
-note_last(Gathered *gathered, const AuditRecord *record)
+note_last(Gathered *gathered, const ReplayQuery *query, const AuditRecord *records, int count)
 {
-	if (gathered->last_id != NULL)
-		pfree(gathered->last_id);
-	gathered->last_id =
-		cstring_to_text_with_len(VARDATA_ANY(record->id), VARSIZE_ANY_EXHDR(record->id));
-	gathered->last_time = record->dispatched_at;
+	const AuditRecord *record = &records[count - 1];
+	ReplayCursor last = {.dispatched_at = record->dispatched_at};
+	int first = count;
+
+	while (first > 0 && records[first - 1].dispatched_at == record->dispatched_at &&
+		   SameText(records[first - 1].id, record->id))
+		first--;
+	last.alike = count - first;
+	if (first == 0)
+	{
+		const ReplayCursor *before = gathered->last.id != NULL ? &gathered->last : &query->cursor;
+
+		if (before->id != NULL && before->dispatched_at == record->dispatched_at &&
+			TextIs(record->id, before->id))
+			last.alike += before->alike;
+	}
+	last.id = text_to_cstring(record->id);
+	gathered->last = last;
 }
 
 /*
@@ -74,7 +90,7 @@ gather_window(ReplayCall *call, const ReplayQuery *query, const AuditRecord *rec
 			keep_item(gathered, &items[i]);
 	}
 	gathered->looked_at += count;
-	note_last(gathered, &records[count - 1]);
+	note_last(gathered, query, records, count);
 	MemoryContextSwitchTo(old);
 }
 
@@ -130,6 +146,36 @@ NoticeEffective(int64 count)
 							   " records were passed over: their actions took effect, or will",
 							   (unsigned long) count, count),
 				 errhint("allow_effective => true replays them, too.")));
+}
+
+/*
+ * Raise a NOTICE with the number of records that match a query and that a call, which
+ * begins, leaves out: those that have no place in its order, and those that it does
+ * not reach.  Needs an SPI connection.
+ */
+void
+NoticeLeftOut(const AuditTable *table, const ReplayQuery *query)
+{
+	int64 count;
+
+	if (query->cursor_text != NULL)
+		return;
+	count = AuditCountLeftOut(table, query, LEFT_OUT_NO_PLACE);
+	if (count > 0)
+		ereport(NOTICE,
+				(errmsg_plural(INT64_FORMAT
+							   " record was left out: it has no id or no dispatched_at",
+							   INT64_FORMAT
+							   " records were left out: they have no id or no dispatched_at",
+							   (unsigned long) count, count),
+				 errhint("Every record that the gateway writes has both.")));
+	count = AuditCountLeftOut(table, query, LEFT_OUT_FUTURE);
+	if (count > 0)
+		ereport(NOTICE,
+				(errmsg_plural(INT64_FORMAT " record was left out: it is dated in the future",
+							   INT64_FORMAT " records were left out: they are dated in the future",
+							   (unsigned long) count, count),
+				 errhint("acteon_replay() replays an action whenever its record is dated.")));
 }
 
 /*

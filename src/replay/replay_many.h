@@ -19,12 +19,12 @@ typedef struct Gathered
 	int64 passed_over;
 	int64 effective; /* of these, because their actions took effect */
 	int64 looked_at;
-	TimestampTz last_time; /* of the last record that was looked at */
-	text *last_id;
+	ReplayCursor last; /* the last record that was looked at; see note_last */
 } Gathered;
 
 extern bool
 GatherRecords(ReplayCall *call, const ReplayQuery *query, int64 look_at, Gathered *gathered);
+extern void NoticeLeftOut(const AuditTable *table, const ReplayQuery *query);
 extern void NoticeEffective(int64 count);
 extern void EnqueueGathered(ReplayCall *call, Gathered *gathered, BatchRow *batch);
 

@@ -99,6 +99,21 @@ find_record(ReplayCall *call, const char *action_id, AuditRecord *record)
 }
 
 /*
+ * Whether an intent is younger than the gateway needs to execute it, measured against
+ * the newest record; at the ends of time it is not measured.
+ */
+static bool
+is_young(const AuditTable *table, TimestampTz dispatched_at)
+{
+	TimestampTz newest = AuditNewest(table);
+
+	if (TIMESTAMP_IS_NOBEGIN(dispatched_at))
+		return false;
+	return TIMESTAMP_IS_NOEND(dispatched_at) || TIMESTAMP_NOT_FINITE(newest) ||
+		   !TimestampDifferenceExceeds(dispatched_at, newest, IntentGrace * 1000);
+}
+
+/*
  * Refuse an intent if its missing outcome proves nothing, and warn about one
  * that the gateway may still be executing.
  */
@@ -107,8 +122,7 @@ check_intent(ReplayCall *call, const char *action_id, const AuditRecord *record)
 {
 	if (!AuditTableIsLive(&call->audit))
 		ReportAuditTellsNothing(&call->audit);
-	if (!TimestampDifferenceExceeds(record->dispatched_at, AuditNewest(&call->audit),
-									IntentGrace * 1000))
+	if (is_young(&call->audit, record->dispatched_at))
 		ereport(WARNING, (errmsg("action %s is an intent younger than acteon_replay.intent_grace",
 								 ClipForMessage(action_id, strlen(action_id))),
 						  errdetail("The gateway may still be executing it.")));

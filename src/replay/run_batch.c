@@ -204,8 +204,7 @@ add_records(Runner *runner, BatchRow *batch, int64 room)
 	ReadReplayQuery(&query, batch->query, true);
 	batch->last_chunk_at = call.now;
 	batch->is_complete = !more || records_left(&query, batch) <= 0;
-	batch->cursor =
-		batch->is_complete ? NULL : MakeCursor(&query, gathered.last_time, gathered.last_id);
+	batch->cursor = batch->is_complete ? NULL : MakeCursor(&query, &gathered.last);
 	CloseAuditTable(&call.audit);
 }
 

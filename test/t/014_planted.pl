@@ -1,0 +1,253 @@
+# No statement of the extension takes for the server's what somebody has planted under the same name: every statement in
+# the sources runs here, while the caller's search path begins with a schema in which another role has made functions,
+# operators, types and tables of every name in those statements.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Acteon;
+
+my $source = "$FindBin::RealBin/../../src";
+
+# A text with its white space made alike.
+sub squeeze
+{
+	my ($text) = @_;
+
+	return $text =~ s/\s+/ /gr;
+}
+
+# The statements in a source: string constants that begin like one, each with its longest part that is the same whenever
+# it runs.
+my %no_statement = map { $_ => 1 } ('control_log.c UPDATE', 'control_log.c DELETE', 'control_log.c DELETE TRUNCATE', 'audit_sql.c SELECT', 'batch_list.c WITH ');
+my (@statements, $all_text, %has);
+foreach my $file (glob("$source/*/*.c"))
+{
+	my ($name) = $file =~ m{([^/]*)$};
+	my $text = slurp_file($file) =~ s{/\*.*?\*/}{}gsr;
+
+	while ($text =~ /"((?:WITH|SELECT|INSERT|UPDATE|DELETE|MERGE|LOCK|TRUNCATE)\b(?:[^"\\]|\\.)*)"/g)
+	{
+		my ($constant) = $1 =~ s/\\t/ /gr =~ s/\\"/"/gr;
+
+		next if $no_statement{"$name $constant"} || $constant !~ /^\w+ /;
+		my ($part) = sort { length $b <=> length $a } split /%%|%\d*\$?\w/, squeeze($constant);
+
+		push @statements, [ $name, $part ];
+		$has{$name} = 1;
+	}
+	# All that is in them, for the names to plant.
+	$all_text .= join(' ', $text =~ /"((?:[^"\\]|\\.)*)"/g) . "\n" if $text =~ /SPI_|OPERATOR\(/;
+	$has{$name} //= 0 if $text =~ /\b(?:SPI_prepare\w*|SPI_execute\w*|SPI_cursor_open\w*)\s*\(/;
+}
+cmp_ok(scalar(@statements), '>', 30, 'there are ' . scalar(@statements) . ' statements in the sources');
+# These run what others have written down.
+is(join(' ', grep { !$has{$_} } sort keys %has), 'audit_scan.c kept_plan.c', 'every file that runs statements has some');
+
+my $node = new_server('planted', conf => q{
+	session_preload_libraries = 'auto_explain'
+	auto_explain.log_min_duration = 0
+	auto_explain.log_nested_statements = on
+	log_statement = none
+});
+
+# A role that plants, and one in whose search path it does.  The functions and operators are of every name in the
+# statements and of all arguments that the server's have; what is planted tells who has run it.
+my %names = map { $_ => 1 } $all_text =~ /\b([a-z_]\w*)\s*\(/g;
+my $functions = join ', ', map { "'$_'" } sort keys %names;
+my %operators = map { $_ => 1 } ($all_text =~ /OPERATOR\(pg_catalog\.([^)]+)\)/g), qw(= <> < <= > >= + - * / || -> ->> @> ~ ~~ %);
+my $operators = join ', ', map { "'$_'" } sort keys %operators;
+my @types = qw(text int4 int8 timestamptz interval jsonb json uuid bool numeric oid name regrole);
+$node->safe_psql('postgres', qq{
+	CREATE ROLE mallory LOGIN;
+	CREATE ROLE op LOGIN;
+	CREATE ROLE gateway;
+	ALTER TABLE acteon_audit OWNER TO gateway;
+	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('op', 'admin', '{acme}', '{*}', '{*}'), ('op', 'gateway', '{*}', '{*}', '{*}');
+	GRANT EXECUTE ON FUNCTION acteon_api_begin, acteon_api_finish, acteon_api_housekeeping TO op;
+	GRANT SELECT, UPDATE ON acteon_replay_installation TO op;
+	CREATE SCHEMA evil AUTHORIZATION mallory;
+	GRANT USAGE ON SCHEMA evil TO PUBLIC;
+	CREATE TABLE evil.ran (what text, who text);
+	ALTER TABLE evil.ran OWNER TO mallory;
+	GRANT ALL ON evil.ran TO PUBLIC;
+	GRANT CREATE ON SCHEMA public TO mallory;
+});
+# Who may not make a planted table cannot be told apart by rights: it is empty, or full of nonsense.
+my $plant = q{
+	CREATE FUNCTION %1$s.planted(what text) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $f$BEGIN
+		IF current_user <> 'mallory' THEN INSERT INTO evil.ran VALUES (what, current_user); END IF;
+	EXCEPTION WHEN read_only_sql_transaction THEN RAISE EXCEPTION 'planted: %% as %%', what, current_user; END$f$;
+	DO $do$
+	DECLARE
+		r record;
+	BEGIN
+		SET LOCAL check_function_bodies = off;
+		FOR r IN SELECT DISTINCT ON (p.proname, p.proargtypes::text) p.proname, pg_get_function_identity_arguments(p.oid) AS arguments, p.prorettype::regtype AS result, p.proretset
+			FROM pg_proc AS p WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname IN (%2$s) AND p.prokind IN ('f', 'a', 'w') AND p.prorettype NOT IN ('internal'::regtype, 'trigger'::regtype)
+				AND NOT ('internal'::regtype = ANY (p.proargtypes::oid[]) OR p.prorettype IN (SELECT oid FROM pg_type WHERE typtype = 'p') OR EXISTS (SELECT FROM unnest(p.proargtypes::oid[]) AS a JOIN pg_type AS t ON t.oid = a WHERE t.typtype = 'p' AND t.typname NOT IN ('anyarray', 'anyelement', 'anynonarray'))) LOOP
+			BEGIN
+				EXECUTE format('CREATE FUNCTION %1$s.%%I(%%s) RETURNS %%s%%s LANGUAGE plpgsql AS %%L', r.proname, (SELECT string_agg(format_type(a, NULL), ', ') FROM unnest((SELECT proargtypes::oid[] FROM pg_proc WHERE proname = r.proname AND pronamespace = 'pg_catalog'::regnamespace AND pg_get_function_identity_arguments(oid) = r.arguments LIMIT 1)) AS a),
+					CASE WHEN r.proretset THEN 'SETOF ' ELSE '' END, r.result, format('BEGIN PERFORM evil.planted(%%L); RETURN%%s; END', 'function ' || r.proname, CASE WHEN r.proretset THEN '' ELSE ' NULL' END));
+			EXCEPTION WHEN duplicate_function OR invalid_function_definition OR insufficient_privilege THEN NULL;
+			END;
+		END LOOP;
+		FOR r IN SELECT o.oprname, o.oprleft::regtype AS left, o.oprright::regtype AS right, o.oprresult::regtype AS result, row_number() OVER () AS n
+			FROM pg_operator AS o WHERE o.oprnamespace = 'pg_catalog'::regnamespace AND o.oprname IN (%3$s) AND o.oprleft::regtype::text = ANY (%4$L::regtype[]::text[]) AND o.oprright::regtype::text = ANY (%4$L::regtype[]::text[]) LOOP
+			EXECUTE format('CREATE FUNCTION %1$s.%%I(%%s, %%s) RETURNS %%s LANGUAGE plpgsql AS %%L', 'operator_' || r.n, r.left, r.right, r.result, format('BEGIN PERFORM evil.planted(%%L); RETURN NULL; END', format('operator %%s of %%s and %%s', r.oprname, r.left, r.right)));
+			EXECUTE format('CREATE OPERATOR %1$s.%%s (LEFTARG = %%s, RIGHTARG = %%s, FUNCTION = %1$s.%%I)', r.oprname, r.left, r.right, 'operator_' || r.n);
+		END LOOP;
+	END
+	$do$;
+};
+my $types = '{' . join(',', @types) . '}';
+foreach my $schema (qw(evil public))
+{
+	my $sql = $plant =~ s/%1\$s/$schema/gr =~ s/%2\$s/$functions/gr =~ s/%3\$s/$operators/gr =~ s/%4\$L/'$types'/gr =~ s/%%/%/gr;
+
+	$sql =~ s/^\s*CREATE FUNCTION public\.planted.*?\$f\$;//ms if $schema eq 'public';
+	$node->safe_psql('postgres', "SET ROLE mallory;\n$sql");
+}
+# Types and relations: domains whose check tells, and tables and views of our names and of the catalogues' in the statements.
+$node->safe_psql('postgres', "SET ROLE mallory;\n" . join('', map { "CREATE DOMAIN evil.$_ AS pg_catalog.$_ CHECK (evil.planted('type $_'::pg_catalog.text) IS NULL);\n" } @types));
+my @relations = split /\n/, $node->safe_psql('postgres', q{SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND relname LIKE 'acteon%'});
+my @catalogues = do { my %seen; grep { $_ ne 'pg_catalog' && !$seen{$_}++ } $all_text =~ /\b(?:FROM|JOIN) (?:pg_catalog\.)?(pg_[a-z_]+)\b(?!\()/g };
+$node->safe_psql('postgres', join('', map { "CREATE TABLE evil.$_ (LIKE public.$_); ALTER TABLE evil.$_ OWNER TO mallory; GRANT ALL ON evil.$_ TO PUBLIC;\n" } @relations)
+	. join('', map { "CREATE VIEW evil.$_ AS TABLE pg_catalog.$_;\nALTER VIEW evil.$_ OWNER TO mallory;\n" } @catalogues));
+my ($count) = $node->safe_psql('postgres', q{SELECT (SELECT count(*) FROM pg_proc WHERE pronamespace IN ('evil'::regnamespace, 'public'::regnamespace) AND proowner = 'mallory'::regrole) || ' ' || (SELECT count(*) FROM pg_operator WHERE oprowner = 'mallory'::regrole)}) =~ /(.*)/;
+like($count, qr/^\d{3,} \d{3,}$/, "functions and operators are planted: $count");
+
+# It does happen to those who write no schema.
+my $path = "SET search_path = evil, pg_catalog, public;\n";
+my $temporary = join('', map { "CREATE TEMP TABLE $_ (LIKE evil.$_);\n" } @relations);
+my $op = $node->connstr('postgres') . ' user=op';
+$node->psql('postgres', $path . q{SELECT 'a'::pg_catalog.text = 'b'::pg_catalog.text, pg_catalog.current_user()}, connstr => $op);
+$node->psql('postgres', $path . q{SELECT 'a'::pg_catalog.text = 'b'::pg_catalog.text}, connstr => $op);
+is($node->safe_psql('postgres', q{SELECT DISTINCT what || ' as ' || who FROM evil.ran WHERE what = 'operator = of text and text'}), 'operator = of text and text as op', 'what is planted runs where nobody takes care');
+$node->safe_psql('postgres', 'TRUNCATE evil.ran');
+
+# Call what there is, as the role with the path: nothing but calls, so that nothing of ours here is taken for theirs.
+sub call
+{
+	my ($sql) = @_;
+	my ($status, $out, $err) = $node->psql('postgres', "$temporary$path$sql", connstr => $op, on_error_stop => 0);
+	my $errors = join "\n", grep { /ERROR/ } split /\n/, $err;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is($errors, '', 'calls: ' . substr(squeeze($sql), 0, 100));
+	return $out;
+}
+
+my $records = q{SELECT make_record(name || '-' || i, at => now() - interval '10 min' + i * interval '1 s', tenant => CASE i WHEN 5 THEN 'globex' ELSE 'acme' END, outcome => o, metadata => '{"__dedup_key": "d", "__fingerprint": "f"}')
+	FROM (VALUES ('f', 'failed'), ('c', 'circuit_open'), ('p', 'pending'), ('x', 'executed')) AS v (name, o), generate_series(1, 6) AS i};
+$node->safe_psql('postgres', $records);
+call(q{
+	SELECT public.acteon_replay('f-1', reason => 'r');
+	SELECT public.acteon_replay('f-1', on_doubt => 'hold');
+	SELECT public.acteon_replay_bulk(tenant => 'acme', provider => 'email', outcome => 'failed,circuit_open', from_time => '2020-01-01', max_records => 2, include_replayed => true, rate => 10);
+	SELECT next_cursor AS c FROM public.acteon_replay_bulk(outcome => 'failed', max_records => 1, newest_first => true) \gset
+	SELECT public.acteon_replay_bulk(outcome => 'failed', max_records => 1, newest_first => true, cursor => :'c');
+	SELECT public.acteon_replay_bulk(lost => true, max_records => 1);
+	SELECT public.acteon_replay_bulk(outcome => 'pending', allow_unproven => true, allow_partial => true, max_records => 1);
+	SELECT public.acteon_replay_preview(lost => true);
+	SELECT public.acteon_replay_preview(outcome => 'failed,pending', include_replayed => true);
+	SELECT public.acteon_replay_preview('{"tenant": "acme"}');
+	CALL public.acteon_replay_run('{"lost": true}', chunk => 2);
+	CALL public.acteon_replay_all(outcome => 'failed', include_replayed => true, max_records => 1);
+	SELECT public.acteon_replay_lineage('f-1');
+	SELECT public.acteon_replay_pause(1);
+	SELECT public.acteon_replay_resume(1);
+	SELECT public.acteon_replay_set_rate(1, 5);
+	SELECT * FROM public.acteon_replay_batches;
+	SELECT public.acteon_replay_items(1);
+	SELECT public.acteon_replay_items(2, 'waiting');
+	SELECT public.acteon_outbox_audit_tells('2026-01-01', '2026-01-02');
+	SELECT pg_catalog.array_agg(outbox_id) AS ids, pg_catalog.array_agg(lease_token) AS tokens FROM public.acteon_outbox_claim('c', 100) \gset
+	SELECT public.acteon_outbox_extend(:'tokens', '1 min');
+	SELECT public.acteon_outbox_sleep(true);
+});
+# Every kind of answer, for what is out.
+my ($first, @others) = split /\n/, $node->safe_psql('postgres', q{SELECT format('{%s} {%s}', first_id, lease_token) FROM acteon_dispatch_segment WHERE lease_token IS NOT NULL ORDER BY first_id});
+my ($id, $token) = split / /, $first;
+call(qq{SELECT public.acteon_outbox_ack('$id', '$token', '{"{\\"Executed\\": {\\"status\\": \\"success\\"}}"}')});
+foreach my $other (@others)
+{
+	($id, $token) = split / /, $other;
+	call(qq{SELECT public.acteon_outbox_doubt('$id', '$token', '{cut}')});
+}
+call(q{SELECT pg_catalog.count(*) FROM public.acteon_outbox_claim('c', 100)});
+# Doubts, which the audit table ends: by a record, and by one of another action with the same key; and failures.
+$node->safe_psql('postgres', q{
+	SELECT make_record(action_id::text, outcome => 'deduplicated', at => now(), metadata => '{"__dedup_key": "d"}') FROM acteon_dispatch_outbox;
+	UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 min', doubt_since = now() - interval '1 h', doubt = 'cut', sent_at = now() - interval '1 h', lease_token = NULL, holder = NULL;
+});
+call(q{
+	SELECT outbox_id AS id, lease_token AS token FROM public.acteon_outbox_claim('c', 1) \gset
+	SELECT public.acteon_replay_proof(1);
+	SELECT public.acteon_replay_proof_items(2);
+	SELECT public.acteon_replay_settle(1, 'cancel', 'why');
+});
+$node->safe_psql('postgres', q{UPDATE acteon_dispatch_segment SET doubt_since = NULL, doubt = NULL, held = NULL, due_at = now() - interval '1 min', sent_at = NULL, lease_token = NULL, holder = NULL});
+call(q{SELECT pg_catalog.count(*) FROM public.acteon_outbox_claim('c', 100)});
+($first, @others) = split /\n/, $node->safe_psql('postgres', q{SELECT format('{%s} {%s}', first_id, lease_token) FROM acteon_dispatch_segment WHERE lease_token IS NOT NULL ORDER BY first_id});
+if (defined $first)
+{
+	($id, $token) = split / /, $first;
+	call(qq{SELECT public.acteon_outbox_reject('$id', '$token', '{no}'); SELECT public.acteon_outbox_nack('$id', '$token', '{no}')});
+}
+# So many answers in a session that the tally is folded.
+$node->safe_psql('postgres', q{SELECT make_record('many-' || i, outcome => 'throttled', at => now()) FROM generate_series(1, 300) AS i});
+call(q{
+	CALL public.acteon_replay_run('{"outcome": "throttled"}');
+	SELECT pg_catalog.count(*) FROM public.acteon_outbox_claim('c', 500);
+});
+my @leased = split /\n/, $node->safe_psql('postgres', q{SELECT format('{%s} {%s}', id, lease_token) FROM acteon_dispatch_segment, generate_series(first_id, last_id) AS id WHERE lease_token IS NOT NULL ORDER BY id});
+call(join('', map { my ($one, $lease) = split / /; qq{SELECT public.acteon_outbox_reject('$one', '$lease', '{no}');\n} } @leased));
+# Folding, purging and checking, on what is old enough; and what is noticed after a restore.
+$node->safe_psql('postgres', q{
+	INSERT INTO acteon_replay_tally (batch_id, finished_at, state, actions) SELECT 1, now() - interval '1 day' - i * interval '1 s', 'delivered', 1 FROM generate_series(1, 3000) AS i;
+});
+call(q{
+	SELECT public.acteon_outbox_redrive();
+	SELECT public.acteon_replay_cancel(2);
+	SELECT pg_catalog.count(*) FROM public.acteon_outbox_claim('c', 100);
+	SELECT public.acteon_outbox_check();
+	SELECT * FROM public.acteon_outbox_stats;
+	SELECT public.acteon_outbox_purge('0');
+});
+$node->safe_psql('postgres', q{UPDATE acteon_replay_installation SET server = 'x/1'; DROP INDEX acteon_audit_outcome_idx; SELECT make_record('late-' || i, at => now()) FROM generate_series(1, 3) AS i});
+call(q{
+	SELECT public.acteon_replay('late-1');
+	SELECT public.acteon_outbox_audit_tells('2026-01-01', '2026-01-02');
+});
+# The HTTP server's side.
+my $key = $node->safe_psql('postgres', q{SELECT acteon_api_key_create('k', 'op') \g /dev/null
+	SELECT id FROM acteon_api_keys});
+my $sha = '\\x' . '00' x 32;
+call(qq{
+	BEGIN;
+	SELECT public.acteon_api_begin($key, 'once', '$sha');
+	SELECT public.acteon_api_finish($key, 'once', 200, 'ok');
+	COMMIT;
+	SELECT public.acteon_api_begin($key, 'once', '$sha');
+	SELECT public.acteon_api_housekeeping('{$key}', '{2026-01-01}');
+});
+# A database in which nothing was replayed yet.
+$node->safe_psql('postgres', q{DELETE FROM acteon_replay_installation; SELECT make_record('anew', at => now())});
+call(q{SELECT public.acteon_replay('anew')});
+
+is($node->safe_psql('postgres', q{SELECT what || ' as ' || who FROM evil.ran ORDER BY 1 LIMIT 20}), '', 'nothing that is planted has run');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM (' . join(' UNION ALL ', map { "SELECT 1 FROM evil.$_" } @relations) . ') AS t'), '0', '… and no planted table has a row');
+
+# All statements of the sources have run meanwhile.
+my $log = squeeze(slurp_file($node->logfile));
+foreach my $statement (@statements)
+{
+	my ($file, $part) = @$statement;
+
+	ok(index($log, squeeze($part)) >= 0, "$file: $part");
+}
+
+done_testing();
