@@ -231,7 +231,7 @@ SELECT * FROM acteon_api_begin(2, 'wider', sha256('request'));
 SELECT acteon_api_finish(2, 'wider', 200, 'kept');
 SELECT answer, note FROM acteon_api_answers WHERE key_id = 2;
 CREATE FUNCTION pg_temp.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-CREATE TRIGGER nothing AFTER UPDATE ON acteon_api_keys FOR EACH ROW EXECUTE FUNCTION pg_temp.nothing();
+CREATE TRIGGER nothing BEFORE UPDATE ON acteon_api_keys FOR EACH ROW EXECUTE FUNCTION pg_temp.nothing();
 SELECT attempt($$SELECT acteon_api_key_revoke('laptop')$$);
 ROLLBACK;
 -- the statements that a session has kept follow the extension

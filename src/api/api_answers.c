@@ -129,6 +129,7 @@ begin_call(ApiCall *call, FunctionCallInfo fcinfo, const char *function)
 	call->schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	call->context = CurrentMemoryContext;
 	SwitchIdentity(&call->caller, TableOwner(OwnTable(call->schema, API_ANSWERS_TABLE)));
+	LockForWriting(call->schema, WRITES_ANSWERS);
 	/* Plans are kept, and the table may be empty when they are made. */
 	SetLocally("enable_seqscan", "off");
 	if (SPI_connect() != SPI_OK_CONNECT)

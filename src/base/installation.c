@@ -145,6 +145,7 @@ EnsureNamespace(Oid schema, pg_uuid_t *namespace)
 		return;
 	RefuseForgotten(schema);
 	sql = psprintf(WRITE_NAMESPACE, quote_identifier(get_namespace_name(schema)));
+	LockForWriting(schema, WRITES_INSTALLATION);
 	SwitchIdentity(&caller, TableOwner(relid));
 	if (SPI_execute(sql, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not write %s: %s", INSTALLATION_TABLE,

@@ -4,8 +4,8 @@
  *
  * Rows are written without SPI, straight through the table and index access
  * methods, as COPY does it.  What is declared on a table still holds: check
- * constraints are evaluated, every index is kept.  Insert triggers would not
- * run, so a table that has one is refused.
+ * constraints are evaluated, every index is kept, triggers run or are refused
+ * (triggers.c), and a table that is published needs its replica identity.
  */
 #include "postgres.h"
 
@@ -30,6 +30,7 @@
 #include "base/constraints.h"
 #include "base/table_access.h"
 #include "base/text.h"
+#include "base/triggers.h"
 
 /*
  * Oid of one of the extension's tables or sequences, which lives in the schema
@@ -71,6 +72,32 @@ RefuseOlderObjects(void)
 }
 
 /*
+ * Lock tables that a call is going to write, WRITES_… in one set, before the call
+ * reads them: who holds an index and then asks for the right to write its table can
+ * meet a REINDEX, which holds the table and waits for the index.  All calls lock in
+ * the same order, so that they do not meet two of them either.  Refuses tables with
+ * rules, also on behalf of the call's statements.
+ */
+void
+LockForWriting(Oid schema, int tables)
+{
+	static const char *const names[] = {
+		INSTALLATION_TABLE, OUTBOX_TABLE, SEGMENT_TABLE,	  BATCH_TABLE,
+		DELIVERY_TABLE,		TALLY_TABLE,  REACHED_TABLE, API_ANSWERS_TABLE};
+
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		Relation rel;
+
+		if ((tables & (1 << i)) == 0)
+			continue;
+		rel = table_open(OwnTable(schema, names[i]), RowExclusiveLock);
+		CheckRules(rel);
+		table_close(rel, NoLock);
+	}
+}
+
+/*
  * The schema of the function that is called, where the extension's objects are.
  * Refuses objects of version 1.0, which lack what statements of this one name.
  */
@@ -99,31 +126,6 @@ TableOwner(Oid relid)
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 	return owner;
-}
-
-/*
- * Refuse a table with triggers that our way of writing would not run.
- */
-static void
-refuse_triggers(Relation rel, bool changes)
-{
-	TriggerDesc *triggers = rel->trigdesc;
-
-	if (triggers == NULL)
-		return;
-	if (!triggers->trig_insert_before_row && !triggers->trig_insert_after_row &&
-		!triggers->trig_insert_before_statement && !triggers->trig_insert_after_statement &&
-		!(changes &&
-		  (triggers->trig_update_before_row || triggers->trig_update_after_row ||
-		   triggers->trig_update_before_statement || triggers->trig_update_after_statement ||
-		   triggers->trig_delete_before_row || triggers->trig_delete_after_row ||
-		   triggers->trig_delete_before_statement || triggers->trig_delete_after_statement)))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("table \"%s\" has a trigger, which acteon_replay would not run",
-					RelationGetRelationName(rel)),
-			 errhint("Drop the trigger; to follow the table, LISTEN or use logical decoding.")));
 }
 
 /*
@@ -229,15 +231,16 @@ present_columns(Relation rel)
 
 /*
  * Open a table for inserting, or also for updating and deleting if changes is
- * true.  Refuses one with triggers for that, which would not run, and one with
- * generated columns, which would not be computed.
+ * true.  Refuses one with triggers for that which would not run, one with rules, and
+ * one with generated columns, which would not be computed.
  */
 void
 OpenWriter(TableWriter *writer, Oid relid, bool changes)
 {
 	writer->rel = table_open(relid, RowExclusiveLock);
 	writer->columns = present_columns(writer->rel);
-	refuse_triggers(writer->rel, changes);
+	CheckRules(writer->rel);
+	CheckTriggers(writer->rel, changes);
 	if (writer->rel->rd_att->constr != NULL && writer->rel->rd_att->constr->has_generated_stored)
 		ereport(
 			ERROR,
@@ -337,7 +340,8 @@ PutBlockIndexFirst(TableWriter *writer, AttrNumber column)
 		Form_pg_index form = index->rd_index;
 
 		if (index->rd_rel->relam != BRIN_AM_OID || form->indnkeyatts != 1 ||
-			form->indkey.values[0] != column || RelationGetIndexPredicate(index) != NIL)
+			form->indkey.values[0] != column || !form->indisvalid ||
+			RelationGetIndexPredicate(index) != NIL)
 			continue;
 		swap_indexes(rri, 0, i);
 		return 1;
@@ -418,6 +422,7 @@ InsertSlot(TableWriter *writer, TupleTableSlot *slot)
 	table_tuple_insert(writer->rel, slot, GetCurrentCommandId(true), 0, NULL);
 	InsertOtherIndexEntries(writer, 0, slot);
 	ResetPerTupleExprContext(writer->estate);
+	FireInserted(writer->rel, &slot, 1);
 }
 
 /*
@@ -483,6 +488,7 @@ UpdateRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot)
 	LockTupleMode lock_mode;
 	ActeonUpdatedIndexes updated;
 
+	CheckCmdReplicaIdentity(writer->rel, CMD_UPDATE);
 	CheckRow(writer, slot);
 	/* The heap does not know how to update without waiting. */
 	if (!was_changed(writer, table_tuple_update(writer->rel, tid, slot, GetCurrentCommandId(true),
@@ -491,6 +497,7 @@ UpdateRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot)
 		return false;
 	(void) ActeonUpdateIndexTuples(writer->rri, slot, writer->estate, updated);
 	ResetPerTupleExprContext(writer->estate);
+	FireUpdated(writer->rel, tid, slot);
 	return true;
 }
 
@@ -502,9 +509,13 @@ DeleteRow(TableWriter *writer, ItemPointer tid)
 {
 	TM_FailureData failure;
 
-	return was_changed(writer,
-					   table_tuple_delete(writer->rel, tid, GetCurrentCommandId(true),
-										  InvalidSnapshot, InvalidSnapshot, true, &failure, false));
+	CheckCmdReplicaIdentity(writer->rel, CMD_DELETE);
+	if (!was_changed(writer,
+					 table_tuple_delete(writer->rel, tid, GetCurrentCommandId(true),
+										InvalidSnapshot, InvalidSnapshot, true, &failure, false)))
+		return false;
+	FireDeleted(writer->rel, tid);
+	return true;
 }
 
 /*

@@ -21,6 +21,24 @@ typedef struct IndexRows
 #define RowsWith(attnum) ((IndexRows){.column = (attnum), .null = false})
 #define RowsWithout(attnum) ((IndexRows){.column = (attnum), .null = true})
 
+/* Tables that a call writes, in the order in which they are locked; see LockForWriting. */
+enum
+{
+	WRITES_INSTALLATION = 1 << 0,
+	WRITES_OUTBOX = 1 << 1,
+	WRITES_SEGMENTS = 1 << 2,
+	WRITES_BATCHES = 1 << 3,
+	WRITES_DELIVERIES = 1 << 4,
+	WRITES_TALLY = 1 << 5,
+	WRITES_REACHED = 1 << 6,
+	WRITES_ANSWERS = 1 << 7
+};
+
+/* What replays write. */
+#define WRITES_OF_REPLAY (WRITES_OUTBOX | WRITES_SEGMENTS | WRITES_BATCHES)
+/* What claims, answers and steering write. */
+#define WRITES_OF_QUEUE (WRITES_SEGMENTS | WRITES_BATCHES | WRITES_DELIVERIES | WRITES_TALLY)
+
 /* Where the columns stand that an update has added; see TableColumns. */
 typedef struct OwnColumns
 {
@@ -69,6 +87,7 @@ extern Oid OwnTable(Oid schema, const char *name);
 extern void RefuseOlderObjects(void);
 extern Oid CalledSchema(FunctionCallInfo fcinfo);
 extern Oid TableOwner(Oid relid);
+extern void LockForWriting(Oid schema, int tables);
 extern bool TableColumns(Relation rel, OwnColumns *columns);
 extern void OpenWriter(TableWriter *writer, Oid relid, bool changes);
 extern void CloseWriter(TableWriter *writer);

@@ -225,6 +225,7 @@ NoticeServer(Oid schema, Oid role)
 	if (is_here(before, database, server))
 		return;
 	SwitchIdentity(&caller, TableOwner(OwnTable(schema, INSTALLATION_TABLE)));
+	LockForWriting(schema, WRITES_INSTALLATION | WRITES_SEGMENTS);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	MemoryContextSwitchTo(old);

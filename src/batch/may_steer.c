@@ -19,6 +19,7 @@
 #include "access/grants.h"
 #include "access/visibility.h"
 #include "base/catalog.h"
+#include "base/table_access.h"
 #include "batch/may_steer.h"
 #include "batch/reason.h"
 
@@ -99,6 +100,7 @@ BeginControl(ControlCall *call, FunctionCallInfo fcinfo, const char *function, i
 	call->now = GetCurrentTimestamp();
 	grants = LoadGrants(call->caller, call->schema);
 	SwitchIdentity(&call->saved, TableOwner(OwnTable(call->schema, BATCH_TABLE)));
+	LockForWriting(call->schema, WRITES_OF_QUEUE);
 	if (!HoldBatch(&call->held, call->schema, call->batch_id, true))
 		ReportUnknownBatch(call->batch_id);
 	check_may_steer(call, grants);

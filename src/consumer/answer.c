@@ -159,6 +159,7 @@ begin_answers(AnswerCall *call, FunctionCallInfo fcinfo, AnswerKind kind, const 
 	ArrayArgument ids, tokens, values;
 
 	BeginConsumerCall(&call->consumer, fcinfo, function, true);
+	LockForWriting(call->consumer.schema, WRITES_OF_QUEUE);
 	call->kind = kind;
 	ids = ReadIds(fcinfo, 0, "outbox_id");
 	tokens = ReadIds(fcinfo, 1, "lease_token");

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -22,6 +23,7 @@
 #include "access/grants.h"
 #include "base/catalog.h"
 #include "base/table_access.h"
+#include "base/triggers.h"
 #include "consumer/call.h"
 
 /* How long a lease can be: longer ones are a mistake. */
@@ -182,18 +184,23 @@ LeaseEnd(FunctionCallInfo fcinfo, int argument, TimestampTz now)
  * the extension's tables.  Needs an SPI connection.
  */
 void
-DeleteRows(const char *schema, const char *table, const char *column, const Datum *ids, int count)
+DeleteRows(Oid schema, const char *table, const char *column, const Datum *ids, int count)
 {
+	Relation rel = table_open(OwnTable(schema, table), RowExclusiveLock);
+	int sec_context = AllowDeferring(rel);
 	Oid type = INT8ARRAYOID;
 	Datum array = PointerGetDatum(construct_array(unconstify(Datum *, ids), count, INT8OID,
 												  sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	char *sql = psprintf("DELETE FROM %s.%s WHERE %s = ANY ($1)", schema, table, column);
+	char *sql = psprintf("DELETE FROM %s.%s WHERE %s = ANY ($1)",
+						 quote_identifier(get_namespace_name(schema)), table, column);
 
 	if (SPI_execute_with_args(sql, 1, &type, &array, NULL, false, 0) != SPI_OK_DELETE)
 		elog(ERROR, "could not delete from %s: %s", table, SPI_result_code_string(SPI_result));
 	if (SPI_processed != count)
 		elog(ERROR, "deleted " UINT64_FORMAT " rows of %s instead of %d", SPI_processed, table,
 			 count);
+	SetUserIdAndSecContext(GetUserId(), sec_context);
+	table_close(rel, NoLock);
 	pfree(sql);
 	pfree(DatumGetPointer(array));
 }

@@ -40,6 +40,6 @@ extern int PositiveInteger(FunctionCallInfo fcinfo, int argument, const char *na
 extern TimestampTz LeaseEnd(FunctionCallInfo fcinfo, int argument, TimestampTz now);
 
 extern void
-DeleteRows(const char *schema, const char *table, const char *column, const Datum *ids, int count);
+DeleteRows(Oid schema, const char *table, const char *column, const Datum *ids, int count);
 
 #endif /* ACTEON_CALL_H */

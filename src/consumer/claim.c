@@ -773,6 +773,7 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_claim()", true);
+	LockForWriting(call.schema, WRITES_OF_QUEUE);
 	NoticeServer(call.schema, call.caller.user);
 	claim.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	claim.now = call.now;

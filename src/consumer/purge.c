@@ -84,6 +84,7 @@
 /* A purge under way. */
 typedef struct Purge
 {
+	Oid schema;			/* of the extension */
 	TimestampTz before; /* what finished earlier may go */
 	int64 most;         /* stop after so many */
 	ChainReader chains;
@@ -244,8 +245,8 @@ purge_all(Purge *purge, const char *schema, MemoryContext context)
 		SPI_freetuptable(SPI_tuptable);
 		if (purge->count > 0)
 		{
-			DeleteRows(schema, DELIVERY_TABLE, "outbox_id", purge->ids, purge->count);
-			DeleteRows(schema, OUTBOX_TABLE, "id", purge->ids, purge->count);
+			DeleteRows(purge->schema, DELIVERY_TABLE, "outbox_id", purge->ids, purge->count);
+			DeleteRows(purge->schema, OUTBOX_TABLE, "id", purge->ids, purge->count);
 			keep_reached(purge, schema);
 		}
 		purged += purge->count;
@@ -363,6 +364,8 @@ acteon_outbox_purge(PG_FUNCTION_ARGS)
 	const char *reason;
 
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_purge()", true);
+	LockForWriting(call.schema, WRITES_OF_QUEUE | WRITES_OUTBOX | WRITES_REACHED);
+	purge->schema = call.schema;
 	purge->before = purge_bound(fcinfo, 0, call.now);
 	purge->most = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
 	if (purge->most < 1)

@@ -272,12 +272,12 @@ take_matching(Redrive *redrive, FunctionCallInfo fcinfo, const char *schema, Mem
  * Put what was taken back into the queue.
  */
 static void
-requeue(Redrive *redrive, const ConsumerCall *call, const char *schema)
+requeue(Redrive *redrive, const ConsumerCall *call)
 {
 	SegmentTable segments;
 	DeliveryWriter deliveries;
 
-	DeleteRows(schema, DELIVERY_TABLE, "outbox_id", redrive->ids, redrive->count);
+	DeleteRows(call->schema, DELIVERY_TABLE, "outbox_id", redrive->ids, redrive->count);
 	OpenSegments(&segments, call->schema);
 	OpenDeliveries(&deliveries, call->schema, call->now);
 	for (int i = 0; i < redrive->segment_count; i++)
@@ -378,6 +378,7 @@ acteon_outbox_redrive(PG_FUNCTION_ARGS)
 
 	desc = ResultRowType(fcinfo);
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_redrive()", true);
+	LockForWriting(call.schema, WRITES_OF_QUEUE);
 	redrive.now = call.now;
 	read_limits(fcinfo, &redrive, call.now);
 	reason = ReasonArgument(fcinfo, FILTERS + 2);
@@ -395,7 +396,7 @@ acteon_outbox_redrive(PG_FUNCTION_ARGS)
 		CloseChains(&redrive.chains);
 	}
 	if (redrive.count > 0)
-		requeue(&redrive, &call, schema);
+		requeue(&redrive, &call);
 	SPI_finish();
 	MemoryContextSwitchTo(context);
 	log_redrive(&call, fcinfo, &redrive, reason);

@@ -21,6 +21,7 @@
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
+#include "base/triggers.h"
 #include "queue/delivery.h"
 #include "queue/failure.h"
 #include "queue/tally.h"
@@ -68,9 +69,11 @@ flush_deliveries(DeliveryWriter *deliveries)
 
 		InsertOtherIndexEntries(writer, its_block == block ? by_block : 0, slot);
 		block = its_block;
-		ExecClearTuple(slot);
 		ResetPerTupleExprContext(writer->estate);
 	}
+	FireInserted(writer->rel, deliveries->slots, deliveries->count);
+	for (int i = 0; i < deliveries->count; i++)
+		ExecClearTuple(deliveries->slots[i]);
 	deliveries->count = 0;
 }
 

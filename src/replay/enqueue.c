@@ -29,6 +29,7 @@
 #include "base/catalog.h"
 #include "base/numbers.h"
 #include "base/subtransaction.h"
+#include "base/triggers.h"
 #include "replay/earlier_replays.h"
 #include "replay/enqueue.h"
 #include "replay/outbox_int.h"
@@ -284,6 +285,22 @@ claim_action_ids(Outbox *outbox, ReplayItem **items, int count)
 	return true;
 }
 
+/*
+ * Fire the triggers for the rows, whose index entries are complete now.
+ */
+static void
+fire_triggers(Outbox *outbox, ReplayItem **items, int count)
+{
+	Relation rel = outbox->writer.rel;
+
+	for (int i = 0; HasInsertTriggers(rel) && i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (items[i]->status == ITEM_ENQUEUED)
+			FireInsertedAt(rel, &items[i]->tid);
+	}
+}
+
 /* Items that are tried to be inserted. */
 typedef struct Attempt
 {
@@ -301,9 +318,11 @@ insert_all(void *argument)
 
 	insert_rows(attempt->outbox, attempt->items, attempt->count);
 	attempt->won = claim_action_ids(attempt->outbox, attempt->by_key, attempt->count);
-	if (attempt->won)
-		ForgetInsertions(&attempt->outbox->writer, false);
-	return attempt->won;
+	if (!attempt->won)
+		return false;
+	ForgetInsertions(&attempt->outbox->writer, false);
+	fire_triggers(attempt->outbox, attempt->items, attempt->count);
+	return true;
 }
 
 /*

@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
+#include "base/table_access.h"
 #include "batch/reason.h"
 #include "replay/earlier_replays.h"
 #include "replay/kin.h"
@@ -63,6 +64,7 @@ BeginCall(ReplayCall *call, FunctionCallInfo fcinfo, const char *function, const
 	PreventCommandIfReadOnly(function);
 	CheckReason(reason);
 	OpenCall(call, CalledSchema(fcinfo));
+	LockForWriting(call->schema, WRITES_OF_REPLAY);
 }
 
 /*

@@ -27,6 +27,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/table_access.h"
 #include "batch/breaker.h"
 #include "queue/pace.h"
 #include "queue/tally.h"
@@ -414,6 +415,7 @@ take_step(Runner *runner, BatchCounts *counts)
 
 	/* The row's query and scope may be stored apart, where only a snapshot reaches. */
 	PushActiveSnapshot(GetLatestSnapshot());
+	LockForWriting(runner->schema, WRITES_OF_REPLAY);
 	check_breaker(runner);
 	if (!ReadBatch(runner->schema, runner->batch_id, &batch))
 		report_no_batch(runner);
