@@ -73,13 +73,18 @@ ALTER TABLE acteon_replay_batch
 COMMENT ON COLUMN acteon_replay_batch.passed_over IS 'Records whose action already has a replay, took effect, or, with lost, was not lost.';
 COMMENT ON COLUMN acteon_replay_batch.on_doubt IS 'What to do if it cannot be determined whether an action was executed: resend (once, under a new id) or hold (a person decides).';
 
+-- The key takes the place of the index, and is no number: calls that finish actions must not share a sequence.
+DROP INDEX acteon_replay_tally_batch_idx;
 ALTER TABLE acteon_replay_tally
 	ADD COLUMN effect text,
+	ADD COLUMN id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+	ADD PRIMARY KEY (batch_id, finished_at, id),
 	DROP CONSTRAINT acteon_replay_tally_state_check,
 	ADD CONSTRAINT acteon_replay_tally_state_check
 		CHECK (state OPERATOR(pg_catalog.=) ANY ('{delivered,dead,cancelled,in_doubt}'::text[]));
 
 COMMENT ON COLUMN acteon_replay_tally.state IS 'How the actions ended, as in acteon_dispatch_delivery; or in_doubt, for actions that were reported to be in doubt, which have not ended and count only for circuit breakers.';
+COMMENT ON COLUMN acteon_replay_tally.id IS 'Random; makes the key of the row, which publications need.';
 COMMENT ON COLUMN acteon_replay_tally.effect IS 'Effect of the outcome, as in acteon_dispatch_delivery.';
 
 ALTER TABLE acteon_replay_log

@@ -148,7 +148,8 @@ enum
 	Anum_tally_outcome,
 	Anum_tally_actions,
 	Anum_tally_effect,
-	Natts_tally = Anum_tally_effect
+	Anum_tally_id,
+	Natts_tally = Anum_tally_id
 };
 
 enum

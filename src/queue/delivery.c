@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -129,6 +130,7 @@ write_tally(DeliveryWriter *deliveries)
 		values[Anum_tally_effect - 1] = nulls[Anum_tally_effect - 1]
 											? (Datum) 0
 											: CStringGetTextDatum(EffectNames[entry->effect]);
+		values[Anum_tally_id - 1] = OidFunctionCall0(F_GEN_RANDOM_UUID);
 		InsertRow(&writer, values, nulls, Natts_tally);
 	}
 	CloseWriter(&writer);
