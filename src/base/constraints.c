@@ -34,6 +34,20 @@ static KeptConstraints kept[MAX_TABLES];
 static bool has_callback = false;
 
 /*
+ * Free the constraints of a table that are forgotten.  Who writes the table at the
+ * moment still uses them, since VACUUM, ANALYZE and REINDEX CONCURRENTLY change a
+ * relation beneath a writer: they stay until the end of the transaction.
+ */
+static void
+free_constraints(MemoryContext context)
+{
+	if (TopTransactionContext != NULL)
+		MemoryContextSetParent(context, TopTransactionContext);
+	else
+		MemoryContextDelete(context);
+}
+
+/*
  * Forget the constraints of a relation that has changed, or of all.
  */
 static void
@@ -43,7 +57,7 @@ forget_constraints(Datum argument, Oid relid)
 	{
 		if (!OidIsValid(kept[i].relid) || (OidIsValid(relid) && kept[i].relid != relid))
 			continue;
-		MemoryContextDelete(kept[i].context);
+		free_constraints(kept[i].context);
 		kept[i] = (KeptConstraints){0};
 	}
 }

@@ -244,23 +244,6 @@ FireInserted(Relation rel, TupleTableSlot **slots, int count)
 }
 
 /*
- * The same for one row, by its place.
- */
-void
-FireInsertedAt(Relation rel, ItemPointer tid)
-{
-	TupleTableSlot *slot;
-
-	if (!HasInsertTriggers(rel))
-		return;
-	slot = table_slot_create(rel, NULL);
-	if (!table_tuple_fetch_row_version(rel, tid, SnapshotAny, slot))
-		elog(ERROR, "a new row of \"%s\" has gone", RelationGetRelationName(rel));
-	FireInserted(rel, &slot, 1);
-	ExecDropSingleTupleTableSlot(slot);
-}
-
-/*
  * Fire the triggers for a row that was updated: the old version at a place was
  * replaced by the one in the slot.
  */

@@ -11,7 +11,6 @@
 extern void CheckTriggers(Relation rel, bool changes);
 extern void CheckRules(Relation rel);
 extern void FireInserted(Relation rel, TupleTableSlot **slots, int count);
-extern void FireInsertedAt(Relation rel, ItemPointer tid);
 extern void FireUpdated(Relation rel, ItemPointer old, TupleTableSlot *slot);
 extern void FireDeleted(Relation rel, ItemPointer old);
 extern bool HasInsertTriggers(Relation rel);

@@ -159,21 +159,38 @@ hold_found(Outbox *outbox)
 }
 
 /*
- * If an item has been given the first generation, but later ones of its action were
- * purged, give it the one that follows those.  Returns whether it got another one.
+ * The generation that the purged replays of an item's action have reached, as it is
+ * at this moment; 0 if none were purged.
+ */
+int
+PurgedUpTo(Outbox *outbox, const ReplayItem *item)
+{
+	const text *action_id = item->record->action_id;
+	Snapshot snapshot;
+	pg_uuid_t first_id;
+	int reached;
+
+	if (IsReachedEmpty(&outbox->reached))
+		return 0;
+	ReplayId(&first_id, &outbox->namespace, VARDATA_ANY(action_id), VARSIZE_ANY_EXHDR(action_id),
+			 1);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	reached = ReachedGeneration(&outbox->reached, &first_id, snapshot);
+	UnregisterSnapshot(snapshot);
+	return reached;
+}
+
+/*
+ * If an item has a generation of which nothing is there because it was purged, with
+ * those before and perhaps with later ones, give it the one that follows.  Returns
+ * whether it got another one.
  */
 static bool
 skip_purged(Outbox *outbox, ReplayItem *item)
 {
-	Snapshot snapshot;
-	int reached;
+	int reached = PurgedUpTo(outbox, item);
 
-	if (item->generation > 1 || outbox->reached.is_empty)
-		return false;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	reached = ReachedGeneration(&outbox->reached, &item->action_id, snapshot);
-	UnregisterSnapshot(snapshot);
-	if (reached == 0)
+	if (reached < item->generation)
 		return false;
 	set_generation(outbox, item, reached + 1);
 	return true;

@@ -209,8 +209,8 @@ prepare_run(Outbox *outbox, ReplayItem **items, int count, ReplayItem **rows, in
 
 /*
  * Insert a run of items, which becomes a segment, or several if there are
- * fingerprints.  Makes all index entries but those of the action ids.  Returns
- * how many items it got through.
+ * fingerprints.  Makes the index entries of the ids only.  Returns how many items
+ * it got through.
  */
 static int
 insert_run(Outbox *outbox, ReplayItem **items, int count)
@@ -237,7 +237,6 @@ insert_run(Outbox *outbox, ReplayItem **items, int count)
 		rows[i]->tid = slot->tts_tid;
 		InsertIndexEntry(writer, ID_INDEX, Int64GetDatum(rows[i]->outbox_id), &slot->tts_tid,
 						 UNIQUE_CHECK_YES);
-		InsertOtherIndexEntries(writer, OUR_INDEXES, slot);
 		ExecClearTuple(slot);
 	}
 	ResetPerTupleExprContext(writer->estate);
@@ -245,8 +244,8 @@ insert_run(Outbox *outbox, ReplayItem **items, int count)
 }
 
 /*
- * Insert items in the given order, run by run, with all index entries but
- * those of the action ids.
+ * Insert items in the given order, run by run, with the index entries of the ids
+ * only.
  */
 static void
 insert_rows(Outbox *outbox, ReplayItem **items, int count)
@@ -286,19 +285,49 @@ claim_action_ids(Outbox *outbox, ReplayItem **items, int count)
 }
 
 /*
- * Fire the triggers for the rows, whose index entries are complete now.
+ * Whether all generations are new still: none of them belongs to a replay that was
+ * there and was purged since the items were resolved.
  */
-static void
-fire_triggers(Outbox *outbox, ReplayItem **items, int count)
+static bool
+are_unused(Outbox *outbox, ReplayItem **items, int count)
 {
-	Relation rel = outbox->writer.rel;
-
-	for (int i = 0; HasInsertTriggers(rel) && i < count; i++)
+	if (IsReachedEmpty(&outbox->reached))
+		return true;
+	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (items[i]->status == ITEM_ENQUEUED)
-			FireInsertedAt(rel, &items[i]->tid);
+		if (items[i]->status == ITEM_ENQUEUED && PurgedUpTo(outbox, items[i]) >= items[i]->generation)
+			return false;
 	}
+	return true;
+}
+
+/*
+ * Complete the rows: make their entries in the indexes that are not ours, and fire
+ * triggers.  Not before the race for the action ids is won: another unique index on
+ * them, as REINDEX CONCURRENTLY makes it, would raise an error instead.
+ */
+static void
+complete_rows(Outbox *outbox, ReplayItem **items, int count)
+{
+	TableWriter *writer = &outbox->writer;
+	TupleTableSlot *slot;
+
+	if (writer->rri->ri_NumIndices == OUR_INDEXES && !HasInsertTriggers(writer->rel))
+		return;
+	slot = table_slot_create(writer->rel, NULL);
+	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (items[i]->status != ITEM_ENQUEUED)
+			continue;
+		if (!table_tuple_fetch_row_version(writer->rel, &items[i]->tid, SnapshotAny, slot))
+			elog(ERROR, "a new row of the outbox has gone");
+		InsertOtherIndexEntries(writer, OUR_INDEXES, slot);
+		FireInserted(writer->rel, &slot, 1);
+		ResetPerTupleExprContext(writer->estate);
+	}
+	ExecDropSingleTupleTableSlot(slot);
 }
 
 /* Items that are tried to be inserted. */
@@ -317,11 +346,12 @@ insert_all(void *argument)
 	Attempt *attempt = argument;
 
 	insert_rows(attempt->outbox, attempt->items, attempt->count);
-	attempt->won = claim_action_ids(attempt->outbox, attempt->by_key, attempt->count);
+	attempt->won = claim_action_ids(attempt->outbox, attempt->by_key, attempt->count) &&
+				   are_unused(attempt->outbox, attempt->items, attempt->count);
 	if (!attempt->won)
 		return false;
+	complete_rows(attempt->outbox, attempt->items, attempt->count);
 	ForgetInsertions(&attempt->outbox->writer, false);
-	fire_triggers(attempt->outbox, attempt->items, attempt->count);
 	return true;
 }
 

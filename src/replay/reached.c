@@ -32,18 +32,33 @@ OpenReached(ReachedReader *reader, Oid schema)
 }
 
 /*
+ * Whether nothing was purged until now.
+ */
+bool
+IsReachedEmpty(ReachedReader *reader)
+{
+	if (reader->is_empty)
+		reader->is_empty = RelationGetNumberOfBlocks(reader->finder.rel) == 0;
+	return reader->is_empty;
+}
+
+/*
  * The generation that the purged replays of an action had reached, by the id of its
  * first replay; 0 if none were purged.
  */
 int
 ReachedGeneration(ReachedReader *reader, const pg_uuid_t *first_action_id, Snapshot snapshot)
 {
+	int generation;
 	bool isnull;
 
-	if (reader->is_empty ||
+	if (IsReachedEmpty(reader) ||
 		!FindRow(&reader->finder, F_UUID_EQ, UUIDPGetDatum(first_action_id), snapshot))
 		return 0;
-	return DatumGetInt32(FoundColumn(&reader->finder, Anum_reached_generation, &isnull));
+	generation = DatumGetInt32(FoundColumn(&reader->finder, Anum_reached_generation, &isnull));
+	/* The next search may be in another subtransaction, which must not let go of this one's buffer. */
+	ExecClearTuple(reader->finder.slot);
+	return generation;
 }
 
 /*

@@ -19,6 +19,7 @@ typedef struct ReachedReader
 extern void OpenReached(ReachedReader *reader, Oid schema);
 extern int
 ReachedGeneration(ReachedReader *reader, const pg_uuid_t *first_action_id, Snapshot snapshot);
+extern bool IsReachedEmpty(ReachedReader *reader);
 extern void CloseReached(ReachedReader *reader);
 
 #endif /* ACTEON_REACHED_H */
