@@ -83,16 +83,17 @@ install_packages()
 	rm -f "$no_cluster"
 }
 
-# The package of pg_cron for the server that was found; nothing if there is none:
-# packages are made for the servers that are packages themselves.
-cron_package()
+# The package of another extension for the server that was found, by the end of the
+# package's name and by the extension's library; nothing if there is none: packages are
+# made for the servers that are packages themselves.
+neighbour_package()
 {
 	local major package candidate
 
 	major=$("$PG_CONFIG" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')
-	package=postgresql-$major-cron
+	package=postgresql-$major-$1
 	[ "$BINDIR" = "/usr/lib/postgresql/$major/bin" ] || return 0
-	[ -f "$("$PG_CONFIG" --pkglibdir)/pg_cron.so" ] || refresh_package_lists
+	[ -f "$("$PG_CONFIG" --pkglibdir)/$2.so" ] || refresh_package_lists
 	candidate=$(apt-cache policy "$package" 2>/dev/null | sed -n 's/^ *Candidate: \([0-9].*\)/\1/p' || true)
 	[ -z "$candidate" ] || printf '%s\n' "$package"
 }
