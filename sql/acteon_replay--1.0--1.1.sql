@@ -1083,6 +1083,54 @@ COMMENT ON EXTENSION acteon_replay IS
 	'replay actions of the Acteon gateway from its audit table into a dispatch outbox; see README.md and doc/handbook.md';
 
 /*
+ * What is for everybody
+ *
+ * Where ALTER DEFAULT PRIVILEGES has taken EXECUTE or USAGE from PUBLIC, the script
+ * grants them on what everybody is meant to use: the grants in acteon_grants decide
+ * what a call may do. This concerns only what was created just now, by this update
+ * or with the whole extension; of what was there before, the administrator decides.
+ * Where PUBLIC has the privilege by default, nothing is granted, as that would become
+ * part of the extension.
+ */
+
+DO $$
+DECLARE
+	object text;
+BEGIN
+	FOR object IN
+		WITH made AS (
+			SELECT d.classid, d.objid
+			FROM pg_catalog.pg_extension AS x
+				JOIN pg_catalog.pg_depend AS d ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass::oid
+					AND d.refobjid OPERATOR(pg_catalog.=) x.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'::"char"
+			WHERE x.extname OPERATOR(pg_catalog.=) 'acteon_replay'::name AND d.xmin OPERATOR(pg_catalog.=) x.xmin)
+		SELECT pg_catalog.format('EXECUTE ON ROUTINE %s', p.oid::pg_catalog.regprocedure)
+		FROM made AS m
+			JOIN pg_catalog.pg_proc AS p ON m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::oid
+				AND p.oid OPERATOR(pg_catalog.=) m.objid
+		WHERE pg_catalog.regexp_replace(p.proname::text, '_1_0$'::text, ''::text) OPERATOR(pg_catalog.=) ANY ('{
+				acteon_answer_effect,acteon_authorized,acteon_dispatch_lane,acteon_effect,acteon_is_failure,
+				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_doubt,
+				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
+				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
+				acteon_replay_cancel,acteon_replay_continue,acteon_replay_items,acteon_replay_lineage,acteon_replay_pause,
+				acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,
+				acteon_replay_resume,acteon_replay_set_rate,acteon_replay_settle}'::text[])
+			AND NOT pg_catalog.has_function_privilege('public'::name, p.oid, 'EXECUTE'::text)
+		UNION ALL
+		SELECT pg_catalog.format('USAGE ON TYPE %s', t.oid::pg_catalog.regtype)
+		FROM made AS m
+			JOIN pg_catalog.pg_type AS t ON m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::oid
+				AND t.oid OPERATOR(pg_catalog.=) m.objid
+		WHERE t.typname::text OPERATOR(pg_catalog.=) ANY ('{acteon_replay_item,acteon_replay_proof_item}'::text[])
+			AND NOT pg_catalog.has_type_privilege('public'::name, t.oid, 'USAGE'::text)
+	LOOP
+		EXECUTE 'GRANT ' OPERATOR(pg_catalog.||) object OPERATOR(pg_catalog.||) ' TO PUBLIC';
+	END LOOP;
+END
+$$;
+
+/*
  * The functions of 1.0 hand over and go
  *
  * Owners and grants are moved in the catalogue, as contrib's update scripts do.
