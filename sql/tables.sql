@@ -22,6 +22,25 @@ CREATE INDEX acteon_audit ON kept_audit (duration_ms);
 SELECT attempt('SELECT acteon_replay_bulk(from_time => ''2000-01-01'')');
 DROP INDEX acteon_audit;
 
+-- not to be read by its owner, who is named
+CREATE ROLE regress_acteon_owner;
+ALTER TABLE kept_audit RENAME TO acteon_audit;
+ALTER TABLE acteon_audit OWNER TO regress_acteon_owner;
+REVOKE SELECT ON acteon_audit FROM regress_acteon_owner;
+SELECT attempt($$SELECT acteon_replay('a')$$);
+SELECT attempt($$SELECT acteon_replay_preview(from_time => '2000-01-01')$$);
+GRANT SELECT ON acteon_audit TO regress_acteon_owner;
+SELECT split_part(attempt($$SELECT acteon_replay('a')$$), ' |', 1) AS attempt;
+ALTER TABLE acteon_audit SET SCHEMA regress_acteon_other;
+SET acteon_replay.audit_table = 'regress_acteon_other.acteon_audit';
+SELECT attempt($$SELECT acteon_replay('a')$$);
+RESET acteon_replay.audit_table;
+ALTER TABLE regress_acteon_other.acteon_audit SET SCHEMA public;
+SELECT current_user AS superuser \gset
+ALTER TABLE acteon_audit OWNER TO :"superuser";
+DROP ROLE regress_acteon_owner;
+ALTER TABLE acteon_audit RENAME TO kept_audit;
+
 -- without a required column, or with one of another type
 CREATE FUNCTION spoilt(change text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE

@@ -12,8 +12,11 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_subscription_rel.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
@@ -192,6 +195,37 @@ is_later_column(RecordColumn column)
 }
 
 /*
+ * Refuse a table that cannot be read as its owner, whom the server's own error would
+ * not name: the caller would look for the fault with its own role.  SELECT on some
+ * columns may be enough; the statements show that.
+ */
+static void
+check_owner_may_read(const AuditTable *table)
+{
+	Oid relid = RelationGetRelid(table->rel);
+	Oid schema = RelationGetNamespace(table->rel);
+	bool in_schema = ActeonMayUseSchema(schema, table->owner);
+
+	if (in_schema &&
+		(pg_class_aclcheck(relid, table->owner, ACL_SELECT) == ACLCHECK_OK ||
+		 pg_attribute_aclcheck_all(relid, table->owner, ACL_SELECT, ACLMASK_ANY) == ACLCHECK_OK))
+		return;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		 errmsg("audit table %s cannot be read by its owner", table->quoted_name),
+		 errdetail("It is read as its owner, role \"%s\", which lacks %s.",
+				   GetUserNameFromId(table->owner, false),
+				   in_schema ? "SELECT on the table" : "USAGE on its schema"),
+		 in_schema
+			 ? errhint("Run GRANT SELECT ON %s TO %s.", table->quoted_name,
+					   quote_identifier(GetUserNameFromId(table->owner, false)))
+			 : errhint("Run GRANT USAGE ON SCHEMA %s TO %s.",
+					   quote_identifier(get_namespace_name(schema)),
+					   quote_identifier(GetUserNameFromId(table->owner, false)))));
+}
+
+/*
  * Open the audit table for reading and check that it is one: a table with the
  * columns that every version of the gateway creates.
  */
@@ -210,6 +244,7 @@ OpenAuditTable(AuditTable *table, Oid schema)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("audit table %s is not a table", table->quoted_name),
 						errhint("Does acteon_replay.audit_table name the gateway's audit table?")));
+	check_owner_may_read(table);
 	for (int i = 0; i < NUM_RECORD_COLUMNS; i++)
 	{
 		table->has[i] =

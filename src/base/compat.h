@@ -52,6 +52,15 @@
 #define ActeonMaySetRole(member, role) is_member_of_role(member, role)
 #endif
 
+/* PostgreSQL 16 checks the privileges on all kinds of objects with one function. */
+#if PG_VERSION_NUM >= 160000
+#define ActeonMayUseSchema(schema, role) \
+	(object_aclcheck(NamespaceRelationId, schema, role, ACL_USAGE) == ACLCHECK_OK)
+#else
+#define ActeonMayUseSchema(schema, role) \
+	(pg_namespace_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK)
+#endif
+
 /* PostgreSQL 18 renamed what marks a function that does not return; both forms go first. */
 #if PG_VERSION_NUM >= 180000
 #define ACTEON_NORETURN pg_noreturn
