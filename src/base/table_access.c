@@ -81,9 +81,9 @@ RefuseOlderObjects(void)
 void
 LockForWriting(Oid schema, int tables)
 {
-	static const char *const names[] = {
-		INSTALLATION_TABLE, OUTBOX_TABLE, SEGMENT_TABLE,	  BATCH_TABLE,
-		DELIVERY_TABLE,		TALLY_TABLE,  REACHED_TABLE, API_ANSWERS_TABLE};
+	static const char *const names[] = {INSTALLATION_TABLE, OUTBOX_TABLE,     SEGMENT_TABLE,
+										BATCH_TABLE,        DELIVERY_TABLE,   TALLY_TABLE,
+										REACHED_TABLE,      API_ANSWERS_TABLE};
 
 	for (int i = 0; i < lengthof(names); i++)
 	{

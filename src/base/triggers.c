@@ -74,9 +74,9 @@ CheckTriggers(Relation rel, bool changes)
 	for (int i = 0; desc != NULL && i < desc->numtriggers; i++)
 	{
 		const Trigger *trigger = &desc->triggers[i];
-		bool concerns =
-			TRIGGER_FOR_INSERT(trigger->tgtype) ||
-			(changes && (TRIGGER_FOR_UPDATE(trigger->tgtype) || TRIGGER_FOR_DELETE(trigger->tgtype)));
+		bool concerns = TRIGGER_FOR_INSERT(trigger->tgtype) ||
+						(changes && (TRIGGER_FOR_UPDATE(trigger->tgtype) ||
+									 TRIGGER_FOR_DELETE(trigger->tgtype)));
 
 		if (!concerns || !is_enabled(trigger->tgenabled) || is_runnable(trigger))
 			continue;

@@ -84,7 +84,7 @@
 /* A purge under way. */
 typedef struct Purge
 {
-	Oid schema;			/* of the extension */
+	Oid schema;         /* of the extension */
 	TimestampTz before; /* what finished earlier may go */
 	int64 most;         /* stop after so many */
 	ChainReader chains;

@@ -296,7 +296,8 @@ are_unused(Outbox *outbox, ReplayItem **items, int count)
 	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (items[i]->status == ITEM_ENQUEUED && PurgedUpTo(outbox, items[i]) >= items[i]->generation)
+		if (items[i]->status == ITEM_ENQUEUED &&
+			PurgedUpTo(outbox, items[i]) >= items[i]->generation)
 			return false;
 	}
 	return true;
