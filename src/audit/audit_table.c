@@ -210,19 +210,16 @@ check_owner_may_read(const AuditTable *table)
 		(pg_class_aclcheck(relid, table->owner, ACL_SELECT) == ACLCHECK_OK ||
 		 pg_attribute_aclcheck_all(relid, table->owner, ACL_SELECT, ACLMASK_ANY) == ACLCHECK_OK))
 		return;
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-		 errmsg("audit table %s cannot be read by its owner", table->quoted_name),
-		 errdetail("It is read as its owner, role \"%s\", which lacks %s.",
-				   GetUserNameFromId(table->owner, false),
-				   in_schema ? "SELECT on the table" : "USAGE on its schema"),
-		 in_schema
-			 ? errhint("Run GRANT SELECT ON %s TO %s.", table->quoted_name,
-					   quote_identifier(GetUserNameFromId(table->owner, false)))
-			 : errhint("Run GRANT USAGE ON SCHEMA %s TO %s.",
-					   quote_identifier(get_namespace_name(schema)),
-					   quote_identifier(GetUserNameFromId(table->owner, false)))));
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("audit table %s cannot be read by its owner", table->quoted_name),
+					errdetail("It is read as its owner, role \"%s\", which lacks %s.",
+							  GetUserNameFromId(table->owner, false),
+							  in_schema ? "SELECT on the table" : "USAGE on its schema"),
+					in_schema ? errhint("Run GRANT SELECT ON %s TO %s.", table->quoted_name,
+										quote_identifier(GetUserNameFromId(table->owner, false)))
+							  : errhint("Run GRANT USAGE ON SCHEMA %s TO %s.",
+										quote_identifier(get_namespace_name(schema)),
+										quote_identifier(GetUserNameFromId(table->owner, false)))));
 }
 
 /*
