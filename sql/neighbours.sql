@@ -194,6 +194,9 @@ DROP TRIGGER of_column ON acteon_dispatch_segment;
 CREATE TRIGGER transitions AFTER INSERT ON acteon_dispatch_segment REFERENCING NEW TABLE AS n FOR EACH ROW EXECUTE FUNCTION nothing();
 SELECT attempt($$SELECT acteon_outbox_claim('x')$$);
 DROP TRIGGER transitions ON acteon_dispatch_segment;
+CREATE CONSTRAINT TRIGGER at_the_end AFTER INSERT ON acteon_dispatch_outbox INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION nothing();
+SELECT attempt($$SELECT acteon_replay('r1')$$);
+DROP TRIGGER at_the_end ON acteon_dispatch_outbox;
 -- those for updates and deletes do not concern a table that is only inserted into
 CREATE TRIGGER of_update BEFORE UPDATE OR DELETE ON acteon_dispatch_outbox FOR EACH STATEMENT EXECUTE FUNCTION nothing();
 SELECT attempt($$SELECT success FROM acteon_replay('r1')$$);

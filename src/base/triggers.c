@@ -52,14 +52,15 @@ is_servers_own(const Trigger *trigger)
 }
 
 /*
- * Whether a trigger is of a kind that we run.  Of the columns that change nothing
- * is known, so UPDATE OF is not.
+ * Whether a trigger is of a kind that we run.  Which columns are named in an update
+ * is not known, so UPDATE OF is not; one that is deferred would run as the caller.
  */
 static bool
 is_runnable(const Trigger *trigger)
 {
 	return TRIGGER_FOR_AFTER(trigger->tgtype) && TRIGGER_FOR_ROW(trigger->tgtype) &&
-		   trigger->tgnattr == 0 && trigger->tgoldtable == NULL && trigger->tgnewtable == NULL;
+		   trigger->tgnattr == 0 && trigger->tgoldtable == NULL && trigger->tgnewtable == NULL &&
+		   (!trigger->tginitdeferred || is_servers_own(trigger));
 }
 
 /*
@@ -86,7 +87,7 @@ CheckTriggers(Relation rel, bool changes)
 			 errmsg("acteon_replay cannot run trigger \"%s\" of table \"%s\"", trigger->tgname,
 					RelationGetRelationName(rel)),
 			 errdetail(
-				 "Only AFTER triggers FOR EACH ROW without a column list and transition tables are run on this table."),
+				 "Only AFTER triggers FOR EACH ROW are run on this table, without column lists and transition tables, and not deferred."),
 			 errhint(
 				 "Create it as such a trigger, or disable it with ALTER TABLE %s DISABLE TRIGGER; to follow the table, LISTEN or use logical decoding.",
 				 RelationGetRelationName(rel))));
