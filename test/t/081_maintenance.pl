@@ -224,8 +224,16 @@ sub repack
 	{
 		my $file = "SELECT pg_relation_filenode('$table')";
 		my $before = $node->safe_psql('postgres', $file);
-		my $done = IPC::Run::run([ "$bindir/pg_repack", '-h', $node->host, '-p', $node->port, '-d', 'postgres', '-t', "public.$table", '--no-kill-backend' ], '>&', \my $said);
+		my ($done, $said);
 
+		# It waits for the lock with statement_timeout, in a loop; the time can run out in the
+		# statement behind, and then it gives up.
+		for (1 .. 10)
+		{
+			$said = '';
+			$done = IPC::Run::run([ "$bindir/pg_repack", '-h', $node->host, '-p', $node->port, '-d', 'postgres', '-t', "public.$table", '--no-kill-backend' ], '>&', \$said);
+			last if $done || $said !~ /statement timeout/;
+		}
 		return $done && $node->safe_psql('postgres', $file) ne $before ? '' : "pg_repack of $table: $said";
 	}
 	$node->safe_psql('postgres', "BEGIN; LOCK TABLE $table IN ACCESS EXCLUSIVE MODE; TRUNCATE changes, copied;
