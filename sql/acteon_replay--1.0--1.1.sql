@@ -1115,14 +1115,15 @@ BEGIN
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
 				acteon_replay_cancel,acteon_replay_continue,acteon_replay_items,acteon_replay_lineage,acteon_replay_pause,
 				acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,
-				acteon_replay_resume,acteon_replay_set_rate,acteon_replay_settle}'::text[])
+				acteon_replay_resume,acteon_replay_run,acteon_replay_set_rate,acteon_replay_settle,
+				acteon_role_in,acteon_role_out,acteon_role_recv,acteon_role_send}'::text[])
 			AND NOT pg_catalog.has_function_privilege('public'::name, p.oid, 'EXECUTE'::text)
 		UNION ALL
 		SELECT pg_catalog.format('USAGE ON TYPE %s', t.oid::pg_catalog.regtype)
 		FROM made AS m
 			JOIN pg_catalog.pg_type AS t ON m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::oid
 				AND t.oid OPERATOR(pg_catalog.=) m.objid
-		WHERE t.typname::text OPERATOR(pg_catalog.=) ANY ('{acteon_replay_item,acteon_replay_proof_item}'::text[])
+		WHERE t.typname::text OPERATOR(pg_catalog.=) ANY ('{acteon_replay_item,acteon_replay_proof_item,acteon_role}'::text[])
 			AND NOT pg_catalog.has_type_privilege('public'::name, t.oid, 'USAGE'::text)
 	LOOP
 		EXECUTE 'GRANT ' OPERATOR(pg_catalog.||) object OPERATOR(pg_catalog.||) ' TO PUBLIC';
