@@ -288,6 +288,7 @@ ALTER FUNCTION acteon_outbox_nack(bigint[], bigint[], text[], interval[]) RENAME
 ALTER FUNCTION acteon_outbox_reject(bigint[], bigint[], text[]) RENAME TO acteon_outbox_reject_1_0;
 ALTER FUNCTION acteon_outbox_read_stats() RENAME TO acteon_outbox_read_stats_1_0;
 ALTER FUNCTION acteon_replay_read_batches(bigint, bigint, bigint) RENAME TO acteon_replay_read_batches_1_0;
+ALTER FUNCTION acteon_replay_items(bigint, text) RENAME TO acteon_replay_items_1_0;
 
 /*
  * Effects
@@ -932,8 +933,17 @@ COMMENT ON COLUMN acteon_replay_item.known_by IS 'How the outcome is known: reco
 COMMENT ON COLUMN acteon_replay_item.doubt IS 'Why it is in doubt.';
 COMMENT ON COLUMN acteon_replay_item.held IS 'Why it waits for a person or for a record.';
 
-COMMENT ON FUNCTION acteon_replay_items(bigint, text) IS
-'Lists the actions of a batch that the caller''s grants cover, in the order of the outbox; only those in the given state, if one is given. It works on a standby, too.
+CREATE FUNCTION acteon_replay_items(
+	batch_id bigint,
+	state text DEFAULT NULL,
+	after_id bigint DEFAULT NULL,
+	max_items bigint DEFAULT NULL)
+RETURNS SETOF acteon_replay_item
+AS 'MODULE_PATHNAME', 'acteon_replay_items'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 1000;
+
+COMMENT ON FUNCTION acteon_replay_items(bigint, text, bigint, bigint) IS
+'Lists the actions of a batch that the caller''s grants cover, in the order of the outbox; only those in the given state, if one is given. after_id and max_items read it page by page: the first max_items whose outbox_id is greater than after_id, at a cost that does not depend on the size of the batch. It works on a standby, too.
 
 States:
 waiting, running: not finished
@@ -1177,3 +1187,4 @@ DROP FUNCTION acteon_outbox_nack_1_0(bigint[], bigint[], text[], interval[]);
 DROP FUNCTION acteon_outbox_reject_1_0(bigint[], bigint[], text[]);
 DROP FUNCTION acteon_outbox_read_stats_1_0();
 DROP FUNCTION acteon_replay_read_batches_1_0(bigint, bigint, bigint);
+DROP FUNCTION acteon_replay_items_1_0(bigint, text);

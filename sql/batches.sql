@@ -49,6 +49,40 @@ SELECT attempt('SELECT * FROM acteon_replay_items(NULL)');
 SELECT count(make_record('a' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 12) AS i;
 SELECT batch_id, replayed FROM acteon_replay_bulk(from_time => '2000-01-01', reason => 'INC-42', max_records => 12);
 SELECT * FROM pg_temp.batches;
+-- pages of items: one after the other they are the whole list, of each state and for each size; says what is not
+CREATE FUNCTION pg_temp.pages(of_batch bigint, sizes bigint[] DEFAULT '{1,2,5,100}', OUT wrong text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+	of_state text;
+	size bigint;
+	last_id bigint;
+	page acteon_replay_item[];
+	pages acteon_replay_item[];
+BEGIN
+	FOR of_state, size IN
+		SELECT s, n FROM unnest('{waiting,running,in_doubt,held,delivered,dead,cancelled,failed,NULL}'::text[]) AS s,
+			unnest(sizes) AS n
+	LOOP
+		pages := '{}';
+		last_id := NULL;
+		LOOP
+			SELECT array_agg(i ORDER BY n) INTO page
+			FROM (SELECT i, row_number() OVER () AS n FROM acteon_replay_items(of_batch, of_state, last_id, size) AS i) AS i;
+			EXIT WHEN page IS NULL;
+			IF cardinality(page) > size THEN
+				wrong := format('a page of %s has %s', size, cardinality(page));
+				RETURN NEXT;
+			END IF;
+			pages := pages || page;
+			last_id := page[cardinality(page)].outbox_id;
+		END LOOP;
+		IF pages IS DISTINCT FROM (SELECT coalesce(array_agg(i ORDER BY n), '{}')
+			FROM (SELECT i, row_number() OVER () AS n FROM acteon_replay_items(of_batch, of_state) AS i) AS i)
+		THEN
+			wrong := format('%s in pages of %s: %s', coalesce(of_state, 'all'), size, pages);
+			RETURN NEXT;
+		END IF;
+	END LOOP;
+END $$;
 SELECT pg_temp.take(8);
 SELECT * FROM pg_temp.batches;
 SELECT pg_temp.ack('{1,2}', '{"Executed": {"status": "success"}}'), pg_temp.ack('{3}', '"Deduplicated"'), pg_temp.ack('{4}', '{"Failed": {"code": "x"}}'),
@@ -62,6 +96,12 @@ FROM unnest('{waiting,running,in_doubt,held,delivered,dead,cancelled,failed}'::t
 	(outbox_id, new_action_id, original_action_id, namespace, tenant, provider, action_type, generation, state, attempts, due_at, finished_at, outcome, error, effect, resends, unproven, known_by, doubt, held, n) ON true
 GROUP BY s ORDER BY s;
 SELECT attempt($$SELECT * FROM acteon_replay_items(1, 'Failed')$$);
+SELECT * FROM pg_temp.pages(1);
+SELECT array_agg(outbox_id) FROM acteon_replay_items(1, max_items => 3, after_id => 5);
+SELECT array_agg(outbox_id) FROM acteon_replay_items(1, after_id => -9223372036854775808, max_items => 9223372036854775807);
+SELECT count(*) FROM acteon_replay_items(1, after_id => 9223372036854775807);
+SELECT count(*) FROM acteon_replay_items(1, max_items => 0);
+SELECT attempt('SELECT * FROM acteon_replay_items(1, max_items => -1)');
 SELECT outbox_id, batch_id, original_action_id, tenant, generation, attempts, error, dead_at IS NOT NULL AS dated FROM acteon_dead_letters;
 SELECT batch_id, requested_by = current_user AS mine, session_role = session_user AS my_session, reason, matched, failed, skipped, passed_over, rate, start_at,
 	stop_reason, stopped_by, stopped_at, failures, last_chunk_at, query FROM acteon_replay_batches;
@@ -144,6 +184,7 @@ UPDATE acteon_replay_batch SET stopped = 'cancelling';
 SELECT * FROM pg_temp.batches;
 SELECT outbox_id, state, due_at, finished_at FROM acteon_replay_items(1, 'cancelled');
 SELECT count(*) FROM acteon_replay_items(1, 'waiting');
+SELECT * FROM pg_temp.pages(1);
 SELECT * FROM pg_temp.miscounted;
 UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE first_id = 2;
 SELECT * FROM pg_temp.batches;
@@ -154,6 +195,7 @@ SELECT * FROM acteon_replay_cancel(1, 'the wrong tenant');
 SELECT * FROM pg_temp.batches;
 SELECT stopped_by = current_user AS by_me, stopped_at IS NOT NULL AS dated, stop_reason, speed <= 1 AS without_them FROM acteon_replay_batches;
 SELECT state, count(*), min(attempts), max(attempts), bool_and(finished_at IS NOT NULL) AS finished FROM acteon_replay_items(1) GROUP BY 1 ORDER BY 1;
+SELECT * FROM pg_temp.pages(1);
 SELECT * FROM pg_temp.miscounted;
 SELECT * FROM acteon_outbox_check();
 
@@ -183,6 +225,19 @@ SELECT pg_temp.ack(ARRAY[i], (ARRAY['{"Failed": 1}', '"Failed"', '{"CircuitOpen"
 FROM generate_series(1, 9) AS i;
 SELECT delivered, delivered_by FROM acteon_replay_batches;
 SELECT array_agg(outbox_id) FROM acteon_replay_items(1, 'failed');
+SELECT * FROM pg_temp.pages(1);
+-- … of a batch that is read in several ranges of ids, among which are another one's
+CALL clean();
+SELECT count(make_record('b' || i)) FROM generate_series(1, 700) AS i;
+SELECT replayed, failed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 700);
+UPDATE acteon_dispatch_outbox SET batch_id = 2 WHERE id BETWEEN 201 AND 400;
+SELECT count(*) FROM (SELECT pg_temp.take(100) FROM generate_series(1, 5)) AS taken;
+SELECT pg_temp.ack(array_agg(i), '{"Executed": {"status": "success"}}') FROM generate_series(1, 500) AS i WHERE i % 7 <> 3;
+SELECT pg_temp.ack(array_agg(i), '{"Failed": {}}'), pg_temp.reject(array_agg(i + 7)) FROM generate_series(3, 498, 49) AS i;
+SELECT s AS asked_for, count(i), min(i.outbox_id), max(i.outbox_id), count(DISTINCT i.outbox_id)
+FROM unnest('{waiting,running,in_doubt,held,delivered,dead,cancelled,failed,NULL}'::text[]) AS s LEFT JOIN LATERAL acteon_replay_items(1, s) AS i ON true
+GROUP BY s ORDER BY s;
+SELECT * FROM pg_temp.pages(1, '{7,100,400}');
 
 -- the circuit breaker: its window, newest first, what one call has finished together
 CALL clean();

@@ -8,6 +8,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -20,6 +21,10 @@
 /* Rows that are fetched at once. */
 #define FETCH_ROWS 1000
 
+/* Outbox ids that are read at once: at first, and at most. */
+#define FIRST_RANGE 128
+#define LONGEST_RANGE (64 * 1024)
+
 /* Attributes of the type acteon_replay_item that are looked at here. */
 enum
 {
@@ -29,14 +34,24 @@ enum
 	ITEM_ACTION_TYPE
 };
 
+/* Parameters of the statements. */
+enum
+{
+	ITEMS_BATCH_ID, /* $1 */
+	ITEMS_NOW,      /* $2 */
+	ITEMS_FROM_ID,  /* $3: the range of outbox ids */
+	ITEMS_TO_ID,    /* $4 */
+	NUM_ITEMS_PARAMETERS
+};
+
 /* The state of segment g at the time $2. */
 #define STATE_OF_SEGMENT SEGMENT_STATE("g", "$2")
 
 /*
- * The actions of batch $1 at the time $2.  What has no delivery is covered by
- * the segment that begins last before it; the bound keeps the search from
- * walking through the remains of finished ones.  %1$s is the extension's
- * schema, %2$s a condition.
+ * The actions of batch $1 in the range, at the time $2.  What has no delivery is
+ * covered by the segment that begins last before it; the bound keeps the search from
+ * walking through the remains of finished ones.  %1$s is the extension's schema,
+ * %2$s a condition.
  */
 #define READ_ITEMS \
 	"SELECT o.id, CASE WHEN i.resend > 0" \
@@ -47,9 +62,9 @@ enum
 	"	d.finished_at, d.outcome, d.error, d.effect, i.resend," \
 	"	coalesce(d.unproven, s.unproven, false), d.known_by, s.doubt, s.held " \
 	"FROM %1$s.acteon_replay_batch AS b" \
-	"	JOIN %1$s.acteon_dispatch_outbox AS o" \
-	"		ON o.id BETWEEN b.first_outbox_id AND b.last_outbox_id AND o.batch_id = b.id" \
-	"	LEFT JOIN %1$s.acteon_dispatch_delivery AS d ON d.outbox_id = o.id" \
+	"	JOIN %1$s.acteon_dispatch_outbox AS o ON o.batch_id = b.id AND o.id BETWEEN $3 AND $4" \
+	"	LEFT JOIN %1$s.acteon_dispatch_delivery AS d" \
+	"		ON d.outbox_id = o.id AND d.outbox_id BETWEEN $3 AND $4" \
 	"	LEFT JOIN LATERAL (SELECT due_at, attempt, resend, unproven, doubt, held," \
 	"			" STATE_OF_SEGMENT " AS state" \
 	"		FROM %1$s.acteon_dispatch_segment AS g" \
@@ -63,35 +78,66 @@ enum
 									 "WHERE b.id = $1 AND %2$s ORDER BY o.id"
 
 /*
- * What can be asked for, and how it is found: by the fewest rows, where an
- * index has them.
+ * Where the range of outbox ids begins in which something of a state can be: at a
+ * segment of the batch with a condition, or at a finished action with one.
+ */
+#define FIRST_IN_SEGMENT(condition) \
+	"SELECT greatest(first_id, $3) FROM %1$s.acteon_dispatch_segment AS g " \
+	"WHERE first_id > $3 - 100 AND first_id <= $4 AND last_id >= $3 AND batch_id = $1" \
+	"	AND $2 IS NOT NULL AND " condition " ORDER BY first_id LIMIT 1"
+
+#define FIRST_FINISHED(condition) \
+	"SELECT outbox_id FROM %1$s.acteon_dispatch_delivery " \
+	"WHERE outbox_id BETWEEN $3 AND $4 AND $1 IS NOT NULL AND $2 IS NOT NULL" \
+	"	AND " condition " ORDER BY outbox_id LIMIT 1"
+
+#define IS_DEAD "state = '" STATE_DEAD "'"
+
+/*
+ * What can be asked for, and how it is found.
  */
 typedef struct ItemState
 {
 	const char *name;
 	const char *condition; /* %1$s is the extension's schema */
+	const char *first;     /* statement for the first id that may be of it; NULL: any may */
 } ItemState;
 
-/* What segments of the batch in a state cover. */
+/* What is not finished, and is in a state because its segment is. */
 #define NOT_FINISHED_IN(state) \
-	"d.outbox_id IS NULL AND i.state = '" state "' AND o.id IN" \
-	"	(SELECT generate_series(first_id, last_id) FROM %1$s.acteon_dispatch_segment AS g" \
-	"	WHERE batch_id = $1 AND (" STATE_OF_SEGMENT ") = '" state "')"
+	{ \
+		state, "d.outbox_id IS NULL AND i.state = '" state "'", \
+			FIRST_IN_SEGMENT("(" STATE_OF_SEGMENT ") = '" state "'") \
+	}
 
-static const ItemState all_states = {NULL, "true"};
+static const ItemState all_states = {NULL, "true", NULL};
 
 static const ItemState item_states[] = {
-	{STATE_WAITING, "d.outbox_id IS NULL AND i.state = 'waiting'"},
-	{STATE_RUNNING, NOT_FINISHED_IN(STATE_RUNNING)},
-	{STATE_DELIVERED, "d.state = '" STATE_DELIVERED "'"},
-	{STATE_DEAD, "d.state = '" STATE_DEAD "'"},
-	{STATE_CANCELLED, "i.state = '" STATE_CANCELLED "'"},
-	{STATE_IN_DOUBT, NOT_FINISHED_IN(STATE_IN_DOUBT)},
-	{"held", "d.outbox_id IS NULL AND o.id IN"
-			 "	(SELECT generate_series(first_id, last_id) FROM %1$s.acteon_dispatch_segment"
-			 "	WHERE batch_id = $1 AND doubt_since IS NOT NULL AND held IS NOT NULL)"},
-	{"failed", "%1$s.acteon_is_failure(d.state, " OUTCOME_NAME ", d.effect)"},
+	NOT_FINISHED_IN(STATE_WAITING),
+	NOT_FINISHED_IN(STATE_RUNNING),
+	{STATE_DELIVERED, "d.state = '" STATE_DELIVERED "'", NULL},
+	{STATE_DEAD, "d." IS_DEAD, FIRST_FINISHED(IS_DEAD)},
+	{STATE_CANCELLED, "i.state = '" STATE_CANCELLED "'", NULL},
+	NOT_FINISHED_IN(STATE_IN_DOUBT),
+	{"held", "d.outbox_id IS NULL AND s.held IS NOT NULL",
+	 FIRST_IN_SEGMENT("doubt_since IS NOT NULL AND held IS NOT NULL")},
+	/* What was done is no failure, whatever else is. */
+	{"failed", "%1$s.acteon_is_failure(d.state, " OUTCOME_NAME ", d.effect)",
+	 FIRST_FINISHED("(effect = 'done') IS NOT TRUE")},
 };
+
+/* A call, and how far it is. */
+typedef struct ItemCall
+{
+	ReturnSetInfo *result;
+	Viewer viewer;
+	MemoryContext context; /* for one row */
+	Datum parameters[NUM_ITEMS_PARAMETERS];
+	SPIPlanPtr items;
+	SPIPlanPtr first; /* NULL: every id may be of the state */
+	int64 last_id;    /* of the batch */
+	int64 wanted;     /* so many more; PG_INT64_MAX: any number */
+} ItemCall;
 
 PG_FUNCTION_INFO_V1(acteon_replay_items);
 
@@ -133,64 +179,169 @@ is_covered(Viewer *viewer, HeapTuple tuple, TupleDesc desc)
 }
 
 /*
- * Return the actions of a batch that a condition finds and the viewer may read.
+ * Prepare a statement, of which only the schema is open, or also a condition.
  */
-static void
-return_items(ReturnSetInfo *result, Viewer *viewer, int64 batch_id, const char *condition)
+static SPIPlanPtr
+prepare(const ItemCall *call, const char *statement, const char *condition)
 {
-	Oid types[] = {INT8OID, TIMESTAMPTZOID};
-	Datum values[] = {Int64GetDatum(batch_id), TimestampTzGetDatum(GetCurrentTimestamp())};
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay items", ALLOCSET_DEFAULT_SIZES);
-	Portal portal = SPI_cursor_open_with_args(NULL, psprintf(READ_ITEMS, viewer->schema, condition),
-											  2, types, values, NULL, true, 0);
+	Oid types[NUM_ITEMS_PARAMETERS] = {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID};
+	char *sql = psprintf(statement, call->viewer.schema, condition);
+	SPIPlanPtr plan = SPI_prepare(sql, NUM_ITEMS_PARAMETERS, types);
 
-	for (;;)
-	{
-		MemoryContext old;
-
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		if (SPI_processed == 0)
-			break;
-		old = MemoryContextSwitchTo(context);
-		for (uint64 row = 0; row < SPI_processed; row++)
-		{
-			HeapTuple tuple = SPI_tuptable->vals[row];
-
-			if (is_covered(viewer, tuple, SPI_tuptable->tupdesc))
-				tuplestore_puttuple(result->setResult, tuple);
-		}
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(context);
-		SPI_freetuptable(SPI_tuptable);
-	}
-	SPI_cursor_close(portal);
-	MemoryContextDelete(context);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare a statement: %s", SPI_result_code_string(SPI_result));
+	return plan;
 }
 
 /*
- * acteon_replay_items(batch_id bigint, state text) → setof acteon_replay_item
+ * The range of outbox ids in which the batch's actions are; false, if it has none.
+ */
+static bool
+read_range(ItemCall *call, int64 *from_id)
+{
+	Oid type = INT8OID;
+	bool isnull;
+	char *sql = psprintf("SELECT first_outbox_id, last_outbox_id FROM %s.acteon_replay_batch "
+						 "WHERE id = $1 AND first_outbox_id IS NOT NULL",
+						 call->viewer.schema);
+
+	if (SPI_execute_with_args(sql, 1, &type, &call->parameters[ITEMS_BATCH_ID], NULL, true, 0) !=
+		SPI_OK_SELECT)
+		elog(ERROR, "could not read a batch: %s", SPI_result_code_string(SPI_result));
+	if (SPI_processed == 0)
+		return false;
+	*from_id =
+		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	call->last_id =
+		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	return true;
+}
+
+/*
+ * The first id, from the given one on, that may be of an action in the state that is
+ * asked for; false, if there is none.
+ */
+static bool
+skip_others(ItemCall *call, int64 *id)
+{
+	bool isnull;
+
+	if (call->first == NULL)
+		return true;
+	call->parameters[ITEMS_FROM_ID] = Int64GetDatum(*id);
+	call->parameters[ITEMS_TO_ID] = Int64GetDatum(call->last_id);
+	if (SPI_execute_plan(call->first, call->parameters, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the queue: %s", SPI_result_code_string(SPI_result));
+	if (SPI_processed == 0)
+		return false;
+	*id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	return true;
+}
+
+/*
+ * Return the actions of a range of ids that the viewer may read, as many as are
+ * wanted.
+ */
+static void
+return_range(ItemCall *call, int64 from_id, int64 to_id)
+{
+	Portal portal;
+
+	call->parameters[ITEMS_FROM_ID] = Int64GetDatum(from_id);
+	call->parameters[ITEMS_TO_ID] = Int64GetDatum(to_id);
+	portal = SPI_cursor_open(NULL, call->items, call->parameters, NULL, true);
+	while (call->wanted > 0)
+	{
+		MemoryContext old;
+
+		SPI_cursor_fetch(portal, true, (long) Min(FETCH_ROWS, call->wanted));
+		if (SPI_processed == 0)
+			break;
+		old = MemoryContextSwitchTo(call->context);
+		for (uint64 row = 0; row < SPI_processed && call->wanted > 0; row++)
+		{
+			HeapTuple tuple = SPI_tuptable->vals[row];
+
+			if (!is_covered(&call->viewer, tuple, SPI_tuptable->tupdesc))
+				continue;
+			tuplestore_puttuple(call->result->setResult, tuple);
+			call->wanted -= call->wanted == PG_INT64_MAX ? 0 : 1;
+		}
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(call->context);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+}
+
+/*
+ * Return the actions of a batch in a state whose ids come after one.  They are read
+ * in ranges of ids, which begin short: so the first ones cost the same whatever the
+ * size of the batch, and no plan depends on statistics.
+ */
+static void
+return_items(ItemCall *call, const ItemState *state, int64 after_id)
+{
+	int64 range = FIRST_RANGE;
+	int64 id;
+
+	if (!read_range(call, &id) || after_id >= call->last_id)
+		return;
+	id = Max(id, after_id + 1);
+	call->items = prepare(call, READ_ITEMS, psprintf(state->condition, call->viewer.schema));
+	call->first = state->first == NULL ? NULL : prepare(call, state->first, NULL);
+	while (call->wanted > 0 && id <= call->last_id && skip_others(call, &id))
+	{
+		int64 to_id = call->last_id - id < range ? call->last_id : id + range - 1;
+
+		CHECK_FOR_INTERRUPTS();
+		return_range(call, id, to_id);
+		id = to_id + 1;
+		range = Min(2 * range, LONGEST_RANGE);
+	}
+}
+
+/*
+ * acteon_replay_items(batch_id bigint, state text, after_id bigint,
+ * max_items bigint) → setof acteon_replay_item
  *
  * The actions of a batch, in the order of the outbox: those that a grant of the
- * current role for reading covers, whichever role started the batch.  Reads only.
+ * current role for reading covers, whichever role started the batch; at most
+ * max_items, and only those whose outbox_id is greater than after_id.  Reads only.
  * Raises no_data_found for a batch that is not there or of which the role sees
  * nothing, and invalid_parameter_value.
  */
 Datum
 acteon_replay_items(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	const char *state = PG_ARGISNULL(1) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(1));
 	const ItemState *wanted = find_state(state);
 	int64 batch_id = BatchArgument(fcinfo, 0);
-	Viewer viewer;
+	ItemCall call = {.wanted = PG_INT64_MAX};
+	int64 after_id = PG_INT64_MIN;
 
+	/* Version 1.0 has two arguments. */
+	if (PG_NARGS() > 2 && !PG_ARGISNULL(2))
+		after_id = PG_GETARG_INT64(2);
+	if (PG_NARGS() > 3 && !PG_ARGISNULL(3))
+		call.wanted = PG_GETARG_INT64(3);
+	if (call.wanted < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_items must not be negative"),
+				 errhint("Leave it out for all of them.")));
 	InitMaterializedSRF(fcinfo, 0);
-	BeginSight(&viewer, fcinfo);
+	call.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	BeginSight(&call.viewer, fcinfo);
 	SetLocally("jit", "off");
-	if (!SeesBatch(&viewer, batch_id))
+	SetLocally("enable_seqscan", "off");
+	if (!SeesBatch(&call.viewer, batch_id))
 		ReportUnknownBatch(batch_id);
-	return_items(result, &viewer, batch_id, psprintf(wanted->condition, viewer.schema));
-	EndSight(&viewer);
+	call.context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay items", ALLOCSET_DEFAULT_SIZES);
+	call.parameters[ITEMS_BATCH_ID] = Int64GetDatum(batch_id);
+	call.parameters[ITEMS_NOW] = TimestampTzGetDatum(GetCurrentTimestamp());
+	return_items(&call, wanted, after_id);
+	EndSight(&call.viewer);
 	return (Datum) 0;
 }
