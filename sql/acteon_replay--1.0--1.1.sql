@@ -289,6 +289,7 @@ ALTER FUNCTION acteon_outbox_reject(bigint[], bigint[], text[]) RENAME TO acteon
 ALTER FUNCTION acteon_outbox_read_stats() RENAME TO acteon_outbox_read_stats_1_0;
 ALTER FUNCTION acteon_replay_read_batches(bigint, bigint, bigint) RENAME TO acteon_replay_read_batches_1_0;
 ALTER FUNCTION acteon_replay_items(bigint, text) RENAME TO acteon_replay_items_1_0;
+ALTER FUNCTION acteon_outbox_check() RENAME TO acteon_outbox_check_1_0;
 
 /*
  * Effects
@@ -1078,8 +1079,19 @@ COMMENT ON COLUMN acteon_outbox_stats.dead_5m IS 'Actions that became dead in th
 COMMENT ON COLUMN acteon_outbox_stats.oldest_due_age IS 'How long the action that became due first has been due; NULL if none is due.';
 COMMENT ON COLUMN acteon_outbox_stats.paused IS 'Actions of paused batches that no consumer holds; they count in depth and in no other column.';
 
-COMMENT ON FUNCTION acteon_outbox_check() IS
-	'Checks the consistency of the whole outbox: every action is either finished or covered by one segment, which belongs to its batch and lane; no lane is leased twice, no action is queued twice, and no replay is missing. Returns one row for each violation, so normally none. It reads all rows. Error: 42501 no gateway grant.';
+CREATE FUNCTION acteon_outbox_check(
+	from_id bigint DEFAULT NULL,
+	to_id bigint DEFAULT NULL,
+	OUT violation text,
+	OUT outbox_id bigint,
+	OUT detail text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'acteon_outbox_check'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_outbox_check(bigint, bigint) IS
+	'Checks the consistency of the outbox, or only of the actions with outbox ids from from_id to to_id: every action is either finished or covered by one segment, which belongs to its batch and lane; no lane is leased twice, no action is queued twice, and no replay is missing. Returns one row for each violation, so normally none. It reads all rows, and raises a NOTICE after each million ids. The counts of the batches are checked only if no range is given. Error: 42501 no gateway grant.';
+
 COMMENT ON FUNCTION acteon_dispatch_lane(text, text) IS
 	'Returns the lane of a tenant''s actions with a fingerprint, as in acteon_dispatch_segment; NULL without a fingerprint.';
 COMMENT ON FUNCTION acteon_api_login(bytea) IS
@@ -1163,7 +1175,7 @@ WITH
 		SELECT old.oid AS old, new.oid AS new, old.proowner, old.proacl
 		FROM member AS old
 			JOIN member AS new ON old.proname OPERATOR(pg_catalog.=) (new.proname::text OPERATOR(pg_catalog.||) '_1_0'::text)::name
-				AND old.first_type IS NOT DISTINCT FROM new.first_type),
+				AND (old.first_type OPERATOR(pg_catalog.=) new.first_type OR old.first_type IS NULL)),
 	moved AS (
 		UPDATE pg_catalog.pg_proc AS p SET proowner = r.proowner, proacl = r.proacl
 		FROM replaced AS r WHERE p.oid OPERATOR(pg_catalog.=) r.new),
@@ -1188,3 +1200,4 @@ DROP FUNCTION acteon_outbox_reject_1_0(bigint[], bigint[], text[]);
 DROP FUNCTION acteon_outbox_read_stats_1_0();
 DROP FUNCTION acteon_replay_read_batches_1_0(bigint, bigint, bigint);
 DROP FUNCTION acteon_replay_items_1_0(bigint, text);
+DROP FUNCTION acteon_outbox_check_1_0();

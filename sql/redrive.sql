@@ -156,4 +156,17 @@ SELECT pg_temp.damage('DELETE FROM acteon_dispatch_segment WHERE first_id = 5', 
 SELECT pg_temp.damage('UPDATE acteon_dispatch_outbox SET generation = 3 WHERE id = 5', $$INSERT INTO acteon_dispatch_reached VALUES (acteon_replay_id('c5', 1), 2)$$);
 SELECT pg_temp.damage('UPDATE acteon_dispatch_outbox SET generation = 3 WHERE id = 5', $$INSERT INTO acteon_dispatch_reached VALUES (acteon_replay_id('c4', 1), 2)$$);
 SELECT pg_temp.damage('SELECT 1');
+-- … in ranges of ids, and how far it is
+SELECT pg_temp.damage($$INSERT INTO acteon_dispatch_delivery SELECT id, now(), 1, 'delivered' FROM unnest('{-9223372036854775000,2000000,30000000000,9223372036854775807}'::bigint[]) AS id$$);
+BEGIN;
+UPDATE acteon_dispatch_segment SET batch_id = 7;
+INSERT INTO acteon_dispatch_outbox SELECT id + 100000, batch_id, created_at, gen_random_uuid(), generation, original_action_id, namespace, tenant, provider, action_type, payload, labels FROM acteon_dispatch_outbox WHERE id = 2;
+SELECT outbox_id, violation FROM acteon_outbox_check();
+SELECT outbox_id, violation FROM acteon_outbox_check(to_id => 3);
+SELECT outbox_id, violation FROM acteon_outbox_check(from_id => 4);
+SELECT outbox_id, violation FROM acteon_outbox_check(3, 4);
+SELECT outbox_id, violation FROM acteon_outbox_check(4, 3);
+INSERT INTO acteon_dispatch_delivery SELECT i * 100000, now(), 1, 'delivered' FROM generate_series(1, 70) AS i;
+SELECT count(*), max(outbox_id) FROM acteon_outbox_check();
+ROLLBACK;
 CALL clean();

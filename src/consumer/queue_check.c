@@ -6,8 +6,10 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
@@ -19,24 +21,62 @@
 #include "queue/action_state.h"
 #include "queue/batch_flags.h"
 
+/* Outbox ids that are checked at once. */
+#define CHECK_RANGE (16 * 1024)
+
+/* Ids after which progress is reported, without holes. */
+#define CHECK_REPORT 1000000
+
 /*
- * Everything that must be true of the outbox between transactions, each with
- * what it is called when it is not.  %1$s is the extension's schema; see
- * redrive.c about the search path.
+ * The next id from $1 on, up to $2, that there is something about, and NULL if there is
+ * none.  A segment that begins before may reach it.  %1$s is the extension's schema;
+ * see redrive.c about the search path.
  */
-#define CHECK_OUTBOX \
+#define NEXT_TO_CHECK \
+	"SELECT least((SELECT id FROM %1$s.acteon_dispatch_outbox WHERE id BETWEEN $1 AND $2" \
+	"		ORDER BY id LIMIT 1)," \
+	"	(SELECT greatest(first_id, $1) FROM %1$s.acteon_dispatch_segment" \
+	"		WHERE first_id > $1 - 100 AND first_id <= $2 AND last_id >= $1 ORDER BY first_id LIMIT 1)," \
+	"	(SELECT outbox_id FROM %1$s.acteon_dispatch_delivery WHERE outbox_id BETWEEN $1 AND $2" \
+	"		ORDER BY outbox_id LIMIT 1))"
+
+/* The actions with ids from $1 to $2, and what there is about them. */
+#define CHECKED_ACTIONS \
 	"WITH covered AS (" \
 	"	SELECT id, count(*) AS times, min(s.batch_id) AS batch_id, min(s.lane) AS lane" \
-	"	FROM %1$s.acteon_dispatch_segment AS s, generate_series(s.first_id, s.last_id) AS id" \
+	"	FROM %1$s.acteon_dispatch_segment AS s," \
+	"		generate_series(greatest(s.first_id, $1), least(s.last_id, $2)) AS id" \
+	"	WHERE s.first_id > $1 - 100 AND s.first_id <= $2 AND s.last_id >= $1" \
 	"	GROUP BY id), " \
-	"action AS (" \
+	"stored AS (SELECT id, batch_id, generation, original_action_id, tenant, namespace," \
+	"		%1$s.acteon_dispatch_lane(tenant, fingerprint) AS lane" \
+	"	FROM %1$s.acteon_dispatch_outbox WHERE id BETWEEN $1 AND $2), " \
+	"delivery AS (SELECT * FROM %1$s.acteon_dispatch_delivery WHERE outbox_id BETWEEN $1 AND $2), " \
+	"action AS MATERIALIZED (" \
 	"	SELECT coalesce(o.id, c.id, d.outbox_id) AS id, o.id IS NOT NULL AS exists," \
 	"		d.outbox_id IS NOT NULL AS finished, coalesce(c.times, 0) AS times," \
-	"		o.batch_id, c.batch_id AS segment_batch_id, c.lane," \
-	"		%1$s.acteon_dispatch_lane(o.tenant, o.fingerprint) AS right_lane" \
-	"	FROM %1$s.acteon_dispatch_outbox AS o" \
-	"	FULL JOIN covered AS c ON c.id = o.id" \
-	"	FULL JOIN %1$s.acteon_dispatch_delivery AS d ON d.outbox_id = coalesce(o.id, c.id)) " \
+	"		o.batch_id, c.batch_id AS segment_batch_id, c.lane, o.lane AS right_lane," \
+	"		o.generation," \
+	"		CASE WHEN o.generation > 1 THEN o.original_action_id END AS original_action_id," \
+	"		CASE WHEN o.generation > 1 THEN o.tenant END AS tenant," \
+	"		CASE WHEN o.generation > 1 THEN o.namespace END AS namespace," \
+	"		CASE WHEN d.state <> 'delivered' AND d.unproven THEN d.state END AS unproven_end," \
+	"		CASE WHEN d.state = 'dead' AND d.error LIKE 'action %% " CANNOT_BE_HANDED_OUT \
+	":%%'" \
+	"			THEN d.error END AS not_handed_out" \
+	"	FROM stored AS o FULL JOIN covered AS c ON c.id = o.id" \
+	"	FULL JOIN delivery AS d ON d.outbox_id = coalesce(o.id, c.id)), " \
+	"batch AS (SELECT id, first_outbox_id, last_outbox_id, stopped, query" \
+	"	FROM %1$s.acteon_replay_batch AS b" \
+	"	WHERE b.id BETWEEN (SELECT min(batch_id) FROM action) AND (SELECT max(batch_id) FROM action)) "
+
+/*
+ * Everything that must be true of these actions between transactions, each with what
+ * it is called when it is not.  Earlier replays of an action are looked up by their
+ * ids, one by one, which OFFSET 0 keeps the planner from turning into a join with
+ * everything.
+ */
+#define CHECK_ACTIONS \
 	"SELECT 'lost', id, 'The action is neither finished nor covered by a segment.'" \
 	"	FROM action WHERE exists AND NOT finished AND times = 0 " \
 	"UNION ALL SELECT 'covered twice', id, format('%%s segments cover the action.', times)" \
@@ -55,63 +95,81 @@
 	"		format('The action is of lane %%s, its segment of lane %%s.'," \
 	"			coalesce(right_lane::text, 'none'), coalesce(lane::text, 'none'))" \
 	"	FROM action WHERE exists AND times > 0 AND right_lane IS DISTINCT FROM lane " \
+	"UNION ALL SELECT 'no batch', id, format('Batch %%s does not exist.', batch_id)" \
+	"	FROM action" \
+	"	WHERE exists AND NOT EXISTS (SELECT FROM batch WHERE batch.id = action.batch_id) " \
+	"UNION ALL SELECT 'outside its batch', o.id, format('Batch %%s says that its actions are %%s" \
+	" to %%s.', b.id, coalesce(b.first_outbox_id::text, 'none')," \
+	"		coalesce(b.last_outbox_id::text, 'none'))" \
+	"	FROM action AS o JOIN batch AS b ON b.id = o.batch_id" \
+	"	WHERE o.exists AND (o.id BETWEEN b.first_outbox_id AND b.last_outbox_id) IS NOT TRUE " \
+	"UNION ALL SELECT 'ended in doubt', id," \
+	"		format('The action ended %%s, and an earlier id of it may have been executed.'," \
+	"			unproven_end)" \
+	"	FROM action WHERE unproven_end IS NOT NULL " \
+	"UNION ALL SELECT 'cannot be handed out', id, not_handed_out" \
+	"	FROM action WHERE not_handed_out IS NOT NULL " \
+	"UNION ALL SELECT 'gap in generations', o.id," \
+	"		format('Replay %%s of action %%s is there, replay %%s is not.', o.generation," \
+	"			left(o.original_action_id, 100), o.generation - 1)" \
+	"	FROM action AS o" \
+	"	WHERE o.generation > 1 AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_outbox AS p" \
+	"		WHERE p.action_id = %1$s.acteon_replay_id(o.original_action_id, o.generation - 1)" \
+	"			AND p.original_action_id = o.original_action_id" \
+	"			AND p.generation = o.generation - 1 OFFSET 0)" \
+	"		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_reached AS r" \
+	"			WHERE r.generation = o.generation - 1" \
+	"				AND r.first_action_id = %1$s.acteon_replay_id(o.original_action_id, 1) OFFSET 0) " \
+	"UNION ALL SELECT 'queued twice', o.id, format('Replays %%s and %%s of action %%s both wait.'," \
+	"		o.generation, p.generation, left(p.original_action_id, 100))" \
+	"	FROM action AS p CROSS JOIN LATERAL generate_series(1, p.generation - 1) AS g" \
+	"	CROSS JOIN LATERAL (SELECT e.id, e.generation, e.batch_id FROM %1$s.acteon_dispatch_outbox AS e" \
+	"		WHERE e.action_id = %1$s.acteon_replay_id(p.original_action_id, g)" \
+	"			AND e.original_action_id = p.original_action_id" \
+	"			AND e.tenant = p.tenant AND e.namespace = p.namespace" \
+	"			AND e.generation < p.generation" \
+	"			AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_delivery AS d" \
+	"				WHERE d.outbox_id = e.id OFFSET 0)" \
+	"			AND EXISTS (SELECT FROM %1$s.acteon_replay_batch AS b" \
+	"				WHERE b.id = e.batch_id AND (" IS_CANCELLED( \
+		"b") ") IS NOT TRUE OFFSET 0) OFFSET 0) AS o" \
+			 "	JOIN batch AS c ON c.id = p.batch_id" \
+			 "	WHERE p.exists AND NOT p.finished AND NOT c.query ? 'action_id'" \
+			 "		AND (" IS_CANCELLED( \
+				 "c") ") IS NOT TRUE AND c.query -> 'include_replayed' IS DISTINCT FROM 'true' "
+
+/*
+ * What must be true of the segments that begin there.
+ */
+#define CHECK_SEGMENTS \
 	"UNION ALL SELECT 'lane leased twice', max(first_id)," \
 	"		format('%%s leases are live in lane %%s.', count(*), lane)" \
 	"	FROM %1$s.acteon_dispatch_segment AS s" \
 	"	WHERE lane IS NOT NULL AND " SEGMENT_IS_LEASED( \
 		"s", \
-		"clock_timestamp()") "	GROUP BY lane HAVING count(*) > 1 " \
-							 "UNION ALL SELECT 'wrong attempt', first_id," \
-							 "		format('The segment is %%s and has %%s attempts.'," \
-							 "			CASE WHEN lease_token IS NULL THEN 'waiting' ELSE 'leased' END, attempt)" \
-							 "	FROM %1$s.acteon_dispatch_segment" \
-							 "	WHERE attempt < CASE WHEN lease_token IS NULL THEN 0 ELSE 1 END " \
-							 "UNION ALL SELECT 'no batch', o.id, format('Batch %%s does not exist.', o.batch_id)" \
-							 "	FROM %1$s.acteon_dispatch_outbox AS o" \
-							 "	WHERE NOT EXISTS (SELECT FROM %1$s.acteon_replay_batch AS b WHERE b.id = o.batch_id) " \
-							 "UNION ALL SELECT 'gap in generations', o.id," \
-							 "		format('Replay %%s of action %%s is there, replay %%s is not.', o.generation," \
-							 "			left(o.original_action_id, 100), o.generation - 1)" \
-							 "	FROM %1$s.acteon_dispatch_outbox AS o" \
-							 "	WHERE o.generation > 1 AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_outbox AS p" \
-							 "		WHERE p.original_action_id = o.original_action_id" \
-							 "			AND p.generation = o.generation - 1)" \
-							 "		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_reached AS r" \
-							 "			WHERE r.generation = o.generation - 1" \
-							 "				AND r.first_action_id = %1$s.acteon_replay_id(o.original_action_id, 1)) " \
-							 "UNION ALL SELECT 'ended in doubt', d.outbox_id," \
-							 "		format('The action ended %%s, and an earlier id of it may have been executed.', d.state)" \
-							 "	FROM %1$s.acteon_dispatch_delivery AS d WHERE d.unproven AND d.state <> 'delivered' " \
-							 "UNION ALL SELECT 'cannot be handed out', d.outbox_id, d.error" \
-							 "	FROM %1$s.acteon_dispatch_delivery AS d" \
-							 "	WHERE d.state = 'dead' AND d.error LIKE 'action %% " CANNOT_BE_HANDED_OUT \
-							 ":%%' " \
-							 "UNION ALL SELECT 'queued twice', a.id, format('Replays %%s and %%s of action %%s both wait.'," \
-							 "			o.generation, p.generation, left(o.original_action_id, 100))" \
-							 "	FROM action AS a JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = a.id" \
-							 "	JOIN %1$s.acteon_dispatch_outbox AS p ON p.original_action_id = o.original_action_id" \
-							 "		AND p.tenant = o.tenant AND p.namespace = o.namespace AND p.generation > o.generation" \
-							 "	JOIN action AS b ON b.id = p.id" \
-							 "	JOIN %1$s.acteon_replay_batch AS c ON c.id = p.batch_id" \
-							 "	JOIN %1$s.acteon_replay_batch AS e ON e.id = o.batch_id" \
-							 "	WHERE NOT a.finished AND NOT b.finished AND NOT c.query ? 'action_id'" \
-							 "		AND (" IS_CANCELLED("c") ") IS NOT TRUE AND (" IS_CANCELLED( \
-								 "e") ") IS NOT TRUE" \
-									  "		AND c.query -> 'include_replayed' IS DISTINCT FROM 'true' " \
-									  "UNION ALL SELECT 'wrong tally', NULL, format('Batch %%s has %%s actions, of which %%s ended" \
-									  " and %%s are in the queue.', b.id, b.replayed, coalesce(t.ended, 0), coalesce(s.queued, 0))" \
-									  "	FROM %1$s.acteon_replay_batch AS b" \
-									  "	LEFT JOIN (SELECT batch_id, sum(actions) AS ended FROM %1$s.acteon_replay_tally" \
-									  "		WHERE state <> 'in_doubt' GROUP BY batch_id) AS t ON t.batch_id = b.id" \
-									  "	LEFT JOIN (SELECT batch_id, sum(last_id - first_id + 1) AS queued" \
-									  "		FROM %1$s.acteon_dispatch_segment GROUP BY batch_id) AS s ON s.batch_id = b.id" \
-									  "	WHERE b.replayed <> coalesce(t.ended, 0) + coalesce(s.queued, 0) " \
-									  "UNION ALL SELECT 'outside its batch', o.id, format('Batch %%s says that its actions are %%s" \
-									  " to %%s.', b.id, coalesce(b.first_outbox_id::text, 'none'), coalesce(b.last_outbox_id::text, 'none'))" \
-									  "	FROM %1$s.acteon_dispatch_outbox AS o" \
-									  "	JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id" \
-									  "	WHERE (o.id BETWEEN b.first_outbox_id AND b.last_outbox_id) IS NOT TRUE " \
-									  "ORDER BY 2, 1"
+		"clock_timestamp()") \
+	"	GROUP BY lane HAVING count(*) > 1 AND max(first_id) BETWEEN $1 AND $2 " \
+	"UNION ALL SELECT 'wrong attempt', first_id," \
+	"		format('The segment is %%s and has %%s attempts.'," \
+	"			CASE WHEN lease_token IS NULL THEN 'waiting' ELSE 'leased' END, attempt)" \
+	"	FROM %1$s.acteon_dispatch_segment" \
+	"	WHERE first_id BETWEEN $1 AND $2" \
+	"		AND attempt < CASE WHEN lease_token IS NULL THEN 0 ELSE 1 END "
+
+#define CHECK_IDS CHECKED_ACTIONS CHECK_ACTIONS CHECK_SEGMENTS "ORDER BY 2, 1"
+
+/*
+ * What must be true of the batches, whatever the ids of their actions.
+ */
+#define CHECK_BATCHES \
+	"SELECT 'wrong tally', NULL::bigint, format('Batch %%s has %%s actions, of which %%s ended" \
+	" and %%s are in the queue.', b.id, b.replayed, coalesce(t.ended, 0), coalesce(s.queued, 0))" \
+	"	FROM %1$s.acteon_replay_batch AS b" \
+	"	LEFT JOIN (SELECT batch_id, sum(actions) AS ended FROM %1$s.acteon_replay_tally" \
+	"		WHERE state <> 'in_doubt' GROUP BY batch_id) AS t ON t.batch_id = b.id" \
+	"	LEFT JOIN (SELECT batch_id, sum(last_id - first_id + 1) AS queued" \
+	"		FROM %1$s.acteon_dispatch_segment GROUP BY batch_id) AS s ON s.batch_id = b.id" \
+	"	WHERE b.replayed <> coalesce(t.ended, 0) + coalesce(s.queued, 0) ORDER BY b.id"
 
 /* Whether segment s is in doubt at the time of the call. */
 #define IS_DOUBT "(" SEGMENT_STATE("s", "$1") ") = 'in_doubt'"
@@ -161,47 +219,139 @@ PG_FUNCTION_INFO_V1(acteon_outbox_read_stats);
 PG_FUNCTION_INFO_V1(acteon_outbox_audit_tells);
 
 /*
- * Return the rows of a statement, whose parameter is the time of the call.  One
- * that reads everything must not loop over it for each row, which the planner has
- * it do as long as it takes a table that was filled a moment ago for a small one.
+ * Begin a call that looks at the queue, and connect to SPI.
  */
 static void
-return_rows(FunctionCallInfo fcinfo, const char *function, const char *statement,
-			bool reads_everything)
+begin_looking(ConsumerCall *call, FunctionCallInfo fcinfo, const char *function)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	ConsumerCall call;
-	Oid type = TIMESTAMPTZOID;
-	Datum now;
-	char *sql;
-
 	InitMaterializedSRF(fcinfo, 0);
-	BeginConsumerCall(&call, fcinfo, function, false);
-	now = TimestampTzGetDatum(call.now);
-	sql = psprintf(statement, quote_identifier(get_namespace_name(call.schema)));
+	BeginConsumerCall(call, fcinfo, function, false);
 	SetLocally("jit", "off"); /* compiling takes longer than what it speeds up */
-	if (reads_everything)
-		SetLocally("enable_nestloop", "off");
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args(sql, 1, &type, &now, NULL, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the outbox: %s", SPI_result_code_string(SPI_result));
-	for (uint64 row = 0; row < SPI_processed; row++)
-		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[row]);
-	SPI_finish();
-	EndConsumerCall(&call);
 }
 
 /*
- * acteon_outbox_check() → setof (violation, outbox_id, detail)
+ * End the call.
+ */
+static void
+end_looking(ConsumerCall *call)
+{
+	SPI_finish();
+	EndConsumerCall(call);
+}
+
+/*
+ * Return the rows that a statement has found.
+ */
+static void
+return_found(ReturnSetInfo *result, int code)
+{
+	if (code != SPI_OK_SELECT)
+		elog(ERROR, "could not read the outbox: %s", SPI_result_code_string(code));
+	for (uint64 row = 0; row < SPI_processed; row++)
+		tuplestore_puttuple(result->setResult, SPI_tuptable->vals[row]);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * Prepare a statement about a range of ids, $1 to $2.
+ */
+static SPIPlanPtr
+prepare_range(const char *statement, const char *schema)
+{
+	Oid types[] = {INT8OID, INT8OID};
+	SPIPlanPtr plan = SPI_prepare(psprintf(statement, schema), lengthof(types), types);
+
+	if (plan == NULL)
+		elog(ERROR, "could not prepare a statement: %s", SPI_result_code_string(SPI_result));
+	return plan;
+}
+
+/*
+ * Move the beginning of a range to the first id that there is something about; false,
+ * if there is none.
+ */
+static bool
+find_next(SPIPlanPtr plan, Datum *range)
+{
+	bool isnull;
+
+	if (SPI_execute_plan(plan, range, NULL, true, 0) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not read the outbox: %s", SPI_result_code_string(SPI_result));
+	range[0] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	SPI_freetuptable(SPI_tuptable);
+	return !isnull;
+}
+
+/*
+ * Check the ids of a range, part by part, all by the snapshot of the calling statement.
+ * Says now and then how far it is.
+ */
+static void
+check_range(ReturnSetInfo *result, const char *schema, int64 from_id, int64 to_id)
+{
+	SPIPlanPtr next = prepare_range(NEXT_TO_CHECK, schema);
+	SPIPlanPtr check = prepare_range(CHECK_IDS, schema);
+	Datum rest[] = {Int64GetDatum(from_id), Int64GetDatum(to_id)};
+	int64 unreported = 0;
+
+	while (find_next(next, rest))
+	{
+		int64 first = DatumGetInt64(rest[0]);
+		int64 last =
+			(uint64) to_id - (uint64) first < CHECK_RANGE ? to_id : first + CHECK_RANGE - 1;
+		Datum part[] = {rest[0], Int64GetDatum(last)};
+
+		CHECK_FOR_INTERRUPTS();
+		return_found(result, SPI_execute_plan(check, part, NULL, true, 0));
+		if (last == to_id)
+			break;
+		unreported += CHECK_RANGE;
+		if (unreported >= CHECK_REPORT)
+		{
+			ereport(NOTICE, (errmsg("the outbox is checked up to id " INT64_FORMAT, last)));
+			unreported = 0;
+		}
+		rest[0] = Int64GetDatum(last + 1);
+	}
+}
+
+/*
+ * acteon_outbox_check(from_id bigint, to_id bigint)
+ * → setof (violation, outbox_id, detail)
  *
  * Checks everything that must be true of the outbox and returns a row for each
- * thing that is not.  Raises insufficient_privilege.
+ * thing that is not: of all of it, or of the actions with ids in a range.  Raises
+ * insufficient_privilege.
  */
 Datum
 acteon_outbox_check(PG_FUNCTION_ARGS)
 {
-	return_rows(fcinfo, "acteon_outbox_check()", CHECK_OUTBOX, true);
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	/* Version 1.0 has no arguments. */
+	bool has_first = PG_NARGS() > 0 && !PG_ARGISNULL(0);
+	bool has_last = PG_NARGS() > 1 && !PG_ARGISNULL(1);
+	/* With room below for a segment's length. */
+	int64 from_id = Max(has_first ? PG_GETARG_INT64(0) : PG_INT64_MIN, PG_INT64_MIN + 100);
+	int64 to_id = has_last ? PG_GETARG_INT64(1) : PG_INT64_MAX;
+	ConsumerCall call;
+	const char *schema;
+
+	begin_looking(&call, fcinfo, "acteon_outbox_check()");
+	/* A nested loop over all of a range would be wrong as long as there are no statistics. */
+	SetLocally("enable_nestloop", "off");
+	SetLocally("enable_seqscan", "off");
+	schema = quote_identifier(get_namespace_name(call.schema));
+	if (from_id <= to_id)
+		check_range(result, schema, from_id, to_id);
+	if (!has_first && !has_last)
+	{
+		SetLocally("enable_seqscan", "on");
+		return_found(result,
+					 SPI_execute(psprintf(CHECK_BATCHES, schema), true, 0));
+	}
+	end_looking(&call);
 	return (Datum) 0;
 }
 
@@ -213,7 +363,17 @@ acteon_outbox_check(PG_FUNCTION_ARGS)
 Datum
 acteon_outbox_read_stats(PG_FUNCTION_ARGS)
 {
-	return_rows(fcinfo, "acteon_outbox_stats", READ_STATS, false);
+	ConsumerCall call;
+	Oid type = TIMESTAMPTZOID;
+	Datum now;
+	char *sql;
+
+	begin_looking(&call, fcinfo, "acteon_outbox_stats");
+	now = TimestampTzGetDatum(call.now);
+	sql = psprintf(READ_STATS, quote_identifier(get_namespace_name(call.schema)));
+	return_found((ReturnSetInfo *) fcinfo->resultinfo,
+				 SPI_execute_with_args(sql, 1, &type, &now, NULL, false, 0));
+	end_looking(&call);
 	return (Datum) 0;
 }
 
