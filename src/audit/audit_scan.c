@@ -14,8 +14,10 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/jsonb.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "audit/action_index.h"
 #include "audit/audit_scan.h"
 #include "audit/audit_sql.h"
 #include "base/guard.h"
@@ -139,29 +141,62 @@ fetch_columns(void *argument)
  * count as NULL, and the record notes the damage.
  */
 static void
-read_record(AuditRecord *record, HeapTuple tuple, TupleDesc desc)
+read_row(RowReader *row)
 {
-	RowReader row = {.record = record};
+	AuditRecord *record = row->record;
 	bool apart = false;
 
-	heap_deform_tuple(tuple, desc, row.values, row.nulls);
 	record->damage = NULL;
 	for (RecordColumn column = 0; column < NUM_RECORD_COLUMNS; column++)
-		apart |= is_apart(&row, column);
+		apart |= is_apart(row, column);
 	if (!apart)
 	{
-		read_columns(&row);
+		read_columns(row);
 		return;
 	}
-	record->damage = RunGuarded(fetch_columns, &row);
+	record->damage = RunGuarded(fetch_columns, row);
 	if (record->damage == NULL)
 		return;
 	for (RecordColumn column = 0; column < NUM_RECORD_COLUMNS; column++)
-		row.nulls[column] |= is_apart(&row, column);
-	read_columns(&row);
+		row->nulls[column] |= is_apart(row, column);
+	read_columns(row);
 	if (record->id == NULL)
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("the id of an audit record cannot be read: %s", record->damage)));
+}
+
+/*
+ * Read a row that SelectRecords has selected.
+ */
+static void
+read_record(AuditRecord *record, HeapTuple tuple, TupleDesc desc)
+{
+	RowReader row = {.record = record};
+
+	heap_deform_tuple(tuple, desc, row.values, row.nulls);
+	read_row(&row);
+}
+
+/*
+ * Read a row of the table itself.
+ */
+static void
+read_table_row(AuditRecord *record, const AuditTable *table, HeapTuple tuple)
+{
+	RowReader row = {.record = record};
+	TupleDesc desc = RelationGetDescr(table->rel);
+	Datum *values = palloc(desc->natts * sizeof(Datum));
+	bool *nulls = palloc(desc->natts * sizeof(bool));
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	for (RecordColumn column = 0; column < NUM_RECORD_COLUMNS; column++)
+	{
+		AttrNumber place = table->columns[column];
+
+		row.nulls[column] = place == InvalidAttrNumber || nulls[place - 1];
+		row.values[column] = row.nulls[column] ? (Datum) 0 : values[place - 1];
+	}
+	read_row(&row);
 }
 
 /*
@@ -211,8 +246,15 @@ AuditFindAction(const AuditTable *table, const char *action_id, const char *outc
 	Statement st;
 	Identity caller;
 	SPIPlanPtr plan;
+	HeapTuple tuple;
 	bool found;
 
+	if (FindByActionIndex(table, action_id, outcome, &tuple))
+	{
+		if (tuple != NULL)
+			read_table_row(record, table, tuple);
+		return tuple != NULL;
+	}
 	SelectRecords(&st, table);
 	AddRecords(&st, table);
 	AddEqual(&st, table, "a", RecordColumnNames[COL_ACTION_ID], "$%d",

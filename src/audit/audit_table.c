@@ -244,8 +244,8 @@ OpenAuditTable(AuditTable *table, Oid schema)
 	check_owner_may_read(table);
 	for (int i = 0; i < NUM_RECORD_COLUMNS; i++)
 	{
-		table->has[i] =
-			!is_later_column(i) || AuditColumn(table, RecordColumnNames[i]) != InvalidAttrNumber;
+		table->columns[i] = AuditColumn(table, RecordColumnNames[i]);
+		table->has[i] = !is_later_column(i) || table->columns[i] != InvalidAttrNumber;
 		if (table->has[i])
 			CheckAuditColumn(table, RecordColumnNames[i], record_types[i]);
 	}

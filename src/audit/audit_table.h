@@ -5,6 +5,7 @@
 #ifndef ACTEON_AUDIT_TABLE_H
 #define ACTEON_AUDIT_TABLE_H
 
+#include "access/attnum.h"
 #include "utils/relcache.h"
 
 /* The columns of a record that are read, in this order. */
@@ -38,6 +39,7 @@ typedef struct AuditTable
 	Oid owner;
 	char *quoted_name; /* schema-qualified, for SQL */
 	bool has[NUM_RECORD_COLUMNS];
+	AttrNumber columns[NUM_RECORD_COLUMNS]; /* InvalidAttrNumber: it has no such */
 } AuditTable;
 
 extern void OpenAuditTable(AuditTable *table, Oid schema);

@@ -1,148 +1,265 @@
 /*
  * constraints.c
- *		Check constraints of our tables, read once a session.
+ *		Check constraints of our tables and conditions of their partial indexes, read
+ *		once a session.
  *
- * The server keeps a check constraint as the text of its expression's nodes, and
- * reads that anew for every statement that writes (ExecRelCheck in execMain.c).  Our
- * calls are many and small, so that reading took a tenth of their time.  The nodes are
- * kept for the session here, until the relation changes.
+ * The server keeps both as the text of an expression's nodes, and reads, plans and
+ * initializes that anew for every statement that writes (ExecRelCheck in execMain.c,
+ * ExecInsertIndexTuples in execIndexing.c).  Our calls are many and small, so that took
+ * a sixth of their time.  What comes of it is kept for the session here, until the
+ * relation changes, or a function, which may have been inlined.
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "base/compat.h"
 #include "base/constraints.h"
 
-/* Tables whose constraints are kept at most: there are not so many of ours. */
-#define MAX_TABLES 16
+/* Tables and indexes of which something is kept at most: there are not so many of ours. */
+#define MAX_RELATIONS 32
 
-/* What is kept of a table. */
-typedef struct KeptConstraints
+/* What is kept of a table's constraints, or of an index's condition. */
+typedef struct Kept
 {
 	Oid relid; /* InvalidOid: the place is free */
 	MemoryContext context;
 	int count;
-	Node **expressions; /* NULL: not to be checked */
-} KeptConstraints;
+	Expr **expressions; /* planned; NULL: not to be checked */
+	ExprState **states; /* initialized; NULL: that is done each time */
+} Kept;
 
-static KeptConstraints kept[MAX_TABLES];
-static bool has_callback = false;
+static Kept kept[MAX_RELATIONS];
+static bool has_callbacks = false;
 
-/*
- * Free the constraints of a table that are forgotten.  Who writes the table at the
- * moment still uses them, since VACUUM, ANALYZE and REINDEX CONCURRENTLY change a
- * relation beneath a writer: they stay until the end of the transaction.
- */
-static void
-free_constraints(MemoryContext context)
-{
-	if (TopTransactionContext != NULL)
-		MemoryContextSetParent(context, TopTransactionContext);
-	else
-		MemoryContextDelete(context);
-}
+/* How often something was to be forgotten. */
+static uint64 changes = 0;
 
 /*
- * Forget the constraints of a relation that has changed, or of all.
+ * Forget what is kept of a relation that has changed, or of all.  Somebody may be using
+ * it: it goes with the transaction, if there is one.
  */
 static void
-forget_constraints(Datum argument, Oid relid)
+forget(Datum argument, Oid relid)
 {
-	for (int i = 0; i < MAX_TABLES; i++)
+	changes++;
+	for (int i = 0; i < MAX_RELATIONS; i++)
 	{
 		if (!OidIsValid(kept[i].relid) || (OidIsValid(relid) && kept[i].relid != relid))
 			continue;
-		free_constraints(kept[i].context);
-		kept[i] = (KeptConstraints){0};
+		if (TopTransactionContext == NULL)
+			MemoryContextDelete(kept[i].context);
+		else
+			MemoryContextSetParent(kept[i].context, TopTransactionContext);
+		kept[i] = (Kept){0};
 	}
 }
 
 /*
- * A free place.  With none left, all are forgotten.
+ * The same when a function has changed.
  */
-static KeptConstraints *
-free_place(void)
+static void
+forget_inlined(Datum argument, int cache_id, uint32 hash_value)
 {
-	for (int i = 0; i < MAX_TABLES; i++)
-	{
-		if (!OidIsValid(kept[i].relid))
-			return &kept[i];
-	}
-	forget_constraints((Datum) 0, InvalidOid);
-	return &kept[0];
+	forget(argument, InvalidOid);
 }
 
 /*
- * Read the constraints of a table, and keep them.
+ * Whether a function is somebody's, and not the server's.
  */
-static KeptConstraints *
-read_constraints(Relation rel)
+static bool
+is_added(Oid function, void *context)
+{
+	return function >= FirstNormalObjectId;
+}
+
+/*
+ * Whether an expression has something in it that may keep what belongs to a statement
+ * or a transaction once it is initialized: all but the server's own functions and
+ * operators, on columns and constants.
+ */
+static bool
+is_bound(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_List:
+		case T_Var:
+		case T_Const:
+		case T_FuncExpr:
+		case T_OpExpr:
+		case T_DistinctExpr:
+		case T_BoolExpr:
+		case T_BooleanTest:
+		case T_RelabelType:
+		case T_CaseExpr:
+		case T_CaseWhen:
+		case T_CoalesceExpr:
+			break;
+		case T_NullTest:
+			if (((NullTest *) node)->argisrow)
+				return true;
+			break;
+		case T_ScalarArrayOpExpr:
+			/* A hash table of the elements would be the statement's. */
+			if (OidIsValid(((ScalarArrayOpExpr *) node)->hashfuncid))
+				return true;
+			break;
+		default:
+			return true;
+	}
+	return check_functions_in_node(node, is_added, context) ||
+		   expression_tree_walker(node, is_bound, context);
+}
+
+/*
+ * Initialize a planned expression, in the current memory context.  The condition of an
+ * index is a list, of which all must be true.
+ */
+static ExprState *
+initialize(Expr *expression)
+{
+	return IsA(expression, List) ? ExecInitQual((List *) expression, NULL)
+								 : ExecInitExpr(expression, NULL);
+}
+
+/*
+ * Add an expression.
+ */
+static void
+add_expression(Kept *entry, Node *node)
+{
+	Expr *expression = expression_planner((Expr *) node);
+
+	entry->expressions[entry->count] = expression;
+	if (!is_bound((Node *) expression, NULL))
+		entry->states[entry->count] = initialize(expression);
+	entry->count++;
+}
+
+/*
+ * Read the expressions of a table, or of an index.
+ */
+static void
+read_expressions(Relation rel, Kept *entry)
 {
 	TupleConstr *constr = rel->rd_att->constr;
-	KeptConstraints *place = free_place();
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "acteon_replay constraints",
-												  ALLOCSET_SMALL_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	Node **expressions = palloc0(constr->num_check * sizeof(Node *));
+	bool is_index = rel->rd_rel->relkind == RELKIND_INDEX;
+	int count = is_index ? 1 : constr->num_check;
 
-	for (int i = 0; i < constr->num_check; i++)
+	entry->relid = RelationGetRelid(rel);
+	entry->count = 0;
+	entry->expressions = palloc0(count * sizeof(Expr *));
+	entry->states = palloc0(count * sizeof(ExprState *));
+	if (is_index)
+		add_expression(entry, (Node *) RelationGetIndexPredicate(rel));
+	else
 	{
-		if (ActeonIsEnforced(&constr->check[i]))
-			expressions[i] = stringToNode(constr->check[i].ccbin);
+		for (int i = 0; i < count; i++)
+		{
+			if (ActeonIsEnforced(&constr->check[i]))
+				add_expression(entry, stringToNode(constr->check[i].ccbin));
+			else
+				entry->count++;
+		}
 	}
-	MemoryContextSwitchTo(old);
-	if (!has_callback)
-		CacheRegisterRelcacheCallback(forget_constraints, (Datum) 0);
-	has_callback = true;
-	MemoryContextSetParent(context, CacheMemoryContext);
-	place->relid = RelationGetRelid(rel);
-	place->context = context;
-	place->count = constr->num_check;
-	place->expressions = expressions;
-	return place;
 }
 
 /*
- * The kept constraints of a table, read now if need be.
+ * Keep what was read.  With no place left, all else is forgotten.
  */
-static KeptConstraints *
-find_constraints(Relation rel)
+static void
+keep(const Kept *entry)
 {
-	for (int i = 0; i < MAX_TABLES; i++)
+	int place = 0;
+
+	while (place < MAX_RELATIONS && OidIsValid(kept[place].relid))
+		place++;
+	if (place == MAX_RELATIONS)
+	{
+		forget((Datum) 0, InvalidOid);
+		place = 0;
+	}
+	MemoryContextSetParent(entry->context, CacheMemoryContext);
+	kept[place] = *entry;
+}
+
+/*
+ * What there is of a relation: kept, or else read now, and kept unless something has
+ * changed meanwhile.  It lives until the end of the transaction, or of the current
+ * memory context.
+ */
+static Kept
+find_kept(Relation rel)
+{
+	Kept entry;
+	uint64 before = changes;
+	MemoryContext old;
+
+	for (int i = 0; i < MAX_RELATIONS; i++)
 	{
 		if (kept[i].relid == RelationGetRelid(rel))
-			return &kept[i];
+			return kept[i];
 	}
-	return read_constraints(rel);
+	entry.context = AllocSetContextCreate(CurrentMemoryContext, "acteon_replay constraints",
+										  ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(entry.context);
+	read_expressions(rel, &entry);
+	MemoryContextSwitchTo(old);
+	if (changes == before)
+		keep(&entry);
+	return entry;
+}
+
+/*
+ * The initialized expressions of a relation, in the current memory context.
+ */
+static ExprState **
+initialized(Relation rel)
+{
+	Kept entry = find_kept(rel);
+	ExprState **states = palloc(entry.count * sizeof(ExprState *));
+
+	for (int i = 0; i < entry.count; i++)
+		states[i] = entry.states[i] != NULL || entry.expressions[i] == NULL
+						? entry.states[i]
+						: initialize(entry.expressions[i]);
+	return states;
 }
 
 /*
  * Prepare the check constraints of a table that is about to be written, for
- * ExecConstraints.
+ * ExecConstraints, and the conditions of its indexes, which are open, for
+ * ExecInsertIndexTuples.
  */
 void
 PrepareConstraints(ResultRelInfo *rri, EState *estate)
 {
 	Relation rel = rri->ri_RelationDesc;
-	MemoryContext old;
-	ExprState **states;
-	KeptConstraints *constraints;
+	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
 
-	if (rel->rd_att->constr == NULL || rel->rd_att->constr->num_check == 0)
-		return;
-	constraints = find_constraints(rel);
-	old = MemoryContextSwitchTo(estate->es_query_cxt);
-	states = palloc0(constraints->count * sizeof(ExprState *));
-	for (int i = 0; i < constraints->count; i++)
+	if (!has_callbacks)
 	{
-		if (constraints->expressions[i] != NULL)
-			states[i] = ExecPrepareExpr((Expr *) constraints->expressions[i], estate);
+		CacheRegisterRelcacheCallback(forget, (Datum) 0);
+		CacheRegisterSyscacheCallback(PROCOID, forget_inlined, (Datum) 0);
+		has_callbacks = true;
 	}
-	ActeonConstraintStates(rri) = states;
+	if (rel->rd_att->constr != NULL && rel->rd_att->constr->num_check > 0)
+		ActeonConstraintStates(rri) = initialized(rel);
+	for (int i = 0; i < rri->ri_NumIndices; i++)
+	{
+		if (rri->ri_IndexRelationInfo[i]->ii_Predicate != NIL)
+			rri->ri_IndexRelationInfo[i]->ii_PredicateState =
+				initialized(rri->ri_IndexRelationDescs[i])[0];
+	}
 	MemoryContextSwitchTo(old);
 }

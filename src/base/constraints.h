@@ -1,6 +1,7 @@
 /*
  * constraints.h
- *		Check constraints of our tables, read once a session.
+ *		Check constraints of our tables and conditions of their partial indexes, read
+ *		once a session.
  */
 #ifndef ACTEON_CONSTRAINTS_H
 #define ACTEON_CONSTRAINTS_H

@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/rls.h"
 
 #include "base/identity.h"
 
@@ -35,7 +36,8 @@ SwitchIdentity(Identity *saved, Oid user)
 									 SECURITY_RESTRICTED_OPERATION);
 	saved->guc_level = NewGUCNestLevel();
 	SetLocally("search_path", "pg_catalog, pg_temp");
-	SetLocally("row_security", "on");
+	if (!row_security)
+		SetLocally("row_security", "on");
 }
 
 /*

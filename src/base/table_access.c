@@ -251,8 +251,8 @@ OpenWriter(TableWriter *writer, Oid relid, bool changes)
 	writer->estate = CreateExecutorState();
 	writer->rri = makeNode(ResultRelInfo);
 	InitResultRelInfo(writer->rri, writer->rel, 0, NULL, 0);
-	PrepareConstraints(writer->rri, writer->estate);
 	ExecOpenIndices(writer->rri, false);
+	PrepareConstraints(writer->rri, writer->estate);
 }
 
 /*

@@ -20,6 +20,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -61,6 +62,24 @@ fill(Row *row, AttrNumber column, bool given, Datum value)
 }
 
 /*
+ * The share at which a breaker opens, if no other is given: made once a session.
+ */
+static Datum
+default_share(void)
+{
+	static Datum share = (Datum) 0;
+
+	if (share == (Datum) 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		share = DirectFunctionCall1(float8_numeric, Float8GetDatum(BREAKER_SHARE_DEFAULT));
+		MemoryContextSwitchTo(old);
+	}
+	return share;
+}
+
+/*
  * Fill in the columns that determine how fast a batch is sent and when it
  * stops.
  */
@@ -71,7 +90,7 @@ fill_pace(Row *row, const BatchRow *batch)
 	Datum share = (Datum) 0;
 
 	if (breaks && batch->breaker_share == NULL)
-		share = DirectFunctionCall1(float8_numeric, Float8GetDatum(BREAKER_SHARE_DEFAULT));
+		share = default_share();
 	else if (breaks)
 		share = NumericGetDatum(batch->breaker_share);
 	fill(row, Anum_batch_start_at, batch->start_at.given,

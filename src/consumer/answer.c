@@ -422,6 +422,20 @@ add_dead(AnswerCall *call, const Answer *answer, NullableDatum error)
 }
 
 /*
+ * An error that is not among the arguments, for a delivery, which is written at the end
+ * of the call.
+ */
+static NullableDatum
+kept_error(const AnswerCall *call, const char *message)
+{
+	MemoryContext old = MemoryContextSwitchTo(call->context);
+	NullableDatum error = {.value = CStringGetTextDatum(message), .isnull = false};
+
+	MemoryContextSwitchTo(old);
+	return error;
+}
+
+/*
  * Apply an outcome about an id of its action.
  */
 static void
@@ -449,9 +463,7 @@ apply_outcome(AnswerCall *call, const Answer *answer, int id)
 				add_deferred(call, answer);
 				break;
 			}
-			error.isnull = false;
-			error.value =
-				CStringGetTextDatum(psprintf("%s for more than a day", answer->reading.name));
+			error = kept_error(call, psprintf("%s for more than a day", answer->reading.name));
 			add_dead(call, answer, error);
 			break;
 		case ANSWER_DUPLICATE:
