@@ -85,6 +85,54 @@ SELECT success FROM acteon_replay('json null');
 ROLLBACK;
 SELECT count(*) = :before AS nothing_left FROM acteon_dispatch_outbox;
 
+-- which of several records is replayed, read from the index on action ids and by a statement
+CREATE FUNCTION pg_temp.replayed(action text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	found text;
+BEGIN
+	PERFORM acteon_replay(action, allow_unproven => true, allow_partial => true, allow_redacted => true);
+	SELECT payload ->> 'n' INTO found FROM acteon_dispatch_outbox WHERE original_action_id = action ORDER BY generation DESC LIMIT 1;
+	RAISE EXCEPTION USING MESSAGE = found;
+EXCEPTION
+	WHEN raise_exception THEN
+		RETURN 'record ' || SQLERRM;
+	WHEN OTHERS THEN
+		RETURN SQLSTATE;
+END
+$$;
+SELECT count(make_record('one of ' || c.n, outcome => o, id => i || ' ' || c.n, at => timestamptz '2026-01-01' + t * interval '1 s', payload => jsonb_build_object('n', i), chain_id => chain))
+FROM (VALUES (1, 'failed', 'a', 1, NULL),
+	(2, 'failed', 'a', 1, NULL), (2, 'failed', 'b', 2, NULL), (2, 'failed', 'c', 0, NULL),
+	(3, 'failed', 'a', 1, NULL), (3, 'failed', 'B', 1, NULL), (3, 'failed', 'ab', 1, NULL), (3, 'failed', 'aa', 1, NULL),
+	(4, 'pending', 'z', 1, NULL), (4, 'failed', 'a', 1, NULL),
+	(5, 'pending', 'z', 2, NULL), (5, 'failed', 'a', 1, NULL),
+	(6, 'failed', repeat('long', 500), 1, NULL), (6, 'failed', 'a', 1, NULL),
+	(7, 'chain_started', 'a', 1, 'c'), (7, 'chain_completed', 'b', 2, 'c'), (7, 'chain_step', 'c', 3, 'c')) AS c (n, o, i, t, chain);
+CREATE TEMP TABLE by_index AS SELECT n, left(pg_temp.replayed('one of ' || n), 20) AS replayed FROM generate_series(1, 8) AS n;
+BEGIN;
+DROP INDEX acteon_audit_action_id_idx;
+SELECT n, i.replayed, i.replayed = left(pg_temp.replayed('one of ' || n), 20) AS same FROM by_index AS i ORDER BY n;
+ROLLBACK;
+-- … and where only a statement finds what is there: in a child, with a policy, without the right to read
+BEGIN;
+CREATE TABLE child () INHERITS (acteon_audit);
+INSERT INTO child SELECT * FROM acteon_audit WHERE action_id = 'one of 1';
+DELETE FROM ONLY acteon_audit WHERE action_id = 'one of 1';
+SELECT pg_temp.replayed('one of 1');
+ROLLBACK;
+BEGIN;
+CREATE ROLE regress_acteon_auditor;
+GRANT CREATE ON SCHEMA public TO regress_acteon_auditor;
+ALTER TABLE acteon_audit OWNER TO regress_acteon_auditor;
+ALTER TABLE acteon_audit ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY not_all ON acteon_audit USING (id <> 'b 2');
+SELECT pg_temp.replayed('one of 2');
+ALTER TABLE acteon_audit DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY;
+SELECT pg_temp.replayed('one of 2');
+REVOKE SELECT ON acteon_audit FROM regress_acteon_auditor;
+SELECT pg_temp.replayed('one of 2');
+ROLLBACK;
+
 -- NULLs
 SELECT attempt('SELECT acteon_replay(NULL::text)');
 SELECT attempt('SELECT acteon_replay(NULL::uuid)');

@@ -146,6 +146,39 @@ SELECT make_record('y1'), make_record('y2', tenant => 'globex');
 SELECT split_part(attempt('SELECT acteon_replay_bulk(from_time => ''2000-01-01'')'), ' |', 1) AS attempt;
 SELECT count(*) FROM acteon_dispatch_outbox;
 ALTER TABLE acteon_dispatch_outbox DROP CONSTRAINT regress_acteon_check;
+-- … also when they, or the functions in them, change in the middle of a session
+CREATE FUNCTION regress_acteon_inlined(tenant text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$SELECT tenant <> 'acme'$$;
+CREATE FUNCTION regress_acteon_called(tenant text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RETURN tenant <> 'globex'; END$$;
+CREATE FUNCTION pg_temp.tried() RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(a || ': ' || regexp_replace(attempt(format('SELECT success FROM acteon_replay(%L)', a)), ' \|.*', ''), ', ' ORDER BY a) FROM unnest('{y1,y2}'::text[]) AS a
+$$;
+SET client_min_messages = warning;
+SELECT pg_temp.tried();
+ALTER TABLE acteon_dispatch_outbox ADD CONSTRAINT regress_acteon_inlined CHECK (regress_acteon_inlined(tenant)) NOT VALID, ADD CONSTRAINT regress_acteon_called CHECK (regress_acteon_called(tenant)) NOT VALID;
+SELECT pg_temp.tried();
+SELECT pg_temp.tried();
+CREATE OR REPLACE FUNCTION regress_acteon_inlined(tenant text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$SELECT tenant <> 'globex'$$;
+CREATE OR REPLACE FUNCTION regress_acteon_called(tenant text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RETURN NULL; END$$;
+SELECT pg_temp.tried();
+ALTER TABLE acteon_dispatch_outbox DROP CONSTRAINT regress_acteon_inlined;
+SELECT pg_temp.tried();
+-- … and the conditions of indexes
+CREATE INDEX regress_acteon_partial ON acteon_dispatch_outbox (tenant) WHERE regress_acteon_called(tenant);
+SELECT pg_temp.tried();
+CREATE OR REPLACE FUNCTION regress_acteon_called(tenant text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RETURN tenant = 'globex'; END$$;
+ALTER TABLE acteon_dispatch_outbox DROP CONSTRAINT regress_acteon_called;
+SELECT pg_temp.tried();
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM acteon_dispatch_outbox WHERE regress_acteon_called(tenant);
+SELECT count(*), min(tenant) FROM acteon_dispatch_outbox WHERE regress_acteon_called(tenant);
+RESET enable_seqscan;
+RESET enable_bitmapscan;
+RESET client_min_messages;
+DROP INDEX regress_acteon_partial;
+DROP FUNCTION regress_acteon_inlined, regress_acteon_called;
+CALL clean();
+SELECT make_record('y1'), make_record('y2', tenant => 'globex');
 CREATE FUNCTION regress_acteon_trigger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
 CREATE TRIGGER t BEFORE INSERT ON acteon_dispatch_outbox FOR EACH ROW EXECUTE FUNCTION regress_acteon_trigger();
 SELECT attempt('SELECT acteon_replay_bulk(from_time => ''2000-01-01'')');
