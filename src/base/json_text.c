@@ -49,6 +49,26 @@ short_escape(char c)
 	}
 }
 
+/* A word of eight bytes that are all the same. */
+#define EIGHT(byte) (UINT64CONST(0x0101010101010101) * (byte))
+
+/* Whether one of the bytes of a word is zero, or less than a number up to 128. */
+#define HAS_BYTE_BELOW(word, n) ((((word) - EIGHT(n)) & ~(word) & EIGHT(0x80)) != 0)
+#define HAS_ZERO_BYTE(word) HAS_BYTE_BELOW(word, 1)
+
+/*
+ * Whether none of eight bytes needs an escape.
+ */
+static inline bool
+are_plain(const char *bytes)
+{
+	uint64 word;
+
+	memcpy(&word, bytes, sizeof(word));
+	return !HAS_BYTE_BELOW(word, ' ') && !HAS_ZERO_BYTE(word ^ EIGHT('"')) &&
+		   !HAS_ZERO_BYTE(word ^ EIGHT('\\'));
+}
+
 /*
  * Append a text as a JSON string.
  */
@@ -63,9 +83,11 @@ AppendJsonString(StringInfo json, const char *text, int len)
 	json->data[json->len++] = '"';
 	for (const char *at = text; at < end; at++)
 	{
+		while (end - at > 8 && are_plain(at))
+			at += 8;
 		if (likely((unsigned char) *at >= ' ' && *at != '"' && *at != '\\'))
 			continue;
-		appendBinaryStringInfo(json, run, at - run);
+		AppendBytes(json, run, at - run);
 		run = at + 1;
 		if (short_escape(*at) != 0)
 		{
@@ -94,11 +116,11 @@ append_entry(StringInfo json, JEntry entry, const char *base, uint32 offset, uin
 		appendStringInfoString(json, DatumGetCString(DirectFunctionCall1(
 										 numeric_out, PointerGetDatum(base + INTALIGN(offset)))));
 	else if (JBE_ISBOOL_TRUE(entry))
-		appendBinaryStringInfo(json, "true", 4);
+		AppendBytes(json, "true", 4);
 	else if (JBE_ISBOOL_FALSE(entry))
-		appendBinaryStringInfo(json, "false", 5);
+		AppendBytes(json, "false", 5);
 	else if (JBE_ISNULL(entry))
-		appendBinaryStringInfo(json, "null", 4);
+		AppendBytes(json, "null", 4);
 	else
 		append_container(json, (const JsonbContainer *) (base + INTALIGN(offset)));
 }
@@ -131,7 +153,7 @@ append_array(StringInfo json, const JsonbContainer *array)
 		uint32 end = entry_end(array->children[i], offset);
 
 		if (i > 0)
-			appendBinaryStringInfo(json, ", ", 2);
+			AppendBytes(json, ", ", 2);
 		append_entry(json, array->children[i], base, offset, end);
 		offset = end;
 	}
@@ -158,9 +180,9 @@ append_object(StringInfo json, const JsonbContainer *object)
 		uint32 end = entry_end(values[i], offset);
 
 		if (i > 0)
-			appendBinaryStringInfo(json, ", ", 2);
+			AppendBytes(json, ", ", 2);
 		AppendJsonString(json, base + key_offset, key_end - key_offset);
-		appendBinaryStringInfo(json, ": ", 2);
+		AppendBytes(json, ": ", 2);
 		append_entry(json, values[i], base, offset, end);
 		key_offset = key_end;
 		offset = end;

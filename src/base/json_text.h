@@ -8,6 +8,19 @@
 #include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
+/*
+ * appendBinaryStringInfo, without a call for the few bytes that most of JSON consists of.
+ */
+static inline void
+AppendBytes(StringInfo json, const char *bytes, int len)
+{
+	if (unlikely(json->len + len >= json->maxlen))
+		enlargeStringInfo(json, len);
+	memcpy(json->data + json->len, bytes, len);
+	json->len += len;
+	json->data[json->len] = '\0';
+}
+
 extern void AppendJsonString(StringInfo json, const char *text, int len);
 extern void AppendJsonb(StringInfo json, const Jsonb *value);
 extern void CheckJsonbDepth(const Jsonb *value);

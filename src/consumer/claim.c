@@ -83,6 +83,9 @@
 /* Tokens fit into a double, for consumers that have nothing else. */
 #define TOKEN_MASK ((INT64CONST(1) << 53) - 1)
 
+/* Random numbers that are drawn at once. */
+#define NUMBERS_IN_ADVANCE 64
+
 /* Columns of the result. */
 enum
 {
@@ -144,6 +147,26 @@ static Resume resume;
 PG_FUNCTION_INFO_V1(acteon_outbox_claim);
 
 /*
+ * A random number.  The source of them is slow to set up for each, so a session draws
+ * some in advance.
+ */
+static int64
+draw_number(void)
+{
+	static int64 drawn[NUMBERS_IN_ADVANCE];
+	static int left = 0;
+
+	if (left == 0)
+	{
+		if (!pg_strong_random(drawn, sizeof(drawn)))
+			ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+							errmsg("could not generate a random lease token")));
+		left = NUMBERS_IN_ADVANCE;
+	}
+	return drawn[--left];
+}
+
+/*
  * Draw a token: random, so that a lease from before a failover or a restore is
  * never mistaken for one from after it.
  */
@@ -153,12 +176,8 @@ draw_token(void)
 	int64 token;
 
 	do
-	{
-		if (!pg_strong_random(&token, sizeof(token)))
-			ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
-							errmsg("could not generate a random lease token")));
-		token &= TOKEN_MASK;
-	} while (token == NO_LEASE);
+		token = draw_number() & TOKEN_MASK;
+	while (token == NO_LEASE);
 	return token;
 }
 

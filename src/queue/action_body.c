@@ -33,9 +33,9 @@ append_text(StringInfo json, TupleTableSlot *row, const char *separator, int sep
 	bool isnull;
 	Datum value = slot_getattr(row, column, &isnull);
 
-	appendBinaryStringInfo(json, separator, separator_len);
+	AppendBytes(json, separator, separator_len);
 	if (isnull)
-		appendBinaryStringInfo(json, LITERAL("null"));
+		AppendBytes(json, LITERAL("null"));
 	else
 	{
 		text *string = DatumGetTextPP(value);
@@ -61,7 +61,7 @@ jsonb_column(TupleTableSlot *row, AttrNumber column)
 static void
 append_jsonb(StringInfo json, const Jsonb *value, const char *separator, int separator_len)
 {
-	appendBinaryStringInfo(json, separator, separator_len);
+	AppendBytes(json, separator, separator_len);
 	AppendJsonb(json, value);
 }
 
@@ -91,9 +91,11 @@ append_time(StringInfo json, TupleTableSlot *row, const char *separator, int sep
 {
 	bool isnull;
 	Datum value = slot_getattr(row, column, &isnull);
-	char time[RFC3339_MAXLEN];
+	/* The actions of a batch were all made at one time. */
+	static TimestampTz last_time = 0;
+	static char last_text[RFC3339_MAXLEN] = "";
 
-	appendBinaryStringInfo(json, separator, separator_len);
+	AppendBytes(json, separator, separator_len);
 	if (exact != NULL && exact->type == jbvString)
 	{
 		AppendJsonString(json, exact->val.string.val, exact->val.string.len);
@@ -101,13 +103,18 @@ append_time(StringInfo json, TupleTableSlot *row, const char *separator, int sep
 	}
 	if (isnull)
 	{
-		appendBinaryStringInfo(json, LITERAL("null"));
+		AppendBytes(json, LITERAL("null"));
 		return;
 	}
-	FormatRfc3339(time, DatumGetTimestampTz(value));
-	appendStringInfoChar(json, '"');
-	appendStringInfoString(json, time);
-	appendStringInfoChar(json, '"');
+	if (last_text[0] == '\0' || DatumGetTimestampTz(value) != last_time)
+	{
+		last_text[0] = '\0'; /* in case of an error */
+		last_time = DatumGetTimestampTz(value);
+		FormatRfc3339(last_text, last_time);
+	}
+	AppendBytes(json, LITERAL("\""));
+	AppendBytes(json, last_text, strlen(last_text));
+	AppendBytes(json, LITERAL("\""));
 }
 
 /*
@@ -125,8 +132,8 @@ AppendActionJson(StringInfo json, TupleTableSlot *row, const pg_uuid_t *sent_id)
 							 EXACT_STARTS_AT, &starts_at);
 	labels = take_exact_time(labels, row, Anum_outbox_ends_at, EXACT_ENDS_AT, &ends_at);
 	UuidToText(id, sent_id);
-	appendBinaryStringInfo(json, LITERAL("{\"id\": \""));
-	appendBinaryStringInfo(json, id, UUID_TEXT_LEN);
+	AppendBytes(json, LITERAL("{\"id\": \""));
+	AppendBytes(json, id, UUID_TEXT_LEN);
 	append_text(json, row, LITERAL("\", \"namespace\": "), Anum_outbox_namespace);
 	append_text(json, row, LITERAL(", \"tenant\": "), Anum_outbox_tenant);
 	append_text(json, row, LITERAL(", \"provider\": "), Anum_outbox_provider);
@@ -139,5 +146,5 @@ AppendActionJson(StringInfo json, TupleTableSlot *row, const pg_uuid_t *sent_id)
 	append_time(json, row, LITERAL(", \"starts_at\": "), Anum_outbox_starts_at, &starts_at);
 	append_time(json, row, LITERAL(", \"ends_at\": "), Anum_outbox_ends_at, &ends_at);
 	append_time(json, row, LITERAL(", \"created_at\": "), Anum_outbox_created_at, NULL);
-	appendStringInfoChar(json, '}');
+	AppendBytes(json, LITERAL("}"));
 }
