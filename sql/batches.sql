@@ -297,4 +297,20 @@ RESET session_replication_role;
 SELECT attempt('MERGE INTO acteon_replay_log AS l USING (SELECT 1) AS s ON true WHEN MATCHED THEN DELETE');
 SELECT attempt('SELECT acteon_replay_log_refuse()');
 SELECT count(*) FROM acteon_replay_log;
+
+-- the tally stays short while a batch is delivered one by one, and counts the same
+CALL clean();
+SELECT count(make_record('t' || i)) FROM generate_series(1, 300) AS i;
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 300);
+UPDATE acteon_replay_batch SET replayed = replayed + 6000;
+INSERT INTO acteon_replay_tally (batch_id, finished_at, state, outcome, effect, actions)
+SELECT 1, now() - i * interval '100 ms', CASE WHEN i % 3 = 0 THEN 'dead' ELSE 'delivered' END, CASE i % 3 WHEN 1 THEN 'Executed' WHEN 2 THEN 'Failed' END,
+	CASE i % 3 WHEN 1 THEN 'done' WHEN 2 THEN 'unknown' END, 1
+FROM generate_series(1, 6000) AS i;
+SELECT count(*) FROM (SELECT pg_temp.take(100) FROM generate_series(1, 3)) AS taken;
+DO $$BEGIN FOR i IN 1 .. 300 LOOP PERFORM pg_temp.ack(ARRAY[i::bigint], '{"Executed": {"status": "success"}}'); END LOOP; END$$;
+SELECT count(*) BETWEEN 1000 AND 2300 AS is_short, sum(actions) AS actions, max(actions) > 50 AS old_ones_are_one,
+	count(*) FILTER (WHERE finished_at < now() - interval '5 min 1 s') < 10 AS few_old FROM acteon_replay_tally;
+SELECT delivered, done, dead, delivered_by, breaker FROM acteon_replay_batches;
+SELECT * FROM acteon_outbox_check();
 CALL clean();

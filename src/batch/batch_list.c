@@ -254,7 +254,7 @@ enum
 	"	c.in_doubt, c.held, c.done, c.on_doubt " \
 	"FROM (" FIGURES ") AS c CROSS JOIN LATERAL (" BREAKER ") AS k " \
 	"CROSS JOIN LATERAL (SELECT " RAMP_LEFT " AS ramp_left) AS r " \
-	"LEFT JOIN %1$s.acteon_replay_batch AS w ON w.id = c.id AND NOT c.in_part " \
+	"LEFT JOIN chosen AS w ON w.id = c.id AND NOT c.in_part " \
 	"ORDER BY c.id"
 
 /* What is asked for: the arguments of acteon_replay_read_batches. */

@@ -4,8 +4,8 @@
  *		few.
  *
  * The rows are written by delivery.c, a few for each call.  Those that are older
- * than the window of a batch's circuit breaker and than the last minutes are
- * folded from time to time by the calls that write; purges fold the rest.
+ * than the window of a batch's circuit breaker are folded from time to time by the
+ * calls that write; purges fold the rest.
  */
 #include "postgres.h"
 
@@ -32,23 +32,37 @@
 /* Rows that are folded at once. */
 #define FOLD_AT_ONCE 10000
 
+/* What is folded together: rows of one kind that are old, or of one second. */
+#define FOLDED_BY \
+	"state, outcome, effect, CASE WHEN finished_at >= $2 - interval '5 min'" \
+	"	THEN date_trunc('second', finished_at) END"
+
 /*
- * Fold old rows of batch $1, so that there is one of a kind.  The newest stay as they
- * are: at least as many as the breaker's window, each of which is an action or more.
- * %1$s is the extension's schema; see redrive.c about the search path.
+ * Fold old rows of batch $1, so that there is one of a kind, and those of the last
+ * minutes, so that there is one of a kind and second.  The newest stay as they are: at
+ * least as many as the breaker's window, each of which is an action or more.  Rows are
+ * found by their places, so that no plan depends on statistics.  %1$s is the
+ * extension's schema; see redrive.c about the search path.
  */
 #define FOLD_BATCH \
-	"WITH doomed AS MATERIALIZED (" \
-	"	SELECT ctid FROM %1$s.acteon_replay_tally" \
-	"	WHERE batch_id = $1 AND finished_at < least($2 - interval '5 min'," \
+	"WITH oldest AS (" \
+	"	SELECT ctid, state, outcome, effect, finished_at FROM %1$s.acteon_replay_tally" \
+	"	WHERE batch_id = $1 AND finished_at <" \
 	"		(SELECT finished_at FROM %1$s.acteon_replay_tally WHERE batch_id = $1" \
 	"		ORDER BY finished_at DESC OFFSET greatest($3, (SELECT breaker_window" \
-	"			FROM %1$s.acteon_replay_batch WHERE id = $1)) LIMIT 1))" \
-	"	ORDER BY finished_at LIMIT $4 FOR UPDATE SKIP LOCKED), " \
-	"folded AS (DELETE FROM %1$s.acteon_replay_tally WHERE ctid IN (SELECT ctid FROM doomed) RETURNING *) " \
+	"			FROM %1$s.acteon_replay_batch WHERE id = $1)) LIMIT 1)" \
+	"	ORDER BY finished_at LIMIT $4), " \
+	"several AS (" \
+	"	SELECT ctid, count(*) OVER (PARTITION BY " FOLDED_BY ") > 1 AS are_several FROM oldest), " \
+	"doomed AS MATERIALIZED (" \
+	"	SELECT ctid FROM %1$s.acteon_replay_tally" \
+	"	WHERE ctid = ANY (ARRAY(SELECT ctid FROM several WHERE are_several))" \
+	"	FOR UPDATE SKIP LOCKED), " \
+	"folded AS (DELETE FROM %1$s.acteon_replay_tally" \
+	"	WHERE ctid = ANY (ARRAY(SELECT ctid FROM doomed)) RETURNING *) " \
 	"INSERT INTO %1$s.acteon_replay_tally (batch_id, finished_at, state, outcome, effect, actions) " \
 	"SELECT batch_id, max(finished_at), state, outcome, effect, sum(actions) FROM folded " \
-	"GROUP BY batch_id, state, outcome, effect HAVING sum(actions) <> 0"
+	"GROUP BY batch_id, " FOLDED_BY " HAVING sum(actions) <> 0"
 
 /*
  * Fold the old rows of a batch, as the tables' owner.  Does not wait for locks.
