@@ -206,9 +206,7 @@ NoticeServer(Oid schema, Oid role)
 	if (schema == known_schema && known_timeline == GetWALInsertionTimeLine())
 		return;
 	server = this_server();
-	if (!ReadServer(schema, &before, &database))
-		return; /* nothing was ever replayed here */
-	if (is_here(before, database, server))
+	if (ReadServer(schema, &before, &database) && is_here(before, database, server))
 	{
 		if (noticed_by != InvalidTransactionId && noticed_by == GetTopTransactionIdIfAny())
 			return; /* not committed yet */
