@@ -944,7 +944,7 @@ AS 'MODULE_PATHNAME', 'acteon_replay_items'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 1000;
 
 COMMENT ON FUNCTION acteon_replay_items(bigint, text, bigint, bigint) IS
-'Lists the actions of a batch that the caller''s grants cover, in the order of the outbox; only those in the given state, if one is given. after_id and max_items read it page by page: the first max_items whose outbox_id is greater than after_id, at a cost that does not depend on the size of the batch. It works on a standby, too.
+'Lists the actions of a batch that the caller''s grants cover, in the order of the outbox; only those in the given state, if one is given. To read a large batch page by page, pass max_items, the size of a page, and as after_id the last outbox_id of the page before; a page reads no more of the batch than it has to. It works on a standby, too.
 
 States:
 waiting, running: not finished

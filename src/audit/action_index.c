@@ -51,8 +51,7 @@ is_plain(const AuditTable *table)
 	return form->relkind == RELKIND_RELATION && form->relam == HEAP_TABLE_AM_OID &&
 		   !form->relhassubclass && !form->relrowsecurity && !RELATION_IS_OTHER_TEMP(table->rel) &&
 		   ExecutorCheckPerms_hook == NULL &&
-		   pg_class_aclcheck(RelationGetRelid(table->rel), table->owner, ACL_SELECT) ==
-			   ACLCHECK_OK;
+		   pg_class_aclcheck(RelationGetRelid(table->rel), table->owner, ACL_SELECT) == ACLCHECK_OK;
 }
 
 /*
@@ -193,8 +192,8 @@ FindByActionIndex(const AuditTable *table, const char *action_id, const char *ou
 
 	if (!is_plain(table) || (index = open_action_index(table)) == NULL)
 		return false;
-	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid,
-						   index->rd_indcollation[0], F_TEXTEQ, CStringGetTextDatum(action_id));
+	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, index->rd_indcollation[0],
+						   F_TEXTEQ, CStringGetTextDatum(action_id));
 	slot = table_slot_create(table->rel, NULL);
 	scan = ActeonIndexBeginScan(table->rel, index, GetActiveSnapshot(), 1);
 	index_rescan(scan, &key, 1, NULL, 0);

@@ -53,7 +53,7 @@ short_escape(char c)
 #define EIGHT(byte) (UINT64CONST(0x0101010101010101) * (byte))
 
 /* Whether one of the bytes of a word is zero, or less than a number up to 128. */
-#define HAS_BYTE_BELOW(word, n) ((((word) - EIGHT(n)) & ~(word) & EIGHT(0x80)) != 0)
+#define HAS_BYTE_BELOW(word, n) ((((word) -EIGHT(n)) & ~(word) &EIGHT(0x80)) != 0)
 #define HAS_ZERO_BYTE(word) HAS_BYTE_BELOW(word, 1)
 
 /*

@@ -122,7 +122,9 @@ static const ItemState item_states[] = {
 	{"held", "d.outbox_id IS NULL AND s.held IS NOT NULL",
 	 FIRST_IN_SEGMENT("doubt_since IS NOT NULL AND held IS NOT NULL")},
 	/* What was done is no failure, whatever else is. */
-	{"failed", "%1$s.acteon_is_failure(d.state, " OUTCOME_NAME ", d.effect)",
+	{"failed",
+	 "(d.effect = 'done') IS NOT TRUE"
+	 " AND %1$s.acteon_is_failure(d.state, " OUTCOME_NAME ", d.effect)",
 	 FIRST_FINISHED("(effect = 'done') IS NOT TRUE")},
 };
 

@@ -61,8 +61,7 @@
 	"		CASE WHEN o.generation > 1 THEN o.tenant END AS tenant," \
 	"		CASE WHEN o.generation > 1 THEN o.namespace END AS namespace," \
 	"		CASE WHEN d.state <> 'delivered' AND d.unproven THEN d.state END AS unproven_end," \
-	"		CASE WHEN d.state = 'dead' AND d.error LIKE 'action %% " CANNOT_BE_HANDED_OUT \
-	":%%'" \
+	"		CASE WHEN d.state = 'dead' AND d.error LIKE 'action %% " CANNOT_BE_HANDED_OUT ":%%'" \
 	"			THEN d.error END AS not_handed_out" \
 	"	FROM stored AS o FULL JOIN covered AS c ON c.id = o.id" \
 	"	FULL JOIN delivery AS d ON d.outbox_id = coalesce(o.id, c.id)), " \
@@ -147,14 +146,13 @@
 	"	FROM %1$s.acteon_dispatch_segment AS s" \
 	"	WHERE lane IS NOT NULL AND " SEGMENT_IS_LEASED( \
 		"s", \
-		"clock_timestamp()") \
-	"	GROUP BY lane HAVING count(*) > 1 AND max(first_id) BETWEEN $1 AND $2 " \
-	"UNION ALL SELECT 'wrong attempt', first_id," \
-	"		format('The segment is %%s and has %%s attempts.'," \
-	"			CASE WHEN lease_token IS NULL THEN 'waiting' ELSE 'leased' END, attempt)" \
-	"	FROM %1$s.acteon_dispatch_segment" \
-	"	WHERE first_id BETWEEN $1 AND $2" \
-	"		AND attempt < CASE WHEN lease_token IS NULL THEN 0 ELSE 1 END "
+		"clock_timestamp()") "	GROUP BY lane HAVING count(*) > 1 AND max(first_id) BETWEEN $1 AND $2 " \
+							 "UNION ALL SELECT 'wrong attempt', first_id," \
+							 "		format('The segment is %%s and has %%s attempts.'," \
+							 "			CASE WHEN lease_token IS NULL THEN 'waiting' ELSE 'leased' END, attempt)" \
+							 "	FROM %1$s.acteon_dispatch_segment" \
+							 "	WHERE first_id BETWEEN $1 AND $2" \
+							 "		AND attempt < CASE WHEN lease_token IS NULL THEN 0 ELSE 1 END "
 
 #define CHECK_IDS CHECKED_ACTIONS CHECK_ACTIONS CHECK_SEGMENTS "ORDER BY 2, 1"
 
@@ -348,8 +346,7 @@ acteon_outbox_check(PG_FUNCTION_ARGS)
 	if (!has_first && !has_last)
 	{
 		SetLocally("enable_seqscan", "on");
-		return_found(result,
-					 SPI_execute(psprintf(CHECK_BATCHES, schema), true, 0));
+		return_found(result, SPI_execute(psprintf(CHECK_BATCHES, schema), true, 0));
 	}
 	end_looking(&call);
 	return (Datum) 0;
