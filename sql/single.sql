@@ -129,7 +129,11 @@ CREATE POLICY not_all ON acteon_audit USING (id <> 'b 2');
 SELECT pg_temp.replayed('one of 2');
 ALTER TABLE acteon_audit DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY;
 SELECT pg_temp.replayed('one of 2');
+SAVEPOINT s;
 REVOKE SELECT ON acteon_audit FROM regress_acteon_auditor;
+SELECT pg_temp.replayed('one of 2');
+ROLLBACK TO s;
+REVOKE USAGE ON SCHEMA public FROM PUBLIC;
 SELECT pg_temp.replayed('one of 2');
 ROLLBACK;
 

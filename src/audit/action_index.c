@@ -14,6 +14,7 @@
 #include "access/tableam.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
 #include "catalog/pg_opfamily.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
@@ -51,7 +52,10 @@ is_plain(const AuditTable *table)
 	return form->relkind == RELKIND_RELATION && form->relam == HEAP_TABLE_AM_OID &&
 		   !form->relhassubclass && !form->relrowsecurity && !RELATION_IS_OTHER_TEMP(table->rel) &&
 		   ExecutorCheckPerms_hook == NULL &&
-		   pg_class_aclcheck(RelationGetRelid(table->rel), table->owner, ACL_SELECT) == ACLCHECK_OK;
+		   pg_class_aclcheck(RelationGetRelid(table->rel), table->owner, ACL_SELECT) ==
+			   ACLCHECK_OK &&
+		   ActeonSchemaAclCheck(RelationGetNamespace(table->rel), table->owner, ACL_USAGE) ==
+			   ACLCHECK_OK;
 }
 
 /*
