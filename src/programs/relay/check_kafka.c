@@ -91,7 +91,7 @@ CheckKafka(const Settings *settings)
 	const rd_kafka_metadata_t *metadata = NULL;
 	rd_kafka_resp_err_t code;
 	char *error;
-	rd_kafka_t *rk = KafkaMakeProducer(settings, &error);
+	rd_kafka_t *rk = KafkaMakeProducer(settings, false, &error);
 
 	if (rk == NULL)
 	{

@@ -10,9 +10,14 @@
  * librdkafka works in threads of its own and wakes the loop up through a descriptor when
  * it has something to tell.  All that is told is taken here, in the loop's thread.
  *
- * While all brokers are away nothing waits here for them: what was not sent yet is taken
- * back, so that others may have more luck, and the producer is replaced.  An old one
- * stays until its last message is reported: what it has sent it goes on with.
+ * When all brokers go away, what is in flight waits for them, for as long as a report is
+ * waited for: the producer that has sent it is the only one that can send it again
+ * without writing it twice.  One that has never reached a broker has sent nothing, and
+ * gives everything back at once.  A producer is replaced when it is of no more use, and
+ * stays until its last message is reported.
+ *
+ * A broker refuses all messages of a request together.  So after a refusal each is sent
+ * in a request of its own for a while, until it is known which ones are refused.
  */
 #include "relay/kafka.h"
 
@@ -39,6 +44,9 @@
 /* From this level on, what librdkafka logs is worth a warning: LOG_CRIT of syslog. */
 #define CRITICAL_LEVEL 2
 
+/* How long messages are sent one by one after a request was refused. */
+#define SINGLY_TIME MINUTE
+
 typedef struct Kafka Kafka;
 
 typedef struct Producer
@@ -50,6 +58,8 @@ typedef struct Producer
 	int fd; /* readable when there are events */
 	int in_flight;
 	bool useless;             /* the next message needs another one */
+	bool singly;              /* one message a request */
+	bool has_worked;          /* something was acknowledged */
 	rd_kafka_resp_err_t code; /* of the last error that has come without a message; or 0 */
 	char why[512];            /* the same in words */
 } Producer;
@@ -62,8 +72,6 @@ typedef struct Message
 	Producer *producer; /* NULL: there was none */
 	Action *action;     /* NULL: nobody waits for the report any more */
 	int64_t sent_at;
-	int64_t number;           /* of all that were sent */
-	bool alone;               /* nothing else was in flight when it was sent */
 	rd_kafka_resp_err_t code; /* why librdkafka did not even take it; or 0 */
 } Message;
 
@@ -74,7 +82,7 @@ struct Kafka
 	Producer *producers; /* the first is the present one, unless it is useless */
 	Message *first;      /* in flight, in no order */
 	LoopTimer refusals;  /* what librdkafka did not take is reported in the next round */
-	int64_t sent;
+	int64_t singly_until;
 	const char *aborted; /* why what is in flight is broken off */
 	Buffer text;
 };
@@ -119,16 +127,6 @@ tell(Kafka *kafka, Message *message, const Answer *answer)
 }
 
 /*
- * Was no other message refused together with one?
- */
-static bool
-was_alone(const Kafka *kafka, const Message *message)
-{
-	return message->code != 0 ||
-		   (message->alone && message->number == kafka->sent && kafka->sink.in_flight == 1);
-}
-
-/*
  * Tell that a message was not acknowledged: with the error that says most.  When it was
  * only taken back that is the one which made us take it back.
  */
@@ -150,7 +148,12 @@ tell_failure(Kafka *kafka, Message *message, rd_kafka_resp_err_t code, bool may_
 	BufferPrint(&kafka->text, "%s: %s", rd_kafka_err2name(code), words);
 	answer.failure = BufferText(&kafka->text);
 	answer.status = code;
-	answer.sent = may_be_kept ? SENT_WHOLE : was_alone(kafka, message) ? SENT_NOTHING : SENT_PART;
+	if (may_be_kept)
+		answer.sent = SENT_WHOLE;
+	else if (message->code != 0 || producer->singly)
+		answer.sent = SENT_NOTHING;
+	else
+		answer.sent = SENT_PART;
 	tell(kafka, message, &answer);
 }
 
@@ -176,6 +179,31 @@ tell_success(Kafka *kafka, Message *message, const rd_kafka_message_t *report)
 }
 
 /*
+ * A message was acknowledged.
+ */
+static void
+note_success(Producer *producer)
+{
+	producer->has_worked = true;
+	producer->code = 0;
+	producer->kafka->sink.is_away = false;
+}
+
+/*
+ * A message was not.  After that the producer may have lost count of what it has sent,
+ * which it would find out with an error; so it is replaced.
+ */
+static void
+note_failure(Producer *producer, rd_kafka_resp_err_t code)
+{
+	Kafka *kafka = producer->kafka;
+
+	producer->useless = true;
+	if (KafkaRefusesRequest(code))
+		kafka->singly_until = ClockNow() + SINGLY_TIME;
+}
+
+/*
  * librdkafka reports a message.
  */
 static void
@@ -184,29 +212,47 @@ take_report(Kafka *kafka, const rd_kafka_message_t *report)
 	Message *message = report->_private;
 	rd_kafka_msg_status_t kept = rd_kafka_message_status(report);
 
-	if (message->action == NULL)
-		;
-	else if (report->err == RD_KAFKA_RESP_ERR_NO_ERROR || kept == RD_KAFKA_MSG_STATUS_PERSISTED)
+	/* Without an action, it was broken off. */
+	if (message->action != NULL &&
+		(report->err == RD_KAFKA_RESP_ERR_NO_ERROR || kept == RD_KAFKA_MSG_STATUS_PERSISTED))
 	{
-		message->producer->code = 0;
+		note_success(message->producer);
 		tell_success(kafka, message, report);
 	}
-	else
+	else if (message->action != NULL)
+	{
+		note_failure(message->producer, report->err);
 		tell_failure(kafka, message, report->err,
 					 kept != RD_KAFKA_MSG_STATUS_NOT_PERSISTED ||
 						 report->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT);
+	}
 	free(message);
 }
 
 /*
- * Use a producer no more: take back what it has not sent, and let it end with the rest.
+ * Use a producer no more, and take back what it has not sent.
  */
 static void
 give_up(Producer *producer)
 {
-	if (!producer->useless)
-		(void) rd_kafka_purge(producer->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING);
 	producer->useless = true;
+	(void) rd_kafka_purge(producer->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_NON_BLOCKING);
+}
+
+/*
+ * All brokers are away.
+ */
+static void
+note_absence(Producer *producer)
+{
+	Sink *sink = &producer->kafka->sink;
+
+	if (!producer->has_worked)
+		give_up(producer);
+	else if (!sink->is_away)
+		Log(LOG_WARNING, "kafka is away, what is in flight waits for it",
+			LogNumber("in_flight", producer->in_flight), LogText("error", producer->why));
+	sink->is_away = true;
 }
 
 /*
@@ -235,8 +281,10 @@ take_error(Producer *producer, rd_kafka_event_t *event)
 		producer->code = code;
 		snprintf(producer->why, sizeof(producer->why), "%s", why != NULL ? why : "");
 	}
-	if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || rd_kafka_event_error_is_fatal(event))
+	if (rd_kafka_event_error_is_fatal(event))
 		give_up(producer);
+	else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+		note_absence(producer);
 }
 
 /*
@@ -370,14 +418,17 @@ static Producer *
 add_producer(Kafka *kafka, char **error)
 {
 	static const uint64_t one = 1;
-	rd_kafka_t *rk = KafkaMakeProducer(kafka->settings, error);
+	bool singly = ClockNow() < kafka->singly_until;
+	rd_kafka_t *rk = KafkaMakeProducer(kafka->settings, singly, error);
 	Producer *producer;
 
 	if (rk == NULL)
 		return NULL;
 	producer = Allocate(sizeof(Producer));
-	*producer = (Producer){.kafka = kafka, .rk = rk, .next = kafka->producers};
-	producer->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	*producer = (Producer){.kafka = kafka, .rk = rk, .next = kafka->producers, .singly = singly};
+	/* Readable from the start: librdkafka only tells of the first event in an empty queue,
+	 * and some may be there by now. */
+	producer->fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (producer->fd < 0)
 	{
 		Log(LOG_ERROR, "cannot make an event descriptor", LogText("error", strerror(errno)));
@@ -401,6 +452,8 @@ present_producer(Kafka *kafka)
 	Producer *producer = kafka->producers;
 	char *error;
 
+	if (producer != NULL && producer->singly && ClockNow() >= kafka->singly_until)
+		producer->useless = true;
 	if (producer != NULL && !producer->useless)
 		return producer;
 	producer = add_producer(kafka, &error);
@@ -502,8 +555,6 @@ send_message(Sink *sink, Action *action, const char *body, size_t len)
 	*message = (Message){.producer = present_producer(kafka),
 						 .action = action,
 						 .sent_at = ClockNow(),
-						 .number = ++kafka->sent,
-						 .alone = sink->in_flight == 0,
 						 .next = kafka->first};
 	if (kafka->first != NULL)
 		kafka->first->previous = message;

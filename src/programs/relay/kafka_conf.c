@@ -174,7 +174,7 @@ set_file(rd_kafka_conf_t *conf, const char *path, char **error)
  * Set all options.
  */
 static bool
-set_all(rd_kafka_conf_t *conf, const Settings *settings, char **error)
+set_all(rd_kafka_conf_t *conf, const Settings *settings, bool singly, char **error)
 {
 	char timeout[32];
 	bool good = true;
@@ -194,23 +194,25 @@ set_all(rd_kafka_conf_t *conf, const Settings *settings, char **error)
 	}
 	return good && set_option(conf, "bootstrap.servers", settings->kafka_brokers, error) &&
 		   set_option(conf, "message.timeout.ms", timeout, error) &&
+		   (!singly || set_option(conf, "batch.num.messages", "1", error)) &&
 		   set_option(conf, "enable.idempotence", "true", error) &&
 		   set_option(conf, "acks", "all", error) && set_option(conf, "log.queue", "true", error);
 }
 
 /*
- * Make a producer, which tells of deliveries, errors and log lines as events.  NULL with
- * an error, which the caller frees.
+ * Make a producer, which tells of deliveries, errors and log lines as events, and sends
+ * one message a request if it is to send singly.  NULL with an error, which the caller
+ * frees.
  */
 rd_kafka_t *
-KafkaMakeProducer(const Settings *settings, char **error)
+KafkaMakeProducer(const Settings *settings, bool singly, char **error)
 {
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	rd_kafka_t *producer = NULL;
 	char why[512] = "";
 
 	*error = NULL;
-	if (set_all(conf, settings, error))
+	if (set_all(conf, settings, singly, error))
 	{
 		rd_kafka_conf_set_events(conf,
 								 RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG);

@@ -10,6 +10,6 @@
 #include "relay/settings.h"
 
 extern const char *KafkaRefusedOption(const TextList *options, const char **name);
-extern rd_kafka_t *KafkaMakeProducer(const Settings *settings, char **error);
+extern rd_kafka_t *KafkaMakeProducer(const Settings *settings, bool singly, char **error);
 
 #endif

@@ -23,7 +23,7 @@ static const struct
 	Fate fate;
 	Health health;
 } table[] = {
-	/* The message's own fault, unless others were refused with it: see below. */
+	/* The message's own fault, or that of another in the same request. */
 	{RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, FATE_DEAD, GATEWAY_WORKS},
 	{RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE, FATE_DEAD, GATEWAY_WORKS},
 	{RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE, FATE_DEAD, GATEWAY_WORKS},
@@ -67,28 +67,49 @@ static const struct
 };
 
 /*
- * Judge the error of a message that was not kept.  What a broker refuses it refuses
- * with all messages of the request; only of one that was alone is it known to be that
- * one's fault.  The others, and those with an error that is not in the table, use up an
- * attempt, and are dead after the last one.
+ * What the table has of an error; -1 if nothing.
+ */
+static int
+find(long status)
+{
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+	{
+		if ((long) table[i].code == status)
+			return (int) i;
+	}
+	return -1;
+}
+
+/*
+ * Is an error about what a message is, so that a broker has refused all messages of the
+ * request for one of them?
+ */
+bool
+KafkaRefusesRequest(long status)
+{
+	int place = find(status);
+
+	return place >= 0 && table[place].fate == FATE_DEAD;
+}
+
+/*
+ * Judge the error of a message that was not kept.  One that was refused together with
+ * others is tried again.  An error that is not in the table uses up an attempt.
  */
 static Judgement
 judge_not_kept(const Answer *answer)
 {
-	Judgement judgement = {FATE_RETRY, false, GATEWAY_WORKS, 0};
+	int place = find(answer->status);
+	Judgement judgement = {FATE_RETRY, false, GATEWAY_FAULTY, 0};
 
-	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
-	{
-		if ((long) table[i].code != answer->status)
-			continue;
-		judgement.health = table[i].health;
-		if (table[i].fate != FATE_DEAD || answer->sent == SENT_NOTHING)
-			judgement.fate = table[i].fate;
-		if (judgement.health == GATEWAY_REFUSES)
-			judgement.delay = SECOND;
+	if (place < 0)
 		return judgement;
-	}
-	judgement.health = GATEWAY_FAULTY;
+	judgement.fate = table[place].fate;
+	judgement.health = table[place].health;
+	if (judgement.fate == FATE_DEAD && answer->sent != SENT_NOTHING)
+		judgement.fate = FATE_LATER;
+	if (judgement.fate == FATE_LATER && judgement.health != GATEWAY_FAULTY)
+		judgement.delay = SECOND;
 	return judgement;
 }
 
@@ -96,7 +117,7 @@ judge_not_kept(const Answer *answer)
  * Judge what a broker says of a message, and append the outcome or the error, as
  * JudgeAnswer does.  Of an answer with a failure, sent says what the brokers can have
  * kept: SENT_WHOLE, all of it; SENT_PART, nothing; SENT_NOTHING, nothing, and no other
- * message was refused with it.
+ * message was in the request.
  */
 Judgement
 KafkaJudge(const Answer *answer, Buffer *text, Buffer *tag)

@@ -12,6 +12,7 @@
 #define KAFKA_ACKNOWLEDGED 200
 
 extern Judgement KafkaJudge(const Answer *answer, Buffer *text, Buffer *tag);
+extern bool KafkaRefusesRequest(long status);
 extern const char *KafkaHint(long status);
 
 #endif

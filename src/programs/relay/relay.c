@@ -36,7 +36,7 @@ write_metrics(Relay *relay, int64_t now, int64_t *wake, bool always)
 		.in_flight = relay->sink->in_flight,
 		.held = relay->held.unsent + relay->sink->in_flight + relay->results.count,
 		.limit = PaceConcurrency(&relay->pace),
-		.gateway_up = relay->pace.state == PACE_OPEN,
+		.gateway_up = relay->pace.state == PACE_OPEN && !relay->sink->is_away,
 		.database_up = DatabaseIsReady(relay->work) && relay->verified && !relay->complained,
 		.reconnects = DatabaseReconnects(relay->work),
 		.queue_known = relay->figures.stats_known,

@@ -54,6 +54,7 @@ struct Sink
 	const SinkKind *kind;
 	SinkHandlers handlers;
 	int in_flight;
+	bool is_away; /* nothing can be sent now, and what is in flight waits */
 };
 
 extern const SinkKind *SinkKindOf(const Settings *settings);
