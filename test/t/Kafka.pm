@@ -128,7 +128,7 @@ sub messages
 	my ($self, $topic) = @_;
 	my @messages;
 
-	foreach my $line (split /\n/, `kcat -C -b 127.0.0.1:$self->{port} -t $topic -e -q -J`)
+	foreach my $line (split /\n/, `kcat -C -b 127.0.0.1:$self->{port} -t $topic -e -q -J -X fetch.wait.max.ms=10`)
 	{
 		my $message = decode_json($line);
 
