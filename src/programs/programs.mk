@@ -108,7 +108,7 @@ acteon-relay.asan: $(RELAY_SOURCES) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_
 acteon-replay-http.asan: $(HTTP_SOURCES) $(COMMON_SOURCES) $(HTTP_HEADERS) $(HTTP_TABLE) $(COMMON_HEADERS) acteon_replay.control META.json
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -o $@ $(filter %.c,$^) $(HTTP_LIBS)
 
-acteon-relay-unit: test/relay/unit.c test/relay/simulate.c test/relay/simulate.h test/tap.c test/tap.h $(filter-out %/main.c,$(RELAY_SOURCES)) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control META.json
+acteon-relay-unit: test/relay/unit.c $(if $(filter no,$(KAFKA)),,test/relay/kafka_unit.c test/relay/kafka_unit.h) test/relay/simulate.c test/relay/simulate.h test/tap.c test/tap.h $(filter-out %/main.c,$(RELAY_SOURCES)) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control META.json
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Itest -o $@ $(filter %.c,$^) $(RELAY_LIBS)
 
 acteon-replay-http-unit: test/http/unit.c test/tap.c test/tap.h $(filter-out %/main.c,$(HTTP_SOURCES)) $(COMMON_SOURCES) $(HTTP_HEADERS) $(HTTP_TABLE) $(COMMON_HEADERS) acteon_replay.control META.json

@@ -32,6 +32,9 @@
 #include "relay/sealed.h"
 #include "relay/settings.h"
 #include "relay/throttle.h"
+#ifdef WITH_KAFKA
+#include "kafka_unit.h"
+#endif
 #include "simulate.h"
 #include "tap.h"
 
@@ -1740,6 +1743,9 @@ main(void)
 	test_loop_stall();
 	test_silent_names();
 	test_options();
+#ifdef WITH_KAFKA
+	TestKafka();
+#endif
 	rmdir(scratch);
 	return done_testing();
 }
