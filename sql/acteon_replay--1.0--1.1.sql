@@ -1138,7 +1138,7 @@ BEGIN
 				AND p.oid OPERATOR(pg_catalog.=) m.objid
 		WHERE pg_catalog.regexp_replace(p.proname::text, '_1_0$'::text, ''::text) OPERATOR(pg_catalog.=) ANY ('{
 				acteon_answer_effect,acteon_authorized,acteon_dispatch_lane,acteon_effect,acteon_is_failure,
-				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_doubt,
+				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
 				acteon_replay_cancel,acteon_replay_continue,acteon_replay_items,acteon_replay_lineage,acteon_replay_pause,

@@ -108,7 +108,7 @@ PaceMaySend(Pace *pace, int in_flight, int64_t now, int64_t *wake)
 		*wake = Earlier(*wake, pace->resume);
 		return false;
 	}
-	if (pace->state == PACE_OPEN && now < LimitSendFrom(&pace->limit))
+	if (pace->state == PACE_OPEN && pace->fixed == 0 && now < LimitSendFrom(&pace->limit))
 	{
 		*wake = Earlier(*wake, LimitSendFrom(&pace->limit));
 		return false;
