@@ -97,7 +97,7 @@ sub refuses
 
 my $sink = $kafka->sink('replays');
 refuses(qr/--gateway-url is required/, 'no sink at all');
-refuses(qr/exclude each other/, 'two sinks', '--sink', $sink, '--gateway-url', 'http://localhost');
+refuses(qr/cannot be used together/, 'two sinks', '--sink', $sink, '--gateway-url', 'http://localhost');
 foreach my $bad ('kafka://localhost/t', 'kafka://localhost:9092', 'kafka://localhost:9092/', 'kafka://localhost:9092/a/b', 'kafka://u:sesame@localhost:9092/t', 'kafka://localhost:99999/t', 'kafka://a:1,,b:2/t', 'kafka://localhost:9092/..', 'http://localhost:9092/t')
 {
 	my ($out, $err) = ('', '');

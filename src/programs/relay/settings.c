@@ -313,7 +313,7 @@ read_sink(Settings *settings)
 	if (slash != NULL)
 		settings->kafka_brokers = Duplicate(brokers, (size_t) (slash - brokers));
 	if (slash == NULL || !are_brokers(settings->kafka_brokers) || !is_topic(slash + 1))
-		OptionsFail(&program, "the value of --sink is no URL of a topic: expected "
+		OptionsFail(&program, "the value of --sink is not the URL of a topic: expected "
 							  "kafka://HOST:PORT[,HOST:PORT...]/TOPIC and nothing else");
 	settings->kafka_topic = DuplicateText(slash + 1);
 }
@@ -328,7 +328,7 @@ check_sink(Settings *settings)
 		OptionsFail(&program, "--gateway-url is required, for example "
 							  "--gateway-url=https://gateway.example.com");
 	if (settings->sink != NULL && settings->gateway_url != NULL)
-		OptionsFail(&program, "--gateway-url and --sink exclude each other");
+		OptionsFail(&program, "--gateway-url and --sink cannot be used together");
 	if (settings->gateway_url != NULL)
 		check_url(settings->gateway_url);
 	if (settings->sink != NULL)
