@@ -1,6 +1,7 @@
 # acteon_replay: everything there is to do, by name.
 #
-#   make                 build the extension and the programs (RELAY=no, HTTP=no: without them)
+#   make                 build the extension and the programs (RELAY=no, HTTP=no: without them; KAFKA=no: a relay
+#                        without --sink)
 #   make install         install it where PG_CONFIG says
 #   make installcheck    run the tests against an installed, running server
 #   make demo            from nothing: packages, build, private cluster, an incident

@@ -635,6 +635,34 @@ action_id: that id
 
 Errors: 42501 no gateway grant, 22023 bad argument.';
 
+CREATE FUNCTION acteon_outbox_describe(
+	outbox_ids bigint[],
+	OUT outbox_id bigint,
+	OUT batch_id bigint,
+	OUT original_action_id text,
+	OUT generation integer,
+	OUT namespace text,
+	OUT tenant text,
+	OUT provider text,
+	OUT action_type text,
+	OUT fingerprint text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'acteon_outbox_describe'
+LANGUAGE C STABLE CALLED ON NULL INPUT ROWS 100;
+
+COMMENT ON FUNCTION acteon_outbox_describe(bigint[]) IS
+'Returns what the outbox contains about actions besides their body, for a consumer that routes them: one row for each, in the order given. Ids that are not in the outbox are left out.
+
+Returns:
+outbox_id: position in the outbox
+batch_id: number of the batch
+original_action_id: id of the action that is replayed, which the label replayed_from contains as well
+generation: 1 for the first replay of the original action, and so on; the same pair of original_action_id and generation is the same replay, whatever id it was sent under
+namespace, tenant, provider, action_type: as in the body
+fingerprint: what the order of delivery is kept by, with the tenant; NULL if it has none
+
+Errors: 42501 no gateway grant, 22023 bad argument.';
+
 CREATE FUNCTION acteon_outbox_ack(
 	outbox_id bigint[],
 	lease_token bigint[],
@@ -1132,7 +1160,7 @@ BEGIN
 				AND p.oid OPERATOR(pg_catalog.=) m.objid
 		WHERE pg_catalog.regexp_replace(p.proname::text, '_1_0$'::text, ''::text) OPERATOR(pg_catalog.=) ANY ('{
 				acteon_answer_effect,acteon_authorized,acteon_dispatch_lane,acteon_effect,acteon_is_failure,
-				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_doubt,
+				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
 				acteon_replay_cancel,acteon_replay_continue,acteon_replay_items,acteon_replay_lineage,acteon_replay_pause,

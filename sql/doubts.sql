@@ -190,6 +190,14 @@ SELECT replayed FROM acteon_replay_bulk(tenant => 'acme');
 SELECT pg_temp.look();
 SELECT held FROM pg_temp.actions WHERE held IS NOT NULL;
 RESET acteon_replay.audit_is_live;
+-- … somebody else may still execute it: any role may say so
+BEGIN;
+SET LOCAL ROLE regress_acteon_ops;
+SET LOCAL acteon_replay.hold_doubts = on;
+RESET ROLE;
+SELECT pg_temp.look();
+SELECT held FROM pg_temp.actions WHERE held IS NOT NULL;
+ROLLBACK;
 -- … it cannot be read, or is not there
 BEGIN;
 ALTER TABLE acteon_audit RENAME COLUMN tenant TO client;

@@ -96,6 +96,7 @@ true
 {"Teleported": {"status": "success"}}
 {"AlreadyDispatched": null}
 {"AlreadyDispatched": {"error": "seen"}}
+{"Published": {"topic": "t", "partition": 0, "offset": 1}}
 {"Rerouted": {"response": {"status": "success"}}}
 {"Rerouted": {"response": {"status": "failure"}}}
 {"Rerouted": {}}

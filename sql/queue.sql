@@ -42,6 +42,9 @@ SELECT make_record('bare', payload => 'null', metadata => '[]');
 SELECT success FROM acteon_replay('bare');
 SELECT replace(action::text, to_char(o.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'CREATED') AS action, pg_typeof(action)
 FROM acteon_outbox_claim('one') AS c JOIN acteon_dispatch_outbox AS o ON o.id = c.outbox_id;
+-- what a router needs besides, in the order in which it asks
+SELECT d.batch_id = o.batch_id AS batch, d.original_action_id, d.generation, d.namespace, d.tenant, d.provider, d.action_type, d.fingerprint
+FROM acteon_outbox_describe((SELECT array_agg(id ORDER BY id DESC) || 0::bigint FROM acteon_dispatch_outbox)) AS d JOIN acteon_dispatch_outbox AS o ON o.id = d.outbox_id;
 
 -- payloads and labels are the bytes that the server would make of them
 CALL clean();
@@ -266,6 +269,7 @@ SELECT statement, attempt(statement) FROM unnest(ARRAY[
 	$$SELECT acteon_outbox_reject('{1}', '{1}', '{null}')$$,
 	$$SELECT acteon_outbox_doubt('{1}', '{1}', '{null}')$$,
 	$$SELECT acteon_outbox_sleep(true)$$,
+	$$SELECT acteon_outbox_describe('{1}')$$,
 	$$SELECT acteon_outbox_extend('{1}', '1 min')$$,
 	$$SELECT acteon_outbox_redrive()$$,
 	$$SELECT acteon_outbox_purge('1 day')$$,
@@ -313,6 +317,9 @@ SELECT statement, attempt(statement) FROM unnest(ARRAY[
 	$$SELECT acteon_outbox_doubt('{1}', '{1}', '{a}', '{NULL,NULL}')$$,
 	$$SELECT acteon_outbox_doubt('{NULL}', '{1}', '{a}')$$,
 	$$SELECT acteon_outbox_doubt('{1}', '{1}', NULL)$$,
+	$$SELECT acteon_outbox_describe(NULL)$$,
+	$$SELECT acteon_outbox_describe('{1,NULL}')$$,
+	$$SELECT acteon_outbox_describe('{{1}}')$$,
 	$$SELECT acteon_outbox_extend('{1}', '0')$$,
 	$$SELECT acteon_outbox_extend(NULL, '1 s')$$,
 	$$SELECT acteon_outbox_extend('{NULL}', '1 s')$$,

@@ -122,6 +122,15 @@ fetch_node_driver()
 		cat "$WORK/npm.log" >&2
 }
 
+# Fetch a broker of Kafka, in the versions of test/kafka/pom.xml, for test/t/029_relay_kafka.pl,
+# and say where it is.  Without it, that test is left out.
+fetch_kafka()
+{
+	(cd "$WORK/src/test/kafka" && as_user mvn -q -B "-Dmaven.repo.local=$WORK/maven" dependency:copy-dependencies \
+		"-DoutputDirectory=$WORK/kafka") >"$WORK/kafka.log" 2>&1 || cat "$WORK/kafka.log" >&2
+	export ACTEON_KAFKA_JARS=$WORK/kafka
+}
+
 # Install what building and running need, and find the server: sets BINDIR.
 prepare_packages()
 {
@@ -137,6 +146,7 @@ prepare_packages()
 	[ -f /usr/include/postgresql/libpq-fe.h ] || set -- libpq-dev "$@"
 	[ -f /usr/include/openssl/evp.h ] || set -- libssl-dev "$@"
 	[ -f /usr/include/microhttpd.h ] || set -- libmicrohttpd-dev "$@"
+	[ -f /usr/include/librdkafka/rdkafka.h ] || set -- librdkafka-dev "$@"
 	[ -f /usr/include/yajl/yajl_parse.h ] || set -- libyajl-dev "$@"
 	compgen -G '/usr/include/*/curl/curl.h' >/dev/null || [ -f /usr/include/curl/curl.h ] ||
 		set -- libcurl4-openssl-dev "$@"

@@ -21,6 +21,7 @@ int MaxAttempts;
 int GatewayPatience;
 bool AuditIsLive;
 bool AuditIsLiveIsSaid;
+bool HoldDoubts;
 int NotifySetting;
 bool RequireReason;
 
@@ -70,8 +71,9 @@ assign_audit_is_live(bool newval, void *extra)
 }
 
 /*
- * Define the settings.  All of them guard something against the caller, so only
+ * Define the settings.  All but one guard something against the caller, so only
  * superusers, or those who were granted SET on them, may change them.
+ * acteon_replay.hold_doubts only makes claims more careful, so anybody may set it.
  */
 void
 DefineSettings(void)
@@ -116,6 +118,13 @@ DefineSettings(void)
 		"subscription fills, and for a table with a partition that is foreign or filled by a "
 		"subscription.",
 		&AuditIsLive, true, PGC_SUSET, 0, check_audit_is_live, assign_audit_is_live, NULL);
+	DefineCustomBoolVariable(
+		"acteon_replay.hold_doubts",
+		"Holds actions in doubt that have no audit record, whatever on_doubt of their batch is.",
+		"For sessions of consumers whose actions are executed later, by somebody else: there a "
+		"missing record does not show that an action was not sent. acteon-relay sets it when it "
+		"delivers to Kafka. Every role may set it.",
+		&HoldDoubts, false, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable(
 		"acteon_replay.notify", "Sets when a replay wakes up consumers with NOTIFY.",
 		"on, off, or smart (only if a consumer is sleeping). Transactions that send a "

@@ -13,6 +13,7 @@ extern int GatewayPatience; /* seconds */
 
 extern bool AuditIsLive;       /* what is missing in the audit table can tell something */
 extern bool AuditIsLiveIsSaid; /* it was set explicitly */
+extern bool HoldDoubts;        /* whatever on_doubt of a batch is */
 
 /* When consumers are woken up. */
 typedef enum NotifyWhen

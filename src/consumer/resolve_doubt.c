@@ -310,6 +310,8 @@ why_held(Resolver *resolver, const Segment *segment, const Suspect *suspect)
 
 	if (batch->holds)
 		return "on_doubt is hold";
+	if (HoldDoubts)
+		return "acteon_replay.hold_doubts is on: it may have been sent and be executed later";
 	if (segment->unproven)
 		return "it has already been sent again once";
 	if (segment->attempt >= MaxAttempts)

@@ -3,7 +3,8 @@
 #
 #   make RELAY=no        without the relay, for those without libcurl
 #   make HTTP=no         without the HTTP server, for those without libmicrohttpd
-#   make relay           the relay alone; needs libpq, libcurl, yajl, OpenSSL, no server
+#   make KAFKA=no        the relay without --sink, for those without librdkafka
+#   make relay           the relay alone; needs libpq, libcurl, librdkafka, yajl, OpenSSL, no server
 #   make http            the HTTP server alone; needs libpq, libmicrohttpd, yajl, OpenSSL
 #   make install-programs  install the programs alone, where PROGRAMS_BINDIR,
 #                        PROGRAMS_MANDIR and PROGRAMS_UNITDIR say
@@ -15,6 +16,7 @@
 
 RELAY ?= yes
 HTTP ?= yes
+KAFKA ?= yes
 
 # Packages have the programs in /usr/bin, not beside one server's.  Manual pages go where man(1) looks.  That is PGXS's
 # mandir, but for Debian's packages of PostgreSQL: these have a directory of their own for each major, from which pages
@@ -26,7 +28,9 @@ PROGRAMS_UNITDIR ?= $(docdir)/$(docmoduledir)
 COMMON_SOURCES = $(sort $(wildcard src/programs/common/*.c))
 COMMON_HEADERS = $(sort $(wildcard src/programs/common/*.h))
 COMMON_OBJECTS = $(COMMON_SOURCES:.c=.o)
-RELAY_SOURCES = $(sort $(wildcard src/programs/relay/*.c))
+# What only a relay with Kafka has.
+KAFKA_SOURCES = src/programs/relay/check_kafka.c src/programs/relay/kafka.c src/programs/relay/kafka_conf.c src/programs/relay/kafka_judge.c
+RELAY_SOURCES = $(filter-out $(if $(filter no,$(KAFKA)),$(KAFKA_SOURCES)),$(sort $(wildcard src/programs/relay/*.c)))
 RELAY_HEADERS = $(sort $(wildcard src/programs/relay/*.h))
 RELAY_OBJECTS = $(RELAY_SOURCES:.c=.o)
 HTTP_SOURCES = $(sort $(wildcard src/programs/http/*.c))
@@ -45,8 +49,8 @@ PROGRAM_CPPFLAGS ?= $(GIVEN_CPPFLAGS)
 PROGRAM_LDFLAGS ?= $(or $(GIVEN_LDFLAGS),$(OUR_LDFLAGS))
 
 PROGRAM_FLAGS = -std=gnu11 -D_GNU_SOURCE -DACTEON_VERSION='"$(RELEASE)"' -DEXTENSION_VERSION='"$(EXTVERSION)"' \
-	-I$(shell $(PG_CONFIG) --includedir) -Isrc/programs -Isrc
-RELAY_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lcurl -lyajl -lcrypto -lpthread -lm
+	-I$(shell $(PG_CONFIG) --includedir) -Isrc/programs -Isrc$(if $(filter no,$(KAFKA)),, -DWITH_KAFKA)
+RELAY_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lcurl$(if $(filter no,$(KAFKA)),, -lrdkafka) -lyajl -lcrypto -lpthread -lm
 HTTP_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lmicrohttpd -lyajl -lcrypto -lpthread
 PROGRAM_SANITIZERS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 	-fno-sanitize-recover=undefined
@@ -104,7 +108,7 @@ acteon-relay.asan: $(RELAY_SOURCES) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_
 acteon-replay-http.asan: $(HTTP_SOURCES) $(COMMON_SOURCES) $(HTTP_HEADERS) $(HTTP_TABLE) $(COMMON_HEADERS) acteon_replay.control META.json
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -o $@ $(filter %.c,$^) $(HTTP_LIBS)
 
-acteon-relay-unit: test/relay/unit.c test/relay/simulate.c test/relay/simulate.h test/tap.c test/tap.h $(filter-out %/main.c,$(RELAY_SOURCES)) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control META.json
+acteon-relay-unit: test/relay/unit.c $(if $(filter no,$(KAFKA)),,test/relay/kafka_unit.c test/relay/kafka_unit.h) test/relay/simulate.c test/relay/simulate.h test/tap.c test/tap.h $(filter-out %/main.c,$(RELAY_SOURCES)) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control META.json
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Itest -o $@ $(filter %.c,$^) $(RELAY_LIBS)
 
 acteon-replay-http-unit: test/http/unit.c test/tap.c test/tap.h $(filter-out %/main.c,$(HTTP_SOURCES)) $(COMMON_SOURCES) $(HTTP_HEADERS) $(HTTP_TABLE) $(COMMON_HEADERS) acteon_replay.control META.json

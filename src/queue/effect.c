@@ -78,6 +78,8 @@ static const OutcomeRule rules[] = {
 	{"dry_run", "DryRun", EFFECT_NONE, NULL, ANSWER_FINAL},
 	/* Not the gateway's: what a consumer makes of the status 409. */
 	{NULL, "AlreadyDispatched", EFFECT_UNKNOWN, NULL, ANSWER_DUPLICATE},
+	/* Nor this: it was put into a stream, and whoever reads that goes on with it. */
+	{NULL, "Published", EFFECT_LATER, NULL, ANSWER_FINAL},
 };
 
 /*

@@ -32,6 +32,9 @@
 #include "relay/sealed.h"
 #include "relay/settings.h"
 #include "relay/throttle.h"
+#ifdef WITH_KAFKA
+#include "kafka_unit.h"
+#endif
 #include "simulate.h"
 #include "tap.h"
 
@@ -1084,6 +1087,32 @@ test_pace_outages(void)
 }
 
 /*
+ * What has a queue of its own gets as much as it may at once, after an outage as well.
+ */
+static void
+test_pace_fixed(void)
+{
+	Pace pace;
+	int64_t now = SECOND;
+	int64_t wake = NEVER;
+	int sent = 0;
+
+	PaceStart(&pace, 200, 1, 0, now);
+	PaceFix(&pace, 200);
+	for (; PaceMaySend(&pace, sent, now, &wake); sent++)
+		PaceSent(&pace, now);
+	ok(sent == 200 && wake == NEVER, "a fixed number is sent at once: %d", sent);
+	ok(PaceRoom(&pace, 100, 30 * SECOND, now) == 300, "… with a batch behind it: %d",
+	   PaceRoom(&pace, 100, 30 * SECOND, now));
+	for (; sent > 0; sent--)
+		tell(&pace, GATEWAY_FAULTY, 0, 0, now);
+	ok(pace.state == PACE_DOWN && PaceConcurrency(&pace) == 1, "after faults one is tried");
+	now = pace.resume;
+	ok(tell(&pace, GATEWAY_WORKS, 0, 0, now) == PACE_RESUMED && PaceConcurrency(&pace) == 200,
+	   "after an outage the same number again");
+}
+
+/*
  * A key that covers some actions, or none.  A rate.
  */
 static void
@@ -1731,6 +1760,7 @@ main(void)
 	test_pace_tenants();
 	test_pace_outages();
 	test_pace();
+	test_pace_fixed();
 	test_limit();
 	test_limit_live();
 	test_limit_elsewhere();
@@ -1740,6 +1770,9 @@ main(void)
 	test_loop_stall();
 	test_silent_names();
 	test_options();
+#ifdef WITH_KAFKA
+	TestKafka();
+#endif
 	rmdir(scratch);
 	return done_testing();
 }

@@ -15,9 +15,10 @@ extern const char extension_find_sql[];
 /* What consumers may ask of it, which versions before 1.1 lack. */
 typedef struct ExtensionSkills
 {
-	bool ids;    /* answers name the action's id, and a doubt can be told */
-	bool sleep;  /* a consumer can say that it sleeps */
-	bool doubts; /* the figures of the queue tell of doubts */
+	bool ids;       /* answers name the action's id, and a doubt can be told */
+	bool sleep;     /* a consumer can say that it sleeps */
+	bool doubts;    /* the figures of the queue tell of doubts */
+	bool describes; /* it tells what is known of actions besides their body */
 } ExtensionSkills;
 
 /* What is wrong with it. */

@@ -23,8 +23,8 @@ typedef struct Answer
 {
 	const char *failure; /* why there is no whole answer; NULL if there is one */
 	Sent sent;           /* only if there is none */
-	long status;
-	bool is_json; /* that is its content type */
+	long status;         /* of HTTP; a sink that is no gateway has codes of its own */
+	bool is_json;        /* that is its content type */
 	const char *body;
 	size_t len;
 	int64_t retry_after; /* what Retry-After asks for; 0 without */

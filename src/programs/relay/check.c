@@ -15,6 +15,9 @@
 #include "common/report.h"
 #include "common/secret.h"
 #include "relay/check_gateway.h"
+#ifdef WITH_KAFKA
+#include "relay/check_kafka.h"
+#endif
 #include "relay/sealed.h"
 #include "relay/statements.h"
 
@@ -33,13 +36,12 @@ check_mode(const char *path)
 }
 
 /*
- * Check the key files, and read the API key.
+ * Check the file with the API key, and read it.
  */
 static void
-check_keys(const Settings *settings, Buffer *api_key)
+check_api_key(const Settings *settings, Buffer *api_key)
 {
 	char *error = NULL;
-	Keyring *keys;
 
 	if (settings->api_key_file == NULL)
 		ReportGood("API key: none, requests carry no Authorization");
@@ -48,6 +50,17 @@ check_keys(const Settings *settings, Buffer *api_key)
 	else if (check_mode(settings->api_key_file))
 		ReportGood("API key: read from %s", settings->api_key_file);
 	free(error);
+}
+
+/*
+ * Check the files with keys that open payloads.
+ */
+static void
+check_payload_keys(const Settings *settings)
+{
+	char *error = NULL;
+	Keyring *keys;
+
 	if (settings->payload_key_files.count == 0)
 	{
 		ReportGood("payload keys: none, actions with sealed payloads will become dead");
@@ -76,7 +89,7 @@ check_queue(PGconn *conn, const char *schema, ExtensionSkills skills)
 	QueueStats stats;
 	PGresult *result;
 
-	QueuePrepare(&queue, conn, schema, skills);
+	QueuePrepare(&queue, conn, schema, skills, false);
 	result = PQexec(conn, queue.stats);
 	if (PQresultStatus(result) == PGRES_TUPLES_OK)
 	{
@@ -131,7 +144,7 @@ check_times(const Settings *settings, PGconn *conn)
 	if (result == NULL)
 		return;
 	patience = (int64_t) (strtod(PQgetvalue(result, 0, 1), NULL) * SECOND);
-	if (settings->request_timeout < patience)
+	if (settings->sink == NULL && settings->request_timeout < patience)
 		ReportBad(
 			"time-outs",
 			"--request-timeout is shorter than acteon_replay.gateway_patience, which says how "
@@ -307,6 +320,10 @@ check_database(const Settings *settings, Trial *trial)
 	if (schema != NULL)
 	{
 		check_queue(conn, schema, skills);
+		if (settings->sink != NULL && !skills.describes)
+			ReportBad("extension",
+					  "it cannot be used with --sink: it has no acteon_outbox_describe",
+					  "ALTER EXTENSION acteon_replay UPDATE");
 		check_times(settings, conn);
 		check_audit(conn);
 		find_trial(settings, conn, schema, trial);
@@ -337,8 +354,21 @@ CheckRun(const Settings *settings)
 
 	check_database(settings, &trial);
 	take_check_as(settings, &trial);
-	check_keys(settings, &api_key);
-	CheckGateway(settings, &api_key, &trial);
+#ifdef WITH_KAFKA
+	if (settings->kafka_topic != NULL)
+	{
+		if (settings->kafka_option_file != NULL)
+			check_mode(settings->kafka_option_file);
+		check_payload_keys(settings);
+		CheckKafka(settings);
+	}
+#endif
+	if (settings->gateway_url != NULL)
+	{
+		check_api_key(settings, &api_key);
+		check_payload_keys(settings);
+		CheckGateway(settings, &api_key, &trial);
+	}
 	BufferWipe(&api_key);
 	TrialFree(&trial);
 	return ReportStatus();

@@ -108,6 +108,7 @@ found(void *owner, PGresult *result)
 {
 	Relay *relay = owner;
 	const char *sqlstate, *message;
+	bool is_stream = relay->sink->kind->is_stream;
 	ExtensionFault fault;
 
 	if (result == NULL)
@@ -119,10 +120,13 @@ found(void *owner, PGresult *result)
 		in_trouble(relay, fault.what, "", fault.why != NULL ? fault.why : "", fault.hint);
 		free(fault.why);
 	}
+	else if (is_stream && !ExtensionSkillsRead(result).describes)
+		in_trouble(relay, "the extension cannot be used with --sink", "",
+				   "it has no acteon_outbox_describe", "ALTER EXTENSION acteon_replay UPDATE");
 	else
 	{
 		QueuePrepare(&relay->queue, DatabaseConnection(relay->work), PQgetvalue(result, 0, 0),
-					 ExtensionSkillsRead(result));
+					 ExtensionSkillsRead(result), is_stream);
 		relay->verified = true;
 	}
 }
@@ -301,10 +305,13 @@ claimed(void *owner, PGresult *result)
 	{
 		Lease *lease = HeldLease(&relay->held, TextToNumber(PQgetvalue(result, i, 1)),
 								 relay->asked_at + relay->settings->lease);
+		Action *action =
+			HeldAdd(&relay->held, lease, TextToNumber(PQgetvalue(result, i, 0)),
+					(int) TextToNumber(PQgetvalue(result, i, 2)), PQgetvalue(result, i, 4),
+					PQgetvalue(result, i, 3), (size_t) PQgetlength(result, i, 3));
 
-		HeldAdd(&relay->held, lease, TextToNumber(PQgetvalue(result, i, 0)),
-				(int) TextToNumber(PQgetvalue(result, i, 2)), PQgetvalue(result, i, 4),
-				PQgetvalue(result, i, 3), (size_t) PQgetlength(result, i, 3));
+		if (relay->queue.describes)
+			action->facts = QueueReadFacts(result, i);
 	}
 	counters.claimed += count;
 	relay->has_claimed = true;
@@ -384,7 +391,7 @@ static bool
 finish(Relay *relay, int64_t now, int64_t *wake)
 {
 	Results *results = &relay->results;
-	bool nothing_else = relay->held.unsent == 0 && GatewayInFlight(relay->gateway) == 0;
+	bool nothing_else = relay->held.unsent == 0 && relay->sink->in_flight == 0;
 	int64_t oldest;
 	int kind = 0;
 
@@ -453,7 +460,7 @@ claim(Relay *relay, int64_t now, int64_t *wake)
 		return false;
 	if (now < relay->pace.resume)
 		*wake = Earlier(*wake, relay->pace.resume);
-	room -= relay->held.unsent + GatewayInFlight(relay->gateway);
+	room -= relay->held.unsent + relay->sink->in_flight;
 	if (room <= 0 || room < wanted / 2)
 		return false;
 	if (now < relay->claim_from)
@@ -574,8 +581,9 @@ QueueSideStart(Relay *relay)
 	relay->dead_before = -1;
 	relay->claim_most = settings->batch_size;
 	relay->extend_most = MAX_EXTENDED;
-	relay->session =
-		(DatabaseSession){queue_session_sql, statement_time(settings->lease), settings->no_listen};
+	relay->session = (DatabaseSession){relay->sink->kind->is_stream ? queue_stream_session_sql
+																	: queue_session_sql,
+									   statement_time(settings->lease), settings->no_listen};
 	relay->work = DatabaseOpen(settings->database, PROGRAM, "work", handlers, &relay->session);
 	if (settings->metrics_file != NULL)
 		FiguresStart(&relay->figures, settings->database, PROGRAM, settings->no_listen);

@@ -92,7 +92,7 @@ found(void *owner, PGresult *result)
 		return;
 	}
 	QueuePrepare(&figures->queue, DatabaseConnection(figures->database), PQgetvalue(result, 0, 0),
-				 ExtensionSkillsRead(result));
+				 ExtensionSkillsRead(result), false);
 	figures->verified = true;
 }
 

@@ -26,13 +26,17 @@
 #include <curl/curl.h>
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/loop.h"
+#include "common/secret.h"
 #include "relay/easy.h"
 
 #define DISPATCH_PATH "/v1/dispatch"
 
 /* How often an overdue request that has something to read is checked. */
 #define MAX_LAST_READS 200
+
+typedef struct Gateway Gateway;
 
 typedef struct Request
 {
@@ -43,9 +47,9 @@ typedef struct Request
 	Headers *headers;
 	Buffer body; /* of the answer */
 	bool too_large;
-	void *item;   /* NULL while it is free */
-	size_t len;   /* of its own body */
-	size_t given; /* how much of it was handed over, piece by piece */
+	Action *action; /* NULL while it is free */
+	size_t len;     /* of its own body */
+	size_t given;   /* how much of it was handed over, piece by piece */
 	const char *own_body;
 	bool begun;      /* writing it has begun */
 	bool broken_off; /* it would have been written a second time */
@@ -56,7 +60,8 @@ typedef struct Request
 
 struct Gateway
 {
-	GatewayHandlers handlers;
+	Sink sink;
+	const char *key_file; /* NULL: none */
 	CURLM *multi;
 	LoopTimer timer;
 	LoopTimer deadline; /* of the first in flight */
@@ -67,7 +72,6 @@ struct Gateway
 	Request *free;
 	Request *first; /* in flight, in the order of their deadlines */
 	Request *last;
-	int in_flight;
 };
 
 /*
@@ -183,7 +187,7 @@ enter_flight(Gateway *gateway, Request *request)
 	else
 		gateway->first = request;
 	gateway->last = request;
-	gateway->in_flight++;
+	gateway->sink.in_flight++;
 	if (gateway->first == request)
 		set_deadline(gateway);
 }
@@ -204,7 +208,7 @@ leave_flight(Gateway *gateway, Request *request)
 		request->next->previous = request->previous;
 	else
 		gateway->last = request->previous;
-	gateway->in_flight--;
+	gateway->sink.in_flight--;
 	if (was_first)
 		set_deadline(gateway);
 }
@@ -234,9 +238,9 @@ finish(Request *request, CURLcode code, const char *why)
 		answer.is_json = says_json(request);
 	answer.retry_after = Earlier(retry_after, 24 * 3600) * SECOND;
 	leave_flight(gateway, request);
-	gateway->handlers.answered(gateway->handlers.owner, request->item, &answer,
-							   ClockNow() - request->sent_at);
-	request->item = NULL;
+	gateway->sink.handlers.answered(gateway->sink.handlers.owner, request->action, &answer,
+									ClockNow() - request->sent_at);
+	request->action = NULL;
 	if (request->body.size > 64 * 1024)
 		BufferFree(&request->body);
 	request->next = gateway->free;
@@ -328,7 +332,7 @@ timer_expired(void *owner)
 static bool
 read_to_the_end(Gateway *gateway, Request *request)
 {
-	const void *item = request->item;
+	const Action *action = request->action;
 	curl_socket_t fd = CURL_SOCKET_BAD;
 
 	for (int i = 0; i < MAX_LAST_READS; i++)
@@ -342,7 +346,7 @@ read_to_the_end(Gateway *gateway, Request *request)
 		if (poll(&ready, 1, 0) <= 0)
 			return false;
 		act(gateway, fd, CURL_CSELECT_IN);
-		if (request->item != item)
+		if (request->action != action)
 			return true;
 	}
 	return false;
@@ -472,14 +476,52 @@ make_request(Gateway *gateway, const Settings *settings, Request *request)
 }
 
 /*
+ * Read the key for the gateway, if there is a file for it.  False, with an error
+ * logged, if it is wrong.
+ */
+static bool
+read_key(const Gateway *gateway, Buffer *key)
+{
+	char *error = NULL;
+
+	*key = (Buffer){0};
+	if (gateway->key_file == NULL || SecretReadApiKey(gateway->key_file, key, &error))
+		return true;
+	Log(LOG_ERROR, "cannot read a key file", LogText("error", error));
+	free(error);
+	return false;
+}
+
+/*
+ * Make the requests, as many as may be in flight.
+ */
+static void
+make_requests(Gateway *gateway, const Settings *settings)
+{
+	gateway->count = settings->concurrency;
+	gateway->requests = Allocate(gateway->count * sizeof(Request));
+	for (int i = 0; i < gateway->count; i++)
+		make_request(gateway, settings, &gateway->requests[i]);
+}
+
+/*
  * Get ready to send.
  */
-Gateway *
-GatewayOpen(const Settings *settings, const Buffer *key, GatewayHandlers handlers)
+static Sink *
+open_gateway(const Settings *settings, SinkHandlers handlers)
 {
 	Gateway *gateway = Allocate(sizeof(Gateway));
+	Buffer key;
 
-	gateway->handlers = handlers;
+	gateway->sink = (Sink){.kind = &gateway_sink, .handlers = handlers};
+	gateway->key_file = settings->api_key_file;
+	if (gateway->key_file != NULL)
+		SecretWarnIfExposed(gateway->key_file);
+	if (!read_key(gateway, &key))
+	{
+		free(gateway);
+		return NULL;
+	}
 	gateway->multi = curl_multi_init();
 	EasyMust(gateway->multi != NULL, "curl_multi_init", "out of memory");
 	SET_MULTI(gateway->multi, CURLMOPT_SOCKETFUNCTION, want_socket);
@@ -493,27 +535,25 @@ GatewayOpen(const Settings *settings, const Buffer *key, GatewayHandlers handler
 	gateway->deadline = (LoopTimer){deadline_passed, gateway, NEVER, NULL};
 	LoopAddPatientTimer(&gateway->deadline);
 	gateway->patience = settings->request_timeout;
-	gateway->headers = HeadersMake(key);
-	gateway->count = settings->concurrency;
-	gateway->requests = Allocate(gateway->count * sizeof(Request));
-	for (int i = 0; i < gateway->count; i++)
-		make_request(gateway, settings, &gateway->requests[i]);
-	return gateway;
+	gateway->headers = HeadersMake(&key);
+	BufferWipe(&key);
+	make_requests(gateway, settings);
+	return &gateway->sink;
 }
 
 /*
  * Break off what is in flight, without telling anybody, and close everything.
  */
-void
-GatewayClose(Gateway *gateway)
+static void
+close_gateway(Sink *sink)
 {
-	if (gateway == NULL)
-		return;
+	Gateway *gateway = (Gateway *) sink;
+
 	for (int i = 0; i < gateway->count; i++)
 	{
 		Request *request = &gateway->requests[i];
 
-		if (request->item != NULL)
+		if (request->action != NULL)
 			curl_multi_remove_handle(gateway->multi, request->easy);
 		curl_easy_cleanup(request->easy);
 		HeadersRelease(request->headers);
@@ -528,30 +568,36 @@ GatewayClose(Gateway *gateway)
 }
 
 /*
- * Use another key, from the next request on.
+ * Read the key again, and use it from the next request on.
  */
-void
-GatewaySetKey(Gateway *gateway, const Buffer *key)
+static void
+reload_gateway(Sink *sink)
 {
+	Gateway *gateway = (Gateway *) sink;
+	Buffer key;
+
+	if (!read_key(gateway, &key))
+		return;
 	HeadersRelease(gateway->headers);
-	gateway->headers = HeadersMake(key);
+	gateway->headers = HeadersMake(&key);
+	BufferWipe(&key);
 	for (Request *request = gateway->free; request != NULL; request = request->next)
 		use_headers(request, gateway->headers);
 }
 
 /*
- * Post an action.  There must be a request free, and the body must stay until
- * the answer.  The item is what the handlers are told.
+ * Post an action.  There must be a request free.
  */
-void
-GatewaySend(Gateway *gateway, const char *body, size_t len, void *item)
+static void
+post_action(Sink *sink, Action *action, const char *body, size_t len)
 {
+	Gateway *gateway = (Gateway *) sink;
 	Request *request = gateway->free;
 	CURLMcode code;
 
 	gateway->free = request->next;
 	use_headers(request, gateway->headers);
-	request->item = item;
+	request->action = action;
 	request->len = len;
 	request->given = 0;
 	request->begun = false;
@@ -568,12 +614,13 @@ GatewaySend(Gateway *gateway, const char *body, size_t len, void *item)
 }
 
 /*
- * Break off what is in flight, for a reason that its owner is told.  Answers that
- * have arrived count.
+ * Break off what is in flight.
  */
-void
-GatewayAbort(Gateway *gateway, const char *why)
+static void
+abort_requests(Sink *sink, const char *why)
 {
+	Gateway *gateway = (Gateway *) sink;
+
 	while (gateway->first != NULL)
 	{
 		Request *request = gateway->first;
@@ -584,10 +631,25 @@ GatewayAbort(Gateway *gateway, const char *why)
 }
 
 /*
- * How many requests are in flight.
+ * What to do about a status with which the gateway refuses us.
  */
-int
-GatewayInFlight(const Gateway *gateway)
+static const char *
+hint_for_status(long status)
 {
-	return gateway->in_flight;
+	if (status == 401)
+		return "check the key in --api-key-file";
+	if (status == 403)
+		return "check what the key in --api-key-file is granted";
+	return "check --gateway-url";
 }
+
+const SinkKind gateway_sink = {
+	.name = "gateway",
+	.open = open_gateway,
+	.reload = reload_gateway,
+	.send = post_action,
+	.abort = abort_requests,
+	.close = close_gateway,
+	.judge = JudgeAnswer,
+	.hint = hint_for_status,
+};

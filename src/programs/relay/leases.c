@@ -33,9 +33,9 @@ HeldLease(Held *held, int64_t token, int64_t until)
 
 /*
  * Add an action that was claimed, with the id that its body has, or "" if that is
- * not known.
+ * not known, and return it.
  */
-void
+Action *
 HeldAdd(Held *held, Lease *lease, int64_t outbox_id, int attempt, const char *action_id,
 		const char *body, size_t len)
 {
@@ -53,6 +53,7 @@ HeldAdd(Held *held, Lease *lease, int64_t outbox_id, int attempt, const char *ac
 	held->last = action;
 	held->unsent++;
 	held->unsent_bytes += len;
+	return action;
 }
 
 /*
@@ -105,6 +106,7 @@ HeldRelease(Held *held, Action *action)
 	lease->users--;
 	drop_lease(held, lease);
 	BufferWipe(&action->opened);
+	free(action->facts);
 	free(action);
 }
 

@@ -25,6 +25,26 @@ typedef struct Lease
 	int64_t extend_from; /* not before, since that has just failed */
 } Lease;
 
+/* What a stream's readers are told of an action besides its ids, as texts. */
+typedef enum Fact
+{
+	FACT_BATCH_ID,
+	FACT_ORIGINAL_ACTION_ID,
+	FACT_GENERATION,
+	FACT_NAMESPACE,
+	FACT_TENANT,
+	FACT_PROVIDER,
+	FACT_ACTION_TYPE,
+	FACT_FINGERPRINT,
+	NUM_FACTS
+} Fact;
+
+typedef struct Facts
+{
+	const char *texts[NUM_FACTS]; /* NULL: it has none */
+	char memory[];                /* of the texts */
+} Facts;
+
 typedef struct Action
 {
 	struct Action *next;
@@ -32,6 +52,7 @@ typedef struct Action
 	int64_t outbox_id;
 	int attempt;
 	char action_id[ACTION_ID_LEN + 1]; /* that the body has; "" if the database does not tell */
+	Facts *facts;                      /* NULL where nobody is told */
 	Buffer opened;                     /* the body with an opened payload, overwritten afterwards */
 	size_t len;
 	char body[];
@@ -47,8 +68,8 @@ typedef struct Held
 } Held;
 
 extern Lease *HeldLease(Held *held, int64_t token, int64_t until);
-extern void HeldAdd(Held *held, Lease *lease, int64_t outbox_id, int attempt, const char *action_id,
-					const char *body, size_t len);
+extern Action *HeldAdd(Held *held, Lease *lease, int64_t outbox_id, int attempt,
+					   const char *action_id, const char *body, size_t len);
 extern Action *HeldTake(Held *held);
 extern void HeldRelease(Held *held, Action *action);
 extern void HeldConclude(Held *held, Action *action);

@@ -46,7 +46,8 @@ add_counters(Buffer *out, const Gauges *gauges)
 	PrometheusCounter(out, PREFIX "claimed_total", counters.claimed, "Actions claimed.");
 	PrometheusCounter(out, PREFIX "sent_total", counters.sent, "Requests sent.");
 	PrometheusHead(out, PREFIX "answers_total", "counter",
-				   "Answers by HTTP status, none without a whole one.");
+				   "Answers by HTTP status, none without a whole one; of Kafka, 200 is an "
+				   "acknowledgement.");
 	for (int status = 0; status < MAX_STATUS; status++)
 	{
 		char label[16] = "none";
@@ -88,7 +89,7 @@ add_gauges(Buffer *out, const Gauges *gauges)
 	PrometheusGauge(out, PREFIX "effective_concurrency", gauges->limit,
 					"Requests that may be in flight now.");
 	PrometheusGauge(out, PREFIX "gateway_up", gauges->gateway_up,
-					"Whether the gateway takes actions.");
+					"Whether the gateway, or Kafka, takes actions.");
 	PrometheusGauge(out, PREFIX "database_up", gauges->database_up,
 					"Whether the database can be used.");
 	if (gauges->queue_known)

@@ -33,10 +33,10 @@ static void
 write_metrics(Relay *relay, int64_t now, int64_t *wake, bool always)
 {
 	Gauges gauges = {
-		.in_flight = GatewayInFlight(relay->gateway),
-		.held = relay->held.unsent + GatewayInFlight(relay->gateway) + relay->results.count,
+		.in_flight = relay->sink->in_flight,
+		.held = relay->held.unsent + relay->sink->in_flight + relay->results.count,
 		.limit = PaceConcurrency(&relay->pace),
-		.gateway_up = relay->pace.state == PACE_OPEN,
+		.gateway_up = relay->pace.state == PACE_OPEN && !relay->sink->is_away,
 		.database_up = DatabaseIsReady(relay->work) && relay->verified && !relay->complained,
 		.reconnects = DatabaseReconnects(relay->work),
 		.queue_known = relay->figures.stats_known,
@@ -77,7 +77,7 @@ obey_signals(Relay *relay, int64_t now)
 	}
 	if (signal_flags.stop > 0 && !relay->stopping)
 	{
-		Log(LOG_INFO, "stopping", LogNumber("in_flight", GatewayInFlight(relay->gateway)),
+		Log(LOG_INFO, "stopping", LogNumber("in_flight", relay->sink->in_flight),
 			LogNumber("unsent", relay->held.unsent));
 		relay->stopping = true;
 		relay->stop_at = now + relay->settings->grace;
@@ -111,7 +111,8 @@ lose_patience(Relay *relay, int64_t now, int64_t *wake)
 		*wake = Earlier(*wake, end);
 		return;
 	}
-	Log(LOG_ERROR, "cannot drain: the gateway takes nothing, the rest stays in the queue");
+	Log(LOG_ERROR, "cannot drain: nothing is taken, the rest stays in the queue",
+		LogText(relay->sink->kind->name, SinkPlace(relay->settings)));
 	relay->stopping = true;
 	relay->stop_at = now + relay->settings->grace;
 }
@@ -141,18 +142,18 @@ is_over(Relay *relay, int64_t now, int64_t *wake)
 		return false;
 	if (signal_flags.stop > 2)
 	{
-		Log(LOG_WARNING, "stopped at once", LogNumber("in_flight", GatewayInFlight(relay->gateway)),
+		Log(LOG_WARNING, "stopped at once", LogNumber("in_flight", relay->sink->in_flight),
 			LogNumber("unrecorded", relay->results.count));
 		relay->forced = true;
 		return true;
 	}
 	if (!holds && !at_work)
 		return true;
-	if (now >= relay->stop_at && GatewayInFlight(relay->gateway) > 0)
+	if (now >= relay->stop_at && relay->sink->in_flight > 0)
 	{
 		Log(LOG_WARNING, "requests are broken off, their actions are in doubt",
-			LogNumber("requests", GatewayInFlight(relay->gateway)));
-		GatewayAbort(relay->gateway, "the relay was stopped before an answer came");
+			LogNumber("requests", relay->sink->in_flight));
+		relay->sink->kind->abort(relay->sink, "the relay was stopped before an answer came");
 		relay->forced = true;
 		*wake = now;
 	}
@@ -234,8 +235,8 @@ end(Relay *relay)
 	ListenerEnd(&relay->listener);
 	FiguresEnd(&relay->figures);
 	DatabaseClose(relay->work);
-	GatewayAbort(relay->gateway, "the relay has ended");
-	GatewayClose(relay->gateway);
+	relay->sink->kind->abort(relay->sink, "the relay has ended");
+	relay->sink->kind->close(relay->sink);
 	HeldFree(&relay->held);
 	ResultsFree(&relay->results);
 	QueueFree(&relay->queue);
@@ -262,7 +263,8 @@ RelayRun(const Settings *settings)
 	if (!SendSideStart(&relay))
 		return 1;
 	Log(LOG_INFO, "started", LogText("version", ACTEON_VERSION),
-		LogText("consumer", settings->consumer), LogText("gateway", settings->gateway_url),
+		LogText("consumer", settings->consumer),
+		LogText(relay.sink->kind->name, SinkPlace(settings)),
 		LogNumber("concurrency", settings->concurrency),
 		LogNumber("payload_keys", KeyringCount(relay.keys)));
 	QueueSideStart(&relay);

@@ -2,8 +2,8 @@
  * relay_int.h
  *		What the parts of the relay share.
  *
- * relay.c starts and stops it, claims.c handles the database, and sender.c the
- * gateway.
+ * relay.c starts and stops it, claims.c handles the database, and sender.c what
+ * takes the actions.
  */
 #ifndef RELAY_INT_H
 #define RELAY_INT_H
@@ -12,7 +12,6 @@
 #include "common/database.h"
 #include "common/loop.h"
 #include "relay/figures.h"
-#include "relay/gateway.h"
 #include "relay/leases.h"
 #include "relay/listener.h"
 #include "relay/metrics.h"
@@ -20,6 +19,7 @@
 #include "relay/results.h"
 #include "relay/sealed.h"
 #include "relay/settings.h"
+#include "relay/sink.h"
 #include "relay/statements.h"
 #include "relay/throttle.h"
 
@@ -34,7 +34,7 @@ typedef struct Relay
 	Database *work;
 	DatabaseSession session; /* what the work needs of it */
 	Listener listener;
-	Gateway *gateway;
+	Sink *sink;
 	Keyring *keys;
 	Pace pace;
 

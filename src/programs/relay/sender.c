@@ -1,9 +1,10 @@
 /*
  * sender.c
- *		The relay's side to the gateway: actions go out, answers become results.
+ *		The relay's side to the sink: actions go out, answers become results.
  */
 #include "relay/relay_int.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,20 +70,25 @@ give_back(Relay *relay)
 static void
 report(Relay *relay, PaceChange change, const Action *action, const Answer *answer)
 {
+	const SinkKind *kind = relay->sink->kind;
+	const char *place = SinkPlace(relay->settings);
+	char event[60];
+
+	if (change == PACE_UNCHANGED)
+		return;
+	snprintf(event, sizeof(event), "%s %s", kind->name,
+			 change == PACE_RESUMED           ? "is back"
+			 : relay->pace.state == PACE_DOWN ? "unavailable"
+											  : "refuses us");
 	if (change == PACE_RESUMED)
-		Log(LOG_INFO, "gateway is back", LogNumber("status", answer->status));
-	else if (change == PACE_STOPPED && relay->pace.state == PACE_DOWN)
-		Log(LOG_ERROR, "gateway unavailable", LogText("url", relay->settings->gateway_url),
-			LogText("error", BufferText(&relay->text)),
+		Log(LOG_INFO, event, LogNumber("status", answer->status));
+	else if (relay->pace.state == PACE_DOWN)
+		Log(LOG_ERROR, event, LogText("url", place), LogText("error", BufferText(&relay->text)),
 			LogText("hint", "nothing is claimed but single actions until one succeeds"));
-	else if (change == PACE_STOPPED)
-		Log(LOG_ERROR, "gateway refuses us", LogText("url", relay->settings->gateway_url),
-			LogNumber("status", answer->status), LogNumber("outbox_id", action->outbox_id),
-			LogText("error", BufferText(&relay->text)),
-			LogText("hint", answer->status == 401 ? "check the key in --api-key-file"
-							: answer->status == 403
-								? "check what the key in --api-key-file is granted"
-								: "check --gateway-url"));
+	else
+		Log(LOG_ERROR, event, LogText("url", place), LogNumber("status", answer->status),
+			LogNumber("outbox_id", action->outbox_id), LogText("error", BufferText(&relay->text)),
+			LogText("hint", kind->hint(answer->status)));
 }
 
 /*
@@ -138,15 +144,14 @@ subject_of(const Action *action, const Judgement *judgement, const Buffer *tag, 
  * An answer has come, or none will.
  */
 static void
-answered(void *owner, void *item, const Answer *answer, int64_t duration)
+answered(void *owner, Action *action, const Answer *answer, int64_t duration)
 {
 	Relay *relay = owner;
-	Action *action = item;
 	Judgement judgement;
 	PaceSubject subject;
 
 	BufferClear(&relay->text);
-	judgement = JudgeAnswer(answer, &relay->text, &relay->tag);
+	judgement = relay->sink->kind->judge(answer, &relay->text, &relay->tag);
 	subject = subject_of(action, &judgement, &relay->tag, duration);
 	CountAnswer(answer->failure == NULL ? answer->status : 0, duration);
 	Log(LOG_DEBUG, "answer", LogNumber("outbox_id", action->outbox_id),
@@ -200,7 +205,7 @@ send_action(Relay *relay, Action *action)
 		case NOT_SEALED:
 			break;
 	}
-	GatewaySend(relay->gateway, body, len, action);
+	relay->sink->kind->send(relay->sink, action, body, len);
 	PaceSent(&relay->pace, ClockNow());
 	counters.sent++;
 }
@@ -241,7 +246,7 @@ may_go(Relay *relay, const Action *action, int64_t now, int64_t *wake)
 	if (action->lease->lost)
 		return true;
 	return action->lease->until - now >= needed &&
-		   PaceMaySend(&relay->pace, GatewayInFlight(relay->gateway), now, wake);
+		   PaceMaySend(&relay->pace, relay->sink->in_flight, now, wake);
 }
 
 /*
@@ -261,63 +266,55 @@ SendSideAdvance(Relay *relay, int64_t now, int64_t *wake)
 }
 
 /*
- * Read the key files.  False, with an error logged, if one is wrong; then what
- * was read before stays in use.
+ * Read the keys that open payloads.  NULL, with an error logged, if a file is wrong.
  */
-static bool
-read_keys(Relay *relay, Buffer *api_key, Keyring **keys)
+static Keyring *
+read_keyring(const Settings *settings)
 {
-	const Settings *settings = relay->settings;
 	char *error = NULL;
-	bool good = true;
+	Keyring *keys = KeyringRead(&settings->payload_key_files, &error);
 
-	*api_key = (Buffer){0};
-	if (settings->api_key_file != NULL)
-		good = SecretReadApiKey(settings->api_key_file, api_key, &error);
-	*keys = good ? KeyringRead(&settings->payload_key_files, &error) : NULL;
-	if (*keys != NULL)
-		return true;
-	Log(LOG_ERROR, "cannot read a key file", LogText("error", error));
+	if (keys == NULL)
+		Log(LOG_ERROR, "cannot read a key file", LogText("error", error));
 	free(error);
-	BufferWipe(api_key);
-	return false;
+	return keys;
 }
 
 /*
- * Read the key files again, and use them.
+ * Read the files with secrets again, and use them.  One that is wrong is not used:
+ * what was read before stays.
  */
 void
 SendSideReload(Relay *relay)
 {
-	Buffer api_key;
-	Keyring *keys;
+	Keyring *keys = read_keyring(relay->settings);
 
-	if (!read_keys(relay, &api_key, &keys))
-		return;
-	GatewaySetKey(relay->gateway, &api_key);
-	BufferWipe(&api_key);
-	KeyringFree(relay->keys);
-	relay->keys = keys;
+	if (keys != NULL)
+	{
+		KeyringFree(relay->keys);
+		relay->keys = keys;
+	}
+	relay->sink->kind->reload(relay->sink);
 }
 
 /*
- * Get ready to send.  False if the key files are wrong.
+ * Get ready to send.  False if a file is wrong.
  */
 bool
 SendSideStart(Relay *relay)
 {
 	const Settings *settings = relay->settings;
-	GatewayHandlers handlers = {relay, answered};
-	Buffer api_key;
+	const SinkKind *kind = SinkKindOf(settings);
+	SinkHandlers handlers = {relay, answered};
 
-	if (settings->api_key_file != NULL)
-		SecretWarnIfExposed(settings->api_key_file);
 	for (int i = 0; i < settings->payload_key_files.count; i++)
 		SecretWarnIfExposed(settings->payload_key_files.texts[i]);
-	if (!read_keys(relay, &api_key, &relay->keys))
+	relay->keys = read_keyring(settings);
+	relay->sink = relay->keys != NULL ? kind->open(settings, handlers) : NULL;
+	if (relay->sink == NULL)
 		return false;
-	relay->gateway = GatewayOpen(settings, &api_key, handlers);
-	BufferWipe(&api_key);
 	PaceStart(&relay->pace, settings->concurrency, settings->share, settings->max_rate, ClockNow());
+	if (kind->has_own_queue)
+		PaceFix(&relay->pace, settings->concurrency);
 	return true;
 }

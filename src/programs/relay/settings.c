@@ -14,6 +14,9 @@
 #include "common/buffer.h"
 #include "common/clock.h"
 #include "common/connect.h"
+#ifdef WITH_KAFKA
+#include "relay/kafka_conf.h"
+#endif
 
 /* Where an option's value goes. */
 #define PLACE(field) offsetof(Settings, field)
@@ -22,6 +25,8 @@
 
 static const char *read_consumer(const Option *option, const char *text, void *place);
 static const char *read_share(const Option *option, const char *text, void *place);
+static const char *read_kafka_key(const Option *option, const char *text, void *place);
+static const char *read_kafka_option(const Option *option, const char *text, void *place);
 
 static const Option options[] = {
 	{"Connections", "database", "CONNINFO", "",
@@ -30,8 +35,11 @@ static const Option options[] = {
 	 ReadConninfo, PLACE(database), 0, 0, true},
 	{NULL, "gateway-url", "URL", NULL,
 	 "URL of the gateway: http or https, a host, and optionally a port and a path, to which "
-	 "/v1/dispatch is appended. Required.",
+	 "/v1/dispatch is appended. Required, unless there is a --sink.",
 	 ReadText, PLACE(gateway_url), 0, 0, false},
+	{NULL, "sink", "URL", "",
+	 "Deliver to a topic of Kafka instead of the gateway: kafka://HOST:PORT[,HOST:PORT...]/TOPIC.",
+	 ReadText, PLACE(sink), 0, 0, false},
 	{NULL, "api-key-file", "FILE", "",
 	 "A file with the API key for the gateway, which is sent as Authorization: Bearer. Read again "
 	 "on SIGHUP.",
@@ -41,9 +49,23 @@ static const Option options[] = {
 	 "process id.",
 	 read_consumer, PLACE(consumer), 0, 0, false},
 
+	{"Kafka", "kafka-key", "KEY", "fingerprint",
+	 "The key of a message, which decides about its partition: fingerprint (the action id, if the "
+	 "action has none) or action-id.",
+	 read_kafka_key, PLACE(kafka_key), 0, 0, false},
+	{NULL, "kafka-option", "NAME=VALUE", "",
+	 "An option of librdkafka, such as compression.type=zstd. Can be given several times. Options "
+	 "that hold a secret are only taken from --kafka-option-file.",
+	 read_kafka_option, PLACE(kafka_options), 0, 0, true},
+	{NULL, "kafka-option-file", "FILE", "",
+	 "A file with options of librdkafka, one NAME=VALUE a line; lines that begin with # are "
+	 "comments. Read again on SIGHUP.",
+	 ReadText, PLACE(kafka_option_file), 0, 0, false},
+
 	{"Limits", "concurrency", "N", "32",
 	 "Maximum number of requests in flight, each on a kept-alive connection of its own. The relay "
-	 "starts with 10 and determines how many the gateway can handle without queueing.",
+	 "starts with 10 and determines how many the gateway can handle without queueing. With "
+	 "--sink: of messages that are not acknowledged yet.",
 	 ReadNumber, PLACE(concurrency), 1, 1000, false},
 	{NULL, "share", "N", "1",
 	 "Share of the gateway's free capacity that the relay may use: more than 0, at most 1.",
@@ -114,7 +136,7 @@ static const Chapter chapters[] = {
 	 "SIGTERM, SIGINT: wait for the requests in flight, for at most --grace, give the other "
 	 "actions back, and exit with 0. On a second signal, interrupt the requests in flight, whose "
 	 "actions are then in doubt, and exit with 1; on a third one, exit at once.\nSIGHUP: read the "
-	 "key files again. An invalid file is reported and not used."},
+	 "key files and --kafka-option-file again. An invalid file is reported and not used."},
 	{"EXIT STATUS",
 	 "0: success.\n1: --drain ended with dead or paused actions or could not start, --check found "
 	 "a problem, or the relay had to interrupt requests.\n2: the options are invalid."},
@@ -127,7 +149,8 @@ static const Program program = {
 	.summary = "deliver replayed actions from the outbox to the Acteon gateway",
 	.description =
 		"acteon-relay takes actions from the outbox of the PostgreSQL extension acteon_replay, "
-		"posts them to the gateway and records the answers. Actions are leased, so that after a "
+		"posts them to the gateway, or puts them into a topic of Kafka, and records the answers. "
+		"Actions are leased, so that after a "
 		"crash each one is either delivered or known not to be. Any number of relays can run at "
 		"once, on any machine. The relay's database role needs a row in acteon_grants with the "
 		"role gateway.",
@@ -159,6 +182,36 @@ read_share(const Option *option, const char *text, void *place)
 		return "a number above 0 and at most 1, such as 0.8";
 	*(double *) place = share;
 	return NULL;
+}
+
+/*
+ * What the key of a message is, into a KafkaKey.
+ */
+static const char *
+read_kafka_key(const Option *option, const char *text, void *place)
+{
+	(void) option;
+	if (strcmp(text, "fingerprint") == 0)
+		*(KafkaKey *) place = KAFKA_KEY_FINGERPRINT;
+	else if (strcmp(text, "action-id") == 0)
+		*(KafkaKey *) place = KAFKA_KEY_ACTION_ID;
+	else
+		return "fingerprint or action-id";
+	return NULL;
+}
+
+/*
+ * One more option of librdkafka.  Values have colons, so that the environment, unlike
+ * that of other lists, has one.
+ */
+static const char *
+read_kafka_option(const Option *option, const char *text, void *place)
+{
+	const char *equals = strchr(text, '=');
+
+	if (*text != '\0' && (equals == NULL || equals == text))
+		return "NAME=VALUE";
+	return ReadTextList(option, text, place);
 }
 
 /*
@@ -210,6 +263,101 @@ check_url(char *text)
 }
 
 /*
+ * Is this a list of host:port, with commas between them?
+ */
+static bool
+are_brokers(const char *text)
+{
+	char *copy = DuplicateText(text);
+	char *rest = copy;
+	bool good = *text != '\0';
+
+	for (char *broker; good && (broker = strsep(&rest, ",")) != NULL;)
+	{
+		char *port = strrchr(broker, ':');
+		char *end;
+
+		good = port != NULL && port != broker && port[1] >= '1' && port[1] <= '9' &&
+			   strtol(port + 1, &end, 10) <= 65535 && *end == '\0';
+		for (const char *c = broker; good && *c != '\0'; c++)
+			good = (unsigned char) *c > ' ' && strchr("@?#\\\"/=\177", *c) == NULL;
+	}
+	free(copy);
+	return good;
+}
+
+/*
+ * Is this a name that Kafka takes for a topic?
+ */
+static bool
+is_topic(const char *text)
+{
+	size_t len = strlen(text);
+
+	return len >= 1 && len <= 249 && strcmp(text, ".") != 0 && strcmp(text, "..") != 0 &&
+		   strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == len;
+}
+
+/*
+ * Take the URL of a sink apart.  A refused one is not shown, since it may hold a
+ * password.
+ */
+static void
+read_sink(Settings *settings)
+{
+	static const char scheme[] = "kafka://";
+	const char *brokers = settings->sink + sizeof(scheme) - 1;
+	const char *slash =
+		strncmp(settings->sink, scheme, sizeof(scheme) - 1) == 0 ? strchr(brokers, '/') : NULL;
+
+	if (slash != NULL)
+		settings->kafka_brokers = Duplicate(brokers, (size_t) (slash - brokers));
+	if (slash == NULL || !are_brokers(settings->kafka_brokers) || !is_topic(slash + 1))
+		OptionsFail(&program, "the value of --sink is not the URL of a topic: expected "
+							  "kafka://HOST:PORT[,HOST:PORT...]/TOPIC and nothing else");
+	settings->kafka_topic = DuplicateText(slash + 1);
+}
+
+/*
+ * Check what is said of the sink.
+ */
+static void
+check_sink(Settings *settings)
+{
+	if (settings->sink == NULL && settings->gateway_url == NULL)
+		OptionsFail(&program, "--gateway-url is required, for example "
+							  "--gateway-url=https://gateway.example.com");
+	if (settings->sink != NULL && settings->gateway_url != NULL)
+		OptionsFail(&program, "--gateway-url and --sink cannot be used together");
+	if (settings->gateway_url != NULL)
+		check_url(settings->gateway_url);
+	if (settings->sink != NULL)
+		read_sink(settings);
+#ifndef WITH_KAFKA
+	if (settings->sink != NULL)
+		OptionsFail(&program, "this acteon-relay was built without Kafka (KAFKA=no), so it has "
+							  "no --sink");
+#endif
+	if (settings->sink == NULL &&
+		(settings->kafka_options.count > 0 || settings->kafka_option_file != NULL))
+		OptionsFail(&program, "--kafka-option and --kafka-option-file need --sink");
+	if (settings->sink != NULL && (settings->api_key_file != NULL || settings->ca_file != NULL ||
+								   settings->client_cert != NULL || settings->check_as != NULL))
+		OptionsFail(&program, "--api-key-file, --ca-file, --client-cert and --check-as are for a "
+							  "gateway; with --sink, use --kafka-option");
+	OptionsCheckFile(&program, "kafka-option-file", settings->kafka_option_file);
+#ifdef WITH_KAFKA
+	{
+		const char *name;
+		const char *why = KafkaRefusedOption(&settings->kafka_options, &name);
+
+		if (why != NULL)
+			OptionsFail(&program, "--kafka-option %s %s", name, why);
+	}
+#endif
+}
+
+/*
  * The name of this consumer, if none was given: host:pid.
  */
 static char *
@@ -243,10 +391,7 @@ void
 SettingsRead(Settings *settings, int argc, char **argv)
 {
 	OptionsRead(&program, settings, argc, argv);
-	if (settings->gateway_url == NULL)
-		OptionsFail(&program, "--gateway-url is required, for example "
-							  "--gateway-url=https://gateway.example.com");
-	check_url(settings->gateway_url);
+	check_sink(settings);
 	if (settings->client_key != NULL && settings->client_cert == NULL)
 		OptionsFail(&program, "--client-key needs --client-cert");
 	OptionsCheckFile(&program, "ca-file", settings->ca_file);

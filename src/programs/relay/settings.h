@@ -8,10 +8,23 @@
 #include "common/log.h"
 #include "common/options.h"
 
+/* What the key of a message of Kafka is. */
+typedef enum KafkaKey
+{
+	KAFKA_KEY_FINGERPRINT, /* or the action id, of an action without one */
+	KAFKA_KEY_ACTION_ID
+} KafkaKey;
+
 typedef struct Settings
 {
 	char *database;
 	char *gateway_url;
+	char *sink;          /* NULL: the gateway */
+	char *kafka_brokers; /* of the sink: host:port, with commas between them */
+	char *kafka_topic;   /* NULL: the sink is the gateway */
+	KafkaKey kafka_key;
+	TextList kafka_options; /* name=value */
+	char *kafka_option_file;
 	char *api_key_file;
 	char *consumer;
 	int concurrency;

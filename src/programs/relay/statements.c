@@ -17,24 +17,45 @@
 #define FIGURES_TIMEOUT MINUTE
 
 /* What the role, the database or the server's configuration say must not keep us
- * from our work.  Settings that this server does not know are left out. */
-const char queue_session_sql[] =
-	"SELECT pg_catalog.set_config(s.name, s.value, $2::pg_catalog.bool) FROM (VALUES "
-	"('statement_timeout'::pg_catalog.text, $1::pg_catalog.text), "
-	"('lock_timeout', '0'), "
-	"('transaction_timeout', '0'), "
-	"('idle_session_timeout', '0'), "
-	"('idle_in_transaction_session_timeout', '0'), "
-	"('default_transaction_read_only', 'off'), "
-	"('default_transaction_isolation', 'read committed'), "
-	"('default_transaction_deferrable', 'off'), "
-	"('row_security', 'on'), "
-	"('jit', 'off'), "
-	/* Ours end when we do.  Only on Linux does the server look after its clients. */
-	"('client_connection_check_interval', CASE WHEN pg_catalog.strpos(pg_catalog.version(), "
-	"'linux') OPERATOR(pg_catalog.>) 0 THEN '1s' ELSE '0' END), "
-	"('search_path', 'pg_catalog')) AS s(name, value) "
-	"WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL";
+ * from our work.  Settings that this server does not know are left out, but for those
+ * of the extension, which it may only know later.  The last one ends with us: only on
+ * Linux does the server look after its clients. */
+#define SESSION_SQL(more) \
+	"SELECT pg_catalog.set_config(s.name, s.value, $2::pg_catalog.bool) FROM (VALUES " \
+	"('statement_timeout'::pg_catalog.text, $1::pg_catalog.text), " \
+	"('lock_timeout', '0'), " \
+	"('transaction_timeout', '0'), " \
+	"('idle_session_timeout', '0'), " \
+	"('idle_in_transaction_session_timeout', '0'), " \
+	"('default_transaction_read_only', 'off'), " \
+	"('default_transaction_isolation', 'read committed'), " \
+	"('default_transaction_deferrable', 'off'), " \
+	"('row_security', 'on'), " \
+	"('jit', 'off'), " more "('search_path', 'pg_catalog'), " \
+	"('client_connection_check_interval', CASE WHEN pg_catalog.strpos(pg_catalog.version(), " \
+	"'linux') OPERATOR(pg_catalog.>) 0 THEN '1s' ELSE '0' END)) AS s(name, value) " \
+	"WHERE pg_catalog.current_setting(s.name, true) IS NOT NULL " \
+	"OR s.name OPERATOR(pg_catalog.=) 'acteon_replay.hold_doubts'"
+
+const char queue_session_sql[] = SESSION_SQL("");
+const char queue_stream_session_sql[] = SESSION_SQL("('acteon_replay.hold_doubts', 'on'), ");
+
+/* The claim, and with it what the outbox has of the actions, in the claim's order. */
+#define CLAIM \
+	"SELECT outbox_id, lease_token, attempt, action, %s " \
+	"FROM %s.acteon_outbox_claim($1::pg_catalog.text, $2::pg_catalog.int4, " \
+	"$3::pg_catalog.interval)"
+#define DESCRIBED_CLAIM \
+	"WITH c AS MATERIALIZED (SELECT * FROM %1$s.acteon_outbox_claim($1::pg_catalog.text, " \
+	"$2::pg_catalog.int4, $3::pg_catalog.interval) WITH ORDINALITY) " \
+	"SELECT c.outbox_id, c.lease_token, c.attempt, c.action, c.action_id, d.batch_id, " \
+	"d.original_action_id, d.generation, d.namespace, d.tenant, d.provider, d.action_type, " \
+	"d.fingerprint FROM c LEFT JOIN %1$s.acteon_outbox_describe((SELECT COALESCE(" \
+	"pg_catalog.array_agg(c.outbox_id), '{}'::pg_catalog.int8[]) FROM c)) AS d " \
+	"ON d.outbox_id OPERATOR(pg_catalog.=) c.outbox_id ORDER BY c.ordinality"
+
+/* The first column of a described claim that is a Fact; they are in the order of those. */
+#define FIRST_FACT 5
 
 /*
  * Write the statements that record results.  An extension that takes no ids cannot
@@ -67,10 +88,11 @@ prepare_results(Queue *queue, const char *s)
 }
 
 /*
- * Write the statements for a schema, and for what the extension in it can do.
+ * Write the statements for a schema, and for what the extension in it can do.  Claims
+ * tell facts of the actions if they are to, which the extension must be able to.
  */
 void
-QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills skills)
+QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills skills, bool describes)
 {
 	char *s = PQescapeIdentifier(conn, schema, strlen(schema));
 
@@ -81,10 +103,9 @@ QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills ski
 		exit(1);
 	}
 	queue->skills = skills;
-	queue->claim = Format("SELECT outbox_id, lease_token, attempt, action, %s "
-						  "FROM %s.acteon_outbox_claim($1::pg_catalog.text, $2::pg_catalog.int4, "
-						  "$3::pg_catalog.interval)",
-						  skills.ids ? "action_id" : "''", s);
+	queue->describes = describes;
+	queue->claim =
+		describes ? Format(DESCRIBED_CLAIM, s) : Format(CLAIM, skills.ids ? "action_id" : "''", s);
 	prepare_results(queue, s);
 	queue->extend =
 		Format("SELECT pg_catalog.unnest(%s.acteon_outbox_extend($1::pg_catalog.int8[], "
@@ -163,6 +184,36 @@ QueueClaim(Queue *queue, Database *database, const char *consumer, int count, in
 	DatabaseSend(database, &statement);
 	free(count_text);
 	free(lease_text);
+}
+
+/*
+ * Read the facts of an action that was claimed, which the caller frees; NULL if the
+ * claim tells none.
+ */
+Facts *
+QueueReadFacts(PGresult *result, int row)
+{
+	Facts *facts;
+	size_t size = 0;
+	char *at;
+
+	if (PQnfields(result) < FIRST_FACT + NUM_FACTS)
+		return NULL;
+	for (int fact = 0; fact < NUM_FACTS; fact++)
+		size += (size_t) PQgetlength(result, row, FIRST_FACT + fact) + 1;
+	facts = Allocate(sizeof(Facts) + size);
+	at = facts->memory;
+	for (int fact = 0; fact < NUM_FACTS; fact++)
+	{
+		size_t len = (size_t) PQgetlength(result, row, FIRST_FACT + fact) + 1;
+
+		if (PQgetisnull(result, row, FIRST_FACT + fact))
+			continue;
+		facts->texts[fact] = at;
+		memcpy(at, PQgetvalue(result, row, FIRST_FACT + fact), len);
+		at += len;
+	}
+	return facts;
 }
 
 /*

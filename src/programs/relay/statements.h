@@ -20,7 +20,8 @@ typedef struct Queue
 	char *extend;
 	char *stats;
 	char *batches;
-	char *sleep; /* NULL if a consumer cannot say that it sleeps */
+	char *sleep;    /* NULL if a consumer cannot say that it sleeps */
+	bool describes; /* a claim tells facts of the actions */
 	ExtensionSkills skills;
 	Array arrays[5]; /* memory that is used again and again */
 } Queue;
@@ -48,10 +49,15 @@ typedef struct QueueStats
 /* Sets what a session of ours needs; see DatabaseSession. */
 extern const char queue_session_sql[];
 
-extern void QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills skills);
+/* The same where somebody else executes what is delivered. */
+extern const char queue_stream_session_sql[];
+
+extern void QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills skills,
+						 bool describes);
 extern void QueueFree(Queue *queue);
 extern void QueueClaim(Queue *queue, Database *database, const char *consumer, int count,
 					   int64_t lease, DatabaseDone done);
+extern Facts *QueueReadFacts(PGresult *result, int row);
 extern void QueueFinish(Queue *queue, Database *database, ResultKind kind, const Result *first,
 						int count, DatabaseDone done);
 extern void QueueTry(Queue *queue, Database *database, ResultKind kind, const Result *result,

@@ -54,6 +54,25 @@ PaceStart(Pace *pace, int concurrency, double share, double rate, int64_t now)
 }
 
 /*
+ * So many requests may be in flight, however long they take: what takes them has a
+ * queue of its own.
+ */
+void
+PaceFix(Pace *pace, int concurrency)
+{
+	pace->fixed = concurrency;
+}
+
+/*
+ * How many requests may be in flight while nothing fails.
+ */
+static int
+most_in_flight(const Pace *pace)
+{
+	return pace->fixed > 0 ? pace->fixed : LimitNow(&pace->limit);
+}
+
+/*
  * A number for a text, and for another number before it: FNV-1a.
  */
 uint64_t
@@ -72,7 +91,7 @@ PaceHash(uint64_t seed, const char *text, size_t len)
 int
 PaceConcurrency(const Pace *pace)
 {
-	return pace->state == PACE_OPEN ? LimitNow(&pace->limit) : 1;
+	return pace->state == PACE_OPEN ? most_in_flight(pace) : 1;
 }
 
 /*
@@ -89,7 +108,7 @@ PaceMaySend(Pace *pace, int in_flight, int64_t now, int64_t *wake)
 		*wake = Earlier(*wake, pace->resume);
 		return false;
 	}
-	if (pace->state == PACE_OPEN && now < LimitSendFrom(&pace->limit))
+	if (pace->state == PACE_OPEN && pace->fixed == 0 && now < LimitSendFrom(&pace->limit))
 	{
 		*wake = Earlier(*wake, LimitSendFrom(&pace->limit));
 		return false;
@@ -172,7 +191,7 @@ PaceSent(Pace *pace, int64_t now)
 static int
 backlog(const Pace *pace, int batch_size)
 {
-	int limit = LimitNow(&pace->limit);
+	int limit = most_in_flight(pace);
 	double wanted = limit;
 
 	if (pace->mean_duration > 0)
@@ -190,7 +209,7 @@ backlog(const Pace *pace, int batch_size)
 int
 PaceRoom(const Pace *pace, int batch_size, int64_t lease, int64_t now)
 {
-	int room = LimitNow(&pace->limit) + backlog(pace, batch_size);
+	int room = most_in_flight(pace) + backlog(pace, batch_size);
 	int64_t wake = NEVER;
 
 	if (now < pace->resume || PaceIsPuttingOff(pace, now, &wake))

@@ -34,6 +34,7 @@ typedef struct Pace
 {
 	PaceState state;
 	Limit limit;   /* requests in flight */
+	int fixed;     /* that many of them, and no limit is looked for; 0: none */
 	int failures;  /* in a row */
 	int forbidden; /* in a row */
 	bool proven;   /* the key was good for something since the last refusal */
@@ -69,6 +70,7 @@ typedef enum PaceChange
 } PaceChange;
 
 extern void PaceStart(Pace *pace, int concurrency, double share, double rate, int64_t now);
+extern void PaceFix(Pace *pace, int concurrency);
 extern bool PaceMaySend(Pace *pace, int in_flight, int64_t now, int64_t *wake);
 extern int64_t PaceRest(const Pace *pace, uint64_t tenant, int64_t now);
 extern void PacePutOff(Pace *pace, int64_t now);
