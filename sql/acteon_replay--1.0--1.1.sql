@@ -323,6 +323,8 @@ CREATE FUNCTION acteon_replay(
 	provider_override text DEFAULT NULL,
 	allow_unproven boolean DEFAULT false,
 	on_doubt text DEFAULT 'resend',
+	from_time timestamptz DEFAULT NULL,
+	to_time timestamptz DEFAULT NULL,
 	OUT original_action_id text,
 	OUT new_action_id uuid,
 	OUT success boolean,
@@ -340,6 +342,8 @@ CREATE FUNCTION acteon_replay(
 	provider_override text DEFAULT NULL,
 	allow_unproven boolean DEFAULT false,
 	on_doubt text DEFAULT 'resend',
+	from_time timestamptz DEFAULT NULL,
+	to_time timestamptz DEFAULT NULL,
 	OUT original_action_id text,
 	OUT new_action_id uuid,
 	OUT success boolean,
@@ -348,7 +352,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_text'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text, boolean, text) IS
+COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text, boolean, text, timestamptz, timestamptz) IS
 'Replays one action: reads its latest audit record, checks the caller''s grants, reconstructs the action and puts it into the outbox under a new id. The uuid form is equivalent to the lower-case text of the id.
 
 If the action has several records, the one with the latest dispatched_at is used, and an outcome rather than an intent with the same time. If that is the record of a step or of the end of a chain, the record of the chain''s start (chain_started) is used instead, because it contains what the client sent.
@@ -359,11 +363,13 @@ An intent (the record of an action whose outcome is unknown) needs allow_unprove
 
 Also refused are the gateway''s own records (notifications of groups, transitions of A2A tasks, the management of recurring actions), a step or the end of a chain whose start has no record, and a record that cannot be read because its row or TOAST data is damaged or its JSON is nested too deeply; the error names the record''s id.
 
+A table that is partitioned by dispatched_at is searched from its newest partitions on, and the search stops at the first record. from_time and to_time limit it to a range of times, both inclusive: the latest record in the range is used. The record of a chain''s start may be older than from_time.
+
 The checks are made in the order role, audit table, record, grant, payload. max_generation and max_depth of acteon_replay_bulk do not apply to an action that the caller names.
 
 Arguments:
 action_id: the action''s id, as in the audit table
-reason, allow_redacted, allow_partial, dedup, provider_override, allow_unproven, on_doubt: as for acteon_replay_bulk
+reason, allow_redacted, allow_partial, dedup, provider_override, allow_unproven, on_doubt, from_time, to_time: as for acteon_replay_bulk
 
 Returns:
 original_action_id: the given id
@@ -372,7 +378,7 @@ success: true if this call made the replay
 error: why this call did not make the replay
 
 Errors: 42501 role or grant, 42P01 no audit table, P0002 no record, 55000 no payload, redacted payload, lost attachments, an intent, a record of the gateway''s own or one that cannot be read, 22023 bad argument.';
-COMMENT ON FUNCTION acteon_replay(text, text, boolean, boolean, text, text, boolean, text) IS
+COMMENT ON FUNCTION acteon_replay(text, text, boolean, boolean, text, text, boolean, text, timestamptz, timestamptz) IS
 	'Replays one action whose id may be any string; otherwise the same as acteon_replay(uuid). An untyped literal selects this form.';
 
 CREATE FUNCTION acteon_replay_bulk(

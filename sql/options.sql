@@ -8,11 +8,11 @@ CREATE TEMPORARY TABLE option AS
 SELECT count(*) > 35 AS there_are_some FROM option;
 
 -- What the table wants of a function, and what the function has.  The reason is the first of
--- acteon_replay; a call that takes any number of records has no default for it.
+-- acteon_replay, and the times are the last; a call that takes any number of records has no default for it.
 CREATE TEMPORARY VIEW wanted AS
 	SELECT call AS function, o.argument, o.type,
 		CASE WHEN o."default" IS NULL OR o.is_limit AND call <> 'acteon_replay_bulk' THEN 'NULL::' || o.type WHEN o.type = 'text' THEN quote_literal(o."default") || '::text' ELSE o."default" END AS "default",
-		row_number() OVER (PARTITION BY call ORDER BY call = 'acteon_replay' AND o.argument = 'reason' DESC, o.place) AS place
+		row_number() OVER (PARTITION BY call ORDER BY call = 'acteon_replay' AND o.argument = 'reason' DESC, call = 'acteon_replay' AND o.argument ~ '_time$', o.place) AS place
 	FROM option AS o CROSS JOIN unnest(o.calls) AS call WHERE call ~ '^acteon_';
 CREATE TEMPORARY VIEW form AS
 	SELECT oid, proname AS function, (proargnames[1] = 'action_id')::integer AS before,

@@ -4,7 +4,11 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
 #include "audit/audit_count.h"
+#include "audit/audit_scan.h"
 #include "audit/audit_value.h"
 #include "audit/lookup.h"
 
@@ -19,13 +23,14 @@ select_count(const AuditTable *table, Statement *st)
 }
 
 /*
- * How many records match a query, max_records at most.  Needs an SPI
- * connection.
+ * How many records match a query, max_records at most.  Where other records of their
+ * actions may be on a foreign server, these are not looked at, and the number may be too
+ * large.  Needs an SPI connection.
  */
 int64
 AuditCount(const AuditTable *table, const ReplayQuery *query)
 {
-	static const CandidateUse use = {.in_order = false};
+	CandidateUse use = {.alone = AuditTableIsRemote(table)};
 	Statement st;
 
 	BeginStatement(&st);
@@ -48,6 +53,30 @@ lacks_future(const AuditTable *table, const ReplayQuery *query)
 }
 
 /*
+ * How many intents of a table on a foreign server a query leaves out because they have
+ * an outcome: those that a search drops.
+ */
+static int64
+count_finished_apart(const AuditTable *table, const ReplayQuery *query)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay count", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	AuditRecord *records;
+	AuditScan scan;
+	int64 dropped;
+
+	AuditScanBegin(&scan, table, query, PG_INT64_MAX, NULL);
+	while (AuditScanTake(&scan, MAX_RECORDS_LIMIT, &records) > 0)
+		CHECK_FOR_INTERRUPTS();
+	dropped = scan.dropped;
+	AuditScanEnd(&scan);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return dropped;
+}
+
+/*
  * Count the records that match a query's filters but are not candidates.  Needs
  * an SPI connection.
  */
@@ -60,5 +89,9 @@ AuditCountLeftOut(const AuditTable *table, const ReplayQuery *query, LeftOut whi
 		return 0;
 	BeginStatement(&st);
 	appendStringInfoString(&st.sql, "SELECT pg_catalog.count(*)");
-	return AddLeftOut(&st, table, query, which) ? select_count(table, &st) : 0;
+	if (!AddLeftOut(&st, table, query, which))
+		return 0;
+	if (which == LEFT_OUT_FINISHED && AuditTableIsRemote(table))
+		return count_finished_apart(table, query);
+	return select_count(table, &st);
 }

@@ -11,6 +11,7 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/jsonb.h"
@@ -20,6 +21,8 @@
 #include "audit/action_index.h"
 #include "audit/audit_scan.h"
 #include "audit/audit_sql.h"
+#include "audit/others.h"
+#include "audit/time_steps.h"
 #include "base/guard.h"
 #include "base/identity.h"
 #include "base/kept_plan.h"
@@ -233,102 +236,215 @@ CopyAuditRecord(AuditRecord *copy, const AuditRecord *record)
 }
 
 /*
- * Find the record of an action, or the one with an outcome, if that is not NULL:
- * the one with the greatest dispatched_at, an outcome record before an intent
- * record of the same time.  Returns false if there is none.  Needs an SPI connection; the record lives as long as that.
+ * Build the statement that finds the record of action $1, with outcome $2 if that is
+ * not NULL, perhaps between two times.
+ */
+static void
+find_action_sql(Statement *st, const AuditTable *table, const char *action_id, const char *outcome)
+{
+	SelectRecords(st, table);
+	AddRecords(st, table);
+	AddEqual(st, table, "a", RecordColumnNames[COL_ACTION_ID], "$%d",
+			 AddParameter(st, TEXTOID, CStringGetTextDatum(action_id)));
+	if (outcome != NULL)
+		AddEqual(st, table, "a", RecordColumnNames[COL_OUTCOME], "$%d",
+				 AddParameter(st, TEXTOID, CStringGetTextDatum(outcome)));
+}
+
+/*
+ * Run the statement that finds the record of an action.  Returns whether there is
+ * one.
+ */
+static bool
+run_find_action(const AuditTable *table, Statement *st, KeptPlan *kept, int cursor_options,
+				AuditRecord *record)
+{
+	Identity caller;
+	SPIPlanPtr plan;
+
+	SwitchIdentity(&caller, table->owner);
+	plan = KeepPlan(kept, st->sql.data, st->nargs, st->types, cursor_options);
+	if (SPI_execute_plan(plan, st->values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read audit table: %s", SPI_result_code_string(SPI_result));
+	RestoreIdentity(&caller);
+	if (SPI_processed == 0)
+		return false;
+	read_record(record, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
+	return true;
+}
+
+/*
+ * Find the record of an action between two times, both inclusive: the one with the
+ * greatest dispatched_at, an outcome record before an intent record of the same
+ * time.  If outcome is not NULL, only a record with that counts.  Returns false if
+ * there is none.  A table that is partitioned by time is searched from its newest
+ * partitions on, and older ones are neither read nor locked.  Needs an SPI
+ * connection; the record lives as long as that.
  */
 bool
 AuditFindAction(const AuditTable *table, const char *action_id, const char *outcome,
-				AuditRecord *record)
+				const OptionalTime *from, const OptionalTime *to, AuditRecord *record)
 {
-	/* Single replays ask the same statement again and again, of the one audit table. */
+	/* Single replays ask the same statements again and again, of the one audit table. */
 	static KeptPlan kept;
+	static KeptPlan kept_between;
+	static KeptPlan kept_rest;
+	bool by_time =
+		from->given || to->given || table->rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
+	const char *newest_first =
+		psprintf(" ORDER BY a.dispatched_at DESC NULLS LAST, (%s), a.id" C_ORDER
+				 " DESC NULLS LAST LIMIT 1",
+				 OutcomeTest(table, "a", INTENT_OUTCOME));
 	Statement st;
-	Identity caller;
-	SPIPlanPtr plan;
+	TimeSteps steps;
+	int from_parameter, to_parameter;
+	TimestampTz step_from, step_to;
 	HeapTuple tuple;
 	bool found;
 
-	if (FindByActionIndex(table, action_id, outcome, &tuple))
+	if (!by_time && FindByActionIndex(table, action_id, outcome, &tuple))
 	{
 		if (tuple != NULL)
 			read_table_row(record, table, tuple);
 		return tuple != NULL;
 	}
-	SelectRecords(&st, table);
-	AddRecords(&st, table);
-	AddEqual(&st, table, "a", RecordColumnNames[COL_ACTION_ID], "$%d",
-			 AddParameter(&st, TEXTOID, CStringGetTextDatum(action_id)));
-	if (outcome != NULL)
-		AddEqual(&st, table, "a", RecordColumnNames[COL_OUTCOME], "$%d",
-				 AddParameter(&st, TEXTOID, CStringGetTextDatum(outcome)));
-	appendStringInfo(&st.sql,
-					 " ORDER BY a.dispatched_at DESC NULLS LAST, (%s), a.id" C_ORDER
-					 " DESC NULLS LAST LIMIT 1",
-					 OutcomeTest(table, "a", INTENT_OUTCOME));
-
-	SwitchIdentity(&caller, table->owner);
-	plan = KeepPlan(&kept, st.sql.data, st.nargs, st.types, 0);
-	if (SPI_execute_plan(plan, st.values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read audit table: %s", SPI_result_code_string(SPI_result));
-	RestoreIdentity(&caller);
-
-	found = SPI_processed > 0;
-	if (found)
-		read_record(record, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
-	return found;
+	find_action_sql(&st, table, action_id, outcome);
+	if (!by_time)
+	{
+		appendStringInfoString(&st.sql, newest_first);
+		return run_find_action(table, &st, &kept, 0, record);
+	}
+	from_parameter = AddParameter(&st, TIMESTAMPTZOID, 0);
+	to_parameter = AddParameter(&st, TIMESTAMPTZOID, 0);
+	appendStringInfo(&st.sql, " AND a.dispatched_at" GE "$%d AND a.dispatched_at" LE "$%d%s",
+					 from_parameter, to_parameter, newest_first);
+	BeginTimeSteps(&steps, table, from, to);
+	while (NextTimeStep(&steps, &step_from, &step_to))
+	{
+		CHECK_FOR_INTERRUPTS();
+		st.values[from_parameter - 1] = TimestampTzGetDatum(step_from);
+		st.values[to_parameter - 1] = TimestampTzGetDatum(step_to);
+		/* Only a plan for these times leaves out the other partitions. */
+		found = steps.is_rest
+					? run_find_action(table, &st, &kept_rest, CURSOR_OPT_GENERIC_PLAN, record)
+					: run_find_action(table, &st, &kept_between, CURSOR_OPT_CUSTOM_PLAN, record);
+		if (found)
+			return true;
+	}
+	return false;
 }
 
 /*
  * Open the cursor of a search whose statement is complete.
  */
 static void
-open_search(AuditScan *scan, const AuditTable *table, Statement *st)
+open_search(AuditScan *scan, Statement *st)
 {
-	scan->table = table;
 	scan->portal = SPI_cursor_open_with_args(NULL, st->sql.data, st->nargs, st->types, st->values,
 											 NULL, true, CURSOR_OPT_FAST_PLAN);
 }
 
 /*
- * Begin a search for the records that match a query, in the query's order.  No
- * more than the given number of them will be read: if no index provides the
- * order, only that many are sorted, instead of all that match.  Needs an SPI
- * connection.
+ * Begin a search; what all of them share.
  */
-void
-AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *query, int64 most)
+static void
+init_scan(AuditScan *scan, const AuditTable *table, const ReplayQuery *query)
 {
-	static const CandidateUse use = {.in_order = true};
+	memset(scan, 0, sizeof(*scan));
+	scan->table = table;
+	scan->query = query;
+	scan->next_fetch = MAX_RECORDS_LIMIT;
+	scan->others_apart = DependsOnOthers(query) && AuditTableIsRemote(table);
+}
+
+/*
+ * Begin the steps of a search in the query's order.
+ */
+static void
+begin_steps(AuditScan *scan)
+{
+	const ReplayQuery *query = scan->query;
+	OptionalTime cursor = {query->cursor_text != NULL, query->cursor.dispatched_at};
+
+	if (query->newest_first)
+		BeginTimeSteps(&scan->steps, scan->table, &query->from,
+					   cursor.given ? &cursor : &query->to);
+	else
+		BeginTimeStepsUp(&scan->steps, scan->table, cursor.given ? &cursor : &query->from,
+						 &query->to);
+}
+
+/*
+ * Take the next step of a search in the query's order: the times that its statement is
+ * to be limited to.  Returns false if there is none.
+ */
+static bool
+next_step(AuditScan *scan, CandidateUse *use)
+{
+	TimestampTz from, to;
+
+	if (!(scan->query->newest_first ? NextTimeStep(&scan->steps, &from, &to)
+									: NextTimeStepUp(&scan->steps, &from, &to)))
+		return false;
+	if (scan->steps.count == 0)
+		return true; /* one step, limited by the query alone */
+	use->first = (OptionalTime){!TIMESTAMP_IS_NOBEGIN(from), from};
+	use->last = (OptionalTime){!TIMESTAMP_IS_NOEND(to), to};
+	return true;
+}
+
+/*
+ * Open the cursor of the next step of a search in the query's order.  Returns false if
+ * there is none.
+ */
+static bool
+open_in_order(AuditScan *scan)
+{
+	CandidateUse use = {.in_order = true, .alone = scan->others_apart};
 	MemoryContext old = CurrentMemoryContext;
 	Statement st;
 	Identity caller;
-	const char *direction = query->newest_first ? "DESC" : "ASC";
 
-	memset(scan, 0, sizeof(*scan));
-	SelectRecords(&st, table);
-	AddCandidates(&st, table, query, &use);
-	appendStringInfo(&st.sql, " ORDER BY a.dispatched_at %s, a.id" C_ORDER " %s", direction,
-					 direction);
-	if (!HasUniquePlaces(table))
-	{
-		appendStringInfoString(&st.sql, ", a.action_id" C_ORDER ", a.namespace" C_ORDER
-										", a.tenant" C_ORDER);
-		if (query->cursor_text != NULL)
-			scan->passed = query->cursor;
-	}
-	if (most < PG_INT64_MAX)
-		appendStringInfo(&st.sql, " LIMIT " INT64_FORMAT, most + 1 + scan->passed.alike);
+	if (!next_step(scan, &use))
+		return false;
+	SelectRecords(&st, scan->table);
+	AddCandidates(&st, scan->table, scan->query, &use);
+	AddOrder(&st, scan->table, scan->query);
+	if (scan->most < PG_INT64_MAX && !scan->others_apart)
+		appendStringInfo(&st.sql, " LIMIT " INT64_FORMAT, scan->most + 1 + scan->passed.alike);
+	SwitchIdentity(&caller, scan->table->owner);
+	GuidePlanner(scan->table, scan->query);
+	open_search(scan, &st);
+	RestoreIdentity(&caller);
+	MemoryContextSwitchTo(old);
+	return true;
+}
 
+/*
+ * Begin a search for the records that match a query, in the query's order.  No
+ * more than the given number of them will be read: if no index provides the
+ * order, only that many are sorted, instead of all that match.  A call that searches
+ * page by page passes the same keys each time, others pass NULL.  Needs an SPI
+ * connection.
+ */
+void
+AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *query, int64 most,
+			   KeysAhead *ahead)
+{
+	init_scan(scan, table, query);
+	scan->ahead = ahead;
 	/* One more than is wanted tells whether there are more. */
 	scan->next_fetch = MAX_RECORDS_LIMIT + 1;
 	if (query->is_limited)
 		scan->next_fetch = Min(scan->next_fetch, query->max_records + (long) 1);
-	SwitchIdentity(&caller, table->owner);
-	GuidePlanner(table, query);
-	open_search(scan, table, &st);
-	RestoreIdentity(&caller);
-	MemoryContextSwitchTo(old);
+	scan->most = most;
+	scan->in_order = true;
+	if (query->cursor_text != NULL && !HasUniquePlaces(table))
+		scan->passed = query->cursor;
+	if (UseKeysAhead(ahead, table, query))
+		return;
+	begin_steps(scan);
+	scan->exhausted = !open_in_order(scan);
 }
 
 /*
@@ -345,16 +461,82 @@ AuditScanBeginAmong(AuditScan *scan, const AuditTable *table, const ReplayQuery 
 	Statement st;
 	Identity caller;
 
+	init_scan(scan, table, query);
+	use.alone = scan->others_apart;
 	SelectRecords(&st, table);
 	AddCandidates(&st, table, query, &use);
-	memset(scan, 0, sizeof(*scan));
-	scan->next_fetch = MAX_RECORDS_LIMIT;
 	SwitchIdentity(&caller, table->owner);
 	SetLocally("enable_seqscan", "off");
 	SetLocally("jit", "off");
-	open_search(scan, table, &st);
+	open_search(scan, &st);
 	RestoreIdentity(&caller);
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Run the statement that reads the records with these keys, in the query's order.
+ */
+static void
+run_named(AuditScan *scan, const NamedRecords *named)
+{
+	CandidateUse use = {.alone = scan->others_apart, .named = named};
+	Identity caller;
+	Statement st;
+
+	SelectRecords(&st, scan->table);
+	AddCandidates(&st, scan->table, scan->query, &use);
+	AddOrder(&st, scan->table, scan->query);
+	SwitchIdentity(&caller, scan->table->owner);
+	SetLocally("enable_seqscan", "off");
+	SetLocally("jit", "off");
+	if (SPI_execute_with_args(st.sql.data, st.nargs, st.types, st.values, NULL, true, 0) !=
+		SPI_OK_SELECT)
+		elog(ERROR, "could not read audit table: %s", SPI_result_code_string(SPI_result));
+	RestoreIdentity(&caller);
+}
+
+/*
+ * Go on to the next step of a search, in which the present one has no more rows; without
+ * one the search is at its end.  Leaves SPI_tuptable and SPI_processed as they are.
+ */
+static void
+end_step(AuditScan *scan)
+{
+	SPITupleTable *rows = SPI_tuptable;
+	uint64 count = SPI_processed;
+	Portal ended = scan->portal;
+
+	scan->exhausted = !scan->in_order || !open_in_order(scan);
+	if (!scan->exhausted)
+		SPI_cursor_close(ended);
+	SPI_tuptable = rows;
+	SPI_processed = count;
+}
+
+/*
+ * Fetch the next rows of the search, into SPI_tuptable, and note whether there may be
+ * more.
+ */
+static void
+fetch_next(AuditScan *scan)
+{
+	NamedRecords named;
+
+	if (scan->portal != NULL)
+	{
+		Identity caller;
+
+		SwitchIdentity(&caller, scan->table->owner);
+		SPI_cursor_fetch(scan->portal, true, scan->next_fetch);
+		RestoreIdentity(&caller);
+		if (SPI_processed < scan->next_fetch)
+			end_step(scan);
+		return;
+	}
+	scan->exhausted =
+		!TakeKeysAhead(scan->ahead, scan->table, scan->query, scan->next_fetch, &named);
+	if (!scan->exhausted)
+		run_named(scan, &named);
 }
 
 /*
@@ -365,21 +547,27 @@ static void
 fetch_rows(AuditScan *scan)
 {
 	MemoryContext old = CurrentMemoryContext;
-	Identity caller;
 
-	if (scan->taken < scan->count || scan->exhausted)
-		return;
-	if (scan->rows != NULL)
-		SPI_freetuptable(scan->rows);
-	SwitchIdentity(&caller, scan->table->owner);
-	SPI_cursor_fetch(scan->portal, true, scan->next_fetch);
-	RestoreIdentity(&caller);
-	MemoryContextSwitchTo(old); /* SPI leaves its own one behind */
-	scan->rows = SPI_tuptable;
-	scan->count = SPI_processed;
-	scan->taken = 0;
-	scan->exhausted = scan->count < scan->next_fetch;
-	scan->next_fetch = Min(scan->next_fetch * 2, MAX_RECORDS_LIMIT);
+	while (scan->taken == scan->count && !scan->exhausted)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (scan->rows != NULL)
+			SPI_freetuptable(scan->rows);
+		scan->rows = NULL;
+		scan->count = scan->taken = 0;
+		fetch_next(scan);
+		MemoryContextSwitchTo(old); /* SPI leaves its own one behind */
+		if (scan->exhausted && scan->portal == NULL)
+			return;
+		scan->rows = SPI_tuptable;
+		scan->count = SPI_processed;
+		if (scan->others_apart)
+		{
+			scan->count = DropKnownOtherwise(scan->table, scan->query, scan->rows, scan->count);
+			scan->dropped += scan->rows->numvals - scan->count;
+		}
+		scan->next_fetch = Min(scan->next_fetch * 2, MAX_RECORDS_LIMIT);
+	}
 }
 
 /*
@@ -421,7 +609,10 @@ AuditScanTake(AuditScan *scan, int want, AuditRecord **records)
 	count = (int) Min(scan->count - scan->taken, want);
 	*records = palloc(Max(count, 1) * sizeof(AuditRecord));
 	for (int i = 0; i < count; i++)
+	{
 		read_record(&(*records)[i], scan->rows->vals[scan->taken++], scan->rows->tupdesc);
+		NotePageTime(scan->ahead, (*records)[i].dispatched_at);
+	}
 	return count;
 }
 
@@ -445,5 +636,6 @@ AuditScanEnd(AuditScan *scan)
 {
 	if (scan->rows != NULL)
 		SPI_freetuptable(scan->rows);
-	SPI_cursor_close(scan->portal);
+	if (scan->portal != NULL)
+		SPI_cursor_close(scan->portal);
 }

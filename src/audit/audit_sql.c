@@ -11,6 +11,8 @@
 
 #include "access/genam.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -24,12 +26,13 @@
 
 /*
  * What was lost, by the names of the outcomes: LOST_OUTCOMES, and what was
- * executed and failed.  effect.c has the last word on those that were found.
+ * executed and failed.  effect.c has the last word on those that were found.  They
+ * are compared in a form that postgres_fdw leaves to the foreign server: no text in
+ * them has a collation that is not that of a column, and there is no IS TRUE.
  */
 #define LOST_OUTCOMES "failed", "circuit_open", "throttled", "quota_exceeded"
 #define HAS_FAILED(alias) \
-	alias ".outcome_details OPERATOR(pg_catalog.->>) 'status'::pg_catalog.text" EQ \
-		  "'Failure'::pg_catalog.text"
+	alias ".outcome_details OPERATOR(pg_catalog.@>) '{\"status\": \"Failure\"}'::pg_catalog.jsonb"
 
 /* A record is dated in the future if it is so much later than now. */
 #define FUTURE_TOLERANCE USECS_PER_MINUTE
@@ -73,10 +76,10 @@ static char *
 lost_test(const AuditTable *table, const char *alias)
 {
 	return psprintf(
-		"(%s OR %s AND " HAS_FAILED("%s") " IS TRUE)",
+		"(%s OR %s AND %s.outcome_details IS NOT NULL AND " HAS_FAILED("%s") ")",
 		TextTest(table, alias, RecordColumnNames[COL_OUTCOME],
 				 EQ "ANY ('{failed,circuit_open,throttled,quota_exceeded}'::pg_catalog.text[])"),
-		OutcomeTest(table, alias, EXECUTED_OUTCOME), alias);
+		OutcomeTest(table, alias, EXECUTED_OUTCOME), alias, alias);
 }
 
 /*
@@ -154,9 +157,10 @@ add_time_bound(Statement *st, const char *alias, const char *operator, const Opt
 }
 
 /*
- * Add the cursor.  The plain comparison of dispatched_at is what an index can
- * use; the rest decides among records of the same time.  Where several can have one
- * time and one id, AuditScanTake passes over those that were looked at.
+ * Add the cursor.  The comparison of the time alone is what partitions, indexes on it
+ * and foreign servers can use; that of both decides among records of the same time,
+ * and an index on both can use it.  Where several can have one time and one id,
+ * AuditScanTake passes over those that were looked at.
  */
 static void
 add_cursor(Statement *st, const AuditTable *table, const ReplayQuery *query)
@@ -167,16 +171,13 @@ add_cursor(Statement *st, const AuditTable *table, const ReplayQuery *query)
 		return;
 	time = AddParameter(st, TIMESTAMPTZOID, TimestampTzGetDatum(query->cursor.dispatched_at));
 	id = AddParameter(st, TEXTOID, CStringGetTextDatum(query->cursor.id));
-	if (query->newest_first)
-		appendStringInfo(&st->sql,
-						 " AND a.dispatched_at" LE "$%d"
-						 " AND (a.dispatched_at" LT "$%d OR a.id" C_ORDER "%s$%d)",
-						 time, time, HasUniquePlaces(table) ? LT : LE, id);
-	else
-		appendStringInfo(&st->sql,
-						 " AND a.dispatched_at" GE "$%d"
-						 " AND (a.dispatched_at" GT "$%d OR a.id" C_ORDER "%s$%d)",
-						 time, time, HasUniquePlaces(table) ? GT : GE, id);
+	appendStringInfo(&st->sql,
+					 " AND a.dispatched_at%s$%d"
+					 " AND ROW(a.dispatched_at, a.id" C_ORDER ")%sROW($%d, $%d)",
+					 query->newest_first ? LE : GE, time,
+					 HasUniquePlaces(table) ? (query->newest_first ? LT : GT)
+											: (query->newest_first ? LE : GE),
+					 time, id);
 }
 
 /*
@@ -248,13 +249,14 @@ add_same_action(Statement *st, const AuditTable *table, const char *record, cons
 }
 
 /*
- * Add that an intent has a companion, or has none: an outcome record of the same
- * action, at the same time or later.
+ * Add that an intent has a companion in a source of records, or has none: an outcome
+ * record of the same action, at the same time or later.
  */
 static void
-add_companion(Statement *st, const AuditTable *table, const char *exists, const char *intent)
+add_companion(Statement *st, const AuditTable *table, const char *source, const char *exists,
+			  const char *intent)
 {
-	appendStringInfo(&st->sql, " AND %s (SELECT FROM %s AS c WHERE ", exists, table->quoted_name);
+	appendStringInfo(&st->sql, " AND %s (SELECT FROM %s AS c WHERE ", exists, source);
 	add_same_action(st, table, "c", intent);
 	appendStringInfo(&st->sql, " AND NOT %s)", OutcomeTest(table, "c", INTENT_OUTCOME));
 }
@@ -273,20 +275,21 @@ add_step(Statement *st, const AuditTable *table, bool is_step)
 }
 
 /*
- * Add that nothing is known of a record's action afterwards: no record with another
- * effect, no intent without an outcome, and no later record that was lost, too, and
- * that the query finds instead.
+ * Add that something is known of a record's action afterwards, or nothing: a record
+ * with another effect, an intent without an outcome, or a later record that was lost,
+ * too, and that the query finds instead.
  */
 static void
-add_nothing_later(Statement *st, const AuditTable *table, const ReplayQuery *query)
+add_later(Statement *st, const AuditTable *table, const ReplayQuery *query, const char *source,
+		  const char *exists)
 {
-	appendStringInfo(&st->sql, " AND NOT EXISTS (SELECT FROM %s AS b WHERE ", table->quoted_name);
+	appendStringInfo(&st->sql, " AND %s (SELECT FROM %s AS b WHERE ", exists, source);
 	add_same_action(st, table, "b", "a");
 	appendStringInfo(&st->sql,
 					 " AND (NOT %s AND NOT %s OR %s AND b.dispatched_at" GT "a.dispatched_at",
 					 OutcomeTest(table, "b", INTENT_OUTCOME), lost_test(table, "b"),
 					 OutcomeTest(table, "b", INTENT_OUTCOME));
-	add_companion(st, table, "NOT EXISTS", "b");
+	add_companion(st, table, source, "NOT EXISTS", "b");
 	appendStringInfo(&st->sql,
 					 " OR %s AND (b.dispatched_at" GT "a.dispatched_at OR b.id" C_ORDER GT "a.id)",
 					 lost_test(table, "b"));
@@ -300,7 +303,8 @@ add_nothing_later(Statement *st, const AuditTable *table, const ReplayQuery *que
  * the gateway cannot be working on any more.
  */
 static void
-add_conditions(Statement *st, const AuditTable *table, const char *outcome, const char *filters)
+add_conditions(Statement *st, const AuditTable *table, const char *outcome, const char *filters,
+			   const CandidateUse *use)
 {
 	appendStringInfoString(&st->sql, filters);
 	if (outcome == NULL)
@@ -310,7 +314,8 @@ add_conditions(Statement *st, const AuditTable *table, const char *outcome, cons
 	if (outcome != NULL && strcmp(outcome, INTENT_OUTCOME) == 0)
 	{
 		add_grace(st, table, LT);
-		add_companion(st, table, "NOT EXISTS", "a");
+		if (!use->alone)
+			add_companion(st, table, table->quoted_name, "NOT EXISTS", "a");
 		add_step(st, table, false);
 	}
 }
@@ -326,32 +331,18 @@ make_filters(Statement *st, const AuditTable *table, const ReplayQuery *query,
 	char *filters;
 
 	initStringInfo(&st->sql);
-	add_filters(st, table, query);
+	if (use->named != NULL)
+		add_text_filters(st, table, query, "a");
+	else
+		add_filters(st, table, query);
+	add_time_bound(st, "a", GE, &use->first);
+	add_time_bound(st, "a", LE, &use->last);
 	if (use->among != NULL)
 		AddEqual(st, table, "a", RecordColumnNames[COL_ACTION_ID], "ANY ($%d)",
 				 AddParameter(st, TEXTARRAYOID, PointerGetDatum(use->among)));
 	filters = st->sql.data;
 	st->sql = sql;
 	return filters;
-}
-
-/*
- * Add the records with several outcomes, as "a": those of each, one after the other,
- * or each in the query's order, which an index on (outcome, dispatched_at) gives, for
- * the server to merge.
- */
-static void
-add_union(Statement *st, const AuditTable *table, int count, const char *const *outcomes,
-		  const char *filters, const char *order)
-{
-	appendStringInfoString(&st->sql, " FROM (");
-	for (int i = 0; i < count; i++)
-	{
-		appendStringInfo(&st->sql, "%s(SELECT a.*", i == 0 ? "" : " UNION ALL ");
-		AddRecords(st, table);
-		add_conditions(st, table, outcomes[i], filters);
-		appendStringInfo(&st->sql, "%s)", order);
-	}
 }
 
 /*
@@ -367,24 +358,154 @@ time_order(const ReplayQuery *query, const CandidateUse *use)
 }
 
 /*
- * Add the records that were lost.  Most of the table are executed records, and
- * no index shows which of them had no effect.  So where the records are read in
- * order they are first merged by time and then checked: otherwise the server
- * would read through all of them to find the first that is lost, for each page
- * again.
+ * Add the order in which a query reads the records.
+ */
+void
+AddOrder(Statement *st, const AuditTable *table, const ReplayQuery *query)
+{
+	const char *direction = query->newest_first ? "DESC" : "ASC";
+
+	appendStringInfo(&st->sql, " ORDER BY a.dispatched_at %s, a.id" C_ORDER " %s", direction,
+					 direction);
+	if (!HasUniquePlaces(table))
+		appendStringInfoString(&st->sql, ", a.action_id" C_ORDER ", a.namespace" C_ORDER
+										 ", a.tenant" C_ORDER);
+}
+
+/*
+ * Add the records with several outcomes, as "a": those of each, one after the other,
+ * or each in the query's order, which an index on (outcome, dispatched_at) gives, for
+ * the server to merge.  only is a further condition for those that were executed.
  */
 static void
-add_lost(Statement *st, const AuditTable *table, const ReplayQuery *query, const char *filters,
-		 const char *order)
+add_union(Statement *st, const AuditTable *table, int count, const char *const *outcomes,
+		  const char *filters, const CandidateUse *use, const char *order, const char *only)
+{
+	appendStringInfoString(&st->sql, " FROM (");
+	for (int i = 0; i < count; i++)
+	{
+		appendStringInfo(&st->sql, "%s(SELECT a.*", i == 0 ? "" : " UNION ALL ");
+		AddRecords(st, table);
+		add_conditions(st, table, outcomes[i], filters, use);
+		if (strcmp(outcomes[i], EXECUTED_OUTCOME) == 0)
+			appendStringInfoString(&st->sql, only);
+		appendStringInfo(&st->sql, "%s)", order);
+	}
+}
+
+/*
+ * Add the records that were lost, in the query's order.  Most of the table are
+ * executed records, and no index shows which of them had no effect.  So they are
+ * first merged by time and then checked: otherwise the server would read through all
+ * of them to find the first that is lost, for each page again.  But from a foreign
+ * server they would all be fetched; it checks them itself.
+ */
+static void
+add_lost_in_order(Statement *st, const AuditTable *table, const char *filters,
+				  const CandidateUse *use, const char *order)
 {
 	static const char *const outcomes[] = {LOST_OUTCOMES, EXECUTED_OUTCOME};
+	const char *only = AuditTableIsRemote(table) ? " AND " HAS_FAILED("a") : "";
 
-	add_union(st, table, lengthof(outcomes), outcomes, filters, order);
-	if (order[0] != '\0')
-		appendStringInfo(&st->sql, "%s OFFSET 0", order);
-	appendStringInfo(&st->sql, ") AS a WHERE (NOT %s OR " HAS_FAILED("a") ")",
+	add_union(st, table, lengthof(outcomes), outcomes, filters, use, order, only);
+	appendStringInfo(&st->sql, "%s OFFSET 0) AS a WHERE (NOT %s OR " HAS_FAILED("a") ")", order,
 					 OutcomeTest(table, "a", EXECUTED_OUTCOME));
-	add_nothing_later(st, table, query);
+}
+
+/*
+ * Add the records with one outcome, NULL for any, as "a".  A foreign server sorts by
+ * the time, but would not by the id as this one compares it; so the order by time
+ * stands for itself.
+ */
+static void
+add_of_outcome(Statement *st, const AuditTable *table, const char *outcome, const char *filters,
+			   const CandidateUse *use, const char *order)
+{
+	bool apart = order[0] != '\0' && AuditTableIsRemote(table);
+
+	if (apart)
+		appendStringInfoString(&st->sql, " FROM (SELECT a.*");
+	AddRecords(st, table);
+	add_conditions(st, table, outcome, filters, use);
+	if (apart)
+		appendStringInfo(&st->sql, "%s OFFSET 0) AS a WHERE true", order);
+}
+
+/*
+ * Whether a valid index finds records by their ids.
+ */
+static bool
+has_index_on_id(const AuditTable *table)
+{
+	List *indexes = RelationGetIndexList(table->rel);
+	bool found = false;
+	ListCell *lc;
+
+	foreach (lc, indexes)
+	{
+		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		found |= index->rd_index->indisvalid && index->rd_rel->relam == BTREE_AM_OID &&
+				 index->rd_index->indkey.values[0] == AuditColumn(table, "id") &&
+				 RelationGetIndexPredicate(index) == NIL;
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return found;
+}
+
+/*
+ * Add the records that are named and are candidates of a query, as "a".  Their times,
+ * which the query has found to be right, say in which partitions they are.  They are
+ * searched one by one if an index has the ids: the planner cannot know that another
+ * index would find a great many of the same time.  Elsewhere, and on a foreign server,
+ * all are searched for at once.
+ */
+static void
+add_named_candidates(Statement *st, const AuditTable *table, const ReplayQuery *query,
+					 const char *filters, const CandidateUse *use)
+{
+	int ids = AddParameter(st, TEXTARRAYOID, PointerGetDatum(use->named->ids));
+	bool one_by_one = !AuditTableIsRemote(table) && has_index_on_id(table);
+	CandidateUse alone = {.alone = true};
+
+	if (one_by_one)
+		appendStringInfo(&st->sql,
+						 " FROM pg_catalog.unnest($%d) AS k (id) CROSS JOIN LATERAL (SELECT a.*",
+						 ids);
+	AddRecords(st, table);
+	if (one_by_one)
+		appendStringInfo(&st->sql, " AND %s",
+						 TextTest(table, "a", RecordColumnNames[COL_ID], EQ "k.id"));
+	else
+		AddEqual(st, table, "a", RecordColumnNames[COL_ID], "ANY ($%d)", ids);
+	appendStringInfo(&st->sql, " AND a.dispatched_at" GE "$%d AND a.dispatched_at" LE "$%d%s",
+					 AddParameter(st, TIMESTAMPTZOID, TimestampTzGetDatum(use->named->first)),
+					 AddParameter(st, TIMESTAMPTZOID, TimestampTzGetDatum(use->named->last)),
+					 filters);
+	if (query->lost)
+		appendStringInfo(&st->sql, " AND %s", lost_test(table, "a"));
+	else if (query->outcome_count == 0)
+		add_conditions(st, table, NULL, "", &alone);
+	else
+	{
+		appendStringInfoString(&st->sql, " AND (false");
+		for (int i = 0; i < query->outcome_count; i++)
+		{
+			appendStringInfoString(&st->sql, " OR (true");
+			add_conditions(st, table, query->outcomes[i], "", &alone);
+			appendStringInfoChar(&st->sql, ')');
+		}
+		appendStringInfoChar(&st->sql, ')');
+	}
+	if (one_by_one)
+		appendStringInfoString(&st->sql, " OFFSET 0) AS a WHERE true");
+	if (!use->alone && AsksForOutcome(query, INTENT_OUTCOME))
+	{
+		appendStringInfo(&st->sql, " AND (NOT %s OR true", OutcomeTest(table, "a", INTENT_OUTCOME));
+		add_companion(st, table, table->quoted_name, "NOT EXISTS", "a");
+		appendStringInfoChar(&st->sql, ')');
+	}
 }
 
 /*
@@ -397,18 +518,66 @@ AddCandidates(Statement *st, const AuditTable *table, const ReplayQuery *query,
 	const char *filters = make_filters(st, table, query, use);
 	const char *order = time_order(query, use);
 
-	if (query->lost)
-		add_lost(st, table, query, filters, order);
+	if (use->named != NULL)
+		add_named_candidates(st, table, query, filters, use);
+	else if (query->lost && use->in_order)
+		add_lost_in_order(st, table, filters, use, order);
+	else if (query->lost)
+	{
+		AddRecords(st, table);
+		appendStringInfo(&st->sql, "%s AND %s", filters, lost_test(table, "a"));
+	}
 	else if (query->outcome_count > 1)
 	{
 		add_union(st, table, query->outcome_count, (const char *const *) query->outcomes, filters,
-				  order);
+				  use, order, "");
 		appendStringInfoString(&st->sql, ") AS a WHERE true");
 	}
 	else
+		add_of_outcome(st, table, query->outcome_count == 0 ? NULL : query->outcomes[0], filters,
+					   use, order);
+	if (query->lost && !use->alone)
+		add_later(st, table, query, table->quoted_name, "NOT EXISTS");
+}
+
+/*
+ * Whether other records of its action decide whether a record is a candidate.
+ */
+bool
+DependsOnOthers(const ReplayQuery *query)
+{
+	return query->lost || AsksForOutcome(query, INTENT_OUTCOME);
+}
+
+/*
+ * Add that the other records of its action, which are in a source, make "a" no
+ * candidate, for a query that depends on them.
+ */
+void
+AddKnownOtherwise(Statement *st, const AuditTable *table, const ReplayQuery *query,
+				  const char *source)
+{
+	if (query->lost)
+		add_later(st, table, query, source, "EXISTS");
+	else
 	{
-		AddRecords(st, table);
-		add_conditions(st, table, query->outcome_count == 0 ? NULL : query->outcomes[0], filters);
+		appendStringInfoString(&st->sql, " AND a.is_intent");
+		add_companion(st, table, source, "EXISTS", "a");
+	}
+}
+
+/*
+ * Add the columns, after others, by which a query selects records besides their
+ * outcome and time, and which AddKnownOtherwise needs in its source.
+ */
+void
+AddFilterColumns(Statement *st, const AuditTable *table, const ReplayQuery *query)
+{
+	for (int i = 0; i < NUM_TEXT_FILTERS; i++)
+	{
+		if (query->filters[i] != NULL && i != FILTER_OUTCOME && i != FILTER_NAMESPACE &&
+			i != FILTER_TENANT)
+			appendStringInfo(&st->sql, ", a.%s", TextFilterNames[i]);
 	}
 }
 
@@ -493,7 +662,7 @@ AddLeftOut(Statement *st, const AuditTable *table, const ReplayQuery *query, Lef
 		return true;
 	add_grace(st, table, which == LEFT_OUT_YOUNG ? GE : LT);
 	if (which == LEFT_OUT_FINISHED)
-		add_companion(st, table, "EXISTS", "a");
+		add_companion(st, table, table->quoted_name, "EXISTS", "a");
 	return true;
 }
 
@@ -516,20 +685,38 @@ is_compared(const AuditTable *table, AttrNumber column, const ReplayQuery *query
 typedef enum IndexUse
 {
 	INDEX_OF_NO_USE,
-	INDEX_GIVES_ORDER, /* columns that the query compares, then dispatched_at */
-	INDEX_FINDS_FEW    /* nothing but columns that the query compares */
+	INDEX_GIVES_TIME,        /* columns that the query compares, then dispatched_at */
+	INDEX_GIVES_TIME_AND_ID, /* the same, then id, by its bytes */
+	INDEX_FINDS_FEW          /* nothing but columns that the query compares */
 } IndexUse;
 
 /*
- * Determine how an index can be used for a query.
+ * Whether the key column of an index behind one on the time is the id in the order of
+ * the query, so that the index has both.
+ */
+static bool
+continues_with_id(const AuditTable *table, Relation index, int key)
+{
+	Form_pg_index form = index->rd_index;
+
+	return key + 1 < form->indnkeyatts &&
+		   form->indkey.values[key + 1] == AuditColumn(table, RecordColumnNames[COL_ID]) &&
+		   index->rd_indcollation[key + 1] == C_COLLATION_OID &&
+		   index->rd_indoption[key] == index->rd_indoption[key + 1];
+}
+
+/*
+ * Determine how an index can be used for a query.  That of a partitioned table is
+ * invalid as long as one partition has none; the others have it.
  */
 static IndexUse
 index_use(const AuditTable *table, Relation index, const ReplayQuery *query)
 {
 	Form_pg_index form = index->rd_index;
 	AttrNumber order = AuditColumn(table, RecordColumnNames[COL_DISPATCHED_AT]);
+	bool partitioned = index->rd_rel->relkind == RELKIND_PARTITIONED_INDEX;
 
-	if (!form->indisvalid)
+	if (!form->indisvalid && !partitioned)
 		return INDEX_OF_NO_USE;
 	for (int k = 0; k < form->indnkeyatts; k++)
 	{
@@ -540,24 +727,31 @@ index_use(const AuditTable *table, Relation index, const ReplayQuery *query)
 
 		if (column == order && k > 0 && index->rd_rel->relam == BTREE_AM_OID &&
 			RelationGetIndexPredicate(index) == NIL)
-			return INDEX_GIVES_ORDER;
+			return form->indisvalid && continues_with_id(table, index, k) ? INDEX_GIVES_TIME_AND_ID
+																		  : INDEX_GIVES_TIME;
 		if (!is_compared(table, column, query))
 			return INDEX_OF_NO_USE;
 	}
-	return INDEX_FINDS_FEW;
+	return form->indisvalid ? INDEX_FINDS_FEW : INDEX_OF_NO_USE;
 }
 
+/* What the indexes of a table can do for a query. */
+typedef struct IndexUses
+{
+	bool few;
+	bool time;
+	bool time_and_id;
+	bool everywhere; /* a valid one gives the time */
+} IndexUses;
+
 /*
- * Whether the records are best read in the order of an index: one can deliver
- * it, and none is made to find just the records that are asked for, as the one
- * on chain_id is.
+ * Find out what the indexes can do.
  */
-static bool
-order_comes_from_index(const AuditTable *table, const ReplayQuery *query)
+static IndexUses
+index_uses(const AuditTable *table, const ReplayQuery *query)
 {
 	List *indexes = RelationGetIndexList(table->rel);
-	bool ordered = false;
-	bool few = false;
+	IndexUses uses = {0};
 	ListCell *lc;
 
 	foreach (lc, indexes)
@@ -565,19 +759,40 @@ order_comes_from_index(const AuditTable *table, const ReplayQuery *query)
 		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
 		IndexUse use = index_use(table, index, query);
 
-		ordered |= use == INDEX_GIVES_ORDER;
-		few |= use == INDEX_FINDS_FEW;
+		uses.few |= use == INDEX_FINDS_FEW;
+		uses.time |= use == INDEX_GIVES_TIME || use == INDEX_GIVES_TIME_AND_ID;
+		uses.time_and_id |= use == INDEX_GIVES_TIME_AND_ID;
+		uses.everywhere |= use != INDEX_OF_NO_USE && index->rd_index->indisvalid;
 		index_close(index, AccessShareLock);
 	}
 	list_free(indexes);
-	return ordered && !few;
+	return uses;
+}
+
+/*
+ * How far a valid index has the records in the order of a query.  One that finds just
+ * the records that are asked for, as the one on chain_id does, is better than that.
+ * A foreign server is supposed to have the gateway's own indexes.  But it looks for
+ * executed records that were lost as far as there are any (see add_lost_in_order).
+ */
+IndexOrder
+OrderOfIndexes(const AuditTable *table, const ReplayQuery *query)
+{
+	IndexUses uses = index_uses(table, query);
+
+	if (AuditTableIsRemote(table))
+		return query->lost ? ORDER_BY_NOTHING : ORDER_BY_TIME;
+	if (uses.few || !uses.everywhere)
+		return ORDER_BY_NOTHING;
+	return uses.time_and_id ? ORDER_BY_TIME_AND_ID : ORDER_BY_TIME;
 }
 
 /*
  * Tell the planner what it cannot know: that we stop early, so that reading in
  * the order of an index is better than collecting and sorting all matches,
  * whatever the statistics say.  If no index provides the order, the planner
- * decides alone.
+ * decides alone; a foreign server is asked for it.  Partitions without the index
+ * are sorted; a block range index can then say where to begin.
  */
 void
 GuidePlanner(const AuditTable *table, const ReplayQuery *query)
@@ -589,9 +804,12 @@ GuidePlanner(const AuditTable *table, const ReplayQuery *query)
 		{"enable_indexscan", "on"},  {"enable_incremental_sort", "on"},
 		{"enable_nestloop", "on"},   {"jit", "off"},
 	};
+	IndexUses uses = index_uses(table, query);
 
-	if (!order_comes_from_index(table, query))
+	if (!AuditTableIsRemote(table) && (!uses.time || uses.few))
 		return;
 	for (int i = 0; i < lengthof(settings); i++)
 		SetLocally(settings[i][0], settings[i][1]);
+	if (!uses.everywhere)
+		SetLocally("enable_bitmapscan", "on");
 }

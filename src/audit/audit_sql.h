@@ -14,7 +14,7 @@
 #include "queue/effect.h"
 
 /* Filters and times, perhaps twice, outcomes, a cursor, the age of intents, and ids. */
-#define MAX_PARAMETERS (2 * (NUM_TEXT_FILTERS + 2) + MAX_OUTCOMES + 4)
+#define MAX_PARAMETERS (2 * (NUM_TEXT_FILTERS + 2) + MAX_OUTCOMES + 10)
 
 /* Why a record that the filters match is no candidate. */
 typedef enum LeftOut
@@ -38,12 +38,32 @@ typedef struct Statement
 	Datum values[MAX_PARAMETERS];
 } Statement;
 
+/* Records that are named: by their ids, and within times that are theirs. */
+typedef struct NamedRecords
+{
+	ArrayType *ids;
+	TimestampTz first;
+	TimestampTz last;
+} NamedRecords;
+
 /* What candidates are selected for. */
 typedef struct CandidateUse
 {
-	bool in_order;    /* they are read in the query's order, and perhaps not all */
-	ArrayType *among; /* action ids that they must have; NULL: any */
+	bool in_order;             /* they are read in the query's order, and perhaps not all */
+	bool alone;                /* other records of their actions are checked by the caller */
+	ArrayType *among;          /* action ids that they must have; NULL: any */
+	const NamedRecords *named; /* NULL: any */
+	OptionalTime first;        /* times between which they are searched for, besides the query's */
+	OptionalTime last;
 } CandidateUse;
+
+/* How far an index has the records in the order of a query. */
+typedef enum IndexOrder
+{
+	ORDER_BY_NOTHING,
+	ORDER_BY_TIME,
+	ORDER_BY_TIME_AND_ID
+} IndexOrder;
 
 extern void BeginStatement(Statement *st);
 extern int AddParameter(Statement *st, Oid type, Datum value);
@@ -54,8 +74,14 @@ extern void SelectRecords(Statement *st, const AuditTable *table);
 extern void AddRecords(Statement *st, const AuditTable *table);
 extern void AddCandidates(Statement *st, const AuditTable *table, const ReplayQuery *query,
 						  const CandidateUse *use);
+extern void AddOrder(Statement *st, const AuditTable *table, const ReplayQuery *query);
 extern bool
 AddLeftOut(Statement *st, const AuditTable *table, const ReplayQuery *query, LeftOut which);
+extern bool DependsOnOthers(const ReplayQuery *query);
+extern void AddKnownOtherwise(Statement *st, const AuditTable *table, const ReplayQuery *query,
+							  const char *source);
+extern void AddFilterColumns(Statement *st, const AuditTable *table, const ReplayQuery *query);
+extern IndexOrder OrderOfIndexes(const AuditTable *table, const ReplayQuery *query);
 extern void GuidePlanner(const AuditTable *table, const ReplayQuery *query);
 
 #endif /* ACTEON_AUDIT_SQL_H */

@@ -10,7 +10,9 @@
 #include "access/table.h"
 #include "access/tupdesc.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_foreign_table.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_subscription_rel.h"
@@ -223,8 +225,40 @@ check_owner_may_read(const AuditTable *table)
 }
 
 /*
- * Open the audit table for reading and check that it is one: a table with the
- * columns that every version of the gateway creates.
+ * Refuse what is no table.  A view would run its own expressions with other rights
+ * than the table's, may show a record twice or leave one out, and no index or lock
+ * of it is that of the table; a materialized view is a copy of unknown age.
+ */
+static void
+check_kind(const AuditTable *table)
+{
+	char kind = table->rel->rd_rel->relkind;
+
+	if (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE ||
+		kind == RELKIND_FOREIGN_TABLE)
+		return;
+	if (kind == RELKIND_VIEW || kind == RELKIND_MATVIEW)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 kind == RELKIND_VIEW
+				 ? errmsg("audit table %s is a view", table->quoted_name)
+				 : errmsg("audit table %s is a materialized view", table->quoted_name),
+			 kind == RELKIND_VIEW
+				 ? errdetail("A view can show other records than the gateway wrote, or fewer.")
+				 : errdetail(
+					   "It shows the records as they were when it was refreshed: an action that was executed since would look lost."),
+			 errhint(
+				 "Set acteon_replay.audit_table to the gateway's table, to a foreign table that names it, or to a table that a subscription fills. See doc/scale.md.")));
+	ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					errmsg("audit table %s is not a table", table->quoted_name),
+					errhint("Does acteon_replay.audit_table name the gateway's audit table?")));
+}
+
+/*
+ * Open the audit table for reading and check that it is one: a table, perhaps a
+ * partitioned or a foreign one, with the columns that every version of the gateway
+ * creates.
  */
 void
 OpenAuditTable(AuditTable *table, Oid schema)
@@ -236,11 +270,7 @@ OpenAuditTable(AuditTable *table, Oid schema)
 	table->quoted_name =
 		quote_qualified_identifier(get_namespace_name(RelationGetNamespace(table->rel)),
 								   RelationGetRelationName(table->rel));
-	if (table->rel->rd_rel->relkind != RELKIND_RELATION &&
-		table->rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("audit table %s is not a table", table->quoted_name),
-						errhint("Does acteon_replay.audit_table name the gateway's audit table?")));
+	check_kind(table);
 	check_owner_may_read(table);
 	for (int i = 0; i < NUM_RECORD_COLUMNS; i++)
 	{
@@ -295,6 +325,8 @@ HasUniquePlaces(const AuditTable *table)
 	bool unique = false;
 	ListCell *lc;
 
+	if (AuditTableIsRemote(table))
+		return true; /* the foreign servers are supposed to have the gateway's primary key */
 	if (table->rel->rd_rel->relkind == RELKIND_RELATION && table->rel->rd_rel->relhassubclass)
 		return false;
 	foreach (lc, indexes)
@@ -327,26 +359,70 @@ is_subscribed(List *relids)
 }
 
 /*
- * Whether the gateway itself writes the table, so that the absence of a record
- * proves something.  Unless acteon_replay.audit_is_live is set, a table that is
- * filled from elsewhere (by a foreign server or a subscription, completely or
- * in part) counts as a copy.
+ * Whether there are foreign tables in the database at all.
+ */
+static bool
+has_foreign_tables(void)
+{
+	Relation catalog = table_open(ForeignTableRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
+	bool found = HeapTupleIsValid(systable_getnext(scan));
+
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return found;
+}
+
+/*
+ * Whether a foreign server has the records, or some of them: the table is foreign,
+ * or one of its partitions is.
+ */
+bool
+AuditTableIsRemote(const AuditTable *table)
+{
+	List *parts;
+	ListCell *lc;
+	bool found = false;
+
+	if (table->rel->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
+		return true;
+	if (!table->rel->rd_rel->relhassubclass || !has_foreign_tables())
+		return false;
+	parts = find_all_inheritors(RelationGetRelid(table->rel), NoLock, NULL);
+	foreach (lc, parts)
+		found |= get_rel_relkind(lfirst_oid(lc)) == RELKIND_FOREIGN_TABLE;
+	list_free(parts);
+	return found;
+}
+
+/*
+ * Whether the table is filled from elsewhere (by a foreign server or a subscription,
+ * completely or in part), so that it may lag behind what the gateway writes.  A
+ * subscription may name the table, a part of it, or one that it is a part of.
+ */
+bool
+AuditTableIsCopy(const AuditTable *table)
+{
+	List *relids;
+
+	if (AuditTableIsRemote(table))
+		return true;
+	relids = find_all_inheritors(RelationGetRelid(table->rel), NoLock, NULL);
+	if (table->rel->rd_rel->relispartition)
+		relids = list_concat(relids, get_partition_ancestors(RelationGetRelid(table->rel)));
+	return is_subscribed(relids);
+}
+
+/*
+ * Whether the absence of a record can prove something.  Unless
+ * acteon_replay.audit_is_live is set, it cannot in a copy.
  */
 bool
 AuditTableIsLive(const AuditTable *table)
 {
-	List *parts;
-	ListCell *lc;
-
 	if (AuditIsLiveIsSaid || !AuditIsLive)
 		return AuditIsLive;
-	parts = find_all_inheritors(RelationGetRelid(table->rel), NoLock, NULL);
-	foreach (lc, parts)
-	{
-		if (get_rel_relkind(lfirst_oid(lc)) == RELKIND_FOREIGN_TABLE)
-			return false;
-	}
-	return !is_subscribed(parts);
+	return !AuditTableIsCopy(table);
 }
 
 /*

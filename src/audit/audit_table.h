@@ -50,6 +50,8 @@ extern char *
 TextTest(const AuditTable *table, const char *alias, const char *column, const char *equals);
 extern bool IsNeverNull(const AuditTable *table, RecordColumn column);
 extern bool HasUniquePlaces(const AuditTable *table);
+extern bool AuditTableIsRemote(const AuditTable *table);
+extern bool AuditTableIsCopy(const AuditTable *table);
 extern bool AuditTableIsLive(const AuditTable *table);
 
 #endif /* ACTEON_AUDIT_TABLE_H */

@@ -36,6 +36,7 @@
 #include "base/jsonb_build.h"
 #include "base/kept_plan.h"
 #include "base/operators.h"
+#include "base/settings.h"
 #include "base/subtransaction.h"
 #include "base/text.h"
 #include "base/replay_id.h"
@@ -98,6 +99,7 @@ struct Lookup
 	bool is_readable;
 	bool is_damaged; /* the last error was about what is stored, not about the table */
 	bool is_live;    /* see AuditTableIsLive */
+	bool is_copy;    /* see AuditTableIsCopy */
 	Oid owner;
 	TimeAccess times;
 	char *sql[NUM_LOOKUP_STATEMENTS]; /* NULL: there is no such statement */
@@ -273,6 +275,9 @@ index_uses(const AuditTable *table)
 	IndexUses uses = {0};
 	ListCell *lc;
 
+	/* A foreign server is supposed to have the gateway's own indexes. */
+	if (AuditTableIsRemote(table))
+		uses.by_outcome = uses.by_label = true;
 	foreach (lc, indexes)
 	{
 		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
@@ -418,6 +423,8 @@ open_table(Lookup *lookup, void *argument)
 	CheckAuditColumn(&table, "outcome_details", JSONBOID);
 	lookup->owner = table.owner;
 	lookup->is_live = AuditTableIsLive(&table);
+	/* One that counts as live without being said to be is none. */
+	lookup->is_copy = lookup->is_live && AuditIsLiveIsSaid && AuditTableIsCopy(&table);
 	build_statements(lookup, &table);
 	lookup->frequent_outcomes = outcome_array(0, FREQUENT_OUTCOMES);
 	lookup->other_outcomes =
@@ -1095,6 +1102,10 @@ AuditIsKept(Lookup *lookup, TimestampTz time)
  * Whether the absence of a record proves anything for an action that was sent
  * at one time and must be recorded before actions that were sent after another.
  * To be called after the action was looked up.
+ *
+ * In a copy, even one that counts as live, the gateway must have had the time to
+ * record the action before the newest record that the copy knows: the clock tells
+ * nothing of what is still on its way.
  */
 AuditTells
 WhatAuditTells(Lookup *lookup, TimestampTz sent_at, TimestampTz later_than)
@@ -1105,6 +1116,8 @@ WhatAuditTells(Lookup *lookup, TimestampTz sent_at, TimestampTz later_than)
 		return AUDIT_NOT_LIVE;
 	if (!lookup->knows_newest && !run_guarded(lookup, ask_time, NULL))
 		return AUDIT_UNREADABLE;
+	if (lookup->is_copy)
+		later_than = TimestampTzPlusMilliseconds(later_than, (int64) GatewayPatience * 1000);
 	if (!lookup->knows_newest || lookup->newest <= later_than)
 		return AUDIT_SILENT;
 	if (!AuditIsKept(lookup, sent_at))

@@ -114,9 +114,9 @@ DefineSettings(void)
 		"acteon_replay.audit_is_live",
 		"Specifies whether the gateway itself writes to the audit table.",
 		"Turn it off for a copy: then nothing is concluded from missing records, actions in doubt "
-		"are held, and intents are not replayed. Unless it is set, it is off for a table that a "
-		"subscription fills, and for a table with a partition that is foreign or filled by a "
-		"subscription.",
+		"are held, and intents are not replayed. Unless it is set, it is off for a table that is "
+		"foreign or that a subscription fills, also if only a part of it is. If it is set to on "
+		"for such a table, missing records count by its newest record instead of the clock.",
 		&AuditIsLive, true, PGC_SUSET, 0, check_audit_is_live, assign_audit_is_live, NULL);
 	DefineCustomBoolVariable(
 		"acteon_replay.hold_doubts",

@@ -219,7 +219,7 @@ look_at_records(Preview *preview, ReplayCall *call)
 	InitJudge(&look.judge, call->schema, call->grants, query);
 	OpenForecast(&look.forecast, call->schema, query);
 	BeginExecutedSearch(&look.executed);
-	AuditScanBegin(&scan, &call->audit, query, PG_INT64_MAX);
+	AuditScanBegin(&scan, &call->audit, query, PG_INT64_MAX, NULL);
 	old = MemoryContextSwitchTo(window);
 	for (;;)
 	{

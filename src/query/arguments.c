@@ -92,8 +92,8 @@ ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, unsigned call, 
 }
 
 /*
- * Read the arguments behind the action's id, of which reason is the first; the
- * others are in the order of the table.
+ * Read the arguments behind the action's id: reason is the first, and the times are
+ * the last; the others are in the order of the table.
  */
 void
 ReadSingleArguments(ReplayQuery *query, FunctionCallInfo fcinfo)
@@ -105,9 +105,12 @@ ReadSingleArguments(ReplayQuery *query, FunctionCallInfo fcinfo)
 	read_argument(query, OPTION_REASON, fcinfo, place++);
 	for (OptionId id = 0; id < NUM_OPTIONS; id++)
 	{
-		if ((ReplayOptions[id].calls & CALL_SINGLE) != 0 && id != OPTION_REASON)
+		if ((ReplayOptions[id].calls & CALL_SINGLE) != 0 && id != OPTION_REASON &&
+			id != OPTION_FROM && id != OPTION_TO)
 			read_argument(query, id, fcinfo, place++);
 	}
+	read_argument(query, OPTION_FROM, fcinfo, place++);
+	read_argument(query, OPTION_TO, fcinfo, place++);
 }
 
 /*

@@ -37,6 +37,7 @@ OpenCall(ReplayCall *call, Oid schema)
 	call->caller = GetUserId();
 	call->now = GetCurrentTimestamp();
 	call->context = CurrentMemoryContext;
+	call->ahead = NULL;
 	call->batch = NULL;
 	call->outbox = NULL;
 	call->grants = LoadGrants(call->caller, call->schema);

@@ -9,6 +9,7 @@
 
 #include "access/grants.h"
 #include "audit/audit_table.h"
+#include "audit/keys_ahead.h"
 #include "base/identity.h"
 #include "batch/batch_row.h"
 #include "replay/eligibility.h"
@@ -23,6 +24,7 @@ typedef struct ReplayCall
 	TimestampTz now;
 	Grants *grants;
 	AuditTable audit;
+	KeysAhead *ahead;      /* of a call that reads page by page; NULL: it reads one */
 	const BatchRow *batch; /* that it adds to; NULL: a new one */
 	Outbox *outbox;        /* NULL until there is something to enqueue */
 } ReplayCall;

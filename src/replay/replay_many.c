@@ -112,7 +112,7 @@ GatherRecords(ReplayCall *call, const ReplayQuery *query, int64 look_at, Gathere
 
 	gathered->items =
 		MemoryContextAllocHuge(call->context, query->max_records * sizeof(ReplayItem));
-	AuditScanBegin(&scan, &call->audit, query, look_at);
+	AuditScanBegin(&scan, &call->audit, query, look_at, call->ahead);
 	for (;;)
 	{
 		int64 wanted = Min(query->max_records - (gathered->count + gathered->skipped),

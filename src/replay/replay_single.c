@@ -76,25 +76,28 @@ report_reason(const ReplayCall *call, const ReplayQuery *query, const AuditRecor
 }
 
 /*
- * Find the record of an action: the newest one, or that of its beginning if the
- * newest is of a step or of the end of a chain.  Raises the error of one that has
- * no records.
+ * Find the record of an action: the newest one in the query's range of times, or that
+ * of its beginning if that is of a step or of the end of a chain.  The beginning may
+ * lie before the range.  Raises the error of an action that has no records.
  */
 static void
-find_record(ReplayCall *call, const char *action_id, AuditRecord *record)
+find_record(ReplayCall *call, const ReplayQuery *query, const char *action_id, AuditRecord *record)
 {
+	const OptionalTime any = {false};
 	AuditRecord origin;
 
-	if (!AuditFindAction(&call->audit, action_id, NULL, record))
+	if (!AuditFindAction(&call->audit, action_id, NULL, &query->from, &query->to, record))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_NO_DATA_FOUND),
 			 errmsg("no audit record found for action: %s",
 					ClipForMessage(action_id, strlen(action_id))),
-			 errhint(
-				 "The gateway deletes records when they expire, and keeps none of actions that it never received.")));
+			 query->from.given || query->to.given
+				 ? errhint("It was looked for between from_time and to_time only.")
+				 : errhint(
+					   "The gateway deletes records when they expire, and keeps none of actions that it never received.")));
 	if (record->missing == NULL && IsChainPart(record) &&
-		AuditFindAction(&call->audit, action_id, CHAIN_ORIGIN_OUTCOME, &origin))
+		AuditFindAction(&call->audit, action_id, CHAIN_ORIGIN_OUTCOME, &any, &query->to, &origin))
 		*record = origin;
 }
 
@@ -143,7 +146,7 @@ find_replayable(ReplayCall *call, const ReplayQuery *query, const char *action_i
 	PayloadKind payload;
 	Effect effect;
 
-	find_record(call, action_id, record);
+	find_record(call, query, action_id, record);
 	InitJudge(&judge, call->schema, call->grants, query);
 	reason = JudgeRecord(&judge, record, &effect);
 	if (reason == REASON_NONE)
@@ -274,7 +277,8 @@ check_action_id_given(bool isnull)
 /*
  * acteon_replay(action_id uuid, reason text, allow_redacted boolean,
  * allow_partial boolean, dedup text, provider_override text,
- * allow_unproven boolean, on_doubt text)
+ * allow_unproven boolean, on_doubt text, from_time timestamptz,
+ * to_time timestamptz)
  *
  * Replays the action whose id is this UUID in its usual lower-case form.
  * Raises insufficient_privilege, undefined_table, no_data_found,

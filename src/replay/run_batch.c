@@ -61,6 +61,7 @@ typedef struct Runner
 	MemoryContext context;       /* of one transaction and what is told about it */
 	MemoryContext scope_context; /* of the scope */
 	Scope *scope;                /* of the batch, as this call has read and written it last */
+	KeysAhead *ahead;            /* of the next chunks */
 	Oid schema;
 	int64 batch_id;
 	int chunk;       /* 0: what the batch's row says */
@@ -190,6 +191,7 @@ add_records(Runner *runner, BatchRow *batch, int64 room)
 
 	OpenCall(&call, runner->schema);
 	call.batch = batch;
+	call.ahead = runner->ahead;
 	read_query(&query, batch);
 	SetInteger(&query, OPTION_MAX_RECORDS,
 			   (int) Min(Min(chunk, room), records_left(&query, batch)));
@@ -481,6 +483,7 @@ RunBatch(Oid schema, int64 batch_id, int chunk, bool begins, BatchCounts *counts
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay chunk", ALLOCSET_DEFAULT_SIZES);
 	runner.scope_context =
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay scope", ALLOCSET_DEFAULT_SIZES);
+	runner.ahead = MakeKeysAhead(runner.scope_context);
 	runner.told_at = runner.waits_since = GetCurrentTimestamp();
 	callback.callback = add_context;
 	callback.arg = &runner;
