@@ -193,7 +193,7 @@ $shards->safe_psql('postgres', q{
 {
 	my $from = -s $gateway->logfile;
 	my $found = replays($shards, 'public.parts', q{outcome => 'failed', max_records => 90});
-	my @pages = grep { /ORDER BY/ } remote_statements($from);
+	my @pages = grep { /ORDER BY dispatched_at ASC/ } remote_statements($from);
 
 	is($found, replays($shards, 'public.plain', q{outcome => 'failed', max_records => 90}), 'foreign partitions: as of a local table');
 	is(scalar(@pages), 2, '… each asked in order, once for the page') || diag(join("\n", @pages));
