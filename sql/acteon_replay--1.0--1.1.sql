@@ -99,8 +99,10 @@ COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, canc
 
 ALTER TABLE acteon_replay_installation
 	ADD COLUMN server text,
-	ADD COLUMN database oid;
+	ADD COLUMN database oid,
+	ADD COLUMN folded_batch bigint;
 
+COMMENT ON COLUMN acteon_replay_installation.folded_batch IS 'Last batch up to which a purge has folded acteon_replay_tally for good.';
 COMMENT ON COLUMN acteon_replay_installation.server IS 'System identifier and timeline of the server that last wrote here. If they change, the server was promoted or restored, and the most recent commits may be lost.';
 COMMENT ON COLUMN acteon_replay_installation.database IS 'OID of the database that was last written here, which changes when a dump is restored into another database of the same server.';
 
@@ -117,19 +119,43 @@ COMMENT ON COLUMN acteon_replay_begun.begun_at IS 'Time of the first replay, or 
 SELECT pg_catalog.pg_extension_config_dump('acteon_replay_begun', '');
 INSERT INTO acteon_replay_begun (singleton) SELECT true FROM acteon_replay_installation;
 
-CREATE TABLE acteon_dispatch_reached (
-	first_action_id uuid PRIMARY KEY,
-	generation integer NOT NULL,
-	CONSTRAINT acteon_dispatch_reached_generation_check CHECK (generation OPERATOR(pg_catalog.>) 0)
+-- Its index is made afterwards, which is faster, and replaces the one that is dropped.
+CREATE TABLE acteon_dispatch_action (
+	action_id uuid NOT NULL,
+	outbox_id bigint NOT NULL
 );
+INSERT INTO acteon_dispatch_action (action_id, outbox_id) SELECT o.action_id, o.id FROM acteon_dispatch_outbox AS o;
+ALTER TABLE acteon_dispatch_action ADD PRIMARY KEY (action_id);
+ALTER TABLE acteon_dispatch_outbox DROP CONSTRAINT acteon_dispatch_outbox_action_id_key;
 
-COMMENT ON TABLE acteon_dispatch_reached IS
-	'The last generation of actions whose replays were purged, so that no later replay gets an id that was used before.';
-COMMENT ON COLUMN acteon_dispatch_reached.first_action_id IS 'Id of the action''s first replay.';
-COMMENT ON COLUMN acteon_dispatch_reached.generation IS 'Its last generation.';
+COMMENT ON TABLE acteon_dispatch_action IS
+	'The ids of all replays. Rows stay when the replays are purged, so that no later replay gets an id that was used before.';
+COMMENT ON COLUMN acteon_dispatch_action.action_id IS 'Id of the replay, as in acteon_dispatch_outbox.';
+COMMENT ON COLUMN acteon_dispatch_action.outbox_id IS 'Its position in the outbox, where its row is unless it was purged.';
 
-ALTER TABLE acteon_dispatch_reached ENABLE ROW LEVEL SECURITY;
-SELECT pg_catalog.pg_extension_config_dump('acteon_dispatch_reached', '');
+ALTER TABLE acteon_dispatch_action ENABLE ROW LEVEL SECURITY;
+SELECT pg_catalog.pg_extension_config_dump('acteon_dispatch_action', '');
+
+-- What there is stays where it is: it is the first part.
+DO $$
+BEGIN
+	FOR part IN 1 .. 15 LOOP
+		EXECUTE pg_catalog.format('CREATE TABLE acteon_dispatch_outbox_%1$s (PRIMARY KEY (id)) INHERITS (acteon_dispatch_outbox)', part::text);
+		EXECUTE pg_catalog.format('CREATE TABLE acteon_dispatch_delivery_%1$s (PRIMARY KEY (outbox_id)) INHERITS (acteon_dispatch_delivery)', part::text);
+		EXECUTE pg_catalog.format('CREATE INDEX acteon_dispatch_delivery_%1$s_finished_idx ON acteon_dispatch_delivery_%1$s USING brin (finished_at) WITH (pages_per_range = 32, autosummarize = on)', part::text);
+		EXECUTE pg_catalog.format('CREATE INDEX acteon_dispatch_delivery_%1$s_dead_idx ON acteon_dispatch_delivery_%1$s (outbox_id) WHERE state OPERATOR(pg_catalog.=) ''dead''::text', part::text);
+		EXECUTE pg_catalog.format('COMMENT ON TABLE acteon_dispatch_outbox_%1$s IS ''Part %1$s of acteon_dispatch_outbox, which shows its rows.''', part::text);
+		EXECUTE pg_catalog.format('COMMENT ON TABLE acteon_dispatch_delivery_%1$s IS ''Part %1$s of acteon_dispatch_delivery, which shows its rows.''', part::text);
+		-- Who reads them reads the whole table, whose policies apply.
+		EXECUTE pg_catalog.format('ALTER TABLE acteon_dispatch_outbox_%1$s ENABLE ROW LEVEL SECURITY', part::text);
+		EXECUTE pg_catalog.format('ALTER TABLE acteon_dispatch_delivery_%1$s ENABLE ROW LEVEL SECURITY', part::text);
+		EXECUTE pg_catalog.format('CREATE POLICY acteon_dispatch_outbox_%1$s_backup ON acteon_dispatch_outbox_%1$s FOR SELECT TO pg_read_all_data USING (true)', part::text);
+		EXECUTE pg_catalog.format('CREATE POLICY acteon_dispatch_delivery_%1$s_backup ON acteon_dispatch_delivery_%1$s FOR SELECT TO pg_read_all_data USING (true)', part::text);
+		PERFORM pg_catalog.pg_extension_config_dump(pg_catalog.format('acteon_dispatch_outbox_%s', part::text)::regclass, '');
+		PERFORM pg_catalog.pg_extension_config_dump(pg_catalog.format('acteon_dispatch_delivery_%s', part::text)::regclass, '');
+	END LOOP;
+END
+$$;
 
 /*
  * Sessions keep the grants that they have read until this trigger announces a change.
@@ -243,7 +269,7 @@ CREATE POLICY acteon_replay_batch_backup ON acteon_replay_batch FOR SELECT TO pg
 CREATE POLICY acteon_dispatch_outbox_backup ON acteon_dispatch_outbox FOR SELECT TO pg_read_all_data USING (true);
 CREATE POLICY acteon_dispatch_segment_backup ON acteon_dispatch_segment FOR SELECT TO pg_read_all_data USING (true);
 CREATE POLICY acteon_dispatch_delivery_backup ON acteon_dispatch_delivery FOR SELECT TO pg_read_all_data USING (true);
-CREATE POLICY acteon_dispatch_reached_backup ON acteon_dispatch_reached FOR SELECT TO pg_read_all_data USING (true);
+CREATE POLICY acteon_dispatch_action_backup ON acteon_dispatch_action FOR SELECT TO pg_read_all_data USING (true);
 CREATE POLICY acteon_replay_tally_backup ON acteon_replay_tally FOR SELECT TO pg_read_all_data USING (true);
 CREATE POLICY acteon_replay_log_backup ON acteon_replay_log FOR SELECT TO pg_read_all_data USING (true);
 CREATE POLICY acteon_api_keys_backup ON acteon_api_keys FOR SELECT TO pg_read_all_data USING (true);
@@ -739,7 +765,7 @@ COMMENT ON FUNCTION acteon_outbox_redrive(bigint[], bigint, text, text, integer,
 	'Puts dead actions that match every given filter back into the queue, with all their attempts, up to max_actions; rate is in actions per second. Each is looked up in the audit table before it is sent, and is sent under a new id. Actions that have been replayed again and those of cancelled batches are skipped, and counted; those of a paused batch wait until it is resumed, which a NOTICE reports. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 COMMENT ON FUNCTION acteon_outbox_purge(interval, bigint, text) IS
-	'Deletes the outbox and delivery rows of actions whose replays have all been finished for longer than older_than, until max_actions are deleted, or up to 1,000 more; returns how many. A purged action counts as never replayed, so keep actions at least as long as the audit table keeps its records; its next replay gets an id that was not used before. Batches are kept, and so are actions in doubt. An older_than of less than 24 hours, the time for which the gateway remembers ids, raises a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
+	'Deletes the outbox and delivery rows of actions that have been finished for longer than older_than; returns how many. A large outbox is kept in parts, and a part that is not in use any more is truncated once all its actions are old, except a few that stay: those that are not finished, and up to 1,000 that are younger. In the part in use, and in one with many unfinished actions, rows are deleted one by one, those of an action when all its replays are old, until max_actions are deleted, or up to 1,000 more. A part that another session uses is left for the next purge, which a NOTICE reports; no lock is waited for. A purged action counts as never replayed, so keep actions at least as long as the audit table keeps its records; its next replay gets an id that was not used before. Batches are kept, and so are actions in doubt. An older_than of less than 24 hours, the time for which the gateway remembers ids, raises a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_read_stats(
 	OUT depth bigint,

@@ -61,7 +61,7 @@ SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT o.original_action_id, o.labels = w.labels AS same, jsonb_send(o.labels) = jsonb_send(w.labels) AS same_text,
 	o.labels::text::jsonb = o.labels AND pg_column_size(o.labels::text::jsonb) = pg_column_size(w.labels) AS same_size,
 	(SELECT bool_and(o.labels -> key = value) FROM jsonb_each(w.labels)) AS every_key_found
-FROM acteon_dispatch_outbox AS o JOIN acteon_audit AS a ON a.action_id = o.original_action_id,
+FROM ONLY acteon_dispatch_outbox AS o JOIN acteon_audit AS a ON a.action_id = o.original_action_id,
 	LATERAL (SELECT coalesce(jsonb_object_agg(key, CASE jsonb_typeof(value) WHEN 'string' THEN value ELSE to_jsonb(value::text) END), '{}')
 		|| jsonb_build_object('replayed_from', a.action_id) AS labels FROM jsonb_each(a.metadata)) AS w
 ORDER BY o.id;

@@ -25,7 +25,7 @@ WHERE classid = 'pg_class'::regclass AND relkind = 'r' AND obj_description(objid
 UNION ALL
 SELECT objid::regclass || '.' || attname FROM members JOIN pg_class AS c ON c.oid = objid
 	JOIN pg_attribute AS a ON a.attrelid = c.oid AND attnum > 0
-WHERE classid = 'pg_class'::regclass AND relkind = 'r' AND col_description(objid, attnum) IS NULL;
+WHERE classid = 'pg_class'::regclass AND relkind = 'r' AND attinhcount = 0 AND col_description(objid, attnum) IS NULL;
 
 -- the contract: names, arguments, defaults, results
 SELECT p.proname, pg_get_function_arguments(p.oid) AS arguments, pg_get_function_result(p.oid) AS result

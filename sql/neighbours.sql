@@ -46,7 +46,7 @@ CREATE TABLE incident (
 	number serial PRIMARY KEY,
 	batch_id bigint REFERENCES acteon_replay_batch,
 	outbox_id bigint REFERENCES acteon_dispatch_outbox ON DELETE CASCADE,
-	action_id uuid REFERENCES acteon_dispatch_outbox (action_id) ON DELETE SET NULL,
+	action_id uuid REFERENCES acteon_dispatch_action ON DELETE SET NULL,
 	segment_id bigint REFERENCES acteon_dispatch_segment ON UPDATE CASCADE ON DELETE SET NULL,
 	delivery_id bigint REFERENCES acteon_dispatch_delivery DEFERRABLE INITIALLY DEFERRED,
 	log_id bigint REFERENCES acteon_replay_log,
@@ -134,7 +134,7 @@ DO $$
 DECLARE
 	t name;
 BEGIN
-	FOREACH t IN ARRAY '{acteon_replay_batch,acteon_dispatch_outbox,acteon_dispatch_segment,acteon_dispatch_delivery,acteon_replay_tally,acteon_replay_log,acteon_dispatch_reached,acteon_replay_installation}'::name[] LOOP
+	FOREACH t IN ARRAY '{acteon_replay_batch,acteon_dispatch_outbox,acteon_dispatch_segment,acteon_dispatch_delivery,acteon_replay_tally,acteon_replay_log,acteon_dispatch_action,acteon_replay_installation}'::name[] LOOP
 		EXECUTE format('CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON %I FOR EACH ROW EXECUTE FUNCTION see()', t);
 	END LOOP;
 END
@@ -145,7 +145,7 @@ CREATE TABLE copy AS SELECT 'acteon_dispatch_outbox'::name AS t, to_jsonb(o) AS 
 	UNION ALL SELECT 'acteon_replay_batch', to_jsonb(o) FROM acteon_replay_batch AS o
 	UNION ALL SELECT 'acteon_replay_tally', to_jsonb(o) FROM acteon_replay_tally AS o
 	UNION ALL SELECT 'acteon_replay_log', to_jsonb(o) FROM acteon_replay_log AS o
-	UNION ALL SELECT 'acteon_dispatch_reached', to_jsonb(o) FROM acteon_dispatch_reached AS o;
+	UNION ALL SELECT 'acteon_dispatch_action', to_jsonb(o) FROM acteon_dispatch_action AS o;
 SELECT * FROM everything();
 SELECT t, op, count(*) > 0 AS any, every(who = (SELECT tableowner FROM pg_tables WHERE tablename = t)) AS as_owner FROM seen GROUP BY t, op ORDER BY t COLLATE "C", op COLLATE "C";
 -- what was seen, added up, is what is in the tables
@@ -159,7 +159,7 @@ SELECT t, sum(n) AS too_many FROM (
 	UNION ALL SELECT 'acteon_replay_batch', to_jsonb(o), -1 FROM acteon_replay_batch AS o
 	UNION ALL SELECT 'acteon_replay_tally', to_jsonb(o), -1 FROM acteon_replay_tally AS o
 	UNION ALL SELECT 'acteon_replay_log', to_jsonb(o), -1 FROM acteon_replay_log AS o
-	UNION ALL SELECT 'acteon_dispatch_reached', to_jsonb(o), -1 FROM acteon_dispatch_reached AS o) AS x
+	UNION ALL SELECT 'acteon_dispatch_action', to_jsonb(o), -1 FROM acteon_dispatch_action AS o) AS x
 WHERE t <> 'acteon_replay_installation' GROUP BY t, line HAVING sum(n) <> 0;
 ROLLBACK;
 BEGIN;

@@ -44,7 +44,7 @@ SELECT replace(action::text, to_char(o.created_at AT TIME ZONE 'UTC', 'YYYY-MM-D
 FROM acteon_outbox_claim('one') AS c JOIN acteon_dispatch_outbox AS o ON o.id = c.outbox_id;
 -- what a router needs besides, in the order in which it asks
 SELECT d.batch_id = o.batch_id AS batch, d.original_action_id, d.generation, d.namespace, d.tenant, d.provider, d.action_type, d.fingerprint
-FROM acteon_outbox_describe((SELECT array_agg(id ORDER BY id DESC) || 0::bigint FROM acteon_dispatch_outbox)) AS d JOIN acteon_dispatch_outbox AS o ON o.id = d.outbox_id;
+FROM acteon_outbox_describe((SELECT array_agg(id ORDER BY id DESC) || 0::bigint FROM acteon_dispatch_outbox)) WITH ORDINALITY AS d JOIN acteon_dispatch_outbox AS o ON o.id = d.outbox_id ORDER BY d.ordinality;
 
 -- payloads and labels are the bytes that the server would make of them
 CALL clean();

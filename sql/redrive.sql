@@ -116,7 +116,7 @@ SELECT acteon_outbox_purge('0');
 SELECT original_action_id, generation FROM acteon_dispatch_outbox ORDER BY 1, 2;
 SELECT count(*) FROM acteon_dispatch_delivery;
 SELECT * FROM acteon_outbox_check();
--- what is purged counts as never replayed, and gets its first id again
+-- what is purged counts as never replayed; its next replay has another id
 SELECT success FROM acteon_replay('old');
 SELECT generation FROM acteon_dispatch_outbox WHERE original_action_id = 'old';
 
@@ -153,8 +153,8 @@ SELECT pg_temp.damage($$INSERT INTO acteon_dispatch_outbox SELECT 6, batch_id, c
 	'INSERT INTO acteon_dispatch_segment SELECT 6, 6, 1, now(), 0, false');
 SELECT pg_temp.damage('DELETE FROM acteon_dispatch_segment WHERE first_id = 5', $$INSERT INTO acteon_dispatch_delivery (outbox_id, finished_at, attempts, state, unproven) VALUES (5, now(), 1, 'cancelled', true)$$,
 	$$INSERT INTO acteon_replay_tally (batch_id, finished_at, state, actions) VALUES (1, now(), 'cancelled', 1)$$);
-SELECT pg_temp.damage('UPDATE acteon_dispatch_outbox SET generation = 3 WHERE id = 5', $$INSERT INTO acteon_dispatch_reached VALUES (acteon_replay_id('c5', 1), 2)$$);
-SELECT pg_temp.damage('UPDATE acteon_dispatch_outbox SET generation = 3 WHERE id = 5', $$INSERT INTO acteon_dispatch_reached VALUES (acteon_replay_id('c4', 1), 2)$$);
+SELECT pg_temp.damage('UPDATE acteon_dispatch_outbox SET generation = 3 WHERE id = 5', $$INSERT INTO acteon_dispatch_action VALUES (acteon_replay_id('c5', 2), 1000)$$);
+SELECT pg_temp.damage('UPDATE acteon_dispatch_outbox SET generation = 3 WHERE id = 5', $$INSERT INTO acteon_dispatch_action VALUES (acteon_replay_id('c4', 2), 1000)$$);
 SELECT pg_temp.damage('SELECT 1');
 -- … in ranges of ids, and how far it is
 SELECT pg_temp.damage($$INSERT INTO acteon_dispatch_delivery SELECT id, now(), 1, 'delivered' FROM unnest('{-9223372036854775000,2000000,30000000000,9223372036854775807}'::bigint[]) AS id$$);

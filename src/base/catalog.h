@@ -19,8 +19,8 @@
 #define API_KEYS_TABLE "acteon_api_keys"
 #define API_KEYS_SEQUENCE "acteon_api_keys_id_seq"
 #define API_ANSWERS_TABLE "acteon_api_answers"
-#define REACHED_TABLE "acteon_dispatch_reached"
 #define BEGUN_TABLE "acteon_replay_begun"
+#define ACTION_TABLE "acteon_dispatch_action"
 
 /* Rows of a segment at most; the increment of the outbox's sequence. */
 #define SEGMENT_ACTIONS 100
@@ -43,7 +43,8 @@ enum
 	Anum_installation_namespace,
 	Anum_installation_server,
 	Anum_installation_database,
-	Natts_installation = Anum_installation_database
+	Anum_installation_folded_batch,
+	Natts_installation = Anum_installation_folded_batch
 };
 
 enum
@@ -154,9 +155,9 @@ enum
 
 enum
 {
-	Anum_reached_first_action_id = 1,
-	Anum_reached_generation,
-	Natts_reached = Anum_reached_generation
+	Anum_action_action_id = 1,
+	Anum_action_outbox_id,
+	Natts_action = Anum_action_outbox_id
 };
 
 enum

@@ -24,7 +24,7 @@
 #include "base/constraints.h"
 
 /* Tables and indexes of which something is kept at most: there are not so many of ours. */
-#define MAX_RELATIONS 32
+#define MAX_RELATIONS 160
 
 /* What is kept of a table's constraints, or of an index's condition. */
 typedef struct Kept

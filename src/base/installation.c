@@ -113,7 +113,7 @@ has_rows(Oid schema, const char *table)
 void
 RefuseForgotten(Oid schema)
 {
-	static const char *const evidence[] = {BEGUN_TABLE, OUTBOX_TABLE, SEGMENT_TABLE, REACHED_TABLE};
+	static const char *const evidence[] = {BEGUN_TABLE, OUTBOX_TABLE, SEGMENT_TABLE, ACTION_TABLE};
 
 	for (int i = 0; i < lengthof(evidence); i++)
 	{

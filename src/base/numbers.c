@@ -21,10 +21,8 @@
 
 #include "base/catalog.h"
 #include "base/numbers.h"
+#include "base/partition.h"
 #include "base/table_access.h"
-
-/* Keeps two sessions from moving a sequence at once; see batch_flags.c for the others. */
-#define NUMBERS_LOCK_CLASS 8
 
 /* The number is the first column of all our tables. */
 #define NUMBER_COLUMN 1
@@ -88,9 +86,10 @@ int64
 NextNumber(Oid schema, const char *sequence, const char *table)
 {
 	Oid sequence_id = OwnTable(schema, sequence);
-	Oid table_id = OwnTable(schema, table);
-	int64 step = strcmp(sequence, OUTBOX_SEQUENCE) == 0 ? SEGMENT_ACTIONS : 1;
+	bool parted = strcmp(sequence, OUTBOX_SEQUENCE) == 0;
+	int64 step = parted ? SEGMENT_ACTIONS : 1;
 	int64 number = nextval_internal(sequence_id, false);
+	Oid table_id = PartitionTable(schema, table, parted ? PartitionOfId(number) : 0);
 
 	/* Later numbers alone prove nothing: others may be quicker than we are. */
 	while (highest_number(table_id, number, PG_INT64_MAX) != 0 &&
@@ -99,6 +98,8 @@ NextNumber(Oid schema, const char *sequence, const char *table)
 	{
 		CHECK_FOR_INTERRUPTS();
 		number = nextval_internal(sequence_id, false);
+		if (parted)
+			table_id = PartitionTable(schema, table, PartitionOfId(number));
 	}
 	return number;
 }

@@ -28,6 +28,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/constraints.h"
+#include "base/partition.h"
 #include "base/table_access.h"
 #include "base/text.h"
 #include "base/triggers.h"
@@ -83,7 +84,7 @@ LockForWriting(Oid schema, int tables)
 {
 	static const char *const names[] = {INSTALLATION_TABLE, OUTBOX_TABLE,     SEGMENT_TABLE,
 										BATCH_TABLE,        DELIVERY_TABLE,   TALLY_TABLE,
-										REACHED_TABLE,      API_ANSWERS_TABLE};
+										ACTION_TABLE,       API_ANSWERS_TABLE};
 
 	for (int i = 0; i < lengthof(names); i++)
 	{
@@ -91,7 +92,12 @@ LockForWriting(Oid schema, int tables)
 
 		if ((tables & (1 << i)) == 0)
 			continue;
-		rel = table_open(OwnTable(schema, names[i]), RowExclusiveLock);
+		/* Of what is kept in parts, the one in use: a purge may be emptying another. */
+		rel = table_open(PartitionTable(schema, names[i],
+										((1 << i) & (WRITES_OUTBOX | WRITES_DELIVERIES)) != 0
+											? RangeInUse(schema) % PARTITIONS
+											: 0),
+						 RowExclusiveLock);
 		CheckRules(rel);
 		table_close(rel, NoLock);
 	}
@@ -106,7 +112,7 @@ CalledSchema(FunctionCallInfo fcinfo)
 {
 	Oid schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 
-	if (!OidIsValid(get_relname_relid(REACHED_TABLE, schema)) &&
+	if (!OidIsValid(get_relname_relid(ACTION_TABLE, schema)) &&
 		OidIsValid(get_relname_relid(SEGMENT_TABLE, schema)))
 		RefuseOlderObjects();
 	return schema;
@@ -126,6 +132,19 @@ TableOwner(Oid relid)
 	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
 	ReleaseSysCache(tuple);
 	return owner;
+}
+
+/*
+ * Whether a name is that of one of our tables or of a part of it (partition.c).
+ */
+static bool
+is_or_is_part_of(const char *name, const char *table)
+{
+	size_t length = strlen(table);
+
+	return strncmp(name, table, length) == 0 &&
+		   (name[length] == '\0' ||
+			(name[length] == '_' && name[length + 1] >= '0' && name[length + 1] <= '9'));
 }
 
 /*
@@ -152,7 +171,7 @@ TableColumns(Relation rel, OwnColumns *columns)
 	*columns = (OwnColumns){.behind = MaxAttrNumber, .by = 0};
 	for (int i = 0; i < lengthof(tables); i++)
 	{
-		if (strcmp(RelationGetRelationName(rel), tables[i].name) != 0)
+		if (!is_or_is_part_of(RelationGetRelationName(rel), tables[i].name))
 			continue;
 		for (AttrNumber place = tables[i].behind; place < desc->natts; place++)
 		{
@@ -426,6 +445,19 @@ InsertSlot(TableWriter *writer, TupleTableSlot *slot)
 }
 
 /*
+ * Insert the row in a slot so that every snapshot shows it.  The table must have been
+ * truncated in this transaction.
+ */
+void
+InsertFrozen(TableWriter *writer, TupleTableSlot *slot)
+{
+	slot->tts_tableOid = RelationGetRelid(writer->rel);
+	table_tuple_insert(writer->rel, slot, GetCurrentCommandId(true), TABLE_INSERT_FROZEN, NULL);
+	InsertOtherIndexEntries(writer, 0, slot);
+	ResetPerTupleExprContext(writer->estate);
+}
+
+/*
  * Insert one row; columns that were added after ours become NULL.
  */
 void
@@ -694,10 +726,10 @@ FillSlot(const TableWriter *writer, TupleTableSlot *slot, const Datum *values, c
 }
 
 /*
- * Open a table for finding rows by a unique column.
+ * Open the table of a finder, and begin the scan that is to be kept.
  */
-void
-OpenFinder(TableFinder *finder, Oid relid, AttrNumber column)
+static void
+open_finder(TableFinder *finder, Oid relid)
 {
 	List *indexes;
 	ListCell *lc;
@@ -710,7 +742,7 @@ OpenFinder(TableFinder *finder, Oid relid, AttrNumber column)
 	{
 		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
 
-		if (is_unique_index_on(index, column))
+		if (is_unique_index_on(index, finder->column))
 		{
 			finder->index = index;
 			break;
@@ -719,9 +751,76 @@ OpenFinder(TableFinder *finder, Oid relid, AttrNumber column)
 	}
 	list_free(indexes);
 	if (finder->index == NULL)
-		report_missing_index(finder->rel, column);
+		report_missing_index(finder->rel, finder->column);
 	finder->slot = table_slot_create(finder->rel, NULL);
 	finder->kept = NULL;
+	if (finder->kept_with == NULL)
+		return;
+	MemoryContextSwitchTo(finder->context);
+	finder->kept = ActeonIndexBeginScan(finder->rel, finder->index, finder->kept_with, 1);
+}
+
+/*
+ * Close it.
+ */
+static void
+close_finder(TableFinder *finder)
+{
+	if (finder->rel == NULL)
+		return;
+	if (finder->kept != NULL)
+		index_endscan(finder->kept);
+	ExecDropSingleTupleTableSlot(finder->slot);
+	index_close(finder->index, AccessShareLock);
+	table_close(finder->rel, AccessShareLock);
+	finder->rel = NULL;
+	finder->slot = NULL;
+}
+
+/*
+ * Open a table for finding rows by a unique column.
+ */
+void
+OpenFinder(TableFinder *finder, Oid relid, AttrNumber column)
+{
+	*finder = (TableFinder){.column = column};
+	open_finder(finder, relid);
+}
+
+/*
+ * The same for a table that is kept in parts, whose unique column is the id of the
+ * outbox.  Nothing is open, so there is no slot, until the first search.
+ */
+void
+OpenPartedFinder(TableFinder *finder, Oid schema, const char *table, AttrNumber column)
+{
+	*finder = (TableFinder){.column = column,
+							.schema = schema,
+							.parted = table,
+							.home = CurrentMemoryContext,
+							.owner = CurrentResourceOwner};
+}
+
+/*
+ * Open the part that a key is in, if it is not open.  It belongs to whom the finder
+ * belongs to, also in a subtransaction.
+ */
+void
+TurnFinder(TableFinder *finder, int64 key)
+{
+	int partition = PartitionOfId(key);
+	MemoryContext context;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	if (finder->rel != NULL && finder->partition == partition)
+		return;
+	context = MemoryContextSwitchTo(finder->home);
+	CurrentResourceOwner = finder->owner;
+	close_finder(finder);
+	open_finder(finder, PartitionTable(finder->schema, finder->parted, partition));
+	finder->partition = partition;
+	CurrentResourceOwner = owner;
+	MemoryContextSwitchTo(context);
 }
 
 /*
@@ -733,7 +832,9 @@ void
 KeepScan(TableFinder *finder, Snapshot snapshot)
 {
 	finder->context = CurrentMemoryContext;
-	finder->kept = ActeonIndexBeginScan(finder->rel, finder->index, snapshot, 1);
+	finder->kept_with = snapshot;
+	if (finder->rel != NULL)
+		finder->kept = ActeonIndexBeginScan(finder->rel, finder->index, snapshot, 1);
 }
 
 /*
@@ -742,11 +843,7 @@ KeepScan(TableFinder *finder, Snapshot snapshot)
 void
 CloseFinder(TableFinder *finder)
 {
-	if (finder->kept != NULL)
-		index_endscan(finder->kept);
-	ExecDropSingleTupleTableSlot(finder->slot);
-	index_close(finder->index, AccessShareLock);
-	table_close(finder->rel, AccessShareLock);
+	close_finder(finder);
 }
 
 /*
@@ -758,10 +855,13 @@ bool
 FindRow(TableFinder *finder, RegProcedure equal, Datum key, Snapshot snapshot)
 {
 	ScanKeyData scan_key;
-	IndexScanDesc scan = finder->kept;
+	IndexScanDesc scan;
 	MemoryContext caller = CurrentMemoryContext;
 	bool found;
 
+	if (finder->parted != NULL)
+		TurnFinder(finder, DatumGetInt64(key));
+	scan = finder->kept;
 	ScanKeyInit(&scan_key, 1, BTEqualStrategyNumber, equal, key);
 	scan_key.sk_collation = finder->index->rd_indcollation[0];
 	ExecClearTuple(finder->slot);

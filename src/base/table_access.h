@@ -9,6 +9,7 @@
 #include "access/skey.h"
 #include "nodes/execnodes.h"
 #include "utils/relcache.h"
+#include "utils/resowner.h"
 
 /* Which rows an index has: all, or those with a value, or without one, in a column. */
 typedef struct IndexRows
@@ -30,12 +31,12 @@ enum
 	WRITES_BATCHES = 1 << 3,
 	WRITES_DELIVERIES = 1 << 4,
 	WRITES_TALLY = 1 << 5,
-	WRITES_REACHED = 1 << 6,
+	WRITES_IDS = 1 << 6,
 	WRITES_ANSWERS = 1 << 7
 };
 
 /* What replays write. */
-#define WRITES_OF_REPLAY (WRITES_OUTBOX | WRITES_SEGMENTS | WRITES_BATCHES)
+#define WRITES_OF_REPLAY (WRITES_OUTBOX | WRITES_SEGMENTS | WRITES_BATCHES | WRITES_IDS)
 /* What claims, answers and steering write. */
 #define WRITES_OF_QUEUE (WRITES_SEGMENTS | WRITES_BATCHES | WRITES_DELIVERIES | WRITES_TALLY)
 
@@ -62,15 +63,26 @@ typedef struct TableWriter
 	ResultRelInfo *rri;
 } TableWriter;
 
-/* A table that is open for finding rows by a unique key; see OpenFinder. */
+/*
+ * A table that is open for finding rows by a unique key; see OpenFinder.  Of one
+ * that is kept in parts, the part that was searched last is open; see
+ * OpenPartedFinder.
+ */
 typedef struct TableFinder
 {
-	Relation rel;
+	Relation rel; /* NULL: none is open yet */
 	OwnColumns columns;
 	Relation index;
 	TupleTableSlot *slot;  /* the row found last */
 	IndexScanDesc kept;    /* for all searches; NULL: each makes its own */
+	Snapshot kept_with;    /* NULL: none is to be kept */
 	MemoryContext context; /* that the kept one lives in */
+	const char *parted;    /* the table that is kept in parts; NULL: it is not */
+	Oid schema;            /* where it is */
+	AttrNumber column;     /* of the key */
+	int partition;         /* that is open */
+	MemoryContext home;    /* what the finder was opened in */
+	ResourceOwner owner;
 } TableFinder;
 
 /* A table that is open for reading in the order of an index; see OpenReader. */
@@ -103,6 +115,7 @@ extern void FillSlot(const TableWriter *writer, TupleTableSlot *slot, const Datu
 extern Relation
 WriterIndex(TableWriter *writer, IndexRows rows, int columns, const AttrNumber *column);
 extern void InsertSlot(TableWriter *writer, TupleTableSlot *slot);
+extern void InsertFrozen(TableWriter *writer, TupleTableSlot *slot);
 extern void InsertRow(TableWriter *writer, const Datum *values, const bool *nulls, int count);
 extern bool HoldRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot, bool wait);
 extern bool UpdateRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot);
@@ -116,6 +129,8 @@ extern void BeginReading(TableReader *reader, Snapshot snapshot, ScanKey keys, i
 extern void CloseReader(TableReader *reader);
 
 extern void OpenFinder(TableFinder *finder, Oid relid, AttrNumber column);
+extern void OpenPartedFinder(TableFinder *finder, Oid schema, const char *table, AttrNumber column);
+extern void TurnFinder(TableFinder *finder, int64 key);
 extern void KeepScan(TableFinder *finder, Snapshot snapshot);
 extern void CloseFinder(TableFinder *finder);
 extern bool FindRow(TableFinder *finder, RegProcedure equal, Datum key, Snapshot snapshot);

@@ -30,9 +30,11 @@
 #include "base/catalog.h"
 #include "base/identity.h"
 #include "base/installation.h"
+#include "base/partition.h"
 #include "base/table_access.h"
 #include "batch/control_log.h"
 #include "batch/failover.h"
+#include "queue/turn.h"
 
 /* Keeps two sessions from noticing at once. */
 #define FAILOVER_LOCK_CLASS 7
@@ -52,12 +54,19 @@
 
 /*
  * What a restore that failed for a table has left of others.  COPY restores all rows of
- * a table or none, so for rows that are many it is enough to look at both ends.  The
+ * a table or none, so for rows that are many it is enough to look at both ends, of each
+ * range of ids, which is in a table of its own (partition.c).  The
  * subqueries are such that each is a search in an index, whatever the statistics say.
  */
 #define ENDS_OF_OUTBOX \
-	"((SELECT id, batch_id FROM %1$s.acteon_dispatch_outbox ORDER BY id LIMIT 1000) UNION ALL" \
-	"	(SELECT id, batch_id FROM %1$s.acteon_dispatch_outbox ORDER BY id DESC LIMIT 1000))"
+	"(SELECT e.* FROM generate_series(0, (SELECT max(id) / " RANGE_TEXT \
+	" FROM %1$s.acteon_dispatch_outbox)) AS range (n), LATERAL (" \
+	"	(SELECT id, batch_id, action_id FROM %1$s.acteon_dispatch_outbox" \
+	"		WHERE id > n * " RANGE_TEXT " AND id <= (n + 1) * " RANGE_TEXT \
+	" ORDER BY id LIMIT 1000) UNION ALL" \
+	"	(SELECT id, batch_id, action_id FROM %1$s.acteon_dispatch_outbox" \
+	"		WHERE id > n * " RANGE_TEXT " AND id <= (n + 1) * " RANGE_TEXT \
+	" ORDER BY id DESC LIMIT 1000)) AS e)"
 
 #define FIND_MISSING \
 	"(SELECT format('acteon_dispatch_segment has actions %%s to %%s, which acteon_dispatch_outbox has not.'," \
@@ -74,6 +83,11 @@
 	"(SELECT format('acteon_dispatch_outbox has action %%s of batch %%s, which acteon_replay_batch has not.'," \
 	"		o.id, o.batch_id) FROM " ENDS_OF_OUTBOX " AS o" \
 	"	WHERE (SELECT b.id FROM %1$s.acteon_replay_batch AS b WHERE b.id = o.batch_id) IS NULL LIMIT 1) " \
+	"UNION ALL " \
+	"(SELECT format('acteon_dispatch_outbox has action %%s, whose id acteon_dispatch_action has not.', o.id)" \
+	"	FROM " ENDS_OF_OUTBOX \
+	" AS o WHERE (SELECT k.action_id FROM %1$s.acteon_dispatch_action AS k" \
+	"		WHERE k.action_id = o.action_id) IS NULL LIMIT 1) " \
 	"LIMIT 1"
 
 #define MOVE_SEQUENCES \
@@ -159,6 +173,8 @@ begin_anew(Oid schema, Oid role, const char *before, const char *now_here)
 
 	refuse_incomplete(schema);
 	segments = execute(PUT_IN_DOUBT, schema, 1, &time_type, &now, SPI_OK_UPDATE);
+	/* The lost server may have gone on to another part of the outbox. */
+	(void) TurnOutbox(schema, RangeInUse(schema), true);
 	(void) execute(MOVE_SEQUENCES, schema, 2, types, values, SPI_OK_SELECT);
 	set_server(schema, this_server());
 	BeginDetails(&details);

@@ -592,7 +592,7 @@ begin_proof(ProofCall *call, FunctionCallInfo fcinfo)
 	OpenFinder(&batches, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
 	call->is_cancelled = StopOfBatch(&batches, call->batch_id, call->snapshot) == BATCH_CANCELLED;
 	CloseFinder(&batches);
-	OpenFinder(&call->deliveries, OwnTable(schema, DELIVERY_TABLE), Anum_delivery_outbox_id);
+	OpenPartedFinder(&call->deliveries, schema, DELIVERY_TABLE, Anum_delivery_outbox_id);
 	KeepScan(&call->deliveries, call->snapshot);
 	OpenFinder(&call->segments, OwnTable(schema, SEGMENT_TABLE), Anum_segment_first_id);
 }

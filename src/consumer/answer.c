@@ -200,7 +200,7 @@ find_action(AnswerCall *call, int64 outbox_id)
 
 	if (!call->is_open)
 	{
-		OpenFinder(&call->outbox, OwnTable(call->consumer.schema, OUTBOX_TABLE), Anum_outbox_id);
+		OpenPartedFinder(&call->outbox, call->consumer.schema, OUTBOX_TABLE, Anum_outbox_id);
 		(void) ReadNamespace(call->consumer.schema, &call->namespace);
 	}
 	call->is_open = true;
@@ -577,8 +577,7 @@ check_finished(AnswerCall *call, const Answer *answer)
 	if (call->kind != ANSWER_ACK || answer->reading.effect != EFFECT_DONE)
 		return;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	OpenFinder(&deliveries, OwnTable(call->consumer.schema, DELIVERY_TABLE),
-			   Anum_delivery_outbox_id);
+	OpenPartedFinder(&deliveries, call->consumer.schema, DELIVERY_TABLE, Anum_delivery_outbox_id);
 	if (FindRow(&deliveries, F_INT8EQ, Int64GetDatum(answer->outbox_id), snapshot))
 	{
 		int resend = DatumGetInt32(FoundColumn(&deliveries, Anum_delivery_resend, &isnull));

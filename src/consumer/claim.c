@@ -363,10 +363,12 @@ static int64
 put_out_actions(Claim *claim, const Segment *lease)
 {
 	MemoryContext errors = claim->deliveries.context;
-	TupleTableSlot *slot = claim->outbox.slot;
+	TupleTableSlot *slot;
 	PutOut rest = {.claim = claim, .lease = lease, .next = lease->first_id};
 	bool done = false;
 
+	TurnFinder(&claim->outbox, lease->first_id);
+	slot = claim->outbox.slot;
 	claim->spoilt_count = 0;
 	while (!done && rest.next <= lease->last_id)
 	{
@@ -804,7 +806,7 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay action", ALLOCSET_DEFAULT_SIZES);
 	initStringInfo(&claim.json);
 	OpenSegments(&claim.segments, call.schema);
-	OpenFinder(&claim.outbox, OwnTable(call.schema, OUTBOX_TABLE), Anum_outbox_id);
+	OpenPartedFinder(&claim.outbox, call.schema, OUTBOX_TABLE, Anum_outbox_id);
 	OpenDeliveries(&claim.deliveries, call.schema, call.now);
 	InitBatchGuard(&claim.guard, call.schema);
 	InitDoubts(&claim.doubts, call.schema, call.caller.user, call.now, &claim.segments,

@@ -58,7 +58,7 @@ acteon_outbox_describe(PG_FUNCTION_ARGS)
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_describe()", false);
 	ids = ReadIds(fcinfo, 0, "outbox_ids");
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	OpenFinder(&outbox, OwnTable(call.schema, OUTBOX_TABLE), Anum_outbox_id);
+	OpenPartedFinder(&outbox, call.schema, OUTBOX_TABLE, Anum_outbox_id);
 	for (int i = 0; i < ids.count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -2,12 +2,11 @@
  * purge.c
  *		acteon_outbox_purge: removing finished actions from the tables.
  *
- * The replays of an action are found generation by generation, up to the first
- * one that is missing.  So they go together, when all of them are finished and
- * old enough, or not at all; and the generation that they had reached is kept
- * (reached.c), so that no later replay gets an id that was used before.  A session
- * that replays the action at the same moment holds rows of the outbox (hold_found in
- * earlier_replays.c), and so does a redrive; such actions are left for the next purge.
+ * The replays of an action go together, when all of them are finished and old
+ * enough, or not at all.  Their ids stay (find_action.c), so that no later replay gets
+ * an id that was used before.  A session that replays the action at the same moment holds rows of
+ * the outbox (hold_found in earlier_replays.c), and so does a redrive; such actions
+ * are left for the next purge.
  *
  * A purge also tidies up: what is left of cancelled batches is swept into
  * deliveries (batch_stop.c), and the old rows of the tally become one for each batch
@@ -28,14 +27,15 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/uuid.h"
 
 #include "base/catalog.h"
 #include "batch/batch_stop.h"
 #include "batch/control_log.h"
 #include "batch/reason.h"
 #include "consumer/call.h"
+#include "consumer/purge_part.h"
 #include "queue/delivery.h"
+#include "queue/tally.h"
 #include "replay/generations.h"
 
 /* Actions that are fetched, and then deleted, at once. */
@@ -47,53 +47,25 @@
 /* How long the gateway knows the ids that it has seen. */
 #define GATEWAY_REMEMBERS (24 * USECS_PER_HOUR)
 
-/* %1$s is the extension's schema; see redrive.c about the search path. */
+/*
+ * %1$s is the extension's schema, %2$s and %3$s the part of the deliveries and of the
+ * outbox; see redrive.c about the search path.
+ */
 #define OLD_ACTIONS \
 	"SELECT o.id, o.original_action_id, o.generation " \
-	"FROM %1$s.acteon_dispatch_delivery AS d " \
-	"JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
+	"FROM ONLY %1$s.%2$s AS d JOIN ONLY %1$s.%3$s AS o ON o.id = d.outbox_id " \
 	"WHERE d.finished_at < $1 FOR UPDATE SKIP LOCKED"
-
-/*
- * Rows of the tally that are old enough, where there are several of a kind, made
- * one; those of batches with nothing in the queue, whose circuit breakers look at
- * them no more.
- */
-#define FOLD_TALLY \
-	"WITH several AS MATERIALIZED (" \
-	"	SELECT batch_id, state, outcome, effect FROM %1$s.acteon_replay_tally AS t WHERE finished_at < $1 " \
-	"		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS s WHERE s.batch_id = t.batch_id) " \
-	"	GROUP BY batch_id, state, outcome, effect HAVING count(*) > 1), " \
-	"folded AS (" \
-	"	DELETE FROM %1$s.acteon_replay_tally AS t USING several AS s " \
-	"	WHERE t.finished_at < $1 AND t.batch_id = s.batch_id AND t.state = s.state " \
-	"		AND t.outcome IS NOT DISTINCT FROM s.outcome " \
-	"		AND t.effect IS NOT DISTINCT FROM s.effect RETURNING t.*) " \
-	"INSERT INTO %1$s.acteon_replay_tally (batch_id, finished_at, state, outcome, effect, actions) " \
-	"SELECT batch_id, max(finished_at), state, outcome, effect, sum(actions) FROM folded " \
-	"GROUP BY batch_id, state, outcome, effect HAVING sum(actions) <> 0"
-
-/*
- * An action may have been purged before, and its id may be another tenant's, too.
- */
-#define KEEP_REACHED \
-	"INSERT INTO %1$s.acteon_dispatch_reached AS r (first_action_id, generation) " \
-	"SELECT id, max(generation) FROM unnest($1, $2) AS n (id, generation) GROUP BY id " \
-	"ON CONFLICT (first_action_id) DO UPDATE SET generation = greatest(r.generation, excluded.generation)"
 
 /* A purge under way. */
 typedef struct Purge
 {
 	Oid schema;         /* of the extension */
 	TimestampTz before; /* what finished earlier may go */
-	int64 most;         /* stop after so many */
+	int64 most;         /* rows to delete one by one */
+	PartFate fates[PARTITIONS];
 	ChainReader chains;
 	TableFinder deliveries;
 	Datum *ids; /* of what goes next */
-	pg_uuid_t id_space[CHUNK_ACTIONS];
-	Datum *first_ids;   /* of the actions that go next: the ids of their first replays */
-	Datum *generations; /* and how far they had come */
-	int actions;
 	int count;
 	int allocated;
 } Purge;
@@ -137,42 +109,11 @@ may_go(Purge *purge, Datum id, Snapshot snapshot)
 {
 	bool isnull;
 
-	return lock_found(&purge->chains.outbox, snapshot) &&
+	return lock_found(&purge->chains.actions.outbox, snapshot) &&
 		   FindRow(&purge->deliveries, F_INT8EQ, id, snapshot) &&
 		   lock_found(&purge->deliveries, snapshot) &&
 		   DatumGetTimestampTz(
 			   FoundColumn(&purge->deliveries, Anum_delivery_finished_at, &isnull)) < purge->before;
-}
-
-/*
- * Note how far an action that goes had come.
- */
-static void
-add_reached(Purge *purge, const text *action_id, int generation)
-{
-	pg_uuid_t *id = &purge->id_space[purge->actions];
-
-	SetChainId(&purge->chains, id, action_id, 1);
-	purge->first_ids[purge->actions] = UUIDPGetDatum(id);
-	purge->generations[purge->actions++] = Int32GetDatum(generation);
-}
-
-/*
- * Keep how far the actions had come that go.  Needs an SPI connection.
- */
-static void
-keep_reached(Purge *purge, const char *schema)
-{
-	Oid types[] = {UUIDARRAYOID, INT4ARRAYOID};
-	Datum values[2];
-
-	values[0] = PointerGetDatum(
-		construct_array(purge->first_ids, purge->actions, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
-	values[1] = PointerGetDatum(construct_array(purge->generations, purge->actions, INT4OID,
-												sizeof(int32), true, TYPALIGN_INT));
-	if (SPI_execute_with_args(psprintf(KEEP_REACHED, schema), 2, types, values, NULL, false, 0) !=
-		SPI_OK_INSERT)
-		elog(ERROR, "could not keep generations: %s", SPI_result_code_string(SPI_result));
 }
 
 /*
@@ -184,19 +125,19 @@ add_chain(Purge *purge, Datum first_id, const text *action_id, int first_generat
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	int count_before = purge->count;
-	int generation = first_generation + 1;
+	int generation = first_generation;
 
 	/* Later generations go with the first one that is left. */
-	if (FirstGeneration(&purge->chains, action_id, snapshot) != first_generation)
+	if (NextInChain(&purge->chains, action_id, 0, snapshot) != first_generation)
 	{
 		UnregisterSnapshot(snapshot);
 		return;
 	}
 	add_id(purge, first_id);
-	for (; FindInChain(&purge->chains, action_id, generation, snapshot); generation++)
+	while ((generation = NextInChain(&purge->chains, action_id, generation, snapshot)) != 0)
 	{
 		bool isnull;
-		Datum id = FoundColumn(&purge->chains.outbox, Anum_outbox_id, &isnull);
+		Datum id = FoundColumn(&purge->chains.actions.outbox, Anum_outbox_id, &isnull);
 
 		CHECK_FOR_INTERRUPTS();
 		if (!may_go(purge, id, snapshot))
@@ -207,30 +148,31 @@ add_chain(Purge *purge, Datum first_id, const text *action_id, int first_generat
 		add_id(purge, id);
 	}
 	UnregisterSnapshot(snapshot);
-	if (purge->count > count_before)
-		add_reached(purge, action_id, generation - 1);
 }
 
 /*
- * Purge everything that may go, chunk by chunk.  Returns how many rows of the
- * outbox went.
+ * Purge everything of a part that may go, row by row, chunk by chunk, as long as more
+ * may go.  Returns how many rows of the outbox went.
  */
 static int64
-purge_all(Purge *purge, const char *schema, MemoryContext context)
+thin_part(Purge *purge, const char *schema, int part, int64 most, MemoryContext context)
 {
 	Oid type = TIMESTAMPTZOID;
 	Datum before = TimestampTzGetDatum(purge->before);
-	Portal portal = SPI_cursor_open_with_args(NULL, psprintf(OLD_ACTIONS, schema), 1, &type,
-											  &before, NULL, false, 0);
+	Portal portal =
+		SPI_cursor_open_with_args(NULL,
+								  psprintf(OLD_ACTIONS, schema, PartitionName(DELIVERY_TABLE, part),
+										   PartitionName(OUTBOX_TABLE, part)),
+								  1, &type, &before, NULL, false, 0);
 	int64 purged = 0;
 
-	while (purged < purge->most)
+	while (purged < most)
 	{
 		SPI_cursor_fetch(portal, true, CHUNK_ACTIONS);
 		MemoryContextSwitchTo(context);
 		if (SPI_processed == 0)
 			break;
-		purge->count = purge->actions = 0;
+		purge->count = 0;
 		for (int row = 0; row < SPI_processed; row++)
 		{
 			HeapTuple tuple = SPI_tuptable->vals[row];
@@ -247,7 +189,6 @@ purge_all(Purge *purge, const char *schema, MemoryContext context)
 		{
 			DeleteRows(purge->schema, DELIVERY_TABLE, "outbox_id", purge->ids, purge->count);
 			DeleteRows(purge->schema, OUTBOX_TABLE, "id", purge->ids, purge->count);
-			keep_reached(purge, schema);
 		}
 		purged += purge->count;
 	}
@@ -273,30 +214,19 @@ sweep_all(const ConsumerCall *call)
 }
 
 /*
- * Fold the old rows of the tally.  Needs an SPI connection.
- */
-static void
-fold_tally(const Purge *purge, const char *schema)
-{
-	Oid type = TIMESTAMPTZOID;
-	Datum before = TimestampTzGetDatum(purge->before);
-
-	if (SPI_execute_with_args(psprintf(FOLD_TALLY, schema), 1, &type, &before, NULL, false, 0) !=
-		SPI_OK_INSERT)
-		elog(ERROR, "could not fold the tally: %s", SPI_result_code_string(SPI_result));
-}
-
-/*
  * Write down who has purged.
  */
 static void
-log_purge(const ConsumerCall *call, FunctionCallInfo fcinfo, int64 purged, const char *reason)
+log_purge(const ConsumerCall *call, FunctionCallInfo fcinfo, int64 purged, int busy,
+		  const char *reason)
 {
 	LogDetails details;
 
 	BeginDetails(&details);
 	AddIntervalDetail(&details, "older_than", PG_GETARG_INTERVAL_P(0));
 	AddNumberDetail(&details, "purged", purged);
+	if (busy > 0)
+		AddNumberDetail(&details, "parts_in_use", busy);
 	LogControl(call->schema, call->caller.user, "purge", 0, reason, EndDetails(&details));
 }
 
@@ -348,10 +278,10 @@ purge_bound(FunctionCallInfo fcinfo, int argument, TimestampTz now)
 /*
  * acteon_outbox_purge(older_than interval, max_actions bigint, reason text) → bigint
  *
- * Deletes the rows of actions whose every replay finished longer ago than
- * older_than, until max_actions have gone, up to a chunk more; returns how many
- * rows of the outbox went.  Raises
- * insufficient_privilege and invalid_parameter_value.
+ * Empties the parts of the outbox whose actions finished longer ago than older_than,
+ * and deletes the rows of such actions in the others, until max_actions have gone, up
+ * to a chunk more; returns how many rows of the outbox went.  A NOTICE tells of parts
+ * that are in use.  Raises insufficient_privilege and invalid_parameter_value.
  */
 Datum
 acteon_outbox_purge(PG_FUNCTION_ARGS)
@@ -360,11 +290,12 @@ acteon_outbox_purge(PG_FUNCTION_ARGS)
 	ConsumerCall call;
 	Purge *purge = palloc0(sizeof(Purge));
 	int64 purged = 0;
+	int busy;
 	char *schema;
 	const char *reason;
 
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_purge()", true);
-	LockForWriting(call.schema, WRITES_OF_QUEUE | WRITES_OUTBOX | WRITES_REACHED);
+	LockForWriting(call.schema, WRITES_OF_QUEUE | WRITES_OUTBOX);
 	purge->schema = call.schema;
 	purge->before = purge_bound(fcinfo, 0, call.now);
 	purge->most = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
@@ -377,24 +308,33 @@ acteon_outbox_purge(PG_FUNCTION_ARGS)
 	sweep_all(&call);
 	purge->allocated = CHUNK_ACTIONS;
 	purge->ids = palloc(purge->allocated * sizeof(Datum));
-	purge->first_ids = palloc(CHUNK_ACTIONS * sizeof(Datum));
-	purge->generations = palloc(CHUNK_ACTIONS * sizeof(Datum));
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	MemoryContextSwitchTo(context);
 	schema = unconstify(char *, quote_identifier(get_namespace_name(call.schema)));
 	if (OpenChains(&purge->chains, call.schema))
 	{
-		OpenFinder(&purge->deliveries, OwnTable(call.schema, DELIVERY_TABLE),
-				   Anum_delivery_outbox_id);
-		purged = purge_all(purge, schema, context);
+		OpenPartedFinder(&purge->deliveries, call.schema, DELIVERY_TABLE, Anum_delivery_outbox_id);
+		ChoosePartsToPurge(call.schema, purge->before, call.now, purge->fates);
+		for (int part = 0; part < PARTITIONS; part++)
+		{
+			if (purge->fates[part] == PART_IS_THINNED)
+				purged += thin_part(purge, schema, part, purge->most - purged, context);
+		}
 		CloseFinder(&purge->deliveries);
 		CloseChains(&purge->chains);
 	}
-	fold_tally(purge, schema);
+	FoldOldTally(call.schema, purge->before);
+	purged += EmptyParts(call.schema, purge->before, purge->fates, &busy);
 	SPI_finish();
 	MemoryContextSwitchTo(context);
-	log_purge(&call, fcinfo, purged, reason);
+	log_purge(&call, fcinfo, purged, busy, reason);
 	EndConsumerCall(&call);
+	if (busy > 0)
+		ereport(NOTICE,
+				(errmsg_plural("%d part of the outbox is in use and stays until the next purge",
+							   "%d parts of the outbox are in use and stay until the next purge",
+							   busy, busy),
+				 errhint("Long transactions that read the outbox keep its parts in use.")));
 	PG_RETURN_INT64(purged);
 }

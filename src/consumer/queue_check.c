@@ -112,18 +112,19 @@
 	"		format('Replay %%s of action %%s is there, replay %%s is not.', o.generation," \
 	"			left(o.original_action_id, 100), o.generation - 1)" \
 	"	FROM action AS o" \
-	"	WHERE o.generation > 1 AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_outbox AS p" \
-	"		WHERE p.action_id = %1$s.acteon_replay_id(o.original_action_id, o.generation - 1)" \
-	"			AND p.original_action_id = o.original_action_id" \
-	"			AND p.generation = o.generation - 1 OFFSET 0)" \
-	"		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_reached AS r" \
-	"			WHERE r.generation = o.generation - 1" \
-	"				AND r.first_action_id = %1$s.acteon_replay_id(o.original_action_id, 1) OFFSET 0) " \
+	"	WHERE o.generation > 1 AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_action AS p" \
+	"		WHERE p.action_id = %1$s.acteon_replay_id(o.original_action_id, o.generation - 1) OFFSET 0) " \
+	"UNION ALL SELECT 'id not kept', o.id," \
+	"		'The id of the action is not in acteon_dispatch_action, so it could be replayed twice.'" \
+	"	FROM %1$s.acteon_dispatch_outbox AS o" \
+	"	WHERE o.id BETWEEN $1 AND $2 AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_action AS k" \
+	"		WHERE k.action_id = o.action_id AND k.outbox_id = o.id OFFSET 0) " \
 	"UNION ALL SELECT 'queued twice', o.id, format('Replays %%s and %%s of action %%s both wait.'," \
 	"		o.generation, p.generation, left(p.original_action_id, 100))" \
 	"	FROM action AS p CROSS JOIN LATERAL generate_series(1, p.generation - 1) AS g" \
 	"	CROSS JOIN LATERAL (SELECT e.id, e.generation, e.batch_id FROM %1$s.acteon_dispatch_outbox AS e" \
-	"		WHERE e.action_id = %1$s.acteon_replay_id(p.original_action_id, g)" \
+	"		WHERE e.id = (SELECT k.outbox_id FROM %1$s.acteon_dispatch_action AS k" \
+	"				WHERE k.action_id = %1$s.acteon_replay_id(p.original_action_id, g))" \
 	"			AND e.original_action_id = p.original_action_id" \
 	"			AND e.tenant = p.tenant AND e.namespace = p.namespace" \
 	"			AND e.generation < p.generation" \

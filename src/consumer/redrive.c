@@ -124,8 +124,8 @@ has_later_replay(Redrive *redrive, int row)
 	text *tenant = DatumGetTextPP(fetched(row, DEAD_TENANT, &isnull));
 	bool found = false;
 
-	while (!found && FindInChain(chains, action_id, ++generation, snapshot))
-		found = OutboxRowIsOf(chains->outbox.slot, namespace, tenant);
+	while (!found && (generation = NextInChain(chains, action_id, generation, snapshot)) != 0)
+		found = OutboxRowIsOf(chains->actions.outbox.slot, namespace, tenant);
 	UnregisterSnapshot(snapshot);
 	return found;
 }

@@ -488,7 +488,7 @@ ResolveDoubts(Doubts *doubts)
 	{
 		(void) ReadNamespace(doubts->schema, &resolver.namespace);
 		resolver.lookup = OpenLookup(doubts->schema);
-		OpenFinder(&resolver.outbox, OwnTable(doubts->schema, OUTBOX_TABLE), Anum_outbox_id);
+		OpenPartedFinder(&resolver.outbox, doubts->schema, OUTBOX_TABLE, Anum_outbox_id);
 		OpenFinder(&resolver.batches, OwnTable(doubts->schema, BATCH_TABLE), Anum_batch_id);
 		suspects = read_suspects(&resolver);
 		findings = look_up(&resolver, suspects);

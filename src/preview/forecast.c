@@ -29,7 +29,7 @@ OpenForecast(Forecast *forecast, Oid schema, const ReplayQuery *query)
 	forecast->snapshot = GetActiveSnapshot();
 	forecast->has_chains = OpenChains(&forecast->chains, schema);
 	if (forecast->has_chains)
-		KeepScan(&forecast->chains.outbox, forecast->snapshot);
+		KeepActionScans(&forecast->chains.actions, forecast->snapshot);
 	InitStateReader(&forecast->states, schema);
 	forecast->states.is_steady = true;
 	InitActionSet(&forecast->met);
@@ -52,7 +52,7 @@ CloseForecast(Forecast *forecast)
 static bool
 found_same_tenant(Forecast *forecast, const AuditRecord *record)
 {
-	return OutboxRowIsOf(forecast->chains.outbox.slot, record->namespace, record->tenant);
+	return OutboxRowIsOf(forecast->chains.actions.outbox.slot, record->namespace, record->tenant);
 }
 
 /*
@@ -68,34 +68,34 @@ compare_places(const void *a, const void *b)
 }
 
 /*
- * Find the replays of a generation of items' actions, counted from the first that
- * was not purged, and keep those items that have one, with its place in the outbox;
- * 0 for one of another tenant.
+ * Find the replays of a generation of items' actions, and keep those items that have
+ * one, with its place in the outbox; 0 for one that was purged or is another
+ * tenant's.
  */
 static int
 find_replays(Forecast *forecast, ReplayItem **items, int count, int generation)
 {
-	TableFinder *outbox = &forecast->chains.outbox;
+	TableFinder *outbox = &forecast->chains.actions.outbox;
 	int found = 0;
 
 	for (int i = 0; i < count; i++)
 	{
 		const text *action_id = items[i]->record->action_id;
 
-		SetChainId(&forecast->chains, &items[i]->action_id, action_id,
-				   FirstGeneration(&forecast->chains, action_id, forecast->snapshot) + generation -
-					   1);
+		SetChainId(&forecast->chains, &items[i]->action_id, action_id, generation);
 	}
 	qsort(items, count, sizeof(ReplayItem *), CompareItems);
 	for (int i = 0; i < count; i++)
 	{
 		ReplayItem *item = items[i];
+		ActionFound what =
+			FindAction(&forecast->chains.actions, &item->action_id, forecast->snapshot);
 		bool isnull;
 
-		if (!FindRow(outbox, F_UUID_EQ, UUIDPGetDatum(&item->action_id), forecast->snapshot))
+		if (what == ACTION_UNUSED)
 			continue;
 		item->outbox_id = 0;
-		if (found_same_tenant(forecast, item->record))
+		if (what == ACTION_FOUND && found_same_tenant(forecast, item->record))
 			item->outbox_id = DatumGetInt64(FoundColumn(outbox, Anum_outbox_id, &isnull));
 		items[found++] = item;
 	}

@@ -50,8 +50,7 @@ open_reader(StateReader *reader)
 	if (reader->is_open)
 		return;
 	old = MemoryContextSwitchTo(reader->context);
-	OpenFinder(&reader->deliveries, OwnTable(reader->schema, DELIVERY_TABLE),
-			   Anum_delivery_outbox_id);
+	OpenPartedFinder(&reader->deliveries, reader->schema, DELIVERY_TABLE, Anum_delivery_outbox_id);
 	OpenFinder(&reader->segments, OwnTable(reader->schema, SEGMENT_TABLE), Anum_segment_first_id);
 	OpenFinder(&reader->batches, OwnTable(reader->schema, BATCH_TABLE), Anum_batch_id);
 	reader->is_open = true;

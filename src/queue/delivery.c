@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
+#include "base/partition.h"
 #include "base/triggers.h"
 #include "queue/delivery.h"
 #include "queue/failure.h"
@@ -79,17 +80,40 @@ flush_deliveries(DeliveryWriter *deliveries)
 }
 
 /*
- * The next free slot.
+ * Write what is left, and close the part that is open.
+ */
+static void
+close_part(DeliveryWriter *deliveries)
+{
+	if (!deliveries->is_open)
+		return;
+	flush_deliveries(deliveries);
+	for (int i = 0; i < DELIVERY_ROWS && deliveries->slots[i] != NULL; i++)
+	{
+		ExecDropSingleTupleTableSlot(deliveries->slots[i]);
+		deliveries->slots[i] = NULL;
+	}
+	CloseWriter(&deliveries->writer);
+	deliveries->is_open = false;
+}
+
+/*
+ * The next free slot for the delivery of an action.
  */
 static TupleTableSlot *
-next_slot(DeliveryWriter *deliveries)
+next_slot(DeliveryWriter *deliveries, int64 outbox_id)
 {
 	MemoryContext old = MemoryContextSwitchTo(deliveries->context);
+	int partition = PartitionOfId(outbox_id);
 	TupleTableSlot **slot;
 
+	if (deliveries->is_open && deliveries->partition != partition)
+		close_part(deliveries);
 	if (!deliveries->is_open)
-		OpenWriter(&deliveries->writer, OwnTable(deliveries->schema, DELIVERY_TABLE), false);
+		OpenWriter(&deliveries->writer,
+				   PartitionTable(deliveries->schema, DELIVERY_TABLE, partition), false);
 	deliveries->is_open = true;
+	deliveries->partition = partition;
 	if (deliveries->count == DELIVERY_ROWS)
 		flush_deliveries(deliveries);
 	slot = &deliveries->slots[deliveries->count++];
@@ -215,7 +239,7 @@ kept_text(Datum *kept, const char *word)
 void
 AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 {
-	TupleTableSlot *slot = next_slot(deliveries);
+	TupleTableSlot *slot = next_slot(deliveries, delivery->outbox_id);
 	Datum values[Natts_delivery];
 	bool nulls[Natts_delivery] = {false};
 	MemoryContext old = MemoryContextSwitchTo(deliveries->context);
@@ -255,10 +279,5 @@ void
 CloseDeliveries(DeliveryWriter *deliveries)
 {
 	write_tally(deliveries);
-	if (!deliveries->is_open)
-		return;
-	flush_deliveries(deliveries);
-	for (int i = 0; i < DELIVERY_ROWS && deliveries->slots[i] != NULL; i++)
-		ExecDropSingleTupleTableSlot(deliveries->slots[i]);
-	CloseWriter(&deliveries->writer);
+	close_part(deliveries);
 }

@@ -31,7 +31,8 @@ typedef struct DeliveryWriter
 	Oid schema;
 	TimestampTz finished_at;
 	MemoryContext context;
-	bool is_open; /* the table is opened when first needed */
+	bool is_open;  /* a part of the table, which is opened when first needed */
+	int partition; /* which one */
 	TableWriter writer;
 	TupleTableSlot *slots[DELIVERY_ROWS];
 	int count;                          /* rows that are not written yet */

@@ -24,6 +24,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/steady_plan.h"
 #include "queue/tally.h"
 
 /* Rows of a batch that are left alone, the newest ones, unless its breaker wants more. */
@@ -63,6 +64,74 @@
 	"INSERT INTO %1$s.acteon_replay_tally (batch_id, finished_at, state, outcome, effect, actions) " \
 	"SELECT batch_id, max(finished_at), state, outcome, effect, sum(actions) FROM folded " \
 	"GROUP BY batch_id, " FOLDED_BY " HAVING sum(actions) <> 0"
+
+/*
+ * Rows of the tally that finished before $1, where there are several of a kind, made
+ * one; those of batches with nothing in the queue, whose circuit breakers look at
+ * them no more.  Batches up to $2 were folded before.
+ */
+#define FOLD_OLD \
+	"WITH several AS MATERIALIZED (" \
+	"	SELECT batch_id, state, outcome, effect FROM %1$s.acteon_replay_tally AS t" \
+	"	WHERE batch_id > $2 AND finished_at < $1" \
+	"		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS s WHERE s.batch_id = t.batch_id)" \
+	"	GROUP BY batch_id, state, outcome, effect HAVING count(*) > 1), " \
+	"folded AS (" \
+	"	DELETE FROM %1$s.acteon_replay_tally AS t USING several AS s" \
+	"	WHERE t.batch_id > $2 AND t.finished_at < $1 AND t.batch_id = s.batch_id AND t.state = s.state" \
+	"		AND t.outcome IS NOT DISTINCT FROM s.outcome" \
+	"		AND t.effect IS NOT DISTINCT FROM s.effect RETURNING t.*) " \
+	"INSERT INTO %1$s.acteon_replay_tally (batch_id, finished_at, state, outcome, effect, actions) " \
+	"SELECT batch_id, max(finished_at), state, outcome, effect, sum(actions) FROM folded " \
+	"GROUP BY batch_id, state, outcome, effect HAVING sum(actions) <> 0"
+
+/* Up to which batch all was folded for good: before the first that goes on. */
+#define FOLDED_UP_TO "SELECT coalesce(folded_batch, 0) FROM %1$s.acteon_replay_installation"
+#define SET_FOLDED_UP_TO \
+	"UPDATE %1$s.acteon_replay_installation SET folded_batch = n.folded_batch " \
+	"FROM (SELECT least((SELECT min(batch_id) - 1 FROM %1$s.acteon_dispatch_segment)," \
+	"		(SELECT min(batch_id) - 1 FROM %1$s.acteon_replay_tally WHERE batch_id > $2 AND finished_at >= $1)," \
+	"		(SELECT max(batch_id) FROM %1$s.acteon_replay_tally)) AS folded_batch) AS n " \
+	"WHERE n.folded_batch > $2"
+
+/*
+ * Execute a statement that folds what finished before a time of batches behind one.
+ */
+static void
+execute_fold(const char *sql, Oid schema, TimestampTz before, int64 behind, int expected)
+{
+	Oid types[] = {TIMESTAMPTZOID, INT8OID};
+	Datum values[] = {TimestampTzGetDatum(before), Int64GetDatum(behind)};
+
+	if (SPI_execute_with_args(psprintf(sql, quote_identifier(get_namespace_name(schema))),
+							  lengthof(types), types, values, NULL, false, 0) != expected)
+		elog(ERROR, "could not fold the tally: %s", SPI_result_code_string(SPI_result));
+}
+
+/*
+ * Fold the rows of all batches that finished before a time.  Those that earlier calls
+ * have folded for good are not read again.  Acts as the current user, who must own the
+ * tables.  Needs an SPI connection.
+ */
+void
+FoldOldTally(Oid schema, TimestampTz before)
+{
+	int nesting;
+	int64 behind = 0;
+	bool isnull;
+
+	if (SPI_execute(psprintf(FOLDED_UP_TO, quote_identifier(get_namespace_name(schema))), false,
+					0) != SPI_OK_SELECT)
+		elog(ERROR, "could not fold the tally: %s", SPI_result_code_string(SPI_result));
+	if (SPI_processed > 0)
+		behind =
+			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	nesting = DenyPlans(DENY_SEQSCAN | DENY_NESTLOOP);
+	execute_fold(FOLD_OLD, schema, before, behind, SPI_OK_INSERT);
+	execute_fold(SET_FOLDED_UP_TO, schema, before, behind, SPI_OK_UPDATE);
+	AllowPlans(nesting);
+}
 
 /*
  * Fold the old rows of a batch, as the tables' owner.  Does not wait for locks.

@@ -30,6 +30,7 @@ extern void BeginTallyScan(TallyScan *scan, Oid schema, int64 batch_id, Timestam
 extern bool NextTallyRow(TallyScan *scan, TallyRow *row);
 extern void EndTallyScan(TallyScan *scan);
 extern void FoldTally(Oid schema, int64 batch_id, TimestampTz now);
+extern void FoldOldTally(Oid schema, TimestampTz before);
 extern int64 CountFinished(Oid schema, int64 batch_id);
 extern int64 CountCancelled(Oid schema, int64 batch_id);
 

@@ -3,9 +3,10 @@
  *		Whether an action may be replayed again, and with which generation.
  *
  * The id of an action's n-th replay is known beforehand (replay_id.c), so the unique
- * index on the outbox's action_id shows which replays exist: it is searched for
+ * index on the ids of replays (find_action.c) shows which exist: it is searched for
  * the first generation, the second, and so on.  A replay that another
- * transaction has not committed yet is waited for.
+ * transaction has not committed yet is waited for; one that was purged is none any
+ * more, but its generation is taken.
  *
  * Two tenants may use the same action id.  A row that belongs to another
  * namespace or tenant is not a replay of this action; its generation is taken,
@@ -28,6 +29,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/replay_id.h"
+#include "queue/find_action.h"
 #include "queue/outbox_row.h"
 #include "replay/earlier_replays.h"
 #include "replay/generations.h"
@@ -39,8 +41,7 @@
 static void
 begin_probe(Outbox *outbox)
 {
-	outbox->probe =
-		ActeonIndexBeginScan(outbox->writer.rel, outbox->action_index, &outbox->dirty, 1);
+	outbox->probe = ActeonIndexBeginScan(outbox->ids.rel, outbox->action_index, &outbox->dirty, 1);
 }
 
 /*
@@ -49,35 +50,64 @@ begin_probe(Outbox *outbox)
 static void
 end_probe(Outbox *outbox)
 {
-	ExecClearTuple(outbox->found);
+	ExecClearTuple(outbox->used);
+	if (outbox->earlier.slot != NULL)
+		ExecClearTuple(outbox->earlier.slot);
 	index_endscan(outbox->probe);
 	outbox->probe = NULL;
 }
 
 /*
- * Find the row of a new action id.  If another transaction is inserting or
- * deleting it, wait for that to end first, holding no buffers.
+ * Wait for another transaction that is changing the row in a slot of a table,
+ * holding no buffers.
  */
-static bool
+static void
+wait_for(Outbox *outbox, TransactionId other, Relation rel, TupleTableSlot *slot)
+{
+	ItemPointerData tid = slot->tts_tid;
+
+	end_probe(outbox);
+	XactLockTableWait(other, rel, &tid, XLTW_InsertIndex);
+	begin_probe(outbox);
+}
+
+/*
+ * The transaction that is inserting or deleting the row that was just found.
+ */
+static TransactionId
+changed_by(const Outbox *outbox)
+{
+	return TransactionIdIsValid(outbox->dirty.xmin) ? outbox->dirty.xmin : outbox->dirty.xmax;
+}
+
+/*
+ * Find what there is of a new action id.  If another transaction is inserting or
+ * deleting it, wait for that to end first.
+ */
+static ActionFound
 probe_action_id(Outbox *outbox, const pg_uuid_t *action_id)
 {
 	for (;;)
 	{
 		ScanKeyData key;
-		TransactionId other;
-		ItemPointerData tid;
+		bool isnull;
+		Datum outbox_id;
 
 		ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(action_id));
 		index_rescan(outbox->probe, &key, 1, NULL, 0);
-		if (!index_getnext_slot(outbox->probe, ForwardScanDirection, outbox->found))
-			return false;
-		other = TransactionIdIsValid(outbox->dirty.xmin) ? outbox->dirty.xmin : outbox->dirty.xmax;
-		if (!TransactionIdIsValid(other))
-			return true;
-		tid = outbox->found->tts_tid;
-		end_probe(outbox);
-		XactLockTableWait(other, outbox->writer.rel, &tid, XLTW_InsertIndex);
-		begin_probe(outbox);
+		if (!index_getnext_slot(outbox->probe, ForwardScanDirection, outbox->used))
+			return ACTION_UNUSED;
+		if (TransactionIdIsValid(changed_by(outbox)))
+		{
+			wait_for(outbox, changed_by(outbox), outbox->ids.rel, outbox->used);
+			continue;
+		}
+		outbox_id = slot_getattr(outbox->used, Anum_action_outbox_id, &isnull);
+		if (!FindRow(&outbox->earlier, F_INT8EQ, outbox_id, &outbox->dirty))
+			return ACTION_PURGED;
+		if (!TransactionIdIsValid(changed_by(outbox)))
+			return ACTION_FOUND;
+		wait_for(outbox, changed_by(outbox), outbox->earlier.rel, outbox->earlier.slot);
 	}
 }
 
@@ -88,7 +118,7 @@ probe_action_id(Outbox *outbox, const pg_uuid_t *action_id)
 static bool
 found_same_tenant(Outbox *outbox, const AuditRecord *record)
 {
-	return OutboxRowIsOf(outbox->found, record->namespace, record->tenant);
+	return OutboxRowIsOf(outbox->earlier.slot, record->namespace, record->tenant);
 }
 
 /*
@@ -112,14 +142,15 @@ note_earlier(Outbox *outbox, ReplayItem *item)
 {
 	Snapshot now;
 	bool isnull;
-	int64 outbox_id = DatumGetInt64(slot_getattr(outbox->found, Anum_outbox_id, &isnull));
-	int64 batch_id = DatumGetInt64(slot_getattr(outbox->found, Anum_outbox_batch_id, &isnull));
+	int64 outbox_id = DatumGetInt64(slot_getattr(outbox->earlier.slot, Anum_outbox_id, &isnull));
+	int64 batch_id =
+		DatumGetInt64(slot_getattr(outbox->earlier.slot, Anum_outbox_batch_id, &isnull));
 
 	item->has_earlier = true;
 	item->earlier_id = item->action_id;
 	item->in_same_batch = batch_id == outbox->batch_id;
-	item->at_same_moment =
-		!table_tuple_satisfies_snapshot(outbox->writer.rel, outbox->found, outbox->statement);
+	item->at_same_moment = !table_tuple_satisfies_snapshot(outbox->earlier.rel,
+														   outbox->earlier.slot, outbox->statement);
 	now = RegisterSnapshot(GetLatestSnapshot());
 	item->earlier_state = ReadActionState(&outbox->states, outbox_id, now);
 	item->earlier_had_none = outbox->states.had_no_effect;
@@ -146,54 +177,17 @@ found_in_the_way(Outbox *outbox, ReplayItem *item)
 static bool
 hold_found(Outbox *outbox)
 {
-	ItemPointerData tid = outbox->found->tts_tid;
+	ItemPointerData tid = outbox->earlier.slot->tts_tid;
 	TM_FailureData failure;
 	TM_Result result;
 
 	end_probe(outbox);
+	LockRelation(outbox->earlier.rel, RowShareLock);
 	result =
-		table_tuple_lock(outbox->writer.rel, &tid, SnapshotAny, outbox->found,
+		table_tuple_lock(outbox->earlier.rel, &tid, SnapshotAny, outbox->earlier.slot,
 						 GetCurrentCommandId(false), LockTupleKeyShare, LockWaitBlock, 0, &failure);
 	begin_probe(outbox);
 	return result == TM_Ok || result == TM_Invisible;
-}
-
-/*
- * The generation that the purged replays of an item's action have reached, as it is
- * at this moment; 0 if none were purged.
- */
-int
-PurgedUpTo(Outbox *outbox, const ReplayItem *item)
-{
-	const text *action_id = item->record->action_id;
-	Snapshot snapshot;
-	pg_uuid_t first_id;
-	int reached;
-
-	if (IsReachedEmpty(&outbox->reached))
-		return 0;
-	ReplayId(&first_id, &outbox->namespace, VARDATA_ANY(action_id), VARSIZE_ANY_EXHDR(action_id),
-			 1);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	reached = ReachedGeneration(&outbox->reached, &first_id, snapshot);
-	UnregisterSnapshot(snapshot);
-	return reached;
-}
-
-/*
- * If an item has a generation of which nothing is there because it was purged, with
- * those before and perhaps with later ones, give it the one that follows.  Returns
- * whether it got another one.
- */
-static bool
-skip_purged(Outbox *outbox, ReplayItem *item)
-{
-	int reached = PurgedUpTo(outbox, item);
-
-	if (reached < item->generation)
-		return false;
-	set_generation(outbox, item, reached + 1);
-	return true;
 }
 
 /*
@@ -207,11 +201,15 @@ resolve_item(Outbox *outbox, ReplayItem *item)
 	for (;;)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!probe_action_id(outbox, &item->action_id))
+		switch (probe_action_id(outbox, &item->action_id))
 		{
-			if (!skip_purged(outbox, item))
+			case ACTION_UNUSED:
 				return;
-			continue;
+			case ACTION_PURGED:
+				set_generation(outbox, item, item->generation + 1);
+				continue;
+			case ACTION_FOUND:
+				break;
 		}
 		if (found_in_the_way(outbox, item))
 			return;

@@ -10,7 +10,6 @@
 
 extern void ResolveItems(Outbox *outbox, ReplayItem *items, int count);
 extern void ResolveAgain(Outbox *outbox, ReplayItem *items, int count);
-extern int PurgedUpTo(Outbox *outbox, const ReplayItem *item);
 extern void SeparateTenants(Outbox *outbox, ReplayItem *items, int count);
 
 #endif /* ACTEON_EARLIER_REPLAYS_H */

@@ -169,7 +169,7 @@ void
 CloseJudge(Judge *judge)
 {
 	if (judge->is_open)
-		CloseFinder(&judge->outbox);
+		CloseActions(&judge->actions);
 	judge->is_open = false;
 }
 
@@ -363,7 +363,7 @@ open_outbox(Judge *judge)
 	if (judge->is_open)
 		return;
 	old = MemoryContextSwitchTo(judge->context);
-	OpenFinder(&judge->outbox, OwnTable(judge->schema, OUTBOX_TABLE), Anum_outbox_action_id);
+	OpenActions(&judge->actions, judge->schema);
 	judge->is_open = true;
 	MemoryContextSwitchTo(old);
 }
@@ -378,8 +378,8 @@ find_replay(Judge *judge, const text *action_id, const AuditRecord *record)
 	pg_uuid_t id;
 
 	return TextToUuid(VARDATA_ANY(action_id), VARSIZE_ANY_EXHDR(action_id), &id) &&
-		   FindRow(&judge->outbox, F_UUID_EQ, UUIDPGetDatum(&id), judge->snapshot) &&
-		   OutboxRowIsOf(judge->outbox.slot, record->namespace, record->tenant);
+		   FindAction(&judge->actions, &id, judge->snapshot) == ACTION_FOUND &&
+		   OutboxRowIsOf(judge->actions.outbox.slot, record->namespace, record->tenant);
 }
 
 /*
@@ -402,8 +402,8 @@ is_too_deep(Judge *judge, const ReplayItem *item)
 		bool isnull;
 
 		CHECK_FOR_INTERRUPTS();
-		action_id =
-			DatumGetTextPCopy(FoundColumn(&judge->outbox, Anum_outbox_original_action_id, &isnull));
+		action_id = DatumGetTextPCopy(
+			FoundColumn(&judge->actions.outbox, Anum_outbox_original_action_id, &isnull));
 		depth++;
 	}
 	return Max(depth, 1) >= judge->query->max_depth;

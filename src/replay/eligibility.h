@@ -10,7 +10,7 @@
 
 #include "access/grants.h"
 #include "audit/record.h"
-#include "base/table_access.h"
+#include "queue/find_action.h"
 #include "query/query.h"
 #include "queue/action_state.h"
 #include "replay/payload.h"
@@ -94,7 +94,7 @@ typedef struct Judge
 	const text *provider_override; /* NULL: none */
 	Snapshot snapshot;
 	bool is_open; /* the outbox, which is opened when first needed */
-	TableFinder outbox;
+	ActionFinder actions;
 } Judge;
 
 extern const char *ReasonName(Reason reason);

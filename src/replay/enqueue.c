@@ -4,9 +4,9 @@
  *
  * Rows are inserted with the server's multi-insert functions, in runs that take
  * consecutive ids and become a segment each, or several if actions have
- * fingerprints: one for each lane (segment.c).  Then the entries of the unique
- * index on action ids are made, in the order of their keys, which keeps the
- * index's pages in the cache.  If another transaction was faster
+ * fingerprints: one for each lane (segment.c).  Then their action ids are inserted
+ * into the table of ids (find_action.c), in order, which keeps the pages of its
+ * unique index in the cache.  If another transaction was faster
  * (UNIQUE_CHECK_PARTIAL), all rows are removed by rolling back a
  * subtransaction, the items are resolved again, which waits for the other
  * transaction, and the rest is inserted.  So a call waits only while it holds no
@@ -28,6 +28,7 @@
 
 #include "base/catalog.h"
 #include "base/numbers.h"
+#include "base/partition.h"
 #include "base/subtransaction.h"
 #include "base/triggers.h"
 #include "replay/earlier_replays.h"
@@ -86,17 +87,23 @@ fill_row(Outbox *outbox, TupleTableSlot *slot, const ReplayItem *item, const Act
 }
 
 /*
- * Make the slots for a run of rows, which live as long as the outbox is open.
+ * Make the slots for the rows of so many items, a run at once, and for their ids.
+ * They live as long as the outbox is open.
  */
 static void
-make_slots(Outbox *outbox, int rows)
+make_slots(Outbox *outbox, int count)
 {
 	MemoryContext old = MemoryContextSwitchTo(outbox->context);
 
-	for (int i = 0; i < rows; i++)
+	for (int i = 0; i < Min(count, outbox->run_rows); i++)
 	{
 		if (outbox->slots[i] == NULL)
 			outbox->slots[i] = table_slot_create(outbox->writer.rel, NULL);
+	}
+	for (int i = 0; i < Min(count, SEGMENT_ACTIONS); i++)
+	{
+		if (outbox->id_slots[i] == NULL)
+			outbox->id_slots[i] = table_slot_create(outbox->ids.rel, NULL);
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -148,11 +155,12 @@ add_segment(Outbox *outbox, const ReplayItem *item)
 static void
 assign_ids(Outbox *outbox, ReplayItem **rows, int count)
 {
-	int64 next_id = NextNumber(outbox->schema, OUTBOX_SEQUENCE, OUTBOX_TABLE);
+	int64 next_id = outbox->next_block;
 	ReplayItem **ordered = rows;
 	Segment *segment = NULL;
 	bool lanes = false;
 
+	outbox->next_block = 0;
 	for (int i = 0; i < count && !lanes; i++)
 		lanes = rows[i]->in_lane;
 	if (lanes)
@@ -208,9 +216,21 @@ prepare_run(Outbox *outbox, ReplayItem **items, int count, ReplayItem **rows, in
 }
 
 /*
+ * Draw the ids for the next run, if there are none.  Returns false if another part
+ * of the outbox is in use now than the one that is open.
+ */
+static bool
+has_ids(Outbox *outbox)
+{
+	if (outbox->next_block == 0)
+		outbox->next_block = NextNumber(outbox->schema, OUTBOX_SEQUENCE, OUTBOX_TABLE);
+	return PartitionOfId(outbox->next_block) == outbox->partition;
+}
+
+/*
  * Insert a run of items, which becomes a segment, or several if there are
  * fingerprints.  Makes the index entries of the ids only.  Returns how many items
- * it got through.
+ * it got through; 0 if another part of the outbox is in use now.
  */
 static int
 insert_run(Outbox *outbox, ReplayItem **items, int count)
@@ -218,8 +238,11 @@ insert_run(Outbox *outbox, ReplayItem **items, int count)
 	TableWriter *writer = &outbox->writer;
 	ReplayItem *rows[SEGMENT_ACTIONS];
 	int row_count;
-	int done = prepare_run(outbox, items, count, rows, &row_count);
+	int done;
 
+	if (!has_ids(outbox))
+		return 0;
+	done = prepare_run(outbox, items, count, rows, &row_count);
 	if (row_count == 0)
 		return done;
 	assign_ids(outbox, rows, row_count);
@@ -245,59 +268,83 @@ insert_run(Outbox *outbox, ReplayItem **items, int count)
 
 /*
  * Insert items in the given order, run by run, with the index entries of the ids
- * only.
+ * only.  Returns false if the outbox went on to another part meanwhile.
  */
-static void
+static bool
 insert_rows(Outbox *outbox, ReplayItem **items, int count)
 {
 	MemoryContext run_context =
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay run", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(run_context);
+	int done, run;
 
-	for (int done = 0; done < count;)
+	for (done = 0; done < count; done += run)
 	{
-		done += insert_run(outbox, items + done, count - done);
+		run = insert_run(outbox, items + done, count - done);
 		MemoryContextReset(run_context);
+		if (run == 0)
+			break;
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(run_context);
+	return done == count;
 }
 
 /*
- * Make the entries of the unique index on action ids, in the order of the
- * keys.  Returns false at the first one that another transaction has, too.
+ * Insert the ids of some items, which are in order, and their places in the outbox.
+ * Returns false at the first one that another transaction has, too.
  */
 static bool
-claim_action_ids(Outbox *outbox, ReplayItem **items, int count)
+insert_ids(Outbox *outbox, ReplayItem **items, int count)
 {
-	qsort(items, count, sizeof(ReplayItem *), CompareItems);
+	TableWriter *writer = &outbox->ids;
+	bool nulls[Natts_action] = {false};
+
 	for (int i = 0; i < count; i++)
 	{
-		ReplayItem *item = items[i];
+		Datum values[Natts_action];
+
+		values[Anum_action_action_id - 1] = UUIDPGetDatum(&items[i]->action_id);
+		values[Anum_action_outbox_id - 1] = Int64GetDatum(items[i]->outbox_id);
+		FillSlot(writer, outbox->id_slots[i], values, nulls, Natts_action);
+		CheckRow(writer, outbox->id_slots[i]);
+	}
+	table_multi_insert(writer->rel, outbox->id_slots, count, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < count; i++)
+	{
+		TupleTableSlot *slot = outbox->id_slots[i];
 
 		CHECK_FOR_INTERRUPTS();
-		if (item->status == ITEM_ENQUEUED &&
-			!InsertIndexEntry(&outbox->writer, ACTION_ID_INDEX, UUIDPGetDatum(&item->action_id),
-							  &item->tid, UNIQUE_CHECK_PARTIAL))
+		if (!InsertIndexEntry(writer, ACTION_ID_INDEX, UUIDPGetDatum(&items[i]->action_id),
+							  &slot->tts_tid, UNIQUE_CHECK_PARTIAL))
 			return false;
+		InsertOtherIndexEntries(writer, OUR_INDEXES, slot);
 	}
+	FireInserted(writer->rel, outbox->id_slots, count);
+	for (int i = 0; i < count; i++)
+		ExecClearTuple(outbox->id_slots[i]);
+	ResetPerTupleExprContext(writer->estate);
 	return true;
 }
 
 /*
- * Whether all generations are new still: none of them belongs to a replay that was
- * there and was purged since the items were resolved.
+ * Insert the action ids of what is enqueued, in their order.  Returns false at the
+ * first one that another transaction has, too.
  */
 static bool
-are_unused(Outbox *outbox, ReplayItem **items, int count)
+claim_action_ids(Outbox *outbox, ReplayItem **items, int count)
 {
-	if (IsReachedEmpty(&outbox->reached))
-		return true;
+	int enqueued = 0;
+
+	qsort(items, count, sizeof(ReplayItem *), CompareItems);
 	for (int i = 0; i < count; i++)
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (items[i]->status == ITEM_ENQUEUED &&
-			PurgedUpTo(outbox, items[i]) >= items[i]->generation)
+		if (items[i]->status == ITEM_ENQUEUED)
+			items[enqueued++] = items[i];
+	}
+	for (int done = 0; done < enqueued; done += SEGMENT_ACTIONS)
+	{
+		if (!insert_ids(outbox, items + done, Min(enqueued - done, SEGMENT_ACTIONS)))
 			return false;
 	}
 	return true;
@@ -346,20 +393,20 @@ insert_all(void *argument)
 {
 	Attempt *attempt = argument;
 
-	insert_rows(attempt->outbox, attempt->items, attempt->count);
-	attempt->won = claim_action_ids(attempt->outbox, attempt->by_key, attempt->count) &&
-				   are_unused(attempt->outbox, attempt->items, attempt->count);
+	attempt->won = insert_rows(attempt->outbox, attempt->items, attempt->count) &&
+				   claim_action_ids(attempt->outbox, attempt->by_key, attempt->count);
 	if (!attempt->won)
 		return false;
 	complete_rows(attempt->outbox, attempt->items, attempt->count);
 	ForgetInsertions(&attempt->outbox->writer, false);
+	ForgetInsertions(&attempt->outbox->ids, false);
 	return true;
 }
 
 /*
  * Try to insert items, all or nothing: in a subtransaction, which is rolled
  * back when a race is lost, so that no transaction ever waits for a row of the
- * loser.
+ * loser, and when the outbox goes on to another part.
  */
 static bool
 try_insert(Outbox *outbox, ReplayItem **items, int count)
@@ -373,13 +420,15 @@ try_insert(Outbox *outbox, ReplayItem **items, int count)
 	ErrorData *error;
 
 	memcpy(attempt.by_key, items, count * sizeof(ReplayItem *));
-	make_slots(outbox, Min(count, outbox->run_rows));
+	OpenOutboxPart(outbox);
+	make_slots(outbox, count);
 	error = TryInSubtransaction(insert_all, &attempt, CurrentMemoryContext);
 	if (error != NULL)
 		ReThrowError(error);
 	if (!attempt.won)
 	{
 		ForgetInsertions(&outbox->writer, true);
+		ForgetInsertions(&outbox->ids, true);
 		outbox->pacer = pacer_before;
 		outbox->segment_count = segments_before;
 	}

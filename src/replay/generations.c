@@ -3,15 +3,15 @@
  *		The replays of one action, generation after generation.
  *
  * The ids of an action's replays follow from its own (replay_id.c), so they are found
- * one by one, from the first generation that was not purged to the one that is
- * missing.
+ * one by one, from the first generation to the one that is missing.  Those that were
+ * purged are passed over; their ids stay used (find_action.c).
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/uuid.h"
-#include "utils/fmgroids.h"
 
 #include "base/catalog.h"
 #include "base/identity.h"
@@ -30,8 +30,7 @@ OpenChains(ChainReader *reader, Oid schema)
 {
 	if (!ReadNamespace(schema, &reader->namespace))
 		return false;
-	OpenFinder(&reader->outbox, OwnTable(schema, OUTBOX_TABLE), Anum_outbox_action_id);
-	OpenReached(&reader->reached, schema);
+	OpenActions(&reader->actions, schema);
 	return true;
 }
 
@@ -41,8 +40,7 @@ OpenChains(ChainReader *reader, Oid schema)
 void
 CloseChains(ChainReader *reader)
 {
-	CloseReached(&reader->reached);
-	CloseFinder(&reader->outbox);
+	CloseActions(&reader->actions);
 }
 
 /*
@@ -56,28 +54,23 @@ SetChainId(const ChainReader *reader, pg_uuid_t *id, const text *action_id, int 
 }
 
 /*
- * The first generation of an action that there can be: 1, or what follows the
- * generations that were purged.
+ * Find an action's next replay after a generation, passing those over that were
+ * purged.  Returns its generation, and its row is then in reader->actions; 0 if there
+ * is none.
  */
 int
-FirstGeneration(ChainReader *reader, const text *action_id, Snapshot snapshot)
+NextInChain(ChainReader *reader, const text *action_id, int generation, Snapshot snapshot)
 {
+	ActionFound found;
 	pg_uuid_t id;
 
-	SetChainId(reader, &id, action_id, 1);
-	return ReachedGeneration(&reader->reached, &id, snapshot) + 1;
-}
-
-/*
- * Find an action's replay of a generation; its row is then in reader->outbox.
- */
-bool
-FindInChain(ChainReader *reader, const text *action_id, int generation, Snapshot snapshot)
-{
-	pg_uuid_t id;
-
-	SetChainId(reader, &id, action_id, generation);
-	return FindRow(&reader->outbox, F_UUID_EQ, UUIDPGetDatum(&id), snapshot);
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		SetChainId(reader, &id, action_id, ++generation);
+		found = FindAction(&reader->actions, &id, snapshot);
+	} while (found == ACTION_PURGED);
+	return found == ACTION_FOUND ? generation : 0;
 }
 
 /*

@@ -109,7 +109,7 @@ add_relative(Kin *kin, const text *action_id)
 static bool
 found_same_tenant(KinReader *reader, const AuditRecord *record)
 {
-	return OutboxRowIsOf(reader->chains.outbox.slot, record->namespace, record->tenant);
+	return OutboxRowIsOf(reader->chains.actions.outbox.slot, record->namespace, record->tenant);
 }
 
 /*
@@ -118,12 +118,12 @@ found_same_tenant(KinReader *reader, const AuditRecord *record)
 static const text *
 find_original(KinReader *reader, const AuditRecord *record, const text *action_id)
 {
-	TableFinder *outbox = &reader->chains.outbox;
+	TableFinder *outbox = &reader->chains.actions.outbox;
 	pg_uuid_t id;
 	bool isnull;
 
 	if (!TextToUuid(VARDATA_ANY(action_id), VARSIZE_ANY_EXHDR(action_id), &id) ||
-		!FindRow(outbox, F_UUID_EQ, UUIDPGetDatum(&id), reader->snapshot) ||
+		FindAction(&reader->chains.actions, &id, reader->snapshot) != ACTION_FOUND ||
 		!found_same_tenant(reader, record))
 		return NULL;
 	return DatumGetTextPCopy(FoundColumn(outbox, Anum_outbox_original_action_id, &isnull));
@@ -197,12 +197,11 @@ note_replay(Kin *kin, const pg_uuid_t *id, ActionState state, bool had_no_effect
 static void
 collect_replays(KinReader *reader, Kin *kin, const text *action_id)
 {
-	TableFinder *outbox = &reader->chains.outbox;
-	int first = FirstGeneration(&reader->chains, action_id, reader->snapshot);
+	TableFinder *outbox = &reader->chains.actions.outbox;
+	int generation = 0;
 
-	for (int generation = first; kin->count < MAX_KIN && FindInChain(&reader->chains, action_id,
-																	 generation, reader->snapshot);
-		 generation++)
+	while (kin->count < MAX_KIN && (generation = NextInChain(&reader->chains, action_id, generation,
+															 reader->snapshot)) != 0)
 	{
 		ActionState state;
 		bool isnull;

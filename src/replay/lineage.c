@@ -4,7 +4,7 @@
  *
  * A replay leads back to its source by its outbox row; an action leads to its
  * replays by their ids, which follow from its own (replay_id.c).  Both ways go
- * through the unique index on the outbox's action_id.
+ * through the unique index on the ids of replays (find_action.c).
  */
 #include "postgres.h"
 
@@ -28,8 +28,8 @@
 #include "base/replay_id.h"
 #include "batch/batch_row.h"
 #include "queue/action_state.h"
+#include "queue/find_action.h"
 #include "queue/outbox_row.h"
-#include "replay/reached.h"
 
 /* Columns of the result. */
 enum
@@ -54,8 +54,7 @@ typedef struct Walk
 	Oid caller;
 	Grants *grants;
 	pg_uuid_t namespace;
-	TableFinder outbox;
-	ReachedReader reached;
+	ActionFinder actions;
 	TableFinder batches;
 	StateReader states;
 	const char *root;
@@ -74,7 +73,7 @@ outbox_text(Walk *walk, AttrNumber column)
 {
 	bool isnull;
 
-	return DatumGetTextPCopy(FoundColumn(&walk->outbox, column, &isnull));
+	return DatumGetTextPCopy(FoundColumn(&walk->actions.outbox, column, &isnull));
 }
 
 /*
@@ -83,7 +82,7 @@ outbox_text(Walk *walk, AttrNumber column)
 static bool
 find_replay(Walk *walk, const pg_uuid_t *id)
 {
-	return FindRow(&walk->outbox, F_UUID_EQ, UUIDPGetDatum(id), walk->snapshot);
+	return FindAction(&walk->actions, id, walk->snapshot) == ACTION_FOUND;
 }
 
 /*
@@ -99,7 +98,7 @@ join_family(Walk *walk)
 		walk->family_namespace = outbox_text(walk, Anum_outbox_namespace);
 		walk->family_tenant = outbox_text(walk, Anum_outbox_tenant);
 	}
-	return OutboxRowIsOf(walk->outbox.slot, walk->family_namespace, walk->family_tenant);
+	return OutboxRowIsOf(walk->actions.outbox.slot, walk->family_namespace, walk->family_tenant);
 }
 
 /*
@@ -184,15 +183,16 @@ show_replay(Walk *walk, const char *id, const char *source, int depth)
 	Datum values[NUM_LINEAGE_COLUMNS] = {0};
 	bool nulls[NUM_LINEAGE_COLUMNS] = {false};
 	bool isnull;
-	int64 outbox_id = DatumGetInt64(FoundColumn(&walk->outbox, Anum_outbox_id, &isnull));
+	int64 outbox_id = DatumGetInt64(FoundColumn(&walk->actions.outbox, Anum_outbox_id, &isnull));
 	bool has_batch;
 
 	show_root(walk);
 	values[LINEAGE_ID] = CStringGetTextDatum(id);
 	values[LINEAGE_SOURCE] = CStringGetTextDatum(source);
-	values[LINEAGE_GENERATION] = FoundColumn(&walk->outbox, Anum_outbox_generation, &isnull);
+	values[LINEAGE_GENERATION] =
+		FoundColumn(&walk->actions.outbox, Anum_outbox_generation, &isnull);
 	values[LINEAGE_DEPTH] = Int32GetDatum(depth);
-	values[LINEAGE_BATCH_ID] = FoundColumn(&walk->outbox, Anum_outbox_batch_id, &isnull);
+	values[LINEAGE_BATCH_ID] = FoundColumn(&walk->actions.outbox, Anum_outbox_batch_id, &isnull);
 	values[LINEAGE_STATE] = CStringGetTextDatum(
 		ActionStateNames[ReadActionState(&walk->states, outbox_id, walk->snapshot)]);
 	has_batch = FindRow(&walk->batches, F_INT8EQ, values[LINEAGE_BATCH_ID], walk->snapshot);
@@ -217,20 +217,20 @@ show_replay(Walk *walk, const char *id, const char *source, int depth)
 static void
 show_replays_of(Walk *walk, const char *source, int depth)
 {
-	pg_uuid_t first;
-
 	check_stack_depth();
-	ReplayId(&first, &walk->namespace, source, strlen(source), 1);
-	for (int generation = ReachedGeneration(&walk->reached, &first, walk->snapshot) + 1;;
-		 generation++)
+	for (int generation = 1;; generation++)
 	{
 		pg_uuid_t id;
 		char text[UUID_TEXT_LEN + 1] = {0};
+		ActionFound found;
 
 		CHECK_FOR_INTERRUPTS();
 		ReplayId(&id, &walk->namespace, source, strlen(source), generation);
-		if (!find_replay(walk, &id))
+		found = FindAction(&walk->actions, &id, walk->snapshot);
+		if (found == ACTION_UNUSED)
 			return;
+		if (found == ACTION_PURGED)
+			continue;
 		UuidToText(text, &id);
 		if (may_show(walk))
 			show_replay(walk, text, source, depth);
@@ -261,8 +261,7 @@ acteon_replay_lineage(PG_FUNCTION_ARGS)
 	walk.caller = GetUserId();
 	walk.grants = LoadGrants(walk.caller, schema);
 	SwitchIdentity(&saved, TableOwner(OwnTable(schema, OUTBOX_TABLE)));
-	OpenFinder(&walk.outbox, OwnTable(schema, OUTBOX_TABLE), Anum_outbox_action_id);
-	OpenReached(&walk.reached, schema);
+	OpenActions(&walk.actions, schema);
 	OpenFinder(&walk.batches, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
 	InitStateReader(&walk.states, schema);
 
@@ -271,8 +270,7 @@ acteon_replay_lineage(PG_FUNCTION_ARGS)
 
 	CloseStateReader(&walk.states);
 	CloseFinder(&walk.batches);
-	CloseReached(&walk.reached);
-	CloseFinder(&walk.outbox);
+	CloseActions(&walk.actions);
 	RestoreIdentity(&saved);
 	return (Datum) 0;
 }

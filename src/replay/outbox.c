@@ -16,7 +16,10 @@
 
 #include "base/catalog.h"
 #include "base/installation.h"
+#include "base/numbers.h"
+#include "base/partition.h"
 #include "batch/failover.h"
+#include "queue/turn.h"
 #include "queue/wake.h"
 #include "replay/outbox_int.h"
 
@@ -63,14 +66,13 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 
 	EnsureNamespace(schema, &outbox->namespace);
 	NoticeServer(schema, GetUserId());
-	OpenWriter(&outbox->writer, OwnTable(schema, OUTBOX_TABLE), false);
-	PutIndexFirst(&outbox->writer, ID_INDEX, Anum_outbox_id);
-	PutIndexFirst(&outbox->writer, ACTION_ID_INDEX, Anum_outbox_action_id);
-	outbox->action_index = outbox->writer.rri->ri_IndexRelationDescs[ACTION_ID_INDEX];
-	outbox->found = table_slot_create(outbox->writer.rel, NULL);
+	OpenWriter(&outbox->ids, OwnTable(schema, ACTION_TABLE), false);
+	PutIndexFirst(&outbox->ids, ACTION_ID_INDEX, Anum_action_action_id);
+	outbox->action_index = outbox->ids.rri->ri_IndexRelationDescs[ACTION_ID_INDEX];
+	outbox->used = table_slot_create(outbox->ids.rel, NULL);
+	OpenPartedFinder(&outbox->earlier, schema, OUTBOX_TABLE, Anum_outbox_id);
 	InitDirtySnapshot(outbox->dirty);
 	InitStateReader(&outbox->states, schema);
-	OpenReached(&outbox->reached, schema);
 	outbox->seen = make_seen();
 	return outbox;
 }
@@ -152,6 +154,48 @@ write_segments(Outbox *outbox)
 }
 
 /*
+ * Draw a block of ids, if there is none, and open the part of the outbox that they
+ * are in.  A call that finds the part large lets those that follow use the next one.
+ */
+void
+OpenOutboxPart(Outbox *outbox)
+{
+	MemoryContext old = MemoryContextSwitchTo(outbox->context);
+
+	if (outbox->next_block == 0)
+		outbox->next_block = NextNumber(outbox->schema, OUTBOX_SEQUENCE, OUTBOX_TABLE);
+	if (outbox->is_open && outbox->partition != PartitionOfId(outbox->next_block))
+		CloseOutboxPart(outbox);
+	if (!outbox->is_open)
+	{
+		outbox->partition = PartitionOfId(outbox->next_block);
+		OpenWriter(&outbox->writer, PartitionTable(outbox->schema, OUTBOX_TABLE, outbox->partition),
+				   false);
+		PutIndexFirst(&outbox->writer, ID_INDEX, Anum_outbox_id);
+		outbox->is_open = true;
+		TurnIfLarge(outbox->schema, outbox->writer.rel, outbox->next_block);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Close it.
+ */
+void
+CloseOutboxPart(Outbox *outbox)
+{
+	if (!outbox->is_open)
+		return;
+	for (int i = 0; i < SEGMENT_ACTIONS && outbox->slots[i] != NULL; i++)
+	{
+		ExecDropSingleTupleTableSlot(outbox->slots[i]);
+		outbox->slots[i] = NULL;
+	}
+	CloseWriter(&outbox->writer);
+	outbox->is_open = false;
+}
+
+/*
  * Finish the batch: write its segments, and wake the consumers up when the
  * transaction commits.
  */
@@ -163,10 +207,11 @@ CloseOutbox(Outbox *outbox)
 		write_segments(outbox);
 		NotifyConsumers(outbox->schema);
 	}
-	for (int i = 0; i < SEGMENT_ACTIONS && outbox->slots[i] != NULL; i++)
-		ExecDropSingleTupleTableSlot(outbox->slots[i]);
-	ExecDropSingleTupleTableSlot(outbox->found);
-	CloseReached(&outbox->reached);
+	CloseOutboxPart(outbox);
+	for (int i = 0; i < SEGMENT_ACTIONS && outbox->id_slots[i] != NULL; i++)
+		ExecDropSingleTupleTableSlot(outbox->id_slots[i]);
+	ExecDropSingleTupleTableSlot(outbox->used);
+	CloseFinder(&outbox->earlier);
+	CloseWriter(&outbox->ids);
 	CloseStateReader(&outbox->states);
-	CloseWriter(&outbox->writer);
 }

@@ -15,12 +15,11 @@
 #include "queue/pace.h"
 #include "queue/segment.h"
 #include "replay/outbox.h"
-#include "replay/reached.h"
 
-/* Places of the indexes that are kept by hand. */
+/* Places of the indexes that are kept by hand: the outbox's, and that of the ids. */
 #define ID_INDEX 0
-#define ACTION_ID_INDEX 1
-#define OUR_INDEXES 2
+#define ACTION_ID_INDEX 0
+#define OUR_INDEXES 1
 
 /* An action that the call has met; see earlier_replays.c. */
 typedef struct SeenKey
@@ -45,18 +44,26 @@ struct Outbox
 	bool drops_dedup;
 	text *provider_override; /* NULL: each record's own */
 	Snapshot statement;      /* what the caller can see */
-	TableWriter writer;
+	int64 next_block;        /* ids that were drawn and not used yet; 0: none */
+	bool is_open;            /* the part for them */
+	int partition;           /* which one */
+	TableWriter writer;      /* to it */
 	TupleTableSlot *slots[SEGMENT_ACTIONS];
-	Relation action_index; /* the unique index on action_id */
+	TableWriter ids; /* of the actions; see find_action.c */
+	TupleTableSlot *id_slots[SEGMENT_ACTIONS];
+	Relation action_index; /* the unique index on them */
 	SnapshotData dirty;    /* sees rows that are being inserted */
 	IndexScanDesc probe;
-	TupleTableSlot *found;
+	TupleTableSlot *used; /* the id that was found last */
+	TableFinder earlier;  /* the replay that was found last */
 	StateReader states;
-	ReachedReader reached;
 	HTAB *seen;        /* actions that the call has taken: SeenKey */
 	Segment *segments; /* of the rows that are in */
 	int segment_count;
 	int segments_allocated;
 };
+
+extern void OpenOutboxPart(Outbox *outbox);
+extern void CloseOutboxPart(Outbox *outbox);
 
 #endif /* ACTEON_OUTBOX_INT_H */

@@ -29,7 +29,7 @@ sub new_database
 	$node->safe_psql($name, fixture($_)) foreach qw(audit_table audit_indexes);
 	# What 1.0 does not have, its helpers do not empty.
 	my $helpers = fixture('helpers');
-	$helpers =~ s/, acteon_dispatch_reached// if $version eq '1.0';
+	$helpers =~ s/, acteon_dispatch_action[^;]*// if $version eq '1.0';
 	$node->safe_psql($name, $helpers);
 	$node->safe_psql($name, "SELECT count(make_record('a' || i, at => '2026-01-01'::timestamptz + i * interval '1 s')) FROM generate_series(1, $records) AS i") if $records > 0;
 }

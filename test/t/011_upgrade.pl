@@ -45,7 +45,7 @@ my $batches = q{SELECT batch_id, waiting, in_flight, delivered, dead, cancelled,
 $node->safe_psql('postgres', 'CREATE DATABASE old');
 $node->safe_psql('old', q{CREATE EXTENSION acteon_replay VERSION '1.0'});
 $node->safe_psql('old', fixture($_)) foreach qw(audit_table audit_indexes);
-$node->safe_psql('old', fixture('helpers') =~ s/, acteon_dispatch_reached//r);
+$node->safe_psql('old', fixture('helpers') =~ s/, acteon_dispatch_action[^;]*//r);
 $node->safe_psql('old', fixture('version_1.0'));
 
 # What an administrator may have done to it.

@@ -29,11 +29,20 @@ $node->safe_psql('postgres', q{
 	SELECT * FROM acteon_api_begin(1, 'request', sha256('r'));
 	SELECT acteon_api_finish(1, 'request', 200, 'answer');
 	COMMIT;
-	-- Purged, so that acteon_dispatch_reached has rows.
+	-- Purged, so that acteon_dispatch_action has rows.
 	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 20);
 	SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg('{"Executed": {"status": "success"}}'::jsonb)) FROM acteon_outbox_claim('c', 20);
 	UPDATE acteon_dispatch_delivery SET finished_at = now() - interval '40 days';
 	SELECT acteon_outbox_purge('30 days');
+	-- Something in each part of the outbox.
+	DO $$
+	BEGIN
+		FOR part IN 1 .. 15 LOOP
+			PERFORM setval('acteon_dispatch_outbox_id_seq', part * 1000000000000 + 1), acteon_replay('a-' || 480 + part);
+			PERFORM acteon_outbox_ack(ARRAY[outbox_id], ARRAY[lease_token], '{NULL}') FROM acteon_outbox_claim('c');
+		END LOOP;
+	END
+	$$;
 	SET ROLE alice;
 	SELECT replayed FROM acteon_replay_bulk(from_time => '2026-01-01 00:00:21+00', max_records => 250, reason => 'of alice', rate => 50);
 	RESET ROLE;
