@@ -21,8 +21,8 @@
 
 #include "base/catalog.h"
 #include "base/identity.h"
+#include "base/own_table.h"
 #include "base/partition.h"
-#include "base/table_access.h"
 
 /*
  * The number of the range that an id of the outbox is in.

@@ -34,23 +34,6 @@
 #include "base/triggers.h"
 
 /*
- * Oid of one of the extension's tables or sequences, which lives in the schema
- * of the extension's functions.
- */
-Oid
-OwnTable(Oid schema, const char *name)
-{
-	Oid relid = get_relname_relid(name, schema);
-
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation \"%s\" of extension acteon_replay is missing", name),
-				 errhint("The functions and tables of the extension must be in one schema.")));
-	return relid;
-}
-
-/*
  * Refuse objects that were created by the script of an earlier version than the
  * library's; detail, which may be NULL, says how this was detected.
  */
@@ -116,22 +99,6 @@ CalledSchema(FunctionCallInfo fcinfo)
 		OidIsValid(get_relname_relid(SEGMENT_TABLE, schema)))
 		RefuseOlderObjects();
 	return schema;
-}
-
-/*
- * Owner of a table, as whom its rows are written.
- */
-Oid
-TableOwner(Oid relid)
-{
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", relid);
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
 }
 
 /*

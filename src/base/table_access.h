@@ -11,6 +11,8 @@
 #include "utils/relcache.h"
 #include "utils/resowner.h"
 
+#include "base/own_table.h"
+
 /* Which rows an index has: all, or those with a value, or without one, in a column. */
 typedef struct IndexRows
 {
@@ -95,10 +97,8 @@ typedef struct TableReader
 	IndexScanDesc scan;   /* NULL: reading has not begun */
 } TableReader;
 
-extern Oid OwnTable(Oid schema, const char *name);
 extern void RefuseOlderObjects(void);
 extern Oid CalledSchema(FunctionCallInfo fcinfo);
-extern Oid TableOwner(Oid relid);
 extern void LockForWriting(Oid schema, int tables);
 extern bool TableColumns(Relation rel, OwnColumns *columns);
 extern void OpenWriter(TableWriter *writer, Oid relid, bool changes);
