@@ -241,7 +241,7 @@ sub repack
 		ALTER TABLE $table ENABLE ALWAYS TRIGGER note_change; INSERT INTO copied SELECT '$table', array_agg(to_jsonb(t)) FROM $table AS t; COMMIT");
 	usleep(200_000);
 	return $node->safe_psql('postgres', "BEGIN; LOCK TABLE $table IN ACCESS EXCLUSIVE MODE; DROP TRIGGER note_change ON $table;
-		SELECT '$table differs: ' || line FROM (
+		SELECT '$table differs: ' || line::text FROM (
 			SELECT line, 1 AS n FROM copied, unnest(rows) AS line
 			UNION ALL SELECT new, 1 FROM changes WHERE new IS NOT NULL UNION ALL SELECT old, -1 FROM changes WHERE old IS NOT NULL
 			UNION ALL SELECT to_jsonb(t), -1 FROM $table AS t) AS x GROUP BY line HAVING sum(n) <> 0; COMMIT");
