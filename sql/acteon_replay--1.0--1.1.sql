@@ -153,6 +153,8 @@ BEGIN
 		EXECUTE pg_catalog.format('CREATE POLICY acteon_dispatch_delivery_%1$s_backup ON acteon_dispatch_delivery_%1$s FOR SELECT TO pg_read_all_data USING (true)', part::text);
 		PERFORM pg_catalog.pg_extension_config_dump(pg_catalog.format('acteon_dispatch_outbox_%s', part::text)::regclass, '');
 		PERFORM pg_catalog.pg_extension_config_dump(pg_catalog.format('acteon_dispatch_delivery_%s', part::text)::regclass, '');
+		-- Else the planner takes an empty part for one of some hundred rows, and reads whole tables.
+		EXECUTE pg_catalog.format('ANALYZE acteon_dispatch_outbox_%1$s, acteon_dispatch_delivery_%1$s', part::text);
 	END LOOP;
 END
 $$;

@@ -345,6 +345,11 @@ truncate_part(Oid schema, int part, const Kept *kept)
 	put_back(actions, outbox);
 	put_back(ends, deliveries);
 	CommandCounterIncrement();
+	/* Else the planner takes an empty part for one of some hundred rows. */
+	if (SPI_execute(psprintf("ANALYZE %s.%s, %s.%s", schema_name, PartitionName(OUTBOX_TABLE, part),
+							 schema_name, PartitionName(DELIVERY_TABLE, part)),
+					false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not analyze the outbox: %s", SPI_result_code_string(SPI_result));
 }
 
 /*

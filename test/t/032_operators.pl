@@ -164,7 +164,8 @@ foreach my $role ('op_acme', 'boss', 'postgres')
 	my $explained = as($role, 'EXPLAIN (COSTS OFF) SELECT * FROM acteon_dead_letters');
 
 	like($explained, qr/acteon_dispatch_delivery_dead_idx/, "dead letters are found by their index by $role");
-	unlike($explained, qr/Seq Scan on acteon_dispatch/, '… without reading the rest');
+	# Parts that are empty may well be read.
+	unlike($explained, qr/Seq Scan on acteon_dispatch_(?:outbox|delivery) /, '… without reading the rest');
 }
 $node->safe_psql('postgres', 'DELETE FROM acteon_dispatch_delivery WHERE outbox_id >= 1000000; DELETE FROM acteon_dispatch_outbox WHERE id >= 1000000');
 

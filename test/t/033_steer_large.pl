@@ -9,6 +9,8 @@ use Test::More;
 use Acteon;
 
 my $node = new_server('steer_large', conf => "fsync = off\nautovacuum = off\nmax_wal_size = 4GB\n");
+# As the first replay does.
+$node->safe_psql('postgres', 'INSERT INTO acteon_replay_installation DEFAULT VALUES');
 
 # A batch of so many actions, in segments of so many, as if it had been enqueued.
 sub make_batch
@@ -21,6 +23,7 @@ sub make_batch
 		SELECT $id, now(), current_user, oid, session_user, '{}', $actions, 0, 0, '[]', $first + 1, $first + $actions FROM pg_roles WHERE rolname = current_user;
 		INSERT INTO acteon_dispatch_outbox (id, batch_id, created_at, action_id, generation, original_action_id, namespace, tenant, provider, action_type, payload, labels)
 		SELECT $first + n, $id, now(), gen_random_uuid(), 1, '$id-' || n, 'prod', 'acme', 'email', 'send', '{}', '{}' FROM generate_series(1, $actions) AS n;
+		INSERT INTO acteon_dispatch_action (action_id, outbox_id) SELECT action_id, id FROM acteon_dispatch_outbox WHERE batch_id = $id;
 		INSERT INTO acteon_dispatch_segment (first_id, last_id, batch_id, due_at, attempt, was_claimed)
 		SELECT $first + n, least($first + n + $length - 1, $first + $actions), $id, now(), 0, false FROM generate_series(1, $actions, $length) AS n;});
 }
