@@ -101,6 +101,16 @@ ROLLBACK TO s;
 SELECT pg_temp.may();
 ROLLBACK;
 SELECT pg_temp.may();
+-- what an error undoes before the trigger could announce it is not kept
+CREATE FUNCTION pg_temp.fail(seen boolean) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE EXCEPTION 'seen: %', seen;
+END
+$$;
+UPDATE acteon_grants SET tenants = '{globex}'; -- so that they are read anew
+SELECT attempt($$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_many', 'viewer', '{acme}', '{*}', '{*}')
+	RETURNING pg_temp.fail(pg_temp.may())$$);
+SELECT pg_temp.may();
 UPDATE acteon_grants SET tenants = '{acme}';
 SELECT pg_temp.may(), pg_temp.may('regress_acteon_few');
 GRANT regress_acteon_many TO regress_acteon_few;

@@ -13,8 +13,9 @@
  *
  * A session keeps what it has read until the table, a role or a membership
  * changes.  A trigger of the table announces a change as the server announces
- * those of its catalogs: to other sessions when it is committed, and to its own
- * session at once, and again if it is rolled back.
+ * those of its catalogs, when it is committed.  A transaction that writes the table
+ * itself keeps nothing and uses nothing kept: the trigger fires at the end of the
+ * statement, and not if an error ends that before.
  */
 #include "postgres.h"
 
@@ -26,6 +27,7 @@
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -285,6 +287,15 @@ prepare_keeping(Oid relid)
 }
 
 /*
+ * Whether the current transaction may have changed the table.
+ */
+static bool
+writes(Relation rel)
+{
+	return CheckRelationLockedByMe(rel, RowExclusiveLock, true);
+}
+
+/*
  * Whether each change of the table is announced: the trigger is there and cannot have
  * been passed over.
  */
@@ -347,7 +358,7 @@ keep_grants(Relation rel, Oid role)
  * as long as the current memory context.
  *
  * A transaction that has one snapshot for all sees them as that shows them, others as
- * they are now.
+ * they are now; one that changes them sees what its statement sees.
  */
 Grants *
 LoadGrants(Oid role, Oid schema)
@@ -367,7 +378,8 @@ LoadGrants(Oid role, Oid schema)
 	AcceptInvalidationMessages();
 	rel = table_open(OwnTable(schema, GRANTS_TABLE), AccessShareLock);
 	/* A parallel query takes no snapshots of its own. */
-	if (IsolationUsesXactSnapshot() || IsInParallelMode() || !announces_changes(rel))
+	if (IsolationUsesXactSnapshot() || IsInParallelMode() || writes(rel) ||
+		!announces_changes(rel))
 		grants = read_grants(rel, role, GetActiveSnapshot());
 	else
 		grants = keep_grants(rel, role);
