@@ -10,8 +10,10 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
@@ -59,6 +61,19 @@ is_plain(const AuditTable *table)
 }
 
 /*
+ * Whether an index knows all rows that the transaction's snapshots can show.  One that
+ * was built while old versions of rows had other values does not know those.
+ */
+static bool
+knows_all_rows(Relation index)
+{
+	return index->rd_index->indisvalid &&
+		   (!index->rd_index->indcheckxmin ||
+			TransactionIdPrecedes(HeapTupleHeaderGetXmin(index->rd_indextuple->t_data),
+								  TransactionXmin));
+}
+
+/*
  * Whether an index finds all rows with an action id, compared byte for byte.
  */
 static bool
@@ -66,7 +81,7 @@ is_on_action_id(const AuditTable *table, Relation index)
 {
 	Form_pg_index form = index->rd_index;
 
-	return index->rd_rel->relam == BTREE_AM_OID && form->indisvalid &&
+	return index->rd_rel->relam == BTREE_AM_OID && knows_all_rows(index) &&
 		   form->indkey.values[0] == table->columns[COL_ACTION_ID] &&
 		   index->rd_opfamily[0] == TEXT_BTREE_FAM_OID && index->rd_opcintype[0] == TEXTOID &&
 		   get_collation_isdeterministic(index->rd_indcollation[0]) &&
