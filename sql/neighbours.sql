@@ -86,8 +86,36 @@ SELECT acteon_outbox_purge('0');
 DELETE FROM incident WHERE outbox_id IS NOT NULL;
 COMMIT;
 SELECT number FROM incident;
-RESET client_min_messages;
 DROP TABLE incident;
+CALL clean();
+
+-- where rows follow ours and others hold them until the end, both are heeded; what fires on rows that follow cannot be put off
+-- until the commit, when it would run as the caller
+CREATE TABLE follows (outbox_id bigint REFERENCES acteon_dispatch_outbox ON DELETE CASCADE, segment_id bigint REFERENCES acteon_dispatch_segment ON UPDATE CASCADE ON DELETE CASCADE);
+CREATE TABLE holds (outbox_id bigint REFERENCES acteon_dispatch_outbox DEFERRABLE INITIALLY DEFERRED, segment_id bigint REFERENCES acteon_dispatch_segment DEFERRABLE INITIALLY DEFERRED);
+CREATE FUNCTION at_the_end() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'as %', current_user; RETURN NULL; END $$;
+SELECT make_record('c1'), make_record('c2');
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+INSERT INTO follows (outbox_id) SELECT id FROM acteon_dispatch_outbox;
+INSERT INTO follows (segment_id) SELECT first_id FROM acteon_dispatch_segment;
+CREATE CONSTRAINT TRIGGER at_the_end AFTER UPDATE OR DELETE ON follows INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION at_the_end();
+SELECT attempt($$SELECT deliver()$$);
+ALTER TABLE follows DISABLE TRIGGER at_the_end;
+SELECT deliver();
+ALTER TABLE follows ENABLE TRIGGER at_the_end;
+SELECT attempt($$SELECT acteon_outbox_purge('0')$$);
+ALTER TABLE follows DISABLE TRIGGER at_the_end;
+BEGIN;
+INSERT INTO holds (outbox_id) SELECT min(id) FROM acteon_dispatch_outbox;
+SELECT acteon_outbox_purge('0');
+SELECT attempt('SET CONSTRAINTS ALL IMMEDIATE');
+DELETE FROM holds;
+SET CONSTRAINTS ALL IMMEDIATE;
+SELECT count(*) FROM follows;
+COMMIT;
+DROP TABLE follows, holds;
+DROP FUNCTION at_the_end;
+RESET client_min_messages;
 CALL clean();
 
 -- foreign keys from the tables are checked where a row is written, or at the end

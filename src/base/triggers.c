@@ -12,7 +12,9 @@
  * Everything runs as the table's owner and as a security-restricted operation, in
  * which no trigger may be deferred: it would run at the commit, as the caller.  The
  * server's own constraint triggers may, because they do not depend on who runs
- * them.
+ * them.  Those that can be deferred only look; those that change other tables, as
+ * ON DELETE CASCADE does, cannot be, and stay restricted with all that these
+ * changes fire.
  */
 #include "postgres.h"
 
@@ -130,38 +132,38 @@ HasInsertTriggers(Relation rel)
 /* Triggers of a table that fire together. */
 typedef enum TriggerSet
 {
-	SERVERS_OWN,
+	SERVERS_IMMEDIATE,
+	SERVERS_DEFERRABLE,
 	OTHERS,
 	NUM_SETS
 } TriggerSet;
 
-/* Whether a set has a trigger that fires in this session, and one that may be deferred. */
-typedef struct SetContents
+static TriggerSet
+set_of(const Trigger *trigger)
 {
-	bool any;
-	bool deferrable;
-} SetContents;
+	if (!is_servers_own(trigger))
+		return OTHERS;
+	return trigger->tgdeferrable ? SERVERS_DEFERRABLE : SERVERS_IMMEDIATE;
+}
 
 /*
- * Leave only the triggers of a set enabled in a copy of a table's triggers.
+ * Leave only the triggers of a set enabled in a copy of a table's triggers.  Returns
+ * whether one of them fires in this session.
  */
-static SetContents
+static bool
 keep_set(TriggerDesc *desc, TriggerSet set)
 {
-	SetContents contents = {false, false};
+	bool any = false;
 
 	for (int i = 0; i < desc->numtriggers; i++)
 	{
 		Trigger *trigger = &desc->triggers[i];
 
-		if (is_servers_own(trigger) != (set == SERVERS_OWN))
+		if (set_of(trigger) != set)
 			trigger->tgenabled = TRIGGER_DISABLED;
-		if (!is_enabled(trigger->tgenabled))
-			continue;
-		contents.any = true;
-		contents.deferrable |= trigger->tgdeferrable;
+		any |= is_enabled(trigger->tgenabled);
 	}
-	return contents;
+	return any;
 }
 
 /* Rows whose triggers are to be fired; either was inserted, updated or deleted. */
@@ -200,19 +202,17 @@ fire_set(Relation rel, TriggerSet set, const Written *written)
 {
 	EState *estate = CreateExecutorState();
 	ResultRelInfo *rri = makeNode(ResultRelInfo);
-	SetContents contents;
 	Oid user;
 	int sec_context;
 
 	InitResultRelInfo(rri, rel, 0, NULL, 0);
-	contents = keep_set(rri->ri_TrigDesc, set);
-	if (contents.any)
+	if (keep_set(rri->ri_TrigDesc, set))
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
 		AfterTriggerBeginQuery();
 		note_events(rri, estate, written);
 		GetUserIdAndSecContext(&user, &sec_context);
-		if (set == SERVERS_OWN && contents.deferrable)
+		if (set == SERVERS_DEFERRABLE)
 			SetUserIdAndSecContext(user, sec_context & ~SECURITY_RESTRICTED_OPERATION);
 		AfterTriggerEndQuery(estate);
 		SetUserIdAndSecContext(user, sec_context);
@@ -270,30 +270,47 @@ FireDeleted(Relation rel, ItemPointer old)
 }
 
 /*
- * Allow that a statement that follows defers triggers of a table, if they are all
- * the server's own.  Returns the security context that the caller must set again
- * afterwards.
+ * Which sets have triggers that fire in this session when a row is deleted, as a bit
+ * mask.
+ */
+static int
+sets_for_delete(Relation rel)
+{
+	TriggerDesc *desc = rel->trigdesc;
+	int sets = 0;
+
+	for (int i = 0; desc != NULL && i < desc->numtriggers; i++)
+	{
+		if (TRIGGER_FOR_DELETE(desc->triggers[i].tgtype) &&
+			is_enabled(desc->triggers[i].tgenabled))
+			sets |= 1 << set_of(&desc->triggers[i]);
+	}
+	return sets;
+}
+
+/*
+ * Allow that a DELETE that follows defers triggers of a table, if those that it fires
+ * are all the server's own and deferrable.  Returns the security context that the
+ * caller must set again afterwards.
  */
 int
 AllowDeferring(Relation rel)
 {
-	TriggerDesc *desc = rel->trigdesc;
-	bool deferrable = false;
 	Oid user;
 	int sec_context;
 
 	GetUserIdAndSecContext(&user, &sec_context);
-	for (int i = 0; desc != NULL && i < desc->numtriggers; i++)
-	{
-		const Trigger *trigger = &desc->triggers[i];
-
-		if (!is_enabled(trigger->tgenabled))
-			continue;
-		if (!is_servers_own(trigger))
-			return sec_context;
-		deferrable |= trigger->tgdeferrable;
-	}
-	if (deferrable)
+	if (sets_for_delete(rel) == 1 << SERVERS_DEFERRABLE)
 		SetUserIdAndSecContext(user, sec_context & ~SECURITY_RESTRICTED_OPERATION);
 	return sec_context;
+}
+
+/*
+ * Whether a DELETE would fire some triggers that may have to be deferred, together with
+ * others of the server's own that must not run where that is allowed.
+ */
+bool
+DeletesApart(Relation rel)
+{
+	return sets_for_delete(rel) == (1 << SERVERS_DEFERRABLE | 1 << SERVERS_IMMEDIATE);
 }

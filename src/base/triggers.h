@@ -15,5 +15,6 @@ extern void FireUpdated(Relation rel, ItemPointer old, TupleTableSlot *slot);
 extern void FireDeleted(Relation rel, ItemPointer old);
 extern bool HasInsertTriggers(Relation rel);
 extern int AllowDeferring(Relation rel);
+extern bool DeletesApart(Relation rel);
 
 #endif /* ACTEON_TRIGGERS_H */

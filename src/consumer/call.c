@@ -16,8 +16,11 @@
 #include "tcop/utility.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "access/grants.h"
@@ -180,6 +183,57 @@ LeaseEnd(FunctionCallInfo fcinfo, int argument, TimestampTz now)
 }
 
 /*
+ * Delete the rows with the given ids by a statement; returns how many there were.
+ */
+static int
+delete_at_once(Relation rel, const char *column, const Datum *ids, int count)
+{
+	int sec_context = AllowDeferring(rel);
+	Oid type = INT8ARRAYOID;
+	Datum array = PointerGetDatum(construct_array(unconstify(Datum *, ids), count, INT8OID,
+												  sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	char *sql =
+		psprintf("DELETE FROM %s.%s WHERE %s = ANY ($1)",
+				 quote_identifier(get_namespace_name(RelationGetNamespace(rel))),
+				 RelationGetRelationName(rel), column);
+
+	if (SPI_execute_with_args(sql, 1, &type, &array, NULL, false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not delete from %s: %s", RelationGetRelationName(rel),
+			 SPI_result_code_string(SPI_result));
+	SetUserIdAndSecContext(GetUserId(), sec_context);
+	pfree(sql);
+	pfree(DatumGetPointer(array));
+	return (int) SPI_processed;
+}
+
+/*
+ * The same row by row.
+ */
+static int
+delete_one_by_one(Relation rel, const char *column, const Datum *ids, int count)
+{
+	Oid relid = RelationGetRelid(rel);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableWriter writer;
+	TableFinder finder;
+	int deleted = 0;
+
+	OpenWriter(&writer, relid, true);
+	OpenFinder(&finder, relid, get_attnum(relid, column));
+	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (FindRow(&finder, F_INT8EQ, ids[i], snapshot) &&
+			DeleteRow(&writer, &finder.slot->tts_tid))
+			deleted++;
+	}
+	CloseFinder(&finder);
+	CloseWriter(&writer);
+	UnregisterSnapshot(snapshot);
+	return deleted;
+}
+
+/*
  * Delete the rows with the given ids, all of which must be there, from one of
  * the extension's tables.  Needs an SPI connection.
  */
@@ -187,20 +241,10 @@ void
 DeleteRows(Oid schema, const char *table, const char *column, const Datum *ids, int count)
 {
 	Relation rel = table_open(OwnTable(schema, table), RowExclusiveLock);
-	int sec_context = AllowDeferring(rel);
-	Oid type = INT8ARRAYOID;
-	Datum array = PointerGetDatum(construct_array(unconstify(Datum *, ids), count, INT8OID,
-												  sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	char *sql = psprintf("DELETE FROM %s.%s WHERE %s = ANY ($1)",
-						 quote_identifier(get_namespace_name(schema)), table, column);
+	int deleted = DeletesApart(rel) ? delete_one_by_one(rel, column, ids, count)
+									: delete_at_once(rel, column, ids, count);
 
-	if (SPI_execute_with_args(sql, 1, &type, &array, NULL, false, 0) != SPI_OK_DELETE)
-		elog(ERROR, "could not delete from %s: %s", table, SPI_result_code_string(SPI_result));
-	if (SPI_processed != count)
-		elog(ERROR, "deleted " UINT64_FORMAT " rows of %s instead of %d", SPI_processed, table,
-			 count);
-	SetUserIdAndSecContext(GetUserId(), sec_context);
+	if (deleted != count)
+		elog(ERROR, "deleted %d rows of %s instead of %d", deleted, table, count);
 	table_close(rel, NoLock);
-	pfree(sql);
-	pfree(DatumGetPointer(array));
 }
