@@ -139,6 +139,23 @@ SELECT attempt($$SELECT acteon_replay_bulk(from_time => '2000-01-01')$$);
 SELECT count(*) FROM acteon_dispatch_outbox;
 ROLLBACK;
 
+-- a condition on what is computed, by a column where the server can do that for each reading
+BEGIN;
+DO $$
+BEGIN
+	IF current_setting('server_version_num')::integer >= 180000 THEN
+		EXECUTE 'ALTER TABLE acteon_dispatch_outbox ADD COLUMN place text GENERATED ALWAYS AS (tenant || original_action_id) VIRTUAL,
+			ADD CONSTRAINT place CHECK (place <> ''acmev2'')';
+	ELSE
+		ALTER TABLE acteon_dispatch_outbox ADD CONSTRAINT place CHECK (tenant || original_action_id <> 'acmev2');
+	END IF;
+END
+$$;
+SELECT make_record('v1'), make_record('v2');
+SELECT success FROM acteon_replay('v1');
+SELECT left(attempt($$SELECT success FROM acteon_replay('v2')$$), 84);
+ROLLBACK;
+
 -- a unique constraint that is checked at the end
 BEGIN;
 ALTER TABLE acteon_dispatch_outbox ADD CONSTRAINT once UNIQUE (dedup_key) DEFERRABLE INITIALLY DEFERRED;

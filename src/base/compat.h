@@ -84,6 +84,13 @@
 #define ActeonIsEnforced(check) true
 #endif
 
+/* PostgreSQL 18 has virtual generated columns, which are computed where they are read. */
+#if PG_VERSION_NUM >= 180000
+#define ActeonComputeColumns(node, rel) expand_generated_columns_in_expr(node, rel, 1)
+#else
+#define ActeonComputeColumns(node, rel) (node)
+#endif
+
 /* PostgreSQL 17 can be asked for stronger locks as well. */
 #if PG_VERSION_NUM >= 170000
 #define ActeonLockHeldByMe(tag, mode) LockHeldByMe(tag, mode, false)

@@ -15,6 +15,7 @@
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
+#include "rewrite/rewriteHandler.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -167,7 +168,8 @@ read_expressions(Relation rel, Kept *entry)
 		for (int i = 0; i < count; i++)
 		{
 			if (ActeonIsEnforced(&constr->check[i]))
-				add_expression(entry, stringToNode(constr->check[i].ccbin));
+				add_expression(
+					entry, ActeonComputeColumns(stringToNode(constr->check[i].ccbin), rel));
 			else
 				entry->count++;
 		}
