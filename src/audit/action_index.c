@@ -53,6 +53,7 @@ is_plain(const AuditTable *table)
 
 	return form->relkind == RELKIND_RELATION && form->relam == HEAP_TABLE_AM_OID &&
 		   !form->relhassubclass && !form->relrowsecurity && !RELATION_IS_OTHER_TEMP(table->rel) &&
+		   !ActeonHasComputed(RelationGetDescr(table->rel)) &&
 		   ExecutorCheckPerms_hook == NULL &&
 		   pg_class_aclcheck(RelationGetRelid(table->rel), table->owner, ACL_SELECT) ==
 			   ACLCHECK_OK &&

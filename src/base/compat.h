@@ -87,8 +87,10 @@
 /* PostgreSQL 18 has virtual generated columns, which are computed where they are read. */
 #if PG_VERSION_NUM >= 180000
 #define ActeonComputeColumns(node, rel) expand_generated_columns_in_expr(node, rel, 1)
+#define ActeonHasComputed(desc) ((desc)->constr != NULL && (desc)->constr->has_generated_virtual)
 #else
 #define ActeonComputeColumns(node, rel) (node)
+#define ActeonHasComputed(desc) false
 #endif
 
 /* PostgreSQL 17 can be asked for stronger locks as well. */
