@@ -32,6 +32,7 @@
 
 #include "audit/action_index.h"
 #include "base/compat.h"
+#include "base/partial_index.h"
 #include "base/text.h"
 #include "queue/effect.h"
 
@@ -86,7 +87,7 @@ is_on_action_id(const AuditTable *table, Relation index)
 		   form->indkey.values[0] == table->columns[COL_ACTION_ID] &&
 		   index->rd_opfamily[0] == TEXT_BTREE_FAM_OID && index->rd_opcintype[0] == TEXTOID &&
 		   get_collation_isdeterministic(index->rd_indcollation[0]) &&
-		   RelationGetIndexPredicate(index) == NIL;
+		   !IsPartialIndex(index);
 }
 
 /*

@@ -21,6 +21,7 @@
 #include "audit/audit_sql.h"
 #include "audit/audit_value.h"
 #include "base/identity.h"
+#include "base/partial_index.h"
 #include "base/settings.h"
 #include "base/text.h"
 
@@ -447,7 +448,7 @@ has_index_on_id(const AuditTable *table)
 
 		found |= index->rd_index->indisvalid && index->rd_rel->relam == BTREE_AM_OID &&
 				 index->rd_index->indkey.values[0] == AuditColumn(table, "id") &&
-				 RelationGetIndexPredicate(index) == NIL;
+				 !IsPartialIndex(index);
 		index_close(index, AccessShareLock);
 	}
 	list_free(indexes);
@@ -726,7 +727,7 @@ index_use(const AuditTable *table, Relation index, const ReplayQuery *query)
 			return INDEX_OF_NO_USE;
 
 		if (column == order && k > 0 && index->rd_rel->relam == BTREE_AM_OID &&
-			RelationGetIndexPredicate(index) == NIL)
+			!IsPartialIndex(index))
 			return form->indisvalid && continues_with_id(table, index, k) ? INDEX_GIVES_TIME_AND_ID
 																		  : INDEX_GIVES_TIME;
 		if (!is_compared(table, column, query))

@@ -28,6 +28,7 @@
 #include "audit/audit_table.h"
 #include "base/compat.h"
 #include "base/operators.h"
+#include "base/partial_index.h"
 #include "base/settings.h"
 #include "base/text.h"
 
@@ -304,7 +305,7 @@ keeps_places_unique(const AuditTable *table, Relation index)
 	AttrNumber time = AuditColumn(table, RecordColumnNames[COL_DISPATCHED_AT]);
 
 	if (!form->indisunique || !form->indimmediate || !form->indisvalid ||
-		RelationGetIndexPredicate(index) != NIL)
+		IsPartialIndex(index))
 		return false;
 	for (int i = 0; i < form->indnkeyatts; i++)
 	{

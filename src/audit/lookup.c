@@ -36,6 +36,7 @@
 #include "base/jsonb_build.h"
 #include "base/kept_plan.h"
 #include "base/operators.h"
+#include "base/partial_index.h"
 #include "base/settings.h"
 #include "base/subtransaction.h"
 #include "base/text.h"
@@ -284,7 +285,7 @@ index_uses(const AuditTable *table)
 		Form_pg_index form = index->rd_index;
 		bool is_btree = index->rd_rel->relam == BTREE_AM_OID;
 
-		if (form->indisvalid && RelationGetIndexPredicate(index) == NIL)
+		if (form->indisvalid && !IsPartialIndex(index))
 		{
 			uses.by_time |= is_btree && form->indkey.values[0] == time;
 			uses.by_outcome |=

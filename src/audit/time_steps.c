@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "audit/time_steps.h"
+#include "base/identity.h"
 
 /* Partitions that the first step passes, and how many steps there are before the rest. */
 #define FIRST_STRIDE 2
@@ -35,18 +36,34 @@ compare_times(const void *a, const void *b)
 }
 
 /*
- * Whether a table is partitioned by ranges of the time of its records.
+ * Whether a partitioned table is so by ranges of the time of its records.
  */
 static bool
 is_partitioned_by_time(const AuditTable *table)
 {
-	PartitionKey key;
+	PartitionKey key = RelationGetPartitionKey(table->rel);
 
-	if (table->rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		return false;
-	key = RelationGetPartitionKey(table->rel);
 	return key->strategy == PARTITION_STRATEGY_RANGE &&
 		   key->partattrs[0] == AuditColumn(table, RecordColumnNames[COL_DISPATCHED_AT]);
+}
+
+/*
+ * The bounds of the partitions of a table that is partitioned by time; NULL of another
+ * one.  What they are made of may be functions, which are run as the table's owner.
+ */
+static PartitionBoundInfo
+partition_bounds(const AuditTable *table)
+{
+	PartitionBoundInfo bounds = NULL;
+	Identity caller;
+
+	if (table->rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return NULL;
+	SwitchIdentity(&caller, table->owner);
+	if (is_partitioned_by_time(table))
+		bounds = RelationGetPartitionDesc(table->rel, true)->boundinfo;
+	RestoreIdentity(&caller);
+	return bounds;
 }
 
 /*
@@ -56,11 +73,8 @@ is_partitioned_by_time(const AuditTable *table)
 static void
 find_cuts(TimeSteps *steps, const AuditTable *table)
 {
-	PartitionBoundInfo bounds;
+	PartitionBoundInfo bounds = partition_bounds(table);
 
-	if (!is_partitioned_by_time(table))
-		return;
-	bounds = RelationGetPartitionDesc(table->rel, true)->boundinfo;
 	if (bounds == NULL)
 		return;
 	steps->cuts = palloc(Max(bounds->ndatums, 1) * sizeof(TimestampTz));

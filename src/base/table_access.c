@@ -29,6 +29,7 @@
 #include "base/compat.h"
 #include "base/constraints.h"
 #include "base/partition.h"
+#include "base/partial_index.h"
 #include "base/table_access.h"
 #include "base/text.h"
 #include "base/triggers.h"
@@ -261,7 +262,7 @@ is_unique_index_on(Relation index, AttrNumber column)
 	Form_pg_index form = index->rd_index;
 
 	return form->indisunique && form->indimmediate && form->indisvalid && form->indnkeyatts == 1 &&
-		   form->indkey.values[0] == column && RelationGetIndexPredicate(index) == NIL;
+		   form->indkey.values[0] == column && !IsPartialIndex(index);
 }
 
 ACTEON_NORETURN static void
@@ -327,7 +328,7 @@ PutBlockIndexFirst(TableWriter *writer, AttrNumber column)
 
 		if (index->rd_rel->relam != BRIN_AM_OID || form->indnkeyatts != 1 ||
 			form->indkey.values[0] != column || !form->indisvalid ||
-			RelationGetIndexPredicate(index) != NIL)
+			IsPartialIndex(index))
 			continue;
 		swap_indexes(rri, 0, i);
 		return 1;
@@ -558,14 +559,15 @@ ChangeRow(TableWriter *writer, TupleTableSlot *row, int count, const AttrNumber 
 static bool
 has_rows(Relation index, OwnColumns columns, IndexRows rows)
 {
-	List *predicate = RelationGetIndexPredicate(index);
+	Node *condition;
 	NullTest *test;
 
-	if (rows.column == InvalidAttrNumber)
-		return predicate == NIL;
-	if (list_length(predicate) != 1 || !IsA(linitial(predicate), NullTest))
+	if (rows.column == InvalidAttrNumber || !IsPartialIndex(index))
+		return rows.column == InvalidAttrNumber && !IsPartialIndex(index);
+	condition = IndexCondition(index);
+	if (!IsA(condition, NullTest))
 		return false;
-	test = linitial_node(NullTest, predicate);
+	test = castNode(NullTest, condition);
 	return test->nulltesttype == (rows.null ? IS_NULL : IS_NOT_NULL) && IsA(test->arg, Var) &&
 		   ((Var *) test->arg)->varattno == ColumnPlace(columns, rows.column);
 }

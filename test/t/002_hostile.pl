@@ -270,4 +270,36 @@ foreach my $call (q{acteon_replay('mine')}, q{acteon_replay_bulk(from_time => '2
 	unlike($err, qr/runs as (?!extowner)/, '… which runs as the owner of the table');
 }
 
+# So does what the audit table's owner plants in conditions of indexes and in keys of partitions, which the server evaluates
+# when it reads what they are.
+$node->safe_psql('other', q{
+	UPDATE acteon_audit SET outcome = 'failed';
+	ALTER TABLE acteon_audit DROP CONSTRAINT IF EXISTS acteon_audit_pkey;
+	CREATE INDEX ON acteon_audit (action_id) WHERE xo.planted(2);
+	CREATE UNIQUE INDEX ON acteon_audit (id) WHERE xo.planted(3);
+	CREATE INDEX ON acteon_audit (outcome, dispatched_at) WHERE xo.planted(4);
+	CREATE TABLE audit_rows AS TABLE acteon_audit;
+});
+my @calls = map { "SELECT $_" } q{acteon_replay('mine')}, q{acteon_replay_bulk(outcome => 'failed', include_replayed => true, max_generation => 100)},
+	q{count(*) FROM acteon_replay_preview(outcome => 'failed')}, q{count(*) FROM acteon_replay_proof((SELECT max(id) FROM acteon_replay_batch))}, q{count(*) FROM acteon_replay_lineage('mine')},
+	q{count(*) FROM acteon_outbox_claim('x')}, q{count(*) FROM acteon_outbox_audit_tells()};
+push @calls, q{CALL acteon_replay_all(outcome => 'failed', include_replayed => true, max_generation => 100)};
+foreach my $table ('a table', 'a partitioned table')
+{
+	foreach my $call (@calls)
+	{
+		($status, $out, $err) = $node->psql('other', $call);
+		is($status, 0, "$call, $table of another owner") or diag($err);
+		unlike($err, qr/runs as (?!op\b|extowner\b)/, '… runs what is planted as that');
+	}
+	$node->safe_psql('other', q{
+		ALTER TABLE acteon_audit RENAME TO acteon_audit_before;
+		CREATE TABLE acteon_audit (LIKE acteon_audit_before) PARTITION BY RANGE (dispatched_at, (coalesce(tenant, xo.planted(5)::text)));
+		CREATE TABLE acteon_audit_1 PARTITION OF acteon_audit FOR VALUES FROM (MINVALUE, MINVALUE) TO (MAXVALUE, MAXVALUE);
+		ALTER TABLE acteon_audit OWNER TO op;
+		ALTER TABLE acteon_audit_1 OWNER TO op;
+		INSERT INTO acteon_audit TABLE audit_rows;
+	}) if $table eq 'a table';
+}
+
 done_testing();
