@@ -378,8 +378,7 @@ LoadGrants(Oid role, Oid schema)
 	AcceptInvalidationMessages();
 	rel = table_open(OwnTable(schema, GRANTS_TABLE), AccessShareLock);
 	/* A parallel query takes no snapshots of its own. */
-	if (IsolationUsesXactSnapshot() || IsInParallelMode() || writes(rel) ||
-		!announces_changes(rel))
+	if (IsolationUsesXactSnapshot() || IsInParallelMode() || writes(rel) || !announces_changes(rel))
 		grants = read_grants(rel, role, GetActiveSnapshot());
 	else
 		grants = keep_grants(rel, role);

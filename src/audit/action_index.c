@@ -54,8 +54,7 @@ is_plain(const AuditTable *table)
 
 	return form->relkind == RELKIND_RELATION && form->relam == HEAP_TABLE_AM_OID &&
 		   !form->relhassubclass && !form->relrowsecurity && !RELATION_IS_OTHER_TEMP(table->rel) &&
-		   !ActeonHasComputed(RelationGetDescr(table->rel)) &&
-		   ExecutorCheckPerms_hook == NULL &&
+		   !ActeonHasComputed(RelationGetDescr(table->rel)) && ExecutorCheckPerms_hook == NULL &&
 		   pg_class_aclcheck(RelationGetRelid(table->rel), table->owner, ACL_SELECT) ==
 			   ACLCHECK_OK &&
 		   ActeonSchemaAclCheck(RelationGetNamespace(table->rel), table->owner, ACL_USAGE) ==
@@ -86,8 +85,7 @@ is_on_action_id(const AuditTable *table, Relation index)
 	return index->rd_rel->relam == BTREE_AM_OID && knows_all_rows(index) &&
 		   form->indkey.values[0] == table->columns[COL_ACTION_ID] &&
 		   index->rd_opfamily[0] == TEXT_BTREE_FAM_OID && index->rd_opcintype[0] == TEXTOID &&
-		   get_collation_isdeterministic(index->rd_indcollation[0]) &&
-		   !IsPartialIndex(index);
+		   get_collation_isdeterministic(index->rd_indcollation[0]) && !IsPartialIndex(index);
 }
 
 /*

@@ -168,8 +168,8 @@ read_expressions(Relation rel, Kept *entry)
 		for (int i = 0; i < count; i++)
 		{
 			if (ActeonIsEnforced(&constr->check[i]))
-				add_expression(
-					entry, ActeonComputeColumns(stringToNode(constr->check[i].ccbin), rel));
+				add_expression(entry,
+							   ActeonComputeColumns(stringToNode(constr->check[i].ccbin), rel));
 			else
 				entry->count++;
 		}

@@ -327,8 +327,7 @@ PutBlockIndexFirst(TableWriter *writer, AttrNumber column)
 		Form_pg_index form = index->rd_index;
 
 		if (index->rd_rel->relam != BRIN_AM_OID || form->indnkeyatts != 1 ||
-			form->indkey.values[0] != column || !form->indisvalid ||
-			IsPartialIndex(index))
+			form->indkey.values[0] != column || !form->indisvalid || IsPartialIndex(index))
 			continue;
 		swap_indexes(rri, 0, i);
 		return 1;

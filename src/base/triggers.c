@@ -281,8 +281,7 @@ sets_for_delete(Relation rel)
 
 	for (int i = 0; desc != NULL && i < desc->numtriggers; i++)
 	{
-		if (TRIGGER_FOR_DELETE(desc->triggers[i].tgtype) &&
-			is_enabled(desc->triggers[i].tgenabled))
+		if (TRIGGER_FOR_DELETE(desc->triggers[i].tgtype) && is_enabled(desc->triggers[i].tgenabled))
 			sets |= 1 << set_of(&desc->triggers[i]);
 	}
 	return sets;

@@ -192,10 +192,9 @@ delete_at_once(Relation rel, const char *column, const Datum *ids, int count)
 	Oid type = INT8ARRAYOID;
 	Datum array = PointerGetDatum(construct_array(unconstify(Datum *, ids), count, INT8OID,
 												  sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	char *sql =
-		psprintf("DELETE FROM %s.%s WHERE %s = ANY ($1)",
-				 quote_identifier(get_namespace_name(RelationGetNamespace(rel))),
-				 RelationGetRelationName(rel), column);
+	char *sql = psprintf("DELETE FROM %s.%s WHERE %s = ANY ($1)",
+						 quote_identifier(get_namespace_name(RelationGetNamespace(rel))),
+						 RelationGetRelationName(rel), column);
 
 	if (SPI_execute_with_args(sql, 1, &type, &array, NULL, false, 0) != SPI_OK_DELETE)
 		elog(ERROR, "could not delete from %s: %s", RelationGetRelationName(rel),
