@@ -273,7 +273,8 @@ foreach my $call (q{acteon_replay('mine')}, q{acteon_replay_bulk(from_time => '2
 # So does what the audit table's owner plants in conditions of indexes and in keys of partitions, which the server evaluates
 # when it reads what they are.
 $node->safe_psql('other', q{
-	UPDATE acteon_audit SET outcome = 'failed';
+	ALTER TABLE acteon_dispatch_outbox OWNER TO CURRENT_USER;
+	DROP INDEX acteon_dispatch_outbox_batch_id_idx;
 	ALTER TABLE acteon_audit DROP CONSTRAINT IF EXISTS acteon_audit_pkey;
 	CREATE INDEX ON acteon_audit (action_id) WHERE xo.planted(2);
 	CREATE UNIQUE INDEX ON acteon_audit (id) WHERE xo.planted(3);
@@ -290,7 +291,7 @@ foreach my $table ('a table', 'a partitioned table')
 	{
 		($status, $out, $err) = $node->psql('other', $call);
 		is($status, 0, "$call, $table of another owner") or diag($err);
-		unlike($err, qr/runs as (?!op\b|extowner\b)/, '… runs what is planted as that');
+		unlike($err, qr/runs as (?!op\b)/, '… runs what is planted as that');
 	}
 	$node->safe_psql('other', q{
 		ALTER TABLE acteon_audit RENAME TO acteon_audit_before;
