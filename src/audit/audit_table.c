@@ -304,8 +304,7 @@ keeps_places_unique(const AuditTable *table, Relation index)
 	AttrNumber id = AuditColumn(table, RecordColumnNames[COL_ID]);
 	AttrNumber time = AuditColumn(table, RecordColumnNames[COL_DISPATCHED_AT]);
 
-	if (!form->indisunique || !form->indimmediate || !form->indisvalid ||
-		IsPartialIndex(index))
+	if (!form->indisunique || !form->indimmediate || !form->indisvalid || IsPartialIndex(index))
 		return false;
 	for (int i = 0; i < form->indnkeyatts; i++)
 	{
