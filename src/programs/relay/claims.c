@@ -12,6 +12,7 @@
  */
 #include "relay/relay_int.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,7 +40,7 @@
 #define FLUSH_BYTES (4 * 1024 * 1024)
 #define FLUSH_AGE (20 * MILLISECOND)
 
-/* No more is claimed while so much is unsent. */
+/* No more is claimed while so much is unsent, nor, by the size of those before, at once. */
 #define MAX_UNSENT_BYTES (16 * 1024 * 1024)
 
 /* After a claim that found nothing, however often we are notified. */
@@ -291,6 +292,7 @@ claimed(void *owner, PGresult *result)
 {
 	Relay *relay = owner;
 	int count;
+	size_t bytes = 0;
 
 	if (result == NULL || failed(relay, result))
 	{
@@ -310,9 +312,12 @@ claimed(void *owner, PGresult *result)
 					(int) TextToNumber(PQgetvalue(result, i, 2)), PQgetvalue(result, i, 4),
 					PQgetvalue(result, i, 3), (size_t) PQgetlength(result, i, 3));
 
+		bytes += action->len;
 		if (relay->queue.describes)
 			action->facts = QueueReadFacts(result, i);
 	}
+	if (count > 0)
+		relay->claimed_size = bytes / (size_t) count;
 	counters.claimed += count;
 	relay->has_claimed = true;
 	relay->claim_from = count > 0 ? 0 : ClockNow() + Jittered(POLL_INTERVAL);
@@ -445,6 +450,19 @@ extend(Relay *relay, int64_t now, int64_t *wake)
 }
 
 /*
+ * How many actions may be claimed at once: as many as can be claimed in time, and, if
+ * they are as large as the last ones, held.
+ */
+static int
+most_at_once(const Relay *relay)
+{
+	int64_t fitting =
+		relay->claimed_size == 0 ? INT_MAX : MAX_UNSENT_BYTES / (int64_t) relay->claimed_size;
+
+	return (int) Earlier(relay->claim_most, fitting > 1 ? fitting : 1);
+}
+
+/*
  * Claim actions, if there is room and there may be some.  Half a batch is the
  * least that is worth a claim, and leaves something to send meanwhile.
  */
@@ -471,9 +489,7 @@ claim(Relay *relay, int64_t now, int64_t *wake)
 	relay->idle = false;
 	if (relay->pace.state == PACE_REFUSED)
 		SendSideReload(relay);
-	relay->asked_for = room < wanted ? room : wanted;
-	if (relay->asked_for > relay->claim_most)
-		relay->asked_for = relay->claim_most;
+	relay->asked_for = (int) Earlier(room < wanted ? room : wanted, most_at_once(relay));
 	relay->looking = relay->listener.sleep == SLEEP_LOOKING;
 	QueueClaim(&relay->queue, relay->work, settings->consumer, relay->asked_for, settings->lease,
 			   claimed);
