@@ -1,6 +1,10 @@
 -- Fills the outbox without an audit table.  Needs the extension acteon_replay.
 \set ON_ERROR_STOP on
 
+-- As after a first replay: without a namespace there are no claims.
+INSERT INTO acteon_replay_installation DEFAULT VALUES ON CONFLICT DO NOTHING;
+INSERT INTO acteon_replay_begun DEFAULT VALUES ON CONFLICT DO NOTHING;
+
 -- Actions: about 800 bytes of JSON each.  Making them should not take longer than storing them,
 -- so a thousand payloads are made in advance.
 CREATE TABLE payloads (n integer PRIMARY KEY, payload jsonb NOT NULL);
