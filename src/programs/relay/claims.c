@@ -12,7 +12,6 @@
  */
 #include "relay/relay_int.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -451,15 +450,16 @@ extend(Relay *relay, int64_t now, int64_t *wake)
 
 /*
  * How many actions may be claimed at once: as many as can be claimed in time, and, if
- * they are as large as the last ones, held.
+ * they have so many bytes each as the last ones had, or 0 if that is not known, held.
  */
-static int
-most_at_once(const Relay *relay)
+int
+ClaimAtOnce(int most, size_t size)
 {
-	int64_t fitting =
-		relay->claimed_size == 0 ? INT_MAX : MAX_UNSENT_BYTES / (int64_t) relay->claimed_size;
+	size_t fitting = size > 0 ? MAX_UNSENT_BYTES / size : (size_t) most;
 
-	return (int) Earlier(relay->claim_most, fitting > 1 ? fitting : 1);
+	if (fitting < 1)
+		fitting = 1;
+	return fitting < (size_t) most ? (int) fitting : most;
 }
 
 /*
@@ -489,7 +489,8 @@ claim(Relay *relay, int64_t now, int64_t *wake)
 	relay->idle = false;
 	if (relay->pace.state == PACE_REFUSED)
 		SendSideReload(relay);
-	relay->asked_for = (int) Earlier(room < wanted ? room : wanted, most_at_once(relay));
+	relay->asked_for = (int) Earlier(
+		room < wanted ? room : wanted, ClaimAtOnce(relay->claim_most, relay->claimed_size));
 	relay->looking = relay->listener.sleep == SLEEP_LOOKING;
 	QueueClaim(&relay->queue, relay->work, settings->consumer, relay->asked_for, settings->lease,
 			   claimed);

@@ -86,6 +86,7 @@ typedef struct Relay
 } Relay;
 
 /* claims.c */
+extern int ClaimAtOnce(int most, size_t size);
 extern void QueueSideStart(Relay *relay);
 extern void QueueSideAdvance(Relay *relay, int64_t now, int64_t *wake);
 
