@@ -60,7 +60,7 @@ typedef struct Request
 	bool is_waiting;
 	int64_t wait_from;
 	int64_t wait_until;
-	int64_t look_at; /* NEVER while the database is being asked */
+	int64_t look_at;    /* NEVER while the database is being asked */
 	int64_t look_delay; /* before the next but one */
 	struct Request *next_waiting;
 

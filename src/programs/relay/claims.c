@@ -489,8 +489,8 @@ claim(Relay *relay, int64_t now, int64_t *wake)
 	relay->idle = false;
 	if (relay->pace.state == PACE_REFUSED)
 		SendSideReload(relay);
-	relay->asked_for = (int) Earlier(
-		room < wanted ? room : wanted, ClaimAtOnce(relay->claim_most, relay->claimed_size));
+	relay->asked_for = (int) Earlier(room < wanted ? room : wanted,
+									 ClaimAtOnce(relay->claim_most, relay->claimed_size));
 	relay->looking = relay->listener.sleep == SLEEP_LOOKING;
 	QueueClaim(&relay->queue, relay->work, settings->consumer, relay->asked_for, settings->lease,
 			   claimed);
