@@ -1,6 +1,10 @@
 -- Fills the outbox without an audit table.  Needs the extension acteon_replay.
 \set ON_ERROR_STOP on
 
+-- As after a first replay: without a namespace there are no claims.
+INSERT INTO acteon_replay_installation DEFAULT VALUES ON CONFLICT DO NOTHING;
+INSERT INTO acteon_replay_begun DEFAULT VALUES ON CONFLICT DO NOTHING;
+
 -- Actions: about 800 bytes of JSON each.  Making them should not take longer than storing them,
 -- so a thousand payloads are made in advance.
 CREATE TABLE payloads (n integer PRIMARY KEY, payload jsonb NOT NULL);
@@ -47,6 +51,9 @@ LANGUAGE sql AS $$
 		INSERT INTO acteon_dispatch_segment (first_id, last_id, batch_id, due_at, attempt, was_claimed)
 		SELECT f, least(f + per_segment, first_id + actions) - 1, batch_id, due_at, attempts, attempts > 0
 		FROM blocks, generate_series(first_id, first_id + actions - 1, per_segment) AS f
+	), new_actions AS (
+		INSERT INTO acteon_dispatch_action (action_id, outbox_id)
+		SELECT a.action_id, a.n FROM blocks AS b, LATERAL make_actions(b.first_id, b.actions) AS a
 	)
 	INSERT INTO acteon_dispatch_outbox (id, batch_id, created_at, action_id, generation, original_action_id, namespace,
 		tenant, provider, action_type, payload, labels, dedup_key)

@@ -16,6 +16,7 @@
 #include "http/parameters.h"
 #include "http/request.h"
 #include "http/routes.h"
+#include "http/server_int.h"
 #include "http/settings.h"
 #include "http/socket.h"
 #include "http/status_map.h"
@@ -768,6 +769,37 @@ test_options(void)
 	   "what only prints exits with 0");
 }
 
+/*
+ * When to look for the first time, and for how long not again, by what is usual.
+ */
+static void
+test_looks(void)
+{
+	static const struct
+	{
+		int64_t usual;
+		int64_t first;
+		int64_t delay;
+		const char *title;
+	} looks[] = {
+		{0, 20000, 40000, "where nothing is known, after 20 ms"},
+		{-300, 20000, 40000, "… as after a delivery that was before the wait"},
+		{9600, 10200, 1200, "else a little later than the last delivery"},
+		{160, 170, 1000, "the second look is a millisecond later at least"},
+		{18800, 19975, 2350, "the first one is not later than without knowing"},
+		{18900, 20000, 40000, "what takes longer does not matter"},
+		{INT64_MAX / 2, 20000, 40000, "… however much"},
+	};
+
+	for (size_t i = 0; i < sizeof(looks) / sizeof(looks[0]); i++)
+	{
+		int64_t delay = -1;
+		int64_t first = WaitFirstLook(looks[i].usual, &delay);
+
+		ok(first == looks[i].first && delay == looks[i].delay, "%s", looks[i].title);
+	}
+}
+
 int
 main(void)
 {
@@ -781,5 +813,6 @@ main(void)
 	test_addresses();
 	test_requests();
 	test_options();
+	test_looks();
 	return done_testing();
 }

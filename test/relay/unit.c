@@ -28,6 +28,7 @@
 #include "relay/answer.h"
 #include "relay/leases.h"
 #include "relay/metrics.h"
+#include "relay/relay_int.h"
 #include "relay/results.h"
 #include "relay/sealed.h"
 #include "relay/settings.h"
@@ -818,6 +819,19 @@ read_file(const char *path)
 	text[len] = '\0';
 	fclose(file);
 	return DuplicateText(text);
+}
+
+/*
+ * How many actions are claimed at once, by their size.
+ */
+static void
+test_claims(void)
+{
+	ok(ClaimAtOnce(500, 0) == 500, "of actions whose size is not known, as many as may be");
+	ok(ClaimAtOnce(500, 1000) == 500, "of small ones as well");
+	ok(ClaimAtOnce(500, 1024 * 1024) == 16, "of large ones, 16 MiB");
+	ok(ClaimAtOnce(8, 1024 * 1024) == 8, "… but not more than in time");
+	ok(ClaimAtOnce(500, 64 * 1024 * 1024) == 1, "of what is still larger, one");
 }
 
 /*
@@ -1755,6 +1769,7 @@ main(void)
 	test_secrets();
 	test_metrics_file();
 	test_metrics_batches();
+	test_claims();
 	test_stalled_log();
 	test_clock();
 	test_pace_tenants();

@@ -58,9 +58,10 @@ typedef struct Request
 
 	/* Waiting for deliveries. */
 	bool is_waiting;
+	int64_t wait_from;
 	int64_t wait_until;
-	int64_t look_at; /* NEVER while the database is being asked */
-	int64_t look_delay;
+	int64_t look_at;    /* NEVER while the database is being asked */
+	int64_t look_delay; /* before the next but one */
 	struct Request *next_waiting;
 
 	Answer answer;

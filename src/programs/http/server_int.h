@@ -55,6 +55,7 @@ typedef struct Server
 	Figures figures;
 	LoopTimer wake;
 	Request *waiting;
+	int64_t usual_wait; /* of single replays: until the last delivery; 0 if not known */
 	Usage usage;
 
 	/* Clients. */
@@ -84,6 +85,7 @@ extern void CallAbandon(Request *request);
 
 /* wait.c */
 extern bool WaitWanted(const Request *request);
+extern int64_t WaitFirstLook(int64_t usual, int64_t *delay);
 extern void WaitStart(Request *request);
 extern void WaitAdvance(Server *server, int64_t now, int64_t *wake);
 extern void WaitAbandon(Request *request);

@@ -121,13 +121,14 @@ static const struct
 
 	/*
 	 * An answer of a replay, single or bulk, with what has become of its actions by
-	 * now.  An action that is not over counts as what it was: enqueued.
+	 * now.  An action that is not over counts as what it was: enqueued.  How many are not
+	 * over, and how many microseconds ago the last one was.
 	 */
 	[STATEMENT_OUTCOMES] =
 		{"outcomes",
 		 "WITH given AS (SELECT $1::pg_catalog.jsonb AS answer), "
 		 "items AS MATERIALIZED ("
-		 "SELECT r.place, r.item, o.id, d.state, d.outcome, d.error, "
+		 "SELECT r.place, r.item, o.id, d.state, d.outcome, d.error, d.finished_at, "
 		 "d.state OPERATOR(pg_catalog.=) 'delivered'::pg_catalog.text "
 		 "AND NOT COALESCE(d.outcome OPERATOR(pg_catalog.?|) '{Failed,CircuitOpen}'::pg_catalog.text[], false) "
 		 "AND NOT COALESCE(d.effect OPERATOR(pg_catalog.=) 'none'::pg_catalog.text, false) AS good "
@@ -154,7 +155,10 @@ static const struct
 		 "'results', (SELECT COALESCE(pg_catalog.jsonb_agg(t.item ORDER BY t.place), '[]'::pg_catalog.jsonb) "
 		 "FROM told AS t)) "
 		 "ELSE (SELECT t.item FROM told AS t) END)::pg_catalog.text, "
-		 "(SELECT pg_catalog.count(*) FROM told AS t WHERE t.is_open) FROM given AS g"},
+		 "(SELECT pg_catalog.count(*) FROM told AS t WHERE t.is_open), "
+		 "(SELECT (EXTRACT(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) "
+		 "pg_catalog.max(i.finished_at)) OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8 FROM items AS i) "
+		 "FROM given AS g"},
 	[STATEMENT_HOUSEKEEPING] =
 		{"housekeeping",
 		 "SELECT $s.acteon_api_housekeeping($1::pg_catalog.int8[], $2::pg_catalog.timestamptz[])"},

@@ -11,10 +11,18 @@
 
 #include <stdlib.h>
 
+#include "common/array.h"
 #include "http/login.h"
 
 #define FIRST_LOOK (20 * MILLISECOND)
 #define SLOWEST_LOOK (500 * MILLISECOND)
+
+/* A single replay is expected to take as long as the last one, and a part of that more,
+ * since the time of a delivery is known from before its commit.  If it takes longer, the
+ * next look is after another part of it, and so on. */
+#define LATER_PART 16
+#define AGAIN_PART 8
+#define LEAST_DELAY MILLISECOND
 
 /*
  * Does the client want to wait for something that there is?
@@ -26,6 +34,34 @@ WaitWanted(const Request *request)
 
 	return request->route->can_wait && !ParameterIsTrue(&request->parameters, OPTION_DRY_RUN) &&
 		   wait != NULL && strtod(wait, NULL) > 0;
+}
+
+/*
+ * How long to wait before the first look, and in *delay before the second; all in
+ * microseconds.  What is usual is how long the last delivery took, or 0 if that is not
+ * known; it is of no use if it is longer than what is waited without it.
+ */
+int64_t
+WaitFirstLook(int64_t usual, int64_t *delay)
+{
+	int64_t first = usual + usual / LATER_PART;
+
+	if (usual <= 0 || first > FIRST_LOOK)
+	{
+		*delay = 2 * FIRST_LOOK;
+		return FIRST_LOOK;
+	}
+	*delay = usual / AGAIN_PART > LEAST_DELAY ? usual / AGAIN_PART : LEAST_DELAY;
+	return first;
+}
+
+/*
+ * Is it one action whose delivery is waited for?
+ */
+static bool
+is_single(const Request *request)
+{
+	return request->route->statement == STATEMENT_REPLAY;
 }
 
 /*
@@ -55,10 +91,11 @@ static void
 looked(void *owner, PGresult *const *results, int count)
 {
 	Request *request = owner;
-	const Server *server = request->server;
+	Server *server = request->server;
 	const char *sqlstate, *message;
 	bool good = results != NULL;
 	bool is_over = true;
+	int64_t delivered_at = ClockNow();
 
 	for (int i = 0; i < count; i++)
 		good = good && !DatabaseFailed(results[i], &sqlstate, &message);
@@ -67,15 +104,18 @@ looked(void *owner, PGresult *const *results, int count)
 		BufferClear(&request->answer.body);
 		BufferAppendText(&request->answer.body, PQgetvalue(results[1], 0, 0));
 		is_over = PQgetvalue(results[1], 0, 1)[0] == '0';
+		delivered_at -= TextToNumber(PQgetvalue(results[1], 0, 2));
 	}
 	WorkerRelease(request->job.worker);
+	if (good && is_over && is_single(request))
+		server->usual_wait = delivered_at - request->wait_from;
 	if (is_over || server->stopping || request->is_abandoned || ClockNow() >= request->wait_until)
 	{
 		stop_waiting(request);
 		return;
 	}
-	request->look_delay = Earlier(request->look_delay * 2, SLOWEST_LOOK);
 	request->look_at = Earlier(ClockNow() + request->look_delay, request->wait_until);
+	request->look_delay = Earlier(request->look_delay * 3 / 2, SLOWEST_LOOK);
 }
 
 /*
@@ -107,11 +147,13 @@ WaitStart(Request *request)
 	Server *server = request->server;
 	double seconds = strtod(request->parameters.values[OPTION_WAIT], NULL);
 	int64_t now = ClockNow();
+	int64_t first;
 
 	request->is_waiting = true;
+	request->wait_from = now;
 	request->wait_until = now + (int64_t) (seconds * SECOND);
-	request->look_delay = FIRST_LOOK;
-	request->look_at = Earlier(now + FIRST_LOOK, request->wait_until);
+	first = WaitFirstLook(is_single(request) ? server->usual_wait : 0, &request->look_delay);
+	request->look_at = Earlier(now + first, request->wait_until);
 	request->next_waiting = server->waiting;
 	server->waiting = request;
 }

@@ -39,7 +39,7 @@
 #define FLUSH_BYTES (4 * 1024 * 1024)
 #define FLUSH_AGE (20 * MILLISECOND)
 
-/* No more is claimed while so much is unsent. */
+/* No more is claimed while so much is unsent, nor, by the size of those before, at once. */
 #define MAX_UNSENT_BYTES (16 * 1024 * 1024)
 
 /* After a claim that found nothing, however often we are notified. */
@@ -291,6 +291,7 @@ claimed(void *owner, PGresult *result)
 {
 	Relay *relay = owner;
 	int count;
+	size_t bytes = 0;
 
 	if (result == NULL || failed(relay, result))
 	{
@@ -310,9 +311,12 @@ claimed(void *owner, PGresult *result)
 					(int) TextToNumber(PQgetvalue(result, i, 2)), PQgetvalue(result, i, 4),
 					PQgetvalue(result, i, 3), (size_t) PQgetlength(result, i, 3));
 
+		bytes += action->len;
 		if (relay->queue.describes)
 			action->facts = QueueReadFacts(result, i);
 	}
+	if (count > 0)
+		relay->claimed_size = bytes / (size_t) count;
 	counters.claimed += count;
 	relay->has_claimed = true;
 	relay->claim_from = count > 0 ? 0 : ClockNow() + Jittered(POLL_INTERVAL);
@@ -445,6 +449,20 @@ extend(Relay *relay, int64_t now, int64_t *wake)
 }
 
 /*
+ * How many actions may be claimed at once: as many as can be claimed in time, and, if
+ * they have so many bytes each as the last ones had, or 0 if that is not known, held.
+ */
+int
+ClaimAtOnce(int most, size_t size)
+{
+	size_t fitting = size > 0 ? MAX_UNSENT_BYTES / size : (size_t) most;
+
+	if (fitting < 1)
+		fitting = 1;
+	return fitting < (size_t) most ? (int) fitting : most;
+}
+
+/*
  * Claim actions, if there is room and there may be some.  Half a batch is the
  * least that is worth a claim, and leaves something to send meanwhile.
  */
@@ -471,9 +489,8 @@ claim(Relay *relay, int64_t now, int64_t *wake)
 	relay->idle = false;
 	if (relay->pace.state == PACE_REFUSED)
 		SendSideReload(relay);
-	relay->asked_for = room < wanted ? room : wanted;
-	if (relay->asked_for > relay->claim_most)
-		relay->asked_for = relay->claim_most;
+	relay->asked_for = (int) Earlier(room < wanted ? room : wanted,
+									 ClaimAtOnce(relay->claim_most, relay->claimed_size));
 	relay->looking = relay->listener.sleep == SLEEP_LOOKING;
 	QueueClaim(&relay->queue, relay->work, settings->consumer, relay->asked_for, settings->lease,
 			   claimed);

@@ -66,6 +66,7 @@ struct Gateway
 	LoopTimer timer;
 	LoopTimer deadline; /* of the first in flight */
 	int64_t patience;   /* how long an answer may take */
+	CURLU *url;         /* parsed once; NULL where each request has to */
 	Headers *headers;
 	int count;
 	Request *requests;
@@ -469,6 +470,8 @@ make_request(Gateway *gateway, const Settings *settings, Request *request)
 	SET(request->easy, CURLOPT_WRITEDATA, request);
 	SET(request->easy, CURLOPT_ERRORBUFFER, request->error);
 	SET(request->easy, CURLOPT_WRITEFUNCTION, take_body);
+	if (gateway->url != NULL)
+		SET(request->easy, CURLOPT_CURLU, gateway->url);
 	EasyUseLoop(request->easy);
 	use_headers(request, gateway->headers);
 	request->next = gateway->free;
@@ -490,6 +493,26 @@ read_key(const Gateway *gateway, Buffer *key)
 	Log(LOG_ERROR, "cannot read a key file", LogText("error", error));
 	free(error);
 	return false;
+}
+
+/*
+ * Parse the address of all requests, which libcurl would do anew for each of them:
+ * that is a tenth of what a request costs here.  What it does not accept is left to it
+ * to complain about.
+ */
+static CURLU *
+parse_url(const Settings *settings)
+{
+	CURLU *url = curl_url();
+	char *text = Format("%s%s", settings->gateway_url, DISPATCH_PATH);
+
+	if (url != NULL && curl_url_set(url, CURLUPART_URL, text, 0) != CURLUE_OK)
+	{
+		curl_url_cleanup(url);
+		url = NULL;
+	}
+	free(text);
+	return url;
 }
 
 /*
@@ -537,6 +560,7 @@ open_gateway(const Settings *settings, SinkHandlers handlers)
 	gateway->patience = settings->request_timeout;
 	gateway->headers = HeadersMake(&key);
 	BufferWipe(&key);
+	gateway->url = parse_url(settings);
 	make_requests(gateway, settings);
 	return &gateway->sink;
 }
@@ -561,6 +585,7 @@ close_gateway(Sink *sink)
 	}
 	curl_multi_cleanup(gateway->multi);
 	HeadersRelease(gateway->headers);
+	curl_url_cleanup(gateway->url);
 	LoopRemoveTimer(&gateway->timer);
 	LoopRemoveTimer(&gateway->deadline);
 	free(gateway->requests);

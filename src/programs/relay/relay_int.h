@@ -61,6 +61,7 @@ typedef struct Relay
 	int64_t claim_soonest; /* not before, whatever we are told */
 	int claim_most;        /* how many actions can be claimed in time, */
 	int extend_most;       /* and leases be extended */
+	size_t claimed_size;   /* of an action, on average, in the last claim; 0 before the first */
 	int extending;         /* how many are */
 	bool looking;          /* the claim under way is the last one before we sleep */
 	bool found_nothing;    /* the last claim */
@@ -85,6 +86,7 @@ typedef struct Relay
 } Relay;
 
 /* claims.c */
+extern int ClaimAtOnce(int most, size_t size);
 extern void QueueSideStart(Relay *relay);
 extern void QueueSideAdvance(Relay *relay, int64_t now, int64_t *wake);
 

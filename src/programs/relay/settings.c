@@ -70,7 +70,7 @@ static const Option options[] = {
 	{NULL, "share", "N", "1",
 	 "Share of the gateway's free capacity that the relay may use: more than 0, at most 1.",
 	 read_share, PLACE(share), 0, 0, false},
-	{NULL, "batch-size", "N", "100", "Number of actions to claim in one call.", ReadNumber,
+	{NULL, "batch-size", "N", "500", "Most actions to claim in one call.", ReadNumber,
 	 PLACE(batch_size), 1, 1000, false},
 	{NULL, "lease", "TIME", "30s",
 	 "How long a claim is valid without being extended. The relay extends it as long as it runs.",
