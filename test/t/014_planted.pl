@@ -21,7 +21,10 @@ sub squeeze
 
 # The statements in a source: string constants that begin like one, each with its longest part that is the same whenever
 # it runs.
-my %no_statement = map { $_ => 1 } ('control_log.c UPDATE', 'control_log.c DELETE', 'control_log.c DELETE TRUNCATE', 'audit_sql.c SELECT', 'batch_list.c WITH ');
+my %no_statement = map { $_ => 1 } ('control_log.c UPDATE', 'control_log.c DELETE', 'control_log.c DELETE TRUNCATE', 'audit_sql.c SELECT', 'audit_table.c SELECT on the table',
+	'batch_list.c WITH ',
+	# No plan, hence not in the log; what it has done is looked at.
+	'purge_part.c TRUNCATE ONLY %s.%s, ONLY %s.%s');
 my (@statements, $all_text, %has);
 foreach my $file (glob("$source/*/*.c"))
 {
@@ -205,6 +208,24 @@ call(q{
 });
 my @leased = split /\n/, $node->safe_psql('postgres', q{SELECT format('{%s} {%s}', id, lease_token) FROM acteon_dispatch_segment, generate_series(first_id, last_id) AS id WHERE lease_token IS NOT NULL ORDER BY id});
 call(join('', map { my ($one, $lease) = split / /; qq{SELECT public.acteon_outbox_reject('$one', '$lease', '{no}');\n} } @leased));
+my $superuser = $node->safe_psql('postgres', 'SELECT current_user');
+# A table whose indexes give no order, and one on another server.
+$node->safe_psql('postgres', q{DO $$ DECLARE i regclass; BEGIN
+	FOR i IN SELECT indexrelid FROM pg_index WHERE indrelid = 'acteon_audit'::regclass AND NOT indisprimary LOOP EXECUTE format('DROP INDEX %s', i); END LOOP; END $$});
+call(q{CALL public.acteon_replay_run('{"outcome": "failed", "include_replayed": true}', chunk => 2)});
+$node->safe_psql('postgres', qq{
+	CREATE EXTENSION postgres_fdw;
+	CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '@{[$node->host]}', port '@{[$node->port]}', dbname 'postgres');
+	CREATE USER MAPPING FOR CURRENT_USER SERVER far;
+	CREATE USER MAPPING FOR gateway SERVER far OPTIONS (user '$superuser', password_required 'false');
+	CREATE SCHEMA far;
+	GRANT USAGE ON SCHEMA far TO gateway, op;
+	IMPORT FOREIGN SCHEMA public LIMIT TO (acteon_audit) FROM SERVER far INTO far;
+	ALTER FOREIGN TABLE far.acteon_audit OWNER TO gateway;
+	ALTER ROLE op SET acteon_replay.audit_table = 'far.acteon_audit'});
+call(q{CALL public.acteon_replay_run('{"lost": true, "include_replayed": true}', chunk => 2)});
+$node->safe_psql('postgres', q{ALTER ROLE op RESET acteon_replay.audit_table;
+	CREATE INDEX acteon_audit_outcome_idx ON acteon_audit (outcome)});
 # Folding, purging and checking, on what is old enough; and what is noticed after a restore.
 $node->safe_psql('postgres', q{
 	INSERT INTO acteon_replay_tally (batch_id, finished_at, state, actions) SELECT 1, now() - interval '1 day' - i * interval '1 s', 'delivered', 1 FROM generate_series(1, 3000) AS i;
@@ -217,6 +238,18 @@ call(q{
 	SELECT * FROM public.acteon_outbox_stats;
 	SELECT public.acteon_outbox_purge('0');
 });
+# The first part of the outbox at rest, and a second one that is large enough to be left.
+$node->safe_psql('postgres', q{
+	SELECT setval('acteon_dispatch_outbox_id_seq', 1000000000001);
+	INSERT INTO acteon_dispatch_outbox (id, batch_id, created_at, action_id, generation, original_action_id, namespace, tenant, provider, action_type, payload, labels)
+		SELECT 500000 + n, 1, now() - interval '1 day', gen_random_uuid(), 1, 'x', 'prod', 'acme', 'email', 'x', '{}', '{}' FROM generate_series(1, 10) AS n;
+	INSERT INTO acteon_dispatch_delivery (outbox_id, finished_at, attempts, state) SELECT 500000 + n, now() - interval '1 hour', 1, 'dead' FROM generate_series(1, 10) AS n;
+	INSERT INTO acteon_dispatch_outbox_1 (id, batch_id, created_at, action_id, generation, original_action_id, namespace, tenant, provider, action_type, payload, labels)
+		SELECT 1000000000001 + n, 1, now() - interval '1 day', gen_random_uuid(), 1, 'x', 'prod', 'acme', 'email', 'x', to_jsonb((SELECT string_agg(md5(n::text || m), '') FROM generate_series(1, 50) AS m)), '{}' FROM generate_series(1, 14000) AS n;
+});
+call(q{SELECT public.acteon_outbox_purge('0')});
+is($node->safe_psql('postgres', q{SELECT count(*) || ' ' || (pg_relation_size('acteon_dispatch_delivery') > 0) FROM acteon_dispatch_outbox WHERE id BETWEEN 500001 AND 500010}), '0 false', 'a part is truncated');
+$node->safe_psql('postgres', 'DELETE FROM acteon_dispatch_outbox_1');
 $node->safe_psql('postgres', q{UPDATE acteon_replay_installation SET server = 'x/1'; DROP INDEX acteon_audit_outcome_idx; SELECT make_record('late-' || i, at => now()) FROM generate_series(1, 3) AS i});
 call(q{
 	SELECT public.acteon_replay('late-1');
@@ -235,7 +268,9 @@ call(qq{
 	SELECT public.acteon_api_housekeeping('{$key}', '{2026-01-01}');
 });
 # A database in which nothing was replayed yet.
-$node->safe_psql('postgres', q{DELETE FROM acteon_replay_installation; SELECT make_record('anew', at => now())});
+$node->safe_psql('postgres', q{
+	TRUNCATE acteon_replay_installation, acteon_replay_begun, acteon_replay_batch, acteon_replay_tally, acteon_dispatch_outbox, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_dispatch_action;
+	SELECT make_record('anew', at => now())});
 call(q{SELECT public.acteon_replay('anew')});
 
 is($node->safe_psql('postgres', q{SELECT what || ' as ' || who FROM evil.ran ORDER BY 1 LIMIT 20}), '', 'nothing that is planted has run');

@@ -68,6 +68,8 @@ make_batch(5, state => 'delivered');
 sql(qq{
 	INSERT INTO acteon_dispatch_outbox (id, batch_id, created_at, action_id, generation, original_action_id, namespace, tenant, provider, action_type, payload, labels)
 	SELECT 6000000 + n, 5, now(), acteon_replay_id('often', n), n, 'often', 'prod', 'acme', 'email', 'send', '{}', '{}' FROM generate_series(1, $actions / 2) AS n});
+# What replays keep of each.
+sql(q{INSERT INTO acteon_dispatch_action (action_id, outbox_id) SELECT action_id, id FROM acteon_dispatch_outbox WHERE batch_id > 1});
 # Batches with a scope each.
 sql(qq{
 	INSERT INTO acteon_replay_batch (id, created_at, requested_by, requested_by_oid, session_role, query, replayed, failed, skipped, scope)
