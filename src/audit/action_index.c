@@ -1,11 +1,6 @@
 /*
  * action_index.c
- *		Reading the record of an action straight from the index on action ids.
- *
- * A single replay reads one row.  A statement for that takes eight times as long as
- * the row itself, so where a statement would do nothing else than follow the index,
- * the index is followed here: on a plain table, which has no policies and no
- * children, if its owner may read it and nobody watches what is read.
+ *		Reading the record of an action straight from a table's index on action ids.
  */
 #include "postgres.h"
 
@@ -15,19 +10,16 @@
 #include "access/tableam.h"
 #include "access/transam.h"
 #include "catalog/pg_am.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_namespace.h"
 #include "catalog/pg_opfamily.h"
 #include "catalog/pg_type.h"
-#include "executor/executor.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "audit/action_index.h"
@@ -35,31 +27,6 @@
 #include "base/partial_index.h"
 #include "base/text.h"
 #include "queue/effect.h"
-
-/* What decides between several records of an action. */
-typedef struct Rank
-{
-	TimestampTz dispatched_at;
-	bool is_intent;
-	text *id;
-} Rank;
-
-/*
- * Whether a statement would read the table's rows as they are.
- */
-static bool
-is_plain(const AuditTable *table)
-{
-	Form_pg_class form = table->rel->rd_rel;
-
-	return form->relkind == RELKIND_RELATION && form->relam == HEAP_TABLE_AM_OID &&
-		   !form->relhassubclass && !form->relrowsecurity && !RELATION_IS_OTHER_TEMP(table->rel) &&
-		   !ActeonHasComputed(RelationGetDescr(table->rel)) && ExecutorCheckPerms_hook == NULL &&
-		   pg_class_aclcheck(RelationGetRelid(table->rel), table->owner, ACL_SELECT) ==
-			   ACLCHECK_OK &&
-		   ActeonSchemaAclCheck(RelationGetNamespace(table->rel), table->owner, ACL_USAGE) ==
-			   ACLCHECK_OK;
-}
 
 /*
  * Whether an index knows all rows that the transaction's snapshots can show.  One that
@@ -89,23 +56,48 @@ is_on_action_id(const AuditTable *table, Relation index)
 }
 
 /*
+ * Whether an index begins with the action id, seen without opening it: in the first
+ * search of a session, that would take most of the time.
+ */
+static bool
+begins_with_action_id(const AuditTable *table, Oid relid)
+{
+	HeapTuple tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(relid));
+	bool begins;
+
+	if (!HeapTupleIsValid(tuple))
+		return false; /* it is being dropped concurrently */
+	begins = ((Form_pg_index) GETSTRUCT(tuple))->indkey.values[0] == table->columns[COL_ACTION_ID];
+	ReleaseSysCache(tuple);
+	return begins;
+}
+
+/*
  * Open the index; NULL if there is none.
  */
 static Relation
 open_action_index(const AuditTable *table)
 {
 	List *indexes = RelationGetIndexList(table->rel);
+	Relation found = NULL;
 	ListCell *lc;
 
 	foreach (lc, indexes)
 	{
-		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
+		Relation index;
 
+		if (!begins_with_action_id(table, lfirst_oid(lc)))
+			continue;
+		index = index_open(lfirst_oid(lc), AccessShareLock);
 		if (is_on_action_id(table, index))
-			return index;
+		{
+			found = index;
+			break;
+		}
 		index_close(index, AccessShareLock);
 	}
-	return NULL;
+	list_free(indexes);
+	return found;
 }
 
 /*
@@ -124,21 +116,18 @@ short_text(const AuditTable *table, TupleTableSlot *slot, RecordColumn column)
 }
 
 /*
- * Read what the rank of the row in a slot is made of, and whether it has the outcome
- * that is wanted, if one is.  Returns false if a statement is to judge, since
- * something is missing or lies elsewhere.
+ * Read what the rank of the row in a slot is made of, except for its time, and whether
+ * it has the outcome that is wanted, if one is.  Returns false if a statement is to
+ * judge, since something is missing or lies elsewhere.
  */
 static bool
-read_rank(const AuditTable *table, TupleTableSlot *slot, const char *outcome, Rank *rank,
+read_rank(const AuditTable *table, TupleTableSlot *slot, const char *outcome, ActionRank *rank,
 		  bool *counts)
 {
-	bool isnull;
 	text *its_outcome = short_text(table, slot, COL_OUTCOME);
 
-	rank->dispatched_at =
-		DatumGetTimestampTz(slot_getattr(slot, table->columns[COL_DISPATCHED_AT], &isnull));
 	rank->id = short_text(table, slot, COL_ID);
-	if (isnull || its_outcome == NULL || rank->id == NULL)
+	if (its_outcome == NULL || rank->id == NULL)
 		return false;
 	rank->is_intent = TextIs(its_outcome, INTENT_OUTCOME);
 	*counts = outcome == NULL || TextIs(its_outcome, outcome);
@@ -150,7 +139,7 @@ read_rank(const AuditTable *table, TupleTableSlot *slot, const char *outcome, Ra
  * AuditFindAction.
  */
 static bool
-is_better(const Rank *rank, const Rank *other)
+is_better(const ActionRank *rank, const ActionRank *other)
 {
 	int order;
 
@@ -166,57 +155,81 @@ is_better(const Rank *rank, const Rank *other)
 }
 
 /*
- * Look through the rows that a scan finds; see FindByActionIndex.
+ * Take the row in a slot as the result of a search, in the current memory context.
+ * Values that older rows lack come from the table's definition, so the row is made anew.
+ */
+static void
+take_row(const AuditTable *table, ActionSearch *search, TupleTableSlot *slot,
+		 const ActionRank *rank)
+{
+	TupleDesc desc = RelationGetDescr(table->rel);
+	Datum *values = palloc(desc->natts * sizeof(Datum));
+	bool *nulls = palloc(desc->natts * sizeof(bool));
+
+	slot_getallattrs(slot);
+	heap_deform_tuple(heap_form_tuple(desc, slot->tts_values, slot->tts_isnull), desc, values,
+					  nulls);
+	for (RecordColumn column = 0; column < NUM_RECORD_COLUMNS; column++)
+	{
+		AttrNumber place = table->columns[column];
+
+		search->nulls[column] = place == InvalidAttrNumber || nulls[place - 1];
+		search->values[column] = search->nulls[column] ? (Datum) 0 : values[place - 1];
+	}
+	search->found_in = RelationGetRelid(table->rel);
+	search->best = *rank;
+	search->best.id = DatumGetTextPP(search->values[COL_ID]); /* the slot gets the next row */
+	search->from = Max(search->from, rank->dispatched_at);
+}
+
+/*
+ * Look through the rows that a scan finds; see SearchActionIndex.
  */
 static bool
-pick_record(const AuditTable *table, IndexScanDesc scan, TupleTableSlot *slot, const char *outcome,
-			HeapTuple *tuple)
+pick_record(const AuditTable *table, IndexScanDesc scan, TupleTableSlot *slot, ActionSearch *search)
 {
-	Rank best = {0};
-
-	*tuple = NULL;
 	while (index_getnext_slot(scan, ForwardScanDirection, slot))
 	{
-		Rank rank;
-		bool counts;
+		ActionRank rank;
+		bool counts, has_no_time;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!read_rank(table, slot, outcome, &rank, &counts))
-			return false;
-		if (!counts || (*tuple != NULL && !is_better(&rank, &best)))
+		rank.dispatched_at = DatumGetTimestampTz(
+			slot_getattr(slot, table->columns[COL_DISPATCHED_AT], &has_no_time));
+		if (!search->at_any_time &&
+			(has_no_time || rank.dispatched_at < search->from || rank.dispatched_at > search->to))
 			continue;
-		if (*tuple != NULL)
-			heap_freetuple(*tuple);
-		*tuple = ExecCopySlotHeapTuple(slot);
-		best = rank;
-		best.id = DatumGetTextPCopy(PointerGetDatum(rank.id)); /* the slot gets the next row */
+		if (has_no_time || !read_rank(table, slot, search->outcome, &rank, &counts))
+			return false;
+		if (counts && (!OidIsValid(search->found_in) || is_better(&rank, &search->best)))
+			take_row(table, search, slot, &rank);
 	}
 	return true;
 }
 
 /*
- * Find the row of an action's record, as AuditFindAction does, and copy it into the
- * current memory context; NULL if there is none.  Returns false, having found out
- * nothing, if it takes a statement to do that.
+ * Look through the rows of a search's action in a table, or a partition, which must be
+ * stored as a heap, with the active snapshot; if a row is to be taken rather than what
+ * the search has found so far, it becomes the result.  Returns false if it takes a
+ * statement to do that; then the result is undefined.
  */
 bool
-FindByActionIndex(const AuditTable *table, const char *action_id, const char *outcome,
-				  HeapTuple *tuple)
+SearchActionIndex(const AuditTable *table, ActionSearch *search)
 {
-	Relation index;
+	Relation index = open_action_index(table);
 	ScanKeyData key;
 	IndexScanDesc scan;
 	TupleTableSlot *slot;
 	bool done;
 
-	if (!is_plain(table) || (index = open_action_index(table)) == NULL)
+	if (index == NULL)
 		return false;
 	ScanKeyEntryInitialize(&key, 0, 1, BTEqualStrategyNumber, InvalidOid, index->rd_indcollation[0],
-						   F_TEXTEQ, CStringGetTextDatum(action_id));
+						   F_TEXTEQ, search->action_id);
 	slot = table_slot_create(table->rel, NULL);
 	scan = ActeonIndexBeginScan(table->rel, index, GetActiveSnapshot(), 1);
 	index_rescan(scan, &key, 1, NULL, 0);
-	done = pick_record(table, scan, slot, outcome, tuple);
+	done = pick_record(table, scan, slot, search);
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
 	index_close(index, AccessShareLock);

@@ -18,9 +18,9 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
-#include "audit/action_index.h"
 #include "audit/audit_scan.h"
 #include "audit/audit_sql.h"
+#include "audit/find_action.h"
 #include "audit/others.h"
 #include "audit/time_steps.h"
 #include "base/guard.h"
@@ -181,24 +181,15 @@ read_record(AuditRecord *record, HeapTuple tuple, TupleDesc desc)
 }
 
 /*
- * Read a row of the table itself.
+ * Read a row of the table itself, or of a partition.
  */
 static void
-read_table_row(AuditRecord *record, const AuditTable *table, HeapTuple tuple)
+read_table_row(AuditRecord *record, const ActionSearch *search)
 {
 	RowReader row = {.record = record};
-	TupleDesc desc = RelationGetDescr(table->rel);
-	Datum *values = palloc(desc->natts * sizeof(Datum));
-	bool *nulls = palloc(desc->natts * sizeof(bool));
 
-	heap_deform_tuple(tuple, desc, values, nulls);
-	for (RecordColumn column = 0; column < NUM_RECORD_COLUMNS; column++)
-	{
-		AttrNumber place = table->columns[column];
-
-		row.nulls[column] = place == InvalidAttrNumber || nulls[place - 1];
-		row.values[column] = row.nulls[column] ? (Datum) 0 : values[place - 1];
-	}
+	memcpy(row.values, search->values, sizeof(row.values));
+	memcpy(row.nulls, search->nulls, sizeof(row.nulls));
 	read_row(&row);
 }
 
@@ -299,14 +290,18 @@ AuditFindAction(const AuditTable *table, const char *action_id, const char *outc
 	TimeSteps steps;
 	int from_parameter, to_parameter;
 	TimestampTz step_from, step_to;
-	HeapTuple tuple;
+	ActionSearch search = {.action_id = CStringGetTextDatum(action_id),
+						   .outcome = outcome,
+						   .at_any_time = !by_time,
+						   .from = from->given ? from->time : DT_NOBEGIN,
+						   .to = to->given ? to->time : DT_NOEND};
 	bool found;
 
-	if (!by_time && FindByActionIndex(table, action_id, outcome, &tuple))
+	if (FindActionDirectly(table, &search))
 	{
-		if (tuple != NULL)
-			read_table_row(record, table, tuple);
-		return tuple != NULL;
+		if (OidIsValid(search.found_in))
+			read_table_row(record, &search);
+		return OidIsValid(search.found_in);
 	}
 	find_action_sql(&st, table, action_id, outcome);
 	if (!by_time)

@@ -13,11 +13,13 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
 #include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
+#include "utils/typcache.h"
 
 #include "audit/time_steps.h"
 #include "base/identity.h"
@@ -36,15 +38,19 @@ compare_times(const void *a, const void *b)
 }
 
 /*
- * Whether a partitioned table is so by ranges of the time of its records.
+ * Whether a partitioned table is so by ranges of the time of its records, in the usual
+ * order of times.  To be called as the owner of the audit table, since its key may be
+ * made of functions.
  */
-static bool
-is_partitioned_by_time(const AuditTable *table)
+bool
+IsPartitionedByTime(const AuditTable *table)
 {
 	PartitionKey key = RelationGetPartitionKey(table->rel);
 
 	return key->strategy == PARTITION_STRATEGY_RANGE &&
-		   key->partattrs[0] == AuditColumn(table, RecordColumnNames[COL_DISPATCHED_AT]);
+		   key->partattrs[0] == table->columns[COL_DISPATCHED_AT] &&
+		   key->partopfamily[0] ==
+			   lookup_type_cache(TIMESTAMPTZOID, TYPECACHE_BTREE_OPFAMILY)->btree_opf;
 }
 
 /*
@@ -60,7 +66,7 @@ partition_bounds(const AuditTable *table)
 	if (table->rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		return NULL;
 	SwitchIdentity(&caller, table->owner);
-	if (is_partitioned_by_time(table))
+	if (IsPartitionedByTime(table))
 		bounds = RelationGetPartitionDesc(table->rel, true)->boundinfo;
 	RestoreIdentity(&caller);
 	return bounds;

@@ -21,6 +21,7 @@ typedef struct TimeSteps
 	bool ended;
 } TimeSteps;
 
+extern bool IsPartitionedByTime(const AuditTable *table);
 extern void BeginTimeSteps(TimeSteps *steps, const AuditTable *table, const OptionalTime *from,
 						   const OptionalTime *to);
 extern void BeginTimeStepsUp(TimeSteps *steps, const AuditTable *table, const OptionalTime *from,
