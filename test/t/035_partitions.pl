@@ -1,5 +1,5 @@
-# Large and partitioned audit tables: a single replay reads and locks the newest partitions until it has found the
-# record; records of one time, partitions without the index of the others and tables without an index are read
+# Large and partitioned audit tables: a single replay reads the newest partitions until it has found the record, the
+# one that a plain table gives, and locks what it reads; records of one time, partitions without the index of the others and tables without an index are read
 # ahead once, not once a page; and what is replayed is the same as on a plain table, each record once and in order.
 use strict;
 use warnings;
@@ -40,7 +40,7 @@ sub make_record
 	return $node->safe_psql('postgres', "SELECT make_record('$id', at => " . days_ago($days) . "$options)");
 }
 
-# What a statement returns, and how many partitions its transaction has locked then.
+# What a statement returns, and how many partitions and indexes of them its transaction has locked then.
 sub with_locks
 {
 	my ($sql) = @_;
@@ -49,7 +49,7 @@ sub with_locks
 		SET client_min_messages = error;
 		BEGIN;
 		$sql;
-		SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND relation::regclass::text ~ '^day_[0-9]+\$';});
+		SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND relation::regclass::text ~ '^day_';});
 }
 
 #
@@ -57,12 +57,9 @@ sub with_locks
 #
 
 make_record("d$_", $_) foreach 0, 5, 40, 90;
-like(with_locks(q{SELECT success FROM acteon_replay('d0')}), qr/^t\n(?:[1-9]|1\d|2[0-5])$/, 'the record of today: the future and today are locked, and little else');
-my ($locks) = with_locks(q{SELECT success FROM acteon_replay('d5')}) =~ /^t\n(\d+)$/;
-cmp_ok($locks // 999, '<=', 32, 'one of last week: some more');
-like(with_locks(q{SELECT success FROM acteon_replay('d90')}), qr/^t\n\d+$/, 'an old one is found');
-like(with_locks(qq{SELECT success FROM acteon_replay('d90', from_time => date_trunc('day', now()) - interval '91 days', to_time => date_trunc('day', now()) - interval '89 days')}),
-	qr/^t\n[1-8]$/, '… and within a range of times little is locked');
+is(with_locks("SELECT success FROM acteon_replay('d$_')"), "t\n1", "a record of $_ days ago: nothing but its partition stays locked") foreach 0, 5, 90;
+is(with_locks(qq{SELECT success FROM acteon_replay('d90', from_time => date_trunc('day', now()) - interval '91 days', to_time => date_trunc('day', now()) - interval '89 days')}),
+	"t\n1", '… nor within a range of times');
 like(fails_with($node, qq{SELECT acteon_replay('d90', from_time => now() - interval '30 days')}), qr/^P0002: no audit record found for action: d90/, 'it is not found where it is not');
 like(fails_with($node, qq{SELECT acteon_replay('d90', to_time => now() - interval '99 days')}), qr/^P0002/, '… nor before it');
 like(fails_with($node, qq{SELECT acteon_replay('d90', from_time => now(), to_time => now() - interval '1 day')}), qr/^22023: from_time is after to_time/, 'a range has an end');
@@ -79,11 +76,155 @@ $node->safe_psql('postgres', q{SELECT make_record('bound', at => date_trunc('day
 is($node->safe_psql('postgres', q{SELECT success FROM acteon_replay('bound')}), 't', 'a record at the bound of a partition is found');
 is($node->safe_psql('postgres', q{SET client_min_messages = error; SELECT success FROM acteon_replay('bound', from_time => date_trunc('day', now()) - interval '50 days', to_time => date_trunc('day', now()) - interval '50 days')}),
 	't', '… also by this time alone');
+
+# Partitions are opened when their turn comes, from the newest on. Day 100 is today.
+{
+	my $locker = $node->background_psql('postgres');
+	$locker->query_safe('BEGIN; LOCK TABLE day_94 IN ACCESS EXCLUSIVE MODE');
+	is($node->safe_psql('postgres', q{SET lock_timeout = '20s'; SELECT success FROM acteon_replay('d5')}), 't', 'a partition that is older than the record is not opened');
+	like(fails_with($node, q{SET lock_timeout = '10ms'; SELECT acteon_replay('d40')}), qr/^55P03/, '… and a newer one is');
+	is($node->safe_psql('postgres', q{SET lock_timeout = '20s'; SELECT success FROM acteon_replay('d40', to_time => now() - interval '20 days')}), 't', '… unless it lies outside of the range');
+	$locker->query_safe('ROLLBACK');
+	$locker->quit;
+}
+
+# A partition that is being detached is there for older snapshots only; one that is being attached is not there yet.
+{
+	my ($older, $changer) = map { $node->background_psql('postgres') } 1 .. 2;
+	$older->query_safe('SET client_min_messages = error; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM acteon_audit');
+	$changer->query_until(qr/begun/, qq{\\echo begun\nALTER TABLE acteon_audit DETACH PARTITION day_60 CONCURRENTLY;\n});
+	ok($node->poll_query_until('postgres', q{SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = 'day_60'::regclass}), 'a partition is being detached');
+	like(fails_with($node, q{SELECT acteon_replay('d40')}), qr/^P0002/, 'a record in a partition that is being detached is not found');
+	is($older->query_safe(q{SELECT success FROM acteon_replay('d40')}), 't', '… except with an older snapshot');
+	$older->query_safe('ROLLBACK');
+	$older->quit;
+	my $bounds = q{FOR VALUES FROM (date_trunc('day', now()) - interval '40 days') TO (date_trunc('day', now()) - interval '39 days')};
+	$changer->query_safe("BEGIN; ALTER TABLE acteon_audit ATTACH PARTITION day_60 $bounds");
+	like(fails_with($node, q{SET lock_timeout = '20s'; SELECT acteon_replay('d40')}), qr/^P0002/, 'one that is being attached is neither searched nor waited for');
+	$changer->query_safe('COMMIT');
+	is($node->safe_psql('postgres', q{SELECT success FROM acteon_replay('d40')}), 't', '… and then it is searched');
+	$changer->quit;
+}
+
+# The owner's rights on the table count, not those on its partitions, and so do its policies.
+$node->safe_psql('postgres', 'CREATE ROLE keeper; ALTER TABLE acteon_audit OWNER TO keeper; ALTER TABLE day_10 ENABLE ROW LEVEL SECURITY');
+is($node->safe_psql('postgres', q{SELECT success FROM acteon_replay('d90')}), 't', 'the owner of the table need not be that of its partitions');
+$node->safe_psql('postgres', q{CREATE POLICY none ON acteon_audit USING (false); ALTER TABLE acteon_audit ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY});
+like(fails_with($node, q{SELECT acteon_replay('d90')}), qr/^P0002/, 'policies that hold for the owner are obeyed');
+$node->safe_psql('postgres', 'ALTER TABLE acteon_audit DISABLE ROW LEVEL SECURITY, OWNER TO CURRENT_USER; ALTER TABLE day_10 DISABLE ROW LEVEL SECURITY');
+
 # A chain begins before the range, and is replayed from there.
 make_record('chain', 60, outcome => 'chain_started', chain_id => 'c', provider => 'start');
 make_record('chain', 1, outcome => 'chain_step_failed', chain_id => 'c', provider => 'step');
 is($node->safe_psql('postgres', "SET client_min_messages = error; SELECT success FROM acteon_replay('chain', from_time => now() - interval '10 days'); $provider"), "t\nstart", 'a chain is replayed from its start, which may be older than the range');
 $node->safe_psql('postgres', q{TRUNCATE acteon_audit});
+
+# Two hundred records of forty actions, at times twelve hours apart, so that many have the same time and many are at
+# the bounds of partitions; in a plain table, and in partitions of all kinds.
+$node->safe_psql('postgres', q{
+	CREATE FUNCTION day(n int) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$ SELECT '2026-03-01 00:00+00'::timestamptz + n * interval '1 day' $$;
+	CREATE TABLE by_day (LIKE kept_audit INCLUDING DEFAULTS) PARTITION BY RANGE (dispatched_at);
+	CREATE TABLE oldest PARTITION OF by_day FOR VALUES FROM (MINVALUE) TO (day(1));
+	CREATE TABLE second PARTITION OF by_day FOR VALUES FROM (day(1)) TO (day(2));
+	CREATE TABLE others PARTITION OF by_day DEFAULT;
+	CREATE TABLE tenants PARTITION OF by_day FOR VALUES FROM (day(4)) TO (day(5)) PARTITION BY LIST (tenant);
+	CREATE TABLE tenant_a PARTITION OF tenants FOR VALUES IN ('a');
+	CREATE TABLE tenant_others PARTITION OF tenants DEFAULT;
+	SELECT format('CREATE TABLE turned (gone int, %s)', string_agg(format('%I %s%s', attname, format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN ' NOT NULL' END), ', ' ORDER BY attnum DESC))
+	FROM pg_attribute WHERE attrelid = 'by_day'::regclass AND attnum > 0 \gexec
+	ALTER TABLE turned DROP COLUMN gone;
+	ALTER TABLE by_day ATTACH PARTITION turned FOR VALUES FROM (day(5)) TO (day(7));
+	CREATE TABLE newest PARTITION OF by_day FOR VALUES FROM (day(7)) TO (MAXVALUE) PARTITION BY RANGE (dispatched_at);
+	CREATE TABLE eighth PARTITION OF newest FOR VALUES FROM (day(7)) TO (day(8));
+	CREATE TABLE later PARTITION OF newest DEFAULT;
+	-- another column decides which of the partitions has the records of a bound
+	CREATE TABLE by_both (LIKE kept_audit INCLUDING DEFAULTS) PARTITION BY RANGE (dispatched_at, tenant);
+	CREATE TABLE both_1 PARTITION OF by_both FOR VALUES FROM (MINVALUE, MINVALUE) TO (day(1), 'm');
+	CREATE TABLE both_2 PARTITION OF by_both FOR VALUES FROM (day(1), 'm') TO (day(3), MINVALUE);
+	CREATE TABLE both_3 PARTITION OF by_both FOR VALUES FROM (day(3), MINVALUE) TO (day(3), 'c');
+	CREATE TABLE both_4 PARTITION OF by_both FOR VALUES FROM (day(3), 'c') TO (day(6), 'p');
+	CREATE TABLE both_5 PARTITION OF by_both FOR VALUES FROM (day(6), 'p') TO (MAXVALUE, MAXVALUE);
+	CREATE INDEX ON by_day (action_id);
+	CREATE INDEX ON by_both (action_id);
+	SELECT setseed(0.35);
+	INSERT INTO plain (id, action_id, namespace, tenant, provider, action_type, verdict, outcome, action_payload, verdict_details, outcome_details, dispatched_at, completed_at, duration_ms)
+	SELECT 'r' || n, 'x' || n % 40 + 1, 'prod', ('{a,f,p,z}'::text[])[ceil(random() * 4)], 'r' || n, 'send', 'allow', ('{failed,pending,executed}'::text[])[ceil(random() * 3)], '{}', '{}', '{}',
+		CASE WHEN n % 50 = 7 THEN 'infinity' WHEN n % 50 = 8 THEN '-infinity' ELSE day(0) + floor(random() * 20) * interval '12 hours' END, now(), 1
+	FROM generate_series(1, 200) AS n;
+	INSERT INTO by_day SELECT * FROM plain;
+	INSERT INTO by_both SELECT * FROM plain;
+	-- the records that single replays take, of each action
+	CREATE FUNCTION taken(first timestamptz, last timestamptz) RETURNS text LANGUAGE plpgsql AS $$
+	DECLARE
+		taken text;
+		new uuid;
+	BEGIN
+		FOR n IN 1 .. 40 LOOP
+			BEGIN
+				SELECT new_action_id INTO new FROM acteon_replay('x' || n, allow_unproven => true, allow_partial => true, from_time => first, to_time => last);
+				taken := concat_ws(' ', taken, (SELECT provider FROM acteon_dispatch_outbox WHERE action_id = new));
+			EXCEPTION WHEN no_data_found THEN
+				taken := concat_ws(' ', taken, '-');
+			END;
+		END LOOP;
+		RETURN taken;
+	END $$;});
+my %ranges = (
+	'at any time' => 'NULL, NULL',
+	'from a bound' => 'day(4), NULL',
+	'up to a bound' => 'NULL, day(4)',
+	'of two days' => q{day(2), day(4) - interval '1 s'},
+	'at a bound' => 'day(3), day(3)',
+	'within the default partition' => q{day(2) + interval '1 hour', day(3) + interval '13 hours'});
+
+# Compares what is taken from a table with what a statement of its own says.
+sub takes_the_same
+{
+	my ($table, $what) = @_;
+
+	foreach my $range (sort keys %ranges)
+	{
+		my ($expected, $taken) = split(/\n/, $node->safe_psql('postgres', qq{
+			SET client_min_messages = error;
+			SET acteon_replay.audit_table = 'public.$table';
+			SELECT string_agg(coalesce(r.id, '-'), ' ' ORDER BY n) FROM generate_series(1, 40) AS n LEFT JOIN LATERAL
+				(SELECT p.id FROM plain AS p, (VALUES ($ranges{$range})) AS t (first, last)
+				WHERE p.action_id = 'x' || n AND p.dispatched_at BETWEEN coalesce(t.first::timestamptz, '-infinity') AND coalesce(t.last::timestamptz, 'infinity')
+				ORDER BY p.dispatched_at DESC, p.outcome = 'pending', p.id COLLATE "C" DESC LIMIT 1) AS r ON true;
+			SELECT taken($ranges{$range});}));
+		is($taken, $expected, "$what, $range: the records of a plain table are taken");
+	}
+}
+
+takes_the_same('plain', 'a plain table');
+takes_the_same('by_day', 'partitions by time');
+takes_the_same('by_both', 'partitions by time and tenant');
+my $of_tenant = q{FROM plain AS p WHERE dispatched_at = day(4) AND action_id NOT IN (SELECT action_id FROM others) ORDER BY id LIMIT 1};
+is($node->safe_psql('postgres', qq{
+	SET client_min_messages = error;
+	SET acteon_replay.audit_table = 'public.by_day';
+	BEGIN;
+	SELECT acteon_replay(action_id, allow_unproven => true, allow_partial => true, to_time => day(4)) $of_tenant \\g /dev/null
+	SELECT string_agg(relation::regclass::text, ' ') FROM pg_locks WHERE pid = pg_backend_pid() AND relation IN (SELECT inhrelid FROM pg_inherits)}),
+	$node->safe_psql('postgres', "SELECT CASE tenant WHEN 'a' THEN 'tenant_a' ELSE 'tenant_others' END $of_tenant"),
+	'partitions of partitions: nothing but the one with the record stays locked');
+# A row that another partition must not have, of any time, is in the default partition; one without a time never counts.
+$node->safe_psql('postgres', q{
+	ALTER TABLE by_day ALTER dispatched_at DROP NOT NULL;
+	INSERT INTO by_day SELECT (p).* FROM (SELECT jsonb_populate_record(p, '{"dispatched_at": null, "id": "timeless"}') AS p FROM plain AS p WHERE id = 'r1') AS p;});
+takes_the_same('by_day', 'a record without a time');
+
+# Where a partition has no index that can be used, a statement searches.
+$node->safe_psql('postgres', q{
+	UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'second_action_id_idx'::regclass;
+	ALTER TABLE by_both DETACH PARTITION both_3;
+	DROP INDEX both_3_action_id_idx, by_both_action_id_idx;
+	CREATE INDEX ON both_5 (action_id);
+	CREATE INDEX ON both_4 (action_id) WHERE outcome = 'failed';
+	ALTER TABLE by_both ATTACH PARTITION both_3 FOR VALUES FROM (day(3), MINVALUE) TO (day(3), 'c');});
+takes_the_same('by_day', 'a partition with an invalid index');
+takes_the_same('by_both', 'partitions without an index');
+$node->safe_psql('postgres', q{TRUNCATE plain; DROP TABLE by_day, by_both});
 
 #
 # Pages.
