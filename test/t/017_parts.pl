@@ -132,6 +132,42 @@ $purge->query_safe('COMMIT');
 $purge->quit;
 check_is_empty('after a purge that took long');
 
+# A batch that has gone on to another part: nothing goes through the ids between, of which there are a trillion.
+turn(40);
+sql(q{SELECT make_record('long-1', matched_rule => 'long'), make_record('long-2', matched_rule => 'long'), make_record('far-1', matched_rule => 'long')});
+sql(q{SELECT replayed FROM acteon_replay_bulk(matched_rule => 'long', max_records => 2)});
+turn(42);
+replay('far', 1);
+my $batch = sql(q{SELECT min(batch_id) FROM acteon_dispatch_outbox WHERE original_action_id ~ 'far|long'});
+sql(qq{WITH joined AS (UPDATE acteon_dispatch_outbox SET batch_id = $batch WHERE original_action_id ~ 'far|long' RETURNING id),
+		segments AS (UPDATE acteon_dispatch_segment SET batch_id = $batch WHERE first_id IN (SELECT id FROM joined)),
+		emptied AS (UPDATE acteon_replay_batch SET replayed = 0, first_outbox_id = NULL, last_outbox_id = NULL WHERE id = $batch + 1)
+	UPDATE acteon_replay_batch SET replayed = 3, last_outbox_id = (SELECT max(id) FROM joined) WHERE id = $batch});
+foreach my $state ('NULL', qw('waiting' 'delivered' 'cancelled' 'dead' 'failed' 'held'))
+{
+	my $count = $state =~ /NULL|waiting/ ? 3 : 0;
+
+	is(sql("SET statement_timeout = '${PostgreSQL::Test::Utils::timeout_default}s'; SELECT count(*) FROM acteon_replay_items($batch, $state)"), $count, "a batch in two parts: its actions that are $state");
+}
+is(sql(qq{SELECT replayed, waiting FROM acteon_replay_batches WHERE batch_id = $batch}), '3|3', '… its state');
+sql($answer);
+is(sql("SET statement_timeout = '${PostgreSQL::Test::Utils::timeout_default}s'; SELECT count(*) FROM acteon_replay_items($batch, 'delivered')"), 3, '… and those that are delivered');
+check_is_empty('a batch in two parts');
+
+# Parts are read through the table they are parts of, and ids by whom sees their actions.
+sql(q{CREATE ROLE reader; CREATE ROLE nobody;
+	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) SELECT 'reader', 'operator', ARRAY[tenant], ARRAY[namespace], '{*}' FROM acteon_audit LIMIT 1});
+my $all = sql('SELECT count(*) FROM acteon_dispatch_outbox');
+cmp_ok($all, '<', sql('SELECT count(*) FROM acteon_dispatch_action'), 'some ids are of actions that were purged');
+foreach my $role (qw(reader nobody))
+{
+	my $seen = $role eq 'reader' ? $all : 0;
+
+	is(sql("SET ROLE $role; SELECT count(*) FROM acteon_dispatch_outbox"), $seen, "$role: actions");
+	is(sql("SET ROLE $role; SELECT count(*) FROM acteon_dispatch_action AS k JOIN acteon_dispatch_outbox AS o ON o.id = k.outbox_id AND o.action_id = k.action_id"), $seen, '… and by their ids');
+	like(fails_with($node, "SET ROLE $role; SELECT FROM $_"), qr/^42501/, "… not $_") foreach qw(acteon_dispatch_outbox_8 acteon_dispatch_delivery_8);
+}
+
 # Subscribers that are not told of truncations.
 turn(55);
 deliver('told', 20, 100);
