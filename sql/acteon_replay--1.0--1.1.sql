@@ -136,6 +136,11 @@ COMMENT ON COLUMN acteon_dispatch_action.outbox_id IS 'Its position in the outbo
 ALTER TABLE acteon_dispatch_action ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('acteon_dispatch_action', '');
 
+-- Who may read an action may find it by its id.
+CREATE POLICY acteon_dispatch_action_authorized ON acteon_dispatch_action FOR SELECT
+	USING (EXISTS (SELECT FROM acteon_dispatch_outbox AS o WHERE o.id OPERATOR(pg_catalog.=) outbox_id));
+GRANT SELECT ON acteon_dispatch_action TO PUBLIC;
+
 -- What there is stays where it is: it is the first part.
 DO $$
 BEGIN
