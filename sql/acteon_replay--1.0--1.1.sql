@@ -119,6 +119,17 @@ COMMENT ON COLUMN acteon_replay_begun.begun_at IS 'Time of the first replay, or 
 SELECT pg_catalog.pg_extension_config_dump('acteon_replay_begun', '');
 INSERT INTO acteon_replay_begun (singleton) SELECT true FROM acteon_replay_installation;
 
+-- What a session that was still at work has committed must be seen, too: its ids would be missing, and used twice.
+DO $$
+BEGIN
+	IF pg_catalog.current_setting('transaction_isolation'::text) OPERATOR(pg_catalog.=) ANY ('{repeatable read,serializable}'::text[])
+		AND pg_catalog.pg_relation_size('acteon_dispatch_outbox'::regclass) OPERATOR(pg_catalog.>) 0::bigint THEN
+		RAISE EXCEPTION 'extension acteon_replay cannot be updated in a transaction that is %', pg_catalog.upper(pg_catalog.current_setting('transaction_isolation'::text))
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Use READ COMMITTED.';
+	END IF;
+END
+$$;
+
 -- Its index is made afterwards, which is faster, and replaces the one that is dropped.
 CREATE TABLE acteon_dispatch_action (
 	action_id uuid NOT NULL,

@@ -183,6 +183,8 @@ check_is_empty('after a purge that is published');
 
 # A dump of 1.0 that is loaded into this version has no table of ids, so all could be replayed twice.
 my $dump = "$PostgreSQL::Test::Utils::tmp_check/version_1.0";
+$node->safe_psql('postgres', 'CREATE DATABASE fresh');
+$node->safe_psql('fresh', 'BEGIN ISOLATION LEVEL SERIALIZABLE; CREATE EXTENSION acteon_replay; COMMIT');
 $node->safe_psql('postgres', 'CREATE DATABASE old');
 $node->safe_psql('old', q{CREATE EXTENSION acteon_replay VERSION '1.0'});
 $node->safe_psql('old', fixture($_)) foreach qw(audit_table audit_indexes);
@@ -195,6 +197,8 @@ like(fails_with($node, $_, connstr => $node->connstr('straight')), qr/^55000: th
 	foreach q{SELECT * FROM acteon_replay('f1')}, q{SELECT * FROM acteon_outbox_claim('one')};
 $node->safe_psql('updated', q{CREATE EXTENSION acteon_replay VERSION '1.0'});
 $node->command_ok([ 'pg_restore', '-e', '-d', $node->connstr('updated'), $dump ], 'loaded into 1.0');
+like(fails_with($node, "BEGIN ISOLATION LEVEL $_; ALTER EXTENSION acteon_replay UPDATE TO '$version'", connstr => $node->connstr('updated')), qr/^55000: extension acteon_replay cannot be updated in a transaction that is $_/, "… it is not updated by one old snapshot: $_")
+	foreach 'REPEATABLE READ', 'SERIALIZABLE';
 $node->safe_psql('updated', "ALTER EXTENSION acteon_replay UPDATE TO '$version'");
 is($node->safe_psql('updated', q{SELECT r.new_action_id = acteon_replay_id('f1', 2) FROM acteon_replay('f1') AS r}), 't', '… it can be updated, and no id is used twice');
 is($node->safe_psql('updated', 'SELECT * FROM acteon_outbox_check()'), '', '… and has no violations');
