@@ -119,6 +119,17 @@ COMMENT ON COLUMN acteon_replay_begun.begun_at IS 'Time of the first replay, or 
 SELECT pg_catalog.pg_extension_config_dump('acteon_replay_begun', '');
 INSERT INTO acteon_replay_begun (singleton) SELECT true FROM acteon_replay_installation;
 
+-- What a session that was still at work has committed must be seen, too: its ids would be missing, and used twice.
+DO $$
+BEGIN
+	IF pg_catalog.current_setting('transaction_isolation'::text) OPERATOR(pg_catalog.=) ANY ('{repeatable read,serializable}'::text[])
+		AND pg_catalog.pg_relation_size('acteon_dispatch_outbox'::regclass) OPERATOR(pg_catalog.>) 0::bigint THEN
+		RAISE EXCEPTION 'extension acteon_replay cannot be updated in a transaction that is %', pg_catalog.upper(pg_catalog.current_setting('transaction_isolation'::text))
+			USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Use READ COMMITTED.';
+	END IF;
+END
+$$;
+
 -- Its index is made afterwards, which is faster, and replaces the one that is dropped.
 CREATE TABLE acteon_dispatch_action (
 	action_id uuid NOT NULL,
@@ -135,6 +146,11 @@ COMMENT ON COLUMN acteon_dispatch_action.outbox_id IS 'Its position in the outbo
 
 ALTER TABLE acteon_dispatch_action ENABLE ROW LEVEL SECURITY;
 SELECT pg_catalog.pg_extension_config_dump('acteon_dispatch_action', '');
+
+-- Who may read an action may find it by its id.
+CREATE POLICY acteon_dispatch_action_authorized ON acteon_dispatch_action FOR SELECT
+	USING (EXISTS (SELECT FROM acteon_dispatch_outbox AS o WHERE o.id OPERATOR(pg_catalog.=) outbox_id));
+GRANT SELECT ON acteon_dispatch_action TO PUBLIC;
 
 -- What there is stays where it is: it is the first part.
 DO $$

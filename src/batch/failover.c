@@ -97,6 +97,17 @@
 	"	JOIN pg_class AS s ON s.relname = n.name AND s.relnamespace = $2" \
 	"	JOIN pg_sequence AS q ON q.seqrelid = s.oid"
 
+/*
+ * Beyond all ids that a batch had: a sequence that was not carried along may be so far
+ * behind them that even the next range was used before, and purged.
+ */
+#define CATCH_UP \
+	"SELECT setval(s.oid, b.last_id - (b.last_id - q.seqstart) %% q.seqincrement) " \
+	"FROM (SELECT max(last_outbox_id) AS last_id FROM %1$s.acteon_replay_batch) AS b" \
+	"	JOIN pg_class AS s ON s.relname = '" OUTBOX_SEQUENCE "' AND s.relnamespace = $1" \
+	"	JOIN pg_sequence AS q ON q.seqrelid = s.oid " \
+	"WHERE b.last_id > coalesce(pg_sequence_last_value(s.oid), 0)"
+
 /* The server that this session knows to be the one that wrote last. */
 static Oid known_schema = InvalidOid;
 static TimeLineID known_timeline = 0;
@@ -154,7 +165,7 @@ refuse_incomplete(Oid schema)
 		 errmsg("the tables of acteon_replay were not restored completely"),
 		 errdetail_internal("%s", SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)),
 		 errhint(
-			 "Restore them again, without errors: add your own columns after CREATE EXTENSION and before the data is loaded. acteon_outbox_check() lists what is wrong.")));
+			 "Restore them again, without errors: add your own columns after CREATE EXTENSION and before the data is loaded, and load a dump of version 1.0 into that version, which is updated afterwards. acteon_outbox_check() lists what is wrong.")));
 }
 
 /*
@@ -168,11 +179,14 @@ begin_anew(Oid schema, Oid role, const char *before, const char *now_here)
 	Datum now = TimestampTzGetDatum(GetCurrentTimestamp());
 	Oid types[] = {INT8OID, OIDOID};
 	Datum values[] = {Int64GetDatum(LOST_NUMBERS), ObjectIdGetDatum(schema)};
+	Oid schema_type = OIDOID;
+	Datum schema_value = ObjectIdGetDatum(schema);
 	LogDetails details;
 	int64 segments;
 
 	refuse_incomplete(schema);
 	segments = execute(PUT_IN_DOUBT, schema, 1, &time_type, &now, SPI_OK_UPDATE);
+	(void) execute(CATCH_UP, schema, 1, &schema_type, &schema_value, SPI_OK_SELECT);
 	/* The lost server may have gone on to another part of the outbox. */
 	(void) TurnOutbox(schema, RangeInUse(schema), true);
 	(void) execute(MOVE_SEQUENCES, schema, 2, types, values, SPI_OK_SELECT);
@@ -246,7 +260,11 @@ NoticeServer(Oid schema, Oid role)
 		elog(ERROR, "SPI_connect failed");
 	MemoryContextSwitchTo(old);
 	if (before == NULL)
+	{
+		/* It may also be a dump of version 1.0, which knows neither servers nor all tables. */
+		refuse_incomplete(schema);
 		set_server(schema, server);
+	}
 	else
 	{
 		bool same_server = strcmp(before, server) == 0;

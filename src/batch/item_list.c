@@ -91,6 +91,11 @@ enum
 	"WHERE outbox_id BETWEEN $3 AND $4 AND $1 IS NOT NULL AND $2 IS NOT NULL" \
 	"	AND " condition " ORDER BY outbox_id LIMIT 1"
 
+/* Any action: a batch may have gone on to another part of the outbox, far away. */
+#define FIRST_ACTION \
+	"SELECT id FROM %1$s.acteon_dispatch_outbox " \
+	"WHERE id BETWEEN $3 AND $4 AND $1 IS NOT NULL AND $2 IS NOT NULL ORDER BY id LIMIT 1"
+
 #define IS_DEAD "state = '" STATE_DEAD "'"
 
 /*
@@ -100,7 +105,7 @@ typedef struct ItemState
 {
 	const char *name;
 	const char *condition; /* %1$s is the extension's schema */
-	const char *first;     /* statement for the first id that may be of it; NULL: any may */
+	const char *first;     /* statement for the first id that may be of it */
 } ItemState;
 
 /* What is not finished, and is in a state because its segment is. */
@@ -110,14 +115,14 @@ typedef struct ItemState
 			FIRST_IN_SEGMENT("(" STATE_OF_SEGMENT ") = '" state "'") \
 	}
 
-static const ItemState all_states = {NULL, "true", NULL};
+static const ItemState all_states = {NULL, "true", FIRST_ACTION};
 
 static const ItemState item_states[] = {
 	NOT_FINISHED_IN(STATE_WAITING),
 	NOT_FINISHED_IN(STATE_RUNNING),
-	{STATE_DELIVERED, "d.state = '" STATE_DELIVERED "'", NULL},
+	{STATE_DELIVERED, "d.state = '" STATE_DELIVERED "'", FIRST_ACTION},
 	{STATE_DEAD, "d." IS_DEAD, FIRST_FINISHED(IS_DEAD)},
-	{STATE_CANCELLED, "i.state = '" STATE_CANCELLED "'", NULL},
+	{STATE_CANCELLED, "i.state = '" STATE_CANCELLED "'", FIRST_ACTION},
 	NOT_FINISHED_IN(STATE_IN_DOUBT),
 	{"held", "d.outbox_id IS NULL AND s.held IS NOT NULL",
 	 FIRST_IN_SEGMENT("doubt_since IS NOT NULL AND held IS NOT NULL")},
@@ -136,9 +141,9 @@ typedef struct ItemCall
 	MemoryContext context; /* for one row */
 	Datum parameters[NUM_ITEMS_PARAMETERS];
 	SPIPlanPtr items;
-	SPIPlanPtr first; /* NULL: every id may be of the state */
-	int64 last_id;    /* of the batch */
-	int64 wanted;     /* so many more; PG_INT64_MAX: any number */
+	SPIPlanPtr first;
+	int64 last_id; /* of the batch */
+	int64 wanted;  /* so many more; PG_INT64_MAX: any number */
 } ItemCall;
 
 PG_FUNCTION_INFO_V1(acteon_replay_items);
@@ -228,8 +233,6 @@ skip_others(ItemCall *call, int64 *id)
 {
 	bool isnull;
 
-	if (call->first == NULL)
-		return true;
 	call->parameters[ITEMS_FROM_ID] = Int64GetDatum(*id);
 	call->parameters[ITEMS_TO_ID] = Int64GetDatum(call->last_id);
 	if (SPI_execute_plan(call->first, call->parameters, NULL, true, 1) != SPI_OK_SELECT)
@@ -292,7 +295,7 @@ return_items(ItemCall *call, const ItemState *state, int64 after_id)
 		return;
 	id = Max(id, after_id + 1);
 	call->items = prepare(call, READ_ITEMS, psprintf(state->condition, call->viewer.schema));
-	call->first = state->first == NULL ? NULL : prepare(call, state->first, NULL);
+	call->first = prepare(call, state->first, NULL);
 	while (call->wanted > 0 && id <= call->last_id && skip_others(call, &id))
 	{
 		int64 to_id = call->last_id - id < range ? call->last_id : id + range - 1;

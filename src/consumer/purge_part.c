@@ -24,6 +24,7 @@
 #include "access/heaptoast.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_publication.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -60,10 +61,11 @@
 /* %1$s is the extension's schema, %2$s the table; see redrive.c about the search path. */
 #define YOUNG "SELECT outbox_id FROM ONLY %1$s.%2$s WHERE finished_at >= $1 LIMIT $2"
 #define UNFINISHED \
-	"SELECT s.first_id + n FROM generate_series($1, $2, $3) AS range (first_id)," \
+	"SELECT s.first_id + n FROM generate_series($1, (SELECT max(first_id)" \
+	"		FROM %1$s.acteon_dispatch_segment), $2) AS range (first_id)," \
 	"	LATERAL (SELECT s.first_id, s.last_id FROM %1$s.acteon_dispatch_segment AS s" \
-	"		WHERE s.first_id >= range.first_id AND s.first_id < range.first_id + $4) AS s," \
-	"	generate_series(0, s.last_id - s.first_id) AS n LIMIT $5"
+	"		WHERE s.first_id >= range.first_id AND s.first_id < range.first_id + $3) AS s," \
+	"	generate_series(0, s.last_id - s.first_id) AS n LIMIT $4"
 #define COUNT "SELECT count(*) FROM ONLY %1$s.%2$s"
 #define OLDEST "SELECT created_at FROM ONLY %1$s.%2$s WHERE id >= $1 ORDER BY id LIMIT 1"
 
@@ -77,16 +79,22 @@ typedef struct Kept
 } Kept;
 
 /*
- * Execute a query of this file, without some ways of reading a table.  Needs an SPI
- * connection, which has the result.
+ * Execute a query of this file, without some ways of reading a table, by what is there
+ * at this moment: in a transaction with one snapshot for all, that is not enough to
+ * know what must stay.  Needs an SPI connection, which has the result.
  */
 static void
 query(const char *sql, int count, Oid *types, Datum *values, int denied)
 {
 	int nesting = DenyPlans(denied);
+	SPIPlanPtr plan = SPI_prepare(sql, count, types);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 
-	if (SPI_execute_with_args(sql, count, types, values, NULL, false, 0) != SPI_OK_SELECT)
+	if (plan == NULL || SPI_execute_snapshot(plan, values, NULL, snapshot, InvalidSnapshot, true,
+											 false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the outbox: %s", SPI_result_code_string(SPI_result));
+	UnregisterSnapshot(snapshot);
+	SPI_freeplan(plan);
 	AllowPlans(nesting);
 }
 
@@ -111,7 +119,8 @@ take_ids(int64 *ids)
 
 /*
  * Find the actions of a part that must stay.  The young ones are found by the block
- * range index on their times, the unfinished ones by their segments, range by range.
+ * range index on their times, the unfinished ones by their segments, range by range: of
+ * all there are, as the sequence can be behind them (numbers.c).
  */
 static void
 find_kept(Oid schema, int part, TimestampTz before, Kept *kept)
@@ -119,9 +128,8 @@ find_kept(Oid schema, int part, TimestampTz before, Kept *kept)
 	const char *schema_name = quote_identifier(get_namespace_name(schema));
 	Oid young_types[] = {TIMESTAMPTZOID, INT8OID};
 	Datum young_values[] = {TimestampTzGetDatum(before), Int64GetDatum(MAX_KEPT + 1)};
-	Oid range_types[] = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID};
+	Oid range_types[] = {INT8OID, INT8OID, INT8OID, INT8OID};
 	Datum range_values[] = {Int64GetDatum(FirstIdOfRange(part)),
-							Int64GetDatum(FirstIdOfRange(RangeInUse(schema))),
 							Int64GetDatum(PARTITIONS * RANGE_IDS), Int64GetDatum(RANGE_IDS),
 							Int64GetDatum(MAX_KEPT + 1)};
 
@@ -134,13 +142,36 @@ find_kept(Oid schema, int part, TimestampTz before, Kept *kept)
 }
 
 /*
+ * Whether subscribers would be left with other rows than are here if rows were put
+ * back into a table after its truncation: a publication has only one of the two.
+ */
+static bool
+subscribers_lag(Relation rel)
+{
+	List *publications = list_concat(list_concat(GetRelationPublications(RelationGetRelid(rel)),
+												 GetSchemaPublications(RelationGetNamespace(rel))),
+									 GetAllTablesPublications());
+	ListCell *lc;
+
+	foreach (lc, publications)
+	{
+		PublicationActions actions = GetPublication(lfirst_oid(lc))->pubactions;
+
+		if (actions.pubtruncate != actions.pubinsert)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Whether a table can be truncated: nothing refers to it or runs on its changes.
  */
 static bool
 is_plain(Oid relid)
 {
 	Relation rel = table_open(relid, AccessShareLock);
-	bool plain = rel->trigdesc == NULL || rel->trigdesc->numtriggers == 0;
+	bool plain =
+		(rel->trigdesc == NULL || rel->trigdesc->numtriggers == 0) && !subscribers_lag(rel);
 
 	table_close(rel, AccessShareLock);
 	return plain;
@@ -152,11 +183,14 @@ is_plain(Oid relid)
 static PartFate
 fate_of_rest(Oid schema, int part, TimestampTz before)
 {
+	int64 pages = PagesOfPart(schema, OUTBOX_TABLE, part);
+	int64 delivery_pages = PagesOfPart(schema, DELIVERY_TABLE, part);
 	Kept *kept;
 	PartFate fate = PART_GOES;
 
-	if (PagesOfPart(schema, OUTBOX_TABLE, part) == 0 &&
-		PagesOfPart(schema, DELIVERY_TABLE, part) == 0)
+	if (pages == PAGES_UNKNOWN || delivery_pages == PAGES_UNKNOWN)
+		return PART_IS_BUSY;
+	if (pages == 0 && delivery_pages == 0)
 		return PART_STAYS;
 	if (!is_plain(PartitionTable(schema, OUTBOX_TABLE, part)) ||
 		!is_plain(PartitionTable(schema, DELIVERY_TABLE, part)))
@@ -361,10 +395,9 @@ count_part(Oid schema, int part)
 	bool isnull;
 	int64 count;
 
-	if (SPI_execute(psprintf(COUNT, quote_identifier(get_namespace_name(schema)),
-							 PartitionName(DELIVERY_TABLE, part)),
-					false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not count deliveries: %s", SPI_result_code_string(SPI_result));
+	query(psprintf(COUNT, quote_identifier(get_namespace_name(schema)),
+				   PartitionName(DELIVERY_TABLE, part)),
+		  0, NULL, NULL, 0);
 	count = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_freetuptable(SPI_tuptable);
 	return count;
@@ -390,6 +423,8 @@ EmptyParts(Oid schema, TimestampTz before, const PartFate fates[PARTITIONS], int
 	{
 		Oid outbox, deliveries;
 
+		if (fates[part] == PART_IS_BUSY)
+			(*busy)++;
 		if (fates[part] != PART_GOES || counts[part] == 0)
 			continue;
 		outbox = PartitionTable(schema, OUTBOX_TABLE, part);

@@ -13,6 +13,7 @@
 
 #include "base/catalog.h"
 #include "queue/find_action.h"
+#include "queue/outbox_row.h"
 
 /*
  * Open the outbox for finding actions, in the current memory context.
@@ -56,7 +57,8 @@ FindAction(ActionFinder *finder, const pg_uuid_t *id, Snapshot snapshot)
 	if (!FindRow(&finder->ids, F_UUID_EQ, UUIDPGetDatum(id), snapshot))
 		return ACTION_UNUSED;
 	if (!FindRow(&finder->outbox, F_INT8EQ,
-				 FoundColumn(&finder->ids, Anum_action_outbox_id, &isnull), snapshot))
+				 FoundColumn(&finder->ids, Anum_action_outbox_id, &isnull), snapshot) ||
+		!OutboxRowIs(finder->outbox.slot, id))
 		return ACTION_PURGED;
 	return ACTION_FOUND;
 }

@@ -1,10 +1,11 @@
 /*
  * outbox_row.c
- *		Whose an action in the outbox is.
+ *		Whose an action in the outbox is, and which.
  */
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "utils/uuid.h"
 
 #include "base/catalog.h"
 #include "base/text.h"
@@ -21,4 +22,17 @@ OutboxRowIsOf(TupleTableSlot *row, const text *namespace, const text *tenant)
 
 	return SameText(DatumGetTextPP(slot_getattr(row, Anum_outbox_namespace, &isnull)), namespace) &&
 		   SameText(DatumGetTextPP(slot_getattr(row, Anum_outbox_tenant, &isnull)), tenant);
+}
+
+/*
+ * Whether a row of the outbox is the replay with an id.  Where a sequence was set back, a
+ * place that was purged may have been used again.
+ */
+bool
+OutboxRowIs(TupleTableSlot *row, const pg_uuid_t *id)
+{
+	bool isnull;
+
+	return memcmp(DatumGetUUIDP(slot_getattr(row, Anum_outbox_action_id, &isnull)), id,
+				  sizeof(pg_uuid_t)) == 0;
 }

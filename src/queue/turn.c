@@ -17,6 +17,7 @@
 #include "commands/sequence.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/fmgrprotos.h"
 #include "utils/rel.h"
@@ -36,30 +37,53 @@
 
 /*
  * Pages of a part of the outbox, or of the deliveries, without its values out of line.
+ * Nobody waits to know: one that is being emptied, and is locked for it until that is
+ * committed, has PAGES_UNKNOWN.
  */
 int64
 PagesOfPart(Oid schema, const char *table, int partition)
 {
-	Relation rel = table_open(PartitionTable(schema, table, partition), AccessShareLock);
-	int64 pages = RelationGetNumberOfBlocks(rel);
+	Oid relid = PartitionTable(schema, table, partition);
+	Relation rel;
+	int64 pages;
 
+	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+		return PAGES_UNKNOWN;
+	rel = table_open(relid, NoLock);
+	pages = RelationGetNumberOfBlocks(rel);
 	table_close(rel, AccessShareLock);
 	return pages;
 }
 
 /*
+ * Whether a part of a table has only remains in it.
+ */
+static bool
+has_remains_only(Oid schema, const char *table, int partition)
+{
+	int64 pages = PagesOfPart(schema, table, partition);
+
+	return pages != PAGES_UNKNOWN && pages <= REMAINS_PAGES;
+}
+
+/*
  * Whether a part of a table serves others as well as the table itself: no trigger or
  * foreign key is on the table, which would not see what is in the part, and the
- * part is in every publication that the table is in.
+ * part is in every publication that the table is in.  Not known, and so false, while
+ * the table is locked.
  */
 static bool
 serves_as(Oid schema, const char *table, int partition)
 {
 	Oid parent = OwnTable(schema, table);
 	Oid part = PartitionTable(schema, table, partition);
-	Relation rel = table_open(parent, AccessShareLock);
-	bool has_triggers = rel->trigdesc != NULL && rel->trigdesc->numtriggers > 0;
+	Relation rel;
+	bool has_triggers;
 
+	if (!ConditionalLockRelationOid(parent, AccessShareLock))
+		return false;
+	rel = table_open(parent, NoLock);
+	has_triggers = rel->trigdesc != NULL && rel->trigdesc->numtriggers > 0;
 	table_close(rel, AccessShareLock);
 	return !has_triggers && list_difference_oid(GetRelationPublications(parent),
 												GetRelationPublications(part)) == NIL;
@@ -86,8 +110,8 @@ next_range(Oid schema, int64 after, bool empty)
 	{
 		int partition = range % PARTITIONS;
 
-		if ((!empty || (PagesOfPart(schema, OUTBOX_TABLE, partition) <= REMAINS_PAGES &&
-						PagesOfPart(schema, DELIVERY_TABLE, partition) <= REMAINS_PAGES)) &&
+		if ((!empty || (has_remains_only(schema, OUTBOX_TABLE, partition) &&
+						has_remains_only(schema, DELIVERY_TABLE, partition))) &&
 			IsServed(schema, partition))
 			return range;
 	}
@@ -136,7 +160,7 @@ TurnIfLarge(Oid schema, Relation part, int64 outbox_id)
 	if (pages < LARGE_PAGES)
 		return;
 	for (int partition = 0; partition < PARTITIONS; partition++)
-		all += PagesOfPart(schema, OUTBOX_TABLE, partition);
+		all += Max(PagesOfPart(schema, OUTBOX_TABLE, partition), 0);
 	if (pages >= all / PART_SHARE)
 		(void) TurnOutbox(schema, RangeOfId(outbox_id), false);
 }

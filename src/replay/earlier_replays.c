@@ -103,7 +103,8 @@ probe_action_id(Outbox *outbox, const pg_uuid_t *action_id)
 			continue;
 		}
 		outbox_id = slot_getattr(outbox->used, Anum_action_outbox_id, &isnull);
-		if (!FindRow(&outbox->earlier, F_INT8EQ, outbox_id, &outbox->dirty))
+		if (!FindRow(&outbox->earlier, F_INT8EQ, outbox_id, &outbox->dirty) ||
+			!OutboxRowIs(outbox->earlier.slot, action_id))
 			return ACTION_PURGED;
 		if (!TransactionIdIsValid(changed_by(outbox)))
 			return ACTION_FOUND;

@@ -122,7 +122,9 @@ static const struct
 	/*
 	 * An answer of a replay, single or bulk, with what has become of its actions by
 	 * now.  An action that is not over counts as what it was: enqueued.  How many are not
-	 * over, and how many microseconds ago the last one was.
+	 * over, and how many microseconds ago the last one was.  Each is looked up by its id,
+	 * which OFFSET 0 keeps the planner from turning into a join with everything; a
+	 * conversion in a condition would come after row-level security.
 	 */
 	[STATEMENT_OUTCOMES] =
 		{"outcomes",
@@ -132,13 +134,17 @@ static const struct
 		 "d.state OPERATOR(pg_catalog.=) 'delivered'::pg_catalog.text "
 		 "AND NOT COALESCE(d.outcome OPERATOR(pg_catalog.?|) '{Failed,CircuitOpen}'::pg_catalog.text[], false) "
 		 "AND NOT COALESCE(d.effect OPERATOR(pg_catalog.=) 'none'::pg_catalog.text, false) AS good "
+		 "FROM (SELECT e.place, e.item, "
+		 "NULLIF(e.item OPERATOR(pg_catalog.->>) 'new_action_id'::pg_catalog.text, '')::pg_catalog.uuid AS id "
 		 "FROM given CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(CASE "
 		 "WHEN given.answer OPERATOR(pg_catalog.?) 'results'::pg_catalog.text "
 		 "THEN given.answer OPERATOR(pg_catalog.->) 'results'::pg_catalog.text "
-		 "ELSE pg_catalog.jsonb_build_array(given.answer) END) WITH ORDINALITY AS r (item, place) "
-		 "LEFT JOIN $s.acteon_dispatch_outbox AS o ON o.action_id OPERATOR(pg_catalog.=) "
-		 "NULLIF(r.item OPERATOR(pg_catalog.->>) 'new_action_id'::pg_catalog.text, '')::pg_catalog.uuid "
-		 "LEFT JOIN $s.acteon_dispatch_delivery AS d ON d.outbox_id OPERATOR(pg_catalog.=) o.id), "
+		 "ELSE pg_catalog.jsonb_build_array(given.answer) END) WITH ORDINALITY AS e (item, place) OFFSET 0) AS r "
+		 "LEFT JOIN LATERAL (SELECT a.id FROM $s.acteon_dispatch_outbox AS a WHERE a.id OPERATOR(pg_catalog.=) "
+		 "(SELECT k.outbox_id FROM $s.acteon_dispatch_action AS k "
+		 "WHERE k.action_id OPERATOR(pg_catalog.=) r.id) OFFSET 0) AS o ON true "
+		 "LEFT JOIN LATERAL (SELECT f.state, f.outcome, f.error, f.effect, f.finished_at FROM $s.acteon_dispatch_delivery AS f "
+		 "WHERE f.outbox_id OPERATOR(pg_catalog.=) o.id OFFSET 0) AS d ON true), "
 		 "told AS (SELECT i.place, COALESCE(i.good, i.item OPERATOR(pg_catalog.->>) 'success'::pg_catalog.text "
 		 "OPERATOR(pg_catalog.=) 'true'::pg_catalog.text) AS good, "
 		 "i.id IS NOT NULL AND i.state IS NULL AS is_open, "
