@@ -159,7 +159,7 @@ sub start_over
 	wait_for(q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'runner'}, 'no runner is left');
 	$node->safe_psql('postgres', q{
 		ALTER TABLE acteon_replay_log DISABLE TRIGGER acteon_replay_log_append_only;
-		TRUNCATE acteon_replay_batch, acteon_dispatch_outbox, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_tally, acteon_replay_log;
+		TRUNCATE acteon_replay_batch, acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_tally, acteon_replay_log;
 		ALTER TABLE acteon_replay_log ENABLE ALWAYS TRIGGER acteon_replay_log_append_only;
 		ALTER SEQUENCE acteon_dispatch_outbox_id_seq RESTART;
 		ALTER SEQUENCE acteon_replay_batch_id_seq RESTART});

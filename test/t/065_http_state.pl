@@ -221,7 +221,7 @@ sub tls { my ($cert, $tls_key) = @_; return ("--tls-cert=$tls/$cert", "--tls-key
 check('TLS', 0, qr/^ok\b.*TLS: with the certificate in .*one\.pem$/m, tls('one.pem', 'one.key'));
 check("another's key", 1, qr/the key does not belong to the certificate/, tls('one.pem', 'other.key'));
 check('no certificate', 1, qr/--tls-cert contains no certificate in PEM format/, tls('one.key', 'one.key'));
-check('no key', 1, qr/--tls-key holds no private key/, tls('one.pem', 'one.pem'));
+check('no key', 1, qr/--tls-key contains no private key/, tls('one.pem', 'one.pem'));
 check('a key with a password', 1, qr/--tls-key contains no private key in PEM format without a password/, tls('one.pem', 'locked.key'));
 check('an old certificate', 1, qr/the certificate has expired/, tls('old.pem', 'one.key'));
 chmod(0644, "$tls/one.key");
