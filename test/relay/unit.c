@@ -978,74 +978,75 @@ test_clock(void)
 }
 
 /*
- * Send something, of a tenant, and give the pace an answer to it.
+ * Send something, of a tenant, and give the throttle an answer to it.
  */
-static PaceChange
-tell(Pace *pace, Health health, int64_t delay, uint64_t tenant, int64_t now)
+static ThrottleChange
+tell(Throttle *throttle, Health health, int64_t delay, uint64_t tenant, int64_t now)
 {
 	Judgement judgement = {FATE_RETRY, true, health, delay};
 
-	PaceSent(pace, now);
-	return PaceAnswered(pace, &judgement, &(PaceSubject){.tenant = tenant, .duration = MILLISECOND},
-						now);
+	ThrottleSent(throttle, now);
+	return ThrottleAnswered(throttle, &judgement,
+							&(ThrottleSubject){.tenant = tenant, .duration = MILLISECOND}, now);
 }
 
 /*
- * The same for one whose judgement the pace may change.
+ * The same for one whose judgement the throttle may change.
  */
-static PaceChange
-tell_judgement(Pace *pace, Judgement *judgement, int64_t now)
+static ThrottleChange
+tell_judgement(Throttle *throttle, Judgement *judgement, int64_t now)
 {
-	PaceSent(pace, now);
-	return PaceAnswered(pace, judgement, &(PaceSubject){0}, now);
+	ThrottleSent(throttle, now);
+	return ThrottleAnswered(throttle, judgement, &(ThrottleSubject){0}, now);
 }
 
 /*
  * Tenants that have had enough.
  */
 static void
-test_pace_tenants(void)
+test_throttle_tenants(void)
 {
-	Pace pace;
+	Throttle throttle;
 	int64_t wake = NEVER;
 	int64_t now = 1000 * SECOND;
 
-	PaceStart(&pace, 32, 1, 0, now);
+	ThrottleStart(&throttle, 32, 1, 0, now);
 	for (int i = 0; i < 10; i++)
-		PaceSent(&pace, now);
-	ok(PaceMaySend(&pace, 9, now, &wake) && !PaceMaySend(&pace, 10, now, &wake),
+		ThrottleSent(&throttle, now);
+	ok(ThrottleMaySend(&throttle, 9, now, &wake) && !ThrottleMaySend(&throttle, 10, now, &wake),
 	   "it begins with ten requests at once");
-	tell(&pace, GATEWAY_BUSY, 2 * SECOND, 1, now);
-	tell(&pace, GATEWAY_BUSY, SECOND, 1, now);
-	ok(PaceRest(&pace, 1, now + SECOND) == SECOND && PaceRest(&pace, 2, now) == 0 &&
-		   PaceMaySend(&pace, 0, now, &wake),
+	tell(&throttle, GATEWAY_BUSY, 2 * SECOND, 1, now);
+	tell(&throttle, GATEWAY_BUSY, SECOND, 1, now);
+	ok(ThrottleRest(&throttle, 1, now + SECOND) == SECOND && ThrottleRest(&throttle, 2, now) == 0 &&
+		   ThrottleMaySend(&throttle, 0, now, &wake),
 	   "a tenant that was refused rests as long as it was told, and others do not");
-	ok(PaceMaySend(&pace, 4, now, &wake) && !PaceMaySend(&pace, 5, now, &wake),
+	ok(ThrottleMaySend(&throttle, 4, now, &wake) && !ThrottleMaySend(&throttle, 5, now, &wake),
 	   "half as many go out, halved once for all answers of a round");
-	ok(PaceRest(&pace, 1, now + 2 * SECOND) == 0, "until it has rested");
-	tell(&pace, GATEWAY_BUSY, 3 * SECOND, 2, now);
-	ok(!PaceMaySend(&pace, 0, now + SECOND, &wake) && wake == now + 3 * SECOND,
+	ok(ThrottleRest(&throttle, 1, now + 2 * SECOND) == 0, "until it has rested");
+	tell(&throttle, GATEWAY_BUSY, 3 * SECOND, 2, now);
+	ok(!ThrottleMaySend(&throttle, 0, now + SECOND, &wake) && wake == now + 3 * SECOND,
 	   "when another one is refused meanwhile, nothing is sent");
-	ok(PaceRoom(&pace, 100, 30 * SECOND, now + SECOND) == 0, "and nothing is claimed");
+	ok(ThrottleRoom(&throttle, 100, 30 * SECOND, now + SECOND) == 0, "and nothing is claimed");
 
-	PaceStart(&pace, 32, 1, 0, now);
-	tell(&pace, GATEWAY_LIMITS, 10 * SECOND, 1, now);
-	tell(&pace, GATEWAY_LIMITS, 20 * SECOND, 2, now);
-	ok(PaceRest(&pace, 1, now) == 10 * SECOND && PaceRest(&pace, 2, now) == 20 * SECOND &&
-		   PaceMaySend(&pace, 9, now, &wake),
+	ThrottleStart(&throttle, 32, 1, 0, now);
+	tell(&throttle, GATEWAY_LIMITS, 10 * SECOND, 1, now);
+	tell(&throttle, GATEWAY_LIMITS, 20 * SECOND, 2, now);
+	ok(ThrottleRest(&throttle, 1, now) == 10 * SECOND &&
+		   ThrottleRest(&throttle, 2, now) == 20 * SECOND &&
+		   ThrottleMaySend(&throttle, 9, now, &wake),
 	   "what an outcome says is its tenant's alone, and slows nobody else");
-	tell(&pace, GATEWAY_LIMITS, 3600 * SECOND, 3, now);
-	ok(PaceRest(&pace, 3, now) == MINUTE, "nobody rests for more than a minute");
+	tell(&throttle, GATEWAY_LIMITS, 3600 * SECOND, 3, now);
+	ok(ThrottleRest(&throttle, 3, now) == MINUTE, "nobody rests for more than a minute");
 	for (uint64_t tenant = 100; tenant < 1100; tenant++)
-		tell(&pace, GATEWAY_LIMITS, SECOND, tenant, now);
-	ok(PaceRest(&pace, 3, now) == MINUTE && PaceRest(&pace, 1099, now) == SECOND,
+		tell(&throttle, GATEWAY_LIMITS, SECOND, tenant, now);
+	ok(ThrottleRest(&throttle, 3, now) == MINUTE && ThrottleRest(&throttle, 1099, now) == SECOND,
 	   "of many tenants, those that rest longest are remembered");
 	for (int i = 0; i < 500; i++)
-		PacePutOff(&pace, now);
+		ThrottlePutOff(&throttle, now);
 	wake = NEVER;
-	ok(PaceIsPuttingOff(&pace, now, &wake) && wake == now + SECOND &&
-		   PaceRoom(&pace, 100, 30 * SECOND, now) == 0 &&
-		   PaceRoom(&pace, 100, 30 * SECOND, now + SECOND) > 0,
+	ok(ThrottleIsPuttingOff(&throttle, now, &wake) && wake == now + SECOND &&
+		   ThrottleRoom(&throttle, 100, 30 * SECOND, now) == 0 &&
+		   ThrottleRoom(&throttle, 100, 30 * SECOND, now + SECOND) > 0,
 	   "not too many are claimed and given back in a second");
 }
 
@@ -1053,76 +1054,81 @@ test_pace_tenants(void)
  * A gateway that fails or refuses.
  */
 static void
-test_pace_outages(void)
+test_throttle_outages(void)
 {
-	Pace pace;
+	Throttle throttle;
 	Judgement refusal = {FATE_LATER, false, GATEWAY_REFUSES, SECOND};
 	int64_t wake = NEVER;
 	int64_t now = 1000 * SECOND;
 
-	PaceStart(&pace, 32, 1, 0, now);
+	ThrottleStart(&throttle, 32, 1, 0, now);
 	for (int i = 0; i < 15; i++)
-		tell(&pace, GATEWAY_FAULTY, 0, 0, now);
-	ok(pace.state == PACE_OPEN, "15 faults of 32 do not stop it");
-	tell(&pace, GATEWAY_WORKS, 0, 0, now);
+		tell(&throttle, GATEWAY_FAULTY, 0, 0, now);
+	ok(throttle.state == THROTTLE_OPEN, "15 faults of 32 do not stop it");
+	tell(&throttle, GATEWAY_WORKS, 0, 0, now);
 	for (int i = 0; i < 15; i++)
-		tell(&pace, GATEWAY_FAULTY, 0, 0, now);
-	ok(pace.state == PACE_OPEN, "nor do 15 more after a success");
-	ok(tell(&pace, GATEWAY_FAULTY, 0, 0, now) == PACE_STOPPED && pace.state == PACE_DOWN,
+		tell(&throttle, GATEWAY_FAULTY, 0, 0, now);
+	ok(throttle.state == THROTTLE_OPEN, "nor do 15 more after a success");
+	ok(tell(&throttle, GATEWAY_FAULTY, 0, 0, now) == THROTTLE_STOPPED &&
+		   throttle.state == THROTTLE_DOWN,
 	   "16 in a row do");
-	ok(tell(&pace, GATEWAY_WORKS, 0, 0, now) == PACE_UNCHANGED &&
-		   !PaceMaySend(&pace, 0, now, &wake),
+	ok(tell(&throttle, GATEWAY_WORKS, 0, 0, now) == THROTTLE_UNCHANGED &&
+		   !ThrottleMaySend(&throttle, 0, now, &wake),
 	   "what was in flight changes nothing any more");
-	now = pace.resume;
-	ok(PaceRoom(&pace, 100, 30 * SECOND, now) == 1 && PaceMaySend(&pace, 0, now, &wake) &&
-		   !PaceMaySend(&pace, 1, now, &wake),
+	now = throttle.resume;
+	ok(ThrottleRoom(&throttle, 100, 30 * SECOND, now) == 1 &&
+		   ThrottleMaySend(&throttle, 0, now, &wake) && !ThrottleMaySend(&throttle, 1, now, &wake),
 	   "then one is tried");
-	ok(tell(&pace, GATEWAY_FAULTY, 0, 0, now) == PACE_UNCHANGED &&
-		   pace.resume >= now + 3 * SECOND / 2,
+	ok(tell(&throttle, GATEWAY_FAULTY, 0, 0, now) == THROTTLE_UNCHANGED &&
+		   throttle.resume >= now + 3 * SECOND / 2,
 	   "if it fails, the next try is later");
-	now = pace.resume;
-	ok(tell(&pace, GATEWAY_WORKS, 0, 0, now) == PACE_RESUMED && PaceConcurrency(&pace) == 1,
+	now = throttle.resume;
+	ok(tell(&throttle, GATEWAY_WORKS, 0, 0, now) == THROTTLE_RESUMED &&
+		   ThrottleConcurrency(&throttle) == 1,
 	   "if not, it goes on carefully");
-	tell(&pace, GATEWAY_FAULTY, 7 * SECOND, 0, now);
-	ok(pace.state == PACE_OPEN && !PaceMaySend(&pace, 0, now + 6 * SECOND, &wake) &&
-		   PaceMaySend(&pace, 0, now + 7 * SECOND, &wake),
+	tell(&throttle, GATEWAY_FAULTY, 7 * SECOND, 0, now);
+	ok(throttle.state == THROTTLE_OPEN && !ThrottleMaySend(&throttle, 0, now + 6 * SECOND, &wake) &&
+		   ThrottleMaySend(&throttle, 0, now + 7 * SECOND, &wake),
 	   "a fault that says when it is over is believed");
 
-	PaceStart(&pace, 32, 1, 0, now);
-	ok(tell_judgement(&pace, &refusal, now) == PACE_STOPPED && pace.state == PACE_REFUSED &&
-		   pace.resume - now >= 15 * SECOND / 4 && pace.resume - now <= 25 * SECOND / 4 &&
-		   refusal.delay == SECOND,
+	ThrottleStart(&throttle, 32, 1, 0, now);
+	ok(tell_judgement(&throttle, &refusal, now) == THROTTLE_STOPPED &&
+		   throttle.state == THROTTLE_REFUSED && throttle.resume - now >= 15 * SECOND / 4 &&
+		   throttle.resume - now <= 25 * SECOND / 4 && refusal.delay == SECOND,
 	   "a refusal stops it for five seconds");
-	now = pace.resume;
-	ok(tell_judgement(&pace, &refusal, now) == PACE_UNCHANGED && refusal.delay > pace.resume - now,
+	now = throttle.resume;
+	ok(tell_judgement(&throttle, &refusal, now) == THROTTLE_UNCHANGED &&
+		   refusal.delay > throttle.resume - now,
 	   "an action whose try was refused lets others be tried next");
-	PaceTryNow(&pace, now);
-	ok(PaceMaySend(&pace, 0, now, &wake), "a new key is tried at once");
+	ThrottleTryNow(&throttle, now);
+	ok(ThrottleMaySend(&throttle, 0, now, &wake), "a new key is tried at once");
 }
 
 /*
  * What has a queue of its own gets as much as it may at once, after an outage as well.
  */
 static void
-test_pace_fixed(void)
+test_throttle_fixed(void)
 {
-	Pace pace;
+	Throttle throttle;
 	int64_t now = SECOND;
 	int64_t wake = NEVER;
 	int sent = 0;
 
-	PaceStart(&pace, 200, 1, 0, now);
-	PaceFix(&pace, 200);
-	for (; PaceMaySend(&pace, sent, now, &wake); sent++)
-		PaceSent(&pace, now);
+	ThrottleStart(&throttle, 200, 1, 0, now);
+	ThrottleFix(&throttle, 200);
+	for (; ThrottleMaySend(&throttle, sent, now, &wake); sent++)
+		ThrottleSent(&throttle, now);
 	ok(sent == 200 && wake == NEVER, "a fixed number is sent at once: %d", sent);
-	ok(PaceRoom(&pace, 100, 30 * SECOND, now) == 300, "… with a batch behind it: %d",
-	   PaceRoom(&pace, 100, 30 * SECOND, now));
+	ok(ThrottleRoom(&throttle, 100, 30 * SECOND, now) == 300, "… with a batch behind it: %d",
+	   ThrottleRoom(&throttle, 100, 30 * SECOND, now));
 	for (; sent > 0; sent--)
-		tell(&pace, GATEWAY_FAULTY, 0, 0, now);
-	ok(pace.state == PACE_DOWN && PaceConcurrency(&pace) == 1, "after faults one is tried");
-	now = pace.resume;
-	ok(tell(&pace, GATEWAY_WORKS, 0, 0, now) == PACE_RESUMED && PaceConcurrency(&pace) == 200,
+		tell(&throttle, GATEWAY_FAULTY, 0, 0, now);
+	ok(throttle.state == THROTTLE_DOWN && ThrottleConcurrency(&throttle) == 1,
+	   "after faults one is tried");
+	now = throttle.resume;
+	ok(tell(&throttle, GATEWAY_WORKS, 0, 0, now) == THROTTLE_RESUMED &&
+		   ThrottleConcurrency(&throttle) == 200,
 	   "after an outage the same number again");
 }
 
@@ -1130,44 +1136,48 @@ test_pace_fixed(void)
  * A key that covers some actions, or none.  A rate.
  */
 static void
-test_pace(void)
+test_throttle(void)
 {
-	Pace pace;
+	Throttle throttle;
 	const Judgement forbidden = {FATE_RETRY, false, GATEWAY_FORBIDS, 0};
 	Judgement judgement;
 	int64_t wake = NEVER;
 	int64_t now = 1000 * SECOND;
 	int sent = 0;
 
-	PaceStart(&pace, 32, 1, 0, now);
+	ThrottleStart(&throttle, 32, 1, 0, now);
 	judgement = forbidden;
-	ok(tell_judgement(&pace, &judgement, now) == PACE_STOPPED && judgement.fate == FATE_LATER,
+	ok(tell_judgement(&throttle, &judgement, now) == THROTTLE_STOPPED &&
+		   judgement.fate == FATE_LATER,
 	   "an action that is forbidden before any success stops it, and is not counted");
 	judgement = forbidden;
-	ok(tell_judgement(&pace, &judgement, now) == PACE_UNCHANGED && judgement.fate == FATE_LATER,
+	ok(tell_judgement(&throttle, &judgement, now) == THROTTLE_UNCHANGED &&
+		   judgement.fate == FATE_LATER,
 	   "nor are those that were in flight");
-	now = pace.resume;
-	tell(&pace, GATEWAY_WORKS, 0, 0, now);
+	now = throttle.resume;
+	tell(&throttle, GATEWAY_WORKS, 0, 0, now);
 	for (int i = 0; i < 4; i++)
 	{
 		judgement = forbidden;
-		ok(tell_judgement(&pace, &judgement, now) == PACE_UNCHANGED && judgement.fate == FATE_RETRY,
+		ok(tell_judgement(&throttle, &judgement, now) == THROTTLE_UNCHANGED &&
+			   judgement.fate == FATE_RETRY,
 		   "after a success it is the action's fault");
 	}
 	judgement = forbidden;
-	ok(tell_judgement(&pace, &judgement, now) == PACE_STOPPED && judgement.fate == FATE_LATER &&
-		   pace.resume <= now + 5 * SECOND / 4,
+	ok(tell_judgement(&throttle, &judgement, now) == THROTTLE_STOPPED &&
+		   judgement.fate == FATE_LATER && throttle.resume <= now + 5 * SECOND / 4,
 	   "unless it goes on like that; then there is a try a second");
-	PaceStart(&pace, 32, 1, 50, now);
+	ThrottleStart(&throttle, 32, 1, 50, now);
 	for (int i = 0; i < 1000; i++, now += SECOND / 100)
 	{
-		for (; PaceMaySend(&pace, 0, now, &wake); sent++)
-			PaceSent(&pace, now);
+		for (; ThrottleMaySend(&throttle, 0, now, &wake); sent++)
+			ThrottleSent(&throttle, now);
 	}
 	ok(sent >= 495 && sent <= 505, "a rate of 50 sends %d in ten seconds", sent);
-	ok(PaceRoom(&pace, 1000, 3 * SECOND, now) <= 51,
+	ok(ThrottleRoom(&throttle, 1000, 3 * SECOND, now) <= 51,
 	   "and no more is claimed than goes out within the lease");
-	ok(PaceHash(0, "a", 1) != PaceHash(0, "b", 1) && PaceHash(0, "a", 1) != PaceHash(1, "a", 1),
+	ok(ThrottleHash(0, "a", 1) != ThrottleHash(0, "b", 1) &&
+		   ThrottleHash(0, "a", 1) != ThrottleHash(1, "a", 1),
 	   "tenants are told apart");
 }
 
@@ -1772,10 +1782,10 @@ main(void)
 	test_claims();
 	test_stalled_log();
 	test_clock();
-	test_pace_tenants();
-	test_pace_outages();
-	test_pace();
-	test_pace_fixed();
+	test_throttle_tenants();
+	test_throttle_outages();
+	test_throttle();
+	test_throttle_fixed();
 	test_limit();
 	test_limit_live();
 	test_limit_elsewhere();

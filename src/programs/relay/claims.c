@@ -470,14 +470,14 @@ static bool
 claim(Relay *relay, int64_t now, int64_t *wake)
 {
 	const Settings *settings = relay->settings;
-	int room = PaceRoom(&relay->pace, settings->batch_size, settings->lease, now);
+	int room = ThrottleRoom(&relay->throttle, settings->batch_size, settings->lease, now);
 	int wanted = room < settings->batch_size ? room : settings->batch_size;
 
 	if (relay->stopping || relay->held.unsent_bytes > MAX_UNSENT_BYTES ||
 		relay->results.bytes > MAX_RESULT_BYTES)
 		return false;
-	if (now < relay->pace.resume)
-		*wake = Earlier(*wake, relay->pace.resume);
+	if (now < relay->throttle.resume)
+		*wake = Earlier(*wake, relay->throttle.resume);
 	room -= relay->held.unsent + relay->sink->in_flight;
 	if (room <= 0 || room < wanted / 2)
 		return false;
@@ -487,7 +487,7 @@ claim(Relay *relay, int64_t now, int64_t *wake)
 		return false;
 	}
 	relay->idle = false;
-	if (relay->pace.state == PACE_REFUSED)
+	if (relay->throttle.state == THROTTLE_REFUSED)
 		SendSideReload(relay);
 	relay->asked_for = (int) Earlier(room < wanted ? room : wanted,
 									 ClaimAtOnce(relay->claim_most, relay->claimed_size));

@@ -35,8 +35,8 @@ write_metrics(Relay *relay, int64_t now, int64_t *wake, bool always)
 	Gauges gauges = {
 		.in_flight = relay->sink->in_flight,
 		.held = relay->held.unsent + relay->sink->in_flight + relay->results.count,
-		.limit = PaceConcurrency(&relay->pace),
-		.gateway_up = relay->pace.state == PACE_OPEN && !relay->sink->is_away,
+		.limit = ThrottleConcurrency(&relay->throttle),
+		.gateway_up = relay->throttle.state == THROTTLE_OPEN && !relay->sink->is_away,
 		.database_up = DatabaseIsReady(relay->work) && relay->verified && !relay->complained,
 		.reconnects = DatabaseReconnects(relay->work),
 		.queue_known = relay->figures.stats_known,
@@ -73,7 +73,7 @@ obey_signals(Relay *relay, int64_t now)
 		signal_flags.reload = false;
 		Log(LOG_INFO, "reading the key files again");
 		SendSideReload(relay);
-		PaceTryNow(&relay->pace, now);
+		ThrottleTryNow(&relay->throttle, now);
 	}
 	if (signal_flags.stop > 0 && !relay->stopping)
 	{
@@ -104,8 +104,8 @@ lose_patience(Relay *relay, int64_t now, int64_t *wake)
 		relay->done_at = now;
 	}
 	end = relay->done_at + DRAIN_STALLED;
-	if (relay->pace.state != PACE_OPEN)
-		end = Earlier(end, relay->pace.stopped_at + DRAIN_PATIENCE);
+	if (relay->throttle.state != THROTTLE_OPEN)
+		end = Earlier(end, relay->throttle.stopped_at + DRAIN_PATIENCE);
 	if (now < end)
 	{
 		*wake = Earlier(*wake, end);

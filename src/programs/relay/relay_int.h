@@ -36,7 +36,7 @@ typedef struct Relay
 	Listener listener;
 	Sink *sink;
 	Keyring *keys;
-	Pace pace;
+	Throttle throttle;
 
 	/* Actions, from the claim until their result is recorded. */
 	Held held;

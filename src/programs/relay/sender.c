@@ -68,21 +68,21 @@ give_back(Relay *relay)
  * Log what an answer has changed.
  */
 static void
-report(Relay *relay, PaceChange change, const Action *action, const Answer *answer)
+report(Relay *relay, ThrottleChange change, const Action *action, const Answer *answer)
 {
 	const SinkKind *kind = relay->sink->kind;
 	const char *place = SinkPlace(relay->settings);
 	char event[60];
 
-	if (change == PACE_UNCHANGED)
+	if (change == THROTTLE_UNCHANGED)
 		return;
 	snprintf(event, sizeof(event), "%s %s", kind->name,
-			 change == PACE_RESUMED           ? "is back"
-			 : relay->pace.state == PACE_DOWN ? "unavailable"
-											  : "refuses us");
-	if (change == PACE_RESUMED)
+			 change == THROTTLE_RESUMED               ? "is back"
+			 : relay->throttle.state == THROTTLE_DOWN ? "unavailable"
+													  : "refuses us");
+	if (change == THROTTLE_RESUMED)
 		Log(LOG_INFO, event, LogNumber("status", answer->status));
-	else if (relay->pace.state == PACE_DOWN)
+	else if (relay->throttle.state == THROTTLE_DOWN)
 		Log(LOG_ERROR, event, LogText("url", place), LogText("error", BufferText(&relay->text)),
 			LogText("hint", "nothing is claimed but single actions until one succeeds"));
 	else
@@ -104,14 +104,14 @@ hash_member(uint64_t seed, const Action *action, const char *start)
 	const char *end;
 
 	if (at == NULL)
-		return PaceHash(seed, "", 0);
+		return ThrottleHash(seed, "", 0);
 	at += len;
 	for (end = at; end < action->body + action->len && *end != '"'; end++)
 	{
 		if (*end == '\\')
 			end++;
 	}
-	return PaceHash(seed, at, (size_t) (end - at));
+	return ThrottleHash(seed, at, (size_t) (end - at));
 }
 
 /*
@@ -127,16 +127,16 @@ tenant_of(const Action *action)
  * What an answer is about: requests to one provider that ended in the same way take
  * about as long.  Only those that the gateway has carried out tell how busy it is.
  */
-static PaceSubject
+static ThrottleSubject
 subject_of(const Action *action, const Judgement *judgement, const Buffer *tag, int64_t duration)
 {
-	PaceSubject subject = {.tenant = tenant_of(action), .duration = duration};
+	ThrottleSubject subject = {.tenant = tenant_of(action), .duration = duration};
 
 	subject.executed =
 		judgement->fate == FATE_ACK && judgement->health == GATEWAY_WORKS && tag->len > 0;
 	if (subject.executed)
 		subject.kind =
-			hash_member(PaceHash(0, tag->data, tag->len), action, "\", \"provider\": \"");
+			hash_member(ThrottleHash(0, tag->data, tag->len), action, "\", \"provider\": \"");
 	return subject;
 }
 
@@ -148,7 +148,7 @@ answered(void *owner, Action *action, const Answer *answer, int64_t duration)
 {
 	Relay *relay = owner;
 	Judgement judgement;
-	PaceSubject subject;
+	ThrottleSubject subject;
 
 	BufferClear(&relay->text);
 	judgement = relay->sink->kind->judge(answer, &relay->text, &relay->tag);
@@ -158,7 +158,8 @@ answered(void *owner, Action *action, const Answer *answer, int64_t duration)
 		LogNumber("attempt", action->attempt), LogNumber("status", answer->status),
 		LogNumber("us", duration),
 		LogText("error", judgement.fate == FATE_ACK ? "" : BufferText(&relay->text)));
-	report(relay, PaceAnswered(&relay->pace, &judgement, &subject, ClockNow()), action, answer);
+	report(relay, ThrottleAnswered(&relay->throttle, &judgement, &subject, ClockNow()), action,
+		   answer);
 	switch (judgement.fate)
 	{
 		case FATE_ACK:
@@ -206,7 +207,7 @@ send_action(Relay *relay, Action *action)
 			break;
 	}
 	relay->sink->kind->send(relay->sink, action, body, len);
-	PaceSent(&relay->pace, ClockNow());
+	ThrottleSent(&relay->throttle, ClockNow());
 	counters.sent++;
 }
 
@@ -218,7 +219,7 @@ static void
 handle_next(Relay *relay, int64_t now)
 {
 	Action *action = HeldTake(&relay->held);
-	int64_t rest = PaceRest(&relay->pace, tenant_of(action), now);
+	int64_t rest = ThrottleRest(&relay->throttle, tenant_of(action), now);
 
 	if (action->lease->lost)
 	{
@@ -227,7 +228,7 @@ handle_next(Relay *relay, int64_t now)
 	}
 	else if (rest > 0)
 	{
-		PacePutOff(&relay->pace, now);
+		ThrottlePutOff(&relay->throttle, now);
 		conclude(relay, action, RESULT_NACK, false, false, rest + Jittered(SECOND));
 	}
 	else
@@ -246,7 +247,7 @@ may_go(Relay *relay, const Action *action, int64_t now, int64_t *wake)
 	if (action->lease->lost)
 		return true;
 	return action->lease->until - now >= needed &&
-		   PaceMaySend(&relay->pace, relay->sink->in_flight, now, wake);
+		   ThrottleMaySend(&relay->throttle, relay->sink->in_flight, now, wake);
 }
 
 /*
@@ -257,12 +258,12 @@ SendSideAdvance(Relay *relay, int64_t now, int64_t *wake)
 {
 	Held *held = &relay->held;
 
-	if (relay->stopping || (relay->pace.state != PACE_OPEN && now < relay->pace.resume))
+	if (relay->stopping || (relay->throttle.state != THROTTLE_OPEN && now < relay->throttle.resume))
 		give_back(relay);
 	while (held->first != NULL && relay->results.bytes <= MAX_RESULT_BYTES &&
 		   may_go(relay, held->first, now, wake))
 		handle_next(relay, now);
-	PaceIsPuttingOff(&relay->pace, now, wake);
+	ThrottleIsPuttingOff(&relay->throttle, now, wake);
 }
 
 /*
@@ -313,8 +314,9 @@ SendSideStart(Relay *relay)
 	relay->sink = relay->keys != NULL ? kind->open(settings, handlers) : NULL;
 	if (relay->sink == NULL)
 		return false;
-	PaceStart(&relay->pace, settings->concurrency, settings->share, settings->max_rate, ClockNow());
+	ThrottleStart(&relay->throttle, settings->concurrency, settings->share, settings->max_rate,
+				  ClockNow());
 	if (kind->has_own_queue)
-		PaceFix(&relay->pace, settings->concurrency);
+		ThrottleFix(&relay->throttle, settings->concurrency);
 	return true;
 }

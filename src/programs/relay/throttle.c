@@ -40,17 +40,17 @@
  * Begin.
  */
 void
-PaceStart(Pace *pace, int concurrency, double share, double rate, int64_t now)
+ThrottleStart(Throttle *throttle, int concurrency, double share, double rate, int64_t now)
 {
-	*pace = (Pace){
-		.state = PACE_OPEN,
+	*throttle = (Throttle){
+		.state = THROTTLE_OPEN,
 		.down = {SECOND, 30 * SECOND, 0},
 		.refused = {5 * SECOND, MINUTE, 0},
 		.rate = rate,
 		.saved = 1,
 		.saved_at = now,
 	};
-	LimitStart(&pace->limit, INITIAL_CONCURRENCY, concurrency, share, now);
+	LimitStart(&throttle->limit, INITIAL_CONCURRENCY, concurrency, share, now);
 }
 
 /*
@@ -58,25 +58,25 @@ PaceStart(Pace *pace, int concurrency, double share, double rate, int64_t now)
  * queue of its own.
  */
 void
-PaceFix(Pace *pace, int concurrency)
+ThrottleFix(Throttle *throttle, int concurrency)
 {
-	pace->fixed = concurrency;
+	throttle->fixed = concurrency;
 }
 
 /*
  * How many requests may be in flight while nothing fails.
  */
 static int
-most_in_flight(const Pace *pace)
+most_in_flight(const Throttle *throttle)
 {
-	return pace->fixed > 0 ? pace->fixed : LimitNow(&pace->limit);
+	return throttle->fixed > 0 ? throttle->fixed : LimitNow(&throttle->limit);
 }
 
 /*
  * A number for a text, and for another number before it: FNV-1a.
  */
 uint64_t
-PaceHash(uint64_t seed, const char *text, size_t len)
+ThrottleHash(uint64_t seed, const char *text, size_t len)
 {
 	uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ seed;
 
@@ -89,9 +89,9 @@ PaceHash(uint64_t seed, const char *text, size_t len)
  * How many requests may be in flight now.
  */
 int
-PaceConcurrency(const Pace *pace)
+ThrottleConcurrency(const Throttle *throttle)
 {
-	return pace->state == PACE_OPEN ? most_in_flight(pace) : 1;
+	return throttle->state == THROTTLE_OPEN ? most_in_flight(throttle) : 1;
 }
 
 /*
@@ -99,31 +99,33 @@ PaceConcurrency(const Pace *pace)
  * the time from which it may.
  */
 bool
-PaceMaySend(Pace *pace, int in_flight, int64_t now, int64_t *wake)
+ThrottleMaySend(Throttle *throttle, int in_flight, int64_t now, int64_t *wake)
 {
-	if (in_flight >= PaceConcurrency(pace))
+	if (in_flight >= ThrottleConcurrency(throttle))
 		return false;
-	if (now < pace->resume)
+	if (now < throttle->resume)
 	{
-		*wake = Earlier(*wake, pace->resume);
-		return false;
-	}
-	if (pace->state == PACE_OPEN && pace->fixed == 0 && now < LimitSendFrom(&pace->limit))
-	{
-		*wake = Earlier(*wake, LimitSendFrom(&pace->limit));
+		*wake = Earlier(*wake, throttle->resume);
 		return false;
 	}
-	if (pace->rate > 0)
+	if (throttle->state == THROTTLE_OPEN && throttle->fixed == 0 &&
+		now < LimitSendFrom(&throttle->limit))
 	{
-		double most = pace->rate / BURSTS_A_SECOND > 1 ? pace->rate / BURSTS_A_SECOND : 1;
+		*wake = Earlier(*wake, LimitSendFrom(&throttle->limit));
+		return false;
+	}
+	if (throttle->rate > 0)
+	{
+		double most = throttle->rate / BURSTS_A_SECOND > 1 ? throttle->rate / BURSTS_A_SECOND : 1;
 
-		pace->saved += pace->rate * (double) (now - pace->saved_at) / SECOND;
-		pace->saved_at = now;
-		if (pace->saved > most)
-			pace->saved = most;
-		if (pace->saved < 1)
+		throttle->saved += throttle->rate * (double) (now - throttle->saved_at) / SECOND;
+		throttle->saved_at = now;
+		if (throttle->saved > most)
+			throttle->saved = most;
+		if (throttle->saved < 1)
 		{
-			*wake = Earlier(*wake, now + 1 + (int64_t) ((1 - pace->saved) / pace->rate * SECOND));
+			*wake = Earlier(*wake,
+							now + 1 + (int64_t) ((1 - throttle->saved) / throttle->rate * SECOND));
 			return false;
 		}
 	}
@@ -134,12 +136,12 @@ PaceMaySend(Pace *pace, int in_flight, int64_t now, int64_t *wake)
  * How long nothing may be sent for a tenant; 0 if something may be sent now.
  */
 int64_t
-PaceRest(const Pace *pace, uint64_t tenant, int64_t now)
+ThrottleRest(const Throttle *throttle, uint64_t tenant, int64_t now)
 {
-	for (int i = 0; i < pace->resting_count; i++)
+	for (int i = 0; i < throttle->resting_count; i++)
 	{
-		if (pace->resting[i].tenant == tenant && pace->resting[i].until > now)
-			return pace->resting[i].until - now;
+		if (throttle->resting[i].tenant == tenant && throttle->resting[i].until > now)
+			return throttle->resting[i].until - now;
 	}
 	return 0;
 }
@@ -148,14 +150,14 @@ PaceRest(const Pace *pace, uint64_t tenant, int64_t now)
  * An action was given back because its tenant rests.
  */
 void
-PacePutOff(Pace *pace, int64_t now)
+ThrottlePutOff(Throttle *throttle, int64_t now)
 {
-	if (now >= pace->put_off_until)
+	if (now >= throttle->put_off_until)
 	{
-		pace->put_off_until = now + SECOND;
-		pace->put_off = 0;
+		throttle->put_off_until = now + SECOND;
+		throttle->put_off = 0;
 	}
-	pace->put_off++;
+	throttle->put_off++;
 }
 
 /*
@@ -163,11 +165,11 @@ PacePutOff(Pace *pace, int64_t now)
  * brought forward to the time from which they may.
  */
 bool
-PaceIsPuttingOff(const Pace *pace, int64_t now, int64_t *wake)
+ThrottleIsPuttingOff(const Throttle *throttle, int64_t now, int64_t *wake)
 {
-	if (pace->put_off < MAX_PUT_OFF || now >= pace->put_off_until)
+	if (throttle->put_off < MAX_PUT_OFF || now >= throttle->put_off_until)
 		return false;
-	*wake = Earlier(*wake, pace->put_off_until);
+	*wake = Earlier(*wake, throttle->put_off_until);
 	return true;
 }
 
@@ -175,11 +177,11 @@ PaceIsPuttingOff(const Pace *pace, int64_t now, int64_t *wake)
  * One request was sent.
  */
 void
-PaceSent(Pace *pace, int64_t now)
+ThrottleSent(Throttle *throttle, int64_t now)
 {
-	LimitSent(&pace->limit, now);
-	if (pace->rate > 0)
-		pace->saved -= 1;
+	LimitSent(&throttle->limit, now);
+	if (throttle->rate > 0)
+		throttle->saved -= 1;
 }
 
 /*
@@ -189,13 +191,13 @@ PaceSent(Pace *pace, int64_t now)
  * flight; a batch of them is claimed where answers come quickly.
  */
 static int
-backlog(const Pace *pace, int batch_size)
+backlog(const Throttle *throttle, int batch_size)
 {
-	int limit = most_in_flight(pace);
+	int limit = most_in_flight(throttle);
 	double wanted = limit;
 
-	if (pace->mean_duration > 0)
-		wanted = limit * (double) CLAIM_TIME / pace->mean_duration;
+	if (throttle->mean_duration > 0)
+		wanted = limit * (double) CLAIM_TIME / throttle->mean_duration;
 	if (wanted < limit)
 		wanted = limit;
 	return wanted < batch_size ? (int) wanted : batch_size;
@@ -207,17 +209,17 @@ backlog(const Pace *pace, int batch_size)
  * try; none while nothing is sent.
  */
 int
-PaceRoom(const Pace *pace, int batch_size, int64_t lease, int64_t now)
+ThrottleRoom(const Throttle *throttle, int batch_size, int64_t lease, int64_t now)
 {
-	int room = most_in_flight(pace) + backlog(pace, batch_size);
+	int room = most_in_flight(throttle) + backlog(throttle, batch_size);
 	int64_t wake = NEVER;
 
-	if (now < pace->resume || PaceIsPuttingOff(pace, now, &wake))
+	if (now < throttle->resume || ThrottleIsPuttingOff(throttle, now, &wake))
 		return 0;
-	if (pace->state != PACE_OPEN)
+	if (throttle->state != THROTTLE_OPEN)
 		return 1;
-	if (pace->rate > 0 && pace->rate * (double) lease / (3 * SECOND) < room)
-		room = 1 + (int) (pace->rate * (double) lease / (3 * SECOND));
+	if (throttle->rate > 0 && throttle->rate * (double) lease / (3 * SECOND) < room)
+		room = 1 + (int) (throttle->rate * (double) lease / (3 * SECOND));
 	return room;
 }
 
@@ -226,16 +228,16 @@ PaceRoom(const Pace *pace, int batch_size, int64_t lease, int64_t now)
  * of the one whose rest ends first.
  */
 static Resting *
-free_place(Pace *pace)
+free_place(Throttle *throttle)
 {
-	Resting *place = &pace->resting[0];
+	Resting *place = &throttle->resting[0];
 
-	if (pace->resting_count < MAX_RESTING)
-		return &pace->resting[pace->resting_count++];
+	if (throttle->resting_count < MAX_RESTING)
+		return &throttle->resting[throttle->resting_count++];
 	for (int i = 1; i < MAX_RESTING; i++)
 	{
-		if (pace->resting[i].until < place->until)
-			place = &pace->resting[i];
+		if (throttle->resting[i].until < place->until)
+			place = &throttle->resting[i];
 	}
 	return place;
 }
@@ -245,14 +247,14 @@ free_place(Pace *pace)
  * refused lately and rests as well.
  */
 static bool
-let_rest(Pace *pace, uint64_t tenant, bool refused, int64_t delay, int64_t now)
+let_rest(Throttle *throttle, uint64_t tenant, bool refused, int64_t delay, int64_t now)
 {
 	Resting *place = NULL;
 	bool others = false;
 
-	for (int i = 0; i < pace->resting_count; i++)
+	for (int i = 0; i < throttle->resting_count; i++)
 	{
-		Resting *resting = &pace->resting[i];
+		Resting *resting = &throttle->resting[i];
 
 		if (resting->tenant == tenant)
 			place = resting;
@@ -260,7 +262,7 @@ let_rest(Pace *pace, uint64_t tenant, bool refused, int64_t delay, int64_t now)
 			others = true;
 	}
 	if (place == NULL)
-		place = free_place(pace);
+		place = free_place(throttle);
 	if (place->tenant != tenant)
 		*place = (Resting){.tenant = tenant};
 	if (place->until < now + delay)
@@ -274,30 +276,31 @@ let_rest(Pace *pace, uint64_t tenant, bool refused, int64_t delay, int64_t now)
  * the same again.
  */
 static void
-slow_down(Pace *pace, const Judgement *judgement, const PaceSubject *subject, int64_t now)
+slow_down(Throttle *throttle, const Judgement *judgement, const ThrottleSubject *subject,
+		  int64_t now)
 {
 	int64_t delay = Earlier(judgement->delay, MAX_PAUSE);
 
-	LimitRefused(&pace->limit, now - subject->duration, now);
-	if (let_rest(pace, subject->tenant, true, delay, now) && pace->resume < now + delay)
-		pace->resume = now + delay;
+	LimitRefused(&throttle->limit, now - subject->duration, now);
+	if (let_rest(throttle, subject->tenant, true, delay, now) && throttle->resume < now + delay)
+		throttle->resume = now + delay;
 }
 
 /*
  * Stop sending until a try succeeds.
  */
-static PaceChange
-stop(Pace *pace, PaceState state, int64_t delay, int64_t now)
+static ThrottleChange
+stop(Throttle *throttle, ThrottleState state, int64_t delay, int64_t now)
 {
-	PaceChange change = pace->state == state ? PACE_UNCHANGED : PACE_STOPPED;
+	ThrottleChange change = throttle->state == state ? THROTTLE_UNCHANGED : THROTTLE_STOPPED;
 
-	if (pace->state == PACE_OPEN)
-		pace->stopped_at = now;
-	pace->state = state;
-	pace->failures = 0;
-	pace->forbidden = 0;
-	pace->proven = false;
-	pace->resume = now + delay;
+	if (throttle->state == THROTTLE_OPEN)
+		throttle->stopped_at = now;
+	throttle->state = state;
+	throttle->failures = 0;
+	throttle->forbidden = 0;
+	throttle->proven = false;
+	throttle->resume = now + delay;
 	return change;
 }
 
@@ -307,30 +310,31 @@ stop(Pace *pace, PaceState state, int64_t delay, int64_t now)
  * but tries are sent, one a second, so that what is covered gets its turn
  * however many stand before it.
  */
-static PaceChange
-forbidden(Pace *pace, Judgement *judgement, int64_t now)
+static ThrottleChange
+forbidden(Throttle *throttle, Judgement *judgement, int64_t now)
 {
-	if (pace->state == PACE_OPEN && pace->proven && ++pace->forbidden < MAX_FORBIDDEN)
-		return PACE_UNCHANGED;
+	if (throttle->state == THROTTLE_OPEN && throttle->proven &&
+		++throttle->forbidden < MAX_FORBIDDEN)
+		return THROTTLE_UNCHANGED;
 	judgement->fate = FATE_LATER;
 	judgement->delay = FORBIDDEN_INTERVAL;
-	return stop(pace, PACE_REFUSED, Jittered(FORBIDDEN_INTERVAL), now);
+	return stop(throttle, THROTTLE_REFUSED, Jittered(FORBIDDEN_INTERVAL), now);
 }
 
 /*
  * The gateway has failed, or what is between it and us.  After some such answers
  * in a row it is down; if an answer says for how long, that is believed.
  */
-static PaceChange
-faulty(Pace *pace, Judgement *judgement, int64_t now)
+static ThrottleChange
+faulty(Throttle *throttle, Judgement *judgement, int64_t now)
 {
-	PaceChange change = PACE_UNCHANGED;
-	int most = pace->limit.most > 10 ? pace->limit.most / 2 : 5;
+	ThrottleChange change = THROTTLE_UNCHANGED;
+	int most = throttle->limit.most > 10 ? throttle->limit.most / 2 : 5;
 
-	if (pace->state != PACE_OPEN || ++pace->failures >= most)
-		change = stop(pace, PACE_DOWN, BackoffNext(&pace->down), now);
-	if (pace->resume < now + Earlier(judgement->delay, MAX_PAUSE))
-		pace->resume = now + Earlier(judgement->delay, MAX_PAUSE);
+	if (throttle->state != THROTTLE_OPEN || ++throttle->failures >= most)
+		change = stop(throttle, THROTTLE_DOWN, BackoffNext(&throttle->down), now);
+	if (throttle->resume < now + Earlier(judgement->delay, MAX_PAUSE))
+		throttle->resume = now + Earlier(judgement->delay, MAX_PAUSE);
 	if (judgement->fate == FATE_LATER)
 		judgement->delay = Jittered(2 * SECOND);
 	return change;
@@ -341,85 +345,86 @@ faulty(Pace *pace, Judgement *judgement, int64_t now)
  * one, so that one action that the key does not cover cannot stand before all
  * others.
  */
-static PaceChange
-refused(Pace *pace, Judgement *judgement, int64_t now)
+static ThrottleChange
+refused(Throttle *throttle, Judgement *judgement, int64_t now)
 {
-	bool stopped = pace->state != PACE_OPEN;
-	PaceChange change = stop(pace, PACE_REFUSED, BackoffNext(&pace->refused), now);
+	bool stopped = throttle->state != THROTTLE_OPEN;
+	ThrottleChange change = stop(throttle, THROTTLE_REFUSED, BackoffNext(&throttle->refused), now);
 
 	if (stopped)
-		judgement->delay = pace->resume - now + SECOND;
+		judgement->delay = throttle->resume - now + SECOND;
 	return change;
 }
 
 /*
  * The gateway answers.  One that was down is not flooded.
  */
-static PaceChange
-works(Pace *pace, const Judgement *judgement, const PaceSubject *subject, int64_t now)
+static ThrottleChange
+works(Throttle *throttle, const Judgement *judgement, const ThrottleSubject *subject, int64_t now)
 {
-	bool stopped = pace->state != PACE_OPEN;
+	bool stopped = throttle->state != THROTTLE_OPEN;
 
-	if (pace->state == PACE_DOWN)
-		LimitRestart(&pace->limit, 1, now);
-	pace->state = PACE_OPEN;
-	pace->failures = 0;
-	pace->forbidden = 0;
-	pace->proven = true;
-	BackoffReset(&pace->down);
-	BackoffReset(&pace->refused);
+	if (throttle->state == THROTTLE_DOWN)
+		LimitRestart(&throttle->limit, 1, now);
+	throttle->state = THROTTLE_OPEN;
+	throttle->failures = 0;
+	throttle->forbidden = 0;
+	throttle->proven = true;
+	BackoffReset(&throttle->down);
+	BackoffReset(&throttle->refused);
 	if (judgement->health == GATEWAY_BUSY)
-		slow_down(pace, judgement, subject, now);
+		slow_down(throttle, judgement, subject, now);
 	else if (judgement->health == GATEWAY_LIMITS)
-		let_rest(pace, subject->tenant, false, Earlier(judgement->delay, MAX_PAUSE), now);
-	return stopped ? PACE_RESUMED : PACE_UNCHANGED;
+		let_rest(throttle, subject->tenant, false, Earlier(judgement->delay, MAX_PAUSE), now);
+	return stopped ? THROTTLE_RESUMED : THROTTLE_UNCHANGED;
 }
 
 /*
  * Take notice of an answer, and decide what becomes of the action, which may
  * depend on what became of others.
  */
-PaceChange
-PaceAnswered(Pace *pace, Judgement *judgement, const PaceSubject *subject, int64_t now)
+ThrottleChange
+ThrottleAnswered(Throttle *throttle, Judgement *judgement, const ThrottleSubject *subject,
+				 int64_t now)
 {
 	if (subject->executed)
-		LimitTimed(&pace->limit, subject->kind, subject->duration, now);
-	pace->mean_duration += (pace->mean_duration == 0 ? 1 : DURATION_WEIGHT) *
-						   ((double) subject->duration - pace->mean_duration);
-	LimitEnded(&pace->limit, now);
+		LimitTimed(&throttle->limit, subject->kind, subject->duration, now);
+	throttle->mean_duration += (throttle->mean_duration == 0 ? 1 : DURATION_WEIGHT) *
+							   ((double) subject->duration - throttle->mean_duration);
+	LimitEnded(&throttle->limit, now);
 
 	/* An answer to what was in flight when we stopped. */
-	if (pace->state != PACE_OPEN && now < pace->resume)
+	if (throttle->state != THROTTLE_OPEN && now < throttle->resume)
 	{
 		if (judgement->health == GATEWAY_FORBIDS)
 		{
 			judgement->fate = FATE_LATER;
 			judgement->delay = FORBIDDEN_INTERVAL;
 		}
-		return PACE_UNCHANGED;
+		return THROTTLE_UNCHANGED;
 	}
 	switch (judgement->health)
 	{
 		case GATEWAY_FORBIDS:
-			return forbidden(pace, judgement, now);
+			return forbidden(throttle, judgement, now);
 		case GATEWAY_REFUSES:
-			return refused(pace, judgement, now);
+			return refused(throttle, judgement, now);
 		case GATEWAY_FAULTY:
-			return faulty(pace, judgement, now);
+			return faulty(throttle, judgement, now);
 		case GATEWAY_WORKS:
 		case GATEWAY_BUSY:
 		case GATEWAY_LIMITS:
 			break;
 	}
-	return works(pace, judgement, subject, now);
+	return works(throttle, judgement, subject, now);
 }
 
 /*
  * Something has changed on our side: if we have stopped, try now.
  */
 void
-PaceTryNow(Pace *pace, int64_t now)
+ThrottleTryNow(Throttle *throttle, int64_t now)
 {
-	if (pace->state != PACE_OPEN && pace->resume > now)
-		pace->resume = now;
+	if (throttle->state != THROTTLE_OPEN && throttle->resume > now)
+		throttle->resume = now;
 }

@@ -12,12 +12,12 @@
 #include "relay/answer.h"
 #include "relay/limit.h"
 
-typedef enum PaceState
+typedef enum ThrottleState
 {
-	PACE_OPEN,    /* send */
-	PACE_DOWN,    /* the gateway fails: try one now and then */
-	PACE_REFUSED, /* our key or URL is wrong: try one now and then */
-} PaceState;
+	THROTTLE_OPEN,    /* send */
+	THROTTLE_DOWN,    /* the gateway fails: try one now and then */
+	THROTTLE_REFUSED, /* our key or URL is wrong: try one now and then */
+} ThrottleState;
 
 /* Tenants that have had enough, at most so many; the first to be sent again gives way. */
 #define MAX_RESTING 64
@@ -30,9 +30,9 @@ typedef struct Resting
 	bool refused; /* by a 429, and not by an outcome */
 } Resting;
 
-typedef struct Pace
+typedef struct Throttle
 {
-	PaceState state;
+	ThrottleState state;
 	Limit limit;   /* requests in flight */
 	int fixed;     /* that many of them, and no limit is looked for; 0: none */
 	int failures;  /* in a row */
@@ -50,37 +50,38 @@ typedef struct Pace
 	double rate;          /* actions a second; 0 is no limit */
 	double saved;         /* how many may be sent at once now */
 	int64_t saved_at;
-} Pace;
+} Throttle;
 
 /* What an answer was about. */
-typedef struct PaceSubject
+typedef struct ThrottleSubject
 {
 	uint64_t tenant;
 	uint64_t kind;    /* the provider and the outcome */
 	bool executed;    /* so that its time tells how busy the gateway is */
 	int64_t duration; /* from sending it to the answer */
-} PaceSubject;
+} ThrottleSubject;
 
 /* What an answer changed. */
-typedef enum PaceChange
+typedef enum ThrottleChange
 {
-	PACE_UNCHANGED,
-	PACE_STOPPED, /* the state is PACE_DOWN or PACE_REFUSED now */
-	PACE_RESUMED
-} PaceChange;
+	THROTTLE_UNCHANGED,
+	THROTTLE_STOPPED, /* the state is THROTTLE_DOWN or THROTTLE_REFUSED now */
+	THROTTLE_RESUMED
+} ThrottleChange;
 
-extern void PaceStart(Pace *pace, int concurrency, double share, double rate, int64_t now);
-extern void PaceFix(Pace *pace, int concurrency);
-extern bool PaceMaySend(Pace *pace, int in_flight, int64_t now, int64_t *wake);
-extern int64_t PaceRest(const Pace *pace, uint64_t tenant, int64_t now);
-extern void PacePutOff(Pace *pace, int64_t now);
-extern bool PaceIsPuttingOff(const Pace *pace, int64_t now, int64_t *wake);
-extern void PaceSent(Pace *pace, int64_t now);
-extern int PaceConcurrency(const Pace *pace);
-extern int PaceRoom(const Pace *pace, int batch_size, int64_t lease, int64_t now);
-extern PaceChange
-PaceAnswered(Pace *pace, Judgement *judgement, const PaceSubject *subject, int64_t now);
-extern void PaceTryNow(Pace *pace, int64_t now);
-extern uint64_t PaceHash(uint64_t seed, const char *text, size_t len);
+extern void
+ThrottleStart(Throttle *throttle, int concurrency, double share, double rate, int64_t now);
+extern void ThrottleFix(Throttle *throttle, int concurrency);
+extern bool ThrottleMaySend(Throttle *throttle, int in_flight, int64_t now, int64_t *wake);
+extern int64_t ThrottleRest(const Throttle *throttle, uint64_t tenant, int64_t now);
+extern void ThrottlePutOff(Throttle *throttle, int64_t now);
+extern bool ThrottleIsPuttingOff(const Throttle *throttle, int64_t now, int64_t *wake);
+extern void ThrottleSent(Throttle *throttle, int64_t now);
+extern int ThrottleConcurrency(const Throttle *throttle);
+extern int ThrottleRoom(const Throttle *throttle, int batch_size, int64_t lease, int64_t now);
+extern ThrottleChange ThrottleAnswered(Throttle *throttle, Judgement *judgement,
+									   const ThrottleSubject *subject, int64_t now);
+extern void ThrottleTryNow(Throttle *throttle, int64_t now);
+extern uint64_t ThrottleHash(uint64_t seed, const char *text, size_t len);
 
 #endif
