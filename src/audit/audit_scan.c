@@ -4,7 +4,8 @@
  *
  * A record is a row of the gateway's audit table.  The table is read through
  * SPI, as its owner, with one statement built from the filters that were given
- * (audit_sql.c).  audit_table.c finds and checks the table.
+ * (audit_sql.c), page by page, each from where the one before has ended.
+ * audit_table.c finds and checks the table.
  */
 #include "postgres.h"
 

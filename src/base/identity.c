@@ -7,7 +7,8 @@
  * write their own tables as those tables' owner, the way the server runs
  * referential-integrity triggers (ri_triggers.c) and maintenance commands.
  * So whatever a table's owner has planted on it runs with that owner's rights
- * and no others.
+ * and no others, and nothing that is on the caller's search_path is found
+ * meanwhile.
  *
  * Nothing here is undone by PG_TRY: an error aborts the (sub)transaction, and
  * that puts back the user id, the security context and the settings.

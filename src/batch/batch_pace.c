@@ -1,6 +1,9 @@
 /*
  * batch_pace.c
- *		How fast a batch goes.
+ *		How fast a batch goes: new due times for what waits of it.
+ *
+ * A change of the rate, a pause and a resumption give the waiting segments of a
+ * batch other due times.  How these follow from a rate is in queue/pace.c.
  */
 #include "postgres.h"
 

@@ -5,7 +5,9 @@
  * A segment is a run of at most SEGMENT_ACTIONS consecutive outbox rows that
  * wait, or are leased, together.  It is the only row of the queue that changes:
  * claiming writes a lease into it; finishing some of its actions replaces it by
- * the pieces that are left; finishing all of them deletes it.
+ * the pieces that are left; finishing all of them deletes it.  A lease ends by
+ * itself when the time in due_at has come: nothing runs at that moment, and the
+ * next claim finds the segment (SegmentIsLeased).
  *
  * Rows are read with a current snapshot and changed only if they still are what
  * was read, whatever the isolation level of the transaction: if another session
