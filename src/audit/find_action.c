@@ -43,8 +43,7 @@ is_open_to_owner(const AuditTable *table)
 	return !table->rel->rd_rel->relrowsecurity && ExecutorCheckPerms_hook == NULL &&
 		   pg_class_aclcheck(RelationGetRelid(table->rel), table->owner, ACL_SELECT) ==
 			   ACLCHECK_OK &&
-		   ActeonSchemaAclCheck(RelationGetNamespace(table->rel), table->owner, ACL_USAGE) ==
-			   ACLCHECK_OK;
+		   ActeonMayUseSchema(RelationGetNamespace(table->rel), table->owner);
 }
 
 /*

@@ -114,12 +114,4 @@
 #define ActeonIsEndless(interval) false
 #endif
 
-/* PostgreSQL 16 has one check for the privileges on objects of most kinds. */
-#if PG_VERSION_NUM >= 160000
-#define ActeonSchemaAclCheck(schema, role, mode) \
-	object_aclcheck(NamespaceRelationId, schema, role, mode)
-#else
-#define ActeonSchemaAclCheck(schema, role, mode) pg_namespace_aclcheck(schema, role, mode)
-#endif
-
 #endif /* ACTEON_COMPAT_H */

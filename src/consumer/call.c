@@ -25,6 +25,7 @@
 
 #include "access/grants.h"
 #include "base/catalog.h"
+#include "base/partition.h"
 #include "base/table_access.h"
 #include "base/triggers.h"
 #include "consumer/call.h"
@@ -183,7 +184,8 @@ LeaseEnd(FunctionCallInfo fcinfo, int argument, TimestampTz now)
 }
 
 /*
- * Delete the rows with the given ids by a statement; returns how many there were.
+ * Delete the rows with the given ids from a table, and not from those that inherit from
+ * it, by a statement; returns how many there were.
  */
 static int
 delete_at_once(Relation rel, const char *column, const Datum *ids, int count)
@@ -192,7 +194,7 @@ delete_at_once(Relation rel, const char *column, const Datum *ids, int count)
 	Oid type = INT8ARRAYOID;
 	Datum array = PointerGetDatum(construct_array(unconstify(Datum *, ids), count, INT8OID,
 												  sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	char *sql = psprintf("DELETE FROM %s.%s WHERE %s = ANY ($1)",
+	char *sql = psprintf("DELETE FROM ONLY %s.%s WHERE %s = ANY ($1)",
 						 quote_identifier(get_namespace_name(RelationGetNamespace(rel))),
 						 RelationGetRelationName(rel), column);
 
@@ -233,17 +235,30 @@ delete_one_by_one(Relation rel, const char *column, const Datum *ids, int count)
 }
 
 /*
- * Delete the rows with the given ids, all of which must be there, from one of
- * the extension's tables.  Needs an SPI connection.
+ * Delete the rows with the given ids, all of which must be there, from a table that is
+ * kept in parts: from each part those that are in it, as triggers and foreign keys of one
+ * do not concern the others.  Locks no other part.  Needs an SPI connection.
  */
 void
 DeleteRows(Oid schema, const char *table, const char *column, const Datum *ids, int count)
 {
-	Relation rel = table_open(OwnTable(schema, table), RowExclusiveLock);
-	int deleted = DeletesApart(rel) ? delete_one_by_one(rel, column, ids, count)
-									: delete_at_once(rel, column, ids, count);
+	for (int first = 0, next; first < count; first = next)
+	{
+		int part = PartitionOfId(DatumGetInt64(ids[first]));
+		Relation rel;
+		int deleted;
 
-	if (deleted != count)
-		elog(ERROR, "deleted %d rows of %s instead of %d", deleted, table, count);
-	table_close(rel, NoLock);
+		for (next = first + 1; next < count; next++)
+		{
+			if (PartitionOfId(DatumGetInt64(ids[next])) != part)
+				break;
+		}
+		rel = table_open(PartitionTable(schema, table, part), RowExclusiveLock);
+		deleted = DeletesApart(rel) ? delete_one_by_one(rel, column, ids + first, next - first)
+									: delete_at_once(rel, column, ids + first, next - first);
+		if (deleted != next - first)
+			elog(ERROR, "deleted %d rows of %s instead of %d", deleted,
+				 RelationGetRelationName(rel), next - first);
+		table_close(rel, NoLock);
+	}
 }

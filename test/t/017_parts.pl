@@ -76,6 +76,17 @@ foreach my $level ('REPEATABLE READ', 'SERIALIZABLE')
 	check_is_empty("a purge that is $level");
 }
 
+# Foreign keys of both kinds, that came when there were rows in other parts.
+turn(3);
+sql(q{SELECT make_record('dead-1'), make_record('dead-2')});
+replay('dead', 2);
+sql(q{SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('no'::text)) FROM acteon_outbox_claim('one') WHERE action ->> 'id' IN (SELECT action_id::text FROM acteon_dispatch_outbox WHERE original_action_id LIKE 'dead-%')});
+sql(q{CREATE TABLE at_once (delivery_id bigint REFERENCES acteon_dispatch_delivery ON DELETE CASCADE);
+	CREATE TABLE later (delivery_id bigint REFERENCES acteon_dispatch_delivery DEFERRABLE INITIALLY DEFERRED)});
+is(sql(q{SELECT redriven FROM acteon_outbox_redrive()}), 2, 'foreign keys to the table: what is dead in another part is redriven');
+check_is_empty('redriven from another part');
+sql(q{DROP TABLE at_once, later});
+
 # A sequence that is behind the rows, as where these came by logical replication.
 turn(5);
 deliver('behind', 20, 100);
