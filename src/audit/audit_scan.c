@@ -21,7 +21,7 @@
 
 #include "audit/audit_scan.h"
 #include "audit/audit_sql.h"
-#include "audit/find_action.h"
+#include "audit/find_record.h"
 #include "audit/others.h"
 #include "audit/time_steps.h"
 #include "base/guard.h"
@@ -298,7 +298,7 @@ AuditFindAction(const AuditTable *table, const char *action_id, const char *outc
 						   .to = to->given ? to->time : DT_NOEND};
 	bool found;
 
-	if (FindActionDirectly(table, &search))
+	if (FindRecordDirectly(table, &search))
 	{
 		if (OidIsValid(search.found_in))
 			read_table_row(record, &search);

@@ -41,9 +41,9 @@ AuditValue(const AuditTable *table, const char *sql, int nargs, Oid *types, Datu
 }
 
 /*
- * The statement that finds the newest time between $1 and $2 that meets a condition.  No index is on that
- * alone, so the newest of each outcome is looked for, from one outcome to the next: two
- * probes of an index each, of which there are a score.
+ * The statement that finds the newest time between $1 and $2 that meets a condition.  No
+ * index is on that alone, so the newest of each outcome is looked for, from one outcome
+ * to the next: two probes of an index each, of which there are a score.
  */
 static char *
 newest_sql(const AuditTable *table, const char *condition)

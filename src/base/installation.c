@@ -33,26 +33,52 @@
 	"	INSERT INTO %1$s.acteon_replay_installation DEFAULT VALUES ON CONFLICT DO NOTHING) " \
 	"INSERT INTO %1$s.acteon_replay_begun DEFAULT VALUES ON CONFLICT DO NOTHING"
 
+/* The first row of a table, as it is now. */
+typedef struct FirstRow
+{
+	Relation rel;
+	Snapshot snapshot;
+	TableScanDesc scan;
+	TupleTableSlot *slot;
+	bool found;
+} FirstRow;
+
+/*
+ * Read the first row of one of the extension's tables, until close_first.
+ */
+static void
+open_first(FirstRow *row, Oid schema, const char *table)
+{
+	row->rel = table_open(OwnTable(schema, table), AccessShareLock);
+	row->slot = table_slot_create(row->rel, NULL);
+	row->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	row->scan = table_beginscan(row->rel, row->snapshot, 0, NULL);
+	row->found = table_scan_getnextslot(row->scan, ForwardScanDirection, row->slot);
+}
+
+static void
+close_first(FirstRow *row)
+{
+	table_endscan(row->scan);
+	UnregisterSnapshot(row->snapshot);
+	ExecDropSingleTupleTableSlot(row->slot);
+	table_close(row->rel, AccessShareLock);
+}
+
 /*
  * Read the namespace.  Returns false if nothing was ever replayed here.
  */
 bool
 ReadNamespace(Oid schema, pg_uuid_t *namespace)
 {
-	Relation rel = table_open(OwnTable(schema, INSTALLATION_TABLE), AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	bool found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+	FirstRow row;
 	bool isnull;
 
-	if (found)
-		*namespace = *DatumGetUUIDP(slot_getattr(slot, Anum_installation_namespace, &isnull));
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	ExecDropSingleTupleTableSlot(slot);
-	table_close(rel, AccessShareLock);
-	return found;
+	open_first(&row, schema, INSTALLATION_TABLE);
+	if (row.found)
+		*namespace = *DatumGetUUIDP(slot_getattr(row.slot, Anum_installation_namespace, &isnull));
+	close_first(&row);
+	return row.found;
 }
 
 /*
@@ -63,28 +89,22 @@ ReadNamespace(Oid schema, pg_uuid_t *namespace)
 bool
 ReadServer(Oid schema, char **server, Oid *database)
 {
-	Relation rel = table_open(OwnTable(schema, INSTALLATION_TABLE), AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+	FirstRow row;
 	OwnColumns columns;
-	bool found =
-		TableColumns(rel, &columns) && table_scan_getnextslot(scan, ForwardScanDirection, slot);
 	bool isnull = true;
 	Datum value = (Datum) 0;
 
-	if (found)
-		value = slot_getattr(slot, ColumnPlace(columns, Anum_installation_server), &isnull);
+	open_first(&row, schema, INSTALLATION_TABLE);
+	row.found = TableColumns(row.rel, &columns) && row.found;
+	if (row.found)
+		value = slot_getattr(row.slot, ColumnPlace(columns, Anum_installation_server), &isnull);
 	*server = isnull ? NULL : TextDatumGetCString(value);
 	isnull = true;
-	if (found)
-		value = slot_getattr(slot, ColumnPlace(columns, Anum_installation_database), &isnull);
+	if (row.found)
+		value = slot_getattr(row.slot, ColumnPlace(columns, Anum_installation_database), &isnull);
 	*database = isnull ? InvalidOid : DatumGetObjectId(value);
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	ExecDropSingleTupleTableSlot(slot);
-	table_close(rel, AccessShareLock);
-	return found;
+	close_first(&row);
+	return row.found;
 }
 
 /*
@@ -93,17 +113,11 @@ ReadServer(Oid schema, char **server, Oid *database)
 static bool
 has_rows(Oid schema, const char *table)
 {
-	Relation rel = table_open(OwnTable(schema, table), AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	bool found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+	FirstRow row;
 
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	ExecDropSingleTupleTableSlot(slot);
-	table_close(rel, AccessShareLock);
-	return found;
+	open_first(&row, schema, table);
+	close_first(&row);
+	return row.found;
 }
 
 /*

@@ -55,8 +55,8 @@
 /*
  * What a restore that failed for a table has left of others.  COPY restores all rows of
  * a table or none, so for rows that are many it is enough to look at both ends, of each
- * range of ids, which is in a table of its own (partition.c).  The
- * subqueries are such that each is a search in an index, whatever the statistics say.
+ * range of ids, which is in a table of its own (partition.c).  The subqueries are such
+ * that each is a search in an index, whatever the statistics say.
  */
 #define ENDS_OF_OUTBOX \
 	"(SELECT e.* FROM generate_series(0, (SELECT max(id) / " RANGE_TEXT \

@@ -126,7 +126,7 @@ static const ItemState item_states[] = {
 	NOT_FINISHED_IN(STATE_IN_DOUBT),
 	{"held", "d.outbox_id IS NULL AND s.held IS NOT NULL",
 	 FIRST_IN_SEGMENT("doubt_since IS NOT NULL AND held IS NOT NULL")},
-	/* What was done is no failure, whatever else is. */
+	/* What was done is none (IsFailure): seen without calling the function for each. */
 	{"failed",
 	 "(d.effect = 'done') IS NOT TRUE"
 	 " AND %1$s.acteon_is_failure(d.state, " OUTCOME_NAME ", d.effect)",

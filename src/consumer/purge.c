@@ -4,9 +4,9 @@
  *
  * The replays of an action go together, when all of them are finished and old
  * enough, or not at all.  Their ids stay (find_action.c), so that no later replay gets
- * an id that was used before.  A session that replays the action at the same moment holds rows of
- * the outbox (hold_found in earlier_replays.c), and so does a redrive; such actions
- * are left for the next purge.
+ * an id that was used before.  A session that replays the action at the same moment
+ * holds rows of the outbox (hold_found in earlier_replays.c), and so does a redrive;
+ * such actions are left for the next purge.
  *
  * A purge also tidies up: what is left of cancelled batches is swept into
  * deliveries (batch_stop.c), and the old rows of the tally become one for each batch

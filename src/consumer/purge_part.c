@@ -405,8 +405,8 @@ count_part(Oid schema, int part)
 
 /*
  * Empty the parts that go, but for what must stay.  Those that are in use by other
- * sessions all the time are left, and counted in *busy.  Returns how many actions went.  The locks stay until
- * the transaction ends, so this comes last.  Needs an SPI connection.
+ * sessions all the time are left, and counted in *busy.  Returns how many actions went.
+ * The locks stay until the transaction ends, so this comes last.  Needs an SPI connection.
  */
 int64
 EmptyParts(Oid schema, TimestampTz before, const PartFate fates[PARTITIONS], int *busy)

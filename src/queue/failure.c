@@ -13,12 +13,14 @@ PG_FUNCTION_INFO_V1(acteon_is_failure);
 
 /*
  * Whether a result counts as a failure: dead, an outcome without effect
- * whatever its name, Failed whatever its effect, or a doubt.  Deliveries of
- * version 1.0 have no effect: for them the name alone decides.
+ * whatever its name, Failed unless it is known to have had its effect, or a doubt.
+ * Deliveries of version 1.0 have no effect: for them the name alone decides.
  */
 bool
 IsFailure(ActionState state, const char *outcome, Effect effect)
 {
+	if (effect == EFFECT_DONE)
+		return false;
 	return state == ACTION_DEAD || state == ACTION_IN_DOUBT ||
 		   (state == ACTION_DELIVERED && (effect == EFFECT_NONE || strcmp(outcome, "Failed") == 0 ||
 										  strcmp(outcome, "CircuitOpen") == 0));

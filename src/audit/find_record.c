@@ -1,5 +1,5 @@
 /*
- * find_action.c
+ * find_record.c
  *		Finding the record of an action without a statement.
  *
  * A single replay reads one row.  A statement for that takes eight times as long as
@@ -28,7 +28,7 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
-#include "audit/find_action.h"
+#include "audit/find_record.h"
 #include "audit/time_steps.h"
 #include "base/compat.h"
 #include "base/identity.h"
@@ -183,7 +183,7 @@ search_partition(const AuditTable *parent, Oid relid, ActionSearch *search)
  * a table or partition whose turn has come has no usable index on action ids.
  */
 bool
-FindActionDirectly(const AuditTable *table, ActionSearch *search)
+FindRecordDirectly(const AuditTable *table, ActionSearch *search)
 {
 	Identity caller;
 	bool done;
