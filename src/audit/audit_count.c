@@ -10,7 +10,7 @@
 #include "audit/audit_count.h"
 #include "audit/audit_scan.h"
 #include "audit/audit_value.h"
-#include "audit/lookup.h"
+#include "audit/audit_lookup.h"
 
 /*
  * The number that a statement selects.

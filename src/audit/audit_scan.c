@@ -24,7 +24,7 @@
 #include "audit/find_record.h"
 #include "audit/others.h"
 #include "audit/time_steps.h"
-#include "base/guard.h"
+#include "base/damaged.h"
 #include "base/identity.h"
 #include "base/kept_plan.h"
 #include "base/text.h"

@@ -24,7 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "audit/audit_table.h"
-#include "audit/lookup.h"
+#include "audit/audit_lookup.h"
 #include "base/catalog.h"
 #include "base/installation.h"
 #include "base/message.h"

@@ -36,7 +36,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
-#include "base/guard.h"
+#include "base/damaged.h"
 #include "base/installation.h"
 #include "base/replay_id.h"
 #include "base/settings.h"

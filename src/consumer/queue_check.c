@@ -14,7 +14,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
-#include "audit/lookup.h"
+#include "audit/audit_lookup.h"
 #include "base/identity.h"
 #include "base/settings.h"
 #include "consumer/call.h"

@@ -5,7 +5,7 @@
 #ifndef ACTEON_RESOLVE_DOUBT_H
 #define ACTEON_RESOLVE_DOUBT_H
 
-#include "audit/lookup.h"
+#include "audit/audit_lookup.h"
 #include "queue/delivery.h"
 #include "queue/segment.h"
 

@@ -394,7 +394,7 @@ IsDeduplicated(const char *outcome)
 
 /*
  * The effect of a record of the audit table.  A deduplicated one is unknown
- * here; lookup.c looks for the other record.
+ * here; audit_lookup.c looks for the other record.
  */
 Effect
 EffectOfRecord(const RecordOutcome *record)

@@ -24,7 +24,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/catalog.h"
-#include "base/guard.h"
+#include "base/damaged.h"
 #include "base/replay_id.h"
 #include "queue/outbox_row.h"
 #include "replay/eligibility.h"

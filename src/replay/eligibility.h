@@ -13,7 +13,7 @@
 #include "queue/find_action.h"
 #include "query/query.h"
 #include "queue/action_state.h"
-#include "replay/payload.h"
+#include "replay/payload_kind.h"
 #include "replay/reconstruct.h"
 
 /* What becomes of a record in a call. */

@@ -26,7 +26,7 @@
 #include "common/loop.h"
 #include "common/secret.h"
 #include "relay/answer.h"
-#include "relay/leases.h"
+#include "relay/held.h"
 #include "relay/metrics.h"
 #include "relay/relay_int.h"
 #include "relay/results.h"

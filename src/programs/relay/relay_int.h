@@ -12,7 +12,7 @@
 #include "common/database.h"
 #include "common/loop.h"
 #include "relay/figures.h"
-#include "relay/leases.h"
+#include "relay/held.h"
 #include "relay/listener.h"
 #include "relay/metrics.h"
 #include "relay/progress.h"

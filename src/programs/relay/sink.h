@@ -9,7 +9,7 @@
 #define SINK_H
 
 #include "relay/answer.h"
-#include "relay/leases.h"
+#include "relay/held.h"
 #include "relay/settings.h"
 
 typedef struct Sink Sink;

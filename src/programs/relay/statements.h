@@ -8,7 +8,7 @@
 #include "common/array.h"
 #include "common/database.h"
 #include "common/extension.h"
-#include "relay/leases.h"
+#include "relay/held.h"
 #include "relay/metrics.h"
 #include "relay/results.h"
 

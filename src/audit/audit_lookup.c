@@ -1,5 +1,5 @@
 /*
- * lookup.c
+ * audit_lookup.c
  *		Look-ups in the audit table of actions that were sent.
  *
  * Consumers look up what happened to an action: by all ids under which it may
@@ -31,7 +31,7 @@
 #include "utils/snapmgr.h"
 
 #include "audit/audit_table.h"
-#include "audit/lookup.h"
+#include "audit/audit_lookup.h"
 #include "base/identity.h"
 #include "base/jsonb_build.h"
 #include "base/kept_plan.h"

@@ -1,5 +1,5 @@
 /*
- * payload.c
+ * payload_kind.c
  *		What a payload holds: values that the gateway has redacted or encrypted.
  *
  * A redacted payload is replayed only on request, since the placeholder would be
@@ -10,7 +10,7 @@
 #include "utils/jsonb.h"
 
 #include "base/settings.h"
-#include "replay/payload.h"
+#include "replay/payload_kind.h"
 
 /* What an encrypted payload begins with. */
 #define SEALED_PREFIX "ENC["

@@ -1,9 +1,9 @@
 /*
- * payload.h
+ * payload_kind.h
  *		What a payload holds: values that the gateway has redacted or encrypted.
  */
-#ifndef ACTEON_PAYLOAD_H
-#define ACTEON_PAYLOAD_H
+#ifndef ACTEON_PAYLOAD_KIND_H
+#define ACTEON_PAYLOAD_KIND_H
 
 /* Kinds of payloads. */
 typedef enum PayloadKind
@@ -15,4 +15,4 @@ typedef enum PayloadKind
 
 extern PayloadKind InspectPayload(Datum payload);
 
-#endif /* ACTEON_PAYLOAD_H */
+#endif /* ACTEON_PAYLOAD_KIND_H */

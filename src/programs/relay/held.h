@@ -1,9 +1,9 @@
 /*
- * leases.h
+ * held.h
  *		What the relay has claimed and not sent yet, and the leases on it.
  */
-#ifndef LEASES_H
-#define LEASES_H
+#ifndef HELD_H
+#define HELD_H
 
 #include <stdbool.h>
 #include <stddef.h>

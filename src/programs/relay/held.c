@@ -1,8 +1,8 @@
 /*
- * leases.c
+ * held.c
  *		What the relay has claimed and not sent yet, and the leases on it.
  */
-#include "relay/leases.h"
+#include "relay/held.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /*
- * guard.c
+ * damaged.c
  *		Reading data that may be damaged.
  *
  * A value may be stored out of line and be missing there, or be nested too
@@ -8,7 +8,7 @@
  */
 #include "postgres.h"
 
-#include "base/guard.h"
+#include "base/damaged.h"
 #include "base/subtransaction.h"
 
 /*

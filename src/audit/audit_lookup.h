@@ -1,9 +1,9 @@
 /*
- * lookup.h
+ * audit_lookup.h
  *		What the audit table says of actions that were sent.
  */
-#ifndef ACTEON_LOOKUP_H
-#define ACTEON_LOOKUP_H
+#ifndef ACTEON_AUDIT_LOOKUP_H
+#define ACTEON_AUDIT_LOOKUP_H
 
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -65,4 +65,4 @@ extern bool AuditIsKept(Lookup *lookup, TimestampTz time);
 extern const char *AuditTellsText(AuditTells tells);
 extern void CloseLookup(Lookup *lookup);
 
-#endif /* ACTEON_LOOKUP_H */
+#endif /* ACTEON_AUDIT_LOOKUP_H */
