@@ -355,7 +355,8 @@ def walk_all():
         said = 400 if method.upper() == "POST" else 404 if missing else 200
         described(operation_id, "body that says something", said, body='{"tenant": "x"}', **good)
         described(operation_id, "body that is too large", 413, headers={"Content-Length": str(1 << 30)}, **good)
-        described(operation_id, "unknown parameter", 404 if missing else 200, query="&".join(filter(None, [good["query"], "x=y"])), key=options["operator"])
+        said = 400 if operation_id == "replay_audit" else 404 if missing else 200
+        described(operation_id, "unknown parameter", said, query="&".join(filter(None, [good["query"], "x=y"])), key=options["operator"])
         if method == "GET":
             described(operation_id, "HEAD", 200, method="HEAD", **good)
         if parameters.get("reason") or parameters.get("before"):
@@ -431,7 +432,7 @@ def walk_idempotency():
         again = described(operation_id, "… again", 200, headers=headers, key=operator, **names)
         check(again.body == first.body and "idempotency-replayed" not in first.headers
               and again.headers.get("idempotency-replayed") == "true", "… gets the first answer", first.body[:300], again.body[:300])
-        described(operation_id, "… for another request", 422, headers=headers, key=operator, **{**names, "query": names.get("query", "") + "&x=y"})
+        described(operation_id, "… for another request", 422, headers=headers, key=operator, **{**names, "query": names.get("query", "") + "&reason=another"})
 
 
 def walk_each():

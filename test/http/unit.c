@@ -217,9 +217,16 @@ test_parameters(void)
 		{"tenant&tenant", "tenant is given twice"},
 		{"limit=5&limit=5", "limit is given twice"},
 
-		{"page=2&cursor_=x&Tenant=a&=b&=&tenant%00=a&%FF=%FF&tenant%20=c", "{\"limit\": 50}"},
-		{"page=2&page=2&page=%00", "{\"limit\": 50}"},
-		{"before=5&state=active", "{\"limit\": 50}"},
+		{"tenant=a&outcme=failed", "unknown parameter: outcme"},
+		{"outcme", "unknown parameter: outcme"},
+		{"Tenant=a", "unknown parameter: Tenant"},
+		{"tenant%20=c", "unknown parameter: tenant "},
+		{"=b", "unknown parameter: "},
+		{"tenant%00=a", "unknown parameter"},
+		{"%FF=%FF", "unknown parameter"},
+		{"from_time=x", "unknown parameter: from_time (it is called from here)"},
+		{"max_records=5", "unknown parameter: max_records (it is called limit here)"},
+		{"before=5&state=active", "unknown parameter: before"},
 
 		{"limit=0", "{\"limit\": 1}"},
 		{"limit=1", "{\"limit\": 1}"},
@@ -339,7 +346,8 @@ test_parameters(void)
 	read_as("limit=x&reason=%00", CALL_NONE, "{}");
 	read_as("before=5&tenant=%00&limit=2000&state=paused", CALL_HTTP_BATCHES, "{}");
 	read_as("before=007", CALL_HTTP_BATCHES, "before: expected the number of a batch");
-	ok(ParametersRead(&batches, "limit=2000&before=7", CALL_HTTP_BATCHES) == NULL,
+	ok(ParametersRead(&batches, "limit=2000&page=2&page=%00&=b&before=7&%FF=%FF",
+					  CALL_HTTP_BATCHES) == NULL,
 	   "a page of batches");
 	is(batches.values[OPTION_BATCH_LIMIT], "1000", "its limit is clamped");
 	ParametersFree(&batches);

@@ -231,7 +231,10 @@ foreach my $query (@bad)
 	answers($boss->post("/v1/audit/replay?$query"), 400, qr/^\{"error": "[^"]*(\\")?\b$name\b.*"\}$/, "400 for $query");
 }
 answers($boss->post("/v1/audit/replay$_"), 400, error('a bulk replay needs a filter'), "400 for a bulk without a filter: $_")
-	foreach '', '?limit=3', '?reason=all&newest_first=true', '?cursor_=x';
+	foreach '', '?limit=3', '?reason=all&newest_first=true', '?lost=false&limit=3', '?&';
+answers($boss->post("/v1/audit/replay?provider=email&$_->[0]"), 400, error("unknown parameter$_->[1]"), "400 for a filter that is misspelled: $_->[0]")
+	foreach [ 'outcme=failed', ': outcme' ], [ 'Tenant=acme', ': Tenant' ], [ 'dry_run=1&tennant', ': tennant' ], [ 'from_time=2026-01-01T00:00:00Z', ': from_time (it is called from here)' ],
+	[ 'max_records=1', ': max_records (it is called limit here)' ], [ '=x', ': ' ], [ '%FF=x', '' ], [ 'x' x 65 . '=1', '' ], [ 'x' x 64 . '=1', ': ' . 'x' x 64 ], [ '%22=1', ': "' ];
 answers($boss->post('/v1/audit/a-1/replay?' . $_), 400, qr/^\{"error": "[^"]*\b(?:reason|wait|allow_redacted|allow_partial|dedup|provider_override|allow_unproven|on_doubt|dry_run)\b.*"\}$/, "400 for an action and $_")
 	foreach 'reason=%00', 'wait=x', 'wait=61', 'allow_redacted=x', 'allow_partial=', 'dedup=x', 'provider_override=', 'allow_unproven=x', 'on_doubt=x', 'dry_run=x', 'dry_run=true';
 answers($boss->get('/v1/replay/batches?' . $_), 400, qr/^\{"error": "[^"]*\b(?:limit|before|state)\b.*"\}$/, "400 for batches and $_")

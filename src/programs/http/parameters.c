@@ -5,7 +5,8 @@
  * A query string is application/x-www-form-urlencoded (the URL Standard of the
  * WHATWG): + is a blank.  A client that writes the + of a time zone unescaped
  * nevertheless means a plus, and a time contains no blank after the hours.
- * Unknown parameters are ignored, as in the gateway.
+ * Unknown parameters are ignored, as in the gateway, but not by a replay of many: a
+ * filter that is misspelled would select more than was meant.
  *
  * The table of options (options.def) defines the parameters.  Values are only
  * checked to have the form that the extension's query requires; whether they
@@ -18,6 +19,9 @@
 #include <string.h>
 
 #include "common/json.h"
+
+/* Bytes of the name of an unknown parameter that an error shows. */
+#define SHOWN_NAME 64
 
 #define PARAMETER(id, argument_name, key_name, value_kind, taken_by, ...) \
 	[OPTION_##id] = {.argument = argument_name, \
@@ -289,6 +293,24 @@ take_value(Parameters *parameters, const ReplayOption *option, const char *text,
 }
 
 /*
+ * What is wrong with a parameter that nobody knows, for the caller to free.  One that has
+ * the name of an argument in SQL is called otherwise here.
+ */
+static char *
+report_unknown(const char *name)
+{
+	if (name == NULL || strlen(name) > SHOWN_NAME)
+		return DuplicateText("unknown parameter");
+	for (const ReplayOption *option = ReplayOptions; option < ReplayOptions + NUM_OPTIONS; option++)
+	{
+		if ((option->calls & CALL_HTTP_BULK) != 0 && option->argument != NULL &&
+			strcmp(option->argument, name) == 0)
+			return Format("unknown parameter: %s (it is called %s here)", name, option->key);
+	}
+	return Format("unknown parameter: %s", name);
+}
+
+/*
  * Take one name=value.  Returns NULL, or what is wrong, for the caller to free.
  */
 static char *
@@ -307,6 +329,8 @@ take_pair(Parameters *parameters, const char *pair, size_t len, unsigned call)
 	/* Whoever gives it to a single action would think that it counts. */
 	else if (name != NULL && call == CALL_HTTP_SINGLE && find_option(name, CALLS_HTTP) != NULL)
 		wrong = Format("%s is not for the replay of a single action", name);
+	else if (option == NULL && call == CALL_HTTP_BULK)
+		wrong = report_unknown(name);
 	free(name);
 	return wrong;
 }
