@@ -393,6 +393,15 @@ IsDeduplicated(const char *outcome)
 }
 
 /*
+ * Whether the gateway is known to write records with this outcome.
+ */
+bool
+IsKnownOutcome(const char *outcome)
+{
+	return find_record_rule(outcome) != NULL || strcmp(outcome, INTENT_OUTCOME) == 0;
+}
+
+/*
  * The effect of a record of the audit table.  A deduplicated one is unknown
  * here; audit_lookup.c looks for the other record.
  */

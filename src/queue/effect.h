@@ -64,6 +64,7 @@ extern bool IsInternalRecord(const char *provider, const char *action_type);
 extern bool IsRecordOfNoAction(const char *provider, const char *action_type);
 extern bool IsChainOutcome(const char *outcome);
 extern bool IsDeduplicated(const char *outcome);
+extern bool IsKnownOutcome(const char *outcome);
 extern Jsonb *RecordAsAnswer(const RecordOutcome *record);
 
 #endif /* ACTEON_EFFECT_H */

@@ -18,6 +18,7 @@
 #include "utils/snapmgr.h"
 
 #include "audit/audit_count.h"
+#include "audit/closest_values.h"
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/message.h"
@@ -112,6 +113,8 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *
 	EndQueryAt(query, call.now);
 	batch.matched = AuditCount(&call.audit, query);
 	NoticeLeftOut(&call.audit, query);
+	if (batch.matched == 0 && query->cursor_text == NULL)
+		NoticeClosestValues(&call.audit, query, call.grants);
 	if (batch.matched > 0)
 	{
 		batch.query = QueryToJsonb(query);

@@ -10,6 +10,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "audit/closest_values.h"
 #include "base/jsonb_build.h"
 #include "base/jsonb_writer.h"
 #include "base/result.h"
@@ -146,6 +147,8 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 		result->next_cursor = MakeCursor(query, &gathered.last);
 	result->effective = gathered.effective;
 	NoticeLeftOut(&call.audit, query);
+	if (gathered.looked_at == 0 && query->cursor_text == NULL)
+		NoticeClosestValues(&call.audit, query, call.grants);
 	enqueue_batch(&call, query, &gathered, result);
 	result->results = list_results(&gathered);
 	SPI_finish();

@@ -157,6 +157,7 @@ call(q{
 	SELECT public.acteon_replay_preview(lost => true);
 	SELECT public.acteon_replay_preview(outcome => 'failed,pending', include_replayed => true);
 	SELECT public.acteon_replay_preview('{"tenant": "acme"}');
+	SELECT public.acteon_replay_preview(tenant => 'acm', provider => 'emial', outcome => 'filed', action_type => 'none');
 	CALL public.acteon_replay_run('{"lost": true}', chunk => 2);
 	CALL public.acteon_replay_all(outcome => 'failed', include_replayed => true, max_records => 1);
 	SELECT public.acteon_replay_lineage('f-1');
