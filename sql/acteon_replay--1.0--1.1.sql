@@ -469,7 +469,7 @@ AS 'MODULE_PATHNAME', 'acteon_replay_bulk'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text) IS
-'Replays the actions whose audit records match every given filter, oldest first, in one transaction. At least one filter is required; from_time, to_time and lost => true each count as a filter.
+'Replays the actions whose audit records match every given filter, oldest first, in one transaction. At least one filter is required; from_time, to_time and lost => true each count as a filter, and so does an empty text, which finds only records with an empty text. If no record matches, a NOTICE for each text that no record was found with names up to three of the closest values that exist in records that the caller''s grants cover for reading; a bounded number of records is read for that.
 
 Arguments:
 namespace: only records with exactly this namespace
@@ -561,7 +561,7 @@ AS 'MODULE_PATHNAME', 'acteon_replay_preview'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 50;
 
 COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, integer) IS
-'Shows what a replay with the same arguments would do, without doing it. It works in read-only transactions and on a standby, and waits for no locks of other replays. Records are judged by the same code as in a replay, so the counts are exact if nothing changes in between. Unlike a replay it does not require a filter; max_records defaults to all records. Only tenants, providers and so on that the caller''s grants cover are named.
+'Shows what a replay with the same arguments would do, without doing it. It works in read-only transactions and on a standby, and waits for no locks of other replays. Records are judged by the same code as in a replay, so the counts are exact if nothing changes in between. Unlike a replay it does not require a filter, but shows that a replay is refused; max_records defaults to all records. Only tenants, providers and so on that the caller''s grants cover are named.
 
 Arguments:
 sample: how many of the records that would be replayed to show, 0 to 1000
@@ -575,9 +575,10 @@ note: further information
 
 Sections:
 total, time: how many records match and how many would be replayed, and their first and last times; how long the replay takes at the rate
+not found: if nothing matches, each filter whose value no record was found with, and the closest values that exist
 not replayed: each reason with its count: no grant, cannot be read, of the gateway''s own, of a step or the end of a chain, took effect, not lost, lost but not for certain, an intent, no stored payload, redacted, attachments lost or perhaps lost, already replayed (waiting, running, in doubt, delivered), another record of the same action, a later record of it or its replays, replayed too often, too deep; and the argument that permits such records
 left out: records that match the filters but are not selected: intents that are not asked for, younger than acteon_replay.intent_grace, with an outcome, or of a step of a chain; what is dated in the future; what has no id or no time
-beware: of the records that would be replayed: sealed payloads, dedup keys, actions whose effect is unknown (with lost), actions with a later executed record (checked for the first 20,000 records), actions whose earlier replays had no effect or are dead or cancelled
+beware: that a replay with these arguments is refused, and why; how many records took effect, or will: passed over, or repeated with allow_effective; of the records that would be replayed: sealed payloads, dedup keys, actions whose effect is unknown (with lost), actions with a later executed record (checked for the first 20,000 records), actions whose earlier replays had no effect or are dead or cancelled
 provider, action type, outcome, tenant: the twenty most frequent of each
 sample: some of the records that would be replayed
 query: the query with absolute times, for acteon_replay_all(jsonb) and acteon_replay_bulk(jsonb)

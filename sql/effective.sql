@@ -50,6 +50,13 @@ SELECT pg_temp.picked('{"outcome": "executed,failed"}');
 CALL acteon_replay_all(tenant => 'acme', chunk => 3);
 SELECT replayed, failed, skipped, passed_over FROM acteon_replay_batch;
 SELECT item, matched, note FROM acteon_replay_preview(tenant => 'acme', include_replayed => true) WHERE section = 'not replayed';
+-- a batch of before, when a call needed no filter, is continued nevertheless, without what took effect
+UPDATE acteon_replay_batch SET is_complete = false, query = query - 'tenant', cursor = NULL RETURNING query - 'to' AS query;
+SELECT count(make_record('new ' || o, outcome => o, details => '{"status": "Success"}')) FROM unnest(ARRAY['failed', 'executed']) AS o;
+SELECT format('CALL acteon_replay_continue(%s)', id) FROM acteon_replay_batch
+\gexec
+SELECT attempt(format('SELECT acteon_replay_bulk(%L::jsonb)', query - 'to')) AS anew FROM acteon_replay_batch;
+DELETE FROM acteon_audit WHERE action_id LIKE 'new %';
 -- who asks for nothing else is told so
 SELECT attempt('SELECT acteon_replay_bulk(outcome => ''executed'')');
 SELECT attempt('SELECT acteon_replay_bulk(outcome => ''scheduled, executed'', tenant => ''acme'')');

@@ -4,7 +4,7 @@
 CALL clean();
 CREATE FUNCTION pg_temp.replay_options() RETURNS json AS '$libdir/acteon_replay', 'acteon_replay_options' LANGUAGE C;
 CREATE TEMPORARY TABLE option AS
-	SELECT * FROM json_to_recordset(pg_temp.replay_options()) AS o (place integer, argument text, key text, type text, "default" text, least text, most text, below text, is_limit boolean, calls text[], choices text[], help text, in_sql text, over_http text, hint text, not_empty boolean);
+	SELECT * FROM json_to_recordset(pg_temp.replay_options()) AS o (place integer, argument text, key text, type text, "default" text, least text, most text, below text, is_limit boolean, calls text[], choices text[], help text, in_sql text, over_http text, hint text, not_empty boolean, is_filter boolean);
 SELECT count(*) > 35 AS there_are_some FROM option;
 
 -- What the table wants of a function, and what the function has.  The reason is the first of
@@ -47,6 +47,21 @@ SELECT argument, key FROM option WHERE help ~ '^[A-Z]' OR help IS NULL OR help |
 
 -- Whether a statement runs, or what it says.
 CREATE FUNCTION pg_temp.tried(statement text) RETURNS text LANGUAGE sql AS $$SELECT regexp_replace(public.attempt($1), '^(?!22023: ).*$', 'taken')$$;
+
+-- A replay of many has a filter: each of these is enough, be it empty, and nothing else is, but what is wrong by itself.
+CREATE TEMPORARY VIEW alone AS
+	SELECT o.place, o.argument, o.key, o.is_filter, v.value, CASE WHEN o.type IN ('integer', 'numeric', 'boolean') THEN v.value ELSE to_json(v.value)::text END AS json
+	FROM option AS o CROSS JOIN LATERAL unnest(CASE WHEN o.choices <> '{}' THEN o.choices WHEN o.type = 'text' THEN ARRAY['none', ''] WHEN o.type = 'boolean' THEN ARRAY['true', 'false']
+		WHEN o.type IN ('integer', 'numeric') THEN ARRAY[o.least] ELSE ARRAY['2020-01-01T00:00:00Z'] END) AS v (value) WHERE 'query' = ANY (o.calls);
+SELECT is_filter, array_agg(key ORDER BY place) AS keys FROM option WHERE 'query' = ANY (calls) GROUP BY is_filter ORDER BY is_filter;
+SELECT a.key, a.value, f.form, t.said FROM alone AS a CROSS JOIN LATERAL (VALUES
+		('bulk', format('SELECT acteon_replay_bulk(%s => %L)', a.argument, a.value)), ('bulk of jsonb', format('SELECT acteon_replay_bulk(%L::jsonb)', format('{"%s": %s}', a.key, a.json)))) AS f (form, statement)
+	CROSS JOIN LATERAL pg_temp.tried(f.statement) AS t (said)
+WHERE (a.argument IS NOT NULL OR f.form <> 'bulk') AND CASE WHEN a.is_filter AND a.value <> 'false' THEN t.said <> 'taken' ELSE t.said !~ '^22023: a bulk replay needs a filter' END
+ORDER BY a.place, a.value, f.form;
+-- what the option is not given for is as if it were not there
+SELECT DISTINCT split_part(pg_temp.tried(format('SELECT acteon_replay_bulk(%I => NULL)', argument)), ' |', 1) AS said FROM option WHERE is_filter;
+SELECT DISTINCT split_part(pg_temp.tried(format('SELECT acteon_replay_bulk(''{"%s": null}''::jsonb)', key)), ' |', 1) AS said FROM option WHERE is_filter;
 
 -- Numbers as arguments.
 CREATE TEMPORARY TABLE number AS

@@ -40,11 +40,18 @@ SELECT count(*) AS actions, count(DISTINCT batch_id) AS batches FROM acteon_disp
 -- the same for programs
 SELECT jsonb_pretty(acteon_replay_preview('{"to": "2026-01-02T00:00:00Z", "rate": 20, "limit": 1000}'::jsonb, 1));
 -- and then, as shown
-SELECT acteon_replay_preview('{}'::jsonb) -> 'query' AS query \gset
+SELECT acteon_replay_preview('{"namespace": "prod"}'::jsonb) -> 'query' AS query \gset
 BEGIN;
 SELECT acteon_replay_bulk(:'query'::jsonb) - 'results' AS answer \gset
 SELECT replayed, failed, skipped, passed_over, failures FROM acteon_replay_batch WHERE id = (:'answer'::jsonb -> 'batch_id')::bigint;
 ROLLBACK;
+-- but without a filter it is refused as before, and the preview says so
+SELECT p ->> 'refused' AS refused, p -> 'query' AS query, p -> 'matched' AS matched FROM acteon_replay_preview('{}'::jsonb) AS p;
+SELECT q AS query, acteon_replay_preview(q::jsonb) ->> 'refused' AS refused, split_part(attempt(format('SELECT acteon_replay_bulk(%L::jsonb)', acteon_replay_preview(q::jsonb) -> 'query')), ' | ', 1) AS as_shown
+FROM unnest(ARRAY['{"limit": 5, "newest_first": true}', '{"lost": false}', '{"outcome": "executed"}', '{"outcome": "pending"}', '{"tenant": ""}']) AS q;
+-- what took effect, if it is to happen once more
+SELECT * FROM acteon_replay_preview(tenant => 'acme', allow_effective => true) WHERE item ~ 'effect';
+SELECT acteon_replay_preview('{"tenant": "acme", "allow_effective": true}'::jsonb) #> '{beware,effective}' AS allowed, p #> '{beware,effective}' AS effective, p #> '{not_replayed,effective}' AS passed_over FROM acteon_replay_preview('{"tenant": "acme"}'::jsonb) AS p;
 SELECT * FROM pg_temp.preview('{"include_replayed": true, "allow_redacted": true, "allow_partial": true, "dedup": "drop", "tenant": "acme"}');
 RESET ROLE;
 

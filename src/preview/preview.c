@@ -25,6 +25,7 @@
 
 #include "audit/audit_count.h"
 #include "audit/audit_scan.h"
+#include "audit/closest_values.h"
 #include "audit/executed_since.h"
 #include "base/catalog.h"
 #include "base/identity.h"
@@ -120,6 +121,8 @@ count_replayable(Preview *preview, ReplayItem *item)
 	preview->beware[BEWARE_SEALED] += item->payload == PAYLOAD_SEALED;
 	preview->beware[BEWARE_REPLAYED] += item->has_earlier;
 	preview->beware[BEWARE_UNCERTAIN] += query->lost && item->effect != EFFECT_NONE;
+	preview->beware[BEWARE_EFFECTIVE] +=
+		query->allow_effective && !query->lost && TookEffect(item->record);
 	if (!query->drops_dedup && HasDedupKey(item->record, &hash))
 	{
 		preview->beware[BEWARE_DEDUP_KEY]++;
@@ -255,13 +258,19 @@ replay_seconds(const Preview *preview)
 
 /*
  * Make the query one that holds for what was shown, whenever it is asked again:
- * give it a beginning and a number of records, as it has an end already.
+ * give it a beginning and a number of records, as it has an end already.  One
+ * that has no filter does not get one so: a replay refuses it still.
  */
 static void
-complete_query(Preview *preview)
+complete_query(Preview *preview, bool has_filter)
 {
 	ReplayQuery *query = preview->query;
 
+	if (!has_filter)
+	{
+		query->to = query->uncut_to;
+		return;
+	}
 	if (!query->from.given && preview->first.given && IsRfc3339Time(preview->first.time))
 		query->from = preview->first;
 	if (query->from.given && query->from.time > query->to.time)
@@ -283,11 +292,14 @@ MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, int s
 {
 	MemoryContext caller_context = CurrentMemoryContext;
 	ReplayCall call;
+	bool has_filter;
 
 	CheckReplayQuery(query);
+	has_filter = HasFilter(query); /* an end that it is given is none */
 	init_preview(preview, query,
 				 ReadIntegerArgument(fcinfo, sample_argument, OPTION_SAMPLE,
 									 (int) OptionNumber(ReplayOptions[OPTION_SAMPLE].initial)));
+	preview->is_refused = IsRefused(query, &preview->refusal);
 	OpenCall(&call, CalledSchema(fcinfo));
 	EndQueryAt(query, call.now);
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -296,11 +308,14 @@ MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, int s
 	look_at_records(preview, &call);
 	for (int i = 0; i < NUM_LEFT_OUT; i++)
 		preview->left_out[i] = AuditCountLeftOut(&call.audit, query, i);
+	if (preview->matched == 0 && query->cursor_text == NULL)
+		preview->not_found = FindClosestValues(&call.audit, query, call.grants, caller_context);
 	SPI_finish();
 	MemoryContextSwitchTo(caller_context);
 	CloseAuditTable(&call.audit);
 	preview->seconds = query->rate_value > 0 ? replay_seconds(preview) : 0;
-	complete_query(preview);
+	preview->beware[BEWARE_EFFECTIVE] += preview->reasons[REASON_EFFECTIVE];
+	complete_query(preview, has_filter);
 }
 
 /*

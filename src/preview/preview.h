@@ -12,19 +12,21 @@
 #include "base/optional_time.h"
 #include "base/value_counts.h"
 #include "query/query.h"
+#include "replay/asked.h"
 #include "replay/eligibility.h"
 
-/* What one should know of records that would be replayed. */
+/* What one should know of records that would be replayed, or nearly. */
 typedef enum Beware
 {
 	BEWARE_SEALED,    /* encrypted payload */
 	BEWARE_DEDUP_KEY, /* that is sent along */
 	BEWARE_REPLAYED,  /* before, and it is done again */
 	BEWARE_EXECUTED,  /* says another record of the action */
-	BEWARE_UNCERTAIN  /* lost, but it may have had an effect */
+	BEWARE_UNCERTAIN, /* lost, but it may have had an effect */
+	BEWARE_EFFECTIVE  /* it took effect, or will: passed over, or repeated if that is allowed */
 } Beware;
 
-#define NUM_BEWARE (BEWARE_UNCERTAIN + 1)
+#define NUM_BEWARE (BEWARE_EFFECTIVE + 1)
 
 /* By which columns records are counted. */
 typedef enum Breakdown
@@ -67,7 +69,10 @@ typedef struct Preview
 	int64 missing[NUM_RECORD_COLUMNS]; /* of these, which column */
 	int64 left_out[NUM_LEFT_OUT];
 	int64 beware[NUM_BEWARE];
-	int searched; /* records for which it was found out whether another one says executed */
+	bool is_refused; /* a replay refuses the query: */
+	Refusal refusal;
+	List *not_found; /* of NotFound, if nothing matched */
+	int searched;    /* records for which it was found out whether another one says executed */
 	hyperLogLogState dedup_keys;
 	ValueCounts by[NUM_BREAKDOWNS]; /* of what the caller may read */
 	PreviewSample *samples;

@@ -9,6 +9,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
 
+#include "audit/closest_values.h"
 #include "base/jsonb_build.h"
 #include "preview/preview.h"
 
@@ -23,6 +24,7 @@ static const char *const beware_names[NUM_BEWARE] = {
 	[BEWARE_REPLAYED] = "replayed_before",
 	[BEWARE_EXECUTED] = "executed",
 	[BEWARE_UNCERTAIN] = "uncertain",
+	[BEWARE_EFFECTIVE] = "effective",
 };
 
 static const char *const breakdown_names[NUM_BREAKDOWNS] = {
@@ -143,6 +145,39 @@ push_breakdowns(JsonbParseState **state, Preview *preview)
 }
 
 /*
+ * Push the filters whose value no record was found with.
+ */
+static void
+push_not_found(JsonbParseState **state, const Preview *preview)
+{
+	ListCell *lc;
+
+	PushKey(state, "not_found");
+	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+	foreach (lc, preview->not_found)
+	{
+		const NotFound *found = lfirst(lc);
+
+		pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
+		PushString(state, "filter", TextFilterNames[found->filter]);
+		PushString(state, "value", found->value);
+		PushKey(state, "closest");
+		pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+		for (int i = 0; i < found->count; i++)
+		{
+			JsonbValue value = {.type = jbvString};
+
+			value.val.string.val = found->closest[i].value;
+			value.val.string.len = strlen(found->closest[i].value);
+			pushJsonbValue(state, WJB_ELEM, &value);
+		}
+		pushJsonbValue(state, WJB_END_ARRAY, NULL);
+		pushJsonbValue(state, WJB_END_OBJECT, NULL);
+	}
+	pushJsonbValue(state, WJB_END_ARRAY, NULL);
+}
+
+/*
  * Push the samples.
  */
 static void
@@ -193,6 +228,8 @@ acteon_replay_preview_jsonb(PG_FUNCTION_ARGS)
 	push_counts(&state, "left_out", NUM_LEFT_OUT, left_out_names, preview.left_out);
 	push_counts(&state, "beware", NUM_BEWARE, beware_names, preview.beware);
 	PushNumber(&state, "searched", preview.searched);
+	PushString(&state, "refused", preview.is_refused ? preview.refusal.message : NULL);
+	push_not_found(&state, &preview);
 	push_breakdowns(&state, &preview);
 	push_samples(&state, &preview);
 	PushJsonb(&state, "query", QueryToJsonb(preview.query));

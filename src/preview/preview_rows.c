@@ -11,6 +11,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
+#include "audit/closest_values.h"
 #include "audit/executed_since.h"
 #include "base/message.h"
 #include "preview/preview.h"
@@ -217,14 +218,40 @@ put_reasons(Sheet *sheet, const Preview *preview)
 }
 
 /*
- * What one should know of what is replayed.
+ * Filters whose value no record was found with, and the closest values that there are.
+ */
+static void
+put_not_found(Sheet *sheet, const Preview *preview)
+{
+	ListCell *lc;
+
+	sheet->section = "not found";
+	foreach (lc, preview->not_found)
+	{
+		const NotFound *found = lfirst(lc);
+
+		put_row(sheet, FilterAndValue(found), BLANK, BLANK,
+				psprintf("closest existing values: %s", ListClosest(found)));
+	}
+}
+
+/*
+ * What one should know of what is replayed, and of a replay.
  */
 static void
 put_beware(Sheet *sheet, Preview *preview)
 {
 	const int64 *counts = preview->beware;
+	bool repeats = preview->query->allow_effective;
 
 	sheet->section = "beware";
+	if (preview->is_refused)
+		put_row(sheet, "a replay is refused", BLANK, BLANK, preview->refusal.message);
+	if (counts[BEWARE_EFFECTIVE] > 0)
+		put_row(sheet, "took effect, or will", repeats ? BLANK : counts[BEWARE_EFFECTIVE],
+				repeats ? counts[BEWARE_EFFECTIVE] : 0,
+				repeats ? "allow_effective: it happens once more"
+						: "the filters select it as well; it is passed over");
 	if (counts[BEWARE_SEALED] > 0)
 		put_row(sheet, "sealed payload", BLANK, counts[BEWARE_SEALED],
 				"encrypted: the relay needs the key");
@@ -322,6 +349,7 @@ acteon_replay_preview(PG_FUNCTION_ARGS)
 	if (preview.matched == 0)
 		NoticeNamespace(&query, "acteon_replay_preview");
 	put_totals(&sheet, &preview);
+	put_not_found(&sheet, &preview);
 	put_reasons(&sheet, &preview);
 	put_beware(&sheet, &preview);
 	put_breakdowns(&sheet, &preview);

@@ -103,6 +103,11 @@ typedef struct ReplayOption
 	 * any number.  These have no default either.
 	 */
 	bool is_limit;
+	/*
+	 * It says which records a replay is about: a replay of many needs at least one
+	 * such option.  One that only leaves records out is none.
+	 */
+	bool is_filter;
 	bool is_list;          /* over HTTP it may be given several times */
 	bool not_empty;        /* the empty text is refused */
 	const char *help;      /* what it means, in half a sentence that begins small */

@@ -74,6 +74,8 @@ typedef struct ReplayQuery
 
 extern void *OptionField(const ReplayQuery *query, OptionId id);
 extern int CountOptions(unsigned call);
+extern bool HasFilter(const ReplayQuery *query);
+extern char *FilterNames(const ReplayQuery *query);
 extern int OptionPlace(unsigned call, OptionId option);
 extern const char *OptionName(const ReplayQuery *query, OptionId id);
 extern void InitReplayQuery(ReplayQuery *query, bool any_number);

@@ -113,6 +113,64 @@ OptionName(const ReplayQuery *query, OptionId id)
 }
 
 /*
+ * Whether a query has a value for an option, other than that of the option being
+ * left out.
+ */
+static bool
+is_set(const ReplayQuery *query, OptionId id)
+{
+	const void *field = OptionField(query, id);
+
+	switch (ReplayOptions[id].kind)
+	{
+		case KIND_TEXT:
+			return *(char *const *) field != NULL;
+		case KIND_TIME:
+			return ((const OptionalTime *) field)->given;
+		case KIND_BOOLEAN:
+			return *(const bool *) field;
+		case KIND_NUMBER:
+			return *(const Numeric *) field != NULL;
+		case KIND_INTEGER:
+		case KIND_BATCH:
+			break;
+	}
+	return OPTION_GIVEN(query, id);
+}
+
+/*
+ * Whether a query says which records it is about: it has at least one filter.  A
+ * filter with an empty text is one: it finds the records that have an empty text.
+ */
+bool
+HasFilter(const ReplayQuery *query)
+{
+	for (OptionId id = 0; id < NUM_OPTIONS; id++)
+	{
+		if (ReplayOptions[id].is_filter && is_set(query, id))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The names of all filters, as the caller knows them, with commas between them.
+ */
+char *
+FilterNames(const ReplayQuery *query)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (OptionId id = 0; id < NUM_OPTIONS; id++)
+	{
+		if (ReplayOptions[id].is_filter)
+			appendStringInfo(&names, "%s%s", names.len > 0 ? ", " : "", OptionName(query, id));
+	}
+	return names.data;
+}
+
+/*
  * Append a member of a JSON object that is a string, or null.
  */
 static void
@@ -184,8 +242,10 @@ acteon_replay_options(PG_FUNCTION_ARGS)
 		append_member(&json, "help", option->help);
 		append_member(&json, "in_sql", option->in_sql);
 		append_member(&json, "over_http", option->over_http);
-		appendStringInfo(&json, "\"is_limit\": %s, \"not_empty\": %s, \"choices\": [",
-						 option->is_limit ? "true" : "false", option->not_empty ? "true" : "false");
+		appendStringInfo(&json,
+						 "\"is_limit\": %s, \"is_filter\": %s, \"not_empty\": %s, \"choices\": [",
+						 option->is_limit ? "true" : "false", option->is_filter ? "true" : "false",
+						 option->not_empty ? "true" : "false");
 		for (int i = 0; option->choices != NULL && option->choices[i] != NULL; i++)
 		{
 			appendStringInfoString(&json, i > 0 ? ", " : "");

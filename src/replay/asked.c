@@ -2,28 +2,15 @@
  * asked.c
  *		Queries for many records that must be made explicitly.
  *
- * A preview accepts any query; a bulk replay does not.  One without a filter,
- * one that selects only actions that took effect, and one for intents are
- * refused before a record is read, unless they are explicitly allowed.
+ * A preview accepts any query, and shows why a replay would refuse it; a replay of
+ * many does not.  A query without a filter, one that selects only actions that took
+ * effect, and one for intents are refused before a record is read, unless they are
+ * explicitly allowed.  Which options are filters stands in the table of options.
  */
 #include "postgres.h"
 
 #include "queue/effect.h"
 #include "replay/asked.h"
-
-/*
- * Whether a query says which records it is about.
- */
-static bool
-has_filter(const ReplayQuery *query)
-{
-	for (int i = 0; i < NUM_TEXT_FILTERS; i++)
-	{
-		if (query->filters[i] != NULL)
-			return true;
-	}
-	return query->from.given || query->to.given || query->lost;
-}
 
 /*
  * Whether a query asks for nothing but outcomes of what took effect, or will.
@@ -60,6 +47,39 @@ ReportAuditTellsNothing(const AuditTable *table)
 }
 
 /*
+ * Whether a replay of a query for many records is refused because the query is not
+ * explicit enough, and with which words.
+ */
+bool
+IsRefused(const ReplayQuery *query, Refusal *refusal)
+{
+	memset(refusal, 0, sizeof(*refusal));
+	if (!HasFilter(query))
+	{
+		refusal->message = _("a bulk replay needs a filter");
+		refusal->hint = psprintf(
+			_("Give at least one of %s. For what had no effect: lost => true. See doc/handbook.md."),
+			FilterNames(query));
+	}
+	else if (!query->allow_effective && asks_for_effects_only(query))
+	{
+		refusal->message = psprintf(_("outcome \"%s\" selects actions that took effect, or will"),
+									query->filters[FILTER_OUTCOME]);
+		refusal->hint = _(
+			"Pass allow_effective => true to replay them again. To select actions that had no effect, executed ones included, use lost => true.");
+	}
+	else if (!query->allow_unproven && AsksForOutcome(query, INTENT_OUTCOME))
+	{
+		refusal->message =
+			psprintf(_("outcome \"%s\" selects intents, whose outcome is unknown"), INTENT_OUTCOME);
+		refusal->detail =
+			_("Such an action may have been executed, although its outcome is missing.");
+		refusal->hint = _("Pass allow_unproven => true to replay them.");
+	}
+	return refusal->message != NULL;
+}
+
+/*
  * Refuse a query for many records that is not explicit enough, with
  * invalid_parameter_value; and one for intents in a table in which a missing
  * outcome proves nothing, with object_not_in_prerequisite_state.
@@ -67,28 +87,13 @@ ReportAuditTellsNothing(const AuditTable *table)
 void
 CheckAsked(const AuditTable *table, const ReplayQuery *query)
 {
-	if (!has_filter(query))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a bulk replay needs a filter"),
-			 errhint(
-				 "Give namespace, tenant, provider, action_type, outcome, verdict, matched_rule, caller_id, chain_id, %s or %s, or lost => true for what had no effect. See doc/handbook.md.",
-				 OptionName(query, OPTION_FROM), OptionName(query, OPTION_TO))));
-	if (!query->allow_effective && asks_for_effects_only(query))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("outcome \"%s\" selects actions that took effect, or will",
-					query->filters[FILTER_OUTCOME]),
-			 errhint(
-				 "Pass allow_effective => true to replay them again. To select actions that had no effect, executed ones included, use lost => true.")));
-	if (!query->allow_unproven && AsksForOutcome(query, INTENT_OUTCOME))
+	Refusal refusal;
+
+	if (IsRefused(query, &refusal))
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("outcome \"%s\" selects intents, whose outcome is unknown", INTENT_OUTCOME),
-				 errdetail(
-					 "Such an action may have been executed, although its outcome is missing."),
-				 errhint("Pass allow_unproven => true to replay them.")));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg_internal("%s", refusal.message),
+				 refusal.detail == NULL ? 0 : errdetail_internal("%s", refusal.detail),
+				 errhint("%s", refusal.hint)));
 	if (AsksForOutcome(query, INTENT_OUTCOME) && !AuditTableIsLive(table))
 		ReportAuditTellsNothing(table);
 }

@@ -9,6 +9,15 @@
 #include "base/compat.h"
 #include "query/query.h"
 
+/* The error of a query that is not explicit enough. */
+typedef struct Refusal
+{
+	const char *message;
+	const char *detail; /* NULL: none */
+	const char *hint;
+} Refusal;
+
+extern bool IsRefused(const ReplayQuery *query, Refusal *refusal);
 extern void CheckAsked(const AuditTable *table, const ReplayQuery *query);
 ACTEON_NORETURN extern void ReportAuditTellsNothing(const AuditTable *table);
 

@@ -108,6 +108,16 @@ $node->safe_psql('postgres', q{
 	END
 	$$;
 
+	-- What a bulk replay raises.
+	CREATE FUNCTION error_of(query jsonb) RETURNS text LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM acteon_replay_bulk(query);
+		RETURN NULL;
+	EXCEPTION WHEN invalid_parameter_value THEN
+		RETURN SQLERRM;
+	END
+	$$;
+
 	CREATE TABLE checked (id integer, who name, query jsonb, what text, shown text, done text);
 	CREATE TABLE met (what text);
 
@@ -138,6 +148,12 @@ $node->safe_psql('postgres', q{
 			query := '{"to": "2100-01-01T00:00:00Z"}' || query;
 			answer := acteon_replay_bulk(query || '{"limit": 3}');
 			query := query || jsonb_strip_nulls(jsonb_build_object('cursor', answer -> 'next_cursor'));
+		END IF;
+		-- without a filter a replay is refused, and that of what the preview makes of it as well
+		shown := acteon_replay_preview(query, 0);
+		IF shown ->> 'refused' ~ 'filter' THEN
+			INSERT INTO checked SELECT case_id, who, query, 'refused', shown ->> 'refused', error_of(shown -> 'query');
+			query := '{"to": "2100-01-01T00:00:00Z"}' || query;
 		END IF;
 		COMMIT;
 

@@ -215,9 +215,9 @@ with('dedup=drop', sprintf($outbox, 'dedup_key IS NULL'), 't', metadata => q{'{"
 with('dedup=keep', sprintf($outbox, 'dedup_key'), 'k', metadata => q{'{"__dedup_key": "k"}'});
 with('allow_redacted=true', sprintf($outbox, 'payload'), '"[REDACTED]"', payload => q{'"[REDACTED]"'});
 with('on_doubt=hold', 'on_doubt', 'hold');
+with('limit=7', q{query ->> 'limit'}, '7');
 with('lost=true&certain=0', q{query ->> 'lost'}, 'true');
 with('allow_effective=true&allow_unproven=true', q{(query ->> 'allow_effective') || (query ->> 'allow_unproven')}, 'truetrue');
-with('limit=7&page=3&foo=bar&tenant%00=x&limit_=x', q{query ->> 'limit'}, '7');
 sql(q{ALTER TABLE acteon_audit ADD COLUMN IF NOT EXISTS attachment_metadata jsonb NOT NULL DEFAULT '[]'; SELECT make_record('attached', chain_id => 'attached');
 	UPDATE acteon_audit SET attachment_metadata = '[{"id": "x"}]' WHERE action_id = 'attached'});
 is(bulk('chain_id=attached')->{json}{failed}, 1, 'attachments fail a record');
@@ -253,6 +253,19 @@ $answer = bulk("$effects&allow_effective=true");
 is("$answer->{json}{replayed} $answer->{json}{skipped}", '7 0', '… unless that is wanted');
 is(bulk("$effects&outcome=executed&allow_effective=true")->{json}{replayed}, 2, '… by its outcome, too');
 is(bulk("$effects&lost=true&dry_run=true")->{json}{beware}{uncertain}, 1, 'a preview counts what may have had an effect');
+is(bulk("$effects&dry_run=true")->{json}{beware}{effective}, 2, '… and what took effect');
+is(bulk("$effects&allow_effective=true&dry_run=true")->{json}{beware}{effective}, 2, '… which is repeated if that is allowed');
+
+# What is mistyped, and what is missing.
+$answer = bulk('provider=emial');
+is(join(' ', map { "$_=" . (ref $answer->{json}{$_} ? scalar @{ $answer->{json}{$_} } : $answer->{json}{$_}) } sort keys %{ $answer->{json} }), 'failed=0 replayed=0 results=0 skipped=0', 'a value that no record has: an answer of the form that SDKs know');
+$answer = bulk('provider=emial&dry_run=true');
+is("$answer->{json}{not_found}[0]{filter} $answer->{json}{not_found}[0]{value} $answer->{json}{not_found}[0]{closest}[0]", 'provider emial email', '… of which a preview tells the closest one');
+is($answer->{json}{refused}, undef, '… and no reason why it would be refused');
+$answer = bulk('dry_run=true&limit=3');
+is($answer->{json}{refused}, 'a bulk replay needs a filter', '… as there is without a filter');
+is(bulk('tenant=&dry_run=true')->{json}{matched}, 0, 'a filter that is empty is not one that is missing');
+is(bulk('tenant=&allow_effective=true')->{json}{replayed}, 0, '… in a replay neither');
 sql(q{SELECT make_record('lone', chain_id => 'intent', outcome => 'pending', at => '2025-01-01 12:00+00'); UPDATE acteon_audit SET chain_id = NULL, matched_rule = 'intent' WHERE action_id = 'lone'});
 is(bulk('matched_rule=intent&outcome=pending&allow_unproven=true&allow_partial=true')->{json}{replayed}, 1, 'a lone intent, if that is wanted');
 answers($boss->post('/v1/audit/lone/replay'), 422, qr/intent/, 'a single one: 422');
