@@ -458,6 +458,8 @@ CREATE FUNCTION acteon_replay_bulk(
 	allow_effective boolean DEFAULT false,
 	allow_unproven boolean DEFAULT false,
 	on_doubt text DEFAULT 'resend',
+	signature text DEFAULT NULL,
+	signature_rules text DEFAULT NULL,
 	OUT batch_id bigint,
 	OUT replayed integer,
 	OUT failed integer,
@@ -468,7 +470,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_bulk'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text) IS
+COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text) IS
 'Replays the actions whose audit records match every given filter, oldest first, in one transaction. At least one filter is required; from_time, to_time and lost => true each count as a filter, and so does an empty text, which finds only records with an empty text. If no record matches, a NOTICE for each text that no record was found with names up to three of the closest values that exist in records that the caller''s grants cover for reading; a bounded number of records is read for that.
 
 Arguments:
@@ -504,6 +506,8 @@ certain: of the actions that lost selects, only those that certainly had no effe
 allow_effective: also actions that took effect or will take effect. Without it they are passed over, and a call that selects nothing else (outcome executed) is refused
 allow_unproven: also intents, whose outcome is unknown. Without it a call for these (outcome pending) is refused
 on_doubt: what to do if it cannot be determined whether an action was executed: resend (it is sent once more, under a new id) or hold (a person decides)
+signature: only records whose error has this signature, which acteon_replay_causes shows; an error text can be given as it is. With lost it is the error of the last record of an action that counts
+signature_rules: what to replace in errors to get their signatures, separated by commas: url, email, uuid, time, ip, host, quoted, hex, id, number. By default all of these
 
 Returns:
 batch_id: number of the batch; NULL if nothing was replayed, failed or skipped
@@ -550,6 +554,8 @@ CREATE FUNCTION acteon_replay_preview(
 	allow_effective boolean DEFAULT false,
 	allow_unproven boolean DEFAULT false,
 	on_doubt text DEFAULT 'resend',
+	signature text DEFAULT NULL,
+	signature_rules text DEFAULT NULL,
 	sample integer DEFAULT 5,
 	OUT section text,
 	OUT item text,
@@ -560,7 +566,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_preview'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 50;
 
-COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, integer) IS
+COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, integer) IS
 'Shows what a replay with the same arguments would do, without doing it. It works in read-only transactions and on a standby, and waits for no locks of other replays. Records are judged by the same code as in a replay, so the counts are exact if nothing changes in between. Unlike a replay it does not require a filter, but shows that a replay is refused; max_records defaults to all records. Only tenants, providers and so on that the caller''s grants cover are named.
 
 Arguments:
@@ -579,11 +585,92 @@ not found: if nothing matches, each filter whose value no record was found with,
 not replayed: each reason with its count: no grant, cannot be read, of the gateway''s own, of a step or the end of a chain, took effect, not lost, lost but not for certain, an intent, no stored payload, redacted, attachments lost or perhaps lost, already replayed (waiting, running, in doubt, delivered), another record of the same action, a later record of it or its replays, replayed too often, too deep; and the argument that permits such records
 left out: records that match the filters but are not selected: intents that are not asked for, younger than acteon_replay.intent_grace, with an outcome, or of a step of a chain; what is dated in the future; what has no id or no time
 beware: that a replay with these arguments is refused, and why; how many records took effect, or will: passed over, or repeated with allow_effective; of the records that would be replayed: sealed payloads, dedup keys, actions whose effect is unknown (with lost), actions with a later executed record (checked for the first 20,000 records), actions whose earlier replays had no effect or are dead or cancelled
+cause: the five most frequent causes: the signature of the error, with provider and outcome as the note; see acteon_replay_causes
 provider, action type, outcome, tenant: the twenty most frequent of each
 sample: some of the records that would be replayed
 query: the query with absolute times, for acteon_replay_all(jsonb) and acteon_replay_bulk(jsonb)
 
 Errors: otherwise as for acteon_replay_bulk.';
+
+/*
+ * Causes
+ */
+
+CREATE FUNCTION acteon_error_signature(error text, rules text DEFAULT 'url,email,uuid,time,ip,host,quoted,hex,id,number')
+RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION acteon_error_signature(text, text) IS
+'Returns the signature of an error: its text with the details replaced by words such as <number>, at most 512 bytes. Errors with the same cause usually have the same signature. The signature of a signature is itself. Blank space of any kind becomes one space.
+
+The rules are applied at each place of the text in this order, whatever the order of the names; the first that applies replaces as much as it can:
+url: in a URL, who logs in (<user>) and what follows the path (<query>)
+email: an e-mail address (<email>)
+uuid: a UUID (<uuid>)
+time: a date, a time of day, both, or a duration such as 1m30s (<time>)
+ip: an IP address, with its port (<ip>)
+host: a host name with a port (<host>)
+quoted: what is between quotation marks (<value>), but not the keys of JSON objects, nor the values of error, message, reason, detail, details, title, status, type, code, error_description and errors
+hex: a hexadecimal number (<hex>): one that begins with 0x, or in which letters and digits alternate at least three times
+id: another word in which letters and digits alternate at least three times (<id>)
+number: a number, with a fraction or of several parts (<number>)
+
+Arguments:
+error: the text
+rules: names of the rules to apply, separated by commas
+
+Errors: 22023 unknown rule.';
+
+CREATE TYPE acteon_replay_cause AS (
+	provider text,
+	outcome text,
+	signature text,
+	records bigint,
+	first_at timestamptz,
+	last_at timestamptz,
+	tenants bigint,
+	some_tenants text[],
+	sample_action_id text);
+
+COMMENT ON TYPE acteon_replay_cause IS 'A row of acteon_replay_causes: one cause.';
+COMMENT ON COLUMN acteon_replay_cause.provider IS 'Provider of the records.';
+COMMENT ON COLUMN acteon_replay_cause.outcome IS 'Outcome of the records.';
+COMMENT ON COLUMN acteon_replay_cause.signature IS 'Signature of their errors (acteon_error_signature), or the name of the rule, silence or interval that kept them from being executed. Pass it as signature to select them.';
+COMMENT ON COLUMN acteon_replay_cause.records IS 'How many records there are.';
+COMMENT ON COLUMN acteon_replay_cause.first_at IS 'When the first of them was dispatched.';
+COMMENT ON COLUMN acteon_replay_cause.last_at IS 'When the last of them was dispatched.';
+COMMENT ON COLUMN acteon_replay_cause.tenants IS 'How many tenants they have.';
+COMMENT ON COLUMN acteon_replay_cause.some_tenants IS 'Up to three of these tenants.';
+COMMENT ON COLUMN acteon_replay_cause.sample_action_id IS 'Action id of the last of them.';
+
+CREATE FUNCTION acteon_replay_causes(
+	namespace text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_type text DEFAULT NULL,
+	outcome text DEFAULT NULL,
+	verdict text DEFAULT NULL,
+	matched_rule text DEFAULT NULL,
+	from_time timestamptz DEFAULT NULL,
+	to_time timestamptz DEFAULT NULL,
+	caller_id text DEFAULT NULL,
+	chain_id text DEFAULT NULL,
+	lost boolean DEFAULT false,
+	certain boolean DEFAULT false,
+	signature text DEFAULT NULL,
+	signature_rules text DEFAULT NULL,
+	max_causes integer DEFAULT 100)
+RETURNS SETOF acteon_replay_cause
+AS 'MODULE_PATHNAME', 'acteon_replay_causes'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
+
+COMMENT ON FUNCTION acteon_replay_causes(text, text, text, text, text, text, text, timestamptz, timestamptz, text, text, boolean, boolean, text, text, integer) IS
+'Shows why actions were not executed: the matching records with an error, grouped by provider, outcome and signature of the error, the most frequent cause first. Without a filter it shows what was lost, as with lost => true. Only records that the caller''s grants cover count. It only reads; earlier replays are not taken into account. The arguments are those of acteon_replay_bulk; the same arguments with a cause''s provider, outcome (unless lost is used) and signature select the same records there.
+
+Arguments:
+max_causes: how many causes to return at most, 1 to 10000
+
+Errors: as for acteon_replay_preview.';
 
 CREATE PROCEDURE acteon_replay_all(
 	namespace text DEFAULT NULL,
@@ -618,6 +705,8 @@ CREATE PROCEDURE acteon_replay_all(
 	allow_effective boolean DEFAULT false,
 	allow_unproven boolean DEFAULT false,
 	on_doubt text DEFAULT 'resend',
+	signature text DEFAULT NULL,
+	signature_rules text DEFAULT NULL,
 	chunk integer DEFAULT 1000,
 	INOUT batch_id bigint DEFAULT NULL,
 	INOUT replayed bigint DEFAULT NULL,
@@ -626,7 +715,7 @@ CREATE PROCEDURE acteon_replay_all(
 AS 'MODULE_PATHNAME', 'acteon_replay_all'
 LANGUAGE C;
 
-COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, integer, bigint, bigint, bigint, bigint) IS
+COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, integer, bigint, bigint, bigint, bigint) IS
 'Replays all matching records, any number of them, in committed chunks, oldest first. It takes the arguments of acteon_replay_bulk; max_records defaults to all records. It cannot run inside a transaction block. A NOTICE reports the progress every five seconds.
 
 If to_time is omitted or in the future, the time of the call is used, so that the call does not replay the records of its own replays. With a rate the call stays at most a minute ahead of the deliveries and waits for them, so that few actions have to be cancelled if the need arises, and a new rate takes effect with the next chunk; without a rate it enqueues everything at once. While the batch is paused the call waits; when the batch is cancelled the call ends. The cursor and the actions of a chunk are committed together, so if the call is interrupted, acteon_replay_continue can continue it. A call that finds only records that are passed over, because their actions already have a replay or took effect, leaves no batch behind, so a job that runs every five minutes does not fill the table. Memory use does not grow with the number of records, no transaction lasts longer than a chunk, and none is open while the call waits.
@@ -1210,11 +1299,11 @@ BEGIN
 			JOIN pg_catalog.pg_proc AS p ON m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::oid
 				AND p.oid OPERATOR(pg_catalog.=) m.objid
 		WHERE pg_catalog.regexp_replace(p.proname::text, '_1_0$'::text, ''::text) OPERATOR(pg_catalog.=) ANY ('{
-				acteon_answer_effect,acteon_authorized,acteon_dispatch_lane,acteon_effect,acteon_is_failure,
+				acteon_answer_effect,acteon_authorized,acteon_dispatch_lane,acteon_effect,acteon_error_signature,acteon_is_failure,
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
-				acteon_replay_cancel,acteon_replay_continue,acteon_replay_items,acteon_replay_lineage,acteon_replay_pause,
+				acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_items,acteon_replay_lineage,acteon_replay_pause,
 				acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,
 				acteon_replay_resume,acteon_replay_run,acteon_replay_set_rate,acteon_replay_settle,
 				acteon_role_in,acteon_role_out,acteon_role_recv,acteon_role_send}'::text[])
@@ -1224,7 +1313,7 @@ BEGIN
 		FROM made AS m
 			JOIN pg_catalog.pg_type AS t ON m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::oid
 				AND t.oid OPERATOR(pg_catalog.=) m.objid
-		WHERE t.typname::text OPERATOR(pg_catalog.=) ANY ('{acteon_replay_item,acteon_replay_proof_item,acteon_role}'::text[])
+		WHERE t.typname::text OPERATOR(pg_catalog.=) ANY ('{acteon_replay_cause,acteon_replay_item,acteon_replay_proof_item,acteon_role}'::text[])
 			AND NOT pg_catalog.has_type_privilege('public'::name, t.oid, 'USAGE'::text)
 	LOOP
 		EXECUTE 'GRANT ' OPERATOR(pg_catalog.||) object OPERATOR(pg_catalog.||) ' TO PUBLIC';

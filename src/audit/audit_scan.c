@@ -16,11 +16,12 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/jsonb.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "audit/audit_scan.h"
-#include "audit/audit_sql.h"
+#include "audit/error_text.h"
 #include "audit/find_record.h"
 #include "audit/others.h"
 #include "audit/time_steps.h"
@@ -334,10 +335,10 @@ AuditFindAction(const AuditTable *table, const char *action_id, const char *outc
  * Open the cursor of a search whose statement is complete.
  */
 static void
-open_search(AuditScan *scan, Statement *st)
+open_search(AuditScan *scan, Statement *st, int cursor_options)
 {
 	scan->portal = SPI_cursor_open_with_args(NULL, st->sql.data, st->nargs, st->types, st->values,
-											 NULL, true, CURSOR_OPT_FAST_PLAN);
+											 NULL, true, cursor_options);
 }
 
 /*
@@ -406,11 +407,11 @@ open_in_order(AuditScan *scan)
 	SelectRecords(&st, scan->table);
 	AddCandidates(&st, scan->table, scan->query, &use);
 	AddOrder(&st, scan->table, scan->query);
-	if (scan->most < PG_INT64_MAX && !scan->others_apart)
+	if (scan->most < PG_INT64_MAX && !scan->others_apart && scan->query->signature == NULL)
 		appendStringInfo(&st.sql, " LIMIT " INT64_FORMAT, scan->most + 1 + scan->passed.alike);
 	SwitchIdentity(&caller, scan->table->owner);
 	GuidePlanner(scan->table, scan->query);
-	open_search(scan, &st);
+	open_search(scan, &st, CURSOR_OPT_FAST_PLAN);
 	RestoreIdentity(&caller);
 	MemoryContextSwitchTo(old);
 	return true;
@@ -464,9 +465,63 @@ AuditScanBeginAmong(AuditScan *scan, const AuditTable *table, const ReplayQuery 
 	SwitchIdentity(&caller, table->owner);
 	SetLocally("enable_seqscan", "off");
 	SetLocally("jit", "off");
-	open_search(scan, &st);
+	open_search(scan, &st, CURSOR_OPT_FAST_PLAN);
 	RestoreIdentity(&caller);
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Open the cursor of a search that reads all it finds, in no order, as the planner
+ * likes best.
+ */
+static void
+open_unordered(AuditScan *scan, Statement *st)
+{
+	MemoryContext old = CurrentMemoryContext;
+	Identity caller;
+
+	SwitchIdentity(&caller, scan->table->owner);
+	SetLocally("jit", "off");
+	open_search(scan, st, 0);
+	RestoreIdentity(&caller);
+	MemoryContextSwitchTo(old); /* SPI leaves its own one behind */
+}
+
+/*
+ * Begin a search for all records that match a query, in no order.  They have no
+ * payload, metadata and attachments.  Needs an SPI connection.
+ */
+void
+AuditScanBeginOutcomes(AuditScan *scan, const AuditTable *table, const ReplayQuery *query)
+{
+	CandidateUse use = {.in_order = false};
+	Statement st;
+
+	init_scan(scan, table, query);
+	use.alone = scan->others_apart;
+	SelectOutcomes(&st, table);
+	AddCandidates(&st, table, query, &use);
+	open_unordered(scan, &st);
+}
+
+/*
+ * Begin a search for the records that match a query's filters but are no candidates, in
+ * no order and without the same.  Returns false if there are none.  Needs an SPI
+ * connection.
+ */
+bool
+AuditScanBeginLeftOut(AuditScan *scan, const AuditTable *table, const ReplayQuery *query,
+					  LeftOut which)
+{
+	Statement st;
+
+	init_scan(scan, table, query);
+	scan->others_apart = false;
+	SelectOutcomes(&st, table);
+	if (!AddLeftOut(&st, table, query, which))
+		return false;
+	open_unordered(scan, &st);
+	return true;
 }
 
 /*
@@ -536,6 +591,33 @@ fetch_next(AuditScan *scan)
 }
 
 /*
+ * Take those records out of the rows that were fetched whose error is not the one that is
+ * asked for; the others keep their order.  This is done here and not by the server
+ * because the rules of signatures are ours, and so that a foreign server need not know
+ * them.
+ */
+static void
+drop_other_errors(AuditScan *scan)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay errors", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	uint64 kept = 0;
+
+	for (uint64 i = 0; i < scan->count; i++)
+	{
+		AuditRecord record;
+
+		read_record(&record, scan->rows->vals[i], scan->rows->tupdesc);
+		if (HasSignature(&record, scan->query))
+			scan->rows->vals[kept++] = scan->rows->vals[i];
+	}
+	scan->count = kept;
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/*
  * Fetch rows, unless some are left from the fetch before.  Later fetches grow:
  * they are needed where records are passed over, perhaps a great many.
  */
@@ -562,6 +644,8 @@ fetch_rows(AuditScan *scan)
 			scan->count = DropKnownOtherwise(scan->table, scan->query, scan->rows, scan->count);
 			scan->dropped += scan->rows->numvals - scan->count;
 		}
+		if (scan->query->signature != NULL)
+			drop_other_errors(scan);
 		scan->next_fetch = Min(scan->next_fetch * 2, MAX_RECORDS_LIMIT);
 	}
 }

@@ -8,6 +8,7 @@
 #include "executor/spi.h"
 #include "utils/array.h"
 
+#include "audit/audit_sql.h"
 #include "audit/audit_table.h"
 #include "audit/keys_ahead.h"
 #include "audit/record.h"
@@ -41,6 +42,10 @@ extern void AuditScanBegin(AuditScan *scan, const AuditTable *table, const Repla
 						   int64 most, KeysAhead *ahead);
 extern void AuditScanBeginAmong(AuditScan *scan, const AuditTable *table, const ReplayQuery *query,
 								ArrayType *action_ids);
+extern void
+AuditScanBeginOutcomes(AuditScan *scan, const AuditTable *table, const ReplayQuery *query);
+extern bool AuditScanBeginLeftOut(AuditScan *scan, const AuditTable *table,
+								  const ReplayQuery *query, LeftOut which);
 extern int AuditScanTake(AuditScan *scan, int want, AuditRecord **records);
 extern bool AuditScanHasMore(AuditScan *scan);
 extern void AuditScanEnd(AuditScan *scan);

@@ -84,20 +84,49 @@ lost_test(const AuditTable *table, const char *alias)
 }
 
 /*
- * Begin a statement that selects the records' columns of "a", which is to follow.
+ * Whether a column is a part of the action, and not of what became of it.
  */
-void
-SelectRecords(Statement *st, const AuditTable *table)
+static bool
+is_of_action(RecordColumn column)
+{
+	return column == COL_PAYLOAD || column == COL_METADATA || column == COL_ATTACHMENTS;
+}
+
+/*
+ * Begin a statement that selects the records' columns of "a", which is to follow;
+ * without what is in the actions if that is not wanted.
+ */
+static void
+select_columns(Statement *st, const AuditTable *table, bool with_actions)
 {
 	BeginStatement(st);
 	for (int i = 0; i < NUM_RECORD_COLUMNS; i++)
 	{
 		const char *absent =
 			i == COL_CHAIN_ID ? "NULL::pg_catalog.text AS " : "NULL::pg_catalog.jsonb AS ";
+		bool selected = table->has[i] && (with_actions || !is_of_action(i));
 
-		appendStringInfo(&st->sql, "%s %s%s", i == 0 ? "SELECT" : ",",
-						 table->has[i] ? "a." : absent, RecordColumnNames[i]);
+		appendStringInfo(&st->sql, "%s %s%s", i == 0 ? "SELECT" : ",", selected ? "a." : absent,
+						 RecordColumnNames[i]);
 	}
+}
+
+/*
+ * Begin a statement that selects the records' columns of "a", which is to follow.
+ */
+void
+SelectRecords(Statement *st, const AuditTable *table)
+{
+	select_columns(st, table, true);
+}
+
+/*
+ * The same without payload, metadata and attachments.
+ */
+void
+SelectOutcomes(Statement *st, const AuditTable *table)
+{
+	select_columns(st, table, false);
 }
 
 /*

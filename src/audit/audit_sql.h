@@ -71,6 +71,7 @@ extern void AddEqual(Statement *st, const AuditTable *table, const char *alias, 
 					 const char *format, int parameter);
 extern char *OutcomeTest(const AuditTable *table, const char *alias, const char *outcome);
 extern void SelectRecords(Statement *st, const AuditTable *table);
+extern void SelectOutcomes(Statement *st, const AuditTable *table);
 extern void AddRecords(Statement *st, const AuditTable *table);
 extern void AddCandidates(Statement *st, const AuditTable *table, const ReplayQuery *query,
 						  const CandidateUse *use);

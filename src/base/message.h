@@ -7,6 +7,8 @@
 
 #include "mb/pg_wchar.h"
 
+#include "base/compat.h"
+
 /* Bytes of a user's value that a message shows. */
 #define SHOWN_BYTES 256
 
@@ -18,6 +20,15 @@ static inline char *
 ClipForMessage(const char *text, int len)
 {
 	return pnstrdup(text, pg_mbcliplen(text, len, SHOWN_BYTES));
+}
+
+/*
+ * The same of a text value.
+ */
+static inline char *
+ShowText(const text *value)
+{
+	return ClipForMessage(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 }
 
 #endif /* ACTEON_MESSAGE_H */

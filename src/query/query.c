@@ -259,6 +259,23 @@ check_lost(const ReplayQuery *query)
 }
 
 /*
+ * Read the rules of signatures.  One that is asked for may be an error as it is, of
+ * which the signature is meant.
+ */
+static void
+check_signature(ReplayQuery *query)
+{
+	char signature[SIGNATURE_BYTES];
+	int len;
+
+	query->rules = ReadSignatureRules(query->signature_rules);
+	if (query->signature == NULL)
+		return;
+	len = MakeSignature(signature, query->signature, strlen(query->signature), query->rules);
+	query->signature_made = pnstrdup(signature, len);
+}
+
+/*
  * Check the share at which the circuit breaker opens.
  */
 static void
@@ -370,6 +387,9 @@ query_digest(const ReplayQuery *query, char *hex)
 		appendStringInfoString(&text, "newest_first;");
 	if (query->lost)
 		appendStringInfoString(&text, "lost;");
+	if (query->signature != NULL)
+		appendStringInfo(&text, "signature=%u:%zu:%s;", query->rules, strlen(query->signature),
+						 query->signature);
 	QueryDigest(hex, text.data, text.len);
 	pfree(text.data);
 }
@@ -453,6 +473,7 @@ CheckReplayQuery(ReplayQuery *query)
 	check_outcomes(query);
 	check_texts(query);
 	check_order(query);
+	check_signature(query);
 	check_cursor(query);
 	check_breaker(query);
 	check_lost(query);

@@ -296,6 +296,7 @@ find_lost(const AuditTable *table, const ReplayQuery *query, ArrayBuildState *ac
 
 	anywhere.cursor_text = NULL;
 	anywhere.is_limited = false;
+	anywhere.signature = NULL; /* the last record counts, whatever its error */
 	AuditScanBeginAmong(&scan, table, &anywhere,
 						DatumGetArrayTypeP(makeArrayResult(action_ids, CurrentMemoryContext)));
 	while ((count = AuditScanTake(&scan, MAX_RECORDS_LIMIT, &records)) > 0)
