@@ -252,7 +252,7 @@ put(Reader *reader, const char *piece, int len, const char *upto)
 {
 	int blank = reader->blank && reader->len > 0;
 
-	if (reader->len == 0)
+	if (reader->len == 0 && len > SIGNATURE_BYTES)
 		len = pg_mbcliplen(piece, len, SIGNATURE_BYTES);
 	if (reader->len + blank + len > SIGNATURE_BYTES)
 	{
@@ -685,11 +685,11 @@ static bool
 take_quotation(Reader *reader)
 {
 	static const char marks[] = "\"'`";
-	const char *mark = strchr(marks, *reader->at);
+	const char *mark = memchr(marks, *reader->at, sizeof(marks) - 1);
 	const char *closing, *at;
 	char piece[] = "\"" PLACEHOLDER("value") "\"";
 
-	if (*reader->at == '\0' || mark == NULL)
+	if (mark == NULL)
 		return false;
 	closing = find_closing(reader, &reader->quotes[mark - marks], reader->at + 1, *mark);
 	if (closing == NULL)
@@ -709,7 +709,10 @@ take_quotation(Reader *reader)
 		return true;
 	}
 	if (closing == reader->at + 1)
-		return false;
+	{
+		put_through(reader, closing + 1, false);
+		return true;
+	}
 	piece[0] = piece[sizeof(piece) - 2] = *mark;
 	put(reader, piece, sizeof(piece) - 1, closing + 1);
 	reader->after_word = false;
@@ -782,21 +785,45 @@ take_number(Reader *reader)
  */
 
 /*
+ * Put out words of which it is plain at a glance that no rule takes them: without a
+ * digit, and not before what makes them a URL, an address, a host or a date.  That is
+ * most of a text.
+ */
+static bool
+take_plain_words(Reader *reader)
+{
+	const char *at = reader->at;
+
+	while (at < reader->end && is_local(*at) && !is_digit(*at))
+		at++;
+	if (at == reader->at || at - reader->at > SIGNATURE_BYTES - 1 - reader->len ||
+		(at < reader->end && (is_digit(*at) || *at == '@' || *at == ':' || *at == ',')))
+		return false;
+	put_through(reader, at, is_plain(at[-1]));
+	return true;
+}
+
+/*
  * Try the rules that apply where a word or something else begins.
  */
 static bool
 take_whole(Reader *reader)
 {
 	SignatureRules rules = reader->rules;
+	char c = *reader->at;
 
 #define RULE_IS_ON(rule) ((rules & (1u << (rule))) != 0)
-	return (RULE_IS_ON(RULE_URL) && take_scheme(reader)) ||
-		   (RULE_IS_ON(RULE_EMAIL) && take_email(reader)) ||
-		   (RULE_IS_ON(RULE_UUID) && take_uuid(reader)) ||
-		   (RULE_IS_ON(RULE_TIME) && (take_time(reader) || take_weekday(reader))) ||
-		   (RULE_IS_ON(RULE_IP) && take_ip(reader)) ||
-		   (RULE_IS_ON(RULE_HOST) && take_host(reader)) ||
-		   (RULE_IS_ON(RULE_QUOTED) && take_quotation(reader)) || take_id(reader);
+	if (is_letter(c) && take_plain_words(reader))
+		return true;
+	if (is_plain(c))
+		return (RULE_IS_ON(RULE_URL) && take_scheme(reader)) ||
+			   (RULE_IS_ON(RULE_EMAIL) && take_email(reader)) ||
+			   (RULE_IS_ON(RULE_UUID) && take_uuid(reader)) ||
+			   (RULE_IS_ON(RULE_TIME) && (take_time(reader) || take_weekday(reader))) ||
+			   (RULE_IS_ON(RULE_IP) && take_ip(reader)) ||
+			   (RULE_IS_ON(RULE_HOST) && take_host(reader)) || take_id(reader);
+	return (RULE_IS_ON(RULE_IP) && c == ':' && take_ip(reader)) ||
+		   (RULE_IS_ON(RULE_QUOTED) && take_quotation(reader));
 }
 
 /*
@@ -862,6 +889,9 @@ MakeSignature(char *signature, const char *error, int len, SignatureRules rules)
 	reader.end = error + len;
 	while (reader.at < reader.end && !reader.is_full)
 		read_next(&reader);
+	/* An apostrophe before what was cut off would close a quotation now. */
+	while (reader.is_full && reader.len > 0 && strchr("' ", signature[reader.len - 1]) != NULL)
+		reader.len--;
 	return reader.len;
 }
 

@@ -150,6 +150,43 @@ find_cause(CauseCounts *counts, const Cause *wanted)
 }
 
 /*
+ * Compare two strings, and two texts, by their bytes.
+ */
+static int
+compare_bytes(const char *a, int a_len, const char *b, int b_len)
+{
+	int order = memcmp(a, b, Min(a_len, b_len));
+
+	return order != 0 ? order : (a_len > b_len) - (a_len < b_len);
+}
+
+static int
+compare_texts(const text *a, const text *b)
+{
+	return compare_bytes(VARDATA_ANY(a), VARSIZE_ANY_EXHDR(a), VARDATA_ANY(b),
+						 VARSIZE_ANY_EXHDR(b));
+}
+
+/*
+ * Keep a tenant that is new to a cause among those that are named, if it is one of the
+ * first.
+ */
+static void
+name_tenant(CauseCounts *counts, Cause *cause, const text *tenant)
+{
+	int place = NAMED_TENANTS;
+
+	while (place > 0 && (cause->named[place - 1] == NULL ||
+						 compare_texts(tenant, cause->named[place - 1]) < 0))
+		place--;
+	if (place == NAMED_TENANTS)
+		return;
+	memmove(&cause->named[place + 1], &cause->named[place],
+			(NAMED_TENANTS - 1 - place) * sizeof(text *));
+	cause->named[place] = keep_text(counts, tenant);
+}
+
+/*
  * Count the tenant of a record, unless it is one of the cause's already.
  */
 static void
@@ -168,8 +205,7 @@ count_tenant(CauseCounts *counts, Cause *cause, const text *tenant)
 						  &found);
 	if (found)
 		return;
-	if (cause->tenants < NAMED_TENANTS)
-		cause->named[cause->tenants] = keep_text(counts, tenant);
+	name_tenant(counts, cause, tenant);
 	cause->tenants++;
 }
 
@@ -226,24 +262,15 @@ CountCause(CauseCounts *counts, const AuditRecord *record, Reason reason)
 	}
 	if (cause->matched++ == 0 || record->dispatched_at < cause->first)
 		cause->first = record->dispatched_at;
-	if (cause->matched == 1 || record->dispatched_at > cause->last)
+	if (cause->matched == 1 || record->dispatched_at > cause->last ||
+		(record->dispatched_at == cause->last &&
+		 compare_texts(record->action_id, cause->sample) > 0))
 	{
 		cause->last = record->dispatched_at;
 		keep_sample(counts, cause, record->action_id);
 	}
 	cause->replayable += reason == REASON_NONE;
 	count_tenant(counts, cause, record->tenant);
-}
-
-/*
- * Compare two texts by their bytes.
- */
-static int
-compare_bytes(const char *a, int a_len, const char *b, int b_len)
-{
-	int order = memcmp(a, b, Min(a_len, b_len));
-
-	return order != 0 ? order : (a_len > b_len) - (a_len < b_len);
 }
 
 /*
@@ -257,11 +284,9 @@ compare_causes(const void *a, const void *b)
 	int order = (ca->matched < cb->matched) - (ca->matched > cb->matched);
 
 	if (order == 0)
-		order = compare_bytes(VARDATA_ANY(ca->provider), VARSIZE_ANY_EXHDR(ca->provider),
-							  VARDATA_ANY(cb->provider), VARSIZE_ANY_EXHDR(cb->provider));
+		order = compare_texts(ca->provider, cb->provider);
 	if (order == 0)
-		order = compare_bytes(VARDATA_ANY(ca->outcome), VARSIZE_ANY_EXHDR(ca->outcome),
-							  VARDATA_ANY(cb->outcome), VARSIZE_ANY_EXHDR(cb->outcome));
+		order = compare_texts(ca->outcome, cb->outcome);
 	if (order == 0)
 		order = compare_bytes(ca->signature, ca->signature_len, cb->signature, cb->signature_len);
 	return order;

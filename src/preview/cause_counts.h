@@ -27,9 +27,9 @@ typedef struct Cause
 	TimestampTz first;
 	TimestampTz last;
 	int64 tenants;
-	text *named[NAMED_TENANTS]; /* the first of these; NULL: there are no more */
+	text *named[NAMED_TENANTS]; /* the first of these by their bytes; NULL: there are no more */
 	uint64 last_tenant;         /* hashed */
-	text *sample;               /* action id of the last record */
+	text *sample;               /* action id of the last record, of several the greatest */
 	Size sample_room;
 } Cause;
 

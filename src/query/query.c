@@ -388,8 +388,9 @@ query_digest(const ReplayQuery *query, char *hex)
 	if (query->lost)
 		appendStringInfoString(&text, "lost;");
 	if (query->signature != NULL)
-		appendStringInfo(&text, "signature=%u:%zu:%s;", query->rules, strlen(query->signature),
-						 query->signature);
+		appendStringInfo(&text, "signature=%s:%zu:%s;",
+						 query->signature_rules == NULL ? "" : query->signature_rules,
+						 strlen(query->signature), query->signature);
 	QueryDigest(hex, text.data, text.len);
 	pfree(text.data);
 }
