@@ -601,9 +601,9 @@ RETURNS text
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
 COMMENT ON FUNCTION acteon_error_signature(text, text) IS
-'Returns the signature of an error: its text with the details replaced by words such as <number>, at most 512 bytes. Errors with the same cause usually have the same signature. The signature of a signature is itself. Blank space of any kind becomes one space.
+'Returns the signature of an error: its text with the details replaced by words such as <number>, at most 512 bytes. Errors with the same cause usually have the same signature. The signature of a signature is itself. Blank space of any kind becomes one space. At each place of the text the rules are tried in the order below, whatever the order in which they are named; the first that applies replaces as much as it can.
 
-The rules are applied at each place of the text in this order, whatever the order of the names; the first that applies replaces as much as it can:
+Rules:
 url: in a URL, who logs in (<user>) and what follows the path (<query>)
 email: an e-mail address (<email>)
 uuid: a UUID (<uuid>)
