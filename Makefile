@@ -126,6 +126,7 @@ bench:
 	test/bench/notify
 	test/bench/jsonb
 	test/bench/grants
+	test/bench/causes
 	test/bench/http
 	test/bench/incident
 

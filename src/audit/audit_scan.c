@@ -17,6 +17,7 @@
 #include "utils/datum.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/portal.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
@@ -29,6 +30,9 @@
 #include "base/identity.h"
 #include "base/kept_plan.h"
 #include "base/text.h"
+
+/* So many times the records that a search finds can be read beforehand. */
+#define FEW_OTHERS 4
 
 /*
  * A text column of a row; notes the column as missing if it is NULL.
@@ -488,20 +492,52 @@ open_unordered(AuditScan *scan, Statement *st)
 }
 
 /*
+ * Open the cursor of a search for all records that match a query.
+ */
+static void
+open_outcomes(AuditScan *scan, const CandidateUse *use)
+{
+	Statement st;
+
+	SelectOutcomes(&st, scan->table);
+	AddCandidates(&st, scan->table, scan->query, use);
+	open_unordered(scan, &st);
+}
+
+/*
+ * How many records the planner expects a search to find.
+ */
+static double
+estimate(const AuditScan *scan)
+{
+	return PortalGetPrimaryStmt(scan->portal)->planTree->plan_rows;
+}
+
+/*
  * Begin a search for all records that match a query, in no order.  They have no
  * payload, metadata and attachments.  Needs an SPI connection.
+ *
+ * Of records that were lost, others of their actions are looked for apart if not much
+ * more than these is in the table.
  */
 void
 AuditScanBeginOutcomes(AuditScan *scan, const AuditTable *table, const ReplayQuery *query)
 {
 	CandidateUse use = {.in_order = false};
-	Statement st;
 
 	init_scan(scan, table, query);
 	use.alone = scan->others_apart;
-	SelectOutcomes(&st, table);
-	AddCandidates(&st, table, query, &use);
-	open_unordered(scan, &st);
+	if (query->lost && !scan->others_apart && HasIndexOn(table, COL_ACTION_ID))
+	{
+		use.alone = true;
+		open_outcomes(scan, &use);
+		scan->repeated = FindRepeatedActions(table, query, FEW_OTHERS * estimate(scan));
+		if (scan->repeated != NULL)
+			return;
+		SPI_cursor_close(scan->portal);
+		use.alone = false;
+	}
+	open_outcomes(scan, &use);
 }
 
 /*
@@ -618,6 +654,26 @@ drop_other_errors(AuditScan *scan)
 }
 
 /*
+ * Take those records out of the rows that were fetched that others of their actions make
+ * no candidates.
+ */
+static void
+drop_known_otherwise(AuditScan *scan)
+{
+	uint64 count = scan->count;
+	uint64 suspects = count;
+	uint64 kept;
+
+	if (scan->repeated != NULL)
+		suspects = PutRepeatedFirst(scan->repeated, scan->rows, count);
+	kept = DropKnownOtherwise(scan->table, scan->query, scan->rows, suspects);
+	memmove(&scan->rows->vals[kept], &scan->rows->vals[suspects],
+			(count - suspects) * sizeof(HeapTuple));
+	scan->count = kept + count - suspects;
+	scan->dropped += suspects - kept;
+}
+
+/*
  * Fetch rows, unless some are left from the fetch before.  Later fetches grow:
  * they are needed where records are passed over, perhaps a great many.
  */
@@ -639,11 +695,8 @@ fetch_rows(AuditScan *scan)
 			return;
 		scan->rows = SPI_tuptable;
 		scan->count = SPI_processed;
-		if (scan->others_apart)
-		{
-			scan->count = DropKnownOtherwise(scan->table, scan->query, scan->rows, scan->count);
-			scan->dropped += scan->rows->numvals - scan->count;
-		}
+		if (scan->others_apart || scan->repeated != NULL)
+			drop_known_otherwise(scan);
 		if (scan->query->signature != NULL)
 			drop_other_errors(scan);
 		scan->next_fetch = Min(scan->next_fetch * 2, MAX_RECORDS_LIMIT);

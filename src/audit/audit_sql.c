@@ -462,10 +462,10 @@ add_of_outcome(Statement *st, const AuditTable *table, const char *outcome, cons
 }
 
 /*
- * Whether a valid index finds records by their ids.
+ * Whether a valid index finds records by a column.
  */
-static bool
-has_index_on_id(const AuditTable *table)
+bool
+HasIndexOn(const AuditTable *table, RecordColumn column)
 {
 	List *indexes = RelationGetIndexList(table->rel);
 	bool found = false;
@@ -476,7 +476,7 @@ has_index_on_id(const AuditTable *table)
 		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
 
 		found |= index->rd_index->indisvalid && index->rd_rel->relam == BTREE_AM_OID &&
-				 index->rd_index->indkey.values[0] == AuditColumn(table, "id") &&
+				 index->rd_index->indkey.values[0] == table->columns[column] &&
 				 !IsPartialIndex(index);
 		index_close(index, AccessShareLock);
 	}
@@ -496,7 +496,7 @@ add_named_candidates(Statement *st, const AuditTable *table, const ReplayQuery *
 					 const char *filters, const CandidateUse *use)
 {
 	int ids = AddParameter(st, TEXTARRAYOID, PointerGetDatum(use->named->ids));
-	bool one_by_one = !AuditTableIsRemote(table) && has_index_on_id(table);
+	bool one_by_one = !AuditTableIsRemote(table) && HasIndexOn(table, COL_ID);
 	CandidateUse alone = {.alone = true};
 
 	if (one_by_one)

@@ -78,6 +78,7 @@ extern void AddCandidates(Statement *st, const AuditTable *table, const ReplayQu
 extern void AddOrder(Statement *st, const AuditTable *table, const ReplayQuery *query);
 extern bool
 AddLeftOut(Statement *st, const AuditTable *table, const ReplayQuery *query, LeftOut which);
+extern bool HasIndexOn(const AuditTable *table, RecordColumn column);
 extern bool DependsOnOthers(const ReplayQuery *query);
 extern void AddKnownOtherwise(Statement *st, const AuditTable *table, const ReplayQuery *query,
 							  const char *source);

@@ -77,9 +77,10 @@ read_executed(ErrorText *error, JsonbContainer *details)
 		if (getKeyJsonValueFromContainer(details, members[i], strlen(members[i]), &value) == NULL ||
 			value.type != jbvNumeric)
 			continue;
-		error->text = psprintf("%s: status %s", error->text,
-							   DatumGetCString(DirectFunctionCall1(
-								   numeric_out, NumericGetDatum(value.val.numeric))));
+		error->text =
+			psprintf("%s: status %s", error->text,
+					 DatumGetCString(
+						 DirectFunctionCall1(numeric_out, NumericGetDatum(value.val.numeric))));
 		break;
 	}
 	error->len = strlen(error->text);

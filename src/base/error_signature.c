@@ -51,9 +51,9 @@ typedef enum Rule
 #define ALL_RULES ((1u << NUM_RULES) - 1)
 
 static const char *const rule_names[NUM_RULES] = {
-	[RULE_URL] = "url",   [RULE_EMAIL] = "email", [RULE_UUID] = "uuid",     [RULE_TIME] = "time",
-	[RULE_IP] = "ip",     [RULE_HOST] = "host",   [RULE_QUOTED] = "quoted", [RULE_HEX] = "hex",
-	[RULE_ID] = "id",     [RULE_NUMBER] = "number",
+	[RULE_URL] = "url", [RULE_EMAIL] = "email",   [RULE_UUID] = "uuid",     [RULE_TIME] = "time",
+	[RULE_IP] = "ip",   [RULE_HOST] = "host",     [RULE_QUOTED] = "quoted", [RULE_HEX] = "hex",
+	[RULE_ID] = "id",   [RULE_NUMBER] = "number",
 };
 
 /* What stands for what was taken out. */
@@ -67,14 +67,14 @@ static const char *const placeholders[] = {
 
 /* Members of JSON objects whose values say what is wrong. */
 static const char *const telling_keys[] = {
-	"error",  "message", "reason", "detail",            "details", "title",
-	"status", "type",    "code",   "error_description", "errors",
+	"error", "message",           "reason", "detail", "details", "title", "status", "type",
+	"code",  "error_description", "errors",
 };
 
 /* Endings of names of files of source code, whose lines are no ports. */
 static const char *const source_endings[] = {
-	"c",  "cc", "cpp", "cs",  "ex", "exs", "go", "h",   "java",  "js",    "jsx", "kt", "lua",
-	"mjs", "php", "pl", "pm", "py", "rb",  "rs", "sql", "scala", "swift", "ts",  "tsx",
+	"c",   "cc",  "cpp", "cs", "ex", "exs", "go", "h",   "java",  "js",    "jsx", "kt",  "lua",
+	"mjs", "php", "pl",  "pm", "py", "rb",  "rs", "sql", "scala", "swift", "ts",  "tsx",
 };
 
 /* A kind of quotation marks, and whether one is known to be closed nowhere. */
@@ -231,8 +231,9 @@ match(const char *at, const char *end, const char *pattern)
 {
 	for (; *pattern != '\0'; pattern++, at++)
 	{
-		if (at == end ||
-			!(*pattern == '9' ? is_digit(*at) : *pattern == 'f' ? is_hex(*at) : *at == *pattern))
+		if (at == end || !(*pattern == '9'   ? is_digit(*at)
+						   : *pattern == 'f' ? is_hex(*at)
+											 : *at == *pattern))
 			return NULL;
 	}
 	return at;
@@ -396,8 +397,8 @@ match_time_of_day(const char *at, const char *end)
 static const char *
 skip_zone(const char *at, const char *end)
 {
-	static const char *const zones[] = {"Z",      " GMT",   " UTC",  " Z",    "+99:99", "-99:99",
-										"+9999",  "-9999",  " +99:99", " -99:99", " +9999", " -9999"};
+	static const char *const zones[] = {"Z",     " GMT",  " UTC",    " Z",      "+99:99", "-99:99",
+										"+9999", "-9999", " +99:99", " -99:99", " +9999", " -9999"};
 
 	for (int i = 0; i < lengthof(zones); i++)
 	{
@@ -419,8 +420,7 @@ match_iso_date(const char *at, const char *end)
 
 	if ((at = match(at, end, "9999-99-99")) == NULL)
 		return NULL;
-	if (at < end && (*at == 'T' || *at == ' ') &&
-		(behind = match_time_of_day(at + 1, end)) != NULL)
+	if (at < end && (*at == 'T' || *at == ' ') && (behind = match_time_of_day(at + 1, end)) != NULL)
 		return skip_zone(behind, end);
 	return at;
 }
@@ -472,8 +472,9 @@ match_duration(const char *at, const char *end)
 static bool
 take_time(Reader *reader)
 {
-	static const char *(*const forms[])(const char *, const char *) = {
-		match_iso_date, match_mail_date, match_time_of_day, match_duration};
+	static const char *(*const forms[])(const char *,
+										const char *) = {match_iso_date, match_mail_date,
+														 match_time_of_day, match_duration};
 
 	if (!is_digit(*reader->at))
 		return false;

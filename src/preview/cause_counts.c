@@ -176,8 +176,8 @@ name_tenant(CauseCounts *counts, Cause *cause, const text *tenant)
 {
 	int place = NAMED_TENANTS;
 
-	while (place > 0 && (cause->named[place - 1] == NULL ||
-						 compare_texts(tenant, cause->named[place - 1]) < 0))
+	while (place > 0 &&
+		   (cause->named[place - 1] == NULL || compare_texts(tenant, cause->named[place - 1]) < 0))
 		place--;
 	if (place == NAMED_TENANTS)
 		return;
@@ -245,8 +245,9 @@ void
 CountCause(CauseCounts *counts, const AuditRecord *record, Reason reason)
 {
 	char signature[SIGNATURE_BYTES];
-	Cause wanted = {
-		.provider = record->provider, .outcome = record->outcome, .signature = signature};
+	Cause wanted = {.provider = record->provider,
+					.outcome = record->outcome,
+					.signature = signature};
 	Cause *cause;
 
 	if (record->missing != NULL || !is_asked_for(counts->query, reason))

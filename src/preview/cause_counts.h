@@ -21,7 +21,7 @@ typedef struct Cause
 	text *outcome;
 	char *signature;
 	int signature_len;
-	uint32 number;     /* of the causes, from 0 */
+	uint32 number; /* of the causes, from 0 */
 	int64 matched;
 	int64 replayable;
 	TimestampTz first;

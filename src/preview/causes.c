@@ -110,8 +110,7 @@ put_cause(ReturnSetInfo *result, const Cause *cause)
 	values[4] = TimestampTzGetDatum(cause->first);
 	values[5] = TimestampTzGetDatum(cause->last);
 	values[6] = Int64GetDatum(cause->tenants);
-	values[7] =
-		PointerGetDatum(construct_array(named, count, TEXTOID, -1, false, TYPALIGN_INT));
+	values[7] = PointerGetDatum(construct_array(named, count, TEXTOID, -1, false, TYPALIGN_INT));
 	values[8] = PointerGetDatum(cause->sample);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
@@ -138,9 +137,9 @@ acteon_replay_causes(PG_FUNCTION_ARGS)
 	if (!selects_anything(&query))
 		query.lost = true;
 	CheckReplayQuery(&query);
-	most = ReadIntegerArgument(fcinfo, OptionPlace(CALL_CAUSES, OPTION_MAX_CAUSES),
-							   OPTION_MAX_CAUSES,
-							   (int) OptionNumber(ReplayOptions[OPTION_MAX_CAUSES].initial));
+	most =
+		ReadIntegerArgument(fcinfo, OptionPlace(CALL_CAUSES, OPTION_MAX_CAUSES), OPTION_MAX_CAUSES,
+							(int) OptionNumber(ReplayOptions[OPTION_MAX_CAUSES].initial));
 	OpenCall(&call, CalledSchema(fcinfo));
 	EndQueryAt(&query, call.now);
 	counts = MakeCauseCounts(&query);

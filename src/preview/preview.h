@@ -79,7 +79,7 @@ typedef struct Preview
 	int searched;    /* records for which it was found out whether another one says executed */
 	hyperLogLogState dedup_keys;
 	ValueCounts by[NUM_BREAKDOWNS]; /* of what the caller may read */
-	CauseCounts *causes; /* of the same */
+	CauseCounts *causes;            /* of the same */
 	PreviewSample *samples;
 	int sample_count;
 	int wanted_samples;

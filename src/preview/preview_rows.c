@@ -294,9 +294,8 @@ put_breakdowns(Sheet *sheet, Preview *preview)
 		{
 			const text *value = top[i].value;
 
-			put_row(sheet,
-					value == NULL ? "(none)" : ShowText(value),
-					top[i].matched, top[i].replayable, NULL);
+			put_row(sheet, value == NULL ? "(none)" : ShowText(value), top[i].matched,
+					top[i].replayable, NULL);
 		}
 		if (other_values > 0)
 			put_row(sheet, psprintf("%d others", other_values), others.matched, others.replayable,

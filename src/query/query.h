@@ -69,7 +69,8 @@ typedef struct ReplayQuery
 	char **outcomes;      /* what the filter on outcome names, one by one; see CheckReplayQuery */
 	int outcome_count;    /* 0: any */
 	char *signature;      /* of the error; NULL: any */
-	char *signature_made; /* the signature of that, if it is an error itself; see CheckReplayQuery */
+	char
+		*signature_made; /* the signature of that, if it is an error itself; see CheckReplayQuery */
 	char *signature_rules;
 	SignatureRules rules; /* the same */
 } ReplayQuery;

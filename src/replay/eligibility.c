@@ -245,8 +245,7 @@ JudgeColumns(const ReplayQuery *query, const AuditRecord *record, Effect *effect
 Reason
 JudgeRecord(Judge *judge, const AuditRecord *record, Effect *effect)
 {
-	return may_replay(judge, record) ? JudgeColumns(judge->query, record, effect)
-									 : REASON_NO_GRANT;
+	return may_replay(judge, record) ? JudgeColumns(judge->query, record, effect) : REASON_NO_GRANT;
 }
 
 /*
