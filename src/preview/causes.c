@@ -27,20 +27,6 @@
 PG_FUNCTION_INFO_V1(acteon_replay_causes);
 
 /*
- * Whether a query selects anything.
- */
-static bool
-selects_anything(const ReplayQuery *query)
-{
-	for (int i = 0; i < NUM_TEXT_FILTERS; i++)
-	{
-		if (query->filters[i] != NULL)
-			return true;
-	}
-	return query->from.given || query->to.given || query->signature != NULL;
-}
-
-/*
  * Count the records of a window that the caller may read.
  */
 static void
@@ -134,7 +120,7 @@ acteon_replay_causes(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	ReadReplayArguments(&query, fcinfo, CALL_CAUSES, 0);
-	if (!selects_anything(&query))
+	if (!HasFilter(&query))
 		query.lost = true;
 	CheckReplayQuery(&query);
 	most =
