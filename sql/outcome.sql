@@ -51,6 +51,13 @@ WITH RECURSIVE made (n, depth, value) AS (
 SELECT count(*), count(*) FILTER (WHERE outcome::jsonb IS DISTINCT FROM value OR outcome::text <> value::text) AS wrong
 FROM (SELECT value, value::text::acteon_outcome AS outcome FROM made) AS m;
 
+-- Strings of each length, with each kind of character at each place.
+SELECT count(*), count(*) FILTER (WHERE outcome::text <> value::text OR outcome::jsonb <> value) AS wrong, bool_and(pg_column_size(outcome) < pg_column_size(value)) AS packed
+FROM (SELECT value, value::text::acteon_outcome AS outcome FROM (
+	SELECT jsonb_build_object('Executed', jsonb_build_object('body', overlay(repeat('x', len) PLACING c FROM pos FOR 1), 'status', 'success', 'headers', '{}'::jsonb)) AS value
+	FROM generate_series(1, 35) AS len, generate_series(1, len) AS pos, unnest(ARRAY['"', E'\\', E'\n', E'\b', E'\x01', E'\x1f', ' ', '!', '#', '[', ']', '/', E'\x7f', 'é', '€']) AS c
+	UNION ALL SELECT '{"Executed": {"body": "", "status": "success", "headers": {}}}') AS v) AS m;
+
 -- All that reads jsonb reads it.
 SELECT outcome -> 'Executed' ->> 'status' AS status, outcome #>> '{Executed,body,message_id}' AS path, outcome ? 'Executed' AS has,
 	outcome @> '{"Executed": {"status": "success"}}' AS contains, jsonb_path_query_first(outcome, '$.Executed.body.bytes') AS jsonpath,
