@@ -48,6 +48,127 @@ COMMENT ON COLUMN acteon_dispatch_outbox.labels IS
 	'Metadata of the action: string values only, with replayed_from. A key __starts_at or __ends_at is not sent as a label: it is that time as the gateway wrote it, where timestamptz cannot hold it (nanoseconds, leap seconds).';
 COMMENT ON COLUMN acteon_dispatch_outbox.action_id IS 'First id of the new action: UUIDv5 of the installation''s namespace and "<original action id>/<generation>". For new ids ".1", ".2" and so on is appended, see acteon_dispatch_segment.resend and acteon_dispatch_delivery.resend.';
 
+/*
+ * Outcomes are jsonb, and are stored in fewer bytes.  What is there already is read as
+ * it is: the column is not rewritten.
+ */
+
+CREATE TYPE acteon_outcome;
+
+CREATE FUNCTION acteon_outcome_in(json cstring)
+RETURNS acteon_outcome
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_out(outcome acteon_outcome)
+RETURNS cstring
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_recv(message internal)
+RETURNS acteon_outcome
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_send(outcome acteon_outcome)
+RETURNS bytea
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE TYPE acteon_outcome (
+	INPUT = acteon_outcome_in,
+	OUTPUT = acteon_outcome_out,
+	RECEIVE = acteon_outcome_recv,
+	SEND = acteon_outcome_send,
+	LIKE = pg_catalog.jsonb
+);
+
+CREATE FUNCTION acteon_outcome_jsonb(outcome acteon_outcome)
+RETURNS jsonb
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_json(outcome acteon_outcome)
+RETURNS json
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE CAST (acteon_outcome AS jsonb) WITH FUNCTION acteon_outcome_jsonb(acteon_outcome) AS IMPLICIT;
+CREATE CAST (acteon_outcome AS json) WITH FUNCTION acteon_outcome_json(acteon_outcome);
+CREATE CAST (jsonb AS acteon_outcome) WITHOUT FUNCTION AS ASSIGNMENT;
+
+CREATE FUNCTION acteon_outcome_eq(a acteon_outcome, b acteon_outcome)
+RETURNS boolean
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_lt(a acteon_outcome, b acteon_outcome)
+RETURNS boolean
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_le(a acteon_outcome, b acteon_outcome)
+RETURNS boolean
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_gt(a acteon_outcome, b acteon_outcome)
+RETURNS boolean
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_ge(a acteon_outcome, b acteon_outcome)
+RETURNS boolean
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_cmp(a acteon_outcome, b acteon_outcome)
+RETURNS integer
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_hash(outcome acteon_outcome)
+RETURNS integer
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR = (LEFTARG = acteon_outcome, RIGHTARG = acteon_outcome, FUNCTION = acteon_outcome_eq, COMMUTATOR = =,
+	RESTRICT = pg_catalog.eqsel, JOIN = pg_catalog.eqjoinsel, HASHES, MERGES);
+CREATE OPERATOR < (LEFTARG = acteon_outcome, RIGHTARG = acteon_outcome, FUNCTION = acteon_outcome_lt, COMMUTATOR = >, NEGATOR = >=,
+	RESTRICT = pg_catalog.scalarltsel, JOIN = pg_catalog.scalarltjoinsel);
+CREATE OPERATOR <= (LEFTARG = acteon_outcome, RIGHTARG = acteon_outcome, FUNCTION = acteon_outcome_le, COMMUTATOR = >=, NEGATOR = >,
+	RESTRICT = pg_catalog.scalarlesel, JOIN = pg_catalog.scalarlejoinsel);
+CREATE OPERATOR > (LEFTARG = acteon_outcome, RIGHTARG = acteon_outcome, FUNCTION = acteon_outcome_gt, COMMUTATOR = <, NEGATOR = <=,
+	RESTRICT = pg_catalog.scalargtsel, JOIN = pg_catalog.scalargtjoinsel);
+CREATE OPERATOR >= (LEFTARG = acteon_outcome, RIGHTARG = acteon_outcome, FUNCTION = acteon_outcome_ge, COMMUTATOR = <=, NEGATOR = <,
+	RESTRICT = pg_catalog.scalargesel, JOIN = pg_catalog.scalargejoinsel);
+CREATE OPERATOR CLASS acteon_outcome_ops DEFAULT FOR TYPE acteon_outcome USING btree AS
+	OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >,
+	FUNCTION 1 acteon_outcome_cmp(acteon_outcome, acteon_outcome);
+CREATE OPERATOR CLASS acteon_outcome_hash_ops DEFAULT FOR TYPE acteon_outcome USING hash AS
+	OPERATOR 1 =, FUNCTION 1 acteon_outcome_hash(acteon_outcome);
+
+COMMENT ON TYPE acteon_outcome IS
+	'A jsonb that is stored in fewer bytes. It is read and written like jsonb, and is cast to it implicitly.';
+COMMENT ON FUNCTION acteon_outcome_in(cstring) IS 'Input function of acteon_outcome.';
+COMMENT ON FUNCTION acteon_outcome_out(acteon_outcome) IS 'Output function of acteon_outcome.';
+COMMENT ON FUNCTION acteon_outcome_recv(internal) IS 'Binary input function of acteon_outcome.';
+COMMENT ON FUNCTION acteon_outcome_send(acteon_outcome) IS 'Binary output function of acteon_outcome.';
+COMMENT ON FUNCTION acteon_outcome_jsonb(acteon_outcome) IS 'Returns an outcome as jsonb; the implicit cast.';
+COMMENT ON FUNCTION acteon_outcome_json(acteon_outcome) IS 'Returns an outcome as json; the cast that to_jsonb, row_to_json and similar functions use.';
+COMMENT ON FUNCTION acteon_outcome_eq(acteon_outcome, acteon_outcome) IS 'Operator = of acteon_outcome, as for jsonb.';
+COMMENT ON FUNCTION acteon_outcome_lt(acteon_outcome, acteon_outcome) IS 'Operator < of acteon_outcome, as for jsonb.';
+COMMENT ON FUNCTION acteon_outcome_le(acteon_outcome, acteon_outcome) IS 'Operator <= of acteon_outcome, as for jsonb.';
+COMMENT ON FUNCTION acteon_outcome_gt(acteon_outcome, acteon_outcome) IS 'Operator > of acteon_outcome, as for jsonb.';
+COMMENT ON FUNCTION acteon_outcome_ge(acteon_outcome, acteon_outcome) IS 'Operator >= of acteon_outcome, as for jsonb.';
+COMMENT ON FUNCTION acteon_outcome_cmp(acteon_outcome, acteon_outcome) IS 'Comparison of acteon_outcome for indexes and sorting, as for jsonb.';
+COMMENT ON FUNCTION acteon_outcome_hash(acteon_outcome) IS 'Hash of acteon_outcome, as for jsonb.';
+
+-- Nobody is helped by statistics of whole answers, which take long to sort.
+ALTER TABLE acteon_dispatch_delivery
+	ALTER COLUMN outcome TYPE acteon_outcome,
+	ALTER COLUMN outcome SET STATISTICS 0;
+
 ALTER TABLE acteon_dispatch_delivery
 	ADD COLUMN effect text,
 	ADD COLUMN resend integer NOT NULL DEFAULT 0,
@@ -59,7 +180,7 @@ ALTER TABLE acteon_dispatch_delivery
 		CHECK (known_by OPERATOR(pg_catalog.=) ANY ('{record,settled}'::text[]));
 
 COMMENT ON COLUMN acteon_dispatch_delivery.state IS 'delivered: its outcome is known. dead: it will not be retried. cancelled: cancelled before it was sent, or by a person who settled a doubt.';
-COMMENT ON COLUMN acteon_dispatch_delivery.outcome IS 'The gateway''s answer, or the outcome in its record in the same form.';
+COMMENT ON COLUMN acteon_dispatch_delivery.outcome IS 'The gateway''s answer, or the outcome in its record in the same form. Reads like jsonb; outcome::jsonb is one, for subscripts, for tables of your own, and for drivers that convert by type.';
 COMMENT ON COLUMN acteon_dispatch_delivery.effect IS 'Effect of the outcome: done, none, later, decided or unknown. NULL for what was not delivered, and for deliveries of version 1.0.';
 COMMENT ON COLUMN acteon_dispatch_delivery.resend IS 'Under which of its ids the action was finished: 0 for the id in the outbox, n for the n-th new id.';
 COMMENT ON COLUMN acteon_dispatch_delivery.unproven IS 'Whether it was sent again under a new id without proof that the earlier one had no effect.';
@@ -158,6 +279,7 @@ BEGIN
 	FOR part IN 1 .. 15 LOOP
 		EXECUTE pg_catalog.format('CREATE TABLE acteon_dispatch_outbox_%1$s (PRIMARY KEY (id)) INHERITS (acteon_dispatch_outbox)', part::text);
 		EXECUTE pg_catalog.format('CREATE TABLE acteon_dispatch_delivery_%1$s (PRIMARY KEY (outbox_id)) INHERITS (acteon_dispatch_delivery)', part::text);
+		EXECUTE pg_catalog.format('ALTER TABLE acteon_dispatch_delivery_%1$s ALTER COLUMN outcome SET STATISTICS 0', part::text);
 		EXECUTE pg_catalog.format('CREATE INDEX acteon_dispatch_delivery_%1$s_finished_idx ON acteon_dispatch_delivery_%1$s USING brin (finished_at) WITH (pages_per_range = 32, autosummarize = on)', part::text);
 		EXECUTE pg_catalog.format('CREATE INDEX acteon_dispatch_delivery_%1$s_dead_idx ON acteon_dispatch_delivery_%1$s (outbox_id) WHERE state OPERATOR(pg_catalog.=) ''dead''::text', part::text);
 		EXECUTE pg_catalog.format('COMMENT ON TABLE acteon_dispatch_outbox_%1$s IS ''Part %1$s of acteon_dispatch_outbox, which shows its rows.''', part::text);
@@ -1306,6 +1428,9 @@ BEGIN
 				acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_items,acteon_replay_lineage,acteon_replay_pause,
 				acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,
 				acteon_replay_resume,acteon_replay_run,acteon_replay_set_rate,acteon_replay_settle,
+				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,
+				acteon_outcome_json,acteon_outcome_jsonb,acteon_outcome_le,acteon_outcome_lt,acteon_outcome_out,
+				acteon_outcome_recv,acteon_outcome_send,
 				acteon_role_in,acteon_role_out,acteon_role_recv,acteon_role_send}'::text[])
 			AND NOT pg_catalog.has_function_privilege('public'::name, p.oid, 'EXECUTE'::text)
 		UNION ALL
@@ -1313,7 +1438,7 @@ BEGIN
 		FROM made AS m
 			JOIN pg_catalog.pg_type AS t ON m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::oid
 				AND t.oid OPERATOR(pg_catalog.=) m.objid
-		WHERE t.typname::text OPERATOR(pg_catalog.=) ANY ('{acteon_replay_cause,acteon_replay_item,acteon_replay_proof_item,acteon_role}'::text[])
+		WHERE t.typname::text OPERATOR(pg_catalog.=) ANY ('{acteon_outcome,acteon_replay_cause,acteon_replay_item,acteon_replay_proof_item,acteon_role}'::text[])
 			AND NOT pg_catalog.has_type_privilege('public'::name, t.oid, 'USAGE'::text)
 	LOOP
 		EXECUTE 'GRANT ' OPERATOR(pg_catalog.||) object OPERATOR(pg_catalog.||) ' TO PUBLIC';

@@ -59,7 +59,7 @@ enum
 	"		ELSE o.action_id END, o.original_action_id, o.namespace, o.tenant, o.provider," \
 	"	o.action_type, o.generation, i.state, coalesce(d.attempts, s.attempt)," \
 	"	CASE WHEN i.state = 'waiting' AND isfinite(s.due_at) THEN s.due_at END," \
-	"	d.finished_at, d.outcome, d.error, d.effect, i.resend," \
+	"	d.finished_at, d.outcome::jsonb, d.error, d.effect, i.resend," \
 	"	coalesce(d.unproven, s.unproven, false), d.known_by, s.doubt, s.held " \
 	"FROM %1$s.acteon_replay_batch AS b" \
 	"	JOIN %1$s.acteon_dispatch_outbox AS o ON o.batch_id = b.id AND o.id BETWEEN $3 AND $4" \

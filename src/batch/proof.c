@@ -34,6 +34,7 @@
 #include "batch/batch_list.h"
 #include "queue/action_state.h"
 #include "queue/batch_flags.h"
+#include "queue/outcome_type.h"
 #include "queue/segment.h"
 
 /* What the audit table says of an action. */
@@ -236,7 +237,7 @@ delivered_effect(ProofCall *call)
 		return EffectByName(DatumGetTextPP(value));
 	if (!get_found(&call->deliveries, Anum_delivery_outcome, &value))
 		return EFFECT_UNKNOWN;
-	ReadAnswer(DatumGetJsonbP(value), &reading);
+	ReadAnswer(UnpackOutcome(value), &reading);
 	return reading.effect;
 }
 
