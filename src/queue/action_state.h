@@ -10,6 +10,7 @@
 #include "utils/snapshot.h"
 
 #include "base/table_access.h"
+#include "query/states.h"
 #include "queue/segment.h"
 
 /* How far an action has come; see ReadActionState. */
@@ -23,25 +24,18 @@ typedef enum ActionState
 	ACTION_CANCELLED
 } ActionState;
 
-/* Their names. */
-#define STATE_WAITING "waiting"
-#define STATE_RUNNING "running"
-#define STATE_IN_DOUBT "in_doubt"
-#define STATE_DELIVERED "delivered"
-#define STATE_DEAD "dead"
-#define STATE_CANCELLED "cancelled"
-
+/* Their names; see query/states.h. */
 extern const char *const ActionStateNames[];
 
 /*
  * SQL for the state of a segment at a time, as SegmentState has it.
  */
 #define SEGMENT_STATE(segment, now) \
-	"CASE WHEN " SEGMENT_IS_LEASED(segment, now) " THEN '" STATE_RUNNING "' WHEN " segment \
+	"CASE WHEN " SEGMENT_IS_LEASED(segment, now) " THEN " SQL_RUNNING " WHEN " segment \
 												 ".lease_token IS NOT NULL OR " segment \
 												 ".doubt_since IS NOT NULL OR " segment \
-												 ".unproven THEN '" STATE_IN_DOUBT \
-												 "' ELSE '" STATE_WAITING "' END"
+												 ".unproven THEN " SQL_IN_DOUBT \
+												 " ELSE " SQL_WAITING " END"
 
 /* An open view of how far actions have come. */
 typedef struct StateReader

@@ -27,8 +27,8 @@
 #include "queue/effect.h"
 
 const char *const EffectNames[NUM_EFFECTS] = {
-	[EFFECT_DONE] = "done",       [EFFECT_NONE] = "none",       [EFFECT_LATER] = "later",
-	[EFFECT_DECIDED] = "decided", [EFFECT_UNKNOWN] = "unknown",
+	[EFFECT_DONE] = EFFECT_NAME_DONE, [EFFECT_NONE] = "none",       [EFFECT_LATER] = "later",
+	[EFFECT_DECIDED] = "decided",     [EFFECT_UNKNOWN] = "unknown",
 };
 
 /* What the effect of an outcome may depend on, besides its name. */

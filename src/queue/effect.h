@@ -55,6 +55,9 @@ typedef struct RecordOutcome
 	int64 duration_ms;       /* how long the gateway took */
 } RecordOutcome;
 
+/* The one that statements ask for. */
+#define EFFECT_NAME_DONE "done"
+
 extern const char *const EffectNames[NUM_EFFECTS];
 
 extern Effect EffectByName(const text *name);
