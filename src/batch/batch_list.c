@@ -141,7 +141,8 @@ enum
 	"	jsonb_object_agg(outcome, n) FILTER (WHERE state = " SQL_DELIVERED ")," \
 	"	sum(lately) FILTER (WHERE state IN (" SQL_DELIVERED ", " SQL_DEAD "))" \
 	"	FROM (SELECT coalesce(d.state, l.state, " SQL_WAITING ") AS state," \
-	"			CASE WHEN d.state = " SQL_DELIVERED " THEN coalesce(" OUTCOME_NAME ", '?') END" \
+	"			CASE WHEN d.state = " SQL_DELIVERED \
+	" THEN coalesce(%1$s.acteon_answer_name(d.outcome), '?') END" \
 	"				AS outcome," \
 	"			count(*) AS n, count(*) FILTER (WHERE d.effect = '" EFFECT_NAME_DONE "') AS done," \
 	"			count(*) FILTER (WHERE l.held IS NOT NULL) AS held," \

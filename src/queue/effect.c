@@ -122,6 +122,7 @@ static const int pauses_ms[] = {100, 220, 480, 1040, 2240, 4800};
 
 PG_FUNCTION_INFO_V1(acteon_effect);
 PG_FUNCTION_INFO_V1(acteon_answer_effect);
+PG_FUNCTION_INFO_V1(acteon_answer_name);
 
 /*
  * The effect with a name.
@@ -605,4 +606,21 @@ acteon_answer_effect(PG_FUNCTION_ARGS)
 
 	ReadAnswer(PG_GETARG_JSONB_P(0), &reading);
 	PG_RETURN_TEXT_P(cstring_to_text(EffectNames[reading.effect]));
+}
+
+/*
+ * acteon_answer_name(answer jsonb) → text
+ *
+ * The name of the outcome in an answer of the gateway, as ReadAnswer finds it; NULL if
+ * there is none.
+ */
+Datum
+acteon_answer_name(PG_FUNCTION_ARGS)
+{
+	AnswerReading reading;
+
+	ReadAnswer(PG_GETARG_JSONB_P(0), &reading);
+	if (reading.name[0] == '\0')
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(reading.name));
 }
