@@ -62,14 +62,14 @@ static Effect effect_of_failure(const Evidence *evidence);
  */
 static const OutcomeRule rules[] = {
 	{EXECUTED_OUTCOME, "Executed", EFFECT_UNKNOWN, effect_of_execution, ANSWER_FINAL},
-	{"failed", "Failed", EFFECT_UNKNOWN, effect_of_failure, ANSWER_FINAL},
-	{"circuit_open", "CircuitOpen", EFFECT_NONE, NULL, ANSWER_FINAL},
+	{FAILED_OUTCOME, FAILED_ANSWER, EFFECT_UNKNOWN, effect_of_failure, ANSWER_FINAL},
+	{CIRCUIT_OPEN_OUTCOME, CIRCUIT_OPEN_ANSWER, EFFECT_NONE, NULL, ANSWER_FINAL},
 	{"suppressed", "Suppressed", EFFECT_DECIDED, NULL, ANSWER_FINAL},
 	{"silenced", "Silenced", EFFECT_DECIDED, NULL, ANSWER_FINAL},
 	{"muted", "Muted", EFFECT_DECIDED, NULL, ANSWER_FINAL},
 	{"rerouted", "Rerouted", EFFECT_UNKNOWN, effect_of_reroute, ANSWER_FINAL},
-	{"throttled", "Throttled", EFFECT_NONE, NULL, ANSWER_DEFERRED},
-	{"quota_exceeded", "QuotaExceeded", EFFECT_NONE, NULL, ANSWER_DEFERRED},
+	{THROTTLED_OUTCOME, "Throttled", EFFECT_NONE, NULL, ANSWER_DEFERRED},
+	{QUOTA_EXCEEDED_OUTCOME, "QuotaExceeded", EFFECT_NONE, NULL, ANSWER_DEFERRED},
 	{"deduplicated", "Deduplicated", EFFECT_UNKNOWN, NULL, ANSWER_DEDUPLICATED},
 	{"scheduled", "Scheduled", EFFECT_LATER, NULL, ANSWER_FINAL},
 	{"grouped", "Grouped", EFFECT_LATER, NULL, ANSWER_FINAL},
