@@ -476,6 +476,13 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION acteon_answer_effect(jsonb) IS
 	'Returns the effect of an answer of the gateway to POST /v1/dispatch, such as {"Executed": {"status": "success"}}: done, none, later, decided or unknown, as for acteon_effect.';
 
+CREATE FUNCTION acteon_answer_name(answer jsonb)
+RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION acteon_answer_name(jsonb) IS
+	'Returns the name of the outcome in an answer of the gateway to POST /v1/dispatch: Executed for {"Executed": {"status": "success"}}, NULL if there is none.';
+
 /*
  * Picking records: what the replay functions take
  */
@@ -1421,7 +1428,7 @@ BEGIN
 			JOIN pg_catalog.pg_proc AS p ON m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::oid
 				AND p.oid OPERATOR(pg_catalog.=) m.objid
 		WHERE pg_catalog.regexp_replace(p.proname::text, '_1_0$'::text, ''::text) OPERATOR(pg_catalog.=) ANY ('{
-				acteon_answer_effect,acteon_authorized,acteon_dispatch_lane,acteon_effect,acteon_error_signature,acteon_is_failure,
+				acteon_answer_effect,acteon_answer_name,acteon_authorized,acteon_dispatch_lane,acteon_effect,acteon_error_signature,acteon_is_failure,
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,

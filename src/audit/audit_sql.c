@@ -31,7 +31,8 @@
  * are compared in a form that postgres_fdw leaves to the foreign server: no text in
  * them has a collation that is not that of a column, and there is no IS TRUE.
  */
-#define LOST_OUTCOMES "failed", "circuit_open", "throttled", "quota_exceeded"
+#define LOST_OUTCOMES \
+	FAILED_OUTCOME, CIRCUIT_OPEN_OUTCOME, THROTTLED_OUTCOME, QUOTA_EXCEEDED_OUTCOME
 #define HAS_FAILED(alias) \
 	alias ".outcome_details OPERATOR(pg_catalog.@>) '{\"status\": \"Failure\"}'::pg_catalog.jsonb"
 

@@ -5,6 +5,7 @@
 #ifndef ACTEON_MESSAGE_H
 #define ACTEON_MESSAGE_H
 
+#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 
 #include "base/compat.h"
@@ -29,6 +30,21 @@ static inline char *
 ShowText(const text *value)
 {
 	return ClipForMessage(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+}
+
+/*
+ * A list of names for a hint: "a, b, or c".  One with a comma in it is quoted.
+ */
+static inline char *
+ListNames(const char *const *names, int count)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < count; i++)
+		appendStringInfo(&list, strchr(names[i], ',') != NULL ? "%s%s'%s'" : "%s%s%s",
+						 i > 0 ? ", " : "", i > 0 && i == count - 1 ? "or " : "", names[i]);
+	return list.data;
 }
 
 #endif /* ACTEON_MESSAGE_H */

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "query/states.h"
+
 /* A number as a text, for the bounds and defaults in the table. */
 #define NUMBER_TEXT_(number) #number
 #define NUMBER_TEXT(number) NUMBER_TEXT_(number)

@@ -263,8 +263,8 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 	values[Anum_delivery_unproven - 1] = BoolGetDatum(delivery->unproven);
 	nulls[Anum_delivery_known_by - 1] = delivery->known_by == KNOWN_BY_ANSWER;
 	if (delivery->known_by != KNOWN_BY_ANSWER)
-		values[Anum_delivery_known_by - 1] =
-			CStringGetTextDatum(delivery->known_by == KNOWN_BY_RECORD ? "record" : "settled");
+		values[Anum_delivery_known_by - 1] = CStringGetTextDatum(
+			delivery->known_by == KNOWN_BY_RECORD ? KNOWN_BY_RECORD_NAME : KNOWN_BY_PERSON_NAME);
 	FillSlot(&deliveries->writer, slot, values, nulls, Natts_delivery);
 	CheckRow(&deliveries->writer, slot);
 	MemoryContextSwitchTo(old);
