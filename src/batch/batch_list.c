@@ -21,6 +21,7 @@
 #include "access/visibility.h"
 #include "batch/batch_list.h"
 #include "batch/batch_state.h"
+#include "batch/canary.h"
 #include "queue/action_state.h"
 
 /* Rows that are fetched at once. */
@@ -241,6 +242,29 @@ enum
 	"		k.failed, k.n, trim_scale(c.breaker_share * 100)) END"
 
 /*
+ * The open step of batch c's canary, of how many there are by what is known of its size,
+ * and what it waits for.  The sizes are those of canary.h.
+ */
+#define CANARY \
+	"CASE WHEN c.in_part OR c.canary IS NULL THEN NULL ELSE CASE" \
+	"	WHEN c.canary_step IS NULL AND c.is_cancelled THEN 'ended'" \
+	"	WHEN c.canary_step IS NULL THEN 'passed'" \
+	"	ELSE format('step %%s of %%s: %%s of %%s actions, %%s', c.canary_step," \
+	"		1 + (SELECT count(*) FROM unnest('{" CANARY_STEPS_TEXT "}'::bigint[]) AS size" \
+	"			WHERE size < CASE WHEN c.is_complete THEN c.replayed" \
+	"				ELSE greatest(c.matched, c.replayed) END)," \
+	"		c.canary_actions, CASE WHEN c.is_complete THEN c.replayed" \
+	"			ELSE greatest(c.matched, c.replayed) END," \
+	"		CASE WHEN c.canary_held THEN 'held' WHEN c.state = '" BATCH_STATE_PAUSED \
+	"' THEN 'paused'" \
+	"			WHEN EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS s" \
+	"				WHERE s.batch_id = c.id AND s.first_id BETWEEN c.canary_first_id AND c.canary_last_id)" \
+	"			THEN 'waiting for answers' ELSE 'waiting for records' END) END" \
+	"	|| CASE WHEN c.canary_unrecorded > 0" \
+	"		THEN format(', %%s judged by their answers, without records', c.canary_unrecorded)" \
+	"		ELSE '' END END"
+
+/*
  * The rows of the view.  w is what tells of a whole batch.
  */
 #define READ_BATCHES \
@@ -251,7 +275,7 @@ enum
 	"	CASE WHEN r.ramp_left > 0 THEN trim_scale(c.rate / 10) ELSE c.rate END," \
 	"	c.speed, " TIME_LEFT ", c.start_at, " BREAKER_TEXT "," \
 	"	w.stop_reason, w.stopped_by, c.stopped_at, w.failures, w.last_chunk_at, w.query," \
-	"	c.in_doubt, c.held, c.done, c.on_doubt " \
+	"	c.in_doubt, c.held, c.done, c.on_doubt, " CANARY " " \
 	"FROM (" FIGURES ") AS c CROSS JOIN LATERAL (" BREAKER ") AS k " \
 	"CROSS JOIN LATERAL (SELECT " RAMP_LEFT " AS ramp_left) AS r " \
 	"LEFT JOIN chosen AS w ON w.id = c.id AND NOT c.in_part " \

@@ -28,19 +28,45 @@ QueueOfBatch(Oid schema, const BatchRow *batch, TimestampTz now)
 }
 
 /*
- * How many actions of a batch must still be sent at a tenth of its rate, if it has
- * a ramp: those of the first tenth that have not ended.
+ * How many actions of a batch are sent at a tenth of its rate: the first tenth, if it
+ * has a ramp.
  */
 static int64
-ramp_left(Oid schema, const BatchRow *batch)
+ramp_length(const BatchRow *batch)
 {
-	int64 actions = batch->matched >= 0 ? batch->matched : batch->replayed;
 	JsonbValue ramp;
 
 	if (getKeyJsonValueFromContainer(&batch->query->root, "ramp", strlen("ramp"), &ramp) == NULL ||
 		ramp.type != jbvBool || !ramp.val.boolean)
 		return 0;
-	return Max(RampLength(actions) - CountFinished(schema, batch->id), 0);
+	return RampLength(batch->matched >= 0 ? batch->matched : batch->replayed);
+}
+
+/*
+ * How many actions of a batch must still be sent at a tenth of its rate: those of the
+ * ramp that have not ended.
+ */
+static int64
+ramp_left(Oid schema, const BatchRow *batch)
+{
+	int64 length = ramp_length(batch);
+
+	return length > 0 ? Max(length - CountFinished(schema, batch->id), 0) : 0;
+}
+
+/*
+ * Begin to pace actions of a batch that come behind a number of others: from now on, or
+ * from the batch's start_at, and not before those others are due.
+ */
+void
+BeginPaceBehind(Pacer *pacer, const BatchRow *batch, int64 others, TimestampTz now)
+{
+	double rate = RateValue(batch->rate);
+	TimestampTz start = batch->start_at.given ? Max(batch->start_at.time, now) : now;
+
+	if (rate > 0 && batch->paced_until.given)
+		start = Max(start, batch->paced_until.time);
+	BeginPace(pacer, start, rate, Max(ramp_length(batch) - others, 0));
 }
 
 /*
@@ -48,15 +74,18 @@ ramp_left(Oid schema, const BatchRow *batch)
  * the batch's rate and with what is left of its ramp; without a rate, that time.
  * all tells whether actions that were not parked get them, too; with a rate they
  * always do.  Without wait, segments that a consumer's answer is changing at this
- * moment are left out.
+ * moment are left out.  What the canary holds back stays as it is.
  */
 void
-PaceAnew(HeldBatch *held, const BatchQueue *queue, TimestampTz start, bool all, bool wait)
+PaceAnew(HeldBatch *held, const BatchQueue *whole, TimestampTz start, bool all, bool wait)
 {
+	BatchQueue part = *whole;
+	const BatchQueue *queue = &part;
 	double rate = RateValue(held->row.rate);
 	OptionalTime until = {.given = rate > 0};
 	Pacer pacer;
 
+	part.last_id = Min(part.last_id, ReleasedId(&held->row));
 	BeginPace(&pacer, start, rate, rate > 0 ? ramp_left(queue->schema, &held->row) : 0);
 	if (rate > 0 || all)
 		PaceQueue(queue, &pacer, wait);
