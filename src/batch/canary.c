@@ -269,7 +269,7 @@ is_over(const BatchRow *batch)
  * batch at this moment.
  */
 static bool
-release_step(HeldBatch *held, Oid schema, bool wait)
+release_step(HeldBatch *held, Oid schema, TimestampTz now, bool wait)
 {
 	const BatchRow *batch = &held->row;
 	CanaryState canary = batch->canary;
@@ -280,7 +280,7 @@ release_step(HeldBatch *held, Oid schema, bool wait)
 		/* What a claim puts aside must not be overlooked; see batch_stop.c. */
 		if (!LockBatch(schema, batch->id, ExclusiveLock, wait))
 			return false;
-		BeginPaceBehind(&release.pacer, batch, canary.actions, GetCurrentTimestamp());
+		BeginPaceBehind(&release.pacer, batch, canary.actions, now);
 		release.rows = SegmentRows(release.pacer.rate);
 		OpenSegments(&release.segments, schema);
 		canary.last_id =
@@ -380,10 +380,10 @@ drop_needless(HeldBatch *held)
  * and go on or hold the batch, for the role whose call this is.  Without wait, leaves a
  * batch alone that claims have locked.  Returns how soon the batch should be looked at
  * again, in microseconds: SOON for records that may come, LATER for doubts, and 0 if
- * something else will happen before.  The current user must be the owner of our tables.
+ * something else will happen before.  What is released is due from now on.  The current user must be the owner of our tables.
  */
 int64
-AdvanceCanary(HeldBatch *held, Oid schema, Oid role, bool wait)
+AdvanceCanary(HeldBatch *held, Oid schema, Oid role, TimestampTz now, bool wait)
 {
 	const BatchRow *batch = &held->row;
 
@@ -393,12 +393,14 @@ AdvanceCanary(HeldBatch *held, Oid schema, Oid role, bool wait)
 	{
 		StepJudgement judgement;
 
-		if (!release_step(held, schema, wait))
+		if (!release_step(held, schema, now, wait))
 			return SOON;
 		if (batch->canary.step == 0 || batch->canary.actions < step_size(batch->canary.step))
 			return 0;
 		JudgeStep(&judgement, schema, batch, GetCurrentTimestamp());
 		if (judgement.verdict == STEP_UNFINISHED)
+			return 0;
+		if (judgement.verdict == STEP_IN_DOUBT)
 			return LATER;
 		if (judgement.verdict == STEP_UNRECORDED)
 			return SOON;
@@ -477,6 +479,7 @@ typedef struct Advance
 {
 	Oid schema;
 	Oid role;
+	TimestampTz now;
 	int64 batch_id;
 	int64 again; /* see AdvanceCanary */
 } Advance;
@@ -489,7 +492,7 @@ advance(void *argument)
 
 	if (HoldBatch(&held, this->schema, this->batch_id, false))
 	{
-		this->again = AdvanceCanary(&held, this->schema, this->role, false);
+		this->again = AdvanceCanary(&held, this->schema, this->role, this->now, false);
 		ReleaseBatch(&held);
 	}
 	return true;
@@ -525,22 +528,24 @@ advance_guarded(Advance *this)
 }
 
 /*
- * Look at the open canaries, and release or judge what is to be released or judged, for
- * the role whose call this is.  Returns whether one of them waits for records, and so
+ * Look at the open canaries, and release, from now on, or judge what is to be released or
+ * judged, for the role whose call this is.  Returns whether one of them waits for records, and so
  * should be looked at again soon.  The current user must be the owner of our tables.
  */
 bool
-AdvanceCanaries(Oid schema, Oid role)
+AdvanceCanaries(Oid schema, Oid role, TimestampTz now)
 {
 	BatchRow open[MAX_LOOKED_AT];
 	int count = list_canaries(schema, open);
 	bool waits = false;
-	bool advanced = false;
 
+	/* What the call itself has ended is still there for the command that has ended it. */
+	if (count > 0)
+		CommandCounterIncrement();
 	for (int i = 0; i < count; i++)
 	{
 		const BatchRow *batch = &open[i];
-		Advance this = {.schema = schema, .role = role, .batch_id = batch->id};
+		Advance this = {.schema = schema, .role = role, .now = now, .batch_id = batch->id};
 
 		CHECK_FOR_INTERRUPTS();
 		if (!has_work(batch) && !is_over(batch) && !seems_ended(schema, batch, true))
@@ -550,14 +555,10 @@ AdvanceCanaries(Oid schema, Oid role)
 			waits = true;
 			continue;
 		}
-		/* The call's own changes are not to be changed by the same command. */
-		if (!advanced)
-			CommandCounterIncrement();
-		advanced = true;
 		advance_guarded(&this);
 		waits |= this.again == SOON;
 	}
-	if (advanced)
+	if (count > 0)
 		CommandCounterIncrement();
 	return waits;
 }

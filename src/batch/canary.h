@@ -13,8 +13,8 @@
 
 extern const char *CanaryMode(const char *asked, int64 actions);
 extern void BeginCanary(CanaryState *canary, const char *mode);
-extern int64 AdvanceCanary(HeldBatch *held, Oid schema, Oid role, bool wait);
-extern bool AdvanceCanaries(Oid schema, Oid role);
+extern int64 AdvanceCanary(HeldBatch *held, Oid schema, Oid role, TimestampTz now, bool wait);
+extern bool AdvanceCanaries(Oid schema, Oid role, TimestampTz now);
 extern void OpenNextStep(HeldBatch *held);
 extern void EndCanary(HeldBatch *held);
 extern bool CanaryWaits(Oid schema);

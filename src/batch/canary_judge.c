@@ -270,7 +270,7 @@ is_recorded(const StepAction *action, const Finding *finding)
 
 /*
  * Judge an action: by its record, if there is one, else by its answer.  Where the
- * record hides the effect, the answer may tell it.
+ * record hides the effect, as after a reroute, the answer may tell it.
  */
 static void
 judge_action(Step *step, StepJudgement *judgement, const StepAction *action, const Finding *finding)
@@ -283,7 +283,8 @@ judge_action(Step *step, StepJudgement *judgement, const StepAction *action, con
 	if (is_recorded(action, finding))
 	{
 		ReadAnswer(finding->answer, &reading);
-		if (finding->effect != EFFECT_UNKNOWN || action->state != ACTION_DELIVERED)
+		if (finding->effect != EFFECT_UNKNOWN ||
+			IsFailure(ACTION_DELIVERED, reading.name, finding->effect))
 			effect = finding->effect;
 		if (reading.name[0] != '\0')
 			name = reading.name;
@@ -404,7 +405,7 @@ decide(Step *step, StepJudgement *judgement)
 	if (judgement->bad > most)
 		judgement->verdict = STEP_BAD;
 	else if (judgement->bad + step->in_doubt > most)
-		judgement->verdict = STEP_UNFINISHED; /* until these doubts end */
+		judgement->verdict = STEP_IN_DOUBT;
 	else if (judgement->good == 0 || 2 * judgement->good < judgement->actions)
 		judgement->verdict = STEP_BAD;
 	if (judgement->verdict == STEP_BAD)

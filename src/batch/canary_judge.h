@@ -10,7 +10,8 @@
 /* What a step is found to be. */
 typedef enum StepVerdict
 {
-	STEP_UNFINISHED, /* actions have not ended */
+	STEP_UNFINISHED, /* actions wait or are in flight */
+	STEP_IN_DOUBT,   /* all others have ended, and it depends on those in doubt */
 	STEP_UNRECORDED, /* all have, and records are missing that may still come */
 	STEP_GOOD,
 	STEP_BAD

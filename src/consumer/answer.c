@@ -663,7 +663,8 @@ apply_answers(AnswerCall *call)
 	CheckBreakers(call->consumer.schema, call->consumer.caller.user, &call->deliveries);
 	MemoryContextDelete(context);
 	/* Who waits for records looks again soon. */
-	if ((call->ended > 0 && AdvanceCanaries(call->consumer.schema, call->consumer.caller.user)) ||
+	if ((call->ended > 0 && AdvanceCanaries(call->consumer.schema, call->consumer.caller.user,
+											GetCurrentTimestamp())) ||
 		call->given_back > 0)
 		NotifyConsumers(call->consumer.schema);
 	EndConsumerCall(&call->consumer);

@@ -818,7 +818,7 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 	InitDoubts(&claim.doubts, call.schema, call.caller.user, call.now, &claim.segments,
 			   &claim.deliveries);
 
-	(void) AdvanceCanaries(call.schema, call.caller.user);
+	(void) AdvanceCanaries(call.schema, call.caller.user, call.now);
 	take_all(&claim, call.schema);
 
 	CloseBatchGuard(&claim.guard);

@@ -295,7 +295,7 @@ replay_chunk(Runner *runner, BatchRow *batch)
 		else
 		{
 			UpdateBatch(&held, batch);
-			(void) AdvanceCanary(&held, runner->schema, caller, true);
+			(void) AdvanceCanary(&held, runner->schema, caller, GetCurrentTimestamp(), true);
 		}
 		PopActiveSnapshot();
 	}
@@ -417,7 +417,7 @@ look_after(Runner *runner)
 
 	SwitchIdentity(&saved, TableOwner(OwnTable(runner->schema, BATCH_TABLE)));
 	CheckBreaker(runner->schema, caller, runner->batch_id);
-	(void) AdvanceCanaries(runner->schema, caller);
+	(void) AdvanceCanaries(runner->schema, caller, GetCurrentTimestamp());
 	RestoreIdentity(&saved);
 }
 
