@@ -74,12 +74,14 @@
 
 static const int64 step_sizes[] = {CANARY_STEPS};
 
-/* The batch whose canary this session does not look at before a time. */
-static struct
+/* A batch whose canary this session does not look at before a time. */
+typedef struct Postponed
 {
 	int64 batch_id;
 	TimestampTz until;
-} postponed;
+} Postponed;
+
+static Postponed postponed[MAX_LOOKED_AT];
 
 /* A release under way. */
 typedef struct Release
@@ -175,7 +177,7 @@ is_parked(const Segment *segment)
 static bool
 release_segment(Release *release, const Segment *segment)
 {
-	int64 last_id = Min(segment->last_id, segment->first_id + release->room - 1);
+	int64 last_id = segment->first_id + Min(SegmentLength(segment), release->room) - 1;
 	bool parked = is_parked(segment);
 	Segment pieces[SEGMENT_ACTIONS + 1];
 	int count = 0;
@@ -474,6 +476,42 @@ seems_ended(Oid schema, const BatchRow *batch, bool doubts)
 		   (doubts ? !QueueIsActive(&queue) : QueueIsEmpty(&queue));
 }
 
+/*
+ * Postpone looking at the canary of a batch.  The one that would be looked at first makes
+ * room for it.
+ */
+static void
+postpone(int64 batch_id, TimestampTz until)
+{
+	Postponed *place = &postponed[0];
+
+	for (int i = 0; i < MAX_LOOKED_AT; i++)
+	{
+		if (postponed[i].batch_id == batch_id)
+		{
+			place = &postponed[i];
+			break;
+		}
+		if (postponed[i].until < place->until)
+			place = &postponed[i];
+	}
+	*place = (Postponed){batch_id, until};
+}
+
+/*
+ * Whether looking at the canary of a batch is postponed at a time.
+ */
+static bool
+is_postponed(int64 batch_id, TimestampTz now)
+{
+	for (int i = 0; i < MAX_LOOKED_AT; i++)
+	{
+		if (postponed[i].batch_id == batch_id)
+			return now < postponed[i].until;
+	}
+	return false;
+}
+
 /* A canary that is to be advanced. */
 typedef struct Advance
 {
@@ -510,18 +548,17 @@ advance_guarded(Advance *this)
 
 	if (error == NULL && this->again == 0)
 		return;
-	postponed.batch_id = this->batch_id;
 	if (error == NULL)
 	{
 		/* Looking at many takes a while, and leaves time for other things then. */
 		TimestampTz now = GetCurrentTimestamp();
 
-		postponed.until = now + this->again + 2 * Max(now - start, 0);
+		postpone(this->batch_id, now + this->again + 2 * Max(now - start, 0));
 		return;
 	}
 	if (!IsAboutValue(error))
 		ReThrowError(error);
-	postponed.until = start + AFTER_ERROR;
+	postpone(this->batch_id, start + AFTER_ERROR);
 	ereport(LOG, (errmsg("the canary of batch " INT64_FORMAT " could not be judged: %s",
 						 this->batch_id, error->message)));
 	FreeErrorData(error);
@@ -550,7 +587,7 @@ AdvanceCanaries(Oid schema, Oid role, TimestampTz now)
 		CHECK_FOR_INTERRUPTS();
 		if (!has_work(batch) && !is_over(batch) && !seems_ended(schema, batch, true))
 			continue;
-		if (postponed.batch_id == batch->id && GetCurrentTimestamp() < postponed.until)
+		if (is_postponed(batch->id, GetCurrentTimestamp()))
 		{
 			waits = true;
 			continue;
