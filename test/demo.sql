@@ -116,7 +116,7 @@ SELECT id, source, generation, batch_id, requested_by, reason, state FROM acteon
 \echo '$ acteon-relay 2>relay.log &'
 \! acteon-relay 2>"$DEMO_DIR/relay.log" & echo $! >"$DEMO_DIR/relay.pid"
 \set ECHO all
-SELECT pg_sleep(4) \g /dev/null
+SELECT pg_sleep(6) \g /dev/null
 SET ROLE oncall;
 SELECT batch_id, state, progress, waiting, in_flight, delivered, dead, rate, time_left, breaker FROM acteon_replay_batches WHERE batch_id = 2;
 \set ECHO none

@@ -267,11 +267,11 @@ is_over(const BatchRow *batch)
 
 /*
  * Release what the open step of a held batch has room for, and end the canary with the
- * last step.  Without wait, returns false, having done nothing, if claims have locked the
- * batch at this moment.
+ * last step.  Returns false, having done nothing, if claims have locked the batch at this
+ * moment.
  */
 static bool
-release_step(HeldBatch *held, Oid schema, TimestampTz now, bool wait)
+release_step(HeldBatch *held, Oid schema, TimestampTz now)
 {
 	const BatchRow *batch = &held->row;
 	CanaryState canary = batch->canary;
@@ -279,8 +279,11 @@ release_step(HeldBatch *held, Oid schema, TimestampTz now, bool wait)
 
 	if (has_work(batch))
 	{
-		/* What a claim puts aside must not be overlooked; see batch_stop.c. */
-		if (!LockBatch(schema, batch->id, ExclusiveLock, wait))
+		/*
+		 * What a claim puts aside must not be overlooked; see batch_stop.c.  No claim has
+		 * met a batch that is just beginning, in a transaction that may take long.
+		 */
+		if (canary.actions > 0 && !LockBatch(schema, batch->id, ExclusiveLock, false))
 			return false;
 		BeginPaceBehind(&release.pacer, batch, canary.actions, now);
 		release.rows = SegmentRows(release.pacer.rate);
@@ -379,13 +382,13 @@ drop_needless(HeldBatch *held)
 
 /*
  * Release what the open step of a held batch has room for; when it is full, judge it,
- * and go on or hold the batch, for the role whose call this is.  Without wait, leaves a
- * batch alone that claims have locked.  Returns how soon the batch should be looked at
+ * and go on or hold the batch, for the role whose call this is.  Leaves a batch alone that
+ * claims have locked.  Returns how soon the batch should be looked at
  * again, in microseconds: SOON for records that may come, LATER for doubts, and 0 if
  * something else will happen before.  What is released is due from now on.  The current user must be the owner of our tables.
  */
 int64
-AdvanceCanary(HeldBatch *held, Oid schema, Oid role, TimestampTz now, bool wait)
+AdvanceCanary(HeldBatch *held, Oid schema, Oid role, TimestampTz now)
 {
 	const BatchRow *batch = &held->row;
 
@@ -395,7 +398,7 @@ AdvanceCanary(HeldBatch *held, Oid schema, Oid role, TimestampTz now, bool wait)
 	{
 		StepJudgement judgement;
 
-		if (!release_step(held, schema, now, wait))
+		if (!release_step(held, schema, now))
 			return SOON;
 		if (batch->canary.step == 0 || batch->canary.actions < step_size(batch->canary.step))
 			return 0;
@@ -530,7 +533,7 @@ advance(void *argument)
 
 	if (HoldBatch(&held, this->schema, this->batch_id, false))
 	{
-		this->again = AdvanceCanary(&held, this->schema, this->role, this->now, false);
+		this->again = AdvanceCanary(&held, this->schema, this->role, this->now);
 		ReleaseBatch(&held);
 	}
 	return true;

@@ -13,7 +13,7 @@
 
 extern const char *CanaryMode(const char *asked, int64 actions);
 extern void BeginCanary(CanaryState *canary, const char *mode);
-extern int64 AdvanceCanary(HeldBatch *held, Oid schema, Oid role, TimestampTz now, bool wait);
+extern int64 AdvanceCanary(HeldBatch *held, Oid schema, Oid role, TimestampTz now);
 extern bool AdvanceCanaries(Oid schema, Oid role, TimestampTz now);
 extern void OpenNextStep(HeldBatch *held);
 extern void EndCanary(HeldBatch *held);

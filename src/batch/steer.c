@@ -158,7 +158,7 @@ open_held_step(ControlCall *call)
 	OpenNextStep(&call->held);
 	BeginDetails(&details);
 	AddNumberDetail(&details, "canary_step", call->held.row.canary.step);
-	(void) AdvanceCanary(&call->held, call->schema, call->caller, call->now, true);
+	(void) AdvanceCanary(&call->held, call->schema, call->caller, call->now);
 	return EndDetails(&details);
 }
 

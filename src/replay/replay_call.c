@@ -143,7 +143,7 @@ begin_canary(const ReplayCall *call, int64 batch_id)
 	CommandCounterIncrement();
 	if (!HoldBatch(&held, call->schema, batch_id, true))
 		elog(ERROR, "batch " INT64_FORMAT " has gone", batch_id);
-	(void) AdvanceCanary(&held, call->schema, call->caller, call->now, true);
+	(void) AdvanceCanary(&held, call->schema, call->caller, call->now);
 	ReleaseBatch(&held);
 }
 

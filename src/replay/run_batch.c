@@ -295,7 +295,7 @@ replay_chunk(Runner *runner, BatchRow *batch)
 		else
 		{
 			UpdateBatch(&held, batch);
-			(void) AdvanceCanary(&held, runner->schema, caller, GetCurrentTimestamp(), true);
+			(void) AdvanceCanary(&held, runner->schema, caller, GetCurrentTimestamp());
 		}
 		PopActiveSnapshot();
 	}
