@@ -171,11 +171,15 @@ call(q{
 	SELECT public.acteon_replay_pause(1);
 	SELECT public.acteon_replay_resume(1);
 	SELECT public.acteon_replay_set_rate(1, 5);
+	SELECT public.acteon_replay_limit_set(provider => 'email', rate => 100000, concurrency => 100000, reason => 'r');
+	SELECT public.acteon_replay_limit_set(tenant => 'acme', concurrency => 100000);
+	SELECT public.acteon_replay_breaker_close('email');
 	SELECT * FROM public.acteon_replay_batches;
 	SELECT public.acteon_replay_items(1);
 	SELECT public.acteon_replay_items(2, 'waiting');
 	SELECT public.acteon_outbox_audit_tells('2026-01-01', '2026-01-02');
 	SELECT pg_catalog.array_agg(outbox_id) AS ids, pg_catalog.array_agg(lease_token) AS tokens FROM public.acteon_outbox_claim('c', 100) \gset
+	SELECT * FROM public.acteon_replay_limits;
 	SELECT public.acteon_outbox_extend(:'tokens', '1 min');
 	SELECT public.acteon_outbox_sleep(true);
 });
