@@ -64,8 +64,8 @@ fill_window(Breaker *breaker, Oid schema, Snapshot snapshot)
 	LimitSet limits;
 	TallyScan scan;
 
-	ReadLimits(&limits, schema, GetCurrentTimestamp());
 	BeginTallyScan(&scan, schema, breaker->batch_id, breaker->since, snapshot);
+	ReadLimits(&limits, schema, GetCurrentTimestamp());
 	FillWindow(&breaker->window, &scan, counts_for_batch, &limits);
 	EndTallyScan(&scan);
 	CloseLimits(&limits);
