@@ -57,7 +57,7 @@ my $scenario = q{
 	INSERT INTO public.seen (what, value) SELECT 'single', row(r.*)::text FROM public.acteon_replay('id-0', reason => 'because') AS r;
 	INSERT INTO public.seen (what, value) SELECT 'bulk', row(replayed, failed, skipped, results, next_cursor)::text FROM public.acteon_replay_bulk(tenant => 'acme', outcome => 'failed,circuit_open', from_time => '2026-03-29 00:00:00+00', to_time => '2026-04-01 00:00:00+00', max_records => 3, rate => 0.125, include_replayed => true);
 	CALL public.acteon_replay_run('{"lost": true, "from": "2026-03-29T00:00:00.5Z", "to": "2026-04-01T00:00:00+02:00", "rate": 1000}', chunk => 2, reason => 'all');
-	INSERT INTO public.seen (what, value) SELECT 'limit', public.acteon_replay_limit_set(tenant => 'acme', rate => 12.5, concurrency => 1000, reason => 'agreed')::text;
+	INSERT INTO public.seen (what, value) SELECT 'limit', public.acteon_replay_limit_set(tenant => 'acme', rate => 100000000.5, concurrency => 1000, reason => 'agreed')::text;
 	INSERT INTO public.seen (what, value) SELECT 'closed', public.acteon_replay_breaker_close('push')::text;
 	INSERT INTO public.claimed SELECT outbox_id, lease_token, action FROM public.acteon_outbox_claim('c', 1);
 	INSERT INTO public.seen (what, value) SELECT 'claim', regexp_replace(action::text, '"created_at": "[^"]*"', '') FROM public.claimed;
