@@ -407,7 +407,9 @@ tell(Runner *runner, const BatchRow *batch, Course course)
 
 /*
  * Check the batch's circuit breaker and its canary, which sessions that recorded
- * answers may not have been able to look after while a chunk was in progress.
+ * answers may not have been able to look after while a chunk was in progress.  It
+ * is a transaction of its own: the rows of batches that it has locked must not be
+ * held by who waits for a batch in the queue of LockSteering.
  */
 static void
 look_after(Runner *runner)
@@ -415,10 +417,14 @@ look_after(Runner *runner)
 	Oid caller = GetUserId();
 	Identity saved;
 
+	PushActiveSnapshot(GetLatestSnapshot());
+	LockForWriting(runner->schema, WRITES_OF_REPLAY);
 	SwitchIdentity(&saved, TableOwner(OwnTable(runner->schema, BATCH_TABLE)));
 	CheckBreaker(runner->schema, caller, runner->batch_id);
 	(void) AdvanceCanaries(runner->schema, caller, GetCurrentTimestamp());
 	RestoreIdentity(&saved);
+	PopActiveSnapshot();
+	SPI_commit();
 }
 
 /*
@@ -433,10 +439,10 @@ take_step(Runner *runner, BatchCounts *counts)
 	int64 room;
 	bool in_chunk;
 
+	look_after(runner);
 	/* The row's query and scope may be stored apart, where only a snapshot reaches. */
 	PushActiveSnapshot(GetLatestSnapshot());
 	LockForWriting(runner->schema, WRITES_OF_REPLAY);
-	look_after(runner);
 	if (!ReadBatch(runner->schema, runner->batch_id, &batch))
 		report_no_batch(runner);
 	course = find_course(runner, &batch, &room);

@@ -22,7 +22,7 @@ sub replay
 	$tenant //= 'acme';
 	$node->safe_psql('postgres', qq{
 		SELECT count(make_record('$name' || n, at => now() - interval '1 h' + n * interval '1 us', provider => '$provider', tenant => '$tenant')) FROM generate_series(1, $count) AS n;
-		CALL acteon_replay_run(jsonb_build_object('provider', '$provider', 'tenant', '$tenant', 'outcome', 'failed', 'to', now() - interval '30 min'))});
+		CALL acteon_replay_run(jsonb_build_object('provider', '$provider', 'tenant', '$tenant', 'outcome', 'failed', 'canary', 'off', 'to', now() - interval '30 min'))});
 	is($node->safe_psql('postgres', "SELECT count(*) FROM acteon_dispatch_outbox WHERE original_action_id ~ '^$name\\d'"), $count, "$count to $provider: $name") or die;
 	return;
 }
