@@ -153,9 +153,11 @@
 		"s", \
 		"clock_timestamp()") "	GROUP BY lane HAVING count(*) > 1 AND max(first_id) BETWEEN $1 AND $2 " \
 							 "UNION ALL SELECT 'never due', first_id," \
-							 "		format('Batch %%s neither is paused nor holds the segment back, which has no due time.', batch_id)" \
+							 "		format('Neither batch %%s nor a limit holds the segment back, which has no due time.', batch_id)" \
 							 "	FROM %1$s.acteon_dispatch_segment AS s" \
 							 "	WHERE first_id BETWEEN $1 AND $2 AND due_at = 'infinity'" \
+							 "		AND (parked_at IS NULL OR NOT EXISTS (SELECT FROM %1$s.acteon_replay_limit AS l" \
+							 "			WHERE l.key IN (s.provider_limit, s.tenant_limit) OFFSET 0))" \
 							 "		AND EXISTS (SELECT FROM %1$s.acteon_replay_batch AS b WHERE b.id = s.batch_id" \
 							 "			AND b.stopped IS NULL AND s.first_id > b.canary_last_id IS NOT TRUE OFFSET 0) " \
 							 "UNION ALL SELECT 'handed out too early', first_id," \

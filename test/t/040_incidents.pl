@@ -144,7 +144,8 @@ sub provider_down_and_back
 	is("$plan->{matched} $plan->{replayable}", '3000 3000', 'the preview tells what was lost');
 	my $query = encode_json($plan->{query});
 
-	# After a third of it the provider will be down again.
+	# After a third of it the provider will be down again.  The batch is to notice, not the provider's own circuit breaker.
+	$node->safe_psql('postgres', q{SELECT acteon_replay_limit_set(provider => 'email', breaker_window => 0)});
 	$gateway->rules({ match => { provider => 'email', after => 1000 }, answer => \%down });
 
 	# It does that, and the first tenth slowly.
