@@ -9,17 +9,22 @@
 #ifndef ACTEON_STATES_H
 #define ACTEON_STATES_H
 
-/* The states of a batch. */
+/* The states of a batch, in the order in which it can have them. */
+#define BATCH_STATE_AWAITING_APPROVAL "awaiting approval"
 #define BATCH_STATE_ENQUEUING "enqueuing"
+#define BATCH_STATE_INTERRUPTED "interrupted"
+#define BATCH_STATE_SCHEDULED "scheduled"
 #define BATCH_STATE_RUNNING "running"
+#define BATCH_STATE_IN_DOUBT "in doubt"
 #define BATCH_STATE_PAUSED "paused"
 #define BATCH_STATE_CANCELLED "cancelled"
 #define BATCH_STATE_FINISHED "finished"
 
 /* All of them, for an array of strings. */
 #define BATCH_STATE_NAMES \
-	BATCH_STATE_ENQUEUING, BATCH_STATE_RUNNING, BATCH_STATE_PAUSED, BATCH_STATE_CANCELLED, \
-		BATCH_STATE_FINISHED
+	BATCH_STATE_AWAITING_APPROVAL, BATCH_STATE_ENQUEUING, BATCH_STATE_INTERRUPTED, \
+		BATCH_STATE_SCHEDULED, BATCH_STATE_RUNNING, BATCH_STATE_IN_DOUBT, BATCH_STATE_PAUSED, \
+		BATCH_STATE_CANCELLED, BATCH_STATE_FINISHED
 
 /* Those of which nothing is waiting, as the text of an array in SQL. */
 #define BATCH_STATES_OVER "{" BATCH_STATE_CANCELLED "," BATCH_STATE_FINISHED "}"
