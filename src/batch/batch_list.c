@@ -234,7 +234,7 @@ enum
 	"	c.waiting, c.in_flight, c.delivered, c.delivered_by, c.dead, c.cancelled," \
 	"	c.rate, c.speed, NULL, c.start_at, NULL," \
 	"	w.stop_reason, w.stopped_by, c.stopped_at, w.failures, w.last_chunk_at, w.query," \
-	"	c.in_doubt, c.held, c.done, c.on_doubt, " CANARY "," \
+	"	c.in_doubt, c.held, c.done, c.on_doubt, " CANARY ", w.failed," \
 	"	c.in_part, c.stopped, c.is_complete, c.all_waiting, c.all_in_flight, c.all_in_doubt," \
 	"	c.breaker_window, c.breaker_share," \
 	"	c.breaker_since " \
@@ -278,6 +278,7 @@ enum
 	LIST_DONE,
 	LIST_ON_DOUBT,
 	LIST_CANARY,
+	LIST_REFUSED, /* the same as LIST_FAILED */
 	LIST_IN_PART,
 	LIST_STOPPED,
 	LIST_IS_COMPLETE,

@@ -128,14 +128,15 @@ BatchState(Oid schema, const BatchRow *batch, BatchQueueContents queue, Timestam
 }
 
 /*
- * Whether a batch in a state, which BatchState has returned, comes to its end by itself,
- * and has not yet.
+ * Whether a batch in a state, which BatchState has returned, comes to its end by itself in
+ * a time that follows from its speed.  What is left of one in doubt is looked up, or waits
+ * for a person.
  */
 bool
 BatchGoesOn(const char *state)
 {
 	static const char *const going_on[] = {BATCH_STATE_ENQUEUING, BATCH_STATE_SCHEDULED,
-										   BATCH_STATE_RUNNING, BATCH_STATE_IN_DOUBT};
+										   BATCH_STATE_RUNNING};
 
 	for (int i = 0; i < lengthof(going_on); i++)
 	{

@@ -37,6 +37,23 @@
 #define STATE_DEAD "dead"
 #define STATE_CANCELLED "cancelled"
 
+/* And of a record that could not be replayed. */
+#define STATE_REFUSED "refused"
+
+/* What else the items of a batch can be asked for by: in doubt and held, and counted as failures. */
+#define STATE_HELD "held"
+#define STATE_FAILED "failed"
+
+/* All that they can be asked for by, for an array of strings. */
+#define ITEM_STATE_NAMES \
+	STATE_WAITING, STATE_RUNNING, STATE_IN_DOUBT, STATE_HELD, STATE_DELIVERED, STATE_DEAD, \
+		STATE_CANCELLED, STATE_FAILED, STATE_REFUSED
+
+/* The formats in which they can be had over HTTP. */
+#define ITEM_FORMAT_JSON "json"
+#define ITEM_FORMAT_LINES "jsonl"
+#define ITEM_FORMAT_CSV "csv"
+
 /* The same as constants in SQL. */
 #define SQL_WAITING "'" STATE_WAITING "'"
 #define SQL_RUNNING "'" STATE_RUNNING "'"

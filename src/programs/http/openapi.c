@@ -37,6 +37,7 @@ static const struct
 	{"\"@bulk\"", CALL_HTTP_BULK},
 	{"\"@steering\"", CALL_HTTP_STEERING},
 	{"\"@batches\"", CALL_HTTP_BATCHES},
+	{"\"@items\"", CALL_HTTP_ITEMS},
 };
 
 /* Types of JSON Schema, and formats. */

@@ -30,6 +30,8 @@ typedef enum StatementId
 	STATEMENT_PREVIEW, /* query, sample */
 	STATEMENT_BATCHES, /* before, state, limit */
 	STATEMENT_BATCH,   /* batch */
+	/* batch, state, cursor, limit, tenant, provider, from, to, effect, format */
+	STATEMENT_ITEMS,
 	STATEMENT_PAUSE,   /* batch, reason */
 	STATEMENT_RESUME,
 	STATEMENT_CANCEL,
