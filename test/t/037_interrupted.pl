@@ -40,7 +40,7 @@ sub backend
 my $batch = 'SELECT state FROM acteon_replay_batches WHERE batch_id = %d';
 
 # At this rate a call enqueues a minute's worth, and waits for deliveries that nobody makes.
-my $waits = q{CALL acteon_replay_all(from_time => '2000-01-01', include_replayed => true, rate => 1, chunk => 20, max_generation => 100, breaker_window => 0)};
+my $waits = q{CALL acteon_replay_all(from_time => '2000-01-01', include_replayed => true, rate => 1, chunk => 20, max_generation => 100, breaker_window => 0, canary => 'off')};
 my $batches = 0;
 
 my %ways = (
