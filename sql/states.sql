@@ -117,7 +117,7 @@ CALL clean();
 TRUNCATE held;
 SELECT pg_temp.make(1, 300), pg_temp.make(301, 340, 'globex'), pg_temp.make(341, 380, 'acme', provider => 'sms'), pg_temp.make(381, 600, 'acme', provider => 'sms');
 SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');
-SELECT count(*) FROM (SELECT pg_temp.take(100) FROM generate_series(1, 5)) AS taken;
+SELECT count(*) FROM (SELECT pg_temp.take(90) FROM generate_series(1, 6)) AS taken;
 SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg(CASE WHEN outbox_id % 5 = 2 THEN '{"Suppressed": {"rule": "x"}}' ELSE '{"Executed": {"status": "success"}}' END::jsonb)) > 0 FROM held WHERE outbox_id % 7 <> 3;
 UPDATE acteon_dispatch_delivery SET finished_at = '2026-01-02 00:00+00'::timestamptz + outbox_id * interval '1 min';
 CREATE FUNCTION pg_temp.pages(of_state text, of_tenant text, of_provider text, of_from timestamptz, of_to timestamptz, of_effect text, size bigint) RETURNS bigint[] LANGUAGE plpgsql AS $$
