@@ -46,12 +46,12 @@ enum
 /* Parameters of the statements. */
 enum
 {
-	ITEMS_BATCH_ID, /* $1 */
-	ITEMS_NOW,      /* $2 */
-	ITEMS_FROM_ID,  /* $3: the range of outbox ids */
-	ITEMS_TO_ID,    /* $4 */
-	ITEMS_TENANT,   /* $5: filters, NULL if not given */
-	ITEMS_PROVIDER, /* $6 */
+	ITEMS_BATCH_ID,  /* $1 */
+	ITEMS_NOW,       /* $2 */
+	ITEMS_FROM_ID,   /* $3: the range of outbox ids */
+	ITEMS_TO_ID,     /* $4 */
+	ITEMS_TENANT,    /* $5: filters, NULL if not given */
+	ITEMS_PROVIDER,  /* $6 */
 	ITEMS_FROM_TIME, /* $7 */
 	ITEMS_TO_TIME,   /* $8: exclusive */
 	ITEMS_EFFECT,    /* $9 */
@@ -68,10 +68,8 @@ typedef struct ItemFilter
 } ItemFilter;
 
 static const ItemFilter filters[] = {
-	{4, ITEMS_TENANT, "tenant = $5", NULL},
-	{5, ITEMS_PROVIDER, "provider = $6", NULL},
-	{6, ITEMS_FROM_TIME, NULL, "finished_at >= $7"},
-	{7, ITEMS_TO_TIME, NULL, "finished_at < $8"},
+	{4, ITEMS_TENANT, "tenant = $5", NULL},          {5, ITEMS_PROVIDER, "provider = $6", NULL},
+	{6, ITEMS_FROM_TIME, NULL, "finished_at >= $7"}, {7, ITEMS_TO_TIME, NULL, "finished_at < $8"},
 	{8, ITEMS_EFFECT, NULL, "effect = $9"},
 };
 
@@ -191,7 +189,7 @@ typedef struct ItemCall
 	MemoryContext context; /* for one row */
 	Datum parameters[NUM_ITEMS_PARAMETERS];
 	char nulls[NUM_ITEMS_PARAMETERS];
-	const char *outbox_filter;   /* conditions that the filters make; NULL: none */
+	const char *outbox_filter; /* conditions that the filters make; NULL: none */
 	const char *delivery_filter;
 	SPIPlanPtr items;
 	SPIPlanPtr first;
@@ -235,11 +233,10 @@ check_effect(const text *effect)
 		if (TextIs(effect, EffectNames[i]))
 			return;
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown effect \"%s\"",
-					ClipForMessage(VARDATA_ANY(effect), VARSIZE_ANY_EXHDR(effect))),
-			 errhint("Use %s.", ListNames(EffectNames, NUM_EFFECTS))));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("unknown effect \"%s\"",
+						   ClipForMessage(VARDATA_ANY(effect), VARSIZE_ANY_EXHDR(effect))),
+					errhint("Use %s.", ListNames(EffectNames, NUM_EFFECTS))));
 }
 
 /*
@@ -278,9 +275,8 @@ is_covered(Viewer *viewer, HeapTuple tuple, TupleDesc desc)
 static SPIPlanPtr
 prepare(const ItemCall *call, const char *statement, const char *condition)
 {
-	Oid types[NUM_ITEMS_PARAMETERS] = {
-		INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID,
-		TIMESTAMPTZOID, TEXTOID};
+	Oid types[NUM_ITEMS_PARAMETERS] = {INT8OID, TIMESTAMPTZOID, INT8OID,        INT8OID, TEXTOID,
+									   TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID};
 	char *sql = psprintf(statement, call->viewer.schema, condition);
 	SPIPlanPtr plan = SPI_prepare(sql, NUM_ITEMS_PARAMETERS, types);
 

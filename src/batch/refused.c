@@ -37,12 +37,13 @@
 	"	FROM present AS p WHERE p.batch_id IS NOT NULL)," \
 	"old AS (SELECT p.batch_id FROM present AS p" \
 	"	LEFT JOIN %1$s.acteon_replay_batch AS b ON b.id = p.batch_id" \
-	"	WHERE p.batch_id IS NOT NULL AND (b.id IS NULL OR (b.is_complete OR " IS_CANCELLED("b") ")" \
-	"		AND coalesce(b.last_chunk_at, b.created_at) < $1))" \
-	"DELETE FROM %1$s.acteon_replay_refused AS r USING (SELECT k.batch_id, k.number" \
-	"	FROM old, LATERAL (SELECT e.batch_id, e.number FROM %1$s.acteon_replay_refused AS e" \
-	"		WHERE e.batch_id = old.batch_id) AS k LIMIT $2) AS gone " \
-	"WHERE r.batch_id = gone.batch_id AND r.number = gone.number"
+	"	WHERE p.batch_id IS NOT NULL AND (b.id IS NULL OR (b.is_complete OR " IS_CANCELLED( \
+		"b") ")" \
+			 "		AND coalesce(b.last_chunk_at, b.created_at) < $1))" \
+			 "DELETE FROM %1$s.acteon_replay_refused AS r USING (SELECT k.batch_id, k.number" \
+			 "	FROM old, LATERAL (SELECT e.batch_id, e.number FROM %1$s.acteon_replay_refused AS e" \
+			 "		WHERE e.batch_id = old.batch_id) AS k LIMIT $2) AS gone " \
+			 "WHERE r.batch_id = gone.batch_id AND r.number = gone.number"
 
 /*
  * Get ready to add refused records.
@@ -125,8 +126,7 @@ PurgeRefused(Oid schema, TimestampTz before, int64 most)
 	Oid types[] = {TIMESTAMPTZOID, INT8OID};
 	Datum values[] = {TimestampTzGetDatum(before), Int64GetDatum(most)};
 
-	if (SPI_execute_with_args(
-			psprintf(PURGE_REFUSED, quote_identifier(get_namespace_name(schema))), lengthof(types),
-			types, values, NULL, false, 0) != SPI_OK_DELETE)
+	if (SPI_execute_with_args(psprintf(PURGE_REFUSED, quote_identifier(get_namespace_name(schema))),
+							  lengthof(types), types, values, NULL, false, 0) != SPI_OK_DELETE)
 		elog(ERROR, "could not purge refused records: %s", SPI_result_code_string(SPI_result));
 }

@@ -82,8 +82,7 @@ end_steering(ControlCall *call, TupleDesc desc)
 	QueueCounts counts = CountQueue(&queue);
 	int64 cancelled = CountCancelled(call->schema, call->batch_id);
 	bool is_cancelled = call->held.row.stop == BATCH_CANCELLED;
-	BatchQueueContents contents =
-		QueueContents(counts.waiting, counts.in_flight, counts.in_doubt);
+	BatchQueueContents contents = QueueContents(counts.waiting, counts.in_flight, counts.in_doubt);
 	Datum values[4];
 	bool nulls[4] = {false};
 

@@ -296,7 +296,8 @@ acteon_outbox_purge(PG_FUNCTION_ARGS)
 	const char *reason;
 
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_purge()", true);
-	LockForWriting(call.schema, WRITES_OF_QUEUE | WRITES_OUTBOX | WRITES_INSTALLATION | WRITES_REFUSED);
+	LockForWriting(call.schema,
+				   WRITES_OF_QUEUE | WRITES_OUTBOX | WRITES_INSTALLATION | WRITES_REFUSED);
 	purge->schema = call.schema;
 	purge->before = purge_bound(fcinfo, 0, call.now);
 	purge->most = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);

@@ -215,7 +215,7 @@ is_time(const char *text)
 		return false;
 	for (size_t i = 0; form[i] != '\0'; i++)
 	{
-		bool fits = form[i] == '0'	 ? text[i] >= '0' && text[i] <= '9'
+		bool fits = form[i] == '0'   ? text[i] >= '0' && text[i] <= '9'
 					: form[i] == 'T' ? strchr("Tt ", text[i]) != NULL
 									 : text[i] == form[i];
 

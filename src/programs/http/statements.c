@@ -43,9 +43,10 @@
 
 /* A row of CSV with the names, or the values, of an item's columns, in their order. */
 #define CSV_ROW(item, column) \
-	"(SELECT pg_catalog.string_agg(" CSV("e." column) ", ','::pg_catalog.text ORDER BY e.place) " \
-	"FROM pg_catalog.json_each_text(pg_catalog.row_to_json(" item ")) " \
-	"WITH ORDINALITY AS e (name, value, place))"
+	"(SELECT pg_catalog.string_agg(" CSV( \
+		"e." column) ", ','::pg_catalog.text ORDER BY e.place) " \
+					 "FROM pg_catalog.json_each_text(pg_catalog.row_to_json(" item ")) " \
+					 "WITH ORDINALITY AS e (name, value, place))"
 #define CSV_LINE_END "pg_catalog.chr(13) OPERATOR(pg_catalog.||) pg_catalog.chr(10)"
 
 /* Whether an option of a single replay is an argument of the function. */
