@@ -365,6 +365,37 @@ CREATE POLICY acteon_dispatch_action_authorized ON acteon_dispatch_action FOR SE
 	USING (EXISTS (SELECT FROM acteon_dispatch_outbox AS o WHERE o.id OPERATOR(pg_catalog.=) outbox_id));
 GRANT SELECT ON acteon_dispatch_action TO PUBLIC;
 
+CREATE TABLE acteon_replay_refused (
+	batch_id bigint,
+	number bigint,
+	action_id text,
+	namespace text,
+	tenant text,
+	provider text,
+	action_type text,
+	reason text NOT NULL,
+	error text NOT NULL,
+	PRIMARY KEY (batch_id, number)
+);
+
+COMMENT ON TABLE acteon_replay_refused IS
+	'The records of a batch that could not be replayed, and why; acteon_replay_items(batch_id, ''refused'') lists them. Insert-only. Batches of version 1.0 and single replays have none. They are purged when their batch has been enqueued, or cancelled, for as long as acteon_outbox_purge is told to keep actions.';
+COMMENT ON COLUMN acteon_replay_refused.batch_id IS 'The batch, in acteon_replay_batch.';
+COMMENT ON COLUMN acteon_replay_refused.number IS 'Number of the record among the refused ones of its batch, from 1 on.';
+COMMENT ON COLUMN acteon_replay_refused.action_id IS 'action_id of the audit record. NULL, like the following columns, if the record has none.';
+COMMENT ON COLUMN acteon_replay_refused.namespace IS 'Namespace of the record.';
+COMMENT ON COLUMN acteon_replay_refused.tenant IS 'Tenant of the record.';
+COMMENT ON COLUMN acteon_replay_refused.provider IS 'Provider of the record, also if the batch sends its actions to another one.';
+COMMENT ON COLUMN acteon_replay_refused.action_type IS 'Type of the action.';
+COMMENT ON COLUMN acteon_replay_refused.reason IS 'Why it was refused, for programs: one of the reasons in not_replayed of acteon_replay_preview.';
+COMMENT ON COLUMN acteon_replay_refused.error IS 'The same in words.';
+
+ALTER TABLE acteon_replay_refused ENABLE ROW LEVEL SECURITY;
+SELECT pg_catalog.pg_extension_config_dump('acteon_replay_refused', '');
+CREATE POLICY acteon_replay_refused_authorized ON acteon_replay_refused FOR SELECT
+	USING (acteon_authorized(tenant, namespace, provider, action_type));
+GRANT SELECT ON acteon_replay_refused TO PUBLIC;
+
 -- What there is stays where it is: it is the first part.
 DO $$
 BEGIN
@@ -502,6 +533,7 @@ CREATE POLICY acteon_dispatch_outbox_backup ON acteon_dispatch_outbox FOR SELECT
 CREATE POLICY acteon_dispatch_segment_backup ON acteon_dispatch_segment FOR SELECT TO pg_read_all_data USING (true);
 CREATE POLICY acteon_dispatch_delivery_backup ON acteon_dispatch_delivery FOR SELECT TO pg_read_all_data USING (true);
 CREATE POLICY acteon_dispatch_action_backup ON acteon_dispatch_action FOR SELECT TO pg_read_all_data USING (true);
+CREATE POLICY acteon_replay_refused_backup ON acteon_replay_refused FOR SELECT TO pg_read_all_data USING (true);
 CREATE POLICY acteon_replay_tally_backup ON acteon_replay_tally FOR SELECT TO pg_read_all_data USING (true);
 CREATE POLICY acteon_replay_log_backup ON acteon_replay_log FOR SELECT TO pg_read_all_data USING (true);
 CREATE POLICY acteon_api_keys_backup ON acteon_api_keys FOR SELECT TO pg_read_all_data USING (true);
@@ -1424,7 +1456,8 @@ CREATE FUNCTION acteon_replay_read_batches(
 	OUT held bigint,
 	OUT done bigint,
 	OUT on_doubt text,
-	OUT canary text)
+	OUT canary text,
+	OUT refused bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_read_batches'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
@@ -1437,7 +1470,7 @@ CREATE OR REPLACE VIEW acteon_replay_batches AS
 		b.replayed, b.failed, b.skipped, b.passed_over, b.waiting, b.in_flight, b.delivered,
 		b.delivered_by, b.dead, b.cancelled, b.rate, b.speed, b.time_left, b.start_at,
 		b.breaker, b.stop_reason, b.stopped_by, b.stopped_at, b.failures, b.last_chunk_at,
-		b.query, b.in_doubt, b.held, b.done, b.on_doubt, b.canary
+		b.query, b.in_doubt, b.held, b.done, b.on_doubt, b.canary, b.refused
 	FROM acteon_replay_read_batches() AS b;
 
 COMMENT ON COLUMN acteon_replay_batches.passed_over IS 'Records whose action already has a replay, took effect, or, with lost, was not lost.';
@@ -1448,6 +1481,7 @@ COMMENT ON COLUMN acteon_replay_batches.breaker IS
 COMMENT ON COLUMN acteon_replay_batches.in_doubt IS 'Actions that may have been executed and have no answer.';
 COMMENT ON COLUMN acteon_replay_batches.held IS 'Of these, the ones that wait for a person (acteon_replay_settle) or for a record.';
 COMMENT ON COLUMN acteon_replay_batches.done IS 'Of the delivered ones, how many were executed with success.';
+COMMENT ON COLUMN acteon_replay_batches.refused IS 'Records that could not be replayed; the reasons are in failures, the records in acteon_replay_items(batch_id, ''refused'').';
 COMMENT ON COLUMN acteon_replay_batches.on_doubt IS 'What to do with actions in doubt: resend or hold.';
 COMMENT ON COLUMN acteon_replay_batches.stopped_by IS 'Role that stopped it; NULL: its circuit breaker or its canary.';
 COMMENT ON COLUMN acteon_replay_batches.canary IS
@@ -1469,17 +1503,32 @@ COMMENT ON COLUMN acteon_replay_item.known_by IS 'How the outcome is known: reco
 COMMENT ON COLUMN acteon_replay_item.doubt IS 'Why it is in doubt.';
 COMMENT ON COLUMN acteon_replay_item.held IS 'Why it waits for a person or for a record.';
 
+ALTER TYPE acteon_replay_item ADD ATTRIBUTE reason text;
+ALTER TYPE acteon_replay_item ADD ATTRIBUTE page_key bigint;
+
+COMMENT ON COLUMN acteon_replay_item.reason IS 'Why a record was refused, for programs; error has it in words. NULL for actions.';
+COMMENT ON COLUMN acteon_replay_item.page_key IS 'For the next page, pass the last one as after_id: outbox_id, or of a refused record its number in the batch.';
+
 CREATE FUNCTION acteon_replay_items(
 	batch_id bigint,
 	state text DEFAULT NULL,
 	after_id bigint DEFAULT NULL,
-	max_items bigint DEFAULT NULL)
+	max_items bigint DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	from_time timestamptz DEFAULT NULL,
+	to_time timestamptz DEFAULT NULL,
+	effect text DEFAULT NULL)
 RETURNS SETOF acteon_replay_item
 AS 'MODULE_PATHNAME', 'acteon_replay_items'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 1000;
 
-COMMENT ON FUNCTION acteon_replay_items(bigint, text, bigint, bigint) IS
-'Lists the actions of a batch that the caller''s grants cover, in the order of the outbox; only those in the given state, if one is given. To read a large batch page by page, pass max_items, the size of a page, and as after_id the last outbox_id of the page before; a page reads no more of the batch than it has to. It works on a standby, too.
+COMMENT ON FUNCTION acteon_replay_items(bigint, text, bigint, bigint, text, text, timestamptz, timestamptz, text) IS
+'Lists the actions of a batch that the caller''s grants cover, in the order of the outbox; or, with the state refused, the records that could not be replayed, with their reasons. It works on a standby, too.
+
+Only those of the given state, tenant, provider and effect (done, none, later, decided or unknown), and only those that ended at from_time or later and before to_time, if these are given. Actions that have not ended have no effect and no time, and refused records have neither.
+
+To read a large batch page by page, pass max_items, the size of a page, and as after_id the last page_key of the page before; a page reads no more of the batch than it has to. An export in psql: \copy (SELECT * FROM acteon_replay_items(7, tenant => ''acme'', effect => ''done'')) TO ''items.csv'' CSV HEADER
 
 States:
 waiting, running: not finished
@@ -1487,6 +1536,7 @@ in_doubt: may have been sent and has no answer
 held: in doubt, and waiting for a person or a record
 delivered, dead, cancelled: finished
 failed: dead, or delivered without effect or as Failed
+refused: not replayed; only with this state, never among the others
 
 Errors: P0002 no such batch, or none of its actions is covered, 22023 bad argument.';
 
@@ -1565,7 +1615,7 @@ COMMENT ON TABLE acteon_replay_batch IS
 COMMENT ON COLUMN acteon_replay_batch.requested_by IS 'Name that the role had that made the call (current_user), whose grants were checked.';
 COMMENT ON COLUMN acteon_replay_batch.requested_by_oid IS 'The role itself, which may steer the batch: also after it was renamed, and after a restore. Empty if it was dropped; a later role of the same name is another role.';
 COMMENT ON COLUMN acteon_replay_batch.query IS 'The query, in the form that acteon_replay_bulk(jsonb) takes; {"action_id": ...} for a single replay.';
-COMMENT ON COLUMN acteon_replay_batch.failed IS 'Records that could not be replayed; the reasons are in failures.';
+COMMENT ON COLUMN acteon_replay_batch.failed IS 'Records that could not be replayed, which are called refused elsewhere; the reasons are in failures, the records in acteon_replay_refused.';
 COMMENT ON COLUMN acteon_replay_batch.cursor IS 'Position that acteon_replay_all has reached; NULL at the beginning and at the end.';
 COMMENT ON COLUMN acteon_replay_batch.is_complete IS 'Whether all matching records have been examined. acteon_replay_continue continues a batch that is not complete.';
 COMMENT ON COLUMN acteon_replay_batch.start_at IS 'None of its actions is due earlier; NULL: at once.';
@@ -1592,12 +1642,12 @@ COMMENT ON TABLE acteon_api_answers IS
 COMMENT ON COLUMN acteon_api_answers.request_sha256 IS 'SHA-256 of the request, which distinguishes a repeated request from another one with the same key.';
 
 COMMENT ON COLUMN acteon_replay_batches.requested_by IS 'Role that made the call (current_user).';
-COMMENT ON COLUMN acteon_replay_batches.state IS 'enqueuing (acteon_replay_all is running or was interrupted), running, paused, cancelled or finished.';
-COMMENT ON COLUMN acteon_replay_batches.failed IS 'Records that could not be replayed; the reasons are in failures.';
+COMMENT ON COLUMN acteon_replay_batches.state IS 'awaiting approval; enqueuing: a call of acteon_replay_all or acteon_replay_continue is at work on it; interrupted: that call ended, in whichever way, before everything was enqueued; scheduled: everything is enqueued, and due at start_at; running; in doubt: all actions that are left are in doubt; paused; cancelled; finished. On a standby, interrupted batches are shown as enqueuing.';
+COMMENT ON COLUMN acteon_replay_batches.failed IS 'The same as refused, by the name that version 1.0 and the gateway have for it. Actions that were sent and had no effect are not among them: acteon_replay_items(batch_id, ''failed'').';
 COMMENT ON COLUMN acteon_replay_batches.waiting IS 'Actions that are waiting, due or not, paused or not.';
 COMMENT ON COLUMN acteon_replay_batches.dead IS 'Dead actions that were not redriven.';
 COMMENT ON COLUMN acteon_replay_batches.speed IS 'Actions per second that were delivered or became dead in the last minute, or since the start.';
-COMMENT ON COLUMN acteon_replay_batches.time_left IS 'Estimated time until everything is delivered, including actions that are still to be enqueued, at its rate or, if it has none, at its speed; NULL if that is unknown or nothing is left.';
+COMMENT ON COLUMN acteon_replay_batches.time_left IS 'Estimated time until everything is delivered, including actions that are still to be enqueued, at its rate or, if it has none, at its speed; NULL if that is unknown, nothing is left, or it does not go on by itself.';
 COMMENT ON COLUMN acteon_replay_batches.start_at IS 'None of its actions is due earlier; NULL: at once.';
 COMMENT ON COLUMN acteon_replay_batches.query IS 'The query, in the form that acteon_replay_bulk(jsonb) takes; {"action_id": ...} for a single replay.';
 

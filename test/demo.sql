@@ -42,7 +42,7 @@ CALL acteon_replay_all(:'query'::jsonb, reason => 'INC-42: e-mail provider was d
 \echo '--- Why did some fail?  Their recipients were redacted: a replay would have mailed the placeholder.'
 \echo
 \set ECHO all
-SELECT batch_id, state, replayed, failed, skipped, passed_over, failures FROM acteon_replay_batches WHERE failed > 0;
+SELECT batch_id, state, replayed, refused, skipped, passed_over, failures FROM acteon_replay_batches WHERE refused > 0;
 \set ECHO none
 
 \echo '--- What has a replay is passed over, so the same call again does no harm.'

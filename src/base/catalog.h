@@ -22,6 +22,7 @@
 #define BEGUN_TABLE "acteon_replay_begun"
 #define ACTION_TABLE "acteon_dispatch_action"
 #define LIMIT_TABLE "acteon_replay_limit"
+#define REFUSED_TABLE "acteon_replay_refused"
 
 /* Rows of a segment at most; the increment of the outbox's sequence. */
 #define SEGMENT_ACTIONS 100
@@ -165,6 +166,20 @@ enum
 	Anum_tally_id,
 	Anum_tally_provider,
 	Natts_tally = Anum_tally_provider
+};
+
+enum
+{
+	Anum_refused_batch_id = 1,
+	Anum_refused_number,
+	Anum_refused_action_id,
+	Anum_refused_namespace,
+	Anum_refused_tenant,
+	Anum_refused_provider,
+	Anum_refused_action_type,
+	Anum_refused_reason,
+	Anum_refused_error,
+	Natts_refused = Anum_refused_error
 };
 
 enum

@@ -68,6 +68,16 @@
 #define ACTEON_NORETURN pg_attribute_noreturn()
 #endif
 
+/* In libpq/libpq.h, which needs the headers of GSSAPI if the server was built with it. */
+extern bool pq_check_connection(void);
+
+/* PostgreSQL 17 can also ask for a stronger lock. */
+#if PG_VERSION_NUM >= 170000
+#define ActeonHoldsLock(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define ActeonHoldsLock(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
 /* PostgreSQL 16 frees what a check hook keeps with guc_free. */
 #if PG_VERSION_NUM >= 160000
 #define ActeonGucMalloc(size) guc_malloc(LOG, size)

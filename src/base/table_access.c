@@ -68,7 +68,8 @@ LockForWriting(Oid schema, int tables)
 {
 	static const char *const names[] = {INSTALLATION_TABLE, OUTBOX_TABLE,      SEGMENT_TABLE,
 										BATCH_TABLE,        DELIVERY_TABLE,    TALLY_TABLE,
-										ACTION_TABLE,       API_ANSWERS_TABLE, LIMIT_TABLE};
+										ACTION_TABLE,       API_ANSWERS_TABLE, LIMIT_TABLE,
+										REFUSED_TABLE};
 
 	for (int i = 0; i < lengthof(names); i++)
 	{
@@ -409,6 +410,25 @@ InsertSlot(TableWriter *writer, TupleTableSlot *slot)
 	InsertOtherIndexEntries(writer, 0, slot);
 	ResetPerTupleExprContext(writer->estate);
 	FireInserted(writer->rel, &slot, 1);
+}
+
+/*
+ * Insert the rows in some slots, which CheckRow has passed, and clear them.
+ */
+void
+InsertSlots(TableWriter *writer, TupleTableSlot **slots, int count)
+{
+	if (count == 0)
+		return;
+	table_multi_insert(writer->rel, slots, count, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < count; i++)
+	{
+		InsertOtherIndexEntries(writer, 0, slots[i]);
+		ResetPerTupleExprContext(writer->estate);
+	}
+	FireInserted(writer->rel, slots, count);
+	for (int i = 0; i < count; i++)
+		ExecClearTuple(slots[i]);
 }
 
 /*

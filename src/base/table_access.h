@@ -35,11 +35,13 @@ enum
 	WRITES_TALLY = 1 << 5,
 	WRITES_IDS = 1 << 6,
 	WRITES_ANSWERS = 1 << 7,
-	WRITES_LIMITS = 1 << 8
+	WRITES_LIMITS = 1 << 8,
+	WRITES_REFUSED = 1 << 9
 };
 
 /* What replays write. */
-#define WRITES_OF_REPLAY (WRITES_OUTBOX | WRITES_SEGMENTS | WRITES_BATCHES | WRITES_IDS)
+#define WRITES_OF_REPLAY \
+	(WRITES_OUTBOX | WRITES_SEGMENTS | WRITES_BATCHES | WRITES_IDS | WRITES_REFUSED)
 /* What claims, answers and steering write. */
 #define WRITES_OF_QUEUE \
 	(WRITES_SEGMENTS | WRITES_BATCHES | WRITES_DELIVERIES | WRITES_TALLY | WRITES_LIMITS)
@@ -117,6 +119,7 @@ extern void FillSlot(const TableWriter *writer, TupleTableSlot *slot, const Datu
 extern Relation
 WriterIndex(TableWriter *writer, IndexRows rows, int columns, const AttrNumber *column);
 extern void InsertSlot(TableWriter *writer, TupleTableSlot *slot);
+extern void InsertSlots(TableWriter *writer, TupleTableSlot **slots, int count);
 extern void InsertFrozen(TableWriter *writer, TupleTableSlot *slot);
 extern void InsertRow(TableWriter *writer, const Datum *values, const bool *nulls, int count);
 extern bool HoldRow(TableWriter *writer, ItemPointer tid, TupleTableSlot *slot, bool wait);

@@ -6,7 +6,7 @@
  * what (visibility.c).  The second counts: what has ended from the tally, what has
  * not from the segments, a few thousand rows for a batch of a million.  Who
  * sees a part of a batch only gets that part counted, action by action.  What
- * follows from the counts is not in the statement: the state (batch_state.h), the
+ * follows from the counts is not in the statement: the state (batch_state.c), the
  * circuit breaker (breaker.c), what is left of a ramp (batch_pace.c), the time left.
  */
 #include "postgres.h"
@@ -179,7 +179,9 @@ enum
 	"	coalesce(n.dead, 0)::bigint AS dead," \
 	"	(coalesce(n.cancelled, 0) + CASE WHEN c.is_cancelled THEN coalesce(n.idle, 0) ELSE 0 END)" \
 	"		::bigint AS cancelled," \
-	"	coalesce(n.delivered_by, '{}') AS delivered_by, q.batch_id IS NOT NULL AS is_queued," \
+	"	coalesce(n.delivered_by, '{}') AS delivered_by," \
+	"	coalesce(q.idle, 0)::bigint AS all_waiting, coalesce(q.in_flight, 0)::bigint AS all_in_flight," \
+	"	coalesce(q.in_doubt, 0)::bigint AS all_in_doubt," \
 	"	round(coalesce(n.lately, 0) / least(greatest(extract(epoch FROM $2 - greatest(" \
 	"		c.created_at, CASE WHEN c.start_at < $2 THEN c.start_at END)), 1), 60), 1) AS speed " \
 	"FROM chosen AS c LEFT JOIN ended AS e ON e.batch_id = c.id" \
@@ -232,8 +234,9 @@ enum
 	"	c.waiting, c.in_flight, c.delivered, c.delivered_by, c.dead, c.cancelled," \
 	"	c.rate, c.speed, NULL, c.start_at, NULL," \
 	"	w.stop_reason, w.stopped_by, c.stopped_at, w.failures, w.last_chunk_at, w.query," \
-	"	c.in_doubt, c.held, c.done, c.on_doubt, " CANARY "," \
-	"	c.in_part, c.stopped, c.is_complete, c.is_queued, c.breaker_window, c.breaker_share," \
+	"	c.in_doubt, c.held, c.done, c.on_doubt, " CANARY ", w.failed," \
+	"	c.in_part, c.stopped, c.is_complete, c.all_waiting, c.all_in_flight, c.all_in_doubt," \
+	"	c.breaker_window, c.breaker_share," \
 	"	c.breaker_since " \
 	"FROM (" FIGURES ") AS c LEFT JOIN chosen AS w ON w.id = c.id AND NOT c.in_part " \
 	"ORDER BY c.id"
@@ -275,10 +278,13 @@ enum
 	LIST_DONE,
 	LIST_ON_DOUBT,
 	LIST_CANARY,
+	LIST_REFUSED, /* the same as LIST_FAILED */
 	LIST_IN_PART,
 	LIST_STOPPED,
 	LIST_IS_COMPLETE,
-	LIST_IS_QUEUED,
+	LIST_ALL_WAITING, /* these three: of the whole batch, where a part of it is shown, too */
+	LIST_ALL_IN_FLIGHT,
+	LIST_ALL_IN_DOUBT,
 	LIST_BREAKER_WINDOW,
 	LIST_BREAKER_SHARE,
 	LIST_BREAKER_SINCE,
@@ -427,7 +433,8 @@ typedef struct ListRow
 	Datum values[NUM_LIST_COLUMNS];
 	bool nulls[NUM_LIST_COLUMNS];
 	BatchRow batch; /* as far as what is derived needs it */
-	bool is_queued;
+	BatchQueueContents queue;
+	const char *state;
 	bool in_part; /* the viewer sees a part of the batch */
 } ListRow;
 
@@ -479,7 +486,9 @@ read_list_row(ListRow *row, HeapTuple tuple, TupleDesc desc)
 		batch->breaker_share = DatumGetNumeric(row->values[LIST_BREAKER_SHARE]);
 		batch->breaker_since = list_time(row, LIST_BREAKER_SINCE);
 	}
-	row->is_queued = DatumGetBool(row->values[LIST_IS_QUEUED]);
+	row->queue =
+		QueueContents(list_number(row, LIST_ALL_WAITING), list_number(row, LIST_ALL_IN_FLIGHT),
+					  list_number(row, LIST_ALL_IN_DOUBT));
 	row->in_part = DatumGetBool(row->values[LIST_IN_PART]);
 }
 
@@ -522,7 +531,7 @@ list_time_left(const ListRow *row, int64 ramp, TimestampTz now, Datum *result)
 	double left = list_number(row, LIST_WAITING) + list_number(row, LIST_IN_FLIGHT);
 	Interval *time = palloc0(sizeof(Interval));
 
-	if (row->in_part || !BatchGoesOn(batch, row->is_queued) || speed <= 0)
+	if (row->in_part || !BatchGoesOn(row->state) || speed <= 0)
 		return false;
 	if (!batch->is_complete)
 		left += Max(batch->matched - batch->replayed - list_number(row, LIST_FAILED) -
@@ -561,7 +570,8 @@ derive_list_row(ListRow *row, Oid schema, TimestampTz now)
 	int64 ramp = list_ramp_left(row);
 	Datum time_left;
 
-	set_list_value(row, LIST_STATE, CStringGetTextDatum(BatchState(&row->batch, row->is_queued)));
+	row->state = BatchState(schema, &row->batch, row->queue, now);
+	set_list_value(row, LIST_STATE, CStringGetTextDatum(row->state));
 	if (list_time_left(row, ramp, now, &time_left))
 		set_list_value(row, LIST_TIME_LEFT, time_left);
 	if (ramp > 0)

@@ -8,30 +8,20 @@
 #include "batch/batch_row.h"
 #include "query/states.h"
 
-/*
- * State of a batch; is_queued says whether any of its actions is in the queue.
- * Names and rules of states are here and in query/states.h only: whoever shows a
- * state, or asks for one, has it from here.
- */
-static inline const char *
-BatchState(const BatchRow *batch, bool is_queued)
+/* What is in the queue of a batch. */
+typedef enum BatchQueueContents
 {
-	if (batch->stop == BATCH_PAUSED)
-		return BATCH_STATE_PAUSED;
-	if (batch->stop == BATCH_CANCELLED)
-		return BATCH_STATE_CANCELLED;
-	if (!batch->is_complete)
-		return BATCH_STATE_ENQUEUING;
-	return is_queued ? BATCH_STATE_RUNNING : BATCH_STATE_FINISHED;
-}
+	QUEUE_EMPTY,
+	QUEUE_DOUBTS, /* only actions in doubt */
+	QUEUE_MOVES   /* actions that wait or are being sent */
+} BatchQueueContents;
 
-/*
- * Whether a batch comes to its end by itself, and has not yet.
- */
-static inline bool
-BatchGoesOn(const BatchRow *batch, bool is_queued)
-{
-	return batch->stop == BATCH_RUNS && (!batch->is_complete || is_queued);
-}
+extern BatchQueueContents QueueContents(int64 waiting, int64 in_flight, int64 in_doubt);
+extern const char *
+BatchState(Oid schema, const BatchRow *batch, BatchQueueContents queue, TimestampTz now);
+extern bool BatchGoesOn(const char *state);
+
+extern void HoldEnqueuing(Oid schema, int64 batch_id);
+extern void ReleaseEnqueuing(Oid schema, int64 batch_id);
 
 #endif /* ACTEON_BATCH_STATE_H */

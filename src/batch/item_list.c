@@ -1,6 +1,11 @@
 /*
  * item_list.c
- *		acteon_replay_items: the single actions of a batch.
+ *		acteon_replay_items: the single actions of a batch, and its refused records.
+ *
+ * Actions are read in ranges of outbox ids, page by page.  Between two ranges, the next id
+ * is looked for that can be meant: by the segments or deliveries if a state is asked for
+ * that shows there, else by the filter that was given.  So a page costs what is on it, and
+ * for what a filter passes over a walk along one index.
  */
 #include "postgres.h"
 
@@ -8,6 +13,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -15,6 +21,7 @@
 
 #include "base/catalog.h"
 #include "base/message.h"
+#include "base/text.h"
 #include "batch/batch_list.h"
 #include "queue/action_state.h"
 #include "queue/batch_flags.h"
@@ -39,11 +46,31 @@ enum
 /* Parameters of the statements. */
 enum
 {
-	ITEMS_BATCH_ID, /* $1 */
-	ITEMS_NOW,      /* $2 */
-	ITEMS_FROM_ID,  /* $3: the range of outbox ids */
-	ITEMS_TO_ID,    /* $4 */
+	ITEMS_BATCH_ID,  /* $1 */
+	ITEMS_NOW,       /* $2 */
+	ITEMS_FROM_ID,   /* $3: the range of outbox ids */
+	ITEMS_TO_ID,     /* $4 */
+	ITEMS_TENANT,    /* $5: filters, NULL if not given */
+	ITEMS_PROVIDER,  /* $6 */
+	ITEMS_FROM_TIME, /* $7 */
+	ITEMS_TO_TIME,   /* $8: exclusive */
+	ITEMS_EFFECT,    /* $9 */
 	NUM_ITEMS_PARAMETERS
+};
+
+/* A filter: the conditions on the outbox, or else on the delivery; refused records have the same. */
+typedef struct ItemFilter
+{
+	int argument;  /* of the function */
+	int parameter; /* of the statements */
+	const char *outbox;
+	const char *delivery;
+} ItemFilter;
+
+static const ItemFilter filters[] = {
+	{4, ITEMS_TENANT, "tenant = $5", NULL},          {5, ITEMS_PROVIDER, "provider = $6", NULL},
+	{6, ITEMS_FROM_TIME, NULL, "finished_at >= $7"}, {7, ITEMS_TO_TIME, NULL, "finished_at < $8"},
+	{8, ITEMS_EFFECT, NULL, "effect = $9"},
 };
 
 /* The state of segment g at the time $2. */
@@ -62,7 +89,7 @@ enum
 	"	o.action_type, o.generation, i.state, coalesce(d.attempts, s.attempt)," \
 	"	CASE WHEN i.state = " SQL_WAITING " AND isfinite(s.due_at) THEN s.due_at END," \
 	"	d.finished_at, d.outcome::jsonb, d.error, d.effect, i.resend," \
-	"	coalesce(d.unproven, s.unproven, false), d.known_by, s.doubt, s.held " \
+	"	coalesce(d.unproven, s.unproven, false), d.known_by, s.doubt, s.held, NULL::text, o.id " \
 	"FROM %1$s.acteon_replay_batch AS b" \
 	"	JOIN %1$s.acteon_dispatch_outbox AS o ON o.batch_id = b.id AND o.id BETWEEN $3 AND $4" \
 	"	LEFT JOIN %1$s.acteon_dispatch_delivery AS d" \
@@ -81,6 +108,16 @@ enum
 									 "WHERE b.id = $1 AND %2$s ORDER BY o.id"
 
 /*
+ * The refused records of batch $1 whose numbers come after $3; %2$s is a condition.
+ */
+#define READ_REFUSED \
+	"SELECT NULL::bigint, NULL::uuid, action_id, namespace, tenant, provider, action_type," \
+	"	NULL::integer, '" STATE_REFUSED "', NULL::integer, NULL::timestamptz, NULL::timestamptz," \
+	"	NULL::jsonb, error, NULL, NULL::integer, NULL::boolean, NULL, NULL, NULL, reason, number " \
+	"FROM %1$s.acteon_replay_refused WHERE batch_id = $1 AND number > $3 AND $4 IS NOT NULL" \
+	"	AND $2 IS NOT NULL AND %2$s ORDER BY number"
+
+/*
  * Where the range of outbox ids begins in which something of a state can be: at a
  * segment of the batch with a condition, or at a finished action with one.
  */
@@ -95,10 +132,14 @@ enum
 	"WHERE outbox_id BETWEEN $3 AND $4 AND $1 IS NOT NULL AND $2 IS NOT NULL" \
 	"	AND " condition " ORDER BY outbox_id LIMIT 1"
 
-/* Any action: a batch may have gone on to another part of the outbox, far away. */
-#define FIRST_ACTION \
+/*
+ * Any action, with a condition: a batch may have gone on to another part of the outbox,
+ * far away.
+ */
+#define FIRST_ACTION(condition) \
 	"SELECT id FROM %1$s.acteon_dispatch_outbox " \
-	"WHERE id BETWEEN $3 AND $4 AND $1 IS NOT NULL AND $2 IS NOT NULL ORDER BY id LIMIT 1"
+	"WHERE id BETWEEN $3 AND $4 AND $1 IS NOT NULL AND $2 IS NOT NULL AND " condition \
+	" ORDER BY id LIMIT 1"
 
 #define IS_DONE "effect = '" EFFECT_NAME_DONE "'"
 #define IS_DEAD "state = " SQL_DEAD
@@ -110,7 +151,7 @@ typedef struct ItemState
 {
 	const char *name;
 	const char *condition; /* %1$s is the extension's schema */
-	const char *first;     /* statement for the first id that may be of it */
+	const char *first;     /* statement for the first id that may be of it; NULL: any */
 } ItemState;
 
 /* What is not finished, and is in a state because its segment is. */
@@ -120,20 +161,21 @@ typedef struct ItemState
 			FIRST_IN_SEGMENT("(" STATE_OF_SEGMENT ") = '" state "'") \
 	}
 
-static const ItemState all_states = {NULL, "true", FIRST_ACTION};
+static const ItemState all_states = {NULL, "true", NULL};
 
 /* The last one is explained where an unknown state is refused. */
 static const ItemState item_states[] = {
 	NOT_FINISHED_IN(STATE_WAITING),
 	NOT_FINISHED_IN(STATE_RUNNING),
 	NOT_FINISHED_IN(STATE_IN_DOUBT),
-	{"held", "d.outbox_id IS NULL AND s.held IS NOT NULL",
+	{STATE_HELD, "d.outbox_id IS NULL AND s.held IS NOT NULL",
 	 FIRST_IN_SEGMENT("doubt_since IS NOT NULL AND held IS NOT NULL")},
-	{STATE_DELIVERED, "d.state = " SQL_DELIVERED, FIRST_ACTION},
+	{STATE_DELIVERED, "d.state = " SQL_DELIVERED, NULL},
 	{STATE_DEAD, "d." IS_DEAD, FIRST_FINISHED(IS_DEAD)},
-	{STATE_CANCELLED, "i.state = " SQL_CANCELLED, FIRST_ACTION},
+	{STATE_CANCELLED, "i.state = " SQL_CANCELLED, NULL},
+	{STATE_REFUSED, "true", NULL}, /* no actions: see return_refused */
 	/* What was done is none (IsFailure): seen without calling the function for each. */
-	{"failed",
+	{STATE_FAILED,
 	 "(d." IS_DONE ") IS NOT TRUE"
 	 " AND %1$s.acteon_is_failure(d.state, %1$s.acteon_answer_name(d.outcome), d.effect)",
 	 FIRST_FINISHED("(" IS_DONE ") IS NOT TRUE")},
@@ -146,6 +188,9 @@ typedef struct ItemCall
 	Viewer viewer;
 	MemoryContext context; /* for one row */
 	Datum parameters[NUM_ITEMS_PARAMETERS];
+	char nulls[NUM_ITEMS_PARAMETERS];
+	const char *outbox_filter; /* conditions that the filters make; NULL: none */
+	const char *delivery_filter;
 	SPIPlanPtr items;
 	SPIPlanPtr first;
 	int64 last_id; /* of the batch */
@@ -178,18 +223,49 @@ find_state(const char *name)
 }
 
 /*
- * Whether a grant of the viewer for reading covers a fetched action.
+ * Refuse an effect that there is not.
+ */
+static void
+check_effect(const text *effect)
+{
+	for (int i = 0; i < NUM_EFFECTS; i++)
+	{
+		if (TextIs(effect, EffectNames[i]))
+			return;
+	}
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("unknown effect \"%s\"",
+						   ClipForMessage(VARDATA_ANY(effect), VARSIZE_ANY_EXHDR(effect))),
+					errhint("Use %s.", ListNames(EffectNames, NUM_EFFECTS))));
+}
+
+/*
+ * A column of a fetched item; NULL if it has none.
+ */
+static text *
+item_text(HeapTuple tuple, TupleDesc desc, int column)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(tuple, desc, column, &isnull);
+
+	return isnull ? NULL : DatumGetTextPP(value);
+}
+
+/*
+ * Whether a grant of the viewer for reading covers a fetched item.  None covers a record
+ * that lacks one of the columns; who needs no grant sees it.
  */
 static bool
 is_covered(Viewer *viewer, HeapTuple tuple, TupleDesc desc)
 {
-	bool isnull;
-	GrantTarget target = {
-		.tenant = DatumGetTextPP(SPI_getbinval(tuple, desc, ITEM_TENANT, &isnull)),
-		.namespace = DatumGetTextPP(SPI_getbinval(tuple, desc, ITEM_NAMESPACE, &isnull)),
-		.provider = DatumGetTextPP(SPI_getbinval(tuple, desc, ITEM_PROVIDER, &isnull)),
-		.action_type = DatumGetTextPP(SPI_getbinval(tuple, desc, ITEM_ACTION_TYPE, &isnull))};
+	GrantTarget target = {.tenant = item_text(tuple, desc, ITEM_TENANT),
+						  .namespace = item_text(tuple, desc, ITEM_NAMESPACE),
+						  .provider = item_text(tuple, desc, ITEM_PROVIDER),
+						  .action_type = item_text(tuple, desc, ITEM_ACTION_TYPE)};
 
+	if (target.tenant == NULL || target.namespace == NULL || target.provider == NULL ||
+		target.action_type == NULL)
+		return GrantsEverything(viewer->grants);
 	return GrantsCover(viewer->grants, GRANT_READ, &target);
 }
 
@@ -199,7 +275,8 @@ is_covered(Viewer *viewer, HeapTuple tuple, TupleDesc desc)
 static SPIPlanPtr
 prepare(const ItemCall *call, const char *statement, const char *condition)
 {
-	Oid types[NUM_ITEMS_PARAMETERS] = {INT8OID, TIMESTAMPTZOID, INT8OID, INT8OID};
+	Oid types[NUM_ITEMS_PARAMETERS] = {INT8OID, TIMESTAMPTZOID, INT8OID,        INT8OID, TEXTOID,
+									   TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID};
 	char *sql = psprintf(statement, call->viewer.schema, condition);
 	SPIPlanPtr plan = SPI_prepare(sql, NUM_ITEMS_PARAMETERS, types);
 
@@ -243,7 +320,7 @@ skip_others(ItemCall *call, int64 *id)
 
 	call->parameters[ITEMS_FROM_ID] = Int64GetDatum(*id);
 	call->parameters[ITEMS_TO_ID] = Int64GetDatum(call->last_id);
-	if (SPI_execute_plan(call->first, call->parameters, NULL, true, 1) != SPI_OK_SELECT)
+	if (SPI_execute_plan(call->first, call->parameters, call->nulls, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the queue: %s", SPI_result_code_string(SPI_result));
 	if (SPI_processed == 0)
 		return false;
@@ -253,8 +330,8 @@ skip_others(ItemCall *call, int64 *id)
 }
 
 /*
- * Return the actions of a range of ids that the viewer may read, as many as are
- * wanted.
+ * Return what the statement finds in a range of ids and the viewer may read, as much as
+ * is wanted.
  */
 static void
 return_range(ItemCall *call, int64 from_id, int64 to_id)
@@ -263,7 +340,7 @@ return_range(ItemCall *call, int64 from_id, int64 to_id)
 
 	call->parameters[ITEMS_FROM_ID] = Int64GetDatum(from_id);
 	call->parameters[ITEMS_TO_ID] = Int64GetDatum(to_id);
-	portal = SPI_cursor_open(NULL, call->items, call->parameters, NULL, true);
+	portal = SPI_cursor_open(NULL, call->items, call->parameters, call->nulls, true);
 	while (call->wanted > 0)
 	{
 		MemoryContext old;
@@ -289,6 +366,90 @@ return_range(ItemCall *call, int64 from_id, int64 to_id)
 }
 
 /*
+ * Add a condition to others; NULL: there are none yet.
+ */
+static const char *
+both(const char *before, const char *condition)
+{
+	return before == NULL ? condition : psprintf("%s AND %s", before, condition);
+}
+
+/*
+ * Read the filters that are given, and make conditions of them.
+ */
+static void
+read_filters(ItemCall *call, FunctionCallInfo fcinfo)
+{
+	memset(call->nulls, ' ', sizeof(call->nulls));
+	for (int i = 0; i < lengthof(filters); i++)
+	{
+		const ItemFilter *filter = &filters[i];
+
+		if (PG_NARGS() <= filter->argument || PG_ARGISNULL(filter->argument))
+		{
+			call->nulls[filter->parameter] = 'n';
+			continue;
+		}
+		call->parameters[filter->parameter] = PG_GETARG_DATUM(filter->argument);
+		if (filter->outbox != NULL)
+			call->outbox_filter = both(call->outbox_filter, filter->outbox);
+		else
+			call->delivery_filter = both(call->delivery_filter, filter->delivery);
+	}
+	if (call->nulls[ITEMS_EFFECT] == ' ')
+		check_effect(DatumGetTextPP(call->parameters[ITEMS_EFFECT]));
+}
+
+/*
+ * What an action must be to be returned.
+ */
+static char *
+item_condition(const ItemCall *call, const ItemState *state)
+{
+	StringInfoData condition;
+
+	initStringInfo(&condition);
+	appendStringInfo(&condition, state->condition, call->viewer.schema);
+	for (int i = 0; i < lengthof(filters); i++)
+	{
+		if (call->nulls[filters[i].parameter] == ' ')
+			appendStringInfo(&condition, " AND %s%s", filters[i].outbox != NULL ? "o." : "d.",
+							 filters[i].outbox != NULL ? filters[i].outbox : filters[i].delivery);
+	}
+	return condition.data;
+}
+
+/*
+ * The statement for the first id that may be meant: the state says more than a filter, and
+ * what is asked of the action more than what is asked of its end.
+ */
+static const char *
+first_statement(const ItemCall *call, const ItemState *state)
+{
+	if (state->first != NULL)
+		return state->first;
+	if (call->outbox_filter != NULL)
+		return psprintf(FIRST_ACTION("%2$s"), "%1$s", call->outbox_filter);
+	if (call->delivery_filter != NULL)
+		return psprintf(FIRST_FINISHED("%2$s"), "%1$s", call->delivery_filter);
+	return FIRST_ACTION("true");
+}
+
+/*
+ * Return the refused records of a batch whose numbers come after one.  They have not been
+ * delivered, so nothing is asked of their end.
+ */
+static void
+return_refused(ItemCall *call, int64 after)
+{
+	if (call->delivery_filter != NULL)
+		return;
+	call->items =
+		prepare(call, READ_REFUSED, call->outbox_filter != NULL ? call->outbox_filter : "true");
+	return_range(call, after, PG_INT64_MAX);
+}
+
+/*
  * Return the actions of a batch in a state whose ids come after one.  They are read
  * in ranges of ids, which begin short: so the first ones cost the same whatever the
  * size of the batch, and no plan depends on statistics.
@@ -302,8 +463,8 @@ return_items(ItemCall *call, const ItemState *state, int64 after_id)
 	if (!read_range(call, &id) || after_id >= call->last_id)
 		return;
 	id = Max(id, after_id + 1);
-	call->items = prepare(call, READ_ITEMS, psprintf(state->condition, call->viewer.schema));
-	call->first = prepare(call, state->first, NULL);
+	call->items = prepare(call, READ_ITEMS, item_condition(call, state));
+	call->first = prepare(call, first_statement(call, state), NULL);
 	while (call->wanted > 0 && id <= call->last_id && skip_others(call, &id))
 	{
 		int64 to_id = call->last_id - id < range ? call->last_id : id + range - 1;
@@ -316,12 +477,13 @@ return_items(ItemCall *call, const ItemState *state, int64 after_id)
 }
 
 /*
- * acteon_replay_items(batch_id bigint, state text, after_id bigint,
- * max_items bigint) → setof acteon_replay_item
+ * acteon_replay_items(batch_id bigint, state text, after_id bigint, max_items bigint,
+ * tenant text, provider text, from_time timestamptz, to_time timestamptz, effect text)
+ * → setof acteon_replay_item
  *
- * The actions of a batch, in the order of the outbox: those that a grant of the
- * current role for reading covers, whichever role started the batch; at most
- * max_items, and only those whose outbox_id is greater than after_id.  Reads only.
+ * The actions of a batch, in the order of the outbox, or its refused records: those that a
+ * grant of the current role for reading covers, whichever role started the batch; at most
+ * max_items, and only those whose page_key is greater than after_id.  Reads only.
  * Raises no_data_found for a batch that is not there or of which the role sees
  * nothing, and invalid_parameter_value.
  */
@@ -343,6 +505,7 @@ acteon_replay_items(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_items must not be negative"),
 				 errhint("Leave it out for all of them.")));
+	read_filters(&call, fcinfo);
 	InitMaterializedSRF(fcinfo, 0);
 	call.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	BeginSight(&call.viewer, fcinfo);
@@ -354,7 +517,10 @@ acteon_replay_items(PG_FUNCTION_ARGS)
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay items", ALLOCSET_DEFAULT_SIZES);
 	call.parameters[ITEMS_BATCH_ID] = Int64GetDatum(batch_id);
 	call.parameters[ITEMS_NOW] = TimestampTzGetDatum(GetCurrentTimestamp());
-	return_items(&call, wanted, after_id);
+	if (wanted->name != NULL && strcmp(wanted->name, STATE_REFUSED) == 0)
+		return_refused(&call, after_id);
+	else
+		return_items(&call, wanted, after_id);
 	EndSight(&call.viewer);
 	return (Datum) 0;
 }

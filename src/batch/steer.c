@@ -82,11 +82,11 @@ end_steering(ControlCall *call, TupleDesc desc)
 	QueueCounts counts = CountQueue(&queue);
 	int64 cancelled = CountCancelled(call->schema, call->batch_id);
 	bool is_cancelled = call->held.row.stop == BATCH_CANCELLED;
-	bool is_queued = counts.waiting + counts.in_flight + counts.in_doubt > 0;
+	BatchQueueContents contents = QueueContents(counts.waiting, counts.in_flight, counts.in_doubt);
 	Datum values[4];
 	bool nulls[4] = {false};
 
-	values[0] = CStringGetTextDatum(BatchState(&call->held.row, is_queued));
+	values[0] = CStringGetTextDatum(BatchState(call->schema, &call->held.row, contents, call->now));
 	values[1] = Int64GetDatum(is_cancelled ? 0 : counts.waiting);
 	values[2] = Int64GetDatum(counts.in_flight);
 	/* What has not been swept yet is cancelled all the same. */

@@ -9,8 +9,8 @@
  * such actions are left for the next purge.
  *
  * A purge also tidies up: what is left of cancelled batches is swept into
- * deliveries (batch_stop.c), and the old rows of the tally become one for each batch
- * and ending.
+ * deliveries (batch_stop.c), the old rows of the tally become one for each batch
+ * and ending, and the refused records of old batches go (refused.c).
  */
 #include "postgres.h"
 
@@ -32,6 +32,7 @@
 #include "batch/batch_stop.h"
 #include "batch/control_log.h"
 #include "batch/reason.h"
+#include "batch/refused.h"
 #include "consumer/call.h"
 #include "consumer/purge_part.h"
 #include "queue/delivery.h"
@@ -295,7 +296,8 @@ acteon_outbox_purge(PG_FUNCTION_ARGS)
 	const char *reason;
 
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_purge()", true);
-	LockForWriting(call.schema, WRITES_OF_QUEUE | WRITES_OUTBOX | WRITES_INSTALLATION);
+	LockForWriting(call.schema,
+				   WRITES_OF_QUEUE | WRITES_OUTBOX | WRITES_INSTALLATION | WRITES_REFUSED);
 	purge->schema = call.schema;
 	purge->before = purge_bound(fcinfo, 0, call.now);
 	purge->most = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
@@ -325,6 +327,7 @@ acteon_outbox_purge(PG_FUNCTION_ARGS)
 		CloseChains(&purge->chains);
 	}
 	FoldOldTally(call.schema, purge->before);
+	PurgeRefused(call.schema, purge->before, purge->most);
 	purged += EmptyParts(call.schema, purge->before, purge->fates, &busy);
 	SPI_finish();
 	MemoryContextSwitchTo(context);

@@ -88,10 +88,12 @@ typedef enum OptionKind
 #define CALL_HTTP_STEERING 0x080u /* POST /v1/replay/batches/{batch_id}/pause and its like */
 #define CALL_HTTP_BATCHES 0x100u  /* GET /v1/replay/batches */
 #define CALL_CAUSES 0x200u        /* acteon_replay_causes */
+#define CALL_HTTP_ITEMS 0x400u    /* GET /v1/replay/batches/{batch_id}/items */
 
 /* Those that take a filter; those of HTTP; those that take what a single replay does. */
 #define CALLS_MANY (CALL_BULK | CALL_PREVIEW | CALL_ALL | CALL_QUERY | CALL_HTTP_BULK)
-#define CALLS_HTTP (CALL_HTTP_SINGLE | CALL_HTTP_BULK | CALL_HTTP_STEERING | CALL_HTTP_BATCHES)
+#define CALLS_HTTP \
+	(CALL_HTTP_SINGLE | CALL_HTTP_BULK | CALL_HTTP_STEERING | CALL_HTTP_BATCHES | CALL_HTTP_ITEMS)
 #define CALLS_REPLAY (CALLS_MANY | CALL_SINGLE | CALL_HTTP_SINGLE)
 
 /*

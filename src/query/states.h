@@ -9,17 +9,22 @@
 #ifndef ACTEON_STATES_H
 #define ACTEON_STATES_H
 
-/* The states of a batch. */
+/* The states of a batch, in the order in which it can have them. */
+#define BATCH_STATE_AWAITING_APPROVAL "awaiting approval"
 #define BATCH_STATE_ENQUEUING "enqueuing"
+#define BATCH_STATE_INTERRUPTED "interrupted"
+#define BATCH_STATE_SCHEDULED "scheduled"
 #define BATCH_STATE_RUNNING "running"
+#define BATCH_STATE_IN_DOUBT "in doubt"
 #define BATCH_STATE_PAUSED "paused"
 #define BATCH_STATE_CANCELLED "cancelled"
 #define BATCH_STATE_FINISHED "finished"
 
 /* All of them, for an array of strings. */
 #define BATCH_STATE_NAMES \
-	BATCH_STATE_ENQUEUING, BATCH_STATE_RUNNING, BATCH_STATE_PAUSED, BATCH_STATE_CANCELLED, \
-		BATCH_STATE_FINISHED
+	BATCH_STATE_AWAITING_APPROVAL, BATCH_STATE_ENQUEUING, BATCH_STATE_INTERRUPTED, \
+		BATCH_STATE_SCHEDULED, BATCH_STATE_RUNNING, BATCH_STATE_IN_DOUBT, BATCH_STATE_PAUSED, \
+		BATCH_STATE_CANCELLED, BATCH_STATE_FINISHED
 
 /* Those of which nothing is waiting, as the text of an array in SQL. */
 #define BATCH_STATES_OVER "{" BATCH_STATE_CANCELLED "," BATCH_STATE_FINISHED "}"
@@ -31,6 +36,23 @@
 #define STATE_DELIVERED "delivered"
 #define STATE_DEAD "dead"
 #define STATE_CANCELLED "cancelled"
+
+/* And of a record that could not be replayed. */
+#define STATE_REFUSED "refused"
+
+/* What else the items of a batch can be asked for by: in doubt and held, and counted as failures. */
+#define STATE_HELD "held"
+#define STATE_FAILED "failed"
+
+/* All that they can be asked for by, for an array of strings. */
+#define ITEM_STATE_NAMES \
+	STATE_WAITING, STATE_RUNNING, STATE_IN_DOUBT, STATE_HELD, STATE_DELIVERED, STATE_DEAD, \
+		STATE_CANCELLED, STATE_FAILED, STATE_REFUSED
+
+/* The formats in which they can be had over HTTP. */
+#define ITEM_FORMAT_JSON "json"
+#define ITEM_FORMAT_LINES "jsonl"
+#define ITEM_FORMAT_CSV "csv"
 
 /* The same as constants in SQL. */
 #define SQL_WAITING "'" STATE_WAITING "'"

@@ -25,6 +25,7 @@
 #include "base/result.h"
 #include "batch/canary.h"
 #include "batch/may_steer.h"
+#include "batch/batch_state.h"
 #include "batch/control_log.h"
 #include "query/query.h"
 #include "replay/asked.h"
@@ -92,7 +93,8 @@ make_result(TupleDesc desc, int64 batch_id, const BatchCounts *counts)
 
 /*
  * Write a batch down for what matches a query, with nothing looked at yet, in
- * this transaction.  Returns its number, 0 if nothing matches.
+ * this transaction.  Returns its number, 0 if nothing matches; otherwise HoldEnqueuing
+ * was called.
  *
  * The query is closed at this moment: if the replays of the batch fail again,
  * their own records would match for ever.
@@ -123,6 +125,7 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *
 		SwitchIdentity(&saved, TableOwner(OwnTable(call.schema, BATCH_TABLE)));
 		batch.id = NextBatchId(call.schema);
 		BeginCanary(&batch.canary, CanaryMode(query->canary, batch.matched));
+		HoldEnqueuing(call.schema, batch.id);
 		WriteBatch(&call, query, &batch);
 		RestoreIdentity(&saved);
 	}
@@ -151,8 +154,14 @@ replay_all(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *p
 	memset(counts, 0, sizeof(*counts));
 	begin_committing(fcinfo, procedure);
 	batch_id = start_batch(fcinfo, query, chunk, procedure, &schema);
-	if (batch_id != 0 && !RunBatch(schema, batch_id, 0, true, counts))
-		batch_id = 0;
+	if (batch_id != 0)
+	{
+		bool is_kept = RunBatch(schema, batch_id, 0, true, counts);
+
+		ReleaseEnqueuing(schema, batch_id);
+		if (!is_kept)
+			batch_id = 0;
+	}
 	SPI_finish();
 	return batch_id;
 }
@@ -270,7 +279,7 @@ check_continuable(const BatchRow *batch)
 /*
  * Check that the caller may continue the batch that is the first argument, and
  * log this call, in this transaction.  Returns whether there is anything to
- * continue.
+ * continue; then HoldEnqueuing was called.
  */
 static bool
 take_up_batch(FunctionCallInfo fcinfo, int chunk, Oid *schema, BatchCounts *counts)
@@ -290,6 +299,7 @@ take_up_batch(FunctionCallInfo fcinfo, int chunk, Oid *schema, BatchCounts *coun
 		AddTextDetail(&details, "cursor", batch.cursor);
 		LogControl(call.schema, call.caller, "continue", call.batch_id, call.reason,
 				   EndDetails(&details));
+		HoldEnqueuing(call.schema, call.batch_id);
 	}
 	EndControl(&call);
 	PopActiveSnapshot();
@@ -318,7 +328,10 @@ acteon_replay_continue(PG_FUNCTION_ARGS)
 
 	begin_committing(fcinfo, "acteon_replay_continue()");
 	if (take_up_batch(fcinfo, chunk, &schema, &counts))
+	{
 		(void) RunBatch(schema, PG_GETARG_INT64(0), chunk, false, &counts);
+		ReleaseEnqueuing(schema, PG_GETARG_INT64(0));
+	}
 	else
 		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is complete", PG_GETARG_INT64(0))));
 	SPI_finish();

@@ -17,6 +17,7 @@
 #include "audit/audit_count.h"
 #include "audit/audit_scan.h"
 #include "base/text.h"
+#include "batch/refused.h"
 #include "replay/enqueue.h"
 #include "replay/replay_many.h"
 
@@ -185,7 +186,10 @@ NoticeLeftOut(const AuditTable *table, const ReplayQuery *query)
 void
 EnqueueGathered(ReplayCall *call, Gathered *gathered, BatchRow *batch)
 {
+	RefusedWriter refused;
+
 	EnqueueItems(call->outbox, gathered->items, gathered->count);
+	OpenRefused(&refused, call->schema);
 	for (int i = 0; i < gathered->count; i++)
 	{
 		const ReplayItem *item = &gathered->items[i];
@@ -201,10 +205,13 @@ EnqueueGathered(ReplayCall *call, Gathered *gathered, BatchRow *batch)
 		{
 			batch->failed++;
 			AddFailure(batch->failures, item->error, 1);
+			AddRefused(&refused, OutboxBatchId(call->outbox), batch->failed, item->record,
+					   ReasonName(item->reason), item->error);
 		}
 		if (item->record->missing == NULL)
 			AddToScope(batch->scope, item->record);
 	}
+	CloseRefused(&refused);
 	batch->skipped += gathered->skipped;
 	batch->passed_over += gathered->passed_over;
 }

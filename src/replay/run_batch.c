@@ -320,7 +320,7 @@ tell_progress(Runner *runner, const BatchRow *batch)
 	ereport(NOTICE,
 			(errmsg("batch " INT64_FORMAT ": " INT64_FORMAT " of " INT64_FORMAT
 					" records examined (%d %%), " INT64_FORMAT " replayed, " INT64_FORMAT
-					" failed, " INT64_FORMAT " skipped%s",
+					" refused, " INT64_FORMAT " skipped%s",
 					batch->id, looked_at, matched, (int) (100.0 * looked_at / Max(matched, 1)),
 					batch->replayed, batch->failed, batch->skipped, passed_over)));
 	runner->told_at = GetCurrentTimestamp();
@@ -489,6 +489,20 @@ add_context(void *arg)
 }
 
 /*
+ * End the session if its client has gone, which the server itself notices only when it
+ * has something to send.
+ */
+static void
+check_client(void)
+{
+	if (MyProcPort == NULL || !WaitEventSetCanReportClosed() || pq_check_connection())
+		return;
+	ClientConnectionLost = true;
+	InterruptPending = true;
+	CHECK_FOR_INTERRUPTS();
+}
+
+/*
  * Process a batch, chunk by chunk, until it is complete or cancelled; waits
  * while it is paused, and for its deliveries if it has a rate.  Chunks have the
  * given number of records; 0: that in the batch's row.  Needs an SPI connection
@@ -516,6 +530,7 @@ RunBatch(Oid schema, int64 batch_id, int chunk, bool begins, BatchCounts *counts
 	for (;;)
 	{
 		CHECK_FOR_INTERRUPTS();
+		check_client();
 		course = take_step(&runner, counts);
 		if (course == COURSE_END || course == COURSE_GONE)
 			break;

@@ -28,5 +28,5 @@ GRANT ops TO acteon_http;
 
 -- Nothing was replayed.
 CREATE PROCEDURE rewind() LANGUAGE sql AS $$
-	TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_replay_batch;
+	TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_replay_batch, acteon_replay_refused;
 $$;

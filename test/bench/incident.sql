@@ -42,7 +42,7 @@ GRANT ALL ON measured TO ops;
 
 -- Forget everything that was replayed, but for the log, which cannot be emptied.  The next batch is number 1.
 CREATE PROCEDURE rewind() LANGUAGE sql AS $$
-	TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_tally, acteon_replay_batch RESTART IDENTITY
+	TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_tally, acteon_replay_batch, acteon_replay_refused RESTART IDENTITY
 $$;
 
 /*

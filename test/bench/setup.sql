@@ -123,7 +123,7 @@ CREATE TABLE measured (what text, side text, calls integer, seconds float8, wal 
 GRANT ALL ON progress, measured TO ops;
 
 CREATE PROCEDURE rewind() LANGUAGE sql AS $$
-	TRUNCATE progress, hand.outbox, hand.naive, acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_replay_batch;
+	TRUNCATE progress, hand.outbox, hand.naive, acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_replay_batch, acteon_replay_refused;
 	INSERT INTO progress VALUES ('ours', NULL, NULL, NULL), ('hand', NULL, '-infinity', '');
 $$;
 

@@ -285,7 +285,7 @@ def values_of(schema):
     elif "minLength" in schema:
         good += ["x"]
         bad += [""]
-    return list(map(str, good)), list(map(str, bad))
+    return [str(value).replace(" ", "%20") for value in good], [str(value).replace(" ", "%20") for value in bad]
 
 
 def check_bounds():
@@ -412,6 +412,11 @@ def walk_batches():
     described("cancel_batch", "cancel", 200, batch_id=batch, key=operator)
     described("pause_batch", "it is cancelled", 422, batch_id=batch, key=operator)
     described("resume_batch", "it is cancelled", 422, batch_id=batch, key=operator)
+    for query in ("limit=2", "format=jsonl&limit=2", "format=csv", "state=refused", "tenant=acme&effect=done"):
+        for key in ("operator", "narrow"):
+            described("list_items", query + " as " + key, 200, batch_id=batch, query=query, key=options[key])
+    described("list_items", "no cursor", 400, batch_id=batch, query="cursor=x", key=operator)
+    described("list_items", "a batch that is not there", 404, batch_id="999999", key=operator)
     for key in ("operator", "viewer", "narrow"):
         described("list_batches", "as " + key, 200, query="limit=1000", key=options[key])
     page = described("list_batches", "a page", 200, query="limit=2", key=operator).json()["batches"]
@@ -421,7 +426,7 @@ def walk_batches():
         shown = document["components"]["schemas"][name]["properties"]["state"]["enum"]
         check(shown == states, "the states of %s are those of the table of options" % name, shown, states)
     for state in states:
-        answer = described("list_batches", "those that are " + state, 200, query="state=" + state, key=operator)
+        answer = described("list_batches", "those that are " + state, 200, query="state=" + urllib.parse.quote(state), key=operator)
         check({found["state"] for found in answer.json()["batches"]} <= {state}, "… and no others")
 
 

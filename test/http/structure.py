@@ -73,7 +73,7 @@ DOCUMENT = {
             "description",
             description=TEXT,
             headers=map_of(either("header")),
-            content=map_of({"$ref": "#/$defs/media"}, r"^\w+/\w+$")),
+            content=map_of({"$ref": "#/$defs/media"}, r"^\w+/[\w-]+$")),
         "media": {
             **closed("schema", schema=SCHEMA, example=True, examples=map_of(closed("value", value=True))),
             "not": {"required": ["example", "examples"]},

@@ -102,6 +102,9 @@ test_routes(void)
 		{"GET", "/v1/replay/batches/", "nothing"},
 		{"GET", "/v1/replay/batches/7", "/v1/replay/batches/* <7>"},
 		{"HEAD", "/v1/replay/batches/7", "/v1/replay/batches/* <7>"},
+		{"GET", "/v1/replay/batches/7/items?limit=5", "/v1/replay/batches/*/items <7>"},
+		{"POST", "/v1/replay/batches/7/items", "takes GET"},
+		{"GET", "/v1/replay/batches/x/items", "nothing"},
 		{"DELETE", "/v1/replay/batches/7", "takes GET"},
 		{"GET", "/v1/replay/batches/123456789012345678",
 		 "/v1/replay/batches/* <123456789012345678>"},
@@ -356,7 +359,8 @@ test_parameters(void)
 			"before: expected the number of a batch");
 	read_as("limit=-1", CALL_HTTP_BATCHES, "limit: expected a whole number, 0 or more");
 	read_as("state=done", CALL_HTTP_BATCHES,
-			"state: expected enqueuing, running, paused, cancelled or finished");
+			"state: expected awaiting approval, enqueuing, interrupted, scheduled, running, in doubt, "
+			"paused, cancelled or finished");
 }
 
 /*

@@ -46,7 +46,7 @@ sub race
 
 foreach my $round (1 .. 8)
 {
-	$node->safe_psql('postgres', 'TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_replay_batch');
+	$node->safe_psql('postgres', 'TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_replay_batch, acteon_replay_refused');
 	# Each client replays all of it, in calls of 1,000.
 	race(6, 4, q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');});
 	is($node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM acteon_dispatch_outbox), (SELECT sum(replayed) FROM acteon_replay_batch)'),
@@ -62,7 +62,7 @@ cmp_ok($node->safe_psql('postgres', q{SELECT n_tup_ins FROM pg_stat_user_tables 
 
 # One call a transaction never deadlocks, in whatever direction it goes, and
 # with actions in between that were replayed before.
-$node->safe_psql('postgres', 'DELETE FROM acteon_dispatch_outbox WHERE random() < 0.5; TRUNCATE acteon_dispatch_segment, acteon_replay_batch');
+$node->safe_psql('postgres', 'DELETE FROM acteon_dispatch_outbox WHERE random() < 0.5; TRUNCATE acteon_dispatch_segment, acteon_replay_batch, acteon_replay_refused');
 race(8, 10, q{
 \set newest random(0, 1)
 \set records random(1, 900)
@@ -72,7 +72,7 @@ is($node->safe_psql('postgres', 'SELECT count(*) - count(DISTINCT original_actio
 
 # Calls in both directions inside one transaction may end in a deadlock: the
 # server picks one, which is told, loses nothing, and can try again.
-$node->safe_psql('postgres', 'TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_replay_batch');
+$node->safe_psql('postgres', 'TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_replay_batch, acteon_replay_refused');
 race(6, 2, q{
 \set newest random(0, 1)
 BEGIN;
@@ -86,7 +86,7 @@ is($node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM acteon_dispatch_ou
 is($node->safe_psql('postgres', $violations), '', 'both directions: no invariant is broken');
 
 # Sessions that roll back half of the time.
-$node->safe_psql('postgres', 'TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_replay_batch');
+$node->safe_psql('postgres', 'TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_replay_batch, acteon_replay_refused');
 race(6, 6, q{
 \set undo random(0, 1)
 BEGIN;
@@ -102,7 +102,7 @@ is($node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM acteon_dispatch_ou
 is($node->safe_psql('postgres', $violations), '', 'rolling back: no invariant is broken');
 
 # Single replays of few actions by many: each generation once, each success a row.
-$node->safe_psql('postgres', 'TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_replay_batch; CREATE TABLE told (id uuid, success boolean)');
+$node->safe_psql('postgres', 'TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_replay_batch, acteon_replay_refused; CREATE TABLE told (id uuid, success boolean)');
 # No deadlock either: each transaction replays one.
 race(8, 50, q{
 \set n random(1, 5)

@@ -107,7 +107,7 @@ is($session->query_safe(q{SELECT count(*) FROM acteon_dispatch_outbox AS o JOIN 
 $session->quit;
 
 # Under a limit that the payloads together exceed many times.
-$node->safe_psql('postgres', 'TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_replay_batch');
+$node->safe_psql('postgres', 'TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_replay_batch, acteon_replay_refused');
 $session = $node->background_psql('postgres');
 $pid = $session->query_safe('SELECT pg_backend_pid()');
 $session->query_safe('SELECT count(*) FROM acteon_audit');
@@ -131,7 +131,7 @@ $session->quit;
 # The queue: a claim takes 16 MB at the most, so draining 80 MB of payloads does not need them at once; nor does memory grow
 # from claim to claim.
 $node->safe_psql('postgres', q{
-	TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_batch;
+	TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_batch, acteon_replay_refused;
 	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off')});
 $session = $node->background_psql('postgres');
 $pid = $session->query_safe('SELECT pg_backend_pid()');

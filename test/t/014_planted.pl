@@ -282,7 +282,7 @@ call(qq{
 });
 # A database in which nothing was replayed yet.
 $node->safe_psql('postgres', q{
-	TRUNCATE acteon_replay_installation, acteon_replay_begun, acteon_replay_batch, acteon_replay_tally, acteon_dispatch_outbox, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_dispatch_action;
+	TRUNCATE acteon_replay_installation, acteon_replay_begun, acteon_replay_batch, acteon_replay_refused, acteon_replay_tally, acteon_dispatch_outbox, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_dispatch_action;
 	SELECT make_record('anew', at => now())});
 call(q{SELECT public.acteon_replay('anew')});
 

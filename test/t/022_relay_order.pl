@@ -89,7 +89,7 @@ $gateway->reset;
 $gateway->rules(
 	{ match => { action_type => 'stuck-1', attempt => 1 }, answer => { status => 429, retry_after => 1 } },
 	{ match => { action_type => 'stuck-2' }, answer => { status => 400 } });
-$node->safe_psql('postgres', 'TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_delivery, acteon_dispatch_segment, acteon_replay_batch, acteon_replay_tally');
+$node->safe_psql('postgres', 'TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_delivery, acteon_dispatch_segment, acteon_replay_batch, acteon_replay_refused, acteon_replay_tally');
 enqueue($node, count => 3, name => 'stuck-', action_type => q{'stuck-' || n}, metadata => q{'{"__fingerprint": "stuck"}'});
 wait_for_sql($node, 'SELECT depth FROM acteon_outbox_stats', 0, 'a dead action does not hold up its lane');
 is($node->safe_psql('postgres', q{

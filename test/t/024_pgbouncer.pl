@@ -85,7 +85,7 @@ is(through($b, qq{SELECT pg_backend_pid() = $b, acteon_outbox_reject(('$ids'::bi
 is(through($a, q{SELECT depth, leased, dead FROM acteon_outbox_stats}), '7|1|1', 'and what the view shows');
 outbox_is_sound($node, 'by hand');
 $_->quit foreach $one, $two, $consumer;
-$node->safe_psql('postgres', 'TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_batch, acteon_replay_tally');
+$node->safe_psql('postgres', 'TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_batch, acteon_replay_refused, acteon_replay_tally');
 
 # Ten clients at once.
 enqueue($node, name => 'crowd-', count => 2000, metadata => q{CASE WHEN n % 5 = 0 THEN jsonb_build_object('__fingerprint', 'f' || n % 20) ELSE '{}' END});

@@ -134,7 +134,7 @@ $node->safe_psql('postgres', q{
 		before text;
 		passed_over bigint;
 	BEGIN
-		TRUNCATE acteon_audit, acteon_replay_batch, acteon_replay_tally, acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_dispatch_delivery;
+		TRUNCATE acteon_audit, acteon_replay_batch, acteon_replay_refused, acteon_replay_tally, acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_dispatch_delivery;
 		COMMIT;
 		CALL make_records(one_of(4, 20, 60, 120), 'r-');
 		FOR i IN 1 .. one_of(0, 1, 2, 4) LOOP
@@ -287,7 +287,7 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM acteon_outbox_check()}), 
 
 # A preview waits for nobody: another session is replaying the same records.
 $node->safe_psql('postgres', q{
-	TRUNCATE acteon_audit, acteon_replay_batch, acteon_replay_tally, acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_dispatch_delivery;
+	TRUNCATE acteon_audit, acteon_replay_batch, acteon_replay_refused, acteon_replay_tally, acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_dispatch_delivery;
 	SELECT count(make_record('w-' || n, at => timestamptz '2026-01-01' + n * interval '1 s')) FROM generate_series(1, 3000) AS n});
 my $other = $node->background_psql('postgres');
 $other->query_safe('BEGIN');

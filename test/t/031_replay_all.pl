@@ -146,12 +146,12 @@ sub batch
 my $state = q{
 	SELECT concat_ws(' ', sum(b.replayed), sum(b.failed), sum(b.skipped), sum(b.passed_over), bool_and(b.is_complete),
 		(SELECT count(*) FROM acteon_dispatch_outbox), (SELECT count(DISTINCT (tenant, original_action_id)) FROM acteon_dispatch_outbox),
-		(SELECT sum(last_id - first_id + 1) FROM acteon_dispatch_segment),
+		(SELECT sum(last_id - first_id + 1) FROM acteon_dispatch_segment), (SELECT count(*) FROM acteon_replay_refused),
 		bool_and((b.failures ->> 'payload is redacted')::bigint = b.failed),
 		bool_and(b.replayed = (SELECT count(*) FROM acteon_dispatch_outbox AS o WHERE o.batch_id = b.id AND o.id BETWEEN b.first_outbox_id AND b.last_outbox_id)),
 		(SELECT count(*) FROM acteon_outbox_check()))
 	FROM acteon_replay_batch AS b};
-my $right = "$replayable $failing $skipped $passed_over t $replayable $replayable $replayable t t 0";
+my $right = "$replayable $failing $skipped $passed_over t $replayable $replayable $replayable $failing t t 0";
 
 # Empty everything but the records.
 sub start_over
@@ -159,7 +159,7 @@ sub start_over
 	wait_for(q{SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'runner'}, 'no runner is left');
 	$node->safe_psql('postgres', q{
 		ALTER TABLE acteon_replay_log DISABLE TRIGGER acteon_replay_log_append_only;
-		TRUNCATE acteon_replay_batch, acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_tally, acteon_replay_log;
+		TRUNCATE acteon_replay_batch, acteon_replay_refused, acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_tally, acteon_replay_log;
 		ALTER TABLE acteon_replay_log ENABLE ALWAYS TRIGGER acteon_replay_log_append_only;
 		ALTER SEQUENCE acteon_dispatch_outbox_id_seq RESTART;
 		ALTER SEQUENCE acteon_replay_batch_id_seq RESTART});

@@ -15,7 +15,7 @@ $node->safe_psql('postgres', q{
 	CREATE TABLE plain (LIKE acteon_audit INCLUDING ALL);
 	ALTER TABLE acteon_audit RENAME TO kept_audit;
 	CREATE FUNCTION empty_outbox() RETURNS void LANGUAGE sql AS $$
-		TRUNCATE acteon_replay_batch, acteon_dispatch_outbox, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_tally, acteon_dispatch_action $$;
+		TRUNCATE acteon_replay_batch, acteon_replay_refused, acteon_dispatch_outbox, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_tally, acteon_dispatch_action $$;
 	-- 120 days, the last twenty of them in the future
 	CREATE TABLE acteon_audit (LIKE kept_audit INCLUDING DEFAULTS) PARTITION BY RANGE (dispatched_at);
 	SELECT format('CREATE TABLE day_%s PARTITION OF acteon_audit FOR VALUES FROM (%L) TO (%L)', 120 - n,

@@ -69,7 +69,7 @@ sub replays
 		SET client_min_messages = error;
 		SET acteon_replay.audit_table = '$table';
 		SET acteon_replay.audit_is_live = on;
-		TRUNCATE acteon_replay_batch, acteon_dispatch_outbox, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_tally, acteon_dispatch_action;
+		TRUNCATE acteon_replay_batch, acteon_replay_refused, acteon_dispatch_outbox, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_tally, acteon_dispatch_action;
 		CALL acteon_replay_all($arguments, chunk => 100, include_replayed => true);
 		SELECT string_agg(original_action_id, ' ' ORDER BY id) FROM acteon_dispatch_outbox;}) =~ s/.*\n//sr;
 }

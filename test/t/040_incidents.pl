@@ -305,7 +305,7 @@ sub laptop_closed
 	wait_for_sql($node, qq{SELECT count(*) FROM pg_stat_activity WHERE application_name = '$session->{name}'}, '0', 'the server has noticed');
 	my $batch = $node->safe_psql('postgres', q{SELECT batch_id FROM acteon_replay_batches WHERE reason = 'INC-46'});
 	my ($state, $matched, $replayed) = split /\|/, batch($batch, 'state, matched, replayed');
-	is("$state $matched", 'enqueuing 5000', 'the view says that it is not through');
+	is("$state $matched", 'interrupted 5000', 'the view says that it is not through');
 	cmp_ok($replayed, '<', 5000, "… but has come to $replayed");
 	outbox_is_sound($node, 'a batch that was left half-way is sound');
 

@@ -79,7 +79,7 @@ run_part($open, 'each', state => 'nobody has a key');
 is($open->stop, 0, 'the open one ends well');
 foreach my $change (
 	[ 'audit is off', q{ALTER TABLE acteon_audit RENAME TO elsewhere}, q{ALTER TABLE elsewhere RENAME TO acteon_audit} ],
-	[ 'the batches are not for everybody', q{REVOKE EXECUTE ON FUNCTION acteon_replay_read_batches FROM PUBLIC}, q{GRANT EXECUTE ON FUNCTION acteon_replay_read_batches TO PUBLIC} ],
+	[ 'the batches are not for everybody', q{REVOKE EXECUTE ON FUNCTION acteon_replay_read_batches, acteon_replay_items FROM PUBLIC}, q{GRANT EXECUTE ON FUNCTION acteon_replay_read_batches, acteon_replay_items TO PUBLIC} ],
 	[ 'the server may not look keys up', q{REVOKE EXECUTE ON FUNCTION acteon_api_login FROM acteon_http}, q{GRANT EXECUTE ON FUNCTION acteon_api_login TO acteon_http} ])
 {
 	my ($state, $there, $back) = @$change;

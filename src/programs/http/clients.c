@@ -391,6 +391,7 @@ read_head(Server *server, Request *request, const char *url, const char *method,
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Origin"),
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Sec-Fetch-Site"),
 		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host"),
+		MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept"),
 	};
 	HeadFault fault = HeadCheck(connection, request->uri, request->sent_len, url, version,
 								server->settings->max_body);

@@ -33,10 +33,9 @@ static const struct
 	const char *text;
 	unsigned call;
 } places[] = {
-	{"\"@single\"", CALL_HTTP_SINGLE},
-	{"\"@bulk\"", CALL_HTTP_BULK},
-	{"\"@steering\"", CALL_HTTP_STEERING},
-	{"\"@batches\"", CALL_HTTP_BATCHES},
+	{"\"@single\"", CALL_HTTP_SINGLE},     {"\"@bulk\"", CALL_HTTP_BULK},
+	{"\"@steering\"", CALL_HTTP_STEERING}, {"\"@batches\"", CALL_HTTP_BATCHES},
+	{"\"@items\"", CALL_HTTP_ITEMS},
 };
 
 /* Types of JSON Schema, and formats. */

@@ -203,6 +203,35 @@ check_choice(const ReplayOption *option, const char *value)
 }
 
 /*
+ * Has a text the form of a time in RFC 3339?
+ */
+static bool
+is_time(const char *text)
+{
+	static const char form[] = "0000-00-00T00:00:00";
+	const char *zone = text + sizeof(form) - 1;
+
+	if (strlen(text) < sizeof(form))
+		return false;
+	for (size_t i = 0; form[i] != '\0'; i++)
+	{
+		bool fits = form[i] == '0'   ? text[i] >= '0' && text[i] <= '9'
+					: form[i] == 'T' ? strchr("Tt ", text[i]) != NULL
+									 : text[i] == form[i];
+
+		if (!fits)
+			return false;
+	}
+	if (zone[0] == '.' && zone[1] >= '0' && zone[1] <= '9')
+		zone += 1 + strspn(zone + 1, "0123456789");
+	if (strcmp(zone, "Z") == 0 || strcmp(zone, "z") == 0)
+		return true;
+	return strlen(zone) == 6 && (zone[0] == '+' || zone[0] == '-') &&
+		   strspn(zone + 1, "0123456789") == 2 && zone[3] == ':' &&
+		   strspn(zone + 4, "0123456789") == 2;
+}
+
+/*
  * Bring a value into its form.  Returns NULL, or what was expected, for the caller
  * to free.
  */
@@ -220,7 +249,9 @@ shape(const ReplayOption *option, char **value)
 			blank = strlen(*value) > 11 ? strchr(*value + 11, ' ') : NULL;
 			if (blank != NULL)
 				*blank = '+';
-			return NULL;
+			return (option->calls & CALL_QUERY) != 0 || is_time(*value)
+					   ? NULL
+					   : DuplicateText("a time in the form of RFC 3339");
 		case KIND_BOOLEAN:
 			return read_switch(value) ? NULL : DuplicateText("true or false");
 		case KIND_INTEGER:

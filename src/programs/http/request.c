@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <strings.h>
 
 #include "common/clock.h"
 #include "common/json.h"
@@ -84,6 +83,7 @@ AnswerError(Request *request, int status, const char *text)
 	free(answer->batch_id);
 	free(answer->next_cursor);
 	answer->batch_id = answer->next_cursor = NULL;
+	answer->media_type = NULL;
 	answer->status = status;
 	BufferClear(&answer->body);
 	BufferAppendText(&answer->body, "{\"error\": ");
@@ -147,6 +147,73 @@ take_idempotency_key(Request *request, const char *key)
 	BufferPrint(&all, "%s %s", request->method, request->uri);
 	Sha256(all.data, all.len, request->hash);
 	BufferFree(&all);
+}
+
+/* The formats of items, and their media types. */
+static const struct
+{
+	const char *format;
+	const char *accepted; /* what a client that accepts it names */
+	const char *media_type;
+} formats[] = {
+	{ITEM_FORMAT_JSON, "application/json", NULL},
+	{ITEM_FORMAT_LINES, "application/x-ndjson", "application/x-ndjson"},
+	{ITEM_FORMAT_CSV, "text/csv", "text/csv; charset=utf-8; header=present"},
+};
+
+/*
+ * Where a name stands in a text, in any case; NULL: nowhere.
+ */
+static const char *
+find_name(const char *text, const char *name)
+{
+	for (; *text != '\0'; text++)
+	{
+		if (strncasecmp(text, name, strlen(name)) == 0)
+			return text;
+	}
+	return NULL;
+}
+
+/*
+ * Choose the format of items by what the client accepts, if it has not said: the first
+ * one that Accept names, else JSON.
+ */
+static void
+choose_format(Request *request, const char *accept)
+{
+	char **format = &request->parameters.values[OPTION_ITEM_FORMAT];
+	const char *first = NULL;
+
+	if ((request->route->takes & CALL_HTTP_ITEMS) == 0 || *format != NULL)
+		return;
+	*format = DuplicateText(ITEM_FORMAT_JSON);
+	for (size_t i = 0; accept != NULL && i < sizeof(formats) / sizeof(formats[0]); i++)
+	{
+		const char *place = find_name(accept, formats[i].accepted);
+
+		if (place == NULL || (first != NULL && first < place))
+			continue;
+		first = place;
+		free(*format);
+		*format = DuplicateText(formats[i].format);
+	}
+}
+
+/*
+ * The media type of a good answer; NULL is JSON.
+ */
+const char *
+RequestMediaType(const Request *request)
+{
+	const char *format = request->parameters.values[OPTION_ITEM_FORMAT];
+
+	for (size_t i = 0; format != NULL && i < sizeof(formats) / sizeof(formats[0]); i++)
+	{
+		if (strcmp(format, formats[i].format) == 0)
+			return formats[i].media_type;
+	}
+	return NULL;
 }
 
 /*
@@ -244,6 +311,7 @@ RequestRead(Request *request, const char *method, const RequestHeaders *headers,
 	else
 	{
 		read_parameters(request);
+		choose_format(request, headers->accept);
 		if (request->answer.status == 0)
 			take_idempotency_key(request, headers->idempotency_key);
 	}

@@ -76,6 +76,7 @@ typedef struct RequestHeaders
 	const char *origin;
 	const char *sec_fetch_site;
 	const char *host;
+	const char *accept;
 } RequestHeaders;
 
 extern Request *RequestNew(const char *uri);
@@ -84,6 +85,7 @@ extern void RequestRefuse(Request *request, const char *method, int status, cons
 extern void RequestRead(Request *request, const char *method, const RequestHeaders *headers,
 						bool allow_anonymous);
 extern void RequestTakeBody(Request *request, const char *body, size_t len);
+extern const char *RequestMediaType(const Request *request);
 extern bool RequestSaysNothing(const Request *request);
 extern void RequestIsAnswered(Request *request);
 extern void AnswerError(Request *request, int status, const char *text);

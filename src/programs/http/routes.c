@@ -19,6 +19,8 @@ const Route routes[] = {
 	 false},
 	{"POST", "/v1/replay/batches/*/cancel", ROUTE_CALL, STATEMENT_CANCEL, CALL_HTTP_STEERING, true,
 	 false},
+	{"GET", "/v1/replay/batches/*/items", ROUTE_CALL, STATEMENT_ITEMS, CALL_HTTP_ITEMS, true,
+	 false},
 	{"GET", "/v1/replay/batches/*", ROUTE_CALL, STATEMENT_BATCH, CALL_NONE, true, false},
 	{"GET", "/health", ROUTE_HEALTH, STATEMENT_NONE, CALL_NONE, false, false},
 	{"GET", "/metrics", ROUTE_METRICS, STATEMENT_NONE, CALL_NONE, false, false},

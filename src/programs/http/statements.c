@@ -36,6 +36,19 @@
 	"$1::pg_catalog.int8, NULL " \
 	"FROM $s." function "(batch_id => $1::pg_catalog.int8, reason => $2::pg_catalog.text) AS s"
 
+/* A value in CSV, quoted as RFC 4180 has it; NULL is nothing, not even quotes. */
+#define CSV(value) \
+	"COALESCE('\"'::pg_catalog.text OPERATOR(pg_catalog.||) pg_catalog.replace(" value \
+	", '\"', '\"\"') OPERATOR(pg_catalog.||) '\"'::pg_catalog.text, ''::pg_catalog.text)"
+
+/* A row of CSV with the names, or the values, of an item's columns, in their order. */
+#define CSV_ROW(item, column) \
+	"(SELECT pg_catalog.string_agg(" CSV( \
+		"e." column) ", ','::pg_catalog.text ORDER BY e.place) " \
+					 "FROM pg_catalog.json_each_text(pg_catalog.row_to_json(" item ")) " \
+					 "WITH ORDINALITY AS e (name, value, place))"
+#define CSV_LINE_END "pg_catalog.chr(13) OPERATOR(pg_catalog.||) pg_catalog.chr(10)"
+
 /* Whether an option of a single replay is an argument of the function. */
 #define IS_FOR_SINGLE(option) \
 	(((option)->calls & CALL_HTTP_SINGLE) != 0 && ((option)->calls & CALL_SINGLE) != 0)
@@ -115,6 +128,35 @@ static const struct
 	[STATEMENT_BATCH] =
 		{"batch", "SELECT (" BATCH ")::pg_catalog.text, b.id, NULL "
 				  "FROM $s.acteon_replay_read_batches(batch_id => $1::pg_catalog.int8) AS b"},
+	/* The cursor is there if the page is full.  The answer is as long as the page. */
+	[STATEMENT_ITEMS] =
+		{"items",
+		 "WITH page AS MATERIALIZED (SELECT i AS item, i.page_key "
+		 "FROM $s.acteon_replay_items($1::pg_catalog.int8, $2::pg_catalog.text, "
+		 "$3::pg_catalog.int8, $4::pg_catalog.int8, $5::pg_catalog.text, $6::pg_catalog.text, "
+		 "$7::pg_catalog.timestamptz, $8::pg_catalog.timestamptz, $9::pg_catalog.text) AS i), "
+		 "last AS (SELECT CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) $4::pg_catalog.int8 "
+		 "THEN pg_catalog.max(p.page_key) END::pg_catalog.text AS key FROM page AS p) "
+		 "SELECT CASE $10::pg_catalog.text "
+		 "WHEN '" ITEM_FORMAT_CSV "'::pg_catalog.text THEN " CSV_ROW(
+			 "pg_catalog.json_populate_record(NULL::$s.acteon_replay_item, '{}'::pg_catalog.json)",
+			 "name") " OPERATOR(pg_catalog.||) " CSV_LINE_END
+					 " OPERATOR(pg_catalog.||) COALESCE((SELECT pg_catalog.string_agg(" CSV_ROW(
+						 "p.item",
+						 "value") " OPERATOR(pg_catalog.||) " CSV_LINE_END
+								  ", ''::pg_catalog.text ORDER BY p.page_key) FROM page AS p), "
+								  "''::pg_catalog.text) "
+								  "WHEN '" ITEM_FORMAT_LINES
+								  "'::pg_catalog.text THEN COALESCE((SELECT pg_catalog.string_agg("
+								  "pg_catalog.row_to_json(p.item)::pg_catalog.text "
+								  "OPERATOR(pg_catalog.||) pg_catalog.chr(10), "
+								  "''::pg_catalog.text ORDER BY p.page_key) FROM page AS p), "
+								  "''::pg_catalog.text) "
+								  "ELSE pg_catalog.json_build_object('items', "
+								  "(SELECT COALESCE(pg_catalog.json_agg(pg_catalog.row_to_json(p.item) "
+								  "ORDER BY p.page_key), '[]'::pg_catalog.json) FROM page AS p), "
+								  "'next_cursor', l.key)::pg_catalog.text END, "
+								  "$1::pg_catalog.text, l.key FROM last AS l"},
 	[STATEMENT_PAUSE] = {"pause", STEER("acteon_replay_pause")},
 	[STATEMENT_RESUME] = {"resume", STEER("acteon_replay_resume")},
 	[STATEMENT_CANCEL] = {"cancel", STEER("acteon_replay_cancel")},

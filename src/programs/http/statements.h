@@ -30,7 +30,9 @@ typedef enum StatementId
 	STATEMENT_PREVIEW, /* query, sample */
 	STATEMENT_BATCHES, /* before, state, limit */
 	STATEMENT_BATCH,   /* batch */
-	STATEMENT_PAUSE,   /* batch, reason */
+	/* batch, state, cursor, limit, tenant, provider, from, to, effect, format */
+	STATEMENT_ITEMS,
+	STATEMENT_PAUSE, /* batch, reason */
 	STATEMENT_RESUME,
 	STATEMENT_CANCEL,
 

@@ -163,6 +163,7 @@ take_answer(Request *request, const PGresult *result, int column)
 		return;
 	}
 	answer->status = 200;
+	answer->media_type = RequestMediaType(request);
 	BufferAppendText(&answer->body, PQgetvalue(result, 0, column));
 	answer->batch_id = keep_value(result, column + 1);
 	answer->next_cursor = keep_value(result, column + 2);
@@ -198,6 +199,18 @@ call_statement(Request *request)
 			break;
 		case STATEMENT_BATCH:
 			StatementAddText(&statement, request->name);
+			break;
+		case STATEMENT_ITEMS:
+			StatementAddText(&statement, request->name);
+			StatementAddText(&statement, values[OPTION_ITEM_STATE]);
+			StatementAddText(&statement, values[OPTION_ITEM_CURSOR]);
+			StatementAddText(&statement, values[OPTION_ITEM_LIMIT]);
+			StatementAddText(&statement, values[OPTION_ITEM_TENANT]);
+			StatementAddText(&statement, values[OPTION_ITEM_PROVIDER]);
+			StatementAddText(&statement, values[OPTION_ITEM_FROM]);
+			StatementAddText(&statement, values[OPTION_ITEM_TO]);
+			StatementAddText(&statement, values[OPTION_ITEM_EFFECT]);
+			StatementAddText(&statement, values[OPTION_ITEM_FORMAT]);
 			break;
 		default:
 			StatementAddText(&statement, request->name);
