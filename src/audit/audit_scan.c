@@ -21,6 +21,7 @@
 
 #include "audit/audit_scan.h"
 #include "audit/audit_sql.h"
+#include "audit/filter_sql.h"
 #include "audit/find_record.h"
 #include "audit/others.h"
 #include "audit/time_steps.h"
@@ -492,6 +493,30 @@ run_named(AuditScan *scan, const NamedRecords *named)
 }
 
 /*
+ * Take those records out of a page that was read by its keys that are not of the actions
+ * that were picked by hand.  The keys were, when they were read.  A statement that
+ * compares a hundred thousand ids is worth it once, but not for each page.
+ */
+static void
+drop_unpicked(const ReplayQuery *query)
+{
+	uint64 kept = 0;
+
+	if (!query->action_ids.given && !query->exclude_ids.given)
+		return;
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple tuple = SPI_tuptable->vals[i];
+		bool isnull;
+		Datum id = SPI_getbinval(tuple, SPI_tuptable->tupdesc, COL_ACTION_ID + 1, &isnull);
+
+		if (!isnull && IsPicked(query, DatumGetTextPP(id)))
+			SPI_tuptable->vals[kept++] = tuple;
+	}
+	SPI_processed = kept;
+}
+
+/*
  * Go on to the next step of a search, in which the present one has no more rows; without
  * one the search is at its end.  Leaves SPI_tuptable and SPI_processed as they are.
  */
@@ -531,8 +556,10 @@ fetch_next(AuditScan *scan)
 	}
 	scan->exhausted =
 		!TakeKeysAhead(scan->ahead, scan->table, scan->query, scan->next_fetch, &named);
-	if (!scan->exhausted)
-		run_named(scan, &named);
+	if (scan->exhausted)
+		return;
+	run_named(scan, &named);
+	drop_unpicked(scan->query);
 }
 
 /*

@@ -5,16 +5,11 @@
 #ifndef ACTEON_AUDIT_SQL_H
 #define ACTEON_AUDIT_SQL_H
 
-#include "lib/stringinfo.h"
 #include "utils/array.h"
 
-#include "audit/audit_table.h"
+#include "audit/statement.h"
 #include "base/operators.h"
-#include "query/query.h"
 #include "queue/effect.h"
-
-/* Filters and times, perhaps twice, outcomes, a cursor, the age of intents, and ids. */
-#define MAX_PARAMETERS (2 * (NUM_TEXT_FILTERS + 2) + MAX_OUTCOMES + 10)
 
 /* Why a record that the filters match is no candidate. */
 typedef enum LeftOut
@@ -28,15 +23,6 @@ typedef enum LeftOut
 } LeftOut;
 
 #define NUM_LEFT_OUT (LEFT_OUT_NO_PLACE + 1)
-
-/* A statement that is being built, with its parameters. */
-typedef struct Statement
-{
-	StringInfoData sql;
-	int nargs;
-	Oid types[MAX_PARAMETERS];
-	Datum values[MAX_PARAMETERS];
-} Statement;
 
 /* Records that are named: by their ids, and within times that are theirs. */
 typedef struct NamedRecords
@@ -65,10 +51,6 @@ typedef enum IndexOrder
 	ORDER_BY_TIME_AND_ID
 } IndexOrder;
 
-extern void BeginStatement(Statement *st);
-extern int AddParameter(Statement *st, Oid type, Datum value);
-extern void AddEqual(Statement *st, const AuditTable *table, const char *alias, const char *column,
-					 const char *format, int parameter);
 extern char *OutcomeTest(const AuditTable *table, const char *alias, const char *outcome);
 extern void SelectRecords(Statement *st, const AuditTable *table);
 extern void AddRecords(Statement *st, const AuditTable *table);
@@ -80,7 +62,6 @@ AddLeftOut(Statement *st, const AuditTable *table, const ReplayQuery *query, Lef
 extern bool DependsOnOthers(const ReplayQuery *query);
 extern void AddKnownOtherwise(Statement *st, const AuditTable *table, const ReplayQuery *query,
 							  const char *source);
-extern void AddFilterColumns(Statement *st, const AuditTable *table, const ReplayQuery *query);
 extern IndexOrder OrderOfIndexes(const AuditTable *table, const ReplayQuery *query);
 extern void GuidePlanner(const AuditTable *table, const ReplayQuery *query);
 

@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "audit/filter_sql.h"
 #include "audit/others.h"
 #include "base/identity.h"
 #include "base/text.h"

@@ -52,6 +52,7 @@ static const char *const kind_types[] = {
 	[KIND_TEXT] = "text",       [KIND_TIME] = "timestamp with time zone",
 	[KIND_INTEGER] = "integer", [KIND_BOOLEAN] = "boolean",
 	[KIND_NUMBER] = "numeric",  [KIND_BATCH] = "bigint",
+	[KIND_TEXTS] = "text[]",    [KIND_JSON] = "jsonb",
 };
 
 PG_FUNCTION_INFO_V1(acteon_replay_options);
