@@ -130,6 +130,13 @@ FROM acteon_dispatch_outbox WHERE batch_id = (SELECT max(id) FROM acteon_replay_
 SELECT count(*) AS out_of_order FROM (SELECT a.dispatched_at < lag(a.dispatched_at) OVER (ORDER BY o.id) AS wrong FROM acteon_dispatch_outbox AS o JOIN acteon_audit AS a ON a.action_id = o.original_action_id
 	WHERE o.batch_id = (SELECT max(id) FROM acteon_replay_batch)) AS x WHERE wrong;
 
+-- so many ids to be left out that they are looked up page by page; and with what was lost
+SELECT array_agg('many-' || i) AS ids FROM generate_series(1, 1200) AS i WHERE i % 20 > 0 \gset
+CALL acteon_replay_all(outcome => 'failed,throttled', from_time => '2026-02-01', exclude_ids => :'ids', include_replayed => true, max_generation => 100, chunk => 7);
+SELECT count(*), bool_and(original_action_id ~ '^many-([0-9]*[02468])?0$') AS picked FROM acteon_dispatch_outbox WHERE batch_id = (SELECT max(id) FROM acteon_replay_batch);
+SELECT replayed, jsonb_path_query_array(results, '$[*].original_action_id') AS picked FROM acteon_replay_bulk(lost => true, from_time => '2026-02-01', exclude_ids => :'ids', action_ids => '{many-1,many-20,many-40}', include_replayed => true, max_generation => 100);
+SELECT matched, replayable FROM acteon_replay_preview(lost => true, from_time => '2026-02-01', exclude_ids => :'ids', include_replayed => true, max_generation => 100) WHERE section = 'total';
+
 -- an index finds them, even if other records come first
 INSERT INTO acteon_audit (id, action_id, namespace, tenant, provider, action_type, verdict, outcome, verdict_details, outcome_details, dispatched_at, completed_at, duration_ms)
 SELECT 'bulk-' || i, 'bulk-' || i, 'prod', 'acme', 'email', 'send', 'allow', 'failed', '{}', '{}', '2025-01-01', now(), 1 FROM generate_series(1, 20000) AS i;

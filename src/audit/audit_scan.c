@@ -30,6 +30,9 @@
 #include "base/kept_plan.h"
 #include "base/text.h"
 
+/* Ids to be left out that a statement does not name, as each page would plan for them. */
+#define LONG_LIST 1000
+
 /*
  * A text column of a row; notes the column as missing if it is NULL.
  */
@@ -397,7 +400,9 @@ next_step(AuditScan *scan, CandidateUse *use)
 static bool
 open_in_order(AuditScan *scan)
 {
-	CandidateUse use = {.in_order = true, .alone = scan->others_apart};
+	CandidateUse use = {.in_order = true,
+						.alone = scan->others_apart,
+						.left_out_apart = scan->query->exclude_ids.count > LONG_LIST};
 	MemoryContext old = CurrentMemoryContext;
 	Statement st;
 	Identity caller;
@@ -407,7 +412,7 @@ open_in_order(AuditScan *scan)
 	SelectRecords(&st, scan->table);
 	AddCandidates(&st, scan->table, scan->query, &use);
 	AddOrder(&st, scan->table, scan->query);
-	if (scan->most < PG_INT64_MAX && !scan->others_apart)
+	if (scan->most < PG_INT64_MAX && !scan->others_apart && !use.left_out_apart)
 		appendStringInfo(&st.sql, " LIMIT " INT64_FORMAT, scan->most + 1 + scan->passed.alike);
 	SwitchIdentity(&caller, scan->table->owner);
 	GuidePlanner(scan->table, scan->query);
@@ -436,6 +441,7 @@ AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *quer
 		scan->next_fetch = Min(scan->next_fetch, query->max_records + (long) 1);
 	scan->most = most;
 	scan->in_order = true;
+	scan->checks_picked = PicksActions(query);
 	if (query->cursor_text != NULL && !HasUniquePlaces(table))
 		scan->passed = query->cursor;
 	if (UseKeysAhead(ahead, table, query))
@@ -459,7 +465,9 @@ AuditScanBeginAmong(AuditScan *scan, const AuditTable *table, const ReplayQuery 
 	Identity caller;
 
 	init_scan(scan, table, query);
+	scan->checks_picked = PicksActions(query);
 	use.alone = scan->others_apart;
+	use.picked_apart = true;
 	SelectRecords(&st, table);
 	AddCandidates(&st, table, query, &use);
 	SwitchIdentity(&caller, table->owner);
@@ -476,7 +484,7 @@ AuditScanBeginAmong(AuditScan *scan, const AuditTable *table, const ReplayQuery 
 static void
 run_named(AuditScan *scan, const NamedRecords *named)
 {
-	CandidateUse use = {.alone = scan->others_apart, .named = named};
+	CandidateUse use = {.alone = scan->others_apart, .picked_apart = true, .named = named};
 	Identity caller;
 	Statement st;
 
@@ -493,16 +501,16 @@ run_named(AuditScan *scan, const NamedRecords *named)
 }
 
 /*
- * Take those records out of a page that was read by its keys that are not of the actions
- * that were picked by hand.  The keys were, when they were read.  A statement that
- * compares a hundred thousand ids is worth it once, but not for each page.
+ * Take those records out of the fetched rows that are not of the actions that were picked
+ * by hand, in a search that looks for that itself.  A planner looks at each element of a
+ * list: for a hundred thousand of them that takes longer than to read a page.
  */
 static void
-drop_unpicked(const ReplayQuery *query)
+drop_unpicked(const AuditScan *scan)
 {
 	uint64 kept = 0;
 
-	if (!query->action_ids.given && !query->exclude_ids.given)
+	if (!scan->checks_picked)
 		return;
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -510,7 +518,7 @@ drop_unpicked(const ReplayQuery *query)
 		bool isnull;
 		Datum id = SPI_getbinval(tuple, SPI_tuptable->tupdesc, COL_ACTION_ID + 1, &isnull);
 
-		if (!isnull && IsPicked(query, DatumGetTextPP(id)))
+		if (isnull ? !scan->query->action_ids.given : IsPicked(scan->query, DatumGetTextPP(id)))
 			SPI_tuptable->vals[kept++] = tuple;
 	}
 	SPI_processed = kept;
@@ -552,6 +560,7 @@ fetch_next(AuditScan *scan)
 		RestoreIdentity(&caller);
 		if (SPI_processed < scan->next_fetch)
 			end_step(scan);
+		drop_unpicked(scan);
 		return;
 	}
 	scan->exhausted =
@@ -559,7 +568,7 @@ fetch_next(AuditScan *scan)
 	if (scan->exhausted)
 		return;
 	run_named(scan, &named);
-	drop_unpicked(scan->query);
+	drop_unpicked(scan);
 }
 
 /*

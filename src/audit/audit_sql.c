@@ -113,13 +113,13 @@ add_cursor(Statement *st, const AuditTable *table, const ReplayQuery *query)
 }
 
 /*
- * Add what a query asks of a record, whatever its outcome means.
+ * Add what a query asks of a record, whatever its outcome means and whichever actions
+ * are picked.
  */
 static void
 add_filters(Statement *st, const AuditTable *table, const ReplayQuery *query)
 {
 	AddRecordFilters(st, table, query, "a");
-	AddPicked(st, table, query);
 	add_cursor(st, table, query);
 	appendStringInfoString(&st->sql, " AND a.dispatched_at IS NOT NULL AND a.id IS NOT NULL");
 }
@@ -251,7 +251,10 @@ make_filters(Statement *st, const AuditTable *table, const ReplayQuery *query,
 	char *filters;
 
 	initStringInfo(&st->sql);
-	/* The caller of named records has checked their ids. */
+	if (!use->picked_apart)
+		AddPicked(st, table, query);
+	if (!use->picked_apart && !use->left_out_apart)
+		AddUnpicked(st, table, query);
 	if (use->named != NULL)
 		AddRecordFilters(st, table, query, "a");
 	else
@@ -558,7 +561,8 @@ add_no_place(Statement *st, const AuditTable *table, const ReplayQuery *query)
 		uncut.to = query->uncut_to;
 	AddRecords(st, table);
 	AddRecordFilters(st, table, &uncut, "a");
-	AddPicked(st, table, &uncut);
+	AddPicked(st, table, query);
+	AddUnpicked(st, table, query);
 	appendStringInfoString(&st->sql, " AND (a.id IS NULL OR a.dispatched_at IS NULL)");
 	if (query->lost)
 		appendStringInfo(&st->sql, " AND %s", lost_test(table, "a"));
@@ -583,6 +587,8 @@ AddLeftOut(Statement *st, const AuditTable *table, const ReplayQuery *query, Lef
 		return add_no_place(st, table, query);
 	AddRecords(st, table);
 	add_filters(st, table, query);
+	AddPicked(st, table, query);
+	AddUnpicked(st, table, query);
 	appendStringInfo(&st->sql, " AND %s", OutcomeTest(table, "a", INTENT_OUTCOME));
 	if (which == LEFT_OUT_INTENT)
 		return query->outcome_count == 0 && !query->lost;

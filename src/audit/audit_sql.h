@@ -37,6 +37,8 @@ typedef struct CandidateUse
 {
 	bool in_order;             /* they are read in the query's order, and perhaps not all */
 	bool alone;                /* other records of their actions are checked by the caller */
+	bool picked_apart;         /* which actions are picked by hand is checked by the caller */
+	bool left_out_apart;       /* the same for those alone that are left out so */
 	ArrayType *among;          /* action ids that they must have; NULL: any */
 	const NamedRecords *named; /* NULL: any */
 	OptionalTime first;        /* times between which they are searched for, besides the query's */

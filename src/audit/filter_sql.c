@@ -238,28 +238,43 @@ AddRecordFilters(Statement *st, const AuditTable *table, const ReplayQuery *quer
 }
 
 /*
- * Add that the action of "a" is among those that are picked by hand, and not among those
- * that are left out so.
+ * Add that the action of "a" is among those that are picked by hand.
  */
 void
 AddPicked(Statement *st, const AuditTable *table, const ReplayQuery *query)
 {
-	const char *column = RecordColumnNames[COL_ACTION_ID];
-
 	if (query->action_ids.given)
-		AddEqual(st, table, "a", column, "ANY ($%d)",
+		AddEqual(st, table, "a", RecordColumnNames[COL_ACTION_ID], "ANY ($%d)",
 				 AddParameter(st, TEXTARRAYOID, PointerGetDatum(query->action_ids.array)));
-	if (query->exclude_ids.given)
-		appendStringInfo(&st->sql, " AND NOT %s",
-						 TextTest(table, "a", column,
-								  psprintf(EQ "ANY ($%d)",
-										   AddParameter(st, TEXTARRAYOID,
-														PointerGetDatum(
-															query->exclude_ids.array)))));
 }
 
 /*
- * Whether an action meets the same.
+ * Add that the action of "a" is not among those that are left out by hand.
+ */
+void
+AddUnpicked(Statement *st, const AuditTable *table, const ReplayQuery *query)
+{
+	char *among;
+
+	if (!query->exclude_ids.given)
+		return;
+	among = psprintf(EQ "ANY ($%d)", AddParameter(st, TEXTARRAYOID,
+												   PointerGetDatum(query->exclude_ids.array)));
+	appendStringInfo(&st->sql, " AND NOT %s",
+					 TextTest(table, "a", RecordColumnNames[COL_ACTION_ID], among));
+}
+
+/*
+ * Whether a query picks actions by hand, or leaves them out so.
+ */
+bool
+PicksActions(const ReplayQuery *query)
+{
+	return query->action_ids.given || query->exclude_ids.given;
+}
+
+/*
+ * Whether an action is picked so, and not left out.
  */
 bool
 IsPicked(const ReplayQuery *query, const text *action_id)

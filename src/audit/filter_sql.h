@@ -13,6 +13,8 @@ extern Datum OutcomeArray(const ReplayQuery *query);
 extern void AddRecordFilters(Statement *st, const AuditTable *table, const ReplayQuery *query,
 							 const char *alias);
 extern void AddPicked(Statement *st, const AuditTable *table, const ReplayQuery *query);
+extern void AddUnpicked(Statement *st, const AuditTable *table, const ReplayQuery *query);
+extern bool PicksActions(const ReplayQuery *query);
 extern bool IsPicked(const ReplayQuery *query, const text *action_id);
 extern void AddFilterColumns(Statement *st, const AuditTable *table, const ReplayQuery *query);
 
