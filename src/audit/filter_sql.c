@@ -258,8 +258,8 @@ AddUnpicked(Statement *st, const AuditTable *table, const ReplayQuery *query)
 
 	if (!query->exclude_ids.given)
 		return;
-	among = psprintf(EQ "ANY ($%d)", AddParameter(st, TEXTARRAYOID,
-												   PointerGetDatum(query->exclude_ids.array)));
+	among = psprintf(EQ "ANY ($%d)",
+					 AddParameter(st, TEXTARRAYOID, PointerGetDatum(query->exclude_ids.array)));
 	appendStringInfo(&st->sql, " AND NOT %s",
 					 TextTest(table, "a", RecordColumnNames[COL_ACTION_ID], among));
 }

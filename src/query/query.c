@@ -30,25 +30,6 @@
 
 #define CURSOR_VERSION "v1."
 
-/*
- * Set a query to its defaults: everything, the oldest 50 records, or all if the
- * call takes any number.
- */
-void
-InitReplayQuery(ReplayQuery *query, bool any_number)
-{
-	memset(query, 0, sizeof(*query));
-	query->any_number = any_number;
-	for (OptionId id = 0; id < NUM_OPTIONS; id++)
-	{
-		const ReplayOption *option = &ReplayOptions[id];
-
-		if (option->kind == KIND_INTEGER && (option->calls & CALL_QUERY) != 0 &&
-			!(option->is_limit && any_number))
-			SetInteger(query, id, (int) OptionNumber(option->initial));
-	}
-}
-
 static void
 check_finite(const ReplayQuery *query, OptionId id)
 {
