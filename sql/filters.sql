@@ -147,6 +147,13 @@ SELECT replayed FROM acteon_replay_bulk(action_ids => '{many-2,many-4,many-6}', 
 SELECT pg_stat_get_xact_tuples_returned('acteon_audit'::regclass) - :before AS read_by_scans;
 ROLLBACK;
 
+-- a record without an action id is not one of those that are left out
+ALTER TABLE acteon_audit ALTER action_id DROP NOT NULL;
+SELECT make_record(NULL, id => 'no action', at => '2026-03-01'), make_record('with', at => '2026-03-01');
+SELECT ids, pg_temp.tried(jsonb_build_object('from', '2026-03-01T00:00:00Z', 'outcome', 'failed', 'exclude_ids', ARRAY['x'] || ARRAY(SELECT 'n' || i FROM generate_series(1, ids) AS i))) FROM unnest('{1,1500}'::integer[]) AS ids;
+DELETE FROM acteon_audit WHERE action_id IS NULL;
+ALTER TABLE acteon_audit ALTER action_id SET NOT NULL;
+
 -- a column that this gateway does not record
 ALTER TABLE acteon_audit RENAME COLUMN chain_id TO chain;
 SELECT attempt($$SELECT acteon_replay_bulk(tenant => 'acme', exclude => '{"chain_id": "x"}')$$);

@@ -249,19 +249,23 @@ AddPicked(Statement *st, const AuditTable *table, const ReplayQuery *query)
 }
 
 /*
- * Add that the action of "a" is not among those that are left out by hand.
+ * Add that the action of "a" is not among those that are left out by hand.  A record
+ * without an action id, in a table that permits it, is not.
  */
 void
 AddUnpicked(Statement *st, const AuditTable *table, const ReplayQuery *query)
 {
+	const char *column = RecordColumnNames[COL_ACTION_ID];
+	const char *present = "";
 	char *among;
 
 	if (!query->exclude_ids.given)
 		return;
+	if (!IsNeverNull(table, COL_ACTION_ID))
+		present = psprintf("a.%s IS NOT NULL AND ", column);
 	among = psprintf(EQ "ANY ($%d)",
 					 AddParameter(st, TEXTARRAYOID, PointerGetDatum(query->exclude_ids.array)));
-	appendStringInfo(&st->sql, " AND NOT %s",
-					 TextTest(table, "a", RecordColumnNames[COL_ACTION_ID], among));
+	appendStringInfo(&st->sql, " AND NOT (%s%s)", present, TextTest(table, "a", column, among));
 }
 
 /*
