@@ -17,7 +17,7 @@ END
 $$;
 -- what a preview counts of the same
 CREATE FUNCTION pg_temp.counted(query jsonb) RETURNS text LANGUAGE sql AS $$
-	SELECT concat_ws(' ', p ->> 'matched', p ->> 'replayable', nullif(p -> 'left_out', '{}'), nullif(p -> 'not_found', '{"count": 0, "first": []}')) FROM acteon_replay_preview(query) AS p
+	SELECT concat_ws(' ', p ->> 'matched', p ->> 'replayable', nullif(p -> 'left_out', '{}'), nullif(p -> 'missing_ids', '{"count": 0, "first": []}')) FROM acteon_replay_preview(query) AS p
 $$;
 -- both, in one line; the replay and the preview agree on the number
 CREATE FUNCTION pg_temp.tried(query jsonb) RETURNS text LANGUAGE plpgsql AS $$
@@ -112,7 +112,7 @@ SELECT changed, pg_temp.tried(jsonb_build_object('action_ids', '{d,b,a}'::text[]
 -- any number: the query is kept with the batch, and a preview's query asks for the same
 CALL acteon_replay_all(action_ids => '{d,none,a,c,b}', exclude_ids => '{d}', exclude => '{"outcome": "suppressed"}', include_replayed => true, max_generation => 100, chunk => 1);
 SELECT query - 'to' AS query FROM acteon_replay_batch ORDER BY id DESC LIMIT 1;
-SELECT section, item, matched, note FROM acteon_replay_preview(action_ids => '{a,b,n1,n2,n3,n4}', include_replayed => true, max_generation => 100, sample => 2) WHERE section IN ('total', 'left out', 'sample');
+SELECT section, item, matched, note FROM acteon_replay_preview(action_ids => '{a,b,n1,n2,n3,n4}', include_replayed => true, max_generation => 100, sample => 2) WHERE section IN ('total', 'not found', 'sample');
 SELECT note::jsonb - 'to' AS query FROM acteon_replay_preview(action_ids => '{b,a}', exclude_ids => '{c}', exclude => '{"error_like": "a\\b"}', tenant_tree => 'acme', error_like => '%', payload => '{"x": [1.10]}', payload_path => '$.x', from_time => '2026-01-01') WHERE section = 'query';
 SELECT note AS query FROM acteon_replay_preview(action_ids => '{b,a}', include_replayed => true, max_generation => 100) WHERE section = 'query' \gset
 CALL acteon_replay_all(:'query'::jsonb, chunk => 1);

@@ -132,6 +132,10 @@ is_set(const ReplayQuery *query, OptionId id)
 			return *(const bool *) field;
 		case KIND_NUMBER:
 			return *(const Numeric *) field != NULL;
+		case KIND_TEXTS: /* an empty one finds nothing */
+			return ((const TextList *) field)->given;
+		case KIND_JSON:
+			return *(Jsonb *const *) field != NULL;
 		case KIND_INTEGER:
 		case KIND_BATCH:
 			break;

@@ -171,7 +171,7 @@ foreach my $case (
 	like($statements, $there, "$filters: applied by the foreign server") if defined $there;
 	unlike($statements, $here, "$filters: applied here") if defined $here;
 }
-is($fdw->safe_psql('postgres', q{SELECT note FROM acteon_replay_preview(action_ids => '{a-3,a-6,none}') WHERE item = 'not found'}), 'action ids without a record: "none"', 'an id that has no record on the foreign server is told');
+is($fdw->safe_psql('postgres', q{SELECT note FROM acteon_replay_preview(action_ids => '{a-3,a-6,none}') WHERE section = 'not found'}), 'no record has them: "none"', 'an id that has no record on the foreign server is told');
 
 # Nothing can be concluded from what is missing in it, unless it is said.
 my $pending = q{SELECT replayed FROM acteon_replay_bulk(outcome => 'pending', allow_unproven => true, allow_partial => true)};
