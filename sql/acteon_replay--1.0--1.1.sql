@@ -48,6 +48,127 @@ COMMENT ON COLUMN acteon_dispatch_outbox.labels IS
 	'Metadata of the action: string values only, with replayed_from. A key __starts_at or __ends_at is not sent as a label: it is that time as the gateway wrote it, where timestamptz cannot hold it (nanoseconds, leap seconds).';
 COMMENT ON COLUMN acteon_dispatch_outbox.action_id IS 'First id of the new action: UUIDv5 of the installation''s namespace and "<original action id>/<generation>". For new ids ".1", ".2" and so on is appended, see acteon_dispatch_segment.resend and acteon_dispatch_delivery.resend.';
 
+/*
+ * Outcomes are jsonb, and are stored in fewer bytes.  What is there already is read as
+ * it is: the column is not rewritten.
+ */
+
+CREATE TYPE acteon_outcome;
+
+CREATE FUNCTION acteon_outcome_in(json cstring)
+RETURNS acteon_outcome
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_out(outcome acteon_outcome)
+RETURNS cstring
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_recv(message internal)
+RETURNS acteon_outcome
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_send(outcome acteon_outcome)
+RETURNS bytea
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE TYPE acteon_outcome (
+	INPUT = acteon_outcome_in,
+	OUTPUT = acteon_outcome_out,
+	RECEIVE = acteon_outcome_recv,
+	SEND = acteon_outcome_send,
+	LIKE = pg_catalog.jsonb
+);
+
+CREATE FUNCTION acteon_outcome_jsonb(outcome acteon_outcome)
+RETURNS jsonb
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_json(outcome acteon_outcome)
+RETURNS json
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE CAST (acteon_outcome AS jsonb) WITH FUNCTION acteon_outcome_jsonb(acteon_outcome) AS IMPLICIT;
+CREATE CAST (acteon_outcome AS json) WITH FUNCTION acteon_outcome_json(acteon_outcome);
+CREATE CAST (jsonb AS acteon_outcome) WITHOUT FUNCTION AS ASSIGNMENT;
+
+CREATE FUNCTION acteon_outcome_eq(a acteon_outcome, b acteon_outcome)
+RETURNS boolean
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_lt(a acteon_outcome, b acteon_outcome)
+RETURNS boolean
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_le(a acteon_outcome, b acteon_outcome)
+RETURNS boolean
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_gt(a acteon_outcome, b acteon_outcome)
+RETURNS boolean
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_ge(a acteon_outcome, b acteon_outcome)
+RETURNS boolean
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_cmp(a acteon_outcome, b acteon_outcome)
+RETURNS integer
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_outcome_hash(outcome acteon_outcome)
+RETURNS integer
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE OPERATOR = (LEFTARG = acteon_outcome, RIGHTARG = acteon_outcome, FUNCTION = acteon_outcome_eq, COMMUTATOR = =,
+	RESTRICT = pg_catalog.eqsel, JOIN = pg_catalog.eqjoinsel, HASHES, MERGES);
+CREATE OPERATOR < (LEFTARG = acteon_outcome, RIGHTARG = acteon_outcome, FUNCTION = acteon_outcome_lt, COMMUTATOR = >, NEGATOR = >=,
+	RESTRICT = pg_catalog.scalarltsel, JOIN = pg_catalog.scalarltjoinsel);
+CREATE OPERATOR <= (LEFTARG = acteon_outcome, RIGHTARG = acteon_outcome, FUNCTION = acteon_outcome_le, COMMUTATOR = >=, NEGATOR = >,
+	RESTRICT = pg_catalog.scalarlesel, JOIN = pg_catalog.scalarlejoinsel);
+CREATE OPERATOR > (LEFTARG = acteon_outcome, RIGHTARG = acteon_outcome, FUNCTION = acteon_outcome_gt, COMMUTATOR = <, NEGATOR = <=,
+	RESTRICT = pg_catalog.scalargtsel, JOIN = pg_catalog.scalargtjoinsel);
+CREATE OPERATOR >= (LEFTARG = acteon_outcome, RIGHTARG = acteon_outcome, FUNCTION = acteon_outcome_ge, COMMUTATOR = <=, NEGATOR = <,
+	RESTRICT = pg_catalog.scalargesel, JOIN = pg_catalog.scalargejoinsel);
+CREATE OPERATOR CLASS acteon_outcome_ops DEFAULT FOR TYPE acteon_outcome USING btree AS
+	OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >,
+	FUNCTION 1 acteon_outcome_cmp(acteon_outcome, acteon_outcome);
+CREATE OPERATOR CLASS acteon_outcome_hash_ops DEFAULT FOR TYPE acteon_outcome USING hash AS
+	OPERATOR 1 =, FUNCTION 1 acteon_outcome_hash(acteon_outcome);
+
+COMMENT ON TYPE acteon_outcome IS
+	'A jsonb that is stored in fewer bytes. It is read and written like jsonb, and is cast to it implicitly.';
+COMMENT ON FUNCTION acteon_outcome_in(cstring) IS 'Input function of acteon_outcome.';
+COMMENT ON FUNCTION acteon_outcome_out(acteon_outcome) IS 'Output function of acteon_outcome.';
+COMMENT ON FUNCTION acteon_outcome_recv(internal) IS 'Binary input function of acteon_outcome.';
+COMMENT ON FUNCTION acteon_outcome_send(acteon_outcome) IS 'Binary output function of acteon_outcome.';
+COMMENT ON FUNCTION acteon_outcome_jsonb(acteon_outcome) IS 'Returns an outcome as jsonb; the implicit cast.';
+COMMENT ON FUNCTION acteon_outcome_json(acteon_outcome) IS 'Returns an outcome as json; the cast that to_jsonb, row_to_json and similar functions use.';
+COMMENT ON FUNCTION acteon_outcome_eq(acteon_outcome, acteon_outcome) IS 'Operator = of acteon_outcome, as for jsonb.';
+COMMENT ON FUNCTION acteon_outcome_lt(acteon_outcome, acteon_outcome) IS 'Operator < of acteon_outcome, as for jsonb.';
+COMMENT ON FUNCTION acteon_outcome_le(acteon_outcome, acteon_outcome) IS 'Operator <= of acteon_outcome, as for jsonb.';
+COMMENT ON FUNCTION acteon_outcome_gt(acteon_outcome, acteon_outcome) IS 'Operator > of acteon_outcome, as for jsonb.';
+COMMENT ON FUNCTION acteon_outcome_ge(acteon_outcome, acteon_outcome) IS 'Operator >= of acteon_outcome, as for jsonb.';
+COMMENT ON FUNCTION acteon_outcome_cmp(acteon_outcome, acteon_outcome) IS 'Comparison of acteon_outcome for indexes and sorting, as for jsonb.';
+COMMENT ON FUNCTION acteon_outcome_hash(acteon_outcome) IS 'Hash of acteon_outcome, as for jsonb.';
+
+-- Nobody is helped by statistics of whole answers, which take long to sort.
+ALTER TABLE acteon_dispatch_delivery
+	ALTER COLUMN outcome TYPE acteon_outcome,
+	ALTER COLUMN outcome SET STATISTICS 0;
+
 ALTER TABLE acteon_dispatch_delivery
 	ADD COLUMN effect text,
 	ADD COLUMN resend integer NOT NULL DEFAULT 0,
@@ -59,7 +180,7 @@ ALTER TABLE acteon_dispatch_delivery
 		CHECK (known_by OPERATOR(pg_catalog.=) ANY ('{record,settled}'::text[]));
 
 COMMENT ON COLUMN acteon_dispatch_delivery.state IS 'delivered: its outcome is known. dead: it will not be retried. cancelled: cancelled before it was sent, or by a person who settled a doubt.';
-COMMENT ON COLUMN acteon_dispatch_delivery.outcome IS 'The gateway''s answer, or the outcome in its record in the same form.';
+COMMENT ON COLUMN acteon_dispatch_delivery.outcome IS 'The gateway''s answer, or the outcome in its record in the same form. Reads like jsonb; outcome::jsonb is one, for subscripts, for tables of your own, and for drivers that convert by type.';
 COMMENT ON COLUMN acteon_dispatch_delivery.effect IS 'Effect of the outcome: done, none, later, decided or unknown. NULL for what was not delivered, and for deliveries of version 1.0.';
 COMMENT ON COLUMN acteon_dispatch_delivery.resend IS 'Under which of its ids the action was finished: 0 for the id in the outbox, n for the n-th new id.';
 COMMENT ON COLUMN acteon_dispatch_delivery.unproven IS 'Whether it was sent again under a new id without proof that the earlier one had no effect.';
@@ -158,6 +279,7 @@ BEGIN
 	FOR part IN 1 .. 15 LOOP
 		EXECUTE pg_catalog.format('CREATE TABLE acteon_dispatch_outbox_%1$s (PRIMARY KEY (id)) INHERITS (acteon_dispatch_outbox)', part::text);
 		EXECUTE pg_catalog.format('CREATE TABLE acteon_dispatch_delivery_%1$s (PRIMARY KEY (outbox_id)) INHERITS (acteon_dispatch_delivery)', part::text);
+		EXECUTE pg_catalog.format('ALTER TABLE acteon_dispatch_delivery_%1$s ALTER COLUMN outcome SET STATISTICS 0', part::text);
 		EXECUTE pg_catalog.format('CREATE INDEX acteon_dispatch_delivery_%1$s_finished_idx ON acteon_dispatch_delivery_%1$s USING brin (finished_at) WITH (pages_per_range = 32, autosummarize = on)', part::text);
 		EXECUTE pg_catalog.format('CREATE INDEX acteon_dispatch_delivery_%1$s_dead_idx ON acteon_dispatch_delivery_%1$s (outbox_id) WHERE state OPERATOR(pg_catalog.=) ''dead''::text', part::text);
 		EXECUTE pg_catalog.format('COMMENT ON TABLE acteon_dispatch_outbox_%1$s IS ''Part %1$s of acteon_dispatch_outbox, which shows its rows.''', part::text);
@@ -354,6 +476,13 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION acteon_answer_effect(jsonb) IS
 	'Returns the effect of an answer of the gateway to POST /v1/dispatch, such as {"Executed": {"status": "success"}}: done, none, later, decided or unknown, as for acteon_effect.';
 
+CREATE FUNCTION acteon_answer_name(answer jsonb)
+RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION acteon_answer_name(jsonb) IS
+	'Returns the name of the outcome in an answer of the gateway to POST /v1/dispatch: Executed for {"Executed": {"status": "success"}}, NULL if there is none.';
+
 /*
  * Picking records: what the replay functions take
  */
@@ -458,6 +587,8 @@ CREATE FUNCTION acteon_replay_bulk(
 	allow_effective boolean DEFAULT false,
 	allow_unproven boolean DEFAULT false,
 	on_doubt text DEFAULT 'resend',
+	signature text DEFAULT NULL,
+	signature_rules text DEFAULT NULL,
 	action_ids text[] DEFAULT NULL,
 	exclude_ids text[] DEFAULT NULL,
 	exclude jsonb DEFAULT NULL,
@@ -475,7 +606,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_bulk'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text[], text[], jsonb, text, text, jsonb, text) IS
+COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text) IS
 'Replays the actions whose audit records match every given filter, oldest first, in one transaction. At least one filter is required; from_time, to_time and lost => true each count as a filter, and so does an empty text, which finds only records with an empty text. exclude and exclude_ids do not. A NOTICE names ids of action_ids that have no record. If no record matches, a NOTICE for each text that no record was found with names up to three of the closest values that exist in records that the caller''s grants cover for reading; a bounded number of records is read for that.
 
 Arguments:
@@ -511,11 +642,13 @@ certain: of the actions that lost selects, only those that certainly had no effe
 allow_effective: also actions that took effect or will take effect. Without it they are passed over, and a call that selects nothing else (outcome executed) is refused
 allow_unproven: also intents, whose outcome is unknown. Without it a call for these (outcome pending) is refused
 on_doubt: what to do if it cannot be determined whether an action was executed: resend (it is sent once more, under a new id) or hold (a person decides)
+signature: only records whose error has this signature, which acteon_replay_causes shows; an error text can be given as it is. With lost it is the error of the last record of an action that counts
+signature_rules: what to replace in errors to get their signatures, separated by commas: url, email, uuid, time, ip, host, quoted, hex, id, number. By default all of these
 action_ids: only records of these actions, at most 100000. Ids without a record are counted and reported. An empty list selects nothing. Use ARRAY(SELECT ...) for the result of a query: array_agg returns NULL for no rows, which is the same as no filter
 exclude_ids: no records of these actions, at most 100000. It does not count as a filter
 exclude: no records that match all keys of this object, which are filters in the wire form, as in {"provider": "email", "tenant": "acme"}. It does not count as a filter
 tenant_tree: only records of this tenant and of those below it: acme includes acme.eu-west, but not acmecorp
-error_like: only records with an error message that matches this pattern of LIKE, in which % stands for any text and _ for one character; upper and lower case differ. The message is what outcome_details has as message or error, for the end of a chain that of any of its steps
+error_like: only records whose error, from which acteon_replay_causes makes signatures, matches this pattern of LIKE, in which % stands for any text and _ for one character; upper and lower case differ. With lost it is the error of the last record of an action that counts
 payload: only records whose payload contains this JSON, as the operator @> of jsonb determines. Payloads that are missing or encrypted, or contain the redaction placeholder, never match
 payload_path: only records in whose payload this SQL/JSON path finds something, as the operator @? of jsonb determines. Errors in the evaluation, and payloads that payload never matches, count as nothing found
 
@@ -564,6 +697,8 @@ CREATE FUNCTION acteon_replay_preview(
 	allow_effective boolean DEFAULT false,
 	allow_unproven boolean DEFAULT false,
 	on_doubt text DEFAULT 'resend',
+	signature text DEFAULT NULL,
+	signature_rules text DEFAULT NULL,
 	action_ids text[] DEFAULT NULL,
 	exclude_ids text[] DEFAULT NULL,
 	exclude jsonb DEFAULT NULL,
@@ -581,7 +716,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_preview'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 50;
 
-COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text[], text[], jsonb, text, text, jsonb, text, integer) IS
+COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, integer) IS
 'Shows what a replay with the same arguments would do, without doing it. It works in read-only transactions and on a standby, and waits for no locks of other replays. Records are judged by the same code as in a replay, so the counts are exact if nothing changes in between. Unlike a replay it does not require a filter, but shows that a replay is refused; max_records defaults to all records. Only tenants, providers and so on that the caller''s grants cover are named.
 
 Arguments:
@@ -600,11 +735,99 @@ not found: how many of action_ids have no record, and the first of them; if noth
 not replayed: each reason with its count: no grant, cannot be read, of the gateway''s own, of a step or the end of a chain, took effect, not lost, lost but not for certain, an intent, no stored payload, redacted, attachments lost or perhaps lost, already replayed (waiting, running, in doubt, delivered), another record of the same action, a later record of it or its replays, replayed too often, too deep; and the argument that permits such records
 left out: records that match the filters but are not selected: intents that are not asked for, younger than acteon_replay.intent_grace, with an outcome, or of a step of a chain; what is dated in the future; what has no id or no time
 beware: that a replay with these arguments is refused, and why; how many records took effect, or will: passed over, or repeated with allow_effective; of the records that would be replayed: sealed payloads, dedup keys, actions whose effect is unknown (with lost), actions with a later executed record (checked for the first 20,000 records), actions whose earlier replays had no effect or are dead or cancelled
+cause: the five most frequent causes: the signature of the error, with provider and outcome as the note; see acteon_replay_causes
 provider, action type, outcome, tenant: the twenty most frequent of each
 sample: some of the records that would be replayed
 query: the query with absolute times, for acteon_replay_all(jsonb) and acteon_replay_bulk(jsonb)
 
 Errors: otherwise as for acteon_replay_bulk.';
+
+/*
+ * Causes
+ */
+
+CREATE FUNCTION acteon_error_signature(error text, rules text DEFAULT 'url,email,uuid,time,ip,host,quoted,hex,id,number')
+RETURNS text
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION acteon_error_signature(text, text) IS
+'Returns the signature of an error: its text with the details replaced by words such as <number>, at most 512 bytes. Errors with the same cause usually have the same signature. The signature of a signature is itself. Blank space of any kind becomes one space. At each place of the text the rules are tried in the order below, whatever the order in which they are named; the first that applies replaces as much as it can.
+
+Rules:
+url: in a URL, who logs in (<user>) and what follows the path (<query>)
+email: an e-mail address (<email>)
+uuid: a UUID (<uuid>)
+time: a date, a time of day, both, or a duration such as 1m30s (<time>)
+ip: an IP address, with its port (<ip>)
+host: a host name with a port (<host>)
+quoted: what is between quotation marks (<value>), but not the keys of JSON objects, nor the values of error, message, reason, detail, details, title, status, type, code, error_description and errors
+hex: a hexadecimal number (<hex>): one that begins with 0x, or in which letters and digits alternate at least three times
+id: another word in which letters and digits alternate at least three times (<id>)
+number: a number, with a fraction or of several parts (<number>)
+
+Arguments:
+error: the text
+rules: names of the rules to apply, separated by commas
+
+Errors: 22023 unknown rule.';
+
+CREATE TYPE acteon_replay_cause AS (
+	provider text,
+	outcome text,
+	signature text,
+	records bigint,
+	first_at timestamptz,
+	last_at timestamptz,
+	tenants bigint,
+	some_tenants text[],
+	sample_action_id text);
+
+COMMENT ON TYPE acteon_replay_cause IS 'A row of acteon_replay_causes: one cause.';
+COMMENT ON COLUMN acteon_replay_cause.provider IS 'Provider of the records.';
+COMMENT ON COLUMN acteon_replay_cause.outcome IS 'Outcome of the records.';
+COMMENT ON COLUMN acteon_replay_cause.signature IS 'Signature of their errors (acteon_error_signature), or the name of the rule, silence or interval that kept them from being executed. Pass it as signature to select them.';
+COMMENT ON COLUMN acteon_replay_cause.records IS 'How many records there are.';
+COMMENT ON COLUMN acteon_replay_cause.first_at IS 'When the first of them was dispatched.';
+COMMENT ON COLUMN acteon_replay_cause.last_at IS 'When the last of them was dispatched.';
+COMMENT ON COLUMN acteon_replay_cause.tenants IS 'How many tenants they have.';
+COMMENT ON COLUMN acteon_replay_cause.some_tenants IS 'Up to three of these tenants.';
+COMMENT ON COLUMN acteon_replay_cause.sample_action_id IS 'Action id of the last of them.';
+
+CREATE FUNCTION acteon_replay_causes(
+	namespace text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_type text DEFAULT NULL,
+	outcome text DEFAULT NULL,
+	verdict text DEFAULT NULL,
+	matched_rule text DEFAULT NULL,
+	from_time timestamptz DEFAULT NULL,
+	to_time timestamptz DEFAULT NULL,
+	caller_id text DEFAULT NULL,
+	chain_id text DEFAULT NULL,
+	lost boolean DEFAULT false,
+	certain boolean DEFAULT false,
+	signature text DEFAULT NULL,
+	signature_rules text DEFAULT NULL,
+	action_ids text[] DEFAULT NULL,
+	exclude_ids text[] DEFAULT NULL,
+	exclude jsonb DEFAULT NULL,
+	tenant_tree text DEFAULT NULL,
+	error_like text DEFAULT NULL,
+	payload jsonb DEFAULT NULL,
+	payload_path text DEFAULT NULL,
+	max_causes integer DEFAULT 100)
+RETURNS SETOF acteon_replay_cause
+AS 'MODULE_PATHNAME', 'acteon_replay_causes'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
+
+COMMENT ON FUNCTION acteon_replay_causes(text, text, text, text, text, text, text, timestamptz, timestamptz, text, text, boolean, boolean, text, text, text[], text[], jsonb, text, text, jsonb, text, integer) IS
+'Shows why actions were not executed: the matching records with an error, grouped by provider, outcome and signature of the error, the most frequent cause first. Without a filter it shows what was lost, as with lost => true. Only records that the caller''s grants cover count. It only reads; earlier replays are not taken into account. The arguments are those of acteon_replay_bulk; the same arguments with a cause''s provider, outcome (unless lost is used) and signature select the same records there.
+
+Arguments:
+max_causes: how many causes to return at most, 1 to 10000
+
+Errors: as for acteon_replay_preview.';
 
 CREATE PROCEDURE acteon_replay_all(
 	namespace text DEFAULT NULL,
@@ -639,6 +862,8 @@ CREATE PROCEDURE acteon_replay_all(
 	allow_effective boolean DEFAULT false,
 	allow_unproven boolean DEFAULT false,
 	on_doubt text DEFAULT 'resend',
+	signature text DEFAULT NULL,
+	signature_rules text DEFAULT NULL,
 	action_ids text[] DEFAULT NULL,
 	exclude_ids text[] DEFAULT NULL,
 	exclude jsonb DEFAULT NULL,
@@ -654,7 +879,7 @@ CREATE PROCEDURE acteon_replay_all(
 AS 'MODULE_PATHNAME', 'acteon_replay_all'
 LANGUAGE C;
 
-COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text[], text[], jsonb, text, text, jsonb, text, integer, bigint, bigint, bigint, bigint) IS
+COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, integer, bigint, bigint, bigint, bigint) IS
 'Replays all matching records, any number of them, in committed chunks, oldest first. It takes the arguments of acteon_replay_bulk; max_records defaults to all records. It cannot run inside a transaction block. A NOTICE reports the progress every five seconds.
 
 If to_time is omitted or in the future, the time of the call is used, so that the call does not replay the records of its own replays. With a rate the call stays at most a minute ahead of the deliveries and waits for them, so that few actions have to be cancelled if the need arises, and a new rate takes effect with the next chunk; without a rate it enqueues everything at once. While the batch is paused the call waits; when the batch is cancelled the call ends. The cursor and the actions of a chunk are committed together, so if the call is interrupted, acteon_replay_continue can continue it. A call that finds only records that are passed over, because their actions already have a replay or took effect, leaves no batch behind, so a job that runs every five minutes does not fill the table. Memory use does not grow with the number of records, no transaction lasts longer than a chunk, and none is open while the call waits.
@@ -1238,13 +1463,16 @@ BEGIN
 			JOIN pg_catalog.pg_proc AS p ON m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::oid
 				AND p.oid OPERATOR(pg_catalog.=) m.objid
 		WHERE pg_catalog.regexp_replace(p.proname::text, '_1_0$'::text, ''::text) OPERATOR(pg_catalog.=) ANY ('{
-				acteon_answer_effect,acteon_authorized,acteon_dispatch_lane,acteon_effect,acteon_is_failure,
+				acteon_answer_effect,acteon_answer_name,acteon_authorized,acteon_dispatch_lane,acteon_effect,acteon_error_signature,acteon_is_failure,
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
-				acteon_replay_cancel,acteon_replay_continue,acteon_replay_items,acteon_replay_lineage,acteon_replay_pause,
+				acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_items,acteon_replay_lineage,acteon_replay_pause,
 				acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,
 				acteon_replay_resume,acteon_replay_run,acteon_replay_set_rate,acteon_replay_settle,
+				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,
+				acteon_outcome_json,acteon_outcome_jsonb,acteon_outcome_le,acteon_outcome_lt,acteon_outcome_out,
+				acteon_outcome_recv,acteon_outcome_send,
 				acteon_role_in,acteon_role_out,acteon_role_recv,acteon_role_send}'::text[])
 			AND NOT pg_catalog.has_function_privilege('public'::name, p.oid, 'EXECUTE'::text)
 		UNION ALL
@@ -1252,7 +1480,7 @@ BEGIN
 		FROM made AS m
 			JOIN pg_catalog.pg_type AS t ON m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::oid
 				AND t.oid OPERATOR(pg_catalog.=) m.objid
-		WHERE t.typname::text OPERATOR(pg_catalog.=) ANY ('{acteon_replay_item,acteon_replay_proof_item,acteon_role}'::text[])
+		WHERE t.typname::text OPERATOR(pg_catalog.=) ANY ('{acteon_outcome,acteon_replay_cause,acteon_replay_item,acteon_replay_proof_item,acteon_role}'::text[])
 			AND NOT pg_catalog.has_type_privilege('public'::name, t.oid, 'USAGE'::text)
 	LOOP
 		EXECUTE 'GRANT ' OPERATOR(pg_catalog.||) object OPERATOR(pg_catalog.||) ' TO PUBLIC';

@@ -544,6 +544,16 @@ SELECT pg_temp.record(12, 'failed', '{"code": "x"}');
 SELECT pg_temp.look();
 SELECT stopped, stop_reason FROM acteon_replay_batch;
 SELECT state, in_doubt, breaker FROM acteon_replay_batches;
+-- … what a person cancelled says nothing: neither to the view nor to the breaker itself
+CALL clean();
+SELECT pg_temp.make(1, 10);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 10, breaker_window => 4, breaker_share => 0.5);
+SELECT pg_temp.take(10);
+SELECT pg_temp.doubt('{1,2}');
+SELECT acteon_replay_settle(1, 'cancel', 'not wanted any more');
+SELECT state, cancelled, breaker FROM acteon_replay_batches;
+SELECT pg_temp.ack(3, '{"Failed": {"code": "x"}}');
+SELECT state, stop_reason, breaker FROM acteon_replay_batches;
 
 -- a redrive looks first: what was dead is known not to have been executed, so its new id goes out at once
 CALL clean();

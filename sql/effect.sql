@@ -79,7 +79,7 @@ SELECT provider, action_type, acteon_effect('executed', '{"status": "Success"}',
 FROM (VALUES ('system', 'recurring.create'), ('system', 'send'), ('a2a', 'a2a.task.transition'), ('a2a', 'send'), ('chain', 'pipeline'), ('parallel', 'x'), ('email', 'group_notification'), ('email', NULL), (NULL, 'recurring.create')) AS v (provider, action_type);
 
 -- answers that are not known, or none
-SELECT answer, acteon_answer_effect(answer) FROM string_to_table($$null
+SELECT answer, acteon_answer_name(answer) AS name, acteon_answer_effect(answer) FROM string_to_table($$null
 1
 true
 []
@@ -105,5 +105,5 @@ true
 {"error": "provider not found"}
 {"QuotaExceeded": {}}
 {"DryRun": {}}$$, E'\n') AS line, LATERAL (SELECT line::jsonb AS answer) AS a;
-SELECT acteon_answer_effect(NULL) IS NULL AS of_nothing, acteon_answer_effect(to_jsonb(repeat('Ж', 1000))) AS of_much;
-SELECT proname, provolatile, proparallel FROM pg_proc WHERE proname IN ('acteon_effect', 'acteon_answer_effect') ORDER BY 1;
+SELECT acteon_answer_effect(NULL) IS NULL AS of_nothing, acteon_answer_effect(to_jsonb(repeat('Ж', 1000))) AS of_much, acteon_answer_name(NULL) IS NULL AS no_name, acteon_answer_name(to_jsonb(repeat('Ж', 1000))) = repeat('Ж', 1000)::name::text AS short_name;
+SELECT proname, provolatile, proparallel FROM pg_proc WHERE proname IN ('acteon_effect', 'acteon_answer_effect', 'acteon_answer_name') ORDER BY 1;

@@ -39,7 +39,7 @@ FROM (VALUES
 	(6, 'f', 'acme-corp', 'email', NULL, 'failed', '{"template_id": 7, "secret": "[REDACTED]"}', '{"message": "a\\b"}'),
 	(7, 'g', 'Acme', 'email', NULL, 'failed', NULL, '{"message": "axb"}'),
 	(8, 'h', 'globex', 'email', NULL, 'chain_step_failed', 'null', '{"error": "step timeout", "step_name": "two"}'),
-	(9, 'i', 'globex', 'chain', NULL, 'chain_failed', '{}', '{"step_results": [{"success": true}, {"error": "inner timeout", "success": false}]}'),
+	(9, 'i', 'globex', 'chain', NULL, 'chain_failed', '{}', '{"step_results": [{"error": "passed over"}, {"success": true}, {"error": "inner timeout", "success": false}, {"error": ""}, {"error": 7}, 7]}'),
 	(10, 'j', 'globex', 'email', NULL, 'executed', '{"template_id": 7}', '{"status": "Failure"}'),
 	(11, '', 'globex', 'email', NULL, 'failed', '7', '{"message": null}'),
 	(12, 'k,l', 'globex', 'email', NULL, 'failed', '"template"', '{"message": ["timeout"]}')) AS a (n, id, tenant, provider, rule, outcome, payload, details);
@@ -72,7 +72,11 @@ SELECT query, pg_temp.tried('{"include_replayed": true}' || query) FROM unnest(A
 	'{"outcome": "failed", "exclude": {"provider": "email"}}', '{"outcome": "failed,suppressed", "exclude": {"outcome": "failed"}}', '{"outcome": "failed,suppressed", "exclude": {"provider": "sms", "outcome": "failed, throttled"}}',
 	'{"outcome": "failed", "exclude": {"matched_rule": "quiet"}}', '{"outcome": "failed", "exclude": {"tenant_tree": "acme"}}', '{"outcome": "failed", "exclude": {"error_like": "%imeout%"}}', '{"outcome": "failed", "exclude": {"payload": {"template_id": 7}}}',
 	'{"outcome": "failed", "exclude": {"payload_path": "$.tags"}}', '{"outcome": "failed", "exclude": {"from": "2026-01-01T12:02:00Z", "to": "2026-01-01T12:11:00Z"}}', '{"outcome": "failed", "exclude": {"action_ids": ["a", "b"], "provider": "email", "tenant": "acme"}}',
-	'{"lost": true, "exclude": {"error_like": "%imeout%", "provider": "sms"}}']::jsonb[]) AS query;
+	'{"lost": true, "exclude": {"error_like": "%imeout%", "provider": "sms"}}', '{"outcome": "failed", "exclude": {"signature": "timeout after <time>"}}', '{"outcome": "failed", "exclude": {"signature": "Timeout after 5s"}}',
+	'{"outcome": "failed", "exclude": {"signature": "Timeout after 5s"}, "signature_rules": "uuid"}', '{"outcome": "failed", "exclude": {"signature": "Timeout after 2s"}, "signature_rules": "uuid"}',
+	'{"outcome": "failed", "exclude": {"signature": "timeout after <time>", "tenant_tree": "acme.eu-west"}}', '{"outcome": "failed,suppressed", "exclude": {"signature": "quiet", "error_like": "q%"}}', '{"outcome": "failed,suppressed", "exclude": {"signature": "quiet", "error_like": "Q%"}}',
+	'{"signature": "no error text", "exclude": {"error_like": "%", "action_ids": ["k,l"]}}', '{"lost": true, "exclude": {"error_like": "provider answered%"}}', '{"outcome": "failed", "exclude": {"error_like": "%imeout%"}, "limit": 2}', '{"outcome": "failed", "exclude": {"error_like": "%imeout%"}, "limit": 2, "order": "newest"}',
+	'{"outcome": "failed,suppressed", "exclude": {"error_like": "%", "payload": {"template_id": 7}}}']::jsonb[]) AS query;
 SELECT attempt($$SELECT acteon_replay_bulk(exclude => '{"provider": "email"}')$$);
 SELECT attempt($$SELECT acteon_replay_bulk(exclude_ids => '{a}')$$);
 SELECT exclude, attempt(format('SELECT acteon_replay_bulk(tenant => ''acme'', exclude => %L)', exclude)) FROM unnest(ARRAY[
@@ -84,7 +88,11 @@ SELECT tree, pg_temp.tried(jsonb_build_object('tenant_tree', tree, 'include_repl
 SELECT attempt($$SELECT acteon_replay_bulk(tenant_tree => '')$$);
 
 -- error messages
-SELECT pattern, pg_temp.tried(jsonb_build_object('error_like', pattern, 'include_replayed', true)) FROM unnest(ARRAY['%timeout%', 'timeout', 'timeout%', 'Timeout%', '%', 'a_b', 'a\_b', 'a\\b', 'a\\\\b', '%100\%%', '%of_it', '%inner%', '%["timeout"]%']) AS pattern;
+SELECT pattern, pg_temp.tried(jsonb_build_object('error_like', pattern, 'include_replayed', true)) FROM unnest(ARRAY['%timeout%', 'timeout', 'timeout%', 'Timeout%', '%', 'a_b', 'a\_b', 'a\\b', 'a\\\\b', '%100\%%', '%of_it', '%inner%', '%passed over%', '%["timeout"]%', 'quiet', 'provider answered%', 'no error text']) AS pattern;
+-- these are the errors of which causes have the signatures
+SELECT provider, outcome, signature, records FROM acteon_replay_causes(from_time => '2000-01-01', signature_rules => '');
+SELECT provider, outcome, signature, records FROM acteon_replay_causes(tenant_tree => 'acme', exclude => '{"signature": "quiet"}');
+SELECT provider, outcome, signature, records FROM acteon_replay_causes(exclude_ids => '{d}', payload_path => '$.template_id', error_like => '%t%');
 SELECT attempt($$SELECT acteon_replay_bulk(error_like => '%x\')$$), attempt($$SELECT (acteon_replay_bulk(error_like => '%x\\')).replayed$$), attempt($$SELECT acteon_replay_bulk(error_like => '')$$);
 SELECT attempt($$SELECT acteon_replay_bulk('{"error_like": "\\"}'::jsonb)$$);
 

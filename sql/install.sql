@@ -5,6 +5,7 @@ CREATE EXTENSION acteon_replay;
 SELECT extversion, extrelocatable FROM pg_extension WHERE extname = 'acteon_replay';
 
 -- what there is
+\pset format unaligned
 SELECT pg_describe_object(classid, objid, 0) AS object
 FROM pg_depend
 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
@@ -33,6 +34,7 @@ FROM pg_proc AS p JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.o
 WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'acteon_replay')
 ORDER BY p.proname COLLATE "C", p.pronargs, p.oid;
 
+\pset format aligned
 -- what is not for everybody to call
 SELECT p.oid::regprocedure AS not_for_public
 FROM pg_proc AS p JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'

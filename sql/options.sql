@@ -17,7 +17,7 @@ CREATE TEMPORARY VIEW wanted AS
 CREATE TEMPORARY VIEW form AS
 	SELECT oid, proname AS function, (proargnames[1] = 'action_id')::integer AS before,
 		proname || CASE proargnames[1] WHEN 'action_id' THEN format('(action_id %s)', format_type(proargtypes[0], NULL)) ELSE '' END AS name FROM pg_proc
-	WHERE proname IN ('acteon_replay', 'acteon_replay_bulk', 'acteon_replay_preview', 'acteon_replay_all') AND proargnames[1] <> 'query';
+	WHERE proname IN ('acteon_replay', 'acteon_replay_bulk', 'acteon_replay_preview', 'acteon_replay_all', 'acteon_replay_causes') AND proargnames[1] <> 'query';
 CREATE TEMPORARY VIEW found AS
 	SELECT f.oid, f.name, p.proargnames[i] AS argument, format_type(p.proargtypes[i - 1], NULL) AS type, pg_get_function_arg_default(p.oid, i) AS "default", i - f.before AS place
 	FROM form AS f JOIN pg_proc AS p USING (oid) CROSS JOIN generate_series(1 + f.before, p.pronargs) AS i WHERE coalesce(p.proargmodes[i], 'i') = 'i';
@@ -54,7 +54,8 @@ CREATE TEMPORARY VIEW alone AS
 	FROM option AS o CROSS JOIN LATERAL unnest(CASE WHEN o.choices <> '{}' THEN o.choices WHEN o.type = 'text' THEN ARRAY['none', ''] WHEN o.type = 'boolean' THEN ARRAY['true', 'false']
 		WHEN o.type IN ('integer', 'numeric') THEN ARRAY[o.least] WHEN o.type = 'text[]' THEN ARRAY['{none}', '{}'] WHEN o.type = 'jsonb' THEN ARRAY['{"provider": "none"}'] ELSE ARRAY['2020-01-01T00:00:00Z'] END) AS v (value) WHERE 'query' = ANY (o.calls);
 SELECT is_filter, array_agg(key ORDER BY place) AS keys FROM option WHERE 'query' = ANY (calls) GROUP BY is_filter ORDER BY is_filter;
-SELECT a.key, a.value, f.form, t.said FROM alone AS a CROSS JOIN LATERAL (VALUES
+-- (without what the server says of a path, which differs between its versions)
+SELECT a.key, a.value, f.form, regexp_replace(t.said, ' \| [^|]*jsonpath[^|]*', '') AS said FROM alone AS a CROSS JOIN LATERAL (VALUES
 		('bulk', format('SELECT acteon_replay_bulk(%s => %L)', a.argument, a.value)), ('bulk of jsonb', format('SELECT acteon_replay_bulk(%L::jsonb)', format('{"%s": %s}', a.key, a.json)))) AS f (form, statement)
 	CROSS JOIN LATERAL pg_temp.tried(f.statement) AS t (said)
 WHERE (a.argument IS NOT NULL OR f.form <> 'bulk') AND CASE WHEN a.is_filter AND a.value <> 'false' THEN t.said <> 'taken' ELSE t.said !~ '^22023: a bulk replay needs a filter' END

@@ -236,6 +236,17 @@ SELECT verdict, told, actions FROM acteon_replay_proof(:batch);
 SELECT count(*) FROM acteon_replay_proof_items(:batch);
 COMMIT;
 DO $$ DECLARE verdicts text; BEGIN SELECT string_agg(verdict, ',') INTO verdicts FROM acteon_replay_proof((SELECT max(id) FROM acteon_replay_batch)); RAISE NOTICE '%', verdicts; END $$;
+-- the state of what is queued is decided in C for the proof and in a statement for the items: both say the same of every segment there can be
+SELECT pg_temp.batch((SELECT array_agg('segment ' || i ORDER BY i) FROM generate_series(0, 15) AS i)) AS segments \gset
+UPDATE acteon_dispatch_segment AS s SET was_claimed = true, sent_at = now(), lease_token = CASE WHEN leased THEN first_id END, holder = CASE WHEN leased THEN 'c' END,
+	due_at = now() + CASE WHEN n & 2 > 0 THEN interval '1 h' ELSE interval '-1 h' END, doubt_since = CASE WHEN doubted THEN now() END, doubt = CASE WHEN doubted THEN 'x' END, unproven = n & 8 > 0, attempt = 1
+FROM (SELECT o.id, substr(o.original_action_id, 9)::integer AS n FROM acteon_dispatch_outbox AS o WHERE o.batch_id = :segments) AS o, LATERAL (SELECT n & 1 > 0 AS leased, n & 5 = 4 AS doubted) AS l WHERE o.id = s.first_id;
+PREPARE both_states AS SELECT i.state, p.told, count(*) FROM acteon_replay_items(:segments) AS i JOIN acteon_replay_proof_items(:segments) AS p USING (outbox_id) GROUP BY 1, 2 ORDER BY 1, 2;
+EXECUTE both_states;
+UPDATE acteon_replay_batch SET stopped = 'cancelling', stopped_at = now() WHERE id = :segments;
+EXECUTE both_states;
+UPDATE acteon_replay_batch SET stopped = 'paused' WHERE id = :segments;
+EXECUTE both_states;
 ALTER TABLE acteon_audit OWNER TO CURRENT_USER;
 GRANT ALL ON acteon_audit TO CURRENT_USER;
 DELETE FROM acteon_grants WHERE grantee::text LIKE 'regress_acteon_%';

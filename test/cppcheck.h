@@ -9,3 +9,5 @@
 #define ACTEON_NORETURN
 #define foreach(cell, list) for (cell = list_head(list); cell != NULL; cell = lnext(list, cell))
 #define INT64_FORMAT "%ld"
+#define CppAsString(identifier) #identifier
+#define CppAsString2(x) CppAsString(x)

@@ -22,6 +22,20 @@ fetch_tree()
 	touch "$TREE.complete"
 }
 
+# Install packages of another release in a tree, beside what it has.
+add_to_tree()
+{
+	local tree=$1 suite=$2
+
+	shift 2
+	in_tree "$tree" bash -c '
+		source /checkout/test/lib.sh
+		begin_scratch
+		sed -n "s/^deb \([^ ]*\) .*/deb \1 $1 main/p" /etc/apt/sources.list >"/etc/apt/sources.list.d/$1.list"
+		shift
+		install_packages "$@"' add_to_tree "$suite" "$@"
+}
+
 # Run a command as root in a tree, with /proc, /dev, /tmp and the checkout, read-only,
 # at /checkout; ending it ends all that it started.  With "fresh" before the tree, the
 # tree is not changed: what is written goes into memory and is forgotten.

@@ -49,7 +49,7 @@ FROM (
 		floor(20 * (delivered + dead + cancelled + in_doubt + in_flight) / whole)::integer AS taken, floor(20 * replayed / whole)::integer AS queued
 	FROM (
 		SELECT *, dead + coalesce((delivered_by ->> 'Failed')::bigint, 0) + coalesce((delivered_by ->> 'CircuitOpen')::bigint, 0) AS failing,
-			greatest(replayed + CASE WHEN state IN ('enqueuing', 'paused') THEN greatest(matched - replayed - failed - skipped - passed_over, 0) ELSE 0 END, 1)::numeric AS whole
+			greatest(replayed + CASE WHEN state NOT IN ('running', 'cancelled', 'finished') THEN greatest(matched - replayed - failed - skipped - passed_over, 0) ELSE 0 END, 1)::numeric AS whole
 		FROM :"acteon_schema".acteon_replay_read_batches(:acteon_watched)
 		WHERE :acteon_watched IS NOT NULL OR state NOT IN ('finished', 'cancelled') OR in_flight > 0
 			OR greatest(created_at, stopped_at, last_chunk_at) > now() - interval '1 hour'

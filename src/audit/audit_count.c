@@ -14,6 +14,7 @@
 #include "audit/audit_scan.h"
 #include "audit/audit_value.h"
 #include "audit/audit_lookup.h"
+#include "audit/error_filter.h"
 #include "base/identity.h"
 #include "base/message.h"
 
@@ -28,6 +29,33 @@ select_count(const AuditTable *table, Statement *st)
 }
 
 /*
+ * Take all records of a search, at most as many as wanted, and end it.  Returns their
+ * number.
+ */
+static int64
+count_search(AuditScan *scan, int64 most)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay count", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	AuditRecord *records;
+	int64 count = 0;
+	int taken;
+
+	while (count < most &&
+		   (taken = AuditScanTake(scan, Min(most - count, MAX_RECORDS_LIMIT), &records)) > 0)
+	{
+		CHECK_FOR_INTERRUPTS();
+		count += taken;
+		MemoryContextReset(context);
+	}
+	AuditScanEnd(scan);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return count;
+}
+
+/*
  * How many records match a query, max_records at most.  Where other records of their
  * actions may be on a foreign server, these are not looked at, and the number may be too
  * large.  Needs an SPI connection.
@@ -38,6 +66,13 @@ AuditCount(const AuditTable *table, const ReplayQuery *query)
 	CandidateUse use = {.alone = AuditTableIsRemote(table)};
 	Statement st;
 
+	if (ChecksErrors(query))
+	{
+		AuditScan scan;
+
+		AuditScanBeginOutcomes(&scan, table, query);
+		return count_search(&scan, query->is_limited ? query->max_records : PG_INT64_MAX);
+	}
 	BeginStatement(&st);
 	appendStringInfoString(&st.sql, "SELECT pg_catalog.count(*) FROM (SELECT");
 	AddCandidates(&st, table, query, &use);
@@ -64,21 +99,24 @@ lacks_future(const AuditTable *table, const ReplayQuery *query)
 static int64
 count_finished_apart(const AuditTable *table, const ReplayQuery *query)
 {
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay count", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	AuditRecord *records;
 	AuditScan scan;
-	int64 dropped;
 
 	AuditScanBegin(&scan, table, query, PG_INT64_MAX, NULL);
-	while (AuditScanTake(&scan, MAX_RECORDS_LIMIT, &records) > 0)
-		CHECK_FOR_INTERRUPTS();
-	dropped = scan.dropped;
-	AuditScanEnd(&scan);
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
-	return dropped;
+	(void) count_search(&scan, PG_INT64_MAX);
+	return scan.dropped;
+}
+
+/*
+ * Count the records that match a query's filters, by their errors too, but are no
+ * candidates.
+ */
+static int64
+count_by_error(const AuditTable *table, const ReplayQuery *query, LeftOut which)
+{
+	AuditScan scan;
+
+	return AuditScanBeginLeftOut(&scan, table, query, which) ? count_search(&scan, PG_INT64_MAX)
+															  : 0;
 }
 
 /*
@@ -88,10 +126,16 @@ count_finished_apart(const AuditTable *table, const ReplayQuery *query)
 int64
 AuditCountLeftOut(const AuditTable *table, const ReplayQuery *query, LeftOut which)
 {
+	bool are_intents = which != LEFT_OUT_FUTURE && which != LEFT_OUT_NO_PLACE;
 	Statement st;
 
 	if (which == LEFT_OUT_FUTURE && lacks_future(table, query))
 		return 0;
+	/* Intents have no errors: none is asked for by one, and none left out. */
+	if (are_intents && AsksForError(query))
+		return 0;
+	if (!are_intents && ChecksErrors(query))
+		return count_by_error(table, query, which);
 	BeginStatement(&st);
 	appendStringInfoString(&st.sql, "SELECT pg_catalog.count(*)");
 	if (!AddLeftOut(&st, table, query, which))

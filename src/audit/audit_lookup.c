@@ -172,10 +172,22 @@ static const char *const tells_texts[NUM_AUDIT_TELLS] = {
 #define FREQUENT_OUTCOMES 4
 
 static const char *const known_outcomes[] = {
-	EXECUTED_OUTCOME,   "failed",        INTENT_OUTCOME,    "circuit_open",
-	"suppressed",       "deduplicated",  "rerouted",        "throttled",
-	"quota_exceeded",   "silenced",      "muted",           "scheduled",
-	"grouped",          "chain_started", "chain_completed", "chain_step_completed",
+	EXECUTED_OUTCOME,
+	FAILED_OUTCOME,
+	INTENT_OUTCOME,
+	CIRCUIT_OPEN_OUTCOME,
+	"suppressed",
+	"deduplicated",
+	"rerouted",
+	THROTTLED_OUTCOME,
+	QUOTA_EXCEEDED_OUTCOME,
+	"silenced",
+	"muted",
+	"scheduled",
+	"grouped",
+	CHAIN_ORIGIN_OUTCOME,
+	"chain_completed",
+	"chain_step_completed",
 	"pending_approval",
 };
 

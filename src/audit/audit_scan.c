@@ -16,11 +16,14 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "audit/audit_scan.h"
 #include "audit/audit_sql.h"
+#include "audit/error_filter.h"
 #include "audit/filter_sql.h"
 #include "audit/find_record.h"
 #include "audit/others.h"
@@ -32,6 +35,9 @@
 
 /* Ids to be left out that a statement does not name, as each page would plan for them. */
 #define LONG_LIST 1000
+
+/* So many times the records that a search finds can be read beforehand. */
+#define FEW_OTHERS 4
 
 /*
  * A text column of a row; notes the column as missing if it is NULL.
@@ -67,8 +73,8 @@ is_filled_array(Datum json)
 typedef struct RowReader
 {
 	AuditRecord *record;
-	Datum values[NUM_RECORD_COLUMNS];
-	bool nulls[NUM_RECORD_COLUMNS];
+	Datum values[NUM_ROW_COLUMNS];
+	bool nulls[NUM_ROW_COLUMNS];
 } RowReader;
 
 /*
@@ -193,8 +199,8 @@ read_table_row(AuditRecord *record, const ActionSearch *search)
 {
 	RowReader row = {.record = record};
 
-	memcpy(row.values, search->values, sizeof(row.values));
-	memcpy(row.nulls, search->nulls, sizeof(row.nulls));
+	memcpy(row.values, search->values, sizeof(search->values));
+	memcpy(row.nulls, search->nulls, sizeof(search->nulls));
 	read_row(&row);
 }
 
@@ -238,7 +244,7 @@ CopyAuditRecord(AuditRecord *copy, const AuditRecord *record)
 static void
 find_action_sql(Statement *st, const AuditTable *table, const char *action_id, const char *outcome)
 {
-	SelectRecords(st, table);
+	SelectRecords(st, table, NULL);
 	AddRecords(st, table);
 	AddEqual(st, table, "a", RecordColumnNames[COL_ACTION_ID], "$%d",
 			 AddParameter(st, TEXTOID, CStringGetTextDatum(action_id)));
@@ -338,10 +344,10 @@ AuditFindAction(const AuditTable *table, const char *action_id, const char *outc
  * Open the cursor of a search whose statement is complete.
  */
 static void
-open_search(AuditScan *scan, Statement *st)
+open_search(AuditScan *scan, Statement *st, int cursor_options)
 {
 	scan->portal = SPI_cursor_open_with_args(NULL, st->sql.data, st->nargs, st->types, st->values,
-											 NULL, true, CURSOR_OPT_FAST_PLAN);
+											 NULL, true, cursor_options);
 }
 
 /*
@@ -409,14 +415,15 @@ open_in_order(AuditScan *scan)
 
 	if (!next_step(scan, &use))
 		return false;
-	SelectRecords(&st, scan->table);
+	SelectRecords(&st, scan->table, scan->query);
 	AddCandidates(&st, scan->table, scan->query, &use);
 	AddOrder(&st, scan->table, scan->query);
-	if (scan->most < PG_INT64_MAX && !scan->others_apart && !use.left_out_apart)
+	if (scan->most < PG_INT64_MAX && !scan->others_apart && !use.left_out_apart &&
+		!ChecksErrors(scan->query))
 		appendStringInfo(&st.sql, " LIMIT " INT64_FORMAT, scan->most + 1 + scan->passed.alike);
 	SwitchIdentity(&caller, scan->table->owner);
 	GuidePlanner(scan->table, scan->query);
-	open_search(scan, &st);
+	open_search(scan, &st, CURSOR_OPT_FAST_PLAN);
 	RestoreIdentity(&caller);
 	MemoryContextSwitchTo(old);
 	return true;
@@ -468,14 +475,100 @@ AuditScanBeginAmong(AuditScan *scan, const AuditTable *table, const ReplayQuery 
 	scan->checks_picked = PicksActions(query);
 	use.alone = scan->others_apart;
 	use.picked_apart = true;
-	SelectRecords(&st, table);
+	SelectRecords(&st, table, query);
 	AddCandidates(&st, table, query, &use);
 	SwitchIdentity(&caller, table->owner);
 	SetLocally("enable_seqscan", "off");
 	SetLocally("jit", "off");
-	open_search(scan, &st);
+	open_search(scan, &st, CURSOR_OPT_FAST_PLAN);
 	RestoreIdentity(&caller);
 	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Open the cursor of a search that reads all it finds, in no order, as the planner
+ * likes best.
+ */
+static void
+open_unordered(AuditScan *scan, Statement *st)
+{
+	MemoryContext old = CurrentMemoryContext;
+	Identity caller;
+
+	SwitchIdentity(&caller, scan->table->owner);
+	SetLocally("jit", "off");
+	open_search(scan, st, 0);
+	RestoreIdentity(&caller);
+	MemoryContextSwitchTo(old); /* SPI leaves its own one behind */
+}
+
+/*
+ * Open the cursor of a search for all records that match a query.
+ */
+static void
+open_outcomes(AuditScan *scan, const CandidateUse *use)
+{
+	Statement st;
+
+	SelectOutcomes(&st, scan->table, scan->query);
+	AddCandidates(&st, scan->table, scan->query, use);
+	open_unordered(scan, &st);
+}
+
+/*
+ * How many records the planner expects a search to find.
+ */
+static double
+estimate(const AuditScan *scan)
+{
+	return PortalGetPrimaryStmt(scan->portal)->planTree->plan_rows;
+}
+
+/*
+ * Begin a search for all records that match a query, in no order.  They have no
+ * payload, metadata and attachments.  Needs an SPI connection.
+ *
+ * Of records that were lost, others of their actions are looked for apart if not much
+ * more than these is in the table.
+ */
+void
+AuditScanBeginOutcomes(AuditScan *scan, const AuditTable *table, const ReplayQuery *query)
+{
+	CandidateUse use = {.in_order = false};
+
+	init_scan(scan, table, query);
+	use.alone = scan->others_apart;
+	if (query->lost && !scan->others_apart && HasIndexOn(table, COL_ACTION_ID))
+	{
+		use.alone = true;
+		open_outcomes(scan, &use);
+		scan->repeated = FindRepeatedActions(table, query, FEW_OTHERS * estimate(scan));
+		if (scan->repeated != NULL)
+			return;
+		SPI_cursor_close(scan->portal);
+		use.alone = false;
+	}
+	open_outcomes(scan, &use);
+}
+
+/*
+ * Begin a search for the records that match a query's filters but are no candidates, in
+ * no order and without the same.  Returns false if there are none.  Needs an SPI
+ * connection.
+ */
+bool
+AuditScanBeginLeftOut(AuditScan *scan, const AuditTable *table, const ReplayQuery *query,
+					  LeftOut which)
+{
+	Statement st;
+
+	init_scan(scan, table, query);
+	scan->others_apart = false;
+	SelectOutcomes(&st, table, query);
+	if (!AddLeftOut(&st, table, query, which))
+		return false;
+	open_unordered(scan, &st);
+	return true;
 }
 
 /*
@@ -488,7 +581,7 @@ run_named(AuditScan *scan, const NamedRecords *named)
 	Identity caller;
 	Statement st;
 
-	SelectRecords(&st, scan->table);
+	SelectRecords(&st, scan->table, scan->query);
 	AddCandidates(&st, scan->table, scan->query, &use);
 	AddOrder(&st, scan->table, scan->query);
 	SwitchIdentity(&caller, scan->table->owner);
@@ -572,6 +665,63 @@ fetch_next(AuditScan *scan)
 }
 
 /*
+ * Whether a row that was fetched is left out if its error is, too.
+ */
+static bool
+is_excluded_else(const AuditScan *scan, HeapTuple row)
+{
+	bool isnull;
+
+	return ExcludesError(scan->query) &&
+		   DatumGetBool(SPI_getbinval(row, scan->rows->tupdesc, NUM_ROW_COLUMNS, &isnull));
+}
+
+/*
+ * Take those records out of the rows that were fetched whose error is not one that is
+ * asked for, or that is left out; the others keep their order.
+ */
+static void
+drop_other_errors(AuditScan *scan)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay errors", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	uint64 kept = 0;
+
+	for (uint64 i = 0; i < scan->count; i++)
+	{
+		AuditRecord record;
+
+		read_record(&record, scan->rows->vals[i], scan->rows->tupdesc);
+		if (MatchesError(&record, scan->query, is_excluded_else(scan, scan->rows->vals[i])))
+			scan->rows->vals[kept++] = scan->rows->vals[i];
+	}
+	scan->count = kept;
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/*
+ * Take those records out of the rows that were fetched that others of their actions make
+ * no candidates.
+ */
+static void
+drop_known_otherwise(AuditScan *scan)
+{
+	uint64 count = scan->count;
+	uint64 suspects = count;
+	uint64 kept;
+
+	if (scan->repeated != NULL)
+		suspects = PutRepeatedFirst(scan->repeated, scan->rows, count);
+	kept = DropKnownOtherwise(scan->table, scan->query, scan->rows, suspects);
+	memmove(&scan->rows->vals[kept], &scan->rows->vals[suspects],
+			(count - suspects) * sizeof(HeapTuple));
+	scan->count = kept + count - suspects;
+	scan->dropped += suspects - kept;
+}
+
+/*
  * Fetch rows, unless some are left from the fetch before.  Later fetches grow:
  * they are needed where records are passed over, perhaps a great many.
  */
@@ -593,11 +743,10 @@ fetch_rows(AuditScan *scan)
 			return;
 		scan->rows = SPI_tuptable;
 		scan->count = SPI_processed;
-		if (scan->others_apart)
-		{
-			scan->count = DropKnownOtherwise(scan->table, scan->query, scan->rows, scan->count);
-			scan->dropped += scan->rows->numvals - scan->count;
-		}
+		if (scan->others_apart || scan->repeated != NULL)
+			drop_known_otherwise(scan);
+		if (ChecksErrors(scan->query))
+			drop_other_errors(scan);
 		scan->next_fetch = Min(scan->next_fetch * 2, MAX_RECORDS_LIMIT);
 	}
 }

@@ -32,7 +32,8 @@
  * are compared in a form that postgres_fdw leaves to the foreign server: no text in
  * them has a collation that is not that of a column, and there is no IS TRUE.
  */
-#define LOST_OUTCOMES "failed", "circuit_open", "throttled", "quota_exceeded"
+#define LOST_OUTCOMES \
+	FAILED_OUTCOME, CIRCUIT_OPEN_OUTCOME, THROTTLED_OUTCOME, QUOTA_EXCEEDED_OUTCOME
 #define HAS_FAILED(alias) \
 	alias ".outcome_details OPERATOR(pg_catalog.@>) '{\"status\": \"Failure\"}'::pg_catalog.jsonb"
 
@@ -63,20 +64,53 @@ lost_test(const AuditTable *table, const char *alias)
 }
 
 /*
- * Begin a statement that selects the records' columns of "a", which is to follow.
+ * Whether a column is a part of the action, and not of what became of it.
  */
-void
-SelectRecords(Statement *st, const AuditTable *table)
+static bool
+is_of_action(RecordColumn column)
+{
+	return column == COL_PAYLOAD || column == COL_METADATA || column == COL_ATTACHMENTS;
+}
+
+/*
+ * Begin a statement that selects the records' columns of "a", which is to follow;
+ * without what is in the actions if that is not wanted.  A query that is not NULL adds
+ * what it needs besides.
+ */
+static void
+select_columns(Statement *st, const AuditTable *table, const ReplayQuery *query, bool with_actions)
 {
 	BeginStatement(st);
 	for (int i = 0; i < NUM_RECORD_COLUMNS; i++)
 	{
 		const char *absent =
 			i == COL_CHAIN_ID ? "NULL::pg_catalog.text AS " : "NULL::pg_catalog.jsonb AS ";
+		bool selected = table->has[i] && (with_actions || !is_of_action(i));
 
-		appendStringInfo(&st->sql, "%s %s%s", i == 0 ? "SELECT" : ",",
-						 table->has[i] ? "a." : absent, RecordColumnNames[i]);
+		appendStringInfo(&st->sql, "%s %s%s", i == 0 ? "SELECT" : ",", selected ? "a." : absent,
+						 RecordColumnNames[i]);
 	}
+	if (query != NULL)
+		AddExcludedElse(st, table, query);
+}
+
+/*
+ * Begin a statement that selects the records' columns of "a", which is to follow, for a
+ * query or for NULL.
+ */
+void
+SelectRecords(Statement *st, const AuditTable *table, const ReplayQuery *query)
+{
+	select_columns(st, table, query, true);
+}
+
+/*
+ * The same without payload, metadata and attachments.
+ */
+void
+SelectOutcomes(Statement *st, const AuditTable *table, const ReplayQuery *query)
+{
+	select_columns(st, table, query, false);
 }
 
 /*
@@ -356,10 +390,10 @@ add_of_outcome(Statement *st, const AuditTable *table, const char *outcome, cons
 }
 
 /*
- * Whether a valid index finds records by their ids.
+ * Whether a valid index finds records by a column.
  */
-static bool
-has_index_on_id(const AuditTable *table)
+bool
+HasIndexOn(const AuditTable *table, RecordColumn column)
 {
 	List *indexes = RelationGetIndexList(table->rel);
 	bool found = false;
@@ -370,7 +404,7 @@ has_index_on_id(const AuditTable *table)
 		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
 
 		found |= index->rd_index->indisvalid && index->rd_rel->relam == BTREE_AM_OID &&
-				 index->rd_index->indkey.values[0] == AuditColumn(table, "id") &&
+				 index->rd_index->indkey.values[0] == table->columns[column] &&
 				 !IsPartialIndex(index);
 		index_close(index, AccessShareLock);
 	}
@@ -429,7 +463,7 @@ add_named_candidates(Statement *st, const AuditTable *table, const ReplayQuery *
 					 const char *filters, const CandidateUse *use)
 {
 	int ids = AddParameter(st, TEXTARRAYOID, PointerGetDatum(use->named->ids));
-	bool one_by_one = !AuditTableIsRemote(table) && has_index_on_id(table);
+	bool one_by_one = !AuditTableIsRemote(table) && HasIndexOn(table, COL_ID);
 
 	if (one_by_one)
 		appendStringInfo(&st->sql,

@@ -54,13 +54,15 @@ typedef enum IndexOrder
 } IndexOrder;
 
 extern char *OutcomeTest(const AuditTable *table, const char *alias, const char *outcome);
-extern void SelectRecords(Statement *st, const AuditTable *table);
+extern void SelectRecords(Statement *st, const AuditTable *table, const ReplayQuery *query);
+extern void SelectOutcomes(Statement *st, const AuditTable *table, const ReplayQuery *query);
 extern void AddRecords(Statement *st, const AuditTable *table);
 extern void AddCandidates(Statement *st, const AuditTable *table, const ReplayQuery *query,
 						  const CandidateUse *use);
 extern void AddOrder(Statement *st, const AuditTable *table, const ReplayQuery *query);
 extern bool
 AddLeftOut(Statement *st, const AuditTable *table, const ReplayQuery *query, LeftOut which);
+extern bool HasIndexOn(const AuditTable *table, RecordColumn column);
 extern bool DependsOnOthers(const ReplayQuery *query);
 extern void AddKnownOtherwise(Statement *st, const AuditTable *table, const ReplayQuery *query,
 							  const char *source);

@@ -5,8 +5,8 @@
  * Each filter that was given adds a condition; what is not given adds nothing.  The
  * operators are those of pg_catalog, and texts are compared by their bytes, whatever the
  * collation of the column is.  What postgres_fdw leaves to the foreign server has no text
- * in it but that of columns: all filters but error_like, and tenant_tree with a
- * nondeterministic collation.
+ * in it but that of columns: all filters but tenant_tree with a nondeterministic
+ * collation.
  */
 #include "postgres.h"
 
@@ -18,13 +18,13 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "audit/error_filter.h"
 #include "audit/filter_sql.h"
 #include "base/operators.h"
 #include "base/settings.h"
 #include "base/text.h"
 
 #define PREFIX " OPERATOR(pg_catalog.^@) "
-#define LIKE " OPERATOR(pg_catalog.~~) "
 #define CONTAINS " OPERATOR(pg_catalog.@>) "
 #define FINDS " OPERATOR(pg_catalog.@?) "
 
@@ -101,43 +101,6 @@ add_tenant_tree(Statement *st, const AuditTable *table, const char *tenant, cons
 }
 
 /*
- * Add that a member of a record's details, or of an element in it, is like a pattern.
- */
-static void
-add_like(Statement *st, const char *value, int pattern)
-{
-	appendStringInfo(&st->sql, "(%s)" C_ORDER LIKE "$%d", value, pattern);
-}
-
-/*
- * Add that a record's error message is like a pattern.  The gateway writes it as message
- * of an action that failed, as error of a step of a chain, and into the results of the
- * steps at the end of a chain.
- */
-static void
-add_error_like(Statement *st, const char *pattern, const char *alias)
-{
-	int parameter = AddParameter(st, TEXTOID, CStringGetTextDatum(pattern));
-	static const char *const members[] = {"message", "error"};
-
-	appendStringInfoString(&st->sql, " AND (");
-	for (int i = 0; i < lengthof(members); i++)
-	{
-		add_like(st,
-				 psprintf("%s.outcome_details OPERATOR(pg_catalog.->>) '%s'::pg_catalog.text",
-						  alias, members[i]),
-				 parameter);
-		appendStringInfoString(&st->sql, " OR ");
-	}
-	appendStringInfo(&st->sql,
-					 "EXISTS (SELECT FROM pg_catalog.jsonb_path_query(%s.outcome_details,"
-					 " '$.step_results[*].error'::pg_catalog.jsonpath) AS e (error) WHERE ",
-					 alias);
-	add_like(st, "e.error OPERATOR(pg_catalog.#>>) '{}'::pg_catalog.text[]", parameter);
-	appendStringInfoString(&st->sql, "))");
-}
-
-/*
  * Add that a path finds something in a record's payload, or nothing.
  */
 static void
@@ -190,7 +153,7 @@ add_payload_filters(Statement *st, const ReplayQuery *query, const char *alias)
 }
 
 /*
- * Add the conditions that a query has besides the outcome and the ids.
+ * Add the conditions that a query has besides the outcome, the ids and the error.
  */
 static void
 add_conditions(Statement *st, const AuditTable *table, const ReplayQuery *query, const char *alias)
@@ -200,20 +163,17 @@ add_conditions(Statement *st, const AuditTable *table, const ReplayQuery *query,
 	AddTimeBound(st, alias, LE, &query->to);
 	if (query->tenant_tree != NULL)
 		add_tenant_tree(st, table, query->tenant_tree, alias);
-	if (query->error_like != NULL)
-		add_error_like(st, query->error_like, alias);
 	add_payload_filters(st, query, alias);
 }
 
 /*
- * Add that a record does not match all conditions of an exclusion.  It does not if one
- * of them cannot be told, for a column that is NULL.
+ * Add whether a record matches all conditions of an exclusion but that on its error.  It
+ * does not if one of them cannot be told, for a column that is NULL.
  */
 static void
-add_exclusion(Statement *st, const AuditTable *table, const ReplayQuery *excluded,
-			  const char *alias)
+add_excluded(Statement *st, const AuditTable *table, const ReplayQuery *excluded, const char *alias)
 {
-	appendStringInfoString(&st->sql, " AND CASE WHEN true");
+	appendStringInfoString(&st->sql, " CASE WHEN true");
 	add_conditions(st, table, excluded, alias);
 	if (excluded->outcome_count > 0)
 		AddEqual(st, table, alias, RecordColumnNames[COL_OUTCOME], "ANY ($%d)",
@@ -221,20 +181,35 @@ add_exclusion(Statement *st, const AuditTable *table, const ReplayQuery *exclude
 	if (excluded->action_ids.given)
 		AddEqual(st, table, alias, RecordColumnNames[COL_ACTION_ID], "ANY ($%d)",
 				 AddParameter(st, TEXTARRAYOID, PointerGetDatum(excluded->action_ids.array)));
-	appendStringInfoString(&st->sql, " THEN false ELSE true END");
+	appendStringInfoString(&st->sql, " THEN true ELSE false END");
+}
+
+/*
+ * Add a column, after others, that says whether "a" matches all but the error of what
+ * a query leaves out, if that is records with a certain error: see MatchesError.
+ */
+void
+AddExcludedElse(Statement *st, const AuditTable *table, const ReplayQuery *query)
+{
+	if (!ExcludesError(query))
+		return;
+	appendStringInfoChar(&st->sql, ',');
+	add_excluded(st, table, query->excluded, "a");
 }
 
 /*
  * Add what a query asks of a record wherever a search stands, whatever its outcome
- * means, and whichever actions are picked.
+ * means, whichever actions are picked, and whatever its error is.
  */
 void
 AddRecordFilters(Statement *st, const AuditTable *table, const ReplayQuery *query,
 				 const char *alias)
 {
 	add_conditions(st, table, query, alias);
-	if (query->excluded != NULL)
-		add_exclusion(st, table, query->excluded, alias);
+	if (query->excluded == NULL || ExcludesError(query))
+		return;
+	appendStringInfoString(&st->sql, " AND NOT");
+	add_excluded(st, table, query->excluded, alias);
 }
 
 /*

@@ -12,6 +12,7 @@ AddTimeBound(Statement *st, const char *alias, const char *operator, const Optio
 extern Datum OutcomeArray(const ReplayQuery *query);
 extern void AddRecordFilters(Statement *st, const AuditTable *table, const ReplayQuery *query,
 							 const char *alias);
+extern void AddExcludedElse(Statement *st, const AuditTable *table, const ReplayQuery *query);
 extern void AddPicked(Statement *st, const AuditTable *table, const ReplayQuery *query);
 extern void AddUnpicked(Statement *st, const AuditTable *table, const ReplayQuery *query);
 extern bool PicksActions(const ReplayQuery *query);

@@ -43,8 +43,8 @@ typedef struct PageColumns
 static void
 add_record(PageColumns *page, HeapTuple tuple, TupleDesc desc)
 {
-	Datum values[NUM_RECORD_COLUMNS];
-	bool nulls[NUM_RECORD_COLUMNS];
+	Datum values[NUM_ROW_COLUMNS];
+	bool nulls[NUM_ROW_COLUMNS];
 	bool is_intent;
 
 	heap_deform_tuple(tuple, desc, values, nulls);

@@ -16,8 +16,6 @@
 #define CHAIN_PROVIDER "chain"
 #define PARALLEL_PROVIDER "parallel"
 
-#define FAILED_OUTCOME "failed"
-
 /* A short text as a string; what is longer is cut, and is none of those that we know. */
 typedef struct ShortString
 {

@@ -12,9 +12,9 @@
 
 /*
  * What a record has to meet, and what leaves it out: text filters, two times, a tree of
- * tenants of two, a message, a payload of four, ids; and outcomes of what is left out.
+ * tenants of two, a payload of four, ids; and outcomes of what is left out.
  */
-#define CONDITION_PARAMETERS (2 * (NUM_TEXT_FILTERS + 2 + 2 + 1 + 4 + 1) + 1)
+#define CONDITION_PARAMETERS (2 * (NUM_TEXT_FILTERS + 2 + 2 + 4 + 1) + 1)
 
 /* Conditions, perhaps twice, outcomes, a cursor, the age of intents, and ids. */
 #define MAX_PARAMETERS (2 * CONDITION_PARAMETERS + MAX_OUTCOMES + 10)

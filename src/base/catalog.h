@@ -24,6 +24,7 @@
 
 /* Rows of a segment at most; the increment of the outbox's sequence. */
 #define SEGMENT_ACTIONS 100
+#define SQL_SEGMENT_ACTIONS CppAsString2(SEGMENT_ACTIONS)
 
 /* Columns, as sql/acteon_replay--*.sql creates them. */
 enum

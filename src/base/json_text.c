@@ -60,27 +60,69 @@ short_escape(char c)
  * Whether none of eight bytes needs an escape.
  */
 static inline bool
-are_plain(const char *bytes)
+is_plain_word(uint64 word)
 {
-	uint64 word;
-
-	memcpy(&word, bytes, sizeof(word));
 	return !HAS_BYTE_BELOW(word, ' ') && !HAS_ZERO_BYTE(word ^ EIGHT('"')) &&
 		   !HAS_ZERO_BYTE(word ^ EIGHT('\\'));
 }
 
 /*
- * Append a text as a JSON string.
+ * The same of the eight bytes at a place.
  */
-void
-AppendJsonString(StringInfo json, const char *text, int len)
+static inline bool
+are_plain(const char *bytes)
+{
+	uint64 word;
+
+	memcpy(&word, bytes, sizeof(word));
+	return is_plain_word(word);
+}
+
+/*
+ * Whether none of some bytes needs an escape.  The last words overlap, so that no byte
+ * is looked at alone.
+ */
+static inline bool
+is_plain(const char *text, int len)
+{
+	if (len >= 8)
+	{
+		const char *last = text + len - 8;
+
+		for (; text < last; text += 8)
+		{
+			if (!are_plain(text))
+				return false;
+		}
+		return are_plain(last);
+	}
+	if (len >= 4)
+	{
+		uint32 halves[2];
+		uint64 word;
+
+		memcpy(&halves[0], text, 4);
+		memcpy(&halves[1], text + len - 4, 4);
+		memcpy(&word, halves, sizeof(word));
+		return is_plain_word(word);
+	}
+	for (int i = 0; i < len; i++)
+	{
+		if ((unsigned char) text[i] < ' ' || text[i] == '"' || text[i] == '\\')
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Append a text that needs escapes, without the quotes.
+ */
+static void
+append_escaped(StringInfo json, const char *text, int len)
 {
 	const char *run = text;
 	const char *end = text + len;
 
-	/* Enough for what needs no escapes. */
-	enlargeStringInfo(json, len + 2);
-	json->data[json->len++] = '"';
 	for (const char *at = text; at < end; at++)
 	{
 		while (end - at > 8 && are_plain(at))
@@ -97,11 +139,29 @@ AppendJsonString(StringInfo json, const char *text, int len)
 		else
 			appendStringInfo(json, "\\u%04x", (unsigned char) *at);
 	}
-	enlargeStringInfo(json, end - run + 1);
-	memcpy(json->data + json->len, run, end - run);
-	json->len += end - run;
-	json->data[json->len++] = '"';
-	json->data[json->len] = '\0';
+	AppendBytes(json, run, end - run);
+}
+
+/*
+ * Append a text as a JSON string.
+ */
+void
+AppendJsonString(StringInfo json, const char *text, int len)
+{
+	if (likely(is_plain(text, len)))
+	{
+		if (unlikely(json->len + len + 2 >= json->maxlen))
+			enlargeStringInfo(json, len + 2);
+		json->data[json->len++] = '"';
+		memcpy(json->data + json->len, text, len);
+		json->len += len;
+		json->data[json->len++] = '"';
+		json->data[json->len] = '\0';
+		return;
+	}
+	AppendBytes(json, "\"", 1);
+	append_escaped(json, text, len);
+	AppendBytes(json, "\"", 1);
 }
 
 /*

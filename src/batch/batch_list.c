@@ -5,9 +5,13 @@
  * Two statements, whatever the number of batches.  The first reads who may see
  * what (visibility.c).  The second counts: what has ended from the tally, what has
  * not from the segments, a few thousand rows for a batch of a million.  Who
- * sees a part of a batch only gets that part counted, action by action.
+ * sees a part of a batch only gets that part counted, action by action.  What
+ * follows from the counts is not in the statement: the state (batch_state.h), the
+ * circuit breaker (breaker.c), what is left of a ramp (batch_pace.c), the time left.
  */
 #include "postgres.h"
+
+#include <math.h>
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
@@ -15,13 +19,22 @@
 #include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "access/visibility.h"
 #include "batch/batch_list.h"
+#include "batch/batch_pace.h"
 #include "batch/batch_state.h"
+#include "batch/breaker.h"
 #include "queue/action_state.h"
+#include "queue/pace.h"
+
+/* In seconds: the longest time that is shown as left. */
+#define CENTURY 3155760000.0
 
 /* Rows that are fetched at once. */
 #define FETCH_ROWS 1000
@@ -80,14 +93,14 @@ enum
  * row.  What was cancelled says nothing about the speed.
  */
 #define ENDED \
-	"ended AS (SELECT batch_id, sum(n) FILTER (WHERE state = 'delivered') AS delivered," \
-	"		sum(n) FILTER (WHERE state = 'dead') AS dead," \
-	"		sum(n) FILTER (WHERE state = 'cancelled') AS cancelled, sum(done) AS done," \
-	"		jsonb_object_agg(outcome, n) FILTER (WHERE state = 'delivered')" \
+	"ended AS (SELECT batch_id, sum(n) FILTER (WHERE state = " SQL_DELIVERED ") AS delivered," \
+	"		sum(n) FILTER (WHERE state = " SQL_DEAD ") AS dead," \
+	"		sum(n) FILTER (WHERE state = " SQL_CANCELLED ") AS cancelled, sum(done) AS done," \
+	"		jsonb_object_agg(outcome, n) FILTER (WHERE state = " SQL_DELIVERED ")" \
 	"			AS delivered_by," \
-	"		sum(lately) FILTER (WHERE state IN ('delivered', 'dead')) AS lately" \
+	"		sum(lately) FILTER (WHERE state IN (" SQL_DELIVERED ", " SQL_DEAD ")) AS lately" \
 	"	FROM (SELECT batch_id, state, coalesce(outcome, '?') AS outcome, sum(actions) AS n," \
-	"			sum(actions) FILTER (WHERE effect = 'done') AS done," \
+	"			sum(actions) FILTER (WHERE effect = '" EFFECT_NAME_DONE "') AS done," \
 	"			sum(actions) FILTER (WHERE actions > 0 AND finished_at > $2 - interval '1 min')" \
 	"				AS lately" \
 	"		FROM %1$s.acteon_replay_tally WHERE $1 IS NULL OR batch_id = ANY ($1)" \
@@ -98,9 +111,9 @@ enum
  * What has not ended.
  */
 #define QUEUED \
-	"queued AS (SELECT batch_id, sum(n) FILTER (WHERE state = 'running') AS in_flight," \
-	"		sum(n) FILTER (WHERE state = 'waiting') AS idle," \
-	"		sum(n) FILTER (WHERE state = 'in_doubt') AS in_doubt," \
+	"queued AS (SELECT batch_id, sum(n) FILTER (WHERE state = " SQL_RUNNING ") AS in_flight," \
+	"		sum(n) FILTER (WHERE state = " SQL_WAITING ") AS idle," \
+	"		sum(n) FILTER (WHERE state = " SQL_IN_DOUBT ") AS in_doubt," \
 	"		sum(n) FILTER (WHERE held IS NOT NULL) AS held" \
 	"	FROM (SELECT batch_id, (last_id - first_id + 1)::integer AS n, held," \
 	"			" SEGMENT_STATE( \
@@ -119,16 +132,19 @@ enum
 #define COUNTS \
 	"SELECT c.replayed AS actions, q.in_flight, q.idle, q.in_doubt, q.held, e.delivered, e.done," \
 	"	e.dead, e.cancelled, e.delivered_by, e.lately WHERE NOT c.in_part " \
-	"UNION ALL SELECT coalesce(sum(n), 0), sum(n) FILTER (WHERE state = 'running')," \
-	"	sum(n) FILTER (WHERE state = 'waiting'), sum(n) FILTER (WHERE state = 'in_doubt')," \
-	"	sum(held), sum(n) FILTER (WHERE state = 'delivered'), sum(done)," \
-	"	sum(n) FILTER (WHERE state = 'dead'), sum(n) FILTER (WHERE state = 'cancelled')," \
-	"	jsonb_object_agg(outcome, n) FILTER (WHERE state = 'delivered')," \
-	"	sum(lately) FILTER (WHERE state IN ('delivered', 'dead'))" \
-	"	FROM (SELECT coalesce(d.state, l.state, 'waiting') AS state," \
-	"			CASE WHEN d.state = 'delivered' THEN coalesce(" OUTCOME_NAME ", '?') END" \
+	"UNION ALL SELECT coalesce(sum(n), 0), sum(n) FILTER (WHERE state = " SQL_RUNNING ")," \
+	"	sum(n) FILTER (WHERE state = " SQL_WAITING "), sum(n) FILTER (WHERE state = " SQL_IN_DOUBT \
+	")," \
+	"	sum(held), sum(n) FILTER (WHERE state = " SQL_DELIVERED "), sum(done)," \
+	"	sum(n) FILTER (WHERE state = " SQL_DEAD "), sum(n) FILTER (WHERE state = " SQL_CANCELLED \
+	")," \
+	"	jsonb_object_agg(outcome, n) FILTER (WHERE state = " SQL_DELIVERED ")," \
+	"	sum(lately) FILTER (WHERE state IN (" SQL_DELIVERED ", " SQL_DEAD "))" \
+	"	FROM (SELECT coalesce(d.state, l.state, " SQL_WAITING ") AS state," \
+	"			CASE WHEN d.state = " SQL_DELIVERED \
+	" THEN coalesce(%1$s.acteon_answer_name(d.outcome), '?') END" \
 	"				AS outcome," \
-	"			count(*) AS n, count(*) FILTER (WHERE d.effect = 'done') AS done," \
+	"			count(*) AS n, count(*) FILTER (WHERE d.effect = '" EFFECT_NAME_DONE "') AS done," \
 	"			count(*) FILTER (WHERE l.held IS NOT NULL) AS held," \
 	"			count(*) FILTER (WHERE d.finished_at > $2 - interval '1 min') AS lately" \
 	"		FROM %1$s.acteon_dispatch_outbox AS o" \
@@ -141,7 +157,7 @@ enum
 			  "			FROM %1$s.acteon_dispatch_segment AS s" \
 			  "			WHERE batch_id = c.id AND " SEGMENT_STATE( \
 				  "s", \
-				  "$2") " <> 'waiting') AS l" \
+				  "$2") " <> " SQL_WAITING ") AS l" \
 						"			ON l.id = o.id" \
 						"		WHERE c.in_part AND o.id BETWEEN c.first_outbox_id AND c.last_outbox_id" \
 						"			AND o.batch_id = c.id" \
@@ -162,39 +178,11 @@ enum
 	"	coalesce(n.dead, 0)::bigint AS dead," \
 	"	(coalesce(n.cancelled, 0) + CASE WHEN c.is_cancelled THEN coalesce(n.idle, 0) ELSE 0 END)" \
 	"		::bigint AS cancelled," \
-	"	coalesce(n.delivered_by, '{}') AS delivered_by," \
-	"	" BATCH_STATE( \
-		"c", \
-		"q.batch_id IS NOT NULL") " AS state," \
-								  "	round(coalesce(n.lately, 0) / least(greatest(extract(epoch FROM $2 - greatest(" \
-								  "		c.created_at, CASE WHEN c.start_at < $2 THEN c.start_at END)), 1), 60), 1) AS speed " \
-								  "FROM chosen AS c LEFT JOIN ended AS e ON e.batch_id = c.id" \
-								  "	LEFT JOIN queued AS q ON q.batch_id = c.id CROSS JOIN LATERAL (" COUNTS \
-								  ") AS n"
-
-/*
- * What the circuit breaker of batch c looks at: the rows of the tally since
- * breaker_since, newest first, until breaker_window deliveries are reached.
- * What ended at one moment counts together, in an even part if there is not
- * room for all of it.  What was cancelled does not count, nor what a redrive
- * took back.  This is the rule of breaker.c: change them together.
- */
-#define BREAKER \
-	"SELECT coalesce(sum(least(n, room)), 0) AS n," \
-	"	coalesce(sum(CASE WHEN n > room THEN (failed * room + n / 2) / n ELSE failed END), 0)" \
-	"		AS failed " \
-	"FROM (SELECT n, failed," \
-	"		c.breaker_window - (sum(n) OVER (ORDER BY finished_at DESC) - n)::bigint AS room" \
-	"	FROM (SELECT finished_at, sum(actions)::bigint AS n, coalesce(sum(actions) FILTER" \
-	"				(WHERE %1$s.acteon_is_failure(state, outcome, effect)), 0)::bigint AS failed" \
-	"		FROM (SELECT finished_at, state, outcome, effect, actions FROM %1$s.acteon_replay_tally" \
-	"			WHERE NOT c.in_part AND c.breaker_window IS NOT NULL AND batch_id = c.id" \
-	"				AND state <> 'cancelled' AND actions > 0" \
-	"				AND (c.breaker_since IS NULL OR finished_at > c.breaker_since)" \
-	"			ORDER BY finished_at DESC" \
-	"			FETCH FIRST (c.breaker_window) ROWS WITH TIES) AS t" \
-	"		GROUP BY 1) AS moment) AS moment " \
-	"WHERE room > 0"
+	"	coalesce(n.delivered_by, '{}') AS delivered_by, q.batch_id IS NOT NULL AS is_queued," \
+	"	round(coalesce(n.lately, 0) / least(greatest(extract(epoch FROM $2 - greatest(" \
+	"		c.created_at, CASE WHEN c.start_at < $2 THEN c.start_at END)), 1), 60), 1) AS speed " \
+	"FROM chosen AS c LEFT JOIN ended AS e ON e.batch_id = c.id" \
+	"	LEFT JOIN queued AS q ON q.batch_id = c.id CROSS JOIN LATERAL (" COUNTS ") AS n"
 
 /*
  * Progress of a batch, in percent.  While it is being enqueued, it is measured
@@ -210,52 +198,67 @@ enum
 	"		/ nullif(greatest(c.matched, c.looked_at), 0), 1), 0.0) END"
 
 /*
- * How many actions of batch c have still to be sent at a tenth of its rate:
- * what ramp_left in batch_pace.c counts.  Unknown for a part of a batch.
- */
-#define RAMP_LEFT \
-	"CASE WHEN NOT c.in_part AND c.query -> 'ramp' = 'true' THEN greatest(" \
-	"	ceil(coalesce(c.matched, c.actions) / 10.0) - c.delivered - c.dead - c.cancelled, 0)" \
-	"	ELSE 0 END"
-
-/*
- * Time until everything has ended, at the present speed: at most a century,
- * beyond which an interval is of no use.
- */
-#define TIME_LEFT \
-	"CASE WHEN NOT c.in_part AND c.state IN ('" BATCH_STATE_ENQUEUING "', '" BATCH_STATE_RUNNING \
-	"')" \
-	"	AND coalesce(c.rate, c.speed) > 0 THEN" \
-	"	make_interval(secs => round(least((c.waiting + c.in_flight" \
-	"			+ CASE WHEN c.is_complete THEN 0 ELSE greatest(c.matched - c.looked_at, 0) END" \
-	"			+ CASE WHEN c.rate IS NULL THEN 0 ELSE 9 * r.ramp_left END)" \
-	"		/ coalesce(c.rate, c.speed), 3155760000))::double precision)" \
-	"	+ CASE WHEN c.start_at > $2 THEN date_trunc('second', c.start_at - $2)" \
-	"		ELSE interval '0' END END"
-
-#define BREAKER_TEXT \
-	"CASE WHEN c.in_part THEN NULL WHEN c.breaker_window IS NULL THEN 'off'" \
-	"	WHEN k.n < c.breaker_window THEN format('%%s of %%s failed, opens above %%s %%%% of %%s'," \
-	"		k.failed, k.n, trim_scale(c.breaker_share * 100), c.breaker_window)" \
-	"	ELSE format('%%s of the last %%s failed, opens above %%s %%%%'," \
-	"		k.failed, k.n, trim_scale(c.breaker_share * 100)) END"
-
-/*
- * The rows of the view.  w is what tells of a whole batch.
+ * The rows of the view, without what is derived from them, and behind them what that
+ * takes (enum below).  w is what tells of a whole batch.
  */
 #define READ_BATCHES \
 	"WITH " CHOSEN ENDED QUEUED \
-	"SELECT c.id, c.created_at, w.requested_by, w.session_role, w.reason, c.state," \
+	"SELECT c.id, c.created_at, w.requested_by, w.session_role, w.reason, NULL," \
 	"	" PROGRESS ", w.matched, c.actions, w.failed, w.skipped, w.passed_over," \
 	"	c.waiting, c.in_flight, c.delivered, c.delivered_by, c.dead, c.cancelled," \
-	"	CASE WHEN r.ramp_left > 0 THEN trim_scale(c.rate / 10) ELSE c.rate END," \
-	"	c.speed, " TIME_LEFT ", c.start_at, " BREAKER_TEXT "," \
+	"	c.rate, c.speed, NULL, c.start_at, NULL," \
 	"	w.stop_reason, w.stopped_by, c.stopped_at, w.failures, w.last_chunk_at, w.query," \
-	"	c.in_doubt, c.held, c.done, c.on_doubt " \
-	"FROM (" FIGURES ") AS c CROSS JOIN LATERAL (" BREAKER ") AS k " \
-	"CROSS JOIN LATERAL (SELECT " RAMP_LEFT " AS ramp_left) AS r " \
-	"LEFT JOIN chosen AS w ON w.id = c.id AND NOT c.in_part " \
+	"	c.in_doubt, c.held, c.done, c.on_doubt," \
+	"	c.in_part, c.stopped, c.is_complete, c.is_queued, c.breaker_window, c.breaker_share," \
+	"	c.breaker_since " \
+	"FROM (" FIGURES ") AS c LEFT JOIN chosen AS w ON w.id = c.id AND NOT c.in_part " \
 	"ORDER BY c.id"
+
+/* Their columns: those of the function first. */
+enum
+{
+	LIST_ID,
+	LIST_CREATED_AT,
+	LIST_REQUESTED_BY,
+	LIST_SESSION_ROLE,
+	LIST_REASON,
+	LIST_STATE, /* derived */
+	LIST_PROGRESS,
+	LIST_MATCHED,
+	LIST_REPLAYED,
+	LIST_FAILED,
+	LIST_SKIPPED,
+	LIST_PASSED_OVER,
+	LIST_WAITING,
+	LIST_IN_FLIGHT,
+	LIST_DELIVERED,
+	LIST_DELIVERED_BY,
+	LIST_DEAD,
+	LIST_CANCELLED,
+	LIST_RATE, /* derived from the batch's own rate, which the statement has here */
+	LIST_SPEED,
+	LIST_TIME_LEFT, /* derived */
+	LIST_START_AT,
+	LIST_BREAKER, /* derived */
+	LIST_STOP_REASON,
+	LIST_STOPPED_BY,
+	LIST_STOPPED_AT,
+	LIST_FAILURES,
+	LIST_LAST_CHUNK_AT,
+	LIST_QUERY,
+	LIST_IN_DOUBT,
+	LIST_HELD,
+	LIST_DONE,
+	LIST_ON_DOUBT,
+	LIST_IN_PART,
+	LIST_STOPPED,
+	LIST_IS_COMPLETE,
+	LIST_IS_QUEUED,
+	LIST_BREAKER_WINDOW,
+	LIST_BREAKER_SHARE,
+	LIST_BREAKER_SINCE,
+	NUM_LIST_COLUMNS
+};
 
 /* What is asked for: the arguments of acteon_replay_read_batches. */
 typedef struct Wanted
@@ -393,12 +396,165 @@ make_array(Datum *values, int count, Oid type)
 	return PointerGetDatum(construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
+/* A row of the list that is being made. */
+typedef struct ListRow
+{
+	Datum values[NUM_LIST_COLUMNS];
+	bool nulls[NUM_LIST_COLUMNS];
+	BatchRow batch; /* as far as what is derived needs it */
+	bool is_queued;
+	bool in_part; /* the viewer sees a part of the batch */
+} ListRow;
+
+/*
+ * A number in a row; 0 if it is NULL.
+ */
+static int64
+list_number(const ListRow *row, int column)
+{
+	return row->nulls[column] ? 0 : DatumGetInt64(row->values[column]);
+}
+
+/*
+ * A time in a row.
+ */
+static OptionalTime
+list_time(const ListRow *row, int column)
+{
+	OptionalTime time = {.given = !row->nulls[column]};
+
+	if (time.given)
+		time.time = DatumGetTimestampTz(row->values[column]);
+	return time;
+}
+
+/*
+ * Take a fetched row apart.
+ */
+static void
+read_list_row(ListRow *row, HeapTuple tuple, TupleDesc desc)
+{
+	BatchRow *batch = &row->batch;
+
+	heap_deform_tuple(tuple, desc, row->values, row->nulls);
+	memset(batch, 0, sizeof(*batch));
+	batch->id = DatumGetInt64(row->values[LIST_ID]);
+	batch->matched = row->nulls[LIST_MATCHED] ? -1 : DatumGetInt64(row->values[LIST_MATCHED]);
+	batch->replayed = list_number(row, LIST_REPLAYED);
+	batch->stop = StopOfValue(row->values[LIST_STOPPED], row->nulls[LIST_STOPPED]);
+	batch->is_complete = DatumGetBool(row->values[LIST_IS_COMPLETE]);
+	batch->start_at = list_time(row, LIST_START_AT);
+	if (!row->nulls[LIST_QUERY])
+		batch->query = DatumGetJsonbP(row->values[LIST_QUERY]);
+	if (!row->nulls[LIST_RATE])
+		batch->rate = DatumGetNumeric(row->values[LIST_RATE]);
+	if (!row->nulls[LIST_BREAKER_WINDOW])
+	{
+		batch->breaker_window = DatumGetInt32(row->values[LIST_BREAKER_WINDOW]);
+		batch->breaker_share = DatumGetNumeric(row->values[LIST_BREAKER_SHARE]);
+		batch->breaker_since = list_time(row, LIST_BREAKER_SINCE);
+	}
+	row->is_queued = DatumGetBool(row->values[LIST_IS_QUEUED]);
+	row->in_part = DatumGetBool(row->values[LIST_IN_PART]);
+}
+
+/*
+ * How many actions of a batch have still to be sent at a tenth of its rate: unknown,
+ * and taken for none, where only a part of it is seen.
+ */
+static int64
+list_ramp_left(const ListRow *row)
+{
+	if (row->in_part || row->batch.rate == NULL || !HasRamp(&row->batch))
+		return 0;
+	return RampLeft(&row->batch, list_number(row, LIST_DELIVERED) + list_number(row, LIST_DEAD) +
+									 list_number(row, LIST_CANCELLED));
+}
+
+/*
+ * The rate at which a batch with a ramp begins.
+ */
+static Datum
+ramp_rate(Numeric rate)
+{
+	Datum slow = DirectFunctionCall2(numeric_div, NumericGetDatum(rate),
+									 NumericGetDatum(int64_to_numeric(RAMP_FACTOR)));
+
+	return DirectFunctionCall1(numeric_trim_scale, slow);
+}
+
+/*
+ * Time until everything has ended, at the batch's rate or else at its present speed:
+ * at most a century, beyond which an interval is of no use.  Returns false if it is not
+ * known.
+ */
+static bool
+list_time_left(const ListRow *row, int64 ramp, TimestampTz now, Datum *result)
+{
+	const BatchRow *batch = &row->batch;
+	Datum pace = batch->rate != NULL ? NumericGetDatum(batch->rate) : row->values[LIST_SPEED];
+	double speed = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, pace));
+	double left = list_number(row, LIST_WAITING) + list_number(row, LIST_IN_FLIGHT);
+	Interval *time = palloc0(sizeof(Interval));
+
+	if (row->in_part || !BatchGoesOn(batch, row->is_queued) || speed <= 0)
+		return false;
+	if (!batch->is_complete)
+		left += Max(batch->matched - batch->replayed - list_number(row, LIST_FAILED) -
+						list_number(row, LIST_SKIPPED) - list_number(row, LIST_PASSED_OVER),
+					0);
+	left += (double) (RAMP_FACTOR - 1) * ramp;
+	time->time = (int64) Min(round(left / speed), CENTURY) * USECS_PER_SEC;
+	*result = IntervalPGetDatum(time);
+	if (batch->start_at.given && batch->start_at.time > now)
+	{
+		Datum wait = DirectFunctionCall2(timestamp_mi, TimestampTzGetDatum(batch->start_at.time),
+										 TimestampTzGetDatum(now));
+
+		wait = DirectFunctionCall2(interval_trunc, CStringGetTextDatum("second"), wait);
+		*result = DirectFunctionCall2(interval_pl, *result, wait);
+	}
+	return true;
+}
+
+/*
+ * Fill in a column of a row.
+ */
+static void
+set_list_value(ListRow *row, int column, Datum value)
+{
+	row->values[column] = value;
+	row->nulls[column] = false;
+}
+
+/*
+ * Add what is derived to a row.
+ */
+static void
+derive_list_row(ListRow *row, Oid schema, TimestampTz now)
+{
+	int64 ramp = list_ramp_left(row);
+	Datum time_left;
+
+	set_list_value(row, LIST_STATE, CStringGetTextDatum(BatchState(&row->batch, row->is_queued)));
+	if (list_time_left(row, ramp, now, &time_left))
+		set_list_value(row, LIST_TIME_LEFT, time_left);
+	if (ramp > 0)
+		set_list_value(row, LIST_RATE, ramp_rate(row->batch.rate));
+	if (!row->in_part)
+		set_list_value(row, LIST_BREAKER,
+					   CStringGetTextDatum(BreakerText(&row->batch, schema, GetActiveSnapshot())));
+}
+
 /*
  * Return the rows of what was chosen.
  */
 static void
-return_batches(ReturnSetInfo *result, const Choice *choice, const char *schema)
+return_batches(ReturnSetInfo *result, const Choice *choice, const char *schema, Oid schema_id)
 {
+	TimestampTz now = GetCurrentTimestamp();
+	MemoryContext scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay batches", ALLOCSET_SMALL_SIZES);
 	const CoveredScope *covered = &choice->covered;
 	Oid types[NUM_COUNT_PARAMETERS] = {INT8ARRAYOID, TIMESTAMPTZOID, INT8OID,
 									   INT8OID,      INT8ARRAYOID,   TEXTARRAYOID,
@@ -412,7 +568,7 @@ return_batches(ReturnSetInfo *result, const Choice *choice, const char *schema)
 		nulls[COUNT_BATCHES] = 'n';
 	else
 		values[COUNT_BATCHES] = make_array(choice->batch_ids, choice->count, INT8OID);
-	values[COUNT_NOW] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[COUNT_NOW] = TimestampTzGetDatum(now);
 	values[COUNT_FIRST_ID] = Int64GetDatum(choice->first_outbox_id);
 	values[COUNT_LAST_ID] = Int64GetDatum(choice->last_outbox_id);
 	values[COUNT_PART] = make_array(covered->batch_ids, covered->count, INT8OID);
@@ -428,11 +584,21 @@ return_batches(ReturnSetInfo *result, const Choice *choice, const char *schema)
 		SPI_cursor_fetch(portal, true, FETCH_ROWS);
 		if (SPI_processed == 0)
 			break;
-		for (uint64 row = 0; row < SPI_processed; row++)
-			tuplestore_puttuple(result->setResult, SPI_tuptable->vals[row]);
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			MemoryContext old = MemoryContextSwitchTo(scratch);
+			ListRow row;
+
+			read_list_row(&row, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+			derive_list_row(&row, schema_id, now);
+			tuplestore_putvalues(result->setResult, result->setDesc, row.values, row.nulls);
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(scratch);
+		}
 		SPI_freetuptable(SPI_tuptable);
 	}
 	SPI_cursor_close(portal);
+	MemoryContextDelete(scratch);
 }
 
 /*
@@ -482,7 +648,8 @@ acteon_replay_read_batches(PG_FUNCTION_ARGS)
 	BeginSight(&viewer, fcinfo);
 	choose_batches(&choice, &viewer, &wanted, context);
 	if (choice.everything || choice.count > 0)
-		return_batches((ReturnSetInfo *) fcinfo->resultinfo, &choice, viewer.schema);
+		return_batches((ReturnSetInfo *) fcinfo->resultinfo, &choice, viewer.schema,
+					   CalledSchema(fcinfo));
 	EndSight(&viewer);
 	return (Datum) 0;
 }

@@ -28,19 +28,28 @@ QueueOfBatch(Oid schema, const BatchRow *batch, TimestampTz now)
 }
 
 /*
- * How many actions of a batch must still be sent at a tenth of its rate, if it has
- * a ramp: those of the first tenth that have not ended.
+ * Whether a batch has a ramp.
  */
-static int64
-ramp_left(Oid schema, const BatchRow *batch)
+bool
+HasRamp(const BatchRow *batch)
 {
-	int64 actions = batch->matched >= 0 ? batch->matched : batch->replayed;
 	JsonbValue ramp;
 
-	if (getKeyJsonValueFromContainer(&batch->query->root, "ramp", strlen("ramp"), &ramp) == NULL ||
-		ramp.type != jbvBool || !ramp.val.boolean)
-		return 0;
-	return Max(RampLength(actions) - CountFinished(schema, batch->id), 0);
+	return getKeyJsonValueFromContainer(&batch->query->root, "ramp", strlen("ramp"), &ramp) !=
+			   NULL &&
+		   ramp.type == jbvBool && ramp.val.boolean;
+}
+
+/*
+ * How many actions of a batch with a ramp must still be sent at a tenth of its rate:
+ * those of the first tenth that have not ended.
+ */
+int64
+RampLeft(const BatchRow *batch, int64 finished)
+{
+	int64 actions = batch->matched >= 0 ? batch->matched : batch->replayed;
+
+	return Max(RampLength(actions) - finished, 0);
 }
 
 /*
@@ -55,9 +64,12 @@ PaceAnew(HeldBatch *held, const BatchQueue *queue, TimestampTz start, bool all, 
 {
 	double rate = RateValue(held->row.rate);
 	OptionalTime until = {.given = rate > 0};
+	int64 ramp = 0;
 	Pacer pacer;
 
-	BeginPace(&pacer, start, rate, rate > 0 ? ramp_left(queue->schema, &held->row) : 0);
+	if (rate > 0 && HasRamp(&held->row))
+		ramp = RampLeft(&held->row, CountFinished(queue->schema, held->row.id));
+	BeginPace(&pacer, start, rate, ramp);
 	if (rate > 0 || all)
 		PaceQueue(queue, &pacer, wait);
 	else

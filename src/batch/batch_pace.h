@@ -9,6 +9,8 @@
 #include "queue/schedule.h"
 
 extern BatchQueue QueueOfBatch(Oid schema, const BatchRow *batch, TimestampTz now);
+extern bool HasRamp(const BatchRow *batch);
+extern int64 RampLeft(const BatchRow *batch, int64 finished);
 extern void
 PaceAnew(HeldBatch *held, const BatchQueue *queue, TimestampTz start, bool all, bool wait);
 

@@ -6,15 +6,12 @@
 #define ACTEON_BATCH_STATE_H
 
 #include "batch/batch_row.h"
-
-#define BATCH_STATE_ENQUEUING "enqueuing"
-#define BATCH_STATE_RUNNING "running"
-#define BATCH_STATE_PAUSED "paused"
-#define BATCH_STATE_CANCELLED "cancelled"
-#define BATCH_STATE_FINISHED "finished"
+#include "query/states.h"
 
 /*
  * State of a batch; is_queued says whether any of its actions is in the queue.
+ * Names and rules of states are here and in query/states.h only: whoever shows a
+ * state, or asks for one, has it from here.
  */
 static inline const char *
 BatchState(const BatchRow *batch, bool is_queued)
@@ -28,11 +25,13 @@ BatchState(const BatchRow *batch, bool is_queued)
 	return is_queued ? BATCH_STATE_RUNNING : BATCH_STATE_FINISHED;
 }
 
-/* SQL for the same, of a batch whose row is named. */
-#define BATCH_STATE(batch, is_queued) \
-	"CASE WHEN " IS_PAUSED(batch) " THEN '" BATCH_STATE_PAUSED "' WHEN " IS_CANCELLED( \
-		batch) " THEN '" BATCH_STATE_CANCELLED "' WHEN NOT " batch \
-			   ".is_complete THEN '" BATCH_STATE_ENQUEUING "' WHEN " is_queued \
-			   " THEN '" BATCH_STATE_RUNNING "' ELSE '" BATCH_STATE_FINISHED "' END"
+/*
+ * Whether a batch comes to its end by itself, and has not yet.
+ */
+static inline bool
+BatchGoesOn(const BatchRow *batch, bool is_queued)
+{
+	return batch->stop == BATCH_RUNS && (!batch->is_complete || is_queued);
+}
 
 #endif /* ACTEON_BATCH_STATE_H */

@@ -9,20 +9,23 @@
  * any other.  When a failure is recorded, the tally of its batch (tally.c) is
  * read, newest first, until the window is full.  The actions that one call ended
  * have no order; of the call in which the window begins, a proportional part
- * counts.  Only actions that ended since the batch was last resumed count.
+ * counts.  Only actions that ended since the batch was last resumed count, and none that were
+ * cancelled.
  *
  * Recording a failure does not wait for the batch's row.  acteon_replay_all
  * holds that most of the time, so it checks the breaker itself, between its
  * chunks (run_batch.c).
  *
- * acteon_replay_batches shows the same numbers by the same rule (batch_list.c).
+ * acteon_replay_batches shows what the window holds (BreakerText).
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "batch/batch_pace.h"
@@ -61,11 +64,11 @@ add_moment(Window *window, int64 ended, int64 failed)
 }
 
 /*
- * Fill the window with the last deliveries of its batch.  Redriven actions say
- * nothing about the provider.
+ * Fill the window with the last deliveries of its batch, as a snapshot shows them.
+ * Actions that were redriven or cancelled say nothing about the provider.
  */
 static void
-fill_window(Window *window, Oid schema)
+fill_window(Window *window, Oid schema, Snapshot snapshot)
 {
 	TallyScan scan;
 	TallyRow row;
@@ -73,10 +76,10 @@ fill_window(Window *window, Oid schema)
 	int64 ended = 0;
 	int64 failed = 0;
 
-	BeginTallyScan(&scan, schema, window->batch_id, window->since);
+	BeginTallyScan(&scan, schema, window->batch_id, window->since, snapshot);
 	while (window->ended < window->size && NextTallyRow(&scan, &row))
 	{
-		if (row.actions < 0)
+		if (row.actions < 0 || row.state == ACTION_CANCELLED)
 			continue;
 		if (row.finished_at != moment && ended > 0)
 		{
@@ -116,8 +119,7 @@ open_breaker(const Window *window, Oid schema, Oid role)
 }
 
 /*
- * Read the window of a batch out of its row.  Returns false if it has none, or
- * is stopped already.
+ * Read the empty window of a batch out of its row.  Returns false if it has none.
  */
 static bool
 read_window(Window *window, const BatchRow *batch)
@@ -125,7 +127,7 @@ read_window(Window *window, const BatchRow *batch)
 	memset(window, 0, sizeof(*window));
 	window->batch_id = batch->id;
 	window->size = batch->breaker_window;
-	if (window->size == 0 || batch->stop != BATCH_RUNS)
+	if (window->size == 0)
 		return false;
 	window->share = DatumGetFloat8(
 		DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(batch->breaker_share)));
@@ -154,9 +156,10 @@ CheckBreaker(Oid schema, Oid role, int64 batch_id)
 	BatchRow batch;
 	Window window;
 
-	if (!ReadBatch(schema, batch_id, &batch) || !read_window(&window, &batch))
+	if (!ReadBatch(schema, batch_id, &batch) || batch.stop != BATCH_RUNS ||
+		!read_window(&window, &batch))
 		return;
-	fill_window(&window, schema);
+	fill_window(&window, schema, GetLatestSnapshot());
 	/* Also before the window is full: what is still to come cannot make it less. */
 	if (window.failed > window.share * window.size && !is_over(&batch, schema))
 		open_breaker(&window, schema, role);
@@ -173,4 +176,30 @@ CheckBreakers(Oid schema, Oid role, const DeliveryWriter *deliveries)
 		CommandCounterIncrement();
 	for (int i = 0; i < deliveries->failing_count; i++)
 		CheckBreaker(schema, role, deliveries->failing[i]);
+}
+
+/*
+ * What a batch's circuit breaker sees, in words, as a snapshot shows it.  Of the row,
+ * the id and the columns of the breaker are needed.
+ */
+char *
+BreakerText(const BatchRow *batch, Oid schema, Snapshot snapshot)
+{
+	Window window;
+	Datum percent;
+	char *share;
+
+	if (!read_window(&window, batch))
+		return pstrdup("off");
+	fill_window(&window, schema, snapshot);
+	percent = DirectFunctionCall2(numeric_mul, NumericGetDatum(batch->breaker_share),
+								  NumericGetDatum(int64_to_numeric(100)));
+	share = DatumGetCString(
+		DirectFunctionCall1(numeric_out, DirectFunctionCall1(numeric_trim_scale, percent)));
+	if (window.ended < window.size)
+		return psprintf(INT64_FORMAT " of " INT64_FORMAT
+									 " failed, opens above %s %% of " INT64_FORMAT,
+						window.failed, window.ended, share, window.size);
+	return psprintf(INT64_FORMAT " of the last " INT64_FORMAT " failed, opens above %s %%",
+					window.failed, window.ended, share);
 }

@@ -13,10 +13,12 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/catalog.h"
 #include "base/message.h"
 #include "batch/batch_list.h"
 #include "queue/action_state.h"
 #include "queue/batch_flags.h"
+#include "queue/effect.h"
 
 /* Rows that are fetched at once. */
 #define FETCH_ROWS 1000
@@ -58,8 +60,8 @@ enum
 	"		THEN %1$s.acteon_replay_id(o.original_action_id, o.generation, i.resend)" \
 	"		ELSE o.action_id END, o.original_action_id, o.namespace, o.tenant, o.provider," \
 	"	o.action_type, o.generation, i.state, coalesce(d.attempts, s.attempt)," \
-	"	CASE WHEN i.state = 'waiting' AND isfinite(s.due_at) THEN s.due_at END," \
-	"	d.finished_at, d.outcome, d.error, d.effect, i.resend," \
+	"	CASE WHEN i.state = " SQL_WAITING " AND isfinite(s.due_at) THEN s.due_at END," \
+	"	d.finished_at, d.outcome::jsonb, d.error, d.effect, i.resend," \
 	"	coalesce(d.unproven, s.unproven, false), d.known_by, s.doubt, s.held " \
 	"FROM %1$s.acteon_replay_batch AS b" \
 	"	JOIN %1$s.acteon_dispatch_outbox AS o ON o.batch_id = b.id AND o.id BETWEEN $3 AND $4" \
@@ -68,13 +70,14 @@ enum
 	"	LEFT JOIN LATERAL (SELECT due_at, attempt, resend, unproven, doubt, held," \
 	"			" STATE_OF_SEGMENT " AS state" \
 	"		FROM %1$s.acteon_dispatch_segment AS g" \
-	"		WHERE d.outbox_id IS NULL AND first_id > o.id - 100 AND first_id <= o.id" \
+	"		WHERE d.outbox_id IS NULL AND first_id > o.id - " SQL_SEGMENT_ACTIONS \
+	" AND first_id <= o.id" \
 	"		ORDER BY first_id DESC LIMIT 1) AS s ON true" \
 	"	CROSS JOIN LATERAL (SELECT coalesce(d.resend, s.resend, 0) AS resend," \
 	"		CASE WHEN d.outbox_id IS NOT NULL THEN d.state" \
-	"		WHEN s.state <> 'waiting' THEN s.state" \
-	"		WHEN " IS_CANCELLED("b") " THEN '" STATE_CANCELLED "'" \
-									 "		ELSE '" STATE_WAITING "' END AS state) AS i " \
+	"		WHEN s.state <> " SQL_WAITING " THEN s.state" \
+	"		WHEN " IS_CANCELLED("b") " THEN " SQL_CANCELLED "		ELSE " SQL_WAITING \
+									 " END AS state) AS i " \
 									 "WHERE b.id = $1 AND %2$s ORDER BY o.id"
 
 /*
@@ -83,7 +86,8 @@ enum
  */
 #define FIRST_IN_SEGMENT(condition) \
 	"SELECT greatest(first_id, $3) FROM %1$s.acteon_dispatch_segment AS g " \
-	"WHERE first_id > $3 - 100 AND first_id <= $4 AND last_id >= $3 AND batch_id = $1" \
+	"WHERE first_id > $3 - " SQL_SEGMENT_ACTIONS \
+	" AND first_id <= $4 AND last_id >= $3 AND batch_id = $1" \
 	"	AND $2 IS NOT NULL AND " condition " ORDER BY first_id LIMIT 1"
 
 #define FIRST_FINISHED(condition) \
@@ -96,7 +100,8 @@ enum
 	"SELECT id FROM %1$s.acteon_dispatch_outbox " \
 	"WHERE id BETWEEN $3 AND $4 AND $1 IS NOT NULL AND $2 IS NOT NULL ORDER BY id LIMIT 1"
 
-#define IS_DEAD "state = '" STATE_DEAD "'"
+#define IS_DONE "effect = '" EFFECT_NAME_DONE "'"
+#define IS_DEAD "state = " SQL_DEAD
 
 /*
  * What can be asked for, and how it is found.
@@ -117,20 +122,21 @@ typedef struct ItemState
 
 static const ItemState all_states = {NULL, "true", FIRST_ACTION};
 
+/* The last one is explained where an unknown state is refused. */
 static const ItemState item_states[] = {
 	NOT_FINISHED_IN(STATE_WAITING),
 	NOT_FINISHED_IN(STATE_RUNNING),
-	{STATE_DELIVERED, "d.state = '" STATE_DELIVERED "'", FIRST_ACTION},
-	{STATE_DEAD, "d." IS_DEAD, FIRST_FINISHED(IS_DEAD)},
-	{STATE_CANCELLED, "i.state = '" STATE_CANCELLED "'", FIRST_ACTION},
 	NOT_FINISHED_IN(STATE_IN_DOUBT),
 	{"held", "d.outbox_id IS NULL AND s.held IS NOT NULL",
 	 FIRST_IN_SEGMENT("doubt_since IS NOT NULL AND held IS NOT NULL")},
+	{STATE_DELIVERED, "d.state = " SQL_DELIVERED, FIRST_ACTION},
+	{STATE_DEAD, "d." IS_DEAD, FIRST_FINISHED(IS_DEAD)},
+	{STATE_CANCELLED, "i.state = " SQL_CANCELLED, FIRST_ACTION},
 	/* What was done is none (IsFailure): seen without calling the function for each. */
 	{"failed",
-	 "(d.effect = 'done') IS NOT TRUE"
-	 " AND %1$s.acteon_is_failure(d.state, " OUTCOME_NAME ", d.effect)",
-	 FIRST_FINISHED("(effect = 'done') IS NOT TRUE")},
+	 "(d." IS_DONE ") IS NOT TRUE"
+	 " AND %1$s.acteon_is_failure(d.state, %1$s.acteon_answer_name(d.outcome), d.effect)",
+	 FIRST_FINISHED("(" IS_DONE ") IS NOT TRUE")},
 };
 
 /* A call, and how far it is. */
@@ -154,6 +160,8 @@ PG_FUNCTION_INFO_V1(acteon_replay_items);
 static const ItemState *
 find_state(const char *name)
 {
+	const char *names[lengthof(item_states)];
+
 	if (name == NULL)
 		return &all_states;
 	for (int i = 0; i < lengthof(item_states); i++)
@@ -161,12 +169,12 @@ find_state(const char *name)
 		if (strcmp(name, item_states[i].name) == 0)
 			return &item_states[i];
 	}
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-		 errmsg("unknown state \"%s\"", ClipForMessage(name, strlen(name))),
-		 errhint(
-			 "Use waiting, running, in_doubt, held, delivered, dead, cancelled, or failed (dead, or delivered without effect or as Failed).")));
+	for (int i = 0; i < lengthof(item_states); i++)
+		names[i] = item_states[i].name;
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("unknown state \"%s\"", ClipForMessage(name, strlen(name))),
+					errhint("Use %s (dead, or delivered without effect or as Failed).",
+							ListNames(names, lengthof(names)))));
 }
 
 /*

@@ -34,6 +34,8 @@
 #include "batch/batch_list.h"
 #include "queue/action_state.h"
 #include "queue/batch_flags.h"
+#include "queue/delivery.h"
+#include "queue/outcome_type.h"
 #include "queue/segment.h"
 
 /* What the audit table says of an action. */
@@ -84,7 +86,7 @@ typedef enum Told
 
 /* The names of those that are no effects. */
 static const char *const told_names[NUM_TOLD - NUM_EFFECTS] = {
-	"settled", STATE_DEAD, STATE_CANCELLED, STATE_WAITING, "in_flight", STATE_IN_DOUBT,
+	KNOWN_BY_PERSON_NAME, STATE_DEAD, STATE_CANCELLED, STATE_WAITING, "in_flight", STATE_IN_DOUBT,
 };
 
 /* New ids of an action that are looked for at most. */
@@ -177,12 +179,9 @@ find_verdict(const char *name)
 		if (strcmp(name, verdict_names[i]) == 0)
 			return i;
 	}
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-		 errmsg("unknown verdict \"%s\"", ClipForMessage(name, strlen(name))),
-		 errhint(
-			 "Use proven, no effect, later, decided, unknown, in doubt, expired, 'answered, no outcome record', no record, not sent, or contradiction.")));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("unknown verdict \"%s\"", ClipForMessage(name, strlen(name))),
+					errhint("Use %s.", ListNames(verdict_names, NUM_VERDICTS))));
 }
 
 /*
@@ -236,7 +235,7 @@ delivered_effect(ProofCall *call)
 		return EffectByName(DatumGetTextPP(value));
 	if (!get_found(&call->deliveries, Anum_delivery_outcome, &value))
 		return EFFECT_UNKNOWN;
-	ReadAnswer(DatumGetJsonbP(value), &reading);
+	ReadAnswer(UnpackOutcome(value), &reading);
 	return reading.effect;
 }
 
@@ -264,12 +263,12 @@ read_delivery(ProofCall *call, ProvenAction *action)
 		action->told = TOLD_DEAD;
 	else if (state == ACTION_CANCELLED)
 		action->told = TOLD_CANCELLED;
-	else if (delivery_says(call, Anum_delivery_known_by, "settled"))
+	else if (delivery_says(call, Anum_delivery_known_by, KNOWN_BY_PERSON_NAME))
 		action->told = TOLD_SETTLED;
 	else
 	{
 		action->told = (Told) delivered_effect(call);
-		action->answered = !delivery_says(call, Anum_delivery_known_by, "record");
+		action->answered = !delivery_says(call, Anum_delivery_known_by, KNOWN_BY_RECORD_NAME);
 	}
 }
 

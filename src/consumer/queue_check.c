@@ -15,6 +15,7 @@
 #include "utils/timestamp.h"
 
 #include "audit/audit_lookup.h"
+#include "base/catalog.h"
 #include "base/identity.h"
 #include "base/settings.h"
 #include "consumer/call.h"
@@ -36,7 +37,8 @@
 	"SELECT least((SELECT id FROM %1$s.acteon_dispatch_outbox WHERE id BETWEEN $1 AND $2" \
 	"		ORDER BY id LIMIT 1)," \
 	"	(SELECT greatest(first_id, $1) FROM %1$s.acteon_dispatch_segment" \
-	"		WHERE first_id > $1 - 100 AND first_id <= $2 AND last_id >= $1 ORDER BY first_id LIMIT 1)," \
+	"		WHERE first_id > $1 - " SQL_SEGMENT_ACTIONS \
+	" AND first_id <= $2 AND last_id >= $1 ORDER BY first_id LIMIT 1)," \
 	"	(SELECT outbox_id FROM %1$s.acteon_dispatch_delivery WHERE outbox_id BETWEEN $1 AND $2" \
 	"		ORDER BY outbox_id LIMIT 1))"
 
@@ -46,7 +48,7 @@
 	"	SELECT id, count(*) AS times, min(s.batch_id) AS batch_id, min(s.lane) AS lane" \
 	"	FROM %1$s.acteon_dispatch_segment AS s," \
 	"		generate_series(greatest(s.first_id, $1), least(s.last_id, $2)) AS id" \
-	"	WHERE s.first_id > $1 - 100 AND s.first_id <= $2 AND s.last_id >= $1" \
+	"	WHERE s.first_id > $1 - " SQL_SEGMENT_ACTIONS " AND s.first_id <= $2 AND s.last_id >= $1" \
 	"	GROUP BY id), " \
 	"stored AS (SELECT id, batch_id, generation, original_action_id, tenant, namespace," \
 	"		%1$s.acteon_dispatch_lane(tenant, fingerprint) AS lane" \
@@ -60,8 +62,10 @@
 	"		CASE WHEN o.generation > 1 THEN o.original_action_id END AS original_action_id," \
 	"		CASE WHEN o.generation > 1 THEN o.tenant END AS tenant," \
 	"		CASE WHEN o.generation > 1 THEN o.namespace END AS namespace," \
-	"		CASE WHEN d.state <> 'delivered' AND d.unproven THEN d.state END AS unproven_end," \
-	"		CASE WHEN d.state = 'dead' AND d.error LIKE 'action %% " CANNOT_BE_HANDED_OUT ":%%'" \
+	"		CASE WHEN d.state <> " SQL_DELIVERED \
+	" AND d.unproven THEN d.state END AS unproven_end," \
+	"		CASE WHEN d.state = " SQL_DEAD " AND d.error LIKE 'action %% " CANNOT_BE_HANDED_OUT \
+	":%%'" \
 	"			THEN d.error END AS not_handed_out" \
 	"	FROM stored AS o FULL JOIN covered AS c ON c.id = o.id" \
 	"	FULL JOIN delivery AS d ON d.outbox_id = coalesce(o.id, c.id)), " \
@@ -165,13 +169,13 @@
 	" and %%s are in the queue.', b.id, b.replayed, coalesce(t.ended, 0), coalesce(s.queued, 0))" \
 	"	FROM %1$s.acteon_replay_batch AS b" \
 	"	LEFT JOIN (SELECT batch_id, sum(actions) AS ended FROM %1$s.acteon_replay_tally" \
-	"		WHERE state <> 'in_doubt' GROUP BY batch_id) AS t ON t.batch_id = b.id" \
+	"		WHERE state <> " SQL_IN_DOUBT " GROUP BY batch_id) AS t ON t.batch_id = b.id" \
 	"	LEFT JOIN (SELECT batch_id, sum(last_id - first_id + 1) AS queued" \
 	"		FROM %1$s.acteon_dispatch_segment GROUP BY batch_id) AS s ON s.batch_id = b.id" \
 	"	WHERE b.replayed <> coalesce(t.ended, 0) + coalesce(s.queued, 0) ORDER BY b.id"
 
 /* Whether segment s is in doubt at the time of the call. */
-#define IS_DOUBT "(" SEGMENT_STATE("s", "$1") ") = 'in_doubt'"
+#define IS_DOUBT "(" SEGMENT_STATE("s", "$1") ") = " SQL_IN_DOUBT
 
 /*
  * The view's row: the segments are read, the last deliveries by the index on
@@ -179,7 +183,7 @@
  */
 #define READ_STATS \
 	"SELECT s.depth, s.due, s.retrying, s.scheduled, s.leased," \
-	"	(SELECT count(*) FROM %1$s.acteon_dispatch_delivery WHERE state = 'dead')," \
+	"	(SELECT count(*) FROM %1$s.acteon_dispatch_delivery WHERE state = " SQL_DEAD ")," \
 	"	s.oldest_due_age, d.delivered_1m, d.delivered_5m, d.dead_5m, s.paused, s.in_doubt, s.held " \
 	"FROM (SELECT coalesce(sum(n), 0)::bigint AS depth," \
 	"		coalesce(sum(n) FILTER (WHERE due_at <= now AND is_clean), 0)::bigint AS due," \
@@ -200,17 +204,19 @@
 			   "			" IS_DOUBT " AS is_doubt, b.stopped IS NULL" \
 			   "				AND (" SEGMENT_STATE( \
 				   "s", \
-				   "$1") ") = 'waiting' AS is_clean" \
+				   "$1") ") = " SQL_WAITING " AS is_clean" \
 						 "		FROM %1$s.acteon_dispatch_segment AS s" \
 						 "		LEFT JOIN %1$s.acteon_replay_batch AS b ON b.id = s.batch_id AND b.stopped IS NOT NULL" \
 						 "		WHERE (" IS_CANCELLED( \
 							 "b") ") IS NOT TRUE" \
 								  "			OR s.lease_token IS NOT NULL OR " IS_DOUBT \
 								  ") AS segment) AS s, " \
-								  "	(SELECT count(*) FILTER (WHERE state = 'delivered' AND finished_at >= $1 - interval '1 min')" \
+								  "	(SELECT count(*) FILTER (WHERE state = " SQL_DELIVERED \
+								  " AND finished_at >= $1 - interval '1 min')" \
 								  "			AS delivered_1m," \
-								  "		count(*) FILTER (WHERE state = 'delivered') AS delivered_5m," \
-								  "		count(*) FILTER (WHERE state = 'dead') AS dead_5m" \
+								  "		count(*) FILTER (WHERE state = " SQL_DELIVERED \
+								  ") AS delivered_5m," \
+								  "		count(*) FILTER (WHERE state = " SQL_DEAD ") AS dead_5m" \
 								  "	FROM %1$s.acteon_dispatch_delivery WHERE finished_at >= $1 - interval '5 min') AS d"
 
 PG_FUNCTION_INFO_V1(acteon_outbox_check);

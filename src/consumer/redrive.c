@@ -70,7 +70,7 @@ enum
 			 "FROM %1$s.acteon_dispatch_delivery AS d " \
 			 "JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
 			 "JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id " \
-			 "WHERE d.state = 'dead' AND ($1 IS NULL OR d.outbox_id = ANY ($1)) " \
+			 "WHERE d.state = " SQL_DEAD " AND ($1 IS NULL OR d.outbox_id = ANY ($1)) " \
 			 "AND ($2 IS NULL OR o.batch_id = $2) AND ($3 IS NULL OR o.tenant = $3) " \
 			 "AND ($4 IS NULL OR o.provider = $4) " \
 			 "ORDER BY d.outbox_id FOR UPDATE OF d, o SKIP LOCKED"

@@ -62,6 +62,7 @@ init_preview(Preview *preview, ReplayQuery *query, int wanted)
 	initHyperLogLog(&preview->dedup_keys, DEDUP_KEY_BITS);
 	for (int i = 0; i < NUM_BREAKDOWNS; i++)
 		InitValueCounts(&preview->by[i]);
+	preview->causes = MakeCauseCounts(query);
 }
 
 /*
@@ -78,15 +79,6 @@ add_time(OptionalTime *oldest, OptionalTime *newest, TimestampTz time)
 }
 
 /*
- * A text of a record for people.
- */
-static char *
-shown_text(const text *value)
-{
-	return ClipForMessage(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
-}
-
-/*
  * Keep a record as one of the samples.
  */
 static void
@@ -99,11 +91,11 @@ keep_sample(Preview *preview, const AuditRecord *record)
 	sample = &preview->samples[preview->sample_count++];
 	sample->dispatched_at = (OptionalTime){true, record->dispatched_at};
 	sample->action_id = text_to_cstring(record->action_id);
-	sample->namespace = shown_text(record->namespace);
-	sample->tenant = shown_text(record->tenant);
-	sample->provider = shown_text(record->provider);
-	sample->action_type = shown_text(record->action_type);
-	sample->outcome = shown_text(record->outcome);
+	sample->namespace = ShowText(record->namespace);
+	sample->tenant = ShowText(record->tenant);
+	sample->provider = ShowText(record->provider);
+	sample->action_type = ShowText(record->action_type);
+	sample->outcome = ShowText(record->outcome);
 }
 
 /*
@@ -139,6 +131,7 @@ count_item(Preview *preview, ReplayCall *call, const ReplayItem *item)
 {
 	const AuditRecord *record = item->record;
 	bool replayable = item->status == ITEM_PENDING;
+	Effect effect;
 	GrantTarget target = {.tenant = record->tenant,
 						  .namespace = record->namespace,
 						  .provider = record->provider,
@@ -156,6 +149,9 @@ count_item(Preview *preview, ReplayCall *call, const ReplayItem *item)
 	}
 	for (int i = 0; i < NUM_RECORD_COLUMNS && item->reason == REASON_COLUMN_MISSING; i++)
 		preview->missing[i] += record->missing == RecordColumnNames[i];
+	CountCause(preview->causes, record,
+			   item->reason == REASON_NO_GRANT ? JudgeColumns(preview->query, record, &effect)
+											   : item->reason);
 	add_time(&preview->oldest, &preview->newest, record->dispatched_at);
 	CountValue(&preview->by[BY_PROVIDER], record->provider, replayable);
 	CountValue(&preview->by[BY_ACTION_TYPE], record->action_type, replayable);

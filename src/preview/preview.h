@@ -11,6 +11,7 @@
 #include "audit/audit_count.h"
 #include "base/optional_time.h"
 #include "base/value_counts.h"
+#include "preview/cause_counts.h"
 #include "query/query.h"
 #include "replay/asked.h"
 #include "replay/eligibility.h"
@@ -41,6 +42,9 @@ typedef enum Breakdown
 
 /* Values of a column that are shown; the others are counted together. */
 #define SHOWN_VALUES 20
+
+/* Causes that are shown. */
+#define SHOWN_CAUSES 5
 
 /* A record that would be replayed. */
 typedef struct PreviewSample
@@ -76,6 +80,7 @@ typedef struct Preview
 	int searched;    /* records for which it was found out whether another one says executed */
 	hyperLogLogState dedup_keys;
 	ValueCounts by[NUM_BREAKDOWNS]; /* of what the caller may read */
+	CauseCounts *causes;            /* of the same */
 	PreviewSample *samples;
 	int sample_count;
 	int wanted_samples;

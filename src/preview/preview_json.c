@@ -200,6 +200,30 @@ push_not_found(JsonbParseState **state, const Preview *preview)
 }
 
 /*
+ * Push the causes that are shown.
+ */
+static void
+push_causes(JsonbParseState **state, Preview *preview)
+{
+	Cause **causes;
+	int count = TopCauses(preview->causes, &causes);
+
+	PushKey(state, "causes");
+	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < Min(count, SHOWN_CAUSES); i++)
+	{
+		pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
+		PushString(state, "provider", text_to_cstring(causes[i]->provider));
+		PushString(state, "outcome", text_to_cstring(causes[i]->outcome));
+		PushString(state, "signature", causes[i]->signature);
+		PushNumber(state, "matched", causes[i]->matched);
+		PushNumber(state, "replayable", causes[i]->replayable);
+		pushJsonbValue(state, WJB_END_OBJECT, NULL);
+	}
+	pushJsonbValue(state, WJB_END_ARRAY, NULL);
+}
+
+/*
  * Push the samples.
  */
 static void
@@ -255,6 +279,7 @@ acteon_replay_preview_jsonb(PG_FUNCTION_ARGS)
 	PushString(&state, "refused", preview.is_refused ? preview.refusal.message : NULL);
 	push_not_found(&state, &preview);
 	push_breakdowns(&state, &preview);
+	push_causes(&state, &preview);
 	push_samples(&state, &preview);
 	PushJsonb(&state, "query", QueryToJsonb(preview.query));
 	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));

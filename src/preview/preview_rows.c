@@ -297,10 +297,8 @@ put_breakdowns(Sheet *sheet, Preview *preview)
 		{
 			const text *value = top[i].value;
 
-			put_row(sheet,
-					value == NULL ? "(none)"
-								  : ClipForMessage(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)),
-					top[i].matched, top[i].replayable, NULL);
+			put_row(sheet, value == NULL ? "(none)" : ShowText(value), top[i].matched,
+					top[i].replayable, NULL);
 		}
 		if (other_values > 0)
 			put_row(sheet, psprintf("%d others", other_values), others.matched, others.replayable,
@@ -308,6 +306,33 @@ put_breakdowns(Sheet *sheet, Preview *preview)
 	}
 	if (preview->not_covered > 0)
 		put_row(sheet, "(not covered by your grants)", preview->not_covered, 0, NULL);
+}
+
+/*
+ * Why records were lost.
+ */
+static void
+put_causes(Sheet *sheet, Preview *preview)
+{
+	Cause **causes;
+	int count = TopCauses(preview->causes, &causes);
+	int64 matched = UncountedCauses(preview->causes);
+	int64 replayable = 0;
+
+	sheet->section = "cause";
+	for (int i = 0; i < count; i++)
+	{
+		if (i < SHOWN_CAUSES)
+			put_row(sheet, causes[i]->signature, causes[i]->matched, causes[i]->replayable,
+					psprintf("%s %s", ShowText(causes[i]->provider), ShowText(causes[i]->outcome)));
+		else
+		{
+			matched += causes[i]->matched;
+			replayable += causes[i]->replayable;
+		}
+	}
+	if (matched > 0)
+		put_row(sheet, "others", matched, replayable, "acteon_replay_causes shows them");
 }
 
 /*
@@ -355,6 +380,7 @@ acteon_replay_preview(PG_FUNCTION_ARGS)
 	put_not_found(&sheet, &preview);
 	put_reasons(&sheet, &preview);
 	put_beware(&sheet, &preview);
+	put_causes(&sheet, &preview);
 	put_breakdowns(&sheet, &preview);
 	put_samples(&sheet, &preview);
 	return (Datum) 0;

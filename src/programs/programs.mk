@@ -35,8 +35,8 @@ RELAY_HEADERS = $(sort $(wildcard src/programs/relay/*.h))
 RELAY_OBJECTS = $(RELAY_SOURCES:.c=.o)
 HTTP_SOURCES = $(sort $(wildcard src/programs/http/*.c))
 HTTP_HEADERS = $(sort $(wildcard src/programs/http/*.h))
-# What a replay can be asked is a table of the extension.
-HTTP_TABLE = src/query/options.h src/query/options.def
+# What a replay can be asked is a table of the extension, and the names of states are its too.
+SHARED_TABLES = src/query/options.h src/query/options.def src/query/states.h
 HTTP_OBJECTS = $(HTTP_SOURCES:.c=.o)
 PROGRAM_OBJECTS = $(COMMON_OBJECTS) $(RELAY_OBJECTS) $(HTTP_OBJECTS)
 
@@ -86,7 +86,7 @@ http: acteon-replay-http acteon-replay-http.1
 relay-asan: acteon-relay.asan
 http-asan: acteon-replay-http.asan
 
-$(PROGRAM_OBJECTS): %.o: %.c $(COMMON_HEADERS) $(RELAY_HEADERS) $(HTTP_HEADERS) $(HTTP_TABLE) acteon_replay.control META.json
+$(PROGRAM_OBJECTS): %.o: %.c $(COMMON_HEADERS) $(RELAY_HEADERS) $(HTTP_HEADERS) $(SHARED_TABLES) acteon_replay.control META.json
 	$(CC) $(PROGRAM_CPPFLAGS) $(PROGRAM_CFLAGS) $(PROGRAM_FLAGS) -c -o $@ $<
 
 # A part of the program that is no C.
@@ -102,16 +102,16 @@ acteon-relay.1 acteon-replay-http.1: %.1: %
 	./$< --man >$@.tmp
 	mv $@.tmp $@
 
-acteon-relay.asan: $(RELAY_SOURCES) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control META.json
+acteon-relay.asan: $(RELAY_SOURCES) $(COMMON_SOURCES) $(RELAY_HEADERS) $(SHARED_TABLES) $(COMMON_HEADERS) acteon_replay.control META.json
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -o $@ $(filter %.c,$^) $(RELAY_LIBS)
 
-acteon-replay-http.asan: $(HTTP_SOURCES) $(COMMON_SOURCES) $(HTTP_HEADERS) $(HTTP_TABLE) $(COMMON_HEADERS) acteon_replay.control META.json
+acteon-replay-http.asan: $(HTTP_SOURCES) $(COMMON_SOURCES) $(HTTP_HEADERS) $(SHARED_TABLES) $(COMMON_HEADERS) acteon_replay.control META.json
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -o $@ $(filter %.c,$^) $(HTTP_LIBS)
 
-acteon-relay-unit: test/relay/unit.c $(if $(filter no,$(KAFKA)),,test/relay/kafka_unit.c test/relay/kafka_unit.h) test/relay/simulate.c test/relay/simulate.h test/tap.c test/tap.h $(filter-out %/main.c,$(RELAY_SOURCES)) $(COMMON_SOURCES) $(RELAY_HEADERS) $(COMMON_HEADERS) acteon_replay.control META.json
+acteon-relay-unit: test/relay/unit.c $(if $(filter no,$(KAFKA)),,test/relay/kafka_unit.c test/relay/kafka_unit.h) test/relay/simulate.c test/relay/simulate.h test/tap.c test/tap.h $(filter-out %/main.c,$(RELAY_SOURCES)) $(COMMON_SOURCES) $(RELAY_HEADERS) $(SHARED_TABLES) $(COMMON_HEADERS) acteon_replay.control META.json
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Itest -o $@ $(filter %.c,$^) $(RELAY_LIBS)
 
-acteon-replay-http-unit: test/http/unit.c test/tap.c test/tap.h $(filter-out %/main.c,$(HTTP_SOURCES)) $(COMMON_SOURCES) $(HTTP_HEADERS) $(HTTP_TABLE) $(COMMON_HEADERS) acteon_replay.control META.json
+acteon-replay-http-unit: test/http/unit.c test/tap.c test/tap.h $(filter-out %/main.c,$(HTTP_SOURCES)) $(COMMON_SOURCES) $(HTTP_HEADERS) $(SHARED_TABLES) $(COMMON_HEADERS) acteon_replay.control META.json
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Itest -o $@ $(filter %.c,$^) $(HTTP_LIBS)
 
 relay-unit: acteon-relay-unit

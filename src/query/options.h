@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "query/states.h"
+
 /* A number as a text, for the bounds and defaults in the table. */
 #define NUMBER_TEXT_(number) #number
 #define NUMBER_TEXT(number) NUMBER_TEXT_(number)
@@ -79,6 +81,7 @@ typedef enum OptionKind
 #define CALL_HTTP_BULK 0x040u     /* POST /v1/audit/replay */
 #define CALL_HTTP_STEERING 0x080u /* POST /v1/replay/batches/{batch_id}/pause and its like */
 #define CALL_HTTP_BATCHES 0x100u  /* GET /v1/replay/batches */
+#define CALL_CAUSES 0x200u        /* acteon_replay_causes */
 
 /* Those that take a filter; those of HTTP; those that take what a single replay does. */
 #define CALLS_MANY (CALL_BULK | CALL_PREVIEW | CALL_ALL | CALL_QUERY | CALL_HTTP_BULK)

@@ -241,6 +241,23 @@ check_lost(const ReplayQuery *query)
 }
 
 /*
+ * Read the rules of signatures.  One that is asked for may be an error as it is, of
+ * which the signature is meant.
+ */
+static void
+check_signature(ReplayQuery *query)
+{
+	char signature[SIGNATURE_BYTES];
+	int len;
+
+	query->rules = ReadSignatureRules(query->signature_rules);
+	if (query->signature == NULL)
+		return;
+	len = MakeSignature(signature, query->signature, strlen(query->signature), query->rules);
+	query->signature_made = pnstrdup(signature, len);
+}
+
+/*
  * Check the share at which the circuit breaker opens.
  */
 static void
@@ -383,6 +400,8 @@ query_digest(const ReplayQuery *query, char *hex)
 		appendStringInfoString(&text, "newest_first;");
 	if (query->lost)
 		appendStringInfoString(&text, "lost;");
+	if (query->signature_rules != NULL)
+		appendStringInfo(&text, "signature_rules=%s;", query->signature_rules);
 	QueryDigest(hex, text.data, text.len);
 	pfree(text.data);
 }
@@ -493,6 +512,8 @@ check_exclusion(ReplayQuery *query)
 	check_outcomes(query->excluded);
 	check_texts(query->excluded);
 	check_patterns(query->excluded);
+	query->excluded->signature_rules = query->signature_rules;
+	check_signature(query->excluded);
 }
 
 /*
@@ -511,6 +532,7 @@ CheckReplayQuery(ReplayQuery *query)
 	check_outcomes(query);
 	check_texts(query);
 	check_patterns(query);
+	check_signature(query);
 	check_exclusion(query);
 	check_order(query);
 	check_cursor(query);

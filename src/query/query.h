@@ -11,6 +11,7 @@
 #include "utils/numeric.h"
 
 #include "base/compat.h"
+#include "base/error_signature.h"
 #include "base/optional_time.h"
 #include "query/options.h"
 #include "query/text_list.h"
@@ -68,6 +69,11 @@ typedef struct ReplayQuery
 	bool holds_doubts;    /* the same */
 	char **outcomes;      /* what the filter on outcome names, one by one; see CheckReplayQuery */
 	int outcome_count;    /* 0: any */
+	char *signature;      /* of the error; NULL: any */
+	char
+		*signature_made; /* the signature of that, if it is an error itself; see CheckReplayQuery */
+	char *signature_rules;
+	SignatureRules rules; /* the same */
 	TextList action_ids;
 	TextList exclude_ids;
 	Jsonb *exclude;               /* NULL: nothing */

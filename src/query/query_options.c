@@ -45,6 +45,7 @@ static const char *const call_names[] = {
 	"POST /v1/audit/replay",
 	"POST /v1/replay/batches/{batch_id}",
 	"GET /v1/replay/batches",
+	"acteon_replay_causes",
 };
 
 /* Types in SQL. */

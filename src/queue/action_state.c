@@ -102,23 +102,7 @@ delivery_state(StateReader *reader)
 }
 
 /*
- * The state of a segment, as far as its batch does not matter: running, in doubt
- * or waiting.  It is in doubt once its lease has run out, whether a claim has
- * noticed that or not, and from the moment at which an id was given up without
- * proof until that is resolved.
- */
-ActionState
-SegmentState(const Segment *segment, TimestampTz now)
-{
-	if (SegmentIsLeased(segment, now))
-		return ACTION_RUNNING;
-	if (segment->lease_token != NO_LEASE || segment->doubt_since != 0 || segment->unproven)
-		return ACTION_IN_DOUBT;
-	return ACTION_WAITING;
-}
-
-/*
- * The same for the row of a segment that was found.
+ * The state of the segment whose row was found; see SegmentState.
  */
 ActionState
 SegmentRowState(TableFinder *segments, TimestampTz now)

@@ -10,6 +10,7 @@
 #include "utils/snapshot.h"
 
 #include "base/table_access.h"
+#include "query/states.h"
 #include "queue/segment.h"
 
 /* How far an action has come; see ReadActionState. */
@@ -23,25 +24,35 @@ typedef enum ActionState
 	ACTION_CANCELLED
 } ActionState;
 
-/* Their names. */
-#define STATE_WAITING "waiting"
-#define STATE_RUNNING "running"
-#define STATE_IN_DOUBT "in_doubt"
-#define STATE_DELIVERED "delivered"
-#define STATE_DEAD "dead"
-#define STATE_CANCELLED "cancelled"
-
+/* Their names; see query/states.h. */
 extern const char *const ActionStateNames[];
 
 /*
- * SQL for the state of a segment at a time, as SegmentState has it.
+ * The state of a segment, as far as its batch does not matter: running, in doubt
+ * or waiting.  It is in doubt once its lease has run out, whether a claim has
+ * noticed that or not, and from the moment at which an id was given up without
+ * proof until that is resolved.
+ */
+static inline ActionState
+SegmentState(const Segment *segment, TimestampTz now)
+{
+	if (SegmentIsLeased(segment, now))
+		return ACTION_RUNNING;
+	if (segment->lease_token != NO_LEASE || segment->doubt_since != 0 || segment->unproven)
+		return ACTION_IN_DOUBT;
+	return ACTION_WAITING;
+}
+
+/*
+ * SQL for the same, which is asked of every segment of a list; sql/proof.sql compares
+ * the two.
  */
 #define SEGMENT_STATE(segment, now) \
-	"CASE WHEN " SEGMENT_IS_LEASED(segment, now) " THEN '" STATE_RUNNING "' WHEN " segment \
+	"CASE WHEN " SEGMENT_IS_LEASED(segment, now) " THEN " SQL_RUNNING " WHEN " segment \
 												 ".lease_token IS NOT NULL OR " segment \
 												 ".doubt_since IS NOT NULL OR " segment \
-												 ".unproven THEN '" STATE_IN_DOUBT \
-												 "' ELSE '" STATE_WAITING "' END"
+												 ".unproven THEN " SQL_IN_DOUBT \
+												 " ELSE " SQL_WAITING " END"
 
 /* An open view of how far actions have come. */
 typedef struct StateReader
@@ -61,7 +72,6 @@ typedef struct StateReader
 } StateReader;
 
 extern ActionState FinishedState(const char *name);
-extern ActionState SegmentState(const Segment *segment, TimestampTz now);
 extern ActionState SegmentRowState(TableFinder *segments, TimestampTz now);
 extern void InitStateReader(StateReader *reader, Oid schema);
 extern ActionState ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot);

@@ -6,6 +6,7 @@
 
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 
 #include "base/catalog.h"
@@ -19,6 +20,24 @@
 #define STEERING_LOCK_CLASS 5
 
 /*
+ * Whether a batch may continue, by its column stopped.
+ */
+BatchStop
+StopOfValue(Datum stopped, bool isnull)
+{
+	text *value;
+
+	if (isnull)
+		return BATCH_RUNS;
+	value = DatumGetTextPP(stopped);
+	if (TextIs(value, STOPPED_PAUSED))
+		return BATCH_PAUSED;
+	if (TextIs(value, STOPPED_CANCELLING) || TextIs(value, STOPPED_CANCELLED))
+		return BATCH_CANCELLED;
+	elog(ERROR, "unknown value of acteon_replay_batch.stopped: %s", text_to_cstring(value));
+}
+
+/*
  * Whether the batch of a row may continue.
  */
 BatchStop
@@ -27,9 +46,7 @@ StopInRow(TupleTableSlot *row)
 	bool isnull;
 	Datum stopped = slot_getattr(row, Anum_batch_stopped, &isnull);
 
-	if (isnull)
-		return BATCH_RUNS;
-	return TextIs(DatumGetTextPP(stopped), STOPPED_PAUSED) ? BATCH_PAUSED : BATCH_CANCELLED;
+	return StopOfValue(stopped, isnull);
 }
 
 /*

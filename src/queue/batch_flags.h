@@ -28,6 +28,7 @@ typedef enum BatchStop
 	BATCH_BUSY /* it is being steered at this moment */
 } BatchStop;
 
+extern BatchStop StopOfValue(Datum stopped, bool isnull);
 extern BatchStop StopInRow(TupleTableSlot *row);
 extern BatchStop StopOfBatch(TableFinder *batches, int64 batch_id, Snapshot snapshot);
 extern void LockSteering(Oid schema, int64 batch_id);

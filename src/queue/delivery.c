@@ -26,6 +26,7 @@
 #include "base/triggers.h"
 #include "queue/delivery.h"
 #include "queue/failure.h"
+#include "queue/outcome_type.h"
 #include "queue/tally.h"
 
 /* One call in so many folds the tally. */
@@ -249,7 +250,8 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 	values[Anum_delivery_attempts - 1] = Int32GetDatum(delivery->attempts);
 	values[Anum_delivery_state - 1] =
 		kept_text(&deliveries->states[delivery->state], ActionStateNames[delivery->state]);
-	values[Anum_delivery_outcome - 1] = delivery->outcome.value;
+	if (!delivery->outcome.isnull)
+		values[Anum_delivery_outcome - 1] = PackOutcome(delivery->outcome.value);
 	nulls[Anum_delivery_outcome - 1] = delivery->outcome.isnull;
 	values[Anum_delivery_error - 1] = delivery->error.value;
 	nulls[Anum_delivery_error - 1] = delivery->error.isnull;
@@ -261,8 +263,8 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 	values[Anum_delivery_unproven - 1] = BoolGetDatum(delivery->unproven);
 	nulls[Anum_delivery_known_by - 1] = delivery->known_by == KNOWN_BY_ANSWER;
 	if (delivery->known_by != KNOWN_BY_ANSWER)
-		values[Anum_delivery_known_by - 1] =
-			CStringGetTextDatum(delivery->known_by == KNOWN_BY_RECORD ? "record" : "settled");
+		values[Anum_delivery_known_by - 1] = CStringGetTextDatum(
+			delivery->known_by == KNOWN_BY_RECORD ? KNOWN_BY_RECORD_NAME : KNOWN_BY_PERSON_NAME);
 	FillSlot(&deliveries->writer, slot, values, nulls, Natts_delivery);
 	CheckRow(&deliveries->writer, slot);
 	MemoryContextSwitchTo(old);

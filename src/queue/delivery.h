@@ -44,7 +44,10 @@ typedef struct DeliveryWriter
 	int failing_count;
 } DeliveryWriter;
 
-/* How an outcome is known. */
+/* How an outcome is known: names in the column known_by, which is NULL for an answer. */
+#define KNOWN_BY_RECORD_NAME "record"
+#define KNOWN_BY_PERSON_NAME "settled"
+
 typedef enum KnownBy
 {
 	KNOWN_BY_ANSWER, /* of the gateway, which a consumer brought */

@@ -27,8 +27,8 @@
 #include "queue/effect.h"
 
 const char *const EffectNames[NUM_EFFECTS] = {
-	[EFFECT_DONE] = "done",       [EFFECT_NONE] = "none",       [EFFECT_LATER] = "later",
-	[EFFECT_DECIDED] = "decided", [EFFECT_UNKNOWN] = "unknown",
+	[EFFECT_DONE] = EFFECT_NAME_DONE, [EFFECT_NONE] = "none",       [EFFECT_LATER] = "later",
+	[EFFECT_DECIDED] = "decided",     [EFFECT_UNKNOWN] = "unknown",
 };
 
 /* What the effect of an outcome may depend on, besides its name. */
@@ -62,14 +62,14 @@ static Effect effect_of_failure(const Evidence *evidence);
  */
 static const OutcomeRule rules[] = {
 	{EXECUTED_OUTCOME, "Executed", EFFECT_UNKNOWN, effect_of_execution, ANSWER_FINAL},
-	{"failed", "Failed", EFFECT_UNKNOWN, effect_of_failure, ANSWER_FINAL},
-	{"circuit_open", "CircuitOpen", EFFECT_NONE, NULL, ANSWER_FINAL},
+	{FAILED_OUTCOME, FAILED_ANSWER, EFFECT_UNKNOWN, effect_of_failure, ANSWER_FINAL},
+	{CIRCUIT_OPEN_OUTCOME, CIRCUIT_OPEN_ANSWER, EFFECT_NONE, NULL, ANSWER_FINAL},
 	{"suppressed", "Suppressed", EFFECT_DECIDED, NULL, ANSWER_FINAL},
 	{"silenced", "Silenced", EFFECT_DECIDED, NULL, ANSWER_FINAL},
 	{"muted", "Muted", EFFECT_DECIDED, NULL, ANSWER_FINAL},
 	{"rerouted", "Rerouted", EFFECT_UNKNOWN, effect_of_reroute, ANSWER_FINAL},
-	{"throttled", "Throttled", EFFECT_NONE, NULL, ANSWER_DEFERRED},
-	{"quota_exceeded", "QuotaExceeded", EFFECT_NONE, NULL, ANSWER_DEFERRED},
+	{THROTTLED_OUTCOME, "Throttled", EFFECT_NONE, NULL, ANSWER_DEFERRED},
+	{QUOTA_EXCEEDED_OUTCOME, "QuotaExceeded", EFFECT_NONE, NULL, ANSWER_DEFERRED},
 	{"deduplicated", "Deduplicated", EFFECT_UNKNOWN, NULL, ANSWER_DEDUPLICATED},
 	{"scheduled", "Scheduled", EFFECT_LATER, NULL, ANSWER_FINAL},
 	{"grouped", "Grouped", EFFECT_LATER, NULL, ANSWER_FINAL},
@@ -122,6 +122,7 @@ static const int pauses_ms[] = {100, 220, 480, 1040, 2240, 4800};
 
 PG_FUNCTION_INFO_V1(acteon_effect);
 PG_FUNCTION_INFO_V1(acteon_answer_effect);
+PG_FUNCTION_INFO_V1(acteon_answer_name);
 
 /*
  * The effect with a name.
@@ -605,4 +606,21 @@ acteon_answer_effect(PG_FUNCTION_ARGS)
 
 	ReadAnswer(PG_GETARG_JSONB_P(0), &reading);
 	PG_RETURN_TEXT_P(cstring_to_text(EffectNames[reading.effect]));
+}
+
+/*
+ * acteon_answer_name(answer jsonb) → text
+ *
+ * The name of the outcome in an answer of the gateway, as ReadAnswer finds it; NULL if
+ * there is none.
+ */
+Datum
+acteon_answer_name(PG_FUNCTION_ARGS)
+{
+	AnswerReading reading;
+
+	ReadAnswer(PG_GETARG_JSONB_P(0), &reading);
+	if (reading.name[0] == '\0')
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(reading.name));
 }

@@ -7,10 +7,18 @@
 
 #include "utils/jsonb.h"
 
-/* Outcomes of records that are known by name: an intent, and two that took effect. */
+/* Outcomes of records that are asked for by name elsewhere; effect.c has all of them. */
 #define INTENT_OUTCOME "pending"
 #define EXECUTED_OUTCOME "executed"
 #define CHAIN_ORIGIN_OUTCOME "chain_started"
+#define FAILED_OUTCOME "failed"
+#define CIRCUIT_OPEN_OUTCOME "circuit_open"
+#define THROTTLED_OUTCOME "throttled"
+#define QUOTA_EXCEEDED_OUTCOME "quota_exceeded"
+
+/* The same in answers. */
+#define FAILED_ANSWER "Failed"
+#define CIRCUIT_OPEN_ANSWER "CircuitOpen"
 
 /*
  * Effect of an outcome.  The words are those of acteon_dispatch_delivery.effect,
@@ -54,6 +62,9 @@ typedef struct RecordOutcome
 	bool has_duration;       /* duration_ms is known */
 	int64 duration_ms;       /* how long the gateway took */
 } RecordOutcome;
+
+/* The one that statements ask for. */
+#define EFFECT_NAME_DONE "done"
 
 extern const char *const EffectNames[NUM_EFFECTS];
 

@@ -22,8 +22,9 @@ IsFailure(ActionState state, const char *outcome, Effect effect)
 	if (effect == EFFECT_DONE)
 		return false;
 	return state == ACTION_DEAD || state == ACTION_IN_DOUBT ||
-		   (state == ACTION_DELIVERED && (effect == EFFECT_NONE || strcmp(outcome, "Failed") == 0 ||
-										  strcmp(outcome, "CircuitOpen") == 0));
+		   (state == ACTION_DELIVERED &&
+			(effect == EFFECT_NONE || strcmp(outcome, FAILED_ANSWER) == 0 ||
+			 strcmp(outcome, CIRCUIT_OPEN_ANSWER) == 0));
 }
 
 /*

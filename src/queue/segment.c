@@ -58,16 +58,29 @@ OpenSegments(SegmentTable *table, Oid schema)
 									  Anum_segment_doubt_since, Anum_segment_first_id};
 	TableWriter *writer = &table->writer;
 
-	OpenWriter(writer, OwnTable(schema, SEGMENT_TABLE), true);
-	table->rel = writer->rel;
-	table->columns = writer->columns;
-	table->is_writable = true;
+	OpenSegmentsToAdd(table, schema);
 	table->by_id = WriterIndex(writer, ALL_ROWS, 1, id_column);
 	table->by_due = WriterIndex(writer, RowsWithout(Anum_segment_doubt_since), 2, due);
 	table->by_look = WriterIndex(writer, RowsWith(Anum_segment_doubt_since), 1, due);
 	table->by_lease = WriterIndex(writer, RowsWith(Anum_segment_lease_token), 1, lease);
 	table->by_lane = WriterIndex(writer, RowsWith(Anum_segment_lane), 4, lane);
 	table->found = table_slot_create(writer->rel, NULL);
+}
+
+/*
+ * Open the table of segments for InsertSegment only, which needs no search: the
+ * conditions of the indexes to search by take long to read.
+ */
+void
+OpenSegmentsToAdd(SegmentTable *table, Oid schema)
+{
+	TableWriter *writer = &table->writer;
+
+	OpenWriter(writer, OwnTable(schema, SEGMENT_TABLE), true);
+	table->rel = writer->rel;
+	table->columns = writer->columns;
+	table->is_writable = true;
+	table->found = NULL;
 	table->changed = table_slot_create(writer->rel, NULL);
 }
 
@@ -96,7 +109,8 @@ CloseSegments(SegmentTable *table)
 		CloseReader(&table->reader);
 		return;
 	}
-	ExecDropSingleTupleTableSlot(table->found);
+	if (table->found != NULL)
+		ExecDropSingleTupleTableSlot(table->found);
 	ExecDropSingleTupleTableSlot(table->changed);
 	CloseWriter(&table->writer);
 }

@@ -35,7 +35,7 @@ typedef struct Segment
 	ItemPointerData tid;
 } Segment;
 
-/* The open table of segments; see OpenSegments and OpenSegmentsToRead. */
+/* The open table of segments; see OpenSegments, OpenSegmentsToAdd and OpenSegmentsToRead. */
 typedef struct SegmentTable
 {
 	Relation rel;
@@ -98,6 +98,7 @@ SegmentIsLeased(const Segment *segment, TimestampTz now)
 	segment ".lease_token IS NOT NULL AND " segment ".due_at > " now
 
 extern void OpenSegments(SegmentTable *table, Oid schema);
+extern void OpenSegmentsToAdd(SegmentTable *table, Oid schema);
 extern void OpenSegmentsToRead(SegmentTable *table, Oid schema);
 extern void CloseSegments(SegmentTable *table);
 extern bool FindSegment(SegmentTable *table, int64 outbox_id, Segment *segment);

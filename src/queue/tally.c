@@ -154,17 +154,17 @@ FoldTally(Oid schema, int64 batch_id, TimestampTz now)
 }
 
 /*
- * Begin to read the rows of a batch that are later than a time, as they are at
- * this moment, newest first.
+ * Begin to read the rows of a batch that are later than a time, as a snapshot shows
+ * them, newest first.
  */
 void
-BeginTallyScan(TallyScan *scan, Oid schema, int64 batch_id, TimestampTz since)
+BeginTallyScan(TallyScan *scan, Oid schema, int64 batch_id, TimestampTz since, Snapshot snapshot)
 {
 	static const AttrNumber order[] = {Anum_tally_batch_id, Anum_tally_finished_at};
 	ScanKeyData keys[2];
 
 	OpenReader(&scan->table, OwnTable(schema, TALLY_TABLE), ALL_ROWS, 2, order);
-	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan->snapshot = RegisterSnapshot(snapshot);
 	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(batch_id));
 	ScanKeyInit(&keys[1], 2, BTGreaterStrategyNumber, F_TIMESTAMPTZ_GT, TimestampTzGetDatum(since));
 	BeginReading(&scan->table, scan->snapshot, keys, 2);
@@ -219,7 +219,7 @@ count_ended(Oid schema, int64 batch_id, bool cancelled_only)
 	TallyRow row;
 	int64 count = 0;
 
-	BeginTallyScan(&scan, schema, batch_id, DT_NOBEGIN);
+	BeginTallyScan(&scan, schema, batch_id, DT_NOBEGIN, GetLatestSnapshot());
 	while (NextTallyRow(&scan, &row))
 	{
 		if (row.state != ACTION_IN_DOUBT && (!cancelled_only || row.state == ACTION_CANCELLED))

@@ -26,7 +26,8 @@ typedef struct TallyScan
 	Snapshot snapshot;
 } TallyScan;
 
-extern void BeginTallyScan(TallyScan *scan, Oid schema, int64 batch_id, TimestampTz since);
+extern void
+BeginTallyScan(TallyScan *scan, Oid schema, int64 batch_id, TimestampTz since, Snapshot snapshot);
 extern bool NextTallyRow(TallyScan *scan, TallyRow *row);
 extern void EndTallyScan(TallyScan *scan);
 extern void FoldTally(Oid schema, int64 batch_id, TimestampTz now);

@@ -6,21 +6,26 @@
  * sent only if a consumer is sleeping.  Two locks show this.  A consumer that is
  * about to sleep takes the sleepers' lock, shared and for its session, and then
  * checks whether a transaction is enqueueing; a transaction that enqueues takes
- * the enqueuers' lock, shared and until its end, and then checks whether a
- * consumer is sleeping.  The later one sees the other: either the NOTIFY is
- * sent, or the consumer knows that something may be committed without one, and
- * looks again soon.  Neither lock is ever waited for.
+ * the enqueuers' lock, shared and until its end, and checks when it is about to
+ * commit whether a consumer is sleeping.  The later one sees the other: either
+ * the NOTIFY is sent, or the consumer knows that something may be committed
+ * without one, and looks again soon.  Neither lock is ever waited for.
+ *
+ * The check is made as late as possible, so that a consumer that has fallen
+ * asleep while a long transaction was open is woken, and one that has woken up
+ * meanwhile costs no NOTIFY.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "commands/async.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/own_table.h"
 #include "base/settings.h"
-#include "base/table_access.h"
 #include "queue/wake.h"
 
 /* Keeps the locks apart from those of batch_flags.c, and from what users lock. */
@@ -29,14 +34,16 @@
 #define SLEEPERS 1
 #define ENQUEUERS 2
 
+/* The segments' table, if the transaction at hand has enqueued; see NotifyConsumers. */
+static Oid enqueued_in = InvalidOid;
+
 /*
- * Set *tag to one of the two locks.
+ * Set *tag to one of the two locks, which stand for the table of the segments.
  */
 static void
-set_lock_tag(LOCKTAG *tag, Oid schema, uint32 which)
+set_lock_tag(LOCKTAG *tag, Oid segments, uint32 which)
 {
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, OwnTable(schema, SEGMENT_TABLE), which,
-						 WAKE_LOCK_CLASS);
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, segments, which, WAKE_LOCK_CLASS);
 }
 
 /*
@@ -44,15 +51,44 @@ set_lock_tag(LOCKTAG *tag, Oid schema, uint32 which)
  * it itself does not count.
  */
 static bool
-is_held(Oid schema, uint32 which)
+is_held(Oid segments, uint32 which)
 {
 	LOCKTAG tag;
 
-	set_lock_tag(&tag, schema, which);
+	set_lock_tag(&tag, segments, which);
 	if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
 		return true;
 	(void) LockRelease(&tag, ExclusiveLock, true);
 	return false;
+}
+
+/*
+ * Send the NOTIFY.
+ */
+static void
+notify(void)
+{
+	Async_Notify("acteon_dispatch_outbox", "");
+}
+
+/*
+ * At the end of a transaction: send the NOTIFY if the transaction enqueues and a
+ * consumer is sleeping.  A transaction that has rolled back all that it enqueued
+ * has lost the lock as well.  A transaction that is prepared keeps it until it is
+ * committed, so consumers look again; a prepared NOTIFY is impossible.
+ */
+static void
+notify_before_commit(XactEvent event, void *arg)
+{
+	Oid segments = enqueued_in;
+	LOCKTAG tag;
+
+	enqueued_in = InvalidOid;
+	if (event != XACT_EVENT_PRE_COMMIT || !OidIsValid(segments))
+		return;
+	set_lock_tag(&tag, segments, ENQUEUERS);
+	if (ActeonLockHeldByMe(&tag, ShareLock) && is_held(segments, SLEEPERS))
+		notify();
 }
 
 /*
@@ -62,19 +98,26 @@ is_held(Oid schema, uint32 which)
 void
 NotifyConsumers(Oid schema)
 {
+	static bool is_registered = false;
+	Oid segments = OwnTable(schema, SEGMENT_TABLE);
 	LOCKTAG tag;
 
 	if (NotifySetting == NOTIFY_OFF)
 		return;
 	if (NotifySetting == NOTIFY_SMART)
 	{
-		set_lock_tag(&tag, schema, ENQUEUERS);
-		/* Who is just looking for enqueuers has not seen us. */
-		if (LockAcquire(&tag, ShareLock, false, true) != LOCKACQUIRE_NOT_AVAIL &&
-			!is_held(schema, SLEEPERS))
+		if (!is_registered)
+			RegisterXactCallback(notify_before_commit, NULL);
+		is_registered = true;
+		set_lock_tag(&tag, segments, ENQUEUERS);
+		/* If it is not available, who is just looking for enqueuers has not seen us. */
+		if (LockAcquire(&tag, ShareLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
+		{
+			enqueued_in = segments;
 			return;
+		}
 	}
-	Async_Notify("acteon_dispatch_outbox", "");
+	notify();
 }
 
 /*
@@ -85,13 +128,14 @@ NotifyConsumers(Oid schema)
 bool
 BeginSleep(Oid schema)
 {
+	Oid segments = OwnTable(schema, SEGMENT_TABLE);
 	LOCKTAG tag;
 
-	set_lock_tag(&tag, schema, SLEEPERS);
+	set_lock_tag(&tag, segments, SLEEPERS);
 	if (!ActeonLockHeldByMe(&tag, ShareLock) &&
 		LockAcquire(&tag, ShareLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
 		return false; /* another session is just checking */
-	return !is_held(schema, ENQUEUERS);
+	return !is_held(segments, ENQUEUERS);
 }
 
 /*
@@ -100,9 +144,10 @@ BeginSleep(Oid schema)
 void
 EndSleep(Oid schema)
 {
+	Oid segments = OwnTable(schema, SEGMENT_TABLE);
 	LOCKTAG tag;
 
-	set_lock_tag(&tag, schema, SLEEPERS);
+	set_lock_tag(&tag, segments, SLEEPERS);
 	if (ActeonLockHeldByMe(&tag, ShareLock))
 		(void) LockRelease(&tag, ShareLock, true);
 }

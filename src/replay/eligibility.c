@@ -215,17 +215,15 @@ judge_effect(const ReplayQuery *query, const AuditRecord *record, Effect *effect
 }
 
 /*
- * Judge a record by its columns.  Sets *effect if lost is requested.  Records
- * that are not a client's action, and actions that took effect, are recognized
+ * Judge a record by its columns, whoever asks.  Sets *effect if lost is requested.
+ * Records that are not a client's action, and actions that took effect, are recognized
  * before it is checked whether the record is complete enough for a replay.
  */
 Reason
-JudgeRecord(Judge *judge, const AuditRecord *record, Effect *effect)
+JudgeColumns(const ReplayQuery *query, const AuditRecord *record, Effect *effect)
 {
-	Reason reason = REASON_NONE;
+	Reason reason;
 
-	if (!may_replay(judge, record))
-		return REASON_NO_GRANT;
 	if (record->damage != NULL)
 		return REASON_UNREADABLE;
 	if (record->missing != NULL)
@@ -234,10 +232,20 @@ JudgeRecord(Judge *judge, const AuditRecord *record, Effect *effect)
 		return REASON_CHAIN;
 	if (IsInternal(record))
 		return REASON_INTERNAL;
-	reason = judge_effect(judge->query, record, effect);
+	reason = judge_effect(query, record, effect);
 	if (reason == REASON_NONE && !record->has_payload)
 		return REASON_NO_PAYLOAD;
 	return reason;
+}
+
+/*
+ * Judge a record by the caller's grants and by its columns.  Sets *effect if lost is
+ * requested.
+ */
+Reason
+JudgeRecord(Judge *judge, const AuditRecord *record, Effect *effect)
+{
+	return may_replay(judge, record) ? JudgeColumns(judge->query, record, effect) : REASON_NO_GRANT;
 }
 
 /*

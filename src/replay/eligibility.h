@@ -103,6 +103,7 @@ extern void SetReason(ReplayItem *item, Reason reason, const ReplayQuery *query)
 
 extern void InitJudge(Judge *judge, Oid schema, Grants *grants, const ReplayQuery *query);
 extern void CloseJudge(Judge *judge);
+extern Reason JudgeColumns(const ReplayQuery *query, const AuditRecord *record, Effect *effect);
 extern Reason JudgeRecord(Judge *judge, const AuditRecord *record, Effect *effect);
 extern Reason JudgeContents(Judge *judge, const AuditRecord *record, PayloadKind *payload);
 extern void BeginItems(Judge *judge, ReplayItem *items, const AuditRecord *records, int count);

@@ -144,7 +144,7 @@ write_segments(Outbox *outbox)
 {
 	SegmentTable segments;
 
-	OpenSegments(&segments, outbox->schema);
+	OpenSegmentsToAdd(&segments, outbox->schema);
 	for (int i = 0; i < outbox->segment_count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();

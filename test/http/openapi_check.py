@@ -432,7 +432,11 @@ def walk_batches():
         described("list_batches", "as " + key, 200, query="limit=1000", key=options[key])
     page = described("list_batches", "a page", 200, query="limit=2", key=operator).json()["batches"]
     described("list_batches", "the next page", 200, query="limit=2&before=%d" % page[-1]["batch_id"], key=operator)
-    for state in OPERATIONS["list_batches"][4]["state"]["schema"]["enum"]:
+    states = OPERATIONS["list_batches"][4]["state"]["schema"]["enum"]
+    for name in ("Batch", "Steered"):
+        shown = document["components"]["schemas"][name]["properties"]["state"]["enum"]
+        check(shown == states, "the states of %s are those of the table of options" % name, shown, states)
+    for state in states:
         answer = described("list_batches", "those that are " + state, 200, query="state=" + state, key=operator)
         check({found["state"] for found in answer.json()["batches"]} <= {state}, "… and no others")
 

@@ -99,12 +99,16 @@ my $rows = q{SELECT string_agg(t, E'\n') FROM (
 	SELECT 'segment ' || first_id || ' ' || last_id || batch_id || attempt || was_claimed || coalesce(holder, '') || coalesce(lease_token::text, '') FROM acteon_dispatch_segment
 	ORDER BY 1) AS r (t)};
 my $before = $node->safe_psql('old', $rows);
+my $file_of_deliveries = q{SELECT pg_relation_filenode('acteon_dispatch_delivery')};
+my $file_before = $node->safe_psql('old', $file_of_deliveries);
 
 $node->safe_psql('old', 'ALTER EXTENSION acteon_replay UPDATE');
 is($node->safe_psql('old', q{SELECT extversion FROM pg_extension WHERE extname = 'acteon_replay'}), $version, 'it is the present version');
 
 # Nothing is lost.
 is($node->safe_psql('old', $rows), $before, 'every row is there');
+is($node->safe_psql('old', $file_of_deliveries), $file_before, '… and the deliveries, which may be many, were not rewritten');
+is($node->safe_psql('old', q{SELECT atttypid::regtype FROM pg_attribute WHERE attrelid = 'acteon_dispatch_delivery'::regclass AND attname = 'outcome'}), 'acteon_outcome', '… though their outcomes have another type');
 is($node->safe_psql('old', sprintf($acl, $changed)), $grants, 'functions that were made anew have their owners and grants');
 is($node->safe_psql('old', sprintf($acl, q{'^acteon_(replay_pause|replay_lineage|authorized|api_)'})), $others, '… and so have the others');
 is($node->safe_psql('old', q{SELECT count(*) FROM pg_proc WHERE proname ~ '_1_0$'}), '0', '… and nothing of the old ones is left');

@@ -162,7 +162,14 @@ call(q{
 	SELECT public.acteon_replay_bulk(lost => true, tenant_tree => 'acme', error_like => '%', payload => '{}', payload_path => '$', include_replayed => true);
 	SELECT public.acteon_replay_preview(outcome => 'failed', tenant_tree => 'acme', error_like => '%', payload => '{}', payload_path => '$', action_ids => '{f-1,none}');
 	CALL public.acteon_replay_all(lost => true, action_ids => '{f-4,f-5,f-6,c-1,none}', exclude => '{"provider": "sms"}', include_replayed => true, chunk => 1);
+	SELECT public.acteon_replay_causes();
+	SELECT public.acteon_replay_causes(tenant => 'acme', outcome => 'failed,circuit_open', signature_rules => 'number');
+	SELECT public.acteon_replay_preview(lost => true, signature => 'no error text');
+	SELECT public.acteon_replay_preview(outcome => 'failed', signature => 'no error text');
+	SELECT public.acteon_replay_bulk(outcome => 'failed', signature => 'no error text', max_records => 1, include_replayed => true);
+	SELECT public.acteon_error_signature('550 5.1.1 <bob@x.example>: rejected');
 	CALL public.acteon_replay_run('{"lost": true}', chunk => 2);
+	CALL public.acteon_replay_run('{"tenant": "acme", "signature": "no error text"}', chunk => 2);
 	CALL public.acteon_replay_all(outcome => 'failed', include_replayed => true, max_records => 1);
 	SELECT public.acteon_replay_lineage('f-1');
 	SELECT public.acteon_replay_pause(1);

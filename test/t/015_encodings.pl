@@ -52,6 +52,16 @@ foreach my $encoding (@encodings)
 	is($node->safe_psql($encoding, $described), $expected, "$encoding: comments are what they are elsewhere");
 	$node->safe_psql($encoding, fixture($_)) foreach qw(audit_table audit_indexes helpers);
 
+	# Signatures of random texts are cut between characters only, and are their own signatures.
+	my ($with, @known) = ($encoding =~ /^(SQL_ASCII|MULE_INTERNAL)$/ ? $encoding : 'UTF8');
+
+	@known = grep { ($node->psql($encoding, "SET client_encoding = UTF8; SELECT '$_'"))[0] == 0 } @letters if $with eq 'UTF8';
+	is($node->safe_psql($encoding, qq{SET client_encoding = $with; SELECT setseed(0.5);
+		SELECT count(*), count(*) FILTER (WHERE acteon_error_signature(s) <> s OR octet_length(s) > 512 OR convert_from(convert_to(s, '$encoding'), '$encoding') <> s)
+		FROM (SELECT acteon_error_signature(t) AS s FROM (
+			SELECT (SELECT string_agg(substr(alphabet, 1 + g * 0 + floor(random() * length(alphabet))::integer, 1), '') FROM generate_series(1, i) AS g) AS t
+			FROM generate_series(1, 1500, 3) AS i, (SELECT '@known@known@{known}ab1 2"''<>\@.:/' AS alphabet) AS a OFFSET 0) AS r OFFSET 0) AS made}) =~ s/^\n//r, '500|0', "$encoding: signatures of random texts");
+
 	# A letter that the encoding has; clients send and get UTF-8.  Two have no conversion to that.
 	my $client = $encoding =~ /^(SQL_ASCII|MULE_INTERNAL)$/ ? $encoding : 'UTF8';
 	my ($letter) = $client eq 'MULE_INTERNAL' ? "\x81\xe9"
@@ -80,6 +90,13 @@ foreach my $encoding (@encodings)
 		SELECT item FROM acteon_replay_preview(tenant => '$letter', include_replayed => true) WHERE section IN ('tenant', 'sample') ORDER BY item COLLATE "C";
 		SELECT count(*) FROM acteon_outbox_check()}) =~ s/\n/ /gr,
 		qq(1 delivered|$letter t because of $letter reason $letter $letter $letter id-$letter-1|original ) . join(' ', map { "id-$letter-$_" } 1 .. 3) . " $letter 0", "$encoding: what is logged, listed and previewed");
+}
+
+# What a client sends in an encoding that only clients can have: a character whose second byte is a backslash.
+foreach my $server (qw(EUC_JP UTF8))
+{
+	is($node->safe_psql($server, "SET client_encoding = SJIS; SELECT octet_length(acteon_error_signature(repeat('\x8f\x5c 12 ', 300))) <= 512, acteon_error_signature('\x8f\x5c 12 \"\x8f\x5c\"') = '\x8f\x5c <number> \"<value>\"'"),
+		't|t', "$server: signatures of what a client sends in SJIS");
 }
 cmp_ok(scalar(@tried), '>=', 35, 'all encodings of databases are tried');
 like(join(' ', @tried), qr/EUC_JP EUC_CN EUC_KR EUC_TW .*UTF8 .*LATIN1 .*WIN1252 .*KOI8U/, '… those, too, that scripts of other bytes would fail or be garbled in');

@@ -32,9 +32,16 @@ struct Connect
 	int fd;             /* tells the loop that the thread has done its work */
 	ConnectEnded ended; /* NULL if nobody waits for it any more */
 	void *owner;
+	struct Connect *next;
 };
 
 static int forgotten;
+
+/*
+ * All attempts that are under way.  A program may end before they do: nothing ends a
+ * thread that waits in libpq.  What they have is in use until then, and not lost.
+ */
+static Connect *attempts;
 
 /* What libpq is given before and after the conninfo: it may override the first
  * ones only. */
@@ -93,6 +100,12 @@ connect_thread(void *argument)
 static void
 connect_free(Connect *connect)
 {
+	Connect **place = &attempts;
+
+	while (*place != NULL && *place != connect)
+		place = &(*place)->next;
+	if (*place != NULL)
+		*place = connect->next;
 	LoopForget(connect->fd);
 	if (connect->fd >= 0)
 		close(connect->fd);
@@ -143,7 +156,9 @@ ConnectBegin(const char *conninfo, const char *program, ConnectEnded ended, void
 	*connect = (Connect){.conninfo = DuplicateText(conninfo != NULL ? conninfo : ""),
 						 .program = program,
 						 .ended = ended,
-						 .owner = owner};
+						 .owner = owner,
+						 .next = attempts};
+	attempts = connect;
 	connect->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pthread_attr_init(&attributes);
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);

@@ -20,6 +20,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/prometheus.h"
+#include "query/states.h"
 
 #define PREFIX "acteon_relay_"
 /* Of figures that are not this relay's: every relay has the same. */
@@ -124,9 +125,9 @@ static void
 add_batches(Buffer *out, const Gauges *gauges)
 {
 	static const char *const states[BATCH_STATES] = {
-		[BATCH_WAITING] = "waiting",     [BATCH_RUNNING] = "running",
-		[BATCH_DELIVERED] = "delivered", [BATCH_DEAD] = "dead",
-		[BATCH_CANCELLED] = "cancelled",
+		[BATCH_WAITING] = STATE_WAITING,     [BATCH_RUNNING] = STATE_RUNNING,
+		[BATCH_DELIVERED] = STATE_DELIVERED, [BATCH_DEAD] = STATE_DEAD,
+		[BATCH_CANCELLED] = STATE_CANCELLED,
 	};
 
 	if (gauges->batch_count == 0)

@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "query/states.h"
 
 /* The figures of a long queue take their time. */
 #define FIGURES_TIMEOUT MINUTE
@@ -116,14 +117,15 @@ QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills ski
 			   "EXTRACT(epoch FROM oldest_due_age), paused, %s FROM %s.acteon_outbox_stats",
 			   skills.doubts ? "in_doubt, held" : "0, 0", s);
 	/* What is in flight of a cancelled batch is not over yet. */
-	queue->batches = Format(
-		"SELECT batch_id, waiting, in_flight, delivered, dead, cancelled, "
-		"state OPERATOR(pg_catalog.=) 'paused'::pg_catalog.text "
-		"FROM %s.acteon_replay_batches "
-		"WHERE state OPERATOR(pg_catalog.=) ANY ('{enqueuing,running,paused}'::pg_catalog.text[]) "
-		"OR in_flight OPERATOR(pg_catalog.>) 0::pg_catalog.int8 "
-		"ORDER BY batch_id DESC LIMIT %d",
-		s, MAX_BATCHES);
+	queue->batches =
+		Format("SELECT batch_id, waiting, in_flight, delivered, dead, cancelled, "
+			   "state OPERATOR(pg_catalog.=) '" BATCH_STATE_PAUSED "'::pg_catalog.text "
+			   "FROM %s.acteon_replay_batches "
+			   "WHERE state OPERATOR(pg_catalog.<>) ALL ('" BATCH_STATES_OVER
+			   "'::pg_catalog.text[]) "
+			   "OR in_flight OPERATOR(pg_catalog.>) 0::pg_catalog.int8 "
+			   "ORDER BY batch_id DESC LIMIT %d",
+			   s, MAX_BATCHES);
 	if (skills.sleep)
 		queue->sleep = Format("SELECT %s.acteon_outbox_sleep($1::pg_catalog.bool)", s);
 	PQfreemem(s);

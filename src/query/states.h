@@ -1,0 +1,43 @@
+/*
+ * states.h
+ *		The names of the states of batches and of replayed actions.
+ *
+ * The extension, the table of options and the programs include it, so it needs none
+ * of the server's headers.  What decides the state of a batch is in
+ * batch/batch_state.h, and of an action in queue/action_state.h.
+ */
+#ifndef ACTEON_STATES_H
+#define ACTEON_STATES_H
+
+/* The states of a batch. */
+#define BATCH_STATE_ENQUEUING "enqueuing"
+#define BATCH_STATE_RUNNING "running"
+#define BATCH_STATE_PAUSED "paused"
+#define BATCH_STATE_CANCELLED "cancelled"
+#define BATCH_STATE_FINISHED "finished"
+
+/* All of them, for an array of strings. */
+#define BATCH_STATE_NAMES \
+	BATCH_STATE_ENQUEUING, BATCH_STATE_RUNNING, BATCH_STATE_PAUSED, BATCH_STATE_CANCELLED, \
+		BATCH_STATE_FINISHED
+
+/* Those of which nothing is waiting, as the text of an array in SQL. */
+#define BATCH_STATES_OVER "{" BATCH_STATE_CANCELLED "," BATCH_STATE_FINISHED "}"
+
+/* The states of an action. */
+#define STATE_WAITING "waiting"
+#define STATE_RUNNING "running"
+#define STATE_IN_DOUBT "in_doubt"
+#define STATE_DELIVERED "delivered"
+#define STATE_DEAD "dead"
+#define STATE_CANCELLED "cancelled"
+
+/* The same as constants in SQL. */
+#define SQL_WAITING "'" STATE_WAITING "'"
+#define SQL_RUNNING "'" STATE_RUNNING "'"
+#define SQL_IN_DOUBT "'" STATE_IN_DOUBT "'"
+#define SQL_DELIVERED "'" STATE_DELIVERED "'"
+#define SQL_DEAD "'" STATE_DEAD "'"
+#define SQL_CANCELLED "'" STATE_CANCELLED "'"
+
+#endif /* ACTEON_STATES_H */
