@@ -188,10 +188,33 @@ COMMENT ON COLUMN acteon_dispatch_delivery.known_by IS 'How the outcome is known
 
 ALTER TABLE acteon_replay_batch
 	ADD COLUMN on_doubt text NOT NULL DEFAULT 'resend',
+	ADD COLUMN canary text,
+	ADD COLUMN canary_step integer,
+	ADD COLUMN canary_first_id bigint,
+	ADD COLUMN canary_last_id bigint,
+	ADD COLUMN canary_actions bigint,
+	ADD COLUMN canary_held boolean NOT NULL DEFAULT false,
+	ADD COLUMN canary_unrecorded bigint NOT NULL DEFAULT 0,
 	ADD CONSTRAINT acteon_replay_batch_on_doubt_check
-		CHECK (on_doubt OPERATOR(pg_catalog.=) ANY ('{resend,hold}'::text[]));
+		CHECK (on_doubt OPERATOR(pg_catalog.=) ANY ('{resend,hold}'::text[])),
+	ADD CONSTRAINT acteon_replay_batch_canary_check
+		CHECK (canary OPERATOR(pg_catalog.=) ANY ('{auto,hold}'::text[])
+			AND (canary_step IS NULL) OPERATOR(pg_catalog.=) (canary_first_id IS NULL)
+			AND (canary_step IS NULL) OPERATOR(pg_catalog.=) (canary_last_id IS NULL)
+			AND (canary_step IS NOT NULL OR NOT canary_held));
+
+-- Consumers look at the batches whose canary is open, which are few.
+CREATE INDEX acteon_replay_batch_canary_idx ON acteon_replay_batch (canary_step) WHERE canary_step IS NOT NULL;
 
 COMMENT ON COLUMN acteon_replay_batch.passed_over IS 'Records whose action already has a replay, took effect, or, with lost, was not lost.';
+COMMENT ON COLUMN acteon_replay_batch.stopped_by IS 'Role that stopped it; NULL: its circuit breaker or its canary.';
+COMMENT ON COLUMN acteon_replay_batch.canary IS 'How it begins: auto (the next step begins when one is good) or hold (a person begins it). NULL: all actions at once.';
+COMMENT ON COLUMN acteon_replay_batch.canary_step IS 'Open step of the canary, from 1; NULL: there is no canary, or it is over.';
+COMMENT ON COLUMN acteon_replay_batch.canary_first_id IS 'The actions of the open step have outbox ids from this one to canary_last_id.';
+COMMENT ON COLUMN acteon_replay_batch.canary_last_id IS 'Last outbox id that has been released; later ones are held back.';
+COMMENT ON COLUMN acteon_replay_batch.canary_actions IS 'Actions that the steps of the canary have released.';
+COMMENT ON COLUMN acteon_replay_batch.canary_held IS 'Whether the batch is paused because of the judgement of the open step; acteon_replay_resume begins the next one.';
+COMMENT ON COLUMN acteon_replay_batch.canary_unrecorded IS 'Actions that the canary has judged by their answers, because they had no audit records.';
 COMMENT ON COLUMN acteon_replay_batch.on_doubt IS 'What to do if it cannot be determined whether an action was executed: resend (once, under a new id) or hold (a person decides).';
 
 -- The key takes the place of the index, and is no number: calls that finish actions must not share a sequence.
@@ -212,11 +235,11 @@ ALTER TABLE acteon_replay_log
 	DROP CONSTRAINT acteon_replay_log_event_check,
 	ADD CONSTRAINT acteon_replay_log_event_check
 		CHECK (event OPERATOR(pg_catalog.=) ANY
-			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover}'::text[]));
+			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary}'::text[]));
 
 COMMENT ON TABLE acteon_replay_log IS
-	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, for each API key that was created or revoked, and for each contradiction and failover that was detected. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
-COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore).';
+	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, for each step of a canary that paused its batch, for each API key that was created or revoked, and for each contradiction and failover that was detected. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
+COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary).';
 
 ALTER TABLE acteon_replay_installation
 	ADD COLUMN server text,
@@ -484,6 +507,56 @@ COMMENT ON FUNCTION acteon_answer_name(jsonb) IS
 	'Returns the name of the outcome in an answer of the gateway to POST /v1/dispatch: Executed for {"Executed": {"status": "success"}}, NULL if there is none.';
 
 /*
+ * How a batch begins.  It is a text, which may also be given as a boolean.
+ */
+
+CREATE TYPE acteon_canary;
+
+CREATE FUNCTION acteon_canary_in(value cstring)
+RETURNS acteon_canary
+AS 'textin'
+LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_canary_out(value acteon_canary)
+RETURNS cstring
+AS 'textout'
+LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_canary_recv(message internal)
+RETURNS acteon_canary
+AS 'textrecv'
+LANGUAGE internal STABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION acteon_canary_send(value acteon_canary)
+RETURNS bytea
+AS 'textsend'
+LANGUAGE internal STABLE STRICT PARALLEL SAFE;
+
+CREATE TYPE acteon_canary (
+	INPUT = acteon_canary_in,
+	OUTPUT = acteon_canary_out,
+	RECEIVE = acteon_canary_recv,
+	SEND = acteon_canary_send,
+	LIKE = pg_catalog.text
+);
+
+CREATE FUNCTION acteon_canary(value boolean)
+RETURNS acteon_canary
+AS 'booltext'
+LANGUAGE internal IMMUTABLE STRICT PARALLEL SAFE;
+
+CREATE CAST (boolean AS acteon_canary) WITH FUNCTION acteon_canary(boolean) AS IMPLICIT;
+CREATE CAST (text AS acteon_canary) WITHOUT FUNCTION AS IMPLICIT;
+
+COMMENT ON TYPE acteon_canary IS
+	'How a batch begins: off, auto or hold; true and false are the same as hold and off. It is text to which booleans are cast implicitly.';
+COMMENT ON FUNCTION acteon_canary_in(cstring) IS 'Input function of acteon_canary.';
+COMMENT ON FUNCTION acteon_canary_out(acteon_canary) IS 'Output function of acteon_canary.';
+COMMENT ON FUNCTION acteon_canary_recv(internal) IS 'Binary input function of acteon_canary.';
+COMMENT ON FUNCTION acteon_canary_send(acteon_canary) IS 'Binary output function of acteon_canary.';
+COMMENT ON FUNCTION acteon_canary(boolean) IS 'Casts a boolean to acteon_canary.';
+
+/*
  * Picking records: what the replay functions take
  */
 
@@ -596,6 +669,7 @@ CREATE FUNCTION acteon_replay_bulk(
 	error_like text DEFAULT NULL,
 	payload jsonb DEFAULT NULL,
 	payload_path text DEFAULT NULL,
+	canary acteon_canary DEFAULT NULL,
 	OUT batch_id bigint,
 	OUT replayed integer,
 	OUT failed integer,
@@ -606,7 +680,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_bulk'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text) IS
+COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary) IS
 'Replays the actions whose audit records match every given filter, oldest first, in one transaction. At least one filter is required; from_time, to_time and lost => true each count as a filter, and so does an empty text, which finds only records with an empty text. exclude and exclude_ids do not. A NOTICE names ids of action_ids that have no record. If no record matches, a NOTICE for each text that no record was found with names up to three of the closest values that exist in records that the caller''s grants cover for reading; a bounded number of records is read for that.
 
 Arguments:
@@ -651,6 +725,7 @@ tenant_tree: only records of this tenant and of those below it: acme includes ac
 error_like: only records whose error, from which acteon_replay_causes makes signatures, matches this pattern of LIKE, in which % stands for any text and _ for one character; upper and lower case differ. With lost it is the error of the last record of an action that counts
 payload: only records whose payload contains this JSON, as the operator @> of jsonb determines. Payloads that are missing or encrypted, or contain the redaction placeholder, never match
 payload_path: only records in whose payload this SQL/JSON path finds something, as the operator @? of jsonb determines. Errors in the evaluation, and payloads that payload never matches, count as nothing found
+canary: send the first 1, 2, 5, 20, 100, 1000 and 10000 actions before the others, and judge each of these steps by the audit records of its actions. auto: the next step begins when the actions have taken effect, otherwise the batch is paused; hold, or true: the batch is paused after each step until acteon_replay_resume begins the next one; off, or false: all actions at once. By default, batches of more than 100 actions begin with auto
 
 Returns:
 batch_id: number of the batch; NULL if nothing was replayed, failed or skipped
@@ -706,6 +781,7 @@ CREATE FUNCTION acteon_replay_preview(
 	error_like text DEFAULT NULL,
 	payload jsonb DEFAULT NULL,
 	payload_path text DEFAULT NULL,
+	canary acteon_canary DEFAULT NULL,
 	sample integer DEFAULT 5,
 	OUT section text,
 	OUT item text,
@@ -716,7 +792,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_preview'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 50;
 
-COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, integer) IS
+COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, integer) IS
 'Shows what a replay with the same arguments would do, without doing it. It works in read-only transactions and on a standby, and waits for no locks of other replays. Records are judged by the same code as in a replay, so the counts are exact if nothing changes in between. Unlike a replay it does not require a filter, but shows that a replay is refused; max_records defaults to all records. Only tenants, providers and so on that the caller''s grants cover are named.
 
 Arguments:
@@ -871,6 +947,7 @@ CREATE PROCEDURE acteon_replay_all(
 	error_like text DEFAULT NULL,
 	payload jsonb DEFAULT NULL,
 	payload_path text DEFAULT NULL,
+	canary acteon_canary DEFAULT NULL,
 	chunk integer DEFAULT 1000,
 	INOUT batch_id bigint DEFAULT NULL,
 	INOUT replayed bigint DEFAULT NULL,
@@ -879,7 +956,7 @@ CREATE PROCEDURE acteon_replay_all(
 AS 'MODULE_PATHNAME', 'acteon_replay_all'
 LANGUAGE C;
 
-COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, integer, bigint, bigint, bigint, bigint) IS
+COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, integer, bigint, bigint, bigint, bigint) IS
 'Replays all matching records, any number of them, in committed chunks, oldest first. It takes the arguments of acteon_replay_bulk; max_records defaults to all records. It cannot run inside a transaction block. A NOTICE reports the progress every five seconds.
 
 If to_time is omitted or in the future, the time of the call is used, so that the call does not replay the records of its own replays. With a rate the call stays at most a minute ahead of the deliveries and waits for them, so that few actions have to be cancelled if the need arises, and a new rate takes effect with the next chunk; without a rate it enqueues everything at once. While the batch is paused the call waits; when the batch is cancelled the call ends. The cursor and the actions of a chunk are committed together, so if the call is interrupted, acteon_replay_continue can continue it. A call that finds only records that are passed over, because their actions already have a replay or took effect, leaves no batch behind, so a job that runs every five minutes does not fill the table. Memory use does not grow with the number of records, no transaction lasts longer than a chunk, and none is open while the call waits.
@@ -1052,7 +1129,8 @@ CREATE FUNCTION acteon_outbox_read_stats(
 	OUT dead_5m bigint,
 	OUT paused bigint,
 	OUT in_doubt bigint,
-	OUT held bigint)
+	OUT held bigint,
+	OUT canary bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_outbox_read_stats'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 1;
@@ -1062,11 +1140,12 @@ COMMENT ON FUNCTION acteon_outbox_read_stats() IS
 
 CREATE OR REPLACE VIEW acteon_outbox_stats AS
 	SELECT s.depth, s.due, s.retrying, s.scheduled, s.leased, s.dead, s.oldest_due_age,
-		s.delivered_1m, s.delivered_5m, s.dead_5m, s.paused, s.in_doubt, s.held
+		s.delivered_1m, s.delivered_5m, s.dead_5m, s.paused, s.in_doubt, s.held, s.canary
 	FROM acteon_outbox_read_stats() AS s;
 
 COMMENT ON COLUMN acteon_outbox_stats.due IS 'Actions that are due now: new ones and retries. Some may wait for an earlier action with their fingerprint.';
 COMMENT ON COLUMN acteon_outbox_stats.in_doubt IS 'Actions that may have been executed and have no answer, including those whose lease has expired; they count in depth and held, and in no other column.';
+COMMENT ON COLUMN acteon_outbox_stats.canary IS 'Of the scheduled actions, those that canaries hold back and release by themselves when the open step is good.';
 COMMENT ON COLUMN acteon_outbox_stats.held IS 'Of these, the ones that wait for a person (acteon_replay_settle) or for a record.';
 
 CREATE FUNCTION acteon_replay_id(action_id text, generation integer, resend integer DEFAULT 0)
@@ -1224,7 +1303,8 @@ CREATE FUNCTION acteon_replay_read_batches(
 	OUT in_doubt bigint,
 	OUT held bigint,
 	OUT done bigint,
-	OUT on_doubt text)
+	OUT on_doubt text,
+	OUT canary text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_read_batches'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
@@ -1237,7 +1317,7 @@ CREATE OR REPLACE VIEW acteon_replay_batches AS
 		b.replayed, b.failed, b.skipped, b.passed_over, b.waiting, b.in_flight, b.delivered,
 		b.delivered_by, b.dead, b.cancelled, b.rate, b.speed, b.time_left, b.start_at,
 		b.breaker, b.stop_reason, b.stopped_by, b.stopped_at, b.failures, b.last_chunk_at,
-		b.query, b.in_doubt, b.held, b.done, b.on_doubt
+		b.query, b.in_doubt, b.held, b.done, b.on_doubt, b.canary
 	FROM acteon_replay_read_batches() AS b;
 
 COMMENT ON COLUMN acteon_replay_batches.passed_over IS 'Records whose action already has a replay, took effect, or, with lost, was not lost.';
@@ -1249,6 +1329,9 @@ COMMENT ON COLUMN acteon_replay_batches.in_doubt IS 'Actions that may have been 
 COMMENT ON COLUMN acteon_replay_batches.held IS 'Of these, the ones that wait for a person (acteon_replay_settle) or for a record.';
 COMMENT ON COLUMN acteon_replay_batches.done IS 'Of the delivered ones, how many were executed with success.';
 COMMENT ON COLUMN acteon_replay_batches.on_doubt IS 'What to do with actions in doubt: resend or hold.';
+COMMENT ON COLUMN acteon_replay_batches.stopped_by IS 'Role that stopped it; NULL: its circuit breaker or its canary.';
+COMMENT ON COLUMN acteon_replay_batches.canary IS
+	'How far the canary is: the open step, how many actions it and the steps before have released, and what it waits for: answers, records or a person. "passed": all steps have been released. It also says how many actions were judged by their answers because they had no audit records. NULL: the batch has none.';
 
 ALTER TYPE acteon_replay_item ADD ATTRIBUTE effect text;
 ALTER TYPE acteon_replay_item ADD ATTRIBUTE resends integer;
@@ -1463,7 +1546,8 @@ BEGIN
 			JOIN pg_catalog.pg_proc AS p ON m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::oid
 				AND p.oid OPERATOR(pg_catalog.=) m.objid
 		WHERE pg_catalog.regexp_replace(p.proname::text, '_1_0$'::text, ''::text) OPERATOR(pg_catalog.=) ANY ('{
-				acteon_answer_effect,acteon_answer_name,acteon_authorized,acteon_dispatch_lane,acteon_effect,acteon_error_signature,acteon_is_failure,
+				acteon_answer_effect,acteon_answer_name,acteon_authorized,acteon_canary,acteon_canary_in,acteon_canary_out,acteon_canary_recv,
+				acteon_canary_send,acteon_dispatch_lane,acteon_effect,acteon_error_signature,acteon_is_failure,
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
@@ -1480,7 +1564,7 @@ BEGIN
 		FROM made AS m
 			JOIN pg_catalog.pg_type AS t ON m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass::oid
 				AND t.oid OPERATOR(pg_catalog.=) m.objid
-		WHERE t.typname::text OPERATOR(pg_catalog.=) ANY ('{acteon_outcome,acteon_replay_cause,acteon_replay_item,acteon_replay_proof_item,acteon_role}'::text[])
+		WHERE t.typname::text OPERATOR(pg_catalog.=) ANY ('{acteon_canary,acteon_outcome,acteon_replay_cause,acteon_replay_item,acteon_replay_proof_item,acteon_role}'::text[])
 			AND NOT pg_catalog.has_type_privilege('public'::name, t.oid, 'USAGE'::text)
 	LOOP
 		EXECUTE 'GRANT ' OPERATOR(pg_catalog.||) object OPERATOR(pg_catalog.||) ' TO PUBLIC';

@@ -229,7 +229,7 @@ SELECT * FROM pg_temp.pages(1);
 -- … of a batch that is read in several ranges of ids, among which are another one's
 CALL clean();
 SELECT count(make_record('b' || i)) FROM generate_series(1, 700) AS i;
-SELECT replayed, failed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 700);
+SELECT replayed, failed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 700, canary => 'off');
 UPDATE acteon_dispatch_outbox SET batch_id = 2 WHERE id BETWEEN 201 AND 400;
 SELECT count(*) FROM (SELECT pg_temp.take(100) FROM generate_series(1, 5)) AS taken;
 SELECT pg_temp.ack(array_agg(i), '{"Executed": {"status": "success"}}') FROM generate_series(1, 500) AS i WHERE i % 7 <> 3;
@@ -301,7 +301,7 @@ SELECT count(*) FROM acteon_replay_log;
 -- the tally stays short while a batch is delivered one by one, and counts the same
 CALL clean();
 SELECT count(make_record('t' || i)) FROM generate_series(1, 300) AS i;
-SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 300);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 300, canary => 'off');
 UPDATE acteon_replay_batch SET replayed = replayed + 6000;
 INSERT INTO acteon_replay_tally (batch_id, finished_at, state, outcome, effect, actions)
 SELECT 1, now() - i * interval '100 ms', CASE WHEN i % 3 = 0 THEN 'dead' ELSE 'delivered' END, CASE i % 3 WHEN 1 THEN 'Executed' WHEN 2 THEN 'Failed' END,

@@ -156,9 +156,9 @@ CREATE VIEW due AS
 		min(due_at - b.created_at) AS first_due, max(due_at - b.created_at) AS last_due
 	FROM acteon_dispatch_segment AS s JOIN acteon_replay_batch AS b ON b.id = s.batch_id
 	GROUP BY 1, 2 ORDER BY 1, 2 DESC;
-SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 250);
-SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 250, include_replayed => true, rate => 20);
-SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 250, include_replayed => true, rate => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 250, canary => 'off');
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 250, canary => 'off', include_replayed => true, rate => 20);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 250, canary => 'off', include_replayed => true, rate => 1000);
 SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 5, include_replayed => true, rate => 0.5, max_generation => 9);
 SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 5, include_replayed => true, start_at => '2000-01-01', max_generation => 9);
 SELECT * FROM due;

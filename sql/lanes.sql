@@ -24,7 +24,7 @@ $$;
 -- one lane an event: a segment of its own, in the order of the records
 SELECT pg_temp.fire('a1', 1, 'A'), pg_temp.fire('b1', 2, 'B'), pg_temp.fire('free1', 3, NULL), pg_temp.fire('a2', 4, 'A'), pg_temp.fire('a3', 5, 'A'),
 	pg_temp.fire('free2', 6, NULL), pg_temp.fire('b2', 7, 'B'), pg_temp.fire('other', 8, 'A', tenant => 'globex');
-SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');
 SELECT o.id, o.original_action_id, o.fingerprint, o.tenant FROM acteon_dispatch_outbox AS o ORDER BY (fingerprint, tenant, id);
 SELECT count(*) AS segments, count(lane) AS in_lanes, count(DISTINCT lane) AS lanes FROM acteon_dispatch_segment;
 SELECT s.lane = acteon_dispatch_lane(o.tenant, o.fingerprint) AS right_lane, count(*) FROM acteon_dispatch_segment AS s JOIN acteon_dispatch_outbox AS o ON o.id = s.first_id GROUP BY 1 ORDER BY 1;
@@ -90,7 +90,7 @@ SELECT pg_temp.take('one');
 -- a lane that runs over several blocks keeps its order; one claim takes one of it
 CALL clean();
 SELECT count(pg_temp.fire('e' || lpad(i::text, 3, '0'), i, 'E')) FROM generate_series(1, 150) AS i;
-SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');
 SELECT first_id, last_id FROM acteon_dispatch_segment ORDER BY 1;
 CREATE FUNCTION pg_temp.drain() RETURNS TABLE (claims integer, in_order boolean) LANGUAGE plpgsql AS $$
 DECLARE
@@ -116,7 +116,7 @@ SELECT * FROM acteon_outbox_check();
 
 -- two in flight would be seen
 SELECT pg_temp.fire('f1', 1, 'F'), pg_temp.fire('f2', 2, 'F');
-SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');
 SELECT pg_temp.take('one');
 UPDATE acteon_dispatch_segment SET holder = 'two', lease_token = 2, attempt = 1, due_at = now() + interval '1 h' WHERE holder IS NULL;
 SELECT violation, outbox_id FROM acteon_outbox_check();

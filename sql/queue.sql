@@ -60,7 +60,7 @@ FROM acteon_outbox_claim('json') AS c JOIN acteon_dispatch_outbox AS o ON o.id =
 -- at most max_actions, oldest first, across segments; what is left of one stays
 CALL clean();
 SELECT count(make_record('q' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 250) AS i;
-SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');
 SELECT pg_temp.take('a', 3);
 SELECT pg_temp.take('b', 99);
 SELECT * FROM pg_temp.segments;
@@ -126,7 +126,7 @@ RESET acteon_replay.max_attempts;
 -- delays spread
 CALL clean();
 SELECT count(make_record('s' || i)) FROM generate_series(1, 100) AS i;
-SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');
 TRUNCATE held;
 SELECT length(pg_temp.take('d', 100));
 SELECT pg_temp.nack('d', array_agg(i)) FROM generate_series(1, 100) AS i;
@@ -136,7 +136,7 @@ SELECT count(DISTINCT due_at) > 90 AS spread FROM acteon_dispatch_segment;
 CALL clean();
 TRUNCATE held;
 SELECT count(make_record('l' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 6) AS i;
-SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');
 SELECT pg_temp.take('slow', 6);
 SELECT pg_temp.take('quick', 6);
 SELECT pg_temp.run_out('slow');
@@ -190,7 +190,7 @@ SELECT count(*) FROM acteon_dispatch_segment WHERE holder = 'both';
 CALL clean();
 TRUNCATE held;
 SELECT count(make_record('p' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s')) FROM generate_series(1, 6) AS i;
-SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');
 SELECT pg_temp.take('x', 6);
 SELECT pg_temp.run_out('x');
 SELECT pg_temp.take('x', 6);
@@ -207,7 +207,7 @@ CALL clean();
 TRUNCATE held;
 SELECT count(make_record('big' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s',
 	payload => jsonb_build_object('blob', repeat('0123456789', CASE WHEN i IN (3, 4) THEN 1700000 ELSE 400000 END)))) FROM generate_series(1, 6) AS i;
-SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');
 SELECT pg_temp.take('l', 100);
 SELECT * FROM pg_temp.segments;
 SELECT pg_temp.take('l', 100);

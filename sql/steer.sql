@@ -24,7 +24,7 @@ CREATE VIEW pg_temp.stops AS
 
 -- a paused batch is not handed out, another one is
 SELECT pg_temp.make(1, 250), pg_temp.make(301, 310, 'globex');
-SELECT batch_id, replayed FROM acteon_replay_bulk(tenant => 'acme', max_records => 1000);
+SELECT batch_id, replayed FROM acteon_replay_bulk(tenant => 'acme', max_records => 1000, canary => 'off');
 SELECT batch_id, replayed FROM acteon_replay_bulk(tenant => 'globex');
 SELECT pg_temp.claim(20);
 SELECT * FROM acteon_replay_pause(1, 'provider is slow');
@@ -40,7 +40,7 @@ SELECT pg_temp.claim();
 SELECT * FROM acteon_replay_pause(1);
 SELECT * FROM acteon_outbox_check();
 -- a replay of a paused action is still in the way
-SELECT replayed FROM acteon_replay_bulk(tenant => 'acme', max_records => 1000);
+SELECT replayed FROM acteon_replay_bulk(tenant => 'acme', max_records => 1000, canary => 'off');
 -- resumed, it goes on
 SELECT * FROM acteon_replay_resume(1, 'it is quick again');
 SELECT * FROM acteon_replay_resume(1);
@@ -72,7 +72,7 @@ SELECT * FROM acteon_outbox_check();
 
 -- a cancelled batch is not handed out, and its actions are free
 SELECT pg_temp.make(401, 700);
-SELECT batch_id, replayed FROM acteon_replay_bulk(from_time => '2026-01-01 12:06:41+00', max_records => 1000);
+SELECT batch_id, replayed FROM acteon_replay_bulk(from_time => '2026-01-01 12:06:41+00', max_records => 1000, canary => 'off');
 SELECT pg_temp.claim(10);
 SELECT batch_id FROM acteon_dispatch_outbox WHERE original_action_id = 's-401' \gset
 SELECT * FROM acteon_replay_cancel(:batch_id, 'wrong tenant');
@@ -89,7 +89,7 @@ SELECT acteon_outbox_ack(array[:first_id], array[:token], array['"Executed"'::js
 SELECT acteon_outbox_nack(array[:first_id + 1], array[:token], array['boom'], array['1 h']::interval[]);
 SELECT l.state FROM acteon_dispatch_outbox AS o, acteon_replay_lineage(o.original_action_id) AS l WHERE o.id BETWEEN :first_id AND :first_id + 2 AND l.id = o.action_id::text ORDER BY o.id;
 SELECT depth, due, leased, scheduled, retrying, paused FROM acteon_outbox_stats;
-SELECT batch_id, replayed, skipped FROM acteon_replay_bulk(from_time => '2026-01-01 12:06:41+00', max_records => 1000);
+SELECT batch_id, replayed, skipped FROM acteon_replay_bulk(from_time => '2026-01-01 12:06:41+00', max_records => 1000, canary => 'off');
 SELECT generation, count(*), count(*) FILTER (WHERE s.first_id IS NOT NULL) AS queued FROM acteon_dispatch_outbox AS o LEFT JOIN acteon_dispatch_segment AS s ON o.id BETWEEN s.first_id AND s.last_id
 WHERE original_action_id >= 's-401' GROUP BY 1 ORDER BY 1;
 SELECT * FROM acteon_outbox_check();
@@ -111,8 +111,8 @@ SELECT * FROM acteon_outbox_check();
 -- what a cancel leaves to the claims is not handed out, however much it is
 CALL clean();
 SELECT pg_temp.make(1, 1300);
-SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000) \gset
-SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off') \gset
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');
 UPDATE acteon_replay_batch SET stopped = 'cancelling', stopped_at = now();
 SELECT pg_temp.claim(), depth FROM acteon_outbox_stats;
 SELECT state, count(*) FROM acteon_dispatch_outbox AS o, acteon_replay_lineage(original_action_id) AS l WHERE l.id = o.action_id::text GROUP BY 1;
@@ -153,7 +153,7 @@ CREATE FUNCTION pg_temp.pace(batch bigint) RETURNS TABLE (actions bigint, from_s
 	SELECT n, round(extract(epoch FROM min(due_at) - min(start)), 1), round(extract(epoch FROM max(due_at) - min(start)), 1), string_agg(DISTINCT round(extract(epoch FROM next - due_at), 1)::text, ' ')
 	FROM s GROUP BY n ORDER BY n
 $$;
-SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, rate => 50) \gset
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off', rate => 50) \gset
 SELECT * FROM pg_temp.pace(:batch_id);
 SELECT * FROM acteon_replay_set_rate(:batch_id, 10, 'slower');
 SELECT * FROM pg_temp.pace(:batch_id);
@@ -187,7 +187,7 @@ SELECT pg_temp.release();
 SELECT acteon_replay_settle(:batch_id, 'cancel', 'never sent');
 -- nobody claims for a minute: what fell due does not come as a flood
 SELECT acteon_replay_cancel(:batch_id);
-SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, rate => 10, max_generation => 100) \gset
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off', rate => 10, max_generation => 100) \gset
 UPDATE acteon_dispatch_segment SET due_at = due_at - interval '1 min' WHERE batch_id = :batch_id;
 SELECT pg_temp.claim();
 SELECT pg_temp.claim();
@@ -204,7 +204,7 @@ SELECT * FROM acteon_outbox_check();
 SELECT pg_temp.release();
 -- never before its time
 SELECT acteon_replay_cancel(:batch_id);
-SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, start_at => '2100-01-01') \gset
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off', start_at => '2100-01-01') \gset
 SELECT acteon_replay_pause(:batch_id);
 SELECT acteon_replay_resume(:batch_id);
 SELECT acteon_replay_set_rate(:batch_id, 100);
@@ -216,7 +216,7 @@ SELECT * FROM acteon_outbox_check();
 -- a ramp: the first tenth at a tenth of the rate
 CALL clean();
 SELECT pg_temp.make(1, 200);
-SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, rate => 20, ramp => true) \gset
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off', rate => 20, ramp => true) \gset
 SELECT n, round(extract(epoch FROM due_at - start), 1) AS due_s FROM (SELECT row_number() OVER (ORDER BY first_id) AS n, due_at, min(due_at) OVER () AS start FROM acteon_dispatch_segment) AS s ORDER BY n;
 -- … and what is left of it, whatever happens on the way: a pause, another rate, nobody who claims
 CREATE FUNCTION pg_temp.due() RETURNS TABLE (due_s numeric, actions numeric) LANGUAGE sql AS $$

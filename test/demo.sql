@@ -63,7 +63,7 @@ FROM acteon_replay_bulk(outcome => 'pending', allow_unproven => true, allow_part
 \echo
 \set ECHO all
 SELECT acteon_replay_bulk('{"matched_rule": "quiet-hours", "outcome": "suppressed", "from": "2026-01-15T12:30:00Z",
-	"limit": 1000, "reason": "INC-43: rule quiet-hours was too strict"}'::jsonb) - 'results' AS answer;
+	"limit": 1000, "canary": "off", "reason": "INC-43: rule quiet-hours was too strict"}'::jsonb) - 'results' AS answer;
 \set ECHO none
 
 \echo '--- A mistake: somebody asks for all Slack messages of acme, which did go out.  What took effect is not replayed by accident.'
@@ -116,7 +116,7 @@ SELECT id, source, generation, batch_id, requested_by, reason, state FROM acteon
 \echo '$ acteon-relay 2>relay.log &'
 \! acteon-relay 2>"$DEMO_DIR/relay.log" & echo $! >"$DEMO_DIR/relay.pid"
 \set ECHO all
-SELECT pg_sleep(4) \g /dev/null
+SELECT pg_sleep(6) \g /dev/null
 SET ROLE oncall;
 SELECT batch_id, state, progress, waiting, in_flight, delivered, dead, rate, time_left, breaker FROM acteon_replay_batches WHERE batch_id = 2;
 \set ECHO none

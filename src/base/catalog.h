@@ -81,7 +81,14 @@ enum
 	Anum_batch_stopped_by,
 	Anum_batch_stop_reason,
 	Anum_batch_on_doubt,
-	Natts_batch = Anum_batch_on_doubt
+	Anum_batch_canary,
+	Anum_batch_canary_step,
+	Anum_batch_canary_first_id,
+	Anum_batch_canary_last_id,
+	Anum_batch_canary_actions,
+	Anum_batch_canary_held,
+	Anum_batch_canary_unrecorded,
+	Natts_batch = Anum_batch_canary_unrecorded
 };
 
 enum

@@ -30,6 +30,7 @@
 #include "batch/batch_pace.h"
 #include "batch/batch_state.h"
 #include "batch/breaker.h"
+#include "batch/canary.h"
 #include "queue/action_state.h"
 #include "queue/pace.h"
 
@@ -198,6 +199,29 @@ enum
 	"		/ nullif(greatest(c.matched, c.looked_at), 0), 1), 0.0) END"
 
 /*
+ * The open step of batch c's canary, of how many there are by what is known of its size,
+ * and what it waits for.  The sizes are those of canary.h.
+ */
+#define CANARY \
+	"CASE WHEN c.in_part OR c.canary IS NULL THEN NULL ELSE CASE" \
+	"	WHEN c.canary_step IS NULL AND c.is_cancelled THEN 'ended'" \
+	"	WHEN c.canary_step IS NULL THEN 'passed'" \
+	"	ELSE format('step %%s of %%s: %%s of %%s actions, %%s', c.canary_step," \
+	"		1 + (SELECT count(*) FROM unnest('{" CANARY_STEPS_TEXT "}'::bigint[]) AS size" \
+	"			WHERE size < CASE WHEN c.is_complete THEN c.replayed" \
+	"				ELSE greatest(c.matched, c.replayed) END)," \
+	"		c.canary_actions, CASE WHEN c.is_complete THEN c.replayed" \
+	"			ELSE greatest(c.matched, c.replayed) END," \
+	"		CASE WHEN c.canary_held THEN 'held' WHEN c.stopped IS NOT NULL THEN '" BATCH_STATE_PAUSED \
+	"'" \
+	"			WHEN EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS s" \
+	"				WHERE s.batch_id = c.id AND s.first_id BETWEEN c.canary_first_id AND c.canary_last_id)" \
+	"			THEN 'waiting for answers' ELSE 'waiting for records' END) END" \
+	"	|| CASE WHEN c.canary_unrecorded > 0" \
+	"		THEN format(', %%s judged by their answers, without records', c.canary_unrecorded)" \
+	"		ELSE '' END END"
+
+/*
  * The rows of the view, without what is derived from them, and behind them what that
  * takes (enum below).  w is what tells of a whole batch.
  */
@@ -208,7 +232,7 @@ enum
 	"	c.waiting, c.in_flight, c.delivered, c.delivered_by, c.dead, c.cancelled," \
 	"	c.rate, c.speed, NULL, c.start_at, NULL," \
 	"	w.stop_reason, w.stopped_by, c.stopped_at, w.failures, w.last_chunk_at, w.query," \
-	"	c.in_doubt, c.held, c.done, c.on_doubt," \
+	"	c.in_doubt, c.held, c.done, c.on_doubt, " CANARY "," \
 	"	c.in_part, c.stopped, c.is_complete, c.is_queued, c.breaker_window, c.breaker_share," \
 	"	c.breaker_since " \
 	"FROM (" FIGURES ") AS c LEFT JOIN chosen AS w ON w.id = c.id AND NOT c.in_part " \
@@ -250,6 +274,7 @@ enum
 	LIST_HELD,
 	LIST_DONE,
 	LIST_ON_DOUBT,
+	LIST_CANARY,
 	LIST_IN_PART,
 	LIST_STOPPED,
 	LIST_IS_COMPLETE,

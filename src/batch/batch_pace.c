@@ -42,14 +42,29 @@ HasRamp(const BatchRow *batch)
 
 /*
  * How many actions of a batch with a ramp must still be sent at a tenth of its rate:
- * those of the first tenth that have not ended.
+ * those of the first tenth but a number of others, which have ended or are before them.
  */
 int64
-RampLeft(const BatchRow *batch, int64 finished)
+RampLeft(const BatchRow *batch, int64 others)
 {
 	int64 actions = batch->matched >= 0 ? batch->matched : batch->replayed;
 
-	return Max(RampLength(actions) - finished, 0);
+	return Max(RampLength(actions) - others, 0);
+}
+
+/*
+ * Begin to pace actions of a batch that come behind a number of others: from now on, or
+ * from the batch's start_at, and not before those others are due.
+ */
+void
+BeginPaceBehind(Pacer *pacer, const BatchRow *batch, int64 others, TimestampTz now)
+{
+	double rate = RateValue(batch->rate);
+	TimestampTz start = batch->start_at.given ? Max(batch->start_at.time, now) : now;
+
+	if (rate > 0 && batch->paced_until.given)
+		start = Max(start, batch->paced_until.time);
+	BeginPace(pacer, start, rate, HasRamp(batch) ? RampLeft(batch, others) : 0);
 }
 
 /*
@@ -57,16 +72,19 @@ RampLeft(const BatchRow *batch, int64 finished)
  * the batch's rate and with what is left of its ramp; without a rate, that time.
  * all tells whether actions that were not parked get them, too; with a rate they
  * always do.  Without wait, segments that a consumer's answer is changing at this
- * moment are left out.
+ * moment are left out.  What the canary holds back stays as it is.
  */
 void
-PaceAnew(HeldBatch *held, const BatchQueue *queue, TimestampTz start, bool all, bool wait)
+PaceAnew(HeldBatch *held, const BatchQueue *whole, TimestampTz start, bool all, bool wait)
 {
+	BatchQueue part = *whole;
+	const BatchQueue *queue = &part;
 	double rate = RateValue(held->row.rate);
 	OptionalTime until = {.given = rate > 0};
 	int64 ramp = 0;
 	Pacer pacer;
 
+	part.last_id = Min(part.last_id, ReleasedId(&held->row));
 	if (rate > 0 && HasRamp(&held->row))
 		ramp = RampLeft(&held->row, CountFinished(queue->schema, held->row.id));
 	BeginPace(&pacer, start, rate, ramp);

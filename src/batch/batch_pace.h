@@ -11,7 +11,8 @@
 extern BatchQueue QueueOfBatch(Oid schema, const BatchRow *batch, TimestampTz now);
 extern bool HasRamp(const BatchRow *batch);
 extern int64 RampLeft(const BatchRow *batch, int64 finished);
+extern void BeginPaceBehind(Pacer *pacer, const BatchRow *batch, int64 others, TimestampTz now);
 extern void
-PaceAnew(HeldBatch *held, const BatchQueue *queue, TimestampTz start, bool all, bool wait);
+PaceAnew(HeldBatch *held, const BatchQueue *whole, TimestampTz start, bool all, bool wait);
 
 #endif /* ACTEON_BATCH_PACE_H */

@@ -103,6 +103,24 @@ fill_pace(Row *row, const BatchRow *batch)
 }
 
 /*
+ * Fill in the columns about the canary.
+ */
+static void
+fill_canary(Row *row, const CanaryState *canary)
+{
+	bool has_one = canary->mode != NULL;
+	bool is_open = canary->step > 0;
+
+	fill(row, Anum_batch_canary, has_one, has_one ? CStringGetTextDatum(canary->mode) : (Datum) 0);
+	fill(row, Anum_batch_canary_step, is_open, Int32GetDatum(canary->step));
+	fill(row, Anum_batch_canary_first_id, is_open, Int64GetDatum(canary->first_id));
+	fill(row, Anum_batch_canary_last_id, is_open, Int64GetDatum(canary->last_id));
+	fill(row, Anum_batch_canary_actions, has_one, Int64GetDatum(canary->actions));
+	fill(row, Anum_batch_canary_held, true, BoolGetDatum(canary->is_held));
+	fill(row, Anum_batch_canary_unrecorded, true, Int64GetDatum(canary->unrecorded));
+}
+
+/*
  * Write a batch down.
  */
 void
@@ -137,6 +155,7 @@ InsertBatch(Oid schema, const BatchRow *batch)
 	fill_pace(&row, batch);
 	fill(&row, Anum_batch_on_doubt, true,
 		 CStringGetTextDatum(batch->holds_doubts ? ON_DOUBT_HOLD : ON_DOUBT_RESEND));
+	fill_canary(&row, &batch->canary);
 
 	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE), false);
 	InsertRow(&writer, row.values, row.nulls, Natts_batch);
@@ -207,6 +226,23 @@ get_jsonb(TableFinder *row, AttrNumber column)
 }
 
 /*
+ * What a row says of the canary.
+ */
+static void
+read_canary(TableFinder *row, CanaryState *canary)
+{
+	bool isnull;
+
+	canary->mode = get_text(row, Anum_batch_canary);
+	canary->step = DatumGetInt32(get(row, Anum_batch_canary_step, &isnull));
+	canary->first_id = get_int64(row, Anum_batch_canary_first_id);
+	canary->last_id = get_int64(row, Anum_batch_canary_last_id);
+	canary->actions = get_int64(row, Anum_batch_canary_actions);
+	canary->is_held = DatumGetBool(get(row, Anum_batch_canary_held, &isnull));
+	canary->unrecorded = get_int64(row, Anum_batch_canary_unrecorded);
+}
+
+/*
  * Read the row of a batch that was found, into the current memory context.
  */
 static void
@@ -241,6 +277,7 @@ read_row(TableFinder *row, BatchRow *batch)
 	batch->breaker_share = get_numeric(row, Anum_batch_breaker_share);
 	batch->breaker_since = get_time(row, Anum_batch_breaker_since);
 	batch->holds_doubts = strcmp(get_text(row, Anum_batch_on_doubt), ON_DOUBT_HOLD) == 0;
+	read_canary(row, &batch->canary);
 	batch->stop = StopInRow(row->slot);
 	batch->stop_reason = get_text(row, Anum_batch_stop_reason);
 }
@@ -511,6 +548,48 @@ SetBatchRate(HeldBatch *held, Numeric rate)
 	Changes changes = {0};
 
 	set(&changes, Anum_batch_rate, rate != NULL, NumericGetDatum(rate));
+	change(held, &changes);
+}
+
+/*
+ * Read what matters for its canary out of the row of a batch.
+ */
+void
+ReadCanaryRow(TableReader *row, BatchRow *batch)
+{
+	TableFinder found = {.slot = row->slot, .columns = row->columns};
+	bool isnull;
+
+	memset(batch, 0, sizeof(*batch));
+	batch->id = get_int64(&found, Anum_batch_id);
+	batch->is_complete = DatumGetBool(get(&found, Anum_batch_is_complete, &isnull));
+	batch->first_outbox_id = get_int64(&found, Anum_batch_first_outbox_id);
+	batch->last_outbox_id = get_int64(&found, Anum_batch_last_outbox_id);
+	read_canary(&found, &batch->canary);
+}
+
+/*
+ * The last outbox id of a batch that may be handed out: what comes behind it is held
+ * back by the canary.
+ */
+int64
+ReleasedId(const BatchRow *batch)
+{
+	return batch->canary.step > 0 ? batch->canary.last_id : PG_INT64_MAX;
+}
+
+/*
+ * Write down how far a batch that is held has come in its canary.
+ */
+void
+SetCanary(HeldBatch *held, const CanaryState *canary)
+{
+	Row row;
+	Changes changes = {0};
+
+	fill_canary(&row, canary);
+	for (AttrNumber column = Anum_batch_canary; column <= Anum_batch_canary_unrecorded; column++)
+		set(&changes, column, !row.nulls[column - 1], row.values[column - 1]);
 	change(held, &changes);
 }
 

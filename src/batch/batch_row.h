@@ -17,6 +17,18 @@
 #include "batch/scope.h"
 #include "queue/batch_flags.h"
 
+/* How far a batch has come in its canary; see canary.c. */
+typedef struct CanaryState
+{
+	const char *mode; /* CANARY_AUTO or CANARY_HOLD; NULL: the batch has none */
+	int step;         /* the open one, from 1; 0: none, it is over */
+	int64 first_id;   /* the step's actions have outbox ids from this one */
+	int64 last_id;    /* up to this one; those of later ones are held back */
+	int64 actions;    /* released so far, in all steps */
+	bool is_held;     /* the step has been judged, and a person opens the next one */
+	int64 unrecorded; /* actions judged by their answers, as they had no records */
+} CanaryState;
+
 /* A batch, to be written down or read back. */
 typedef struct BatchRow
 {
@@ -47,6 +59,7 @@ typedef struct BatchRow
 	Numeric breaker_share;
 	OptionalTime breaker_since; /* later deliveries only; of what was read */
 	bool holds_doubts;          /* on_doubt is hold, not resend */
+	CanaryState canary;
 	/* What only reading tells. */
 	BatchStop stop;    /* never BATCH_BUSY */
 	char *stop_reason; /* NULL: none */
@@ -73,6 +86,9 @@ StopBatch(HeldBatch *held, const char *stopped, TimestampTz at, Oid by, const ch
 extern void EndCancelling(HeldBatch *held);
 extern void ResumeBatch(HeldBatch *held, TimestampTz since);
 extern void SetBatchRate(HeldBatch *held, Numeric rate);
+extern void ReadCanaryRow(TableReader *row, BatchRow *batch);
+extern int64 ReleasedId(const BatchRow *batch);
+extern void SetCanary(HeldBatch *held, const CanaryState *canary);
 extern void SetPacedUntil(HeldBatch *held, const OptionalTime *until);
 
 #endif /* ACTEON_BATCH_ROW_H */

@@ -41,6 +41,7 @@ typedef struct KnownBatch
 	int64 id;
 	BatchStop stop;
 	bool paced;
+	int64 released;
 } KnownBatch;
 
 /*
@@ -54,6 +55,21 @@ is_paced(TableFinder *batches)
 	if (!TTS_EMPTY(batches->slot))
 		(void) FoundColumn(batches, Anum_batch_rate, &isnull);
 	return !isnull;
+}
+
+/*
+ * The last outbox id of the batch that was found last which its canary does not hold
+ * back.
+ */
+static int64
+released_id(TableFinder *batches)
+{
+	bool isnull = true;
+	Datum last_id = (Datum) 0;
+
+	if (!TTS_EMPTY(batches->slot))
+		last_id = FoundColumn(batches, Anum_batch_canary_last_id, &isnull);
+	return isnull ? PG_INT64_MAX : DatumGetInt64(last_id);
 }
 
 /*
@@ -89,18 +105,19 @@ remember_last(BatchGuard *guard)
 	known = hash_search(guard->others, &guard->last_id, HASH_ENTER, NULL);
 	known->stop = guard->last;
 	known->paced = guard->last_paced;
+	known->released = guard->last_released;
 }
 
 /*
- * Whether actions of a batch may be handed out, and whether it has a rate.  The
- * answer holds until the transaction ends, unless the batch is paused.
+ * Whether actions of a batch may be handed out; then guard->last_paced says whether it
+ * has a rate, and guard->last_released up to which outbox id they may.  The answer holds
+ * until the transaction ends, unless the batch is paused.
  */
 BatchStop
-LookAtBatch(BatchGuard *guard, int64 batch_id, bool *paced)
+LookAtBatch(BatchGuard *guard, int64 batch_id)
 {
 	KnownBatch *known = NULL;
 
-	*paced = guard->last_paced;
 	if (batch_id == guard->last_id)
 		return guard->last;
 	remember_last(guard);
@@ -108,6 +125,7 @@ LookAtBatch(BatchGuard *guard, int64 batch_id, bool *paced)
 		known = hash_search(guard->others, &batch_id, HASH_FIND, NULL);
 	guard->last_id = batch_id;
 	guard->last_paced = known != NULL && known->paced;
+	guard->last_released = known != NULL ? known->released : PG_INT64_MAX;
 	if (known != NULL)
 		guard->last = known->stop;
 	else if (!LockBatch(guard->schema, batch_id, ShareLock, false))
@@ -122,10 +140,10 @@ LookAtBatch(BatchGuard *guard, int64 batch_id, bool *paced)
 		guard->is_open = true;
 		guard->last = StopOfBatch(&guard->batches, batch_id, snapshot);
 		guard->last_paced = is_paced(&guard->batches);
+		guard->last_released = released_id(&guard->batches);
 		MemoryContextSwitchTo(old);
 		UnregisterSnapshot(snapshot);
 	}
-	*paced = guard->last_paced;
 	return guard->last;
 }
 

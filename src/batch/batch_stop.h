@@ -21,12 +21,13 @@ typedef struct BatchGuard
 	TableFinder batches;
 	int64 last_id; /* of the batch met last; 0: none yet */
 	BatchStop last;
-	bool last_paced; /* it has a rate */
-	HTAB *others;    /* those met before it */
+	bool last_paced;     /* it has a rate */
+	int64 last_released; /* the last outbox id of it that the canary does not hold back */
+	HTAB *others;        /* those met before it */
 } BatchGuard;
 
 extern void InitBatchGuard(BatchGuard *guard, Oid schema);
-extern BatchStop LookAtBatch(BatchGuard *guard, int64 batch_id, bool *paced);
+extern BatchStop LookAtBatch(BatchGuard *guard, int64 batch_id);
 extern void LeaveBatch(BatchGuard *guard, int64 batch_id);
 extern void CloseBatchGuard(BatchGuard *guard);
 extern int SweepSegment(SegmentTable *segments, DeliveryWriter *deliveries, const Segment *segment);

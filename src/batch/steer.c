@@ -19,6 +19,7 @@
 #include "batch/batch_pace.h"
 #include "batch/batch_state.h"
 #include "batch/batch_stop.h"
+#include "batch/canary.h"
 #include "batch/may_steer.h"
 #include "batch/control_log.h"
 #include "query/query.h"
@@ -144,6 +145,24 @@ schedule_anew(ControlCall *call, bool all)
 }
 
 /*
+ * If the canary of a batch that is resumed was held after a step, open the next one.
+ * Returns what the log says of it, NULL for nothing.
+ */
+static Jsonb *
+open_held_step(ControlCall *call)
+{
+	LogDetails details;
+
+	if (!call->held.row.canary.is_held)
+		return NULL;
+	OpenNextStep(&call->held);
+	BeginDetails(&details);
+	AddNumberDetail(&details, "canary_step", call->held.row.canary.step);
+	(void) AdvanceCanary(&call->held, call->schema, call->caller, call->now);
+	return EndDetails(&details);
+}
+
+/*
  * acteon_replay_resume(batch_id bigint, reason text)
  * → (state, waiting, in_flight, cancelled)
  *
@@ -165,7 +184,8 @@ acteon_replay_resume(PG_FUNCTION_ARGS)
 		(void) LockBatch(call.schema, call.batch_id, ExclusiveLock, true);
 		ResumeBatch(&call.held, GetCurrentTimestamp());
 		schedule_anew(&call, false);
-		LogControl(call.schema, call.caller, "resume", call.batch_id, call.reason, NULL);
+		LogControl(call.schema, call.caller, "resume", call.batch_id, call.reason,
+				   open_held_step(&call));
 	}
 	return end_steering(&call, desc);
 }
@@ -208,6 +228,7 @@ acteon_replay_cancel(PG_FUNCTION_ARGS)
 	{
 		(void) LockBatch(call.schema, call.batch_id, ExclusiveLock, true);
 		stop(&call, STOPPED_CANCELLING);
+		EndCanary(&call.held);
 		LogControl(call.schema, call.caller, "cancel", call.batch_id, call.reason, NULL);
 		sweep_some(&call);
 	}

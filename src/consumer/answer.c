@@ -41,6 +41,7 @@
 #include "base/settings.h"
 #include "base/replay_id.h"
 #include "batch/breaker.h"
+#include "batch/canary.h"
 #include "consumer/call.h"
 #include "consumer/resolve_doubt.h"
 #include "queue/delivery.h"
@@ -661,7 +662,10 @@ apply_answers(AnswerCall *call)
 	CloseSegments(&call->segments);
 	CheckBreakers(call->consumer.schema, call->consumer.caller.user, &call->deliveries);
 	MemoryContextDelete(context);
-	if (call->given_back > 0)
+	/* Who waits for records looks again soon. */
+	if ((call->ended > 0 && AdvanceCanaries(call->consumer.schema, call->consumer.caller.user,
+											GetCurrentTimestamp())) ||
+		call->given_back > 0)
 		NotifyConsumers(call->consumer.schema);
 	EndConsumerCall(&call->consumer);
 }

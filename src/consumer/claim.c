@@ -43,6 +43,7 @@
 #include "base/subtransaction.h"
 #include "batch/batch_stop.h"
 #include "batch/breaker.h"
+#include "batch/canary.h"
 #include "batch/catch_up.h"
 #include "batch/failover.h"
 #include "consumer/call.h"
@@ -461,13 +462,15 @@ correct_lease(Claim *claim, const Segment *before, const Segment *lease, int64 f
 }
 
 /*
- * How many actions of a segment to lease: as many as are wanted, and only one of a
- * lane.
+ * How many actions of a segment to lease: as many as are wanted, only one of a lane,
+ * and none that its batch, which was looked at last, holds back.
  */
 static int
 lease_length(const Claim *claim, const Segment *segment)
 {
-	return segment->in_lane ? 1 : Min(SegmentLength(segment), claim->wanted);
+	int length = segment->in_lane ? 1 : Min(SegmentLength(segment), claim->wanted);
+
+	return (int) Min(length, claim->guard.last_released - segment->first_id + 1);
 }
 
 /*
@@ -503,8 +506,8 @@ lane_lets_pass(Claim *claim, const Segment *segment)
 }
 
 /*
- * Put a segment of a paused batch aside until it is resumed, so that no claim
- * meets it again.
+ * Put a segment of a paused batch aside until it is resumed, or one that the canary
+ * holds back until it is released, so that no claim meets it again.
  */
 static void
 park_segment(Claim *claim, const Segment *segment)
@@ -544,12 +547,13 @@ is_behind(Claim *claim, const Segment *segment)
 static bool
 batch_lets_pass(Claim *claim, const Segment *segment)
 {
-	bool paced;
-
-	switch (LookAtBatch(&claim->guard, segment->batch_id, &paced))
+	switch (LookAtBatch(&claim->guard, segment->batch_id))
 	{
 		case BATCH_RUNS:
-			return !paced || !is_behind(claim, segment);
+			if (segment->first_id <= claim->guard.last_released)
+				return !claim->guard.last_paced || !is_behind(claim, segment);
+			park_segment(claim, segment);
+			return false;
 		case BATCH_PAUSED:
 			park_segment(claim, segment);
 			return false;
@@ -588,7 +592,7 @@ take_segment(Claim *claim, const Segment *segment)
 {
 	Segment pieces[2];
 	Segment *lease = &pieces[0];
-	int length = lease_length(claim, segment);
+	int length;
 	int64 next;
 
 	if (NeedsLook(segment, claim->now))
@@ -600,6 +604,7 @@ take_segment(Claim *claim, const Segment *segment)
 		!lane_lets_pass(claim, segment) || !HoldSegment(&claim->segments, segment, false))
 		return;
 
+	length = lease_length(claim, segment);
 	pieces[0] = pieces[1] = *segment;
 	lease->last_id = segment->first_id + length - 1;
 	lease->due_at = claim->lease_end;
@@ -783,7 +788,8 @@ consumer_argument(FunctionCallInfo fcinfo, int argument)
  * Leases up to max_actions due actions until lease from now and returns them,
  * oldest first, action being the body of the gateway's POST /v1/dispatch and
  * action_id the id in it.  Returns fewer when their JSON comes to more than 16 MB.
- * Looks up what is in doubt and due before.  Raises insufficient_privilege and
+ * Before, looks up what is in doubt and due, and releases the next steps of canaries.
+ * Raises insufficient_privilege and
  * invalid_parameter_value.
  */
 Datum
@@ -812,6 +818,7 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 	InitDoubts(&claim.doubts, call.schema, call.caller.user, call.now, &claim.segments,
 			   &claim.deliveries);
 
+	(void) AdvanceCanaries(call.schema, call.caller.user, call.now);
 	take_all(&claim, call.schema);
 
 	CloseBatchGuard(&claim.guard);

@@ -152,6 +152,19 @@
 	"	WHERE lane IS NOT NULL AND " SEGMENT_IS_LEASED( \
 		"s", \
 		"clock_timestamp()") "	GROUP BY lane HAVING count(*) > 1 AND max(first_id) BETWEEN $1 AND $2 " \
+							 "UNION ALL SELECT 'never due', first_id," \
+							 "		format('Batch %%s neither is paused nor holds the segment back, which has no due time.', batch_id)" \
+							 "	FROM %1$s.acteon_dispatch_segment AS s" \
+							 "	WHERE first_id BETWEEN $1 AND $2 AND due_at = 'infinity'" \
+							 "		AND EXISTS (SELECT FROM %1$s.acteon_replay_batch AS b WHERE b.id = s.batch_id" \
+							 "			AND b.stopped IS NULL AND s.first_id > b.canary_last_id IS NOT TRUE OFFSET 0) " \
+							 "UNION ALL SELECT 'handed out too early', first_id," \
+							 "		format('The canary of batch %%s holds actions back behind %%s.', s.batch_id," \
+							 "			b.canary_last_id)" \
+							 "	FROM %1$s.acteon_dispatch_segment AS s" \
+							 "	JOIN %1$s.acteon_replay_batch AS b ON b.id = s.batch_id AND b.canary_step IS NOT NULL" \
+							 "	WHERE first_id BETWEEN $1 AND $2 AND lease_token IS NOT NULL" \
+							 "		AND last_id > b.canary_last_id " \
 							 "UNION ALL SELECT 'wrong attempt', first_id," \
 							 "		format('The segment is %%s and has %%s attempts.'," \
 							 "			CASE WHEN lease_token IS NULL THEN 'waiting' ELSE 'leased' END, attempt)" \
@@ -178,13 +191,26 @@
 #define IS_DOUBT "(" SEGMENT_STATE("s", "$1") ") = " SQL_IN_DOUBT
 
 /*
+ * Batches whose canary goes on by itself: it does not wait for a time that is to come, nor
+ * for a person.
+ */
+#define CANARIES \
+	"SELECT id, canary_last_id FROM %1$s.acteon_replay_batch AS b" \
+	"	WHERE canary_step IS NOT NULL AND stopped IS NULL" \
+	"		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS s" \
+	"			WHERE s.batch_id = b.id AND s.first_id BETWEEN b.canary_first_id AND b.canary_last_id" \
+	"				AND (s.held IS NOT NULL OR s.due_at > $1 AND s.lease_token IS NULL" \
+	"					AND s.doubt_since IS NULL AND NOT s.was_claimed))"
+
+/*
  * The view's row: the segments are read, the last deliveries by the index on
  * their times, the dead ones by theirs.
  */
 #define READ_STATS \
+	"WITH open AS MATERIALIZED (" CANARIES ") " \
 	"SELECT s.depth, s.due, s.retrying, s.scheduled, s.leased," \
 	"	(SELECT count(*) FROM %1$s.acteon_dispatch_delivery WHERE state = " SQL_DEAD ")," \
-	"	s.oldest_due_age, d.delivered_1m, d.delivered_5m, d.dead_5m, s.paused, s.in_doubt, s.held " \
+	"	s.oldest_due_age, d.delivered_1m, d.delivered_5m, d.dead_5m, s.paused, s.in_doubt, s.held, s.canary " \
 	"FROM (SELECT coalesce(sum(n), 0)::bigint AS depth," \
 	"		coalesce(sum(n) FILTER (WHERE due_at <= now AND is_clean), 0)::bigint AS due," \
 	"		coalesce(sum(n) FILTER (WHERE due_at > now AND was_claimed AND is_clean)," \
@@ -198,15 +224,18 @@
 			   "		min(now) FILTER (WHERE due_at <= now AND is_clean)" \
 			   "			- min(due_at) FILTER (WHERE due_at <= now AND is_clean) AS oldest_due_age," \
 			   "		coalesce(sum(n) FILTER (WHERE is_doubt), 0)::bigint AS in_doubt," \
-			   "		coalesce(sum(n) FILTER (WHERE held IS NOT NULL), 0)::bigint AS held" \
+			   "		coalesce(sum(n) FILTER (WHERE held IS NOT NULL), 0)::bigint AS held," \
+			   "		coalesce(sum(n) FILTER (WHERE is_canary), 0)::bigint AS canary" \
 			   "	FROM (SELECT s.due_at, s.lease_token, s.was_claimed, s.last_id - s.first_id + 1 AS n, s.held," \
 			   "			$1 AS now, b.stopped IS NOT NULL AND s.lease_token IS NULL AS is_paused, " \
+			   "			s.first_id > k.canary_last_id IS TRUE AND s.doubt_since IS NULL AS is_canary," \
 			   "			" IS_DOUBT " AS is_doubt, b.stopped IS NULL" \
 			   "				AND (" SEGMENT_STATE( \
 				   "s", \
 				   "$1") ") = " SQL_WAITING " AS is_clean" \
 						 "		FROM %1$s.acteon_dispatch_segment AS s" \
 						 "		LEFT JOIN %1$s.acteon_replay_batch AS b ON b.id = s.batch_id AND b.stopped IS NOT NULL" \
+						 "		LEFT JOIN open AS k ON k.id = s.batch_id" \
 						 "		WHERE (" IS_CANCELLED( \
 							 "b") ") IS NOT TRUE" \
 								  "			OR s.lease_token IS NOT NULL OR " IS_DOUBT \

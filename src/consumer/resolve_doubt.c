@@ -31,11 +31,11 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "audit/sent_action.h"
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/installation.h"
 #include "base/settings.h"
-#include "base/replay_id.h"
 #include "batch/control_log.h"
 #include "consumer/resolve_doubt.h"
 #include "query/query.h"
@@ -188,43 +188,6 @@ CollectDoubt(Doubts *doubts, const Segment *segment)
  */
 
 /*
- * A text column of the outbox row that was found, NULL if it is NULL.
- */
-static text *
-outbox_text(TableFinder *outbox, AttrNumber column)
-{
-	bool isnull;
-	Datum value = FoundColumn(outbox, column, &isnull);
-
-	return isnull ? NULL : DatumGetTextPCopy(value);
-}
-
-/*
- * Read a suspect out of the outbox row that was found: all ids it may have been
- * sent under, and whose it is.
- */
-static void
-read_suspect(Resolver *resolver, int resends, Suspect *suspect)
-{
-	TableFinder *outbox = &resolver->outbox;
-	text *original = outbox_text(outbox, Anum_outbox_original_action_id);
-	bool isnull;
-	int generation = DatumGetInt32(FoundColumn(outbox, Anum_outbox_generation, &isnull));
-	pg_uuid_t *ids = palloc((resends + 1) * sizeof(pg_uuid_t));
-
-	ids[0] = *DatumGetUUIDP(FoundColumn(outbox, Anum_outbox_action_id, &isnull));
-	for (int i = 1; i <= resends; i++)
-		ResendId(&ids[i], &resolver->namespace, VARDATA_ANY(original), VARSIZE_ANY_EXHDR(original),
-				 generation, i);
-	suspect->key.ids = ids;
-	suspect->key.id_count = resends + 1;
-	suspect->key.namespace = outbox_text(outbox, Anum_outbox_namespace);
-	suspect->key.tenant = outbox_text(outbox, Anum_outbox_tenant);
-	suspect->key.dedup_key = outbox_text(outbox, Anum_outbox_dedup_key);
-	suspect->created_at = DatumGetTimestampTz(FoundColumn(outbox, Anum_outbox_created_at, &isnull));
-}
-
-/*
  * Read the suspects of all segments that were collected, one after the other.  One
  * whose row is missing, which acteon_outbox_check reports, has no ids.
  */
@@ -244,7 +207,14 @@ read_suspects(Resolver *resolver)
 		{
 			CHECK_FOR_INTERRUPTS();
 			if (FindRow(&resolver->outbox, F_INT8EQ, Int64GetDatum(id), snapshot))
-				read_suspect(resolver, segment->resend, &suspects[n]);
+			{
+				bool isnull;
+
+				ReadSentAction(&resolver->outbox, &resolver->namespace, segment->resend,
+							   &suspects[n].key);
+				suspects[n].created_at = DatumGetTimestampTz(
+					FoundColumn(&resolver->outbox, Anum_outbox_created_at, &isnull));
+			}
 		}
 	}
 	UnregisterSnapshot(snapshot);

@@ -11,6 +11,7 @@
 
 #include "audit/closest_values.h"
 #include "base/jsonb_build.h"
+#include "batch/canary.h"
 #include "preview/preview.h"
 
 static const char *const left_out_names[NUM_LEFT_OUT] = {
@@ -270,6 +271,7 @@ acteon_replay_preview_jsonb(PG_FUNCTION_ARGS)
 	PushTime(&state, "oldest", &preview.oldest);
 	PushTime(&state, "newest", &preview.newest);
 	push_seconds(&state, &preview);
+	PushString(&state, "canary", CanaryMode(query.canary, preview.replayable));
 	push_reasons(&state, &preview);
 	push_counts(&state, "left_out", NUM_LEFT_OUT, left_out_names, preview.left_out);
 	if (query.action_ids.given)

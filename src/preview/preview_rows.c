@@ -14,6 +14,7 @@
 #include "audit/closest_values.h"
 #include "audit/executed_since.h"
 #include "base/message.h"
+#include "batch/canary.h"
 #include "preview/preview.h"
 
 /* What to show of a reason: an item (NULL: its text), and what can be done. */
@@ -145,6 +146,23 @@ show_duration(double seconds)
 }
 
 /*
+ * How the batch begins, if not with all of its actions.
+ */
+static void
+put_canary(Sheet *sheet, const Preview *preview)
+{
+	const char *mode = CanaryMode(preview->query->canary, preview->replayable);
+
+	if (mode == NULL || preview->replayable < 2)
+		return;
+	sheet->section = "canary";
+	put_row(sheet, mode, BLANK, BLANK,
+			strcmp(mode, CANARY_HOLD) == 0
+				? "begins with 1, 2, 5, 20, ... actions, and is paused after each step"
+				: "begins with 1, 2, 5, 20, ... actions, and is paused when a step fails");
+}
+
+/*
  * What there is in all, and how long it takes.
  */
 static void
@@ -176,6 +194,7 @@ put_totals(Sheet *sheet, const Preview *preview)
 	if (query->start_at.given)
 		appendStringInfo(&note, ", from %s on", show_time(&query->start_at));
 	put_row(sheet, item, BLANK, BLANK, note.data);
+	put_canary(sheet, preview);
 }
 
 /*

@@ -33,6 +33,14 @@
 #define ON_DOUBT_RESEND "resend"
 #define ON_DOUBT_HOLD "hold"
 
+/* How a batch begins; see batch/canary.c. */
+#define CANARY_OFF "off"
+#define CANARY_AUTO "auto"
+#define CANARY_HOLD "hold"
+
+/* Batches of more actions begin with a canary, unless told otherwise. */
+#define CANARY_ABOVE 100
+
 /* What to do with dedup keys. */
 #define DEDUP_KEEP "keep"
 #define DEDUP_DROP "drop"
@@ -97,6 +105,11 @@ typedef struct ReplayOption
 	const char *argument; /* its name in SQL; NULL: no argument */
 	const char *key;      /* its name in the wire form and over HTTP; NULL: in neither */
 	OptionKind kind;
+	/*
+	 * Its type in SQL; NULL: that of its kind.  A text with a type of its own may also be
+	 * given as a boolean, which is the text "true" or "false".
+	 */
+	const char *type;
 	unsigned calls;
 	const char *initial; /* its default */
 	const char *least;

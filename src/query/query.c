@@ -98,6 +98,18 @@ check_choice(const ReplayQuery *query, OptionId id)
 }
 
 /*
+ * Let a boolean say how the batch begins.
+ */
+static void
+read_boolean_canary(char **canary)
+{
+	if (*canary != NULL && strcmp(*canary, "true") == 0)
+		*canary = pstrdup(CANARY_HOLD);
+	else if (*canary != NULL && strcmp(*canary, "false") == 0)
+		*canary = pstrdup(CANARY_OFF);
+}
+
+/*
  * Check the texts, and say what those with few values mean.  A default is not
  * written down.
  */
@@ -112,6 +124,8 @@ check_texts(ReplayQuery *query)
 		if (option->kind != KIND_TEXT || (option->calls & CALL_QUERY) == 0)
 			continue;
 		text = OptionField(query, id);
+		if (id == OPTION_CANARY)
+			read_boolean_canary(text);
 		if (option->choices != NULL)
 			check_choice(query, id);
 		if (option->not_empty && *text != NULL && **text == '\0')

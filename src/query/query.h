@@ -67,6 +67,7 @@ typedef struct ReplayQuery
 	bool allow_unproven;  /* also intents, whose outcome is unknown */
 	char *on_doubt;       /* ON_DOUBT_RESEND or ON_DOUBT_HOLD */
 	bool holds_doubts;    /* the same */
+	char *canary;         /* CANARY_OFF and so on; NULL: by the number of actions */
 	char **outcomes;      /* what the filter on outcome names, one by one; see CheckReplayQuery */
 	int outcome_count;    /* 0: any */
 	char *signature;      /* of the error; NULL: any */

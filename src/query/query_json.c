@@ -131,8 +131,13 @@ read_key(ReplayQuery *query, OptionId id, const JsonbValue *value)
 	switch (option->kind)
 	{
 		case KIND_TEXT:
+			if (value->type == jbvBool && option->type != NULL)
+			{
+				*(char **) field = pstrdup(value->val.boolean ? "true" : "false");
+				break;
+			}
 			if (value->type != jbvString)
-				report_key_type(query, id, "a string",
+				report_key_type(query, id, option->type != NULL ? "a string, true or false" : "a string",
 								psprintf("\"%s\"",
 										 option->example != NULL ? option->example : "text"));
 			*(char **) field = pnstrdup(value->val.string.val, value->val.string.len);

@@ -258,7 +258,8 @@ acteon_replay_options(PG_FUNCTION_ARGS)
 		appendStringInfo(&json, "%s{\"place\": %d, ", id == 0 ? "[" : ",\n", id);
 		append_member(&json, "argument", option->argument);
 		append_member(&json, "key", option->key);
-		append_member(&json, "type", kind_types[option->kind]);
+		append_member(&json, "type",
+					  option->type != NULL ? option->type : kind_types[option->kind]);
 		append_member(&json, "default", option->initial);
 		append_member(&json, "least", option->least);
 		append_member(&json, "most", option->most);

@@ -88,28 +88,49 @@ CountQueue(const BatchQueue *queue)
 }
 
 /*
+ * Whether anything of the batch is in the queue, or, with but_doubts, anything that is
+ * not in doubt.
+ */
+static bool
+has_any(const BatchQueue *queue, bool but_doubts)
+{
+	SegmentTable segments;
+	SegmentScan scan;
+	Segment segment;
+	bool found = false;
+
+	if (queue->first_id == 0)
+		return false;
+	OpenSegmentsToRead(&segments, queue->schema);
+	BeginRangeScan(&scan, &segments, queue->first_id, queue->last_id);
+	while (!found && NextSegment(&scan, &segment))
+	{
+		CHECK_FOR_INTERRUPTS();
+		found = segment.batch_id == queue->batch_id &&
+				!(but_doubts && SegmentState(&segment, queue->now) == ACTION_IN_DOUBT);
+	}
+	EndSegmentScan(&scan);
+	CloseSegments(&segments);
+	return found;
+}
+
+/*
  * Whether nothing of the batch is left in the queue.
  */
 bool
 QueueIsEmpty(const BatchQueue *queue)
 {
-	SegmentTable segments;
-	SegmentScan scan;
-	Segment segment;
-	bool empty = true;
+	return !has_any(queue, false);
+}
 
-	if (queue->first_id == 0)
-		return true;
-	OpenSegmentsToRead(&segments, queue->schema);
-	BeginRangeScan(&scan, &segments, queue->first_id, queue->last_id);
-	while (empty && NextSegment(&scan, &segment))
-	{
-		CHECK_FOR_INTERRUPTS();
-		empty = segment.batch_id != queue->batch_id;
-	}
-	EndSegmentScan(&scan);
-	CloseSegments(&segments);
-	return empty;
+/*
+ * Whether anything of the batch waits or is in flight: what is left otherwise is in
+ * doubt.
+ */
+bool
+QueueIsActive(const BatchQueue *queue)
+{
+	return has_any(queue, true);
 }
 
 /*

@@ -28,6 +28,7 @@ typedef struct QueueCounts
 
 extern QueueCounts CountQueue(const BatchQueue *queue);
 extern bool QueueIsEmpty(const BatchQueue *queue);
+extern bool QueueIsActive(const BatchQueue *queue);
 extern void UnparkQueue(const BatchQueue *queue, TimestampTz due);
 extern void PaceQueue(const BatchQueue *queue, Pacer *pacer, bool wait);
 

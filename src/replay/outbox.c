@@ -125,6 +125,15 @@ OutboxRange(const Outbox *outbox, int64 *first_id, int64 *last_id)
 }
 
 /*
+ * Hold back what is enqueued, for the batch's canary to release.
+ */
+void
+HoldOutboxBack(Outbox *outbox)
+{
+	outbox->holds = true;
+}
+
+/*
  * With a rate, when the next action of the batch would be due.
  */
 OptionalTime
@@ -148,6 +157,8 @@ write_segments(Outbox *outbox)
 	for (int i = 0; i < outbox->segment_count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (outbox->holds)
+			outbox->segments[i].due_at = DT_NOEND;
 		InsertSegment(&segments, &outbox->segments[i]);
 	}
 	CloseSegments(&segments);

@@ -39,6 +39,7 @@ struct Outbox
 	Pacer pacer;
 	int run_rows; /* rows of a segment */
 	bool ramp;    /* its length follows from what is enqueued */
+	bool holds;   /* what is enqueued is held back; see canary.c */
 	bool include_replayed;
 	bool lost; /* is what is asked for */
 	bool drops_dedup;

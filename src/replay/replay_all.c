@@ -23,6 +23,7 @@
 #include "base/compat.h"
 #include "base/message.h"
 #include "base/result.h"
+#include "batch/canary.h"
 #include "batch/may_steer.h"
 #include "batch/control_log.h"
 #include "query/query.h"
@@ -121,6 +122,7 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *
 		batch.scope = NewScope(query->provider_override);
 		SwitchIdentity(&saved, TableOwner(OwnTable(call.schema, BATCH_TABLE)));
 		batch.id = NextBatchId(call.schema);
+		BeginCanary(&batch.canary, CanaryMode(query->canary, batch.matched));
 		WriteBatch(&call, query, &batch);
 		RestoreIdentity(&saved);
 	}

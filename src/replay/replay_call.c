@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
 #include "utils/lsyscache.h"
@@ -18,6 +19,7 @@
 
 #include "base/catalog.h"
 #include "base/table_access.h"
+#include "batch/canary.h"
 #include "batch/reason.h"
 #include "replay/earlier_replays.h"
 #include "replay/kin.h"
@@ -90,7 +92,7 @@ UseOutbox(ReplayCall *call, const ReplayQuery *query, Identity *saved)
 
 /*
  * Close the outbox, and note in the batch where its actions are and when the
- * next one would be due.
+ * next one would be due.  What a canary is to release is held back.
  */
 void
 CloseBatchOutbox(ReplayCall *call, BatchRow *batch)
@@ -104,8 +106,11 @@ CloseBatchOutbox(ReplayCall *call, BatchRow *batch)
 		batch->first_outbox_id =
 			batch->first_outbox_id == 0 ? first_id : Min(batch->first_outbox_id, first_id);
 		batch->last_outbox_id = Max(batch->last_outbox_id, last_id);
-		batch->paced_until = OutboxPacedUntil(call->outbox);
+		if (batch->canary.step == 0)
+			batch->paced_until = OutboxPacedUntil(call->outbox);
 	}
+	if (batch->canary.step > 0)
+		HoldOutboxBack(call->outbox);
 	CloseOutbox(call->outbox);
 	call->outbox = NULL;
 }
@@ -128,14 +133,32 @@ WriteBatch(const ReplayCall *call, const ReplayQuery *query, BatchRow *batch)
 }
 
 /*
+ * Release the first step of a batch that was just written down.
+ */
+static void
+begin_canary(const ReplayCall *call, int64 batch_id)
+{
+	HeldBatch held;
+
+	CommandCounterIncrement();
+	if (!HoldBatch(&held, call->schema, batch_id, true))
+		elog(ERROR, "batch " INT64_FORMAT " has gone", batch_id);
+	(void) AdvanceCanary(&held, call->schema, call->caller, call->now);
+	ReleaseBatch(&held);
+}
+
+/*
  * Finish a call that found something, as the outbox's owner: close the outbox,
  * write the batch down.
  */
 void
 EndCall(ReplayCall *call, const ReplayQuery *query, BatchRow *batch)
 {
+	BeginCanary(&batch->canary, CanaryMode(query->canary, batch->replayed));
 	CloseBatchOutbox(call, batch);
 	WriteBatch(call, query, batch);
+	if (batch->canary.step > 0)
+		begin_canary(call, batch->id);
 }
 
 /*

@@ -29,6 +29,7 @@
 #include "base/compat.h"
 #include "base/table_access.h"
 #include "batch/breaker.h"
+#include "batch/canary.h"
 #include "queue/pace.h"
 #include "queue/tally.h"
 #include "replay/replay_many.h"
@@ -175,6 +176,16 @@ find_room(Runner *runner, const BatchRow *batch)
 }
 
 /*
+ * Whether a batch is paused because each step of its canary is to wait for a person.
+ * Then it is enqueued meanwhile.
+ */
+static bool
+is_held_by_choice(const BatchRow *batch)
+{
+	return batch->canary.is_held && strcmp(batch->canary.mode, CANARY_HOLD) == 0;
+}
+
+/*
  * What to do with a batch, according to its row.
  */
 static Course
@@ -183,9 +194,11 @@ find_course(Runner *runner, const BatchRow *batch, int64 *room)
 	*room = 0;
 	if (batch->is_complete || batch->stop == BATCH_CANCELLED)
 		return COURSE_END;
-	if (batch->stop == BATCH_PAUSED)
+	if (batch->stop == BATCH_PAUSED && !is_held_by_choice(batch))
 		return COURSE_PAUSED;
 	*room = find_room(runner, batch);
+	if (batch->stop == BATCH_PAUSED && *room == 0)
+		return COURSE_PAUSED;
 	return *room > 0 ? COURSE_CHUNK : COURSE_WAIT;
 }
 
@@ -268,6 +281,7 @@ static Course
 replay_chunk(Runner *runner, BatchRow *batch)
 {
 	Oid owner = TableOwner(OwnTable(runner->schema, BATCH_TABLE));
+	Oid caller = GetUserId();
 	HeldBatch held;
 	Identity saved;
 	Course course;
@@ -301,7 +315,10 @@ replay_chunk(Runner *runner, BatchRow *batch)
 			course = COURSE_GONE;
 		}
 		else
+		{
 			UpdateBatch(&held, batch);
+			(void) AdvanceCanary(&held, runner->schema, caller, GetCurrentTimestamp());
+		}
 		PopActiveSnapshot();
 	}
 	ReleaseBatch(&held);
@@ -411,17 +428,18 @@ tell(Runner *runner, const BatchRow *batch, Course course)
 }
 
 /*
- * Check the batch's circuit breaker, which sessions that recorded failures may not
- * have been able to open while a chunk was in progress.
+ * Check the batch's circuit breaker and its canary, which sessions that recorded
+ * answers may not have been able to look after while a chunk was in progress.
  */
 static void
-check_breaker(Runner *runner)
+look_after(Runner *runner)
 {
 	Oid caller = GetUserId();
 	Identity saved;
 
 	SwitchIdentity(&saved, TableOwner(OwnTable(runner->schema, BATCH_TABLE)));
 	CheckBreaker(runner->schema, caller, runner->batch_id);
+	(void) AdvanceCanaries(runner->schema, caller, GetCurrentTimestamp());
 	RestoreIdentity(&saved);
 }
 
@@ -440,7 +458,7 @@ take_step(Runner *runner, BatchCounts *counts)
 	/* The row's query and scope may be stored apart, where only a snapshot reaches. */
 	PushActiveSnapshot(GetLatestSnapshot());
 	LockForWriting(runner->schema, WRITES_OF_REPLAY);
-	check_breaker(runner);
+	look_after(runner);
 	if (!ReadBatch(runner->schema, runner->batch_id, &batch))
 		report_no_batch(runner);
 	course = find_course(runner, &batch, &room);

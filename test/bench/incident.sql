@@ -167,7 +167,7 @@ DECLARE
 BEGIN
 	LOOP
 		SELECT b.next_cursor INTO page
-		FROM acteon_replay_bulk(provider => 'email', outcome => 'failed', max_records => 1000, cursor => page) AS b;
+		FROM acteon_replay_bulk(provider => 'email', outcome => 'failed', max_records => 1000, canary => 'off', cursor => page) AS b;
 		COMMIT;
 		EXIT WHEN page IS NULL;
 	END LOOP;

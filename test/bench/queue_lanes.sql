@@ -34,7 +34,7 @@ BEGIN
 		side := 1 + i / 2 % 2;
 		began := clock_timestamp();
 		SELECT b.replayed, b.next_cursor INTO n, next
-		FROM acteon_replay_bulk(provider => sides[side], outcome => 'failed', max_records => 1000, cursor => cursors[side]) AS b;
+		FROM acteon_replay_bulk(provider => sides[side], outcome => 'failed', max_records => 1000, canary => 'off', cursor => cursors[side]) AS b;
 		COMMIT;
 		IF i > 4 THEN
 			INSERT INTO enqueued VALUES (sides[side], extract(epoch FROM clock_timestamp() - began), n);

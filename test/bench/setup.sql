@@ -145,7 +145,7 @@ BEGIN
 	FOR i IN 1 .. calls LOOP
 		IF side = 'ours' THEN
 			SELECT b.replayed, b.next_cursor INTO n, p.cursor
-			FROM acteon_replay_bulk(provider => 'email', outcome => measure.outcome, max_records => 1000, cursor => p.cursor) AS b;
+			FROM acteon_replay_bulk(provider => 'email', outcome => measure.outcome, max_records => 1000, canary => 'off', cursor => p.cursor) AS b;
 		ELSIF side = 'hand' THEN
 			SELECT h.replayed, h.last_time, h.last_id INTO n, p.last_time, p.last_id
 			FROM hand.replay(p.last_time, p.last_id, 1000, measure.outcome) AS h;

@@ -157,7 +157,7 @@ class Run:
             page, last = None, None
             while True:
                 batch, replayed, page = connection.execute(f"""
-                    SELECT batch_id, replayed, next_cursor FROM acteon_replay_bulk(outcome => 'failed', caller_id => %s, max_records => 1000,
+                    SELECT batch_id, replayed, next_cursor FROM acteon_replay_bulk(outcome => 'failed', caller_id => %s, max_records => 1000, canary => 'off',
                         cursor => %s, breaker_window => 0, on_doubt => %s{arguments})""", (name, page, self.options.on_doubt)).fetchone()
                 if replayed:
                     self.batches.append(batch)

@@ -18,7 +18,7 @@ $node->safe_psql('postgres', q{
 	VALUES ('op', 'operator', '{acme}', '{prod}', '{*}'), ('gone', 'admin', '{*}', '{*}', '{*}');
 	DROP ROLE gone;
 	SELECT make_record('a-' || n, at => timestamptz '2026-01-01' + n * interval '1 s') FROM generate_series(1, 300) AS n;
-	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 250, reason => 'before the dump', rate => 50);
+	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 250, canary => 'off', reason => 'before the dump', rate => 50);
 	SELECT acteon_replay($$a-8$$);
 	SELECT finish((SELECT action_id FROM acteon_dispatch_outbox ORDER BY id DESC LIMIT 1), $$dead$$);
 	SELECT acteon_replay('a-7');
@@ -79,7 +79,7 @@ $node->restart;
 is($node->safe_psql('postgres', $everything), $before, 'a restart loses nothing');
 my $session = $node->background_psql('postgres', on_error_stop => 0);
 $session->query_safe('BEGIN');
-$session->query_safe('SELECT replayed FROM acteon_replay_bulk(from_time => \'2000-01-01\', include_replayed => true, max_records => 300)');
+$session->query_safe('SELECT replayed FROM acteon_replay_bulk(from_time => \'2000-01-01\', include_replayed => true, max_records => 300, canary => \'off\')');
 my $pid = $session->query_safe('SELECT pg_backend_pid()');
 $node->stop('immediate');
 $node->start;
@@ -90,7 +90,7 @@ eval { $session->quit };
 # A backend killed with SIGKILL in the middle of a transaction.
 $session = $node->background_psql('postgres', on_error_stop => 0);
 $session->query_safe('BEGIN');
-$session->query_safe('SELECT replayed FROM acteon_replay_bulk(from_time => \'2000-01-01\', max_records => 300)');
+$session->query_safe('SELECT replayed FROM acteon_replay_bulk(from_time => \'2000-01-01\', max_records => 300, canary => \'off\')');
 $pid = $session->query_safe('SELECT pg_backend_pid()');
 crash($node, $pid);
 is($node->safe_psql('postgres', $everything), $before, 'a killed backend leaves nothing');
@@ -130,7 +130,7 @@ $node->safe_psql('postgres', q{
 });
 $session = $node->background_psql('postgres', on_error_stop => 0);
 $session->query_safe(q{SET application_name = 'caught'});
-$session->query_until(qr/started/, "\\echo started\nSELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true, max_records => 300);\n");
+$session->query_until(qr/started/, "\\echo started\nSELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true, max_records => 300, canary => 'off');\n");
 $node->poll_query_until('postgres', q{SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE application_name = 'caught'}) or die 'the replay did not start';
 $node->safe_psql('postgres', q{SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'caught'});
 $node->poll_query_until('postgres', q{SELECT state = 'idle' FROM pg_stat_activity WHERE application_name = 'caught'}) or die 'the replay did not stop';
@@ -140,7 +140,7 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_locks JOIN pg_stat_act
 	'0', '… and holds nothing');
 # The session that was cancelled goes on with its own identity and settings.
 is($session->query('SELECT current_user = session_user, current_setting($$search_path$$)'), 't|"$user", public', '… and is what it was before');
-is($session->query('SELECT replayed FROM acteon_replay_bulk(from_time => \'2000-01-01\', max_records => 300)'), '49', '… and replays what is left');
+is($session->query('SELECT replayed FROM acteon_replay_bulk(from_time => \'2000-01-01\', max_records => 300, canary => \'off\')'), '49', '… and replays what is left');
 $session->quit;
 
 # Errors inside a block that catches them: the identity comes back, nothing stays.
@@ -155,7 +155,7 @@ is($node->safe_psql('postgres', q{
 
 # Logical decoding sees the rows, so the outbox can be followed that way.
 $node->safe_psql('postgres', q{SELECT pg_create_logical_replication_slot('s', 'test_decoding')});
-$node->safe_psql('postgres', q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true, max_records => 150)});
+$node->safe_psql('postgres', q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true, max_records => 150, canary => 'off')});
 is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_logical_slot_get_changes('s', NULL, NULL) WHERE data LIKE 'table public.acteon_dispatch_outbox: INSERT:%'}),
 	'150', 'logical decoding sees every row');
 

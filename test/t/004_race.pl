@@ -48,7 +48,7 @@ foreach my $round (1 .. 8)
 {
 	$node->safe_psql('postgres', 'TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_replay_batch');
 	# Each client replays all of it, in calls of 1,000.
-	race(6, 4, q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);});
+	race(6, 4, q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');});
 	is($node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM acteon_dispatch_outbox), (SELECT sum(replayed) FROM acteon_replay_batch)'),
 		"$records|$records", "round $round: every action once, and as often as was reported");
 	is($node->safe_psql('postgres', $violations), '', "round $round: no invariant is broken");
@@ -76,11 +76,11 @@ $node->safe_psql('postgres', 'TRUNCATE acteon_dispatch_outbox, acteon_dispatch_a
 race(6, 2, q{
 \set newest random(0, 1)
 BEGIN;
-SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 700, newest_first => :newest = 1);
-SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 700, newest_first => :newest = 0);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 700, canary => 'off', newest_first => :newest = 1);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 700, canary => 'off', newest_first => :newest = 0);
 COMMIT;
 }, 100);
-$node->safe_psql('postgres', 'SELECT acteon_replay_bulk(from_time => \'2000-01-01\', max_records => 1000) FROM generate_series(1, 3)');
+$node->safe_psql('postgres', 'SELECT acteon_replay_bulk(from_time => \'2000-01-01\', max_records => 1000, canary => \'off\') FROM generate_series(1, 3)');
 is($node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM acteon_dispatch_outbox), (SELECT sum(replayed) FROM acteon_replay_batch)'),
 	"$records|$records", 'both directions: every action once, and as often as was reported');
 is($node->safe_psql('postgres', $violations), '', 'both directions: no invariant is broken');
@@ -90,7 +90,7 @@ $node->safe_psql('postgres', 'TRUNCATE acteon_dispatch_outbox, acteon_dispatch_a
 race(6, 6, q{
 \set undo random(0, 1)
 BEGIN;
-SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 600);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 600, canary => 'off');
 \if :undo
 ROLLBACK;
 \else

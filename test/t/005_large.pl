@@ -71,7 +71,7 @@ my ($few) = ($node->psql('postgres', q{
 like($few // '', qr/acteon_audit_chain_idx/, 'a chain is found by its index');
 
 # Where no index has the order, the planner is left alone.
-my ($status, $out, $err) = $node->psql('postgres', q{SELECT replayed FROM acteon_replay_bulk(verdict => 'allow', max_records => 1000)});
+my ($status, $out, $err) = $node->psql('postgres', q{SELECT replayed FROM acteon_replay_bulk(verdict => 'allow', max_records => 1000, canary => 'off')});
 is($out, '1000', 'a filter that no index serves works');
 
 # 80 MB of payloads that do not compress, in one call: far more than the backend may grow.
@@ -96,7 +96,7 @@ my $pid = $session->query_safe('SELECT pg_backend_pid()');
 $session->query_safe('BEGIN');
 is($session->query_safe(q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1)}), '1', 'warmed up');
 my $before = own_memory($pid);
-is($session->query_safe(q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000)}), '979', '80 MB of payloads in one call');
+is($session->query_safe(q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off')}), '979', '80 MB of payloads in one call');
 $session->query_safe('COMMIT');
 my $used = $session->query_safe(q{SELECT (sum(total_bytes) / 1048576)::integer FROM pg_backend_memory_contexts});
 cmp_ok(own_memory($pid) - $before, '<', 24, 'the backend has not kept the payloads');
@@ -114,15 +114,15 @@ $session->query_safe('SELECT count(*) FROM acteon_audit');
 my ($size) = slurp_file("/proc/$pid/status") =~ /^VmSize:\s+(\d+)/m;
 # 48 MB more than it has now: a handful of payloads, where all of them take 80 MB.
 is(system('prlimit', "--pid=$pid", '--as=' . ($size + 48 * 1024) * 1024), 0, 'the backend may grow by 48 MB');
-is($session->query(q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000)}), '980', '… which is enough for all of them');
+is($session->query(q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off')}), '980', '… which is enough for all of them');
 $session->quit;
 
 # Call after call in one session: nothing piles up.
 $session = $node->background_psql('postgres');
 $session->query_safe('SET client_min_messages = warning');
-$session->query_safe(q{DO $$BEGIN FOR i IN 1 .. 20 LOOP PERFORM acteon_replay_bulk(max_records => 1000, from_time => '2026-01-02', include_replayed => true); END LOOP; END$$});
+$session->query_safe(q{DO $$BEGIN FOR i IN 1 .. 20 LOOP PERFORM acteon_replay_bulk(max_records => 1000, canary => 'off', from_time => '2026-01-02', include_replayed => true); END LOOP; END$$});
 my $first = $session->query_safe(q{SELECT sum(total_bytes) FROM pg_backend_memory_contexts});
-$session->query_safe(q{DO $$BEGIN FOR i IN 1 .. 20 LOOP PERFORM acteon_replay_bulk(max_records => 1000, from_time => '2026-01-02', include_replayed => true); END LOOP; END$$});
+$session->query_safe(q{DO $$BEGIN FOR i IN 1 .. 20 LOOP PERFORM acteon_replay_bulk(max_records => 1000, canary => 'off', from_time => '2026-01-02', include_replayed => true); END LOOP; END$$});
 $session->query_safe(q{DO $$BEGIN FOR i IN 1 .. 500 LOOP PERFORM acteon_replay('small-' || i); END LOOP; END$$});
 my $last = $session->query_safe(q{SELECT sum(total_bytes) FROM pg_backend_memory_contexts});
 cmp_ok($last, '<', $first + 2 * 1024 * 1024, 'a session that replays on and on does not grow');
@@ -132,7 +132,7 @@ $session->quit;
 # from claim to claim.
 $node->safe_psql('postgres', q{
 	TRUNCATE acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_batch;
-	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000)});
+	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off')});
 $session = $node->background_psql('postgres');
 $pid = $session->query_safe('SELECT pg_backend_pid()');
 $session->query_safe('SET work_mem = 64');

@@ -36,7 +36,7 @@ $node->safe_psql('postgres', q{
 		('viewer_all', 'viewer', '{*}', '{*}', '{*}', '{*}');
 	SELECT count(make_record('r-' || i, at => '2026-01-01'::timestamptz + i * interval '1 s',
 		metadata => CASE WHEN i % 10 = 0 THEN jsonb_build_object('__fingerprint', 'f' || i % 70) ELSE '{}' END)) FROM generate_series(1, 2000) AS i;
-	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
+	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');
 });
 my @calls = (
 	[ 'acteon_outbox_claim()',   q{SELECT count(*) FROM acteon_outbox_claim('x', 1, '1 ms')} ],
@@ -168,7 +168,7 @@ $standby->stop;
 # Many clients doing everything at random, with leases that run out under them.
 $node->safe_psql('postgres', q{
 	UPDATE acteon_dispatch_segment SET due_at = now() WHERE doubt_since IS NULL;
-	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000);
+	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');
 	-- Half of what happens would open a circuit breaker.
 	UPDATE acteon_replay_batch SET breaker_window = NULL;
 	-- Every action that was ever handed out, to find whether two held one at a time.

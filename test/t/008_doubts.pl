@@ -208,7 +208,7 @@ $gateway->quit;
 # A failover that two sessions notice at once: one acts, the other waits for it and finds it done; nothing that may have been sent goes out.
 new_database('failover', '1.1', 300);
 $node->safe_psql('failover', q{
-	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 200);
+	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 200, canary => 'off');
 	UPDATE acteon_replay_installation SET server = '1/1'});
 my $one = $node->background_psql('failover');
 my $other = $node->background_psql('failover');
@@ -235,7 +235,7 @@ check_is_empty('after a failover', 'failover');
 # A dead consumer's leases, more than a claim looks up, stop nothing that waits behind them, nor do doubts that are held.
 new_database('many', '1.1', 7400);
 $node->safe_psql('many', q{
-	CALL acteon_replay_all(from_time => '2000-01-01', on_doubt => 'hold', breaker_window => 0);
+	CALL acteon_replay_all(canary => 'off', from_time => '2000-01-01', on_doubt => 'hold', breaker_window => 0);
 	SELECT count(*) FROM acteon_outbox_claim('dead', 7000);
 	UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 h' WHERE lease_token IS NOT NULL});
 is($node->safe_psql('many', q{SELECT count(*), min(outbox_id) FROM acteon_outbox_claim('c', 50)}), '0|', 'leases that ran out in front of what waits: a claim looks up only so many');

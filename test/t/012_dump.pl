@@ -44,7 +44,7 @@ $node->safe_psql('postgres', q{
 	END
 	$$;
 	SET ROLE alice;
-	SELECT replayed FROM acteon_replay_bulk(from_time => '2026-01-01 00:00:21+00', max_records => 250, reason => 'of alice', rate => 50);
+	SELECT replayed FROM acteon_replay_bulk(from_time => '2026-01-01 00:00:21+00', max_records => 250, canary => 'off', reason => 'of alice', rate => 50);
 	RESET ROLE;
 	SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg('{"Executed": {"status": "success"}}'::jsonb)) FROM acteon_outbox_claim('c', 5);
 	SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('400'::text)) FROM acteon_outbox_claim('c', 5);

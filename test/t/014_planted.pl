@@ -215,7 +215,7 @@ if (defined $first)
 # So many answers in a session that the tally is folded.
 $node->safe_psql('postgres', q{SELECT make_record('many-' || i, outcome => 'throttled', at => now()) FROM generate_series(1, 300) AS i});
 call(q{
-	CALL public.acteon_replay_run('{"outcome": "throttled"}');
+	CALL public.acteon_replay_run('{"outcome": "throttled", "canary": "off"}');
 	SELECT pg_catalog.count(*) FROM public.acteon_outbox_claim('c', 500);
 });
 my @leased = split /\n/, $node->safe_psql('postgres', q{SELECT format('{%s} {%s}', id, lease_token) FROM acteon_dispatch_segment, generate_series(first_id, last_id) AS id WHERE lease_token IS NOT NULL ORDER BY id});

@@ -34,7 +34,7 @@ sub deliver
 
 	sql('DELETE FROM acteon_audit');
 	sql(qq{SELECT count(make_record('$name-' || n, payload => jsonb_build_object('text', repeat(md5(n::text), 10)))) FROM generate_series(1, $count) AS n});
-	sql(qq{CALL acteon_replay_all(from_time => '2000-01-01', chunk => 10000, breaker_window => 0)});
+	sql(qq{CALL acteon_replay_all(canary => 'off', from_time => '2000-01-01', chunk => 10000, breaker_window => 0)});
 	sql(qq{
 		DO \$\$
 		BEGIN
@@ -125,7 +125,7 @@ turn(5);
 deliver('held', 3000, 100);
 sql('DELETE FROM acteon_audit');
 sql(q{SELECT count(make_record('wait-' || n)) FROM generate_series(1, 1500) AS n});
-sql(q{CALL acteon_replay_all(from_time => '2000-01-01', breaker_window => 0, start_at => '2100-01-01')});
+sql(q{CALL acteon_replay_all(canary => 'off', from_time => '2000-01-01', breaker_window => 0, start_at => '2100-01-01')});
 turn(6);
 is(sql(q{SELECT acteon_outbox_purge('90 days')}), 3000, 'a part with many unfinished actions is purged, too');
 is(sql(q{SELECT count(*), (SELECT sum(last_id - first_id + 1) FROM acteon_dispatch_segment) FROM acteon_dispatch_outbox_5}), '1500|1500', '… with these left');

@@ -167,7 +167,7 @@ sub start_over
 }
 
 # Undisturbed, and in how many transactions.
-is(end_call(begin_call(q{CALL acteon_replay_all(outcome => 'failed', reason => 'undisturbed', chunk => 500)})), "1|$replayable|$failing|$skipped", 'undisturbed');
+is(end_call(begin_call(q{CALL acteon_replay_all(canary => 'off', outcome => 'failed', reason => 'undisturbed', chunk => 500)})), "1|$replayable|$failing|$skipped", 'undisturbed');
 is($node->safe_psql('postgres', $state), $right, 'everything once');
 is($node->safe_psql('postgres', q{SELECT count(DISTINCT xmin::text) FROM acteon_dispatch_outbox}), int(($all + 499) / 500), 'a chunk is a transaction');
 
@@ -192,7 +192,7 @@ foreach my $way (sort keys %ways)
 	my $ends = 0;
 
 	start_over();
-	$call = begin_call(q{CALL acteon_replay_all(outcome => 'failed', reason => 'disturbed', chunk => 5)});
+	$call = begin_call(q{CALL acteon_replay_all(canary => 'off', outcome => 'failed', reason => 'disturbed', chunk => 5)});
 	for my $i (1 .. 4)
 	{
 		# At its first chunk, or after a share of what there is.
@@ -218,7 +218,7 @@ foreach my $way (sort keys %ways)
 
 # Several who go on with one batch at once.
 start_over();
-my $call = begin_call(q{CALL acteon_replay_all(outcome => 'failed', chunk => 5)});
+my $call = begin_call(q{CALL acteon_replay_all(canary => 'off', outcome => 'failed', chunk => 5)});
 wait_for('SELECT max(replayed) > 500 FROM acteon_replay_batch', 'it has begun');
 my @others = map { begin_call('CALL acteon_replay_continue(1)', name => "other$_") } 1 .. 3;
 end_call($_) foreach $call, @others;
@@ -228,7 +228,7 @@ is(join('', map { $_->{err} =~ /ERROR/ ? $_->{err} : '' } $call, @others), '', '
 
 # Two batches for the same records at once, and calls of acteon_replay_bulk between them.
 start_over();
-@others = map { begin_call(qq{CALL acteon_replay_all(outcome => 'failed', chunk => 97, newest_first => $_)}, name => "other$_") } 'true', 'false';
+@others = map { begin_call(qq{CALL acteon_replay_all(canary => 'off', outcome => 'failed', chunk => 97, newest_first => $_)}, name => "other$_") } 'true', 'false';
 for (1 .. 5)
 {
 	$node->safe_psql('postgres', q{SET ROLE op; SELECT replayed FROM acteon_replay_bulk(outcome => 'failed', max_records => 500)});
@@ -240,7 +240,7 @@ is($node->safe_psql('postgres', q{SELECT concat_ws(' ', count(*), count(DISTINCT
 
 # Paused while it runs, with records that come and go meanwhile; then resumed.
 start_over();
-$call = begin_call(q{CALL acteon_replay_all(outcome => 'failed', chunk => 5, reason => 'steered')});
+$call = begin_call(q{CALL acteon_replay_all(canary => 'off', outcome => 'failed', chunk => 5, reason => 'steered')});
 wait_for('SELECT max(replayed) > 500 FROM acteon_replay_batch', 'it has begun');
 $node->safe_psql('postgres', q{SET ROLE op; SELECT acteon_replay_pause(1, 'the provider is down again')});
 my $paused_at = batch('replayed');
@@ -276,7 +276,7 @@ $node->safe_psql('postgres', "TRUNCATE acteon_audit; CALL incident($records)");
 
 # A grant that is taken away ends it; one that comes back has it go on.
 start_over();
-$call = begin_call(q{CALL acteon_replay_all(outcome => 'failed', chunk => 5)});
+$call = begin_call(q{CALL acteon_replay_all(canary => 'off', outcome => 'failed', chunk => 5)});
 wait_for('SELECT max(replayed) > 500 FROM acteon_replay_batch', 'it has begun');
 $node->safe_psql('postgres', q{DELETE FROM acteon_grants WHERE grantee = 'op'::regrole});
 end_call($call);
@@ -289,14 +289,14 @@ is($node->safe_psql('postgres', $state), $right, 'with a grant again: everything
 
 # Cancelled while it runs: it ends, and what it has enqueued is free.
 start_over();
-$call = begin_call(q{CALL acteon_replay_all(outcome => 'failed', chunk => 5)});
+$call = begin_call(q{CALL acteon_replay_all(canary => 'off', outcome => 'failed', chunk => 5)});
 wait_for('SELECT max(replayed) > 500 FROM acteon_replay_batch', 'it has begun');
 $node->safe_psql('postgres', q{SET ROLE op; SELECT acteon_replay_cancel(1)});
 end_call($call);
 like($call->{err}, qr/batch 1 is cancelled/, 'the runner says that the batch is cancelled');
 is($call->{out}, batch(q{concat_ws('|', id, replayed, failed, skipped)}), '… and how far it came');
 cmp_ok(batch('replayed'), '<', $replayable, '… which is not to the end');
-end_call(begin_call(q{CALL acteon_replay_all(outcome => 'failed', chunk => 5000)}));
+end_call(begin_call(q{CALL acteon_replay_all(canary => 'off', outcome => 'failed', chunk => 5000)}));
 is($node->safe_psql('postgres', q{SELECT count(*) FROM acteon_dispatch_segment WHERE batch_id = 2}) > 0 ? batch('replayed') : '', $replayable, 'its actions are free for another batch');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM acteon_outbox_check()'), '0', 'nothing is lost or doubled');
 
@@ -304,7 +304,7 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM acteon_outbox_check()'), '
 # clock by moving the due times.
 start_over();
 my $ahead = q{SELECT b.replayed - coalesce((SELECT sum(actions) FROM acteon_replay_tally), 0) FROM acteon_replay_batch AS b};
-$call = begin_call(q{CALL acteon_replay_all(outcome => 'failed', rate => 5, reason => 'slowly')});
+$call = begin_call(q{CALL acteon_replay_all(canary => 'off', outcome => 'failed', rate => 5, reason => 'slowly')});
 # Records that are skipped or fail take their places; a few that are left are not worth a chunk.
 wait_for('SELECT max(replayed) > 225 FROM acteon_replay_batch', 'the first lead');
 my $lead = batch('replayed');
@@ -337,7 +337,7 @@ is(batch("is_complete || ' ' || replayed"), "true $replayable", 'without a rate 
 is($node->safe_psql('postgres', 'SELECT count(*) FROM acteon_outbox_check()'), '0', 'nothing is lost or doubled');
 # In a maintenance window that is to come: the first minute's worth is enqueued, the rest waits for it.
 start_over();
-$call = begin_call(q{CALL acteon_replay_all(outcome => 'failed', rate => 1, start_at => now() + interval '1 hour')});
+$call = begin_call(q{CALL acteon_replay_all(canary => 'off', outcome => 'failed', rate => 1, start_at => now() + interval '1 hour')});
 wait_for('SELECT max(replayed) > 45 FROM acteon_replay_batch', 'the first lead');
 sleep(1);
 is($node->safe_psql('postgres', q{SELECT concat_ws(' ', b.replayed BETWEEN 46 AND 60, min(s.due_at) = b.start_at, count(DISTINCT s.due_at) = b.replayed,
@@ -348,7 +348,7 @@ end_call($call);
 
 # However many chunks, the memory stays the same, but for what one of them needs.
 start_over();
-$call = begin_call(q{CALL acteon_replay_all(outcome => 'failed', chunk => 1)}, role => 'postgres');
+$call = begin_call(q{CALL acteon_replay_all(canary => 'off', outcome => 'failed', chunk => 1)}, role => 'postgres');
 wait_for(q{SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'runner'}, 'the runner is there');
 my $pid = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE application_name = 'runner'});
 my @memory;
@@ -374,12 +374,12 @@ my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
 $standby->start;
 $node->wait_for_catchup($standby);
-is(fails_with($standby, q{CALL acteon_replay_all(outcome => 'failed')}), '25006: cannot execute acteon_replay_all() during recovery', 'acteon_replay_all on a standby');
+is(fails_with($standby, q{CALL acteon_replay_all(canary => 'off', outcome => 'failed')}), '25006: cannot execute acteon_replay_all() during recovery', 'acteon_replay_all on a standby');
 is(fails_with($standby, 'CALL acteon_replay_continue(1)'), '25006: cannot execute acteon_replay_continue() during recovery', 'acteon_replay_continue on a standby');
 
 # A failover in mid-run: the standby goes on with what it has got.
 start_over();
-$call = begin_call(q{CALL acteon_replay_all(outcome => 'failed', chunk => 5)});
+$call = begin_call(q{CALL acteon_replay_all(canary => 'off', outcome => 'failed', chunk => 5)});
 $standby->poll_query_until('postgres', 'SELECT max(replayed) > 500 FROM acteon_replay_batch') or die 'the standby does not follow';
 $node->stop('immediate');
 end_call($call);

@@ -83,7 +83,7 @@ sql(qq{
 # Each call, and the time in milliseconds within which it is cancelled, unless that is 1500.
 my @calls = (
 	[ 'acteon_replay_bulk', q{SELECT count(*) FROM (SELECT acteon_replay_bulk(outcome => 'failed', max_records => 1000) FROM generate_series(1, 100)) AS b} ],
-	[ 'acteon_replay_all', q{CALL acteon_replay_all(outcome => 'failed', chunk => 10000, include_replayed => true, max_generation => 1000)} ],
+	[ 'acteon_replay_all', q{CALL acteon_replay_all(canary => 'off', outcome => 'failed', chunk => 10000, include_replayed => true, max_generation => 1000)} ],
 	[ 'acteon_replay_preview', q{SELECT count(*) FROM acteon_replay_preview(outcome => 'failed', max_records => NULL, include_replayed => true)} ],
 	[ 'acteon_outbox_claim', qq{SELECT count(*) FROM acteon_outbox_claim('c', $actions)} ],
 	[ 'acteon_outbox_ack', q{SELECT acteon_outbox_ack(ids, tokens, outcomes) FROM answers} ],

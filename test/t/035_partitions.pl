@@ -316,7 +316,7 @@ foreach my $name (sort keys %queries)
 is(scalar(split(' ', replays($queries{'of intents'}))), 200, 'only lone intents are replayed');
 
 # A tie is read once a call.  Each page would read what is left of it: 3,000 + 2,900 + … + 100.
-my $call = q{CALL acteon_replay_all(outcome => 'failed', chunk => 100, include_replayed => true)};
+my $call = q{CALL acteon_replay_all(canary => 'off', outcome => 'failed', chunk => 100, include_replayed => true)};
 my $read = rows_read("SET acteon_replay.audit_table = 'public.plain'; SELECT empty_outbox(); $call", '^plain$');
 $node->safe_psql('postgres', q{CREATE INDEX ON plain (outcome, dispatched_at)});
 my $read_tied = rows_read("SET acteon_replay.audit_table = 'public.plain'; SELECT empty_outbox(); $call", '^plain$');
@@ -350,7 +350,7 @@ is(scalar(split(' ', replays(q{outcome => 'failed'}))), 4899, 'a record that has
 {
 	my $analyze = $node->background_psql('postgres');
 	$analyze->query_until(qr/begun/, qq{\\echo begun\n} . ("ANALYZE acteon_replay_batch;\n" x 400));
-	$node->safe_psql('postgres', q{SET client_min_messages = error; SELECT empty_outbox(); CALL acteon_replay_all(outcome => 'failed', chunk => 10, include_replayed => true)});
+	$node->safe_psql('postgres', q{SET client_min_messages = error; SELECT empty_outbox(); CALL acteon_replay_all(canary => 'off', outcome => 'failed', chunk => 10, include_replayed => true)});
 	is($node->safe_psql('postgres', 'SELECT count(*) FROM acteon_dispatch_outbox'), 4899, 'a batch runs while its table is analyzed');
 	$analyze->quit;
 }

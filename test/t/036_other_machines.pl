@@ -139,14 +139,14 @@ same_as_local($fdw, 'public.acteon_audit', 'foreign table');
 	my $from = -s $gateway->logfile;
 	my $count = $fdw->safe_psql('postgres', q{
 		SET client_min_messages = error; SET acteon_replay.audit_is_live = on;
-		SELECT replayed FROM acteon_replay_bulk(outcome => 'pending', allow_unproven => true, allow_partial => true, include_replayed => true, max_records => 1000)});
+		SELECT replayed FROM acteon_replay_bulk(outcome => 'pending', allow_unproven => true, allow_partial => true, include_replayed => true, max_records => 1000, canary => 'off')});
 	my @statements = remote_statements($from);
 
 	cmp_ok($count, '>', 50, 'lone intents are replayed');
 	cmp_ok(scalar(@statements), '<=', 12, 'in a few round trips') || diag(join("\n", @statements));
 	is(scalar(grep { /ORDER BY dispatched_at ASC/ } @statements), 1, '… in which the records come in order');
 	$from = -s $gateway->logfile;
-	$fdw->safe_psql('postgres', q{SET client_min_messages = error; SELECT replayed FROM acteon_replay_bulk(lost => true, include_replayed => true, max_records => 300)});
+	$fdw->safe_psql('postgres', q{SET client_min_messages = error; SELECT replayed FROM acteon_replay_bulk(lost => true, include_replayed => true, max_records => 300, canary => 'off')});
 	@statements = remote_statements($from);
 	cmp_ok(scalar(@statements), '<=', 15, 'so are lost ones') || diag(join("\n", @statements));
 	is(scalar(grep { !/WHERE/ || !/outcome|action_id/ } @statements), 0, '… of which the foreign server selects') || diag(join("\n", @statements));

@@ -59,7 +59,7 @@ sub enqueue
 			wanted timestamptz := (SELECT min(dispatched_at) FROM acteon_audit WHERE action_id LIKE '$name%');
 		BEGIN
 			LOOP
-				SELECT next_cursor INTO page FROM acteon_replay_bulk(from_time => wanted, cursor => page, max_records => 1000, breaker_window => 0);
+				SELECT next_cursor INTO page FROM acteon_replay_bulk(from_time => wanted, cursor => page, max_records => 1000, canary => 'off', breaker_window => 0);
 				EXIT WHEN page IS NULL;
 			END LOOP;
 		END \$\$;

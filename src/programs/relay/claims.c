@@ -369,7 +369,8 @@ extended(void *owner, PGresult *result)
 
 /*
  * The drain knows how much is left.  It ends if that is nothing, but for doubts
- * that a person has to decide.
+ * that a person has to decide, and for what is scheduled: that which canaries will
+ * release by themselves is waited for.
  */
 static void
 counted(void *owner, PGresult *result)
@@ -384,7 +385,7 @@ counted(void *owner, PGresult *result)
 		relay->dead_before = TextToNumber(PQgetvalue(result, 0, 5));
 	FiguresTake(&relay->figures, result);
 	if (relay->idle && stats->due == 0 && stats->leased == 0 && stats->retrying == 0 &&
-		stats->in_doubt <= stats->held)
+		stats->in_doubt <= stats->held && stats->canary == 0)
 		relay->drained = true;
 }
 

@@ -109,9 +109,9 @@ static const Option options[] = {
 	 "and their actions are in doubt.",
 	 ReadDuration, PLACE(grace), 0, 3600 * 1000, false},
 	{NULL, "drain", NULL, NULL,
-	 "Deliver the actions that are due, wait for retries, then exit: with 0, or with 1 if an "
-	 "action became dead or a batch is paused. Actions that are scheduled for later stay in the "
-	 "queue.",
+	 "Deliver the actions that are due, wait for retries and for the next steps of canaries, then "
+	 "exit: with 0, or with 1 if an action became dead or a batch is paused. Actions that are "
+	 "scheduled for later stay in the queue.",
 	 ReadSwitch, PLACE(drain), 0, 0, false},
 	{NULL, "check", NULL, NULL,
 	 "Test everything that the relay needs, report what is wrong and what to do, and exit.",

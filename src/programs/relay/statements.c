@@ -115,7 +115,7 @@ QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills ski
 	queue->stats =
 		Format("SELECT depth, due, retrying, scheduled, leased, dead, "
 			   "EXTRACT(epoch FROM oldest_due_age), paused, %s FROM %s.acteon_outbox_stats",
-			   skills.doubts ? "in_doubt, held" : "0, 0", s);
+			   skills.doubts ? "in_doubt, held, canary" : "0, 0, 0", s);
 	/* What is in flight of a cancelled batch is not over yet. */
 	queue->batches =
 		Format("SELECT batch_id, waiting, in_flight, delivered, dead, cancelled, "
@@ -341,6 +341,7 @@ QueueReadStats(PGresult *result, QueueStats *stats)
 	stats->paused = TextToNumber(PQgetvalue(result, 0, 7));
 	stats->in_doubt = TextToNumber(PQgetvalue(result, 0, 8));
 	stats->held = TextToNumber(PQgetvalue(result, 0, 9));
+	stats->canary = TextToNumber(PQgetvalue(result, 0, 10));
 }
 
 /*

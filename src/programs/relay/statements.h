@@ -38,7 +38,8 @@ typedef struct QueueStats
 	double oldest_due_age; /* seconds */
 	int64_t paused;
 	int64_t in_doubt;
-	int64_t held; /* of those, what does not end by itself */
+	int64_t held;   /* of those, what does not end by itself */
+	int64_t canary; /* held back, and released without a person */
 } QueueStats;
 
 /* The oldest extension that the statements can be written for. */
