@@ -116,7 +116,7 @@ count_by_error(const AuditTable *table, const ReplayQuery *query, LeftOut which)
 	AuditScan scan;
 
 	return AuditScanBeginLeftOut(&scan, table, query, which) ? count_search(&scan, PG_INT64_MAX)
-															  : 0;
+															 : 0;
 }
 
 /*

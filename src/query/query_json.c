@@ -137,7 +137,8 @@ read_key(ReplayQuery *query, OptionId id, const JsonbValue *value)
 				break;
 			}
 			if (value->type != jbvString)
-				report_key_type(query, id, option->type != NULL ? "a string, true or false" : "a string",
+				report_key_type(query, id,
+								option->type != NULL ? "a string, true or false" : "a string",
 								psprintf("\"%s\"",
 										 option->example != NULL ? option->example : "text"));
 			*(char **) field = pnstrdup(value->val.string.val, value->val.string.len);

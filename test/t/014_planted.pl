@@ -167,6 +167,9 @@ call(q{
 	SELECT public.acteon_replay_preview(lost => true, signature => 'no error text');
 	SELECT public.acteon_replay_preview(outcome => 'failed', signature => 'no error text');
 	SELECT public.acteon_replay_bulk(outcome => 'failed', signature => 'no error text', max_records => 1, include_replayed => true);
+	SELECT public.acteon_replay_causes(outcome => 'failed', tenant_tree => 'acme', error_like => '%', payload => '{}', payload_path => '$', action_ids => '{f-1,none}', exclude_ids => '{f-2}', exclude => '{"signature": "none", "tenant": "globex"}');
+	SELECT public.acteon_replay_preview(lost => true, error_like => '%', exclude => '{"error_like": "none", "outcome": "failed", "tenant_tree": "acme", "payload": {"a": 1}, "payload_path": "$.a", "action_ids": ["x"]}');
+	SELECT public.acteon_replay_bulk(outcome => 'failed', exclude => '{"signature": "none", "provider": "email"}', max_records => 1, include_replayed => true);
 	SELECT public.acteon_error_signature('550 5.1.1 <bob@x.example>: rejected');
 	CALL public.acteon_replay_run('{"lost": true}', chunk => 2);
 	CALL public.acteon_replay_run('{"tenant": "acme", "signature": "no error text"}', chunk => 2);
