@@ -18,6 +18,10 @@ ALTER TABLE acteon_dispatch_segment
 	ADD COLUMN doubt_since timestamptz,
 	ADD COLUMN doubt text,
 	ADD COLUMN held text,
+	ADD COLUMN provider text,
+	ADD COLUMN provider_limit bigint,
+	ADD COLUMN tenant_limit bigint,
+	ADD COLUMN parked_at timestamptz,
 	ADD CONSTRAINT acteon_dispatch_segment_resend_check CHECK (resend OPERATOR(pg_catalog.>=) 0),
 	ADD CONSTRAINT acteon_dispatch_segment_doubt_check
 		CHECK ((doubt_since IS NULL) OPERATOR(pg_catalog.=) (doubt IS NULL)
@@ -31,6 +35,10 @@ COMMENT ON COLUMN acteon_dispatch_segment.unproven IS 'Whether an earlier id was
 COMMENT ON COLUMN acteon_dispatch_segment.doubt_since IS 'Since when the actions have been in doubt; NULL: they are not in doubt. While they are, due_at is the time of the next look-up in the audit table.';
 COMMENT ON COLUMN acteon_dispatch_segment.doubt IS 'Why the actions are in doubt.';
 COMMENT ON COLUMN acteon_dispatch_segment.held IS 'Why the actions wait for a person (acteon_replay_settle) or for a record; NULL: the doubt can still be resolved automatically.';
+COMMENT ON COLUMN acteon_dispatch_segment.provider IS 'Provider of all its actions; NULL: they were enqueued by version 1.0, and may have several.';
+COMMENT ON COLUMN acteon_dispatch_segment.provider_limit IS 'Key of the provider''s row in acteon_replay_limit: the limit that counts the segment while it is leased, or that it waits for while it is parked (due_at is infinity).';
+COMMENT ON COLUMN acteon_dispatch_segment.tenant_limit IS 'The same for the row of a tenant.';
+COMMENT ON COLUMN acteon_dispatch_segment.parked_at IS 'Since when it waits for a limit; NULL: it does not.';
 
 -- In a lane, leased segments come first, then those in doubt, then those that wait.
 DROP INDEX acteon_dispatch_segment_lane_idx;
@@ -41,6 +49,12 @@ CREATE INDEX acteon_dispatch_segment_lane_idx ON acteon_dispatch_segment (lane, 
 DROP INDEX acteon_dispatch_segment_due_idx;
 CREATE INDEX acteon_dispatch_segment_due_idx ON acteon_dispatch_segment (due_at, first_id) WHERE doubt_since IS NULL;
 CREATE INDEX acteon_dispatch_segment_doubt_idx ON acteon_dispatch_segment (due_at, doubt_since) WHERE doubt_since IS NOT NULL;
+
+-- For each limit, what is leased first, then what waits for it. Without limits they are empty.
+CREATE INDEX acteon_dispatch_segment_provider_limit_idx ON acteon_dispatch_segment (provider_limit, lease_token, first_id)
+	WHERE provider_limit IS NOT NULL;
+CREATE INDEX acteon_dispatch_segment_tenant_limit_idx ON acteon_dispatch_segment (tenant_limit, lease_token, first_id)
+	WHERE tenant_limit IS NOT NULL;
 
 COMMENT ON TABLE acteon_dispatch_segment IS
 	'Runs of at most 100 consecutive outbox rows that wait, are leased or are in doubt together. An unfinished outbox row is covered by exactly one segment, a finished one by none.';
@@ -222,11 +236,15 @@ DROP INDEX acteon_replay_tally_batch_idx;
 ALTER TABLE acteon_replay_tally
 	ADD COLUMN effect text,
 	ADD COLUMN id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+	ADD COLUMN provider text,
 	ADD PRIMARY KEY (batch_id, finished_at, id),
 	DROP CONSTRAINT acteon_replay_tally_state_check,
 	ADD CONSTRAINT acteon_replay_tally_state_check
 		CHECK (state OPERATOR(pg_catalog.=) ANY ('{delivered,dead,cancelled,in_doubt}'::text[]));
 
+CREATE INDEX acteon_replay_tally_provider_idx ON acteon_replay_tally (provider, finished_at) WHERE provider IS NOT NULL;
+
+COMMENT ON COLUMN acteon_replay_tally.provider IS 'Provider of the actions, for its circuit breaker; NULL: unknown, or the row is old and was made of several.';
 COMMENT ON COLUMN acteon_replay_tally.state IS 'How the actions ended, as in acteon_dispatch_delivery; or in_doubt, for actions that were reported to be in doubt, which have not ended and count only for circuit breakers.';
 COMMENT ON COLUMN acteon_replay_tally.id IS 'Random; makes the key of the row, which publications need.';
 COMMENT ON COLUMN acteon_replay_tally.effect IS 'Effect of the outcome, as in acteon_dispatch_delivery.';
@@ -235,11 +253,11 @@ ALTER TABLE acteon_replay_log
 	DROP CONSTRAINT acteon_replay_log_event_check,
 	ADD CONSTRAINT acteon_replay_log_event_check
 		CHECK (event OPERATOR(pg_catalog.=) ANY
-			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary}'::text[]));
+			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close}'::text[]));
 
 COMMENT ON TABLE acteon_replay_log IS
-	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, for each step of a canary that paused its batch, for each API key that was created or revoked, and for each contradiction and failover that was detected. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
-COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary).';
+	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit, for each circuit breaker of a provider that closed, for each API key that was created or revoked, and for each contradiction and failover that was detected. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
+COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand).';
 
 ALTER TABLE acteon_replay_installation
 	ADD COLUMN server text,
@@ -249,6 +267,57 @@ ALTER TABLE acteon_replay_installation
 COMMENT ON COLUMN acteon_replay_installation.folded_batch IS 'Last batch up to which a purge has folded acteon_replay_tally for good.';
 COMMENT ON COLUMN acteon_replay_installation.server IS 'System identifier and timeline of the server that last wrote here. If they change, the server was promoted or restored, and the most recent commits may be lost.';
 COMMENT ON COLUMN acteon_replay_installation.database IS 'OID of the database that was last written here, which changes when a dump is restored into another database of the same server.';
+
+CREATE TABLE acteon_replay_limit (
+	key bigint PRIMARY KEY CHECK (key OPERATOR(pg_catalog.<>) 0::bigint),
+	kind text NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY ('{provider,tenant}'::text[])),
+	name text NOT NULL,
+	rate numeric CHECK (rate OPERATOR(pg_catalog.>) 0::numeric),
+	concurrency integer CHECK (concurrency OPERATOR(pg_catalog.>=) 0),
+	tokens double precision NOT NULL DEFAULT 0,
+	refilled_at timestamptz,
+	breaker_window integer CHECK (breaker_window OPERATOR(pg_catalog.>=) 0),
+	breaker_share numeric CHECK (breaker_share OPERATOR(pg_catalog.>=) 0::numeric AND breaker_share OPERATOR(pg_catalog.<) 1::numeric),
+	breaker_since timestamptz,
+	opened_at timestamptz,
+	open_reason text,
+	retry_at timestamptz,
+	backoff integer,
+	trial_id bigint,
+	trial_until timestamptz,
+	released_at timestamptz,
+	set_by name,
+	set_at timestamptz,
+	reason text,
+	UNIQUE (kind, name)
+);
+
+COMMENT ON TABLE acteon_replay_limit IS
+	'What all batches together keep for a provider or a tenant: its rate and concurrency, and, for a provider, its circuit breaker. One row for each for which acteon_replay_limit_set was called or whose circuit breaker has opened. The view acteon_replay_limits shows it.';
+COMMENT ON COLUMN acteon_replay_limit.key IS 'Hash of kind and name; segments note it.';
+COMMENT ON COLUMN acteon_replay_limit.kind IS 'provider or tenant.';
+COMMENT ON COLUMN acteon_replay_limit.name IS 'Name of the provider or tenant.';
+COMMENT ON COLUMN acteon_replay_limit.rate IS 'Actions per second; NULL: no limit.';
+COMMENT ON COLUMN acteon_replay_limit.concurrency IS 'Actions that may be leased at a time; NULL: no limit.';
+COMMENT ON COLUMN acteon_replay_limit.tokens IS 'Actions that could be handed out at refilled_at.';
+COMMENT ON COLUMN acteon_replay_limit.refilled_at IS 'Time to which tokens refers; NULL: as many as possible can be handed out.';
+COMMENT ON COLUMN acteon_replay_limit.breaker_window IS 'Window of the circuit breaker, in deliveries; 0: there is none; NULL: 50.';
+COMMENT ON COLUMN acteon_replay_limit.breaker_share IS 'Share of the window that may fail; NULL: 0.5.';
+COMMENT ON COLUMN acteon_replay_limit.breaker_since IS 'When the circuit breaker was last closed: only later endings count, for it and for those of batches.';
+COMMENT ON COLUMN acteon_replay_limit.opened_at IS 'When the circuit breaker opened; NULL: it is closed.';
+COMMENT ON COLUMN acteon_replay_limit.open_reason IS 'Why it opened.';
+COMMENT ON COLUMN acteon_replay_limit.retry_at IS 'When it next hands out one action as a trial.';
+COMMENT ON COLUMN acteon_replay_limit.backoff IS 'Seconds from the last failure to retry_at.';
+COMMENT ON COLUMN acteon_replay_limit.trial_id IS 'Outbox id of the trial that is out; NULL: none is.';
+COMMENT ON COLUMN acteon_replay_limit.trial_until IS 'When the trial''s lease ends.';
+COMMENT ON COLUMN acteon_replay_limit.released_at IS 'When the limit was last changed or the circuit breaker closed: what a batch with a rate had waiting for it since before gets new due times.';
+COMMENT ON COLUMN acteon_replay_limit.set_by IS 'Role that called acteon_replay_limit_set last; NULL: none did.';
+COMMENT ON COLUMN acteon_replay_limit.set_at IS 'When it did.';
+COMMENT ON COLUMN acteon_replay_limit.reason IS 'Its reason; NULL: none was given.';
+
+ALTER TABLE acteon_replay_limit ENABLE ROW LEVEL SECURITY;
+CREATE POLICY acteon_replay_limit_backup ON acteon_replay_limit FOR SELECT TO pg_read_all_data USING (true);
+SELECT pg_catalog.pg_extension_config_dump('acteon_replay_limit', '');
 
 CREATE TABLE acteon_replay_begun (
 	singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
@@ -1148,6 +1217,92 @@ COMMENT ON COLUMN acteon_outbox_stats.in_doubt IS 'Actions that may have been ex
 COMMENT ON COLUMN acteon_outbox_stats.canary IS 'Of the scheduled actions, those that canaries hold back and release by themselves when the open step is good.';
 COMMENT ON COLUMN acteon_outbox_stats.held IS 'Of these, the ones that wait for a person (acteon_replay_settle) or for a record.';
 
+/*
+ * Limits of providers and tenants
+ */
+
+CREATE FUNCTION acteon_replay_limit_set(
+	provider text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	rate numeric DEFAULT NULL,
+	concurrency integer DEFAULT NULL,
+	reason text DEFAULT NULL,
+	breaker_window integer DEFAULT NULL,
+	breaker_share numeric DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'acteon_replay_limit_set'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_limit_set(text, text, numeric, integer, text, integer, numeric) IS
+'Limits how fast the actions of one provider, or of one tenant, are handed out: all batches and all consumers together keep the limit, in addition to the rates of the batches. It applies to the next claim. Actions beyond it wait; those of others do not. The caller needs an admin grant for everything of the provider or of the tenant. The view acteon_replay_limits shows the limits.
+
+Arguments:
+provider, tenant: whose actions; exactly one of the two
+rate: actions per second, at least 0.001; up to two seconds'' worth go out at once. NULL: no limit
+concurrency: how many actions consumers may hold at a time; 0: none is handed out. NULL: no limit. If both are NULL, the limit is removed
+reason: the reason, which is logged
+breaker_window: how many of the provider''s last deliveries its circuit breaker looks at, 0 to 100000; 0 turns it off. NULL: as before; in the beginning 50
+breaker_share: share of these that may fail before it opens, at least 0 and below 1. NULL: as before; in the beginning 0.5
+
+Errors: 42501 no such grant, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_breaker_close(
+	provider text,
+	reason text DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'acteon_replay_breaker_close'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_breaker_close(text, text) IS
+'Closes the circuit breaker of a provider, so that its actions are handed out again; returns whether it was open. Only later deliveries count for it. The caller needs an admin grant for everything of the provider.
+
+The circuit breaker of a provider opens when more than half of the last 50 deliveries to the provider failed, in all batches together that have a circuit breaker; acteon_replay_limit_set changes these numbers. While it is open, no action of the provider is handed out, in whatever batch; other actions go on. After 30 seconds one action is handed out as a trial: if it takes effect, the circuit breaker closes; else the next trial comes after twice the time, at most 10 minutes.
+
+Errors: 42501 no such grant, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_read_limits(
+	OUT kind text,
+	OUT name text,
+	OUT rate numeric,
+	OUT concurrency integer,
+	OUT in_flight bigint,
+	OUT held bigint,
+	OUT breaker text,
+	OUT opened_at timestamptz,
+	OUT retry_at timestamptz,
+	OUT open_reason text,
+	OUT set_by name,
+	OUT set_at timestamptz,
+	OUT reason text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'acteon_replay_read_limits'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 10;
+
+COMMENT ON FUNCTION acteon_replay_read_limits() IS
+	'Returns the rows of the view acteon_replay_limits.';
+
+CREATE VIEW acteon_replay_limits AS
+	SELECT l.kind, l.name, l.rate, l.concurrency, l.in_flight, l.held, l.breaker, l.opened_at, l.retry_at,
+		l.open_reason, l.set_by, l.set_at, l.reason
+	FROM acteon_replay_read_limits() AS l;
+GRANT SELECT ON acteon_replay_limits TO PUBLIC;
+
+COMMENT ON VIEW acteon_replay_limits IS
+	'Limits of providers and tenants, and circuit breakers of providers that have opened. Superusers and roles with a gateway grant see all; others see those of providers and tenants of which a grant covers everything.';
+COMMENT ON COLUMN acteon_replay_limits.kind IS 'provider or tenant.';
+COMMENT ON COLUMN acteon_replay_limits.rate IS 'Actions per second; NULL: no limit.';
+COMMENT ON COLUMN acteon_replay_limits.concurrency IS 'Actions that consumers may hold at a time; NULL: no limit.';
+COMMENT ON COLUMN acteon_replay_limits.in_flight IS 'Actions that consumers hold and that this limit counts: not those that were handed out before there was a limit.';
+COMMENT ON COLUMN acteon_replay_limits.held IS 'Actions that are due and wait for this limit or circuit breaker. A claim that meets a due action that must wait counts it here.';
+COMMENT ON COLUMN acteon_replay_limits.breaker IS 'Of a provider: closed, open, trial (open, and one action is out as a trial) or off; NULL for a tenant.';
+COMMENT ON COLUMN acteon_replay_limits.opened_at IS 'When the circuit breaker opened; NULL: it is closed.';
+COMMENT ON COLUMN acteon_replay_limits.retry_at IS 'When the next trial can be handed out; NULL: it is closed.';
+COMMENT ON COLUMN acteon_replay_limits.open_reason IS 'Why the circuit breaker opened.';
+COMMENT ON COLUMN acteon_replay_limits.name IS 'Name of the provider or tenant.';
+COMMENT ON COLUMN acteon_replay_limits.set_by IS 'Role that set the limit; NULL: the row is there because the circuit breaker opened.';
+COMMENT ON COLUMN acteon_replay_limits.set_at IS 'When it did.';
+COMMENT ON COLUMN acteon_replay_limits.reason IS 'Its reason; NULL: none was given.';
+
 CREATE FUNCTION acteon_replay_id(action_id text, generation integer, resend integer DEFAULT 0)
 RETURNS uuid
 AS 'MODULE_PATHNAME', 'acteon_replay_id'
@@ -1324,7 +1479,7 @@ COMMENT ON COLUMN acteon_replay_batches.passed_over IS 'Records whose action alr
 COMMENT ON COLUMN acteon_replay_batches.delivered IS 'Actions whose outcome is known; done is the number of these that took effect.';
 COMMENT ON COLUMN acteon_replay_batches.cancelled IS 'Actions that were cancelled before they were sent, or by a person who settled a doubt.';
 COMMENT ON COLUMN acteon_replay_batches.breaker IS
-	'State of the circuit breaker, and when it opens. "3 of the last 50 failed, opens above 50 %": it opens when more than 25 of the last 50 deliveries have failed. "3 of 20 failed, opens above 50 % of 50": there have been only 20 deliveries so far, and it opens at the 26th failure, even before there are 50. "off": there is none. Actions without effect, Failed, dead and in doubt count as failed.';
+	'State of the circuit breaker, and when it opens. "3 of the last 50 failed, opens above 50 %": it opens when more than 25 of the last 50 deliveries have failed. "3 of 20 failed, opens above 50 % of 50": there have been only 20 deliveries so far, and it opens at the 26th failure, even before there are 50. "off": there is none. Actions without effect, Failed, dead and in doubt count as failed. What ended while the circuit breaker of its provider was open, or before it was last closed, does not count (acteon_replay_limits).';
 COMMENT ON COLUMN acteon_replay_batches.in_doubt IS 'Actions that may have been executed and have no answer.';
 COMMENT ON COLUMN acteon_replay_batches.held IS 'Of these, the ones that wait for a person (acteon_replay_settle) or for a record.';
 COMMENT ON COLUMN acteon_replay_batches.done IS 'Of the delivered ones, how many were executed with success.';
@@ -1481,7 +1636,7 @@ COMMENT ON COLUMN acteon_replay_batches.time_left IS 'Estimated time until every
 COMMENT ON COLUMN acteon_replay_batches.start_at IS 'None of its actions is due earlier; NULL: at once.';
 COMMENT ON COLUMN acteon_replay_batches.query IS 'The query, in the form that acteon_replay_bulk(jsonb) takes; {"action_id": ...} for a single replay.';
 
-COMMENT ON COLUMN acteon_replay_item.due_at IS 'When it can be claimed; NULL if it is not waiting, or its batch is paused.';
+COMMENT ON COLUMN acteon_replay_item.due_at IS 'When it can be claimed; NULL if it is not waiting, its batch is paused, or it waits for a limit or a circuit breaker of its provider or tenant (acteon_replay_limits).';
 COMMENT ON COLUMN acteon_replay_item.error IS 'Last error of a dead action.';
 
 COMMENT ON VIEW acteon_dead_letters IS
@@ -1551,8 +1706,8 @@ BEGIN
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
-				acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_items,acteon_replay_lineage,acteon_replay_pause,
-				acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,
+				acteon_replay_breaker_close,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_pause,
+				acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
 				acteon_replay_resume,acteon_replay_run,acteon_replay_set_rate,acteon_replay_settle,
 				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,
 				acteon_outcome_json,acteon_outcome_jsonb,acteon_outcome_le,acteon_outcome_lt,acteon_outcome_out,

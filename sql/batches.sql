@@ -268,8 +268,9 @@ SELECT breaker FROM acteon_replay_batches;
 SELECT pg_temp.ends('6 s', 'dead', NULL, 1), pg_temp.ends('6 s', 'delivered', 'Failed', 1), pg_temp.ends('6 s', 'delivered', 'Executed', 1), pg_temp.ends('6 s', 'delivered', NULL, 5);
 UPDATE acteon_replay_batch SET breaker_window = NULL;
 SELECT breaker FROM acteon_replay_batches;
--- … by the rule by which it opens
+-- … by the rule by which it opens, if the provider's own does not open first
 CALL clean();
+SELECT acteon_replay_limit_set(provider => 'email', breaker_window => 0);
 SELECT count(make_record('b' || i)) FROM generate_series(1, 100) AS i;
 SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100);
 SELECT pg_temp.take(100);

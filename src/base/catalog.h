@@ -21,6 +21,7 @@
 #define API_ANSWERS_TABLE "acteon_api_answers"
 #define BEGUN_TABLE "acteon_replay_begun"
 #define ACTION_TABLE "acteon_dispatch_action"
+#define LIMIT_TABLE "acteon_replay_limit"
 
 /* Rows of a segment at most; the increment of the outbox's sequence. */
 #define SEGMENT_ACTIONS 100
@@ -131,7 +132,11 @@ enum
 	Anum_segment_doubt_since,
 	Anum_segment_doubt,
 	Anum_segment_held,
-	Natts_segment = Anum_segment_held
+	Anum_segment_provider,
+	Anum_segment_provider_limit,
+	Anum_segment_tenant_limit,
+	Anum_segment_parked_at,
+	Natts_segment = Anum_segment_parked_at
 };
 
 enum
@@ -158,7 +163,8 @@ enum
 	Anum_tally_actions,
 	Anum_tally_effect,
 	Anum_tally_id,
-	Natts_tally = Anum_tally_id
+	Anum_tally_provider,
+	Natts_tally = Anum_tally_provider
 };
 
 enum
@@ -166,6 +172,31 @@ enum
 	Anum_action_action_id = 1,
 	Anum_action_outbox_id,
 	Natts_action = Anum_action_outbox_id
+};
+
+enum
+{
+	Anum_limit_key = 1,
+	Anum_limit_kind,
+	Anum_limit_name,
+	Anum_limit_rate,
+	Anum_limit_concurrency,
+	Anum_limit_tokens,
+	Anum_limit_refilled_at,
+	Anum_limit_breaker_window,
+	Anum_limit_breaker_share,
+	Anum_limit_breaker_since,
+	Anum_limit_opened_at,
+	Anum_limit_open_reason,
+	Anum_limit_retry_at,
+	Anum_limit_backoff,
+	Anum_limit_trial_id,
+	Anum_limit_trial_until,
+	Anum_limit_released_at,
+	Anum_limit_set_by,
+	Anum_limit_set_at,
+	Anum_limit_reason,
+	Natts_limit = Anum_limit_reason
 };
 
 enum

@@ -66,9 +66,9 @@ RefuseOlderObjects(void)
 void
 LockForWriting(Oid schema, int tables)
 {
-	static const char *const names[] = {INSTALLATION_TABLE, OUTBOX_TABLE,     SEGMENT_TABLE,
-										BATCH_TABLE,        DELIVERY_TABLE,   TALLY_TABLE,
-										ACTION_TABLE,       API_ANSWERS_TABLE};
+	static const char *const names[] = {INSTALLATION_TABLE, OUTBOX_TABLE,      SEGMENT_TABLE,
+										BATCH_TABLE,        DELIVERY_TABLE,    TALLY_TABLE,
+										ACTION_TABLE,       API_ANSWERS_TABLE, LIMIT_TABLE};
 
 	for (int i = 0; i < lengthof(names); i++)
 	{

@@ -34,13 +34,15 @@ enum
 	WRITES_DELIVERIES = 1 << 4,
 	WRITES_TALLY = 1 << 5,
 	WRITES_IDS = 1 << 6,
-	WRITES_ANSWERS = 1 << 7
+	WRITES_ANSWERS = 1 << 7,
+	WRITES_LIMITS = 1 << 8
 };
 
 /* What replays write. */
 #define WRITES_OF_REPLAY (WRITES_OUTBOX | WRITES_SEGMENTS | WRITES_BATCHES | WRITES_IDS)
 /* What claims, answers and steering write. */
-#define WRITES_OF_QUEUE (WRITES_SEGMENTS | WRITES_BATCHES | WRITES_DELIVERIES | WRITES_TALLY)
+#define WRITES_OF_QUEUE \
+	(WRITES_SEGMENTS | WRITES_BATCHES | WRITES_DELIVERIES | WRITES_TALLY | WRITES_LIMITS)
 
 /* Where the columns stand that an update has added; see TableColumns. */
 typedef struct OwnColumns

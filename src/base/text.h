@@ -33,7 +33,19 @@ SameText(const text *a, const text *b)
 }
 
 /*
- * The same for texts that may be NULL.
+ * The order of two texts by their bytes, as memcmp tells it.
+ */
+static inline int
+CompareTexts(const text *a, const text *b)
+{
+	int length = Min(VARSIZE_ANY_EXHDR(a), VARSIZE_ANY_EXHDR(b));
+	int order = memcmp(VARDATA_ANY(a), VARDATA_ANY(b), length);
+
+	return order != 0 ? order : (int) VARSIZE_ANY_EXHDR(a) - (int) VARSIZE_ANY_EXHDR(b);
+}
+
+/*
+ * SameText for texts that may be NULL.
  */
 static inline bool
 SameOptionalText(const text *a, const text *b)

@@ -4,7 +4,9 @@
  *
  * A batch pauses itself when more than a given share of its last deliveries
  * failed: then the provider is down again, or the actions themselves cause the
- * failures, and continuing would only cause more.  An action that a consumer
+ * failures, and continuing would only cause more.  What failed because of a provider
+ * is left to the provider's own circuit breaker, which opens first and holds only that
+ * provider's actions (provider_breaker.c); here the rest counts.  An action that a consumer
  * puts in doubt counts as failed once, at that time; its later end counts like
  * any other.  When a failure is recorded, the tally of its batch (tally.c) is
  * read, newest first, until the window is full.  The actions that one call ended
@@ -31,69 +33,42 @@
 #include "batch/batch_pace.h"
 #include "batch/breaker.h"
 #include "batch/control_log.h"
-#include "queue/failure.h"
+#include "batch/failure_window.h"
+#include "batch/provider_breaker.h"
 #include "queue/tally.h"
 
-/* The window of a breaker and what is in it. */
-typedef struct Window
+/* The circuit breaker of a batch. */
+typedef struct Breaker
 {
 	int64 batch_id;
-	int64 size;        /* deliveries that it holds */
-	double share;      /* of these that may fail, as a fraction */
-	TimestampTz since; /* later ones only */
-	int64 ended;
-	int64 failed;
-} Window;
+	TimestampTz since; /* later deliveries only */
+	FailureWindow window;
+} Breaker;
 
 /*
- * Add what ended at one moment to the window.  If there is not enough room for all
- * of it, a proportional part of it is added.
+ * Whether a row of the tally counts for the circuit breaker of a batch, given the
+ * limits.
  */
-static void
-add_moment(Window *window, int64 ended, int64 failed)
+static bool
+counts_for_batch(void *limits, const TallyRow *row)
 {
-	int64 room = window->size - window->ended;
-
-	if (ended > room)
-	{
-		failed = (failed * room + ended / 2) / ended;
-		ended = room;
-	}
-	window->ended += ended;
-	window->failed += failed;
+	return !IsLeftToProvider(limits, row);
 }
 
 /*
- * Fill the window with the last deliveries of its batch, as a snapshot shows them.
- * Actions that were redriven or cancelled say nothing about the provider.
+ * Fill the window with the last deliveries of the batch, as a snapshot shows them.
  */
 static void
-fill_window(Window *window, Oid schema, Snapshot snapshot)
+fill_window(Breaker *breaker, Oid schema, Snapshot snapshot)
 {
+	LimitSet limits;
 	TallyScan scan;
-	TallyRow row;
-	TimestampTz moment = 0;
-	int64 ended = 0;
-	int64 failed = 0;
 
-	BeginTallyScan(&scan, schema, window->batch_id, window->since, snapshot);
-	while (window->ended < window->size && NextTallyRow(&scan, &row))
-	{
-		if (row.actions < 0 || row.state == ACTION_CANCELLED)
-			continue;
-		if (row.finished_at != moment && ended > 0)
-		{
-			add_moment(window, ended, failed);
-			ended = failed = 0;
-		}
-		moment = row.finished_at;
-		ended += row.actions;
-		if (IsFailure(row.state, row.outcome, row.effect))
-			failed += row.actions;
-	}
-	if (ended > 0)
-		add_moment(window, ended, failed);
+	BeginTallyScan(&scan, schema, breaker->batch_id, breaker->since, snapshot);
+	ReadLimits(&limits, schema, GetCurrentTimestamp());
+	FillWindow(&breaker->window, &scan, counts_for_batch, &limits);
 	EndTallyScan(&scan);
+	CloseLimits(&limits);
 }
 
 /*
@@ -101,19 +76,17 @@ fill_window(Window *window, Oid schema, Snapshot snapshot)
  * failure.  If the row is locked, the next failure will pause it.
  */
 static void
-open_breaker(const Window *window, Oid schema, Oid role)
+open_breaker(const Breaker *breaker, Oid schema, Oid role)
 {
-	char *reason =
-		psprintf("circuit breaker: " INT64_FORMAT " of the last " INT64_FORMAT " deliveries failed",
-				 window->failed, window->ended);
+	char *reason = WindowText(&breaker->window);
 	HeldBatch held;
 
-	if (!HoldBatch(&held, schema, window->batch_id, false))
+	if (!HoldBatch(&held, schema, breaker->batch_id, false))
 		return;
 	if (held.row.stop == BATCH_RUNS)
 	{
 		StopBatch(&held, STOPPED_PAUSED, GetCurrentTimestamp(), InvalidOid, reason);
-		LogControl(schema, role, "breaker", window->batch_id, reason, NULL);
+		LogControl(schema, role, "breaker", breaker->batch_id, reason, NULL);
 	}
 	ReleaseBatch(&held);
 }
@@ -122,16 +95,16 @@ open_breaker(const Window *window, Oid schema, Oid role)
  * Read the empty window of a batch out of its row.  Returns false if it has none.
  */
 static bool
-read_window(Window *window, const BatchRow *batch)
+read_window(Breaker *breaker, const BatchRow *batch)
 {
-	memset(window, 0, sizeof(*window));
-	window->batch_id = batch->id;
-	window->size = batch->breaker_window;
-	if (window->size == 0)
+	memset(breaker, 0, sizeof(*breaker));
+	breaker->batch_id = batch->id;
+	breaker->window.size = batch->breaker_window;
+	if (breaker->window.size == 0)
 		return false;
-	window->share = DatumGetFloat8(
+	breaker->window.share = DatumGetFloat8(
 		DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(batch->breaker_share)));
-	window->since = batch->breaker_since.given ? batch->breaker_since.time : DT_NOBEGIN;
+	breaker->since = batch->breaker_since.given ? batch->breaker_since.time : DT_NOBEGIN;
 	return true;
 }
 
@@ -154,26 +127,26 @@ void
 CheckBreaker(Oid schema, Oid role, int64 batch_id)
 {
 	BatchRow batch;
-	Window window;
+	Breaker breaker;
 
 	if (!ReadBatch(schema, batch_id, &batch) || batch.stop != BATCH_RUNS ||
-		!read_window(&window, &batch))
+		!read_window(&breaker, &batch))
 		return;
-	fill_window(&window, schema, GetLatestSnapshot());
-	/* Also before the window is full: what is still to come cannot make it less. */
-	if (window.failed > window.share * window.size && !is_over(&batch, schema))
-		open_breaker(&window, schema, role);
+	fill_window(&breaker, schema, GetLatestSnapshot());
+	if (WindowIsBad(&breaker.window) && !is_over(&batch, schema))
+		open_breaker(&breaker, schema, role);
 }
 
 /*
- * Look at the circuit breakers of the batches in which something has failed in
- * a call, after its deliveries were written.  The role is the call's.
+ * Look at the circuit breakers of the providers and batches of which something has failed
+ * in a call, after its deliveries were written.  The role is the call's.
  */
 void
 CheckBreakers(Oid schema, Oid role, const DeliveryWriter *deliveries)
 {
 	if (deliveries->failing_count > 0)
 		CommandCounterIncrement();
+	CheckProviders(schema, role, deliveries);
 	for (int i = 0; i < deliveries->failing_count; i++)
 		CheckBreaker(schema, role, deliveries->failing[i]);
 }
@@ -185,21 +158,21 @@ CheckBreakers(Oid schema, Oid role, const DeliveryWriter *deliveries)
 char *
 BreakerText(const BatchRow *batch, Oid schema, Snapshot snapshot)
 {
-	Window window;
+	Breaker breaker;
 	Datum percent;
 	char *share;
 
-	if (!read_window(&window, batch))
+	if (!read_window(&breaker, batch))
 		return pstrdup("off");
-	fill_window(&window, schema, snapshot);
+	fill_window(&breaker, schema, snapshot);
 	percent = DirectFunctionCall2(numeric_mul, NumericGetDatum(batch->breaker_share),
 								  NumericGetDatum(int64_to_numeric(100)));
 	share = DatumGetCString(
 		DirectFunctionCall1(numeric_out, DirectFunctionCall1(numeric_trim_scale, percent)));
-	if (window.ended < window.size)
+	if (breaker.window.ended < breaker.window.size)
 		return psprintf(INT64_FORMAT " of " INT64_FORMAT
 									 " failed, opens above %s %% of " INT64_FORMAT,
-						window.failed, window.ended, share, window.size);
+						breaker.window.failed, breaker.window.ended, share, breaker.window.size);
 	return psprintf(INT64_FORMAT " of the last " INT64_FORMAT " failed, opens above %s %%",
-					window.failed, window.ended, share);
+					breaker.window.failed, breaker.window.ended, share);
 }

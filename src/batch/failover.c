@@ -45,6 +45,7 @@
 /* %1$s is the extension's schema; see redrive.c about the search path. */
 #define PUT_IN_DOUBT \
 	"UPDATE %1$s.acteon_dispatch_segment SET doubt_since = $1, due_at = $1, id_refused = false," \
+	"	provider_limit = NULL, tenant_limit = NULL, parked_at = NULL," \
 	"	doubt = 'the database was promoted or restored, and may have forgotten that it was sent' " \
 	"WHERE lease_token IS NULL AND doubt_since IS NULL AND (due_at <= $1 OR due_at = 'infinity')"
 

@@ -397,6 +397,8 @@ add_finished(AnswerCall *call, const Answer *answer, int id, NullableDatum error
 
 	delivery->outbox_id = answer->outbox_id;
 	delivery->batch_id = call->segment.batch_id;
+	/* What the gateway rejects never reached the provider. */
+	delivery->provider = call->kind == ANSWER_REJECT ? NULL : call->segment.provider;
 	delivery->attempts = call->segment.attempt;
 	delivery->state = delivered ? ACTION_DELIVERED : ACTION_DEAD;
 	delivery->outcome = delivered ? answer->value : none;
@@ -627,7 +629,8 @@ apply_to_segment(AnswerCall *call, const Answer *answers, int count)
 	for (int i = 0; i < call->finished_count; i++)
 		AddDelivery(&call->deliveries, &call->finished[i]);
 	if (call->doubts > 0)
-		TallyDoubts(&call->deliveries, call->segment.batch_id, call->doubts);
+		TallyDoubts(&call->deliveries, call->segment.batch_id, call->segment.provider,
+					call->doubts);
 	call->ended += call->finished_count;
 	call->given_back += call->retries;
 	call->doubted += call->doubts;

@@ -11,6 +11,9 @@
  * (resolve_doubt.c), after the waiting segments have been claimed.  Actions that
  * may be sent according to the look-up are then claimed, too.
  *
+ * What the limit of its provider or tenant does not allow is parked, and handed out
+ * by a later claim, before anything else (queue/limit.c).
+ *
  * Segments that were finished or moved leave dead entries at the beginning of
  * the index, which stay as long as the oldest transaction is open.  So a session
  * remembers where its last claim ended and continues from there, as long as it
@@ -41,17 +44,20 @@
 #include "base/replay_id.h"
 #include "base/settings.h"
 #include "base/subtransaction.h"
+#include "base/text.h"
 #include "batch/batch_stop.h"
 #include "batch/breaker.h"
 #include "batch/canary.h"
 #include "batch/catch_up.h"
 #include "batch/failover.h"
+#include "batch/provider_breaker.h"
 #include "consumer/call.h"
 #include "consumer/resolve_doubt.h"
 #include "queue/action_body.h"
 #include "queue/batch_flags.h"
 #include "queue/delivery.h"
 #include "queue/doubt.h"
+#include "queue/limit.h"
 #include "queue/segment.h"
 
 /* Bytes of JSON after which a claim is full. */
@@ -65,6 +71,9 @@
 
 /* Maximum number of segments of paused batches that a claim parks. */
 #define MAX_PARKED 10000
+
+/* Maximum number of segments that a claim parks for limits. */
+#define MAX_HELD_BACK 10000
 
 /* Maximum number of actions that a claim looks up before it takes what waits behind them. */
 #define MAX_LOOKED_UP_FIRST (5 * MAX_LOOKED_UP)
@@ -106,6 +115,7 @@ typedef struct Claim
 	TableFinder outbox;
 	DeliveryWriter deliveries;
 	BatchGuard guard;
+	LimitSet limits;
 	MemoryContext row_context;
 	StringInfoData json;
 	TimestampTz now;
@@ -113,11 +123,14 @@ typedef struct Claim
 	int64 token;
 	text *consumer;
 	int wanted; /* actions that may still be taken */
+	int leave;  /* of these, what is left to others for the moment */
 	Size bytes; /* of JSON so far */
 	bool full;
 	int ended;        /* actions that ended dead */
 	int swept;        /* actions that ended cancelled */
-	int parked;       /* segments */
+	int parked;       /* segments of paused batches */
+	int held_back;    /* segments parked for limits */
+	bool has_cut;     /* segments that are to be claimed by this claim still */
 	HTAB *busy_lanes; /* that nothing of can be claimed now; NULL: none met */
 	Doubts doubts;
 	int looked_up;               /* actions, before what waits behind them */
@@ -468,7 +481,7 @@ correct_lease(Claim *claim, const Segment *before, const Segment *lease, int64 f
 static int
 lease_length(const Claim *claim, const Segment *segment)
 {
-	int length = segment->in_lane ? 1 : Min(SegmentLength(segment), claim->wanted);
+	int length = segment->in_lane ? 1 : Min(SegmentLength(segment), claim->wanted - claim->leave);
 
 	return (int) Min(length, claim->guard.last_released - segment->first_id + 1);
 }
@@ -516,8 +529,28 @@ park_segment(Claim *claim, const Segment *segment)
 
 	parked.due_at = DT_NOEND;
 	parked.lease_token = NO_LEASE;
+	/* It waits for no limit meanwhile. */
+	parked.provider_limit = parked.tenant_limit = NO_LIMIT;
+	parked.parked_at = 0;
 	if (claim->parked++ < MAX_PARKED && HoldSegment(&claim->segments, segment, false))
 		(void) ReplaceSegment(&claim->segments, segment, &parked, 1);
+}
+
+/*
+ * Whether a segment was parked for a limit that has been changed since, or a circuit
+ * breaker that has closed: then much of its batch may go out at once.
+ */
+static bool
+was_released(Claim *claim, const Segment *segment)
+{
+	for (int kind = 0; kind < NUM_LIMIT_KINDS; kind++)
+	{
+		const SharedLimit *limit = LimitByKey(&claim->limits, kind, SegmentLimit(segment, kind));
+
+		if (limit != NULL && limit->released_at > segment->parked_at)
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -533,7 +566,8 @@ is_behind(Claim *claim, const Segment *segment)
 		if (claim->behind[i] == segment->batch_id)
 			return true;
 	}
-	if (!HasFallenBehind(segment, claim->now))
+	if (segment->parked_at != 0 ? !was_released(claim, segment)
+								: !HasFallenBehind(segment, claim->now))
 		return false;
 	if (claim->behind_count < MAX_CATCH_UPS)
 		claim->behind[claim->behind_count++] = segment->batch_id;
@@ -567,6 +601,170 @@ batch_lets_pass(Claim *claim, const Segment *segment)
 	return false;
 }
 
+/* Who the actions of a segment are for; see read_owners. */
+typedef struct Owners
+{
+	Claim *claim;
+	const Segment *segment;
+	text *provider[SEGMENT_ACTIONS];
+	SharedLimit *tenant[SEGMENT_ACTIONS]; /* the limit of its tenant; NULL: it has none */
+	int group[SEGMENT_ACTIONS];           /* neighbours with the same number are alike */
+} Owners;
+
+/*
+ * Read the providers of a segment's actions, and the limits of their tenants.  What is
+ * not in the outbox is taken for what is before it: it ends when it is put out.
+ */
+static bool
+read_owners(void *argument)
+{
+	Owners *owners = argument;
+	Claim *claim = owners->claim;
+	const Segment *segment = owners->segment;
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	IndexScanDesc scan;
+	TupleTableSlot *slot;
+	ScanKeyData keys[2];
+
+	slot = table_slot_create(claim->outbox.rel, NULL);
+	scan = ActeonIndexBeginScan(claim->outbox.rel, claim->outbox.index, snapshot, 2);
+	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE,
+				Int64GetDatum(segment->first_id));
+	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(segment->last_id));
+	index_rescan(scan, keys, 2, NULL, 0);
+	while (index_getnext_slot(scan, ForwardScanDirection, slot))
+	{
+		bool isnull;
+		int i =
+			(int) (DatumGetInt64(slot_getattr(slot, Anum_outbox_id, &isnull)) - segment->first_id);
+
+		owners->provider[i] = DatumGetTextPCopy(slot_getattr(slot, Anum_outbox_provider, &isnull));
+		owners->tenant[i] =
+			FindLimit(&claim->limits, LIMIT_TENANT,
+					  DatumGetTextPP(slot_getattr(slot, Anum_outbox_tenant, &isnull)));
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	index_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return true;
+}
+
+/*
+ * Find out who the actions of a segment are for.  Returns false if that cannot be read;
+ * what is damaged ends when it is put out.
+ */
+static bool
+find_owners(Claim *claim, const Segment *segment, Owners *owners)
+{
+	ErrorData *error;
+
+	memset(owners, 0, sizeof(*owners));
+	owners->claim = claim;
+	owners->segment = segment;
+	TurnFinder(&claim->outbox, segment->first_id);
+	error = TryInSubtransaction(read_owners, owners, CurrentMemoryContext);
+	if (error != NULL)
+	{
+		if (!IsAboutValue(error))
+			ReThrowError(error);
+		FreeErrorData(error);
+		return false;
+	}
+	for (int i = 1; i < SegmentLength(segment); i++)
+	{
+		if (owners->provider[i] == NULL)
+		{
+			owners->provider[i] = owners->provider[i - 1];
+			owners->tenant[i] = owners->tenant[i - 1];
+		}
+		owners->group[i] = owners->group[i - 1] +
+						   (owners->tenant[i] != owners->tenant[i - 1] ||
+							!SameOptionalText(owners->provider[i], owners->provider[i - 1]));
+	}
+	return true;
+}
+
+/*
+ * Cut a segment into pieces that are each for one provider, and one tenant that has a
+ * limit.  They are claimed later, by the same claim.
+ */
+static void
+cut_by_owners(Claim *claim, const Segment *segment, const Owners *owners)
+{
+	Segment pieces[SEGMENT_ACTIONS];
+	int count = CutSegment(segment, owners->group, pieces);
+
+	for (int i = 0; i < count; i++)
+	{
+		pieces[i].provider = owners->provider[pieces[i].first_id - segment->first_id];
+		if (segment->parked_at != 0)
+			pieces[i].due_at = DT_NOEND;
+		pieces[i].lease_token = NO_LEASE;
+	}
+	if (HoldSegment(&claim->segments, segment, false) &&
+		ReplaceSegment(&claim->segments, segment, pieces, count))
+		claim->has_cut = true;
+}
+
+/*
+ * Leave a segment for a claim that the limit allows to take it.
+ */
+static void
+hold_back(Claim *claim, const Segment *segment, const SharedLimit *limit)
+{
+	Segment parked = *segment;
+
+	if (segment->parked_at != 0 && SegmentLimit(segment, limit->kind) == limit->key)
+		return;
+	ParkSegment(&parked, limit, claim->now);
+	/* Also what was parked for another limit: what its batch had waiting is released once. */
+	if (segment->parked_at != 0)
+		parked.parked_at = segment->parked_at;
+	if (claim->held_back++ < MAX_HELD_BACK && HoldSegment(&claim->segments, segment, false))
+		(void) ReplaceSegment(&claim->segments, segment, &parked, 1);
+}
+
+/*
+ * How many actions of a due segment its limits allow to be claimed, at most the given
+ * number; sets the limits.  If they allow none, the segment is parked, or it has been
+ * cut into pieces to which different limits apply.
+ */
+static int
+limits_let_pass(Claim *claim, Segment *segment, int length, SharedLimit **limits)
+{
+	LimitSet *set = &claim->limits;
+
+	limits[LIMIT_PROVIDER] = limits[LIMIT_TENANT] = NULL;
+	if (set->count == 0)
+		return length;
+	if (segment->provider == NULL || set->has_tenants)
+	{
+		Owners owners;
+
+		if (!find_owners(claim, segment, &owners))
+			return length;
+		if (owners.group[SegmentLength(segment) - 1] > 0)
+		{
+			cut_by_owners(claim, segment, &owners);
+			return 0;
+		}
+		segment->provider = owners.provider[0];
+		limits[LIMIT_TENANT] = owners.tenant[0];
+	}
+	if (segment->provider != NULL)
+		limits[LIMIT_PROVIDER] = FindLimit(set, LIMIT_PROVIDER, segment->provider);
+	for (int kind = 0; kind < NUM_LIMIT_KINDS; kind++)
+	{
+		length = Min(length, LimitAllows(set, &claim->segments, limits[kind]));
+		if (length == 0)
+		{
+			hold_back(claim, segment, limits[kind]);
+			return 0;
+		}
+	}
+	return length;
+}
+
 /*
  * Collect a segment that must be looked up.  What has been collected before is
  * looked up at once if there is no room for it: what waits behind a dead consumer's
@@ -585,13 +783,15 @@ collect_doubt(Claim *claim, const Segment *segment)
 
 /*
  * Lease a due segment, or a part of it, and output its actions; or skip it, if
- * another session has locked it, or its batch or its lane does not permit it.
+ * another session has locked it, or its batch, its lane or a limit does not permit it.
+ * A parked one counts as due now.
  */
 static void
-take_segment(Claim *claim, const Segment *segment)
+take_segment(Claim *claim, Segment *segment)
 {
 	Segment pieces[2];
 	Segment *lease = &pieces[0];
+	SharedLimit *limits[NUM_LIMIT_KINDS];
 	int length;
 	int64 next;
 
@@ -601,10 +801,12 @@ take_segment(Claim *claim, const Segment *segment)
 		return;
 	}
 	if (claim->ended >= MAX_ENDED || !batch_lets_pass(claim, segment) ||
-		!lane_lets_pass(claim, segment) || !HoldSegment(&claim->segments, segment, false))
+		!lane_lets_pass(claim, segment))
+		return;
+	length = limits_let_pass(claim, segment, lease_length(claim, segment), limits);
+	if (length == 0 || !HoldSegment(&claim->segments, segment, false))
 		return;
 
-	length = lease_length(claim, segment);
 	pieces[0] = pieces[1] = *segment;
 	lease->last_id = segment->first_id + length - 1;
 	lease->due_at = claim->lease_end;
@@ -615,6 +817,10 @@ take_segment(Claim *claim, const Segment *segment)
 		lease->sent_at = claim->now;
 	lease->lease_token = claim->token;
 	lease->holder = claim->consumer;
+	lease->provider_limit = limits[LIMIT_PROVIDER] == NULL ? NO_LIMIT : limits[LIMIT_PROVIDER]->key;
+	lease->tenant_limit = limits[LIMIT_TENANT] == NULL ? NO_LIMIT : limits[LIMIT_TENANT]->key;
+	if (segment->parked_at != 0)
+		pieces[1].due_at = DT_NOEND;
 	pieces[1].first_id = lease->last_id + 1;
 	pieces[1].lease_token = NO_LEASE;
 	if (!ReplaceSegment(&claim->segments, segment, pieces,
@@ -625,7 +831,13 @@ take_segment(Claim *claim, const Segment *segment)
 	claim->wanted += claim->spoilt_count;
 	if (next <= lease->last_id || claim->spoilt_count > 0)
 		correct_lease(claim, segment, lease, next);
+	for (int kind = 0; kind < NUM_LIMIT_KINDS; kind++)
+		SpendLimit(&claim->limits, limits[kind],
+				   (int) (next - lease->first_id) - claim->spoilt_count, lease->first_id,
+				   claim->lease_end);
 	claim->full = claim->wanted == 0 || next <= lease->last_id;
+	if (segment->parked_at != 0)
+		return;
 	claim->moved = true;
 	claim->place.due_at = segment->due_at;
 	claim->place.first_id = segment->first_id;
@@ -668,6 +880,74 @@ take_due(Claim *claim, const DuePlace *after, const DuePlace *up_to)
 	MemoryContextSwitchTo(old);
 	EndSegmentScan(&scan);
 	MemoryContextDelete(context);
+}
+
+/*
+ * Take what is parked under one limit, as much as it allows.
+ */
+static void
+take_parked_under(Claim *claim, SharedLimit *limit)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay parked", ALLOCSET_SMALL_SIZES);
+	MemoryContext old;
+	SegmentScan scan;
+
+	BeginParkedScan(&scan, &claim->segments, limit->kind, limit->key, false);
+	old = MemoryContextSwitchTo(context);
+	while (!claim->full && claim->wanted > claim->leave &&
+		   LimitAllows(&claim->limits, &claim->segments, limit) > 0)
+	{
+		Segment segment;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(context);
+		if (!NextSegment(&scan, &segment))
+			break;
+		if (segment.parked_at == 0 || segment.doubt_since != 0)
+			continue;
+		segment.due_at = claim->now;
+		take_segment(claim, &segment);
+	}
+	MemoryContextSwitchTo(old);
+	EndSegmentScan(&scan);
+	MemoryContextDelete(context);
+}
+
+/*
+ * Take what is parked, as long as more actions are wanted than are to be left to what is
+ * due.  No limit always comes first.
+ */
+static void
+take_parked(Claim *claim, int leave)
+{
+	int count = claim->limits.count;
+
+	claim->leave = leave;
+	for (int i = 0; i < count; i++)
+		take_parked_under(claim, &claim->limits.limits[(claim->token + i) % count]);
+	claim->leave = 0;
+}
+
+/*
+ * Take what was cut before, and what is left of what is parked.
+ */
+static void
+take_rest(Claim *claim)
+{
+	while (claim->has_cut && !claim->full)
+	{
+		claim->has_cut = false;
+		/* What this command has changed is not to be changed by it again. */
+		CommandCounterIncrement();
+		take_parked(claim, 0);
+		take_due(claim, NULL, NULL);
+		ResolveDoubts(&claim->doubts);
+	}
+	if (claim->limits.count == 0 || claim->full)
+		return;
+	CommandCounterIncrement();
+	take_parked(claim, 0);
 }
 
 /*
@@ -743,6 +1023,7 @@ take_all(Claim *claim, Oid schema)
 	bool begins = false;
 
 	resume.relid = InvalidOid; /* in case of an error */
+	take_parked(claim, claim->wanted / 2);
 	if (resumes)
 		take_due(claim, &place, NULL);
 	if (!resumes || !claim->full)
@@ -752,9 +1033,11 @@ take_all(Claim *claim, Oid schema)
 		begins = true;
 	}
 	take_resolved(claim);
+	take_rest(claim);
 	/* Not before: what was collected must not be changed by something else. */
 	if (begins)
 		(void) SweepCancelled(schema, &claim->segments, &claim->deliveries, MAX_SWEPT);
+	WriteSpent(&claim->limits);
 	catch_up(claim, schema);
 	if (!claim->moved)
 		return;
@@ -779,6 +1062,19 @@ consumer_argument(FunctionCallInfo fcinfo, int argument)
 			 errhint(
 				 "It shows who holds a lease; use a host name and a process id, for example.")));
 	return consumer;
+}
+
+/*
+ * Read the limits, after the trials of circuit breakers that have ended were judged.
+ */
+static void
+read_limits(Claim *claim, const ConsumerCall *call)
+{
+	ReadLimits(&claim->limits, call->schema, call->now);
+	if (!JudgeTrials(&claim->limits, call->caller.user))
+		return;
+	CloseLimits(&claim->limits);
+	ReadLimits(&claim->limits, call->schema, call->now);
 }
 
 /*
@@ -815,6 +1111,7 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 	OpenPartedFinder(&claim.outbox, call.schema, OUTBOX_TABLE, Anum_outbox_id);
 	OpenDeliveries(&claim.deliveries, call.schema, call.now);
 	InitBatchGuard(&claim.guard, call.schema);
+	read_limits(&claim, &call);
 	InitDoubts(&claim.doubts, call.schema, call.caller.user, call.now, &claim.segments,
 			   &claim.deliveries);
 
@@ -822,6 +1119,7 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 	take_all(&claim, call.schema);
 
 	CloseBatchGuard(&claim.guard);
+	CloseLimits(&claim.limits);
 	CloseDeliveries(&claim.deliveries);
 	CloseFinder(&claim.outbox);
 	CloseSegments(&claim.segments);

@@ -27,6 +27,7 @@
 
 #include "base/catalog.h"
 #include "base/result.h"
+#include "base/text.h"
 #include "batch/control_log.h"
 #include "batch/reason.h"
 #include "consumer/call.h"
@@ -56,7 +57,8 @@ enum
 	DEAD_CANCELLED, /* its batch is; NULL: it is not stopped */
 	DEAD_PAUSED,    /* the same */
 	DEAD_RESEND,
-	DEAD_CREATED_AT
+	DEAD_CREATED_AT,
+	DEAD_PROVIDER
 };
 
 /*
@@ -66,7 +68,7 @@ enum
 #define DEAD_ACTIONS \
 	"SELECT o.id, o.batch_id, o.namespace, o.tenant, o.fingerprint, o.original_action_id, " \
 	"o.generation, " IS_CANCELLED("b") ", " IS_PAUSED( \
-		"b") ", d.resend, o.created_at " \
+		"b") ", d.resend, o.created_at, o.provider " \
 			 "FROM %1$s.acteon_dispatch_delivery AS d " \
 			 "JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
 			 "JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id " \
@@ -172,13 +174,15 @@ add_to_segments(Redrive *redrive, int row)
 	bool in_lane = !isnull;
 	int32 resend = DatumGetInt32(fetched(row, DEAD_RESEND, &isnull));
 	TimestampTz sent_at = DatumGetTimestampTz(fetched(row, DEAD_CREATED_AT, &isnull));
+	text *provider = DatumGetTextPP(fetched(row, DEAD_PROVIDER, &isnull));
 	Segment *last =
 		redrive->segment_count > 0 ? &redrive->segments[redrive->segment_count - 1] : NULL;
 	Segment *segment;
 
 	if (last != NULL && !in_lane && !last->in_lane && redrive->pacer.rate == 0 &&
 		last->last_id + 1 == id && last->batch_id == batch_id && last->resend == resend &&
-		last->sent_at == sent_at && SegmentLength(last) < SEGMENT_ACTIONS)
+		last->sent_at == sent_at && SameText(last->provider, provider) &&
+		SegmentLength(last) < SEGMENT_ACTIONS)
 	{
 		last->last_id = id;
 		return;
@@ -197,6 +201,7 @@ add_to_segments(Redrive *redrive, int row)
 	segment->was_claimed = true;
 	segment->resend = resend;
 	segment->sent_at = sent_at;
+	segment->provider = DatumGetTextPCopy(PointerGetDatum(provider));
 	MakeDoubt(segment, redrive->now, "redriven", segment->due_at);
 	segment->id_refused = true;
 	segment->in_lane = in_lane;
@@ -286,7 +291,7 @@ requeue(Redrive *redrive, const ConsumerCall *call)
 
 		CHECK_FOR_INTERRUPTS();
 		InsertSegment(&segments, segment);
-		AddToTally(&deliveries, segment->batch_id, ACTION_DEAD, "", EFFECT_UNKNOWN,
+		AddToTally(&deliveries, segment->batch_id, NULL, ACTION_DEAD, "", EFFECT_UNKNOWN,
 				   -SegmentLength(segment));
 	}
 	CloseDeliveries(&deliveries);

@@ -179,6 +179,7 @@ CollectDoubt(Doubts *doubts, const Segment *segment)
 	kept->holder = keep_text(doubts, segment->holder);
 	kept->doubt = keep_text(doubts, segment->doubt);
 	kept->held = keep_text(doubts, segment->held);
+	kept->provider = keep_text(doubts, segment->provider);
 	doubts->actions += SegmentLength(segment);
 }
 
@@ -352,6 +353,7 @@ deliver_found(Resolver *resolver, const Segment *piece, const Finding *finding,
 	Doubts *doubts = resolver->doubts;
 	Delivery delivery = {.outbox_id = piece->first_id,
 						 .batch_id = piece->batch_id,
+						 .provider = piece->provider,
 						 .attempts = piece->attempt,
 						 .state = ACTION_DELIVERED,
 						 .outcome = {.value = JsonbPGetDatum(finding->answer)},

@@ -23,6 +23,7 @@
 
 #include "base/catalog.h"
 #include "base/partition.h"
+#include "base/text.h"
 #include "base/triggers.h"
 #include "queue/delivery.h"
 #include "queue/failure.h"
@@ -44,6 +45,7 @@ OpenDeliveries(DeliveryWriter *deliveries, Oid schema, TimestampTz finished_at)
 	deliveries->is_open = false;
 	deliveries->count = 0;
 	deliveries->tally_count = deliveries->failing_count = 0;
+	deliveries->failing_provider_count = 0;
 	MemSet(deliveries->slots, 0, sizeof(deliveries->slots));
 	MemSet(deliveries->states, 0, sizeof(deliveries->states));
 	MemSet(deliveries->effects, 0, sizeof(deliveries->effects));
@@ -155,6 +157,8 @@ write_tally(DeliveryWriter *deliveries)
 		values[Anum_tally_effect - 1] = nulls[Anum_tally_effect - 1]
 											? (Datum) 0
 											: CStringGetTextDatum(EffectNames[entry->effect]);
+		values[Anum_tally_provider - 1] = PointerGetDatum(entry->provider);
+		nulls[Anum_tally_provider - 1] = entry->provider == NULL;
 		values[Anum_tally_id - 1] = OidFunctionCall0(F_GEN_RANDOM_UUID);
 		InsertRow(&writer, values, nulls, Natts_tally);
 	}
@@ -165,12 +169,26 @@ write_tally(DeliveryWriter *deliveries)
 }
 
 /*
- * Count actions of a batch that ended in one way; a negative number takes them
+ * A copy of a provider's name that lasts until the deliveries are closed.
+ */
+static const text *
+kept_provider(DeliveryWriter *deliveries, const text *provider)
+{
+	Size size;
+
+	if (provider == NULL)
+		return NULL;
+	size = VARSIZE_ANY(provider);
+	return memcpy(MemoryContextAlloc(deliveries->context, size), provider, size);
+}
+
+/*
+ * Count actions of a batch to a provider that ended in one way; a negative number takes them
  * back.  Written by CloseDeliveries.
  */
 void
-AddToTally(DeliveryWriter *deliveries, int64 batch_id, ActionState state, const char *outcome,
-		   Effect effect, int64 actions)
+AddToTally(DeliveryWriter *deliveries, int64 batch_id, const text *provider, ActionState state,
+		   const char *outcome, Effect effect, int64 actions)
 {
 	TallyEntry *entry;
 
@@ -178,7 +196,7 @@ AddToTally(DeliveryWriter *deliveries, int64 batch_id, ActionState state, const 
 	{
 		entry = &deliveries->tally[i];
 		if (entry->batch_id == batch_id && entry->state == state && entry->effect == effect &&
-			strcmp(entry->outcome, outcome) == 0)
+			strcmp(entry->outcome, outcome) == 0 && SameOptionalText(entry->provider, provider))
 		{
 			entry->actions += actions;
 			return;
@@ -188,6 +206,7 @@ AddToTally(DeliveryWriter *deliveries, int64 batch_id, ActionState state, const 
 		write_tally(deliveries);
 	entry = &deliveries->tally[deliveries->tally_count++];
 	entry->batch_id = batch_id;
+	entry->provider = kept_provider(deliveries, provider);
 	entry->state = state;
 	strlcpy(entry->outcome, outcome, sizeof(entry->outcome));
 	entry->effect = effect;
@@ -195,12 +214,31 @@ AddToTally(DeliveryWriter *deliveries, int64 batch_id, ActionState state, const 
 }
 
 /*
+ * Note that an action to a provider has failed, for the provider's circuit breaker.
+ */
+static void
+note_failing_provider(DeliveryWriter *deliveries, const text *provider)
+{
+	if (provider == NULL)
+		return;
+	for (int i = 0; i < deliveries->failing_provider_count; i++)
+	{
+		if (SameText(deliveries->failing_providers[i], provider))
+			return;
+	}
+	if (deliveries->failing_provider_count < TALLY_KINDS)
+		deliveries->failing_providers[deliveries->failing_provider_count++] =
+			kept_provider(deliveries, provider);
+}
+
+/*
  * Note that something of a batch has failed, for its circuit breaker.  Beyond
  * TALLY_KINDS batches none is noted: they are small ones.
  */
 static void
-note_failing(DeliveryWriter *deliveries, int64 batch_id)
+note_failing(DeliveryWriter *deliveries, int64 batch_id, const text *provider)
 {
+	note_failing_provider(deliveries, provider);
 	for (int i = deliveries->failing_count - 1; i >= 0; i--)
 	{
 		if (deliveries->failing[i] == batch_id)
@@ -216,10 +254,10 @@ note_failing(DeliveryWriter *deliveries, int64 batch_id)
  * not count: that concerns the consumer, and not the provider.
  */
 void
-TallyDoubts(DeliveryWriter *deliveries, int64 batch_id, int64 actions)
+TallyDoubts(DeliveryWriter *deliveries, int64 batch_id, const text *provider, int64 actions)
 {
-	AddToTally(deliveries, batch_id, ACTION_IN_DOUBT, "", EFFECT_UNKNOWN, actions);
-	note_failing(deliveries, batch_id);
+	AddToTally(deliveries, batch_id, provider, ACTION_IN_DOUBT, "", EFFECT_UNKNOWN, actions);
+	note_failing(deliveries, batch_id, provider);
 }
 
 /*
@@ -269,9 +307,9 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 	CheckRow(&deliveries->writer, slot);
 	MemoryContextSwitchTo(old);
 	if (IsFailure(delivery->state, delivery->outcome_name, delivery->effect))
-		note_failing(deliveries, delivery->batch_id);
-	AddToTally(deliveries, delivery->batch_id, delivery->state, delivery->outcome_name,
-			   delivery->effect, 1);
+		note_failing(deliveries, delivery->batch_id, delivery->provider);
+	AddToTally(deliveries, delivery->batch_id, delivery->provider, delivery->state,
+			   delivery->outcome_name, delivery->effect, 1);
 }
 
 /*

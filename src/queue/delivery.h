@@ -19,6 +19,7 @@
 typedef struct TallyEntry
 {
 	int64 batch_id;
+	const text *provider; /* NULL: unknown */
 	ActionState state;
 	char outcome[NAMEDATALEN]; /* empty: none given */
 	Effect effect;             /* of the outcome, if they were delivered */
@@ -42,6 +43,8 @@ typedef struct DeliveryWriter
 	int tally_count;
 	int64 failing[TALLY_KINDS]; /* batches in which something failed */
 	int failing_count;
+	const text *failing_providers[TALLY_KINDS]; /* providers of actions that failed */
+	int failing_provider_count;
 } DeliveryWriter;
 
 /* How an outcome is known: names in the column known_by, which is NULL for an answer. */
@@ -60,6 +63,7 @@ typedef struct Delivery
 {
 	int64 outbox_id;
 	int64 batch_id;
+	const text *provider; /* NULL: unknown, or it has nothing to do with how it ended */
 	int32 attempts;
 	ActionState state;
 	NullableDatum outcome;          /* jsonb */
@@ -73,9 +77,10 @@ typedef struct Delivery
 
 extern void OpenDeliveries(DeliveryWriter *deliveries, Oid schema, TimestampTz finished_at);
 extern void AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery);
-extern void AddToTally(DeliveryWriter *deliveries, int64 batch_id, ActionState state,
-					   const char *outcome, Effect effect, int64 actions);
-extern void TallyDoubts(DeliveryWriter *deliveries, int64 batch_id, int64 actions);
+extern void AddToTally(DeliveryWriter *deliveries, int64 batch_id, const text *provider,
+					   ActionState state, const char *outcome, Effect effect, int64 actions);
+extern void
+TallyDoubts(DeliveryWriter *deliveries, int64 batch_id, const text *provider, int64 actions);
 extern void CloseDeliveries(DeliveryWriter *deliveries);
 
 #endif /* ACTEON_DELIVERY_H */

@@ -13,6 +13,9 @@
  * was read, whatever the isolation level of the transaction: if another session
  * was faster, they are read again.
  *
+ * A segment that waits for a limit (limit.c) is parked: it is due at no time, and
+ * notes the limit, by which it is found again.  Giving it a time unparks it.
+ *
  * A lane is the sequence of all actions of one tenant with one fingerprint:
  * state changes of one event, which must not overtake each other.  A segment in
  * a lane holds actions of that lane only.
@@ -54,6 +57,10 @@ OpenSegments(SegmentTable *table, Oid schema)
 {
 	static const AttrNumber due[] = {Anum_segment_due_at, Anum_segment_first_id};
 	static const AttrNumber lease[] = {Anum_segment_lease_token};
+	static const AttrNumber provider_limit[] = {Anum_segment_provider_limit,
+												Anum_segment_lease_token, Anum_segment_first_id};
+	static const AttrNumber tenant_limit[] = {Anum_segment_tenant_limit, Anum_segment_lease_token,
+											  Anum_segment_first_id};
 	static const AttrNumber lane[] = {Anum_segment_lane, Anum_segment_lease_token,
 									  Anum_segment_doubt_since, Anum_segment_first_id};
 	TableWriter *writer = &table->writer;
@@ -64,6 +71,10 @@ OpenSegments(SegmentTable *table, Oid schema)
 	table->by_look = WriterIndex(writer, RowsWith(Anum_segment_doubt_since), 1, due);
 	table->by_lease = WriterIndex(writer, RowsWith(Anum_segment_lease_token), 1, lease);
 	table->by_lane = WriterIndex(writer, RowsWith(Anum_segment_lane), 4, lane);
+	table->by_limit[LIMIT_PROVIDER] =
+		WriterIndex(writer, RowsWith(Anum_segment_provider_limit), 3, provider_limit);
+	table->by_limit[LIMIT_TENANT] =
+		WriterIndex(writer, RowsWith(Anum_segment_tenant_limit), 3, tenant_limit);
 	table->found = table_slot_create(writer->rel, NULL);
 }
 
@@ -181,6 +192,12 @@ read_segment(SegmentTable *table, Segment *segment)
 	segment->doubt_since = time_column(slot, ColumnPlace(columns, Anum_segment_doubt_since));
 	segment->doubt = text_column(slot, ColumnPlace(columns, Anum_segment_doubt));
 	segment->held = text_column(slot, ColumnPlace(columns, Anum_segment_held));
+	segment->provider = text_column(slot, ColumnPlace(columns, Anum_segment_provider));
+	segment->provider_limit =
+		int64_column(slot, ColumnPlace(columns, Anum_segment_provider_limit), &isnull);
+	segment->tenant_limit =
+		int64_column(slot, ColumnPlace(columns, Anum_segment_tenant_limit), &isnull);
+	segment->parked_at = time_column(slot, ColumnPlace(columns, Anum_segment_parked_at));
 	segment->tid = slot->tts_tid;
 }
 
@@ -355,6 +372,23 @@ BeginLookScan(SegmentScan *scan, SegmentTable *table, TimestampTz until)
 }
 
 /*
+ * Begin to read what a limit of a kind counts: the segments that are leased, or
+ * those that are parked, the lowest ids first.  As with BeginDueScan for the memory.
+ */
+void
+BeginParkedScan(SegmentScan *scan, SegmentTable *table, LimitKind kind, int64 limit, bool leased)
+{
+	scan->table = table;
+	scan->context = CurrentMemoryContext;
+	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan->scan = ActeonIndexBeginScan(table->rel, table->by_limit[kind], scan->snapshot, 2);
+	ScanKeyInit(&scan->keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(limit));
+	ScanKeyEntryInitialize(&scan->keys[1], SK_ISNULL | (leased ? SK_SEARCHNOTNULL : SK_SEARCHNULL),
+						   2, InvalidStrategy, InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+	index_rescan(scan->scan, scan->keys, 2, NULL, 0);
+}
+
+/*
  * Begin to read the segments whose first ids lie between two ids, inclusive, as
  * they are at this moment: those of a batch, and perhaps others.
  */
@@ -406,6 +440,7 @@ fill_row(SegmentTable *table, TupleTableSlot *slot, const Segment *segment)
 	Datum values[Natts_segment];
 	bool nulls[Natts_segment] = {false};
 	bool leased = segment->lease_token != NO_LEASE;
+	bool parked = !leased && segment->doubt_since == 0 && segment->due_at == DT_NOEND;
 
 	values[Anum_segment_first_id - 1] = Int64GetDatum(segment->first_id);
 	values[Anum_segment_last_id - 1] = Int64GetDatum(segment->last_id);
@@ -430,6 +465,15 @@ fill_row(SegmentTable *table, TupleTableSlot *slot, const Segment *segment)
 	nulls[Anum_segment_doubt - 1] = segment->doubt == NULL;
 	values[Anum_segment_held - 1] = PointerGetDatum(segment->held);
 	nulls[Anum_segment_held - 1] = segment->held == NULL;
+	values[Anum_segment_provider - 1] = PointerGetDatum(segment->provider);
+	nulls[Anum_segment_provider - 1] = segment->provider == NULL;
+	values[Anum_segment_provider_limit - 1] = Int64GetDatum(segment->provider_limit);
+	nulls[Anum_segment_provider_limit - 1] =
+		segment->provider_limit == NO_LIMIT || !(leased || parked);
+	values[Anum_segment_tenant_limit - 1] = Int64GetDatum(segment->tenant_limit);
+	nulls[Anum_segment_tenant_limit - 1] = segment->tenant_limit == NO_LIMIT || !(leased || parked);
+	values[Anum_segment_parked_at - 1] = TimestampTzGetDatum(segment->parked_at);
+	nulls[Anum_segment_parked_at - 1] = segment->parked_at == 0 || !parked;
 	FillSlot(&table->writer, slot, values, nulls, Natts_segment);
 }
 
@@ -490,6 +534,28 @@ ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int cou
 	for (int i = 1; i < count; i++)
 		InsertSegment(table, &pieces[i]);
 	return true;
+}
+
+/*
+ * Cut a segment into runs of neighbours that belong to the same group; groups has the
+ * group of each of its actions, and pieces room for as many.  Returns the number of
+ * pieces, which are otherwise as the segment, for ReplaceSegment.
+ */
+int
+CutSegment(const Segment *segment, const int *groups, Segment *pieces)
+{
+	int count = 0;
+
+	for (int i = 0; i < SegmentLength(segment); i++)
+	{
+		if (i == 0 || groups[i] != groups[i - 1])
+		{
+			pieces[count] = *segment;
+			pieces[count++].first_id = segment->first_id + i;
+		}
+		pieces[count - 1].last_id = segment->first_id + i;
+	}
+	return count;
 }
 
 /*

@@ -12,6 +12,18 @@
 /* The token of a segment that is not leased. */
 #define NO_LEASE INT64CONST(0)
 
+/* The key of no limit. */
+#define NO_LIMIT INT64CONST(0)
+
+/* Whose actions a limit is about. */
+typedef enum LimitKind
+{
+	LIMIT_PROVIDER,
+	LIMIT_TENANT
+} LimitKind;
+
+#define NUM_LIMIT_KINDS (LIMIT_TENANT + 1)
+
 /* A run of consecutive outbox rows that waits or is leased as one. */
 typedef struct Segment
 {
@@ -32,6 +44,11 @@ typedef struct Segment
 	TimestampTz doubt_since; /* 0: it is not in doubt */
 	text *doubt;             /* why it is; NULL: it is not */
 	text *held;              /* why it waits for a person; NULL: it does not */
+	text *provider;          /* of all its actions; NULL: unknown, or there are several */
+	/* Limits (limit.c) that count it while it is leased; that it waits for while it is parked. */
+	int64 provider_limit;  /* NO_LIMIT: none */
+	int64 tenant_limit;    /* the same */
+	TimestampTz parked_at; /* since when it waits for a limit; 0: it does not */
 	ItemPointerData tid;
 } Segment;
 
@@ -48,6 +65,7 @@ typedef struct SegmentTable
 	Relation by_look; /* doubts, by the time at which they are looked up next */
 	Relation by_lease;
 	Relation by_lane;
+	Relation by_limit[NUM_LIMIT_KINDS]; /* what a limit counts, then what waits for it */
 	TupleTableSlot *found;
 	TupleTableSlot *changed;
 } SegmentTable;
@@ -77,6 +95,15 @@ typedef enum LaneState
 	LANE_NOT_FIRST, /* another one, which is due, comes first */
 	LANE_BUSY       /* nothing of the lane may be claimed now */
 } LaneState;
+
+/*
+ * The limit of a kind that is noted in a segment.
+ */
+static inline int64
+SegmentLimit(const Segment *segment, LimitKind kind)
+{
+	return kind == LIMIT_PROVIDER ? segment->provider_limit : segment->tenant_limit;
+}
 
 static inline int
 SegmentLength(const Segment *segment)
@@ -108,6 +135,8 @@ extern LaneState LookAtLane(SegmentTable *table, const Segment *segment, Timesta
 extern void
 BeginDueScan(SegmentScan *scan, SegmentTable *table, const DuePlace *after, TimestampTz until);
 extern void BeginLookScan(SegmentScan *scan, SegmentTable *table, TimestampTz until);
+extern void
+BeginParkedScan(SegmentScan *scan, SegmentTable *table, LimitKind kind, int64 limit, bool leased);
 extern void BeginRangeScan(SegmentScan *scan, SegmentTable *table, int64 first_id, int64 last_id);
 extern bool NextSegment(SegmentScan *scan, Segment *segment);
 extern void EndSegmentScan(SegmentScan *scan);
@@ -115,6 +144,7 @@ extern void InsertSegment(SegmentTable *table, const Segment *segment);
 extern bool HoldSegment(SegmentTable *table, const Segment *segment, bool wait);
 extern bool RemoveSegment(SegmentTable *table, const Segment *segment);
 extern bool ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int count);
+extern int CutSegment(const Segment *segment, const int *groups, Segment *pieces);
 extern void AppendPiece(Segment *pieces, int *count, const Segment *piece);
 extern int64 ActionLane(const text *tenant, const text *fingerprint);
 

@@ -171,6 +171,26 @@ BeginTallyScan(TallyScan *scan, Oid schema, int64 batch_id, TimestampTz since, S
 }
 
 /*
+ * Begin to read the rows of actions to a provider that are later than a time, newest
+ * first, as BeginTallyScan reads those of a batch.  Rows that were folded are not
+ * among them.
+ */
+void
+BeginProviderTallyScan(TallyScan *scan, Oid schema, const text *provider, TimestampTz since)
+{
+	static const AttrNumber order[] = {Anum_tally_provider, Anum_tally_finished_at};
+	ScanKeyData keys[2];
+
+	OpenReader(&scan->table, OwnTable(schema, TALLY_TABLE), RowsWith(Anum_tally_provider), 2,
+			   order);
+	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_TEXTEQ, PointerGetDatum(provider));
+	keys[0].sk_collation = scan->table.index->rd_indcollation[0];
+	ScanKeyInit(&keys[1], 2, BTGreaterStrategyNumber, F_TIMESTAMPTZ_GT, TimestampTzGetDatum(since));
+	BeginReading(&scan->table, scan->snapshot, keys, 2);
+}
+
+/*
  * Read the next row.
  */
 bool
@@ -184,6 +204,9 @@ NextTallyRow(TallyScan *scan, TallyRow *row)
 	CHECK_FOR_INTERRUPTS();
 	if (!index_getnext_slot(scan->table.scan, BackwardScanDirection, slot))
 		return false;
+	row->batch_id = DatumGetInt64(slot_getattr(slot, Anum_tally_batch_id, &isnull));
+	effect = slot_getattr(slot, ColumnPlace(scan->table.columns, Anum_tally_provider), &isnull);
+	row->provider = isnull ? NULL : DatumGetTextPCopy(effect);
 	row->finished_at = DatumGetTimestampTz(slot_getattr(slot, Anum_tally_finished_at, &isnull));
 	row->actions = DatumGetInt64(slot_getattr(slot, Anum_tally_actions, &isnull));
 	state = TextDatumGetCString(slot_getattr(slot, Anum_tally_state, &isnull));

@@ -12,6 +12,8 @@
 /* A row of the tally. */
 typedef struct TallyRow
 {
+	int64 batch_id;
+	text *provider; /* in the current memory context; NULL: unknown */
 	TimestampTz finished_at;
 	ActionState state;
 	char outcome[NAMEDATALEN]; /* empty: none given */
@@ -19,7 +21,7 @@ typedef struct TallyRow
 	int64 actions;             /* negative: taken back by a redrive */
 } TallyRow;
 
-/* A scan of the rows of a batch, newest first; see BeginTallyScan. */
+/* A scan of rows, newest first; see BeginTallyScan and BeginProviderTallyScan. */
 typedef struct TallyScan
 {
 	TableReader table;
@@ -28,6 +30,8 @@ typedef struct TallyScan
 
 extern void
 BeginTallyScan(TallyScan *scan, Oid schema, int64 batch_id, TimestampTz since, Snapshot snapshot);
+extern void
+BeginProviderTallyScan(TallyScan *scan, Oid schema, const text *provider, TimestampTz since);
 extern bool NextTallyRow(TallyScan *scan, TallyRow *row);
 extern void EndTallyScan(TallyScan *scan);
 extern void FoldTally(Oid schema, int64 batch_id, TimestampTz now);

@@ -3,8 +3,8 @@
  *		Enqueueing actions.
  *
  * Rows are inserted with the server's multi-insert functions, in runs that take
- * consecutive ids and become a segment each, or several if actions have
- * fingerprints: one for each lane (segment.c).  Then their action ids are inserted
+ * consecutive ids and become a segment each, or several if they go to several
+ * providers (queue/limit.c), or have fingerprints: one for each lane (segment.c).  Then their action ids are inserted
  * into the table of ids (find_action.c), in order, which keeps the pages of its
  * unique index in the cache.  If another transaction was faster
  * (UNIQUE_CHECK_PARTIAL), all rows are removed by rolling back a
@@ -30,6 +30,7 @@
 #include "base/numbers.h"
 #include "base/partition.h"
 #include "base/subtransaction.h"
+#include "base/text.h"
 #include "base/triggers.h"
 #include "replay/earlier_replays.h"
 #include "replay/enqueue.h"
@@ -39,6 +40,9 @@
 /* Label bytes after which a run of rows is written. */
 #define RUN_BYTES (256 * 1024)
 
+/* Providers that are told apart at once; with more, their actions share runs as they come. */
+#define MAX_GATHERED 32
+
 /*
  * Set a column that may be NULL.
  */
@@ -47,6 +51,15 @@ set_optional(Datum *values, bool *nulls, AttrNumber column, bool given, Datum va
 {
 	values[column - 1] = given ? value : (Datum) 0;
 	nulls[column - 1] = !given;
+}
+
+/*
+ * The provider that an item's action goes to.
+ */
+static text *
+item_provider(const Outbox *outbox, const ReplayItem *item)
+{
+	return outbox->provider_override == NULL ? item->record->provider : outbox->provider_override;
 }
 
 /*
@@ -67,8 +80,7 @@ fill_row(Outbox *outbox, TupleTableSlot *slot, const ReplayItem *item, const Act
 	values[Anum_outbox_original_action_id - 1] = PointerGetDatum(record->action_id);
 	values[Anum_outbox_namespace - 1] = PointerGetDatum(record->namespace);
 	values[Anum_outbox_tenant - 1] = PointerGetDatum(record->tenant);
-	values[Anum_outbox_provider - 1] = PointerGetDatum(
-		outbox->provider_override == NULL ? record->provider : outbox->provider_override);
+	values[Anum_outbox_provider - 1] = PointerGetDatum(item_provider(outbox, item));
 	values[Anum_outbox_action_type - 1] = PointerGetDatum(record->action_type);
 	values[Anum_outbox_payload - 1] = record->payload;
 	values[Anum_outbox_labels - 1] = JsonbPGetDatum(action->labels);
@@ -109,11 +121,11 @@ make_slots(Outbox *outbox, int count)
 }
 
 /*
- * Order of the rows of a run: those without a fingerprint first, then lane by
- * lane, each as they came.
+ * Order of the rows of a run: those without a fingerprint first, provider by
+ * provider, then lane by lane, each as they came.
  */
 static int
-compare_lanes(const void *a, const void *b)
+compare_lanes(const void *a, const void *b, void *outbox)
 {
 	const ReplayItem *ia = *(ReplayItem *const *) a;
 	const ReplayItem *ib = *(ReplayItem *const *) b;
@@ -122,7 +134,29 @@ compare_lanes(const void *a, const void *b)
 		return ia->in_lane ? 1 : -1;
 	if (ia->in_lane && ia->lane != ib->lane)
 		return ia->lane < ib->lane ? -1 : 1;
+	if (!ia->in_lane)
+	{
+		int order = CompareTexts(item_provider(outbox, ia), item_provider(outbox, ib));
+
+		if (order != 0)
+			return order;
+	}
 	return ia < ib ? -1 : ia > ib;
+}
+
+/*
+ * A copy of a provider's name that lasts as long as the outbox is open.
+ */
+static text *
+kept_provider(Outbox *outbox, const text *provider)
+{
+	if (outbox->kept_provider == NULL || !SameText(outbox->kept_provider, provider))
+	{
+		Size size = VARSIZE_ANY(provider);
+
+		outbox->kept_provider = memcpy(MemoryContextAlloc(outbox->context, size), provider, size);
+	}
+	return outbox->kept_provider;
 }
 
 /*
@@ -144,13 +178,15 @@ add_segment(Outbox *outbox, const ReplayItem *item)
 	segment->batch_id = OutboxBatchId(outbox);
 	segment->in_lane = item->in_lane;
 	segment->lane = item->lane;
+	segment->provider = kept_provider(outbox, item_provider(outbox, item));
 	segment->due_at = NextDueTime(&outbox->pacer, 0);
 	return segment;
 }
 
 /*
  * Give the rows of a run their ids, a block of consecutive ones, and cut them
- * into segments: one for all without a fingerprint, one for each lane.
+ * into segments: one for each provider of those without a fingerprint, one for each
+ * lane and where its provider changes.
  */
 static void
 assign_ids(Outbox *outbox, ReplayItem **rows, int count)
@@ -158,23 +194,25 @@ assign_ids(Outbox *outbox, ReplayItem **rows, int count)
 	int64 next_id = outbox->next_block;
 	ReplayItem **ordered = rows;
 	Segment *segment = NULL;
-	bool lanes = false;
+	bool mixed = false;
 
 	outbox->next_block = 0;
-	for (int i = 0; i < count && !lanes; i++)
-		lanes = rows[i]->in_lane;
-	if (lanes)
+	for (int i = 0; i < count && !mixed; i++)
+		mixed = rows[i]->in_lane ||
+				!SameText(item_provider(outbox, rows[i]), item_provider(outbox, rows[0]));
+	if (mixed)
 	{
 		ordered = palloc(count * sizeof(ReplayItem *));
 		memcpy(ordered, rows, count * sizeof(ReplayItem *));
-		qsort(ordered, count, sizeof(ReplayItem *), compare_lanes);
+		qsort_arg(ordered, count, sizeof(ReplayItem *), compare_lanes, outbox);
 	}
 	for (int i = 0; i < count; i++)
 	{
 		ReplayItem *item = ordered[i];
 
 		item->outbox_id = next_id++;
-		if (segment == NULL || item->in_lane != segment->in_lane || item->lane != segment->lane)
+		if (segment == NULL || item->in_lane != segment->in_lane || item->lane != segment->lane ||
+			!SameText(item_provider(outbox, item), segment->provider))
 			segment = add_segment(outbox, item);
 		segment->last_id = item->outbox_id;
 		(void) NextDueTime(&outbox->pacer, 1);
@@ -437,8 +475,98 @@ try_insert(Outbox *outbox, ReplayItem **items, int count)
 }
 
 /*
- * Enqueue the pending items, which have been resolved, in their order.
- * Afterwards each of them is enqueued, passed over or failed.
+ * Whether an item's action has a fingerprint.
+ */
+static bool
+has_fingerprint(const ReplayItem *item)
+{
+	Jsonb *metadata;
+	JsonbValue value;
+
+	if (!item->record->has_metadata)
+		return false;
+	metadata = DatumGetJsonbP(item->record->metadata);
+	return JB_ROOT_IS_OBJECT(metadata) &&
+		   getKeyJsonValueFromContainer(&metadata->root, FINGERPRINT_KEY, strlen(FINGERPRINT_KEY),
+										&value) != NULL;
+}
+
+/* Items that are to become segments together, until there are enough for one. */
+typedef struct Gathered
+{
+	const text *provider; /* NULL: those with a fingerprint */
+	ReplayItem **items;
+	int count;
+} Gathered;
+
+/*
+ * Where an item is gathered; NULL if there are too many providers.
+ */
+static Gathered *
+gathering_of(Outbox *outbox, Gathered *gathered, int *count, ReplayItem *item)
+{
+	const text *provider = has_fingerprint(item) ? NULL : item_provider(outbox, item);
+	Gathered *found;
+
+	for (int i = 0; i < *count; i++)
+	{
+		if (SameOptionalText(gathered[i].provider, provider))
+			return &gathered[i];
+	}
+	if (*count == MAX_GATHERED)
+		return NULL;
+	found = &gathered[(*count)++];
+	found->provider = provider;
+	found->items = palloc(outbox->run_rows * sizeof(ReplayItem *));
+	found->count = 0;
+	return found;
+}
+
+/*
+ * Put items to several providers into such an order that a run is for one provider, as
+ * far as possible: they leave their order only as far as a segment's worth needs.  Those
+ * to one provider, and those with a fingerprint, stay in theirs.
+ */
+static void
+gather_providers(Outbox *outbox, ReplayItem **items, int count)
+{
+	ReplayItem **ordered;
+	Gathered gathered[MAX_GATHERED];
+	int gatherings = 0;
+	int done = 0;
+	int same = 1;
+
+	while (same < count &&
+		   SameText(item_provider(outbox, items[same]), item_provider(outbox, items[0])))
+		same++;
+	if (same >= count || outbox->run_rows == 1)
+		return;
+	ordered = palloc(count * sizeof(ReplayItem *));
+	for (int i = 0; i < count; i++)
+	{
+		Gathered *one = gathering_of(outbox, gathered, &gatherings, items[i]);
+
+		CHECK_FOR_INTERRUPTS();
+		if (one == NULL)
+			return;
+		one->items[one->count++] = items[i];
+		if (one->count < outbox->run_rows)
+			continue;
+		memcpy(ordered + done, one->items, one->count * sizeof(ReplayItem *));
+		done += one->count;
+		one->count = 0;
+	}
+	for (int i = 0; i < gatherings; i++)
+	{
+		memcpy(ordered + done, gathered[i].items, gathered[i].count * sizeof(ReplayItem *));
+		done += gathered[i].count;
+	}
+	memcpy(items, ordered, count * sizeof(ReplayItem *));
+}
+
+/*
+ * Enqueue the pending items, which have been resolved, in their order, but for what
+ * gather_providers changes.  Afterwards each of them is enqueued, passed over or failed.
  */
 void
 EnqueueItems(Outbox *outbox, ReplayItem *items, int count)
@@ -459,6 +587,7 @@ EnqueueItems(Outbox *outbox, ReplayItem *items, int count)
 			break;
 		if (outbox->ramp)
 			outbox->pacer.ramp = RampLength(n);
+		gather_providers(outbox, pending, n);
 		if (try_insert(outbox, pending, n))
 			break;
 		for (int i = 0; i < n; i++)

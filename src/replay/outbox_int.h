@@ -58,8 +58,9 @@ struct Outbox
 	TupleTableSlot *used; /* the id that was found last */
 	TableFinder earlier;  /* the replay that was found last */
 	StateReader states;
-	HTAB *seen;        /* actions that the call has taken: SeenKey */
-	Segment *segments; /* of the rows that are in */
+	HTAB *seen;          /* actions that the call has taken: SeenKey */
+	text *kept_provider; /* of the segment that was made last */
+	Segment *segments;   /* of the rows that are in */
 	int segment_count;
 	int segments_allocated;
 };

@@ -208,7 +208,7 @@ read_system_key(Action *action, const JsonbValue *key, const JsonbValue *value)
 		field = &action->dedup_key;
 	else if (key_is(key, "__status"))
 		field = &action->status;
-	else if (key_is(key, "__fingerprint"))
+	else if (key_is(key, FINGERPRINT_KEY))
 		field = &action->fingerprint;
 	else if (key_is(key, EXACT_STARTS_AT))
 		time = &action->starts_at;

@@ -11,6 +11,9 @@
 #include "base/optional_time.h"
 #include "query/query.h"
 
+/* The key of a record's metadata that has the fingerprint. */
+#define FINGERPRINT_KEY "__fingerprint"
+
 /*
  * An action, reconstructed from a record.  What the record holds as it is
  * (namespace, tenant, provider, action_type, payload) is taken from there.

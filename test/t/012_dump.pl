@@ -48,6 +48,7 @@ $node->safe_psql('postgres', q{
 	RESET ROLE;
 	SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg('{"Executed": {"status": "success"}}'::jsonb)) FROM acteon_outbox_claim('c', 5);
 	SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('400'::text)) FROM acteon_outbox_claim('c', 5);
+	SELECT acteon_replay_limit_set(provider => 'email', rate => 2.5, concurrency => 100000, reason => 'agreed'), acteon_replay_limit_set(tenant => 'globex', concurrency => 1);
 	SET ROLE alice;
 	SELECT acteon_replay_pause(max(batch_id), 'wait') FROM acteon_replay_batches;
 	SET ROLE gone;

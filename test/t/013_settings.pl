@@ -38,6 +38,7 @@ $node->safe_psql('postgres', q{
 	CREATE SCHEMA elsewhere;
 	CREATE ROLE op;
 	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('op', 'admin', '{acme}', '{*}', '{*}'), ('op', 'gateway', '{*}', '{*}', '{*}');
+	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions) VALUES ('op', 'admin', '{*}', '{*}', '{push}', '{*}');
 	CREATE TABLE seen (n serial, what text, value text);
 	GRANT INSERT, SELECT ON seen TO op; GRANT USAGE ON SEQUENCE seen_n_seq TO op; CREATE TABLE claimed (id bigint, token bigint, action json);
 	GRANT INSERT, SELECT ON claimed TO op;
@@ -56,6 +57,8 @@ my $scenario = q{
 	INSERT INTO public.seen (what, value) SELECT 'single', row(r.*)::text FROM public.acteon_replay('id-0', reason => 'because') AS r;
 	INSERT INTO public.seen (what, value) SELECT 'bulk', row(replayed, failed, skipped, results, next_cursor)::text FROM public.acteon_replay_bulk(tenant => 'acme', outcome => 'failed,circuit_open', from_time => '2026-03-29 00:00:00+00', to_time => '2026-04-01 00:00:00+00', max_records => 3, rate => 0.125, include_replayed => true);
 	CALL public.acteon_replay_run('{"lost": true, "from": "2026-03-29T00:00:00.5Z", "to": "2026-04-01T00:00:00+02:00", "rate": 1000}', chunk => 2, reason => 'all');
+	INSERT INTO public.seen (what, value) SELECT 'limit', public.acteon_replay_limit_set(tenant => 'acme', rate => 100000000.5, concurrency => 1000, reason => 'agreed')::text;
+	INSERT INTO public.seen (what, value) SELECT 'closed', public.acteon_replay_breaker_close('push')::text;
 	INSERT INTO public.claimed SELECT outbox_id, lease_token, action FROM public.acteon_outbox_claim('c', 1);
 	INSERT INTO public.seen (what, value) SELECT 'claim', regexp_replace(action::text, '"created_at": "[^"]*"', '') FROM public.claimed;
 	INSERT INTO public.seen (what, value) SELECT 'ack', public.acteon_outbox_ack(array_agg(id), array_agg(token), array_agg('{"Executed": {"status": "success", "n": 1.50}}'::jsonb))::text FROM public.claimed;
@@ -79,6 +82,7 @@ my $result = q{
 	SELECT 'segment', row(first_id, last_id, batch_id, attempt, was_claimed, lane) FROM acteon_dispatch_segment ORDER BY first_id;
 	SELECT 'delivery', row(outbox_id, state, outcome, error, effect, resend) FROM acteon_dispatch_delivery ORDER BY outbox_id;
 	SELECT 'batch', row(id, requested_by, reason, query, replayed, failed, skipped, passed_over, failures, scope, matched, chunk, cursor, is_complete, rate, stopped) FROM acteon_replay_batch ORDER BY id;
+	SELECT 'limit', row(key, kind, name, rate, concurrency, breaker_window, breaker_share, opened_at, reason) FROM acteon_replay_limit ORDER BY key;
 	SELECT 'log', row(event, batch_id, role_name, reason, details) FROM acteon_replay_log ORDER BY id;
 };
 

@@ -69,6 +69,7 @@ $node->safe_psql('postgres', qq{
 	CREATE ROLE gateway;
 	ALTER TABLE acteon_audit OWNER TO gateway;
 	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('op', 'admin', '{acme}', '{*}', '{*}'), ('op', 'gateway', '{*}', '{*}', '{*}');
+	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions) VALUES ('op', 'admin', '{*}', '{*}', '{push}', '{*}');
 	GRANT EXECUTE ON FUNCTION acteon_api_begin, acteon_api_finish, acteon_api_housekeeping TO op;
 	GRANT SELECT, UPDATE ON acteon_replay_installation TO op;
 	CREATE SCHEMA evil AUTHORIZATION mallory;
@@ -178,11 +179,15 @@ call(q{
 	SELECT public.acteon_replay_pause(1);
 	SELECT public.acteon_replay_resume(1);
 	SELECT public.acteon_replay_set_rate(1, 5);
+	SELECT public.acteon_replay_limit_set(provider => 'push', rate => 100000, concurrency => 100000, reason => 'r');
+	SELECT public.acteon_replay_limit_set(tenant => 'acme', concurrency => 100000);
+	SELECT public.acteon_replay_breaker_close('push');
 	SELECT * FROM public.acteon_replay_batches;
 	SELECT public.acteon_replay_items(1);
 	SELECT public.acteon_replay_items(2, 'waiting');
 	SELECT public.acteon_outbox_audit_tells('2026-01-01', '2026-01-02');
 	SELECT pg_catalog.array_agg(outbox_id) AS ids, pg_catalog.array_agg(lease_token) AS tokens FROM public.acteon_outbox_claim('c', 100) \gset
+	SELECT * FROM public.acteon_replay_limits;
 	SELECT public.acteon_outbox_extend(:'tokens', '1 min');
 	SELECT public.acteon_outbox_sleep(true);
 });
