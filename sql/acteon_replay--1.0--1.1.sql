@@ -763,6 +763,13 @@ CREATE FUNCTION acteon_replay_bulk(
 	on_doubt text DEFAULT 'resend',
 	signature text DEFAULT NULL,
 	signature_rules text DEFAULT NULL,
+	action_ids text[] DEFAULT NULL,
+	exclude_ids text[] DEFAULT NULL,
+	exclude jsonb DEFAULT NULL,
+	tenant_tree text DEFAULT NULL,
+	error_like text DEFAULT NULL,
+	payload jsonb DEFAULT NULL,
+	payload_path text DEFAULT NULL,
 	canary acteon_canary DEFAULT NULL,
 	OUT batch_id bigint,
 	OUT replayed integer,
@@ -774,8 +781,8 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_bulk'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, acteon_canary) IS
-'Replays the actions whose audit records match every given filter, oldest first, in one transaction. At least one filter is required; from_time, to_time and lost => true each count as a filter, and so does an empty text, which finds only records with an empty text. If no record matches, a NOTICE for each text that no record was found with names up to three of the closest values that exist in records that the caller''s grants cover for reading; a bounded number of records is read for that.
+COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary) IS
+'Replays the actions whose audit records match every given filter, oldest first, in one transaction. At least one filter is required; from_time, to_time and lost => true each count as a filter, and so does an empty text, which finds only records with an empty text. exclude and exclude_ids do not. A NOTICE names ids of action_ids that have no record. If no record matches, a NOTICE for each text that no record was found with names up to three of the closest values that exist in records that the caller''s grants cover for reading; a bounded number of records is read for that.
 
 Arguments:
 namespace: only records with exactly this namespace
@@ -793,7 +800,7 @@ chain_id: only records of this chain, if the gateway''s version records it
 include_replayed: also actions that already have a replay which is waiting, running, in doubt or delivered
 allow_redacted: also payloads that contain the redaction placeholder, which is then sent
 newest_first: the newest records first. By default the oldest come first, so that the effects occur in their original order
-cursor: continue after the last record that an earlier call examined. The filters, lost, the times and newest_first must be the same; the rest may change. Pass next_cursor of that call
+cursor: continue after the last record that an earlier call examined. The filters, exclusions, lost, the times and newest_first must be the same; the rest may change. Pass next_cursor of that call
 rate: actions per second, at least 0.001: determines when each action is due. Without it there is no limit
 start_at: no action is due before this time
 reason: the reason, which is stored with the batch or in the log. acteon_replay.require_reason makes it mandatory
@@ -812,6 +819,13 @@ allow_unproven: also intents, whose outcome is unknown. Without it a call for th
 on_doubt: what to do if it cannot be determined whether an action was executed: resend (it is sent once more, under a new id) or hold (a person decides)
 signature: only records whose error has this signature, which acteon_replay_causes shows; an error text can be given as it is. With lost it is the error of the last record of an action that counts
 signature_rules: what to replace in errors to get their signatures, separated by commas: url, email, uuid, time, ip, host, quoted, hex, id, number. By default all of these
+action_ids: only records of these actions, at most 100000. Ids without a record are counted and reported. An empty list selects nothing. Use ARRAY(SELECT ...) for the result of a query: array_agg returns NULL for no rows, which is the same as no filter
+exclude_ids: no records of these actions, at most 100000. It does not count as a filter
+exclude: no records that match all keys of this object, which are filters in the wire form, as in {"provider": "email", "tenant": "acme"}. It does not count as a filter
+tenant_tree: only records of this tenant and of those below it: acme includes acme.eu-west, but not acmecorp
+error_like: only records whose error, from which acteon_replay_causes makes signatures, matches this pattern of LIKE, in which % stands for any text and _ for one character; upper and lower case differ. With lost it is the error of the last record of an action that counts
+payload: only records whose payload contains this JSON, as the operator @> of jsonb determines. Payloads that are missing or encrypted, or contain the redaction placeholder, never match
+payload_path: only records in whose payload this SQL/JSON path finds something, as the operator @? of jsonb determines. Errors in the evaluation, and payloads that payload never matches, count as nothing found
 canary: send the first 1, 2, 5, 20, 100, 1000 and 10000 actions before the others, and judge each of these steps by the audit records of its actions. auto: the next step begins when the actions have taken effect, otherwise the batch is paused; hold, or true: the batch is paused after each step until acteon_replay_resume begins the next one; off, or false: all actions at once. By default, batches of more than 100 actions begin with auto
 
 Returns:
@@ -822,7 +836,7 @@ skipped: records that no grant of the caller covers, or that have no stored payl
 results: for each replayed or failed record {"original_action_id", "new_action_id", "success", "error"}
 next_cursor: pass it as cursor to continue; NULL at the end
 
-Errors: 22023 bad argument, no filter, only actions that took effect without allow_effective, or intents without allow_unproven, 42501 role, 42P01 no audit table, 55000 intents of a copy.';
+Errors: 22023 bad argument, no filter, only actions that took effect without allow_effective, or intents without allow_unproven, 22025 error_like ends with an escape character, 42501 role, 42P01 no audit table, 55000 intents of a copy.';
 COMMENT ON FUNCTION acteon_replay_bulk(jsonb) IS
 	'The same in the gateway''s wire form: takes an object whose keys are the names of the arguments, except from, to and limit instead of from_time, to_time and max_records; order (oldest or newest) can be used instead of newest_first. Times are in RFC 3339 format with a time zone; a null value is the same as a missing key; an unknown key is an error. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor", "effective"}; effective is the number of records that were passed over because their actions took effect. Always write the cast, acteon_replay_bulk(''{...}''::jsonb): a literal without it is taken for the namespace argument of the other form. Errors: as for the other form.';
 
@@ -861,6 +875,13 @@ CREATE FUNCTION acteon_replay_preview(
 	on_doubt text DEFAULT 'resend',
 	signature text DEFAULT NULL,
 	signature_rules text DEFAULT NULL,
+	action_ids text[] DEFAULT NULL,
+	exclude_ids text[] DEFAULT NULL,
+	exclude jsonb DEFAULT NULL,
+	tenant_tree text DEFAULT NULL,
+	error_like text DEFAULT NULL,
+	payload jsonb DEFAULT NULL,
+	payload_path text DEFAULT NULL,
 	canary acteon_canary DEFAULT NULL,
 	sample integer DEFAULT 5,
 	OUT section text,
@@ -872,7 +893,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_preview'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 50;
 
-COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, acteon_canary, integer) IS
+COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, integer) IS
 'Shows what a replay with the same arguments would do, without doing it. It works in read-only transactions and on a standby, and waits for no locks of other replays. Records are judged by the same code as in a replay, so the counts are exact if nothing changes in between. Unlike a replay it does not require a filter, but shows that a replay is refused; max_records defaults to all records. Only tenants, providers and so on that the caller''s grants cover are named.
 
 Arguments:
@@ -887,7 +908,7 @@ note: further information
 
 Sections:
 total, time: how many records match and how many would be replayed, and their first and last times; how long the replay takes at the rate
-not found: if nothing matches, each filter whose value no record was found with, and the closest values that exist
+not found: how many of action_ids have no record, and the first of them; if nothing matches, each filter whose value no record was found with, and the closest values that exist
 not replayed: each reason with its count: no grant, cannot be read, of the gateway''s own, of a step or the end of a chain, took effect, not lost, lost but not for certain, an intent, no stored payload, redacted, attachments lost or perhaps lost, already replayed (waiting, running, in doubt, delivered), another record of the same action, a later record of it or its replays, replayed too often, too deep; and the argument that permits such records
 left out: records that match the filters but are not selected: intents that are not asked for, younger than acteon_replay.intent_grace, with an outcome, or of a step of a chain; what is dated in the future; what has no id or no time
 beware: that a replay with these arguments is refused, and why; how many records took effect, or will: passed over, or repeated with allow_effective; of the records that would be replayed: sealed payloads, dedup keys, actions whose effect is unknown (with lost), actions with a later executed record (checked for the first 20,000 records), actions whose earlier replays had no effect or are dead or cancelled
@@ -965,12 +986,19 @@ CREATE FUNCTION acteon_replay_causes(
 	certain boolean DEFAULT false,
 	signature text DEFAULT NULL,
 	signature_rules text DEFAULT NULL,
+	action_ids text[] DEFAULT NULL,
+	exclude_ids text[] DEFAULT NULL,
+	exclude jsonb DEFAULT NULL,
+	tenant_tree text DEFAULT NULL,
+	error_like text DEFAULT NULL,
+	payload jsonb DEFAULT NULL,
+	payload_path text DEFAULT NULL,
 	max_causes integer DEFAULT 100)
 RETURNS SETOF acteon_replay_cause
 AS 'MODULE_PATHNAME', 'acteon_replay_causes'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
 
-COMMENT ON FUNCTION acteon_replay_causes(text, text, text, text, text, text, text, timestamptz, timestamptz, text, text, boolean, boolean, text, text, integer) IS
+COMMENT ON FUNCTION acteon_replay_causes(text, text, text, text, text, text, text, timestamptz, timestamptz, text, text, boolean, boolean, text, text, text[], text[], jsonb, text, text, jsonb, text, integer) IS
 'Shows why actions were not executed: the matching records with an error, grouped by provider, outcome and signature of the error, the most frequent cause first. Without a filter it shows what was lost, as with lost => true. Only records that the caller''s grants cover count. It only reads; earlier replays are not taken into account. The arguments are those of acteon_replay_bulk; the same arguments with a cause''s provider, outcome (unless lost is used) and signature select the same records there.
 
 Arguments:
@@ -1013,6 +1041,13 @@ CREATE PROCEDURE acteon_replay_all(
 	on_doubt text DEFAULT 'resend',
 	signature text DEFAULT NULL,
 	signature_rules text DEFAULT NULL,
+	action_ids text[] DEFAULT NULL,
+	exclude_ids text[] DEFAULT NULL,
+	exclude jsonb DEFAULT NULL,
+	tenant_tree text DEFAULT NULL,
+	error_like text DEFAULT NULL,
+	payload jsonb DEFAULT NULL,
+	payload_path text DEFAULT NULL,
 	canary acteon_canary DEFAULT NULL,
 	chunk integer DEFAULT 1000,
 	INOUT batch_id bigint DEFAULT NULL,
@@ -1022,7 +1057,7 @@ CREATE PROCEDURE acteon_replay_all(
 AS 'MODULE_PATHNAME', 'acteon_replay_all'
 LANGUAGE C;
 
-COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, acteon_canary, integer, bigint, bigint, bigint, bigint) IS
+COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, integer, bigint, bigint, bigint, bigint) IS
 'Replays all matching records, any number of them, in committed chunks, oldest first. It takes the arguments of acteon_replay_bulk; max_records defaults to all records. It cannot run inside a transaction block. A NOTICE reports the progress every five seconds.
 
 If to_time is omitted or in the future, the time of the call is used, so that the call does not replay the records of its own replays. With a rate the call stays at most a minute ahead of the deliveries and waits for them, so that few actions have to be cancelled if the need arises, and a new rate takes effect with the next chunk; without a rate it enqueues everything at once. While the batch is paused the call waits; when the batch is cancelled the call ends. The cursor and the actions of a chunk are committed together, so if the call is interrupted, acteon_replay_continue can continue it. A call that finds only records that are passed over, because their actions already have a replay or took effect, leaves no batch behind, so a job that runs every five minutes does not fill the table. Memory use does not grow with the number of records, no transaction lasts longer than a chunk, and none is open while the call waits.

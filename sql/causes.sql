@@ -170,17 +170,30 @@ FROM acteon_replay_causes() AS c, LATERAL (SELECT matched FROM acteon_replay_pre
 WHERE p.matched <> (SELECT sum(records) FROM acteon_replay_causes() AS other WHERE (other.provider, other.signature) = (c.provider, c.signature));
 SELECT c.signature, c.records, p.matched
 FROM acteon_replay_causes(from_time => '2000-01-01') AS c, LATERAL (SELECT matched FROM acteon_replay_preview(provider => c.provider, outcome => c.outcome, signature => c.signature) WHERE section = 'total') AS p WHERE p.matched <> c.records;
+-- so does the error as a pattern; and what is left out by its error is all that has it
+SELECT c.outcome, c.signature, c.records, p.matched, r.matched AS others, s.matched AS without_pattern, a.matched AS in_all
+FROM acteon_replay_causes(from_time => '2000-01-01', signature_rules => '') AS c,
+	regexp_replace(c.signature, '[\\%_]', '\\\&', 'g') AS pattern,
+	LATERAL (SELECT matched FROM acteon_replay_preview(provider => c.provider, outcome => c.outcome, error_like => pattern) WHERE section = 'total') AS p,
+	LATERAL (SELECT matched FROM acteon_replay_preview(provider => c.provider, outcome => c.outcome, signature_rules => '', exclude => jsonb_build_object('signature', c.signature)) WHERE section = 'total') AS r,
+	LATERAL (SELECT matched FROM acteon_replay_preview(provider => c.provider, outcome => c.outcome, exclude => jsonb_build_object('error_like', pattern)) WHERE section = 'total') AS s,
+	LATERAL (SELECT matched FROM acteon_replay_preview(provider => c.provider, outcome => c.outcome) WHERE section = 'total') AS a
+WHERE p.matched <> c.records OR r.matched <> a.matched - c.records OR s.matched <> r.matched;
 -- an error as it is stands for its signature; the name of a rule is one
 SELECT signature, (SELECT sum(records) FROM acteon_replay_causes(signature => s.signature)) AS records FROM (VALUES ('timeout after <time>'), ('timeout after 5s'), ('timeout after 5'), ('block 7'), ('block <number>'), ('')) AS s (signature);
 SELECT section, item, matched, replayable FROM acteon_replay_preview(signature => 'timeout after 1s', sample => 2) WHERE section NOT IN ('query', 'time', 'action type');
 SELECT (acteon_replay_preview('{"signature": "timeout after 1s", "signature_rules": "time"}'::jsonb) -> 'query') - '{to,from}'::text[] AS query;
 -- with lost it is the last record of an action that counts
 SELECT s, matched FROM unnest('{timeout after <time>,circuit breaker is open}'::text[]) AS s, acteon_replay_preview(lost => true, signature => s) WHERE section = 'total';
+SELECT s, matched FROM unnest('{timeout%,circuit breaker is open}'::text[]) AS s, acteon_replay_preview(lost => true, error_like => s) WHERE section = 'total';
+SELECT s, matched, replayable FROM unnest('{timeout%,circuit breaker is open,none}'::text[]) AS s, acteon_replay_preview(lost => true, exclude => jsonb_build_object('error_like', s)) WHERE section = 'total';
 -- what is left out has the signature as well
 SELECT pg_temp.failed('future', 'timeout after 1s', '12:00'), pg_temp.failed('future 2', 'other', '12:00');
 UPDATE acteon_audit SET dispatched_at = '2100-01-01' WHERE action_id ~ '^future';
 SELECT section, item, matched FROM acteon_replay_preview(signature => 'timeout after <time>') WHERE section = 'left out';
 SELECT section, item, matched FROM acteon_replay_preview(outcome => 'failed,pending') WHERE section = 'left out';
+SELECT section, item, matched FROM acteon_replay_preview(outcome => 'failed,pending', exclude => '{"error_like": "timeout%"}') WHERE section = 'left out';
+SELECT section, item, matched FROM acteon_replay_preview(exclude => '{"signature": "timeout after <time>", "tenant": "acme"}') WHERE section = 'left out';
 
 -- A bulk replay goes on from page to page, and what does not match takes no place.
 SELECT replayed, failed, skipped, next_cursor IS NOT NULL AS more FROM acteon_replay_bulk(outcome => 'failed', tenant => 'acme', signature => 'timeout after <time>', max_records => 3);

@@ -32,6 +32,12 @@ SELECT argument, (SELECT count(*) FROM acteon_audit WHERE CASE argument WHEN 'te
 	attempt(format('SELECT (SELECT string_agg(r ->> ''original_action_id'', '','' ORDER BY r ->> ''original_action_id'' COLLATE "C") FROM jsonb_array_elements(results) AS r) FROM acteon_replay_bulk(%I => %L, include_replayed => true)', argument, value)) AS replayed
 FROM (VALUES ('tenant', 'acme'), ('tenant', 'ACME'), ('namespace', 'prod'), ('namespace', 'PROD'), ('provider', 'email'), ('action_type', 'send_email'), ('outcome', 'failed'), ('outcome', 'suppressed,failed'), ('verdict', 'allow'), ('matched_rule', 'rule'), ('caller_id', 'caller'), ('chain_id', 'chain')) AS v (argument, value);
 SELECT matched, note FROM acteon_replay_preview(tenant => 'acme', include_replayed => true) WHERE section = 'total';
+-- … those that are picked or left out, and a tree of tenants
+SELECT make_record('below', tenant => 'acme.eu', provider => 'tree'), make_record('BELOW', tenant => 'ACME.EU', provider => 'tree'), make_record('odd', tenant => 'acme.', provider => 'tree');
+SELECT query, attempt(format('SELECT coalesce((SELECT string_agg(r ->> ''original_action_id'', '','' ORDER BY r ->> ''original_action_id'' COLLATE "C") FROM jsonb_array_elements(acteon_replay_bulk(%L::jsonb) -> ''results'') AS r), ''nothing'')', query || '{"include_replayed": true, "max_generation": 100}')) AS replayed
+FROM unnest(ARRAY['{"action_ids": ["INV-1"]}', '{"action_ids": ["Inv-1", "inv-1"]}', '{"action_ids": ["Inv-1"]}', '{"provider": "tree"}', '{"provider": "tree", "exclude_ids": ["below", "ODD"]}', '{"provider": "tree", "exclude": {"tenant": "ACME.EU"}}', '{"provider": "tree", "exclude": {"action_ids": ["BELOW"]}}',
+	'{"tenant_tree": "acme", "provider": "tree"}', '{"tenant_tree": "ACME"}', '{"tenant_tree": "Acme.EU"}']::jsonb[]) AS query;
+SELECT item, matched, note FROM acteon_replay_preview(action_ids => '{Inv-1,inv-1}') WHERE section = 'not found';
 CALL clean();
 -- … what another tenant's action, or an intent that looks like one, tells
 SELECT make_record('lost-1', at => '2026-01-01 10:00+00'), make_record('LOST-1', outcome => 'executed', details => '{"status": "Success"}', at => '2026-01-01 11:00+00'),

@@ -4,13 +4,19 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "audit/audit_count.h"
 #include "audit/audit_scan.h"
 #include "audit/audit_value.h"
 #include "audit/audit_lookup.h"
+#include "audit/error_filter.h"
+#include "base/identity.h"
+#include "base/message.h"
 
 /*
  * The number that a statement selects.
@@ -60,7 +66,7 @@ AuditCount(const AuditTable *table, const ReplayQuery *query)
 	CandidateUse use = {.alone = AuditTableIsRemote(table)};
 	Statement st;
 
-	if (query->signature != NULL)
+	if (ChecksErrors(query))
 	{
 		AuditScan scan;
 
@@ -101,18 +107,16 @@ count_finished_apart(const AuditTable *table, const ReplayQuery *query)
 }
 
 /*
- * Count the records with a certain error that match a query's filters but are no
- * candidates.  Intents have none.
+ * Count the records that match a query's filters, by their errors too, but are no
+ * candidates.
  */
 static int64
-count_with_error(const AuditTable *table, const ReplayQuery *query, LeftOut which)
+count_by_error(const AuditTable *table, const ReplayQuery *query, LeftOut which)
 {
 	AuditScan scan;
 
-	if ((which != LEFT_OUT_FUTURE && which != LEFT_OUT_NO_PLACE) ||
-		!AuditScanBeginLeftOut(&scan, table, query, which))
-		return 0;
-	return count_search(&scan, PG_INT64_MAX);
+	return AuditScanBeginLeftOut(&scan, table, query, which) ? count_search(&scan, PG_INT64_MAX)
+															 : 0;
 }
 
 /*
@@ -122,12 +126,16 @@ count_with_error(const AuditTable *table, const ReplayQuery *query, LeftOut whic
 int64
 AuditCountLeftOut(const AuditTable *table, const ReplayQuery *query, LeftOut which)
 {
+	bool are_intents = which != LEFT_OUT_FUTURE && which != LEFT_OUT_NO_PLACE;
 	Statement st;
 
 	if (which == LEFT_OUT_FUTURE && lacks_future(table, query))
 		return 0;
-	if (query->signature != NULL)
-		return count_with_error(table, query, which);
+	/* Intents have no errors: none is asked for by one, and none left out. */
+	if (are_intents && AsksForError(query))
+		return 0;
+	if (!are_intents && ChecksErrors(query))
+		return count_by_error(table, query, which);
 	BeginStatement(&st);
 	appendStringInfoString(&st.sql, "SELECT pg_catalog.count(*)");
 	if (!AddLeftOut(&st, table, query, which))
@@ -135,4 +143,79 @@ AuditCountLeftOut(const AuditTable *table, const ReplayQuery *query, LeftOut whi
 	if (which == LEFT_OUT_FINISHED && AuditTableIsRemote(table))
 		return count_finished_apart(table, query);
 	return select_count(table, &st);
+}
+
+/*
+ * Build the statement that selects those ids of $1 that no record has, each with the
+ * number of them all.  They are looked up one by one, by the index on the action id; from
+ * a foreign server all records that they have are fetched at once.
+ */
+static char *
+missing_sql(const AuditTable *table)
+{
+	const char *action_id = RecordColumnNames[COL_ACTION_ID];
+	const char *equals = TextTest(table, "a", action_id, EQ "k.id");
+
+	if (!AuditTableIsRemote(table))
+		return psprintf(
+			"SELECT k.id, pg_catalog.count(*) OVER () FROM pg_catalog.unnest($1) AS k (id)"
+			" LEFT JOIN LATERAL (SELECT true AS is_there FROM %s AS a WHERE %s LIMIT 1) AS r ON true"
+			" WHERE r.is_there IS NULL LIMIT %d",
+			table->quoted_name, equals, NAMED_MISSING);
+	return psprintf("SELECT k.id, pg_catalog.count(*) OVER () FROM pg_catalog.unnest($1) AS k (id)"
+					" WHERE NOT EXISTS (SELECT FROM (SELECT a.action_id FROM %s AS a"
+					" WHERE %s OFFSET 0) AS a WHERE %s) LIMIT %d",
+					table->quoted_name, TextTest(table, "a", action_id, EQ "ANY ($1)"), equals,
+					NAMED_MISSING);
+}
+
+/*
+ * Find out which of the ids that a query picks no record has, whatever else the query
+ * asks for.  Needs an SPI connection.
+ */
+void
+AuditFindMissing(const AuditTable *table, const ReplayQuery *query, MissingIds *missing)
+{
+	Oid types[] = {TEXTARRAYOID};
+	Datum values[] = {PointerGetDatum(query->action_ids.array)};
+	MemoryContext old = CurrentMemoryContext;
+	Identity caller;
+
+	memset(missing, 0, sizeof(*missing));
+	if (query->action_ids.count == 0)
+		return;
+	SwitchIdentity(&caller, table->owner);
+	SetLocally("enable_seqscan", "off");
+	SetLocally("jit", "off");
+	if (SPI_execute_with_args(missing_sql(table), 1, types, values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read audit table: %s", SPI_result_code_string(SPI_result));
+	RestoreIdentity(&caller);
+	MemoryContextSwitchTo(old); /* SPI leaves its own one behind */
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple tuple = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		bool isnull;
+
+		missing->first[i] = TextDatumGetCString(SPI_getbinval(tuple, desc, 1, &isnull));
+		missing->count = DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull));
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * The first of the ids that are missing, with commas between them, for messages.
+ */
+char *
+NameMissing(const MissingIds *missing)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < NAMED_MISSING && missing->first[i] != NULL; i++)
+		appendStringInfo(&names, "%s\"%s\"", i > 0 ? ", " : "",
+						 ClipForMessage(missing->first[i], strlen(missing->first[i])));
+	if (missing->count > NAMED_MISSING)
+		appendStringInfoString(&names, ", ...");
+	return names.data;
 }

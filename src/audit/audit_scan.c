@@ -22,7 +22,9 @@
 #include "utils/timestamp.h"
 
 #include "audit/audit_scan.h"
-#include "audit/error_text.h"
+#include "audit/audit_sql.h"
+#include "audit/error_filter.h"
+#include "audit/filter_sql.h"
 #include "audit/find_record.h"
 #include "audit/others.h"
 #include "audit/time_steps.h"
@@ -30,6 +32,9 @@
 #include "base/identity.h"
 #include "base/kept_plan.h"
 #include "base/text.h"
+
+/* Ids to be left out that a statement does not name, as each page would plan for them. */
+#define LONG_LIST 1000
 
 /* So many times the records that a search finds can be read beforehand. */
 #define FEW_OTHERS 4
@@ -68,8 +73,8 @@ is_filled_array(Datum json)
 typedef struct RowReader
 {
 	AuditRecord *record;
-	Datum values[NUM_RECORD_COLUMNS];
-	bool nulls[NUM_RECORD_COLUMNS];
+	Datum values[NUM_ROW_COLUMNS];
+	bool nulls[NUM_ROW_COLUMNS];
 } RowReader;
 
 /*
@@ -194,8 +199,8 @@ read_table_row(AuditRecord *record, const ActionSearch *search)
 {
 	RowReader row = {.record = record};
 
-	memcpy(row.values, search->values, sizeof(row.values));
-	memcpy(row.nulls, search->nulls, sizeof(row.nulls));
+	memcpy(row.values, search->values, sizeof(search->values));
+	memcpy(row.nulls, search->nulls, sizeof(search->nulls));
 	read_row(&row);
 }
 
@@ -239,7 +244,7 @@ CopyAuditRecord(AuditRecord *copy, const AuditRecord *record)
 static void
 find_action_sql(Statement *st, const AuditTable *table, const char *action_id, const char *outcome)
 {
-	SelectRecords(st, table);
+	SelectRecords(st, table, NULL);
 	AddRecords(st, table);
 	AddEqual(st, table, "a", RecordColumnNames[COL_ACTION_ID], "$%d",
 			 AddParameter(st, TEXTOID, CStringGetTextDatum(action_id)));
@@ -401,17 +406,20 @@ next_step(AuditScan *scan, CandidateUse *use)
 static bool
 open_in_order(AuditScan *scan)
 {
-	CandidateUse use = {.in_order = true, .alone = scan->others_apart};
+	CandidateUse use = {.in_order = true,
+						.alone = scan->others_apart,
+						.left_out_apart = scan->query->exclude_ids.count > LONG_LIST};
 	MemoryContext old = CurrentMemoryContext;
 	Statement st;
 	Identity caller;
 
 	if (!next_step(scan, &use))
 		return false;
-	SelectRecords(&st, scan->table);
+	SelectRecords(&st, scan->table, scan->query);
 	AddCandidates(&st, scan->table, scan->query, &use);
 	AddOrder(&st, scan->table, scan->query);
-	if (scan->most < PG_INT64_MAX && !scan->others_apart && scan->query->signature == NULL)
+	if (scan->most < PG_INT64_MAX && !scan->others_apart && !use.left_out_apart &&
+		!ChecksErrors(scan->query))
 		appendStringInfo(&st.sql, " LIMIT " INT64_FORMAT, scan->most + 1 + scan->passed.alike);
 	SwitchIdentity(&caller, scan->table->owner);
 	GuidePlanner(scan->table, scan->query);
@@ -440,6 +448,7 @@ AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *quer
 		scan->next_fetch = Min(scan->next_fetch, query->max_records + (long) 1);
 	scan->most = most;
 	scan->in_order = true;
+	scan->checks_picked = PicksActions(query);
 	if (query->cursor_text != NULL && !HasUniquePlaces(table))
 		scan->passed = query->cursor;
 	if (UseKeysAhead(ahead, table, query))
@@ -463,8 +472,10 @@ AuditScanBeginAmong(AuditScan *scan, const AuditTable *table, const ReplayQuery 
 	Identity caller;
 
 	init_scan(scan, table, query);
+	scan->checks_picked = PicksActions(query);
 	use.alone = scan->others_apart;
-	SelectRecords(&st, table);
+	use.picked_apart = true;
+	SelectRecords(&st, table, query);
 	AddCandidates(&st, table, query, &use);
 	SwitchIdentity(&caller, table->owner);
 	SetLocally("enable_seqscan", "off");
@@ -499,7 +510,7 @@ open_outcomes(AuditScan *scan, const CandidateUse *use)
 {
 	Statement st;
 
-	SelectOutcomes(&st, scan->table);
+	SelectOutcomes(&st, scan->table, scan->query);
 	AddCandidates(&st, scan->table, scan->query, use);
 	open_unordered(scan, &st);
 }
@@ -553,7 +564,7 @@ AuditScanBeginLeftOut(AuditScan *scan, const AuditTable *table, const ReplayQuer
 
 	init_scan(scan, table, query);
 	scan->others_apart = false;
-	SelectOutcomes(&st, table);
+	SelectOutcomes(&st, table, query);
 	if (!AddLeftOut(&st, table, query, which))
 		return false;
 	open_unordered(scan, &st);
@@ -566,11 +577,11 @@ AuditScanBeginLeftOut(AuditScan *scan, const AuditTable *table, const ReplayQuer
 static void
 run_named(AuditScan *scan, const NamedRecords *named)
 {
-	CandidateUse use = {.alone = scan->others_apart, .named = named};
+	CandidateUse use = {.alone = scan->others_apart, .picked_apart = true, .named = named};
 	Identity caller;
 	Statement st;
 
-	SelectRecords(&st, scan->table);
+	SelectRecords(&st, scan->table, scan->query);
 	AddCandidates(&st, scan->table, scan->query, &use);
 	AddOrder(&st, scan->table, scan->query);
 	SwitchIdentity(&caller, scan->table->owner);
@@ -580,6 +591,30 @@ run_named(AuditScan *scan, const NamedRecords *named)
 		SPI_OK_SELECT)
 		elog(ERROR, "could not read audit table: %s", SPI_result_code_string(SPI_result));
 	RestoreIdentity(&caller);
+}
+
+/*
+ * Take those records out of the fetched rows that are not of the actions that were picked
+ * by hand, in a search that looks for that itself.  A planner looks at each element of a
+ * list: for a hundred thousand of them that takes longer than to read a page.
+ */
+static void
+drop_unpicked(const AuditScan *scan)
+{
+	uint64 kept = 0;
+
+	if (!scan->checks_picked)
+		return;
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple tuple = SPI_tuptable->vals[i];
+		bool isnull;
+		Datum id = SPI_getbinval(tuple, SPI_tuptable->tupdesc, COL_ACTION_ID + 1, &isnull);
+
+		if (isnull ? !scan->query->action_ids.given : IsPicked(scan->query, DatumGetTextPP(id)))
+			SPI_tuptable->vals[kept++] = tuple;
+	}
+	SPI_processed = kept;
 }
 
 /*
@@ -618,19 +653,32 @@ fetch_next(AuditScan *scan)
 		RestoreIdentity(&caller);
 		if (SPI_processed < scan->next_fetch)
 			end_step(scan);
+		drop_unpicked(scan);
 		return;
 	}
 	scan->exhausted =
 		!TakeKeysAhead(scan->ahead, scan->table, scan->query, scan->next_fetch, &named);
-	if (!scan->exhausted)
-		run_named(scan, &named);
+	if (scan->exhausted)
+		return;
+	run_named(scan, &named);
+	drop_unpicked(scan);
 }
 
 /*
- * Take those records out of the rows that were fetched whose error is not the one that is
- * asked for; the others keep their order.  This is done here and not by the server
- * because the rules of signatures are ours, and so that a foreign server need not know
- * them.
+ * Whether a row that was fetched is left out if its error is, too.
+ */
+static bool
+is_excluded_else(const AuditScan *scan, HeapTuple row)
+{
+	bool isnull;
+
+	return ExcludesError(scan->query) &&
+		   DatumGetBool(SPI_getbinval(row, scan->rows->tupdesc, NUM_ROW_COLUMNS, &isnull));
+}
+
+/*
+ * Take those records out of the rows that were fetched whose error is not one that is
+ * asked for, or that is left out; the others keep their order.
  */
 static void
 drop_other_errors(AuditScan *scan)
@@ -645,7 +693,7 @@ drop_other_errors(AuditScan *scan)
 		AuditRecord record;
 
 		read_record(&record, scan->rows->vals[i], scan->rows->tupdesc);
-		if (HasSignature(&record, scan->query))
+		if (MatchesError(&record, scan->query, is_excluded_else(scan, scan->rows->vals[i])))
 			scan->rows->vals[kept++] = scan->rows->vals[i];
 	}
 	scan->count = kept;
@@ -697,7 +745,7 @@ fetch_rows(AuditScan *scan)
 		scan->count = SPI_processed;
 		if (scan->others_apart || scan->repeated != NULL)
 			drop_known_otherwise(scan);
-		if (scan->query->signature != NULL)
+		if (ChecksErrors(scan->query))
 			drop_other_errors(scan);
 		scan->next_fetch = Min(scan->next_fetch * 2, MAX_RECORDS_LIMIT);
 	}

@@ -26,6 +26,7 @@ typedef struct AuditScan
 	int64 most;                /* records that are read at most */
 	TimeSteps steps;           /* of a table that is partitioned by time */
 	bool in_order;             /* of the query; else in any */
+	bool checks_picked;        /* page by page, which actions are picked by hand */
 	bool others_apart;         /* other records of the actions are looked for page by page */
 	SPITupleTable *rows;       /* fetched last */
 	uint64 count;              /* number of them */

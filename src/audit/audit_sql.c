@@ -20,6 +20,7 @@
 
 #include "audit/audit_sql.h"
 #include "audit/audit_value.h"
+#include "audit/filter_sql.h"
 #include "base/identity.h"
 #include "base/partial_index.h"
 #include "base/settings.h"
@@ -38,28 +39,6 @@
 
 /* A record is dated in the future if it is so much later than now. */
 #define FUTURE_TOLERANCE USECS_PER_MINUTE
-
-/*
- * Begin a statement, with nothing in it yet.
- */
-void
-BeginStatement(Statement *st)
-{
-	initStringInfo(&st->sql);
-	st->nargs = 0;
-}
-
-/*
- * Add a parameter; returns its number.
- */
-int
-AddParameter(Statement *st, Oid type, Datum value)
-{
-	Assert(st->nargs < lengthof(st->types));
-	st->types[st->nargs] = type;
-	st->values[st->nargs] = value;
-	return ++st->nargs;
-}
 
 /*
  * The condition that a record has one of the outcomes that we know.
@@ -95,10 +74,11 @@ is_of_action(RecordColumn column)
 
 /*
  * Begin a statement that selects the records' columns of "a", which is to follow;
- * without what is in the actions if that is not wanted.
+ * without what is in the actions if that is not wanted.  A query that is not NULL adds
+ * what it needs besides.
  */
 static void
-select_columns(Statement *st, const AuditTable *table, bool with_actions)
+select_columns(Statement *st, const AuditTable *table, const ReplayQuery *query, bool with_actions)
 {
 	BeginStatement(st);
 	for (int i = 0; i < NUM_RECORD_COLUMNS; i++)
@@ -110,24 +90,27 @@ select_columns(Statement *st, const AuditTable *table, bool with_actions)
 		appendStringInfo(&st->sql, "%s %s%s", i == 0 ? "SELECT" : ",", selected ? "a." : absent,
 						 RecordColumnNames[i]);
 	}
+	if (query != NULL)
+		AddExcludedElse(st, table, query);
 }
 
 /*
- * Begin a statement that selects the records' columns of "a", which is to follow.
+ * Begin a statement that selects the records' columns of "a", which is to follow, for a
+ * query or for NULL.
  */
 void
-SelectRecords(Statement *st, const AuditTable *table)
+SelectRecords(Statement *st, const AuditTable *table, const ReplayQuery *query)
 {
-	select_columns(st, table, true);
+	select_columns(st, table, query, true);
 }
 
 /*
  * The same without payload, metadata and attachments.
  */
 void
-SelectOutcomes(Statement *st, const AuditTable *table)
+SelectOutcomes(Statement *st, const AuditTable *table, const ReplayQuery *query)
 {
-	select_columns(st, table, false);
+	select_columns(st, table, query, false);
 }
 
 /*
@@ -137,54 +120,6 @@ void
 AddRecords(Statement *st, const AuditTable *table)
 {
 	appendStringInfo(&st->sql, " FROM %s AS a WHERE true", table->quoted_name);
-}
-
-/*
- * Add that a text column is equal to a parameter, or to an element of one.
- */
-void
-AddEqual(Statement *st, const AuditTable *table, const char *alias, const char *column,
-		 const char *format, int parameter)
-{
-	char *equals = psprintf(EQ "%s", psprintf(format, parameter));
-
-	appendStringInfo(&st->sql, " AND %s", TextTest(table, alias, column, equals));
-}
-
-/*
- * Add the text filters that were given, but for the outcome.
- */
-static void
-add_text_filters(Statement *st, const AuditTable *table, const ReplayQuery *query,
-				 const char *alias)
-{
-	for (int i = 0; i < NUM_TEXT_FILTERS; i++)
-	{
-		const char *name = TextFilterNames[i];
-
-		if (query->filters[i] == NULL || i == FILTER_OUTCOME)
-			continue;
-		if (AuditColumn(table, name) == InvalidAttrNumber)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("cannot filter by %s: audit table %s has no such column", name,
-							table->quoted_name),
-					 errhint("This gateway's version does not record it; leave the filter out.")));
-		CheckAuditColumn(table, name, TEXTOID);
-		AddEqual(st, table, alias, name, "$%d",
-				 AddParameter(st, TEXTOID, CStringGetTextDatum(query->filters[i])));
-	}
-}
-
-/*
- * Add one bound of the time range.
- */
-static void
-add_time_bound(Statement *st, const char *alias, const char *operator, const OptionalTime * bound)
-{
-	if (bound->given)
-		appendStringInfo(&st->sql, " AND %s.dispatched_at%s$%d", alias, operator,
-						 AddParameter(st, TIMESTAMPTZOID, TimestampTzGetDatum(bound->time)));
 }
 
 /*
@@ -212,25 +147,13 @@ add_cursor(Statement *st, const AuditTable *table, const ReplayQuery *query)
 }
 
 /*
- * Add what a query asks of a record wherever a search stands, and whatever its
- * outcome means.
- */
-static void
-add_lasting_filters(Statement *st, const AuditTable *table, const ReplayQuery *query,
-					const char *alias)
-{
-	add_text_filters(st, table, query, alias);
-	add_time_bound(st, alias, GE, &query->from);
-	add_time_bound(st, alias, LE, &query->to);
-}
-
-/*
- * Add what a query asks of a record, whatever its outcome means.
+ * Add what a query asks of a record, whatever its outcome means and whichever actions
+ * are picked.
  */
 static void
 add_filters(Statement *st, const AuditTable *table, const ReplayQuery *query)
 {
-	add_lasting_filters(st, table, query, "a");
+	AddRecordFilters(st, table, query, "a");
 	add_cursor(st, table, query);
 	appendStringInfoString(&st->sql, " AND a.dispatched_at IS NOT NULL AND a.id IS NOT NULL");
 }
@@ -324,7 +247,7 @@ add_later(Statement *st, const AuditTable *table, const ReplayQuery *query, cons
 	appendStringInfo(&st->sql,
 					 " OR %s AND (b.dispatched_at" GT "a.dispatched_at OR b.id" C_ORDER GT "a.id)",
 					 lost_test(table, "b"));
-	add_lasting_filters(st, table, query, "b");
+	AddRecordFilters(st, table, query, "b");
 	appendStringInfoString(&st->sql, "))");
 }
 
@@ -362,12 +285,16 @@ make_filters(Statement *st, const AuditTable *table, const ReplayQuery *query,
 	char *filters;
 
 	initStringInfo(&st->sql);
+	if (!use->picked_apart)
+		AddPicked(st, table, query);
+	if (!use->picked_apart && !use->left_out_apart)
+		AddUnpicked(st, table, query);
 	if (use->named != NULL)
-		add_text_filters(st, table, query, "a");
+		AddRecordFilters(st, table, query, "a");
 	else
 		add_filters(st, table, query);
-	add_time_bound(st, "a", GE, &use->first);
-	add_time_bound(st, "a", LE, &use->last);
+	AddTimeBound(st, "a", GE, &use->first);
+	AddTimeBound(st, "a", LE, &use->last);
 	if (use->among != NULL)
 		AddEqual(st, table, "a", RecordColumnNames[COL_ACTION_ID], "ANY ($%d)",
 				 AddParameter(st, TEXTARRAYOID, PointerGetDatum(use->among)));
@@ -486,34 +413,13 @@ HasIndexOn(const AuditTable *table, RecordColumn column)
 }
 
 /*
- * Add the records that are named and are candidates of a query, as "a".  Their times,
- * which the query has found to be right, say in which partitions they are.  They are
- * searched one by one if an index has the ids: the planner cannot know that another
- * index would find a great many of the same time.  Elsewhere, and on a foreign server,
- * all are searched for at once.
+ * Add that a record has one of the outcomes that a query asks for.
  */
 static void
-add_named_candidates(Statement *st, const AuditTable *table, const ReplayQuery *query,
-					 const char *filters, const CandidateUse *use)
+add_outcomes_at_once(Statement *st, const AuditTable *table, const ReplayQuery *query)
 {
-	int ids = AddParameter(st, TEXTARRAYOID, PointerGetDatum(use->named->ids));
-	bool one_by_one = !AuditTableIsRemote(table) && HasIndexOn(table, COL_ID);
 	CandidateUse alone = {.alone = true};
 
-	if (one_by_one)
-		appendStringInfo(&st->sql,
-						 " FROM pg_catalog.unnest($%d) AS k (id) CROSS JOIN LATERAL (SELECT a.*",
-						 ids);
-	AddRecords(st, table);
-	if (one_by_one)
-		appendStringInfo(&st->sql, " AND %s",
-						 TextTest(table, "a", RecordColumnNames[COL_ID], EQ "k.id"));
-	else
-		AddEqual(st, table, "a", RecordColumnNames[COL_ID], "ANY ($%d)", ids);
-	appendStringInfo(&st->sql, " AND a.dispatched_at" GE "$%d AND a.dispatched_at" LE "$%d%s",
-					 AddParameter(st, TIMESTAMPTZOID, TimestampTzGetDatum(use->named->first)),
-					 AddParameter(st, TIMESTAMPTZOID, TimestampTzGetDatum(use->named->last)),
-					 filters);
 	if (query->lost)
 		appendStringInfo(&st->sql, " AND %s", lost_test(table, "a"));
 	else if (query->outcome_count == 0)
@@ -529,14 +435,71 @@ add_named_candidates(Statement *st, const AuditTable *table, const ReplayQuery *
 		}
 		appendStringInfoChar(&st->sql, ')');
 	}
+}
+
+/*
+ * Add that an intent has no companion, if a query asks for intents among others and the
+ * caller does not check that.
+ */
+static void
+add_lone(Statement *st, const AuditTable *table, const ReplayQuery *query, const CandidateUse *use)
+{
+	if (use->alone || !AsksForOutcome(query, INTENT_OUTCOME))
+		return;
+	appendStringInfo(&st->sql, " AND (NOT %s OR true", OutcomeTest(table, "a", INTENT_OUTCOME));
+	add_companion(st, table, table->quoted_name, "NOT EXISTS", "a");
+	appendStringInfoChar(&st->sql, ')');
+}
+
+/*
+ * Add the records that are named and are candidates of a query, as "a".  Their times,
+ * which the query has found to be right, say in which partitions they are.  They are
+ * searched one by one if an index has the ids: the planner cannot know that another
+ * index would find a great many of the same time.  Elsewhere, and on a foreign server,
+ * all are searched for at once.
+ */
+static void
+add_named_candidates(Statement *st, const AuditTable *table, const ReplayQuery *query,
+					 const char *filters, const CandidateUse *use)
+{
+	int ids = AddParameter(st, TEXTARRAYOID, PointerGetDatum(use->named->ids));
+	bool one_by_one = !AuditTableIsRemote(table) && HasIndexOn(table, COL_ID);
+
+	if (one_by_one)
+		appendStringInfo(&st->sql,
+						 " FROM pg_catalog.unnest($%d) AS k (id) CROSS JOIN LATERAL (SELECT a.*",
+						 ids);
+	AddRecords(st, table);
+	if (one_by_one)
+		appendStringInfo(&st->sql, " AND %s",
+						 TextTest(table, "a", RecordColumnNames[COL_ID], EQ "k.id"));
+	else
+		AddEqual(st, table, "a", RecordColumnNames[COL_ID], "ANY ($%d)", ids);
+	appendStringInfo(&st->sql, " AND a.dispatched_at" GE "$%d AND a.dispatched_at" LE "$%d%s",
+					 AddParameter(st, TIMESTAMPTZOID, TimestampTzGetDatum(use->named->first)),
+					 AddParameter(st, TIMESTAMPTZOID, TimestampTzGetDatum(use->named->last)),
+					 filters);
+	add_outcomes_at_once(st, table, query);
 	if (one_by_one)
 		appendStringInfoString(&st->sql, " OFFSET 0) AS a WHERE true");
-	if (!use->alone && AsksForOutcome(query, INTENT_OUTCOME))
-	{
-		appendStringInfo(&st->sql, " AND (NOT %s OR true", OutcomeTest(table, "a", INTENT_OUTCOME));
-		add_companion(st, table, table->quoted_name, "NOT EXISTS", "a");
-		appendStringInfoChar(&st->sql, ')');
-	}
+	add_lone(st, table, query, use);
+}
+
+/*
+ * Add the records of hand-picked actions that are candidates of a query, as "a".  They
+ * are found by the action ids, once, whatever else is asked for and however few of them
+ * are wanted: in the order of time most of the table might come before them.
+ */
+static void
+add_picked_candidates(Statement *st, const AuditTable *table, const ReplayQuery *query,
+					  const char *filters, const CandidateUse *use)
+{
+	appendStringInfoString(&st->sql, " FROM (SELECT a.*");
+	AddRecords(st, table);
+	appendStringInfoString(&st->sql, filters);
+	add_outcomes_at_once(st, table, query);
+	appendStringInfoString(&st->sql, " OFFSET 0) AS a WHERE true");
+	add_lone(st, table, query, use);
 }
 
 /*
@@ -551,6 +514,8 @@ AddCandidates(Statement *st, const AuditTable *table, const ReplayQuery *query,
 
 	if (use->named != NULL)
 		add_named_candidates(st, table, query, filters, use);
+	else if (query->action_ids.given)
+		add_picked_candidates(st, table, query, filters, use);
 	else if (query->lost && use->in_order)
 		add_lost_in_order(st, table, filters, use, order);
 	else if (query->lost)
@@ -598,35 +563,6 @@ AddKnownOtherwise(Statement *st, const AuditTable *table, const ReplayQuery *que
 }
 
 /*
- * Add the columns, after others, by which a query selects records besides their
- * outcome and time, and which AddKnownOtherwise needs in its source.
- */
-void
-AddFilterColumns(Statement *st, const AuditTable *table, const ReplayQuery *query)
-{
-	for (int i = 0; i < NUM_TEXT_FILTERS; i++)
-	{
-		if (query->filters[i] != NULL && i != FILTER_OUTCOME && i != FILTER_NAMESPACE &&
-			i != FILTER_TENANT)
-			appendStringInfo(&st->sql, ", a.%s", TextFilterNames[i]);
-	}
-}
-
-/*
- * The outcomes that a query asks for, as an array.
- */
-static Datum
-outcome_array(const ReplayQuery *query)
-{
-	Datum outcomes[MAX_OUTCOMES];
-
-	for (int i = 0; i < query->outcome_count; i++)
-		outcomes[i] = CStringGetTextDatum(query->outcomes[i]);
-	return PointerGetDatum(
-		construct_array(outcomes, query->outcome_count, TEXTOID, -1, false, TYPALIGN_INT));
-}
-
-/*
  * Add the records that a query, which was given an end, would find after it.  The
  * clock of the gateway may be a little ahead, and records are written meanwhile.
  */
@@ -658,7 +594,9 @@ add_no_place(Statement *st, const AuditTable *table, const ReplayQuery *query)
 	if (query->is_cut)
 		uncut.to = query->uncut_to;
 	AddRecords(st, table);
-	add_lasting_filters(st, table, &uncut, "a");
+	AddRecordFilters(st, table, &uncut, "a");
+	AddPicked(st, table, query);
+	AddUnpicked(st, table, query);
 	appendStringInfoString(&st->sql, " AND (a.id IS NULL OR a.dispatched_at IS NULL)");
 	if (query->lost)
 		appendStringInfo(&st->sql, " AND %s", lost_test(table, "a"));
@@ -666,7 +604,7 @@ add_no_place(Statement *st, const AuditTable *table, const ReplayQuery *query)
 		appendStringInfo(&st->sql, " AND NOT %s", OutcomeTest(table, "a", INTENT_OUTCOME));
 	else
 		AddEqual(st, table, "a", RecordColumnNames[COL_OUTCOME], "ANY ($%d)",
-				 AddParameter(st, TEXTARRAYOID, outcome_array(query)));
+				 AddParameter(st, TEXTARRAYOID, OutcomeArray(query)));
 	return true;
 }
 
@@ -683,6 +621,8 @@ AddLeftOut(Statement *st, const AuditTable *table, const ReplayQuery *query, Lef
 		return add_no_place(st, table, query);
 	AddRecords(st, table);
 	add_filters(st, table, query);
+	AddPicked(st, table, query);
+	AddUnpicked(st, table, query);
 	appendStringInfo(&st->sql, " AND %s", OutcomeTest(table, "a", INTENT_OUTCOME));
 	if (which == LEFT_OUT_INTENT)
 		return query->outcome_count == 0 && !query->lost;
@@ -811,6 +751,8 @@ OrderOfIndexes(const AuditTable *table, const ReplayQuery *query)
 {
 	IndexUses uses = index_uses(table, query);
 
+	if (query->action_ids.given)
+		return ORDER_BY_NOTHING; /* they are searched for by their actions */
 	if (AuditTableIsRemote(table))
 		return query->lost ? ORDER_BY_NOTHING : ORDER_BY_TIME;
 	if (uses.few || !uses.everywhere)
@@ -835,8 +777,15 @@ GuidePlanner(const AuditTable *table, const ReplayQuery *query)
 		{"enable_indexscan", "on"},  {"enable_incremental_sort", "on"},
 		{"enable_nestloop", "on"},   {"jit", "off"},
 	};
-	IndexUses uses = index_uses(table, query);
+	IndexUses uses;
 
+	if (query->action_ids.given)
+	{
+		SetLocally("enable_seqscan", "off");
+		SetLocally("jit", "off");
+		return;
+	}
+	uses = index_uses(table, query);
 	if (!AuditTableIsRemote(table) && (!uses.time || uses.few))
 		return;
 	for (int i = 0; i < lengthof(settings); i++)

@@ -5,16 +5,11 @@
 #ifndef ACTEON_AUDIT_SQL_H
 #define ACTEON_AUDIT_SQL_H
 
-#include "lib/stringinfo.h"
 #include "utils/array.h"
 
-#include "audit/audit_table.h"
+#include "audit/statement.h"
 #include "base/operators.h"
-#include "query/query.h"
 #include "queue/effect.h"
-
-/* Filters and times, perhaps twice, outcomes, a cursor, the age of intents, and ids. */
-#define MAX_PARAMETERS (2 * (NUM_TEXT_FILTERS + 2) + MAX_OUTCOMES + 10)
 
 /* Why a record that the filters match is no candidate. */
 typedef enum LeftOut
@@ -29,15 +24,6 @@ typedef enum LeftOut
 
 #define NUM_LEFT_OUT (LEFT_OUT_NO_PLACE + 1)
 
-/* A statement that is being built, with its parameters. */
-typedef struct Statement
-{
-	StringInfoData sql;
-	int nargs;
-	Oid types[MAX_PARAMETERS];
-	Datum values[MAX_PARAMETERS];
-} Statement;
-
 /* Records that are named: by their ids, and within times that are theirs. */
 typedef struct NamedRecords
 {
@@ -51,6 +37,8 @@ typedef struct CandidateUse
 {
 	bool in_order;             /* they are read in the query's order, and perhaps not all */
 	bool alone;                /* other records of their actions are checked by the caller */
+	bool picked_apart;         /* which actions are picked by hand is checked by the caller */
+	bool left_out_apart;       /* the same for those alone that are left out so */
 	ArrayType *among;          /* action ids that they must have; NULL: any */
 	const NamedRecords *named; /* NULL: any */
 	OptionalTime first;        /* times between which they are searched for, besides the query's */
@@ -65,13 +53,9 @@ typedef enum IndexOrder
 	ORDER_BY_TIME_AND_ID
 } IndexOrder;
 
-extern void BeginStatement(Statement *st);
-extern int AddParameter(Statement *st, Oid type, Datum value);
-extern void AddEqual(Statement *st, const AuditTable *table, const char *alias, const char *column,
-					 const char *format, int parameter);
 extern char *OutcomeTest(const AuditTable *table, const char *alias, const char *outcome);
-extern void SelectRecords(Statement *st, const AuditTable *table);
-extern void SelectOutcomes(Statement *st, const AuditTable *table);
+extern void SelectRecords(Statement *st, const AuditTable *table, const ReplayQuery *query);
+extern void SelectOutcomes(Statement *st, const AuditTable *table, const ReplayQuery *query);
 extern void AddRecords(Statement *st, const AuditTable *table);
 extern void AddCandidates(Statement *st, const AuditTable *table, const ReplayQuery *query,
 						  const CandidateUse *use);
@@ -82,7 +66,6 @@ extern bool HasIndexOn(const AuditTable *table, RecordColumn column);
 extern bool DependsOnOthers(const ReplayQuery *query);
 extern void AddKnownOtherwise(Statement *st, const AuditTable *table, const ReplayQuery *query,
 							  const char *source);
-extern void AddFilterColumns(Statement *st, const AuditTable *table, const ReplayQuery *query);
 extern IndexOrder OrderOfIndexes(const AuditTable *table, const ReplayQuery *query);
 extern void GuidePlanner(const AuditTable *table, const ReplayQuery *query);
 

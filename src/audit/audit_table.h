@@ -28,6 +28,9 @@ typedef enum RecordColumn
 	NUM_RECORD_COLUMNS
 } RecordColumn;
 
+/* Columns of a row that a search selects: these, and perhaps AddExcludedElse's. */
+#define NUM_ROW_COLUMNS (NUM_RECORD_COLUMNS + 1)
+
 extern const char *const RecordColumnNames[NUM_RECORD_COLUMNS];
 
 /*

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
@@ -27,6 +28,7 @@ typedef struct OutcomeError
 	const char *members[3];
 	bool is_name;
 	const char *otherwise; /* NULL: it is no error then */
+	bool is_of_step;       /* else it is that of the step at which the chain failed */
 } OutcomeError;
 
 static const OutcomeError outcome_errors[] = {
@@ -37,6 +39,7 @@ static const OutcomeError outcome_errors[] = {
 	{"suppressed", {"rule"}, true, NO_TEXT},
 	{"silenced", {"silence_id"}, true, NO_TEXT},
 	{"muted", {"interval", "reason"}, true, NO_TEXT},
+	{"chain_failed", {"message", "error"}, false, NULL, true},
 	{NULL, {"message", "error"}, false, NULL},
 };
 
@@ -55,6 +58,32 @@ get_text(JsonbContainer *details, const char *member, ErrorText *error)
 	error->text = value.val.string.val;
 	error->len = value.val.string.len;
 	return true;
+}
+
+/*
+ * The error of the step at which a chain failed: the last one that has any.  A chain may
+ * go on after the others.
+ */
+static bool
+read_step(ErrorText *error, JsonbContainer *details)
+{
+	static const char *const member = "step_results";
+	JsonbValue steps;
+
+	if (details == NULL ||
+		getKeyJsonValueFromContainer(details, member, strlen(member), &steps) == NULL ||
+		steps.type != jbvBinary || !JsonContainerIsArray(steps.val.binary.data))
+		return false;
+	for (uint32 i = JsonContainerSize(steps.val.binary.data); i > 0; i--)
+	{
+		JsonbValue *step = getIthJsonbValueFromContainer(steps.val.binary.data, i - 1);
+
+		CHECK_FOR_INTERRUPTS();
+		if (step->type == jbvBinary && JsonContainerIsObject(step->val.binary.data) &&
+			get_text(step->val.binary.data, "error", error))
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -116,6 +145,8 @@ ReadErrorText(ErrorText *error, const AuditRecord *record)
 		if (get_text(details, where->members[i], error))
 			return true;
 	}
+	if (where->is_of_step && read_step(error, details))
+		return true;
 	error->text = where->otherwise;
 	error->len = where->otherwise == NULL ? 0 : strlen(where->otherwise);
 	error->is_name = true;
@@ -123,10 +154,11 @@ ReadErrorText(ErrorText *error, const AuditRecord *record)
 }
 
 /*
- * Make the signature of an error.
+ * Make the signature of an error, which has room for SIGNATURE_BYTES.  Returns its
+ * length.
  */
-static int
-signature_of(char *signature, const ErrorText *error, SignatureRules rules)
+int
+SignatureOfError(char *signature, const ErrorText *error, SignatureRules rules)
 {
 	int len;
 
@@ -146,26 +178,5 @@ SignatureOfRecord(char *signature, const AuditRecord *record, SignatureRules rul
 {
 	ErrorText error;
 
-	return ReadErrorText(&error, record) ? signature_of(signature, &error, rules) : -1;
-}
-
-/*
- * Whether the error of a record has the signature that a query, which has been checked,
- * asks for, if it asks for one.
- */
-bool
-HasSignature(const AuditRecord *record, const ReplayQuery *query)
-{
-	const char *wanted;
-	char signature[SIGNATURE_BYTES];
-	ErrorText error;
-	int len;
-
-	if (query->signature == NULL)
-		return true;
-	if (!ReadErrorText(&error, record))
-		return false;
-	wanted = error.is_name ? query->signature : query->signature_made;
-	len = signature_of(signature, &error, query->rules);
-	return len == strlen(wanted) && memcmp(signature, wanted, len) == 0;
+	return ReadErrorText(&error, record) ? SignatureOfError(signature, &error, rules) : -1;
 }

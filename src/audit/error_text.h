@@ -7,7 +7,6 @@
 
 #include "audit/record.h"
 #include "base/error_signature.h"
-#include "query/query.h"
 
 /* Why an action was not executed; see ReadErrorText. */
 typedef struct ErrorText
@@ -18,7 +17,7 @@ typedef struct ErrorText
 } ErrorText;
 
 extern bool ReadErrorText(ErrorText *error, const AuditRecord *record);
+extern int SignatureOfError(char *signature, const ErrorText *error, SignatureRules rules);
 extern int SignatureOfRecord(char *signature, const AuditRecord *record, SignatureRules rules);
-extern bool HasSignature(const AuditRecord *record, const ReplayQuery *query);
 
 #endif /* ACTEON_ERROR_TEXT_H */

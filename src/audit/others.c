@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "audit/filter_sql.h"
 #include "audit/others.h"
 #include "base/identity.h"
 #include "base/text.h"
@@ -42,8 +43,8 @@ typedef struct PageColumns
 static void
 add_record(PageColumns *page, HeapTuple tuple, TupleDesc desc)
 {
-	Datum values[NUM_RECORD_COLUMNS];
-	bool nulls[NUM_RECORD_COLUMNS];
+	Datum values[NUM_ROW_COLUMNS];
+	bool nulls[NUM_ROW_COLUMNS];
 	bool is_intent;
 
 	heap_deform_tuple(tuple, desc, values, nulls);

@@ -118,8 +118,8 @@ PutRepeatedFirst(const RepeatedActions *repeated, SPITupleTable *rows, uint64 co
 
 	for (uint64 i = 0; i < count; i++)
 	{
-		Datum values[NUM_RECORD_COLUMNS];
-		bool nulls[NUM_RECORD_COLUMNS];
+		Datum values[NUM_ROW_COLUMNS];
+		bool nulls[NUM_ROW_COLUMNS];
 		HeapTuple tuple = rows->vals[i];
 		AuditRecord record;
 

@@ -306,6 +306,8 @@ MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, int s
 		preview->left_out[i] = AuditCountLeftOut(&call.audit, query, i);
 	if (preview->matched == 0 && query->cursor_text == NULL)
 		preview->not_found = FindClosestValues(&call.audit, query, call.grants, caller_context);
+	MemoryContextSwitchTo(caller_context);
+	AuditFindMissing(&call.audit, query, &preview->missing_ids);
 	SPI_finish();
 	MemoryContextSwitchTo(caller_context);
 	CloseAuditTable(&call.audit);

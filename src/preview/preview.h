@@ -8,7 +8,7 @@
 #include "fmgr.h"
 #include "lib/hyperloglog.h"
 
-#include "audit/audit_sql.h"
+#include "audit/audit_count.h"
 #include "base/optional_time.h"
 #include "base/value_counts.h"
 #include "preview/cause_counts.h"
@@ -72,6 +72,7 @@ typedef struct Preview
 	int64 reasons[NUM_REASONS];
 	int64 missing[NUM_RECORD_COLUMNS]; /* of these, which column */
 	int64 left_out[NUM_LEFT_OUT];
+	MissingIds missing_ids; /* hand-picked ids without a record */
 	int64 beware[NUM_BEWARE];
 	bool is_refused; /* a replay refuses the query: */
 	Refusal refusal;

@@ -77,6 +77,28 @@ push_reasons(JsonbParseState **state, const Preview *preview)
 }
 
 /*
+ * Push the number of hand-picked ids without a record, and the first of them.
+ */
+static void
+push_missing(JsonbParseState **state, const MissingIds *missing)
+{
+	begin_object(state, "missing_ids");
+	PushNumber(state, "count", missing->count);
+	PushKey(state, "first");
+	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < NAMED_MISSING && missing->first[i] != NULL; i++)
+	{
+		JsonbValue id = {.type = jbvString};
+
+		id.val.string.val = missing->first[i];
+		id.val.string.len = strlen(missing->first[i]);
+		pushJsonbValue(state, WJB_ELEM, &id);
+	}
+	pushJsonbValue(state, WJB_END_ARRAY, NULL);
+	pushJsonbValue(state, WJB_END_OBJECT, NULL);
+}
+
+/*
  * Push the time that it takes, null without a rate.
  */
 static void
@@ -252,6 +274,8 @@ acteon_replay_preview_jsonb(PG_FUNCTION_ARGS)
 	PushString(&state, "canary", CanaryMode(query.canary, preview.replayable));
 	push_reasons(&state, &preview);
 	push_counts(&state, "left_out", NUM_LEFT_OUT, left_out_names, preview.left_out);
+	if (query.action_ids.given)
+		push_missing(&state, &preview.missing_ids);
 	push_counts(&state, "beware", NUM_BEWARE, beware_names, preview.beware);
 	PushNumber(&state, "searched", preview.searched);
 	PushString(&state, "refused", preview.is_refused ? preview.refusal.message : NULL);

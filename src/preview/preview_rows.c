@@ -245,6 +245,9 @@ put_not_found(Sheet *sheet, const Preview *preview)
 	ListCell *lc;
 
 	sheet->section = "not found";
+	if (preview->missing_ids.count > 0)
+		put_row(sheet, "action_ids", preview->missing_ids.count, BLANK,
+				psprintf("no record has them: %s", NameMissing(&preview->missing_ids)));
 	foreach (lc, preview->not_found)
 	{
 		const NotFound *found = lfirst(lc);

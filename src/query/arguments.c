@@ -63,6 +63,12 @@ read_argument(ReplayQuery *query, OptionId id, FunctionCallInfo fcinfo, int i)
 		case KIND_NUMBER:
 			*(Numeric *) field = PG_GETARG_NUMERIC(i);
 			break;
+		case KIND_TEXTS:
+			TextListFromArray(field, ReplayOptions[id].argument, PG_GETARG_ARRAYTYPE_P(i));
+			break;
+		case KIND_JSON:
+			*(Jsonb **) field = PG_GETARG_JSONB_P(i);
+			break;
 		case KIND_BATCH:
 			elog(ERROR, "option \"%s\" is no part of a query", ReplayOptions[id].argument);
 	}

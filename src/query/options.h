@@ -73,7 +73,9 @@ typedef enum OptionKind
 	KIND_INTEGER, /* of 32 bits */
 	KIND_BOOLEAN,
 	KIND_NUMBER, /* of any precision */
-	KIND_BATCH   /* the number of a batch */
+	KIND_BATCH,  /* the number of a batch */
+	KIND_TEXTS,  /* a list of texts */
+	KIND_JSON    /* any JSON but null */
 } OptionKind;
 
 /* Calls that take an option. */
@@ -127,6 +129,7 @@ typedef struct ReplayOption
 	 */
 	bool is_filter;
 	bool is_list;          /* over HTTP it may be given several times */
+	bool is_condition;     /* each record meets it or not, by itself: exclude takes it */
 	bool not_empty;        /* the empty text is refused */
 	const char *help;      /* what it means, in half a sentence that begins small */
 	const char *in_sql;    /* more sentences for the functions, and for the HTTP interface; */

@@ -25,28 +25,10 @@
 #include "base/message.h"
 #include "base/replay_id.h"
 #include "base/rfc3339.h"
+#include "query/patterns.h"
 #include "query/query.h"
 
 #define CURSOR_VERSION "v1."
-
-/*
- * Set a query to its defaults: everything, the oldest 50 records, or all if the
- * call takes any number.
- */
-void
-InitReplayQuery(ReplayQuery *query, bool any_number)
-{
-	memset(query, 0, sizeof(*query));
-	query->any_number = any_number;
-	for (OptionId id = 0; id < NUM_OPTIONS; id++)
-	{
-		const ReplayOption *option = &ReplayOptions[id];
-
-		if (option->kind == KIND_INTEGER && (option->calls & CALL_QUERY) != 0 &&
-			!(option->is_limit && any_number))
-			SetInteger(query, id, (int) OptionNumber(option->initial));
-	}
-}
 
 static void
 check_finite(const ReplayQuery *query, OptionId id)
@@ -379,6 +361,41 @@ check_last_due(const ReplayQuery *query)
 }
 
 /*
+ * Append an option of a query to what its digest is made of, if it is given and a
+ * condition, or leaves records out.  The times are not among these.
+ */
+static void
+append_condition(StringInfo text, const ReplayQuery *query, OptionId id)
+{
+	const ReplayOption *option = &ReplayOptions[id];
+	const void *field = OptionField(query, id);
+
+	if (option->kind == KIND_TEXT && option->is_condition)
+	{
+		const char *value = *(char *const *) field;
+
+		if (value != NULL)
+			appendStringInfo(text, "%s=%zu:%s;", option->key, strlen(value), value);
+	}
+	else if (option->kind == KIND_TEXTS)
+	{
+		const TextList *list = field;
+
+		if (list->given)
+			appendStringInfo(text, "%s=%d:%s;", option->key, list->count, list->digest);
+	}
+	else if (option->kind == KIND_JSON)
+	{
+		Jsonb *json = *(Jsonb *const *) field;
+
+		if (json == NULL)
+			return;
+		appendStringInfo(text, "%s=%d:", option->key, (int) VARSIZE(json));
+		appendBinaryStringInfo(text, VARDATA(json), VARSIZE(json) - VARHDRSZ);
+	}
+}
+
+/*
  * Digest of what decides which records a query finds, and in which order.
  */
 static void
@@ -387,12 +404,8 @@ query_digest(const ReplayQuery *query, char *hex)
 	StringInfoData text;
 
 	initStringInfo(&text);
-	for (int i = 0; i < NUM_TEXT_FILTERS; i++)
-	{
-		if (query->filters[i] != NULL)
-			appendStringInfo(&text, "%s=%zu:%s;", TextFilterNames[i], strlen(query->filters[i]),
-							 query->filters[i]);
-	}
+	for (OptionId id = 0; id < NUM_OPTIONS; id++)
+		append_condition(&text, query, id);
 	if (query->from.given)
 		appendStringInfo(&text, "from=" INT64_FORMAT ";", query->from.time);
 	if (query->to.given)
@@ -401,10 +414,8 @@ query_digest(const ReplayQuery *query, char *hex)
 		appendStringInfoString(&text, "newest_first;");
 	if (query->lost)
 		appendStringInfoString(&text, "lost;");
-	if (query->signature != NULL)
-		appendStringInfo(&text, "signature=%s:%zu:%s;",
-						 query->signature_rules == NULL ? "" : query->signature_rules,
-						 strlen(query->signature), query->signature);
+	if (query->signature_rules != NULL)
+		appendStringInfo(&text, "signature_rules=%s;", query->signature_rules);
 	QueryDigest(hex, text.data, text.len);
 	pfree(text.data);
 }
@@ -468,6 +479,58 @@ malformed:
 }
 
 /*
+ * Check a time range.
+ */
+static void
+check_times(const ReplayQuery *query)
+{
+	check_finite(query, OPTION_FROM);
+	check_finite(query, OPTION_TO);
+	if (query->from.given && query->to.given && query->from.time > query->to.time)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s is after %s", OptionName(query, OPTION_FROM),
+							   OptionName(query, OPTION_TO))));
+}
+
+/*
+ * Check the patterns, and read what is in a form of its own, unless that is done.
+ */
+static void
+check_patterns(ReplayQuery *query)
+{
+	JsonbValue payload;
+
+	if (query->error_like != NULL)
+		CheckLikePattern(OptionName(query, OPTION_ERROR_LIKE), query->error_like);
+	if (query->payload_path != NULL && query->path == (Datum) 0)
+		query->path = ReadJsonPath(OptionName(query, OPTION_PAYLOAD_PATH), query->payload_path);
+	/* As a key of a query in the wire form it would count as none. */
+	if (query->payload != NULL && JsonbExtractScalar(&query->payload->root, &payload) &&
+		payload.type == jbvNull)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must not be the JSON null", OptionName(query, OPTION_PAYLOAD)),
+						errhint("payload_path => '$ ? (@ == null)' finds it.")));
+}
+
+/*
+ * Check what is to be left out, and read it unless that is done.
+ */
+static void
+check_exclusion(ReplayQuery *query)
+{
+	if (query->exclude == NULL || query->excluded != NULL)
+		return;
+	query->excluded = palloc(sizeof(ReplayQuery));
+	ReadExclusion(query->excluded, query->exclude);
+	check_times(query->excluded);
+	check_outcomes(query->excluded);
+	check_texts(query->excluded);
+	check_patterns(query->excluded);
+	query->excluded->signature_rules = query->signature_rules;
+	check_signature(query->excluded);
+}
+
+/*
  * Check a query and complete it.  Raises invalid_parameter_value, naming the
  * option.
  */
@@ -475,20 +538,17 @@ void
 CheckReplayQuery(ReplayQuery *query)
 {
 	check_integers(query);
-	check_finite(query, OPTION_FROM);
-	check_finite(query, OPTION_TO);
+	check_times(query);
 	check_finite(query, OPTION_START_AT);
-	if (query->from.given && query->to.given && query->from.time > query->to.time)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("%s is after %s", OptionName(query, OPTION_FROM),
-							   OptionName(query, OPTION_TO))));
 	query->rate_value = RateValue(query->rate);
 	check_ramp(query);
 	check_last_due(query);
 	check_outcomes(query);
 	check_texts(query);
-	check_order(query);
+	check_patterns(query);
 	check_signature(query);
+	check_exclusion(query);
+	check_order(query);
 	check_cursor(query);
 	check_breaker(query);
 	check_lost(query);

@@ -14,6 +14,7 @@
 #include "base/error_signature.h"
 #include "base/optional_time.h"
 #include "query/options.h"
+#include "query/text_list.h"
 
 /* Outcomes that one filter names at most; the gateway has fewer. */
 #define MAX_OUTCOMES 32
@@ -74,6 +75,16 @@ typedef struct ReplayQuery
 		*signature_made; /* the signature of that, if it is an error itself; see CheckReplayQuery */
 	char *signature_rules;
 	SignatureRules rules; /* the same */
+	TextList action_ids;
+	TextList exclude_ids;
+	Jsonb *exclude;               /* NULL: nothing */
+	struct ReplayQuery *excluded; /* the same; see CheckReplayQuery */
+	bool is_exclusion;            /* this is such a query */
+	char *tenant_tree;
+	char *error_like;
+	Jsonb *payload;
+	char *payload_path;
+	Datum path; /* the same, 0 if there is none; see CheckReplayQuery */
 } ReplayQuery;
 
 /* Whether the caller gave a value for an option. */
@@ -97,6 +108,7 @@ extern int ReadIntegerArgument(FunctionCallInfo fcinfo, int argument, OptionId i
 extern void ReadQueryArgument(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number);
 extern void NoticeNamespace(const ReplayQuery *query, const char *function);
 extern void ReadReplayQuery(ReplayQuery *query, Jsonb *json, bool any_number);
+extern void ReadExclusion(ReplayQuery *query, Jsonb *json);
 extern double RateValue(Numeric rate);
 extern void CheckReplayQuery(ReplayQuery *query);
 extern bool AsksForOutcome(const ReplayQuery *query, const char *outcome);

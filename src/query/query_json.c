@@ -22,10 +22,19 @@
 #include "query/query.h"
 
 /*
+ * What is being read, for messages.
+ */
+static const char *
+object_name(const ReplayQuery *query)
+{
+	return query->is_exclusion ? ReplayOptions[OPTION_EXCLUDE].key : "replay query";
+}
+
+/*
  * The option of a key.  Raises an error that names an unknown one.
  */
 static OptionId
-find_key(const char *name, int len)
+find_key(const ReplayQuery *query, const char *name, int len)
 {
 	StringInfoData known;
 
@@ -34,27 +43,28 @@ find_key(const char *name, int len)
 	{
 		const ReplayOption *option = &ReplayOptions[id];
 
-		if ((option->calls & CALL_QUERY) == 0)
+		if ((option->calls & CALL_QUERY) == 0 || (query->is_exclusion && !option->is_condition))
 			continue;
 		if (strlen(option->key) == len && memcmp(option->key, name, len) == 0)
 			return id;
 		appendStringInfo(&known, "%s%s", known.len == 0 ? "" : ", ", option->key);
 	}
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("unknown key \"%s\" in replay query", ClipForMessage(name, len)),
-					errhint("Known keys are %s.", known.data)));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown key \"%s\" in %s", ClipForMessage(name, len), object_name(query)),
+			 errhint("Known keys are %s.", known.data)));
 }
 
 /*
  * Raise the error of a value of another type.
  */
 ACTEON_NORETURN static void
-report_key_type(OptionId id, const char *wanted, const char *example)
+report_key_type(const ReplayQuery *query, OptionId id, const char *wanted, const char *example)
 {
 	const char *key = ReplayOptions[id].key;
 
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("key \"%s\" in replay query must be %s", key, wanted),
+					errmsg("key \"%s\" in %s must be %s", key, object_name(query), wanted),
 					errhint("Write it as in {\"%s\": %s}.", key, example)));
 }
 
@@ -70,11 +80,11 @@ read_integer(ReplayQuery *query, OptionId id, const JsonbValue *value)
 	double size;
 
 	if (value->type != jbvNumeric)
-		report_key_type(id, "an integer", option->initial);
+		report_key_type(query, id, "an integer", option->initial);
 	number = NumericGetDatum(value->val.numeric);
 	if (DatumGetBool(
 			DirectFunctionCall2(numeric_ne, number, DirectFunctionCall1(numeric_floor, number))))
-		report_key_type(id, "an integer", option->initial);
+		report_key_type(query, id, "an integer", option->initial);
 	size = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, number));
 	if (size > PG_INT32_MAX && option->is_limit && !query->any_number)
 		size = PG_INT32_MAX;
@@ -87,19 +97,19 @@ read_integer(ReplayQuery *query, OptionId id, const JsonbValue *value)
  * A time out of a JSON string in RFC 3339, zone included.
  */
 static OptionalTime
-read_time(OptionId id, const JsonbValue *value)
+read_time(const ReplayQuery *query, OptionId id, const JsonbValue *value)
 {
 	OptionalTime result = {true, 0};
 	bool is_exact; /* beyond microseconds, records are not told apart */
 
 	if (value->type != jbvString)
-		report_key_type(id, "a string", "\"2026-01-31T12:00:00Z\"");
+		report_key_type(query, id, "a string", "\"2026-01-31T12:00:00Z\"");
 	if (!ParseRfc3339(value->val.string.val, value->val.string.len, &result.time, &is_exact))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("key \"%s\" in replay query is not an RFC 3339 time: \"%s\"",
-					ReplayOptions[id].key,
+			 errmsg("key \"%s\" in %s is not an RFC 3339 time: \"%s\"", ReplayOptions[id].key,
+					object_name(query),
 					ClipForMessage(value->val.string.val, value->val.string.len)),
 			 errhint(
 				 "Write date, time and zone, as in \"2026-01-31T12:00:00Z\" or \"2026-01-31T13:00:00+01:00\".")));
@@ -127,29 +137,60 @@ read_key(ReplayQuery *query, OptionId id, const JsonbValue *value)
 				break;
 			}
 			if (value->type != jbvString)
-				report_key_type(id, option->type != NULL ? "a string, true or false" : "a string",
+				report_key_type(query, id,
+								option->type != NULL ? "a string, true or false" : "a string",
 								psprintf("\"%s\"",
 										 option->example != NULL ? option->example : "text"));
 			*(char **) field = pnstrdup(value->val.string.val, value->val.string.len);
 			break;
 		case KIND_TIME:
-			*(OptionalTime *) field = read_time(id, value);
+			*(OptionalTime *) field = read_time(query, id, value);
 			break;
 		case KIND_INTEGER:
 			read_integer(query, id, value);
 			break;
 		case KIND_BOOLEAN:
 			if (value->type != jbvBool)
-				report_key_type(id, "true or false", "true");
+				report_key_type(query, id, "true or false", "true");
 			*(bool *) field = value->val.boolean;
 			break;
 		case KIND_NUMBER:
 			if (value->type != jbvNumeric)
-				report_key_type(id, "a number", "0.5");
+				report_key_type(query, id, "a number", "0.5");
 			*(Numeric *) field = value->val.numeric;
+			break;
+		case KIND_TEXTS:
+			if (!TextListFromJson(field, option->key, value))
+				report_key_type(query, id, "an array of strings",
+								psprintf("[\"%s\"]", option->example));
+			break;
+		case KIND_JSON:
+			*(Jsonb **) field = JsonbValueToJsonb(unconstify(JsonbValue *, value));
 			break;
 		case KIND_BATCH:
 			elog(ERROR, "option \"%s\" is no part of a query", option->key);
+	}
+}
+
+/*
+ * Set the fields of a query to the members of an object.
+ */
+static void
+read_members(ReplayQuery *query, Jsonb *json)
+{
+	JsonbIterator *it;
+	JsonbValue value;
+	JsonbIteratorToken token;
+	OptionId key = NUM_OPTIONS;
+
+	it = JsonbIteratorInit(&json->root);
+	(void) JsonbIteratorNext(&it, &value, true); /* the object itself */
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			key = find_key(query, value.val.string.val, value.val.string.len);
+		else if (token == WJB_VALUE)
+			read_key(query, key, &value);
 	}
 }
 
@@ -161,27 +202,31 @@ read_key(ReplayQuery *query, OptionId id, const JsonbValue *value)
 void
 ReadReplayQuery(ReplayQuery *query, Jsonb *json, bool any_number)
 {
-	JsonbIterator *it;
-	JsonbValue value;
-	JsonbIteratorToken token;
-	OptionId key = NUM_OPTIONS;
-
 	InitReplayQuery(query, any_number);
 	query->wire_form = true;
 	if (!JB_ROOT_IS_OBJECT(json))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("replay query must be a JSON object"),
 						errhint("Pass one such as {\"lost\": true}.")));
+	read_members(query, json);
+}
 
-	it = JsonbIteratorInit(&json->root);
-	(void) JsonbIteratorNext(&it, &value, true); /* the object itself */
-	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-			key = find_key(value.val.string.val, value.val.string.len);
-		else if (token == WJB_VALUE)
-			read_key(query, key, &value);
-	}
+/*
+ * Read the conditions that leave records out, which are a query of their own.  Raises the
+ * same error, also for an object without a condition: every record would match it.
+ */
+void
+ReadExclusion(ReplayQuery *query, Jsonb *json)
+{
+	InitReplayQuery(query, true);
+	query->wire_form = true;
+	query->is_exclusion = true;
+	if (JB_ROOT_IS_OBJECT(json))
+		read_members(query, json);
+	if (query->given == 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("exclude must be a JSON object with at least one filter"),
+						errhint("Pass one such as %s.", ReplayOptions[OPTION_EXCLUDE].example)));
 }
 
 /*
@@ -227,6 +272,8 @@ make_value(const ReplayQuery *query, OptionId id, JsonbValue *value)
 			value->type = jbvNumeric;
 			value->val.numeric = *(const Numeric *) field;
 			return value->val.numeric != NULL;
+		case KIND_TEXTS: /* these two are no values of one piece */
+		case KIND_JSON:
 		case KIND_BATCH:
 			break;
 	}
@@ -239,11 +286,25 @@ make_value(const ReplayQuery *query, OptionId id, JsonbValue *value)
 static void
 push_option(JsonbParseState **state, const ReplayQuery *query, OptionId id)
 {
+	const ReplayOption *option = &ReplayOptions[id];
+	const void *field = OptionField(query, id);
 	JsonbValue value;
 
+	if (option->kind == KIND_TEXTS)
+	{
+		if (((const TextList *) field)->given)
+			PushTextList(state, option->key, field);
+		return;
+	}
+	if (option->kind == KIND_JSON)
+	{
+		if (*(Jsonb *const *) field != NULL)
+			PushJsonb(state, option->key, *(Jsonb *const *) field);
+		return;
+	}
 	if (!make_value(query, id, &value))
 		return;
-	PushKey(state, ReplayOptions[id].key);
+	PushKey(state, option->key);
 	pushJsonbValue(state, WJB_VALUE, &value);
 }
 

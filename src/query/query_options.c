@@ -53,6 +53,7 @@ static const char *const kind_types[] = {
 	[KIND_TEXT] = "text",       [KIND_TIME] = "timestamp with time zone",
 	[KIND_INTEGER] = "integer", [KIND_BOOLEAN] = "boolean",
 	[KIND_NUMBER] = "numeric",  [KIND_BATCH] = "bigint",
+	[KIND_TEXTS] = "text[]",    [KIND_JSON] = "jsonb",
 };
 
 PG_FUNCTION_INFO_V1(acteon_replay_options);
@@ -132,6 +133,10 @@ is_set(const ReplayQuery *query, OptionId id)
 			return *(const bool *) field;
 		case KIND_NUMBER:
 			return *(const Numeric *) field != NULL;
+		case KIND_TEXTS: /* an empty one finds nothing */
+			return ((const TextList *) field)->given;
+		case KIND_JSON:
+			return *(Jsonb *const *) field != NULL;
 		case KIND_INTEGER:
 		case KIND_BATCH:
 			break;
@@ -194,6 +199,25 @@ SetInteger(ReplayQuery *query, OptionId id, int value)
 	*(int *) OptionField(query, id) = value;
 	if (ReplayOptions[id].is_limit)
 		query->is_limited = true;
+}
+
+/*
+ * Set a query to its defaults: everything, the oldest 50 records, or all if the
+ * call takes any number.
+ */
+void
+InitReplayQuery(ReplayQuery *query, bool any_number)
+{
+	memset(query, 0, sizeof(*query));
+	query->any_number = any_number;
+	for (OptionId id = 0; id < NUM_OPTIONS; id++)
+	{
+		const ReplayOption *option = &ReplayOptions[id];
+
+		if (option->kind == KIND_INTEGER && (option->calls & CALL_QUERY) != 0 &&
+			!(option->is_limit && any_number))
+			SetInteger(query, id, (int) OptionNumber(option->initial));
+	}
 }
 
 /*

@@ -30,6 +30,7 @@
 
 #include "audit/action_set.h"
 #include "audit/audit_scan.h"
+#include "audit/error_filter.h"
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/identity.h"
@@ -296,7 +297,7 @@ find_lost(const AuditTable *table, const ReplayQuery *query, ArrayBuildState *ac
 
 	anywhere.cursor_text = NULL;
 	anywhere.is_limited = false;
-	anywhere.signature = NULL; /* the last record counts, whatever its error */
+	IgnoreErrors(&anywhere); /* the last record counts, whatever its error */
 	AuditScanBeginAmong(&scan, table, &anywhere,
 						DatumGetArrayTypeP(makeArrayResult(action_ids, CurrentMemoryContext)));
 	while ((count = AuditScanTake(&scan, MAX_RECORDS_LIMIT, &records)) > 0)

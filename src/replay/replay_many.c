@@ -150,9 +150,26 @@ NoticeEffective(int64 count)
 }
 
 /*
+ * Raise a NOTICE with the number of hand-picked ids that have no record, and the first of
+ * them.
+ */
+static void
+notice_missing(const AuditTable *table, const ReplayQuery *query)
+{
+	MissingIds missing;
+
+	AuditFindMissing(table, query, &missing);
+	if (missing.count > 0)
+		ereport(NOTICE, (errmsg_plural(INT64_FORMAT " of the action ids has no audit record: %s",
+									   INT64_FORMAT " of the action ids have no audit record: %s",
+									   (unsigned long) missing.count, missing.count,
+									   NameMissing(&missing))));
+}
+
+/*
  * Raise a NOTICE with the number of records that match a query and that a call, which
  * begins, leaves out: those that have no place in its order, and those that it does
- * not reach.  Needs an SPI connection.
+ * not reach; and with that of the ids for which there is none.  Needs an SPI connection.
  */
 void
 NoticeLeftOut(const AuditTable *table, const ReplayQuery *query)
@@ -161,6 +178,7 @@ NoticeLeftOut(const AuditTable *table, const ReplayQuery *query)
 
 	if (query->cursor_text != NULL)
 		return;
+	notice_missing(table, query);
 	count = AuditCountLeftOut(table, query, LEFT_OUT_NO_PLACE);
 	if (count > 0)
 		ereport(NOTICE,

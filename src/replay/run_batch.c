@@ -60,7 +60,8 @@ typedef enum Course
 typedef struct Runner
 {
 	MemoryContext context;       /* of one transaction and what is told about it */
-	MemoryContext scope_context; /* of the scope */
+	MemoryContext scope_context; /* of the scope and the query */
+	ReplayQuery *query;          /* of the batch, which does not change; NULL: not read yet */
 	Scope *scope;                /* of the batch, as this call has read and written it last */
 	KeysAhead *ahead;            /* of the next chunks */
 	Oid schema;
@@ -87,13 +88,34 @@ CountBatch(BatchCounts *counts, const BatchRow *batch)
 }
 
 /*
+ * The query of a batch, which is read once: it may have a great many ids.
+ */
+static const ReplayQuery *
+batch_query(Runner *runner, const BatchRow *batch)
+{
+	MemoryContext old = MemoryContextSwitchTo(runner->scope_context);
+
+	if (runner->query == NULL)
+	{
+		ReplayQuery *query = palloc(sizeof(ReplayQuery));
+
+		/* It points into the jsonb. */
+		ReadReplayQuery(query, DatumGetJsonbPCopy(JsonbPGetDatum(batch->query)), true);
+		CheckReplayQuery(query);
+		runner->query = query;
+	}
+	MemoryContextSwitchTo(old);
+	return runner->query;
+}
+
+/*
  * The query of a batch for its next chunk: from the cursor on, at the
  * rate that the batch has now.
  */
 static void
-read_query(ReplayQuery *query, const BatchRow *batch)
+read_query(Runner *runner, ReplayQuery *query, const BatchRow *batch)
 {
-	ReadReplayQuery(query, batch->query, true);
+	*query = *batch_query(runner, batch);
 	if (batch->cursor != NULL)
 		query->cursor_text = batch->cursor;
 	query->rate = batch->rate;
@@ -121,7 +143,7 @@ records_left(const ReplayQuery *query, const BatchRow *batch)
  * transaction; then there is no room yet.
  */
 static int64
-find_room(const Runner *runner, const BatchRow *batch)
+find_room(Runner *runner, const BatchRow *batch)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	ReplayQuery query;
@@ -129,7 +151,7 @@ find_room(const Runner *runner, const BatchRow *batch)
 	double lead;
 	double room;
 
-	read_query(&query, batch);
+	read_query(runner, &query, batch);
 	rate = query.rate_value;
 	if (rate == 0)
 		return PG_INT64_MAX;
@@ -167,7 +189,7 @@ is_held_by_choice(const BatchRow *batch)
  * What to do with a batch, according to its row.
  */
 static Course
-find_course(const Runner *runner, const BatchRow *batch, int64 *room)
+find_course(Runner *runner, const BatchRow *batch, int64 *room)
 {
 	*room = 0;
 	if (batch->is_complete || batch->stop == BATCH_CANCELLED)
@@ -205,7 +227,7 @@ add_records(Runner *runner, BatchRow *batch, int64 room)
 	OpenCall(&call, runner->schema);
 	call.batch = batch;
 	call.ahead = runner->ahead;
-	read_query(&query, batch);
+	read_query(runner, &query, batch);
 	SetInteger(&query, OPTION_MAX_RECORDS,
 			   (int) Min(Min(chunk, room), records_left(&query, batch)));
 	more = GatherRecords(&call, &query, chunk, &gathered);
@@ -217,10 +239,10 @@ add_records(Runner *runner, BatchRow *batch, int64 room)
 		CloseBatchOutbox(&call, batch);
 		RestoreIdentity(&saved);
 	}
-	ReadReplayQuery(&query, batch->query, true);
 	batch->last_chunk_at = call.now;
-	batch->is_complete = !more || records_left(&query, batch) <= 0;
-	batch->cursor = batch->is_complete ? NULL : MakeCursor(&query, &gathered.last);
+	batch->is_complete = !more || records_left(batch_query(runner, batch), batch) <= 0;
+	batch->cursor =
+		batch->is_complete ? NULL : MakeCursor(batch_query(runner, batch), &gathered.last);
 	CloseAuditTable(&call.audit);
 }
 

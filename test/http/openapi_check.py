@@ -255,10 +255,22 @@ def check_parameters():
         check(not wrong, operation_id + ": it takes the parameters that are described, and ignores others", *wrong)
 
 
-def values_of(schema):
-    """Values that a schema allows, and such that it does not."""
+def described_as(parameter):
+    """What has the schema of a parameter: itself, or its content if that is JSON."""
+    return parameter["content"]["application/json"] if "content" in parameter else parameter
+
+
+def values_of(name, parameter):
+    """Values that a parameter allows, and such that it does not."""
+    schema = described_as(parameter)["schema"]
     good, bad = [], []
-    if "enum" in schema:
+    if "content" in parameter:
+        good += [urllib.parse.quote(json.dumps(described_as(parameter)["example"]))]
+        bad += ["null", "", "%7B", "x", "7,8"]
+    elif name == "payload_path":
+        good += ["$", "$.a", "$.a+?+(@+%3D%3D+7)"]
+        bad += ["", "x", "$[", "$x"]
+    elif "enum" in schema:
         good += schema["enum"]
         bad += ["neither"]
     elif "const" in schema:
@@ -279,6 +291,9 @@ def values_of(schema):
         if "exclusiveMaximum" in schema:
             good.append(schema["exclusiveMaximum"] - step)
             bad.append(schema["exclusiveMaximum"])
+    elif schema["type"] == "array":
+        good += ["a", "a,b", "a,+b", "[]", urllib.parse.quote('["a,b", ""]')]
+        bad += ["", "a,,b", ",", "[a]", "[1]", "[null]", "[", urllib.parse.quote('{"a": 1}') + ","]
     elif schema.get("format") == "date-time":
         good += ["2026-01-15T12:00:00Z", "2026-01-15T13:00:00.5+01:00", "2026-01-15T13:00:00%2B01:00"]
         bad += ["yesterday", "2026-01-15", "2026-01-15T12:00:00"]
@@ -295,7 +310,7 @@ def check_bounds():
             # Nothing is before 1 and after 1,000: it is clamped, as in the gateway.
             if parameter["in"] != "query":
                 continue
-            good, bad = values_of(parameter["schema"])
+            good, bad = values_of(name, parameter)
             if name == "limit":
                 good, bad = good + ["0", "1001", "2147483648", "99999999999999999999", "%2B5"], ["many", "", "1.5", "1e1", "-7", "-0", "+5", "%20"]
             for value, allowed in [(value, True) for value in good] + [(value, False) for value in bad]:
@@ -310,7 +325,7 @@ def check_defaults():
     """With its defaults a query is what it is without them."""
     parameters = OPERATIONS["replay_audit"][4]
     defaults = {name: json.dumps(parameter["schema"]["default"]).strip('"') for name, parameter in parameters.items()
-                if "default" in parameter["schema"] and name != "dry_run"}
+                if "default" in parameter.get("schema", {}) and name != "dry_run"}
 
     def preview(**query):
         answer = ask("POST", "/v1/audit/replay?" + urllib.parse.urlencode({"dry_run": "true", "to": "2026-02-01T00:00:00Z", **query}), options["operator"])
@@ -325,8 +340,8 @@ def check_defaults():
 
 def check_examples():
     for operation_id, _, _, operation, parameters in operations():
-        wrong = ["%s: %s" % (name, fault) for name, parameter in parameters.items() if "example" in parameter
-                 for fault in faults(parameter["example"], parameter["schema"])]
+        wrong = ["%s: %s" % (name, fault) for name, parameter in parameters.items() if "example" in described_as(parameter)
+                 for fault in faults(described_as(parameter)["example"], described_as(parameter)["schema"])]
         for status, response in operation["responses"].items():
             for header in response.get("headers", {}).values():
                 wrong += faults(header["example"], header["schema"]) if "example" in header else []
@@ -389,6 +404,7 @@ def walk_replays():
     described("replay_action", "dry_run", 400, action_id="walk-1", query="dry_run=true", key=operator)
     described("replay_action", "no grant", 403, action_id="walk-2", key=options["narrow"])
     described("replay_audit", "dry_run", 200, query="provider=email&dry_run=true&rate=7.5&limit=1000&outcome=failed", key=operator)
+    described("replay_audit", "dry_run of hand-picked ids", 200, query="dry_run=true&action_ids=walk-1,nobody-knows-me&exclude_ids=walk-2", key=operator)
     described("replay_audit", "dry_run of nothing", 200, query="provider=nobody&dry_run=true", key=operator)
     page = described("replay_audit", "a page", 200, query="provider=email&outcome=failed&limit=3", key=operator)
     cursor = page.headers.get("acteon-next-cursor", "")

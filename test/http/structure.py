@@ -61,12 +61,14 @@ DOCUMENT = {
             responses={"minProperties": 1, **map_of(either("response"), r"^[1-5]\d\d$")}),
         "parameter": {
             **closed(
-                "name in description schema",
+                "name in description",
                 name=TEXT, description=TEXT, required={"type": "boolean"},
                 schema=SCHEMA, example=True,
+                content={"minProperties": 1, "maxProperties": 1, **map_of({"$ref": "#/$defs/media"}, r"^\w+/\w+$")},
                 **{"in": {"enum": ["path", "query", "header"]}}),
             "if": {"properties": {"in": {"const": "path"}}},
             "then": {"required": ["required"], "properties": {"required": {"const": True}}},
+            "oneOf": [{"required": ["schema"]}, {"required": ["content"]}],
         },
         "header": closed("description schema", description=TEXT, required={"type": "boolean"}, schema=SCHEMA, example=True),
         "response": closed(

@@ -60,9 +60,9 @@ my $node = new_server('planted', conf => q{
 # statements and of all arguments that the server's have; what is planted tells who has run it.
 my %names = map { $_ => 1 } $all_text =~ /\b([a-z_]\w*)\s*\(/g;
 my $functions = join ', ', map { "'$_'" } sort keys %names;
-my %operators = map { $_ => 1 } ($all_text =~ /OPERATOR\(pg_catalog\.([^)]+)\)/g), qw(= <> < <= > >= + - * / || -> ->> @> ~ ~~ %);
+my %operators = map { $_ => 1 } ($all_text =~ /OPERATOR\(pg_catalog\.([^)]+)\)/g), qw(= <> < <= > >= + - * / || -> ->> @> @? ^@ ~ ~~ %);
 my $operators = join ', ', map { "'$_'" } sort keys %operators;
-my @types = qw(text int4 int8 timestamptz interval jsonb json uuid bool numeric oid name regrole);
+my @types = qw(text jsonpath int4 int8 timestamptz interval jsonb json uuid bool numeric oid name regrole);
 $node->safe_psql('postgres', qq{
 	CREATE ROLE mallory LOGIN;
 	CREATE ROLE op LOGIN;
@@ -159,11 +159,18 @@ call(q{
 	SELECT public.acteon_replay_preview(outcome => 'failed,pending', include_replayed => true);
 	SELECT public.acteon_replay_preview('{"tenant": "acme"}');
 	SELECT public.acteon_replay_preview(tenant => 'acm', provider => 'emial', outcome => 'filed', action_type => 'none');
+	SELECT public.acteon_replay_bulk(action_ids => '{f-2,f-3,none}', exclude_ids => '{f-3}', exclude => '{"outcome": "executed", "tenant_tree": "globex", "error_like": "%", "payload": {"a": 1}, "payload_path": "$.a", "action_ids": ["x"]}', include_replayed => true);
+	SELECT public.acteon_replay_bulk(lost => true, tenant_tree => 'acme', error_like => '%', payload => '{}', payload_path => '$', include_replayed => true);
+	SELECT public.acteon_replay_preview(outcome => 'failed', tenant_tree => 'acme', error_like => '%', payload => '{}', payload_path => '$', action_ids => '{f-1,none}');
+	CALL public.acteon_replay_all(lost => true, action_ids => '{f-4,f-5,f-6,c-1,none}', exclude => '{"provider": "sms"}', include_replayed => true, chunk => 1);
 	SELECT public.acteon_replay_causes();
 	SELECT public.acteon_replay_causes(tenant => 'acme', outcome => 'failed,circuit_open', signature_rules => 'number');
 	SELECT public.acteon_replay_preview(lost => true, signature => 'no error text');
 	SELECT public.acteon_replay_preview(outcome => 'failed', signature => 'no error text');
 	SELECT public.acteon_replay_bulk(outcome => 'failed', signature => 'no error text', max_records => 1, include_replayed => true);
+	SELECT public.acteon_replay_causes(outcome => 'failed', tenant_tree => 'acme', error_like => '%', payload => '{}', payload_path => '$', action_ids => '{f-1,none}', exclude_ids => '{f-2}', exclude => '{"signature": "none", "tenant": "globex"}');
+	SELECT public.acteon_replay_preview(lost => true, error_like => '%', exclude => '{"error_like": "none", "outcome": "failed", "tenant_tree": "acme", "payload": {"a": 1}, "payload_path": "$.a", "action_ids": ["x"]}');
+	SELECT public.acteon_replay_bulk(outcome => 'failed', exclude => '{"signature": "none", "provider": "email"}', max_records => 1, include_replayed => true);
 	SELECT public.acteon_error_signature('550 5.1.1 <bob@x.example>: rejected');
 	CALL public.acteon_replay_run('{"lost": true}', chunk => 2);
 	CALL public.acteon_replay_run('{"tenant": "acme", "signature": "no error text"}', chunk => 2);
@@ -237,6 +244,7 @@ $node->safe_psql('postgres', qq{
 	ALTER FOREIGN TABLE far.acteon_audit OWNER TO gateway;
 	ALTER ROLE op SET acteon_replay.audit_table = 'far.acteon_audit'});
 call(q{CALL public.acteon_replay_run('{"lost": true, "include_replayed": true}', chunk => 2)});
+call(q{CALL public.acteon_replay_run('{"lost": true, "include_replayed": true, "action_ids": ["f-1", "f-2", "f-3", "none"], "exclude": {"payload": {"a": 1}, "verdict": "deny"}, "payload_path": "$"}', chunk => 2)});
 $node->safe_psql('postgres', q{ALTER ROLE op RESET acteon_replay.audit_table;
 	CREATE INDEX acteon_audit_outcome_idx ON acteon_audit (outcome)});
 # Folding, purging and checking, on what is old enough; and what is noticed after a restore.

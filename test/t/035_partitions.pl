@@ -298,6 +298,11 @@ my %queries = (
 	'of intents and others' => q{outcome => 'pending,failed', allow_unproven => true, allow_partial => true},
 	'lost ones' => q{lost => true},
 	'by what has no index' => q{verdict => 'deny'},
+	'hand-picked ones' => "action_ids => '{" . join(',', map { 'a-' . $_ * 7 } 1 .. 900) . "}', exclude_ids => '{a-700}'",
+	'hand-picked lost ones' => "lost => true, action_ids => '{" . join(',', map { 'a-' . $_ * 3 } 1 .. 900) . "}', max_records => 500",
+	'hand-picked intents' => "outcome => 'pending,failed', allow_unproven => true, allow_partial => true, action_ids => '{" . join(',', map { ("p-$_", "a-$_") } 1 .. 400) . "}'",
+	'all but many' => "outcome => 'failed', exclude_ids => '{" . join(',', map { "a-$_" } 1 .. 4500) . "}'",
+	'those of a tree of tenants but one' => q{outcome => 'failed', tenant_tree => 'acme-3', exclude => '{"verdict": "deny"}', payload => '{}'},
 	'not all' => q{outcome => 'failed', max_records => 2345});
 foreach my $name (sort keys %queries)
 {

@@ -51,7 +51,7 @@ sub fill_gateway
 	$gateway->safe_psql($database, $_) foreach map { fixture($_) } qw(audit_table audit_indexes);
 	$gateway->safe_psql($database, qq{
 		INSERT INTO acteon_audit (id, action_id, namespace, tenant, provider, action_type, verdict, outcome, action_payload, verdict_details, outcome_details, dispatched_at, completed_at, duration_ms)
-		SELECT md5(n || o), 'a-' || n, 'prod', 'acme-' || n % 7, 'email', 'send', 'allow', o, '{}', '{}', CASE WHEN n % 90 = 1 AND o = 'executed' THEN '{"status": "Failure"}' ELSE '{"status": "Success"}' END::jsonb,
+		SELECT md5(n || o), 'a-' || n, 'prod', 'acme-' || n % 7 || CASE WHEN n % 28 = 3 THEN '.eu' ELSE '' END, 'email', 'send', 'allow', o, jsonb_build_object('n', n % 5), '{}', CASE WHEN n % 90 = 1 AND o = 'executed' THEN '{"status": "Failure"}' ELSE '{"status": "Success"}' END::jsonb || CASE o WHEN 'failed' THEN jsonb_build_object('message', 'no answer ' || n % 5) ELSE '{}' END,
 			CASE WHEN n BETWEEN 1001 AND 1300 THEN now() - interval '1 day' ELSE now() - interval '2 days' + n * interval '80 s' END, now(), 1
 		FROM (SELECT n, CASE WHEN n % 3 = 0 THEN 'failed' WHEN n % 40 = 0 THEN 'circuit_open' WHEN n % 10 = 7 THEN 'pending' ELSE 'executed' END AS o FROM generate_series(1, 2000) AS n
 			UNION ALL SELECT n, 'executed' FROM generate_series(1, 2000) AS n WHERE n % 10 = 7 AND n % 3 = 1 OR n % 60 = 0
@@ -83,7 +83,14 @@ my %queries = (
 	'intents and others' => q{outcome => 'pending,failed', allow_unproven => true, allow_partial => true},
 	'lost ones' => q{lost => true},
 	'lost ones of a tenant, not all' => q{lost => true, tenant => 'acme-3', max_records => 70},
-	'by what has no index' => q{verdict => 'allow', max_records => 250});
+	'by what has no index' => q{verdict => 'allow', max_records => 250},
+	'hand-picked' => "action_ids => '{" . join(',', map { 'a-' . $_ * 3 } 1 .. 400) . "}', exclude_ids => '{a-300}'",
+	'hand-picked lost ones' => "lost => true, action_ids => '{" . join(',', map { "a-$_" } 1 .. 900) . "}', exclude => '{\"payload\": {\"n\": 1}}'",
+	'all but many' => "outcome => 'failed', exclude_ids => '{" . join(',', map { "a-$_" } 1 .. 1500) . "}'",
+	'all but some' => q{outcome => 'failed', exclude => '{"tenant_tree": "acme-3", "error_like": "%1"}'},
+	'a tree of tenants' => q{outcome => 'failed', tenant_tree => 'acme-3'},
+	'lost ones by their messages' => q{lost => true, error_like => '%answer _'},
+	'lost ones by their payloads' => q{lost => true, payload => '{"n": 3}', payload_path => '$.n ? (@ > 2)'});
 
 # What each query and a preview give is what they give of a local table with the same records.
 sub same_as_local
@@ -144,6 +151,27 @@ same_as_local($fdw, 'public.acteon_audit', 'foreign table');
 	cmp_ok(scalar(@statements), '<=', 15, 'so are lost ones') || diag(join("\n", @statements));
 	is(scalar(grep { !/WHERE/ || !/outcome|action_id/ } @statements), 0, '… of which the foreign server selects') || diag(join("\n", @statements));
 }
+
+# Which filters the foreign server applies, and which are applied here to what it sends.
+foreach my $case (
+	[ q{action_ids => '{a-3,a-6}'}, qr/action_id = ANY/ ],
+	[ q{outcome => 'failed', exclude_ids => '{a-3,a-6}'}, qr/NOT|<> ALL/ ],
+	[ q{outcome => 'failed', exclude => '{"tenant_tree": "acme-3", "payload": {"n": 1}, "provider": "sms"}'}, qr/CASE WHEN/ ],
+	[ q{outcome => 'failed', tenant_tree => 'acme-3'}, qr/\^@/ ],
+	[ q{outcome => 'failed', payload => '{"n": 3}'}, qr/@>/ ],
+	[ q{outcome => 'failed', payload_path => '$.n ? (@ == 3)'}, qr/@\?/ ],
+	[ q{outcome => 'failed', error_like => '%1'}, undef, qr/message/ ])
+{
+	my ($filters, $there, $here) = @$case;
+	my $from = -s $gateway->logfile;
+
+	$fdw->safe_psql('postgres', "SET client_min_messages = error; SELECT replayed FROM acteon_replay_bulk($filters, include_replayed => true, max_records => 10)");
+	my $statements = join("\n", remote_statements($from));
+
+	like($statements, $there, "$filters: applied by the foreign server") if defined $there;
+	unlike($statements, $here, "$filters: applied here") if defined $here;
+}
+is($fdw->safe_psql('postgres', q{SELECT note FROM acteon_replay_preview(action_ids => '{a-3,a-6,none}') WHERE section = 'not found'}), 'no record has them: "none"', 'an id that has no record on the foreign server is told');
 
 # Nothing can be concluded from what is missing in it, unless it is said.
 my $pending = q{SELECT replayed FROM acteon_replay_bulk(outcome => 'pending', allow_unproven => true, allow_partial => true)};

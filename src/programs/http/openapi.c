@@ -47,6 +47,7 @@ static const struct
 	[KIND_TEXT] = {"string", NULL},     [KIND_TIME] = {"string", "date-time"},
 	[KIND_INTEGER] = {"integer", NULL}, [KIND_BOOLEAN] = {"boolean", NULL},
 	[KIND_NUMBER] = {"number", NULL},   [KIND_BATCH] = {"integer", "int64"},
+	[KIND_TEXTS] = {"array", NULL},     [KIND_JSON] = {NULL, NULL},
 };
 
 /*
@@ -55,10 +56,14 @@ static const struct
 static void
 append_value(Buffer *json, const ReplayOption *option, const char *value)
 {
-	if (option->kind == KIND_TEXT || option->kind == KIND_TIME)
+	if (option->kind == KIND_TEXTS)
+		BufferAppendChar(json, '[');
+	if (option->kind == KIND_TEXT || option->kind == KIND_TIME || option->kind == KIND_TEXTS)
 		JsonAppendExactString(json, value);
 	else
 		BufferAppendText(json, value);
+	if (option->kind == KIND_TEXTS)
+		BufferAppendChar(json, ']');
 }
 
 /*
@@ -99,7 +104,14 @@ append_choices(Buffer *json, const ReplayOption *option)
 static void
 append_schema(Buffer *json, const ReplayOption *option)
 {
+	if (option->kind == KIND_JSON)
+	{
+		BufferAppendText(json, "{\"not\": {\"type\": \"null\"}}");
+		return;
+	}
 	BufferPrint(json, "{\"type\": \"%s\"", kinds[option->kind].type);
+	if (option->kind == KIND_TEXTS)
+		BufferAppendText(json, ", \"items\": {\"type\": \"string\"}");
 	if (kinds[option->kind].format != NULL)
 		BufferPrint(json, ", \"format\": \"%s\"", kinds[option->kind].format);
 	if (option->choices != NULL)
@@ -127,10 +139,14 @@ append_parameter(Buffer *json, const ReplayOption *option)
 		BufferPrint(&description, " %s.", option->over_http);
 	BufferPrint(json, "{\"name\": \"%s\", \"in\": \"query\", \"description\": ", option->key);
 	JsonAppendExactString(json, description.data);
-	BufferAppendText(json, ", \"schema\": ");
+	/* What is JSON in the parameter is described as such. */
+	if (option->kind == KIND_JSON)
+		BufferAppendText(json, ", \"content\": {\"application/json\": {\"schema\": ");
+	else
+		BufferAppendText(json, ", \"schema\": ");
 	append_schema(json, option);
 	append_member(json, option, "example", option->example);
-	BufferAppendChar(json, '}');
+	BufferAppendText(json, option->kind == KIND_JSON ? "}}}" : "}");
 	BufferFree(&description);
 }
 

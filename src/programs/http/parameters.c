@@ -232,6 +232,109 @@ is_time(const char *text)
 }
 
 /*
+ * Append an id of a list of texts, without the blanks around it, to an array.  Returns
+ * whether there is one.
+ */
+static bool
+append_element(Buffer *array, const char *text, size_t len)
+{
+	char *element;
+
+	while (len > 0 && *text == ' ')
+	{
+		text++;
+		len--;
+	}
+	while (len > 0 && text[len - 1] == ' ')
+		len--;
+	if (len == 0)
+		return false;
+	element = Allocate(len + 1);
+	memcpy(element, text, len);
+	element[len] = '\0';
+	BufferAppendText(array, array->len > 0 ? ", " : "");
+	JsonAppendExactString(array, element);
+	free(element);
+	return true;
+}
+
+/*
+ * Append the elements of a list to an array, of which its brackets are left out: those of
+ * a JSON array as they are, which is for the extension to judge, or texts with commas
+ * between them.  Returns whether it is one of these.
+ */
+static bool
+append_list(Buffer *array, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (*text == '[')
+	{
+		size_t inner;
+
+		while (len > 1 && strchr(" \t\n\r", text[len - 1]) != NULL)
+			len--;
+		if (!JsonIsValid(text, len))
+			return false;
+		inner = strspn(text + 1, " \t\n\r");
+		if (inner == len - 2)
+			return true; /* an empty one */
+		BufferAppendText(array, array->len > 0 ? ", " : "");
+		BufferAppend(array, text + 1, len - 2);
+		return true;
+	}
+	for (;;)
+	{
+		size_t element = strcspn(text, ",");
+
+		if (!append_element(array, text, element))
+			return false;
+		if (text[element] == '\0')
+			return true;
+		text += element + 1;
+	}
+}
+
+/*
+ * Make a list a JSON array, together with the one before, if there is one.  Keeps both.
+ * Returns NULL if it is no list.
+ */
+static char *
+join_lists(char *before, char *given)
+{
+	Buffer elements = {0};
+	Buffer array = {0};
+	bool good;
+
+	if (before != NULL)
+		BufferAppend(&elements, before + 1, strlen(before) - 2);
+	good = append_list(&elements, given);
+	free(before);
+	free(given);
+	if (good)
+	{
+		BufferAppendChar(&array, '[');
+		if (elements.len > 0)
+			BufferAppend(&array, elements.data, elements.len);
+		BufferAppendChar(&array, ']');
+	}
+	BufferFree(&elements);
+	return array.data;
+}
+
+/*
+ * Is it JSON, and more than null, which in a query is the same as nothing?
+ */
+static bool
+is_json(const char *text)
+{
+	size_t len = strlen(text);
+	size_t blanks = strspn(text, " \t\n\r");
+
+	return JsonIsValid(text, len) && strncmp(text + blanks, "null", 4) != 0;
+}
+
+/*
  * Bring a value into its form.  Returns NULL, or what was expected, for the caller
  * to free.
  */
@@ -261,6 +364,11 @@ shape(const ReplayOption *option, char **value)
 			return shape_number(option, value);
 		case KIND_NUMBER:
 			return shape_number(option, value);
+		case KIND_TEXTS: /* add_value has done so */
+			return *value != NULL ? NULL
+								  : DuplicateText("ids, separated by commas, or a JSON array");
+		case KIND_JSON:
+			return is_json(*value) ? NULL : DuplicateText("JSON other than null");
 		case KIND_BATCH:
 			return is_number(*value, true) && strlen(*value) <= 18
 					   ? NULL
@@ -285,14 +393,19 @@ find_option(const char *name, unsigned calls)
 }
 
 /*
- * Set a value, or add it to a list, as the extension writes lists: with commas.  Keeps
- * what is given.
+ * Set a value, or add it to a list, as the extension writes lists: with commas, or as an
+ * array.  Keeps what is given.  The value is NULL if it should be an array and is none.
  */
 static void
-add_value(char **value, char *given)
+add_value(const ReplayOption *option, char **value, char *given)
 {
 	char *before = *value;
 
+	if (option->kind == KIND_TEXTS)
+	{
+		*value = join_lists(before, given);
+		return;
+	}
 	*value = before == NULL ? given : Format("%s,%s", before, given);
 	if (before == NULL)
 		return;
@@ -315,7 +428,7 @@ take_value(Parameters *parameters, const ReplayOption *option, const char *text,
 	given = decode(text, len, true);
 	if (given == NULL)
 		return Format("%s is not text in UTF-8", option->key);
-	add_value(value, given);
+	add_value(option, value, given);
 	expected = shape(option, value);
 	if (expected != NULL)
 		wrong = Format("%s: expected %s", option->key, expected);

@@ -224,6 +224,7 @@ append_options(Buffer *buffer)
 	static const char *const types[] = {
 		[KIND_TEXT] = "text",    [KIND_TIME] = "timestamptz", [KIND_INTEGER] = "int4",
 		[KIND_BOOLEAN] = "bool", [KIND_NUMBER] = "numeric",   [KIND_BATCH] = "int8",
+		[KIND_TEXTS] = "text[]", [KIND_JSON] = "jsonb",
 	};
 	int number = 2;
 

@@ -18,6 +18,8 @@ static const Fault faults[] = {
 	{"55000", 422, NULL, 0, false},                     /* no payload, redacted, cancelled */
 	{"42710", 422, NULL, 0, false},                     /* an idempotency key for another request */
 	{"22", 400, NULL, 0, false},                        /* a bad argument */
+	{"0A000", 400, NULL, 0, false},                     /* one that cannot be evaluated */
+	{"54", 400, NULL, 0, false},                        /* one that is too complex */
 	{"25006", 503, "the database only reads", 5, true}, /* a standby */
 	{"40", 503, "the database is busy, nothing was done", 1, true}, /* a deadlock */
 	{"53", 503, "the database is busy, nothing was done", 5, true},
