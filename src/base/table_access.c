@@ -28,6 +28,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/constraints.h"
+#include "base/one_owner.h"
 #include "base/partition.h"
 #include "base/partial_index.h"
 #include "base/table_access.h"
@@ -106,7 +107,8 @@ LockForWriting(Oid schema, int tables)
 
 /*
  * The schema of the function that is called, where the extension's objects are.
- * Refuses objects of version 1.0, which lack what statements of this one name.
+ * Refuses objects of version 1.0, which lack what statements of this one name, and tables
+ * of several owners.
  */
 Oid
 CalledSchema(FunctionCallInfo fcinfo)
@@ -116,6 +118,7 @@ CalledSchema(FunctionCallInfo fcinfo)
 	if (!OidIsValid(get_relname_relid(ACTION_TABLE, schema)) &&
 		OidIsValid(get_relname_relid(SEGMENT_TABLE, schema)))
 		RefuseOlderObjects();
+	RequireOneOwner(schema);
 	return schema;
 }
 
