@@ -66,6 +66,7 @@ measure_single()
 
 all="CALL acteon_replay_all(outcome => 'failed', max_records => $REPLAY)"
 pending='SELECT replayed FROM acteon_replay_bulk(outcome => '"'pending'"', allow_unproven => true, allow_partial => true, max_records => 1000)'
+bulk="SELECT replayed FROM acteon_replay_bulk(outcome => 'failed', max_records => 1000)"
 newest="$RECORDS - n * 3 - ($RECORDS % 3)"
 for round in $(seq "$ROUNDS"); do
 	measure flat flat "$all"
@@ -77,6 +78,8 @@ for round in $(seq "$ROUNDS"); do
 	measure first.flat flat "SELECT acteon_replay(md5('3')::uuid::text)"
 	measure first.days days "SELECT acteon_replay(md5('3')::uuid::text)"
 	measure tied tied "CALL acteon_replay_all(outcome => 'failed', max_records => $TIES)"
+	measure flat.bulk flat "$bulk"
+	measure tied.bulk tied "$bulk"
 	measure local local "$all"
 	measure shards shards "$all"
 	measure local.lost local "CALL acteon_replay_all(lost => true, max_records => $REPLAY)"
@@ -104,6 +107,7 @@ compare "acteon_replay of the oldest, with a range of times" flat single.flat "$
 compare "acteon_replay of the oldest" flat single.flat "$SINGLE" "$PARTITIONS partitions" single.oldest "$SINGLE"
 compare "acteon_replay of the oldest, the first call of a session" flat first.flat 1 "$PARTITIONS partitions" first.days 1
 compare "acteon_replay_all, $TIES records of one time" flat flat "$REPLAY" "one time" tied "$TIES"
+compare "acteon_replay_bulk of 1000, $TIES records of one time" flat flat.bulk 1000 "one time" tied.bulk 1000
 compare "acteon_replay_all of failed records" local local "$REPLAY" "two shards" shards "$REPLAY"
 compare "acteon_replay_all of lost records" local local.lost "$REPLAY" "two shards" shards.lost "$REPLAY"
 compare "acteon_replay_bulk of intents" local local.pending $((REPLAY * 3 / 500)) "two shards" shards.pending $((REPLAY * 3 / 500))
