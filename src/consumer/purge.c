@@ -363,7 +363,6 @@ acteon_outbox_purge(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_actions must be at least 1"),
 				 errhint("Leave it out to purge everything that is old enough.")));
 	reason = ReasonArgument(fcinfo, 2);
-	warn_of_known_ids(PG_GETARG_DATUM(0));
 	if (!begin_purging(call.schema))
 	{
 		EndConsumerCall(&call);
@@ -372,6 +371,7 @@ acteon_outbox_purge(PG_FUNCTION_ARGS)
 	LockForWriting(call.schema,
 				   WRITES_OF_QUEUE | WRITES_OUTBOX | WRITES_INSTALLATION | WRITES_REFUSED |
 					   WRITES_ALL_PARTS);
+	warn_of_known_ids(PG_GETARG_DATUM(0));
 	sweep_all(&call);
 	purged = purge_all(purge, call.now, &busy);
 	log_purge(&call, fcinfo, purged, busy, reason);

@@ -117,9 +117,10 @@ sub check_locks
 check_locks($_, '') foreach @tables;
 # The same where new actions go to another part of the outbox than those are in that calls look for, redrive or, because of
 # the reference, purge row by row.
+my $last = $node->safe_psql('postgres', 'SELECT last_value FROM acteon_dispatch_outbox_id_seq');
 $node->safe_psql('postgres', q{SELECT setval('acteon_dispatch_outbox_id_seq', 3000000000001); CREATE TABLE incident (action bigint REFERENCES acteon_dispatch_outbox)});
 check_locks($_, ', of another part') foreach qw(acteon_dispatch_outbox acteon_dispatch_delivery);
-$node->safe_psql('postgres', 'DROP TABLE incident');
+$node->safe_psql('postgres', "DROP TABLE incident; SELECT setval('acteon_dispatch_outbox_id_seq', $last)");
 $_->quit foreach $holder, $watcher, $caller;
 # So that the above is not about nothing.
 is(join(' ', map { $waits{acteon_dispatch_segment}{$_} // 0 } qw(single bulk claim ack nack reject doubt extend redrive purge pause cancel settle)), join(' ', (1) x 13),
