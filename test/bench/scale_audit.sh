@@ -32,6 +32,7 @@ for shard in 0 1; do
 	sql -d shard_$shard -c 'ALTER TABLE acteon_audit DROP CONSTRAINT acteon_audit_pkey'
 	fill acteon_audit $((REPLAY * 3)) "$(time_of $((REPLAY * 3)))" "n % 2 = $shard" shard_$shard
 	index acteon_audit id shard_$shard
+	sql -d shard_$shard -c 'VACUUM ANALYZE'
 done
 host=$(ask 'SHOW unix_socket_directories')
 sql -c 'CREATE TABLE shards (LIKE local) PARTITION BY HASH (id)'

@@ -24,7 +24,7 @@ replay_batch()
 {
 	sql -d "$1" -c 'TRUNCATE acteon_audit'
 	fill acteon_audit $(($2 + $3)) "$(time_of $(($2 + $3)))" "n > $2" "$1"
-	sql -d "$1" -c "CALL acteon_replay_all(from_time => '2000-01-01', allow_effective => true)" -c 'TRUNCATE acteon_audit' >/dev/null
+	sql -d "$1" -c 'ANALYZE acteon_audit' -c "CALL acteon_replay_all(from_time => '2000-01-01', allow_effective => true)" -c 'TRUNCATE acteon_audit' >/dev/null
 }
 
 # Claim and ack, in calls of 100, until so many actions were taken; prints what queue_client prints.
