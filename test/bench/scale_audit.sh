@@ -44,7 +44,7 @@ done
 sql -c 'VACUUM ANALYZE' -d postgres
 say "== measuring the audit tables, alternating"
 
-EMPTY='TRUNCATE acteon_replay_batch, acteon_dispatch_outbox, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_tally, acteon_dispatch_action'
+EMPTY='TRUNCATE acteon_replay_batch, acteon_replay_refused, acteon_dispatch_outbox, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_replay_tally, acteon_dispatch_action'
 
 # Note in a file how long a statement takes with a table, in milliseconds; the outbox is empty before.
 measure()
