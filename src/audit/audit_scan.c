@@ -364,42 +364,6 @@ init_scan(AuditScan *scan, const AuditTable *table, const ReplayQuery *query)
 }
 
 /*
- * Begin the steps of a search in the query's order.
- */
-static void
-begin_steps(AuditScan *scan)
-{
-	const ReplayQuery *query = scan->query;
-	OptionalTime cursor = {query->cursor_text != NULL, query->cursor.dispatched_at};
-
-	if (query->newest_first)
-		BeginTimeSteps(&scan->steps, scan->table, &query->from,
-					   cursor.given ? &cursor : &query->to);
-	else
-		BeginTimeStepsUp(&scan->steps, scan->table, cursor.given ? &cursor : &query->from,
-						 &query->to);
-}
-
-/*
- * Take the next step of a search in the query's order: the times that its statement is
- * to be limited to.  Returns false if there is none.
- */
-static bool
-next_step(AuditScan *scan, CandidateUse *use)
-{
-	TimestampTz from, to;
-
-	if (!(scan->query->newest_first ? NextTimeStep(&scan->steps, &from, &to)
-									: NextTimeStepUp(&scan->steps, &from, &to)))
-		return false;
-	if (scan->steps.count == 0)
-		return true; /* one step, limited by the query alone */
-	use->first = (OptionalTime){!TIMESTAMP_IS_NOBEGIN(from), from};
-	use->last = (OptionalTime){!TIMESTAMP_IS_NOEND(to), to};
-	return true;
-}
-
-/*
  * Open the cursor of the next step of a search in the query's order.  Returns false if
  * there is none.
  */
@@ -413,7 +377,7 @@ open_in_order(AuditScan *scan)
 	Statement st;
 	Identity caller;
 
-	if (!next_step(scan, &use))
+	if (!NextQueryStep(&scan->steps, scan->query, &use.first, &use.last))
 		return false;
 	SelectRecords(&st, scan->table, scan->query);
 	AddCandidates(&st, scan->table, scan->query, &use);
@@ -453,7 +417,7 @@ AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *quer
 		scan->passed = query->cursor;
 	if (UseKeysAhead(ahead, table, query))
 		return;
-	begin_steps(scan);
+	BeginQuerySteps(&scan->steps, table, query);
 	scan->exhausted = !open_in_order(scan);
 }
 

@@ -24,6 +24,7 @@
 #include "utils/timestamp.h"
 
 #include "audit/keys_ahead.h"
+#include "audit/time_steps.h"
 #include "base/identity.h"
 
 /* Keys that are kept at once, and bytes of their ids after which there are enough. */
@@ -133,30 +134,24 @@ add_keys(KeysAhead *ahead)
 }
 
 /*
- * Read the keys behind a place, as the table's owner.  Needs an SPI connection.
+ * Read the keys of a step of the search, as the table's owner.  Returns whether those
+ * are all of the step; *bytes counts those of the ids.
  */
-static void
-read_keys(KeysAhead *ahead, const AuditTable *table, const ReplayQuery *query, const Key *after)
+static bool
+read_step(KeysAhead *ahead, const AuditTable *table, const ReplayQuery *query,
+		  const CandidateUse *use, int64 *bytes)
 {
-	static const CandidateUse use = {.in_order = true, .alone = true};
-	ReplayQuery from_there = *query;
 	MemoryContext old = CurrentMemoryContext;
-	Key place = copy_key(after); /* it may be one of those that are forgotten now */
-	int64 bytes = 0;
 	Statement st;
 	Identity caller;
 	Portal portal;
+	bool is_all;
 
-	MemoryContextReset(ahead->context);
-	ahead->relid = InvalidOid;
-	ahead->count = ahead->next = 0;
-	ahead->keys = MemoryContextAlloc(ahead->context, KEYS_AHEAD * sizeof(Key));
-	from_there.cursor = (ReplayCursor){place.time, unconstify(char *, place.id)};
 	BeginStatement(&st);
 	appendStringInfoString(&st.sql, "SELECT a.dispatched_at, a.id");
-	AddCandidates(&st, table, &from_there, &use);
+	AddCandidates(&st, table, query, use);
 	AddOrder(&st, table, query);
-	appendStringInfo(&st.sql, " LIMIT %d", KEYS_AHEAD);
+	appendStringInfo(&st.sql, " LIMIT %d", KEYS_AHEAD - ahead->count);
 	SwitchIdentity(&caller, table->owner);
 	GuidePlanner(table, query);
 	portal = SPI_cursor_open_with_args(NULL, st.sql.data, st.nargs, st.types, st.values, NULL, true,
@@ -165,15 +160,42 @@ read_keys(KeysAhead *ahead, const AuditTable *table, const ReplayQuery *query, c
 	{
 		CHECK_FOR_INTERRUPTS();
 		SPI_cursor_fetch(portal, true, Min(MAX_RECORDS_LIMIT, KEYS_AHEAD - ahead->count));
-		ahead->complete = SPI_processed == 0;
-		bytes += add_keys(ahead);
+		is_all = SPI_processed == 0;
+		*bytes += add_keys(ahead);
 		SPI_freetuptable(SPI_tuptable);
-	} while (!ahead->complete && ahead->count < KEYS_AHEAD && bytes < BYTES_AHEAD);
+	} while (!is_all && ahead->count < KEYS_AHEAD && *bytes < BYTES_AHEAD);
 	SPI_cursor_close(portal);
 	RestoreIdentity(&caller);
+	MemoryContextSwitchTo(old); /* SPI leaves its own one behind */
+	return is_all;
+}
+
+/*
+ * Read the keys behind a place; of a table that is partitioned by time, no more
+ * partitions than it takes.  Needs an SPI connection.
+ */
+static void
+read_keys(KeysAhead *ahead, const AuditTable *table, const ReplayQuery *query, const Key *after)
+{
+	CandidateUse use = {.in_order = true, .alone = true};
+	ReplayQuery from_there = *query;
+	MemoryContext old = CurrentMemoryContext;
+	Key place = copy_key(after); /* it may be one of those that are forgotten now */
+	int64 bytes = 0;
+	TimeSteps steps;
+
+	MemoryContextReset(ahead->context);
+	ahead->relid = InvalidOid;
+	ahead->count = ahead->next = 0;
+	ahead->keys = MemoryContextAlloc(ahead->context, KEYS_AHEAD * sizeof(Key));
+	from_there.cursor = (ReplayCursor){place.time, unconstify(char *, place.id)};
+	BeginQuerySteps(&steps, table, &from_there);
+	ahead->complete = true;
+	while (ahead->complete && NextQueryStep(&steps, query, &use.first, &use.last))
+		ahead->complete = read_step(ahead, table, &from_there, &use, &bytes);
 	MemoryContextSwitchTo(ahead->context);
 	ahead->after = copy_key(&place);
-	MemoryContextSwitchTo(old); /* SPI leaves its own one behind */
+	MemoryContextSwitchTo(old);
 	ahead->newest_first = query->newest_first;
 	ahead->read_at = GetCurrentTimestamp();
 	ahead->relid = RelationGetRelid(table->rel);

@@ -174,3 +174,36 @@ NextTimeStepUp(TimeSteps *steps, TimestampTz *from, TimestampTz *to)
 	steps->from = *to + 1;
 	return true;
 }
+
+/*
+ * Begin the steps of a search in a query's order, from its cursor on.
+ */
+void
+BeginQuerySteps(TimeSteps *steps, const AuditTable *table, const ReplayQuery *query)
+{
+	OptionalTime cursor = {query->cursor_text != NULL, query->cursor.dispatched_at};
+
+	if (query->newest_first)
+		BeginTimeSteps(steps, table, &query->from, cursor.given ? &cursor : &query->to);
+	else
+		BeginTimeStepsUp(steps, table, cursor.given ? &cursor : &query->from, &query->to);
+}
+
+/*
+ * Take the next step of such a search: the times that its statement is to be limited
+ * to.  Returns false if there is none.
+ */
+bool
+NextQueryStep(TimeSteps *steps, const ReplayQuery *query, OptionalTime *first, OptionalTime *last)
+{
+	TimestampTz from, to;
+
+	if (!(query->newest_first ? NextTimeStep(steps, &from, &to)
+							  : NextTimeStepUp(steps, &from, &to)))
+		return false;
+	if (steps->count == 0)
+		return true; /* one step, limited by the query alone */
+	*first = (OptionalTime){!TIMESTAMP_IS_NOBEGIN(from), from};
+	*last = (OptionalTime){!TIMESTAMP_IS_NOEND(to), to};
+	return true;
+}

@@ -7,6 +7,7 @@
 
 #include "audit/audit_table.h"
 #include "base/optional_time.h"
+#include "query/query.h"
 
 /* A search from partitions to older or newer ones; see BeginTimeSteps. */
 typedef struct TimeSteps
@@ -28,5 +29,8 @@ extern void BeginTimeStepsUp(TimeSteps *steps, const AuditTable *table, const Op
 							 const OptionalTime *to);
 extern bool NextTimeStepUp(TimeSteps *steps, TimestampTz *from, TimestampTz *to);
 extern bool NextTimeStep(TimeSteps *steps, TimestampTz *from, TimestampTz *to);
+extern void BeginQuerySteps(TimeSteps *steps, const AuditTable *table, const ReplayQuery *query);
+extern bool
+NextQueryStep(TimeSteps *steps, const ReplayQuery *query, OptionalTime *first, OptionalTime *last);
 
 #endif /* ACTEON_TIME_STEPS_H */

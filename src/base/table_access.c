@@ -28,6 +28,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/constraints.h"
+#include "base/one_owner.h"
 #include "base/partition.h"
 #include "base/partial_index.h"
 #include "base/table_access.h"
@@ -57,11 +58,27 @@ RefuseOlderObjects(void)
 }
 
 /*
+ * Lock a table for writing; see below.
+ */
+static void
+lock_for_writing(Oid relid)
+{
+	Relation rel = table_open(relid, RowExclusiveLock);
+
+	CheckRules(rel);
+	table_close(rel, NoLock);
+}
+
+/*
  * Lock tables that a call is going to write, WRITES_… in one set, before the call
  * reads them: who holds an index and then asks for the right to write its table can
  * meet a REINDEX, which holds the table and waits for the index.  All calls lock in
  * the same order, so that they do not meet two of them either.  Refuses tables with
  * rules, also on behalf of the call's statements.
+ *
+ * Of what is kept in parts, only the one in use is locked, as a purge may be emptying
+ * another, unless WRITES_ALL_PARTS is in the set: for a call whose statements read all
+ * of them and whose rows may be in any.
  */
 void
 LockForWriting(Oid schema, int tables)
@@ -73,24 +90,25 @@ LockForWriting(Oid schema, int tables)
 
 	for (int i = 0; i < lengthof(names); i++)
 	{
-		Relation rel;
+		bool parted = ((1 << i) & (WRITES_OUTBOX | WRITES_DELIVERIES)) != 0;
 
 		if ((tables & (1 << i)) == 0)
 			continue;
-		/* Of what is kept in parts, the one in use: a purge may be emptying another. */
-		rel = table_open(PartitionTable(schema, names[i],
-										((1 << i) & (WRITES_OUTBOX | WRITES_DELIVERIES)) != 0
-											? RangeInUse(schema) % PARTITIONS
-											: 0),
-						 RowExclusiveLock);
-		CheckRules(rel);
-		table_close(rel, NoLock);
+		if (parted && (tables & WRITES_ALL_PARTS) != 0)
+		{
+			for (int part = 0; part < PARTITIONS; part++)
+				lock_for_writing(PartitionTable(schema, names[i], part));
+		}
+		else
+			lock_for_writing(
+				PartitionTable(schema, names[i], parted ? RangeInUse(schema) % PARTITIONS : 0));
 	}
 }
 
 /*
  * The schema of the function that is called, where the extension's objects are.
- * Refuses objects of version 1.0, which lack what statements of this one name.
+ * Refuses objects of version 1.0, which lack what statements of this one name, and tables
+ * of several owners.
  */
 Oid
 CalledSchema(FunctionCallInfo fcinfo)
@@ -100,6 +118,7 @@ CalledSchema(FunctionCallInfo fcinfo)
 	if (!OidIsValid(get_relname_relid(ACTION_TABLE, schema)) &&
 		OidIsValid(get_relname_relid(SEGMENT_TABLE, schema)))
 		RefuseOlderObjects();
+	RequireOneOwner(schema);
 	return schema;
 }
 

@@ -36,7 +36,8 @@ enum
 	WRITES_IDS = 1 << 6,
 	WRITES_ANSWERS = 1 << 7,
 	WRITES_LIMITS = 1 << 8,
-	WRITES_REFUSED = 1 << 9
+	WRITES_REFUSED = 1 << 9,
+	WRITES_ALL_PARTS = 1 << 10 /* of what is kept in parts */
 };
 
 /* What replays write. */

@@ -151,37 +151,11 @@ set_server(Oid schema, const char *server)
 }
 
 /*
- * Whether the current user owns all tables that FIND_MISSING reads.
- */
-static bool
-owns_queue(Oid schema)
-{
-	static const char *const tables[] = {SEGMENT_TABLE, BATCH_TABLE, ACTION_TABLE};
-
-	for (int i = 0; i < lengthof(tables); i++)
-	{
-		if (TableOwner(OwnTable(schema, tables[i])) != GetUserId())
-			return false;
-	}
-	for (int part = 0; part < PARTITIONS; part++)
-	{
-		if (TableOwner(PartitionTable(schema, OUTBOX_TABLE, part)) != GetUserId() ||
-			TableOwner(PartitionTable(schema, DELIVERY_TABLE, part)) != GetUserId())
-			return false;
-	}
-	return true;
-}
-
-/*
- * Refuse a queue of which a restore has left out a part.  Not where its tables were
- * given to several owners: planning the statement evaluates the conditions of their
- * indexes, and what one owner has planted must not run as another.
+ * Refuse a queue of which a restore has left out a part.
  */
 static void
 refuse_incomplete(Oid schema)
 {
-	if (!owns_queue(schema))
-		return;
 	SetLocally("jit", "off");
 	SetLocally("enable_seqscan", "off"); /* there may be no statistics yet */
 	if (execute(FIND_MISSING, schema, 0, NULL, NULL, SPI_OK_SELECT) == 0)

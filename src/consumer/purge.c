@@ -8,6 +8,9 @@
  * holds rows of the outbox (hold_found in earlier_replays.c), and so does a redrive;
  * such actions are left for the next purge.
  *
+ * One purge is at work at a time; another one that is called meanwhile does nothing, for
+ * the two would wait for each other's rows.
+ *
  * A purge also tidies up: what is left of cancelled batches is swept into
  * deliveries (batch_stop.c), the old rows of the tally become one for each batch
  * and ending, and the refused records of old batches go (refused.c).
@@ -19,6 +22,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -38,6 +42,9 @@
 #include "queue/delivery.h"
 #include "queue/tally.h"
 #include "replay/generations.h"
+
+/* Lets one purge work at a time; see batch_flags.c for the others. */
+#define PURGE_LOCK_CLASS 10
 
 /* Actions that are fetched, and then deleted, at once. */
 #define CHUNK_ACTIONS 1000
@@ -215,6 +222,59 @@ sweep_all(const ConsumerCall *call)
 }
 
 /*
+ * Begin to be the purge that is at work, until the transaction ends.  Returns false, with a
+ * NOTICE, if another session is.
+ */
+static bool
+begin_purging(Oid schema)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, OwnTable(schema, OUTBOX_TABLE), 0, PURGE_LOCK_CLASS);
+	if (LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	ereport(NOTICE,
+			(errmsg("another purge is under way"), errdetail("This one has done nothing.")));
+	return false;
+}
+
+/*
+ * Purge what may go, part by part.  Returns how many rows of the outbox went.
+ */
+static int64
+purge_all(Purge *purge, TimestampTz now, int *busy)
+{
+	MemoryContext context = CurrentMemoryContext;
+	const char *schema = quote_identifier(get_namespace_name(purge->schema));
+	int64 purged = 0;
+
+	purge->allocated = CHUNK_ACTIONS;
+	purge->ids = palloc(purge->allocated * sizeof(Datum));
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	MemoryContextSwitchTo(context);
+	if (OpenChains(&purge->chains, purge->schema))
+	{
+		OpenPartedFinder(&purge->deliveries, purge->schema, DELIVERY_TABLE,
+						 Anum_delivery_outbox_id);
+		ChoosePartsToPurge(purge->schema, purge->before, now, purge->fates);
+		for (int part = 0; part < PARTITIONS; part++)
+		{
+			if (purge->fates[part] == PART_IS_THINNED)
+				purged += thin_part(purge, schema, part, purge->most - purged, context);
+		}
+		CloseFinder(&purge->deliveries);
+		CloseChains(&purge->chains);
+	}
+	FoldOldTally(purge->schema, purge->before);
+	PurgeRefused(purge->schema, purge->before, purge->most);
+	purged += EmptyParts(purge->schema, purge->before, purge->fates, busy);
+	SPI_finish();
+	MemoryContextSwitchTo(context);
+	return purged;
+}
+
+/*
  * Write down who has purged.
  */
 static void
@@ -282,22 +342,19 @@ purge_bound(FunctionCallInfo fcinfo, int argument, TimestampTz now)
  * Empties the parts of the outbox whose actions finished longer ago than older_than,
  * and deletes the rows of such actions in the others, until max_actions have gone, up
  * to a chunk more; returns how many rows of the outbox went.  A NOTICE tells of parts
- * that are in use.  Raises insufficient_privilege and invalid_parameter_value.
+ * that are in use, or that another purge is under way and this one has done nothing.
+ * Raises insufficient_privilege and invalid_parameter_value.
  */
 Datum
 acteon_outbox_purge(PG_FUNCTION_ARGS)
 {
-	MemoryContext context = CurrentMemoryContext;
 	ConsumerCall call;
 	Purge *purge = palloc0(sizeof(Purge));
-	int64 purged = 0;
+	int64 purged;
 	int busy;
-	char *schema;
 	const char *reason;
 
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_purge()", true);
-	LockForWriting(call.schema,
-				   WRITES_OF_QUEUE | WRITES_OUTBOX | WRITES_INSTALLATION | WRITES_REFUSED);
 	purge->schema = call.schema;
 	purge->before = purge_bound(fcinfo, 0, call.now);
 	purge->most = PG_ARGISNULL(1) ? PG_INT64_MAX : PG_GETARG_INT64(1);
@@ -306,31 +363,16 @@ acteon_outbox_purge(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_actions must be at least 1"),
 				 errhint("Leave it out to purge everything that is old enough.")));
 	reason = ReasonArgument(fcinfo, 2);
+	if (!begin_purging(call.schema))
+	{
+		EndConsumerCall(&call);
+		PG_RETURN_INT64(0);
+	}
+	LockForWriting(call.schema, WRITES_OF_QUEUE | WRITES_OUTBOX | WRITES_INSTALLATION |
+									WRITES_REFUSED | WRITES_ALL_PARTS);
 	warn_of_known_ids(PG_GETARG_DATUM(0));
 	sweep_all(&call);
-	purge->allocated = CHUNK_ACTIONS;
-	purge->ids = palloc(purge->allocated * sizeof(Datum));
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	MemoryContextSwitchTo(context);
-	schema = unconstify(char *, quote_identifier(get_namespace_name(call.schema)));
-	if (OpenChains(&purge->chains, call.schema))
-	{
-		OpenPartedFinder(&purge->deliveries, call.schema, DELIVERY_TABLE, Anum_delivery_outbox_id);
-		ChoosePartsToPurge(call.schema, purge->before, call.now, purge->fates);
-		for (int part = 0; part < PARTITIONS; part++)
-		{
-			if (purge->fates[part] == PART_IS_THINNED)
-				purged += thin_part(purge, schema, part, purge->most - purged, context);
-		}
-		CloseFinder(&purge->deliveries);
-		CloseChains(&purge->chains);
-	}
-	FoldOldTally(call.schema, purge->before);
-	PurgeRefused(call.schema, purge->before, purge->most);
-	purged += EmptyParts(call.schema, purge->before, purge->fates, &busy);
-	SPI_finish();
-	MemoryContextSwitchTo(context);
+	purged = purge_all(purge, call.now, &busy);
 	log_purge(&call, fcinfo, purged, busy, reason);
 	EndConsumerCall(&call);
 	if (busy > 0)
@@ -338,6 +380,7 @@ acteon_outbox_purge(PG_FUNCTION_ARGS)
 				(errmsg_plural("%d part of the outbox is in use and stays until the next purge",
 							   "%d parts of the outbox are in use and stay until the next purge",
 							   busy, busy),
-				 errhint("Long transactions that read the outbox keep its parts in use.")));
+				 errhint("Long transactions keep parts in use that they read, or that have changed "
+						 "since they began.")));
 	PG_RETURN_INT64(purged);
 }

@@ -16,20 +16,29 @@
  * replay an action of the part, so what the current snapshot shows is all there is.
  *
  * As after any TRUNCATE, an older snapshot shows nothing of what was purged.  What is
- * put back is frozen, as by COPY FREEZE, so that older snapshots show that.
+ * put back is frozen, as by COPY FREEZE, so that older snapshots show that.  So a part
+ * is left alone while anybody may hold a snapshot that shows its actions otherwise than
+ * they are: one that was finished, redriven or added since would be there without a
+ * segment, or its segment without it, for those who have not read the part before, such
+ * as pg_dump, which takes its locks after its snapshot.  All that older snapshots miss then
+ * is actions that they show as finished.
  */
 #include "postgres.h"
 
 #include "access/heapam.h"
 #include "access/heaptoast.h"
 #include "access/tableam.h"
+#include "access/transam.h"
+#include "access/visibilitymap.h"
 #include "access/xact.h"
 #include "catalog/pg_publication.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
+#include "storage/procarray.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -300,16 +309,89 @@ lock_part(Oid outbox, Oid deliveries, int *tries)
 }
 
 /*
- * Copy the rows of some ids out of a table, with all their values.
+ * Whether all snapshots show a page as it is now: those of transactions from the given
+ * one on.
  */
-static void
-copy_rows(Tuplestorestate *rows, Oid relid, AttrNumber column, const int64 *ids, int count)
+static bool
+page_is_settled(Relation rel, BlockNumber block, TransactionId horizon,
+				BufferAccessStrategy strategy)
+{
+	Buffer buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
+	Page page = BufferGetPage(buffer);
+	bool settled = true;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	for (OffsetNumber offset = FirstOffsetNumber; settled && offset <= PageGetMaxOffsetNumber(page);
+		 offset++)
+	{
+		ItemId item = PageGetItemId(page, offset);
+		TransactionId dead_after;
+		HeapTupleData tuple;
+
+		if (!ItemIdIsNormal(item))
+			continue;
+		tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+		tuple.t_len = ItemIdGetLength(item);
+		tuple.t_tableOid = RelationGetRelid(rel);
+		ItemPointerSet(&tuple.t_self, block, offset);
+		switch (HeapTupleSatisfiesVacuumHorizon(&tuple, buffer, &dead_after))
+		{
+			case HEAPTUPLE_DEAD:
+				break;
+			case HEAPTUPLE_LIVE:
+				settled = TransactionIdPrecedes(HeapTupleHeaderGetXmin(tuple.t_data), horizon);
+				break;
+			case HEAPTUPLE_RECENTLY_DEAD:
+				settled = TransactionIdPrecedes(dead_after, horizon);
+				break;
+			default: /* by this transaction: nobody else has a lock */
+				settled = false;
+		}
+	}
+	UnlockReleaseBuffer(buffer);
+	return settled;
+}
+
+/*
+ * Whether all snapshots from a transaction on show a table as it is now, which must be
+ * locked exclusively.  Pages of which the visibility map says so are not read.
+ */
+static bool
+is_settled(Oid relid, TransactionId horizon)
+{
+	Relation rel = table_open(relid, NoLock);
+	BlockNumber blocks = RelationGetNumberOfBlocks(rel);
+	BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
+	Buffer map = InvalidBuffer;
+	bool settled = true;
+
+	for (BlockNumber block = 0; settled && block < blocks; block++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		settled =
+			VM_ALL_VISIBLE(rel, block, &map) || page_is_settled(rel, block, horizon, strategy);
+	}
+	if (BufferIsValid(map))
+		ReleaseBuffer(map);
+	FreeAccessStrategy(strategy);
+	table_close(rel, NoLock);
+	return settled;
+}
+
+/*
+ * Copy the rows of some ids out of a table, with all their values.  Returns false if a
+ * snapshot from the given transaction on may not show one of them.
+ */
+static bool
+copy_rows(Tuplestorestate *rows, Oid relid, AttrNumber column, const int64 *ids, int count,
+		  TransactionId horizon)
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TableFinder finder;
+	bool settled = true;
 
 	OpenFinder(&finder, relid, column);
-	for (int i = 0; i < count; i++)
+	for (int i = 0; settled && i < count; i++)
 	{
 		HeapTuple tuple;
 
@@ -317,6 +399,7 @@ copy_rows(Tuplestorestate *rows, Oid relid, AttrNumber column, const int64 *ids,
 		if (!FindRow(&finder, F_INT8EQ, Int64GetDatum(ids[i]), snapshot))
 			continue;
 		tuple = ExecCopySlotHeapTuple(finder.slot);
+		settled = TransactionIdPrecedes(HeapTupleHeaderGetXmin(tuple->t_data), horizon);
 		if (HeapTupleHasExternal(tuple))
 		{
 			HeapTuple whole = toast_flatten_tuple(tuple, RelationGetDescr(finder.rel));
@@ -329,6 +412,7 @@ copy_rows(Tuplestorestate *rows, Oid relid, AttrNumber column, const int64 *ids,
 	}
 	CloseFinder(&finder);
 	UnregisterSnapshot(snapshot);
+	return settled;
 }
 
 /*
@@ -352,38 +436,59 @@ put_back(Tuplestorestate *rows, Oid relid)
 	ExecDropSingleTupleTableSlot(slot);
 	ExecDropSingleTupleTableSlot(from);
 	CloseWriter(&writer);
-	tuplestore_end(rows);
 }
 
 /*
- * Truncate a part, which is locked, but for some rows.
+ * Truncate a part, which is locked, and put some rows back.
  */
 static void
-truncate_part(Oid schema, int part, const Kept *kept)
+truncate_part(Oid schema, int part, Tuplestorestate *actions, Tuplestorestate *ends)
 {
 	const char *schema_name = quote_identifier(get_namespace_name(schema));
-	Oid outbox = PartitionTable(schema, OUTBOX_TABLE, part);
-	Oid deliveries = PartitionTable(schema, DELIVERY_TABLE, part);
-	Tuplestorestate *actions = tuplestore_begin_heap(false, false, work_mem);
-	Tuplestorestate *ends = tuplestore_begin_heap(false, false, work_mem);
 
-	copy_rows(actions, outbox, Anum_outbox_id, kept->young, kept->young_count);
-	copy_rows(actions, outbox, Anum_outbox_id, kept->unfinished, kept->unfinished_count);
-	copy_rows(ends, deliveries, Anum_delivery_outbox_id, kept->young, kept->young_count);
 	if (SPI_execute(psprintf("TRUNCATE ONLY %s.%s, ONLY %s.%s", schema_name,
 							 PartitionName(OUTBOX_TABLE, part), schema_name,
 							 PartitionName(DELIVERY_TABLE, part)),
 					false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "could not truncate the outbox: %s", SPI_result_code_string(SPI_result));
 	CommandCounterIncrement();
-	put_back(actions, outbox);
-	put_back(ends, deliveries);
+	put_back(actions, PartitionTable(schema, OUTBOX_TABLE, part));
+	put_back(ends, PartitionTable(schema, DELIVERY_TABLE, part));
 	CommandCounterIncrement();
 	/* Else the planner takes an empty part for one of some hundred rows. */
 	if (SPI_execute(psprintf("ANALYZE %s.%s, %s.%s", schema_name, PartitionName(OUTBOX_TABLE, part),
 							 schema_name, PartitionName(DELIVERY_TABLE, part)),
 					false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "could not analyze the outbox: %s", SPI_result_code_string(SPI_result));
+}
+
+/*
+ * Empty a part, which is locked, but for some rows.  Returns false, having done nothing,
+ * if anybody may hold a snapshot that shows its actions otherwise than they are.
+ */
+static bool
+empty_part(Oid schema, int part, const Kept *kept)
+{
+	Oid outbox = PartitionTable(schema, OUTBOX_TABLE, part);
+	Oid deliveries = PartitionTable(schema, DELIVERY_TABLE, part);
+	Tuplestorestate *actions = tuplestore_begin_heap(false, false, work_mem);
+	Tuplestorestate *ends = tuplestore_begin_heap(false, false, work_mem);
+	Relation rel = table_open(deliveries, NoLock);
+	TransactionId horizon = GetOldestNonRemovableTransactionId(rel);
+	bool settled;
+
+	table_close(rel, NoLock);
+	settled = is_settled(deliveries, horizon) &&
+			  copy_rows(actions, outbox, Anum_outbox_id, kept->young, kept->young_count, horizon) &&
+			  copy_rows(actions, outbox, Anum_outbox_id, kept->unfinished, kept->unfinished_count,
+						horizon) &&
+			  copy_rows(ends, deliveries, Anum_delivery_outbox_id, kept->young, kept->young_count,
+						horizon);
+	if (settled)
+		truncate_part(schema, part, actions, ends);
+	tuplestore_end(actions);
+	tuplestore_end(ends);
+	return settled;
 }
 
 /*
@@ -405,7 +510,8 @@ count_part(Oid schema, int part)
 
 /*
  * Empty the parts that go, but for what must stay.  Those that are in use by other
- * sessions all the time are left, and counted in *busy.  Returns how many actions went.
+ * sessions all the time, or that older snapshots show otherwise, are left, and counted
+ * in *busy.  Returns how many actions went.
  * The locks stay until the transaction ends, so this comes last.  Needs an SPI connection.
  */
 int64
@@ -435,15 +541,18 @@ EmptyParts(Oid schema, TimestampTz before, const PartFate fates[PARTITIONS], int
 			continue;
 		}
 		find_kept(schema, part, before, kept);
-		if (kept->young_count > MAX_KEPT || kept->unfinished_count > MAX_KEPT ||
-			kept->young_count >= counts[part])
+		if (kept->young_count <= MAX_KEPT && kept->unfinished_count <= MAX_KEPT &&
+			kept->young_count < counts[part])
 		{
-			UnlockRelationOid(deliveries, AccessExclusiveLock);
-			UnlockRelationOid(outbox, AccessExclusiveLock);
-			continue;
+			if (empty_part(schema, part, kept))
+			{
+				purged += counts[part] - kept->young_count;
+				continue;
+			}
+			(*busy)++;
 		}
-		truncate_part(schema, part, kept);
-		purged += counts[part] - kept->young_count;
+		UnlockRelationOid(deliveries, AccessExclusiveLock);
+		UnlockRelationOid(outbox, AccessExclusiveLock);
 	}
 	pfree(kept);
 	return purged;

@@ -13,7 +13,7 @@
 typedef enum PartFate
 {
 	PART_STAYS,     /* it has nothing to purge, or nothing yet */
-	PART_IS_BUSY,   /* another purge is at it */
+	PART_IS_BUSY,   /* it is locked */
 	PART_GOES,      /* as a whole, but for a few rows */
 	PART_IS_THINNED /* row by row */
 } PartFate;

@@ -383,7 +383,7 @@ acteon_outbox_redrive(PG_FUNCTION_ARGS)
 
 	desc = ResultRowType(fcinfo);
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_redrive()", true);
-	LockForWriting(call.schema, WRITES_OF_QUEUE);
+	LockForWriting(call.schema, WRITES_OF_QUEUE | WRITES_ALL_PARTS);
 	redrive.now = call.now;
 	read_limits(fcinfo, &redrive, call.now);
 	reason = ReasonArgument(fcinfo, FILTERS + 2);

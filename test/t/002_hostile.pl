@@ -249,14 +249,24 @@ like($err, qr/audit table "acteon_audit" is in schema public, where every role m
 $node->safe_psql('other', 'REVOKE CREATE ON SCHEMA public FROM PUBLIC');
 
 # What the owner of the extension's tables plants on them runs as that owner,
-# even while a superuser's call only opens them.
+# even while a superuser's call only opens them.  They must have one owner, also if a
+# session has seen that they had.
 $node->safe_psql('other', q{
 	CREATE ROLE extowner;
 	CREATE SCHEMA xo AUTHORIZATION extowner;
 	GRANT CREATE ON SCHEMA public TO extowner;
 	CREATE TABLE xo.ran (who text);
 	GRANT ALL ON xo.ran TO PUBLIC;
-	ALTER TABLE acteon_dispatch_outbox OWNER TO extowner;
+	CREATE PROCEDURE give_queue(owner name) LANGUAGE plpgsql AS $$
+	DECLARE
+		t name;
+	BEGIN
+		FOR t IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^acteon_(dispatch|replay)_' LOOP
+			EXECUTE format('ALTER TABLE %I OWNER TO %I', t, owner);
+		END LOOP;
+	END
+	$$;
+	CALL give_queue('extowner');
 	SET ROLE extowner;
 	CREATE FUNCTION xo.planted(integer) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RAISE NOTICE 'runs as %', current_user; RETURN true; END$$;
 	CREATE INDEX ON acteon_dispatch_outbox (batch_id) WHERE xo.planted(1);
@@ -270,10 +280,28 @@ foreach my $call (q{acteon_replay('mine')}, q{acteon_replay_bulk(from_time => '2
 	unlike($err, qr/runs as (?!extowner)/, '… which runs as the owner of the table');
 }
 
+my $session = $node->background_psql('other', on_error_stop => 0);
+foreach my $table (qw(acteon_dispatch_outbox acteon_dispatch_delivery_7 acteon_dispatch_segment acteon_replay_log acteon_replay_batch))
+{
+	$session->query('SELECT count(*) FROM acteon_replay_batches');
+	unlike($session->{stderr}, qr/ERROR/, "with all tables of one owner, a call succeeds: before $table is given to another");
+	$session->{stderr} = '';
+	$node->safe_psql('other', "ALTER TABLE $table OWNER TO op");
+	foreach my $call (q{acteon_replay('mine')}, q{acteon_replay_bulk(from_time => '2000-01-01')}, q{acteon_replay_lineage('mine')}, q{acteon_outbox_claim('one')}, q{acteon_outbox_purge('1 day')}, 'acteon_replay_batches')
+	{
+		$session->query("SELECT count(*) FROM $call");
+		like($session->{stderr}, qr/the tables of extension acteon_replay belong to several roles\n.*"$table" (belongs )?to "op".*\n.*ALTER TABLE \w+ OWNER TO \w+,/, "$table of another owner: $call is refused");
+		unlike($session->{stderr}, qr/runs as/, '… before anything planted runs');
+		$session->{stderr} = '';
+	}
+	$node->safe_psql('other', "ALTER TABLE $table OWNER TO extowner");
+}
+$session->quit;
+
 # So does what the audit table's owner plants in conditions of indexes and in keys of partitions, which the server evaluates
 # when it reads what they are.
 $node->safe_psql('other', q{
-	ALTER TABLE acteon_dispatch_outbox OWNER TO CURRENT_USER;
+	DO $$BEGIN EXECUTE format('CALL give_queue(%L)', current_user); END$$;
 	DROP INDEX acteon_dispatch_outbox_batch_id_idx;
 	ALTER TABLE acteon_audit DROP CONSTRAINT IF EXISTS acteon_audit_pkey;
 	CREATE INDEX ON acteon_audit (action_id) WHERE xo.planted(2);

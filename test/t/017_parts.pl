@@ -1,4 +1,4 @@
-# Purges of whole parts of the outbox where much else is going on: transactions with one snapshot for all, sequences that are
+# Purges of whole parts of the outbox where much else is going on: older snapshots, other purges, sequences that are
 # behind the rows, purges that are not committed, subscribers that are told of half of it, dumps of version 1.0.
 use strict;
 use warnings;
@@ -46,6 +46,17 @@ sub replay
 	is(sql("SELECT count(*) FILTER (WHERE r.success) FROM generate_series(1, $count) AS n, acteon_replay('$name-' || n) AS r"), $count, "$name: replayed");
 }
 
+# What a statement returns and says.
+sub run_of
+{
+	my ($server, $sql) = @_;
+	my ($status, $out, $err) = $server->psql('postgres', $sql);
+
+	is($status, 0, "$sql: succeeds");
+	$err =~ s/^psql:\S+ //mg;
+	return join "\n", grep { length } $out, $err;
+}
+
 sub check_is_empty
 {
 	my ($name) = @_;
@@ -53,7 +64,7 @@ sub check_is_empty
 	is(sql('SELECT * FROM acteon_outbox_check()'), '', "no violations: $name");
 }
 
-# What has happened since the snapshot of a purge.
+# What has happened since the snapshot of a purge: the part stays.
 turn(1);
 deliver('old', 20, 100);
 sql(q{SELECT make_record('waiting-1'), make_record('fresh-1')});
@@ -69,12 +80,67 @@ foreach my $level ('REPEATABLE READ', 'SERIALIZABLE')
 	sql(q{SELECT make_record('last-1')}) if $level eq 'REPEATABLE READ';
 	replay('last', 1) if $level eq 'REPEATABLE READ';
 	turn(2) if $level eq 'REPEATABLE READ';
-	$purge->query_safe(q{SELECT acteon_outbox_purge('90 days')});
+	is($purge->query_safe(q{SET client_min_messages = error; SELECT acteon_outbox_purge('90 days')}), 0, "$level: nothing goes that others may see otherwise");
 	$purge->query_safe('COMMIT');
 	$purge->quit;
-	is(sql('SELECT count(*) FROM acteon_dispatch_outbox_1'), 3, "$level: what was not finished, or not old, stays");
+	is(sql('SELECT count(*) FROM acteon_dispatch_outbox_1'), 23, '… and all is there');
 	check_is_empty("a purge that is $level");
 }
+is(sql(q{SELECT acteon_outbox_purge('90 days')}), 20, 'the next purge empties the part');
+is(sql('SELECT count(*) FROM acteon_dispatch_outbox_1'), 3, '… but for what is not old');
+check_is_empty('the next purge');
+
+# A transaction with an older snapshot, which has not read the outbox before: pg_dump takes its locks after its snapshot.
+# What is in a part may have been finished, redriven or added since.
+my $seen = q{SELECT o.original_action_id, d.state, s.first_id IS NOT NULL FROM acteon_dispatch_outbox AS o LEFT JOIN acteon_dispatch_delivery AS d ON d.outbox_id = o.id
+	LEFT JOIN acteon_dispatch_segment AS s ON o.id BETWEEN s.first_id AND s.last_id WHERE o.original_action_id ~ '^seen' ORDER BY 1};
+my $reject = q{SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('no'::text)) FROM acteon_outbox_claim('one')};
+my $place = 66;
+foreach (
+	[ 'added', '90 days', sub { sql(q{SELECT make_record('seen-added-1')}); replay('seen-added', 1) }, 5, 2 ],
+	[ 'finished', '0', sub { sql($answer) }, 6, 0 ],
+	[ 'redriven', '90 days', sub { is(sql('SELECT redriven FROM acteon_outbox_redrive()'), 1, 'redriven: redriven') }, 5, 1 ],
+	[ 'nothing', '90 days', sub { }, 0, 1 ])
+{
+	my ($name, $age, $change, $next, $left) = @$_;
+	my $older = $node->background_psql('postgres');
+	my $before;
+
+	turn($place);
+	deliver('seen', 5, 100);
+	sql(q{SELECT make_record('seen-open-1')});
+	replay('seen-open', 1);
+	sql($reject) if $name eq 'redriven';
+	$before = sql($seen);
+	$older->query_safe('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM acteon_grants');
+	$change->();
+	turn($place + 1);
+	like(run_of($node, "SELECT acteon_outbox_purge('$age')"), $name eq 'nothing' ? qr/^5$/ : qr/^0\n.*NOTICE: +1 part of the outbox is in use/s, "$name: a purge beside an older snapshot");
+	is($older->query_safe($seen), $name eq 'nothing' ? 'seen-open-1||t' : $before, '… which shows what it has shown before, of all that is not old');
+	$older->query_safe('COMMIT');
+	$older->quit;
+	is(sql("SELECT acteon_outbox_purge('$age')"), $next, '… and the next purge takes the rest');
+	is(sql("SELECT count(*) FROM ($seen) AS s"), $left, '… leaves what has to stay');
+	check_is_empty($name);
+	sql("$answer HAVING count(*) > 0");
+	sql(q{UPDATE acteon_dispatch_delivery SET finished_at = finished_at - interval '100 days'});
+	sql(q{SELECT acteon_outbox_purge('90 days'); DELETE FROM acteon_audit WHERE action_id ~ '^seen'});
+	$place += 16;
+}
+
+# Two purges at once: the second one leaves all to the first.
+sql(q{UPDATE acteon_replay_tally SET finished_at = finished_at - interval '100 days'});
+turn(132);
+deliver('twice', 5, 100);
+turn(133);
+my $first = $node->background_psql('postgres');
+$first->query_safe('BEGIN');
+is($first->query_safe(q{SELECT acteon_outbox_purge('90 days')}), 5, 'a purge that is not committed');
+like(run_of($node, q{SET lock_timeout = '100ms'; SELECT acteon_outbox_purge('90 days')}), qr/^0\nNOTICE: +another purge is under way/, '… is not waited for by another one');
+$first->query_safe('COMMIT');
+$first->quit;
+is(run_of($node, q{SELECT acteon_outbox_purge('90 days')}), 0, '… and not in the way of the next one');
+check_is_empty('two purges');
 
 # Foreign keys of both kinds, that came when there were rows in other parts.
 turn(3);

@@ -342,6 +342,15 @@ foreach my $name (sort keys %queries)
 $read = rows_read("SELECT empty_outbox(); $call", '^day_');
 cmp_ok($read, '<=', 40_000, "partitions without an index are not read once a page ($read rows)");
 
+# No more partitions are read ahead than it takes: here the one of 95 days ago, and not that of 11 days ago.
+$node->safe_psql('postgres', 'INSERT INTO acteon_audit (id, action_id, namespace, tenant, provider, action_type, verdict, outcome, action_payload, verdict_details, outcome_details, metadata, dispatched_at, completed_at, duration_ms)
+	SELECT d || $$-$$ || n, d || $$-$$ || n, $$prod$$, $$many$$, $$email$$, $$send$$, $$allow$$, $$failed$$, $${}$$, $${}$$, $${}$$, $${}$$, ' . days_ago(0) . ' - d * interval $$1 day$$ + n * interval $$1 ms$$, now(), 1
+	FROM (VALUES (95, 100100), (11, 1000)) AS v (d, count), generate_series(1, count) AS n');
+$read = rows_read(q{SELECT empty_outbox(); CALL acteon_replay_all(tenant => 'many', outcome => 'failed', chunk => 10, max_records => 25)}, '^day_89$');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM acteon_dispatch_outbox'), 25, 'some of a great many records are replayed');
+is($read, 0, '… without reading partitions ahead that are not needed');
+$node->safe_psql('postgres', q{DELETE FROM acteon_audit WHERE tenant = 'many'});
+
 # A record that has gone is left out, and no other.
 $node->safe_psql('postgres', q{DELETE FROM acteon_audit WHERE action_id = 'a-4321'});
 is(scalar(split(' ', replays(q{outcome => 'failed'}))), 4899, 'a record that has gone is not replayed, the others are');

@@ -26,6 +26,8 @@ $node->safe_psql('postgres', $_) foreach (
 	q{SELECT count(make_record('a' || i, at => '2026-01-01'::timestamptz + i * interval '1 s')) FROM generate_series(1, 40) AS i},
 	q{SELECT count(make_record('l' || i, at => now() - interval '1 h' - i * interval '1 s', outcome => 'pending')) FROM generate_series(1, 5) AS i},
 	'CREATE ROLE ops',
+	q{SELECT make_record('d1', at => '1999-01-01'); SELECT acteon_replay('d1')},
+	q{SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('never'::text)) FROM acteon_outbox_claim('x', 5)},
 	"SELECT $replay)",
 	"SELECT $ack FROM acteon_outbox_claim('x', 5)",
 	q{SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('never'::text)) FROM acteon_outbox_claim('x', 5)},
@@ -75,8 +77,9 @@ my $watcher = $node->background_psql('postgres');
 my $caller = $node->background_psql('postgres', on_error_stop => 0);
 my $pid = $caller->query_safe('SELECT pg_backend_pid()');
 my %waits;
-foreach my $table (@tables)
+sub check_locks
 {
+	my ($table, $where) = @_;
 	my @wrong;
 
 	foreach (@calls)
@@ -84,7 +87,7 @@ foreach my $table (@tables)
 		my ($name, $sql) = @$_;
 		my $state = '';
 
-		$holder->query_safe("BEGIN; LOCK TABLE $table IN SHARE MODE");
+		$holder->query_safe("BEGIN; LOCK TABLE ONLY $table IN SHARE MODE");
 		$caller->{stdin} .= "BEGIN;\nSET LOCAL client_min_messages = error;\n$sql;\nSELECT 'the end';\n";
 		$caller->{run}->pump_nb;
 		for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
@@ -101,7 +104,7 @@ foreach my $table (@tables)
 
 			push @wrong, "$name holds $held" if $held;
 			push @wrong, "$name waits for $for" if $for ne $table;
-			$waits{$table}{$name} = 1;
+			$waits{"$table$where"}{$name} = 1;
 		}
 		push @wrong, "$name: $state" if $state !~ /^(waits|done)$/;
 		$holder->query_safe('ROLLBACK');
@@ -109,13 +112,22 @@ foreach my $table (@tables)
 		push @wrong, "$name: $caller->{stderr}" if $caller->{stderr} =~ /ERROR/;
 		$caller->{stderr} = '';
 	}
-	is(join('; ', @wrong), '', "$table: locked before its indexes are read");
+	is(join('; ', @wrong), '', "$table: locked before its indexes are read$where");
 }
+check_locks($_, '') foreach @tables;
+# The same where new actions go to another part of the outbox than those are in that calls look for, redrive or, because of
+# the reference, purge row by row.
+my $last = $node->safe_psql('postgres', 'SELECT last_value FROM acteon_dispatch_outbox_id_seq');
+$node->safe_psql('postgres', q{SELECT setval('acteon_dispatch_outbox_id_seq', 3000000000001); CREATE TABLE incident (action bigint REFERENCES acteon_dispatch_outbox)});
+check_locks($_, ', of another part') foreach qw(acteon_dispatch_outbox acteon_dispatch_delivery);
+$node->safe_psql('postgres', "DROP TABLE incident; SELECT setval('acteon_dispatch_outbox_id_seq', $last)");
 $_->quit foreach $holder, $watcher, $caller;
 # So that the above is not about nothing.
 is(join(' ', map { $waits{acteon_dispatch_segment}{$_} // 0 } qw(single bulk claim ack nack reject doubt extend redrive purge pause cancel settle)), join(' ', (1) x 13),
 	'segments: these calls write them');
 is(join(' ', map { $waits{acteon_dispatch_outbox}{$_} // 0 } qw(single bulk purge claim ack)), '1 1 1 0 0', 'outbox: replays and purges write it, claims and acks do not');
+
+is(join(' ', map { $waits{'acteon_dispatch_delivery, of another part'}{$_} // 0 } qw(ack reject redrive purge bulk)), '1 1 1 1 0', 'deliveries of another part: these write them, replays do not');
 
 # All of it under load.
 $node->safe_psql('postgres', q{
