@@ -48,7 +48,7 @@ my %ways = (
 	'pg_terminate_backend' => sub { $node->safe_psql('postgres', 'SELECT pg_terminate_backend(' . backend('runner') . ')') },
 	'pg_cancel_backend' => sub { $node->safe_psql('postgres', 'SELECT pg_cancel_backend(' . backend('runner') . ')') },
 	'a client that is gone' => sub { my ($call) = @_; $call->{handle}->kill_kill(grace => 0) },
-	'an error' => sub { $node->safe_psql('postgres', q{UPDATE acteon_replay_batch SET query = query || '{"limit": 0}' WHERE id = (SELECT max(id) FROM acteon_replay_batch)}) });
+	'an error' => sub { $node->safe_psql('postgres', q{ALTER TABLE acteon_audit RENAME TO elsewhere; SELECT acteon_replay_set_rate(max(id), NULL) FROM acteon_replay_batch}) });
 
 foreach my $way (sort keys %ways)
 {
@@ -63,7 +63,7 @@ foreach my $way (sort keys %ways)
 	$ways{$way}->($call);
 	wait_for_sql($node, sprintf($batch, $number), 'interrupted', '… and interrupted afterwards');
 	eval { $call->{handle}->finish };
-	$node->safe_psql('postgres', q{UPDATE acteon_replay_batch SET query = query - 'limit'}) if $way eq 'an error';
+	$node->safe_psql('postgres', 'ALTER TABLE elsewhere RENAME TO acteon_audit') if $way eq 'an error';
 	is($node->safe_psql('postgres', "SELECT state FROM acteon_replay_set_rate($number, NULL)"), 'interrupted', '… to those who steer it as well');
 
 	# Two go on at once: they take turns, and the batch stays in progress when one of them goes.
