@@ -209,6 +209,7 @@ ALTER TABLE acteon_replay_batch
 	ADD COLUMN canary_actions bigint,
 	ADD COLUMN canary_held boolean NOT NULL DEFAULT false,
 	ADD COLUMN canary_unrecorded bigint NOT NULL DEFAULT 0,
+	ADD COLUMN plan text,
 	ADD CONSTRAINT acteon_replay_batch_on_doubt_check
 		CHECK (on_doubt OPERATOR(pg_catalog.=) ANY ('{resend,hold}'::text[])),
 	ADD CONSTRAINT acteon_replay_batch_canary_check
@@ -229,6 +230,7 @@ COMMENT ON COLUMN acteon_replay_batch.canary_last_id IS 'Last outbox id that has
 COMMENT ON COLUMN acteon_replay_batch.canary_actions IS 'Actions that the steps of the canary have released.';
 COMMENT ON COLUMN acteon_replay_batch.canary_held IS 'Whether the batch is paused because of the judgement of the open step; acteon_replay_resume begins the next one.';
 COMMENT ON COLUMN acteon_replay_batch.canary_unrecorded IS 'Actions that the canary has judged by their answers, because they had no audit records.';
+COMMENT ON COLUMN acteon_replay_batch.plan IS 'Digest of the plan of a preview by which it was made, as in the log; NULL: it was made without a plan.';
 COMMENT ON COLUMN acteon_replay_batch.on_doubt IS 'What to do if it cannot be determined whether an action was executed: resend (once, under a new id) or hold (a person decides).';
 
 -- The key takes the place of the index, and is no number: calls that finish actions must not share a sequence.
@@ -253,11 +255,11 @@ ALTER TABLE acteon_replay_log
 	DROP CONSTRAINT acteon_replay_log_event_check,
 	ADD CONSTRAINT acteon_replay_log_event_check
 		CHECK (event OPERATOR(pg_catalog.=) ANY
-			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close}'::text[]));
+			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close,plan}'::text[]));
 
 COMMENT ON TABLE acteon_replay_log IS
-	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit, for each circuit breaker of a provider that closed, for each API key that was created or revoked, and for each contradiction and failover that was detected. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
-COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand).';
+	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit, for each circuit breaker of a provider that closed, for each API key that was created or revoked, for each contradiction and failover that was detected, and for each batch that was made by a plan. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
+COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand), plan (a batch was made by a plan, whose digest the details have).';
 
 ALTER TABLE acteon_replay_installation
 	ADD COLUMN server text,
@@ -331,6 +333,24 @@ COMMENT ON COLUMN acteon_replay_begun.begun_at IS 'Time of the first replay, or 
 
 SELECT pg_catalog.pg_extension_config_dump('acteon_replay_begun', '');
 INSERT INTO acteon_replay_begun (singleton) SELECT true FROM acteon_replay_installation;
+
+-- Its rows are not dumped: a restored database has a secret of its own, and plans of before are not valid there.
+CREATE TABLE acteon_replay_secret (
+	id uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
+	key bytea NOT NULL DEFAULT pg_catalog.sha256(pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) OPERATOR(pg_catalog.||) pg_catalog.uuid_send(pg_catalog.gen_random_uuid())
+		OPERATOR(pg_catalog.||) pg_catalog.uuid_send(pg_catalog.gen_random_uuid())),
+	made_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+INSERT INTO acteon_replay_secret DEFAULT VALUES;
+
+COMMENT ON TABLE acteon_replay_secret IS
+	'The secret with which plans are sealed. Only its owner can read it. A new row (INSERT INTO acteon_replay_secret DEFAULT VALUES) and the deletion of the old one replace it; plans of before are not valid then. Its rows are not dumped.';
+COMMENT ON COLUMN acteon_replay_secret.id IS 'Random; makes the key of the row, which publications need.';
+COMMENT ON COLUMN acteon_replay_secret.key IS 'The secret: 32 random bytes.';
+COMMENT ON COLUMN acteon_replay_secret.made_at IS 'Since when there is this secret.';
+
+REVOKE ALL ON acteon_replay_secret FROM PUBLIC;
+ALTER TABLE acteon_replay_secret ENABLE ROW LEVEL SECURITY;
 
 -- What a session that was still at work has committed must be seen, too: its ids would be missing, and used twice.
 DO $$
@@ -771,6 +791,7 @@ CREATE FUNCTION acteon_replay_bulk(
 	payload jsonb DEFAULT NULL,
 	payload_path text DEFAULT NULL,
 	canary acteon_canary DEFAULT NULL,
+	plan text DEFAULT NULL,
 	OUT batch_id bigint,
 	OUT replayed integer,
 	OUT failed integer,
@@ -781,7 +802,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_bulk'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary) IS
+COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, text) IS
 'Replays the actions whose audit records match every given filter, oldest first, in one transaction. At least one filter is required; from_time, to_time and lost => true each count as a filter, and so does an empty text, which finds only records with an empty text. exclude and exclude_ids do not. A NOTICE names ids of action_ids that have no record. If no record matches, a NOTICE for each text that no record was found with names up to three of the closest values that exist in records that the caller''s grants cover for reading; a bounded number of records is read for that.
 
 Arguments:
@@ -827,6 +848,7 @@ error_like: only records whose error, from which acteon_replay_causes makes sign
 payload: only records whose payload contains this JSON, as the operator @> of jsonb determines. Payloads that are missing or encrypted, or contain the redaction placeholder, never match
 payload_path: only records in whose payload this SQL/JSON path finds something, as the operator @? of jsonb determines. Errors in the evaluation, and payloads that payload never matches, count as nothing found
 canary: send the first 1, 2, 5, 20, 100, 1000 and 10000 actions before the others, and judge each of these steps by the audit records of its actions. auto: the next step begins when the actions have taken effect, otherwise the batch is paused; hold, or true: the batch is paused after each step until acteon_replay_resume begins the next one; off, or false: all actions at once. By default, batches of more than 100 actions begin with auto
+plan: replay exactly what a preview has shown: the plan that it returned. It contains the query, so no other argument is needed; if others are given, they must be those of the preview, except for the reason. If anything has changed since, the call is refused and says what; nothing is replayed then
 
 Returns:
 batch_id: number of the batch; NULL if nothing was replayed, failed or skipped
@@ -836,7 +858,7 @@ skipped: records that no grant of the caller covers, or that have no stored payl
 results: for each replayed or failed record {"original_action_id", "new_action_id", "success", "error"}
 next_cursor: pass it as cursor to continue; NULL at the end
 
-Errors: 22023 bad argument, no filter, only actions that took effect without allow_effective, or intents without allow_unproven, 22025 error_like ends with an escape character, 42501 role, 42P01 no audit table, 55000 intents of a copy.';
+Errors: 22023 bad argument, a plan that this installation has not made, no filter, only actions that took effect without allow_effective, or intents without allow_unproven, 22025 error_like ends with an escape character, 42501 role, 42P01 no audit table, 55000 intents of a copy, a plan that no longer holds, or more records than acteon_replay.plan_above without a plan.';
 COMMENT ON FUNCTION acteon_replay_bulk(jsonb) IS
 	'The same in the gateway''s wire form: takes an object whose keys are the names of the arguments, except from, to and limit instead of from_time, to_time and max_records; order (oldest or newest) can be used instead of newest_first. Times are in RFC 3339 format with a time zone; a null value is the same as a missing key; an unknown key is an error. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor", "effective"}; effective is the number of records that were passed over because their actions took effect. Always write the cast, acteon_replay_bulk(''{...}''::jsonb): a literal without it is taken for the namespace argument of the other form. Errors: as for the other form.';
 
@@ -916,6 +938,7 @@ cause: the five most frequent causes: the signature of the error, with provider 
 provider, action type, outcome, tenant: the twenty most frequent of each
 sample: some of the records that would be replayed
 query: the query with absolute times, for acteon_replay_all(jsonb) and acteon_replay_bulk(jsonb)
+plan: the plan, for the argument plan of acteon_replay_all and acteon_replay_bulk, and until when it holds, an hour; none if nothing matches or a replay would be refused
 
 Errors: otherwise as for acteon_replay_bulk.';
 
@@ -1049,6 +1072,7 @@ CREATE PROCEDURE acteon_replay_all(
 	payload jsonb DEFAULT NULL,
 	payload_path text DEFAULT NULL,
 	canary acteon_canary DEFAULT NULL,
+	plan text DEFAULT NULL,
 	chunk integer DEFAULT 1000,
 	INOUT batch_id bigint DEFAULT NULL,
 	INOUT replayed bigint DEFAULT NULL,
@@ -1057,7 +1081,7 @@ CREATE PROCEDURE acteon_replay_all(
 AS 'MODULE_PATHNAME', 'acteon_replay_all'
 LANGUAGE C;
 
-COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, integer, bigint, bigint, bigint, bigint) IS
+COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, text, integer, bigint, bigint, bigint, bigint) IS
 'Replays all matching records, any number of them, in committed chunks, oldest first. It takes the arguments of acteon_replay_bulk; max_records defaults to all records. It cannot run inside a transaction block. A NOTICE reports the progress every five seconds.
 
 If to_time is omitted or in the future, the time of the call is used, so that the call does not replay the records of its own replays. With a rate the call stays at most a minute ahead of the deliveries and waits for them, so that few actions have to be cancelled if the need arises, and a new rate takes effect with the next chunk; without a rate it enqueues everything at once. While the batch is paused the call waits; when the batch is cancelled the call ends. The cursor and the actions of a chunk are committed together, so if the call is interrupted, acteon_replay_continue can continue it. A call that finds only records that are passed over, because their actions already have a replay or took effect, leaves no batch behind, so a job that runs every five minutes does not fill the table. Memory use does not grow with the number of records, no transaction lasts longer than a chunk, and none is open while the call waits.

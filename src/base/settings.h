@@ -25,6 +25,7 @@ typedef enum NotifyWhen
 
 extern int NotifySetting;
 extern bool RequireReason;
+extern int PlanAbove;
 
 extern void DefineSettings(void);
 

@@ -156,6 +156,8 @@ InsertBatch(Oid schema, const BatchRow *batch)
 	fill(&row, Anum_batch_on_doubt, true,
 		 CStringGetTextDatum(batch->holds_doubts ? ON_DOUBT_HOLD : ON_DOUBT_RESEND));
 	fill_canary(&row, &batch->canary);
+	if (batch->plan != NULL)
+		fill(&row, Anum_batch_plan, true, CStringGetTextDatum(batch->plan));
 
 	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE), false);
 	InsertRow(&writer, row.values, row.nulls, Natts_batch);
@@ -278,6 +280,7 @@ read_row(TableFinder *row, BatchRow *batch)
 	batch->breaker_since = get_time(row, Anum_batch_breaker_since);
 	batch->holds_doubts = strcmp(get_text(row, Anum_batch_on_doubt), ON_DOUBT_HOLD) == 0;
 	read_canary(row, &batch->canary);
+	batch->plan = get_text(row, Anum_batch_plan);
 	batch->stop = StopInRow(row->slot);
 	batch->stop_reason = get_text(row, Anum_batch_stop_reason);
 }

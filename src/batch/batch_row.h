@@ -60,6 +60,7 @@ typedef struct BatchRow
 	OptionalTime breaker_since; /* later deliveries only; of what was read */
 	bool holds_doubts;          /* on_doubt is hold, not resend */
 	CanaryState canary;
+	const char *plan;           /* digest of its plan; NULL: none */
 	/* What only reading tells. */
 	BatchStop stop;    /* never BATCH_BUSY */
 	char *stop_reason; /* NULL: none */

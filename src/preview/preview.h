@@ -15,6 +15,7 @@
 #include "query/query.h"
 #include "replay/asked.h"
 #include "replay/eligibility.h"
+#include "replay/plan.h"
 
 /* What one should know of records that would be replayed, or nearly. */
 typedef enum Beware
@@ -62,6 +63,8 @@ typedef struct PreviewSample
 typedef struct Preview
 {
 	ReplayQuery *query; /* at the end: what the preview holds for */
+	char *plan;         /* to replay exactly that; NULL: there is nothing to replay */
+	TimestampTz plan_expires_at;
 	int64 matched;
 	int64 replayable;
 	int64 not_covered;   /* that the caller may not even read */
@@ -84,6 +87,7 @@ typedef struct Preview
 	PreviewSample *samples;
 	int sample_count;
 	int wanted_samples;
+	PlanCounts counts; /* for the plan */
 } Preview;
 
 extern void

@@ -29,6 +29,7 @@
 #include "batch/control_log.h"
 #include "query/query.h"
 #include "replay/asked.h"
+#include "replay/plan.h"
 #include "replay/replay_many.h"
 #include "replay/replay_call.h"
 #include "replay/run_batch.h"
@@ -104,22 +105,35 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *
 			Oid *schema)
 {
 	Failures failures = {0};
-	BatchRow batch = {.reason = query->reason, .failures = &failures, .chunk = chunk};
+	BatchRow batch = {.failures = &failures, .chunk = chunk};
+	ReplayPlan *plan;
 	ReplayCall call;
 	Identity saved;
 
 	CheckReplayQuery(query);
 	PushActiveSnapshot(GetTransactionSnapshot());
+	plan = TakePlan(query, CalledSchema(fcinfo));
 	BeginCall(&call, fcinfo, procedure, query->reason);
 	CheckAsked(&call.audit, query);
 	*schema = call.schema;
 	EndQueryAt(query, call.now);
-	batch.matched = AuditCount(&call.audit, query);
+	if (plan != NULL)
+	{
+		CheckPlan(&call, plan);
+		batch.matched = plan->counts.matched;
+		batch.plan = plan->digest;
+	}
+	else
+	{
+		batch.matched = AuditCount(&call.audit, query);
+		RequirePlan(query, "CALL acteon_replay_all", batch.matched);
+	}
 	NoticeLeftOut(&call.audit, query);
 	if (batch.matched == 0 && query->cursor_text == NULL)
 		NoticeClosestValues(&call.audit, query, call.grants);
 	if (batch.matched > 0)
 	{
+		batch.reason = query->reason;
 		batch.query = QueryToJsonb(query);
 		batch.scope = NewScope(query->provider_override);
 		SwitchIdentity(&saved, TableOwner(OwnTable(call.schema, BATCH_TABLE)));
@@ -127,6 +141,8 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *
 		BeginCanary(&batch.canary, CanaryMode(query->canary, batch.matched));
 		HoldEnqueuing(call.schema, batch.id);
 		WriteBatch(&call, query, &batch);
+		if (plan != NULL)
+			LogPlan(&call, plan, batch.id, batch.reason);
 		RestoreIdentity(&saved);
 	}
 	CloseAuditTable(&call.audit);
@@ -175,9 +191,15 @@ read_wire_arguments(ReplayQuery *query, FunctionCallInfo fcinfo)
 {
 	ReadQueryArgument(query, fcinfo, true);
 	if (!PG_ARGISNULL(1))
+	{
 		query->rate = PG_GETARG_NUMERIC(1);
+		NOTE_GIVEN(query, OPTION_RATE);
+	}
 	if (!PG_ARGISNULL(2))
+	{
 		query->start_at = (OptionalTime){true, PG_GETARG_TIMESTAMPTZ(2)};
+		NOTE_GIVEN(query, OPTION_START_AT);
+	}
 	if (!PG_ARGISNULL(3))
 		query->reason = text_to_cstring(PG_GETARG_TEXT_PP(3));
 }

@@ -114,9 +114,11 @@ foreach my $page (pages())
 	$script =~ s/(?=^SELECT key_id FROM acteon_api_login)/UPDATE acteon_api_keys SET key_sha256 = :'key_sha256';\n/m;
 	IPC::Run::run([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-f', '-' ], '<', \"BEGIN;\n$before{$page}\n$script\nROLLBACK;\n", '>', \my $out, '2>', \$err);
 	unlike($err, qr/ERROR|invalid command/, "$page: its statements run") || diag($err);
+	# A call that takes what a statement before has put into a variable.
+	my @variables = statements($page) =~ /^(SELECT [^;]*?\\gset)$/msg;
 	foreach my $call (statements($page) =~ /^(CALL .*?;)\n/msg)
 	{
-		is(($node->psql('postgres', $call))[0], 0, "$page: so does $call");
+		is(($node->psql('postgres', join("\n", ($call =~ /:'/ ? @variables : ()), $call)))[0], 0, "$page: so does $call");
 	}
 }
 
