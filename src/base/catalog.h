@@ -92,7 +92,11 @@ enum
 	Anum_batch_canary_held,
 	Anum_batch_canary_unrecorded,
 	Anum_batch_plan,
-	Natts_batch = Anum_batch_plan
+	Anum_batch_awaits_until,
+	Anum_batch_approved_at,
+	Anum_batch_approved_by,
+	Anum_batch_session_role_oid,
+	Natts_batch = Anum_batch_session_role_oid
 };
 
 enum

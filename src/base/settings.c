@@ -25,6 +25,7 @@ bool HoldDoubts;
 int NotifySetting;
 bool RequireReason;
 int PlanAbove;
+int ApprovalAbove;
 
 static const struct config_enum_entry notify_values[] = {
 	{"off", NOTIFY_OFF, false},  {"on", NOTIFY_ON, false},  {"smart", NOTIFY_SMART, false},
@@ -110,6 +111,12 @@ DefineSettings(void)
 		"Sets the number of records above which a replay needs the plan of a preview.",
 		"It applies to acteon_replay_all and acteon_replay_bulk. -1 turns it off.", &PlanAbove, -1,
 		-1, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"acteon_replay.approval_above",
+		"Sets the number of records above which a replay needs the approval of a second person.",
+		"What a role has replayed without approval within the last hour counts together. -1 turns "
+		"it off.",
+		&ApprovalAbove, -1, -1, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"acteon_replay.gateway_patience",
 		"Sets the time after which the absence of an action's audit record is taken into account.",

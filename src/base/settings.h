@@ -26,6 +26,7 @@ typedef enum NotifyWhen
 extern int NotifySetting;
 extern bool RequireReason;
 extern int PlanAbove;
+extern int ApprovalAbove;
 
 extern void DefineSettings(void);
 

@@ -131,8 +131,6 @@ count_item(Preview *preview, ReplayCall *call, const ReplayItem *item)
 
 	preview->matched++;
 	preview->reasons[item->reason]++;
-	if (!preview->first.given || record->dispatched_at < preview->first.time)
-		preview->first = (OptionalTime){true, record->dispatched_at};
 	if (item->reason == REASON_NO_GRANT &&
 		(record->missing != NULL || !GrantsCover(call->grants, GRANT_READ, &target)))
 	{
@@ -214,40 +212,6 @@ replay_seconds(const Preview *preview)
 }
 
 /*
- * Make the query one that holds for what was shown, whenever it is asked again:
- * give it a beginning and a number of records, as it has an end already.  One
- * that has no filter does not get one so: a replay refuses it still.  Returns the bits
- * of the options that it did not have.
- */
-static uint64
-complete_query(Preview *preview, bool has_filter)
-{
-	ReplayQuery *query = preview->query;
-	uint64 completed = query->is_cut ? OPTION_BIT(OPTION_TO) : 0;
-
-	if (!has_filter)
-	{
-		query->to = query->uncut_to;
-		return 0;
-	}
-	if (!query->from.given && preview->first.given && IsRfc3339Time(preview->first.time))
-	{
-		query->from = preview->first;
-		completed |= OPTION_BIT(OPTION_FROM);
-	}
-	if (query->from.given && query->from.time > query->to.time)
-		query->to.time = query->from.time; /* all of it lies in the future */
-	if (!query->is_limited && preview->matched <= PG_INT32_MAX)
-	{
-		SetInteger(query, OPTION_MAX_RECORDS, Max(preview->matched, 1));
-		completed |= OPTION_BIT(OPTION_MAX_RECORDS);
-	}
-	if (query->cursor_text != NULL)
-		query->cursor_text = MakeCursor(query, &query->cursor);
-	return completed;
-}
-
-/*
  * Make the plan of what was shown, if there is anything to replay.
  */
 static void
@@ -297,7 +261,10 @@ MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, int s
 	CloseAuditTable(&call.audit);
 	preview->seconds = query->rate_value > 0 ? replay_seconds(preview) : 0;
 	preview->beware[BEWARE_EFFECTIVE] += preview->reasons[REASON_EFFECTIVE];
-	make_plan(preview, &call, complete_query(preview, has_filter));
+	if (has_filter)
+		make_plan(preview, &call, CompleteQuery(query, &preview->counts));
+	else
+		query->to = query->uncut_to; /* a replay refuses it, and what is made of it as well */
 }
 
 /*

@@ -68,7 +68,6 @@ typedef struct Preview
 	int64 matched;
 	int64 replayable;
 	int64 not_covered;   /* that the caller may not even read */
-	OptionalTime first;  /* of all that matched */
 	OptionalTime oldest; /* of those that the caller may read */
 	OptionalTime newest;
 	double seconds; /* with a rate: what it takes */

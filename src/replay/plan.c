@@ -53,20 +53,36 @@ InitPlanCounts(PlanCounts *counts)
 }
 
 /*
- * The order of a record and of the one at an end: by time, then by id.
+ * The order of a record and of a place in time: by time, then by id.
+ */
+static int
+compare_with(const AuditRecord *record, TimestampTz time, const char *id, int id_len)
+{
+	int len = VARSIZE_ANY_EXHDR(record->id);
+	int order;
+
+	if (record->dispatched_at != time)
+		return record->dispatched_at < time ? -1 : 1;
+	order = memcmp(VARDATA_ANY(record->id), id, Min(len, id_len));
+	return order != 0 ? order : len - id_len;
+}
+
+/*
+ * The order of two records.
+ */
+static int
+compare_records(const AuditRecord *a, const AuditRecord *b)
+{
+	return compare_with(a, b->dispatched_at, VARDATA_ANY(b->id), VARSIZE_ANY_EXHDR(b->id));
+}
+
+/*
+ * The order of a record and of the one at an end.
  */
 static int
 compare_with_end(const AuditRecord *record, const PlanEnd *end)
 {
-	int len = VARSIZE_ANY_EXHDR(record->id);
-	int end_len;
-	int order;
-
-	if (record->dispatched_at != end->dispatched_at.time)
-		return record->dispatched_at < end->dispatched_at.time ? -1 : 1;
-	end_len = strlen(end->id);
-	order = memcmp(VARDATA_ANY(record->id), end->id, Min(len, end_len));
-	return order != 0 ? order : len - end_len;
+	return compare_with(record, end->dispatched_at.time, end->id, strlen(end->id));
 }
 
 /*
@@ -90,22 +106,60 @@ set_end(PlanCounts *counts, PlanEnd *end, const AuditRecord *record)
 void
 CountForPlan(PlanCounts *counts, const ReplayItem *items, int count)
 {
+	const AuditRecord *first = NULL;
+	const AuditRecord *last = NULL;
+
 	for (int i = 0; i < count; i++)
 	{
 		const AuditRecord *record = items[i].record;
 
 		counts->matched++;
 		counts->reasons[items[i].reason]++;
-		if (counts->first.id == NULL || compare_with_end(record, &counts->first) < 0)
-			set_end(counts, &counts->first, record);
-		if (counts->last.id == NULL || compare_with_end(record, &counts->last) > 0)
-			set_end(counts, &counts->last, record);
+		if (counts->scope != NULL && record->missing == NULL &&
+			(items[i].status == ITEM_PENDING || items[i].status == ITEM_FAILED))
+			AddToScope(counts->scope, record);
+		if (first == NULL || compare_records(record, first) < 0)
+			first = record;
+		if (last == NULL || compare_records(record, last) > 0)
+			last = record;
 		if (items[i].status != ITEM_PENDING)
 			continue;
 		counts->replayable++;
 		counts->digest += hash_bytes_extended((const unsigned char *) VARDATA_ANY(record->id),
 											  VARSIZE_ANY_EXHDR(record->id), record->dispatched_at);
 	}
+	if (first != NULL && (counts->first.id == NULL || compare_with_end(first, &counts->first) < 0))
+		set_end(counts, &counts->first, first);
+	if (last != NULL && (counts->last.id == NULL || compare_with_end(last, &counts->last) > 0))
+		set_end(counts, &counts->last, last);
+}
+
+/*
+ * Make a query, which has a filter and an end, one that holds for the records that were
+ * counted, whenever it is asked again: give it a beginning and a number of records.
+ * Returns the bits of the options that were not given like this.
+ */
+uint64
+CompleteQuery(ReplayQuery *query, const PlanCounts *counts)
+{
+	const OptionalTime *first = &counts->first.dispatched_at;
+	uint64 completed = query->is_cut ? OPTION_BIT(OPTION_TO) : 0;
+
+	if (!query->from.given && first->given && IsRfc3339Time(first->time))
+	{
+		query->from = *first;
+		completed |= OPTION_BIT(OPTION_FROM);
+	}
+	if (query->from.given && query->from.time > query->to.time)
+		query->to.time = query->from.time; /* all of it lies in the future */
+	if (!query->is_limited && counts->matched <= PG_INT32_MAX)
+	{
+		SetInteger(query, OPTION_MAX_RECORDS, Max(counts->matched, 1));
+		completed |= OPTION_BIT(OPTION_MAX_RECORDS);
+	}
+	if (query->cursor_text != NULL)
+		query->cursor_text = MakeCursor(query, &query->cursor);
+	return completed;
 }
 
 /* ----------------------------------------------------------------
@@ -197,6 +251,18 @@ MakePlan(Oid schema, const ReplayQuery *query, uint64 completed, const PlanCount
 }
 
 /*
+ * The digest that names a plan in its batch and in the log.
+ */
+const char *
+PlanDigest(const char *plan)
+{
+	char *digest = palloc(QUERY_DIGEST_LEN + 1);
+
+	QueryDigest(digest, plan, strlen(plan));
+	return digest;
+}
+
+/*
  * Raise the error of a text that is no plan of this installation.
  */
 ACTEON_NORETURN static void
@@ -215,23 +281,23 @@ report_no_plan(void)
 static Jsonb *
 open_plan(Oid schema, const char *text)
 {
-	size_t prefix = strlen(PLAN_PREFIX);
-	const char *dot;
+	const char *contents;
 	size_t len;
 	size_t padded;
 	int room;
 	char *encoded;
 	char *json;
 
-	if (strncmp(text, PLAN_PREFIX, prefix) != 0 || (dot = strchr(text + prefix, '.')) == NULL ||
-		strlen(dot + 1) != TEXT_SEAL_LEN)
+	if (strncmp(text, PLAN_PREFIX, strlen(PLAN_PREFIX)) != 0)
 		report_no_plan();
-	len = dot - (text + prefix);
-	if (!TextIsSealed(schema, dot + 1, text + prefix, len))
+	contents = text + strlen(PLAN_PREFIX);
+	len = strcspn(contents, ".");
+	if (strlen(contents) != len + 1 + TEXT_SEAL_LEN ||
+		!TextIsSealed(schema, contents + len + 1, contents, len))
 		report_no_plan();
 	padded = (len + 3) / 4 * 4;
 	encoded = palloc(padded);
-	memcpy(encoded, text + prefix, len);
+	memcpy(encoded, contents, len);
 	memset(encoded + len, '=', padded - len);
 	replace_characters(encoded, len, "-_", "+/");
 	room = pg_b64_dec_len(padded);
@@ -318,8 +384,7 @@ read_plan(Oid schema, const char *text, bool wire_form)
 	for (Reason reason = REASON_NONE + 1; reason < NUM_REASONS; reason++)
 	{
 		const char *name = ReasonName(reason);
-		JsonbValue *value =
-			getKeyJsonValueFromContainer(&reasons->root, name, strlen(name), NULL);
+		JsonbValue *value = getKeyJsonValueFromContainer(&reasons->root, name, strlen(name), NULL);
 
 		if (value != NULL)
 			plan->counts.reasons[reason] = number_of(value);
@@ -328,7 +393,7 @@ read_plan(Oid schema, const char *text, bool wire_form)
 	plan->database = (Oid) get_number(root, "database");
 	plan->system = (uint64) get_number(root, "system");
 	plan->expires_at = get_number(root, "expires");
-	QueryDigest(plan->digest, text, strlen(text));
+	strlcpy(plan->digest, PlanDigest(text), sizeof(plan->digest));
 	return plan;
 }
 
@@ -394,8 +459,7 @@ check_beside(const ReplayQuery *given, const ReplayPlan *plan)
 
 	for (OptionId id = 0; id < NUM_OPTIONS; id++)
 	{
-		if ((ReplayOptions[id].calls & CALL_QUERY) == 0 || id == OPTION_PLAN ||
-			id == OPTION_REASON)
+		if ((ReplayOptions[id].calls & CALL_QUERY) == 0 || id == OPTION_PLAN || id == OPTION_REASON)
 			continue;
 		is_alone &= !says(given, id);
 		if (differs == NUM_OPTIONS && !agrees(given, plan, id))
@@ -446,8 +510,7 @@ TakePlan(ReplayQuery *query, Oid schema)
 	plan = read_plan(schema, query->plan, query->wire_form);
 	check_circumstances(plan);
 	check_beside(&given, plan);
-	if (!given.any_number && plan->query.is_limited &&
-		plan->query.max_records > MAX_RECORDS_LIMIT)
+	if (!given.any_number && plan->query.is_limited && plan->query.max_records > MAX_RECORDS_LIMIT)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("plan is for more than %d records", MAX_RECORDS_LIMIT),
 						errhint("CALL acteon_replay_all() with it.")));
@@ -514,8 +577,7 @@ describe_change(const PlanCounts *then, const PlanCounts *now)
 	if (list.len == 0)
 		appendStringInfoString(&list, ", but not the same ones");
 	initStringInfo(&text);
-	appendStringInfo(&text,
-					 INT64_FORMAT " %s to be replayed then, " INT64_FORMAT " now%s.",
+	appendStringInfo(&text, INT64_FORMAT " %s to be replayed then, " INT64_FORMAT " now%s.",
 					 then->replayable, then->replayable == 1 ? "record" : "records",
 					 now->replayable, list.data);
 	return text.data;
@@ -548,19 +610,28 @@ see_window(void *arg, ReplayItem *items, int count)
 }
 
 /*
- * Look at the records of a plan again, and refuse it with
- * object_not_in_prerequisite_state, saying what has changed, if anything has.  Needs an
- * SPI connection and an active snapshot.
+ * Count the records that a replay of a query would look at, and find their scope.  Needs
+ * an SPI connection and an active snapshot.
  */
 void
-CheckPlan(ReplayCall *call, const ReplayPlan *plan)
+CountRecords(ReplayCall *call, const ReplayQuery *query, PlanCounts *counts)
 {
-	PlanCounts now;
+	InitPlanCounts(counts);
+	counts->scope = NewScope(query->provider_override);
+	SurveyRecords(call, query, see_window, counts);
+}
 
-	InitPlanCounts(&now);
-	SurveyRecords(call, &plan->query, see_window, &now);
-	if (!same_counts(&plan->counts, &now))
-		report_changed(describe_change(&plan->counts, &now));
+/*
+ * Look at the records of a plan again, and refuse it with
+ * object_not_in_prerequisite_state, saying what has changed, if anything has.  Sets *now
+ * to what there is.  Needs an SPI connection and an active snapshot.
+ */
+void
+CheckPlan(ReplayCall *call, const ReplayPlan *plan, PlanCounts *now)
+{
+	CountRecords(call, &plan->query, now);
+	if (!same_counts(&plan->counts, now))
+		report_changed(describe_change(&plan->counts, now));
 }
 
 /*

@@ -31,6 +31,7 @@ typedef struct PlanCounts
 	PlanEnd first;
 	PlanEnd last;
 	uint64 digest; /* of which ones would be replayed, in any order */
+	Scope *scope;  /* of those that would be attempted; NULL: it is not wanted */
 } PlanCounts;
 
 /* A plan. */
@@ -51,9 +52,13 @@ extern void CountForPlan(PlanCounts *counts, const ReplayItem *items, int count)
 extern char *MakePlan(Oid schema, const ReplayQuery *query, uint64 completed,
 					  const PlanCounts *counts, Oid caller, TimestampTz now);
 extern ReplayPlan *TakePlan(ReplayQuery *query, Oid schema);
-extern void CheckPlan(ReplayCall *call, const ReplayPlan *plan);
+extern void CountRecords(ReplayCall *call, const ReplayQuery *query, PlanCounts *counts);
+extern uint64 CompleteQuery(ReplayQuery *query, const PlanCounts *counts);
+extern const char *PlanDigest(const char *plan);
+extern void CheckPlan(ReplayCall *call, const ReplayPlan *plan, PlanCounts *now);
 extern void CheckPlanIsKept(const ReplayPlan *plan, const ReplayItem *items, int count);
 extern void RequirePlan(const ReplayQuery *query, const char *function, int64 count);
-extern void LogPlan(const ReplayCall *call, const ReplayPlan *plan, int64 batch_id, const char *reason);
+extern void
+LogPlan(const ReplayCall *call, const ReplayPlan *plan, int64 batch_id, const char *reason);
 
 #endif /* ACTEON_PLAN_H */

@@ -14,6 +14,7 @@
 #include "base/jsonb_build.h"
 #include "base/jsonb_writer.h"
 #include "base/result.h"
+#include "batch/approval.h"
 #include "base/replay_id.h"
 #include "query/query.h"
 #include "replay/asked.h"
@@ -97,8 +98,8 @@ list_results(const Gathered *gathered)
  * replay, fail or skip.
  */
 static void
-enqueue_batch(ReplayCall *call, const ReplayQuery *query, const ReplayPlan *plan, Gathered *gathered,
-			  BulkResult *result)
+enqueue_batch(ReplayCall *call, const ReplayQuery *query, const ReplayPlan *plan,
+			  Gathered *gathered, BulkResult *result)
 {
 	Failures failures = {0};
 	BatchRow batch = {.reason = query->reason,
@@ -139,6 +140,7 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 	ReplayCall call;
 	Gathered gathered = {0};
 	ReplayPlan *plan;
+	PlanCounts counts;
 
 	memset(result, 0, sizeof(*result));
 	CheckReplayQuery(query);
@@ -151,12 +153,13 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 		AllocSetContextCreate(caller_context, "acteon_replay bulk", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(call.context);
 	if (plan != NULL)
-		CheckPlan(&call, plan);
+		CheckPlan(&call, plan, &counts);
 	if (GatherRecords(&call, query, PG_INT64_MAX, &gathered))
 		result->next_cursor = MakeCursor(query, &gathered.last);
 	result->effective = gathered.effective;
 	if (plan == NULL)
 		RequirePlan(query, "acteon_replay_bulk", gathered.count);
+	RefuseWithoutApproval(call.schema, call.caller, gathered.count);
 	NoticeLeftOut(&call.audit, query);
 	if (gathered.looked_at == 0 && query->cursor_text == NULL)
 		NoticeClosestValues(&call.audit, query, call.grants);
