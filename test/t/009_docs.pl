@@ -121,7 +121,7 @@ foreach my $page (pages())
 		# has a batch, whose number other pages do not reckon with.
 		if ($call =~ /:'/)
 		{
-			push @with_variables, [ $page, join("\n", statements($page) =~ /^(SELECT [^;]*?\\gset)$/msg, $call) ];
+			push @with_variables, [ $page, join("\n", (grep { /AS (\w+) FROM/ && $call =~ /:'$1'/ } statements($page) =~ /^(SELECT [^;]*?\\gset)$/msg), $call) ];
 			next;
 		}
 		is(($node->psql('postgres', $call))[0], 0, "$page: so does $call");
