@@ -209,6 +209,10 @@ ALTER TABLE acteon_replay_batch
 	ADD COLUMN canary_actions bigint,
 	ADD COLUMN canary_held boolean NOT NULL DEFAULT false,
 	ADD COLUMN canary_unrecorded bigint NOT NULL DEFAULT 0,
+	ADD COLUMN plan text,
+	ADD COLUMN awaits_until timestamptz,
+	ADD COLUMN approved_at timestamptz,
+	ADD COLUMN approved_by name,
 	ADD CONSTRAINT acteon_replay_batch_on_doubt_check
 		CHECK (on_doubt OPERATOR(pg_catalog.=) ANY ('{resend,hold}'::text[])),
 	ADD CONSTRAINT acteon_replay_batch_canary_check
@@ -229,6 +233,10 @@ COMMENT ON COLUMN acteon_replay_batch.canary_last_id IS 'Last outbox id that has
 COMMENT ON COLUMN acteon_replay_batch.canary_actions IS 'Actions that the steps of the canary have released.';
 COMMENT ON COLUMN acteon_replay_batch.canary_held IS 'Whether the batch is paused because of the judgement of the open step; acteon_replay_resume begins the next one.';
 COMMENT ON COLUMN acteon_replay_batch.canary_unrecorded IS 'Actions that the canary has judged by their answers, because they had no audit records.';
+COMMENT ON COLUMN acteon_replay_batch.awaits_until IS 'Until then it waits for approval, and nothing of it is enqueued; afterwards it is cancelled. NULL: it does not wait.';
+COMMENT ON COLUMN acteon_replay_batch.approved_at IS 'When it was approved; NULL: it was not.';
+COMMENT ON COLUMN acteon_replay_batch.approved_by IS 'Role that approved it.';
+COMMENT ON COLUMN acteon_replay_batch.plan IS 'Digest of the plan of a preview by which it was made, as in the log; NULL: it was made without a plan.';
 COMMENT ON COLUMN acteon_replay_batch.on_doubt IS 'What to do if it cannot be determined whether an action was executed: resend (once, under a new id) or hold (a person decides).';
 
 -- The key takes the place of the index, and is no number: calls that finish actions must not share a sequence.
@@ -253,11 +261,11 @@ ALTER TABLE acteon_replay_log
 	DROP CONSTRAINT acteon_replay_log_event_check,
 	ADD CONSTRAINT acteon_replay_log_event_check
 		CHECK (event OPERATOR(pg_catalog.=) ANY
-			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close}'::text[]));
+			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close,plan,await_approval,approve}'::text[]));
 
 COMMENT ON TABLE acteon_replay_log IS
-	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit, for each circuit breaker of a provider that closed, for each API key that was created or revoked, and for each contradiction and failover that was detected. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
-COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand).';
+	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit, for each circuit breaker of a provider that closed, for each API key that was created or revoked, for each contradiction and failover that was detected, for each batch that was made by a plan or has to be approved, and for each approval. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
+COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand), plan (a batch was made by a plan, whose digest the details have), await_approval (a batch was made that must be approved), approve.';
 
 ALTER TABLE acteon_replay_installation
 	ADD COLUMN server text,
@@ -331,6 +339,24 @@ COMMENT ON COLUMN acteon_replay_begun.begun_at IS 'Time of the first replay, or 
 
 SELECT pg_catalog.pg_extension_config_dump('acteon_replay_begun', '');
 INSERT INTO acteon_replay_begun (singleton) SELECT true FROM acteon_replay_installation;
+
+-- Its rows are not dumped: a restored database has a secret of its own, and plans of before are not valid there.
+CREATE TABLE acteon_replay_secret (
+	id uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
+	key bytea NOT NULL DEFAULT pg_catalog.sha256(pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) OPERATOR(pg_catalog.||) pg_catalog.uuid_send(pg_catalog.gen_random_uuid())
+		OPERATOR(pg_catalog.||) pg_catalog.uuid_send(pg_catalog.gen_random_uuid())),
+	made_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+INSERT INTO acteon_replay_secret DEFAULT VALUES;
+
+COMMENT ON TABLE acteon_replay_secret IS
+	'The secret with which plans are sealed. Only its owner can read it. A new row (INSERT INTO acteon_replay_secret DEFAULT VALUES) and the deletion of the old one replace it; plans of before are not valid then. Its rows are not dumped.';
+COMMENT ON COLUMN acteon_replay_secret.id IS 'Random; makes the key of the row, which publications need.';
+COMMENT ON COLUMN acteon_replay_secret.key IS 'The secret: 32 random bytes.';
+COMMENT ON COLUMN acteon_replay_secret.made_at IS 'Since when there is this secret.';
+
+REVOKE ALL ON acteon_replay_secret FROM PUBLIC;
+ALTER TABLE acteon_replay_secret ENABLE ROW LEVEL SECURITY;
 
 -- What a session that was still at work has committed must be seen, too: its ids would be missing, and used twice.
 DO $$
@@ -496,10 +522,13 @@ $$;
 DROP POLICY acteon_replay_batch_authorized ON acteon_replay_batch;
 DROP POLICY acteon_replay_log_authorized ON acteon_replay_log;
 ALTER TABLE acteon_replay_batch
-	ALTER COLUMN requested_by_oid TYPE acteon_role USING acteon_role_of_1_0(requested_by, requested_by_oid)::acteon_role;
+	ALTER COLUMN requested_by_oid TYPE acteon_role USING acteon_role_of_1_0(requested_by, requested_by_oid)::acteon_role,
+	ADD COLUMN session_role_oid acteon_role;
 ALTER TABLE acteon_replay_log
 	ALTER COLUMN role_oid TYPE acteon_role USING acteon_role_of_1_0(role_name, role_oid)::acteon_role;
 DROP FUNCTION acteon_role_of_1_0(name, oid);
+
+COMMENT ON COLUMN acteon_replay_batch.session_role_oid IS 'OID of session_role, which follows ALTER ROLE ... RENAME; NULL for batches of version 1.0.';
 
 CREATE POLICY acteon_replay_batch_authorized ON acteon_replay_batch FOR SELECT
 	USING (EXISTS (SELECT FROM pg_catalog.pg_roles AS r
@@ -771,6 +800,7 @@ CREATE FUNCTION acteon_replay_bulk(
 	payload jsonb DEFAULT NULL,
 	payload_path text DEFAULT NULL,
 	canary acteon_canary DEFAULT NULL,
+	plan text DEFAULT NULL,
 	OUT batch_id bigint,
 	OUT replayed integer,
 	OUT failed integer,
@@ -781,7 +811,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_bulk'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary) IS
+COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, text) IS
 'Replays the actions whose audit records match every given filter, oldest first, in one transaction. At least one filter is required; from_time, to_time and lost => true each count as a filter, and so does an empty text, which finds only records with an empty text. exclude and exclude_ids do not. A NOTICE names ids of action_ids that have no record. If no record matches, a NOTICE for each text that no record was found with names up to three of the closest values that exist in records that the caller''s grants cover for reading; a bounded number of records is read for that.
 
 Arguments:
@@ -827,6 +857,7 @@ error_like: only records whose error, from which acteon_replay_causes makes sign
 payload: only records whose payload contains this JSON, as the operator @> of jsonb determines. Payloads that are missing or encrypted, or contain the redaction placeholder, never match
 payload_path: only records in whose payload this SQL/JSON path finds something, as the operator @? of jsonb determines. Errors in the evaluation, and payloads that payload never matches, count as nothing found
 canary: send the first 1, 2, 5, 20, 100, 1000 and 10000 actions before the others, and judge each of these steps by the audit records of its actions. auto: the next step begins when the actions have taken effect, otherwise the batch is paused; hold, or true: the batch is paused after each step until acteon_replay_resume begins the next one; off, or false: all actions at once. By default, batches of more than 100 actions begin with auto
+plan: replay exactly what a preview has shown: the plan that it returned. It contains the query, so no other argument is needed; if others are given, they must be those of the preview, except for the reason. If anything has changed since, the call is refused and says what; nothing is replayed then
 
 Returns:
 batch_id: number of the batch; NULL if nothing was replayed, failed or skipped
@@ -836,7 +867,7 @@ skipped: records that no grant of the caller covers, or that have no stored payl
 results: for each replayed or failed record {"original_action_id", "new_action_id", "success", "error"}
 next_cursor: pass it as cursor to continue; NULL at the end
 
-Errors: 22023 bad argument, no filter, only actions that took effect without allow_effective, or intents without allow_unproven, 22025 error_like ends with an escape character, 42501 role, 42P01 no audit table, 55000 intents of a copy.';
+Errors: 22023 bad argument, a plan that this installation has not made, no filter, only actions that took effect without allow_effective, or intents without allow_unproven, 22025 error_like ends with an escape character, 42501 role, 42P01 no audit table, 55000 intents of a copy, a plan that no longer holds, more records than acteon_replay.plan_above without a plan, or than acteon_replay.approval_above.';
 COMMENT ON FUNCTION acteon_replay_bulk(jsonb) IS
 	'The same in the gateway''s wire form: takes an object whose keys are the names of the arguments, except from, to and limit instead of from_time, to_time and max_records; order (oldest or newest) can be used instead of newest_first. Times are in RFC 3339 format with a time zone; a null value is the same as a missing key; an unknown key is an error. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor", "effective"}; effective is the number of records that were passed over because their actions took effect. Always write the cast, acteon_replay_bulk(''{...}''::jsonb): a literal without it is taken for the namespace argument of the other form. Errors: as for the other form.';
 
@@ -916,6 +947,7 @@ cause: the five most frequent causes: the signature of the error, with provider 
 provider, action type, outcome, tenant: the twenty most frequent of each
 sample: some of the records that would be replayed
 query: the query with absolute times, for acteon_replay_all(jsonb) and acteon_replay_bulk(jsonb)
+plan: the plan, for the argument plan of acteon_replay_all and acteon_replay_bulk, and until when it holds, an hour; none if nothing matches or a replay would be refused
 
 Errors: otherwise as for acteon_replay_bulk.';
 
@@ -1049,6 +1081,7 @@ CREATE PROCEDURE acteon_replay_all(
 	payload jsonb DEFAULT NULL,
 	payload_path text DEFAULT NULL,
 	canary acteon_canary DEFAULT NULL,
+	plan text DEFAULT NULL,
 	chunk integer DEFAULT 1000,
 	INOUT batch_id bigint DEFAULT NULL,
 	INOUT replayed bigint DEFAULT NULL,
@@ -1057,10 +1090,12 @@ CREATE PROCEDURE acteon_replay_all(
 AS 'MODULE_PATHNAME', 'acteon_replay_all'
 LANGUAGE C;
 
-COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, integer, bigint, bigint, bigint, bigint) IS
+COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, text, integer, bigint, bigint, bigint, bigint) IS
 'Replays all matching records, any number of them, in committed chunks, oldest first. It takes the arguments of acteon_replay_bulk; max_records defaults to all records. It cannot run inside a transaction block. A NOTICE reports the progress every five seconds.
 
 If to_time is omitted or in the future, the time of the call is used, so that the call does not replay the records of its own replays. With a rate the call stays at most a minute ahead of the deliveries and waits for them, so that few actions have to be cancelled if the need arises, and a new rate takes effect with the next chunk; without a rate it enqueues everything at once. While the batch is paused the call waits; when the batch is cancelled the call ends. The cursor and the actions of a chunk are committed together, so if the call is interrupted, acteon_replay_continue can continue it. A call that finds only records that are passed over, because their actions already have a replay or took effect, leaves no batch behind, so a job that runs every five minutes does not fill the table. Memory use does not grow with the number of records, no transaction lasts longer than a chunk, and none is open while the call waits.
+
+With more records than acteon_replay.approval_above the call only writes the batch down, and returns: it is awaiting approval (acteon_replay_approve). Afterwards acteon_replay_continue replays it.
 
 Arguments:
 chunk: how many records one transaction examines, 1 to 10000
@@ -1492,7 +1527,10 @@ CREATE FUNCTION acteon_replay_read_batches(
 	OUT done bigint,
 	OUT on_doubt text,
 	OUT canary text,
-	OUT refused bigint)
+	OUT refused bigint,
+	OUT plan text,
+	OUT awaits_until timestamptz,
+	OUT approved_by name)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_read_batches'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
@@ -1505,7 +1543,7 @@ CREATE OR REPLACE VIEW acteon_replay_batches AS
 		b.replayed, b.failed, b.skipped, b.passed_over, b.waiting, b.in_flight, b.delivered,
 		b.delivered_by, b.dead, b.cancelled, b.rate, b.speed, b.time_left, b.start_at,
 		b.breaker, b.stop_reason, b.stopped_by, b.stopped_at, b.failures, b.last_chunk_at,
-		b.query, b.in_doubt, b.held, b.done, b.on_doubt, b.canary, b.refused
+		b.query, b.in_doubt, b.held, b.done, b.on_doubt, b.canary, b.refused, b.plan, b.awaits_until, b.approved_by
 	FROM acteon_replay_read_batches() AS b;
 
 COMMENT ON COLUMN acteon_replay_batches.passed_over IS 'Records whose action already has a replay, took effect, or, with lost, was not lost.';
@@ -1519,6 +1557,9 @@ COMMENT ON COLUMN acteon_replay_batches.done IS 'Of the delivered ones, how many
 COMMENT ON COLUMN acteon_replay_batches.refused IS 'Records that could not be replayed; the reasons are in failures, the records in acteon_replay_items(batch_id, ''refused'').';
 COMMENT ON COLUMN acteon_replay_batches.on_doubt IS 'What to do with actions in doubt: resend or hold.';
 COMMENT ON COLUMN acteon_replay_batches.stopped_by IS 'Role that stopped it; NULL: its circuit breaker or its canary.';
+COMMENT ON COLUMN acteon_replay_batches.plan IS 'Digest of its plan, if it has one: acteon_replay_approve takes it.';
+COMMENT ON COLUMN acteon_replay_batches.awaits_until IS 'Until when it waits for approval; NULL: it does not. Afterwards it is cancelled.';
+COMMENT ON COLUMN acteon_replay_batches.approved_by IS 'Role that approved it.';
 COMMENT ON COLUMN acteon_replay_batches.canary IS
 	'How far the canary is: the open step, how many actions it and the steps before have released, and what it waits for: answers, records or a person. "passed": all steps have been released. It also says how many actions were judged by their answers because they had no audit records. NULL: the batch has none.';
 
@@ -1577,6 +1618,27 @@ Errors: P0002 no such batch, or none of its actions is covered, 22023 bad argume
 
 COMMENT ON FUNCTION acteon_replay_lineage(text) IS
 	'Returns the whole chain of replays to which an action belongs, given any action of it: the original first, then each replay after its source, one row for each action: id, source (the action that it replays), generation, depth, batch, who started it, when, why, and state (original, waiting, running, in_doubt, delivered, dead, cancelled). The argument is text, because original ids can be any string: acteon_replay_lineage(new_action_id::text). Only actions that the caller''s grants cover are returned; no rows for an action that was never replayed. Does not need the audit table.';
+
+/*
+ * A second person
+ */
+
+CREATE FUNCTION acteon_replay_approve(batch_id bigint, plan text, reason text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_approve(bigint, text, text) IS
+'Approves a batch that is awaiting approval: one of acteon_replay_all with more records than acteon_replay.approval_above. Before that nothing of it is enqueued, and it cannot be resumed, continued or given another rate, only cancelled. Afterwards acteon_replay_continue, called by the role that started it, replays it. A batch that is not approved within 24 hours is cancelled.
+
+The caller needs admin grants for all that the batch would replay, and must be a second person: neither its role nor the role of its session may be the role that started the batch or the role of the session in which that was done, or be a member of one of these, or have one of these as a member. This holds for superusers, too.
+
+Arguments:
+batch_id: the batch
+plan: the digest of its plan, as acteon_replay_batches shows it
+reason: the reason, which is stored in the log
+
+Errors: P0002 no such batch, 42501 no admin grant for all of it, or not a second person, 22023 another plan, 55000 it is not awaiting approval, or not any more.';
 
 /*
  * Comments on objects of version 1.0; doc/reference.md is made from them
@@ -1756,7 +1818,7 @@ BEGIN
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
-				acteon_replay_breaker_close,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_pause,
+				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_pause,
 				acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
 				acteon_replay_resume,acteon_replay_run,acteon_replay_set_rate,acteon_replay_settle,
 				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,

@@ -181,7 +181,7 @@ FROM acteon_replay_causes(from_time => '2000-01-01', signature_rules => '') AS c
 WHERE p.matched <> c.records OR r.matched <> a.matched - c.records OR s.matched <> r.matched;
 -- an error as it is stands for its signature; the name of a rule is one
 SELECT signature, (SELECT sum(records) FROM acteon_replay_causes(signature => s.signature)) AS records FROM (VALUES ('timeout after <time>'), ('timeout after 5s'), ('timeout after 5'), ('block 7'), ('block <number>'), ('')) AS s (signature);
-SELECT section, item, matched, replayable FROM acteon_replay_preview(signature => 'timeout after 1s', sample => 2) WHERE section NOT IN ('query', 'time', 'action type');
+SELECT section, item, matched, replayable FROM acteon_replay_preview(signature => 'timeout after 1s', sample => 2) WHERE section NOT IN ('query', 'plan', 'time', 'action type');
 SELECT (acteon_replay_preview('{"signature": "timeout after 1s", "signature_rules": "time"}'::jsonb) -> 'query') - '{to,from}'::text[] AS query;
 -- with lost it is the last record of an action that counts
 SELECT s, matched FROM unnest('{timeout after <time>,circuit breaker is open}'::text[]) AS s, acteon_replay_preview(lost => true, signature => s) WHERE section = 'total';

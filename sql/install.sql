@@ -47,7 +47,7 @@ WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'acteon_replay'
 	AND has_any_column_privilege('public', c.oid, 'SELECT')
 ORDER BY c.relname COLLATE "C";
 
--- everything in it is in the dump
+-- everything in it is in the dump, except the secret: a restored database has its own
 SELECT c.relname AS not_in_dump
 FROM pg_depend AS d JOIN pg_class AS c ON c.oid = d.objid
 JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'acteon_replay'

@@ -37,6 +37,7 @@ INSERT INTO asked VALUES
 	('acteon_outbox_redrive', 'rate', 'acteon_outbox_redrive(batch_id => 1, rate => %s)'),
 	('acteon_outbox_reject', 'outbox_id', format('acteon_outbox_reject(ARRAY[%%s]::bigint[], ARRAY[%s]::bigint[], ARRAY[''x''])', :token)),
 	('acteon_outbox_reject', 'lease_token', format('acteon_outbox_reject(ARRAY[%s]::bigint[], ARRAY[%%s]::bigint[], ARRAY[''x''])', :claimed)),
+	('acteon_replay_approve', 'batch_id', 'acteon_replay_approve(%s, ''x'')'),
 	('acteon_replay_cancel', 'batch_id', 'acteon_replay_cancel(%s)'),
 	('acteon_replay_causes', 'max_causes', '(SELECT count(*) FROM acteon_replay_causes(max_causes => %s))'),
 	('acteon_replay_id', 'generation', 'acteon_replay_id(''n1'', %s)'),

@@ -6,18 +6,18 @@ CALL clean();
 CREATE ROLE regress_acteon_preview;
 INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions) VALUES
 	('regress_acteon_preview', 'operator', '{acme}', '{*}', '{*}', '{*}'), ('regress_acteon_preview', 'viewer', '{initech}', '{*}', '{*}', '{*}');
--- The rows but the query, whose end is the time of the call.
+-- The rows but the query and the plan, whose end is the time of the call.
 CREATE FUNCTION pg_temp.preview(query jsonb, sample integer DEFAULT 0) RETURNS TABLE (section text, item text, matched bigint, replayable bigint, note text) LANGUAGE sql AS $$
 	SELECT * FROM acteon_replay_preview(tenant => query ->> 'tenant', outcome => query ->> 'outcome', max_records => (query ->> 'limit')::integer, from_time => (query ->> 'from')::timestamptz,
 		include_replayed => (query ->> 'include_replayed')::boolean, allow_redacted => (query ->> 'allow_redacted')::boolean, newest_first => (query ->> 'newest_first')::boolean,
 		rate => (query ->> 'rate')::numeric, start_at => (query ->> 'start_at')::timestamptz, ramp => (query ->> 'ramp')::boolean, dedup => query ->> 'dedup',
 		allow_partial => (query ->> 'allow_partial')::boolean, provider_override => query ->> 'provider_override', max_generation => (query ->> 'max_generation')::integer, sample => sample)
-	WHERE section <> 'query'
+	WHERE section NOT IN ('query', 'plan')
 $$;
 
 -- nothing
 SELECT * FROM pg_temp.preview('{}');
-SELECT acteon_replay_preview('{}'::jsonb) - 'query' AS preview, acteon_replay_preview('{"to": "2026-01-01T00:00:00Z"}'::jsonb) -> 'query' AS query;
+SELECT acteon_replay_preview('{}'::jsonb) - '{query,plan}'::text[] AS preview, acteon_replay_preview('{"to": "2026-01-01T00:00:00Z"}'::jsonb) -> 'query' AS query;
 
 -- an incident with everything in it
 SELECT count(make_record('i-' || n, at => timestamptz '2026-01-01 12:00+00' + n * interval '1 s', tenant => CASE WHEN n % 10 = 0 THEN 'acme.eu' ELSE 'acme' END,
@@ -38,7 +38,7 @@ SELECT * FROM pg_temp.preview('{"rate": 20}', sample => 3);
 -- nothing was written
 SELECT count(*) AS actions, count(DISTINCT batch_id) AS batches FROM acteon_dispatch_outbox;
 -- the same for programs
-SELECT jsonb_pretty(acteon_replay_preview('{"to": "2026-01-02T00:00:00Z", "rate": 20, "limit": 1000}'::jsonb, 1));
+SELECT jsonb_pretty(acteon_replay_preview('{"to": "2026-01-02T00:00:00Z", "rate": 20, "limit": 1000}'::jsonb, 1) #- '{plan}');
 -- and then, as shown
 SELECT acteon_replay_preview('{"namespace": "prod"}'::jsonb) -> 'query' AS query \gset
 BEGIN;

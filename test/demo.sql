@@ -16,7 +16,7 @@ FROM acteon_audit WHERE outcome <> 'executed' GROUP BY 1, 2, 3 ORDER BY 4 DESC;
 SET ROLE oncall;
 SELECT provider, outcome, signature, records, tenants, some_tenants FROM acteon_replay_causes(lost => true);
 SELECT * FROM acteon_replay_preview(lost => true, provider => 'email',
-	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00', rate => 500, sample => 2);
+	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00', rate => 500, sample => 2) WHERE section <> 'plan';
 \set ECHO none
 
 \echo '--- The last line is the query with all its times: what was shown is what runs.'

@@ -23,6 +23,7 @@
 #define ACTION_TABLE "acteon_dispatch_action"
 #define LIMIT_TABLE "acteon_replay_limit"
 #define REFUSED_TABLE "acteon_replay_refused"
+#define SECRET_TABLE "acteon_replay_secret"
 
 /* Rows of a segment at most; the increment of the outbox's sequence. */
 #define SEGMENT_ACTIONS 100
@@ -90,7 +91,19 @@ enum
 	Anum_batch_canary_actions,
 	Anum_batch_canary_held,
 	Anum_batch_canary_unrecorded,
-	Natts_batch = Anum_batch_canary_unrecorded
+	Anum_batch_plan,
+	Anum_batch_awaits_until,
+	Anum_batch_approved_at,
+	Anum_batch_approved_by,
+	Anum_batch_session_role_oid,
+	Natts_batch = Anum_batch_session_role_oid
+};
+
+enum
+{
+	Anum_secret_id = 1,
+	Anum_secret_key,
+	Anum_secret_made_at
 };
 
 enum

@@ -124,4 +124,13 @@ extern bool pq_check_connection(void);
 #define ActeonIsEndless(interval) false
 #endif
 
+/* PostgreSQL 18 has bytes instead of characters on the one side of base64. */
+#if PG_VERSION_NUM >= 180000
+#define ActeonBase64Encode(src, len, dst, room) pg_b64_encode((const uint8 *) (src), len, dst, room)
+#define ActeonBase64Decode(src, len, dst, room) pg_b64_decode(src, len, (uint8 *) (dst), room)
+#else
+#define ActeonBase64Encode(src, len, dst, room) pg_b64_encode(src, len, dst, room)
+#define ActeonBase64Decode(src, len, dst, room) pg_b64_decode(src, len, dst, room)
+#endif
+
 #endif /* ACTEON_COMPAT_H */

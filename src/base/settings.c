@@ -24,6 +24,8 @@ bool AuditIsLiveIsSaid;
 bool HoldDoubts;
 int NotifySetting;
 bool RequireReason;
+int PlanAbove;
+int ApprovalAbove;
 
 static const struct config_enum_entry notify_values[] = {
 	{"off", NOTIFY_OFF, false},  {"on", NOTIFY_ON, false},  {"smart", NOTIFY_SMART, false},
@@ -104,6 +106,17 @@ DefineSettings(void)
 	DefineCustomBoolVariable("acteon_replay.require_reason",
 							 "Requires a reason for replaying, steering, redriving and purging.",
 							 NULL, &RequireReason, false, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"acteon_replay.plan_above",
+		"Sets the number of records above which a replay needs the plan of a preview.",
+		"It applies to acteon_replay_all and acteon_replay_bulk. -1 turns it off.", &PlanAbove, -1,
+		-1, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"acteon_replay.approval_above",
+		"Sets the number of records above which a replay needs the approval of a second person.",
+		"What a role has replayed without approval within the last hour counts together. -1 turns "
+		"it off.",
+		&ApprovalAbove, -1, -1, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"acteon_replay.gateway_patience",
 		"Sets the time after which the absence of an action's audit record is taken into account.",

@@ -25,6 +25,8 @@ typedef enum NotifyWhen
 
 extern int NotifySetting;
 extern bool RequireReason;
+extern int PlanAbove;
+extern int ApprovalAbove;
 
 extern void DefineSettings(void);
 

@@ -235,6 +235,7 @@ enum
 	"	c.rate, c.speed, NULL, c.start_at, NULL," \
 	"	w.stop_reason, w.stopped_by, c.stopped_at, w.failures, w.last_chunk_at, w.query," \
 	"	c.in_doubt, c.held, c.done, c.on_doubt, " CANARY ", w.failed," \
+	"	w.plan, c.awaits_until, w.approved_by," \
 	"	c.in_part, c.stopped, c.is_complete, c.all_waiting, c.all_in_flight, c.all_in_doubt," \
 	"	c.breaker_window, c.breaker_share," \
 	"	c.breaker_since " \
@@ -279,6 +280,9 @@ enum
 	LIST_ON_DOUBT,
 	LIST_CANARY,
 	LIST_REFUSED, /* the same as LIST_FAILED */
+	LIST_PLAN,
+	LIST_AWAITS_UNTIL,
+	LIST_APPROVED_BY,
 	LIST_IN_PART,
 	LIST_STOPPED,
 	LIST_IS_COMPLETE,
@@ -476,6 +480,7 @@ read_list_row(ListRow *row, HeapTuple tuple, TupleDesc desc)
 	batch->stop = StopOfValue(row->values[LIST_STOPPED], row->nulls[LIST_STOPPED]);
 	batch->is_complete = DatumGetBool(row->values[LIST_IS_COMPLETE]);
 	batch->start_at = list_time(row, LIST_START_AT);
+	batch->awaits_until = list_time(row, LIST_AWAITS_UNTIL);
 	if (!row->nulls[LIST_QUERY])
 		batch->query = DatumGetJsonbP(row->values[LIST_QUERY]);
 	if (!row->nulls[LIST_RATE])
@@ -572,6 +577,12 @@ derive_list_row(ListRow *row, Oid schema, TimestampTz now)
 
 	row->state = BatchState(schema, &row->batch, row->queue, now);
 	set_list_value(row, LIST_STATE, CStringGetTextDatum(row->state));
+	if (ApprovalOf(&row->batch) == APPROVAL_EXPIRED && row->batch.stop == BATCH_RUNS)
+	{
+		if (!row->in_part)
+			set_list_value(row, LIST_STOP_REASON, CStringGetTextDatum(APPROVAL_EXPIRED_REASON));
+		set_list_value(row, LIST_STOPPED_AT, row->values[LIST_AWAITS_UNTIL]);
+	}
 	if (list_time_left(row, ramp, now, &time_left))
 		set_list_value(row, LIST_TIME_LEFT, time_left);
 	if (ramp > 0)

@@ -156,6 +156,11 @@ InsertBatch(Oid schema, const BatchRow *batch)
 	fill(&row, Anum_batch_on_doubt, true,
 		 CStringGetTextDatum(batch->holds_doubts ? ON_DOUBT_HOLD : ON_DOUBT_RESEND));
 	fill_canary(&row, &batch->canary);
+	if (batch->plan != NULL)
+		fill(&row, Anum_batch_plan, true, CStringGetTextDatum(batch->plan));
+	fill(&row, Anum_batch_session_role_oid, true, ObjectIdGetDatum(GetSessionUserId()));
+	fill(&row, Anum_batch_awaits_until, batch->awaits_until.given,
+		 TimestampTzGetDatum(batch->awaits_until.time));
 
 	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE), false);
 	InsertRow(&writer, row.values, row.nulls, Natts_batch);
@@ -278,6 +283,10 @@ read_row(TableFinder *row, BatchRow *batch)
 	batch->breaker_since = get_time(row, Anum_batch_breaker_since);
 	batch->holds_doubts = strcmp(get_text(row, Anum_batch_on_doubt), ON_DOUBT_HOLD) == 0;
 	read_canary(row, &batch->canary);
+	batch->plan = get_text(row, Anum_batch_plan);
+	batch->awaits_until = get_time(row, Anum_batch_awaits_until);
+	batch->approved_at = get_time(row, Anum_batch_approved_at);
+	batch->session_role = DatumGetObjectId(get(row, Anum_batch_session_role_oid, &isnull));
 	batch->stop = StopInRow(row->slot);
 	batch->stop_reason = get_text(row, Anum_batch_stop_reason);
 }
@@ -510,6 +519,20 @@ StopBatch(HeldBatch *held, const char *stopped, TimestampTz at, Oid by, const ch
 	set(&changes, Anum_batch_stopped_by, has_role, has_role ? RoleName(by) : (Datum) 0);
 	set(&changes, Anum_batch_stop_reason, has_reason,
 		has_reason ? CStringGetTextDatum(reason) : (Datum) 0);
+	change(held, &changes);
+}
+
+/*
+ * Write down that a batch that is held was approved, and by which role.
+ */
+void
+ApproveBatch(HeldBatch *held, TimestampTz at, Oid by)
+{
+	Changes changes = {0};
+
+	set(&changes, Anum_batch_awaits_until, false, (Datum) 0);
+	set(&changes, Anum_batch_approved_at, true, TimestampTzGetDatum(at));
+	set(&changes, Anum_batch_approved_by, true, RoleName(by));
 	change(held, &changes);
 }
 

@@ -60,9 +60,13 @@ typedef struct BatchRow
 	OptionalTime breaker_since; /* later deliveries only; of what was read */
 	bool holds_doubts;          /* on_doubt is hold, not resend */
 	CanaryState canary;
+	const char *plan;          /* digest of its plan; NULL: none */
+	OptionalTime awaits_until; /* until then it waits for approval */
 	/* What only reading tells. */
 	BatchStop stop;    /* never BATCH_BUSY */
 	char *stop_reason; /* NULL: none */
+	OptionalTime approved_at;
+	Oid session_role; /* in whose session it was asked for; InvalidOid as for requested_by */
 } BatchRow;
 
 /* A batch that is locked for changing; see HoldBatch. */
@@ -83,6 +87,7 @@ extern void UpdateBatch(HeldBatch *held, const BatchRow *batch);
 extern void DropBatch(HeldBatch *held);
 extern void
 StopBatch(HeldBatch *held, const char *stopped, TimestampTz at, Oid by, const char *reason);
+extern void ApproveBatch(HeldBatch *held, TimestampTz at, Oid by);
 extern void EndCancelling(HeldBatch *held);
 extern void ResumeBatch(HeldBatch *held, TimestampTz since);
 extern void SetBatchRate(HeldBatch *held, Numeric rate);

@@ -116,7 +116,9 @@ BatchState(Oid schema, const BatchRow *batch, BatchQueueContents queue, Timestam
 		return BATCH_STATE_PAUSED;
 	if (batch->stop == BATCH_CANCELLED)
 		return BATCH_STATE_CANCELLED;
-	/* BATCH_STATE_AWAITING_APPROVAL belongs here: nothing of it is enqueued before. */
+	if (ApprovalOf(batch) != APPROVAL_NONE)
+		return ApprovalOf(batch) == APPROVAL_AWAITED ? BATCH_STATE_AWAITING_APPROVAL
+													 : BATCH_STATE_CANCELLED;
 	if (!batch->is_complete)
 		return is_being_enqueued(schema, batch->id) ? BATCH_STATE_ENQUEUING
 													: BATCH_STATE_INTERRUPTED;

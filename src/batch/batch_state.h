@@ -7,6 +7,29 @@
 
 #include "batch/batch_row.h"
 #include "query/states.h"
+#include "utils/timestamp.h"
+
+/* Whether a batch waits for the approval of a second person. */
+typedef enum Approval
+{
+	APPROVAL_NONE,    /* it has been given, or is not needed */
+	APPROVAL_AWAITED, /* nothing of the batch is enqueued before */
+	APPROVAL_EXPIRED  /* it was not given in time: the batch is cancelled */
+} Approval;
+
+/* Why a batch whose approval has expired is cancelled. */
+#define APPROVAL_EXPIRED_REASON "approval expired"
+
+/*
+ * Whether a batch waits for approval now.
+ */
+static inline Approval
+ApprovalOf(const BatchRow *batch)
+{
+	if (!batch->awaits_until.given)
+		return APPROVAL_NONE;
+	return batch->awaits_until.time > GetCurrentTimestamp() ? APPROVAL_AWAITED : APPROVAL_EXPIRED;
+}
 
 /* What is in the queue of a batch. */
 typedef enum BatchQueueContents

@@ -82,12 +82,12 @@ check_may_steer(ControlCall *call, Grants *grants)
 
 /*
  * Begin to steer the batch that an argument names: check that the server can
- * write, the reason, and the caller's rights; lock the batch's row; act as the
- * tables' owner until EndControl.
+ * write, the reason, and, with the given check, the caller's rights; lock the batch's
+ * row; act as the tables' owner until EndControl.
  */
 void
-BeginControl(ControlCall *call, FunctionCallInfo fcinfo, const char *function, int batch_argument,
-			 int reason_argument)
+BeginControlBy(ControlCall *call, FunctionCallInfo fcinfo, const char *function, int batch_argument,
+			   int reason_argument, ControlCheck check)
 {
 	Grants *grants;
 
@@ -103,7 +103,17 @@ BeginControl(ControlCall *call, FunctionCallInfo fcinfo, const char *function, i
 	LockForWriting(call->schema, WRITES_OF_QUEUE);
 	if (!HoldBatch(&call->held, call->schema, call->batch_id, true))
 		ReportUnknownBatch(call->batch_id);
-	check_may_steer(call, grants);
+	check(call, grants);
+}
+
+/*
+ * The same for whoever may steer the batch.
+ */
+void
+BeginControl(ControlCall *call, FunctionCallInfo fcinfo, const char *function, int batch_argument,
+			 int reason_argument)
+{
+	BeginControlBy(call, fcinfo, function, batch_argument, reason_argument, check_may_steer);
 }
 
 /*

@@ -7,6 +7,7 @@
 
 #include "fmgr.h"
 
+#include "access/grants.h"
 #include "base/identity.h"
 #include "batch/batch_row.h"
 
@@ -22,6 +23,11 @@ typedef struct ControlCall
 	HeldBatch held;
 } ControlCall;
 
+/* Refuses a caller who may not do it, given the locked batch; see BeginControlBy. */
+typedef void (*ControlCheck)(ControlCall *call, Grants *grants);
+
+extern void BeginControlBy(ControlCall *call, FunctionCallInfo fcinfo, const char *function,
+						   int batch_argument, int reason_argument, ControlCheck check);
 extern void BeginControl(ControlCall *call, FunctionCallInfo fcinfo, const char *function,
 						 int batch_argument, int reason_argument);
 extern void EndControl(ControlCall *call);

@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "base/result.h"
+#include "batch/approval.h"
 #include "batch/batch_pace.h"
 #include "batch/batch_state.h"
 #include "batch/batch_stop.h"
@@ -120,6 +121,7 @@ acteon_replay_pause(PG_FUNCTION_ARGS)
 
 	BeginControl(&call, fcinfo, "acteon_replay_pause()", 0, 1);
 	refuse_cancelled(&call);
+	RefuseUnapproved(&call.held.row);
 	if (call.held.row.stop == BATCH_PAUSED)
 		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is paused already", call.batch_id)));
 	else if (!is_finished(&call))
@@ -177,6 +179,7 @@ acteon_replay_resume(PG_FUNCTION_ARGS)
 
 	BeginControl(&call, fcinfo, "acteon_replay_resume()", 0, 1);
 	refuse_cancelled(&call);
+	RefuseUnapproved(&call.held.row);
 	if (call.held.row.stop != BATCH_PAUSED)
 		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is not paused", call.batch_id)));
 	else
@@ -253,6 +256,7 @@ acteon_replay_set_rate(PG_FUNCTION_ARGS)
 	(void) RateValue(rate);
 	BeginControl(&call, fcinfo, "acteon_replay_set_rate()", 0, 2);
 	refuse_cancelled(&call);
+	RefuseUnapproved(&call.held.row);
 	if (!is_finished(&call))
 	{
 		BeginDetails(&details);

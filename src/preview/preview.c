@@ -3,10 +3,10 @@
  *		What a replay would do, without doing it.
  *
  * A preview reads the records that a replay would read (audit_scan.c), judges them
- * as it would (eligibility.c), and counts.  It looks at earlier replays without
- * waiting for any (forecast.c).  So its numbers are the replay's, as long as
+ * as it would (survey.c), and counts.  So its numbers are the replay's, as long as
  * nothing happens in between; and it writes nothing, so it runs in a read only
- * transaction and on a standby.
+ * transaction and on a standby.  With the plan that it returns, a replay makes sure that
+ * nothing has happened (plan.c).
  *
  * What the caller's grants do not cover is counted, as a replay counts it, and
  * nothing of it is named.
@@ -32,22 +32,13 @@
 #include "base/message.h"
 #include "base/rfc3339.h"
 #include "base/text.h"
-#include "preview/forecast.h"
 #include "preview/preview.h"
 #include "queue/pace.h"
-#include "replay/kin.h"
 #include "replay/replay_call.h"
+#include "replay/survey.h"
 
 /* Different dedup keys are estimated with an error of a percent: 2^14 registers. */
 #define DEDUP_KEY_BITS 14
-
-/* By what records are looked at. */
-typedef struct Look
-{
-	Judge judge;
-	Forecast forecast;
-	ExecutedSearch executed;
-} Look;
 
 /*
  * Make an empty preview in the current memory context.
@@ -63,6 +54,7 @@ init_preview(Preview *preview, ReplayQuery *query, int wanted)
 	for (int i = 0; i < NUM_BREAKDOWNS; i++)
 		InitValueCounts(&preview->by[i]);
 	preview->causes = MakeCauseCounts(query);
+	InitPlanCounts(&preview->counts);
 }
 
 /*
@@ -139,8 +131,6 @@ count_item(Preview *preview, ReplayCall *call, const ReplayItem *item)
 
 	preview->matched++;
 	preview->reasons[item->reason]++;
-	if (!preview->first.given || record->dispatched_at < preview->first.time)
-		preview->first = (OptionalTime){true, record->dispatched_at};
 	if (item->reason == REASON_NO_GRANT &&
 		(record->missing != NULL || !GrantsCover(call->grants, GRANT_READ, &target)))
 	{
@@ -161,42 +151,36 @@ count_item(Preview *preview, ReplayCall *call, const ReplayItem *item)
 		keep_sample(preview, record);
 }
 
-/*
- * Look at a window of records.  Returns how many of them a replay would attempt
- * or skip: these count for its limit.
- */
-static int
-look_at_window(Preview *preview, ReplayCall *call, Look *look, const AuditRecord *records,
-			   int count)
+/* A preview that looks at records. */
+typedef struct Viewer
 {
-	ReplayItem *items = palloc(count * sizeof(ReplayItem));
-	int attempts = 0;
-	MemoryContext old;
-	Identity saved;
+	Preview *preview;
+	ReplayCall *call;
+	ExecutedSearch executed;
+} Viewer;
 
-	BeginItems(&look->judge, items, records, count);
-	if (preview->query->lost)
-		(void) JudgeKin(call->schema, &call->audit, preview->query, items, count,
-						GetActiveSnapshot());
-	SwitchIdentity(&saved, TableOwner(OwnTable(call->schema, OUTBOX_TABLE)));
-	ForecastItems(&look->forecast, items, count);
-	JudgeActions(&look->judge, items, count);
-	RestoreIdentity(&saved);
+/*
+ * Look at a window of records that have been judged; see survey.h.
+ */
+static void
+see_window(void *arg, ReplayItem *items, int count)
+{
+	Viewer *viewer = arg;
+	MemoryContext old;
+
 	for (int i = 0; i < count; i++)
 	{
-		attempts += items[i].status != ITEM_PASSED_OVER;
 		if (items[i].status != ITEM_PENDING)
 			continue;
-		count_replayable(preview, &items[i]);
-		if (!TextIs(records[i].outcome, EXECUTED_OUTCOME))
-			AddToExecutedSearch(&look->executed, &records[i]);
+		count_replayable(viewer->preview, &items[i]);
+		if (!TextIs(items[i].record->outcome, EXECUTED_OUTCOME))
+			AddToExecutedSearch(&viewer->executed, items[i].record);
 	}
-
-	old = MemoryContextSwitchTo(call->context);
+	CountForPlan(&viewer->preview->counts, items, count);
+	old = MemoryContextSwitchTo(viewer->call->context);
 	for (int i = 0; i < count; i++)
-		count_item(preview, call, &items[i]);
+		count_item(viewer->preview, viewer->call, &items[i]);
 	MemoryContextSwitchTo(old);
-	return attempts;
 }
 
 /*
@@ -205,37 +189,12 @@ look_at_window(Preview *preview, ReplayCall *call, Look *look, const AuditRecord
 static void
 look_at_records(Preview *preview, ReplayCall *call)
 {
-	const ReplayQuery *query = preview->query;
-	int64 left = query->is_limited ? query->max_records : PG_INT64_MAX;
-	MemoryContext window =
-		AllocSetContextCreate(call->context, "acteon_replay window", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old;
-	AuditScan scan;
-	Look look;
-	AuditRecord *records;
-	int count;
+	Viewer viewer = {.preview = preview, .call = call};
 
-	InitJudge(&look.judge, call->schema, call->grants, query);
-	OpenForecast(&look.forecast, call->schema, query);
-	BeginExecutedSearch(&look.executed);
-	AuditScanBegin(&scan, &call->audit, query, PG_INT64_MAX, NULL);
-	old = MemoryContextSwitchTo(window);
-	for (;;)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (left == 0 ||
-			(count = AuditScanTake(&scan, Min(left, MAX_RECORDS_LIMIT), &records)) == 0)
-			break;
-		left -= look_at_window(preview, call, &look, records, count);
-		MemoryContextReset(window);
-	}
-	MemoryContextSwitchTo(old);
-	AuditScanEnd(&scan);
-	preview->searched = look.executed.count;
-	preview->beware[BEWARE_EXECUTED] = EndExecutedSearch(&look.executed, &call->audit);
-	CloseForecast(&look.forecast);
-	CloseJudge(&look.judge);
-	MemoryContextDelete(window);
+	BeginExecutedSearch(&viewer.executed);
+	SurveyRecords(call, preview->query, see_window, &viewer);
+	preview->searched = viewer.executed.count;
+	preview->beware[BEWARE_EXECUTED] = EndExecutedSearch(&viewer.executed, &call->audit);
 }
 
 /*
@@ -253,28 +212,16 @@ replay_seconds(const Preview *preview)
 }
 
 /*
- * Make the query one that holds for what was shown, whenever it is asked again:
- * give it a beginning and a number of records, as it has an end already.  One
- * that has no filter does not get one so: a replay refuses it still.
+ * Make the plan of what was shown, if there is anything to replay.
  */
 static void
-complete_query(Preview *preview, bool has_filter)
+make_plan(Preview *preview, const ReplayCall *call, uint64 completed)
 {
-	ReplayQuery *query = preview->query;
-
-	if (!has_filter)
-	{
-		query->to = query->uncut_to;
+	if (preview->matched == 0 || preview->is_refused)
 		return;
-	}
-	if (!query->from.given && preview->first.given && IsRfc3339Time(preview->first.time))
-		query->from = preview->first;
-	if (query->from.given && query->from.time > query->to.time)
-		query->to.time = query->from.time; /* all of it lies in the future */
-	if (!query->is_limited && preview->matched <= PG_INT32_MAX)
-		SetInteger(query, OPTION_MAX_RECORDS, Max(preview->matched, 1));
-	if (query->cursor_text != NULL)
-		query->cursor_text = MakeCursor(query, &query->cursor);
+	preview->plan = MakePlan(call->schema, preview->query, completed, &preview->counts,
+							 call->caller, call->now);
+	preview->plan_expires_at = call->now + PLAN_HOURS * USECS_PER_HOUR;
 }
 
 /*
@@ -291,6 +238,7 @@ MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, int s
 	bool has_filter;
 
 	CheckReplayQuery(query);
+	(void) TakePlan(query, CalledSchema(fcinfo));
 	has_filter = HasFilter(query); /* an end that it is given is none */
 	init_preview(preview, query,
 				 ReadIntegerArgument(fcinfo, sample_argument, OPTION_SAMPLE,
@@ -313,7 +261,10 @@ MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, int s
 	CloseAuditTable(&call.audit);
 	preview->seconds = query->rate_value > 0 ? replay_seconds(preview) : 0;
 	preview->beware[BEWARE_EFFECTIVE] += preview->reasons[REASON_EFFECTIVE];
-	complete_query(preview, has_filter);
+	if (has_filter)
+		make_plan(preview, &call, CompleteQuery(query, &preview->counts));
+	else
+		query->to = query->uncut_to; /* a replay refuses it, and what is made of it as well */
 }
 
 /*

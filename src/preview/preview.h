@@ -15,6 +15,7 @@
 #include "query/query.h"
 #include "replay/asked.h"
 #include "replay/eligibility.h"
+#include "replay/plan.h"
 
 /* What one should know of records that would be replayed, or nearly. */
 typedef enum Beware
@@ -62,10 +63,11 @@ typedef struct PreviewSample
 typedef struct Preview
 {
 	ReplayQuery *query; /* at the end: what the preview holds for */
+	char *plan;         /* to replay exactly that; NULL: there is nothing to replay */
+	TimestampTz plan_expires_at;
 	int64 matched;
 	int64 replayable;
 	int64 not_covered;   /* that the caller may not even read */
-	OptionalTime first;  /* of all that matched */
 	OptionalTime oldest; /* of those that the caller may read */
 	OptionalTime newest;
 	double seconds; /* with a rate: what it takes */
@@ -84,6 +86,7 @@ typedef struct Preview
 	PreviewSample *samples;
 	int sample_count;
 	int wanted_samples;
+	PlanCounts counts; /* for the plan */
 } Preview;
 
 extern void

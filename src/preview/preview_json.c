@@ -284,5 +284,6 @@ acteon_replay_preview_jsonb(PG_FUNCTION_ARGS)
 	push_causes(&state, &preview);
 	push_samples(&state, &preview);
 	PushJsonb(&state, "query", QueryToJsonb(preview.query));
+	PushString(&state, "plan", preview.plan);
 	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }

@@ -355,7 +355,7 @@ put_causes(Sheet *sheet, Preview *preview)
 }
 
 /*
- * The samples, and the query.
+ * The samples, the query and the plan.
  */
 static void
 put_samples(Sheet *sheet, const Preview *preview)
@@ -373,6 +373,13 @@ put_samples(Sheet *sheet, const Preview *preview)
 	}
 	sheet->section = "query";
 	put_row(sheet, NULL, BLANK, BLANK, JsonbToCString(NULL, &query->root, VARSIZE(query)));
+	sheet->section = "plan";
+	if (preview->plan != NULL)
+	{
+		OptionalTime expires_at = {true, preview->plan_expires_at};
+
+		put_row(sheet, psprintf("until %s", show_time(&expires_at)), BLANK, BLANK, preview->plan);
+	}
 }
 
 /*

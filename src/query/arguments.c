@@ -45,7 +45,7 @@ read_argument(ReplayQuery *query, OptionId id, FunctionCallInfo fcinfo, int i)
 					 errhint("Leave it out for the default of %s.", ReplayOptions[id].initial)));
 		return;
 	}
-	query->given |= UINT64CONST(1) << id;
+	NOTE_GIVEN(query, id);
 	switch (ReplayOptions[id].kind)
 	{
 		case KIND_TEXT:

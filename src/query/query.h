@@ -85,10 +85,13 @@ typedef struct ReplayQuery
 	Jsonb *payload;
 	char *payload_path;
 	Datum path; /* the same, 0 if there is none; see CheckReplayQuery */
+	char *plan;           /* that says what to replay; see replay/plan.c */
 } ReplayQuery;
 
 /* Whether the caller gave a value for an option. */
-#define OPTION_GIVEN(query, id) (((query)->given & (UINT64CONST(1) << (id))) != 0)
+#define OPTION_BIT(id) (UINT64CONST(1) << (id))
+#define OPTION_GIVEN(query, id) (((query)->given & OPTION_BIT(id)) != 0)
+#define NOTE_GIVEN(query, id) ((query)->given |= OPTION_BIT(id))
 
 extern void *OptionField(const ReplayQuery *query, OptionId id);
 extern int CountOptions(unsigned call);
@@ -113,6 +116,7 @@ extern double RateValue(Numeric rate);
 extern void CheckReplayQuery(ReplayQuery *query);
 extern bool AsksForOutcome(const ReplayQuery *query, const char *outcome);
 extern void EndQueryAt(ReplayQuery *query, TimestampTz now);
+extern bool SameOption(const ReplayQuery *a, const ReplayQuery *b, OptionId id);
 extern Jsonb *QueryToJsonb(const ReplayQuery *query);
 extern Jsonb *SingleQueryToJsonb(const ReplayQuery *query, const char *action_id);
 extern char *MakeCursor(const ReplayQuery *query, const ReplayCursor *place);

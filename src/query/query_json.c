@@ -127,7 +127,7 @@ read_key(ReplayQuery *query, OptionId id, const JsonbValue *value)
 
 	if (value->type == jbvNull)
 		return;
-	query->given |= UINT64CONST(1) << id;
+	NOTE_GIVEN(query, id);
 	switch (option->kind)
 	{
 		case KIND_TEXT:
@@ -306,6 +306,26 @@ push_option(JsonbParseState **state, const ReplayQuery *query, OptionId id)
 		return;
 	PushKey(state, option->key);
 	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+/*
+ * Whether an option says the same in two queries.
+ */
+bool
+SameOption(const ReplayQuery *a, const ReplayQuery *b, OptionId id)
+{
+	const ReplayQuery *const both[] = {a, b};
+	Jsonb *said[2];
+
+	for (int i = 0; i < 2; i++)
+	{
+		JsonbParseState *state = NULL;
+
+		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+		push_option(&state, both[i], id);
+		said[i] = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	}
+	return compareJsonbContainers(&said[0]->root, &said[1]->root) == 0;
 }
 
 /*

@@ -24,11 +24,13 @@
 #include "base/message.h"
 #include "base/result.h"
 #include "batch/canary.h"
+#include "batch/approval.h"
 #include "batch/may_steer.h"
 #include "batch/batch_state.h"
 #include "batch/control_log.h"
 #include "query/query.h"
 #include "replay/asked.h"
+#include "replay/plan.h"
 #include "replay/replay_many.h"
 #include "replay/replay_call.h"
 #include "replay/run_batch.h"
@@ -92,41 +94,78 @@ make_result(TupleDesc desc, int64 batch_id, const BatchCounts *counts)
 }
 
 /*
+ * Plan a batch that has to be approved and has no plan: what is approved must not
+ * change.
+ */
+static void
+plan_batch(ReplayCall *call, ReplayQuery *query, PlanCounts *counts, BatchRow *batch)
+{
+	uint64 completed;
+
+	CountRecords(call, query, counts);
+	completed = CompleteQuery(query, counts);
+	batch->matched = counts->matched;
+	batch->plan =
+		PlanDigest(MakePlan(call->schema, query, completed, counts, call->caller, call->now));
+}
+
+/*
  * Write a batch down for what matches a query, with nothing looked at yet, in
- * this transaction.  Returns its number, 0 if nothing matches; otherwise HoldEnqueuing
- * was called.
+ * this transaction.  Returns its number, 0 if nothing matches; *waits says whether it
+ * has to be approved before anything else; otherwise HoldEnqueuing was called.
  *
  * The query is closed at this moment: if the replays of the batch fail again,
  * their own records would match for ever.
  */
 static int64
 start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *procedure,
-			Oid *schema)
+			Oid *schema, bool *waits)
 {
 	Failures failures = {0};
-	BatchRow batch = {.reason = query->reason, .failures = &failures, .chunk = chunk};
+	BatchRow batch = {.failures = &failures, .chunk = chunk};
+	ReplayPlan *plan;
+	PlanCounts counts;
+	bool awaits;
 	ReplayCall call;
 	Identity saved;
 
 	CheckReplayQuery(query);
 	PushActiveSnapshot(GetTransactionSnapshot());
+	plan = TakePlan(query, CalledSchema(fcinfo));
 	BeginCall(&call, fcinfo, procedure, query->reason);
 	CheckAsked(&call.audit, query);
 	*schema = call.schema;
 	EndQueryAt(query, call.now);
-	batch.matched = AuditCount(&call.audit, query);
+	batch.matched = plan != NULL ? plan->counts.matched : AuditCount(&call.audit, query);
+	if (plan != NULL)
+	{
+		CheckPlan(&call, plan, &counts);
+		batch.plan = plan->digest;
+	}
+	else
+		RequirePlan(query, "CALL acteon_replay_all", batch.matched);
+	awaits = NeedsApproval(call.schema, call.caller, batch.matched);
+	if (awaits && plan == NULL)
+		plan_batch(&call, query, &counts, &batch);
 	NoticeLeftOut(&call.audit, query);
 	if (batch.matched == 0 && query->cursor_text == NULL)
 		NoticeClosestValues(&call.audit, query, call.grants);
 	if (batch.matched > 0)
 	{
+		batch.reason = query->reason;
 		batch.query = QueryToJsonb(query);
-		batch.scope = NewScope(query->provider_override);
+		batch.scope = awaits ? counts.scope : NewScope(query->provider_override);
+		batch.awaits_until = (OptionalTime){awaits, call.now + APPROVAL_HOURS * USECS_PER_HOUR};
 		SwitchIdentity(&saved, TableOwner(OwnTable(call.schema, BATCH_TABLE)));
 		batch.id = NextBatchId(call.schema);
 		BeginCanary(&batch.canary, CanaryMode(query->canary, batch.matched));
-		HoldEnqueuing(call.schema, batch.id);
+		if (!awaits)
+			HoldEnqueuing(call.schema, batch.id);
 		WriteBatch(&call, query, &batch);
+		if (plan != NULL)
+			LogPlan(&call, plan, batch.id, batch.reason);
+		if (awaits)
+			LogAwaited(call.schema, call.caller, &batch, counts.replayable);
 		RestoreIdentity(&saved);
 	}
 	CloseAuditTable(&call.audit);
@@ -137,6 +176,15 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *
 								batch.matched)));
 	else
 		ereport(NOTICE, (errmsg("no records match")));
+	if (awaits && batch.matched > 0)
+		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is awaiting approval", batch.id),
+						 errdetail("Nothing of it is replayed before. Its plan is %s.", batch.plan),
+						 errhint("A second person can approve it within %d hours: SELECT "
+								 "acteon_replay_approve(" INT64_FORMAT
+								 ", '%s', reason => '…'). Afterwards, CALL "
+								 "acteon_replay_continue(" INT64_FORMAT ").",
+								 APPROVAL_HOURS, batch.id, batch.plan, batch.id)));
+	*waits = awaits;
 	return batch.id;
 }
 
@@ -150,11 +198,12 @@ replay_all(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *p
 {
 	int64 batch_id;
 	Oid schema;
+	bool waits;
 
 	memset(counts, 0, sizeof(*counts));
 	begin_committing(fcinfo, procedure);
-	batch_id = start_batch(fcinfo, query, chunk, procedure, &schema);
-	if (batch_id != 0)
+	batch_id = start_batch(fcinfo, query, chunk, procedure, &schema, &waits);
+	if (batch_id != 0 && !waits)
 	{
 		bool is_kept = RunBatch(schema, batch_id, 0, true, counts);
 
@@ -175,9 +224,15 @@ read_wire_arguments(ReplayQuery *query, FunctionCallInfo fcinfo)
 {
 	ReadQueryArgument(query, fcinfo, true);
 	if (!PG_ARGISNULL(1))
+	{
 		query->rate = PG_GETARG_NUMERIC(1);
+		NOTE_GIVEN(query, OPTION_RATE);
+	}
 	if (!PG_ARGISNULL(2))
+	{
 		query->start_at = (OptionalTime){true, PG_GETARG_TIMESTAMPTZ(2)};
+		NOTE_GIVEN(query, OPTION_START_AT);
+	}
 	if (!PG_ARGISNULL(3))
 		query->reason = text_to_cstring(PG_GETARG_TEXT_PP(3));
 }
@@ -292,6 +347,8 @@ take_up_batch(FunctionCallInfo fcinfo, int chunk, Oid *schema, BatchCounts *coun
 	BeginControl(&call, fcinfo, "acteon_replay_continue()", 0, 2);
 	batch = call.held.row;
 	check_continuable(&batch);
+	RefuseUnapproved(&batch);
+	CheckMayReplayApproved(&batch, call.caller);
 	if (!batch.is_complete)
 	{
 		BeginDetails(&details);

@@ -14,9 +14,11 @@
 #include "base/jsonb_build.h"
 #include "base/jsonb_writer.h"
 #include "base/result.h"
+#include "batch/approval.h"
 #include "base/replay_id.h"
 #include "query/query.h"
 #include "replay/asked.h"
+#include "replay/plan.h"
 #include "replay/replay_many.h"
 
 /* What a bulk replay has come to. */
@@ -96,7 +98,8 @@ list_results(const Gathered *gathered)
  * replay, fail or skip.
  */
 static void
-enqueue_batch(ReplayCall *call, const ReplayQuery *query, Gathered *gathered, BulkResult *result)
+enqueue_batch(ReplayCall *call, const ReplayQuery *query, const ReplayPlan *plan,
+			  Gathered *gathered, BulkResult *result)
 {
 	Failures failures = {0};
 	BatchRow batch = {.reason = query->reason,
@@ -104,7 +107,8 @@ enqueue_batch(ReplayCall *call, const ReplayQuery *query, Gathered *gathered, Bu
 					  .scope = NewScope(query->provider_override),
 					  .failures = &failures,
 					  .matched = -1,
-					  .is_complete = true};
+					  .is_complete = true,
+					  .plan = plan == NULL ? NULL : plan->digest};
 	Identity saved;
 
 	if (call->outbox == NULL)
@@ -115,6 +119,8 @@ enqueue_batch(ReplayCall *call, const ReplayQuery *query, Gathered *gathered, Bu
 	{
 		batch.id = result->batch_id = OutboxBatchId(call->outbox);
 		EndCall(call, query, &batch);
+		if (plan != NULL)
+			LogPlan(call, plan, batch.id, batch.reason);
 	}
 	else
 		CloseOutbox(call->outbox);
@@ -133,9 +139,12 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 	MemoryContext caller_context = CurrentMemoryContext;
 	ReplayCall call;
 	Gathered gathered = {0};
+	ReplayPlan *plan;
+	PlanCounts counts;
 
 	memset(result, 0, sizeof(*result));
 	CheckReplayQuery(query);
+	plan = TakePlan(query, CalledSchema(fcinfo));
 	BeginCall(&call, fcinfo, "acteon_replay_bulk()", query->reason);
 	CheckAsked(&call.audit, query);
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -143,13 +152,20 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 	call.context =
 		AllocSetContextCreate(caller_context, "acteon_replay bulk", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(call.context);
+	if (plan != NULL)
+		CheckPlan(&call, plan, &counts);
 	if (GatherRecords(&call, query, PG_INT64_MAX, &gathered))
 		result->next_cursor = MakeCursor(query, &gathered.last);
 	result->effective = gathered.effective;
+	if (plan == NULL)
+		RequirePlan(query, "acteon_replay_bulk", gathered.count);
+	RefuseWithoutApproval(call.schema, call.caller, gathered.count);
 	NoticeLeftOut(&call.audit, query);
 	if (gathered.looked_at == 0 && query->cursor_text == NULL)
 		NoticeClosestValues(&call.audit, query, call.grants);
-	enqueue_batch(&call, query, &gathered, result);
+	enqueue_batch(&call, query, plan, &gathered, result);
+	if (plan != NULL)
+		CheckPlanIsKept(plan, gathered.items, gathered.count);
 	result->results = list_results(&gathered);
 	SPI_finish();
 	MemoryContextSwitchTo(caller_context);

@@ -17,6 +17,7 @@
 #include "base/result.h"
 #include "base/settings.h"
 #include "base/replay_id.h"
+#include "batch/approval.h"
 #include "query/query.h"
 #include "replay/asked.h"
 #include "replay/earlier_replays.h"
@@ -249,6 +250,7 @@ replay_single(FunctionCallInfo fcinfo, const char *action_id)
 	desc = ResultRowType(fcinfo);
 	read_arguments(&query, fcinfo);
 	BeginCall(&call, fcinfo, "acteon_replay()", query.reason);
+	RefuseWithoutApproval(call.schema, call.caller, 1);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	call.context = CurrentMemoryContext; /* goes with the connection */

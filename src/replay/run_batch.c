@@ -28,6 +28,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/table_access.h"
+#include "batch/batch_state.h"
 #include "batch/breaker.h"
 #include "batch/canary.h"
 #include "queue/pace.h"
@@ -192,7 +193,7 @@ static Course
 find_course(Runner *runner, const BatchRow *batch, int64 *room)
 {
 	*room = 0;
-	if (batch->is_complete || batch->stop == BATCH_CANCELLED)
+	if (batch->is_complete || batch->stop == BATCH_CANCELLED || ApprovalOf(batch) != APPROVAL_NONE)
 		return COURSE_END;
 	if (batch->stop == BATCH_PAUSED && !is_held_by_choice(batch))
 		return COURSE_PAUSED;

@@ -329,7 +329,7 @@ def check_defaults():
 
     def preview(**query):
         answer = ask("POST", "/v1/audit/replay?" + urllib.parse.urlencode({"dry_run": "true", "to": "2026-02-01T00:00:00Z", **query}), options["operator"])
-        return answer.json()
+        return {name: value for name, value in answer.json().items() if name != "plan"}  # which says when it was made
 
     plain, explicit = preview(), preview(**defaults)
     check(len(defaults) > 10 and "query" in plain and plain == explicit, "the defaults of a bulk replay are the server's",

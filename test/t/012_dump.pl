@@ -72,6 +72,8 @@ my @tables = split /\n/, $node->safe_psql('postgres', q{
 my @sequences = split /\n/, $node->safe_psql('postgres', q{
 	SELECT c.relname FROM pg_depend AS d JOIN pg_class AS c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
 	WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND c.relkind = 'S' ORDER BY 1});
+# Each database has a secret of its own.
+@tables = grep { $_ ne 'acteon_replay_secret' } @tables;
 # Grants of dropped roles stay behind.
 my %only = (acteon_grants => 'WHERE grantee IN (SELECT oid FROM pg_roles)');
 
@@ -99,6 +101,7 @@ sub compare
 	my $after = rows_of($server, $database);
 
 	is($after->{$_}, $before->{$_}, "$what: $_") foreach sort keys %$before;
+	isnt($server->safe_psql($database, 'SELECT key FROM acteon_replay_secret'), $node->safe_psql('postgres', 'SELECT key FROM acteon_replay_secret'), "$what: the secret is another one");
 	is($server->safe_psql($database, $next), $next_ids, "$what: ids of further replays");
 	is($server->safe_psql($database, q{SELECT replayed FROM acteon_replay_bulk(from_time => '2026-01-01 00:00:40+00', to_time => '2026-01-01 00:01:00+00')}), '0',
 		"$what: what was replayed is not replayed again");

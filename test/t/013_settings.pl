@@ -26,7 +26,7 @@ my %values = (
 	local_preload_libraries => [], session_preload_libraries => [], wal_consistency_checking => ['all'],
 	createrole_self_grant => ['set, inherit'], extension_destdir => [], output_plugin_libraries => [], restrict_nonsystem_relation_kind => [''],
 	# These change what is replayed on purpose.
-	(map { ("acteon_replay.$_" => []) } qw(audit_table redaction_placeholder intent_grace max_attempts gateway_patience audit_is_live require_reason dedup_window)),
+	(map { ("acteon_replay.$_" => []) } qw(audit_table redaction_placeholder intent_grace max_attempts gateway_patience audit_is_live require_reason plan_above approval_above dedup_window)),
 );
 # Under these the scenario is refused, by the server, as any change is; then nothing must have been done.
 my %refused = (
@@ -51,7 +51,7 @@ $node->safe_psql('postgres', q{
 
 # What is handed out is ASCII: what the client's encoding does not have ends dead.  No operators, casts and literals that a setting gives another meaning, but what is called.
 my $scenario = q{
-	INSERT INTO public.seen (what, value) SELECT 'preview', public.acteon_replay_preview('{"lost": true, "from": "2026-03-29T00:00:00Z", "to": "2026-04-01T00:00:00+02:00", "rate": 12.5, "ramp": true}'::jsonb)::text;
+	INSERT INTO public.seen (what, value) SELECT 'preview', pg_catalog.jsonb_set(public.acteon_replay_preview('{"lost": true, "from": "2026-03-29T00:00:00Z", "to": "2026-04-01T00:00:00+02:00", "rate": 12.5, "ramp": true}'::jsonb), '{plan}', 'null')::text;
 	INSERT INTO public.seen (what, value) SELECT 'cause', row(c.provider, c.outcome, c.signature, c.records, c.tenants, c.sample_action_id)::text FROM public.acteon_replay_causes() AS c;
 	INSERT INTO public.seen (what, value) SELECT 'signature', public.acteon_error_signature('at 2026-03-29 01:00:00.5+02:00 1.50 "x"');
 	INSERT INTO public.seen (what, value) SELECT 'single', row(r.*)::text FROM public.acteon_replay('id-0', reason => 'because') AS r;

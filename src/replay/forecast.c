@@ -15,7 +15,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/catalog.h"
-#include "preview/forecast.h"
+#include "replay/forecast.h"
 #include "queue/outbox_row.h"
 
 /*

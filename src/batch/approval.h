@@ -1,0 +1,19 @@
+/*
+ * approval.h
+ *		Batches that a second person has to approve.
+ */
+#ifndef ACTEON_APPROVAL_H
+#define ACTEON_APPROVAL_H
+
+#include "batch/batch_row.h"
+
+/* How long a batch waits for approval. */
+#define APPROVAL_HOURS 24
+
+extern bool NeedsApproval(Oid schema, Oid caller, int64 count);
+extern void RefuseWithoutApproval(Oid schema, Oid caller, int64 count);
+extern void RefuseUnapproved(const BatchRow *batch);
+extern void CheckMayReplayApproved(const BatchRow *batch, Oid caller);
+extern void LogAwaited(Oid schema, Oid caller, const BatchRow *batch, int64 replayable);
+
+#endif /* ACTEON_APPROVAL_H */
