@@ -22,6 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/json_text.h"
 #include "base/message.h"
 #include "base/replay_id.h"
 #include "base/rfc3339.h"
@@ -269,6 +270,27 @@ check_signature(ReplayQuery *query)
 		return;
 	len = MakeSignature(signature, query->signature, strlen(query->signature), query->rules);
 	query->signature_made = pnstrdup(signature, len);
+}
+
+/*
+ * Check the patch.  What is no object would replace each payload as a whole, a JSON Patch
+ * (RFC 6902), which is an array, among it.  One that is nested too deep could not be
+ * handed out.
+ */
+static void
+check_patch(const ReplayQuery *query)
+{
+	if (query->patch == NULL)
+		return;
+	if (JB_ROOT_IS_OBJECT(query->patch) && JB_ROOT_COUNT(query->patch) > 0)
+	{
+		CheckJsonbDepth(query->patch);
+		return;
+	}
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("patch must be a JSON object with at least one member"),
+					errhint("It is a merge patch (RFC 7396), such as %s.",
+							ReplayOptions[OPTION_PATCH].example)));
 }
 
 /*
@@ -548,6 +570,7 @@ CheckReplayQuery(ReplayQuery *query)
 	check_patterns(query);
 	check_signature(query);
 	check_exclusion(query);
+	check_patch(query);
 	check_order(query);
 	check_cursor(query);
 	check_breaker(query);

@@ -84,7 +84,8 @@ typedef struct ReplayQuery
 	char *error_like;
 	Jsonb *payload;
 	char *payload_path;
-	Datum path; /* the same, 0 if there is none; see CheckReplayQuery */
+	Datum path;   /* the same, 0 if there is none; see CheckReplayQuery */
+	Jsonb *patch; /* of payloads, an object; NULL: none */
 } ReplayQuery;
 
 /* Whether the caller gave a value for an option. */

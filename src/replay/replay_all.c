@@ -111,6 +111,7 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *
 	CheckReplayQuery(query);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	BeginCall(&call, fcinfo, procedure, query->reason);
+	CheckMayPatch(&call, query);
 	CheckAsked(&call.audit, query);
 	*schema = call.schema;
 	EndQueryAt(query, call.now);

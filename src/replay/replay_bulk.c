@@ -137,6 +137,7 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 	memset(result, 0, sizeof(*result));
 	CheckReplayQuery(query);
 	BeginCall(&call, fcinfo, "acteon_replay_bulk()", query->reason);
+	CheckMayPatch(&call, query);
 	CheckAsked(&call.audit, query);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
