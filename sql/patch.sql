@@ -167,6 +167,13 @@ CALL acteon_replay_all(from_time => '2000-01-01', patch => '{"template_id": 1}',
 SELECT count(*), count(*) FILTER (WHERE payload @> '{"template_id": 1}' AND payload - 'template_id' = jsonb_build_object('n', payload -> 'n', 'text', repeat(md5(payload ->> 'n'), (payload ->> 'n')::integer))) AS good, count(DISTINCT labels ->> 'replay_patch') AS patches FROM acteon_dispatch_outbox;
 SELECT count(*) FILTER (WHERE patched) FROM acteon_replay_items((SELECT max(id) FROM acteon_replay_batch));
 
+-- the next page may have another patch: it decides nothing about which records there are
+CALL clean();
+SELECT make_record('n-1', at => '2026-01-01', payload => '{"a": 1}'), make_record('n-2', at => '2026-01-02', payload => '{"a": 1}');
+SELECT next_cursor FROM acteon_replay_bulk(outcome => 'failed', max_records => 1, patch => '{"a": 2}') \gset
+SELECT replayed FROM acteon_replay_bulk(outcome => 'failed', patch => '{"a": 3}', cursor => :'next_cursor');
+SELECT original_action_id, payload FROM acteon_dispatch_outbox ORDER BY id;
+
 -- a record of a patched replay: what was changed then is not changed again, and its label is taken over
 CALL clean();
 SELECT make_record('again', payload => '{"a": 2}', metadata => '{"replayed_from": "x", "replay_patch": "0123456789abcdef"}');

@@ -406,7 +406,7 @@ append_condition(StringInfo text, const ReplayQuery *query, OptionId id)
 		if (list->given)
 			appendStringInfo(text, "%s=%d:%s;", option->key, list->count, list->digest);
 	}
-	else if (option->kind == KIND_JSON)
+	else if (option->kind == KIND_JSON && id != OPTION_PATCH) /* which decides nothing */
 	{
 		Jsonb *json = *(Jsonb *const *) field;
 
