@@ -59,8 +59,17 @@ CREATE INDEX acteon_dispatch_segment_tenant_limit_idx ON acteon_dispatch_segment
 COMMENT ON TABLE acteon_dispatch_segment IS
 	'Runs of at most 100 consecutive outbox rows that wait, are leased or are in doubt together. An unfinished outbox row is covered by exactly one segment, a finished one by none.';
 COMMENT ON COLUMN acteon_dispatch_outbox.labels IS
-	'Metadata of the action: string values only, with replayed_from. A key __starts_at or __ends_at is not sent as a label: it is that time as the gateway wrote it, where timestamptz cannot hold it (nanoseconds, leap seconds).';
+	'Metadata of the action: string values only, with replayed_from and, if a patch changed the payload, replay_patch: the first 16 digits of the patch''s SHA-256. A key __starts_at or __ends_at is not sent as a label: it is that time as the gateway wrote it, where timestamptz cannot hold it (nanoseconds, leap seconds).';
 COMMENT ON COLUMN acteon_dispatch_outbox.action_id IS 'First id of the new action: UUIDv5 of the installation''s namespace and "<original action id>/<generation>". For new ids ".1", ".2" and so on is appended, see acteon_dispatch_segment.resend and acteon_dispatch_delivery.resend.';
+
+-- Who may replay may not necessarily change what is replayed.
+ALTER TABLE acteon_grants
+	ADD COLUMN may_patch boolean NOT NULL DEFAULT false,
+	ADD CONSTRAINT acteon_grants_may_patch_check
+		CHECK (NOT may_patch OR role OPERATOR(pg_catalog.=) ANY ('{admin,operator}'::text[]));
+
+COMMENT ON COLUMN acteon_grants.may_patch IS 'Whether an operator may also patch payloads while replaying them (the argument patch). An admin may in any case.';
+COMMENT ON COLUMN acteon_dispatch_outbox.payload IS 'Payload as stored in the audit record, after the patch of the batch if it has one.';
 
 /*
  * Outcomes are jsonb, and are stored in fewer bytes.  What is there already is read as
@@ -609,6 +618,7 @@ ALTER FUNCTION acteon_outbox_read_stats() RENAME TO acteon_outbox_read_stats_1_0
 ALTER FUNCTION acteon_replay_read_batches(bigint, bigint, bigint) RENAME TO acteon_replay_read_batches_1_0;
 ALTER FUNCTION acteon_replay_items(bigint, text) RENAME TO acteon_replay_items_1_0;
 ALTER FUNCTION acteon_outbox_check() RENAME TO acteon_outbox_check_1_0;
+ALTER FUNCTION acteon_replay_lineage(text) RENAME TO acteon_replay_lineage_1_0;
 
 /*
  * Effects
@@ -699,6 +709,7 @@ CREATE FUNCTION acteon_replay(
 	provider_override text DEFAULT NULL,
 	allow_unproven boolean DEFAULT false,
 	on_doubt text DEFAULT 'resend',
+	patch jsonb DEFAULT NULL,
 	from_time timestamptz DEFAULT NULL,
 	to_time timestamptz DEFAULT NULL,
 	OUT original_action_id text,
@@ -718,6 +729,7 @@ CREATE FUNCTION acteon_replay(
 	provider_override text DEFAULT NULL,
 	allow_unproven boolean DEFAULT false,
 	on_doubt text DEFAULT 'resend',
+	patch jsonb DEFAULT NULL,
 	from_time timestamptz DEFAULT NULL,
 	to_time timestamptz DEFAULT NULL,
 	OUT original_action_id text,
@@ -728,7 +740,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_text'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text, boolean, text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text, boolean, text, jsonb, timestamptz, timestamptz) IS
 'Replays one action: reads its latest audit record, checks the caller''s grants, reconstructs the action and puts it into the outbox under a new id. The uuid form is equivalent to the lower-case text of the id.
 
 If the action has several records, the one with the latest dispatched_at is used, and an outcome rather than an intent with the same time. If that is the record of a step or of the end of a chain, the record of the chain''s start (chain_started) is used instead, because it contains what the client sent.
@@ -745,7 +757,7 @@ The checks are made in the order role, audit table, record, grant, payload. max_
 
 Arguments:
 action_id: the action''s id, as in the audit table
-reason, allow_redacted, allow_partial, dedup, provider_override, allow_unproven, on_doubt, from_time, to_time: as for acteon_replay_bulk
+reason, allow_redacted, allow_partial, dedup, provider_override, allow_unproven, on_doubt, patch, from_time, to_time: as for acteon_replay_bulk
 
 Returns:
 original_action_id: the given id
@@ -754,7 +766,7 @@ success: true if this call made the replay
 error: why this call did not make the replay
 
 Errors: 42501 role or grant, 42P01 no audit table, P0002 no record, 55000 no payload, redacted payload, lost attachments, an intent, a record of the gateway''s own or one that cannot be read, 22023 bad argument.';
-COMMENT ON FUNCTION acteon_replay(text, text, boolean, boolean, text, text, boolean, text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION acteon_replay(text, text, boolean, boolean, text, text, boolean, text, jsonb, timestamptz, timestamptz) IS
 	'Replays one action whose id may be any string; otherwise the same as acteon_replay(uuid). An untyped literal selects this form.';
 
 CREATE FUNCTION acteon_replay_bulk(
@@ -800,6 +812,7 @@ CREATE FUNCTION acteon_replay_bulk(
 	payload jsonb DEFAULT NULL,
 	payload_path text DEFAULT NULL,
 	canary acteon_canary DEFAULT NULL,
+	patch jsonb DEFAULT NULL,
 	plan text DEFAULT NULL,
 	OUT batch_id bigint,
 	OUT replayed integer,
@@ -811,7 +824,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_bulk'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, text) IS
+COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, text) IS
 'Replays the actions whose audit records match every given filter, oldest first, in one transaction. At least one filter is required; from_time, to_time and lost => true each count as a filter, and so does an empty text, which finds only records with an empty text. exclude and exclude_ids do not. A NOTICE names ids of action_ids that have no record. If no record matches, a NOTICE for each text that no record was found with names up to three of the closest values that exist in records that the caller''s grants cover for reading; a bounded number of records is read for that.
 
 Arguments:
@@ -857,6 +870,7 @@ error_like: only records whose error, from which acteon_replay_causes makes sign
 payload: only records whose payload contains this JSON, as the operator @> of jsonb determines. Payloads that are missing or encrypted, or contain the redaction placeholder, never match
 payload_path: only records in whose payload this SQL/JSON path finds something, as the operator @? of jsonb determines. Errors in the evaluation, and payloads that payload never matches, count as nothing found
 canary: send the first 1, 2, 5, 20, 100, 1000 and 10000 actions before the others, and judge each of these steps by the audit records of its actions. auto: the next step begins when the actions have taken effect, otherwise the batch is paused; hold, or true: the batch is paused after each step until acteon_replay_resume begins the next one; off, or false: all actions at once. By default, batches of more than 100 actions begin with auto
+patch: a merge patch (RFC 7396) for the payloads: an object whose members replace those of a payload, in objects within objects, too; a member that is null is removed. The audit records are not changed. Every record needs an admin grant, or one with may_patch
 plan: replay exactly what a preview has shown: the plan that it returned. It contains the query, so no other argument is needed; if others are given, they must be those of the preview, except for the reason. If anything has changed since, the call is refused and says what; nothing is replayed then
 
 Returns:
@@ -914,6 +928,7 @@ CREATE FUNCTION acteon_replay_preview(
 	payload jsonb DEFAULT NULL,
 	payload_path text DEFAULT NULL,
 	canary acteon_canary DEFAULT NULL,
+	patch jsonb DEFAULT NULL,
 	sample integer DEFAULT 5,
 	OUT section text,
 	OUT item text,
@@ -924,7 +939,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_preview'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 50;
 
-COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, integer) IS
+COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, integer) IS
 'Shows what a replay with the same arguments would do, without doing it. It works in read-only transactions and on a standby, and waits for no locks of other replays. Records are judged by the same code as in a replay, so the counts are exact if nothing changes in between. Unlike a replay it does not require a filter, but shows that a replay is refused; max_records defaults to all records. Only tenants, providers and so on that the caller''s grants cover are named.
 
 Arguments:
@@ -940,12 +955,13 @@ note: further information
 Sections:
 total, time: how many records match and how many would be replayed, and their first and last times; how long the replay takes at the rate
 not found: how many of action_ids have no record, and the first of them; if nothing matches, each filter whose value no record was found with, and the closest values that exist
-not replayed: each reason with its count: no grant, cannot be read, of the gateway''s own, of a step or the end of a chain, took effect, not lost, lost but not for certain, an intent, no stored payload, redacted, attachments lost or perhaps lost, already replayed (waiting, running, in doubt, delivered), another record of the same action, a later record of it or its replays, replayed too often, too deep; and the argument that permits such records
+not replayed: each reason with its count: no grant, no grant that permits a patch, cannot be read, of the gateway''s own, of a step or the end of a chain, took effect, not lost, lost but not for certain, an intent, no stored payload, redacted, encrypted or too large with a patch, attachments lost or perhaps lost, already replayed (waiting, running, in doubt, delivered), another record of the same action, a later record of it or its replays, replayed too often, too deep; and the argument that permits such records
 left out: records that match the filters but are not selected: intents that are not asked for, younger than acteon_replay.intent_grace, with an outcome, or of a step of a chain; what is dated in the future; what has no id or no time
-beware: that a replay with these arguments is refused, and why; how many records took effect, or will: passed over, or repeated with allow_effective; of the records that would be replayed: sealed payloads, dedup keys, actions whose effect is unknown (with lost), actions with a later executed record (checked for the first 20,000 records), actions whose earlier replays had no effect or are dead or cancelled
+beware: that a replay with these arguments is refused, and why; how many records took effect, or will: passed over, or repeated with allow_effective; of the records that would be replayed: payloads that a patch replaces as a whole, because they are no objects, sealed payloads, dedup keys, actions whose effect is unknown (with lost), actions with a later executed record (checked for the first 20,000 records), actions whose earlier replays had no effect or are dead or cancelled
+patch: with a patch, how many of the payloads that would be replayed it changes, and its SHA-256
 cause: the five most frequent causes: the signature of the error, with provider and outcome as the note; see acteon_replay_causes
 provider, action type, outcome, tenant: the twenty most frequent of each
-sample: some of the records that would be replayed
+sample: some of the records that would be replayed; with a patch, the payload of each before and after it, up to 8 kB
 query: the query with absolute times, for acteon_replay_all(jsonb) and acteon_replay_bulk(jsonb)
 plan: the plan, for the argument plan of acteon_replay_all and acteon_replay_bulk, and until when it holds, an hour; none if nothing matches or a replay would be refused
 
@@ -1081,6 +1097,7 @@ CREATE PROCEDURE acteon_replay_all(
 	payload jsonb DEFAULT NULL,
 	payload_path text DEFAULT NULL,
 	canary acteon_canary DEFAULT NULL,
+	patch jsonb DEFAULT NULL,
 	plan text DEFAULT NULL,
 	chunk integer DEFAULT 1000,
 	INOUT batch_id bigint DEFAULT NULL,
@@ -1090,7 +1107,7 @@ CREATE PROCEDURE acteon_replay_all(
 AS 'MODULE_PATHNAME', 'acteon_replay_all'
 LANGUAGE C;
 
-COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, text, integer, bigint, bigint, bigint, bigint) IS
+COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, text, integer, bigint, bigint, bigint, bigint) IS
 'Replays all matching records, any number of them, in committed chunks, oldest first. It takes the arguments of acteon_replay_bulk; max_records defaults to all records. It cannot run inside a transaction block. A NOTICE reports the progress every five seconds.
 
 If to_time is omitted or in the future, the time of the call is used, so that the call does not replay the records of its own replays. With a rate the call stays at most a minute ahead of the deliveries and waits for them, so that few actions have to be cancelled if the need arises, and a new rate takes effect with the next chunk; without a rate it enqueues everything at once. While the batch is paused the call waits; when the batch is cancelled the call ends. The cursor and the actions of a chunk are committed together, so if the call is interrupted, acteon_replay_continue can continue it. A call that finds only records that are passed over, because their actions already have a replay or took effect, leaves no batch behind, so a job that runs every five minutes does not fill the table. Memory use does not grow with the number of records, no transaction lasts longer than a chunk, and none is open while the call waits.
@@ -1581,9 +1598,11 @@ COMMENT ON COLUMN acteon_replay_item.held IS 'Why it waits for a person or for a
 
 ALTER TYPE acteon_replay_item ADD ATTRIBUTE reason text;
 ALTER TYPE acteon_replay_item ADD ATTRIBUTE page_key bigint;
+ALTER TYPE acteon_replay_item ADD ATTRIBUTE patched boolean;
 
 COMMENT ON COLUMN acteon_replay_item.reason IS 'Why a record was refused, for programs; error has it in words. NULL for actions.';
 COMMENT ON COLUMN acteon_replay_item.page_key IS 'For the next page, pass the last one as after_id: outbox_id, or of a refused record its number in the batch.';
+COMMENT ON COLUMN acteon_replay_item.patched IS 'Whether its payload was changed by the patch of its batch. False as well if the patch changed nothing in it; true if an earlier replay with the same patch had changed it.';
 
 CREATE FUNCTION acteon_replay_items(
 	batch_id bigint,
@@ -1616,8 +1635,24 @@ refused: not replayed; only with this state, never among the others
 
 Errors: P0002 no such batch, or none of its actions is covered, 22023 bad argument.';
 
+CREATE FUNCTION acteon_replay_lineage(
+	action_id text,
+	OUT id text,
+	OUT source text,
+	OUT generation integer,
+	OUT depth integer,
+	OUT batch_id bigint,
+	OUT requested_by name,
+	OUT requested_at timestamptz,
+	OUT reason text,
+	OUT state text,
+	OUT patch_sha256 text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'acteon_replay_lineage'
+LANGUAGE C VOLATILE STRICT;
+
 COMMENT ON FUNCTION acteon_replay_lineage(text) IS
-	'Returns the whole chain of replays to which an action belongs, given any action of it: the original first, then each replay after its source, one row for each action: id, source (the action that it replays), generation, depth, batch, who started it, when, why, and state (original, waiting, running, in_doubt, delivered, dead, cancelled). The argument is text, because original ids can be any string: acteon_replay_lineage(new_action_id::text). Only actions that the caller''s grants cover are returned; no rows for an action that was never replayed. Does not need the audit table.';
+	'Returns the whole chain of replays to which an action belongs, given any action of it: the original first, then each replay after its source, one row for each action: id, source (the action that it replays), generation, depth, batch, who started it, when, why, state (original, waiting, running, in_doubt, delivered, dead, cancelled), and the SHA-256 of the patch that changed its payload, if one did. The patch itself is in the batch''s query. The argument is text, because original ids can be any string: acteon_replay_lineage(new_action_id::text). Only actions that the caller''s grants cover are returned; no rows for an action that was never replayed. Does not need the audit table.';
 
 /*
  * A second person
@@ -1887,3 +1922,4 @@ DROP FUNCTION acteon_outbox_read_stats_1_0();
 DROP FUNCTION acteon_replay_read_batches_1_0(bigint, bigint, bigint);
 DROP FUNCTION acteon_replay_items_1_0(bigint, text);
 DROP FUNCTION acteon_outbox_check_1_0();
+DROP FUNCTION acteon_replay_lineage_1_0(text);

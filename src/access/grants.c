@@ -48,6 +48,9 @@
 /* The trigger that announces changes. */
 #define CHANGED_TRIGGER "acteon_grants_changed"
 
+/* The column that lets an operator patch payloads; where others were added, its place varies. */
+#define MAY_PATCH_COLUMN "may_patch"
+
 /* Roles whose rights a session keeps at most. */
 #define MAX_KEPT 100
 
@@ -58,6 +61,7 @@ struct Grants
 {
 	bool everything;   /* a superuser */
 	bool may_replay;   /* any grant of an admin or operator */
+	bool may_patch;    /* any of these that lets its holder patch payloads */
 	bool may_deliver;  /* a grant of the gateway */
 	GrantIndex *index; /* of admins, operators and viewers; NULL: of a superuser */
 	/* Of those that a session keeps. */
@@ -120,10 +124,11 @@ read_list(TupleTableSlot *slot, AttrNumber column)
 }
 
 /*
- * Add the grant in a row that counts for the role.
+ * Add the grant in a row that counts for the role.  The column may_patch is not there
+ * before the extension is updated to version 1.1.
  */
 static void
-add_grant(Grants *grants, TupleTableSlot *slot)
+add_grant(Grants *grants, TupleTableSlot *slot, AttrNumber may_patch)
 {
 	GrantList lists[NUM_GRANT_FIELDS];
 	bool isnull;
@@ -133,17 +138,21 @@ add_grant(Grants *grants, TupleTableSlot *slot)
 	if (TextIs(app_role, "gateway"))
 		grants->may_deliver = true;
 	if (TextIs(app_role, "admin"))
-		rights |= RightFor(GRANT_REPLAY) | RightFor(GRANT_STEER);
+		rights |= RightFor(GRANT_REPLAY) | RightFor(GRANT_STEER) | RightFor(GRANT_PATCH);
 	else if (TextIs(app_role, "operator"))
 		rights |= RightFor(GRANT_REPLAY);
 	else if (!TextIs(app_role, "viewer"))
 		return;
+	if ((rights & RightFor(GRANT_REPLAY)) != 0 && may_patch != InvalidAttrNumber &&
+		DatumGetBool(slot_getattr(slot, may_patch, &isnull)) && !isnull)
+		rights |= RightFor(GRANT_PATCH);
 	lists[GRANT_TENANT] = read_list(slot, Anum_grants_tenants);
 	lists[GRANT_NAMESPACE] = read_list(slot, Anum_grants_namespaces);
 	lists[GRANT_PROVIDER] = read_list(slot, Anum_grants_providers);
 	lists[GRANT_ACTION_TYPE] = read_list(slot, Anum_grants_actions);
 	IndexGrant(grants->index, rights, lists);
 	grants->may_replay |= (rights & RightFor(GRANT_REPLAY)) != 0;
+	grants->may_patch |= (rights & RightFor(GRANT_PATCH)) != 0;
 }
 
 /*
@@ -159,6 +168,7 @@ read_grants(Relation rel, Oid role, Snapshot snapshot)
 	MemoryContext row_context =
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay grant", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = CurrentMemoryContext;
+	AttrNumber may_patch = get_attnum(RelationGetRelid(rel), MAY_PATCH_COLUMN);
 	Oid last_grantee = InvalidOid;
 	bool counts = false;
 
@@ -174,7 +184,7 @@ read_grants(Relation rel, Oid role, Snapshot snapshot)
 		if (!counts)
 			continue;
 		MemoryContextSwitchTo(row_context);
-		add_grant(grants, slot);
+		add_grant(grants, slot, may_patch);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(row_context);
 	}
@@ -371,6 +381,7 @@ LoadGrants(Oid role, Oid schema)
 		grants = palloc0(sizeof(Grants));
 		grants->everything = true;
 		grants->may_replay = true;
+		grants->may_patch = true;
 		grants->may_deliver = true;
 		return grants;
 	}
@@ -418,6 +429,16 @@ GrantsMayReplay(const Grants *grants)
 }
 
 /*
+ * Whether the role may patch any payload at all: a grant of an admin counts, and one of
+ * an operator that says so.
+ */
+bool
+GrantsMayPatch(const Grants *grants)
+{
+	return grants->may_patch;
+}
+
+/*
  * Whether the role may claim actions from the outbox and record their results:
  * only gateway grants count.
  */
@@ -449,7 +470,8 @@ GrantsEverything(const Grants *grants)
 /*
  * Whether a grant covers a record: for GRANT_REPLAY only those of admins and
  * operators count, for GRANT_READ those of viewers as well, for GRANT_STEER, which
- * is about other people's batches, only those of admins.
+ * is about other people's batches, only those of admins; for GRANT_PATCH those of admins,
+ * and those of operators that have may_patch.
  */
 bool
 GrantsCover(Grants *grants, GrantPurpose purpose, const GrantTarget *target)

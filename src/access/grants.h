@@ -13,7 +13,8 @@ typedef enum GrantPurpose
 {
 	GRANT_REPLAY, /* admin, operator */
 	GRANT_READ,   /* admin, operator, viewer */
-	GRANT_STEER   /* admin */
+	GRANT_STEER,  /* admin */
+	GRANT_PATCH   /* admin; operator, if the grant says so */
 } GrantPurpose;
 
 /* What a grant is compared with. */
@@ -27,6 +28,7 @@ typedef struct GrantTarget
 
 extern Grants *LoadGrants(Oid role, Oid schema);
 extern bool GrantsMayReplay(const Grants *grants);
+extern bool GrantsMayPatch(const Grants *grants);
 extern bool GrantsMayDeliver(const Grants *grants);
 extern bool GrantsMayRead(const Grants *grants);
 extern bool GrantsEverything(const Grants *grants);

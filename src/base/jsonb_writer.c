@@ -28,8 +28,8 @@ CompareJsonKeys(const char *a, uint32 a_len, const char *b, uint32 b_len)
  * Describe the index-th child of a container, which is len bytes long and
  * ends at byte end of the container's data.
  */
-static JEntry
-make_entry(uint32 type, int index, uint32 len, uint32 end)
+JEntry
+MakeJsonEntry(uint32 type, int index, uint32 len, uint32 end)
 {
 	if (index % JB_OFFSET_STRIDE == 0)
 		return type | JENTRY_HAS_OFF | end;
@@ -70,7 +70,7 @@ write_object(char *dst, const JsonPair *pairs, int count)
 										 pair->key_len) < 0);
 		memcpy(data + end, pair->key, pair->key_len);
 		end += pair->key_len;
-		container->children[i] = make_entry(JENTRY_ISSTRING, i, pair->key_len, end);
+		container->children[i] = MakeJsonEntry(JENTRY_ISSTRING, i, pair->key_len, end);
 	}
 	for (int i = 0; i < count; i++)
 	{
@@ -79,7 +79,7 @@ write_object(char *dst, const JsonPair *pairs, int count)
 		if (pair->value_len > 0)
 			memcpy(data + end, pair->value, pair->value_len);
 		end += pair->value_len;
-		container->children[count + i] = make_entry(pair->type, count + i, pair->value_len, end);
+		container->children[count + i] = MakeJsonEntry(pair->type, count + i, pair->value_len, end);
 	}
 }
 
@@ -152,7 +152,7 @@ JsonArrayFinish(JsonArray *array)
 	result->root.header = array->count | JB_FARRAY;
 	for (int i = 0; i < array->count; i++)
 		result->root.children[i] =
-			make_entry(JENTRY_ISCONTAINER, i, ends[i] - (i == 0 ? 0 : ends[i - 1]), ends[i]);
+			MakeJsonEntry(JENTRY_ISCONTAINER, i, ends[i] - (i == 0 ? 0 : ends[i - 1]), ends[i]);
 	memcpy(&result->root.children[array->count], array->data.data, array->data.len);
 	return result;
 }

@@ -27,6 +27,7 @@ typedef struct JsonArray
 } JsonArray;
 
 extern int CompareJsonKeys(const char *a, uint32 a_len, const char *b, uint32 b_len);
+extern JEntry MakeJsonEntry(uint32 type, int index, uint32 len, uint32 end);
 extern Jsonb *JsonObject(const JsonPair *pairs, int count);
 extern void JsonArrayInit(JsonArray *array);
 extern void JsonArrayAdd(JsonArray *array, const JsonPair *pairs, int count);

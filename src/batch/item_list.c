@@ -23,6 +23,7 @@
 #include "base/message.h"
 #include "base/text.h"
 #include "batch/batch_list.h"
+#include "query/patch_hash.h"
 #include "queue/action_state.h"
 #include "queue/batch_flags.h"
 #include "queue/effect.h"
@@ -55,6 +56,7 @@ enum
 	ITEMS_FROM_TIME, /* $7 */
 	ITEMS_TO_TIME,   /* $8: exclusive */
 	ITEMS_EFFECT,    /* $9 */
+	ITEMS_PATCH,     /* $10: label of what the batch's patch has changed; NULL: it has none */
 	NUM_ITEMS_PARAMETERS
 };
 
@@ -89,7 +91,8 @@ static const ItemFilter filters[] = {
 	"	o.action_type, o.generation, i.state, coalesce(d.attempts, s.attempt)," \
 	"	CASE WHEN i.state = " SQL_WAITING " AND isfinite(s.due_at) THEN s.due_at END," \
 	"	d.finished_at, d.outcome::jsonb, d.error, d.effect, i.resend," \
-	"	coalesce(d.unproven, s.unproven, false), d.known_by, s.doubt, s.held, NULL::text, o.id " \
+	"	coalesce(d.unproven, s.unproven, false), d.known_by, s.doubt, s.held, NULL::text, o.id," \
+	"	$10 IS NOT NULL AND coalesce(o.labels ->> '" PATCH_LABEL "' = $10, false) " \
 	"FROM %1$s.acteon_replay_batch AS b" \
 	"	JOIN %1$s.acteon_dispatch_outbox AS o ON o.batch_id = b.id AND o.id BETWEEN $3 AND $4" \
 	"	LEFT JOIN %1$s.acteon_dispatch_delivery AS d" \
@@ -113,7 +116,7 @@ static const ItemFilter filters[] = {
 #define READ_REFUSED \
 	"SELECT NULL::bigint, NULL::uuid, action_id, namespace, tenant, provider, action_type," \
 	"	NULL::integer, '" STATE_REFUSED "', NULL::integer, NULL::timestamptz, NULL::timestamptz," \
-	"	NULL::jsonb, error, NULL, NULL::integer, NULL::boolean, NULL, NULL, NULL, reason, number " \
+	"	NULL::jsonb, error, NULL, NULL::integer, NULL::boolean, NULL, NULL, NULL, reason, number, NULL::boolean " \
 	"FROM %1$s.acteon_replay_refused WHERE batch_id = $1 AND number > $3 AND $4 IS NOT NULL" \
 	"	AND $2 IS NOT NULL AND %2$s ORDER BY number"
 
@@ -276,7 +279,7 @@ static SPIPlanPtr
 prepare(const ItemCall *call, const char *statement, const char *condition)
 {
 	Oid types[NUM_ITEMS_PARAMETERS] = {INT8OID, TIMESTAMPTZOID, INT8OID,        INT8OID, TEXTOID,
-									   TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID};
+									   TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
 	char *sql = psprintf(statement, call->viewer.schema, condition);
 	SPIPlanPtr plan = SPI_prepare(sql, NUM_ITEMS_PARAMETERS, types);
 
@@ -286,14 +289,17 @@ prepare(const ItemCall *call, const char *statement, const char *condition)
 }
 
 /*
- * The range of outbox ids in which the batch's actions are; false, if it has none.
+ * The range of outbox ids in which the batch's actions are; false, if it has none.  Notes
+ * the label of its patch, if it has one.
  */
 static bool
 read_range(ItemCall *call, int64 *from_id)
 {
 	Oid type = INT8OID;
 	bool isnull;
-	char *sql = psprintf("SELECT first_outbox_id, last_outbox_id FROM %s.acteon_replay_batch "
+	Datum patch;
+	char *sql = psprintf("SELECT first_outbox_id, last_outbox_id, query -> 'patch' "
+						 "FROM %s.acteon_replay_batch "
 						 "WHERE id = $1 AND first_outbox_id IS NOT NULL",
 						 call->viewer.schema);
 
@@ -306,6 +312,10 @@ read_range(ItemCall *call, int64 *from_id)
 		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	call->last_id =
 		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	patch = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull);
+	call->nulls[ITEMS_PATCH] = isnull ? 'n' : ' ';
+	if (!isnull)
+		call->parameters[ITEMS_PATCH] = CStringGetTextDatum(PatchLabel(DatumGetJsonbP(patch)));
 	return true;
 }
 
@@ -515,6 +525,7 @@ acteon_replay_items(PG_FUNCTION_ARGS)
 		ReportUnknownBatch(batch_id);
 	call.context =
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay items", ALLOCSET_DEFAULT_SIZES);
+	call.nulls[ITEMS_PATCH] = 'n';
 	call.parameters[ITEMS_BATCH_ID] = Int64GetDatum(batch_id);
 	call.parameters[ITEMS_NOW] = TimestampTzGetDatum(GetCurrentTimestamp());
 	if (wanted->name != NULL && strcmp(wanted->name, STATE_REFUSED) == 0)

@@ -34,8 +34,12 @@
 #include "base/text.h"
 #include "preview/preview.h"
 #include "queue/pace.h"
+#include "replay/patch_payload.h"
 #include "replay/replay_call.h"
 #include "replay/survey.h"
+
+/* Payloads that are shown are not larger than this. */
+#define SHOWN_PAYLOAD_BYTES 8192
 
 /* Different dedup keys are estimated with an error of a percent: 2^14 registers. */
 #define DEDUP_KEY_BITS 14
@@ -71,6 +75,27 @@ add_time(OptionalTime *oldest, OptionalTime *newest, TimestampTz time)
 }
 
 /*
+ * Keep the payload of a sample, and what the query's patch makes of it, unless that is too
+ * large to be shown.
+ */
+static void
+keep_payloads(PreviewSample *sample, const ReplayQuery *query, const AuditRecord *record)
+{
+	Jsonb *before;
+	Jsonb *after;
+
+	sample->before = sample->after = NULL;
+	if (query->patch == NULL)
+		return;
+	(void) PatchPayload(record->payload, query->patch, query->allow_redacted, &before, &after);
+	sample->is_patched = before != after;
+	if (VARSIZE(before) > SHOWN_PAYLOAD_BYTES || VARSIZE(after) > SHOWN_PAYLOAD_BYTES)
+		return;
+	sample->before = memcpy(palloc(VARSIZE(before)), before, VARSIZE(before));
+	sample->after = memcpy(palloc(VARSIZE(after)), after, VARSIZE(after));
+}
+
+/*
  * Keep a record as one of the samples.
  */
 static void
@@ -88,6 +113,7 @@ keep_sample(Preview *preview, const AuditRecord *record)
 	sample->provider = ShowText(record->provider);
 	sample->action_type = ShowText(record->action_type);
 	sample->outcome = ShowText(record->outcome);
+	keep_payloads(sample, preview->query, record);
 }
 
 /*
@@ -100,7 +126,9 @@ count_replayable(Preview *preview, ReplayItem *item)
 	uint32 hash;
 
 	preview->replayable++;
-	if (query->allow_redacted) /* then the judge has not looked */
+	preview->patched += item->is_patched;
+	preview->beware[BEWARE_REPLACED] += item->is_replaced;
+	if (query->allow_redacted && query->patch == NULL) /* then nobody has looked */
 		item->payload = InspectPayload(item->record->payload);
 	preview->beware[BEWARE_SEALED] += item->payload == PAYLOAD_SEALED;
 	preview->beware[BEWARE_REPLAYED] += item->has_earlier;
@@ -140,8 +168,9 @@ count_item(Preview *preview, ReplayCall *call, const ReplayItem *item)
 	for (int i = 0; i < NUM_RECORD_COLUMNS && item->reason == REASON_COLUMN_MISSING; i++)
 		preview->missing[i] += record->missing == RecordColumnNames[i];
 	CountCause(preview->causes, record,
-			   item->reason == REASON_NO_GRANT ? JudgeColumns(preview->query, record, &effect)
-											   : item->reason);
+			   item->reason == REASON_NO_GRANT || item->reason == REASON_NO_PATCH_GRANT
+				   ? JudgeColumns(preview->query, record, &effect)
+				   : item->reason);
 	add_time(&preview->oldest, &preview->newest, record->dispatched_at);
 	CountValue(&preview->by[BY_PROVIDER], record->provider, replayable);
 	CountValue(&preview->by[BY_ACTION_TYPE], record->action_type, replayable);
@@ -170,6 +199,7 @@ see_window(void *arg, ReplayItem *items, int count)
 
 	for (int i = 0; i < count; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (items[i].status != ITEM_PENDING)
 			continue;
 		count_replayable(viewer->preview, &items[i]);
@@ -245,6 +275,7 @@ MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, int s
 									 (int) OptionNumber(ReplayOptions[OPTION_SAMPLE].initial)));
 	preview->is_refused = IsRefused(query, &preview->refusal);
 	OpenCall(&call, CalledSchema(fcinfo));
+	CheckMayPatch(&call, query);
 	EndQueryAt(query, call.now);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

@@ -25,10 +25,11 @@ typedef enum Beware
 	BEWARE_REPLAYED,  /* before, and it is done again */
 	BEWARE_EXECUTED,  /* says another record of the action */
 	BEWARE_UNCERTAIN, /* lost, but it may have had an effect */
-	BEWARE_EFFECTIVE  /* it took effect, or will: passed over, or repeated if that is allowed */
+	BEWARE_EFFECTIVE, /* it took effect, or will: passed over, or repeated if that is allowed */
+	BEWARE_REPLACED   /* its payload is no object: a patch replaces it as a whole */
 } Beware;
 
-#define NUM_BEWARE (BEWARE_EFFECTIVE + 1)
+#define NUM_BEWARE (BEWARE_REPLACED + 1)
 
 /* By which columns records are counted. */
 typedef enum Breakdown
@@ -57,6 +58,9 @@ typedef struct PreviewSample
 	char *provider;
 	char *action_type;
 	char *outcome;
+	Jsonb *before; /* with a patch: the payload, and what it becomes; NULL: not shown */
+	Jsonb *after;
+	bool is_patched; /* they differ */
 } PreviewSample;
 
 /* What a replay would do; see MakePreview. */
@@ -76,6 +80,7 @@ typedef struct Preview
 	int64 left_out[NUM_LEFT_OUT];
 	MissingIds missing_ids; /* hand-picked ids without a record */
 	int64 beware[NUM_BEWARE];
+	int64 patched;   /* with a patch: payloads that it changes */
 	bool is_refused; /* a replay refuses the query: */
 	Refusal refusal;
 	List *not_found; /* of NotFound, if nothing matched */

@@ -13,6 +13,7 @@
 #include "base/jsonb_build.h"
 #include "batch/canary.h"
 #include "preview/preview.h"
+#include "query/patch_hash.h"
 
 static const char *const left_out_names[NUM_LEFT_OUT] = {
 	[LEFT_OUT_INTENT] = "intent", [LEFT_OUT_YOUNG] = "young",   [LEFT_OUT_FINISHED] = "finished",
@@ -26,6 +27,7 @@ static const char *const beware_names[NUM_BEWARE] = {
 	[BEWARE_EXECUTED] = "executed",
 	[BEWARE_UNCERTAIN] = "uncertain",
 	[BEWARE_EFFECTIVE] = "effective",
+	[BEWARE_REPLACED] = "replaced",
 };
 
 static const char *const breakdown_names[NUM_BREAKDOWNS] = {
@@ -225,6 +227,38 @@ push_causes(JsonbParseState **state, Preview *preview)
 }
 
 /*
+ * Push what a patch does, if there is one: how many payloads it changes, and by what it is
+ * known.
+ */
+static void
+push_patch(JsonbParseState **state, const Preview *preview)
+{
+	if (preview->query->patch == NULL)
+		return;
+	begin_object(state, "patch");
+	PushNumber(state, "changed", preview->patched);
+	PushNumber(state, "unchanged", preview->replayable - preview->patched);
+	PushString(state, "sha256", PatchHash(preview->query->patch));
+	pushJsonbValue(state, WJB_END_OBJECT, NULL);
+}
+
+/*
+ * Push the payload of a sample before and after its patch; null if it is too large.
+ */
+static void
+push_payloads(JsonbParseState **state, const PreviewSample *sample)
+{
+	if (sample->before == NULL)
+	{
+		PushNull(state, "before");
+		PushNull(state, "after");
+		return;
+	}
+	PushJsonb(state, "before", sample->before);
+	PushJsonb(state, "after", sample->after);
+}
+
+/*
  * Push the samples.
  */
 static void
@@ -244,6 +278,8 @@ push_samples(JsonbParseState **state, const Preview *preview)
 		PushString(state, "action_type", sample->action_type);
 		PushString(state, "outcome", sample->outcome);
 		PushTime(state, "dispatched_at", &sample->dispatched_at);
+		if (preview->query->patch != NULL)
+			push_payloads(state, sample);
 		pushJsonbValue(state, WJB_END_OBJECT, NULL);
 	}
 	pushJsonbValue(state, WJB_END_ARRAY, NULL);
@@ -278,6 +314,7 @@ acteon_replay_preview_jsonb(PG_FUNCTION_ARGS)
 		push_missing(&state, &preview.missing_ids);
 	push_counts(&state, "beware", NUM_BEWARE, beware_names, preview.beware);
 	PushNumber(&state, "searched", preview.searched);
+	push_patch(&state, &preview);
 	PushString(&state, "refused", preview.is_refused ? preview.refusal.message : NULL);
 	push_not_found(&state, &preview);
 	push_breakdowns(&state, &preview);

@@ -16,6 +16,7 @@
 #include "base/message.h"
 #include "batch/canary.h"
 #include "preview/preview.h"
+#include "query/patch_hash.h"
 
 /* What to show of a reason: an item (NULL: its text), and what can be done. */
 typedef struct ReasonWords
@@ -30,6 +31,8 @@ static const ReasonWords reason_words[NUM_REASONS] = {
 	[REASON_NO_GRANT] =
 		{"no grant covers it",
 		 "needs an admin or operator grant for its tenant, namespace, provider, type"},
+	[REASON_NO_PATCH_GRANT] = {"no grant permits to patch it",
+							   "needs an admin grant, or an operator's with may_patch"},
 	[REASON_UNREADABLE] = {NULL, "acteon_replay_bulk names the record, and what is damaged"},
 	[REASON_INTERNAL] = {NULL, "it is not a client's action"},
 	[REASON_CHAIN] = {NULL, "replay the record of the chain's beginning instead"},
@@ -48,6 +51,8 @@ static const ReasonWords reason_words[NUM_REASONS] = {
 	[REASON_GENERATION] = {NULL, "a greater max_generation allows more"},
 	[REASON_DEPTH] = {NULL, "a greater max_depth allows more"},
 	[REASON_REDACTED] = {NULL, "allow_redacted => true sends the placeholder"},
+	[REASON_SEALED] = {NULL, "without a patch the relay opens it with the key"},
+	[REASON_TOO_LARGE] = {NULL, "the gateway accepts 2 MB"},
 	[REASON_ATTACHMENTS] = {NULL, "allow_partial => true sends it without them"},
 	[REASON_MAYBE_ATTACHMENTS] = {NULL,
 								  "an intent does not show it; allow_partial => true sends it"},
@@ -274,6 +279,9 @@ put_beware(Sheet *sheet, Preview *preview)
 				repeats ? counts[BEWARE_EFFECTIVE] : 0,
 				repeats ? "allow_effective: it happens once more"
 						: "the filters select it as well; it is passed over");
+	if (counts[BEWARE_REPLACED] > 0)
+		put_row(sheet, "payload is no object", BLANK, counts[BEWARE_REPLACED],
+				"the patch replaces it as a whole");
 	if (counts[BEWARE_SEALED] > 0)
 		put_row(sheet, "sealed payload", BLANK, counts[BEWARE_SEALED],
 				"encrypted: the relay needs the key");
@@ -355,6 +363,49 @@ put_causes(Sheet *sheet, Preview *preview)
 }
 
 /*
+ * What a patch does, and by what it is known.
+ */
+static void
+put_patch(Sheet *sheet, const Preview *preview)
+{
+	if (preview->query->patch == NULL)
+		return;
+	sheet->section = "patch";
+	put_row(sheet, "changes the payload", BLANK, preview->patched,
+			psprintf("sha256 %s", PatchHash(preview->query->patch)));
+	put_row(sheet, "changes nothing", BLANK, preview->replayable - preview->patched,
+			"replayed as it is");
+}
+
+/*
+ * Show a payload, cut if it is long.
+ */
+static char *
+show_payload(Jsonb *payload)
+{
+	char *text = JsonbToCString(NULL, &payload->root, VARSIZE(payload));
+
+	return ClipForMessage(text, strlen(text));
+}
+
+/*
+ * The payload of a sample before and after its patch.
+ */
+static void
+put_payloads(Sheet *sheet, const PreviewSample *sample)
+{
+	if (sample->before == NULL)
+		put_row(sheet, "payload", BLANK, BLANK, "too large to be shown");
+	else if (!sample->is_patched)
+		put_row(sheet, "unchanged", BLANK, BLANK, show_payload(sample->before));
+	else
+	{
+		put_row(sheet, "before", BLANK, BLANK, show_payload(sample->before));
+		put_row(sheet, "after", BLANK, BLANK, show_payload(sample->after));
+	}
+}
+
+/*
  * The samples, the query and the plan.
  */
 static void
@@ -370,6 +421,8 @@ put_samples(Sheet *sheet, const Preview *preview)
 		put_row(sheet, ClipForMessage(sample->action_id, strlen(sample->action_id)), BLANK, BLANK,
 				psprintf("%s %s %s %s %s", show_time(&sample->dispatched_at), sample->tenant,
 						 sample->provider, sample->action_type, sample->outcome));
+		if (preview->query->patch != NULL)
+			put_payloads(sheet, sample);
 	}
 	sheet->section = "query";
 	put_row(sheet, NULL, BLANK, BLANK, JsonbToCString(NULL, &query->root, VARSIZE(query)));
@@ -406,6 +459,7 @@ acteon_replay_preview(PG_FUNCTION_ARGS)
 	put_not_found(&sheet, &preview);
 	put_reasons(&sheet, &preview);
 	put_beware(&sheet, &preview);
+	put_patch(&sheet, &preview);
 	put_causes(&sheet, &preview);
 	put_breakdowns(&sheet, &preview);
 	put_samples(&sheet, &preview);

@@ -22,6 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/json_text.h"
 #include "base/message.h"
 #include "base/replay_id.h"
 #include "base/rfc3339.h"
@@ -272,6 +273,27 @@ check_signature(ReplayQuery *query)
 }
 
 /*
+ * Check the patch.  What is no object would replace each payload as a whole, a JSON Patch
+ * (RFC 6902), which is an array, among it.  One that is nested too deep could not be
+ * handed out.
+ */
+static void
+check_patch(const ReplayQuery *query)
+{
+	if (query->patch == NULL)
+		return;
+	if (JB_ROOT_IS_OBJECT(query->patch) && JB_ROOT_COUNT(query->patch) > 0)
+	{
+		CheckJsonbDepth(query->patch);
+		return;
+	}
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("patch must be a JSON object with at least one member"),
+					errhint("It is a merge patch (RFC 7396), such as %s.",
+							ReplayOptions[OPTION_PATCH].example)));
+}
+
+/*
  * Check the share at which the circuit breaker opens.
  */
 static void
@@ -384,7 +406,7 @@ append_condition(StringInfo text, const ReplayQuery *query, OptionId id)
 		if (list->given)
 			appendStringInfo(text, "%s=%d:%s;", option->key, list->count, list->digest);
 	}
-	else if (option->kind == KIND_JSON)
+	else if (option->kind == KIND_JSON && id != OPTION_PATCH) /* which decides nothing */
 	{
 		Jsonb *json = *(Jsonb *const *) field;
 
@@ -548,6 +570,7 @@ CheckReplayQuery(ReplayQuery *query)
 	check_patterns(query);
 	check_signature(query);
 	check_exclusion(query);
+	check_patch(query);
 	check_order(query);
 	check_cursor(query);
 	check_breaker(query);

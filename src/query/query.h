@@ -84,8 +84,9 @@ typedef struct ReplayQuery
 	char *error_like;
 	Jsonb *payload;
 	char *payload_path;
-	Datum path; /* the same, 0 if there is none; see CheckReplayQuery */
-	char *plan;           /* that says what to replay; see replay/plan.c */
+	Datum path;   /* the same, 0 if there is none; see CheckReplayQuery */
+	Jsonb *patch; /* of payloads, an object; NULL: none */
+	char *plan;   /* that says what to replay; see replay/plan.c */
 } ReplayQuery;
 
 /* Whether the caller gave a value for an option. */

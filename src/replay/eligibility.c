@@ -42,6 +42,9 @@ static const ReasonEntry reasons[NUM_REASONS] = {
 	[REASON_NONE] = {"none", ITEM_PENDING, NULL},
 	[REASON_NO_GRANT] = {"no_grant", ITEM_SKIPPED,
 						 gettext_noop("no grant covers this audit record")},
+	[REASON_NO_PATCH_GRANT] = {"no_patch_grant", ITEM_SKIPPED,
+							   gettext_noop(
+								   "no grant permits to patch the payload of this audit record")},
 	[REASON_UNREADABLE] = {"unreadable", ITEM_FAILED, gettext_noop("audit record cannot be read")},
 	[REASON_INTERNAL] = {"internal", ITEM_FAILED,
 						 gettext_noop("audit record is the gateway's own")},
@@ -80,6 +83,10 @@ static const ReasonEntry reasons[NUM_REASONS] = {
 	[REASON_ATTACHMENTS] = {"attachments", ITEM_FAILED, gettext_noop("attachments are lost")},
 	[REASON_MAYBE_ATTACHMENTS] = {"maybe_attachments", ITEM_FAILED,
 								  gettext_noop("attachments may be lost")},
+	[REASON_SEALED] = {"sealed", ITEM_FAILED,
+					   gettext_noop("payload is encrypted: it cannot be patched")},
+	[REASON_TOO_LARGE] = {"too_large", ITEM_FAILED,
+						  gettext_noop("patched payload is larger than the gateway accepts")},
 	[REASON_LABELS] = {"labels", ITEM_FAILED, gettext_noop("labels are too large")},
 };
 
@@ -174,12 +181,12 @@ CloseJudge(Judge *judge)
 }
 
 /*
- * Whether the caller may replay a record.  An admin or operator grant must cover
+ * Whether the caller may replay a record, or patch it.  A grant for that purpose must cover
  * it; and if it is to be sent to another provider, one must cover it with that
  * provider, too.  No grant covers a record that lacks one of its columns.
  */
 static bool
-may_replay(Judge *judge, const AuditRecord *record)
+may_replay(Judge *judge, GrantPurpose purpose, const AuditRecord *record)
 {
 	GrantTarget target = {.tenant = record->tenant,
 						  .namespace = record->namespace,
@@ -188,12 +195,12 @@ may_replay(Judge *judge, const AuditRecord *record)
 
 	if (record->missing != NULL)
 		return GrantsEverything(judge->grants);
-	if (!GrantsCover(judge->grants, GRANT_REPLAY, &target))
+	if (!GrantsCover(judge->grants, purpose, &target))
 		return false;
 	if (judge->provider_override == NULL)
 		return true;
 	target.provider = judge->provider_override;
-	return GrantsCover(judge->grants, GRANT_REPLAY, &target);
+	return GrantsCover(judge->grants, purpose, &target);
 }
 
 /*
@@ -245,17 +252,22 @@ JudgeColumns(const ReplayQuery *query, const AuditRecord *record, Effect *effect
 Reason
 JudgeRecord(Judge *judge, const AuditRecord *record, Effect *effect)
 {
-	return may_replay(judge, record) ? JudgeColumns(judge->query, record, effect) : REASON_NO_GRANT;
+	if (!may_replay(judge, GRANT_REPLAY, record))
+		return REASON_NO_GRANT;
+	if (judge->query->patch != NULL && !may_replay(judge, GRANT_PATCH, record))
+		return REASON_NO_PATCH_GRANT;
+	return JudgeColumns(judge->query, record, effect);
 }
 
 /*
  * Judge a record by what is in it, which takes longer: payloads may have to be
- * fetched.  Sets *payload if it has looked into that.
+ * fetched.  Sets *payload if it has looked into that.  A payload that is to be patched is
+ * looked into when that is done (patch_payload.c).
  */
 Reason
 JudgeContents(Judge *judge, const AuditRecord *record, PayloadKind *payload)
 {
-	if (!judge->query->allow_redacted)
+	if (!judge->query->allow_redacted && judge->query->patch == NULL)
 	{
 		*payload = InspectPayload(record->payload);
 		if (*payload == PAYLOAD_REDACTED)

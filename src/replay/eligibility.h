@@ -31,11 +31,12 @@ typedef enum Reason
 {
 	REASON_NONE, /* it is */
 	REASON_NO_GRANT,
-	REASON_UNREADABLE, /* what is stored of it is damaged */
-	REASON_INTERNAL,   /* it is not a client's action */
-	REASON_CHAIN,      /* it is of a step or of the end of a chain */
-	REASON_EFFECTIVE,  /* its action took effect, or will */
-	REASON_NOT_LOST,   /* these two: of what was not lost, or not for certain */
+	REASON_NO_PATCH_GRANT, /* one does, but does not permit to patch it */
+	REASON_UNREADABLE,     /* what is stored of it is damaged */
+	REASON_INTERNAL,       /* it is not a client's action */
+	REASON_CHAIN,          /* it is of a step or of the end of a chain */
+	REASON_EFFECTIVE,      /* its action took effect, or will */
+	REASON_NOT_LOST,       /* these two: of what was not lost, or not for certain */
 	REASON_UNCERTAIN,
 	REASON_UNPROVEN, /* an intent, whose outcome is unknown */
 	REASON_NO_PAYLOAD,
@@ -52,7 +53,10 @@ typedef enum Reason
 	REASON_REDACTED,
 	REASON_ATTACHMENTS,
 	REASON_MAYBE_ATTACHMENTS,
-	REASON_LABELS, /* they are too large; this shows only when it is enqueued */
+	/* These show only when it is enqueued, as does REASON_REDACTED of what is patched. */
+	REASON_SEALED,    /* its payload is encrypted, and cannot be patched */
+	REASON_TOO_LARGE, /* its patched payload is */
+	REASON_LABELS,    /* they are too large */
 	NUM_REASONS
 } Reason;
 
@@ -65,6 +69,9 @@ typedef struct ReplayItem
 	const char *error;   /* the reason in words, if it has failed */
 	PayloadKind payload; /* once it has been looked at */
 	Reason contents;     /* what that has found against the record */
+	/* What a patch makes of its payload, as far as it has been looked at. */
+	bool is_patched;
+	bool is_replaced;    /* as a whole: it is no object */
 	bool is_labelled;    /* its action is a replay, as the record says */
 	Effect effect;       /* of the record, where lost is asked for */
 	pg_uuid_t action_id; /* the new id */

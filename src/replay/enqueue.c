@@ -35,9 +35,10 @@
 #include "replay/earlier_replays.h"
 #include "replay/enqueue.h"
 #include "replay/outbox_int.h"
+#include "replay/patch_payload.h"
 #include "replay/reconstruct.h"
 
-/* Label bytes after which a run of rows is written. */
+/* Bytes of labels and patched payloads after which a run of rows is written. */
 #define RUN_BYTES (256 * 1024)
 
 /* Providers that are told apart at once; with more, their actions share runs as they come. */
@@ -63,10 +64,11 @@ item_provider(const Outbox *outbox, const ReplayItem *item)
 }
 
 /*
- * Fill a slot with the row of an item.
+ * Fill a slot with the row of an item, with this payload.
  */
 static void
-fill_row(Outbox *outbox, TupleTableSlot *slot, const ReplayItem *item, const Action *action)
+fill_row(Outbox *outbox, TupleTableSlot *slot, const ReplayItem *item, const Action *action,
+		 Datum payload)
 {
 	const AuditRecord *record = item->record;
 	Datum values[Natts_outbox];
@@ -82,7 +84,7 @@ fill_row(Outbox *outbox, TupleTableSlot *slot, const ReplayItem *item, const Act
 	values[Anum_outbox_tenant - 1] = PointerGetDatum(record->tenant);
 	values[Anum_outbox_provider - 1] = PointerGetDatum(item_provider(outbox, item));
 	values[Anum_outbox_action_type - 1] = PointerGetDatum(record->action_type);
-	values[Anum_outbox_payload - 1] = record->payload;
+	values[Anum_outbox_payload - 1] = payload;
 	values[Anum_outbox_labels - 1] = JsonbPGetDatum(action->labels);
 	set_optional(values, nulls, Anum_outbox_dedup_key,
 				 action->dedup_key != NULL && !outbox->drops_dedup,
@@ -220,10 +222,34 @@ assign_ids(Outbox *outbox, ReplayItem **rows, int count)
 }
 
 /*
+ * Patch the payload of an item, if the batch has a patch.  Returns whether that changes it.
+ * An item whose payload cannot be patched fails.
+ */
+static bool
+patch_item(const Outbox *outbox, ReplayItem *item, Datum *payload)
+{
+	Jsonb *before;
+	Jsonb *after;
+	Reason reason;
+
+	if (outbox->patch == NULL)
+		return false;
+	reason =
+		PatchPayload(item->record->payload, outbox->patch, outbox->allow_redacted, &before, &after);
+	if ((Pointer) before != DatumGetPointer(item->record->payload) && before != after)
+		pfree(before);
+	if (reason != REASON_NONE)
+		SetReason(item, reason, NULL);
+	*payload = JsonbPGetDatum(after);
+	return reason == REASON_NONE && before != after;
+}
+
+/*
  * Reconstruct the actions of a run of items, from items[0] on: as many as fit
  * into a segment and into a bounded amount of memory.  Fills rows, with the
- * items, and the outbox's slots, with all but the ids.  Items whose labels
- * cannot be made fail.  Returns how many items it got through.
+ * items, and the outbox's slots, with all but the ids.  Items whose payload cannot be
+ * patched fail, as do those whose labels cannot be made.  Returns how many items it got
+ * through.
  */
 static int
 prepare_run(Outbox *outbox, ReplayItem **items, int count, ReplayItem **rows, int *row_count)
@@ -235,19 +261,25 @@ prepare_run(Outbox *outbox, ReplayItem **items, int count, ReplayItem **rows, in
 	for (; done < count && n < outbox->run_rows && bytes < RUN_BYTES; done++)
 	{
 		ReplayItem *item = items[done];
+		Datum payload = item->record->payload;
+		bool patched = patch_item(outbox, item, &payload);
 		Action action;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!ReconstructAction(item->record, &action))
+		if (item->status == ITEM_FAILED)
+			continue;
+		if (!ReconstructAction(item->record, patched ? outbox->patch_label : NULL, &action))
 		{
 			SetReason(item, REASON_LABELS, NULL);
 			continue;
 		}
 		item->in_lane = action.fingerprint != NULL;
 		item->lane = item->in_lane ? ActionLane(item->record->tenant, action.fingerprint) : 0;
-		fill_row(outbox, outbox->slots[n], item, &action);
+		fill_row(outbox, outbox->slots[n], item, &action, payload);
 		rows[n++] = item;
 		bytes += VARSIZE(action.labels);
+		if (payload != item->record->payload)
+			bytes += VARSIZE_ANY(DatumGetPointer(payload));
 	}
 	*row_count = n;
 	return done;

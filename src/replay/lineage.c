@@ -29,6 +29,7 @@
 #include "batch/batch_row.h"
 #include "queue/action_state.h"
 #include "queue/find_action.h"
+#include "query/patch_hash.h"
 #include "queue/outbox_row.h"
 
 /* Columns of the result. */
@@ -43,6 +44,7 @@ enum
 	LINEAGE_REQUESTED_AT,
 	LINEAGE_REASON,
 	LINEAGE_STATE,
+	LINEAGE_PATCH, /* not in version 1.0 */
 	NUM_LINEAGE_COLUMNS
 };
 
@@ -175,6 +177,30 @@ show_root(Walk *walk)
 }
 
 /*
+ * The hash of the patch that has changed the payload of the replay that was found last,
+ * by its batch, which was found last, too; NULL if none has.
+ */
+static char *
+patch_hash(Walk *walk)
+{
+	bool isnull;
+	Jsonb *query = DatumGetJsonbP(FoundColumn(&walk->batches, Anum_batch_query, &isnull));
+	Jsonb *labels = DatumGetJsonbP(FoundColumn(&walk->actions.outbox, Anum_outbox_labels, &isnull));
+	JsonbValue patch, label;
+	char *hash;
+
+	if (getKeyJsonValueFromContainer(&query->root, "patch", strlen("patch"), &patch) == NULL ||
+		getKeyJsonValueFromContainer(&labels->root, PATCH_LABEL, strlen(PATCH_LABEL), &label) ==
+			NULL)
+		return NULL;
+	hash = PatchHash(JsonbValueToJsonb(&patch));
+	return label.val.string.len == PATCH_LABEL_DIGITS &&
+				   memcmp(label.val.string.val, hash, PATCH_LABEL_DIGITS) == 0
+			   ? hash
+			   : NULL;
+}
+
+/*
  * Put out the replay that was found last.
  */
 static void
@@ -197,16 +223,21 @@ show_replay(Walk *walk, const char *id, const char *source, int depth)
 		ActionStateNames[ReadActionState(&walk->states, outbox_id, walk->snapshot)]);
 	has_batch = FindRow(&walk->batches, F_INT8EQ, values[LINEAGE_BATCH_ID], walk->snapshot);
 	nulls[LINEAGE_REQUESTED_AT] = !has_batch;
-	nulls[LINEAGE_REQUESTED_BY] = nulls[LINEAGE_REASON] = true;
+	nulls[LINEAGE_REQUESTED_BY] = nulls[LINEAGE_REASON] = nulls[LINEAGE_PATCH] = true;
 	if (has_batch)
 		values[LINEAGE_REQUESTED_AT] = FoundColumn(&walk->batches, Anum_batch_created_at, &isnull);
 	if (has_batch && may_show_batch(walk))
 	{
+		char *hash = patch_hash(walk);
+
 		nulls[LINEAGE_REQUESTED_BY] = false;
 		values[LINEAGE_REQUESTED_BY] =
 			FoundColumn(&walk->batches, Anum_batch_requested_by, &isnull);
 		values[LINEAGE_REASON] =
 			FoundColumn(&walk->batches, Anum_batch_reason, &nulls[LINEAGE_REASON]);
+		nulls[LINEAGE_PATCH] = hash == NULL;
+		if (hash != NULL)
+			values[LINEAGE_PATCH] = CStringGetTextDatum(hash);
 	}
 	tuplestore_putvalues(walk->result->setResult, walk->result->setDesc, values, nulls);
 }
@@ -240,7 +271,7 @@ show_replays_of(Walk *walk, const char *source, int depth)
 
 /*
  * acteon_replay_lineage(action_id text) → setof (id, source, generation, depth,
- * batch_id, requested_by, requested_at, reason, state)
+ * batch_id, requested_by, requested_at, reason, state, patch_sha256)
  *
  * The whole chain that an action is part of, the original first, every replay
  * behind its source.  Shows what the caller's grants cover; shows nothing for

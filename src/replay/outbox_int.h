@@ -44,11 +44,14 @@ struct Outbox
 	bool lost; /* is what is asked for */
 	bool drops_dedup;
 	text *provider_override; /* NULL: each record's own */
-	Snapshot statement;      /* what the caller can see */
-	int64 next_block;        /* ids that were drawn and not used yet; 0: none */
-	bool is_open;            /* the part for them */
-	int partition;           /* which one */
-	TableWriter writer;      /* to it */
+	Jsonb *patch;            /* of payloads; NULL: none */
+	char *patch_label;       /* of what it has changed */
+	bool allow_redacted;
+	Snapshot statement; /* what the caller can see */
+	int64 next_block;   /* ids that were drawn and not used yet; 0: none */
+	bool is_open;       /* the part for them */
+	int partition;      /* which one */
+	TableWriter writer; /* to it */
 	TupleTableSlot *slots[SEGMENT_ACTIONS];
 	TableWriter ids; /* of the actions; see find_action.c */
 	TupleTableSlot *id_slots[SEGMENT_ACTIONS];

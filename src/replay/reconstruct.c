@@ -21,11 +21,13 @@
 #include "base/jsonb_writer.h"
 #include "base/rfc3339.h"
 #include "base/settings.h"
+#include "query/patch_hash.h"
 #include "queue/action_body.h"
 #include "replay/reconstruct.h"
 
 #define SYSTEM_PREFIX "__"
 #define REPLAYED_FROM "replayed_from"
+#define OWN_LABELS 2 /* at most: that, and PATCH_LABEL */
 #define DEDUP_KEY "__dedup_key"
 
 /*
@@ -249,39 +251,38 @@ set_label(JsonPair *label, const JsonbValue *key, const JsonbValue *value)
 }
 
 /*
- * Put the label replayed_from at its place among the others, which are in
- * jsonb's order already, or over an older one.  There is room for it.
+ * Put a label of our own at its place among the others, which are in jsonb's order
+ * already, or over an older one.  There is room for it.
  */
 static void
-add_replayed_from(JsonPair *labels, int *count, const text *action_id)
+add_label(JsonPair *labels, int *count, const char *key, const char *value, uint32 value_len)
 {
 	int at = *count;
-	uint32 len = strlen(REPLAYED_FROM);
+	uint32 len = strlen(key);
 
-	while (at > 0 &&
-		   CompareJsonKeys(labels[at - 1].key, labels[at - 1].key_len, REPLAYED_FROM, len) >= 0)
+	while (at > 0 && CompareJsonKeys(labels[at - 1].key, labels[at - 1].key_len, key, len) >= 0)
 		at--;
-	if (at == *count ||
-		CompareJsonKeys(labels[at].key, labels[at].key_len, REPLAYED_FROM, len) != 0)
+	if (at == *count || CompareJsonKeys(labels[at].key, labels[at].key_len, key, len) != 0)
 	{
 		memmove(&labels[at + 1], &labels[at], (*count - at) * sizeof(JsonPair));
 		(*count)++;
 	}
 	labels[at].type = JENTRY_ISSTRING;
-	labels[at].key = REPLAYED_FROM;
+	labels[at].key = key;
 	labels[at].key_len = len;
-	labels[at].value = VARDATA_ANY(action_id);
-	labels[at].value_len = VARSIZE_ANY_EXHDR(action_id);
+	labels[at].value = value;
+	labels[at].value_len = value_len;
 }
 
 /*
- * Reconstruct an action from its record, in the current memory context.
+ * Reconstruct an action from its record, in the current memory context.  If its payload
+ * is patched, patch_label says by which patch (PatchLabel); else it is NULL.
  * Metadata that is no object has no labels.  Returns false if the labels do
  * not fit into a jsonb value, which nothing but hand-made metadata can bring
  * about.
  */
 bool
-ReconstructAction(const AuditRecord *record, Action *action)
+ReconstructAction(const AuditRecord *record, const char *patch_label, Action *action)
 {
 	JsonPair few[32];
 	JsonPair *labels = few;
@@ -298,9 +299,10 @@ ReconstructAction(const AuditRecord *record, Action *action)
 			JsonbIteratorToken token;
 			JsonbValue key = {0}, value;
 
-			if (JB_ROOT_COUNT(metadata) >= lengthof(few))
+			if (JB_ROOT_COUNT(metadata) + OWN_LABELS > lengthof(few))
 				labels = MemoryContextAllocHuge(CurrentMemoryContext,
-												(JB_ROOT_COUNT(metadata) + 1) * sizeof(JsonPair));
+												(JB_ROOT_COUNT(metadata) + OWN_LABELS) *
+													sizeof(JsonPair));
 			while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 			{
 				if (token == WJB_KEY)
@@ -312,7 +314,10 @@ ReconstructAction(const AuditRecord *record, Action *action)
 			}
 		}
 	}
-	add_replayed_from(labels, &count, record->action_id);
+	add_label(labels, &count, REPLAYED_FROM, VARDATA_ANY(record->action_id),
+			  VARSIZE_ANY_EXHDR(record->action_id));
+	if (patch_label != NULL)
+		add_label(labels, &count, PATCH_LABEL, patch_label, strlen(patch_label));
 	action->labels = JsonObject(labels, count);
 	return action->labels != NULL;
 }
@@ -381,7 +386,7 @@ CheckReadable(const AuditRecord *record)
 		Action action;
 
 		if (holds_containers(DatumGetJsonbP(record->metadata)))
-			(void) ReconstructAction(record, &action);
+			(void) ReconstructAction(record, NULL, &action);
 	}
 	if (is_suspect(record->payload))
 	{

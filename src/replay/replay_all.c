@@ -133,6 +133,7 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *
 	PushActiveSnapshot(GetTransactionSnapshot());
 	plan = TakePlan(query, CalledSchema(fcinfo));
 	BeginCall(&call, fcinfo, procedure, query->reason);
+	CheckMayPatch(&call, query);
 	CheckAsked(&call.audit, query);
 	*schema = call.schema;
 	EndQueryAt(query, call.now);

@@ -146,6 +146,7 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 	CheckReplayQuery(query);
 	plan = TakePlan(query, CalledSchema(fcinfo));
 	BeginCall(&call, fcinfo, "acteon_replay_bulk()", query->reason);
+	CheckMayPatch(&call, query);
 	CheckAsked(&call.audit, query);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

@@ -56,6 +56,23 @@ OpenCall(ReplayCall *call, Oid schema)
 }
 
 /*
+ * Check that the caller may patch any payload at all, if a query asks for that: it needs a
+ * grant as admin, or one that has may_patch.  Raises insufficient_privilege.
+ */
+void
+CheckMayPatch(const ReplayCall *call, const ReplayQuery *query)
+{
+	if (query->patch == NULL || GrantsMayPatch(call->grants))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("insufficient permissions: a patch requires admin role, or may_patch"),
+			 errdetail("Role \"%s\" has no such grant in acteon_grants.",
+					   GetUserNameFromId(call->caller, false)),
+			 errhint("The owner of acteon_grants can set may_patch in an operator's grant.")));
+}
+
+/*
  * Begin a call: check that the server can write, that there is a reason if one
  * is required, and that the caller may replay anything, and open the audit
  * table.

@@ -32,6 +32,7 @@ typedef struct ReplayCall
 extern void OpenCall(ReplayCall *call, Oid schema);
 extern void
 BeginCall(ReplayCall *call, FunctionCallInfo fcinfo, const char *function, const char *reason);
+extern void CheckMayPatch(const ReplayCall *call, const ReplayQuery *query);
 extern Outbox *UseOutbox(ReplayCall *call, const ReplayQuery *query, Identity *saved);
 extern void CloseBatchOutbox(ReplayCall *call, BatchRow *batch);
 extern void WriteBatch(const ReplayCall *call, const ReplayQuery *query, BatchRow *batch);

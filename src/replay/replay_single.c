@@ -49,6 +49,13 @@ report_reason(const ReplayCall *call, const ReplayQuery *query, const AuditRecor
 					   GetUserNameFromId(call->caller, false),
 					   ClipForMessage(query->provider_override,
 									  strlen(query->provider_override)))));
+	if (reason == REASON_NO_PATCH_GRANT)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("%s", text),
+			 errdetail("Role \"%s\" needs an admin grant for it, or an operator's with may_patch.",
+					   GetUserNameFromId(call->caller, false)),
+			 errhint("The owner of acteon_grants can set may_patch.")));
 	ereport(
 		ERROR,
 		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("%s", text),
@@ -254,6 +261,7 @@ replay_single(FunctionCallInfo fcinfo, const char *action_id)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	call.context = CurrentMemoryContext; /* goes with the connection */
+	CheckMayPatch(&call, &query);
 	find_replayable(&call, &query, action_id, &record);
 	enqueue_single(&call, &query, action_id, &item);
 	SPI_finish();

@@ -229,6 +229,7 @@ add_records(Runner *runner, BatchRow *batch, int64 room)
 	call.batch = batch;
 	call.ahead = runner->ahead;
 	read_query(runner, &query, batch);
+	CheckMayPatch(&call, &query);
 	SetInteger(&query, OPTION_MAX_RECORDS,
 			   (int) Min(Min(chunk, room), records_left(&query, batch)));
 	more = GatherRecords(&call, &query, chunk, &gathered);

@@ -19,6 +19,7 @@
 #include "base/table_access.h"
 #include "replay/forecast.h"
 #include "replay/kin.h"
+#include "replay/patch_payload.h"
 #include "replay/survey.h"
 
 /* By what records are looked at. */
@@ -27,6 +28,31 @@ typedef struct Look
 	Judge judge;
 	Forecast forecast;
 } Look;
+
+/*
+ * Find out what the query's patch makes of a payload; an item whose payload cannot be
+ * patched fails.
+ */
+static void
+forecast_patch(const ReplayQuery *query, ReplayItem *item)
+{
+	Jsonb *before;
+	Jsonb *after;
+	Reason reason =
+		PatchPayload(item->record->payload, query->patch, query->allow_redacted, &before, &after);
+
+	if (reason != REASON_NONE)
+		SetReason(item, reason, query);
+	else
+	{
+		item->is_patched = before != after;
+		item->is_replaced = !JB_ROOT_IS_OBJECT(before);
+	}
+	if (after != before)
+		pfree(after);
+	if ((Pointer) before != DatumGetPointer(item->record->payload))
+		pfree(before);
+}
 
 /*
  * Judge a window of records.  Returns how many of them a replay would attempt or skip:
@@ -47,7 +73,12 @@ judge_window(ReplayCall *call, const ReplayQuery *query, Look *look, ReplayItem 
 	JudgeActions(&look->judge, items, count);
 	RestoreIdentity(&saved);
 	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		attempts += items[i].status != ITEM_PASSED_OVER;
+		if (query->patch != NULL && items[i].status == ITEM_PENDING)
+			forecast_patch(query, &items[i]);
+	}
 	return attempts;
 }
 

@@ -241,6 +241,14 @@ test_parameters(void)
 		{"payload=7,+%22limit%22:+9", "payload: expected JSON other than null"},
 		{"payload={}&payload={}", "payload is given twice"},
 		{"exclude=x", "exclude: expected JSON other than null"},
+		{"patch=%7B%22a%22:+null%7D", "{\"limit\": 50, \"patch\": {\"a\": null}}"},
+		{"patch=7", "{\"limit\": 50, \"patch\": 7}"},
+		{"patch=null", "patch: expected JSON other than null"},
+		{"patch=+null+", "patch: expected JSON other than null"},
+		{"patch=", "patch: expected JSON other than null"},
+		{"patch=x", "patch: expected JSON other than null"},
+		{"patch={},+%22limit%22:+9", "patch: expected JSON other than null"},
+		{"patch={}&patch={}", "patch is given twice"},
 		{"tenant=a&tenant=b", "tenant is given twice"},
 		{"tenant=a&tenant=a", "tenant is given twice"},
 		{"tenant&tenant", "tenant is given twice"},
@@ -384,9 +392,10 @@ test_parameters(void)
 	read_as("before=1234567890123456789", CALL_HTTP_BATCHES,
 			"before: expected the number of a batch");
 	read_as("limit=-1", CALL_HTTP_BATCHES, "limit: expected a whole number, 0 or more");
-	read_as("state=done", CALL_HTTP_BATCHES,
-			"state: expected awaiting approval, enqueuing, interrupted, scheduled, running, in doubt, "
-			"paused, cancelled or finished");
+	read_as(
+		"state=done", CALL_HTTP_BATCHES,
+		"state: expected awaiting approval, enqueuing, interrupted, scheduled, running, in doubt, "
+		"paused, cancelled or finished");
 }
 
 /*
@@ -567,6 +576,7 @@ test_faults(void)
 		{"XX000", 500, 0, true, false}, {"XX001", 500, 0, true, false},
 		{"28P01", 500, 0, true, false}, {"P0001", 500, 0, true, false},
 		{"", 500, 0, true, false},      {"2", 500, 0, true, false},
+		{"54001", 400, 0, false, true},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)

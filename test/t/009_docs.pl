@@ -82,6 +82,8 @@ is(@differs ? "line $differs[0]: " . ($is[ $differs[0] ] // '') : '', @differs ?
 my %before = (
 	'doc/handbook.md' => q{DELETE FROM acteon_grants; DROP ROLE oncall, gateway;},
 	'doc/relay.md' => q{
+		-- The numbers of other pages' batches are not given back.
+		ALTER SEQUENCE acteon_replay_batch_id_seq RESTART;
 		SELECT acteon_replay('invoice/2026-01/8417');
 		SELECT acteon_replay_bulk(lost => true, max_records => 10);
 		SELECT count(acteon_outbox_doubt(ARRAY[outbox_id], ARRAY[lease_token], ARRAY['timed out'])) FROM acteon_outbox_claim('docs', 5);},

@@ -143,17 +143,6 @@ is($node->safe_psql('postgres', q{
 	WHERE o.original_action_id LIKE 'looks-sealed-%' AND d.state = 'delivered'}), scalar @unsealed, 'what only looks sealed is delivered');
 $gateway->has_no_violations;
 
-# The stub's hash of a payload: its JSON with sorted keys and no blanks.
-sub payload_digest
-{
-	my ($text) = @_;
-	my $digest = '';
-
-	IPC::Run::run([ 'python3', '-c', 'import hashlib, json, sys; print(hashlib.sha256(json.dumps(json.load(sys.stdin.buffer, parse_int=float), sort_keys=True).encode()).hexdigest(), end="")' ],
-		'<', \$text, '>', \$digest) or die 'could not hash';
-	return $digest;
-}
-
 # Metrics while it runs, and at its end.
 my $metrics;
 wait_until(

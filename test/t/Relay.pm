@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use Exporter 'import';
 use File::Basename;
+use IPC::Run;
 use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -14,7 +15,7 @@ use Acteon;
 use Program;
 
 our @EXPORT = qw(new_relay_server start_gateway is_protected start_relay run_relay relay_database enqueue
-	all_delivered all_settled resend_held took_effect outbox_is_sound gateway_agrees wait_until wait_for_sql private_file start_psql);
+	all_delivered all_settled resend_held took_effect outbox_is_sound gateway_agrees wait_until wait_for_sql private_file start_psql payload_digest);
 
 my $stub = dirname(__FILE__) . '/../gateway/stub_gateway.py';
 my $serial = 0;
@@ -182,6 +183,17 @@ sub start_psql
 sub is_protected
 {
 	return ($ENV{ACTEON_TEST_PROTECTION} // 'on') ne 'off';
+}
+
+# The stand-in's hash of a payload: its JSON with sorted keys and no blanks.
+sub payload_digest
+{
+	my ($text) = @_;
+	my $digest = '';
+
+	IPC::Run::run([ 'python3', '-c', 'import hashlib, json, sys; print(hashlib.sha256(json.dumps(json.load(sys.stdin.buffer, parse_int=float), sort_keys=True).encode()).hexdigest(), end="")' ],
+		'<', \$text, '>', \$digest) or die 'could not hash';
+	return $digest;
 }
 
 # A stand-in of the gateway on a free port of the loopback.  Options: key; prefix; cert
