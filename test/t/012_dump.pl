@@ -43,6 +43,7 @@ $node->safe_psql('postgres', q{
 		END LOOP;
 	END
 	$$;
+	UPDATE acteon_audit SET action_payload = '{"secret": "[REDACTED]"}' WHERE action_id = 'a-100';
 	SET ROLE alice;
 	SELECT replayed FROM acteon_replay_bulk(from_time => '2026-01-01 00:00:21+00', max_records => 250, canary => 'off', reason => 'of alice', rate => 50);
 	RESET ROLE;

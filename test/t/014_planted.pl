@@ -187,6 +187,7 @@ call(q{
 	SELECT * FROM public.acteon_replay_batches;
 	SELECT public.acteon_replay_items(1);
 	SELECT public.acteon_replay_items(2, 'waiting');
+	SELECT public.acteon_replay_items(2, 'refused');
 	SELECT public.acteon_outbox_audit_tells('2026-01-01', '2026-01-02');
 	SELECT pg_catalog.array_agg(outbox_id) AS ids, pg_catalog.array_agg(lease_token) AS tokens FROM public.acteon_outbox_claim('c', 100) \gset
 	SELECT * FROM public.acteon_replay_limits;
