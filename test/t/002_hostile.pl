@@ -40,7 +40,7 @@ my $planted = q{
 };
 $node->safe_psql('postgres', $planted, connstr => $op);
 $node->safe_psql('postgres', qq{
-	CREATE TABLE evil.$_ (LIKE public.$_);
+	CREATE TABLE evil.$_ (LIKE public.$_ INCLUDING DEFAULTS);
 	ALTER TABLE evil.$_ OWNER TO op;
 }) foreach qw(acteon_audit acteon_grants acteon_dispatch_outbox);
 $node->safe_psql('postgres', q{
@@ -90,7 +90,7 @@ $node->safe_psql('postgres', 'UPDATE acteon_dispatch_segment SET attempt = 0, le
 # The same from the temporary schema, which comes first of all for tables.
 is(fails_with($node, q{
 	CREATE TEMP TABLE acteon_audit (LIKE evil.acteon_audit);
-	CREATE TEMP TABLE acteon_grants (LIKE public.acteon_grants);
+	CREATE TEMP TABLE acteon_grants (LIKE public.acteon_grants INCLUDING DEFAULTS);
 	CREATE TEMP TABLE acteon_replay_installation (singleton boolean, namespace uuid);
 	INSERT INTO acteon_grants (id, grantee, role, tenants, namespaces, providers, actions) VALUES (1, 'op', 'admin', '{*}', '{*}', '{*}', '{*}');
 	SELECT public.acteon_replay('foreign')}, connstr => $op),

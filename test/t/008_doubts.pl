@@ -154,7 +154,7 @@ $node->safe_psql('old', "INSERT INTO acteon_dispatch_outbox VALUES ($_, 1, now()
 $node->safe_psql('old', q{
 	INSERT INTO acteon_dispatch_segment (first_id, last_id, batch_id, due_at, attempt, was_claimed, lane, lease_token, holder) VALUES
 		(1, 1, 1, now(), 0, false, NULL, NULL, NULL), (2, 2, 1, now() + interval '1 h', 1, true, NULL, 42, 'old consumer'), (3, 3, 1, now() - interval '1 min', 2, true, NULL, NULL, NULL),
-		(7, 7, 1, 'infinity', 0, false, NULL, NULL, NULL), (8, 8, 1, now() - interval '1 min', 1, true, acteon_dispatch_lane('acme', 'f'), NULL, NULL), (9, 9, 1, now() - interval '1 min', 0, false, acteon_dispatch_lane('acme', 'f'), NULL, NULL);
+		(7, 7, 1, now() + interval '1 hour', 0, false, NULL, NULL, NULL), (8, 8, 1, now() - interval '1 min', 1, true, acteon_dispatch_lane('acme', 'f'), NULL, NULL), (9, 9, 1, now() - interval '1 min', 0, false, acteon_dispatch_lane('acme', 'f'), NULL, NULL);
 	INSERT INTO acteon_dispatch_delivery VALUES (4, now(), 3, 'dead', NULL, 'time-out'), (5, now(), 1, 'delivered', '{"Executed": {"status": "success"}}', NULL), (6, now(), 0, 'cancelled', NULL, NULL);
 	INSERT INTO acteon_replay_tally VALUES (1, now(), 'dead', NULL, 1), (1, now(), 'delivered', 'Executed', 1), (1, now(), 'cancelled', NULL, 1);
 	ALTER EXTENSION acteon_replay UPDATE});
