@@ -78,7 +78,7 @@ COMMENT ON COLUMN acteon_dispatch_outbox.payload IS 'Payload as stored in the au
 
 CREATE TYPE acteon_outcome;
 
-CREATE FUNCTION acteon_outcome_in(json cstring)
+CREATE FUNCTION acteon_outcome_in(value cstring)
 RETURNS acteon_outcome
 AS 'MODULE_PATHNAME'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
