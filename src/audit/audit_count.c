@@ -66,7 +66,7 @@ AuditCount(const AuditTable *table, const ReplayQuery *query)
 	CandidateUse use = {.alone = AuditTableIsRemote(table)};
 	Statement st;
 
-	if (ChecksErrors(query))
+	if (SearchesContents(query))
 	{
 		AuditScan scan;
 
@@ -107,11 +107,11 @@ count_finished_apart(const AuditTable *table, const ReplayQuery *query)
 }
 
 /*
- * Count the records that match a query's filters, by their errors too, but are no
- * candidates.
+ * Count the records that match a query's filters, also those that look into contents,
+ * but are no candidates.
  */
 static int64
-count_by_error(const AuditTable *table, const ReplayQuery *query, LeftOut which)
+count_by_search(const AuditTable *table, const ReplayQuery *query, LeftOut which)
 {
 	AuditScan scan;
 
@@ -134,8 +134,8 @@ AuditCountLeftOut(const AuditTable *table, const ReplayQuery *query, LeftOut whi
 	/* Intents have no errors: none is asked for by one, and none left out. */
 	if (are_intents && AsksForError(query))
 		return 0;
-	if (!are_intents && ChecksErrors(query))
-		return count_by_error(table, query, which);
+	if (SearchesContents(query))
+		return count_by_search(table, query, which);
 	BeginStatement(&st);
 	appendStringInfoString(&st.sql, "SELECT pg_catalog.count(*)");
 	if (!AddLeftOut(&st, table, query, which))

@@ -383,7 +383,7 @@ open_in_order(AuditScan *scan)
 	AddCandidates(&st, scan->table, scan->query, &use);
 	AddOrder(&st, scan->table, scan->query);
 	if (scan->most < PG_INT64_MAX && !scan->others_apart && !use.left_out_apart &&
-		!ChecksErrors(scan->query))
+		!SearchesContents(scan->query))
 		appendStringInfo(&st.sql, " LIMIT " INT64_FORMAT, scan->most + 1 + scan->passed.alike);
 	SwitchIdentity(&caller, scan->table->owner);
 	GuidePlanner(scan->table, scan->query);
@@ -666,6 +666,50 @@ drop_other_errors(AuditScan *scan)
 }
 
 /*
+ * Whether a query selects records by what is in them, their payload or their error, and not
+ * only by what they are.  How many records it finds would tell, question by question, what
+ * is in those that the caller may not read: a search finds only what its grants cover.
+ */
+bool
+SearchesContents(const ReplayQuery *query)
+{
+	return ChecksErrors(query) || SearchesPayloads(query);
+}
+
+/*
+ * Take those records out of the rows that were fetched that no grant covers.
+ */
+static void
+drop_not_covered(AuditScan *scan)
+{
+	MemoryContext context;
+	MemoryContext old;
+	uint64 kept = 0;
+
+	if (scan->table->grants == NULL)
+		return;
+	context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay grants", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(context);
+	for (uint64 i = 0; i < scan->count; i++)
+	{
+		AuditRecord record;
+		GrantTarget target;
+
+		read_record(&record, scan->rows->vals[i], scan->rows->tupdesc);
+		target = (GrantTarget){.tenant = record.tenant,
+							   .namespace = record.namespace,
+							   .provider = record.provider,
+							   .action_type = record.action_type};
+		if (record.missing == NULL && GrantsCover(scan->table->grants, GRANT_READ, &target))
+			scan->rows->vals[kept++] = scan->rows->vals[i];
+	}
+	scan->count = kept;
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/*
  * Take those records out of the rows that were fetched that others of their actions make
  * no candidates.
  */
@@ -707,6 +751,8 @@ fetch_rows(AuditScan *scan)
 			return;
 		scan->rows = SPI_tuptable;
 		scan->count = SPI_processed;
+		if (SearchesContents(scan->query))
+			drop_not_covered(scan);
 		if (scan->others_apart || scan->repeated != NULL)
 			drop_known_otherwise(scan);
 		if (ChecksErrors(scan->query))

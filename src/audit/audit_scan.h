@@ -40,6 +40,7 @@ typedef struct AuditScan
 
 extern bool AuditFindAction(const AuditTable *table, const char *action_id, const char *outcome,
 							const OptionalTime *from, const OptionalTime *to, AuditRecord *record);
+extern bool SearchesContents(const ReplayQuery *query);
 extern void CopyAuditRecord(AuditRecord *copy, const AuditRecord *record);
 extern void AuditScanBegin(AuditScan *scan, const AuditTable *table, const ReplayQuery *query,
 						   int64 most, KeysAhead *ahead);

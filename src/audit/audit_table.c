@@ -268,6 +268,7 @@ OpenAuditTable(AuditTable *table, Oid schema)
 	if (table->rel == NULL)
 		report_no_table();
 	table->owner = table->rel->rd_rel->relowner;
+	table->grants = NULL;
 	table->quoted_name =
 		quote_qualified_identifier(get_namespace_name(RelationGetNamespace(table->rel)),
 								   RelationGetRelationName(table->rel));

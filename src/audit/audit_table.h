@@ -8,6 +8,8 @@
 #include "access/attnum.h"
 #include "utils/relcache.h"
 
+#include "access/grants.h"
+
 /* The columns of a record that are read, in this order. */
 typedef enum RecordColumn
 {
@@ -43,6 +45,7 @@ typedef struct AuditTable
 	char *quoted_name; /* schema-qualified, for SQL */
 	bool has[NUM_RECORD_COLUMNS];
 	AttrNumber columns[NUM_RECORD_COLUMNS]; /* InvalidAttrNumber: it has no such */
+	Grants *grants; /* of who searches; see SearchesContents; NULL: of nobody */
 } AuditTable;
 
 extern void OpenAuditTable(AuditTable *table, Oid schema);

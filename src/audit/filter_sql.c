@@ -275,11 +275,11 @@ compares(const ReplayQuery *query, TextFilter filter)
 /*
  * Whether a query, or what it leaves out, looks into payloads.
  */
-static bool
-reads_payloads(const ReplayQuery *query)
+bool
+SearchesPayloads(const ReplayQuery *query)
 {
 	return query->payload != NULL || query->payload_path != NULL ||
-		   (query->excluded != NULL && reads_payloads(query->excluded));
+		   (query->excluded != NULL && SearchesPayloads(query->excluded));
 }
 
 /*
@@ -295,6 +295,6 @@ AddFilterColumns(Statement *st, const AuditTable *table, const ReplayQuery *quer
 			i != FILTER_TENANT)
 			appendStringInfo(&st->sql, ", a.%s", TextFilterNames[i]);
 	}
-	if (reads_payloads(query))
+	if (SearchesPayloads(query))
 		appendStringInfo(&st->sql, ", a.%s", RecordColumnNames[COL_PAYLOAD]);
 }

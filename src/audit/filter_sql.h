@@ -17,6 +17,7 @@ extern void AddPicked(Statement *st, const AuditTable *table, const ReplayQuery 
 extern void AddUnpicked(Statement *st, const AuditTable *table, const ReplayQuery *query);
 extern bool PicksActions(const ReplayQuery *query);
 extern bool IsPicked(const ReplayQuery *query, const text *action_id);
+extern bool SearchesPayloads(const ReplayQuery *query);
 extern void AddFilterColumns(Statement *st, const AuditTable *table, const ReplayQuery *query);
 
 #endif /* ACTEON_FILTER_SQL_H */

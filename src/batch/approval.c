@@ -132,6 +132,8 @@ asked_lately(Oid schema, Oid caller)
 	if (!TableColumns(rel, &columns))
 		RefuseOlderObjects();
 	slot = table_slot_create(rel, NULL);
+	/* Also what other calls of the same statement have replayed. */
+	CommandCounterIncrement();
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	scan = table_beginscan(rel, snapshot, 0, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))

@@ -143,7 +143,7 @@ enum
 	"	sum(lately) FILTER (WHERE state IN (" SQL_DELIVERED ", " SQL_DEAD "))" \
 	"	FROM (SELECT coalesce(d.state, l.state, " SQL_WAITING ") AS state," \
 	"			CASE WHEN d.state = " SQL_DELIVERED \
-	" THEN coalesce(%1$s.acteon_answer_name(d.outcome), '?') END" \
+	" THEN coalesce(%1$s.acteon_answer_name(d.outcome::jsonb), '?') END" \
 	"				AS outcome," \
 	"			count(*) AS n, count(*) FILTER (WHERE d.effect = '" EFFECT_NAME_DONE "') AS done," \
 	"			count(*) FILTER (WHERE l.held IS NOT NULL) AS held," \

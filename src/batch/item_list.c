@@ -180,7 +180,7 @@ static const ItemState item_states[] = {
 	/* What was done is none (IsFailure): seen without calling the function for each. */
 	{STATE_FAILED,
 	 "(d." IS_DONE ") IS NOT TRUE"
-	 " AND %1$s.acteon_is_failure(d.state, %1$s.acteon_answer_name(d.outcome), d.effect)",
+	 " AND %1$s.acteon_is_failure(d.state, %1$s.acteon_answer_name(d.outcome::jsonb), d.effect)",
 	 FIRST_FINISHED("(" IS_DONE ") IS NOT TRUE")},
 };
 

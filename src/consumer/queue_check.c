@@ -117,7 +117,7 @@
 	"			left(o.original_action_id, 100), o.generation - 1)" \
 	"	FROM action AS o" \
 	"	WHERE o.generation > 1 AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_action AS p" \
-	"		WHERE p.action_id = %1$s.acteon_replay_id(o.original_action_id, o.generation - 1) OFFSET 0) " \
+	"		WHERE p.action_id = %1$s.acteon_replay_id(o.original_action_id, o.generation - 1, 0) OFFSET 0) " \
 	"UNION ALL SELECT 'id not kept', o.id," \
 	"		'The id of the action is not in acteon_dispatch_action, so it could be replayed twice.'" \
 	"	FROM %1$s.acteon_dispatch_outbox AS o" \
@@ -128,7 +128,7 @@
 	"	FROM action AS p CROSS JOIN LATERAL generate_series(1, p.generation - 1) AS g" \
 	"	CROSS JOIN LATERAL (SELECT e.id, e.generation, e.batch_id FROM %1$s.acteon_dispatch_outbox AS e" \
 	"		WHERE e.id = (SELECT k.outbox_id FROM %1$s.acteon_dispatch_action AS k" \
-	"				WHERE k.action_id = %1$s.acteon_replay_id(p.original_action_id, g))" \
+	"				WHERE k.action_id = %1$s.acteon_replay_id(p.original_action_id, g, 0))" \
 	"			AND e.original_action_id = p.original_action_id" \
 	"			AND e.tenant = p.tenant AND e.namespace = p.namespace" \
 	"			AND e.generation < p.generation" \

@@ -126,7 +126,8 @@ CountForPlan(PlanCounts *counts, const ReplayItem *items, int count)
 			continue;
 		counts->replayable++;
 		counts->digest += hash_bytes_extended((const unsigned char *) VARDATA_ANY(record->id),
-											  VARSIZE_ANY_EXHDR(record->id), record->dispatched_at);
+											  VARSIZE_ANY_EXHDR(record->id),
+											  record->dispatched_at + items[i].replays);
 	}
 	if (first != NULL && (counts->first.id == NULL || compare_with_end(first, &counts->first) < 0))
 		set_end(counts, &counts->first, first);

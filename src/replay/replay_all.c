@@ -23,6 +23,7 @@
 #include "base/compat.h"
 #include "base/message.h"
 #include "base/result.h"
+#include "base/settings.h"
 #include "batch/canary.h"
 #include "batch/approval.h"
 #include "batch/may_steer.h"
@@ -145,6 +146,9 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *
 	}
 	else
 		RequirePlan(query, "CALL acteon_replay_all", batch.matched);
+	/* What comes later does not make it larger than what was counted. */
+	if ((PlanAbove >= 0 || ApprovalAbove >= 0) && !query->is_limited && batch.matched > 0)
+		SetInteger(query, OPTION_MAX_RECORDS, (int) Min(batch.matched, PG_INT32_MAX));
 	awaits = NeedsApproval(call.schema, call.caller, batch.matched);
 	if (awaits && plan == NULL)
 		plan_batch(&call, query, &counts, &batch);

@@ -53,6 +53,7 @@ OpenCall(ReplayCall *call, Oid schema)
 			 errhint(
 				 "The owner of acteon_grants can insert one for this role, or for a role whose rights it inherits. See \"Who may do what\" in doc/operations.md.")));
 	OpenAuditTable(&call->audit, call->schema);
+	call->audit.grants = call->grants;
 }
 
 /*

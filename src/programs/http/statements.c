@@ -174,7 +174,7 @@ static const struct
 		 "items AS MATERIALIZED ("
 		 "SELECT r.place, r.item, o.id, d.state, d.outcome, d.error, d.finished_at, "
 		 "d.state OPERATOR(pg_catalog.=) '" STATE_DELIVERED "'::pg_catalog.text "
-		 "AND NOT $s.acteon_is_failure(d.state, $s.acteon_answer_name(d.outcome), d.effect) AS good "
+		 "AND NOT $s.acteon_is_failure(d.state, $s.acteon_answer_name(d.outcome::pg_catalog.jsonb), d.effect) AS good "
 		 "FROM (SELECT e.place, e.item, "
 		 "NULLIF(e.item OPERATOR(pg_catalog.->>) 'new_action_id'::pg_catalog.text, '')::pg_catalog.uuid AS id "
 		 "FROM given CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(CASE "
