@@ -109,6 +109,8 @@ SELECT attempt($$SELECT acteon_replay_bulk(tenant => 'acme', max_records => 1)$$
 RESET SESSION AUTHORIZATION;
 UPDATE acteon_replay_batch SET created_at = created_at - interval '61 min';
 SET SESSION AUTHORIZATION regress_acteon_ask;
+-- … those of one statement, too
+SELECT attempt($$SELECT count(*) FROM generate_series(1, 4) AS n, LATERAL acteon_replay_bulk(action_ids => ARRAY['b-' || n], max_records => 1, include_replayed => true, max_generation => 9)$$);
 SELECT success FROM acteon_replay('b-5');
 RESET SESSION AUTHORIZATION;
 SELECT count(*) AS actions FROM acteon_dispatch_outbox;

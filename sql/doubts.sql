@@ -73,6 +73,23 @@ SELECT state, in_doubt, held, delivered, done, delivered_by, breaker FROM acteon
 SELECT l.state FROM acteon_replay_lineage('d8') AS l;
 SELECT * FROM acteon_outbox_check();
 
+-- what a limit holds after it was given up without proof is looked up once more before it goes out
+CALL clean();
+TRUNCATE held;
+SELECT pg_temp.make(1, 1);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT pg_temp.take();
+SELECT pg_temp.doubt('{1}');
+SELECT acteon_replay_limit_set(provider => 'email', concurrency => 0);
+SELECT pg_temp.live() IS NOT NULL AS alive, pg_temp.wait_and_look();
+SELECT due_at = 'infinity' AS parked, unproven, resend FROM acteon_dispatch_segment;
+SELECT pg_temp.record(1, 'executed', '{"status": "Success"}');
+SELECT acteon_replay_limit_set(provider => 'email');
+SELECT pg_temp.take();
+SELECT * FROM pg_temp.actions;
+SELECT * FROM acteon_outbox_check();
+TRUNCATE held;
+
 -- several records of one id: what was done counts, else the newest that is not later
 CALL clean();
 SELECT pg_temp.make(1, 3);

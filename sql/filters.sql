@@ -174,6 +174,12 @@ SET ROLE filters_role;
 SELECT pg_temp.tried('{"action_ids": ["a", "d", "", "none"], "include_replayed": true}');
 SELECT pg_temp.tried('{"tenant_tree": "acme", "include_replayed": true}');
 SELECT section, item, matched FROM acteon_replay_preview(action_ids => '{a,""}', include_replayed => true) WHERE section IN ('total', 'not replayed', 'tenant', 'sample');
+-- … and nobody finds out by the number of records found what is in those that no grant covers
+SELECT section, item, matched FROM acteon_replay_preview(tenant_tree => 'acme', payload_path => '$', include_replayed => true) WHERE section IN ('total', 'not replayed');
+SELECT section, item, matched FROM acteon_replay_preview(tenant_tree => 'acme', error_like => '%', include_replayed => true) WHERE section IN ('total', 'not replayed');
+SELECT section, item, matched FROM acteon_replay_preview(tenant_tree => 'acme', exclude => '{"payload_path": "$.never"}', include_replayed => true) WHERE section IN ('total', 'not replayed');
+SELECT replayed, skipped FROM acteon_replay_bulk(tenant_tree => 'acme', payload => '{}', include_replayed => true);
+CALL acteon_replay_all(tenant_tree => 'acme', payload => '{}', include_replayed => true);
 RESET ROLE;
 DELETE FROM acteon_grants WHERE grantee = 'filters_role'::regrole;
 DROP ROLE filters_role;

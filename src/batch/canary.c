@@ -432,16 +432,18 @@ AdvanceCanary(HeldBatch *held, Oid schema, Oid role, TimestampTz now)
 /*
  * List batches that have an open canary and are not stopped, into an array of
  * MAX_LOOKED_AT: what of their rows says whether there is anything to do.  Returns how
- * many.
+ * many.  Where there are more, each call goes on behind those of the last one, so that
+ * canaries that wait for long stop no others: *passed is kept between calls.
  */
 static int
-list_canaries(Oid schema, BatchRow *open)
+list_canaries(Oid schema, BatchRow *open, int *passed)
 {
 	static const AttrNumber step[] = {Anum_batch_canary_step};
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TableReader batches;
 	ScanKeyData key;
 	int count = 0;
+	int met = 0;
 
 	OpenReader(&batches, OwnTable(schema, BATCH_TABLE), RowsWith(step[0]), 1, step);
 	ScanKeyInit(&key, 1, BTGreaterEqualStrategyNumber, F_INT4GE, Int32GetDatum(1));
@@ -453,10 +455,13 @@ list_canaries(Oid schema, BatchRow *open)
 
 		if (StopInRow(batches.slot) != BATCH_RUNS)
 			continue;
+		if (met++ < *passed)
+			continue;
 		ReadCanaryRow(&batches, batch);
 		if (batch->first_outbox_id != 0)
 			count++;
 	}
+	*passed = count == MAX_LOOKED_AT ? met : 0;
 	CloseReader(&batches);
 	UnregisterSnapshot(snapshot);
 	return count;
@@ -576,7 +581,8 @@ bool
 AdvanceCanaries(Oid schema, Oid role, TimestampTz now)
 {
 	BatchRow open[MAX_LOOKED_AT];
-	int count = list_canaries(schema, open);
+	static int passed = 0;
+	int count = list_canaries(schema, open, &passed);
 	bool waits = false;
 
 	/* What the call itself has ended is still there for the command that has ended it. */
@@ -610,8 +616,9 @@ AdvanceCanaries(Oid schema, Oid role, TimestampTz now)
 bool
 CanaryWaits(Oid schema)
 {
+	static int passed = 0;
 	BatchRow open[MAX_LOOKED_AT];
-	int count = list_canaries(schema, open);
+	int count = list_canaries(schema, open, &passed);
 
 	for (int i = 0; i < count; i++)
 	{

@@ -288,6 +288,23 @@ change_row(LimitCall *call, const Datum *row, const bool *nulls)
 }
 
 /*
+ * Close an open circuit breaker that is turned off: nobody would try again.
+ */
+static void
+close_if_off(LimitCall *call, FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(SET_BREAKER_WINDOW) || PG_GETARG_INT32(SET_BREAKER_WINDOW) != 0 ||
+		call->limit == NULL || call->limit->opened_at == 0)
+		return;
+	while (call->limit != NULL && call->limit->opened_at != 0 &&
+		   !CloseBreaker(&call->limits, call->limit, call->caller, call->reason, true))
+		read_again(call);
+	/* The row is changed once more. */
+	CommandCounterIncrement();
+	read_again(call);
+}
+
+/*
  * acteon_replay_limit_set(provider text, tenant text, rate numeric, concurrency integer,
  * reason text, breaker_window integer, breaker_share numeric) → void
  *
@@ -306,6 +323,7 @@ acteon_replay_limit_set(PG_FUNCTION_ARGS)
 
 	check_numbers(fcinfo, kind);
 	begin_call(&call, fcinfo, "acteon_replay_limit_set()", kind, name, SET_REASON);
+	close_if_off(&call, fcinfo);
 	fill_row(&call, fcinfo, row, nulls);
 	if (call.limit == NULL)
 		InsertLimit(call.schema, kind, name, row, nulls);

@@ -78,6 +78,13 @@
 /* Maximum number of actions that a claim looks up before it takes what waits behind them. */
 #define MAX_LOOKED_UP_FIRST (5 * MAX_LOOKED_UP)
 
+/*
+ * Pieces into which segments are cut, about, before those are claimed, and how often:
+ * the next claim goes on with the others.
+ */
+#define MAX_CUT 1000
+#define MAX_PASSES 2
+
 /* Maximum number of batches that have fallen behind their rates that a claim paces anew. */
 #define MAX_CATCH_UPS 16
 
@@ -130,7 +137,7 @@ typedef struct Claim
 	int swept;        /* actions that ended cancelled */
 	int parked;       /* segments of paused batches */
 	int held_back;    /* segments parked for limits */
-	bool has_cut;     /* segments that are to be claimed by this claim still */
+	int cut;          /* pieces that are to be claimed by this claim still */
 	HTAB *busy_lanes; /* that nothing of can be claimed now; NULL: none met */
 	Doubts doubts;
 	int looked_up;               /* actions, before what waits behind them */
@@ -703,7 +710,7 @@ cut_by_owners(Claim *claim, const Segment *segment, const Owners *owners)
 	}
 	if (HoldSegment(&claim->segments, segment, false) &&
 		ReplaceSegment(&claim->segments, segment, pieces, count))
-		claim->has_cut = true;
+		claim->cut += count;
 }
 
 /*
@@ -867,7 +874,7 @@ take_due(Claim *claim, const DuePlace *after, const DuePlace *up_to)
 
 	BeginDueScan(&scan, &claim->segments, after, claim->now);
 	old = MemoryContextSwitchTo(context);
-	while (!claim->full && claim->looked_up < MAX_LOOKED_UP_FIRST)
+	while (!claim->full && claim->looked_up < MAX_LOOKED_UP_FIRST && claim->cut < MAX_CUT)
 	{
 		Segment segment;
 
@@ -895,7 +902,7 @@ take_parked_under(Claim *claim, SharedLimit *limit)
 
 	BeginParkedScan(&scan, &claim->segments, limit->kind, limit->key, false);
 	old = MemoryContextSwitchTo(context);
-	while (!claim->full && claim->wanted > claim->leave &&
+	while (!claim->full && claim->wanted > claim->leave && claim->looked_up < MAX_LOOKED_UP_FIRST &&
 		   LimitAllows(&claim->limits, &claim->segments, limit) > 0)
 	{
 		Segment segment;
@@ -906,7 +913,9 @@ take_parked_under(Claim *claim, SharedLimit *limit)
 			break;
 		if (segment.parked_at == 0 || segment.doubt_since != 0)
 			continue;
-		segment.due_at = claim->now;
+		/* One that was given up without proof is looked up once more before it goes out. */
+		if (!segment.unproven)
+			segment.due_at = claim->now;
 		take_segment(claim, &segment);
 	}
 	MemoryContextSwitchTo(old);
@@ -935,9 +944,9 @@ take_parked(Claim *claim, int leave)
 static void
 take_rest(Claim *claim)
 {
-	while (claim->has_cut && !claim->full)
+	for (int pass = 0; pass < MAX_PASSES && claim->cut > 0 && !claim->full; pass++)
 	{
-		claim->has_cut = false;
+		claim->cut = 0;
 		/* What this command has changed is not to be changed by it again. */
 		CommandCounterIncrement();
 		take_parked(claim, 0);
@@ -1023,7 +1032,8 @@ take_all(Claim *claim, Oid schema)
 	bool begins = false;
 
 	resume.relid = InvalidOid; /* in case of an error */
-	take_parked(claim, claim->wanted / 2);
+	/* Of a single one, now what is parked comes first, and now what is due. */
+	take_parked(claim, (claim->wanted + (int) (claim->token & 1)) / 2);
 	if (resumes)
 		take_due(claim, &place, NULL);
 	if (!resumes || !claim->full)

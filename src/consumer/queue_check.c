@@ -202,6 +202,7 @@
 	"		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS s" \
 	"			WHERE s.batch_id = b.id AND s.first_id BETWEEN b.canary_first_id AND b.canary_last_id" \
 	"				AND (s.held IS NOT NULL OR s.due_at > $1 AND s.lease_token IS NULL" \
+	"					AND s.parked_at IS NULL" \
 	"					AND s.doubt_since IS NULL AND NOT s.was_claimed))"
 
 /*
