@@ -11,7 +11,7 @@ use Time::HiRes qw(time);
 use Relay;
 
 my $actions = 3000;
-my $node = new_relay_server('limits');
+my $node = new_relay_server('limits', conf => "acteon_replay.gateway_patience = 2\n");
 my $gateway = start_gateway(node => $node, ledger => 1, gateway => { providers => { good => {}, bad => { refuse => \1 } } });
 
 # A batch with a circuit breaker, of so many actions to a provider.
