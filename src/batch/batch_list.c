@@ -7,7 +7,8 @@
  * not from the segments, a few thousand rows for a batch of a million.  Who
  * sees a part of a batch only gets that part counted, action by action.  What
  * follows from the counts is not in the statement: the state (batch_state.c), the
- * circuit breaker (breaker.c), what is left of a ramp (batch_pace.c), the time left.
+ * circuit breaker (breaker.c), the canary (canary.c), what is left of a ramp
+ * (batch_pace.c), the time left.
  */
 #include "postgres.h"
 
@@ -201,27 +202,13 @@ enum
 	"		/ nullif(greatest(c.matched, c.looked_at), 0), 1), 0.0) END"
 
 /*
- * The open step of batch c's canary, of how many there are by what is known of its size,
- * and what it waits for.  The sizes are those of canary.h.
+ * What tells how far the canary of batch c is (canary.c), and behind it, whether actions of
+ * the open step are out.
  */
 #define CANARY \
-	"CASE WHEN c.in_part OR c.canary IS NULL THEN NULL ELSE CASE" \
-	"	WHEN c.canary_step IS NULL AND c.is_cancelled THEN 'ended'" \
-	"	WHEN c.canary_step IS NULL THEN 'passed'" \
-	"	ELSE format('step %%s of %%s: %%s of %%s actions, %%s', c.canary_step," \
-	"		1 + (SELECT count(*) FROM unnest('{" CANARY_STEPS_TEXT "}'::bigint[]) AS size" \
-	"			WHERE size < CASE WHEN c.is_complete THEN c.replayed" \
-	"				ELSE greatest(c.matched, c.replayed) END)," \
-	"		c.canary_actions, CASE WHEN c.is_complete THEN c.replayed" \
-	"			ELSE greatest(c.matched, c.replayed) END," \
-	"		CASE WHEN c.canary_held THEN 'held' WHEN c.stopped IS NOT NULL THEN '" BATCH_STATE_PAUSED \
-	"'" \
-	"			WHEN EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS s" \
-	"				WHERE s.batch_id = c.id AND s.first_id BETWEEN c.canary_first_id AND c.canary_last_id)" \
-	"			THEN 'waiting for answers' ELSE 'waiting for records' END) END" \
-	"	|| CASE WHEN c.canary_unrecorded > 0" \
-	"		THEN format(', %%s judged by their answers, without records', c.canary_unrecorded)" \
-	"		ELSE '' END END"
+	"c.canary, c.canary_step, c.canary_actions, c.canary_held, c.canary_unrecorded," \
+	"	c.canary_step IS NOT NULL AND EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS s" \
+	"		WHERE s.batch_id = c.id AND s.first_id BETWEEN c.canary_first_id AND c.canary_last_id)"
 
 /*
  * The rows of the view, without what is derived from them, and behind them what that
@@ -234,11 +221,11 @@ enum
 	"	c.waiting, c.in_flight, c.delivered, c.delivered_by, c.dead, c.cancelled," \
 	"	c.rate, c.speed, NULL, c.start_at, NULL," \
 	"	w.stop_reason, w.stopped_by, c.stopped_at, w.failures, w.last_chunk_at, w.query," \
-	"	c.in_doubt, c.held, c.done, c.on_doubt, " CANARY ", w.failed," \
+	"	c.in_doubt, c.held, c.done, c.on_doubt, NULL, w.failed," \
 	"	w.plan, c.awaits_until, w.approved_by," \
 	"	c.in_part, c.stopped, c.is_complete, c.all_waiting, c.all_in_flight, c.all_in_doubt," \
 	"	c.breaker_window, c.breaker_share," \
-	"	c.breaker_since " \
+	"	c.breaker_since, " CANARY " " \
 	"FROM (" FIGURES ") AS c LEFT JOIN chosen AS w ON w.id = c.id AND NOT c.in_part " \
 	"ORDER BY c.id"
 
@@ -278,7 +265,7 @@ enum
 	LIST_HELD,
 	LIST_DONE,
 	LIST_ON_DOUBT,
-	LIST_CANARY,
+	LIST_CANARY,  /* derived */
 	LIST_REFUSED, /* the same as LIST_FAILED */
 	LIST_PLAN,
 	LIST_AWAITS_UNTIL,
@@ -292,6 +279,12 @@ enum
 	LIST_BREAKER_WINDOW,
 	LIST_BREAKER_SHARE,
 	LIST_BREAKER_SINCE,
+	LIST_CANARY_MODE,
+	LIST_CANARY_STEP,
+	LIST_CANARY_ACTIONS,
+	LIST_CANARY_HELD,
+	LIST_CANARY_UNRECORDED,
+	LIST_CANARY_IS_OUT,
 	NUM_LIST_COLUMNS
 };
 
@@ -491,6 +484,15 @@ read_list_row(ListRow *row, HeapTuple tuple, TupleDesc desc)
 		batch->breaker_share = DatumGetNumeric(row->values[LIST_BREAKER_SHARE]);
 		batch->breaker_since = list_time(row, LIST_BREAKER_SINCE);
 	}
+	if (!row->nulls[LIST_CANARY_MODE])
+	{
+		batch->canary.mode = TextDatumGetCString(row->values[LIST_CANARY_MODE]);
+		batch->canary.step =
+			row->nulls[LIST_CANARY_STEP] ? 0 : DatumGetInt32(row->values[LIST_CANARY_STEP]);
+		batch->canary.actions = list_number(row, LIST_CANARY_ACTIONS);
+		batch->canary.is_held = DatumGetBool(row->values[LIST_CANARY_HELD]);
+		batch->canary.unrecorded = list_number(row, LIST_CANARY_UNRECORDED);
+	}
 	row->queue =
 		QueueContents(list_number(row, LIST_ALL_WAITING), list_number(row, LIST_ALL_IN_FLIGHT),
 					  list_number(row, LIST_ALL_IN_DOUBT));
@@ -587,6 +589,10 @@ derive_list_row(ListRow *row, Oid schema, TimestampTz now)
 		set_list_value(row, LIST_TIME_LEFT, time_left);
 	if (ramp > 0)
 		set_list_value(row, LIST_RATE, ramp_rate(row->batch.rate));
+	if (!row->in_part && row->batch.canary.mode != NULL)
+		set_list_value(row, LIST_CANARY,
+					   CStringGetTextDatum(
+						   CanaryText(&row->batch, DatumGetBool(row->values[LIST_CANARY_IS_OUT]))));
 	if (!row->in_part)
 		set_list_value(row, LIST_BREAKER,
 					   CStringGetTextDatum(BreakerText(&row->batch, schema, GetActiveSnapshot())));

@@ -58,6 +58,7 @@
 #include "batch/canary_judge.h"
 #include "batch/control_log.h"
 #include "query/query.h"
+#include "query/states.h"
 #include "queue/schedule.h"
 #include "queue/wake.h"
 
@@ -127,17 +128,52 @@ step_size(int step)
 }
 
 /*
+ * The number of actions of a batch, as far as it is known.
+ */
+static int64
+batch_size(const BatchRow *batch)
+{
+	return batch->is_complete ? batch->replayed : Max(batch->matched, batch->replayed);
+}
+
+/*
  * The number of the last step of a batch, as far as its size is known.
  */
 static int
 last_step(const BatchRow *batch)
 {
-	int64 actions = batch->is_complete ? batch->replayed : Max(batch->matched, batch->replayed);
 	int step = 1;
 
-	while (step_size(step) < actions)
+	while (step_size(step) < batch_size(batch))
 		step++;
 	return step;
+}
+
+/*
+ * How far the canary of a batch is, in words, given whether actions of its open step are
+ * out.  The batch must have a canary; of the row, that and the numbers of its actions are
+ * needed, and whether it is stopped.
+ */
+char *
+CanaryText(const BatchRow *batch, bool is_out)
+{
+	const CanaryState *canary = &batch->canary;
+	const char *waits = is_out ? "waiting for answers" : "waiting for records";
+	char *text;
+
+	if (canary->is_held)
+		waits = "held";
+	else if (batch->stop != BATCH_RUNS)
+		waits = BATCH_STATE_PAUSED;
+	if (canary->step == 0)
+		text = pstrdup(batch->stop == BATCH_CANCELLED ? "ended" : "passed");
+	else
+		text = psprintf("step %d of %d: " INT64_FORMAT " of " INT64_FORMAT " actions, %s",
+						canary->step, last_step(batch), canary->actions, batch_size(batch), waits);
+	if (canary->unrecorded > 0)
+		text = psprintf("%s, " INT64_FORMAT " judged by their answers, without records", text,
+						canary->unrecorded);
+	return text;
 }
 
 /*
@@ -383,9 +419,10 @@ drop_needless(HeldBatch *held)
 /*
  * Release what the open step of a held batch has room for; when it is full, judge it,
  * and go on or hold the batch, for the role whose call this is.  Leaves a batch alone that
- * claims have locked.  Returns how soon the batch should be looked at
- * again, in microseconds: SOON for records that may come, LATER for doubts, and 0 if
- * something else will happen before.  What is released is due from now on.  The current user must be the owner of our tables.
+ * claims have locked.  Returns how soon the batch should be looked at again, in
+ * microseconds: SOON for records that may come, LATER for doubts, and 0 if something else
+ * will happen before.  What is released is due from now on.  The current user must be the
+ * owner of our tables.
  */
 int64
 AdvanceCanary(HeldBatch *held, Oid schema, Oid role, TimestampTz now)

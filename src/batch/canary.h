@@ -9,7 +9,6 @@
 
 /* How many actions have been released when a step is open; the last step has all. */
 #define CANARY_STEPS 1, 2, 5, 20, 100, 1000, 10000
-#define CANARY_STEPS_TEXT "1,2,5,20,100,1000,10000"
 
 extern const char *CanaryMode(const char *asked, int64 actions);
 extern void BeginCanary(CanaryState *canary, const char *mode);
@@ -17,6 +16,7 @@ extern int64 AdvanceCanary(HeldBatch *held, Oid schema, Oid role, TimestampTz no
 extern bool AdvanceCanaries(Oid schema, Oid role, TimestampTz now);
 extern void OpenNextStep(HeldBatch *held);
 extern void EndCanary(HeldBatch *held);
+extern char *CanaryText(const BatchRow *batch, bool is_out);
 extern bool CanaryWaits(Oid schema);
 
 #endif /* ACTEON_CANARY_H */
