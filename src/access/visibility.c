@@ -171,6 +171,37 @@ add_covered(CoveredScope *covered, int64 batch_id, text *const *parts)
 }
 
 /*
+ * A text of a row that SPI has fetched, in the current memory context; NULL if it is NULL.
+ */
+text *
+FetchedText(HeapTuple tuple, TupleDesc desc, int column)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(tuple, desc, column, &isnull);
+
+	return isnull ? NULL : DatumGetTextPP(value);
+}
+
+/*
+ * Whether a viewer sees a row that SPI has fetched: a grant for reading covers it.  Its
+ * namespace, tenant, provider and action type are in columns from the given one on.  None
+ * covers a row that lacks one of them; who needs no grant sees it.
+ */
+bool
+SeesFetchedRow(Viewer *viewer, HeapTuple tuple, TupleDesc desc, int column)
+{
+	GrantTarget target = {.namespace = FetchedText(tuple, desc, column),
+						  .tenant = FetchedText(tuple, desc, column + 1),
+						  .provider = FetchedText(tuple, desc, column + 2),
+						  .action_type = FetchedText(tuple, desc, column + 3)};
+
+	if (target.namespace == NULL || target.tenant == NULL || target.provider == NULL ||
+		target.action_type == NULL)
+		return GrantsEverything(viewer->grants);
+	return GrantsCover(viewer->grants, GRANT_READ, &target);
+}
+
+/*
  * Keep the texts of the elements from a place on.
  */
 static void

@@ -5,6 +5,8 @@
 #ifndef ACTEON_VISIBILITY_H
 #define ACTEON_VISIBILITY_H
 
+#include "access/htup.h"
+#include "access/tupdesc.h"
 #include "fmgr.h"
 #include "utils/jsonb.h"
 
@@ -46,6 +48,8 @@ extern int64 BatchArgument(FunctionCallInfo fcinfo, int argument);
 ACTEON_NORETURN extern void ReportUnknownBatch(int64 batch_id);
 extern bool NextScopeElement(JsonbIterator **it, text **parts);
 extern bool GrantsCoverScope(Grants *grants, GrantPurpose purpose, Jsonb *scope);
+extern text *FetchedText(HeapTuple tuple, TupleDesc desc, int column);
+extern bool SeesFetchedRow(Viewer *viewer, HeapTuple tuple, TupleDesc desc, int column);
 extern void BeginSight(Viewer *viewer, FunctionCallInfo fcinfo);
 extern void EndSight(Viewer *viewer);
 extern bool SeesAllBatches(const Viewer *viewer);

@@ -694,14 +694,9 @@ drop_not_covered(AuditScan *scan)
 	for (uint64 i = 0; i < scan->count; i++)
 	{
 		AuditRecord record;
-		GrantTarget target;
 
 		read_record(&record, scan->rows->vals[i], scan->rows->tupdesc);
-		target = (GrantTarget){.tenant = record.tenant,
-							   .namespace = record.namespace,
-							   .provider = record.provider,
-							   .action_type = record.action_type};
-		if (record.missing == NULL && GrantsCover(scan->table->grants, GRANT_READ, &target))
+		if (GrantsCoverRecord(scan->table->grants, GRANT_READ, &record))
 			scan->rows->vals[kept++] = scan->rows->vals[i];
 	}
 	scan->count = kept;

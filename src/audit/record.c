@@ -33,6 +33,33 @@ shorten(ShortString *string, const text *value)
 }
 
 /*
+ * What a grant must cover to cover a record.
+ */
+GrantTarget
+RecordTarget(const AuditRecord *record)
+{
+	GrantTarget target = {.tenant = record->tenant,
+						  .namespace = record->namespace,
+						  .provider = record->provider,
+						  .action_type = record->action_type};
+
+	return target;
+}
+
+/*
+ * Whether grants cover a record for a purpose.  None covers a record that lacks one of its
+ * columns; who needs no grant has it all the same.
+ */
+bool
+GrantsCoverRecord(Grants *grants, GrantPurpose purpose, const AuditRecord *record)
+{
+	GrantTarget target = RecordTarget(record);
+
+	return record->missing != NULL ? GrantsEverything(grants)
+								   : GrantsCover(grants, purpose, &target);
+}
+
+/*
  * What a record says about the effect of its action.  It must have all its columns.
  */
 static Effect

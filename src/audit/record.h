@@ -7,6 +7,7 @@
 
 #include "datatype/timestamp.h"
 
+#include "access/grants.h"
 #include "queue/effect.h"
 
 /*
@@ -39,6 +40,8 @@ typedef struct AuditRecord
 	const char *damage;   /* why it cannot be read; NULL: it can */
 } AuditRecord;
 
+extern GrantTarget RecordTarget(const AuditRecord *record);
+extern bool GrantsCoverRecord(Grants *grants, GrantPurpose purpose, const AuditRecord *record);
 extern bool TookEffect(const AuditRecord *record);
 extern bool IsLost(const AuditRecord *record, Effect *effect);
 extern bool IsInternal(const AuditRecord *record);

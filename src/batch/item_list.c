@@ -35,14 +35,8 @@
 #define FIRST_RANGE 128
 #define LONGEST_RANGE (64 * 1024)
 
-/* Attributes of the type acteon_replay_item that are looked at here. */
-enum
-{
-	ITEM_NAMESPACE = 4,
-	ITEM_TENANT,
-	ITEM_PROVIDER,
-	ITEM_ACTION_TYPE
-};
+/* Attribute of the type acteon_replay_item that is looked at here, with the three behind it. */
+#define ITEM_NAMESPACE 4
 
 /* Parameters of the statements. */
 enum
@@ -243,36 +237,6 @@ check_effect(const text *effect)
 }
 
 /*
- * A column of a fetched item; NULL if it has none.
- */
-static text *
-item_text(HeapTuple tuple, TupleDesc desc, int column)
-{
-	bool isnull;
-	Datum value = SPI_getbinval(tuple, desc, column, &isnull);
-
-	return isnull ? NULL : DatumGetTextPP(value);
-}
-
-/*
- * Whether a grant of the viewer for reading covers a fetched item.  None covers a record
- * that lacks one of the columns; who needs no grant sees it.
- */
-static bool
-is_covered(Viewer *viewer, HeapTuple tuple, TupleDesc desc)
-{
-	GrantTarget target = {.tenant = item_text(tuple, desc, ITEM_TENANT),
-						  .namespace = item_text(tuple, desc, ITEM_NAMESPACE),
-						  .provider = item_text(tuple, desc, ITEM_PROVIDER),
-						  .action_type = item_text(tuple, desc, ITEM_ACTION_TYPE)};
-
-	if (target.tenant == NULL || target.namespace == NULL || target.provider == NULL ||
-		target.action_type == NULL)
-		return GrantsEverything(viewer->grants);
-	return GrantsCover(viewer->grants, GRANT_READ, &target);
-}
-
-/*
  * Prepare a statement, of which only the schema is open, or also a condition.
  */
 static SPIPlanPtr
@@ -363,7 +327,7 @@ return_range(ItemCall *call, int64 from_id, int64 to_id)
 		{
 			HeapTuple tuple = SPI_tuptable->vals[row];
 
-			if (!is_covered(&call->viewer, tuple, SPI_tuptable->tupdesc))
+			if (!SeesFetchedRow(&call->viewer, tuple, SPI_tuptable->tupdesc, ITEM_NAMESPACE))
 				continue;
 			tuplestore_puttuple(call->result->setResult, tuple);
 			call->wanted -= call->wanted == PG_INT64_MAX ? 0 : 1;

@@ -305,32 +305,6 @@ read_segment(ProofCall *call, ProvenAction *action)
 }
 
 /*
- * A text of a fetched action, in the current memory context; NULL if it is.
- */
-static text *
-action_text(HeapTuple tuple, TupleDesc desc, int column)
-{
-	bool isnull;
-	Datum value = SPI_getbinval(tuple, desc, column, &isnull);
-
-	return isnull ? NULL : DatumGetTextPP(value);
-}
-
-/*
- * Whether a grant of the viewer for reading covers a fetched action.
- */
-static bool
-is_covered(ProofCall *call, HeapTuple tuple, TupleDesc desc)
-{
-	GrantTarget target = {.tenant = action_text(tuple, desc, ACTION_TENANT),
-						  .namespace = action_text(tuple, desc, ACTION_NAMESPACE),
-						  .provider = action_text(tuple, desc, ACTION_PROVIDER),
-						  .action_type = action_text(tuple, desc, ACTION_TYPE)};
-
-	return GrantsCover(call->viewer.grants, GRANT_READ, &target);
-}
-
-/*
  * Make the ids under which an action may have been sent.
  */
 static void
@@ -365,11 +339,11 @@ add_action(ProofCall *call, HeapTuple tuple, TupleDesc desc)
 		read_delivery(call, action);
 	else
 		read_segment(call, action);
-	make_ids(call, key, action, action_text(tuple, desc, ACTION_ORIGINAL),
+	make_ids(call, key, action, FetchedText(tuple, desc, ACTION_ORIGINAL),
 			 DatumGetInt32(SPI_getbinval(tuple, desc, ACTION_GENERATION, &isnull)));
-	key->namespace = action_text(tuple, desc, ACTION_NAMESPACE);
-	key->tenant = action_text(tuple, desc, ACTION_TENANT);
-	key->dedup_key = action_text(tuple, desc, ACTION_DEDUP_KEY);
+	key->namespace = FetchedText(tuple, desc, ACTION_NAMESPACE);
+	key->tenant = FetchedText(tuple, desc, ACTION_TENANT);
+	key->dedup_key = FetchedText(tuple, desc, ACTION_DEDUP_KEY);
 	call->count++;
 }
 
@@ -542,7 +516,7 @@ walk_actions(ProofCall *call)
 		{
 			HeapTuple tuple = SPI_tuptable->vals[row];
 
-			if (!is_covered(call, tuple, SPI_tuptable->tupdesc))
+			if (!SeesFetchedRow(&call->viewer, tuple, SPI_tuptable->tupdesc, ACTION_NAMESPACE))
 				continue;
 			if (!call->wants_items && call->taken + call->count == call->most)
 				has_more = true;

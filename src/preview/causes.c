@@ -36,13 +36,9 @@ count_window(CauseCounts *counts, ReplayCall *call, const ReplayQuery *query,
 	for (int i = 0; i < count; i++)
 	{
 		const AuditRecord *record = &records[i];
-		GrantTarget target = {.tenant = record->tenant,
-							  .namespace = record->namespace,
-							  .provider = record->provider,
-							  .action_type = record->action_type};
 		Effect effect;
 
-		if (record->missing == NULL && GrantsCover(call->grants, GRANT_READ, &target))
+		if (record->missing == NULL && GrantsCoverRecord(call->grants, GRANT_READ, record))
 			CountCause(counts, record, JudgeColumns(query, record, &effect));
 	}
 }

@@ -152,15 +152,10 @@ count_item(Preview *preview, ReplayCall *call, const ReplayItem *item)
 	const AuditRecord *record = item->record;
 	bool replayable = item->status == ITEM_PENDING;
 	Effect effect;
-	GrantTarget target = {.tenant = record->tenant,
-						  .namespace = record->namespace,
-						  .provider = record->provider,
-						  .action_type = record->action_type};
 
 	preview->matched++;
 	preview->reasons[item->reason]++;
-	if (item->reason == REASON_NO_GRANT &&
-		(record->missing != NULL || !GrantsCover(call->grants, GRANT_READ, &target)))
+	if (item->reason == REASON_NO_GRANT && !GrantsCoverRecord(call->grants, GRANT_READ, record))
 	{
 		preview->not_covered++;
 		return;

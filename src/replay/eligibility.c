@@ -188,14 +188,9 @@ CloseJudge(Judge *judge)
 static bool
 may_replay(Judge *judge, GrantPurpose purpose, const AuditRecord *record)
 {
-	GrantTarget target = {.tenant = record->tenant,
-						  .namespace = record->namespace,
-						  .provider = record->provider,
-						  .action_type = record->action_type};
+	GrantTarget target = RecordTarget(record);
 
-	if (record->missing != NULL)
-		return GrantsEverything(judge->grants);
-	if (!GrantsCover(judge->grants, purpose, &target))
+	if (!GrantsCoverRecord(judge->grants, purpose, record))
 		return false;
 	if (judge->provider_override == NULL)
 		return true;
