@@ -301,7 +301,6 @@ CREATE TABLE acteon_replay_limit (
 	retry_at timestamptz,
 	backoff integer,
 	trial_id bigint,
-	trial_until timestamptz,
 	released_at timestamptz,
 	set_by name,
 	set_at timestamptz,
@@ -326,7 +325,6 @@ COMMENT ON COLUMN acteon_replay_limit.open_reason IS 'Why it opened.';
 COMMENT ON COLUMN acteon_replay_limit.retry_at IS 'When it next hands out one action as a trial.';
 COMMENT ON COLUMN acteon_replay_limit.backoff IS 'Seconds from the last failure to retry_at.';
 COMMENT ON COLUMN acteon_replay_limit.trial_id IS 'Outbox id of the trial that is out; NULL: none is.';
-COMMENT ON COLUMN acteon_replay_limit.trial_until IS 'When the trial''s lease ends.';
 COMMENT ON COLUMN acteon_replay_limit.released_at IS 'When the limit was last changed or the circuit breaker closed: what a batch with a rate had waiting for it since before gets new due times.';
 COMMENT ON COLUMN acteon_replay_limit.set_by IS 'Role that called acteon_replay_limit_set last; NULL: none did.';
 COMMENT ON COLUMN acteon_replay_limit.set_at IS 'When it did.';

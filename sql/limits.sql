@@ -19,7 +19,7 @@ CREATE FUNCTION pg_temp.answer(provider text, most integer, outcome jsonb DEFAUL
 $$;
 -- As if time had gone by for a limit.
 CREATE FUNCTION pg_temp.pass(name text, ago interval) RETURNS void LANGUAGE sql AS $$
-	UPDATE acteon_replay_limit AS l SET refilled_at = refilled_at - ago, retry_at = retry_at - ago, trial_until = trial_until - ago WHERE l.name = pass.name
+	UPDATE acteon_replay_limit AS l SET refilled_at = refilled_at - ago, retry_at = retry_at - ago WHERE l.name = pass.name
 $$;
 CREATE VIEW pg_temp.limits AS SELECT kind, name, rate, concurrency, in_flight, held, breaker FROM acteon_replay_limits ORDER BY kind, name;
 CREATE VIEW pg_temp.segments AS
@@ -111,6 +111,17 @@ SELECT acteon_replay_limit_set(provider => 'email', concurrency => 0);
 SELECT pg_temp.take(), pg_temp.take();
 SELECT acteon_replay_limit_set(provider => 'email', concurrency => 1);
 SELECT pg_temp.take(), pg_temp.answer('email', 1), pg_temp.take(), pg_temp.answer('email', 1), pg_temp.take(), pg_temp.answer('sms', 1), pg_temp.take();
+-- … and is parked with what comes behind it, so that no claim meets that again
+CALL clean();
+SELECT pg_temp.make('l', 1, 1, 'email', 'acme', 'A');
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT pg_temp.make('l', 2, 2, 'email', 'acme', 'A');
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT acteon_replay_limit_set(provider => 'email', concurrency => 0);
+SELECT pg_temp.take();
+SELECT held FROM pg_temp.limits;
+SELECT acteon_replay_limit_set(provider => 'email', concurrency => 5);
+SELECT pg_temp.take(), pg_temp.answer('email', 1), pg_temp.take();
 
 -- segments of version 1.0, for several providers, are cut when they are met
 CALL clean();
@@ -178,10 +189,14 @@ SELECT name, in_flight, breaker FROM acteon_replay_limits;
 SELECT pg_temp.answer('email', 1, '{"Failed": {"code": "x"}}');
 SELECT name, opened_at IS NOT NULL AS open, backoff, retry_at > now() AS later FROM acteon_replay_limit;
 SELECT pg_temp.take(1000);
--- a trial whose consumer dies makes room for another when its lease has ended
+-- a trial is out as long as it is leased; when the lease of a consumer that has died ends, another one can follow
 SELECT pg_temp.pass('email', '61 s');
 SELECT pg_temp.take(1000), pg_temp.take(1000);
 SELECT pg_temp.pass('email', '2 h');
+SELECT pg_temp.take(1000);
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE first_id = (SELECT trial_id FROM acteon_replay_limit WHERE name = 'email');
+SELECT pg_temp.take(1000);
+SELECT pg_temp.pass('email', '2 s');
 SELECT pg_temp.take(1000), pg_temp.take(1000);
 -- one that was given back tells nothing: the next can follow at once
 SELECT given_back FROM acteon_dispatch_segment AS s, acteon_replay_limit AS l,
@@ -258,6 +273,46 @@ RESET ROLE;
 SELECT event, details FROM acteon_replay_log WHERE role_name = 'regress_acteon_limits_admin' ORDER BY id;
 DELETE FROM acteon_grants WHERE grantee::text LIKE 'regress_acteon_limits%';
 DROP ROLE regress_acteon_limits_admin, regress_acteon_limits_operator, regress_acteon_limits_gateway;
+
+-- one that is turned off does not stay open
+UPDATE acteon_replay_limit SET opened_at = now(), retry_at = now(), open_reason = 'x' WHERE name = 'email';
+SELECT acteon_replay_limit_set(provider => 'email', breaker_window => 0);
+SELECT name, breaker, opened_at FROM acteon_replay_limits;
+SELECT event, details FROM acteon_replay_log WHERE event = 'breaker_close';
+
+-- a claim cuts segments of several tenants no further than it needs, about; the next one goes on
+CALL clean();
+SELECT sum(pg_temp.make(t, i, i, 'email', t)) FROM generate_series(1, 1000) AS i, unnest('{acme,globex}'::text[]) AS t;
+SELECT b.replayed FROM generate_series(1, 2) AS n, LATERAL acteon_replay_bulk(from_time => '2000-01-01'::timestamptz + n * interval '1 s', max_records => 1000, canary => 'off', include_replayed => n < 0) AS b;
+SELECT acteon_replay_limit_set(tenant => 'acme', concurrency => 0);
+SELECT pg_temp.take(10);
+SELECT count(*) FILTER (WHERE last_id > first_id) > 0 AS some_are_whole FROM pg_temp.segments;
+
+-- what two limits hold does not go to and fro between them
+CALL clean();
+SELECT sum(pg_temp.make('b' || i, i, i, 'email', 'acme', 'f' || i)) FROM generate_series(1, 450) AS i;
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');
+SELECT acteon_replay_limit_set(provider => 'email', concurrency => 0);
+SELECT pg_temp.take(10);
+SELECT acteon_replay_limit_set(tenant => 'acme', concurrency => 0), acteon_replay_limit_set(provider => 'email', concurrency => 5);
+SELECT pg_temp.take(10);
+SELECT count(*) FILTER (WHERE by_tenant) > 0 AS some_moved, count(*) FILTER (WHERE by_tenant) <= 200 AS not_all FROM pg_temp.segments;
+
+-- claims of one action take what is parked and what is due in turn
+CALL clean();
+SELECT pg_temp.make('v', 1, 40, 'email'), pg_temp.make('w', 1, 40, 'sms');
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 80);
+SELECT acteon_replay_limit_set(provider => 'email', concurrency => 0);
+SELECT pg_temp.take(1);
+SELECT acteon_replay_limit_set(provider => 'email', concurrency => 1000);
+DO $$
+BEGIN
+	FOR i IN 1 .. 30 LOOP
+		PERFORM pg_temp.take(1);
+	END LOOP;
+END
+$$;
+SELECT provider, count(*) > 1 AS some FROM acteon_dispatch_segment WHERE lease_token IS NOT NULL GROUP BY 1 ORDER BY 1;
 
 -- bad input
 SELECT attempt(format('SELECT acteon_replay_limit_set(%s)', arguments)) FROM unnest(array['', $$provider => 'a', tenant => 'b'$$, $$provider => 'a', rate => 0$$,

@@ -219,7 +219,6 @@ enum
 	Anum_limit_retry_at,
 	Anum_limit_backoff,
 	Anum_limit_trial_id,
-	Anum_limit_trial_until,
 	Anum_limit_released_at,
 	Anum_limit_set_by,
 	Anum_limit_set_at,

@@ -9,7 +9,7 @@
  * effect, the circuit breaker closes, else the next trial comes after twice the time.
  * How a trial ended is read from the tables, not told by a call, so it does not matter
  * who records it, and nothing is lost in a crash: a trial whose lease has ended makes
- * room for another one.
+ * room for another one.  It is out as long as its lease is extended.
  *
  * Batches without a circuit breaker count for none: whoever turned it off wants them
  * to go on.  While a provider's circuit breaker is open, and for what ended before it
@@ -114,16 +114,13 @@ open_breaker(LimitSet *limits, SharedLimit *limit, const text *provider, Oid rol
 			 const char *reason)
 {
 	static const AttrNumber columns[] = {Anum_limit_opened_at, Anum_limit_open_reason,
-										 Anum_limit_retry_at,  Anum_limit_backoff,
-										 Anum_limit_trial_id,  Anum_limit_trial_until};
+										 Anum_limit_retry_at, Anum_limit_backoff,
+										 Anum_limit_trial_id};
 	TimestampTz now = GetCurrentTimestamp();
-	Datum values[] = {TimestampTzGetDatum(now),
-					  CStringGetTextDatum(reason),
+	Datum values[] = {TimestampTzGetDatum(now), CStringGetTextDatum(reason),
 					  TimestampTzGetDatum(now + FIRST_BACKOFF * USECS_PER_SEC),
-					  Int32GetDatum(FIRST_BACKOFF),
-					  (Datum) 0,
-					  (Datum) 0};
-	bool nulls[] = {false, false, false, false, true, true};
+					  Int32GetDatum(FIRST_BACKOFF), (Datum) 0};
+	bool nulls[] = {false, false, false, false, true};
 
 	if (limit == NULL)
 	{
@@ -251,7 +248,7 @@ trial_result(LimitSet *limits, const SharedLimit *limit)
 			result = TRIAL_TELLS_NOTHING;
 		else if (segment.doubt_since != 0)
 			result = TRIAL_FAILED;
-		else if (segment.lease_token == NO_LEASE)
+		else if (!SegmentIsLeased(&segment, limits->now))
 			result = TRIAL_TELLS_NOTHING;
 		CloseSegments(&segments);
 	}
@@ -267,14 +264,14 @@ trial_result(LimitSet *limits, const SharedLimit *limit)
 bool
 CloseBreaker(LimitSet *limits, SharedLimit *limit, Oid role, const char *reason, bool wait)
 {
-	static const AttrNumber columns[] = {Anum_limit_opened_at,     Anum_limit_open_reason,
-										 Anum_limit_retry_at,      Anum_limit_backoff,
-										 Anum_limit_trial_id,      Anum_limit_trial_until,
-										 Anum_limit_breaker_since, Anum_limit_released_at};
+	static const AttrNumber columns[] = {Anum_limit_opened_at,  Anum_limit_open_reason,
+										 Anum_limit_retry_at,   Anum_limit_backoff,
+										 Anum_limit_trial_id,   Anum_limit_breaker_since,
+										 Anum_limit_released_at};
 	TimestampTz now = GetCurrentTimestamp();
 	Datum values[lengthof(columns)] = {
-		[6] = TimestampTzGetDatum(now), [7] = TimestampTzGetDatum(now)};
-	bool nulls[lengthof(columns)] = {true, true, true, true, true, true, false, false};
+		[5] = TimestampTzGetDatum(now), [6] = TimestampTzGetDatum(now)};
+	bool nulls[lengthof(columns)] = {true, true, true, true, true, false, false};
 
 	if (!ChangeLimit(limits, limit, lengthof(columns), columns, values, nulls, wait))
 		return false;
@@ -291,11 +288,11 @@ static bool
 await_next_trial(LimitSet *limits, SharedLimit *limit, bool failed)
 {
 	static const AttrNumber columns[] = {Anum_limit_retry_at, Anum_limit_backoff,
-										 Anum_limit_trial_id, Anum_limit_trial_until};
+										 Anum_limit_trial_id};
 	int backoff = failed ? Min(limit->backoff * 2, LONGEST_BACKOFF) : limit->backoff;
 	TimestampTz retry_at = limits->now + (failed ? backoff : 1) * USECS_PER_SEC;
-	Datum values[] = {TimestampTzGetDatum(retry_at), Int32GetDatum(backoff), (Datum) 0, (Datum) 0};
-	bool nulls[] = {false, false, true, true};
+	Datum values[] = {TimestampTzGetDatum(retry_at), Int32GetDatum(backoff), (Datum) 0};
+	bool nulls[] = {false, false, true};
 
 	return ChangeLimit(limits, limit, lengthof(columns), columns, values, nulls, false);
 }

@@ -75,6 +75,12 @@
 /* Maximum number of segments that a claim parks for limits. */
 #define MAX_HELD_BACK 10000
 
+/*
+ * Number of segments parked under one limit and refused by another after which a claim
+ * leaves the others for the next one: they wait for that limit then.
+ */
+#define MAX_REFUSED 100
+
 /* Maximum number of actions that a claim looks up before it takes what waits behind them. */
 #define MAX_LOOKED_UP_FIRST (5 * MAX_LOOKED_UP)
 
@@ -137,6 +143,7 @@ typedef struct Claim
 	int swept;        /* actions that ended cancelled */
 	int parked;       /* segments of paused batches */
 	int held_back;    /* segments parked for limits */
+	int refused;      /* segments that a limit did not allow to be claimed */
 	int cut;          /* pieces that are to be claimed by this claim still */
 	HTAB *busy_lanes; /* that nothing of can be claimed now; NULL: none met */
 	Doubts doubts;
@@ -657,8 +664,7 @@ read_owners(void *argument)
 }
 
 /*
- * Find out who the actions of a segment are for.  Returns false if that cannot be read;
- * what is damaged ends when it is put out.
+ * Find out who the actions of a segment are for.  Returns false if that cannot be read.
  */
 static bool
 find_owners(Claim *claim, const Segment *segment, Owners *owners)
@@ -721,7 +727,10 @@ hold_back(Claim *claim, const Segment *segment, const SharedLimit *limit)
 {
 	Segment parked = *segment;
 
-	if (segment->parked_at != 0 && SegmentLimit(segment, limit->kind) == limit->key)
+	claim->refused++;
+	/* Another claim has the limit for a moment: where it waits already it can wait on. */
+	if (segment->parked_at != 0 &&
+		(limit->hold == LIMIT_BUSY || SegmentLimit(segment, limit->kind) == limit->key))
 		return;
 	ParkSegment(&parked, limit, claim->now);
 	/* Also what was parked for another limit: what its batch had waiting is released once. */
@@ -748,15 +757,19 @@ limits_let_pass(Claim *claim, Segment *segment, int length, SharedLimit **limits
 	{
 		Owners owners;
 
+		/* What is damaged ends when it is put out, alone. */
 		if (!find_owners(claim, segment, &owners))
-			return length;
-		if (owners.group[SegmentLength(segment) - 1] > 0)
+			length = 1;
+		else if (owners.group[SegmentLength(segment) - 1] > 0)
 		{
 			cut_by_owners(claim, segment, &owners);
 			return 0;
 		}
-		segment->provider = owners.provider[0];
-		limits[LIMIT_TENANT] = owners.tenant[0];
+		else
+		{
+			segment->provider = owners.provider[0];
+			limits[LIMIT_TENANT] = owners.tenant[0];
+		}
 	}
 	if (segment->provider != NULL)
 		limits[LIMIT_PROVIDER] = FindLimit(set, LIMIT_PROVIDER, segment->provider);
@@ -807,11 +820,12 @@ take_segment(Claim *claim, Segment *segment)
 		collect_doubt(claim, segment);
 		return;
 	}
-	if (claim->ended >= MAX_ENDED || !batch_lets_pass(claim, segment) ||
-		!lane_lets_pass(claim, segment))
+	if (claim->ended >= MAX_ENDED || !batch_lets_pass(claim, segment))
 		return;
+	/* Before the lane, so that what comes behind a parked one in its lane is parked as well. */
 	length = limits_let_pass(claim, segment, lease_length(claim, segment), limits);
-	if (length == 0 || !HoldSegment(&claim->segments, segment, false))
+	if (length == 0 || !lane_lets_pass(claim, segment) ||
+		!HoldSegment(&claim->segments, segment, false))
 		return;
 
 	pieces[0] = pieces[1] = *segment;
@@ -840,8 +854,7 @@ take_segment(Claim *claim, Segment *segment)
 		correct_lease(claim, segment, lease, next);
 	for (int kind = 0; kind < NUM_LIMIT_KINDS; kind++)
 		SpendLimit(&claim->limits, limits[kind],
-				   (int) (next - lease->first_id) - claim->spoilt_count, lease->first_id,
-				   claim->lease_end);
+				   (int) (next - lease->first_id) - claim->spoilt_count, lease->first_id);
 	claim->full = claim->wanted == 0 || next <= lease->last_id;
 	if (segment->parked_at != 0)
 		return;
@@ -899,10 +912,12 @@ take_parked_under(Claim *claim, SharedLimit *limit)
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay parked", ALLOCSET_SMALL_SIZES);
 	MemoryContext old;
 	SegmentScan scan;
+	int refused = claim->refused;
 
 	BeginParkedScan(&scan, &claim->segments, limit->kind, limit->key, false);
 	old = MemoryContextSwitchTo(context);
 	while (!claim->full && claim->wanted > claim->leave && claim->looked_up < MAX_LOOKED_UP_FIRST &&
+		   claim->refused - refused < MAX_REFUSED &&
 		   LimitAllows(&claim->limits, &claim->segments, limit) > 0)
 	{
 		Segment segment;
@@ -1095,8 +1110,7 @@ read_limits(Claim *claim, const ConsumerCall *call)
  * oldest first, action being the body of the gateway's POST /v1/dispatch and
  * action_id the id in it.  Returns fewer when their JSON comes to more than 16 MB.
  * Before, looks up what is in doubt and due, and releases the next steps of canaries.
- * Raises insufficient_privilege and
- * invalid_parameter_value.
+ * Raises insufficient_privilege and invalid_parameter_value.
  */
 Datum
 acteon_outbox_claim(PG_FUNCTION_ARGS)

@@ -160,7 +160,6 @@ read_limit(SharedLimit *limit)
 	limit->backoff = integer_of(row, Anum_limit_backoff, 0);
 	trial = slot_getattr(row, Anum_limit_trial_id, &isnull);
 	limit->trial_id = isnull ? 0 : DatumGetInt64(trial);
-	limit->trial_until = time_of(row, Anum_limit_trial_until);
 	limit->released_at = time_of(row, Anum_limit_released_at);
 }
 
@@ -361,7 +360,7 @@ LimitAllows(LimitSet *set, SegmentTable *segments, SharedLimit *limit)
 		return 0;
 	if (limit->opened_at != 0)
 	{
-		if (limit->retry_at > set->now || (limit->trial_id != 0 && limit->trial_until > set->now))
+		if (limit->retry_at > set->now || limit->trial_id != 0)
 			return 0;
 		allowed = 1;
 	}
@@ -381,11 +380,10 @@ LimitAllows(LimitSet *set, SegmentTable *segments, SharedLimit *limit)
 }
 
 /*
- * Count actions that are handed out, as LimitAllows has allowed, from an id on and until
- * a time.
+ * Count actions that are handed out, as LimitAllows has allowed, from an id on.
  */
 void
-SpendLimit(LimitSet *set, SharedLimit *limit, int actions, int64 first_id, TimestampTz until)
+SpendLimit(LimitSet *set, SharedLimit *limit, int actions, int64 first_id)
 {
 	if (limit == NULL || limit->hold != LIMIT_HELD || actions == 0)
 		return;
@@ -393,10 +391,7 @@ SpendLimit(LimitSet *set, SharedLimit *limit, int actions, int64 first_id, Times
 	limit->tokens -= actions;
 	limit->in_flight += actions;
 	if (limit->opened_at != 0)
-	{
 		limit->trial_id = first_id;
-		limit->trial_until = until;
-	}
 }
 
 /*
@@ -406,14 +401,14 @@ void
 WriteSpent(LimitSet *set)
 {
 	static const AttrNumber columns[] = {Anum_limit_tokens, Anum_limit_refilled_at,
-										 Anum_limit_trial_id, Anum_limit_trial_until};
+										 Anum_limit_trial_id};
 
 	for (int i = 0; i < set->count; i++)
 	{
 		SharedLimit *limit = &set->limits[i];
 		Datum values[] = {Float8GetDatum(limit->tokens), TimestampTzGetDatum(limit->refilled_at),
-						  Int64GetDatum(limit->trial_id), TimestampTzGetDatum(limit->trial_until)};
-		bool nulls[] = {false, limit->refilled_at == 0, limit->trial_id == 0, limit->trial_id == 0};
+						  Int64GetDatum(limit->trial_id)};
+		bool nulls[] = {false, limit->refilled_at == 0, limit->trial_id == 0};
 
 		if (limit->is_changed &&
 			!ChangeLimit(set, limit, lengthof(columns), columns, values, nulls, false))

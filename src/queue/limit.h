@@ -37,9 +37,8 @@ typedef struct SharedLimit
 	TimestampTz retry_at;      /* when the next trial can be handed out */
 	int backoff;               /* seconds */
 	int64 trial_id;            /* outbox id of the trial that is out; 0: none is */
-	TimestampTz trial_until;
-	TimestampTz released_at; /* 0: never */
-	TupleTableSlot *row;     /* as it was read */
+	TimestampTz released_at;   /* 0: never */
+	TupleTableSlot *row;       /* as it was read */
 	LimitHold hold;
 	bool is_counted; /* in_flight is known */
 	int64 in_flight;
@@ -70,8 +69,7 @@ extern SharedLimit *LimitByKey(LimitSet *set, LimitKind kind, int64 key);
 extern bool ChangeLimit(LimitSet *set, SharedLimit *limit, int count, const AttrNumber *columns,
 						const Datum *values, const bool *nulls, bool wait);
 extern int LimitAllows(LimitSet *set, SegmentTable *segments, SharedLimit *limit);
-extern void
-SpendLimit(LimitSet *set, SharedLimit *limit, int actions, int64 first_id, TimestampTz until);
+extern void SpendLimit(LimitSet *set, SharedLimit *limit, int actions, int64 first_id);
 extern void WriteSpent(LimitSet *set);
 extern void ParkSegment(Segment *segment, const SharedLimit *limit, TimestampTz now);
 
