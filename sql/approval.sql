@@ -110,8 +110,13 @@ RESET SESSION AUTHORIZATION;
 UPDATE acteon_replay_batch SET created_at = created_at - interval '61 min';
 SET SESSION AUTHORIZATION regress_acteon_ask;
 -- … those of one statement, too
-SELECT attempt($$SELECT count(*) FROM generate_series(1, 4) AS n, LATERAL acteon_replay_bulk(action_ids => ARRAY['b-' || n], max_records => 1, include_replayed => true, max_generation => 9)$$);
+SELECT attempt($$SELECT count(acteon_replay('b-' || n)) FROM generate_series(1, 4) AS n$$);
 SELECT success FROM acteon_replay('b-5');
+-- of what was cancelled, only what was replayed counts
+RESET SESSION AUTHORIZATION;
+UPDATE acteon_replay_batch SET is_complete = false, matched = 100, stopped = 'cancelled', stopped_at = now() WHERE id = (SELECT max(id) FROM acteon_replay_batch);
+SET SESSION AUTHORIZATION regress_acteon_ask;
+SELECT replayed FROM acteon_replay_bulk(tenant => 'acme', max_records => 1, include_replayed => true, max_generation => 9);
 RESET SESSION AUTHORIZATION;
 SELECT count(*) AS actions FROM acteon_dispatch_outbox;
 SELECT * FROM acteon_outbox_check();

@@ -240,4 +240,17 @@ SELECT pg_temp.make(3);
 SELECT section, item, note FROM acteon_replay_preview(tenant => 'acme', canary => 'hold') WHERE section = 'canary';
 SELECT acteon_replay_preview('{"tenant": "acme", "canary": "auto"}'::jsonb) -> 'canary' AS canary, acteon_replay_preview('{"tenant": "acme"}'::jsonb) -> 'canary' AS by_default;
 SELECT true::acteon_canary, 'auto'::acteon_canary;
+
+-- canaries that wait for long, and be they many, stop no other
+SELECT pg_temp.make(80);
+SELECT batch_id FROM acteon_replay_bulk(action_ids => ARRAY['c61', 'c62', 'c63'], canary => 'auto') \gset
+SELECT pg_temp.take();
+SELECT pg_temp.record(), pg_temp.answer();
+SELECT pg_temp.wait();
+SELECT count(b.replayed) AS batches FROM generate_series(1, 20) AS n,
+	LATERAL acteon_replay_bulk(action_ids => ARRAY['c' || 2 * n, 'c' || 2 * n + 1], start_at => '2100-01-01', canary => 'auto') AS b;
+SELECT pg_temp.record(), pg_temp.answer();
+SELECT pg_temp.wait();
+SELECT canary FROM pg_temp.batch WHERE batch_id = :batch_id;
+DELETE FROM held;
 CALL clean();

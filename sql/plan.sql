@@ -162,11 +162,16 @@ CALL acteon_replay_all(tenant => 'globex', to_time => '2026-01-02');
 CALL acteon_replay_run('{"tenant": "globex", "to": "2026-01-02T00:00:00Z"}');
 \set VERBOSITY terse
 SELECT replayed FROM acteon_replay_bulk(tenant => 'globex', max_records => 3);
+-- a batch that needs none does not grow beyond what was counted
+CALL acteon_replay_all(tenant => 'globex', from_time => '2026-01-01 12:18:23+00', include_replayed => true);
+SELECT matched, query -> 'limit' AS at_most FROM acteon_replay_batches ORDER BY batch_id DESC LIMIT 1;
 SELECT pg_temp.plan('{"tenant": "acme"}') AS plan \gset
 SELECT pg_temp.says(:'plan');
 CALL acteon_replay_all(plan => :'plan');
-SELECT pg_temp.plan('{"tenant": "globex", "include_replayed": true}') AS plan \gset
-SELECT replayed FROM acteon_replay_bulk(plan => :'plan', tenant => 'globex', include_replayed => true);
+SELECT pg_temp.plan('{"tenant": "globex", "include_replayed": true, "max_generation": 9, "max_depth": 9}') AS plan \gset
+SELECT replayed FROM acteon_replay_bulk(plan => :'plan', tenant => 'globex', include_replayed => true, max_generation => 9, max_depth => 9);
+-- … and not a second time
+SELECT pg_temp.says(:'plan');
 RESET ROLE;
 RESET acteon_replay.plan_above;
 

@@ -34,6 +34,7 @@
 #include "batch/batch_state.h"
 #include "batch/control_log.h"
 #include "batch/may_steer.h"
+#include "queue/batch_flags.h"
 
 /* Keeps its locks apart from others; see batch_flags.c. */
 #define ASKED_LOCK_CLASS 10
@@ -104,7 +105,8 @@ replayed_without(TupleTableSlot *slot, OwnColumns columns)
 	if (has_value(slot, columns, Anum_batch_awaits_until) ||
 		has_value(slot, columns, Anum_batch_approved_at))
 		return 0;
-	if (DatumGetBool(slot_getattr(slot, ColumnPlace(columns, Anum_batch_is_complete), &isnull)))
+	if (StopInRow(slot) == BATCH_CANCELLED ||
+		DatumGetBool(slot_getattr(slot, ColumnPlace(columns, Anum_batch_is_complete), &isnull)))
 		return replayed;
 	return Max(replayed, number_in(slot, columns, Anum_batch_matched));
 }

@@ -66,8 +66,8 @@ set_text(Datum *values, bool *nulls, AttrNumber column, const text *value)
 }
 
 /*
- * Add a record of a batch, with its number in the batch, the name of the reason and the reason in words.  All of it must stay
- * where it is until CloseRefused.
+ * Add a record of a batch, with its number in the batch, the name of the reason and the
+ * reason in words.  All of it must stay where it is until CloseRefused.
  */
 void
 AddRefused(RefusedWriter *refused, int64 batch_id, int64 number, const AuditRecord *record,

@@ -4,14 +4,14 @@
  *
  * Rows are inserted with the server's multi-insert functions, in runs that take
  * consecutive ids and become a segment each, or several if they go to several
- * providers (queue/limit.c), or have fingerprints: one for each lane (segment.c).  Then their action ids are inserted
- * into the table of ids (find_action.c), in order, which keeps the pages of its
- * unique index in the cache.  If another transaction was faster
- * (UNIQUE_CHECK_PARTIAL), all rows are removed by rolling back a
- * subtransaction, the items are resolved again, which waits for the other
- * transaction, and the rest is inserted.  So a call waits only while it holds no
- * locks, and two calls never deadlock.  Transactions with several calls can, as
- * with any rows; the server's deadlock detector then ends one of them.
+ * providers (queue/limit.c), or have fingerprints: one for each lane (segment.c).  Then
+ * their action ids are inserted into the table of ids (find_action.c), in order, which
+ * keeps the pages of its unique index in the cache.  If another transaction was faster
+ * (UNIQUE_CHECK_PARTIAL), all rows are removed by rolling back a subtransaction, the
+ * items are resolved again, which waits for the other transaction, and the rest is
+ * inserted.  So a call waits only while it holds no locks, and two calls never deadlock.
+ * Transactions with several calls can, as with any rows; the server's deadlock detector
+ * then ends one of them.
  */
 #include "postgres.h"
 

@@ -114,6 +114,30 @@ foreach my $schema (qw(evil public))
 	$sql =~ s/^\s*CREATE FUNCTION public\.planted.*?\$f\$;//ms if $schema eq 'public';
 	$node->safe_psql('postgres', "SET ROLE mallory;\n$sql");
 }
+# Functions of the extension's own names, which fit a call better: with an outcome where there is a jsonb, or without what
+# has a default.
+$node->safe_psql('postgres', q{
+	SET ROLE mallory;
+	DO $do$
+	DECLARE
+		r record;
+	BEGIN
+		FOR r IN SELECT p.proname, p.prorettype::regtype AS result, p.proargtypes::oid[]::regtype[] AS types, p.pronargs, p.pronargdefaults
+			FROM pg_proc AS p JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e' JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'acteon_replay'
+			WHERE p.proname IN (} . $functions . q{) AND p.provolatile <> 'v' AND NOT p.proretset LOOP
+			FOR n IN r.pronargs - r.pronargdefaults .. r.pronargs LOOP
+				BEGIN
+					EXECUTE format('CREATE FUNCTION public.%I(%s) RETURNS %s LANGUAGE plpgsql AS %L', r.proname, (SELECT string_agg(CASE t WHEN 'jsonb'::regtype THEN 'public.acteon_outcome' ELSE t::text END, ', ' ORDER BY i) FROM unnest(r.types) WITH ORDINALITY AS a (t, i) WHERE i <= n),
+						r.result, format('BEGIN PERFORM evil.planted(%L); RETURN NULL; END', 'overloaded ' || r.proname));
+				EXCEPTION WHEN duplicate_function OR insufficient_privilege THEN NULL;
+				END;
+			END LOOP;
+		END LOOP;
+	END
+	$do$;
+});
+my $overloaded = $node->safe_psql('postgres', q{SELECT string_agg(DISTINCT proname, ' ' ORDER BY proname) FROM pg_proc WHERE proname LIKE 'acteon%' AND proowner = 'mallory'::regrole});
+like($overloaded, qr/acteon_answer_name.*acteon_replay_id/, "functions of ours are overloaded: $overloaded");
 # Types and relations: domains whose check tells, and tables and views of our names and of the catalogues' in the statements.
 $node->safe_psql('postgres', "SET ROLE mallory;\n" . join('', map { "CREATE DOMAIN evil.$_ AS pg_catalog.$_ CHECK (evil.planted('type $_'::pg_catalog.text) IS NULL);\n" } @types));
 my @relations = split /\n/, $node->safe_psql('postgres', q{SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND relname LIKE 'acteon%'});
@@ -255,6 +279,7 @@ $node->safe_psql('postgres', q{
 	INSERT INTO acteon_replay_tally (batch_id, finished_at, state, actions) SELECT 1, now() - interval '1 day' - i * interval '1 s', 'delivered', 1 FROM generate_series(1, 3000) AS i;
 });
 call(q{
+	SELECT public.acteon_replay_items(b.batch_id, 'failed') FROM public.acteon_replay_batches AS b;
 	SELECT public.acteon_outbox_redrive();
 	SELECT public.acteon_replay_cancel(2);
 	SELECT pg_catalog.count(*) FROM public.acteon_outbox_claim('c', 100);
