@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 
 #include "base/jsonb_build.h"
+#include "base/text.h"
 #include "query/text_list.h"
 
 /*
@@ -21,13 +22,7 @@
 static int
 compare_texts(const void *a, const void *b)
 {
-	const text *ta = DatumGetTextPP(*(const Datum *) a);
-	const text *tb = DatumGetTextPP(*(const Datum *) b);
-	int la = VARSIZE_ANY_EXHDR(ta);
-	int lb = VARSIZE_ANY_EXHDR(tb);
-	int order = memcmp(VARDATA_ANY(ta), VARDATA_ANY(tb), Min(la, lb));
-
-	return order != 0 ? order : (la > lb) - (la < lb);
+	return CompareTexts(DatumGetTextPP(*(const Datum *) a), DatumGetTextPP(*(const Datum *) b));
 }
 
 /*
