@@ -68,10 +68,16 @@ woken(void *owner)
 
 /*
  * Set the stage: one broker, and a topic of one partition.
+ *
+ * A broker refuses what comes behind a request that failed, by its sequence number.  The
+ * one played here takes it, and the producer concludes that the request before was
+ * written, too: a test in which requests fail and others follow has one in flight.
  */
 static void
-begin(Stage *stage, int64_t request_timeout)
+begin(Stage *stage, int64_t request_timeout, bool one_in_flight)
 {
+	static char *option[] = {"max.in.flight=1"};
+
 	char error[512];
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 
@@ -84,6 +90,7 @@ begin(Stage *stage, int64_t request_timeout)
 	stage->settings = (Settings){
 		.kafka_brokers = DuplicateText(rd_kafka_mock_cluster_bootstraps(stage->cluster)),
 		.kafka_topic = DuplicateText(TOPIC),
+		.kafka_options = {one_in_flight ? 1 : 0, option},
 		.concurrency = MOST,
 		.request_timeout = request_timeout,
 	};
@@ -225,7 +232,7 @@ test_acknowledged(void)
 {
 	Stage stage;
 
-	begin(&stage, 20 * SECOND);
+	begin(&stage, 20 * SECOND, true);
 	deliver(&stage, MOST);
 	ok(stage.fates[FATE_ACK] == MOST && stage.last.seen, "kafka: all are acknowledged");
 	ok(strncmp(stage.text.data, "{\"Published\": {\"topic\": \"" TOPIC "\", \"partition\": 0, ",
@@ -251,7 +258,7 @@ test_ambiguous(void)
 	rd_kafka_resp_err_t errors[200];
 	Stage stage;
 
-	begin(&stage, 2 * SECOND);
+	begin(&stage, 2 * SECOND, false);
 	deliver(&stage, 1);
 	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++)
 		errors[i] = RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT;
@@ -275,7 +282,7 @@ test_abort(void)
 	LoopTimer timer = {woken, NULL, NEVER, NULL};
 	int64_t until;
 
-	begin(&stage, 20 * SECOND);
+	begin(&stage, 20 * SECOND, false);
 	deliver(&stage, 1);
 	rd_kafka_mock_broker_set_rtt(stage.cluster, 1, 15000);
 	send_some(&stage, 3);
@@ -303,7 +310,7 @@ test_refused_request(void)
 {
 	Stage stage;
 
-	begin(&stage, 20 * SECOND);
+	begin(&stage, 20 * SECOND, false);
 	deliver(&stage, 1);
 	/* Those after the first are in one request, while that is under way. */
 	rd_kafka_mock_broker_set_rtt(stage.cluster, 1, 100);
@@ -329,7 +336,7 @@ test_fatal(void)
 {
 	Stage stage;
 
-	begin(&stage, 20 * SECOND);
+	begin(&stage, 20 * SECOND, false);
 	rd_kafka_mock_push_request_errors(stage.cluster, INIT_PRODUCER_ID, 1,
 									  RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED);
 	deliver(&stage, 3);
@@ -349,7 +356,7 @@ test_nobody(void)
 	Stage stage;
 	int64_t from = ClockNow();
 
-	begin(&stage, 20 * SECOND);
+	begin(&stage, 20 * SECOND, false);
 	stage.sink->kind->close(stage.sink);
 	free(stage.settings.kafka_brokers);
 	/* The discard port: nobody listens on it. */
