@@ -66,6 +66,27 @@ RESET SESSION AUTHORIZATION;
 SELECT event, role_name, session_role, reason FROM acteon_replay_log ORDER BY id;
 SELECT approved_at BETWEEN created_at AND now() AS approved, scope FROM acteon_replay_batch;
 
+-- what was passed over when it was planned is not approved
+CALL clean();
+SELECT count(make_record('p-' || n, at => timestamptz '2026-01-01 12:00+00' + n * interval '1 s', tenant => CASE n WHEN 3 THEN 'globex' ELSE 'acme' END, outcome => CASE WHEN n IN (3, 4) THEN 'executed' ELSE 'failed' END)) FROM generate_series(1, 7) AS n;
+SET SESSION AUTHORIZATION regress_acteon_ask;
+CALL acteon_replay_all(provider => 'email', to_time => '2026-01-02');
+SELECT plan FROM acteon_replay_batches \gset
+SET SESSION AUTHORIZATION regress_acteon_part;
+SELECT acteon_replay_approve(1, :'plan');
+RESET SESSION AUTHORIZATION;
+UPDATE acteon_audit SET outcome = 'failed' WHERE action_id IN ('p-3', 'p-4');
+SET SESSION AUTHORIZATION regress_acteon_ask;
+\set VERBOSITY default
+CALL acteon_replay_continue(1);
+\set VERBOSITY terse
+RESET SESSION AUTHORIZATION;
+UPDATE acteon_audit SET outcome = 'executed' WHERE action_id = 'p-3';
+SET SESSION AUTHORIZATION regress_acteon_ask;
+CALL acteon_replay_continue(1);
+RESET SESSION AUTHORIZATION;
+SELECT scope FROM acteon_replay_batch;
+
 -- superusers are no exception, whatever role they take on
 CALL clean();
 SELECT count(make_record('b-' || n, at => timestamptz '2026-01-01 12:00+00' + n * interval '1 s')) FROM generate_series(1, 5) AS n;

@@ -90,16 +90,16 @@ NewScope(const char *provider_override)
 }
 
 /*
- * Add an element to a scope, if it is not there already.
+ * Add an element to a scope, if it is not there already.  Returns whether it was added.
  */
-static void
+static bool
 add_element(Scope *scope, ElementKey key)
 {
 	bool found;
 	ScopeElement *element = elements_insert(scope->elements, key, &found);
 
 	if (found)
-		return;
+		return false;
 	element->place = scope->elements->members - 1;
 	for (int i = 0; i < SCOPE_PARTS; i++)
 	{
@@ -108,21 +108,23 @@ add_element(Scope *scope, ElementKey key)
 		element->key.parts[i] =
 			memcpy(MemoryContextAlloc(scope->context, size), key.parts[i], size);
 	}
+	return true;
 }
 
 /*
- * Add what a record is about to a scope, and what it becomes.
+ * Add what a record is about to a scope, and what it becomes.  Returns whether some of it
+ * was not there.
  */
-void
+bool
 AddToScope(Scope *scope, const AuditRecord *record)
 {
 	ElementKey key = {{record->tenant, record->namespace, record->provider, record->action_type}};
+	bool added = add_element(scope, key);
 
-	add_element(scope, key);
 	if (scope->provider_override == NULL)
-		return;
+		return added;
 	key.parts[2] = scope->provider_override;
-	add_element(scope, key);
+	return add_element(scope, key) || added;
 }
 
 /*

@@ -13,7 +13,7 @@
 typedef struct Scope Scope;
 
 extern Scope *NewScope(const char *provider_override);
-extern void AddToScope(Scope *scope, const AuditRecord *record);
+extern bool AddToScope(Scope *scope, const AuditRecord *record);
 extern int ScopeSize(const Scope *scope);
 extern Scope *ScopeFromJsonb(Jsonb *json, const char *provider_override);
 extern Jsonb *ScopeToJsonb(const Scope *scope);

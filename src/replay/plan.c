@@ -117,7 +117,7 @@ CountForPlan(PlanCounts *counts, const ReplayItem *items, int count)
 		counts->reasons[items[i].reason]++;
 		if (counts->scope != NULL && record->missing == NULL &&
 			(items[i].status == ITEM_PENDING || items[i].status == ITEM_FAILED))
-			AddToScope(counts->scope, record);
+			(void) AddToScope(counts->scope, record);
 		if (first == NULL || compare_records(record, first) < 0)
 			first = record;
 		if (last == NULL || compare_records(record, last) > 0)

@@ -198,6 +198,26 @@ NoticeLeftOut(const AuditTable *table, const ReplayQuery *query)
 }
 
 /*
+ * What was passed over when a batch was approved may be free since, and about something
+ * that the one who approved it is no admin of.
+ */
+static void
+refuse_beyond_approval(const AuditRecord *record, int64 batch_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("batch " INT64_FORMAT
+					" was not approved for actions of tenant \"%s\", namespace \"%s\", provider "
+					"\"%s\", action type \"%s\"",
+					batch_id, text_to_cstring(record->tenant), text_to_cstring(record->namespace),
+					text_to_cstring(record->provider), text_to_cstring(record->action_type)),
+			 errdetail(
+				 "Records of them were passed over when it was planned, and would be replayed "
+				 "now."),
+			 errhint("Cancel it, and replay what it has not enqueued with another call.")));
+}
+
+/*
  * Enqueue the gathered items, as the owner of the outbox, and add their results
  * to the batch: its counts, failures and scope.
  */
@@ -226,8 +246,9 @@ EnqueueGathered(ReplayCall *call, Gathered *gathered, BatchRow *batch)
 			AddRefused(&refused, OutboxBatchId(call->outbox), batch->failed, item->record,
 					   ReasonName(item->reason), item->error);
 		}
-		if (item->record->missing == NULL)
-			AddToScope(batch->scope, item->record);
+		if (item->record->missing == NULL && AddToScope(batch->scope, item->record) &&
+			item->status == ITEM_ENQUEUED && batch->approved_at.given)
+			refuse_beyond_approval(item->record, OutboxBatchId(call->outbox));
 	}
 	CloseRefused(&refused);
 	batch->skipped += gathered->skipped;

@@ -216,7 +216,7 @@ enqueue_single(ReplayCall *call, const ReplayQuery *query, const char *action_id
 		batch.matched = -1;
 		batch.is_complete = true;
 		batch.scope = NewScope(query->provider_override);
-		AddToScope(batch.scope, item->record);
+		(void) AddToScope(batch.scope, item->record);
 		EndCall(call, query, &batch);
 	}
 	else
