@@ -334,6 +334,18 @@ ALTER TABLE acteon_replay_limit ENABLE ROW LEVEL SECURITY;
 CREATE POLICY acteon_replay_limit_backup ON acteon_replay_limit FOR SELECT TO pg_read_all_data USING (true);
 SELECT pg_catalog.pg_extension_config_dump('acteon_replay_limit', '');
 
+CREATE FUNCTION acteon_replay_limit_refuse()
+RETURNS trigger
+AS 'MODULE_PATHNAME'
+LANGUAGE C;
+
+COMMENT ON FUNCTION acteon_replay_limit_refuse() IS
+	'Trigger of acteon_replay_limit: refuses to delete rows.';
+
+CREATE TRIGGER acteon_replay_limit_kept
+	AFTER DELETE ON acteon_replay_limit
+	FOR EACH ROW EXECUTE FUNCTION acteon_replay_limit_refuse();
+
 CREATE TABLE acteon_replay_begun (
 	singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
 	begun_at timestamptz NOT NULL DEFAULT pg_catalog.now()

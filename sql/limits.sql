@@ -314,6 +314,9 @@ END
 $$;
 SELECT provider, count(*) > 1 AS some FROM acteon_dispatch_segment WHERE lease_token IS NOT NULL GROUP BY 1 ORDER BY 1;
 
+-- the rows stay, or what is parked would be due no more
+SELECT attempt('DELETE FROM acteon_replay_limit'), attempt('SELECT acteon_replay_limit_refuse()');
+
 -- bad input
 SELECT attempt(format('SELECT acteon_replay_limit_set(%s)', arguments)) FROM unnest(array['', $$provider => 'a', tenant => 'b'$$, $$provider => 'a', rate => 0$$,
 	$$provider => 'a', rate => 'NaN'$$, $$provider => 'a', concurrency => -1$$, $$tenant => 'a', breaker_window => 5$$, $$provider => 'a', breaker_window => -1$$,

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -57,6 +58,7 @@ typedef struct LimitCall
 	SharedLimit *limit; /* NULL: there is no row */
 } LimitCall;
 
+PG_FUNCTION_INFO_V1(acteon_replay_limit_refuse);
 PG_FUNCTION_INFO_V1(acteon_replay_limit_set);
 PG_FUNCTION_INFO_V1(acteon_replay_breaker_close);
 PG_FUNCTION_INFO_V1(acteon_replay_read_limits);
@@ -438,4 +440,23 @@ acteon_replay_read_limits(PG_FUNCTION_ARGS)
 	}
 	EndSight(&viewer);
 	return (Datum) 0;
+}
+
+/*
+ * acteon_replay_limit_refuse() → trigger
+ *
+ * Refuses to delete a limit's row, for all roles: actions that are parked under it would
+ * be due no more.
+ */
+Datum
+acteon_replay_limit_refuse(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("acteon_replay_limit_refuse() can only be called as a trigger")));
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("rows of acteon_replay_limit cannot be deleted"),
+					errdetail("Actions may be waiting for the limit."),
+					errhint("A limit ends with acteon_replay_limit_set, without a rate and a "
+							"concurrency.")));
 }
