@@ -137,9 +137,9 @@ $node->safe_psql('postgres', q{
 $relay = start_relay($node, $gateway, '--metrics-file', "$PostgreSQL::Test::Utils::tmp_check/slow.prom");
 wait_for_sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'relay' AND query LIKE '%acteon_outbox_stats%' AND state = 'active'}, 1, 'slow figures: they are asked for');
 enqueue($node, name => 'slow-', count => 50);
-delivered_by_first('slow-', 50, 'slow figures: all is delivered', 10);
+delivered_by_first('slow-', 50, 'slow figures: all is delivered', 60);
 $relay->signal('TERM');
-is($relay->wait_for_end(20), 0, 'slow figures: exit code 0');
+is($relay->wait_for_end(60), 0, 'slow figures: exit code 0');
 $node->safe_psql('postgres', 'DROP VIEW acteon_outbox_stats; ALTER VIEW acteon_outbox_quick RENAME TO acteon_outbox_stats');
 
 # Results that cannot be recorded for a reason of others: they wait, and say what was
@@ -185,14 +185,14 @@ $node->safe_psql('postgres', q{
 	ALTER ROLE relay SET search_path = 'nowhere'});
 $relay = start_relay($node, $gateway, '--metrics-file', "$PostgreSQL::Test::Utils::tmp_check/little.prom");
 enqueue($node, name => 'little-', count => 50);
-delivered_by_first('little-', 50, 'little: all is delivered over the one connection', 20);
+delivered_by_first('little-', 50, 'little: all is delivered over the one connection', 60);
 $relay->says(qr/cannot connect.*connection=(listen|figures)/, 'little: the others are refused');
 enqueue($node, name => 'later-', count => 50, payload => q{jsonb_build_object('t', 'é€')});
-delivered_by_first('later-', 50, 'little: so is what comes later', 20);
+delivered_by_first('later-', 50, 'little: so is what comes later', 60);
 unlike($relay->log, qr/lost the database.*connection=work/, 'little: the work keeps its connection');
 $node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'relay'});
 enqueue($node, name => 'again-', count => 5);
-delivered_by_first('again-', 5, 'little: when it is lost, the work has the next one', 20);
+delivered_by_first('again-', 5, 'little: when it is lost, the work has the next one', 60);
 is($relay->stop, 0, 'little: exit code 0');
 my ($status, $log) = run_relay($node, $gateway, '--drain');
 is($status, 0, 'little: a drain needs no other connection') or diag($log);
@@ -216,8 +216,8 @@ my @delays;
 foreach my $n (1 .. 20)
 {
 	enqueue($node, name => "wake-$n-");
-	delivered_by_first("wake-$n-", 1, "asleep: woken $n", 10);
-	wait_for_sql($node, q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted}, 1, "asleep: it sleeps again $n", 10);
+	delivered_by_first("wake-$n-", 1, "asleep: woken $n", 60);
+	wait_for_sql($node, q{SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted}, 1, "asleep: it sleeps again $n", 60);
 	push @delays, $node->safe_psql('postgres', qq{
 		SELECT 1000 * extract(epoch FROM d.finished_at - o.created_at) FROM acteon_dispatch_outbox AS o JOIN acteon_dispatch_delivery AS d ON d.outbox_id = o.id
 		WHERE o.original_action_id = 'wake-$n-1'});

@@ -162,7 +162,7 @@ cmp_ok($failed, '<=', 1, '… and one request notices at the most');
 # Two at once, each over a connection of its own, which a lock holds up.
 sql(q{BEGIN; LOCK TABLE acteon_replay_batch; PREPARE TRANSACTION 'held'});
 my @held = map { $boss->start('GET', '/v1/replay/batches') } 1 .. 2;
-wait_for_sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'acteon_http' AND wait_event_type = 'Lock'}, 2, '… as both connections were looked over', 10);
+wait_for_sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'acteon_http' AND wait_event_type = 'Lock'}, 2, '… as both connections were looked over', 60);
 sql(q{COMMIT PREPARED 'held'});
 answers($_->answer, 200, { batches => [] }, '… and work') foreach @held;
 is($http->stop, 0, 'the server ends well');
