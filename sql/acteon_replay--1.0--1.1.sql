@@ -1118,7 +1118,7 @@ AS 'MODULE_PATHNAME', 'acteon_replay_all'
 LANGUAGE C;
 
 COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, text, integer, bigint, bigint, bigint, bigint) IS
-'Replays all matching records, any number of them, in committed chunks, oldest first. It takes the arguments of acteon_replay_bulk; max_records defaults to all records. It cannot run inside a transaction block. A NOTICE reports the progress every five seconds.
+'Replays all matching records, any number of them, in committed chunks, oldest first. It takes the arguments of acteon_replay_bulk; max_records defaults to all records. It cannot run inside a transaction block. A NOTICE reports the progress every five seconds. While the call waits for deliveries, it also reports how many actions are finished, and whether actions are due that no relay claims.
 
 If to_time is omitted or in the future, the time of the call is used, so that the call does not replay the records of its own replays. With a rate the call stays at most a minute ahead of the deliveries and waits for them, so that few actions have to be cancelled if the need arises, and a new rate takes effect with the next chunk; without a rate it enqueues everything at once. While the batch is paused the call waits; when the batch is cancelled the call ends. The cursor and the actions of a chunk are committed together, so if the call is interrupted, acteon_replay_continue can continue it. A call that finds only records that are passed over, because their actions already have a replay or took effect, leaves no batch behind, so a job that runs every five minutes does not fill the table. Memory use does not grow with the number of records, no transaction lasts longer than a chunk, and none is open while the call waits.
 
@@ -1806,6 +1806,34 @@ COMMENT ON COLUMN acteon_outbox_stats.dead_5m IS 'Actions that became dead in th
 COMMENT ON COLUMN acteon_outbox_stats.oldest_due_age IS 'How long the action that became due first has been due; NULL if none is due.';
 COMMENT ON COLUMN acteon_outbox_stats.paused IS 'Actions of paused batches that no consumer holds; they count in depth and in no other column.';
 
+/*
+ * Help
+ */
+
+CREATE FUNCTION acteon_replay_help(
+	topic text DEFAULT NULL,
+	OUT topic text,
+	OUT statement text,
+	OUT why text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'acteon_replay_help'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 10;
+
+COMMENT ON FUNCTION acteon_replay_help(text) IS
+'Returns what the caller can do now, a row for each: what batches wait for (an approval, a decision, resuming, continuing), dead actions, refused records, actions that no relay claims, open circuit breakers, what was lost in the last day. It depends on what the caller''s grants allow and cover; a caller without a grant is told whom to ask for one. It only reads, and works on a standby.
+
+It looks at the 100 newest batches, and at a bounded number of the newest records of the audit table, in the day before the newest one; dead actions are shown for 7 days, refused records for one.
+
+Arguments:
+topic: return short help on the functions, views, settings and arguments of replays with this name instead, or, if there are none, on those with this in their names: pause, dead_letters, approval
+
+Returns:
+topic: what the row is about, which can be passed as topic
+statement: a statement to copy; in short help, how it is called
+why: what it is for
+
+Errors: none of its own.';
+
 CREATE FUNCTION acteon_outbox_check(
 	from_id bigint DEFAULT NULL,
 	to_id bigint DEFAULT NULL,
@@ -1863,7 +1891,7 @@ BEGIN
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
-				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_pause,
+				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_pause,
 				acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
 				acteon_replay_resume,acteon_replay_run,acteon_replay_set_rate,acteon_replay_settle,
 				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,

@@ -10,20 +10,26 @@ SELECT provider, outcome, matched_rule, count(*), min(dispatched_at)::time(0) AS
 FROM acteon_audit WHERE outcome <> 'executed' GROUP BY 1, 2, 3 ORDER BY 4 DESC;
 \set ECHO none
 
-\echo '--- We are on call: operators for e-mail and Slack, for all tenants.  First the plan: what would a replay of that hour do?  Most of what was lost did not get past the gateway''s circuit breaker and is not called failed; lost => true finds all of it.'
+\echo '--- We are on call: operators for e-mail and Slack, for all tenants.  What can we do?'
 \echo
 \set ECHO all
 SET ROLE oncall;
+SELECT topic, why, statement FROM acteon_replay_help() \gx
+\set ECHO none
+
+\echo '--- Why was it lost?  And what would a replay of that hour do?  Most of what was lost did not get past the gateway''s circuit breaker and is not called failed; lost => true finds all of it.'
+\echo
+\set ECHO all
 SELECT provider, outcome, signature, records, tenants, some_tenants FROM acteon_replay_causes(lost => true);
 SELECT * FROM acteon_replay_preview(lost => true, provider => 'email',
 	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00', rate => 500, sample => 2) WHERE section <> 'plan';
 \set ECHO none
 
-\echo '--- The last line is the query with all its times: what was shown is what runs.'
+\echo '--- The plan of it: what was shown is what runs, or nothing.'
 \echo
 \set ECHO all
-SELECT note AS query FROM acteon_replay_preview(lost => true, provider => 'email',
-	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00', rate => 500) WHERE section = 'query' \gset
+SELECT note AS plan FROM acteon_replay_preview(lost => true, provider => 'email',
+	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00', rate => 500) WHERE section = 'plan' \gset
 \set ECHO none
 \echo
 
@@ -33,22 +39,32 @@ SELECT note AS query FROM acteon_replay_preview(lost => true, provider => 'email
 SELECT * FROM acteon_replay('invoice/2026-01/8417', reason => 'INC-42: does it go out?');
 \set ECHO none
 
-\echo '--- Then all of it: oldest first, 500 a second so that the provider can recover.  It commits chunk by chunk; whatever ends it, acteon_replay_continue goes on.'
+\echo '--- Then all of it: oldest first, 500 a second so that the provider can recover.  But one action has been replayed meanwhile, and the plan does not hold any more.'
 \echo
 \set ECHO all
-CALL acteon_replay_all(:'query'::jsonb, reason => 'INC-42: e-mail provider was down');
+CALL acteon_replay_all(plan => :'plan', reason => 'INC-42: e-mail provider was down');
 \set ECHO none
 
-\echo '--- Why did some fail?  Their recipients were redacted: a replay would have mailed the placeholder.'
+\echo '--- That is the one which we tried.  So, with a new plan.  It commits chunk by chunk; whatever ends it, acteon_replay_continue goes on.  It begins with a canary: 1, 2, 5, 20, … actions, and stops if their records show that they failed.'
+\echo
+\set ECHO all
+SELECT note AS plan FROM acteon_replay_preview(lost => true, provider => 'email',
+	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00', rate => 500) WHERE section = 'plan' \gset
+CALL acteon_replay_all(plan => :'plan', reason => 'INC-42: e-mail provider was down');
+\set ECHO none
+
+\echo '--- Why were some refused, and which?  Their recipients were redacted: a replay would have mailed the placeholder.'
 \echo
 \set ECHO all
 SELECT batch_id, state, replayed, refused, skipped, passed_over, failures FROM acteon_replay_batches WHERE refused > 0;
+SELECT original_action_id, tenant, error FROM acteon_replay_items(2, 'refused') LIMIT 3;
 \set ECHO none
 
 \echo '--- What has a replay is passed over, so the same call again does no harm.'
 \echo
 \set ECHO all
-CALL acteon_replay_all(:'query'::jsonb, reason => 'INC-42: is anything left?');
+CALL acteon_replay_all(lost => true, provider => 'email',
+	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00', rate => 500, reason => 'INC-42: is anything left?');
 \set ECHO none
 
 \echo '--- The gateway crashed once in between.  An intent without an outcome is a doubt, not a loss: the action may have been executed, and nothing tells whether it had attachments.'
@@ -152,10 +168,11 @@ SELECT depth, due, scheduled, retrying, leased, in_doubt, held, dead, delivered_
 \! kill "$(cat "$DEMO_DIR/relay.pid")"; while kill -0 "$(cat "$DEMO_DIR/relay.pid")" 2>/dev/null; do sleep 0.05; done; cat "$DEMO_DIR/relay.log"
 
 \echo
-\echo '--- Delivered means that its outcome is known; done, that it had its effect.  Which ones have failed again?'
+\echo '--- Delivered means that its outcome is known; done, that it had its effect.  What is there to do now?  And which ones have failed again?'
 \echo
 \set ECHO all
 SET ROLE oncall;
+SELECT topic, statement FROM acteon_replay_help();
 SELECT original_action_id, state, outcome -> 'Failed' ->> 'message' AS message FROM acteon_replay_items(2, 'failed') LIMIT 3;
 \set ECHO none
 

@@ -324,6 +324,15 @@ TimesAreByOutcome(const AuditTable *table)
 }
 
 /*
+ * Whether the newest records of an outcome are found by an index.
+ */
+bool
+HasOutcomesByTime(const AuditTable *table)
+{
+	return index_uses(table).by_outcome;
+}
+
+/*
  * How records of a time can be found.
  */
 static TimeAccess

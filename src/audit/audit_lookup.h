@@ -60,6 +60,7 @@ extern Lookup *OpenLookup(Oid schema);
 extern void LookUpActions(Lookup *lookup, const LookupKey *keys, int count, Finding *findings);
 extern AuditTells WhatAuditTells(Lookup *lookup, TimestampTz sent_at, TimestampTz later_than);
 extern bool TimesAreByOutcome(const AuditTable *table);
+extern bool HasOutcomesByTime(const AuditTable *table);
 extern bool AuditIsReadable(Lookup *lookup);
 extern bool AuditIsKept(Lookup *lookup, TimestampTz time);
 extern const char *AuditTellsText(AuditTells tells);

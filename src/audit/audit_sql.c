@@ -53,8 +53,8 @@ OutcomeTest(const AuditTable *table, const char *alias, const char *outcome)
 /*
  * The condition that a record says that its action was lost.
  */
-static char *
-lost_test(const AuditTable *table, const char *alias)
+char *
+LostTest(const AuditTable *table, const char *alias)
 {
 	return psprintf(
 		"(%s OR %s AND %s.outcome_details IS NOT NULL AND " HAS_FAILED("%s") ")",
@@ -241,12 +241,12 @@ add_later(Statement *st, const AuditTable *table, const ReplayQuery *query, cons
 	add_same_action(st, table, "b", "a");
 	appendStringInfo(&st->sql,
 					 " AND (NOT %s AND NOT %s OR %s AND b.dispatched_at" GT "a.dispatched_at",
-					 OutcomeTest(table, "b", INTENT_OUTCOME), lost_test(table, "b"),
+					 OutcomeTest(table, "b", INTENT_OUTCOME), LostTest(table, "b"),
 					 OutcomeTest(table, "b", INTENT_OUTCOME));
 	add_companion(st, table, source, "NOT EXISTS", "b");
 	appendStringInfo(&st->sql,
 					 " OR %s AND (b.dispatched_at" GT "a.dispatched_at OR b.id" C_ORDER GT "a.id)",
-					 lost_test(table, "b"));
+					 LostTest(table, "b"));
 	AddRecordFilters(st, table, query, "b");
 	appendStringInfoString(&st->sql, "))");
 }
@@ -421,7 +421,7 @@ add_outcomes_at_once(Statement *st, const AuditTable *table, const ReplayQuery *
 	CandidateUse alone = {.alone = true};
 
 	if (query->lost)
-		appendStringInfo(&st->sql, " AND %s", lost_test(table, "a"));
+		appendStringInfo(&st->sql, " AND %s", LostTest(table, "a"));
 	else if (query->outcome_count == 0)
 		add_conditions(st, table, NULL, "", &alone);
 	else
@@ -521,7 +521,7 @@ AddCandidates(Statement *st, const AuditTable *table, const ReplayQuery *query,
 	else if (query->lost)
 	{
 		AddRecords(st, table);
-		appendStringInfo(&st->sql, "%s AND %s", filters, lost_test(table, "a"));
+		appendStringInfo(&st->sql, "%s AND %s", filters, LostTest(table, "a"));
 	}
 	else if (query->outcome_count > 1)
 	{
@@ -599,7 +599,7 @@ add_no_place(Statement *st, const AuditTable *table, const ReplayQuery *query)
 	AddUnpicked(st, table, query);
 	appendStringInfoString(&st->sql, " AND (a.id IS NULL OR a.dispatched_at IS NULL)");
 	if (query->lost)
-		appendStringInfo(&st->sql, " AND %s", lost_test(table, "a"));
+		appendStringInfo(&st->sql, " AND %s", LostTest(table, "a"));
 	else if (query->outcome_count == 0)
 		appendStringInfo(&st->sql, " AND NOT %s", OutcomeTest(table, "a", INTENT_OUTCOME));
 	else

@@ -54,6 +54,7 @@ typedef enum IndexOrder
 } IndexOrder;
 
 extern char *OutcomeTest(const AuditTable *table, const char *alias, const char *outcome);
+extern char *LostTest(const AuditTable *table, const char *alias);
 extern void SelectRecords(Statement *st, const AuditTable *table, const ReplayQuery *query);
 extern void SelectOutcomes(Statement *st, const AuditTable *table, const ReplayQuery *query);
 extern void AddRecords(Statement *st, const AuditTable *table);

@@ -151,3 +151,12 @@ EndSleep(Oid schema)
 	if (ActeonLockHeldByMe(&tag, ShareLock))
 		(void) LockRelease(&tag, ShareLock, true);
 }
+
+/*
+ * Whether a consumer of another session sleeps.
+ */
+bool
+IsAnyAsleep(Oid schema)
+{
+	return is_held(OwnTable(schema, SEGMENT_TABLE), SLEEPERS);
+}

@@ -8,5 +8,6 @@
 extern void NotifyConsumers(Oid schema);
 extern bool BeginSleep(Oid schema);
 extern void EndSleep(Oid schema);
+extern bool IsAnyAsleep(Oid schema);
 
 #endif /* ACTEON_WAKE_H */

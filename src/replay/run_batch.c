@@ -33,6 +33,7 @@
 #include "batch/canary.h"
 #include "queue/pace.h"
 #include "queue/tally.h"
+#include "queue/untaken.h"
 #include "replay/replay_many.h"
 #include "replay/run_batch.h"
 
@@ -42,10 +43,16 @@
 /* A chunk is worth a transaction if at least this part of the lead is free: 1 in so many. */
 #define LEAD_PARTS 4
 
-/* How often, in milliseconds, a waiting batch is checked, and its caller is told. */
+/*
+ * How often, in milliseconds, a waiting batch is checked, its caller is told how far it has
+ * come, and what it waits for if that is its start.
+ */
 #define LOOK_INTERVAL 500
 #define PROGRESS_INTERVAL 5000
-#define WAIT_INTERVAL 30000
+#define START_INTERVAL 30000
+
+/* How long, in milliseconds, actions are due before the caller is told that nobody takes them. */
+#define UNTAKEN_AFTER 5000
 
 /* What is to be done with a batch. */
 typedef enum Course
@@ -67,12 +74,13 @@ typedef struct Runner
 	KeysAhead *ahead;            /* of the next chunks */
 	Oid schema;
 	int64 batch_id;
-	int chunk;       /* 0: what the batch's row says */
-	bool begins;     /* this call has written the batch down */
-	bool was_paused; /* the caller knows */
-	int64 effective; /* records passed over because their actions took effect */
+	int chunk;               /* 0: what the batch's row says */
+	bool begins;             /* this call has written the batch down */
+	bool was_paused;         /* the caller knows */
+	int64 effective;         /* records passed over because their actions took effect */
+	int64 finished;          /* actions of the batch that had ended when that was last looked at */
+	TimestampTz finished_at; /* when others had */
 	TimestampTz told_at;
-	TimestampTz waits_since; /* or when the caller was told so */
 } Runner;
 
 /*
@@ -329,49 +337,88 @@ replay_chunk(Runner *runner, BatchRow *batch)
 }
 
 /*
+ * How far a batch has come, in words.
+ */
+static char *
+progress_text(const BatchRow *batch)
+{
+	int64 looked_at = batch->replayed + batch->failed + batch->skipped + batch->passed_over;
+	int64 matched = Max(batch->matched, looked_at);
+	char *text =
+		psprintf(_("batch " INT64_FORMAT ": " INT64_FORMAT " of " INT64_FORMAT
+				   " records examined (%d %%), " INT64_FORMAT " replayed, " INT64_FORMAT
+				   " refused, " INT64_FORMAT " skipped"),
+				 batch->id, looked_at, matched, (int) (100.0 * looked_at / Max(matched, 1)),
+				 batch->replayed, batch->failed, batch->skipped);
+
+	if (batch->passed_over > 0)
+		text = psprintf(_("%s, " INT64_FORMAT " passed over"), text, batch->passed_over);
+	return text;
+}
+
+/*
  * Report the progress of the batch to the caller.
  */
 static void
 tell_progress(Runner *runner, const BatchRow *batch)
 {
-	int64 looked_at = batch->replayed + batch->failed + batch->skipped + batch->passed_over;
-	int64 matched = Max(batch->matched, looked_at);
-	char passed_over[64] = "";
-
-	if (batch->passed_over > 0)
-		snprintf(passed_over, sizeof(passed_over), _(", " INT64_FORMAT " passed over"),
-				 batch->passed_over);
-	ereport(NOTICE,
-			(errmsg("batch " INT64_FORMAT ": " INT64_FORMAT " of " INT64_FORMAT
-					" records examined (%d %%), " INT64_FORMAT " replayed, " INT64_FORMAT
-					" refused, " INT64_FORMAT " skipped%s",
-					batch->id, looked_at, matched, (int) (100.0 * looked_at / Max(matched, 1)),
-					batch->replayed, batch->failed, batch->skipped, passed_over)));
+	ereport(NOTICE, (errmsg_internal("%s", progress_text(batch))));
 	runner->told_at = GetCurrentTimestamp();
 }
 
 /*
- * Report to the caller what a batch that makes no progress is waiting for.
+ * Report the progress of a batch that waits for its deliveries, and whether no consumer
+ * takes what is due.
+ */
+static void
+tell_deliveries(Runner *runner, const BatchRow *batch, TimestampTz now)
+{
+	int64 finished = CountFinished(runner->schema, batch->id);
+	OptionalTime since = {false};
+
+	if (finished != runner->finished)
+	{
+		runner->finished = finished;
+		runner->finished_at = now;
+	}
+	else
+		since = FindUntaken(runner->schema, now);
+	/* It may have been due before, while the batch was held back. */
+	since.time = Max(since.time, runner->finished_at);
+	if (!since.given || !TimestampDifferenceExceeds(since.time, now, UNTAKEN_AFTER))
+		ereport(NOTICE, (errmsg("%s; " INT64_FORMAT " finished", progress_text(batch), finished)));
+	else
+		ereport(
+			NOTICE,
+			(errmsg("%s; " INT64_FORMAT " finished", progress_text(batch), finished),
+			 errdetail("Actions have been due for " INT64_FORMAT " s, and no relay claims them.",
+					   (int64) ((now - since.time) / USECS_PER_SEC)),
+			 errhint(
+				 "Start acteon-relay; acteon-relay --check tells what it lacks. The statement can be cancelled meanwhile; acteon_replay_continue() continues the batch later.")));
+	runner->told_at = now;
+}
+
+/*
+ * Report to the caller, now and then, how far a batch has come that waits for its
+ * deliveries or for its start.
  */
 static void
 tell_waiting(Runner *runner, const BatchRow *batch)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	bool starts_later = batch->start_at.given && batch->start_at.time > now;
 
-	if (!TimestampDifferenceExceeds(runner->waits_since, now, WAIT_INTERVAL))
+	if (!TimestampDifferenceExceeds(runner->told_at, now,
+									starts_later ? START_INTERVAL : PROGRESS_INTERVAL))
 		return;
-	if (batch->start_at.given && batch->start_at.time > now)
+	if (!starts_later)
+		tell_deliveries(runner, batch, now);
+	else
+	{
 		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " waits for its start at %s", batch->id,
 								timestamptz_to_str(batch->start_at.time))));
-	else
-		ereport(
-			NOTICE,
-			(errmsg("batch " INT64_FORMAT " waits for its deliveries: " INT64_FORMAT
-					" actions are not finished",
-					batch->id, batch->replayed - CountFinished(runner->schema, batch->id)),
-			 errhint(
-				 "If there is no progress, check whether a relay is running and claims actions from this database.")));
-	runner->waits_since = now;
+		runner->told_at = now;
+	}
 }
 
 /*
@@ -405,9 +452,9 @@ tell(Runner *runner, const BatchRow *batch, Course course)
 	switch (course)
 	{
 		case COURSE_CHUNK:
-			runner->waits_since = GetCurrentTimestamp();
 			if (!batch->is_complete &&
-				TimestampDifferenceExceeds(runner->told_at, runner->waits_since, PROGRESS_INTERVAL))
+				TimestampDifferenceExceeds(runner->told_at, GetCurrentTimestamp(),
+										   PROGRESS_INTERVAL))
 				tell_progress(runner, batch);
 			break;
 		case COURSE_WAIT:
@@ -546,7 +593,7 @@ RunBatch(Oid schema, int64 batch_id, int chunk, bool begins, BatchCounts *counts
 	runner.scope_context =
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay scope", ALLOCSET_DEFAULT_SIZES);
 	runner.ahead = MakeKeysAhead(runner.scope_context);
-	runner.told_at = runner.waits_since = GetCurrentTimestamp();
+	runner.told_at = runner.finished_at = GetCurrentTimestamp();
 	callback.callback = add_context;
 	callback.arg = &runner;
 	callback.previous = error_context_stack;

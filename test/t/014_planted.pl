@@ -191,6 +191,8 @@ call(q{
 	CALL public.acteon_replay_all(lost => true, action_ids => '{f-4,f-5,f-6,c-1,none}', exclude => '{"provider": "sms"}', include_replayed => true, chunk => 1);
 	SELECT public.acteon_replay_causes();
 	SELECT public.acteon_replay_causes(tenant => 'acme', outcome => 'failed,circuit_open', signature_rules => 'number');
+	SELECT * FROM public.acteon_replay_help();
+	SELECT * FROM public.acteon_replay_help('pause');
 	SELECT public.acteon_replay_preview(lost => true, signature => 'no error text');
 	SELECT public.acteon_replay_preview(outcome => 'failed', signature => 'no error text');
 	SELECT public.acteon_replay_bulk(outcome => 'failed', signature => 'no error text', max_records => 1, include_replayed => true);

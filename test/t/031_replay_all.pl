@@ -336,6 +336,33 @@ $node->safe_psql('postgres', q{SET ROLE op; SELECT acteon_replay_set_rate(1, NUL
 end_call($call);
 is(batch("is_complete || ' ' || replayed"), "true $replayable", 'without a rate it goes on to the end');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM acteon_outbox_check()'), '0', 'nothing is lost or doubled');
+# Meanwhile the caller is told every five seconds how far it is, and whether nobody takes what is due.
+start_over();
+$call = begin_call(q{CALL acteon_replay_all(canary => 'off', outcome => 'failed', rate => 5)});
+# Wait until the caller has been told something so many times.
+sub wait_until_told
+{
+	my ($pattern, $times) = @_;
+
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		my @told = $call->{err} =~ /$pattern/g;
+
+		return @told if @told >= $times || !$call->{handle}->pumpable;
+		$call->{handle}->pump_nb;
+		usleep(100_000);
+	}
+	return;
+}
+my @due_for = wait_until_told(qr/NOTICE: .*records examined .* replayed, .*; 0 finished\n.*due for (\d+) s, and no relay claims them/, 4);
+is(scalar(@due_for), 4, 'a caller who waits is told that no relay takes anything') or diag($call->{err});
+cmp_ok($due_for[0], '>=', 5, '… once it has been due for a while');
+my ($shortest) = sort { $a <=> $b } map { $due_for[$_] - $due_for[ $_ - 1 ] } 1 .. $#due_for;
+ok($shortest >= 5 && $shortest <= 7, '… every five seconds') or diag("@due_for");
+my $all_due = $node->safe_psql('postgres', q{UPDATE acteon_dispatch_segment SET due_at = now() WHERE due_at > now(); CALL deliver(); SELECT sum(actions) FROM acteon_replay_tally});
+is(scalar(wait_until_told(qr/; $all_due finished\n(?!.*no relay)/, 1)), 1, '… and how many are finished') or diag($call->{err});
+terminate_runner();
+end_call($call);
 # In a maintenance window that is to come: the first minute's worth is enqueued, the rest waits for it.
 start_over();
 $call = begin_call(q{CALL acteon_replay_all(canary => 'off', outcome => 'failed', rate => 1, start_at => now() + interval '1 hour')});

@@ -1,0 +1,207 @@
+/*
+ * help_topic.c
+ *		Short help on a topic.
+ *
+ * The texts are those that are there anyway: the comments of functions and views, the
+ * descriptions of settings, and the table of options (query/options.def).
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+
+#include "base/catalog.h"
+#include "base/identity.h"
+#include "base/message.h"
+#include "base/table_access.h"
+#include "help/help.h"
+#include "query/query.h"
+
+/* Rows at most for what only has the topic in its name. */
+#define MOST_SIMILAR "20"
+
+/* What has no name in the database. */
+static const struct
+{
+	const char *topic;
+	const char *statement;
+	const char *why;
+} others[] = {
+	{"relay", "acteon-relay --check",
+	 "Tells whether a relay could deliver, and what it lacks; acteon-relay starts one. It takes actions from the outbox to the gateway. See doc/relay.md."},
+	{"http", "acteon-replay-http --check",
+	 "Tells whether the HTTP server could answer, and what it lacks; acteon-replay-http starts it. See doc/http.md."},
+};
+
+/* The arguments of function p as a call has them: those with a default by name, if they are few. */
+#define CALL_ARGUMENTS \
+	"(SELECT string_agg(CASE WHEN n <= p.pronargs - p.pronargdefaults THEN name ELSE name || ' => ...' END," \
+	"		', ' ORDER BY n)" \
+	"	|| CASE WHEN p.pronargdefaults > 6 THEN ', ...' ELSE '' END" \
+	"	FROM (SELECT name, mode, row_number() OVER (ORDER BY place) AS n" \
+	"		FROM unnest(p.proargnames, p.proargmodes) WITH ORDINALITY AS a (name, mode, place)" \
+	"		WHERE coalesce(mode, 'i') IN ('i', 'b')) AS a" \
+	"	WHERE n <= p.pronargs - p.pronargdefaults" \
+	"		OR (p.pronargdefaults <= 6 AND coalesce(mode, 'i') = 'i'))"
+
+/*
+ * What the extension has whose name is $1 behind its prefix, or has $1 in it: its name, a
+ * statement and the first paragraph of its comment, without its errors.  $2 is the prefix of names in
+ * statements.  What is there for the server only is left out.
+ */
+#define FIND_TOPIC \
+	"WITH member AS MATERIALIZED (" \
+	"	SELECT d.classid, d.objid FROM pg_depend AS d JOIN pg_extension AS x ON x.oid = d.refobjid" \
+	"	WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND x.extname = 'acteon_replay'), " \
+	"thing AS (" \
+	"	SELECT p.proname::text AS name, CASE p.prokind WHEN 'p' THEN 'CALL ' ELSE 'SELECT * FROM ' END" \
+	"			|| $2 || p.proname || '(' || coalesce(" CALL_ARGUMENTS \
+	", CASE WHEN p.pronargs > 0 THEN '...' END, '') || ');' AS statement," \
+	"		obj_description(p.oid, 'pg_proc') AS comment" \
+	"	FROM member AS m JOIN pg_proc AS p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid" \
+	"	WHERE p.prorettype NOT IN ('trigger'::regtype, 'cstring'::regtype)" \
+	"		AND p.proname !~ '^acteon_(outcome|role|canary)(_|$)|_read_'" \
+	"	UNION ALL SELECT c.relname::text, 'SELECT * FROM ' || $2 || c.relname || ';', obj_description(c.oid, 'pg_class')" \
+	"	FROM member AS m JOIN pg_class AS c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid" \
+	"	WHERE c.relkind IN ('r', 'v') AND c.relname !~ '_[0-9]+$'" \
+	"	UNION ALL SELECT name, 'SHOW ' || name || ';', concat_ws(' ', short_desc, extra_desc)" \
+	"	FROM pg_settings WHERE starts_with(name, 'acteon_replay.')), " \
+	"ranked AS (" \
+	"	SELECT *, regexp_replace(name, '^acteon_(replay[._]|outbox_|dispatch_|api_)?', '') = $1 OR name = $1 AS is_it" \
+	"	FROM thing WHERE strpos(name, $1) > 0) " \
+	"SELECT name, statement, split_part(split_part(comment, E'\\n\\n', 1), ' Errors: ', 1), is_it FROM ranked " \
+	"WHERE is_it OR NOT EXISTS (SELECT FROM ranked WHERE is_it) " \
+	"ORDER BY name COLLATE \"C\", statement COLLATE \"C\" LIMIT " MOST_SIMILAR
+
+/*
+ * A topic as names are: in small letters, without what stands around it.
+ */
+static char *
+normal_topic(const char *topic)
+{
+	char *name = pstrdup(topic);
+	char *end = name + strlen(name);
+
+	while (end > name && strchr(" ();\t\n", end[-1]) != NULL)
+		*--end = '\0';
+	name += strspn(name, " \t\n");
+	for (char *c = name; *c != '\0'; c++)
+		*c = *c == ' ' || *c == '-' ? '_' : pg_ascii_tolower((unsigned char) *c);
+	return name;
+}
+
+/*
+ * Say what a topic is that has no name in the database.
+ */
+static void
+help_on_others(Help *help, const char *topic)
+{
+	for (int i = 0; i < lengthof(others); i++)
+	{
+		if (strcmp(others[i].topic, topic) == 0)
+			PutHelp(help, others[i].topic, others[i].statement, others[i].why);
+	}
+}
+
+/*
+ * A value of an argument as it stands in a call.
+ */
+static const char *
+shown_value(const ReplayOption *option)
+{
+	if (option->kind == KIND_BOOLEAN)
+		return "true";
+	if (option->example == NULL)
+		return "...";
+	if (option->kind == KIND_INTEGER || option->kind == KIND_NUMBER)
+		return option->example;
+	if (option->kind == KIND_TEXTS)
+		return psprintf("ARRAY[%s]", quote_literal_cstr(option->example));
+	return quote_literal_cstr(option->example);
+}
+
+/*
+ * Say what the arguments of replays mean that have a name, or have it in theirs.
+ */
+static void
+help_on_options(Help *help, const char *topic, bool exactly)
+{
+	for (int i = 0; i < NUM_OPTIONS; i++)
+	{
+		const ReplayOption *option = &ReplayOptions[i];
+		if (option->argument == NULL || (option->calls & CALLS_REPLAY) == 0 ||
+			(exactly ? strcmp(option->argument, topic) != 0
+					 : strstr(option->argument, topic) == NULL))
+			continue;
+		PutHelp(help, option->argument, psprintf("%s => %s", option->argument, shown_value(option)),
+				psprintf("An argument of replays: %s.%s%s%s", option->help,
+						 option->in_sql == NULL ? "" : " ",
+						 option->in_sql == NULL ? "" : option->in_sql,
+						 option->in_sql == NULL ? "" : "."));
+	}
+}
+
+/*
+ * Say what the functions, views and settings are that have a name, or, if there are none,
+ * have it in theirs.  Returns whether it was exactly the name of one.
+ */
+static bool
+help_on_names(Help *help, const char *topic)
+{
+	Oid types[] = {TEXTOID, TEXTOID};
+	Datum values[] = {CStringGetTextDatum(topic), CStringGetTextDatum(help->prefix)};
+	MemoryContext old = CurrentMemoryContext;
+	bool is_exact = false;
+	Identity saved;
+
+	/* The search path finds nothing of the caller's. */
+	SwitchIdentity(&saved, TableOwner(OwnTable(help->schema, BATCH_TABLE)));
+	SetLocally("jit", "off");
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute_with_args(FIND_TOPIC, lengthof(types), types, values, NULL, true, 0) !=
+		SPI_OK_SELECT)
+		elog(ERROR, "could not read the catalogue: %s", SPI_result_code_string(SPI_result));
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple tuple = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		bool isnull;
+		char *why = SPI_getvalue(tuple, desc, 3);
+
+		PutHelp(help, SPI_getvalue(tuple, desc, 1), SPI_getvalue(tuple, desc, 2),
+				why == NULL ? "" : why);
+		is_exact = is_exact || DatumGetBool(SPI_getbinval(tuple, desc, 4, &isnull));
+	}
+	SPI_finish();
+	RestoreIdentity(&saved);
+	MemoryContextSwitchTo(old);
+	return is_exact;
+}
+
+/*
+ * Say what a topic is about: what has its name, or else what has it in its name.  Raises
+ * a NOTICE if there is nothing.
+ */
+void
+HelpOnTopic(Help *help, const char *topic)
+{
+	char *name = normal_topic(topic);
+
+	if (name[0] != '\0')
+	{
+		bool is_exact = help_on_names(help, name);
+
+		help_on_others(help, name);
+		help_on_options(help, name, is_exact || help->rows > 0);
+		if (help->rows == 0)
+			help_on_options(help, name, false);
+	}
+	if (help->rows == 0)
+		ereport(
+			NOTICE,
+			(errmsg("there is no help on \"%s\"", ClipForMessage(topic, strlen(topic))),
+			 errhint(
+				 "Topics are names of functions, views, arguments and settings, or parts of them, such as pause, dead_letters, canary or approval.")));
+}

@@ -1,0 +1,70 @@
+/*
+ * untaken.c
+ *		Whether any consumer takes what is due.
+ *
+ * Nothing says which consumers there are.  One that works holds a lease nearly all the
+ * time as long as something is due, and one that has nothing to do sleeps (wake.c).  So
+ * if actions are due, nothing is leased and nobody sleeps, no consumer is there, or it
+ * has stopped claiming.  Between two claims of a consumer the same is seen for a moment;
+ * callers look at what has been due for a while, or at whether anything has ended.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "base/catalog.h"
+#include "base/identity.h"
+#include "base/own_table.h"
+#include "queue/segment.h"
+#include "queue/untaken.h"
+#include "queue/wake.h"
+
+/*
+ * Since when the action has been due at $1 that is due first, unless something is leased.
+ * What a stopped batch, a limit or a canary holds back is not due, or is put out of the
+ * way by the next claim.  %1$s is the extension's schema; the search path is pinned to
+ * pg_catalog.
+ */
+#define FIND_UNTAKEN \
+	"SELECT min(s.due_at) FROM %1$s.acteon_dispatch_segment AS s" \
+	"	JOIN %1$s.acteon_replay_batch AS b ON b.id = s.batch_id" \
+	"	WHERE s.doubt_since IS NULL AND s.due_at <= $1 AND s.lease_token IS NULL" \
+	"		AND b.stopped IS NULL AND s.first_id > b.canary_last_id IS NOT TRUE" \
+	"		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS l" \
+	"			WHERE " SEGMENT_IS_LEASED("l", "$1") ")"
+
+/*
+ * Since when an action has been due that no consumer takes; not given if none is due, or
+ * a consumer holds a lease or sleeps.  Only reads, as the tables' owner.
+ */
+OptionalTime
+FindUntaken(Oid schema, TimestampTz now)
+{
+	OptionalTime since = {false};
+	MemoryContext old = CurrentMemoryContext;
+	Oid type = TIMESTAMPTZOID;
+	Datum value = TimestampTzGetDatum(now);
+	Identity saved;
+	bool isnull;
+
+	if (IsAnyAsleep(schema))
+		return since;
+	SwitchIdentity(&saved, TableOwner(OwnTable(schema, SEGMENT_TABLE)));
+	SetLocally("jit", "off");
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute_with_args(psprintf(FIND_UNTAKEN, quote_identifier(get_namespace_name(schema))),
+							  1, &type, &value, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the segments: %s", SPI_result_code_string(SPI_result));
+	since.time = DatumGetTimestampTz(
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	since.given = !isnull;
+	SPI_finish();
+	RestoreIdentity(&saved);
+	MemoryContextSwitchTo(old);
+	return since;
+}
