@@ -24,7 +24,7 @@ CALL acteon_replay_all(lost => true, tenant => 'umbrella', provider => 'email', 
 \echo
 \set ECHO all
 SELECT section, matched, replayable, note FROM acteon_replay_preview(payload => '{"template_id": "receipt-v1"}', lost => true,
-	patch => '{"template_id": "receipt-v2"}', sample => 1) WHERE section IN ('total', 'patch', 'before', 'after');
+	patch => '{"template_id": "receipt-v2"}', sample => 1) WHERE section IN ('total', 'patch', 'sample');
 CALL acteon_replay_all(payload => '{"template_id": "receipt-v1"}', lost => true,
 	patch => '{"template_id": "receipt-v2"}', reason => 'INC-44: the template was renamed');
 \set ECHO none
@@ -58,7 +58,9 @@ SET ROLE oncall;
 \set ECHO all
 \copy (SELECT original_action_id, new_action_id, state, effect, finished_at FROM acteon_replay_items(1, tenant => 'umbrella', effect => 'done')) TO 'umbrella.csv' CSV HEADER
 \set ECHO none
+\echo '$ wc -l <umbrella.csv'
 \! wc -l <umbrella.csv
+\echo
 
 \echo '--- Task 10: Prove to an auditor who did what, and what became of it.'
 \echo

@@ -1,4 +1,4 @@
-# The demo's walk-through does what it says, to the last delivery.
+# The demo's walk-through does what it says, to the last delivery; and so do the tasks to practice on.
 use strict;
 use warnings;
 use FindBin;
@@ -40,7 +40,7 @@ local %ENV = (%ENV,
 	DEMO_FIX => "python3 $test/gateway/tell.py $gateway->{port} {\"rules\":[]}");
 run_log([ 'psql', '-X', '-q', '-d', $node->connstr('postgres'), '-f', "$test/demo.sql" ], '>&', \$out);
 my @errors = $out =~ /ERROR:  (.*)/g;
-is_deeply(\@errors, [ 'no grant covers this audit record', 'insufficient permissions: replay requires admin or operator role' ],
+is_deeply(\@errors, [ 'plan no longer holds', 'no grant covers this audit record', 'insufficient permissions: replay requires admin or operator role' ],
 	'it fails where it says, and nowhere else');
 
 # All that was lost is in the outbox, once, but for what cannot be replayed.
@@ -91,6 +91,33 @@ is(scalar(keys %routes), 8, '… and all of them were used, but for those that a
 my $stats = $gateway->stats;
 $gateway->has_no_violations;
 is($stats->{effects}, $node->safe_psql('postgres', q{SELECT sum(delivered) FROM acteon_replay_batches}), 'the gateway has counted the same');
+
+# The tasks of test/practice, which the handbook shows, too: each with at most two statements.
+my $practice = PostgreSQL::Test::Cluster->new('practice');
+$practice->init;
+$practice->start;
+ok(run_log([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $practice->connstr('postgres'), '-f', "$test/fixtures/practice.sql" ]), 'the incident to practice on');
+my $practice_gateway = start_gateway(key => 'demo-key', node => $practice);
+$practice_gateway->control(%{ decode_json(slurp_file("$test/gateway/practice.json")) });
+my $tasks;
+{
+	local %ENV = (%ENV, ACTEON_RELAY_GATEWAY_URL => $practice_gateway->url, ACTEON_RELAY_DATABASE => $practice->connstr('postgres') . ' user=gateway');
+	my $relay = IPC::Run::start([ Relay::Process::program() ], '2>', "$directory/practice.log");
+	run_log([ 'sh', '-c', 'cd "$1" && psql -X -q -P pager=off -d "$2" -f "$3"', 'sh', $directory, $practice->connstr('postgres'), "$test/tasks.sql" ], '>&', \$tasks);
+	$relay->signal('TERM');
+	$relay->finish;
+}
+unlike($tasks, qr/ERROR|NOTICE:  found no/, 'the tasks are done');
+my ($none, @tasks) = split(/^--- Task \d+: /m, $tasks);
+cmp_ok(scalar(@tasks), '>=', 7, 'there are ' . scalar(@tasks) . ' tasks');
+is_deeply([ grep { (() = /^(?:SELECT|CALL|\\copy) /mg) > 2 } @tasks ], [], '… and none takes more than two statements');
+$practice_gateway->has_no_violations;
+is($practice->safe_psql('postgres', q{
+	SELECT (SELECT count(*) FROM acteon_dispatch_outbox WHERE original_action_id = 'order/6130'), (SELECT count(*) FROM acteon_dispatch_outbox WHERE payload ->> 'template_id' = 'receipt-v1'),
+		(SELECT count(*) FROM acteon_dispatch_outbox WHERE payload ->> 'template_id' = 'receipt-v2'), (SELECT count(DISTINCT tenant) FROM acteon_dispatch_outbox)}),
+	'0|0|80|3', '… as they are meant');
+like(slurp_file("$directory/umbrella.csv"), qr/^original_action_id,.*\n(welcome\/\d+,.*,delivered,done,.*\n){120}\z/, '… the export, too');
+$out .= $tasks;
 
 # What the pages show with its output is what was printed, in the order of each page.
 # What differs from run to run is not compared: ids, places, times, widths of columns,
