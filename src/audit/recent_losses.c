@@ -25,10 +25,10 @@
 #include "base/text.h"
 
 /* Records of each outcome that are read. */
-#define READ_RECORDS 500
+#define READ_RECORDS 200
 
 /* Actions that are returned. */
-#define MOST_LOSSES 1000
+#define MOST_LOSSES 500
 
 /* The columns of the statement. */
 enum

@@ -153,9 +153,9 @@ help_on_losses(Help *help)
 	{
 		PutHelp(
 			help, "causes",
-			psprintf("SELECT provider, outcome, signature, records, first_at, last_at FROM "
-					 "%sacteon_replay_causes(lost => true);",
-					 help->prefix),
+			psprintf(
+				"SELECT provider, outcome, signature, records, first_at, last_at FROM %sacteon_replay_causes(lost => true);",
+				help->prefix),
 			losses.is_known
 				? psprintf("Nothing that you could replay was found among the newest records of "
 						   "the day before %s. This shows all that was ever lost, by cause.",
@@ -164,14 +164,15 @@ help_on_losses(Help *help)
 		return;
 	}
 	from = quote_literal_cstr(shown_time(losses.recent.from));
-	PutHelp(help, "causes",
-			psprintf("SELECT provider, outcome, signature, records, tenants FROM "
-					 "%sacteon_replay_causes(lost => true, from_time => %s);",
-					 help->prefix, from),
-			psprintf("Lost actions of the day before %s that can be replayed: " INT64_FORMAT
-					 "%s. This shows why they were lost.",
-					 shown_time(losses.recent.newest), losses.replayable,
-					 losses.recent.has_more ? " or more" : ""));
+	PutHelp(
+		help, "causes",
+		psprintf(
+			"SELECT provider, outcome, signature, records, tenants FROM %sacteon_replay_causes(lost => true, from_time => %s);",
+			help->prefix, from),
+		psprintf("Lost actions of the day before %s that can be replayed: " INT64_FORMAT
+				 "%s. This shows why they were lost.",
+				 shown_time(losses.recent.newest), losses.replayable,
+				 losses.recent.has_more ? " or more" : ""));
 	PutHelp(
 		help, "preview",
 		psprintf("SELECT * FROM %sacteon_replay_preview(lost => true, from_time => %s);",

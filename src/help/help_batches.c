@@ -169,13 +169,15 @@ help_on_paused(Help *help, const HelpedBatch *batch)
 	char *stopped_by = helped_text(batch, HELPED_STOPPED_BY);
 
 	if (stopped_by == NULL && reason != NULL)
-		PutHelp(help, "items",
-				psprintf("SELECT original_action_id, tenant, provider, outcome, error FROM "
-						 "%sacteon_replay_items(" INT64_FORMAT ", 'failed');",
-						 help->prefix, batch->id),
-				psprintf("Batch " INT64_FORMAT
-						 " has paused itself: %s. This shows which actions failed, and why.",
-						 batch->id, reason));
+		PutHelp(
+			help, "items",
+			psprintf(
+				"SELECT original_action_id, tenant, provider, outcome, error FROM %sacteon_replay_items(" INT64_FORMAT
+				", 'failed');",
+				help->prefix, batch->id),
+			psprintf("Batch " INT64_FORMAT
+					 " has paused itself: %s. This shows which actions failed, and why.",
+					 batch->id, reason));
 	PutHelp(help, "resume",
 			psprintf("SELECT * FROM %sacteon_replay_resume(" INT64_FORMAT "%s);", help->prefix,
 					 batch->id, batch->reason),
@@ -244,17 +246,19 @@ help_on_refused(Help *help, const HelpedBatch *batch, int64 refused)
 static void
 help_on_running(Help *help, const HelpedBatch *batch)
 {
-	PutHelp(help, "batches",
-			psprintf("SELECT state, progress, waiting, in_flight, delivered, dead, time_left FROM "
-					 "%sacteon_replay_batches WHERE batch_id = " INT64_FORMAT ";",
-					 help->prefix, batch->id),
-			psprintf("Batch " INT64_FORMAT " is %s; delivered: " INT64_FORMAT " of " INT64_FORMAT
-					 " actions. acteon_replay_pause(" INT64_FORMAT
-					 ") stops it, acteon_replay_set_rate(" INT64_FORMAT
-					 ", 5) changes its speed, acteon_replay_cancel(" INT64_FORMAT
-					 ") takes back what was not sent.%s",
-					 batch->id, batch->state, helped_number(batch, HELPED_DELIVERED),
-					 batch->replayed, batch->id, batch->id, batch->id, batch->by));
+	PutHelp(
+		help, "batches",
+		psprintf(
+			"SELECT state, progress, waiting, in_flight, delivered, dead, time_left FROM %sacteon_replay_batches WHERE batch_id = " INT64_FORMAT
+			";",
+			help->prefix, batch->id),
+		psprintf("Batch " INT64_FORMAT " is %s; delivered: " INT64_FORMAT " of " INT64_FORMAT
+				 " actions. acteon_replay_pause(" INT64_FORMAT
+				 ") stops it, acteon_replay_set_rate(" INT64_FORMAT
+				 ", 5) changes its speed, acteon_replay_cancel(" INT64_FORMAT
+				 ") takes back what was not sent.%s",
+				 batch->id, batch->state, helped_number(batch, HELPED_DELIVERED), batch->replayed,
+				 batch->id, batch->id, batch->id, batch->by));
 }
 
 /*

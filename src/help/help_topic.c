@@ -70,7 +70,7 @@ static const struct
 	"ranked AS (" \
 	"	SELECT *, regexp_replace(name, '^acteon_(replay[._]|outbox_|dispatch_|api_)?', '') = $1 OR name = $1 AS is_it" \
 	"	FROM thing WHERE strpos(name, $1) > 0) " \
-	"SELECT name, statement, split_part(split_part(comment, E'\\n\\n', 1), ' Errors: ', 1), is_it FROM ranked " \
+	"SELECT name, statement, split_part(split_part(comment, repeat(chr(10), 2), 1), ' Errors: ', 1), is_it FROM ranked " \
 	"WHERE is_it OR NOT EXISTS (SELECT FROM ranked WHERE is_it) " \
 	"ORDER BY name COLLATE \"C\", statement COLLATE \"C\" LIMIT " MOST_SIMILAR
 

@@ -35,7 +35,8 @@ foreach my $file (glob("$source/*/*.c"))
 	{
 		my ($constant) = $1 =~ s/\\t/ /gr =~ s/\\"/"/gr;
 
-		next if $no_statement{"$name $constant"} || $constant !~ /^\w+ /;
+		# Those with "%sacteon_" are shown to the caller, and not run.
+		next if $no_statement{"$name $constant"} || $constant !~ /^\w+ / || $constant =~ /%sacteon_/;
 		my ($part) = sort { length $b <=> length $a } split /%%|%\d*\$?\w/, squeeze($constant);
 
 		push @statements, [ $name, $part ];
