@@ -23,11 +23,9 @@
 #include "base/catalog.h"
 #include "base/subtransaction.h"
 #include "base/table_access.h"
-#include "help/help.h"
+#include "help/help_batches.h"
+#include "help/help_topic.h"
 #include "replay/survey.h"
-
-/* Columns of a row. */
-#define NUM_HELP_COLUMNS 3
 
 /* What was lost lately; see look_for_losses. */
 typedef struct Losses
@@ -42,20 +40,6 @@ typedef struct Losses
 #define READ_BREAKERS "SELECT name, breaker, held, open_reason FROM %s.acteon_replay_read_limits()"
 
 PG_FUNCTION_INFO_V1(acteon_replay_help);
-
-/*
- * Add a row.
- */
-void
-PutHelp(Help *help, const char *topic, const char *statement, const char *why)
-{
-	Datum values[NUM_HELP_COLUMNS] = {CStringGetTextDatum(topic), CStringGetTextDatum(statement),
-									  CStringGetTextDatum(why)};
-	bool nulls[NUM_HELP_COLUMNS] = {0};
-
-	tuplestore_putvalues(help->result->setResult, help->result->setDesc, values, nulls);
-	help->rows++;
-}
 
 /*
  * What a caller can do who has no grant.

@@ -14,7 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "base/settings.h"
-#include "help/help.h"
+#include "help/help_batches.h"
 #include "query/states.h"
 #include "queue/untaken.h"
 

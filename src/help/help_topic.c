@@ -15,7 +15,7 @@
 #include "base/identity.h"
 #include "base/message.h"
 #include "base/table_access.h"
-#include "help/help.h"
+#include "help/help_topic.h"
 #include "query/query.h"
 
 /* Rows at most for what only has the topic in its name. */

@@ -1,9 +1,9 @@
 /*
- * help.h
+ * help_rows.h
  *		The rows of acteon_replay_help.
  */
-#ifndef ACTEON_HELP_H
-#define ACTEON_HELP_H
+#ifndef ACTEON_HELP_ROWS_H
+#define ACTEON_HELP_ROWS_H
 
 #include "funcapi.h"
 
@@ -24,7 +24,5 @@ typedef struct Help
 } Help;
 
 extern void PutHelp(Help *help, const char *topic, const char *statement, const char *why);
-extern void HelpOnBatches(Help *help);
-extern void HelpOnTopic(Help *help, const char *topic);
 
-#endif /* ACTEON_HELP_H */
+#endif /* ACTEON_HELP_ROWS_H */
