@@ -164,7 +164,7 @@ SELECT * FROM acteon_replay_help('''; DROP TABLE acteon_audit; --');
 RESET ROLE;
 SELECT name FROM (
 	SELECT proname::text FROM pg_proc AS p JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-	WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'acteon_replay') AND proname !~ '^acteon_(outcome|role|canary)(_|$)|_read_|acteon_replay_log_refuse|acteon_grants_changed'
+	WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'acteon_replay') AND prorettype <> 'trigger'::regtype AND proname !~ '^acteon_(outcome|role|canary)(_|$)|_read_'
 	UNION SELECT name FROM pg_settings WHERE name LIKE 'acteon_replay.%'
 	UNION SELECT unnest('{grants,causes,preview,audit_table,items,resume,continue,settle,redrive,batches,relay,breaker_close,approve,help}'::text[])) AS n (name)
 WHERE NOT EXISTS (SELECT FROM acteon_replay_help(name) WHERE why <> '' AND statement <> '');
