@@ -1,26 +1,26 @@
 -- The tasks of test/practice, each with its statements.  test/t/006_demo.pl runs them, and compares what they print with
--- doc/handbook.md.  A line that begins with "--- Task" names one: test/practice lists these.
+-- doc/handbook.md.  What stands behind "--- Task:" names one: test/practice lists these.
 \set ON_ERROR_STOP off
 \set VERBOSITY default
 \pset footer off
 SET timezone = 'UTC';
 SET ROLE oncall;
 
-\echo '--- Task 1: Find what was lost, by tenant and cause.'
+\echo '--- Task: Find what was lost, by tenant and cause.'
 \echo
 \set ECHO all
 SELECT tenant, provider, outcome, signature, records
 FROM unnest('{acme,acme.eu-west,globex,initech,umbrella}'::text[]) AS tenant, acteon_replay_causes(lost => true, tenant => tenant);
 \set ECHO none
 
-\echo '--- Task 2: Replay the e-mails of one tenant (umbrella) of one hour, five a second.'
+\echo '--- Task: Replay the e-mails of one tenant (umbrella) of one hour, five a second.'
 \echo
 \set ECHO all
 CALL acteon_replay_all(lost => true, tenant => 'umbrella', provider => 'email', rate => 5,
 	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00', reason => 'INC-42: e-mail provider was down');
 \set ECHO none
 
-\echo '--- Task 4: Correct the template in the payloads (receipt-v1 is receipt-v2 now), and replay them.'
+\echo '--- Task: Correct the template in the payloads (receipt-v1 is receipt-v2 now), and replay them.'
 \echo
 \set ECHO all
 SELECT section, matched, replayable, note FROM acteon_replay_preview(payload => '{"template_id": "receipt-v1"}', lost => true,
@@ -29,14 +29,14 @@ CALL acteon_replay_all(payload => '{"template_id": "receipt-v1"}', lost => true,
 	patch => '{"template_id": "receipt-v2"}', reason => 'INC-44: the template was renamed');
 \set ECHO none
 
-\echo '--- Task 6: Replay what globex lost, but not the action that makes the provider crash.'
+\echo '--- Task: Replay what globex lost, but not the action that makes the provider crash.'
 \echo
 \set ECHO all
 SELECT sample_action_id, signature FROM acteon_replay_causes(lost => true, tenant => 'globex', error_like => '%crashed%');
 CALL acteon_replay_all(lost => true, tenant => 'globex', exclude_ids => ARRAY['order/6130'], reason => 'INC-42: all but the one that crashes');
 \set ECHO none
 
-\echo '--- Task 7: Some records of that were refused. Which ones, and why?'
+\echo '--- Task: Some records of that were refused. Which ones, and why?'
 \echo
 \set ECHO all
 SELECT batch_id, refused, failures FROM acteon_replay_batches WHERE refused > 0;
@@ -53,7 +53,7 @@ BEGIN
 	END LOOP;
 END $$;
 SET ROLE oncall;
-\echo '--- Task 9: Export what a customer (umbrella) got.'
+\echo '--- Task: Export what a customer (umbrella) got.'
 \echo
 \set ECHO all
 \copy (SELECT original_action_id, new_action_id, state, effect, finished_at FROM acteon_replay_items(1, tenant => 'umbrella', effect => 'done')) TO 'umbrella.csv' CSV HEADER
@@ -62,7 +62,7 @@ SET ROLE oncall;
 \! wc -l <umbrella.csv
 \echo
 
-\echo '--- Task 10: Prove to an auditor who did what, and what became of it.'
+\echo '--- Task: Prove to an auditor who did what, and what became of it.'
 \echo
 \set ECHO all
 SET ROLE auditor;
