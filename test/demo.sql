@@ -218,7 +218,8 @@ FROM generate_series(9001, 9003) AS n;
 \! acteon-replay-http 2>"$DEMO_DIR/http.log" & echo $! >"$DEMO_DIR/http.pid"
 \echo '$ acteon-relay 2>relay.log &'
 \! acteon-relay 2>"$DEMO_DIR/relay.log" & echo $! >"$DEMO_DIR/relay.pid"
-\! i=0; until [ -s "$DEMO_DIR/port" ] || [ $i -gt 300 ]; do sleep 0.1; i=$((i + 1)); done
+-- It listens before it is connected to the database with all that it needs.
+\! i=0; until [ -s "$DEMO_DIR/port" ] && [ "$(grep -c "connected to the database" "$DEMO_DIR/http.log")" -ge 4 ] || [ $i -gt 300 ]; do sleep 0.1; i=$((i + 1)); done
 \set url `echo http://127.0.0.1:$(cat "$DEMO_DIR/port")`
 \setenv URL :url
 \echo '$ URL=':url
