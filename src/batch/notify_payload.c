@@ -414,32 +414,44 @@ summary(const FactValue *values, const BatchRow *batch, BatchEvent event)
 }
 
 /*
- * The statement that helps; NULL if nothing has to be done.
+ * The call of a function of the extension's, as a statement.
  */
 static char *
-what_to_do(const FactValue *values, const BatchRow *batch, BatchEvent event, const char *schema)
+statement(const char *verb, Oid schema, const char *call)
 {
+	return psprintf("%s %s.%s", verb, quote_identifier(get_namespace_name(schema)), call);
+}
+
+/*
+ * The statement that helps, which is shown and never executed; NULL if nothing has to be
+ * done.
+ */
+static char *
+what_to_do(const FactValue *values, Oid schema, const BatchRow *batch, BatchEvent event)
+{
+	const char *table = "SELECT * FROM";
+	char id[32];
+
+	snprintf(id, sizeof(id), INT64_FORMAT, batch->id);
 	switch (event)
 	{
 		case EVENT_FINISHED:
 			return values[FACT_DEAD].number == 0
 					   ? NULL
-					   : psprintf("SELECT * FROM %s.acteon_replay_items(" INT64_FORMAT ", 'dead')",
-								  schema, batch->id);
+					   : statement(table, schema, psprintf("acteon_replay_items(%s, 'dead')", id));
 		case EVENT_CANCELLED:
 			return NULL;
 		case EVENT_PAUSED:
 		case EVENT_CANARY:
-			return psprintf("SELECT * FROM %s.acteon_replay_resume(" INT64_FORMAT ")", schema,
-							batch->id);
+			return statement(table, schema, psprintf("acteon_replay_resume(%s)", id));
 		case EVENT_APPROVAL:
-			return psprintf("SELECT %s.acteon_replay_approve(" INT64_FORMAT ", '%s')", schema,
-							batch->id, batch->plan == NULL ? "" : batch->plan);
+			return statement("SELECT", schema,
+							 psprintf("acteon_replay_approve(%s, '%s')", id,
+									  batch->plan == NULL ? "" : batch->plan));
 		case EVENT_INTERRUPTED:
-			return psprintf("CALL %s.acteon_replay_continue(" INT64_FORMAT ")", schema, batch->id);
+			return statement("CALL", schema, psprintf("acteon_replay_continue(%s)", id));
 		case EVENT_HELD:
-			return psprintf("SELECT * FROM %s.acteon_replay_items(" INT64_FORMAT ", 'held')",
-							schema, batch->id);
+			return statement(table, schema, psprintf("acteon_replay_items(%s, 'held')", id));
 	}
 	return NULL;
 }
@@ -471,7 +483,6 @@ FillTemplate(const Notification *notification, Oid schema, const BatchRow *batch
 	count_queue(values, schema, batch, now);
 	count_ended(values, schema, batch->id);
 	set_text(values, FACT_SUMMARY, summary(values, batch, event));
-	set_text(values, FACT_WHAT_TO_DO,
-			 what_to_do(values, batch, event, quote_identifier(get_namespace_name(schema))));
+	set_text(values, FACT_WHAT_TO_DO, what_to_do(values, schema, batch, event));
 	return fill(notification->payload, values);
 }

@@ -49,6 +49,7 @@ $node->safe_psql('postgres', q{
 	CREATE TABLE kept AS TABLE acteon_audit;
 });
 
+# The second of two claims tells what the first has not told, as the one before them was full.
 # What is handed out is ASCII: what the client's encoding does not have ends dead.  No operators, casts and literals that a setting gives another meaning, but what is called.
 my $scenario = q{
 	INSERT INTO public.seen (what, value) SELECT 'preview', pg_catalog.jsonb_set(public.acteon_replay_preview('{"lost": true, "from": "2026-03-29T00:00:00Z", "to": "2026-04-01T00:00:00+02:00", "rate": 12.5, "ramp": true}'::jsonb), '{plan}', 'null')::text;
@@ -67,6 +68,7 @@ my $scenario = q{
 	INSERT INTO public.seen (what, value) SELECT 'pause', row(p.*)::text FROM public.acteon_replay_pause(2, 'wait') AS p;
 	INSERT INTO public.seen (what, value) SELECT 'rate', row(p.*)::text FROM public.acteon_replay_set_rate(2, 0.5, 'slower') AS p;
 	INSERT INTO public.seen (what, value) SELECT 'cancel', row(p.*)::text FROM public.acteon_replay_cancel(3, 'enough') AS p;
+	INSERT INTO public.seen (what, value) SELECT 'told', regexp_replace(action::text, '"created_at": "[^"]*"', '') FROM public.acteon_outbox_claim('c', 100) WHERE action #>> '{metadata,acteon_notify}' IS NOT NULL;
 	INSERT INTO public.seen (what, value) SELECT 'told', regexp_replace(action::text, '"created_at": "[^"]*"', '') FROM public.acteon_outbox_claim('c', 100) WHERE action #>> '{metadata,acteon_notify}' IS NOT NULL;
 	INSERT INTO public.seen (what, value) SELECT 'lineage', row(id, source, generation, depth, batch_id, reason, state)::text FROM public.acteon_replay_lineage('id-0');
 	INSERT INTO public.seen (what, value) SELECT 'items', row(outbox_id, original_action_id, state, outcome, error, effect)::text FROM public.acteon_replay_items(1) ORDER BY outbox_id;
