@@ -270,11 +270,11 @@ ALTER TABLE acteon_replay_log
 	DROP CONSTRAINT acteon_replay_log_event_check,
 	ADD CONSTRAINT acteon_replay_log_event_check
 		CHECK (event OPERATOR(pg_catalog.=) ANY
-			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close,plan,await_approval,approve}'::text[]));
+			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close,plan,await_approval,approve,notify_set,notify_drop}'::text[]));
 
 COMMENT ON TABLE acteon_replay_log IS
-	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit, for each circuit breaker of a provider that closed, for each API key that was created or revoked, for each contradiction and failover that was detected, for each batch that was made by a plan or has to be approved, and for each approval. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
-COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand), plan (a batch was made by a plan, whose digest the details have), await_approval (a batch was made that must be approved), approve.';
+	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit or of a notification, for each circuit breaker of a provider that closed, for each API key that was created or revoked, for each contradiction and failover that was detected, for each batch that was made by a plan or has to be approved, and for each approval. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
+COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand), plan (a batch was made by a plan, whose digest the details have), await_approval (a batch was made that must be approved), approve, notify_set, notify_drop.';
 
 ALTER TABLE acteon_replay_installation
 	ADD COLUMN server text,
@@ -345,6 +345,46 @@ COMMENT ON FUNCTION acteon_replay_limit_refuse() IS
 CREATE TRIGGER acteon_replay_limit_kept
 	AFTER DELETE ON acteon_replay_limit
 	FOR EACH ROW EXECUTE FUNCTION acteon_replay_limit_refuse();
+
+CREATE TABLE acteon_replay_notify (
+	name text COLLATE pg_catalog."C" PRIMARY KEY,
+	provider text NOT NULL,
+	action_type text NOT NULL,
+	namespace text NOT NULL,
+	tenant text NOT NULL,
+	payload jsonb NOT NULL,
+	events text[] NOT NULL
+		CHECK (events OPERATOR(pg_catalog.<@) '{finished,cancelled,paused,canary,approval,interrupted,held}'::text[]),
+	tenants text[],
+	namespaces text[],
+	min_actions integer NOT NULL CHECK (min_actions OPERATOR(pg_catalog.>) 0),
+	set_by regrole NOT NULL,
+	set_at timestamptz NOT NULL,
+	reason text
+);
+
+COMMENT ON TABLE acteon_replay_notify IS
+	'Notifications: which actions are enqueued when batches end, pause themselves or need a person. Written by acteon_replay_notify_set and acteon_replay_notify_drop. A role sees those whose action its grants cover.';
+COMMENT ON COLUMN acteon_replay_notify.name IS 'Name of the notification.';
+COMMENT ON COLUMN acteon_replay_notify.provider IS 'Provider of the action that is enqueued.';
+COMMENT ON COLUMN acteon_replay_notify.action_type IS 'Type of the action.';
+COMMENT ON COLUMN acteon_replay_notify.namespace IS 'Namespace of the action.';
+COMMENT ON COLUMN acteon_replay_notify.tenant IS 'Tenant of the action.';
+COMMENT ON COLUMN acteon_replay_notify.payload IS 'Template of its payload, with placeholders such as {{batch_id}}.';
+COMMENT ON COLUMN acteon_replay_notify.events IS 'The events that are told.';
+COMMENT ON COLUMN acteon_replay_notify.tenants IS 'Tells only about batches all of whose actions are of these tenants, or of tenants below them; NULL: any.';
+COMMENT ON COLUMN acteon_replay_notify.namespaces IS 'Tells only about batches all of whose actions are of these namespaces; NULL: any.';
+COMMENT ON COLUMN acteon_replay_notify.min_actions IS 'Tells of the end of a batch only if it has at least so many actions, or matched so many records.';
+COMMENT ON COLUMN acteon_replay_notify.set_by IS 'Role that set it, to which the batches of its actions belong.';
+COMMENT ON COLUMN acteon_replay_notify.set_at IS 'When it did.';
+COMMENT ON COLUMN acteon_replay_notify.reason IS 'Its reason; NULL: none was given.';
+
+ALTER TABLE acteon_replay_notify ENABLE ROW LEVEL SECURITY;
+CREATE POLICY acteon_replay_notify_backup ON acteon_replay_notify FOR SELECT TO pg_read_all_data USING (true);
+CREATE POLICY acteon_replay_notify_authorized ON acteon_replay_notify FOR SELECT
+	USING (acteon_authorized(tenant, namespace, provider, action_type));
+GRANT SELECT ON acteon_replay_notify TO PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('acteon_replay_notify', '');
 
 CREATE TABLE acteon_replay_begun (
 	singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
@@ -547,6 +587,15 @@ ALTER TABLE acteon_replay_log
 	ALTER COLUMN role_oid TYPE acteon_role USING acteon_role_of_1_0(role_name, role_oid)::acteon_role;
 DROP FUNCTION acteon_role_of_1_0(name, oid);
 
+-- Behind all others: the library has them in this order.
+ALTER TABLE acteon_replay_batch
+	ADD COLUMN told text[]
+		CHECK (told OPERATOR(pg_catalog.<@) '{finished,cancelled,paused,canary,approval,interrupted,held}'::text[]);
+
+-- Claims look at the batches that are watched, which are few.
+CREATE INDEX acteon_replay_batch_told_idx ON acteon_replay_batch (id) WHERE told IS NOT NULL;
+
+COMMENT ON COLUMN acteon_replay_batch.told IS 'The events that notifications were told and that still hold (acteon_replay_notify); NULL: there are no notifications, its end was told, or it is itself a notification.';
 COMMENT ON COLUMN acteon_replay_batch.session_role_oid IS 'OID of session_role, which follows ALTER ROLE ... RENAME; NULL for batches of version 1.0.';
 
 CREATE POLICY acteon_replay_batch_authorized ON acteon_replay_batch FOR SELECT
@@ -1340,6 +1389,57 @@ breaker_share: share of these that may fail before it opens, at least 0 and belo
 
 Errors: 42501 no such grant, 22023 bad argument.';
 
+CREATE FUNCTION acteon_replay_notify_set(
+	name text,
+	provider text,
+	action_type text,
+	namespace text,
+	tenant text,
+	payload jsonb DEFAULT NULL,
+	events text[] DEFAULT NULL,
+	tenants text[] DEFAULT NULL,
+	namespaces text[] DEFAULT NULL,
+	min_actions integer DEFAULT NULL,
+	reason text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME', 'acteon_replay_notify_set'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_notify_set(text, text, text, text, text, jsonb, text[], text[], text[], integer, text) IS
+'Sets a notification, or replaces the one of this name: an action that is enqueued when a batch ends, pauses itself or needs a person, and that the relays deliver to the gateway like any other. Each event is told once. It is found by the next claim of a consumer, so nothing is told while no consumer claims, and what is told arrives late while the gateway is down. An event that ends and occurs again, such as a second pause, is told again.
+
+An action that tells is a batch of its own (query: {"notify": name, "batch_id": ..., "event": ...}), belongs to the role that set the notification, is not counted in the batch that it tells about, and is never told about. It has the labels acteon_notify, acteon_batch_id and acteon_event. Replays by filters pass over its records.
+
+Batches that are under way when a notification is set are included, and what holds already, such as a pause, is told, unless another notification has told it. Replays in transactions that are open at that moment are not.
+
+The caller needs an admin grant for the action, and admin grants for everything of the tenants and namespaces that are told about.
+
+Arguments:
+name: name of the notification, 1 to 200 bytes
+provider, action_type, namespace, tenant: of the action
+payload: template of its payload, at most 64 kB; in strings, {{name}} is replaced. A string that consists only of the placeholder of a number becomes a number, or null where there is no value. NULL: an object with "text" and the most important facts
+events: finished, cancelled, paused (by its circuit breaker), canary (paused by its canary), approval (it is awaiting approval), interrupted (the call that enqueued it has ended before everything was enqueued), held (actions of it are in doubt and wait for a person). NULL: all
+tenants: tells only about batches all of whose actions are of these tenants, or of tenants below them; NULL: any
+namespaces: the same for namespaces
+min_actions: tells of finished and cancelled batches only if they have at least so many actions, or matched so many records; NULL: 1
+reason: the reason, which is logged
+
+Placeholders: notification, event, summary (a sentence), what_to_do (a statement, or null), batch_id, state, reason, requested_by, created_at, at (the time of the event), stop_reason, replayed, refused, skipped, passed_over, waiting, in_flight, in_doubt, held, delivered, done, dead, cancelled, database; the counts are those of acteon_replay_batches.
+
+Errors: 42501 no such grants, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_notify_drop(
+	name text,
+	reason text DEFAULT NULL)
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'acteon_replay_notify_drop'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_notify_drop(text, text) IS
+'Drops a notification; returns whether there was one of this name. What it has enqueued is still delivered. The caller needs the grants that acteon_replay_notify_set requires.
+
+Errors: 42501 no such grants, 22023 bad argument.';
+
 CREATE FUNCTION acteon_replay_breaker_close(
 	provider text,
 	reason text DEFAULT NULL)
@@ -1891,7 +1991,7 @@ BEGIN
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
-				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_pause,
+				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_pause,
 				acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
 				acteon_replay_resume,acteon_replay_run,acteon_replay_set_rate,acteon_replay_settle,
 				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,

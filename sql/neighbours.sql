@@ -18,6 +18,7 @@ BEGIN
 	RETURN QUERY SELECT 'bulk', replayed::text FROM acteon_replay_bulk(from_time => '2000-01-01');
 	SELECT max(id) INTO b FROM acteon_replay_batch;
 	PERFORM acteon_replay_limit_set(provider => 'email', rate => 100000, concurrency => 1000);
+	PERFORM acteon_replay_notify_set('ops', 'email', 'message', 'ops', 'platform', events => '{held}');
 	UPDATE acteon_replay_limit SET refilled_at = NULL;
 	RETURN QUERY SELECT 'pause', state FROM acteon_replay_pause(b);
 	RETURN QUERY SELECT 'set_rate', state FROM acteon_replay_set_rate(b, 1000);
@@ -181,7 +182,7 @@ DO $$
 DECLARE
 	t name;
 BEGIN
-	FOREACH t IN ARRAY '{acteon_replay_batch,acteon_dispatch_outbox,acteon_dispatch_segment,acteon_dispatch_delivery,acteon_replay_tally,acteon_replay_log,acteon_dispatch_action,acteon_replay_limit,acteon_replay_installation}'::name[] LOOP
+	FOREACH t IN ARRAY '{acteon_replay_batch,acteon_dispatch_outbox,acteon_dispatch_segment,acteon_dispatch_delivery,acteon_replay_tally,acteon_replay_log,acteon_dispatch_action,acteon_replay_limit,acteon_replay_notify,acteon_replay_installation}'::name[] LOOP
 		EXECUTE format('CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON %I FOR EACH ROW EXECUTE FUNCTION see()', t);
 	END LOOP;
 END
@@ -193,6 +194,7 @@ CREATE TABLE copy AS SELECT 'acteon_dispatch_outbox'::name AS t, to_jsonb(o) AS 
 	UNION ALL SELECT 'acteon_replay_tally', to_jsonb(o) FROM acteon_replay_tally AS o
 	UNION ALL SELECT 'acteon_replay_log', to_jsonb(o) FROM acteon_replay_log AS o
 	UNION ALL SELECT 'acteon_replay_limit', to_jsonb(o) FROM acteon_replay_limit AS o
+	UNION ALL SELECT 'acteon_replay_notify', to_jsonb(o) FROM acteon_replay_notify AS o
 	UNION ALL SELECT 'acteon_dispatch_action', to_jsonb(o) FROM acteon_dispatch_action AS o;
 SELECT * FROM everything();
 SELECT t, op, count(*) > 0 AS any, every(who = (SELECT tableowner FROM pg_tables WHERE tablename = t)) AS as_owner FROM seen GROUP BY t, op ORDER BY t COLLATE "C", op COLLATE "C";
@@ -208,6 +210,7 @@ SELECT t, sum(n) AS too_many FROM (
 	UNION ALL SELECT 'acteon_replay_tally', to_jsonb(o), -1 FROM acteon_replay_tally AS o
 	UNION ALL SELECT 'acteon_replay_log', to_jsonb(o), -1 FROM acteon_replay_log AS o
 	UNION ALL SELECT 'acteon_replay_limit', to_jsonb(o), -1 FROM acteon_replay_limit AS o
+	UNION ALL SELECT 'acteon_replay_notify', to_jsonb(o), -1 FROM acteon_replay_notify AS o
 	UNION ALL SELECT 'acteon_dispatch_action', to_jsonb(o), -1 FROM acteon_dispatch_action AS o) AS x
 WHERE t <> 'acteon_replay_installation' GROUP BY t, line HAVING sum(n) <> 0;
 ROLLBACK;

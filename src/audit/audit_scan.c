@@ -110,6 +110,7 @@ read_columns(void *argument)
 	record->is_of_chain = !nulls[COL_CHAIN_ID];
 	record->had_attachments = !nulls[COL_ATTACHMENTS] && is_filled_array(values[COL_ATTACHMENTS]);
 	record->may_have_had = record->is_intent && !nulls[COL_ATTACHMENTS];
+	record->is_notification = false;
 }
 
 /*

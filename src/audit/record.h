@@ -36,6 +36,7 @@ typedef struct AuditRecord
 	bool is_intent;       /* outcome "pending" */
 	bool had_attachments; /* which are not stored with it */
 	bool may_have_had;    /* an intent does not tell */
+	bool is_notification; /* no record: an action that tells of a batch */
 	const char *missing;  /* a column that is NULL and must not be, or that cannot be read */
 	const char *damage;   /* why it cannot be read; NULL: it can */
 } AuditRecord;

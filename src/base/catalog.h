@@ -24,6 +24,7 @@
 #define LIMIT_TABLE "acteon_replay_limit"
 #define REFUSED_TABLE "acteon_replay_refused"
 #define SECRET_TABLE "acteon_replay_secret"
+#define NOTIFY_TABLE "acteon_replay_notify"
 
 /* Rows of a segment at most; the increment of the outbox's sequence. */
 #define SEGMENT_ACTIONS 100
@@ -96,7 +97,8 @@ enum
 	Anum_batch_approved_at,
 	Anum_batch_approved_by,
 	Anum_batch_session_role_oid,
-	Natts_batch = Anum_batch_session_role_oid
+	Anum_batch_told,
+	Natts_batch = Anum_batch_told
 };
 
 enum
@@ -224,6 +226,24 @@ enum
 	Anum_limit_set_at,
 	Anum_limit_reason,
 	Natts_limit = Anum_limit_reason
+};
+
+enum
+{
+	Anum_notify_name = 1,
+	Anum_notify_provider,
+	Anum_notify_action_type,
+	Anum_notify_namespace,
+	Anum_notify_tenant,
+	Anum_notify_payload,
+	Anum_notify_events,
+	Anum_notify_tenants,
+	Anum_notify_namespaces,
+	Anum_notify_min_actions,
+	Anum_notify_set_by,
+	Anum_notify_set_at,
+	Anum_notify_reason,
+	Natts_notify = Anum_notify_reason
 };
 
 enum

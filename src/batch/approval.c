@@ -34,6 +34,7 @@
 #include "batch/batch_state.h"
 #include "batch/control_log.h"
 #include "batch/may_steer.h"
+#include "batch/notification.h"
 #include "queue/batch_flags.h"
 
 /* Keeps its locks apart from others; see batch_flags.c. */
@@ -102,6 +103,9 @@ replayed_without(TupleTableSlot *slot, OwnColumns columns)
 	int64 replayed = number_in(slot, columns, Anum_batch_replayed);
 	bool isnull;
 
+	if (IsNotificationQuery(
+			DatumGetJsonbP(slot_getattr(slot, ColumnPlace(columns, Anum_batch_query), &isnull))))
+		return 0;
 	if (has_value(slot, columns, Anum_batch_awaits_until) ||
 		has_value(slot, columns, Anum_batch_approved_at))
 		return 0;

@@ -28,7 +28,9 @@
 #include "base/identity.h"
 #include "base/numbers.h"
 #include "batch/batch_row.h"
+#include "batch/notification.h"
 #include "query/query.h"
+#include "queue/wake.h"
 
 /*
  * Draw the number of a new batch.
@@ -161,6 +163,13 @@ InsertBatch(Oid schema, const BatchRow *batch)
 	fill(&row, Anum_batch_session_role_oid, true, ObjectIdGetDatum(GetSessionUserId()));
 	fill(&row, Anum_batch_awaits_until, batch->awaits_until.given,
 		 TimestampTzGetDatum(batch->awaits_until.time));
+	if (!batch->is_notification && AnyNotification(schema))
+	{
+		fill(&row, Anum_batch_told, true, PointerGetDatum(EventsToArray(0)));
+		/* Nothing else wakes who is to tell that it awaits approval. */
+		if (batch->awaits_until.given)
+			NotifyConsumers(schema);
+	}
 
 	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE), false);
 	InsertRow(&writer, row.values, row.nulls, Natts_batch);
@@ -248,6 +257,33 @@ read_canary(TableFinder *row, CanaryState *canary)
 }
 
 /*
+ * What a row says of how the batch was stopped.
+ */
+static void
+read_stop(TableFinder *row, BatchRow *batch)
+{
+	bool isnull;
+
+	batch->stop = StopInRow(row->slot);
+	batch->stop_reason = get_text(row, Anum_batch_stop_reason);
+	(void) get(row, Anum_batch_stopped_by, &isnull);
+	batch->stopped_itself = batch->stop != BATCH_RUNS && isnull;
+}
+
+/*
+ * What a row says of the events that were told.
+ */
+static void
+read_told(TableFinder *row, BatchRow *batch)
+{
+	bool isnull;
+	Datum told = get(row, Anum_batch_told, &isnull);
+
+	batch->is_watched = !isnull;
+	batch->told = isnull ? 0 : EventsFromArray(DatumGetArrayTypeP(told));
+}
+
+/*
  * Read the row of a batch that was found, into the current memory context.
  */
 static void
@@ -287,8 +323,8 @@ read_row(TableFinder *row, BatchRow *batch)
 	batch->awaits_until = get_time(row, Anum_batch_awaits_until);
 	batch->approved_at = get_time(row, Anum_batch_approved_at);
 	batch->session_role = DatumGetObjectId(get(row, Anum_batch_session_role_oid, &isnull));
-	batch->stop = StopInRow(row->slot);
-	batch->stop_reason = get_text(row, Anum_batch_stop_reason);
+	read_stop(row, batch);
+	read_told(row, batch);
 }
 
 /*
@@ -613,6 +649,36 @@ SetCanary(HeldBatch *held, const CanaryState *canary)
 	fill_canary(&row, canary);
 	for (AttrNumber column = Anum_batch_canary; column <= Anum_batch_canary_unrecorded; column++)
 		set(&changes, column, !row.nulls[column - 1], row.values[column - 1]);
+	change(held, &changes);
+}
+
+/*
+ * Read what matters for its events out of the row of a batch that is watched; see
+ * batch_events.c.
+ */
+void
+ReadWatchedRow(TableReader *row, BatchRow *batch)
+{
+	TableFinder found = {.slot = row->slot, .columns = row->columns};
+
+	ReadCanaryRow(row, batch);
+	batch->start_at = get_time(&found, Anum_batch_start_at);
+	batch->awaits_until = get_time(&found, Anum_batch_awaits_until);
+	read_stop(&found, batch);
+	read_told(&found, batch);
+}
+
+/*
+ * Write down which events of a batch that is held were told and still hold, or that it
+ * is not watched any more.
+ */
+void
+SetTold(HeldBatch *held, bool is_watched, uint32 told)
+{
+	Changes changes = {0};
+
+	set(&changes, Anum_batch_told, is_watched,
+		is_watched ? PointerGetDatum(EventsToArray(told)) : (Datum) 0);
 	change(held, &changes);
 }
 

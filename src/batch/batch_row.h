@@ -61,10 +61,14 @@ typedef struct BatchRow
 	bool holds_doubts;          /* on_doubt is hold, not resend */
 	CanaryState canary;
 	const char *plan;          /* digest of its plan; NULL: none */
+	bool is_notification;      /* about another batch; of what is written */
 	OptionalTime awaits_until; /* until then it waits for approval */
 	/* What only reading tells. */
-	BatchStop stop;    /* never BATCH_BUSY */
-	char *stop_reason; /* NULL: none */
+	BatchStop stop;      /* never BATCH_BUSY */
+	char *stop_reason;   /* NULL: none */
+	bool stopped_itself; /* no role has stopped it */
+	bool is_watched;     /* notifications are told about it; see tell.c */
+	uint32 told;         /* the events that they were told and that still hold */
 	OptionalTime approved_at;
 	Oid session_role; /* in whose session it was asked for; InvalidOid as for requested_by */
 } BatchRow;
@@ -94,6 +98,8 @@ extern void SetBatchRate(HeldBatch *held, Numeric rate);
 extern void ReadCanaryRow(TableReader *row, BatchRow *batch);
 extern int64 ReleasedId(const BatchRow *batch);
 extern void SetCanary(HeldBatch *held, const CanaryState *canary);
+extern void ReadWatchedRow(TableReader *row, BatchRow *batch);
+extern void SetTold(HeldBatch *held, bool is_watched, uint32 told);
 extern void SetPacedUntil(HeldBatch *held, const OptionalTime *until);
 
 #endif /* ACTEON_BATCH_ROW_H */

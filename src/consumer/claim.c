@@ -50,6 +50,7 @@
 #include "batch/canary.h"
 #include "batch/catch_up.h"
 #include "batch/failover.h"
+#include "batch/notification.h"
 #include "batch/provider_breaker.h"
 #include "consumer/call.h"
 #include "consumer/resolve_doubt.h"
@@ -59,6 +60,7 @@
 #include "queue/doubt.h"
 #include "queue/limit.h"
 #include "queue/segment.h"
+#include "replay/tell.h"
 
 /* Bytes of JSON after which a claim is full. */
 #define CLAIM_BYTES (16 * 1024 * 1024)
@@ -171,6 +173,9 @@ typedef struct Resume
 } Resume;
 
 static Resume resume;
+
+/* Whether the session's last claim was full, so that it goes on at once. */
+static bool was_full = false;
 
 PG_FUNCTION_INFO_V1(acteon_outbox_claim);
 
@@ -1109,7 +1114,8 @@ read_limits(Claim *claim, const ConsumerCall *call)
  * Leases up to max_actions due actions until lease from now and returns them,
  * oldest first, action being the body of the gateway's POST /v1/dispatch and
  * action_id the id in it.  Returns fewer when their JSON comes to more than 16 MB.
- * Before, looks up what is in doubt and due, and releases the next steps of canaries.
+ * Before, looks up what is in doubt and due, releases the next steps of canaries, and
+ * enqueues notifications.
  * Raises insufficient_privilege and invalid_parameter_value.
  */
 Datum
@@ -1117,10 +1123,12 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 {
 	ConsumerCall call;
 	Claim claim = {0};
+	bool tells;
 
 	InitMaterializedSRF(fcinfo, 0);
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_claim()", true);
-	LockForWriting(call.schema, WRITES_OF_QUEUE);
+	tells = AnyNotification(call.schema);
+	LockForWriting(call.schema, WRITES_OF_QUEUE | (tells ? WRITES_OF_TELLING : 0));
 	NoticeServer(call.schema, call.caller.user);
 	claim.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	claim.now = call.now;
@@ -1140,7 +1148,10 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 			   &claim.deliveries);
 
 	(void) AdvanceCanaries(call.schema, call.caller.user, call.now);
+	if (tells)
+		TellOfBatches(call.schema, call.now, !was_full);
 	take_all(&claim, call.schema);
+	was_full = claim.full;
 
 	CloseBatchGuard(&claim.guard);
 	CloseLimits(&claim.limits);

@@ -11,6 +11,7 @@
 #include "batch/canary.h"
 #include "consumer/call.h"
 #include "queue/wake.h"
+#include "replay/tell.h"
 
 PG_FUNCTION_INFO_V1(acteon_outbox_sleep);
 
@@ -20,7 +21,8 @@ PG_FUNCTION_INFO_V1(acteon_outbox_sleep);
  * Registers a consumer that listens in this session as sleeping, until the
  * session ends or the function is called with false.  Returns whether it may
  * sleep long: false if a transaction is in progress that may commit actions
- * without a NOTIFY, or a canary waits for records. Raises insufficient_privilege.
+ * without a NOTIFY, a canary waits for records, or a notification is to be enqueued.
+ * Raises insufficient_privilege.
  */
 Datum
 acteon_outbox_sleep(PG_FUNCTION_ARGS)
@@ -31,7 +33,8 @@ acteon_outbox_sleep(PG_FUNCTION_ARGS)
 
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_sleep()", true);
 	if (asleep)
-		undisturbed = BeginSleep(call.schema) && !CanaryWaits(call.schema);
+		undisturbed =
+			BeginSleep(call.schema) && !CanaryWaits(call.schema) && !TellingWaits(call.schema);
 	else
 		EndSleep(call.schema);
 	EndConsumerCall(&call);

@@ -56,6 +56,7 @@ static const ReasonWords reason_words[NUM_REASONS] = {
 	[REASON_ATTACHMENTS] = {NULL, "allow_partial => true sends it without them"},
 	[REASON_MAYBE_ATTACHMENTS] = {NULL,
 								  "an intent does not show it; allow_partial => true sends it"},
+	[REASON_NOTIFICATION] = {"notification about a batch", "acteon_replay(action_id) replays it"},
 };
 
 static const ReasonWords left_out_words[NUM_LEFT_OUT] = {

@@ -83,6 +83,8 @@ static const ReasonEntry reasons[NUM_REASONS] = {
 	[REASON_ATTACHMENTS] = {"attachments", ITEM_FAILED, gettext_noop("attachments are lost")},
 	[REASON_MAYBE_ATTACHMENTS] = {"maybe_attachments", ITEM_FAILED,
 								  gettext_noop("attachments may be lost")},
+	[REASON_NOTIFICATION] = {"notification", ITEM_PASSED_OVER,
+							 gettext_noop("action is a notification about a batch")},
 	[REASON_SEALED] = {"sealed", ITEM_FAILED,
 					   gettext_noop("payload is encrypted: it cannot be patched")},
 	[REASON_TOO_LARGE] = {"too_large", ITEM_FAILED,
@@ -449,7 +451,10 @@ read_contents(void *argument)
 			continue;
 		CheckReadable(item->record);
 		item->is_labelled = IsLabelledReplay(item->record);
-		item->contents = JudgeContents(reader->judge, item->record, &item->payload);
+		/* Replaying these by a filter would make batches about which others tell, for ever. */
+		item->contents = IsLabelledNotification(item->record)
+							 ? REASON_NOTIFICATION
+							 : JudgeContents(reader->judge, item->record, &item->payload);
 	}
 }
 

@@ -53,6 +53,7 @@ typedef enum Reason
 	REASON_REDACTED,
 	REASON_ATTACHMENTS,
 	REASON_MAYBE_ATTACHMENTS,
+	REASON_NOTIFICATION, /* it tells of a batch; see batch/notification.c */
 	/* These show only when it is enqueued, as does REASON_REDACTED of what is patched. */
 	REASON_SEALED,    /* its payload is encrypted, and cannot be patched */
 	REASON_TOO_LARGE, /* its patched payload is */

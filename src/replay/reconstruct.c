@@ -21,6 +21,7 @@
 #include "base/jsonb_writer.h"
 #include "base/rfc3339.h"
 #include "base/settings.h"
+#include "batch/notification.h"
 #include "query/patch_hash.h"
 #include "queue/action_body.h"
 #include "replay/reconstruct.h"
@@ -314,8 +315,9 @@ ReconstructAction(const AuditRecord *record, const char *patch_label, Action *ac
 			}
 		}
 	}
-	add_label(labels, &count, REPLAYED_FROM, VARDATA_ANY(record->action_id),
-			  VARSIZE_ANY_EXHDR(record->action_id));
+	if (!record->is_notification)
+		add_label(labels, &count, REPLAYED_FROM, VARDATA_ANY(record->action_id),
+				  VARSIZE_ANY_EXHDR(record->action_id));
 	if (patch_label != NULL)
 		add_label(labels, &count, PATCH_LABEL, patch_label, strlen(patch_label));
 	action->labels = JsonObject(labels, count);
@@ -422,6 +424,17 @@ ReplayedFrom(const AuditRecord *record)
 	if (!metadata_string(record, REPLAYED_FROM, &value))
 		return NULL;
 	return cstring_to_text_with_len(value.val.string.val, value.val.string.len);
+}
+
+/*
+ * Whether a record's action tells of a batch, as the record says.
+ */
+bool
+IsLabelledNotification(const AuditRecord *record)
+{
+	JsonbValue value;
+
+	return metadata_string(record, NOTIFY_LABEL, &value);
 }
 
 /*

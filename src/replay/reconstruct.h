@@ -30,6 +30,7 @@ typedef struct Action
 
 extern void CheckReadable(const AuditRecord *record);
 extern bool IsLabelledReplay(const AuditRecord *record);
+extern bool IsLabelledNotification(const AuditRecord *record);
 extern text *ReplayedFrom(const AuditRecord *record);
 extern bool HasDedupKey(const AuditRecord *record, uint32 *hash);
 extern bool ReconstructAction(const AuditRecord *record, const char *patch_label, Action *action);

@@ -5,7 +5,8 @@ status and words (facts.md, section 1, step 3; gateway.md, section 2).  It is no
 told where in the text a fault is: " at line 1 column 173" is left out.
 
 oddities() is stricter: a relay sends exactly the thirteen keys of gateway.md,
-section 2, in their order, with replayed_from and no system key among the labels.
+section 2, in their order, with replayed_from, or acteon_notify, and no system key among the
+labels.
 What differs is a violation, whatever the gateway answers to it.
 """
 
@@ -265,7 +266,7 @@ def oddities(action):
             return "metadata", f"label {label} is {value!r}"
         if label.startswith("__"):
             return "metadata", f"{label} is a system key"
-    if "replayed_from" not in labels:
+    if "replayed_from" not in labels and "acteon_notify" not in labels:
         return "metadata", "replayed_from is missing"
     for key in ("starts_at", "ends_at", "created_at"):
         if action[key] is not None or key == "created_at":

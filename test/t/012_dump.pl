@@ -57,6 +57,7 @@ $node->safe_psql('postgres', q{
 	SELECT acteon_replay('a-401', 'of gone, too');
 	RESET ROLE;
 	SELECT count(*) FROM acteon_outbox_claim('c', 1);
+	SELECT acteon_replay_notify_set('ops', 'slack', 'message', 'ops', 'platform', '{"text": "{{summary}}"}', events => '{finished,held}', tenants => '{acme,globex}', namespaces => '{prod}', min_actions => 7, reason => 'agreed');
 	ALTER ROLE alice RENAME TO alicia;
 	DROP ROLE gone;
 	CREATE ROLE gone LOGIN;

@@ -49,6 +49,7 @@ $node->safe_psql('postgres', q{
 	CREATE TABLE kept AS TABLE acteon_audit;
 });
 
+# The second of two claims tells what the first has not told, as the one before them was full.
 # What is handed out is ASCII: what the client's encoding does not have ends dead.  No operators, casts and literals that a setting gives another meaning, but what is called.
 my $scenario = q{
 	INSERT INTO public.seen (what, value) SELECT 'preview', pg_catalog.jsonb_set(public.acteon_replay_preview('{"lost": true, "from": "2026-03-29T00:00:00Z", "to": "2026-04-01T00:00:00+02:00", "rate": 12.5, "ramp": true}'::jsonb), '{plan}', 'null')::text;
@@ -59,6 +60,7 @@ my $scenario = q{
 	CALL public.acteon_replay_run('{"lost": true, "from": "2026-03-29T00:00:00.5Z", "to": "2026-04-01T00:00:00+02:00", "rate": 1000}', chunk => 2, reason => 'all');
 	INSERT INTO public.seen (what, value) SELECT 'limit', public.acteon_replay_limit_set(tenant => 'acme', rate => 100000000.5, concurrency => 1000, reason => 'agreed')::text;
 	INSERT INTO public.seen (what, value) SELECT 'closed', public.acteon_replay_breaker_close('push')::text;
+	INSERT INTO public.seen (what, value) SELECT 'notify', public.acteon_replay_notify_set('ops', 'push', 'message', 'ops', 'acme', '{"text": "{{summary}}", "share": 0.5, "actions": "{{replayed}}"}', events => '{cancelled,finished}', tenants => '{acme}', reason => 'agreed')::text;
 	INSERT INTO public.claimed SELECT outbox_id, lease_token, action FROM public.acteon_outbox_claim('c', 1);
 	INSERT INTO public.seen (what, value) SELECT 'claim', regexp_replace(action::text, '"created_at": "[^"]*"', '') FROM public.claimed;
 	INSERT INTO public.seen (what, value) SELECT 'ack', public.acteon_outbox_ack(array_agg(id), array_agg(token), array_agg('{"Executed": {"status": "success", "n": 1.50}}'::jsonb))::text FROM public.claimed;
@@ -66,6 +68,8 @@ my $scenario = q{
 	INSERT INTO public.seen (what, value) SELECT 'pause', row(p.*)::text FROM public.acteon_replay_pause(2, 'wait') AS p;
 	INSERT INTO public.seen (what, value) SELECT 'rate', row(p.*)::text FROM public.acteon_replay_set_rate(2, 0.5, 'slower') AS p;
 	INSERT INTO public.seen (what, value) SELECT 'cancel', row(p.*)::text FROM public.acteon_replay_cancel(3, 'enough') AS p;
+	INSERT INTO public.seen (what, value) SELECT 'told', regexp_replace(action::text, '"created_at": "[^"]*"', '') FROM public.acteon_outbox_claim('c', 100) WHERE action #>> '{metadata,acteon_notify}' IS NOT NULL;
+	INSERT INTO public.seen (what, value) SELECT 'told', regexp_replace(action::text, '"created_at": "[^"]*"', '') FROM public.acteon_outbox_claim('c', 100) WHERE action #>> '{metadata,acteon_notify}' IS NOT NULL;
 	INSERT INTO public.seen (what, value) SELECT 'lineage', row(id, source, generation, depth, batch_id, reason, state)::text FROM public.acteon_replay_lineage('id-0');
 	INSERT INTO public.seen (what, value) SELECT 'items', row(outbox_id, original_action_id, state, outcome, error, effect)::text FROM public.acteon_replay_items(1) ORDER BY outbox_id;
 	INSERT INTO public.seen (what, value) SELECT 'batch', row(batch_id, state, query, replayed, waiting, in_flight, delivered, cancelled, progress, rate, reason)::text FROM public.acteon_replay_batches ORDER BY batch_id;
@@ -83,6 +87,7 @@ my $result = q{
 	SELECT 'delivery', row(outbox_id, state, outcome, error, effect, resend) FROM acteon_dispatch_delivery ORDER BY outbox_id;
 	SELECT 'batch', row(id, requested_by, reason, query, replayed, failed, skipped, passed_over, failures, scope, matched, chunk, cursor, is_complete, rate, stopped) FROM acteon_replay_batch ORDER BY id;
 	SELECT 'limit', row(key, kind, name, rate, concurrency, breaker_window, breaker_share, opened_at, reason) FROM acteon_replay_limit ORDER BY key;
+	SELECT 'notify', row(name, provider, payload, events, tenants, namespaces, min_actions, set_by, reason) FROM acteon_replay_notify ORDER BY name;
 	SELECT 'log', row(event, batch_id, role_name, reason, details) FROM acteon_replay_log ORDER BY id;
 };
 

@@ -211,6 +211,7 @@ call(q{
 	SELECT public.acteon_replay_limit_set(provider => 'push', rate => 100000, concurrency => 100000, reason => 'r');
 	SELECT public.acteon_replay_limit_set(tenant => 'acme', concurrency => 100000);
 	SELECT public.acteon_replay_breaker_close('push');
+	SELECT public.acteon_replay_notify_set('ops', 'push', 'message', 'ops', 'acme', '{"text": "{{summary}} {{what_to_do}}", "done": "{{done}}"}', tenants => '{acme}', namespaces => '{prod}', events => '{finished,cancelled,paused,canary,approval,interrupted,held}', reason => 'r');
 	SELECT * FROM public.acteon_replay_batches;
 	SELECT public.acteon_replay_items(1);
 	SELECT public.acteon_replay_items(2, 'waiting');
@@ -307,6 +308,8 @@ call(q{
 	SELECT public.acteon_replay('late-1');
 	SELECT public.acteon_outbox_audit_tells('2026-01-01', '2026-01-02');
 });
+cmp_ok($node->safe_psql('postgres', q{SELECT count(*) FROM acteon_replay_batch WHERE query ? 'notify'}), '>', 0, 'notifications were enqueued');
+call(q{SELECT public.acteon_replay_notify_drop('ops')});
 # The HTTP server's side.
 my $key = $node->safe_psql('postgres', q{SELECT acteon_api_key_create('k', 'op') \g /dev/null
 	SELECT id FROM acteon_api_keys});

@@ -53,6 +53,8 @@ is($node->safe_psql('postgres', "SELECT state FROM acteon_replay_resume($last)")
 $node->safe_psql('postgres', 'UPDATE acteon_dispatch_segment SET due_at = now()');
 $node->safe_psql('postgres', q{SELECT acteon_replay_limit_set(provider => 'email', rate => 100000, concurrency => 100000)});
 $node->safe_psql('postgres', q{UPDATE acteon_replay_limit SET tokens = 100000});
+$node->safe_psql('postgres', q{SELECT acteon_replay_notify_set(n, 'slack', 'message', 'ops', 'platform', tenants => '{nobody}') FROM unnest('{a,b,b}'::text[]) AS n});
+is($node->safe_psql('postgres', q{SELECT acteon_replay_notify_drop('a')}), 't', 'notifications');
 is(answer('ack', $delivered, 30), 30, 'ack');
 is(answer('nack', q{'no'::text}, 10), '(10,0)', 'nack');
 is(answer('reject', q{'never'::text}, 10), 10, 'reject');
