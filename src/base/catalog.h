@@ -127,7 +127,8 @@ enum
 	Anum_outbox_fingerprint,
 	Anum_outbox_starts_at,
 	Anum_outbox_ends_at,
-	Natts_outbox = Anum_outbox_ends_at
+	Anum_outbox_expires_at,
+	Natts_outbox = Anum_outbox_expires_at
 };
 
 enum
@@ -152,7 +153,8 @@ enum
 	Anum_segment_provider_limit,
 	Anum_segment_tenant_limit,
 	Anum_segment_parked_at,
-	Natts_segment = Anum_segment_parked_at
+	Anum_segment_expires_at,
+	Natts_segment = Anum_segment_expires_at
 };
 
 enum

@@ -97,7 +97,8 @@ enum
 #define ENDED \
 	"ended AS (SELECT batch_id, sum(n) FILTER (WHERE state = " SQL_DELIVERED ") AS delivered," \
 	"		sum(n) FILTER (WHERE state = " SQL_DEAD ") AS dead," \
-	"		sum(n) FILTER (WHERE state = " SQL_CANCELLED ") AS cancelled, sum(done) AS done," \
+	"		sum(n) FILTER (WHERE state = " SQL_CANCELLED ") AS cancelled," \
+	"		sum(n) FILTER (WHERE state = " SQL_EXPIRED ") AS expired, sum(done) AS done," \
 	"		jsonb_object_agg(outcome, n) FILTER (WHERE state = " SQL_DELIVERED ")" \
 	"			AS delivered_by," \
 	"		sum(lately) FILTER (WHERE state IN (" SQL_DELIVERED ", " SQL_DEAD ")) AS lately" \
@@ -133,13 +134,13 @@ enum
  */
 #define COUNTS \
 	"SELECT c.replayed AS actions, q.in_flight, q.idle, q.in_doubt, q.held, e.delivered, e.done," \
-	"	e.dead, e.cancelled, e.delivered_by, e.lately WHERE NOT c.in_part " \
+	"	e.dead, e.cancelled, e.expired, e.delivered_by, e.lately WHERE NOT c.in_part " \
 	"UNION ALL SELECT coalesce(sum(n), 0), sum(n) FILTER (WHERE state = " SQL_RUNNING ")," \
 	"	sum(n) FILTER (WHERE state = " SQL_WAITING "), sum(n) FILTER (WHERE state = " SQL_IN_DOUBT \
 	")," \
 	"	sum(held), sum(n) FILTER (WHERE state = " SQL_DELIVERED "), sum(done)," \
 	"	sum(n) FILTER (WHERE state = " SQL_DEAD "), sum(n) FILTER (WHERE state = " SQL_CANCELLED \
-	")," \
+	"), sum(n) FILTER (WHERE state = " SQL_EXPIRED ")," \
 	"	jsonb_object_agg(outcome, n) FILTER (WHERE state = " SQL_DELIVERED ")," \
 	"	sum(lately) FILTER (WHERE state IN (" SQL_DELIVERED ", " SQL_DEAD "))" \
 	"	FROM (SELECT coalesce(d.state, l.state, " SQL_WAITING ") AS state," \
@@ -179,7 +180,7 @@ enum
 	"	coalesce(n.delivered, 0)::bigint AS delivered, coalesce(n.done, 0)::bigint AS done," \
 	"	coalesce(n.dead, 0)::bigint AS dead," \
 	"	(coalesce(n.cancelled, 0) + CASE WHEN c.is_cancelled THEN coalesce(n.idle, 0) ELSE 0 END)" \
-	"		::bigint AS cancelled," \
+	"		::bigint AS cancelled, coalesce(n.expired, 0)::bigint AS expired," \
 	"	coalesce(n.delivered_by, '{}') AS delivered_by," \
 	"	coalesce(q.idle, 0)::bigint AS all_waiting, coalesce(q.in_flight, 0)::bigint AS all_in_flight," \
 	"	coalesce(q.in_doubt, 0)::bigint AS all_in_doubt," \
@@ -196,7 +197,7 @@ enum
  */
 #define PROGRESS \
 	"CASE WHEN c.is_complete AND c.actions = 0 THEN 100.0" \
-	"	WHEN c.is_complete THEN trunc(100.0 * (c.delivered + c.dead + c.cancelled) / c.actions, 1)" \
+	"	WHEN c.is_complete THEN trunc(100.0 * (c.delivered + c.dead + c.cancelled + c.expired) / c.actions, 1)" \
 	"	WHEN NOT c.in_part THEN coalesce(trunc(100.0 * (c.looked_at - c.waiting - c.in_flight" \
 	"		- c.in_doubt)" \
 	"		/ nullif(greatest(c.matched, c.looked_at), 0), 1), 0.0) END"
@@ -222,7 +223,7 @@ enum
 	"	c.rate, c.speed, NULL, c.start_at, NULL," \
 	"	w.stop_reason, w.stopped_by, c.stopped_at, w.failures, w.last_chunk_at, w.query," \
 	"	c.in_doubt, c.held, c.done, c.on_doubt, NULL, w.failed," \
-	"	w.plan, c.awaits_until, w.approved_by," \
+	"	w.plan, c.awaits_until, w.approved_by, c.expired," \
 	"	c.in_part, c.stopped, c.is_complete, c.all_waiting, c.all_in_flight, c.all_in_doubt," \
 	"	c.breaker_window, c.breaker_share," \
 	"	c.breaker_since, " CANARY " " \
@@ -270,6 +271,7 @@ enum
 	LIST_PLAN,
 	LIST_AWAITS_UNTIL,
 	LIST_APPROVED_BY,
+	LIST_EXPIRED,
 	LIST_IN_PART,
 	LIST_STOPPED,
 	LIST_IS_COMPLETE,
@@ -509,7 +511,8 @@ list_ramp_left(const ListRow *row)
 	if (row->in_part || row->batch.rate == NULL || !HasRamp(&row->batch))
 		return 0;
 	return RampLeft(&row->batch, list_number(row, LIST_DELIVERED) + list_number(row, LIST_DEAD) +
-									 list_number(row, LIST_CANCELLED));
+									 list_number(row, LIST_CANCELLED) +
+									 list_number(row, LIST_EXPIRED));
 }
 
 /*

@@ -59,11 +59,16 @@
 #include "batch/control_log.h"
 #include "query/query.h"
 #include "query/states.h"
+#include "queue/delivery.h"
+#include "queue/expire.h"
 #include "queue/schedule.h"
 #include "queue/wake.h"
 
 /* Segments that one call releases at most; the next one continues. */
 #define MAX_RELEASED 10000
+
+/* About how many expired actions it ends at once before it releases others. */
+#define MAX_EXPIRED 10000
 
 /* Batches whose canaries one call looks at. */
 #define MAX_LOOKED_AT 16
@@ -282,6 +287,49 @@ release_segments(Release *release, const BatchRow *batch)
 }
 
 /*
+ * End what would be released next, as far as it has expired.
+ */
+static void
+expire_next(Release *release, Oid schema, const BatchRow *batch, TimestampTz now)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay expire", ALLOCSET_SMALL_SIZES);
+	DeliveryWriter deliveries;
+	TableFinder outbox;
+	MemoryContext old;
+	SegmentScan scan;
+	Segment segment;
+	int ended = 0;
+
+	OpenDeliveries(&deliveries, schema, now);
+	OpenPartedFinder(&outbox, schema, OUTBOX_TABLE, Anum_outbox_id);
+	BeginRangeScan(&scan, &release->segments, batch->canary.last_id + 1, batch->last_outbox_id);
+	old = MemoryContextSwitchTo(context);
+	while (ended < MAX_EXPIRED && NextSegment(&scan, &segment))
+	{
+		Expired expired;
+
+		CHECK_FOR_INTERRUPTS();
+		if (segment.batch_id != batch->id)
+			continue;
+		if (!is_parked(&segment) || !MayHaveExpired(&segment, now))
+			break;
+		expired = ExpireSegment(&release->segments, &deliveries, &outbox, &segment, now);
+		ended += expired.ended;
+		if (expired.ended == 0 || expired.left > 0)
+			break;
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	EndSegmentScan(&scan);
+	CloseFinder(&outbox);
+	CloseDeliveries(&deliveries);
+	MemoryContextDelete(context);
+	/* What was ended is not to be released. */
+	CommandCounterIncrement();
+}
+
+/*
  * Whether the open step of a batch has room for actions that have been enqueued.
  */
 static bool
@@ -324,6 +372,7 @@ release_step(HeldBatch *held, Oid schema, TimestampTz now)
 		BeginPaceBehind(&release.pacer, batch, canary.actions, now);
 		release.rows = SegmentRows(release.pacer.rate);
 		OpenSegments(&release.segments, schema);
+		expire_next(&release, schema, batch, now);
 		canary.last_id =
 			release_segments(&release, batch) ? batch->last_outbox_id : release.last_id;
 		canary.actions += release.actions;
@@ -359,6 +408,20 @@ OpenNextStep(HeldBatch *held)
 	canary.step++;
 	canary.first_id = canary.last_id + 1;
 	canary.is_held = false;
+	SetCanary(held, &canary);
+}
+
+/*
+ * Repeat the open step of a held batch with the next actions, as its own have expired: so
+ * many.  Nothing of it is released yet.
+ */
+static void
+repeat_step(HeldBatch *held, int64 expired)
+{
+	CanaryState canary = held->row.canary;
+
+	canary.actions = Max(canary.actions - expired, 0);
+	canary.first_id = canary.last_id + 1;
 	SetCanary(held, &canary);
 }
 
@@ -446,6 +509,11 @@ AdvanceCanary(HeldBatch *held, Oid schema, Oid role, TimestampTz now)
 			return LATER;
 		if (judgement.verdict == STEP_UNRECORDED)
 			return SOON;
+		if (judgement.verdict == STEP_EXPIRED)
+		{
+			repeat_step(held, judgement.expired);
+			continue;
+		}
 		if (judgement.unrecorded > 0)
 		{
 			CanaryState canary = batch->canary;

@@ -86,7 +86,7 @@ static const ItemFilter filters[] = {
 	"	CASE WHEN i.state = " SQL_WAITING " AND isfinite(s.due_at) THEN s.due_at END," \
 	"	d.finished_at, d.outcome::jsonb, d.error, d.effect, i.resend," \
 	"	coalesce(d.unproven, s.unproven, false), d.known_by, s.doubt, s.held, NULL::text, o.id," \
-	"	$10 IS NOT NULL AND coalesce(o.labels ->> '" PATCH_LABEL "' = $10, false) " \
+	"	$10 IS NOT NULL AND coalesce(o.labels ->> '" PATCH_LABEL "' = $10, false), o.expires_at " \
 	"FROM %1$s.acteon_replay_batch AS b" \
 	"	JOIN %1$s.acteon_dispatch_outbox AS o ON o.batch_id = b.id AND o.id BETWEEN $3 AND $4" \
 	"	LEFT JOIN %1$s.acteon_dispatch_delivery AS d" \
@@ -110,7 +110,8 @@ static const ItemFilter filters[] = {
 #define READ_REFUSED \
 	"SELECT NULL::bigint, NULL::uuid, action_id, namespace, tenant, provider, action_type," \
 	"	NULL::integer, '" STATE_REFUSED "', NULL::integer, NULL::timestamptz, NULL::timestamptz," \
-	"	NULL::jsonb, error, NULL, NULL::integer, NULL::boolean, NULL, NULL, NULL, reason, number, NULL::boolean " \
+	"	NULL::jsonb, error, NULL, NULL::integer, NULL::boolean, NULL, NULL, NULL, reason, number, NULL::boolean," \
+	"	NULL::timestamptz " \
 	"FROM %1$s.acteon_replay_refused WHERE batch_id = $1 AND number > $3 AND $4 IS NOT NULL" \
 	"	AND $2 IS NOT NULL AND %2$s ORDER BY number"
 
@@ -170,6 +171,7 @@ static const ItemState item_states[] = {
 	{STATE_DELIVERED, "d.state = " SQL_DELIVERED, NULL},
 	{STATE_DEAD, "d." IS_DEAD, FIRST_FINISHED(IS_DEAD)},
 	{STATE_CANCELLED, "i.state = " SQL_CANCELLED, NULL},
+	{STATE_EXPIRED, "d.state = " SQL_EXPIRED, NULL},
 	{STATE_REFUSED, "true", NULL}, /* no actions: see return_refused */
 	/* What was done is none (IsFailure): seen without calling the function for each. */
 	{STATE_FAILED,

@@ -58,7 +58,8 @@ enum
 	DEAD_PAUSED,    /* the same */
 	DEAD_RESEND,
 	DEAD_CREATED_AT,
-	DEAD_PROVIDER
+	DEAD_PROVIDER,
+	DEAD_EXPIRES_AT
 };
 
 /*
@@ -68,7 +69,7 @@ enum
 #define DEAD_ACTIONS \
 	"SELECT o.id, o.batch_id, o.namespace, o.tenant, o.fingerprint, o.original_action_id, " \
 	"o.generation, " IS_CANCELLED("b") ", " IS_PAUSED( \
-		"b") ", d.resend, o.created_at, o.provider " \
+		"b") ", d.resend, o.created_at, o.provider, o.expires_at " \
 			 "FROM %1$s.acteon_dispatch_delivery AS d " \
 			 "JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
 			 "JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id " \
@@ -147,6 +148,32 @@ batch_is(int column, int row)
 }
 
 /*
+ * When a fetched dead action expires.
+ */
+static OptionalTime
+fetched_expiry(int row)
+{
+	bool isnull;
+	Datum value = fetched(row, DEAD_EXPIRES_AT, &isnull);
+	OptionalTime expiry = {.given = !isnull};
+
+	if (!isnull)
+		expiry.time = DatumGetTimestampTz(value);
+	return expiry;
+}
+
+/*
+ * Whether a fetched dead action has expired: it would not be sent.
+ */
+static bool
+has_expired(const Redrive *redrive, int row)
+{
+	OptionalTime expiry = fetched_expiry(row);
+
+	return expiry.given && expiry.time <= redrive->now;
+}
+
+/*
  * Note that a fetched action goes back into the queue of a paused batch.
  */
 static void
@@ -185,6 +212,7 @@ add_to_segments(Redrive *redrive, int row)
 		SegmentLength(last) < SEGMENT_ACTIONS)
 	{
 		last->last_id = id;
+		AddExpiry(last, fetched_expiry(row));
 		return;
 	}
 	if (redrive->segment_count == redrive->segments_allocated)
@@ -204,6 +232,7 @@ add_to_segments(Redrive *redrive, int row)
 	segment->provider = DatumGetTextPCopy(PointerGetDatum(provider));
 	MakeDoubt(segment, redrive->now, "redriven", segment->due_at);
 	segment->id_refused = true;
+	AddExpiry(segment, fetched_expiry(row));
 	segment->in_lane = in_lane;
 	if (in_lane)
 		segment->lane = ActionLane(DatumGetTextPP(fetched(row, DEAD_TENANT, &isnull)),
@@ -224,7 +253,8 @@ take_fetched(Redrive *redrive, MemoryContext context)
 		bool isnull;
 
 		CHECK_FOR_INTERRUPTS();
-		if (batch_is(DEAD_CANCELLED, row) || has_later_replay(redrive, row))
+		if (batch_is(DEAD_CANCELLED, row) || has_expired(redrive, row) ||
+			has_later_replay(redrive, row))
 		{
 			redrive->skipped++;
 			continue;
@@ -365,8 +395,8 @@ read_limits(FunctionCallInfo fcinfo, Redrive *redrive, TimestampTz now)
  * → (redriven integer, skipped integer)
  *
  * Puts dead actions that match every given filter back into the queue, oldest
- * first, rate a second.  Skips those that have been replayed again, and those of
- * cancelled batches.  A NOTICE reports how many wait because their batches are paused.
+ * first, rate a second.  Skips those that have expired, those that have been replayed
+ * again, and those of cancelled batches.  A NOTICE reports how many wait because their batches are paused.
  * Raises insufficient_privilege and invalid_parameter_value.
  */
 Datum

@@ -75,7 +75,8 @@ typedef enum OptionKind
 	KIND_NUMBER, /* of any precision */
 	KIND_BATCH,  /* the number of a batch */
 	KIND_TEXTS,  /* a list of texts */
-	KIND_JSON    /* any JSON but null */
+	KIND_JSON,   /* any JSON but null */
+	KIND_INTERVAL
 } OptionKind;
 
 /* Calls that take an option. */

@@ -19,10 +19,11 @@
 #include "queue/batch_flags.h"
 #include "queue/effect.h"
 
-const char *const ActionStateNames[] = {
+const char *const ActionStateNames[NUM_ACTION_STATES] = {
 	[ACTION_WAITING] = STATE_WAITING,   [ACTION_RUNNING] = STATE_RUNNING,
 	[ACTION_IN_DOUBT] = STATE_IN_DOUBT, [ACTION_DELIVERED] = STATE_DELIVERED,
 	[ACTION_DEAD] = STATE_DEAD,         [ACTION_CANCELLED] = STATE_CANCELLED,
+	[ACTION_EXPIRED] = STATE_EXPIRED,
 };
 
 /*
@@ -77,7 +78,7 @@ CloseStateReader(StateReader *reader)
 ActionState
 FinishedState(const char *name)
 {
-	for (ActionState state = ACTION_IN_DOUBT; state <= ACTION_CANCELLED; state++)
+	for (ActionState state = ACTION_IN_DOUBT; state < NUM_ACTION_STATES; state++)
 	{
 		if (strcmp(name, ActionStateNames[state]) == 0)
 			return state;

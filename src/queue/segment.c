@@ -198,6 +198,7 @@ read_segment(SegmentTable *table, Segment *segment)
 	segment->tenant_limit =
 		int64_column(slot, ColumnPlace(columns, Anum_segment_tenant_limit), &isnull);
 	segment->parked_at = time_column(slot, ColumnPlace(columns, Anum_segment_parked_at));
+	segment->expires_at = time_column(slot, ColumnPlace(columns, Anum_segment_expires_at));
 	segment->tid = slot->tts_tid;
 }
 
@@ -474,6 +475,8 @@ fill_row(SegmentTable *table, TupleTableSlot *slot, const Segment *segment)
 	nulls[Anum_segment_tenant_limit - 1] = segment->tenant_limit == NO_LIMIT || !(leased || parked);
 	values[Anum_segment_parked_at - 1] = TimestampTzGetDatum(segment->parked_at);
 	nulls[Anum_segment_parked_at - 1] = segment->parked_at == 0 || !parked;
+	values[Anum_segment_expires_at - 1] = TimestampTzGetDatum(segment->expires_at);
+	nulls[Anum_segment_expires_at - 1] = segment->expires_at == 0;
 	FillSlot(&table->writer, slot, values, nulls, Natts_segment);
 }
 
@@ -567,7 +570,8 @@ are_alike(const Segment *a, const Segment *b)
 	return a->due_at == b->due_at && a->attempt == b->attempt && a->lease_token == b->lease_token &&
 		   a->resend == b->resend && a->sent_at == b->sent_at && a->id_refused == b->id_refused &&
 		   a->unproven == b->unproven && a->doubt_since == b->doubt_since &&
-		   SameOptionalText(a->doubt, b->doubt) && SameOptionalText(a->held, b->held);
+		   a->expires_at == b->expires_at && SameOptionalText(a->doubt, b->doubt) &&
+		   SameOptionalText(a->held, b->held);
 }
 
 /*

@@ -7,6 +7,7 @@
 
 #include "utils/snapshot.h"
 
+#include "base/optional_time.h"
 #include "base/table_access.h"
 
 /* The token of a segment that is not leased. */
@@ -46,9 +47,10 @@ typedef struct Segment
 	text *held;              /* why it waits for a person; NULL: it does not */
 	text *provider;          /* of all its actions; NULL: unknown, or there are several */
 	/* Limits (limit.c) that count it while it is leased; that it waits for while it is parked. */
-	int64 provider_limit;  /* NO_LIMIT: none */
-	int64 tenant_limit;    /* the same */
-	TimestampTz parked_at; /* since when it waits for a limit; 0: it does not */
+	int64 provider_limit;   /* NO_LIMIT: none */
+	int64 tenant_limit;     /* the same */
+	TimestampTz parked_at;  /* since when it waits for a limit; 0: it does not */
+	TimestampTz expires_at; /* none of its actions expires earlier; 0: none does at all */
 	ItemPointerData tid;
 } Segment;
 
@@ -109,6 +111,16 @@ static inline int
 SegmentLength(const Segment *segment)
 {
 	return (int) (segment->last_id - segment->first_id + 1);
+}
+
+/*
+ * Note that an action of a segment expires, if it does.
+ */
+static inline void
+AddExpiry(Segment *segment, OptionalTime expires_at)
+{
+	if (expires_at.given && (segment->expires_at == 0 || expires_at.time < segment->expires_at))
+		segment->expires_at = expires_at.time;
 }
 
 /*

@@ -367,6 +367,8 @@ shape(const ReplayOption *option, char **value)
 		case KIND_TEXTS: /* add_value has done so */
 			return *value != NULL ? NULL
 								  : DuplicateText("ids, separated by commas, or a JSON array");
+		case KIND_INTERVAL: /* the extension reads it */
+			return NULL;
 		case KIND_JSON:
 			return is_json(*value) ? NULL : DuplicateText("JSON other than null");
 		case KIND_BATCH:
@@ -541,7 +543,8 @@ ParametersToQuery(const Parameters *parameters, Buffer *json)
 		if (value == NULL || (ReplayOptions[id].calls & CALL_QUERY) == 0)
 			continue;
 		BufferPrint(json, "%s\"%s\": ", json->len > 1 ? ", " : "", ReplayOptions[id].key);
-		if (ReplayOptions[id].kind == KIND_TEXT || ReplayOptions[id].kind == KIND_TIME)
+		if (ReplayOptions[id].kind == KIND_TEXT || ReplayOptions[id].kind == KIND_TIME ||
+			ReplayOptions[id].kind == KIND_INTERVAL)
 			JsonAppendExactString(json, value);
 		else
 			BufferAppendText(json, value);
