@@ -97,6 +97,8 @@ enum
 	Anum_batch_approved_at,
 	Anum_batch_approved_by,
 	Anum_batch_session_role_oid,
+	Anum_batch_parts,
+	Anum_batch_owner_oid,
 	Anum_batch_told,
 	Natts_batch = Anum_batch_told
 };
@@ -154,7 +156,9 @@ enum
 	Anum_segment_tenant_limit,
 	Anum_segment_parked_at,
 	Anum_segment_expires_at,
-	Natts_segment = Anum_segment_expires_at
+	Anum_segment_stopped,
+	Anum_segment_pace,
+	Natts_segment = Anum_segment_pace
 };
 
 enum
