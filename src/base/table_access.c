@@ -149,7 +149,8 @@ TableColumns(Relation rel, OwnColumns *columns)
 		const char *name;
 		AttrNumber behind;
 		const char *first; /* of those that were added */
-	} tables[] = {{SEGMENT_TABLE, Anum_segment_holder, "resend"},
+	} tables[] = {{OUTBOX_TABLE, Anum_outbox_ends_at, "target"},
+				  {SEGMENT_TABLE, Anum_segment_holder, "resend"},
 				  {DELIVERY_TABLE, Anum_delivery_error, "effect"},
 				  {BATCH_TABLE, Anum_batch_stop_reason, "on_doubt"},
 				  {TALLY_TABLE, Anum_tally_actions, "effect"},
@@ -183,9 +184,9 @@ TableColumns(Relation rel, OwnColumns *columns)
 static bool
 is_compared(const char *column)
 {
-	static const char *const compared[] = {"tenant", "namespace",      "provider", "action_type",
-										   "state",  "outcome",        "effect",   "stopped",
-										   "name",   "idempotency_key"};
+	static const char *const compared[] = {"tenant", "namespace",       "provider", "action_type",
+										   "state",  "outcome",         "effect",   "stopped",
+										   "name",   "idempotency_key", "target"};
 
 	for (int i = 0; i < lengthof(compared); i++)
 	{
@@ -629,12 +630,14 @@ has_order(Relation index, OwnColumns own, IndexRows rows, int columns, const Att
 }
 
 ACTEON_NORETURN static void
-report_missing_order(Relation rel, AttrNumber column)
+report_missing_order(Relation rel, OwnColumns columns, AttrNumber column)
 {
+	AttrNumber place = ColumnPlace(columns, column);
+
 	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 					errmsg("table \"%s\" has lost its index on column \"%s\"",
 						   RelationGetRelationName(rel),
-						   NameStr(TupleDescAttr(RelationGetDescr(rel), column - 1)->attname)),
+						   NameStr(TupleDescAttr(RelationGetDescr(rel), place - 1)->attname)),
 					errhint("Create it again as CREATE EXTENSION does.")));
 }
 
@@ -651,7 +654,7 @@ WriterIndex(TableWriter *writer, IndexRows rows, int columns, const AttrNumber *
 		if (has_order(index, writer->columns, rows, columns, column))
 			return index;
 	}
-	report_missing_order(writer->rel, column[0]);
+	report_missing_order(writer->rel, writer->columns, column[0]);
 }
 
 /*
@@ -681,7 +684,7 @@ OpenReader(TableReader *reader, Oid relid, IndexRows rows, int columns, const At
 	}
 	list_free(indexes);
 	if (reader->index == NULL)
-		report_missing_order(reader->rel, column[0]);
+		report_missing_order(reader->rel, reader->columns, column[0]);
 	reader->slot = table_slot_create(reader->rel, NULL);
 	reader->scan = NULL;
 }

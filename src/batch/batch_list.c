@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "access/visibility.h"
+#include "base/target.h"
 #include "batch/batch_list.h"
 #include "batch/batch_pace.h"
 #include "batch/batch_state.h"
@@ -222,7 +223,7 @@ enum
 	"	c.rate, c.speed, NULL, c.start_at, NULL," \
 	"	w.stop_reason, w.stopped_by, c.stopped_at, w.failures, w.last_chunk_at, w.query," \
 	"	c.in_doubt, c.held, c.done, c.on_doubt, NULL, w.failed," \
-	"	w.plan, c.awaits_until, w.approved_by," \
+	"	w.plan, c.awaits_until, w.approved_by, coalesce(c.query ->> 'target', '" PRODUCTION "')," \
 	"	c.in_part, c.stopped, c.is_complete, c.all_waiting, c.all_in_flight, c.all_in_doubt," \
 	"	c.breaker_window, c.breaker_share," \
 	"	c.breaker_since, " CANARY " " \
@@ -270,6 +271,7 @@ enum
 	LIST_PLAN,
 	LIST_AWAITS_UNTIL,
 	LIST_APPROVED_BY,
+	LIST_TARGET,
 	LIST_IN_PART,
 	LIST_STOPPED,
 	LIST_IS_COMPLETE,

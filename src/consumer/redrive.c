@@ -58,7 +58,8 @@ enum
 	DEAD_PAUSED,    /* the same */
 	DEAD_RESEND,
 	DEAD_CREATED_AT,
-	DEAD_PROVIDER
+	DEAD_PROVIDER,
+	DEAD_TARGET
 };
 
 /*
@@ -68,7 +69,7 @@ enum
 #define DEAD_ACTIONS \
 	"SELECT o.id, o.batch_id, o.namespace, o.tenant, o.fingerprint, o.original_action_id, " \
 	"o.generation, " IS_CANCELLED("b") ", " IS_PAUSED( \
-		"b") ", d.resend, o.created_at, o.provider " \
+		"b") ", d.resend, o.created_at, o.provider, o.target " \
 			 "FROM %1$s.acteon_dispatch_delivery AS d " \
 			 "JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
 			 "JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id " \
@@ -111,6 +112,18 @@ fetched(int row, int column, bool *isnull)
 }
 
 /*
+ * The target of a fetched dead action; NULL: production.
+ */
+static char *
+target_of(int row)
+{
+	bool isnull;
+	Datum target = fetched(row, DEAD_TARGET, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(target);
+}
+
+/*
  * Whether a fetched dead action has a later replay, in whatever state: that one
  * replaces this one, and sending both would do the same thing twice.
  */
@@ -126,6 +139,7 @@ has_later_replay(Redrive *redrive, int row)
 	text *tenant = DatumGetTextPP(fetched(row, DEAD_TENANT, &isnull));
 	bool found = false;
 
+	chains->target = target_of(row);
 	while (!found && (generation = NextInChain(chains, action_id, generation, snapshot)) != 0)
 		found = OutboxRowIsOf(chains->actions.outbox.slot, namespace, tenant);
 	UnregisterSnapshot(snapshot);
@@ -175,6 +189,7 @@ add_to_segments(Redrive *redrive, int row)
 	int32 resend = DatumGetInt32(fetched(row, DEAD_RESEND, &isnull));
 	TimestampTz sent_at = DatumGetTimestampTz(fetched(row, DEAD_CREATED_AT, &isnull));
 	text *provider = DatumGetTextPP(fetched(row, DEAD_PROVIDER, &isnull));
+	const char *target = target_of(row);
 	Segment *last =
 		redrive->segment_count > 0 ? &redrive->segments[redrive->segment_count - 1] : NULL;
 	Segment *segment;
@@ -202,12 +217,14 @@ add_to_segments(Redrive *redrive, int row)
 	segment->resend = resend;
 	segment->sent_at = sent_at;
 	segment->provider = DatumGetTextPCopy(PointerGetDatum(provider));
+	if (target != NULL)
+		segment->target = cstring_to_text(target);
 	MakeDoubt(segment, redrive->now, "redriven", segment->due_at);
 	segment->id_refused = true;
 	segment->in_lane = in_lane;
 	if (in_lane)
 		segment->lane = ActionLane(DatumGetTextPP(fetched(row, DEAD_TENANT, &isnull)),
-								   DatumGetTextPP(fingerprint));
+								   DatumGetTextPP(fingerprint), target);
 }
 
 /*

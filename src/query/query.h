@@ -86,6 +86,7 @@ typedef struct ReplayQuery
 	char *payload_path;
 	Datum path;   /* the same, 0 if there is none; see CheckReplayQuery */
 	Jsonb *patch; /* of payloads, an object; NULL: none */
+	char *target; /* name of where the actions go; see TargetOf */
 	char *plan;   /* that says what to replay; see replay/plan.c */
 } ReplayQuery;
 
@@ -94,6 +95,8 @@ typedef struct ReplayQuery
 #define OPTION_GIVEN(query, id) (((query)->given & OPTION_BIT(id)) != 0)
 #define NOTE_GIVEN(query, id) ((query)->given |= OPTION_BIT(id))
 
+extern const char *TargetOf(const ReplayQuery *query);
+extern char *TargetInQuery(Jsonb *query);
 extern void *OptionField(const ReplayQuery *query, OptionId id);
 extern int CountOptions(unsigned call);
 extern bool HasFilter(const ReplayQuery *query);

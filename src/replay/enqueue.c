@@ -97,6 +97,8 @@ fill_row(Outbox *outbox, TupleTableSlot *slot, const ReplayItem *item, const Act
 				 TimestampTzGetDatum(action->starts_at.time));
 	set_optional(values, nulls, Anum_outbox_ends_at, action->ends_at.given,
 				 TimestampTzGetDatum(action->ends_at.time));
+	set_optional(values, nulls, Anum_outbox_target, outbox->target != NULL,
+				 PointerGetDatum(outbox->target_text));
 	FillSlot(&outbox->writer, slot, values, nulls, Natts_outbox);
 }
 
@@ -182,6 +184,7 @@ add_segment(Outbox *outbox, const ReplayItem *item)
 	segment->lane = item->lane;
 	segment->provider = kept_provider(outbox, item_provider(outbox, item));
 	segment->due_at = NextDueTime(&outbox->pacer, 0);
+	segment->target = outbox->target_text;
 	return segment;
 }
 
@@ -274,7 +277,9 @@ prepare_run(Outbox *outbox, ReplayItem **items, int count, ReplayItem **rows, in
 			continue;
 		}
 		item->in_lane = action.fingerprint != NULL;
-		item->lane = item->in_lane ? ActionLane(item->record->tenant, action.fingerprint) : 0;
+		item->lane = item->in_lane
+						 ? ActionLane(item->record->tenant, action.fingerprint, outbox->target)
+						 : 0;
 		fill_row(outbox, outbox->slots[n], item, &action, payload);
 		rows[n++] = item;
 		bytes += VARSIZE(action.labels);

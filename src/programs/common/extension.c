@@ -14,15 +14,15 @@
 
 const char extension_find_sql[] = "SELECT n.nspname, e.extversion, "
 	/* All of the answers name ids, or none does. */
-	HAS_FUNCTION("acteon_outbox_doubt(int8[],int8[],text[],uuid[])") " AND " HAS_FUNCTION("acteon_outbox_ack(int8[],int8[],jsonb[],uuid[])") " AND " HAS_FUNCTION("acteon_outbox_nack(int8[],int8[],text[],interval[],uuid[])") " AND " HAS_FUNCTION(
-		"acteon_outbox_reject(int8[],int8[],text[],uuid[])") ", " HAS_FUNCTION("acteon_outbox_sleep(boolean)") ", EXISTS (SELECT FROM pg_catalog.pg_attribute AS a "
-																											   "WHERE a.attrelid OPERATOR(pg_catalog.=) "
-																											   "pg_catalog.to_regclass(pg_catalog.format('%I.acteon_outbox_stats', n.nspname)) "
-																											   "AND a.attname OPERATOR(pg_catalog.=) 'held'), " HAS_FUNCTION(
-																												   "acteon_outbox_describe(int8[])") " "
-																																					 "FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace "
-																																					 "AS n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace "
-																																					 "WHERE e.extname OPERATOR(pg_catalog.=) 'acteon_replay'";
+	HAS_FUNCTION("acteon_outbox_doubt(int8[],int8[],text[],uuid[])") " AND " HAS_FUNCTION("acteon_outbox_ack(int8[],int8[],jsonb[],uuid[])") " AND " HAS_FUNCTION("acteon_outbox_nack(int8[],int8[],text[],interval[],uuid[])") " AND " HAS_FUNCTION("acteon_outbox_reject(int8[],int8[],text[],uuid[])") ", " HAS_FUNCTION(
+		"acteon_outbox_sleep(boolean)") ", EXISTS (SELECT FROM pg_catalog.pg_attribute AS a "
+										"WHERE a.attrelid OPERATOR(pg_catalog.=) "
+										"pg_catalog.to_regclass(pg_catalog.format('%I.acteon_outbox_stats', n.nspname)) "
+										"AND a.attname OPERATOR(pg_catalog.=) 'held'), " HAS_FUNCTION("acteon_outbox_describe(int8[])") ", " HAS_FUNCTION(
+											"acteon_outbox_claim(text,int4,interval,text,text)") " "
+																								 "FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace "
+																								 "AS n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace "
+																								 "WHERE e.extname OPERATOR(pg_catalog.=) 'acteon_replay'";
 
 /*
  * Read what consumers may ask of an extension that was found.
@@ -35,6 +35,7 @@ ExtensionSkillsRead(const PGresult *result)
 		.sleep = strcmp(PQgetvalue(result, 0, 3), "t") == 0,
 		.doubts = strcmp(PQgetvalue(result, 0, 4), "t") == 0,
 		.describes = strcmp(PQgetvalue(result, 0, 5), "t") == 0,
+		.targets = strcmp(PQgetvalue(result, 0, 6), "t") == 0,
 	};
 }
 

@@ -19,6 +19,7 @@ typedef struct ExtensionSkills
 	bool sleep;     /* a consumer can say that it sleeps */
 	bool doubts;    /* the figures of the queue tell of doubts */
 	bool describes; /* it tells what is known of actions besides their body */
+	bool targets;   /* a claim can be for another target than production */
 } ExtensionSkills;
 
 /* What is wrong with it. */
