@@ -25,6 +25,8 @@
 #define REFUSED_TABLE "acteon_replay_refused"
 #define SECRET_TABLE "acteon_replay_secret"
 #define NOTIFY_TABLE "acteon_replay_notify"
+#define POLICY_TABLE "acteon_replay_policy"
+#define POLICY_PROVIDER_TABLE "acteon_replay_policy_provider"
 
 /* Rows of a segment at most; the increment of the outbox's sequence. */
 #define SEGMENT_ACTIONS 100
