@@ -48,7 +48,7 @@ RESET ROLE;
 SELECT last_run_at IS NOT NULL AS was_run FROM acteon_replay_policies;
 
 -- bad arguments
-SELECT attempt(format($$SELECT acteon_replay_policy_set(%s)$$, a)) FROM (VALUES (1, $$NULL$$), (2, $$''$$), (3, $$repeat('x', 201)$$), (4, $$'x', NULL$$), (5, $$'x', '{"limit": 5}'$$),
+SELECT regexp_replace(attempt(format($$SELECT acteon_replay_policy_set(%s)$$, a)), 'Known keys are .*', 'Known keys are …') AS attempt FROM (VALUES (1, $$NULL$$), (2, $$''$$), (3, $$repeat('x', 201)$$), (4, $$'x', NULL$$), (5, $$'x', '{"limit": 5}'$$),
 	(6, $$'x', '{"outcome": "failed"}'$$), (7, $$'x', '{"action_ids": ["a"]}'$$), (8, $$'x', '{"to": "2026-01-01T00:00:00Z"}'$$), (9, $$'x', '{"canary": "off"}'$$), (10, $$'x', '{"nothing": 1}'$$),
 	(11, $$'x', '{"error_like": "\\"}'$$), (12, $$'x', rate => 0$$), (13, $$'x', canary => 'hold'$$), (14, $$'x', canary => NULL$$), (15, $$'x', canary => true$$), (16, $$'x', quiet_from => '22:00'$$),
 	(17, $$'x', quiet_from => '22:00', quiet_to => '22:00'$$), (18, $$'x', quiet_from => '00:00', quiet_to => '24:00'$$), (19, $$'x', quiet_from => '22:00:30', quiet_to => '06:00'$$),
