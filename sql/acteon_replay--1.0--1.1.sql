@@ -23,6 +23,10 @@ ALTER TABLE acteon_dispatch_segment
 	ADD COLUMN tenant_limit bigint,
 	ADD COLUMN parked_at timestamptz,
 	ADD COLUMN expires_at timestamptz,
+	ADD COLUMN stopped text,
+	ADD COLUMN pace integer,
+	ADD CONSTRAINT acteon_dispatch_segment_stopped_check
+		CHECK (stopped OPERATOR(pg_catalog.=) ANY ('{paused,cancelled}'::text[])),
 	ADD CONSTRAINT acteon_dispatch_segment_resend_check CHECK (resend OPERATOR(pg_catalog.>=) 0),
 	ADD CONSTRAINT acteon_dispatch_segment_doubt_check
 		CHECK ((doubt_since IS NULL) OPERATOR(pg_catalog.=) (doubt IS NULL)
@@ -40,6 +44,8 @@ COMMENT ON COLUMN acteon_dispatch_segment.provider IS 'Provider of all its actio
 COMMENT ON COLUMN acteon_dispatch_segment.provider_limit IS 'Key of the provider''s row in acteon_replay_limit: the limit that counts the segment while it is leased, or that it waits for while it is parked (due_at is infinity).';
 COMMENT ON COLUMN acteon_dispatch_segment.tenant_limit IS 'The same for the row of a tenant.';
 COMMENT ON COLUMN acteon_dispatch_segment.parked_at IS 'Since when it waits for a limit; NULL: it does not.';
+COMMENT ON COLUMN acteon_dispatch_segment.stopped IS 'Whether its actions are stopped on their own, apart from their batch: paused or cancelled; NULL: they are not.';
+COMMENT ON COLUMN acteon_dispatch_segment.pace IS 'Number of the part in acteon_replay_batch.parts whose rate it keeps; NULL: the rate of its batch.';
 
 COMMENT ON COLUMN acteon_dispatch_segment.expires_at IS 'None of its actions expires earlier; NULL: none expires, or a person has decided to send them nevertheless.';
 
@@ -280,11 +286,11 @@ ALTER TABLE acteon_replay_log
 	DROP CONSTRAINT acteon_replay_log_event_check,
 	ADD CONSTRAINT acteon_replay_log_event_check
 		CHECK (event OPERATOR(pg_catalog.=) ANY
-			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close,plan,await_approval,approve,notify_set,notify_drop,policy_set,policy_drop,policy}'::text[]));
+			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close,plan,await_approval,approve,notify_set,notify_drop,set_start,hand_over,policy_set,policy_drop,policy}'::text[]));
 
 COMMENT ON TABLE acteon_replay_log IS
-	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit or of a notification, for each circuit breaker of a provider that closed, for each API key that was created or revoked, for each contradiction and failover that was detected, for each batch that was made by a plan or has to be approved, for each approval, and for policies that were set or dropped, and their decisions. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
-COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand), plan (a batch was made by a plan, whose digest the details have), await_approval (a batch was made that must be approved), approve, notify_set, notify_drop, policy_set, policy_drop, policy (what a policy found out about a provider).';
+	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit or of a notification, for each circuit breaker of a provider that closed, for each API key that was created or revoked, for each contradiction and failover that was detected, for each batch that was made by a plan or has to be approved, for each approval, for each batch whose start was moved or that was handed over, and for policies that were set or dropped, and their decisions. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
+COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand), plan (a batch was made by a plan, whose digest the details have), await_approval (a batch was made that must be approved), approve, notify_set, notify_drop, set_start, hand_over, policy_set, policy_drop, policy (what a policy found out about a provider). The details of pause, resume, cancel and set_rate name the part of the batch, if it was not all of it.';
 
 ALTER TABLE acteon_replay_installation
 	ADD COLUMN server text,
@@ -592,7 +598,11 @@ DROP POLICY acteon_replay_batch_authorized ON acteon_replay_batch;
 DROP POLICY acteon_replay_log_authorized ON acteon_replay_log;
 ALTER TABLE acteon_replay_batch
 	ALTER COLUMN requested_by_oid TYPE acteon_role USING acteon_role_of_1_0(requested_by, requested_by_oid)::acteon_role,
-	ADD COLUMN session_role_oid acteon_role;
+	ADD COLUMN session_role_oid acteon_role,
+	ADD COLUMN parts jsonb,
+	ADD COLUMN owner_oid acteon_role,
+	ADD CONSTRAINT acteon_replay_batch_parts_check
+		CHECK (pg_catalog.jsonb_typeof(parts) OPERATOR(pg_catalog.=) 'array'::text);
 ALTER TABLE acteon_replay_log
 	ALTER COLUMN role_oid TYPE acteon_role USING acteon_role_of_1_0(role_name, role_oid)::acteon_role;
 DROP FUNCTION acteon_role_of_1_0(name, oid);
@@ -600,13 +610,20 @@ DROP FUNCTION acteon_role_of_1_0(name, oid);
 -- Behind all others: the library has them in this order.
 ALTER TABLE acteon_replay_batch
 	ADD COLUMN told text[]
-		CHECK (told OPERATOR(pg_catalog.<@) '{finished,cancelled,paused,canary,approval,interrupted,held}'::text[]);
+		CHECK (told OPERATOR(pg_catalog.<@) '{finished,cancelled,paused,canary,approval,interrupted,held}'::text[]),
+	ADD COLUMN probe_of text;
+
+-- Purges look at the probes.
+CREATE INDEX acteon_replay_batch_probe_idx ON acteon_replay_batch (id) WHERE probe_of IS NOT NULL;
 
 -- Claims look at the batches that are watched, which are few.
 CREATE INDEX acteon_replay_batch_told_idx ON acteon_replay_batch (id) WHERE told IS NOT NULL;
 
 COMMENT ON COLUMN acteon_replay_batch.told IS 'The events that notifications were told and that still hold (acteon_replay_notify); NULL: there are no notifications, its end was told, or it is itself a notification.';
+COMMENT ON COLUMN acteon_replay_batch.probe_of IS 'Policy whose probe it is: acteon_outbox_purge deletes it when its action is gone. NULL: it is no probe.';
 COMMENT ON COLUMN acteon_replay_batch.session_role_oid IS 'OID of session_role, which follows ALTER ROLE ... RENAME; NULL for batches of version 1.0.';
+COMMENT ON COLUMN acteon_replay_batch.parts IS 'Parts that are steered on their own: an array of objects with tenant or provider, or the number of named action_ids; the state (paused, cancelled or running), or the rate and its number (pace); who has set it, when and why. The last one that an action belongs to holds. NULL: none.';
+COMMENT ON COLUMN acteon_replay_batch.owner_oid IS 'Role that the batch was handed over to, which steers it in place of requested_by; NULL: it was not handed over.';
 
 CREATE POLICY acteon_replay_batch_authorized ON acteon_replay_batch FOR SELECT
 	USING (EXISTS (SELECT FROM pg_catalog.pg_roles AS r
@@ -688,6 +705,10 @@ ALTER FUNCTION acteon_replay_read_batches(bigint, bigint, bigint) RENAME TO acte
 ALTER FUNCTION acteon_replay_items(bigint, text) RENAME TO acteon_replay_items_1_0;
 ALTER FUNCTION acteon_outbox_check() RENAME TO acteon_outbox_check_1_0;
 ALTER FUNCTION acteon_replay_lineage(text) RENAME TO acteon_replay_lineage_1_0;
+ALTER FUNCTION acteon_replay_pause(bigint, text) RENAME TO acteon_replay_pause_1_0;
+ALTER FUNCTION acteon_replay_resume(bigint, text) RENAME TO acteon_replay_resume_1_0;
+ALTER FUNCTION acteon_replay_cancel(bigint, text) RENAME TO acteon_replay_cancel_1_0;
+ALTER FUNCTION acteon_replay_set_rate(bigint, numeric, text) RENAME TO acteon_replay_set_rate_1_0;
 
 /*
  * Effects
@@ -1350,7 +1371,7 @@ COMMENT ON FUNCTION acteon_outbox_redrive(bigint[], bigint, text, text, integer,
 	'Puts dead actions that match every given filter back into the queue, with all their attempts, up to max_actions; rate is in actions per second. Each is looked up in the audit table before it is sent, and is sent under a new id. Actions that have expired, those that have been replayed again and those of cancelled batches are skipped, and counted; those of a paused batch wait until it is resumed, which a NOTICE reports. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 COMMENT ON FUNCTION acteon_outbox_purge(interval, bigint, text) IS
-	'Deletes the outbox and delivery rows of actions that have been finished for longer than older_than; returns how many. A large outbox is kept in parts, and a part that is not in use any more is truncated once all its actions are old, except a few that stay: those that are not finished, and up to 1,000 that are younger. In the part in use, and in one with many unfinished actions, rows are deleted one by one, those of an action when all its replays are old, until max_actions are deleted, or up to 1,000 more. A part that another session uses, or that has changed since a transaction began that still has its snapshot, is left for the next purge, which a NOTICE reports. One purge runs at a time; another one does nothing and returns 0, with a NOTICE. A purged action counts as never replayed, so keep actions at least as long as the audit table keeps its records; its next replay gets an id that was not used before. Batches are kept, and so are actions in doubt. An older_than of less than 24 hours, the time for which the gateway remembers ids, raises a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
+	'Deletes the outbox and delivery rows of actions that have been finished for longer than older_than; returns how many. A large outbox is kept in parts, and a part that is not in use any more is truncated once all its actions are old, except a few that stay: those that are not finished, and up to 1,000 that are younger. In the part in use, and in one with many unfinished actions, rows are deleted one by one, those of an action when all its replays are old, until max_actions are deleted, or up to 1,000 more. A part that another session uses, or that has changed since a transaction began that still has its snapshot, is left for the next purge, which a NOTICE reports. One purge runs at a time; another one does nothing and returns 0, with a NOTICE. A purged action counts as never replayed, so keep actions at least as long as the audit table keeps its records; its next replay gets an id that was not used before. Batches are kept, except probes of policies, and so are actions in doubt. An older_than of less than 24 hours, the time for which the gateway remembers ids, raises a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_read_stats(
 	OUT depth bigint,
@@ -1682,7 +1703,10 @@ CREATE FUNCTION acteon_replay_read_batches(
 	OUT plan text,
 	OUT awaits_until timestamptz,
 	OUT approved_by name,
-	OUT expired bigint)
+	OUT expired bigint,
+	OUT paused bigint,
+	OUT parts jsonb,
+	OUT handed_to name)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_read_batches'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
@@ -1696,7 +1720,8 @@ CREATE OR REPLACE VIEW acteon_replay_batches AS
 		b.delivered_by, b.dead, b.cancelled, b.rate, b.speed, b.time_left, b.start_at,
 		b.breaker, b.stop_reason, b.stopped_by, b.stopped_at, b.failures, b.last_chunk_at,
 		b.query, b.in_doubt, b.held, b.done, b.on_doubt, b.canary, b.refused, b.plan, b.awaits_until, b.approved_by,
-		b.expired
+		b.expired,
+		b.paused, b.parts, b.handed_to
 	FROM acteon_replay_read_batches() AS b;
 
 COMMENT ON COLUMN acteon_replay_batches.passed_over IS 'Records whose action already has a replay, took effect, had expired, or, with lost, was not lost.';
@@ -1714,6 +1739,9 @@ COMMENT ON COLUMN acteon_replay_batches.plan IS 'Digest of its plan, if it has o
 COMMENT ON COLUMN acteon_replay_batches.awaits_until IS 'Until when it waits for approval; NULL: it does not. Afterwards it is cancelled.';
 COMMENT ON COLUMN acteon_replay_batches.approved_by IS 'Role that approved it.';
 COMMENT ON COLUMN acteon_replay_batches.expired IS 'Actions that were not sent because they expired first (expire_after, ends_at).';
+COMMENT ON COLUMN acteon_replay_batches.paused IS 'Of the waiting actions, those that were paused on their own (acteon_replay_pause with a tenant, a provider or action_ids): they wait even if the batch is running.';
+COMMENT ON COLUMN acteon_replay_batches.parts IS 'Tenants and providers that are paused or cancelled apart from the rest of the batch, or parts that have a rate of their own, with the role, the time and the reason; NULL: none. The last one that an action belongs to holds. Of actions that were paused or cancelled by their ids, only the log tells.';
+COMMENT ON COLUMN acteon_replay_batches.handed_to IS 'Role that the batch was handed over to (acteon_replay_hand_over), which steers it in place of requested_by; NULL: it was not handed over.';
 COMMENT ON COLUMN acteon_replay_batches.canary IS
 	'How far the canary is: the open step, how many actions it and the steps before have released, and what it waits for: answers, records or a person. "passed": all steps have been released. It also says how many actions were judged by their answers because they had no audit records. NULL: the batch has none.';
 
@@ -1737,10 +1765,12 @@ ALTER TYPE acteon_replay_item ADD ATTRIBUTE reason text;
 ALTER TYPE acteon_replay_item ADD ATTRIBUTE page_key bigint;
 ALTER TYPE acteon_replay_item ADD ATTRIBUTE patched boolean;
 ALTER TYPE acteon_replay_item ADD ATTRIBUTE expires_at timestamptz;
+ALTER TYPE acteon_replay_item ADD ATTRIBUTE paused boolean;
 
 COMMENT ON COLUMN acteon_replay_item.reason IS 'Why a record was refused, for programs; error has it in words. NULL for actions.';
 COMMENT ON COLUMN acteon_replay_item.page_key IS 'For the next page, pass the last one as after_id: outbox_id, or of a refused record its number in the batch.';
 COMMENT ON COLUMN acteon_replay_item.expires_at IS 'When it expires, or did; NULL: never.';
+COMMENT ON COLUMN acteon_replay_item.paused IS 'Whether it waits because its batch is paused, or because it was paused on its own, alone or with its tenant or provider. NULL for refused records.';
 COMMENT ON COLUMN acteon_replay_item.patched IS 'Whether its payload was changed by the patch of its batch. False as well if the patch changed nothing in it; true if an earlier replay with the same patch had changed it.';
 
 CREATE FUNCTION acteon_replay_items(
@@ -1813,6 +1843,179 @@ plan: the digest of its plan, as acteon_replay_batches shows it
 reason: the reason, which is stored in the log
 
 Errors: P0002 no such batch, 42501 no admin grant for all of it, or not a second person, 22023 another plan, 55000 it is not awaiting approval, or not any more.';
+
+/*
+ * Steering, also of a part of a batch
+ */
+
+CREATE FUNCTION acteon_replay_pause(
+	batch_id bigint,
+	reason text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_ids text[] DEFAULT NULL,
+	OUT state text,
+	OUT waiting bigint,
+	OUT in_flight bigint,
+	OUT cancelled bigint)
+RETURNS record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_pause(bigint, text, text, text, text[]) IS
+'Pauses a batch: once the call is committed, none of its actions is handed out until it is resumed, however many are waiting. Actions that a consumer holds at that moment are completed. A circuit breaker that opens does the same.
+
+With a tenant, a provider or action_ids, pauses only the actions of the batch that meet all of these. They stay paused when the whole batch is paused and resumed, until they are resumed in the same way or with parts => true. While the batch is still being enqueued, this holds for later actions of the tenant or provider, too. The call waits for claims in progress and reads the batch once.
+
+The role that started the batch, or that it was handed over to, can call it, as long as it may replay at all, and so can members of this role that inherit its rights, roles whose grants as admins or operators cover everything in the batch (while it is being enqueued: everything that its query selects), and superusers.
+
+Arguments:
+batch_id: the batch
+reason: the reason, which is stored in the log
+tenant: only the actions of this tenant, not of those below it
+provider: only the actions of this provider
+action_ids: only these actions, by their original or their new ids, at most 100,000
+
+Returns the new state of the whole batch.
+
+Errors: P0002 no such batch, or it has nothing of this tenant or provider, 42501 the caller may not steer it, 55000 the batch is cancelled, 54000 too many parts, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_resume(
+	batch_id bigint,
+	reason text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_ids text[] DEFAULT NULL,
+	parts boolean DEFAULT false,
+	OUT state text,
+	OUT waiting bigint,
+	OUT in_flight bigint,
+	OUT cancelled bigint)
+RETURNS record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_resume(bigint, text, text, text, text[], boolean) IS
+'Resumes a paused batch. It continues at its rate, so that actions that became due meanwhile are not sent in a burst. Its circuit breaker starts anew; a start_at in the future is kept. What was paused on its own stays paused, which a NOTICE reports.
+
+With a tenant, a provider or action_ids, resumes only what of these was paused on its own. If the whole batch is paused, they wait for that. What the canary has passed by can be resumed only when the canary is over.
+
+The role that started the batch, or that it was handed over to, can call it, as long as it may replay at all, and so can members of this role that inherit its rights, roles with admin grants that cover everything in the batch, and superusers.
+
+Arguments:
+batch_id: the batch
+reason: the reason, which is stored in the log
+tenant, provider, action_ids: only these actions, as in acteon_replay_pause
+parts: with true, the batch and everything in it that was paused on its own
+
+Returns the new state of the whole batch.
+
+Errors: P0002 no such batch, or it has nothing of this tenant or provider, 42501 the caller may not steer it, 55000 the batch is cancelled, or its canary has passed the part by, 54000 too many parts, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_cancel(
+	batch_id bigint,
+	reason text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_ids text[] DEFAULT NULL,
+	OUT state text,
+	OUT waiting bigint,
+	OUT in_flight bigint,
+	OUT cancelled bigint)
+RETURNS record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_cancel(bigint, text, text, text, text[]) IS
+'Cancels a batch permanently: once the call is committed, none of its actions is handed out, however many are waiting. Waiting actions become cancelled and can be replayed again, in a new batch; actions in flight are completed, and are cancelled if they are given back. The call waits for claims in progress, so the numbers that it returns are final. In a large batch the call itself records only a part of the cancelled actions (100,000), and later claims and purges the rest; no result shows the difference.
+
+With a tenant, a provider or action_ids, cancels only the actions of the batch that meet all of these, and the batch goes on with the others. The call reads the batch once, and records all of them itself.
+
+The roles that may pause the batch can call it.
+
+Arguments:
+batch_id: the batch
+reason: the reason, which is stored in the log
+tenant, provider, action_ids: only these actions, as in acteon_replay_pause
+
+Returns the new state of the whole batch.
+
+Errors: P0002 no such batch, or it has nothing of this tenant or provider, 42501 the caller may not steer it, 55000 it is awaiting approval and a part was given, 54000 too many parts, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_set_rate(
+	batch_id bigint,
+	rate numeric,
+	reason text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_ids text[] DEFAULT NULL,
+	OUT state text,
+	OUT waiting bigint,
+	OUT in_flight bigint,
+	OUT cancelled bigint)
+RETURNS record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_set_rate(bigint, numeric, text, text, text, text[]) IS
+'Changes the rate of a batch, in actions per second, for its waiting actions and for those that acteon_replay_all has still to enqueue; NULL: no limit. Retries do not become due earlier.
+
+With a tenant, a provider or action_ids, gives only these actions a rate, which they keep beside that of the batch; NULL: they go at the rate of the batch again.
+
+The roles that may resume the batch can call it. Those that may only pause it can slow it down: to a rate that is not above that of the batch, and for a part not above that of any other part.
+
+Arguments:
+batch_id: the batch
+rate: actions per second
+reason: the reason, which is stored in the log
+tenant, provider, action_ids: only these actions, as in acteon_replay_pause
+
+Returns the new state of the whole batch.
+
+Errors: P0002 no such batch, or it has nothing of this tenant or provider, 42501 the caller may not steer it, 55000 the batch is cancelled, 54000 too many parts, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_set_start(
+	batch_id bigint,
+	start_at timestamptz,
+	reason text DEFAULT NULL,
+	OUT state text,
+	OUT waiting bigint,
+	OUT in_flight bigint,
+	OUT cancelled bigint)
+RETURNS record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_set_start(bigint, timestamptz, text) IS
+'Changes the time before which nothing of a batch is handed out, in either direction; NULL: it begins, or goes on, at once. Its waiting actions become due from then on, at the rate of the batch; retries do not become due earlier. What a consumer holds is completed, also if the batch had begun.
+
+The roles that may resume the batch can call it. Those that may only pause it can postpone it.
+
+Arguments:
+batch_id: the batch
+start_at: the time
+reason: the reason, which is stored in the log
+
+Returns the new state of the batch.
+
+Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 the batch is cancelled, 22023 bad argument, such as infinity.';
+
+CREATE FUNCTION acteon_replay_hand_over(batch_id bigint, role regrole, reason text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_hand_over(bigint, regrole, text) IS
+'Hands a batch over to another role, which from then on steers it in place of the role that started it; that one stays recorded as requested_by. The other role needs grants as admin or operator for everything in the batch (while it is being enqueued: for everything that its query selects); otherwise the error says what is missing. It cannot continue a batch that was approved for the role that started it. Logged with both roles.
+
+The roles that may resume the batch can call it.
+
+Arguments:
+batch_id: the batch
+role: the role that it is handed over to
+reason: the reason, which is stored in the log
+
+Errors: P0002 no such batch, 42501 the caller may not steer it, or the other role has no grants for all of it, 42704 no such role, 55000 it is awaiting approval, 22023 bad argument.';
 
 /*
  * Policies
@@ -1943,7 +2146,7 @@ COMMENT ON FUNCTION acteon_replay_policy_set(text, jsonb, numeric, acteon_canary
 
 When something that a provider lost can be replayed, the policy replays a single action as a probe, and another one after probe_every as long as these fail. When one takes effect, it replays the rest, oldest first, in batches of at most a minute and 1,000 records, one after the other. If more than half of a batch fails, or its circuit breaker (of 10 deliveries, unless filters has another breaker_window) pauses it, the policy cancels the batch and probes again, after 10 seconds at first, and at most 10 minutes.
 
-It waits while a batch of its own is paused by a person, and leaves alone what a person has cancelled: then it replays only records that are dispatched later.
+It waits while a batch of its own, or a part of it, is paused by a person, and leaves alone what a person has cancelled, a batch or a part: then it replays only records that are dispatched later. It does not steer a batch that was handed over.
 
 Arguments:
 name: name of the policy, 1 to 200 bytes
@@ -1995,6 +2198,7 @@ CREATE VIEW acteon_replay_policies WITH (security_barrier) AS
 			WHEN q.quiet_until IS NOT NULL THEN 'quiet'::text
 			WHEN p.day OPERATOR(pg_catalog.=) q.today AND p.day_actions OPERATOR(pg_catalog.>=) p.max_a_day THEN 'day limit'::text
 			WHEN b.state OPERATOR(pg_catalog.=) 'paused'::text AND b.stopped_by IS NOT NULL AND NOT r.is_ours THEN 'held'::text
+			WHEN b.paused OPERATOR(pg_catalog.>) 0 THEN 'held'::text
 			ELSE coalesce(r.state, 'idle'::text)
 		END AS state,
 		CASE
@@ -2004,6 +2208,7 @@ CREATE VIEW acteon_replay_policies WITH (security_barrier) AS
 			WHEN p.day OPERATOR(pg_catalog.=) q.today AND p.day_actions OPERATOR(pg_catalog.>=) p.max_a_day THEN 'the next day'::text
 			WHEN b.state OPERATOR(pg_catalog.=) 'paused'::text AND b.stopped_by IS NOT NULL AND NOT r.is_ours
 				THEN pg_catalog.format('batch %s, which %s has paused'::text, b.id::text, b.stopped_by::text)
+			WHEN b.paused OPERATOR(pg_catalog.>) 0 THEN pg_catalog.format('batch %s, of which a part is paused'::text, b.id::text)
 			WHEN r.batch_id IS NOT NULL AND r.is_probe THEN pg_catalog.format('the result of a probe, batch %s'::text, r.batch_id::text)
 			WHEN r.batch_id IS NOT NULL THEN pg_catalog.format('the end of batch %s'::text, r.batch_id::text)
 			WHEN r.state OPERATOR(pg_catalog.=) 'probing'::text AND r.failing_since IS NOT NULL THEN 'the next probe, as the provider fails'::text
@@ -2037,7 +2242,7 @@ GRANT SELECT ON acteon_replay_policies TO PUBLIC;
 COMMENT ON VIEW acteon_replay_policies IS
 	'Policies, with a row for each provider that has lost something since. A role sees its own policies and those of roles whose privileges it inherits; superusers see all.';
 COMMENT ON COLUMN acteon_replay_policies.provider IS 'NULL: nothing has been lost yet.';
-COMMENT ON COLUMN acteon_replay_policies.state IS 'idle: nothing that was lost can be replayed; probing: it finds out whether the provider works, with one action at a time; replaying; held: a person has paused its batch, if the reader may see that; quiet: quiet hours; day limit: max_a_day is reached; error: the last run failed; disabled: its role was dropped.';
+COMMENT ON COLUMN acteon_replay_policies.state IS 'idle: nothing that was lost can be replayed; probing: it finds out whether the provider works, with one action at a time; replaying; held: a person has paused its batch, or a part of it, if the reader may see that; quiet: quiet hours; day limit: max_a_day is reached; error: the last run failed; disabled: its role was dropped.';
 COMMENT ON COLUMN acteon_replay_policies.waits_for IS 'What it waits for, or why it does nothing.';
 COMMENT ON COLUMN acteon_replay_policies.next_try IS 'When it can go on; NULL: when what it waits for happens, or in the next run.';
 COMMENT ON COLUMN acteon_replay_policies.last_run_at IS 'When acteon_replay_policy_run last looked at it; NULL: never. If this is long ago, nobody calls the function.';
@@ -2069,19 +2274,7 @@ COMMENT ON PROCEDURE acteon_replay_all(jsonb, numeric, timestamptz, text, intege
 	'The same for a query in the form that acteon_replay_preview returns. rate, start_at and reason, if given, replace those of the query.';
 
 COMMENT ON PROCEDURE acteon_replay_continue(bigint, integer, text, bigint, bigint, bigint) IS
-	'Continues a batch whose acteon_replay_all was interrupted by a crash, a cancelled statement or a failover; nothing is replayed twice or left out. The grants of the calling role apply; two concurrent calls take turns. Does nothing if the batch is complete. The roles that may pause the batch can call it. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 not a batch of acteon_replay_all or cancelled, 2D000 inside a transaction block.';
-
-COMMENT ON FUNCTION acteon_replay_pause(bigint, text) IS
-	'Pauses a batch: once the call is committed, none of its actions is handed out until it is resumed, however many are waiting. Actions that a consumer holds at that moment are completed. A circuit breaker that opens does the same. The role that started the batch can call it, as long as it may replay at all, and so can roles whose admin grants cover everything in the batch (while it is being enqueued: everything that its query selects), and superusers. Returns the new state of the batch. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 the batch is cancelled, 22023 bad argument.';
-
-COMMENT ON FUNCTION acteon_replay_resume(bigint, text) IS
-	'Resumes a paused batch. It continues at its rate, so that actions that became due meanwhile are not sent in a burst. Its circuit breaker starts anew; a start_at in the future is kept. The roles that may pause the batch can call it. Returns the new state of the batch. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 the batch is cancelled, 22023 bad argument.';
-
-COMMENT ON FUNCTION acteon_replay_cancel(bigint, text) IS
-	'Cancels a batch permanently: once the call is committed, none of its actions is handed out, however many are waiting. Waiting actions become cancelled and can be replayed again, in a new batch; actions in flight are completed, and are cancelled if they are given back. The call waits for claims in progress, so the numbers that it returns are final. In a large batch the call itself records only a part of the cancelled actions (100,000), and later claims and purges the rest; no result shows the difference. The roles that may pause the batch can call it. Returns the new state of the batch. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 the batch is cancelled, 22023 bad argument.';
-
-COMMENT ON FUNCTION acteon_replay_set_rate(bigint, numeric, text) IS
-	'Changes the rate of a batch, in actions per second, for its waiting actions and for those that acteon_replay_all has still to enqueue; NULL: no limit. Retries do not become due earlier. The roles that may pause the batch can call it. Returns the new state of the batch. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 the batch is cancelled, 22023 bad argument.';
+	'Continues a batch whose acteon_replay_all was interrupted by a crash, a cancelled statement or a failover; nothing is replayed twice or left out. The grants of the calling role apply; two concurrent calls take turns. Does nothing if the batch is complete. The roles that may resume the batch can call it. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 not a batch of acteon_replay_all or cancelled, 2D000 inside a transaction block.';
 
 COMMENT ON FUNCTION acteon_authorized(text, text, text, text) IS
 	'Returns whether an admin, operator or viewer grant of the current role covers this tenant, namespace, provider and action type; false if one of them is NULL. The extension''s row-level security policies use it, and other policies can use it, too: grants are read once for each query.';
@@ -2128,7 +2321,7 @@ COMMENT ON COLUMN acteon_grants.role IS
 COMMENT ON TABLE acteon_replay_batch IS
 	'One row for each call of a replay function that found something: who called it, when, why, with what query, its progress and its end. The view acteon_replay_batches adds the results of the actions.';
 COMMENT ON COLUMN acteon_replay_batch.requested_by IS 'Name that the role had that made the call (current_user), whose grants were checked.';
-COMMENT ON COLUMN acteon_replay_batch.requested_by_oid IS 'The role itself, which may steer the batch: also after it was renamed, and after a restore. Empty if it was dropped; a later role of the same name is another role.';
+COMMENT ON COLUMN acteon_replay_batch.requested_by_oid IS 'The role itself, which may steer the batch unless it was handed over: also after it was renamed, and after a restore. Empty if it was dropped; a later role of the same name is another role.';
 COMMENT ON COLUMN acteon_replay_batch.query IS 'The query, in the form that acteon_replay_bulk(jsonb) takes; {"action_id": ...} for a single replay.';
 COMMENT ON COLUMN acteon_replay_batch.failed IS 'Records that could not be replayed, which are called refused elsewhere; the reasons are in failures, the records in acteon_replay_refused.';
 COMMENT ON COLUMN acteon_replay_batch.cursor IS 'Position that acteon_replay_all has reached; NULL at the beginning and at the end.';
@@ -2264,7 +2457,7 @@ BEGIN
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
-				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_pause,
+				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_pause,
 				acteon_quiet_until,acteon_replay_policy_drop,acteon_replay_policy_run,acteon_replay_policy_set,acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
 				acteon_replay_resume,acteon_replay_run,acteon_replay_set_rate,acteon_replay_settle,
 				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,
@@ -2334,3 +2527,7 @@ DROP FUNCTION acteon_replay_read_batches_1_0(bigint, bigint, bigint);
 DROP FUNCTION acteon_replay_items_1_0(bigint, text);
 DROP FUNCTION acteon_outbox_check_1_0();
 DROP FUNCTION acteon_replay_lineage_1_0(text);
+DROP FUNCTION acteon_replay_pause_1_0(bigint, text);
+DROP FUNCTION acteon_replay_resume_1_0(bigint, text);
+DROP FUNCTION acteon_replay_cancel_1_0(bigint, text);
+DROP FUNCTION acteon_replay_set_rate_1_0(bigint, numeric, text);

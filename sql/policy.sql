@@ -239,8 +239,6 @@ SELECT pg_temp.lose('h-', 1, 20);
 SELECT pg_temp.run();
 SELECT pg_temp.go(:works);
 SET ROLE regress_acteon_policy_member;
-SELECT attempt($$SELECT state FROM acteon_replay_pause(2, 'wait')$$);
-SET ROLE regress_acteon_policy;
 SELECT state FROM acteon_replay_pause(2, 'wait');
 RESET ROLE;
 SELECT pg_temp.lose('i-', 1, 5);
@@ -311,6 +309,143 @@ SELECT pg_temp.run();
 SELECT batch_id, state FROM pg_temp.batches;
 SELECT * FROM pg_temp.policies;
 UPDATE acteon_replay_policy SET rate = NULL, quiet_from = NULL, quiet_to = NULL;
+
+-- operators of all of a batch may pause it, and not resume it; the policy waits for whoever did it
+CALL clean();
+DELETE FROM acteon_replay_policy_provider;
+SELECT pg_temp.lose('w-', 1, 10);
+SELECT pg_temp.run();
+SELECT pg_temp.go(:works);
+SET ROLE regress_acteon_policy_other;
+SELECT state FROM acteon_replay_pause(2, 'wait');
+SELECT attempt($$SELECT state FROM acteon_replay_resume(2)$$);
+RESET ROLE;
+SELECT pg_temp.run();
+SELECT * FROM pg_temp.policies;
+SET ROLE regress_acteon_policy_member;
+SELECT state FROM acteon_replay_resume(2);
+-- a part of a batch is paused: the rest goes on, and nothing new is begun, as it could belong to the part
+SELECT waiting FROM acteon_replay_pause(2, 'not this one', action_ids => ARRAY(SELECT original_action_id FROM acteon_replay_items(2) ORDER BY outbox_id LIMIT 1));
+RESET ROLE;
+SELECT pg_temp.lose('y-', 1, 5);
+SELECT pg_temp.go(:works, rounds => 2);
+SELECT * FROM pg_temp.policies;
+SELECT batch_id, state, replayed, done, waiting, paused FROM acteon_replay_batches ORDER BY batch_id;
+-- … which quiet hours do not change
+SELECT pg_temp.quiet_hours('-1 h', '1 h');
+SELECT pg_temp.run();
+SELECT pg_temp.quiet_hours('-2 h', '-1 h');
+SELECT pg_temp.go(:works, rounds => 2);
+SELECT batch_id, state, replayed, done, waiting, paused FROM acteon_replay_batches ORDER BY batch_id;
+SELECT waiting FROM acteon_replay_resume(2, action_ids => ARRAY(SELECT original_action_id FROM acteon_replay_items(2) ORDER BY outbox_id LIMIT 1));
+SELECT pg_temp.go(:works, rounds => 4);
+SELECT * FROM pg_temp.policies;
+SELECT * FROM pg_temp.sends;
+-- … is cancelled: the rest goes on; of what was lost before, nothing is replayed any more, the part least of all
+CALL clean();
+DELETE FROM acteon_replay_policy_provider;
+SELECT pg_temp.lose('k-', 1, 10);
+SELECT pg_temp.run();
+SELECT pg_temp.go(:works);
+SELECT cancelled FROM acteon_replay_cancel(2, 'not this one', action_ids => ARRAY(SELECT original_action_id FROM acteon_replay_items(2) ORDER BY outbox_id LIMIT 1));
+SELECT count(make_record('since-' || i, at => clock_timestamp())) FROM generate_series(1, 3) AS i;
+SELECT pg_temp.go(:works);
+SELECT pg_temp.go(:works, rounds => 4);
+SELECT * FROM pg_temp.sends;
+SELECT batch_id, state, replayed, done, cancelled FROM pg_temp.batches;
+SELECT * FROM pg_temp.policies;
+-- … also if the policy cancels the rest
+CALL clean();
+DELETE FROM acteon_replay_policy_provider;
+SELECT pg_temp.lose('j-', 1, 40);
+SELECT pg_temp.run();
+SELECT pg_temp.go(:works);
+SELECT cancelled FROM acteon_replay_cancel(2, 'not this one', action_ids => ARRAY(SELECT original_action_id FROM acteon_replay_items(2) ORDER BY outbox_id DESC LIMIT 1));
+SELECT pg_temp.go(:down, 10);
+SELECT pg_temp.go(:works);
+SELECT pg_temp.go(:works, rounds => 3);
+SELECT batch_id, state, replayed, done FROM pg_temp.batches;
+SELECT * FROM pg_temp.policies;
+
+-- a batch that was handed over is not steered any more, neither for quiet hours nor because the provider fails; the policy waits for its end
+CALL clean();
+DELETE FROM acteon_replay_policy_provider;
+SELECT pg_temp.lose('o-', 1, 20);
+SELECT pg_temp.run();
+SELECT pg_temp.go(:works);
+SELECT pg_temp.quiet_hours('-1 h', '1 h');
+SELECT pg_temp.run();
+SET ROLE regress_acteon_policy;
+SELECT acteon_replay_hand_over(2, 'regress_acteon_policy_other', 'yours');
+SET ROLE regress_acteon_policy_other;
+SELECT state FROM acteon_replay_resume(2);
+RESET ROLE;
+SELECT pg_temp.run();
+SELECT batch_id, state FROM pg_temp.batches;
+SELECT pg_temp.quiet_hours('-2 h', '-1 h');
+SET ROLE regress_acteon_policy_other;
+SELECT state FROM acteon_replay_pause(2, 'policy p: quiet hours');
+RESET ROLE;
+SELECT pg_temp.run();
+SELECT batch_id, state FROM pg_temp.batches;
+SELECT * FROM pg_temp.policies;
+SET ROLE regress_acteon_policy_other;
+SELECT state FROM acteon_replay_resume(2);
+RESET ROLE;
+SELECT pg_temp.go(:down, 10);
+SELECT batch_id, state FROM pg_temp.batches;
+SELECT state FROM acteon_replay_resume(2);
+SELECT pg_temp.go(:works);
+SELECT pg_temp.go(:works, rounds => 4);
+SELECT * FROM pg_temp.policies;
+SELECT count(*) FROM acteon_audit WHERE outcome = 'executed';
+
+-- with expire_after: what has expired is not lost, and a probe that expires says nothing about the provider
+CALL clean();
+DELETE FROM acteon_replay_policy_provider;
+UPDATE acteon_replay_policy SET quiet_from = NULL, quiet_to = NULL;
+SET ROLE regress_acteon_policy;
+SELECT acteon_replay_policy_set('p', '{"expire_after": "PT5M"}', canary => 'off', time_zone => 'UTC');
+RESET ROLE;
+SELECT pg_temp.lose('old-', 1, 20);
+SELECT pg_temp.run();
+SELECT * FROM pg_temp.batches;
+SELECT * FROM pg_temp.policies;
+SELECT count(make_record('new-' || i, at => clock_timestamp())) FROM generate_series(1, 3) AS i;
+SELECT pg_temp.run();
+UPDATE acteon_dispatch_segment SET expires_at = now() - interval '1 s';
+UPDATE acteon_dispatch_outbox SET expires_at = now() - interval '1 s';
+SELECT pg_temp.answer('email', :works);
+SELECT state, outcome FROM acteon_replay_items(1);
+SELECT pg_temp.run();
+SELECT * FROM pg_temp.policies;
+SELECT failures, cardinality(probed) AS probed FROM acteon_replay_policy_provider;
+SELECT pg_temp.go(:works);
+SELECT pg_temp.go(:works);
+SELECT * FROM pg_temp.sends;
+SELECT * FROM pg_temp.policies;
+SET ROLE regress_acteon_policy;
+SELECT acteon_replay_policy_set('p', canary => 'off', time_zone => 'UTC');
+RESET ROLE;
+
+-- probes do not pile up: they go with their actions, and nothing else does
+CALL clean();
+DELETE FROM acteon_replay_policy_provider;
+SELECT pg_temp.lose('u-', 1, 3);
+SELECT pg_temp.run();
+SELECT pg_temp.go(:down, rounds => 4);
+SELECT pg_temp.go(:works);
+SELECT pg_temp.go(:works, rounds => 2);
+SELECT pg_temp.lose('u-', 4, 4);
+SELECT pg_temp.run();
+SELECT pg_temp.go(:works, rounds => 3);
+SELECT batch_id, replayed, (SELECT probe_of FROM acteon_replay_batch AS p WHERE p.id = b.batch_id) AS probe_of FROM pg_temp.batches AS b;
+SELECT acteon_outbox_purge('1 h');
+SELECT count(*) FROM pg_temp.batches;
+\set purged 'SELECT (SELECT array_agg(id ORDER BY id) FROM acteon_replay_batch) AS batches, (SELECT array_agg(DISTINCT batch_id ORDER BY batch_id) FROM acteon_replay_tally) AS tally;'
+SELECT acteon_outbox_purge('0');
+:purged
+SELECT * FROM acteon_outbox_check();
 
 -- at most so many a day, probes included; the next day goes on
 CALL clean();

@@ -99,8 +99,11 @@ enum
 	Anum_batch_approved_at,
 	Anum_batch_approved_by,
 	Anum_batch_session_role_oid,
+	Anum_batch_parts,
+	Anum_batch_owner_oid,
 	Anum_batch_told,
-	Natts_batch = Anum_batch_told
+	Anum_batch_probe_of,
+	Natts_batch = Anum_batch_probe_of
 };
 
 enum
@@ -156,7 +159,9 @@ enum
 	Anum_segment_tenant_limit,
 	Anum_segment_parked_at,
 	Anum_segment_expires_at,
-	Natts_segment = Anum_segment_expires_at
+	Anum_segment_stopped,
+	Anum_segment_pace,
+	Natts_segment = Anum_segment_pace
 };
 
 enum

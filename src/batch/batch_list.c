@@ -117,8 +117,10 @@ enum
 	"queued AS (SELECT batch_id, sum(n) FILTER (WHERE state = " SQL_RUNNING ") AS in_flight," \
 	"		sum(n) FILTER (WHERE state = " SQL_WAITING ") AS idle," \
 	"		sum(n) FILTER (WHERE state = " SQL_IN_DOUBT ") AS in_doubt," \
-	"		sum(n) FILTER (WHERE held IS NOT NULL) AS held" \
-	"	FROM (SELECT batch_id, (last_id - first_id + 1)::integer AS n, held," \
+	"		sum(n) FILTER (WHERE held IS NOT NULL) AS held," \
+	"		sum(n) FILTER (WHERE state = " SQL_WAITING " AND stopped = '" STOPPED_PAUSED \
+	"') AS paused" \
+	"	FROM (SELECT batch_id, (last_id - first_id + 1)::integer AS n, held, stopped," \
 	"			" SEGMENT_STATE( \
 		"s", \
 		"$2") " AS state" \
@@ -183,7 +185,7 @@ enum
 	"		::bigint AS cancelled, coalesce(n.expired, 0)::bigint AS expired," \
 	"	coalesce(n.delivered_by, '{}') AS delivered_by," \
 	"	coalesce(q.idle, 0)::bigint AS all_waiting, coalesce(q.in_flight, 0)::bigint AS all_in_flight," \
-	"	coalesce(q.in_doubt, 0)::bigint AS all_in_doubt," \
+	"	coalesce(q.in_doubt, 0)::bigint AS all_in_doubt, coalesce(q.paused, 0)::bigint AS all_paused," \
 	"	round(coalesce(n.lately, 0) / least(greatest(extract(epoch FROM $2 - greatest(" \
 	"		c.created_at, CASE WHEN c.start_at < $2 THEN c.start_at END)), 1), 60), 1) AS speed " \
 	"FROM chosen AS c LEFT JOIN ended AS e ON e.batch_id = c.id" \
@@ -224,6 +226,8 @@ enum
 	"	w.stop_reason, w.stopped_by, c.stopped_at, w.failures, w.last_chunk_at, w.query," \
 	"	c.in_doubt, c.held, c.done, c.on_doubt, NULL, w.failed," \
 	"	w.plan, c.awaits_until, w.approved_by, c.expired," \
+	"	CASE WHEN c.is_cancelled THEN 0 WHEN NOT c.in_part THEN c.all_paused END, w.parts," \
+	"	(SELECT r.rolname FROM pg_roles AS r WHERE r.oid = w.owner_oid::oid)," \
 	"	c.in_part, c.stopped, c.is_complete, c.all_waiting, c.all_in_flight, c.all_in_doubt," \
 	"	c.breaker_window, c.breaker_share," \
 	"	c.breaker_since, " CANARY " " \
@@ -272,6 +276,9 @@ enum
 	LIST_AWAITS_UNTIL,
 	LIST_APPROVED_BY,
 	LIST_EXPIRED,
+	LIST_PAUSED,
+	LIST_PARTS,
+	LIST_HANDED_TO,
 	LIST_IN_PART,
 	LIST_STOPPED,
 	LIST_IS_COMPLETE,

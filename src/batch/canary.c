@@ -93,11 +93,10 @@ static Postponed postponed[MAX_LOOKED_AT];
 typedef struct Release
 {
 	SegmentTable segments;
-	Pacer pacer;
+	Pacers pacers;
 	int64 last_id; /* that is released */
 	int64 actions; /* that were */
 	int64 room;    /* for so many more */
-	int rows;      /* of a segment */
 } Release;
 
 /*
@@ -218,14 +217,16 @@ is_parked(const Segment *segment)
 static bool
 release_segment(Release *release, const Segment *segment)
 {
-	int64 last_id = segment->first_id + Min(SegmentLength(segment), release->room) - 1;
-	bool parked = is_parked(segment);
+	bool apart = segment->stopped != BATCH_RUNS;
+	int64 last_id = apart ? segment->last_id
+						  : segment->first_id + Min(SegmentLength(segment), release->room) - 1;
+	bool parked = !apart && is_parked(segment);
 	Segment pieces[SEGMENT_ACTIONS + 1];
 	int count = 0;
 
 	if (parked || last_id < segment->last_id)
 	{
-		int rows = parked ? release->rows : SEGMENT_ACTIONS;
+		int rows = parked ? PieceRows(&release->pacers, segment) : SEGMENT_ACTIONS;
 
 		for (int64 id = segment->first_id; id <= last_id; id += rows)
 		{
@@ -235,7 +236,7 @@ release_segment(Release *release, const Segment *segment)
 			piece->first_id = id;
 			piece->last_id = Min(id + rows - 1, last_id);
 			if (parked)
-				piece->due_at = NextDueTime(&release->pacer, SegmentLength(piece));
+				piece->due_at = NextDueTimeOf(&release->pacers, segment, SegmentLength(piece));
 		}
 		if (last_id < segment->last_id)
 		{
@@ -246,8 +247,12 @@ release_segment(Release *release, const Segment *segment)
 			!ReplaceSegment(&release->segments, segment, pieces, count))
 			return false;
 	}
-	release->room -= last_id - segment->first_id + 1;
-	release->actions += last_id - segment->first_id + 1;
+	/* What is stopped on its own is passed by: the step has room for others. */
+	if (!apart)
+	{
+		release->room -= last_id - segment->first_id + 1;
+		release->actions += last_id - segment->first_id + 1;
+	}
 	release->last_id = last_id;
 	return true;
 }
@@ -369,8 +374,8 @@ release_step(HeldBatch *held, Oid schema, TimestampTz now)
 		 */
 		if (canary.actions > 0 && !LockBatch(schema, batch->id, ExclusiveLock, false))
 			return false;
-		BeginPaceBehind(&release.pacer, batch, canary.actions, now);
-		release.rows = SegmentRows(release.pacer.rate);
+		BeginPaceBehind(&release.pacers.batch, batch, canary.actions, now);
+		BeginPaceOfParts(&release.pacers, batch, now);
 		OpenSegments(&release.segments, schema);
 		expire_next(&release, schema, batch, now);
 		canary.last_id =
@@ -378,9 +383,10 @@ release_step(HeldBatch *held, Oid schema, TimestampTz now)
 		canary.actions += release.actions;
 		CloseSegments(&release.segments);
 		SetCanary(held, &canary);
-		if (release.pacer.rate > 0)
+		NotePaces(held, &release.pacers);
+		if (release.pacers.batch.rate > 0)
 		{
-			OptionalTime until = {.given = true, .time = NextDueTime(&release.pacer, 0)};
+			OptionalTime until = {.given = true, .time = NextDueTime(&release.pacers.batch, 0)};
 
 			SetPacedUntil(held, &until);
 		}
@@ -583,7 +589,8 @@ seems_ended(Oid schema, const BatchRow *batch, bool doubts)
 						.batch_id = batch->id,
 						.first_id = batch->canary.first_id,
 						.last_id = batch->canary.last_id,
-						.now = GetCurrentTimestamp()};
+						.now = GetCurrentTimestamp(),
+						.moving = true};
 
 	return batch->canary.actions >= step_size(batch->canary.step) &&
 		   (doubts ? !QueueIsActive(&queue) : QueueIsEmpty(&queue));

@@ -44,6 +44,7 @@
 #include "queue/action_state.h"
 #include "queue/failure.h"
 #include "queue/outcome_type.h"
+#include "queue/schedule.h"
 #include "queue/segment.h"
 
 /* How long a missing record is waited for. */
@@ -118,7 +119,7 @@ has_ended(Step *step)
 	while (ended && NextSegment(&scan, &segment))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (segment.batch_id != step->batch->id)
+		if (segment.batch_id != step->batch->id || IsPausedApart(&segment, now))
 			continue;
 		ended = SegmentState(&segment, now) == ACTION_IN_DOUBT;
 		step->in_doubt += SegmentLength(&segment);

@@ -62,6 +62,7 @@
 #include "queue/limit.h"
 #include "queue/segment.h"
 #include "queue/wake.h"
+#include "queue/segment_actions.h"
 #include "replay/tell.h"
 
 /* Bytes of JSON after which a claim is full. */
@@ -633,6 +634,20 @@ expire_segment(Claim *claim, const Segment *segment)
 }
 
 /*
+ * Whether a segment that is due may go on, as far as its batch is concerned, and the part
+ * of it that is steered on its own.
+ */
+static BatchStop
+stop_of(Claim *claim, const Segment *segment)
+{
+	BatchStop stop = LookAtBatch(&claim->guard, segment->batch_id);
+
+	return stop == BATCH_RUNS || (stop == BATCH_PAUSED && segment->stopped != BATCH_RUNS)
+			   ? segment->stopped
+			   : stop;
+}
+
+/*
  * Whether the batch of a due segment lets it be claimed.  A segment of a stopped
  * one is put out of the way, and so is what has expired; a batch that has fallen behind its
  * rate is paced anew.
@@ -640,7 +655,7 @@ expire_segment(Claim *claim, const Segment *segment)
 static bool
 batch_lets_pass(Claim *claim, const Segment *segment)
 {
-	switch (LookAtBatch(&claim->guard, segment->batch_id))
+	switch (stop_of(claim, segment))
 	{
 		case BATCH_RUNS:
 			if (segment->first_id > claim->guard.last_released)
@@ -653,7 +668,8 @@ batch_lets_pass(Claim *claim, const Segment *segment)
 				expire_segment(claim, segment);
 				return false;
 			}
-			return !claim->guard.last_paced || !is_behind(claim, segment);
+			return !(claim->guard.last_paced || segment->pace != NO_PACE) ||
+				   !is_behind(claim, segment);
 		case BATCH_PAUSED:
 			park_segment(claim, segment);
 			return false;
@@ -667,74 +683,41 @@ batch_lets_pass(Claim *claim, const Segment *segment)
 	return false;
 }
 
-/* Who the actions of a segment are for; see read_owners. */
+/* Who the actions of a segment are for; see find_owners. */
 typedef struct Owners
 {
 	Claim *claim;
-	const Segment *segment;
 	text *provider[SEGMENT_ACTIONS];
 	SharedLimit *tenant[SEGMENT_ACTIONS]; /* the limit of its tenant; NULL: it has none */
 	int group[SEGMENT_ACTIONS];           /* neighbours with the same number are alike */
 } Owners;
 
 /*
- * Read the providers of a segment's actions, and the limits of their tenants.  What is
- * not in the outbox is taken for what is before it: it ends when it is put out.
+ * Note the provider of an action, and the limit of its tenant.
  */
-static bool
-read_owners(void *argument)
+static void
+note_owner(void *argument, int place, TupleTableSlot *row)
 {
 	Owners *owners = argument;
-	Claim *claim = owners->claim;
-	const Segment *segment = owners->segment;
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	IndexScanDesc scan;
-	TupleTableSlot *slot;
-	ScanKeyData keys[2];
+	bool isnull;
 
-	slot = table_slot_create(claim->outbox.rel, NULL);
-	scan = ActeonIndexBeginScan(claim->outbox.rel, claim->outbox.index, snapshot, 2);
-	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE,
-				Int64GetDatum(segment->first_id));
-	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(segment->last_id));
-	index_rescan(scan, keys, 2, NULL, 0);
-	while (index_getnext_slot(scan, ForwardScanDirection, slot))
-	{
-		bool isnull;
-		int i =
-			(int) (DatumGetInt64(slot_getattr(slot, Anum_outbox_id, &isnull)) - segment->first_id);
-
-		owners->provider[i] = DatumGetTextPCopy(slot_getattr(slot, Anum_outbox_provider, &isnull));
-		owners->tenant[i] =
-			FindLimit(&claim->limits, LIMIT_TENANT,
-					  DatumGetTextPP(slot_getattr(slot, Anum_outbox_tenant, &isnull)));
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	index_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	return true;
+	owners->provider[place] = DatumGetTextPCopy(slot_getattr(row, Anum_outbox_provider, &isnull));
+	owners->tenant[place] =
+		FindLimit(&owners->claim->limits, LIMIT_TENANT,
+				  DatumGetTextPP(slot_getattr(row, Anum_outbox_tenant, &isnull)));
 }
 
 /*
- * Find out who the actions of a segment are for.  Returns false if that cannot be read.
+ * Find out who the actions of a segment are for.  What is not in the outbox is taken for
+ * what is before it: it ends when it is put out.  Returns false if that cannot be read.
  */
 static bool
 find_owners(Claim *claim, const Segment *segment, Owners *owners)
 {
-	ErrorData *error;
-
 	memset(owners, 0, sizeof(*owners));
 	owners->claim = claim;
-	owners->segment = segment;
-	TurnFinder(&claim->outbox, segment->first_id);
-	error = TryInSubtransaction(read_owners, owners, CurrentMemoryContext);
-	if (error != NULL)
-	{
-		if (!IsAboutValue(error))
-			ReThrowError(error);
-		FreeErrorData(error);
+	if (!ReadSegmentActions(&claim->outbox, segment, note_owner, owners))
 		return false;
-	}
 	for (int i = 1; i < SegmentLength(segment); i++)
 	{
 		if (owners->provider[i] == NULL)

@@ -163,6 +163,7 @@
 							 "	WHERE first_id BETWEEN $1 AND $2 AND due_at = 'infinity'" \
 							 "		AND (parked_at IS NULL OR NOT EXISTS (SELECT FROM %1$s.acteon_replay_limit AS l" \
 							 "			WHERE l.key IN (s.provider_limit, s.tenant_limit) OFFSET 0))" \
+							 "		AND s.stopped IS DISTINCT FROM '" STOPPED_PAUSED "'" \
 							 "		AND EXISTS (SELECT FROM %1$s.acteon_replay_batch AS b WHERE b.id = s.batch_id" \
 							 "			AND b.stopped IS NULL AND s.first_id > b.canary_last_id IS NOT TRUE OFFSET 0) " \
 							 "UNION ALL SELECT 'handed out too early', first_id," \
@@ -235,9 +236,11 @@
 			   "		coalesce(sum(n) FILTER (WHERE held IS NOT NULL), 0)::bigint AS held," \
 			   "		coalesce(sum(n) FILTER (WHERE is_canary), 0)::bigint AS canary" \
 			   "	FROM (SELECT s.due_at, s.lease_token, s.was_claimed, s.last_id - s.first_id + 1 AS n, s.held," \
-			   "			$1 AS now, b.stopped IS NOT NULL AND s.lease_token IS NULL AS is_paused, " \
+			   "			$1 AS now, (b.stopped IS NOT NULL OR s.stopped = '" STOPPED_PAUSED \
+			   "')" \
+			   "				AND s.lease_token IS NULL AS is_paused, " \
 			   "			s.first_id > k.canary_last_id IS TRUE AND s.doubt_since IS NULL AS is_canary," \
-			   "			" IS_DOUBT " AS is_doubt, b.stopped IS NULL" \
+			   "			" IS_DOUBT " AS is_doubt, b.stopped IS NULL AND s.stopped IS NULL" \
 			   "				AND (" SEGMENT_STATE( \
 				   "s", \
 				   "$1") ") = " SQL_WAITING " AS is_clean" \

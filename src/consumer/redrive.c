@@ -29,6 +29,7 @@
 #include "base/result.h"
 #include "base/text.h"
 #include "batch/control_log.h"
+#include "batch/parts.h"
 #include "batch/reason.h"
 #include "consumer/call.h"
 #include "query/query.h"
@@ -59,7 +60,8 @@ enum
 	DEAD_RESEND,
 	DEAD_CREATED_AT,
 	DEAD_PROVIDER,
-	DEAD_EXPIRES_AT
+	DEAD_EXPIRES_AT,
+	DEAD_PARTS
 };
 
 /*
@@ -69,7 +71,7 @@ enum
 #define DEAD_ACTIONS \
 	"SELECT o.id, o.batch_id, o.namespace, o.tenant, o.fingerprint, o.original_action_id, " \
 	"o.generation, " IS_CANCELLED("b") ", " IS_PAUSED( \
-		"b") ", d.resend, o.created_at, o.provider, o.expires_at " \
+		"b") ", d.resend, o.created_at, o.provider, o.expires_at, b.parts " \
 			 "FROM %1$s.acteon_dispatch_delivery AS d " \
 			 "JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
 			 "JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id " \
@@ -91,6 +93,8 @@ typedef struct Redrive
 	int paused;         /* actions of paused batches among what is redriven */
 	int64 paused_batch; /* one of these */
 	bool paused_several;
+	int64 parts_batch; /* whose parts these are */
+	List *parts;
 	ChainReader chains;
 	Datum *ids; /* of what is redriven */
 	int count;
@@ -188,11 +192,32 @@ note_paused(Redrive *redrive, int row)
 }
 
 /*
+ * Whether a fetched action is of a part of its batch that is stopped on its own.
+ */
+static BatchStop
+stop_of_part(Redrive *redrive, int row)
+{
+	bool isnull;
+	int64 batch_id = DatumGetInt64(fetched(row, DEAD_BATCH_ID, &isnull));
+	Datum parts = fetched(row, DEAD_PARTS, &isnull);
+
+	if (isnull)
+		return BATCH_RUNS;
+	if (batch_id != redrive->parts_batch)
+	{
+		redrive->parts = ReadParts(DatumGetJsonbPCopy(parts));
+		redrive->parts_batch = batch_id;
+	}
+	return StopOfParts(redrive->parts, DatumGetTextPP(fetched(row, DEAD_TENANT, &isnull)),
+					   DatumGetTextPP(fetched(row, DEAD_PROVIDER, &isnull)));
+}
+
+/*
  * Add a fetched action to the segments: to the last one, if it is the next in
  * it.  With a rate, each is due in its turn.
  */
 static void
-add_to_segments(Redrive *redrive, int row)
+add_to_segments(Redrive *redrive, int row, BatchStop stop)
 {
 	bool isnull;
 	int64 id = DatumGetInt64(fetched(row, DEAD_ID, &isnull));
@@ -208,7 +233,7 @@ add_to_segments(Redrive *redrive, int row)
 
 	if (last != NULL && !in_lane && !last->in_lane && redrive->pacer.rate == 0 &&
 		last->last_id + 1 == id && last->batch_id == batch_id && last->resend == resend &&
-		last->sent_at == sent_at && SameText(last->provider, provider) &&
+		last->sent_at == sent_at && SameText(last->provider, provider) && last->stopped == stop &&
 		SegmentLength(last) < SEGMENT_ACTIONS)
 	{
 		last->last_id = id;
@@ -233,6 +258,7 @@ add_to_segments(Redrive *redrive, int row)
 	MakeDoubt(segment, redrive->now, "redriven", segment->due_at);
 	segment->id_refused = true;
 	AddExpiry(segment, fetched_expiry(row));
+	segment->stopped = stop;
 	segment->in_lane = in_lane;
 	if (in_lane)
 		segment->lane = ActionLane(DatumGetTextPP(fetched(row, DEAD_TENANT, &isnull)),
@@ -250,10 +276,11 @@ take_fetched(Redrive *redrive, MemoryContext context)
 
 	for (int row = 0; row < SPI_processed && redrive->wanted > 0; row++)
 	{
+		BatchStop stop = stop_of_part(redrive, row);
 		bool isnull;
 
 		CHECK_FOR_INTERRUPTS();
-		if (batch_is(DEAD_CANCELLED, row) || has_expired(redrive, row) ||
+		if (batch_is(DEAD_CANCELLED, row) || stop == BATCH_CANCELLED || has_expired(redrive, row) ||
 			has_later_replay(redrive, row))
 		{
 			redrive->skipped++;
@@ -266,7 +293,7 @@ take_fetched(Redrive *redrive, MemoryContext context)
 		}
 		if (batch_is(DEAD_PAUSED, row))
 			note_paused(redrive, row);
-		add_to_segments(redrive, row);
+		add_to_segments(redrive, row, stop);
 		redrive->ids[redrive->count++] = fetched(row, DEAD_ID, &isnull);
 		redrive->wanted--;
 	}

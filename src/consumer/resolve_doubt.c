@@ -295,8 +295,12 @@ why_held(Resolver *resolver, const Segment *segment, const Suspect *suspect)
 		return "it has no attempts left";
 	if (batch->stop == BATCH_CANCELLED)
 		return "its batch is cancelled";
+	if (segment->stopped == BATCH_CANCELLED)
+		return "its part of the batch is cancelled";
 	if (batch->stop == BATCH_PAUSED)
 		return "its batch is paused";
+	if (segment->stopped == BATCH_PAUSED)
+		return "its part of the batch is paused";
 	tells = WhatAuditTells(resolver->lookup, sent_at, later_than);
 	return tells == AUDIT_TELLS ? NULL : AuditTellsText(tells);
 }

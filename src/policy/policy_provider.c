@@ -19,7 +19,9 @@
  * nothing about the provider: another action is tried, and the limits hold.
  *
  * What a person has paused is waited for, and what a person has cancelled is left alone:
- * later batches have only records that are newer than that.
+ * later batches have only records that are newer than that.  It is the same if that was a
+ * part of a batch only: the rest of it goes on, but nothing else is replayed that could
+ * belong to the same part.  A batch that was handed over is not steered any more.
  *
  * State is in the table acteon_replay_policy_provider.  Its rows are read and written as the
  * owner of the tables; batches are made and steered as the policy's role.
@@ -37,6 +39,7 @@
 #include "utils/timestamp.h"
 
 #include "base/jsonb_build.h"
+#include "batch/probes.h"
 #include "policy/policy.h"
 #include "query/query.h"
 #include "queue/batch_flags.h"
@@ -101,9 +104,11 @@ typedef struct Provider
 	bool is_out;      /* something of it is out, or in doubt */
 	int64 failed;
 	int64 done;
-	bool is_rejected;     /* a probe: the provider will never take it */
-	const char *probe_id; /* id of its action */
-	bool breaker_is_open; /* the circuit breaker of the provider that its actions go to */
+	bool is_rejected;              /* a probe: the provider will never take it */
+	const char *probe_id;          /* id of its action */
+	bool breaker_is_open;          /* the circuit breaker of the provider that its actions go to */
+	bool is_handed_over;           /* the batch, to another role */
+	TimestampTz part_cancelled_at; /* when a person last cancelled a part of it; 0: none */
 } Provider;
 
 /*
@@ -126,12 +131,17 @@ typedef struct Provider
 					  "	coalesce(t.failed, 0)::bigint, coalesce(t.done, 0)::bigint," \
 					  "	coalesce(d.rejected, false), d.action_id," \
 					  "	EXISTS (SELECT FROM %1$s.acteon_replay_limit AS l WHERE l.kind = 'provider'" \
-					  "		AND l.name = coalesce($2, r.provider) AND l.opened_at IS NOT NULL) " \
+					  "		AND l.name = coalesce($2, r.provider) AND l.opened_at IS NOT NULL)," \
+					  "	coalesce(b.owner_oid::oid <> b.requested_by_oid::oid, false)," \
+					  "	CASE WHEN t.cancelled > 0 THEN (SELECT max(l.logged_at) FROM %1$s.acteon_replay_log AS l" \
+					  "		WHERE l.batch_id = b.id AND l.event = 'cancel'" \
+					  "			AND l.details ?| '{tenant,provider,action_ids}') END " \
 					  "FROM %1$s.acteon_replay_policy_provider AS r " \
 					  "LEFT JOIN %1$s.acteon_replay_batch AS b ON b.id = r.batch_id " \
 					  "LEFT JOIN LATERAL (SELECT" \
 					  "		sum(y.actions) FILTER (WHERE %1$s.acteon_is_failure(y.state, y.outcome, y.effect)) AS failed," \
-					  "		sum(y.actions) FILTER (WHERE y.effect = 'done') AS done" \
+					  "		sum(y.actions) FILTER (WHERE y.effect = 'done') AS done," \
+					  "		sum(y.actions) FILTER (WHERE y.state = 'cancelled') AS cancelled" \
 					  "	FROM %1$s.acteon_replay_tally AS y" \
 					  "	WHERE y.batch_id = b.id AND y.state <> 'in_doubt') AS t ON true " \
 					  "LEFT JOIN LATERAL (SELECT o.action_id::text AS action_id," \
@@ -256,6 +266,8 @@ read_provider(uint64 row)
 	provider->is_rejected = next_flag(row, &column);
 	provider->probe_id = next_text(row, &column);
 	provider->breaker_is_open = next_flag(row, &column);
+	provider->is_handed_over = next_flag(row, &column);
+	provider->part_cancelled_at = next_number(row, &column);
 	return provider;
 }
 
@@ -521,6 +533,8 @@ make_batch(Policy *policy, Provider *provider, JsonbParseState *state, bool is_p
 		elog(ERROR, "no batch in an answer");
 	provider->batch_id =
 		DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(value.val.numeric)));
+	if (is_probe)
+		MarkProbe(policy->schema, provider->batch_id, policy->name);
 	provider->is_probe = is_probe;
 	provider->is_ours = false;
 	policy->day_actions += number_in(answer, "replayed");
@@ -837,12 +851,39 @@ give_batch_up(Policy *policy, Provider *provider, const char *why)
 }
 
 /*
+ * Leave alone what a person has cancelled, at the given time: it is not replayed again.
+ */
+static void
+leave_alone(Policy *policy, Provider *provider, TimestampTz cancelled_at, const char *what)
+{
+	become_idle(provider);
+	provider->floor_at = Max(provider->floor_at, cancelled_at);
+	NotePolicy(policy, provider->name, provider->batch_id, what);
+}
+
+/*
+ * The same for a part of the batch.
+ */
+static void
+leave_part_alone(Policy *policy, Provider *provider)
+{
+	leave_alone(policy, provider, provider->part_cancelled_at,
+				"a part of its batch was cancelled: only later records are replayed");
+}
+
+/*
  * Look at the batch that is under way.  Returns whether it is over, and the next step can
  * follow.
  */
 static bool
 end_batch(Policy *policy, Provider *provider)
 {
+	if (provider->is_handed_over && !provider->is_cancelled &&
+		(provider->is_paused || provider->has_waiting))
+	{
+		provider->is_ours = false;
+		return false;
+	}
 	if (provider->is_paused)
 	{
 		if (!provider->by_person)
@@ -863,12 +904,10 @@ end_batch(Policy *policy, Provider *provider)
 		if (provider->is_out)
 			return false;
 		if (!stopped_it(policy, provider, FAILED_AGAIN))
-		{
-			become_idle(provider);
-			provider->floor_at = policy->now;
-			NotePolicy(policy, provider->name, provider->batch_id,
-					   "its batch was cancelled: only later records are replayed");
-		}
+			leave_alone(policy, provider, policy->now,
+						"its batch was cancelled: only later records are replayed");
+		else if (provider->part_cancelled_at != 0)
+			leave_part_alone(policy, provider);
 	}
 	else if (provider->has_waiting)
 	{
@@ -886,6 +925,8 @@ end_batch(Policy *policy, Provider *provider)
 			give_batch_up(policy, provider, "the circuit breaker of the provider opened");
 		return false;
 	}
+	else if (provider->part_cancelled_at != 0)
+		leave_part_alone(policy, provider);
 	else if (provider->is_probe)
 		judge_probe(policy, provider);
 	else

@@ -258,12 +258,12 @@ replay_seconds(const Preview *preview)
 }
 
 /*
- * Make the plan of what was shown, if there is anything to replay.
+ * Make the plan of what was shown, if there is anything to replay, and the caller may.
  */
 static void
 make_plan(Preview *preview, const ReplayCall *call, uint64 completed)
 {
-	if (preview->matched == 0 || preview->is_refused)
+	if (preview->matched == 0 || preview->is_refused || !GrantsMayReplay(call->grants))
 		return;
 	preview->plan = MakePlan(call->schema, preview->query, completed, &preview->counts,
 							 call->caller, call->now);
@@ -273,8 +273,7 @@ make_plan(Preview *preview, const ReplayCall *call, uint64 completed)
 /*
  * Preview what a query asks for; what both forms of acteon_replay_preview do.
  * sample_argument is the place of the number of samples among the arguments.  The
- * role is checked as for a replay.  The preview lives in the current memory
- * context.
+ * role needs a grant for reading.  The preview lives in the current memory context.
  */
 void
 MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, int sample_argument)
@@ -290,7 +289,7 @@ MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, int s
 				 ReadIntegerArgument(fcinfo, sample_argument, OPTION_SAMPLE,
 									 (int) OptionNumber(ReplayOptions[OPTION_SAMPLE].initial)));
 	preview->is_refused = IsRefused(query, &preview->refusal);
-	OpenCall(&call, CalledSchema(fcinfo));
+	OpenShowingCall(&call, CalledSchema(fcinfo));
 	CheckMayPatch(&call, query);
 	EndQueryAt(query, call.now);
 	preview->begins_at = query->start_at.given ? Max(query->start_at.time, call.now) : call.now;

@@ -423,6 +423,8 @@ append_condition(StringInfo text, const ReplayQuery *query, OptionId id)
 	const ReplayOption *option = &ReplayOptions[id];
 	const void *field = OptionField(query, id);
 
+	if ((option->calls & CALL_QUERY) == 0)
+		return;
 	if (option->kind == KIND_TEXT && option->is_condition)
 	{
 		const char *value = *(char *const *) field;

@@ -9,9 +9,13 @@
 
 #include "base/optional_time.h"
 #include "base/table_access.h"
+#include "queue/batch_flags.h"
 
 /* The token of a segment that is not leased. */
 #define NO_LEASE INT64CONST(0)
+
+/* The rate of no part: a segment keeps that of its batch. */
+#define NO_PACE 0
 
 /* The key of no limit. */
 #define NO_LIMIT INT64CONST(0)
@@ -51,6 +55,9 @@ typedef struct Segment
 	int64 tenant_limit;     /* the same */
 	TimestampTz parked_at;  /* since when it waits for a limit; 0: it does not */
 	TimestampTz expires_at; /* none of its actions expires earlier; 0: none does at all */
+	/* Parts of a batch that are steered on their own (part.c). */
+	BatchStop stopped; /* apart from its batch: BATCH_RUNS (not), _PAUSED or _CANCELLED */
+	int32 pace;        /* of which part it keeps the rate; NO_PACE: that of its batch */
 	ItemPointerData tid;
 } Segment;
 

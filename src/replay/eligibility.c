@@ -167,6 +167,8 @@ InitJudge(Judge *judge, Oid schema, Grants *grants, const ReplayQuery *query)
 	judge->schema = schema;
 	judge->query = query;
 	judge->grants = grants;
+	/* Who may replay nothing only looks, at what others could replay; see OpenShowingCall. */
+	judge->purpose = GrantsMayReplay(grants) ? GRANT_REPLAY : GRANT_READ;
 	judge->provider_override =
 		query->provider_override == NULL ? NULL : cstring_to_text(query->provider_override);
 	judge->snapshot = GetActiveSnapshot();
@@ -253,7 +255,7 @@ JudgeColumns(const ReplayQuery *query, const AuditRecord *record, Effect *effect
 Reason
 JudgeRecord(Judge *judge, const AuditRecord *record, Effect *effect)
 {
-	if (!may_replay(judge, GRANT_REPLAY, record))
+	if (!may_replay(judge, judge->purpose, record))
 		return REASON_NO_GRANT;
 	if (judge->query->patch != NULL && !may_replay(judge, GRANT_PATCH, record))
 		return REASON_NO_PATCH_GRANT;

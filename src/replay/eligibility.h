@@ -101,6 +101,7 @@ typedef struct Judge
 	Oid schema;
 	const ReplayQuery *query;
 	Grants *grants;
+	GrantPurpose purpose;          /* for which one must cover a record */
 	const text *provider_override; /* NULL: none */
 	Snapshot snapshot;
 	bool is_open; /* the outbox, which is opened when first needed */

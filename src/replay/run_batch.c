@@ -31,6 +31,7 @@
 #include "batch/batch_state.h"
 #include "batch/breaker.h"
 #include "batch/canary.h"
+#include "batch/steer_part.h"
 #include "queue/pace.h"
 #include "queue/tally.h"
 #include "queue/untaken.h"
@@ -328,7 +329,10 @@ replay_chunk(Runner *runner, BatchRow *batch)
 		}
 		else
 		{
+			int64 before = held.row.last_outbox_id;
+
 			UpdateBatch(&held, batch);
+			ApplyParts(&held, runner->schema, before, GetCurrentTimestamp());
 			(void) AdvanceCanary(&held, runner->schema, caller, GetCurrentTimestamp());
 		}
 		PopActiveSnapshot();

@@ -123,7 +123,7 @@ append_schema(Buffer *json, const ReplayOption *option)
 	append_member(json, option, "maximum", option->most);
 	append_member(json, option, "exclusiveMaximum", option->below);
 	if (option->not_empty)
-		BufferAppendText(json, ", \"minLength\": 1");
+		BufferPrint(json, ", \"%s\": 1", option->kind == KIND_TEXTS ? "minItems" : "minLength");
 	BufferAppendChar(json, '}');
 }
 

@@ -34,7 +34,12 @@
 	"SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'state', s.state, " \
 	"'waiting', s.waiting, 'in_flight', s.in_flight, 'cancelled', s.cancelled)::pg_catalog.text, " \
 	"$1::pg_catalog.int8, NULL " \
-	"FROM $s." function "(batch_id => $1::pg_catalog.int8, reason => $2::pg_catalog.text) AS s"
+	"FROM $s." function "(batch_id => $1::pg_catalog.int8, reason => $2::pg_catalog.text, " \
+	"tenant => $3::pg_catalog.text, provider => $4::pg_catalog.text, " \
+	"action_ids => CASE WHEN $5::pg_catalog.text IS NOT NULL THEN ARRAY(SELECT CASE " \
+	"WHEN pg_catalog.jsonb_typeof(e.id) OPERATOR(pg_catalog.=) 'string'::pg_catalog.text " \
+	"THEN e.id OPERATOR(pg_catalog.#>>) '{}'::pg_catalog.text[] END " \
+	"FROM pg_catalog.jsonb_array_elements($5::pg_catalog.jsonb) AS e (id)) END) AS s"
 
 /* A value in CSV, quoted as RFC 4180 has it; NULL is nothing, not even quotes. */
 #define CSV(value) \
