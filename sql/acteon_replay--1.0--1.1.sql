@@ -296,11 +296,11 @@ ALTER TABLE acteon_replay_log
 	DROP CONSTRAINT acteon_replay_log_event_check,
 	ADD CONSTRAINT acteon_replay_log_event_check
 		CHECK (event OPERATOR(pg_catalog.=) ANY
-			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close,plan,await_approval,approve,notify_set,notify_drop,set_start,hand_over}'::text[]));
+			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close,plan,await_approval,approve,notify_set,notify_drop,set_start,hand_over,policy_set,policy_drop,policy}'::text[]));
 
 COMMENT ON TABLE acteon_replay_log IS
-	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit or of a notification, for each circuit breaker of a provider that closed, for each API key that was created or revoked, for each contradiction and failover that was detected, for each batch that was made by a plan or has to be approved, for each approval, and for each batch whose start was moved or that was handed over. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
-COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand), plan (a batch was made by a plan, whose digest the details have), await_approval (a batch was made that must be approved), approve, notify_set, notify_drop, set_start, hand_over. The details of pause, resume, cancel and set_rate name the part of the batch, if it was not all of it.';
+	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit or of a notification, for each circuit breaker of a provider that closed, for each API key that was created or revoked, for each contradiction and failover that was detected, for each batch that was made by a plan or has to be approved, for each approval, for each batch whose start was moved or that was handed over, and for policies that were set or dropped, and their decisions. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
+COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand), plan (a batch was made by a plan, whose digest the details have), await_approval (a batch was made that must be approved), approve, notify_set, notify_drop, set_start, hand_over, policy_set, policy_drop, policy (what a policy found out about a provider). The details of pause, resume, cancel and set_rate name the part of the batch, if it was not all of it.';
 
 ALTER TABLE acteon_replay_installation
 	ADD COLUMN server text,
@@ -640,12 +640,17 @@ DROP FUNCTION acteon_role_of_1_0(name, oid);
 -- Behind all others: the library has them in this order.
 ALTER TABLE acteon_replay_batch
 	ADD COLUMN told text[]
-		CHECK (told OPERATOR(pg_catalog.<@) '{finished,cancelled,paused,canary,approval,interrupted,held}'::text[]);
+		CHECK (told OPERATOR(pg_catalog.<@) '{finished,cancelled,paused,canary,approval,interrupted,held}'::text[]),
+	ADD COLUMN probe_of text;
+
+-- Purges look at the probes.
+CREATE INDEX acteon_replay_batch_probe_idx ON acteon_replay_batch (id) WHERE probe_of IS NOT NULL;
 
 -- Claims look at the batches that are watched, which are few.
 CREATE INDEX acteon_replay_batch_told_idx ON acteon_replay_batch (id) WHERE told IS NOT NULL;
 
 COMMENT ON COLUMN acteon_replay_batch.told IS 'The events that notifications were told and that still hold (acteon_replay_notify); NULL: there are no notifications, its end was told, or it is itself a notification.';
+COMMENT ON COLUMN acteon_replay_batch.probe_of IS 'Policy whose probe it is: acteon_outbox_purge deletes it when its action is gone. NULL: it is no probe.';
 COMMENT ON COLUMN acteon_replay_batch.session_role_oid IS 'OID of session_role, which follows ALTER ROLE ... RENAME; NULL for batches of version 1.0.';
 COMMENT ON COLUMN acteon_replay_batch.parts IS 'Parts that are steered on their own: an array of objects with tenant or provider, or the number of named action_ids; the state (paused, cancelled or running), or the rate and its number (pace); who has set it, when and why. The last one that an action belongs to holds. NULL: none.';
 COMMENT ON COLUMN acteon_replay_batch.owner_oid IS 'Role that the batch was handed over to, which steers it in place of requested_by; NULL: it was not handed over.';
@@ -1407,7 +1412,7 @@ COMMENT ON FUNCTION acteon_outbox_redrive(bigint[], bigint, text, text, integer,
 	'Puts dead actions that match every given filter back into the queue, with all their attempts, up to max_actions; rate is in actions per second. Each is looked up in the audit table before it is sent, and is sent under a new id. Actions that have expired, those that have been replayed again and those of cancelled batches are skipped, and counted; those of a paused batch wait until it is resumed, which a NOTICE reports. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 COMMENT ON FUNCTION acteon_outbox_purge(interval, bigint, text) IS
-	'Deletes the outbox and delivery rows of actions that have been finished for longer than older_than; returns how many. A large outbox is kept in parts, and a part that is not in use any more is truncated once all its actions are old, except a few that stay: those that are not finished, and up to 1,000 that are younger. In the part in use, and in one with many unfinished actions, rows are deleted one by one, those of an action when all its replays are old, until max_actions are deleted, or up to 1,000 more. A part that another session uses, or that has changed since a transaction began that still has its snapshot, is left for the next purge, which a NOTICE reports. One purge runs at a time; another one does nothing and returns 0, with a NOTICE. A purged action counts as never replayed, so keep actions at least as long as the audit table keeps its records; its next replay gets an id that was not used before. Batches are kept, and so are actions in doubt. An older_than of less than 24 hours, the time for which the gateway remembers ids, raises a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
+	'Deletes the outbox and delivery rows of actions that have been finished for longer than older_than; returns how many. A large outbox is kept in parts, and a part that is not in use any more is truncated once all its actions are old, except a few that stay: those that are not finished, and up to 1,000 that are younger. In the part in use, and in one with many unfinished actions, rows are deleted one by one, those of an action when all its replays are old, until max_actions are deleted, or up to 1,000 more. A part that another session uses, or that has changed since a transaction began that still has its snapshot, is left for the next purge, which a NOTICE reports. One purge runs at a time; another one does nothing and returns 0, with a NOTICE. A purged action counts as never replayed, so keep actions at least as long as the audit table keeps its records; its next replay gets an id that was not used before. Batches are kept, except probes of policies, and so are actions in doubt. An older_than of less than 24 hours, the time for which the gateway remembers ids, raises a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_read_stats(
 	target text DEFAULT 'production',
@@ -2134,6 +2139,252 @@ reason: the reason, which is stored in the log
 Errors: P0002 no such batch, 42501 the caller may not steer it, or the other role has no grants for all of it, 42704 no such role, 55000 it is awaiting approval, 22023 bad argument.';
 
 /*
+ * Policies
+ */
+
+CREATE TABLE acteon_replay_policy (
+	name text COLLATE pg_catalog."C" PRIMARY KEY
+		CHECK (pg_catalog.octet_length(name) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(name) OPERATOR(pg_catalog.<=) 200),
+	role_oid acteon_role NOT NULL,
+	role_name name NOT NULL,
+	query jsonb NOT NULL,
+	rate numeric CHECK (rate OPERATOR(pg_catalog.>) 0::numeric),
+	canary text NOT NULL CHECK (canary OPERATOR(pg_catalog.=) ANY ('{auto,off}'::text[])),
+	quiet_from time,
+	quiet_to time,
+	time_zone text NOT NULL,
+	max_a_day integer CHECK (max_a_day OPERATOR(pg_catalog.>) 0),
+	probe_every interval NOT NULL,
+	max_age interval NOT NULL,
+	reason text,
+	set_at timestamptz NOT NULL,
+	last_run_at timestamptz,
+	look_at timestamptz,
+	day date,
+	day_actions integer NOT NULL DEFAULT 0,
+	disabled text,
+	error text,
+	retry_at timestamptz,
+	CONSTRAINT acteon_replay_policy_quiet_check
+		CHECK ((quiet_from IS NULL) OPERATOR(pg_catalog.=) (quiet_to IS NULL)
+			AND (quiet_from IS NULL OR quiet_from OPERATOR(pg_catalog.<>) quiet_to))
+);
+
+COMMENT ON TABLE acteon_replay_policy IS
+	'Policies, which acteon_replay_policy_run runs. The view acteon_replay_policies shows them.';
+COMMENT ON COLUMN acteon_replay_policy.name IS 'Name of the policy.';
+COMMENT ON COLUMN acteon_replay_policy.role_oid IS 'OID of the role that set it, as which it replays.';
+COMMENT ON COLUMN acteon_replay_policy.role_name IS 'Name that the role had then.';
+COMMENT ON COLUMN acteon_replay_policy.query IS 'Filters, in the wire form.';
+COMMENT ON COLUMN acteon_replay_policy.rate IS 'Actions per second and provider; NULL: no limit.';
+COMMENT ON COLUMN acteon_replay_policy.canary IS 'Whether the first batch after a recovery begins with a canary: auto or off.';
+COMMENT ON COLUMN acteon_replay_policy.quiet_from IS 'Beginning of the quiet hours, in the time zone; NULL: there are none.';
+COMMENT ON COLUMN acteon_replay_policy.quiet_to IS 'Their end, on the next day if it is earlier than the beginning.';
+COMMENT ON COLUMN acteon_replay_policy.time_zone IS 'Time zone of the quiet hours and of max_a_day.';
+COMMENT ON COLUMN acteon_replay_policy.max_a_day IS 'Actions that it replays on one day of the time zone; NULL: any number.';
+COMMENT ON COLUMN acteon_replay_policy.probe_every IS 'Time from one probe to the next one.';
+COMMENT ON COLUMN acteon_replay_policy.max_age IS 'Older records are not replayed.';
+COMMENT ON COLUMN acteon_replay_policy.reason IS 'Reason of its batches; NULL: they name the policy.';
+COMMENT ON COLUMN acteon_replay_policy.set_at IS 'When it was set.';
+COMMENT ON COLUMN acteon_replay_policy.last_run_at IS 'When acteon_replay_policy_run last looked at it.';
+COMMENT ON COLUMN acteon_replay_policy.look_at IS 'When to look next for what was lost; NULL: in the next run.';
+COMMENT ON COLUMN acteon_replay_policy.day IS 'The day to which day_actions refers.';
+COMMENT ON COLUMN acteon_replay_policy.day_actions IS 'Actions that it has replayed on that day, including those of earlier days that had not ended.';
+COMMENT ON COLUMN acteon_replay_policy.disabled IS 'Why it is disabled; NULL: it is not.';
+COMMENT ON COLUMN acteon_replay_policy.error IS 'Error of the last run; NULL: there was none.';
+COMMENT ON COLUMN acteon_replay_policy.retry_at IS 'When it is run again after an error.';
+
+CREATE TABLE acteon_replay_policy_provider (
+	policy text COLLATE pg_catalog."C",
+	provider text COLLATE pg_catalog."C",
+	state text NOT NULL CHECK (state OPERATOR(pg_catalog.=) ANY ('{idle,probing,replaying}'::text[])),
+	batch_id bigint,
+	is_probe boolean NOT NULL,
+	is_ours boolean NOT NULL,
+	failing_since timestamptz,
+	try_at timestamptz,
+	failures integer NOT NULL,
+	cursor text,
+	at_end boolean NOT NULL,
+	probed text[] NOT NULL,
+	floor_at timestamptz,
+	sweep_from timestamptz,
+	sweep_to timestamptz,
+	PRIMARY KEY (policy, provider)
+);
+
+COMMENT ON TABLE acteon_replay_policy_provider IS
+	'What policies do for providers: one row for each policy and each provider that has lost something since the policy was set.';
+COMMENT ON COLUMN acteon_replay_policy_provider.policy IS 'The policy, in acteon_replay_policy.';
+COMMENT ON COLUMN acteon_replay_policy_provider.provider IS 'Name of the provider.';
+COMMENT ON COLUMN acteon_replay_policy_provider.state IS 'idle, probing (it finds out whether the provider works) or replaying.';
+COMMENT ON COLUMN acteon_replay_policy_provider.batch_id IS 'Its batch, until that has ended.';
+COMMENT ON COLUMN acteon_replay_policy_provider.is_probe IS 'Whether that batch is a probe: a single action.';
+COMMENT ON COLUMN acteon_replay_policy_provider.is_ours IS 'Whether the policy itself has paused or cancelled that batch.';
+COMMENT ON COLUMN acteon_replay_policy_provider.failing_since IS 'When the first of the probes failed, or the last batch; NULL: the provider works, as far as is known.';
+COMMENT ON COLUMN acteon_replay_policy_provider.try_at IS 'When the next probe is due; NULL: at once.';
+COMMENT ON COLUMN acteon_replay_policy_provider.failures IS 'Batches in a row that failed, which determines the back-off.';
+COMMENT ON COLUMN acteon_replay_policy_provider.cursor IS 'Where the next batch continues; NULL: at the beginning.';
+COMMENT ON COLUMN acteon_replay_policy_provider.at_end IS 'Whether there is no next batch.';
+COMMENT ON COLUMN acteon_replay_policy_provider.probed IS 'Ids of failed probes, which are tried again.';
+COMMENT ON COLUMN acteon_replay_policy_provider.floor_at IS 'When a person has cancelled a batch of it: only later records are replayed.';
+COMMENT ON COLUMN acteon_replay_policy_provider.sweep_from IS 'Replays since the recovery have records from this time.';
+COMMENT ON COLUMN acteon_replay_policy_provider.sweep_to IS 'They have records up to this time, which is that of the recovery.';
+
+ALTER TABLE acteon_replay_policy ENABLE ROW LEVEL SECURITY;
+ALTER TABLE acteon_replay_policy_provider ENABLE ROW LEVEL SECURITY;
+CREATE POLICY acteon_replay_policy_backup ON acteon_replay_policy FOR SELECT TO pg_read_all_data USING (true);
+CREATE POLICY acteon_replay_policy_provider_backup ON acteon_replay_policy_provider FOR SELECT TO pg_read_all_data USING (true);
+SELECT pg_catalog.pg_extension_config_dump('acteon_replay_policy', '');
+SELECT pg_catalog.pg_extension_config_dump('acteon_replay_policy_provider', '');
+
+CREATE FUNCTION acteon_quiet_until(at timestamptz, quiet_from time, quiet_to time, time_zone text)
+RETURNS timestamptz
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION acteon_quiet_until(timestamptz, time, time, text) IS
+	'Returns until when the quiet hours last, to the minute, if a time is within them, otherwise NULL. They begin when the clocks of the time zone show quiet_from, and end when they next show quiet_to. Of an hour that is shown twice, both times count; where the clocks skip quiet_from or quiet_to, the quiet hours begin or end at once. Error: 22023 unknown time zone.';
+
+CREATE FUNCTION acteon_replay_policy_set(
+	name text,
+	filters jsonb DEFAULT '{}',
+	rate numeric DEFAULT NULL,
+	canary acteon_canary DEFAULT 'auto',
+	quiet_from time DEFAULT NULL,
+	quiet_to time DEFAULT NULL,
+	time_zone text DEFAULT NULL,
+	max_a_day integer DEFAULT NULL,
+	probe_every interval DEFAULT '5 seconds',
+	max_age interval DEFAULT '1 day',
+	reason text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_policy_set(text, jsonb, numeric, acteon_canary, time, time, text, integer, interval, interval, text) IS
+'Sets a policy, in place of the one of this name, if there is one: what providers lose is replayed by itself as soon as they work again. acteon_replay_policy_run does that; pg_cron can call it every few seconds. It replays as the role that calls this function, with the grants that the role has then. Only this role, roles that inherit its privileges, and superusers can change the policy.
+
+When something that a provider lost can be replayed, the policy replays a single action as a probe, and another one after probe_every as long as these fail. When one takes effect, it replays the rest, oldest first, in batches of at most a minute and 1,000 records, one after the other. If more than half of a batch fails, or its circuit breaker (of 10 deliveries, unless filters has another breaker_window) pauses it, the policy cancels the batch and probes again, after 10 seconds at first, and at most 10 minutes.
+
+It waits while a batch of its own, or a part of it, is paused by a person, and leaves alone what a person has cancelled, a batch or a part: then it replays only records that are dispatched later. It does not steer a batch that was handed over.
+
+Arguments:
+name: name of the policy, 1 to 200 bytes
+filters: which actions, as for acteon_replay_bulk(jsonb); lost is always true. Not permitted are the keys that the policy determines itself: outcome, action_ids, to, limit, cursor, rate, start_at, canary and the like
+rate: actions per second, for each provider, at least 0.001. NULL: no limit
+canary: auto: the first batch after a recovery begins with a canary; off: it does not
+quiet_from, quiet_to: hours of the day in which nothing is replayed; batches are paused meanwhile. They may include midnight. Nothing begins in the last quarter of a minute before
+time_zone: time zone of the quiet hours and of max_a_day. NULL: that of the session
+max_a_day: how many actions it replays on one day, probes included. NULL: any number
+probe_every: how long after a probe the next one follows, if it failed, 1 second to 1 hour
+max_age: older records are not replayed, 1 minute to 366 days; after so much time without a successful probe it gives up, until there are new records
+reason: the reason of its batches, which is logged
+
+Errors: 42501 no grant as admin or operator, or the policy of another role, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_policy_drop(name text, reason text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_policy_drop(text, text) IS
+	'Drops a policy. Its batches are not changed: what they have enqueued goes out, unless it is cancelled. Errors: P0002 no such policy, 42501 the policy of another role, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_policy_run(
+	name text DEFAULT NULL,
+	OUT policy text,
+	OUT provider text,
+	OUT batch_id bigint,
+	OUT what text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 10;
+
+COMMENT ON FUNCTION acteon_replay_policy_run(text) IS
+'Takes the steps of policies that are due, and returns what it found out or decided, which is logged as well; mostly that is no row. It waits for nothing, so it is called again and again, for example by pg_cron every 5 seconds. Runs of one policy exclude each other: a policy that another call is running is passed over.
+
+Only policies of the calling role, and of roles whose privileges it inherits, are run; those of all roles if a superuser calls. An error stops only the policy that raised it, for a minute; it is reported as a WARNING, and acteon_replay_policies shows it. A policy whose role was dropped is disabled.
+
+Arguments:
+name: which policy. NULL: all
+
+Errors: P0002 no such policy.';
+
+CREATE VIEW acteon_replay_policies WITH (security_barrier) AS
+	SELECT p.name, r.provider,
+		CASE
+			WHEN p.disabled IS NOT NULL THEN 'disabled'::text
+			WHEN p.error IS NOT NULL THEN 'error'::text
+			WHEN q.quiet_until IS NOT NULL THEN 'quiet'::text
+			WHEN p.day OPERATOR(pg_catalog.=) q.today AND p.day_actions OPERATOR(pg_catalog.>=) p.max_a_day THEN 'day limit'::text
+			WHEN b.state OPERATOR(pg_catalog.=) 'paused'::text AND b.stopped_by IS NOT NULL AND NOT r.is_ours THEN 'held'::text
+			WHEN b.paused OPERATOR(pg_catalog.>) 0 THEN 'held'::text
+			ELSE coalesce(r.state, 'idle'::text)
+		END AS state,
+		CASE
+			WHEN p.disabled IS NOT NULL THEN p.disabled
+			WHEN p.error IS NOT NULL THEN p.error
+			WHEN q.quiet_until IS NOT NULL THEN 'the end of the quiet hours'::text
+			WHEN p.day OPERATOR(pg_catalog.=) q.today AND p.day_actions OPERATOR(pg_catalog.>=) p.max_a_day THEN 'the next day'::text
+			WHEN b.state OPERATOR(pg_catalog.=) 'paused'::text AND b.stopped_by IS NOT NULL AND NOT r.is_ours
+				THEN pg_catalog.format('batch %s, which %s has paused'::text, b.id::text, b.stopped_by::text)
+			WHEN b.paused OPERATOR(pg_catalog.>) 0 THEN pg_catalog.format('batch %s, of which a part is paused'::text, b.id::text)
+			WHEN r.batch_id IS NOT NULL AND r.is_probe THEN pg_catalog.format('the result of a probe, batch %s'::text, r.batch_id::text)
+			WHEN r.batch_id IS NOT NULL THEN pg_catalog.format('the end of batch %s'::text, r.batch_id::text)
+			WHEN r.state OPERATOR(pg_catalog.=) 'probing'::text AND r.failing_since IS NOT NULL THEN 'the next probe, as the provider fails'::text
+			WHEN r.state OPERATOR(pg_catalog.=) 'probing'::text THEN 'the next probe'::text
+			WHEN r.state OPERATOR(pg_catalog.=) 'replaying'::text THEN 'the next run'::text
+			ELSE 'something to be lost'::text
+		END AS waits_for,
+		CASE
+			WHEN p.disabled IS NOT NULL THEN NULL
+			WHEN p.error IS NOT NULL THEN p.retry_at
+			WHEN q.quiet_until IS NOT NULL THEN q.quiet_until
+			WHEN p.day OPERATOR(pg_catalog.=) q.today AND p.day_actions OPERATOR(pg_catalog.>=) p.max_a_day
+				THEN pg_catalog.timezone(p.time_zone, (q.today OPERATOR(pg_catalog.+) 1)::timestamp)
+			WHEN r.batch_id IS NOT NULL THEN NULL
+			WHEN r.state OPERATOR(pg_catalog.=) 'probing'::text THEN r.try_at
+			WHEN r.state OPERATOR(pg_catalog.=) 'replaying'::text THEN NULL
+			ELSE p.look_at
+		END AS next_try,
+		p.last_run_at, r.batch_id, r.failing_since, p.role_name AS set_by, p.set_at,
+		p.query AS filters, p.rate, p.canary, p.quiet_from, p.quiet_to, p.time_zone,
+		CASE WHEN p.day OPERATOR(pg_catalog.=) q.today THEN p.day_actions ELSE 0 END AS replayed_today, p.max_a_day,
+		p.probe_every, p.max_age, p.reason
+	FROM acteon_replay_policy AS p
+		CROSS JOIN LATERAL (SELECT acteon_quiet_until(pg_catalog.now(), p.quiet_from, p.quiet_to, p.time_zone) AS quiet_until,
+			pg_catalog.timezone(p.time_zone, pg_catalog.now())::date AS today) AS q
+		LEFT JOIN acteon_replay_policy_provider AS r ON r.policy OPERATOR(pg_catalog.=) p.name
+		LEFT JOIN LATERAL acteon_replay_read_batches(r.batch_id) AS b ON r.batch_id IS NOT NULL
+	WHERE pg_catalog.pg_has_role(p.role_oid::oid, 'USAGE'::text);
+GRANT SELECT ON acteon_replay_policies TO PUBLIC;
+
+COMMENT ON VIEW acteon_replay_policies IS
+	'Policies, with a row for each provider that has lost something since. A role sees its own policies and those of roles whose privileges it inherits; superusers see all.';
+COMMENT ON COLUMN acteon_replay_policies.provider IS 'NULL: nothing has been lost yet.';
+COMMENT ON COLUMN acteon_replay_policies.state IS 'idle: nothing that was lost can be replayed; probing: it finds out whether the provider works, with one action at a time; replaying; held: a person has paused its batch, or a part of it, if the reader may see that; quiet: quiet hours; day limit: max_a_day is reached; error: the last run failed; disabled: its role was dropped.';
+COMMENT ON COLUMN acteon_replay_policies.waits_for IS 'What it waits for, or why it does nothing.';
+COMMENT ON COLUMN acteon_replay_policies.next_try IS 'When it can go on; NULL: when what it waits for happens, or in the next run.';
+COMMENT ON COLUMN acteon_replay_policies.last_run_at IS 'When acteon_replay_policy_run last looked at it; NULL: never. If this is long ago, nobody calls the function.';
+COMMENT ON COLUMN acteon_replay_policies.batch_id IS 'Its batch that has not ended.';
+COMMENT ON COLUMN acteon_replay_policies.failing_since IS 'Since when the provider has failed; NULL: it works, as far as is known.';
+COMMENT ON COLUMN acteon_replay_policies.name IS 'Name of the policy.';
+COMMENT ON COLUMN acteon_replay_policies.set_at IS 'When it was set.';
+COMMENT ON COLUMN acteon_replay_policies.filters IS 'Which actions, as for acteon_replay_bulk(jsonb).';
+COMMENT ON COLUMN acteon_replay_policies.rate IS 'Actions per second, for each provider; NULL: no limit.';
+COMMENT ON COLUMN acteon_replay_policies.canary IS 'Whether the first batch after a recovery begins with a canary: auto or off.';
+COMMENT ON COLUMN acteon_replay_policies.quiet_from IS 'Beginning of the quiet hours; NULL: there are none.';
+COMMENT ON COLUMN acteon_replay_policies.quiet_to IS 'Their end.';
+COMMENT ON COLUMN acteon_replay_policies.time_zone IS 'Time zone of the quiet hours and of max_a_day.';
+COMMENT ON COLUMN acteon_replay_policies.max_a_day IS 'Actions that it replays on one day at most; NULL: any number.';
+COMMENT ON COLUMN acteon_replay_policies.probe_every IS 'Time from one probe to the next one.';
+COMMENT ON COLUMN acteon_replay_policies.max_age IS 'Older records are not replayed.';
+COMMENT ON COLUMN acteon_replay_policies.reason IS 'Reason of its batches; NULL: they name the policy.';
+COMMENT ON COLUMN acteon_replay_policies.set_by IS 'Role that set it, by the name that it had then.';
+COMMENT ON COLUMN acteon_replay_policies.replayed_today IS 'Actions that it has replayed today, in its time zone, including those of yesterday that had not ended.';
+
+/*
  * Comments on objects of version 1.0; doc/reference.md is made from them
  */
 
@@ -2333,7 +2584,7 @@ BEGIN
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
 				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_pause,
-				acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
+				acteon_quiet_until,acteon_replay_policy_drop,acteon_replay_policy_run,acteon_replay_policy_set,acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
 				acteon_replay_resume,acteon_replay_run,acteon_replay_set_rate,acteon_replay_settle,acteon_replay_shadow,acteon_replay_shadow_counts,
 				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,
 				acteon_outcome_json,acteon_outcome_jsonb,acteon_outcome_le,acteon_outcome_lt,acteon_outcome_out,

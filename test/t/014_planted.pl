@@ -350,6 +350,23 @@ $node->safe_psql('postgres', q{
 	TRUNCATE acteon_replay_installation, acteon_replay_begun, acteon_replay_batch, acteon_replay_refused, acteon_replay_tally, acteon_dispatch_outbox, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_dispatch_action;
 	SELECT make_record('anew', at => now())});
 call(q{SELECT public.acteon_replay('anew')});
+# A policy, whose probe waits for the circuit breaker of its provider, and is paused in its quiet hours.
+$node->safe_psql('postgres', q{SELECT make_record('policy-' || i, at => now()) FROM generate_series(1, 3) AS i});
+call(q{
+	SELECT public.acteon_replay_policy_set('p', '{"tenant": "acme"}', time_zone => 'UTC');
+	SELECT public.acteon_replay_policy_run();
+	SELECT public.acteon_quiet_until('2026-01-01 00:00+00', '22:00', '06:00', 'UTC');
+});
+$node->safe_psql('postgres', q{INSERT INTO acteon_replay_limit (key, kind, name, opened_at, retry_at, backoff) VALUES (1, 'provider', 'email', now(), now() + interval '1 h', 600)});
+call(q{SELECT public.acteon_replay_policy_run('p')});
+is($node->safe_psql('postgres', q{SELECT retry_at < now() + interval '1 min' FROM acteon_replay_limit WHERE key = 1}), 't', 'the policy does not wait for the next trial');
+$node->safe_psql('postgres', q{UPDATE acteon_replay_policy SET quiet_from = date_trunc('minute', timezone('UTC', now()) - interval '1 h')::time, quiet_to = date_trunc('minute', timezone('UTC', now()) + interval '1 h')::time});
+call(q{
+	SELECT public.acteon_replay_policy_run('p');
+	SELECT * FROM public.acteon_replay_policies;
+});
+is($node->safe_psql('postgres', q{SELECT state FROM acteon_replay_batches ORDER BY batch_id DESC LIMIT 1}), 'paused', 'the policy has paused its probe');
+call(q{SELECT public.acteon_replay_policy_drop('p')});
 
 is($node->safe_psql('postgres', q{SELECT what || ' as ' || who FROM evil.ran ORDER BY 1 LIMIT 20}), '', 'nothing that is planted has run');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM (' . join(' UNION ALL ', map { "SELECT 1 FROM evil.$_" } @relations) . ') AS t'), '0', '… and no planted table has a row');
