@@ -98,7 +98,8 @@ enum
 	Anum_batch_approved_by,
 	Anum_batch_session_role_oid,
 	Anum_batch_told,
-	Natts_batch = Anum_batch_told
+	Anum_batch_patches,
+	Natts_batch = Anum_batch_patches
 };
 
 enum

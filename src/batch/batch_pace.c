@@ -86,7 +86,8 @@ PaceAnew(HeldBatch *held, const BatchQueue *whole, TimestampTz start, bool all, 
 
 	part.last_id = Min(part.last_id, ReleasedId(&held->row));
 	if (rate > 0 && HasRamp(&held->row))
-		ramp = RampLeft(&held->row, CountFinished(queue->schema, held->row.id));
+		ramp = RampLeft(&held->row, CountFinished(queue->schema, held->row.id) -
+										CountCancelled(queue->schema, held->row.id));
 	BeginPace(&pacer, start, rate, ramp);
 	if (rate > 0 || all)
 		PaceQueue(queue, &pacer, wait);

@@ -14,6 +14,7 @@
 #include "base/error_signature.h"
 #include "base/optional_time.h"
 #include "query/options.h"
+#include "query/patch.h"
 #include "query/text_list.h"
 
 /* Outcomes that one filter names at most; the gateway has fewer. */
@@ -84,9 +85,12 @@ typedef struct ReplayQuery
 	char *error_like;
 	Jsonb *payload;
 	char *payload_path;
-	Datum path;   /* the same, 0 if there is none; see CheckReplayQuery */
-	Jsonb *patch; /* of payloads, an object; NULL: none */
-	char *plan;   /* that says what to replay; see replay/plan.c */
+	Datum path;       /* the same, 0 if there is none; see CheckReplayQuery */
+	Jsonb *patch;     /* of payloads, an object; NULL: none */
+	char *patch_path; /* or a value for these places of payloads; NULL: none */
+	Jsonb *patch_value;
+	Patch *change; /* what these three say; NULL: nothing; see CheckReplayQuery */
+	char *plan;    /* that says what to replay; see replay/plan.c */
 } ReplayQuery;
 
 /* Whether the caller gave a value for an option. */

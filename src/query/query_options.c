@@ -11,7 +11,8 @@
 
 #include "query/query.h"
 
-StaticAssertDecl(NUM_OPTIONS <= 64, "a query notes in 64 bits what was given");
+/* Those that are no part of a query stand behind the others. */
+StaticAssertDecl(OPTION_ORDER < 64, "a query notes in 64 bits what was given");
 
 #define PARAMETER(id, argument_name, key_name, value_kind, taken_by, ...) \
 	[OPTION_##id] = {.argument = argument_name, \

@@ -19,7 +19,7 @@
 #include "base/numbers.h"
 #include "base/partition.h"
 #include "batch/failover.h"
-#include "query/patch_hash.h"
+#include "query/patch.h"
 #include "queue/turn.h"
 #include "queue/wake.h"
 #include "replay/outbox_int.h"
@@ -61,9 +61,9 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 	outbox->drops_dedup = query->drops_dedup;
 	if (query->provider_override != NULL)
 		outbox->provider_override = cstring_to_text(query->provider_override);
-	outbox->patch = query->patch;
-	if (query->patch != NULL)
-		outbox->patch_label = PatchLabel(query->patch);
+	outbox->patch = query->change;
+	if (query->change != NULL)
+		outbox->patch_label = PatchLabel(query->change->written);
 	outbox->allow_redacted = query->allow_redacted;
 	outbox->statement = GetActiveSnapshot();
 	outbox->segments_allocated = 16;

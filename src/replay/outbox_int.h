@@ -44,7 +44,7 @@ struct Outbox
 	bool lost; /* is what is asked for */
 	bool drops_dedup;
 	text *provider_override; /* NULL: each record's own */
-	Jsonb *patch;            /* of payloads; NULL: none */
+	const Patch *patch;      /* of payloads; NULL: none */
 	char *patch_label;       /* of what it has changed */
 	bool allow_redacted;
 	Snapshot statement; /* what the caller can see */
