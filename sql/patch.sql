@@ -303,6 +303,80 @@ SELECT state, waiting, in_flight FROM acteon_replay_resume(:batch);
 SELECT count(*) FROM acteon_outbox_check();
 SELECT count(*) FROM acteon_outbox_claim('c', 100);
 
+-- parts: what is paused stays paused, what has a rate keeps it, and what is cancelled is not patched
+CALL clean();
+SELECT count(make_record('t-' || n, at => timestamptz '2026-01-01' + n * interval '1 s', tenant => (ARRAY['acme', 'globex', 'initech', 'umbrella'])[n % 4 + 1], payload => jsonb_build_object('n', n))) FROM generate_series(1, 40) AS n;
+SELECT batch_id AS batch FROM acteon_replay_bulk(from_time => '2000-01-01') \gset
+SELECT state FROM acteon_replay_pause(:batch, tenant => 'acme');
+SELECT state FROM acteon_replay_cancel(:batch, tenant => 'globex');
+SELECT state FROM acteon_replay_set_rate(:batch, 0.001, tenant => 'initech');
+SELECT state FROM acteon_replay_pause(:batch, action_ids => '{t-3,t-7}');
+CREATE TEMPORARY VIEW marks AS SELECT o.tenant, s.stopped, s.pace, s.due_at = 'infinity' AS parked, count(*), count(*) FILTER (WHERE o.payload ? 'x') AS patched
+FROM acteon_dispatch_segment AS s JOIN acteon_dispatch_outbox AS o ON o.id BETWEEN s.first_id AND s.last_id GROUP BY 1, 2, 3, s.due_at = 'infinity' ORDER BY 1, 2, 3;
+SELECT * FROM marks;
+SELECT * FROM acteon_replay_patch(:batch, patch => '{"x": 1}');
+SELECT * FROM marks;
+SELECT count(*) FROM acteon_outbox_check();
+SELECT state, replayed, waiting, cancelled FROM acteon_replay_batches WHERE batch_id = :batch;
+SELECT count(*), count(*) FILTER (WHERE action ->> 'tenant' IN ('acme', 'globex')) AS stopped, count(*) FILTER (WHERE action::jsonb -> 'payload' ? 'x') AS patched FROM acteon_outbox_claim('c', 100);
+SELECT state FROM acteon_replay_pause(:batch);
+SELECT patched, sent FROM acteon_replay_patch(:batch, patch => '{"y": 1}', tenant => 'acme');
+SELECT state FROM acteon_replay_resume(:batch);
+SELECT count(*) FROM acteon_outbox_claim('c', 100);
+-- what is named is found by its new id, too, and goes on by its original one
+SELECT o.action_id AS new_id FROM acteon_dispatch_outbox AS o WHERE original_action_id = 't-7' ORDER BY id DESC LIMIT 1 \gset
+SELECT patched FROM acteon_replay_patch(:batch, patch => '{"z": 1}', action_ids => ARRAY[:'new_id']);
+SELECT state FROM acteon_replay_resume(:batch, action_ids => '{t-3,t-7}');
+SELECT state FROM acteon_replay_resume(:batch, tenant => 'acme');
+SELECT count(*), count(*) FILTER (WHERE action::jsonb -> 'payload' ?& '{x,y}') AS twice, count(*) FILTER (WHERE action::jsonb -> 'payload' ?& '{x,z}') AS named FROM acteon_outbox_claim('c', 100);
+SELECT count(*) FROM acteon_outbox_check();
+SELECT details - 'sha256' AS details FROM acteon_replay_log WHERE event = 'patch' AND batch_id = :batch ORDER BY id;
+-- arguments that are NULL because a query finds nothing would mean all of the batch
+SELECT regexp_replace(attempt(format('SELECT acteon_replay_patch(%s, patch => ''{"a": 1}'', tenant => (SELECT tenant FROM acteon_audit WHERE false))', :batch)), 'batch \d+', 'batch N') AS nothing_found, attempt(format('SELECT acteon_replay_patch(%s, patch => ''{"a": 1}'', action_ids => ''{}'')', :batch)) AS no_ids;
+
+-- what the canary has passed by was not counted in its step, and is not taken from it
+CALL clean();
+SELECT count(make_record('y-' || n, at => timestamptz '2026-01-01' + n * interval '1 s', tenant => CASE WHEN n BETWEEN 2 AND 50 THEN 'acme' ELSE 'globex' END, payload => jsonb_build_object('n', n))) FROM generate_series(1, 150) AS n;
+SELECT batch_id AS batch FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'hold', start_at => now() + interval '1 h') \gset
+SELECT state FROM acteon_replay_pause(:batch, tenant => 'acme');
+SELECT patched FROM acteon_replay_patch(:batch, patch => '{"x": 1}', action_ids => '{y-1}');
+SELECT canary_step, canary_actions, canary_last_id - first_outbox_id AS last FROM acteon_replay_batch WHERE id = :batch;
+SELECT patched FROM acteon_replay_patch(:batch, patch => '{"x": 1}', tenant => 'acme');
+SELECT canary_step, canary_actions, canary_last_id - first_outbox_id AS last FROM acteon_replay_batch WHERE id = :batch;
+SELECT patched FROM acteon_replay_patch(:batch, patch => '{"x": 1}', tenant => 'globex');
+SELECT canary_step, canary_actions FROM acteon_replay_batch WHERE id = :batch;
+SELECT sum(s.last_id - s.first_id + 1) AS released FROM acteon_dispatch_segment AS s JOIN acteon_replay_batch AS b ON b.id = s.batch_id WHERE s.first_id <= b.canary_last_id AND s.stopped IS NULL;
+SELECT count(*) FROM acteon_outbox_check();
+
+-- what expires: the copy when the original would have; what has expired is not patched
+CALL clean();
+SELECT count(make_record('x-' || n, at => now() - n * interval '1 h', payload => jsonb_build_object('n', n))) FROM generate_series(1, 6) AS n;
+SELECT batch_id AS batch FROM acteon_replay_bulk(outcome => 'failed', expire_after => '10 h') \gset
+UPDATE acteon_dispatch_outbox SET expires_at = expires_at - interval '6 h';
+UPDATE acteon_dispatch_segment SET expires_at = expires_at - interval '6 h';
+SELECT * FROM acteon_replay_patch(:batch, patch => '{"x": 1}');
+SELECT o.original_action_id, o.generation, o.payload, n.expires_at = o.expires_at AS same, s.expires_at <= n.expires_at AS noted
+FROM acteon_dispatch_outbox AS o LEFT JOIN acteon_dispatch_outbox AS n ON n.original_action_id = o.original_action_id AND n.generation = 2 LEFT JOIN acteon_dispatch_segment AS s ON n.id BETWEEN s.first_id AND s.last_id WHERE o.generation = 1 ORDER BY o.id;
+SELECT count(*) FROM acteon_outbox_check();
+UPDATE acteon_dispatch_outbox SET expires_at = expires_at - interval '2 h' WHERE generation = 2;
+UPDATE acteon_dispatch_segment SET expires_at = expires_at - interval '2 h';
+SELECT action -> 'payload' AS payload FROM acteon_outbox_claim('c', 100);
+SELECT state, count(*) FROM acteon_replay_items(:batch) GROUP BY state ORDER BY state;
+SELECT count(*) FROM acteon_outbox_check();
+
+-- handed over: whose grants permit it, as before
+CALL clean();
+SELECT make_record('o-1', tenant => 'acme.eu', payload => '{"x": 0}'), make_record('o-2', tenant => 'acme.eu', payload => '{"x": 0}');
+SELECT batch_id AS batch FROM acteon_replay_bulk(tenant => 'acme.eu') \gset
+SELECT acteon_replay_hand_over(:batch, 'regress_acteon_replayer');
+SET ROLE regress_acteon_replayer;
+SELECT regexp_replace(attempt(format('SELECT acteon_replay_patch(%s, patch => ''{"a": 1}'')', :batch)), 'batch \d+', 'batch N');
+SELECT state FROM acteon_replay_pause(:batch);
+SET ROLE regress_acteon_boss;
+SELECT patched FROM acteon_replay_patch(:batch, patch => '{"a": 1}');
+RESET ROLE;
+SELECT state, replayed, waiting, cancelled FROM acteon_replay_batches WHERE batch_id = :batch;
+
 -- lanes: what would be overtaken stays
 CALL clean();
 SELECT count(make_record('l-' || n, at => timestamptz '2026-01-01' + n * interval '1 s', metadata => jsonb_build_object('__fingerprint', CASE WHEN n > 4 THEN 'b' ELSE 'a' END), payload => CASE WHEN n = 2 THEN '{"x": 1}' ELSE '{"x": 0}' END::jsonb)) FROM generate_series(1, 7) AS n;

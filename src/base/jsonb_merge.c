@@ -43,8 +43,8 @@ read_member(Members *members)
 {
 	if (members->left == 0)
 		return;
-	ReadPart(&members->keys, &members->key);
-	ReadPart(&members->values, &members->value);
+	ReadJsonbPart(&members->keys, &members->key);
+	ReadJsonbPart(&members->values, &members->value);
 }
 
 /*

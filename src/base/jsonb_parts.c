@@ -41,7 +41,7 @@ is_aligned(uint32 type)
  * Read the next child, of which there must be one.
  */
 void
-ReadPart(JsonbReader *reader, JsonbPart *part)
+ReadJsonbPart(JsonbReader *reader, JsonbPart *part)
 {
 	JEntry entry = reader->container->children[reader->index++];
 	uint32 start = reader->offset;
@@ -69,7 +69,7 @@ PartOfJsonb(JsonbPart *part, const Jsonb *value)
 		return;
 	}
 	BeginParts(&reader, &value->root, 0);
-	ReadPart(&reader, part);
+	ReadJsonbPart(&reader, part);
 }
 
 /*

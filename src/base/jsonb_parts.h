@@ -33,7 +33,7 @@ typedef struct JsonbFrame
 } JsonbFrame;
 
 extern void BeginParts(JsonbReader *reader, const JsonbContainer *container, uint32 index);
-extern void ReadPart(JsonbReader *reader, JsonbPart *part);
+extern void ReadJsonbPart(JsonbReader *reader, JsonbPart *part);
 extern void PartOfJsonb(JsonbPart *part, const Jsonb *value);
 extern const JsonbContainer *PartContainer(const JsonbPart *part);
 extern JsonbFrame BeginContainer(StringInfo out, uint32 header, int entries);

@@ -548,7 +548,7 @@ write_container(Setter *setter, const JsonbContainer *container, const StepSet *
 	{
 		int start = out->len;
 
-		ReadPart(&reader, &key);
+		ReadJsonbPart(&reader, &key);
 		AppendPart(out, &key);
 		EndPart(out, &frame, key.type, i, start);
 	}
@@ -558,10 +558,10 @@ write_container(Setter *setter, const JsonbContainer *container, const StepSet *
 		StepSet next;
 		uint32 type;
 
-		ReadPart(&reader, &part);
+		ReadJsonbPart(&reader, &part);
 		if (keys > 0)
 		{
-			ReadPart(&key_reader, &key);
+			ReadJsonbPart(&key_reader, &key);
 			next = follow_key(setter->places, set, &key);
 		}
 		else

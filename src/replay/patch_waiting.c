@@ -4,7 +4,8 @@
  *
  * Rows of the outbox never change.  So an action that is patched is cancelled, and a copy
  * of it with the new payload is enqueued in the same batch, as its next generation, which
- * is due when it was.  Both happen in one transaction, or neither does.
+ * is due when it was, expires when it does, and belongs to the same part of the batch if
+ * that is paused or has a rate of its own.  Both happen in one transaction, or neither does.
  *
  * Only what was never handed out is patched.  The batch is locked against claims meanwhile
  * (batch_stop.c): what they have taken by then stays as it is, and afterwards they find
@@ -46,6 +47,7 @@
 #include "batch/canary.h"
 #include "batch/control_log.h"
 #include "batch/may_steer.h"
+#include "batch/steer_part.h"
 #include "queue/delivery.h"
 #include "queue/outbox_row.h"
 #include "queue/wake.h"
@@ -62,19 +64,17 @@ enum
 	PATCH_PATH,
 	PATCH_VALUE,
 	PATCH_REASON,
-	PATCH_TENANT,
-	PATCH_PROVIDER,
-	PATCH_ACTION_IDS
+	PATCH_TENANT /* and PATCH_PROVIDER, PATCH_ACTION_IDS; see ReadPart */
 };
 
 /* What becomes of an action of the batch. */
 typedef enum Verdict
 {
 	VERDICT_PATCHED,
-	VERDICT_UNCHANGED,   /* the patch changes nothing */
-	VERDICT_REFUSED,     /* its payload cannot be patched, or not be read */
-	VERDICT_SENT,        /* it was handed out, and has not ended */
-	VERDICT_PASSED_OVER, /* it is being replayed again, or was, or may not be overtaken */
+	VERDICT_UNCHANGED, /* the patch changes nothing */
+	VERDICT_REFUSED,   /* its payload cannot be patched, or not be read */
+	VERDICT_SENT,      /* it was handed out, and has not ended */
+	VERDICT_PASSED_OVER, /* it is being replayed again, or was, has expired, or may not be overtaken */
 	VERDICT_OTHER,       /* it is not meant */
 	NUM_VERDICTS
 } Verdict;
@@ -103,10 +103,8 @@ typedef struct PatchedLane
 typedef struct PatchCall
 {
 	ControlCall control;
-	/* What is meant; NULL and not given: anything. */
-	text *tenant;
-	text *provider;
-	TextList action_ids;
+	PartFilter part;   /* what is meant */
+	bool has_part;     /* not all of the batch */
 	ReplayQuery query; /* that has the patch */
 	char *label;
 	Outbox *outbox;
@@ -133,11 +131,9 @@ PG_FUNCTION_INFO_V1(acteon_replay_patch);
 static void
 check_may_patch(ControlCall *call, Grants *grants)
 {
-	bool isnull;
-	Jsonb *scope = DatumGetJsonbP(FoundColumn(&call->held.finder, Anum_batch_scope, &isnull));
+	text *parts[SCOPE_PARTS];
 
-	if (GrantsEverything(grants) ||
-		(JB_ROOT_COUNT(scope) > 0 && GrantsCoverScope(grants, GRANT_PATCH, scope)))
+	if (!FindUncoveredOfBatch(call, grants, GRANT_PATCH, parts))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -221,16 +217,14 @@ copy_row(TableFinder *found, CopiedRow *row)
 }
 
 /*
- * Whether a row is of an action that is meant.
+ * Whether an action has expired: it is not sent any more, and ends as soon as a claim meets
+ * it.
  */
 static bool
-is_meant(const PatchCall *call, const CopiedRow *row)
+has_expired(const PatchCall *call, const CopiedRow *row)
 {
-	return (call->tenant == NULL || SameText(call->tenant, text_column(row, Anum_outbox_tenant))) &&
-		   (call->provider == NULL ||
-			SameText(call->provider, text_column(row, Anum_outbox_provider))) &&
-		   (!call->action_ids.given ||
-			TextListHas(&call->action_ids, text_column(row, Anum_outbox_original_action_id)));
+	return !row->nulls[Anum_outbox_expires_at - 1] &&
+		   DatumGetTimestampTz(column(row, Anum_outbox_expires_at)) <= call->control.now;
 }
 
 /*
@@ -239,7 +233,7 @@ is_meant(const PatchCall *call, const CopiedRow *row)
 static bool
 means_all(const PatchCall *call)
 {
-	return call->tenant == NULL && call->provider == NULL && !call->action_ids.given;
+	return !call->has_part;
 }
 
 /*
@@ -273,13 +267,18 @@ read_action(void *argument)
 	action->verdict = VERDICT_OTHER;
 	if (!found)
 		return true;
+	if (!IsInPart(&call->part, call->rows.slot))
+	{
+		ExecClearTuple(call->rows.slot);
+		return true;
+	}
 	copy_row(&call->rows, &action->row);
 	action->tid = call->rows.slot->tts_tid;
 	ExecClearTuple(call->rows.slot);
-	if (!is_meant(call, &action->row))
-		return true;
-	if (PatchPayload(column(&action->row, Anum_outbox_payload), call->query.change,
-					 call->query.allow_redacted, &before, &after) != REASON_NONE)
+	if (has_expired(call, &action->row))
+		action->verdict = VERDICT_PASSED_OVER;
+	else if (PatchPayload(column(&action->row, Anum_outbox_payload), call->query.change,
+						  call->query.allow_redacted, &before, &after) != REASON_NONE)
 		action->verdict = VERDICT_REFUSED;
 	else if (before == after)
 		action->verdict = VERDICT_UNCHANGED;
@@ -524,12 +523,15 @@ enqueue_copies(PatchCall *call, const Segment *segment)
 		if (is_in_canary(call))
 		{
 			copy.due_at = DT_NOEND;
+			copy.provider_limit = copy.tenant_limit = NO_LIMIT;
 			copy.parked_at = 0;
 		}
 		InsertSegment(&call->segments, &copy);
 		call->last_id = Max(call->last_id, copy.last_id);
 	}
-	if (is_in_canary(call) && segment->last_id <= call->control.held.row.canary.last_id)
+	/* What is paused on its own was passed by, and is not counted. */
+	if (is_in_canary(call) && segment->stopped == BATCH_RUNS &&
+		segment->last_id <= call->control.held.row.canary.last_id)
 		call->taken_back += count;
 }
 
@@ -638,11 +640,7 @@ note_patch(PatchCall *call)
 	BeginDetails(&details);
 	AddJsonbDetail(&details, "patch", written);
 	AddTextDetail(&details, "sha256", PatchHash(written));
-	AddTextDetail(&details, "tenant", call->tenant == NULL ? NULL : text_to_cstring(call->tenant));
-	AddTextDetail(&details, "provider",
-				  call->provider == NULL ? NULL : text_to_cstring(call->provider));
-	if (call->action_ids.given)
-		AddNumberDetail(&details, "action_ids", call->action_ids.count);
+	AddPartDetails(&details, &call->part);
 	for (int i = 0; i < NUM_RESULTS; i++)
 		AddNumberDetail(&details, names[i], call->counts[i]);
 	LogControl(control->schema, control->caller, "patch", control->batch_id, control->reason,
@@ -679,12 +677,7 @@ read_arguments(PatchCall *call, FunctionCallInfo fcinfo)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("there is no patch"),
 						errhint("Specify patch, or patch_path and patch_value.")));
 	call->label = PatchLabel(query->change->written);
-	if (!PG_ARGISNULL(PATCH_TENANT))
-		call->tenant = PG_GETARG_TEXT_PP(PATCH_TENANT);
-	if (!PG_ARGISNULL(PATCH_PROVIDER))
-		call->provider = PG_GETARG_TEXT_PP(PATCH_PROVIDER);
-	if (!PG_ARGISNULL(PATCH_ACTION_IDS))
-		TextListFromArray(&call->action_ids, "action_ids", PG_GETARG_ARRAYTYPE_P(PATCH_ACTION_IDS));
+	call->has_part = ReadPart(&call->part, fcinfo, PATCH_TENANT);
 }
 
 /*
@@ -706,7 +699,7 @@ allows_redacted(Jsonb *query)
  * → (patched, unchanged, refused, sent, passed_over)
  *
  * Patches what waits of a batch and was never handed out, or what of that has the tenant,
- * the provider and one of the original ids that are given.  Raises no_data_found,
+ * the provider and one of the ids, original or new, that are given.  Raises no_data_found,
  * insufficient_privilege, object_not_in_prerequisite_state, invalid_parameter_value and
  * feature_not_supported.
  */
