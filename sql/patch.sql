@@ -364,6 +364,22 @@ SELECT action -> 'payload' AS payload FROM acteon_outbox_claim('c', 100);
 SELECT state, count(*) FROM acteon_replay_items(:batch) GROUP BY state ORDER BY state;
 SELECT count(*) FROM acteon_outbox_check();
 
+-- the copy goes to the target of the original, under an id of that target; its lane is one of that target
+CALL clean();
+SET acteon_replay.targets = 'staging';
+SELECT count(make_record('z-' || n, at => timestamptz '2026-01-01' + n * interval '1 s', metadata => CASE WHEN n > 3 THEN '{"__fingerprint": "a"}' ELSE '{}' END::jsonb, payload => jsonb_build_object('n', n))) FROM generate_series(1, 5) AS n;
+SELECT batch_id AS batch FROM acteon_replay_bulk(outcome => 'failed', target => 'staging') \gset
+SELECT replayed FROM acteon_replay_bulk(outcome => 'failed');
+SELECT * FROM acteon_replay_patch(:batch, patch => '{"x": 1}');
+SELECT o.original_action_id, o.generation, o.target, o.payload ? 'x' AS patched, o.action_id = acteon_replay_id(o.original_action_id, o.generation, 0, coalesce(o.target, 'production')) AS its_own, s.target IS NOT DISTINCT FROM o.target AS same,
+	s.lane IS NOT DISTINCT FROM acteon_dispatch_lane(o.tenant, o.fingerprint, coalesce(o.target, 'production')) AS same_lane
+FROM acteon_dispatch_outbox AS o JOIN acteon_dispatch_segment AS s ON o.id BETWEEN s.first_id AND s.last_id ORDER BY o.id;
+SELECT count(*) FROM acteon_outbox_check();
+SELECT count(*), count(*) FILTER (WHERE action::jsonb -> 'payload' ? 'x') AS patched FROM acteon_outbox_claim('p', 100);
+SELECT count(*), count(*) FILTER (WHERE action::jsonb -> 'payload' ? 'x') AS patched FROM acteon_outbox_claim('s', 100, '1 min', 'staging');
+SELECT generation, batch_id - :batch AS batch, state FROM acteon_replay_lineage('z-1') ORDER BY batch_id, generation;
+RESET acteon_replay.targets;
+
 -- handed over: whose grants permit it, as before
 CALL clean();
 SELECT make_record('o-1', tenant => 'acme.eu', payload => '{"x": 0}'), make_record('o-2', tenant => 'acme.eu', payload => '{"x": 0}');

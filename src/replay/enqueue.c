@@ -100,7 +100,20 @@ fill_row(Outbox *outbox, TupleTableSlot *slot, const ReplayItem *item, const Act
 				 TimestampTzGetDatum(action->ends_at.time));
 	set_optional(values, nulls, Anum_outbox_expires_at, item->expires_at.given,
 				 TimestampTzGetDatum(item->expires_at.time));
+	set_optional(values, nulls, Anum_outbox_target, outbox->target != NULL,
+				 PointerGetDatum(outbox->target_text));
 	FillSlot(&outbox->writer, slot, values, nulls, Natts_outbox);
+}
+
+/*
+ * The target of a row that is copied; NULL: production.
+ */
+const char *
+CopiedTarget(const CopiedRow *row)
+{
+	return row->nulls[Anum_outbox_target - 1]
+			   ? NULL
+			   : TextDatumGetCString(row->values[Anum_outbox_target - 1]);
 }
 
 /*
@@ -122,7 +135,8 @@ fill_copy(Outbox *outbox, TupleTableSlot *slot, ReplayItem *item)
 	item->in_lane = has_fingerprint;
 	item->lane = has_fingerprint
 					 ? ActionLane(item->record->tenant,
-								  DatumGetTextPP(row.values[Anum_outbox_fingerprint - 1]))
+								  DatumGetTextPP(row.values[Anum_outbox_fingerprint - 1]),
+								  CopiedTarget(&row))
 					 : 0;
 	return VARSIZE_ANY(DatumGetPointer(row.values[Anum_outbox_payload - 1])) +
 		   VARSIZE_ANY(DatumGetPointer(row.values[Anum_outbox_labels - 1]));
@@ -210,6 +224,7 @@ add_segment(Outbox *outbox, const ReplayItem *item)
 	segment->lane = item->lane;
 	segment->provider = kept_provider(outbox, item_provider(outbox, item));
 	segment->due_at = NextDueTime(&outbox->pacer, 0);
+	segment->target = outbox->target_text;
 	return segment;
 }
 
@@ -311,7 +326,9 @@ prepare_run(Outbox *outbox, ReplayItem **items, int count, ReplayItem **rows, in
 		}
 		item->expires_at = ActionExpiry(outbox->query, item->record, &action.ends_at);
 		item->in_lane = action.fingerprint != NULL;
-		item->lane = item->in_lane ? ActionLane(item->record->tenant, action.fingerprint) : 0;
+		item->lane = item->in_lane
+						 ? ActionLane(item->record->tenant, action.fingerprint, outbox->target)
+						 : 0;
 		fill_row(outbox, outbox->slots[n], item, &action, payload);
 		rows[n++] = item;
 		bytes += VARSIZE(action.labels);

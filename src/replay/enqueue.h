@@ -18,6 +18,7 @@ typedef struct CopiedRow
 } CopiedRow;
 
 extern void EnqueueItems(Outbox *outbox, ReplayItem *items, int count);
+extern const char *CopiedTarget(const CopiedRow *row);
 extern const Segment *EnqueueCopies(Outbox *outbox, ReplayItem **items, int count, int *made);
 
 #endif /* ACTEON_ENQUEUE_H */

@@ -3,9 +3,10 @@
  *		acteon_replay_patch: another payload for actions that wait.
  *
  * Rows of the outbox never change.  So an action that is patched is cancelled, and a copy
- * of it with the new payload is enqueued in the same batch, as its next generation, which
- * is due when it was, expires when it does, and belongs to the same part of the batch if
- * that is paused or has a rate of its own.  Both happen in one transaction, or neither does.
+ * of it with the new payload is enqueued in the same batch, as its next generation.  It is
+ * due when the original was, expires when that does, goes to the same target, and belongs
+ * to the same part of the batch, if that is paused or has a rate of its own.  Both happen
+ * in one transaction, or neither does.
  *
  * Only what was never handed out is patched.  The batch is locked against claims meanwhile
  * (batch_stop.c): what they have taken by then stays as it is, and afterwards they find
@@ -325,6 +326,7 @@ number_copy(PatchCall *call, WaitingAction *action)
 	ActionFound found;
 	bool is_last = true;
 
+	chains->target = CopiedTarget(&action->row);
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
