@@ -89,7 +89,7 @@ ALTER TABLE acteon_grants
 	ADD CONSTRAINT acteon_grants_may_patch_check
 		CHECK (NOT may_patch OR role OPERATOR(pg_catalog.=) ANY ('{admin,operator}'::text[]));
 
-COMMENT ON COLUMN acteon_grants.may_patch IS 'Whether an operator may also patch payloads while replaying them (the argument patch). An admin may in any case.';
+COMMENT ON COLUMN acteon_grants.may_patch IS 'Whether an operator may also patch payloads while replaying them (the arguments patch and patch_path). An admin may in any case.';
 COMMENT ON COLUMN acteon_dispatch_outbox.payload IS 'Payload as stored in the audit record, after the patch of the batch if it has one.';
 
 /*
@@ -296,11 +296,11 @@ ALTER TABLE acteon_replay_log
 	DROP CONSTRAINT acteon_replay_log_event_check,
 	ADD CONSTRAINT acteon_replay_log_event_check
 		CHECK (event OPERATOR(pg_catalog.=) ANY
-			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close,plan,await_approval,approve,notify_set,notify_drop,set_start,hand_over,policy_set,policy_drop,policy}'::text[]));
+			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close,plan,await_approval,approve,notify_set,notify_drop,set_start,hand_over,policy_set,policy_drop,policy,patch}'::text[]));
 
 COMMENT ON TABLE acteon_replay_log IS
-	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit or of a notification, for each circuit breaker of a provider that closed, for each API key that was created or revoked, for each contradiction and failover that was detected, for each batch that was made by a plan or has to be approved, for each approval, for each batch whose start was moved or that was handed over, and for policies that were set or dropped, and their decisions. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
-COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand), plan (a batch was made by a plan, whose digest the details have), await_approval (a batch was made that must be approved), approve, notify_set, notify_drop, set_start, hand_over, policy_set, policy_drop, policy (what a policy found out about a provider). The details of pause, resume, cancel and set_rate name the part of the batch, if it was not all of it.';
+	'Log of control operations: one row for each pause, resume, cancel, change of rate, patch, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit or of a notification, for each circuit breaker of a provider that closed, for each API key that was created or revoked, for each contradiction and failover that was detected, for each batch that was made by a plan or has to be approved, for each approval, for each batch whose start was moved or that was handed over, and for policies that were set or dropped, and their decisions. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
+COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand), plan (a batch was made by a plan, whose digest the details have), await_approval (a batch was made that must be approved), approve, notify_set, notify_drop, set_start, hand_over, policy_set, policy_drop, policy (what a policy found out about a provider), patch (what waits of a batch was patched; the details have the patch and how many actions it changed). The details of pause, resume, cancel and set_rate name the part of the batch, if it was not all of it.';
 
 ALTER TABLE acteon_replay_installation
 	ADD COLUMN server text,
@@ -641,7 +641,8 @@ DROP FUNCTION acteon_role_of_1_0(name, oid);
 ALTER TABLE acteon_replay_batch
 	ADD COLUMN told text[]
 		CHECK (told OPERATOR(pg_catalog.<@) '{finished,cancelled,paused,canary,approval,interrupted,held}'::text[]),
-	ADD COLUMN probe_of text;
+	ADD COLUMN probe_of text,
+	ADD COLUMN patches jsonb;
 
 -- Purges look at the probes.
 CREATE INDEX acteon_replay_batch_probe_idx ON acteon_replay_batch (id) WHERE probe_of IS NOT NULL;
@@ -649,6 +650,7 @@ CREATE INDEX acteon_replay_batch_probe_idx ON acteon_replay_batch (id) WHERE pro
 -- Claims look at the batches that are watched, which are few.
 CREATE INDEX acteon_replay_batch_told_idx ON acteon_replay_batch (id) WHERE told IS NOT NULL;
 
+COMMENT ON COLUMN acteon_replay_batch.patches IS 'Patches that acteon_replay_patch has applied to what waited, an array: merge patches, and objects with patch_path and patch_value. That of the replay itself is in query. NULL: none.';
 COMMENT ON COLUMN acteon_replay_batch.told IS 'The events that notifications were told and that still hold (acteon_replay_notify); NULL: there are no notifications, its end was told, or it is itself a notification.';
 COMMENT ON COLUMN acteon_replay_batch.probe_of IS 'Policy whose probe it is: acteon_outbox_purge deletes it when its action is gone. NULL: it is no probe.';
 COMMENT ON COLUMN acteon_replay_batch.session_role_oid IS 'OID of session_role, which follows ALTER ROLE ... RENAME; NULL for batches of version 1.0.';
@@ -834,6 +836,8 @@ CREATE FUNCTION acteon_replay(
 	expire_after interval DEFAULT NULL,
 	allow_ended boolean DEFAULT false,
 	target text DEFAULT 'production',
+	patch_path text DEFAULT NULL,
+	patch_value jsonb DEFAULT NULL,
 	from_time timestamptz DEFAULT NULL,
 	to_time timestamptz DEFAULT NULL,
 	OUT original_action_id text,
@@ -857,6 +861,8 @@ CREATE FUNCTION acteon_replay(
 	expire_after interval DEFAULT NULL,
 	allow_ended boolean DEFAULT false,
 	target text DEFAULT 'production',
+	patch_path text DEFAULT NULL,
+	patch_value jsonb DEFAULT NULL,
 	from_time timestamptz DEFAULT NULL,
 	to_time timestamptz DEFAULT NULL,
 	OUT original_action_id text,
@@ -867,7 +873,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_text'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text, boolean, text, jsonb, interval, boolean, text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text, boolean, text, jsonb, interval, boolean, text, text, jsonb, timestamptz, timestamptz) IS
 'Replays one action: reads its latest audit record, checks the caller''s grants, reconstructs the action and puts it into the outbox under a new id. The uuid form is equivalent to the lower-case text of the id.
 
 If the action has several records, the one with the latest dispatched_at is used, and an outcome rather than an intent with the same time. If that is the record of a step or of the end of a chain, the record of the chain''s start (chain_started) is used instead, because it contains what the client sent.
@@ -884,7 +890,7 @@ The checks are made in the order role, audit table, record, grant, payload. max_
 
 Arguments:
 action_id: the action''s id, as in the audit table
-reason, allow_redacted, allow_partial, dedup, provider_override, allow_unproven, on_doubt, patch, expire_after, allow_ended, target, from_time, to_time: as for acteon_replay_bulk
+reason, allow_redacted, allow_partial, dedup, provider_override, allow_unproven, on_doubt, patch, expire_after, allow_ended, target, patch_path, patch_value, from_time, to_time: as for acteon_replay_bulk
 
 Returns:
 original_action_id: the given id
@@ -893,7 +899,7 @@ success: true if this call made the replay
 error: why this call did not make the replay
 
 Errors: 42501 role or grant, 42P01 no audit table, P0002 no record, 55000 no payload, redacted payload, lost attachments, an intent, a record of the gateway''s own or one that cannot be read, an expired action, 22023 bad argument.';
-COMMENT ON FUNCTION acteon_replay(text, text, boolean, boolean, text, text, boolean, text, jsonb, interval, boolean, text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION acteon_replay(text, text, boolean, boolean, text, text, boolean, text, jsonb, interval, boolean, text, text, jsonb, timestamptz, timestamptz) IS
 	'Replays one action whose id may be any string; otherwise the same as acteon_replay(uuid). An untyped literal selects this form.';
 
 CREATE FUNCTION acteon_replay_bulk(
@@ -943,6 +949,8 @@ CREATE FUNCTION acteon_replay_bulk(
 	expire_after interval DEFAULT NULL,
 	allow_ended boolean DEFAULT false,
 	target text DEFAULT 'production',
+	patch_path text DEFAULT NULL,
+	patch_value jsonb DEFAULT NULL,
 	plan text DEFAULT NULL,
 	OUT batch_id bigint,
 	OUT replayed integer,
@@ -954,7 +962,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_bulk'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, text) IS
+COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, text, jsonb, text) IS
 'Replays the actions whose audit records match every given filter, oldest first, in one transaction. At least one filter is required; from_time, to_time and lost => true each count as a filter, and so does an empty text, which finds only records with an empty text. exclude and exclude_ids do not. A NOTICE names ids of action_ids that have no record. If no record matches, a NOTICE for each text that no record was found with names up to three of the closest values that exist in records that the caller''s grants cover for reading; a bounded number of records is read for that.
 
 Arguments:
@@ -1004,6 +1012,8 @@ patch: a merge patch (RFC 7396) for the payloads: an object whose members replac
 expire_after: how old an action may be when it is sent, counted from the dispatched_at of its record: records that are older already are passed over, and what could only be sent later ends expired and is not sent. A day is 24 hours, a month 30 days
 allow_ended: disregard the actions'' own ends_at. Without it, an action is not sent at its ends_at or later, as with expire_after; an ends_at that had passed when the record was dispatched does not count
 target: where the actions are delivered to: only consumers of this target are handed them out (acteon-relay --target). Replays to one target are no replays for another. Targets other than production must be listed in acteon_replay.targets; their actions in doubt are held, whatever on_doubt is, because their gateways keep their records elsewhere
+patch_path: an SQL/JSON path to places of the payloads, which are given the value of patch_value: keys, elements ([*], [2], [last]), all levels (.**), and filters about @. What it does not find in a payload is not added. It takes the place of patch, and needs the same grants
+patch_value: the value for the places that patch_path finds; it may be the JSON null
 plan: replay exactly what a preview has shown: the plan that it returned. It contains the query, so no other argument is needed; if others are given, they must be those of the preview, except for the reason. If anything has changed since, the call is refused and says what; nothing is replayed then
 
 Returns:
@@ -1065,6 +1075,8 @@ CREATE FUNCTION acteon_replay_preview(
 	expire_after interval DEFAULT NULL,
 	allow_ended boolean DEFAULT false,
 	target text DEFAULT 'production',
+	patch_path text DEFAULT NULL,
+	patch_value jsonb DEFAULT NULL,
 	sample integer DEFAULT 5,
 	OUT section text,
 	OUT item text,
@@ -1075,7 +1087,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_preview'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 50;
 
-COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, integer) IS
+COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, text, jsonb, integer) IS
 'Shows what a replay with the same arguments would do, without doing it. It works in read-only transactions and on a standby, and waits for no locks of other replays. Records are judged by the same code as in a replay, so the counts are exact if nothing changes in between. Unlike a replay it does not require a filter, but shows that a replay is refused; max_records defaults to all records. Only tenants, providers and so on that the caller''s grants cover are named.
 
 Arguments:
@@ -1237,6 +1249,8 @@ CREATE PROCEDURE acteon_replay_all(
 	expire_after interval DEFAULT NULL,
 	allow_ended boolean DEFAULT false,
 	target text DEFAULT 'production',
+	patch_path text DEFAULT NULL,
+	patch_value jsonb DEFAULT NULL,
 	plan text DEFAULT NULL,
 	chunk integer DEFAULT 1000,
 	INOUT batch_id bigint DEFAULT NULL,
@@ -1246,7 +1260,7 @@ CREATE PROCEDURE acteon_replay_all(
 AS 'MODULE_PATHNAME', 'acteon_replay_all'
 LANGUAGE C;
 
-COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, text, integer, bigint, bigint, bigint, bigint) IS
+COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, text, jsonb, text, integer, bigint, bigint, bigint, bigint) IS
 'Replays all matching records, any number of them, in committed chunks, oldest first. It takes the arguments of acteon_replay_bulk; max_records defaults to all records. It cannot run inside a transaction block. A NOTICE reports the progress every five seconds. While the call waits for deliveries, it also reports how many actions are finished, and whether actions are due that no relay claims.
 
 If to_time is omitted or in the future, the time of the call is used, so that the call does not replay the records of its own replays. With a rate the call stays at most a minute ahead of the deliveries and waits for them, so that few actions have to be cancelled if the need arises, and a new rate takes effect with the next chunk; without a rate it enqueues everything at once. While the batch is paused the call waits; when the batch is cancelled the call ends. The cursor and the actions of a chunk are committed together, so if the call is interrupted, acteon_replay_continue can continue it. A call that finds only records that are passed over, because their actions already have a replay or took effect, leaves no batch behind, so a job that runs every five minutes does not fill the table. Memory use does not grow with the number of records, no transaction lasts longer than a chunk, and none is open while the call waits.
@@ -1887,7 +1901,7 @@ COMMENT ON COLUMN acteon_replay_item.reason IS 'Why a record was refused, for pr
 COMMENT ON COLUMN acteon_replay_item.page_key IS 'For the next page, pass the last one as after_id: outbox_id, or of a refused record its number in the batch.';
 COMMENT ON COLUMN acteon_replay_item.expires_at IS 'When it expires, or did; NULL: never.';
 COMMENT ON COLUMN acteon_replay_item.paused IS 'Whether it waits because its batch is paused, or because it was paused on its own, alone or with its tenant or provider. NULL for refused records.';
-COMMENT ON COLUMN acteon_replay_item.patched IS 'Whether its payload was changed by the patch of its batch. False as well if the patch changed nothing in it; true if an earlier replay with the same patch had changed it.';
+COMMENT ON COLUMN acteon_replay_item.patched IS 'Whether its payload was changed by the patch of its batch, or by acteon_replay_patch. False as well if the patch changed nothing in it; true if an earlier replay with the same patch had changed it.';
 COMMENT ON COLUMN acteon_replay_item.target IS 'Where it is delivered to: production, or another target.';
 COMMENT ON COLUMN acteon_replay_item.relay IS 'Name of the consumer that has delivered it, or had it last; NULL: none had it, or it is unknown.';
 COMMENT ON COLUMN acteon_replay_item.gateway IS 'Address to which that consumer delivers; NULL: it does not tell.';
@@ -1942,7 +1956,7 @@ AS 'MODULE_PATHNAME', 'acteon_replay_lineage'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_lineage(text, text) IS
-	'Returns the whole chain of replays to which an action belongs, given any action of it: the original first, then each replay after its source, one row for each action: id, source (the action that it replays), generation, depth, batch, who started it, when, why, state (original, waiting, running, in_doubt, delivered, dead, cancelled, expired), the SHA-256 of the patch that changed its payload, if one did, and the target that it is delivered to. Besides the replays to production, those to the given target are shown, or, without one, those to all targets of acteon_replay.targets. The patch itself is in the batch''s query. The argument is text, because original ids can be any string: acteon_replay_lineage(new_action_id::text). Only actions that the caller''s grants cover are returned; no rows for an action that was never replayed. Does not need the audit table.';
+	'Returns the whole chain of replays to which an action belongs, given any action of it: the original first, then each replay after its source, one row for each action: id, source (the action that it replays), generation, depth, batch, who started it, when, why, state (original, waiting, running, in_doubt, delivered, dead, cancelled, expired), the SHA-256 of the patch that changed its payload, if one did, and the target that it is delivered to. Besides the replays to production, those to the given target are shown, or, without one, those to all targets of acteon_replay.targets. The patch itself is in the query of the batch, or in its patches. The argument is text, because original ids can be any string: acteon_replay_lineage(new_action_id::text). Only actions that the caller''s grants cover are returned; no rows for an action that was never replayed. Does not need the audit table.';
 
 /*
  * A second person
@@ -2385,6 +2399,48 @@ COMMENT ON COLUMN acteon_replay_policies.set_by IS 'Role that set it, by the nam
 COMMENT ON COLUMN acteon_replay_policies.replayed_today IS 'Actions that it has replayed today, in its time zone, including those of yesterday that had not ended.';
 
 /*
+ * Another payload for what waits
+ */
+
+CREATE FUNCTION acteon_replay_patch(
+	batch_id bigint,
+	patch jsonb DEFAULT NULL,
+	patch_path text DEFAULT NULL,
+	patch_value jsonb DEFAULT NULL,
+	reason text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_ids text[] DEFAULT NULL,
+	OUT patched bigint,
+	OUT unchanged bigint,
+	OUT refused bigint,
+	OUT sent bigint,
+	OUT passed_over bigint)
+RETURNS record
+AS 'MODULE_PATHNAME', 'acteon_replay_patch'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_patch(bigint, jsonb, text, jsonb, text, text, text, text[]) IS
+'Patches payloads of actions of a batch that wait and were never handed out, all of them or those of a tenant, of a provider or with some ids. Each action that is patched is cancelled, and its copy with the new payload is enqueued in the same batch, as the next replay of the action and with the same due time; it expires when the original does, and what is paused on its own, or has a rate of its own, remains so. All of that is done in one transaction. So the batch counts it once more among replayed, and the original among cancelled. Consumers cannot claim actions of the batch meanwhile. While the canary of the batch is open, copies are held back like what is enqueued later.
+
+The caller needs an admin grant, or one with may_patch, for everything in the batch. Each call is logged in acteon_replay_log, with the patch and its SHA-256. A batch that acteon_replay_all has not enqueued completely, and one that was approved by a second person, cannot be patched.
+
+Arguments:
+batch_id: the batch
+patch, patch_path, patch_value: as for acteon_replay_bulk
+reason: the reason, which is stored in the log
+tenant, provider, action_ids: only these actions, as in acteon_replay_pause
+
+Returns:
+patched: actions that were patched
+unchanged: actions in which the patch changes nothing; they stay as they are
+refused: actions that stay as they are because their payload is encrypted, or cannot be read, or would be redacted or too large with the patch
+sent: actions that were handed out before and have not ended; they are not patched
+passed_over: actions that are not patched because they have expired, because they were, or are being, replayed again, or because others with the same fingerprint that are not patched would overtake them
+
+Errors: P0002 no such batch, 42501 no grant to patch all of it, 55000 the batch is cancelled, not completely enqueued, awaiting approval or approved, 22023 bad argument, 0A000 a path to something else than places.';
+
+/*
  * Comments on objects of version 1.0; doc/reference.md is made from them
  */
 
@@ -2583,7 +2639,7 @@ BEGIN
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
-				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_pause,
+				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_patch,acteon_replay_pause,
 				acteon_quiet_until,acteon_replay_policy_drop,acteon_replay_policy_run,acteon_replay_policy_set,acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
 				acteon_replay_resume,acteon_replay_run,acteon_replay_set_rate,acteon_replay_settle,acteon_replay_shadow,acteon_replay_shadow_counts,
 				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,

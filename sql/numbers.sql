@@ -51,6 +51,7 @@ INSERT INTO asked VALUES
 	('acteon_replay_limit_set', 'breaker_window', 'acteon_replay_limit_set(provider => ''x'', breaker_window => %s)'),
 	('acteon_replay_limit_set', 'breaker_share', 'acteon_replay_limit_set(provider => ''x'', breaker_share => %s)'),
 	('acteon_replay_notify_set', 'min_actions', 'acteon_replay_notify_set(''n'', ''p'', ''t'', ''n'', ''t'', min_actions => %s)'),
+	('acteon_replay_patch', 'batch_id', 'acteon_replay_patch(%s, ''{"a": 1}'')'),
 	('acteon_replay_pause', 'batch_id', 'acteon_replay_pause(%s)'),
 	('acteon_replay_policy_set', 'rate', 'acteon_replay_policy_set(''x'', rate => %s)'),
 	('acteon_replay_policy_set', 'max_a_day', 'acteon_replay_policy_set(''x'', max_a_day => %s)'),

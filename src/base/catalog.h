@@ -104,7 +104,8 @@ enum
 	Anum_batch_owner_oid,
 	Anum_batch_told,
 	Anum_batch_probe_of,
-	Natts_batch = Anum_batch_probe_of
+	Anum_batch_patches,
+	Natts_batch = Anum_batch_patches
 };
 
 enum

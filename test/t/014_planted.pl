@@ -186,6 +186,10 @@ call(q{
 	SELECT public.acteon_replay_preview('{"tenant": "acme"}');
 	SELECT public.acteon_replay_preview(tenant => 'acme', include_replayed => true, patch => '{"a": 2, "b": {"c": null}}');
 	SELECT public.acteon_replay_bulk(outcome => 'failed', include_replayed => true, max_records => 1, patch => '{"a": 2, "b": {"c": null}}');
+	SELECT public.acteon_replay_preview(tenant => 'acme', include_replayed => true, patch_path => '$.** ? (@.a == 1 && @.b like_regex "x").a', patch_value => '7');
+	SELECT batch_id AS b FROM public.acteon_replay_bulk(outcome => 'failed', include_replayed => true, max_records => 2, start_at => '2099-01-01') \gset
+	SELECT public.acteon_replay_patch(:b, patch_path => '$.a', patch_value => '2', reason => 'r');
+	SELECT public.acteon_replay_patch(:b, patch => '{"z": 2}', tenant => 'acme', provider => 'email', action_ids => '{f-1,f-2,f-3}');
 	SELECT public.acteon_replay_preview(tenant => 'acm', provider => 'emial', outcome => 'filed', action_type => 'none');
 	SELECT public.acteon_replay_bulk(action_ids => '{f-2,f-3,none}', exclude_ids => '{f-3}', exclude => '{"outcome": "executed", "tenant_tree": "globex", "error_like": "%", "payload": {"a": 1}, "payload_path": "$.a", "action_ids": ["x"]}', include_replayed => true);
 	SELECT public.acteon_replay_bulk(lost => true, tenant_tree => 'acme', error_like => '%', payload => '{}', payload_path => '$', include_replayed => true);
