@@ -149,10 +149,12 @@ TableColumns(Relation rel, OwnColumns *columns)
 		const char *name;
 		AttrNumber behind;
 		const char *first; /* of those that were added */
-	} tables[] = {{SEGMENT_TABLE, Anum_segment_holder, "resend"},
+	} tables[] = {{OUTBOX_TABLE, Anum_outbox_ends_at, "hash"},
+				  {SEGMENT_TABLE, Anum_segment_holder, "resend"},
 				  {DELIVERY_TABLE, Anum_delivery_error, "effect"},
 				  {BATCH_TABLE, Anum_batch_stop_reason, "on_doubt"},
 				  {TALLY_TABLE, Anum_tally_actions, "effect"},
+				  {LOG_TABLE, Anum_log_details, "api_key"},
 				  {INSTALLATION_TABLE, Anum_installation_namespace, "server"}};
 	TupleDesc desc = RelationGetDescr(rel);
 

@@ -19,6 +19,7 @@ extern void BeginDetails(LogDetails *details);
 extern void AddNumberDetail(LogDetails *details, const char *name, int64 value);
 extern void AddNumericDetail(LogDetails *details, const char *name, Numeric value);
 extern void AddTextDetail(LogDetails *details, const char *name, const char *value);
+extern void AddJsonDetail(LogDetails *details, const char *name, Jsonb *value);
 extern void AddIntervalDetail(LogDetails *details, const char *name, Interval *value);
 extern Jsonb *EndDetails(LogDetails *details);
 extern void LogControl(Oid schema, Oid role, const char *event, int64 batch_id, const char *reason,

@@ -39,6 +39,7 @@
 #include "batch/refused.h"
 #include "consumer/call.h"
 #include "consumer/purge_part.h"
+#include "consumer/trail.h"
 #include "queue/delivery.h"
 #include "queue/tally.h"
 #include "replay/generations.h"
@@ -195,6 +196,7 @@ thin_part(Purge *purge, const char *schema, int part, int64 most, MemoryContext 
 		SPI_freetuptable(SPI_tuptable);
 		if (purge->count > 0)
 		{
+			NoteRemoved(purge->schema, REMOVAL_PURGE, purge->ids, purge->count);
 			DeleteRows(purge->schema, DELIVERY_TABLE, "outbox_id", purge->ids, purge->count);
 			DeleteRows(purge->schema, OUTBOX_TABLE, "id", purge->ids, purge->count);
 		}
@@ -253,6 +255,8 @@ purge_all(Purge *purge, TimestampTz now, int *busy)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	MemoryContextSwitchTo(context);
+	/* What goes is to have been linked. */
+	(void) LinkTrail(purge->schema, PG_INT64_MAX);
 	if (OpenChains(&purge->chains, purge->schema))
 	{
 		OpenPartedFinder(&purge->deliveries, purge->schema, DELIVERY_TABLE,

@@ -19,6 +19,7 @@
 #include "base/identity.h"
 #include "base/settings.h"
 #include "consumer/call.h"
+#include "consumer/trail.h"
 #include "queue/action_state.h"
 #include "queue/batch_flags.h"
 
@@ -381,7 +382,10 @@ acteon_outbox_check(PG_FUNCTION_ARGS)
 	SetLocally("enable_seqscan", "off");
 	schema = quote_identifier(get_namespace_name(call.schema));
 	if (from_id <= to_id)
+	{
 		check_range(result, schema, from_id, to_id);
+		CheckTrail(result, call.schema, from_id, to_id, !has_first && !has_last);
+	}
 	if (!has_first && !has_last)
 	{
 		SetLocally("enable_seqscan", "on");

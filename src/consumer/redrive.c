@@ -31,6 +31,7 @@
 #include "batch/control_log.h"
 #include "batch/reason.h"
 #include "consumer/call.h"
+#include "consumer/trail.h"
 #include "query/query.h"
 #include "queue/batch_flags.h"
 #include "queue/delivery.h"
@@ -282,6 +283,7 @@ requeue(Redrive *redrive, const ConsumerCall *call)
 	SegmentTable segments;
 	DeliveryWriter deliveries;
 
+	NoteRemoved(call->schema, REMOVAL_REDRIVE, redrive->ids, redrive->count);
 	DeleteRows(call->schema, DELIVERY_TABLE, "outbox_id", redrive->ids, redrive->count);
 	OpenSegments(&segments, call->schema);
 	OpenDeliveries(&deliveries, call->schema, call->now);

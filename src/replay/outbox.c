@@ -65,6 +65,7 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 	if (query->patch != NULL)
 		outbox->patch_label = PatchLabel(query->patch);
 	outbox->allow_redacted = query->allow_redacted;
+	outbox->rows_hash.given = true;
 	outbox->statement = GetActiveSnapshot();
 	outbox->segments_allocated = 16;
 	outbox->segments = palloc(outbox->segments_allocated * sizeof(Segment));
@@ -97,6 +98,8 @@ JoinBatch(Outbox *outbox, const BatchRow *batch)
 	if (outbox->ramp)
 		pacer->ramp = Max(RampLength(batch->matched) - batch->replayed, 0);
 	outbox->ramp = false;
+	if (batch->replayed > 0)
+		outbox->rows_hash = batch->rows_hash;
 }
 
 /*
@@ -127,6 +130,15 @@ OutboxRange(const Outbox *outbox, int64 *first_id, int64 *last_id)
 		if (segment->last_id > *last_id)
 			*last_id = segment->last_id;
 	}
+}
+
+/*
+ * The hash of the rows of the batch that are in.
+ */
+RowsHash
+OutboxRowsHash(const Outbox *outbox)
+{
+	return outbox->rows_hash;
 }
 
 /*
