@@ -609,7 +609,7 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 COMMENT ON FUNCTION acteon_replay_trail_link(bigint) IS
 'Links what was committed since the last call to the trail: rows of the outbox, deliveries, batches, entries of the log and removals. Returns how many links that are.
 
-It looks at max_rows rows, or some more; NULL: at all. Nobody waits for it. If another session is linking at the moment, it does nothing, which a NOTICE tells. acteon_outbox_purge links everything before it removes something, so that it need not be called; what was linked a minute after it was done is covered from then on, which a job every minute achieves.
+It looks at max_rows rows, or some more; NULL: at all. Nobody waits for it. If another session is linking at the moment, it does nothing, which a NOTICE tells. acteon_outbox_purge links everything before it removes something, so that it need not be called; what was not linked yet is not covered, so a job may call it every minute.
 
 Errors: 42501 no gateway grant, 22023 bad argument.';
 
@@ -2096,7 +2096,7 @@ AS 'MODULE_PATHNAME', 'acteon_outbox_check'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_outbox_check(bigint, bigint) IS
-	'Checks the consistency of the outbox, or only of the actions with outbox ids from from_id to to_id: every action is either finished or covered by one segment, which belongs to its batch and lane; no lane is leased twice, no action is queued twice, and no replay is missing. Returns one row for each violation, so normally none. It reads all rows, and raises a NOTICE after each million ids. The counts of the batches are checked only if no range is given. Error: 42501 no gateway grant.';
+	'Checks the consistency of the outbox, or only of the actions with outbox ids from from_id to to_id: every action is either finished or covered by one segment, which belongs to its batch and lane; no lane is leased twice, no action is queued twice, and no replay is missing; and compares rows and deliveries with what is linked in the trail. Returns one row for each violation, so normally none. It reads all rows, and raises a NOTICE after each million ids. The counts of the batches, the log, and the trail itself are checked only if no range is given. Error: 42501 no gateway grant.';
 
 COMMENT ON FUNCTION acteon_dispatch_lane(text, text) IS
 	'Returns the lane of a tenant''s actions with a fingerprint, as in acteon_dispatch_segment; NULL without a fingerprint.';

@@ -359,9 +359,9 @@ check_range(ReturnSetInfo *result, const char *schema, int64 from_id, int64 to_i
  * acteon_outbox_check(from_id bigint, to_id bigint)
  * → setof (violation, outbox_id, detail)
  *
- * Checks everything that must be true of the outbox and returns a row for each
- * thing that is not: of all of it, or of the actions with ids in a range.  Raises
- * insufficient_privilege.
+ * Checks everything that must be true of the outbox, and that it is what was linked in
+ * the trail (trail_check.c), and returns a row for each thing that is not: of all of it, or
+ * of the actions with ids in a range.  Raises insufficient_privilege.
  */
 Datum
 acteon_outbox_check(PG_FUNCTION_ARGS)
