@@ -21,9 +21,10 @@
 #include "base/own_table.h"
 #include "base/partition.h"
 
-static const char *const whole[] = {BATCH_TABLE,   INSTALLATION_TABLE, SEGMENT_TABLE, TALLY_TABLE,
-									LOG_TABLE,     BEGUN_TABLE,        ACTION_TABLE,  LIMIT_TABLE,
-									REFUSED_TABLE, NOTIFY_TABLE,       TRAIL_TABLE,   TRAIL_HEAD_TABLE,
+static const char *const whole[] = {BATCH_TABLE,  INSTALLATION_TABLE, SEGMENT_TABLE,
+									TALLY_TABLE,  LOG_TABLE,          BEGUN_TABLE,
+									ACTION_TABLE, LIMIT_TABLE,        REFUSED_TABLE,
+									NOTIFY_TABLE, TRAIL_TABLE,        TRAIL_HEAD_TABLE,
 									REMOVAL_TABLE};
 static const char *const parted[] = {OUTBOX_TABLE, DELIVERY_TABLE};
 
