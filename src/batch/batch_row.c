@@ -26,6 +26,7 @@
 
 #include "base/api_key.h"
 #include "base/catalog.h"
+#include "base/compat.h"
 #include "base/identity.h"
 #include "base/numbers.h"
 #include "batch/batch_row.h"
