@@ -22,6 +22,11 @@ ALTER TABLE acteon_dispatch_segment
 	ADD COLUMN provider_limit bigint,
 	ADD COLUMN tenant_limit bigint,
 	ADD COLUMN parked_at timestamptz,
+	ADD COLUMN expires_at timestamptz,
+	ADD COLUMN stopped text,
+	ADD COLUMN pace integer,
+	ADD CONSTRAINT acteon_dispatch_segment_stopped_check
+		CHECK (stopped OPERATOR(pg_catalog.=) ANY ('{paused,cancelled}'::text[])),
 	ADD CONSTRAINT acteon_dispatch_segment_resend_check CHECK (resend OPERATOR(pg_catalog.>=) 0),
 	ADD CONSTRAINT acteon_dispatch_segment_doubt_check
 		CHECK ((doubt_since IS NULL) OPERATOR(pg_catalog.=) (doubt IS NULL)
@@ -39,6 +44,10 @@ COMMENT ON COLUMN acteon_dispatch_segment.provider IS 'Provider of all its actio
 COMMENT ON COLUMN acteon_dispatch_segment.provider_limit IS 'Key of the provider''s row in acteon_replay_limit: the limit that counts the segment while it is leased, or that it waits for while it is parked (due_at is infinity).';
 COMMENT ON COLUMN acteon_dispatch_segment.tenant_limit IS 'The same for the row of a tenant.';
 COMMENT ON COLUMN acteon_dispatch_segment.parked_at IS 'Since when it waits for a limit; NULL: it does not.';
+COMMENT ON COLUMN acteon_dispatch_segment.stopped IS 'Whether its actions are stopped on their own, apart from their batch: paused or cancelled; NULL: they are not.';
+COMMENT ON COLUMN acteon_dispatch_segment.pace IS 'Number of the part in acteon_replay_batch.parts whose rate it keeps; NULL: the rate of its batch.';
+
+COMMENT ON COLUMN acteon_dispatch_segment.expires_at IS 'None of its actions expires earlier; NULL: none expires, or a person has decided to send them nevertheless.';
 
 -- In a lane, leased segments come first, then those in doubt, then those that wait.
 DROP INDEX acteon_dispatch_segment_lane_idx;
@@ -56,15 +65,19 @@ CREATE INDEX acteon_dispatch_segment_provider_limit_idx ON acteon_dispatch_segme
 CREATE INDEX acteon_dispatch_segment_tenant_limit_idx ON acteon_dispatch_segment (tenant_limit, lease_token, first_id)
 	WHERE tenant_limit IS NOT NULL;
 
--- Rows of before have no hash.
-ALTER TABLE acteon_dispatch_outbox ADD COLUMN hash bytea;
-COMMENT ON COLUMN acteon_dispatch_outbox.hash IS 'Hash of the row, made when it was enqueued: the first 16 bytes of a SHA-256. A row that does not fit to it is not sent. NULL: it was enqueued by version 1.0.';
-
 COMMENT ON TABLE acteon_dispatch_segment IS
 	'Runs of at most 100 consecutive outbox rows that wait, are leased or are in doubt together. An unfinished outbox row is covered by exactly one segment, a finished one by none.';
 COMMENT ON COLUMN acteon_dispatch_outbox.labels IS
 	'Metadata of the action: string values only, with replayed_from and, if a patch changed the payload, replay_patch: the first 16 digits of the patch''s SHA-256. A key __starts_at or __ends_at is not sent as a label: it is that time as the gateway wrote it, where timestamptz cannot hold it (nanoseconds, leap seconds).';
 COMMENT ON COLUMN acteon_dispatch_outbox.action_id IS 'First id of the new action: UUIDv5 of the installation''s namespace and "<original action id>/<generation>". For new ids ".1", ".2" and so on is appended, see acteon_dispatch_segment.resend and acteon_dispatch_delivery.resend.';
+
+ALTER TABLE acteon_dispatch_outbox ADD COLUMN expires_at timestamptz;
+
+COMMENT ON COLUMN acteon_dispatch_outbox.expires_at IS 'When the action expires: it is not sent at this time or later. The earlier one of dispatched_at of its record plus expire_after of the batch, and of ends_at, unless that is not later than dispatched_at or the batch has allow_ended. NULL: never.';
+
+-- Rows of before have no hash.
+ALTER TABLE acteon_dispatch_outbox ADD COLUMN hash bytea;
+COMMENT ON COLUMN acteon_dispatch_outbox.hash IS 'Hash of the row, made when it was enqueued: the first 16 bytes of a SHA-256. A row that does not fit to it is not sent. NULL: it was enqueued by version 1.0.';
 
 -- Who may replay may not necessarily change what is replayed.
 ALTER TABLE acteon_grants
@@ -201,12 +214,15 @@ ALTER TABLE acteon_dispatch_delivery
 	ADD COLUMN resend integer NOT NULL DEFAULT 0,
 	ADD COLUMN unproven boolean NOT NULL DEFAULT false,
 	ADD COLUMN known_by text,
+	DROP CONSTRAINT acteon_dispatch_delivery_state_check,
+	ADD CONSTRAINT acteon_dispatch_delivery_state_check
+		CHECK (state OPERATOR(pg_catalog.=) ANY ('{delivered,dead,cancelled,expired}'::text[])),
 	ADD CONSTRAINT acteon_dispatch_delivery_effect_check
 		CHECK (effect OPERATOR(pg_catalog.=) ANY ('{done,none,later,decided,unknown}'::text[])),
 	ADD CONSTRAINT acteon_dispatch_delivery_known_by_check
 		CHECK (known_by OPERATOR(pg_catalog.=) ANY ('{record,settled}'::text[]));
 
-COMMENT ON COLUMN acteon_dispatch_delivery.state IS 'delivered: its outcome is known. dead: it will not be retried. cancelled: cancelled before it was sent, or by a person who settled a doubt.';
+COMMENT ON COLUMN acteon_dispatch_delivery.state IS 'delivered: its outcome is known. dead: it will not be retried. cancelled: cancelled before it was sent, or by a person who settled a doubt. expired: it was not sent, because acteon_dispatch_outbox.expires_at had passed.';
 COMMENT ON COLUMN acteon_dispatch_delivery.outcome IS 'The gateway''s answer, or the outcome in its record in the same form. Reads like jsonb; outcome::jsonb is one, for subscripts, for tables of your own, and for drivers that convert by type.';
 COMMENT ON COLUMN acteon_dispatch_delivery.effect IS 'Effect of the outcome: done, none, later, decided or unknown. NULL for what was not delivered, and for deliveries of version 1.0.';
 COMMENT ON COLUMN acteon_dispatch_delivery.resend IS 'Under which of its ids the action was finished: 0 for the id in the outbox, n for the n-th new id.';
@@ -237,7 +253,7 @@ ALTER TABLE acteon_replay_batch
 -- Consumers look at the batches whose canary is open, which are few.
 CREATE INDEX acteon_replay_batch_canary_idx ON acteon_replay_batch (canary_step) WHERE canary_step IS NOT NULL;
 
-COMMENT ON COLUMN acteon_replay_batch.passed_over IS 'Records whose action already has a replay, took effect, or, with lost, was not lost.';
+COMMENT ON COLUMN acteon_replay_batch.passed_over IS 'Records whose action already has a replay, took effect, had expired, or, with lost, was not lost.';
 COMMENT ON COLUMN acteon_replay_batch.stopped_by IS 'Role that stopped it; NULL: its circuit breaker or its canary.';
 COMMENT ON COLUMN acteon_replay_batch.canary IS 'How it begins: auto (the next step begins when one is good) or hold (a person begins it). NULL: all actions at once.';
 COMMENT ON COLUMN acteon_replay_batch.canary_step IS 'Open step of the canary, from 1; NULL: there is no canary, or it is over.';
@@ -261,7 +277,7 @@ ALTER TABLE acteon_replay_tally
 	ADD PRIMARY KEY (batch_id, finished_at, id),
 	DROP CONSTRAINT acteon_replay_tally_state_check,
 	ADD CONSTRAINT acteon_replay_tally_state_check
-		CHECK (state OPERATOR(pg_catalog.=) ANY ('{delivered,dead,cancelled,in_doubt}'::text[]));
+		CHECK (state OPERATOR(pg_catalog.=) ANY ('{delivered,dead,cancelled,expired,in_doubt}'::text[]));
 
 CREATE INDEX acteon_replay_tally_provider_idx ON acteon_replay_tally (provider, finished_at) WHERE provider IS NOT NULL;
 
@@ -274,14 +290,14 @@ ALTER TABLE acteon_replay_log
 	DROP CONSTRAINT acteon_replay_log_event_check,
 	ADD CONSTRAINT acteon_replay_log_event_check
 		CHECK (event OPERATOR(pg_catalog.=) ANY
-			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close,plan,await_approval,approve,notify_set,notify_drop,start,grant}'::text[])),
+			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close,plan,await_approval,approve,notify_set,notify_drop,set_start,hand_over,start,grant}'::text[])),
 	ADD COLUMN api_key text;
 
 COMMENT ON COLUMN acteon_replay_log.api_key IS 'Name of the API key with which it was done over HTTP; NULL: it was done otherwise.';
 
 COMMENT ON TABLE acteon_replay_log IS
-	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit or of a notification, for each circuit breaker of a provider that closed, for each API key that was created or revoked, for each contradiction and failover that was detected, for each batch that was made by a plan or has to be approved, and for each approval. Besides one for each batch that began, and one for each change of acteon_grants. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
-COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand), plan (a batch was made by a plan, whose digest the details have), await_approval (a batch was made that must be approved), approve, notify_set, notify_drop, start (a batch began), grant (a row of acteon_grants was inserted, updated or deleted; the details have the old and the new row).';
+	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit or of a notification, for each circuit breaker of a provider that closed, for each API key that was created or revoked, for each contradiction and failover that was detected, for each batch that was made by a plan or has to be approved, for each approval, for each batch that began, whose start was moved or that was handed over, and for each change of acteon_grants. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
+COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand), plan (a batch was made by a plan, whose digest the details have), await_approval (a batch was made that must be approved), approve, notify_set, notify_drop, set_start, hand_over, start (a batch began), grant (a row of acteon_grants was inserted, updated or deleted; the details have the old and the new row). The details of pause, resume, cancel and set_rate name the part of the batch, if it was not all of it.';
 
 ALTER TABLE acteon_replay_installation
 	ADD COLUMN server text,
@@ -730,8 +746,12 @@ DROP POLICY acteon_replay_log_authorized ON acteon_replay_log;
 ALTER TABLE acteon_replay_batch
 	ALTER COLUMN requested_by_oid TYPE acteon_role USING acteon_role_of_1_0(requested_by, requested_by_oid)::acteon_role,
 	ADD COLUMN session_role_oid acteon_role,
+	ADD COLUMN parts jsonb,
+	ADD COLUMN owner_oid acteon_role,
 	ADD COLUMN api_key text,
-	ADD COLUMN rows_hash bytea;
+	ADD COLUMN rows_hash bytea,
+	ADD CONSTRAINT acteon_replay_batch_parts_check
+		CHECK (pg_catalog.jsonb_typeof(parts) OPERATOR(pg_catalog.=) 'array'::text);
 ALTER TABLE acteon_replay_log
 	ALTER COLUMN role_oid TYPE acteon_role USING acteon_role_of_1_0(role_name, role_oid)::acteon_role;
 DROP FUNCTION acteon_role_of_1_0(name, oid);
@@ -748,6 +768,8 @@ CREATE INDEX acteon_replay_batch_told_idx ON acteon_replay_batch (id) WHERE told
 
 COMMENT ON COLUMN acteon_replay_batch.told IS 'The events that notifications were told and that still hold (acteon_replay_notify); NULL: there are no notifications, its end was told, or it is itself a notification.';
 COMMENT ON COLUMN acteon_replay_batch.session_role_oid IS 'OID of session_role, which follows ALTER ROLE ... RENAME; NULL for batches of version 1.0.';
+COMMENT ON COLUMN acteon_replay_batch.parts IS 'Parts that are steered on their own: an array of objects with tenant or provider, or the number of named action_ids; the state (paused, cancelled or running), or the rate and its number (pace); who has set it, when and why. The last one that an action belongs to holds. NULL: none.';
+COMMENT ON COLUMN acteon_replay_batch.owner_oid IS 'Role that the batch was handed over to, which steers it in place of requested_by; NULL: it was not handed over.';
 
 CREATE POLICY acteon_replay_batch_authorized ON acteon_replay_batch FOR SELECT
 	USING (EXISTS (SELECT FROM pg_catalog.pg_roles AS r
@@ -829,6 +851,10 @@ ALTER FUNCTION acteon_replay_read_batches(bigint, bigint, bigint) RENAME TO acte
 ALTER FUNCTION acteon_replay_items(bigint, text) RENAME TO acteon_replay_items_1_0;
 ALTER FUNCTION acteon_outbox_check() RENAME TO acteon_outbox_check_1_0;
 ALTER FUNCTION acteon_replay_lineage(text) RENAME TO acteon_replay_lineage_1_0;
+ALTER FUNCTION acteon_replay_pause(bigint, text) RENAME TO acteon_replay_pause_1_0;
+ALTER FUNCTION acteon_replay_resume(bigint, text) RENAME TO acteon_replay_resume_1_0;
+ALTER FUNCTION acteon_replay_cancel(bigint, text) RENAME TO acteon_replay_cancel_1_0;
+ALTER FUNCTION acteon_replay_set_rate(bigint, numeric, text) RENAME TO acteon_replay_set_rate_1_0;
 
 /*
  * Effects
@@ -920,6 +946,8 @@ CREATE FUNCTION acteon_replay(
 	allow_unproven boolean DEFAULT false,
 	on_doubt text DEFAULT 'resend',
 	patch jsonb DEFAULT NULL,
+	expire_after interval DEFAULT NULL,
+	allow_ended boolean DEFAULT false,
 	from_time timestamptz DEFAULT NULL,
 	to_time timestamptz DEFAULT NULL,
 	OUT original_action_id text,
@@ -940,6 +968,8 @@ CREATE FUNCTION acteon_replay(
 	allow_unproven boolean DEFAULT false,
 	on_doubt text DEFAULT 'resend',
 	patch jsonb DEFAULT NULL,
+	expire_after interval DEFAULT NULL,
+	allow_ended boolean DEFAULT false,
 	from_time timestamptz DEFAULT NULL,
 	to_time timestamptz DEFAULT NULL,
 	OUT original_action_id text,
@@ -950,7 +980,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_text'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text, boolean, text, jsonb, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text, boolean, text, jsonb, interval, boolean, timestamptz, timestamptz) IS
 'Replays one action: reads its latest audit record, checks the caller''s grants, reconstructs the action and puts it into the outbox under a new id. The uuid form is equivalent to the lower-case text of the id.
 
 If the action has several records, the one with the latest dispatched_at is used, and an outcome rather than an intent with the same time. If that is the record of a step or of the end of a chain, the record of the chain''s start (chain_started) is used instead, because it contains what the client sent.
@@ -967,7 +997,7 @@ The checks are made in the order role, audit table, record, grant, payload. max_
 
 Arguments:
 action_id: the action''s id, as in the audit table
-reason, allow_redacted, allow_partial, dedup, provider_override, allow_unproven, on_doubt, patch, from_time, to_time: as for acteon_replay_bulk
+reason, allow_redacted, allow_partial, dedup, provider_override, allow_unproven, on_doubt, patch, expire_after, allow_ended, from_time, to_time: as for acteon_replay_bulk
 
 Returns:
 original_action_id: the given id
@@ -975,8 +1005,8 @@ new_action_id: the id of the replay
 success: true if this call made the replay
 error: why this call did not make the replay
 
-Errors: 42501 role or grant, 42P01 no audit table, P0002 no record, 55000 no payload, redacted payload, lost attachments, an intent, a record of the gateway''s own or one that cannot be read, 22023 bad argument.';
-COMMENT ON FUNCTION acteon_replay(text, text, boolean, boolean, text, text, boolean, text, jsonb, timestamptz, timestamptz) IS
+Errors: 42501 role or grant, 42P01 no audit table, P0002 no record, 55000 no payload, redacted payload, lost attachments, an intent, a record of the gateway''s own or one that cannot be read, an expired action, 22023 bad argument.';
+COMMENT ON FUNCTION acteon_replay(text, text, boolean, boolean, text, text, boolean, text, jsonb, interval, boolean, timestamptz, timestamptz) IS
 	'Replays one action whose id may be any string; otherwise the same as acteon_replay(uuid). An untyped literal selects this form.';
 
 CREATE FUNCTION acteon_replay_bulk(
@@ -1023,6 +1053,8 @@ CREATE FUNCTION acteon_replay_bulk(
 	payload_path text DEFAULT NULL,
 	canary acteon_canary DEFAULT NULL,
 	patch jsonb DEFAULT NULL,
+	expire_after interval DEFAULT NULL,
+	allow_ended boolean DEFAULT false,
 	plan text DEFAULT NULL,
 	OUT batch_id bigint,
 	OUT replayed integer,
@@ -1034,7 +1066,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_bulk'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, text) IS
+COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text) IS
 'Replays the actions whose audit records match every given filter, oldest first, in one transaction. At least one filter is required; from_time, to_time and lost => true each count as a filter, and so does an empty text, which finds only records with an empty text. exclude and exclude_ids do not. A NOTICE names ids of action_ids that have no record. If no record matches, a NOTICE for each text that no record was found with names up to three of the closest values that exist in records that the caller''s grants cover for reading; a bounded number of records is read for that.
 
 Arguments:
@@ -1060,7 +1092,7 @@ reason: the reason, which is stored with the batch or in the log. acteon_replay.
 allow_partial: also actions that had attachments, which are not in the audit table, and intents, which do not show whether there were any; they are sent without attachments
 dedup: whether to keep the actions'' dedup keys, or to drop them so that the gateway cannot answer Deduplicated
 provider_override: send the actions to this provider instead of the record''s; a grant must cover both
-max_generation: an action that has already been replayed this many times fails; cancelled replays do not count
+max_generation: an action that has already been replayed this many times fails; cancelled and expired replays do not count
 max_depth: an action that is already this many replays away from its original fails
 breaker_window: circuit breaker: the batch pauses itself when more than breaker_share of its last breaker_window deliveries failed. The following count as failed: actions without effect, whatever their outcome; Failed ones, whatever their effect; dead ones; and each action in doubt, once. 0 turns the circuit breaker off
 breaker_share: share of the last breaker_window deliveries that may fail before the batch pauses itself, at least 0 and below 1
@@ -1081,6 +1113,8 @@ payload: only records whose payload contains this JSON, as the operator @> of js
 payload_path: only records in whose payload this SQL/JSON path finds something, as the operator @? of jsonb determines. Errors in the evaluation, and payloads that payload never matches, count as nothing found
 canary: send the first 1, 2, 5, 20, 100, 1000 and 10000 actions before the others, and judge each of these steps by the audit records of its actions. auto: the next step begins when the actions have taken effect, otherwise the batch is paused; hold, or true: the batch is paused after each step until acteon_replay_resume begins the next one; off, or false: all actions at once. By default, batches of more than 100 actions begin with auto
 patch: a merge patch (RFC 7396) for the payloads: an object whose members replace those of a payload, in objects within objects, too; a member that is null is removed. The audit records are not changed. Every record needs an admin grant, or one with may_patch
+expire_after: how old an action may be when it is sent, counted from the dispatched_at of its record: records that are older already are passed over, and what could only be sent later ends expired and is not sent. A day is 24 hours, a month 30 days
+allow_ended: disregard the actions'' own ends_at. Without it, an action is not sent at its ends_at or later, as with expire_after; an ends_at that had passed when the record was dispatched does not count
 plan: replay exactly what a preview has shown: the plan that it returned. It contains the query, so no other argument is needed; if others are given, they must be those of the preview, except for the reason. If anything has changed since, the call is refused and says what; nothing is replayed then
 
 Returns:
@@ -1093,7 +1127,7 @@ next_cursor: pass it as cursor to continue; NULL at the end
 
 Errors: 22023 bad argument, a plan that this installation has not made, no filter, only actions that took effect without allow_effective, or intents without allow_unproven, 22025 error_like ends with an escape character, 42501 role, 42P01 no audit table, 55000 intents of a copy, a plan that no longer holds, more records than acteon_replay.plan_above without a plan, or than acteon_replay.approval_above.';
 COMMENT ON FUNCTION acteon_replay_bulk(jsonb) IS
-	'The same in the gateway''s wire form: takes an object whose keys are the names of the arguments, except from, to and limit instead of from_time, to_time and max_records; order (oldest or newest) can be used instead of newest_first. Times are in RFC 3339 format with a time zone; a null value is the same as a missing key; an unknown key is an error. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor", "effective"}; effective is the number of records that were passed over because their actions took effect. Always write the cast, acteon_replay_bulk(''{...}''::jsonb): a literal without it is taken for the namespace argument of the other form. Errors: as for the other form.';
+	'The same in the gateway''s wire form: takes an object whose keys are the names of the arguments, except from, to and limit instead of from_time, to_time and max_records; order (oldest or newest) can be used instead of newest_first. Times are in RFC 3339 format with a time zone; a null value is the same as a missing key; an unknown key is an error. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor", "effective", "expired"}; effective is the number of records that were passed over because their actions took effect, and expired of those whose actions had expired. Always write the cast, acteon_replay_bulk(''{...}''::jsonb): a literal without it is taken for the namespace argument of the other form. Errors: as for the other form.';
 
 CREATE FUNCTION acteon_replay_preview(
 	namespace text DEFAULT NULL,
@@ -1139,6 +1173,8 @@ CREATE FUNCTION acteon_replay_preview(
 	payload_path text DEFAULT NULL,
 	canary acteon_canary DEFAULT NULL,
 	patch jsonb DEFAULT NULL,
+	expire_after interval DEFAULT NULL,
+	allow_ended boolean DEFAULT false,
 	sample integer DEFAULT 5,
 	OUT section text,
 	OUT item text,
@@ -1149,7 +1185,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_preview'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 50;
 
-COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, integer) IS
+COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, integer) IS
 'Shows what a replay with the same arguments would do, without doing it. It works in read-only transactions and on a standby, and waits for no locks of other replays. Records are judged by the same code as in a replay, so the counts are exact if nothing changes in between. Unlike a replay it does not require a filter, but shows that a replay is refused; max_records defaults to all records. Only tenants, providers and so on that the caller''s grants cover are named.
 
 Arguments:
@@ -1165,9 +1201,9 @@ note: further information
 Sections:
 total, time: how many records match and how many would be replayed, and their first and last times; how long the replay takes at the rate
 not found: how many of action_ids have no record, and the first of them; if nothing matches, each filter whose value no record was found with, and the closest values that exist
-not replayed: each reason with its count: no grant, no grant that permits a patch, cannot be read, of the gateway''s own, of a step or the end of a chain, took effect, not lost, lost but not for certain, an intent, no stored payload, redacted, encrypted or too large with a patch, attachments lost or perhaps lost, already replayed (waiting, running, in doubt, delivered), another record of the same action, a later record of it or its replays, replayed too often, too deep; and the argument that permits such records
+not replayed: each reason with its count: no grant, no grant that permits a patch, cannot be read, of the gateway''s own, of a step or the end of a chain, took effect, not lost, lost but not for certain, an intent, expired, no stored payload, redacted, encrypted or too large with a patch, attachments lost or perhaps lost, already replayed (waiting, running, in doubt, delivered), another record of the same action, a later record of it or its replays, replayed too often, too deep; and the argument that permits such records
 left out: records that match the filters but are not selected: intents that are not asked for, younger than acteon_replay.intent_grace, with an outcome, or of a step of a chain; what is dated in the future; what has no id or no time
-beware: that a replay with these arguments is refused, and why; how many records took effect, or will: passed over, or repeated with allow_effective; of the records that would be replayed: payloads that a patch replaces as a whole, because they are no objects, sealed payloads, dedup keys, actions whose effect is unknown (with lost), actions with a later executed record (checked for the first 20,000 records), actions whose earlier replays had no effect or are dead or cancelled
+beware: that a replay with these arguments is refused, and why; how many records took effect, or will: passed over, or repeated with allow_effective; of the records that would be replayed: payloads that a patch replaces as a whole, because they are no objects, sealed payloads, dedup keys, actions whose effect is unknown (with lost), actions with a later executed record (checked for the first 20,000 records), actions whose earlier replays had no effect or are dead, cancelled or expired, actions that will expire before they are due at this rate (an estimate)
 patch: with a patch, how many of the payloads that would be replayed it changes, and its SHA-256
 cause: the five most frequent causes: the signature of the error, with provider and outcome as the note; see acteon_replay_causes
 provider, action type, outcome, tenant: the twenty most frequent of each
@@ -1308,6 +1344,8 @@ CREATE PROCEDURE acteon_replay_all(
 	payload_path text DEFAULT NULL,
 	canary acteon_canary DEFAULT NULL,
 	patch jsonb DEFAULT NULL,
+	expire_after interval DEFAULT NULL,
+	allow_ended boolean DEFAULT false,
 	plan text DEFAULT NULL,
 	chunk integer DEFAULT 1000,
 	INOUT batch_id bigint DEFAULT NULL,
@@ -1317,7 +1355,7 @@ CREATE PROCEDURE acteon_replay_all(
 AS 'MODULE_PATHNAME', 'acteon_replay_all'
 LANGUAGE C;
 
-COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, text, integer, bigint, bigint, bigint, bigint) IS
+COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, integer, bigint, bigint, bigint, bigint) IS
 'Replays all matching records, any number of them, in committed chunks, oldest first. It takes the arguments of acteon_replay_bulk; max_records defaults to all records. It cannot run inside a transaction block. A NOTICE reports the progress every five seconds. While the call waits for deliveries, it also reports how many actions are finished, and whether actions are due that no relay claims.
 
 If to_time is omitted or in the future, the time of the call is used, so that the call does not replay the records of its own replays. With a rate the call stays at most a minute ahead of the deliveries and waits for them, so that few actions have to be cancelled if the need arises, and a new rate takes effect with the next chunk; without a rate it enqueues everything at once. While the batch is paused the call waits; when the batch is cancelled the call ends. The cursor and the actions of a chunk are committed together, so if the call is interrupted, acteon_replay_continue can continue it. A call that finds only records that are passed over, because their actions already have a replay or took effect, leaves no batch behind, so a job that runs every five minutes does not fill the table. Memory use does not grow with the number of records, no transaction lasts longer than a chunk, and none is open while the call waits.
@@ -1357,13 +1395,14 @@ CREATE FUNCTION acteon_outbox_claim(
 	OUT lease_token bigint,
 	OUT attempt integer,
 	OUT action json,
-	OUT action_id uuid)
+	OUT action_id uuid,
+	OUT expires_at timestamptz)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_outbox_claim'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
 
 COMMENT ON FUNCTION acteon_outbox_claim(text, integer, interval) IS
-'Leases up to max_actions due actions to a consumer, oldest first. Before that, it looks up actions in doubt whose look-up is due in the audit table. Returns fewer actions if their JSON would exceed 16 MB in total, but at least one. Actions of one tenant with the same fingerprint are returned one at a time.
+'Leases up to max_actions due actions to a consumer, oldest first. Before that, it looks up actions in doubt whose look-up is due in the audit table. Returns fewer actions if their JSON would exceed 16 MB in total, but at least one. Actions of one tenant with the same fingerprint are returned one at a time. Due actions that have expired are not returned but end expired; if there are a great many, some of them are left to the next claims, and NOTIFY wakes the consumers up.
 
 Arguments:
 consumer: name of the consumer, 1 to 200 bytes, which is shown in the queue
@@ -1376,6 +1415,7 @@ lease_token: token to pass when the result is recorded
 attempt: 1 for the first attempt
 action: the body for POST /v1/dispatch, the same at every attempt except for its id
 action_id: that id
+expires_at: when the action expires; NULL: never. A consumer that has not sent it by then should not send it, but give it back (acteon_outbox_nack with a NULL error): it then ends expired
 
 Errors: 42501 no gateway grant, 22023 bad argument.';
 
@@ -1474,7 +1514,7 @@ COMMENT ON FUNCTION acteon_outbox_sleep(boolean) IS
 	'Registers a consumer that listens on acteon_dispatch_outbox in this session as sleeping, until the function is called with false or the session ends; with acteon_replay.notify set to smart, a NOTIFY is sent only if a consumer is sleeping. Call it before the claim that decides whether to sleep. Returns whether the consumer may sleep long; if not, a transaction is in progress that may commit without a NOTIFY, so claim again after some milliseconds. Error: 42501 no gateway grant.';
 
 COMMENT ON FUNCTION acteon_outbox_redrive(bigint[], bigint, text, text, integer, numeric, text) IS
-	'Puts dead actions that match every given filter back into the queue, with all their attempts, up to max_actions; rate is in actions per second. Each is looked up in the audit table before it is sent, and is sent under a new id. Actions that have been replayed again and those of cancelled batches are skipped, and counted; those of a paused batch wait until it is resumed, which a NOTICE reports. Errors: 42501 no gateway grant, 22023 bad argument.';
+	'Puts dead actions that match every given filter back into the queue, with all their attempts, up to max_actions; rate is in actions per second. Each is looked up in the audit table before it is sent, and is sent under a new id. Actions that have expired, those that have been replayed again and those of cancelled batches are skipped, and counted; those of a paused batch wait until it is resumed, which a NOTICE reports. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 COMMENT ON FUNCTION acteon_outbox_purge(interval, bigint, text) IS
 	'Deletes the outbox and delivery rows of actions that have been finished for longer than older_than; returns how many. A large outbox is kept in parts, and a part that is not in use any more is truncated once all its actions are old, except a few that stay: those that are not finished, and up to 1,000 that are younger. In the part in use, and in one with many unfinished actions, rows are deleted one by one, those of an action when all its replays are old, until max_actions are deleted, or up to 1,000 more. A part that another session uses, or that has changed since a transaction began that still has its snapshot, is left for the next purge, which a NOTICE reports. One purge runs at a time; another one does nothing and returns 0, with a NOTICE. A purged action counts as never replayed, so keep actions at least as long as the audit table keeps its records; its next replay gets an id that was not used before. Batches are kept, and so are actions in doubt. An older_than of less than 24 hours, the time for which the gateway remembers ids, raises a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
@@ -1707,7 +1747,7 @@ max_actions: maximum number of actions to look up
 
 Returns:
 verdict: see below
-told: what this database was told: done, none, later, decided or unknown (the effect of what was delivered), settled, dead, cancelled, waiting, in_flight, in_doubt
+told: what this database was told: done, none, later, decided or unknown (the effect of what was delivered), settled, dead, cancelled, expired, waiting, in_flight, in_doubt
 actions: number of actions
 next: pass it as after to continue; NULL at the end
 
@@ -1808,7 +1848,11 @@ CREATE FUNCTION acteon_replay_read_batches(
 	OUT refused bigint,
 	OUT plan text,
 	OUT awaits_until timestamptz,
-	OUT approved_by name)
+	OUT approved_by name,
+	OUT expired bigint,
+	OUT paused bigint,
+	OUT parts jsonb,
+	OUT handed_to name)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_read_batches'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
@@ -1821,10 +1865,12 @@ CREATE OR REPLACE VIEW acteon_replay_batches AS
 		b.replayed, b.failed, b.skipped, b.passed_over, b.waiting, b.in_flight, b.delivered,
 		b.delivered_by, b.dead, b.cancelled, b.rate, b.speed, b.time_left, b.start_at,
 		b.breaker, b.stop_reason, b.stopped_by, b.stopped_at, b.failures, b.last_chunk_at,
-		b.query, b.in_doubt, b.held, b.done, b.on_doubt, b.canary, b.refused, b.plan, b.awaits_until, b.approved_by
+		b.query, b.in_doubt, b.held, b.done, b.on_doubt, b.canary, b.refused, b.plan, b.awaits_until, b.approved_by,
+		b.expired,
+		b.paused, b.parts, b.handed_to
 	FROM acteon_replay_read_batches() AS b;
 
-COMMENT ON COLUMN acteon_replay_batches.passed_over IS 'Records whose action already has a replay, took effect, or, with lost, was not lost.';
+COMMENT ON COLUMN acteon_replay_batches.passed_over IS 'Records whose action already has a replay, took effect, had expired, or, with lost, was not lost.';
 COMMENT ON COLUMN acteon_replay_batches.delivered IS 'Actions whose outcome is known; done is the number of these that took effect.';
 COMMENT ON COLUMN acteon_replay_batches.cancelled IS 'Actions that were cancelled before they were sent, or by a person who settled a doubt.';
 COMMENT ON COLUMN acteon_replay_batches.breaker IS
@@ -1838,6 +1884,10 @@ COMMENT ON COLUMN acteon_replay_batches.stopped_by IS 'Role that stopped it; NUL
 COMMENT ON COLUMN acteon_replay_batches.plan IS 'Digest of its plan, if it has one: acteon_replay_approve takes it.';
 COMMENT ON COLUMN acteon_replay_batches.awaits_until IS 'Until when it waits for approval; NULL: it does not. Afterwards it is cancelled.';
 COMMENT ON COLUMN acteon_replay_batches.approved_by IS 'Role that approved it.';
+COMMENT ON COLUMN acteon_replay_batches.expired IS 'Actions that were not sent because they expired first (expire_after, ends_at).';
+COMMENT ON COLUMN acteon_replay_batches.paused IS 'Of the waiting actions, those that were paused on their own (acteon_replay_pause with a tenant, a provider or action_ids): they wait even if the batch is running.';
+COMMENT ON COLUMN acteon_replay_batches.parts IS 'Tenants and providers that are paused or cancelled apart from the rest of the batch, or parts that have a rate of their own, with the role, the time and the reason; NULL: none. The last one that an action belongs to holds. Of actions that were paused or cancelled by their ids, only the log tells.';
+COMMENT ON COLUMN acteon_replay_batches.handed_to IS 'Role that the batch was handed over to (acteon_replay_hand_over), which steers it in place of requested_by; NULL: it was not handed over.';
 COMMENT ON COLUMN acteon_replay_batches.canary IS
 	'How far the canary is: the open step, how many actions it and the steps before have released, and what it waits for: answers, records or a person. "passed": all steps have been released. It also says how many actions were judged by their answers because they had no audit records. NULL: the batch has none.';
 
@@ -1849,7 +1899,7 @@ ALTER TYPE acteon_replay_item ADD ATTRIBUTE doubt text;
 ALTER TYPE acteon_replay_item ADD ATTRIBUTE held text;
 
 COMMENT ON COLUMN acteon_replay_item.new_action_id IS 'Id under which it was last sent, or will be sent.';
-COMMENT ON COLUMN acteon_replay_item.state IS 'waiting, running, in_doubt, delivered, dead or cancelled.';
+COMMENT ON COLUMN acteon_replay_item.state IS 'waiting, running, in_doubt, delivered, dead, cancelled or expired.';
 COMMENT ON COLUMN acteon_replay_item.effect IS 'Effect of the outcome: done, none, later, decided or unknown; NULL for what was not delivered, and for deliveries of version 1.0.';
 COMMENT ON COLUMN acteon_replay_item.resends IS 'How often it was given a new id.';
 COMMENT ON COLUMN acteon_replay_item.unproven IS 'Whether it was sent again without proof that an earlier id had no effect.';
@@ -1860,9 +1910,13 @@ COMMENT ON COLUMN acteon_replay_item.held IS 'Why it waits for a person or for a
 ALTER TYPE acteon_replay_item ADD ATTRIBUTE reason text;
 ALTER TYPE acteon_replay_item ADD ATTRIBUTE page_key bigint;
 ALTER TYPE acteon_replay_item ADD ATTRIBUTE patched boolean;
+ALTER TYPE acteon_replay_item ADD ATTRIBUTE expires_at timestamptz;
+ALTER TYPE acteon_replay_item ADD ATTRIBUTE paused boolean;
 
 COMMENT ON COLUMN acteon_replay_item.reason IS 'Why a record was refused, for programs; error has it in words. NULL for actions.';
 COMMENT ON COLUMN acteon_replay_item.page_key IS 'For the next page, pass the last one as after_id: outbox_id, or of a refused record its number in the batch.';
+COMMENT ON COLUMN acteon_replay_item.expires_at IS 'When it expires, or did; NULL: never.';
+COMMENT ON COLUMN acteon_replay_item.paused IS 'Whether it waits because its batch is paused, or because it was paused on its own, alone or with its tenant or provider. NULL for refused records.';
 COMMENT ON COLUMN acteon_replay_item.patched IS 'Whether its payload was changed by the patch of its batch. False as well if the patch changed nothing in it; true if an earlier replay with the same patch had changed it.';
 
 CREATE FUNCTION acteon_replay_items(
@@ -1890,7 +1944,7 @@ States:
 waiting, running: not finished
 in_doubt: may have been sent and has no answer
 held: in doubt, and waiting for a person or a record
-delivered, dead, cancelled: finished
+delivered, dead, cancelled, expired: finished
 failed: dead, or delivered without effect or as Failed
 refused: not replayed; only with this state, never among the others
 
@@ -1913,7 +1967,7 @@ AS 'MODULE_PATHNAME', 'acteon_replay_lineage'
 LANGUAGE C VOLATILE STRICT;
 
 COMMENT ON FUNCTION acteon_replay_lineage(text) IS
-	'Returns the whole chain of replays to which an action belongs, given any action of it: the original first, then each replay after its source, one row for each action: id, source (the action that it replays), generation, depth, batch, who started it, when, why, state (original, waiting, running, in_doubt, delivered, dead, cancelled), and the SHA-256 of the patch that changed its payload, if one did. The patch itself is in the batch''s query. The argument is text, because original ids can be any string: acteon_replay_lineage(new_action_id::text). Only actions that the caller''s grants cover are returned; no rows for an action that was never replayed. Does not need the audit table.';
+	'Returns the whole chain of replays to which an action belongs, given any action of it: the original first, then each replay after its source, one row for each action: id, source (the action that it replays), generation, depth, batch, who started it, when, why, state (original, waiting, running, in_doubt, delivered, dead, cancelled, expired), and the SHA-256 of the patch that changed its payload, if one did. The patch itself is in the batch''s query. The argument is text, because original ids can be any string: acteon_replay_lineage(new_action_id::text). Only actions that the caller''s grants cover are returned; no rows for an action that was never replayed. Does not need the audit table.';
 
 /*
  * A second person
@@ -1937,6 +1991,179 @@ reason: the reason, which is stored in the log
 Errors: P0002 no such batch, 42501 no admin grant for all of it, or not a second person, 22023 another plan, 55000 it is not awaiting approval, or not any more.';
 
 /*
+ * Steering, also of a part of a batch
+ */
+
+CREATE FUNCTION acteon_replay_pause(
+	batch_id bigint,
+	reason text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_ids text[] DEFAULT NULL,
+	OUT state text,
+	OUT waiting bigint,
+	OUT in_flight bigint,
+	OUT cancelled bigint)
+RETURNS record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_pause(bigint, text, text, text, text[]) IS
+'Pauses a batch: once the call is committed, none of its actions is handed out until it is resumed, however many are waiting. Actions that a consumer holds at that moment are completed. A circuit breaker that opens does the same.
+
+With a tenant, a provider or action_ids, pauses only the actions of the batch that meet all of these. They stay paused when the whole batch is paused and resumed, until they are resumed in the same way or with parts => true. While the batch is still being enqueued, this holds for later actions of the tenant or provider, too. The call waits for claims in progress and reads the batch once.
+
+The role that started the batch, or that it was handed over to, can call it, as long as it may replay at all, and so can members of this role that inherit its rights, roles whose grants as admins or operators cover everything in the batch (while it is being enqueued: everything that its query selects), and superusers.
+
+Arguments:
+batch_id: the batch
+reason: the reason, which is stored in the log
+tenant: only the actions of this tenant, not of those below it
+provider: only the actions of this provider
+action_ids: only these actions, by their original or their new ids, at most 100,000
+
+Returns the new state of the whole batch.
+
+Errors: P0002 no such batch, or it has nothing of this tenant or provider, 42501 the caller may not steer it, 55000 the batch is cancelled, 54000 too many parts, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_resume(
+	batch_id bigint,
+	reason text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_ids text[] DEFAULT NULL,
+	parts boolean DEFAULT false,
+	OUT state text,
+	OUT waiting bigint,
+	OUT in_flight bigint,
+	OUT cancelled bigint)
+RETURNS record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_resume(bigint, text, text, text, text[], boolean) IS
+'Resumes a paused batch. It continues at its rate, so that actions that became due meanwhile are not sent in a burst. Its circuit breaker starts anew; a start_at in the future is kept. What was paused on its own stays paused, which a NOTICE reports.
+
+With a tenant, a provider or action_ids, resumes only what of these was paused on its own. If the whole batch is paused, they wait for that. What the canary has passed by can be resumed only when the canary is over.
+
+The role that started the batch, or that it was handed over to, can call it, as long as it may replay at all, and so can members of this role that inherit its rights, roles with admin grants that cover everything in the batch, and superusers.
+
+Arguments:
+batch_id: the batch
+reason: the reason, which is stored in the log
+tenant, provider, action_ids: only these actions, as in acteon_replay_pause
+parts: with true, the batch and everything in it that was paused on its own
+
+Returns the new state of the whole batch.
+
+Errors: P0002 no such batch, or it has nothing of this tenant or provider, 42501 the caller may not steer it, 55000 the batch is cancelled, or its canary has passed the part by, 54000 too many parts, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_cancel(
+	batch_id bigint,
+	reason text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_ids text[] DEFAULT NULL,
+	OUT state text,
+	OUT waiting bigint,
+	OUT in_flight bigint,
+	OUT cancelled bigint)
+RETURNS record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_cancel(bigint, text, text, text, text[]) IS
+'Cancels a batch permanently: once the call is committed, none of its actions is handed out, however many are waiting. Waiting actions become cancelled and can be replayed again, in a new batch; actions in flight are completed, and are cancelled if they are given back. The call waits for claims in progress, so the numbers that it returns are final. In a large batch the call itself records only a part of the cancelled actions (100,000), and later claims and purges the rest; no result shows the difference.
+
+With a tenant, a provider or action_ids, cancels only the actions of the batch that meet all of these, and the batch goes on with the others. The call reads the batch once, and records all of them itself.
+
+The roles that may pause the batch can call it.
+
+Arguments:
+batch_id: the batch
+reason: the reason, which is stored in the log
+tenant, provider, action_ids: only these actions, as in acteon_replay_pause
+
+Returns the new state of the whole batch.
+
+Errors: P0002 no such batch, or it has nothing of this tenant or provider, 42501 the caller may not steer it, 55000 it is awaiting approval and a part was given, 54000 too many parts, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_set_rate(
+	batch_id bigint,
+	rate numeric,
+	reason text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_ids text[] DEFAULT NULL,
+	OUT state text,
+	OUT waiting bigint,
+	OUT in_flight bigint,
+	OUT cancelled bigint)
+RETURNS record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_set_rate(bigint, numeric, text, text, text, text[]) IS
+'Changes the rate of a batch, in actions per second, for its waiting actions and for those that acteon_replay_all has still to enqueue; NULL: no limit. Retries do not become due earlier.
+
+With a tenant, a provider or action_ids, gives only these actions a rate, which they keep beside that of the batch; NULL: they go at the rate of the batch again.
+
+The roles that may resume the batch can call it. Those that may only pause it can slow it down: to a rate that is not above that of the batch, and for a part not above that of any other part.
+
+Arguments:
+batch_id: the batch
+rate: actions per second
+reason: the reason, which is stored in the log
+tenant, provider, action_ids: only these actions, as in acteon_replay_pause
+
+Returns the new state of the whole batch.
+
+Errors: P0002 no such batch, or it has nothing of this tenant or provider, 42501 the caller may not steer it, 55000 the batch is cancelled, 54000 too many parts, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_set_start(
+	batch_id bigint,
+	start_at timestamptz,
+	reason text DEFAULT NULL,
+	OUT state text,
+	OUT waiting bigint,
+	OUT in_flight bigint,
+	OUT cancelled bigint)
+RETURNS record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_set_start(bigint, timestamptz, text) IS
+'Changes the time before which nothing of a batch is handed out, in either direction; NULL: it begins, or goes on, at once. Its waiting actions become due from then on, at the rate of the batch; retries do not become due earlier. What a consumer holds is completed, also if the batch had begun.
+
+The roles that may resume the batch can call it. Those that may only pause it can postpone it.
+
+Arguments:
+batch_id: the batch
+start_at: the time
+reason: the reason, which is stored in the log
+
+Returns the new state of the batch.
+
+Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 the batch is cancelled, 22023 bad argument, such as infinity.';
+
+CREATE FUNCTION acteon_replay_hand_over(batch_id bigint, role regrole, reason text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_hand_over(bigint, regrole, text) IS
+'Hands a batch over to another role, which from then on steers it in place of the role that started it; that one stays recorded as requested_by. The other role needs grants as admin or operator for everything in the batch (while it is being enqueued: for everything that its query selects); otherwise the error says what is missing. It cannot continue a batch that was approved for the role that started it. Logged with both roles.
+
+The roles that may resume the batch can call it.
+
+Arguments:
+batch_id: the batch
+role: the role that it is handed over to
+reason: the reason, which is stored in the log
+
+Errors: P0002 no such batch, 42501 the caller may not steer it, or the other role has no grants for all of it, 42704 no such role, 55000 it is awaiting approval, 22023 bad argument.';
+
+/*
  * Comments on objects of version 1.0; doc/reference.md is made from them
  */
 
@@ -1947,19 +2174,7 @@ COMMENT ON PROCEDURE acteon_replay_all(jsonb, numeric, timestamptz, text, intege
 	'The same for a query in the form that acteon_replay_preview returns. rate, start_at and reason, if given, replace those of the query.';
 
 COMMENT ON PROCEDURE acteon_replay_continue(bigint, integer, text, bigint, bigint, bigint) IS
-	'Continues a batch whose acteon_replay_all was interrupted by a crash, a cancelled statement or a failover; nothing is replayed twice or left out. The grants of the calling role apply; two concurrent calls take turns. Does nothing if the batch is complete. The roles that may pause the batch can call it. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 not a batch of acteon_replay_all or cancelled, 2D000 inside a transaction block.';
-
-COMMENT ON FUNCTION acteon_replay_pause(bigint, text) IS
-	'Pauses a batch: once the call is committed, none of its actions is handed out until it is resumed, however many are waiting. Actions that a consumer holds at that moment are completed. A circuit breaker that opens does the same. The role that started the batch can call it, as long as it may replay at all, and so can roles whose admin grants cover everything in the batch (while it is being enqueued: everything that its query selects), and superusers. Returns the new state of the batch. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 the batch is cancelled, 22023 bad argument.';
-
-COMMENT ON FUNCTION acteon_replay_resume(bigint, text) IS
-	'Resumes a paused batch. It continues at its rate, so that actions that became due meanwhile are not sent in a burst. Its circuit breaker starts anew; a start_at in the future is kept. The roles that may pause the batch can call it. Returns the new state of the batch. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 the batch is cancelled, 22023 bad argument.';
-
-COMMENT ON FUNCTION acteon_replay_cancel(bigint, text) IS
-	'Cancels a batch permanently: once the call is committed, none of its actions is handed out, however many are waiting. Waiting actions become cancelled and can be replayed again, in a new batch; actions in flight are completed, and are cancelled if they are given back. The call waits for claims in progress, so the numbers that it returns are final. In a large batch the call itself records only a part of the cancelled actions (100,000), and later claims and purges the rest; no result shows the difference. The roles that may pause the batch can call it. Returns the new state of the batch. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 the batch is cancelled, 22023 bad argument.';
-
-COMMENT ON FUNCTION acteon_replay_set_rate(bigint, numeric, text) IS
-	'Changes the rate of a batch, in actions per second, for its waiting actions and for those that acteon_replay_all has still to enqueue; NULL: no limit. Retries do not become due earlier. The roles that may pause the batch can call it. Returns the new state of the batch. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 the batch is cancelled, 22023 bad argument.';
+	'Continues a batch whose acteon_replay_all was interrupted by a crash, a cancelled statement or a failover; nothing is replayed twice or left out. The grants of the calling role apply; two concurrent calls take turns. Does nothing if the batch is complete. The roles that may resume the batch can call it. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 not a batch of acteon_replay_all or cancelled, 2D000 inside a transaction block.';
 
 COMMENT ON FUNCTION acteon_authorized(text, text, text, text) IS
 	'Returns whether an admin, operator or viewer grant of the current role covers this tenant, namespace, provider and action type; false if one of them is NULL. The extension''s row-level security policies use it, and other policies can use it, too: grants are read once for each query.';
@@ -1985,7 +2200,7 @@ COMMENT ON VIEW acteon_replay_batches IS
 A role sees all of a batch that it started, or whose whole scope its grants cover. Of a batch that its grants cover in part, it sees the state, the rate and the counts for that part, and NULL in columns that would show the rest; these counts are made action by action, which takes seconds for a large batch, and do not include purged actions. Superusers and roles with a gateway grant see all batches.';
 
 COMMENT ON COLUMN acteon_replay_batches.progress IS
-	'Percentage of its actions that have ended (delivered, dead or cancelled), with one decimal; while it is enqueuing, percentage of the matching records that have been examined and have no waiting or in-flight action.';
+	'Percentage of its actions that have ended (delivered, dead, cancelled or expired), with one decimal; while it is enqueuing, percentage of the matching records that have been examined and have no waiting or in-flight action.';
 
 COMMENT ON COLUMN acteon_replay_batches.delivered_by IS
 	'Number of delivered actions by name of the gateway''s outcome, such as {"Failed": 3, "Executed": 12000}; ? stands for none.';
@@ -2006,7 +2221,7 @@ COMMENT ON COLUMN acteon_grants.role IS
 COMMENT ON TABLE acteon_replay_batch IS
 	'One row for each call of a replay function that found something: who called it, when, why, with what query, its progress and its end. The view acteon_replay_batches adds the results of the actions.';
 COMMENT ON COLUMN acteon_replay_batch.requested_by IS 'Name that the role had that made the call (current_user), whose grants were checked.';
-COMMENT ON COLUMN acteon_replay_batch.requested_by_oid IS 'The role itself, which may steer the batch: also after it was renamed, and after a restore. Empty if it was dropped; a later role of the same name is another role.';
+COMMENT ON COLUMN acteon_replay_batch.requested_by_oid IS 'The role itself, which may steer the batch unless it was handed over: also after it was renamed, and after a restore. Empty if it was dropped; a later role of the same name is another role.';
 COMMENT ON COLUMN acteon_replay_batch.query IS 'The query, in the form that acteon_replay_bulk(jsonb) takes; {"action_id": ...} for a single replay.';
 COMMENT ON COLUMN acteon_replay_batch.failed IS 'Records that could not be replayed, which are called refused elsewhere; the reasons are in failures, the records in acteon_replay_refused.';
 COMMENT ON COLUMN acteon_replay_batch.cursor IS 'Position that acteon_replay_all has reached; NULL at the beginning and at the end.';
@@ -2142,7 +2357,7 @@ BEGIN
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
-				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_pause,
+				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_pause,
 				acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
 				acteon_replay_resume,acteon_replay_run,acteon_replay_trail_link,acteon_replay_set_rate,acteon_replay_settle,
 				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,
@@ -2212,3 +2427,7 @@ DROP FUNCTION acteon_replay_read_batches_1_0(bigint, bigint, bigint);
 DROP FUNCTION acteon_replay_items_1_0(bigint, text);
 DROP FUNCTION acteon_outbox_check_1_0();
 DROP FUNCTION acteon_replay_lineage_1_0(text);
+DROP FUNCTION acteon_replay_pause_1_0(bigint, text);
+DROP FUNCTION acteon_replay_resume_1_0(bigint, text);
+DROP FUNCTION acteon_replay_cancel_1_0(bigint, text);
+DROP FUNCTION acteon_replay_set_rate_1_0(bigint, numeric, text);

@@ -6,7 +6,7 @@ DECLARE
 BEGIN
 	DELETE FROM acteon_audit WHERE action_id = 'a';
 	PERFORM make_record('a', metadata => metadata);
-	PERFORM acteon_replay('a');
+	PERFORM acteon_replay('a', allow_ended => true);
 	SELECT jsonb_strip_nulls(jsonb_build_object('labels', labels - 'replayed_from', 'dedup_key', dedup_key, 'status', status, 'fingerprint', fingerprint,
 			'starts_at', starts_at AT TIME ZONE 'UTC', 'ends_at', ends_at AT TIME ZONE 'UTC')) INTO answer
 	FROM acteon_dispatch_outbox ORDER BY id DESC LIMIT 1;

@@ -4,7 +4,7 @@ CALL clean();
 CREATE TEMP TABLE held (outbox_id bigint, lease_token bigint, attempt integer, action json, action_id uuid, n serial);
 -- Claims and remembers.
 CREATE FUNCTION pg_temp.take(actions integer, lease interval DEFAULT '1 h') RETURNS bigint LANGUAGE sql AS $$
-	WITH got AS (INSERT INTO held SELECT * FROM acteon_outbox_claim('test', actions, lease) RETURNING *) SELECT count(*) FROM got
+	WITH got AS (INSERT INTO held SELECT outbox_id, lease_token, attempt, action, action_id FROM acteon_outbox_claim('test', actions, lease) RETURNING *) SELECT count(*) FROM got
 $$;
 -- The token of an action that was claimed last.
 CREATE FUNCTION pg_temp.token(id bigint) RETURNS bigint LANGUAGE sql AS $$
@@ -93,7 +93,7 @@ SELECT outbox_id, original_action_id, namespace, tenant, provider, action_type, 
 SELECT bool_and(i.new_action_id = o.action_id) FROM acteon_replay_items(1) AS i JOIN acteon_dispatch_outbox AS o ON o.id = i.outbox_id;
 SELECT s AS asked_for, array_agg(outbox_id ORDER BY n) FILTER (WHERE outbox_id IS NOT NULL) AS found
 FROM unnest('{waiting,running,in_doubt,held,delivered,dead,cancelled,failed}'::text[]) AS s LEFT JOIN LATERAL acteon_replay_items(1, s) WITH ORDINALITY AS i
-	(outbox_id, new_action_id, original_action_id, namespace, tenant, provider, action_type, generation, state, attempts, due_at, finished_at, outcome, error, effect, resends, unproven, known_by, doubt, held, reason, page_key, patched, n) ON true
+	(outbox_id, new_action_id, original_action_id, namespace, tenant, provider, action_type, generation, state, attempts, due_at, finished_at, outcome, error, effect, resends, unproven, known_by, doubt, held, reason, page_key, patched, expires_at, paused, n) ON true
 GROUP BY s ORDER BY s;
 SELECT attempt($$SELECT * FROM acteon_replay_items(1, 'Failed')$$);
 SELECT * FROM pg_temp.pages(1);

@@ -6,7 +6,7 @@ CREATE FUNCTION pg_temp.make(first integer, last integer, metadata jsonb DEFAULT
 	SELECT count(make_record('d' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s', metadata => make.metadata, tenant => make.tenant)) FROM generate_series(first, last) AS i
 $$;
 CREATE FUNCTION pg_temp.take(actions integer DEFAULT 100, lease interval DEFAULT '1 h') RETURNS text LANGUAGE sql AS $$
-	WITH got AS (INSERT INTO held SELECT * FROM acteon_outbox_claim('c', actions, lease) RETURNING *)
+	WITH got AS (INSERT INTO held SELECT outbox_id, lease_token, attempt, action, action_id FROM acteon_outbox_claim('c', actions, lease) RETURNING *)
 	SELECT coalesce(string_agg(outbox_id || ' (attempt ' || attempt || ')', ', ' ORDER BY outbox_id), 'nothing') FROM got
 $$;
 CREATE FUNCTION pg_temp.token(id bigint) RETURNS bigint LANGUAGE sql AS $$ SELECT lease_token FROM held WHERE outbox_id = id ORDER BY n DESC LIMIT 1 $$;

@@ -46,6 +46,7 @@ INSERT INTO asked VALUES
 	('acteon_replay_items', 'batch_id', '(SELECT count(*) FROM acteon_replay_items(%s))'),
 	('acteon_replay_items', 'after_id', '(SELECT count(*) FROM acteon_replay_items(1, after_id => %s))'),
 	('acteon_replay_items', 'max_items', '(SELECT count(*) FROM acteon_replay_items(1, max_items => %s))'),
+	('acteon_replay_hand_over', 'batch_id', 'acteon_replay_hand_over(%s, current_user::regrole)'),
 	('acteon_replay_limit_set', 'rate', 'acteon_replay_limit_set(provider => ''x'', rate => %s)'),
 	('acteon_replay_limit_set', 'concurrency', 'acteon_replay_limit_set(provider => ''x'', concurrency => %s)'),
 	('acteon_replay_limit_set', 'breaker_window', 'acteon_replay_limit_set(provider => ''x'', breaker_window => %s)'),
@@ -65,6 +66,7 @@ INSERT INTO asked VALUES
 	('acteon_replay_resume', 'batch_id', 'acteon_replay_resume(%s)'),
 	('acteon_replay_set_rate', 'batch_id', 'acteon_replay_set_rate(%s, 5)'),
 	('acteon_replay_set_rate', 'rate', 'acteon_replay_set_rate(1, %s)'),
+	('acteon_replay_set_start', 'batch_id', 'acteon_replay_set_start(%s, NULL)'),
 	('acteon_replay_settle', 'batch_id', 'acteon_replay_settle(%s, ''cancel'', ''x'')'),
 	('acteon_replay_settle', 'outbox_id', 'acteon_replay_settle(1, ''cancel'', ''x'', ARRAY[%s]::bigint[])');
 -- Every such argument is there, but options, and those of procedures, which commit; see options.sql.

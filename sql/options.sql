@@ -52,7 +52,7 @@ CREATE FUNCTION pg_temp.tried(statement text) RETURNS text LANGUAGE sql AS $$SEL
 CREATE TEMPORARY VIEW alone AS
 	SELECT o.place, o.argument, o.key, o.is_filter, v.value, CASE WHEN o.type IN ('integer', 'numeric', 'boolean', 'jsonb') THEN v.value WHEN o.type = 'text[]' THEN to_json(v.value::text[])::text ELSE to_json(v.value)::text END AS json
 	FROM option AS o CROSS JOIN LATERAL unnest(CASE WHEN o.choices <> '{}' THEN o.choices WHEN o.type = 'text' THEN ARRAY['none', ''] WHEN o.type = 'boolean' THEN ARRAY['true', 'false']
-		WHEN o.type IN ('integer', 'numeric') THEN ARRAY[o.least] WHEN o.type = 'text[]' THEN ARRAY['{none}', '{}'] WHEN o.type = 'jsonb' THEN ARRAY['{"provider": "none"}'] ELSE ARRAY['2020-01-01T00:00:00Z'] END) AS v (value) WHERE 'query' = ANY (o.calls);
+		WHEN o.type IN ('integer', 'numeric') THEN ARRAY[o.least] WHEN o.type = 'text[]' THEN ARRAY['{none}', '{}'] WHEN o.type = 'interval' THEN ARRAY['PT1H'] WHEN o.type = 'jsonb' THEN ARRAY['{"provider": "none"}'] ELSE ARRAY['2020-01-01T00:00:00Z'] END) AS v (value) WHERE 'query' = ANY (o.calls);
 SELECT is_filter, array_agg(key ORDER BY place) AS keys FROM option WHERE 'query' = ANY (calls) GROUP BY is_filter ORDER BY is_filter;
 -- (without what the server says of a path, which differs between its versions)
 SELECT a.key, a.value, f.form, regexp_replace(t.said, ' \| [^|]*jsonpath[^|]*', '') AS said FROM alone AS a CROSS JOIN LATERAL (VALUES

@@ -4,7 +4,7 @@ CALL clean();
 CREATE TEMP TABLE held (consumer text, outbox_id bigint, lease_token bigint, attempt integer, action json, action_id uuid);
 -- Claims and remembers; shows ids and attempts.
 CREATE FUNCTION pg_temp.take(consumer text, actions integer, lease interval DEFAULT '1 h') RETURNS text LANGUAGE sql AS $$
-	WITH got AS (INSERT INTO held SELECT take.consumer, c.* FROM acteon_outbox_claim(take.consumer, actions, lease) AS c RETURNING *)
+	WITH got AS (INSERT INTO held SELECT take.consumer, outbox_id, lease_token, attempt, action, action_id FROM acteon_outbox_claim(take.consumer, actions, lease) AS c RETURNING *)
 	SELECT format('%s: %s', string_agg(DISTINCT 'attempt ' || attempt, ', '), string_agg(outbox_id::text, ',' ORDER BY outbox_id)) FROM got
 $$;
 -- The three answers, about ids under the token that a consumer got last.

@@ -3,7 +3,7 @@
 CALL clean();
 CREATE TEMP TABLE held (outbox_id bigint, lease_token bigint, attempt integer, action json, action_id uuid);
 CREATE FUNCTION pg_temp.take(actions integer) RETURNS bigint LANGUAGE sql AS $$
-	WITH got AS (INSERT INTO held SELECT * FROM acteon_outbox_claim('test', actions, '1 h') RETURNING *) SELECT count(*) FROM got
+	WITH got AS (INSERT INTO held SELECT outbox_id, lease_token, attempt, action, action_id FROM acteon_outbox_claim('test', actions, '1 h') RETURNING *) SELECT count(*) FROM got
 $$;
 CREATE FUNCTION pg_temp.make(first integer, last integer, tenant text DEFAULT 'acme', payload jsonb DEFAULT '{"to": "a@example.com"}', provider text DEFAULT 'email') RETURNS bigint LANGUAGE sql AS $$
 	SELECT count(make_record('s' || i, at => '2026-01-01 12:00+00'::timestamptz + i * interval '1 s', tenant => make.tenant, payload => make.payload, provider => make.provider))

@@ -113,7 +113,7 @@ SELECT count(*) FROM pg_temp.tampered($$TRUNCATE acteon_dispatch_outbox$$);
 SELECT pg_temp.tampered($$UPDATE acteon_dispatch_outbox SET id = -1 WHERE id = 150$$, $$UPDATE acteon_dispatch_outbox SET id = 150 WHERE id = 151$$, $$UPDATE acteon_dispatch_outbox SET id = 151 WHERE id = -1$$);
 SELECT pg_temp.tampered($$UPDATE acteon_dispatch_outbox SET id = 260 WHERE id = 150$$);
 SELECT pg_temp.tampered($$INSERT INTO acteon_dispatch_outbox SELECT 260, batch_id, created_at, gen_random_uuid(), 1, 'x', namespace, tenant, provider, action_type, payload, labels FROM acteon_dispatch_outbox WHERE id = 150$$);
-SELECT pg_temp.tampered($$INSERT INTO acteon_dispatch_outbox SELECT 260, batch_id, created_at, action_id, 1, original_action_id, namespace, tenant, provider, action_type, payload, labels, dedup_key, status, fingerprint, starts_at, ends_at, hash FROM acteon_dispatch_outbox WHERE id = 150$$);
+SELECT pg_temp.tampered($$INSERT INTO acteon_dispatch_outbox SELECT 260, batch_id, created_at, action_id, 1, original_action_id, namespace, tenant, provider, action_type, payload, labels, dedup_key, status, fingerprint, starts_at, ends_at, expires_at, hash FROM acteon_dispatch_outbox WHERE id = 150$$);
 -- … in a range
 SELECT outbox_id, violation FROM acteon_outbox_check(100, 200);
 
@@ -185,6 +185,56 @@ SELECT attempt('SELECT count(*) FROM acteon_replay_trail');
 RESET ROLE;
 SELECT attempt('UPDATE acteon_replay_trail SET position = 1');
 SELECT attempt('DELETE FROM acteon_replay_removal');
+-- parts of a batch that are paused, slowed down and cancelled, its start that is moved, what expires, and a batch that is handed over
+CALL clean();
+INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_trail', 'operator', '{*}', '{*}', '{*}');
+SELECT count(make_record('p' || i, tenant => (ARRAY['acme', 'globex', 'initech'])[1 + i % 3])) FROM generate_series(1, 150) AS i;
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 150, canary => 'off');
+DO $$
+BEGIN
+	PERFORM make_record('late', outcome => 'throttled', at => clock_timestamp());
+	PERFORM acteon_replay('late', expire_after => '3 s');
+END
+$$;
+SELECT acteon_replay_set_start(1, '2100-01-01'), acteon_replay_set_start(1, NULL) \gset
+SELECT acteon_replay_pause(1, 'acme waits', tenant => 'acme'), acteon_replay_cancel(1, 'globex has left', tenant => 'globex'), acteon_replay_set_rate(1, 1000, tenant => 'initech') \gset
+CALL pg_temp.settle();
+SELECT * FROM acteon_outbox_check();
+DO $$
+BEGIN
+	WHILE EXISTS (SELECT FROM acteon_dispatch_outbox WHERE expires_at > clock_timestamp() - interval '10 ms') LOOP
+		PERFORM pg_sleep(0.05);
+	END LOOP;
+	UPDATE acteon_dispatch_segment SET due_at = clock_timestamp() WHERE isfinite(due_at) AND due_at > clock_timestamp();
+END
+$$;
+SELECT pg_temp.answer(30, 'ack'), pg_temp.answer(10, 'reject');
+SELECT state, count(*) FROM acteon_dispatch_delivery GROUP BY 1 ORDER BY 1;
+CALL pg_temp.settle();
+SELECT * FROM acteon_outbox_check();
+SELECT acteon_replay_resume(1, tenant => 'acme'), acteon_replay_hand_over(1, 'regress_acteon_trail', 'my shift ends') \gset
+SELECT pg_temp.answer(20, 'ack');
+CALL pg_temp.settle();
+SELECT event, count(*) FROM acteon_replay_log GROUP BY 1 ORDER BY 1;
+SELECT kind, sum(octet_length(hashes) / 16) AS hashes FROM acteon_replay_trail GROUP BY kind ORDER BY kind;
+SELECT * FROM acteon_outbox_check();
+SELECT outbox_id AS expired FROM acteon_dispatch_delivery WHERE state = 'expired' \gset
+SELECT pg_temp.tampered(format('UPDATE acteon_dispatch_outbox SET expires_at = NULL WHERE id = %s', :expired));
+SELECT pg_temp.tampered(format('UPDATE acteon_dispatch_outbox SET expires_at = expires_at - interval ''1 us'' WHERE id = %s', :expired));
+SELECT pg_temp.tampered('UPDATE acteon_dispatch_outbox SET expires_at = ''2100-01-01'' WHERE id = 60');
+SELECT pg_temp.tampered(format('UPDATE acteon_dispatch_delivery SET state = ''delivered'' WHERE outbox_id = %s', :expired));
+SELECT pg_temp.tampered(format('UPDATE acteon_dispatch_delivery SET state = ''cancelled'' WHERE outbox_id = %s', :expired));
+SELECT pg_temp.tampered(format('UPDATE acteon_dispatch_delivery SET finished_at = finished_at - interval ''1 h'' WHERE outbox_id = %s', :expired));
+SELECT pg_temp.tampered(format('DELETE FROM acteon_dispatch_delivery WHERE outbox_id = %s', :expired));
+SELECT pg_temp.tampered('UPDATE acteon_dispatch_delivery SET state = ''expired'' WHERE outbox_id = (SELECT min(outbox_id) FROM acteon_dispatch_delivery WHERE state = ''cancelled'')');
+SELECT min(id) AS entry FROM acteon_replay_log WHERE event = 'hand_over' \gset
+SELECT regexp_replace(pg_temp.opened(format($$UPDATE acteon_replay_log SET details = details || '{"to": "mallory"}' WHERE id = %s$$, :entry)), ' \d+ ', ' N ') AS opened;
+SELECT regexp_replace(pg_temp.opened(format('DELETE FROM acteon_replay_log WHERE id = %s', :entry)), ' \d+ ', ' N ') AS opened;
+SELECT regexp_replace(pg_temp.opened('UPDATE acteon_replay_log SET event = ''pause'' WHERE event = ''set_start'''), ' \d+ ', ' N ') AS opened;
+SELECT regexp_replace(pg_temp.opened('UPDATE acteon_replay_log SET details = details - ''tenant'' WHERE event = ''cancel'''), ' \d+ ', ' N ') AS opened;
+-- … an owner of whom the log knows nothing
+SELECT pg_temp.tampered($$UPDATE acteon_replay_batch SET owner_oid = 'regress_acteon_trail' WHERE id = 2$$);
+DELETE FROM acteon_grants WHERE grantee = 'regress_acteon_trail'::regrole;
 -- only parts of it
 CALL clean();
 SELECT count(make_record('p' || i)) FROM generate_series(1, 250) AS i;

@@ -11,7 +11,7 @@
 -- or enqueued in the last hour: the last 20 of these that your grants let you see.
 --
 -- In the bar, # was delivered, x failed (dead, or the gateway's outcome is Failed or
--- CircuitOpen), - was cancelled, ? is in doubt, > is in flight, . waits; a blank is not
+-- CircuitOpen), - was cancelled or expired, ? is in doubt, > is in flight, . waits; a blank is not
 -- enqueued yet.
 
 \if :{?acteon_batch}
@@ -36,7 +36,7 @@ WHERE e.extname = 'acteon_replay' \gset
 SELECT id AS batch, state,
 	'[' || repeat('#', good) || repeat('x', bad - good) || repeat('-', gone - bad) || repeat('?', unsure - gone)
 		|| repeat('>', taken - unsure) || repeat('.', queued - taken) || repeat(' ', 20 - queued) || ']' || to_char(progress, '990.0 "%"') AS progress,
-	to_char(delivered + dead + cancelled, 'FM999,999,999,990') || ' of ' || to_char(replayed, 'FM999,999,999,990') AS ended,
+	to_char(delivered + dead + cancelled + expired, 'FM999,999,999,990') || ' of ' || to_char(replayed, 'FM999,999,999,990') AS ended,
 	to_char(failing, 'FM999,999,999,990') AS failed,
 	trim_scale(speed) || coalesce(' of ' || trim_scale(rate), '') AS "a second",
 	to_char(make_interval(secs => extract(epoch FROM time_left)::double precision), 'HH24:MI:SS') AS "left",
@@ -44,9 +44,9 @@ SELECT id AS batch, state,
 	left(coalesce(stop_reason, reason), 40) AS why
 FROM (
 	SELECT *, floor(20 * (delivered + dead - failing) / whole)::integer AS good, floor(20 * (delivered + dead) / whole)::integer AS bad,
-		floor(20 * (delivered + dead + cancelled) / whole)::integer AS gone,
-		floor(20 * (delivered + dead + cancelled + in_doubt) / whole)::integer AS unsure,
-		floor(20 * (delivered + dead + cancelled + in_doubt + in_flight) / whole)::integer AS taken, floor(20 * replayed / whole)::integer AS queued
+		floor(20 * (delivered + dead + cancelled + expired) / whole)::integer AS gone,
+		floor(20 * (delivered + dead + cancelled + expired + in_doubt) / whole)::integer AS unsure,
+		floor(20 * (delivered + dead + cancelled + expired + in_doubt + in_flight) / whole)::integer AS taken, floor(20 * replayed / whole)::integer AS queued
 	FROM (
 		SELECT *, dead + coalesce((delivered_by ->> 'Failed')::bigint, 0) + coalesce((delivered_by ->> 'CircuitOpen')::bigint, 0) AS failing,
 			greatest(replayed + CASE WHEN state NOT IN ('running', 'cancelled', 'finished') THEN greatest(matched - replayed - failed - skipped - passed_over, 0) ELSE 0 END, 1)::numeric AS whole

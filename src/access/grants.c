@@ -398,6 +398,32 @@ LoadGrants(Oid role, Oid schema)
 }
 
 /*
+ * The roles that hold grants of any kind, each once.
+ */
+List *
+ListGrantees(Oid schema)
+{
+	Relation rel = table_open(OwnTable(schema, GRANTS_TABLE), AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	List *grantees = NIL;
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		grantees =
+			list_append_unique_oid(grantees, DatumGetObjectId(
+												 slot_getattr(slot, Anum_grants_grantee, &isnull)));
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, AccessShareLock);
+	return grantees;
+}
+
+/*
  * acteon_grants_changed() -> trigger
  *
  * Announces a change of a row of acteon_grants, to be fired after it.  Raises

@@ -5,6 +5,8 @@
 #ifndef ACTEON_GRANTS_H
 #define ACTEON_GRANTS_H
 
+#include "nodes/pg_list.h"
+
 /* The rights of one role, loaded once a call; see LoadGrants. */
 typedef struct Grants Grants;
 
@@ -27,6 +29,7 @@ typedef struct GrantTarget
 } GrantTarget;
 
 extern Grants *LoadGrants(Oid role, Oid schema);
+extern List *ListGrantees(Oid schema);
 extern bool GrantsMayReplay(const Grants *grants);
 extern bool GrantsMayPatch(const Grants *grants);
 extern bool GrantsMayDeliver(const Grants *grants);

@@ -78,20 +78,30 @@ covers_element(Grants *grants, GrantPurpose purpose, text *const *parts)
 }
 
 /*
+ * Find an element of a scope that grants do not cover for a purpose.
+ */
+bool
+FindUncovered(Grants *grants, GrantPurpose purpose, Jsonb *scope, text **parts)
+{
+	JsonbIterator *it = JsonbIteratorInit(&scope->root);
+
+	while (NextScopeElement(&it, parts))
+	{
+		if (!covers_element(grants, purpose, parts))
+			return true;
+	}
+	return false;
+}
+
+/*
  * Whether grants cover all elements of a scope for a purpose.
  */
 bool
 GrantsCoverScope(Grants *grants, GrantPurpose purpose, Jsonb *scope)
 {
-	JsonbIterator *it = JsonbIteratorInit(&scope->root);
 	text *parts[SCOPE_PARTS];
 
-	while (NextScopeElement(&it, parts))
-	{
-		if (!covers_element(grants, purpose, parts))
-			return false;
-	}
-	return true;
+	return !FindUncovered(grants, purpose, scope, parts);
 }
 
 /*

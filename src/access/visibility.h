@@ -47,6 +47,7 @@ typedef struct CoveredScope
 extern int64 BatchArgument(FunctionCallInfo fcinfo, int argument);
 ACTEON_NORETURN extern void ReportUnknownBatch(int64 batch_id);
 extern bool NextScopeElement(JsonbIterator **it, text **parts);
+extern bool FindUncovered(Grants *grants, GrantPurpose purpose, Jsonb *scope, text **parts);
 extern bool GrantsCoverScope(Grants *grants, GrantPurpose purpose, Jsonb *scope);
 extern text *FetchedText(HeapTuple tuple, TupleDesc desc, int column);
 extern bool SeesFetchedRow(Viewer *viewer, HeapTuple tuple, TupleDesc desc, int column);

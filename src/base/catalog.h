@@ -101,6 +101,8 @@ enum
 	Anum_batch_approved_at,
 	Anum_batch_approved_by,
 	Anum_batch_session_role_oid,
+	Anum_batch_parts,
+	Anum_batch_owner_oid,
 	Anum_batch_api_key,
 	Anum_batch_rows_hash,
 	Anum_batch_told,
@@ -133,6 +135,7 @@ enum
 	Anum_outbox_fingerprint,
 	Anum_outbox_starts_at,
 	Anum_outbox_ends_at,
+	Anum_outbox_expires_at,
 	Anum_outbox_hash,
 	Natts_outbox = Anum_outbox_hash
 };
@@ -159,7 +162,10 @@ enum
 	Anum_segment_provider_limit,
 	Anum_segment_tenant_limit,
 	Anum_segment_parked_at,
-	Natts_segment = Anum_segment_parked_at
+	Anum_segment_expires_at,
+	Anum_segment_stopped,
+	Anum_segment_pace,
+	Natts_segment = Anum_segment_pace
 };
 
 enum

@@ -149,7 +149,7 @@ TableColumns(Relation rel, OwnColumns *columns)
 		const char *name;
 		AttrNumber behind;
 		const char *first; /* of those that were added */
-	} tables[] = {{OUTBOX_TABLE, Anum_outbox_ends_at, "hash"},
+	} tables[] = {{OUTBOX_TABLE, Anum_outbox_ends_at, "expires_at"},
 				  {SEGMENT_TABLE, Anum_segment_holder, "resend"},
 				  {DELIVERY_TABLE, Anum_delivery_error, "effect"},
 				  {BATCH_TABLE, Anum_batch_stop_reason, "on_doubt"},

@@ -97,7 +97,8 @@ enum
 #define ENDED \
 	"ended AS (SELECT batch_id, sum(n) FILTER (WHERE state = " SQL_DELIVERED ") AS delivered," \
 	"		sum(n) FILTER (WHERE state = " SQL_DEAD ") AS dead," \
-	"		sum(n) FILTER (WHERE state = " SQL_CANCELLED ") AS cancelled, sum(done) AS done," \
+	"		sum(n) FILTER (WHERE state = " SQL_CANCELLED ") AS cancelled," \
+	"		sum(n) FILTER (WHERE state = " SQL_EXPIRED ") AS expired, sum(done) AS done," \
 	"		jsonb_object_agg(outcome, n) FILTER (WHERE state = " SQL_DELIVERED ")" \
 	"			AS delivered_by," \
 	"		sum(lately) FILTER (WHERE state IN (" SQL_DELIVERED ", " SQL_DEAD ")) AS lately" \
@@ -116,8 +117,10 @@ enum
 	"queued AS (SELECT batch_id, sum(n) FILTER (WHERE state = " SQL_RUNNING ") AS in_flight," \
 	"		sum(n) FILTER (WHERE state = " SQL_WAITING ") AS idle," \
 	"		sum(n) FILTER (WHERE state = " SQL_IN_DOUBT ") AS in_doubt," \
-	"		sum(n) FILTER (WHERE held IS NOT NULL) AS held" \
-	"	FROM (SELECT batch_id, (last_id - first_id + 1)::integer AS n, held," \
+	"		sum(n) FILTER (WHERE held IS NOT NULL) AS held," \
+	"		sum(n) FILTER (WHERE state = " SQL_WAITING " AND stopped = '" STOPPED_PAUSED \
+	"') AS paused" \
+	"	FROM (SELECT batch_id, (last_id - first_id + 1)::integer AS n, held, stopped," \
 	"			" SEGMENT_STATE( \
 		"s", \
 		"$2") " AS state" \
@@ -133,13 +136,13 @@ enum
  */
 #define COUNTS \
 	"SELECT c.replayed AS actions, q.in_flight, q.idle, q.in_doubt, q.held, e.delivered, e.done," \
-	"	e.dead, e.cancelled, e.delivered_by, e.lately WHERE NOT c.in_part " \
+	"	e.dead, e.cancelled, e.expired, e.delivered_by, e.lately WHERE NOT c.in_part " \
 	"UNION ALL SELECT coalesce(sum(n), 0), sum(n) FILTER (WHERE state = " SQL_RUNNING ")," \
 	"	sum(n) FILTER (WHERE state = " SQL_WAITING "), sum(n) FILTER (WHERE state = " SQL_IN_DOUBT \
 	")," \
 	"	sum(held), sum(n) FILTER (WHERE state = " SQL_DELIVERED "), sum(done)," \
 	"	sum(n) FILTER (WHERE state = " SQL_DEAD "), sum(n) FILTER (WHERE state = " SQL_CANCELLED \
-	")," \
+	"), sum(n) FILTER (WHERE state = " SQL_EXPIRED ")," \
 	"	jsonb_object_agg(outcome, n) FILTER (WHERE state = " SQL_DELIVERED ")," \
 	"	sum(lately) FILTER (WHERE state IN (" SQL_DELIVERED ", " SQL_DEAD "))" \
 	"	FROM (SELECT coalesce(d.state, l.state, " SQL_WAITING ") AS state," \
@@ -179,10 +182,10 @@ enum
 	"	coalesce(n.delivered, 0)::bigint AS delivered, coalesce(n.done, 0)::bigint AS done," \
 	"	coalesce(n.dead, 0)::bigint AS dead," \
 	"	(coalesce(n.cancelled, 0) + CASE WHEN c.is_cancelled THEN coalesce(n.idle, 0) ELSE 0 END)" \
-	"		::bigint AS cancelled," \
+	"		::bigint AS cancelled, coalesce(n.expired, 0)::bigint AS expired," \
 	"	coalesce(n.delivered_by, '{}') AS delivered_by," \
 	"	coalesce(q.idle, 0)::bigint AS all_waiting, coalesce(q.in_flight, 0)::bigint AS all_in_flight," \
-	"	coalesce(q.in_doubt, 0)::bigint AS all_in_doubt," \
+	"	coalesce(q.in_doubt, 0)::bigint AS all_in_doubt, coalesce(q.paused, 0)::bigint AS all_paused," \
 	"	round(coalesce(n.lately, 0) / least(greatest(extract(epoch FROM $2 - greatest(" \
 	"		c.created_at, CASE WHEN c.start_at < $2 THEN c.start_at END)), 1), 60), 1) AS speed " \
 	"FROM chosen AS c LEFT JOIN ended AS e ON e.batch_id = c.id" \
@@ -196,7 +199,7 @@ enum
  */
 #define PROGRESS \
 	"CASE WHEN c.is_complete AND c.actions = 0 THEN 100.0" \
-	"	WHEN c.is_complete THEN trunc(100.0 * (c.delivered + c.dead + c.cancelled) / c.actions, 1)" \
+	"	WHEN c.is_complete THEN trunc(100.0 * (c.delivered + c.dead + c.cancelled + c.expired) / c.actions, 1)" \
 	"	WHEN NOT c.in_part THEN coalesce(trunc(100.0 * (c.looked_at - c.waiting - c.in_flight" \
 	"		- c.in_doubt)" \
 	"		/ nullif(greatest(c.matched, c.looked_at), 0), 1), 0.0) END"
@@ -222,7 +225,9 @@ enum
 	"	c.rate, c.speed, NULL, c.start_at, NULL," \
 	"	w.stop_reason, w.stopped_by, c.stopped_at, w.failures, w.last_chunk_at, w.query," \
 	"	c.in_doubt, c.held, c.done, c.on_doubt, NULL, w.failed," \
-	"	w.plan, c.awaits_until, w.approved_by," \
+	"	w.plan, c.awaits_until, w.approved_by, c.expired," \
+	"	CASE WHEN c.is_cancelled THEN 0 WHEN NOT c.in_part THEN c.all_paused END, w.parts," \
+	"	(SELECT r.rolname FROM pg_roles AS r WHERE r.oid = w.owner_oid::oid)," \
 	"	c.in_part, c.stopped, c.is_complete, c.all_waiting, c.all_in_flight, c.all_in_doubt," \
 	"	c.breaker_window, c.breaker_share," \
 	"	c.breaker_since, " CANARY " " \
@@ -270,6 +275,10 @@ enum
 	LIST_PLAN,
 	LIST_AWAITS_UNTIL,
 	LIST_APPROVED_BY,
+	LIST_EXPIRED,
+	LIST_PAUSED,
+	LIST_PARTS,
+	LIST_HANDED_TO,
 	LIST_IN_PART,
 	LIST_STOPPED,
 	LIST_IS_COMPLETE,
@@ -509,7 +518,8 @@ list_ramp_left(const ListRow *row)
 	if (row->in_part || row->batch.rate == NULL || !HasRamp(&row->batch))
 		return 0;
 	return RampLeft(&row->batch, list_number(row, LIST_DELIVERED) + list_number(row, LIST_DEAD) +
-									 list_number(row, LIST_CANCELLED));
+									 list_number(row, LIST_CANCELLED) +
+									 list_number(row, LIST_EXPIRED));
 }
 
 /*

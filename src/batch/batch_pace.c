@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "batch/batch_pace.h"
+#include "batch/parts.h"
 #include "query/query.h"
 #include "queue/tally.h"
 #include "queue/wake.h"
@@ -68,31 +69,90 @@ BeginPaceBehind(Pacer *pacer, const BatchRow *batch, int64 others, TimestampTz n
 }
 
 /*
+ * Begin to pace actions of parts that have rates of their own: from a time on, and behind
+ * those of the part that have been paced before.
+ */
+void
+BeginPaceOfParts(Pacers *pacers, const BatchRow *batch, TimestampTz start)
+{
+	List *parts = ReadParts(batch->parts);
+	ListCell *lc;
+
+	pacers->count = NumPaces(parts);
+	pacers->parts = palloc0((pacers->count + 1) * sizeof(Pacer));
+	foreach (lc, parts)
+	{
+		BatchPart *part = lfirst(lc);
+
+		if (part->pace != NO_PACE)
+			BeginPace(&pacers->parts[part->pace - 1],
+					  part->paced_until.given ? Max(start, part->paced_until.time) : start,
+					  RateValue(part->rate), 0);
+	}
+}
+
+/*
+ * Note in the row of a held batch how far its parts with rates of their own have been
+ * paced.
+ */
+void
+NotePaces(HeldBatch *held, const Pacers *pacers)
+{
+	List *parts = ReadParts(held->row.parts);
+	bool changes = false;
+	ListCell *lc;
+
+	foreach (lc, parts)
+	{
+		BatchPart *part = lfirst(lc);
+		Pacer pacer;
+
+		if (part->pace == NO_PACE || part->rate == NULL)
+			continue;
+		pacer = pacers->parts[part->pace - 1];
+		part->paced_until.given = changes = true;
+		part->paced_until.time = NextDueTime(&pacer, 0);
+	}
+	if (changes)
+		SetParts(held, WriteParts(parts));
+}
+
+/*
+ * Forget how far the parts of a batch have been paced: they are paced anew from a time on.
+ */
+static void
+begin_parts_anew(Pacers *pacers, const BatchRow *batch, TimestampTz start)
+{
+	BeginPaceOfParts(pacers, batch, start);
+	for (int i = 0; i < pacers->count; i++)
+		pacers->parts[i].start = start;
+}
+
+/*
  * Give the waiting actions of a held batch new due times: from the given time on, at
  * the batch's rate and with what is left of its ramp; without a rate, that time.
  * all tells whether actions that were not parked get them, too; with a rate they
  * always do.  Without wait, segments that a consumer's answer is changing at this
- * moment are left out.  What the canary holds back stays as it is.
+ * moment are left out.  What the canary holds back stays as it is, and what is paused
+ * on its own; a part with a rate of its own keeps that.
  */
 void
 PaceAnew(HeldBatch *held, const BatchQueue *whole, TimestampTz start, bool all, bool wait)
 {
-	BatchQueue part = *whole;
-	const BatchQueue *queue = &part;
+	BatchQueue queue = *whole;
 	double rate = RateValue(held->row.rate);
 	OptionalTime until = {.given = rate > 0};
+	Pacers pacers = {.all = all};
 	int64 ramp = 0;
-	Pacer pacer;
 
-	part.last_id = Min(part.last_id, ReleasedId(&held->row));
+	queue.last_id = Min(queue.last_id, ReleasedId(&held->row));
 	if (rate > 0 && HasRamp(&held->row))
-		ramp = RampLeft(&held->row, CountFinished(queue->schema, held->row.id));
-	BeginPace(&pacer, start, rate, ramp);
-	if (rate > 0 || all)
-		PaceQueue(queue, &pacer, wait);
-	else
-		UnparkQueue(queue, start);
-	until.time = NextDueTime(&pacer, 0);
+		ramp = RampLeft(&held->row, CountFinished(queue.schema, held->row.id));
+	BeginPace(&pacers.batch, start, rate, ramp);
+	begin_parts_anew(&pacers, &held->row, start);
+	PaceQueue(&queue, &pacers, wait);
+	until.time = NextDueTime(&pacers.batch, 0);
 	SetPacedUntil(held, &until);
-	NotifyConsumers(queue->schema);
+	NotePaces(held, &pacers);
+	NotifyConsumers(queue.schema);
 }

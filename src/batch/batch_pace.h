@@ -12,6 +12,8 @@ extern BatchQueue QueueOfBatch(Oid schema, const BatchRow *batch, TimestampTz no
 extern bool HasRamp(const BatchRow *batch);
 extern int64 RampLeft(const BatchRow *batch, int64 finished);
 extern void BeginPaceBehind(Pacer *pacer, const BatchRow *batch, int64 others, TimestampTz now);
+extern void NotePaces(HeldBatch *held, const Pacers *pacers);
+extern void BeginPaceOfParts(Pacers *pacers, const BatchRow *batch, TimestampTz start);
 extern void
 PaceAnew(HeldBatch *held, const BatchQueue *whole, TimestampTz start, bool all, bool wait);
 

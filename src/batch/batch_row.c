@@ -348,6 +348,7 @@ static void
 read_row(TableFinder *row, BatchRow *batch)
 {
 	bool isnull;
+	Datum parts;
 
 	memset(batch, 0, sizeof(*batch));
 	batch->id = get_int64(row, Anum_batch_id);
@@ -382,6 +383,13 @@ read_row(TableFinder *row, BatchRow *batch)
 	batch->awaits_until = get_time(row, Anum_batch_awaits_until);
 	batch->approved_at = get_time(row, Anum_batch_approved_at);
 	batch->session_role = DatumGetObjectId(get(row, Anum_batch_session_role_oid, &isnull));
+	batch->owner = DatumGetObjectId(get(row, Anum_batch_owner_oid, &isnull));
+	batch->was_handed_over = !isnull;
+	if (!batch->was_handed_over)
+		batch->owner = batch->requested_by;
+	parts = get(row, Anum_batch_parts, &isnull);
+	if (!isnull)
+		batch->parts = DatumGetJsonbPCopy(parts);
 	read_stop(row, batch);
 	read_told(row, batch);
 }
@@ -753,5 +761,43 @@ SetPacedUntil(HeldBatch *held, const OptionalTime *until)
 	Changes changes = {0};
 
 	set(&changes, Anum_batch_paced_until, until->given, TimestampTzGetDatum(until->time));
+	change(held, &changes);
+}
+
+/*
+ * Write down before which time nothing of a batch that is held goes out; or that there is
+ * no such time.
+ */
+void
+SetStartAt(HeldBatch *held, const OptionalTime *start_at)
+{
+	Changes changes = {0};
+
+	set(&changes, Anum_batch_start_at, start_at->given, TimestampTzGetDatum(start_at->time));
+	change(held, &changes);
+}
+
+/*
+ * Write down to which role a batch that is held was handed over.  To the one that has
+ * started it, it is given back.
+ */
+void
+SetOwner(HeldBatch *held, Oid owner)
+{
+	Changes changes = {0};
+
+	set(&changes, Anum_batch_owner_oid, owner != held->row.requested_by, ObjectIdGetDatum(owner));
+	change(held, &changes);
+}
+
+/*
+ * Write down which parts of a batch that is held are steered on their own; NULL: none.
+ */
+void
+SetParts(HeldBatch *held, Jsonb *parts)
+{
+	Changes changes = {0};
+
+	set(&changes, Anum_batch_parts, parts != NULL, JsonbPGetDatum(parts));
 	change(held, &changes);
 }

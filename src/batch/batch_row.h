@@ -80,6 +80,9 @@ typedef struct BatchRow
 	uint32 told;         /* the events that they were told and that still hold */
 	OptionalTime approved_at;
 	Oid session_role; /* in whose session it was asked for; InvalidOid as for requested_by */
+	bool was_handed_over;
+	Oid owner;    /* steers it: requested_by, or whom it was handed over to; InvalidOid the same */
+	Jsonb *parts; /* that are steered on their own, see part.c; NULL: none */
 } BatchRow;
 
 /* A batch that is locked for changing; see HoldBatch. */
@@ -110,5 +113,8 @@ extern void SetCanary(HeldBatch *held, const CanaryState *canary);
 extern void ReadWatchedRow(TableReader *row, BatchRow *batch);
 extern void SetTold(HeldBatch *held, bool is_watched, uint32 told);
 extern void SetPacedUntil(HeldBatch *held, const OptionalTime *until);
+extern void SetStartAt(HeldBatch *held, const OptionalTime *start_at);
+extern void SetOwner(HeldBatch *held, Oid owner);
+extern void SetParts(HeldBatch *held, Jsonb *parts);
 
 #endif /* ACTEON_BATCH_ROW_H */

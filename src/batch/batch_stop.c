@@ -174,16 +174,45 @@ CloseBatchGuard(BatchGuard *guard)
  */
 
 /*
- * Put a segment of a cancelled batch in doubt again, because an earlier id of it was
- * given up without proof: it is looked up, and is not sent.
+ * Put a segment that is cancelled in doubt again, because an earlier id of it was given up
+ * without proof: it is looked up, and is not sent.
+ */
+void
+DoubtCancelled(Segment *segment, TimestampTz now)
+{
+	MakeDoubt(segment, now, "an earlier id of it may have been executed", now);
+	HoldDoubt(segment, "its batch is cancelled");
+}
+
+/*
+ * Add deliveries of the actions of a segment, which are cancelled.
+ */
+void
+AddCancelled(DeliveryWriter *deliveries, const Segment *segment)
+{
+	Delivery delivery = {.batch_id = segment->batch_id,
+						 .attempts = segment->attempt,
+						 .state = ACTION_CANCELLED,
+						 .resend = segment->resend,
+						 .outcome = {.isnull = true},
+						 .error = {.isnull = true}};
+
+	for (int64 id = segment->first_id; id <= segment->last_id; id++)
+	{
+		delivery.outbox_id = id;
+		AddDelivery(deliveries, &delivery);
+	}
+}
+
+/*
+ * Put a segment in the table in doubt so, unless another session has locked it.
  */
 static void
 doubt_segment(SegmentTable *segments, const Segment *segment, TimestampTz now)
 {
 	Segment doubt = *segment;
 
-	MakeDoubt(&doubt, now, "an earlier id of it may have been executed", now);
-	HoldDoubt(&doubt, "its batch is cancelled");
+	DoubtCancelled(&doubt, now);
 	if (HoldSegment(segments, segment, false))
 		(void) ReplaceSegment(segments, segment, &doubt, 1);
 }
@@ -196,13 +225,6 @@ doubt_segment(SegmentTable *segments, const Segment *segment, TimestampTz now)
 int
 SweepSegment(SegmentTable *segments, DeliveryWriter *deliveries, const Segment *segment)
 {
-	Delivery delivery = {.batch_id = segment->batch_id,
-						 .attempts = segment->attempt,
-						 .state = ACTION_CANCELLED,
-						 .resend = segment->resend,
-						 .outcome = {.isnull = true},
-						 .error = {.isnull = true}};
-
 	if (segment->doubt_since != 0 || segment->lease_token != NO_LEASE)
 		return 0;
 	if (segment->unproven)
@@ -212,11 +234,7 @@ SweepSegment(SegmentTable *segments, DeliveryWriter *deliveries, const Segment *
 	}
 	if (!HoldSegment(segments, segment, false) || !RemoveSegment(segments, segment))
 		return 0;
-	for (int64 id = segment->first_id; id <= segment->last_id; id++)
-	{
-		delivery.outbox_id = id;
-		AddDelivery(deliveries, &delivery);
-	}
+	AddCancelled(deliveries, segment);
 	return SegmentLength(segment);
 }
 

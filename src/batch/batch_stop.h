@@ -30,6 +30,8 @@ extern void InitBatchGuard(BatchGuard *guard, Oid schema);
 extern BatchStop LookAtBatch(BatchGuard *guard, int64 batch_id);
 extern void LeaveBatch(BatchGuard *guard, int64 batch_id);
 extern void CloseBatchGuard(BatchGuard *guard);
+extern void DoubtCancelled(Segment *segment, TimestampTz now);
+extern void AddCancelled(DeliveryWriter *deliveries, const Segment *segment);
 extern int SweepSegment(SegmentTable *segments, DeliveryWriter *deliveries, const Segment *segment);
 extern int64 SweepBatch(Oid schema, int64 batch_id, SegmentTable *segments,
 						DeliveryWriter *deliveries, int64 most);

@@ -59,11 +59,16 @@
 #include "batch/control_log.h"
 #include "query/query.h"
 #include "query/states.h"
+#include "queue/delivery.h"
+#include "queue/expire.h"
 #include "queue/schedule.h"
 #include "queue/wake.h"
 
 /* Segments that one call releases at most; the next one continues. */
 #define MAX_RELEASED 10000
+
+/* About how many expired actions it ends at once before it releases others. */
+#define MAX_EXPIRED 10000
 
 /* Batches whose canaries one call looks at. */
 #define MAX_LOOKED_AT 16
@@ -88,11 +93,10 @@ static Postponed postponed[MAX_LOOKED_AT];
 typedef struct Release
 {
 	SegmentTable segments;
-	Pacer pacer;
+	Pacers pacers;
 	int64 last_id; /* that is released */
 	int64 actions; /* that were */
 	int64 room;    /* for so many more */
-	int rows;      /* of a segment */
 } Release;
 
 /*
@@ -213,14 +217,16 @@ is_parked(const Segment *segment)
 static bool
 release_segment(Release *release, const Segment *segment)
 {
-	int64 last_id = segment->first_id + Min(SegmentLength(segment), release->room) - 1;
-	bool parked = is_parked(segment);
+	bool apart = segment->stopped != BATCH_RUNS;
+	int64 last_id = apart ? segment->last_id
+						  : segment->first_id + Min(SegmentLength(segment), release->room) - 1;
+	bool parked = !apart && is_parked(segment);
 	Segment pieces[SEGMENT_ACTIONS + 1];
 	int count = 0;
 
 	if (parked || last_id < segment->last_id)
 	{
-		int rows = parked ? release->rows : SEGMENT_ACTIONS;
+		int rows = parked ? PieceRows(&release->pacers, segment) : SEGMENT_ACTIONS;
 
 		for (int64 id = segment->first_id; id <= last_id; id += rows)
 		{
@@ -230,7 +236,7 @@ release_segment(Release *release, const Segment *segment)
 			piece->first_id = id;
 			piece->last_id = Min(id + rows - 1, last_id);
 			if (parked)
-				piece->due_at = NextDueTime(&release->pacer, SegmentLength(piece));
+				piece->due_at = NextDueTimeOf(&release->pacers, segment, SegmentLength(piece));
 		}
 		if (last_id < segment->last_id)
 		{
@@ -241,8 +247,12 @@ release_segment(Release *release, const Segment *segment)
 			!ReplaceSegment(&release->segments, segment, pieces, count))
 			return false;
 	}
-	release->room -= last_id - segment->first_id + 1;
-	release->actions += last_id - segment->first_id + 1;
+	/* What is stopped on its own is passed by: the step has room for others. */
+	if (!apart)
+	{
+		release->room -= last_id - segment->first_id + 1;
+		release->actions += last_id - segment->first_id + 1;
+	}
 	release->last_id = last_id;
 	return true;
 }
@@ -279,6 +289,49 @@ release_segments(Release *release, const BatchRow *batch)
 	EndSegmentScan(&scan);
 	MemoryContextDelete(context);
 	return !more;
+}
+
+/*
+ * End what would be released next, as far as it has expired.
+ */
+static void
+expire_next(Release *release, Oid schema, const BatchRow *batch, TimestampTz now)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay expire", ALLOCSET_SMALL_SIZES);
+	DeliveryWriter deliveries;
+	TableFinder outbox;
+	MemoryContext old;
+	SegmentScan scan;
+	Segment segment;
+	int ended = 0;
+
+	OpenDeliveries(&deliveries, schema, now);
+	OpenPartedFinder(&outbox, schema, OUTBOX_TABLE, Anum_outbox_id);
+	BeginRangeScan(&scan, &release->segments, batch->canary.last_id + 1, batch->last_outbox_id);
+	old = MemoryContextSwitchTo(context);
+	while (ended < MAX_EXPIRED && NextSegment(&scan, &segment))
+	{
+		Expired expired;
+
+		CHECK_FOR_INTERRUPTS();
+		if (segment.batch_id != batch->id)
+			continue;
+		if (!is_parked(&segment) || !MayHaveExpired(&segment, now))
+			break;
+		expired = ExpireSegment(&release->segments, &deliveries, &outbox, &segment, now);
+		ended += expired.ended;
+		if (expired.ended == 0 || expired.left > 0)
+			break;
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	EndSegmentScan(&scan);
+	CloseFinder(&outbox);
+	CloseDeliveries(&deliveries);
+	MemoryContextDelete(context);
+	/* What was ended is not to be released. */
+	CommandCounterIncrement();
 }
 
 /*
@@ -321,17 +374,19 @@ release_step(HeldBatch *held, Oid schema, TimestampTz now)
 		 */
 		if (canary.actions > 0 && !LockBatch(schema, batch->id, ExclusiveLock, false))
 			return false;
-		BeginPaceBehind(&release.pacer, batch, canary.actions, now);
-		release.rows = SegmentRows(release.pacer.rate);
+		BeginPaceBehind(&release.pacers.batch, batch, canary.actions, now);
+		BeginPaceOfParts(&release.pacers, batch, now);
 		OpenSegments(&release.segments, schema);
+		expire_next(&release, schema, batch, now);
 		canary.last_id =
 			release_segments(&release, batch) ? batch->last_outbox_id : release.last_id;
 		canary.actions += release.actions;
 		CloseSegments(&release.segments);
 		SetCanary(held, &canary);
-		if (release.pacer.rate > 0)
+		NotePaces(held, &release.pacers);
+		if (release.pacers.batch.rate > 0)
 		{
-			OptionalTime until = {.given = true, .time = NextDueTime(&release.pacer, 0)};
+			OptionalTime until = {.given = true, .time = NextDueTime(&release.pacers.batch, 0)};
 
 			SetPacedUntil(held, &until);
 		}
@@ -359,6 +414,20 @@ OpenNextStep(HeldBatch *held)
 	canary.step++;
 	canary.first_id = canary.last_id + 1;
 	canary.is_held = false;
+	SetCanary(held, &canary);
+}
+
+/*
+ * Repeat the open step of a held batch with the next actions, as its own have expired: so
+ * many.  Nothing of it is released yet.
+ */
+static void
+repeat_step(HeldBatch *held, int64 expired)
+{
+	CanaryState canary = held->row.canary;
+
+	canary.actions = Max(canary.actions - expired, 0);
+	canary.first_id = canary.last_id + 1;
 	SetCanary(held, &canary);
 }
 
@@ -446,6 +515,11 @@ AdvanceCanary(HeldBatch *held, Oid schema, Oid role, TimestampTz now)
 			return LATER;
 		if (judgement.verdict == STEP_UNRECORDED)
 			return SOON;
+		if (judgement.verdict == STEP_EXPIRED)
+		{
+			repeat_step(held, judgement.expired);
+			continue;
+		}
 		if (judgement.unrecorded > 0)
 		{
 			CanaryState canary = batch->canary;
@@ -515,7 +589,8 @@ seems_ended(Oid schema, const BatchRow *batch, bool doubts)
 						.batch_id = batch->id,
 						.first_id = batch->canary.first_id,
 						.last_id = batch->canary.last_id,
-						.now = GetCurrentTimestamp()};
+						.now = GetCurrentTimestamp(),
+						.moving = true};
 
 	return batch->canary.actions >= step_size(batch->canary.step) &&
 		   (doubts ? !QueueIsActive(&queue) : QueueIsEmpty(&queue));

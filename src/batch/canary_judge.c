@@ -6,7 +6,8 @@
  * by its record in the audit table: by the effect (effect.c) of the one that decides.
  * An action is good if it took effect, or will (done, later), and bad if it failed as a
  * circuit breaker counts it (failure.c), or is in doubt.  The others (decided, unknown)
- * are neither, and cancelled ones do not count at all.  A step is good
+ * are neither, and cancelled and expired ones do not count at all.  A step of which
+ * nothing but expired ones is left is repeated with the next actions.  A step is good
  *
  *	- if none of its actions is bad, in the first steps, which are to limit the harm; in
  *	  later ones, if no more than a tenth is, or breaker_share where that is less;
@@ -43,6 +44,7 @@
 #include "queue/action_state.h"
 #include "queue/failure.h"
 #include "queue/outcome_type.h"
+#include "queue/schedule.h"
 #include "queue/segment.h"
 
 /* How long a missing record is waited for. */
@@ -82,6 +84,7 @@ typedef struct Step
 	const BatchRow *batch;
 	MemoryContext result; /* for what outlives the judgement */
 	int64 in_doubt;
+	int64 expired;
 	StepAction *actions;
 	int count;
 	int allocated;
@@ -116,7 +119,7 @@ has_ended(Step *step)
 	while (ended && NextSegment(&scan, &segment))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (segment.batch_id != step->batch->id)
+		if (segment.batch_id != step->batch->id || IsPausedApart(&segment, now))
 			continue;
 		ended = SegmentState(&segment, now) == ACTION_IN_DOUBT;
 		step->in_doubt += SegmentLength(&segment);
@@ -173,7 +176,9 @@ add_action(Step *step, TableFinder *outbox, TableFinder *deliveries, const pg_uu
 	}
 	action = &step->actions[step->count];
 	resends = read_delivery(step, deliveries, action);
-	if (action->state == ACTION_CANCELLED)
+	if (action->state == ACTION_EXPIRED)
+		step->expired++;
+	if (action->state == ACTION_CANCELLED || action->state == ACTION_EXPIRED)
 		return;
 	ReadSentAction(outbox, namespace, resends, &action->key);
 	action->original_id = OutboxText(outbox, Anum_outbox_original_action_id);
@@ -429,7 +434,10 @@ JudgeStep(StepJudgement *judgement, Oid schema, const BatchRow *batch, Timestamp
 	if (has_ended(&step))
 	{
 		read_actions(&step);
-		if (judge_actions(&step, judgement, now))
+		judgement->expired = step.expired;
+		if (step.count == 0 && step.expired > 0 && step.in_doubt == 0)
+			judgement->verdict = STEP_EXPIRED;
+		else if (judge_actions(&step, judgement, now))
 			decide(&step, judgement);
 		else
 			judgement->verdict = STEP_UNRECORDED;

@@ -43,7 +43,8 @@ CatchUp(Oid schema, int64 batch_id, TimestampTz now)
 
 	if (!HoldBatch(&held, schema, batch_id, false))
 		return;
-	if (held.row.rate != NULL && LockBatch(schema, batch_id, ExclusiveLock, false))
+	if ((held.row.rate != NULL || held.row.parts != NULL) &&
+		LockBatch(schema, batch_id, ExclusiveLock, false))
 	{
 		BatchQueue queue = QueueOfBatch(schema, &held.row, now);
 

@@ -25,6 +25,7 @@
 #include "base/compat.h"
 #include "base/identity.h"
 #include "base/numbers.h"
+#include "base/rfc3339.h"
 #include "base/table_access.h"
 #include "batch/control_log.h"
 
@@ -91,6 +92,20 @@ AddTextDetail(LogDetails *details, const char *name, const char *value)
 	json.val.string.val = unconstify(char *, value);
 	json.val.string.len = strlen(value);
 	add_detail(details, name, &json);
+}
+
+/*
+ * Add a time, in a form that does not depend on the session's settings; none adds nothing.
+ */
+void
+AddTimeDetail(LogDetails *details, const char *name, const OptionalTime *value)
+{
+	char text[RFC3339_MAXLEN];
+
+	if (!value->given)
+		return;
+	FormatRfc3339(text, value->time);
+	AddTextDetail(details, name, pstrdup(text));
 }
 
 /*

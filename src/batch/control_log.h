@@ -9,6 +9,8 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
+#include "base/optional_time.h"
+
 /* Details of an entry, being built; see BeginDetails. */
 typedef struct LogDetails
 {
@@ -19,6 +21,7 @@ extern void BeginDetails(LogDetails *details);
 extern void AddNumberDetail(LogDetails *details, const char *name, int64 value);
 extern void AddNumericDetail(LogDetails *details, const char *name, Numeric value);
 extern void AddTextDetail(LogDetails *details, const char *name, const char *value);
+extern void AddTimeDetail(LogDetails *details, const char *name, const OptionalTime *value);
 extern void AddJsonDetail(LogDetails *details, const char *name, Jsonb *value);
 extern void AddIntervalDetail(LogDetails *details, const char *name, Interval *value);
 extern Jsonb *EndDetails(LogDetails *details);

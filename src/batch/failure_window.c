@@ -31,8 +31,8 @@ add_moment(FailureWindow *window, int64 ended, int64 failed)
 
 /*
  * Fill the window with the last deliveries that a scan reads, which is begun and
- * is not ended here, and that count.  Actions that were redriven or cancelled say nothing
- * about the provider.
+ * is not ended here, and that count.  Actions that were redriven, cancelled or expired say
+ * nothing about the provider.
  */
 void
 FillWindow(FailureWindow *window, TallyScan *scan, CountsRow counts, void *argument)
@@ -44,7 +44,8 @@ FillWindow(FailureWindow *window, TallyScan *scan, CountsRow counts, void *argum
 
 	while (window->ended < window->size && NextTallyRow(scan, &row))
 	{
-		if (row.actions < 0 || row.state == ACTION_CANCELLED || !counts(argument, &row))
+		if (row.actions < 0 || row.state == ACTION_CANCELLED || row.state == ACTION_EXPIRED ||
+			!counts(argument, &row))
 			continue;
 		if (row.finished_at != moment && ended > 0)
 		{

@@ -86,23 +86,26 @@ static const ItemFilter filters[] = {
 	"	CASE WHEN i.state = " SQL_WAITING " AND isfinite(s.due_at) THEN s.due_at END," \
 	"	d.finished_at, d.outcome::jsonb, d.error, d.effect, i.resend," \
 	"	coalesce(d.unproven, s.unproven, false), d.known_by, s.doubt, s.held, NULL::text, o.id," \
-	"	$10 IS NOT NULL AND coalesce(o.labels ->> '" PATCH_LABEL "' = $10, false) " \
-	"FROM %1$s.acteon_replay_batch AS b" \
-	"	JOIN %1$s.acteon_dispatch_outbox AS o ON o.batch_id = b.id AND o.id BETWEEN $3 AND $4" \
-	"	LEFT JOIN %1$s.acteon_dispatch_delivery AS d" \
-	"		ON d.outbox_id = o.id AND d.outbox_id BETWEEN $3 AND $4" \
-	"	LEFT JOIN LATERAL (SELECT due_at, attempt, resend, unproven, doubt, held," \
-	"			" STATE_OF_SEGMENT " AS state" \
-	"		FROM %1$s.acteon_dispatch_segment AS g" \
-	"		WHERE d.outbox_id IS NULL AND first_id > o.id - " SQL_SEGMENT_ACTIONS \
-	" AND first_id <= o.id" \
-	"		ORDER BY first_id DESC LIMIT 1) AS s ON true" \
-	"	CROSS JOIN LATERAL (SELECT coalesce(d.resend, s.resend, 0) AS resend," \
-	"		CASE WHEN d.outbox_id IS NOT NULL THEN d.state" \
-	"		WHEN s.state <> " SQL_WAITING " THEN s.state" \
-	"		WHEN " IS_CANCELLED("b") " THEN " SQL_CANCELLED "		ELSE " SQL_WAITING \
-									 " END AS state) AS i " \
-									 "WHERE b.id = $1 AND %2$s ORDER BY o.id"
+	"	$10 IS NOT NULL AND coalesce(o.labels ->> '" PATCH_LABEL "' = $10, false), o.expires_at," \
+	"	i.state = " SQL_WAITING " AND (s.stopped = '" STOPPED_PAUSED "' OR " IS_PAUSED( \
+		"b") ") IS TRUE " \
+			 "FROM %1$s.acteon_replay_batch AS b" \
+			 "	JOIN %1$s.acteon_dispatch_outbox AS o ON o.batch_id = b.id AND o.id BETWEEN $3 AND $4" \
+			 "	LEFT JOIN %1$s.acteon_dispatch_delivery AS d" \
+			 "		ON d.outbox_id = o.id AND d.outbox_id BETWEEN $3 AND $4" \
+			 "	LEFT JOIN LATERAL (SELECT due_at, attempt, resend, unproven, doubt, held, stopped," \
+			 "			" STATE_OF_SEGMENT " AS state" \
+			 "		FROM %1$s.acteon_dispatch_segment AS g" \
+			 "		WHERE d.outbox_id IS NULL AND first_id > o.id - " SQL_SEGMENT_ACTIONS \
+			 " AND first_id <= o.id" \
+			 "		ORDER BY first_id DESC LIMIT 1) AS s ON true" \
+			 "	CROSS JOIN LATERAL (SELECT coalesce(d.resend, s.resend, 0) AS resend," \
+			 "		CASE WHEN d.outbox_id IS NOT NULL THEN d.state" \
+			 "		WHEN s.state <> " SQL_WAITING " THEN s.state" \
+			 "		WHEN " IS_CANCELLED("b") " OR s.stopped = '" STOPPED_CANCELLED \
+											 "' THEN " SQL_CANCELLED "		ELSE " SQL_WAITING \
+											 " END AS state) AS i " \
+											 "WHERE b.id = $1 AND %2$s ORDER BY o.id"
 
 /*
  * The refused records of batch $1 whose numbers come after $3; %2$s is a condition.
@@ -110,7 +113,8 @@ static const ItemFilter filters[] = {
 #define READ_REFUSED \
 	"SELECT NULL::bigint, NULL::uuid, action_id, namespace, tenant, provider, action_type," \
 	"	NULL::integer, '" STATE_REFUSED "', NULL::integer, NULL::timestamptz, NULL::timestamptz," \
-	"	NULL::jsonb, error, NULL, NULL::integer, NULL::boolean, NULL, NULL, NULL, reason, number, NULL::boolean " \
+	"	NULL::jsonb, error, NULL, NULL::integer, NULL::boolean, NULL, NULL, NULL, reason, number, NULL::boolean," \
+	"	NULL::timestamptz, NULL::boolean " \
 	"FROM %1$s.acteon_replay_refused WHERE batch_id = $1 AND number > $3 AND $4 IS NOT NULL" \
 	"	AND $2 IS NOT NULL AND %2$s ORDER BY number"
 
@@ -170,6 +174,7 @@ static const ItemState item_states[] = {
 	{STATE_DELIVERED, "d.state = " SQL_DELIVERED, NULL},
 	{STATE_DEAD, "d." IS_DEAD, FIRST_FINISHED(IS_DEAD)},
 	{STATE_CANCELLED, "i.state = " SQL_CANCELLED, NULL},
+	{STATE_EXPIRED, "d.state = " SQL_EXPIRED, NULL},
 	{STATE_REFUSED, "true", NULL}, /* no actions: see return_refused */
 	/* What was done is none (IsFailure): seen without calling the function for each. */
 	{STATE_FAILED,

@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
@@ -19,9 +20,20 @@
 #include "access/grants.h"
 #include "access/visibility.h"
 #include "base/catalog.h"
+#include "base/compat.h"
 #include "base/table_access.h"
 #include "batch/may_steer.h"
 #include "batch/reason.h"
+
+/* How many roles an error names at most. */
+#define MAX_NAMED_ROLES 5
+
+/* In which ways a batch is to be steered. */
+typedef enum Steering
+{
+	STEER_FREELY,
+	STEER_RESTRAIN /* only such that less of it goes out, or later */
+} Steering;
 
 /*
  * The text of a query's key, or "*", which only a grant for everything covers.
@@ -37,47 +49,167 @@ query_text(Jsonb *query, const char *key)
 }
 
 /*
- * Whether a grant of an admin covers everything that a query can find.
+ * The scope of the batch whose row was found.
  */
-static bool
-covers_query(Grants *grants, Jsonb *query)
+static Jsonb *
+found_scope(ControlCall *call)
 {
-	GrantTarget target = {.tenant = query_text(query, "tenant"),
-						  .namespace = query_text(query, "namespace"),
-						  .provider = query_text(query, "provider"),
-						  .action_type = query_text(query, "action_type")};
+	bool isnull;
 
-	return GrantsCover(grants, GRANT_STEER, &target);
+	return DatumGetJsonbP(FoundColumn(&call->held.finder, Anum_batch_scope, &isnull));
 }
 
 /*
- * Refuse a caller who may not steer the batch whose row was found.
- *
- * Permitted are the role that started it, as long as it may replay at all,
- * roles with admin grants that cover all of it, and superusers.  For a batch
- * that is still being enqueued, "all of it" is everything that its query
- * selects, because the remaining records can belong to anybody.  Operators may
- * not steer each other's batches.
+ * Find something of the batch, whose row was found, that grants do not cover for a
+ * purpose.  Of a batch that is still being enqueued, that is also what its query selects,
+ * because the remaining records can belong to anybody; "*" stands for any of them.
  */
+bool
+FindUncoveredOfBatch(ControlCall *call, Grants *grants, GrantPurpose purpose, text **parts)
+{
+	const BatchRow *batch = &call->held.row;
+	static const char *const keys[SCOPE_PARTS] = {"tenant", "namespace", "provider", "action_type"};
+	GrantTarget target;
+
+	if (GrantsEverything(grants))
+		return false;
+	if (FindUncovered(grants, purpose, found_scope(call), parts))
+		return true;
+	if (batch->is_complete && JB_ROOT_COUNT(found_scope(call)) > 0)
+		return false;
+	for (int i = 0; i < SCOPE_PARTS; i++)
+		parts[i] = batch->is_complete ? cstring_to_text("*") : query_text(batch->query, keys[i]);
+	target = (GrantTarget){.tenant = parts[0],
+						   .namespace = parts[1],
+						   .provider = parts[2],
+						   .action_type = parts[3]};
+	/* Nothing tells what an empty batch would be about. */
+	return batch->is_complete || !GrantsCover(grants, purpose, &target);
+}
+
+/*
+ * Whether grants cover all of the batch for a purpose.
+ */
+static bool
+covers_all(ControlCall *call, Grants *grants, GrantPurpose purpose)
+{
+	text *parts[SCOPE_PARTS];
+
+	return !FindUncoveredOfBatch(call, grants, purpose, parts);
+}
+
+/*
+ * Whether a role, with its grants, may steer the batch.
+ *
+ * In every way: the role that started the batch, or to which it was handed over, and
+ * members that inherit its rights, as long as they may replay at all; roles with admin
+ * grants that cover all of it; superusers.  Restraining it (to pause, cancel or delay it,
+ * or to slow it down) does no harm that cannot be seen: this may also those whose grants
+ * as operators cover all of it.
+ */
+static bool
+may_steer(ControlCall *call, Oid role, Grants *grants, Steering steering)
+{
+	Oid owner = call->held.row.owner;
+
+	if (GrantsEverything(grants) || covers_all(call, grants, GRANT_STEER))
+		return true;
+	if (OidIsValid(owner) && GrantsMayReplay(grants) && has_privs_of_role(role, owner))
+		return true;
+	return steering == STEER_RESTRAIN && covers_all(call, grants, GRANT_REPLAY);
+}
+
+/*
+ * Names, for a hint, of roles that may steer the batch as the caller may not: those that
+ * it can become by SET ROLE, and the owner, if the caller sees all of the batch, in which
+ * the owner is shown.  Which grants other roles hold is not shown to it.  NULL: none.
+ */
+static char *
+who_could(ControlCall *call, Steering steering)
+{
+	Oid owner = call->held.row.owner;
+	const char *names[MAX_NAMED_ROLES];
+	StringInfoData list;
+	ListCell *lc;
+	int count = 0;
+
+	if (OidIsValid(owner) &&
+		(ActeonMaySetRole(call->caller, owner) ||
+		 (GrantsMayRead(call->grants) && covers_all(call, call->grants, GRANT_READ))) &&
+		may_steer(call, owner, LoadGrants(owner, call->schema), steering))
+		names[count++] = GetUserNameFromId(owner, true);
+	if (count > 0 && names[0] == NULL)
+		count = 0;
+	foreach (lc, ListGrantees(call->schema))
+	{
+		Oid grantee = lfirst_oid(lc);
+		char *name;
+
+		CHECK_FOR_INTERRUPTS();
+		if (count == MAX_NAMED_ROLES || grantee == owner ||
+			(name = GetUserNameFromId(grantee, true)) == NULL ||
+			!ActeonMaySetRole(call->caller, grantee))
+			continue;
+		if (may_steer(call, grantee, LoadGrants(grantee, call->schema), steering))
+			names[count++] = name;
+	}
+	if (count == 0)
+		return NULL;
+	initStringInfo(&list);
+	for (int i = 0; i < count; i++)
+		appendStringInfo(&list, "%s\"%s\"", i > 0 ? ", " : "", names[i]);
+	return list.data;
+}
+
+/*
+ * Refuse a caller who may not steer the batch in this way.
+ */
+static void
+require(ControlCall *call, Steering steering)
+{
+	bool restrains = steering == STEER_RESTRAIN;
+	const char *owner =
+		call->held.row.was_handed_over ? "to which it was handed over" : "that started it";
+	char *others;
+
+	if (may_steer(call, call->caller, call->grants, steering))
+		return;
+	others = who_could(call, steering);
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 restrains ? errmsg("insufficient permissions: batch " INT64_FORMAT
+								" can be paused and cancelled by the role %s, by its members, and "
+								"by admins and operators of all of it",
+								call->batch_id, owner)
+					   : errmsg("insufficient permissions: batch " INT64_FORMAT
+								" can be steered by the role %s, by its members, and by admins",
+								call->batch_id, owner),
+			 errdetail(restrains
+						   ? "Role \"%s\" has no admin or operator grants that cover all of it."
+						   : "Role \"%s\" has no admin grant that covers all of it.",
+					   GetUserNameFromId(call->caller, false)),
+			 others == NULL ? 0 : errhint("Of the roles that you know, these may: %s.", others)));
+}
+
 static void
 check_may_steer(ControlCall *call, Grants *grants)
 {
-	const BatchRow *batch = &call->held.row;
-	bool isnull;
-	Jsonb *scope = DatumGetJsonbP(FoundColumn(&call->held.finder, Anum_batch_scope, &isnull));
+	require(call, STEER_FREELY);
+}
 
-	if (GrantsEverything(grants) ||
-		(batch->requested_by == call->caller && GrantsMayReplay(grants)))
-		return;
-	if (GrantsCoverScope(grants, GRANT_STEER, scope) &&
-		(batch->is_complete ? JB_ROOT_COUNT(scope) > 0 : covers_query(grants, batch->query)))
-		return;
-	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					errmsg("insufficient permissions: batch " INT64_FORMAT
-						   " can be steered by the role that started it, and by admins",
-						   call->batch_id),
-					errdetail("Role \"%s\" has no admin grant that covers all of it.",
-							  GetUserNameFromId(call->caller, false))));
+static void
+check_may_restrain(ControlCall *call, Grants *grants)
+{
+	require(call, STEER_RESTRAIN);
+}
+
+/*
+ * Refuse a caller who may restrain the batch, but not steer it in every way.
+ */
+void
+RequireSteering(ControlCall *call)
+{
+	require(call, STEER_FREELY);
 }
 
 /*
@@ -89,8 +221,6 @@ void
 BeginControlBy(ControlCall *call, FunctionCallInfo fcinfo, const char *function, int batch_argument,
 			   int reason_argument, ControlCheck check)
 {
-	Grants *grants;
-
 	PreventCommandDuringRecovery(function);
 	PreventCommandIfReadOnly(function);
 	call->batch_id = BatchArgument(fcinfo, batch_argument);
@@ -98,12 +228,12 @@ BeginControlBy(ControlCall *call, FunctionCallInfo fcinfo, const char *function,
 	call->schema = CalledSchema(fcinfo);
 	call->caller = GetUserId();
 	call->now = GetCurrentTimestamp();
-	grants = LoadGrants(call->caller, call->schema);
+	call->grants = LoadGrants(call->caller, call->schema);
 	SwitchIdentity(&call->saved, TableOwner(OwnTable(call->schema, BATCH_TABLE)));
 	LockForWriting(call->schema, WRITES_OF_QUEUE);
 	if (!HoldBatch(&call->held, call->schema, call->batch_id, true))
 		ReportUnknownBatch(call->batch_id);
-	check(call, grants);
+	check(call, call->grants);
 }
 
 /*
@@ -114,6 +244,16 @@ BeginControl(ControlCall *call, FunctionCallInfo fcinfo, const char *function, i
 			 int reason_argument)
 {
 	BeginControlBy(call, fcinfo, function, batch_argument, reason_argument, check_may_steer);
+}
+
+/*
+ * The same for whoever may restrain the batch.
+ */
+void
+BeginRestraint(ControlCall *call, FunctionCallInfo fcinfo, const char *function, int batch_argument,
+			   int reason_argument)
+{
+	BeginControlBy(call, fcinfo, function, batch_argument, reason_argument, check_may_restrain);
 }
 
 /*

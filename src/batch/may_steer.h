@@ -16,6 +16,7 @@ typedef struct ControlCall
 {
 	Oid schema; /* of the extension */
 	Oid caller;
+	Grants *grants; /* of the caller */
 	TimestampTz now;
 	Identity saved;
 	int64 batch_id;
@@ -26,10 +27,15 @@ typedef struct ControlCall
 /* Refuses a caller who may not do it, given the locked batch; see BeginControlBy. */
 typedef void (*ControlCheck)(ControlCall *call, Grants *grants);
 
+extern bool
+FindUncoveredOfBatch(ControlCall *call, Grants *grants, GrantPurpose purpose, text **parts);
 extern void BeginControlBy(ControlCall *call, FunctionCallInfo fcinfo, const char *function,
 						   int batch_argument, int reason_argument, ControlCheck check);
 extern void BeginControl(ControlCall *call, FunctionCallInfo fcinfo, const char *function,
 						 int batch_argument, int reason_argument);
+extern void BeginRestraint(ControlCall *call, FunctionCallInfo fcinfo, const char *function,
+						   int batch_argument, int reason_argument);
+extern void RequireSteering(ControlCall *call);
 extern void EndControl(ControlCall *call);
 
 #endif /* ACTEON_MAY_STEER_H */

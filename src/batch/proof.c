@@ -78,6 +78,7 @@ typedef enum Told
 	TOLD_SETTLED = NUM_EFFECTS, /* a person said that it was delivered */
 	TOLD_DEAD,
 	TOLD_CANCELLED,
+	TOLD_EXPIRED,
 	TOLD_WAITING,
 	TOLD_IN_FLIGHT,
 	TOLD_IN_DOUBT,
@@ -86,7 +87,8 @@ typedef enum Told
 
 /* The names of those that are no effects. */
 static const char *const told_names[NUM_TOLD - NUM_EFFECTS] = {
-	KNOWN_BY_PERSON_NAME, STATE_DEAD, STATE_CANCELLED, STATE_WAITING, "in_flight", STATE_IN_DOUBT,
+	KNOWN_BY_PERSON_NAME, STATE_DEAD,  STATE_CANCELLED, STATE_EXPIRED,
+	STATE_WAITING,        "in_flight", STATE_IN_DOUBT,
 };
 
 /* New ids of an action that are looked for at most. */
@@ -263,6 +265,8 @@ read_delivery(ProofCall *call, ProvenAction *action)
 		action->told = TOLD_DEAD;
 	else if (state == ACTION_CANCELLED)
 		action->told = TOLD_CANCELLED;
+	else if (state == ACTION_EXPIRED)
+		action->told = TOLD_EXPIRED;
 	else if (delivery_says(call, Anum_delivery_known_by, KNOWN_BY_PERSON_NAME))
 		action->told = TOLD_SETTLED;
 	else
@@ -364,6 +368,7 @@ is_opposite(const ProvenAction *action, const Finding *finding)
 		case EFFECT_DECIDED:
 		case TOLD_DEAD:
 		case TOLD_CANCELLED:
+		case TOLD_EXPIRED:
 			return finding->effect == EFFECT_DONE;
 		default:
 			return false;

@@ -1,6 +1,8 @@
 /*
  * steer.c
- *		acteon_replay_pause, _resume, _cancel and _set_rate.
+ *		acteon_replay_pause, _resume, _cancel, _set_rate and _set_start.
+ *
+ * Each but the last also steers a part of a batch on its own (steer_part.c).
  *
  * Pausing and cancelling change the batch's row, so they take effect at once
  * however many actions wait.  Cancelling then turns what waits into deliveries,
@@ -21,8 +23,9 @@
 #include "batch/batch_state.h"
 #include "batch/batch_stop.h"
 #include "batch/canary.h"
-#include "batch/may_steer.h"
 #include "batch/control_log.h"
+#include "batch/may_steer.h"
+#include "batch/steer_part.h"
 #include "query/query.h"
 #include "queue/batch_flags.h"
 #include "queue/schedule.h"
@@ -35,6 +38,7 @@ PG_FUNCTION_INFO_V1(acteon_replay_pause);
 PG_FUNCTION_INFO_V1(acteon_replay_resume);
 PG_FUNCTION_INFO_V1(acteon_replay_cancel);
 PG_FUNCTION_INFO_V1(acteon_replay_set_rate);
+PG_FUNCTION_INFO_V1(acteon_replay_set_start);
 
 /*
  * The batch's part of the queue.
@@ -106,10 +110,10 @@ stop(ControlCall *call, const char *stopped)
 }
 
 /*
- * acteon_replay_pause(batch_id bigint, reason text)
- * → (state, waiting, in_flight, cancelled)
+ * acteon_replay_pause(batch_id bigint, reason text, tenant text, provider text,
+ * action_ids text[]) → (state, waiting, in_flight, cancelled)
  *
- * Pauses a batch; returns how it is then.  Raises no_data_found,
+ * Pauses a batch, or a part of it; returns how the batch is then.  Raises no_data_found,
  * insufficient_privilege, object_not_in_prerequisite_state (it is cancelled) and
  * invalid_parameter_value.
  */
@@ -117,14 +121,20 @@ Datum
 acteon_replay_pause(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc = ResultRowType(fcinfo);
+	PartFilter part;
+	bool is_part = ReadPart(&part, fcinfo, 2);
 	ControlCall call;
 
-	BeginControl(&call, fcinfo, "acteon_replay_pause()", 0, 1);
+	BeginRestraint(&call, fcinfo, "acteon_replay_pause()", 0, 1);
 	refuse_cancelled(&call);
 	RefuseUnapproved(&call.held.row);
-	if (call.held.row.stop == BATCH_PAUSED)
+	if (!is_part && call.held.row.stop == BATCH_PAUSED)
 		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is paused already", call.batch_id)));
-	else if (!is_finished(&call))
+	else if (is_finished(&call))
+		;
+	else if (is_part)
+		PausePart(&call, &part);
+	else
 	{
 		stop(&call, STOPPED_PAUSED);
 		LogControl(call.schema, call.caller, "pause", call.batch_id, call.reason, NULL);
@@ -165,31 +175,84 @@ open_held_step(ControlCall *call)
 }
 
 /*
- * acteon_replay_resume(batch_id bigint, reason text)
- * → (state, waiting, in_flight, cancelled)
+ * Tell the caller what stays paused when the batch is resumed.
+ */
+static void
+notice_paused_parts(ControlCall *call)
+{
+	BatchQueue queue = batch_queue(call);
+	int64 paused = CountQueue(&queue).paused;
+
+	if (paused > 0)
+		ereport(NOTICE, (errmsg(INT64_FORMAT " actions of batch " INT64_FORMAT
+											 " stay paused: they were paused on their own",
+								paused, call->batch_id),
+						 errhint("acteon_replay_resume(" INT64_FORMAT
+								 ", parts => true) resumes them as well.",
+								 call->batch_id)));
+}
+
+/*
+ * Resume a whole batch that is paused, with parts all that was paused on its own, too.
+ */
+static void
+resume_batch(ControlCall *call, bool parts)
+{
+	LogDetails details;
+	Jsonb *step;
+
+	(void) LockBatch(call->schema, call->batch_id, ExclusiveLock, true);
+	if (parts)
+		ResumeAllParts(call);
+	if (call->held.row.stop != BATCH_PAUSED)
+	{
+		BeginDetails(&details);
+		AddTextDetail(&details, "parts", "all");
+		schedule_anew(call, false);
+		LogControl(call->schema, call->caller, "resume", call->batch_id, call->reason,
+				   EndDetails(&details));
+		return;
+	}
+	ResumeBatch(&call->held, GetCurrentTimestamp());
+	schedule_anew(call, false);
+	step = open_held_step(call);
+	LogControl(call->schema, call->caller, "resume", call->batch_id, call->reason, step);
+}
+
+/*
+ * acteon_replay_resume(batch_id bigint, reason text, tenant text, provider text,
+ * action_ids text[], parts boolean) → (state, waiting, in_flight, cancelled)
  *
- * Resumes a paused batch, with a circuit breaker that begins anew; returns how
- * it is then.  Raises the errors of acteon_replay_pause.
+ * Resumes a paused batch, with a circuit breaker that begins anew, or a part of a batch
+ * that was paused on its own; with parts, the batch and all such parts.  Returns how the
+ * batch is then.  Raises the errors of acteon_replay_pause.
  */
 Datum
 acteon_replay_resume(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc = ResultRowType(fcinfo);
+	PartFilter part;
+	bool is_part = ReadPart(&part, fcinfo, 2);
+	bool parts = PG_NARGS() > 5 && !PG_ARGISNULL(5) && PG_GETARG_BOOL(5);
 	ControlCall call;
 
+	if (is_part && parts)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("parts cannot be combined with tenant, provider or action_ids")));
 	BeginControl(&call, fcinfo, "acteon_replay_resume()", 0, 1);
 	refuse_cancelled(&call);
 	RefuseUnapproved(&call.held.row);
-	if (call.held.row.stop != BATCH_PAUSED)
+	if (is_part)
+	{
+		if (!is_finished(&call))
+			ResumePart(&call, &part);
+		return end_steering(&call, desc);
+	}
+	if (call.held.row.stop != BATCH_PAUSED && !parts)
 		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is not paused", call.batch_id)));
 	else
-	{
-		(void) LockBatch(call.schema, call.batch_id, ExclusiveLock, true);
-		ResumeBatch(&call.held, GetCurrentTimestamp());
-		schedule_anew(&call, false);
-		LogControl(call.schema, call.caller, "resume", call.batch_id, call.reason,
-				   open_held_step(&call));
-	}
+		resume_batch(&call, parts);
+	notice_paused_parts(&call);
 	return end_steering(&call, desc);
 }
 
@@ -212,22 +275,30 @@ sweep_some(ControlCall *call)
 }
 
 /*
- * acteon_replay_cancel(batch_id bigint, reason text)
- * → (state, waiting, in_flight, cancelled)
+ * acteon_replay_cancel(batch_id bigint, reason text, tenant text, provider text,
+ * action_ids text[]) → (state, waiting, in_flight, cancelled)
  *
- * Cancels a batch for good; returns how it is then.  Raises no_data_found,
+ * Cancels a batch, or a part of it, for good; returns how the batch is then.  Raises no_data_found,
  * insufficient_privilege and invalid_parameter_value.
  */
 Datum
 acteon_replay_cancel(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc = ResultRowType(fcinfo);
+	PartFilter part;
+	bool is_part = ReadPart(&part, fcinfo, 2);
 	ControlCall call;
 
-	BeginControl(&call, fcinfo, "acteon_replay_cancel()", 0, 1);
+	BeginRestraint(&call, fcinfo, "acteon_replay_cancel()", 0, 1);
+	if (is_part)
+		RefuseUnapproved(&call.held.row);
 	if (call.held.row.stop == BATCH_CANCELLED)
 		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is cancelled already", call.batch_id)));
-	else if (!is_finished(&call))
+	else if (is_finished(&call))
+		;
+	else if (is_part)
+		CancelPart(&call, &part);
+	else
 	{
 		(void) LockBatch(call.schema, call.batch_id, ExclusiveLock, true);
 		stop(&call, STOPPED_CANCELLING);
@@ -239,33 +310,103 @@ acteon_replay_cancel(PG_FUNCTION_ARGS)
 }
 
 /*
- * acteon_replay_set_rate(batch_id bigint, rate numeric, reason text)
- * → (state, waiting, in_flight, cancelled)
+ * Whether a rate is not above that of the batch.
+ */
+static bool
+slows_down(const ControlCall *call, Numeric rate)
+{
+	const BatchRow *batch = &call->held.row;
+
+	return rate != NULL && (batch->rate == NULL || RateValue(rate) <= RateValue(batch->rate));
+}
+
+/*
+ * Give a whole batch another rate.
+ */
+static void
+set_batch_rate(ControlCall *call, Numeric rate)
+{
+	LogDetails details;
+
+	BeginDetails(&details);
+	AddNumericDetail(&details, "from", call->held.row.rate);
+	AddNumericDetail(&details, "to", rate);
+	SetBatchRate(&call->held, rate);
+	if (call->held.row.stop == BATCH_RUNS)
+		schedule_anew(call, true);
+	LogControl(call->schema, call->caller, "set_rate", call->batch_id, call->reason,
+			   EndDetails(&details));
+}
+
+/*
+ * acteon_replay_set_rate(batch_id bigint, rate numeric, reason text, tenant text,
+ * provider text, action_ids text[]) → (state, waiting, in_flight, cancelled)
  *
- * Gives a batch another rate, in actions a second; NULL: no limit.  Returns how
- * it is then.  Raises the errors of acteon_replay_pause.
+ * Gives a batch another rate, in actions a second; NULL: no limit.  Or gives a part of it
+ * a rate of its own; NULL: that of the batch.  Returns how the batch is then.  Raises the
+ * errors of acteon_replay_pause.
  */
 Datum
 acteon_replay_set_rate(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc = ResultRowType(fcinfo);
 	Numeric rate = PG_ARGISNULL(1) ? NULL : PG_GETARG_NUMERIC(1);
+	PartFilter part;
+	bool is_part = ReadPart(&part, fcinfo, 3);
+	ControlCall call;
+
+	(void) RateValue(rate);
+	BeginRestraint(&call, fcinfo, "acteon_replay_set_rate()", 0, 2);
+	if (is_part ? !SlowsPartDown(&call, rate) : !slows_down(&call, rate))
+		RequireSteering(&call);
+	refuse_cancelled(&call);
+	RefuseUnapproved(&call.held.row);
+	if (is_finished(&call))
+		;
+	else if (is_part)
+		SetPartRate(&call, &part, rate);
+	else
+		set_batch_rate(&call, rate);
+	return end_steering(&call, desc);
+}
+
+/*
+ * acteon_replay_set_start(batch_id bigint, start_at timestamptz, reason text)
+ * → (state, waiting, in_flight, cancelled)
+ *
+ * Has nothing more of a batch go out before a time; NULL: it begins, or goes on, at once.
+ * Returns how the batch is then.  Raises the errors of acteon_replay_pause.
+ */
+Datum
+acteon_replay_set_start(PG_FUNCTION_ARGS)
+{
+	TupleDesc desc = ResultRowType(fcinfo);
+	OptionalTime start_at = {.given = !PG_ARGISNULL(1)};
+	OptionalTime before;
 	ControlCall call;
 	LogDetails details;
 
-	(void) RateValue(rate);
-	BeginControl(&call, fcinfo, "acteon_replay_set_rate()", 0, 2);
+	if (start_at.given)
+		start_at.time = PG_GETARG_TIMESTAMPTZ(1);
+	if (start_at.given && TIMESTAMP_NOT_FINITE(start_at.time))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("start_at must be finite"),
+						errhint("Use NULL for at once, and acteon_replay_pause() for a time that "
+								"is not known.")));
+	BeginRestraint(&call, fcinfo, "acteon_replay_set_start()", 0, 2);
+	before = call.held.row.start_at;
+	if (!start_at.given || (before.given && start_at.time < before.time))
+		RequireSteering(&call);
 	refuse_cancelled(&call);
 	RefuseUnapproved(&call.held.row);
 	if (!is_finished(&call))
 	{
 		BeginDetails(&details);
-		AddNumericDetail(&details, "from", call.held.row.rate);
-		AddNumericDetail(&details, "to", rate);
-		SetBatchRate(&call.held, rate);
+		AddTimeDetail(&details, "from", &before);
+		AddTimeDetail(&details, "to", &start_at);
+		SetStartAt(&call.held, &start_at);
 		if (call.held.row.stop == BATCH_RUNS)
 			schedule_anew(&call, true);
-		LogControl(call.schema, call.caller, "set_rate", call.batch_id, call.reason,
+		LogControl(call.schema, call.caller, "set_start", call.batch_id, call.reason,
 				   EndDetails(&details));
 	}
 	return end_steering(&call, desc);

@@ -58,9 +58,12 @@
 #include "queue/batch_flags.h"
 #include "queue/delivery.h"
 #include "queue/doubt.h"
+#include "queue/expire.h"
 #include "queue/limit.h"
 #include "queue/row_hash.h"
 #include "queue/segment.h"
+#include "queue/wake.h"
+#include "queue/segment_actions.h"
 #include "replay/tell.h"
 
 /* Bytes of JSON after which a claim is full. */
@@ -100,6 +103,13 @@
 /* About how many actions of cancelled batches a claim sweeps; twice, if it begins from the beginning. */
 #define MAX_SWEPT 10000
 
+/*
+ * About how many expired actions a claim ends, and how many segments of others it passes
+ * before it leaves what is behind them to the next claim.
+ */
+#define MAX_EXPIRED 10000
+#define MAX_UNEXPIRED 10000
+
 /* Maximum length of a consumer's name, in bytes. */
 #define CONSUMER_MAXLEN 200
 
@@ -120,6 +130,7 @@ enum
 	CLAIM_ATTEMPT,
 	CLAIM_ACTION,
 	CLAIM_ACTION_ID,
+	CLAIM_EXPIRES_AT,
 	NUM_CLAIM_COLUMNS
 };
 
@@ -146,6 +157,8 @@ typedef struct Claim
 	bool full;
 	int ended;        /* actions that ended dead */
 	int swept;        /* actions that ended cancelled */
+	int expired;      /* actions that ended expired */
+	int unexpired;    /* segments that were passed because these were enough */
 	int parked;       /* segments of paused batches */
 	int held_back;    /* segments parked for limits */
 	int refused;      /* segments that a limit did not allow to be claimed */
@@ -287,6 +300,7 @@ put_out_action(Claim *claim, const Segment *lease)
 	Datum values[NUM_CLAIM_COLUMNS];
 	bool nulls[NUM_CLAIM_COLUMNS] = {false};
 	MemoryContext old = MemoryContextSwitchTo(claim->row_context);
+	OptionalTime expiry = {false};
 	pg_uuid_t id;
 	bool fits;
 
@@ -303,6 +317,11 @@ put_out_action(Claim *claim, const Segment *lease)
 		values[CLAIM_ACTION] =
 			PointerGetDatum(cstring_to_text_with_len(claim->json.data, claim->json.len));
 		values[CLAIM_ACTION_ID] = UUIDPGetDatum(&id);
+		/* Of a segment that does not expire, a person has said so. */
+		if (lease->expires_at != 0)
+			expiry = OutboxExpiry(&claim->outbox, claim->outbox.slot);
+		values[CLAIM_EXPIRES_AT] = TimestampTzGetDatum(expiry.time);
+		nulls[CLAIM_EXPIRES_AT] = !expiry.given;
 		tuplestore_putvalues(claim->result->setResult, claim->result->setDesc, values, nulls);
 	}
 	MemoryContextSwitchTo(old);
@@ -619,19 +638,63 @@ is_behind(Claim *claim, const Segment *segment)
 }
 
 /*
+ * End what has expired of a due segment.  What is left of it is claimed later, by the same
+ * claim.
+ */
+static void
+expire_segment(Claim *claim, const Segment *segment)
+{
+	Expired expired;
+
+	if (claim->expired >= MAX_EXPIRED)
+	{
+		claim->unexpired++;
+		return;
+	}
+	expired =
+		ExpireSegment(&claim->segments, &claim->deliveries, &claim->outbox, segment, claim->now);
+	claim->expired += expired.ended;
+	/* What comes behind it in its lane may be claimed as well, once this is seen. */
+	claim->cut += expired.left + (segment->in_lane && expired.ended > 0);
+}
+
+/*
+ * Whether a segment that is due may go on, as far as its batch is concerned, and the part
+ * of it that is steered on its own.
+ */
+static BatchStop
+stop_of(Claim *claim, const Segment *segment)
+{
+	BatchStop stop = LookAtBatch(&claim->guard, segment->batch_id);
+
+	return stop == BATCH_RUNS || (stop == BATCH_PAUSED && segment->stopped != BATCH_RUNS)
+			   ? segment->stopped
+			   : stop;
+}
+
+/*
  * Whether the batch of a due segment lets it be claimed.  A segment of a stopped
- * one is put out of the way; a batch that has fallen behind its rate is paced anew.
+ * one is put out of the way, and so is what has expired; a batch that has fallen behind its
+ * rate is paced anew.
  */
 static bool
 batch_lets_pass(Claim *claim, const Segment *segment)
 {
-	switch (LookAtBatch(&claim->guard, segment->batch_id))
+	switch (stop_of(claim, segment))
 	{
 		case BATCH_RUNS:
-			if (segment->first_id <= claim->guard.last_released)
-				return !claim->guard.last_paced || !is_behind(claim, segment);
-			park_segment(claim, segment);
-			return false;
+			if (segment->first_id > claim->guard.last_released)
+			{
+				park_segment(claim, segment);
+				return false;
+			}
+			if (MayHaveExpired(segment, claim->now))
+			{
+				expire_segment(claim, segment);
+				return false;
+			}
+			return !(claim->guard.last_paced || segment->pace != NO_PACE) ||
+				   !is_behind(claim, segment);
 		case BATCH_PAUSED:
 			park_segment(claim, segment);
 			return false;
@@ -645,74 +708,41 @@ batch_lets_pass(Claim *claim, const Segment *segment)
 	return false;
 }
 
-/* Who the actions of a segment are for; see read_owners. */
+/* Who the actions of a segment are for; see find_owners. */
 typedef struct Owners
 {
 	Claim *claim;
-	const Segment *segment;
 	text *provider[SEGMENT_ACTIONS];
 	SharedLimit *tenant[SEGMENT_ACTIONS]; /* the limit of its tenant; NULL: it has none */
 	int group[SEGMENT_ACTIONS];           /* neighbours with the same number are alike */
 } Owners;
 
 /*
- * Read the providers of a segment's actions, and the limits of their tenants.  What is
- * not in the outbox is taken for what is before it: it ends when it is put out.
+ * Note the provider of an action, and the limit of its tenant.
  */
-static bool
-read_owners(void *argument)
+static void
+note_owner(void *argument, int place, TupleTableSlot *row)
 {
 	Owners *owners = argument;
-	Claim *claim = owners->claim;
-	const Segment *segment = owners->segment;
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	IndexScanDesc scan;
-	TupleTableSlot *slot;
-	ScanKeyData keys[2];
+	bool isnull;
 
-	slot = table_slot_create(claim->outbox.rel, NULL);
-	scan = ActeonIndexBeginScan(claim->outbox.rel, claim->outbox.index, snapshot, 2);
-	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE,
-				Int64GetDatum(segment->first_id));
-	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(segment->last_id));
-	index_rescan(scan, keys, 2, NULL, 0);
-	while (index_getnext_slot(scan, ForwardScanDirection, slot))
-	{
-		bool isnull;
-		int i =
-			(int) (DatumGetInt64(slot_getattr(slot, Anum_outbox_id, &isnull)) - segment->first_id);
-
-		owners->provider[i] = DatumGetTextPCopy(slot_getattr(slot, Anum_outbox_provider, &isnull));
-		owners->tenant[i] =
-			FindLimit(&claim->limits, LIMIT_TENANT,
-					  DatumGetTextPP(slot_getattr(slot, Anum_outbox_tenant, &isnull)));
-	}
-	ExecDropSingleTupleTableSlot(slot);
-	index_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	return true;
+	owners->provider[place] = DatumGetTextPCopy(slot_getattr(row, Anum_outbox_provider, &isnull));
+	owners->tenant[place] =
+		FindLimit(&owners->claim->limits, LIMIT_TENANT,
+				  DatumGetTextPP(slot_getattr(row, Anum_outbox_tenant, &isnull)));
 }
 
 /*
- * Find out who the actions of a segment are for.  Returns false if that cannot be read.
+ * Find out who the actions of a segment are for.  What is not in the outbox is taken for
+ * what is before it: it ends when it is put out.  Returns false if that cannot be read.
  */
 static bool
 find_owners(Claim *claim, const Segment *segment, Owners *owners)
 {
-	ErrorData *error;
-
 	memset(owners, 0, sizeof(*owners));
 	owners->claim = claim;
-	owners->segment = segment;
-	TurnFinder(&claim->outbox, segment->first_id);
-	error = TryInSubtransaction(read_owners, owners, CurrentMemoryContext);
-	if (error != NULL)
-	{
-		if (!IsAboutValue(error))
-			ReThrowError(error);
-		FreeErrorData(error);
+	if (!ReadSegmentActions(&claim->outbox, segment, note_owner, owners))
 		return false;
-	}
 	for (int i = 1; i < SegmentLength(segment); i++)
 	{
 		if (owners->provider[i] == NULL)
@@ -917,7 +947,8 @@ take_due(Claim *claim, const DuePlace *after, const DuePlace *up_to)
 
 	BeginDueScan(&scan, &claim->segments, after, claim->now);
 	old = MemoryContextSwitchTo(context);
-	while (!claim->full && claim->looked_up < MAX_LOOKED_UP_FIRST && claim->cut < MAX_CUT)
+	while (!claim->full && claim->looked_up < MAX_LOOKED_UP_FIRST && claim->cut < MAX_CUT &&
+		   claim->unexpired < MAX_UNEXPIRED)
 	{
 		Segment segment;
 
@@ -947,7 +978,7 @@ take_parked_under(Claim *claim, SharedLimit *limit)
 	BeginParkedScan(&scan, &claim->segments, limit->kind, limit->key, false);
 	old = MemoryContextSwitchTo(context);
 	while (!claim->full && claim->wanted > claim->leave && claim->looked_up < MAX_LOOKED_UP_FIRST &&
-		   claim->refused - refused < MAX_REFUSED &&
+		   claim->refused - refused < MAX_REFUSED && claim->unexpired < MAX_UNEXPIRED &&
 		   LimitAllows(&claim->limits, &claim->segments, limit) > 0)
 	{
 		Segment segment;
@@ -1134,13 +1165,13 @@ read_limits(Claim *claim, const ConsumerCall *call)
 
 /*
  * acteon_outbox_claim(consumer text, max_actions integer, lease interval)
- * → setof (outbox_id, lease_token, attempt, action, action_id)
+ * → setof (outbox_id, lease_token, attempt, action, action_id, expires_at)
  *
  * Leases up to max_actions due actions until lease from now and returns them,
  * oldest first, action being the body of the gateway's POST /v1/dispatch and
  * action_id the id in it.  Returns fewer when their JSON comes to more than 16 MB.
- * Before, looks up what is in doubt and due, releases the next steps of canaries, and
- * enqueues notifications.
+ * Before, looks up what is in doubt and due, ends what has expired, releases the next steps
+ * of canaries, and enqueues notifications.
  * Raises insufficient_privilege and invalid_parameter_value.
  */
 Datum
@@ -1186,6 +1217,8 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 	CloseFinder(&claim.outbox);
 	CloseSegments(&claim.segments);
 	CheckBreakers(call.schema, call.caller.user, &claim.deliveries);
+	if (claim.unexpired > 0)
+		NotifyConsumers(call.schema);
 	EndConsumerCall(&call);
 	return (Datum) 0;
 }

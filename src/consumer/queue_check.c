@@ -46,12 +46,13 @@
 /* The actions with ids from $1 to $2, and what there is about them. */
 #define CHECKED_ACTIONS \
 	"WITH covered AS (" \
-	"	SELECT id, count(*) AS times, min(s.batch_id) AS batch_id, min(s.lane) AS lane" \
+	"	SELECT id, count(*) AS times, min(s.batch_id) AS batch_id, min(s.lane) AS lane," \
+	"		min(s.expires_at) AS expires_at" \
 	"	FROM %1$s.acteon_dispatch_segment AS s," \
 	"		generate_series(greatest(s.first_id, $1), least(s.last_id, $2)) AS id" \
 	"	WHERE s.first_id > $1 - " SQL_SEGMENT_ACTIONS " AND s.first_id <= $2 AND s.last_id >= $1" \
 	"	GROUP BY id), " \
-	"stored AS (SELECT id, batch_id, generation, original_action_id, tenant, namespace," \
+	"stored AS (SELECT id, batch_id, generation, original_action_id, tenant, namespace, expires_at," \
 	"		%1$s.acteon_dispatch_lane(tenant, fingerprint) AS lane" \
 	"	FROM %1$s.acteon_dispatch_outbox WHERE id BETWEEN $1 AND $2), " \
 	"delivery AS (SELECT * FROM %1$s.acteon_dispatch_delivery WHERE outbox_id BETWEEN $1 AND $2), " \
@@ -59,6 +60,7 @@
 	"	SELECT coalesce(o.id, c.id, d.outbox_id) AS id, o.id IS NOT NULL AS exists," \
 	"		d.outbox_id IS NOT NULL AS finished, coalesce(c.times, 0) AS times," \
 	"		o.batch_id, c.batch_id AS segment_batch_id, c.lane, o.lane AS right_lane," \
+	"		o.expires_at < c.expires_at AS is_late," \
 	"		o.generation," \
 	"		CASE WHEN o.generation > 1 THEN o.original_action_id END AS original_action_id," \
 	"		CASE WHEN o.generation > 1 THEN o.tenant END AS tenant," \
@@ -99,6 +101,9 @@
 	"		format('The action is of lane %%s, its segment of lane %%s.'," \
 	"			coalesce(right_lane::text, 'none'), coalesce(lane::text, 'none'))" \
 	"	FROM action WHERE exists AND times > 0 AND right_lane IS DISTINCT FROM lane " \
+	"UNION ALL SELECT 'expires too late', id," \
+	"		'The action expires before its segment does, so it could be sent too late.'" \
+	"	FROM action WHERE is_late " \
 	"UNION ALL SELECT 'no batch', id, format('Batch %%s does not exist.', batch_id)" \
 	"	FROM action" \
 	"	WHERE exists AND NOT EXISTS (SELECT FROM batch WHERE batch.id = action.batch_id) " \
@@ -159,6 +164,7 @@
 							 "	WHERE first_id BETWEEN $1 AND $2 AND due_at = 'infinity'" \
 							 "		AND (parked_at IS NULL OR NOT EXISTS (SELECT FROM %1$s.acteon_replay_limit AS l" \
 							 "			WHERE l.key IN (s.provider_limit, s.tenant_limit) OFFSET 0))" \
+							 "		AND s.stopped IS DISTINCT FROM '" STOPPED_PAUSED "'" \
 							 "		AND EXISTS (SELECT FROM %1$s.acteon_replay_batch AS b WHERE b.id = s.batch_id" \
 							 "			AND b.stopped IS NULL AND s.first_id > b.canary_last_id IS NOT TRUE OFFSET 0) " \
 							 "UNION ALL SELECT 'handed out too early', first_id," \
@@ -231,9 +237,11 @@
 			   "		coalesce(sum(n) FILTER (WHERE held IS NOT NULL), 0)::bigint AS held," \
 			   "		coalesce(sum(n) FILTER (WHERE is_canary), 0)::bigint AS canary" \
 			   "	FROM (SELECT s.due_at, s.lease_token, s.was_claimed, s.last_id - s.first_id + 1 AS n, s.held," \
-			   "			$1 AS now, b.stopped IS NOT NULL AND s.lease_token IS NULL AS is_paused, " \
+			   "			$1 AS now, (b.stopped IS NOT NULL OR s.stopped = '" STOPPED_PAUSED \
+			   "')" \
+			   "				AND s.lease_token IS NULL AS is_paused, " \
 			   "			s.first_id > k.canary_last_id IS TRUE AND s.doubt_since IS NULL AS is_canary," \
-			   "			" IS_DOUBT " AS is_doubt, b.stopped IS NULL" \
+			   "			" IS_DOUBT " AS is_doubt, b.stopped IS NULL AND s.stopped IS NULL" \
 			   "				AND (" SEGMENT_STATE( \
 				   "s", \
 				   "$1") ") = " SQL_WAITING " AS is_clean" \

@@ -29,6 +29,7 @@
 #include "base/result.h"
 #include "base/text.h"
 #include "batch/control_log.h"
+#include "batch/parts.h"
 #include "batch/reason.h"
 #include "consumer/call.h"
 #include "consumer/trail.h"
@@ -59,7 +60,9 @@ enum
 	DEAD_PAUSED,    /* the same */
 	DEAD_RESEND,
 	DEAD_CREATED_AT,
-	DEAD_PROVIDER
+	DEAD_PROVIDER,
+	DEAD_EXPIRES_AT,
+	DEAD_PARTS
 };
 
 /*
@@ -69,7 +72,7 @@ enum
 #define DEAD_ACTIONS \
 	"SELECT o.id, o.batch_id, o.namespace, o.tenant, o.fingerprint, o.original_action_id, " \
 	"o.generation, " IS_CANCELLED("b") ", " IS_PAUSED( \
-		"b") ", d.resend, o.created_at, o.provider " \
+		"b") ", d.resend, o.created_at, o.provider, o.expires_at, b.parts " \
 			 "FROM %1$s.acteon_dispatch_delivery AS d " \
 			 "JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
 			 "JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id " \
@@ -91,6 +94,8 @@ typedef struct Redrive
 	int paused;         /* actions of paused batches among what is redriven */
 	int64 paused_batch; /* one of these */
 	bool paused_several;
+	int64 parts_batch; /* whose parts these are */
+	List *parts;
 	ChainReader chains;
 	Datum *ids; /* of what is redriven */
 	int count;
@@ -148,6 +153,32 @@ batch_is(int column, int row)
 }
 
 /*
+ * When a fetched dead action expires.
+ */
+static OptionalTime
+fetched_expiry(int row)
+{
+	bool isnull;
+	Datum value = fetched(row, DEAD_EXPIRES_AT, &isnull);
+	OptionalTime expiry = {.given = !isnull};
+
+	if (!isnull)
+		expiry.time = DatumGetTimestampTz(value);
+	return expiry;
+}
+
+/*
+ * Whether a fetched dead action has expired: it would not be sent.
+ */
+static bool
+has_expired(const Redrive *redrive, int row)
+{
+	OptionalTime expiry = fetched_expiry(row);
+
+	return expiry.given && expiry.time <= redrive->now;
+}
+
+/*
  * Note that a fetched action goes back into the queue of a paused batch.
  */
 static void
@@ -162,11 +193,32 @@ note_paused(Redrive *redrive, int row)
 }
 
 /*
+ * Whether a fetched action is of a part of its batch that is stopped on its own.
+ */
+static BatchStop
+stop_of_part(Redrive *redrive, int row)
+{
+	bool isnull;
+	int64 batch_id = DatumGetInt64(fetched(row, DEAD_BATCH_ID, &isnull));
+	Datum parts = fetched(row, DEAD_PARTS, &isnull);
+
+	if (isnull)
+		return BATCH_RUNS;
+	if (batch_id != redrive->parts_batch)
+	{
+		redrive->parts = ReadParts(DatumGetJsonbPCopy(parts));
+		redrive->parts_batch = batch_id;
+	}
+	return StopOfParts(redrive->parts, DatumGetTextPP(fetched(row, DEAD_TENANT, &isnull)),
+					   DatumGetTextPP(fetched(row, DEAD_PROVIDER, &isnull)));
+}
+
+/*
  * Add a fetched action to the segments: to the last one, if it is the next in
  * it.  With a rate, each is due in its turn.
  */
 static void
-add_to_segments(Redrive *redrive, int row)
+add_to_segments(Redrive *redrive, int row, BatchStop stop)
 {
 	bool isnull;
 	int64 id = DatumGetInt64(fetched(row, DEAD_ID, &isnull));
@@ -182,10 +234,11 @@ add_to_segments(Redrive *redrive, int row)
 
 	if (last != NULL && !in_lane && !last->in_lane && redrive->pacer.rate == 0 &&
 		last->last_id + 1 == id && last->batch_id == batch_id && last->resend == resend &&
-		last->sent_at == sent_at && SameText(last->provider, provider) &&
+		last->sent_at == sent_at && SameText(last->provider, provider) && last->stopped == stop &&
 		SegmentLength(last) < SEGMENT_ACTIONS)
 	{
 		last->last_id = id;
+		AddExpiry(last, fetched_expiry(row));
 		return;
 	}
 	if (redrive->segment_count == redrive->segments_allocated)
@@ -205,6 +258,8 @@ add_to_segments(Redrive *redrive, int row)
 	segment->provider = DatumGetTextPCopy(PointerGetDatum(provider));
 	MakeDoubt(segment, redrive->now, "redriven", segment->due_at);
 	segment->id_refused = true;
+	AddExpiry(segment, fetched_expiry(row));
+	segment->stopped = stop;
 	segment->in_lane = in_lane;
 	if (in_lane)
 		segment->lane = ActionLane(DatumGetTextPP(fetched(row, DEAD_TENANT, &isnull)),
@@ -222,10 +277,12 @@ take_fetched(Redrive *redrive, MemoryContext context)
 
 	for (int row = 0; row < SPI_processed && redrive->wanted > 0; row++)
 	{
+		BatchStop stop = stop_of_part(redrive, row);
 		bool isnull;
 
 		CHECK_FOR_INTERRUPTS();
-		if (batch_is(DEAD_CANCELLED, row) || has_later_replay(redrive, row))
+		if (batch_is(DEAD_CANCELLED, row) || stop == BATCH_CANCELLED || has_expired(redrive, row) ||
+			has_later_replay(redrive, row))
 		{
 			redrive->skipped++;
 			continue;
@@ -237,7 +294,7 @@ take_fetched(Redrive *redrive, MemoryContext context)
 		}
 		if (batch_is(DEAD_PAUSED, row))
 			note_paused(redrive, row);
-		add_to_segments(redrive, row);
+		add_to_segments(redrive, row, stop);
 		redrive->ids[redrive->count++] = fetched(row, DEAD_ID, &isnull);
 		redrive->wanted--;
 	}
@@ -367,8 +424,8 @@ read_limits(FunctionCallInfo fcinfo, Redrive *redrive, TimestampTz now)
  * → (redriven integer, skipped integer)
  *
  * Puts dead actions that match every given filter back into the queue, oldest
- * first, rate a second.  Skips those that have been replayed again, and those of
- * cancelled batches.  A NOTICE reports how many wait because their batches are paused.
+ * first, rate a second.  Skips those that have expired, those that have been replayed
+ * again, and those of cancelled batches.  A NOTICE reports how many wait because their batches are paused.
  * Raises insufficient_privilege and invalid_parameter_value.
  */
 Datum

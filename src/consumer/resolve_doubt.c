@@ -41,6 +41,7 @@
 #include "query/query.h"
 #include "queue/batch_flags.h"
 #include "queue/doubt.h"
+#include "queue/expire.h"
 
 /* How soon the audit table is asked again, at first and at most. */
 #define FIRST_LOOK (1 * USECS_PER_SEC)
@@ -51,6 +52,7 @@ typedef struct Suspect
 {
 	LookupKey key;
 	TimestampTz created_at;
+	OptionalTime expires_at;
 } Suspect;
 
 /* What is known of the batch of a doubt. */
@@ -215,6 +217,8 @@ read_suspects(Resolver *resolver)
 							   &suspects[n].key);
 				suspects[n].created_at = DatumGetTimestampTz(
 					FoundColumn(&resolver->outbox, Anum_outbox_created_at, &isnull));
+				if (segment->expires_at != 0)
+					suspects[n].expires_at = OutboxExpiry(&resolver->outbox, resolver->outbox.slot);
 			}
 		}
 	}
@@ -279,6 +283,8 @@ why_held(Resolver *resolver, const Segment *segment, const Suspect *suspect)
 	TimestampTz later_than = segment->resend == 0 ? sent_at : segment->doubt_since;
 	AuditTells tells;
 
+	if (suspect->expires_at.given && suspect->expires_at.time <= resolver->doubts->now)
+		return HELD_EXPIRED;
 	if (batch->holds)
 		return "on_doubt is hold";
 	if (HoldDoubts)
@@ -289,8 +295,12 @@ why_held(Resolver *resolver, const Segment *segment, const Suspect *suspect)
 		return "it has no attempts left";
 	if (batch->stop == BATCH_CANCELLED)
 		return "its batch is cancelled";
+	if (segment->stopped == BATCH_CANCELLED)
+		return "its part of the batch is cancelled";
 	if (batch->stop == BATCH_PAUSED)
 		return "its batch is paused";
+	if (segment->stopped == BATCH_PAUSED)
+		return "its part of the batch is paused";
 	tells = WhatAuditTells(resolver->lookup, sent_at, later_than);
 	return tells == AUDIT_TELLS ? NULL : AuditTellsText(tells);
 }

@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
+#include "base/text.h"
 #include "batch/may_steer.h"
 #include "batch/control_log.h"
 #include "batch/reason.h"
@@ -189,6 +190,9 @@ settle_segment(Settling *settling, const Segment *segment)
 				end_action(settling, segment, id);
 				continue;
 			}
+			/* Who decides this about an action that has expired has been told so. */
+			if (piece.held != NULL && TextIs(piece.held, HELD_EXPIRED))
+				piece.expires_at = 0;
 			RenewId(&piece, settling->control.now);
 			piece.unproven = true;
 			piece.attempt = 0;

@@ -55,7 +55,8 @@
 	"	ORDER BY reference, position"
 #define ROWS_OF_RANGE \
 	"SELECT id, batch_id, created_at, action_id, generation, original_action_id, namespace, tenant," \
-	"	provider, action_type, payload, labels, dedup_key, status, fingerprint, starts_at, ends_at, hash" \
+	"	provider, action_type, payload, labels, dedup_key, status, fingerprint, starts_at, ends_at, expires_at," \
+	"	hash" \
 	"	FROM %1$s.acteon_dispatch_outbox WHERE id BETWEEN $1 AND $2 ORDER BY id"
 #define DELIVERIES_OF_RANGE \
 	"SELECT " DELIVERY_COLUMNS " FROM %1$s.acteon_dispatch_delivery AS d" \
@@ -74,6 +75,12 @@
 	"SELECT b.id, b.rows_hash, b.replayed, t.hashes FROM %1$s.acteon_replay_batch AS b" \
 	"	JOIN %1$s.acteon_replay_trail AS t ON t.batch_id = b.id AND t.kind = '" TRAIL_ROWS "'" \
 	"	WHERE b.rows_hash IS NOT NULL ORDER BY b.id, t.reference"
+/* Whom a batch was handed over to changes, and each change has an entry in the log. */
+#define OWNED_BATCHES \
+	"SELECT b.id FROM %1$s.acteon_replay_batch AS b WHERE b.owner_oid IS NOT NULL AND NOT EXISTS" \
+	"	(SELECT FROM %1$s.acteon_replay_log AS l WHERE l.batch_id = b.id AND l.event = 'hand_over')" \
+	"	ORDER BY b.id"
+
 /* A hash that is linked. */
 typedef struct Linked
 {
@@ -874,6 +881,23 @@ check_batch_rows(TrailCheck *check)
 }
 
 /*
+ * Check that batches that belong to another role than the one that has started them were
+ * handed over.
+ */
+static void
+check_owners(TrailCheck *check)
+{
+	Reader reader;
+	HeapTuple row;
+
+	open_reader(&reader, open_cursor(check, OWNED_BATCHES, 0, NULL));
+	while ((row = next_row(&reader)) != NULL)
+		report_numbered(check, "batch", "changed", row_number(&reader, row),
+						"has another owner, and was not handed over");
+	close_reader(&reader);
+}
+
+/*
  * Check rows and deliveries in a range of ids, and, if it is to be everything, all else
  * that is linked; as the owner of the tables, whom the caller must have become.  Adds
  * violations to a result.  Needs an SPI connection.
@@ -902,6 +926,7 @@ CheckTrail(ReturnSetInfo *result, Oid schema, int64 from_id, int64 to_id, bool e
 					   "batch", check.head.batch_id);
 		check_numbered(&check, NUMBERED(REMOVAL_COLUMNS, "acteon_replay_removal", "m"),
 					   TRAIL_REMOVAL, "removal", check.head.removal_id);
+		check_owners(&check);
 		check_batch_rows(&check);
 		check_chain(&check);
 	}

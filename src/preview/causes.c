@@ -122,7 +122,7 @@ acteon_replay_causes(PG_FUNCTION_ARGS)
 	most =
 		ReadIntegerArgument(fcinfo, OptionPlace(CALL_CAUSES, OPTION_MAX_CAUSES), OPTION_MAX_CAUSES,
 							(int) OptionNumber(ReplayOptions[OPTION_MAX_CAUSES].initial));
-	OpenCall(&call, CalledSchema(fcinfo));
+	OpenShowingCall(&call, CalledSchema(fcinfo));
 	EndQueryAt(&query, call.now);
 	counts = MakeCauseCounts(&query);
 	if (SPI_connect() != SPI_OK_CONNECT)

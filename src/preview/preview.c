@@ -34,6 +34,7 @@
 #include "base/text.h"
 #include "preview/preview.h"
 #include "queue/pace.h"
+#include "replay/expiry.h"
 #include "replay/patch_payload.h"
 #include "replay/replay_call.h"
 #include "replay/survey.h"
@@ -117,6 +118,25 @@ keep_sample(Preview *preview, const AuditRecord *record)
 }
 
 /*
+ * Whether an action would expire before its turn comes.  It is the next of those that would
+ * be replayed; a rate that grows, a canary, pauses and retries are not taken into account.
+ */
+static bool
+expires_before(const Preview *preview, const ReplayItem *item)
+{
+	const ReplayQuery *query = preview->query;
+	OptionalTime expiry;
+	double delay = 0;
+
+	if (query->rate_value == 0 && !query->start_at.given)
+		return false;
+	expiry = RecordExpiry(query, item->record);
+	if (query->rate_value > 0)
+		delay = preview->replayable / query->rate_value * USECS_PER_SEC;
+	return expiry.given && (double) expiry.time <= (double) preview->begins_at + delay;
+}
+
+/*
  * Count what one should know of a record that would be replayed.
  */
 static void
@@ -125,6 +145,7 @@ count_replayable(Preview *preview, ReplayItem *item)
 	const ReplayQuery *query = preview->query;
 	uint32 hash;
 
+	preview->beware[BEWARE_EXPIRES] += expires_before(preview, item);
 	preview->replayable++;
 	preview->patched += item->is_patched;
 	preview->beware[BEWARE_REPLACED] += item->is_replaced;
@@ -237,12 +258,12 @@ replay_seconds(const Preview *preview)
 }
 
 /*
- * Make the plan of what was shown, if there is anything to replay.
+ * Make the plan of what was shown, if there is anything to replay, and the caller may.
  */
 static void
 make_plan(Preview *preview, const ReplayCall *call, uint64 completed)
 {
-	if (preview->matched == 0 || preview->is_refused)
+	if (preview->matched == 0 || preview->is_refused || !GrantsMayReplay(call->grants))
 		return;
 	preview->plan = MakePlan(call->schema, preview->query, completed, &preview->counts,
 							 call->caller, call->now);
@@ -252,8 +273,7 @@ make_plan(Preview *preview, const ReplayCall *call, uint64 completed)
 /*
  * Preview what a query asks for; what both forms of acteon_replay_preview do.
  * sample_argument is the place of the number of samples among the arguments.  The
- * role is checked as for a replay.  The preview lives in the current memory
- * context.
+ * role needs a grant for reading.  The preview lives in the current memory context.
  */
 void
 MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, int sample_argument)
@@ -269,9 +289,10 @@ MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, int s
 				 ReadIntegerArgument(fcinfo, sample_argument, OPTION_SAMPLE,
 									 (int) OptionNumber(ReplayOptions[OPTION_SAMPLE].initial)));
 	preview->is_refused = IsRefused(query, &preview->refusal);
-	OpenCall(&call, CalledSchema(fcinfo));
+	OpenShowingCall(&call, CalledSchema(fcinfo));
 	CheckMayPatch(&call, query);
 	EndQueryAt(query, call.now);
+	preview->begins_at = query->start_at.given ? Max(query->start_at.time, call.now) : call.now;
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	MemoryContextSwitchTo(caller_context);

@@ -26,10 +26,11 @@ typedef enum Beware
 	BEWARE_EXECUTED,  /* says another record of the action */
 	BEWARE_UNCERTAIN, /* lost, but it may have had an effect */
 	BEWARE_EFFECTIVE, /* it took effect, or will: passed over, or repeated if that is allowed */
-	BEWARE_REPLACED   /* its payload is no object: a patch replaces it as a whole */
+	BEWARE_REPLACED,  /* its payload is no object: a patch replaces it as a whole */
+	BEWARE_EXPIRES    /* it expires before its turn, by the rate and start_at */
 } Beware;
 
-#define NUM_BEWARE (BEWARE_REPLACED + 1)
+#define NUM_BEWARE (BEWARE_EXPIRES + 1)
 
 /* By which columns records are counted. */
 typedef enum Breakdown
@@ -80,8 +81,9 @@ typedef struct Preview
 	int64 left_out[NUM_LEFT_OUT];
 	MissingIds missing_ids; /* hand-picked ids without a record */
 	int64 beware[NUM_BEWARE];
-	int64 patched;   /* with a patch: payloads that it changes */
-	bool is_refused; /* a replay refuses the query: */
+	TimestampTz begins_at; /* when a replay would begin at the earliest */
+	int64 patched;         /* with a patch: payloads that it changes */
+	bool is_refused;       /* a replay refuses the query: */
 	Refusal refusal;
 	List *not_found; /* of NotFound, if nothing matched */
 	int searched;    /* records for which it was found out whether another one says executed */

@@ -28,6 +28,7 @@ static const char *const beware_names[NUM_BEWARE] = {
 	[BEWARE_UNCERTAIN] = "uncertain",
 	[BEWARE_EFFECTIVE] = "effective",
 	[BEWARE_REPLACED] = "replaced",
+	[BEWARE_EXPIRES] = "will_expire",
 };
 
 static const char *const breakdown_names[NUM_BREAKDOWNS] = {

@@ -40,6 +40,7 @@ static const ReasonWords reason_words[NUM_REASONS] = {
 	[REASON_NOT_LOST] = {"not lost", "its action had, or may have had, an effect"},
 	[REASON_UNCERTAIN] = {"lost, but not for certain", "without certain it is replayed"},
 	[REASON_UNPROVEN] = {NULL, "allow_unproven => true replays it"},
+	[REASON_EXPIRED] = {"expired", "too old for expire_after, or its ends_at has passed"},
 	[REASON_NO_PAYLOAD] = {"no stored payload", "its client has to dispatch it again"},
 	[REASON_COLUMN_MISSING] = {NULL, "the gateway has not written this record"},
 	[REASON_SAME_ACTION] = {"another record of the same action", "each action is replayed once"},
@@ -283,6 +284,9 @@ put_beware(Sheet *sheet, Preview *preview)
 	if (counts[BEWARE_REPLACED] > 0)
 		put_row(sheet, "payload is no object", BLANK, counts[BEWARE_REPLACED],
 				"the patch replaces it as a whole");
+	if (counts[BEWARE_EXPIRES] > 0)
+		put_row(sheet, "will expire", BLANK, counts[BEWARE_EXPIRES],
+				"estimated: before its turn, at this rate and start_at; it is not sent then");
 	if (counts[BEWARE_SEALED] > 0)
 		put_row(sheet, "sealed payload", BLANK, counts[BEWARE_SEALED],
 				"encrypted: the relay needs the key");
@@ -294,8 +298,8 @@ put_beware(Sheet *sheet, Preview *preview)
 	if (counts[BEWARE_REPLAYED] > 0)
 		put_row(sheet, "replayed before", BLANK, counts[BEWARE_REPLAYED],
 				preview->query->include_replayed ? "it is replayed once more"
-				: preview->query->lost ? "its replay had no effect, ended dead or was cancelled"
-									   : "its replay ended dead or was cancelled");
+				: preview->query->lost           ? "its replay had no effect, or was not delivered"
+												 : "its replay was not delivered");
 	if (counts[BEWARE_UNCERTAIN] > 0)
 		put_row(sheet, "effect unknown", BLANK, counts[BEWARE_UNCERTAIN],
 				"a time-out or a reset: it may have happened; certain => true leaves it out");

@@ -69,6 +69,9 @@ read_argument(ReplayQuery *query, OptionId id, FunctionCallInfo fcinfo, int i)
 		case KIND_JSON:
 			*(Jsonb **) field = PG_GETARG_JSONB_P(i);
 			break;
+		case KIND_INTERVAL:
+			*(Interval **) field = PG_GETARG_INTERVAL_P(i);
+			break;
 		case KIND_BATCH:
 			elog(ERROR, "option \"%s\" is no part of a query", ReplayOptions[id].argument);
 	}

@@ -75,7 +75,8 @@ typedef enum OptionKind
 	KIND_NUMBER, /* of any precision */
 	KIND_BATCH,  /* the number of a batch */
 	KIND_TEXTS,  /* a list of texts */
-	KIND_JSON    /* any JSON but null */
+	KIND_JSON,   /* any JSON but null */
+	KIND_INTERVAL
 } OptionKind;
 
 /* Calls that take an option. */
@@ -130,7 +131,7 @@ typedef struct ReplayOption
 	bool is_filter;
 	bool is_list;          /* over HTTP it may be given several times */
 	bool is_condition;     /* each record meets it or not, by itself: exclude takes it */
-	bool not_empty;        /* the empty text is refused */
+	bool not_empty;        /* the empty text, or list, is refused */
 	const char *help;      /* what it means, in half a sentence that begins small */
 	const char *in_sql;    /* more sentences for the functions, and for the HTTP interface; */
 	const char *over_http; /* none of these texts ends with a full stop */

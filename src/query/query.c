@@ -22,6 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "base/json_text.h"
 #include "base/message.h"
 #include "base/replay_id.h"
@@ -30,6 +31,10 @@
 #include "query/query.h"
 
 #define CURSOR_VERSION "v1."
+
+/* How long actions can be told to be of use at most: more is a mistake. */
+#define MAX_EXPIRY_YEARS 100
+#define MAX_EXPIRY_DAYS (INT64CONST(1) * MAX_EXPIRY_YEARS * MONTHS_PER_YEAR * DAYS_PER_MONTH)
 
 static void
 check_finite(const ReplayQuery *query, OptionId id)
@@ -294,6 +299,32 @@ check_patch(const ReplayQuery *query)
 }
 
 /*
+ * How long actions are of use, in microseconds.  Days and months have the lengths that
+ * they have where the server compares intervals, so that the time zone of a session does not
+ * matter.
+ */
+static void
+check_expiry(ReplayQuery *query)
+{
+	const Interval *after = query->expire_after;
+	int64 days;
+
+	query->checked_at = GetCurrentTimestamp();
+	query->expire_after_value = 0;
+	if (after == NULL)
+		return;
+	days = (int64) after->month * DAYS_PER_MONTH + after->day;
+	if (ActeonIsEndless(after) || days > MAX_EXPIRY_DAYS || days < -MAX_EXPIRY_DAYS ||
+		after->time > MAX_EXPIRY_DAYS * USECS_PER_DAY ||
+		after->time < -MAX_EXPIRY_DAYS * USECS_PER_DAY || days * USECS_PER_DAY + after->time <= 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("%s must be a positive time of at most %d years",
+							   OptionName(query, OPTION_EXPIRE_AFTER), MAX_EXPIRY_YEARS),
+						errhint("%s", ReplayOptions[OPTION_EXPIRE_AFTER].hint)));
+	query->expire_after_value = days * USECS_PER_DAY + after->time;
+}
+
+/*
  * Check the share at which the circuit breaker opens.
  */
 static void
@@ -392,6 +423,8 @@ append_condition(StringInfo text, const ReplayQuery *query, OptionId id)
 	const ReplayOption *option = &ReplayOptions[id];
 	const void *field = OptionField(query, id);
 
+	if ((option->calls & CALL_QUERY) == 0)
+		return;
 	if (option->kind == KIND_TEXT && option->is_condition)
 	{
 		const char *value = *(char *const *) field;
@@ -571,6 +604,7 @@ CheckReplayQuery(ReplayQuery *query)
 	check_signature(query);
 	check_exclusion(query);
 	check_patch(query);
+	check_expiry(query);
 	check_order(query);
 	check_cursor(query);
 	check_breaker(query);

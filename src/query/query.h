@@ -84,9 +84,13 @@ typedef struct ReplayQuery
 	char *error_like;
 	Jsonb *payload;
 	char *payload_path;
-	Datum path;   /* the same, 0 if there is none; see CheckReplayQuery */
-	Jsonb *patch; /* of payloads, an object; NULL: none */
-	char *plan;   /* that says what to replay; see replay/plan.c */
+	Datum path;               /* the same, 0 if there is none; see CheckReplayQuery */
+	Jsonb *patch;             /* of payloads, an object; NULL: none */
+	Interval *expire_after;   /* NULL: never */
+	int64 expire_after_value; /* the same, in microseconds; 0: never */
+	bool allow_ended;         /* disregard what actions say of their end */
+	TimestampTz checked_at;   /* when the query was checked: what has expired then is not wanted */
+	char *plan;               /* that says what to replay; see replay/plan.c */
 } ReplayQuery;
 
 /* Whether the caller gave a value for an option. */

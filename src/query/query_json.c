@@ -10,10 +10,13 @@
 
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
+#include "utils/timestamp.h"
 
 #include "base/compat.h"
 #include "base/jsonb_build.h"
@@ -117,6 +120,52 @@ read_time(const ReplayQuery *query, OptionId id, const JsonbValue *value)
 }
 
 /*
+ * An interval out of a JSON string: an ISO 8601 duration, or what the server reads as one.
+ */
+static Interval *
+read_interval(const ReplayQuery *query, OptionId id, const JsonbValue *value)
+{
+	Interval *result = palloc(sizeof(Interval));
+	char buffer[MAXDATELEN + 1];
+	char *fields[MAXDATEFIELDS];
+	int types[MAXDATEFIELDS];
+	struct pg_itm_in parts = {0};
+	char *text;
+	int count;
+	int type;
+	int error;
+
+	if (value->type != jbvString)
+		report_key_type(query, id, "a string", "\"PT6H\"");
+	text = pnstrdup(value->val.string.val, value->val.string.len);
+	error = ParseDateTime(text, buffer, sizeof(buffer), fields, types, MAXDATEFIELDS, &count);
+	if (error == 0)
+		error = DecodeInterval(fields, types, count, INTERVAL_FULL_RANGE, &type, &parts);
+	if (error == DTERR_BAD_FORMAT)
+		error = DecodeISO8601Interval(text, &type, &parts);
+	if (error != 0 || type != DTK_DELTA || itmin2interval(&parts, result) != 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("key \"%s\" in %s is not an interval: \"%s\"", ReplayOptions[id].key,
+							   object_name(query), ClipForMessage(text, strlen(text))),
+						errhint("%s", ReplayOptions[id].hint)));
+	return result;
+}
+
+/*
+ * An interval as an ISO 8601 duration, whatever the session's IntervalStyle is.
+ */
+static char *
+write_interval(const Interval *interval)
+{
+	struct pg_itm parts;
+	char *text = palloc(MAXDATELEN + 1);
+
+	interval2itm(*interval, &parts);
+	EncodeInterval(&parts, INTSTYLE_ISO_8601, text);
+	return text;
+}
+
+/*
  * Set the field of an option.  A JSON null counts as no key.
  */
 static void
@@ -166,6 +215,9 @@ read_key(ReplayQuery *query, OptionId id, const JsonbValue *value)
 			break;
 		case KIND_JSON:
 			*(Jsonb **) field = JsonbValueToJsonb(unconstify(JsonbValue *, value));
+			break;
+		case KIND_INTERVAL:
+			*(Interval **) field = read_interval(query, id, value);
 			break;
 		case KIND_BATCH:
 			elog(ERROR, "option \"%s\" is no part of a query", option->key);
@@ -272,6 +324,13 @@ make_value(const ReplayQuery *query, OptionId id, JsonbValue *value)
 			value->type = jbvNumeric;
 			value->val.numeric = *(const Numeric *) field;
 			return value->val.numeric != NULL;
+		case KIND_INTERVAL:
+			value->type = jbvString;
+			if (*(Interval *const *) field == NULL)
+				return false;
+			value->val.string.val = write_interval(*(Interval *const *) field);
+			value->val.string.len = strlen(value->val.string.val);
+			return true;
 		case KIND_TEXTS: /* these two are no values of one piece */
 		case KIND_JSON:
 		case KIND_BATCH:

@@ -11,7 +11,8 @@
 
 #include "query/query.h"
 
-StaticAssertDecl(NUM_OPTIONS <= 64, "a query notes in 64 bits what was given");
+/* Those that are no part of a query come last. */
+StaticAssertDecl(OPTION_ORDER < 64, "a query notes in 64 bits what was given");
 
 #define PARAMETER(id, argument_name, key_name, value_kind, taken_by, ...) \
 	[OPTION_##id] = {.argument = argument_name, \
@@ -50,10 +51,11 @@ static const char *const call_names[] = {
 
 /* Types in SQL. */
 static const char *const kind_types[] = {
-	[KIND_TEXT] = "text",       [KIND_TIME] = "timestamp with time zone",
-	[KIND_INTEGER] = "integer", [KIND_BOOLEAN] = "boolean",
-	[KIND_NUMBER] = "numeric",  [KIND_BATCH] = "bigint",
-	[KIND_TEXTS] = "text[]",    [KIND_JSON] = "jsonb",
+	[KIND_TEXT] = "text",         [KIND_TIME] = "timestamp with time zone",
+	[KIND_INTEGER] = "integer",   [KIND_BOOLEAN] = "boolean",
+	[KIND_NUMBER] = "numeric",    [KIND_BATCH] = "bigint",
+	[KIND_TEXTS] = "text[]",      [KIND_JSON] = "jsonb",
+	[KIND_INTERVAL] = "interval",
 };
 
 PG_FUNCTION_INFO_V1(acteon_replay_options);
@@ -137,6 +139,8 @@ is_set(const ReplayQuery *query, OptionId id)
 			return ((const TextList *) field)->given;
 		case KIND_JSON:
 			return *(Jsonb *const *) field != NULL;
+		case KIND_INTERVAL:
+			return *(Interval *const *) field != NULL;
 		case KIND_INTEGER:
 		case KIND_BATCH:
 			break;

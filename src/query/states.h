@@ -36,6 +36,7 @@
 #define STATE_DELIVERED "delivered"
 #define STATE_DEAD "dead"
 #define STATE_CANCELLED "cancelled"
+#define STATE_EXPIRED "expired"
 
 /* And of a record that could not be replayed. */
 #define STATE_REFUSED "refused"
@@ -47,7 +48,7 @@
 /* All that they can be asked for by, for an array of strings. */
 #define ITEM_STATE_NAMES \
 	STATE_WAITING, STATE_RUNNING, STATE_IN_DOUBT, STATE_HELD, STATE_DELIVERED, STATE_DEAD, \
-		STATE_CANCELLED, STATE_FAILED, STATE_REFUSED
+		STATE_CANCELLED, STATE_EXPIRED, STATE_FAILED, STATE_REFUSED
 
 /* The formats in which they can be had over HTTP. */
 #define ITEM_FORMAT_JSON "json"
@@ -61,5 +62,6 @@
 #define SQL_DELIVERED "'" STATE_DELIVERED "'"
 #define SQL_DEAD "'" STATE_DEAD "'"
 #define SQL_CANCELLED "'" STATE_CANCELLED "'"
+#define SQL_EXPIRED "'" STATE_EXPIRED "'"
 
 #endif /* ACTEON_STATES_H */

@@ -19,10 +19,11 @@
 #include "queue/batch_flags.h"
 #include "queue/effect.h"
 
-const char *const ActionStateNames[] = {
+const char *const ActionStateNames[NUM_ACTION_STATES] = {
 	[ACTION_WAITING] = STATE_WAITING,   [ACTION_RUNNING] = STATE_RUNNING,
 	[ACTION_IN_DOUBT] = STATE_IN_DOUBT, [ACTION_DELIVERED] = STATE_DELIVERED,
 	[ACTION_DEAD] = STATE_DEAD,         [ACTION_CANCELLED] = STATE_CANCELLED,
+	[ACTION_EXPIRED] = STATE_EXPIRED,
 };
 
 /*
@@ -77,7 +78,7 @@ CloseStateReader(StateReader *reader)
 ActionState
 FinishedState(const char *name)
 {
-	for (ActionState state = ACTION_IN_DOUBT; state <= ACTION_CANCELLED; state++)
+	for (ActionState state = ACTION_IN_DOUBT; state < NUM_ACTION_STATES; state++)
 	{
 		if (strcmp(name, ActionStateNames[state]) == 0)
 			return state;
@@ -129,6 +130,7 @@ segment_state(StateReader *reader, Snapshot snapshot)
 {
 	bool isnull;
 	int64 batch_id;
+	Datum stopped;
 	ActionState state = SegmentRowState(&reader->segments, GetCurrentTimestamp());
 
 	reader->resend = DatumGetInt32(FoundColumn(&reader->segments, Anum_segment_resend, &isnull));
@@ -137,6 +139,9 @@ segment_state(StateReader *reader, Snapshot snapshot)
 	batch_id = DatumGetInt64(FoundColumn(&reader->segments, Anum_segment_batch_id, &isnull));
 	/* Before the sweep as after it; see batch_stop.c. */
 	if (StopOfBatch(&reader->batches, batch_id, snapshot) == BATCH_CANCELLED)
+		return ACTION_CANCELLED;
+	stopped = FoundColumn(&reader->segments, Anum_segment_stopped, &isnull);
+	if (StopOfValue(stopped, isnull) == BATCH_CANCELLED)
 		return ACTION_CANCELLED;
 	return ACTION_WAITING;
 }

@@ -21,11 +21,14 @@ typedef enum ActionState
 	ACTION_IN_DOUBT,
 	ACTION_DELIVERED,
 	ACTION_DEAD,
-	ACTION_CANCELLED
+	ACTION_CANCELLED,
+	ACTION_EXPIRED
 } ActionState;
 
+#define NUM_ACTION_STATES (ACTION_EXPIRED + 1)
+
 /* Their names; see query/states.h. */
-extern const char *const ActionStateNames[];
+extern const char *const ActionStateNames[NUM_ACTION_STATES];
 
 /*
  * The state of a segment, as far as its batch does not matter: running, in doubt

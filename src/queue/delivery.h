@@ -36,10 +36,10 @@ typedef struct DeliveryWriter
 	int partition; /* which one */
 	TableWriter writer;
 	TupleTableSlot *slots[DELIVERY_ROWS];
-	int count;                          /* rows that are not written yet */
-	Datum states[ACTION_CANCELLED + 1]; /* as texts, made when first needed */
-	Datum effects[NUM_EFFECTS];         /* the same */
-	TallyEntry tally[TALLY_KINDS];      /* of what has been added */
+	int count;                       /* rows that are not written yet */
+	Datum states[NUM_ACTION_STATES]; /* as texts, made when first needed */
+	Datum effects[NUM_EFFECTS];      /* the same */
+	TallyEntry tally[TALLY_KINDS];   /* of what has been added */
 	int tally_count;
 	int64 failing[TALLY_KINDS]; /* batches in which something failed */
 	int failing_count;

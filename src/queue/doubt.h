@@ -7,6 +7,9 @@
 
 #include "queue/segment.h"
 
+/* Why a doubt is held whose action has expired. */
+#define HELD_EXPIRED "it has expired, and is not sent again"
+
 extern void MakeDoubt(Segment *segment, TimestampTz since, const char *why, TimestampTz look_at);
 extern void HoldDoubt(Segment *segment, const char *why);
 extern void RenewId(Segment *segment, TimestampTz due);

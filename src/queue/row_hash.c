@@ -37,7 +37,8 @@ static const struct
 			  {Anum_outbox_status, TEXTOID},
 			  {Anum_outbox_fingerprint, TEXTOID},
 			  {Anum_outbox_starts_at, TIMESTAMPTZOID},
-			  {Anum_outbox_ends_at, TIMESTAMPTZOID}};
+			  {Anum_outbox_ends_at, TIMESTAMPTZOID},
+			  {Anum_outbox_expires_at, TIMESTAMPTZOID}};
 
 StaticAssertDecl(lengthof(hashed) == Natts_outbox - 1, "a column of the outbox has no hash");
 

@@ -22,13 +22,21 @@ typedef struct QueueWalk
 	const BatchQueue *queue;
 	SegmentTable segments;
 	QueueCounts counts;
-	Pacer *pacer;
+	Pacers *pacers;
 	bool wait; /* for answers that are being given */
-	TimestampTz unpark_at;
 } QueueWalk;
 
 /* What to do with a segment that is not leased. */
 typedef void (*VisitSegment)(QueueWalk *walk, const Segment *segment);
+
+/*
+ * Whether a segment waits for nothing but that the part that it is in is resumed.
+ */
+bool
+IsPausedApart(const Segment *segment, TimestampTz now)
+{
+	return segment->stopped == BATCH_PAUSED && SegmentState(segment, now) == ACTION_WAITING;
+}
 
 /*
  * Count the batch's actions, and visit the segments that are not leased, in the
@@ -65,6 +73,8 @@ walk_queue(QueueWalk *walk, VisitSegment visit)
 			walk->counts.in_doubt += SegmentLength(&segment);
 		else
 			walk->counts.waiting += SegmentLength(&segment);
+		if (IsPausedApart(&segment, queue->now))
+			walk->counts.paused += SegmentLength(&segment);
 		if (visit != NULL && state != ACTION_RUNNING)
 			visit(walk, &segment);
 		MemoryContextReset(context);
@@ -107,7 +117,8 @@ has_any(const BatchQueue *queue, bool but_doubts)
 	{
 		CHECK_FOR_INTERRUPTS();
 		found = segment.batch_id == queue->batch_id &&
-				!(but_doubts && SegmentState(&segment, queue->now) == ACTION_IN_DOUBT);
+				!(but_doubts && SegmentState(&segment, queue->now) == ACTION_IN_DOUBT) &&
+				!(queue->moving && IsPausedApart(&segment, queue->now));
 	}
 	EndSegmentScan(&scan);
 	CloseSegments(&segments);
@@ -134,45 +145,55 @@ QueueIsActive(const BatchQueue *queue)
 }
 
 /*
- * Make a parked segment due.
+ * The pacer of a segment: of its part, if that has a rate of its own, else of its batch.
  */
-static void
-unpark(QueueWalk *walk, const Segment *segment)
+static Pacer *
+pacer_of(Pacers *pacers, const Segment *segment)
 {
-	Segment due = *segment;
-
-	if (segment->due_at != DT_NOEND)
-		return;
-	due.due_at = walk->unpark_at;
-	if (HoldSegment(&walk->segments, segment, true))
-		(void) ReplaceSegment(&walk->segments, segment, &due, 1);
+	if (segment->pace > NO_PACE && segment->pace <= pacers->count &&
+		pacers->parts[segment->pace - 1].rate > 0)
+		return &pacers->parts[segment->pace - 1];
+	return &pacers->batch;
 }
 
 /*
- * Make what was parked due at a time.
+ * When actions of a segment that was held back are due, in their turn; then advance to
+ * the next ones.
  */
-void
-UnparkQueue(const BatchQueue *queue, TimestampTz due)
+TimestampTz
+NextDueTimeOf(Pacers *pacers, const Segment *segment, int64 actions)
 {
-	QueueWalk walk = {.queue = queue, .unpark_at = due};
+	return NextDueTime(pacer_of(pacers, segment), actions);
+}
 
-	walk_queue(&walk, unpark);
+/*
+ * How many rows a piece of a segment has, so that it is about a second's worth.
+ */
+int
+PieceRows(Pacers *pacers, const Segment *segment)
+{
+	return SegmentRows(pacer_of(pacers, segment)->rate);
 }
 
 /*
  * Make a segment due in its turn, cut into pieces of about a second's worth.
  * What waits for a retry is not due before that; what is in doubt, or was in flight
- * when its lease ran out, is not waiting for its turn.
+ * when its lease ran out, is not waiting for its turn, and what is stopped on its own
+ * has none.  Without a rate, only what is parked becomes due, unless all is to be.
  */
 static void
 pace(QueueWalk *walk, const Segment *segment)
 {
+	Pacer *pacer = pacer_of(walk->pacers, segment);
 	bool retries = segment->was_claimed && segment->due_at != DT_NOEND;
-	int rows = SegmentRows(walk->pacer->rate);
+	int rows = SegmentRows(pacer->rate);
 	Segment pieces[SEGMENT_ACTIONS];
 	int count = 0;
 
-	if (segment->lease_token != NO_LEASE || segment->doubt_since != 0)
+	if (segment->lease_token != NO_LEASE || segment->doubt_since != 0 ||
+		segment->stopped != BATCH_RUNS)
+		return;
+	if (pacer->rate == 0 && !walk->pacers->all && segment->due_at != DT_NOEND)
 		return;
 	for (int64 id = segment->first_id; id <= segment->last_id; id += rows)
 	{
@@ -181,7 +202,7 @@ pace(QueueWalk *walk, const Segment *segment)
 		*piece = *segment;
 		piece->first_id = id;
 		piece->last_id = Min(id + rows - 1, segment->last_id);
-		piece->due_at = NextDueTime(walk->pacer, SegmentLength(piece));
+		piece->due_at = NextDueTime(pacer, SegmentLength(piece));
 		if (retries)
 			piece->due_at = Max(piece->due_at, segment->due_at);
 	}
@@ -190,13 +211,13 @@ pace(QueueWalk *walk, const Segment *segment)
 }
 
 /*
- * Make everything that waits due by a pacer.  Without wait, segments that a
+ * Make everything that waits due by pacers.  Without wait, segments that a
  * consumer's answer is changing at this moment are left out.
  */
 void
-PaceQueue(const BatchQueue *queue, Pacer *pacer, bool wait)
+PaceQueue(const BatchQueue *queue, Pacers *pacers, bool wait)
 {
-	QueueWalk walk = {.queue = queue, .pacer = pacer, .wait = wait};
+	QueueWalk walk = {.queue = queue, .pacers = pacers, .wait = wait};
 
 	walk_queue(&walk, pace);
 }

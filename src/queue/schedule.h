@@ -16,6 +16,7 @@ typedef struct BatchQueue
 	int64 first_id; /* between which ids its segments are; 0: it has none */
 	int64 last_id;
 	TimestampTz now;
+	bool moving; /* for QueueIsEmpty and QueueIsActive: without what is paused on its own */
 } BatchQueue;
 
 /* Actions in it. */
@@ -24,12 +25,24 @@ typedef struct QueueCounts
 	int64 waiting;   /* not leased */
 	int64 in_flight; /* a consumer holds them */
 	int64 in_doubt;  /* it is unknown whether they were executed */
+	int64 paused;    /* of those that wait, what is paused on its own */
 } QueueCounts;
 
+/* The pace of what waits of a batch, and of parts of it that have rates of their own. */
+typedef struct Pacers
+{
+	Pacer batch;
+	Pacer *parts; /* by Segment.pace, of which the first is 1 */
+	int count;    /* of these */
+	bool all;     /* also what has no rate, and is due already or will be */
+} Pacers;
+
+extern bool IsPausedApart(const Segment *segment, TimestampTz now);
 extern QueueCounts CountQueue(const BatchQueue *queue);
 extern bool QueueIsEmpty(const BatchQueue *queue);
 extern bool QueueIsActive(const BatchQueue *queue);
-extern void UnparkQueue(const BatchQueue *queue, TimestampTz due);
-extern void PaceQueue(const BatchQueue *queue, Pacer *pacer, bool wait);
+extern TimestampTz NextDueTimeOf(Pacers *pacers, const Segment *segment, int64 actions);
+extern int PieceRows(Pacers *pacers, const Segment *segment);
+extern void PaceQueue(const BatchQueue *queue, Pacers *pacers, bool wait);
 
 #endif /* ACTEON_SCHEDULE_H */

@@ -16,6 +16,9 @@
  * A segment that waits for a limit (limit.c) is parked: it is due at no time, and
  * notes the limit, by which it is found again.  Giving it a time unparks it.
  *
+ * A segment can be stopped, or have a rate, apart from the rest of its batch (part.c).
+ * Pieces into which it is cut keep that.
+ *
  * A lane is the sequence of all actions of one tenant with one fingerprint:
  * state changes of one event, which must not overtake each other.  A segment in
  * a lane holds actions of that lane only.
@@ -171,6 +174,8 @@ read_segment(SegmentTable *table, Segment *segment)
 	TupleTableSlot *slot = table->found;
 	OwnColumns columns = table->columns;
 	bool isnull;
+	Datum stopped;
+	Datum pace;
 
 	segment->first_id = int64_column(slot, Anum_segment_first_id, &isnull);
 	segment->last_id = int64_column(slot, Anum_segment_last_id, &isnull);
@@ -198,6 +203,11 @@ read_segment(SegmentTable *table, Segment *segment)
 	segment->tenant_limit =
 		int64_column(slot, ColumnPlace(columns, Anum_segment_tenant_limit), &isnull);
 	segment->parked_at = time_column(slot, ColumnPlace(columns, Anum_segment_parked_at));
+	segment->expires_at = time_column(slot, ColumnPlace(columns, Anum_segment_expires_at));
+	stopped = slot_getattr(slot, ColumnPlace(columns, Anum_segment_stopped), &isnull);
+	segment->stopped = StopOfValue(stopped, isnull);
+	pace = slot_getattr(slot, ColumnPlace(columns, Anum_segment_pace), &isnull);
+	segment->pace = isnull ? NO_PACE : DatumGetInt32(pace);
 	segment->tid = slot->tts_tid;
 }
 
@@ -474,6 +484,14 @@ fill_row(SegmentTable *table, TupleTableSlot *slot, const Segment *segment)
 	nulls[Anum_segment_tenant_limit - 1] = segment->tenant_limit == NO_LIMIT || !(leased || parked);
 	values[Anum_segment_parked_at - 1] = TimestampTzGetDatum(segment->parked_at);
 	nulls[Anum_segment_parked_at - 1] = segment->parked_at == 0 || !parked;
+	values[Anum_segment_expires_at - 1] = TimestampTzGetDatum(segment->expires_at);
+	nulls[Anum_segment_expires_at - 1] = segment->expires_at == 0;
+	nulls[Anum_segment_stopped - 1] = segment->stopped == BATCH_RUNS;
+	if (segment->stopped != BATCH_RUNS)
+		values[Anum_segment_stopped - 1] = CStringGetTextDatum(
+			segment->stopped == BATCH_PAUSED ? STOPPED_PAUSED : STOPPED_CANCELLED);
+	values[Anum_segment_pace - 1] = Int32GetDatum(segment->pace);
+	nulls[Anum_segment_pace - 1] = segment->pace == NO_PACE;
 	FillSlot(&table->writer, slot, values, nulls, Natts_segment);
 }
 
@@ -567,7 +585,8 @@ are_alike(const Segment *a, const Segment *b)
 	return a->due_at == b->due_at && a->attempt == b->attempt && a->lease_token == b->lease_token &&
 		   a->resend == b->resend && a->sent_at == b->sent_at && a->id_refused == b->id_refused &&
 		   a->unproven == b->unproven && a->doubt_since == b->doubt_since &&
-		   SameOptionalText(a->doubt, b->doubt) && SameOptionalText(a->held, b->held);
+		   a->expires_at == b->expires_at && SameOptionalText(a->doubt, b->doubt) &&
+		   SameOptionalText(a->held, b->held);
 }
 
 /*

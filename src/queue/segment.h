@@ -7,10 +7,15 @@
 
 #include "utils/snapshot.h"
 
+#include "base/optional_time.h"
 #include "base/table_access.h"
+#include "queue/batch_flags.h"
 
 /* The token of a segment that is not leased. */
 #define NO_LEASE INT64CONST(0)
+
+/* The rate of no part: a segment keeps that of its batch. */
+#define NO_PACE 0
 
 /* The key of no limit. */
 #define NO_LIMIT INT64CONST(0)
@@ -46,9 +51,13 @@ typedef struct Segment
 	text *held;              /* why it waits for a person; NULL: it does not */
 	text *provider;          /* of all its actions; NULL: unknown, or there are several */
 	/* Limits (limit.c) that count it while it is leased; that it waits for while it is parked. */
-	int64 provider_limit;  /* NO_LIMIT: none */
-	int64 tenant_limit;    /* the same */
-	TimestampTz parked_at; /* since when it waits for a limit; 0: it does not */
+	int64 provider_limit;   /* NO_LIMIT: none */
+	int64 tenant_limit;     /* the same */
+	TimestampTz parked_at;  /* since when it waits for a limit; 0: it does not */
+	TimestampTz expires_at; /* none of its actions expires earlier; 0: none does at all */
+	/* Parts of a batch that are steered on their own (part.c). */
+	BatchStop stopped; /* apart from its batch: BATCH_RUNS (not), _PAUSED or _CANCELLED */
+	int32 pace;        /* of which part it keeps the rate; NO_PACE: that of its batch */
 	ItemPointerData tid;
 } Segment;
 
@@ -109,6 +118,16 @@ static inline int
 SegmentLength(const Segment *segment)
 {
 	return (int) (segment->last_id - segment->first_id + 1);
+}
+
+/*
+ * Note that an action of a segment expires, if it does.
+ */
+static inline void
+AddExpiry(Segment *segment, OptionalTime expires_at)
+{
+	if (expires_at.given && (segment->expires_at == 0 || expires_at.time < segment->expires_at))
+		segment->expires_at = expires_at.time;
 }
 
 /*

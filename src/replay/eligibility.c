@@ -28,6 +28,7 @@
 #include "base/replay_id.h"
 #include "queue/outbox_row.h"
 #include "replay/eligibility.h"
+#include "replay/expiry.h"
 #include "replay/generations.h"
 
 /* What is known about a reason. */
@@ -58,6 +59,7 @@ static const ReasonEntry reasons[NUM_REASONS] = {
 						  gettext_noop("action may have had an effect")},
 	[REASON_UNPROVEN] = {"unproven", ITEM_FAILED,
 						 gettext_noop("audit record is an intent: it is not known how it ended")},
+	[REASON_EXPIRED] = {"expired", ITEM_PASSED_OVER, gettext_noop("action has expired")},
 	[REASON_NO_PAYLOAD] = {"no_payload", ITEM_SKIPPED,
 						   gettext_noop(
 							   "audit record has no stored payload (privacy mode was enabled)")},
@@ -165,6 +167,8 @@ InitJudge(Judge *judge, Oid schema, Grants *grants, const ReplayQuery *query)
 	judge->schema = schema;
 	judge->query = query;
 	judge->grants = grants;
+	/* Who may replay nothing only looks, at what others could replay; see OpenShowingCall. */
+	judge->purpose = GrantsMayReplay(grants) ? GRANT_REPLAY : GRANT_READ;
 	judge->provider_override =
 		query->provider_override == NULL ? NULL : cstring_to_text(query->provider_override);
 	judge->snapshot = GetActiveSnapshot();
@@ -237,6 +241,8 @@ JudgeColumns(const ReplayQuery *query, const AuditRecord *record, Effect *effect
 	if (IsInternal(record))
 		return REASON_INTERNAL;
 	reason = judge_effect(query, record, effect);
+	if (reason == REASON_NONE && IsTooOld(query, record))
+		return REASON_EXPIRED;
 	if (reason == REASON_NONE && !record->has_payload)
 		return REASON_NO_PAYLOAD;
 	return reason;
@@ -249,7 +255,7 @@ JudgeColumns(const ReplayQuery *query, const AuditRecord *record, Effect *effect
 Reason
 JudgeRecord(Judge *judge, const AuditRecord *record, Effect *effect)
 {
-	if (!may_replay(judge, GRANT_REPLAY, record))
+	if (!may_replay(judge, judge->purpose, record))
 		return REASON_NO_GRANT;
 	if (judge->query->patch != NULL && !may_replay(judge, GRANT_PATCH, record))
 		return REASON_NO_PATCH_GRANT;
@@ -264,6 +270,8 @@ JudgeRecord(Judge *judge, const AuditRecord *record, Effect *effect)
 Reason
 JudgeContents(Judge *judge, const AuditRecord *record, PayloadKind *payload)
 {
+	if (HasExpired(judge->query, record))
+		return REASON_EXPIRED;
 	if (!judge->query->allow_redacted && judge->query->patch == NULL)
 	{
 		*payload = InspectPayload(record->payload);
@@ -323,6 +331,7 @@ StateReason(ActionState state)
 		[ACTION_WAITING] = REASON_WAITING,   [ACTION_RUNNING] = REASON_RUNNING,
 		[ACTION_IN_DOUBT] = REASON_IN_DOUBT, [ACTION_DELIVERED] = REASON_DELIVERED,
 		[ACTION_DEAD] = REASON_NONE,         [ACTION_CANCELLED] = REASON_NONE,
+		[ACTION_EXPIRED] = REASON_NONE,
 	};
 
 	return by_state[state];
@@ -334,7 +343,7 @@ StateReason(ActionState state)
  *
  * An action that has a replay which is waiting, running, in doubt or delivered
  * is passed over, unless the query includes those; one whose replays are
- * cancelled or dead can be replayed again, and with lost, one whose replay had
+ * cancelled, expired or dead can be replayed again, and with lost, one whose replay had
  * no effect.  A replay that the calling statement cannot see was made at the
  * same moment, by another session or by the same statement: a second one cannot
  * have been intended, so the action is passed over in any case.  The same holds
@@ -360,12 +369,12 @@ JudgeEarlier(ReplayItem *item, bool include_replayed, bool lost)
 
 /*
  * Count the latest replay of an item's action, which is not in the way; one that
- * was cancelled counts as if it had never been made.
+ * was cancelled, or has expired, counts as if it had never been made.
  */
 void
 CountEarlier(ReplayItem *item)
 {
-	if (item->earlier_state != ACTION_CANCELLED)
+	if (item->earlier_state != ACTION_CANCELLED && item->earlier_state != ACTION_EXPIRED)
 		item->replays++;
 }
 
@@ -492,7 +501,9 @@ JudgeActions(Judge *judge, ReplayItem *items, int count)
 
 		if (item->status != ITEM_PENDING)
 			continue;
-		if (item->replays >= judge->query->max_generation)
+		if (item->contents == REASON_EXPIRED)
+			reason = REASON_EXPIRED;
+		else if (item->replays >= judge->query->max_generation)
 			reason = REASON_GENERATION;
 		else if (is_too_deep(judge, item))
 			reason = REASON_DEPTH;

@@ -39,6 +39,7 @@ typedef enum Reason
 	REASON_NOT_LOST,       /* these two: of what was not lost, or not for certain */
 	REASON_UNCERTAIN,
 	REASON_UNPROVEN, /* an intent, whose outcome is unknown */
+	REASON_EXPIRED,  /* its age, or ends_at, which is looked at last, says so */
 	REASON_NO_PAYLOAD,
 	REASON_COLUMN_MISSING,
 	REASON_SAME_ACTION, /* the call, or its batch, has met the action before */
@@ -77,7 +78,7 @@ typedef struct ReplayItem
 	Effect effect;       /* of the record, where lost is asked for */
 	pg_uuid_t action_id; /* the new id */
 	int generation;
-	int replays; /* of the action, without cancelled ones and those in the way */
+	int replays; /* of the action, without cancelled and expired ones and those in the way */
 	/* The latest earlier replay of the same action, if there is one. */
 	bool has_earlier;
 	bool in_same_batch;
@@ -87,6 +88,7 @@ typedef struct ReplayItem
 	bool earlier_had_none; /* it was delivered, without effect */
 	/* Where the row went. */
 	bool in_lane; /* it has a fingerprint */
+	OptionalTime expires_at;
 	int64 lane;
 	int64 outbox_id;
 	ItemPointerData tid;
@@ -99,6 +101,7 @@ typedef struct Judge
 	Oid schema;
 	const ReplayQuery *query;
 	Grants *grants;
+	GrantPurpose purpose;          /* for which one must cover a record */
 	const text *provider_override; /* NULL: none */
 	Snapshot snapshot;
 	bool is_open; /* the outbox, which is opened when first needed */

@@ -34,6 +34,7 @@
 #include "base/triggers.h"
 #include "replay/earlier_replays.h"
 #include "replay/enqueue.h"
+#include "replay/expiry.h"
 #include "replay/outbox_int.h"
 #include "replay/patch_payload.h"
 #include "replay/reconstruct.h"
@@ -98,6 +99,8 @@ fill_row(Outbox *outbox, TupleTableSlot *slot, const ReplayItem *item, const Act
 				 TimestampTzGetDatum(action->starts_at.time));
 	set_optional(values, nulls, Anum_outbox_ends_at, action->ends_at.given,
 				 TimestampTzGetDatum(action->ends_at.time));
+	set_optional(values, nulls, Anum_outbox_expires_at, item->expires_at.given,
+				 TimestampTzGetDatum(item->expires_at.time));
 	FillSlot(&outbox->writer, slot, values, nulls, Natts_outbox);
 }
 
@@ -218,6 +221,7 @@ assign_ids(Outbox *outbox, ReplayItem **rows, int count)
 			!SameText(item_provider(outbox, item), segment->provider))
 			segment = add_segment(outbox, item);
 		segment->last_id = item->outbox_id;
+		AddExpiry(segment, item->expires_at);
 		(void) NextDueTime(&outbox->pacer, 1);
 	}
 }
@@ -274,6 +278,7 @@ prepare_run(Outbox *outbox, ReplayItem **items, int count, ReplayItem **rows, in
 			SetReason(item, REASON_LABELS, NULL);
 			continue;
 		}
+		item->expires_at = ActionExpiry(outbox->query, item->record, &action.ends_at);
 		item->in_lane = action.fingerprint != NULL;
 		item->lane = item->in_lane ? ActionLane(item->record->tenant, action.fingerprint) : 0;
 		fill_row(outbox, outbox->slots[n], item, &action, payload);

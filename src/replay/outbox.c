@@ -51,6 +51,7 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 
 	outbox->context = CurrentMemoryContext;
 	outbox->schema = schema;
+	outbox->query = query;
 	outbox->created_at = now;
 	BeginPace(&outbox->pacer, query->start_at.given ? Max(query->start_at.time, now) : now,
 			  query->rate_value, 0);

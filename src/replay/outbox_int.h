@@ -34,6 +34,7 @@ struct Outbox
 {
 	MemoryContext context;
 	Oid schema;
+	const ReplayQuery *query; /* that the batch is made by; it outlives the outbox */
 	pg_uuid_t namespace;
 	int64 batch_id; /* 0: not drawn yet */
 	TimestampTz created_at;

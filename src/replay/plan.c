@@ -556,6 +556,7 @@ describe_change(const PlanCounts *then, const PlanCounts *now)
 	static const Reason replayed[] = {REASON_WAITING, REASON_RUNNING, REASON_IN_DOUBT,
 									  REASON_DELIVERED};
 	static const Reason not_granted[] = {REASON_NO_GRANT};
+	static const Reason expired[] = {REASON_EXPIRED};
 	StringInfoData list;
 	StringInfoData text;
 	int64 other = 0;
@@ -564,6 +565,7 @@ describe_change(const PlanCounts *then, const PlanCounts *now)
 		other += Max(now->reasons[reason] - then->reasons[reason], 0);
 	other -= Max(more_of(then, now, replayed, lengthof(replayed)), 0);
 	other -= Max(more_of(then, now, not_granted, lengthof(not_granted)), 0);
+	other -= Max(more_of(then, now, expired, lengthof(expired)), 0);
 	initStringInfo(&list);
 	append_change(&list, now->matched - then->matched, "record has come", "records have come");
 	append_change(&list, then->matched - now->matched, "record has gone", "records have gone");
@@ -573,6 +575,8 @@ describe_change(const PlanCounts *then, const PlanCounts *now)
 				  "is no longer covered by a grant", "are no longer covered by a grant");
 	append_change(&list, more_of(now, then, not_granted, lengthof(not_granted)),
 				  "is now covered by a grant", "are now covered by a grant");
+	append_change(&list, more_of(then, now, expired, lengthof(expired)), "has expired since",
+				  "have expired since");
 	append_change(&list, other, "cannot be replayed for another reason",
 				  "cannot be replayed for other reasons");
 	if (list.len == 0)

@@ -438,6 +438,22 @@ IsLabelledNotification(const AuditRecord *record)
 }
 
 /*
+ * When what a record's action is about ends, as far as it says so.
+ */
+OptionalTime
+RecordEndsAt(const AuditRecord *record)
+{
+	OptionalTime ends_at = {false};
+	JsonbValue value;
+	bool is_exact;
+
+	if (metadata_string(record, EXACT_ENDS_AT, &value))
+		ends_at.given =
+			ParseRfc3339(value.val.string.val, value.val.string.len, &ends_at.time, &is_exact);
+	return ends_at;
+}
+
+/*
  * Whether a record's action has a dedup key; sets *hash to a hash of it.
  */
 bool

@@ -32,6 +32,7 @@ extern void CheckReadable(const AuditRecord *record);
 extern bool IsLabelledReplay(const AuditRecord *record);
 extern bool IsLabelledNotification(const AuditRecord *record);
 extern text *ReplayedFrom(const AuditRecord *record);
+extern OptionalTime RecordEndsAt(const AuditRecord *record);
 extern bool HasDedupKey(const AuditRecord *record, uint32 *hash);
 extern bool ReconstructAction(const AuditRecord *record, const char *patch_label, Action *action);
 

@@ -29,6 +29,7 @@ typedef struct BulkResult
 	int failed;
 	int skipped;
 	int64 effective; /* passed over: their actions took effect, or will */
+	int64 expired;   /* the same: their actions had expired */
 	Jsonb *results;
 	char *next_cursor; /* NULL: at the end */
 } BulkResult;
@@ -158,6 +159,7 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 	if (GatherRecords(&call, query, PG_INT64_MAX, &gathered))
 		result->next_cursor = MakeCursor(query, &gathered.last);
 	result->effective = gathered.effective;
+	result->expired = gathered.expired;
 	if (plan == NULL)
 		RequirePlan(query, "acteon_replay_bulk", gathered.count);
 	RefuseWithoutApproval(call.schema, call.caller, gathered.count);
@@ -172,6 +174,7 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 	MemoryContextSwitchTo(caller_context);
 	CloseAuditTable(&call.audit);
 	NoticeEffective(result->effective);
+	NoticeExpired(result->expired);
 }
 
 /*
@@ -237,5 +240,6 @@ acteon_replay_bulk_jsonb(PG_FUNCTION_ARGS)
 		PushNull(&state, "batch_id");
 	PushString(&state, "next_cursor", result.next_cursor);
 	PushNumber(&state, "effective", result.effective);
+	PushNumber(&state, "expired", result.expired);
 	PG_RETURN_JSONB_P(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
 }

@@ -26,14 +26,10 @@
 #include "replay/replay_call.h"
 
 /*
- * Check the role of the current user, whose call it is, and open the audit
- * table: what each transaction of a call begins with.
- *
- * The role is checked before all else: a caller needs a grant as admin or
- * operator, whatever it covers; a superuser needs none.
+ * Begin a call of the current user, whose rights are read.
  */
-void
-OpenCall(ReplayCall *call, Oid schema)
+static void
+open_call(ReplayCall *call, Oid schema)
 {
 	call->schema = schema;
 	call->caller = GetUserId();
@@ -43,17 +39,60 @@ OpenCall(ReplayCall *call, Oid schema)
 	call->batch = NULL;
 	call->outbox = NULL;
 	call->grants = LoadGrants(call->caller, call->schema);
-	if (!GrantsMayReplay(call->grants))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("insufficient permissions: replay requires admin or operator role"),
-			 errdetail("Role \"%s\" has no such grant in acteon_grants.",
-					   GetUserNameFromId(call->caller, false)),
-			 errhint(
-				 "The owner of acteon_grants can insert one for this role, or for a role whose rights it inherits. See \"Who may do what\" in doc/operations.md.")));
+}
+
+/*
+ * Refuse the caller for want of a grant of one of the roles that are named.
+ */
+ACTEON_NORETURN static void
+report_no_grant(const ReplayCall *call, const char *what, const char *roles)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		 errmsg("insufficient permissions: %s requires %s role", what, roles),
+		 errdetail("Role \"%s\" has no such grant in acteon_grants.",
+				   GetUserNameFromId(call->caller, false)),
+		 errhint(
+			 "The owner of acteon_grants can insert one for this role, or for a role whose rights it inherits. See \"Who may do what\" in doc/operations.md.")));
+}
+
+/*
+ * Open the audit table.
+ */
+static void
+open_audit(ReplayCall *call)
+{
 	OpenAuditTable(&call->audit, call->schema);
 	call->audit.grants = call->grants;
+}
+
+/*
+ * Check the role of the current user, whose call it is, and open the audit
+ * table: what each transaction of a call begins with.
+ *
+ * The role is checked before all else: a caller needs a grant as admin or
+ * operator, whatever it covers; a superuser needs none.
+ */
+void
+OpenCall(ReplayCall *call, Oid schema)
+{
+	open_call(call, schema);
+	if (!GrantsMayReplay(call->grants))
+		report_no_grant(call, "replay", "admin or operator");
+	open_audit(call);
+}
+
+/*
+ * The same for a call that only shows what a replay would do: a grant as viewer will do.
+ */
+void
+OpenShowingCall(ReplayCall *call, Oid schema)
+{
+	open_call(call, schema);
+	if (!GrantsMayRead(call->grants))
+		report_no_grant(call, "preview", "admin, operator or viewer");
+	open_audit(call);
 }
 
 /*

@@ -30,6 +30,7 @@ typedef struct ReplayCall
 } ReplayCall;
 
 extern void OpenCall(ReplayCall *call, Oid schema);
+extern void OpenShowingCall(ReplayCall *call, Oid schema);
 extern void
 BeginCall(ReplayCall *call, FunctionCallInfo fcinfo, const char *function, const char *reason);
 extern void CheckMayPatch(const ReplayCall *call, const ReplayQuery *query);

@@ -86,6 +86,7 @@ gather_window(ReplayCall *call, const ReplayQuery *query, const AuditRecord *rec
 		{
 			gathered->passed_over++;
 			gathered->effective += items[i].reason == REASON_EFFECTIVE;
+			gathered->expired += items[i].reason == REASON_EXPIRED;
 		}
 		else
 			keep_item(gathered, &items[i]);
@@ -147,6 +148,23 @@ NoticeEffective(int64 count)
 							   " records were passed over: their actions took effect, or will",
 							   (unsigned long) count, count),
 				 errhint("allow_effective => true replays them, too.")));
+}
+
+/*
+ * Raise a NOTICE with the number of records that were passed over because their
+ * actions had expired.
+ */
+void
+NoticeExpired(int64 count)
+{
+	if (count > 0)
+		ereport(
+			NOTICE,
+			(errmsg_plural(INT64_FORMAT " record was passed over: its action has expired",
+						   INT64_FORMAT " records were passed over: their actions have expired",
+						   (unsigned long) count, count),
+			 errhint(
+				 "A longer expire_after replays those that are too old for it, allow_ended => true those whose ends_at has passed.")));
 }
 
 /*

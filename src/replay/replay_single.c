@@ -22,10 +22,22 @@
 #include "replay/asked.h"
 #include "replay/earlier_replays.h"
 #include "replay/enqueue.h"
+#include "replay/expiry.h"
 #include "replay/replay_call.h"
 
 PG_FUNCTION_INFO_V1(acteon_replay_uuid);
 PG_FUNCTION_INFO_V1(acteon_replay_text);
+
+/*
+ * The detail of an action that has expired.
+ */
+static int
+expired_detail(const ReplayQuery *query, const AuditRecord *record)
+{
+	OptionalTime expiry = RecordExpiry(query, record);
+
+	return errdetail("It was of use until %s.", timestamptz_to_str(expiry.time));
+}
 
 /*
  * Raise the error of an action that is not replayed.
@@ -80,6 +92,13 @@ report_reason(const ReplayCall *call, const ReplayQuery *query, const AuditRecor
 								   : 0,
 		 reason == REASON_ATTACHMENTS || reason == REASON_MAYBE_ATTACHMENTS
 			 ? errhint("Pass allow_partial => true to replay it without them.")
+			 : 0,
+		 reason == REASON_EXPIRED ? expired_detail(query, record) : 0,
+		 reason == REASON_EXPIRED
+			 ? IsTooOld(query, record)
+				   ? errhint(
+						 "Pass a longer expire_after, or leave it out, to replay it nevertheless.")
+				   : errhint("Pass allow_ended => true to replay it nevertheless.")
 			 : 0));
 }
 

@@ -31,6 +31,7 @@
 #include "batch/batch_state.h"
 #include "batch/breaker.h"
 #include "batch/canary.h"
+#include "batch/steer_part.h"
 #include "queue/pace.h"
 #include "queue/tally.h"
 #include "queue/untaken.h"
@@ -78,6 +79,7 @@ typedef struct Runner
 	bool begins;             /* this call has written the batch down */
 	bool was_paused;         /* the caller knows */
 	int64 effective;         /* records passed over because their actions took effect */
+	int64 expired;           /* and because they had expired */
 	int64 finished;          /* actions of the batch that had ended when that was last looked at */
 	TimestampTz finished_at; /* when others had */
 	TimestampTz told_at;
@@ -242,6 +244,7 @@ add_records(Runner *runner, BatchRow *batch, int64 room)
 			   (int) Min(Min(chunk, room), records_left(&query, batch)));
 	more = GatherRecords(&call, &query, chunk, &gathered);
 	runner->effective += gathered.effective;
+	runner->expired += gathered.expired;
 	if (call.outbox != NULL)
 	{
 		UseOutbox(&call, &query, &saved);
@@ -326,7 +329,10 @@ replay_chunk(Runner *runner, BatchRow *batch)
 		}
 		else
 		{
+			int64 before = held.row.last_outbox_id;
+
 			UpdateBatch(&held, batch);
+			ApplyParts(&held, runner->schema, before, GetCurrentTimestamp());
 			(void) AdvanceCanary(&held, runner->schema, caller, GetCurrentTimestamp());
 		}
 		PopActiveSnapshot();
@@ -610,6 +616,7 @@ RunBatch(Oid schema, int64 batch_id, int chunk, bool begins, BatchCounts *counts
 	}
 	error_context_stack = callback.previous;
 	NoticeEffective(runner.effective);
+	NoticeExpired(runner.expired);
 	MemoryContextDelete(runner.scope_context);
 	MemoryContextDelete(runner.context);
 	return course != COURSE_GONE;

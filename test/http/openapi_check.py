@@ -294,6 +294,9 @@ def values_of(name, parameter):
     elif schema["type"] == "array":
         good += ["a", "a,b", "a,+b", "[]", urllib.parse.quote('["a,b", ""]')]
         bad += ["", "a,,b", ",", "[a]", "[1]", "[null]", "[", urllib.parse.quote('{"a": 1}') + ","]
+        if "minItems" in schema:
+            good.remove("[]")
+            bad.append("[]")
     elif schema.get("format") == "date-time":
         good += ["2026-01-15T12:00:00Z", "2026-01-15T13:00:00.5+01:00", "2026-01-15T13:00:00%2B01:00"]
         bad += ["yesterday", "2026-01-15", "2026-01-15T12:00:00"]
@@ -370,7 +373,7 @@ def walk_all():
         said = 400 if method.upper() == "POST" else 404 if missing else 200
         described(operation_id, "body that says something", said, body='{"tenant": "x"}', **good)
         described(operation_id, "body that is too large", 413, headers={"Content-Length": str(1 << 30)}, **good)
-        said = 400 if operation_id == "replay_audit" else 404 if missing else 200
+        said = 400 if operation_id in ("replay_audit", "pause_batch", "resume_batch", "cancel_batch") else 404 if missing else 200
         described(operation_id, "unknown parameter", said, query="&".join(filter(None, [good["query"], "x=y"])), key=options["operator"])
         if method == "GET":
             described(operation_id, "HEAD", 200, method="HEAD", **good)

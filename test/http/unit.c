@@ -375,8 +375,11 @@ test_parameters(void)
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		read_as(cases[i].query, CALL_HTTP_BULK, cases[i].expected);
-	read_as("limit=x&tenant=%00&before=x&ramp=x&reason=r&reason_=s", CALL_HTTP_STEERING,
-			"{\"reason\": \"r\"}");
+	read_as("reason=r", CALL_HTTP_STEERING, "{\"reason\": \"r\"}");
+	/* What is misspelt would leave a call that is about all of the batch. */
+	read_as("reason=r&tennant=acme", CALL_HTTP_STEERING, "unknown parameter: tennant");
+	read_as("limit=5", CALL_HTTP_STEERING, "unknown parameter: limit");
+	read_as("tenant=%00", CALL_HTTP_STEERING, "tenant is not text in UTF-8");
 	read_as("reason=r&dedup=drop&nobody=7", CALL_HTTP_SINGLE,
 			"{\"reason\": \"r\", \"dedup\": \"drop\"}");
 	read_as("reason=r&limit=7", CALL_HTTP_SINGLE, "limit is not for the replay of a single action");

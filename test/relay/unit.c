@@ -840,7 +840,7 @@ test_claims(void)
 static void
 test_metrics_batches(void)
 {
-	static const BatchFigures batches[] = {{7, {1, 2, 3, 4, 5}, true},
+	static const BatchFigures batches[] = {{7, {1, 2, 3, 4, 5, 6}, true},
 										   {INT64_MAX, {INT64_MAX}, false}};
 	char *path = Format("%s/batches", scratch);
 	char *text;

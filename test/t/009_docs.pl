@@ -80,7 +80,13 @@ is(@differs ? "line $differs[0]: " . ($is[ $differs[0] ] // '') : '', @differs ?
 
 # What the statements of a page need besides the incident, and are not to change.
 my %before = (
-	'doc/handbook.md' => q{DELETE FROM acteon_grants; DROP ROLE oncall, gateway;},
+	'doc/handbook.md' => q{
+		DELETE FROM acteon_grants; DROP ROLE oncall, gateway;
+		-- The batch that is steered, and who takes it over.
+		ALTER SEQUENCE acteon_replay_batch_id_seq RESTART WITH 2;
+		SELECT acteon_replay_bulk(provider => 'email', lost => true, max_records => 1000);
+		CREATE ROLE colleague;
+		INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('colleague', 'operator', '{*}', '{*}', '{*}');},
 	'doc/relay.md' => q{
 		-- The numbers of other pages' batches are not given back.
 		ALTER SEQUENCE acteon_replay_batch_id_seq RESTART;

@@ -206,9 +206,9 @@ is($node->safe_psql($copy, q{SELECT count(*) FROM acteon_outbox_claim('c'); SELE
 # Who started a batch: the role, not its name.
 my $pause = sub {
 	my ($server, $database, $user, $reason) = @_;
-	return fails_with($server, "SELECT acteon_replay_pause((SELECT id FROM acteon_replay_batch WHERE reason = '$reason'), 'x')", as($server, $database, $user));
+	return fails_with($server, "SELECT acteon_replay_resume((SELECT id FROM acteon_replay_batch WHERE reason = '$reason'), 'x')", as($server, $database, $user));
 };
-my $not = qr/^42501: insufficient permissions: batch \d+ can be steered by the role that started it, and by admins$/;
+my $not = qr/^42501: insufficient permissions: batch \d+ can be steered by the role that started it, by its members, and by admins$/;
 is($pause->($node, 'postgres', 'alicia', 'of alice'), 'done', 'a role that was renamed steers its batch');
 like($pause->($node, 'postgres', 'alice', 'of alice'), $not, '… and a later role of its name does not');
 like($pause->($node, 'postgres', 'gone', 'of gone'), $not, '… nor does one that was dropped and made again');

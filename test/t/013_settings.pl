@@ -44,7 +44,7 @@ $node->safe_psql('postgres', q{
 	GRANT INSERT, SELECT ON claimed TO op;
 	SELECT make_record('id-' || i, at => timestamptz '2026-03-29 00:59:59.999999+00' + i * interval '1 h', tenant => CASE WHEN i % 5 = 4 THEN 'globex' ELSE 'acme' END,
 		outcome => (ARRAY['failed', 'circuit_open', 'executed', 'pending', 'throttled'])[1 + i % 5], payload => jsonb_build_object('n', i * 0.1, 'big', 1e300::numeric, 'text', CASE WHEN i > 0 THEN chr(233) || chr(8364) END || '\\x"', 'at', '2026-02-01'),
-		metadata => jsonb_build_object('__starts_at', '2026-03-29T01:30:00.123456789Z', '__ends_at', '2026-10-25T02:30:00+02:00', '__fingerprint', 'f' || i % 3, 'price', 1.10, 'k', CASE WHEN i > 0 THEN chr(233) END))
+		metadata => jsonb_build_object('__starts_at', '2026-03-29T01:30:00.123456789Z', '__ends_at', '2996-10-25T02:30:00+02:00', '__fingerprint', 'f' || i % 3, 'price', 1.10, 'k', CASE WHEN i > 0 THEN chr(233) END))
 	FROM generate_series(0, 19) AS i;
 	CREATE TABLE kept AS TABLE acteon_audit;
 });
@@ -57,7 +57,7 @@ my $scenario = q{
 	INSERT INTO public.seen (what, value) SELECT 'signature', public.acteon_error_signature('at 2026-03-29 01:00:00.5+02:00 1.50 "x"');
 	INSERT INTO public.seen (what, value) SELECT 'single', row(r.*)::text FROM public.acteon_replay('id-0', reason => 'because') AS r;
 	INSERT INTO public.seen (what, value) SELECT 'bulk', row(replayed, failed, skipped, results, next_cursor)::text FROM public.acteon_replay_bulk(tenant => 'acme', outcome => 'failed,circuit_open', from_time => '2026-03-29 00:00:00+00', to_time => '2026-04-01 00:00:00+00', max_records => 3, rate => 0.125, include_replayed => true);
-	CALL public.acteon_replay_run('{"lost": true, "from": "2026-03-29T00:00:00.5Z", "to": "2026-04-01T00:00:00+02:00", "rate": 1000}', chunk => 2, reason => 'all');
+	CALL public.acteon_replay_run('{"lost": true, "from": "2026-03-29T00:00:00.5Z", "to": "2026-04-01T00:00:00+02:00", "rate": 1000, "expire_after": "P90Y1M2DT1H30.5S"}', chunk => 2, reason => 'all');
 	INSERT INTO public.seen (what, value) SELECT 'limit', public.acteon_replay_limit_set(tenant => 'acme', rate => 100000000.5, concurrency => 1000, reason => 'agreed')::text;
 	INSERT INTO public.seen (what, value) SELECT 'closed', public.acteon_replay_breaker_close('push')::text;
 	INSERT INTO public.seen (what, value) SELECT 'notify', public.acteon_replay_notify_set('ops', 'push', 'message', 'ops', 'acme', '{"text": "{{summary}}", "share": 0.5, "actions": "{{replayed}}"}', events => '{cancelled,finished}', tenants => '{acme}', reason => 'agreed')::text;
@@ -82,7 +82,7 @@ my $scenario = q{
 # What is there afterwards, in a session that has set nothing; times of the run itself are left out.
 my $result = q{
 	SELECT what, value FROM seen ORDER BY n;
-	SELECT 'outbox', row(id, batch_id, action_id, generation, original_action_id, namespace, tenant, provider, action_type, payload, labels, dedup_key, status, fingerprint, starts_at, ends_at) FROM acteon_dispatch_outbox ORDER BY id;
+	SELECT 'outbox', row(id, batch_id, action_id, generation, original_action_id, namespace, tenant, provider, action_type, payload, labels, dedup_key, status, fingerprint, starts_at, ends_at, expires_at) FROM acteon_dispatch_outbox ORDER BY id;
 	SELECT 'segment', row(first_id, last_id, batch_id, attempt, was_claimed, lane) FROM acteon_dispatch_segment ORDER BY first_id;
 	SELECT 'delivery', row(outbox_id, state, outcome, error, effect, resend) FROM acteon_dispatch_delivery ORDER BY outbox_id;
 	SELECT 'batch', row(id, requested_by, reason, query, replayed, failed, skipped, passed_over, failures, scope, matched, chunk, cursor, is_complete, rate, stopped) FROM acteon_replay_batch ORDER BY id;

@@ -208,6 +208,12 @@ call(q{
 	SELECT public.acteon_replay_pause(1);
 	SELECT public.acteon_replay_resume(1);
 	SELECT public.acteon_replay_set_rate(1, 5);
+	SELECT public.acteon_replay_pause(1, tenant => 'acme', provider => 'email', action_ids => '{f-1}');
+	SELECT public.acteon_replay_set_rate(1, 5, tenant => 'acme');
+	SELECT public.acteon_replay_resume(1, tenant => 'acme');
+	SELECT public.acteon_replay_resume(1, parts => true);
+	SELECT public.acteon_replay_set_start(1, NULL);
+	SELECT public.acteon_replay_hand_over(1, 'postgres'::pg_catalog.regrole);
 	SELECT public.acteon_replay_limit_set(provider => 'push', rate => 100000, concurrency => 100000, reason => 'r');
 	SELECT public.acteon_replay_limit_set(tenant => 'acme', concurrency => 100000);
 	SELECT public.acteon_replay_breaker_close('push');
@@ -259,6 +265,17 @@ call(q{
 });
 my @leased = split /\n/, $node->safe_psql('postgres', q{SELECT format('{%s} {%s}', id, lease_token) FROM acteon_dispatch_segment, generate_series(first_id, last_id) AS id WHERE lease_token IS NOT NULL ORDER BY id});
 call(join('', map { my ($one, $lease) = split / /; qq{SELECT public.acteon_outbox_reject('$one', '$lease', '{no}');\n} } @leased));
+# What expires before it is claimed.
+$node->safe_psql('postgres', q{SELECT make_record('late-' || i, tenant => 'acme', outcome => 'quota_exceeded', at => now()) FROM generate_series(1, 3) AS i});
+call(q{
+	SELECT public.acteon_replay_preview(outcome => 'quota_exceeded', expire_after => '1 h', allow_ended => true, rate => 1);
+	CALL public.acteon_replay_run('{"outcome": "quota_exceeded", "expire_after": "PT1H"}');
+});
+$node->safe_psql('postgres', q{
+	UPDATE acteon_dispatch_outbox SET expires_at = now() - interval '1 s' WHERE expires_at IS NOT NULL;
+	UPDATE acteon_dispatch_segment SET expires_at = now() - interval '1 s' WHERE expires_at IS NOT NULL});
+call(q{SELECT pg_catalog.count(*) FROM public.acteon_outbox_claim('c', 100)});
+is($node->safe_psql('postgres', q{SELECT count(*) FROM acteon_dispatch_delivery WHERE state = 'expired'}), 3, 'some have expired');
 my $superuser = $node->safe_psql('postgres', 'SELECT current_user');
 # A table whose indexes give no order, and one on another server.
 $node->safe_psql('postgres', q{DO $$ DECLARE i regclass; BEGIN

@@ -141,14 +141,49 @@ answers(steer('op_acme', 3, 'pause'), 200, { batch_id => 3, state => 'finished',
 is(sql('SELECT stopped IS NULL FROM acteon_replay_batch WHERE id = 3'), 't', '… so it is not');
 
 my $before = sql('SELECT count(*) FROM acteon_replay_log');
+my $steered = 'can be steered by the role that started it, by its members, and by admins';
+my $restrained = 'can be paused and cancelled by the role that started it, by its members, and by admins and operators of all of it';
 foreach my $what (qw(pause resume cancel))
 {
-	answers(steer($_->[0], $_->[1], $what), 403, { error => "insufficient permissions: batch $_->[1] can be steered by the role that started it, and by admins" }, "$_->[0] may not $what batch $_->[1]")
-		foreach [ 'op_acme_2', 6 ], [ 'viewer_acme', 6 ], [ 'op_globex', 6 ], [ 'nobody', 6 ], [ 'admin_acme', 8 ], [ 'op_globex', 7 ];
+	my $who = $what eq 'resume' ? $steered : $restrained;
+
+	answers(steer($_->[0], $_->[1], $what), 403, { error => "insufficient permissions: batch $_->[1] $who" }, "$_->[0] may not $what batch $_->[1]")
+		foreach [ 'viewer_acme', 6 ], [ 'op_globex', 6 ], [ 'nobody', 6 ], [ 'admin_acme', 8 ], [ 'op_globex', 7 ], $what eq 'resume' ? [ 'op_acme_2', 6 ] : ();
 	answers($http->client->post("/v1/replay/batches/6/$what"), 401, qr/error/, '… and without a key nothing is told');
 }
 is(sql('SELECT count(*) FROM acteon_replay_log'), $before, 'none of which has done anything');
 is(sql('SELECT stopped IS NULL FROM acteon_replay_batch WHERE id = 6'), 't', 'the batch runs');
+
+# Another operator of all of it may pause it, and not resume it.
+answers(steer('op_acme_2', 6, 'pause'), 200, qr/"paused"/, 'an operator whose grants cover all of it pauses it');
+answers(steer('op_acme_2', 6, 'resume'), 403, { error => "insufficient permissions: batch 6 $steered" }, '… and cannot resume it');
+answers(steer('op_acme', 6, 'resume'), 200, qr/"running"/, 'who has started it can');
+
+# A part of a batch.
+sql(q{
+	SELECT make_record('p-' || n, tenant => CASE WHEN n <= 3 THEN 'acme' ELSE 'globex' END, provider => CASE WHEN n % 3 = 0 THEN 'sms' ELSE 'email' END, at => '2026-03-01 12:00+00'::timestamptz + n * interval '1 s') FROM generate_series(1, 6) AS n
+});
+my $mixed = $client{boss}->post('/v1/audit/replay?from=2026-03-01T00:00:00Z&reason=parts')->{headers}{'acteon-batch-id'};
+
+sub paused
+{
+	return sql("SELECT coalesce(string_agg(original_action_id, ' ' ORDER BY outbox_id), '') FROM acteon_replay_items($mixed) WHERE paused");
+}
+answers(steer('boss', $mixed, 'pause?tenant=acme'), 200, { batch_id => 0 + $mixed, state => 'running', waiting => 6, in_flight => 0, cancelled => 0 }, 'a tenant is paused');
+is(paused(), 'p-1 p-2 p-3', '… and nothing else');
+is($client{boss}->get("/v1/replay/batches/$mixed")->{json}{paused}, 3, '… which is shown');
+answers(steer('boss', $mixed, 'pause?provider=sms&action_ids=p-6,none&reason=r'), 200, qr/"running"/, 'an action, if it is of a provider');
+is(paused(), 'p-1 p-2 p-3 p-6', '… is paused, too');
+answers(steer('boss', $mixed, 'resume?action_ids=p-1&action_ids=%5B%22p-6%22%5D'), 200, qr/"running"/, 'actions are resumed by their ids');
+is(paused(), 'p-2 p-3', '… and nothing else');
+answers(steer('boss', $mixed, 'cancel?tenant=globex&provider=email'), 200, { batch_id => 0 + $mixed, state => 'running', waiting => 4, in_flight => 0, cancelled => 2 }, 'a part is cancelled');
+answers(steer('boss', $mixed, "cancel?$_->[0]"), $_->[1], { error => $_->[2] }, "nothing is cancelled by cancel?$_->[0]") foreach
+	[ 'tennant=acme', 400, 'unknown parameter: tennant' ],
+	[ 'tenant=', 404, "batch $mixed has no actions of tenant \"\"" ],
+	[ 'tenant=initech', 404, "batch $mixed has no actions of tenant \"initech\"" ],
+	[ 'action_ids=%5B%5D', 400, 'action_ids must not be empty' ],
+	[ 'tenant=acme&tenant=globex', 400, 'tenant is given twice' ];
+is(sql("SELECT cancelled || ' of ' || replayed || coalesce(stop_reason, '') FROM acteon_replay_batches WHERE batch_id = $mixed"), '2 of 6', '… indeed');
 
 is($http->stop, 0, 'the server ends well');
 done_testing();

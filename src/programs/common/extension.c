@@ -19,7 +19,9 @@ const char extension_find_sql[] = "SELECT n.nspname, e.extversion, "
 																											   "WHERE a.attrelid OPERATOR(pg_catalog.=) "
 																											   "pg_catalog.to_regclass(pg_catalog.format('%I.acteon_outbox_stats', n.nspname)) "
 																											   "AND a.attname OPERATOR(pg_catalog.=) 'held'), " HAS_FUNCTION(
-																												   "acteon_outbox_describe(int8[])") " "
+																												   "acteon_outbox_describe(int8[])") ", EXISTS (SELECT FROM pg_catalog.pg_proc AS p WHERE p.pronamespace OPERATOR(pg_catalog.=) n.oid "
+																																					 "AND p.proname OPERATOR(pg_catalog.=) 'acteon_outbox_claim' "
+																																					 "AND 'expires_at'::pg_catalog.text OPERATOR(pg_catalog.=) ANY (p.proargnames)) "
 																																					 "FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace "
 																																					 "AS n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace "
 																																					 "WHERE e.extname OPERATOR(pg_catalog.=) 'acteon_replay'";
@@ -35,6 +37,7 @@ ExtensionSkillsRead(const PGresult *result)
 		.sleep = strcmp(PQgetvalue(result, 0, 3), "t") == 0,
 		.doubts = strcmp(PQgetvalue(result, 0, 4), "t") == 0,
 		.describes = strcmp(PQgetvalue(result, 0, 5), "t") == 0,
+		.expiry = strcmp(PQgetvalue(result, 0, 6), "t") == 0,
 	};
 }
 

@@ -18,6 +18,7 @@ typedef struct ExtensionSkills
 	bool ids;       /* answers name the action's id, and a doubt can be told */
 	bool sleep;     /* a consumer can say that it sleeps */
 	bool doubts;    /* the figures of the queue tell of doubts */
+	bool expiry;    /* a claim tells when actions expire */
 	bool describes; /* it tells what is known of actions besides their body */
 } ExtensionSkills;
 

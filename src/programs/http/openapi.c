@@ -48,6 +48,7 @@ static const struct
 	[KIND_INTEGER] = {"integer", NULL}, [KIND_BOOLEAN] = {"boolean", NULL},
 	[KIND_NUMBER] = {"number", NULL},   [KIND_BATCH] = {"integer", "int64"},
 	[KIND_TEXTS] = {"array", NULL},     [KIND_JSON] = {NULL, NULL},
+	[KIND_INTERVAL] = {"string", NULL},
 };
 
 /*
@@ -58,7 +59,8 @@ append_value(Buffer *json, const ReplayOption *option, const char *value)
 {
 	if (option->kind == KIND_TEXTS)
 		BufferAppendChar(json, '[');
-	if (option->kind == KIND_TEXT || option->kind == KIND_TIME || option->kind == KIND_TEXTS)
+	if (option->kind == KIND_TEXT || option->kind == KIND_TIME || option->kind == KIND_TEXTS ||
+		option->kind == KIND_INTERVAL)
 		JsonAppendExactString(json, value);
 	else
 		BufferAppendText(json, value);
@@ -121,7 +123,7 @@ append_schema(Buffer *json, const ReplayOption *option)
 	append_member(json, option, "maximum", option->most);
 	append_member(json, option, "exclusiveMaximum", option->below);
 	if (option->not_empty)
-		BufferAppendText(json, ", \"minLength\": 1");
+		BufferPrint(json, ", \"%s\": 1", option->kind == KIND_TEXTS ? "minItems" : "minLength");
 	BufferAppendChar(json, '}');
 }
 

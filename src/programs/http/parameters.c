@@ -5,8 +5,8 @@
  * A query string is application/x-www-form-urlencoded (the URL Standard of the
  * WHATWG): + is a blank.  A client that writes the + of a time zone unescaped
  * nevertheless means a plus, and a time contains no blank after the hours.
- * Unknown parameters are ignored, as in the gateway, but not by a replay of many: a
- * filter that is misspelled would select more than was meant.
+ * Unknown parameters are ignored, as in the gateway, but not by a replay of many, nor by
+ * what steers a batch: a filter that is misspelled would select more than was meant.
  *
  * The table of options (options.def) defines the parameters.  Values are only
  * checked to have the form that the extension's query requires; whether they
@@ -367,6 +367,8 @@ shape(const ReplayOption *option, char **value)
 		case KIND_TEXTS: /* add_value has done so */
 			return *value != NULL ? NULL
 								  : DuplicateText("ids, separated by commas, or a JSON array");
+		case KIND_INTERVAL: /* the extension reads it */
+			return NULL;
 		case KIND_JSON:
 			return is_json(*value) ? NULL : DuplicateText("JSON other than null");
 		case KIND_BATCH:
@@ -473,7 +475,8 @@ take_pair(Parameters *parameters, const char *pair, size_t len, unsigned call)
 	/* Whoever gives it to a single action would think that it counts. */
 	else if (name != NULL && call == CALL_HTTP_SINGLE && find_option(name, CALLS_HTTP) != NULL)
 		wrong = Format("%s is not for the replay of a single action", name);
-	else if (option == NULL && call == CALL_HTTP_BULK)
+	/* Without what was misspelt, it would be about more. */
+	else if (option == NULL && (call == CALL_HTTP_BULK || call == CALL_HTTP_STEERING))
 		wrong = report_unknown(name);
 	free(name);
 	return wrong;
@@ -541,7 +544,8 @@ ParametersToQuery(const Parameters *parameters, Buffer *json)
 		if (value == NULL || (ReplayOptions[id].calls & CALL_QUERY) == 0)
 			continue;
 		BufferPrint(json, "%s\"%s\": ", json->len > 1 ? ", " : "", ReplayOptions[id].key);
-		if (ReplayOptions[id].kind == KIND_TEXT || ReplayOptions[id].kind == KIND_TIME)
+		if (ReplayOptions[id].kind == KIND_TEXT || ReplayOptions[id].kind == KIND_TIME ||
+			ReplayOptions[id].kind == KIND_INTERVAL)
 			JsonAppendExactString(json, value);
 		else
 			BufferAppendText(json, value);

@@ -34,7 +34,12 @@
 	"SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'state', s.state, " \
 	"'waiting', s.waiting, 'in_flight', s.in_flight, 'cancelled', s.cancelled)::pg_catalog.text, " \
 	"$1::pg_catalog.int8, NULL " \
-	"FROM $s." function "(batch_id => $1::pg_catalog.int8, reason => $2::pg_catalog.text) AS s"
+	"FROM $s." function "(batch_id => $1::pg_catalog.int8, reason => $2::pg_catalog.text, " \
+	"tenant => $3::pg_catalog.text, provider => $4::pg_catalog.text, " \
+	"action_ids => CASE WHEN $5::pg_catalog.text IS NOT NULL THEN ARRAY(SELECT CASE " \
+	"WHEN pg_catalog.jsonb_typeof(e.id) OPERATOR(pg_catalog.=) 'string'::pg_catalog.text " \
+	"THEN e.id OPERATOR(pg_catalog.#>>) '{}'::pg_catalog.text[] END " \
+	"FROM pg_catalog.jsonb_array_elements($5::pg_catalog.jsonb) AS e (id)) END) AS s"
 
 /* A value in CSV, quoted as RFC 4180 has it; NULL is nothing, not even quotes. */
 #define CSV(value) \
@@ -88,7 +93,7 @@ static const struct
 		 "FROM $s.acteon_replay(action_id => $1::pg_catalog.text$options) AS r"},
 	/*
 	 * The SDKs know four keys, and a new id that is a text: one that was not made is empty.
-	 * What was passed over because it took effect is among the skipped.
+	 * What was passed over because it took effect, or had expired, is among the skipped.
 	 */
 	[STATEMENT_BULK] =
 		{"bulk",
@@ -107,10 +112,11 @@ static const struct
 		 "END::pg_catalog.text, "
 		 "a.answer OPERATOR(pg_catalog.->>) 'batch_id'::pg_catalog.text, "
 		 "a.answer OPERATOR(pg_catalog.->>) 'next_cursor'::pg_catalog.text "
-		 "FROM (SELECT (b.answer OPERATOR(pg_catalog.-) 'effective'::pg_catalog.text) "
+		 "FROM (SELECT (b.answer OPERATOR(pg_catalog.-) '{effective,expired}'::pg_catalog.text[]) "
 		 "OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('skipped', "
 		 "(b.answer OPERATOR(pg_catalog.->>) 'skipped'::pg_catalog.text)::pg_catalog.int8 OPERATOR(pg_catalog.+) "
-		 "(b.answer OPERATOR(pg_catalog.->>) 'effective'::pg_catalog.text)::pg_catalog.int8) AS answer "
+		 "(b.answer OPERATOR(pg_catalog.->>) 'effective'::pg_catalog.text)::pg_catalog.int8 OPERATOR(pg_catalog.+) "
+		 "COALESCE((b.answer OPERATOR(pg_catalog.->>) 'expired'::pg_catalog.text)::pg_catalog.int8, 0)) AS answer "
 		 "FROM $s.acteon_replay_bulk($1::pg_catalog.jsonb) AS b (answer) OFFSET 0) AS a"},
 	[STATEMENT_PREVIEW] =
 		{"preview", "SELECT p.answer::pg_catalog.text, NULL, NULL FROM $s.acteon_replay_preview("
@@ -224,7 +230,7 @@ append_options(Buffer *buffer)
 	static const char *const types[] = {
 		[KIND_TEXT] = "text",    [KIND_TIME] = "timestamptz", [KIND_INTEGER] = "int4",
 		[KIND_BOOLEAN] = "bool", [KIND_NUMBER] = "numeric",   [KIND_BATCH] = "int8",
-		[KIND_TEXTS] = "text[]", [KIND_JSON] = "jsonb",
+		[KIND_TEXTS] = "text[]", [KIND_JSON] = "jsonb",       [KIND_INTERVAL] = "interval",
 	};
 	int number = 2;
 

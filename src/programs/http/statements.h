@@ -32,7 +32,7 @@ typedef enum StatementId
 	STATEMENT_BATCH,   /* batch */
 	/* batch, state, cursor, limit, tenant, provider, from, to, effect, format */
 	STATEMENT_ITEMS,
-	STATEMENT_PAUSE, /* batch, reason */
+	STATEMENT_PAUSE, /* batch, reason, tenant, provider, action_ids */
 	STATEMENT_RESUME,
 	STATEMENT_CANCEL,
 

@@ -215,6 +215,9 @@ call_statement(Request *request)
 		default:
 			StatementAddText(&statement, request->name);
 			StatementAddText(&statement, values[OPTION_REASON]);
+			StatementAddText(&statement, values[OPTION_PART_TENANT]);
+			StatementAddText(&statement, values[OPTION_PART_PROVIDER]);
+			StatementAddText(&statement, values[OPTION_PART_ACTION_IDS]);
 			break;
 	}
 	return statement;

@@ -312,6 +312,10 @@ claimed(void *owner, PGresult *result)
 					PQgetvalue(result, i, 3), (size_t) PQgetlength(result, i, 3));
 
 		bytes += action->len;
+		/* By our clock, counted from when we asked: rather too early than too late. */
+		if (!PQgetisnull(result, i, CLAIMED_EXPIRES_IN))
+			action->expires_at =
+				relay->asked_at + TextToNumber(PQgetvalue(result, i, CLAIMED_EXPIRES_IN));
 		if (relay->queue.describes)
 			action->facts = QueueReadFacts(result, i);
 	}

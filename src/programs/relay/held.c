@@ -41,7 +41,11 @@ HeldAdd(Held *held, Lease *lease, int64_t outbox_id, int attempt, const char *ac
 {
 	Action *action = Reallocate(NULL, sizeof(Action) + len + 1);
 
-	*action = (Action){.lease = lease, .outbox_id = outbox_id, .attempt = attempt, .len = len};
+	*action = (Action){.lease = lease,
+					   .outbox_id = outbox_id,
+					   .attempt = attempt,
+					   .expires_at = NEVER_EXPIRES,
+					   .len = len};
 	snprintf(action->action_id, sizeof(action->action_id), "%s", action_id);
 	memcpy(action->body, body, len);
 	action->body[len] = '\0';

@@ -127,7 +127,7 @@ add_batches(Buffer *out, const Gauges *gauges)
 	static const char *const states[BATCH_STATES] = {
 		[BATCH_WAITING] = STATE_WAITING,     [BATCH_RUNNING] = STATE_RUNNING,
 		[BATCH_DELIVERED] = STATE_DELIVERED, [BATCH_DEAD] = STATE_DEAD,
-		[BATCH_CANCELLED] = STATE_CANCELLED,
+		[BATCH_CANCELLED] = STATE_CANCELLED, [BATCH_EXPIRED] = STATE_EXPIRED,
 	};
 
 	if (gauges->batch_count == 0)

@@ -37,10 +37,11 @@ typedef enum BatchState
 	BATCH_RUNNING,
 	BATCH_DELIVERED,
 	BATCH_DEAD,
-	BATCH_CANCELLED
+	BATCH_CANCELLED,
+	BATCH_EXPIRED
 } BatchState;
 
-#define BATCH_STATES (BATCH_CANCELLED + 1)
+#define BATCH_STATES (BATCH_EXPIRED + 1)
 
 /* How a batch stands. */
 typedef struct BatchFigures

@@ -213,7 +213,8 @@ send_action(Relay *relay, Action *action)
 
 /*
  * Take the next action out and do with it what is to be done: send it, give it
- * back if its tenant rests, forget it if it is somebody else's.
+ * back if it has expired, and the database ends it, or if its tenant rests; forget it if it
+ * is somebody else's.
  */
 static void
 handle_next(Relay *relay, int64_t now)
@@ -226,6 +227,8 @@ handle_next(Relay *relay, int64_t now)
 		counters.leases_lost++;
 		HeldRelease(&relay->held, action);
 	}
+	else if (now >= action->expires_at)
+		conclude(relay, action, RESULT_NACK, false, false, -1);
 	else if (rest > 0)
 	{
 		ThrottlePutOff(&relay->throttle, now);

@@ -41,22 +41,27 @@
 const char queue_session_sql[] = SESSION_SQL("");
 const char queue_stream_session_sql[] = SESSION_SQL("('acteon_replay.hold_doubts', 'on'), ");
 
+/* In how many microseconds an action expires; NULL: never. */
+#define EXPIRES_IN \
+	"(EXTRACT(epoch FROM expires_at OPERATOR(pg_catalog.-) pg_catalog.clock_timestamp()) " \
+	"OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8"
+
 /* The claim, and with it what the outbox has of the actions, in the claim's order. */
 #define CLAIM \
-	"SELECT outbox_id, lease_token, attempt, action, %s " \
+	"SELECT outbox_id, lease_token, attempt, action, %s, %s " \
 	"FROM %s.acteon_outbox_claim($1::pg_catalog.text, $2::pg_catalog.int4, " \
 	"$3::pg_catalog.interval)"
 #define DESCRIBED_CLAIM \
 	"WITH c AS MATERIALIZED (SELECT * FROM %1$s.acteon_outbox_claim($1::pg_catalog.text, " \
 	"$2::pg_catalog.int4, $3::pg_catalog.interval) WITH ORDINALITY) " \
-	"SELECT c.outbox_id, c.lease_token, c.attempt, c.action, c.action_id, d.batch_id, " \
+	"SELECT c.outbox_id, c.lease_token, c.attempt, c.action, c.action_id, %2$s, d.batch_id, " \
 	"d.original_action_id, d.generation, d.namespace, d.tenant, d.provider, d.action_type, " \
 	"d.fingerprint FROM c LEFT JOIN %1$s.acteon_outbox_describe((SELECT COALESCE(" \
 	"pg_catalog.array_agg(c.outbox_id), '{}'::pg_catalog.int8[]) FROM c)) AS d " \
 	"ON d.outbox_id OPERATOR(pg_catalog.=) c.outbox_id ORDER BY c.ordinality"
 
 /* The first column of a described claim that is a Fact; they are in the order of those. */
-#define FIRST_FACT 5
+#define FIRST_FACT 6
 
 /*
  * Write the statements that record results.  An extension that takes no ids cannot
@@ -96,6 +101,7 @@ void
 QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills skills, bool describes)
 {
 	char *s = PQescapeIdentifier(conn, schema, strlen(schema));
+	const char *expires_in = skills.expiry ? EXPIRES_IN : "NULL";
 
 	QueueFree(queue);
 	if (s == NULL)
@@ -105,8 +111,8 @@ QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills ski
 	}
 	queue->skills = skills;
 	queue->describes = describes;
-	queue->claim =
-		describes ? Format(DESCRIBED_CLAIM, s) : Format(CLAIM, skills.ids ? "action_id" : "''", s);
+	queue->claim = describes ? Format(DESCRIBED_CLAIM, s, expires_in)
+							 : Format(CLAIM, skills.ids ? "action_id" : "''", expires_in, s);
 	prepare_results(queue, s);
 	queue->extend =
 		Format("SELECT pg_catalog.unnest(%s.acteon_outbox_extend($1::pg_catalog.int8[], "
@@ -118,14 +124,14 @@ QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills ski
 			   skills.doubts ? "in_doubt, held, canary" : "0, 0, 0", s);
 	/* What is in flight of a cancelled batch is not over yet. */
 	queue->batches =
-		Format("SELECT batch_id, waiting, in_flight, delivered, dead, cancelled, "
+		Format("SELECT batch_id, waiting, in_flight, delivered, dead, cancelled, %s, "
 			   "state OPERATOR(pg_catalog.=) '" BATCH_STATE_PAUSED "'::pg_catalog.text "
 			   "FROM %s.acteon_replay_batches "
 			   "WHERE state OPERATOR(pg_catalog.<>) ALL ('" BATCH_STATES_OVER
 			   "'::pg_catalog.text[]) "
 			   "OR in_flight OPERATOR(pg_catalog.>) 0::pg_catalog.int8 "
 			   "ORDER BY batch_id DESC LIMIT %d",
-			   s, MAX_BATCHES);
+			   skills.expiry ? "expired" : "0", s, MAX_BATCHES);
 	if (skills.sleep)
 		queue->sleep = Format("SELECT %s.acteon_outbox_sleep($1::pg_catalog.bool)", s);
 	PQfreemem(s);

@@ -42,6 +42,9 @@ typedef struct QueueStats
 	int64_t canary; /* held back, and released without a person */
 } QueueStats;
 
+/* The column of a claim with the microseconds in which an action expires. */
+#define CLAIMED_EXPIRES_IN 5
+
 /* The oldest extension that the statements can be written for. */
 #define OLDEST_EXTENSION "1.0"
 

@@ -1,0 +1,78 @@
+/*
+ * segment_actions.c
+ *		Reading the actions of a segment from the outbox.
+ *
+ * What is damaged in one action stops no other: it is read in a subtransaction.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/stratnum.h"
+#include "access/tableam.h"
+#include "executor/executor.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+
+#include "base/catalog.h"
+#include "base/compat.h"
+#include "base/damaged.h"
+#include "base/subtransaction.h"
+#include "queue/segment_actions.h"
+
+/* A segment whose actions are being read. */
+typedef struct Reading
+{
+	TableFinder *outbox;
+	const Segment *segment;
+	VisitAction visit;
+	void *argument;
+} Reading;
+
+static bool
+read_actions(void *argument)
+{
+	Reading *reading = argument;
+	TableFinder *outbox = reading->outbox;
+	const Segment *segment = reading->segment;
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TupleTableSlot *slot = table_slot_create(outbox->rel, NULL);
+	IndexScanDesc scan = ActeonIndexBeginScan(outbox->rel, outbox->index, snapshot, 2);
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE,
+				Int64GetDatum(segment->first_id));
+	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(segment->last_id));
+	index_rescan(scan, keys, 2, NULL, 0);
+	while (index_getnext_slot(scan, ForwardScanDirection, slot))
+	{
+		bool isnull;
+		int64 id = DatumGetInt64(slot_getattr(slot, Anum_outbox_id, &isnull));
+
+		reading->visit(reading->argument, (int) (id - segment->first_id), slot);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	index_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return true;
+}
+
+/*
+ * Have the rows of a segment's actions visited, in their order; those that are not in the
+ * outbox are left out.  Returns false if something cannot be read: then some may have been
+ * visited.
+ */
+bool
+ReadSegmentActions(TableFinder *outbox, const Segment *segment, VisitAction visit, void *argument)
+{
+	Reading reading = {.outbox = outbox, .segment = segment, .visit = visit, .argument = argument};
+	ErrorData *error;
+
+	TurnFinder(outbox, segment->first_id);
+	error = TryInSubtransaction(read_actions, &reading, CurrentMemoryContext);
+	if (error == NULL)
+		return true;
+	if (!IsAboutValue(error))
+		ReThrowError(error);
+	FreeErrorData(error);
+	return false;
+}
