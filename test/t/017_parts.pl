@@ -18,13 +18,15 @@ sub sql
 }
 
 # Lets new actions go to the range n of ids.
+my $turned = 0;
 sub turn
 {
 	my ($n) = @_;
 
 	sql("SELECT setval('acteon_dispatch_outbox_id_seq', $n * $range + 1)");
 	# Where it goes back, as it never does by itself, new actions look as if they had been added to old ones.
-	sql('CALL forget_trail()');
+	sql('CALL forget_trail()') if $n < $turned;
+	$turned = $n;
 }
 
 my $answer = q{SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg('{"Executed": {"status": "success"}}'::jsonb), array_agg(action_id)) FROM acteon_outbox_claim('one')};
