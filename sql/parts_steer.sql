@@ -282,5 +282,5 @@ SELECT attempt(format('SELECT count(acteon_replay_pause(%s, tenant => ''t'' || n
 RESET client_min_messages;
 
 -- the log
-SELECT event, batch_id, reason, details FROM acteon_replay_log WHERE event <> 'continue' ORDER BY id LIMIT 7;
+SELECT event, batch_id, reason, details FROM acteon_replay_log WHERE event NOT IN ('continue', 'start') ORDER BY id LIMIT 7;
 CALL clean();
