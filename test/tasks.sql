@@ -20,6 +20,13 @@ CALL acteon_replay_all(lost => true, tenant => 'umbrella', provider => 'email', 
 	from_time => '2026-01-15 12:00+00', to_time => '2026-01-15 13:00+00', reason => 'INC-42: e-mail provider was down');
 \set ECHO none
 
+\echo '--- Task: Schedule a replay of what the circuit breaker stopped (circuit_open) for later; then take one tenant (globex) out of the waiting batch.'
+\echo
+\set ECHO all
+CALL acteon_replay_all(outcome => 'circuit_open', start_at => now() + interval '2 h', reason => 'INC-42: after the peak hour');
+SELECT * FROM acteon_replay_cancel(2, 'INC-42: globex needs it now', tenant => 'globex');
+\set ECHO none
+
 \echo '--- Task: Correct the template in the payloads (receipt-v1 is receipt-v2 now), and replay them.'
 \echo
 \set ECHO all
@@ -39,15 +46,22 @@ CALL acteon_replay_all(lost => true, tenant => 'globex', exclude_ids => ARRAY['o
 \echo '--- Task: Some records of that were refused. Which ones, and why?'
 \echo
 \set ECHO all
-SELECT batch_id, refused, failures FROM acteon_replay_batches WHERE refused > 0;
-SELECT original_action_id, tenant, error FROM acteon_replay_items(3, 'refused') LIMIT 3;
+SELECT batch_id, refused, failures FROM acteon_replay_batches WHERE batch_id = 4;
+SELECT original_action_id, tenant, error FROM acteon_replay_items(4, 'refused') LIMIT 3;
+\set ECHO none
+
+\echo '--- Task: Your shift ends: hand the waiting batch over to a colleague.'
+\echo
+\set ECHO all
+SELECT acteon_replay_hand_over(2, 'colleague', 'INC-42: end of my shift');
+SELECT batch_id, state, requested_by, handed_to, waiting, cancelled FROM acteon_replay_batches WHERE handed_to = 'colleague';
 \set ECHO none
 
 RESET ROLE;
 DO $$
 BEGIN
 	FOR i IN 1 .. 1200 LOOP
-		EXIT WHEN (SELECT depth = 0 FROM acteon_outbox_stats);
+		EXIT WHEN NOT EXISTS (SELECT FROM acteon_replay_batches WHERE state IN ('enqueuing', 'running', 'in doubt'));
 		COMMIT;
 		PERFORM pg_sleep(0.1);
 	END LOOP;
@@ -66,7 +80,7 @@ SET ROLE oncall;
 \echo
 \set ECHO all
 SET ROLE auditor;
-SELECT batch_id, requested_by, reason, replayed, refused, delivered, done, query ->> 'patch' AS patch FROM acteon_replay_batches ORDER BY 1;
+SELECT batch_id, requested_by, handed_to, reason, replayed, refused, delivered, done, query ->> 'patch' AS patch FROM acteon_replay_batches ORDER BY 1;
 SELECT b.batch_id, p.verdict, p.told, p.actions FROM acteon_replay_batches AS b, acteon_replay_proof(b.batch_id) AS p ORDER BY 1;
 \set ECHO none
 RESET ROLE;
