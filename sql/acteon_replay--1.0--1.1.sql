@@ -25,6 +25,8 @@ ALTER TABLE acteon_dispatch_segment
 	ADD COLUMN expires_at timestamptz,
 	ADD COLUMN stopped text,
 	ADD COLUMN pace integer,
+	ADD COLUMN target text,
+	ADD COLUMN relay integer,
 	ADD CONSTRAINT acteon_dispatch_segment_stopped_check
 		CHECK (stopped OPERATOR(pg_catalog.=) ANY ('{paused,cancelled}'::text[])),
 	ADD CONSTRAINT acteon_dispatch_segment_resend_check CHECK (resend OPERATOR(pg_catalog.>=) 0),
@@ -48,15 +50,25 @@ COMMENT ON COLUMN acteon_dispatch_segment.stopped IS 'Whether its actions are st
 COMMENT ON COLUMN acteon_dispatch_segment.pace IS 'Number of the part in acteon_replay_batch.parts whose rate it keeps; NULL: the rate of its batch.';
 
 COMMENT ON COLUMN acteon_dispatch_segment.expires_at IS 'None of its actions expires earlier; NULL: none expires, or a person has decided to send them nevertheless.';
+COMMENT ON COLUMN acteon_dispatch_segment.target IS 'Where its actions are delivered to; NULL: production.';
+COMMENT ON COLUMN acteon_dispatch_segment.relay IS 'Number of the consumer that has leased it last, in acteon_dispatch_relay; NULL: none has, or it is unknown.';
+
+ALTER TABLE acteon_dispatch_outbox
+	ADD COLUMN expires_at timestamptz,
+	ADD COLUMN target text;
+
+COMMENT ON COLUMN acteon_dispatch_outbox.expires_at IS 'When the action expires: it is not sent at this time or later. The earlier one of dispatched_at of its record plus expire_after of the batch, and of ends_at, unless that is not later than dispatched_at or the batch has allow_ended. NULL: never.';
+COMMENT ON COLUMN acteon_dispatch_outbox.target IS 'Where the action is delivered to; NULL: production.';
 
 -- In a lane, leased segments come first, then those in doubt, then those that wait.
 DROP INDEX acteon_dispatch_segment_lane_idx;
 CREATE INDEX acteon_dispatch_segment_lane_idx ON acteon_dispatch_segment (lane, lease_token, doubt_since, first_id)
 	WHERE lane IS NOT NULL;
 
--- Claims and look-ups each have an index of their own, so that neither scans the other's rows, however many are held.
+-- Claims and look-ups each have an index of their own, so that neither scans the other's rows, however many are held;
+-- and a claim for one target does not scan the rows of another.
 DROP INDEX acteon_dispatch_segment_due_idx;
-CREATE INDEX acteon_dispatch_segment_due_idx ON acteon_dispatch_segment (due_at, first_id) WHERE doubt_since IS NULL;
+CREATE INDEX acteon_dispatch_segment_due_idx ON acteon_dispatch_segment (target, due_at, first_id) WHERE doubt_since IS NULL;
 CREATE INDEX acteon_dispatch_segment_doubt_idx ON acteon_dispatch_segment (due_at, doubt_since) WHERE doubt_since IS NOT NULL;
 
 -- For each limit, what is leased first, then what waits for it. Without limits they are empty.
@@ -69,11 +81,7 @@ COMMENT ON TABLE acteon_dispatch_segment IS
 	'Runs of at most 100 consecutive outbox rows that wait, are leased or are in doubt together. An unfinished outbox row is covered by exactly one segment, a finished one by none.';
 COMMENT ON COLUMN acteon_dispatch_outbox.labels IS
 	'Metadata of the action: string values only, with replayed_from and, if a patch changed the payload, replay_patch: the first 16 digits of the patch''s SHA-256. A key __starts_at or __ends_at is not sent as a label: it is that time as the gateway wrote it, where timestamptz cannot hold it (nanoseconds, leap seconds).';
-COMMENT ON COLUMN acteon_dispatch_outbox.action_id IS 'First id of the new action: UUIDv5 of the installation''s namespace and "<original action id>/<generation>". For new ids ".1", ".2" and so on is appended, see acteon_dispatch_segment.resend and acteon_dispatch_delivery.resend.';
-
-ALTER TABLE acteon_dispatch_outbox ADD COLUMN expires_at timestamptz;
-
-COMMENT ON COLUMN acteon_dispatch_outbox.expires_at IS 'When the action expires: it is not sent at this time or later. The earlier one of dispatched_at of its record plus expire_after of the batch, and of ends_at, unless that is not later than dispatched_at or the batch has allow_ended. NULL: never.';
+COMMENT ON COLUMN acteon_dispatch_outbox.action_id IS 'First id of the new action: UUIDv5 of the installation''s namespace and "<original action id>/<generation>", for a target other than production followed by "@<target>". For new ids ".1", ".2" and so on is appended, see acteon_dispatch_segment.resend and acteon_dispatch_delivery.resend.';
 
 -- Who may replay may not necessarily change what is replayed.
 ALTER TABLE acteon_grants
@@ -213,6 +221,7 @@ ALTER TABLE acteon_dispatch_delivery
 	DROP CONSTRAINT acteon_dispatch_delivery_state_check,
 	ADD CONSTRAINT acteon_dispatch_delivery_state_check
 		CHECK (state OPERATOR(pg_catalog.=) ANY ('{delivered,dead,cancelled,expired}'::text[])),
+	ADD COLUMN relay integer,
 	ADD CONSTRAINT acteon_dispatch_delivery_effect_check
 		CHECK (effect OPERATOR(pg_catalog.=) ANY ('{done,none,later,decided,unknown}'::text[])),
 	ADD CONSTRAINT acteon_dispatch_delivery_known_by_check
@@ -224,6 +233,7 @@ COMMENT ON COLUMN acteon_dispatch_delivery.effect IS 'Effect of the outcome: don
 COMMENT ON COLUMN acteon_dispatch_delivery.resend IS 'Under which of its ids the action was finished: 0 for the id in the outbox, n for the n-th new id.';
 COMMENT ON COLUMN acteon_dispatch_delivery.unproven IS 'Whether it was sent again under a new id without proof that the earlier one had no effect.';
 COMMENT ON COLUMN acteon_dispatch_delivery.known_by IS 'How the outcome is known: record (found in the audit table) or settled (a person decided). NULL: by the answer of the gateway.';
+COMMENT ON COLUMN acteon_dispatch_delivery.relay IS 'Number of the consumer that has brought the answer, or had the action last, in acteon_dispatch_relay. NULL: unknown, as for answers that came after the lease, or none had it.';
 
 ALTER TABLE acteon_replay_batch
 	ADD COLUMN on_doubt text NOT NULL DEFAULT 'resend',
@@ -401,6 +411,26 @@ CREATE POLICY acteon_replay_notify_authorized ON acteon_replay_notify FOR SELECT
 	USING (acteon_authorized(tenant, namespace, provider, action_type));
 GRANT SELECT ON acteon_replay_notify TO PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('acteon_replay_notify', '');
+
+CREATE TABLE acteon_dispatch_relay (
+	id integer PRIMARY KEY,
+	name text NOT NULL,
+	target text NOT NULL,
+	gateway text,
+	first_claim_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+
+COMMENT ON TABLE acteon_dispatch_relay IS
+	'The consumers that have been handed out actions: one row for each name, target and address. Insert-only.';
+COMMENT ON COLUMN acteon_dispatch_relay.id IS 'A hash of the following columns, or the next number that was free.';
+COMMENT ON COLUMN acteon_dispatch_relay.name IS 'Name of the consumer, as it calls itself.';
+COMMENT ON COLUMN acteon_dispatch_relay.target IS 'Target that it delivers to.';
+COMMENT ON COLUMN acteon_dispatch_relay.gateway IS 'Address that it delivers to; NULL: it does not tell.';
+COMMENT ON COLUMN acteon_dispatch_relay.first_claim_at IS 'When it was first handed out something.';
+
+ALTER TABLE acteon_dispatch_relay ENABLE ROW LEVEL SECURITY;
+CREATE POLICY acteon_dispatch_relay_backup ON acteon_dispatch_relay FOR SELECT TO pg_read_all_data USING (true);
+SELECT pg_catalog.pg_extension_config_dump('acteon_dispatch_relay', '');
 
 CREATE TABLE acteon_replay_begun (
 	singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
@@ -704,6 +734,7 @@ ALTER FUNCTION acteon_replay_pause(bigint, text) RENAME TO acteon_replay_pause_1
 ALTER FUNCTION acteon_replay_resume(bigint, text) RENAME TO acteon_replay_resume_1_0;
 ALTER FUNCTION acteon_replay_cancel(bigint, text) RENAME TO acteon_replay_cancel_1_0;
 ALTER FUNCTION acteon_replay_set_rate(bigint, numeric, text) RENAME TO acteon_replay_set_rate_1_0;
+ALTER FUNCTION acteon_dispatch_lane(text, text) RENAME TO acteon_dispatch_lane_1_0;
 
 /*
  * Effects
@@ -797,6 +828,7 @@ CREATE FUNCTION acteon_replay(
 	patch jsonb DEFAULT NULL,
 	expire_after interval DEFAULT NULL,
 	allow_ended boolean DEFAULT false,
+	target text DEFAULT 'production',
 	from_time timestamptz DEFAULT NULL,
 	to_time timestamptz DEFAULT NULL,
 	OUT original_action_id text,
@@ -819,6 +851,7 @@ CREATE FUNCTION acteon_replay(
 	patch jsonb DEFAULT NULL,
 	expire_after interval DEFAULT NULL,
 	allow_ended boolean DEFAULT false,
+	target text DEFAULT 'production',
 	from_time timestamptz DEFAULT NULL,
 	to_time timestamptz DEFAULT NULL,
 	OUT original_action_id text,
@@ -829,7 +862,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_text'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text, boolean, text, jsonb, interval, boolean, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text, boolean, text, jsonb, interval, boolean, text, timestamptz, timestamptz) IS
 'Replays one action: reads its latest audit record, checks the caller''s grants, reconstructs the action and puts it into the outbox under a new id. The uuid form is equivalent to the lower-case text of the id.
 
 If the action has several records, the one with the latest dispatched_at is used, and an outcome rather than an intent with the same time. If that is the record of a step or of the end of a chain, the record of the chain''s start (chain_started) is used instead, because it contains what the client sent.
@@ -846,7 +879,7 @@ The checks are made in the order role, audit table, record, grant, payload. max_
 
 Arguments:
 action_id: the action''s id, as in the audit table
-reason, allow_redacted, allow_partial, dedup, provider_override, allow_unproven, on_doubt, patch, expire_after, allow_ended, from_time, to_time: as for acteon_replay_bulk
+reason, allow_redacted, allow_partial, dedup, provider_override, allow_unproven, on_doubt, patch, expire_after, allow_ended, target, from_time, to_time: as for acteon_replay_bulk
 
 Returns:
 original_action_id: the given id
@@ -855,7 +888,7 @@ success: true if this call made the replay
 error: why this call did not make the replay
 
 Errors: 42501 role or grant, 42P01 no audit table, P0002 no record, 55000 no payload, redacted payload, lost attachments, an intent, a record of the gateway''s own or one that cannot be read, an expired action, 22023 bad argument.';
-COMMENT ON FUNCTION acteon_replay(text, text, boolean, boolean, text, text, boolean, text, jsonb, interval, boolean, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION acteon_replay(text, text, boolean, boolean, text, text, boolean, text, jsonb, interval, boolean, text, timestamptz, timestamptz) IS
 	'Replays one action whose id may be any string; otherwise the same as acteon_replay(uuid). An untyped literal selects this form.';
 
 CREATE FUNCTION acteon_replay_bulk(
@@ -904,6 +937,7 @@ CREATE FUNCTION acteon_replay_bulk(
 	patch jsonb DEFAULT NULL,
 	expire_after interval DEFAULT NULL,
 	allow_ended boolean DEFAULT false,
+	target text DEFAULT 'production',
 	plan text DEFAULT NULL,
 	OUT batch_id bigint,
 	OUT replayed integer,
@@ -915,7 +949,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_bulk'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text) IS
+COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, text) IS
 'Replays the actions whose audit records match every given filter, oldest first, in one transaction. At least one filter is required; from_time, to_time and lost => true each count as a filter, and so does an empty text, which finds only records with an empty text. exclude and exclude_ids do not. A NOTICE names ids of action_ids that have no record. If no record matches, a NOTICE for each text that no record was found with names up to three of the closest values that exist in records that the caller''s grants cover for reading; a bounded number of records is read for that.
 
 Arguments:
@@ -964,6 +998,7 @@ canary: send the first 1, 2, 5, 20, 100, 1000 and 10000 actions before the other
 patch: a merge patch (RFC 7396) for the payloads: an object whose members replace those of a payload, in objects within objects, too; a member that is null is removed. The audit records are not changed. Every record needs an admin grant, or one with may_patch
 expire_after: how old an action may be when it is sent, counted from the dispatched_at of its record: records that are older already are passed over, and what could only be sent later ends expired and is not sent. A day is 24 hours, a month 30 days
 allow_ended: disregard the actions'' own ends_at. Without it, an action is not sent at its ends_at or later, as with expire_after; an ends_at that had passed when the record was dispatched does not count
+target: where the actions are delivered to: only consumers of this target are handed them out (acteon-relay --target). Replays to one target are no replays for another. Targets other than production must be listed in acteon_replay.targets; their actions in doubt are held, whatever on_doubt is, because their gateways keep their records elsewhere
 plan: replay exactly what a preview has shown: the plan that it returned. It contains the query, so no other argument is needed; if others are given, they must be those of the preview, except for the reason. If anything has changed since, the call is refused and says what; nothing is replayed then
 
 Returns:
@@ -1024,6 +1059,7 @@ CREATE FUNCTION acteon_replay_preview(
 	patch jsonb DEFAULT NULL,
 	expire_after interval DEFAULT NULL,
 	allow_ended boolean DEFAULT false,
+	target text DEFAULT 'production',
 	sample integer DEFAULT 5,
 	OUT section text,
 	OUT item text,
@@ -1034,7 +1070,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_preview'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 50;
 
-COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, integer) IS
+COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, integer) IS
 'Shows what a replay with the same arguments would do, without doing it. It works in read-only transactions and on a standby, and waits for no locks of other replays. Records are judged by the same code as in a replay, so the counts are exact if nothing changes in between. Unlike a replay it does not require a filter, but shows that a replay is refused; max_records defaults to all records. Only tenants, providers and so on that the caller''s grants cover are named.
 
 Arguments:
@@ -1195,6 +1231,7 @@ CREATE PROCEDURE acteon_replay_all(
 	patch jsonb DEFAULT NULL,
 	expire_after interval DEFAULT NULL,
 	allow_ended boolean DEFAULT false,
+	target text DEFAULT 'production',
 	plan text DEFAULT NULL,
 	chunk integer DEFAULT 1000,
 	INOUT batch_id bigint DEFAULT NULL,
@@ -1204,7 +1241,7 @@ CREATE PROCEDURE acteon_replay_all(
 AS 'MODULE_PATHNAME', 'acteon_replay_all'
 LANGUAGE C;
 
-COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, integer, bigint, bigint, bigint, bigint) IS
+COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, text, integer, bigint, bigint, bigint, bigint) IS
 'Replays all matching records, any number of them, in committed chunks, oldest first. It takes the arguments of acteon_replay_bulk; max_records defaults to all records. It cannot run inside a transaction block. A NOTICE reports the progress every five seconds. While the call waits for deliveries, it also reports how many actions are finished, and whether actions are due that no relay claims.
 
 If to_time is omitted or in the future, the time of the call is used, so that the call does not replay the records of its own replays. With a rate the call stays at most a minute ahead of the deliveries and waits for them, so that few actions have to be cancelled if the need arises, and a new rate takes effect with the next chunk; without a rate it enqueues everything at once. While the batch is paused the call waits; when the batch is cancelled the call ends. The cursor and the actions of a chunk are committed together, so if the call is interrupted, acteon_replay_continue can continue it. A call that finds only records that are passed over, because their actions already have a replay or took effect, leaves no batch behind, so a job that runs every five minutes does not fill the table. Memory use does not grow with the number of records, no transaction lasts longer than a chunk, and none is open while the call waits.
@@ -1240,6 +1277,8 @@ CREATE FUNCTION acteon_outbox_claim(
 	consumer text,
 	max_actions integer DEFAULT 100,
 	lease interval DEFAULT '30 seconds',
+	target text DEFAULT 'production',
+	gateway text DEFAULT NULL,
 	OUT outbox_id bigint,
 	OUT lease_token bigint,
 	OUT attempt integer,
@@ -1250,13 +1289,15 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_outbox_claim'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
 
-COMMENT ON FUNCTION acteon_outbox_claim(text, integer, interval) IS
-'Leases up to max_actions due actions to a consumer, oldest first. Before that, it looks up actions in doubt whose look-up is due in the audit table. Returns fewer actions if their JSON would exceed 16 MB in total, but at least one. Actions of one tenant with the same fingerprint are returned one at a time. Due actions that have expired are not returned but end expired; if there are a great many, some of them are left to the next claims, and NOTIFY wakes the consumers up.
+COMMENT ON FUNCTION acteon_outbox_claim(text, integer, interval, text, text) IS
+'Leases up to max_actions due actions for a target to a consumer, oldest first. Before that, it looks up actions in doubt whose look-up is due in the audit table. Returns fewer actions if their JSON would exceed 16 MB in total, but at least one. Actions of one tenant with the same fingerprint are returned one at a time. Due actions that have expired are not returned but end expired; if there are a great many, some of them are left to the next claims, and NOTIFY wakes the consumers up.
 
 Arguments:
 consumer: name of the consumer, 1 to 200 bytes, which is shown in the queue
 max_actions: maximum number of actions
 lease: duration of the lease, at most a day
+target: what the consumer delivers to; actions for other targets are not returned
+gateway: the address that it delivers to, which is shown with the deliveries; at most 500 bytes, without secrets
 
 Returns:
 outbox_id: position in the outbox
@@ -1369,6 +1410,7 @@ COMMENT ON FUNCTION acteon_outbox_purge(interval, bigint, text) IS
 	'Deletes the outbox and delivery rows of actions that have been finished for longer than older_than; returns how many. A large outbox is kept in parts, and a part that is not in use any more is truncated once all its actions are old, except a few that stay: those that are not finished, and up to 1,000 that are younger. In the part in use, and in one with many unfinished actions, rows are deleted one by one, those of an action when all its replays are old, until max_actions are deleted, or up to 1,000 more. A part that another session uses, or that has changed since a transaction began that still has its snapshot, is left for the next purge, which a NOTICE reports. One purge runs at a time; another one does nothing and returns 0, with a NOTICE. A purged action counts as never replayed, so keep actions at least as long as the audit table keeps its records; its next replay gets an id that was not used before. Batches are kept, and so are actions in doubt. An older_than of less than 24 hours, the time for which the gateway remembers ids, raises a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_read_stats(
+	target text DEFAULT 'production',
 	OUT depth bigint,
 	OUT due bigint,
 	OUT retrying bigint,
@@ -1387,8 +1429,8 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_outbox_read_stats'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 1;
 
-COMMENT ON FUNCTION acteon_outbox_read_stats() IS
-	'Returns the row of the view acteon_outbox_stats. Error: 42501 no gateway grant.';
+COMMENT ON FUNCTION acteon_outbox_read_stats(text) IS
+	'Returns the state of the queue of one target, with the columns of the view acteon_outbox_stats, which shows that of production. Answers of which it is unknown who has brought them count for production. Errors: 42501 no gateway grant, 22023 not the name of a target.';
 
 CREATE OR REPLACE VIEW acteon_outbox_stats AS
 	SELECT s.depth, s.due, s.retrying, s.scheduled, s.leased, s.dead, s.oldest_due_age,
@@ -1399,6 +1441,15 @@ COMMENT ON COLUMN acteon_outbox_stats.due IS 'Actions that are due now: new ones
 COMMENT ON COLUMN acteon_outbox_stats.in_doubt IS 'Actions that may have been executed and have no answer, including those whose lease has expired; they count in depth and held, and in no other column.';
 COMMENT ON COLUMN acteon_outbox_stats.canary IS 'Of the scheduled actions, those that canaries hold back and release by themselves when the open step is good.';
 COMMENT ON COLUMN acteon_outbox_stats.held IS 'Of these, the ones that wait for a person (acteon_replay_settle) or for a record.';
+
+CREATE OR REPLACE VIEW acteon_dead_letters WITH (security_invoker = true) AS
+	SELECT o.id AS outbox_id, o.batch_id, o.action_id, o.original_action_id, o.namespace, o.tenant, o.provider,
+		o.action_type, o.generation, d.attempts, d.error, d.finished_at AS dead_at, coalesce(o.target, 'production'::text) AS target
+	FROM acteon_dispatch_delivery AS d
+	JOIN acteon_dispatch_outbox AS o ON o.id OPERATOR(pg_catalog.=) d.outbox_id
+	WHERE d.state OPERATOR(pg_catalog.=) 'dead'::text;
+
+COMMENT ON COLUMN acteon_dead_letters.target IS 'Where it was to be delivered to: production, or another target.';
 
 /*
  * Limits of providers and tenants
@@ -1537,16 +1588,16 @@ COMMENT ON COLUMN acteon_replay_limits.set_by IS 'Role that set the limit; NULL:
 COMMENT ON COLUMN acteon_replay_limits.set_at IS 'When it did.';
 COMMENT ON COLUMN acteon_replay_limits.reason IS 'Its reason; NULL: none was given.';
 
-CREATE FUNCTION acteon_replay_id(action_id text, generation integer, resend integer DEFAULT 0)
+CREATE FUNCTION acteon_replay_id(action_id text, generation integer, resend integer DEFAULT 0, target text DEFAULT 'production')
 RETURNS uuid
 AS 'MODULE_PATHNAME', 'acteon_replay_id'
 LANGUAGE C STABLE STRICT;
 
 -- A role that knows the id of a replay beforehand can make the gateway refuse it.
-REVOKE EXECUTE ON FUNCTION acteon_replay_id(text, integer, integer) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION acteon_replay_id(text, integer, integer, text) FROM PUBLIC;
 
-COMMENT ON FUNCTION acteon_replay_id(text, integer, integer) IS
-	'Returns the id of an action''s replay of the given generation, after it was given a new id resend times; NULL if nothing was ever replayed in this database. Errors: 22023 generation below 1 or resend below 0.';
+COMMENT ON FUNCTION acteon_replay_id(text, integer, integer, text) IS
+	'Returns the id of an action''s replay of the given generation to a target, after it was given a new id resend times; NULL if nothing was ever replayed in this database. Errors: 22023 generation below 1, resend below 0, or not the name of a target.';
 
 /*
  * Doubts: settling them, and the proof
@@ -1611,7 +1662,7 @@ no record: the action was sent, but has no record
 not sent: the action was not sent
 contradiction: two ids of one action took effect, or the record says the opposite of what was told
 
-Errors: P0002 no such batch, or none of its actions is covered, 42P01 no audit table, 22023 bad argument.';
+Errors: P0002 no such batch, or none of its actions is covered, 42P01 no audit table, 55000 a batch for another target than production, 22023 bad argument.';
 
 CREATE TYPE acteon_replay_proof_item AS (
 	outbox_id bigint,
@@ -1643,6 +1694,66 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 1000 AS 'MODULE_PATHNAME';
 
 COMMENT ON FUNCTION acteon_replay_proof_items(bigint, text, bigint, integer) IS
 	'Lists the actions that acteon_replay_proof counts, in the order of the outbox, with their ids, records, effect and outcome; only those with the given verdict, if one is given; only those after the outbox id after, if given; at most max_items, NULL for all. Privileges and errors are those of acteon_replay_proof.';
+
+/*
+ * Two targets side by side
+ */
+
+CREATE FUNCTION acteon_replay_shadow(
+	batch_id bigint,
+	other_batch_id bigint DEFAULT NULL,
+	other_target text DEFAULT NULL,
+	after_id bigint DEFAULT NULL,
+	max_rows bigint DEFAULT NULL,
+	OUT outbox_id bigint,
+	OUT original_action_id text,
+	OUT state text,
+	OUT effect text,
+	OUT outcome jsonb,
+	OUT other_outbox_id bigint,
+	OUT other_state text,
+	OUT other_effect text,
+	OUT other_outcome jsonb,
+	OUT same boolean)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'acteon_replay_shadow'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 1000;
+
+COMMENT ON FUNCTION acteon_replay_shadow(bigint, bigint, text, bigint, bigint) IS
+'Shows the results of a batch beside the results of the same actions elsewhere: in another batch, or in the latest replay of each action to another target. A batch that went to staging is compared with what production did, for example. Only actions that the caller''s grants cover are shown, in the order of the outbox.
+
+Arguments:
+batch_id: the batch
+other_batch_id: the batch to compare it with
+other_target: instead, the target to compare it with; by default production
+after_id: only actions after this outbox id: for the next page, the last one of the page before
+max_rows: how many actions to return at most; NULL: all
+
+Returns:
+outbox_id, original_action_id: the action in the batch, and the action that was replayed
+state, effect, outcome: how it ended: state delivered, dead or cancelled, the effect of the outcome, and the gateway''s answer; NULL as long as it has not ended
+other_outbox_id, other_state, other_effect, other_outcome: the same elsewhere; NULL if it was not replayed there
+same: whether state, effect and the name of the outcome are the same; NULL if one of the two has not ended
+
+Errors: P0002 no such batch, or none of its actions is covered, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_shadow_counts(
+	batch_id bigint,
+	other_batch_id bigint DEFAULT NULL,
+	other_target text DEFAULT NULL)
+RETURNS TABLE (same boolean, state text, effect text, outcome text, other_state text, other_effect text, other_outcome text, actions bigint)
+LANGUAGE sql VOLATILE CALLED ON NULL INPUT ROWS 20
+BEGIN ATOMIC
+	SELECT s.same, s.state, s.effect, acteon_answer_name(s.outcome), s.other_state, s.other_effect, acteon_answer_name(s.other_outcome),
+		pg_catalog.count(*)
+	FROM acteon_replay_shadow(batch_id, other_batch_id, other_target) AS s
+	GROUP BY 1, 2, 3, 4, 5, 6, 7
+	ORDER BY s.same NULLS LAST, pg_catalog.count(*) DESC, s.state, s.effect, acteon_answer_name(s.outcome), s.other_state, s.other_effect,
+		acteon_answer_name(s.other_outcome);
+END;
+
+COMMENT ON FUNCTION acteon_replay_shadow_counts(bigint, bigint, text) IS
+	'Counts what acteon_replay_shadow returns: one row for each pair of results, those that differ first, with the names of the outcomes. Arguments and errors are those of acteon_replay_shadow.';
 
 /*
  * Monitoring
@@ -1701,7 +1812,8 @@ CREATE FUNCTION acteon_replay_read_batches(
 	OUT expired bigint,
 	OUT paused bigint,
 	OUT parts jsonb,
-	OUT handed_to name)
+	OUT handed_to name,
+	OUT target text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_read_batches'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
@@ -1716,7 +1828,7 @@ CREATE OR REPLACE VIEW acteon_replay_batches AS
 		b.breaker, b.stop_reason, b.stopped_by, b.stopped_at, b.failures, b.last_chunk_at,
 		b.query, b.in_doubt, b.held, b.done, b.on_doubt, b.canary, b.refused, b.plan, b.awaits_until, b.approved_by,
 		b.expired,
-		b.paused, b.parts, b.handed_to
+		b.paused, b.parts, b.handed_to, b.target
 	FROM acteon_replay_read_batches() AS b;
 
 COMMENT ON COLUMN acteon_replay_batches.passed_over IS 'Records whose action already has a replay, took effect, had expired, or, with lost, was not lost.';
@@ -1737,6 +1849,7 @@ COMMENT ON COLUMN acteon_replay_batches.expired IS 'Actions that were not sent b
 COMMENT ON COLUMN acteon_replay_batches.paused IS 'Of the waiting actions, those that were paused on their own (acteon_replay_pause with a tenant, a provider or action_ids): they wait even if the batch is running.';
 COMMENT ON COLUMN acteon_replay_batches.parts IS 'Tenants and providers that are paused or cancelled apart from the rest of the batch, or parts that have a rate of their own, with the role, the time and the reason; NULL: none. The last one that an action belongs to holds. Of actions that were paused or cancelled by their ids, only the log tells.';
 COMMENT ON COLUMN acteon_replay_batches.handed_to IS 'Role that the batch was handed over to (acteon_replay_hand_over), which steers it in place of requested_by; NULL: it was not handed over.';
+COMMENT ON COLUMN acteon_replay_batches.target IS 'Where its actions are delivered to: production, or another target.';
 COMMENT ON COLUMN acteon_replay_batches.canary IS
 	'How far the canary is: the open step, how many actions it and the steps before have released, and what it waits for: answers, records or a person. "passed": all steps have been released. It also says how many actions were judged by their answers because they had no audit records. NULL: the batch has none.';
 
@@ -1761,12 +1874,18 @@ ALTER TYPE acteon_replay_item ADD ATTRIBUTE page_key bigint;
 ALTER TYPE acteon_replay_item ADD ATTRIBUTE patched boolean;
 ALTER TYPE acteon_replay_item ADD ATTRIBUTE expires_at timestamptz;
 ALTER TYPE acteon_replay_item ADD ATTRIBUTE paused boolean;
+ALTER TYPE acteon_replay_item ADD ATTRIBUTE target text;
+ALTER TYPE acteon_replay_item ADD ATTRIBUTE relay text;
+ALTER TYPE acteon_replay_item ADD ATTRIBUTE gateway text;
 
 COMMENT ON COLUMN acteon_replay_item.reason IS 'Why a record was refused, for programs; error has it in words. NULL for actions.';
 COMMENT ON COLUMN acteon_replay_item.page_key IS 'For the next page, pass the last one as after_id: outbox_id, or of a refused record its number in the batch.';
 COMMENT ON COLUMN acteon_replay_item.expires_at IS 'When it expires, or did; NULL: never.';
 COMMENT ON COLUMN acteon_replay_item.paused IS 'Whether it waits because its batch is paused, or because it was paused on its own, alone or with its tenant or provider. NULL for refused records.';
 COMMENT ON COLUMN acteon_replay_item.patched IS 'Whether its payload was changed by the patch of its batch. False as well if the patch changed nothing in it; true if an earlier replay with the same patch had changed it.';
+COMMENT ON COLUMN acteon_replay_item.target IS 'Where it is delivered to: production, or another target.';
+COMMENT ON COLUMN acteon_replay_item.relay IS 'Name of the consumer that has delivered it, or had it last; NULL: none had it, or it is unknown.';
+COMMENT ON COLUMN acteon_replay_item.gateway IS 'Address to which that consumer delivers; NULL: it does not tell.';
 
 CREATE FUNCTION acteon_replay_items(
 	batch_id bigint,
@@ -1801,6 +1920,7 @@ Errors: P0002 no such batch, or none of its actions is covered, 22023 bad argume
 
 CREATE FUNCTION acteon_replay_lineage(
 	action_id text,
+	target text DEFAULT NULL,
 	OUT id text,
 	OUT source text,
 	OUT generation integer,
@@ -1810,13 +1930,14 @@ CREATE FUNCTION acteon_replay_lineage(
 	OUT requested_at timestamptz,
 	OUT reason text,
 	OUT state text,
-	OUT patch_sha256 text)
+	OUT patch_sha256 text,
+	OUT delivered_to text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_lineage'
-LANGUAGE C VOLATILE STRICT;
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay_lineage(text) IS
-	'Returns the whole chain of replays to which an action belongs, given any action of it: the original first, then each replay after its source, one row for each action: id, source (the action that it replays), generation, depth, batch, who started it, when, why, state (original, waiting, running, in_doubt, delivered, dead, cancelled, expired), and the SHA-256 of the patch that changed its payload, if one did. The patch itself is in the batch''s query. The argument is text, because original ids can be any string: acteon_replay_lineage(new_action_id::text). Only actions that the caller''s grants cover are returned; no rows for an action that was never replayed. Does not need the audit table.';
+COMMENT ON FUNCTION acteon_replay_lineage(text, text) IS
+	'Returns the whole chain of replays to which an action belongs, given any action of it: the original first, then each replay after its source, one row for each action: id, source (the action that it replays), generation, depth, batch, who started it, when, why, state (original, waiting, running, in_doubt, delivered, dead, cancelled, expired), the SHA-256 of the patch that changed its payload, if one did, and the target that it is delivered to. Besides the replays to production, those to the given target are shown, or, without one, those to all targets of acteon_replay.targets. The patch itself is in the batch''s query. The argument is text, because original ids can be any string: acteon_replay_lineage(new_action_id::text). Only actions that the caller''s grants cover are returned; no rows for an action that was never replayed. Does not need the audit table.';
 
 /*
  * A second person
@@ -2115,7 +2236,7 @@ COMMENT ON VIEW acteon_dead_letters IS
 	'Dead actions that were not redriven, as far as the reader''s grants cover them.';
 
 COMMENT ON VIEW acteon_outbox_stats IS
-	'The state of the queue in one row, for roles with a gateway grant. Reads the segments and the most recent deliveries, not the outbox.';
+	'The state of the queue of production in one row, for roles with a gateway grant; acteon_outbox_read_stats returns that of another target. Reads the segments and the most recent deliveries, not the outbox.';
 COMMENT ON COLUMN acteon_outbox_stats.dead IS 'Dead actions that were not redriven.';
 COMMENT ON COLUMN acteon_outbox_stats.dead_5m IS 'Actions that became dead in the last five minutes.';
 COMMENT ON COLUMN acteon_outbox_stats.oldest_due_age IS 'How long the action that became due first has been due; NULL if none is due.';
@@ -2162,8 +2283,13 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 COMMENT ON FUNCTION acteon_outbox_check(bigint, bigint) IS
 	'Checks the consistency of the outbox, or only of the actions with outbox ids from from_id to to_id: every action is either finished or covered by one segment, which belongs to its batch and lane; no lane is leased twice, no action is queued twice, and no replay is missing. Returns one row for each violation, so normally none. It reads all rows, and raises a NOTICE after each million ids. The counts of the batches are checked only if no range is given. Error: 42501 no gateway grant.';
 
-COMMENT ON FUNCTION acteon_dispatch_lane(text, text) IS
-	'Returns the lane of a tenant''s actions with a fingerprint, as in acteon_dispatch_segment; NULL without a fingerprint.';
+CREATE FUNCTION acteon_dispatch_lane(tenant text, fingerprint text, target text DEFAULT 'production')
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'acteon_dispatch_lane'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION acteon_dispatch_lane(text, text, text) IS
+	'Returns the lane of a tenant''s actions with a fingerprint that go to a target, as in acteon_dispatch_segment; NULL without a fingerprint. Error: 22023 not the name of a target.';
 COMMENT ON FUNCTION acteon_api_login(bytea) IS
 	'Returns the API key with this SHA-256 and the role as which it acts. It does not change the role, and works on a standby. Error: 28000 if the key is unknown, expired or revoked, or its role was dropped or is a superuser; the message is the same in all these cases.';
 COMMENT ON FUNCTION acteon_api_finish(bigint, text, integer, text) IS
@@ -2208,7 +2334,7 @@ BEGIN
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
 				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_pause,
 				acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
-				acteon_replay_resume,acteon_replay_run,acteon_replay_set_rate,acteon_replay_settle,
+				acteon_replay_resume,acteon_replay_run,acteon_replay_set_rate,acteon_replay_settle,acteon_replay_shadow,acteon_replay_shadow_counts,
 				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,
 				acteon_outcome_json,acteon_outcome_jsonb,acteon_outcome_le,acteon_outcome_lt,acteon_outcome_out,
 				acteon_outcome_recv,acteon_outcome_send,
@@ -2280,3 +2406,4 @@ DROP FUNCTION acteon_replay_pause_1_0(bigint, text);
 DROP FUNCTION acteon_replay_resume_1_0(bigint, text);
 DROP FUNCTION acteon_replay_cancel_1_0(bigint, text);
 DROP FUNCTION acteon_replay_set_rate_1_0(bigint, numeric, text);
+DROP FUNCTION acteon_dispatch_lane_1_0(text, text);

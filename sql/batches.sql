@@ -93,7 +93,7 @@ SELECT outbox_id, original_action_id, namespace, tenant, provider, action_type, 
 SELECT bool_and(i.new_action_id = o.action_id) FROM acteon_replay_items(1) AS i JOIN acteon_dispatch_outbox AS o ON o.id = i.outbox_id;
 SELECT s AS asked_for, array_agg(outbox_id ORDER BY n) FILTER (WHERE outbox_id IS NOT NULL) AS found
 FROM unnest('{waiting,running,in_doubt,held,delivered,dead,cancelled,failed}'::text[]) AS s LEFT JOIN LATERAL acteon_replay_items(1, s) WITH ORDINALITY AS i
-	(outbox_id, new_action_id, original_action_id, namespace, tenant, provider, action_type, generation, state, attempts, due_at, finished_at, outcome, error, effect, resends, unproven, known_by, doubt, held, reason, page_key, patched, expires_at, paused, n) ON true
+	(outbox_id, new_action_id, original_action_id, namespace, tenant, provider, action_type, generation, state, attempts, due_at, finished_at, outcome, error, effect, resends, unproven, known_by, doubt, held, reason, page_key, patched, expires_at, paused, target, relay, gateway, n) ON true
 GROUP BY s ORDER BY s;
 SELECT attempt($$SELECT * FROM acteon_replay_items(1, 'Failed')$$);
 SELECT * FROM pg_temp.pages(1);

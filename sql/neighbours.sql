@@ -182,7 +182,7 @@ DO $$
 DECLARE
 	t name;
 BEGIN
-	FOREACH t IN ARRAY '{acteon_replay_batch,acteon_dispatch_outbox,acteon_dispatch_segment,acteon_dispatch_delivery,acteon_replay_tally,acteon_replay_log,acteon_dispatch_action,acteon_replay_limit,acteon_replay_notify,acteon_replay_installation}'::name[] LOOP
+	FOREACH t IN ARRAY '{acteon_replay_batch,acteon_dispatch_outbox,acteon_dispatch_segment,acteon_dispatch_delivery,acteon_replay_tally,acteon_replay_log,acteon_dispatch_action,acteon_replay_limit,acteon_replay_notify,acteon_dispatch_relay,acteon_replay_installation}'::name[] LOOP
 		EXECUTE format('CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON %I FOR EACH ROW EXECUTE FUNCTION see()', t);
 	END LOOP;
 END
@@ -195,6 +195,7 @@ CREATE TABLE copy AS SELECT 'acteon_dispatch_outbox'::name AS t, to_jsonb(o) AS 
 	UNION ALL SELECT 'acteon_replay_log', to_jsonb(o) FROM acteon_replay_log AS o
 	UNION ALL SELECT 'acteon_replay_limit', to_jsonb(o) FROM acteon_replay_limit AS o
 	UNION ALL SELECT 'acteon_replay_notify', to_jsonb(o) FROM acteon_replay_notify AS o
+	UNION ALL SELECT 'acteon_dispatch_relay', to_jsonb(o) FROM acteon_dispatch_relay AS o
 	UNION ALL SELECT 'acteon_dispatch_action', to_jsonb(o) FROM acteon_dispatch_action AS o;
 SELECT * FROM everything();
 SELECT t, op, count(*) > 0 AS any, every(who = (SELECT tableowner FROM pg_tables WHERE tablename = t)) AS as_owner FROM seen GROUP BY t, op ORDER BY t COLLATE "C", op COLLATE "C";
@@ -211,6 +212,7 @@ SELECT t, sum(n) AS too_many FROM (
 	UNION ALL SELECT 'acteon_replay_log', to_jsonb(o), -1 FROM acteon_replay_log AS o
 	UNION ALL SELECT 'acteon_replay_limit', to_jsonb(o), -1 FROM acteon_replay_limit AS o
 	UNION ALL SELECT 'acteon_replay_notify', to_jsonb(o), -1 FROM acteon_replay_notify AS o
+	UNION ALL SELECT 'acteon_dispatch_relay', to_jsonb(o), -1 FROM acteon_dispatch_relay AS o
 	UNION ALL SELECT 'acteon_dispatch_action', to_jsonb(o), -1 FROM acteon_dispatch_action AS o) AS x
 WHERE t <> 'acteon_replay_installation' GROUP BY t, line HAVING sum(n) <> 0;
 ROLLBACK;

@@ -7,6 +7,7 @@
 #include "base/catalog.h"
 #include "base/replay_id.h"
 #include "audit/sent_action.h"
+#include "queue/outbox_row.h"
 
 /*
  * A text column of the outbox row that was found, in the current memory context;
@@ -37,9 +38,10 @@ ReadSentAction(TableFinder *outbox, const pg_uuid_t *namespace, int resends, Loo
 	{
 		text *original = OutboxText(outbox, Anum_outbox_original_action_id);
 		int generation = DatumGetInt32(FoundColumn(outbox, Anum_outbox_generation, &isnull));
+		const char *target = FoundTarget(outbox);
 
 		for (int i = 1; i <= resends; i++)
-			ResendId(&ids[i], namespace, VARDATA_ANY(original), VARSIZE_ANY_EXHDR(original),
+			ResendId(&ids[i], namespace, VARDATA_ANY(original), VARSIZE_ANY_EXHDR(original), target,
 					 generation, i);
 	}
 	key->ids = ids;

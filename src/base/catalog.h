@@ -22,6 +22,7 @@
 #define BEGUN_TABLE "acteon_replay_begun"
 #define ACTION_TABLE "acteon_dispatch_action"
 #define LIMIT_TABLE "acteon_replay_limit"
+#define RELAY_TABLE "acteon_dispatch_relay"
 #define REFUSED_TABLE "acteon_replay_refused"
 #define SECRET_TABLE "acteon_replay_secret"
 #define NOTIFY_TABLE "acteon_replay_notify"
@@ -130,7 +131,8 @@ enum
 	Anum_outbox_starts_at,
 	Anum_outbox_ends_at,
 	Anum_outbox_expires_at,
-	Natts_outbox = Anum_outbox_expires_at
+	Anum_outbox_target,
+	Natts_outbox = Anum_outbox_target
 };
 
 enum
@@ -158,7 +160,9 @@ enum
 	Anum_segment_expires_at,
 	Anum_segment_stopped,
 	Anum_segment_pace,
-	Natts_segment = Anum_segment_pace
+	Anum_segment_target,
+	Anum_segment_relay,
+	Natts_segment = Anum_segment_relay
 };
 
 enum
@@ -173,7 +177,8 @@ enum
 	Anum_delivery_resend,
 	Anum_delivery_unproven,
 	Anum_delivery_known_by,
-	Natts_delivery = Anum_delivery_known_by
+	Anum_delivery_relay,
+	Natts_delivery = Anum_delivery_relay
 };
 
 enum
@@ -250,6 +255,16 @@ enum
 	Anum_notify_set_at,
 	Anum_notify_reason,
 	Natts_notify = Anum_notify_reason
+};
+
+enum
+{
+	Anum_relay_id = 1,
+	Anum_relay_name,
+	Anum_relay_target,
+	Anum_relay_gateway,
+	Anum_relay_first_claim_at,
+	Natts_relay = Anum_relay_first_claim_at
 };
 
 enum

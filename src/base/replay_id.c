@@ -8,12 +8,17 @@
  * a failover that lost the first one.  The name is unambiguous: what follows
  * its last slash is the generation, or "<generation>.<resend>" where the replay
  * was given a new id since, because the gateway may refuse the one before.
+ *
+ * Of a replay to another target than production, "@<target>" comes between the generation
+ * and the resend.  The name of a target begins with a letter and has no slash, at sign or
+ * full stop (target.c), so the names of such replays are none of others.
  */
 #include "postgres.h"
 
 #include <uuid/uuid.h>
 
 #include "base/replay_id.h"
+#include "base/target.h"
 
 StaticAssertDecl(sizeof(uuid_t) == UUID_LEN, "libuuid and the server disagree about UUIDs");
 
@@ -38,16 +43,14 @@ name_id(pg_uuid_t *id, const pg_uuid_t *namespace, const char *action_id, size_t
 }
 
 /*
- * Set *id to the id of the generation-th replay of an action.
+ * Set *id to the id of the generation-th replay of an action to a target (NULL:
+ * production).
  */
 void
 ReplayId(pg_uuid_t *id, const pg_uuid_t *namespace, const char *action_id, size_t len,
-		 int generation)
+		 const char *target, int generation)
 {
-	char suffix[16];
-
-	snprintf(suffix, sizeof(suffix), "/%d", generation);
-	name_id(id, namespace, action_id, len, suffix);
+	ResendId(id, namespace, action_id, len, target, generation, 0);
 }
 
 /*
@@ -56,14 +59,17 @@ ReplayId(pg_uuid_t *id, const pg_uuid_t *namespace, const char *action_id, size_
  */
 void
 ResendId(pg_uuid_t *id, const pg_uuid_t *namespace, const char *action_id, size_t len,
-		 int generation, int resend)
+		 const char *target, int generation, int resend)
 {
-	char suffix[32];
+	char suffix[32 + TARGET_MAXLEN];
+	int end;
 
-	if (resend == 0)
-		snprintf(suffix, sizeof(suffix), "/%d", generation);
+	if (target == NULL)
+		end = snprintf(suffix, sizeof(suffix), "/%d", generation);
 	else
-		snprintf(suffix, sizeof(suffix), "/%d.%d", generation, resend);
+		end = snprintf(suffix, sizeof(suffix), "/%d@%s", generation, target);
+	if (resend > 0)
+		snprintf(suffix + end, sizeof(suffix) - end, ".%d", resend);
 	name_id(id, namespace, action_id, len, suffix);
 }
 

@@ -11,9 +11,9 @@
 #define UUID_TEXT_LEN 36
 
 extern void ReplayId(pg_uuid_t *id, const pg_uuid_t *namespace, const char *action_id, size_t len,
-					 int generation);
+					 const char *target, int generation);
 extern void ResendId(pg_uuid_t *id, const pg_uuid_t *namespace, const char *action_id, size_t len,
-					 int generation, int resend);
+					 const char *target, int generation, int resend);
 extern void QueryDigest(char *hex, const char *text, size_t len);
 extern void UuidToText(char *dst, const pg_uuid_t *id);
 extern bool TextToUuid(const char *src, size_t len, pg_uuid_t *id);

@@ -13,6 +13,7 @@
 
 #include "base/compat.h"
 #include "base/settings.h"
+#include "base/target.h"
 
 char *AuditTableSetting;
 char *RedactionPlaceholder;
@@ -26,6 +27,7 @@ int NotifySetting;
 bool RequireReason;
 int PlanAbove;
 int ApprovalAbove;
+char *AllowedTargets;
 
 static const struct config_enum_entry notify_values[] = {
 	{"off", NOTIFY_OFF, false},  {"on", NOTIFY_ON, false},  {"smart", NOTIFY_SMART, false},
@@ -48,6 +50,19 @@ check_audit_table(char **newval, void **extra, GucSource source)
 	list_free(names);
 	pfree(copy);
 	return valid;
+}
+
+/*
+ * Accept names of targets, separated by commas.
+ */
+static bool
+check_targets(char **newval, void **extra, GucSource source)
+{
+	if (IsTargetList(*newval))
+		return true;
+	GUC_check_errdetail("It must be names separated by commas: lower-case letters, digits, _ and "
+						"-, with a letter first.");
+	return false;
 }
 
 /*
@@ -117,6 +132,11 @@ DefineSettings(void)
 		"What a role has replayed without approval within the last hour counts together. -1 turns "
 		"it off.",
 		&ApprovalAbove, -1, -1, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"acteon_replay.targets", "Sets the targets besides production to which can be replayed.",
+		"A list of names, separated by commas. A replay to another target sends payloads of "
+		"production there. It can be set for single roles with ALTER ROLE.",
+		&AllowedTargets, "", PGC_SUSET, 0, check_targets, NULL, NULL);
 	DefineCustomIntVariable(
 		"acteon_replay.gateway_patience",
 		"Sets the time after which the absence of an action's audit record is taken into account.",

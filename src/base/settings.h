@@ -27,6 +27,7 @@ extern int NotifySetting;
 extern bool RequireReason;
 extern int PlanAbove;
 extern int ApprovalAbove;
+extern char *AllowedTargets; /* besides production */
 
 extern void DefineSettings(void);
 

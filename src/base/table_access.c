@@ -184,9 +184,9 @@ TableColumns(Relation rel, OwnColumns *columns)
 static bool
 is_compared(const char *column)
 {
-	static const char *const compared[] = {"tenant", "namespace",      "provider", "action_type",
-										   "state",  "outcome",        "effect",   "stopped",
-										   "name",   "idempotency_key"};
+	static const char *const compared[] = {"tenant", "namespace",       "provider", "action_type",
+										   "state",  "outcome",         "effect",   "stopped",
+										   "name",   "idempotency_key", "target"};
 
 	for (int i = 0; i < lengthof(compared); i++)
 	{
@@ -630,12 +630,14 @@ has_order(Relation index, OwnColumns own, IndexRows rows, int columns, const Att
 }
 
 ACTEON_NORETURN static void
-report_missing_order(Relation rel, AttrNumber column)
+report_missing_order(Relation rel, OwnColumns columns, AttrNumber column)
 {
+	AttrNumber place = ColumnPlace(columns, column);
+
 	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
 					errmsg("table \"%s\" has lost its index on column \"%s\"",
 						   RelationGetRelationName(rel),
-						   NameStr(TupleDescAttr(RelationGetDescr(rel), column - 1)->attname)),
+						   NameStr(TupleDescAttr(RelationGetDescr(rel), place - 1)->attname)),
 					errhint("Create it again as CREATE EXTENSION does.")));
 }
 
@@ -652,7 +654,7 @@ WriterIndex(TableWriter *writer, IndexRows rows, int columns, const AttrNumber *
 		if (has_order(index, writer->columns, rows, columns, column))
 			return index;
 	}
-	report_missing_order(writer->rel, column[0]);
+	report_missing_order(writer->rel, writer->columns, column[0]);
 }
 
 /*
@@ -682,7 +684,7 @@ OpenReader(TableReader *reader, Oid relid, IndexRows rows, int columns, const At
 	}
 	list_free(indexes);
 	if (reader->index == NULL)
-		report_missing_order(reader->rel, column[0]);
+		report_missing_order(reader->rel, reader->columns, column[0]);
 	reader->slot = table_slot_create(reader->rel, NULL);
 	reader->scan = NULL;
 }

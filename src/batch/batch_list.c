@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "access/visibility.h"
+#include "base/target.h"
 #include "batch/batch_list.h"
 #include "batch/batch_pace.h"
 #include "batch/batch_state.h"
@@ -228,6 +229,7 @@ enum
 	"	w.plan, c.awaits_until, w.approved_by, c.expired," \
 	"	CASE WHEN c.is_cancelled THEN 0 WHEN NOT c.in_part THEN c.all_paused END, w.parts," \
 	"	(SELECT r.rolname FROM pg_roles AS r WHERE r.oid = w.owner_oid::oid)," \
+	"	coalesce(c.query ->> 'target', '" PRODUCTION "')," \
 	"	c.in_part, c.stopped, c.is_complete, c.all_waiting, c.all_in_flight, c.all_in_doubt," \
 	"	c.breaker_window, c.breaker_share," \
 	"	c.breaker_since, " CANARY " " \
@@ -279,6 +281,7 @@ enum
 	LIST_PAUSED,
 	LIST_PARTS,
 	LIST_HANDED_TO,
+	LIST_TARGET,
 	LIST_IN_PART,
 	LIST_STOPPED,
 	LIST_IS_COMPLETE,

@@ -16,8 +16,8 @@
  *
  * The gateway writes most records a moment after the answer.  So a record that is
  * missing is waited for, for RECORD_PATIENCE from the last answer on.  After that, and at
- * once where the audit table cannot be read or does not count as live, the action is
- * judged by its answer.
+ * once where the audit table cannot be read or does not count as live, or where the batch
+ * goes to another target than production, the action is judged by its answer.
  */
 #include "postgres.h"
 
@@ -41,6 +41,7 @@
 #include "base/message.h"
 #include "base/partition.h"
 #include "batch/canary_judge.h"
+#include "query/query.h"
 #include "queue/action_state.h"
 #include "queue/failure.h"
 #include "queue/outcome_type.h"
@@ -82,6 +83,7 @@ typedef struct Step
 {
 	Oid schema;
 	const BatchRow *batch;
+	bool elsewhere;       /* its records are not in our audit table */
 	MemoryContext result; /* for what outlives the judgement */
 	int64 in_doubt;
 	int64 expired;
@@ -320,10 +322,11 @@ judge_action(Step *step, StepJudgement *judgement, const StepAction *action, con
 static bool
 judge_actions(Step *step, StepJudgement *judgement, TimestampTz now)
 {
-	Lookup *lookup = OpenLookup(step->schema);
+	Lookup *lookup = step->elsewhere ? NULL : OpenLookup(step->schema);
 	LookupKey *keys = palloc(LOOKUP_KEYS * sizeof(LookupKey));
 	Finding *findings = palloc(LOOKUP_KEYS * sizeof(Finding));
-	AuditTells tells = WhatAuditTells(lookup, step->ended_at, step->ended_at);
+	AuditTells tells =
+		lookup == NULL ? AUDIT_UNREADABLE : WhatAuditTells(lookup, step->ended_at, step->ended_at);
 	bool waits = now < step->ended_at + RECORD_PATIENCE && tells != AUDIT_NOT_LIVE &&
 				 tells != AUDIT_UNREADABLE;
 	bool complete = true;
@@ -335,7 +338,10 @@ judge_actions(Step *step, StepJudgement *judgement, TimestampTz now)
 
 		for (int i = 0; i < count; i++)
 			keys[i] = actions[i].key;
-		LookUpActions(lookup, keys, count, findings);
+		if (lookup == NULL)
+			memset(findings, 0, count * sizeof(Finding));
+		else
+			LookUpActions(lookup, keys, count, findings);
 		for (int i = 0; i < count && complete; i++)
 		{
 			/* What never reached the gateway has no record. */
@@ -344,7 +350,8 @@ judge_actions(Step *step, StepJudgement *judgement, TimestampTz now)
 			judge_action(step, judgement, &actions[i], &findings[i]);
 		}
 	}
-	CloseLookup(lookup);
+	if (lookup != NULL)
+		CloseLookup(lookup);
 	return complete;
 }
 
@@ -430,6 +437,7 @@ JudgeStep(StepJudgement *judgement, Oid schema, const BatchRow *batch, Timestamp
 
 	memset(judgement, 0, sizeof(*judgement));
 	MemoryContextSwitchTo(context);
+	step.elsewhere = TargetInQuery(batch->query) != NULL;
 	judgement->verdict = STEP_UNFINISHED;
 	if (has_ended(&step))
 	{

@@ -21,6 +21,7 @@
 
 #include "base/catalog.h"
 #include "base/message.h"
+#include "base/target.h"
 #include "base/text.h"
 #include "batch/batch_list.h"
 #include "query/patch_hash.h"
@@ -80,7 +81,8 @@ static const ItemFilter filters[] = {
  */
 #define READ_ITEMS \
 	"SELECT o.id, CASE WHEN i.resend > 0" \
-	"		THEN %1$s.acteon_replay_id(o.original_action_id, o.generation, i.resend)" \
+	"		THEN %1$s.acteon_replay_id(o.original_action_id, o.generation, i.resend," \
+	"			coalesce(o.target, '" PRODUCTION "'))" \
 	"		ELSE o.action_id END, o.original_action_id, o.namespace, o.tenant, o.provider," \
 	"	o.action_type, o.generation, i.state, coalesce(d.attempts, s.attempt)," \
 	"	CASE WHEN i.state = " SQL_WAITING " AND isfinite(s.due_at) THEN s.due_at END," \
@@ -88,12 +90,13 @@ static const ItemFilter filters[] = {
 	"	coalesce(d.unproven, s.unproven, false), d.known_by, s.doubt, s.held, NULL::text, o.id," \
 	"	$10 IS NOT NULL AND coalesce(o.labels ->> '" PATCH_LABEL "' = $10, false), o.expires_at," \
 	"	i.state = " SQL_WAITING " AND (s.stopped = '" STOPPED_PAUSED "' OR " IS_PAUSED( \
-		"b") ") IS TRUE " \
+		"b") ") IS TRUE," \
+			 "	coalesce(o.target, '" PRODUCTION "'), r.name, r.gateway " \
 			 "FROM %1$s.acteon_replay_batch AS b" \
 			 "	JOIN %1$s.acteon_dispatch_outbox AS o ON o.batch_id = b.id AND o.id BETWEEN $3 AND $4" \
 			 "	LEFT JOIN %1$s.acteon_dispatch_delivery AS d" \
 			 "		ON d.outbox_id = o.id AND d.outbox_id BETWEEN $3 AND $4" \
-			 "	LEFT JOIN LATERAL (SELECT due_at, attempt, resend, unproven, doubt, held, stopped," \
+			 "	LEFT JOIN LATERAL (SELECT due_at, attempt, resend, unproven, doubt, held, stopped, relay," \
 			 "			" STATE_OF_SEGMENT " AS state" \
 			 "		FROM %1$s.acteon_dispatch_segment AS g" \
 			 "		WHERE d.outbox_id IS NULL AND first_id > o.id - " SQL_SEGMENT_ACTIONS \
@@ -102,10 +105,12 @@ static const ItemFilter filters[] = {
 			 "	CROSS JOIN LATERAL (SELECT coalesce(d.resend, s.resend, 0) AS resend," \
 			 "		CASE WHEN d.outbox_id IS NOT NULL THEN d.state" \
 			 "		WHEN s.state <> " SQL_WAITING " THEN s.state" \
-			 "		WHEN " IS_CANCELLED("b") " OR s.stopped = '" STOPPED_CANCELLED \
-											 "' THEN " SQL_CANCELLED "		ELSE " SQL_WAITING \
-											 " END AS state) AS i " \
-											 "WHERE b.id = $1 AND %2$s ORDER BY o.id"
+			 "		WHEN " IS_CANCELLED( \
+				 "b") " OR s.stopped = '" STOPPED_CANCELLED "' THEN " SQL_CANCELLED \
+					  "		ELSE " SQL_WAITING " END AS state) AS i" \
+					  "	LEFT JOIN %1$s.acteon_dispatch_relay AS r" \
+					  "		ON r.id = CASE WHEN d.outbox_id IS NULL THEN s.relay ELSE d.relay END " \
+					  "WHERE b.id = $1 AND %2$s ORDER BY o.id"
 
 /*
  * The refused records of batch $1 whose numbers come after $3; %2$s is a condition.
@@ -114,7 +119,7 @@ static const ItemFilter filters[] = {
 	"SELECT NULL::bigint, NULL::uuid, action_id, namespace, tenant, provider, action_type," \
 	"	NULL::integer, '" STATE_REFUSED "', NULL::integer, NULL::timestamptz, NULL::timestamptz," \
 	"	NULL::jsonb, error, NULL, NULL::integer, NULL::boolean, NULL, NULL, NULL, reason, number, NULL::boolean," \
-	"	NULL::timestamptz, NULL::boolean " \
+	"	NULL::timestamptz, NULL::boolean, NULL, NULL, NULL " \
 	"FROM %1$s.acteon_replay_refused WHERE batch_id = $1 AND number > $3 AND $4 IS NOT NULL" \
 	"	AND $2 IS NOT NULL AND %2$s ORDER BY number"
 

@@ -32,6 +32,8 @@
 #include "base/text.h"
 #include "base/replay_id.h"
 #include "batch/batch_list.h"
+#include "batch/batch_row.h"
+#include "query/query.h"
 #include "queue/action_state.h"
 #include "queue/batch_flags.h"
 #include "queue/delivery.h"
@@ -320,7 +322,7 @@ make_ids(ProofCall *call, LookupKey *key, const ProvenAction *action, const text
 
 	for (int i = 0; i < count; i++)
 		ResendId(&ids[i], &call->namespace, VARDATA_ANY(original), VARSIZE_ANY_EXHDR(original),
-				 generation, i);
+				 NULL, generation, i);
 	key->ids = ids;
 	key->id_count = count;
 }
@@ -540,6 +542,27 @@ walk_actions(ProofCall *call)
 }
 
 /*
+ * Refuse a batch that went to another target than production: its gateway writes its
+ * records elsewhere.
+ */
+static void
+refuse_elsewhere(Oid schema, int64 batch_id)
+{
+	BatchRow batch;
+	const char *target;
+
+	if (!ReadBatch(schema, batch_id, &batch))
+		return;
+	target = TargetInQuery(batch.query);
+	if (target != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the audit table proves nothing about batch " INT64_FORMAT, batch_id),
+				 errdetail("It goes to target \"%s\", which keeps its records elsewhere.", target),
+				 errhint("acteon_replay_shadow() compares its results with those in production.")));
+}
+
+/*
  * Begin a call: see that the batch may be seen and that there is an audit
  * table, which has to be locked before anything is looked up.
  */
@@ -563,6 +586,7 @@ begin_proof(ProofCall *call, FunctionCallInfo fcinfo)
 	BeginSight(&call->viewer, fcinfo);
 	if (!SeesBatch(&call->viewer, call->batch_id))
 		ReportUnknownBatch(call->batch_id);
+	refuse_elsewhere(schema, call->batch_id);
 	OpenAuditTable(&table, schema);
 	CheckAuditColumn(&table, "outcome_details", JSONBOID);
 	CloseAuditTable(&table);

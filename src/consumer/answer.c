@@ -46,6 +46,7 @@
 #include "consumer/resolve_doubt.h"
 #include "queue/delivery.h"
 #include "queue/doubt.h"
+#include "queue/outbox_row.h"
 #include "queue/segment.h"
 #include "queue/wake.h"
 
@@ -220,17 +221,19 @@ named_id(AnswerCall *call, const Answer *answer, int resends)
 {
 	bool isnull;
 	text *original;
+	const char *target;
 	int generation;
 
 	if (answer->sent_id.isnull || !find_action(call, answer->outbox_id))
 		return -1;
 	original = DatumGetTextPP(FoundColumn(&call->outbox, Anum_outbox_original_action_id, &isnull));
 	generation = DatumGetInt32(FoundColumn(&call->outbox, Anum_outbox_generation, &isnull));
+	target = FoundTarget(&call->outbox);
 	for (int i = resends; i >= 0; i--)
 	{
 		pg_uuid_t id;
 
-		ResendId(&id, &call->namespace, VARDATA_ANY(original), VARSIZE_ANY_EXHDR(original),
+		ResendId(&id, &call->namespace, VARDATA_ANY(original), VARSIZE_ANY_EXHDR(original), target,
 				 generation, i);
 		if (memcmp(&id, DatumGetUUIDP(answer->sent_id.value), sizeof(id)) == 0)
 			return i;
@@ -398,7 +401,7 @@ add_finished(AnswerCall *call, const Answer *answer, int id, NullableDatum error
 	delivery->outbox_id = answer->outbox_id;
 	delivery->batch_id = call->segment.batch_id;
 	/* What the gateway rejects never reached the provider. */
-	delivery->provider = call->kind == ANSWER_REJECT ? NULL : call->segment.provider;
+	delivery->provider = call->kind == ANSWER_REJECT ? NULL : ToldProvider(&call->segment);
 	delivery->attempts = call->segment.attempt;
 	delivery->state = delivered ? ACTION_DELIVERED : ACTION_DEAD;
 	delivery->outcome = delivered ? answer->value : none;
@@ -408,6 +411,9 @@ add_finished(AnswerCall *call, const Answer *answer, int id, NullableDatum error
 	delivery->resend = id;
 	delivery->unproven = call->segment.unproven;
 	delivery->known_by = KNOWN_BY_ANSWER;
+	/* When the lease is lost, another relay may hold it by now. */
+	delivery->relay =
+		call->segment.lease_token == answer->lease_token ? call->segment.relay : NO_RELAY;
 }
 
 /*
@@ -629,7 +635,7 @@ apply_to_segment(AnswerCall *call, const Answer *answers, int count)
 	for (int i = 0; i < call->finished_count; i++)
 		AddDelivery(&call->deliveries, &call->finished[i]);
 	if (call->doubts > 0)
-		TallyDoubts(&call->deliveries, call->segment.batch_id, call->segment.provider,
+		TallyDoubts(&call->deliveries, call->segment.batch_id, ToldProvider(&call->segment),
 					call->doubts);
 	call->ended += call->finished_count;
 	call->given_back += call->retries;

@@ -44,6 +44,7 @@
 #include "base/replay_id.h"
 #include "base/settings.h"
 #include "base/subtransaction.h"
+#include "base/target.h"
 #include "base/text.h"
 #include "batch/batch_stop.h"
 #include "batch/breaker.h"
@@ -60,6 +61,7 @@
 #include "queue/doubt.h"
 #include "queue/expire.h"
 #include "queue/limit.h"
+#include "queue/relay.h"
 #include "queue/segment.h"
 #include "queue/wake.h"
 #include "queue/segment_actions.h"
@@ -109,6 +111,9 @@
 #define MAX_EXPIRED 10000
 #define MAX_UNEXPIRED 10000
 
+/* Maximum length of the address that a consumer tells, in bytes. */
+#define GATEWAY_MAXLEN 500
+
 /* Maximum length of a consumer's name, in bytes. */
 #define CONSUMER_MAXLEN 200
 
@@ -148,9 +153,13 @@ typedef struct Claim
 	TimestampTz lease_end;
 	int64 token;
 	text *consumer;
-	int wanted; /* actions that may still be taken */
-	int leave;  /* of these, what is left to others for the moment */
-	Size bytes; /* of JSON so far */
+	const char *target_name; /* NULL: production */
+	text *target;            /* the same */
+	text *gateway;           /* where the consumer delivers to; NULL: it does not tell */
+	int32 relay;             /* its number; NO_RELAY: not looked up yet */
+	int wanted;              /* actions that may still be taken */
+	int leave;               /* of these, what is left to others for the moment */
+	Size bytes;              /* of JSON so far */
 	bool full;
 	int ended;        /* actions that ended dead */
 	int swept;        /* actions that ended cancelled */
@@ -180,7 +189,8 @@ typedef struct Claim
 /* Where the session's last claim ended, and when one began from the beginning. */
 typedef struct Resume
 {
-	Oid relid; /* the table of segments */
+	Oid relid;                      /* the table of segments */
+	char target[TARGET_MAXLEN + 1]; /* empty: production */
 	DuePlace place;
 	TimestampTz scanned_at;
 } Resume;
@@ -244,6 +254,7 @@ sent_id(Claim *claim, const Segment *lease, pg_uuid_t *id)
 		claim->has_namespace = ReadNamespace(claim->guard.schema, &claim->namespace);
 	original = DatumGetTextPP(FoundColumn(&claim->outbox, Anum_outbox_original_action_id, &isnull));
 	ResendId(id, &claim->namespace, VARDATA_ANY(original), VARSIZE_ANY_EXHDR(original),
+			 claim->target_name,
 			 DatumGetInt32(FoundColumn(&claim->outbox, Anum_outbox_generation, &isnull)),
 			 lease->resend);
 }
@@ -453,6 +464,7 @@ end_dead(Claim *claim, int64 outbox_id, const Segment *segment, const char *erro
 						 .attempts = segment->attempt,
 						 .state = ACTION_DEAD,
 						 .resend = segment->resend,
+						 .relay = claim->relay,
 						 .outcome = {.isnull = true}};
 	MemoryContext old = MemoryContextSwitchTo(claim->deliveries.context);
 
@@ -837,6 +849,18 @@ collect_doubt(Claim *claim, const Segment *segment)
 }
 
 /*
+ * The number of the consumer, which is looked up when it is first handed something out.
+ */
+static int32
+relay_number(Claim *claim)
+{
+	if (claim->relay == NO_RELAY)
+		claim->relay =
+			RelayNumber(claim->guard.schema, claim->consumer, claim->target_name, claim->gateway);
+	return claim->relay;
+}
+
+/*
  * Lease a due segment, or a part of it, and output its actions; or skip it, if
  * another session has locked it, or its batch, its lane or a limit does not permit it.
  * A parked one counts as due now.
@@ -873,6 +897,7 @@ take_segment(Claim *claim, Segment *segment)
 		lease->sent_at = claim->now;
 	lease->lease_token = claim->token;
 	lease->holder = claim->consumer;
+	lease->relay = relay_number(claim);
 	lease->provider_limit = limits[LIMIT_PROVIDER] == NULL ? NO_LIMIT : limits[LIMIT_PROVIDER]->key;
 	lease->tenant_limit = limits[LIMIT_TENANT] == NULL ? NO_LIMIT : limits[LIMIT_TENANT]->key;
 	if (segment->parked_at != 0)
@@ -920,7 +945,7 @@ take_due(Claim *claim, const DuePlace *after, const DuePlace *up_to)
 	MemoryContext old;
 	SegmentScan scan;
 
-	BeginDueScan(&scan, &claim->segments, after, claim->now);
+	BeginDueScan(&scan, &claim->segments, claim->target, after, claim->now);
 	old = MemoryContextSwitchTo(context);
 	while (!claim->full && claim->looked_up < MAX_LOOKED_UP_FIRST && claim->cut < MAX_CUT &&
 		   claim->unexpired < MAX_UNEXPIRED)
@@ -1078,7 +1103,9 @@ take_all(Claim *claim, Oid schema)
 {
 	Oid relid = RelationGetRelid(claim->segments.writer.rel);
 	DuePlace place = resume.place;
-	bool resumes = resume.relid == relid && claim->now >= resume.scanned_at &&
+	const char *target = claim->target_name == NULL ? "" : claim->target_name;
+	bool resumes = resume.relid == relid && strcmp(resume.target, target) == 0 &&
+				   claim->now >= resume.scanned_at &&
 				   claim->now - resume.scanned_at < RESCAN_INTERVAL;
 	bool begins = false;
 
@@ -1103,6 +1130,7 @@ take_all(Claim *claim, Oid schema)
 	if (!claim->moved)
 		return;
 	resume.relid = relid;
+	strlcpy(resume.target, target, sizeof(resume.target));
 	resume.place = claim->place;
 }
 
@@ -1126,11 +1154,39 @@ consumer_argument(FunctionCallInfo fcinfo, int argument)
 }
 
 /*
- * Read the limits, after the trials of circuit breakers that have ended were judged.
+ * Read which target the consumer delivers to, and where that is; version 1.0 has neither
+ * argument.
+ */
+static void
+read_target(Claim *claim, FunctionCallInfo fcinfo)
+{
+	if (PG_NARGS() > 3)
+	{
+		if (PG_ARGISNULL(3))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("target must not be NULL"),
+					 errhint("Leave it out for %s.", PRODUCTION)));
+		claim->target_name = CheckTarget(text_to_cstring(PG_GETARG_TEXT_PP(3)));
+	}
+	if (claim->target_name != NULL)
+		claim->target = cstring_to_text(claim->target_name);
+	if (PG_NARGS() <= 4 || PG_ARGISNULL(4))
+		return;
+	claim->gateway = PG_GETARG_TEXT_PP(4);
+	if (VARSIZE_ANY_EXHDR(claim->gateway) > GATEWAY_MAXLEN)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("gateway must be an address of at most %d bytes", GATEWAY_MAXLEN)));
+}
+
+/*
+ * Read the limits, after the trials of circuit breakers that have ended were judged.  They
+ * are those of production's providers and tenants: other targets have none.
  */
 static void
 read_limits(Claim *claim, const ConsumerCall *call)
 {
+	if (claim->target != NULL)
+		return;
 	ReadLimits(&claim->limits, call->schema, call->now);
 	if (!JudgeTrials(&claim->limits, call->caller.user))
 		return;
@@ -1139,10 +1195,10 @@ read_limits(Claim *claim, const ConsumerCall *call)
 }
 
 /*
- * acteon_outbox_claim(consumer text, max_actions integer, lease interval)
- * → setof (outbox_id, lease_token, attempt, action, action_id, expires_at)
+ * acteon_outbox_claim(consumer text, max_actions integer, lease interval, target text,
+ * gateway text) → setof (outbox_id, lease_token, attempt, action, action_id, expires_at)
  *
- * Leases up to max_actions due actions until lease from now and returns them,
+ * Leases up to max_actions due actions for a target until lease from now and returns them,
  * oldest first, action being the body of the gateway's POST /v1/dispatch and
  * action_id the id in it.  Returns fewer when their JSON comes to more than 16 MB.
  * Before, looks up what is in doubt and due, ends what has expired, releases the next steps
@@ -1166,6 +1222,7 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 	claim.consumer = consumer_argument(fcinfo, 0);
 	claim.wanted = PositiveInteger(fcinfo, 1, "max_actions");
 	claim.lease_end = LeaseEnd(fcinfo, 2, call.now);
+	read_target(&claim, fcinfo);
 	claim.token = draw_token();
 	claim.row_context =
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay action", ALLOCSET_DEFAULT_SIZES);

@@ -60,7 +60,7 @@
  * outbox; see redrive.c about the search path.
  */
 #define OLD_ACTIONS \
-	"SELECT o.id, o.original_action_id, o.generation " \
+	"SELECT o.id, o.original_action_id, o.generation, o.target " \
 	"FROM ONLY %1$s.%2$s AS d JOIN ONLY %1$s.%3$s AS o ON o.id = d.outbox_id " \
 	"WHERE d.finished_at < $1 FOR UPDATE SKIP LOCKED"
 
@@ -125,16 +125,18 @@ may_go(Purge *purge, Datum id, Snapshot snapshot)
 }
 
 /*
- * Add all replays of an action to what goes, if all of them may; the given one may
+ * Add all replays of an action to a target to what goes, if all of them may; the given one may
  * and is locked, and is the first if none of an earlier generation is left.
  */
 static void
-add_chain(Purge *purge, Datum first_id, const text *action_id, int first_generation)
+add_chain(Purge *purge, Datum first_id, const text *action_id, const char *target,
+		  int first_generation)
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	int count_before = purge->count;
 	int generation = first_generation;
 
+	purge->chains.target = target;
 	/* Later generations go with the first one that is left. */
 	if (NextInChain(&purge->chains, action_id, 0, snapshot) != first_generation)
 	{
@@ -186,10 +188,12 @@ thin_part(Purge *purge, const char *schema, int part, int64 most, MemoryContext 
 			HeapTuple tuple = SPI_tuptable->vals[row];
 			TupleDesc desc = SPI_tuptable->tupdesc;
 			bool isnull;
+			Datum target = SPI_getbinval(tuple, desc, 4, &isnull);
+			const char *target_name = isnull ? NULL : TextDatumGetCString(target);
 
 			CHECK_FOR_INTERRUPTS();
 			add_chain(purge, SPI_getbinval(tuple, desc, 1, &isnull),
-					  DatumGetTextPP(SPI_getbinval(tuple, desc, 2, &isnull)),
+					  DatumGetTextPP(SPI_getbinval(tuple, desc, 2, &isnull)), target_name,
 					  DatumGetInt32(SPI_getbinval(tuple, desc, 3, &isnull)));
 		}
 		SPI_freetuptable(SPI_tuptable);

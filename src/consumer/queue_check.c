@@ -18,6 +18,7 @@
 #include "base/catalog.h"
 #include "base/identity.h"
 #include "base/settings.h"
+#include "base/target.h"
 #include "consumer/call.h"
 #include "queue/action_state.h"
 #include "queue/batch_flags.h"
@@ -46,13 +47,15 @@
 #define CHECKED_ACTIONS \
 	"WITH covered AS (" \
 	"	SELECT id, count(*) AS times, min(s.batch_id) AS batch_id, min(s.lane) AS lane," \
-	"		min(s.expires_at) AS expires_at" \
+	"		min(s.expires_at) AS expires_at," \
+	"		min(s.target) AS target" \
 	"	FROM %1$s.acteon_dispatch_segment AS s," \
 	"		generate_series(greatest(s.first_id, $1), least(s.last_id, $2)) AS id" \
 	"	WHERE s.first_id > $1 - " SQL_SEGMENT_ACTIONS " AND s.first_id <= $2 AND s.last_id >= $1" \
 	"	GROUP BY id), " \
-	"stored AS (SELECT id, batch_id, generation, original_action_id, tenant, namespace, expires_at," \
-	"		%1$s.acteon_dispatch_lane(tenant, fingerprint) AS lane" \
+	"stored AS (SELECT id, batch_id, generation, original_action_id, tenant, namespace, expires_at, target," \
+	"		%1$s.acteon_dispatch_lane(tenant, fingerprint, coalesce(target, '" PRODUCTION \
+	"')) AS lane" \
 	"	FROM %1$s.acteon_dispatch_outbox WHERE id BETWEEN $1 AND $2), " \
 	"delivery AS (SELECT * FROM %1$s.acteon_dispatch_delivery WHERE outbox_id BETWEEN $1 AND $2), " \
 	"action AS MATERIALIZED (" \
@@ -60,6 +63,8 @@
 	"		d.outbox_id IS NOT NULL AS finished, coalesce(c.times, 0) AS times," \
 	"		o.batch_id, c.batch_id AS segment_batch_id, c.lane, o.lane AS right_lane," \
 	"		o.expires_at < c.expires_at AS is_late," \
+	"		coalesce(o.target, '" PRODUCTION "') AS target," \
+	"		coalesce(c.target, '" PRODUCTION "') AS segment_target," \
 	"		o.generation," \
 	"		CASE WHEN o.generation > 1 THEN o.original_action_id END AS original_action_id," \
 	"		CASE WHEN o.generation > 1 THEN o.tenant END AS tenant," \
@@ -103,6 +108,10 @@
 	"UNION ALL SELECT 'expires too late', id," \
 	"		'The action expires before its segment does, so it could be sent too late.'" \
 	"	FROM action WHERE is_late " \
+	"UNION ALL SELECT 'wrong target', id," \
+	"		format('The action is for target %%s, its segment for target %%s.', target," \
+	"			segment_target)" \
+	"	FROM action WHERE exists AND times > 0 AND target <> segment_target " \
 	"UNION ALL SELECT 'no batch', id, format('Batch %%s does not exist.', batch_id)" \
 	"	FROM action" \
 	"	WHERE exists AND NOT EXISTS (SELECT FROM batch WHERE batch.id = action.batch_id) " \
@@ -122,7 +131,8 @@
 	"			left(o.original_action_id, 100), o.generation - 1)" \
 	"	FROM action AS o" \
 	"	WHERE o.generation > 1 AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_action AS p" \
-	"		WHERE p.action_id = %1$s.acteon_replay_id(o.original_action_id, o.generation - 1, 0) OFFSET 0) " \
+	"		WHERE p.action_id = %1$s.acteon_replay_id(o.original_action_id, o.generation - 1, 0," \
+	"			o.target) OFFSET 0) " \
 	"UNION ALL SELECT 'id not kept', o.id," \
 	"		'The id of the action is not in acteon_dispatch_action, so it could be replayed twice.'" \
 	"	FROM %1$s.acteon_dispatch_outbox AS o" \
@@ -133,7 +143,7 @@
 	"	FROM action AS p CROSS JOIN LATERAL generate_series(1, p.generation - 1) AS g" \
 	"	CROSS JOIN LATERAL (SELECT e.id, e.generation, e.batch_id FROM %1$s.acteon_dispatch_outbox AS e" \
 	"		WHERE e.id = (SELECT k.outbox_id FROM %1$s.acteon_dispatch_action AS k" \
-	"				WHERE k.action_id = %1$s.acteon_replay_id(p.original_action_id, g, 0))" \
+	"				WHERE k.action_id = %1$s.acteon_replay_id(p.original_action_id, g, 0, p.target))" \
 	"			AND e.original_action_id = p.original_action_id" \
 	"			AND e.tenant = p.tenant AND e.namespace = p.namespace" \
 	"			AND e.generation < p.generation" \
@@ -212,52 +222,67 @@
 	"					AND s.doubt_since IS NULL AND NOT s.was_claimed))"
 
 /*
- * The view's row: the segments are read, the last deliveries by the index on
+ * Whether a delivery is of an action for target $2: the consumer that was handed it out
+ * tells.  What no consumer is known of counts as production's.
+ */
+#define OF_TARGET(delivery) \
+	"coalesce(" delivery ".relay IN (SELECT r.id FROM %1$s.acteon_dispatch_relay AS r" \
+	"	WHERE r.target <> '" PRODUCTION "' AND $2 IN ('" PRODUCTION "', r.target)), false)" \
+	" <> ($2 = '" PRODUCTION "')"
+
+/*
+ * The row of target $2: the segments are read, the last deliveries by the index on
  * their times, the dead ones by theirs.
  */
 #define READ_STATS \
 	"WITH open AS MATERIALIZED (" CANARIES ") " \
 	"SELECT s.depth, s.due, s.retrying, s.scheduled, s.leased," \
-	"	(SELECT count(*) FROM %1$s.acteon_dispatch_delivery WHERE state = " SQL_DEAD ")," \
-	"	s.oldest_due_age, d.delivered_1m, d.delivered_5m, d.dead_5m, s.paused, s.in_doubt, s.held, s.canary " \
-	"FROM (SELECT coalesce(sum(n), 0)::bigint AS depth," \
-	"		coalesce(sum(n) FILTER (WHERE due_at <= now AND is_clean), 0)::bigint AS due," \
-	"		coalesce(sum(n) FILTER (WHERE due_at > now AND was_claimed AND is_clean)," \
-	"			0)::bigint AS retrying," \
-	"		coalesce(sum(n) FILTER (WHERE due_at > now AND NOT was_claimed AND is_clean)," \
-	"			0)::bigint AS scheduled," \
-	"		coalesce(sum(n) FILTER (WHERE " SEGMENT_IS_LEASED( \
-		"segment", \
-		"now") "), 0)::bigint AS leased," \
-			   "		coalesce(sum(n) FILTER (WHERE is_paused AND NOT is_doubt), 0)::bigint AS paused," \
-			   "		min(now) FILTER (WHERE due_at <= now AND is_clean)" \
-			   "			- min(due_at) FILTER (WHERE due_at <= now AND is_clean) AS oldest_due_age," \
-			   "		coalesce(sum(n) FILTER (WHERE is_doubt), 0)::bigint AS in_doubt," \
-			   "		coalesce(sum(n) FILTER (WHERE held IS NOT NULL), 0)::bigint AS held," \
-			   "		coalesce(sum(n) FILTER (WHERE is_canary), 0)::bigint AS canary" \
-			   "	FROM (SELECT s.due_at, s.lease_token, s.was_claimed, s.last_id - s.first_id + 1 AS n, s.held," \
-			   "			$1 AS now, (b.stopped IS NOT NULL OR s.stopped = '" STOPPED_PAUSED \
-			   "')" \
-			   "				AND s.lease_token IS NULL AS is_paused, " \
-			   "			s.first_id > k.canary_last_id IS TRUE AND s.doubt_since IS NULL AS is_canary," \
-			   "			" IS_DOUBT " AS is_doubt, b.stopped IS NULL AND s.stopped IS NULL" \
-			   "				AND (" SEGMENT_STATE( \
-				   "s", \
-				   "$1") ") = " SQL_WAITING " AS is_clean" \
-						 "		FROM %1$s.acteon_dispatch_segment AS s" \
-						 "		LEFT JOIN %1$s.acteon_replay_batch AS b ON b.id = s.batch_id AND b.stopped IS NOT NULL" \
-						 "		LEFT JOIN open AS k ON k.id = s.batch_id" \
-						 "		WHERE (" IS_CANCELLED( \
-							 "b") ") IS NOT TRUE" \
-								  "			OR s.lease_token IS NOT NULL OR " IS_DOUBT \
-								  ") AS segment) AS s, " \
-								  "	(SELECT count(*) FILTER (WHERE state = " SQL_DELIVERED \
-								  " AND finished_at >= $1 - interval '1 min')" \
-								  "			AS delivered_1m," \
-								  "		count(*) FILTER (WHERE state = " SQL_DELIVERED \
-								  ") AS delivered_5m," \
-								  "		count(*) FILTER (WHERE state = " SQL_DEAD ") AS dead_5m" \
-								  "	FROM %1$s.acteon_dispatch_delivery WHERE finished_at >= $1 - interval '5 min') AS d"
+	"	(SELECT count(*) FROM %1$s.acteon_dispatch_delivery AS d WHERE state = " SQL_DEAD \
+	" AND " OF_TARGET( \
+		"d") ")," \
+			 "	s.oldest_due_age, d.delivered_1m, d.delivered_5m, d.dead_5m, s.paused, s.in_doubt, s.held, s.canary " \
+			 "FROM (SELECT coalesce(sum(n), 0)::bigint AS depth," \
+			 "		coalesce(sum(n) FILTER (WHERE due_at <= now AND is_clean), 0)::bigint AS due," \
+			 "		coalesce(sum(n) FILTER (WHERE due_at > now AND was_claimed AND is_clean)," \
+			 "			0)::bigint AS retrying," \
+			 "		coalesce(sum(n) FILTER (WHERE due_at > now AND NOT was_claimed AND is_clean)," \
+			 "			0)::bigint AS scheduled," \
+			 "		coalesce(sum(n) FILTER (WHERE " SEGMENT_IS_LEASED( \
+				 "segment", \
+				 "now") "), 0)::bigint AS leased," \
+						"		coalesce(sum(n) FILTER (WHERE is_paused AND NOT is_doubt), 0)::bigint AS paused," \
+						"		min(now) FILTER (WHERE due_at <= now AND is_clean)" \
+						"			- min(due_at) FILTER (WHERE due_at <= now AND is_clean) AS oldest_due_age," \
+						"		coalesce(sum(n) FILTER (WHERE is_doubt), 0)::bigint AS in_doubt," \
+						"		coalesce(sum(n) FILTER (WHERE held IS NOT NULL), 0)::bigint AS held," \
+						"		coalesce(sum(n) FILTER (WHERE is_canary), 0)::bigint AS canary" \
+						"	FROM (SELECT s.due_at, s.lease_token, s.was_claimed, s.last_id - s.first_id + 1 AS n, s.held," \
+						"			$1 AS now, (b.stopped IS NOT NULL OR s.stopped = '" STOPPED_PAUSED \
+						"')" \
+						"				AND s.lease_token IS NULL AS is_paused, " \
+						"			s.first_id > k.canary_last_id IS TRUE AND s.doubt_since IS NULL AS is_canary," \
+						"			" IS_DOUBT \
+						" AS is_doubt, b.stopped IS NULL AND s.stopped IS NULL" \
+						"				AND (" SEGMENT_STATE( \
+							"s", \
+							"$1") ") = " SQL_WAITING " AS is_clean" \
+								  "		FROM %1$s.acteon_dispatch_segment AS s" \
+								  "		LEFT JOIN %1$s.acteon_replay_batch AS b ON b.id = s.batch_id AND b.stopped IS NOT NULL" \
+								  "		LEFT JOIN open AS k ON k.id = s.batch_id" \
+								  "		WHERE ((" IS_CANCELLED( \
+									  "b") ") IS NOT TRUE" \
+										   "			OR s.lease_token IS NOT NULL OR " IS_DOUBT \
+										   ") AND coalesce(s.target, '" PRODUCTION \
+										   "') = $2) AS segment) AS s, " \
+										   "	(SELECT count(*) FILTER (WHERE state = " SQL_DELIVERED \
+										   " AND finished_at >= $1 - interval '1 min')" \
+										   "			AS delivered_1m," \
+										   "		count(*) FILTER (WHERE state = " SQL_DELIVERED \
+										   ") AS delivered_5m," \
+										   "		count(*) FILTER (WHERE state = " SQL_DEAD \
+										   ") AS dead_5m" \
+										   "	FROM %1$s.acteon_dispatch_delivery AS d WHERE finished_at >= $1 - interval '5 min'" \
+										   "		AND " OF_TARGET("d") ") AS d"
 
 PG_FUNCTION_INFO_V1(acteon_outbox_check);
 PG_FUNCTION_INFO_V1(acteon_outbox_read_stats);
@@ -400,23 +425,36 @@ acteon_outbox_check(PG_FUNCTION_ARGS)
 }
 
 /*
- * acteon_outbox_read_stats() → setof (depth, due, …)
+ * acteon_outbox_read_stats(target text) → setof (depth, due, …)
  *
- * The row of the view acteon_outbox_stats.  Raises insufficient_privilege.
+ * How the queue of a target is; the row of the view acteon_outbox_stats is that of
+ * production.  Raises insufficient_privilege and invalid_parameter_value.
  */
 Datum
 acteon_outbox_read_stats(PG_FUNCTION_ARGS)
 {
 	ConsumerCall call;
-	Oid type = TIMESTAMPTZOID;
-	Datum now;
+	Oid types[] = {TIMESTAMPTZOID, TEXTOID};
+	Datum values[2];
+	const char *target = PRODUCTION;
 	char *sql;
 
+	/* Version 1.0 has no argument. */
+	if (PG_NARGS() > 0)
+	{
+		if (PG_ARGISNULL(0))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("target must not be NULL"),
+					 errhint("Leave it out for %s.", PRODUCTION)));
+		target = text_to_cstring(PG_GETARG_TEXT_PP(0));
+		(void) CheckTarget(target);
+	}
 	begin_looking(&call, fcinfo, "acteon_outbox_stats");
-	now = TimestampTzGetDatum(call.now);
+	values[0] = TimestampTzGetDatum(call.now);
+	values[1] = CStringGetTextDatum(target);
 	sql = psprintf(READ_STATS, quote_identifier(get_namespace_name(call.schema)));
 	return_found((ReturnSetInfo *) fcinfo->resultinfo,
-				 SPI_execute_with_args(sql, 1, &type, &now, NULL, false, 0));
+				 SPI_execute_with_args(sql, lengthof(types), types, values, NULL, false, 0));
 	end_looking(&call);
 	return (Datum) 0;
 }

@@ -61,7 +61,8 @@ enum
 	DEAD_CREATED_AT,
 	DEAD_PROVIDER,
 	DEAD_EXPIRES_AT,
-	DEAD_PARTS
+	DEAD_PARTS,
+	DEAD_TARGET
 };
 
 /*
@@ -71,7 +72,7 @@ enum
 #define DEAD_ACTIONS \
 	"SELECT o.id, o.batch_id, o.namespace, o.tenant, o.fingerprint, o.original_action_id, " \
 	"o.generation, " IS_CANCELLED("b") ", " IS_PAUSED( \
-		"b") ", d.resend, o.created_at, o.provider, o.expires_at, b.parts " \
+		"b") ", d.resend, o.created_at, o.provider, o.expires_at, b.parts, o.target " \
 			 "FROM %1$s.acteon_dispatch_delivery AS d " \
 			 "JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
 			 "JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id " \
@@ -116,6 +117,18 @@ fetched(int row, int column, bool *isnull)
 }
 
 /*
+ * The target of a fetched dead action; NULL: production.
+ */
+static char *
+target_of(int row)
+{
+	bool isnull;
+	Datum target = fetched(row, DEAD_TARGET, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(target);
+}
+
+/*
  * Whether a fetched dead action has a later replay, in whatever state: that one
  * replaces this one, and sending both would do the same thing twice.
  */
@@ -131,6 +144,7 @@ has_later_replay(Redrive *redrive, int row)
 	text *tenant = DatumGetTextPP(fetched(row, DEAD_TENANT, &isnull));
 	bool found = false;
 
+	chains->target = target_of(row);
 	while (!found && (generation = NextInChain(chains, action_id, generation, snapshot)) != 0)
 		found = OutboxRowIsOf(chains->actions.outbox.slot, namespace, tenant);
 	UnregisterSnapshot(snapshot);
@@ -227,6 +241,7 @@ add_to_segments(Redrive *redrive, int row, BatchStop stop)
 	int32 resend = DatumGetInt32(fetched(row, DEAD_RESEND, &isnull));
 	TimestampTz sent_at = DatumGetTimestampTz(fetched(row, DEAD_CREATED_AT, &isnull));
 	text *provider = DatumGetTextPP(fetched(row, DEAD_PROVIDER, &isnull));
+	const char *target = target_of(row);
 	Segment *last =
 		redrive->segment_count > 0 ? &redrive->segments[redrive->segment_count - 1] : NULL;
 	Segment *segment;
@@ -255,6 +270,8 @@ add_to_segments(Redrive *redrive, int row, BatchStop stop)
 	segment->resend = resend;
 	segment->sent_at = sent_at;
 	segment->provider = DatumGetTextPCopy(PointerGetDatum(provider));
+	if (target != NULL)
+		segment->target = cstring_to_text(target);
 	MakeDoubt(segment, redrive->now, "redriven", segment->due_at);
 	segment->id_refused = true;
 	AddExpiry(segment, fetched_expiry(row));
@@ -262,7 +279,7 @@ add_to_segments(Redrive *redrive, int row, BatchStop stop)
 	segment->in_lane = in_lane;
 	if (in_lane)
 		segment->lane = ActionLane(DatumGetTextPP(fetched(row, DEAD_TENANT, &isnull)),
-								   DatumGetTextPP(fingerprint));
+								   DatumGetTextPP(fingerprint), target);
 }
 
 /*

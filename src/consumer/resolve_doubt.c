@@ -17,6 +17,9 @@
  * An action that was given a new id without proof stays in doubt as far as its
  * earlier ids are concerned: it is looked up again right before it is handed
  * out, and it never becomes dead or cancelled.
+ *
+ * The gateway of another target than production writes its records elsewhere.  So nothing
+ * follows from what the audit table has or lacks: such doubts are held at once.
  */
 #include "postgres.h"
 
@@ -51,6 +54,7 @@
 typedef struct Suspect
 {
 	LookupKey key;
+	bool elsewhere; /* its records are not in our audit table */
 	TimestampTz created_at;
 	OptionalTime expires_at;
 } Suspect;
@@ -182,6 +186,7 @@ CollectDoubt(Doubts *doubts, const Segment *segment)
 	kept->doubt = keep_text(doubts, segment->doubt);
 	kept->held = keep_text(doubts, segment->held);
 	kept->provider = keep_text(doubts, segment->provider);
+	kept->target = keep_text(doubts, segment->target);
 	doubts->actions += SegmentLength(segment);
 }
 
@@ -209,7 +214,9 @@ read_suspects(Resolver *resolver)
 		for (int64 id = segment->first_id; id <= segment->last_id; id++, n++)
 		{
 			CHECK_FOR_INTERRUPTS();
-			if (FindRow(&resolver->outbox, F_INT8EQ, Int64GetDatum(id), snapshot))
+			suspects[n].elsewhere = segment->target != NULL;
+			if (!suspects[n].elsewhere &&
+				FindRow(&resolver->outbox, F_INT8EQ, Int64GetDatum(id), snapshot))
 			{
 				bool isnull;
 
@@ -227,18 +234,31 @@ read_suspects(Resolver *resolver)
 }
 
 /*
- * Look the suspects up.
+ * Look the suspects up.  Of those that went to another target than production nothing is
+ * found.
  */
 static Finding *
 look_up(Resolver *resolver, const Suspect *suspects)
 {
 	int count = resolver->doubts->actions;
 	LookupKey *keys = palloc(count * sizeof(LookupKey));
+	Finding *found = palloc0(count * sizeof(Finding));
 	Finding *findings = palloc0(count * sizeof(Finding));
+	int asked = 0;
 
 	for (int i = 0; i < count; i++)
-		keys[i] = suspects[i].key;
-	LookUpActions(resolver->lookup, keys, count, findings);
+	{
+		if (!suspects[i].elsewhere)
+			keys[asked++] = suspects[i].key;
+	}
+	if (asked > 0)
+		LookUpActions(resolver->lookup, keys, asked, found);
+	asked = 0;
+	for (int i = 0; i < count; i++)
+	{
+		if (!suspects[i].elsewhere)
+			findings[i] = found[asked++];
+	}
 	return findings;
 }
 
@@ -316,7 +336,8 @@ decide_without_outcome(Resolver *resolver, Segment *piece, const Suspect *suspec
 	Doubts *doubts = resolver->doubts;
 	const char *held = NULL;
 
-	bool was_asked = AuditIsReadable(resolver->lookup);
+	/* What went elsewhere has no records here: what is known of it is all there is. */
+	bool was_asked = suspect->elsewhere || AuditIsReadable(resolver->lookup);
 
 	if (piece->doubt_since == 0 && !was_asked)
 	{
@@ -337,7 +358,9 @@ decide_without_outcome(Resolver *resolver, Segment *piece, const Suspect *suspec
 		doubts->released = true;
 		return;
 	}
-	if (doubts->now >= patience_end(piece))
+	if (suspect->elsewhere)
+		HoldDoubt(piece, "its target keeps its records elsewhere");
+	else if (doubts->now >= patience_end(piece))
 	{
 		held = finding->has_intent ? "the audit table has an intent for it, but no outcome"
 								   : why_held(resolver, piece, suspect);
@@ -363,7 +386,7 @@ deliver_found(Resolver *resolver, const Segment *piece, const Finding *finding,
 	Doubts *doubts = resolver->doubts;
 	Delivery delivery = {.outbox_id = piece->first_id,
 						 .batch_id = piece->batch_id,
-						 .provider = piece->provider,
+						 .provider = ToldProvider(piece),
 						 .attempts = piece->attempt,
 						 .state = ACTION_DELIVERED,
 						 .outcome = {.value = JsonbPGetDatum(finding->answer)},
@@ -371,6 +394,7 @@ deliver_found(Resolver *resolver, const Segment *piece, const Finding *finding,
 						 .effect = finding->effect,
 						 .resend = finding->id,
 						 .unproven = piece->unproven,
+						 .relay = piece->relay,
 						 .known_by = KNOWN_BY_RECORD};
 
 	strlcpy(delivery.outcome_name, reading->name, sizeof(delivery.outcome_name));

@@ -160,6 +160,7 @@ end_action(Settling *settling, const Segment *segment, int64 outbox_id)
 						 .effect = EFFECT_DONE,
 						 .resend = segment->resend,
 						 .unproven = segment->unproven && delivered,
+						 .relay = segment->relay,
 						 .known_by = KNOWN_BY_PERSON};
 
 	if (delivered)

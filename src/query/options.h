@@ -41,6 +41,9 @@
 /* Batches of more actions begin with a canary, unless told otherwise. */
 #define CANARY_ABOVE 100
 
+/* The target of what names none. */
+#define TARGET_PRODUCTION "production"
+
 /* What to do with dedup keys. */
 #define DEDUP_KEEP "keep"
 #define DEDUP_DROP "drop"

@@ -27,6 +27,8 @@
 #include "base/message.h"
 #include "base/replay_id.h"
 #include "base/rfc3339.h"
+#include "base/settings.h"
+#include "base/target.h"
 #include "query/patterns.h"
 #include "query/query.h"
 
@@ -325,6 +327,51 @@ check_expiry(ReplayQuery *query)
 }
 
 /*
+ * The target of a query; NULL for production.
+ */
+const char *
+TargetOf(const ReplayQuery *query)
+{
+	return query->target == NULL || strcmp(query->target, PRODUCTION) == 0 ? NULL : query->target;
+}
+
+/*
+ * The target of a query that was stored with its batch, in the current memory context;
+ * NULL for production.
+ */
+char *
+TargetInQuery(Jsonb *query)
+{
+	JsonbValue value;
+	char *target;
+
+	if (getKeyJsonValueFromContainer(&query->root, "target", strlen("target"), &value) == NULL)
+		return NULL;
+	target = pnstrdup(value.val.string.val, value.val.string.len);
+	return strcmp(target, PRODUCTION) == 0 ? NULL : target;
+}
+
+/*
+ * Check the target.  What is replayed to another one than production leaves production, so
+ * a superuser must have allowed it, in addition to the grants that cover the records.
+ */
+static void
+check_target(const ReplayQuery *query)
+{
+	const char *target = query->target == NULL ? NULL : CheckTarget(query->target);
+
+	if (target != NULL && !IsListedTarget(AllowedTargets, target))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("replays to target \"%s\" are not allowed", target),
+			 errhint(
+				 "A superuser can allow them: acteon_replay.targets lists the targets besides %s, "
+				 "for everybody or, with ALTER ROLE ... SET, for a role.",
+				 PRODUCTION)));
+}
+
+/*
  * Check the share at which the circuit breaker opens.
  */
 static void
@@ -605,6 +652,7 @@ CheckReplayQuery(ReplayQuery *query)
 	check_exclusion(query);
 	check_patch(query);
 	check_expiry(query);
+	check_target(query);
 	check_order(query);
 	check_cursor(query);
 	check_breaker(query);

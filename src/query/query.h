@@ -90,6 +90,7 @@ typedef struct ReplayQuery
 	int64 expire_after_value; /* the same, in microseconds; 0: never */
 	bool allow_ended;         /* disregard what actions say of their end */
 	TimestampTz checked_at;   /* when the query was checked: what has expired then is not wanted */
+	char *target;             /* name of where the actions go; see TargetOf */
 	char *plan;               /* that says what to replay; see replay/plan.c */
 } ReplayQuery;
 
@@ -98,6 +99,8 @@ typedef struct ReplayQuery
 #define OPTION_GIVEN(query, id) (((query)->given & OPTION_BIT(id)) != 0)
 #define NOTE_GIVEN(query, id) ((query)->given |= OPTION_BIT(id))
 
+extern const char *TargetOf(const ReplayQuery *query);
+extern char *TargetInQuery(Jsonb *query);
 extern void *OptionField(const ReplayQuery *query, OptionId id);
 extern int CountOptions(unsigned call);
 extern bool HasFilter(const ReplayQuery *query);

@@ -28,6 +28,7 @@
 #include "queue/delivery.h"
 #include "queue/failure.h"
 #include "queue/outcome_type.h"
+#include "queue/segment.h"
 #include "queue/tally.h"
 
 /* One call in so many folds the tally. */
@@ -303,6 +304,8 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 	if (delivery->known_by != KNOWN_BY_ANSWER)
 		values[Anum_delivery_known_by - 1] = CStringGetTextDatum(
 			delivery->known_by == KNOWN_BY_RECORD ? KNOWN_BY_RECORD_NAME : KNOWN_BY_PERSON_NAME);
+	values[Anum_delivery_relay - 1] = Int32GetDatum(delivery->relay);
+	nulls[Anum_delivery_relay - 1] = delivery->relay == NO_RELAY;
 	FillSlot(&deliveries->writer, slot, values, nulls, Natts_delivery);
 	CheckRow(&deliveries->writer, slot);
 	MemoryContextSwitchTo(old);

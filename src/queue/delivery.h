@@ -72,6 +72,7 @@ typedef struct Delivery
 	Effect effect;                  /* of the outcome, if it was delivered */
 	int32 resend;                   /* which of its ids ended it */
 	bool unproven;                  /* it was sent again without proof */
+	int32 relay;                    /* which has brought the answer; NO_RELAY: unknown */
 	KnownBy known_by;               /* how the outcome is known */
 } Delivery;
 

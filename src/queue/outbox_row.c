@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "utils/builtins.h"
 #include "utils/uuid.h"
 
 #include "base/catalog.h"
@@ -35,4 +36,17 @@ OutboxRowIs(TupleTableSlot *row, const pg_uuid_t *id)
 
 	return memcmp(DatumGetUUIDP(slot_getattr(row, Anum_outbox_action_id, &isnull)), id,
 				  sizeof(pg_uuid_t)) == 0;
+}
+
+/*
+ * The target of the outbox's row that was found last, in the current memory context; NULL
+ * for production.
+ */
+char *
+FoundTarget(TableFinder *outbox)
+{
+	bool isnull;
+	Datum target = FoundColumn(outbox, Anum_outbox_target, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(target);
 }

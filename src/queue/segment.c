@@ -40,6 +40,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/target.h"
 #include "base/text.h"
 #include "queue/segment.h"
 
@@ -58,7 +59,9 @@ static const AttrNumber id_column[] = {Anum_segment_first_id};
 void
 OpenSegments(SegmentTable *table, Oid schema)
 {
-	static const AttrNumber due[] = {Anum_segment_due_at, Anum_segment_first_id};
+	static const AttrNumber due[] = {Anum_segment_target, Anum_segment_due_at,
+									 Anum_segment_first_id};
+	static const AttrNumber look[] = {Anum_segment_due_at};
 	static const AttrNumber lease[] = {Anum_segment_lease_token};
 	static const AttrNumber provider_limit[] = {Anum_segment_provider_limit,
 												Anum_segment_lease_token, Anum_segment_first_id};
@@ -70,8 +73,8 @@ OpenSegments(SegmentTable *table, Oid schema)
 
 	OpenSegmentsToAdd(table, schema);
 	table->by_id = WriterIndex(writer, ALL_ROWS, 1, id_column);
-	table->by_due = WriterIndex(writer, RowsWithout(Anum_segment_doubt_since), 2, due);
-	table->by_look = WriterIndex(writer, RowsWith(Anum_segment_doubt_since), 1, due);
+	table->by_due = WriterIndex(writer, RowsWithout(Anum_segment_doubt_since), 3, due);
+	table->by_look = WriterIndex(writer, RowsWith(Anum_segment_doubt_since), 1, look);
 	table->by_lease = WriterIndex(writer, RowsWith(Anum_segment_lease_token), 1, lease);
 	table->by_lane = WriterIndex(writer, RowsWith(Anum_segment_lane), 4, lane);
 	table->by_limit[LIMIT_PROVIDER] =
@@ -208,6 +211,11 @@ read_segment(SegmentTable *table, Segment *segment)
 	segment->stopped = StopOfValue(stopped, isnull);
 	pace = slot_getattr(slot, ColumnPlace(columns, Anum_segment_pace), &isnull);
 	segment->pace = isnull ? NO_PACE : DatumGetInt32(pace);
+	segment->target = text_column(slot, ColumnPlace(columns, Anum_segment_target));
+	segment->relay =
+		DatumGetInt32(slot_getattr(slot, ColumnPlace(columns, Anum_segment_relay), &isnull));
+	if (isnull)
+		segment->relay = NO_RELAY;
 	segment->tid = slot->tts_tid;
 }
 
@@ -330,36 +338,44 @@ LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now)
 }
 
 /*
- * Begin to read the segments that are due and not in doubt, in the order in
- * which they are claimed: after a place, or from the beginning if it is NULL,
+ * Begin to read the segments for a target (NULL: production) that are due and not in
+ * doubt, in the order in which they are claimed: after a place, or from the beginning if it is NULL,
  * until a time.  The scan is allocated in the current memory context, the
  * segments' texts in that of the caller that reads them.
  */
 void
-BeginDueScan(SegmentScan *scan, SegmentTable *table, const DuePlace *after, TimestampTz until)
+BeginDueScan(SegmentScan *scan, SegmentTable *table, const text *target, const DuePlace *after,
+			 TimestampTz until)
 {
-	int count = 0;
+	int count = 1;
 
 	scan->table = table;
 	scan->context = CurrentMemoryContext;
 	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (target == NULL)
+		ScanKeyEntryInitialize(&scan->keys[0], SK_ISNULL | SK_SEARCHNULL, 1, InvalidStrategy,
+							   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+	else
+		ScanKeyEntryInitialize(&scan->keys[0], 0, 1, BTEqualStrategyNumber, InvalidOid,
+							   table->by_due->rd_indcollation[0], F_TEXTEQ,
+							   PointerGetDatum(target));
 	if (after != NULL)
 	{
 		/* (due_at, first_id) > (…, …), as the parser would make it */
-		ScanKeyEntryInitialize(&scan->place_keys[0], SK_ROW_MEMBER, 1, BTGreaterStrategyNumber,
+		ScanKeyEntryInitialize(&scan->place_keys[0], SK_ROW_MEMBER, 2, BTGreaterStrategyNumber,
 							   InvalidOid, InvalidOid, F_BTINT8CMP,
 							   TimestampTzGetDatum(after->due_at));
-		ScanKeyEntryInitialize(&scan->place_keys[1], SK_ROW_MEMBER | SK_ROW_END, 2,
+		ScanKeyEntryInitialize(&scan->place_keys[1], SK_ROW_MEMBER | SK_ROW_END, 3,
 							   BTGreaterStrategyNumber, InvalidOid, InvalidOid, F_BTINT8CMP,
 							   Int64GetDatum(after->first_id));
 		MemSet(&scan->keys[count], 0, sizeof(ScanKeyData));
 		scan->keys[count].sk_flags = SK_ROW_HEADER;
-		scan->keys[count].sk_attno = 1;
+		scan->keys[count].sk_attno = 2;
 		scan->keys[count].sk_strategy = BTGreaterStrategyNumber;
 		scan->keys[count].sk_argument = PointerGetDatum(scan->place_keys);
 		count++;
 	}
-	ScanKeyInit(&scan->keys[count++], 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+	ScanKeyInit(&scan->keys[count++], 2, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
 				TimestampTzGetDatum(until));
 	scan->scan = ActeonIndexBeginScan(table->rel, table->by_due, scan->snapshot, count);
 	index_rescan(scan->scan, scan->keys, count, NULL, 0);
@@ -492,6 +508,10 @@ fill_row(SegmentTable *table, TupleTableSlot *slot, const Segment *segment)
 			segment->stopped == BATCH_PAUSED ? STOPPED_PAUSED : STOPPED_CANCELLED);
 	values[Anum_segment_pace - 1] = Int32GetDatum(segment->pace);
 	nulls[Anum_segment_pace - 1] = segment->pace == NO_PACE;
+	values[Anum_segment_target - 1] = PointerGetDatum(segment->target);
+	nulls[Anum_segment_target - 1] = segment->target == NULL;
+	values[Anum_segment_relay - 1] = Int32GetDatum(segment->relay);
+	nulls[Anum_segment_relay - 1] = segment->relay == NO_RELAY;
 	FillSlot(&table->writer, slot, values, nulls, Natts_segment);
 }
 
@@ -584,7 +604,7 @@ are_alike(const Segment *a, const Segment *b)
 {
 	return a->due_at == b->due_at && a->attempt == b->attempt && a->lease_token == b->lease_token &&
 		   a->resend == b->resend && a->sent_at == b->sent_at && a->id_refused == b->id_refused &&
-		   a->unproven == b->unproven && a->doubt_since == b->doubt_since &&
+		   a->unproven == b->unproven && a->doubt_since == b->doubt_since && a->relay == b->relay &&
 		   a->expires_at == b->expires_at && SameOptionalText(a->doubt, b->doubt) &&
 		   SameOptionalText(a->held, b->held);
 }
@@ -610,27 +630,34 @@ AppendPiece(Segment *pieces, int *count, const Segment *piece)
 }
 
 /*
- * The lane of a tenant's actions with a fingerprint.
+ * The lane of a tenant's actions with a fingerprint that go to a target (NULL:
+ * production).
  */
 int64
-ActionLane(const text *tenant, const text *fingerprint)
+ActionLane(const text *tenant, const text *fingerprint, const char *target)
 {
 	uint64 lane = DatumGetUInt64(hash_any_extended((const unsigned char *) VARDATA_ANY(tenant),
 												   VARSIZE_ANY_EXHDR(tenant), 0));
 
+	if (target != NULL)
+		lane = DatumGetUInt64(
+			hash_any_extended((const unsigned char *) target, (int) strlen(target), lane));
 	return (int64) DatumGetUInt64(
 		hash_any_extended((const unsigned char *) VARDATA_ANY(fingerprint),
 						  VARSIZE_ANY_EXHDR(fingerprint), lane));
 }
 
 /*
- * acteon_dispatch_lane(tenant text, fingerprint text) → bigint
+ * acteon_dispatch_lane(tenant text, fingerprint text, target text) → bigint
  *
- * The lane that actions of the tenant with the fingerprint are in.  Raises no
- * errors of its own.
+ * The lane that actions of the tenant with the fingerprint are in.  Raises
+ * invalid_parameter_value.
  */
 Datum
 acteon_dispatch_lane(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(ActionLane(PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1)));
+	/* Version 1.0 has two arguments. */
+	const char *target = PG_NARGS() > 2 ? CheckTarget(text_to_cstring(PG_GETARG_TEXT_PP(2))) : NULL;
+
+	PG_RETURN_INT64(ActionLane(PG_GETARG_TEXT_PP(0), PG_GETARG_TEXT_PP(1), target));
 }

@@ -20,6 +20,9 @@
 /* The key of no limit. */
 #define NO_LIMIT INT64CONST(0)
 
+/* The number of no relay. */
+#define NO_RELAY 0
+
 /* Whose actions a limit is about. */
 typedef enum LimitKind
 {
@@ -58,6 +61,8 @@ typedef struct Segment
 	/* Parts of a batch that are steered on their own (part.c). */
 	BatchStop stopped; /* apart from its batch: BATCH_RUNS (not), _PAUSED or _CANCELLED */
 	int32 pace;        /* of which part it keeps the rate; NO_PACE: that of its batch */
+	text *target;      /* where its actions go; NULL: production */
+	int32 relay;       /* the one that has leased it last; NO_RELAY: none, or unknown */
 	ItemPointerData tid;
 } Segment;
 
@@ -94,7 +99,7 @@ typedef struct SegmentScan
 	IndexScanDesc scan;
 	Snapshot snapshot;
 	ScanKeyData place_keys[2];
-	ScanKeyData keys[2];
+	ScanKeyData keys[3];
 } SegmentScan;
 
 /* How the lane of a segment that is due is. */
@@ -112,6 +117,16 @@ static inline int64
 SegmentLimit(const Segment *segment, LimitKind kind)
 {
 	return kind == LIMIT_PROVIDER ? segment->provider_limit : segment->tenant_limit;
+}
+
+/*
+ * The provider that a segment's results tell something about: none, if they come from
+ * another target than production.
+ */
+static inline text *
+ToldProvider(const Segment *segment)
+{
+	return segment->target == NULL ? segment->provider : NULL;
 }
 
 static inline int
@@ -151,8 +166,8 @@ extern bool FindSegment(SegmentTable *table, int64 outbox_id, Segment *segment);
 extern void
 FindLease(SegmentTable *table, int64 token, Segment **segments, int *count, int *allocated);
 extern LaneState LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now);
-extern void
-BeginDueScan(SegmentScan *scan, SegmentTable *table, const DuePlace *after, TimestampTz until);
+extern void BeginDueScan(SegmentScan *scan, SegmentTable *table, const text *target,
+						 const DuePlace *after, TimestampTz until);
 extern void BeginLookScan(SegmentScan *scan, SegmentTable *table, TimestampTz until);
 extern void
 BeginParkedScan(SegmentScan *scan, SegmentTable *table, LimitKind kind, int64 limit, bool leased);
@@ -165,6 +180,6 @@ extern bool RemoveSegment(SegmentTable *table, const Segment *segment);
 extern bool ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int count);
 extern int CutSegment(const Segment *segment, const int *groups, Segment *pieces);
 extern void AppendPiece(Segment *pieces, int *count, const Segment *piece);
-extern int64 ActionLane(const text *tenant, const text *fingerprint);
+extern int64 ActionLane(const text *tenant, const text *fingerprint, const char *target);
 
 #endif /* ACTEON_SEGMENT_H */

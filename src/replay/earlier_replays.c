@@ -132,7 +132,7 @@ set_generation(Outbox *outbox, ReplayItem *item, int generation)
 
 	item->generation = generation;
 	ReplayId(&item->action_id, &outbox->namespace, VARDATA_ANY(action_id),
-			 VARSIZE_ANY_EXHDR(action_id), generation);
+			 VARSIZE_ANY_EXHDR(action_id), outbox->target, generation);
 }
 
 /*

@@ -100,6 +100,8 @@ fill_row(Outbox *outbox, TupleTableSlot *slot, const ReplayItem *item, const Act
 				 TimestampTzGetDatum(action->ends_at.time));
 	set_optional(values, nulls, Anum_outbox_expires_at, item->expires_at.given,
 				 TimestampTzGetDatum(item->expires_at.time));
+	set_optional(values, nulls, Anum_outbox_target, outbox->target != NULL,
+				 PointerGetDatum(outbox->target_text));
 	FillSlot(&outbox->writer, slot, values, nulls, Natts_outbox);
 }
 
@@ -185,6 +187,7 @@ add_segment(Outbox *outbox, const ReplayItem *item)
 	segment->lane = item->lane;
 	segment->provider = kept_provider(outbox, item_provider(outbox, item));
 	segment->due_at = NextDueTime(&outbox->pacer, 0);
+	segment->target = outbox->target_text;
 	return segment;
 }
 
@@ -279,7 +282,9 @@ prepare_run(Outbox *outbox, ReplayItem **items, int count, ReplayItem **rows, in
 		}
 		item->expires_at = ActionExpiry(outbox->query, item->record, &action.ends_at);
 		item->in_lane = action.fingerprint != NULL;
-		item->lane = item->in_lane ? ActionLane(item->record->tenant, action.fingerprint) : 0;
+		item->lane = item->in_lane
+						 ? ActionLane(item->record->tenant, action.fingerprint, outbox->target)
+						 : 0;
 		fill_row(outbox, outbox->slots[n], item, &action, payload);
 		rows[n++] = item;
 		bytes += VARSIZE(action.labels);

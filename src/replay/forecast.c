@@ -28,6 +28,7 @@ OpenForecast(Forecast *forecast, Oid schema, const ReplayQuery *query)
 	forecast->lost = query->lost;
 	forecast->snapshot = GetActiveSnapshot();
 	forecast->has_chains = OpenChains(&forecast->chains, schema);
+	forecast->chains.target = TargetOf(query);
 	if (forecast->has_chains)
 		KeepActionScans(&forecast->chains.actions, forecast->snapshot);
 	InitStateReader(&forecast->states, schema);

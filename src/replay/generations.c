@@ -17,19 +17,22 @@
 #include "base/identity.h"
 #include "base/installation.h"
 #include "base/replay_id.h"
+#include "base/target.h"
 #include "replay/generations.h"
 
 PG_FUNCTION_INFO_V1(acteon_replay_id);
 
 /*
- * Open the outbox for following chains, in the current memory context.  Returns
- * false, with nothing open, if nothing was ever replayed.
+ * Open the outbox for following chains of replays to production, unless the caller sets
+ * another target, in the current memory context.  Returns false, with nothing open, if
+ * nothing was ever replayed.
  */
 bool
 OpenChains(ChainReader *reader, Oid schema)
 {
 	if (!ReadNamespace(schema, &reader->namespace))
 		return false;
+	reader->target = NULL;
 	OpenActions(&reader->actions, schema);
 	return true;
 }
@@ -50,7 +53,7 @@ void
 SetChainId(const ChainReader *reader, pg_uuid_t *id, const text *action_id, int generation)
 {
 	ReplayId(id, &reader->namespace, VARDATA_ANY(action_id), VARSIZE_ANY_EXHDR(action_id),
-			 generation);
+			 reader->target, generation);
 }
 
 /*
@@ -74,9 +77,10 @@ NextInChain(ChainReader *reader, const text *action_id, int generation, Snapshot
 }
 
 /*
- * acteon_replay_id(action_id text, generation integer, resend integer) → uuid
+ * acteon_replay_id(action_id text, generation integer, resend integer, target text)
+ * → uuid
  *
- * The id under which a replay goes out; NULL if nothing was ever replayed here.
+ * The id under which a replay to a target goes out; NULL if nothing was ever replayed here.
  * Raises invalid_parameter_value.
  */
 Datum
@@ -85,6 +89,7 @@ acteon_replay_id(PG_FUNCTION_ARGS)
 	text *action_id = PG_GETARG_TEXT_PP(0);
 	int generation = PG_GETARG_INT32(1);
 	int resend = PG_GETARG_INT32(2);
+	const char *target = CheckTarget(text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	Oid schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	pg_uuid_t *id = palloc(sizeof(pg_uuid_t));
 	pg_uuid_t namespace;
@@ -100,7 +105,7 @@ acteon_replay_id(PG_FUNCTION_ARGS)
 	RestoreIdentity(&caller);
 	if (!found)
 		PG_RETURN_NULL();
-	ResendId(id, &namespace, VARDATA_ANY(action_id), VARSIZE_ANY_EXHDR(action_id), generation,
-			 resend);
+	ResendId(id, &namespace, VARDATA_ANY(action_id), VARSIZE_ANY_EXHDR(action_id), target,
+			 generation, resend);
 	PG_RETURN_UUID_P(id);
 }

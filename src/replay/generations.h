@@ -13,6 +13,7 @@
 typedef struct ChainReader
 {
 	pg_uuid_t namespace;
+	const char *target; /* of the replays to follow; NULL: production */
 	ActionFinder actions;
 } ChainReader;
 

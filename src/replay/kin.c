@@ -13,6 +13,10 @@
  * downwards by the ids of the replays, which are known beforehand (replay_id.c).  A
  * record whose action is a replay has a label with the id of the original.
  *
+ * Replays to another target than production have no records here.  So a replay to
+ * production makes kin for a query of any target, but the results of replays matter only
+ * for queries of their own target.
+ *
  * Two calls whose windows contain different records of the same kin would each
  * replay one, because neither sees what the other has not committed.  So calls
  * that meet the same kin take turns, until their transactions end.
@@ -72,6 +76,7 @@ typedef struct KinReader
 	ChainReader chains;
 	StateReader states;
 	Snapshot snapshot;
+	const char *target; /* of the query; NULL: production */
 } KinReader;
 
 /* The last record that says that an action was lost. */
@@ -172,10 +177,11 @@ place_of(const Kin *kin, const text *action_id)
 }
 
 /*
- * Note a replay under one of the ids under which it was sent.
+ * Note a replay under one of the ids under which it was sent.  What became of it matters
+ * only if it went where the query's replays go.
  */
 static void
-note_replay(Kin *kin, const pg_uuid_t *id, ActionState state, bool had_no_effect)
+note_replay(Kin *kin, const pg_uuid_t *id, bool matters, ActionState state, bool had_no_effect)
 {
 	char string[UUID_TEXT_LEN + 1] = {0};
 	Relative *relative;
@@ -186,21 +192,24 @@ note_replay(Kin *kin, const pg_uuid_t *id, ActionState state, bool had_no_effect
 	action_id = cstring_to_text(string);
 	place = place_of(kin, action_id);
 	relative = place >= 0 ? &kin->relatives[place] : add_relative(kin, action_id);
+	if (!matters)
+		return;
 	relative->is_replay = true;
 	relative->state = state;
 	relative->had_no_effect = had_no_effect;
 }
 
 /*
- * Collect the replays of an action, generation by generation, under all their ids.
- * Those that were purged are none any more.
+ * Collect the replays of an action to a target (NULL: production), generation by
+ * generation, under all their ids.  Those that were purged are none any more.
  */
 static void
-collect_replays(KinReader *reader, Kin *kin, const text *action_id)
+collect_replays(KinReader *reader, Kin *kin, const text *action_id, const char *target)
 {
 	TableFinder *outbox = &reader->chains.actions.outbox;
 	int generation = 0;
 
+	reader->chains.target = target;
 	while (kin->count < MAX_KIN && (generation = NextInChain(&reader->chains, action_id, generation,
 															 reader->snapshot)) != 0)
 	{
@@ -218,8 +227,8 @@ collect_replays(KinReader *reader, Kin *kin, const text *action_id)
 			pg_uuid_t id;
 
 			ResendId(&id, &reader->chains.namespace, VARDATA_ANY(action_id),
-					 VARSIZE_ANY_EXHDR(action_id), generation, resend);
-			note_replay(kin, &id, state, reader->states.had_no_effect);
+					 VARSIZE_ANY_EXHDR(action_id), target, generation, resend);
+			note_replay(kin, &id, target == reader->target, state, reader->states.had_no_effect);
 		}
 	}
 }
@@ -233,7 +242,11 @@ collect_kin(KinReader *reader, Kin *kin)
 	collect_ancestors(reader, kin);
 	/* From the first of all downwards; what is found is looked at in turn. */
 	for (int i = 0; i < kin->count; i++)
-		collect_replays(reader, kin, kin->relatives[i].action_id);
+	{
+		collect_replays(reader, kin, kin->relatives[i].action_id, NULL);
+		if (reader->target != NULL)
+			collect_replays(reader, kin, kin->relatives[i].action_id, reader->target);
+	}
 }
 
 /*
@@ -356,7 +369,7 @@ static Kin *
 judge_by_replays(Oid schema, const ReplayQuery *query, ReplayItem *items, int count,
 				 Snapshot snapshot, int *left)
 {
-	KinReader reader = {.snapshot = snapshot};
+	KinReader reader = {.snapshot = snapshot, .target = TargetOf(query)};
 	Kin *kin = palloc0(count * sizeof(Kin));
 	Identity saved;
 

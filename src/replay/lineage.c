@@ -26,6 +26,8 @@
 #include "base/installation.h"
 #include "base/table_access.h"
 #include "base/replay_id.h"
+#include "base/settings.h"
+#include "base/target.h"
 #include "batch/batch_row.h"
 #include "queue/action_state.h"
 #include "queue/find_action.h"
@@ -44,7 +46,8 @@ enum
 	LINEAGE_REQUESTED_AT,
 	LINEAGE_REASON,
 	LINEAGE_STATE,
-	LINEAGE_PATCH, /* not in version 1.0 */
+	LINEAGE_PATCH, /* not in version 1.0, as what follows */
+	LINEAGE_DELIVERED_TO,
 	NUM_LINEAGE_COLUMNS
 };
 
@@ -56,6 +59,7 @@ typedef struct Walk
 	Oid caller;
 	Grants *grants;
 	pg_uuid_t namespace;
+	List *targets; /* names of the others whose replays to show as well */
 	ActionFinder actions;
 	TableFinder batches;
 	StateReader states;
@@ -204,7 +208,7 @@ patch_hash(Walk *walk)
  * Put out the replay that was found last.
  */
 static void
-show_replay(Walk *walk, const char *id, const char *source, int depth)
+show_replay(Walk *walk, const char *id, const char *source, const char *target, int depth)
 {
 	Datum values[NUM_LINEAGE_COLUMNS] = {0};
 	bool nulls[NUM_LINEAGE_COLUMNS] = {false};
@@ -221,6 +225,7 @@ show_replay(Walk *walk, const char *id, const char *source, int depth)
 	values[LINEAGE_BATCH_ID] = FoundColumn(&walk->actions.outbox, Anum_outbox_batch_id, &isnull);
 	values[LINEAGE_STATE] = CStringGetTextDatum(
 		ActionStateNames[ReadActionState(&walk->states, outbox_id, walk->snapshot)]);
+	values[LINEAGE_DELIVERED_TO] = CStringGetTextDatum(target == NULL ? PRODUCTION : target);
 	has_batch = FindRow(&walk->batches, F_INT8EQ, values[LINEAGE_BATCH_ID], walk->snapshot);
 	nulls[LINEAGE_REQUESTED_AT] = !has_batch;
 	nulls[LINEAGE_REQUESTED_BY] = nulls[LINEAGE_REASON] = nulls[LINEAGE_PATCH] = true;
@@ -242,13 +247,15 @@ show_replay(Walk *walk, const char *id, const char *source, int depth)
 	tuplestore_putvalues(walk->result->setResult, walk->result->setDesc, values, nulls);
 }
 
+static void show_replays_of(Walk *walk, const char *source, int depth);
+
 /*
- * Put out the replays of an action, each with its own replays behind it.
+ * Put out the replays of an action to a target (NULL: production), each with its own
+ * replays behind it.
  */
 static void
-show_replays_of(Walk *walk, const char *source, int depth)
+show_replays_to(Walk *walk, const char *source, const char *target, int depth)
 {
-	check_stack_depth();
 	for (int generation = 1;; generation++)
 	{
 		pg_uuid_t id;
@@ -256,7 +263,7 @@ show_replays_of(Walk *walk, const char *source, int depth)
 		ActionFound found;
 
 		CHECK_FOR_INTERRUPTS();
-		ReplayId(&id, &walk->namespace, source, strlen(source), generation);
+		ReplayId(&id, &walk->namespace, source, strlen(source), target, generation);
 		found = FindAction(&walk->actions, &id, walk->snapshot);
 		if (found == ACTION_UNUSED)
 			return;
@@ -264,18 +271,51 @@ show_replays_of(Walk *walk, const char *source, int depth)
 			continue;
 		UuidToText(text, &id);
 		if (may_show(walk))
-			show_replay(walk, text, source, depth);
+			show_replay(walk, text, source, target, depth);
 		show_replays_of(walk, text, depth + 1);
 	}
 }
 
 /*
- * acteon_replay_lineage(action_id text) → setof (id, source, generation, depth,
- * batch_id, requested_by, requested_at, reason, state, patch_sha256)
+ * Put out the replays of an action to all targets that are to be shown.
+ */
+static void
+show_replays_of(Walk *walk, const char *source, int depth)
+{
+	ListCell *lc;
+
+	check_stack_depth();
+	show_replays_to(walk, source, NULL, depth);
+	foreach (lc, walk->targets)
+		show_replays_to(walk, source, lfirst(lc), depth);
+}
+
+/*
+ * Read which targets are to be shown besides production; version 1.0 has no argument.
+ */
+static void
+read_targets(Walk *walk, FunctionCallInfo fcinfo)
+{
+	const char *target;
+
+	if (PG_NARGS() < 2 || PG_ARGISNULL(1))
+	{
+		walk->targets = ListedTargets(AllowedTargets);
+		return;
+	}
+	target = CheckTarget(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	if (target != NULL)
+		walk->targets = list_make1(unconstify(char *, target));
+}
+
+/*
+ * acteon_replay_lineage(action_id text, target text) → setof (id, source, generation,
+ * depth, batch_id, requested_by, requested_at, reason, state, patch_sha256, delivered_to)
  *
  * The whole chain that an action is part of, the original first, every replay
- * behind its source.  Shows what the caller's grants cover; shows nothing for
- * an action that was never replayed.
+ * behind its source: the replays to production, and those to another target, or, with
+ * NULL, to all that acteon_replay.targets lists.  Shows what the caller's grants cover;
+ * shows nothing for an action that was never replayed.  Raises invalid_parameter_value.
  */
 Datum
 acteon_replay_lineage(PG_FUNCTION_ARGS)
@@ -285,6 +325,9 @@ acteon_replay_lineage(PG_FUNCTION_ARGS)
 	Identity saved;
 
 	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	read_targets(&walk, fcinfo);
 	if (!ReadNamespace(schema, &walk.namespace))
 		return (Datum) 0;
 	walk.result = (ReturnSetInfo *) fcinfo->resultinfo;

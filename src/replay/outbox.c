@@ -62,6 +62,9 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 	outbox->drops_dedup = query->drops_dedup;
 	if (query->provider_override != NULL)
 		outbox->provider_override = cstring_to_text(query->provider_override);
+	outbox->target = TargetOf(query);
+	if (outbox->target != NULL)
+		outbox->target_text = cstring_to_text(outbox->target);
 	outbox->patch = query->patch;
 	if (query->patch != NULL)
 		outbox->patch_label = PatchLabel(query->patch);

@@ -44,6 +44,8 @@ struct Outbox
 	bool include_replayed;
 	bool lost; /* is what is asked for */
 	bool drops_dedup;
+	const char *target;      /* where the actions go; NULL: production */
+	text *target_text;       /* the same */
 	text *provider_override; /* NULL: each record's own */
 	Jsonb *patch;            /* of payloads; NULL: none */
 	char *patch_label;       /* of what it has changed */

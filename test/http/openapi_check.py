@@ -409,6 +409,7 @@ def walk_replays():
     described("replay_audit", "dry_run", 200, query="provider=email&dry_run=true&rate=7.5&limit=1000&outcome=failed", key=operator)
     described("replay_audit", "dry_run of hand-picked ids", 200, query="dry_run=true&action_ids=walk-1,nobody-knows-me&exclude_ids=walk-2", key=operator)
     described("replay_audit", "dry_run with a patch", 200, query="provider=email&dry_run=true&patch=%7B%22template%22%3A+%22t-42%22%7D", key=operator)
+    described("replay_audit", "a target that is not allowed", 403, query="provider=email&target=staging", key=operator)
     described("replay_audit", "a patch without a grant for it", 403, query="provider=email&patch=%7B%22a%22%3A+1%7D", key=options["narrow"])
     described("replay_audit", "dry_run of nothing", 200, query="provider=nobody&dry_run=true", key=operator)
     page = described("replay_audit", "a page", 200, query="provider=email&outcome=failed&limit=3", key=operator)

@@ -28,9 +28,9 @@ sub check_is_empty
 }
 
 # The grants of functions, by name and first argument: the others may change.
-my $acl = q{SELECT string_agg(p.proname || '(' || coalesce(p.proargtypes[0]::regtype::text, '') || ') ' || p.proowner::regrole || ' ' || coalesce(p.proacl::text, 'default'), E'\n' ORDER BY p.proname, p.proargtypes[0]::regtype::text)
+my $acl = q{SELECT string_agg(p.proname || '(' || CASE p.proname WHEN 'acteon_outbox_read_stats' THEN '' ELSE coalesce(p.proargtypes[0]::regtype::text, '') END || ') ' || p.proowner::regrole || ' ' || coalesce(p.proacl::text, 'default'), E'\n' ORDER BY p.proname, p.proargtypes[0]::regtype::text)
 	FROM pg_proc AS p JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e' WHERE p.proname ~ %s};
-my $changed = q{'^acteon_(replay|replay_bulk|replay_preview|replay_all|outbox_claim|outbox_ack|outbox_nack|outbox_reject|outbox_read_stats|replay_read_batches)$'};
+my $changed = q{'^acteon_(replay|replay_bulk|replay_preview|replay_all|outbox_claim|outbox_ack|outbox_nack|outbox_reject|outbox_read_stats|replay_read_batches|dispatch_lane)$'};
 
 # The statements of acteon-relay 1.0.
 my $claim = q{SELECT outbox_id, lease_token, attempt, action FROM public.acteon_outbox_claim('relay 1'::pg_catalog.text, %d::pg_catalog.int4, '1 day'::pg_catalog.interval)};

@@ -26,7 +26,7 @@ my %values = (
 	local_preload_libraries => [], session_preload_libraries => [], wal_consistency_checking => ['all'],
 	createrole_self_grant => ['set, inherit'], extension_destdir => [], output_plugin_libraries => [], restrict_nonsystem_relation_kind => [''],
 	# These change what is replayed on purpose.
-	(map { ("acteon_replay.$_" => []) } qw(audit_table redaction_placeholder intent_grace max_attempts gateway_patience audit_is_live require_reason plan_above approval_above dedup_window)),
+	(map { ("acteon_replay.$_" => []) } qw(audit_table redaction_placeholder intent_grace max_attempts gateway_patience audit_is_live require_reason plan_above approval_above targets dedup_window)),
 );
 # Under these the scenario is refused, by the server, as any change is; then nothing must have been done.
 my %refused = (

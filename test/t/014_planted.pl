@@ -71,6 +71,7 @@ $node->safe_psql('postgres', qq{
 	ALTER TABLE acteon_audit OWNER TO gateway;
 	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('op', 'admin', '{acme}', '{*}', '{*}'), ('op', 'gateway', '{*}', '{*}', '{*}');
 	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions) VALUES ('op', 'admin', '{*}', '{*}', '{push}', '{*}');
+	ALTER ROLE op SET acteon_replay.targets = 'staging';
 	GRANT EXECUTE ON FUNCTION acteon_api_begin, acteon_api_finish, acteon_api_housekeeping TO op;
 	GRANT SELECT, UPDATE ON acteon_replay_installation TO op;
 	CREATE SCHEMA evil AUTHORIZATION mallory;
@@ -306,6 +307,11 @@ call(q{
 	SELECT pg_catalog.count(*) FROM public.acteon_outbox_claim('c', 100);
 	SELECT public.acteon_outbox_check();
 	SELECT * FROM public.acteon_outbox_stats;
+	SELECT public.acteon_replay_bulk(outcome => 'failed', tenant => 'acme', target => 'staging');
+	SELECT pg_catalog.count(*) FROM public.acteon_outbox_claim('c', 1, '1 s', 'staging', 'http://x');
+	SELECT public.acteon_outbox_read_stats('staging');
+	SELECT public.acteon_replay_lineage('f-1', 'staging');
+	SELECT public.acteon_replay_shadow(b.batch_id), public.acteon_replay_shadow_counts(b.batch_id, b.batch_id) FROM public.acteon_replay_batches AS b;
 	SELECT public.acteon_outbox_purge('0');
 });
 # The first part of the outbox at rest, and a second one that is large enough to be left.

@@ -14,17 +14,18 @@
 
 const char extension_find_sql[] = "SELECT n.nspname, e.extversion, "
 	/* All of the answers name ids, or none does. */
-	HAS_FUNCTION("acteon_outbox_doubt(int8[],int8[],text[],uuid[])") " AND " HAS_FUNCTION("acteon_outbox_ack(int8[],int8[],jsonb[],uuid[])") " AND " HAS_FUNCTION("acteon_outbox_nack(int8[],int8[],text[],interval[],uuid[])") " AND " HAS_FUNCTION(
-		"acteon_outbox_reject(int8[],int8[],text[],uuid[])") ", " HAS_FUNCTION("acteon_outbox_sleep(boolean)") ", EXISTS (SELECT FROM pg_catalog.pg_attribute AS a "
-																											   "WHERE a.attrelid OPERATOR(pg_catalog.=) "
-																											   "pg_catalog.to_regclass(pg_catalog.format('%I.acteon_outbox_stats', n.nspname)) "
-																											   "AND a.attname OPERATOR(pg_catalog.=) 'held'), " HAS_FUNCTION(
-																												   "acteon_outbox_describe(int8[])") ", EXISTS (SELECT FROM pg_catalog.pg_proc AS p WHERE p.pronamespace OPERATOR(pg_catalog.=) n.oid "
-																																					 "AND p.proname OPERATOR(pg_catalog.=) 'acteon_outbox_claim' "
-																																					 "AND 'expires_at'::pg_catalog.text OPERATOR(pg_catalog.=) ANY (p.proargnames)) "
-																																					 "FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace "
-																																					 "AS n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace "
-																																					 "WHERE e.extname OPERATOR(pg_catalog.=) 'acteon_replay'";
+	HAS_FUNCTION("acteon_outbox_doubt(int8[],int8[],text[],uuid[])") " AND " HAS_FUNCTION("acteon_outbox_ack(int8[],int8[],jsonb[],uuid[])") " AND " HAS_FUNCTION("acteon_outbox_nack(int8[],int8[],text[],interval[],uuid[])") " AND " HAS_FUNCTION("acteon_outbox_reject(int8[],int8[],text[],uuid[])") ", " HAS_FUNCTION(
+		"acteon_outbox_sleep(boolean)") ", EXISTS (SELECT FROM pg_catalog.pg_attribute AS a "
+										"WHERE a.attrelid OPERATOR(pg_catalog.=) "
+										"pg_catalog.to_regclass(pg_catalog.format('%I.acteon_outbox_stats', n.nspname)) "
+										"AND a.attname OPERATOR(pg_catalog.=) 'held'), " HAS_FUNCTION(
+											"acteon_outbox_describe(int8[])") ", EXISTS (SELECT FROM pg_catalog.pg_proc AS p WHERE p.pronamespace OPERATOR(pg_catalog.=) n.oid "
+																			  "AND p.proname OPERATOR(pg_catalog.=) 'acteon_outbox_claim' "
+																			  "AND 'expires_at'::pg_catalog.text OPERATOR(pg_catalog.=) ANY (p.proargnames)), " HAS_FUNCTION(
+																				  "acteon_outbox_claim(text,int4,interval,text,text)") " "
+																																	   "FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace "
+																																	   "AS n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace "
+																																	   "WHERE e.extname OPERATOR(pg_catalog.=) 'acteon_replay'";
 
 /*
  * Read what consumers may ask of an extension that was found.
@@ -38,6 +39,7 @@ ExtensionSkillsRead(const PGresult *result)
 		.doubts = strcmp(PQgetvalue(result, 0, 4), "t") == 0,
 		.describes = strcmp(PQgetvalue(result, 0, 5), "t") == 0,
 		.expiry = strcmp(PQgetvalue(result, 0, 6), "t") == 0,
+		.targets = strcmp(PQgetvalue(result, 0, 7), "t") == 0,
 	};
 }
 

@@ -20,6 +20,7 @@ typedef struct ExtensionSkills
 	bool doubts;    /* the figures of the queue tell of doubts */
 	bool expiry;    /* a claim tells when actions expire */
 	bool describes; /* it tells what is known of actions besides their body */
+	bool targets;   /* a claim can be for another target than production */
 } ExtensionSkills;
 
 /* What is wrong with it. */

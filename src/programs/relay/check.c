@@ -14,6 +14,7 @@
 #include "common/database.h"
 #include "common/report.h"
 #include "common/secret.h"
+#include "query/options.h"
 #include "relay/check_gateway.h"
 #ifdef WITH_KAFKA
 #include "relay/check_kafka.h"
@@ -83,19 +84,22 @@ check_payload_keys(const Settings *settings)
  * Check that the role may use the queue.
  */
 static void
-check_queue(PGconn *conn, const char *schema, ExtensionSkills skills)
+check_queue(const Settings *settings, PGconn *conn, const char *schema, ExtensionSkills skills)
 {
 	Queue queue = {0};
 	QueueStats stats;
 	PGresult *result;
+	bool is_production = strcmp(settings->target, TARGET_PRODUCTION) == 0;
 
-	QueuePrepare(&queue, conn, schema, skills, false);
+	QueuePrepare(&queue, conn, schema, skills, settings->target, false);
 	result = PQexec(conn, queue.stats);
 	if (PQresultStatus(result) == PGRES_TUPLES_OK)
 	{
 		QueueReadStats(result, &stats);
-		ReportGood("queue: %s may use it; %lld waiting, %lld of them due, %lld dead", PQuser(conn),
-				   (long long) stats.depth, (long long) stats.due, (long long) stats.dead);
+		ReportGood("queue: %s may use it; %lld waiting%s%s, %lld of them due, %lld dead",
+				   PQuser(conn), (long long) stats.depth, is_production ? "" : " for target ",
+				   is_production ? "" : settings->target, (long long) stats.due,
+				   (long long) stats.dead);
 	}
 	else
 		ReportBad(
@@ -319,7 +323,12 @@ check_database(const Settings *settings, Trial *trial)
 	schema = ReportExtension(conn, PROGRAM, OLDEST_EXTENSION, &skills);
 	if (schema != NULL)
 	{
-		check_queue(conn, schema, skills);
+		if (!skills.targets && strcmp(settings->target, TARGET_PRODUCTION) != 0)
+			ReportBad(
+				"extension",
+				"it cannot be used with --target: its acteon_outbox_claim has no such argument",
+				"ALTER EXTENSION acteon_replay UPDATE");
+		check_queue(settings, conn, schema, skills);
 		if (settings->sink != NULL && !skills.describes)
 			ReportBad("extension",
 					  "it cannot be used with --sink: it has no acteon_outbox_describe",

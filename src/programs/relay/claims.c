@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "common/extension.h"
+#include "query/options.h"
 
 #define POLL_INTERVAL SECOND
 #define DRAIN_STATS_INTERVAL (2 * SECOND)
@@ -123,10 +124,15 @@ found(void *owner, PGresult *result)
 	else if (is_stream && !ExtensionSkillsRead(result).describes)
 		in_trouble(relay, "the extension cannot be used with --sink", "",
 				   "it has no acteon_outbox_describe", "ALTER EXTENSION acteon_replay UPDATE");
+	else if (strcmp(relay->settings->target, TARGET_PRODUCTION) != 0 &&
+			 !ExtensionSkillsRead(result).targets)
+		in_trouble(relay, "the extension cannot be used with --target", "",
+				   "its acteon_outbox_claim has no argument target",
+				   "ALTER EXTENSION acteon_replay UPDATE");
 	else
 	{
 		QueuePrepare(&relay->queue, DatabaseConnection(relay->work), PQgetvalue(result, 0, 0),
-					 ExtensionSkillsRead(result), is_stream);
+					 ExtensionSkillsRead(result), relay->settings->target, is_stream);
 		relay->verified = true;
 	}
 }
@@ -497,8 +503,8 @@ claim(Relay *relay, int64_t now, int64_t *wake)
 	relay->asked_for = (int) Earlier(room < wanted ? room : wanted,
 									 ClaimAtOnce(relay->claim_most, relay->claimed_size));
 	relay->looking = relay->listener.sleep == SLEEP_LOOKING;
-	QueueClaim(&relay->queue, relay->work, settings->consumer, relay->asked_for, settings->lease,
-			   claimed);
+	QueueClaim(&relay->queue, relay->work, settings->consumer, SinkPlace(settings),
+			   relay->asked_for, settings->lease, claimed);
 	return true;
 }
 
@@ -608,7 +614,8 @@ QueueSideStart(Relay *relay)
 									   statement_time(settings->lease), settings->no_listen};
 	relay->work = DatabaseOpen(settings->database, PROGRAM, "work", handlers, &relay->session);
 	if (settings->metrics_file != NULL)
-		FiguresStart(&relay->figures, settings->database, PROGRAM, settings->no_listen);
+		FiguresStart(&relay->figures, settings->database, PROGRAM, settings->target,
+					 settings->no_listen);
 	if (!settings->no_listen)
 		ListenerStart(&relay->listener, settings->database, PROGRAM, QUEUE_CHANNEL, notified,
 					  relay);

@@ -92,7 +92,7 @@ found(void *owner, PGresult *result)
 		return;
 	}
 	QueuePrepare(&figures->queue, DatabaseConnection(figures->database), PQgetvalue(result, 0, 0),
-				 ExtensionSkillsRead(result), false);
+				 ExtensionSkillsRead(result), figures->target, false);
 	figures->verified = true;
 }
 
@@ -109,10 +109,12 @@ connected(void *owner)
  * Get ready to ask, as soon as the connection need not be held back any more.
  */
 void
-FiguresStart(Figures *figures, const char *conninfo, const char *program, bool pooled)
+FiguresStart(Figures *figures, const char *conninfo, const char *program, const char *target,
+			 bool pooled)
 {
 	DatabaseHandlers handlers = {.owner = figures, .connected = connected};
 
+	figures->target = target;
 	figures->session = (DatabaseSession){queue_session_sql, TIMEOUT, pooled};
 	figures->database = DatabaseOpen(conninfo, program, "figures", handlers, &figures->session);
 	DatabaseHold(figures->database, true);

@@ -12,6 +12,7 @@ typedef struct Figures
 	Database *database; /* NULL if nobody wants figures */
 	DatabaseSession session;
 	Queue queue;
+	const char *target;
 	bool verified;
 	int64_t from; /* ask for them */
 
@@ -22,7 +23,8 @@ typedef struct Figures
 	int batch_count;
 } Figures;
 
-extern void FiguresStart(Figures *figures, const char *conninfo, const char *program, bool pooled);
+extern void FiguresStart(Figures *figures, const char *conninfo, const char *program,
+						 const char *target, bool pooled);
 extern void FiguresEnd(Figures *figures);
 extern void FiguresAdvance(Figures *figures, bool hold, int64_t now, int64_t *wake);
 extern void FiguresTake(Figures *figures, PGresult *result);

@@ -263,7 +263,7 @@ RelayRun(const Settings *settings)
 	if (!SendSideStart(&relay))
 		return 1;
 	Log(LOG_INFO, "started", LogText("version", ACTEON_VERSION),
-		LogText("consumer", settings->consumer),
+		LogText("consumer", settings->consumer), LogText("target", settings->target),
 		LogText(relay.sink->kind->name, SinkPlace(settings)),
 		LogNumber("concurrency", settings->concurrency),
 		LogNumber("payload_keys", KeyringCount(relay.keys)));

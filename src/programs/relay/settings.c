@@ -14,6 +14,7 @@
 #include "common/buffer.h"
 #include "common/clock.h"
 #include "common/connect.h"
+#include "query/options.h"
 #ifdef WITH_KAFKA
 #include "relay/kafka_conf.h"
 #endif
@@ -22,8 +23,10 @@
 #define PLACE(field) offsetof(Settings, field)
 
 #define MAX_CONSUMER 200
+#define MAX_TARGET 63
 
 static const char *read_consumer(const Option *option, const char *text, void *place);
+static const char *read_target(const Option *option, const char *text, void *place);
 static const char *read_share(const Option *option, const char *text, void *place);
 static const char *read_kafka_key(const Option *option, const char *text, void *place);
 static const char *read_kafka_option(const Option *option, const char *text, void *place);
@@ -48,6 +51,10 @@ static const Option options[] = {
 	 "Name of this relay in the queue, at most 200 bytes. The default is the host name and the "
 	 "process id.",
 	 read_consumer, PLACE(consumer), 0, 0, false},
+	{NULL, "target", "NAME", TARGET_PRODUCTION,
+	 "Deliver the actions of replays to this target only, such as staging; their argument target "
+	 "names it.",
+	 read_target, PLACE(target), 0, 0, false},
 
 	{"Kafka", "kafka-key", "KEY", "fingerprint",
 	 "The key of a message, which decides about its partition: fingerprint (the action id, if the "
@@ -167,6 +174,20 @@ read_consumer(const Option *option, const char *text, void *place)
 {
 	if (*text == '\0' || strlen(text) > MAX_CONSUMER)
 		return "a name of 1 to 200 bytes";
+	return ReadText(option, text, place);
+}
+
+/*
+ * The name of a target, as the extension takes it.
+ */
+static const char *
+read_target(const Option *option, const char *text, void *place)
+{
+	size_t len = strlen(text);
+
+	if (len == 0 || len > MAX_TARGET || *text < 'a' || *text > 'z' ||
+		strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-") != len)
+		return "a name of at most 63 lower-case letters, digits, _ and -, with a letter first";
 	return ReadText(option, text, place);
 }
 

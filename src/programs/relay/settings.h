@@ -27,6 +27,7 @@ typedef struct Settings
 	char *kafka_option_file;
 	char *api_key_file;
 	char *consumer;
+	char *target;
 	int concurrency;
 	double share;
 	int batch_size;

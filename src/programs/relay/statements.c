@@ -50,15 +50,18 @@ const char queue_stream_session_sql[] = SESSION_SQL("('acteon_replay.hold_doubts
 #define CLAIM \
 	"SELECT outbox_id, lease_token, attempt, action, %s, %s " \
 	"FROM %s.acteon_outbox_claim($1::pg_catalog.text, $2::pg_catalog.int4, " \
-	"$3::pg_catalog.interval)"
+	"$3::pg_catalog.interval%s)"
 #define DESCRIBED_CLAIM \
 	"WITH c AS MATERIALIZED (SELECT * FROM %1$s.acteon_outbox_claim($1::pg_catalog.text, " \
-	"$2::pg_catalog.int4, $3::pg_catalog.interval) WITH ORDINALITY) " \
+	"$2::pg_catalog.int4, $3::pg_catalog.interval%3$s) WITH ORDINALITY) " \
 	"SELECT c.outbox_id, c.lease_token, c.attempt, c.action, c.action_id, %2$s, d.batch_id, " \
 	"d.original_action_id, d.generation, d.namespace, d.tenant, d.provider, d.action_type, " \
 	"d.fingerprint FROM c LEFT JOIN %1$s.acteon_outbox_describe((SELECT COALESCE(" \
 	"pg_catalog.array_agg(c.outbox_id), '{}'::pg_catalog.int8[]) FROM c)) AS d " \
 	"ON d.outbox_id OPERATOR(pg_catalog.=) c.outbox_id ORDER BY c.ordinality"
+
+/* What version 1.0 does not take: the target, and where that is. */
+#define CLAIM_TARGET ", $4::pg_catalog.text, $5::pg_catalog.text"
 
 /* The first column of a described claim that is a Fact; they are in the order of those. */
 #define FIRST_FACT 6
@@ -94,14 +97,18 @@ prepare_results(Queue *queue, const char *s)
 }
 
 /*
- * Write the statements for a schema, and for what the extension in it can do.  Claims
- * tell facts of the actions if they are to, which the extension must be able to.
+ * Write the statements for a schema and a target, and for what the extension in the schema
+ * can do.  Claims tell facts of the actions if they are to, which the extension must be able
+ * to, as it must for a target other than production.
  */
 void
-QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills skills, bool describes)
+QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills skills,
+			 const char *target, bool describes)
 {
 	char *s = PQescapeIdentifier(conn, schema, strlen(schema));
 	const char *expires_in = skills.expiry ? EXPIRES_IN : "NULL";
+	const char *more = skills.targets ? CLAIM_TARGET : "";
+	char *stats, *only;
 
 	QueueFree(queue);
 	if (s == NULL)
@@ -111,27 +118,35 @@ QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills ski
 	}
 	queue->skills = skills;
 	queue->describes = describes;
-	queue->claim = describes ? Format(DESCRIBED_CLAIM, s, expires_in)
-							 : Format(CLAIM, skills.ids ? "action_id" : "''", expires_in, s);
+	queue->target = DuplicateText(target);
+	queue->claim = describes ? Format(DESCRIBED_CLAIM, s, expires_in, more)
+							 : Format(CLAIM, skills.ids ? "action_id" : "''", expires_in, s, more);
 	prepare_results(queue, s);
 	queue->extend =
 		Format("SELECT pg_catalog.unnest(%s.acteon_outbox_extend($1::pg_catalog.int8[], "
 			   "$2::pg_catalog.interval))",
 			   s);
-	queue->stats =
-		Format("SELECT depth, due, retrying, scheduled, leased, dead, "
-			   "EXTRACT(epoch FROM oldest_due_age), paused, %s FROM %s.acteon_outbox_stats",
-			   skills.doubts ? "in_doubt, held, canary" : "0, 0, 0", s);
+	/* The name of a target has no character that would have to be escaped. */
+	stats = skills.targets ? Format("acteon_outbox_read_stats('%s'::pg_catalog.text)", target)
+						   : DuplicateText("acteon_outbox_stats");
+	queue->stats = Format("SELECT depth, due, retrying, scheduled, leased, dead, "
+						  "EXTRACT(epoch FROM oldest_due_age), paused, %s FROM %s.%s",
+						  skills.doubts ? "in_doubt, held, canary" : "0, 0, 0", s, stats);
+	free(stats);
+	only = skills.targets
+			   ? Format("target OPERATOR(pg_catalog.=) '%s'::pg_catalog.text AND ", target)
+			   : DuplicateText("");
 	/* What is in flight of a cancelled batch is not over yet. */
 	queue->batches =
 		Format("SELECT batch_id, waiting, in_flight, delivered, dead, cancelled, %s, "
 			   "state OPERATOR(pg_catalog.=) '" BATCH_STATE_PAUSED "'::pg_catalog.text "
 			   "FROM %s.acteon_replay_batches "
-			   "WHERE state OPERATOR(pg_catalog.<>) ALL ('" BATCH_STATES_OVER
+			   "WHERE %s(state OPERATOR(pg_catalog.<>) ALL ('" BATCH_STATES_OVER
 			   "'::pg_catalog.text[]) "
-			   "OR in_flight OPERATOR(pg_catalog.>) 0::pg_catalog.int8 "
+			   "OR in_flight OPERATOR(pg_catalog.>) 0::pg_catalog.int8) "
 			   "ORDER BY batch_id DESC LIMIT %d",
-			   skills.expiry ? "expired" : "0", s, MAX_BATCHES);
+			   skills.expiry ? "expired" : "0", s, only, MAX_BATCHES);
+	free(only);
 	if (skills.sleep)
 		queue->sleep = Format("SELECT %s.acteon_outbox_sleep($1::pg_catalog.bool)", s);
 	PQfreemem(s);
@@ -144,6 +159,7 @@ void
 QueueFree(Queue *queue)
 {
 	free(queue->claim);
+	free(queue->target);
 	for (int kind = 0; kind < RESULT_KINDS; kind++)
 		free(queue->finish[kind]);
 	free(queue->extend);
@@ -176,11 +192,11 @@ add_array(Statement *statement, const Array *array)
 }
 
 /*
- * Lease some actions.
+ * Lease some actions, which are to be delivered to a place.
  */
 void
-QueueClaim(Queue *queue, Database *database, const char *consumer, int count, int64_t lease,
-		   DatabaseDone done)
+QueueClaim(Queue *queue, Database *database, const char *consumer, const char *place, int count,
+		   int64_t lease, DatabaseDone done)
 {
 	Statement statement = {.sql = queue->claim, .done = done};
 	char *count_text = Format("%d", count);
@@ -189,6 +205,11 @@ QueueClaim(Queue *queue, Database *database, const char *consumer, int count, in
 	add_text(&statement, consumer);
 	add_text(&statement, count_text);
 	add_text(&statement, lease_text);
+	if (queue->skills.targets)
+	{
+		add_text(&statement, queue->target);
+		add_text(&statement, place);
+	}
 	DatabaseSend(database, &statement);
 	free(count_text);
 	free(lease_text);

@@ -20,6 +20,7 @@ typedef struct Queue
 	char *extend;
 	char *stats;
 	char *batches;
+	char *target;   /* whose actions are claimed */
 	char *sleep;    /* NULL if a consumer cannot say that it sleeps */
 	bool describes; /* a claim tells facts of the actions */
 	ExtensionSkills skills;
@@ -57,10 +58,10 @@ extern const char queue_session_sql[];
 extern const char queue_stream_session_sql[];
 
 extern void QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills skills,
-						 bool describes);
+						 const char *target, bool describes);
 extern void QueueFree(Queue *queue);
-extern void QueueClaim(Queue *queue, Database *database, const char *consumer, int count,
-					   int64_t lease, DatabaseDone done);
+extern void QueueClaim(Queue *queue, Database *database, const char *consumer, const char *place,
+					   int count, int64_t lease, DatabaseDone done);
 extern Facts *QueueReadFacts(PGresult *result, int row);
 extern void QueueFinish(Queue *queue, Database *database, ResultKind kind, const Result *first,
 						int count, DatabaseDone done);

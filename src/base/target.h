@@ -1,0 +1,22 @@
+/*
+ * target.h
+ *		Targets: where the actions of a batch are delivered to.
+ */
+#ifndef ACTEON_TARGET_H
+#define ACTEON_TARGET_H
+
+#include "nodes/pg_list.h"
+
+/* The target of what names none. */
+#define PRODUCTION "production"
+
+/* Maximum length of a target's name, in bytes. */
+#define TARGET_MAXLEN 63
+
+extern bool IsTargetName(const char *name);
+extern const char *CheckTarget(const char *name);
+extern bool IsTargetList(const char *list);
+extern List *ListedTargets(const char *list);
+extern bool IsListedTarget(const char *list, const char *target);
+
+#endif /* ACTEON_TARGET_H */
