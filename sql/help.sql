@@ -189,6 +189,18 @@ RESET acteon_replay.approval_above;
 SET ROLE regress_acteon_ask;
 SELECT pg_temp.on_topic('continue');
 
+-- what goes elsewhere waits for a relay of its own: one of production at work is none
+RESET ROLE;
+BEGIN;
+SET LOCAL acteon_replay.targets = 'staging';
+SELECT replayed FROM acteon_replay_bulk(action_ids => '{b1,b2}', target => 'staging');
+SELECT replayed FROM acteon_replay_bulk(action_ids => '{b1}');
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 min';
+SELECT count(*) FROM acteon_outbox_claim('c', 1);
+SELECT pg_temp.on_topic('relay');
+ROLLBACK;
+SET ROLE regress_acteon_ask;
+
 -- every statement runs, wherever the extension is found; and nothing is written
 SELECT topic, split_part(attempt(regexp_replace(statement, ';$', '')), ':', 1) ~ '^[0-9A-Z]{5}$' AS fails FROM acteon_replay_help() WHERE statement LIKE 'SELECT%';
 SET search_path = pg_catalog;

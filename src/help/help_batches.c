@@ -10,10 +10,12 @@
 
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "nodes/value.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "base/settings.h"
+#include "base/target.h"
 #include "batch/may_steer.h"
 #include "batch/parts.h"
 #include "help/help_batches.h"
@@ -41,7 +43,7 @@
 #define READ_HELPED \
 	"SELECT id, created_at, state, requested_by, matched, replayed, waiting, in_flight, in_doubt," \
 	"	held, delivered, dead, refused, speed, stop_reason, stopped_by, plan, awaits_until, approved_by," \
-	"	expired, paused, parts, handed_to" \
+	"	expired, paused, parts, handed_to, target" \
 	" FROM %s.acteon_replay_read_batches(NULL::bigint, NULL::bigint, " LOOKED_AT "::bigint)"
 
 enum
@@ -68,7 +70,8 @@ enum
 	HELPED_EXPIRED,
 	HELPED_PAUSED,
 	HELPED_PARTS,
-	HELPED_HANDED_TO
+	HELPED_HANDED_TO,
+	HELPED_TARGET
 };
 
 /* A batch. */
@@ -406,19 +409,22 @@ stands_still(const HelpedBatch *batch)
 }
 
 /*
- * Actions that are due and that no consumer takes.
+ * Actions for a target that are due and that no consumer takes.
  */
 static void
-help_on_untaken(Help *help)
+help_on_untaken(Help *help, const char *target)
 {
-	OptionalTime since = FindUntaken(help->schema, help->now);
+	bool elsewhere = strcmp(target, PRODUCTION) != 0;
+	OptionalTime since = FindUntaken(help->schema, elsewhere ? target : NULL, help->now);
 
 	if (!since.given || since.time > help->now - UNTAKEN_AFTER)
 		return;
 	PutHelp(
-		help, "relay", "acteon-relay --check",
+		help, "relay",
+		elsewhere ? psprintf("acteon-relay --target=%s --check", target) : "acteon-relay --check",
 		psprintf(
-			"Actions have been due since %s, and no relay claims them. This command, where the relay is to run, tells what it lacks; acteon-relay starts it.",
+			"Actions%s%s have been due since %s, and no relay claims them. This command, where the relay is to run, tells what it lacks; without --check, it starts the relay.",
+			elsewhere ? " for target " : "", elsewhere ? target : "",
 			timestamptz_to_str(since.time)));
 }
 
@@ -431,7 +437,8 @@ HelpOnBatches(Help *help)
 {
 	SPITupleTable *rows;
 	uint64 count;
-	bool is_still = false;
+	List *still = NIL; /* targets */
+	ListCell *lc;
 
 	if (SPI_execute(psprintf(READ_HELPED, help->quoted), true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the batches: %s", SPI_result_code_string(SPI_result));
@@ -452,9 +459,10 @@ HelpOnBatches(Help *help)
 		batch.reason = RequireReason ? ", 'why'" : "";
 		batch.by = who_can(help, &batch);
 		help_on_batch(help, &batch);
-		is_still = is_still || stands_still(&batch);
+		if (stands_still(&batch))
+			still = list_append_unique(still, makeString(helped_text(&batch, HELPED_TARGET)));
 	}
-	if (is_still)
-		help_on_untaken(help);
+	foreach (lc, still)
+		help_on_untaken(help, strVal(lfirst(lc)));
 	SPI_freetuptable(rows);
 }
