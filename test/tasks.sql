@@ -92,6 +92,6 @@ CALL pg_temp.wait_for_deliveries();
 \set ECHO all
 SET ROLE auditor;
 SELECT batch_id, target, requested_by, handed_to, reason, replayed, refused, delivered, done, query ->> 'patch' AS patch FROM acteon_replay_batches ORDER BY 1;
-SELECT b.batch_id, p.verdict, p.told, p.actions FROM acteon_replay_batches AS b, acteon_replay_proof(b.batch_id) AS p WHERE target = 'production' ORDER BY 1;
+SELECT b.batch_id, p.verdict, p.told, p.actions FROM acteon_replay_batches AS b, acteon_replay_proof(b.batch_id) AS p WHERE target = 'production' ORDER BY 1, 3;
 \set ECHO none
 RESET ROLE;
