@@ -84,7 +84,6 @@ typedef struct HelpedBatch
 	const char *state;
 	int64 replayed;
 	const char *reason; /* an argument to add where reasons are required */
-	const char *by;     /* who can steer it, as a sentence; see who_can */
 } HelpedBatch;
 
 /*
@@ -175,11 +174,11 @@ help_on_interrupted(Help *help, const HelpedBatch *batch)
 			approved_by != NULL && batch->replayed == 0
 				? psprintf("Batch " INT64_FORMAT
 						   " was approved by \"%s\". This replays its records.%s",
-						   batch->id, approved_by, batch->by)
+						   batch->id, approved_by, who_can(help, batch))
 				: psprintf("The call that replayed the records of batch " INT64_FORMAT
 						   " ended before it had finished. This continues it, and replays "
 						   "nothing twice.%s",
-						   batch->id, batch->by));
+						   batch->id, who_can(help, batch)));
 }
 
 /*
@@ -208,7 +207,8 @@ help_on_paused(Help *help, const HelpedBatch *batch)
 					 "acteon_replay_cancel(" INT64_FORMAT ") cancels what has not been sent.%s",
 					 batch->id, stopped_by == NULL ? "" : " by \"",
 					 stopped_by == NULL ? "" : stopped_by, stopped_by == NULL ? "" : "\"",
-					 reason == NULL ? "" : psprintf(": %s", reason), batch->id, batch->by));
+					 reason == NULL ? "" : psprintf(": %s", reason), batch->id,
+					 who_can(help, batch)));
 }
 
 /*
@@ -227,7 +227,7 @@ help_on_held(Help *help, const HelpedBatch *batch, int64 held)
 				 " that may have been executed and wait for a decision: " INT64_FORMAT
 				 ". Ask the provider about them; then acteon_replay_settle(" INT64_FORMAT
 				 ", 'delivered', 'why'), or 'resend', or 'cancel'.%s",
-				 batch->id, held, batch->id, batch->by));
+				 batch->id, held, batch->id, who_can(help, batch)));
 }
 
 /*
@@ -336,7 +336,8 @@ help_on_parts(Help *help, const HelpedBatch *batch, int64 paused)
 					 "%s. This resumes all of them%s; with tenant, provider or action_ids in place "
 					 "of parts, only these.%s",
 					 batch->id, paused, paused_parts(batch),
-					 is_in_state(batch, BATCH_STATE_PAUSED) ? ", and the batch" : "", batch->by));
+					 is_in_state(batch, BATCH_STATE_PAUSED) ? ", and the batch" : "",
+					 who_can(help, batch)));
 }
 
 /*
@@ -357,7 +358,7 @@ help_on_running(Help *help, const HelpedBatch *batch)
 				 ", 5) changes its speed, acteon_replay_cancel(" INT64_FORMAT
 				 ") cancels what has not been sent.%s",
 				 batch->id, batch->state, helped_number(batch, HELPED_DELIVERED), batch->replayed,
-				 batch->id, batch->id, batch->id, batch->by));
+				 batch->id, batch->id, batch->id, who_can(help, batch)));
 }
 
 /*
@@ -457,7 +458,6 @@ HelpOnBatches(Help *help)
 			DatumGetTimestampTz(SPI_getbinval(batch.tuple, batch.desc, HELPED_CREATED_AT, &isnull));
 		batch.state = helped_text(&batch, HELPED_STATE);
 		batch.reason = RequireReason ? ", 'why'" : "";
-		batch.by = who_can(help, &batch);
 		help_on_batch(help, &batch);
 		if (stands_still(&batch))
 			still = list_append_unique(still, makeString(helped_text(&batch, HELPED_TARGET)));
