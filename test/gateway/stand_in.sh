@@ -27,7 +27,7 @@ start_stand_in()
 	done
 	[ ! -s "$WORK/$name.pid" ] || BACKGROUND+=("$(cat "$WORK/$name.pid")")
 	[ -n "$GATEWAY_PORT" ] || { cat "$WORK/$name.log" >&2; die "the stand-in for the gateway did not start"; }
-	say "== a stand-in for the gateway listens on 127.0.0.1:$GATEWAY_PORT"
+	say "== a stand-in for the gateway${3:+ of $3} listens on 127.0.0.1:$GATEWAY_PORT"
 	export ACTEON_RELAY_GATEWAY_URL=http://127.0.0.1:$GATEWAY_PORT ACTEON_RELAY_API_KEY_FILE=$WORK/api-key
 	export ACTEON_RELAY_DATABASE=user=gateway
 }
