@@ -2714,12 +2714,12 @@ AS 'MODULE_PATHNAME', 'acteon_replay_help'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 10;
 
 COMMENT ON FUNCTION acteon_replay_help(text) IS
-'Returns what the caller can do now, a row for each: what batches wait for (an approval, a decision, resuming, continuing), dead actions, refused records, actions that no relay claims, open circuit breakers, what was lost in the last day. It depends on what the caller''s grants allow and cover; a caller without a grant is told whom to ask for one. It only reads, and works on a standby.
+'Returns what the caller can do now, a row for each: what batches wait for (an approval, a decision, resuming, continuing), parts of batches that are paused, dead and expired actions, refused records, actions that no relay claims, open circuit breakers, what was lost in the last day, and how to set a notification while there is none. It depends on what the caller''s grants allow and cover; a caller without a grant is told whom to ask for one. It only reads, and works on a standby.
 
-It looks at the 100 newest batches, and at a bounded number of the newest records of the audit table, in the day before the newest one; dead actions are shown for 7 days, refused records for one.
+It looks at the 100 newest batches, and at a bounded number of the newest records of the audit table, in the day before the newest one; dead actions are shown for 7 days, refused records and expired actions for one.
 
 Arguments:
-topic: return short help on the functions, views, settings and arguments of replays with this name instead, or, if there are none, on those with this in their names: pause, dead_letters, approval
+topic: return short help on the functions, views, settings and arguments of replays with this name instead, or, if there are none, on those with this in their names, or else in their descriptions: pause, dead_letters, approval
 
 Returns:
 topic: what the row is about, which can be passed as topic

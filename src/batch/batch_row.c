@@ -414,15 +414,30 @@ find_batch(TableFinder *finder, int64 id)
 bool
 ReadBatch(Oid schema, int64 id, BatchRow *batch)
 {
-	TableFinder finder;
-	bool found;
+	HeldBatch found;
 
-	OpenFinder(&finder, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
-	found = find_batch(&finder, id);
-	if (found)
-		read_row(&finder, batch);
-	CloseFinder(&finder);
-	return found;
+	if (!FindBatch(&found, schema, id))
+		return false;
+	*batch = found.row;
+	CloseFinder(&found.finder);
+	return true;
+}
+
+/*
+ * The same, with the row's other columns at hand, for reading only: nothing is locked, and
+ * there is no writer.  If it returns true, the finder must be closed.
+ */
+bool
+FindBatch(HeldBatch *found, Oid schema, int64 id)
+{
+	OpenFinder(&found->finder, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
+	if (!find_batch(&found->finder, id))
+	{
+		CloseFinder(&found->finder);
+		return false;
+	}
+	read_row(&found->finder, &found->row);
+	return true;
 }
 
 /* ----------------------------------------------------------------

@@ -96,6 +96,7 @@ typedef struct HeldBatch
 extern int64 NextBatchId(Oid schema);
 extern void InsertBatch(Oid schema, const BatchRow *batch);
 extern bool ReadBatch(Oid schema, int64 id, BatchRow *batch);
+extern bool FindBatch(HeldBatch *found, Oid schema, int64 id);
 extern bool HoldBatch(HeldBatch *held, Oid schema, int64 id, bool wait);
 extern void ReleaseBatch(HeldBatch *held);
 extern Scope *HeldScope(HeldBatch *held, Scope *known);

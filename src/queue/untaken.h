@@ -7,6 +7,6 @@
 
 #include "base/optional_time.h"
 
-extern OptionalTime FindUntaken(Oid schema, TimestampTz now);
+extern OptionalTime FindUntaken(Oid schema, const char *target, TimestampTz now);
 
 #endif /* ACTEON_UNTAKEN_H */

@@ -388,7 +388,7 @@ tell_deliveries(Runner *runner, const BatchRow *batch, TimestampTz now)
 		runner->finished_at = now;
 	}
 	else
-		since = FindUntaken(runner->schema, now);
+		since = FindUntaken(runner->schema, TargetOf(runner->query), now);
 	/* It may have been due before, while the batch was held back. */
 	since.time = Max(since.time, runner->finished_at);
 	if (!since.given || !TimestampDifferenceExceeds(since.time, now, UNTAKEN_AFTER))
