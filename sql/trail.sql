@@ -248,6 +248,30 @@ END
 $$;
 SELECT kind, count(*) FROM acteon_replay_trail WHERE kind = 'rows' GROUP BY kind;
 SELECT * FROM acteon_outbox_check();
+-- what waits was patched: the copies are rows of the batch
+CALL clean();
+SELECT count(make_record('c' || i)) FROM generate_series(1, 3) AS i;
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT patched FROM acteon_replay_patch(1, patch => '{"x": 1}');
+SELECT patched FROM acteon_replay_patch(1, patch => '{"x": 2}', action_ids => '{c1}');
+SELECT acteon_replay_trail_link() > 0 AS linked;
+SELECT * FROM acteon_outbox_check();
+SELECT pg_temp.tampered('UPDATE acteon_dispatch_outbox SET payload = ''{}'' WHERE generation = 3');
+-- a purge removes the rows of probes, and says so
+CALL clean();
+SELECT count(make_record('d' || i)) FROM generate_series(1, 2) AS i;
+SELECT count(success) FROM (SELECT (acteon_replay('d' || i)).success FROM generate_series(1, 2) AS i) AS r;
+UPDATE acteon_replay_batch SET probe_of = 'p' WHERE id = 1;
+SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg('{"Executed": {"status": "success"}}'::jsonb)) FROM acteon_outbox_claim('trail', 10);
+SELECT acteon_replay_trail_link() > 0 AS linked;
+SELECT pg_temp.tampered('DELETE FROM acteon_replay_batch WHERE id = 1');
+SELECT acteon_outbox_purge('0') > 0 AS purged;
+SELECT id FROM acteon_replay_batch ORDER BY id;
+SELECT event, ids FROM acteon_replay_removal WHERE event = 'probes';
+SELECT * FROM acteon_outbox_check();
+SELECT acteon_replay_trail_link() > 0 AS linked;
+SELECT * FROM acteon_outbox_check();
+SELECT pg_temp.tampered('DELETE FROM acteon_replay_batch WHERE id = 2');
 -- rows of version 1.0 are not covered, and are sent
 CALL clean();
 SELECT make_record('old');
