@@ -207,6 +207,24 @@ SELECT acteon_replay_settle(1, 'resend', 'really');
 SELECT pg_temp.take();
 TRUNCATE held;
 CALL clean();
+-- held as it has expired it stays so, also where the records are elsewhere: a decision to send it in spite of that counts
+SET acteon_replay.targets = 'staging';
+SELECT make_record('elsewhere', at => now());
+SELECT replayed FROM acteon_replay_bulk(outcome => 'failed', target => 'staging', expire_after => '1 h');
+RESET acteon_replay.targets;
+SELECT count(*) FROM acteon_outbox_claim('c', target => 'staging');
+SELECT acteon_outbox_doubt(ARRAY[first_id], ARRAY[lease_token], '{cut}') FROM acteon_dispatch_segment;
+SELECT pg_temp.pass('2 h');
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s', doubt_since = NULL, doubt = NULL, held = NULL, unproven = true;
+SELECT count(*) FROM acteon_outbox_claim('c', target => 'staging');
+SELECT held FROM acteon_dispatch_segment;
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s', doubt_since = now() - interval '1 h';
+SELECT count(*) FROM acteon_outbox_claim('c', target => 'staging');
+SELECT held FROM acteon_dispatch_segment;
+SELECT acteon_replay_settle(1, 'resend', 'it is wanted all the same');
+SELECT count(*) FROM acteon_outbox_claim('c', target => 'staging');
+TRUNCATE held;
+CALL clean();
 
 /*
  * What is dead is not redriven once it has expired; before, it keeps its time.
