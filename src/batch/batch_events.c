@@ -63,12 +63,13 @@ ReadHolding(Holding *holding, Oid schema)
 	SegmentScan scan;
 	Segment segment;
 	int count = 0;
+	bool more = true;
 
 	memset(holding, 0, sizeof(*holding));
 	OpenSegments(&segments, schema);
 	BeginLookScan(&scan, &segments, DT_NOEND);
 	MemoryContextSwitchTo(context);
-	while (count++ < MAX_DOUBTS && NextSegment(&scan, &segment))
+	while (count++ < MAX_DOUBTS && (more = NextSegment(&scan, &segment)))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (segment.held != NULL && !is_holding(holding, segment.batch_id))
@@ -80,6 +81,7 @@ ReadHolding(Holding *holding, Oid schema)
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(old);
+	holding->is_partial = more;
 	EndSegmentScan(&scan);
 	CloseSegments(&segments);
 	MemoryContextDelete(context);
@@ -120,6 +122,9 @@ BatchEvents(Oid schema, const BatchRow *batch, const Holding *holding, Timestamp
 	const char *state = BatchState(schema, batch, queue, now);
 	uint32 events = is_holding(holding, batch->id) ? EVENT_BIT(EVENT_HELD) : 0;
 
+	/* What was told goes on as long as it is not known to have ended. */
+	if (holding->is_partial && queue != QUEUE_EMPTY)
+		events |= batch->told & EVENT_BIT(EVENT_HELD);
 	for (int i = 0; i < lengthof(states); i++)
 	{
 		if (strcmp(state, states[i].state) == 0)

@@ -14,6 +14,7 @@ typedef struct Holding
 	int64 *batch_ids;
 	int count;
 	int allocated;
+	bool is_partial; /* others may have some as well */
 } Holding;
 
 extern void ReadHolding(Holding *holding, Oid schema);
