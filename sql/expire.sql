@@ -265,6 +265,44 @@ SELECT * FROM acteon_outbox_check();
 TRUNCATE held;
 CALL clean();
 
+-- the next step has as many actions as it should have when the one before was repeated
+SELECT count(make_record('s-' || i, at => now() - (100 - i) * interval '1 h')) FROM generate_series(1, 12) AS i;
+SELECT replayed FROM acteon_replay_bulk(outcome => 'failed', expire_after => '100 h', canary => 'auto');
+SELECT pg_temp.take(1);
+-- behind the first action, three have expired when the second step opens; the one that it releases expires as well
+SELECT pg_temp.pass('4 h 30 min');
+SELECT make_record((SELECT action_id::text FROM held), at => now(), outcome => 'executed', details => '{"status": "Success"}'), pg_temp.answer();
+SELECT canary, expired FROM acteon_replay_batches;
+SELECT pg_temp.pass('1 h');
+SELECT pg_temp.take();
+SELECT pg_temp.take();
+SELECT canary, expired, waiting, in_flight FROM acteon_replay_batches;
+TRUNCATE held;
+CALL clean();
+-- what is paused on its own does not expire, as little as what a paused batch has
+SELECT count(make_record('t-' || i, at => now() - (100 - i) * interval '1 h', tenant => CASE i % 3 WHEN 0 THEN 'globex' ELSE 'acme' END)) FROM generate_series(1, 9) AS i;
+SELECT replayed FROM acteon_replay_bulk(outcome => 'failed', expire_after => '100 h', canary => 'auto');
+SELECT pg_temp.take(1);
+SELECT state FROM acteon_replay_pause(1, tenant => 'globex');
+SELECT pg_temp.pass('4 h 30 min');
+SELECT make_record((SELECT action_id::text FROM held), at => now(), outcome => 'executed', details => '{"status": "Success"}'), pg_temp.answer();
+SELECT canary, expired FROM acteon_replay_batches;
+SELECT action, state FROM pg_temp.ends;
+TRUNCATE held;
+CALL clean();
+
+/*
+ * Many that have expired in lanes of their own stop nothing behind them.
+ */
+SELECT count(make_record('o-' || i, at => now() - interval '1 h' + i * interval '1 s', metadata => jsonb_build_object('__fingerprint', i::text))) FROM generate_series(1, 1500) AS i;
+SELECT make_record('last', at => now(), metadata => '{"__fingerprint": "1500"}');
+CALL acteon_replay_all(outcome => 'failed', expire_after => '2 h', canary => 'off', to_time => now() + interval '1 day');
+SELECT pg_temp.pass('90 min');
+SELECT pg_temp.take();
+SELECT waiting, in_flight, expired FROM acteon_replay_batches;
+TRUNCATE held;
+CALL clean();
+
 /*
  * A great many that have expired, in front of one that has not: a claim ends a bounded number of them, finds what is behind, and the next claims go on.
  */

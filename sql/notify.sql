@@ -271,25 +271,24 @@ SELECT * FROM pg_temp.take();
 SELECT * FROM pg_temp.take();
 SELECT payload -> 'expired' AS expired, length(payload ->> 'reason') AS reason FROM acteon_dispatch_outbox WHERE provider = 'slack';
 
--- with more doubts than are looked at, what was told as held is not told again
 CALL clean();
+-- what is redriven makes its batch end once more, which is told; what tells is not told about then either
 SELECT acteon_replay_notify_set('ops', 'slack', 'message', 'ops', 'platform');
-SELECT pg_temp.make('h', 2);
+SELECT pg_temp.make('d', 2);
 SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 SELECT * FROM pg_temp.take();
-SELECT acteon_outbox_doubt(array_agg(id), array_agg(lease_token), array_agg('cut'::text)) FROM acteon_dispatch_segment AS s, generate_series(first_id, last_id) AS id WHERE batch_id = 1;
-UPDATE acteon_dispatch_segment SET held = 'a test', due_at = now() + interval '1 h';
-SELECT count(*) FROM pg_temp.take();
-SELECT pg_temp.answer();
-SELECT told FROM pg_temp.watched;
-INSERT INTO acteon_dispatch_segment SELECT r.* FROM acteon_dispatch_segment AS s, generate_series(1, 10001) AS i, jsonb_populate_record(s, jsonb_build_object('first_id', i + 1000000, 'last_id', i + 1000000, 'batch_id', 77, 'held', NULL, 'due_at', now() + interval '30 min')) AS r WHERE s.first_id = 1;
-SELECT count(*) FROM pg_temp.take();
-SELECT told FROM pg_temp.watched;
-DELETE FROM acteon_dispatch_segment WHERE batch_id = 77;
-SELECT count(*) FROM pg_temp.take();
-SELECT count(*) FROM pg_temp.tellings;
-
+SELECT acteon_outbox_reject(array_agg(id), array_agg(lease_token), array_agg('no'::text)) FROM acteon_dispatch_segment AS s, generate_series(first_id, last_id) AS id WHERE lease_token IS NOT NULL;
+SELECT * FROM pg_temp.take();
+SELECT acteon_outbox_reject(array_agg(id), array_agg(lease_token), array_agg('no'::text)) FROM acteon_dispatch_segment AS s, generate_series(first_id, last_id) AS id WHERE lease_token IS NOT NULL;
+SELECT * FROM pg_temp.watched;
+SELECT redriven FROM acteon_outbox_redrive();
+SELECT * FROM pg_temp.watched;
+SELECT count(*) FROM acteon_outbox_claim('c');
+SELECT pg_temp.answer(1);
+SELECT * FROM pg_temp.take();
+SELECT query ->> 'notify' AS notify, query -> 'batch_id' AS about, generation, as_replay FROM pg_temp.tellings;
 CALL clean();
+
 -- what refuses an action that tells, such as a trigger, stops neither a consumer nor the others; consumers need not try again at once
 SELECT acteon_replay_notify_set('chat', 'slack', 'message', 'ops', 'platform'), acteon_replay_notify_set('web', 'webhook', 'post', 'ops', 'platform');
 CREATE FUNCTION pg_temp.no_messages() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.provider = 'slack' THEN RAISE EXCEPTION 'no messages'; END IF; RETURN NULL; END $$;
@@ -316,4 +315,25 @@ SELECT * FROM pg_temp.take();
 \c -
 SELECT acteon_outbox_sleep(true) AS may_sleep_long;
 SELECT action ->> 'provider' AS provider FROM acteon_outbox_claim('c', 10);
+CALL clean();
+
+-- with more doubts than are looked at, what was told as held is not told again
+SELECT acteon_replay_notify_set('ops', 'slack', 'message', 'ops', 'platform');
+SELECT make_record('h');
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT acteon_outbox_doubt(array_agg(outbox_id), array_agg(lease_token), array_agg('cut'::text)) FROM acteon_outbox_claim('c');
+UPDATE acteon_dispatch_segment SET held = 'a test', due_at = now() + interval '1 h';
+SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg('{"Executed": {}}'::jsonb)) FROM acteon_outbox_claim('c');
+SELECT told FROM acteon_replay_batch WHERE id = 1;
+INSERT INTO acteon_dispatch_segment SELECT r.* FROM acteon_dispatch_segment AS s, generate_series(1, 10001) AS i, jsonb_populate_record(s, jsonb_build_object('first_id', i + 1000000, 'last_id', i + 1000000, 'batch_id', 77, 'held', NULL, 'due_at', now() + interval '30 min')) AS r WHERE s.first_id = 1;
+SELECT count(*) FROM acteon_outbox_claim('c');
+SELECT told FROM acteon_replay_batch WHERE id = 1;
+DELETE FROM acteon_dispatch_segment WHERE batch_id = 77 AND first_id > 1002000;
+\c -
+-- a session that has read much and found nothing does not look again at once; another one does
+DO $$ BEGIN PERFORM acteon_outbox_claim('c'); UPDATE acteon_dispatch_segment SET held = NULL WHERE first_id = 1; PERFORM acteon_outbox_claim('c'); END $$;
+SELECT told FROM acteon_replay_batch WHERE id = 1;
+\c -
+SELECT count(*) FROM acteon_outbox_claim('c');
+SELECT told FROM acteon_replay_batch WHERE id = 1;
 CALL clean();

@@ -43,6 +43,14 @@
 /* How often a busy session looks. */
 #define LOOK_INTERVAL (1 * USECS_PER_SEC)
 
+/*
+ * A look that has read more segments than this, and has found nothing, is followed by the
+ * next one after so many times the time that it took, within these bounds.
+ */
+#define CHEAP_LOOK 1000
+#define LOOK_SHARE 10
+#define MAX_LOOK_INTERVAL (10 * USECS_PER_SEC)
+
 /* Batches that are looked at at once; with more, the next look goes on behind them. */
 #define MAX_WATCHED 100
 
@@ -462,14 +470,29 @@ TellingWaits(Oid schema)
 }
 
 /*
+ * How long a session does not look again, whoever asks, after a look of a duration that has
+ * read so many segments and has found nothing.
+ */
+static int64
+rest_after(int64 read, int64 duration)
+{
+	if (read <= CHEAP_LOOK)
+		return 0;
+	return Min(Max(LOOK_SHARE * Max(duration, 0), LOOK_INTERVAL), MAX_LOOK_INTERVAL);
+}
+
+/*
  * Look at the watched batches, and enqueue actions that tell of what has happened to them
- * since the last look.  A session does so at most once a second, but for at_once.  The
- * current user must be the owner of our tables.
+ * since the last look.  A session does so at most once a second, but for at_once if that
+ * takes little.  The current user must be the owner of our tables.
  */
 void
 TellOfBatches(Oid schema, TimestampTz now, bool at_once)
 {
 	static TimestampTz looked_at = 0;
+	static int64 rest = 0; /* from then on */
+	TimestampTz start = GetCurrentTimestamp();
+	bool found = false;
 	static int64 passed = 0;
 	Telling telling = {.schema = schema, .now = now};
 	MemoryContext context;
@@ -478,7 +501,7 @@ TellOfBatches(Oid schema, TimestampTz now, bool at_once)
 	Holding holding = {0};
 	int count;
 
-	if (!at_once && now >= looked_at && now - looked_at < LOOK_INTERVAL)
+	if (now >= looked_at && now - looked_at < (at_once ? rest : Max(rest, LOOK_INTERVAL)))
 		return;
 	looked_at = now;
 	context = AllocSetContextCreate(CurrentMemoryContext, "acteon_replay notifications",
@@ -497,9 +520,12 @@ TellOfBatches(Oid schema, TimestampTz now, bool at_once)
 		uint32 events;
 
 		CHECK_FOR_INTERRUPTS();
-		if (has_news(schema, &watched[i], &holding, now, &events))
-			tell_guarded(&telling, watched[i].id, events);
+		if (!has_news(schema, &watched[i], &holding, now, &events))
+			continue;
+		found = true;
+		tell_guarded(&telling, watched[i].id, events);
 	}
+	rest = found ? 0 : rest_after(holding.read, GetCurrentTimestamp() - start);
 	/* So that the claim meets what was enqueued. */
 	CommandCounterIncrement();
 	MemoryContextSwitchTo(old);
