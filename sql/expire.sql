@@ -294,8 +294,8 @@ CALL clean();
 /*
  * Many that have expired in lanes of their own stop nothing behind them.
  */
-SELECT count(make_record('o-' || i, at => now() - interval '1 h' + i * interval '1 s', metadata => jsonb_build_object('__fingerprint', i::text))) FROM generate_series(1, 1500) AS i;
-SELECT make_record('last', at => now(), metadata => '{"__fingerprint": "1500"}');
+SELECT count(make_record('o-' || i, at => now() - interval '1 h' + i * interval '1 ms', metadata => jsonb_build_object('__fingerprint', i::text))) FROM generate_series(1, 3500) AS i;
+SELECT make_record('last', at => now(), metadata => '{"__fingerprint": "3500"}');
 CALL acteon_replay_all(outcome => 'failed', expire_after => '2 h', canary => 'off', to_time => now() + interval '1 day');
 SELECT pg_temp.pass('90 min');
 SELECT pg_temp.take();
