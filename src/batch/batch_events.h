@@ -19,7 +19,6 @@ typedef struct Holding
 } Holding;
 
 extern void ReadHolding(Holding *holding, Oid schema);
-extern uint32
-BatchEvents(Oid schema, const BatchRow *batch, Holding *holding, TimestampTz now);
+extern uint32 BatchEvents(Oid schema, const BatchRow *batch, Holding *holding, TimestampTz now);
 
 #endif /* ACTEON_BATCH_EVENTS_H */

@@ -381,9 +381,8 @@ count_ended(FactValue *values, Oid schema, int64 batch_id)
 static char *
 clip_reason(const char *reason)
 {
-	return reason == NULL
-			   ? NULL
-			   : pnstrdup(reason, pg_mbcliplen(reason, strlen(reason), REASON_MAXLEN));
+	return reason == NULL ? NULL
+						  : pnstrdup(reason, pg_mbcliplen(reason, strlen(reason), REASON_MAXLEN));
 }
 
 /*
@@ -416,7 +415,8 @@ summary(const FactValue *values, const BatchRow *batch, BatchEvent event)
 							values[FACT_DEAD].number, expired_text(values));
 		case EVENT_CANCELLED:
 			return psprintf("Batch " INT64_FORMAT " is cancelled (%s): of " INT64_FORMAT
-							" actions " INT64_FORMAT " took effect, " INT64_FORMAT " were not sent%s",
+							" actions " INT64_FORMAT " took effect, " INT64_FORMAT
+							" were not sent%s",
 							batch->id,
 							ApprovalOf(batch) == APPROVAL_EXPIRED ? APPROVAL_EXPIRED_REASON : why,
 							batch->replayed, values[FACT_DONE].number,
