@@ -1685,7 +1685,7 @@ namespaces: the same for namespaces
 min_actions: tells of finished and cancelled batches only if they have at least so many actions, or matched so many records; NULL: 1
 reason: the reason, which is logged
 
-Placeholders: notification, event, summary (a sentence), what_to_do (a statement, or null), batch_id, state, reason, requested_by, created_at, at (the time of the event), stop_reason, replayed, refused, skipped, passed_over, waiting, in_flight, in_doubt, held, delivered, done, dead, cancelled, database; the counts are those of acteon_replay_batches.
+Placeholders: notification, event, summary (a sentence), what_to_do (a statement, or null), batch_id, state, reason, requested_by, created_at, at (the time of the event), stop_reason, replayed, refused, skipped, passed_over, waiting, in_flight, in_doubt, held, delivered, done, dead, cancelled, expired, database; the counts are those of acteon_replay_batches.
 
 Errors: 42501 no such grants, 22023 bad argument.';
 

@@ -208,6 +208,24 @@ SELECT acteon_replay_settle(1, 'resend', 'really');
 SELECT pg_temp.take();
 TRUNCATE held;
 CALL clean();
+-- held as it has expired it stays so, also where the records are elsewhere: a decision to send it in spite of that counts
+SET acteon_replay.targets = 'staging';
+SELECT make_record('elsewhere', at => now());
+SELECT replayed FROM acteon_replay_bulk(outcome => 'failed', target => 'staging', expire_after => '1 h');
+RESET acteon_replay.targets;
+SELECT count(*) FROM acteon_outbox_claim('c', target => 'staging');
+SELECT acteon_outbox_doubt(ARRAY[first_id], ARRAY[lease_token], '{cut}') FROM acteon_dispatch_segment;
+SELECT pg_temp.pass('2 h');
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s', doubt_since = NULL, doubt = NULL, held = NULL, unproven = true;
+SELECT count(*) FROM acteon_outbox_claim('c', target => 'staging');
+SELECT held FROM acteon_dispatch_segment;
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s', doubt_since = now() - interval '1 h';
+SELECT count(*) FROM acteon_outbox_claim('c', target => 'staging');
+SELECT held FROM acteon_dispatch_segment;
+SELECT acteon_replay_settle(1, 'resend', 'it is wanted all the same');
+SELECT count(*) FROM acteon_outbox_claim('c', target => 'staging');
+TRUNCATE held;
+CALL clean();
 
 /*
  * What is dead is not redriven once it has expired; before, it keeps its time.
@@ -245,6 +263,44 @@ SELECT pg_temp.take(), pg_temp.take();
 SELECT * FROM pg_temp.batch;
 SELECT canary, stop_reason FROM acteon_replay_batches;
 SELECT * FROM acteon_outbox_check();
+TRUNCATE held;
+CALL clean();
+
+-- the next step has as many actions as it should have when the one before was repeated
+SELECT count(make_record('s-' || i, at => now() - (100 - i) * interval '1 h')) FROM generate_series(1, 12) AS i;
+SELECT replayed FROM acteon_replay_bulk(outcome => 'failed', expire_after => '100 h', canary => 'auto');
+SELECT pg_temp.take(1);
+-- behind the first action, three have expired when the second step opens; the one that it releases expires as well
+SELECT pg_temp.pass('4 h 30 min');
+SELECT make_record((SELECT action_id::text FROM held), at => now(), outcome => 'executed', details => '{"status": "Success"}'), pg_temp.answer();
+SELECT canary, expired FROM acteon_replay_batches;
+SELECT pg_temp.pass('1 h');
+SELECT pg_temp.take();
+SELECT pg_temp.take();
+SELECT canary, expired, waiting, in_flight FROM acteon_replay_batches;
+TRUNCATE held;
+CALL clean();
+-- what is paused on its own does not expire, as little as what a paused batch has
+SELECT count(make_record('t-' || i, at => now() - (100 - i) * interval '1 h', tenant => CASE i % 3 WHEN 0 THEN 'globex' ELSE 'acme' END)) FROM generate_series(1, 9) AS i;
+SELECT replayed FROM acteon_replay_bulk(outcome => 'failed', expire_after => '100 h', canary => 'auto');
+SELECT pg_temp.take(1);
+SELECT state FROM acteon_replay_pause(1, tenant => 'globex');
+SELECT pg_temp.pass('4 h 30 min');
+SELECT make_record((SELECT action_id::text FROM held), at => now(), outcome => 'executed', details => '{"status": "Success"}'), pg_temp.answer();
+SELECT canary, expired FROM acteon_replay_batches;
+SELECT action, state FROM pg_temp.ends;
+TRUNCATE held;
+CALL clean();
+
+/*
+ * Many that have expired in lanes of their own stop nothing behind them.
+ */
+SELECT count(make_record('o-' || i, at => now() - interval '1 h' + i * interval '1 ms', metadata => jsonb_build_object('__fingerprint', i::text))) FROM generate_series(1, 3500) AS i;
+SELECT make_record('last', at => now(), metadata => '{"__fingerprint": "3500"}');
+CALL acteon_replay_all(outcome => 'failed', expire_after => '2 h', canary => 'off', to_time => now() + interval '1 day');
+SELECT pg_temp.pass('90 min');
+SELECT pg_temp.take();
+SELECT waiting, in_flight, expired FROM acteon_replay_batches;
 TRUNCATE held;
 CALL clean();
 

@@ -134,17 +134,6 @@ ROLLBACK;
 SELECT * FROM pg_temp.take();
 SELECT query, generation FROM pg_temp.tellings;
 
--- a trigger that refuses what tells stops no consumer
-CREATE FUNCTION pg_temp.no_messages() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.provider = 'slack' THEN RAISE EXCEPTION 'no messages'; END IF; RETURN NULL; END $$;
-CREATE TRIGGER no_messages AFTER INSERT ON acteon_dispatch_outbox FOR EACH ROW EXECUTE FUNCTION pg_temp.no_messages();
-SELECT pg_temp.make('t', 2);
-SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
-SELECT * FROM pg_temp.take();
-SELECT pg_temp.answer((SELECT max(id) FROM acteon_replay_batch));
-SELECT * FROM pg_temp.take();
-DROP TRIGGER no_messages ON acteon_dispatch_outbox;
-SELECT * FROM pg_temp.take();
-
 -- several, each with what it is about
 CALL clean();
 SELECT acteon_replay_notify_set('acme', 'slack', 'message', 'ops', 'platform', '{"text": "acme {{batch_id}} {{event}}"}', tenants => '{acme}', events => '{finished,finished}');
@@ -168,7 +157,7 @@ SELECT take FROM pg_temp.take() ORDER BY 1;
 -- templates: every placeholder; what is filled in is text, and no JSON, SQL or template
 CALL clean();
 SELECT acteon_replay_notify_set('all "of" it', 'webhook', 'post', 'ops', 'platform', (SELECT jsonb_object_agg(p, '{{' || p || '}}') || jsonb_build_object('in text', jsonb_agg(p || '={{' || p || '}}'), '{{batch_id}}', '{{batch_id}}{{event}}{{}} {{ event }} {{Event', 'nested', '[[{"a": [1, true, null, "{{event}}"]}]]'::jsonb)
-	FROM unnest('{notification,event,summary,what_to_do,batch_id,state,reason,requested_by,stop_reason,replayed,refused,skipped,passed_over,waiting,in_flight,in_doubt,held,delivered,done,dead,cancelled}'::text[]) AS p));
+	FROM unnest('{notification,event,summary,what_to_do,batch_id,state,reason,requested_by,stop_reason,replayed,refused,skipped,passed_over,waiting,in_flight,in_doubt,held,delivered,done,dead,cancelled,expired}'::text[]) AS p));
 SELECT pg_temp.make('q', 3);
 SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', reason => '", "x": {{event}} '' \u0041 \');
 SELECT count(*) FROM pg_temp.take();
@@ -269,4 +258,82 @@ SELECT count(*) FROM pg_temp.tellings;
 SELECT acteon_outbox_purge('0') > 0 AS purged;
 SELECT count(*) FROM pg_temp.tellings;
 SELECT * FROM pg_temp.take();
+CALL clean();
+
+-- what has expired is counted; a long reason is cut, between characters
+CALL clean();
+SELECT acteon_replay_notify_set('ops', 'slack', 'message', 'ops', 'platform', '{"text": "{{summary}}", "expired": "{{expired}}", "reason": "{{reason}}{{reason}}"}');
+SELECT make_record('e1', at => now()), make_record('e2', at => now());
+SELECT replayed FROM acteon_replay_bulk(outcome => 'failed', expire_after => '1 h', reason => 'x' || repeat('ä', 100000));
+UPDATE acteon_dispatch_outbox SET expires_at = now();
+UPDATE acteon_dispatch_segment SET expires_at = now();
+SELECT * FROM pg_temp.take();
+SELECT * FROM pg_temp.take();
+SELECT payload -> 'expired' AS expired, length(payload ->> 'reason') AS reason FROM acteon_dispatch_outbox WHERE provider = 'slack';
+
+CALL clean();
+-- what is redriven makes its batch end once more, which is told; what tells is not told about then either
+SELECT acteon_replay_notify_set('ops', 'slack', 'message', 'ops', 'platform');
+SELECT pg_temp.make('d', 2);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT * FROM pg_temp.take();
+SELECT acteon_outbox_reject(array_agg(id), array_agg(lease_token), array_agg('no'::text)) FROM acteon_dispatch_segment AS s, generate_series(first_id, last_id) AS id WHERE lease_token IS NOT NULL;
+SELECT * FROM pg_temp.take();
+SELECT acteon_outbox_reject(array_agg(id), array_agg(lease_token), array_agg('no'::text)) FROM acteon_dispatch_segment AS s, generate_series(first_id, last_id) AS id WHERE lease_token IS NOT NULL;
+SELECT * FROM pg_temp.watched;
+SELECT redriven FROM acteon_outbox_redrive();
+SELECT * FROM pg_temp.watched;
+SELECT count(*) FROM acteon_outbox_claim('c');
+SELECT pg_temp.answer(1);
+SELECT * FROM pg_temp.take();
+SELECT query ->> 'notify' AS notify, query -> 'batch_id' AS about, generation, as_replay FROM pg_temp.tellings;
+CALL clean();
+
+-- what refuses an action that tells, such as a trigger, stops neither a consumer nor the others; consumers need not try again at once
+SELECT acteon_replay_notify_set('chat', 'slack', 'message', 'ops', 'platform'), acteon_replay_notify_set('web', 'webhook', 'post', 'ops', 'platform');
+CREATE FUNCTION pg_temp.no_messages() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.provider = 'slack' THEN RAISE EXCEPTION 'no messages'; END IF; RETURN NULL; END $$;
+CREATE TRIGGER no_messages AFTER INSERT ON acteon_dispatch_outbox FOR EACH ROW EXECUTE FUNCTION pg_temp.no_messages();
+SELECT pg_temp.make('t', 2), pg_temp.make('u', 1, 'globex');
+SELECT replayed FROM acteon_replay_bulk(tenant => 'acme', outcome => 'failed');
+SELECT * FROM pg_temp.take();
+SELECT pg_temp.answer(1);
+SELECT count(*) FROM pg_temp.take();
+SELECT query ->> 'notify' AS notify FROM pg_temp.tellings;
+SELECT * FROM pg_temp.watched;
+SELECT pg_temp.answer();
+SELECT acteon_replay_notify_drop('web');
+SELECT replayed FROM acteon_replay_bulk(tenant => 'globex', outcome => 'failed') \gset
+SELECT * FROM pg_temp.take();
+SELECT max(id) AS last FROM acteon_replay_batch \gset
+SELECT pg_temp.answer(:last);
+SELECT * FROM pg_temp.take();
+SELECT acteon_outbox_sleep(true) AS may_sleep_long;
+SELECT acteon_outbox_sleep(false);
+DROP TRIGGER no_messages ON acteon_dispatch_outbox;
+SELECT * FROM pg_temp.take();
+-- another session tries at once
+\c -
+SELECT acteon_outbox_sleep(true) AS may_sleep_long;
+SELECT action ->> 'provider' AS provider FROM acteon_outbox_claim('c', 10);
+CALL clean();
+
+-- with more doubts than are looked at, what was told as held is not told again
+SELECT acteon_replay_notify_set('ops', 'slack', 'message', 'ops', 'platform');
+SELECT make_record('h');
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT acteon_outbox_doubt(array_agg(outbox_id), array_agg(lease_token), array_agg('cut'::text)) FROM acteon_outbox_claim('c');
+UPDATE acteon_dispatch_segment SET held = 'a test', due_at = now() + interval '1 h';
+SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg('{"Executed": {}}'::jsonb)) FROM acteon_outbox_claim('c');
+SELECT told FROM acteon_replay_batch WHERE id = 1;
+INSERT INTO acteon_dispatch_segment SELECT r.* FROM acteon_dispatch_segment AS s, generate_series(1, 10001) AS i, jsonb_populate_record(s, jsonb_build_object('first_id', i + 1000000, 'last_id', i + 1000000, 'batch_id', 77, 'held', NULL, 'due_at', now() + interval '30 min')) AS r WHERE s.first_id = 1;
+SELECT count(*) FROM acteon_outbox_claim('c');
+SELECT told FROM acteon_replay_batch WHERE id = 1;
+DELETE FROM acteon_dispatch_segment WHERE batch_id = 77 AND first_id > 1002000;
+\c -
+-- a session that has read much and found nothing does not look again at once; another one does
+DO $$ BEGIN PERFORM acteon_outbox_claim('c'); UPDATE acteon_dispatch_segment SET held = NULL WHERE first_id = 1; PERFORM acteon_outbox_claim('c'); END $$;
+SELECT told FROM acteon_replay_batch WHERE id = 1;
+\c -
+SELECT count(*) FROM acteon_outbox_claim('c');
+SELECT told FROM acteon_replay_batch WHERE id = 1;
 CALL clean();

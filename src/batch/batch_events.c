@@ -63,12 +63,13 @@ ReadHolding(Holding *holding, Oid schema)
 	SegmentScan scan;
 	Segment segment;
 	int count = 0;
+	bool more = true;
 
 	memset(holding, 0, sizeof(*holding));
 	OpenSegments(&segments, schema);
 	BeginLookScan(&scan, &segments, DT_NOEND);
 	MemoryContextSwitchTo(context);
-	while (count++ < MAX_DOUBTS && NextSegment(&scan, &segment))
+	while (count++ < MAX_DOUBTS && (more = NextSegment(&scan, &segment)))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (segment.held != NULL && !is_holding(holding, segment.batch_id))
@@ -80,6 +81,8 @@ ReadHolding(Holding *holding, Oid schema)
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(old);
+	holding->is_partial = more;
+	holding->read = count;
 	EndSegmentScan(&scan);
 	CloseSegments(&segments);
 	MemoryContextDelete(context);
@@ -89,13 +92,14 @@ ReadHolding(Holding *holding, Oid schema)
  * What is in a batch's queue.
  */
 static BatchQueueContents
-queue_contents(Oid schema, const BatchRow *batch, TimestampTz now)
+queue_contents(Oid schema, const BatchRow *batch, Holding *holding, TimestampTz now)
 {
 	BatchQueue queue = {.schema = schema,
 						.batch_id = batch->id,
 						.first_id = batch->first_outbox_id,
 						.last_id = batch->last_outbox_id,
-						.now = now};
+						.now = now,
+						.read = &holding->read};
 
 	if (QueueIsActive(&queue))
 		return QUEUE_MOVES;
@@ -107,7 +111,7 @@ queue_contents(Oid schema, const BatchRow *batch, TimestampTz now)
  * its end when nothing of it is in the queue any more.
  */
 uint32
-BatchEvents(Oid schema, const BatchRow *batch, const Holding *holding, TimestampTz now)
+BatchEvents(Oid schema, const BatchRow *batch, Holding *holding, TimestampTz now)
 {
 	static const struct
 	{
@@ -116,10 +120,13 @@ BatchEvents(Oid schema, const BatchRow *batch, const Holding *holding, Timestamp
 	} states[] = {{BATCH_STATE_FINISHED, EVENT_FINISHED},
 				  {BATCH_STATE_AWAITING_APPROVAL, EVENT_APPROVAL},
 				  {BATCH_STATE_INTERRUPTED, EVENT_INTERRUPTED}};
-	BatchQueueContents queue = queue_contents(schema, batch, now);
+	BatchQueueContents queue = queue_contents(schema, batch, holding, now);
 	const char *state = BatchState(schema, batch, queue, now);
 	uint32 events = is_holding(holding, batch->id) ? EVENT_BIT(EVENT_HELD) : 0;
 
+	/* What was told goes on as long as it is not known to have ended. */
+	if (holding->is_partial && queue != QUEUE_EMPTY)
+		events |= batch->told & EVENT_BIT(EVENT_HELD);
 	for (int i = 0; i < lengthof(states); i++)
 	{
 		if (strcmp(state, states[i].state) == 0)

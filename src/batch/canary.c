@@ -316,7 +316,8 @@ expire_next(Release *release, Oid schema, const BatchRow *batch, TimestampTz now
 		Expired expired;
 
 		CHECK_FOR_INTERRUPTS();
-		if (segment.batch_id != batch->id)
+		/* What is paused on its own is kept, as what a paused batch has. */
+		if (segment.batch_id != batch->id || segment.stopped != BATCH_RUNS)
 			continue;
 		if (!is_parked(&segment) || !MayHaveExpired(&segment, now))
 			break;
@@ -373,7 +374,7 @@ release_step(HeldBatch *held, Oid schema, TimestampTz now)
 		 * What a claim puts aside must not be overlooked; see batch_stop.c.  No claim has
 		 * met a batch that is just beginning, in a transaction that may take long.
 		 */
-		if (canary.actions > 0 && !LockBatch(schema, batch->id, ExclusiveLock, false))
+		if (canary.last_id > 0 && !LockBatch(schema, batch->id, ExclusiveLock, false))
 			return false;
 		BeginPaceBehind(&release.pacers.batch, batch, canary.actions, now);
 		BeginPaceOfParts(&release.pacers, batch, now);
@@ -419,15 +420,15 @@ OpenNextStep(HeldBatch *held)
 }
 
 /*
- * Repeat the open step of a held batch with the next actions, as its own have expired: so
- * many.  Nothing of it is released yet.
+ * Repeat the open step of a held batch with the next actions, as its own have expired.
+ * Nothing of it is released yet.
  */
 static void
-repeat_step(HeldBatch *held, int64 expired)
+repeat_step(HeldBatch *held)
 {
 	CanaryState canary = held->row.canary;
 
-	canary.actions = Max(canary.actions - expired, 0);
+	canary.actions = canary.step > 1 ? step_size(canary.step - 1) : 0;
 	canary.first_id = canary.last_id + 1;
 	SetCanary(held, &canary);
 }
@@ -539,7 +540,7 @@ AdvanceCanary(HeldBatch *held, Oid schema, Oid role, TimestampTz now)
 			return SOON;
 		if (judgement.verdict == STEP_EXPIRED)
 		{
-			repeat_step(held, judgement.expired);
+			repeat_step(held);
 			continue;
 		}
 		if (judgement.unrecorded > 0)

@@ -442,7 +442,6 @@ JudgeStep(StepJudgement *judgement, Oid schema, const BatchRow *batch, Timestamp
 	if (has_ended(&step))
 	{
 		read_actions(&step);
-		judgement->expired = step.expired;
 		if (step.count == 0 && step.expired > 0 && step.in_doubt == 0)
 			judgement->verdict = STEP_EXPIRED;
 		else if (judge_actions(&step, judgement, now))

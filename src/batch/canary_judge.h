@@ -25,7 +25,6 @@ typedef struct StepJudgement
 	int64 actions;    /* that count: all but the cancelled and expired ones */
 	int64 good;       /* took effect, or will */
 	int64 bad;        /* failed, or are in doubt */
-	int64 expired;    /* were not sent, and do not count */
 	int64 unrecorded; /* have no record, and were judged by their answers */
 	char *reason;     /* of a bad step: what is wrong; in the current memory context */
 } StepJudgement;

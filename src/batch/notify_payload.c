@@ -30,6 +30,9 @@
 #define OPENS "{{"
 #define CLOSES "}}"
 
+/* Bytes of a reason that is filled in; a template may name it thousands of times. */
+#define REASON_MAXLEN 1000
+
 /* Facts that a template can name. */
 typedef enum Fact
 {
@@ -56,6 +59,7 @@ typedef enum Fact
 	FACT_DONE,
 	FACT_DEAD,
 	FACT_CANCELLED,
+	FACT_EXPIRED,
 	FACT_DATABASE,
 	NUM_FACTS
 } Fact;
@@ -84,6 +88,7 @@ static const char *const fact_names[NUM_FACTS] = {
 	[FACT_DONE] = "done",
 	[FACT_DEAD] = "dead",
 	[FACT_CANCELLED] = "cancelled",
+	[FACT_EXPIRED] = "expired",
 	[FACT_DATABASE] = "database",
 };
 
@@ -346,7 +351,8 @@ count_ended(FactValue *values, Oid schema, int64 batch_id)
 		Fact fact;
 	} ends[] = {{ACTION_DELIVERED, FACT_DELIVERED},
 				{ACTION_DEAD, FACT_DEAD},
-				{ACTION_CANCELLED, FACT_CANCELLED}};
+				{ACTION_CANCELLED, FACT_CANCELLED},
+				{ACTION_EXPIRED, FACT_EXPIRED}};
 	TallyScan scan;
 	TallyRow row;
 
@@ -370,28 +376,51 @@ count_ended(FactValue *values, Oid schema, int64 batch_id)
 }
 
 /*
+ * A reason as it is filled in: cut between characters if it is long.
+ */
+static char *
+clip_reason(const char *reason)
+{
+	return reason == NULL ? NULL
+						  : pnstrdup(reason, pg_mbcliplen(reason, strlen(reason), REASON_MAXLEN));
+}
+
+/*
+ * How many actions have expired, as the end of a sentence; empty if none has.
+ */
+static const char *
+expired_text(const FactValue *values)
+{
+	return values[FACT_EXPIRED].number == 0
+			   ? ""
+			   : psprintf(", " INT64_FORMAT " have expired", values[FACT_EXPIRED].number);
+}
+
+/*
  * What has happened, in a sentence.
  */
 static char *
 summary(const FactValue *values, const BatchRow *batch, BatchEvent event)
 {
-	const char *why = batch->stop_reason == NULL ? "no reason was given" : batch->stop_reason;
+	const char *stop_reason = values[FACT_STOP_REASON].text;
+	const char *why = stop_reason == NULL ? "no reason was given" : stop_reason;
 	char until[RFC3339_MAXLEN];
 
 	switch (event)
 	{
 		case EVENT_FINISHED:
 			return psprintf("Batch " INT64_FORMAT " is finished: of " INT64_FORMAT
-							" actions " INT64_FORMAT " took effect, " INT64_FORMAT " are dead",
+							" actions " INT64_FORMAT " took effect, " INT64_FORMAT " are dead%s",
 							batch->id, batch->replayed, values[FACT_DONE].number,
-							values[FACT_DEAD].number);
+							values[FACT_DEAD].number, expired_text(values));
 		case EVENT_CANCELLED:
 			return psprintf("Batch " INT64_FORMAT " is cancelled (%s): of " INT64_FORMAT
-							" actions " INT64_FORMAT " took effect, " INT64_FORMAT " were not sent",
+							" actions " INT64_FORMAT " took effect, " INT64_FORMAT
+							" were not sent%s",
 							batch->id,
 							ApprovalOf(batch) == APPROVAL_EXPIRED ? APPROVAL_EXPIRED_REASON : why,
 							batch->replayed, values[FACT_DONE].number,
-							values[FACT_CANCELLED].number);
+							values[FACT_CANCELLED].number, expired_text(values));
 		case EVENT_PAUSED:
 			return psprintf("Batch " INT64_FORMAT " has paused itself (%s)", batch->id, why);
 		case EVENT_CANARY:
@@ -469,12 +498,12 @@ FillTemplate(const Notification *notification, Oid schema, const BatchRow *batch
 	set_text(values, FACT_NOTIFICATION, notification->name);
 	set_text(values, FACT_EVENT, BatchEventNames[event]);
 	set_number(values, FACT_BATCH_ID, batch->id);
-	set_text(values, FACT_REASON, batch->reason);
+	set_text(values, FACT_REASON, clip_reason(batch->reason));
 	if (OidIsValid(batch->requested_by))
 		set_text(values, FACT_REQUESTED_BY, GetUserNameFromId(batch->requested_by, true));
 	set_time(values, FACT_CREATED_AT, batch->created_at);
 	set_time(values, FACT_AT, now);
-	set_text(values, FACT_STOP_REASON, batch->stop_reason);
+	set_text(values, FACT_STOP_REASON, clip_reason(batch->stop_reason));
 	set_number(values, FACT_REPLAYED, batch->replayed);
 	set_number(values, FACT_REFUSED, batch->failed);
 	set_number(values, FACT_SKIPPED, batch->skipped);

@@ -172,6 +172,7 @@ typedef struct Claim
 	int held_back;    /* segments parked for limits */
 	int refused;      /* segments that a limit did not allow to be claimed */
 	int cut;          /* pieces that are to be claimed by this claim still */
+	bool lanes_freed; /* what waits behind expired actions counts among these, as one */
 	HTAB *busy_lanes; /* that nothing of can be claimed now; NULL: none met */
 	Doubts doubts;
 	int looked_up;               /* actions, before what waits behind them */
@@ -666,8 +667,13 @@ expire_segment(Claim *claim, const Segment *segment)
 	expired =
 		ExpireSegment(&claim->segments, &claim->deliveries, &claim->outbox, segment, claim->now);
 	claim->expired += expired.ended;
+	claim->cut += expired.left;
 	/* What comes behind it in its lane may be claimed as well, once this is seen. */
-	claim->cut += expired.left + (segment->in_lane && expired.ended > 0);
+	if (segment->in_lane && expired.ended > 0 && !claim->lanes_freed)
+	{
+		claim->lanes_freed = true;
+		claim->cut++;
+	}
 }
 
 /*
@@ -1048,6 +1054,7 @@ take_rest(Claim *claim)
 	for (int pass = 0; pass < MAX_PASSES && claim->cut > 0 && !claim->full; pass++)
 	{
 		claim->cut = 0;
+		claim->lanes_freed = false;
 		/* What this command has changed is not to be changed by it again. */
 		CommandCounterIncrement();
 		take_parked(claim, 0);
@@ -1274,7 +1281,7 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 	CloseFinder(&claim.outbox);
 	CloseSegments(&claim.segments);
 	CheckBreakers(call.schema, call.caller.user, &claim.deliveries);
-	if (claim.unexpired > 0)
+	if (claim.unexpired > 0 || (claim.expired > 0 && !claim.full))
 		NotifyConsumers(call.schema);
 	EndConsumerCall(&call);
 	return (Datum) 0;

@@ -28,7 +28,9 @@
 #include "base/catalog.h"
 #include "base/result.h"
 #include "base/text.h"
+#include "batch/batch_row.h"
 #include "batch/control_log.h"
+#include "batch/notification.h"
 #include "batch/parts.h"
 #include "batch/reason.h"
 #include "consumer/call.h"
@@ -348,6 +350,53 @@ take_matching(Redrive *redrive, FunctionCallInfo fcinfo, const char *schema, Mem
 	SPI_cursor_close(portal);
 }
 
+static int
+compare_ids(const void *a, const void *b)
+{
+	int64 ia = *(const int64 *) a;
+	int64 ib = *(const int64 *) b;
+
+	return ia < ib ? -1 : ia > ib;
+}
+
+/*
+ * Watch a batch of which actions were redriven, so that what happens to it is told again.
+ */
+static void
+watch_batch(Oid schema, int64 batch_id)
+{
+	HeldBatch held;
+
+	if (!HoldBatch(&held, schema, batch_id, true))
+		return;
+	if (!held.row.is_watched && !IsNotificationQuery(held.row.query))
+		SetTold(&held, true, 0);
+	ReleaseBatch(&held);
+}
+
+/*
+ * Watch the batches of what was redriven, if a notification is set: their ends were told, and
+ * are to come once more.
+ */
+static void
+watch_batches(const Redrive *redrive, Oid schema)
+{
+	int64 *ids;
+
+	if (!AnyNotification(schema))
+		return;
+	ids = palloc_extended(redrive->segment_count * sizeof(int64), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < redrive->segment_count; i++)
+		ids[i] = redrive->segments[i].batch_id;
+	qsort(ids, redrive->segment_count, sizeof(int64), compare_ids);
+	for (int i = 0; i < redrive->segment_count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (i == 0 || ids[i] != ids[i - 1])
+			watch_batch(schema, ids[i]);
+	}
+}
+
 /*
  * Put what was taken back into the queue.
  */
@@ -372,6 +421,7 @@ requeue(Redrive *redrive, const ConsumerCall *call)
 	}
 	CloseDeliveries(&deliveries);
 	CloseSegments(&segments);
+	watch_batches(redrive, call->schema);
 	NotifyConsumers(call->schema);
 }
 

@@ -39,6 +39,7 @@
 #include "base/compat.h"
 #include "base/installation.h"
 #include "base/settings.h"
+#include "base/text.h"
 #include "batch/control_log.h"
 #include "consumer/resolve_doubt.h"
 #include "query/query.h"
@@ -326,6 +327,17 @@ why_held(Resolver *resolver, const Segment *segment, const Suspect *suspect)
 }
 
 /*
+ * Hold a doubt that is looked at.  One that is held as it has expired stays so, whatever
+ * else could be said about it: only then a person can have it sent in spite of that.
+ */
+static void
+hold_unless_expired(Segment *piece, const char *why)
+{
+	if (piece->held == NULL || !TextIs(piece->held, HELD_EXPIRED))
+		HoldDoubt(piece, why);
+}
+
+/*
  * Decide about an action of which no outcome is recorded: change the piece, which
  * is the action as it is.
  */
@@ -359,7 +371,7 @@ decide_without_outcome(Resolver *resolver, Segment *piece, const Suspect *suspec
 		return;
 	}
 	if (suspect->elsewhere)
-		HoldDoubt(piece, "its target keeps its records elsewhere");
+		hold_unless_expired(piece, "its target keeps its records elsewhere");
 	else if (doubts->now >= patience_end(piece))
 	{
 		held = finding->has_intent ? "the audit table has an intent for it, but no outcome"
@@ -371,7 +383,7 @@ decide_without_outcome(Resolver *resolver, Segment *piece, const Suspect *suspec
 			doubts->released = true;
 			return;
 		}
-		HoldDoubt(piece, held);
+		hold_unless_expired(piece, held);
 	}
 	piece->due_at = next_look(piece, doubts->now);
 }

@@ -104,6 +104,8 @@ CountQueue(const BatchQueue *queue)
 static bool
 has_any(const BatchQueue *queue, bool but_doubts)
 {
+	MemoryContext context;
+	MemoryContext old;
 	SegmentTable segments;
 	SegmentScan scan;
 	Segment segment;
@@ -111,17 +113,25 @@ has_any(const BatchQueue *queue, bool but_doubts)
 
 	if (queue->first_id == 0)
 		return false;
+	context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay queue", ALLOCSET_SMALL_SIZES);
 	OpenSegmentsToRead(&segments, queue->schema);
 	BeginRangeScan(&scan, &segments, queue->first_id, queue->last_id);
+	old = MemoryContextSwitchTo(context);
 	while (!found && NextSegment(&scan, &segment))
 	{
 		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(context);
+		if (queue->read != NULL)
+			(*queue->read)++;
 		found = segment.batch_id == queue->batch_id &&
 				!(but_doubts && SegmentState(&segment, queue->now) == ACTION_IN_DOUBT) &&
 				!(queue->moving && IsPausedApart(&segment, queue->now));
 	}
+	MemoryContextSwitchTo(old);
 	EndSegmentScan(&scan);
 	CloseSegments(&segments);
+	MemoryContextDelete(context);
 	return found;
 }
 

@@ -16,7 +16,9 @@ typedef struct BatchQueue
 	int64 first_id; /* between which ids its segments are; 0: it has none */
 	int64 last_id;
 	TimestampTz now;
-	bool moving; /* for QueueIsEmpty and QueueIsActive: without what is paused on its own */
+	/* For QueueIsEmpty and QueueIsActive. */
+	bool moving; /* without what is paused on its own */
+	int64 *read; /* where the segments that are read are counted; NULL: nowhere */
 } BatchQueue;
 
 /* Actions in it. */

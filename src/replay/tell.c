@@ -43,19 +43,87 @@
 /* How often a busy session looks. */
 #define LOOK_INTERVAL (1 * USECS_PER_SEC)
 
+/*
+ * A look that has read more segments than this, and has found nothing, is followed by the
+ * next one after so many times the time that it took, within these bounds.
+ */
+#define CHEAP_LOOK 1000
+#define LOOK_SHARE 10
+#define MAX_LOOK_INTERVAL (10 * USECS_PER_SEC)
+
 /* Batches that are looked at at once; with more, the next look goes on behind them. */
 #define MAX_WATCHED 100
+
+/* How soon a session tries again to tell of a batch after an error. */
+#define AFTER_ERROR (10 * USECS_PER_SEC)
+
+/* How long a session that sees that something is to be told has others claim for it. */
+#define SEEN_TIME (2 * LOOK_INTERVAL)
+
+/* Batches of which a session remembers something; the newest of those at one place. */
+#define MAX_REMEMBERED 1024
+
+/* What was seen of a batch: events that could not be told, or that were to be told. */
+typedef struct Remembered
+{
+	int64 batch_id;
+	uint32 events;
+	TimestampTz since;
+} Remembered;
+
+static Remembered failed[MAX_REMEMBERED];
+static Remembered seen[MAX_REMEMBERED];
 
 /* An event of a batch that is to be told, by a notification. */
 typedef struct Telling
 {
 	Oid schema;
 	TimestampTz now;
-	const Holding *holding;
+	Holding *holding;
 	const Notification *notifications;
 	int count;
 	int64 batch_id;
+	uint32 failed; /* events of the batch of which nothing could be told */
+	uint32 events; /* that were to be told */
 } Telling;
+
+/* The same, to be told in a subtransaction of its own. */
+typedef struct OneTelling
+{
+	const Telling *telling;
+	const Notification *notification;
+	const BatchRow *about;
+	BatchEvent event;
+} OneTelling;
+
+/* ----------------------------------------------------------------
+ * What a session remembers
+ * ----------------------------------------------------------------
+ */
+
+static Remembered *
+place_of(Remembered *remembered, int64 batch_id)
+{
+	return &remembered[batch_id % MAX_REMEMBERED];
+}
+
+/*
+ * Whether the same was noted of a batch within a time before now.
+ */
+static bool
+is_recent(Remembered *remembered, int64 batch_id, uint32 events, TimestampTz now, int64 time)
+{
+	const Remembered *place = place_of(remembered, batch_id);
+
+	return place->batch_id == batch_id && place->events == events && now >= place->since &&
+		   now - place->since < time;
+}
+
+static void
+remember(Remembered *remembered, int64 batch_id, uint32 events, TimestampTz now)
+{
+	*place_of(remembered, batch_id) = (Remembered){batch_id, events, now};
+}
 
 /* ----------------------------------------------------------------
  * The action
@@ -185,26 +253,94 @@ tells(const Notification *notification, HeldBatch *held, BatchEvent event)
 }
 
 /*
- * Tell of the events of a batch that is held, and note them in its row.
+ * Whether an error is about the server or the session, so that what comes next would fail
+ * as well, or about other transactions.
+ */
+static bool
+is_about_server(const ErrorData *error)
+{
+	int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+	return category == ERRCODE_TRANSACTION_ROLLBACK || category == ERRCODE_INSUFFICIENT_RESOURCES ||
+		   category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_SYSTEM_ERROR;
+}
+
+static bool
+tell_one(void *argument)
+{
+	const OneTelling *one = argument;
+
+	enqueue(one->telling, one->notification, one->about, one->event);
+	return true;
+}
+
+/*
+ * Enqueue one action that tells, in a subtransaction: what prevents it, such as a constraint
+ * or a trigger of somebody's, prevents neither the others nor the claim.  Returns false if it
+ * was prevented.
+ */
+static bool
+enqueue_guarded(const Telling *telling, const Notification *notification, const BatchRow *about,
+				BatchEvent event)
+{
+	OneTelling one = {telling, notification, about, event};
+	ErrorData *error = TryInSubtransaction(tell_one, &one, CurrentMemoryContext);
+
+	if (error == NULL)
+		return true;
+	if (is_about_server(error))
+		ReThrowError(error);
+	ereport(LOG, (errmsg("notification \"%s\" of event \"%s\" of batch " INT64_FORMAT
+						 " could not be enqueued: %s",
+						 notification->name, BatchEventNames[event], about->id, error->message)));
+	FreeErrorData(error);
+	return false;
+}
+
+/*
+ * Tell of an event of a batch that is held.  Returns false if nothing could be told of it, so
+ * that it is to be told later.  A notification that could not be enqueued, while another one
+ * about the same event could, is lost: else the other one would be told again and again.
+ */
+static bool
+tell_of_event(const Telling *telling, HeldBatch *held, BatchEvent event)
+{
+	bool any_failed = false;
+	bool any_told = false;
+
+	for (int i = 0; i < telling->count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!tells(&telling->notifications[i], held, event))
+			continue;
+		if (enqueue_guarded(telling, &telling->notifications[i], &held->row, event))
+			any_told = true;
+		else
+			any_failed = true;
+	}
+	return any_told || !any_failed;
+}
+
+/*
+ * Tell of the events of a batch that is held, and note them in its row, but for those of
+ * which nothing could be told.
  */
 static void
-tell_of_held(const Telling *telling, HeldBatch *held)
+tell_of_held(Telling *telling, HeldBatch *held)
 {
 	uint32 events = BatchEvents(telling->schema, &held->row, telling->holding, telling->now);
 	uint32 fresh = events & ~held->row.told;
 
+	telling->events = events;
 	for (int event = 0; event < NUM_BATCH_EVENTS; event++)
 	{
-		for (int i = 0; i < telling->count && (fresh & EVENT_BIT(event)) != 0; i++)
-		{
-			if (tells(&telling->notifications[i], held, event))
-				enqueue(telling, &telling->notifications[i], &held->row, event);
-		}
+		if ((fresh & EVENT_BIT(event)) != 0 && !tell_of_event(telling, held, event))
+			telling->failed |= EVENT_BIT(event);
 	}
-	if ((events & ENDING_EVENTS) != 0)
+	if ((events & ~telling->failed & ENDING_EVENTS) != 0)
 		SetTold(held, false, 0);
-	else if (events != held->row.told)
-		SetTold(held, true, events);
+	else if ((events & ~telling->failed) != held->row.told)
+		SetTold(held, true, events & ~telling->failed);
 }
 
 /*
@@ -213,7 +349,7 @@ tell_of_held(const Telling *telling, HeldBatch *held)
 static bool
 tell(void *argument)
 {
-	const Telling *telling = argument;
+	Telling *telling = argument;
 	HeldBatch held;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -229,33 +365,29 @@ tell(void *argument)
 }
 
 /*
- * Whether an error is about the server or the session, so that what comes next would fail
- * as well, or about other transactions.
- */
-static bool
-is_about_server(const ErrorData *error)
-{
-	int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
-
-	return category == ERRCODE_TRANSACTION_ROLLBACK || category == ERRCODE_INSUFFICIENT_RESOURCES ||
-		   category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_SYSTEM_ERROR;
-}
-
-/*
- * The same in a subtransaction: what prevents a notification, such as a trigger of
- * somebody's, stops no consumer.
+ * The same in a subtransaction: what is damaged in one batch stops no consumer.  What could
+ * not be told is tried again by this session after a while.
  */
 static void
-tell_guarded(Telling *telling)
+tell_guarded(Telling *telling, int64 batch_id, uint32 events)
 {
-	ErrorData *error = TryInSubtransaction(tell, telling, CurrentMemoryContext);
+	ErrorData *error;
 
+	telling->batch_id = batch_id;
+	telling->events = events;
+	telling->failed = 0;
+	error = TryInSubtransaction(tell, telling, CurrentMemoryContext);
 	if (error == NULL)
+	{
+		if (telling->failed != 0)
+			remember(failed, batch_id, telling->events, telling->now);
 		return;
+	}
 	if (is_about_server(error))
 		ReThrowError(error);
+	remember(failed, batch_id, telling->events, telling->now);
 	ereport(LOG, (errmsg("notifications about batch " INT64_FORMAT " could not be enqueued: %s",
-						 telling->batch_id, error->message)));
+						 batch_id, error->message)));
 	FreeErrorData(error);
 }
 
@@ -292,18 +424,21 @@ list_watched(Oid schema, BatchRow *watched, int64 *passed)
 
 /*
  * Whether something has happened to a watched batch, of which list_watched has read what
- * matters, that is to be told or noted.
+ * matters, that is to be told or noted, and that this session has not just failed to tell;
+ * sets the events of the batch.
  */
 static bool
-has_news(Oid schema, const BatchRow *batch, const Holding *holding, TimestampTz now)
+has_news(Oid schema, const BatchRow *batch, Holding *holding, TimestampTz now, uint32 *events)
 {
-	uint32 events = BatchEvents(schema, batch, holding, now);
-
-	return events != batch->told || (events & ENDING_EVENTS) != 0;
+	*events = BatchEvents(schema, batch, holding, now);
+	return (*events != batch->told || (*events & ENDING_EVENTS) != 0) &&
+		   !is_recent(failed, batch->id, *events, now, AFTER_ERROR);
 }
 
 /*
- * Whether something is to be told, so that a consumer should claim again soon.
+ * Whether something is to be told, so that a consumer should claim again soon.  What is still
+ * there after a while cannot be told, as whoever claims has found out; then consumers are
+ * only now and then asked to try again.
  */
 bool
 TellingWaits(Oid schema)
@@ -322,19 +457,43 @@ TellingWaits(Oid schema)
 	if (count > 0)
 		ReadHolding(&holding, schema);
 	for (int i = 0; i < count && !waits; i++)
-		waits = has_news(schema, &watched[i], &holding, now);
+	{
+		int64 id = watched[i].id;
+		uint32 events;
+
+		if (!has_news(schema, &watched[i], &holding, now, &events))
+			continue;
+		if (!is_recent(seen, id, events, now, AFTER_ERROR))
+			remember(seen, id, events, now);
+		waits = is_recent(seen, id, events, now, SEEN_TIME);
+	}
 	return waits;
 }
 
 /*
+ * How long a session does not look again, whoever asks, after a look of a duration that has
+ * read so many segments and has found nothing.
+ */
+static int64
+rest_after(int64 read, int64 duration)
+{
+	if (read <= CHEAP_LOOK)
+		return 0;
+	return Min(Max(LOOK_SHARE * Max(duration, 0), LOOK_INTERVAL), MAX_LOOK_INTERVAL);
+}
+
+/*
  * Look at the watched batches, and enqueue actions that tell of what has happened to them
- * since the last look.  A session does so at most once a second, but for at_once.  The
- * current user must be the owner of our tables.
+ * since the last look.  A session does so at most once a second, but for at_once if that
+ * takes little.  The current user must be the owner of our tables.
  */
 void
 TellOfBatches(Oid schema, TimestampTz now, bool at_once)
 {
 	static TimestampTz looked_at = 0;
+	static int64 rest = 0; /* from then on */
+	TimestampTz start = GetCurrentTimestamp();
+	bool found = false;
 	static int64 passed = 0;
 	Telling telling = {.schema = schema, .now = now};
 	MemoryContext context;
@@ -343,7 +502,7 @@ TellOfBatches(Oid schema, TimestampTz now, bool at_once)
 	Holding holding = {0};
 	int count;
 
-	if (!at_once && now >= looked_at && now - looked_at < LOOK_INTERVAL)
+	if (now >= looked_at && now - looked_at < (at_once ? rest : Max(rest, LOOK_INTERVAL)))
 		return;
 	looked_at = now;
 	context = AllocSetContextCreate(CurrentMemoryContext, "acteon_replay notifications",
@@ -359,12 +518,15 @@ TellOfBatches(Oid schema, TimestampTz now, bool at_once)
 	}
 	for (int i = 0; i < count; i++)
 	{
+		uint32 events;
+
 		CHECK_FOR_INTERRUPTS();
-		if (!has_news(schema, &watched[i], &holding, now))
+		if (!has_news(schema, &watched[i], &holding, now, &events))
 			continue;
-		telling.batch_id = watched[i].id;
-		tell_guarded(&telling);
+		found = true;
+		tell_guarded(&telling, watched[i].id, events);
 	}
+	rest = found ? 0 : rest_after(holding.read, GetCurrentTimestamp() - start);
 	/* So that the claim meets what was enqueued. */
 	CommandCounterIncrement();
 	MemoryContextSwitchTo(old);

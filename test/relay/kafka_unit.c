@@ -98,6 +98,7 @@ begin(Stage *stage, int64_t request_timeout, bool one_in_flight)
 	{
 		stage->actions[i] = Allocate(sizeof(Action));
 		stage->actions[i]->outbox_id = i;
+		stage->actions[i]->expires_at = NEVER_EXPIRES;
 		snprintf(stage->actions[i]->action_id, sizeof(stage->actions[i]->action_id), "id-%d", i);
 	}
 	LoopStart();
@@ -303,6 +304,47 @@ test_abort(void)
 }
 
 /*
+ * What waits for brokers that are away, and expires, is not written when they are back.
+ */
+static void
+test_expired(void)
+{
+	LoopTimer timer = {woken, NULL, NEVER, NULL};
+	int64_t until;
+	Stage stage;
+
+	begin(&stage, 20 * SECOND, false);
+	deliver(&stage, 1);
+	rd_kafka_mock_broker_set_down(stage.cluster, 1);
+	until = ClockNow() + PATIENCE;
+	LoopAddTimer(&timer);
+	while (!stage.sink->is_away && ClockNow() < until)
+	{
+		timer.due = until;
+		LoopRunOnce();
+	}
+	LoopRemoveTimer(&timer);
+	ok(stage.sink->is_away, "kafka: it is known that all brokers have gone");
+	stage.actions[1]->expires_at = ClockNow() + SECOND;
+	deliver(&stage, 3);
+	ok(stage.fates[FATE_LATER] == 3 && ClockNow() >= stage.actions[1]->expires_at &&
+		   ClockNow() < stage.actions[1]->expires_at + 10 * SECOND,
+	   "kafka: when one expires that was not sent, all that was not is given back: %s",
+	   stage.text.data);
+	rd_kafka_mock_broker_set_up(stage.cluster, 1);
+	stage.actions[1]->expires_at = NEVER_EXPIRES;
+	deliver(&stage, 1);
+	ok(stage.fates[FATE_ACK] == 1 && count_messages(&stage) == 2,
+	   "kafka: none of it is written when they are back");
+	/* What was sent in time is waited for. */
+	rd_kafka_mock_broker_set_rtt(stage.cluster, 1, 1500);
+	stage.actions[0]->expires_at = ClockNow() + SECOND;
+	deliver(&stage, 1);
+	ok(stage.fates[FATE_ACK] == 1, "kafka: what was sent in time is waited for");
+	end(&stage);
+}
+
+/*
  * A broker refuses a request for one of its messages: only that one is at fault.
  */
 static void
@@ -380,6 +422,7 @@ TestKafka(void)
 	test_acknowledged();
 	test_ambiguous();
 	test_abort();
+	test_expired();
 	test_refused_request();
 	test_fatal();
 	test_nobody();

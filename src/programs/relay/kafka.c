@@ -13,7 +13,9 @@
  * When all brokers go away, what is in flight waits for them, for as long as a report is
  * waited for: the producer that has sent it is the only one that can send it again
  * without writing it twice.  One that has never reached a broker has sent nothing, and
- * gives everything back at once.  A producer is replaced when it is of no more use, and
+ * gives everything back at once.  When something that waits expires, what was not sent is
+ * given back as well, all of it: librdkafka takes back no single message, and the next
+ * producer has never reached a broker.  A producer is replaced when it is of no more use, and
  * stays until its last message is reported.
  *
  * A broker refuses all messages of a request together.  So after a refusal each is sent
@@ -59,6 +61,7 @@ typedef struct Producer
 	int in_flight;
 	bool useless;             /* the next message needs another one */
 	bool singly;              /* one message a request */
+	bool has_expired;         /* something in flight has */
 	bool has_worked;          /* something was acknowledged */
 	rd_kafka_resp_err_t code; /* of the last error that has come without a message; or 0 */
 	char why[512];            /* the same in words */
@@ -73,6 +76,7 @@ typedef struct Message
 	Action *action;     /* NULL: nobody waits for the report any more */
 	int64_t sent_at;
 	rd_kafka_resp_err_t code; /* why librdkafka did not even take it; or 0 */
+	bool was_taken_back;      /* if that was possible, as it has expired */
 } Message;
 
 struct Kafka
@@ -82,6 +86,7 @@ struct Kafka
 	Producer *producers; /* the first is the present one, unless it is useless */
 	Message *first;      /* in flight, in no order */
 	LoopTimer refusals;  /* what librdkafka did not take is reported in the next round */
+	LoopTimer expiry;    /* when the first in flight expires, or earlier */
 	int64_t singly_until;
 	const char *aborted; /* why what is in flight is broken off */
 	Buffer text;
@@ -483,6 +488,34 @@ report_refusals(void *owner)
 }
 
 /*
+ * Actions in flight have expired, perhaps: those that were not sent must not be any more.
+ * What was sent may have been written, and is waited for.
+ */
+static void
+take_back_expired(void *owner)
+{
+	Kafka *kafka = owner;
+	int64_t now = ClockNow();
+
+	kafka->expiry.due = NEVER;
+	for (Message *message = kafka->first; message != NULL; message = message->next)
+	{
+		if (message->producer == NULL || message->was_taken_back)
+			continue;
+		if (message->action->expires_at <= now)
+			message->producer->has_expired = message->was_taken_back = true;
+		else
+			kafka->expiry.due = Earlier(kafka->expiry.due, message->action->expires_at);
+	}
+	for (Producer *producer = kafka->producers; producer != NULL; producer = producer->next)
+	{
+		if (producer->has_expired)
+			give_up(producer);
+		producer->has_expired = false;
+	}
+}
+
+/*
  * Add a header with a text.
  */
 static void
@@ -568,6 +601,7 @@ send_message(Sink *sink, Action *action, const char *body, size_t len)
 	}
 	if (message->code != 0)
 		kafka->refusals.due = ClockNow();
+	kafka->expiry.due = Earlier(kafka->expiry.due, action->expires_at);
 }
 
 /*
@@ -608,6 +642,8 @@ open_kafka(const Settings *settings, SinkHandlers handlers)
 	}
 	kafka->refusals = (LoopTimer){report_refusals, kafka, NEVER, NULL};
 	LoopAddTimer(&kafka->refusals);
+	kafka->expiry = (LoopTimer){take_back_expired, kafka, NEVER, NULL};
+	LoopAddTimer(&kafka->expiry);
 	return &kafka->sink;
 }
 
@@ -651,6 +687,7 @@ close_kafka(Sink *sink)
 		next = producer->next;
 		free_producer(producer, true);
 	}
+	LoopRemoveTimer(&kafka->expiry);
 	LoopRemoveTimer(&kafka->refusals);
 	BufferFree(&kafka->text);
 	free(kafka);
