@@ -191,6 +191,11 @@ SELECT * FROM pg_temp.pace(:batch_id) WHERE tenant = 'acme';
 SELECT state FROM acteon_replay_set_rate(:batch_id, NULL, tenant => 'acme');
 SELECT * FROM pg_temp.pace(:batch_id);
 SELECT pg_temp.claim();
+-- without a rate, nothing of it can fall behind
+SELECT pg_temp.release();
+UPDATE acteon_dispatch_segment SET due_at = due_at - interval '1 h';
+SELECT pg_temp.claim();
+SELECT event, details - 'waiting' - 'others' AS details FROM acteon_replay_log WHERE event = 'set_rate' ORDER BY id DESC LIMIT 2;
 SELECT * FROM acteon_outbox_check();
 
 -- the start, in either direction
@@ -209,9 +214,44 @@ SELECT state FROM acteon_replay_set_rate(:batch_id, NULL);
 SELECT pg_temp.claim(5);
 SELECT state, waiting, in_flight FROM acteon_replay_set_start(:batch_id, '2100-01-01');
 SELECT pg_temp.claim();
+-- what comes back waits for the start, too
+SELECT pg_temp.release();
+SELECT pg_temp.claim();
+SELECT count(*) FROM acteon_dispatch_segment WHERE due_at <> '2100-01-01';
+-- when the batch has fallen behind its rate as well
+SELECT state FROM acteon_replay_set_start(:batch_id, NULL);
+SELECT state FROM acteon_replay_set_rate(:batch_id, 10);
+SELECT pg_temp.claim(3);
+SELECT state FROM acteon_replay_set_start(:batch_id, '2100-01-01');
+SELECT pg_temp.release();
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 h' WHERE due_at < '2100-01-01';
+SELECT pg_temp.claim();
+SELECT min(due_at) >= '2100-01-01' AS later FROM acteon_dispatch_segment;
+-- while it is paused, it can be moved as well
+SELECT state FROM acteon_replay_set_rate(:batch_id, NULL);
+SELECT state FROM acteon_replay_set_start(:batch_id, NULL);
+SELECT state FROM acteon_replay_pause(:batch_id);
+SELECT state FROM acteon_replay_set_start(:batch_id, '2100-01-01');
+SELECT state FROM acteon_replay_resume(:batch_id);
+SELECT pg_temp.claim();
+SELECT state FROM acteon_replay_pause(:batch_id);
+SELECT state FROM acteon_replay_set_start(:batch_id, NULL);
+SELECT pg_temp.claim();
+SELECT state FROM acteon_replay_resume(:batch_id);
+SELECT pg_temp.claim();
 SELECT attempt(format('SELECT acteon_replay_set_start(%s, %L)', :batch_id, t)) FROM unnest('{infinity,-infinity}'::text[]) AS t;
 SELECT attempt('SELECT acteon_replay_set_start(4711, NULL)');
 SELECT * FROM acteon_outbox_check();
+
+-- its rate as well
+CALL clean();
+SELECT pg_temp.make(1, 20);
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, rate => 1) \gset
+SELECT state FROM acteon_replay_pause(:batch_id);
+SELECT state FROM acteon_replay_set_rate(:batch_id, NULL);
+SELECT pg_temp.claim();
+SELECT state FROM acteon_replay_resume(:batch_id);
+SELECT pg_temp.claim();
 
 -- beside a canary: what is paused is passed by, and holds it up neither; what it has passed by goes out only behind it
 CALL clean();
@@ -243,6 +283,19 @@ SELECT canary, waiting, paused, delivered FROM acteon_replay_batches;
 SELECT state FROM acteon_replay_resume(:batch_id, tenant => 'globex');
 SELECT pg_temp.deliver();
 SELECT canary, state, delivered FROM acteon_replay_batches;
+SELECT * FROM acteon_outbox_check();
+
+-- of a part that has the rate of its batch again, what is enqueued later keeps that
+CALL clean();
+SELECT pg_temp.make(1, 30);
+CALL acteon_replay_all(from_time => '2000-01-01', canary => 'off', rate => 1000, chunk => 6);
+SELECT pg_temp.make(31, 90);
+UPDATE acteon_replay_batch SET is_complete = false, query = query - 'to', cursor = NULL, matched = 90, rate = NULL;
+SELECT state FROM acteon_replay_set_rate(1, 5, tenant => 'acme');
+SELECT state FROM acteon_replay_set_rate(1, NULL, tenant => 'acme');
+CALL acteon_replay_continue(1, 100);
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 h';
+SELECT pg_temp.claim();
 SELECT * FROM acteon_outbox_check();
 
 -- what is enqueued later is of its part: a batch that was interrupted is continued

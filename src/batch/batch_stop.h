@@ -23,6 +23,7 @@ typedef struct BatchGuard
 	BatchStop last;
 	bool last_paced;     /* it has a rate */
 	int64 last_released; /* the last outbox id of it that the canary does not hold back */
+	OptionalTime last_start; /* its start_at */
 	HTAB *others;        /* those met before it */
 } BatchGuard;
 

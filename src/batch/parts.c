@@ -204,6 +204,16 @@ same_part(const BatchPart *a, const BatchPart *b)
 }
 
 /*
+ * Whether a part may have actions in common with those of a tenant or provider; NULL is any.
+ */
+bool
+MayOverlap(const BatchPart *part, const text *tenant, const text *provider)
+{
+	return (part->tenant == NULL || tenant == NULL || SameText(part->tenant, tenant)) &&
+		   (part->provider == NULL || provider == NULL || SameText(part->provider, provider));
+}
+
+/*
  * Add a part as the last one, in place of an earlier one that is the same but for what is
  * to hold; or, without keep, only remove that one.  One with a rate, whose pace is not
  * NO_PACE, is given a number, which can be that of the earlier one.  One that is

@@ -38,7 +38,8 @@ typedef struct PartChange
 	ControlCall *call; /* NULL: what was enqueued is being marked */
 	TimestampTz now;
 	BatchStop stop;             /* what is to hold from now on, or: */
-	int pace;                   /* the number of the rate */
+	bool sets_rate;             /* this is about the rate, */
+	int pace;                   /* of which this is the number; NO_PACE: that of the batch */
 	DeliveryWriter *deliveries; /* for what is cancelled */
 	int64 waiting;              /* actions that were waiting, and in flight or in doubt */
 	int64 others;
@@ -348,7 +349,7 @@ log_part(const PartChange *change, const PartFilter *part, const char *event, co
 				  part->provider == NULL ? NULL : text_to_cstring(part->provider));
 	if (part->action_ids.given)
 		AddNumberDetail(&details, "action_ids", part->action_ids.count);
-	if (change->pace != NO_PACE)
+	if (change->sets_rate)
 		AddNumericDetail(&details, "to", rate);
 	AddNumberDetail(&details, "waiting", change->waiting);
 	AddNumberDetail(&details, "others", change->others);
@@ -452,26 +453,38 @@ CancelPart(ControlCall *call, const PartFilter *part)
 }
 
 /*
- * Whether a rate is not above that of the batch, and not above that of any part of it; so
- * that nothing goes out sooner.
+ * Whether another rate of a part lets nothing go out sooner than it does now.  A part with a
+ * rate goes beside the rest of the batch.  So, where the rest, or a part that may have the
+ * same actions, has a rate, only one that exactly this part has already can be lowered.
  */
 bool
-SlowsPartDown(const ControlCall *call, Numeric rate)
+SlowsPartDown(const ControlCall *call, const PartFilter *filter, Numeric rate)
 {
 	const BatchRow *batch = &call->held.row;
 	double value = RateValue(rate);
+	bool has_rate = false;
+	bool others = batch->rate != NULL;
 	ListCell *lc;
 
-	if (rate == NULL || (batch->rate != NULL && RateValue(batch->rate) < value))
+	if (rate == NULL)
 		return false;
 	foreach (lc, ReadParts(batch->parts))
 	{
 		const BatchPart *part = lfirst(lc);
 
-		if (part->pace != NO_PACE && part->rate != NULL && RateValue(part->rate) < value)
+		if (part->pace == NO_PACE || part->rate == NULL ||
+			!MayOverlap(part, filter->tenant, filter->provider))
+			continue;
+		if (RateValue(part->rate) < value)
 			return false;
+		if (!filter->action_ids.given && part->action_ids == 0 &&
+			SameOptionalText(part->tenant, filter->tenant) &&
+			SameOptionalText(part->provider, filter->provider))
+			has_rate = true;
+		else
+			others = true;
 	}
-	return true;
+	return has_rate || !others;
 }
 
 /*
@@ -480,10 +493,12 @@ SlowsPartDown(const ControlCall *call, Numeric rate)
 void
 SetPartRate(ControlCall *call, const PartFilter *part, Numeric rate)
 {
-	PartChange change = {.call = call};
+	PartChange change = {.call = call, .sets_rate = true};
+	int pace;
 
 	check_part(call, part);
-	change.pace = note_part(call, part, BATCH_RUNS, NO_PACE + 1, rate);
+	pace = note_part(call, part, BATCH_RUNS, NO_PACE + 1, rate);
+	change.pace = rate == NULL ? NO_PACE : pace;
 	change_part(&change, part, is_not_cancelled, pace_run);
 	pace_again(call);
 	log_part(&change, part, "set_rate", "have another rate", rate);
@@ -515,7 +530,9 @@ ApplyParts(HeldBatch *held, Oid schema, int64 after_id, TimestampTz now)
 	{
 		const BatchPart *part = lfirst(lc);
 		PartFilter filter = {.tenant = part->tenant, .provider = part->provider};
-		PartChange change = {.now = now, .pace = part->pace, .deliveries = &deliveries};
+		PartChange change = {.now = now,
+							 .pace = part->rate == NULL ? NO_PACE : part->pace,
+							 .deliveries = &deliveries};
 
 		if (part->action_ids > 0)
 			continue;

@@ -185,7 +185,9 @@ static void
 pace(QueueWalk *walk, const Segment *segment)
 {
 	Pacer *pacer = pacer_of(walk->pacers, segment);
-	bool retries = segment->was_claimed && segment->due_at != DT_NOEND;
+	const OptionalTime *start = &walk->pacers->start;
+	bool retries = segment->was_claimed && segment->due_at != DT_NOEND &&
+				   !(start->given && segment->due_at >= start->time);
 	int rows = SegmentRows(pacer->rate);
 	Segment pieces[SEGMENT_ACTIONS];
 	int count = 0;

@@ -35,6 +35,7 @@ typedef struct Pacers
 	Pacer *parts; /* by Segment.pace, of which the first is 1 */
 	int count;    /* of these */
 	bool all;     /* also what has no rate, and is due already or will be */
+	OptionalTime start; /* until when the batch was to wait before: no retry waits for that */
 } Pacers;
 
 extern bool IsPausedApart(const Segment *segment, TimestampTz now);
