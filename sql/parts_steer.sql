@@ -81,7 +81,7 @@ SELECT * FROM acteon_outbox_check();
 -- by their original ids, and by their new ones
 SELECT array_agg(action_id::text) AS new_ids FROM acteon_dispatch_outbox WHERE original_action_id IN ('p-1', 'p-3') \gset
 SELECT state FROM acteon_replay_pause(:batch_id, action_ids => :'new_ids');
-SELECT state FROM acteon_replay_pause(:batch_id, action_ids => '{p-2}', tenant => 'acme');
+SELECT attempt(format('SELECT acteon_replay_pause(%s, action_ids => ''{p-2}'', tenant => ''acme'')', :batch_id));
 SELECT state FROM acteon_replay_pause(:batch_id, action_ids => '{p-2}', tenant => 'globex');
 SELECT original_action_id FROM acteon_replay_items(:batch_id) WHERE paused;
 SELECT pg_temp.claim();
@@ -157,6 +157,41 @@ SELECT pg_temp.claim();
 SELECT state FROM acteon_replay_resume(:batch_id, tenant => 'globex');
 SELECT pg_temp.claim();
 SELECT * FROM acteon_outbox_check();
+
+-- a new id of an action that was sent under several
+CALL clean();
+SELECT pg_temp.make(1, 2);
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000) \gset
+SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('bad'::text)) FROM acteon_outbox_claim('c', 1000) \gset
+SELECT * FROM acteon_outbox_redrive(batch_id => :batch_id);
+SET acteon_replay.gateway_patience = 0;
+CREATE TEMP TABLE sent AS SELECT c.*, original_action_id, o.action_id AS first_id FROM acteon_outbox_claim('c', 1000) AS c JOIN acteon_dispatch_outbox AS o ON o.id = outbox_id;
+RESET acteon_replay.gateway_patience;
+SELECT original_action_id, action_id <> first_id AS is_new, attempt(format('SELECT acteon_replay_pause(%s, action_ids => array[%L])', :batch_id, action_id)), attempt(format('SELECT acteon_replay_resume(%s, action_ids => array[%L])', :batch_id, first_id)) FROM sent ORDER BY 1;
+-- what has ended can be named, to no effect; what the batch never had cannot
+SELECT pg_temp.release();
+SELECT state FROM acteon_replay_cancel(:batch_id, action_ids => '{p-1}');
+SELECT state FROM acteon_replay_cancel(:batch_id, action_ids => '{p-1}');
+SELECT attempt(format('SELECT acteon_replay_%s, action_ids => ''{no-such,neither}'')', c)) FROM (SELECT format(f, :batch_id) AS c FROM unnest('{pause(%s,resume(%s,cancel(%s,"set_rate(%s, 1"}'::text[]) AS f) AS c;
+
+-- wider and narrower parts: what is listed is what holds
+CALL clean();
+SELECT pg_temp.make(1, 8, providers => '{email,email,sms,sms}');
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000) \gset
+SELECT state FROM acteon_replay_pause(:batch_id, tenant => 'acme', provider => 'email');
+SELECT state FROM acteon_replay_pause(:batch_id, tenant => 'globex', provider => 'sms');
+SELECT state FROM acteon_replay_resume(:batch_id, tenant => 'acme');
+SELECT * FROM pg_temp.parts(:batch_id);
+SELECT state FROM acteon_replay_resume(:batch_id, provider => 'sms');
+SELECT * FROM pg_temp.parts(:batch_id);
+SELECT state FROM acteon_replay_pause(:batch_id, tenant => 'acme');
+SELECT state FROM acteon_replay_resume(:batch_id, tenant => 'acme', provider => 'sms');
+SELECT * FROM pg_temp.parts(:batch_id);
+SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('bad'::text)) FROM acteon_outbox_claim('c', 100);
+SELECT * FROM acteon_outbox_redrive(batch_id => :batch_id);
+SELECT * FROM pg_temp.items(:batch_id);
+SELECT state FROM acteon_replay_cancel(:batch_id, tenant => 'acme');
+SELECT * FROM pg_temp.parts(:batch_id);
 
 -- a rate of its own
 CALL clean();
@@ -239,7 +274,8 @@ SELECT state FROM acteon_replay_set_start(:batch_id, NULL);
 SELECT pg_temp.claim();
 SELECT state FROM acteon_replay_resume(:batch_id);
 SELECT pg_temp.claim();
-SELECT attempt(format('SELECT acteon_replay_set_start(%s, %L)', :batch_id, t)) FROM unnest('{infinity,-infinity}'::text[]) AS t;
+SELECT attempt(format('SELECT acteon_replay_set_start(%s, %L)', :batch_id, t)) FROM unnest('{infinity,-infinity,10000-01-01 00:00+00,0001-01-01 00:00+00 BC,9999-12-31 23:59+00}'::text[]) AS t;
+SELECT state, start_at = '9999-12-31 23:59+00' AS moved FROM acteon_replay_batches;
 SELECT attempt('SELECT acteon_replay_set_start(4711, NULL)');
 SELECT * FROM acteon_outbox_check();
 
@@ -324,6 +360,12 @@ SELECT attempt(format('SELECT acteon_replay_%s', c)) FROM unnest(array[
 	'cancel(1, tenant => (SELECT tenant FROM acteon_audit WHERE false))', 'cancel(1, action_ids => ''{a,NULL}'')',
 	'resume(1, tenant => ''acme'', parts => true)', 'set_rate(1, 0, tenant => ''acme'')', 'pause(4711, tenant => ''acme'')', 'set_rate(1, NULL, tenant => ''acmee'')']) AS c;
 SELECT attempt($$SELECT acteon_replay_cancel(1, action_ids => ids) FROM (SELECT array_agg(action_id) FROM acteon_audit WHERE false) AS a (ids)$$);
+SELECT attempt($$SELECT acteon_replay_cancel(1, action_ids => array_agg(action_id)) FROM acteon_audit WHERE false$$);
+SELECT attempt($$SELECT acteon_replay_cancel(1, action_ids => array_agg(n)::text[]) FROM generate_series(1, 0) AS n$$);
+SELECT attempt($$SELECT acteon_replay_cancel(1, action_ids => ids::text[]) FROM (SELECT array_agg(action_id::varchar) FROM acteon_audit WHERE false) AS a (ids)$$);
+SELECT attempt($$SELECT acteon_replay_cancel(1, tenant => t::varchar) FROM (VALUES (NULL::name), (NULL)) AS v (t)$$);
+SELECT attempt($$SELECT acteon_replay_cancel(1, tenant => (SELECT tenant::varchar FROM acteon_audit WHERE false)::text)$$);
+SELECT attempt($$SELECT acteon_replay_cancel(1, provider => lower(p)) FROM (SELECT max(provider) FROM acteon_audit WHERE false) AS a (p)$$);
 SELECT stopped FROM acteon_replay_batch;
 SELECT * FROM pg_temp.parts(1);
 -- too many parts

@@ -407,6 +407,8 @@ acteon_replay_set_start(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("start_at must be finite"),
 						errhint("Use NULL for at once, and acteon_replay_pause() for a time that "
 								"is not known.")));
+	/* The rest of a batch is enqueued by its query, which has this start. */
+	CheckQueryTime("start_at", &start_at);
 	BeginRestraint(&call, fcinfo, "acteon_replay_set_start()", 0, 2);
 	before = call.held.row.start_at;
 	if (!start_at.given || (before.given && start_at.time < before.time))

@@ -13,7 +13,7 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "nodes/primnodes.h"
+#include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
@@ -46,20 +46,31 @@ typedef struct PartChange
 } PartChange;
 
 /*
+ * Whether an expression depends on what a query finds.
+ */
+static bool
+depends_on_query(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var) || IsA(node, Aggref) || IsA(node, WindowFunc) || IsA(node, SubPlan) ||
+		(IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC))
+		return true;
+	return expression_tree_walker(node, depends_on_query, context);
+}
+
+/*
  * Refuse an argument that is NULL because a query has found nothing: the call would be
- * about all of the batch.
+ * about all of the batch.  That of a constant and of a parameter means so: clients pass all
+ * arguments as parameters.
  */
 static void
 refuse_nothing_found(FunctionCallInfo fcinfo, int argument, const char *name)
 {
 	Node *call = fcinfo->flinfo->fn_expr;
-	Node *value;
 
-	if (!PG_ARGISNULL(argument) || call == NULL || !IsA(call, FuncExpr))
-		return;
-	value = list_nth(((FuncExpr *) call)->args, argument);
-	if (IsA(value, Var) || IsA(value, SubPlan) ||
-		(IsA(value, Param) && ((Param *) value)->paramkind == PARAM_EXEC))
+	if (PG_ARGISNULL(argument) && call != NULL && IsA(call, FuncExpr) &&
+		depends_on_query(list_nth(((FuncExpr *) call)->args, argument), NULL))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("%s is null, as a query found nothing", name),
 						errhint("Without it, all of the batch would be meant.")));
@@ -306,6 +317,28 @@ change_part(PartChange *change, const PartFilter *part, ConcernsSegment concerns
 }
 
 /*
+ * Refuse actions that are named of which nothing was met, unless the batch has had some:
+ * the names are likely to be mistyped, or of another batch.
+ */
+static void
+check_named(const PartChange *change, const PartFilter *part)
+{
+	ControlCall *call = change->call;
+	BatchQueue queue;
+
+	if (!part->action_ids.given || change->waiting + change->others > 0)
+		return;
+	queue = QueueOfBatch(call->schema, &call->held.row, call->now);
+	if (!HasNamed(&queue, part))
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("batch " INT64_FORMAT " has none of the actions that are named",
+						call->batch_id),
+				 errhint("acteon_replay_items(" INT64_FORMAT ") shows its actions.",
+						 call->batch_id)));
+}
+
+/*
  * Note a part in the row of the batch, with what holds for it: if it has no pace, the stop.
  * What holds for actions that are named and stopped is in their segments alone.
  */
@@ -391,6 +424,7 @@ PausePart(ControlCall *call, const PartFilter *part)
 
 	check_part(call, part);
 	change_part(&change, part, is_not_stopped, pause_run);
+	check_named(&change, part);
 	(void) note_part(call, part, BATCH_PAUSED, NO_PACE, NULL);
 	log_part(&change, part, "pause", "are paused", NULL);
 }
@@ -405,6 +439,7 @@ ResumePart(ControlCall *call, const PartFilter *part)
 
 	check_part(call, part);
 	change_part(&change, part, is_paused, resume_run);
+	check_named(&change, part);
 	(void) note_part(call, part, BATCH_RUNS, NO_PACE, NULL);
 	pace_again(call);
 	log_part(&change, part, "resume", "are resumed", NULL);
@@ -426,7 +461,7 @@ ResumeAllParts(ControlCall *call)
 	{
 		BatchPart *part = lfirst(lc);
 
-		if (part->pace == NO_PACE && part->stop == BATCH_PAUSED)
+		if (part->pace == NO_PACE && part->stop != BATCH_CANCELLED)
 			parts = foreach_delete_current(parts, lc);
 	}
 	SetParts(&call->held, WriteParts(parts));
@@ -448,6 +483,7 @@ CancelPart(ControlCall *call, const PartFilter *part)
 	change_part(&change, part, is_not_cancelled, cancel_run);
 	CloseDeliveries(&deliveries);
 	CommandCounterIncrement();
+	check_named(&change, part);
 	(void) note_part(call, part, BATCH_CANCELLED, NO_PACE, NULL);
 	log_part(&change, part, "cancel", "are cancelled", NULL);
 }
@@ -500,6 +536,7 @@ SetPartRate(ControlCall *call, const PartFilter *part, Numeric rate)
 	pace = note_part(call, part, BATCH_RUNS, NO_PACE + 1, rate);
 	change.pace = rate == NULL ? NO_PACE : pace;
 	change_part(&change, part, is_not_cancelled, pace_run);
+	check_named(&change, part);
 	pace_again(call);
 	log_part(&change, part, "set_rate", "have another rate", rate);
 }

@@ -19,6 +19,9 @@
 #include "utils/uuid.h"
 
 #include "base/catalog.h"
+#include "base/installation.h"
+#include "base/partition.h"
+#include "base/replay_id.h"
 #include "base/text.h"
 #include "queue/part.h"
 #include "queue/segment_actions.h"
@@ -32,25 +35,54 @@ typedef struct PartWalk
 	void *argument;
 	SegmentTable segments;
 	TableFinder outbox;
+	Oid schema;
+	int64 batch_id;
+	int resend; /* new ids that the actions of the segment at hand were given */
+	bool has_namespace;
+	pg_uuid_t namespace;
 	int groups[SEGMENT_ACTIONS]; /* of the segment at hand: 1 for actions that are meant */
 	int meant;                   /* how many these are */
 } PartWalk;
 
 /*
- * Whether a row of the outbox is of an action that is named.
+ * Whether a list has an id.
  */
 static bool
-is_named(const TextList *ids, TupleTableSlot *row)
+has_uuid(const TextList *ids, const pg_uuid_t *id)
 {
-	bool isnull;
-	Datum id = slot_getattr(row, Anum_outbox_original_action_id, &isnull);
-	char new_id[37];
+	return TextListHas(
+		ids, cstring_to_text(DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))));
+}
 
-	if (TextListHas(ids, DatumGetTextPP(id)))
-		return true;
-	id = slot_getattr(row, Anum_outbox_action_id, &isnull);
-	strlcpy(new_id, DatumGetCString(DirectFunctionCall1(uuid_out, id)), sizeof(new_id));
-	return TextListHas(ids, cstring_to_text(new_id));
+/*
+ * Whether a row of the outbox is of an action that is named, by any id under which it has
+ * been sent.
+ */
+static bool
+is_named(PartWalk *walk, TupleTableSlot *row)
+{
+	const TextList *ids = &walk->filter->action_ids;
+	bool isnull;
+	text *original =
+		DatumGetTextPP(slot_getattr(row, Anum_outbox_original_action_id, &isnull));
+	pg_uuid_t id = *DatumGetUUIDP(slot_getattr(row, Anum_outbox_action_id, &isnull));
+	bool named = TextListHas(ids, original) || has_uuid(ids, &id);
+
+	if (named || walk->resend == 0)
+		return named;
+	if (!walk->has_namespace)
+		walk->has_namespace = ReadNamespace(walk->schema, &walk->namespace);
+	for (int resend = 1; !named && walk->has_namespace && resend <= walk->resend; resend++)
+	{
+		Datum target = slot_getattr(row, Anum_outbox_target, &isnull);
+		char *name = isnull ? NULL : TextDatumGetCString(target);
+		int generation = DatumGetInt32(slot_getattr(row, Anum_outbox_generation, &isnull));
+
+		ResendId(&id, &walk->namespace, VARDATA_ANY(original), VARSIZE_ANY_EXHDR(original), name,
+				 generation, resend);
+		named = has_uuid(ids, &id);
+	}
+	return named;
 }
 
 /*
@@ -73,9 +105,13 @@ note_action(void *argument, int place, TupleTableSlot *row)
 	PartWalk *walk = argument;
 	const PartFilter *filter = walk->filter;
 
-	if (walk->groups[place] == 0 && has_text(row, Anum_outbox_tenant, filter->tenant) &&
+	bool isnull;
+
+	if (walk->groups[place] == 0 &&
+		DatumGetInt64(slot_getattr(row, Anum_outbox_batch_id, &isnull)) == walk->batch_id &&
+		has_text(row, Anum_outbox_tenant, filter->tenant) &&
 		has_text(row, Anum_outbox_provider, filter->provider) &&
-		(!filter->action_ids.given || is_named(&filter->action_ids, row)))
+		(!filter->action_ids.given || is_named(walk, row)))
 	{
 		walk->groups[place] = 1;
 		walk->meant++;
@@ -119,6 +155,7 @@ find_meant(PartWalk *walk, const Segment *segment)
 
 	memset(walk->groups, 0, sizeof(walk->groups));
 	walk->meant = 0;
+	walk->resend = segment->resend;
 	if (!any_provider && segment->provider != NULL)
 	{
 		if (!SameText(segment->provider, filter->provider))
@@ -204,7 +241,9 @@ ChangePart(const BatchQueue *queue, const PartFilter *filter, ConcernsSegment co
 	PartWalk walk = {.filter = filter,
 					 .concerns = concerns,
 					 .change = change,
-					 .argument = argument};
+					 .argument = argument,
+					 .schema = queue->schema,
+					 .batch_id = queue->batch_id};
 
 	if (queue->first_id == 0)
 		return;
@@ -215,4 +254,37 @@ ChangePart(const BatchQueue *queue, const PartFilter *filter, ConcernsSegment co
 	CloseFinder(&walk.outbox);
 	CloseSegments(&walk.segments);
 	CommandCounterIncrement();
+}
+
+/*
+ * Whether a batch has, or has had, any action that a filter selects, by their original and
+ * their first new ids.
+ */
+bool
+HasNamed(const BatchQueue *queue, const PartFilter *filter)
+{
+	PartWalk walk = {.filter = filter, .schema = queue->schema, .batch_id = queue->batch_id};
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay part", ALLOCSET_DEFAULT_SIZES);
+	int64 next;
+
+	if (queue->first_id == 0)
+		return false;
+	OpenPartedFinder(&walk.outbox, queue->schema, OUTBOX_TABLE, Anum_outbox_id);
+	for (int64 id = queue->first_id; walk.meant == 0 && id <= queue->last_id; id = next)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		Segment rows = {.first_id = id, .batch_id = queue->batch_id};
+
+		CHECK_FOR_INTERRUPTS();
+		next = Min(Min(id + SEGMENT_ACTIONS, FirstIdOfRange(RangeOfId(id) + 1)),
+				   queue->last_id + 1);
+		rows.last_id = next - 1;
+		find_meant(&walk, &rows);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+	}
+	CloseFinder(&walk.outbox);
+	MemoryContextDelete(context);
+	return walk.meant > 0;
 }
