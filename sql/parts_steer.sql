@@ -321,6 +321,26 @@ SELECT pg_temp.deliver();
 SELECT canary, state, delivered FROM acteon_replay_batches;
 SELECT * FROM acteon_outbox_check();
 
+-- all of the open step is paused, or cancelled: others are tried in its place
+CALL clean();
+SELECT pg_temp.make(1, 40);
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'auto') \gset
+SELECT pg_temp.claim();
+SELECT pg_temp.release();
+SELECT state FROM acteon_replay_pause(:batch_id, tenant => 'acme');
+SELECT canary FROM acteon_replay_batches;
+SELECT pg_temp.deliver(), pg_temp.deliver();
+SELECT canary, state, delivered FROM acteon_replay_batches;
+SELECT pg_temp.claim();
+SELECT pg_temp.release();
+SELECT state FROM acteon_replay_cancel(:batch_id, tenant => 'globex');
+-- nothing but what is paused is left: when it is resumed, the steps go on with it
+SELECT pg_temp.claim(), pg_temp.claim();
+SELECT canary, state, delivered, waiting, paused FROM acteon_replay_batches;
+SELECT state FROM acteon_replay_resume(:batch_id, tenant => 'acme');
+SELECT n, pg_temp.deliver() AS delivered FROM generate_series(1, 6) AS n;
+SELECT canary, state, delivered FROM acteon_replay_batches;
+SELECT * FROM acteon_outbox_check();
 -- of a part that has the rate of its batch again, what is enqueued later keeps that
 CALL clean();
 SELECT pg_temp.make(1, 30);

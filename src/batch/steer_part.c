@@ -25,6 +25,7 @@
 #include "base/text.h"
 #include "batch/batch_pace.h"
 #include "batch/batch_stop.h"
+#include "batch/canary.h"
 #include "batch/control_log.h"
 #include "batch/parts.h"
 #include "batch/steer_part.h"
@@ -43,6 +44,8 @@ typedef struct PartChange
 	DeliveryWriter *deliveries; /* for what is cancelled */
 	int64 waiting;              /* actions that were waiting, and in flight or in doubt */
 	int64 others;
+	int64 first_id;   /* of what waits and is resumed; 0: nothing is */
+	bool only_paused; /* nothing else is left of the batch */
 } PartChange;
 
 /*
@@ -226,10 +229,9 @@ pause_run(void *argument, Segment *run)
 }
 
 /*
- * Actions become due in their turn, when the batch is paced anew.
- *
- * The canary has passed by what was paused: if that went out now, the steps would not keep
- * it back.
+ * Actions become due in their turn, when the batch is paced anew, or when the canary releases
+ * them.  What that has passed by goes out by steps as well, when nothing else is left: if it
+ * went out beside them, the steps would not keep it back.
  */
 static bool
 resume_run(void *argument, Segment *run)
@@ -237,13 +239,15 @@ resume_run(void *argument, Segment *run)
 	PartChange *change = argument;
 	const BatchRow *batch = &change->call->held.row;
 
-	if (batch->canary.step > 0 && run->first_id <= batch->canary.last_id)
+	if (batch->canary.step > 0 && run->first_id <= batch->canary.last_id && !change->only_paused)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("a part of batch " INT64_FORMAT
 							   " cannot be resumed before its canary has passed",
 							   batch->id),
 						errdetail("The steps of the canary have gone on without it."),
 						errhint("acteon_replay_batches shows how far the canary is.")));
+	if (waits(run) && (change->first_id == 0 || run->first_id < change->first_id))
+		change->first_id = run->first_id;
 	count_run(change, run);
 	run->stopped = BATCH_RUNS;
 	return true;
@@ -366,6 +370,33 @@ note_part(ControlCall *call, const PartFilter *filter, BatchStop stop, int pace,
 }
 
 /*
+ * Resume what is paused of a part, with claims kept out.
+ */
+static void
+resume_part(PartChange *change, const PartFilter *part)
+{
+	ControlCall *call = change->call;
+	BatchQueue queue;
+
+	(void) LockBatch(call->schema, call->batch_id, ExclusiveLock, true);
+	queue = QueueOfBatch(call->schema, &call->held.row, call->now);
+	queue.moving = true;
+	change->only_paused = call->held.row.is_complete && QueueIsEmpty(&queue);
+	change_part(change, part, is_paused, resume_run);
+}
+
+/*
+ * Have the steps of a canary that has passed by what was paused go on with what is resumed
+ * of it.
+ */
+static void
+rewind_canary(const PartChange *change)
+{
+	if (change->first_id > 0)
+		RewindCanary(&change->call->held, change->first_id);
+}
+
+/*
  * Write down in the log what was done with a part, and tell the caller how many actions
  * it was about.
  */
@@ -438,8 +469,9 @@ ResumePart(ControlCall *call, const PartFilter *part)
 	PartChange change = {.call = call, .stop = BATCH_RUNS};
 
 	check_part(call, part);
-	change_part(&change, part, is_paused, resume_run);
+	resume_part(&change, part);
 	check_named(&change, part);
+	rewind_canary(&change);
 	(void) note_part(call, part, BATCH_RUNS, NO_PACE, NULL);
 	pace_again(call);
 	log_part(&change, part, "resume", "are resumed", NULL);
@@ -456,7 +488,8 @@ ResumeAllParts(ControlCall *call)
 	List *parts = ReadParts(call->held.row.parts);
 	ListCell *lc;
 
-	change_part(&change, &all, is_paused, resume_run);
+	resume_part(&change, &all);
+	rewind_canary(&change);
 	foreach (lc, parts)
 	{
 		BatchPart *part = lfirst(lc);

@@ -97,12 +97,14 @@ CountQueue(const BatchQueue *queue)
 	return walk.counts;
 }
 
+/* Whether a segment of the batch is one that is looked for. */
+typedef bool (*MatchSegment)(const BatchQueue *queue, const Segment *segment);
+
 /*
- * Whether anything of the batch is in the queue, or, with but_doubts, anything that is
- * not in doubt.
+ * Whether the queue has a segment of the batch that is looked for.
  */
 static bool
-has_any(const BatchQueue *queue, bool but_doubts)
+has_any(const BatchQueue *queue, MatchSegment matches)
 {
 	SegmentTable segments;
 	SegmentScan scan;
@@ -116,13 +118,29 @@ has_any(const BatchQueue *queue, bool but_doubts)
 	while (!found && NextSegment(&scan, &segment))
 	{
 		CHECK_FOR_INTERRUPTS();
-		found = segment.batch_id == queue->batch_id &&
-				!(but_doubts && SegmentState(&segment, queue->now) == ACTION_IN_DOUBT) &&
-				!(queue->moving && IsPausedApart(&segment, queue->now));
+		found = segment.batch_id == queue->batch_id && matches(queue, &segment);
 	}
 	EndSegmentScan(&scan);
 	CloseSegments(&segments);
 	return found;
+}
+
+static bool
+is_left(const BatchQueue *queue, const Segment *segment)
+{
+	return !(queue->moving && IsPausedApart(segment, queue->now));
+}
+
+static bool
+is_active(const BatchQueue *queue, const Segment *segment)
+{
+	return is_left(queue, segment) && SegmentState(segment, queue->now) != ACTION_IN_DOUBT;
+}
+
+static bool
+is_paused_apart(const BatchQueue *queue, const Segment *segment)
+{
+	return IsPausedApart(segment, queue->now);
 }
 
 /*
@@ -131,7 +149,7 @@ has_any(const BatchQueue *queue, bool but_doubts)
 bool
 QueueIsEmpty(const BatchQueue *queue)
 {
-	return !has_any(queue, false);
+	return !has_any(queue, is_left);
 }
 
 /*
@@ -141,7 +159,17 @@ QueueIsEmpty(const BatchQueue *queue)
 bool
 QueueIsActive(const BatchQueue *queue)
 {
-	return has_any(queue, true);
+	return has_any(queue, is_active);
+}
+
+/*
+ * Whether anything of the batch waits for nothing but that the part that it is in is
+ * resumed.
+ */
+bool
+AnyPausedApart(const BatchQueue *queue)
+{
+	return has_any(queue, is_paused_apart);
 }
 
 /*

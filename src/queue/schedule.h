@@ -42,6 +42,7 @@ extern bool IsPausedApart(const Segment *segment, TimestampTz now);
 extern QueueCounts CountQueue(const BatchQueue *queue);
 extern bool QueueIsEmpty(const BatchQueue *queue);
 extern bool QueueIsActive(const BatchQueue *queue);
+extern bool AnyPausedApart(const BatchQueue *queue);
 extern TimestampTz NextDueTimeOf(Pacers *pacers, const Segment *segment, int64 actions);
 extern int PieceRows(Pacers *pacers, const Segment *segment);
 extern void PaceQueue(const BatchQueue *queue, Pacers *pacers, bool wait);
