@@ -354,6 +354,36 @@ UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 h';
 SELECT pg_temp.claim();
 SELECT * FROM acteon_outbox_check();
 
+-- what is enqueued later keeps the rate and the start of its batch beside parts, and is not kept waiting by what they hold back
+CALL clean();
+SELECT pg_temp.make(1, 30);
+CALL acteon_replay_all(from_time => '2000-01-01', canary => 'off', rate => 1000, chunk => 6);
+SELECT pg_temp.make(31, 130);
+UPDATE acteon_replay_batch SET is_complete = false, query = query - 'to', cursor = NULL, matched = 130;
+SELECT state FROM acteon_replay_pause(1, tenant => 'acme');
+SELECT state FROM acteon_replay_resume(1, tenant => 'acme', provider => 'email');
+SELECT state FROM acteon_replay_set_rate(1, 2, tenant => 'globex');
+SELECT state FROM acteon_replay_set_start(1, now() + interval '1 h');
+SELECT state FROM acteon_replay_set_rate(1, 5);
+CALL acteon_replay_continue(1, 10);
+SELECT tenant, count(*), min(due_at) = start_at AS from_start, round(extract(epoch FROM max(due_at) - start_at), 1) AS takes_s
+FROM acteon_replay_batch AS b JOIN acteon_dispatch_segment AS s ON s.batch_id = b.id JOIN acteon_dispatch_outbox AS o ON o.id BETWEEN first_id AND last_id GROUP BY tenant, start_at ORDER BY 1;
+SELECT round(extract(epoch FROM paced_until - start_at), 1) AS takes_s FROM acteon_replay_batch;
+CALL clean();
+SELECT pg_temp.make(1, 30);
+CALL acteon_replay_all(from_time => '2000-01-01', canary => 'off', rate => 1000, chunk => 6);
+SELECT pg_temp.make(31, 40);
+UPDATE acteon_replay_batch SET is_complete = false, query = query - 'to', cursor = NULL, matched = 40;
+SELECT state FROM acteon_replay_set_rate(1, 0.6);
+SELECT state FROM acteon_replay_pause(1);
+SELECT state FROM acteon_replay_pause(1, action_ids => array(SELECT 'p-' || n FROM generate_series(1, 30) AS n));
+SELECT state FROM acteon_replay_resume(1);
+-- so that this ends at all
+SET statement_timeout = '20 s';
+CALL acteon_replay_continue(1, 10);
+RESET statement_timeout;
+SELECT replayed, is_complete FROM acteon_replay_batch;
+
 -- what is enqueued later is of its part: a batch that was interrupted is continued
 CALL clean();
 SELECT pg_temp.make(1, 30);

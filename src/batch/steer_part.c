@@ -581,11 +581,13 @@ SetPartRate(ControlCall *call, const PartFilter *part, Numeric rate)
 
 /*
  * Have what holds for parts of a held batch hold for the actions as well that the caller
- * has enqueued behind an id, in this transaction.
+ * has enqueued, in this transaction, since its row was as given.
  */
 void
-ApplyParts(HeldBatch *held, Oid schema, int64 after_id, TimestampTz now)
+ApplyParts(HeldBatch *held, Oid schema, const BatchRow *before, TimestampTz now)
 {
+	const OptionalTime *start_at = &held->row.start_at;
+	OptionalTime until = {.given = held->row.rate != NULL};
 	BatchQueue queue = QueueOfBatch(schema, &held->row, now);
 	List *parts = ReadParts(held->row.parts);
 	Pacers pacers = {0};
@@ -594,7 +596,7 @@ ApplyParts(HeldBatch *held, Oid schema, int64 after_id, TimestampTz now)
 
 	if (parts == NIL || queue.first_id == 0)
 		return;
-	queue.first_id = Max(queue.first_id, after_id + 1);
+	queue.first_id = Max(queue.first_id, before->last_outbox_id + 1);
 	OpenDeliveries(&deliveries, schema, now);
 	foreach (lc, parts)
 	{
@@ -617,10 +619,16 @@ ApplyParts(HeldBatch *held, Oid schema, int64 after_id, TimestampTz now)
 	}
 	CloseDeliveries(&deliveries);
 	CommandCounterIncrement();
-	/* The rest has its times already; these continue where their rates have got to. */
+	/* Where the rates had got to, without what is stopped or has another one. */
 	queue.last_id = Min(queue.last_id, ReleasedId(&held->row));
-	BeginPace(&pacers.batch, now, 0, 0);
-	BeginPaceOfParts(&pacers, &held->row, now);
+	BeginPaceBehind(&pacers.batch, before, before->replayed, now);
+	BeginPaceOfParts(&pacers, &held->row,
+					 start_at->given ? Max(now, start_at->time) : now);
 	PaceQueue(&queue, &pacers, true);
 	NotePaces(held, &pacers);
+	if (until.given && queue.first_id <= queue.last_id)
+	{
+		until.time = NextDueTime(&pacers.batch, 0);
+		SetPacedUntil(held, &until);
+	}
 }

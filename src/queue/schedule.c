@@ -75,6 +75,8 @@ walk_queue(QueueWalk *walk, VisitSegment visit)
 			walk->counts.waiting += SegmentLength(&segment);
 		if (IsPausedApart(&segment, queue->now))
 			walk->counts.paused += SegmentLength(&segment);
+		if (state == ACTION_WAITING && (segment.stopped != BATCH_RUNS || segment.pace != NO_PACE))
+			walk->counts.apart += SegmentLength(&segment);
 		if (visit != NULL && state != ACTION_RUNNING)
 			visit(walk, &segment);
 		MemoryContextReset(context);

@@ -26,6 +26,7 @@ typedef struct QueueCounts
 	int64 in_flight; /* a consumer holds them */
 	int64 in_doubt;  /* it is unknown whether they were executed */
 	int64 paused;    /* of those that wait, what is paused on its own */
+	int64 apart;     /* the same, and what has a pace of its own */
 } QueueCounts;
 
 /* The pace of what waits of a batch, and of parts of it that have rates of their own. */
