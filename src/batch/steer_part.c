@@ -334,12 +334,11 @@ check_named(const PartChange *change, const PartFilter *part)
 		return;
 	queue = QueueOfBatch(call->schema, &call->held.row, call->now);
 	if (!HasNamed(&queue, part))
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND),
-				 errmsg("batch " INT64_FORMAT " has none of the actions that are named",
-						call->batch_id),
-				 errhint("acteon_replay_items(" INT64_FORMAT ") shows its actions.",
-						 call->batch_id)));
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("batch " INT64_FORMAT " has none of the actions that are named",
+							   call->batch_id),
+						errhint("acteon_replay_items(" INT64_FORMAT ") shows its actions.",
+								call->batch_id)));
 }
 
 /*
@@ -397,6 +396,19 @@ rewind_canary(const PartChange *change)
 }
 
 /*
+ * Add to what is logged of a call which part it was about.
+ */
+void
+AddPartDetails(LogDetails *details, const PartFilter *part)
+{
+	AddTextDetail(details, "tenant", part->tenant == NULL ? NULL : text_to_cstring(part->tenant));
+	AddTextDetail(details, "provider",
+				  part->provider == NULL ? NULL : text_to_cstring(part->provider));
+	if (part->action_ids.given)
+		AddNumberDetail(details, "action_ids", part->action_ids.count);
+}
+
+/*
  * Write down in the log what was done with a part, and tell the caller how many actions
  * it was about.
  */
@@ -408,11 +420,7 @@ log_part(const PartChange *change, const PartFilter *part, const char *event, co
 	LogDetails details;
 
 	BeginDetails(&details);
-	AddTextDetail(&details, "tenant", part->tenant == NULL ? NULL : text_to_cstring(part->tenant));
-	AddTextDetail(&details, "provider",
-				  part->provider == NULL ? NULL : text_to_cstring(part->provider));
-	if (part->action_ids.given)
-		AddNumberDetail(&details, "action_ids", part->action_ids.count);
+	AddPartDetails(&details, part);
 	if (change->sets_rate)
 		AddNumericDetail(&details, "to", rate);
 	AddNumberDetail(&details, "waiting", change->waiting);
@@ -622,8 +630,7 @@ ApplyParts(HeldBatch *held, Oid schema, const BatchRow *before, TimestampTz now)
 	/* Where the rates had got to, without what is stopped or has another one. */
 	queue.last_id = Min(queue.last_id, ReleasedId(&held->row));
 	BeginPaceBehind(&pacers.batch, before, before->replayed, now);
-	BeginPaceOfParts(&pacers, &held->row,
-					 start_at->given ? Max(now, start_at->time) : now);
+	BeginPaceOfParts(&pacers, &held->row, start_at->given ? Max(now, start_at->time) : now);
 	PaceQueue(&queue, &pacers, true);
 	NotePaces(held, &pacers);
 	if (until.given && queue.first_id <= queue.last_id)

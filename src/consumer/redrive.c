@@ -306,8 +306,8 @@ take_fetched(Redrive *redrive, MemoryContext context)
 		find_batch(redrive, row);
 		stop = stop_of_part(redrive, row);
 		/* In a cancelled batch it would be cancelled at once. */
-		if (redrive->batch_stop == BATCH_CANCELLED || stop == BATCH_CANCELLED || has_expired(redrive, row) ||
-			has_later_replay(redrive, row))
+		if (redrive->batch_stop == BATCH_CANCELLED || stop == BATCH_CANCELLED ||
+			has_expired(redrive, row) || has_later_replay(redrive, row))
 		{
 			redrive->skipped++;
 			continue;

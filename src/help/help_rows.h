@@ -5,6 +5,7 @@
 #ifndef ACTEON_HELP_ROWS_H
 #define ACTEON_HELP_ROWS_H
 
+#include "datatype/timestamp.h"
 #include "funcapi.h"
 
 #include "access/grants.h"

@@ -50,39 +50,22 @@ typedef struct PartWalk
 static bool
 has_uuid(const TextList *ids, const pg_uuid_t *id)
 {
-	return TextListHas(
-		ids, cstring_to_text(DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))));
+	return TextListHas(ids, cstring_to_text(
+								DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))));
 }
 
 /*
- * Whether a row of the outbox is of an action that is named, by any id under which it has
- * been sent.
+ * Whether a row of the outbox is of an action that is named by its original or its first new
+ * id.
  */
 static bool
-is_named(PartWalk *walk, TupleTableSlot *row)
+is_named(const TextList *ids, TupleTableSlot *row)
 {
-	const TextList *ids = &walk->filter->action_ids;
 	bool isnull;
-	text *original =
-		DatumGetTextPP(slot_getattr(row, Anum_outbox_original_action_id, &isnull));
-	pg_uuid_t id = *DatumGetUUIDP(slot_getattr(row, Anum_outbox_action_id, &isnull));
-	bool named = TextListHas(ids, original) || has_uuid(ids, &id);
+	Datum original = slot_getattr(row, Anum_outbox_original_action_id, &isnull);
 
-	if (named || walk->resend == 0)
-		return named;
-	if (!walk->has_namespace)
-		walk->has_namespace = ReadNamespace(walk->schema, &walk->namespace);
-	for (int resend = 1; !named && walk->has_namespace && resend <= walk->resend; resend++)
-	{
-		Datum target = slot_getattr(row, Anum_outbox_target, &isnull);
-		char *name = isnull ? NULL : TextDatumGetCString(target);
-		int generation = DatumGetInt32(slot_getattr(row, Anum_outbox_generation, &isnull));
-
-		ResendId(&id, &walk->namespace, VARDATA_ANY(original), VARSIZE_ANY_EXHDR(original), name,
-				 generation, resend);
-		named = has_uuid(ids, &id);
-	}
-	return named;
+	return TextListHas(ids, DatumGetTextPP(original)) ||
+		   has_uuid(ids, DatumGetUUIDP(slot_getattr(row, Anum_outbox_action_id, &isnull)));
 }
 
 /*
@@ -97,21 +80,72 @@ has_text(TupleTableSlot *row, AttrNumber column, const text *wanted)
 }
 
 /*
+ * Whether a row of the outbox is of the tenant and of the provider that are asked for.
+ */
+static bool
+is_of_owners(const PartFilter *filter, TupleTableSlot *row)
+{
+	return has_text(row, Anum_outbox_tenant, filter->tenant) &&
+		   has_text(row, Anum_outbox_provider, filter->provider);
+}
+
+/*
+ * Whether a row of the outbox is of an action that is meant.  What was named by an id that it
+ * was given when it was sent again is left out.
+ */
+bool
+IsInPart(const PartFilter *filter, TupleTableSlot *row)
+{
+	return is_of_owners(filter, row) &&
+		   (!filter->action_ids.given || is_named(&filter->action_ids, row));
+}
+
+/*
+ * Whether a row of the segment at hand is of an action that is named by an id that it was
+ * given when it was sent again.
+ */
+static bool
+was_sent_as_named(PartWalk *walk, TupleTableSlot *row)
+{
+	const PartFilter *filter = walk->filter;
+	bool isnull;
+	text *original;
+	Datum target;
+	char *name;
+	int generation;
+
+	if (walk->resend == 0 || !filter->action_ids.given || !is_of_owners(filter, row))
+		return false;
+	if (!walk->has_namespace)
+		walk->has_namespace = ReadNamespace(walk->schema, &walk->namespace);
+	original = DatumGetTextPP(slot_getattr(row, Anum_outbox_original_action_id, &isnull));
+	generation = DatumGetInt32(slot_getattr(row, Anum_outbox_generation, &isnull));
+	target = slot_getattr(row, Anum_outbox_target, &isnull);
+	name = isnull ? NULL : TextDatumGetCString(target);
+	for (int resend = 1; walk->has_namespace && resend <= walk->resend; resend++)
+	{
+		pg_uuid_t id;
+
+		ResendId(&id, &walk->namespace, VARDATA_ANY(original), VARSIZE_ANY_EXHDR(original), name,
+				 generation, resend);
+		if (has_uuid(&filter->action_ids, &id))
+			return true;
+	}
+	return false;
+}
+
+/*
  * Note whether an action is meant.
  */
 static void
 note_action(void *argument, int place, TupleTableSlot *row)
 {
 	PartWalk *walk = argument;
-	const PartFilter *filter = walk->filter;
-
 	bool isnull;
 
 	if (walk->groups[place] == 0 &&
 		DatumGetInt64(slot_getattr(row, Anum_outbox_batch_id, &isnull)) == walk->batch_id &&
-		has_text(row, Anum_outbox_tenant, filter->tenant) &&
-		has_text(row, Anum_outbox_provider, filter->provider) &&
-		(!filter->action_ids.given || is_named(walk, row)))
+		(IsInPart(walk->filter, row) || was_sent_as_named(walk, row)))
 	{
 		walk->groups[place] = 1;
 		walk->meant++;
@@ -277,8 +311,8 @@ HasNamed(const BatchQueue *queue, const PartFilter *filter)
 		Segment rows = {.first_id = id, .batch_id = queue->batch_id};
 
 		CHECK_FOR_INTERRUPTS();
-		next = Min(Min(id + SEGMENT_ACTIONS, FirstIdOfRange(RangeOfId(id) + 1)),
-				   queue->last_id + 1);
+		next =
+			Min(Min(id + SEGMENT_ACTIONS, FirstIdOfRange(RangeOfId(id) + 1)), queue->last_id + 1);
 		rows.last_id = next - 1;
 		find_meant(&walk, &rows);
 		MemoryContextSwitchTo(old);

@@ -33,9 +33,9 @@ typedef struct QueueCounts
 typedef struct Pacers
 {
 	Pacer batch;
-	Pacer *parts; /* by Segment.pace, of which the first is 1 */
-	int count;    /* of these */
-	bool all;     /* also what has no rate, and is due already or will be */
+	Pacer *parts;       /* by Segment.pace, of which the first is 1 */
+	int count;          /* of these */
+	bool all;           /* also what has no rate, and is due already or will be */
 	OptionalTime start; /* until when the batch was to wait before: no retry waits for that */
 } Pacers;
 

@@ -191,8 +191,8 @@ find_room(Runner *runner, const BatchRow *batch)
 		QueueCounts counts = CountQueue(&queue);
 
 		if (counts.apart > 0)
-			room = Min(in_time, lead - (counts.waiting + counts.in_flight + counts.in_doubt -
-										 counts.apart));
+			room = Min(in_time,
+					   lead - (counts.waiting + counts.in_flight + counts.in_doubt - counts.apart));
 	}
 	if (room * LEAD_PARTS < lead)
 		return 0;
