@@ -54,7 +54,8 @@ typedef struct PartChange
 static bool
 depends_on_query(Node *node, void *context)
 {
-	if (node == NULL)
+	/* What chooses NULL by a condition means it. */
+	if (node == NULL || IsA(node, CaseExpr))
 		return false;
 	if (IsA(node, Var) || IsA(node, Aggref) || IsA(node, WindowFunc) || IsA(node, SubPlan) ||
 		(IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC))
