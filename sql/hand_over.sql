@@ -32,7 +32,7 @@ DECLARE
 	answer text := '';
 BEGIN
 	FOREACH statement IN ARRAY array['pause(%s)', 'resume(%s)', 'set_rate(%s, 5)', 'set_rate(%s, 20)', 'set_rate(%s, NULL)', 'set_rate(%s, 10)', 'set_rate(%s, 1, tenant => ''acme'')', 'set_rate(%s, 30, tenant => ''acme'')',
-		'set_start(%s, ''2100-01-01'')', 'set_start(%s, NULL)', 'settle(%s, ''cancel'', ''no'')', 'hand_over(%s, current_user::regrole)', 'pause(%s, tenant => ''acme'')', 'resume(%s, tenant => ''acme'')', 'cancel(%s, action_ids => ''{none}'')'] LOOP
+		'set_start(%s, ''2100-01-01'')', 'set_start(%s, NULL)', 'settle(%s, ''cancel'', ''no'')', 'hand_over(%s, current_user::regrole)', 'pause(%s, tenant => ''acme'')', 'resume(%s, tenant => ''acme'')', 'cancel(%s, action_ids => ''{h-1}'')'] LOOP
 		BEGIN
 			EXECUTE format('SET ROLE %I', who);
 			EXECUTE 'SELECT acteon_replay_' || format(statement, batch);
@@ -50,7 +50,6 @@ SET client_min_messages = warning;
 SELECT who, pg_temp.may('regress_acteon_ho_' || who, :batch_id) FROM unnest('{starter,member,set,op,part,admin,viewer,none,next}'::text[]) AS who;
 RESET client_min_messages;
 
--- what the errors say: who could, as far as the caller may know
 CREATE FUNCTION pg_temp.try(who name, statement text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	answer text;
@@ -61,6 +60,21 @@ BEGIN
 	RETURN answer;
 END
 $$;
+-- who may only restrain makes no part go beside the rest of the batch, at a rate of its own; he lowers a rate that it has
+SET client_min_messages = warning;
+BEGIN;
+SELECT state FROM acteon_replay_set_rate(:batch_id, 4, tenant => 'acme');
+SELECT rate, tenant, pg_temp.try('regress_acteon_ho_op', format('SELECT (acteon_replay_set_rate(%s, %s, tenant => %L)).state', :batch_id, rate, tenant)) NOT LIKE '42501%' AS may
+FROM (VALUES (3, 'globex'), (5, 'acme'), (3, 'acme'), (4, 'acme')) AS r (rate, tenant);
+SELECT pg_temp.try('regress_acteon_ho_op', format('SELECT (acteon_replay_set_rate(%s, 1, provider => ''email'')).state', :batch_id)) NOT LIKE '42501%' AS may;
+SELECT state FROM acteon_replay_set_rate(:batch_id, NULL);
+SELECT state FROM acteon_replay_set_rate(:batch_id, NULL, tenant => 'acme');
+SELECT rate, part, pg_temp.try('regress_acteon_ho_op', format('SELECT (acteon_replay_set_rate(%s, %s, %s)).state', :batch_id, rate, part)) NOT LIKE '42501%' AS may
+FROM (VALUES (30, 'tenant => ''globex'''), (10, 'tenant => ''acme'''), (5, 'tenant => ''acme'', provider => ''email'''), (5, 'action_ids => ''{h-1}'''), (9, 'tenant => ''acme''')) AS r (rate, part);
+ROLLBACK;
+RESET client_min_messages;
+
+-- what the errors say: who could, as far as the caller may know
 SELECT who, pg_temp.try('regress_acteon_ho_' || who, format('SELECT acteon_replay_resume(%s)', :batch_id)) FROM unnest('{set,op,part,viewer,none}'::text[]) AS who;
 SELECT who, pg_temp.try('regress_acteon_ho_' || who, format('SELECT acteon_replay_cancel(%s)', :batch_id)) FROM unnest('{set,part,viewer,none}'::text[]) AS who;
 -- not more than five

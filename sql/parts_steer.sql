@@ -81,7 +81,7 @@ SELECT * FROM acteon_outbox_check();
 -- by their original ids, and by their new ones
 SELECT array_agg(action_id::text) AS new_ids FROM acteon_dispatch_outbox WHERE original_action_id IN ('p-1', 'p-3') \gset
 SELECT state FROM acteon_replay_pause(:batch_id, action_ids => :'new_ids');
-SELECT state FROM acteon_replay_pause(:batch_id, action_ids => '{p-2}', tenant => 'acme');
+SELECT attempt(format('SELECT acteon_replay_pause(%s, action_ids => ''{p-2}'', tenant => ''acme'')', :batch_id));
 SELECT state FROM acteon_replay_pause(:batch_id, action_ids => '{p-2}', tenant => 'globex');
 SELECT original_action_id FROM acteon_replay_items(:batch_id) WHERE paused;
 SELECT pg_temp.claim();
@@ -158,6 +158,41 @@ SELECT state FROM acteon_replay_resume(:batch_id, tenant => 'globex');
 SELECT pg_temp.claim();
 SELECT * FROM acteon_outbox_check();
 
+-- a new id of an action that was sent under several
+CALL clean();
+SELECT pg_temp.make(1, 2);
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000) \gset
+SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('bad'::text)) FROM acteon_outbox_claim('c', 1000) \gset
+SELECT * FROM acteon_outbox_redrive(batch_id => :batch_id);
+SET acteon_replay.gateway_patience = 0;
+CREATE TEMP TABLE sent AS SELECT c.*, original_action_id, o.action_id AS first_id FROM acteon_outbox_claim('c', 1000) AS c JOIN acteon_dispatch_outbox AS o ON o.id = outbox_id;
+RESET acteon_replay.gateway_patience;
+SELECT original_action_id, action_id <> first_id AS is_new, attempt(format('SELECT acteon_replay_pause(%s, action_ids => array[%L])', :batch_id, action_id)), attempt(format('SELECT acteon_replay_resume(%s, action_ids => array[%L])', :batch_id, first_id)) FROM sent ORDER BY 1;
+-- what has ended can be named, to no effect; what the batch never had cannot
+SELECT pg_temp.release();
+SELECT state FROM acteon_replay_cancel(:batch_id, action_ids => '{p-1}');
+SELECT state FROM acteon_replay_cancel(:batch_id, action_ids => '{p-1}');
+SELECT attempt(format('SELECT acteon_replay_%s, action_ids => ''{no-such,neither}'')', c)) FROM (SELECT format(f, :batch_id) AS c FROM unnest('{pause(%s,resume(%s,cancel(%s,"set_rate(%s, 1"}'::text[]) AS f) AS c;
+
+-- wider and narrower parts: what is listed is what holds
+CALL clean();
+SELECT pg_temp.make(1, 8, providers => '{email,email,sms,sms}');
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000) \gset
+SELECT state FROM acteon_replay_pause(:batch_id, tenant => 'acme', provider => 'email');
+SELECT state FROM acteon_replay_pause(:batch_id, tenant => 'globex', provider => 'sms');
+SELECT state FROM acteon_replay_resume(:batch_id, tenant => 'acme');
+SELECT * FROM pg_temp.parts(:batch_id);
+SELECT state FROM acteon_replay_resume(:batch_id, provider => 'sms');
+SELECT * FROM pg_temp.parts(:batch_id);
+SELECT state FROM acteon_replay_pause(:batch_id, tenant => 'acme');
+SELECT state FROM acteon_replay_resume(:batch_id, tenant => 'acme', provider => 'sms');
+SELECT * FROM pg_temp.parts(:batch_id);
+SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('bad'::text)) FROM acteon_outbox_claim('c', 100);
+SELECT * FROM acteon_outbox_redrive(batch_id => :batch_id);
+SELECT * FROM pg_temp.items(:batch_id);
+SELECT state FROM acteon_replay_cancel(:batch_id, tenant => 'acme');
+SELECT * FROM pg_temp.parts(:batch_id);
+
 -- a rate of its own
 CALL clean();
 SELECT pg_temp.make(1, 200);
@@ -191,6 +226,11 @@ SELECT * FROM pg_temp.pace(:batch_id) WHERE tenant = 'acme';
 SELECT state FROM acteon_replay_set_rate(:batch_id, NULL, tenant => 'acme');
 SELECT * FROM pg_temp.pace(:batch_id);
 SELECT pg_temp.claim();
+-- without a rate, nothing of it can fall behind
+SELECT pg_temp.release();
+UPDATE acteon_dispatch_segment SET due_at = due_at - interval '1 h';
+SELECT pg_temp.claim();
+SELECT event, details - 'waiting' - 'others' AS details FROM acteon_replay_log WHERE event = 'set_rate' ORDER BY id DESC LIMIT 2;
 SELECT * FROM acteon_outbox_check();
 
 -- the start, in either direction
@@ -209,9 +249,45 @@ SELECT state FROM acteon_replay_set_rate(:batch_id, NULL);
 SELECT pg_temp.claim(5);
 SELECT state, waiting, in_flight FROM acteon_replay_set_start(:batch_id, '2100-01-01');
 SELECT pg_temp.claim();
-SELECT attempt(format('SELECT acteon_replay_set_start(%s, %L)', :batch_id, t)) FROM unnest('{infinity,-infinity}'::text[]) AS t;
+-- what comes back waits for the start, too
+SELECT pg_temp.release();
+SELECT pg_temp.claim();
+SELECT count(*) FROM acteon_dispatch_segment WHERE due_at <> '2100-01-01';
+-- when the batch has fallen behind its rate as well
+SELECT state FROM acteon_replay_set_start(:batch_id, NULL);
+SELECT state FROM acteon_replay_set_rate(:batch_id, 10);
+SELECT pg_temp.claim(3);
+SELECT state FROM acteon_replay_set_start(:batch_id, '2100-01-01');
+SELECT pg_temp.release();
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 h' WHERE due_at < '2100-01-01';
+SELECT pg_temp.claim();
+SELECT min(due_at) >= '2100-01-01' AS later FROM acteon_dispatch_segment;
+-- while it is paused, it can be moved as well
+SELECT state FROM acteon_replay_set_rate(:batch_id, NULL);
+SELECT state FROM acteon_replay_set_start(:batch_id, NULL);
+SELECT state FROM acteon_replay_pause(:batch_id);
+SELECT state FROM acteon_replay_set_start(:batch_id, '2100-01-01');
+SELECT state FROM acteon_replay_resume(:batch_id);
+SELECT pg_temp.claim();
+SELECT state FROM acteon_replay_pause(:batch_id);
+SELECT state FROM acteon_replay_set_start(:batch_id, NULL);
+SELECT pg_temp.claim();
+SELECT state FROM acteon_replay_resume(:batch_id);
+SELECT pg_temp.claim();
+SELECT attempt(format('SELECT acteon_replay_set_start(%s, %L)', :batch_id, t)) FROM unnest('{infinity,-infinity,10000-01-01 00:00+00,0001-01-01 00:00+00 BC,9999-12-31 23:59+00}'::text[]) AS t;
+SELECT state, start_at = '9999-12-31 23:59+00' AS moved FROM acteon_replay_batches;
 SELECT attempt('SELECT acteon_replay_set_start(4711, NULL)');
 SELECT * FROM acteon_outbox_check();
+
+-- its rate as well
+CALL clean();
+SELECT pg_temp.make(1, 20);
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, rate => 1) \gset
+SELECT state FROM acteon_replay_pause(:batch_id);
+SELECT state FROM acteon_replay_set_rate(:batch_id, NULL);
+SELECT pg_temp.claim();
+SELECT state FROM acteon_replay_resume(:batch_id);
+SELECT pg_temp.claim();
 
 -- beside a canary: what is paused is passed by, and holds it up neither; what it has passed by goes out only behind it
 CALL clean();
@@ -254,6 +330,69 @@ SELECT pg_temp.deliver();
 SELECT canary, state, waiting, cancelled, stop_reason FROM acteon_replay_batches;
 SELECT * FROM acteon_outbox_check();
 
+-- all of the open step is paused, or cancelled: others are tried in its place
+CALL clean();
+SELECT pg_temp.make(1, 40);
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'auto') \gset
+SELECT pg_temp.claim();
+SELECT pg_temp.release();
+SELECT state FROM acteon_replay_pause(:batch_id, tenant => 'acme');
+SELECT canary FROM acteon_replay_batches;
+SELECT pg_temp.deliver(), pg_temp.deliver();
+SELECT canary, state, delivered FROM acteon_replay_batches;
+SELECT pg_temp.claim();
+SELECT pg_temp.release();
+SELECT state FROM acteon_replay_cancel(:batch_id, tenant => 'globex');
+-- nothing but what is paused is left: when it is resumed, the steps go on with it
+SELECT pg_temp.claim(), pg_temp.claim();
+SELECT canary, state, delivered, waiting, paused FROM acteon_replay_batches;
+SELECT state FROM acteon_replay_resume(:batch_id, tenant => 'acme');
+SELECT n, pg_temp.deliver() AS delivered FROM generate_series(1, 6) AS n;
+SELECT canary, state, delivered FROM acteon_replay_batches;
+SELECT * FROM acteon_outbox_check();
+-- of a part that has the rate of its batch again, what is enqueued later keeps that
+CALL clean();
+SELECT pg_temp.make(1, 30);
+CALL acteon_replay_all(from_time => '2000-01-01', canary => 'off', rate => 1000, chunk => 6);
+SELECT pg_temp.make(31, 90);
+UPDATE acteon_replay_batch SET is_complete = false, query = query - 'to', cursor = NULL, matched = 90, rate = NULL;
+SELECT state FROM acteon_replay_set_rate(1, 5, tenant => 'acme');
+SELECT state FROM acteon_replay_set_rate(1, NULL, tenant => 'acme');
+CALL acteon_replay_continue(1, 100);
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 h';
+SELECT pg_temp.claim();
+SELECT * FROM acteon_outbox_check();
+
+-- what is enqueued later keeps the rate and the start of its batch beside parts, and is not kept waiting by what they hold back
+CALL clean();
+SELECT pg_temp.make(1, 30);
+CALL acteon_replay_all(from_time => '2000-01-01', canary => 'off', rate => 1000, chunk => 6);
+SELECT pg_temp.make(31, 130);
+UPDATE acteon_replay_batch SET is_complete = false, query = query - 'to', cursor = NULL, matched = 130;
+SELECT state FROM acteon_replay_pause(1, tenant => 'acme');
+SELECT state FROM acteon_replay_resume(1, tenant => 'acme', provider => 'email');
+SELECT state FROM acteon_replay_set_rate(1, 2, tenant => 'globex');
+SELECT state FROM acteon_replay_set_start(1, now() + interval '1 h');
+SELECT state FROM acteon_replay_set_rate(1, 5);
+CALL acteon_replay_continue(1, 10);
+SELECT tenant, count(*), min(due_at) = start_at AS from_start, round(extract(epoch FROM max(due_at) - start_at), 1) AS takes_s
+FROM acteon_replay_batch AS b JOIN acteon_dispatch_segment AS s ON s.batch_id = b.id JOIN acteon_dispatch_outbox AS o ON o.id BETWEEN first_id AND last_id GROUP BY tenant, start_at ORDER BY 1;
+SELECT round(extract(epoch FROM paced_until - start_at), 1) AS takes_s FROM acteon_replay_batch;
+CALL clean();
+SELECT pg_temp.make(1, 30);
+CALL acteon_replay_all(from_time => '2000-01-01', canary => 'off', rate => 1000, chunk => 6);
+SELECT pg_temp.make(31, 40);
+UPDATE acteon_replay_batch SET is_complete = false, query = query - 'to', cursor = NULL, matched = 40;
+SELECT state FROM acteon_replay_set_rate(1, 0.6);
+SELECT state FROM acteon_replay_pause(1);
+SELECT state FROM acteon_replay_pause(1, action_ids => array(SELECT 'p-' || n FROM generate_series(1, 30) AS n));
+SELECT state FROM acteon_replay_resume(1);
+-- so that this ends at all
+SET statement_timeout = '20 s';
+CALL acteon_replay_continue(1, 10);
+RESET statement_timeout;
+SELECT replayed, is_complete FROM acteon_replay_batch;
+
 -- what is enqueued later is of its part: a batch that was interrupted is continued
 CALL clean();
 SELECT pg_temp.make(1, 30);
@@ -280,6 +419,12 @@ SELECT attempt(format('SELECT acteon_replay_%s', c)) FROM unnest(array[
 	'cancel(1, tenant => (SELECT tenant FROM acteon_audit WHERE false))', 'cancel(1, action_ids => ''{a,NULL}'')',
 	'resume(1, tenant => ''acme'', parts => true)', 'set_rate(1, 0, tenant => ''acme'')', 'pause(4711, tenant => ''acme'')', 'set_rate(1, NULL, tenant => ''acmee'')']) AS c;
 SELECT attempt($$SELECT acteon_replay_cancel(1, action_ids => ids) FROM (SELECT array_agg(action_id) FROM acteon_audit WHERE false) AS a (ids)$$);
+SELECT attempt($$SELECT acteon_replay_cancel(1, action_ids => array_agg(action_id)) FROM acteon_audit WHERE false$$);
+SELECT attempt($$SELECT acteon_replay_cancel(1, action_ids => array_agg(n)::text[]) FROM generate_series(1, 0) AS n$$);
+SELECT attempt($$SELECT acteon_replay_cancel(1, action_ids => ids::text[]) FROM (SELECT array_agg(action_id::varchar) FROM acteon_audit WHERE false) AS a (ids)$$);
+SELECT attempt($$SELECT acteon_replay_cancel(1, tenant => t::varchar) FROM (VALUES (NULL::name), (NULL)) AS v (t)$$);
+SELECT attempt($$SELECT acteon_replay_cancel(1, tenant => (SELECT tenant::varchar FROM acteon_audit WHERE false)::text)$$);
+SELECT attempt($$SELECT acteon_replay_cancel(1, provider => lower(p)) FROM (SELECT max(provider) FROM acteon_audit WHERE false) AS a (p)$$);
 SELECT stopped FROM acteon_replay_batch;
 SELECT * FROM pg_temp.parts(1);
 -- too many parts

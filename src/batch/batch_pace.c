@@ -139,12 +139,25 @@ begin_parts_anew(Pacers *pacers, const BatchRow *batch, TimestampTz start)
 void
 PaceAnew(HeldBatch *held, const BatchQueue *whole, TimestampTz start, bool all, bool wait)
 {
+	PaceFromStart(held, whole, NULL, start, all, wait);
+}
+
+/*
+ * The same, given until when the batch was to wait before, NULL for none: what waits for
+ * that does not wait for a retry, though it came back from a consumer.
+ */
+void
+PaceFromStart(HeldBatch *held, const BatchQueue *whole, const OptionalTime *before,
+			  TimestampTz start, bool all, bool wait)
+{
 	BatchQueue queue = *whole;
 	double rate = RateValue(held->row.rate);
 	OptionalTime until = {.given = rate > 0};
 	Pacers pacers = {.all = all};
 	int64 ramp = 0;
 
+	if (before != NULL)
+		pacers.start = *before;
 	queue.last_id = Min(queue.last_id, ReleasedId(&held->row));
 	if (rate > 0 && HasRamp(&held->row))
 		ramp = RampLeft(&held->row, CountFinished(queue.schema, held->row.id) -

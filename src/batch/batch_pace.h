@@ -16,5 +16,7 @@ extern void NotePaces(HeldBatch *held, const Pacers *pacers);
 extern void BeginPaceOfParts(Pacers *pacers, const BatchRow *batch, TimestampTz start);
 extern void
 PaceAnew(HeldBatch *held, const BatchQueue *whole, TimestampTz start, bool all, bool wait);
+extern void PaceFromStart(HeldBatch *held, const BatchQueue *whole, const OptionalTime *before,
+						  TimestampTz start, bool all, bool wait);
 
 #endif /* ACTEON_BATCH_PACE_H */

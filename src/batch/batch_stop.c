@@ -42,6 +42,7 @@ typedef struct KnownBatch
 	BatchStop stop;
 	bool paced;
 	int64 released;
+	OptionalTime start;
 } KnownBatch;
 
 /*
@@ -70,6 +71,24 @@ released_id(TableFinder *batches)
 	if (!TTS_EMPTY(batches->slot))
 		last_id = FoundColumn(batches, Anum_batch_canary_last_id, &isnull);
 	return isnull ? PG_INT64_MAX : DatumGetInt64(last_id);
+}
+
+/*
+ * The start_at of the batch that was found last.
+ */
+static OptionalTime
+start_of(TableFinder *batches)
+{
+	bool isnull = true;
+	Datum value = (Datum) 0;
+	OptionalTime start = {false};
+
+	if (!TTS_EMPTY(batches->slot))
+		value = FoundColumn(batches, Anum_batch_start_at, &isnull);
+	start.given = !isnull;
+	if (start.given)
+		start.time = DatumGetTimestampTz(value);
+	return start;
 }
 
 /*
@@ -106,12 +125,13 @@ remember_last(BatchGuard *guard)
 	known->stop = guard->last;
 	known->paced = guard->last_paced;
 	known->released = guard->last_released;
+	known->start = guard->last_start;
 }
 
 /*
  * Whether actions of a batch may be handed out; then guard->last_paced says whether it
- * has a rate, and guard->last_released up to which outbox id they may.  The answer holds
- * until the transaction ends, unless the batch is paused.
+ * has a rate, guard->last_released up to which outbox id they may, and guard->last_start
+ * from which time on.  The answer holds until the transaction ends, unless the batch is paused.
  */
 BatchStop
 LookAtBatch(BatchGuard *guard, int64 batch_id)
@@ -126,6 +146,7 @@ LookAtBatch(BatchGuard *guard, int64 batch_id)
 	guard->last_id = batch_id;
 	guard->last_paced = known != NULL && known->paced;
 	guard->last_released = known != NULL ? known->released : PG_INT64_MAX;
+	guard->last_start = known != NULL ? known->start : (OptionalTime){false};
 	if (known != NULL)
 		guard->last = known->stop;
 	else if (!LockBatch(guard->schema, batch_id, ShareLock, false))
@@ -141,6 +162,7 @@ LookAtBatch(BatchGuard *guard, int64 batch_id)
 		guard->last = StopOfBatch(&guard->batches, batch_id, snapshot);
 		guard->last_paced = is_paced(&guard->batches);
 		guard->last_released = released_id(&guard->batches);
+		guard->last_start = start_of(&guard->batches);
 		MemoryContextSwitchTo(old);
 		UnregisterSnapshot(snapshot);
 	}

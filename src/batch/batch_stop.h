@@ -21,9 +21,10 @@ typedef struct BatchGuard
 	TableFinder batches;
 	int64 last_id; /* of the batch met last; 0: none yet */
 	BatchStop last;
-	bool last_paced;     /* it has a rate */
-	int64 last_released; /* the last outbox id of it that the canary does not hold back */
-	HTAB *others;        /* those met before it */
+	bool last_paced;         /* it has a rate */
+	int64 last_released;     /* the last outbox id of it that the canary does not hold back */
+	OptionalTime last_start; /* its start_at */
+	HTAB *others;            /* those met before it */
 } BatchGuard;
 
 extern void InitBatchGuard(BatchGuard *guard, Oid schema);

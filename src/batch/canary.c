@@ -357,6 +357,22 @@ is_over(const BatchRow *batch)
 }
 
 /*
+ * Whether the canary of a batch has passed by something that is paused on its own, and that
+ * is to go out by steps, too, when it is resumed.
+ */
+static bool
+has_passed_paused(const BatchRow *batch, Oid schema, TimestampTz now)
+{
+	BatchQueue queue = {.schema = schema,
+						.batch_id = batch->id,
+						.first_id = batch->first_outbox_id,
+						.last_id = batch->canary.last_id,
+						.now = now};
+
+	return batch->canary.step <= lengthof(step_sizes) && AnyPausedApart(&queue);
+}
+
+/*
  * Release what the open step of a held batch has room for, and end the canary with the
  * last step.  Returns false, having done nothing, if claims have locked the batch at this
  * moment.
@@ -395,7 +411,7 @@ release_step(HeldBatch *held, Oid schema, TimestampTz now)
 		if (release.actions > 0)
 			NotifyConsumers(schema);
 	}
-	if (is_over(batch))
+	if (is_over(batch) && !has_passed_paused(batch, schema, now))
 		EndCanary(held);
 	return true;
 }
@@ -420,7 +436,16 @@ OpenNextStep(HeldBatch *held)
 }
 
 /*
- * Repeat the open step of a held batch with the next actions, as its own have expired.
+ * How many actions had been released when a step was opened.
+ */
+static int64
+size_before(int step)
+{
+	return step == 1 ? 0 : step_size(step - 1);
+}
+
+/*
+ * Repeat the open step of a held batch with the next actions, as its own were not sent.
  * Nothing of it is released yet.
  */
 static void
@@ -428,8 +453,28 @@ repeat_step(HeldBatch *held)
 {
 	CanaryState canary = held->row.canary;
 
-	canary.actions = canary.step > 1 ? step_size(canary.step - 1) : 0;
+	canary.actions = size_before(canary.step);
 	canary.first_id = canary.last_id + 1;
+	SetCanary(held, &canary);
+}
+
+/*
+ * Have the canary of a held batch, if it is open, go on from an action that was paused on its
+ * own, and that it may have passed by: the open step is repeated from there on.  What follows
+ * and is waiting is held back again.
+ */
+void
+RewindCanary(HeldBatch *held, int64 first_id)
+{
+	CanaryState canary = held->row.canary;
+
+	if (canary.step == 0 || canary.last_id < first_id)
+		return;
+	canary.last_id = first_id - 1;
+	canary.first_id = Min(canary.first_id, first_id);
+	/* One that is held has been judged. */
+	if (!canary.is_held)
+		canary.actions = size_before(canary.step);
 	SetCanary(held, &canary);
 }
 
@@ -526,7 +571,7 @@ AdvanceCanary(HeldBatch *held, Oid schema, Oid role, TimestampTz now)
 			return SOON;
 		if (batch->canary.step == 0 || batch->canary.actions < step_size(batch->canary.step))
 			return 0;
-		if (holds_nothing_back(batch, schema, now))
+		if (holds_nothing_back(batch, schema, now) && !has_passed_paused(batch, schema, now))
 		{
 			EndCanary(held);
 			return 0;
@@ -538,7 +583,7 @@ AdvanceCanary(HeldBatch *held, Oid schema, Oid role, TimestampTz now)
 			return LATER;
 		if (judgement.verdict == STEP_UNRECORDED)
 			return SOON;
-		if (judgement.verdict == STEP_EXPIRED)
+		if (judgement.verdict == STEP_UNSENT)
 		{
 			repeat_step(held);
 			continue;
@@ -729,7 +774,8 @@ AdvanceCanaries(Oid schema, Oid role, TimestampTz now)
 		Advance this = {.schema = schema, .role = role, .now = now, .batch_id = batch->id};
 
 		CHECK_FOR_INTERRUPTS();
-		if (!has_work(batch) && !is_over(batch) && !seems_ended(schema, batch, true))
+		if (!has_work(batch) && !(is_over(batch) && !has_passed_paused(batch, schema, now)) &&
+			!seems_ended(schema, batch, true))
 			continue;
 		if (is_postponed(batch->id, GetCurrentTimestamp()))
 		{

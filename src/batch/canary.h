@@ -14,6 +14,7 @@ extern const char *CanaryMode(const char *asked, int64 actions);
 extern void BeginCanary(CanaryState *canary, const char *mode);
 extern int64 AdvanceCanary(HeldBatch *held, Oid schema, Oid role, TimestampTz now);
 extern bool AdvanceCanaries(Oid schema, Oid role, TimestampTz now);
+extern void RewindCanary(HeldBatch *held, int64 first_id);
 extern void OpenNextStep(HeldBatch *held);
 extern void EndCanary(HeldBatch *held);
 extern char *CanaryText(const BatchRow *batch, bool is_out);

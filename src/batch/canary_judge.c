@@ -6,8 +6,9 @@
  * by its record in the audit table: by the effect (effect.c) of the one that decides.
  * An action is good if it took effect, or will (done, later), and bad if it failed as a
  * circuit breaker counts it (failure.c), or is in doubt.  The others (decided, unknown)
- * are neither, and cancelled and expired ones do not count at all.  A step of which
- * nothing but expired ones is left is repeated with the next actions.  A step is good
+ * are neither, and cancelled and expired ones, and those that are paused on their own, do
+ * not count at all.  A step of which nothing but these is left is repeated with the next
+ * actions.  A step is good
  *
  *	- if none of its actions is bad, in the first steps, which are to limit the harm; in
  *	  later ones, if no more than a tenth is, or breaker_share where that is less;
@@ -86,7 +87,7 @@ typedef struct Step
 	bool elsewhere;       /* its records are not in our audit table */
 	MemoryContext result; /* for what outlives the judgement */
 	int64 in_doubt;
-	int64 expired;
+	int64 unsent; /* paused on their own, cancelled or expired */
 	StepAction *actions;
 	int count;
 	int allocated;
@@ -121,8 +122,13 @@ has_ended(Step *step)
 	while (ended && NextSegment(&scan, &segment))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (segment.batch_id != step->batch->id || IsPausedApart(&segment, now))
+		if (segment.batch_id != step->batch->id)
 			continue;
+		if (IsPausedApart(&segment, now))
+		{
+			step->unsent += SegmentLength(&segment);
+			continue;
+		}
 		ended = SegmentState(&segment, now) == ACTION_IN_DOUBT;
 		step->in_doubt += SegmentLength(&segment);
 	}
@@ -178,10 +184,13 @@ add_action(Step *step, TableFinder *outbox, TableFinder *deliveries, const pg_uu
 	}
 	action = &step->actions[step->count];
 	resends = read_delivery(step, deliveries, action);
-	if (action->state == ACTION_EXPIRED)
-		step->expired++;
 	if (action->state == ACTION_CANCELLED || action->state == ACTION_EXPIRED)
+	{
+		/* What a person has cancelled in doubt may have been sent. */
+		(void) FoundColumn(deliveries, Anum_delivery_known_by, &isnull);
+		step->unsent += isnull;
 		return;
+	}
 	ReadSentAction(outbox, namespace, resends, &action->key);
 	action->original_id = OutboxText(outbox, Anum_outbox_original_action_id);
 	step->count++;
@@ -442,8 +451,8 @@ JudgeStep(StepJudgement *judgement, Oid schema, const BatchRow *batch, Timestamp
 	if (has_ended(&step))
 	{
 		read_actions(&step);
-		if (step.count == 0 && step.expired > 0 && step.in_doubt == 0)
-			judgement->verdict = STEP_EXPIRED;
+		if (step.count == 0 && step.unsent > 0 && step.in_doubt == 0)
+			judgement->verdict = STEP_UNSENT;
 		else if (judge_actions(&step, judgement, now))
 			decide(&step, judgement);
 		else

@@ -13,7 +13,7 @@ typedef enum StepVerdict
 	STEP_UNFINISHED, /* actions wait or are in flight */
 	STEP_IN_DOUBT,   /* all others have ended, and it depends on those in doubt */
 	STEP_UNRECORDED, /* all have, and records are missing that may still come */
-	STEP_EXPIRED,    /* none of its actions was sent: there is nothing to judge */
+	STEP_UNSENT,     /* none of its actions was sent: there is nothing to judge */
 	STEP_GOOD,
 	STEP_BAD
 } StepVerdict;
@@ -22,7 +22,7 @@ typedef enum StepVerdict
 typedef struct StepJudgement
 {
 	StepVerdict verdict;
-	int64 actions;    /* that count: all but the cancelled and expired ones */
+	int64 actions;    /* that count: all but those that are not sent */
 	int64 good;       /* took effect, or will */
 	int64 bad;        /* failed, or are in doubt */
 	int64 unrecorded; /* have no record, and were judged by their answers */

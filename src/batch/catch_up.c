@@ -33,7 +33,7 @@ HasFallenBehind(const Segment *segment, TimestampTz now)
 
 /*
  * Continue a paced batch, which the caller has locked as claims do, at its rate
- * from now on; unless another session has locked the batch, or it is no longer
+ * from now on, or from its start; unless another session has locked the batch, or it is no longer
  * paced.  Then a later claim will meet it again.  Does not wait for locks.
  */
 void
@@ -47,8 +47,9 @@ CatchUp(Oid schema, int64 batch_id, TimestampTz now)
 		LockBatch(schema, batch_id, ExclusiveLock, false))
 	{
 		BatchQueue queue = QueueOfBatch(schema, &held.row, now);
+		const OptionalTime *start_at = &held.row.start_at;
 
-		PaceAnew(&held, &queue, now, false, false);
+		PaceAnew(&held, &queue, start_at->given ? Max(now, start_at->time) : now, false, false);
 	}
 	ReleaseBatch(&held);
 }

@@ -204,8 +204,49 @@ same_part(const BatchPart *a, const BatchPart *b)
 }
 
 /*
+ * Whether a part may have actions in common with those of a tenant or provider; NULL is any.
+ */
+bool
+MayOverlap(const BatchPart *part, const text *tenant, const text *provider)
+{
+	return (part->tenant == NULL || tenant == NULL || SameText(part->tenant, tenant)) &&
+		   (part->provider == NULL || provider == NULL || SameText(part->provider, provider));
+}
+
+/*
+ * Whether all actions of a part that is not about named ones are those of another, too.
+ */
+static bool
+covers(const BatchPart *part, const BatchPart *other)
+{
+	return part->action_ids == 0 && other->action_ids == 0 &&
+		   (part->tenant == NULL || SameOptionalText(part->tenant, other->tenant)) &&
+		   (part->provider == NULL || SameOptionalText(part->provider, other->provider));
+}
+
+/*
+ * Whether a part may have actions in common with one that is paused.
+ */
+static bool
+overlaps_paused(const List *parts, const BatchPart *part)
+{
+	ListCell *lc;
+
+	foreach (lc, parts)
+	{
+		const BatchPart *other = lfirst(lc);
+
+		if (other->pace == NO_PACE && other->stop == BATCH_PAUSED &&
+			MayOverlap(other, part->tenant, part->provider))
+			return true;
+	}
+	return false;
+}
+
+/*
  * Add a part as the last one, in place of an earlier one that is the same but for what is
- * to hold; or, without keep, only remove that one.  One with a rate, whose pace is not
+ * to hold, and of those within it; or, without keep, only remove these, unless it is within
+ * one that stays paused.  One with a rate, whose pace is not
  * NO_PACE, is given a number, which can be that of the earlier one.  One that is
  * cancelled stays so.  Raises
  * program_limit_exceeded if there are too many.
@@ -222,13 +263,20 @@ SetPart(List *parts, BatchPart *part, bool keep)
 		BatchPart *other = lfirst(lc);
 
 		if (!same_part(part, other))
+		{
+			/* What is paused within what goes on, or is cancelled, no longer is. */
+			if (part->pace == NO_PACE && part->stop != BATCH_PAUSED && other->pace == NO_PACE &&
+				other->stop != BATCH_CANCELLED && covers(part, other))
+				parts = foreach_delete_current(parts, lc);
 			continue;
+		}
 		if (other->pace == NO_PACE && other->stop == BATCH_CANCELLED)
 			return parts;
 		part->pace = other->pace;
 		parts = foreach_delete_current(parts, lc);
 	}
-	if (!keep)
+	/* What goes on within what stays paused is listed, for what is redriven. */
+	if (!keep && !overlaps_paused(parts, part))
 		return parts;
 	if (list_length(parts) >= MAX_PARTS)
 		ereport(ERROR,

@@ -32,6 +32,7 @@ typedef struct BatchPart
 extern List *ReadParts(Jsonb *json);
 extern Jsonb *WriteParts(List *parts);
 extern List *SetPart(List *parts, BatchPart *part, bool keep);
+extern bool MayOverlap(const BatchPart *part, const text *tenant, const text *provider);
 extern int NumPaces(const List *parts);
 extern BatchStop StopOfParts(const List *parts, const text *tenant, const text *provider);
 

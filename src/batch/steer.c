@@ -157,6 +157,20 @@ schedule_anew(ControlCall *call, bool all)
 }
 
 /*
+ * The same, after its start_at was changed.
+ */
+static void
+schedule_from(ControlCall *call, OptionalTime *before)
+{
+	BatchQueue queue = batch_queue(call);
+	const OptionalTime *start_at = &call->held.row.start_at;
+
+	before->given = before->given && before->time > call->now;
+	PaceFromStart(&call->held, &queue, before,
+				  start_at->given ? Max(call->now, start_at->time) : call->now, true, true);
+}
+
+/*
  * If the canary of a batch that is resumed was held after a step, open the next one.
  * Returns what the log says of it, NULL for nothing.
  */
@@ -331,9 +345,10 @@ set_batch_rate(ControlCall *call, Numeric rate)
 	BeginDetails(&details);
 	AddNumericDetail(&details, "from", call->held.row.rate);
 	AddNumericDetail(&details, "to", rate);
+	/* What a claim leaves of a segment that it has cut is to be paced as well. */
+	(void) LockBatch(call->schema, call->batch_id, ExclusiveLock, true);
 	SetBatchRate(&call->held, rate);
-	if (call->held.row.stop == BATCH_RUNS)
-		schedule_anew(call, true);
+	schedule_anew(call, true);
 	LogControl(call->schema, call->caller, "set_rate", call->batch_id, call->reason,
 			   EndDetails(&details));
 }
@@ -357,7 +372,7 @@ acteon_replay_set_rate(PG_FUNCTION_ARGS)
 
 	(void) RateValue(rate);
 	BeginRestraint(&call, fcinfo, "acteon_replay_set_rate()", 0, 2);
-	if (is_part ? !SlowsPartDown(&call, rate) : !slows_down(&call, rate))
+	if (is_part ? !SlowsPartDown(&call, &part, rate) : !slows_down(&call, rate))
 		RequireSteering(&call);
 	refuse_cancelled(&call);
 	RefuseUnapproved(&call.held.row);
@@ -392,6 +407,8 @@ acteon_replay_set_start(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("start_at must be finite"),
 						errhint("Use NULL for at once, and acteon_replay_pause() for a time that "
 								"is not known.")));
+	/* The rest of a batch is enqueued by its query, which has this start. */
+	CheckQueryTime("start_at", &start_at);
 	BeginRestraint(&call, fcinfo, "acteon_replay_set_start()", 0, 2);
 	before = call.held.row.start_at;
 	if (!start_at.given || (before.given && start_at.time < before.time))
@@ -403,9 +420,9 @@ acteon_replay_set_start(PG_FUNCTION_ARGS)
 		BeginDetails(&details);
 		AddTimeDetail(&details, "from", &before);
 		AddTimeDetail(&details, "to", &start_at);
+		(void) LockBatch(call.schema, call.batch_id, ExclusiveLock, true);
 		SetStartAt(&call.held, &start_at);
-		if (call.held.row.stop == BATCH_RUNS)
-			schedule_anew(&call, true);
+		schedule_from(&call, &before);
 		LogControl(call.schema, call.caller, "set_start", call.batch_id, call.reason,
 				   EndDetails(&details));
 	}

@@ -13,7 +13,7 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "nodes/primnodes.h"
+#include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
@@ -25,6 +25,7 @@
 #include "base/text.h"
 #include "batch/batch_pace.h"
 #include "batch/batch_stop.h"
+#include "batch/canary.h"
 #include "batch/control_log.h"
 #include "batch/parts.h"
 #include "batch/steer_part.h"
@@ -38,27 +39,42 @@ typedef struct PartChange
 	ControlCall *call; /* NULL: what was enqueued is being marked */
 	TimestampTz now;
 	BatchStop stop;             /* what is to hold from now on, or: */
-	int pace;                   /* the number of the rate */
+	bool sets_rate;             /* this is about the rate, */
+	int pace;                   /* of which this is the number; NO_PACE: that of the batch */
 	DeliveryWriter *deliveries; /* for what is cancelled */
 	int64 waiting;              /* actions that were waiting, and in flight or in doubt */
 	int64 others;
+	int64 first_id;   /* of what waits and is resumed; 0: nothing is */
+	bool only_paused; /* nothing else is left of the batch */
 } PartChange;
 
 /*
+ * Whether an expression depends on what a query finds.
+ */
+static bool
+depends_on_query(Node *node, void *context)
+{
+	/* What chooses NULL by a condition means it. */
+	if (node == NULL || IsA(node, CaseExpr))
+		return false;
+	if (IsA(node, Var) || IsA(node, Aggref) || IsA(node, WindowFunc) || IsA(node, SubPlan) ||
+		(IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC))
+		return true;
+	return expression_tree_walker(node, depends_on_query, context);
+}
+
+/*
  * Refuse an argument that is NULL because a query has found nothing: the call would be
- * about all of the batch.
+ * about all of the batch.  That of a constant and of a parameter means so: clients pass all
+ * arguments as parameters.
  */
 static void
 refuse_nothing_found(FunctionCallInfo fcinfo, int argument, const char *name)
 {
 	Node *call = fcinfo->flinfo->fn_expr;
-	Node *value;
 
-	if (!PG_ARGISNULL(argument) || call == NULL || !IsA(call, FuncExpr))
-		return;
-	value = list_nth(((FuncExpr *) call)->args, argument);
-	if (IsA(value, Var) || IsA(value, SubPlan) ||
-		(IsA(value, Param) && ((Param *) value)->paramkind == PARAM_EXEC))
+	if (PG_ARGISNULL(argument) && call != NULL && IsA(call, FuncExpr) &&
+		depends_on_query(list_nth(((FuncExpr *) call)->args, argument), NULL))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("%s is null, as a query found nothing", name),
 						errhint("Without it, all of the batch would be meant.")));
@@ -214,10 +230,9 @@ pause_run(void *argument, Segment *run)
 }
 
 /*
- * Actions become due in their turn, when the batch is paced anew.
- *
- * The canary has passed by what was paused: if that went out now, the steps would not keep
- * it back.
+ * Actions become due in their turn, when the batch is paced anew, or when the canary releases
+ * them.  What that has passed by goes out by steps as well, when nothing else is left: if it
+ * went out beside them, the steps would not keep it back.
  */
 static bool
 resume_run(void *argument, Segment *run)
@@ -225,13 +240,15 @@ resume_run(void *argument, Segment *run)
 	PartChange *change = argument;
 	const BatchRow *batch = &change->call->held.row;
 
-	if (batch->canary.step > 0 && run->first_id <= batch->canary.last_id)
+	if (batch->canary.step > 0 && run->first_id <= batch->canary.last_id && !change->only_paused)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("a part of batch " INT64_FORMAT
 							   " cannot be resumed before its canary has passed",
 							   batch->id),
 						errdetail("The steps of the canary have gone on without it."),
 						errhint("acteon_replay_batches shows how far the canary is.")));
+	if (waits(run) && (change->first_id == 0 || run->first_id < change->first_id))
+		change->first_id = run->first_id;
 	count_run(change, run);
 	run->stopped = BATCH_RUNS;
 	return true;
@@ -305,6 +322,27 @@ change_part(PartChange *change, const PartFilter *part, ConcernsSegment concerns
 }
 
 /*
+ * Refuse actions that are named of which nothing was met, unless the batch has had some:
+ * the names are likely to be mistyped, or of another batch.
+ */
+static void
+check_named(const PartChange *change, const PartFilter *part)
+{
+	ControlCall *call = change->call;
+	BatchQueue queue;
+
+	if (!part->action_ids.given || change->waiting + change->others > 0)
+		return;
+	queue = QueueOfBatch(call->schema, &call->held.row, call->now);
+	if (!HasNamed(&queue, part))
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+						errmsg("batch " INT64_FORMAT " has none of the actions that are named",
+							   call->batch_id),
+						errhint("acteon_replay_items(" INT64_FORMAT ") shows its actions.",
+								call->batch_id)));
+}
+
+/*
  * Note a part in the row of the batch, with what holds for it: if it has no pace, the stop.
  * What holds for actions that are named and stopped is in their segments alone.
  */
@@ -329,6 +367,33 @@ note_part(ControlCall *call, const PartFilter *filter, BatchStop stop, int pace,
 											 pace != NO_PACE || stop != BATCH_RUNS ||
 												 !call->held.row.is_complete)));
 	return part->pace;
+}
+
+/*
+ * Resume what is paused of a part, with claims kept out.
+ */
+static void
+resume_part(PartChange *change, const PartFilter *part)
+{
+	ControlCall *call = change->call;
+	BatchQueue queue;
+
+	(void) LockBatch(call->schema, call->batch_id, ExclusiveLock, true);
+	queue = QueueOfBatch(call->schema, &call->held.row, call->now);
+	queue.moving = true;
+	change->only_paused = call->held.row.is_complete && QueueIsEmpty(&queue);
+	change_part(change, part, is_paused, resume_run);
+}
+
+/*
+ * Have the steps of a canary that has passed by what was paused go on with what is resumed
+ * of it.
+ */
+static void
+rewind_canary(const PartChange *change)
+{
+	if (change->first_id > 0)
+		RewindCanary(&change->call->held, change->first_id);
 }
 
 /*
@@ -357,7 +422,7 @@ log_part(const PartChange *change, const PartFilter *part, const char *event, co
 
 	BeginDetails(&details);
 	AddPartDetails(&details, part);
-	if (change->pace != NO_PACE)
+	if (change->sets_rate)
 		AddNumericDetail(&details, "to", rate);
 	AddNumberDetail(&details, "waiting", change->waiting);
 	AddNumberDetail(&details, "others", change->others);
@@ -399,6 +464,7 @@ PausePart(ControlCall *call, const PartFilter *part)
 
 	check_part(call, part);
 	change_part(&change, part, is_not_stopped, pause_run);
+	check_named(&change, part);
 	(void) note_part(call, part, BATCH_PAUSED, NO_PACE, NULL);
 	log_part(&change, part, "pause", "are paused", NULL);
 }
@@ -412,7 +478,9 @@ ResumePart(ControlCall *call, const PartFilter *part)
 	PartChange change = {.call = call, .stop = BATCH_RUNS};
 
 	check_part(call, part);
-	change_part(&change, part, is_paused, resume_run);
+	resume_part(&change, part);
+	check_named(&change, part);
+	rewind_canary(&change);
 	(void) note_part(call, part, BATCH_RUNS, NO_PACE, NULL);
 	pace_again(call);
 	log_part(&change, part, "resume", "are resumed", NULL);
@@ -429,12 +497,13 @@ ResumeAllParts(ControlCall *call)
 	List *parts = ReadParts(call->held.row.parts);
 	ListCell *lc;
 
-	change_part(&change, &all, is_paused, resume_run);
+	resume_part(&change, &all);
+	rewind_canary(&change);
 	foreach (lc, parts)
 	{
 		BatchPart *part = lfirst(lc);
 
-		if (part->pace == NO_PACE && part->stop == BATCH_PAUSED)
+		if (part->pace == NO_PACE && part->stop != BATCH_CANCELLED)
 			parts = foreach_delete_current(parts, lc);
 	}
 	SetParts(&call->held, WriteParts(parts));
@@ -456,31 +525,44 @@ CancelPart(ControlCall *call, const PartFilter *part)
 	change_part(&change, part, is_not_cancelled, cancel_run);
 	CloseDeliveries(&deliveries);
 	CommandCounterIncrement();
+	check_named(&change, part);
 	(void) note_part(call, part, BATCH_CANCELLED, NO_PACE, NULL);
 	log_part(&change, part, "cancel", "are cancelled", NULL);
 }
 
 /*
- * Whether a rate is not above that of the batch, and not above that of any part of it; so
- * that nothing goes out sooner.
+ * Whether another rate of a part lets nothing go out sooner than it does now.  A part with a
+ * rate goes beside the rest of the batch.  So, where the rest, or a part that may have the
+ * same actions, has a rate, only one that exactly this part has already can be lowered.
  */
 bool
-SlowsPartDown(const ControlCall *call, Numeric rate)
+SlowsPartDown(const ControlCall *call, const PartFilter *filter, Numeric rate)
 {
 	const BatchRow *batch = &call->held.row;
 	double value = RateValue(rate);
+	bool has_rate = false;
+	bool others = batch->rate != NULL;
 	ListCell *lc;
 
-	if (rate == NULL || (batch->rate != NULL && RateValue(batch->rate) < value))
+	if (rate == NULL)
 		return false;
 	foreach (lc, ReadParts(batch->parts))
 	{
 		const BatchPart *part = lfirst(lc);
 
-		if (part->pace != NO_PACE && part->rate != NULL && RateValue(part->rate) < value)
+		if (part->pace == NO_PACE || part->rate == NULL ||
+			!MayOverlap(part, filter->tenant, filter->provider))
+			continue;
+		if (RateValue(part->rate) < value)
 			return false;
+		if (!filter->action_ids.given && part->action_ids == 0 &&
+			SameOptionalText(part->tenant, filter->tenant) &&
+			SameOptionalText(part->provider, filter->provider))
+			has_rate = true;
+		else
+			others = true;
 	}
-	return true;
+	return has_rate || !others;
 }
 
 /*
@@ -489,11 +571,14 @@ SlowsPartDown(const ControlCall *call, Numeric rate)
 void
 SetPartRate(ControlCall *call, const PartFilter *part, Numeric rate)
 {
-	PartChange change = {.call = call};
+	PartChange change = {.call = call, .sets_rate = true};
+	int pace;
 
 	check_part(call, part);
-	change.pace = note_part(call, part, BATCH_RUNS, NO_PACE + 1, rate);
+	pace = note_part(call, part, BATCH_RUNS, NO_PACE + 1, rate);
+	change.pace = rate == NULL ? NO_PACE : pace;
 	change_part(&change, part, is_not_cancelled, pace_run);
+	check_named(&change, part);
 	pace_again(call);
 	log_part(&change, part, "set_rate", "have another rate", rate);
 }
@@ -505,11 +590,13 @@ SetPartRate(ControlCall *call, const PartFilter *part, Numeric rate)
 
 /*
  * Have what holds for parts of a held batch hold for the actions as well that the caller
- * has enqueued behind an id, in this transaction.
+ * has enqueued, in this transaction, since its row was as given.
  */
 void
-ApplyParts(HeldBatch *held, Oid schema, int64 after_id, TimestampTz now)
+ApplyParts(HeldBatch *held, Oid schema, const BatchRow *before, TimestampTz now)
 {
+	const OptionalTime *start_at = &held->row.start_at;
+	OptionalTime until = {.given = held->row.rate != NULL};
 	BatchQueue queue = QueueOfBatch(schema, &held->row, now);
 	List *parts = ReadParts(held->row.parts);
 	Pacers pacers = {0};
@@ -518,13 +605,15 @@ ApplyParts(HeldBatch *held, Oid schema, int64 after_id, TimestampTz now)
 
 	if (parts == NIL || queue.first_id == 0)
 		return;
-	queue.first_id = Max(queue.first_id, after_id + 1);
+	queue.first_id = Max(queue.first_id, before->last_outbox_id + 1);
 	OpenDeliveries(&deliveries, schema, now);
 	foreach (lc, parts)
 	{
 		const BatchPart *part = lfirst(lc);
 		PartFilter filter = {.tenant = part->tenant, .provider = part->provider};
-		PartChange change = {.now = now, .pace = part->pace, .deliveries = &deliveries};
+		PartChange change = {.now = now,
+							 .pace = part->rate == NULL ? NO_PACE : part->pace,
+							 .deliveries = &deliveries};
 
 		if (part->action_ids > 0)
 			continue;
@@ -539,10 +628,15 @@ ApplyParts(HeldBatch *held, Oid schema, int64 after_id, TimestampTz now)
 	}
 	CloseDeliveries(&deliveries);
 	CommandCounterIncrement();
-	/* The rest has its times already; these continue where their rates have got to. */
+	/* Where the rates had got to, without what is stopped or has another one. */
 	queue.last_id = Min(queue.last_id, ReleasedId(&held->row));
-	BeginPace(&pacers.batch, now, 0, 0);
-	BeginPaceOfParts(&pacers, &held->row, now);
+	BeginPaceBehind(&pacers.batch, before, before->replayed, now);
+	BeginPaceOfParts(&pacers, &held->row, start_at->given ? Max(now, start_at->time) : now);
 	PaceQueue(&queue, &pacers, true);
 	NotePaces(held, &pacers);
+	if (until.given && queue.first_id <= queue.last_id)
+	{
+		until.time = NextDueTime(&pacers.batch, 0);
+		SetPacedUntil(held, &until);
+	}
 }

@@ -15,8 +15,8 @@ extern void PausePart(ControlCall *call, const PartFilter *part);
 extern void ResumePart(ControlCall *call, const PartFilter *part);
 extern void ResumeAllParts(ControlCall *call);
 extern void CancelPart(ControlCall *call, const PartFilter *part);
-extern bool SlowsPartDown(const ControlCall *call, Numeric rate);
+extern bool SlowsPartDown(const ControlCall *call, const PartFilter *filter, Numeric rate);
 extern void SetPartRate(ControlCall *call, const PartFilter *part, Numeric rate);
-extern void ApplyParts(HeldBatch *held, Oid schema, int64 after_id, TimestampTz now);
+extern void ApplyParts(HeldBatch *held, Oid schema, const BatchRow *before, TimestampTz now);
 
 #endif /* ACTEON_STEER_PART_H */

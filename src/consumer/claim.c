@@ -595,15 +595,16 @@ lane_lets_pass(Claim *claim, const Segment *segment)
 }
 
 /*
- * Put a segment of a paused batch aside until it is resumed, or one that the canary
- * holds back until it is released, so that no claim meets it again.
+ * Put a segment aside until a time, so that no claim meets it before: one of a batch that
+ * starts later.  Or, with DT_NOEND, until something else happens to it: one of a paused
+ * batch is resumed, one that the canary holds back is released.
  */
 static void
-park_segment(Claim *claim, const Segment *segment)
+park_segment(Claim *claim, const Segment *segment, TimestampTz until)
 {
 	Segment parked = *segment;
 
-	parked.due_at = DT_NOEND;
+	parked.due_at = until;
 	parked.lease_token = NO_LEASE;
 	/* It waits for no limit meanwhile. */
 	parked.provider_limit = parked.tenant_limit = NO_LIMIT;
@@ -703,7 +704,7 @@ batch_lets_pass(Claim *claim, const Segment *segment)
 		case BATCH_RUNS:
 			if (segment->first_id > claim->guard.last_released)
 			{
-				park_segment(claim, segment);
+				park_segment(claim, segment, DT_NOEND);
 				return false;
 			}
 			if (MayHaveExpired(segment, claim->now))
@@ -711,10 +712,15 @@ batch_lets_pass(Claim *claim, const Segment *segment)
 				expire_segment(claim, segment);
 				return false;
 			}
+			if (claim->guard.last_start.given && claim->guard.last_start.time > claim->now)
+			{
+				park_segment(claim, segment, claim->guard.last_start.time);
+				return false;
+			}
 			return !(claim->guard.last_paced || segment->pace != NO_PACE) ||
 				   !is_behind(claim, segment);
 		case BATCH_PAUSED:
-			park_segment(claim, segment);
+			park_segment(claim, segment, DT_NOEND);
 			return false;
 		case BATCH_CANCELLED:
 			if (claim->swept < MAX_SWEPT)

@@ -58,13 +58,10 @@ enum
 	DEAD_FINGERPRINT,
 	DEAD_ORIGINAL_ACTION_ID,
 	DEAD_GENERATION,
-	DEAD_CANCELLED, /* its batch is; NULL: it is not stopped */
-	DEAD_PAUSED,    /* the same */
 	DEAD_RESEND,
 	DEAD_CREATED_AT,
 	DEAD_PROVIDER,
 	DEAD_EXPIRES_AT,
-	DEAD_PARTS,
 	DEAD_TARGET
 };
 
@@ -74,15 +71,14 @@ enum
  */
 #define DEAD_ACTIONS \
 	"SELECT o.id, o.batch_id, o.namespace, o.tenant, o.fingerprint, o.original_action_id, " \
-	"o.generation, " IS_CANCELLED("b") ", " IS_PAUSED( \
-		"b") ", d.resend, o.created_at, o.provider, o.expires_at, b.parts, o.target " \
-			 "FROM %1$s.acteon_dispatch_delivery AS d " \
-			 "JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
-			 "JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id " \
-			 "WHERE d.state = " SQL_DEAD " AND ($1 IS NULL OR d.outbox_id = ANY ($1)) " \
-			 "AND ($2 IS NULL OR o.batch_id = $2) AND ($3 IS NULL OR o.tenant = $3) " \
-			 "AND ($4 IS NULL OR o.provider = $4) " \
-			 "ORDER BY d.outbox_id FOR UPDATE OF d, o SKIP LOCKED"
+	"o.generation, d.resend, o.created_at, o.provider, o.expires_at, o.target " \
+	"FROM %1$s.acteon_dispatch_delivery AS d " \
+	"JOIN %1$s.acteon_dispatch_outbox AS o ON o.id = d.outbox_id " \
+	"JOIN %1$s.acteon_replay_batch AS b ON b.id = o.batch_id " \
+	"WHERE d.state = " SQL_DEAD " AND ($1 IS NULL OR d.outbox_id = ANY ($1)) " \
+	"AND ($2 IS NULL OR o.batch_id = $2) AND ($3 IS NULL OR o.tenant = $3) " \
+	"AND ($4 IS NULL OR o.provider = $4) " \
+	"ORDER BY d.outbox_id FOR UPDATE OF d, o SKIP LOCKED"
 
 /* Filters, the first arguments. */
 #define FILTERS 4
@@ -97,8 +93,12 @@ typedef struct Redrive
 	int paused;         /* actions of paused batches among what is redriven */
 	int64 paused_batch; /* one of these */
 	bool paused_several;
-	int64 parts_batch; /* whose parts these are */
-	List *parts;
+	int paused_parts; /* actions of parts that are paused in batches that are not */
+	Oid schema;
+	TableFinder batches; /* has the one of the last action */
+	int64 batch_id;      /* of it; 0: none yet */
+	BatchStop batch_stop;
+	List *parts; /* of the same */
 	ChainReader chains;
 	Datum *ids; /* of what is redriven */
 	int count;
@@ -155,20 +155,6 @@ has_later_replay(Redrive *redrive, int row)
 }
 
 /*
- * Whether the batch of a fetched dead action is cancelled, or paused, by a column.
- * An action that went back into the queue of a cancelled batch would be cancelled at
- * once.
- */
-static bool
-batch_is(int column, int row)
-{
-	bool isnull;
-	Datum answer = fetched(row, column, &isnull);
-
-	return !isnull && DatumGetBool(answer);
-}
-
-/*
  * When a fetched dead action expires.
  */
 static OptionalTime
@@ -209,22 +195,42 @@ note_paused(Redrive *redrive, int row)
 }
 
 /*
- * Whether a fetched action is of a part of its batch that is stopped on its own.
+ * Find out whether the batch of a fetched action, and which parts of it, are stopped.  It
+ * is locked as by a claim: who steers it later finds what is put back into its queue.
  */
-static BatchStop
-stop_of_part(Redrive *redrive, int row)
+static void
+find_batch(Redrive *redrive, int row)
 {
 	bool isnull;
 	int64 batch_id = DatumGetInt64(fetched(row, DEAD_BATCH_ID, &isnull));
-	Datum parts = fetched(row, DEAD_PARTS, &isnull);
+	Snapshot snapshot;
+	Datum parts;
 
-	if (isnull)
-		return BATCH_RUNS;
-	if (batch_id != redrive->parts_batch)
+	if (batch_id == redrive->batch_id)
+		return;
+	(void) LockBatch(redrive->schema, batch_id, ShareLock, true);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	redrive->batch_id = batch_id;
+	redrive->batch_stop = StopOfBatch(&redrive->batches, batch_id, snapshot);
+	redrive->parts = NIL;
+	isnull = true;
+	if (!TTS_EMPTY(redrive->batches.slot))
 	{
-		redrive->parts = ReadParts(DatumGetJsonbPCopy(parts));
-		redrive->parts_batch = batch_id;
+		parts = FoundColumn(&redrive->batches, Anum_batch_parts, &isnull);
+		if (!isnull)
+			redrive->parts = ReadParts(DatumGetJsonbPCopy(parts));
 	}
+	UnregisterSnapshot(snapshot);
+}
+
+/*
+ * Whether a fetched action, whose batch was found, is of a part that is stopped on its own.
+ */
+static BatchStop
+stop_of_part(const Redrive *redrive, int row)
+{
+	bool isnull;
+
 	return StopOfParts(redrive->parts, DatumGetTextPP(fetched(row, DEAD_TENANT, &isnull)),
 					   DatumGetTextPP(fetched(row, DEAD_PROVIDER, &isnull)));
 }
@@ -296,12 +302,15 @@ take_fetched(Redrive *redrive, MemoryContext context)
 
 	for (int row = 0; row < SPI_processed && redrive->wanted > 0; row++)
 	{
-		BatchStop stop = stop_of_part(redrive, row);
+		BatchStop stop;
 		bool isnull;
 
 		CHECK_FOR_INTERRUPTS();
-		if (batch_is(DEAD_CANCELLED, row) || stop == BATCH_CANCELLED || has_expired(redrive, row) ||
-			has_later_replay(redrive, row))
+		find_batch(redrive, row);
+		stop = stop_of_part(redrive, row);
+		/* In a cancelled batch it would be cancelled at once. */
+		if (redrive->batch_stop == BATCH_CANCELLED || stop == BATCH_CANCELLED ||
+			has_expired(redrive, row) || has_later_replay(redrive, row))
 		{
 			redrive->skipped++;
 			continue;
@@ -311,8 +320,10 @@ take_fetched(Redrive *redrive, MemoryContext context)
 			redrive->allocated *= 2;
 			redrive->ids = repalloc_huge(redrive->ids, redrive->allocated * sizeof(Datum));
 		}
-		if (batch_is(DEAD_PAUSED, row))
+		if (redrive->batch_stop == BATCH_PAUSED)
 			note_paused(redrive, row);
+		else if (stop == BATCH_PAUSED)
+			redrive->paused_parts++;
 		add_to_segments(redrive, row, stop);
 		redrive->ids[redrive->count++] = fetched(row, DEAD_ID, &isnull);
 		redrive->wanted--;
@@ -458,6 +469,14 @@ log_redrive(const ConsumerCall *call, FunctionCallInfo fcinfo, const Redrive *re
 static void
 notice_paused(const Redrive *redrive)
 {
+	if (redrive->paused_parts > 0)
+		ereport(
+			NOTICE,
+			(errmsg_plural("%d of the actions waits: its part of the batch is paused",
+						   "%d of the actions wait: their parts of the batches are paused",
+						   redrive->paused_parts, redrive->paused_parts),
+			 errhint(
+				 "acteon_replay_resume() resumes a part; acteon_replay_batches shows which are paused.")));
 	if (redrive->paused == 0)
 		return;
 	if (redrive->paused_several)
@@ -522,8 +541,11 @@ acteon_outbox_redrive(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(context);
 	if (OpenChains(&redrive.chains, call.schema))
 	{
+		redrive.schema = call.schema;
+		OpenFinder(&redrive.batches, OwnTable(call.schema, BATCH_TABLE), Anum_batch_id);
 		take_matching(&redrive, fcinfo, schema, context);
 		MemoryContextSwitchTo(context);
+		CloseFinder(&redrive.batches);
 		CloseChains(&redrive.chains);
 	}
 	if (redrive.count > 0)

@@ -38,6 +38,21 @@
 #define MAX_EXPIRY_YEARS 100
 #define MAX_EXPIRY_DAYS (INT64CONST(1) * MAX_EXPIRY_YEARS * MONTHS_PER_YEAR * DAYS_PER_MONTH)
 
+/*
+ * Check that a time can be stored with a query.
+ */
+void
+CheckQueryTime(const char *name, const OptionalTime *time)
+{
+	if (time->given && !IsRfc3339Time(time->time))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s must be in the years 1 to 9999", name),
+			 errdetail(
+				 "Queries are stored with times in RFC 3339 format, which has no other years.")));
+}
+
 static void
 check_finite(const ReplayQuery *query, OptionId id)
 {
@@ -48,13 +63,7 @@ check_finite(const ReplayQuery *query, OptionId id)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be a finite time", name),
 				 errhint("Leave it out where there is no bound.")));
-	if (time->given && !IsRfc3339Time(time->time))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("%s must be in the years 1 to 9999", name),
-			 errdetail(
-				 "Queries are stored with times in RFC 3339 format, which has no other years.")));
+	CheckQueryTime(name, time);
 }
 
 /*

@@ -125,6 +125,7 @@ extern void NoticeNamespace(const ReplayQuery *query, const char *function);
 extern void ReadReplayQuery(ReplayQuery *query, Jsonb *json, bool any_number);
 extern void ReadExclusion(ReplayQuery *query, Jsonb *json);
 extern double RateValue(Numeric rate);
+extern void CheckQueryTime(const char *name, const OptionalTime *time);
 extern void CheckReplayQuery(ReplayQuery *query);
 extern bool AsksForOutcome(const ReplayQuery *query, const char *outcome);
 extern void EndQueryAt(ReplayQuery *query, TimestampTz now);

@@ -19,6 +19,9 @@
 #include "utils/uuid.h"
 
 #include "base/catalog.h"
+#include "base/installation.h"
+#include "base/partition.h"
+#include "base/replay_id.h"
 #include "base/text.h"
 #include "queue/part.h"
 #include "queue/segment_actions.h"
@@ -32,25 +35,37 @@ typedef struct PartWalk
 	void *argument;
 	SegmentTable segments;
 	TableFinder outbox;
+	Oid schema;
+	int64 batch_id;
+	int resend; /* new ids that the actions of the segment at hand were given */
+	bool has_namespace;
+	pg_uuid_t namespace;
 	int groups[SEGMENT_ACTIONS]; /* of the segment at hand: 1 for actions that are meant */
 	int meant;                   /* how many these are */
 } PartWalk;
 
 /*
- * Whether a row of the outbox is of an action that is named.
+ * Whether a list has an id.
+ */
+static bool
+has_uuid(const TextList *ids, const pg_uuid_t *id)
+{
+	return TextListHas(ids, cstring_to_text(
+								DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(id)))));
+}
+
+/*
+ * Whether a row of the outbox is of an action that is named by its original or its first new
+ * id.
  */
 static bool
 is_named(const TextList *ids, TupleTableSlot *row)
 {
 	bool isnull;
-	Datum id = slot_getattr(row, Anum_outbox_original_action_id, &isnull);
-	char new_id[37];
+	Datum original = slot_getattr(row, Anum_outbox_original_action_id, &isnull);
 
-	if (TextListHas(ids, DatumGetTextPP(id)))
-		return true;
-	id = slot_getattr(row, Anum_outbox_action_id, &isnull);
-	strlcpy(new_id, DatumGetCString(DirectFunctionCall1(uuid_out, id)), sizeof(new_id));
-	return TextListHas(ids, cstring_to_text(new_id));
+	return TextListHas(ids, DatumGetTextPP(original)) ||
+		   has_uuid(ids, DatumGetUUIDP(slot_getattr(row, Anum_outbox_action_id, &isnull)));
 }
 
 /*
@@ -65,14 +80,58 @@ has_text(TupleTableSlot *row, AttrNumber column, const text *wanted)
 }
 
 /*
- * Whether a row of the outbox is of an action that is meant.
+ * Whether a row of the outbox is of the tenant and of the provider that are asked for.
+ */
+static bool
+is_of_owners(const PartFilter *filter, TupleTableSlot *row)
+{
+	return has_text(row, Anum_outbox_tenant, filter->tenant) &&
+		   has_text(row, Anum_outbox_provider, filter->provider);
+}
+
+/*
+ * Whether a row of the outbox is of an action that is meant.  What was named by an id that it
+ * was given when it was sent again is left out.
  */
 bool
 IsInPart(const PartFilter *filter, TupleTableSlot *row)
 {
-	return has_text(row, Anum_outbox_tenant, filter->tenant) &&
-		   has_text(row, Anum_outbox_provider, filter->provider) &&
+	return is_of_owners(filter, row) &&
 		   (!filter->action_ids.given || is_named(&filter->action_ids, row));
+}
+
+/*
+ * Whether a row of the segment at hand is of an action that is named by an id that it was
+ * given when it was sent again.
+ */
+static bool
+was_sent_as_named(PartWalk *walk, TupleTableSlot *row)
+{
+	const PartFilter *filter = walk->filter;
+	bool isnull;
+	text *original;
+	Datum target;
+	char *name;
+	int generation;
+
+	if (walk->resend == 0 || !filter->action_ids.given || !is_of_owners(filter, row))
+		return false;
+	if (!walk->has_namespace)
+		walk->has_namespace = ReadNamespace(walk->schema, &walk->namespace);
+	original = DatumGetTextPP(slot_getattr(row, Anum_outbox_original_action_id, &isnull));
+	generation = DatumGetInt32(slot_getattr(row, Anum_outbox_generation, &isnull));
+	target = slot_getattr(row, Anum_outbox_target, &isnull);
+	name = isnull ? NULL : TextDatumGetCString(target);
+	for (int resend = 1; walk->has_namespace && resend <= walk->resend; resend++)
+	{
+		pg_uuid_t id;
+
+		ResendId(&id, &walk->namespace, VARDATA_ANY(original), VARSIZE_ANY_EXHDR(original), name,
+				 generation, resend);
+		if (has_uuid(&filter->action_ids, &id))
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -82,8 +141,11 @@ static void
 note_action(void *argument, int place, TupleTableSlot *row)
 {
 	PartWalk *walk = argument;
+	bool isnull;
 
-	if (walk->groups[place] == 0 && IsInPart(walk->filter, row))
+	if (walk->groups[place] == 0 &&
+		DatumGetInt64(slot_getattr(row, Anum_outbox_batch_id, &isnull)) == walk->batch_id &&
+		(IsInPart(walk->filter, row) || was_sent_as_named(walk, row)))
 	{
 		walk->groups[place] = 1;
 		walk->meant++;
@@ -127,6 +189,7 @@ find_meant(PartWalk *walk, const Segment *segment)
 
 	memset(walk->groups, 0, sizeof(walk->groups));
 	walk->meant = 0;
+	walk->resend = segment->resend;
 	if (!any_provider && segment->provider != NULL)
 	{
 		if (!SameText(segment->provider, filter->provider))
@@ -212,7 +275,9 @@ ChangePart(const BatchQueue *queue, const PartFilter *filter, ConcernsSegment co
 	PartWalk walk = {.filter = filter,
 					 .concerns = concerns,
 					 .change = change,
-					 .argument = argument};
+					 .argument = argument,
+					 .schema = queue->schema,
+					 .batch_id = queue->batch_id};
 
 	if (queue->first_id == 0)
 		return;
@@ -223,4 +288,37 @@ ChangePart(const BatchQueue *queue, const PartFilter *filter, ConcernsSegment co
 	CloseFinder(&walk.outbox);
 	CloseSegments(&walk.segments);
 	CommandCounterIncrement();
+}
+
+/*
+ * Whether a batch has, or has had, any action that a filter selects, by their original and
+ * their first new ids.
+ */
+bool
+HasNamed(const BatchQueue *queue, const PartFilter *filter)
+{
+	PartWalk walk = {.filter = filter, .schema = queue->schema, .batch_id = queue->batch_id};
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay part", ALLOCSET_DEFAULT_SIZES);
+	int64 next;
+
+	if (queue->first_id == 0)
+		return false;
+	OpenPartedFinder(&walk.outbox, queue->schema, OUTBOX_TABLE, Anum_outbox_id);
+	for (int64 id = queue->first_id; walk.meant == 0 && id <= queue->last_id; id = next)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+		Segment rows = {.first_id = id, .batch_id = queue->batch_id};
+
+		CHECK_FOR_INTERRUPTS();
+		next =
+			Min(Min(id + SEGMENT_ACTIONS, FirstIdOfRange(RangeOfId(id) + 1)), queue->last_id + 1);
+		rows.last_id = next - 1;
+		find_meant(&walk, &rows);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+	}
+	CloseFinder(&walk.outbox);
+	MemoryContextDelete(context);
+	return walk.meant > 0;
 }

@@ -13,7 +13,7 @@ typedef struct PartFilter
 {
 	text *tenant;        /* NULL: any */
 	text *provider;      /* NULL: any */
-	TextList action_ids; /* original or new ones; not given: any */
+	TextList action_ids; /* original or new ones, of any attempt; not given: any */
 } PartFilter;
 
 /* Whether anything is to be done with the actions of a segment, if they are meant. */
@@ -28,5 +28,7 @@ typedef bool (*ChangeRun)(void *argument, Segment *run);
 extern bool IsInPart(const PartFilter *filter, TupleTableSlot *row);
 extern void ChangePart(const BatchQueue *queue, const PartFilter *filter, ConcernsSegment concerns,
 					   ChangeRun change, void *argument);
+
+extern bool HasNamed(const BatchQueue *queue, const PartFilter *filter);
 
 #endif /* ACTEON_PART_H */

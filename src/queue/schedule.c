@@ -75,6 +75,8 @@ walk_queue(QueueWalk *walk, VisitSegment visit)
 			walk->counts.waiting += SegmentLength(&segment);
 		if (IsPausedApart(&segment, queue->now))
 			walk->counts.paused += SegmentLength(&segment);
+		if (state == ACTION_WAITING && (segment.stopped != BATCH_RUNS || segment.pace != NO_PACE))
+			walk->counts.apart += SegmentLength(&segment);
 		if (visit != NULL && state != ACTION_RUNNING)
 			visit(walk, &segment);
 		MemoryContextReset(context);
@@ -97,12 +99,14 @@ CountQueue(const BatchQueue *queue)
 	return walk.counts;
 }
 
+/* Whether a segment of the batch is one that is looked for. */
+typedef bool (*MatchSegment)(const BatchQueue *queue, const Segment *segment);
+
 /*
- * Whether anything of the batch is in the queue, or, with but_doubts, anything that is
- * not in doubt.
+ * Whether the queue has a segment of the batch that is looked for.
  */
 static bool
-has_any(const BatchQueue *queue, bool but_doubts)
+has_any(const BatchQueue *queue, MatchSegment matches)
 {
 	MemoryContext context;
 	MemoryContext old;
@@ -124,9 +128,7 @@ has_any(const BatchQueue *queue, bool but_doubts)
 		MemoryContextReset(context);
 		if (queue->read != NULL)
 			(*queue->read)++;
-		found = segment.batch_id == queue->batch_id &&
-				!(but_doubts && SegmentState(&segment, queue->now) == ACTION_IN_DOUBT) &&
-				!(queue->moving && IsPausedApart(&segment, queue->now));
+		found = segment.batch_id == queue->batch_id && matches(queue, &segment);
 	}
 	MemoryContextSwitchTo(old);
 	EndSegmentScan(&scan);
@@ -135,13 +137,31 @@ has_any(const BatchQueue *queue, bool but_doubts)
 	return found;
 }
 
+static bool
+is_left(const BatchQueue *queue, const Segment *segment)
+{
+	return !(queue->moving && IsPausedApart(segment, queue->now));
+}
+
+static bool
+is_active(const BatchQueue *queue, const Segment *segment)
+{
+	return is_left(queue, segment) && SegmentState(segment, queue->now) != ACTION_IN_DOUBT;
+}
+
+static bool
+is_paused_apart(const BatchQueue *queue, const Segment *segment)
+{
+	return IsPausedApart(segment, queue->now);
+}
+
 /*
  * Whether nothing of the batch is left in the queue.
  */
 bool
 QueueIsEmpty(const BatchQueue *queue)
 {
-	return !has_any(queue, false);
+	return !has_any(queue, is_left);
 }
 
 /*
@@ -151,7 +171,17 @@ QueueIsEmpty(const BatchQueue *queue)
 bool
 QueueIsActive(const BatchQueue *queue)
 {
-	return has_any(queue, true);
+	return has_any(queue, is_active);
+}
+
+/*
+ * Whether anything of the batch waits for nothing but that the part that it is in is
+ * resumed.
+ */
+bool
+AnyPausedApart(const BatchQueue *queue)
+{
+	return has_any(queue, is_paused_apart);
 }
 
 /*
@@ -195,7 +225,9 @@ static void
 pace(QueueWalk *walk, const Segment *segment)
 {
 	Pacer *pacer = pacer_of(walk->pacers, segment);
-	bool retries = segment->was_claimed && segment->due_at != DT_NOEND;
+	const OptionalTime *start = &walk->pacers->start;
+	bool retries = segment->was_claimed && segment->due_at != DT_NOEND &&
+				   !(start->given && segment->due_at >= start->time);
 	int rows = SegmentRows(pacer->rate);
 	Segment pieces[SEGMENT_ACTIONS];
 	int count = 0;

@@ -28,21 +28,24 @@ typedef struct QueueCounts
 	int64 in_flight; /* a consumer holds them */
 	int64 in_doubt;  /* it is unknown whether they were executed */
 	int64 paused;    /* of those that wait, what is paused on its own */
+	int64 apart;     /* the same, and what has a pace of its own */
 } QueueCounts;
 
 /* The pace of what waits of a batch, and of parts of it that have rates of their own. */
 typedef struct Pacers
 {
 	Pacer batch;
-	Pacer *parts; /* by Segment.pace, of which the first is 1 */
-	int count;    /* of these */
-	bool all;     /* also what has no rate, and is due already or will be */
+	Pacer *parts;       /* by Segment.pace, of which the first is 1 */
+	int count;          /* of these */
+	bool all;           /* also what has no rate, and is due already or will be */
+	OptionalTime start; /* until when the batch was to wait before: no retry waits for that */
 } Pacers;
 
 extern bool IsPausedApart(const Segment *segment, TimestampTz now);
 extern QueueCounts CountQueue(const BatchQueue *queue);
 extern bool QueueIsEmpty(const BatchQueue *queue);
 extern bool QueueIsActive(const BatchQueue *queue);
+extern bool AnyPausedApart(const BatchQueue *queue);
 extern TimestampTz NextDueTimeOf(Pacers *pacers, const Segment *segment, int64 actions);
 extern int PieceRows(Pacers *pacers, const Segment *segment);
 extern void PaceQueue(const BatchQueue *queue, Pacers *pacers, bool wait);

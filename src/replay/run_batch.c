@@ -28,6 +28,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/table_access.h"
+#include "batch/batch_pace.h"
 #include "batch/batch_state.h"
 #include "batch/breaker.h"
 #include "batch/canary.h"
@@ -161,6 +162,7 @@ find_room(Runner *runner, const BatchRow *batch)
 	double rate;
 	double lead;
 	double room;
+	double in_time; /* the room before consumers are looked at */
 
 	read_query(runner, &query, batch);
 	rate = query.rate_value;
@@ -178,9 +180,20 @@ find_room(Runner *runner, const BatchRow *batch)
 
 		room = ahead < LEAD_SECONDS ? lead - floor(ahead * rate) : 0;
 	}
+	in_time = room;
 	if (room * LEAD_PARTS >= lead)
 		room =
 			Min(room, lead - (batch->replayed - CountFinished(runner->schema, runner->batch_id)));
+	/* What is paused, or has a rate of its own, keeps nothing else from going on. */
+	if (room * LEAD_PARTS < lead && in_time * LEAD_PARTS >= lead)
+	{
+		BatchQueue queue = QueueOfBatch(runner->schema, batch, now);
+		QueueCounts counts = CountQueue(&queue);
+
+		if (counts.apart > 0)
+			room = Min(in_time,
+					   lead - (counts.waiting + counts.in_flight + counts.in_doubt - counts.apart));
+	}
 	if (room * LEAD_PARTS < lead)
 		return 0;
 	return (int64) Min(Max(room, 1), PG_INT32_MAX);
@@ -329,10 +342,10 @@ replay_chunk(Runner *runner, BatchRow *batch)
 		}
 		else
 		{
-			int64 before = held.row.last_outbox_id;
+			BatchRow before = held.row;
 
 			UpdateBatch(&held, batch);
-			ApplyParts(&held, runner->schema, before, GetCurrentTimestamp());
+			ApplyParts(&held, runner->schema, &before, GetCurrentTimestamp());
 			(void) AdvanceCanary(&held, runner->schema, caller, GetCurrentTimestamp());
 		}
 		PopActiveSnapshot();
