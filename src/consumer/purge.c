@@ -13,7 +13,8 @@
  *
  * A purge also tidies up: what is left of cancelled batches is swept into
  * deliveries (batch_stop.c), the old rows of the tally become one for each batch
- * and ending, and the refused records of old batches go (refused.c).
+ * and ending, and the refused records of old batches go (refused.c), as do the names of
+ * many consumers of which nothing else is left (relay.c).
  */
 #include "postgres.h"
 
@@ -40,6 +41,7 @@
 #include "consumer/call.h"
 #include "consumer/purge_part.h"
 #include "queue/delivery.h"
+#include "queue/relay.h"
 #include "queue/tally.h"
 #include "replay/generations.h"
 
@@ -273,6 +275,9 @@ purge_all(Purge *purge, TimestampTz now, int *busy)
 	FoldOldTally(purge->schema, purge->before);
 	PurgeRefused(purge->schema, purge->before, purge->most);
 	purged += EmptyParts(purge->schema, purge->before, purge->fates, busy);
+	/* Not at each of many calls that purge some actions each. */
+	if (purged < purge->most)
+		PurgeRelays(purge->schema, purge->before);
 	SPI_finish();
 	MemoryContextSwitchTo(context);
 	return purged;

@@ -309,15 +309,19 @@ stands_still(const HelpedBatch *batch)
 static void
 help_on_untaken(Help *help)
 {
-	OptionalTime since = FindUntaken(help->schema, help->now);
+	Untaken untaken;
+	const char *options;
 
-	if (!since.given || since.time > help->now - UNTAKEN_AFTER)
+	FindUntaken(&untaken, help->schema, NULL, help->now);
+	if (!untaken.since.given || untaken.since.time > help->now - UNTAKEN_AFTER)
 		return;
+	options = RelayOptions(untaken.target);
 	PutHelp(
-		help, "relay", "acteon-relay --check",
+		help, "relay", psprintf("acteon-relay%s --check", options),
 		psprintf(
-			"Actions have been due since %s, and no relay claims them. This command, where the relay is to run, tells what it lacks; acteon-relay starts it.",
-			timestamptz_to_str(since.time)));
+			"Actions%s have been due since %s, and no relay claims them. This command, where the relay is to run, tells what it lacks; acteon-relay%s starts it.",
+			*options == '\0' ? "" : psprintf(" for target %s", untaken.target),
+			timestamptz_to_str(untaken.since.time), options));
 }
 
 /*

@@ -7,6 +7,14 @@
 
 #include "base/optional_time.h"
 
-extern OptionalTime FindUntaken(Oid schema, TimestampTz now);
+/* What no consumer takes. */
+typedef struct Untaken
+{
+	OptionalTime since;
+	char *target;
+} Untaken;
+
+extern void FindUntaken(Untaken *untaken, Oid schema, const char *target, TimestampTz now);
+extern const char *RelayOptions(const char *target);
 
 #endif /* ACTEON_UNTAKEN_H */

@@ -224,7 +224,8 @@ call(q{
 	SELECT public.acteon_replay_items(2, 'waiting');
 	SELECT public.acteon_replay_items(2, 'refused');
 	SELECT public.acteon_outbox_audit_tells('2026-01-01', '2026-01-02');
-	SELECT pg_catalog.array_agg(outbox_id) AS ids, pg_catalog.array_agg(lease_token) AS tokens FROM public.acteon_outbox_claim('c', 100) \gset
+	SELECT public.acteon_outbox_other_target('http://x', 'staging');
+	SELECT pg_catalog.array_agg(outbox_id) AS ids, pg_catalog.array_agg(lease_token) AS tokens FROM public.acteon_outbox_claim('c', 100, gateway => 'http://x') \gset
 	SELECT * FROM public.acteon_replay_limits;
 	SELECT public.acteon_outbox_extend(:'tokens', '1 min');
 	SELECT public.acteon_outbox_sleep(true);
