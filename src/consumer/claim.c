@@ -1195,12 +1195,12 @@ warn_of_gateway(const Claim *claim, Oid schema)
 	strlcpy(warned_target, target, sizeof(warned_target));
 	strlcpy(warned_gateway, gateway, sizeof(warned_gateway));
 	if (other != NULL)
-		ereport(
-			WARNING,
-			(errmsg("a consumer for target \"%s\" delivers to %s, where consumers for target "
-					"\"%s\" have delivered",
-					target, gateway, other),
-			 errhint("If it was started for the wrong target, stop it at once: what it delivers "
+		ereport(WARNING,
+				(errmsg("a consumer for target \"%s\" delivers to %s, where consumers for target "
+						"\"%s\" have delivered",
+						target, gateway, other),
+				 errhint(
+					 "If it was started for the wrong target, stop it at once: what it delivers "
 					 "counts as delivered to its own.")));
 }
 

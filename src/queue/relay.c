@@ -81,8 +81,7 @@ OtherTarget(Oid schema, const char *target, const text *gateway)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Oid types[] = {TEXTOID, TEXTOID};
-	Datum values[] = {PointerGetDatum(gateway),
-					  CStringGetTextDatum(NameOfTarget(target))};
+	Datum values[] = {PointerGetDatum(gateway), CStringGetTextDatum(NameOfTarget(target))};
 	char *sql = psprintf(FIND_OTHER_TARGET, quote_identifier(get_namespace_name(schema)));
 	char *other = NULL;
 

@@ -36,15 +36,18 @@
  * the extension's schema; the search path is pinned to pg_catalog.
  */
 #define FIND_UNTAKEN \
-	"SELECT min(s.due_at), " TARGET_OF("s") " FROM %1$s.acteon_dispatch_segment AS s" \
-	"	JOIN %1$s.acteon_replay_batch AS b ON b.id = s.batch_id" \
-	"	WHERE s.doubt_since IS NULL AND s.due_at <= $1 AND s.lease_token IS NULL" \
-	"		AND b.stopped IS NULL AND s.first_id > b.canary_last_id IS NOT TRUE" \
-	"		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS l" \
-	"			WHERE " TARGET_OF("l") " = " TARGET_OF("s") " AND " SEGMENT_IS_LEASED("l", "$1") ")" \
-	"		AND ($2 IS NULL OR " TARGET_OF("s") " = $2)" \
-	"		AND NOT ($3 AND s.target IS NULL) " \
-	"GROUP BY 2 ORDER BY 1 LIMIT 1"
+	"SELECT min(s.due_at), " TARGET_OF( \
+		"s") " FROM %1$s.acteon_dispatch_segment AS s" \
+			 "	JOIN %1$s.acteon_replay_batch AS b ON b.id = s.batch_id" \
+			 "	WHERE s.doubt_since IS NULL AND s.due_at <= $1 AND s.lease_token IS NULL" \
+			 "		AND b.stopped IS NULL AND s.first_id > b.canary_last_id IS NOT TRUE" \
+			 "		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS l" \
+			 "			WHERE " TARGET_OF("l") " = " TARGET_OF("s") " AND " SEGMENT_IS_LEASED( \
+				 "l", "$1") ")" \
+							"		AND ($2 IS NULL OR " TARGET_OF( \
+								"s") " = $2)" \
+									 "		AND NOT ($3 AND s.target IS NULL) " \
+									 "GROUP BY 2 ORDER BY 1 LIMIT 1"
 
 /*
  * Find an action that is due and that no consumer takes: for a target, or for any if it is

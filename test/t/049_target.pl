@@ -62,10 +62,10 @@ is($node->safe_psql('postgres', q{SELECT same || ' ' || effect || ' ' || other_e
 outbox_is_sound($node);
 
 # A relay for staging whose --target was forgotten.
-($status, $said) = run_relay($node, $staging, '--check');
+($status, $said) = run_relay($node, $staging, '--check', '--request-timeout', '5s');
 is($status, 1, '--check fails for a gateway that another target has');
 like($said, qr/relays for target staging have delivered to \S+, and this one is for target production/, '… and says so');
-($status, $said) = run_relay($node, $staging, '--check', '--target', 'staging');
+($status, $said) = run_relay($node, $staging, '--check', '--request-timeout', '5s', '--target', 'staging');
 is($status, 0, '… but not with its own target') || diag($said);
 like($said, qr/target: staging/, '… which it says');
 ($status, $said) = run_relay($node, $staging, '--drain');
