@@ -374,6 +374,13 @@ ROLLBACK;
 BEGIN;
 SELECT pg_temp.take('staging');
 SELECT statement, regexp_replace(why, 'since .*?, and', 'since …, and') AS why FROM acteon_replay_help() WHERE topic = 'relay';
+-- … nor what a relay had that has died, which only one for the same target looks up
+UPDATE acteon_dispatch_segment SET due_at = now() + interval '1 h' WHERE target IS NULL;
+SELECT count(*) AS none FROM acteon_replay_help() WHERE topic = 'relay';
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s', lease_token = 1, holder = 'dead', attempt = 1 WHERE target IS NULL;
+SELECT count(*) AS not_yet FROM acteon_replay_help() WHERE topic = 'relay';
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 min' WHERE target IS NULL;
+SELECT statement FROM acteon_replay_help() WHERE topic = 'relay';
 ROLLBACK;
 
 /*

@@ -31,15 +31,16 @@
 /*
  * Since when the action has been due at $1 that is due first, and its target, unless
  * something for that target is leased: for target $2, or for any if it is NULL.  With $3,
- * consumers sleep, which are taken for those of production.  What a stopped batch, a limit
- * or a canary holds back is not due, or is put out of the way by the next claim.  %1$s is
- * the extension's schema; the search path is pinned to pg_catalog.
+ * consumers sleep, which are taken for those of production.  A lease that has run out waits
+ * for a claim as well.  What a stopped batch, a limit or a canary holds back is not due, or is
+ * put out of the way by the next claim.  %1$s is the extension's schema; the search path is
+ * pinned to pg_catalog.
  */
 #define FIND_UNTAKEN \
 	"SELECT min(s.due_at), " TARGET_OF( \
 		"s") " FROM %1$s.acteon_dispatch_segment AS s" \
 			 "	JOIN %1$s.acteon_replay_batch AS b ON b.id = s.batch_id" \
-			 "	WHERE s.doubt_since IS NULL AND s.due_at <= $1 AND s.lease_token IS NULL" \
+			 "	WHERE s.doubt_since IS NULL AND s.due_at <= $1" \
 			 "		AND b.stopped IS NULL AND s.first_id > b.canary_last_id IS NOT TRUE" \
 			 "		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS l" \
 			 "			WHERE " TARGET_OF("l") " = " TARGET_OF("s") " AND " SEGMENT_IS_LEASED( \
