@@ -93,7 +93,7 @@ ALTER TABLE acteon_grants
 	ADD CONSTRAINT acteon_grants_may_patch_check
 		CHECK (NOT may_patch OR role OPERATOR(pg_catalog.=) ANY ('{admin,operator}'::text[]));
 
-COMMENT ON COLUMN acteon_grants.may_patch IS 'Whether an operator may also patch payloads while replaying them (the argument patch). An admin may in any case.';
+COMMENT ON COLUMN acteon_grants.may_patch IS 'Whether an operator may also patch payloads while replaying them (the arguments patch and patch_path). An admin may in any case.';
 COMMENT ON COLUMN acteon_dispatch_outbox.payload IS 'Payload as stored in the audit record, after the patch of the batch if it has one.';
 
 /*
@@ -305,11 +305,11 @@ ALTER TABLE acteon_replay_log
 	DROP CONSTRAINT acteon_replay_log_event_check,
 	ADD CONSTRAINT acteon_replay_log_event_check
 		CHECK (event OPERATOR(pg_catalog.=) ANY
-			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close,plan,await_approval,approve,notify_set,notify_drop,set_start,hand_over}'::text[]));
+			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close,plan,await_approval,approve,notify_set,notify_drop,set_start,hand_over,policy_set,policy_drop,policy,patch}'::text[]));
 
 COMMENT ON TABLE acteon_replay_log IS
-	'Log of control operations: one row for each pause, resume, cancel, change of rate, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit or of a notification, for each circuit breaker of a provider that closed, for each API key that was created or revoked, for each contradiction and failover that was detected, for each batch that was made by a plan or has to be approved, for each approval, and for each batch whose start was moved or that was handed over. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
-COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand), plan (a batch was made by a plan, whose digest the details have), await_approval (a batch was made that must be approved), approve, notify_set, notify_drop, set_start, hand_over. The details of pause, resume, cancel and set_rate name the part of the batch, if it was not all of it.';
+	'Log of control operations: one row for each pause, resume, cancel, change of rate, patch, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit or of a notification, for each circuit breaker of a provider that closed, for each API key that was created or revoked, for each contradiction and failover that was detected, for each batch that was made by a plan or has to be approved, for each approval, for each batch whose start was moved or that was handed over, and for policies that were set or dropped, and their decisions. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
+COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand), plan (a batch was made by a plan, whose digest the details have), await_approval (a batch was made that must be approved), approve, notify_set, notify_drop, set_start, hand_over, policy_set, policy_drop, policy (what a policy found out about a provider), patch (what waits of a batch was patched; the details have the patch and how many actions it changed). The details of pause, resume, cancel and set_rate name the part of the batch, if it was not all of it.';
 
 ALTER TABLE acteon_replay_installation
 	ADD COLUMN server text,
@@ -650,12 +650,19 @@ DROP FUNCTION acteon_role_of_1_0(name, oid);
 -- Behind all others: the library has them in this order.
 ALTER TABLE acteon_replay_batch
 	ADD COLUMN told text[]
-		CHECK (told OPERATOR(pg_catalog.<@) '{finished,cancelled,paused,canary,approval,interrupted,held}'::text[]);
+		CHECK (told OPERATOR(pg_catalog.<@) '{finished,cancelled,paused,canary,approval,interrupted,held}'::text[]),
+	ADD COLUMN probe_of text,
+	ADD COLUMN patches jsonb;
+
+-- Purges look at the probes.
+CREATE INDEX acteon_replay_batch_probe_idx ON acteon_replay_batch (id) WHERE probe_of IS NOT NULL;
 
 -- Claims look at the batches that are watched, which are few.
 CREATE INDEX acteon_replay_batch_told_idx ON acteon_replay_batch (id) WHERE told IS NOT NULL;
 
+COMMENT ON COLUMN acteon_replay_batch.patches IS 'Patches that acteon_replay_patch has applied to what waited, an array: merge patches, and objects with patch_path and patch_value. That of the replay itself is in query. NULL: none.';
 COMMENT ON COLUMN acteon_replay_batch.told IS 'The events that notifications were told and that still hold (acteon_replay_notify); NULL: there are no notifications, its end was told, or it is itself a notification.';
+COMMENT ON COLUMN acteon_replay_batch.probe_of IS 'Policy whose probe it is: acteon_outbox_purge deletes it when its action is gone. NULL: it is no probe.';
 COMMENT ON COLUMN acteon_replay_batch.session_role_oid IS 'OID of session_role, which follows ALTER ROLE ... RENAME; NULL for batches of version 1.0.';
 COMMENT ON COLUMN acteon_replay_batch.parts IS 'Parts that are steered on their own: an array of objects with tenant or provider, or the number of named action_ids; the state (paused, cancelled or running), or the rate and its number (pace); who has set it, when and why. The last one that an action belongs to holds. NULL: none.';
 COMMENT ON COLUMN acteon_replay_batch.owner_oid IS 'Role that the batch was handed over to, which steers it in place of requested_by; NULL: it was not handed over.';
@@ -839,6 +846,8 @@ CREATE FUNCTION acteon_replay(
 	expire_after interval DEFAULT NULL,
 	allow_ended boolean DEFAULT false,
 	target text DEFAULT 'production',
+	patch_path text DEFAULT NULL,
+	patch_value jsonb DEFAULT NULL,
 	from_time timestamptz DEFAULT NULL,
 	to_time timestamptz DEFAULT NULL,
 	OUT original_action_id text,
@@ -862,6 +871,8 @@ CREATE FUNCTION acteon_replay(
 	expire_after interval DEFAULT NULL,
 	allow_ended boolean DEFAULT false,
 	target text DEFAULT 'production',
+	patch_path text DEFAULT NULL,
+	patch_value jsonb DEFAULT NULL,
 	from_time timestamptz DEFAULT NULL,
 	to_time timestamptz DEFAULT NULL,
 	OUT original_action_id text,
@@ -872,7 +883,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_text'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text, boolean, text, jsonb, interval, boolean, text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text, boolean, text, jsonb, interval, boolean, text, text, jsonb, timestamptz, timestamptz) IS
 'Replays one action: reads its latest audit record, checks the caller''s grants, reconstructs the action and puts it into the outbox under a new id. The uuid form is equivalent to the lower-case text of the id.
 
 If the action has several records, the one with the latest dispatched_at is used, and an outcome rather than an intent with the same time. If that is the record of a step or of the end of a chain, the record of the chain''s start (chain_started) is used instead, because it contains what the client sent.
@@ -889,7 +900,7 @@ The checks are made in the order role, audit table, record, grant, payload. max_
 
 Arguments:
 action_id: the action''s id, as in the audit table
-reason, allow_redacted, allow_partial, dedup, provider_override, allow_unproven, on_doubt, patch, expire_after, allow_ended, target, from_time, to_time: as for acteon_replay_bulk
+reason, allow_redacted, allow_partial, dedup, provider_override, allow_unproven, on_doubt, patch, expire_after, allow_ended, target, patch_path, patch_value, from_time, to_time: as for acteon_replay_bulk
 
 Returns:
 original_action_id: the given id
@@ -898,7 +909,7 @@ success: true if this call made the replay
 error: why this call did not make the replay
 
 Errors: 42501 role or grant, 42P01 no audit table, P0002 no record, 55000 no payload, redacted payload, lost attachments, an intent, a record of the gateway''s own or one that cannot be read, an expired action, 22023 bad argument.';
-COMMENT ON FUNCTION acteon_replay(text, text, boolean, boolean, text, text, boolean, text, jsonb, interval, boolean, text, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION acteon_replay(text, text, boolean, boolean, text, text, boolean, text, jsonb, interval, boolean, text, text, jsonb, timestamptz, timestamptz) IS
 	'Replays one action whose id may be any string; otherwise the same as acteon_replay(uuid). An untyped literal selects this form.';
 
 CREATE FUNCTION acteon_replay_bulk(
@@ -948,6 +959,8 @@ CREATE FUNCTION acteon_replay_bulk(
 	expire_after interval DEFAULT NULL,
 	allow_ended boolean DEFAULT false,
 	target text DEFAULT 'production',
+	patch_path text DEFAULT NULL,
+	patch_value jsonb DEFAULT NULL,
 	plan text DEFAULT NULL,
 	OUT batch_id bigint,
 	OUT replayed integer,
@@ -959,7 +972,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_bulk'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, text) IS
+COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, text, jsonb, text) IS
 'Replays the actions whose audit records match every given filter, oldest first, in one transaction. At least one filter is required; from_time, to_time and lost => true each count as a filter, and so does an empty text, which finds only records with an empty text. exclude and exclude_ids do not. A NOTICE names ids of action_ids that have no record. If no record matches, a NOTICE for each text that no record was found with names up to three of the closest values that exist in records that the caller''s grants cover for reading; a bounded number of records is read for that.
 
 Arguments:
@@ -1009,6 +1022,8 @@ patch: a merge patch (RFC 7396) for the payloads: an object whose members replac
 expire_after: how old an action may be when it is sent, counted from the dispatched_at of its record: records that are older already are passed over, and what could only be sent later ends expired and is not sent. A day is 24 hours, a month 30 days
 allow_ended: disregard the actions'' own ends_at. Without it, an action is not sent at its ends_at or later, as with expire_after; an ends_at that had passed when the record was dispatched does not count
 target: where the actions are delivered to: only consumers of this target are handed them out (acteon-relay --target). Replays to one target are no replays for another. Targets other than production must be listed in acteon_replay.targets; their actions in doubt are held, whatever on_doubt is, because their gateways keep their records elsewhere
+patch_path: an SQL/JSON path to places of the payloads, which are given the value of patch_value: keys, elements ([*], [2], [last]), all levels (.**), and filters about @. What it does not find in a payload is not added. It takes the place of patch, and needs the same grants
+patch_value: the value for the places that patch_path finds; it may be the JSON null
 plan: replay exactly what a preview has shown: the plan that it returned. It contains the query, so no other argument is needed; if others are given, they must be those of the preview, except for the reason. If anything has changed since, the call is refused and says what; nothing is replayed then
 
 Returns:
@@ -1070,6 +1085,8 @@ CREATE FUNCTION acteon_replay_preview(
 	expire_after interval DEFAULT NULL,
 	allow_ended boolean DEFAULT false,
 	target text DEFAULT 'production',
+	patch_path text DEFAULT NULL,
+	patch_value jsonb DEFAULT NULL,
 	sample integer DEFAULT 5,
 	OUT section text,
 	OUT item text,
@@ -1080,7 +1097,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_preview'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 50;
 
-COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, integer) IS
+COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, text, jsonb, integer) IS
 'Shows what a replay with the same arguments would do, without doing it. It works in read-only transactions and on a standby, and waits for no locks of other replays. Records are judged by the same code as in a replay, so the counts are exact if nothing changes in between. Unlike a replay it does not require a filter, but shows that a replay is refused; max_records defaults to all records. Only tenants, providers and so on that the caller''s grants cover are named.
 
 Arguments:
@@ -1242,6 +1259,8 @@ CREATE PROCEDURE acteon_replay_all(
 	expire_after interval DEFAULT NULL,
 	allow_ended boolean DEFAULT false,
 	target text DEFAULT 'production',
+	patch_path text DEFAULT NULL,
+	patch_value jsonb DEFAULT NULL,
 	plan text DEFAULT NULL,
 	chunk integer DEFAULT 1000,
 	INOUT batch_id bigint DEFAULT NULL,
@@ -1251,7 +1270,7 @@ CREATE PROCEDURE acteon_replay_all(
 AS 'MODULE_PATHNAME', 'acteon_replay_all'
 LANGUAGE C;
 
-COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, text, integer, bigint, bigint, bigint, bigint) IS
+COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, text, jsonb, text, integer, bigint, bigint, bigint, bigint) IS
 'Replays all matching records, any number of them, in committed chunks, oldest first. It takes the arguments of acteon_replay_bulk; max_records defaults to all records. It cannot run inside a transaction block. A NOTICE reports the progress every five seconds. While the call waits for deliveries, it also reports how many actions are finished, and whether actions are due that no relay claims.
 
 If to_time is omitted or in the future, the time of the call is used, so that the call does not replay the records of its own replays. With a rate the call stays at most a minute ahead of the deliveries and waits for them, so that few actions have to be cancelled if the need arises, and a new rate takes effect with the next chunk; without a rate it enqueues everything at once. While the batch is paused the call waits; when the batch is cancelled the call ends. The cursor and the actions of a chunk are committed together, so if the call is interrupted, acteon_replay_continue can continue it. A call that finds only records that are passed over, because their actions already have a replay or took effect, leaves no batch behind, so a job that runs every five minutes does not fill the table. Memory use does not grow with the number of records, no transaction lasts longer than a chunk, and none is open while the call waits.
@@ -1417,7 +1436,7 @@ COMMENT ON FUNCTION acteon_outbox_redrive(bigint[], bigint, text, text, integer,
 	'Puts dead actions that match every given filter back into the queue, with all their attempts, up to max_actions; rate is in actions per second. Each is looked up in the audit table before it is sent, and is sent under a new id. Actions that have expired, those that have been replayed again and those of cancelled batches are skipped, and counted; those of a paused batch wait until it is resumed, which a NOTICE reports. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 COMMENT ON FUNCTION acteon_outbox_purge(interval, bigint, text) IS
-	'Deletes the outbox and delivery rows of actions that have been finished for longer than older_than; returns how many. A large outbox is kept in parts, and a part that is not in use any more is truncated once all its actions are old, except a few that stay: those that are not finished, and up to 1,000 that are younger. In the part in use, and in one with many unfinished actions, rows are deleted one by one, those of an action when all its replays are old, until max_actions are deleted, or up to 1,000 more. A part that another session uses, or that has changed since a transaction began that still has its snapshot, is left for the next purge, which a NOTICE reports. One purge runs at a time; another one does nothing and returns 0, with a NOTICE. A purged action counts as never replayed, so keep actions at least as long as the audit table keeps its records; its next replay gets an id that was not used before. Batches are kept, and so are actions in doubt. An older_than of less than 24 hours, the time for which the gateway remembers ids, raises a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
+	'Deletes the outbox and delivery rows of actions that have been finished for longer than older_than; returns how many. A large outbox is kept in parts, and a part that is not in use any more is truncated once all its actions are old, except a few that stay: those that are not finished, and up to 1,000 that are younger. In the part in use, and in one with many unfinished actions, rows are deleted one by one, those of an action when all its replays are old, until max_actions are deleted, or up to 1,000 more. A part that another session uses, or that has changed since a transaction began that still has its snapshot, is left for the next purge, which a NOTICE reports. One purge runs at a time; another one does nothing and returns 0, with a NOTICE. A purged action counts as never replayed, so keep actions at least as long as the audit table keeps its records; its next replay gets an id that was not used before. Batches are kept, except probes of policies, and so are actions in doubt. An older_than of less than 24 hours, the time for which the gateway remembers ids, raises a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 CREATE FUNCTION acteon_outbox_read_stats(
 	target text DEFAULT 'production',
@@ -1899,7 +1918,7 @@ COMMENT ON COLUMN acteon_replay_item.reason IS 'Why a record was refused, for pr
 COMMENT ON COLUMN acteon_replay_item.page_key IS 'For the next page, pass the last one as after_id: outbox_id, or of a refused record its number in the batch.';
 COMMENT ON COLUMN acteon_replay_item.expires_at IS 'When it expires, or did; NULL: never.';
 COMMENT ON COLUMN acteon_replay_item.paused IS 'Whether it waits because its batch is paused, or because it was paused on its own, alone or with its tenant or provider. NULL for refused records.';
-COMMENT ON COLUMN acteon_replay_item.patched IS 'Whether its payload was changed by the patch of its batch. False as well if the patch changed nothing in it; true if an earlier replay with the same patch had changed it.';
+COMMENT ON COLUMN acteon_replay_item.patched IS 'Whether its payload was changed by the patch of its batch, or by acteon_replay_patch. False as well if the patch changed nothing in it; true if an earlier replay with the same patch had changed it.';
 COMMENT ON COLUMN acteon_replay_item.target IS 'Where it is delivered to: production, or another target.';
 COMMENT ON COLUMN acteon_replay_item.relay IS 'Name of the consumer that has delivered it, or had it last; NULL: none had it, or it is unknown.';
 COMMENT ON COLUMN acteon_replay_item.gateway IS 'Address to which that consumer delivers; NULL: it does not tell.';
@@ -1954,7 +1973,7 @@ AS 'MODULE_PATHNAME', 'acteon_replay_lineage'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_lineage(text, text) IS
-	'Returns the whole chain of replays to which an action belongs, given any action of it: the original first, then each replay after its source, one row for each action: id, source (the action that it replays), generation, depth, batch, who started it, when, why, state (original, waiting, running, in_doubt, delivered, dead, cancelled, expired), the SHA-256 of the patch that changed its payload, if one did, and the target that it is delivered to. Besides the replays to production, those to the given target are shown, or, without one, those to all targets of acteon_replay.targets, and in any case those to the target of the action itself. The patch itself is in the batch''s query. The argument is text, because original ids can be any string: acteon_replay_lineage(new_action_id::text). Only actions that the caller''s grants cover are returned; no rows for an action that was never replayed. Does not need the audit table.';
+	'Returns the whole chain of replays to which an action belongs, given any action of it: the original first, then each replay after its source, one row for each action: id, source (the action that it replays), generation, depth, batch, who started it, when, why, state (original, waiting, running, in_doubt, delivered, dead, cancelled, expired), the SHA-256 of the patch that changed its payload, if one did, and the target that it is delivered to. Besides the replays to production, those to the given target are shown, or, without one, those to all targets of acteon_replay.targets, and in any case those to the target of the action itself. The patch itself is in the query of the batch, or in its patches. The argument is text, because original ids can be any string: acteon_replay_lineage(new_action_id::text). Only actions that the caller''s grants cover are returned; no rows for an action that was never replayed. Does not need the audit table.';
 
 /*
  * A second person
@@ -2149,6 +2168,294 @@ role: the role that it is handed over to
 reason: the reason, which is stored in the log
 
 Errors: P0002 no such batch, 42501 the caller may not steer it, or the other role has no grants for all of it, 42704 no such role, 55000 it is awaiting approval, 22023 bad argument.';
+
+/*
+ * Policies
+ */
+
+CREATE TABLE acteon_replay_policy (
+	name text COLLATE pg_catalog."C" PRIMARY KEY
+		CHECK (pg_catalog.octet_length(name) OPERATOR(pg_catalog.>=) 1 AND pg_catalog.octet_length(name) OPERATOR(pg_catalog.<=) 200),
+	role_oid acteon_role NOT NULL,
+	role_name name NOT NULL,
+	query jsonb NOT NULL,
+	rate numeric CHECK (rate OPERATOR(pg_catalog.>) 0::numeric),
+	canary text NOT NULL CHECK (canary OPERATOR(pg_catalog.=) ANY ('{auto,off}'::text[])),
+	quiet_from time,
+	quiet_to time,
+	time_zone text NOT NULL,
+	max_a_day integer CHECK (max_a_day OPERATOR(pg_catalog.>) 0),
+	probe_every interval NOT NULL,
+	max_age interval NOT NULL,
+	reason text,
+	set_at timestamptz NOT NULL,
+	last_run_at timestamptz,
+	look_at timestamptz,
+	day date,
+	day_actions integer NOT NULL DEFAULT 0,
+	disabled text,
+	error text,
+	retry_at timestamptz,
+	CONSTRAINT acteon_replay_policy_quiet_check
+		CHECK ((quiet_from IS NULL) OPERATOR(pg_catalog.=) (quiet_to IS NULL)
+			AND (quiet_from IS NULL OR quiet_from OPERATOR(pg_catalog.<>) quiet_to))
+);
+
+COMMENT ON TABLE acteon_replay_policy IS
+	'Policies, which acteon_replay_policy_run runs. The view acteon_replay_policies shows them.';
+COMMENT ON COLUMN acteon_replay_policy.name IS 'Name of the policy.';
+COMMENT ON COLUMN acteon_replay_policy.role_oid IS 'OID of the role that set it, as which it replays.';
+COMMENT ON COLUMN acteon_replay_policy.role_name IS 'Name that the role had then.';
+COMMENT ON COLUMN acteon_replay_policy.query IS 'Filters, in the wire form.';
+COMMENT ON COLUMN acteon_replay_policy.rate IS 'Actions per second and provider; NULL: no limit.';
+COMMENT ON COLUMN acteon_replay_policy.canary IS 'Whether the first batch after a recovery begins with a canary: auto or off.';
+COMMENT ON COLUMN acteon_replay_policy.quiet_from IS 'Beginning of the quiet hours, in the time zone; NULL: there are none.';
+COMMENT ON COLUMN acteon_replay_policy.quiet_to IS 'Their end, on the next day if it is earlier than the beginning.';
+COMMENT ON COLUMN acteon_replay_policy.time_zone IS 'Time zone of the quiet hours and of max_a_day.';
+COMMENT ON COLUMN acteon_replay_policy.max_a_day IS 'Actions that it replays on one day of the time zone; NULL: any number.';
+COMMENT ON COLUMN acteon_replay_policy.probe_every IS 'Time from one probe to the next one.';
+COMMENT ON COLUMN acteon_replay_policy.max_age IS 'Older records are not replayed.';
+COMMENT ON COLUMN acteon_replay_policy.reason IS 'Reason of its batches; NULL: they name the policy.';
+COMMENT ON COLUMN acteon_replay_policy.set_at IS 'When it was set.';
+COMMENT ON COLUMN acteon_replay_policy.last_run_at IS 'When acteon_replay_policy_run last looked at it.';
+COMMENT ON COLUMN acteon_replay_policy.look_at IS 'When to look next for what was lost; NULL: in the next run.';
+COMMENT ON COLUMN acteon_replay_policy.day IS 'The day to which day_actions refers.';
+COMMENT ON COLUMN acteon_replay_policy.day_actions IS 'Actions that it has replayed on that day, including those of earlier days that had not ended.';
+COMMENT ON COLUMN acteon_replay_policy.disabled IS 'Why it is disabled; NULL: it is not.';
+COMMENT ON COLUMN acteon_replay_policy.error IS 'Error of the last run; NULL: there was none.';
+COMMENT ON COLUMN acteon_replay_policy.retry_at IS 'When it is run again after an error.';
+
+CREATE TABLE acteon_replay_policy_provider (
+	policy text COLLATE pg_catalog."C",
+	provider text COLLATE pg_catalog."C",
+	state text NOT NULL CHECK (state OPERATOR(pg_catalog.=) ANY ('{idle,probing,replaying}'::text[])),
+	batch_id bigint,
+	is_probe boolean NOT NULL,
+	is_ours boolean NOT NULL,
+	failing_since timestamptz,
+	try_at timestamptz,
+	failures integer NOT NULL,
+	cursor text,
+	at_end boolean NOT NULL,
+	probed text[] NOT NULL,
+	floor_at timestamptz,
+	sweep_from timestamptz,
+	sweep_to timestamptz,
+	PRIMARY KEY (policy, provider)
+);
+
+COMMENT ON TABLE acteon_replay_policy_provider IS
+	'What policies do for providers: one row for each policy and each provider that has lost something since the policy was set.';
+COMMENT ON COLUMN acteon_replay_policy_provider.policy IS 'The policy, in acteon_replay_policy.';
+COMMENT ON COLUMN acteon_replay_policy_provider.provider IS 'Name of the provider.';
+COMMENT ON COLUMN acteon_replay_policy_provider.state IS 'idle, probing (it finds out whether the provider works) or replaying.';
+COMMENT ON COLUMN acteon_replay_policy_provider.batch_id IS 'Its batch, until that has ended.';
+COMMENT ON COLUMN acteon_replay_policy_provider.is_probe IS 'Whether that batch is a probe: a single action.';
+COMMENT ON COLUMN acteon_replay_policy_provider.is_ours IS 'Whether the policy itself has paused or cancelled that batch.';
+COMMENT ON COLUMN acteon_replay_policy_provider.failing_since IS 'When the first of the probes failed, or the last batch; NULL: the provider works, as far as is known.';
+COMMENT ON COLUMN acteon_replay_policy_provider.try_at IS 'When the next probe is due; NULL: at once.';
+COMMENT ON COLUMN acteon_replay_policy_provider.failures IS 'Batches in a row that failed, which determines the back-off.';
+COMMENT ON COLUMN acteon_replay_policy_provider.cursor IS 'Where the next batch continues; NULL: at the beginning.';
+COMMENT ON COLUMN acteon_replay_policy_provider.at_end IS 'Whether there is no next batch.';
+COMMENT ON COLUMN acteon_replay_policy_provider.probed IS 'Ids of failed probes, which are tried again.';
+COMMENT ON COLUMN acteon_replay_policy_provider.floor_at IS 'When a person has cancelled a batch of it: only later records are replayed.';
+COMMENT ON COLUMN acteon_replay_policy_provider.sweep_from IS 'Replays since the recovery have records from this time.';
+COMMENT ON COLUMN acteon_replay_policy_provider.sweep_to IS 'They have records up to this time, which is that of the recovery.';
+
+ALTER TABLE acteon_replay_policy ENABLE ROW LEVEL SECURITY;
+ALTER TABLE acteon_replay_policy_provider ENABLE ROW LEVEL SECURITY;
+CREATE POLICY acteon_replay_policy_backup ON acteon_replay_policy FOR SELECT TO pg_read_all_data USING (true);
+CREATE POLICY acteon_replay_policy_provider_backup ON acteon_replay_policy_provider FOR SELECT TO pg_read_all_data USING (true);
+SELECT pg_catalog.pg_extension_config_dump('acteon_replay_policy', '');
+SELECT pg_catalog.pg_extension_config_dump('acteon_replay_policy_provider', '');
+
+CREATE FUNCTION acteon_quiet_until(at timestamptz, quiet_from time, quiet_to time, time_zone text)
+RETURNS timestamptz
+AS 'MODULE_PATHNAME'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION acteon_quiet_until(timestamptz, time, time, text) IS
+	'Returns until when the quiet hours last, to the minute, if a time is within them, otherwise NULL. They begin when the clocks of the time zone show quiet_from, and end when they next show quiet_to. Of an hour that is shown twice, both times count; where the clocks skip quiet_from or quiet_to, the quiet hours begin or end at once. Error: 22023 unknown time zone.';
+
+CREATE FUNCTION acteon_replay_policy_set(
+	name text,
+	filters jsonb DEFAULT '{}',
+	rate numeric DEFAULT NULL,
+	canary acteon_canary DEFAULT 'auto',
+	quiet_from time DEFAULT NULL,
+	quiet_to time DEFAULT NULL,
+	time_zone text DEFAULT NULL,
+	max_a_day integer DEFAULT NULL,
+	probe_every interval DEFAULT '5 seconds',
+	max_age interval DEFAULT '1 day',
+	reason text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_policy_set(text, jsonb, numeric, acteon_canary, time, time, text, integer, interval, interval, text) IS
+'Sets a policy, in place of the one of this name, if there is one: what providers lose is replayed by itself as soon as they work again. acteon_replay_policy_run does that; pg_cron can call it every few seconds. It replays as the role that calls this function, with the grants that the role has then. Only this role, roles that inherit its privileges, and superusers can change the policy.
+
+When something that a provider lost can be replayed, the policy replays a single action as a probe, and another one after probe_every as long as these fail. When one takes effect, it replays the rest, oldest first, in batches of at most a minute and 1,000 records, one after the other. If more than half of a batch fails, or its circuit breaker (of 10 deliveries, unless filters has another breaker_window) pauses it, the policy cancels the batch and probes again, after 10 seconds at first, and at most 10 minutes.
+
+It waits while a batch of its own, or a part of it, is paused by a person, and leaves alone what a person has cancelled, a batch or a part: then it replays only records that are dispatched later. It does not steer a batch that was handed over.
+
+Arguments:
+name: name of the policy, 1 to 200 bytes
+filters: which actions, as for acteon_replay_bulk(jsonb); lost is always true. Not permitted are the keys that the policy determines itself: outcome, action_ids, to, limit, cursor, rate, start_at, canary and the like
+rate: actions per second, for each provider, at least 0.001. NULL: no limit
+canary: auto: the first batch after a recovery begins with a canary; off: it does not
+quiet_from, quiet_to: hours of the day in which nothing is replayed; batches are paused meanwhile. They may include midnight. Nothing begins in the last quarter of a minute before
+time_zone: time zone of the quiet hours and of max_a_day. NULL: that of the session
+max_a_day: how many actions it replays on one day, probes included. NULL: any number
+probe_every: how long after a probe the next one follows, if it failed, 1 second to 1 hour
+max_age: older records are not replayed, 1 minute to 366 days; after so much time without a successful probe it gives up, until there are new records
+reason: the reason of its batches, which is logged
+
+Errors: 42501 no grant as admin or operator, or the policy of another role, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_policy_drop(name text, reason text DEFAULT NULL)
+RETURNS void
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_policy_drop(text, text) IS
+	'Drops a policy. Its batches are not changed: what they have enqueued goes out, unless it is cancelled. Errors: P0002 no such policy, 42501 the policy of another role, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_policy_run(
+	name text DEFAULT NULL,
+	OUT policy text,
+	OUT provider text,
+	OUT batch_id bigint,
+	OUT what text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 10;
+
+COMMENT ON FUNCTION acteon_replay_policy_run(text) IS
+'Takes the steps of policies that are due, and returns what it found out or decided, which is logged as well; mostly that is no row. It waits for nothing, so it is called again and again, for example by pg_cron every 5 seconds. Runs of one policy exclude each other: a policy that another call is running is passed over.
+
+Only policies of the calling role, and of roles whose privileges it inherits, are run; those of all roles if a superuser calls. An error stops only the policy that raised it, for a minute; it is reported as a WARNING, and acteon_replay_policies shows it. A policy whose role was dropped is disabled.
+
+Arguments:
+name: which policy. NULL: all
+
+Errors: P0002 no such policy.';
+
+CREATE VIEW acteon_replay_policies WITH (security_barrier) AS
+	SELECT p.name, r.provider,
+		CASE
+			WHEN p.disabled IS NOT NULL THEN 'disabled'::text
+			WHEN p.error IS NOT NULL THEN 'error'::text
+			WHEN q.quiet_until IS NOT NULL THEN 'quiet'::text
+			WHEN p.day OPERATOR(pg_catalog.=) q.today AND p.day_actions OPERATOR(pg_catalog.>=) p.max_a_day THEN 'day limit'::text
+			WHEN b.state OPERATOR(pg_catalog.=) 'paused'::text AND b.stopped_by IS NOT NULL AND NOT r.is_ours THEN 'held'::text
+			WHEN b.paused OPERATOR(pg_catalog.>) 0 THEN 'held'::text
+			ELSE coalesce(r.state, 'idle'::text)
+		END AS state,
+		CASE
+			WHEN p.disabled IS NOT NULL THEN p.disabled
+			WHEN p.error IS NOT NULL THEN p.error
+			WHEN q.quiet_until IS NOT NULL THEN 'the end of the quiet hours'::text
+			WHEN p.day OPERATOR(pg_catalog.=) q.today AND p.day_actions OPERATOR(pg_catalog.>=) p.max_a_day THEN 'the next day'::text
+			WHEN b.state OPERATOR(pg_catalog.=) 'paused'::text AND b.stopped_by IS NOT NULL AND NOT r.is_ours
+				THEN pg_catalog.format('batch %s, which %s has paused'::text, b.id::text, b.stopped_by::text)
+			WHEN b.paused OPERATOR(pg_catalog.>) 0 THEN pg_catalog.format('batch %s, of which a part is paused'::text, b.id::text)
+			WHEN r.batch_id IS NOT NULL AND r.is_probe THEN pg_catalog.format('the result of a probe, batch %s'::text, r.batch_id::text)
+			WHEN r.batch_id IS NOT NULL THEN pg_catalog.format('the end of batch %s'::text, r.batch_id::text)
+			WHEN r.state OPERATOR(pg_catalog.=) 'probing'::text AND r.failing_since IS NOT NULL THEN 'the next probe, as the provider fails'::text
+			WHEN r.state OPERATOR(pg_catalog.=) 'probing'::text THEN 'the next probe'::text
+			WHEN r.state OPERATOR(pg_catalog.=) 'replaying'::text THEN 'the next run'::text
+			ELSE 'something to be lost'::text
+		END AS waits_for,
+		CASE
+			WHEN p.disabled IS NOT NULL THEN NULL
+			WHEN p.error IS NOT NULL THEN p.retry_at
+			WHEN q.quiet_until IS NOT NULL THEN q.quiet_until
+			WHEN p.day OPERATOR(pg_catalog.=) q.today AND p.day_actions OPERATOR(pg_catalog.>=) p.max_a_day
+				THEN pg_catalog.timezone(p.time_zone, (q.today OPERATOR(pg_catalog.+) 1)::timestamp)
+			WHEN r.batch_id IS NOT NULL THEN NULL
+			WHEN r.state OPERATOR(pg_catalog.=) 'probing'::text THEN r.try_at
+			WHEN r.state OPERATOR(pg_catalog.=) 'replaying'::text THEN NULL
+			ELSE p.look_at
+		END AS next_try,
+		p.last_run_at, r.batch_id, r.failing_since, p.role_name AS set_by, p.set_at,
+		p.query AS filters, p.rate, p.canary, p.quiet_from, p.quiet_to, p.time_zone,
+		CASE WHEN p.day OPERATOR(pg_catalog.=) q.today THEN p.day_actions ELSE 0 END AS replayed_today, p.max_a_day,
+		p.probe_every, p.max_age, p.reason
+	FROM acteon_replay_policy AS p
+		CROSS JOIN LATERAL (SELECT acteon_quiet_until(pg_catalog.now(), p.quiet_from, p.quiet_to, p.time_zone) AS quiet_until,
+			pg_catalog.timezone(p.time_zone, pg_catalog.now())::date AS today) AS q
+		LEFT JOIN acteon_replay_policy_provider AS r ON r.policy OPERATOR(pg_catalog.=) p.name
+		LEFT JOIN LATERAL acteon_replay_read_batches(r.batch_id) AS b ON r.batch_id IS NOT NULL
+	WHERE pg_catalog.pg_has_role(p.role_oid::oid, 'USAGE'::text);
+GRANT SELECT ON acteon_replay_policies TO PUBLIC;
+
+COMMENT ON VIEW acteon_replay_policies IS
+	'Policies, with a row for each provider that has lost something since. A role sees its own policies and those of roles whose privileges it inherits; superusers see all.';
+COMMENT ON COLUMN acteon_replay_policies.provider IS 'NULL: nothing has been lost yet.';
+COMMENT ON COLUMN acteon_replay_policies.state IS 'idle: nothing that was lost can be replayed; probing: it finds out whether the provider works, with one action at a time; replaying; held: a person has paused its batch, or a part of it, if the reader may see that; quiet: quiet hours; day limit: max_a_day is reached; error: the last run failed; disabled: its role was dropped.';
+COMMENT ON COLUMN acteon_replay_policies.waits_for IS 'What it waits for, or why it does nothing.';
+COMMENT ON COLUMN acteon_replay_policies.next_try IS 'When it can go on; NULL: when what it waits for happens, or in the next run.';
+COMMENT ON COLUMN acteon_replay_policies.last_run_at IS 'When acteon_replay_policy_run last looked at it; NULL: never. If this is long ago, nobody calls the function.';
+COMMENT ON COLUMN acteon_replay_policies.batch_id IS 'Its batch that has not ended.';
+COMMENT ON COLUMN acteon_replay_policies.failing_since IS 'Since when the provider has failed; NULL: it works, as far as is known.';
+COMMENT ON COLUMN acteon_replay_policies.name IS 'Name of the policy.';
+COMMENT ON COLUMN acteon_replay_policies.set_at IS 'When it was set.';
+COMMENT ON COLUMN acteon_replay_policies.filters IS 'Which actions, as for acteon_replay_bulk(jsonb).';
+COMMENT ON COLUMN acteon_replay_policies.rate IS 'Actions per second, for each provider; NULL: no limit.';
+COMMENT ON COLUMN acteon_replay_policies.canary IS 'Whether the first batch after a recovery begins with a canary: auto or off.';
+COMMENT ON COLUMN acteon_replay_policies.quiet_from IS 'Beginning of the quiet hours; NULL: there are none.';
+COMMENT ON COLUMN acteon_replay_policies.quiet_to IS 'Their end.';
+COMMENT ON COLUMN acteon_replay_policies.time_zone IS 'Time zone of the quiet hours and of max_a_day.';
+COMMENT ON COLUMN acteon_replay_policies.max_a_day IS 'Actions that it replays on one day at most; NULL: any number.';
+COMMENT ON COLUMN acteon_replay_policies.probe_every IS 'Time from one probe to the next one.';
+COMMENT ON COLUMN acteon_replay_policies.max_age IS 'Older records are not replayed.';
+COMMENT ON COLUMN acteon_replay_policies.reason IS 'Reason of its batches; NULL: they name the policy.';
+COMMENT ON COLUMN acteon_replay_policies.set_by IS 'Role that set it, by the name that it had then.';
+COMMENT ON COLUMN acteon_replay_policies.replayed_today IS 'Actions that it has replayed today, in its time zone, including those of yesterday that had not ended.';
+
+/*
+ * Another payload for what waits
+ */
+
+CREATE FUNCTION acteon_replay_patch(
+	batch_id bigint,
+	patch jsonb DEFAULT NULL,
+	patch_path text DEFAULT NULL,
+	patch_value jsonb DEFAULT NULL,
+	reason text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_ids text[] DEFAULT NULL,
+	OUT patched bigint,
+	OUT unchanged bigint,
+	OUT refused bigint,
+	OUT sent bigint,
+	OUT passed_over bigint)
+RETURNS record
+AS 'MODULE_PATHNAME', 'acteon_replay_patch'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_patch(bigint, jsonb, text, jsonb, text, text, text, text[]) IS
+'Patches payloads of actions of a batch that wait and were never handed out, all of them or those of a tenant, of a provider or with some ids. Each action that is patched is cancelled, and its copy with the new payload is enqueued in the same batch, as the next replay of the action and with the same due time; it expires when the original does, and what is paused on its own, or has a rate of its own, remains so. All of that is done in one transaction. So the batch counts it once more among replayed, and the original among cancelled. Consumers cannot claim actions of the batch meanwhile. While the canary of the batch is open, copies are held back like what is enqueued later.
+
+The caller needs an admin grant, or one with may_patch, for everything in the batch. Each call is logged in acteon_replay_log, with the patch and its SHA-256. A batch that acteon_replay_all has not enqueued completely, and one that was approved by a second person, cannot be patched.
+
+Arguments:
+batch_id: the batch
+patch, patch_path, patch_value: as for acteon_replay_bulk
+reason: the reason, which is stored in the log
+tenant, provider, action_ids: only these actions, as in acteon_replay_pause
+
+Returns:
+patched: actions that were patched
+unchanged: actions in which the patch changes nothing; they stay as they are
+refused: actions that stay as they are because their payload is encrypted, or cannot be read, or would be redacted or too large with the patch
+sent: actions that were handed out before and have not ended; they are not patched
+passed_over: actions that are not patched because they have expired, because they were, or are being, replayed again, or because others with the same fingerprint that are not patched would overtake them
+
+Errors: P0002 no such batch, 42501 no grant to patch all of it, 55000 the batch is cancelled, not completely enqueued, awaiting approval or approved, 22023 bad argument, 0A000 a path to something else than places.';
 
 /*
  * Comments on objects of version 1.0; doc/reference.md is made from them
@@ -2349,8 +2656,8 @@ BEGIN
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_other_target,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
-				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_pause,
-				acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
+				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_patch,acteon_replay_pause,
+				acteon_quiet_until,acteon_replay_policy_drop,acteon_replay_policy_run,acteon_replay_policy_set,acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
 				acteon_replay_resume,acteon_replay_run,acteon_replay_set_rate,acteon_replay_settle,acteon_replay_shadow,acteon_replay_shadow_counts,
 				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,
 				acteon_outcome_json,acteon_outcome_jsonb,acteon_outcome_le,acteon_outcome_lt,acteon_outcome_out,

@@ -8,6 +8,10 @@
 -- and its replays, the latest record.  certain => true would leave out what may
 -- have had an effect, such as a time-out.
 --
+-- This is for failures that are over soon.  policy.sql finds out when a provider works
+-- again, and replays then; use one of the two for the same actions, or what one has
+-- stopped is replayed by the other.
+--
 -- The windows overlap on purpose: what has been replayed is passed over, and a
 -- run that finds nothing else leaves no batch behind.  A replay that is lost again
 -- has a record of its own, which the next run picks, as a replay of the replay;

@@ -26,6 +26,8 @@
 #define REFUSED_TABLE "acteon_replay_refused"
 #define SECRET_TABLE "acteon_replay_secret"
 #define NOTIFY_TABLE "acteon_replay_notify"
+#define POLICY_TABLE "acteon_replay_policy"
+#define POLICY_PROVIDER_TABLE "acteon_replay_policy_provider"
 
 /* Rows of a segment at most; the increment of the outbox's sequence. */
 #define SEGMENT_ACTIONS 100
@@ -101,7 +103,9 @@ enum
 	Anum_batch_parts,
 	Anum_batch_owner_oid,
 	Anum_batch_told,
-	Natts_batch = Anum_batch_told
+	Anum_batch_probe_of,
+	Anum_batch_patches,
+	Natts_batch = Anum_batch_patches
 };
 
 enum

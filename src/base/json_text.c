@@ -14,12 +14,6 @@
 
 #include "base/json_text.h"
 
-/*
- * Levels of nesting for which there is stack enough in any session.  The gateway
- * itself reads no more than 128.
- */
-#define MAX_JSON_LEVELS 2000
-
 static void append_container(StringInfo json, const JsonbContainer *container);
 
 /*
@@ -274,28 +268,39 @@ AppendJsonb(StringInfo json, const Jsonb *value)
 }
 
 /*
- * Check that a container is not nested more deeply than the given number of
- * levels.
+ * How many levels of nesting a container has; those beyond most are not counted.
  */
-static void
-check_depth(const JsonbContainer *container, int levels)
+static int
+count_levels(const JsonbContainer *container, int most)
 {
 	int count = JsonContainerSize(container);
 	int entries = JsonContainerIsObject(container) ? 2 * count : count;
 	const char *base = (const char *) &container->children[entries];
 	uint32 offset = 0;
+	int below = 0;
 
-	if (levels == 0)
-		ereport(ERROR, (errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
-						errmsg("JSON is nested deeper than %d levels", MAX_JSON_LEVELS)));
-	for (int i = 0; i < entries; i++)
+	if (most == 0)
+		return 0;
+	for (int i = 0; i < entries && below < most; i++)
 	{
 		JEntry entry = container->children[i];
 
 		if (JBE_ISCONTAINER(entry))
-			check_depth((const JsonbContainer *) (base + INTALIGN(offset)), levels - 1);
+			below = Max(below, 1 + count_levels((const JsonbContainer *) (base + INTALIGN(offset)),
+												most - 1));
 		offset = entry_end(entry, offset);
 	}
+	return Max(below, 1);
+}
+
+/*
+ * How many levels of nesting a jsonb has: none, if it is a scalar.  If there are more than
+ * MAX_JSON_LEVELS, it does not say how many.
+ */
+int
+JsonbLevels(const Jsonb *value)
+{
+	return JB_ROOT_IS_SCALAR(value) ? 0 : count_levels(&value->root, MAX_JSON_LEVELS + 1);
 }
 
 /*
@@ -304,5 +309,7 @@ check_depth(const JsonbContainer *container, int levels)
 void
 CheckJsonbDepth(const Jsonb *value)
 {
-	check_depth(&value->root, MAX_JSON_LEVELS);
+	if (JsonbLevels(value) > MAX_JSON_LEVELS)
+		ereport(ERROR, (errcode(ERRCODE_STATEMENT_TOO_COMPLEX),
+						errmsg("JSON is nested deeper than %d levels", MAX_JSON_LEVELS)));
 }

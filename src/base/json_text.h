@@ -9,6 +9,12 @@
 #include "utils/jsonb.h"
 
 /*
+ * Levels of nesting for which there is stack enough in any session.  The gateway
+ * itself reads no more than 128.
+ */
+#define MAX_JSON_LEVELS 2000
+
+/*
  * appendBinaryStringInfo, without a call for the few bytes that most of JSON consists of.
  */
 static inline void
@@ -23,6 +29,7 @@ AppendBytes(StringInfo json, const char *bytes, int len)
 
 extern void AppendJsonString(StringInfo json, const char *text, int len);
 extern void AppendJsonb(StringInfo json, const Jsonb *value);
+extern int JsonbLevels(const Jsonb *value);
 extern void CheckJsonbDepth(const Jsonb *value);
 
 #endif /* ACTEON_JSON_TEXT_H */

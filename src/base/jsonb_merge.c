@@ -13,45 +13,38 @@
 #include "miscadmin.h"
 
 #include "base/jsonb_merge.h"
+#include "base/jsonb_parts.h"
 #include "base/jsonb_writer.h"
 
 /* The members of an object, of which one is the next. */
 typedef struct Members
 {
-	const JsonbContainer *object; /* NULL: there are none */
-	const char *data;             /* of its keys and values */
-	uint32 count;
-	uint32 at;
-	uint32 key_start; /* in data */
-	uint32 key_end;
-	uint32 value_start;
-	uint32 value_end;
+	JsonbReader keys;
+	JsonbReader values;
+	uint32 left; /* the next one among them */
+	JsonbPart key;
+	JsonbPart value;
 } Members;
 
 /* A member of the result. */
 typedef struct Member
 {
-	const char *key;
-	const char *value; /* copied, unless it is merged */
-	uint32 key_len;
-	uint32 value_len;
-	uint32 type;
+	JsonbPart key;
+	JsonbPart value;              /* copied, unless it is merged */
 	const JsonbContainer *patch;  /* to be merged; NULL: it is copied */
 	const JsonbContainer *target; /* with this one; NULL: with nothing */
 } Member;
 
 /*
- * Find the ends of the next member, whose beginnings are known.
+ * Read the next member, if there is one.
  */
 static void
-measure_member(Members *members)
+read_member(Members *members)
 {
-	if (members->at == members->count)
+	if (members->left == 0)
 		return;
-	members->key_end = members->key_start;
-	members->value_end = members->value_start;
-	JBE_ADVANCE_OFFSET(members->key_end, members->object->children[members->at]);
-	JBE_ADVANCE_OFFSET(members->value_end, members->object->children[members->count + members->at]);
+	ReadJsonbPart(&members->keys, &members->key);
+	ReadJsonbPart(&members->values, &members->value);
 }
 
 /*
@@ -60,27 +53,12 @@ measure_member(Members *members)
 static void
 begin_members(Members *members, const JsonbContainer *object)
 {
-	memset(members, 0, sizeof(*members));
-	if (object == NULL)
+	members->left = object == NULL ? 0 : JsonContainerSize(object);
+	if (members->left == 0)
 		return;
-	members->object = object;
-	members->count = JsonContainerSize(object);
-	members->data = (const char *) &object->children[2 * members->count];
-	if (members->count > 0)
-		members->value_start = getJsonbOffset(object, members->count);
-	measure_member(members);
-}
-
-/*
- * Go on to the next member.
- */
-static void
-advance(Members *members)
-{
-	members->key_start = members->key_end;
-	members->value_start = members->value_end;
-	members->at++;
-	measure_member(members);
+	BeginParts(&members->keys, object, 0);
+	BeginParts(&members->values, object, members->left);
+	read_member(members);
 }
 
 /*
@@ -89,28 +67,20 @@ advance(Members *members)
 static int
 compare_next(const Members *a, const Members *b)
 {
-	if (a->at == a->count || b->at == b->count)
-		return (a->at == a->count) - (b->at == b->count);
-	return CompareJsonKeys(a->data + a->key_start, a->key_end - a->key_start,
-						   b->data + b->key_start, b->key_end - b->key_start);
+	if (a->left == 0 || b->left == 0)
+		return (a->left == 0) - (b->left == 0);
+	return CompareJsonKeys(a->key.data, a->key.len, b->key.data, b->key.len);
 }
 
 /*
- * Read the next member, to be copied.  Its value is without the padding before it.
+ * Take the next member, to be copied.
  */
 static void
-read_member(const Members *members, Member *member)
+take_member(Members *members, Member *member)
 {
-	uint32 start = members->value_start;
-
-	member->key = members->data + members->key_start;
-	member->key_len = members->key_end - members->key_start;
-	member->type = members->object->children[members->count + members->at] & JENTRY_TYPEMASK;
-	if (member->type == JENTRY_ISCONTAINER || member->type == JENTRY_ISNUMERIC)
-		start = INTALIGN(start);
-	member->value = members->data + start;
-	member->value_len = members->value_end - start;
-	member->patch = member->target = NULL;
+	*member = (Member){members->key, members->value, NULL, NULL};
+	members->left--;
+	read_member(members);
 }
 
 /*
@@ -119,10 +89,9 @@ read_member(const Members *members, Member *member)
 static const JsonbContainer *
 object_of(const Member *member)
 {
-	const JsonbContainer *container = (const JsonbContainer *) member->value;
+	const JsonbContainer *container = PartContainer(&member->value);
 
-	return member->type == JENTRY_ISCONTAINER && JsonContainerIsObject(container) ? container
-																				  : NULL;
+	return container != NULL && JsonContainerIsObject(container) ? container : NULL;
 }
 
 /*
@@ -137,7 +106,7 @@ merge_members(Member *merged, const JsonbContainer *target, const JsonbContainer
 
 	begin_members(&from, target);
 	begin_members(&to, patch);
-	while (from.at < from.count || to.at < to.count)
+	while (from.left > 0 || to.left > 0)
 	{
 		int order = compare_next(&from, &to);
 		Member *member = &merged[count];
@@ -145,48 +114,19 @@ merge_members(Member *merged, const JsonbContainer *target, const JsonbContainer
 
 		if (order <= 0)
 		{
-			read_member(&from, member);
+			take_member(&from, member);
 			before = object_of(member);
-			advance(&from);
 		}
 		if (order >= 0)
 		{
-			read_member(&to, member);
+			take_member(&to, member);
 			member->patch = object_of(member);
 			member->target = before;
-			advance(&to);
 		}
-		if (order < 0 || member->type != JENTRY_ISNULL)
+		if (order < 0 || member->value.type != JENTRY_ISNULL)
 			count++;
 	}
 	return count;
-}
-
-/*
- * Append zeros up to where a container or a number may be.
- */
-static void
-pad(StringInfo out)
-{
-	while (out->len != INTALIGN(out->len))
-		appendStringInfoCharMacro(out, '\0');
-}
-
-/*
- * Write the entry of the index-th child of a container, which began at byte start and
- * ends where the output does.  The container's entries begin at byte entries, its data
- * at byte data.
- */
-static void
-write_entry(StringInfo out, uint32 type, int index, int start, int entries, int data)
-{
-	JEntry entry;
-
-	if (out->len - data > JENTRY_OFFLENMASK)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("patched payload is too large for jsonb")));
-	entry = MakeJsonEntry(type, index, out->len - start, out->len - data);
-	memcpy(out->data + entries + index * sizeof(JEntry), &entry, sizeof(JEntry));
 }
 
 /*
@@ -199,23 +139,17 @@ write_merged(StringInfo out, const JsonbContainer *target, const JsonbContainer 
 	Size room = JsonContainerSize(patch) + (target == NULL ? 0 : JsonContainerSize(target));
 	Member *members = palloc_extended(Max(room, 1) * sizeof(Member), MCXT_ALLOC_HUGE);
 	uint32 count = merge_members(members, target, patch);
-	uint32 header = count | JB_FOBJECT;
-	int entries, data;
+	JsonbFrame frame;
 
 	check_stack_depth();
 	CHECK_FOR_INTERRUPTS();
-	pad(out);
-	appendBinaryStringInfo(out, (char *) &header, sizeof(header));
-	entries = out->len;
-	enlargeStringInfo(out, 2 * count * sizeof(JEntry));
-	out->len += 2 * count * sizeof(JEntry);
-	data = out->len;
+	frame = BeginContainer(out, count | JB_FOBJECT, 2 * count);
 	for (uint32 i = 0; i < count; i++)
 	{
 		int start = out->len;
 
-		appendBinaryStringInfo(out, members[i].key, members[i].key_len);
-		write_entry(out, JENTRY_ISSTRING, i, start, entries, data);
+		AppendPart(out, &members[i].key);
+		EndPart(out, &frame, JENTRY_ISSTRING, i, start);
 	}
 	for (uint32 i = 0; i < count; i++)
 	{
@@ -225,12 +159,8 @@ write_merged(StringInfo out, const JsonbContainer *target, const JsonbContainer 
 		if (member->patch != NULL)
 			write_merged(out, member->target, member->patch);
 		else
-		{
-			if (member->type == JENTRY_ISCONTAINER || member->type == JENTRY_ISNUMERIC)
-				pad(out);
-			appendBinaryStringInfo(out, member->value, member->value_len);
-		}
-		write_entry(out, member->type, count + i, start, entries, data);
+			AppendPart(out, &member->value);
+		EndPart(out, &frame, member->value.type, count + i, start);
 	}
 	pfree(members);
 }

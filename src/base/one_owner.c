@@ -21,9 +21,10 @@
 #include "base/own_table.h"
 #include "base/partition.h"
 
-static const char *const whole[] = {BATCH_TABLE,   INSTALLATION_TABLE, SEGMENT_TABLE, TALLY_TABLE,
-									LOG_TABLE,     BEGUN_TABLE,        ACTION_TABLE,  LIMIT_TABLE,
-									REFUSED_TABLE, NOTIFY_TABLE};
+static const char *const whole[] = {BATCH_TABLE,  INSTALLATION_TABLE, SEGMENT_TABLE,
+									TALLY_TABLE,  LOG_TABLE,          BEGUN_TABLE,
+									ACTION_TABLE, LIMIT_TABLE,        REFUSED_TABLE,
+									NOTIFY_TABLE, POLICY_TABLE,       POLICY_PROVIDER_TABLE};
 static const char *const parted[] = {OUTBOX_TABLE, DELIVERY_TABLE};
 
 #define MAX_TABLES (lengthof(whole) + lengthof(parted) * PARTITIONS)

@@ -147,7 +147,8 @@ PaceAnew(HeldBatch *held, const BatchQueue *whole, TimestampTz start, bool all, 
 
 	queue.last_id = Min(queue.last_id, ReleasedId(&held->row));
 	if (rate > 0 && HasRamp(&held->row))
-		ramp = RampLeft(&held->row, CountFinished(queue.schema, held->row.id));
+		ramp = RampLeft(&held->row, CountFinished(queue.schema, held->row.id) -
+										CountCancelled(queue.schema, held->row.id));
 	BeginPace(&pacers.batch, start, rate, ramp);
 	begin_parts_anew(&pacers, &held->row, start);
 	PaceQueue(&queue, &pacers, wait);

@@ -691,6 +691,35 @@ SetTold(HeldBatch *held, bool is_watched, uint32 told)
 }
 
 /*
+ * Write that so many actions of a held batch were patched: each was cancelled, and a copy
+ * of it is in the outbox, up to this id.
+ */
+void
+NotePatch(HeldBatch *held, Jsonb *patch, int64 actions, int64 last_outbox_id)
+{
+	bool none;
+	Datum earlier = FoundColumn(&held->finder, Anum_batch_patches, &none);
+	JsonbParseState *state = NULL;
+	JsonbValue element;
+	Jsonb *added;
+	Changes changes = {0};
+
+	element.type = jbvBinary;
+	element.val.binary.data = &patch->root;
+	element.val.binary.len = VARSIZE(patch) - VARHDRSZ;
+	pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+	pushJsonbValue(&state, WJB_ELEM, &element);
+	added = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY, NULL));
+	if (!none)
+		added = DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, earlier, JsonbPGetDatum(added)));
+	set(&changes, Anum_batch_replayed, true, Int64GetDatum(held->row.replayed + actions));
+	set(&changes, Anum_batch_last_outbox_id, true,
+		Int64GetDatum(Max(held->row.last_outbox_id, last_outbox_id)));
+	set(&changes, Anum_batch_patches, true, JsonbPGetDatum(added));
+	change(held, &changes);
+}
+
+/*
  * Write down when the next action of a batch that is held would be due.
  */
 void

@@ -103,6 +103,7 @@ extern int64 ReleasedId(const BatchRow *batch);
 extern void SetCanary(HeldBatch *held, const CanaryState *canary);
 extern void ReadWatchedRow(TableReader *row, BatchRow *batch);
 extern void SetTold(HeldBatch *held, bool is_watched, uint32 told);
+extern void NotePatch(HeldBatch *held, Jsonb *patch, int64 actions, int64 last_outbox_id);
 extern void SetPacedUntil(HeldBatch *held, const OptionalTime *until);
 extern void SetStartAt(HeldBatch *held, const OptionalTime *start_at);
 extern void SetOwner(HeldBatch *held, Oid owner);

@@ -23,6 +23,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/identity.h"
+#include "base/jsonb_build.h"
 #include "base/numbers.h"
 #include "base/rfc3339.h"
 #include "base/table_access.h"
@@ -124,6 +125,15 @@ AddIntervalDetail(LogDetails *details, const char *name, Interval *value)
 		EncodeInterval(&parts, INTSTYLE_POSTGRES, text);
 	}
 	AddTextDetail(details, name, pstrdup(text));
+}
+
+/*
+ * Add JSON.
+ */
+void
+AddJsonbDetail(LogDetails *details, const char *name, Jsonb *value)
+{
+	PushJsonb(&details->state, name, value);
 }
 
 /*

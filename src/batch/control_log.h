@@ -23,6 +23,7 @@ extern void AddNumericDetail(LogDetails *details, const char *name, Numeric valu
 extern void AddTextDetail(LogDetails *details, const char *name, const char *value);
 extern void AddTimeDetail(LogDetails *details, const char *name, const OptionalTime *value);
 extern void AddIntervalDetail(LogDetails *details, const char *name, Interval *value);
+extern void AddJsonbDetail(LogDetails *details, const char *name, Jsonb *value);
 extern Jsonb *EndDetails(LogDetails *details);
 extern void LogControl(Oid schema, Oid role, const char *event, int64 batch_id, const char *reason,
 					   Jsonb *details);

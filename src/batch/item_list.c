@@ -15,6 +15,7 @@
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -24,7 +25,7 @@
 #include "base/target.h"
 #include "base/text.h"
 #include "batch/batch_list.h"
-#include "query/patch_hash.h"
+#include "query/patch.h"
 #include "queue/action_state.h"
 #include "queue/batch_flags.h"
 #include "queue/effect.h"
@@ -51,7 +52,7 @@ enum
 	ITEMS_FROM_TIME, /* $7 */
 	ITEMS_TO_TIME,   /* $8: exclusive */
 	ITEMS_EFFECT,    /* $9 */
-	ITEMS_PATCH,     /* $10: label of what the batch's patch has changed; NULL: it has none */
+	ITEMS_PATCHES,   /* $10: labels of what the batch's patches have changed; NULL: it has none */
 	NUM_ITEMS_PARAMETERS
 };
 
@@ -88,7 +89,8 @@ static const ItemFilter filters[] = {
 	"	CASE WHEN i.state = " SQL_WAITING " AND isfinite(s.due_at) THEN s.due_at END," \
 	"	d.finished_at, d.outcome::jsonb, d.error, d.effect, i.resend," \
 	"	coalesce(d.unproven, s.unproven, false), d.known_by, s.doubt, s.held, NULL::text, o.id," \
-	"	$10 IS NOT NULL AND coalesce(o.labels ->> '" PATCH_LABEL "' = $10, false), o.expires_at," \
+	"	$10 IS NOT NULL AND coalesce(o.labels ->> '" PATCH_LABEL \
+	"' = ANY ($10), false), o.expires_at," \
 	"	i.state = " SQL_WAITING " AND (s.stopped = '" STOPPED_PAUSED "' OR " IS_PAUSED( \
 		"b") ") IS TRUE," \
 			 "	coalesce(o.target, '" PRODUCTION "'), r.name, r.gateway " \
@@ -252,8 +254,9 @@ check_effect(const text *effect)
 static SPIPlanPtr
 prepare(const ItemCall *call, const char *statement, const char *condition)
 {
-	Oid types[NUM_ITEMS_PARAMETERS] = {INT8OID, TIMESTAMPTZOID, INT8OID,        INT8OID, TEXTOID,
-									   TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID};
+	Oid types[NUM_ITEMS_PARAMETERS] = {INT8OID, TIMESTAMPTZOID, INT8OID,        INT8OID,
+									   TEXTOID, TEXTOID,        TIMESTAMPTZOID, TIMESTAMPTZOID,
+									   TEXTOID, TEXTARRAYOID};
 	char *sql = psprintf(statement, call->viewer.schema, condition);
 	SPIPlanPtr plan = SPI_prepare(sql, NUM_ITEMS_PARAMETERS, types);
 
@@ -263,16 +266,34 @@ prepare(const ItemCall *call, const char *statement, const char *condition)
 }
 
 /*
+ * Note the labels of the batch's patches, if it has any.
+ */
+static void
+note_patches(ItemCall *call, List *patches)
+{
+	Datum *labels = palloc((list_length(patches) + 1) * sizeof(Datum));
+	int count = 0;
+	ListCell *lc;
+
+	foreach (lc, patches)
+		labels[count++] = CStringGetTextDatum(PatchLabel(lfirst(lc)));
+	call->nulls[ITEMS_PATCHES] = count == 0 ? 'n' : ' ';
+	call->parameters[ITEMS_PATCHES] =
+		PointerGetDatum(construct_array(labels, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/*
  * The range of outbox ids in which the batch's actions are; false, if it has none.  Notes
- * the label of its patch, if it has one.
+ * the labels of its patches.
  */
 static bool
 read_range(ItemCall *call, int64 *from_id)
 {
 	Oid type = INT8OID;
 	bool isnull;
-	Datum patch;
-	char *sql = psprintf("SELECT first_outbox_id, last_outbox_id, query -> 'patch' "
+	Jsonb *query;
+	Datum patches;
+	char *sql = psprintf("SELECT first_outbox_id, last_outbox_id, query, patches "
 						 "FROM %s.acteon_replay_batch "
 						 "WHERE id = $1 AND first_outbox_id IS NOT NULL",
 						 call->viewer.schema);
@@ -286,10 +307,9 @@ read_range(ItemCall *call, int64 *from_id)
 		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	call->last_id =
 		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-	patch = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull);
-	call->nulls[ITEMS_PATCH] = isnull ? 'n' : ' ';
-	if (!isnull)
-		call->parameters[ITEMS_PATCH] = CStringGetTextDatum(PatchLabel(DatumGetJsonbP(patch)));
+	query = DatumGetJsonbP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull));
+	patches = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4, &isnull);
+	note_patches(call, StoredPatches(query, isnull ? NULL : DatumGetJsonbP(patches)));
 	return true;
 }
 
@@ -499,7 +519,7 @@ acteon_replay_items(PG_FUNCTION_ARGS)
 		ReportUnknownBatch(batch_id);
 	call.context =
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay items", ALLOCSET_DEFAULT_SIZES);
-	call.nulls[ITEMS_PATCH] = 'n';
+	call.nulls[ITEMS_PATCHES] = 'n';
 	call.parameters[ITEMS_BATCH_ID] = Int64GetDatum(batch_id);
 	call.parameters[ITEMS_NOW] = TimestampTzGetDatum(GetCurrentTimestamp());
 	if (wanted->name != NULL && strcmp(wanted->name, STATE_REFUSED) == 0)

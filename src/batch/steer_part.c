@@ -332,6 +332,19 @@ note_part(ControlCall *call, const PartFilter *filter, BatchStop stop, int pace,
 }
 
 /*
+ * Add to what is logged of a call which part it was about.
+ */
+void
+AddPartDetails(LogDetails *details, const PartFilter *part)
+{
+	AddTextDetail(details, "tenant", part->tenant == NULL ? NULL : text_to_cstring(part->tenant));
+	AddTextDetail(details, "provider",
+				  part->provider == NULL ? NULL : text_to_cstring(part->provider));
+	if (part->action_ids.given)
+		AddNumberDetail(details, "action_ids", part->action_ids.count);
+}
+
+/*
  * Write down in the log what was done with a part, and tell the caller how many actions
  * it was about.
  */
@@ -343,11 +356,7 @@ log_part(const PartChange *change, const PartFilter *part, const char *event, co
 	LogDetails details;
 
 	BeginDetails(&details);
-	AddTextDetail(&details, "tenant", part->tenant == NULL ? NULL : text_to_cstring(part->tenant));
-	AddTextDetail(&details, "provider",
-				  part->provider == NULL ? NULL : text_to_cstring(part->provider));
-	if (part->action_ids.given)
-		AddNumberDetail(&details, "action_ids", part->action_ids.count);
+	AddPartDetails(&details, part);
 	if (change->pace != NO_PACE)
 		AddNumericDetail(&details, "to", rate);
 	AddNumberDetail(&details, "waiting", change->waiting);

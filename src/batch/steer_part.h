@@ -5,10 +5,12 @@
 #ifndef ACTEON_STEER_PART_H
 #define ACTEON_STEER_PART_H
 
+#include "batch/control_log.h"
 #include "batch/may_steer.h"
 #include "queue/part.h"
 
 extern bool ReadPart(PartFilter *part, FunctionCallInfo fcinfo, int argument);
+extern void AddPartDetails(LogDetails *details, const PartFilter *part);
 extern void PausePart(ControlCall *call, const PartFilter *part);
 extern void ResumePart(ControlCall *call, const PartFilter *part);
 extern void ResumeAllParts(ControlCall *call);

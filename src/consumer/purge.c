@@ -13,8 +13,9 @@
  *
  * A purge also tidies up: what is left of cancelled batches is swept into
  * deliveries (batch_stop.c), the old rows of the tally become one for each batch
- * and ending, and the refused records of old batches go (refused.c), as do the names of
- * many consumers of which nothing else is left (relay.c).
+ * and ending, the refused records of old batches go (refused.c), and so do probes
+ * whose action is gone (probes.c), and the names of many consumers of which nothing else
+ * is left (relay.c).
  */
 #include "postgres.h"
 
@@ -36,6 +37,7 @@
 #include "base/catalog.h"
 #include "batch/batch_stop.h"
 #include "batch/control_log.h"
+#include "batch/probes.h"
 #include "batch/reason.h"
 #include "batch/refused.h"
 #include "consumer/call.h"
@@ -275,6 +277,7 @@ purge_all(Purge *purge, TimestampTz now, int *busy)
 	FoldOldTally(purge->schema, purge->before);
 	PurgeRefused(purge->schema, purge->before, purge->most);
 	purged += EmptyParts(purge->schema, purge->before, purge->fates, busy);
+	PurgeProbes(purge->schema, purge->before, purge->most);
 	/* Not at each of many calls that purge some actions each. */
 	if (purged < purge->most)
 		PurgeRelays(purge->schema, purge->before);

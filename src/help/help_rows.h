@@ -6,7 +6,6 @@
 #define ACTEON_HELP_ROWS_H
 
 #include "datatype/timestamp.h"
-
 #include "funcapi.h"
 
 #include "access/grants.h"

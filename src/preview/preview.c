@@ -86,9 +86,9 @@ keep_payloads(PreviewSample *sample, const ReplayQuery *query, const AuditRecord
 	Jsonb *after;
 
 	sample->before = sample->after = NULL;
-	if (query->patch == NULL)
+	if (query->change == NULL)
 		return;
-	(void) PatchPayload(record->payload, query->patch, query->allow_redacted, &before, &after);
+	(void) PatchPayload(record->payload, query->change, query->allow_redacted, &before, &after);
 	sample->is_patched = before != after;
 	if (VARSIZE(before) > SHOWN_PAYLOAD_BYTES || VARSIZE(after) > SHOWN_PAYLOAD_BYTES)
 		return;
@@ -149,7 +149,7 @@ count_replayable(Preview *preview, ReplayItem *item)
 	preview->replayable++;
 	preview->patched += item->is_patched;
 	preview->beware[BEWARE_REPLACED] += item->is_replaced;
-	if (query->allow_redacted && query->patch == NULL) /* then nobody has looked */
+	if (query->allow_redacted && query->change == NULL) /* then nobody has looked */
 		item->payload = InspectPayload(item->record->payload);
 	preview->beware[BEWARE_SEALED] += item->payload == PAYLOAD_SEALED;
 	preview->beware[BEWARE_REPLAYED] += item->has_earlier;

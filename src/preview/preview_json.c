@@ -13,7 +13,7 @@
 #include "base/jsonb_build.h"
 #include "batch/canary.h"
 #include "preview/preview.h"
-#include "query/patch_hash.h"
+#include "query/patch.h"
 
 static const char *const left_out_names[NUM_LEFT_OUT] = {
 	[LEFT_OUT_INTENT] = "intent", [LEFT_OUT_YOUNG] = "young",   [LEFT_OUT_FINISHED] = "finished",
@@ -234,12 +234,12 @@ push_causes(JsonbParseState **state, Preview *preview)
 static void
 push_patch(JsonbParseState **state, const Preview *preview)
 {
-	if (preview->query->patch == NULL)
+	if (preview->query->change == NULL)
 		return;
 	begin_object(state, "patch");
 	PushNumber(state, "changed", preview->patched);
 	PushNumber(state, "unchanged", preview->replayable - preview->patched);
-	PushString(state, "sha256", PatchHash(preview->query->patch));
+	PushString(state, "sha256", PatchHash(preview->query->change->written));
 	pushJsonbValue(state, WJB_END_OBJECT, NULL);
 }
 
@@ -279,7 +279,7 @@ push_samples(JsonbParseState **state, const Preview *preview)
 		PushString(state, "action_type", sample->action_type);
 		PushString(state, "outcome", sample->outcome);
 		PushTime(state, "dispatched_at", &sample->dispatched_at);
-		if (preview->query->patch != NULL)
+		if (preview->query->change != NULL)
 			push_payloads(state, sample);
 		pushJsonbValue(state, WJB_END_OBJECT, NULL);
 	}

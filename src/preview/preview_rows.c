@@ -16,7 +16,7 @@
 #include "base/message.h"
 #include "batch/canary.h"
 #include "preview/preview.h"
-#include "query/patch_hash.h"
+#include "query/patch.h"
 
 /* What to show of a reason: an item (NULL: its text), and what can be done. */
 typedef struct ReasonWords
@@ -373,11 +373,11 @@ put_causes(Sheet *sheet, Preview *preview)
 static void
 put_patch(Sheet *sheet, const Preview *preview)
 {
-	if (preview->query->patch == NULL)
+	if (preview->query->change == NULL)
 		return;
 	sheet->section = "patch";
 	put_row(sheet, "changes the payload", BLANK, preview->patched,
-			psprintf("sha256 %s", PatchHash(preview->query->patch)));
+			psprintf("sha256 %s", PatchHash(preview->query->change->written)));
 	put_row(sheet, "changes nothing", BLANK, preview->replayable - preview->patched,
 			"replayed as it is");
 }
@@ -426,7 +426,7 @@ put_samples(Sheet *sheet, const Preview *preview)
 		put_row(sheet, ClipForMessage(sample->action_id, strlen(sample->action_id)), BLANK, BLANK,
 				psprintf("%s %s %s %s %s", show_time(&sample->dispatched_at), sample->tenant,
 						 sample->provider, sample->action_type, sample->outcome));
-		if (preview->query->patch != NULL)
+		if (preview->query->change != NULL)
 			put_payloads(sheet, sample);
 	}
 	sheet->section = "query";

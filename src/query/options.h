@@ -78,7 +78,7 @@ typedef enum OptionKind
 	KIND_NUMBER, /* of any precision */
 	KIND_BATCH,  /* the number of a batch */
 	KIND_TEXTS,  /* a list of texts */
-	KIND_JSON,   /* any JSON but null */
+	KIND_JSON,   /* any JSON but null; with takes_null, null, too */
 	KIND_INTERVAL
 } OptionKind;
 
@@ -95,11 +95,14 @@ typedef enum OptionKind
 #define CALL_HTTP_BATCHES 0x100u  /* GET /v1/replay/batches */
 #define CALL_CAUSES 0x200u        /* acteon_replay_causes */
 #define CALL_HTTP_ITEMS 0x400u    /* GET /v1/replay/batches/{batch_id}/items */
+#define CALL_HTTP_CAUSES 0x800u   /* GET /v1/replay/causes */
 
 /* Those that take a filter; those of HTTP; those that take what a single replay does. */
 #define CALLS_MANY (CALL_BULK | CALL_PREVIEW | CALL_ALL | CALL_QUERY | CALL_HTTP_BULK)
 #define CALLS_HTTP \
-	(CALL_HTTP_SINGLE | CALL_HTTP_BULK | CALL_HTTP_STEERING | CALL_HTTP_BATCHES | CALL_HTTP_ITEMS)
+	(CALL_HTTP_SINGLE | CALL_HTTP_BULK | CALL_HTTP_STEERING | CALL_HTTP_BATCHES | \
+	 CALL_HTTP_ITEMS | CALL_HTTP_CAUSES)
+#define CALLS_CAUSES (CALL_CAUSES | CALL_HTTP_CAUSES)
 #define CALLS_REPLAY (CALLS_MANY | CALL_SINGLE | CALL_HTTP_SINGLE)
 
 /*
@@ -132,6 +135,7 @@ typedef struct ReplayOption
 	 * such option.  One that only leaves records out is none.
 	 */
 	bool is_filter;
+	bool takes_null;       /* KIND_JSON: null is a value like others */
 	bool is_list;          /* over HTTP it may be given several times */
 	bool is_condition;     /* each record meets it or not, by itself: exclude takes it */
 	bool not_empty;        /* the empty text, or list, is refused */

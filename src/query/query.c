@@ -280,24 +280,46 @@ check_signature(ReplayQuery *query)
 }
 
 /*
- * Check the patch.  What is no object would replace each payload as a whole, a JSON Patch
- * (RFC 6902), which is an array, among it.  One that is nested too deep could not be
- * handed out.
+ * Whether a jsonb is the JSON null.
+ */
+static bool
+is_json_null(Jsonb *json)
+{
+	JsonbValue value;
+
+	return JsonbExtractScalar(&json->root, &value) && value.type == jbvNull;
+}
+
+/*
+ * Read the patch, unless that is done.
  */
 static void
-check_patch(const ReplayQuery *query)
+check_patch(ReplayQuery *query)
 {
-	if (query->patch == NULL)
+	const char *path = OptionName(query, OPTION_PATCH_PATH);
+	const char *value = OptionName(query, OPTION_PATCH_VALUE);
+
+	/* In the wire form, a null without a path is that of a client that writes all keys. */
+	if (query->wire_form && query->patch_path == NULL && query->patch_value != NULL &&
+		is_json_null(query->patch_value))
+		query->patch_value = NULL;
+	if ((query->patch_path == NULL) != (query->patch_value == NULL))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						query->patch_path == NULL ? errmsg("%s needs %s", value, path)
+												  : errmsg("%s needs %s", path, value),
+						errhint("%s selects places of the payloads, and %s is the value for them.",
+								path, value)));
+	if (query->patch != NULL && query->patch_path != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s cannot be combined with %s", OptionName(query, OPTION_PATCH), path),
+				 errhint("A replay has one patch. Leave one of the two out.")));
+	if (query->change != NULL)
 		return;
-	if (JB_ROOT_IS_OBJECT(query->patch) && JB_ROOT_COUNT(query->patch) > 0)
-	{
-		CheckJsonbDepth(query->patch);
-		return;
-	}
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("patch must be a JSON object with at least one member"),
-					errhint("It is a merge patch (RFC 7396), such as %s.",
-							ReplayOptions[OPTION_PATCH].example)));
+	if (query->patch != NULL)
+		query->change = ReadMergePatch(query->patch);
+	else if (query->patch_path != NULL)
+		query->change = ReadPlacePatch(path, query->patch_path, query->patch_value);
 }
 
 /*
@@ -487,7 +509,7 @@ append_condition(StringInfo text, const ReplayQuery *query, OptionId id)
 		if (list->given)
 			appendStringInfo(text, "%s=%d:%s;", option->key, list->count, list->digest);
 	}
-	else if (option->kind == KIND_JSON && id != OPTION_PATCH) /* which decides nothing */
+	else if (option->kind == KIND_JSON && (option->is_condition || id == OPTION_EXCLUDE))
 	{
 		Jsonb *json = *(Jsonb *const *) field;
 
@@ -601,15 +623,12 @@ check_times(const ReplayQuery *query)
 static void
 check_patterns(ReplayQuery *query)
 {
-	JsonbValue payload;
-
 	if (query->error_like != NULL)
 		CheckLikePattern(OptionName(query, OPTION_ERROR_LIKE), query->error_like);
 	if (query->payload_path != NULL && query->path == (Datum) 0)
 		query->path = ReadJsonPath(OptionName(query, OPTION_PAYLOAD_PATH), query->payload_path);
 	/* As a key of a query in the wire form it would count as none. */
-	if (query->payload != NULL && JsonbExtractScalar(&query->payload->root, &payload) &&
-		payload.type == jbvNull)
+	if (query->payload != NULL && is_json_null(query->payload))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("%s must not be the JSON null", OptionName(query, OPTION_PAYLOAD)),
 						errhint("payload_path => '$ ? (@ == null)' finds it.")));

@@ -14,6 +14,7 @@
 #include "base/error_signature.h"
 #include "base/optional_time.h"
 #include "query/options.h"
+#include "query/patch.h"
 #include "query/text_list.h"
 
 /* Outcomes that one filter names at most; the gateway has fewer. */
@@ -91,7 +92,10 @@ typedef struct ReplayQuery
 	bool allow_ended;         /* disregard what actions say of their end */
 	TimestampTz checked_at;   /* when the query was checked: what has expired then is not wanted */
 	char *target;             /* name of where the actions go; see TargetOf */
-	char *plan;               /* that says what to replay; see replay/plan.c */
+	char *patch_path;         /* or a value for these places of payloads; NULL: none */
+	Jsonb *patch_value;
+	Patch *change; /* what these three say; NULL: nothing; see CheckReplayQuery */
+	char *plan;    /* that says what to replay; see replay/plan.c */
 } ReplayQuery;
 
 /* Whether the caller gave a value for an option. */

@@ -166,7 +166,7 @@ write_interval(const Interval *interval)
 }
 
 /*
- * Set the field of an option.  A JSON null counts as no key.
+ * Set the field of an option.  A JSON null counts as no key, unless it is a value.
  */
 static void
 read_key(ReplayQuery *query, OptionId id, const JsonbValue *value)
@@ -174,7 +174,7 @@ read_key(ReplayQuery *query, OptionId id, const JsonbValue *value)
 	const ReplayOption *option = &ReplayOptions[id];
 	void *field = OptionField(query, id);
 
-	if (value->type == jbvNull)
+	if (value->type == jbvNull && !option->takes_null)
 		return;
 	NOTE_GIVEN(query, id);
 	switch (option->kind)

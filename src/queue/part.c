@@ -65,17 +65,25 @@ has_text(TupleTableSlot *row, AttrNumber column, const text *wanted)
 }
 
 /*
+ * Whether a row of the outbox is of an action that is meant.
+ */
+bool
+IsInPart(const PartFilter *filter, TupleTableSlot *row)
+{
+	return has_text(row, Anum_outbox_tenant, filter->tenant) &&
+		   has_text(row, Anum_outbox_provider, filter->provider) &&
+		   (!filter->action_ids.given || is_named(&filter->action_ids, row));
+}
+
+/*
  * Note whether an action is meant.
  */
 static void
 note_action(void *argument, int place, TupleTableSlot *row)
 {
 	PartWalk *walk = argument;
-	const PartFilter *filter = walk->filter;
 
-	if (walk->groups[place] == 0 && has_text(row, Anum_outbox_tenant, filter->tenant) &&
-		has_text(row, Anum_outbox_provider, filter->provider) &&
-		(!filter->action_ids.given || is_named(&filter->action_ids, row)))
+	if (walk->groups[place] == 0 && IsInPart(walk->filter, row))
 	{
 		walk->groups[place] = 1;
 		walk->meant++;

@@ -25,6 +25,7 @@ typedef bool (*ConcernsSegment)(void *argument, const Segment *segment);
  */
 typedef bool (*ChangeRun)(void *argument, Segment *run);
 
+extern bool IsInPart(const PartFilter *filter, TupleTableSlot *row);
 extern void ChangePart(const BatchQueue *queue, const PartFilter *filter, ConcernsSegment concerns,
 					   ChangeRun change, void *argument);
 

@@ -277,6 +277,35 @@ FindLease(SegmentTable *table, int64 token, Segment **segments, int *count, int 
 }
 
 /*
+ * The last outbox id in a lane that is of another batch than the given one; 0 if there is
+ * none.
+ */
+int64
+LastInLane(SegmentTable *table, int64 lane, int64 batch_id)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	IndexScanDesc scan = ActeonIndexBeginScan(table->rel, table->by_lane, snapshot, 1);
+	ScanKeyData key;
+	int64 last_id = 0;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(lane));
+	index_rescan(scan, &key, 1, NULL, 0);
+	while (index_getnext_slot(scan, ForwardScanDirection, table->found))
+	{
+		Segment other;
+
+		CHECK_FOR_INTERRUPTS();
+		read_segment(table, &other);
+		if (other.batch_id != batch_id)
+			last_id = Max(last_id, other.last_id);
+	}
+	ExecClearTuple(table->found);
+	index_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return last_id;
+}
+
+/*
  * Lock a lane against other claims until the transaction ends; returns false if
  * another transaction has locked it.  Lanes share a few locks, so that a claim
  * needs few.

@@ -165,6 +165,7 @@ extern void CloseSegments(SegmentTable *table);
 extern bool FindSegment(SegmentTable *table, int64 outbox_id, Segment *segment);
 extern void
 FindLease(SegmentTable *table, int64 token, Segment **segments, int *count, int *allocated);
+extern int64 LastInLane(SegmentTable *table, int64 lane, int64 batch_id);
 extern LaneState LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now);
 extern void BeginDueScan(SegmentScan *scan, SegmentTable *table, const text *target,
 						 const DuePlace *after, TimestampTz until);

@@ -257,7 +257,7 @@ JudgeRecord(Judge *judge, const AuditRecord *record, Effect *effect)
 {
 	if (!may_replay(judge, judge->purpose, record))
 		return REASON_NO_GRANT;
-	if (judge->query->patch != NULL && !may_replay(judge, GRANT_PATCH, record))
+	if (judge->query->change != NULL && !may_replay(judge, GRANT_PATCH, record))
 		return REASON_NO_PATCH_GRANT;
 	return JudgeColumns(judge->query, record, effect);
 }
@@ -272,7 +272,7 @@ JudgeContents(Judge *judge, const AuditRecord *record, PayloadKind *payload)
 {
 	if (HasExpired(judge->query, record))
 		return REASON_EXPIRED;
-	if (!judge->query->allow_redacted && judge->query->patch == NULL)
+	if (!judge->query->allow_redacted && judge->query->change == NULL)
 	{
 		*payload = InspectPayload(record->payload);
 		if (*payload == PAYLOAD_REDACTED)

@@ -66,6 +66,7 @@ typedef enum Reason
 typedef struct ReplayItem
 {
 	const AuditRecord *record;
+	const struct CopiedRow *copy; /* what it is a copy of; NULL: it is made of its record */
 	ItemStatus status;
 	Reason reason;
 	const char *error;   /* the reason in words, if it has failed */

@@ -106,6 +106,43 @@ fill_row(Outbox *outbox, TupleTableSlot *slot, const ReplayItem *item, const Act
 }
 
 /*
+ * The target of a row that is copied; NULL: production.
+ */
+const char *
+CopiedTarget(const CopiedRow *row)
+{
+	return row->nulls[Anum_outbox_target - 1]
+			   ? NULL
+			   : TextDatumGetCString(row->values[Anum_outbox_target - 1]);
+}
+
+/*
+ * Fill a slot with the row of an item that is a copy of another row, and say in which lane
+ * it is.  Returns the size of its payload and labels.
+ */
+static Size
+fill_copy(Outbox *outbox, TupleTableSlot *slot, ReplayItem *item)
+{
+	CopiedRow row = *item->copy;
+	bool has_fingerprint = !row.nulls[Anum_outbox_fingerprint - 1];
+
+	row.values[Anum_outbox_id - 1] = (Datum) 0; /* see insert_run */
+	row.values[Anum_outbox_batch_id - 1] = Int64GetDatum(OutboxBatchId(outbox));
+	row.values[Anum_outbox_created_at - 1] = TimestampTzGetDatum(outbox->created_at);
+	row.values[Anum_outbox_action_id - 1] = UUIDPGetDatum(&item->action_id);
+	row.values[Anum_outbox_generation - 1] = Int32GetDatum(item->generation);
+	FillSlot(&outbox->writer, slot, row.values, row.nulls, Natts_outbox);
+	item->in_lane = has_fingerprint;
+	item->lane = has_fingerprint
+					 ? ActionLane(item->record->tenant,
+								  DatumGetTextPP(row.values[Anum_outbox_fingerprint - 1]),
+								  CopiedTarget(&row))
+					 : 0;
+	return VARSIZE_ANY(DatumGetPointer(row.values[Anum_outbox_payload - 1])) +
+		   VARSIZE_ANY(DatumGetPointer(row.values[Anum_outbox_labels - 1]));
+}
+
+/*
  * Make the slots for the rows of so many items, a run at once, and for their ids.
  * They live as long as the outbox is open.
  */
@@ -269,10 +306,17 @@ prepare_run(Outbox *outbox, ReplayItem **items, int count, ReplayItem **rows, in
 	{
 		ReplayItem *item = items[done];
 		Datum payload = item->record->payload;
-		bool patched = patch_item(outbox, item, &payload);
+		bool patched;
 		Action action;
 
 		CHECK_FOR_INTERRUPTS();
+		if (item->copy != NULL)
+		{
+			bytes += fill_copy(outbox, outbox->slots[n], item);
+			rows[n++] = item;
+			continue;
+		}
+		patched = patch_item(outbox, item, &payload);
 		if (item->status == ITEM_FAILED)
 			continue;
 		if (!ReconstructAction(item->record, patched ? outbox->patch_label : NULL, &action))
@@ -456,6 +500,39 @@ complete_rows(Outbox *outbox, ReplayItem **items, int count)
 		ResetPerTupleExprContext(writer->estate);
 	}
 	ExecDropSingleTupleTableSlot(slot);
+}
+
+/*
+ * Enqueue copies of rows of the outbox, a segment's worth at most, with the ids and
+ * generations that their items have.  Nobody else may be about to use these: the caller has
+ * locked the rows that are copied.  Returns the segments that they make, which the caller
+ * inserts, and how many these are; they are valid until the next call.
+ */
+const Segment *
+EnqueueCopies(Outbox *outbox, ReplayItem **items, int count, int *made)
+{
+	ReplayItem *by_key[SEGMENT_ACTIONS];
+	int run;
+
+	Assert(count <= SEGMENT_ACTIONS);
+	outbox->segment_count = 0;
+	for (int done = 0; done < count; done += run)
+	{
+		OpenOutboxPart(outbox);
+		make_slots(outbox, count);
+		run = insert_run(outbox, items + done, count - done);
+		complete_rows(outbox, items + done, run);
+		ForgetInsertions(&outbox->writer, false);
+	}
+	memcpy(by_key, items, count * sizeof(ReplayItem *));
+	if (!claim_action_ids(outbox, by_key, count))
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("an action is being replayed by another session"),
+						errhint("Nothing was done. Try again.")));
+	ForgetInsertions(&outbox->ids, false);
+	*made = outbox->segment_count;
+	outbox->segment_count = 0;
+	return outbox->segments;
 }
 
 /* Items that are tried to be inserted. */

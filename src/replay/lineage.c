@@ -31,7 +31,7 @@
 #include "batch/batch_row.h"
 #include "queue/action_state.h"
 #include "queue/find_action.h"
-#include "query/patch_hash.h"
+#include "query/patch.h"
 #include "queue/outbox_row.h"
 
 /* Columns of the result. */
@@ -213,19 +213,24 @@ patch_hash(Walk *walk)
 {
 	bool isnull;
 	Jsonb *query = DatumGetJsonbP(FoundColumn(&walk->batches, Anum_batch_query, &isnull));
+	Datum patches = FoundColumn(&walk->batches, Anum_batch_patches, &isnull);
+	List *stored = StoredPatches(query, isnull ? NULL : DatumGetJsonbP(patches));
 	Jsonb *labels = DatumGetJsonbP(FoundColumn(&walk->actions.outbox, Anum_outbox_labels, &isnull));
-	JsonbValue patch, label;
-	char *hash;
+	JsonbValue label;
+	ListCell *lc;
 
-	if (getKeyJsonValueFromContainer(&query->root, "patch", strlen("patch"), &patch) == NULL ||
-		getKeyJsonValueFromContainer(&labels->root, PATCH_LABEL, strlen(PATCH_LABEL), &label) ==
-			NULL)
+	if (stored == NIL || getKeyJsonValueFromContainer(&labels->root, PATCH_LABEL,
+													  strlen(PATCH_LABEL), &label) == NULL)
 		return NULL;
-	hash = PatchHash(JsonbValueToJsonb(&patch));
-	return label.val.string.len == PATCH_LABEL_DIGITS &&
-				   memcmp(label.val.string.val, hash, PATCH_LABEL_DIGITS) == 0
-			   ? hash
-			   : NULL;
+	foreach (lc, stored)
+	{
+		char *hash = PatchHash(lfirst(lc));
+
+		if (label.val.string.len == PATCH_LABEL_DIGITS &&
+			memcmp(label.val.string.val, hash, PATCH_LABEL_DIGITS) == 0)
+			return hash;
+	}
+	return NULL;
 }
 
 /*

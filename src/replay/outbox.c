@@ -19,7 +19,7 @@
 #include "base/numbers.h"
 #include "base/partition.h"
 #include "batch/failover.h"
-#include "query/patch_hash.h"
+#include "query/patch.h"
 #include "queue/turn.h"
 #include "queue/wake.h"
 #include "replay/outbox_int.h"
@@ -65,9 +65,9 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 	outbox->target = TargetOf(query);
 	if (outbox->target != NULL)
 		outbox->target_text = cstring_to_text(outbox->target);
-	outbox->patch = query->patch;
-	if (query->patch != NULL)
-		outbox->patch_label = PatchLabel(query->patch);
+	outbox->patch = query->change;
+	if (query->change != NULL)
+		outbox->patch_label = PatchLabel(query->change->written);
 	outbox->allow_redacted = query->allow_redacted;
 	outbox->statement = GetActiveSnapshot();
 	outbox->segments_allocated = 16;

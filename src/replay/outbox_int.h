@@ -47,7 +47,7 @@ struct Outbox
 	const char *target;      /* where the actions go; NULL: production */
 	text *target_text;       /* the same */
 	text *provider_override; /* NULL: each record's own */
-	Jsonb *patch;            /* of payloads; NULL: none */
+	const Patch *patch;      /* of payloads; NULL: none */
 	char *patch_label;       /* of what it has changed */
 	bool allow_redacted;
 	Snapshot statement; /* what the caller can see */

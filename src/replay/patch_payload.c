@@ -12,6 +12,7 @@
 
 #include "base/json_text.h"
 #include "base/jsonb_merge.h"
+#include "base/jsonb_places.h"
 #include "replay/patch_payload.h"
 
 /* What the gateway accepts as the body of a request. */
@@ -42,25 +43,42 @@ is_too_large(Jsonb *payload)
 }
 
 /*
+ * Apply a patch to a payload.  Returns the result in the current memory context, perhaps
+ * one of the arguments; NULL if it is too large.
+ */
+static Jsonb *
+apply_patch(Jsonb *payload, const Patch *patch)
+{
+	const Jsonb *given = patch->merge != NULL ? patch->merge : patch->value;
+
+	if (VARSIZE(payload) >= HUGE_BYTES || VARSIZE(given) >= HUGE_BYTES)
+		return NULL;
+	if (patch->merge != NULL)
+		return MergePatch(payload, patch->merge);
+	return SetPlaces(payload, patch->places, patch->value, 2 * HUGE_BYTES);
+}
+
+/*
  * Patch a payload, which is fetched for that if it is toasted.  Returns the reason for
  * which its record is not replayed, or REASON_NONE.  *before is the payload, and *after
  * what it becomes: the same pointer if the patch changes nothing.  Both are in the current
  * memory context, or what they were.
  */
 Reason
-PatchPayload(Datum payload, Jsonb *patch, bool allow_redacted, Jsonb **before, Jsonb **after)
+PatchPayload(Datum payload, const Patch *patch, bool allow_redacted, Jsonb **before, Jsonb **after)
 {
+	Jsonb *changed;
+
 	*before = *after = DatumGetJsonbP(payload);
 	if (InspectPayload(JsonbPGetDatum(*before)) == PAYLOAD_SEALED)
 		return REASON_SEALED;
-	if (VARSIZE(*before) >= HUGE_BYTES || VARSIZE(patch) >= HUGE_BYTES)
+	changed = apply_patch(*before, patch);
+	if (changed == NULL)
 		return REASON_TOO_LARGE;
-	*after = MergePatch(*before, patch);
-	if (VARSIZE(*after) == VARSIZE(*before) && memcmp(*after, *before, VARSIZE(*before)) == 0)
-	{
-		pfree(*after);
-		*after = *before;
-	}
+	if (VARSIZE(changed) != VARSIZE(*before) || memcmp(changed, *before, VARSIZE(changed)) != 0)
+		*after = changed;
+	else if (changed != *before)
+		pfree(changed);
 	if (!allow_redacted && InspectPayload(JsonbPGetDatum(*after)) == PAYLOAD_REDACTED)
 		return REASON_REDACTED;
 	return *after != *before && is_too_large(*after) ? REASON_TOO_LARGE : REASON_NONE;

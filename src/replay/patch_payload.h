@@ -7,9 +7,10 @@
 
 #include "utils/jsonb.h"
 
+#include "query/patch.h"
 #include "replay/eligibility.h"
 
 extern Reason
-PatchPayload(Datum payload, Jsonb *patch, bool allow_redacted, Jsonb **before, Jsonb **after);
+PatchPayload(Datum payload, const Patch *patch, bool allow_redacted, Jsonb **before, Jsonb **after);
 
 #endif /* ACTEON_PATCH_PAYLOAD_H */

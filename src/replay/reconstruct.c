@@ -22,7 +22,7 @@
 #include "base/rfc3339.h"
 #include "base/settings.h"
 #include "batch/notification.h"
-#include "query/patch_hash.h"
+#include "query/patch.h"
 #include "queue/action_body.h"
 #include "replay/reconstruct.h"
 

@@ -102,7 +102,7 @@ OpenShowingCall(ReplayCall *call, Oid schema)
 void
 CheckMayPatch(const ReplayCall *call, const ReplayQuery *query)
 {
-	if (query->patch == NULL || GrantsMayPatch(call->grants))
+	if (query->change == NULL || GrantsMayPatch(call->grants))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

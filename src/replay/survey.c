@@ -39,14 +39,14 @@ forecast_patch(const ReplayQuery *query, ReplayItem *item)
 	Jsonb *before;
 	Jsonb *after;
 	Reason reason =
-		PatchPayload(item->record->payload, query->patch, query->allow_redacted, &before, &after);
+		PatchPayload(item->record->payload, query->change, query->allow_redacted, &before, &after);
 
 	if (reason != REASON_NONE)
 		SetReason(item, reason, query);
 	else
 	{
 		item->is_patched = before != after;
-		item->is_replaced = !JB_ROOT_IS_OBJECT(before);
+		item->is_replaced = query->change->merge != NULL && !JB_ROOT_IS_OBJECT(before);
 	}
 	if (after != before)
 		pfree(after);
@@ -76,7 +76,7 @@ judge_window(ReplayCall *call, const ReplayQuery *query, Look *look, ReplayItem 
 	{
 		CHECK_FOR_INTERRUPTS();
 		attempts += items[i].status != ITEM_PASSED_OVER;
-		if (query->patch != NULL && items[i].status == ITEM_PENDING)
+		if (query->change != NULL && items[i].status == ITEM_PENDING)
 			forecast_patch(query, &items[i]);
 	}
 	return attempts;

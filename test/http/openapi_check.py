@@ -266,10 +266,14 @@ def values_of(name, parameter):
     good, bad = [], []
     if "content" in parameter:
         good += [urllib.parse.quote(json.dumps(described_as(parameter)["example"]))]
-        bad += ["null", "", "%7B", "x", "7,8"]
+        (good if schema == {} else bad).append("null")
+        bad += ["", "%7B", "x", "7,8"]
     elif name == "payload_path":
         good += ["$", "$.a", "$.a+?+(@+%3D%3D+7)"]
         bad += ["", "x", "$[", "$x"]
+    elif name == "patch_path":
+        good += ["$.a", "$.a[*]+?+(@.b+%3D%3D+7).c"]
+        bad += ["", "x", "$", "$x", "$.a.size()"]
     elif "enum" in schema:
         good += schema["enum"]
         bad += ["neither"]
@@ -317,7 +321,7 @@ def check_bounds():
             if name == "limit":
                 good, bad = good + ["0", "1001", "2147483648", "99999999999999999999", "%2B5"], ["many", "", "1.5", "1e1", "-7", "-0", "+5", "%20"]
             for value, allowed in [(value, True) for value in good] + [(value, False) for value in bad]:
-                query = "&".join(filter(None, [harmless(operation_id), name + "=" + value, {"sample": "dry_run=true", "ramp": "rate=1", "certain": "lost=true"}.get(name, "")]))
+                query = "&".join(filter(None, [harmless(operation_id), name + "=" + value, {"sample": "dry_run=true", "ramp": "rate=1", "certain": "lost=true", "patch_path": "patch_value=1", "patch_value": "patch_path=$.a"}.get(name, "")]))
                 answer = ask(method, target_of(operation_id, query), options["operator"])
                 if (answer.status != 400) != allowed:
                     wrong.append("%s=%s: %s %s" % (name, value, answer.status, answer.error()))
@@ -373,7 +377,7 @@ def walk_all():
         said = 400 if method.upper() == "POST" else 404 if missing else 200
         described(operation_id, "body that says something", said, body='{"tenant": "x"}', **good)
         described(operation_id, "body that is too large", 413, headers={"Content-Length": str(1 << 30)}, **good)
-        said = 400 if operation_id in ("replay_audit", "pause_batch", "resume_batch", "cancel_batch") else 404 if missing else 200
+        said = 400 if operation_id in ("replay_audit", "list_causes", "pause_batch", "resume_batch", "cancel_batch") else 404 if missing else 200
         described(operation_id, "unknown parameter", said, query="&".join(filter(None, [good["query"], "x=y"])), key=options["operator"])
         if method == "GET":
             described(operation_id, "HEAD", 200, method="HEAD", **good)
@@ -411,6 +415,11 @@ def walk_replays():
     described("replay_audit", "dry_run with a patch", 200, query="provider=email&dry_run=true&patch=%7B%22template%22%3A+%22t-42%22%7D", key=operator)
     described("replay_audit", "a target that is not allowed", 403, query="provider=email&target=staging", key=operator)
     described("replay_audit", "a patch without a grant for it", 403, query="provider=email&patch=%7B%22a%22%3A+1%7D", key=options["narrow"])
+    described("replay_audit", "dry_run with a path", 200, query="provider=email&dry_run=true&patch_path=$.template&patch_value=null", key=operator)
+    described("replay_audit", "a path to something else", 400, query="provider=email&dry_run=true&patch_path=$.template.size()&patch_value=1", key=operator)
+    for query in ("", "lost=true", "outcome=failed&provider=email&max_causes=1", "action_ids=walk-1&exclude_ids=x"):
+        described("list_causes", "causes " + query, 200, query=query, key=operator)
+    described("list_causes", "a mistyped filter", 400, query="tennant=acme", key=operator)
     described("replay_audit", "dry_run of nothing", 200, query="provider=nobody&dry_run=true", key=operator)
     page = described("replay_audit", "a page", 200, query="provider=email&outcome=failed&limit=3", key=operator)
     cursor = page.headers.get("acteon-next-cursor", "")

@@ -50,9 +50,14 @@ $node->safe_psql('postgres', q{
 	SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg('{"Executed": {"status": "success"}}'::jsonb)) FROM acteon_outbox_claim('c', 5);
 	SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('400'::text)) FROM acteon_outbox_claim('c', 5);
 	SELECT acteon_replay_limit_set(provider => 'email', rate => 2.5, concurrency => 100000, reason => 'agreed'), acteon_replay_limit_set(tenant => 'globex', concurrency => 1);
+	SELECT acteon_replay_policy_set('p', '{"tenant": "acme"}', rate => 2.5, quiet_from => '22:00', quiet_to => '06:00', time_zone => 'Europe/Berlin', max_a_day => 100, reason => 'agreed');
+	INSERT INTO acteon_replay_policy_provider (policy, provider, state, batch_id, is_probe, is_ours, failing_since, try_at, failures, cursor, at_end, probed, floor_at, sweep_from, sweep_to)
+		VALUES ('p', 'email', 'probing', 2, true, false, now(), now(), 3, 'c', false, '{a,b}', now(), now(), now());
 	SET ROLE alice;
 	SELECT acteon_replay_pause(max(batch_id), 'wait') FROM acteon_replay_batches;
+	SELECT acteon_replay_policy_set('of alice');
 	SET ROLE gone;
+	SELECT acteon_replay_policy_set('of gone');
 	SELECT acteon_replay('a-400', 'of gone');
 	SELECT acteon_replay('a-401', 'of gone, too');
 	RESET ROLE;

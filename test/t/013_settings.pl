@@ -59,6 +59,9 @@ my $scenario = q{
 	INSERT INTO public.seen (what, value) SELECT 'bulk', row(replayed, failed, skipped, results, next_cursor)::text FROM public.acteon_replay_bulk(tenant => 'acme', outcome => 'failed,circuit_open', from_time => '2026-03-29 00:00:00+00', to_time => '2026-04-01 00:00:00+00', max_records => 3, rate => 0.125, include_replayed => true);
 	CALL public.acteon_replay_run('{"lost": true, "from": "2026-03-29T00:00:00.5Z", "to": "2026-04-01T00:00:00+02:00", "rate": 1000, "expire_after": "P90Y1M2DT1H30.5S"}', chunk => 2, reason => 'all');
 	INSERT INTO public.seen (what, value) SELECT 'limit', public.acteon_replay_limit_set(tenant => 'acme', rate => 100000000.5, concurrency => 1000, reason => 'agreed')::text;
+	INSERT INTO public.seen (what, value) SELECT 'policy', public.acteon_replay_policy_set('p', '{"tenant": "nobody", "from": "2026-03-29T00:00:00Z", "exclude_ids": ["id-1"]}', rate => 0.5, quiet_from => '22:30', quiet_to => '06:00', time_zone => 'Europe/Berlin', max_a_day => 1000, probe_every => '00:00:05', max_age => '2 days 01:30:00', reason => 'agreed')::text;
+	INSERT INTO public.seen (what, value) SELECT 'quiet', extract(epoch FROM public.acteon_quiet_until('2026-03-28 21:30:00+00', '22:30', '02:30', 'Europe/Berlin'))::text;
+	INSERT INTO public.seen (what, value) SELECT 'run', count(*)::text FROM public.acteon_replay_policy_run();
 	INSERT INTO public.seen (what, value) SELECT 'closed', public.acteon_replay_breaker_close('push')::text;
 	INSERT INTO public.seen (what, value) SELECT 'notify', public.acteon_replay_notify_set('ops', 'push', 'message', 'ops', 'acme', '{"text": "{{summary}}", "share": 0.5, "actions": "{{replayed}}"}', events => '{cancelled,finished}', tenants => '{acme}', reason => 'agreed')::text;
 	INSERT INTO public.claimed SELECT outbox_id, lease_token, action FROM public.acteon_outbox_claim('c', 1);
@@ -88,6 +91,7 @@ my $result = q{
 	SELECT 'batch', row(id, requested_by, reason, query, replayed, failed, skipped, passed_over, failures, scope, matched, chunk, cursor, is_complete, rate, stopped) FROM acteon_replay_batch ORDER BY id;
 	SELECT 'limit', row(key, kind, name, rate, concurrency, breaker_window, breaker_share, opened_at, reason) FROM acteon_replay_limit ORDER BY key;
 	SELECT 'notify', row(name, provider, payload, events, tenants, namespaces, min_actions, set_by, reason) FROM acteon_replay_notify ORDER BY name;
+	SELECT 'policy', row(name, role_name, query, rate, canary, quiet_from, quiet_to, time_zone, max_a_day, probe_every, max_age, reason, day_actions, disabled, error) FROM acteon_replay_policy ORDER BY name;
 	SELECT 'log', row(event, batch_id, role_name, reason, details) FROM acteon_replay_log ORDER BY id;
 };
 

@@ -186,6 +186,10 @@ call(q{
 	SELECT public.acteon_replay_preview('{"tenant": "acme"}');
 	SELECT public.acteon_replay_preview(tenant => 'acme', include_replayed => true, patch => '{"a": 2, "b": {"c": null}}');
 	SELECT public.acteon_replay_bulk(outcome => 'failed', include_replayed => true, max_records => 1, patch => '{"a": 2, "b": {"c": null}}');
+	SELECT public.acteon_replay_preview(tenant => 'acme', include_replayed => true, patch_path => '$.** ? (@.a == 1 && @.b like_regex "x").a', patch_value => '7');
+	SELECT batch_id AS b FROM public.acteon_replay_bulk(outcome => 'failed', include_replayed => true, max_records => 2, start_at => '2099-01-01') \gset
+	SELECT public.acteon_replay_patch(:b, patch_path => '$.a', patch_value => '2', reason => 'r');
+	SELECT public.acteon_replay_patch(:b, patch => '{"z": 2}', tenant => 'acme', provider => 'email', action_ids => '{f-1,f-2,f-3}');
 	SELECT public.acteon_replay_preview(tenant => 'acm', provider => 'emial', outcome => 'filed', action_type => 'none');
 	SELECT public.acteon_replay_bulk(action_ids => '{f-2,f-3,none}', exclude_ids => '{f-3}', exclude => '{"outcome": "executed", "tenant_tree": "globex", "error_like": "%", "payload": {"a": 1}, "payload_path": "$.a", "action_ids": ["x"]}', include_replayed => true);
 	SELECT public.acteon_replay_bulk(lost => true, tenant_tree => 'acme', error_like => '%', payload => '{}', payload_path => '$', include_replayed => true);
@@ -352,6 +356,23 @@ $node->safe_psql('postgres', q{
 	TRUNCATE acteon_replay_installation, acteon_replay_begun, acteon_replay_batch, acteon_replay_refused, acteon_replay_tally, acteon_dispatch_outbox, acteon_dispatch_segment, acteon_dispatch_delivery, acteon_dispatch_action;
 	SELECT make_record('anew', at => now())});
 call(q{SELECT public.acteon_replay('anew')});
+# A policy, whose probe waits for the circuit breaker of its provider, and is paused in its quiet hours.
+$node->safe_psql('postgres', q{SELECT make_record('policy-' || i, at => now()) FROM generate_series(1, 3) AS i});
+call(q{
+	SELECT public.acteon_replay_policy_set('p', '{"tenant": "acme"}', time_zone => 'UTC');
+	SELECT public.acteon_replay_policy_run();
+	SELECT public.acteon_quiet_until('2026-01-01 00:00+00', '22:00', '06:00', 'UTC');
+});
+$node->safe_psql('postgres', q{INSERT INTO acteon_replay_limit (key, kind, name, opened_at, retry_at, backoff) VALUES (1, 'provider', 'email', now(), now() + interval '1 h', 600)});
+call(q{SELECT public.acteon_replay_policy_run('p')});
+is($node->safe_psql('postgres', q{SELECT retry_at < now() + interval '1 min' FROM acteon_replay_limit WHERE key = 1}), 't', 'the policy does not wait for the next trial');
+$node->safe_psql('postgres', q{UPDATE acteon_replay_policy SET quiet_from = date_trunc('minute', timezone('UTC', now()) - interval '1 h')::time, quiet_to = date_trunc('minute', timezone('UTC', now()) + interval '1 h')::time});
+call(q{
+	SELECT public.acteon_replay_policy_run('p');
+	SELECT * FROM public.acteon_replay_policies;
+});
+is($node->safe_psql('postgres', q{SELECT state FROM acteon_replay_batches ORDER BY batch_id DESC LIMIT 1}), 'paused', 'the policy has paused its probe');
+call(q{SELECT public.acteon_replay_policy_drop('p')});
 
 is($node->safe_psql('postgres', q{SELECT what || ' as ' || who FROM evil.ran ORDER BY 1 LIMIT 20}), '', 'nothing that is planted has run');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM (' . join(' UNION ALL ', map { "SELECT 1 FROM evil.$_" } @relations) . ') AS t'), '0', '… and no planted table has a row');

@@ -1,5 +1,5 @@
 # The items of a batch over HTTP: as JSON, JSON lines and CSV, page by page, of those whom
-# the key's grants cover only, and the refused records.
+# the key's grants cover only, and the refused records; and the causes of what was lost.
 use strict;
 use warnings;
 use FindBin;
@@ -129,6 +129,34 @@ is(scalar @{ items('viewer_globex', '?tenant=acme')->{json}{items} }, 0, '… wh
 answers($client{nobody}->get("$path?format=csv"), 404, qr/^\{"error": "batch 1 does not exist"\}$/, 'nobody sees nothing');
 answers($client{boss}->get('/v1/replay/batches/99/items', headers => { Accept => 'text/csv' }), 404, qr/batch 99 does not exist/, 'a batch that is not there');
 is($client{boss}->get('/v1/replay/batches/99/items?format=csv')->{headers}{'content-type'}, 'application/json', 'an error is JSON');
+
+# Causes: what was lost, and what filters select, of those that the key's grants cover.
+sql(q{
+	SELECT make_record('cause-' || n, at => '2026-01-02 12:00+00'::timestamptz + n * interval '1 s', tenant => CASE n WHEN 1 THEN 'globex' ELSE 'acme' END, provider => 'sms',
+		details => jsonb_build_object('error', format('timeout after %s s', n))) FROM generate_series(1, 3) AS n;
+});
+sub causes
+{
+	my ($role, $query) = @_;
+	my $found = $client{$role}->get('/v1/replay/causes' . ($query // ''));
+
+	is($found->{status}, 200, "$role: causes" . ($query // '')) or diag($found->{body});
+	return $found->{json}{causes};
+}
+is_deeply(causes('boss', '?provider=sms'), JSON::PP->new->decode(sql(q{SELECT jsonb_agg(c) FROM acteon_replay_causes(provider => 'sms') AS c})), 'causes with all columns');
+is(causes('boss', '?provider=sms')->[0]{records}, 3, '… of all records');
+is_deeply(causes('boss'), JSON::PP->new->decode(sql(q{SELECT jsonb_agg(c) FROM acteon_replay_causes() AS c})), 'without a filter, what was lost, in the same order');
+is(scalar @{ causes('boss', '?max_causes=1') }, 1, 'so many at most');
+is(causes('boss', '?action_ids=cause-1,cause-2&exclude_ids=cause-2')->[0]{sample_action_id}, 'cause-1', 'lists of ids');
+is(causes('boss', '?exclude=' . encode_uri('{"tenant": "acme"}') . '&provider=sms&from=2026-01-02T12:00:00Z&to=2026-01-02T14:00:00%2B01:00')->[0]{records}, 1, 'exclusions and times');
+is_deeply(causes('boss', '?provider=nobody'), [], 'none');
+answers($client{nobody}->get('/v1/replay/causes'), 403, qr/insufficient permissions/, 'nobody sees none');
+answers($client{boss}->get('/v1/replay/causes?tennant=acme'), 400, qr/unknown parameter: tennant/, 'a mistyped filter');
+answers($client{boss}->get('/v1/replay/causes?max_records=1'), 400, qr/unknown parameter: max_records/, 'what only replays take');
+answers($client{boss}->get('/v1/replay/causes?from=yesterday'), 400, qr/from: expected a time in the form of RFC 3339/, 'a time that is none');
+answers($client{boss}->get('/v1/replay/causes?max_causes=0'), 400, qr/max_causes: expected a whole number from 1 to 10000/, 'no causes at all');
+answers($client{boss}->get('/v1/replay/causes?certain=true&outcome=failed'), 400, qr/certain needs lost/, 'a query that contradicts itself');
+answers($client{boss}->post('/v1/replay/causes'), 405, qr/another method/, 'causes are only read');
 
 # What is wrong.
 answers($client{boss}->get("$path?format=xml"), 400, { error => 'format: expected json, jsonl or csv' }, 'a format');

@@ -55,6 +55,12 @@ $node->safe_psql('postgres', q{SELECT acteon_replay_limit_set(provider => 'email
 $node->safe_psql('postgres', q{UPDATE acteon_replay_limit SET tokens = 100000});
 $node->safe_psql('postgres', q{SELECT acteon_replay_notify_set(n, 'slack', 'message', 'ops', 'platform', tenants => '{nobody}') FROM unnest('{a,b,b}'::text[]) AS n});
 is($node->safe_psql('postgres', q{SELECT acteon_replay_notify_drop('a')}), 't', 'notifications');
+$node->safe_psql('postgres', q{
+	SELECT acteon_replay_policy_set('p', rate => 5), acteon_replay_policy_set('q');
+	SELECT count(*) FROM acteon_replay_policy_run();
+	INSERT INTO acteon_replay_policy_provider (policy, provider, state, batch_id, is_probe, is_ours, failing_since, try_at, failures, cursor, at_end, probed, floor_at, sweep_from, sweep_to)
+		VALUES ('p', 'email', 'probing', 2, true, false, now(), now(), 3, 'c', false, '{a,b}', now(), now(), now());
+	SELECT acteon_replay_policy_drop('q')});
 is(answer('ack', $delivered, 30), 30, 'ack');
 is(answer('nack', q{'no'::text}, 10), '(10,0)', 'nack');
 is(answer('reject', q{'never'::text}, 10), 10, 'reject');

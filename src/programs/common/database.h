@@ -39,7 +39,7 @@ typedef struct DatabaseSession
 } DatabaseSession;
 
 /* Parameters of a statement: at most as many as any statement here needs. */
-#define MAX_PARAMS 16
+#define MAX_PARAMS 32
 
 /* Statements that are sent together: at most so many. */
 #define MAX_STATEMENTS 24

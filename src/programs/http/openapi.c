@@ -35,7 +35,7 @@ static const struct
 } places[] = {
 	{"\"@single\"", CALL_HTTP_SINGLE},     {"\"@bulk\"", CALL_HTTP_BULK},
 	{"\"@steering\"", CALL_HTTP_STEERING}, {"\"@batches\"", CALL_HTTP_BATCHES},
-	{"\"@items\"", CALL_HTTP_ITEMS},
+	{"\"@items\"", CALL_HTTP_ITEMS},       {"\"@causes\"", CALL_HTTP_CAUSES},
 };
 
 /* Types of JSON Schema, and formats. */
@@ -108,7 +108,7 @@ append_schema(Buffer *json, const ReplayOption *option)
 {
 	if (option->kind == KIND_JSON)
 	{
-		BufferAppendText(json, "{\"not\": {\"type\": \"null\"}}");
+		BufferAppendText(json, option->takes_null ? "{}" : "{\"not\": {\"type\": \"null\"}}");
 		return;
 	}
 	BufferPrint(json, "{\"type\": \"%s\"", kinds[option->kind].type);

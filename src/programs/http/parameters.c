@@ -5,8 +5,8 @@
  * A query string is application/x-www-form-urlencoded (the URL Standard of the
  * WHATWG): + is a blank.  A client that writes the + of a time zone unescaped
  * nevertheless means a plus, and a time contains no blank after the hours.
- * Unknown parameters are ignored, as in the gateway, but not by a replay of many, nor by
- * what steers a batch: a filter that is misspelled would select more than was meant.
+ * Unknown parameters are ignored, as in the gateway, but not by a replay of many, by causes,
+ * or by what steers a batch: a filter that is misspelled would select more than was meant.
  *
  * The table of options (options.def) defines the parameters.  Values are only
  * checked to have the form that the extension's query requires; whether they
@@ -323,15 +323,16 @@ join_lists(char *before, char *given)
 }
 
 /*
- * Is it JSON, and more than null, which in a query is the same as nothing?
+ * Is it JSON, and more than null, which in a query is the same as nothing, unless it is a
+ * value of the option?
  */
 static bool
-is_json(const char *text)
+is_json(const ReplayOption *option, const char *text)
 {
 	size_t len = strlen(text);
 	size_t blanks = strspn(text, " \t\n\r");
 
-	return JsonIsValid(text, len) && strncmp(text + blanks, "null", 4) != 0;
+	return JsonIsValid(text, len) && (option->takes_null || strncmp(text + blanks, "null", 4) != 0);
 }
 
 /*
@@ -339,7 +340,7 @@ is_json(const char *text)
  * to free.
  */
 static char *
-shape(const ReplayOption *option, char **value)
+shape(const ReplayOption *option, char **value, unsigned call)
 {
 	char *blank;
 
@@ -352,7 +353,9 @@ shape(const ReplayOption *option, char **value)
 			blank = strlen(*value) > 11 ? strchr(*value + 11, ' ') : NULL;
 			if (blank != NULL)
 				*blank = '+';
-			return (option->calls & CALL_QUERY) != 0 || is_time(*value)
+			/* What becomes a query in the wire form is for the extension to judge. */
+			return ((option->calls & CALL_QUERY) != 0 && call != CALL_HTTP_CAUSES) ||
+						   is_time(*value)
 					   ? NULL
 					   : DuplicateText("a time in the form of RFC 3339");
 		case KIND_BOOLEAN:
@@ -370,7 +373,9 @@ shape(const ReplayOption *option, char **value)
 		case KIND_INTERVAL: /* the extension reads it */
 			return NULL;
 		case KIND_JSON:
-			return is_json(*value) ? NULL : DuplicateText("JSON other than null");
+			if (is_json(option, *value))
+				return NULL;
+			return DuplicateText(option->takes_null ? "JSON" : "JSON other than null");
 		case KIND_BATCH:
 			return is_number(*value, true) && strlen(*value) <= 18
 					   ? NULL
@@ -420,7 +425,8 @@ add_value(const ReplayOption *option, char **value, char *given)
  * free.
  */
 static char *
-take_value(Parameters *parameters, const ReplayOption *option, const char *text, size_t len)
+take_value(Parameters *parameters, const ReplayOption *option, const char *text, size_t len,
+		   unsigned call)
 {
 	char **value = &parameters->values[option - ReplayOptions];
 	char *given, *expected, *wrong = NULL;
@@ -431,7 +437,7 @@ take_value(Parameters *parameters, const ReplayOption *option, const char *text,
 	if (given == NULL)
 		return Format("%s is not text in UTF-8", option->key);
 	add_value(option, value, given);
-	expected = shape(option, value);
+	expected = shape(option, value, call);
 	if (expected != NULL)
 		wrong = Format("%s: expected %s", option->key, expected);
 	free(expected);
@@ -443,13 +449,13 @@ take_value(Parameters *parameters, const ReplayOption *option, const char *text,
  * the name of an argument in SQL is called otherwise here.
  */
 static char *
-report_unknown(const char *name)
+report_unknown(const char *name, unsigned call)
 {
 	if (name == NULL || strlen(name) > SHOWN_NAME)
 		return DuplicateText("unknown parameter");
 	for (const ReplayOption *option = ReplayOptions; option < ReplayOptions + NUM_OPTIONS; option++)
 	{
-		if ((option->calls & CALL_HTTP_BULK) != 0 && option->argument != NULL &&
+		if ((option->calls & call) != 0 && option->argument != NULL && option->key != NULL &&
 			strcmp(option->argument, name) == 0)
 			return Format("unknown parameter: %s (it is called %s here)", name, option->key);
 	}
@@ -469,15 +475,16 @@ take_pair(Parameters *parameters, const char *pair, size_t len, unsigned call)
 	char *wrong = NULL;
 
 	if (option != NULL && equals != NULL)
-		wrong = take_value(parameters, option, equals + 1, len - name_len - 1);
+		wrong = take_value(parameters, option, equals + 1, len - name_len - 1, call);
 	else if (option != NULL)
-		wrong = take_value(parameters, option, "", 0);
+		wrong = take_value(parameters, option, "", 0, call);
 	/* Whoever gives it to a single action would think that it counts. */
 	else if (name != NULL && call == CALL_HTTP_SINGLE && find_option(name, CALLS_HTTP) != NULL)
 		wrong = Format("%s is not for the replay of a single action", name);
 	/* Without what was misspelt, it would be about more. */
-	else if (option == NULL && (call == CALL_HTTP_BULK || call == CALL_HTTP_STEERING))
-		wrong = report_unknown(name);
+	else if (option == NULL &&
+			 (call == CALL_HTTP_BULK || call == CALL_HTTP_CAUSES || call == CALL_HTTP_STEERING))
+		wrong = report_unknown(name, call);
 	free(name);
 	return wrong;
 }

@@ -3,8 +3,8 @@
  *		What the server asks of the database.
  *
  * Every text is a constant in which $s stands for the extension's schema, quoted,
- * and $options for the options of a single replay, from $2 on:
- * nothing of a request is ever part of one.  Everything is named with its schema.
+ * $options for the options of a single replay, from $2 on, and $causes for those of
+ * causes, from $1 on: nothing of a request is ever part of one.  Everything is named with its schema.
  * They are prepared on each connection under their names here.
  */
 #include "http/statements.h"
@@ -53,10 +53,6 @@
 					 "FROM pg_catalog.json_each_text(pg_catalog.row_to_json(" item ")) " \
 					 "WITH ORDINALITY AS e (name, value, place))"
 #define CSV_LINE_END "pg_catalog.chr(13) OPERATOR(pg_catalog.||) pg_catalog.chr(10)"
-
-/* Whether an option of a single replay is an argument of the function. */
-#define IS_FOR_SINGLE(option) \
-	(((option)->calls & CALL_HTTP_SINGLE) != 0 && ((option)->calls & CALL_SINGLE) != 0)
 
 static const struct
 {
@@ -121,6 +117,11 @@ static const struct
 	[STATEMENT_PREVIEW] =
 		{"preview", "SELECT p.answer::pg_catalog.text, NULL, NULL FROM $s.acteon_replay_preview("
 					"$1::pg_catalog.jsonb, $2::pg_catalog.int4) AS p (answer)"},
+	[STATEMENT_CAUSES] =
+		{"causes", "SELECT pg_catalog.jsonb_build_object('causes', COALESCE(pg_catalog.jsonb_agg("
+				   "pg_catalog.to_jsonb(c) OPERATOR(pg_catalog.-) 'ordinality'::pg_catalog.text "
+				   "ORDER BY c.ordinality), '[]'::pg_catalog.jsonb))::pg_catalog.text, NULL, NULL "
+				   "FROM $s.acteon_replay_causes($causes) WITH ORDINALITY AS c"},
 	/* What the view shows, without looking at all batches.  The state of one is not known
 	 * before it is looked at. */
 	[STATEMENT_BATCHES] =
@@ -221,24 +222,49 @@ static const struct
 };
 
 /*
- * Append the options of a single replay as arguments, in the order in which
- * StatementAddOptions adds their values.  NULL stands for the default.
+ * Whether an option of a call over HTTP, that of a single replay or of causes, is an
+ * argument of the function behind it.
+ */
+static bool
+is_argument(const ReplayOption *option, unsigned call)
+{
+	unsigned function = call == CALL_HTTP_SINGLE ? CALL_SINGLE : CALL_CAUSES;
+
+	return (option->calls & call) != 0 && (option->calls & function) != 0;
+}
+
+/*
+ * Append the options of a call as arguments, of which the first has this number, in the
+ * order in which StatementAddOptions adds their values.  NULL stands for the default.  A
+ * list comes as a JSON array; what is no string in it becomes NULL, which is refused.
  */
 static void
-append_options(Buffer *buffer)
+append_options(Buffer *buffer, unsigned call, int number)
 {
 	static const char *const types[] = {
-		[KIND_TEXT] = "text",    [KIND_TIME] = "timestamptz", [KIND_INTEGER] = "int4",
-		[KIND_BOOLEAN] = "bool", [KIND_NUMBER] = "numeric",   [KIND_BATCH] = "int8",
-		[KIND_TEXTS] = "text[]", [KIND_JSON] = "jsonb",       [KIND_INTERVAL] = "interval",
+		[KIND_TEXT] = "text",    [KIND_TIME] = "timestamptz",  [KIND_INTEGER] = "int4",
+		[KIND_BOOLEAN] = "bool", [KIND_NUMBER] = "numeric",    [KIND_BATCH] = "int8",
+		[KIND_JSON] = "jsonb",   [KIND_INTERVAL] = "interval",
 	};
-	int number = 2;
 
 	for (int id = 0; id < NUM_OPTIONS; id++)
 	{
-		if (IS_FOR_SINGLE(&ReplayOptions[id]))
-			BufferPrint(buffer, ", %s => $%d::pg_catalog.%s", ReplayOptions[id].argument, number++,
-						types[ReplayOptions[id].kind]);
+		const ReplayOption *option = &ReplayOptions[id];
+
+		if (!is_argument(option, call))
+			continue;
+		BufferPrint(buffer, "%s%s => ", number > 1 ? ", " : "", option->argument);
+		if (option->kind == KIND_TEXTS)
+			BufferPrint(
+				buffer,
+				"CASE WHEN $%d::pg_catalog.jsonb IS NOT NULL THEN ARRAY("
+				"SELECT CASE pg_catalog.jsonb_typeof(e.value) WHEN 'string'::pg_catalog.text "
+				"THEN e.value OPERATOR(pg_catalog.#>>) '{}'::pg_catalog.text[] END "
+				"FROM pg_catalog.jsonb_array_elements($%d::pg_catalog.jsonb) AS e (value)) END",
+				number, number);
+		else
+			BufferPrint(buffer, "$%d::pg_catalog.%s", number, types[option->kind]);
+		number++;
 	}
 }
 
@@ -261,8 +287,13 @@ complete(const char *text, const char *schema)
 		}
 		else if (strncmp(place, "$options", 8) == 0)
 		{
-			append_options(&buffer);
+			append_options(&buffer, CALL_HTTP_SINGLE, 2);
 			text += 8;
+		}
+		else if (strncmp(place, "$causes", 7) == 0)
+		{
+			append_options(&buffer, CALL_HTTP_CAUSES, 1);
+			text += 7;
 		}
 		else
 			BufferAppendChar(&buffer, *text++);
@@ -326,14 +357,14 @@ StatementAddText(Statement *statement, const char *value)
 }
 
 /*
- * Add the options of a single replay.
+ * Add the options of a call, which is a single replay or asks for causes.
  */
 void
-StatementAddOptions(Statement *statement, const Parameters *parameters)
+StatementAddOptions(Statement *statement, const Parameters *parameters, unsigned call)
 {
 	for (int id = 0; id < NUM_OPTIONS; id++)
 	{
-		if (IS_FOR_SINGLE(&ReplayOptions[id]))
+		if (is_argument(&ReplayOptions[id], call))
 			StatementAddText(statement, parameters->values[id]);
 	}
 }

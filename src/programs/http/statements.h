@@ -28,6 +28,7 @@ typedef enum StatementId
 	STATEMENT_REPLAY,  /* action id, options */
 	STATEMENT_BULK,    /* query */
 	STATEMENT_PREVIEW, /* query, sample */
+	STATEMENT_CAUSES,  /* options */
 	STATEMENT_BATCHES, /* before, state, limit */
 	STATEMENT_BATCH,   /* batch */
 	/* batch, state, cursor, limit, tenant, provider, from, to, effect, format */
@@ -55,7 +56,7 @@ extern void PreparationFree(Preparation *preparation);
 
 extern Statement StatementUse(StatementId id);
 extern void StatementAddText(Statement *statement, const char *value);
-extern void StatementAddOptions(Statement *statement, const Parameters *parameters);
+extern void StatementAddOptions(Statement *statement, const Parameters *parameters, unsigned call);
 extern void StatementAddBytes(Statement *statement, const void *bytes, int len);
 
 #endif

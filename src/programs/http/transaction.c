@@ -183,7 +183,7 @@ call_statement(Request *request)
 	{
 		case STATEMENT_REPLAY:
 			StatementAddText(&statement, request->name);
-			StatementAddOptions(&statement, &request->parameters);
+			StatementAddOptions(&statement, &request->parameters, CALL_HTTP_SINGLE);
 			break;
 		case STATEMENT_BULK:
 			BufferClear(&request->query);
@@ -191,6 +191,9 @@ call_statement(Request *request)
 			StatementAddText(&statement, request->query.data);
 			if (dry_run)
 				StatementAddText(&statement, values[OPTION_SAMPLE]);
+			break;
+		case STATEMENT_CAUSES:
+			StatementAddOptions(&statement, &request->parameters, CALL_HTTP_CAUSES);
 			break;
 		case STATEMENT_BATCHES:
 			StatementAddText(&statement, values[OPTION_BEFORE]);
