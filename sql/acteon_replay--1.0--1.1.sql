@@ -87,6 +87,10 @@ COMMENT ON COLUMN acteon_dispatch_outbox.labels IS
 	'Metadata of the action: string values only, with replayed_from and, if a patch changed the payload, replay_patch: the first 16 digits of the patch''s SHA-256. A key __starts_at or __ends_at is not sent as a label: it is that time as the gateway wrote it, where timestamptz cannot hold it (nanoseconds, leap seconds).';
 COMMENT ON COLUMN acteon_dispatch_outbox.action_id IS 'First id of the new action: UUIDv5 of the installation''s namespace and "<original action id>/<generation>", for a target other than production followed by "@<target>". For new ids ".1", ".2" and so on is appended, see acteon_dispatch_segment.resend and acteon_dispatch_delivery.resend.';
 
+-- Rows of before have no hash.
+ALTER TABLE acteon_dispatch_outbox ADD COLUMN hash bytea;
+COMMENT ON COLUMN acteon_dispatch_outbox.hash IS 'Hash of the row, made when it was enqueued: the first 16 bytes of a SHA-256. A row that does not fit to it is not sent. NULL: it was enqueued by version 1.0.';
+
 -- Who may replay may not necessarily change what is replayed.
 ALTER TABLE acteon_grants
 	ADD COLUMN may_patch boolean NOT NULL DEFAULT false,
@@ -305,11 +309,14 @@ ALTER TABLE acteon_replay_log
 	DROP CONSTRAINT acteon_replay_log_event_check,
 	ADD CONSTRAINT acteon_replay_log_event_check
 		CHECK (event OPERATOR(pg_catalog.=) ANY
-			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close,plan,await_approval,approve,notify_set,notify_drop,set_start,hand_over,policy_set,policy_drop,policy,patch}'::text[]));
+			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close,plan,await_approval,approve,notify_set,notify_drop,set_start,hand_over,policy_set,policy_drop,policy,patch,start,grant}'::text[])),
+	ADD COLUMN api_key text;
+
+COMMENT ON COLUMN acteon_replay_log.api_key IS 'Name of the API key with which it was done over HTTP; NULL: it was done otherwise.';
 
 COMMENT ON TABLE acteon_replay_log IS
-	'Log of control operations: one row for each pause, resume, cancel, change of rate, patch, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit or of a notification, for each circuit breaker of a provider that closed, for each API key that was created or revoked, for each contradiction and failover that was detected, for each batch that was made by a plan or has to be approved, for each approval, for each batch whose start was moved or that was handed over, and for policies that were set or dropped, and their decisions. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
-COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand), plan (a batch was made by a plan, whose digest the details have), await_approval (a batch was made that must be approved), approve, notify_set, notify_drop, set_start, hand_over, policy_set, policy_drop, policy (what a policy found out about a provider), patch (what waits of a batch was patched; the details have the patch and how many actions it changed). The details of pause, resume, cancel and set_rate name the part of the batch, if it was not all of it.';
+	'Log of control operations: one row for each pause, resume, cancel, change of rate, patch, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit or of a notification, for each circuit breaker of a provider that closed, for each API key that was created or revoked, for each contradiction and failover that was detected, for each batch that was made by a plan or has to be approved, for each approval, for each batch that began, whose start was moved or that was handed over, for policies that were set or dropped, and their decisions, and for each change of acteon_grants. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
+COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand), plan (a batch was made by a plan, whose digest the details have), await_approval (a batch was made that must be approved), approve, notify_set, notify_drop, set_start, hand_over, policy_set, policy_drop, policy (what a policy found out about a provider), patch (what waits of a batch was patched; the details have the patch and how many actions it changed), start (a batch began), grant (a row of acteon_grants was inserted, updated or deleted; the details have the old and the new row). The details of pause, resume, cancel and set_rate name the part of the batch, if it was not all of it.';
 
 ALTER TABLE acteon_replay_installation
 	ADD COLUMN server text,
@@ -537,6 +544,146 @@ CREATE POLICY acteon_replay_refused_authorized ON acteon_replay_refused FOR SELE
 	USING (acteon_authorized(tenant, namespace, provider, action_type));
 GRANT SELECT ON acteon_replay_refused TO PUBLIC;
 
+/*
+ * The trail: a chain of hashes of what was done, which acteon_outbox_check compares with
+ * what is there.
+ */
+
+CREATE TABLE acteon_replay_trail (
+	position bigint PRIMARY KEY CHECK (position OPERATOR(pg_catalog.>) 0::bigint),
+	linked_at timestamptz NOT NULL,
+	kind text NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY ('{log,batch,removal,rows,deliveries}'::text[])),
+	reference bigint NOT NULL,
+	batch_id bigint,
+	offsets bytea NOT NULL,
+	hashes bytea NOT NULL,
+	hash bytea NOT NULL
+);
+
+CREATE INDEX acteon_replay_trail_reference_idx ON acteon_replay_trail (kind, reference);
+
+COMMENT ON TABLE acteon_replay_trail IS
+	'The chain of hashes of rows of the outbox, deliveries, batches, entries of the log, and removals, linked by acteon_replay_trail_link after they were committed. acteon_outbox_check compares them with what is there. Append-only; rows stay when what they are about is purged.';
+COMMENT ON COLUMN acteon_replay_trail.position IS 'Position in the chain, from 1 on without gaps.';
+COMMENT ON COLUMN acteon_replay_trail.linked_at IS 'When it was linked.';
+COMMENT ON COLUMN acteon_replay_trail.kind IS 'What was linked: log (an entry of acteon_replay_log), batch (the columns of acteon_replay_batch that never change), removal (a row of acteon_replay_removal), rows (rows of acteon_dispatch_outbox) or deliveries (rows of acteon_dispatch_delivery).';
+COMMENT ON COLUMN acteon_replay_trail.reference IS 'Number of the entry, batch or removal; for rows and deliveries, the first id of their block of 100 outbox ids.';
+COMMENT ON COLUMN acteon_replay_trail.batch_id IS 'Batch of the rows; NULL for other kinds.';
+COMMENT ON COLUMN acteon_replay_trail.offsets IS 'One byte for each thing that was linked: how far its outbox id is behind reference.';
+COMMENT ON COLUMN acteon_replay_trail.hashes IS 'The hash of each thing that was linked, 16 bytes each, in the same order.';
+COMMENT ON COLUMN acteon_replay_trail.hash IS 'SHA-256 over the hash of the row before and the other columns of this one.';
+
+CREATE TABLE acteon_replay_trail_head (
+	singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+	hashed_from bigint NOT NULL DEFAULT 1,
+	position bigint NOT NULL DEFAULT 0,
+	hash bytea NOT NULL DEFAULT pg_catalog.decode(pg_catalog.repeat('0'::text, 64), 'hex'::text),
+	log_id bigint NOT NULL DEFAULT 0,
+	batch_id bigint NOT NULL DEFAULT 0,
+	removal_id bigint NOT NULL DEFAULT 0,
+	outbox_id bigint NOT NULL DEFAULT 0,
+	finished_at timestamptz NOT NULL DEFAULT '-infinity',
+	next_xid bigint NOT NULL DEFAULT 0,
+	next_log_id bigint NOT NULL DEFAULT 0,
+	next_batch_id bigint NOT NULL DEFAULT 0,
+	next_removal_id bigint NOT NULL DEFAULT 0,
+	next_outbox_id bigint NOT NULL DEFAULT 0,
+	next_finished_at timestamptz NOT NULL DEFAULT '-infinity'
+);
+
+COMMENT ON TABLE acteon_replay_trail_head IS
+	'How far the trail has come. It has one row as soon as something was linked or the extension was updated with actions of version 1.0.';
+COMMENT ON COLUMN acteon_replay_trail_head.singleton IS 'Always true: there is at most one row.';
+COMMENT ON COLUMN acteon_replay_trail_head.hashed_from IS 'Outbox id from which on all rows have a hash.';
+COMMENT ON COLUMN acteon_replay_trail_head.position IS 'Position of the last link.';
+COMMENT ON COLUMN acteon_replay_trail_head.hash IS 'Hash of the last link.';
+COMMENT ON COLUMN acteon_replay_trail_head.log_id IS 'Entries of the log are linked up to this one, and none with a lower number is to come.';
+COMMENT ON COLUMN acteon_replay_trail_head.batch_id IS 'The same for batches.';
+COMMENT ON COLUMN acteon_replay_trail_head.removal_id IS 'The same for removals.';
+COMMENT ON COLUMN acteon_replay_trail_head.outbox_id IS 'The same for rows of the outbox.';
+COMMENT ON COLUMN acteon_replay_trail_head.finished_at IS 'The same for deliveries, by their times.';
+COMMENT ON COLUMN acteon_replay_trail_head.next_xid IS 'As soon as all transactions with a lower id are over, the following columns take the place of the previous ones; 0: nothing is noted.';
+COMMENT ON COLUMN acteon_replay_trail_head.next_log_id IS 'Highest number of an entry of the log that was drawn when next_xid was noted.';
+COMMENT ON COLUMN acteon_replay_trail_head.next_batch_id IS 'The same for batches.';
+COMMENT ON COLUMN acteon_replay_trail_head.next_removal_id IS 'The same for removals.';
+COMMENT ON COLUMN acteon_replay_trail_head.next_outbox_id IS 'The same for rows of the outbox.';
+COMMENT ON COLUMN acteon_replay_trail_head.next_finished_at IS 'When next_xid was noted.';
+
+-- What was enqueued by version 1.0 has no hashes.
+INSERT INTO acteon_replay_trail_head (hashed_from)
+SELECT (o.last OPERATOR(pg_catalog.-) 1::bigint) OPERATOR(pg_catalog./) 100::bigint OPERATOR(pg_catalog.*) 100::bigint OPERATOR(pg_catalog.+) 101::bigint
+FROM (SELECT pg_catalog.max(id) AS last FROM acteon_dispatch_outbox) AS o WHERE o.last IS NOT NULL;
+
+CREATE TABLE acteon_replay_removal (
+	id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+	removed_at timestamptz NOT NULL,
+	event text NOT NULL CHECK (event OPERATOR(pg_catalog.=) ANY ('{purge,redrive,probes}'::text[])),
+	first_id bigint NOT NULL,
+	last_id bigint NOT NULL,
+	part integer,
+	ids bigint[] NOT NULL,
+	hashes bytea
+);
+
+COMMENT ON TABLE acteon_replay_removal IS
+	'What acteon_outbox_purge has removed from the outbox, the deliveries and, of probes of policies, from the batches, and acteon_outbox_redrive from the deliveries. Append-only.';
+COMMENT ON COLUMN acteon_replay_removal.id IS 'Number of the removal.';
+COMMENT ON COLUMN acteon_replay_removal.removed_at IS 'When it was removed.';
+COMMENT ON COLUMN acteon_replay_removal.event IS 'purge, redrive, or probes (what a purge has removed from the batches; the ids are those of batches).';
+COMMENT ON COLUMN acteon_replay_removal.first_id IS 'Lowest outbox id that is concerned.';
+COMMENT ON COLUMN acteon_replay_removal.last_id IS 'Highest outbox id that is concerned.';
+COMMENT ON COLUMN acteon_replay_removal.part IS 'Part of the outbox that was emptied between these ids; NULL: the actions in ids were removed.';
+COMMENT ON COLUMN acteon_replay_removal.ids IS 'Outbox ids of the actions that were removed; of a part, of those that were kept.';
+COMMENT ON COLUMN acteon_replay_removal.hashes IS 'Hashes of the deliveries that a redrive has removed, 16 bytes each; NULL for a purge.';
+
+CREATE TRIGGER acteon_replay_trail_append_only
+	BEFORE UPDATE OR DELETE OR TRUNCATE ON acteon_replay_trail
+	FOR EACH STATEMENT EXECUTE FUNCTION acteon_replay_log_refuse();
+CREATE TRIGGER acteon_replay_removal_append_only
+	BEFORE UPDATE OR DELETE OR TRUNCATE ON acteon_replay_removal
+	FOR EACH STATEMENT EXECUTE FUNCTION acteon_replay_log_refuse();
+-- Also where a session plays the replica.
+ALTER TABLE acteon_replay_trail ENABLE ALWAYS TRIGGER acteon_replay_trail_append_only;
+ALTER TABLE acteon_replay_removal ENABLE ALWAYS TRIGGER acteon_replay_removal_append_only;
+
+ALTER TABLE acteon_replay_trail ENABLE ROW LEVEL SECURITY;
+ALTER TABLE acteon_replay_trail_head ENABLE ROW LEVEL SECURITY;
+ALTER TABLE acteon_replay_removal ENABLE ROW LEVEL SECURITY;
+CREATE POLICY acteon_replay_trail_backup ON acteon_replay_trail FOR SELECT TO pg_read_all_data USING (true);
+CREATE POLICY acteon_replay_trail_head_backup ON acteon_replay_trail_head FOR SELECT TO pg_read_all_data USING (true);
+CREATE POLICY acteon_replay_removal_backup ON acteon_replay_removal FOR SELECT TO pg_read_all_data USING (true);
+SELECT pg_catalog.pg_extension_config_dump('acteon_replay_trail', '');
+SELECT pg_catalog.pg_extension_config_dump('acteon_replay_trail_head', '');
+SELECT pg_catalog.pg_extension_config_dump('acteon_replay_removal', '');
+SELECT pg_catalog.pg_extension_config_dump('acteon_replay_removal_id_seq', '');
+
+CREATE FUNCTION acteon_replay_trail_link(max_rows bigint DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'acteon_replay_trail_link'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_trail_link(bigint) IS
+'Links what was committed since the last call to the trail: rows of the outbox, deliveries, batches, entries of the log and removals. Returns how many links that are.
+
+It looks at max_rows rows, or some more; NULL: at all. Nobody waits for it. If another session is linking at the moment, it does nothing, which a NOTICE tells. acteon_outbox_purge links everything before it removes something, so that it need not be called; what was not linked yet is not covered, so a job may call it every minute.
+
+Errors: 42501 no gateway grant, 22023 bad argument.';
+
+CREATE FUNCTION acteon_grants_logged()
+RETURNS trigger
+AS 'MODULE_PATHNAME'
+LANGUAGE C;
+
+COMMENT ON FUNCTION acteon_grants_logged() IS
+	'Trigger of acteon_grants: logs a change with the old and the new row. Nothing is logged with check_function_bodies off, as when a dump is restored, and where a session plays the replica.';
+
+CREATE TRIGGER acteon_grants_logged
+	AFTER INSERT OR UPDATE OR DELETE ON acteon_grants
+	FOR EACH ROW EXECUTE FUNCTION acteon_grants_logged();
+CREATE TRIGGER acteon_grants_truncated
+	AFTER TRUNCATE ON acteon_grants
+	FOR EACH STATEMENT EXECUTE FUNCTION acteon_grants_logged();
+
 -- What there is stays where it is: it is the first part.
 DO $$
 BEGIN
@@ -641,12 +788,16 @@ ALTER TABLE acteon_replay_batch
 	ADD COLUMN session_role_oid acteon_role,
 	ADD COLUMN parts jsonb,
 	ADD COLUMN owner_oid acteon_role,
+	ADD COLUMN api_key text,
+	ADD COLUMN rows_hash bytea,
 	ADD CONSTRAINT acteon_replay_batch_parts_check
 		CHECK (pg_catalog.jsonb_typeof(parts) OPERATOR(pg_catalog.=) 'array'::text);
 ALTER TABLE acteon_replay_log
 	ALTER COLUMN role_oid TYPE acteon_role USING acteon_role_of_1_0(role_name, role_oid)::acteon_role;
 DROP FUNCTION acteon_role_of_1_0(name, oid);
 
+COMMENT ON COLUMN acteon_replay_batch.api_key IS 'Name of the API key with which the call was made over HTTP; NULL: it was made otherwise.';
+COMMENT ON COLUMN acteon_replay_batch.rows_hash IS 'Hash of the hashes of its rows in the outbox, in their order; NULL: it has none, or some rows were enqueued by version 1.0.';
 -- Behind all others: the library has them in this order.
 ALTER TABLE acteon_replay_batch
 	ADD COLUMN told text[]
@@ -2580,12 +2731,12 @@ AS 'MODULE_PATHNAME', 'acteon_replay_help'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 10;
 
 COMMENT ON FUNCTION acteon_replay_help(text) IS
-'Returns what the caller can do now, a row for each: what batches wait for (an approval, a decision, resuming, continuing), dead actions, refused records, actions that no relay claims, open circuit breakers, what was lost in the last day. It depends on what the caller''s grants allow and cover; a caller without a grant is told whom to ask for one. It only reads, and works on a standby.
+'Returns what the caller can do now, a row for each: what batches wait for (an approval, a decision, resuming, continuing), parts of batches that are paused, dead and expired actions, refused records, actions that no relay claims, open circuit breakers, what was lost in the last day, and how to set a notification while there is none. It depends on what the caller''s grants allow and cover; a caller without a grant is told whom to ask for one. It only reads, and works on a standby.
 
-It looks at the 100 newest batches, and at a bounded number of the newest records of the audit table, in the day before the newest one; dead actions are shown for 7 days, refused records for one.
+It looks at the 100 newest batches, and at a bounded number of the newest records of the audit table, in the day before the newest one; dead actions are shown for 7 days, refused records and expired actions for one.
 
 Arguments:
-topic: return short help on the functions, views, settings and arguments of replays with this name instead, or, if there are none, on those with this in their names: pause, dead_letters, approval
+topic: return short help on the functions, views, settings and arguments of replays with this name instead, or, if there are none, on those with this in their names, or else in their descriptions: pause, dead_letters, approval
 
 Returns:
 topic: what the row is about, which can be passed as topic
@@ -2605,7 +2756,7 @@ AS 'MODULE_PATHNAME', 'acteon_outbox_check'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_outbox_check(bigint, bigint) IS
-	'Checks the consistency of the outbox, or only of the actions with outbox ids from from_id to to_id: every action is either finished or covered by one segment, which belongs to its batch and lane; no lane is leased twice, no action is queued twice, and no replay is missing. Returns one row for each violation, so normally none. It reads all rows, and raises a NOTICE after each million ids. The counts of the batches are checked only if no range is given. Error: 42501 no gateway grant.';
+	'Checks the consistency of the outbox, or only of the actions with outbox ids from from_id to to_id: every action is either finished or covered by one segment, which belongs to its batch and lane; no lane is leased twice, no action is queued twice, and no replay is missing; and compares rows and deliveries with what is linked in the trail. Returns one row for each violation, so normally none. It reads all rows, and raises a NOTICE after each million ids. The counts of the batches, the log, and the trail itself are checked only if no range is given. Error: 42501 no gateway grant.';
 
 CREATE FUNCTION acteon_dispatch_lane(tenant text, fingerprint text, target text DEFAULT 'production')
 RETURNS bigint
@@ -2658,7 +2809,7 @@ BEGIN
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
 				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_patch,acteon_replay_pause,
 				acteon_quiet_until,acteon_replay_policy_drop,acteon_replay_policy_run,acteon_replay_policy_set,acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
-				acteon_replay_resume,acteon_replay_run,acteon_replay_set_rate,acteon_replay_settle,acteon_replay_shadow,acteon_replay_shadow_counts,
+				acteon_replay_resume,acteon_replay_run,acteon_replay_trail_link,acteon_replay_set_rate,acteon_replay_settle,acteon_replay_shadow,acteon_replay_shadow_counts,
 				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,
 				acteon_outcome_json,acteon_outcome_jsonb,acteon_outcome_le,acteon_outcome_lt,acteon_outcome_out,
 				acteon_outcome_recv,acteon_outcome_send,

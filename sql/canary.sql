@@ -107,7 +107,7 @@ BEGIN
 		PERFORM pg_temp.answer(answer);
 	END IF;
 	RETURN concat_ws(' | ', step, pg_temp.take(), (SELECT state || ' | ' || stop_reason FROM acteon_replay_batches),
-		(SELECT l.event || ' ' || l.details::text FROM acteon_replay_log AS l));
+		(SELECT l.event || ' ' || l.details::text FROM acteon_replay_log AS l WHERE l.event <> 'start'));
 END $$;
 SELECT answer, outcome, pg_temp.fails(outcome, details, answer::jsonb) FROM (VALUES
 	('executed', '{"status": "Failure"}'::jsonb, '{"Executed": {"status": "failure"}}'),
@@ -130,7 +130,7 @@ SELECT pg_temp.take(), pg_temp.record('failed', '{"code": "CONNECTION", "error":
 SELECT pg_temp.take();
 SELECT state, canary, stop_reason FROM acteon_replay_batches;
 SELECT state, waiting FROM acteon_replay_resume(1, 'one is nothing');
-SELECT event, reason, details FROM acteon_replay_log ORDER BY id;
+SELECT event, reason, details FROM acteon_replay_log WHERE event <> 'start' ORDER BY id;
 SELECT pg_temp.take(), pg_temp.record('failed', '{"code": "CONNECTION", "error": "refused"}', '{7}'), pg_temp.record(), pg_temp.answer();
 SELECT * FROM pg_temp.batch;
 -- nine of 80 are too many

@@ -49,7 +49,7 @@ $$;
 CREATE VIEW pg_temp.actions AS
 	SELECT i.outbox_id AS id, i.state, i.attempts, i.resends, i.unproven, i.effect, i.known_by, coalesce(replace(i.outcome::text, format('"by": "%s"', session_user), '"by": "postgres"'), i.error, i.doubt) AS why, i.held
 	FROM acteon_replay_batch AS b CROSS JOIN LATERAL acteon_replay_items(b.id) AS i ORDER BY 1;
-CREATE VIEW pg_temp.log AS SELECT event, batch_id, role_name = current_user AS by_me, reason, details FROM acteon_replay_log WHERE event NOT IN ('purge', 'redrive') ORDER BY id;
+CREATE VIEW pg_temp.log AS SELECT event, batch_id, role_name = current_user AS by_me, reason, details FROM acteon_replay_log WHERE event NOT IN ('purge', 'redrive', 'start') ORDER BY id;
 
 -- the record is found: delivered as it was, with its effect
 SELECT pg_temp.make(1, 8);
@@ -595,7 +595,7 @@ SELECT setval('acteon_dispatch_outbox_id_seq', 1, true);
 SELECT success FROM acteon_replay('d249');
 SELECT success FROM acteon_replay('d250');
 SELECT count(*), count(DISTINCT id) AS ids, count(DISTINCT batch_id) AS batches, min(id), max(id) FROM acteon_dispatch_outbox;
-SELECT count(*) AS events, count(DISTINCT id) AS ids FROM acteon_replay_log;
+SELECT count(*) AS events, count(DISTINCT id) AS ids FROM acteon_replay_log WHERE event <> 'start';
 SELECT * FROM acteon_outbox_check();
 
 -- a replay after a purge goes on behind the generation that was reached: another id; preview, lineage and check agree
@@ -643,7 +643,7 @@ SELECT outbox_id FROM acteon_outbox_claim('after', 1);
 SELECT first_id, last_id, holder IS NOT NULL AS held, due_at > now() + interval '30 min' AS later, doubt FROM acteon_dispatch_segment ORDER BY 1;
 SELECT server = (SELECT system_identifier || '/' || timeline_id FROM pg_control_system(), pg_control_checkpoint()) AS known FROM acteon_replay_installation;
 SELECT outbox_id FROM acteon_outbox_claim('after', 1);
-SELECT event, reason, details - 'now' AS details FROM acteon_replay_log;
+SELECT event, reason, details - 'now' AS details FROM acteon_replay_log WHERE event <> 'start';
 SELECT success FROM acteon_replay('d250');
 SELECT id > 100000 AS far, batch_id > 100000 AS far_batch FROM acteon_dispatch_outbox WHERE original_action_id = 'd250';
 SELECT * FROM acteon_outbox_check();

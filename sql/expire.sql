@@ -14,9 +14,10 @@ CREATE FUNCTION pg_temp.answer() RETURNS integer LANGUAGE sql AS $$
 	WITH done AS (DELETE FROM held RETURNING *)
 	SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg('{"Executed": {"status": "success"}}'::jsonb), array_agg(action_id)) FROM done
 $$;
--- So much time passes for all that waits.
+-- So much time passes for all that waits; rows that are changed for it have no hash, as those of version 1.0.
 CREATE FUNCTION pg_temp.pass(gone interval) RETURNS void LANGUAGE sql AS $$
-	UPDATE acteon_dispatch_outbox SET expires_at = expires_at - gone WHERE expires_at IS NOT NULL;
+	INSERT INTO acteon_replay_trail_head (hashed_from) VALUES (9223372036854775807) ON CONFLICT (singleton) DO UPDATE SET hashed_from = excluded.hashed_from;
+	UPDATE acteon_dispatch_outbox SET expires_at = expires_at - gone, hash = NULL WHERE expires_at IS NOT NULL;
 	UPDATE acteon_dispatch_segment SET expires_at = expires_at - gone WHERE expires_at IS NOT NULL;
 $$;
 CREATE VIEW pg_temp.ends AS

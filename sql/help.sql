@@ -9,9 +9,12 @@ CREATE ROLE regress_acteon_other;
 CREATE ROLE regress_acteon_look;
 CREATE ROLE regress_acteon_send;
 CREATE ROLE regress_acteon_none;
+CREATE ROLE regress_acteon_peer;
+CREATE ROLE regress_acteon_part;
 INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions) VALUES
 	('regress_acteon_ask', 'operator', '{acme}', '{*}', '{*}', '{*}'), ('regress_acteon_other', 'operator', '{globex}', '{*}', '{*}', '{*}'),
-	('regress_acteon_look', 'viewer', '{acme}', '{*}', '{*}', '{*}'), ('regress_acteon_send', 'gateway', '{*}', '{*}', '{*}', '{*}');
+	('regress_acteon_look', 'viewer', '{acme}', '{*}', '{*}', '{*}'), ('regress_acteon_send', 'gateway', '{*}', '{*}', '{*}', '{*}'),
+	('regress_acteon_peer', 'operator', '{acme}', '{*}', '{*}', '{*}'), ('regress_acteon_part', 'operator', '{acme}', '{*}', '{sms}', '{*}');
 CREATE VIEW pg_temp.help AS
 	SELECT topic, statement, regexp_replace(regexp_replace(why, '\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.?\d*\+00', 'TIME', 'g'), 'Ask "[^"]*"', 'Ask OWNER') AS why FROM acteon_replay_help();
 GRANT SELECT ON pg_temp.help TO PUBLIC;
@@ -43,7 +46,7 @@ SELECT * FROM pg_temp.help;
 SELECT replace(statement, ';', $$ WHERE section = 'total'$$) FROM acteon_replay_help() WHERE topic = 'preview' \gexec
 SET ROLE regress_acteon_other;
 SELECT pg_temp.on_topic('causes');
--- who may only look or deliver is not told to replay
+-- who may only look is shown what others could replay; who may only deliver is not told to replay
 SET ROLE regress_acteon_look;
 SELECT * FROM pg_temp.help;
 SET ROLE regress_acteon_send;
@@ -95,6 +98,33 @@ SELECT pg_temp.on_topic(t) FROM unnest('{items,resume,relay}'::text[]) AS t;
 RESET ROLE;
 UPDATE acteon_replay_batch SET stopped_by = NULL, stop_reason = 'more than half failed';
 SELECT pg_temp.on_topic(t) FROM unnest('{items,resume}'::text[]) AS t;
+-- a part of it: the whole batch can go on without it
+SET ROLE regress_acteon_ask;
+SELECT paused FROM acteon_replay_batches WHERE (acteon_replay_pause(1, 'they asked for it', tenant => 'acme')).state = 'paused';
+SELECT statement, why FROM acteon_replay_help() WHERE statement ~ 'parts';
+SELECT state FROM acteon_replay_resume(1);
+SELECT statement, why FROM acteon_replay_help() WHERE topic = 'resume';
+SET ROLE regress_acteon_look;
+SELECT why FROM acteon_replay_help() WHERE topic = 'resume';
+SET ROLE regress_acteon_peer;
+SELECT why FROM acteon_replay_help() WHERE topic = 'resume';
+SET ROLE regress_acteon_part;
+SELECT why FROM acteon_replay_help() WHERE topic = 'resume';
+-- handed over: who has it now is told so, and who had it
+RESET ROLE;
+SELECT acteon_replay_hand_over(1, 'regress_acteon_peer');
+SET ROLE regress_acteon_peer;
+SELECT why FROM acteon_replay_help() WHERE topic = 'resume';
+SET ROLE regress_acteon_ask;
+SELECT why FROM acteon_replay_help() WHERE topic = 'resume';
+-- the statement does it
+SET ROLE regress_acteon_peer;
+SELECT statement FROM acteon_replay_help() WHERE topic = 'resume' \gexec
+SELECT paused FROM acteon_replay_batches;
+SELECT count(*) FROM acteon_replay_help() WHERE topic = 'resume';
+RESET ROLE;
+SELECT acteon_replay_hand_over(1, 'regress_acteon_ask');
+UPDATE acteon_replay_batch SET stopped = 'paused', stopped_at = now(), stop_reason = 'more than half failed';
 SET acteon_replay.require_reason = on;
 SELECT statement FROM acteon_replay_help() WHERE topic = 'resume';
 RESET acteon_replay.require_reason;
@@ -114,6 +144,27 @@ SELECT pg_temp.on_topic(t) FROM unnest('{redrive,items}'::text[]) AS t;
 SET ROLE regress_acteon_send;
 SELECT pg_temp.on_topic('redrive');
 RESET ROLE;
+-- expired, for a while: which
+SET ROLE regress_acteon_ask;
+SELECT batch_id, replayed FROM acteon_replay_bulk(action_ids => ARRAY['red'], allow_redacted => true, expire_after => '100 years') \gset
+RESET ROLE;
+UPDATE acteon_dispatch_outbox SET expires_at = now() - interval '1 s' WHERE original_action_id = 'red';
+UPDATE acteon_dispatch_segment SET expires_at = now() - interval '1 s' WHERE batch_id = :batch_id;
+SELECT count(*) FROM acteon_outbox_claim('c', 100);
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 min', lease_token = NULL, holder = NULL;
+SET ROLE regress_acteon_ask;
+SELECT statement, why FROM acteon_replay_help() WHERE why ~ 'expired';
+SELECT original_action_id FROM acteon_replay_items(:batch_id, 'expired');
+RESET ROLE;
+-- nobody is told: how to change that, for who may; not once somebody is
+SELECT pg_temp.on_topic('notify_set');
+SET ROLE regress_acteon_ask;
+SELECT pg_temp.on_topic('notify_set');
+RESET ROLE;
+BEGIN;
+SELECT replace(statement, ';', '') FROM acteon_replay_help() WHERE topic = 'notify_set' \gexec
+SELECT pg_temp.on_topic('notify_set');
+ROLLBACK;
 UPDATE acteon_replay_batch SET created_at = created_at - interval '2 days';
 SELECT topic FROM acteon_replay_help();
 UPDATE acteon_replay_batch SET created_at = created_at - interval '6 days';
@@ -138,6 +189,18 @@ RESET acteon_replay.approval_above;
 SET ROLE regress_acteon_ask;
 SELECT pg_temp.on_topic('continue');
 
+-- what goes elsewhere waits for a relay of its own: one of production at work is none
+RESET ROLE;
+BEGIN;
+SET LOCAL acteon_replay.targets = 'staging';
+SELECT replayed FROM acteon_replay_bulk(action_ids => '{b1,b2}', target => 'staging');
+SELECT replayed FROM acteon_replay_bulk(action_ids => '{b1}');
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 min';
+SELECT count(*) FROM acteon_outbox_claim('c', 1);
+SELECT pg_temp.on_topic('relay');
+ROLLBACK;
+SET ROLE regress_acteon_ask;
+
 -- every statement runs, wherever the extension is found; and nothing is written
 SELECT topic, split_part(attempt(regexp_replace(statement, ';$', '')), ':', 1) ~ '^[0-9A-Z]{5}$' AS fails FROM acteon_replay_help() WHERE statement LIKE 'SELECT%';
 SET search_path = pg_catalog;
@@ -155,6 +218,10 @@ SELECT * FROM acteon_replay_help('exclude_ids');
 SELECT topic, statement FROM acteon_replay_help('breaker');
 SELECT topic, statement FROM acteon_replay_help('allow');
 SELECT topic, statement FROM acteon_replay_help('approval_above');
+SELECT topic, statement FROM acteon_replay_help('patch');
+-- … by what mentions it
+SELECT topic FROM acteon_replay_help('Export');
+SELECT topic FROM acteon_replay_help('waiting room');
 SELECT topic, statement FROM acteon_replay_help('relay');
 SELECT * FROM acteon_replay_help('no such thing');
 SELECT * FROM acteon_replay_help('');
@@ -166,9 +233,9 @@ SELECT name FROM (
 	SELECT proname::text FROM pg_proc AS p JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 	WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'acteon_replay') AND prorettype <> 'trigger'::regtype AND proname !~ '^acteon_(outcome|role|canary)(_|$)|_read_'
 	UNION SELECT name FROM pg_settings WHERE name LIKE 'acteon_replay.%'
-	UNION SELECT unnest('{grants,causes,preview,audit_table,items,resume,continue,settle,redrive,batches,relay,breaker_close,approve,help}'::text[])) AS n (name)
+	UNION SELECT unnest('{grants,causes,preview,audit_table,items,resume,continue,settle,redrive,batches,relay,breaker_close,approve,notify_set,help}'::text[])) AS n (name)
 WHERE NOT EXISTS (SELECT FROM acteon_replay_help(name) WHERE why <> '' AND statement <> '');
 
 CALL clean();
 DELETE FROM acteon_grants WHERE grantee::text ~ '^regress_acteon_';
-DROP ROLE regress_acteon_ask, regress_acteon_other, regress_acteon_look, regress_acteon_send, regress_acteon_none;
+DROP ROLE regress_acteon_ask, regress_acteon_other, regress_acteon_look, regress_acteon_send, regress_acteon_none, regress_acteon_peer, regress_acteon_part;

@@ -223,7 +223,7 @@ SELECT name, breaker FROM acteon_replay_limits;
 -- by hand
 SELECT acteon_replay_breaker_close('email', 'repaired'), acteon_replay_breaker_close('sms', 'was never open');
 SELECT name, breaker, retry_at FROM acteon_replay_limits;
-SELECT event, batch_id, reason, details FROM acteon_replay_log ORDER BY id;
+SELECT event, batch_id, reason, details FROM acteon_replay_log WHERE event <> 'start' ORDER BY id;
 SELECT * FROM acteon_outbox_check();
 
 -- a window and a share of its own; what the gateway rejects, and batches without a circuit breaker, do not count

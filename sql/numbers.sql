@@ -33,6 +33,7 @@ INSERT INTO asked VALUES
 	('acteon_outbox_purge', 'max_actions', 'acteon_outbox_purge(''1 day'', %s)'),
 	('acteon_outbox_redrive', 'outbox_id', 'acteon_outbox_redrive(ARRAY[%s]::bigint[])'),
 	('acteon_outbox_redrive', 'batch_id', 'acteon_outbox_redrive(batch_id => %s)'),
+	('acteon_replay_trail_link', 'max_rows', 'acteon_replay_trail_link(%s)'),
 	('acteon_outbox_redrive', 'max_actions', 'acteon_outbox_redrive(batch_id => 1, max_actions => %s)'),
 	('acteon_outbox_redrive', 'rate', 'acteon_outbox_redrive(batch_id => 1, rate => %s)'),
 	('acteon_outbox_reject', 'outbox_id', format('acteon_outbox_reject(ARRAY[%%s]::bigint[], ARRAY[%s]::bigint[], ARRAY[''x''])', :token)),

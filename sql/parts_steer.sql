@@ -245,6 +245,15 @@ SELECT pg_temp.deliver();
 SELECT canary, state, delivered FROM acteon_replay_batches;
 SELECT * FROM acteon_outbox_check();
 
+-- … with all parts cancelled it has nothing to hold back, and the batch is finished
+CALL clean();
+SELECT pg_temp.make(1, 40);
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'auto') \gset
+SELECT t, (acteon_replay_cancel(:batch_id, tenant => t)).state FROM (SELECT tenant AS t FROM acteon_dispatch_outbox GROUP BY 1 ORDER BY 1) AS tenants;
+SELECT pg_temp.deliver();
+SELECT canary, state, waiting, cancelled, stop_reason FROM acteon_replay_batches;
+SELECT * FROM acteon_outbox_check();
+
 -- what is enqueued later is of its part: a batch that was interrupted is continued
 CALL clean();
 SELECT pg_temp.make(1, 30);
@@ -282,5 +291,5 @@ SELECT attempt(format('SELECT count(acteon_replay_pause(%s, tenant => ''t'' || n
 RESET client_min_messages;
 
 -- the log
-SELECT event, batch_id, reason, details FROM acteon_replay_log WHERE event <> 'continue' ORDER BY id LIMIT 7;
+SELECT event, batch_id, reason, details FROM acteon_replay_log WHERE event NOT IN ('continue', 'start') ORDER BY id LIMIT 7;
 CALL clean();

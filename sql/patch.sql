@@ -352,13 +352,14 @@ SELECT count(*) FROM acteon_outbox_check();
 CALL clean();
 SELECT count(make_record('x-' || n, at => now() - n * interval '1 h', payload => jsonb_build_object('n', n))) FROM generate_series(1, 6) AS n;
 SELECT batch_id AS batch FROM acteon_replay_bulk(outcome => 'failed', expire_after => '10 h') \gset
-UPDATE acteon_dispatch_outbox SET expires_at = expires_at - interval '6 h';
+UPDATE acteon_dispatch_outbox SET expires_at = expires_at - interval '6 h', hash = NULL;
+INSERT INTO acteon_replay_trail_head (hashed_from) VALUES (9223372036854775807) ON CONFLICT (singleton) DO UPDATE SET hashed_from = excluded.hashed_from;
 UPDATE acteon_dispatch_segment SET expires_at = expires_at - interval '6 h';
 SELECT * FROM acteon_replay_patch(:batch, patch => '{"x": 1}');
 SELECT o.original_action_id, o.generation, o.payload, n.expires_at = o.expires_at AS same, s.expires_at <= n.expires_at AS noted
 FROM acteon_dispatch_outbox AS o LEFT JOIN acteon_dispatch_outbox AS n ON n.original_action_id = o.original_action_id AND n.generation = 2 LEFT JOIN acteon_dispatch_segment AS s ON n.id BETWEEN s.first_id AND s.last_id WHERE o.generation = 1 ORDER BY o.id;
 SELECT count(*) FROM acteon_outbox_check();
-UPDATE acteon_dispatch_outbox SET expires_at = expires_at - interval '2 h' WHERE generation = 2;
+UPDATE acteon_dispatch_outbox SET expires_at = expires_at - interval '2 h', hash = NULL WHERE generation = 2;
 UPDATE acteon_dispatch_segment SET expires_at = expires_at - interval '2 h';
 SELECT action -> 'payload' AS payload FROM acteon_outbox_claim('c', 100);
 SELECT state, count(*) FROM acteon_replay_items(:batch) GROUP BY state ORDER BY state;

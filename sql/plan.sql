@@ -129,7 +129,7 @@ CALL acteon_replay_all(plan => 'plan.x.y');
 \set VERBOSITY terse
 CALL acteon_replay_all(plan => :'plan', reason => 'INC-1');
 SELECT l.event, l.batch_id, l.reason, l.details - 'plan' AS details, b.plan = l.details ->> 'plan' AS same, b.plan ~ '^[0-9a-f]{16}$' AS looks_so, b.query - 'to' AS query, b.reason, b.matched
-FROM acteon_replay_log AS l JOIN acteon_replay_batch AS b ON b.id = l.batch_id;
+FROM acteon_replay_log AS l JOIN acteon_replay_batch AS b ON b.id = l.batch_id WHERE l.event <> 'start';
 -- a second time nothing is left of it
 \set VERBOSITY default
 CALL acteon_replay_all(plan => :'plan');

@@ -118,7 +118,7 @@ SELECT reason, query - 'to' AS query, rate, start_at FROM acteon_replay_batch WH
 CALL acteon_replay_continue(1);
 SELECT batch_id, replayed FROM acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true, max_records => 2);
 CALL acteon_replay_continue(4);
-SELECT count(*) FROM acteon_replay_log;
+SELECT count(*) FROM acteon_replay_log WHERE event NOT IN ('start', 'grant');
 
 -- the order, the limit, the cursor and the end in time
 CALL clean();
@@ -190,7 +190,7 @@ SET ROLE regress_acteon_all_op;
 CALL acteon_replay_continue(1);
 RESET ROLE;
 SELECT * FROM what_is_there;
-SELECT count(*) FROM acteon_replay_log;
+SELECT count(*) FROM acteon_replay_log WHERE event NOT IN ('start', 'grant');
 -- the grants of who goes on count from here
 -- what is still to come may be anybody's: an admin of what has come so far does not do
 SET ROLE regress_acteon_all_admin;
@@ -203,7 +203,7 @@ CALL acteon_replay_continue(1, 33, 'took over');
 RESET ROLE;
 SELECT * FROM what_is_there;
 SELECT requested_by, scope FROM acteon_replay_batch;
-SELECT event, batch_id, role_name, reason, details - 'cursor' AS details, details ? 'cursor' AS cursor FROM acteon_replay_log;
+SELECT event, batch_id, role_name, reason, details - 'cursor' AS details, details ? 'cursor' AS cursor FROM acteon_replay_log WHERE event NOT IN ('start', 'grant');
 SELECT min(original_action_id), count(*) FROM acteon_dispatch_outbox WHERE tenant = 'globex';
 SELECT * FROM acteon_outbox_check();
 -- cancelled

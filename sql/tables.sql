@@ -217,6 +217,6 @@ CALL clean();
 DROP TABLE acteon_audit;
 DROP SCHEMA regress_acteon_other CASCADE;
 DROP FUNCTION make_record, finish, attempt;
-DROP PROCEDURE clean;
+DROP PROCEDURE clean, forget_trail;
 DROP EXTENSION acteon_replay;
 DROP ROLE regress_acteon_ops, regress_acteon_member, regress_acteon_noinherit, regress_acteon_viewer, regress_acteon_nobody;

@@ -165,7 +165,7 @@ build_and_install()
 	(cd "$TOP" && tar -cf - --exclude=.git --exclude='*.o' --exclude='*.bc' --exclude='*.so' --exclude='./acteon-relay*' --exclude='./acteon-replay-http*' \
 		--exclude=./test/output --exclude=./tmp_check --exclude=node_modules .) | tar -xf - -C "$WORK/src"
 	[ "$(id -u)" -ne 0 ] || chown -R "$RUN_AS" "$WORK/src"
-	as_user make -s -C "$WORK/src" PG_CONFIG="$PG_CONFIG" "$@" >"$WORK/build.log" 2>&1 ||
+	as_user make -s -j "$(nproc)" -C "$WORK/src" PG_CONFIG="$PG_CONFIG" "$@" >"$WORK/build.log" 2>&1 ||
 		{ cat "$WORK/build.log" >&2; die "the build failed"; }
 	say "== installing the extension into $("$PG_CONFIG" --sharedir)/extension and $("$PG_CONFIG" --pkglibdir)"
 	make -s -C "$WORK/src" PG_CONFIG="$PG_CONFIG" install >"$WORK/build.log" 2>&1 ||

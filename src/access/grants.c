@@ -485,6 +485,16 @@ GrantsMayRead(const Grants *grants)
 }
 
 /*
+ * For which purpose a grant must cover a record that is only shown as it would be
+ * replayed.  Who may replay nothing is shown what others could replay.
+ */
+GrantPurpose
+PreviewPurpose(const Grants *grants)
+{
+	return GrantsMayReplay(grants) ? GRANT_REPLAY : GRANT_READ;
+}
+
+/*
  * Whether the role needs no grants, being a superuser.
  */
 bool

@@ -34,6 +34,7 @@ extern bool GrantsMayReplay(const Grants *grants);
 extern bool GrantsMayPatch(const Grants *grants);
 extern bool GrantsMayDeliver(const Grants *grants);
 extern bool GrantsMayRead(const Grants *grants);
+extern GrantPurpose PreviewPurpose(const Grants *grants);
 extern bool GrantsEverything(const Grants *grants);
 extern bool GrantsCover(Grants *grants, GrantPurpose purpose, const GrantTarget *target);
 

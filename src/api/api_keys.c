@@ -31,6 +31,7 @@
 #include "utils/timestamp.h"
 
 #include "api/api_keys.h"
+#include "base/api_key.h"
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/identity.h"
@@ -442,6 +443,7 @@ acteon_api_login(PG_FUNCTION_ARGS)
 	values[1] = FoundColumn(&keys, Anum_api_keys_name, &isnull);
 	values[2] = RoleName(DatumGetObjectId(FoundColumn(&keys, Anum_api_keys_role, &isnull)));
 	row = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+	NoteApiKey(TextDatumGetCString(values[1]));
 	UnregisterSnapshot(snapshot);
 	CloseFinder(&keys);
 	RestoreIdentity(&caller);

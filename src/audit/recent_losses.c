@@ -69,7 +69,7 @@ losses_sql(const AuditTable *table)
 
 /*
  * Take the records that the statement has found whose actions the grants let the caller
- * replay.
+ * preview.
  */
 static void
 take_found(RecentLosses *losses, Grants *grants)
@@ -105,7 +105,7 @@ take_found(RecentLosses *losses, Grants *grants)
 							   .namespace = columns[LOSS_NAMESPACE],
 							   .provider = columns[LOSS_PROVIDER],
 							   .action_type = columns[LOSS_ACTION_TYPE]};
-		if (!GrantsCover(grants, GRANT_REPLAY, &target))
+		if (!GrantsCover(grants, PreviewPurpose(grants), &target))
 			continue;
 		if (losses->count == MOST_LOSSES)
 		{
@@ -122,7 +122,7 @@ take_found(RecentLosses *losses, Grants *grants)
 
 /*
  * Find the actions of the last day that were lost and that the grants let the caller
- * replay: ids of some of the newest ones.  The day ends with the newest record, if that
+ * preview: ids of some of the newest ones.  The day ends with the newest record, if that
  * is before the given time.  Returns false if that cannot be told cheaply: the table is on
  * another server, has children, which may lack the index, or has no records.  Needs
  * an SPI connection.

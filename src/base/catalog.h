@@ -28,6 +28,10 @@
 #define NOTIFY_TABLE "acteon_replay_notify"
 #define POLICY_TABLE "acteon_replay_policy"
 #define POLICY_PROVIDER_TABLE "acteon_replay_policy_provider"
+#define TRAIL_TABLE "acteon_replay_trail"
+#define TRAIL_HEAD_TABLE "acteon_replay_trail_head"
+#define REMOVAL_TABLE "acteon_replay_removal"
+#define REMOVAL_SEQUENCE "acteon_replay_removal_id_seq"
 
 /* Rows of a segment at most; the increment of the outbox's sequence. */
 #define SEGMENT_ACTIONS 100
@@ -102,6 +106,8 @@ enum
 	Anum_batch_session_role_oid,
 	Anum_batch_parts,
 	Anum_batch_owner_oid,
+	Anum_batch_api_key,
+	Anum_batch_rows_hash,
 	Anum_batch_told,
 	Anum_batch_probe_of,
 	Anum_batch_patches,
@@ -136,7 +142,8 @@ enum
 	Anum_outbox_ends_at,
 	Anum_outbox_expires_at,
 	Anum_outbox_target,
-	Natts_outbox = Anum_outbox_target
+	Anum_outbox_hash,
+	Natts_outbox = Anum_outbox_hash
 };
 
 enum
@@ -282,7 +289,40 @@ enum
 	Anum_log_session_role,
 	Anum_log_reason,
 	Anum_log_details,
-	Natts_log = Anum_log_details
+	Anum_log_api_key,
+	Natts_log = Anum_log_api_key
+};
+
+enum
+{
+	Anum_trail_position = 1,
+	Anum_trail_linked_at,
+	Anum_trail_kind,
+	Anum_trail_reference,
+	Anum_trail_batch_id,
+	Anum_trail_offsets,
+	Anum_trail_hashes,
+	Anum_trail_hash,
+	Natts_trail = Anum_trail_hash
+};
+
+enum
+{
+	Anum_trail_head_singleton = 1,
+	Anum_trail_head_hashed_from
+};
+
+enum
+{
+	Anum_removal_id = 1,
+	Anum_removal_removed_at,
+	Anum_removal_event,
+	Anum_removal_first_id,
+	Anum_removal_last_id,
+	Anum_removal_part,
+	Anum_removal_ids,
+	Anum_removal_hashes,
+	Natts_removal = Anum_removal_hashes
 };
 
 enum

@@ -108,6 +108,23 @@ ReadServer(Oid schema, char **server, Oid *database)
 }
 
 /*
+ * The outbox id from which on rows have a hash: those before are of version 1.0.
+ */
+int64
+FirstHashedId(Oid schema)
+{
+	FirstRow row;
+	bool isnull;
+	int64 id = 1;
+
+	open_first(&row, schema, TRAIL_HEAD_TABLE);
+	if (row.found)
+		id = DatumGetInt64(slot_getattr(row.slot, Anum_trail_head_hashed_from, &isnull));
+	close_first(&row);
+	return id;
+}
+
+/*
  * Whether one of the extension's tables has a row.
  */
 static bool

@@ -9,6 +9,7 @@
 
 extern bool ReadNamespace(Oid schema, pg_uuid_t *namespace);
 extern bool ReadServer(Oid schema, char **server, Oid *database);
+extern int64 FirstHashedId(Oid schema);
 extern void RefuseForgotten(Oid schema);
 extern void EnsureNamespace(Oid schema, pg_uuid_t *namespace);
 

@@ -180,15 +180,6 @@ append_entry(StringInfo json, JEntry entry, const char *base, uint32 offset, uin
 }
 
 /*
- * Where an entry ends that begins at an offset.
- */
-static inline uint32
-entry_end(JEntry entry, uint32 offset)
-{
-	return JBE_HAS_OFF(entry) ? JBE_OFFLENFLD(entry) : offset + JBE_OFFLENFLD(entry);
-}
-
-/*
  * Append the elements of an array, in brackets unless it only stands for the
  * scalar in it.
  */
@@ -204,7 +195,7 @@ append_array(StringInfo json, const JsonbContainer *array)
 		appendStringInfoCharMacro(json, '[');
 	for (int i = 0; i < count; i++)
 	{
-		uint32 end = entry_end(array->children[i], offset);
+		uint32 end = JsonbEntryEnd(array->children[i], offset);
 
 		if (i > 0)
 			AppendBytes(json, ", ", 2);
@@ -230,8 +221,8 @@ append_object(StringInfo json, const JsonbContainer *object)
 	appendStringInfoCharMacro(json, '{');
 	for (int i = 0; i < count; i++)
 	{
-		uint32 key_end = entry_end(object->children[i], key_offset);
-		uint32 end = entry_end(values[i], offset);
+		uint32 key_end = JsonbEntryEnd(object->children[i], key_offset);
+		uint32 end = JsonbEntryEnd(values[i], offset);
 
 		if (i > 0)
 			AppendBytes(json, ", ", 2);
@@ -288,7 +279,7 @@ count_levels(const JsonbContainer *container, int most)
 		if (JBE_ISCONTAINER(entry))
 			below = Max(below, 1 + count_levels((const JsonbContainer *) (base + INTALIGN(offset)),
 												most - 1));
-		offset = entry_end(entry, offset);
+		offset = JsonbEntryEnd(entry, offset);
 	}
 	return Max(below, 1);
 }

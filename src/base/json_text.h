@@ -27,6 +27,15 @@ AppendBytes(StringInfo json, const char *bytes, int len)
 	json->data[json->len] = '\0';
 }
 
+/*
+ * Where an entry of a container ends that begins at an offset.
+ */
+static inline uint32
+JsonbEntryEnd(JEntry entry, uint32 offset)
+{
+	return JBE_HAS_OFF(entry) ? JBE_OFFLENFLD(entry) : offset + JBE_OFFLENFLD(entry);
+}
+
 extern void AppendJsonString(StringInfo json, const char *text, int len);
 extern void AppendJsonb(StringInfo json, const Jsonb *value);
 extern int JsonbLevels(const Jsonb *value);

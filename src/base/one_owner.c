@@ -24,7 +24,8 @@
 static const char *const whole[] = {BATCH_TABLE,  INSTALLATION_TABLE, SEGMENT_TABLE,
 									TALLY_TABLE,  LOG_TABLE,          BEGUN_TABLE,
 									ACTION_TABLE, LIMIT_TABLE,        REFUSED_TABLE,
-									NOTIFY_TABLE, POLICY_TABLE,       POLICY_PROVIDER_TABLE};
+									NOTIFY_TABLE, POLICY_TABLE,       POLICY_PROVIDER_TABLE,
+									TRAIL_TABLE,  TRAIL_HEAD_TABLE,   REMOVAL_TABLE};
 static const char *const parted[] = {OUTBOX_TABLE, DELIVERY_TABLE};
 
 #define MAX_TABLES (lengthof(whole) + lengthof(parted) * PARTITIONS)

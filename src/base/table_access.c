@@ -154,6 +154,7 @@ TableColumns(Relation rel, OwnColumns *columns)
 				  {DELIVERY_TABLE, Anum_delivery_error, "effect"},
 				  {BATCH_TABLE, Anum_batch_stop_reason, "on_doubt"},
 				  {TALLY_TABLE, Anum_tally_actions, "effect"},
+				  {LOG_TABLE, Anum_log_details, "api_key"},
 				  {INSTALLATION_TABLE, Anum_installation_namespace, "server"}};
 	TupleDesc desc = RelationGetDescr(rel);
 

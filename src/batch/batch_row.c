@@ -24,10 +24,13 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/api_key.h"
 #include "base/catalog.h"
+#include "base/compat.h"
 #include "base/identity.h"
 #include "base/numbers.h"
 #include "batch/batch_row.h"
+#include "batch/control_log.h"
 #include "batch/notification.h"
 #include "query/query.h"
 #include "queue/wake.h"
@@ -123,11 +126,46 @@ fill_canary(Row *row, const CanaryState *canary)
 }
 
 /*
+ * The hash of the rows of a batch as a bytea.
+ */
+static Datum
+rows_hash_datum(const RowsHash *hash)
+{
+	bytea *result;
+
+	if (!hash->given)
+		return (Datum) 0;
+	result = palloc(VARHDRSZ + LINK_HASH_BYTES);
+	SET_VARSIZE(result, VARHDRSZ + LINK_HASH_BYTES);
+	memcpy(VARDATA(result), hash->bytes, LINK_HASH_BYTES);
+	return PointerGetDatum(result);
+}
+
+/*
+ * Whether a batch has got so far that it has something to show, and stays.
+ */
+static bool
+has_begun(const BatchRow *batch)
+{
+	return batch->replayed + batch->failed + batch->skipped > 0;
+}
+
+/*
+ * Log the start of a batch, once it has begun.  Its query is in its row.
+ */
+static void
+log_start(Oid schema, const BatchRow *batch)
+{
+	LogControl(schema, batch->requested_by, "start", batch->id, batch->reason, NULL);
+}
+
+/*
  * Write a batch down.
  */
 void
 InsertBatch(Oid schema, const BatchRow *batch)
 {
+	const char *key = CurrentApiKey();
 	TableWriter writer;
 	Row row;
 
@@ -163,6 +201,9 @@ InsertBatch(Oid schema, const BatchRow *batch)
 	fill(&row, Anum_batch_session_role_oid, true, ObjectIdGetDatum(GetSessionUserId()));
 	fill(&row, Anum_batch_awaits_until, batch->awaits_until.given,
 		 TimestampTzGetDatum(batch->awaits_until.time));
+	if (key != NULL)
+		fill(&row, Anum_batch_api_key, true, CStringGetTextDatum(key));
+	fill(&row, Anum_batch_rows_hash, batch->rows_hash.given, rows_hash_datum(&batch->rows_hash));
 	if (!batch->is_notification && AnyNotification(schema))
 	{
 		fill(&row, Anum_batch_told, true, PointerGetDatum(EventsToArray(0)));
@@ -174,6 +215,8 @@ InsertBatch(Oid schema, const BatchRow *batch)
 	OpenWriter(&writer, OwnTable(schema, BATCH_TABLE), false);
 	InsertRow(&writer, row.values, row.nulls, Natts_batch);
 	CloseWriter(&writer);
+	if (has_begun(batch))
+		log_start(schema, batch);
 }
 
 /* ----------------------------------------------------------------
@@ -284,6 +327,21 @@ read_told(TableFinder *row, BatchRow *batch)
 }
 
 /*
+ * The hash of its rows.
+ */
+static void
+read_rows_hash(TableFinder *row, RowsHash *hash)
+{
+	bool isnull;
+	Datum value = get(row, Anum_batch_rows_hash, &isnull);
+
+	memset(hash, 0, sizeof(*hash));
+	hash->given = !isnull && VARSIZE_ANY_EXHDR(DatumGetByteaPP(value)) == LINK_HASH_BYTES;
+	if (hash->given)
+		memcpy(hash->bytes, VARDATA_ANY(DatumGetByteaPP(value)), LINK_HASH_BYTES);
+}
+
+/*
  * Read the row of a batch that was found, into the current memory context.
  */
 static void
@@ -312,6 +370,7 @@ read_row(TableFinder *row, BatchRow *batch)
 	batch->last_chunk_at = get_time(row, Anum_batch_last_chunk_at).time;
 	batch->first_outbox_id = get_int64(row, Anum_batch_first_outbox_id);
 	batch->last_outbox_id = get_int64(row, Anum_batch_last_outbox_id);
+	read_rows_hash(row, &batch->rows_hash);
 	batch->start_at = get_time(row, Anum_batch_start_at);
 	batch->rate = get_numeric(row, Anum_batch_rate);
 	batch->paced_until = get_time(row, Anum_batch_paced_until);
@@ -355,15 +414,30 @@ find_batch(TableFinder *finder, int64 id)
 bool
 ReadBatch(Oid schema, int64 id, BatchRow *batch)
 {
-	TableFinder finder;
-	bool found;
+	HeldBatch found;
 
-	OpenFinder(&finder, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
-	found = find_batch(&finder, id);
-	if (found)
-		read_row(&finder, batch);
-	CloseFinder(&finder);
-	return found;
+	if (!FindBatch(&found, schema, id))
+		return false;
+	*batch = found.row;
+	CloseFinder(&found.finder);
+	return true;
+}
+
+/*
+ * The same, with the row's other columns at hand, for reading only: nothing is locked, and
+ * there is no writer.  If it returns true, the finder must be closed.
+ */
+bool
+FindBatch(HeldBatch *found, Oid schema, int64 id)
+{
+	OpenFinder(&found->finder, OwnTable(schema, BATCH_TABLE), Anum_batch_id);
+	if (!find_batch(&found->finder, id))
+	{
+		CloseFinder(&found->finder);
+		return false;
+	}
+	read_row(&found->finder, &found->row);
+	return true;
 }
 
 /* ----------------------------------------------------------------
@@ -533,6 +607,9 @@ UpdateBatch(HeldBatch *held, const BatchRow *batch)
 	set(&changes, Anum_batch_last_outbox_id, has_actions, Int64GetDatum(batch->last_outbox_id));
 	set(&changes, Anum_batch_paced_until, batch->paced_until.given,
 		TimestampTzGetDatum(batch->paced_until.time));
+	set(&changes, Anum_batch_rows_hash, batch->rows_hash.given, rows_hash_datum(&batch->rows_hash));
+	if (has_begun(batch) && !has_begun(&held->row))
+		log_start(RelationGetNamespace(held->writer.rel), batch);
 	change(held, &changes);
 }
 
@@ -695,7 +772,8 @@ SetTold(HeldBatch *held, bool is_watched, uint32 told)
  * of it is in the outbox, up to this id.
  */
 void
-NotePatch(HeldBatch *held, Jsonb *patch, int64 actions, int64 last_outbox_id)
+NotePatch(HeldBatch *held, Jsonb *patch, int64 actions, int64 last_outbox_id,
+		  const RowsHash *rows_hash)
 {
 	bool none;
 	Datum earlier = FoundColumn(&held->finder, Anum_batch_patches, &none);
@@ -716,6 +794,7 @@ NotePatch(HeldBatch *held, Jsonb *patch, int64 actions, int64 last_outbox_id)
 	set(&changes, Anum_batch_last_outbox_id, true,
 		Int64GetDatum(Max(held->row.last_outbox_id, last_outbox_id)));
 	set(&changes, Anum_batch_patches, true, JsonbPGetDatum(added));
+	set(&changes, Anum_batch_rows_hash, rows_hash->given, rows_hash_datum(rows_hash));
 	change(held, &changes);
 }
 

@@ -11,6 +11,7 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
+#include "base/digest.h"
 #include "base/optional_time.h"
 #include "base/table_access.h"
 #include "batch/failures.h"
@@ -28,6 +29,13 @@ typedef struct CanaryState
 	bool is_held;     /* the step has been judged, and a person opens the next one */
 	int64 unrecorded; /* actions judged by their answers, as they had no records */
 } CanaryState;
+
+/* The hash of the rows of a batch, as FoldBlock makes it. */
+typedef struct RowsHash
+{
+	bool given; /* false: some have none, as in batches of version 1.0 */
+	uint8 bytes[LINK_HASH_BYTES];
+} RowsHash;
 
 /* A batch, to be written down or read back. */
 typedef struct BatchRow
@@ -52,6 +60,7 @@ typedef struct BatchRow
 	/* Where its actions are, 0 if there are none. */
 	int64 first_outbox_id;
 	int64 last_outbox_id;
+	RowsHash rows_hash;
 	OptionalTime start_at;
 	Numeric rate; /* NULL: no limit */
 	OptionalTime paced_until;
@@ -87,6 +96,7 @@ typedef struct HeldBatch
 extern int64 NextBatchId(Oid schema);
 extern void InsertBatch(Oid schema, const BatchRow *batch);
 extern bool ReadBatch(Oid schema, int64 id, BatchRow *batch);
+extern bool FindBatch(HeldBatch *found, Oid schema, int64 id);
 extern bool HoldBatch(HeldBatch *held, Oid schema, int64 id, bool wait);
 extern void ReleaseBatch(HeldBatch *held);
 extern Scope *HeldScope(HeldBatch *held, Scope *known);
@@ -103,7 +113,8 @@ extern int64 ReleasedId(const BatchRow *batch);
 extern void SetCanary(HeldBatch *held, const CanaryState *canary);
 extern void ReadWatchedRow(TableReader *row, BatchRow *batch);
 extern void SetTold(HeldBatch *held, bool is_watched, uint32 told);
-extern void NotePatch(HeldBatch *held, Jsonb *patch, int64 actions, int64 last_outbox_id);
+extern void NotePatch(HeldBatch *held, Jsonb *patch, int64 actions, int64 last_outbox_id,
+					  const RowsHash *rows_hash);
 extern void SetPacedUntil(HeldBatch *held, const OptionalTime *until);
 extern void SetStartAt(HeldBatch *held, const OptionalTime *start_at);
 extern void SetOwner(HeldBatch *held, Oid owner);

@@ -27,7 +27,8 @@
  * step has room.  So the cutting is in one place, and who enqueues need not know
  * where the steps end.
  *
- * When the last step has been released the canary is over: the batch is like any other.
+ * When the last step has been released, or nothing is left behind the open one, the canary
+ * is over: the batch is like any other.
  *
  * A step that has not been judged good is held: the batch is paused, with the reason.
  * Where each step is to wait for a person, good ones are held as well.  A person who
@@ -464,6 +465,22 @@ hold_step(HeldBatch *held, Oid schema, Oid role, const StepJudgement *judgement)
 }
 
 /*
+ * Whether the canary of a batch has nothing left to hold back: all that was behind the
+ * open step has ended, for example because its parts were cancelled.
+ */
+static bool
+holds_nothing_back(const BatchRow *batch, Oid schema, TimestampTz now)
+{
+	BatchQueue behind = {.schema = schema,
+						 .batch_id = batch->id,
+						 .first_id = batch->canary.last_id + 1,
+						 .last_id = batch->last_outbox_id,
+						 .now = now};
+
+	return batch->is_complete && QueueIsEmpty(&behind);
+}
+
+/*
  * Let a batch that turns out to be small go without a canary, unless one was asked
  * for.
  */
@@ -508,6 +525,11 @@ AdvanceCanary(HeldBatch *held, Oid schema, Oid role, TimestampTz now)
 			return SOON;
 		if (batch->canary.step == 0 || batch->canary.actions < step_size(batch->canary.step))
 			return 0;
+		if (holds_nothing_back(batch, schema, now))
+		{
+			EndCanary(held);
+			return 0;
+		}
 		JudgeStep(&judgement, schema, batch, GetCurrentTimestamp());
 		if (judgement.verdict == STEP_UNFINISHED)
 			return 0;

@@ -20,6 +20,7 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "base/api_key.h"
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/identity.h"
@@ -109,6 +110,18 @@ AddTimeDetail(LogDetails *details, const char *name, const OptionalTime *value)
 }
 
 /*
+ * Add a jsonb.
+ */
+void
+AddJsonDetail(LogDetails *details, const char *name, Jsonb *value)
+{
+	JsonbValue json;
+
+	JsonbToJsonbValue(value, &json);
+	add_detail(details, name, &json);
+}
+
+/*
  * Add an interval that is not negative, in a form that does not depend on the session's settings.
  */
 void
@@ -147,12 +160,14 @@ EndDetails(LogDetails *details)
 
 /*
  * Write an entry: the role that did it, the event, the batch (0: none), the
- * reason (NULL: none) and the details (NULL: none).
+ * reason (NULL: none) and the details (NULL: none).  Over HTTP the entry has the API key's
+ * name, too.
  */
 void
 LogControl(Oid schema, Oid role, const char *event, int64 batch_id, const char *reason,
 		   Jsonb *details)
 {
+	const char *key = CurrentApiKey();
 	TableWriter writer;
 	Datum values[Natts_log];
 	bool nulls[Natts_log] = {false};
@@ -175,6 +190,8 @@ LogControl(Oid schema, Oid role, const char *event, int64 batch_id, const char *
 	values[Anum_log_reason - 1] = reason == NULL ? (Datum) 0 : CStringGetTextDatum(reason);
 	nulls[Anum_log_reason - 1] = reason == NULL;
 	values[Anum_log_details - 1] = JsonbPGetDatum(details);
+	nulls[Anum_log_api_key - 1] = key == NULL;
+	values[Anum_log_api_key - 1] = key == NULL ? (Datum) 0 : CStringGetTextDatum(key);
 	OpenWriter(&writer, OwnTable(schema, LOG_TABLE), false);
 	InsertRow(&writer, values, nulls, Natts_log);
 	CloseWriter(&writer);

@@ -28,13 +28,6 @@
 /* How many roles an error names at most. */
 #define MAX_NAMED_ROLES 5
 
-/* In which ways a batch is to be steered. */
-typedef enum Steering
-{
-	STEER_FREELY,
-	STEER_RESTRAIN /* only such that less of it goes out, or later */
-} Steering;
-
 /*
  * The text of a query's key, or "*", which only a grant for everything covers.
  */
@@ -112,11 +105,29 @@ may_steer(ControlCall *call, Oid role, Grants *grants, Steering steering)
 {
 	Oid owner = call->held.row.owner;
 
-	if (GrantsEverything(grants) || covers_all(call, grants, GRANT_STEER))
+	if (GrantsEverything(grants) ||
+		(OidIsValid(owner) && GrantsMayReplay(grants) && has_privs_of_role(role, owner)))
 		return true;
-	if (OidIsValid(owner) && GrantsMayReplay(grants) && has_privs_of_role(role, owner))
-		return true;
-	return steering == STEER_RESTRAIN && covers_all(call, grants, GRANT_REPLAY);
+	return covers_all(call, grants, GRANT_STEER) ||
+		   (steering == STEER_RESTRAIN && covers_all(call, grants, GRANT_REPLAY));
+}
+
+/*
+ * In which ways a role, with its grants, may steer a batch; STEER_NOT if there is none of this
+ * number.  For showing it: nothing is locked, and what is asked for later can be refused.
+ */
+Steering
+MayBeSteered(Oid schema, int64 batch_id, Oid role, Grants *grants)
+{
+	ControlCall call = {.schema = schema, .caller = role, .grants = grants, .batch_id = batch_id};
+	Steering steering = STEER_FREELY;
+
+	if (!FindBatch(&call.held, schema, batch_id))
+		return STEER_NOT;
+	while (steering > STEER_NOT && !may_steer(&call, role, grants, steering))
+		steering--;
+	CloseFinder(&call.held.finder);
+	return steering;
 }
 
 /*
@@ -188,7 +199,7 @@ require(ControlCall *call, Steering steering)
 						   ? "Role \"%s\" has no admin or operator grants that cover all of it."
 						   : "Role \"%s\" has no admin grant that covers all of it.",
 					   GetUserNameFromId(call->caller, false)),
-			 others == NULL ? 0 : errhint("Of the roles that you know, these may: %s.", others)));
+			 others == NULL ? 0 : errhint("Roles known to you that may: %s.", others)));
 }
 
 static void

@@ -11,6 +11,14 @@
 #include "base/identity.h"
 #include "batch/batch_row.h"
 
+/* In which ways a batch may be steered; each includes those before it. */
+typedef enum Steering
+{
+	STEER_NOT,
+	STEER_RESTRAIN, /* only such that less of it goes out, or later */
+	STEER_FREELY
+} Steering;
+
 /* A call that steers a batch; see BeginControl. */
 typedef struct ControlCall
 {
@@ -29,6 +37,7 @@ typedef void (*ControlCheck)(ControlCall *call, Grants *grants);
 
 extern bool
 FindUncoveredOfBatch(ControlCall *call, Grants *grants, GrantPurpose purpose, text **parts);
+extern Steering MayBeSteered(Oid schema, int64 batch_id, Oid role, Grants *grants);
 extern void BeginControlBy(ControlCall *call, FunctionCallInfo fcinfo, const char *function,
 						   int batch_argument, int reason_argument, ControlCheck check);
 extern void BeginControl(ControlCall *call, FunctionCallInfo fcinfo, const char *function,

@@ -8,6 +8,8 @@
 #include "utils/array.h"
 #include "utils/jsonb.h"
 
+#include "access/grants.h"
+
 /* What of a batch is told; their names are in notification.c. */
 typedef enum BatchEvent
 {
@@ -48,6 +50,7 @@ typedef struct Notification
 
 extern const char *const BatchEventNames[NUM_BATCH_EVENTS];
 
+extern bool MayNotifyOfAll(Grants *grants);
 extern bool AnyNotification(Oid schema);
 extern Notification *ReadNotifications(Oid schema, int *count);
 extern bool NotificationConcerns(const Notification *notification, Jsonb *scope, Jsonb *query);

@@ -149,6 +149,15 @@ covers_subject(Grants *grants, ArrayType *tenants, ArrayType *namespaces)
 }
 
 /*
+ * Whether grants permit a notification about all batches, whatever its action.
+ */
+bool
+MayNotifyOfAll(Grants *grants)
+{
+	return covers_subject(grants, NULL, NULL);
+}
+
+/*
  * Refuse a caller who may not set, change or drop a notification.  Permitted are roles
  * with admin grants for the action that tells, because it is sent without a check of
  * anybody's grants, and for everything of the tenants and namespaces that it tells about,

@@ -30,8 +30,9 @@
 	"		AND p.id < (SELECT max(id) FROM %1$s.acteon_replay_batch)" \
 	"		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_outbox AS o WHERE o.id = p.first_outbox_id)" \
 	"	ORDER BY p.id LIMIT $2 FOR UPDATE OF p SKIP LOCKED) AS old " \
-	"	WHERE b.id = old.id RETURNING b.id) " \
-	"DELETE FROM %1$s.acteon_replay_tally AS t USING gone WHERE t.batch_id = gone.id"
+	"	WHERE b.id = old.id RETURNING b.id), " \
+	"counts AS (DELETE FROM %1$s.acteon_replay_tally AS t USING gone WHERE t.batch_id = gone.id) " \
+	"SELECT id FROM gone"
 
 /*
  * Note that a batch of one action, which the caller's transaction has made, is a probe of a
@@ -50,15 +51,24 @@ MarkProbe(Oid schema, int64 batch_id, const char *policy)
 
 /*
  * Delete probes from before a time whose actions have been purged, so many at most.  Acts
- * as the current user, who must own the tables.  Needs an SPI connection.
+ * as the current user, who must own the tables.  Needs an SPI connection.  Returns how many
+ * were deleted, and their numbers.
  */
-void
-PurgeProbes(Oid schema, TimestampTz before, int64 most)
+int
+PurgeProbes(Oid schema, TimestampTz before, int64 most, Datum **numbers)
 {
 	Oid types[] = {TIMESTAMPTZOID, INT8OID};
 	Datum values[] = {TimestampTzGetDatum(before), Int64GetDatum(most)};
+	int count;
+	bool isnull;
 
 	if (SPI_execute_with_args(psprintf(PURGE_PROBES, quote_identifier(get_namespace_name(schema))),
-							  lengthof(types), types, values, NULL, false, 0) != SPI_OK_DELETE)
+							  lengthof(types), types, values, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not purge probes: %s", SPI_result_code_string(SPI_result));
+	count = (int) SPI_processed;
+	*numbers = palloc(Max(count, 1) * sizeof(Datum));
+	for (int row = 0; row < count; row++)
+		(*numbers)[row] = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &isnull);
+	SPI_freetuptable(SPI_tuptable);
+	return count;
 }

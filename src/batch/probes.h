@@ -8,6 +8,6 @@
 #include "datatype/timestamp.h"
 
 extern void MarkProbe(Oid schema, int64 batch_id, const char *policy);
-extern void PurgeProbes(Oid schema, TimestampTz before, int64 most);
+extern int PurgeProbes(Oid schema, TimestampTz before, int64 most, Datum **numbers);
 
 #endif /* ACTEON_PROBES_H */

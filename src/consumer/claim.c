@@ -62,6 +62,7 @@
 #include "queue/expire.h"
 #include "queue/limit.h"
 #include "queue/relay.h"
+#include "queue/row_hash.h"
 #include "queue/segment.h"
 #include "queue/wake.h"
 #include "queue/segment_actions.h"
@@ -146,6 +147,8 @@ typedef struct Claim
 	LimitSet limits;
 	MemoryContext row_context;
 	StringInfoData json;
+	Digest digest;     /* for the hashes of rows */
+	int64 hashed_from; /* actions from this id on have a hash; 0: not read yet */
 	TimestampTz now;
 	TimestampTz lease_end;
 	int64 token;
@@ -275,6 +278,27 @@ make_json(Claim *claim, const pg_uuid_t *id)
 }
 
 /*
+ * Raise an error if the row in the outbox's slot is not what was enqueued.  A row without a
+ * hash is one of version 1.0, or has lost it.
+ */
+static void
+check_row(Claim *claim)
+{
+	RowTrust trust = CheckRowHash(&claim->digest, claim->outbox.slot, claim->outbox.columns);
+
+	if (trust == ROW_WITHOUT_HASH)
+	{
+		if (claim->hashed_from == 0)
+			claim->hashed_from = FirstHashedId(claim->guard.schema);
+		if (claim->current < claim->hashed_from)
+			return;
+	}
+	if (trust != ROW_AS_ENQUEUED)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("its row in the outbox was changed after it was enqueued")));
+}
+
+/*
  * Put out the action in the outbox's slot.  Returns false, having done nothing, if
  * the claim has no room for it.
  */
@@ -288,6 +312,7 @@ put_out_action(Claim *claim, const Segment *lease)
 	pg_uuid_t id;
 	bool fits;
 
+	check_row(claim);
 	sent_id(claim, lease, &id);
 	make_json(claim, &id);
 	fits = claim->bytes == 0 || claim->bytes + claim->json.len <= CLAIM_BYTES;
@@ -1254,6 +1279,7 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 	claim.row_context =
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay action", ALLOCSET_DEFAULT_SIZES);
 	initStringInfo(&claim.json);
+	OpenDigest(&claim.digest);
 	OpenSegments(&claim.segments, call.schema);
 	OpenPartedFinder(&claim.outbox, call.schema, OUTBOX_TABLE, Anum_outbox_id);
 	OpenDeliveries(&claim.deliveries, call.schema, call.now);
@@ -1268,6 +1294,7 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 	take_all(&claim, call.schema);
 	was_full = claim.full;
 
+	CloseDigest(&claim.digest);
 	CloseBatchGuard(&claim.guard);
 	CloseLimits(&claim.limits);
 	CloseDeliveries(&claim.deliveries);

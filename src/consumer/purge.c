@@ -42,6 +42,7 @@
 #include "batch/refused.h"
 #include "consumer/call.h"
 #include "consumer/purge_part.h"
+#include "consumer/trail.h"
 #include "queue/delivery.h"
 #include "queue/relay.h"
 #include "queue/tally.h"
@@ -203,6 +204,7 @@ thin_part(Purge *purge, const char *schema, int part, int64 most, MemoryContext 
 		SPI_freetuptable(SPI_tuptable);
 		if (purge->count > 0)
 		{
+			NoteRemoved(purge->schema, REMOVAL_PURGE, purge->ids, purge->count);
 			DeleteRows(purge->schema, DELIVERY_TABLE, "outbox_id", purge->ids, purge->count);
 			DeleteRows(purge->schema, OUTBOX_TABLE, "id", purge->ids, purge->count);
 		}
@@ -247,6 +249,18 @@ begin_purging(Oid schema)
 }
 
 /*
+ * Delete the probes whose actions are gone, and write down which they were.
+ */
+static void
+purge_probes(Purge *purge)
+{
+	Datum *numbers;
+	int count = PurgeProbes(purge->schema, purge->before, purge->most, &numbers);
+
+	NoteRemoved(purge->schema, REMOVAL_PROBES, numbers, count);
+}
+
+/*
  * Purge what may go, part by part.  Returns how many rows of the outbox went.
  */
 static int64
@@ -261,6 +275,8 @@ purge_all(Purge *purge, TimestampTz now, int *busy)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	MemoryContextSwitchTo(context);
+	/* What goes is to have been linked. */
+	(void) LinkTrail(purge->schema, PG_INT64_MAX);
 	if (OpenChains(&purge->chains, purge->schema))
 	{
 		OpenPartedFinder(&purge->deliveries, purge->schema, DELIVERY_TABLE,
@@ -277,7 +293,7 @@ purge_all(Purge *purge, TimestampTz now, int *busy)
 	FoldOldTally(purge->schema, purge->before);
 	PurgeRefused(purge->schema, purge->before, purge->most);
 	purged += EmptyParts(purge->schema, purge->before, purge->fates, busy);
-	PurgeProbes(purge->schema, purge->before, purge->most);
+	purge_probes(purge);
 	/* Not at each of many calls that purge some actions each. */
 	if (purged < purge->most)
 		PurgeRelays(purge->schema, purge->before);

@@ -52,6 +52,7 @@
 #include "base/steady_plan.h"
 #include "base/table_access.h"
 #include "consumer/purge_part.h"
+#include "consumer/trail.h"
 #include "queue/turn.h"
 
 /* Actions of a part that are put back at most, of each kind. */
@@ -463,6 +464,20 @@ truncate_part(Oid schema, int part, Tuplestorestate *actions, Tuplestorestate *e
 }
 
 /*
+ * Write down, for the trail, what is left of a part that is going to be emptied.
+ */
+static void
+note_removed(Oid schema, int part, const Kept *kept)
+{
+	int64 *ids = palloc((kept->young_count + kept->unfinished_count + 1) * sizeof(int64));
+
+	memcpy(ids, kept->young, kept->young_count * sizeof(int64));
+	memcpy(ids + kept->young_count, kept->unfinished, kept->unfinished_count * sizeof(int64));
+	NotePartRemoved(schema, part, ids, kept->young_count + kept->unfinished_count);
+	pfree(ids);
+}
+
+/*
  * Empty a part, which is locked, but for some rows.  Returns false, having done nothing,
  * if anybody may hold a snapshot that shows its actions otherwise than they are.
  */
@@ -485,7 +500,10 @@ empty_part(Oid schema, int part, const Kept *kept)
 			  copy_rows(ends, deliveries, Anum_delivery_outbox_id, kept->young, kept->young_count,
 						horizon);
 	if (settled)
+	{
+		note_removed(schema, part, kept);
 		truncate_part(schema, part, actions, ends);
+	}
 	tuplestore_end(actions);
 	tuplestore_end(ends);
 	return settled;

@@ -20,6 +20,7 @@
 #include "base/settings.h"
 #include "base/target.h"
 #include "consumer/call.h"
+#include "consumer/trail.h"
 #include "queue/action_state.h"
 #include "queue/batch_flags.h"
 #include "queue/relay.h"
@@ -394,9 +395,9 @@ check_range(ReturnSetInfo *result, const char *schema, int64 from_id, int64 to_i
  * acteon_outbox_check(from_id bigint, to_id bigint)
  * → setof (violation, outbox_id, detail)
  *
- * Checks everything that must be true of the outbox and returns a row for each
- * thing that is not: of all of it, or of the actions with ids in a range.  Raises
- * insufficient_privilege.
+ * Checks everything that must be true of the outbox, and that it is what was linked in
+ * the trail (trail_check.c), and returns a row for each thing that is not: of all of it, or
+ * of the actions with ids in a range.  Raises insufficient_privilege.
  */
 Datum
 acteon_outbox_check(PG_FUNCTION_ARGS)
@@ -417,7 +418,10 @@ acteon_outbox_check(PG_FUNCTION_ARGS)
 	SetLocally("enable_seqscan", "off");
 	schema = quote_identifier(get_namespace_name(call.schema));
 	if (from_id <= to_id)
+	{
 		check_range(result, schema, from_id, to_id);
+		CheckTrail(result, call.schema, from_id, to_id, !has_first && !has_last);
+	}
 	if (!has_first && !has_last)
 	{
 		SetLocally("enable_seqscan", "on");

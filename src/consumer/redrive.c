@@ -32,6 +32,7 @@
 #include "batch/parts.h"
 #include "batch/reason.h"
 #include "consumer/call.h"
+#include "consumer/trail.h"
 #include "query/query.h"
 #include "queue/batch_flags.h"
 #include "queue/delivery.h"
@@ -356,6 +357,7 @@ requeue(Redrive *redrive, const ConsumerCall *call)
 	SegmentTable segments;
 	DeliveryWriter deliveries;
 
+	NoteRemoved(call->schema, REMOVAL_REDRIVE, redrive->ids, redrive->count);
 	DeleteRows(call->schema, DELIVERY_TABLE, "outbox_id", redrive->ids, redrive->count);
 	OpenSegments(&segments, call->schema);
 	OpenDeliveries(&deliveries, call->schema, call->now);

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -19,10 +20,13 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "access/grants.h"
 #include "audit/recent_losses.h"
 #include "base/catalog.h"
+#include "base/settings.h"
 #include "base/subtransaction.h"
 #include "base/table_access.h"
+#include "batch/notification.h"
 #include "help/help_batches.h"
 #include "help/help_topic.h"
 #include "replay/survey.h"
@@ -82,7 +86,7 @@ look_for_losses(void *arg)
 	Losses *losses = arg;
 	ReplayCall call;
 
-	OpenCall(&call, losses->help->schema);
+	OpenShowingCall(&call, losses->help->schema);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	MemoryContextSwitchTo(call.context);
@@ -115,7 +119,7 @@ shown_time(TimestampTz time)
 }
 
 /*
- * What was lost in the last day, for who may replay.
+ * What was lost in the last day, for who may replay it or look at it.
  */
 static void
 help_on_losses(Help *help)
@@ -141,7 +145,7 @@ help_on_losses(Help *help)
 				"SELECT provider, outcome, signature, records, first_at, last_at FROM %sacteon_replay_causes(lost => true);",
 				help->prefix),
 			losses.is_known
-				? psprintf("Nothing that you could replay was found among the newest records of "
+				? psprintf("Nothing that can be replayed was found among the newest records of "
 						   "the day before %s. This shows all that was ever lost, by cause.",
 						   shown_time(losses.recent.newest))
 				: "Shows what was lost, by cause. With from_time it takes less long.");
@@ -161,7 +165,9 @@ help_on_losses(Help *help)
 		help, "preview",
 		psprintf("SELECT * FROM %sacteon_replay_preview(lost => true, from_time => %s);",
 				 help->prefix, from),
-		"Shows what a replay of them would do, and changes nothing. CALL acteon_replay_all with the same arguments does it.");
+		GrantsMayReplay(help->grants)
+			? "Shows what a replay of them would do, and changes nothing. CALL acteon_replay_all with the same arguments does it."
+			: "Shows what a replay of them would do, and changes nothing. To replay them, a role needs a grant as operator or admin.");
 }
 
 /*
@@ -194,14 +200,31 @@ help_on_breakers(Help *help)
 }
 
 /*
+ * How to be told about batches, for who may set that and sees any, while nobody is told.
+ */
+static void
+help_on_notifications(Help *help)
+{
+	if (help->batches == 0 || RecoveryInProgress() || AnyNotification(help->schema) ||
+		!MayNotifyOfAll(help->grants))
+		return;
+	PutHelp(
+		help, "notify_set",
+		psprintf(
+			"SELECT %sacteon_replay_notify_set('NAME', provider => 'PROVIDER', action_type => 'TYPE', namespace => 'NAMESPACE', tenant => 'TENANT', payload => '{\"text\": \"{{summary}} - {{what_to_do}}\"}'%s);",
+			help->prefix, RequireReason ? ", reason => 'why'" : ""),
+		"Nobody is told when a batch ends, pauses itself or needs a person. This enqueues an action each time, for example a message to a chat.");
+}
+
+/*
  * What the caller can do now.
  */
 static void
 help_now(Help *help)
 {
-	bool may_replay = GrantsMayReplay(help->grants);
+	bool may_read = GrantsMayRead(help->grants);
 
-	if (!may_replay && !GrantsMayRead(help->grants) && !GrantsMayDeliver(help->grants))
+	if (!may_read && !GrantsMayDeliver(help->grants))
 		help_on_grants(help);
 	else
 	{
@@ -214,12 +237,13 @@ help_now(Help *help)
 		help_on_breakers(help);
 		SPI_finish();
 		MemoryContextSwitchTo(old);
-		if (may_replay)
+		if (may_read)
 			help_on_losses(help);
 		else if (help->rows == 0)
 			PutHelp(help, "batches",
 					psprintf("SELECT * FROM %sacteon_replay_batches;", help->prefix),
 					"No batch needs anybody. This shows those that you may see.");
+		help_on_notifications(help);
 	}
 	PutHelp(help, "help", psprintf("SELECT * FROM %sacteon_replay_help('pause');", help->prefix),
 			"Short help on a function, a view, an argument or a setting, by any part of its name.");

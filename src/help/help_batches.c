@@ -10,10 +10,14 @@
 
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "nodes/value.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "base/settings.h"
+#include "base/target.h"
+#include "batch/may_steer.h"
+#include "batch/parts.h"
 #include "help/help_batches.h"
 #include "query/states.h"
 #include "queue/untaken.h"
@@ -24,6 +28,10 @@
 /* For how long after they were made batches are shown for what is left of them. */
 #define DEAD_SHOWN (7 * USECS_PER_DAY)
 #define REFUSED_SHOWN USECS_PER_DAY
+#define EXPIRED_SHOWN USECS_PER_DAY
+
+/* Paused parts of a batch that are named at most. */
+#define NAMED_PARTS 3
 
 /* For how long something has been due before nobody is said to take it. */
 #define UNTAKEN_AFTER (10 * USECS_PER_SEC)
@@ -34,7 +42,8 @@
  */
 #define READ_HELPED \
 	"SELECT id, created_at, state, requested_by, matched, replayed, waiting, in_flight, in_doubt," \
-	"	held, delivered, dead, refused, speed, stop_reason, stopped_by, plan, awaits_until, approved_by" \
+	"	held, delivered, dead, refused, speed, stop_reason, stopped_by, plan, awaits_until, approved_by," \
+	"	expired, paused, parts, handed_to, target" \
 	" FROM %s.acteon_replay_read_batches(NULL::bigint, NULL::bigint, " LOOKED_AT "::bigint)"
 
 enum
@@ -57,7 +66,12 @@ enum
 	HELPED_STOPPED_BY,
 	HELPED_PLAN,
 	HELPED_AWAITS_UNTIL,
-	HELPED_APPROVED_BY
+	HELPED_APPROVED_BY,
+	HELPED_EXPIRED,
+	HELPED_PAUSED,
+	HELPED_PARTS,
+	HELPED_HANDED_TO,
+	HELPED_TARGET
 };
 
 /* A batch. */
@@ -70,7 +84,6 @@ typedef struct HelpedBatch
 	const char *state;
 	int64 replayed;
 	const char *reason; /* an argument to add where reasons are required */
-	const char *by;     /* who can do it, if the caller may not be able to */
 } HelpedBatch;
 
 /*
@@ -101,20 +114,29 @@ is_in_state(const HelpedBatch *batch, const char *state)
 }
 
 /*
- * Who else can steer a batch that the caller has not started, as a sentence.
+ * Who can steer a batch, as a sentence: empty if the caller can, and it was not handed over
+ * to it.
  */
 static const char *
 who_can(const Help *help, const HelpedBatch *batch)
 {
 	char *starter = helped_text(batch, HELPED_REQUESTED_BY);
+	char *receiver = helped_text(batch, HELPED_HANDED_TO);
+	Steering steering = MayBeSteered(help->schema, batch->id, help->caller, help->grants);
+	const char *owner = receiver != NULL ? psprintf("\"%s\", to which it was handed over", receiver)
+						: starter != NULL ? psprintf("\"%s\", which started it", starter)
+										  : "the role that it belongs to";
 
-	if (GrantsEverything(help->grants))
-		return "";
-	if (starter == NULL)
-		return " The role that started it can do that, and admins.";
-	if (strcmp(starter, GetUserNameFromId(help->caller, false)) == 0)
-		return "";
-	return psprintf(" \"%s\", who started it, can do that, and admins.", starter);
+	if (steering == STEER_FREELY)
+		return receiver != NULL && starter != NULL &&
+					   strcmp(receiver, GetUserNameFromId(help->caller, false)) == 0
+				   ? psprintf(" It was started by \"%s\" and handed over to you.", starter)
+				   : "";
+	if (steering == STEER_RESTRAIN)
+		return psprintf(
+			" You can only pause, slow down and cancel it; %s, and admins can do all of it.",
+			owner);
+	return psprintf(" Only %s, and admins can do that.", owner);
 }
 
 /*
@@ -152,11 +174,11 @@ help_on_interrupted(Help *help, const HelpedBatch *batch)
 			approved_by != NULL && batch->replayed == 0
 				? psprintf("Batch " INT64_FORMAT
 						   " was approved by \"%s\". This replays its records.%s",
-						   batch->id, approved_by, batch->by)
+						   batch->id, approved_by, who_can(help, batch))
 				: psprintf("The call that replayed the records of batch " INT64_FORMAT
-						   " has ended before it was through. This goes on, and replays "
+						   " ended before it had finished. This continues it, and replays "
 						   "nothing twice.%s",
-						   batch->id, batch->by));
+						   batch->id, who_can(help, batch)));
 }
 
 /*
@@ -181,11 +203,12 @@ help_on_paused(Help *help, const HelpedBatch *batch)
 	PutHelp(help, "resume",
 			psprintf("SELECT * FROM %sacteon_replay_resume(" INT64_FORMAT "%s);", help->prefix,
 					 batch->id, batch->reason),
-			psprintf("Batch " INT64_FORMAT " is paused%s%s%s%s. This goes on with it; "
-					 "acteon_replay_cancel(" INT64_FORMAT ") takes back what was not sent.%s",
+			psprintf("Batch " INT64_FORMAT " is paused%s%s%s%s. This resumes it; "
+					 "acteon_replay_cancel(" INT64_FORMAT ") cancels what has not been sent.%s",
 					 batch->id, stopped_by == NULL ? "" : " by \"",
 					 stopped_by == NULL ? "" : stopped_by, stopped_by == NULL ? "" : "\"",
-					 reason == NULL ? "" : psprintf(": %s", reason), batch->id, batch->by));
+					 reason == NULL ? "" : psprintf(": %s", reason), batch->id,
+					 who_can(help, batch)));
 }
 
 /*
@@ -204,7 +227,7 @@ help_on_held(Help *help, const HelpedBatch *batch, int64 held)
 				 " that may have been executed and wait for a decision: " INT64_FORMAT
 				 ". Ask the provider about them; then acteon_replay_settle(" INT64_FORMAT
 				 ", 'delivered', 'why'), or 'resend', or 'cancel'.%s",
-				 batch->id, held, batch->id, batch->by));
+				 batch->id, held, batch->id, who_can(help, batch)));
 }
 
 /*
@@ -241,6 +264,83 @@ help_on_refused(Help *help, const HelpedBatch *batch, int64 refused)
 }
 
 /*
+ * Actions that expired before they could be sent.
+ */
+static void
+help_on_expired(Help *help, const HelpedBatch *batch, int64 expired)
+{
+	PutHelp(
+		help, "items",
+		psprintf(
+			"SELECT original_action_id, tenant, provider, expires_at FROM %sacteon_replay_items(" INT64_FORMAT
+			", 'expired');",
+			help->prefix, batch->id),
+		psprintf(
+			"Actions of batch " INT64_FORMAT " that expired before they were sent: " INT64_FORMAT
+			". This shows which. To replay those that are still of use, pass their ids to acteon_replay_bulk as action_ids, with a longer expire_after or none, and with allow_ended => true if their own ends_at has passed.",
+			batch->id, expired));
+}
+
+/*
+ * The parts of a batch that are paused on their own, for a text: in parentheses, or
+ * empty if none is listed.
+ */
+static char *
+paused_parts(const HelpedBatch *batch)
+{
+	StringInfoData list;
+	bool isnull;
+	Datum parts = SPI_getbinval(batch->tuple, batch->desc, HELPED_PARTS, &isnull);
+	int count = 0;
+	ListCell *lc;
+
+	initStringInfo(&list);
+	foreach (lc, isnull ? NIL : ReadParts(DatumGetJsonbP(parts)))
+	{
+		BatchPart *part = lfirst(lc);
+
+		if (part->stop != BATCH_PAUSED || part->pace != NO_PACE)
+			continue;
+		if (count == NAMED_PARTS)
+		{
+			appendStringInfoString(&list, "; ...");
+			break;
+		}
+		appendStringInfoString(&list, count++ == 0 ? " (" : "; ");
+		if (part->tenant != NULL)
+			appendStringInfo(&list, "tenant \"%s\"", text_to_cstring(part->tenant));
+		if (part->provider != NULL)
+			appendStringInfo(&list, "%sprovider \"%s\"", part->tenant == NULL ? "" : ", ",
+							 text_to_cstring(part->provider));
+		if (part->by != NULL)
+			appendStringInfo(&list, ", by \"%s\"", part->by);
+		if (part->reason != NULL)
+			appendStringInfo(&list, ": %s", part->reason);
+	}
+	if (count > 0)
+		appendStringInfoChar(&list, ')');
+	return list.data;
+}
+
+/*
+ * Actions that are paused apart from the rest of their batch.
+ */
+static void
+help_on_parts(Help *help, const HelpedBatch *batch, int64 paused)
+{
+	PutHelp(help, "resume",
+			psprintf("SELECT * FROM %sacteon_replay_resume(" INT64_FORMAT "%s, parts => true);",
+					 help->prefix, batch->id, batch->reason),
+			psprintf("Waiting actions of batch " INT64_FORMAT
+					 " that were paused on their own: " INT64_FORMAT
+					 "%s. This resumes all of them%s; with tenant, provider or action_ids in place "
+					 "of parts, only these.%s",
+					 batch->id, paused, paused_parts(batch),
+					 is_in_state(batch, BATCH_STATE_PAUSED) ? ", and the batch" : "",
+					 who_can(help, batch)));
+}
+
+/*
  * A batch that goes on by itself.
  */
 static void
@@ -256,9 +356,9 @@ help_on_running(Help *help, const HelpedBatch *batch)
 				 " actions. acteon_replay_pause(" INT64_FORMAT
 				 ") stops it, acteon_replay_set_rate(" INT64_FORMAT
 				 ", 5) changes its speed, acteon_replay_cancel(" INT64_FORMAT
-				 ") takes back what was not sent.%s",
+				 ") cancels what has not been sent.%s",
 				 batch->id, batch->state, helped_number(batch, HELPED_DELIVERED), batch->replayed,
-				 batch->id, batch->id, batch->id, batch->by));
+				 batch->id, batch->id, batch->id, who_can(help, batch)));
 }
 
 /*
@@ -270,6 +370,8 @@ help_on_batch(Help *help, const HelpedBatch *batch)
 	int64 held = helped_number(batch, HELPED_HELD);
 	int64 dead = helped_number(batch, HELPED_DEAD);
 	int64 refused = helped_number(batch, HELPED_REFUSED);
+	int64 expired = helped_number(batch, HELPED_EXPIRED);
+	int64 paused = helped_number(batch, HELPED_PAUSED);
 
 	if (is_in_state(batch, BATCH_STATE_AWAITING_APPROVAL))
 		help_on_approval(help, batch);
@@ -277,6 +379,8 @@ help_on_batch(Help *help, const HelpedBatch *batch)
 		help_on_interrupted(help, batch);
 	else if (is_in_state(batch, BATCH_STATE_PAUSED))
 		help_on_paused(help, batch);
+	if (paused > 0)
+		help_on_parts(help, batch, paused);
 	if (held > 0)
 		help_on_held(help, batch, held);
 	if (dead > 0 && batch->created_at > help->now - DEAD_SHOWN &&
@@ -284,6 +388,8 @@ help_on_batch(Help *help, const HelpedBatch *batch)
 		help_on_dead(help, batch, dead);
 	if (refused > 0 && batch->created_at > help->now - REFUSED_SHOWN)
 		help_on_refused(help, batch, refused);
+	if (expired > 0 && batch->created_at > help->now - EXPIRED_SHOWN)
+		help_on_expired(help, batch, expired);
 	if (is_in_state(batch, BATCH_STATE_ENQUEUING) || is_in_state(batch, BATCH_STATE_RUNNING) ||
 		is_in_state(batch, BATCH_STATE_SCHEDULED))
 		help_on_running(help, batch);
@@ -306,24 +412,23 @@ stands_still(const HelpedBatch *batch)
 }
 
 /*
- * Actions that are due and that no consumer takes.
+ * Actions for a target that are due and that no consumer takes.
  */
 static void
-help_on_untaken(Help *help)
+help_on_untaken(Help *help, const char *target)
 {
-	Untaken untaken;
-	const char *options;
+	bool elsewhere = strcmp(target, PRODUCTION) != 0;
+	OptionalTime since = FindUntaken(help->schema, elsewhere ? target : NULL, help->now);
 
-	FindUntaken(&untaken, help->schema, NULL, help->now);
-	if (!untaken.since.given || untaken.since.time > help->now - UNTAKEN_AFTER)
+	if (!since.given || since.time > help->now - UNTAKEN_AFTER)
 		return;
-	options = RelayOptions(untaken.target);
 	PutHelp(
-		help, "relay", psprintf("acteon-relay%s --check", options),
+		help, "relay",
+		elsewhere ? psprintf("acteon-relay --target=%s --check", target) : "acteon-relay --check",
 		psprintf(
-			"Actions%s have been due since %s, and no relay claims them. This command, where the relay is to run, tells what it lacks; acteon-relay%s starts it.",
-			*options == '\0' ? "" : psprintf(" for target %s", untaken.target),
-			timestamptz_to_str(untaken.since.time), options));
+			"Actions%s%s have been due since %s, and no relay claims them. This command, where the relay is to run, tells what it lacks; without --check, it starts the relay.",
+			elsewhere ? " for target " : "", elsewhere ? target : "",
+			timestamptz_to_str(since.time)));
 }
 
 /*
@@ -335,12 +440,14 @@ HelpOnBatches(Help *help)
 {
 	SPITupleTable *rows;
 	uint64 count;
-	bool is_still = false;
+	List *still = NIL; /* targets */
+	ListCell *lc;
 
 	if (SPI_execute(psprintf(READ_HELPED, help->quoted), true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the batches: %s", SPI_result_code_string(SPI_result));
 	rows = SPI_tuptable;
 	count = SPI_processed;
+	help->batches = (int) count;
 	for (uint64 i = count; i > 0; i--)
 	{
 		HelpedBatch batch = {.tuple = rows->vals[i - 1], .desc = rows->tupdesc};
@@ -353,11 +460,11 @@ HelpOnBatches(Help *help)
 			DatumGetTimestampTz(SPI_getbinval(batch.tuple, batch.desc, HELPED_CREATED_AT, &isnull));
 		batch.state = helped_text(&batch, HELPED_STATE);
 		batch.reason = RequireReason ? ", 'why'" : "";
-		batch.by = who_can(help, &batch);
 		help_on_batch(help, &batch);
-		is_still = is_still || stands_still(&batch);
+		if (stands_still(&batch))
+			still = list_append_unique(still, makeString(helped_text(&batch, HELPED_TARGET)));
 	}
-	if (is_still)
-		help_on_untaken(help);
+	foreach (lc, still)
+		help_on_untaken(help, strVal(lfirst(lc)));
 	SPI_freetuptable(rows);
 }

@@ -22,6 +22,7 @@ typedef struct Help
 	const char
 		*prefix; /* of names in statements that are shown: empty where the caller needs none */
 	int rows;
+	int batches; /* the caller sees, of those that are looked at */
 } Help;
 
 extern void PutHelp(Help *help, const char *topic, const char *statement, const char *why);

@@ -21,6 +21,14 @@
 /* Rows at most for what only has the topic in its name. */
 #define MOST_SIMILAR "20"
 
+/* How what is looked for is related to a topic. */
+typedef enum TopicMatch
+{
+	TOPIC_NAMED,    /* it is its name, without a prefix of ours */
+	TOPIC_IN_NAME,  /* its name has it in it */
+	TOPIC_MENTIONED /* its comment has it in it */
+} TopicMatch;
+
 /* What has no name in the database. */
 static const struct
 {
@@ -46,7 +54,7 @@ static const struct
 	"		OR (p.pronargdefaults <= 6 AND coalesce(mode, 'i') = 'i'))"
 
 /*
- * What the extension has whose name is $1 behind its prefix, or has $1 in it: its name, a
+ * What the extension has that is related to $1 as $3 says, a TopicMatch: its name, a
  * statement and the first paragraph of its comment, without its errors.  $2 is the prefix of names in
  * statements.  What is there for the server only is left out.
  */
@@ -66,12 +74,12 @@ static const struct
 	"	FROM member AS m JOIN pg_class AS c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid" \
 	"	WHERE c.relkind IN ('r', 'v') AND c.relname !~ '_[0-9]+$'" \
 	"	UNION ALL SELECT name, 'SHOW ' || name || ';', concat_ws(' ', short_desc, extra_desc)" \
-	"	FROM pg_settings WHERE starts_with(name, 'acteon_replay.')), " \
-	"ranked AS (" \
-	"	SELECT *, regexp_replace(name, '^acteon_(replay[._]|outbox_|dispatch_|api_)?', '') = $1 OR name = $1 AS is_it" \
-	"	FROM thing WHERE strpos(name, $1) > 0) " \
-	"SELECT name, statement, split_part(split_part(comment, repeat(chr(10), 2), 1), ' Errors: ', 1), is_it FROM ranked " \
-	"WHERE is_it OR NOT EXISTS (SELECT FROM ranked WHERE is_it) " \
+	"	FROM pg_settings WHERE starts_with(name, 'acteon_replay.')) " \
+	"SELECT name, statement, split_part(split_part(comment, repeat(chr(10), 2), 1), ' Errors: ', 1) FROM thing " \
+	"WHERE CASE $3" \
+	"	WHEN 0 THEN regexp_replace(name, '^acteon_(replay[._]|outbox_|dispatch_|api_)?', '') = $1 OR name = $1" \
+	"	WHEN 1 THEN strpos(name, $1) > 0" \
+	"	ELSE length($1) > 3 AND strpos(lower(comment), replace($1, '_', ' ')) > 0 END " \
 	"ORDER BY name COLLATE \"C\", statement COLLATE \"C\" LIMIT " MOST_SIMILAR
 
 /*
@@ -143,16 +151,15 @@ help_on_options(Help *help, const char *topic, bool exactly)
 }
 
 /*
- * Say what the functions, views and settings are that have a name, or, if there are none,
- * have it in theirs.  Returns whether it was exactly the name of one.
+ * Say what the functions, views and settings are that are related to a topic in this way.
  */
-static bool
-help_on_names(Help *help, const char *topic)
+static void
+help_on_names(Help *help, const char *topic, TopicMatch match)
 {
-	Oid types[] = {TEXTOID, TEXTOID};
-	Datum values[] = {CStringGetTextDatum(topic), CStringGetTextDatum(help->prefix)};
+	Oid types[] = {TEXTOID, TEXTOID, INT4OID};
+	Datum values[] = {CStringGetTextDatum(topic), CStringGetTextDatum(help->prefix),
+					  Int32GetDatum(match)};
 	MemoryContext old = CurrentMemoryContext;
-	bool is_exact = false;
 	Identity saved;
 
 	/* The search path finds nothing of the caller's. */
@@ -167,22 +174,19 @@ help_on_names(Help *help, const char *topic)
 	{
 		HeapTuple tuple = SPI_tuptable->vals[i];
 		TupleDesc desc = SPI_tuptable->tupdesc;
-		bool isnull;
 		char *why = SPI_getvalue(tuple, desc, 3);
 
 		PutHelp(help, SPI_getvalue(tuple, desc, 1), SPI_getvalue(tuple, desc, 2),
 				why == NULL ? "" : why);
-		is_exact = is_exact || DatumGetBool(SPI_getbinval(tuple, desc, 4, &isnull));
 	}
 	SPI_finish();
 	RestoreIdentity(&saved);
 	MemoryContextSwitchTo(old);
-	return is_exact;
 }
 
 /*
- * Say what a topic is about: what has its name, or else what has it in its name.  Raises
- * a NOTICE if there is nothing.
+ * Say what a topic is about: what has its name, or else what has it in its name, or else
+ * what mentions it.  Raises a NOTICE if there is nothing.
  */
 void
 HelpOnTopic(Help *help, const char *topic)
@@ -191,12 +195,15 @@ HelpOnTopic(Help *help, const char *topic)
 
 	if (name[0] != '\0')
 	{
-		bool is_exact = help_on_names(help, name);
-
+		help_on_names(help, name, TOPIC_NAMED);
 		help_on_others(help, name);
-		help_on_options(help, name, is_exact || help->rows > 0);
+		help_on_options(help, name, true);
+		if (help->rows == 0)
+			help_on_names(help, name, TOPIC_IN_NAME);
 		if (help->rows == 0)
 			help_on_options(help, name, false);
+		if (help->rows == 0)
+			help_on_names(help, name, TOPIC_MENTIONED);
 	}
 	if (help->rows == 0)
 		ereport(

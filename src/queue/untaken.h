@@ -7,14 +7,6 @@
 
 #include "base/optional_time.h"
 
-/* What no consumer takes. */
-typedef struct Untaken
-{
-	OptionalTime since;
-	char *target;
-} Untaken;
-
-extern void FindUntaken(Untaken *untaken, Oid schema, const char *target, TimestampTz now);
-extern const char *RelayOptions(const char *target);
+extern OptionalTime FindUntaken(Oid schema, const char *target, TimestampTz now);
 
 #endif /* ACTEON_UNTAKEN_H */

@@ -167,8 +167,7 @@ InitJudge(Judge *judge, Oid schema, Grants *grants, const ReplayQuery *query)
 	judge->schema = schema;
 	judge->query = query;
 	judge->grants = grants;
-	/* Who may replay nothing only looks, at what others could replay; see OpenShowingCall. */
-	judge->purpose = GrantsMayReplay(grants) ? GRANT_REPLAY : GRANT_READ;
+	judge->purpose = PreviewPurpose(grants);
 	judge->provider_override =
 		query->provider_override == NULL ? NULL : cstring_to_text(query->provider_override);
 	judge->snapshot = GetActiveSnapshot();

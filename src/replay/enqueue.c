@@ -76,6 +76,7 @@ fill_row(Outbox *outbox, TupleTableSlot *slot, const ReplayItem *item, const Act
 	bool nulls[Natts_outbox] = {false};
 
 	values[Anum_outbox_id - 1] = (Datum) 0; /* see insert_run */
+	set_optional(values, nulls, Anum_outbox_hash, false, (Datum) 0);
 	values[Anum_outbox_batch_id - 1] = Int64GetDatum(OutboxBatchId(outbox));
 	values[Anum_outbox_created_at - 1] = TimestampTzGetDatum(outbox->created_at);
 	values[Anum_outbox_action_id - 1] = UUIDPGetDatum(&item->action_id);
@@ -352,6 +353,22 @@ has_ids(Outbox *outbox)
 }
 
 /*
+ * Give the rows of a run their hashes, and continue with them that of the batch's rows.
+ * They are a block of ids of its own.
+ */
+static void
+hash_run(Outbox *outbox, ReplayItem **rows, int count)
+{
+	uint8 hashes[SEGMENT_ACTIONS][ROW_HASH_BYTES];
+
+	for (int i = 0; i < count; i++)
+		StoreHash(&outbox->digest, outbox->slots[i], outbox->writer.columns, &outbox->hashes[i],
+				  hashes[rows[i]->outbox_id - BlockOfId(rows[i]->outbox_id)]);
+	if (outbox->rows_hash.given)
+		FoldBlock(&outbox->digest, outbox->rows_hash.bytes, hashes[0], count);
+}
+
+/*
  * Insert a run of items, which becomes a segment, or several if there are
  * fingerprints.  Makes the index entries of the ids only.  Returns how many items
  * it got through; 0 if another part of the outbox is in use now.
@@ -371,8 +388,10 @@ insert_run(Outbox *outbox, ReplayItem **items, int count)
 		return done;
 	assign_ids(outbox, rows, row_count);
 	for (int i = 0; i < row_count; i++)
-	{
 		outbox->slots[i]->tts_values[Anum_outbox_id - 1] = Int64GetDatum(rows[i]->outbox_id);
+	hash_run(outbox, rows, row_count);
+	for (int i = 0; i < row_count; i++)
+	{
 		CheckRow(writer, outbox->slots[i]);
 		rows[i]->status = ITEM_ENQUEUED;
 	}
@@ -516,6 +535,7 @@ EnqueueCopies(Outbox *outbox, ReplayItem **items, int count, int *made)
 
 	Assert(count <= SEGMENT_ACTIONS);
 	outbox->segment_count = 0;
+	OpenDigest(&outbox->digest);
 	for (int done = 0; done < count; done += run)
 	{
 		OpenOutboxPart(outbox);
@@ -524,6 +544,7 @@ EnqueueCopies(Outbox *outbox, ReplayItem **items, int count, int *made)
 		complete_rows(outbox, items + done, run);
 		ForgetInsertions(&outbox->writer, false);
 	}
+	CloseDigest(&outbox->digest);
 	memcpy(by_key, items, count * sizeof(ReplayItem *));
 	if (!claim_action_ids(outbox, by_key, count))
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -574,6 +595,7 @@ try_insert(Outbox *outbox, ReplayItem **items, int count)
 					   .count = count};
 	Pacer pacer_before = outbox->pacer;
 	int segments_before = outbox->segment_count;
+	RowsHash hash_before = outbox->rows_hash;
 	ErrorData *error;
 
 	memcpy(attempt.by_key, items, count * sizeof(ReplayItem *));
@@ -588,6 +610,7 @@ try_insert(Outbox *outbox, ReplayItem **items, int count)
 		ForgetInsertions(&outbox->ids, true);
 		outbox->pacer = pacer_before;
 		outbox->segment_count = segments_before;
+		outbox->rows_hash = hash_before;
 	}
 	pfree(attempt.by_key);
 	return attempt.won;
@@ -692,6 +715,7 @@ EnqueueItems(Outbox *outbox, ReplayItem *items, int count)
 {
 	ReplayItem **pending = palloc(Max(count, 1) * sizeof(ReplayItem *));
 
+	OpenDigest(&outbox->digest);
 	for (;;)
 	{
 		int n = 0;
@@ -716,5 +740,6 @@ EnqueueItems(Outbox *outbox, ReplayItem *items, int count)
 		}
 		ResolveAgain(outbox, items, count);
 	}
+	CloseDigest(&outbox->digest);
 	pfree(pending);
 }

@@ -69,6 +69,7 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 	if (query->change != NULL)
 		outbox->patch_label = PatchLabel(query->change->written);
 	outbox->allow_redacted = query->allow_redacted;
+	outbox->rows_hash.given = true;
 	outbox->statement = GetActiveSnapshot();
 	outbox->segments_allocated = 16;
 	outbox->segments = palloc(outbox->segments_allocated * sizeof(Segment));
@@ -101,6 +102,8 @@ JoinBatch(Outbox *outbox, const BatchRow *batch)
 	if (outbox->ramp)
 		pacer->ramp = Max(RampLength(batch->matched) - batch->replayed, 0);
 	outbox->ramp = false;
+	if (batch->replayed > 0)
+		outbox->rows_hash = batch->rows_hash;
 }
 
 /*
@@ -131,6 +134,15 @@ OutboxRange(const Outbox *outbox, int64 *first_id, int64 *last_id)
 		if (segment->last_id > *last_id)
 			*last_id = segment->last_id;
 	}
+}
+
+/*
+ * The hash of the rows of the batch that are in.
+ */
+RowsHash
+OutboxRowsHash(const Outbox *outbox)
+{
+	return outbox->rows_hash;
 }
 
 /*

@@ -13,6 +13,7 @@
 #include "base/catalog.h"
 #include "queue/action_state.h"
 #include "queue/pace.h"
+#include "queue/row_hash.h"
 #include "queue/segment.h"
 #include "replay/outbox.h"
 
@@ -56,7 +57,10 @@ struct Outbox
 	int partition;      /* which one */
 	TableWriter writer; /* to it */
 	TupleTableSlot *slots[SEGMENT_ACTIONS];
-	TableWriter ids; /* of the actions; see find_action.c */
+	Digest digest; /* for the hashes of rows, while they are enqueued */
+	StoredHash hashes[SEGMENT_ACTIONS];
+	RowsHash rows_hash; /* of the batch */
+	TableWriter ids;    /* of the actions; see find_action.c */
 	TupleTableSlot *id_slots[SEGMENT_ACTIONS];
 	Relation action_index; /* the unique index on them */
 	SnapshotData dirty;    /* sees rows that are being inserted */

@@ -115,8 +115,9 @@ typedef struct PatchCall
 	ChainReader chains;
 	HTAB *lanes;
 	int64 counts[NUM_VERDICTS];
-	int64 taken_back; /* from what the canary has released */
-	int64 last_id;    /* of the copies */
+	int64 taken_back;   /* from what the canary has released */
+	int64 last_id;      /* of the copies */
+	RowsHash rows_hash; /* of the batch, with the copies */
 	/* The segment at hand. */
 	WaitingAction actions[SEGMENT_ACTIONS];
 	WaitingAction *reading;
@@ -609,7 +610,7 @@ patch_batch(PatchCall *call)
 	call->lanes =
 		hash_create("acteon_replay lanes", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	call->outbox = OpenOutbox(schema, &call->query, call->control.now);
-	call->outbox->batch_id = call->control.batch_id;
+	JoinBatch(call->outbox, &call->control.held.row);
 	OpenSegments(&call->segments, schema);
 	OpenDeliveries(&call->deliveries, schema, call->control.now);
 	OpenPartedFinder(&call->rows, schema, OUTBOX_TABLE, Anum_outbox_id);
@@ -622,6 +623,7 @@ patch_batch(PatchCall *call)
 	CloseFinder(&call->rows);
 	CloseDeliveries(&call->deliveries);
 	CloseSegments(&call->segments);
+	call->rows_hash = OutboxRowsHash(call->outbox);
 	CloseOutbox(call->outbox);
 	CommandCounterIncrement();
 }
@@ -649,7 +651,8 @@ note_patch(PatchCall *call)
 			   EndDetails(&details));
 	if (call->counts[VERDICT_PATCHED] == 0)
 		return;
-	NotePatch(&control->held, written, call->counts[VERDICT_PATCHED], call->last_id);
+	NotePatch(&control->held, written, call->counts[VERDICT_PATCHED], call->last_id,
+			  &call->rows_hash);
 	if (is_in_canary(call))
 	{
 		canary.actions -= call->taken_back;

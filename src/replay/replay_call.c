@@ -163,6 +163,7 @@ CloseBatchOutbox(ReplayCall *call, BatchRow *batch)
 		batch->first_outbox_id =
 			batch->first_outbox_id == 0 ? first_id : Min(batch->first_outbox_id, first_id);
 		batch->last_outbox_id = Max(batch->last_outbox_id, last_id);
+		batch->rows_hash = OutboxRowsHash(call->outbox);
 		if (batch->canary.step == 0)
 			batch->paced_until = OutboxPacedUntil(call->outbox);
 	}

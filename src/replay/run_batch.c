@@ -28,7 +28,6 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/table_access.h"
-#include "base/target.h"
 #include "batch/batch_state.h"
 #include "batch/breaker.h"
 #include "batch/canary.h"
@@ -381,8 +380,7 @@ static void
 tell_deliveries(Runner *runner, const BatchRow *batch, TimestampTz now)
 {
 	int64 finished = CountFinished(runner->schema, batch->id);
-	const char *target = NameOfTarget(TargetInQuery(batch->query));
-	Untaken untaken = {{false}};
+	OptionalTime since = {false};
 
 	if (finished != runner->finished)
 	{
@@ -390,20 +388,21 @@ tell_deliveries(Runner *runner, const BatchRow *batch, TimestampTz now)
 		runner->finished_at = now;
 	}
 	else
-		FindUntaken(&untaken, runner->schema, target, now);
+		since = FindUntaken(runner->schema, TargetOf(runner->query), now);
 	/* It may have been due before, while the batch was held back. */
-	untaken.since.time = Max(untaken.since.time, runner->finished_at);
-	if (!untaken.since.given || !TimestampDifferenceExceeds(untaken.since.time, now, UNTAKEN_AFTER))
+	since.time = Max(since.time, runner->finished_at);
+	if (!since.given || !TimestampDifferenceExceeds(since.time, now, UNTAKEN_AFTER))
 		ereport(NOTICE, (errmsg("%s; " INT64_FORMAT " finished", progress_text(batch), finished)));
 	else
 		ereport(
 			NOTICE,
 			(errmsg("%s; " INT64_FORMAT " finished", progress_text(batch), finished),
 			 errdetail("Actions have been due for " INT64_FORMAT " s, and no relay claims them.",
-					   (int64) ((now - untaken.since.time) / USECS_PER_SEC)),
+					   (int64) ((now - since.time) / USECS_PER_SEC)),
 			 errhint(
-				 "Start acteon-relay%s; with --check it tells what it lacks. The statement can be cancelled meanwhile; acteon_replay_continue() continues the batch later.",
-				 RelayOptions(target))));
+				 "Start acteon-relay%s%s; with --check it tells what it lacks. The statement can be cancelled meanwhile; acteon_replay_continue() continues the batch later.",
+				 TargetOf(runner->query) == NULL ? "" : " --target=",
+				 TargetOf(runner->query) == NULL ? "" : TargetOf(runner->query))));
 	runner->told_at = now;
 }
 

@@ -151,6 +151,7 @@ enqueue(const Telling *telling, const Notification *notification, const BatchRow
 		batch.scope = NewScope(NULL);
 		AddToScope(batch.scope, &record);
 		OutboxRange(outbox, &batch.first_outbox_id, &batch.last_outbox_id);
+		batch.rows_hash = OutboxRowsHash(outbox);
 		CloseOutbox(outbox);
 		InsertBatch(telling->schema, &batch);
 	}

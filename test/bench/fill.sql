@@ -5,6 +5,9 @@
 INSERT INTO acteon_replay_installation DEFAULT VALUES ON CONFLICT DO NOTHING;
 INSERT INTO acteon_replay_begun DEFAULT VALUES ON CONFLICT DO NOTHING;
 
+-- What is enqueued by hand has no hashes.
+INSERT INTO acteon_replay_trail_head (hashed_from) VALUES (9223372036854775807) ON CONFLICT DO NOTHING;
+
 -- Actions: about 800 bytes of JSON each.  Making them should not take longer than storing them,
 -- so a thousand payloads are made in advance.
 CREATE TABLE payloads (n integer PRIMARY KEY, payload jsonb NOT NULL);

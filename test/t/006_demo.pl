@@ -98,24 +98,29 @@ $practice->init;
 $practice->start;
 ok(run_log([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $practice->connstr('postgres'), '-f', "$test/fixtures/practice.sql" ]), 'the incident to practice on');
 my $practice_gateway = start_gateway(key => 'demo-key', node => $practice);
-$practice_gateway->control(%{ decode_json(slurp_file("$test/gateway/practice.json")) });
+my $staging = start_gateway(key => 'demo-key');
+$_->control(%{ decode_json(slurp_file("$test/gateway/practice.json")) }) foreach ($practice_gateway, $staging);
 my $tasks;
 {
-	local %ENV = (%ENV, ACTEON_RELAY_GATEWAY_URL => $practice_gateway->url, ACTEON_RELAY_DATABASE => $practice->connstr('postgres') . ' user=gateway');
-	my $relay = IPC::Run::start([ Relay::Process::program() ], '2>', "$directory/practice.log");
+	local %ENV = (%ENV, ACTEON_RELAY_DATABASE => $practice->connstr('postgres') . ' user=gateway');
+	my @relays = map { IPC::Run::start([ Relay::Process::program(), "--gateway-url=$_->[1]", "--target=$_->[0]", "--consumer=$_->[0]" ], '2>', "$directory/$_->[0].log") }
+		([ 'production', $practice_gateway->url ], [ 'staging', $staging->url ]);
 	run_log([ 'sh', '-c', 'cd "$1" && psql -X -q -P pager=off -d "$2" -f "$3"', 'sh', $directory, $practice->connstr('postgres'), "$test/tasks.sql" ], '>&', \$tasks);
-	$relay->signal('TERM');
-	$relay->finish;
+	$_->signal('TERM') foreach @relays;
+	$_->finish foreach @relays;
 }
 unlike($tasks, qr/ERROR|NOTICE:  found no/, 'the tasks are done');
 my ($none, @tasks) = split(/^--- Task: /m, $tasks);
-cmp_ok(scalar(@tasks), '>=', 7, 'there are ' . scalar(@tasks) . ' tasks');
+is(scalar(@tasks), 10, 'there are ten tasks');
 is_deeply([ grep { (() = /^(?:SELECT|CALL|\\copy) /mg) > 2 } @tasks ], [], '… and none takes more than two statements');
-$practice_gateway->has_no_violations;
+$_->has_no_violations foreach ($practice_gateway, $staging);
 is($practice->safe_psql('postgres', q{
 	SELECT (SELECT count(*) FROM acteon_dispatch_outbox WHERE original_action_id = 'order/6130'), (SELECT count(*) FROM acteon_dispatch_outbox WHERE payload ->> 'template_id' = 'receipt-v1'),
-		(SELECT count(*) FROM acteon_dispatch_outbox WHERE payload ->> 'template_id' = 'receipt-v2'), (SELECT count(DISTINCT tenant) FROM acteon_dispatch_outbox)}),
+		(SELECT count(*) FROM acteon_dispatch_outbox WHERE payload ->> 'template_id' = 'receipt-v2' AND target IS NULL), (SELECT count(DISTINCT tenant) FROM acteon_dispatch_outbox WHERE id IN (SELECT outbox_id FROM acteon_dispatch_delivery WHERE state = 'delivered'))}),
 	'0|0|80|3', '… as they are meant');
+is($practice->safe_psql('postgres', q{SELECT state, count(*), count(*) FILTER (WHERE tenant = 'globex') FROM acteon_replay_items(2) GROUP BY 1 ORDER BY 1}),
+	"cancelled|1189|1189\nwaiting|3660|0", '… one tenant was taken out of the batch that waits, and no other');
+is($staging->stats->{effects}, 80, '… what went to staging first went there');
 like(slurp_file("$directory/umbrella.csv"), qr/^original_action_id,.*\n(welcome\/\d+,.*,delivered,done,.*\n){120}\z/, '… the export, too');
 $out .= $tasks;
 

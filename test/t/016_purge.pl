@@ -141,6 +141,7 @@ sql(q{
 	SELECT setval('acteon_replay_batch_id_seq', 3000);
 	UPDATE acteon_replay_tally SET finished_at = now() WHERE batch_id = 2500;
 	DELETE FROM acteon_dispatch_segment; DELETE FROM acteon_dispatch_outbox WHERE original_action_id LIKE 'wait-%';
+	CALL forget_trail();
 	DELETE FROM acteon_replay_batch WHERE id = (SELECT max(id) FROM acteon_replay_batch WHERE id < 1000);
 	UPDATE acteon_replay_tally SET finished_at = now() - interval '100 days' WHERE batch_id < 1000});
 my $tally = q{SELECT count(*), sum(actions), count(DISTINCT batch_id) FROM acteon_replay_tally WHERE batch_id > 1000};

@@ -18,11 +18,15 @@ sub sql
 }
 
 # Lets new actions go to the range n of ids.
+my $turned = 0;
 sub turn
 {
 	my ($n) = @_;
 
 	sql("SELECT setval('acteon_dispatch_outbox_id_seq', $n * $range + 1)");
+	# Where it goes back, as it never does by itself, new actions look as if they had been added to old ones.
+	sql('CALL forget_trail()') if $n < $turned;
+	$turned = $n;
 }
 
 my $answer = q{SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(lease_token), array_agg('{"Executed": {"status": "success"}}'::jsonb), array_agg(action_id)) FROM acteon_outbox_claim('one')};
@@ -35,7 +39,8 @@ sub deliver
 	sql("SELECT count(make_record('$name-' || n)) FROM generate_series(1, $count) AS n");
 	replay($name, $count);
 	sql($answer);
-	sql(qq{UPDATE acteon_dispatch_delivery SET finished_at = finished_at - interval '$days days' WHERE outbox_id IN (SELECT id FROM acteon_dispatch_outbox WHERE original_action_id LIKE '$name-%')});
+	sql(qq{UPDATE acteon_dispatch_delivery SET finished_at = finished_at - interval '$days days' WHERE outbox_id IN (SELECT id FROM acteon_dispatch_outbox WHERE original_action_id LIKE '$name-%');
+		CALL forget_trail()});
 }
 
 # Replays them only.
@@ -216,10 +221,11 @@ sql(q{SELECT replayed FROM acteon_replay_bulk(matched_rule => 'long', max_record
 turn(42);
 replay('far', 1);
 my $batch = sql(q{SELECT min(batch_id) FROM acteon_dispatch_outbox WHERE original_action_id ~ 'far|long'});
-sql(qq{WITH joined AS (UPDATE acteon_dispatch_outbox SET batch_id = $batch WHERE original_action_id ~ 'far|long' RETURNING id),
+sql(q{INSERT INTO acteon_replay_trail_head (hashed_from) VALUES (9223372036854775807) ON CONFLICT (singleton) DO UPDATE SET hashed_from = excluded.hashed_from});
+sql(qq{WITH joined AS (UPDATE acteon_dispatch_outbox SET batch_id = $batch, hash = NULL WHERE original_action_id ~ 'far|long' RETURNING id),
 		segments AS (UPDATE acteon_dispatch_segment SET batch_id = $batch WHERE first_id IN (SELECT id FROM joined)),
 		emptied AS (UPDATE acteon_replay_batch SET replayed = 0, first_outbox_id = NULL, last_outbox_id = NULL WHERE id = $batch + 1)
-	UPDATE acteon_replay_batch SET replayed = 3, last_outbox_id = (SELECT max(id) FROM joined) WHERE id = $batch});
+	UPDATE acteon_replay_batch SET rows_hash = NULL, replayed = 3, last_outbox_id = (SELECT max(id) FROM joined) WHERE id = $batch});
 foreach my $state ('NULL', qw('waiting' 'delivered' 'cancelled' 'dead' 'failed' 'held'))
 {
 	my $count = $state =~ /NULL|waiting/ ? 3 : 0;

@@ -12,6 +12,9 @@ my $node = new_server('steer_large', conf => "fsync = off\nautovacuum = off\nmax
 # As the first replay does.
 $node->safe_psql('postgres', 'INSERT INTO acteon_replay_installation DEFAULT VALUES');
 
+# What is enqueued by hand has no hashes.
+$node->safe_psql('postgres', 'INSERT INTO acteon_replay_trail_head (hashed_from) VALUES (9223372036854775807)');
+
 # A batch of so many actions, in segments of so many, as if it had been enqueued.
 sub make_batch
 {

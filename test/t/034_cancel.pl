@@ -20,6 +20,9 @@ my $node = new_server('cancel', conf => "fsync = off\nautovacuum = off\nmax_wal_
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
+# What is enqueued by hand has no hashes.
+sql(q{INSERT INTO acteon_replay_trail_head (hashed_from) VALUES (9223372036854775807)});
+
 # Batches of so many actions each, as if they had been enqueued: one that waits in
 # segments of one, which is the most there can be, one that was parked while it was
 # paused, one that ended dead, and one that was delivered.

@@ -1,0 +1,11 @@
+/*
+ * api_key.h
+ *		The API key with which the transaction acts.
+ */
+#ifndef ACTEON_API_KEY_H
+#define ACTEON_API_KEY_H
+
+extern void NoteApiKey(const char *name);
+extern const char *CurrentApiKey(void);
+
+#endif /* ACTEON_API_KEY_H */

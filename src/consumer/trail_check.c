@@ -1,0 +1,939 @@
+/*
+ * trail_check.c
+ *		Comparing what is there with the links of the chain; part of acteon_outbox_check.
+ *
+ * Rows of the outbox and deliveries are compared range by range of their ids, together
+ * with the links of their blocks.  Without a range, the entries of the log, batches and
+ * removals are compared as well, one by one with their links, and the chain is computed
+ * again from its beginning.
+ *
+ * Everything is read by the snapshot of the calling statement, but for the removals: a
+ * part of the outbox that a purge has emptied is empty for older snapshots, too, which do
+ * not show yet that it was.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/catalog.h"
+#include "base/compat.h"
+#include "base/damaged.h"
+#include "base/partition.h"
+#include "consumer/trail.h"
+
+/* Outbox ids that are checked at once. */
+#define TRAIL_RANGE (16 * 1024)
+
+/* Rows that are fetched at once. */
+#define FETCH_ROWS 1000
+
+/* %1$s is the extension's schema; see redrive.c about the search path. */
+#define NEXT_ID \
+	"SELECT least((SELECT id FROM %1$s.acteon_dispatch_outbox WHERE id BETWEEN $1 AND $2" \
+	"		ORDER BY id LIMIT 1)," \
+	"	(SELECT greatest(reference, $1) FROM %1$s.acteon_replay_trail WHERE kind = '" TRAIL_ROWS \
+	"'		AND reference > $1 - " SQL_SEGMENT_ACTIONS " AND reference <= $2" \
+	"		ORDER BY kind, reference LIMIT 1)," \
+	"	(SELECT greatest(reference, $1) FROM %1$s.acteon_replay_trail WHERE kind = '" TRAIL_DELIVERIES \
+	"'		AND reference > $1 - " SQL_SEGMENT_ACTIONS " AND reference <= $2" \
+	"		ORDER BY kind, reference LIMIT 1)," \
+	"	(SELECT outbox_id FROM %1$s.acteon_dispatch_delivery WHERE outbox_id BETWEEN $1 AND $2" \
+	"		ORDER BY outbox_id LIMIT 1))"
+#define LINKS_OF_RANGE \
+	"SELECT reference, offsets, hashes FROM %1$s.acteon_replay_trail" \
+	"	WHERE kind = $3 AND reference > $1 - " SQL_SEGMENT_ACTIONS " AND reference <= $2" \
+	"	ORDER BY reference, position"
+#define ROWS_OF_RANGE \
+	"SELECT id, batch_id, created_at, action_id, generation, original_action_id, namespace, tenant," \
+	"	provider, action_type, payload, labels, dedup_key, status, fingerprint, starts_at, ends_at, expires_at," \
+	"	target, hash" \
+	"	FROM %1$s.acteon_dispatch_outbox WHERE id BETWEEN $1 AND $2 ORDER BY id"
+#define DELIVERIES_OF_RANGE \
+	"SELECT " DELIVERY_COLUMNS " FROM %1$s.acteon_dispatch_delivery AS d" \
+	"	WHERE d.outbox_id BETWEEN $1 AND $2 ORDER BY d.outbox_id"
+#define REMOVALS_OF_RANGE \
+	"SELECT m.event, m.first_id, m.last_id, m.part, m.ids, m.hashes FROM %1$s.acteon_replay_removal AS m" \
+	"	WHERE m.first_id <= $2 AND m.last_id >= $1 AND m.event <> '" REMOVAL_PROBES "'"
+#define NUMBERED(columns, table, alias) \
+	"SELECT " columns " FROM %1$s." table " AS " alias " ORDER BY " alias ".id"
+#define LINKS_OF_KIND \
+	"SELECT reference, hashes FROM %1$s.acteon_replay_trail WHERE kind = $1" \
+	"	AND (kind <> '" TRAIL_BATCH "' OR reference NOT IN (SELECT unnest(m.ids)" \
+	"		FROM %1$s.acteon_replay_removal AS m WHERE m.event = '" REMOVAL_PROBES "'))" \
+	"	ORDER BY reference, position"
+#define CHAIN \
+	"SELECT position, linked_at, kind, reference, batch_id, offsets, hashes, hash" \
+	"	FROM %1$s.acteon_replay_trail ORDER BY position"
+#define ROWS_OF_BATCHES \
+	"SELECT b.id, b.rows_hash, b.replayed, t.hashes FROM %1$s.acteon_replay_batch AS b" \
+	"	JOIN %1$s.acteon_replay_trail AS t ON t.batch_id = b.id AND t.kind = '" TRAIL_ROWS "'" \
+	"	WHERE b.rows_hash IS NOT NULL ORDER BY b.id, t.reference"
+/* Whom a batch was handed over to changes, and each change has an entry in the log. */
+#define OWNED_BATCHES \
+	"SELECT b.id FROM %1$s.acteon_replay_batch AS b WHERE b.owner_oid IS NOT NULL AND NOT EXISTS" \
+	"	(SELECT FROM %1$s.acteon_replay_log AS l WHERE l.batch_id = b.id AND l.event = 'hand_over')" \
+	"	ORDER BY b.id"
+
+/* A hash that is linked. */
+typedef struct Linked
+{
+	int64 id;
+	uint8 hash[ROW_HASH_BYTES];
+} Linked;
+
+/* A check under way. */
+typedef struct TrailCheck
+{
+	ReturnSetInfo *result;
+	const char *schema;
+	TrailHead head;
+	Digest digest;
+	MemoryContext context; /* of a range */
+	MemoryContext row_context;
+	int64 first_id; /* of the range */
+	int64 last_id;
+	Linked *linked; /* in the range, by id */
+	int count;
+	int allocated;
+	SPITupleTable *removals; /* of the range; NULL: not read yet */
+	uint64 removal_count;
+} TrailCheck;
+
+/* ----------------------------------------------------------------
+ * Findings
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Return a violation; id 0: of no action.
+ */
+static void
+report(TrailCheck *check, const char *violation, int64 id, const char *detail)
+{
+	Datum values[3] = {CStringGetTextDatum(violation), Int64GetDatum(id),
+					   CStringGetTextDatum(detail)};
+	bool nulls[3] = {false, id == 0, false};
+
+	tuplestore_putvalues(check->result->setResult, check->result->setDesc, values, nulls);
+}
+
+/*
+ * Read a statement about the range, or with one text.
+ */
+static Portal
+open_cursor(TrailCheck *check, const char *statement, int count, Datum *values)
+{
+	Oid types[] = {INT8OID, INT8OID, TEXTOID};
+
+	return SPI_cursor_open_with_args(NULL, psprintf(statement, check->schema), count,
+									 count == 1 ? &types[2] : types, values, NULL, true, 0);
+}
+
+static bool
+has_id(Datum ids, int64 id)
+{
+	ArrayType *array = DatumGetArrayTypeP(ids);
+	int count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	int64 *values = (int64 *) ARR_DATA_PTR(array);
+
+	for (int i = 0; i < count; i++)
+	{
+		if (values[i] == id)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Whether a redrive has removed a delivery.
+ */
+static bool
+was_redriven(Datum ids, Datum hashes, int64 id, const uint8 *hash)
+{
+	ArrayType *array = DatumGetArrayTypeP(ids);
+	bytea *bytes = DatumGetByteaP(hashes);
+	int count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	int64 *values = (int64 *) ARR_DATA_PTR(array);
+
+	count = Min(count, (int) ((VARSIZE(bytes) - VARHDRSZ) / ROW_HASH_BYTES));
+	for (int i = 0; i < count; i++)
+	{
+		if (values[i] == id &&
+			memcmp(VARDATA(bytes) + i * ROW_HASH_BYTES, hash, ROW_HASH_BYTES) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Whether what is linked was removed by a purge, or, if it is a delivery, by a redrive.
+ */
+static bool
+was_removed(TrailCheck *check, const Linked *linked, bool is_delivery)
+{
+	bool removed = false;
+
+	if (check->removals == NULL)
+	{
+		Oid types[] = {INT8OID, INT8OID};
+		Datum values[] = {Int64GetDatum(check->first_id), Int64GetDatum(check->last_id)};
+		SPIPlanPtr plan = SPI_prepare(psprintf(REMOVALS_OF_RANGE, check->schema), 2, types);
+		Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+		if (plan == NULL || SPI_execute_snapshot(plan, values, NULL, snapshot, InvalidSnapshot,
+												 true, false, 0) != SPI_OK_SELECT)
+			elog(ERROR, "could not read removals: %s", SPI_result_code_string(SPI_result));
+		UnregisterSnapshot(snapshot);
+		SPI_freeplan(plan);
+		check->removals = SPI_tuptable;
+		check->removal_count = SPI_processed;
+	}
+	MemoryContextSwitchTo(check->row_context);
+	for (uint64 row = 0; row < check->removal_count && !removed; row++)
+	{
+		HeapTuple tuple = check->removals->vals[row];
+		TupleDesc desc = check->removals->tupdesc;
+		bool isnull, no_hashes;
+		int64 first = DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull));
+		int64 last = DatumGetInt64(SPI_getbinval(tuple, desc, 3, &isnull));
+		Datum part = SPI_getbinval(tuple, desc, 4, &isnull);
+		Datum ids = SPI_getbinval(tuple, desc, 5, &no_hashes);
+		Datum hashes = SPI_getbinval(tuple, desc, 6, &no_hashes);
+
+		if (linked->id < first || linked->id > last)
+			continue;
+		if (!isnull)
+			removed = PartitionOfId(linked->id) == DatumGetInt32(part) && !has_id(ids, linked->id);
+		else if (no_hashes)
+			removed = has_id(ids, linked->id);
+		else
+			removed = is_delivery && was_redriven(ids, hashes, linked->id, linked->hash);
+	}
+	MemoryContextReset(check->row_context);
+	return removed;
+}
+
+/* ----------------------------------------------------------------
+ * Rows and deliveries
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Add what a link has in the range.
+ */
+static void
+add_links(TrailCheck *check, HeapTuple tuple, TupleDesc desc)
+{
+	bool isnull;
+	int64 reference = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
+	bytea *offsets = DatumGetByteaP(SPI_getbinval(tuple, desc, 2, &isnull));
+	bytea *hashes = DatumGetByteaP(SPI_getbinval(tuple, desc, 3, &isnull));
+	int count = Min(VARSIZE(offsets) - VARHDRSZ, (VARSIZE(hashes) - VARHDRSZ) / ROW_HASH_BYTES);
+
+	for (int i = 0; i < count; i++)
+	{
+		int64 id = reference + ((uint8 *) VARDATA(offsets))[i];
+		Linked *linked;
+
+		if (id < check->first_id || id > check->last_id)
+			continue;
+		if (check->count == check->allocated)
+		{
+			check->allocated *= 2;
+			check->linked = repalloc_huge(check->linked, check->allocated * sizeof(Linked));
+		}
+		linked = &check->linked[check->count++];
+		linked->id = id;
+		memcpy(linked->hash, VARDATA(hashes) + i * ROW_HASH_BYTES, ROW_HASH_BYTES);
+	}
+}
+
+static int
+compare_linked(const void *a, const void *b)
+{
+	int64 ia = ((const Linked *) a)->id;
+	int64 ib = ((const Linked *) b)->id;
+
+	return ia < ib ? -1 : ia > ib;
+}
+
+/*
+ * Read what is linked in the range, of a kind.
+ */
+static void
+read_links(TrailCheck *check, const char *kind)
+{
+	Datum values[] = {Int64GetDatum(check->first_id), Int64GetDatum(check->last_id),
+					  CStringGetTextDatum(kind)};
+	Portal portal = open_cursor(check, LINKS_OF_RANGE, 3, values);
+
+	check->count = 0;
+	for (;;)
+	{
+		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		if (SPI_processed == 0)
+			break;
+		for (uint64 row = 0; row < SPI_processed; row++)
+		{
+			MemoryContextSwitchTo(check->row_context);
+			add_links(check, SPI_tuptable->vals[row], SPI_tuptable->tupdesc);
+			MemoryContextReset(check->row_context);
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+	qsort(check->linked, check->count, sizeof(Linked), compare_linked);
+}
+
+/* A row that is hashed, guarded. */
+typedef struct Hashing
+{
+	TrailCheck *check;
+	HeapTuple tuple;
+	TupleDesc desc;
+	bool is_delivery;
+	uint8 hash[ROW_HASH_BYTES];
+} Hashing;
+
+/*
+ * Hash a row of the outbox, without its own hash, or a delivery.
+ */
+static void
+hash_row(void *argument)
+{
+	Hashing *hashing = argument;
+	Digest *digest = &hashing->check->digest;
+
+	if (hashing->is_delivery)
+	{
+		HashDelivery(digest, hashing->tuple, hashing->desc, hashing->hash);
+		return;
+	}
+	BeginDigest(digest, "row");
+	for (int column = 1; column < hashing->desc->natts; column++)
+	{
+		bool isnull;
+		Datum value = SPI_getbinval(hashing->tuple, hashing->desc, column, &isnull);
+
+		AddToDigest(digest, SPI_gettypeid(hashing->desc, column), value, isnull);
+	}
+	EndDigest(digest, hashing->hash, ROW_HASH_BYTES);
+}
+
+/*
+ * Whether reading a row may fail: a value is stored out of line, or so compressed that it
+ * may be nested deeply.
+ */
+static bool
+may_fail(HeapTuple tuple, TupleDesc desc)
+{
+	for (int column = 1; column <= desc->natts; column++)
+	{
+		bool isnull;
+		Datum value;
+
+		if (TupleDescAttr(desc, column - 1)->attlen != -1)
+			continue;
+		value = SPI_getbinval(tuple, desc, column, &isnull);
+		if (!isnull && (VARATT_IS_EXTERNAL(DatumGetPointer(value)) ||
+						VARATT_IS_COMPRESSED(DatumGetPointer(value))))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The hash of a row as it is now.  Returns what is wrong if it cannot be read, or NULL.
+ */
+static char *
+hash_now(Hashing *hashing)
+{
+	if (may_fail(hashing->tuple, hashing->desc))
+		return RunGuarded(hash_row, hashing);
+	hash_row(hashing);
+	return NULL;
+}
+
+/*
+ * The hash that a row of the outbox carries; false: none, or not one of ours.
+ */
+static bool
+stored_hash(HeapTuple tuple, TupleDesc desc, uint8 *hash)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(tuple, desc, desc->natts, &isnull);
+	bytea *stored = isnull ? NULL : DatumGetByteaPP(value);
+
+	if (isnull || VARSIZE_ANY_EXHDR(stored) != ROW_HASH_BYTES)
+		return false;
+	memcpy(hash, VARDATA_ANY(stored), ROW_HASH_BYTES);
+	return true;
+}
+
+/*
+ * Compare a row of the outbox with its hash and with what is linked of it, if anything is.
+ */
+static void
+compare_row(TrailCheck *check, HeapTuple tuple, TupleDesc desc, int64 id, const Linked *linked)
+{
+	Hashing hashing = {.check = check, .tuple = tuple, .desc = desc};
+	uint8 stored[ROW_HASH_BYTES];
+	char *error;
+
+	if (!stored_hash(tuple, desc, stored))
+	{
+		if (linked != NULL || id >= check->head.hashed_from)
+			report(check, "row changed", id, "The row has lost its hash.");
+		return;
+	}
+	error = hash_now(&hashing);
+	if (error != NULL)
+		report(check, "row changed", id, psprintf("The row cannot be read: %s", error));
+	else if (memcmp(hashing.hash, stored, ROW_HASH_BYTES) != 0)
+		report(check, "row changed", id, "The row was changed after it was enqueued.");
+	else if (linked != NULL && memcmp(linked->hash, stored, ROW_HASH_BYTES) != 0)
+		report(check, "row changed", id,
+			   "The row and its hash are not what they were when they were linked.");
+	else if (linked == NULL && id <= check->head.outbox_id)
+		report(check, "row added", id,
+			   "The row was not there when the rows around it were linked.");
+}
+
+/*
+ * What is linked up to an id, exclusively, is not there.
+ */
+static void
+report_missing_rows(TrailCheck *check, int *next, int64 before)
+{
+	for (; *next < check->count && check->linked[*next].id < before; (*next)++)
+	{
+		if (!was_removed(check, &check->linked[*next], false))
+			report(check, "row missing", check->linked[*next].id,
+				   "The row was linked, and no purge has removed it.");
+	}
+}
+
+/*
+ * Check the rows of the outbox in the range.
+ */
+static void
+check_rows(TrailCheck *check)
+{
+	Datum values[] = {Int64GetDatum(check->first_id), Int64GetDatum(check->last_id)};
+	Portal portal;
+	int next = 0;
+
+	read_links(check, TRAIL_ROWS);
+	portal = open_cursor(check, ROWS_OF_RANGE, 2, values);
+	for (;;)
+	{
+		SPITupleTable *fetched;
+		uint64 count;
+
+		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		fetched = SPI_tuptable;
+		count = SPI_processed;
+		if (count == 0)
+			break;
+		for (uint64 row = 0; row < count; row++)
+		{
+			bool isnull;
+			int64 id =
+				DatumGetInt64(SPI_getbinval(fetched->vals[row], fetched->tupdesc, 1, &isnull));
+			const Linked *linked = NULL;
+
+			CHECK_FOR_INTERRUPTS();
+			report_missing_rows(check, &next, id);
+			while (next < check->count && check->linked[next].id == id)
+				linked = &check->linked[next++];
+			MemoryContextSwitchTo(check->row_context);
+			compare_row(check, fetched->vals[row], fetched->tupdesc, id, linked);
+			MemoryContextReset(check->row_context);
+		}
+		SPI_freetuptable(fetched);
+	}
+	SPI_cursor_close(portal);
+	report_missing_rows(check, &next, PG_INT64_MAX);
+}
+
+/*
+ * Compare the deliveries of an action that are linked with the one that is there, if one
+ * is.
+ */
+static void
+compare_delivery(TrailCheck *check, const Linked *linked, int count, HeapTuple tuple,
+				 TupleDesc desc, int64 id)
+{
+	Hashing hashing = {.check = check, .tuple = tuple, .desc = desc, .is_delivery = true};
+	bool found = false;
+	bool missing = false;
+	bool isnull;
+
+	if (tuple != NULL)
+	{
+		char *error;
+
+		MemoryContextSwitchTo(check->row_context);
+		error = hash_now(&hashing);
+		if (error != NULL)
+			report(check, "delivery changed", id,
+				   psprintf("The delivery cannot be read: %s", error));
+		MemoryContextReset(check->row_context);
+		if (error != NULL)
+			return;
+	}
+	for (int i = 0; i < count; i++)
+	{
+		if (tuple != NULL && memcmp(linked[i].hash, hashing.hash, ROW_HASH_BYTES) == 0)
+			found = true;
+		else if (!was_removed(check, &linked[i], true))
+			missing = true;
+	}
+	MemoryContextSwitchTo(check->row_context);
+	if (missing && tuple == NULL)
+		report(check, "delivery missing", id,
+			   "The delivery was linked, and neither a purge nor a redrive has removed it.");
+	else if (missing)
+		report(check, "delivery changed", id,
+			   "The delivery is not what it was when it was linked.");
+	else if (tuple != NULL && !found &&
+			 DatumGetTimestampTz(SPI_getbinval(tuple, desc, DELIVERY_FINISHED_AT, &isnull)) <
+				 check->head.finished_at)
+		report(check, "delivery added", id,
+			   "The delivery was not there when those of its time were linked.");
+	MemoryContextReset(check->row_context);
+}
+
+/*
+ * Compare the deliveries of actions that have none, up to an id, exclusively.
+ */
+static void
+compare_missing_deliveries(TrailCheck *check, int *next, int64 before)
+{
+	while (*next < check->count && check->linked[*next].id < before)
+	{
+		int first = *next;
+
+		while (*next < check->count && check->linked[*next].id == check->linked[first].id)
+			(*next)++;
+		compare_delivery(check, &check->linked[first], *next - first, NULL, NULL,
+						 check->linked[first].id);
+	}
+}
+
+/*
+ * Check the deliveries in the range.
+ */
+static void
+check_deliveries(TrailCheck *check)
+{
+	Datum values[] = {Int64GetDatum(check->first_id), Int64GetDatum(check->last_id)};
+	Portal portal;
+	int next = 0;
+
+	read_links(check, TRAIL_DELIVERIES);
+	portal = open_cursor(check, DELIVERIES_OF_RANGE, 2, values);
+	for (;;)
+	{
+		SPITupleTable *fetched;
+		uint64 count;
+
+		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		fetched = SPI_tuptable;
+		count = SPI_processed;
+		if (count == 0)
+			break;
+		for (uint64 row = 0; row < count; row++)
+		{
+			bool isnull;
+			int64 id = DatumGetInt64(
+				SPI_getbinval(fetched->vals[row], fetched->tupdesc, DELIVERY_ID, &isnull));
+			int first;
+
+			CHECK_FOR_INTERRUPTS();
+			compare_missing_deliveries(check, &next, id);
+			for (first = next; next < check->count && check->linked[next].id == id; next++)
+				;
+			compare_delivery(check, &check->linked[first], next - first, fetched->vals[row],
+							 fetched->tupdesc, id);
+		}
+		SPI_freetuptable(fetched);
+	}
+	SPI_cursor_close(portal);
+	compare_missing_deliveries(check, &next, PG_INT64_MAX);
+}
+
+/*
+ * Check rows and deliveries, range by range of their ids.
+ */
+static void
+check_ids(TrailCheck *check, int64 from_id, int64 to_id)
+{
+	Oid types[] = {INT8OID, INT8OID};
+	SPIPlanPtr next_id = SPI_prepare(psprintf(NEXT_ID, check->schema), 2, types);
+
+	if (next_id == NULL)
+		elog(ERROR, "could not prepare a statement: %s", SPI_result_code_string(SPI_result));
+	for (;;)
+	{
+		Datum rest[] = {Int64GetDatum(from_id), Int64GetDatum(to_id)};
+		bool isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		if (SPI_execute_plan(next_id, rest, NULL, true, 0) != SPI_OK_SELECT || SPI_processed != 1)
+			elog(ERROR, "could not read the trail: %s", SPI_result_code_string(SPI_result));
+		check->first_id =
+			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		SPI_freetuptable(SPI_tuptable);
+		if (isnull)
+			break;
+		check->last_id = (uint64) to_id - (uint64) check->first_id < TRAIL_RANGE
+							 ? to_id
+							 : check->first_id + TRAIL_RANGE - 1;
+		check_rows(check);
+		check_deliveries(check);
+		if (check->removals != NULL)
+			SPI_freetuptable(check->removals);
+		check->removals = NULL;
+		if (check->last_id == to_id)
+			break;
+		from_id = check->last_id + 1;
+	}
+	SPI_freeplan(next_id);
+}
+
+/* ----------------------------------------------------------------
+ * Everything else
+ * ----------------------------------------------------------------
+ */
+
+/* Rows of a cursor, one after the other. */
+typedef struct Reader
+{
+	Portal portal;
+	SPITupleTable *fetched;
+	uint64 count;
+	uint64 at;
+} Reader;
+
+static void
+open_reader(Reader *reader, Portal portal)
+{
+	memset(reader, 0, sizeof(*reader));
+	reader->portal = portal;
+}
+
+/*
+ * The next row; NULL at the end.
+ */
+static HeapTuple
+next_row(Reader *reader)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (reader->at == reader->count)
+	{
+		if (reader->fetched != NULL)
+			SPI_freetuptable(reader->fetched);
+		SPI_cursor_fetch(reader->portal, true, FETCH_ROWS);
+		reader->fetched = SPI_tuptable;
+		reader->count = SPI_processed;
+		reader->at = 0;
+		if (reader->count == 0)
+			return NULL;
+	}
+	return reader->fetched->vals[reader->at++];
+}
+
+static void
+close_reader(Reader *reader)
+{
+	if (reader->fetched != NULL)
+		SPI_freetuptable(reader->fetched);
+	SPI_cursor_close(reader->portal);
+}
+
+/*
+ * The number of a row that a reader has read; the highest one at the end.
+ */
+static int64
+row_number(const Reader *reader, HeapTuple row)
+{
+	bool isnull;
+
+	return row == NULL ? PG_INT64_MAX
+					   : DatumGetInt64(SPI_getbinval(row, reader->fetched->tupdesc, 1, &isnull));
+}
+
+/*
+ * Whether a row has the hash that a link says.
+ */
+static bool
+is_as_linked(TrailCheck *check, const char *kind, const Reader *rows, HeapTuple row,
+			 const Reader *links, HeapTuple link)
+{
+	uint8 hash[ROW_HASH_BYTES];
+	bool isnull;
+	bytea *linked;
+
+	MemoryContextSwitchTo(check->row_context);
+	linked = DatumGetByteaP(SPI_getbinval(link, links->fetched->tupdesc, 2, &isnull));
+	HashRow(&check->digest, kind, row, rows->fetched->tupdesc, hash);
+	isnull = VARSIZE(linked) - VARHDRSZ != ROW_HASH_BYTES ||
+			 memcmp(VARDATA(linked), hash, ROW_HASH_BYTES) != 0;
+	MemoryContextReset(check->row_context);
+	return !isnull;
+}
+
+/*
+ * Return a violation of a thing that has a number.
+ */
+static void
+report_numbered(TrailCheck *check, const char *what, const char *how, int64 number,
+				const char *because)
+{
+	StringInfoData detail;
+
+	initStringInfo(&detail);
+	appendStringInfo(&detail, "%s " INT64_FORMAT " %s.", what, number, because);
+	detail.data[0] = pg_toupper((unsigned char) detail.data[0]);
+	report(check, psprintf("%s %s", what, how), 0, detail.data);
+	pfree(detail.data);
+}
+
+/*
+ * Check rows that have a number each and, once they are linked, never change or go; what
+ * is what they are called.
+ */
+static void
+check_numbered(TrailCheck *check, const char *statement, const char *kind, const char *what,
+			   int64 up_to)
+{
+	Datum value = CStringGetTextDatum(kind);
+	Reader rows, links;
+	HeapTuple row, link;
+
+	open_reader(&rows, open_cursor(check, statement, 0, NULL));
+	open_reader(&links, open_cursor(check, LINKS_OF_KIND, 1, &value));
+	row = next_row(&rows);
+	link = next_row(&links);
+	while (row != NULL || link != NULL)
+	{
+		int64 number = row_number(&rows, row);
+		int64 linked = row_number(&links, link);
+
+		if (number == linked)
+		{
+			if (!is_as_linked(check, kind, &rows, row, &links, link))
+				report_numbered(check, what, "changed", number,
+								"is not what it was when it was linked");
+			row = next_row(&rows);
+			link = next_row(&links);
+		}
+		else if (linked < number)
+		{
+			report_numbered(check, what, "missing", linked, "was linked and is not there");
+			link = next_row(&links);
+		}
+		else
+		{
+			if (number <= up_to)
+				report_numbered(check, what, "added", number,
+								"was not there when those around it were linked");
+			row = next_row(&rows);
+		}
+	}
+	close_reader(&rows);
+	close_reader(&links);
+}
+
+/*
+ * Read a link of the chain.
+ */
+static void
+read_link(TrailLink *link, uint8 *hash, HeapTuple row, TupleDesc desc)
+{
+	bool isnull;
+	bytea *offsets = DatumGetByteaP(SPI_getbinval(row, desc, Anum_trail_offsets, &isnull));
+	bytea *hashes = DatumGetByteaP(SPI_getbinval(row, desc, Anum_trail_hashes, &isnull));
+	bytea *stored = DatumGetByteaP(SPI_getbinval(row, desc, Anum_trail_hash, &isnull));
+
+	memset(link, 0, sizeof(*link));
+	memset(hash, 0, LINK_HASH_BYTES);
+	link->position = DatumGetInt64(SPI_getbinval(row, desc, Anum_trail_position, &isnull));
+	link->linked_at = DatumGetTimestampTz(SPI_getbinval(row, desc, Anum_trail_linked_at, &isnull));
+	link->kind = TextDatumGetCString(SPI_getbinval(row, desc, Anum_trail_kind, &isnull));
+	link->reference = DatumGetInt64(SPI_getbinval(row, desc, Anum_trail_reference, &isnull));
+	link->batch_id = DatumGetInt64(SPI_getbinval(row, desc, Anum_trail_batch_id, &isnull));
+	if (isnull)
+		link->batch_id = 0;
+	link->count = Min(VARSIZE(offsets) - VARHDRSZ, SEGMENT_ACTIONS);
+	/* Of another length, it is none of ours, and its hash is wrong. */
+	if (VARSIZE(hashes) - VARHDRSZ == link->count * ROW_HASH_BYTES &&
+		VARSIZE(offsets) - VARHDRSZ <= SEGMENT_ACTIONS)
+	{
+		memcpy(link->offsets, VARDATA(offsets), link->count);
+		memcpy(link->hashes, VARDATA(hashes), link->count * ROW_HASH_BYTES);
+	}
+	else
+		link->count = 0;
+	memcpy(hash, VARDATA(stored), Min(VARSIZE(stored) - VARHDRSZ, LINK_HASH_BYTES));
+}
+
+/*
+ * Check the chain, from its beginning to its head.  Each link is compared with the hash
+ * that the one before it has, so that every place where the chain is broken is told, and
+ * no others.
+ */
+static void
+check_chain(TrailCheck *check)
+{
+	uint8 expected[LINK_HASH_BYTES] = {0};
+	uint8 stored[LINK_HASH_BYTES];
+	int64 position = 0;
+	Reader reader;
+	HeapTuple row;
+
+	open_reader(&reader, open_cursor(check, CHAIN, 0, NULL));
+	while ((row = next_row(&reader)) != NULL)
+	{
+		TrailLink link;
+
+		MemoryContextSwitchTo(check->row_context);
+		read_link(&link, stored, row, reader.fetched->tupdesc);
+		HashLink(&check->digest, &link, expected);
+		if (link.position != position + 1)
+			report(check, "chain broken", 0,
+				   psprintf("Link " INT64_FORMAT " follows link " INT64_FORMAT ".", link.position,
+							position));
+		else if (memcmp(expected, stored, LINK_HASH_BYTES) != 0)
+			report(check, "chain broken", 0,
+				   psprintf("Link " INT64_FORMAT " does not fit to the one before it.",
+							link.position));
+		memcpy(expected, stored, LINK_HASH_BYTES);
+		position = link.position;
+		MemoryContextReset(check->row_context);
+	}
+	close_reader(&reader);
+	if (position != check->head.position ||
+		memcmp(expected, check->head.hash, LINK_HASH_BYTES) != 0)
+		report(check, "chain broken", 0,
+			   psprintf("The chain ends with link " INT64_FORMAT
+						", and its head is link " INT64_FORMAT ".",
+						position, check->head.position));
+}
+
+/*
+ * Check the hashes of the rows of batches that are linked completely.
+ */
+static void
+check_batch_rows(TrailCheck *check)
+{
+	Reader reader;
+	HeapTuple row;
+	int64 batch_id = 0;
+	int64 left = 0;
+	uint8 fold[LINK_HASH_BYTES];
+
+	open_reader(&reader, open_cursor(check, ROWS_OF_BATCHES, 0, NULL));
+	while ((row = next_row(&reader)) != NULL)
+	{
+		TupleDesc desc = reader.fetched->tupdesc;
+		bool isnull;
+		bytea *hashes;
+		int count;
+
+		MemoryContextSwitchTo(check->row_context);
+		if (DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull)) != batch_id)
+		{
+			batch_id = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull));
+			left = DatumGetInt64(SPI_getbinval(row, desc, 3, &isnull));
+			memset(fold, 0, sizeof(fold));
+		}
+		hashes = DatumGetByteaP(SPI_getbinval(row, desc, 4, &isnull));
+		count = (VARSIZE(hashes) - VARHDRSZ) / ROW_HASH_BYTES;
+		FoldBlock(&check->digest, fold, (uint8 *) VARDATA(hashes), count);
+		left -= count;
+		if (left == 0)
+		{
+			bytea *stored = DatumGetByteaP(SPI_getbinval(row, desc, 2, &isnull));
+
+			if (VARSIZE(stored) - VARHDRSZ != LINK_HASH_BYTES ||
+				memcmp(VARDATA(stored), fold, LINK_HASH_BYTES) != 0)
+				report(check, "wrong rows", 0,
+					   psprintf("The rows of batch " INT64_FORMAT
+								" are not those that it has enqueued.",
+								batch_id));
+		}
+		else if (left < 0)
+			report(check, "wrong rows", 0,
+				   psprintf("More rows of batch " INT64_FORMAT " are linked than it has enqueued.",
+							batch_id));
+		MemoryContextReset(check->row_context);
+	}
+	close_reader(&reader);
+}
+
+/*
+ * Check that batches that belong to another role than the one that has started them were
+ * handed over.
+ */
+static void
+check_owners(TrailCheck *check)
+{
+	Reader reader;
+	HeapTuple row;
+
+	open_reader(&reader, open_cursor(check, OWNED_BATCHES, 0, NULL));
+	while ((row = next_row(&reader)) != NULL)
+		report_numbered(check, "batch", "changed", row_number(&reader, row),
+						"has another owner, and was not handed over");
+	close_reader(&reader);
+}
+
+/*
+ * Check rows and deliveries in a range of ids, and, if it is to be everything, all else
+ * that is linked; as the owner of the tables, whom the caller must have become.  Adds
+ * violations to a result.  Needs an SPI connection.
+ */
+void
+CheckTrail(ReturnSetInfo *result, Oid schema, int64 from_id, int64 to_id, bool everything)
+{
+	TrailCheck check = {.result = result};
+	MemoryContext old = CurrentMemoryContext;
+
+	check.schema = quote_identifier(get_namespace_name(schema));
+	check.context = AllocSetContextCreate(old, "acteon_replay trail check", ALLOCSET_DEFAULT_SIZES);
+	check.row_context =
+		AllocSetContextCreate(check.context, "acteon_replay trail row", ALLOCSET_DEFAULT_SIZES);
+	ReadHead(check.schema, &check.head);
+	MemoryContextSwitchTo(check.context);
+	check.allocated = TRAIL_RANGE;
+	check.linked = palloc(check.allocated * sizeof(Linked));
+	OpenDigest(&check.digest);
+	check_ids(&check, from_id, to_id);
+	if (everything)
+	{
+		check_numbered(&check, NUMBERED(LOG_COLUMNS, "acteon_replay_log", "l"), TRAIL_LOG,
+					   "log entry", check.head.log_id);
+		check_numbered(&check, NUMBERED(BATCH_COLUMNS, "acteon_replay_batch", "b"), TRAIL_BATCH,
+					   "batch", check.head.batch_id);
+		check_numbered(&check, NUMBERED(REMOVAL_COLUMNS, "acteon_replay_removal", "m"),
+					   TRAIL_REMOVAL, "removal", check.head.removal_id);
+		check_owners(&check);
+		check_batch_rows(&check);
+		check_chain(&check);
+	}
+	CloseDigest(&check.digest);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(check.context);
+}

@@ -1,0 +1,36 @@
+/*
+ * row_hash.h
+ *		The hash of a row of the outbox.
+ */
+#ifndef ACTEON_ROW_HASH_H
+#define ACTEON_ROW_HASH_H
+
+#include "base/catalog.h"
+#include "base/digest.h"
+#include "base/table_access.h"
+
+/* First id of the block of ids that an id is in: a block is drawn by one call, for one batch. */
+#define BlockOfId(id) ((id) - ((id) -1) % SEGMENT_ACTIONS)
+#define SQL_BLOCK_OF_ID(id) "(" id " - (" id " - 1) %% " SQL_SEGMENT_ACTIONS ")"
+
+/* What the hash of a row says of it. */
+typedef enum RowTrust
+{
+	ROW_AS_ENQUEUED,
+	ROW_CHANGED,
+	ROW_WITHOUT_HASH
+} RowTrust;
+
+/* The hash of a row as a bytea. */
+typedef struct StoredHash
+{
+	char bytes[VARHDRSZ + ROW_HASH_BYTES];
+} StoredHash;
+
+extern void HashSlot(Digest *digest, TupleTableSlot *row, OwnColumns columns, uint8 *hash);
+extern void
+StoreHash(Digest *digest, TupleTableSlot *row, OwnColumns columns, StoredHash *stored, uint8 *hash);
+extern RowTrust CheckRowHash(Digest *digest, TupleTableSlot *row, OwnColumns columns);
+extern void FoldBlock(Digest *digest, uint8 *fold, const uint8 *hashes, int count);
+
+#endif /* ACTEON_ROW_HASH_H */
