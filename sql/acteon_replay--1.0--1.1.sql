@@ -27,6 +27,8 @@ ALTER TABLE acteon_dispatch_segment
 	ADD COLUMN pace integer,
 	ADD COLUMN target text,
 	ADD COLUMN relay integer,
+	ADD CONSTRAINT acteon_dispatch_segment_target_check
+		CHECK (target COLLATE pg_catalog."C" OPERATOR(pg_catalog.~) '^[a-z][a-z0-9_-]{0,62}$'::text AND target OPERATOR(pg_catalog.<>) 'production'::text),
 	ADD CONSTRAINT acteon_dispatch_segment_stopped_check
 		CHECK (stopped OPERATOR(pg_catalog.=) ANY ('{paused,cancelled}'::text[])),
 	ADD CONSTRAINT acteon_dispatch_segment_resend_check CHECK (resend OPERATOR(pg_catalog.>=) 0),
@@ -39,7 +41,7 @@ COMMENT ON COLUMN acteon_dispatch_segment.resend IS 'How often its actions have 
 COMMENT ON COLUMN acteon_dispatch_segment.sent_at IS 'When it was first handed out under its present id; ids that were only throttled count as the same. NULL: never.';
 COMMENT ON COLUMN acteon_dispatch_segment.id_refused IS 'Whether the gateway has seen the present id but is known not to have executed it. The gateway may answer 409 to such an id.';
 COMMENT ON COLUMN acteon_dispatch_segment.unproven IS 'Whether an earlier id was given up without proof that it had no effect. Such an action never becomes dead or cancelled by itself.';
-COMMENT ON COLUMN acteon_dispatch_segment.doubt_since IS 'Since when the actions have been in doubt; NULL: they are not in doubt. While they are, due_at is the time of the next look-up in the audit table.';
+COMMENT ON COLUMN acteon_dispatch_segment.doubt_since IS 'Since when the actions have been in doubt; NULL: they are not in doubt. While they are, due_at is the time of the next look-up in the audit table, infinity if there is none, as for actions of other targets that are held.';
 COMMENT ON COLUMN acteon_dispatch_segment.doubt IS 'Why the actions are in doubt.';
 COMMENT ON COLUMN acteon_dispatch_segment.held IS 'Why the actions wait for a person (acteon_replay_settle) or for a record; NULL: the doubt can still be resolved automatically.';
 COMMENT ON COLUMN acteon_dispatch_segment.provider IS 'Provider of all its actions; NULL: they were enqueued by version 1.0, and may have several.';
@@ -55,7 +57,9 @@ COMMENT ON COLUMN acteon_dispatch_segment.relay IS 'Number of the consumer that 
 
 ALTER TABLE acteon_dispatch_outbox
 	ADD COLUMN expires_at timestamptz,
-	ADD COLUMN target text;
+	ADD COLUMN target text,
+	ADD CONSTRAINT acteon_dispatch_outbox_target_check
+		CHECK (target COLLATE pg_catalog."C" OPERATOR(pg_catalog.~) '^[a-z][a-z0-9_-]{0,62}$'::text AND target OPERATOR(pg_catalog.<>) 'production'::text);
 
 COMMENT ON COLUMN acteon_dispatch_outbox.expires_at IS 'When the action expires: it is not sent at this time or later. The earlier one of dispatched_at of its record plus expire_after of the batch, and of ends_at, unless that is not later than dispatched_at or the batch has allow_ended. NULL: never.';
 COMMENT ON COLUMN acteon_dispatch_outbox.target IS 'Where the action is delivered to; NULL: production.';
@@ -66,10 +70,10 @@ CREATE INDEX acteon_dispatch_segment_lane_idx ON acteon_dispatch_segment (lane, 
 	WHERE lane IS NOT NULL;
 
 -- Claims and look-ups each have an index of their own, so that neither scans the other's rows, however many are held;
--- and a claim for one target does not scan the rows of another.
+-- and a claim for one target scans no rows of another.
 DROP INDEX acteon_dispatch_segment_due_idx;
 CREATE INDEX acteon_dispatch_segment_due_idx ON acteon_dispatch_segment (target, due_at, first_id) WHERE doubt_since IS NULL;
-CREATE INDEX acteon_dispatch_segment_doubt_idx ON acteon_dispatch_segment (due_at, doubt_since) WHERE doubt_since IS NOT NULL;
+CREATE INDEX acteon_dispatch_segment_doubt_idx ON acteon_dispatch_segment (target, due_at, doubt_since) WHERE doubt_since IS NOT NULL;
 
 -- For each limit, what is leased first, then what waits for it. Without limits they are empty.
 CREATE INDEX acteon_dispatch_segment_provider_limit_idx ON acteon_dispatch_segment (provider_limit, lease_token, first_id)
@@ -230,6 +234,11 @@ ALTER TABLE acteon_dispatch_delivery
 		CHECK (effect OPERATOR(pg_catalog.=) ANY ('{done,none,later,decided,unknown}'::text[])),
 	ADD CONSTRAINT acteon_dispatch_delivery_known_by_check
 		CHECK (known_by OPERATOR(pg_catalog.=) ANY ('{record,settled}'::text[]));
+
+-- acteon_outbox_read_stats counts the dead ones by target, without reading their rows.
+DROP INDEX acteon_dispatch_delivery_dead_idx;
+CREATE INDEX acteon_dispatch_delivery_dead_idx ON acteon_dispatch_delivery (outbox_id) INCLUDE (relay)
+	WHERE state OPERATOR(pg_catalog.=) 'dead'::text;
 
 COMMENT ON COLUMN acteon_dispatch_delivery.state IS 'delivered: its outcome is known. dead: it will not be retried. cancelled: cancelled before it was sent, or by a person who settled a doubt. expired: it was not sent, because acteon_dispatch_outbox.expires_at had passed.';
 COMMENT ON COLUMN acteon_dispatch_delivery.outcome IS 'The gateway''s answer, or the outcome in its record in the same form. Reads like jsonb; outcome::jsonb is one, for subscripts, for tables of your own, and for drivers that convert by type.';
@@ -422,13 +431,14 @@ SELECT pg_catalog.pg_extension_config_dump('acteon_replay_notify', '');
 CREATE TABLE acteon_dispatch_relay (
 	id integer PRIMARY KEY,
 	name text NOT NULL,
-	target text NOT NULL,
+	target text NOT NULL
+		CHECK (target COLLATE pg_catalog."C" OPERATOR(pg_catalog.~) '^[a-z][a-z0-9_-]{0,62}$'::text),
 	gateway text,
 	first_claim_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 
 COMMENT ON TABLE acteon_dispatch_relay IS
-	'The consumers that have been handed out actions: one row for each name, target and address. Insert-only.';
+	'The consumers that have been handed out actions: one row for each name, target and address. Insert-only; acteon_outbox_purge deletes those of which nothing else is left, once there are more than 1,000 that are old.';
 COMMENT ON COLUMN acteon_dispatch_relay.id IS 'A hash of the following columns, or the next number that was free.';
 COMMENT ON COLUMN acteon_dispatch_relay.name IS 'Name of the consumer, as it calls itself.';
 COMMENT ON COLUMN acteon_dispatch_relay.target IS 'Target that it delivers to.';
@@ -682,7 +692,7 @@ BEGIN
 		EXECUTE pg_catalog.format('CREATE TABLE acteon_dispatch_delivery_%1$s (PRIMARY KEY (outbox_id)) INHERITS (acteon_dispatch_delivery)', part::text);
 		EXECUTE pg_catalog.format('ALTER TABLE acteon_dispatch_delivery_%1$s ALTER COLUMN outcome SET STATISTICS 0', part::text);
 		EXECUTE pg_catalog.format('CREATE INDEX acteon_dispatch_delivery_%1$s_finished_idx ON acteon_dispatch_delivery_%1$s USING brin (finished_at) WITH (pages_per_range = 32, autosummarize = on)', part::text);
-		EXECUTE pg_catalog.format('CREATE INDEX acteon_dispatch_delivery_%1$s_dead_idx ON acteon_dispatch_delivery_%1$s (outbox_id) WHERE state OPERATOR(pg_catalog.=) ''dead''::text', part::text);
+		EXECUTE pg_catalog.format('CREATE INDEX acteon_dispatch_delivery_%1$s_dead_idx ON acteon_dispatch_delivery_%1$s (outbox_id) INCLUDE (relay) WHERE state OPERATOR(pg_catalog.=) ''dead''::text', part::text);
 		EXECUTE pg_catalog.format('COMMENT ON TABLE acteon_dispatch_outbox_%1$s IS ''Part %1$s of acteon_dispatch_outbox, which shows its rows.''', part::text);
 		EXECUTE pg_catalog.format('COMMENT ON TABLE acteon_dispatch_delivery_%1$s IS ''Part %1$s of acteon_dispatch_delivery, which shows its rows.''', part::text);
 		-- Who reads them reads the whole table, whose policies apply.
@@ -1467,7 +1477,7 @@ consumer: name of the consumer, 1 to 200 bytes, which is shown in the queue
 max_actions: maximum number of actions
 lease: duration of the lease, at most a day
 target: what the consumer delivers to; actions for other targets are not returned
-gateway: the address that it delivers to, which is shown with the deliveries; at most 500 bytes, without secrets
+gateway: the address that it delivers to, without secrets, which is shown with the deliveries; of a longer one the first 500 bytes are kept. A WARNING is raised, once in a session, if consumers for another target have delivered to it
 
 Returns:
 outbox_id: position in the outbox
@@ -1685,7 +1695,7 @@ namespaces: the same for namespaces
 min_actions: tells of finished and cancelled batches only if they have at least so many actions, or matched so many records; NULL: 1
 reason: the reason, which is logged
 
-Placeholders: notification, event, summary (a sentence), what_to_do (a statement, or null), batch_id, state, reason, requested_by, created_at, at (the time of the event), stop_reason, replayed, refused, skipped, passed_over, waiting, in_flight, in_doubt, held, delivered, done, dead, cancelled, expired, database; the counts are those of acteon_replay_batches.
+Placeholders: notification, event, summary (a sentence), what_to_do (a statement, or null), batch_id, state, reason, requested_by, created_at, at (the time of the event), stop_reason, replayed, refused, skipped, passed_over, waiting, in_flight, in_doubt, held, delivered, done, dead, cancelled, expired, database, target; the counts are those of acteon_replay_batches.
 
 Errors: 42501 no such grants, 22023 bad argument.';
 
@@ -1792,6 +1802,13 @@ outbox_id: the actions; NULL for all that are in doubt
 
 Errors: P0002 no such batch, 42501 the caller may not steer it, 22023 bad argument.';
 
+CREATE FUNCTION acteon_outbox_other_target(gateway text, target text DEFAULT 'production')
+RETURNS text
+LANGUAGE C VOLATILE CALLED ON NULL INPUT AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION acteon_outbox_other_target(text, text) IS
+	'Returns another target than the given one for which consumers that deliver to an address have been handed out actions, the latest; NULL if there is none. A consumer that is started for production with the address of another target may have been started by mistake; acteon_outbox_claim raises a WARNING then, and acteon-relay --check fails. Errors: 42501 no gateway grant, 22023 bad argument.';
+
 CREATE FUNCTION acteon_outbox_audit_tells(
 	sent_at timestamptz DEFAULT NULL,
 	later_than timestamptz DEFAULT NULL)
@@ -1895,17 +1912,17 @@ COMMENT ON FUNCTION acteon_replay_shadow(bigint, bigint, text, bigint, bigint) I
 Arguments:
 batch_id: the batch
 other_batch_id: the batch to compare it with
-other_target: instead, the target to compare it with; by default production
+other_target: instead, the target to compare it with, another one than the batch''s own; by default production
 after_id: only actions after this outbox id: for the next page, the last one of the page before
 max_rows: how many actions to return at most; NULL: all
 
 Returns:
 outbox_id, original_action_id: the action in the batch, and the action that was replayed
-state, effect, outcome: how it ended: state delivered, dead or cancelled, the effect of the outcome, and the gateway''s answer; NULL as long as it has not ended
+state, effect, outcome: how it ended: state delivered, dead, cancelled or expired, the effect of the outcome, and the gateway''s answer; NULL as long as it has not ended
 other_outbox_id, other_state, other_effect, other_outcome: the same elsewhere; NULL if it was not replayed there
-same: whether state, effect and the name of the outcome are the same; NULL if one of the two has not ended
+same: whether state, effect and the name of the outcome are the same; NULL unless both were delivered or are dead
 
-Errors: P0002 no such batch, or none of its actions is covered, 22023 bad argument.';
+Errors: P0002 no such batch, or none of its actions is covered, 22023 bad argument, also if the other side is the batch itself or its own target.';
 
 CREATE FUNCTION acteon_replay_shadow_counts(
 	batch_id bigint,
@@ -2107,7 +2124,7 @@ AS 'MODULE_PATHNAME', 'acteon_replay_lineage'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_lineage(text, text) IS
-	'Returns the whole chain of replays to which an action belongs, given any action of it: the original first, then each replay after its source, one row for each action: id, source (the action that it replays), generation, depth, batch, who started it, when, why, state (original, waiting, running, in_doubt, delivered, dead, cancelled, expired), the SHA-256 of the patch that changed its payload, if one did, and the target that it is delivered to. Besides the replays to production, those to the given target are shown, or, without one, those to all targets of acteon_replay.targets. The patch itself is in the query of the batch, or in its patches. The argument is text, because original ids can be any string: acteon_replay_lineage(new_action_id::text). Only actions that the caller''s grants cover are returned; no rows for an action that was never replayed. Does not need the audit table.';
+	'Returns the whole chain of replays to which an action belongs, given any action of it: the original first, then each replay after its source, one row for each action: id, source (the action that it replays), generation, depth, batch, who started it, when, why, state (original, waiting, running, in_doubt, delivered, dead, cancelled, expired), the SHA-256 of the patch that changed its payload, if one did, and the target that it is delivered to. Besides the replays to production, those to the given target are shown, or, without one, those to all targets of acteon_replay.targets, and in any case those to the target of the action itself. The patch itself is in the query of the batch, or in its patches. The argument is text, because original ids can be any string: acteon_replay_lineage(new_action_id::text). Only actions that the caller''s grants cover are returned; no rows for an action that was never replayed. Does not need the audit table.';
 
 /*
  * A second person
@@ -2788,7 +2805,7 @@ BEGIN
 				acteon_answer_effect,acteon_answer_name,acteon_authorized,acteon_canary,acteon_canary_in,acteon_canary_out,acteon_canary_recv,
 				acteon_canary_send,acteon_dispatch_lane,acteon_effect,acteon_error_signature,acteon_is_failure,
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
-				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
+				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_other_target,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
 				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_patch,acteon_replay_pause,
 				acteon_quiet_until,acteon_replay_policy_drop,acteon_replay_policy_run,acteon_replay_policy_set,acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,

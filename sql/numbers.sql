@@ -76,8 +76,8 @@ INSERT INTO asked VALUES
 	('acteon_replay_settle', 'outbox_id', 'acteon_replay_settle(1, ''cancel'', ''x'', ARRAY[%s]::bigint[])'),
 	('acteon_replay_shadow', 'batch_id', '(SELECT count(*) FROM acteon_replay_shadow(%s))'),
 	('acteon_replay_shadow', 'other_batch_id', '(SELECT count(*) FROM acteon_replay_shadow(1, %s))'),
-	('acteon_replay_shadow', 'after_id', '(SELECT count(*) FROM acteon_replay_shadow(1, after_id => %s))'),
-	('acteon_replay_shadow', 'max_rows', '(SELECT count(*) FROM acteon_replay_shadow(1, max_rows => %s))'),
+	('acteon_replay_shadow', 'after_id', '(SELECT count(*) FROM acteon_replay_shadow(1, other_target => ''staging'', after_id => %s))'),
+	('acteon_replay_shadow', 'max_rows', '(SELECT count(*) FROM acteon_replay_shadow(1, other_target => ''staging'', max_rows => %s))'),
 	('acteon_replay_shadow_counts', 'batch_id', '(SELECT count(*) FROM acteon_replay_shadow_counts(%s))'),
 	('acteon_replay_shadow_counts', 'other_batch_id', '(SELECT count(*) FROM acteon_replay_shadow_counts(1, %s))');
 -- Every such argument is there, but options, and those of procedures, which commit; see options.sql.

@@ -82,7 +82,6 @@ SELECT pg_temp.take('staging', 2, 'two', 'http://staging.example:8080');
 SELECT pg_temp.take('production');
 SELECT pg_temp.take('staging', 5, 'two', 'http://staging.example:8080');
 SELECT pg_temp.take('production'), pg_temp.take('staging');
-SELECT attempt($$SELECT acteon_outbox_claim('x', gateway => repeat('x', 501))$$);
 -- version 1.0 has no more arguments
 SELECT count(*) FROM acteon_outbox_claim('one', 100, '1 h');
 SELECT name, target, gateway, id <> 0 AS numbered, first_claim_at > now() - interval '1 min' AS just_now FROM acteon_dispatch_relay ORDER BY name COLLATE "C", target COLLATE "C";
@@ -102,7 +101,33 @@ SELECT source, generation, depth, batch_id, state, delivered_to FROM acteon_repl
 SELECT source, generation, batch_id, state, delivered_to FROM acteon_replay_lineage('a3', 'load_2-b');
 SELECT source, generation, batch_id, state, delivered_to FROM acteon_replay_lineage('a3', 'production');
 SELECT l.source, l.generation, l.delivered_to FROM acteon_dispatch_outbox AS o CROSS JOIN acteon_replay_lineage(o.action_id::text, o.target) AS l WHERE o.target = 'staging' AND o.original_action_id = 'a1';
+-- … and in any case to that of the action itself
+SET acteon_replay.targets = '';
+SELECT l.source, l.generation, l.delivered_to FROM acteon_dispatch_outbox AS o CROSS JOIN acteon_replay_lineage(o.action_id::text) AS l WHERE o.target = 'staging' AND o.original_action_id = 'a1';
+SELECT l.source, l.generation, l.delivered_to FROM acteon_dispatch_outbox AS o CROSS JOIN acteon_replay_lineage(o.action_id::text) AS l WHERE o.target IS NULL AND o.original_action_id = 'a1';
+SET acteon_replay.targets = 'staging, load_2-b';
 SELECT attempt($$SELECT acteon_replay_lineage('a3', 'A')$$), (SELECT count(*) FROM acteon_replay_lineage(NULL));
+
+/*
+ * The address that a consumer tells
+ */
+CALL clean();
+SELECT pg_temp.make('g', 3);
+SELECT replayed FROM acteon_replay_bulk(outcome => 'failed', target => 'staging');
+SELECT replayed FROM acteon_replay_bulk(outcome => 'failed');
+-- one that is too long is clipped, between characters: a consumer must not stop for it
+SELECT pg_temp.take('staging', 1, 'long', repeat('x', 499) || 'éé');
+SELECT name, gateway = repeat('x', 499) AS clipped FROM acteon_dispatch_relay;
+-- one that is known as that of another target: a warning, once
+SELECT pg_temp.take('staging', 1, 'two', 'http://staging.example:8080');
+SELECT pg_temp.take('production', 1, 'one', 'http://elsewhere.example');
+SELECT pg_temp.take('production', 1, 'astray', 'http://staging.example:8080');
+SELECT pg_temp.take('production', 1, 'astray', 'http://staging.example:8080');
+SELECT acteon_outbox_other_target('http://staging.example:8080'), acteon_outbox_other_target('http://staging.example:8080', 'load') AS latest, acteon_outbox_other_target('http://elsewhere.example') AS none, acteon_outbox_other_target('x') AS unknown;
+SELECT attempt($$SELECT acteon_outbox_other_target(NULL)$$), attempt($$SELECT acteon_outbox_other_target('x', NULL)$$), attempt($$SELECT acteon_outbox_other_target('x', 'X')$$);
+SET ROLE regress_acteon_eu;
+SELECT attempt($$SELECT acteon_outbox_other_target('x')$$);
+RESET ROLE;
 
 /*
  * Many that wait for another target do not stand in the way: neither are read
@@ -162,6 +187,8 @@ SELECT count(*) FROM acteon_outbox_claim('one', 4, '1 h', 'staging');
 UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s';
 SELECT pg_temp.take('staging');
 SELECT first_id, last_id, doubt, held FROM acteon_dispatch_segment;
+-- … and not looked at any more, as no record can come
+SELECT due_at FROM acteon_dispatch_segment;
 -- also if there is a record with its id, which is none of that gateway
 SELECT make_record(action_id::text, outcome => 'executed', at => now()) IS NOT NULL AS made FROM acteon_dispatch_outbox WHERE original_action_id = 'd1';
 UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s';
@@ -194,6 +221,26 @@ SELECT * FROM acteon_outbox_check();
 -- the proof asks the audit table, which has nothing to say
 SELECT attempt($$SELECT acteon_replay_proof(1)$$);
 SELECT attempt($$SELECT acteon_replay_proof_items(1)$$);
+-- a claim leaves the doubts of other targets alone: what its consumer knows of its gateway says nothing about theirs
+CALL clean();
+SELECT pg_temp.make('e', 1), make_record('live', at => clock_timestamp() + interval '1 h') IS NOT NULL AS live;
+SELECT success FROM acteon_replay('e1');
+SELECT success FROM acteon_replay('e1', target => 'staging');
+SELECT outbox_id AS id, lease_token AS token FROM acteon_outbox_claim('kafka', 1, '1 h') \gset
+SELECT acteon_outbox_doubt(ARRAY[:id], ARRAY[:token], ARRAY['published, perhaps']);
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s', doubt_since = now() - interval '1 min', sent_at = now() - interval '1 min' WHERE doubt IS NOT NULL;
+SELECT pg_temp.take('staging');
+SELECT resend, unproven, held, due_at < now() AS still_due FROM acteon_dispatch_segment WHERE first_id = :id;
+SET acteon_replay.hold_doubts = on;
+SELECT pg_temp.take('production');
+SELECT resend, unproven, held FROM acteon_dispatch_segment WHERE first_id = :id;
+RESET acteon_replay.hold_doubts;
+-- the other way round, too
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE target IS NOT NULL;
+SELECT pg_temp.take('production');
+SELECT lease_token IS NOT NULL AS still_leased, held FROM acteon_dispatch_segment WHERE target IS NOT NULL;
+SELECT pg_temp.take('staging');
+SELECT lease_token IS NOT NULL AS still_leased, held FROM acteon_dispatch_segment WHERE target IS NOT NULL;
 RESET acteon_replay.gateway_patience;
 
 /*
@@ -249,6 +296,15 @@ SELECT original_action_id AS original, effect, other_effect, same FROM acteon_re
 SELECT (SELECT json_agg(s) FROM acteon_replay_shadow(1, 2) AS s)::text = (SELECT json_agg(s) FROM acteon_replay_shadow(1) AS s)::text AS production,
 	(SELECT json_agg(s) FROM acteon_replay_shadow(2, 1) AS s)::text = (SELECT json_agg(s) FROM acteon_replay_shadow(2, other_target => 'staging') AS s)::text AS staging,
 	(SELECT count(other_outbox_id) FROM acteon_replay_shadow(1, other_target => 'load_2-b')) AS none;
+-- beside itself, everything would be the same
+SELECT attempt($$SELECT acteon_replay_shadow(2)$$), attempt($$SELECT acteon_replay_shadow(2, 2)$$), attempt($$SELECT acteon_replay_shadow(1, other_target => 'staging')$$), attempt($$SELECT acteon_replay_shadow_counts(2, other_target => 'production')$$);
+-- what was not sent tells nothing
+BEGIN;
+SELECT waiting, cancelled FROM acteon_replay_cancel(1, 'enough');
+SELECT waiting, cancelled FROM acteon_replay_cancel(2, 'enough');
+SELECT sum(acteon_outbox_purge('1 day', 1)) AS swept;
+SELECT original_action_id AS original, state, other_state, same FROM acteon_replay_shadow(1, 2) WHERE 'cancelled' IN (state, other_state);
+ROLLBACK;
 -- in pages
 SELECT array_agg(original_action_id) FROM acteon_replay_shadow(1, 2, max_rows => 2);
 SELECT array_agg(original_action_id) FROM acteon_replay_shadow(1, 2, after_id => (SELECT max(outbox_id) FROM acteon_replay_shadow(1, 2, max_rows => 2)), max_rows => 2);
@@ -285,8 +341,68 @@ SELECT pg_temp.take('staging'), pg_temp.take('production');
 SELECT * FROM acteon_outbox_check();
 
 /*
- * What acteon_outbox_check finds
+ * Names of consumers of which nothing is left: purged when there are many
  */
+CALL clean();
+SELECT pg_temp.make('r', 3);
+SELECT replayed FROM acteon_replay_bulk(outcome => 'failed');
+SELECT pg_temp.take('production', 1, 'answered'), pg_temp.take('production', 1, 'at work');
+SELECT pg_temp.answer('r1');
+BEGIN;
+UPDATE acteon_dispatch_relay SET first_claim_at = now() - interval '3 days';
+INSERT INTO acteon_dispatch_relay (id, name, target, first_claim_at) SELECT 1000 + i, 'drain-' || i, 'production', now() - interval '3 days' FROM generate_series(1, 998) AS i;
+INSERT INTO acteon_dispatch_relay (id, name, target) VALUES (1, 'young', 'production');
+SELECT acteon_outbox_purge('2 days'), (SELECT count(*) FROM acteon_dispatch_relay) AS left;
+SELECT count(*) AS few_stay FROM acteon_dispatch_relay;
+INSERT INTO acteon_dispatch_relay (id, name, target, first_claim_at) VALUES (2, 'one more', 'production', now() - interval '3 days');
+SELECT acteon_outbox_purge('2 days');
+SELECT name FROM acteon_dispatch_relay ORDER BY name;
+ROLLBACK;
+
+/*
+ * What no relay claims: a relay of another target that is at work does not hide it
+ */
+CALL clean();
+SELECT pg_temp.make('u', 2);
+SELECT success FROM acteon_replay('u1');
+SELECT success FROM acteon_replay('u2', target => 'staging');
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 h';
+BEGIN;
+SELECT pg_temp.take('production');
+SELECT statement, regexp_replace(why, 'since .*?, and', 'since …, and') AS why FROM acteon_replay_help() WHERE topic = 'relay';
+ROLLBACK;
+BEGIN;
+SELECT pg_temp.take('staging');
+SELECT statement, regexp_replace(why, 'since .*?, and', 'since …, and') AS why FROM acteon_replay_help() WHERE topic = 'relay';
+-- … nor what a relay had that has died, which only one for the same target looks up
+UPDATE acteon_dispatch_segment SET due_at = now() + interval '1 h' WHERE target IS NULL;
+SELECT count(*) AS none FROM acteon_replay_help() WHERE topic = 'relay';
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s', lease_token = 1, holder = 'dead', attempt = 1 WHERE target IS NULL;
+SELECT count(*) AS not_yet FROM acteon_replay_help() WHERE topic = 'relay';
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 min' WHERE target IS NULL;
+SELECT statement FROM acteon_replay_help() WHERE topic = 'relay';
+ROLLBACK;
+
+/*
+ * Notifications can tell the target; they go to production
+ */
+CALL clean();
+SELECT pg_temp.make('h', 1);
+SELECT acteon_replay_notify_set('where', 'push', 'message', 'ops', 'acme', '{"text": "{{event}}: {{target}}"}', reason => 'r') IS NOT NULL AS set;
+SELECT success FROM acteon_replay('h1', target => 'staging');
+SELECT replayed FROM acteon_replay_bulk(outcome => 'failed', target => 'load_2-b');
+SELECT replayed FROM acteon_replay_bulk(outcome => 'failed');
+SELECT pg_temp.take(t) FROM unnest('{staging,load_2-b,production}'::text[]) AS t;
+SELECT pg_temp.answer('h1');
+SELECT count(*) > 0 AS told FROM acteon_outbox_claim('one', 100);
+SELECT payload, target FROM acteon_dispatch_outbox WHERE provider = 'push' ORDER BY id;
+SELECT acteon_replay_notify_drop('where') IS NOT NULL AS dropped;
+
+/*
+ * What acteon_outbox_check finds, and what cannot be
+ */
+SELECT split_part(attempt(format($$UPDATE acteon_dispatch_segment SET target = %L$$, t)), ' | ', 1) AS refused FROM unnest('{production,St,a/b,""}'::text[]) AS t;
+SELECT split_part(attempt(format($$UPDATE acteon_dispatch_outbox SET target = %L$$, t)), ' | ', 1) AS refused FROM unnest(ARRAY['production', repeat('x', 64)]) AS t;
 BEGIN;
 UPDATE acteon_dispatch_segment SET target = 'staging';
 SELECT violation, detail FROM acteon_outbox_check() ORDER BY outbox_id;

@@ -67,7 +67,7 @@ ResendId(pg_uuid_t *id, const pg_uuid_t *namespace, const char *action_id, size_
 	if (target == NULL)
 		end = snprintf(suffix, sizeof(suffix), "/%d", generation);
 	else
-		end = snprintf(suffix, sizeof(suffix), "/%d@%s", generation, target);
+		end = snprintf(suffix, sizeof(suffix), "/%d@%.*s", generation, TARGET_MAXLEN, target);
 	if (resend > 0)
 		snprintf(suffix + end, sizeof(suffix) - end, ".%d", resend);
 	name_id(id, namespace, action_id, len, suffix);

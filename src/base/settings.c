@@ -135,7 +135,8 @@ DefineSettings(void)
 	DefineCustomStringVariable(
 		"acteon_replay.targets", "Sets the targets besides production to which can be replayed.",
 		"A list of names, separated by commas. A replay to another target sends payloads of "
-		"production there. It can be set for single roles with ALTER ROLE.",
+		"production there. What the session has counts: ALTER ROLE ... SET acts on a login as "
+		"that role, not on SET ROLE.",
 		&AllowedTargets, "", PGC_SUSET, 0, check_targets, NULL, NULL);
 	DefineCustomIntVariable(
 		"acteon_replay.gateway_patience",

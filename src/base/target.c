@@ -53,6 +53,15 @@ CheckTarget(const char *name)
 }
 
 /*
+ * The name of a target, which is NULL for production.
+ */
+const char *
+NameOfTarget(const char *target)
+{
+	return target == NULL ? PRODUCTION : target;
+}
+
+/*
  * Find the next name in a list with commas between them, from *rest on, which is moved
  * behind it.  Returns its length; 0 if there are no more.
  */

@@ -15,6 +15,7 @@
 
 extern bool IsTargetName(const char *name);
 extern const char *CheckTarget(const char *name);
+extern const char *NameOfTarget(const char *target);
 extern bool IsTargetList(const char *list);
 extern List *ListedTargets(const char *list);
 extern bool IsListedTarget(const char *list, const char *target);

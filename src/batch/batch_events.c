@@ -67,7 +67,7 @@ ReadHolding(Holding *holding, Oid schema)
 
 	memset(holding, 0, sizeof(*holding));
 	OpenSegments(&segments, schema);
-	BeginLookScan(&scan, &segments, DT_NOEND);
+	BeginDoubtScan(&scan, &segments);
 	MemoryContextSwitchTo(context);
 	while (count++ < MAX_DOUBTS && (more = NextSegment(&scan, &segment)))
 	{

@@ -20,8 +20,10 @@
 
 #include "base/message.h"
 #include "base/rfc3339.h"
+#include "base/target.h"
 #include "batch/batch_state.h"
 #include "batch/notify_payload.h"
+#include "query/query.h"
 #include "queue/effect.h"
 #include "queue/schedule.h"
 #include "queue/segment.h"
@@ -61,6 +63,7 @@ typedef enum Fact
 	FACT_CANCELLED,
 	FACT_EXPIRED,
 	FACT_DATABASE,
+	FACT_TARGET,
 	NUM_FACTS
 } Fact;
 
@@ -90,6 +93,7 @@ static const char *const fact_names[NUM_FACTS] = {
 	[FACT_CANCELLED] = "cancelled",
 	[FACT_EXPIRED] = "expired",
 	[FACT_DATABASE] = "database",
+	[FACT_TARGET] = "target",
 };
 
 /* The value of a fact: a text, or a number. */
@@ -509,6 +513,7 @@ FillTemplate(const Notification *notification, Oid schema, const BatchRow *batch
 	set_number(values, FACT_SKIPPED, batch->skipped);
 	set_number(values, FACT_PASSED_OVER, batch->passed_over);
 	set_text(values, FACT_DATABASE, get_database_name(MyDatabaseId));
+	set_text(values, FACT_TARGET, NameOfTarget(TargetInQuery(batch->query)));
 	count_queue(values, schema, batch, now);
 	count_ended(values, schema, batch->id);
 	set_text(values, FACT_SUMMARY, summary(values, batch, event));

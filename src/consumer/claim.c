@@ -112,9 +112,6 @@
 #define MAX_EXPIRED 10000
 #define MAX_UNEXPIRED 10000
 
-/* Maximum length of the address that a consumer tells, in bytes. */
-#define GATEWAY_MAXLEN 500
-
 /* Maximum length of a consumer's name, in bytes. */
 #define CONSUMER_MAXLEN 200
 
@@ -1074,7 +1071,9 @@ take_rest(Claim *claim)
 }
 
 /*
- * Collect doubts that are to be looked up, as many as there is room for.
+ * Collect doubts of the claim's target that are to be looked up, as many as there is room
+ * for.  What is decided about them depends on the consumer's settings (HoldDoubts), so the
+ * consumers of other targets leave them alone.
  */
 static void
 collect_due_doubts(Claim *claim)
@@ -1085,7 +1084,7 @@ collect_due_doubts(Claim *claim)
 	SegmentScan scan;
 	Segment segment;
 
-	BeginLookScan(&scan, &claim->segments, claim->now);
+	BeginLookScan(&scan, &claim->segments, claim->target, claim->now);
 	old = MemoryContextSwitchTo(context);
 	while (NextSegment(&scan, &segment) && HasRoomForDoubt(&claim->doubts, &segment))
 	{
@@ -1210,10 +1209,37 @@ read_target(Claim *claim, FunctionCallInfo fcinfo)
 		claim->target = cstring_to_text(claim->target_name);
 	if (PG_NARGS() <= 4 || PG_ARGISNULL(4))
 		return;
-	claim->gateway = PG_GETARG_TEXT_PP(4);
-	if (VARSIZE_ANY_EXHDR(claim->gateway) > GATEWAY_MAXLEN)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("gateway must be an address of at most %d bytes", GATEWAY_MAXLEN)));
+	claim->gateway = ClipGateway(PG_GETARG_TEXT_PP(4));
+}
+
+/*
+ * Warn, once in a session, of a consumer that delivers where consumers for another target
+ * have delivered: it may have been started for the wrong one.
+ */
+static void
+warn_of_gateway(const Claim *claim, Oid schema)
+{
+	static char warned_target[TARGET_MAXLEN + 1];
+	static char warned_gateway[GATEWAY_MAXLEN + 1];
+	const char *target = NameOfTarget(claim->target_name);
+	const char *gateway, *other;
+
+	if (claim->gateway == NULL)
+		return;
+	gateway = text_to_cstring(claim->gateway);
+	if (strcmp(target, warned_target) == 0 && strcmp(gateway, warned_gateway) == 0)
+		return;
+	other = OtherTarget(schema, claim->target_name, claim->gateway);
+	strlcpy(warned_target, target, sizeof(warned_target));
+	strlcpy(warned_gateway, gateway, sizeof(warned_gateway));
+	if (other != NULL)
+		ereport(WARNING,
+				(errmsg("a consumer for target \"%s\" delivers to %s, where consumers for target "
+						"\"%s\" have delivered",
+						target, gateway, other),
+				 errhint(
+					 "If it was started for the wrong target, stop it at once: what it delivers "
+					 "counts as delivered to its own.")));
 }
 
 /*
@@ -1261,6 +1287,7 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 	claim.wanted = PositiveInteger(fcinfo, 1, "max_actions");
 	claim.lease_end = LeaseEnd(fcinfo, 2, call.now);
 	read_target(&claim, fcinfo);
+	warn_of_gateway(&claim, call.schema);
 	claim.token = draw_token();
 	claim.row_context =
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay action", ALLOCSET_DEFAULT_SIZES);

@@ -14,7 +14,8 @@
  * A purge also tidies up: what is left of cancelled batches is swept into
  * deliveries (batch_stop.c), the old rows of the tally become one for each batch
  * and ending, the refused records of old batches go (refused.c), and so do probes
- * whose action is gone (probes.c).
+ * whose action is gone (probes.c), and the names of many consumers of which nothing else
+ * is left (relay.c).
  */
 #include "postgres.h"
 
@@ -43,6 +44,7 @@
 #include "consumer/purge_part.h"
 #include "consumer/trail.h"
 #include "queue/delivery.h"
+#include "queue/relay.h"
 #include "queue/tally.h"
 #include "replay/generations.h"
 
@@ -292,6 +294,9 @@ purge_all(Purge *purge, TimestampTz now, int *busy)
 	PurgeRefused(purge->schema, purge->before, purge->most);
 	purged += EmptyParts(purge->schema, purge->before, purge->fates, busy);
 	purge_probes(purge);
+	/* Not at each of many calls that purge some actions each. */
+	if (purged < purge->most)
+		PurgeRelays(purge->schema, purge->before);
 	SPI_finish();
 	MemoryContextSwitchTo(context);
 	return purged;

@@ -1,7 +1,7 @@
 /*
  * queue_check.c
- *		acteon_outbox_check, acteon_outbox_stats and acteon_outbox_audit_tells: looking at
- *		the queue, and at what it relies on.
+ *		acteon_outbox_check, acteon_outbox_stats, acteon_outbox_audit_tells and
+ *		acteon_outbox_other_target: looking at the queue, and at what it relies on.
  */
 #include "postgres.h"
 
@@ -23,6 +23,7 @@
 #include "consumer/trail.h"
 #include "queue/action_state.h"
 #include "queue/batch_flags.h"
+#include "queue/relay.h"
 
 /* Outbox ids that are checked at once. */
 #define CHECK_RANGE (16 * 1024)
@@ -172,6 +173,7 @@
 							 "		format('Neither batch %%s nor a limit holds the segment back, which has no due time.', batch_id)" \
 							 "	FROM %1$s.acteon_dispatch_segment AS s" \
 							 "	WHERE first_id BETWEEN $1 AND $2 AND due_at = 'infinity'" \
+							 "		AND (s.held IS NOT NULL AND s.target IS NOT NULL) IS NOT TRUE" \
 							 "		AND (parked_at IS NULL OR NOT EXISTS (SELECT FROM %1$s.acteon_replay_limit AS l" \
 							 "			WHERE l.key IN (s.provider_limit, s.tenant_limit) OFFSET 0))" \
 							 "		AND s.stopped IS DISTINCT FROM '" STOPPED_PAUSED "'" \
@@ -288,6 +290,7 @@
 PG_FUNCTION_INFO_V1(acteon_outbox_check);
 PG_FUNCTION_INFO_V1(acteon_outbox_read_stats);
 PG_FUNCTION_INFO_V1(acteon_outbox_audit_tells);
+PG_FUNCTION_INFO_V1(acteon_outbox_other_target);
 
 /*
  * Begin a call that looks at the queue, and connect to SPI.
@@ -492,4 +495,30 @@ acteon_outbox_audit_tells(PG_FUNCTION_ARGS)
 	if (tells == AUDIT_TELLS)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(AuditTellsText(tells)));
+}
+
+/*
+ * acteon_outbox_other_target(gateway text, target text) → text
+ *
+ * Another target than the given one for which consumers that deliver to an address have
+ * been handed out actions, the latest; NULL if there is none.  Reads only.  Raises
+ * insufficient_privilege and invalid_parameter_value.
+ */
+Datum
+acteon_outbox_other_target(PG_FUNCTION_ARGS)
+{
+	ConsumerCall call;
+	char *other;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("gateway and target must not be NULL"),
+						errhint("Pass the address that a consumer delivers to.")));
+	BeginConsumerCall(&call, fcinfo, "acteon_outbox_other_target()", false);
+	other = OtherTarget(call.schema, CheckTarget(text_to_cstring(PG_GETARG_TEXT_PP(1))),
+						ClipGateway(PG_GETARG_TEXT_PP(0)));
+	EndConsumerCall(&call);
+	if (other == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(other));
 }

@@ -19,7 +19,8 @@
  * out, and it never becomes dead or cancelled.
  *
  * The gateway of another target than production writes its records elsewhere.  So nothing
- * follows from what the audit table has or lacks: such doubts are held at once.
+ * follows from what the audit table has or lacks: such doubts are held at once, and never
+ * looked up again.
  */
 #include "postgres.h"
 
@@ -371,8 +372,12 @@ decide_without_outcome(Resolver *resolver, Segment *piece, const Suspect *suspec
 		return;
 	}
 	if (suspect->elsewhere)
+	{
 		hold_unless_expired(piece, "its target keeps its records elsewhere");
-	else if (doubts->now >= patience_end(piece))
+		piece->due_at = DT_NOEND; /* no record can appear */
+		return;
+	}
+	if (doubts->now >= patience_end(piece))
 	{
 		held = finding->has_intent ? "the audit table has an intent for it, but no outcome"
 								   : why_held(resolver, piece, suspect);

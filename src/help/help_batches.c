@@ -396,16 +396,18 @@ help_on_batch(Help *help, const HelpedBatch *batch)
 }
 
 /*
- * Whether actions of a batch are to go out, and none does.
+ * Whether actions of a batch are to go out, or to be looked up, and none goes.
  */
 static bool
 stands_still(const HelpedBatch *batch)
 {
 	char *speed = helped_text(batch, HELPED_SPEED);
 
-	return helped_number(batch, HELPED_WAITING) > 0 &&
+	return helped_number(batch, HELPED_WAITING) + helped_number(batch, HELPED_IN_DOUBT) >
+			   helped_number(batch, HELPED_HELD) &&
 		   helped_number(batch, HELPED_IN_FLIGHT) == 0 &&
-		   (is_in_state(batch, BATCH_STATE_RUNNING) || is_in_state(batch, BATCH_STATE_ENQUEUING)) &&
+		   (is_in_state(batch, BATCH_STATE_RUNNING) || is_in_state(batch, BATCH_STATE_ENQUEUING) ||
+			is_in_state(batch, BATCH_STATE_IN_DOUBT)) &&
 		   (speed == NULL || strspn(speed, "0.") == strlen(speed));
 }
 

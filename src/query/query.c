@@ -397,8 +397,9 @@ check_target(const ReplayQuery *query)
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("replays to target \"%s\" are not allowed", target),
 			 errhint(
-				 "A superuser can allow them: acteon_replay.targets lists the targets besides %s, "
-				 "for everybody or, with ALTER ROLE ... SET, for a role.",
+				 "A superuser can allow them: acteon_replay.targets lists the targets besides %s. "
+				 "What the session has counts; ALTER ROLE ... SET acts when that role logs in, and "
+				 "not on SET ROLE.",
 				 PRODUCTION)));
 }
 

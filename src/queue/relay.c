@@ -5,17 +5,20 @@
  * Which consumer has delivered an action, and where, is kept with each delivery.  So the
  * names stand in a table of their own, and deliveries have a number: a hash of the name,
  * the target and the address, or the next number that is free.  A row is written when a
- * consumer is first handed something out, and never changes.
+ * consumer is first handed something out, and never changes.  If consumers have ever new
+ * names, those of old ones are purged.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "base/catalog.h"
@@ -30,6 +33,68 @@
 #define ADD_RELAY \
 	"INSERT INTO %s.acteon_dispatch_relay (id, name, target, gateway) VALUES ($1, $2, $3, $4) " \
 	"ON CONFLICT DO NOTHING"
+
+/* Another target than $2 to which something was delivered at the address $1. */
+#define FIND_OTHER_TARGET \
+	"SELECT r.target FROM %s.acteon_dispatch_relay AS r WHERE r.gateway = $1 AND r.target <> $2 " \
+	"ORDER BY r.first_claim_at DESC LIMIT 1"
+
+/* Rows that are older than a purge, up to which they stay. */
+#define OLD_RELAYS "1000"
+
+/*
+ * Delete the rows that nothing refers to and that are older than $1, if there are many: all
+ * deliveries are read for that, once.  A consumer that wakes up at this moment after such a
+ * time leases under a number whose row goes; its next claim adds the row again.
+ */
+#define PURGE_RELAYS \
+	"WITH used AS MATERIALIZED (" \
+	"	SELECT relay FROM %1$s.acteon_dispatch_segment UNION SELECT relay FROM %1$s.acteon_dispatch_delivery) " \
+	"DELETE FROM %1$s.acteon_dispatch_relay AS r WHERE first_claim_at < $1" \
+	"	AND NOT EXISTS (SELECT FROM used AS u WHERE u.relay = r.id)"
+
+#define ANY_OLD_RELAYS \
+	"SELECT FROM %1$s.acteon_dispatch_relay WHERE first_claim_at < $1 OFFSET " OLD_RELAYS " LIMIT 1"
+
+/*
+ * An address as it is kept: as much of it as there is room for, as what is too long must
+ * not keep a consumer from delivering.
+ */
+text *
+ClipGateway(text *gateway)
+{
+	int len = (int) VARSIZE_ANY_EXHDR(gateway);
+
+	if (len <= GATEWAY_MAXLEN)
+		return gateway;
+	return cstring_to_text_with_len(VARDATA_ANY(gateway),
+									pg_mbcliplen(VARDATA_ANY(gateway), len, GATEWAY_MAXLEN));
+}
+
+/*
+ * Another target than a given one (NULL: production) for which consumers that deliver to an
+ * address, as it is kept, have been handed out actions, the latest; NULL if there is none.
+ * The current user must be the owner of our tables.
+ */
+char *
+OtherTarget(Oid schema, const char *target, const text *gateway)
+{
+	MemoryContext context = CurrentMemoryContext;
+	Oid types[] = {TEXTOID, TEXTOID};
+	Datum values[] = {PointerGetDatum(gateway), CStringGetTextDatum(NameOfTarget(target))};
+	char *sql = psprintf(FIND_OTHER_TARGET, quote_identifier(get_namespace_name(schema)));
+	char *other = NULL;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	if (SPI_execute_with_args(sql, lengthof(types), types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the consumers: %s", SPI_result_code_string(SPI_result));
+	if (SPI_processed > 0)
+		other = MemoryContextStrdup(context,
+									SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	SPI_finish();
+	return other;
+}
 
 /*
  * The hash of a consumer, with which the search for its number begins.
@@ -105,7 +170,7 @@ add_relay(Oid schema, int32 number, const text *name, const text *target, const 
 int32
 RelayNumber(Oid schema, const text *name, const char *target, const text *gateway)
 {
-	text *target_text = cstring_to_text(target == NULL ? PRODUCTION : target);
+	text *target_text = cstring_to_text(NameOfTarget(target));
 	int32 number = hash_of(name, target_text, gateway);
 	TableFinder relays;
 
@@ -128,4 +193,24 @@ RelayNumber(Oid schema, const text *name, const char *target, const text *gatewa
 	}
 	CloseFinder(&relays);
 	return number;
+}
+
+/*
+ * Delete the rows of consumers that were first handed something out before a time, and of
+ * which nothing is left, if there are many.  Acts as the current user, who must own the
+ * tables.  Needs an SPI connection.
+ */
+void
+PurgeRelays(Oid schema, TimestampTz before)
+{
+	Oid type = TIMESTAMPTZOID;
+	Datum value = TimestampTzGetDatum(before);
+	const char *quoted = quote_identifier(get_namespace_name(schema));
+
+	if (SPI_execute_with_args(psprintf(ANY_OLD_RELAYS, quoted), 1, &type, &value, NULL, false, 0) !=
+		SPI_OK_SELECT)
+		elog(ERROR, "could not read the consumers: %s", SPI_result_code_string(SPI_result));
+	if (SPI_processed > 0 && SPI_execute_with_args(psprintf(PURGE_RELAYS, quoted), 1, &type, &value,
+												   NULL, false, 0) != SPI_OK_DELETE)
+		elog(ERROR, "could not purge consumers: %s", SPI_result_code_string(SPI_result));
 }

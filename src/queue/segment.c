@@ -61,7 +61,7 @@ OpenSegments(SegmentTable *table, Oid schema)
 {
 	static const AttrNumber due[] = {Anum_segment_target, Anum_segment_due_at,
 									 Anum_segment_first_id};
-	static const AttrNumber look[] = {Anum_segment_due_at};
+	static const AttrNumber look[] = {Anum_segment_target, Anum_segment_due_at};
 	static const AttrNumber lease[] = {Anum_segment_lease_token};
 	static const AttrNumber provider_limit[] = {Anum_segment_provider_limit,
 												Anum_segment_lease_token, Anum_segment_first_id};
@@ -74,7 +74,7 @@ OpenSegments(SegmentTable *table, Oid schema)
 	OpenSegmentsToAdd(table, schema);
 	table->by_id = WriterIndex(writer, ALL_ROWS, 1, id_column);
 	table->by_due = WriterIndex(writer, RowsWithout(Anum_segment_doubt_since), 3, due);
-	table->by_look = WriterIndex(writer, RowsWith(Anum_segment_doubt_since), 1, look);
+	table->by_look = WriterIndex(writer, RowsWith(Anum_segment_doubt_since), 2, look);
 	table->by_lease = WriterIndex(writer, RowsWith(Anum_segment_lease_token), 1, lease);
 	table->by_lane = WriterIndex(writer, RowsWith(Anum_segment_lane), 4, lane);
 	table->by_limit[LIMIT_PROVIDER] =
@@ -367,6 +367,20 @@ LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now)
 }
 
 /*
+ * Set the key for the first column of an index, which is the target (NULL: production).
+ */
+static void
+set_target_key(ScanKey key, Relation index, const text *target)
+{
+	if (target == NULL)
+		ScanKeyEntryInitialize(key, SK_ISNULL | SK_SEARCHNULL, 1, InvalidStrategy, InvalidOid,
+							   InvalidOid, InvalidOid, (Datum) 0);
+	else
+		ScanKeyEntryInitialize(key, 0, 1, BTEqualStrategyNumber, InvalidOid,
+							   index->rd_indcollation[0], F_TEXTEQ, PointerGetDatum(target));
+}
+
+/*
  * Begin to read the segments for a target (NULL: production) that are due and not in
  * doubt, in the order in which they are claimed: after a place, or from the beginning if it is NULL,
  * until a time.  The scan is allocated in the current memory context, the
@@ -381,13 +395,7 @@ BeginDueScan(SegmentScan *scan, SegmentTable *table, const text *target, const D
 	scan->table = table;
 	scan->context = CurrentMemoryContext;
 	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
-	if (target == NULL)
-		ScanKeyEntryInitialize(&scan->keys[0], SK_ISNULL | SK_SEARCHNULL, 1, InvalidStrategy,
-							   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
-	else
-		ScanKeyEntryInitialize(&scan->keys[0], 0, 1, BTEqualStrategyNumber, InvalidOid,
-							   table->by_due->rd_indcollation[0], F_TEXTEQ,
-							   PointerGetDatum(target));
+	set_target_key(&scan->keys[0], table->by_due, target);
 	if (after != NULL)
 	{
 		/* (due_at, first_id) > (…, …), as the parser would make it */
@@ -411,19 +419,33 @@ BeginDueScan(SegmentScan *scan, SegmentTable *table, const text *target, const D
 }
 
 /*
- * Begin to read the doubts that are to be looked up until a time, in the order of
- * their times.  As with BeginDueScan for the memory.
+ * Begin to read the doubts of a target (NULL: production) that are to be looked up until a
+ * time, in the order of their times.  As with BeginDueScan for the memory.
  */
 void
-BeginLookScan(SegmentScan *scan, SegmentTable *table, TimestampTz until)
+BeginLookScan(SegmentScan *scan, SegmentTable *table, const text *target, TimestampTz until)
 {
 	scan->table = table;
 	scan->context = CurrentMemoryContext;
 	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
-	scan->scan = ActeonIndexBeginScan(table->rel, table->by_look, scan->snapshot, 1);
-	ScanKeyInit(&scan->keys[0], 1, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
+	scan->scan = ActeonIndexBeginScan(table->rel, table->by_look, scan->snapshot, 2);
+	set_target_key(&scan->keys[0], table->by_look, target);
+	ScanKeyInit(&scan->keys[1], 2, BTLessEqualStrategyNumber, F_TIMESTAMPTZ_LE,
 				TimestampTzGetDatum(until));
-	index_rescan(scan->scan, scan->keys, 1, NULL, 0);
+	index_rescan(scan->scan, scan->keys, 2, NULL, 0);
+}
+
+/*
+ * Begin to read all doubts, of all targets.  As with BeginDueScan for the memory.
+ */
+void
+BeginDoubtScan(SegmentScan *scan, SegmentTable *table)
+{
+	scan->table = table;
+	scan->context = CurrentMemoryContext;
+	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan->scan = ActeonIndexBeginScan(table->rel, table->by_look, scan->snapshot, 0);
+	index_rescan(scan->scan, NULL, 0, NULL, 0);
 }
 
 /*

@@ -76,7 +76,7 @@ typedef struct SegmentTable
 	TableWriter writer;
 	Relation by_id;   /* this one is set in any case */
 	Relation by_due;  /* what is not in doubt */
-	Relation by_look; /* doubts, by the time at which they are looked up next */
+	Relation by_look; /* doubts, by target and the time at which they are looked up next */
 	Relation by_lease;
 	Relation by_lane;
 	Relation by_limit[NUM_LIMIT_KINDS]; /* what a limit counts, then what waits for it */
@@ -91,7 +91,7 @@ typedef struct DuePlace
 	int64 first_id;
 } DuePlace;
 
-/* A scan of segments; see BeginDueScan, BeginLookScan and BeginRangeScan. */
+/* A scan of segments; see BeginDueScan and those after it. */
 typedef struct SegmentScan
 {
 	SegmentTable *table;
@@ -169,7 +169,9 @@ extern int64 LastInLane(SegmentTable *table, int64 lane, int64 batch_id);
 extern LaneState LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now);
 extern void BeginDueScan(SegmentScan *scan, SegmentTable *table, const text *target,
 						 const DuePlace *after, TimestampTz until);
-extern void BeginLookScan(SegmentScan *scan, SegmentTable *table, TimestampTz until);
+extern void
+BeginLookScan(SegmentScan *scan, SegmentTable *table, const text *target, TimestampTz until);
+extern void BeginDoubtScan(SegmentScan *scan, SegmentTable *table);
 extern void
 BeginParkedScan(SegmentScan *scan, SegmentTable *table, LimitKind kind, int64 limit, bool leased);
 extern void BeginRangeScan(SegmentScan *scan, SegmentTable *table, int64 first_id, int64 last_id);

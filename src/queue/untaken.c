@@ -25,7 +25,7 @@
 
 /*
  * Since when the action for target $2 has been due at $1 that is due first, unless something
- * for it is leased.
+ * for it is leased.  A lease that has run out waits for a claim as well.
  * What a stopped batch, a limit or a canary holds back is not due, or is put out of the
  * way by the next claim.  %1$s is the extension's schema; the search path is pinned to
  * pg_catalog.
@@ -34,7 +34,6 @@
 	"SELECT min(s.due_at) FROM %1$s.acteon_dispatch_segment AS s" \
 	"	JOIN %1$s.acteon_replay_batch AS b ON b.id = s.batch_id" \
 	"	WHERE s.target IS NOT DISTINCT FROM $2 AND s.doubt_since IS NULL AND s.due_at <= $1" \
-	"		AND s.lease_token IS NULL" \
 	"		AND b.stopped IS NULL AND s.first_id > b.canary_last_id IS NOT TRUE" \
 	"		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS l" \
 	"			WHERE l.target IS NOT DISTINCT FROM $2 AND " SEGMENT_IS_LEASED("l", "$1") ")"

@@ -108,6 +108,29 @@ join_family(Walk *walk)
 }
 
 /*
+ * Have the replays to the target of the replay that was found last shown as well: of an
+ * action that is asked for, and of what it replays.
+ */
+static void
+add_own_target(Walk *walk)
+{
+	ListCell *lc;
+	bool isnull;
+	Datum value = FoundColumn(&walk->actions.outbox, Anum_outbox_target, &isnull);
+	char *target;
+
+	if (isnull)
+		return;
+	target = TextDatumGetCString(value);
+	foreach (lc, walk->targets)
+	{
+		if (strcmp(lfirst(lc), target) == 0)
+			return;
+	}
+	walk->targets = lappend(walk->targets, target);
+}
+
+/*
  * Follow an action back to the one that was no replay.
  */
 static char *
@@ -120,6 +143,7 @@ find_root(Walk *walk, char *action_id)
 		CHECK_FOR_INTERRUPTS();
 		if (!join_family(walk))
 			break;
+		add_own_target(walk);
 		action_id = text_to_cstring(outbox_text(walk, Anum_outbox_original_action_id));
 	}
 	return action_id;
@@ -230,7 +254,7 @@ show_replay(Walk *walk, const char *id, const char *source, const char *target, 
 	values[LINEAGE_BATCH_ID] = FoundColumn(&walk->actions.outbox, Anum_outbox_batch_id, &isnull);
 	values[LINEAGE_STATE] = CStringGetTextDatum(
 		ActionStateNames[ReadActionState(&walk->states, outbox_id, walk->snapshot)]);
-	values[LINEAGE_DELIVERED_TO] = CStringGetTextDatum(target == NULL ? PRODUCTION : target);
+	values[LINEAGE_DELIVERED_TO] = CStringGetTextDatum(NameOfTarget(target));
 	has_batch = FindRow(&walk->batches, F_INT8EQ, values[LINEAGE_BATCH_ID], walk->snapshot);
 	nulls[LINEAGE_REQUESTED_AT] = !has_batch;
 	nulls[LINEAGE_REQUESTED_BY] = nulls[LINEAGE_REASON] = nulls[LINEAGE_PATCH] = true;
@@ -319,7 +343,7 @@ read_targets(Walk *walk, FunctionCallInfo fcinfo)
  *
  * The whole chain that an action is part of, the original first, every replay
  * behind its source: the replays to production, and those to another target, or, with
- * NULL, to all that acteon_replay.targets lists.  Shows what the caller's grants cover;
+ * NULL, to all that acteon_replay.targets lists; those to its own target in any case.  Shows what the caller's grants cover;
  * shows nothing for an action that was never replayed.  Raises invalid_parameter_value.
  */
 Datum

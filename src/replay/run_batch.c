@@ -413,7 +413,9 @@ tell_deliveries(Runner *runner, const BatchRow *batch, TimestampTz now)
 			 errdetail("Actions have been due for " INT64_FORMAT " s, and no relay claims them.",
 					   (int64) ((now - since.time) / USECS_PER_SEC)),
 			 errhint(
-				 "Start acteon-relay; acteon-relay --check tells what it lacks. The statement can be cancelled meanwhile; acteon_replay_continue() continues the batch later.")));
+				 "Start acteon-relay%s%s; with --check it tells what it lacks. The statement can be cancelled meanwhile; acteon_replay_continue() continues the batch later.",
+				 TargetOf(runner->query) == NULL ? "" : " --target=",
+				 TargetOf(runner->query) == NULL ? "" : TargetOf(runner->query))));
 	runner->told_at = now;
 }
 

@@ -25,6 +25,7 @@
 #include "batch/batch_list.h"
 #include "batch/batch_row.h"
 #include "query/query.h"
+#include "queue/action_state.h"
 #include "queue/effect.h"
 #include "queue/outbox_row.h"
 #include "queue/outcome_type.h"
@@ -182,6 +183,17 @@ read_ours(HeapTuple tuple, TupleDesc desc, ShadowResult *result)
 }
 
 /*
+ * Whether a replay has ended in a way that tells something about its action: it was
+ * answered, or given up.
+ */
+static bool
+tells_result(const ShadowResult *result)
+{
+	return result->ended && (TextIs(result->state, ActionStateNames[ACTION_DELIVERED]) ||
+							 TextIs(result->state, ActionStateNames[ACTION_DEAD]));
+}
+
+/*
  * The name of an outcome; empty if there is none.
  */
 static const char *
@@ -244,7 +256,7 @@ put_out(Shadow *shadow, HeapTuple tuple, TupleDesc desc)
 	set_pointer(values, nulls, SHADOW_OTHER_STATE, other.state);
 	set_pointer(values, nulls, SHADOW_OTHER_EFFECT, other.effect);
 	set_pointer(values, nulls, SHADOW_OTHER_OUTCOME, other.outcome);
-	nulls[SHADOW_SAME] = !ours.ended || !other.ended;
+	nulls[SHADOW_SAME] = !tells_result(&ours) || !tells_result(&other);
 	if (!nulls[SHADOW_SAME])
 		values[SHADOW_SAME] = BoolGetDatum(ended_alike(&ours, &other));
 	tuplestore_putvalues(shadow->result->setResult, shadow->result->setDesc, values, nulls);
@@ -352,20 +364,37 @@ read_seen_batch(Shadow *shadow, Oid schema, int64 batch_id, BatchRow *batch)
 
 /*
  * Read what the batch is compared with: another batch, or what was replayed to a target.
- * Returns the target; NULL for production.
+ * Returns the target; NULL for production.  Compared with itself, a batch would always be
+ * the same.
  */
 static const char *
-read_other_side(Shadow *shadow, FunctionCallInfo fcinfo, Oid schema)
+read_other_side(Shadow *shadow, FunctionCallInfo fcinfo, Oid schema, const BatchRow *batch)
 {
 	BatchRow other;
 
 	if (PG_ARGISNULL(1))
-		return PG_ARGISNULL(2) ? NULL : CheckTarget(text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	{
+		const char *target =
+			PG_ARGISNULL(2) ? NULL : CheckTarget(text_to_cstring(PG_GETARG_TEXT_PP(2)));
+		const char *own = TargetInQuery(batch->query);
+
+		if (strcmp(NameOfTarget(target), NameOfTarget(own)) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("batch " INT64_FORMAT " cannot be compared with its own target, \"%s\"",
+							batch->id, NameOfTarget(target)),
+					 errhint("Pass other_target, or the other batch: other_batch_id.")));
+		return target;
+	}
 	if (!PG_ARGISNULL(2))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("other_batch_id and other_target cannot be used together"),
 						errhint("Leave one of the two out.")));
 	shadow->other_batch_id = BatchArgument(fcinfo, 1);
+	if (shadow->other_batch_id == batch->id)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("batch " INT64_FORMAT " cannot be compared with itself", batch->id),
+						errhint("Pass another batch, or other_target.")));
 	read_seen_batch(shadow, schema, shadow->other_batch_id, &other);
 	return TargetInQuery(other.query);
 }
@@ -404,7 +433,7 @@ acteon_replay_shadow(PG_FUNCTION_ARGS)
 	BeginSight(&shadow.viewer, fcinfo);
 	SetLocally("enable_seqscan", "off");
 	read_seen_batch(&shadow, schema, shadow.batch_id, &batch);
-	target = read_other_side(&shadow, fcinfo, schema);
+	target = read_other_side(&shadow, fcinfo, schema, &batch);
 	shadow.snapshot = RegisterSnapshot(GetActiveSnapshot());
 	if (OpenChains(&shadow.chains, schema))
 	{

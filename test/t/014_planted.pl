@@ -228,7 +228,8 @@ call(q{
 	SELECT public.acteon_replay_items(2, 'waiting');
 	SELECT public.acteon_replay_items(2, 'refused');
 	SELECT public.acteon_outbox_audit_tells('2026-01-01', '2026-01-02');
-	SELECT pg_catalog.array_agg(outbox_id) AS ids, pg_catalog.array_agg(lease_token) AS tokens FROM public.acteon_outbox_claim('c', 100) \gset
+	SELECT public.acteon_outbox_other_target('http://x', 'staging');
+	SELECT pg_catalog.array_agg(outbox_id) AS ids, pg_catalog.array_agg(lease_token) AS tokens FROM public.acteon_outbox_claim('c', 100, gateway => 'http://x') \gset
 	SELECT * FROM public.acteon_replay_limits;
 	SELECT public.acteon_outbox_extend(:'tokens', '1 min');
 	SELECT public.acteon_outbox_sleep(true);
@@ -301,6 +302,7 @@ call(q{CALL public.acteon_replay_run('{"lost": true, "include_replayed": true, "
 $node->safe_psql('postgres', q{ALTER ROLE op RESET acteon_replay.audit_table;
 	CREATE INDEX acteon_audit_outcome_idx ON acteon_audit (outcome)});
 # Folding, purging and checking, on what is old enough; and what is noticed after a restore.
+$node->safe_psql('postgres', q{INSERT INTO acteon_dispatch_relay (id, name, target, first_claim_at) SELECT i, 'drain-' || i, 'production', now() - interval '1 year' FROM generate_series(1, 1001) AS i});
 $node->safe_psql('postgres', q{
 	INSERT INTO acteon_replay_tally (batch_id, finished_at, state, actions) SELECT 1, now() - interval '1 day' - i * interval '1 s', 'delivered', 1 FROM generate_series(1, 3000) AS i;
 });
@@ -315,7 +317,7 @@ call(q{
 	SELECT pg_catalog.count(*) FROM public.acteon_outbox_claim('c', 1, '1 s', 'staging', 'http://x');
 	SELECT public.acteon_outbox_read_stats('staging');
 	SELECT public.acteon_replay_lineage('f-1', 'staging');
-	SELECT public.acteon_replay_shadow(b.batch_id), public.acteon_replay_shadow_counts(b.batch_id, b.batch_id) FROM public.acteon_replay_batches AS b;
+	SELECT public.acteon_replay_shadow(b.batch_id, other_target => 'staging'), public.acteon_replay_shadow_counts(b.batch_id, other_target => 'staging') FROM public.acteon_replay_batches AS b WHERE b.target OPERATOR(pg_catalog.=) 'production';
 	SELECT public.acteon_replay_trail_link();
 	SELECT public.acteon_outbox_check();
 	SELECT public.acteon_outbox_purge('0');

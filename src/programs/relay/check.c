@@ -20,6 +20,7 @@
 #include "relay/check_kafka.h"
 #endif
 #include "relay/sealed.h"
+#include "relay/sink.h"
 #include "relay/statements.h"
 
 #define PROGRAM "acteon-relay"
@@ -127,6 +128,42 @@ ask(PGconn *conn, char *sql, const char **why)
 		*why = PQerrorMessage(conn);
 	PQclear(result);
 	return NULL;
+}
+
+/*
+ * Check that no relay for another target delivers where this one would: --target may have
+ * been forgotten.
+ */
+static void
+check_place(const Settings *settings, PGconn *conn, const char *schema)
+{
+	char *s = PQescapeIdentifier(conn, schema, strlen(schema));
+	char *place = PQescapeLiteral(conn, SinkPlace(settings), strlen(SinkPlace(settings)));
+	const char *why;
+	PGresult *result = ask(conn,
+						   Format("SELECT %s.acteon_outbox_other_target(%s::pg_catalog.text, "
+								  "'%s'::pg_catalog.text)",
+								  s, place, settings->target),
+						   &why);
+
+	PQfreemem(s);
+	PQfreemem(place);
+	/* What is amiss with the grant has been reported. */
+	if (result == NULL)
+		return;
+	if (PQgetisnull(result, 0, 0))
+		ReportGood("target: %s", settings->target);
+	else
+	{
+		char *reason =
+			Format("relays for target %s have delivered to %s, and this one is for target %s",
+				   PQgetvalue(result, 0, 0), SinkPlace(settings), settings->target);
+
+		ReportBad("target", reason,
+				  "check --target and the address; if both are right, go on in spite of this");
+		free(reason);
+	}
+	PQclear(result);
 }
 
 /*
@@ -333,6 +370,8 @@ check_database(const Settings *settings, Trial *trial)
 			ReportBad("extension",
 					  "it cannot be used with --sink: it has no acteon_outbox_describe",
 					  "ALTER EXTENSION acteon_replay UPDATE");
+		if (skills.targets)
+			check_place(settings, conn, schema);
 		check_times(settings, conn);
 		check_audit(conn);
 		find_trial(settings, conn, schema, trial);
