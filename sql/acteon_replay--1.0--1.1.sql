@@ -2428,6 +2428,14 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION acteon_quiet_until(timestamptz, time, time, text) IS
 	'Returns until when the quiet hours last, to the minute, if a time is within them, otherwise NULL. They begin when the clocks of the time zone show quiet_from, and end when they next show quiet_to. Of an hour that is shown twice, both times count; where the clocks skip quiet_from or quiet_to, the quiet hours begin or end at once. Error: 22023 unknown time zone.';
 
+CREATE FUNCTION acteon_known_time_zone(name text)
+RETURNS text
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION acteon_known_time_zone(text) IS
+	'Returns the name of a time zone, or NULL if there is none of this name. Abbreviations are no names. Raises no errors of its own.';
+
 CREATE FUNCTION acteon_replay_policy_set(
 	name text,
 	filters jsonb DEFAULT '{}',
@@ -2457,7 +2465,7 @@ filters: which actions, as for acteon_replay_bulk(jsonb); lost is always true. N
 rate: actions per second, for each provider, at least 0.001. NULL: no limit
 canary: auto: the first batch after a recovery begins with a canary; off: it does not
 quiet_from, quiet_to: hours of the day in which nothing is replayed; batches are paused meanwhile. They may include midnight. Nothing begins in the last quarter of a minute before
-time_zone: time zone of the quiet hours and of max_a_day. NULL: that of the session
+time_zone: time zone of the quiet hours and of max_a_day, by its full name. NULL: that of the session
 max_a_day: how many actions it replays on one day, probes included. NULL: any number
 probe_every: how long after a probe the next one follows, if it failed, 1 second to 1 hour
 max_age: older records are not replayed, 1 minute to 366 days; after so much time without a successful probe it gives up, until there are new records
@@ -2484,7 +2492,7 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 10;
 
 COMMENT ON FUNCTION acteon_replay_policy_run(text) IS
-'Takes the steps of policies that are due, and returns what it found out or decided, which is logged as well; mostly that is no row. It waits for nothing, so it is called again and again, for example by pg_cron every 5 seconds. Runs of one policy exclude each other: a policy that another call is running is passed over.
+'Takes the steps of policies that are due, and returns what it found out or decided, which is logged as well; mostly that is no row. It does not wait for what is not due yet, and for locks of other transactions at most one second, so it is called again and again, for example by pg_cron every 5 seconds. What the role of a policy has set itself (ALTER ROLE) for acteon_replay.plan_above and acteon_replay.approval_above holds for it as well as what the calling session has; other settings are those of the session. Runs of one policy exclude each other: a policy that another call is running is passed over.
 
 Only policies of the calling role, and of roles whose privileges it inherits, are run; those of all roles if a superuser calls. An error stops only the policy that raised it, for a minute; it is reported as a WARNING, and acteon_replay_policies shows it. A policy whose role was dropped is disabled.
 
@@ -2524,7 +2532,7 @@ CREATE VIEW acteon_replay_policies WITH (security_barrier) AS
 			WHEN p.error IS NOT NULL THEN p.retry_at
 			WHEN q.quiet_until IS NOT NULL THEN q.quiet_until
 			WHEN p.day OPERATOR(pg_catalog.=) q.today AND p.day_actions OPERATOR(pg_catalog.>=) p.max_a_day
-				THEN pg_catalog.timezone(p.time_zone, (q.today OPERATOR(pg_catalog.+) 1)::timestamp)
+				THEN pg_catalog.timezone(z.time_zone, (q.today OPERATOR(pg_catalog.+) 1)::timestamp)
 			WHEN r.batch_id IS NOT NULL THEN NULL
 			WHEN r.state OPERATOR(pg_catalog.=) 'probing'::text THEN r.try_at
 			WHEN r.state OPERATOR(pg_catalog.=) 'replaying'::text THEN NULL
@@ -2535,8 +2543,9 @@ CREATE VIEW acteon_replay_policies WITH (security_barrier) AS
 		CASE WHEN p.day OPERATOR(pg_catalog.=) q.today THEN p.day_actions ELSE 0 END AS replayed_today, p.max_a_day,
 		p.probe_every, p.max_age, p.reason
 	FROM acteon_replay_policy AS p
-		CROSS JOIN LATERAL (SELECT acteon_quiet_until(pg_catalog.now(), p.quiet_from, p.quiet_to, p.time_zone) AS quiet_until,
-			pg_catalog.timezone(p.time_zone, pg_catalog.now())::date AS today) AS q
+		CROSS JOIN LATERAL (SELECT acteon_known_time_zone(p.time_zone) AS time_zone) AS z
+		CROSS JOIN LATERAL (SELECT acteon_quiet_until(pg_catalog.now(), p.quiet_from, p.quiet_to, z.time_zone) AS quiet_until,
+			pg_catalog.timezone(z.time_zone, pg_catalog.now())::date AS today) AS q
 		LEFT JOIN acteon_replay_policy_provider AS r ON r.policy OPERATOR(pg_catalog.=) p.name
 		LEFT JOIN LATERAL acteon_replay_read_batches(r.batch_id) AS b ON r.batch_id IS NOT NULL
 	WHERE pg_catalog.pg_has_role(p.role_oid::oid, 'USAGE'::text);
@@ -2808,7 +2817,7 @@ BEGIN
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_other_target,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
 				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_patch,acteon_replay_pause,
-				acteon_quiet_until,acteon_replay_policy_drop,acteon_replay_policy_run,acteon_replay_policy_set,acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
+				acteon_known_time_zone,acteon_quiet_until,acteon_replay_policy_drop,acteon_replay_policy_run,acteon_replay_policy_set,acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
 				acteon_replay_resume,acteon_replay_run,acteon_replay_trail_link,acteon_replay_set_rate,acteon_replay_settle,acteon_replay_shadow,acteon_replay_shadow_counts,
 				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,
 				acteon_outcome_json,acteon_outcome_jsonb,acteon_outcome_le,acteon_outcome_lt,acteon_outcome_out,

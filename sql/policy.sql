@@ -52,7 +52,7 @@ SELECT regexp_replace(attempt(format($$SELECT acteon_replay_policy_set(%s)$$, a)
 	(6, $$'x', '{"outcome": "failed"}'$$), (7, $$'x', '{"action_ids": ["a"]}'$$), (8, $$'x', '{"to": "2026-01-01T00:00:00Z"}'$$), (9, $$'x', '{"canary": "off"}'$$), (10, $$'x', '{"nothing": 1}'$$),
 	(11, $$'x', '{"error_like": "\\"}'$$), (12, $$'x', rate => 0$$), (13, $$'x', canary => 'hold'$$), (14, $$'x', canary => NULL$$), (15, $$'x', canary => true$$), (16, $$'x', quiet_from => '22:00'$$),
 	(17, $$'x', quiet_from => '22:00', quiet_to => '22:00'$$), (18, $$'x', quiet_from => '00:00', quiet_to => '24:00'$$), (19, $$'x', quiet_from => '22:00:30', quiet_to => '06:00'$$),
-	(20, $$'x', time_zone => 'Mars/Olympus'$$), (21, $$'x', max_a_day => 0$$), (22, $$'x', probe_every => '0.5 s'$$), (23, $$'x', probe_every => NULL$$), (24, $$'x', max_age => '1 month'$$), (25, $$'x', max_age => '59 s'$$)) AS v (n, a) ORDER BY n;
+	(20, $$'x', time_zone => 'Mars/Olympus'$$), (21, $$'x', max_a_day => 0$$), (22, $$'x', probe_every => '0.5 s'$$), (23, $$'x', probe_every => NULL$$), (24, $$'x', max_age => '1 month'$$), (25, $$'x', max_age => '59 s'$$), (26, $$'x', '{"target": "staging"}'$$), (27, $$'x', time_zone => 'CEST'$$)) AS v (n, a) ORDER BY n;
 SELECT attempt($$SELECT acteon_replay_policy_drop('x')$$), attempt($$SELECT acteon_replay_policy_drop(NULL)$$), attempt($$SELECT * FROM acteon_replay_policy_run('x')$$);
 SELECT count(*) FROM acteon_replay_policies;
 
@@ -205,11 +205,32 @@ SELECT batch_id, state, replayed, delivered FROM pg_temp.batches;
 SELECT pg_temp.run();
 SELECT pg_temp.run();
 SELECT batch_id, state, replayed, delivered FROM pg_temp.batches;
+-- … if its role may limit the provider: the breaker holds the batches of all
 SELECT retry_at < now() + interval '5 s' AND retry_at > now() + interval '3 s' AS soon FROM acteon_replay_limit;
+INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_policy', 'admin', '{*}', '{*}', '{*}');
+SELECT pg_temp.run();
+SELECT retry_at < now() + interval '5 s' AND retry_at > now() + interval '3 s' AS soon FROM acteon_replay_limit;
+DELETE FROM acteon_grants WHERE grantee = 'regress_acteon_policy'::regrole AND role = 'admin';
 SELECT pg_temp.go(:works);
 UPDATE acteon_replay_limit SET retry_at = now();
 SELECT pg_temp.go(:works);
 SELECT breaker FROM acteon_replay_limits;
+
+-- … in a batch whose actions were patched: what was cancelled for that does not count
+CALL clean();
+DELETE FROM acteon_replay_policy_provider;
+SET ROLE regress_acteon_policy;
+SELECT acteon_replay_policy_set('p', '{"breaker_window": 0}', canary => 'off', time_zone => 'UTC');
+RESET ROLE;
+SELECT pg_temp.lose('n-', 1, 11);
+SELECT pg_temp.run();
+SELECT pg_temp.go(:works);
+SELECT patched FROM acteon_replay_patch(2, patch => '{"x": 1}');
+SELECT pg_temp.answer('email', :down, 6);
+SELECT pg_temp.go(:works);
+SET ROLE regress_acteon_policy;
+SELECT acteon_replay_policy_set('p', canary => 'off', time_zone => 'UTC');
+RESET ROLE;
 
 -- poison: what the provider rejects for good is tried as often as it may be, and no more, and stops nothing else
 CALL clean();
@@ -479,6 +500,51 @@ SELECT pg_temp.go(:works);
 SELECT batch_id, replayed, canary IS NOT NULL AS canary FROM acteon_replay_batches ORDER BY batch_id;
 SELECT query - 'from' - 'to' AS query FROM acteon_replay_batches WHERE batch_id = 2;
 
+-- other filters: a sweep begins again, what they exclude is not begun, and the result of an old probe begins nothing
+CALL clean();
+DELETE FROM acteon_replay_policy_provider;
+SET ROLE regress_acteon_policy;
+SELECT acteon_replay_policy_set('p', canary => 'off', time_zone => 'UTC');
+RESET ROLE;
+SELECT pg_temp.lose('mail-', 1, 1500);
+SELECT pg_temp.run();
+SELECT pg_temp.go(:works);
+SELECT state, cursor IS NOT NULL AS continues FROM acteon_replay_policy_provider;
+SET ROLE regress_acteon_policy;
+SELECT acteon_replay_policy_set('p', '{"exclude": {"action_type": "none"}}', canary => 'off', time_zone => 'UTC');
+RESET ROLE;
+SELECT pg_temp.go(:works);
+SELECT * FROM pg_temp.policies;
+SELECT pg_temp.go(:works, rounds => 3);
+SELECT pg_temp.lose('sms-', 1, 5, 'sms'), pg_temp.lose('mail-', 1501, 1505);
+SELECT pg_temp.run();
+SELECT * FROM pg_temp.policies;
+-- the same filters, and the probes go on
+SET ROLE regress_acteon_policy;
+SELECT acteon_replay_policy_set('p', '{"exclude": {"action_type": "none"}}', canary => 'off', time_zone => 'UTC', rate => 900);
+SELECT provider, state FROM acteon_replay_policies ORDER BY provider;
+SELECT acteon_replay_policy_set('p', '{"provider": "email"}', canary => 'off', time_zone => 'UTC');
+RESET ROLE;
+SELECT pg_temp.answer('sms', :works);
+UPDATE acteon_dispatch_segment SET lease_token = NULL, holder = NULL, was_claimed = false, sent_at = NULL, attempt = 0 WHERE lease_token IS NOT NULL;
+SELECT * FROM pg_temp.run() AS r ORDER BY r;
+SELECT * FROM pg_temp.policies;
+SELECT pg_temp.go(:works, rounds => 4);
+SELECT * FROM pg_temp.sends;
+-- … also if the table says otherwise
+UPDATE acteon_replay_policy_provider SET state = 'probing' WHERE provider = 'sms';
+SELECT pg_temp.run();
+SELECT * FROM pg_temp.policies;
+
+-- an effect that comes later shows that a provider works
+CALL clean();
+DELETE FROM acteon_replay_policy_provider;
+SELECT pg_temp.lose('t-', 1, 3);
+SELECT pg_temp.run();
+SELECT pg_temp.go('{"Scheduled": {"action_id": "x", "scheduled_for": "2030-01-01T00:00:00Z"}}');
+SELECT done, delivered FROM acteon_replay_batches ORDER BY batch_id;
+SELECT * FROM pg_temp.policies;
+
 -- errors: one policy's stop no other; they are shown, and it is tried again
 CALL clean();
 DELETE FROM acteon_replay_policy_provider;
@@ -491,6 +557,26 @@ SELECT next_try - last_run_at AS in FROM acteon_replay_policies WHERE name = 'p'
 SELECT batch_id, replayed, requested_by = current_user AS mine FROM acteon_replay_batches;
 SELECT acteon_replay_policy_drop('z', 'was a test');
 INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_policy', 'operator', '{acme}', '{prod}', '{*}');
+-- … such as a time zone that is gone
+UPDATE acteon_replay_policy SET time_zone = 'Mars/Olympus', quiet_from = '22:00', quiet_to = '06:00', retry_at = NULL WHERE name = 'p';
+SELECT acteon_replay_policy_set('z', time_zone => 'UTC', canary => 'off');
+SELECT format('%s: %s', policy, what) FROM acteon_replay_policy_run();
+SELECT format('%s: %s', policy, what) FROM acteon_replay_policy_run();
+SELECT * FROM pg_temp.policies;
+SELECT last_run_at > set_at AS was_run FROM acteon_replay_policy WHERE name = 'z';
+SELECT acteon_replay_policy_drop('z');
+UPDATE acteon_replay_policy SET time_zone = 'UTC', quiet_from = NULL, quiet_to = NULL WHERE name = 'p';
+-- … and what the role may replay only with a plan, or with an approval, whoever runs the policy
+ALTER ROLE regress_acteon_policy SET acteon_replay.approval_above = 0;
+UPDATE acteon_replay_policy SET retry_at = NULL WHERE name = 'p';
+SELECT pg_temp.lose('v-', 1, 2);
+SELECT pg_temp.run();
+ALTER ROLE regress_acteon_policy RESET ALL;
+ALTER ROLE regress_acteon_policy IN DATABASE :"DBNAME" SET acteon_replay.plan_above = 0;
+UPDATE acteon_replay_policy SET retry_at = NULL WHERE name = 'p';
+SELECT pg_temp.run();
+ALTER ROLE regress_acteon_policy IN DATABASE :"DBNAME" RESET ALL;
+SHOW acteon_replay.plan_above;
 SELECT count(*) FROM acteon_replay_policy_run();
 UPDATE acteon_replay_policy SET retry_at = now() WHERE name = 'p';
 SELECT pg_temp.run();

@@ -24,6 +24,7 @@
 #include "base/table_access.h"
 #include "base/text.h"
 #include "batch/control_log.h"
+#include "batch/limit_set.h"
 #include "batch/provider_breaker.h"
 #include "batch/reason.h"
 #include "query/query.h"
@@ -80,16 +81,25 @@ everything_of(LimitKind kind, const text *name)
 }
 
 /*
- * Refuse a caller who may not limit a provider or tenant.  Permitted are roles with an
- * admin grant that covers everything of it, and superusers: a limit concerns the batches
+ * Whether a role with these grants may limit a provider or tenant.  Permitted are roles with
+ * an admin grant that covers everything of it, and superusers: a limit concerns the batches
  * of all roles.
+ */
+bool
+MayLimit(Grants *grants, LimitKind kind, const text *name)
+{
+	GrantTarget target = everything_of(kind, name);
+
+	return GrantsEverything(grants) || GrantsCover(grants, GRANT_STEER, &target);
+}
+
+/*
+ * Refuse a caller who may not limit a provider or tenant.
  */
 static void
 check_may_limit(const LimitCall *call, Grants *grants)
 {
-	GrantTarget target = everything_of(call->kind, call->name);
-
-	if (GrantsEverything(grants) || GrantsCover(grants, GRANT_STEER, &target))
+	if (MayLimit(grants, call->kind, call->name))
 		return;
 	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					errmsg("insufficient permissions: %s \"%s\" can be limited by admins",

@@ -20,7 +20,7 @@
 #define MARK_PROBE "UPDATE %1$s.acteon_replay_batch SET probe_of = $2 WHERE id = $1"
 
 /*
- * Deletes at most $2 probes from before $1 whose action is gone.  The last batch stays:
+ * Deletes at most $2 probes from before $1 whose action is gone, and its patched copy.  The last batch stays:
  * where the sequence is behind the table, the table has the last number (numbers.c).
  */
 #define PURGE_PROBES \
@@ -28,7 +28,8 @@
 	"	SELECT p.id FROM %1$s.acteon_replay_batch AS p" \
 	"	WHERE p.probe_of IS NOT NULL AND p.created_at < $1" \
 	"		AND p.id < (SELECT max(id) FROM %1$s.acteon_replay_batch)" \
-	"		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_outbox AS o WHERE o.id = p.first_outbox_id)" \
+	"		AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_outbox AS o" \
+	"			WHERE o.id IN (p.first_outbox_id, p.last_outbox_id))" \
 	"	ORDER BY p.id LIMIT $2 FOR UPDATE OF p SKIP LOCKED) AS old " \
 	"	WHERE b.id = old.id RETURNING b.id), " \
 	"counts AS (DELETE FROM %1$s.acteon_replay_tally AS t USING gone WHERE t.batch_id = gone.id) " \

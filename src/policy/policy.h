@@ -33,6 +33,7 @@ typedef struct Policy
 	Oid role; /* as which it replays */
 	Jsonb *query;
 	OptionalTime from;    /* of the query, or the oldest that may be replayed, if that is later */
+	const char *provider; /* the only one that the filters permit; NULL: any */
 	const char *override; /* provider that takes the place of all others; NULL: none */
 	Numeric rate;         /* NULL: no limit */
 	bool canary;          /* whether the first batch after a recovery begins with one */
@@ -45,6 +46,8 @@ typedef struct Policy
 	int day_actions;     /* replayed today */
 	TimestampTz now;
 	bool is_quiet;
+	int plan_above; /* of the role's own settings; -1: off, or not set */
+	int approval_above;
 	List *notes; /* what the run did, as PolicyNote */
 } Policy;
 

@@ -32,13 +32,18 @@
 #include "common/pg_prng.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/proc.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "access/grants.h"
 #include "base/jsonb_build.h"
+#include "base/settings.h"
+#include "batch/limit_set.h"
 #include "batch/probes.h"
 #include "policy/policy.h"
 #include "query/query.h"
@@ -70,6 +75,9 @@
 /* A probe may be early by one part in so many of probe_every. */
 #define EARLY_PARTS 10
 
+/* How long a step waits for another transaction at most, in milliseconds. */
+#define MOST_LOCK_WAIT 1000
+
 /* Why the policy pauses and cancels its batches; a person's reason is another one. */
 #define QUIET_HOURS "quiet hours"
 #define FAILED_AGAIN "the provider failed again"
@@ -99,11 +107,11 @@ typedef struct Provider
 	bool is_cancelled;
 	bool by_person; /* a role has stopped it, not its circuit breaker or canary */
 	const char *stop_reason;
-	int64 replayed;
+	int64 ended;      /* actions of it, without what was cancelled or expired */
 	bool has_waiting; /* something of it waits or is out */
 	bool is_out;      /* something of it is out, or in doubt */
 	int64 failed;
-	int64 done;
+	int64 done;                    /* took effect, or will */
 	bool is_rejected;              /* a probe: the provider will never take it */
 	const char *probe_id;          /* id of its action */
 	bool breaker_is_open;          /* the circuit breaker of the provider that its actions go to */
@@ -122,7 +130,7 @@ typedef struct Provider
 		"b") ", false)," \
 			 "	coalesce(" IS_CANCELLED( \
 				 "b") ", false), b.stopped_by IS NOT NULL, b.stop_reason," \
-					  "	coalesce(b.replayed, 0)," \
+					  "	coalesce(t.ended, 0)::bigint," \
 					  "	EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS s" \
 					  "		WHERE s.first_id BETWEEN b.first_outbox_id AND b.last_outbox_id AND s.batch_id = b.id)," \
 					  "	EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS s" \
@@ -140,8 +148,9 @@ typedef struct Provider
 					  "LEFT JOIN %1$s.acteon_replay_batch AS b ON b.id = r.batch_id " \
 					  "LEFT JOIN LATERAL (SELECT" \
 					  "		sum(y.actions) FILTER (WHERE %1$s.acteon_is_failure(y.state, y.outcome, y.effect)) AS failed," \
-					  "		sum(y.actions) FILTER (WHERE y.effect = 'done') AS done," \
-					  "		sum(y.actions) FILTER (WHERE y.state = 'cancelled') AS cancelled" \
+					  "		sum(y.actions) FILTER (WHERE y.effect IN ('done', 'later')) AS done," \
+					  "		sum(y.actions) FILTER (WHERE y.state = 'cancelled') AS cancelled," \
+					  "		sum(y.actions) FILTER (WHERE y.state NOT IN ('cancelled', 'expired')) AS ended" \
 					  "	FROM %1$s.acteon_replay_tally AS y" \
 					  "	WHERE y.batch_id = b.id AND y.state <> 'in_doubt') AS t ON true " \
 					  "LEFT JOIN LATERAL (SELECT o.action_id::text AS action_id," \
@@ -258,7 +267,7 @@ read_provider(uint64 row)
 	provider->is_cancelled = next_flag(row, &column);
 	provider->by_person = next_flag(row, &column);
 	provider->stop_reason = next_text(row, &column);
-	provider->replayed = next_number(row, &column);
+	provider->ended = next_number(row, &column);
 	provider->has_waiting = next_flag(row, &column);
 	provider->is_out = next_flag(row, &column);
 	provider->failed = next_number(row, &column);
@@ -346,7 +355,27 @@ write_provider(const Policy *policy, const Provider *provider)
 }
 
 /*
- * Run a statement as the policy's role.  NOTICEs are for people who call.
+ * The stricter one of two bounds, of which -1 is none.
+ */
+static int
+stricter(int one, int other)
+{
+	return one < 0 || other < 0 ? Max(one, other) : Min(one, other);
+}
+
+/*
+ * Give a setting of superusers a value until RestoreIdentity.
+ */
+static void
+bound_locally(const char *name, int value)
+{
+	(void) set_config_option(name, psprintf("%d", value), PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+}
+
+/*
+ * Run a statement as the policy's role, within the bounds that this role has as well as the
+ * session, and without waiting long for other transactions.  NOTICEs are for people who call.
  */
 static void
 execute_as_role(const Policy *policy, const char *sql, int count, Oid *types, Datum *values)
@@ -355,6 +384,10 @@ execute_as_role(const Policy *policy, const char *sql, int count, Oid *types, Da
 
 	SwitchIdentity(&saved, policy->role);
 	SetLocally("client_min_messages", "warning");
+	if (LockTimeout == 0 || LockTimeout > MOST_LOCK_WAIT)
+		SetLocally("lock_timeout", psprintf("%d", MOST_LOCK_WAIT));
+	bound_locally("acteon_replay.plan_above", stricter(PlanAbove, policy->plan_above));
+	bound_locally("acteon_replay.approval_above", stricter(ApprovalAbove, policy->approval_above));
 	if (SPI_execute_with_args(sql, count, types, values, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not run a policy: %s", SPI_result_code_string(SPI_result));
 	RestoreIdentity(&saved);
@@ -781,6 +814,9 @@ fail_again(Policy *policy, Provider *provider, const char *why)
 static void
 judge_probe(Policy *policy, Provider *provider)
 {
+	/* The policy has got other filters since. */
+	if (strcmp(provider->state, PROVIDER_IDLE) == 0)
+		return;
 	if (provider->done > 0)
 	{
 		provider->state = PROVIDER_REPLAYING;
@@ -814,17 +850,18 @@ judge_probe(Policy *policy, Provider *provider)
 static void
 judge_batch(Policy *policy, Provider *provider)
 {
-	if (provider->failed > 0 && provider->failed * 2 > provider->replayed)
+	if (provider->failed > 0 && provider->failed * 2 > provider->ended)
 		fail_again(policy, provider,
 				   psprintf(INT64_FORMAT " of " INT64_FORMAT " actions failed", provider->failed,
-							provider->replayed));
+							provider->ended));
 	else
 		provider->failures = 0;
 }
 
 /*
  * Let the open circuit breaker of a provider, which holds the probe, hand out its next
- * trial as soon as a probe would have followed: what it hands out is a probe as well.
+ * trial as soon as a probe would have followed: what it hands out is a probe as well.  It
+ * holds the batches of all roles, so only a policy whose role may limit the provider does so.
  */
 static void
 hasten_trial(const Policy *policy, const Provider *provider)
@@ -834,6 +871,9 @@ hasten_trial(const Policy *policy, const Provider *provider)
 																   : provider->name),
 					  TimestampTzGetDatum(policy->now + policy->probe_every)};
 
+	if (!MayLimit(LoadGrants(policy->role, policy->schema), LIMIT_PROVIDER,
+				  DatumGetTextPP(values[0])))
+		return;
 	if (SPI_execute_with_args(psprintf(HASTEN_TRIAL, policy->quoted_schema), 2, types, values, NULL,
 							  false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not change a limit: %s", SPI_result_code_string(SPI_result));
@@ -944,6 +984,12 @@ take_step(Policy *policy, Provider *provider)
 {
 	if (provider->batch_id != 0 && !end_batch(policy, provider))
 		return;
+	if (policy->provider != NULL && strcmp(policy->provider, provider->name) != 0)
+	{
+		/* Of earlier filters: nothing more of it is replayed. */
+		become_idle(provider);
+		return;
+	}
 	if (allowance(policy) < 1)
 		return;
 	/* Runs do not come exactly in time: one that is early must not cost another interval. */

@@ -18,6 +18,7 @@
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -46,44 +47,69 @@ PG_FUNCTION_INFO_V1(acteon_replay_policy_run);
 	"SELECT p.name, p.role_oid::oid FROM %1$s.acteon_replay_policy AS p " \
 	"WHERE ($1 IS NULL OR p.name = $1) ORDER BY p.name"
 
-/*
- * A policy that no other run is looking at, with its time zone's day; what was replayed on
- * an earlier day and has not ended counts for this one.
- */
+/* A policy that no other run is looking at.  Nothing in it can fail. */
 #define TAKE_POLICY \
-	"SELECT p.role_oid::oid, p.query, p.rate, p.canary, p.quiet_from, p.quiet_to, p.time_zone," \
-	"	coalesce(p.max_a_day, 0), (extract(epoch FROM p.probe_every) * 1000000)::bigint," \
-	"	(extract(epoch FROM p.max_age) * 1000000)::bigint, p.reason, p.look_at, p.disabled," \
-	"	p.retry_at, (pg_catalog.timezone(p.time_zone, $2))::date," \
-	"	CASE WHEN p.day = (pg_catalog.timezone(p.time_zone, $2))::date THEN p.day_actions" \
-	"		ELSE (SELECT coalesce(sum(b.replayed), 0) FROM %1$s.acteon_replay_policy_provider AS r" \
-	"			JOIN %1$s.acteon_replay_batch AS b ON b.id = r.batch_id WHERE r.policy = p.name)::integer END " \
+	"SELECT p.role_oid::oid, p.disabled, p.retry_at " \
 	"FROM %1$s.acteon_replay_policy AS p WHERE p.name = $1 FOR NO KEY UPDATE SKIP LOCKED"
 
-/* $1 name, $2 now, $3 look_at, $4 day, $5 day_actions, $6 disabled, $7 error, $8 retry_at */
+/* What the role itself has set with ALTER ROLE, in this database or in all; NULL: nothing. */
+#define ROLE_SETTING(name) \
+	"(SELECT substr(c, length(name) + 2) FROM pg_db_role_setting AS d, unnest(d.setconfig) AS c," \
+	"	lower(split_part(c, '=', 1)) AS name " \
+	"WHERE d.setrole = p.role_oid::oid AND name = '" name "' AND d.setdatabase IN (0," \
+	"	(SELECT t.oid FROM pg_database AS t WHERE t.datname = current_database())) " \
+	"ORDER BY d.setdatabase DESC LIMIT 1)"
+
+/*
+ * What it is, with its time zone's day; what was replayed on an earlier day and has not ended
+ * counts for this one.  The time zone may be gone.
+ */
+#define READ_POLICY \
+	"SELECT p.query, p.rate, p.canary, p.quiet_from, p.quiet_to, p.time_zone," \
+	"	coalesce(p.max_a_day, 0), (extract(epoch FROM p.probe_every) * 1000000)::bigint," \
+	"	(extract(epoch FROM p.max_age) * 1000000)::bigint, p.reason, p.look_at," \
+	"	(pg_catalog.timezone(p.time_zone, $2))::date," \
+	"	CASE WHEN p.day = (pg_catalog.timezone(p.time_zone, $2))::date THEN p.day_actions" \
+	"		ELSE (SELECT coalesce(sum(b.replayed), 0) FROM %1$s.acteon_replay_policy_provider AS r" \
+	"			JOIN %1$s.acteon_replay_batch AS b ON b.id = r.batch_id WHERE r.policy = p.name)::integer END," ROLE_SETTING( \
+		"acteon_replay.plan_above") "," ROLE_SETTING("acteon_replay.approval_above") " FROM %1$s.acteon_replay_policy AS p WHERE p.name = $1"
+
+/* $1 name, $2 now, $3 look_at, $4 day, $5 day_actions */
 #define LEAVE_POLICY \
 	"UPDATE %1$s.acteon_replay_policy SET last_run_at = $2, look_at = $3, day = $4," \
-	"	day_actions = $5, disabled = $6, error = $7, retry_at = $8 WHERE name = $1"
+	"	day_actions = $5, error = NULL, retry_at = NULL WHERE name = $1"
+
+/* $1 name, $2 now, $3 disabled, $4 error, $5 retry_at */
+#define STOP_POLICY \
+	"UPDATE %1$s.acteon_replay_policy SET last_run_at = $2, disabled = $3, error = $4," \
+	"	retry_at = $5 WHERE name = $1"
 
 /* Columns of TAKE_POLICY. */
 enum
 {
 	TAKE_ROLE = 1,
-	TAKE_QUERY,
-	TAKE_RATE,
-	TAKE_CANARY,
-	TAKE_QUIET_FROM,
-	TAKE_QUIET_TO,
-	TAKE_TIME_ZONE,
-	TAKE_MAX_A_DAY,
-	TAKE_PROBE_EVERY,
-	TAKE_MAX_AGE,
-	TAKE_REASON,
-	TAKE_LOOK_AT,
 	TAKE_DISABLED,
-	TAKE_RETRY_AT,
-	TAKE_DAY,
-	TAKE_DAY_ACTIONS
+	TAKE_RETRY_AT
+};
+
+/* Columns of READ_POLICY. */
+enum
+{
+	READ_QUERY = 1,
+	READ_RATE,
+	READ_CANARY,
+	READ_QUIET_FROM,
+	READ_QUIET_TO,
+	READ_TIME_ZONE,
+	READ_MAX_A_DAY,
+	READ_PROBE_EVERY,
+	READ_MAX_AGE,
+	READ_REASON,
+	READ_LOOK_AT,
+	READ_DAY,
+	READ_DAY_ACTIONS,
+	READ_PLAN_ABOVE,
+	READ_APPROVAL_ABOVE
 };
 
 /* What is to be done with a policy that was taken. */
@@ -123,6 +149,7 @@ read_query(Policy *policy, Jsonb *json)
 
 	policy->query = json;
 	ReadReplayQuery(&query, json, false);
+	policy->provider = query.filters[FILTER_PROVIDER];
 	policy->override = query.provider_override;
 	policy->from = (OptionalTime){true, policy->now - policy->max_age};
 	if (query.from.given && query.from.time > policy->from.time)
@@ -138,78 +165,116 @@ read_quiet_hours(Policy *policy)
 {
 	bool isnull;
 
-	policy->quiet.time_zone = cstring_to_text(fetched_text(TAKE_TIME_ZONE));
-	policy->quiet.from = DatumGetTimeADT(fetched(TAKE_QUIET_FROM, &isnull));
+	policy->quiet.time_zone = cstring_to_text(fetched_text(READ_TIME_ZONE));
+	policy->quiet.from = DatumGetTimeADT(fetched(READ_QUIET_FROM, &isnull));
 	policy->quiet.given = !isnull;
-	policy->quiet.to = DatumGetTimeADT(fetched(TAKE_QUIET_TO, &isnull));
+	policy->quiet.to = DatumGetTimeADT(fetched(READ_QUIET_TO, &isnull));
 	policy->is_quiet =
 		IsQuiet(&policy->quiet, policy->now) || IsQuiet(&policy->quiet, policy->now + RUN_INTERVAL);
 }
 
 /*
- * Lock a policy, and read it; returns false if it is gone, or another run has it.
+ * Lock a policy; returns false if it is gone, or another run has it.
  */
 static bool
 take_policy(Taken *taken, Datum name)
 {
 	Policy *policy = &taken->policy;
-	Oid types[] = {TEXTOID, TIMESTAMPTZOID};
-	Datum values[] = {name, TimestampTzGetDatum(policy->now)};
+	Oid type = TEXTOID;
 	Datum value;
 	bool isnull;
 
-	if (SPI_execute_with_args(psprintf(TAKE_POLICY, policy->quoted_schema), 2, types, values, NULL,
+	if (SPI_execute_with_args(psprintf(TAKE_POLICY, policy->quoted_schema), 1, &type, &name, NULL,
 							  false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read a policy: %s", SPI_result_code_string(SPI_result));
 	if (SPI_processed == 0)
 		return false;
 	policy->role = DatumGetObjectId(fetched(TAKE_ROLE, &isnull));
-	value = fetched(TAKE_RATE, &isnull);
-	policy->rate = isnull ? NULL : DatumGetNumericCopy(value);
-	policy->canary = strcmp(fetched_text(TAKE_CANARY), CANARY_AUTO) == 0;
-	policy->max_a_day = DatumGetInt32(fetched(TAKE_MAX_A_DAY, &isnull));
-	policy->probe_every = DatumGetInt64(fetched(TAKE_PROBE_EVERY, &isnull));
-	policy->max_age = DatumGetInt64(fetched(TAKE_MAX_AGE, &isnull));
-	policy->reason = fetched_text(TAKE_REASON);
-	value = fetched(TAKE_LOOK_AT, &isnull);
-	policy->look_at = isnull ? 0 : DatumGetTimestampTz(value);
 	taken->is_disabled = fetched_text(TAKE_DISABLED) != NULL;
 	value = fetched(TAKE_RETRY_AT, &isnull);
 	taken->retry_at = isnull ? 0 : DatumGetTimestampTz(value);
-	taken->day = fetched(TAKE_DAY, &isnull);
-	policy->day_actions = DatumGetInt32(fetched(TAKE_DAY_ACTIONS, &isnull));
-	read_quiet_hours(policy);
-	read_query(policy, DatumGetJsonbPCopy(fetched(TAKE_QUERY, &isnull)));
 	return true;
 }
 
 /*
- * Note the result of a run in the policy's row.
+ * A number of the role's own settings; -1 if it has not set it.
+ */
+static int
+role_setting(int column)
+{
+	char *text = fetched_text(column);
+	int number;
+
+	return text != NULL && parse_int(text, &number, 0, NULL) ? number : -1;
+}
+
+/*
+ * Read the policy that was taken.
  */
 static void
-leave_policy(const Taken *taken, const char *disabled, const char *error)
+read_policy(Taken *taken)
+{
+	Policy *policy = &taken->policy;
+	Oid types[] = {TEXTOID, TIMESTAMPTZOID};
+	Datum values[] = {CStringGetTextDatum(policy->name), TimestampTzGetDatum(policy->now)};
+	Datum value;
+	bool isnull;
+
+	if (SPI_execute_with_args(psprintf(READ_POLICY, policy->quoted_schema), 2, types, values, NULL,
+							  false, 0) != SPI_OK_SELECT ||
+		SPI_processed != 1)
+		elog(ERROR, "could not read a policy: %s", SPI_result_code_string(SPI_result));
+	value = fetched(READ_RATE, &isnull);
+	policy->rate = isnull ? NULL : DatumGetNumericCopy(value);
+	policy->canary = strcmp(fetched_text(READ_CANARY), CANARY_AUTO) == 0;
+	policy->max_a_day = DatumGetInt32(fetched(READ_MAX_A_DAY, &isnull));
+	policy->probe_every = DatumGetInt64(fetched(READ_PROBE_EVERY, &isnull));
+	policy->max_age = DatumGetInt64(fetched(READ_MAX_AGE, &isnull));
+	policy->reason = fetched_text(READ_REASON);
+	value = fetched(READ_LOOK_AT, &isnull);
+	policy->look_at = isnull ? 0 : DatumGetTimestampTz(value);
+	taken->day = fetched(READ_DAY, &isnull);
+	policy->day_actions = DatumGetInt32(fetched(READ_DAY_ACTIONS, &isnull));
+	policy->plan_above = role_setting(READ_PLAN_ABOVE);
+	policy->approval_above = role_setting(READ_APPROVAL_ABOVE);
+	read_quiet_hours(policy);
+	read_query(policy, DatumGetJsonbPCopy(fetched(READ_QUERY, &isnull)));
+}
+
+/*
+ * Note in the policy's row that a run of it has succeeded.
+ */
+static void
+leave_policy(const Taken *taken)
 {
 	const Policy *policy = &taken->policy;
-	Oid types[] = {TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, DATEOID,
-				   INT4OID, TEXTOID,        TEXTOID,        TIMESTAMPTZOID};
-	Datum values[] = {CStringGetTextDatum(policy->name),
-					  TimestampTzGetDatum(policy->now),
-					  TimestampTzGetDatum(policy->look_at),
-					  taken->day,
-					  Int32GetDatum(policy->day_actions),
+	Oid types[] = {TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, DATEOID, INT4OID};
+	Datum values[] = {CStringGetTextDatum(policy->name), TimestampTzGetDatum(policy->now),
+					  TimestampTzGetDatum(policy->look_at), taken->day,
+					  Int32GetDatum(policy->day_actions)};
+	char nulls[] = {' ', ' ', policy->look_at == 0 ? 'n' : ' ', ' ', ' '};
+
+	if (SPI_execute_with_args(psprintf(LEAVE_POLICY, policy->quoted_schema), lengthof(types), types,
+							  values, nulls, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not change a policy: %s", SPI_result_code_string(SPI_result));
+}
+
+/*
+ * Note in the policy's row why it is disabled, or which error stops it for a while; needs
+ * nothing of it but its name.
+ */
+static void
+stop_policy(const Policy *policy, const char *disabled, const char *error)
+{
+	Oid types[] = {TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TIMESTAMPTZOID};
+	Datum values[] = {CStringGetTextDatum(policy->name), TimestampTzGetDatum(policy->now),
 					  disabled == NULL ? (Datum) 0 : CStringGetTextDatum(disabled),
 					  error == NULL ? (Datum) 0 : CStringGetTextDatum(error),
 					  TimestampTzGetDatum(policy->now + AFTER_ERROR)};
-	char nulls[] = {' ',
-					' ',
-					policy->look_at == 0 ? 'n' : ' ',
-					' ',
-					' ',
-					disabled == NULL ? 'n' : ' ',
-					error == NULL ? 'n' : ' ',
+	char nulls[] = {' ', ' ', disabled == NULL ? 'n' : ' ', error == NULL ? 'n' : ' ',
 					error == NULL ? 'n' : ' '};
 
-	if (SPI_execute_with_args(psprintf(LEAVE_POLICY, policy->quoted_schema), lengthof(types), types,
+	if (SPI_execute_with_args(psprintf(STOP_POLICY, policy->quoted_schema), lengthof(types), types,
 							  values, nulls, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "could not change a policy: %s", SPI_result_code_string(SPI_result));
 }
@@ -242,8 +307,9 @@ run_policy(void *argument)
 {
 	Taken *taken = argument;
 
+	read_policy(taken);
 	RunPolicyProviders(&taken->policy);
-	leave_policy(taken, NULL, NULL);
+	leave_policy(taken);
 	return true;
 }
 
@@ -259,7 +325,7 @@ disable_policy(Taken *taken)
 	ereport(WARNING, (errmsg("policy \"%s\" is disabled: %s", taken->policy.name, why),
 					  errhint("Another role can set it again after a superuser has dropped it.")));
 	NotePolicy(&taken->policy, NULL, 0, "disabled, as its role was dropped");
-	leave_policy(taken, why, NULL);
+	stop_policy(&taken->policy, why, NULL);
 }
 
 /*
@@ -272,7 +338,6 @@ run_one(Taken *taken, Datum name)
 	Policy *policy = &taken->policy;
 	MemoryContext context = CurrentMemoryContext;
 	ErrorData *error;
-	Policy before;
 
 	policy->now = GetCurrentTimestamp();
 	policy->name = TextDatumGetCString(name);
@@ -284,7 +349,6 @@ run_one(Taken *taken, Datum name)
 		disable_policy(taken);
 		return;
 	}
-	before = *policy;
 	error = TryInSubtransaction(run_policy, taken, context);
 	if (error == NULL)
 		return;
@@ -292,12 +356,12 @@ run_one(Taken *taken, Datum name)
 		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK)
 		ReThrowError(error);
 	/* Nothing that it did is left. */
-	*policy = before;
+	policy->notes = NIL;
 	ereport(WARNING,
 			(errcode(error->sqlerrcode), errmsg("policy \"%s\": %s", policy->name, error->message),
 			 error->detail != NULL ? errdetail("%s", error->detail) : 0,
 			 error->hint != NULL ? errhint("%s", error->hint) : 0));
-	leave_policy(taken, NULL, error->message);
+	stop_policy(policy, NULL, error->message);
 }
 
 /*

@@ -87,6 +87,16 @@ PG_FUNCTION_INFO_V1(acteon_replay_policy_drop);
 	"	role_oid = excluded.role_oid, role_name = excluded.role_name, set_at = excluded.set_at," \
 	"	look_at = NULL, disabled = NULL, error = NULL, retry_at = NULL WHERE $15"
 
+/*
+ * Before other filters ($2) are written: what was found out with the present ones does not
+ * hold for them.  A batch that is under way stays the policy's.
+ */
+#define FORGET_PROVIDERS \
+	"UPDATE %1$s.acteon_replay_policy_provider SET state = 'idle', cursor = NULL, at_end = false," \
+	"	probed = '{}', sweep_from = NULL, sweep_to = NULL, failing_since = NULL, try_at = NULL " \
+	"WHERE policy = $1" \
+	"	AND (SELECT p.query FROM %1$s.acteon_replay_policy AS p WHERE p.name = $1) <> $2"
+
 #define DROP_POLICY "DELETE FROM %1$s.acteon_replay_policy WHERE name = $1"
 #define DROP_PROVIDERS "DELETE FROM %1$s.acteon_replay_policy_provider WHERE policy = $1"
 
@@ -228,6 +238,7 @@ check_filters(FunctionCallInfo fcinfo)
 		{OPTION_REASON, "Use the argument reason."},
 		{OPTION_CANARY, "Use the argument canary."},
 		{OPTION_PLAN, "A plan holds for an hour."},
+		{OPTION_TARGET, "A policy replays what production lost."},
 	};
 	ReplayQuery query;
 
@@ -269,9 +280,11 @@ check_quiet_hours(FunctionCallInfo fcinfo, text *time_zone)
 {
 	TimeADT times[] = {0, 0};
 
-	/* Raises the error of an unknown time zone. */
-	(void) DirectFunctionCall2(timestamptz_zone, PointerGetDatum(time_zone),
-							   TimestampTzGetDatum(GetCurrentTimestamp()));
+	if (!IsTimeZone(time_zone))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("time zone \"%s\" not recognized", text_to_cstring(time_zone)),
+						errhint("pg_timezone_names lists the names; abbreviations are not "
+								"permitted.")));
 	if (PG_ARGISNULL(SET_QUIET_FROM) != PG_ARGISNULL(SET_QUIET_TO))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("quiet_from and quiet_to must be given together"),
@@ -326,6 +339,21 @@ check_numbers(FunctionCallInfo fcinfo)
 				   "from 1 second to 1 hour");
 	check_interval(fcinfo, SET_MAX_AGE, "max_age", LEAST_MAX_AGE, MOST_MAX_AGE,
 				   "from 1 minute to 366 days");
+}
+
+/*
+ * Forget what was found out about providers, if the policy has other filters so far.
+ */
+static void
+forget_providers(const PolicyCall *call, FunctionCallInfo fcinfo)
+{
+	const char *schema = quote_identifier(get_namespace_name(call->schema));
+	Oid types[] = {TEXTOID, JSONBOID};
+	Datum values[] = {PointerGetDatum(call->name), PG_GETARG_DATUM(SET_FILTERS)};
+
+	if (SPI_execute_with_args(psprintf(FORGET_PROVIDERS, schema), lengthof(types), types, values,
+							  NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not change a policy: %s", SPI_result_code_string(SPI_result));
 }
 
 /*
@@ -421,8 +449,16 @@ acteon_replay_policy_set(PG_FUNCTION_ARGS)
 	check_numbers(fcinfo);
 	(void) canary_argument(fcinfo);
 	act_as_owner(&call);
-	while (!write_policy(&call, fcinfo, time_zone, hold_policy(&call)))
+	for (;;)
+	{
+		bool is_held = hold_policy(&call);
+
+		if (is_held)
+			forget_providers(&call, fcinfo);
+		if (write_policy(&call, fcinfo, time_zone, is_held))
+			break;
 		CHECK_FOR_INTERRUPTS();
+	}
 	log_policy(&call, "policy_set", text_to_cstring(time_zone), fcinfo);
 	end_call(&call);
 	PG_RETURN_VOID();

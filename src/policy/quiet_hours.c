@@ -11,15 +11,27 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "pgtime.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
 #include "policy/quiet_hours.h"
 
 PG_FUNCTION_INFO_V1(acteon_quiet_until);
+PG_FUNCTION_INFO_V1(acteon_known_time_zone);
 
 /* The longest that quiet hours can last, with clocks that are set back meanwhile. */
 #define MAX_QUIET_MINUTES (26 * MINS_PER_HOUR)
+
+/*
+ * Whether there is a time zone of this full name.  What an abbreviation stands for, if
+ * anything, depends on the session.
+ */
+bool
+IsTimeZone(const text *name)
+{
+	return pg_tzset(text_to_cstring(name)) != NULL;
+}
 
 /*
  * What the clocks of the time zone show at a time.
@@ -128,4 +140,19 @@ acteon_quiet_until(PG_FUNCTION_ARGS)
 			break;
 	}
 	PG_RETURN_TIMESTAMPTZ(minute);
+}
+
+/*
+ * acteon_known_time_zone(name text) → text
+ *
+ * Returns the name of a time zone, or NULL if there is none of this full name.
+ */
+Datum
+acteon_known_time_zone(PG_FUNCTION_ARGS)
+{
+	text *name = PG_GETARG_TEXT_PP(0);
+
+	if (!IsTimeZone(name))
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(name);
 }

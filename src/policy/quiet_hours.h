@@ -17,6 +17,7 @@ typedef struct QuietHours
 	text *time_zone;
 } QuietHours;
 
+extern bool IsTimeZone(const text *name);
 extern bool IsQuiet(const QuietHours *hours, TimestampTz at);
 
 #endif /* ACTEON_QUIET_HOURS_H */

@@ -278,16 +278,18 @@ FindLease(SegmentTable *table, int64 token, Segment **segments, int *count, int 
 
 /*
  * The last outbox id in a lane that is of another batch than the given one; 0 if there is
- * none.
+ * none.  What another transaction has added counts, although it has not been committed.
  */
 int64
 LastInLane(SegmentTable *table, int64 lane, int64 batch_id)
 {
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	IndexScanDesc scan = ActeonIndexBeginScan(table->rel, table->by_lane, snapshot, 1);
+	SnapshotData dirty;
+	IndexScanDesc scan;
 	ScanKeyData key;
 	int64 last_id = 0;
 
+	InitDirtySnapshot(dirty);
+	scan = ActeonIndexBeginScan(table->rel, table->by_lane, &dirty, 1);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(lane));
 	index_rescan(scan, &key, 1, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, table->found))
@@ -301,7 +303,6 @@ LastInLane(SegmentTable *table, int64 lane, int64 batch_id)
 	}
 	ExecClearTuple(table->found);
 	index_endscan(scan);
-	UnregisterSnapshot(snapshot);
 	return last_id;
 }
 

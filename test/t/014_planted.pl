@@ -364,9 +364,12 @@ call(q{
 	SELECT public.acteon_replay_policy_set('p', '{"tenant": "acme"}', time_zone => 'UTC');
 	SELECT public.acteon_replay_policy_run();
 	SELECT public.acteon_quiet_until('2026-01-01 00:00+00', '22:00', '06:00', 'UTC');
+	SELECT public.acteon_known_time_zone('UTC');
 });
 $node->safe_psql('postgres', q{INSERT INTO acteon_replay_limit (key, kind, name, opened_at, retry_at, backoff) VALUES (1, 'provider', 'email', now(), now() + interval '1 h', 600)});
+$node->safe_psql('postgres', q{INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions) VALUES ('op', 'admin', '{*}', '{*}', '{email}', '{*}')});
 call(q{SELECT public.acteon_replay_policy_run('p')});
+$node->safe_psql('postgres', q{DELETE FROM acteon_grants WHERE providers = '{email}'});
 is($node->safe_psql('postgres', q{SELECT retry_at < now() + interval '1 min' FROM acteon_replay_limit WHERE key = 1}), 't', 'the policy does not wait for the next trial');
 $node->safe_psql('postgres', q{UPDATE acteon_replay_policy SET quiet_from = date_trunc('minute', timezone('UTC', now()) - interval '1 h')::time, quiet_to = date_trunc('minute', timezone('UTC', now()) + interval '1 h')::time});
 call(q{
@@ -374,6 +377,12 @@ call(q{
 	SELECT * FROM public.acteon_replay_policies;
 });
 is($node->safe_psql('postgres', q{SELECT state FROM acteon_replay_batches ORDER BY batch_id DESC LIMIT 1}), 'paused', 'the policy has paused its probe');
+# … whose time zone is gone, and which gets other filters.
+$node->safe_psql('postgres', q{UPDATE acteon_replay_policy SET time_zone = 'gone'});
+call(q{
+	SELECT public.acteon_replay_policy_run('p');
+	SELECT public.acteon_replay_policy_set('p', '{"tenant": "acme", "max_depth": 2}', time_zone => 'UTC');
+});
 call(q{SELECT public.acteon_replay_policy_drop('p')});
 
 is($node->safe_psql('postgres', q{SELECT what || ' as ' || who FROM evil.ran ORDER BY 1 LIMIT 20}), '', 'nothing that is planted has run');
