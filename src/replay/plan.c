@@ -316,9 +316,11 @@ open_plan(Oid schema, const char *text)
 static JsonbValue *
 get_member(const JsonbContainer *object, const char *name)
 {
-	JsonbValue *value = getKeyJsonValueFromContainer(unconstify(JsonbContainer *, object), name,
-													 strlen(name), NULL);
+	JsonbValue *value = NULL;
 
+	if (JsonContainerIsObject(object))
+		value = getKeyJsonValueFromContainer(unconstify(JsonbContainer *, object), name,
+											 strlen(name), NULL);
 	if (value == NULL)
 		report_no_plan(); /* of another version of the extension */
 	return value;
@@ -343,7 +345,7 @@ get_object(const JsonbContainer *object, const char *name)
 {
 	JsonbValue *value = get_member(object, name);
 
-	if (value->type != jbvBinary)
+	if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
 		report_no_plan();
 	return JsonbValueToJsonb(value);
 }
