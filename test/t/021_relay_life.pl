@@ -70,7 +70,7 @@ $node->safe_psql('postgres', q{
 ($status, $log) = run_relay($node, $gateway, '--drain');
 is($status, 0, 'what is scheduled for later is not waited for') or diag($log);
 is(states('later-'), 'waiting 0 1', '… and stays');
-$node->safe_psql('postgres', q{UPDATE acteon_dispatch_segment SET due_at = now()});
+$node->safe_psql('postgres', q{SELECT state FROM acteon_replay_set_start((SELECT max(id) FROM acteon_replay_batch), NULL)});
 ($status, $log) = run_relay($node, $gateway, '--drain', '--max-rate', 1000, '--concurrency', 1, '--batch-size', 1);
 is($status, 0, 'one at a time') or diag($log);
 is(states('later-'), 'delivered 1 1', '… it is delivered when its time comes');
