@@ -419,6 +419,7 @@ def walk_replays():
     described("replay_audit", "a path to something else", 400, query="provider=email&dry_run=true&patch_path=$.template.size()&patch_value=1", key=operator)
     for query in ("", "lost=true", "outcome=failed&provider=email&max_causes=1", "action_ids=walk-1&exclude_ids=x"):
         described("list_causes", "causes " + query, 200, query=query, key=operator)
+    described("list_causes", "no grants", 403, query="lost=true", key=options["stranger"])
     described("list_causes", "a mistyped filter", 400, query="tennant=acme", key=operator)
     described("replay_audit", "dry_run of nothing", 200, query="provider=nobody&dry_run=true", key=operator)
     page = described("replay_audit", "a page", 200, query="provider=email&outcome=failed&limit=3", key=operator)

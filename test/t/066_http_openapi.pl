@@ -21,7 +21,7 @@ my $seen = "$PostgreSQL::Test::Utils::tmp_check/openapi.seen";
 
 new_http_role($node);
 $node->safe_psql('postgres', q{
-	CREATE ROLE operator; CREATE ROLE viewer; CREATE ROLE narrow;
+	CREATE ROLE operator; CREATE ROLE viewer; CREATE ROLE narrow; CREATE ROLE stranger;
 	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions) VALUES
 		('operator', 'admin', '{*}', '{*}', '{*}', '{*}'),
 		('viewer', 'viewer', '{acme}', '{*}', '{*}', '{*}'),
@@ -35,7 +35,7 @@ $node->safe_psql('postgres', q{
 		make_record('walk-refused', provider => 'odd', action_type => 'refused'),
 		make_record('walk-fine', provider => 'odd');
 });
-my %keys = map { $_ => api_key($node, $_, $_) } qw(operator viewer narrow);
+my %keys = map { $_ => api_key($node, $_, $_) } qw(operator viewer narrow stranger);
 my $gateway = start_gateway();
 $gateway->rules(
 	{ match => { action_type => 'failing' }, answer => { status => 200, effect => JSON::PP::true(),
