@@ -82,7 +82,7 @@ my %questions = (
 	items => q{SELECT string_agg(DISTINCT tenant, ' ') || ' ' || count(*) FROM acteon_replay_items(%d)},
 	deliveries => 'SELECT count(*) FROM acteon_dispatch_delivery',
 	letters => q{SELECT string_agg(original_action_id || ': ' || error, ', ' ORDER BY outbox_id) FROM acteon_dead_letters},
-	log => q{SELECT string_agg(event || coalesce(' ' || batch_id, ''), ', ' ORDER BY id) FROM acteon_replay_log});
+	log => q{SELECT string_agg(event || coalesce(' ' || batch_id, ''), ', ' ORDER BY id) FROM acteon_replay_log WHERE event NOT IN ('start', 'grant')});
 
 my $all = <<'END';
 1 of boss paused: 12 = 3 waiting, 3 in flight, 4 delivered {"Failed": 1, "Executed": 2, "Suppressed": 1}, 2 dead, 0 cancelled
@@ -179,7 +179,7 @@ foreach my $role ('op_acme', 'boss', 'gateway')
 is(as('postgres', $_), '55000: ' . (split / /)[0] . ' is refused: table "acteon_replay_log" is append-only', "a superuser: $_")
 	foreach 'DELETE FROM acteon_replay_log', "UPDATE acteon_replay_log SET reason = ''", 'TRUNCATE acteon_replay_log';
 is(as('postgres', 'SET session_replication_role = replica; DELETE FROM acteon_replay_log'), '55000: DELETE is refused: table "acteon_replay_log" is append-only', '… also as a replica');
-is(as('postgres', q{SELECT string_agg(concat_ws(' ', event, batch_id, role_name, session_role, reason), ', ' ORDER BY id) FROM acteon_replay_log}),
+is(as('postgres', q{SELECT string_agg(concat_ws(' ', event, batch_id, role_name, session_role, reason), ', ' ORDER BY id) FROM acteon_replay_log WHERE event NOT IN ('start', 'grant')}),
 	'set_rate 2 op_acme op_acme slowly, pause 3 op_acme op_acme lunch, pause 1 boss boss globex is bankrupt, cancel 4 op_globex op_globex the wrong hour, redrive gateway gateway',
 	'it says who did what and why');
 

@@ -56,7 +56,7 @@ $node->safe_psql('postgres', 'UPDATE acteon_replay_limit SET retry_at = now()');
 $relay = start_relay($node, $gateway);
 wait_for_sql($node, q{SELECT breaker FROM acteon_replay_limits}, 'closed', 'a trial that takes effect closes it');
 wait_for_sql($node, ended('bad'), $actions, 'what was held is delivered', 120);
-is($node->safe_psql('postgres', q{SELECT string_agg(event, ' ' ORDER BY id) FROM acteon_replay_log}), 'breaker breaker_close', 'the log has both');
+is($node->safe_psql('postgres', q{SELECT string_agg(event, ' ' ORDER BY id) FROM acteon_replay_log WHERE event NOT IN ('start', 'grant')}), 'breaker breaker_close', 'the log has both');
 outbox_is_sound($node);
 is($relay->stop, 0, 'the relay ends');
 
