@@ -282,7 +282,7 @@ wait_for('SELECT max(replayed) > 500 FROM acteon_replay_batch', 'it has begun');
 $node->safe_psql('postgres', q{DELETE FROM acteon_grants WHERE grantee = 'op'::regrole});
 end_call($call);
 like($call->{err}, qr/ERROR:  42501: insufficient permissions: replay requires admin or operator role/, 'without a grant it ends');
-is(fails_with($node, 'SET ROLE op; CALL acteon_replay_continue(1)'), '42501: insufficient permissions: batch 1 can be steered by the role that started it, and by admins',
+is(fails_with($node, 'SET ROLE op; CALL acteon_replay_continue(1)'), '42501: insufficient permissions: batch 1 can be steered by the role that started it, by its members, and by admins',
 	'… and cannot be gone on with');
 $node->safe_psql('postgres', q{INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('op', 'operator', '{acme}', '{prod}', '{*}')});
 end_call(begin_call('CALL acteon_replay_continue(1)'));
