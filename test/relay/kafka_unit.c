@@ -28,6 +28,18 @@
 /* How long a test waits for all answers. */
 #define PATIENCE (30 * SECOND)
 
+/*
+ * What librdkafka loses while it reconnects, if its producer is destroyed at that moment, is
+ * not ours.
+ */
+extern const char *__lsan_default_suppressions(void);
+
+const char *
+__lsan_default_suppressions(void)
+{
+	return "leak:librdkafka.so";
+}
+
 /* A cluster, a sink to it, and what has been answered. */
 typedef struct Stage
 {
