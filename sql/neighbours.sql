@@ -263,6 +263,28 @@ SELECT attempt($$SELECT acteon_outbox_claim('x')$$);
 ALTER TABLE acteon_dispatch_delivery DISABLE RULE kept;
 SELECT deliver() > 0 AS delivered;
 DROP RULE kept ON acteon_dispatch_delivery;
+SELECT attempt($$SELECT 'set', acteon_replay_policy_set('ruled', '{"provider": "email"}')$$);
+CREATE FUNCTION pg_temp.ruled(command text, rel text, call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	answer text;
+BEGIN
+	EXECUTE format('CREATE RULE kept AS ON %s TO %I DO INSTEAD NOTHING', command, rel);
+	answer := split_part(attempt(call), ' | ', 1);
+	EXECUTE format('DROP RULE kept ON %I', rel);
+	RETURN answer;
+END
+$$;
+SELECT rel, pg_temp.ruled(command, rel, call) FROM (VALUES
+	('INSERT', 'acteon_replay_policy', $$SELECT acteon_replay_policy_set('ruled', '{"provider": "sms"}')$$),
+	('UPDATE', 'acteon_replay_policy', 'SELECT acteon_replay_policy_run()'),
+	('DELETE', 'acteon_replay_policy_provider', $$SELECT acteon_replay_policy_drop('ruled')$$),
+	('INSERT', 'acteon_replay_notify', $$SELECT acteon_replay_notify_set('ruled', 'chat', 'message', 'prod', 'acme')$$),
+	('INSERT', 'acteon_replay_trail', 'SELECT acteon_replay_trail_link()'),
+	('INSERT', 'acteon_replay_trail_head', 'SELECT acteon_replay_trail_link()'),
+	('INSERT', 'acteon_replay_removal', $$SELECT acteon_outbox_purge('0')$$),
+	('INSERT', 'acteon_dispatch_relay', $$SELECT acteon_outbox_claim('x')$$),
+	('UPDATE', 'acteon_replay_limit', $$SELECT acteon_replay_limit_set(provider => 'email', rate => 1)$$)) AS c (command, rel, call);
+SELECT acteon_replay_policy_drop('ruled');
 CREATE RULE kept AS ON INSERT TO acteon_api_answers DO ALSO NOTHING;
 SELECT attempt($$SELECT acteon_api_begin(1, 'k', sha256('a'))$$);
 DROP RULE kept ON acteon_api_answers;

@@ -83,10 +83,12 @@ lock_for_writing(Oid relid)
 void
 LockForWriting(Oid schema, int tables)
 {
-	static const char *const names[] = {INSTALLATION_TABLE, OUTBOX_TABLE,      SEGMENT_TABLE,
-										BATCH_TABLE,        DELIVERY_TABLE,    TALLY_TABLE,
-										ACTION_TABLE,       API_ANSWERS_TABLE, LIMIT_TABLE,
-										REFUSED_TABLE};
+	static const char *const names[] = {
+		INSTALLATION_TABLE,    OUTBOX_TABLE,     SEGMENT_TABLE, BATCH_TABLE,
+		DELIVERY_TABLE,        TALLY_TABLE,      ACTION_TABLE,  API_ANSWERS_TABLE,
+		LIMIT_TABLE,           REFUSED_TABLE,    LOG_TABLE,     REMOVAL_TABLE,
+		TRAIL_TABLE,           TRAIL_HEAD_TABLE, NOTIFY_TABLE,  POLICY_TABLE,
+		POLICY_PROVIDER_TABLE, RELAY_TABLE};
 
 	for (int i = 0; i < lengthof(names); i++)
 	{

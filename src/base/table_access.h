@@ -37,7 +37,15 @@ enum
 	WRITES_ANSWERS = 1 << 7,
 	WRITES_LIMITS = 1 << 8,
 	WRITES_REFUSED = 1 << 9,
-	WRITES_ALL_PARTS = 1 << 10 /* of what is kept in parts */
+	WRITES_LOG = 1 << 10,
+	WRITES_REMOVALS = 1 << 11,
+	WRITES_LINKS = 1 << 12,
+	WRITES_HEAD = 1 << 13,
+	WRITES_NOTIFICATIONS = 1 << 14,
+	WRITES_POLICIES = 1 << 15,
+	WRITES_PROVIDERS = 1 << 16,
+	WRITES_RELAYS = 1 << 17,
+	WRITES_ALL_PARTS = 1 << 18 /* of what is kept in parts */
 };
 
 /* What replays write. */
@@ -46,6 +54,10 @@ enum
 /* What claims, answers and steering write. */
 #define WRITES_OF_QUEUE \
 	(WRITES_SEGMENTS | WRITES_BATCHES | WRITES_DELIVERIES | WRITES_TALLY | WRITES_LIMITS)
+/* What is written where the trail goes on, by a purge as well. */
+#define WRITES_OF_TRAIL (WRITES_LOG | WRITES_REMOVALS | WRITES_LINKS | WRITES_HEAD)
+/* What policies write themselves, without what their replays do. */
+#define WRITES_OF_POLICIES (WRITES_POLICIES | WRITES_PROVIDERS | WRITES_BATCHES | WRITES_LIMITS)
 
 /* Where the columns stand that an update has added; see TableColumns. */
 typedef struct OwnColumns

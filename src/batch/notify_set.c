@@ -316,9 +316,9 @@ begin_call(NotifyCall *call, FunctionCallInfo fcinfo, const char *function, int 
 	call->caller = GetUserId();
 	call->grants = LoadGrants(call->caller, call->schema);
 	SwitchIdentity(&call->saved, TableOwner(OwnTable(call->schema, NOTIFY_TABLE)));
-	LockForWriting(call->schema, WRITES_BATCHES);
 	/* Calls take turns; who tells only reads. */
 	LockRelationOid(OwnTable(call->schema, NOTIFY_TABLE), ShareRowExclusiveLock);
+	LockForWriting(call->schema, WRITES_BATCHES | WRITES_NOTIFICATIONS);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 }

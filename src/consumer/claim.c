@@ -1279,7 +1279,7 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	BeginConsumerCall(&call, fcinfo, "acteon_outbox_claim()", true);
 	tells = AnyNotification(call.schema);
-	LockForWriting(call.schema, WRITES_OF_QUEUE | (tells ? WRITES_OF_TELLING : 0));
+	LockForWriting(call.schema, WRITES_OF_QUEUE | WRITES_RELAYS | (tells ? WRITES_OF_TELLING : 0));
 	NoticeServer(call.schema, call.caller.user);
 	claim.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	claim.now = call.now;

@@ -397,7 +397,8 @@ acteon_outbox_purge(PG_FUNCTION_ARGS)
 		PG_RETURN_INT64(0);
 	}
 	LockForWriting(call.schema, WRITES_OF_QUEUE | WRITES_OUTBOX | WRITES_INSTALLATION |
-									WRITES_REFUSED | WRITES_ALL_PARTS);
+									WRITES_REFUSED | WRITES_OF_TRAIL | WRITES_RELAYS |
+									WRITES_ALL_PARTS);
 	warn_of_known_ids(PG_GETARG_DATUM(0));
 	sweep_all(&call);
 	purged = purge_all(purge, call.now, &busy);

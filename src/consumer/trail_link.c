@@ -17,7 +17,6 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "storage/procarray.h"
 #include "utils/builtins.h"
@@ -537,24 +536,11 @@ link_all(Linking *linking)
 }
 
 /*
- * Lock the tables that are written, by this call or by the purge that it precedes: before
- * their indexes are read, so that a REINDEX does not wait for this transaction and this one
- * for it; and before the snapshot is taken, as pg_repack puts rows in their place that an
- * older snapshot does not show, or shows as they were a moment ago.
- */
-static void
-lock_tables(Oid schema)
-{
-	static const char *const tables[] = {LOG_TABLE, REMOVAL_TABLE, TRAIL_TABLE, TRAIL_HEAD_TABLE};
-
-	for (int i = 0; i < lengthof(tables); i++)
-		LockRelationOid(OwnTable(schema, tables[i]), RowExclusiveLock);
-}
-
-/*
  * Link what is not linked yet, up to about so many rows, as the owner of the tables, whom
  * the caller must have become.  Returns how many links were written; -1 if another session
- * is linking.  Needs an SPI connection.
+ * is linking.  Needs an SPI connection, and the locks of WRITES_OF_TRAIL: pg_repack puts
+ * rows into the place of others which a snapshot from before it does not show, or shows as
+ * they were a moment ago.
  */
 int64
 LinkTrail(Oid schema, int64 most)
@@ -576,7 +562,6 @@ LinkTrail(Oid schema, int64 most)
 		MemoryContextDelete(context);
 		return -1;
 	}
-	lock_tables(schema);
 	linking->schema = schema;
 	linking->schema_name = quote_identifier(get_namespace_name(schema));
 	linking->most = most;
@@ -634,6 +619,7 @@ acteon_replay_trail_link(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_rows must be at least 1"),
 				 errhint("Leave it out to link everything.")));
+	LockForWriting(call.schema, WRITES_OF_TRAIL);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	MemoryContextSwitchTo(context);

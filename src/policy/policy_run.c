@@ -418,6 +418,7 @@ acteon_replay_policy_run(PG_FUNCTION_ARGS)
 	taken.policy.quoted_schema = quote_identifier(get_namespace_name(taken.policy.schema));
 	SwitchIdentity(&saved, TableOwner(OwnTable(taken.policy.schema, POLICY_TABLE)));
 	RequireOneOwner(taken.policy.schema);
+	LockForWriting(taken.policy.schema, WRITES_OF_POLICIES);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	names = list_policies(&taken.policy, caller, PG_ARGISNULL(0) ? (Datum) 0 : PG_GETARG_DATUM(0),

@@ -159,6 +159,7 @@ act_as_owner(PolicyCall *call)
 {
 	SwitchIdentity(&call->saved, TableOwner(OwnTable(call->schema, POLICY_TABLE)));
 	RequireOneOwner(call->schema);
+	LockForWriting(call->schema, WRITES_OF_POLICIES);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 }

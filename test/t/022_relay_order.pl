@@ -41,13 +41,14 @@ sub in_order
 	return is("@wrong", '', $description) || diag("$wrong[0]\nexpected: $expected->{$wrong[0]}\ngot:      @{ $effects->{$wrong[0]} // [] }");
 }
 
-# Two relays and several batches; a third of the answers takes its time, some
+# Two relays and several batches; a third of the answers comes sooner than the others, some
 # fail in all the ways that there are.
 my @answers = (
 	{ match => { action_type => 'change' }, probability => 0.3, answer => { delay_ms => 15 } },
 	{ probability => 0.03, answer => { status => 500 } },
 	{ probability => 0.02, answer => { reset => 'body', effect => \1 } },
-	{ probability => 0.01, answer => { half => 'body', delay_ms => 20, effect => \1 } });
+	{ probability => 0.01, answer => { half => 'body', delay_ms => 20, effect => \1 } },
+	{ answer => { delay_ms => 50 } });
 $gateway->rules(@answers);
 push @relays, start_relay($node, $gateway, '--batch-size', 20) foreach 1 .. 2;
 # 6 lanes of 40 actions: the same fingerprints in two tenants.
@@ -79,7 +80,7 @@ is(scalar keys %{ $gateway->lanes }, 6, 'there were six lanes');
 $gateway->has_no_violations('two of one lane were never in flight together');
 my $stats = $gateway->stats;
 took_effect($node, $gateway, 1040, 'each took effect once, but for what nobody could know');
-cmp_ok($stats->{most_open}, '>', 2, 'lanes do not wait for each other');
+cmp_ok($stats->{most_open}, '>', 4, 'lanes do not wait for each other');
 note("requests $stats->{requests}, duplicates $stats->{duplicates}, at most $stats->{most_open} at once");
 outbox_is_sound($node);
 
