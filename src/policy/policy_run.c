@@ -151,6 +151,7 @@ read_query(Policy *policy, Jsonb *json)
 	ReadReplayQuery(&query, json, false);
 	policy->provider = query.filters[FILTER_PROVIDER];
 	policy->override = query.provider_override;
+	policy->has_breaker = OPTION_GIVEN(&query, OPTION_BREAKER_WINDOW);
 	policy->from = (OptionalTime){true, policy->now - policy->max_age};
 	if (query.from.given && query.from.time > policy->from.time)
 		policy->from = query.from;
