@@ -16,6 +16,9 @@
 /* Bytes of a name, as the table has it. */
 #define MAX_POLICY_NAME 200
 
+/* A run may come so much later: what would be quiet by then counts as quiet. */
+#define RUN_SECONDS 15
+
 /* Something that a policy did. */
 typedef struct PolicyNote
 {

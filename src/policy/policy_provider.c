@@ -84,10 +84,9 @@ allowance(const Policy *policy)
 
 	if (policy->is_quiet)
 		return 0;
-	/* A step is as long as the margin that is_quiet has. */
 	while (seconds < BATCH_SECONDS &&
-		   !IsQuiet(&policy->quiet, policy->now + (seconds + 30) * USECS_PER_SEC))
-		seconds += 15;
+		   !IsQuiet(&policy->quiet, policy->now + (seconds + 2 * RUN_SECONDS) * USECS_PER_SEC))
+		seconds += RUN_SECONDS;
 	seconds = Max(seconds, 1);
 	if (policy->rate != NULL)
 		most = Min(most, Max(1, RateValue(policy->rate) * seconds));
