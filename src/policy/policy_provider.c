@@ -29,13 +29,12 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "access/grants.h"
 #include "batch/limit_set.h"
+#include "batch/provider_breaker.h"
 #include "policy/policy_batch.h"
 #include "query/query.h"
 
@@ -64,13 +63,6 @@
 
 /* A look at everything that is lost may take one part in so many of the time. */
 #define LOOK_PARTS 20
-
-/* $1 is the provider, $2 a time; what another transaction has locked changes anyway. */
-#define HASTEN_TRIAL \
-	"UPDATE %1$s.acteon_replay_limit SET retry_at = $2 WHERE key = (" \
-	"	SELECT l.key FROM %1$s.acteon_replay_limit AS l WHERE l.kind = 'provider' AND l.name = $1" \
-	"		AND l.opened_at IS NOT NULL AND l.trial_id IS NULL AND l.retry_at > $2" \
-	"	FOR UPDATE SKIP LOCKED)"
 
 /*
  * How many actions the policy may replay at the moment: for so long as a batch lasts, and
@@ -255,17 +247,11 @@ judge_batch(Policy *policy, Provider *provider)
 static void
 hasten_trial(const Policy *policy, const Provider *provider)
 {
-	Oid types[] = {TEXTOID, TIMESTAMPTZOID};
-	Datum values[] = {CStringGetTextDatum(policy->override != NULL ? policy->override
-																   : provider->name),
-					  TimestampTzGetDatum(policy->now + policy->probe_every)};
+	const text *name =
+		cstring_to_text(policy->override != NULL ? policy->override : provider->name);
 
-	if (!MayLimit(LoadGrants(policy->role, policy->schema), LIMIT_PROVIDER,
-				  DatumGetTextPP(values[0])))
-		return;
-	if (SPI_execute_with_args(psprintf(HASTEN_TRIAL, policy->quoted_schema), 2, types, values, NULL,
-							  false, 0) != SPI_OK_UPDATE)
-		elog(ERROR, "could not change a limit: %s", SPI_result_code_string(SPI_result));
+	if (MayLimit(LoadGrants(policy->role, policy->schema), LIMIT_PROVIDER, name))
+		HastenTrial(policy->schema, name, policy->now + policy->probe_every);
 }
 
 /*
