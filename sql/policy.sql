@@ -78,6 +78,7 @@ $$;
 \set works '''{"Executed": {"status": "success"}}'''
 \set down '''{"Failed": {"code": "CONNECTION", "message": "connection error: connection refused", "retryable": true, "attempts": 3}}'''
 \set poison '''{"Failed": {"code": "EXECUTION_FAILED", "message": "execution failed: 550 no such user", "retryable": false, "attempts": 1}}'''
+\set unknown '''{"Failed": {"code": "PROVIDER_NOT_FOUND", "message": "provider not found: email", "retryable": false, "attempts": 0}}'''
 -- As if time had gone by, and a run then.
 CREATE FUNCTION pg_temp.run() RETURNS SETOF text LANGUAGE sql AS $$
 	UPDATE acteon_replay_policy_provider SET try_at = now() WHERE try_at > now();
@@ -230,6 +231,15 @@ SELECT pg_temp.lose('p-', 1, 2);
 SELECT pg_temp.go(:poison, rounds => 16);
 SELECT * FROM pg_temp.sends;
 SELECT * FROM pg_temp.policies;
+
+-- … but a provider that the gateway does not know rejects nothing: such an outage costs no action
+CALL clean();
+SELECT pg_temp.lose('z-', 1, 2);
+SELECT pg_temp.go(:unknown, rounds => 16);
+SELECT * FROM pg_temp.policies;
+SELECT pg_temp.go(:works, rounds => 4);
+SELECT * FROM pg_temp.policies;
+SELECT count(*) FROM acteon_audit WHERE outcome = 'executed';
 
 -- providers apart: one works, the other one does not
 CALL clean();
