@@ -2409,7 +2409,7 @@ COMMENT ON COLUMN acteon_replay_policy_provider.failures IS 'Batches in a row th
 COMMENT ON COLUMN acteon_replay_policy_provider.cursor IS 'Where the next batch continues; NULL: at the beginning.';
 COMMENT ON COLUMN acteon_replay_policy_provider.at_end IS 'Whether there is no next batch.';
 COMMENT ON COLUMN acteon_replay_policy_provider.probed IS 'Ids of failed probes, which are tried again.';
-COMMENT ON COLUMN acteon_replay_policy_provider.floor_at IS 'When a person has cancelled a batch of it: only later records are replayed.';
+COMMENT ON COLUMN acteon_replay_policy_provider.floor_at IS 'When a person has cancelled a batch of it, or a part of one: only later records are replayed.';
 COMMENT ON COLUMN acteon_replay_policy_provider.sweep_from IS 'Replays since the recovery have records from this time.';
 COMMENT ON COLUMN acteon_replay_policy_provider.sweep_to IS 'They have records up to this time, which is that of the recovery.';
 
@@ -2502,40 +2502,31 @@ name: which policy. NULL: all
 Errors: P0002 no such policy.';
 
 CREATE VIEW acteon_replay_policies WITH (security_barrier) AS
-	SELECT p.name, r.provider,
+	SELECT p.name, r.provider, s.state,
 		CASE
-			WHEN p.disabled IS NOT NULL THEN 'disabled'::text
-			WHEN p.error IS NOT NULL THEN 'error'::text
-			WHEN q.quiet_until IS NOT NULL THEN 'quiet'::text
-			WHEN p.day OPERATOR(pg_catalog.=) q.today AND p.day_actions OPERATOR(pg_catalog.>=) p.max_a_day THEN 'day limit'::text
-			WHEN b.state OPERATOR(pg_catalog.=) 'paused'::text AND b.stopped_by IS NOT NULL AND NOT r.is_ours THEN 'held'::text
-			WHEN b.paused OPERATOR(pg_catalog.>) 0 THEN 'held'::text
-			ELSE coalesce(r.state, 'idle'::text)
-		END AS state,
-		CASE
-			WHEN p.disabled IS NOT NULL THEN p.disabled
-			WHEN p.error IS NOT NULL THEN p.error
-			WHEN q.quiet_until IS NOT NULL THEN 'the end of the quiet hours'::text
-			WHEN p.day OPERATOR(pg_catalog.=) q.today AND p.day_actions OPERATOR(pg_catalog.>=) p.max_a_day THEN 'the next day'::text
-			WHEN b.state OPERATOR(pg_catalog.=) 'paused'::text AND b.stopped_by IS NOT NULL AND NOT r.is_ours
+			WHEN s.state OPERATOR(pg_catalog.=) 'disabled'::text THEN p.disabled
+			WHEN s.state OPERATOR(pg_catalog.=) 'error'::text THEN p.error
+			WHEN s.state OPERATOR(pg_catalog.=) 'quiet'::text THEN 'the end of the quiet hours'::text
+			WHEN s.state OPERATOR(pg_catalog.=) 'day limit'::text THEN 'the next day'::text
+			WHEN s.state OPERATOR(pg_catalog.=) 'held'::text AND b.state OPERATOR(pg_catalog.=) 'paused'::text AND b.stopped_by IS NOT NULL AND NOT r.is_ours
 				THEN pg_catalog.format('batch %s, which %s has paused'::text, b.id::text, b.stopped_by::text)
-			WHEN b.paused OPERATOR(pg_catalog.>) 0 THEN pg_catalog.format('batch %s, of which a part is paused'::text, b.id::text)
+			WHEN s.state OPERATOR(pg_catalog.=) 'held'::text THEN pg_catalog.format('batch %s, of which a part is paused'::text, b.id::text)
 			WHEN r.batch_id IS NOT NULL AND r.is_probe THEN pg_catalog.format('the result of a probe, batch %s'::text, r.batch_id::text)
 			WHEN r.batch_id IS NOT NULL THEN pg_catalog.format('the end of batch %s'::text, r.batch_id::text)
-			WHEN r.state OPERATOR(pg_catalog.=) 'probing'::text AND r.failing_since IS NOT NULL THEN 'the next probe, as the provider fails'::text
-			WHEN r.state OPERATOR(pg_catalog.=) 'probing'::text THEN 'the next probe'::text
-			WHEN r.state OPERATOR(pg_catalog.=) 'replaying'::text THEN 'the next run'::text
+			WHEN s.state OPERATOR(pg_catalog.=) 'probing'::text AND r.failing_since IS NOT NULL THEN 'the next probe, as the provider fails'::text
+			WHEN s.state OPERATOR(pg_catalog.=) 'probing'::text THEN 'the next probe'::text
+			WHEN s.state OPERATOR(pg_catalog.=) 'replaying'::text THEN 'the next run'::text
 			ELSE 'something to be lost'::text
 		END AS waits_for,
 		CASE
-			WHEN p.disabled IS NOT NULL THEN NULL
-			WHEN p.error IS NOT NULL THEN p.retry_at
-			WHEN q.quiet_until IS NOT NULL THEN q.quiet_until
-			WHEN p.day OPERATOR(pg_catalog.=) q.today AND p.day_actions OPERATOR(pg_catalog.>=) p.max_a_day
+			WHEN s.state OPERATOR(pg_catalog.=) 'disabled'::text THEN NULL
+			WHEN s.state OPERATOR(pg_catalog.=) 'error'::text THEN p.retry_at
+			WHEN s.state OPERATOR(pg_catalog.=) 'quiet'::text THEN q.quiet_until
+			WHEN s.state OPERATOR(pg_catalog.=) 'day limit'::text
 				THEN pg_catalog.timezone(z.time_zone, (q.today OPERATOR(pg_catalog.+) 1)::timestamp)
 			WHEN r.batch_id IS NOT NULL THEN NULL
-			WHEN r.state OPERATOR(pg_catalog.=) 'probing'::text THEN r.try_at
-			WHEN r.state OPERATOR(pg_catalog.=) 'replaying'::text THEN NULL
+			WHEN s.state OPERATOR(pg_catalog.=) 'probing'::text THEN r.try_at
+			WHEN s.state OPERATOR(pg_catalog.=) 'replaying'::text THEN NULL
 			ELSE p.look_at
 		END AS next_try,
 		p.last_run_at, r.batch_id, r.failing_since, p.role_name AS set_by, p.set_at,
@@ -2548,6 +2539,15 @@ CREATE VIEW acteon_replay_policies WITH (security_barrier) AS
 			pg_catalog.timezone(z.time_zone, pg_catalog.now())::date AS today) AS q
 		LEFT JOIN acteon_replay_policy_provider AS r ON r.policy OPERATOR(pg_catalog.=) p.name
 		LEFT JOIN LATERAL acteon_replay_read_batches(r.batch_id) AS b ON r.batch_id IS NOT NULL
+		CROSS JOIN LATERAL (SELECT CASE
+				WHEN p.disabled IS NOT NULL THEN 'disabled'::text
+				WHEN p.error IS NOT NULL THEN 'error'::text
+				WHEN q.quiet_until IS NOT NULL THEN 'quiet'::text
+				WHEN p.day OPERATOR(pg_catalog.=) q.today AND p.day_actions OPERATOR(pg_catalog.>=) p.max_a_day THEN 'day limit'::text
+				WHEN b.state OPERATOR(pg_catalog.=) 'paused'::text AND b.stopped_by IS NOT NULL AND NOT r.is_ours THEN 'held'::text
+				WHEN b.paused OPERATOR(pg_catalog.>) 0 THEN 'held'::text
+				ELSE coalesce(r.state, 'idle'::text)
+			END AS state) AS s
 	WHERE pg_catalog.pg_has_role(p.role_oid::oid, 'USAGE'::text);
 GRANT SELECT ON acteon_replay_policies TO PUBLIC;
 

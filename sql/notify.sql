@@ -258,7 +258,6 @@ SELECT count(*) FROM pg_temp.tellings;
 SELECT acteon_outbox_purge('0') > 0 AS purged;
 SELECT count(*) FROM pg_temp.tellings;
 SELECT * FROM pg_temp.take();
-CALL clean();
 
 -- what has expired is counted; a long reason is cut, between characters
 CALL clean();
@@ -271,8 +270,8 @@ SELECT * FROM pg_temp.take();
 SELECT * FROM pg_temp.take();
 SELECT payload -> 'expired' AS expired, length(payload ->> 'reason') AS reason FROM acteon_dispatch_outbox WHERE provider = 'slack';
 
-CALL clean();
 -- what is redriven makes its batch end once more, which is told; what tells is not told about then either
+CALL clean();
 SELECT acteon_replay_notify_set('ops', 'slack', 'message', 'ops', 'platform');
 SELECT pg_temp.make('d', 2);
 SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
@@ -287,9 +286,9 @@ SELECT count(*) FROM acteon_outbox_claim('c');
 SELECT pg_temp.answer(1);
 SELECT * FROM pg_temp.take();
 SELECT query ->> 'notify' AS notify, query -> 'batch_id' AS about, generation, as_replay FROM pg_temp.tellings;
-CALL clean();
 
 -- what refuses an action that tells, such as a trigger, stops neither a consumer nor the others; consumers need not try again at once
+CALL clean();
 SELECT acteon_replay_notify_set('chat', 'slack', 'message', 'ops', 'platform'), acteon_replay_notify_set('web', 'webhook', 'post', 'ops', 'platform');
 CREATE FUNCTION pg_temp.no_messages() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.provider = 'slack' THEN RAISE EXCEPTION 'no messages'; END IF; RETURN NULL; END $$;
 CREATE TRIGGER no_messages AFTER INSERT ON acteon_dispatch_outbox FOR EACH ROW EXECUTE FUNCTION pg_temp.no_messages();

@@ -69,15 +69,16 @@ BEGIN
 	SELECT acteon_outbox_ack(coalesce(array_agg(outbox_id), '{}'), coalesce(array_agg(lease_token), '{}'), coalesce(array_agg(outcome), '{}')) INTO n
 	FROM acteon_outbox_claim('test', most, '1 h') WHERE action ->> 'provider' = answer.provider;
 	INSERT INTO acteon_audit (id, action_id, namespace, tenant, provider, action_type, verdict, outcome, action_payload, verdict_details, outcome_details, metadata, dispatched_at, completed_at, duration_ms)
-	SELECT 'rec-' || o.action_id, o.action_id::text, o.namespace, o.tenant, o.provider, o.action_type, 'allow', CASE WHEN d.outcome::jsonb ? 'Failed' THEN 'failed' ELSE 'executed' END,
-		o.payload, '{}', coalesce(d.outcome::jsonb -> 'Failed', d.outcome::jsonb), o.labels, clock_timestamp(), clock_timestamp(), 0
+	SELECT 'rec-' || o.action_id, o.action_id::text, o.namespace, o.tenant, o.provider, o.action_type, 'allow', CASE WHEN d.outcome::jsonb ? 'Failed' THEN 'failed' WHEN d.outcome::jsonb ? 'Scheduled' THEN 'scheduled' ELSE 'executed' END,
+		o.payload, '{}', coalesce(d.outcome::jsonb -> 'Failed', d.outcome::jsonb -> 'Scheduled', '{"status": "Success"}'), o.labels, clock_timestamp(), clock_timestamp(), 0
 	FROM acteon_dispatch_outbox AS o JOIN acteon_dispatch_delivery AS d ON d.outbox_id = o.id WHERE d.state = 'delivered' ON CONFLICT DO NOTHING;
 	RETURN coalesce(n, 0) || ' answered';
 END
 $$;
 \set works '''{"Executed": {"status": "success"}}'''
 \set down '''{"Failed": {"code": "CONNECTION", "message": "connection error: connection refused", "retryable": true, "attempts": 3}}'''
-\set poison '''{"Failed": {"code": "EXECUTION", "message": "550 no such user", "retryable": false, "attempts": 1}}'''
+\set poison '''{"Failed": {"code": "EXECUTION_FAILED", "message": "execution failed: 550 no such user", "retryable": false, "attempts": 1}}'''
+\set unknown '''{"Failed": {"code": "PROVIDER_NOT_FOUND", "message": "provider not found: email", "retryable": false, "attempts": 0}}'''
 -- As if time had gone by, and a run then.
 CREATE FUNCTION pg_temp.run() RETURNS SETOF text LANGUAGE sql AS $$
 	UPDATE acteon_replay_policy_provider SET try_at = now() WHERE try_at > now();
@@ -95,6 +96,13 @@ BEGIN
 	RETURN said;
 END
 $$;
+-- The role sets its policy.
+CREATE PROCEDURE pg_temp.set_p(filters jsonb DEFAULT '{}', canary text DEFAULT 'off', rate numeric DEFAULT NULL, probe_every interval DEFAULT '5 s') LANGUAGE plpgsql AS $$
+BEGIN
+	SET LOCAL ROLE regress_acteon_policy;
+	PERFORM acteon_replay_policy_set('p', filters, rate => set_p.rate, canary => set_p.canary, time_zone => 'UTC', probe_every => set_p.probe_every);
+END
+$$;
 CREATE VIEW pg_temp.batches AS SELECT batch_id, state, replayed, refused, delivered, done, cancelled, rate, requested_by, reason FROM acteon_replay_batches ORDER BY batch_id;
 CREATE VIEW pg_temp.policies AS SELECT name, provider, state, regexp_replace(waits_for, '\d+', 'N') AS waits_for, failing_since IS NOT NULL AS fails FROM acteon_replay_policies ORDER BY name, provider;
 CREATE VIEW pg_temp.sends AS SELECT split_part(original, '-', 1) AS of, sends, count(*) AS actions FROM (
@@ -103,9 +111,7 @@ CREATE VIEW pg_temp.sends AS SELECT split_part(original, '-', 1) AS of, sends, c
 		UNION ALL SELECT r.original, o.action_id FROM replay AS r JOIN acteon_dispatch_outbox AS o ON o.original_action_id = r.action_id::text)
 	SELECT original, count(*) AS sends FROM replay GROUP BY 1) AS s GROUP BY 1, 2 ORDER BY 1, 2;
 DELETE FROM acteon_replay_policy;
-SET ROLE regress_acteon_policy;
-SELECT acteon_replay_policy_set('p', canary => 'off', time_zone => 'UTC', probe_every => '1 h');
-RESET ROLE;
+CALL pg_temp.set_p(probe_every => '1 h');
 
 -- nothing is lost: nothing is done, and nothing is left behind
 SELECT pg_temp.run();
@@ -142,7 +148,6 @@ SELECT event, role_name, details ->> 'provider' AS provider, details ->> 'what' 
 
 -- many: batches of at most a thousand and of at most a minute, one after the other
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
 SELECT pg_temp.lose('m-', 1, 2500);
 SELECT pg_temp.run();
 SELECT pg_temp.answer('email', :works);
@@ -158,10 +163,7 @@ SELECT * FROM pg_temp.policies;
 SELECT * FROM pg_temp.sends;
 -- at a rate, a batch is what that is in a minute
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
-SET ROLE regress_acteon_policy;
-SELECT acteon_replay_policy_set('p', rate => 0.5, canary => 'off', time_zone => 'UTC');
-RESET ROLE;
+CALL pg_temp.set_p(rate => 0.5);
 SELECT pg_temp.lose('r-', 1, 100);
 SELECT pg_temp.run();
 SELECT pg_temp.go(:works);
@@ -169,10 +171,7 @@ SELECT batch_id, replayed, rate FROM pg_temp.batches;
 
 -- it fails again: the batch is cancelled, and a probe comes later, and then later still
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
-SET ROLE regress_acteon_policy;
-SELECT acteon_replay_policy_set('p', canary => 'off', time_zone => 'UTC');
-RESET ROLE;
+CALL pg_temp.set_p();
 SELECT pg_temp.lose('f-', 1, 200);
 SELECT pg_temp.run();
 SELECT pg_temp.answer('email', :works);
@@ -194,7 +193,6 @@ SELECT replayable::text FROM (SELECT acteon_replay_preview('{"lost": true, "tena
 
 -- … by the circuit breaker of the provider, which others have opened: then its trials are as frequent as probes
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
 SELECT pg_temp.lose('b-', 1, 200);
 SELECT pg_temp.run();
 SELECT pg_temp.go(:works);
@@ -218,31 +216,33 @@ SELECT breaker FROM acteon_replay_limits;
 
 -- … in a batch whose actions were patched: what was cancelled for that does not count
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
-SET ROLE regress_acteon_policy;
-SELECT acteon_replay_policy_set('p', '{"breaker_window": 0}', canary => 'off', time_zone => 'UTC');
-RESET ROLE;
+CALL pg_temp.set_p('{"breaker_window": 0}');
 SELECT pg_temp.lose('n-', 1, 11);
 SELECT pg_temp.run();
 SELECT pg_temp.go(:works);
 SELECT patched FROM acteon_replay_patch(2, patch => '{"x": 1}');
 SELECT pg_temp.answer('email', :down, 6);
 SELECT pg_temp.go(:works);
-SET ROLE regress_acteon_policy;
-SELECT acteon_replay_policy_set('p', canary => 'off', time_zone => 'UTC');
-RESET ROLE;
+CALL pg_temp.set_p();
 
 -- poison: what the provider rejects for good is tried as often as it may be, and no more, and stops nothing else
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
 SELECT pg_temp.lose('p-', 1, 2);
 SELECT pg_temp.go(:poison, rounds => 16);
 SELECT * FROM pg_temp.sends;
 SELECT * FROM pg_temp.policies;
 
+-- … but a provider that the gateway does not know rejects nothing: such an outage costs no action
+CALL clean();
+SELECT pg_temp.lose('z-', 1, 2);
+SELECT pg_temp.go(:unknown, rounds => 16);
+SELECT * FROM pg_temp.policies;
+SELECT pg_temp.go(:works, rounds => 4);
+SELECT * FROM pg_temp.policies;
+SELECT count(*) FROM acteon_audit WHERE outcome = 'executed';
+
 -- providers apart: one works, the other one does not
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
 SELECT pg_temp.lose('e-', 1, 10), pg_temp.lose('s-', 1, 10, 'sms');
 SELECT pg_temp.run();
 SELECT count(*) FROM pg_temp.batches;
@@ -255,7 +255,6 @@ SELECT * FROM pg_temp.policies;
 
 -- a person pauses: the policy waits, and goes on when the batch is resumed
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
 SELECT pg_temp.lose('h-', 1, 20);
 SELECT pg_temp.run();
 SELECT pg_temp.go(:works);
@@ -284,7 +283,6 @@ SELECT batch_id, state, replayed, done, cancelled FROM pg_temp.batches;
 
 -- quiet hours: what waits is paused, nothing is begun, and it goes on afterwards
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
 SELECT pg_temp.lose('q-', 1, 10);
 SELECT pg_temp.run();
 SELECT pg_temp.go(:works);
@@ -333,7 +331,6 @@ UPDATE acteon_replay_policy SET rate = NULL, quiet_from = NULL, quiet_to = NULL;
 
 -- operators of all of a batch may pause it, and not resume it; the policy waits for whoever did it
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
 SELECT pg_temp.lose('w-', 1, 10);
 SELECT pg_temp.run();
 SELECT pg_temp.go(:works);
@@ -364,7 +361,6 @@ SELECT * FROM pg_temp.policies;
 SELECT * FROM pg_temp.sends;
 -- … is cancelled: the rest goes on; of what was lost before, nothing is replayed any more, the part least of all
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
 SELECT pg_temp.lose('k-', 1, 10);
 SELECT pg_temp.run();
 SELECT pg_temp.go(:works);
@@ -377,7 +373,6 @@ SELECT batch_id, state, replayed, done, cancelled FROM pg_temp.batches;
 SELECT * FROM pg_temp.policies;
 -- … also if the policy cancels the rest
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
 SELECT pg_temp.lose('j-', 1, 40);
 SELECT pg_temp.run();
 SELECT pg_temp.go(:works);
@@ -390,7 +385,6 @@ SELECT * FROM pg_temp.policies;
 
 -- a batch that was handed over is not steered any more, neither for quiet hours nor because the provider fails; the policy waits for its end
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
 SELECT pg_temp.lose('o-', 1, 20);
 SELECT pg_temp.run();
 SELECT pg_temp.go(:works);
@@ -423,11 +417,8 @@ SELECT count(*) FROM acteon_audit WHERE outcome = 'executed';
 
 -- with expire_after: what has expired is not lost, and a probe that expires says nothing about the provider
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
 UPDATE acteon_replay_policy SET quiet_from = NULL, quiet_to = NULL;
-SET ROLE regress_acteon_policy;
-SELECT acteon_replay_policy_set('p', '{"expire_after": "PT5M"}', canary => 'off', time_zone => 'UTC');
-RESET ROLE;
+CALL pg_temp.set_p('{"expire_after": "PT5M"}');
 SELECT pg_temp.lose('old-', 1, 20);
 SELECT pg_temp.run();
 SELECT * FROM pg_temp.batches;
@@ -445,13 +436,10 @@ SELECT pg_temp.go(:works);
 SELECT pg_temp.go(:works);
 SELECT * FROM pg_temp.sends;
 SELECT * FROM pg_temp.policies;
-SET ROLE regress_acteon_policy;
-SELECT acteon_replay_policy_set('p', canary => 'off', time_zone => 'UTC');
-RESET ROLE;
+CALL pg_temp.set_p();
 
 -- probes do not pile up: they go with their actions, and nothing else does
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
 SELECT pg_temp.lose('u-', 1, 3);
 SELECT pg_temp.run();
 SELECT pg_temp.go(:down, rounds => 4);
@@ -470,7 +458,6 @@ SELECT * FROM acteon_outbox_check();
 
 -- at most so many a day, probes included; the next day goes on
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
 UPDATE acteon_replay_policy SET max_a_day = 7, day = NULL;
 SELECT pg_temp.lose('d-', 1, 20);
 SELECT pg_temp.run();
@@ -490,10 +477,7 @@ UPDATE acteon_replay_policy SET max_a_day = NULL;
 
 -- with a canary, and other filters
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
-SET ROLE regress_acteon_policy;
-SELECT acteon_replay_policy_set('p', '{"namespace": "prod", "exclude_ids": ["c-3"], "max_depth": 1}', time_zone => 'UTC');
-RESET ROLE;
+CALL pg_temp.set_p('{"namespace": "prod", "exclude_ids": ["c-3"], "max_depth": 1}', canary => 'auto');
 SELECT pg_temp.lose('c-', 1, 8);
 SELECT pg_temp.run();
 SELECT pg_temp.go(:works);
@@ -502,17 +486,12 @@ SELECT query - 'from' - 'to' AS query FROM acteon_replay_batches WHERE batch_id 
 
 -- other filters: a sweep begins again, what they exclude is not begun, and the result of an old probe begins nothing
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
-SET ROLE regress_acteon_policy;
-SELECT acteon_replay_policy_set('p', canary => 'off', time_zone => 'UTC');
-RESET ROLE;
+CALL pg_temp.set_p();
 SELECT pg_temp.lose('mail-', 1, 1500);
 SELECT pg_temp.run();
 SELECT pg_temp.go(:works);
 SELECT state, cursor IS NOT NULL AS continues FROM acteon_replay_policy_provider;
-SET ROLE regress_acteon_policy;
-SELECT acteon_replay_policy_set('p', '{"exclude": {"action_type": "none"}}', canary => 'off', time_zone => 'UTC');
-RESET ROLE;
+CALL pg_temp.set_p('{"exclude": {"action_type": "none"}}');
 SELECT pg_temp.go(:works);
 SELECT * FROM pg_temp.policies;
 SELECT pg_temp.go(:works, rounds => 3);
@@ -538,7 +517,6 @@ SELECT * FROM pg_temp.policies;
 
 -- an effect that comes later shows that a provider works
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
 SELECT pg_temp.lose('t-', 1, 3);
 SELECT pg_temp.run();
 SELECT pg_temp.go('{"Scheduled": {"action_id": "x", "scheduled_for": "2030-01-01T00:00:00Z"}}');
@@ -547,7 +525,6 @@ SELECT * FROM pg_temp.policies;
 
 -- errors: one policy's stop no other; they are shown, and it is tried again
 CALL clean();
-DELETE FROM acteon_replay_policy_provider;
 DELETE FROM acteon_grants WHERE grantee = 'regress_acteon_policy'::regrole;
 SELECT acteon_replay_policy_set('z', time_zone => 'UTC', canary => 'off');
 SELECT pg_temp.lose('x-', 1, 2);

@@ -5,7 +5,6 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
-#include "utils/numeric.h"
 
 #include "base/jsonb_build.h"
 #include "base/rfc3339.h"
@@ -52,10 +51,19 @@ PushNull(JsonbParseState **state, const char *name)
 void
 PushNumber(JsonbParseState **state, const char *name, int64 number)
 {
+	PushNumeric(state, name, int64_to_numeric(number));
+}
+
+/*
+ * Push a member that is a numeric.
+ */
+void
+PushNumeric(JsonbParseState **state, const char *name, Numeric number)
+{
 	JsonbValue value;
 
 	value.type = jbvNumeric;
-	value.val.numeric = int64_to_numeric(number);
+	value.val.numeric = number;
 	PushKey(state, name);
 	pushJsonbValue(state, WJB_VALUE, &value);
 }

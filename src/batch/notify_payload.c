@@ -14,7 +14,6 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/snapmgr.h"
 
@@ -26,7 +25,6 @@
 #include "query/query.h"
 #include "queue/effect.h"
 #include "queue/schedule.h"
-#include "queue/segment.h"
 #include "queue/tally.h"
 
 #define OPENS "{{"
@@ -291,37 +289,6 @@ set_time(FactValue *values, Fact fact, TimestampTz time)
 }
 
 /*
- * How many actions of a batch are held in doubt.
- */
-static int64
-count_held(Oid schema, const BatchRow *batch)
-{
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay held", ALLOCSET_SMALL_SIZES);
-	MemoryContext old;
-	SegmentTable segments;
-	SegmentScan scan;
-	Segment segment;
-	int64 held = 0;
-
-	OpenSegmentsToRead(&segments, schema);
-	BeginRangeScan(&scan, &segments, batch->first_outbox_id, batch->last_outbox_id);
-	old = MemoryContextSwitchTo(context);
-	while (NextSegment(&scan, &segment))
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (segment.batch_id == batch->id && segment.held != NULL)
-			held += SegmentLength(&segment);
-		MemoryContextReset(context);
-	}
-	MemoryContextSwitchTo(old);
-	EndSegmentScan(&scan);
-	CloseSegments(&segments);
-	MemoryContextDelete(context);
-	return held;
-}
-
-/*
  * Count the actions of a batch that are in the queue.
  */
 static void
@@ -337,7 +304,7 @@ count_queue(FactValue *values, Oid schema, const BatchRow *batch, TimestampTz no
 	set_number(values, FACT_WAITING, counts.waiting);
 	set_number(values, FACT_IN_FLIGHT, counts.in_flight);
 	set_number(values, FACT_IN_DOUBT, counts.in_doubt);
-	set_number(values, FACT_HELD, counts.in_doubt == 0 ? 0 : count_held(schema, batch));
+	set_number(values, FACT_HELD, counts.held);
 	set_text(values, FACT_STATE,
 			 BatchState(schema, batch,
 						QueueContents(counts.waiting, counts.in_flight, counts.in_doubt), now));

@@ -298,6 +298,27 @@ await_next_trial(LimitSet *limits, SharedLimit *limit, bool failed)
 }
 
 /*
+ * Let an open circuit breaker hand out its next trial at a time, if that is sooner and none is
+ * out.  Does nothing if another transaction has locked it: then it changes anyway.  Acts as the
+ * current user, who must own the tables.
+ */
+void
+HastenTrial(Oid schema, const text *provider, TimestampTz at)
+{
+	static const AttrNumber columns[] = {Anum_limit_retry_at};
+	Datum values[] = {TimestampTzGetDatum(at)};
+	bool nulls[] = {false};
+	LimitSet limits;
+	SharedLimit *limit;
+
+	ReadLimits(&limits, schema, GetCurrentTimestamp());
+	limit = FindLimit(&limits, LIMIT_PROVIDER, provider);
+	if (limit != NULL && limit->opened_at != 0 && limit->trial_id == 0 && limit->retry_at > at)
+		(void) ChangeLimit(&limits, limit, lengthof(columns), columns, values, nulls, false);
+	CloseLimits(&limits);
+}
+
+/*
  * Judge the trials of open circuit breakers that have ended, for the role whose call
  * this is.  Returns whether a limit has changed; then the limits must be read again.
  */

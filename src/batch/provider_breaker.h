@@ -14,6 +14,7 @@ extern void CheckProviders(Oid schema, Oid role, const DeliveryWriter *deliverie
 extern bool JudgeTrials(LimitSet *limits, Oid role);
 extern bool
 CloseBreaker(LimitSet *limits, SharedLimit *limit, Oid role, const char *reason, bool wait);
+extern void HastenTrial(Oid schema, const text *provider, TimestampTz at);
 extern void
 InsertLimit(Oid schema, LimitKind kind, const text *name, const Datum *values, const bool *nulls);
 

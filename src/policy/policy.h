@@ -16,6 +16,9 @@
 /* Bytes of a name, as the table has it. */
 #define MAX_POLICY_NAME 200
 
+/* A run may come so much later: what would be quiet by then counts as quiet. */
+#define RUN_SECONDS 15
+
 /* Something that a policy did. */
 typedef struct PolicyNote
 {
@@ -35,6 +38,7 @@ typedef struct Policy
 	OptionalTime from;    /* of the query, or the oldest that may be replayed, if that is later */
 	const char *provider; /* the only one that the filters permit; NULL: any */
 	const char *override; /* provider that takes the place of all others; NULL: none */
+	bool has_breaker;     /* the filters say which circuit breaker its batches have */
 	Numeric rate;         /* NULL: no limit */
 	bool canary;          /* whether the first batch after a recovery begins with one */
 	QuietHours quiet;
@@ -50,11 +54,6 @@ typedef struct Policy
 	int approval_above;
 	List *notes; /* what the run did, as PolicyNote */
 } Policy;
-
-/* What a policy is about to do for a provider. */
-#define PROVIDER_IDLE "idle"           /* nothing: nothing is lost */
-#define PROVIDER_PROBING "probing"     /* it finds out whether the provider works */
-#define PROVIDER_REPLAYING "replaying" /* the provider works */
 
 extern void NotePolicy(Policy *policy, const char *provider, int64 batch_id, const char *what);
 extern void RunPolicyProviders(Policy *policy);

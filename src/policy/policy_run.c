@@ -34,9 +34,6 @@
 /* How long a policy does nothing after an error. */
 #define AFTER_ERROR (1 * USECS_PER_MINUTE)
 
-/* A run may come so much later: what would be quiet by then counts as quiet. */
-#define RUN_INTERVAL (15 * USECS_PER_SEC)
-
 PG_FUNCTION_INFO_V1(acteon_replay_policy_run);
 
 /*
@@ -151,6 +148,7 @@ read_query(Policy *policy, Jsonb *json)
 	ReadReplayQuery(&query, json, false);
 	policy->provider = query.filters[FILTER_PROVIDER];
 	policy->override = query.provider_override;
+	policy->has_breaker = OPTION_GIVEN(&query, OPTION_BREAKER_WINDOW);
 	policy->from = (OptionalTime){true, policy->now - policy->max_age};
 	if (query.from.given && query.from.time > policy->from.time)
 		policy->from = query.from;
@@ -169,8 +167,8 @@ read_quiet_hours(Policy *policy)
 	policy->quiet.from = DatumGetTimeADT(fetched(READ_QUIET_FROM, &isnull));
 	policy->quiet.given = !isnull;
 	policy->quiet.to = DatumGetTimeADT(fetched(READ_QUIET_TO, &isnull));
-	policy->is_quiet =
-		IsQuiet(&policy->quiet, policy->now) || IsQuiet(&policy->quiet, policy->now + RUN_INTERVAL);
+	policy->is_quiet = IsQuiet(&policy->quiet, policy->now) ||
+					   IsQuiet(&policy->quiet, policy->now + RUN_SECONDS * USECS_PER_SEC);
 }
 
 /*

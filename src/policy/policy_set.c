@@ -29,7 +29,7 @@
 #include "base/table_access.h"
 #include "batch/control_log.h"
 #include "batch/reason.h"
-#include "policy/policy.h"
+#include "policy/policy_provider_row.h"
 #include "query/query.h"
 
 /* Bounds of probe_every and max_age. */
@@ -87,18 +87,7 @@ PG_FUNCTION_INFO_V1(acteon_replay_policy_drop);
 	"	role_oid = excluded.role_oid, role_name = excluded.role_name, set_at = excluded.set_at," \
 	"	look_at = NULL, disabled = NULL, error = NULL, retry_at = NULL WHERE $15"
 
-/*
- * Before other filters ($2) are written: what was found out with the present ones does not
- * hold for them.  A batch that is under way stays the policy's.
- */
-#define FORGET_PROVIDERS \
-	"UPDATE %1$s.acteon_replay_policy_provider SET state = 'idle', cursor = NULL, at_end = false," \
-	"	probed = '{}', sweep_from = NULL, sweep_to = NULL, failing_since = NULL, try_at = NULL " \
-	"WHERE policy = $1" \
-	"	AND (SELECT p.query FROM %1$s.acteon_replay_policy AS p WHERE p.name = $1) <> $2"
-
 #define DROP_POLICY "DELETE FROM %1$s.acteon_replay_policy WHERE name = $1"
-#define DROP_PROVIDERS "DELETE FROM %1$s.acteon_replay_policy_provider WHERE policy = $1"
 
 /*
  * Begin a call: check that the server can write, the name and the reason.
@@ -343,21 +332,6 @@ check_numbers(FunctionCallInfo fcinfo)
 }
 
 /*
- * Forget what was found out about providers, if the policy has other filters so far.
- */
-static void
-forget_providers(const PolicyCall *call, FunctionCallInfo fcinfo)
-{
-	const char *schema = quote_identifier(get_namespace_name(call->schema));
-	Oid types[] = {TEXTOID, JSONBOID};
-	Datum values[] = {PointerGetDatum(call->name), PG_GETARG_DATUM(SET_FILTERS)};
-
-	if (SPI_execute_with_args(psprintf(FORGET_PROVIDERS, schema), lengthof(types), types, values,
-							  NULL, false, 0) != SPI_OK_UPDATE)
-		elog(ERROR, "could not change a policy: %s", SPI_result_code_string(SPI_result));
-}
-
-/*
  * Write the policy down, in place of the one that is there if that is held.  Returns false
  * if there is one now that is not.
  */
@@ -455,7 +429,7 @@ acteon_replay_policy_set(PG_FUNCTION_ARGS)
 		bool is_held = hold_policy(&call);
 
 		if (is_held)
-			forget_providers(&call, fcinfo);
+			ForgetPolicyProviders(call.schema, call.name, PG_GETARG_JSONB_P(SET_FILTERS));
 		if (write_policy(&call, fcinfo, time_zone, is_held))
 			break;
 		CHECK_FOR_INTERRUPTS();
@@ -483,7 +457,7 @@ acteon_replay_policy_drop(PG_FUNCTION_ARGS)
 						errmsg("policy \"%s\" does not exist", text_to_cstring(call.name)),
 						errhint("acteon_replay_policies lists the policies that you may see.")));
 	(void) execute(&call, DROP_POLICY, SPI_OK_DELETE);
-	(void) execute(&call, DROP_PROVIDERS, SPI_OK_DELETE);
+	DropPolicyProviders(call.schema, call.name);
 	log_policy(&call, "policy_drop", NULL, fcinfo);
 	end_call(&call);
 	PG_RETURN_VOID();

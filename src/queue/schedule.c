@@ -73,6 +73,8 @@ walk_queue(QueueWalk *walk, VisitSegment visit)
 			walk->counts.in_doubt += SegmentLength(&segment);
 		else
 			walk->counts.waiting += SegmentLength(&segment);
+		if (segment.held != NULL)
+			walk->counts.held += SegmentLength(&segment);
 		if (IsPausedApart(&segment, queue->now))
 			walk->counts.paused += SegmentLength(&segment);
 		if (state == ACTION_WAITING && (segment.stopped != BATCH_RUNS || segment.pace != NO_PACE))

@@ -27,6 +27,7 @@ typedef struct QueueCounts
 	int64 waiting;   /* not leased */
 	int64 in_flight; /* a consumer holds them */
 	int64 in_doubt;  /* it is unknown whether they were executed */
+	int64 held;      /* of these, what waits for a person */
 	int64 paused;    /* of those that wait, what is paused on its own */
 	int64 apart;     /* the same, and what has a pace of its own */
 } QueueCounts;
