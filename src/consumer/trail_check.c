@@ -142,9 +142,8 @@ open_cursor(TrailCheck *check, const char *statement, int count, Datum *values)
 static bool
 has_id(Datum ids, int64 id)
 {
-	ArrayType *array = DatumGetArrayTypeP(ids);
-	int count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	int64 *values = (int64 *) ARR_DATA_PTR(array);
+	int count;
+	const int64 *values = StoredNumbers(DatumGetArrayTypeP(ids), &count);
 
 	for (int i = 0; i < count; i++)
 	{
@@ -160,10 +159,9 @@ has_id(Datum ids, int64 id)
 static bool
 was_redriven(Datum ids, Datum hashes, int64 id, const uint8 *hash)
 {
-	ArrayType *array = DatumGetArrayTypeP(ids);
 	bytea *bytes = DatumGetByteaP(hashes);
-	int count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	int64 *values = (int64 *) ARR_DATA_PTR(array);
+	int count;
+	const int64 *values = StoredNumbers(DatumGetArrayTypeP(ids), &count);
 
 	count = Min(count, (int) ((VARSIZE(bytes) - VARHDRSZ) / ROW_HASH_BYTES));
 	for (int i = 0; i < count; i++)
@@ -731,7 +729,7 @@ check_numbered(TrailCheck *check, const char *statement, const char *kind, const
 		int64 number = row_number(&rows, row);
 		int64 linked = row_number(&links, link);
 
-		if (number == linked)
+		if (row != NULL && link != NULL && number == linked)
 		{
 			if (!is_as_linked(check, kind, &rows, row, &links, link))
 				report_numbered(check, what, "changed", number,
@@ -739,7 +737,7 @@ check_numbered(TrailCheck *check, const char *statement, const char *kind, const
 			row = next_row(&rows);
 			link = next_row(&links);
 		}
-		else if (linked < number)
+		else if (row == NULL || (link != NULL && linked < number))
 		{
 			report_numbered(check, what, "missing", linked, "was linked and is not there");
 			link = next_row(&links);
@@ -874,7 +872,7 @@ check_batch_rows(TrailCheck *check)
 								" are not those that it has enqueued.",
 								batch_id));
 		}
-		else if (left < 0)
+		else if (left < 0 && left + count >= 0)
 			report(check, "wrong rows", 0,
 				   psprintf("More rows of batch " INT64_FORMAT " are linked than it has enqueued.",
 							batch_id));
