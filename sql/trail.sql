@@ -24,9 +24,12 @@ BEGIN
 	FOR i IN 1 .. 600 LOOP
 		PERFORM acteon_replay_trail_link();
 		COMMIT;
-		EXIT WHEN (SELECT h.log_id >= wanted AND h.next_finished_at > h.finished_at FROM acteon_replay_trail_head AS h);
+		IF (SELECT h.log_id >= wanted AND h.next_finished_at > h.finished_at FROM acteon_replay_trail_head AS h) THEN
+			RETURN;
+		END IF;
 		PERFORM pg_sleep(0.05);
 	END LOOP;
+	RAISE EXCEPTION 'not settled in 30 s, up to % of %', (SELECT h.log_id FROM acteon_replay_trail_head AS h), wanted;
 END
 $$;
 CREATE FUNCTION pg_temp.answer(number integer, state text) RETURNS text LANGUAGE sql AS $$
