@@ -53,36 +53,21 @@
 #define REMOVED_AT_ONCE 1000
 
 /*
- * The hash of a row of a kind, of the columns that were selected.
+ * The hash of a row of a kind, of the first columns of those that were selected; outcome is
+ * the one that is of a type of ours, or 0.
  */
-void
-HashRow(Digest *digest, const char *kind, HeapTuple row, TupleDesc desc, uint8 *hash)
+static void
+hash_columns(Digest *digest, const char *kind, HeapTuple row, TupleDesc desc, int count,
+			 int outcome, uint8 *hash)
 {
 	BeginDigest(digest, kind);
-	for (int column = 1; column <= desc->natts; column++)
-	{
-		bool isnull;
-		Datum value = SPI_getbinval(row, desc, column, &isnull);
-
-		AddToDigest(digest, SPI_gettypeid(desc, column), value, isnull);
-	}
-	EndDigest(digest, hash, ROW_HASH_BYTES);
-}
-
-/*
- * The hash of a delivery, whose outcome is of a type of ours.
- */
-void
-HashDelivery(Digest *digest, HeapTuple row, TupleDesc desc, uint8 *hash)
-{
-	BeginDigest(digest, "delivery");
-	for (int column = 1; column <= desc->natts; column++)
+	for (int column = 1; column <= count; column++)
 	{
 		bool isnull;
 		Datum value = SPI_getbinval(row, desc, column, &isnull);
 		Oid type = SPI_gettypeid(desc, column);
 
-		if (column == DELIVERY_OUTCOME)
+		if (column == outcome)
 		{
 			type = JSONBOID;
 			if (!isnull)
@@ -91,6 +76,34 @@ HashDelivery(Digest *digest, HeapTuple row, TupleDesc desc, uint8 *hash)
 		AddToDigest(digest, type, value, isnull);
 	}
 	EndDigest(digest, hash, ROW_HASH_BYTES);
+}
+
+/*
+ * The hash of a row of a kind, of the columns that were selected.
+ */
+void
+HashRow(Digest *digest, const char *kind, HeapTuple row, TupleDesc desc, uint8 *hash)
+{
+	hash_columns(digest, kind, row, desc, desc->natts, 0, hash);
+}
+
+/*
+ * The hash of a row of the outbox, of which HASHED_COLUMNS were selected, and its own hash.
+ * It is the one that HashSlot computes.
+ */
+void
+HashOutboxRow(Digest *digest, HeapTuple row, TupleDesc desc, uint8 *hash)
+{
+	hash_columns(digest, ROW_KIND, row, desc, desc->natts - 1, 0, hash);
+}
+
+/*
+ * The hash of a delivery, of which DELIVERY_COLUMNS were selected.
+ */
+void
+HashDelivery(Digest *digest, HeapTuple row, TupleDesc desc, uint8 *hash)
+{
+	hash_columns(digest, "delivery", row, desc, desc->natts, DELIVERY_OUTCOME, hash);
 }
 
 /*

@@ -54,9 +54,7 @@
 	"	WHERE kind = $3 AND reference > $1 - " SQL_SEGMENT_ACTIONS " AND reference <= $2" \
 	"	ORDER BY reference, position"
 #define ROWS_OF_RANGE \
-	"SELECT id, batch_id, created_at, action_id, generation, original_action_id, namespace, tenant," \
-	"	provider, action_type, payload, labels, dedup_key, status, fingerprint, starts_at, ends_at, expires_at," \
-	"	target, hash" \
+	"SELECT " HASHED_COLUMNS ", hash" \
 	"	FROM %1$s.acteon_dispatch_outbox WHERE id BETWEEN $1 AND $2 ORDER BY id"
 #define DELIVERIES_OF_RANGE \
 	"SELECT " DELIVERY_COLUMNS " FROM %1$s.acteon_dispatch_delivery AS d" \
@@ -441,19 +439,9 @@ hash_row(void *argument)
 	Digest *digest = &hashing->check->digest;
 
 	if (hashing->is_delivery)
-	{
 		HashDelivery(digest, hashing->tuple, hashing->desc, hashing->hash);
-		return;
-	}
-	BeginDigest(digest, "row");
-	for (int column = 1; column < hashing->desc->natts; column++)
-	{
-		bool isnull;
-		Datum value = SPI_getbinval(hashing->tuple, hashing->desc, column, &isnull);
-
-		AddToDigest(digest, SPI_gettypeid(hashing->desc, column), value, isnull);
-	}
-	EndDigest(digest, hashing->hash, ROW_HASH_BYTES);
+	else
+		HashOutboxRow(digest, hashing->tuple, hashing->desc, hashing->hash);
 }
 
 /*
