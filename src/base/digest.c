@@ -16,7 +16,6 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
@@ -382,6 +381,37 @@ add_varlena(Digest *digest, Oid type, Datum value)
 }
 
 /*
+ * The numbers of a bigint[], without its nulls, which our tables have only if somebody else
+ * has written them.
+ */
+const int64 *
+StoredNumbers(const ArrayType *array, int *count)
+{
+	*count = (ARR_SIZE(array) - ARR_DATA_OFFSET(array)) / sizeof(int64);
+	return (const int64 *) ARR_DATA_PTR(array);
+}
+
+/*
+ * Add a bigint[].
+ */
+static void
+add_numbers(Digest *digest, Datum value)
+{
+	ArrayType *array = DatumGetArrayTypeP(value);
+	int items = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	int count;
+	const int64 *numbers = StoredNumbers(array, &count);
+
+	add_head(digest, ARR_HASNULL(array) ? 'a' : 'A', items);
+	if (ARR_HASNULL(array))
+		AddBytesToDigest(digest, ARR_NULLBITMAP(array), (items + 7) / 8);
+	for (int i = 0; i < count; i++)
+		AddNumberToDigest(digest, numbers[i]);
+	if ((Pointer) array != DatumGetPointer(value))
+		pfree(array);
+}
+
+/*
  * Add a value of a column, of one of the types that our tables have.
  */
 void
@@ -425,14 +455,8 @@ AddToDigest(Digest *digest, Oid type, Datum value, bool isnull)
 			add_jsonb(digest, value);
 			break;
 		case INT8ARRAYOID:
-		{
-			ArrayType *array = DatumGetArrayTypeP(value);
-
-			add_head(digest, 'A', ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)));
-			for (int i = 0; i < ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)); i++)
-				AddNumberToDigest(digest, ((int64 *) ARR_DATA_PTR(array))[i]);
+			add_numbers(digest, value);
 			break;
-		}
 		default:
 			elog(ERROR, "no hash of type %u", type);
 	}

@@ -7,6 +7,7 @@
 
 #include "common/cryptohash.h"
 #include "lib/stringinfo.h"
+#include "utils/array.h"
 
 /* Bytes of the hash of a row, and of a link of the chain. */
 #define ROW_HASH_BYTES 16
@@ -27,5 +28,6 @@ extern void AddBytesToDigest(Digest *digest, const void *bytes, int len);
 extern void AddNumberToDigest(Digest *digest, int64 number);
 extern void AddToDigest(Digest *digest, Oid type, Datum value, bool isnull);
 extern void EndDigest(Digest *digest, uint8 *result, int len);
+extern const int64 *StoredNumbers(const ArrayType *array, int *count);
 
 #endif /* ACTEON_DIGEST_H */

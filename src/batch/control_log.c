@@ -26,7 +26,6 @@
 #include "base/identity.h"
 #include "base/jsonb_build.h"
 #include "base/numbers.h"
-#include "base/rfc3339.h"
 #include "base/table_access.h"
 #include "batch/control_log.h"
 
@@ -43,27 +42,12 @@ BeginDetails(LogDetails *details)
 }
 
 /*
- * Add a member.
- */
-static void
-add_detail(LogDetails *details, const char *name, JsonbValue *value)
-{
-	JsonbValue key;
-
-	key.type = jbvString;
-	key.val.string.val = unconstify(char *, name);
-	key.val.string.len = strlen(name);
-	pushJsonbValue(&details->state, WJB_KEY, &key);
-	pushJsonbValue(&details->state, WJB_VALUE, value);
-}
-
-/*
  * Add a number.
  */
 void
 AddNumberDetail(LogDetails *details, const char *name, int64 value)
 {
-	AddNumericDetail(details, name, int64_to_numeric(value));
+	PushNumber(&details->state, name, value);
 }
 
 /*
@@ -76,7 +60,8 @@ AddNumericDetail(LogDetails *details, const char *name, Numeric value)
 
 	json.type = value == NULL ? jbvNull : jbvNumeric;
 	json.val.numeric = value;
-	add_detail(details, name, &json);
+	PushKey(&details->state, name);
+	pushJsonbValue(&details->state, WJB_VALUE, &json);
 }
 
 /*
@@ -85,14 +70,8 @@ AddNumericDetail(LogDetails *details, const char *name, Numeric value)
 void
 AddTextDetail(LogDetails *details, const char *name, const char *value)
 {
-	JsonbValue json;
-
-	if (value == NULL)
-		return;
-	json.type = jbvString;
-	json.val.string.val = unconstify(char *, value);
-	json.val.string.len = strlen(value);
-	add_detail(details, name, &json);
+	if (value != NULL)
+		PushString(&details->state, name, value);
 }
 
 /*
@@ -101,24 +80,8 @@ AddTextDetail(LogDetails *details, const char *name, const char *value)
 void
 AddTimeDetail(LogDetails *details, const char *name, const OptionalTime *value)
 {
-	char text[RFC3339_MAXLEN];
-
-	if (!value->given)
-		return;
-	FormatRfc3339(text, value->time);
-	AddTextDetail(details, name, pstrdup(text));
-}
-
-/*
- * Add a jsonb.
- */
-void
-AddJsonDetail(LogDetails *details, const char *name, Jsonb *value)
-{
-	JsonbValue json;
-
-	JsonbToJsonbValue(value, &json);
-	add_detail(details, name, &json);
+	if (value->given)
+		PushTime(&details->state, name, value);
 }
 
 /*
@@ -141,7 +104,7 @@ AddIntervalDetail(LogDetails *details, const char *name, Interval *value)
 }
 
 /*
- * Add JSON.
+ * Add a jsonb.
  */
 void
 AddJsonbDetail(LogDetails *details, const char *name, Jsonb *value)

@@ -22,7 +22,6 @@ extern void AddNumberDetail(LogDetails *details, const char *name, int64 value);
 extern void AddNumericDetail(LogDetails *details, const char *name, Numeric value);
 extern void AddTextDetail(LogDetails *details, const char *name, const char *value);
 extern void AddTimeDetail(LogDetails *details, const char *name, const OptionalTime *value);
-extern void AddJsonDetail(LogDetails *details, const char *name, Jsonb *value);
 extern void AddIntervalDetail(LogDetails *details, const char *name, Interval *value);
 extern void AddJsonbDetail(LogDetails *details, const char *name, Jsonb *value);
 extern Jsonb *EndDetails(LogDetails *details);

@@ -32,9 +32,9 @@ add_row(LogDetails *details, const char *name, HeapTuple row, TupleDesc desc)
 	if (row == NULL)
 		return;
 	json = DatumGetTextPP(DirectFunctionCall1(row_to_json, heap_copy_tuple_as_datum(row, desc)));
-	AddJsonDetail(details, name,
-				  DatumGetJsonbP(
-					  DirectFunctionCall1(jsonb_in, CStringGetDatum(text_to_cstring(json)))));
+	AddJsonbDetail(details, name,
+				   DatumGetJsonbP(
+					   DirectFunctionCall1(jsonb_in, CStringGetDatum(text_to_cstring(json)))));
 }
 
 /*

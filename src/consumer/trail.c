@@ -53,36 +53,21 @@
 #define REMOVED_AT_ONCE 1000
 
 /*
- * The hash of a row of a kind, of the columns that were selected.
+ * The hash of a row of a kind, of the first columns of those that were selected; outcome is
+ * the one that is of a type of ours, or 0.
  */
-void
-HashRow(Digest *digest, const char *kind, HeapTuple row, TupleDesc desc, uint8 *hash)
+static void
+hash_columns(Digest *digest, const char *kind, HeapTuple row, TupleDesc desc, int count,
+			 int outcome, uint8 *hash)
 {
 	BeginDigest(digest, kind);
-	for (int column = 1; column <= desc->natts; column++)
-	{
-		bool isnull;
-		Datum value = SPI_getbinval(row, desc, column, &isnull);
-
-		AddToDigest(digest, SPI_gettypeid(desc, column), value, isnull);
-	}
-	EndDigest(digest, hash, ROW_HASH_BYTES);
-}
-
-/*
- * The hash of a delivery, whose outcome is of a type of ours.
- */
-void
-HashDelivery(Digest *digest, HeapTuple row, TupleDesc desc, uint8 *hash)
-{
-	BeginDigest(digest, "delivery");
-	for (int column = 1; column <= desc->natts; column++)
+	for (int column = 1; column <= count; column++)
 	{
 		bool isnull;
 		Datum value = SPI_getbinval(row, desc, column, &isnull);
 		Oid type = SPI_gettypeid(desc, column);
 
-		if (column == DELIVERY_OUTCOME)
+		if (column == outcome)
 		{
 			type = JSONBOID;
 			if (!isnull)
@@ -91,6 +76,34 @@ HashDelivery(Digest *digest, HeapTuple row, TupleDesc desc, uint8 *hash)
 		AddToDigest(digest, type, value, isnull);
 	}
 	EndDigest(digest, hash, ROW_HASH_BYTES);
+}
+
+/*
+ * The hash of a row of a kind, of the columns that were selected.
+ */
+void
+HashRow(Digest *digest, const char *kind, HeapTuple row, TupleDesc desc, uint8 *hash)
+{
+	hash_columns(digest, kind, row, desc, desc->natts, 0, hash);
+}
+
+/*
+ * The hash of a row of the outbox, of which HASHED_COLUMNS were selected, and its own hash.
+ * It is the one that row_hash.c computes.
+ */
+void
+HashOutboxRow(Digest *digest, HeapTuple row, TupleDesc desc, uint8 *hash)
+{
+	hash_columns(digest, ROW_KIND, row, desc, desc->natts - 1, 0, hash);
+}
+
+/*
+ * The hash of a delivery, of which DELIVERY_COLUMNS were selected.
+ */
+void
+HashDelivery(Digest *digest, HeapTuple row, TupleDesc desc, uint8 *hash)
+{
+	hash_columns(digest, "delivery", row, desc, desc->natts, DELIVERY_OUTCOME, hash);
 }
 
 /*
@@ -156,6 +169,16 @@ ReadHead(const char *schema, TrailHead *head)
 }
 
 /*
+ * Ids as a bigint[].
+ */
+static Datum
+ids_datum(const Datum *ids, int count)
+{
+	return PointerGetDatum(construct_array(unconstify(Datum *, ids), count, INT8OID, sizeof(int64),
+										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+/*
  * Write down that rows were removed: their ids, or, of a part that was emptied, those of
  * the rows that were kept; hashes, unless NULL, are those of deliveries that went.
  */
@@ -175,9 +198,7 @@ insert_removal(Oid schema, const char *event, int64 first_id, int64 last_id, int
 	values[Anum_removal_last_id - 1] = Int64GetDatum(last_id);
 	values[Anum_removal_part - 1] = Int32GetDatum(part);
 	nulls[Anum_removal_part - 1] = part < 0;
-	values[Anum_removal_ids - 1] =
-		PointerGetDatum(construct_array(unconstify(Datum *, ids), count, INT8OID, sizeof(int64),
-										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[Anum_removal_ids - 1] = ids_datum(ids, count);
 	values[Anum_removal_hashes - 1] = PointerGetDatum(hashes);
 	nulls[Anum_removal_hashes - 1] = hashes == NULL;
 	OpenWriter(&writer, OwnTable(schema, REMOVAL_TABLE), false);
@@ -192,9 +213,9 @@ insert_removal(Oid schema, const char *event, int64 first_id, int64 last_id, int
 static bytea *
 hash_deliveries(Oid schema, const Datum *ids, int count)
 {
+	MemoryContext context = CurrentMemoryContext;
 	Oid type = INT8ARRAYOID;
-	Datum array = PointerGetDatum(construct_array(unconstify(Datum *, ids), count, INT8OID,
-												  sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	Datum array = ids_datum(ids, count);
 	bytea *hashes = palloc0(VARHDRSZ + count * ROW_HASH_BYTES);
 	Digest digest;
 
@@ -203,6 +224,7 @@ hash_deliveries(Oid schema, const Datum *ids, int count)
 									   quote_identifier(get_namespace_name(schema))),
 							  1, &type, &array, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read deliveries: %s", SPI_result_code_string(SPI_result));
+	MemoryContextSwitchTo(context);
 	for (int row = 0; row < Min(SPI_processed, count); row++)
 		HashDelivery(&digest, SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
 					 (uint8 *) VARDATA(hashes) + row * ROW_HASH_BYTES);
@@ -232,7 +254,7 @@ NoteRemoved(Oid schema, const char *event, const Datum *ids, int count)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "acteon_replay removal",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	Datum *sorted = MemoryContextAllocHuge(context, Max(count, 1) * sizeof(Datum));
+	Datum *sorted = MemoryContextAllocHuge(old, Max(count, 1) * sizeof(Datum));
 
 	memcpy(sorted, ids, count * sizeof(Datum));
 	qsort(sorted, count, sizeof(Datum), compare_ids);
@@ -246,9 +268,11 @@ NoteRemoved(Oid schema, const char *event, const Datum *ids, int count)
 					   strcmp(event, REMOVAL_REDRIVE) == 0
 						   ? hash_deliveries(schema, sorted + first, n)
 						   : NULL);
+		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
+	pfree(sorted);
 }
 
 /*

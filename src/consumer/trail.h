@@ -70,6 +70,7 @@ typedef struct TrailHead
 } TrailHead;
 
 extern void HashRow(Digest *digest, const char *kind, HeapTuple row, TupleDesc desc, uint8 *hash);
+extern void HashOutboxRow(Digest *digest, HeapTuple row, TupleDesc desc, uint8 *hash);
 extern void HashDelivery(Digest *digest, HeapTuple row, TupleDesc desc, uint8 *hash);
 extern void HashLink(Digest *digest, const TrailLink *link, uint8 *hash);
 extern void ReadHead(const char *schema, TrailHead *head);

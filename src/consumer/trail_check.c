@@ -54,15 +54,13 @@
 	"	WHERE kind = $3 AND reference > $1 - " SQL_SEGMENT_ACTIONS " AND reference <= $2" \
 	"	ORDER BY reference, position"
 #define ROWS_OF_RANGE \
-	"SELECT id, batch_id, created_at, action_id, generation, original_action_id, namespace, tenant," \
-	"	provider, action_type, payload, labels, dedup_key, status, fingerprint, starts_at, ends_at, expires_at," \
-	"	target, hash" \
+	"SELECT " HASHED_COLUMNS ", hash" \
 	"	FROM %1$s.acteon_dispatch_outbox WHERE id BETWEEN $1 AND $2 ORDER BY id"
 #define DELIVERIES_OF_RANGE \
 	"SELECT " DELIVERY_COLUMNS " FROM %1$s.acteon_dispatch_delivery AS d" \
 	"	WHERE d.outbox_id BETWEEN $1 AND $2 ORDER BY d.outbox_id"
 #define REMOVALS_OF_RANGE \
-	"SELECT m.event, m.first_id, m.last_id, m.part, m.ids, m.hashes FROM %1$s.acteon_replay_removal AS m" \
+	"SELECT m.first_id, m.last_id, m.part, m.ids, m.hashes FROM %1$s.acteon_replay_removal AS m" \
 	"	WHERE m.first_id <= $2 AND m.last_id >= $1 AND m.event <> '" REMOVAL_PROBES "'"
 #define NUMBERED(columns, table, alias) \
 	"SELECT " columns " FROM %1$s." table " AS " alias " ORDER BY " alias ".id"
@@ -91,6 +89,18 @@ typedef struct Linked
 	uint8 hash[ROW_HASH_BYTES];
 } Linked;
 
+/* What a purge or redrive has removed in the range. */
+typedef struct Removal
+{
+	int64 first_id;
+	int64 last_id;
+	int part;
+	bool is_of_part; /* what it has are the actions of the part that were kept */
+	bool is_redrive; /* what it has are deliveries, with their hashes; otherwise actions */
+	Linked *removed;
+	int count;
+} Removal;
+
 /* A check under way. */
 typedef struct TrailCheck
 {
@@ -98,14 +108,14 @@ typedef struct TrailCheck
 	const char *schema;
 	TrailHead head;
 	Digest digest;
-	MemoryContext context; /* of a range */
+	MemoryContext range_context;
 	MemoryContext row_context;
 	int64 first_id; /* of the range */
 	int64 last_id;
 	Linked *linked; /* in the range, by id */
 	int count;
 	int allocated;
-	SPITupleTable *removals; /* of the range; NULL: not read yet */
+	Removal *removals; /* of the range; NULL: not read yet */
 	uint64 removal_count;
 } TrailCheck;
 
@@ -128,48 +138,191 @@ report(TrailCheck *check, const char *violation, int64 id, const char *detail)
 }
 
 /*
- * Read a statement about the range, or with one text.
+ * Return a violation of a thing that has a number.
  */
-static Portal
-open_cursor(TrailCheck *check, const char *statement, int count, Datum *values)
+static void
+report_numbered(TrailCheck *check, const char *what, const char *how, int64 number,
+				const char *because)
+{
+	StringInfoData detail;
+
+	initStringInfo(&detail);
+	appendStringInfo(&detail, "%s " INT64_FORMAT " %s.", what, number, because);
+	detail.data[0] = pg_toupper((unsigned char) detail.data[0]);
+	report(check, psprintf("%s %s", what, how), 0, detail.data);
+	pfree(detail.data);
+}
+
+/* ----------------------------------------------------------------
+ * Reading
+ * ----------------------------------------------------------------
+ */
+
+/* The rows that a statement finds, one after the other. */
+typedef struct Reader
+{
+	MemoryContext context; /* of a row */
+	Portal portal;
+	SPITupleTable *fetched;
+	uint64 count;
+	uint64 at;
+} Reader;
+
+/*
+ * Begin to read what a statement finds: about the range ($1 and $2) and with a text ($3), if
+ * there are that many values, or with a text alone ($1).
+ */
+static void
+open_reader(TrailCheck *check, Reader *reader, const char *statement, int count, Datum *values)
 {
 	Oid types[] = {INT8OID, INT8OID, TEXTOID};
 
-	return SPI_cursor_open_with_args(NULL, psprintf(statement, check->schema), count,
-									 count == 1 ? &types[2] : types, values, NULL, true, 0);
-}
-
-static bool
-has_id(Datum ids, int64 id)
-{
-	ArrayType *array = DatumGetArrayTypeP(ids);
-	int count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	int64 *values = (int64 *) ARR_DATA_PTR(array);
-
-	for (int i = 0; i < count; i++)
-	{
-		if (values[i] == id)
-			return true;
-	}
-	return false;
+	memset(reader, 0, sizeof(*reader));
+	reader->context = check->row_context;
+	reader->portal =
+		SPI_cursor_open_with_args(NULL, psprintf(statement, check->schema), count,
+								  count == 1 ? &types[2] : types, values, NULL, true, 0);
 }
 
 /*
- * Whether a redrive has removed a delivery.
+ * The next row; NULL at the end, after which there must be no other call.  Leaves the
+ * context of a row current, in which there is nothing any more of the row before.
  */
-static bool
-was_redriven(Datum ids, Datum hashes, int64 id, const uint8 *hash)
+static HeapTuple
+next_row(Reader *reader)
 {
-	ArrayType *array = DatumGetArrayTypeP(ids);
-	bytea *bytes = DatumGetByteaP(hashes);
-	int count = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
-	int64 *values = (int64 *) ARR_DATA_PTR(array);
+	CHECK_FOR_INTERRUPTS();
+	if (reader->at == reader->count)
+	{
+		if (reader->fetched != NULL)
+			SPI_freetuptable(reader->fetched);
+		SPI_cursor_fetch(reader->portal, true, FETCH_ROWS);
+		reader->fetched = SPI_tuptable;
+		reader->count = SPI_processed;
+		reader->at = 0;
+	}
+	MemoryContextSwitchTo(reader->context);
+	MemoryContextReset(reader->context);
+	return reader->count == 0 ? NULL : reader->fetched->vals[reader->at++];
+}
 
-	count = Min(count, (int) ((VARSIZE(bytes) - VARHDRSZ) / ROW_HASH_BYTES));
+static void
+close_reader(Reader *reader)
+{
+	if (reader->fetched != NULL)
+		SPI_freetuptable(reader->fetched);
+	SPI_cursor_close(reader->portal);
+}
+
+/*
+ * The number in the first column of a row that a reader has read.
+ */
+static int64
+row_number(const Reader *reader, HeapTuple row)
+{
+	bool isnull;
+
+	return DatumGetInt64(SPI_getbinval(row, reader->fetched->tupdesc, 1, &isnull));
+}
+
+/* ----------------------------------------------------------------
+ * Removals
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Add what of the ids of a removal, and of the hashes of deliveries if there are any, is in
+ * the range.
+ */
+static void
+add_removed(const TrailCheck *check, Removal *removal, ArrayType *ids, bytea *hashes)
+{
+	int count;
+	const int64 *values = StoredNumbers(ids, &count);
+
+	removal->count = 0;
+	removal->is_redrive = hashes != NULL;
+	if (hashes != NULL)
+		count = Min(count, (int) ((VARSIZE(hashes) - VARHDRSZ) / ROW_HASH_BYTES));
+	removal->removed = MemoryContextAllocHuge(CurrentMemoryContext, Max(count, 1) * sizeof(Linked));
 	for (int i = 0; i < count; i++)
 	{
-		if (values[i] == id &&
-			memcmp(VARDATA(bytes) + i * ROW_HASH_BYTES, hash, ROW_HASH_BYTES) == 0)
+		Linked *removed = &removal->removed[removal->count];
+
+		if (values[i] < check->first_id || values[i] > check->last_id)
+			continue;
+		removed->id = values[i];
+		if (hashes != NULL)
+			memcpy(removed->hash, VARDATA(hashes) + i * ROW_HASH_BYTES, ROW_HASH_BYTES);
+		removal->count++;
+	}
+	removal->removed = repalloc_huge(removal->removed, Max(removal->count, 1) * sizeof(Linked));
+}
+
+/*
+ * Read a removal.
+ */
+static void
+read_removal(const TrailCheck *check, Removal *removal, HeapTuple row, TupleDesc desc)
+{
+	bool isnull;
+	Datum ids, hashes;
+	ArrayType *array;
+	bytea *bytes;
+
+	removal->first_id = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull));
+	removal->last_id = DatumGetInt64(SPI_getbinval(row, desc, 2, &isnull));
+	removal->part = DatumGetInt32(SPI_getbinval(row, desc, 3, &isnull));
+	removal->is_of_part = !isnull;
+	ids = SPI_getbinval(row, desc, 4, &isnull);
+	array = DatumGetArrayTypeP(ids);
+	hashes = SPI_getbinval(row, desc, 5, &isnull);
+	bytes = isnull ? NULL : DatumGetByteaP(hashes);
+	add_removed(check, removal, array, bytes);
+	if ((Pointer) array != DatumGetPointer(ids))
+		pfree(array);
+	if (bytes != NULL && (Pointer) bytes != DatumGetPointer(hashes))
+		pfree(bytes);
+}
+
+/*
+ * Read the removals of the range.  They are there until the range is done.
+ */
+static void
+read_removals(TrailCheck *check)
+{
+	Oid types[] = {INT8OID, INT8OID};
+	Datum values[] = {Int64GetDatum(check->first_id), Int64GetDatum(check->last_id)};
+	SPIPlanPtr plan = SPI_prepare(psprintf(REMOVALS_OF_RANGE, check->schema), 2, types);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	if (plan == NULL || SPI_execute_snapshot(plan, values, NULL, snapshot, InvalidSnapshot, true,
+											 false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read removals: %s", SPI_result_code_string(SPI_result));
+	UnregisterSnapshot(snapshot);
+	MemoryContextSwitchTo(check->range_context);
+	check->removal_count = SPI_processed;
+	check->removals = palloc(Max(check->removal_count, 1) * sizeof(Removal));
+	for (uint64 row = 0; row < check->removal_count; row++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		read_removal(check, &check->removals[row], SPI_tuptable->vals[row], SPI_tuptable->tupdesc);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	SPI_freeplan(plan);
+}
+
+/*
+ * Whether a removal has an action, or, of a redrive, the delivery.
+ */
+static bool
+has_linked(const Removal *removal, const Linked *linked)
+{
+	for (int i = 0; i < removal->count; i++)
+	{
+		if (removal->removed[i].id == linked->id &&
+			(!removal->is_redrive ||
+			 memcmp(removal->removed[i].hash, linked->hash, ROW_HASH_BYTES) == 0))
 			return true;
 	}
 	return false;
@@ -181,46 +334,26 @@ was_redriven(Datum ids, Datum hashes, int64 id, const uint8 *hash)
 static bool
 was_removed(TrailCheck *check, const Linked *linked, bool is_delivery)
 {
-	bool removed = false;
+	MemoryContext old = CurrentMemoryContext;
 
 	if (check->removals == NULL)
+		read_removals(check);
+	MemoryContextSwitchTo(old);
+	for (uint64 i = 0; i < check->removal_count; i++)
 	{
-		Oid types[] = {INT8OID, INT8OID};
-		Datum values[] = {Int64GetDatum(check->first_id), Int64GetDatum(check->last_id)};
-		SPIPlanPtr plan = SPI_prepare(psprintf(REMOVALS_OF_RANGE, check->schema), 2, types);
-		Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+		const Removal *removal = &check->removals[i];
 
-		if (plan == NULL || SPI_execute_snapshot(plan, values, NULL, snapshot, InvalidSnapshot,
-												 true, false, 0) != SPI_OK_SELECT)
-			elog(ERROR, "could not read removals: %s", SPI_result_code_string(SPI_result));
-		UnregisterSnapshot(snapshot);
-		SPI_freeplan(plan);
-		check->removals = SPI_tuptable;
-		check->removal_count = SPI_processed;
-	}
-	MemoryContextSwitchTo(check->row_context);
-	for (uint64 row = 0; row < check->removal_count && !removed; row++)
-	{
-		HeapTuple tuple = check->removals->vals[row];
-		TupleDesc desc = check->removals->tupdesc;
-		bool isnull, no_hashes;
-		int64 first = DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull));
-		int64 last = DatumGetInt64(SPI_getbinval(tuple, desc, 3, &isnull));
-		Datum part = SPI_getbinval(tuple, desc, 4, &isnull);
-		Datum ids = SPI_getbinval(tuple, desc, 5, &no_hashes);
-		Datum hashes = SPI_getbinval(tuple, desc, 6, &no_hashes);
-
-		if (linked->id < first || linked->id > last)
+		if (linked->id < removal->first_id || linked->id > removal->last_id)
 			continue;
-		if (!isnull)
-			removed = PartitionOfId(linked->id) == DatumGetInt32(part) && !has_id(ids, linked->id);
-		else if (no_hashes)
-			removed = has_id(ids, linked->id);
-		else
-			removed = is_delivery && was_redriven(ids, hashes, linked->id, linked->hash);
+		if (removal->is_of_part)
+		{
+			if (PartitionOfId(linked->id) == removal->part && !has_linked(removal, linked))
+				return true;
+		}
+		else if ((is_delivery || !removal->is_redrive) && has_linked(removal, linked))
+			return true;
 	}
-	MemoryContextReset(check->row_context);
-	return removed;
+	return false;
 }
 
 /* ----------------------------------------------------------------
@@ -275,23 +408,14 @@ read_links(TrailCheck *check, const char *kind)
 {
 	Datum values[] = {Int64GetDatum(check->first_id), Int64GetDatum(check->last_id),
 					  CStringGetTextDatum(kind)};
-	Portal portal = open_cursor(check, LINKS_OF_RANGE, 3, values);
+	Reader links;
+	HeapTuple link;
 
 	check->count = 0;
-	for (;;)
-	{
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		if (SPI_processed == 0)
-			break;
-		for (uint64 row = 0; row < SPI_processed; row++)
-		{
-			MemoryContextSwitchTo(check->row_context);
-			add_links(check, SPI_tuptable->vals[row], SPI_tuptable->tupdesc);
-			MemoryContextReset(check->row_context);
-		}
-		SPI_freetuptable(SPI_tuptable);
-	}
-	SPI_cursor_close(portal);
+	open_reader(check, &links, LINKS_OF_RANGE, 3, values);
+	while ((link = next_row(&links)) != NULL)
+		add_links(check, link, links.fetched->tupdesc);
+	close_reader(&links);
 	qsort(check->linked, check->count, sizeof(Linked), compare_linked);
 }
 
@@ -315,19 +439,9 @@ hash_row(void *argument)
 	Digest *digest = &hashing->check->digest;
 
 	if (hashing->is_delivery)
-	{
 		HashDelivery(digest, hashing->tuple, hashing->desc, hashing->hash);
-		return;
-	}
-	BeginDigest(digest, "row");
-	for (int column = 1; column < hashing->desc->natts; column++)
-	{
-		bool isnull;
-		Datum value = SPI_getbinval(hashing->tuple, hashing->desc, column, &isnull);
-
-		AddToDigest(digest, SPI_gettypeid(hashing->desc, column), value, isnull);
-	}
-	EndDigest(digest, hashing->hash, ROW_HASH_BYTES);
+	else
+		HashOutboxRow(digest, hashing->tuple, hashing->desc, hashing->hash);
 }
 
 /*
@@ -430,39 +544,23 @@ static void
 check_rows(TrailCheck *check)
 {
 	Datum values[] = {Int64GetDatum(check->first_id), Int64GetDatum(check->last_id)};
-	Portal portal;
+	Reader rows;
+	HeapTuple row;
 	int next = 0;
 
 	read_links(check, TRAIL_ROWS);
-	portal = open_cursor(check, ROWS_OF_RANGE, 2, values);
-	for (;;)
+	open_reader(check, &rows, ROWS_OF_RANGE, 2, values);
+	while ((row = next_row(&rows)) != NULL)
 	{
-		SPITupleTable *fetched;
-		uint64 count;
+		int64 id = row_number(&rows, row);
+		const Linked *linked = NULL;
 
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		fetched = SPI_tuptable;
-		count = SPI_processed;
-		if (count == 0)
-			break;
-		for (uint64 row = 0; row < count; row++)
-		{
-			bool isnull;
-			int64 id =
-				DatumGetInt64(SPI_getbinval(fetched->vals[row], fetched->tupdesc, 1, &isnull));
-			const Linked *linked = NULL;
-
-			CHECK_FOR_INTERRUPTS();
-			report_missing_rows(check, &next, id);
-			while (next < check->count && check->linked[next].id == id)
-				linked = &check->linked[next++];
-			MemoryContextSwitchTo(check->row_context);
-			compare_row(check, fetched->vals[row], fetched->tupdesc, id, linked);
-			MemoryContextReset(check->row_context);
-		}
-		SPI_freetuptable(fetched);
+		report_missing_rows(check, &next, id);
+		while (next < check->count && check->linked[next].id == id)
+			linked = &check->linked[next++];
+		compare_row(check, row, rows.fetched->tupdesc, id, linked);
 	}
-	SPI_cursor_close(portal);
+	close_reader(&rows);
 	report_missing_rows(check, &next, PG_INT64_MAX);
 }
 
@@ -481,16 +579,14 @@ compare_delivery(TrailCheck *check, const Linked *linked, int count, HeapTuple t
 
 	if (tuple != NULL)
 	{
-		char *error;
+		char *error = hash_now(&hashing);
 
-		MemoryContextSwitchTo(check->row_context);
-		error = hash_now(&hashing);
 		if (error != NULL)
+		{
 			report(check, "delivery changed", id,
 				   psprintf("The delivery cannot be read: %s", error));
-		MemoryContextReset(check->row_context);
-		if (error != NULL)
 			return;
+		}
 	}
 	for (int i = 0; i < count; i++)
 	{
@@ -499,7 +595,6 @@ compare_delivery(TrailCheck *check, const Linked *linked, int count, HeapTuple t
 		else if (!was_removed(check, &linked[i], true))
 			missing = true;
 	}
-	MemoryContextSwitchTo(check->row_context);
 	if (missing && tuple == NULL)
 		report(check, "delivery missing", id,
 			   "The delivery was linked, and neither a purge nor a redrive has removed it.");
@@ -511,7 +606,6 @@ compare_delivery(TrailCheck *check, const Linked *linked, int count, HeapTuple t
 				 check->head.finished_at)
 		report(check, "delivery added", id,
 			   "The delivery was not there when those of its time were linked.");
-	MemoryContextReset(check->row_context);
 }
 
 /*
@@ -538,38 +632,24 @@ static void
 check_deliveries(TrailCheck *check)
 {
 	Datum values[] = {Int64GetDatum(check->first_id), Int64GetDatum(check->last_id)};
-	Portal portal;
+	Reader rows;
+	HeapTuple row;
 	int next = 0;
 
 	read_links(check, TRAIL_DELIVERIES);
-	portal = open_cursor(check, DELIVERIES_OF_RANGE, 2, values);
-	for (;;)
+	open_reader(check, &rows, DELIVERIES_OF_RANGE, 2, values);
+	while ((row = next_row(&rows)) != NULL)
 	{
-		SPITupleTable *fetched;
-		uint64 count;
+		int64 id = row_number(&rows, row);
+		int first;
 
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		fetched = SPI_tuptable;
-		count = SPI_processed;
-		if (count == 0)
-			break;
-		for (uint64 row = 0; row < count; row++)
-		{
-			bool isnull;
-			int64 id = DatumGetInt64(
-				SPI_getbinval(fetched->vals[row], fetched->tupdesc, DELIVERY_ID, &isnull));
-			int first;
-
-			CHECK_FOR_INTERRUPTS();
-			compare_missing_deliveries(check, &next, id);
-			for (first = next; next < check->count && check->linked[next].id == id; next++)
-				;
-			compare_delivery(check, &check->linked[first], next - first, fetched->vals[row],
-							 fetched->tupdesc, id);
-		}
-		SPI_freetuptable(fetched);
+		compare_missing_deliveries(check, &next, id);
+		for (first = next; next < check->count && check->linked[next].id == id; next++)
+			;
+		compare_delivery(check, &check->linked[first], next - first, row, rows.fetched->tupdesc,
+						 id);
 	}
-	SPI_cursor_close(portal);
+	close_reader(&rows);
 	compare_missing_deliveries(check, &next, PG_INT64_MAX);
 }
 
@@ -600,11 +680,12 @@ check_ids(TrailCheck *check, int64 from_id, int64 to_id)
 		check->last_id = (uint64) to_id - (uint64) check->first_id < TRAIL_RANGE
 							 ? to_id
 							 : check->first_id + TRAIL_RANGE - 1;
+		MemoryContextSwitchTo(check->range_context);
 		check_rows(check);
+		MemoryContextSwitchTo(check->range_context);
 		check_deliveries(check);
-		if (check->removals != NULL)
-			SPI_freetuptable(check->removals);
 		check->removals = NULL;
+		MemoryContextReset(check->range_context);
 		if (check->last_id == to_id)
 			break;
 		from_id = check->last_id + 1;
@@ -617,63 +698,6 @@ check_ids(TrailCheck *check, int64 from_id, int64 to_id)
  * ----------------------------------------------------------------
  */
 
-/* Rows of a cursor, one after the other. */
-typedef struct Reader
-{
-	Portal portal;
-	SPITupleTable *fetched;
-	uint64 count;
-	uint64 at;
-} Reader;
-
-static void
-open_reader(Reader *reader, Portal portal)
-{
-	memset(reader, 0, sizeof(*reader));
-	reader->portal = portal;
-}
-
-/*
- * The next row; NULL at the end.
- */
-static HeapTuple
-next_row(Reader *reader)
-{
-	CHECK_FOR_INTERRUPTS();
-	if (reader->at == reader->count)
-	{
-		if (reader->fetched != NULL)
-			SPI_freetuptable(reader->fetched);
-		SPI_cursor_fetch(reader->portal, true, FETCH_ROWS);
-		reader->fetched = SPI_tuptable;
-		reader->count = SPI_processed;
-		reader->at = 0;
-		if (reader->count == 0)
-			return NULL;
-	}
-	return reader->fetched->vals[reader->at++];
-}
-
-static void
-close_reader(Reader *reader)
-{
-	if (reader->fetched != NULL)
-		SPI_freetuptable(reader->fetched);
-	SPI_cursor_close(reader->portal);
-}
-
-/*
- * The number of a row that a reader has read; the highest one at the end.
- */
-static int64
-row_number(const Reader *reader, HeapTuple row)
-{
-	bool isnull;
-
-	return row == NULL ? PG_INT64_MAX
-					   : DatumGetInt64(SPI_getbinval(row, reader->fetched->tupdesc, 1, &isnull));
-}
-
 /*
  * Whether a row has the hash that a link says.
  */
@@ -683,31 +707,11 @@ is_as_linked(TrailCheck *check, const char *kind, const Reader *rows, HeapTuple 
 {
 	uint8 hash[ROW_HASH_BYTES];
 	bool isnull;
-	bytea *linked;
+	bytea *linked = DatumGetByteaP(SPI_getbinval(link, links->fetched->tupdesc, 2, &isnull));
 
-	MemoryContextSwitchTo(check->row_context);
-	linked = DatumGetByteaP(SPI_getbinval(link, links->fetched->tupdesc, 2, &isnull));
 	HashRow(&check->digest, kind, row, rows->fetched->tupdesc, hash);
-	isnull = VARSIZE(linked) - VARHDRSZ != ROW_HASH_BYTES ||
-			 memcmp(VARDATA(linked), hash, ROW_HASH_BYTES) != 0;
-	MemoryContextReset(check->row_context);
-	return !isnull;
-}
-
-/*
- * Return a violation of a thing that has a number.
- */
-static void
-report_numbered(TrailCheck *check, const char *what, const char *how, int64 number,
-				const char *because)
-{
-	StringInfoData detail;
-
-	initStringInfo(&detail);
-	appendStringInfo(&detail, "%s " INT64_FORMAT " %s.", what, number, because);
-	detail.data[0] = pg_toupper((unsigned char) detail.data[0]);
-	report(check, psprintf("%s %s", what, how), 0, detail.data);
-	pfree(detail.data);
+	return VARSIZE(linked) - VARHDRSZ == ROW_HASH_BYTES &&
+		   memcmp(VARDATA(linked), hash, ROW_HASH_BYTES) == 0;
 }
 
 /*
@@ -722,16 +726,16 @@ check_numbered(TrailCheck *check, const char *statement, const char *kind, const
 	Reader rows, links;
 	HeapTuple row, link;
 
-	open_reader(&rows, open_cursor(check, statement, 0, NULL));
-	open_reader(&links, open_cursor(check, LINKS_OF_KIND, 1, &value));
+	open_reader(check, &rows, statement, 0, NULL);
+	open_reader(check, &links, LINKS_OF_KIND, 1, &value);
 	row = next_row(&rows);
 	link = next_row(&links);
 	while (row != NULL || link != NULL)
 	{
-		int64 number = row_number(&rows, row);
-		int64 linked = row_number(&links, link);
+		int64 number = row == NULL ? 0 : row_number(&rows, row);
+		int64 linked = link == NULL ? 0 : row_number(&links, link);
 
-		if (number == linked)
+		if (row != NULL && link != NULL && number == linked)
 		{
 			if (!is_as_linked(check, kind, &rows, row, &links, link))
 				report_numbered(check, what, "changed", number,
@@ -739,7 +743,7 @@ check_numbered(TrailCheck *check, const char *statement, const char *kind, const
 			row = next_row(&rows);
 			link = next_row(&links);
 		}
-		else if (linked < number)
+		else if (row == NULL || (link != NULL && linked < number))
 		{
 			report_numbered(check, what, "missing", linked, "was linked and is not there");
 			link = next_row(&links);
@@ -803,12 +807,11 @@ check_chain(TrailCheck *check)
 	Reader reader;
 	HeapTuple row;
 
-	open_reader(&reader, open_cursor(check, CHAIN, 0, NULL));
+	open_reader(check, &reader, CHAIN, 0, NULL);
 	while ((row = next_row(&reader)) != NULL)
 	{
 		TrailLink link;
 
-		MemoryContextSwitchTo(check->row_context);
 		read_link(&link, stored, row, reader.fetched->tupdesc);
 		HashLink(&check->digest, &link, expected);
 		if (link.position != position + 1)
@@ -821,7 +824,6 @@ check_chain(TrailCheck *check)
 							link.position));
 		memcpy(expected, stored, LINK_HASH_BYTES);
 		position = link.position;
-		MemoryContextReset(check->row_context);
 	}
 	close_reader(&reader);
 	if (position != check->head.position ||
@@ -844,7 +846,7 @@ check_batch_rows(TrailCheck *check)
 	int64 left = 0;
 	uint8 fold[LINK_HASH_BYTES];
 
-	open_reader(&reader, open_cursor(check, ROWS_OF_BATCHES, 0, NULL));
+	open_reader(check, &reader, ROWS_OF_BATCHES, 0, NULL);
 	while ((row = next_row(&reader)) != NULL)
 	{
 		TupleDesc desc = reader.fetched->tupdesc;
@@ -852,10 +854,9 @@ check_batch_rows(TrailCheck *check)
 		bytea *hashes;
 		int count;
 
-		MemoryContextSwitchTo(check->row_context);
-		if (DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull)) != batch_id)
+		if (row_number(&reader, row) != batch_id)
 		{
-			batch_id = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull));
+			batch_id = row_number(&reader, row);
 			left = DatumGetInt64(SPI_getbinval(row, desc, 3, &isnull));
 			memset(fold, 0, sizeof(fold));
 		}
@@ -874,11 +875,10 @@ check_batch_rows(TrailCheck *check)
 								" are not those that it has enqueued.",
 								batch_id));
 		}
-		else if (left < 0)
+		else if (left < 0 && left + count >= 0)
 			report(check, "wrong rows", 0,
 				   psprintf("More rows of batch " INT64_FORMAT " are linked than it has enqueued.",
 							batch_id));
-		MemoryContextReset(check->row_context);
 	}
 	close_reader(&reader);
 }
@@ -893,7 +893,7 @@ check_owners(TrailCheck *check)
 	Reader reader;
 	HeapTuple row;
 
-	open_reader(&reader, open_cursor(check, OWNED_BATCHES, 0, NULL));
+	open_reader(check, &reader, OWNED_BATCHES, 0, NULL);
 	while ((row = next_row(&reader)) != NULL)
 		report_numbered(check, "batch", "changed", row_number(&reader, row),
 						"has another owner, and was not handed over");
@@ -910,13 +910,16 @@ CheckTrail(ReturnSetInfo *result, Oid schema, int64 from_id, int64 to_id, bool e
 {
 	TrailCheck check = {.result = result};
 	MemoryContext old = CurrentMemoryContext;
+	MemoryContext context;
 
 	check.schema = quote_identifier(get_namespace_name(schema));
-	check.context = AllocSetContextCreate(old, "acteon_replay trail check", ALLOCSET_DEFAULT_SIZES);
+	context = AllocSetContextCreate(old, "acteon_replay trail check", ALLOCSET_DEFAULT_SIZES);
+	check.range_context =
+		AllocSetContextCreate(context, "acteon_replay trail range", ALLOCSET_DEFAULT_SIZES);
 	check.row_context =
-		AllocSetContextCreate(check.context, "acteon_replay trail row", ALLOCSET_DEFAULT_SIZES);
+		AllocSetContextCreate(context, "acteon_replay trail row", ALLOCSET_DEFAULT_SIZES);
 	ReadHead(check.schema, &check.head);
-	MemoryContextSwitchTo(check.context);
+	MemoryContextSwitchTo(context);
 	check.allocated = TRAIL_RANGE;
 	check.linked = palloc(check.allocated * sizeof(Linked));
 	OpenDigest(&check.digest);
@@ -935,5 +938,5 @@ CheckTrail(ReturnSetInfo *result, Oid schema, int64 from_id, int64 to_id, bool e
 	}
 	CloseDigest(&check.digest);
 	MemoryContextSwitchTo(old);
-	MemoryContextDelete(check.context);
+	MemoryContextDelete(context);
 }

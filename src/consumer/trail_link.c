@@ -228,7 +228,8 @@ link_numbered(Linking *linking, const char *statement, const char *kind, int64 f
 }
 
 /*
- * Add the row of an action to the link of its block, which is begun if it is another one.
+ * Add the row of an action to the link of its block, which is begun if it is another one,
+ * or if it is full: ids that somebody has inserted into another part are there twice.
  */
 static void
 add_row(Linking *linking, HeapTuple tuple, TupleDesc desc)
@@ -238,7 +239,7 @@ add_row(Linking *linking, HeapTuple tuple, TupleDesc desc)
 	int64 id = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
 	bytea *hash = DatumGetByteaPP(SPI_getbinval(tuple, desc, 3, &isnull));
 
-	if (link->count == 0 || link->reference != BlockOfId(id))
+	if (link->count == 0 || link->count == SEGMENT_ACTIONS || link->reference != BlockOfId(id))
 	{
 		end_link(linking);
 		begin_link(linking, TRAIL_ROWS, BlockOfId(id),

@@ -16,7 +16,7 @@
 #include "base/compat.h"
 #include "queue/row_hash.h"
 
-/* The columns that are hashed: all but the hash. */
+/* The columns that are hashed: all but the hash, those of HASHED_COLUMNS. */
 static const struct
 {
 	AttrNumber column;
@@ -46,10 +46,10 @@ StaticAssertDecl(lengthof(hashed) == Natts_outbox - 1, "a column of the outbox h
 /*
  * Compute the hash of the row in a slot of the outbox.
  */
-void
-HashSlot(Digest *digest, TupleTableSlot *row, OwnColumns columns, uint8 *hash)
+static void
+hash_slot(Digest *digest, TupleTableSlot *row, OwnColumns columns, uint8 *hash)
 {
-	BeginDigest(digest, "row");
+	BeginDigest(digest, ROW_KIND);
 	for (int i = 0; i < lengthof(hashed); i++)
 	{
 		bool isnull;
@@ -69,7 +69,7 @@ StoreHash(Digest *digest, TupleTableSlot *row, OwnColumns columns, StoredHash *s
 {
 	AttrNumber place = ColumnPlace(columns, Anum_outbox_hash);
 
-	HashSlot(digest, row, columns, hash);
+	hash_slot(digest, row, columns, hash);
 	SET_VARSIZE(stored->bytes, sizeof(stored->bytes));
 	memcpy(VARDATA(stored->bytes), hash, ROW_HASH_BYTES);
 	row->tts_values[place - 1] = PointerGetDatum(stored->bytes);
@@ -90,7 +90,7 @@ CheckRowHash(Digest *digest, TupleTableSlot *row, OwnColumns columns)
 	if (isnull)
 		return ROW_WITHOUT_HASH;
 	stored = PG_DETOAST_DATUM_PACKED(value);
-	HashSlot(digest, row, columns, hash);
+	hash_slot(digest, row, columns, hash);
 	return VARSIZE_ANY_EXHDR(stored) == ROW_HASH_BYTES &&
 				   memcmp(VARDATA_ANY(stored), hash, ROW_HASH_BYTES) == 0
 			   ? ROW_AS_ENQUEUED

@@ -13,6 +13,13 @@
 #define BlockOfId(id) ((id) - ((id) -1) % SEGMENT_ACTIONS)
 #define SQL_BLOCK_OF_ID(id) "(" id " - (" id " - 1) %% " SQL_SEGMENT_ACTIONS ")"
 
+/* What is hashed of a row, in this order; row_hash.c has the same columns. */
+#define ROW_KIND "row"
+#define HASHED_COLUMNS \
+	"id, batch_id, created_at, action_id, generation, original_action_id, namespace, tenant," \
+	" provider, action_type, payload, labels, dedup_key, status, fingerprint, starts_at, ends_at," \
+	" expires_at, target"
+
 /* What the hash of a row says of it. */
 typedef enum RowTrust
 {
@@ -27,7 +34,6 @@ typedef struct StoredHash
 	char bytes[VARHDRSZ + ROW_HASH_BYTES];
 } StoredHash;
 
-extern void HashSlot(Digest *digest, TupleTableSlot *row, OwnColumns columns, uint8 *hash);
 extern void
 StoreHash(Digest *digest, TupleTableSlot *row, OwnColumns columns, StoredHash *stored, uint8 *hash);
 extern RowTrust CheckRowHash(Digest *digest, TupleTableSlot *row, OwnColumns columns);

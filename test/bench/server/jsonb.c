@@ -5,16 +5,13 @@
  */
 #include "postgres.h"
 
-#include <time.h>
-
 #include "fmgr.h"
 #include "utils/memutils.h"
 
 #include "base/jsonb_writer.h"
 
-PG_MODULE_MAGIC;
+#include "cpu.h"
 
-PG_FUNCTION_INFO_V1(bench_cpu);
 PG_FUNCTION_INFO_V1(bench_jsonb);
 
 /* The labels of an action, with the one that a replay adds. */
@@ -33,27 +30,6 @@ static const JsonPair result[] = {
 	{"new_action_id", "6a2f41a3-c54c-5ce8-8d5e-2b7c1a9e4f11", 13, 36, JENTRY_ISSTRING},
 	{"original_action_id", "0b5a1f0e-4c1d-4a53-9f0e-1f7a3f6f4d10", 18, 36, JENTRY_ISSTRING},
 };
-
-/*
- * The processor time that this process has had, in microseconds.
- */
-static double
-cpu_time(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-	return now.tv_sec * 1e6 + now.tv_nsec / 1e3;
-}
-
-/*
- * bench_cpu() → double precision: the same for statements.
- */
-Datum
-bench_cpu(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_FLOAT8(cpu_time());
-}
 
 /*
  * Push an object as the server's own functions do.
@@ -135,14 +111,14 @@ bench_jsonb(PG_FUNCTION_ARGS)
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "bench", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	double begin = cpu_time();
+	double begin = CpuTime();
 	double took;
 
 	if (PG_GETARG_BOOL(0))
 		(void) build_all(PG_GETARG_INT32(1));
 	else
 		(void) write_all(PG_GETARG_INT32(1));
-	took = cpu_time() - begin;
+	took = CpuTime() - begin;
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	PG_RETURN_FLOAT8(took);

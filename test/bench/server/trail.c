@@ -4,8 +4,6 @@
  */
 #include "postgres.h"
 
-#include <time.h>
-
 #include "access/table.h"
 #include "access/tableam.h"
 #include "executor/tuptable.h"
@@ -16,31 +14,9 @@
 
 #include "queue/row_hash.h"
 
-PG_MODULE_MAGIC;
+#include "cpu.h"
 
-PG_FUNCTION_INFO_V1(bench_cpu);
 PG_FUNCTION_INFO_V1(bench_hashes);
-
-/*
- * The processor time that this process has had, in microseconds.
- */
-static double
-cpu_time(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-	return now.tv_sec * 1e6 + now.tv_nsec / 1e3;
-}
-
-/*
- * bench_cpu() → double precision: the same for statements.
- */
-Datum
-bench_cpu(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_FLOAT8(cpu_time());
-}
 
 /*
  * bench_hashes(outbox regclass, actions integer) → double precision
@@ -73,7 +49,7 @@ bench_hashes(PG_FUNCTION_ARGS)
 		slot_getallattrs(slot);
 		rows[count++] = slot;
 	}
-	begun = cpu_time();
+	begun = CpuTime();
 	OpenDigest(&digest);
 	for (int i = 0; i < count; i++)
 	{
@@ -82,7 +58,7 @@ bench_hashes(PG_FUNCTION_ARGS)
 			FoldBlock(&digest, fold, hashes[0], SEGMENT_ACTIONS);
 	}
 	CloseDigest(&digest);
-	took = cpu_time() - begun;
+	took = CpuTime() - begun;
 	for (int i = 0; i < count; i++)
 		ExecDropSingleTupleTableSlot(rows[i]);
 	table_endscan(scan);
