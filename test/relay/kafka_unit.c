@@ -110,7 +110,7 @@ begin(Stage *stage, int64_t request_timeout, bool one_in_flight)
 	{
 		stage->actions[i] = Allocate(sizeof(Action));
 		stage->actions[i]->outbox_id = i;
-		stage->actions[i]->expires_at = NEVER_EXPIRES;
+		stage->actions[i]->expires_at = NEVER;
 		snprintf(stage->actions[i]->action_id, sizeof(stage->actions[i]->action_id), "id-%d", i);
 	}
 	LoopStart();
@@ -344,7 +344,7 @@ test_expired(void)
 	   "kafka: when one expires that was not sent, all that was not is given back: %s",
 	   stage.text.data);
 	rd_kafka_mock_broker_set_up(stage.cluster, 1);
-	stage.actions[1]->expires_at = NEVER_EXPIRES;
+	stage.actions[1]->expires_at = NEVER;
 	deliver(&stage, 1);
 	ok(stage.fates[FATE_ACK] == 1 && count_messages(&stage) == 2,
 	   "kafka: none of it is written when they are back");
