@@ -1793,7 +1793,7 @@ AS 'MODULE_PATHNAME', 'acteon_replay_settle'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_settle(bigint, text, text, bigint[]) IS
-'Resolves doubts of a batch by a person''s decision, for all actions in doubt or for the given ones, held or not; returns how many. Only the role that started the batch and admins whose grants cover all of it can do this. Each decision is logged in acteon_replay_log.
+'Resolves doubts of a batch by a person''s decision, for all actions in doubt or for the given ones, held or not; returns how many. The role that started the batch, or that it was handed over to, can do this, as long as it may replay at all, and so can members of this role that inherit its rights, roles with admin grants that cover everything in the batch, and superusers. Each decision is logged in acteon_replay_log.
 
 Arguments:
 decision: resend: send the actions once more, under a new id and with all their attempts; delivered: the actions took effect; cancel: the actions had no effect and will have none, so that they can be replayed again

@@ -38,12 +38,13 @@ enum
 	LOSS_NAMESPACE,
 	LOSS_PROVIDER,
 	LOSS_ACTION_TYPE,
-	LOSS_OUTCOME
+	LOSS_OUTCOME,
+	LOSS_IS_LOST
 };
 
 /*
- * Build the statement that selects the newest records of lost actions between $1 and $2,
- * outcome by outcome.
+ * Build the statement that selects the newest records of such outcomes between $1 and $2,
+ * outcome by outcome, and whether they say that their actions were lost.
  */
 static char *
 losses_sql(const AuditTable *table)
@@ -58,18 +59,18 @@ losses_sql(const AuditTable *table)
 		appendStringInfoString(&sql, i == 0 ? "" : " UNION ALL ");
 		appendStringInfo(
 			&sql,
-			"SELECT a.action_id, a.tenant, a.namespace, a.provider, a.action_type, a.outcome"
+			"SELECT a.action_id, a.tenant, a.namespace, a.provider, a.action_type, a.outcome, %s"
 			" FROM (SELECT a.* FROM %s AS a WHERE %s AND a.dispatched_at" GE
-			"$1 AND a.dispatched_at" LE "$2 ORDER BY a.dispatched_at DESC LIMIT %d) AS a WHERE %s",
-			table->quoted_name, OutcomeTest(table, "a", outcomes[i]), READ_RECORDS,
-			LostTest(table, "a"));
+			"$1 AND a.dispatched_at" LE "$2 ORDER BY a.dispatched_at DESC LIMIT %d) AS a",
+			LostTest(table, "a"), table->quoted_name, OutcomeTest(table, "a", outcomes[i]),
+			READ_RECORDS);
 	}
 	return sql.data;
 }
 
 /*
- * Take the records that the statement has found whose actions the grants let the caller
- * preview.
+ * Take the records that the statement has found whose actions were lost, and that the
+ * grants let the caller preview.
  */
 static void
 take_found(RecentLosses *losses, Grants *grants)
@@ -78,6 +79,7 @@ take_found(RecentLosses *losses, Grants *grants)
 	ArrayBuildState *ids = NULL;
 	text *last_outcome = NULL;
 	int of_outcome = 0;
+	int count = 0;
 
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
@@ -85,36 +87,38 @@ take_found(RecentLosses *losses, Grants *grants)
 		text *columns[LOSS_OUTCOME + 1];
 		GrantTarget target;
 		bool is_whole = true;
+		bool isnull;
+		Datum is_lost;
 
 		for (int column = LOSS_ACTION_ID; column <= LOSS_OUTCOME; column++)
 		{
-			bool isnull;
 			Datum value = SPI_getbinval(tuple, desc, column, &isnull);
 
 			is_whole = is_whole && !isnull;
 			columns[column] = isnull ? NULL : DatumGetTextPP(value);
 		}
-		if (!is_whole)
-			continue;
 		if (last_outcome == NULL || !SameText(last_outcome, columns[LOSS_OUTCOME]))
 			of_outcome = 0;
 		last_outcome = columns[LOSS_OUTCOME];
 		if (++of_outcome == READ_RECORDS)
 			losses->has_more = true;
+		is_lost = SPI_getbinval(tuple, desc, LOSS_IS_LOST, &isnull);
+		if (!is_whole || isnull || !DatumGetBool(is_lost))
+			continue;
 		target = (GrantTarget){.tenant = columns[LOSS_TENANT],
 							   .namespace = columns[LOSS_NAMESPACE],
 							   .provider = columns[LOSS_PROVIDER],
 							   .action_type = columns[LOSS_ACTION_TYPE]};
 		if (!GrantsCover(grants, PreviewPurpose(grants), &target))
 			continue;
-		if (losses->count == MOST_LOSSES)
+		if (count == MOST_LOSSES)
 		{
 			losses->has_more = true;
 			break;
 		}
 		ids = accumArrayResult(ids, PointerGetDatum(columns[LOSS_ACTION_ID]), false, TEXTOID,
 							   CurrentMemoryContext);
-		losses->count++;
+		count++;
 	}
 	if (ids != NULL)
 		losses->action_ids = DatumGetArrayTypeP(makeArrayResult(ids, CurrentMemoryContext));

@@ -16,8 +16,7 @@ typedef struct RecentLosses
 	TimestampTz from; /* the last day begins here */
 	TimestampTz newest;
 	ArrayType *action_ids; /* of the newest ones; NULL: none */
-	int count;
-	bool has_more; /* there may be others */
+	bool has_more;         /* there may be others */
 } RecentLosses;
 
 extern bool

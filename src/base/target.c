@@ -15,25 +15,13 @@
 #include "base/message.h"
 #include "base/target.h"
 
-#define TARGET_CHARACTERS "abcdefghijklmnopqrstuvwxyz0123456789_-"
-
-/*
- * Whether so many characters are the name of a target.
- */
-static bool
-is_name(const char *name, size_t len)
-{
-	return len > 0 && len <= TARGET_MAXLEN && name[0] >= 'a' && name[0] <= 'z' &&
-		   strspn(name, TARGET_CHARACTERS) >= len;
-}
-
 /*
  * Whether a text is the name of a target.
  */
 bool
 IsTargetName(const char *name)
 {
-	return is_name(name, strlen(name));
+	return IsNameOfTarget(name, strlen(name));
 }
 
 /*
@@ -88,7 +76,7 @@ IsTargetList(const char *list)
 
 	while ((len = next_name(&list, &name)) > 0)
 	{
-		if (!is_name(name, len))
+		if (!IsNameOfTarget(name, len))
 			return false;
 	}
 	return true;

@@ -7,11 +7,7 @@
 
 #include "nodes/pg_list.h"
 
-/* The target of what names none. */
-#define PRODUCTION "production"
-
-/* Maximum length of a target's name, in bytes. */
-#define TARGET_MAXLEN 63
+#include "base/target_name.h"
 
 extern bool IsTargetName(const char *name);
 extern const char *CheckTarget(const char *name);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/target_name.h"
 #include "query/states.h"
 
 /* A number as a text, for the bounds and defaults in the table. */
@@ -40,9 +41,6 @@
 
 /* Batches of more actions begin with a canary, unless told otherwise. */
 #define CANARY_ABOVE 100
-
-/* The target of what names none. */
-#define TARGET_PRODUCTION "production"
 
 /* What to do with dedup keys. */
 #define DEDUP_KEEP "keep"

@@ -12,20 +12,39 @@
 #define HAS_FUNCTION(signature) \
 	"pg_catalog.to_regprocedure(pg_catalog.format('%I." signature "', n.nspname)) IS NOT NULL"
 
-const char extension_find_sql[] = "SELECT n.nspname, e.extversion, "
-	/* All of the answers name ids, or none does. */
-	HAS_FUNCTION("acteon_outbox_doubt(int8[],int8[],text[],uuid[])") " AND " HAS_FUNCTION("acteon_outbox_ack(int8[],int8[],jsonb[],uuid[])") " AND " HAS_FUNCTION("acteon_outbox_nack(int8[],int8[],text[],interval[],uuid[])") " AND " HAS_FUNCTION("acteon_outbox_reject(int8[],int8[],text[],uuid[])") ", " HAS_FUNCTION(
-		"acteon_outbox_sleep(boolean)") ", EXISTS (SELECT FROM pg_catalog.pg_attribute AS a "
-										"WHERE a.attrelid OPERATOR(pg_catalog.=) "
-										"pg_catalog.to_regclass(pg_catalog.format('%I.acteon_outbox_stats', n.nspname)) "
-										"AND a.attname OPERATOR(pg_catalog.=) 'held'), " HAS_FUNCTION(
-											"acteon_outbox_describe(int8[])") ", EXISTS (SELECT FROM pg_catalog.pg_proc AS p WHERE p.pronamespace OPERATOR(pg_catalog.=) n.oid "
-																			  "AND p.proname OPERATOR(pg_catalog.=) 'acteon_outbox_claim' "
-																			  "AND 'expires_at'::pg_catalog.text OPERATOR(pg_catalog.=) ANY (p.proargnames)), " HAS_FUNCTION(
-																				  "acteon_outbox_claim(text,int4,interval,text,text)") " "
-																																	   "FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace "
-																																	   "AS n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace "
-																																	   "WHERE e.extname OPERATOR(pg_catalog.=) 'acteon_replay'";
+/* Does a claim return a column? */
+#define CLAIM_HAS(column) \
+	"EXISTS (SELECT FROM pg_catalog.pg_proc AS p " \
+	"WHERE p.pronamespace OPERATOR(pg_catalog.=) n.oid " \
+	"AND p.proname OPERATOR(pg_catalog.=) 'acteon_outbox_claim' " \
+	"AND '" column "'::pg_catalog.text OPERATOR(pg_catalog.=) ANY (p.proargnames))"
+
+/* Do the figures of the queue have a column? */
+#define STATS_HAVE(column) \
+	"EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attrelid OPERATOR(pg_catalog.=) " \
+	"pg_catalog.to_regclass(pg_catalog.format('%I.acteon_outbox_stats', n.nspname)) " \
+	"AND a.attname OPERATOR(pg_catalog.=) '" column "')"
+
+/* What an extension can do; see ExtensionSkills. */
+#define DOUBTS_NAME_IDS HAS_FUNCTION("acteon_outbox_doubt(int8[],int8[],text[],uuid[])")
+#define ACKS_NAME_IDS HAS_FUNCTION("acteon_outbox_ack(int8[],int8[],jsonb[],uuid[])")
+#define NACKS_NAME_IDS HAS_FUNCTION("acteon_outbox_nack(int8[],int8[],text[],interval[],uuid[])")
+#define REJECTS_NAME_IDS HAS_FUNCTION("acteon_outbox_reject(int8[],int8[],text[],uuid[])")
+#define CONSUMERS_SLEEP HAS_FUNCTION("acteon_outbox_sleep(boolean)")
+#define STATS_TELL_DOUBTS STATS_HAVE("held")
+#define ACTIONS_ARE_DESCRIBED HAS_FUNCTION("acteon_outbox_describe(int8[])")
+#define CLAIMS_TELL_EXPIRY CLAIM_HAS("expires_at")
+#define CLAIMS_TAKE_TARGETS HAS_FUNCTION("acteon_outbox_claim(text,int4,interval,text,text)")
+
+/* From the third column on it is read by ExtensionSkillsRead.  All of the answers name ids,
+ * or none does. */
+const char extension_find_sql[] =
+	"SELECT n.nspname, e.extversion, " DOUBTS_NAME_IDS " AND " ACKS_NAME_IDS " AND " NACKS_NAME_IDS
+	" AND " REJECTS_NAME_IDS ", " CONSUMERS_SLEEP ", " STATS_TELL_DOUBTS ", " ACTIONS_ARE_DESCRIBED
+	", " CLAIMS_TELL_EXPIRY ", " CLAIMS_TAKE_TARGETS
+	" FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_namespace AS n "
+	"ON n.oid OPERATOR(pg_catalog.=) e.extnamespace "
+	"WHERE e.extname OPERATOR(pg_catalog.=) 'acteon_replay'";
 
 /*
  * Read what consumers may ask of an extension that was found.

@@ -4,8 +4,8 @@
  *
  * Every text is a constant in which $s stands for the extension's schema, quoted,
  * $options for the options of a single replay, from $2 on, and $causes for those of
- * causes, from $1 on: nothing of a request is ever part of one.  Everything is named with its schema.
- * They are prepared on each connection under their names here.
+ * causes, from $1 on: nothing of a request is ever part of one.  Everything is named
+ * with its schema.  They are prepared on each connection under their names here.
  */
 #include "http/statements.h"
 
@@ -29,6 +29,15 @@
 	"(pg_catalog.to_jsonb(b) OPERATOR(pg_catalog.-) 'id'::pg_catalog.text) " \
 	"OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('batch_id', b.id)"
 
+/* The texts of a list that comes as a JSON array, or NULL.  What is no string in it becomes
+ * NULL, which is refused. */
+#define TEXTS(parameter) \
+	"CASE WHEN " parameter "::pg_catalog.text IS NOT NULL THEN ARRAY(SELECT CASE " \
+	"WHEN pg_catalog.jsonb_typeof(e.value) OPERATOR(pg_catalog.=) 'string'::pg_catalog.text " \
+	"THEN e.value OPERATOR(pg_catalog.#>>) '{}'::pg_catalog.text[] END " \
+	"FROM pg_catalog.jsonb_array_elements(" parameter \
+	"::pg_catalog.text::pg_catalog.jsonb) AS e (value)) END"
+
 /* Steering a batch. */
 #define STEER(function) \
 	"SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'state', s.state, " \
@@ -36,10 +45,7 @@
 	"$1::pg_catalog.int8, NULL " \
 	"FROM $s." function "(batch_id => $1::pg_catalog.int8, reason => $2::pg_catalog.text, " \
 	"tenant => $3::pg_catalog.text, provider => $4::pg_catalog.text, " \
-	"action_ids => CASE WHEN $5::pg_catalog.text IS NOT NULL THEN ARRAY(SELECT CASE " \
-	"WHEN pg_catalog.jsonb_typeof(e.id) OPERATOR(pg_catalog.=) 'string'::pg_catalog.text " \
-	"THEN e.id OPERATOR(pg_catalog.#>>) '{}'::pg_catalog.text[] END " \
-	"FROM pg_catalog.jsonb_array_elements($5::pg_catalog.jsonb) AS e (id)) END) AS s"
+	"action_ids => " TEXTS("$5") ") AS s"
 
 /* A value in CSV, quoted as RFC 4180 has it; NULL is nothing, not even quotes. */
 #define CSV(value) \
@@ -112,7 +118,7 @@ static const struct
 		 "OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object('skipped', "
 		 "(b.answer OPERATOR(pg_catalog.->>) 'skipped'::pg_catalog.text)::pg_catalog.int8 OPERATOR(pg_catalog.+) "
 		 "(b.answer OPERATOR(pg_catalog.->>) 'effective'::pg_catalog.text)::pg_catalog.int8 OPERATOR(pg_catalog.+) "
-		 "COALESCE((b.answer OPERATOR(pg_catalog.->>) 'expired'::pg_catalog.text)::pg_catalog.int8, 0)) AS answer "
+		 "(b.answer OPERATOR(pg_catalog.->>) 'expired'::pg_catalog.text)::pg_catalog.int8) AS answer "
 		 "FROM $s.acteon_replay_bulk($1::pg_catalog.jsonb) AS b (answer) OFFSET 0) AS a"},
 	[STATEMENT_PREVIEW] =
 		{"preview", "SELECT p.answer::pg_catalog.text, NULL, NULL FROM $s.acteon_replay_preview("
@@ -235,8 +241,7 @@ is_argument(const ReplayOption *option, unsigned call)
 
 /*
  * Append the options of a call as arguments, of which the first has this number, in the
- * order in which StatementAddOptions adds their values.  NULL stands for the default.  A
- * list comes as a JSON array; what is no string in it becomes NULL, which is refused.
+ * order in which StatementAddOptions adds their values.  NULL stands for the default.
  */
 static void
 append_options(Buffer *buffer, unsigned call, int number)
@@ -255,13 +260,7 @@ append_options(Buffer *buffer, unsigned call, int number)
 			continue;
 		BufferPrint(buffer, "%s%s => ", number > 1 ? ", " : "", option->argument);
 		if (option->kind == KIND_TEXTS)
-			BufferPrint(
-				buffer,
-				"CASE WHEN $%d::pg_catalog.jsonb IS NOT NULL THEN ARRAY("
-				"SELECT CASE pg_catalog.jsonb_typeof(e.value) WHEN 'string'::pg_catalog.text "
-				"THEN e.value OPERATOR(pg_catalog.#>>) '{}'::pg_catalog.text[] END "
-				"FROM pg_catalog.jsonb_array_elements($%d::pg_catalog.jsonb) AS e (value)) END",
-				number, number);
+			BufferPrint(buffer, TEXTS("$%1$d"), number);
 		else
 			BufferPrint(buffer, "$%d::pg_catalog.%s", number, types[option->kind]);
 		number++;

@@ -10,11 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/target_name.h"
 #include "common/clock.h"
 #include "common/database.h"
 #include "common/report.h"
 #include "common/secret.h"
-#include "query/options.h"
 #include "relay/check_gateway.h"
 #ifdef WITH_KAFKA
 #include "relay/check_kafka.h"
@@ -90,7 +90,7 @@ check_queue(const Settings *settings, PGconn *conn, const char *schema, Extensio
 	Queue queue = {0};
 	QueueStats stats;
 	PGresult *result;
-	bool is_production = strcmp(settings->target, TARGET_PRODUCTION) == 0;
+	bool is_production = strcmp(settings->target, PRODUCTION) == 0;
 
 	QueuePrepare(&queue, conn, schema, skills, settings->target, false);
 	result = PQexec(conn, queue.stats);
@@ -360,7 +360,7 @@ check_database(const Settings *settings, Trial *trial)
 	schema = ReportExtension(conn, PROGRAM, OLDEST_EXTENSION, &skills);
 	if (schema != NULL)
 	{
-		if (!skills.targets && strcmp(settings->target, TARGET_PRODUCTION) != 0)
+		if (!skills.targets && strcmp(settings->target, PRODUCTION) != 0)
 			ReportBad(
 				"extension",
 				"it cannot be used with --target: its acteon_outbox_claim has no such argument",

@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/target_name.h"
 #include "common/extension.h"
-#include "query/options.h"
 
 #define POLL_INTERVAL SECOND
 #define DRAIN_STATS_INTERVAL (2 * SECOND)
@@ -124,7 +124,7 @@ found(void *owner, PGresult *result)
 	else if (is_stream && !ExtensionSkillsRead(result).describes)
 		in_trouble(relay, "the extension cannot be used with --sink", "",
 				   "it has no acteon_outbox_describe", "ALTER EXTENSION acteon_replay UPDATE");
-	else if (strcmp(relay->settings->target, TARGET_PRODUCTION) != 0 &&
+	else if (strcmp(relay->settings->target, PRODUCTION) != 0 &&
 			 !ExtensionSkillsRead(result).targets)
 		in_trouble(relay, "the extension cannot be used with --target", "",
 				   "its acteon_outbox_claim has no argument target",

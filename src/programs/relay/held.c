@@ -44,7 +44,7 @@ HeldAdd(Held *held, Lease *lease, int64_t outbox_id, int attempt, const char *ac
 	*action = (Action){.lease = lease,
 					   .outbox_id = outbox_id,
 					   .attempt = attempt,
-					   .expires_at = NEVER_EXPIRES,
+					   .expires_at = NEVER,
 					   .len = len};
 	snprintf(action->action_id, sizeof(action->action_id), "%s", action_id);
 	memcpy(action->body, body, len);

@@ -25,9 +25,6 @@ typedef struct Lease
 	int64_t extend_from; /* not before, since that has just failed */
 } Lease;
 
-/* The time of an action that does not expire. */
-#define NEVER_EXPIRES INT64_MAX
-
 /* What a stream's readers are told of an action besides its ids, as texts. */
 typedef enum Fact
 {
@@ -54,7 +51,7 @@ typedef struct Action
 	Lease *lease;
 	int64_t outbox_id;
 	int attempt;
-	int64_t expires_at; /* from then on it must not be sent; NEVER_EXPIRES: there is no such time */
+	int64_t expires_at; /* from then on it must not be sent; NEVER: there is no such time */
 	char action_id[ACTION_ID_LEN + 1]; /* that the body has; "" if the database does not tell */
 	Facts *facts;                      /* NULL where nobody is told */
 	Buffer opened;                     /* the body with an opened payload, overwritten afterwards */

@@ -11,6 +11,7 @@
 
 #include <curl/curl.h>
 
+#include "base/target_name.h"
 #include "common/buffer.h"
 #include "common/clock.h"
 #include "common/connect.h"
@@ -23,7 +24,11 @@
 #define PLACE(field) offsetof(Settings, field)
 
 #define MAX_CONSUMER 200
-#define MAX_TARGET 63
+
+/* What a target was expected to be. */
+#define LONGEST_TARGET NUMBER_TEXT(TARGET_MAXLEN)
+#define NO_TARGET \
+	"a name of at most " LONGEST_TARGET " lower-case letters, digits, _ and -, with a letter first"
 
 static const char *read_consumer(const Option *option, const char *text, void *place);
 static const char *read_target(const Option *option, const char *text, void *place);
@@ -51,7 +56,7 @@ static const Option options[] = {
 	 "Name of this relay in the queue, at most 200 bytes. The default is the host name and the "
 	 "process id.",
 	 read_consumer, PLACE(consumer), 0, 0, false},
-	{NULL, "target", "NAME", TARGET_PRODUCTION,
+	{NULL, "target", "NAME", PRODUCTION,
 	 "Deliver the actions of replays to this target only, such as staging; their argument target "
 	 "names it.",
 	 read_target, PLACE(target), 0, 0, false},
@@ -183,11 +188,8 @@ read_consumer(const Option *option, const char *text, void *place)
 static const char *
 read_target(const Option *option, const char *text, void *place)
 {
-	size_t len = strlen(text);
-
-	if (len == 0 || len > MAX_TARGET || *text < 'a' || *text > 'z' ||
-		strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_-") != len)
-		return "a name of at most 63 lower-case letters, digits, _ and -, with a letter first";
+	if (!IsNameOfTarget(text, strlen(text)))
+		return NO_TARGET;
 	return ReadText(option, text, place);
 }
 
