@@ -143,34 +143,6 @@ acteon_replay_pause(PG_FUNCTION_ARGS)
 }
 
 /*
- * Give what the batch has waiting due times from now on, or from its start_at; see
- * PaceAnew.
- */
-static void
-schedule_anew(ControlCall *call, bool all)
-{
-	BatchQueue queue = batch_queue(call);
-	const OptionalTime *start_at = &call->held.row.start_at;
-	TimestampTz start = start_at->given ? Max(call->now, start_at->time) : call->now;
-
-	PaceAnew(&call->held, &queue, start, all, true);
-}
-
-/*
- * The same, after its start_at was changed.
- */
-static void
-schedule_from(ControlCall *call, OptionalTime *before)
-{
-	BatchQueue queue = batch_queue(call);
-	const OptionalTime *start_at = &call->held.row.start_at;
-
-	before->given = before->given && before->time > call->now;
-	PaceFromStart(&call->held, &queue, before,
-				  start_at->given ? Max(call->now, start_at->time) : call->now, true, true);
-}
-
-/*
  * If the canary of a batch that is resumed was held after a step, open the next one.
  * Returns what the log says of it, NULL for nothing.
  */
@@ -222,13 +194,13 @@ resume_batch(ControlCall *call, bool parts)
 	{
 		BeginDetails(&details);
 		AddTextDetail(&details, "parts", "all");
-		schedule_anew(call, false);
+		PaceAnew(&call->held, call->schema, call->now, false, true);
 		LogControl(call->schema, call->caller, "resume", call->batch_id, call->reason,
 				   EndDetails(&details));
 		return;
 	}
 	ResumeBatch(&call->held, GetCurrentTimestamp());
-	schedule_anew(call, false);
+	PaceAnew(&call->held, call->schema, call->now, false, true);
 	step = open_held_step(call);
 	LogControl(call->schema, call->caller, "resume", call->batch_id, call->reason, step);
 }
@@ -348,7 +320,7 @@ set_batch_rate(ControlCall *call, Numeric rate)
 	/* What a claim leaves of a segment that it has cut is to be paced as well. */
 	(void) LockBatch(call->schema, call->batch_id, ExclusiveLock, true);
 	SetBatchRate(&call->held, rate);
-	schedule_anew(call, true);
+	PaceAnew(&call->held, call->schema, call->now, true, true);
 	LogControl(call->schema, call->caller, "set_rate", call->batch_id, call->reason,
 			   EndDetails(&details));
 }
@@ -422,7 +394,8 @@ acteon_replay_set_start(PG_FUNCTION_ARGS)
 		AddTimeDetail(&details, "to", &start_at);
 		(void) LockBatch(call.schema, call.batch_id, ExclusiveLock, true);
 		SetStartAt(&call.held, &start_at);
-		schedule_from(&call, &before);
+		before.given = before.given && before.time > call.now;
+		PaceFromStart(&call.held, call.schema, &before, call.now, true, true);
 		LogControl(call.schema, call.caller, "set_start", call.batch_id, call.reason,
 				   EndDetails(&details));
 	}
