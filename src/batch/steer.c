@@ -143,21 +143,17 @@ acteon_replay_pause(PG_FUNCTION_ARGS)
 }
 
 /*
- * If the canary of a batch that is resumed was held after a step, open the next one.
- * Returns what the log says of it, NULL for nothing.
+ * If the canary of a batch that is resumed was held after a step, open the next one, and
+ * add that to what the log says.
  */
-static Jsonb *
-open_held_step(ControlCall *call)
+static void
+open_held_step(ControlCall *call, LogDetails *details)
 {
-	LogDetails details;
-
 	if (!call->held.row.canary.is_held)
-		return NULL;
+		return;
 	OpenNextStep(&call->held);
-	BeginDetails(&details);
-	AddNumberDetail(&details, "canary_step", call->held.row.canary.step);
+	AddNumberDetail(details, "canary_step", call->held.row.canary.step);
 	(void) AdvanceCanary(&call->held, call->schema, call->caller, call->now);
-	return EndDetails(&details);
 }
 
 /*
@@ -179,30 +175,26 @@ notice_paused_parts(ControlCall *call)
 }
 
 /*
- * Resume a whole batch that is paused, with parts all that was paused on its own, too.
+ * Resume a whole batch, if it is paused, and with parts all that was paused on its own, too.
  */
 static void
 resume_batch(ControlCall *call, bool parts)
 {
 	LogDetails details;
-	Jsonb *step;
 
+	BeginDetails(&details);
 	(void) LockBatch(call->schema, call->batch_id, ExclusiveLock, true);
 	if (parts)
-		ResumeAllParts(call);
-	if (call->held.row.stop != BATCH_PAUSED)
 	{
-		BeginDetails(&details);
+		ResumeAllParts(call);
 		AddTextDetail(&details, "parts", "all");
-		PaceAnew(&call->held, call->schema, call->now, false, true);
-		LogControl(call->schema, call->caller, "resume", call->batch_id, call->reason,
-				   EndDetails(&details));
-		return;
 	}
-	ResumeBatch(&call->held, GetCurrentTimestamp());
+	if (call->held.row.stop == BATCH_PAUSED)
+		ResumeBatch(&call->held, GetCurrentTimestamp());
 	PaceAnew(&call->held, call->schema, call->now, false, true);
-	step = open_held_step(call);
-	LogControl(call->schema, call->caller, "resume", call->batch_id, call->reason, step);
+	open_held_step(call, &details);
+	LogControl(call->schema, call->caller, "resume", call->batch_id, call->reason,
+			   EndDetails(&details));
 }
 
 /*
