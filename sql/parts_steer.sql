@@ -74,6 +74,7 @@ SELECT state FROM acteon_replay_pause(:batch_id, tenant => 'acme');
 SELECT state FROM acteon_replay_pause(:batch_id, action_ids => '{p-2,p-4,p-6,no-such}');
 SELECT state FROM acteon_replay_pause(:batch_id);
 SELECT state FROM acteon_replay_resume(:batch_id, parts => true);
+SELECT details FROM acteon_replay_log WHERE event = 'resume' ORDER BY id DESC LIMIT 1;
 SELECT paused, parts FROM acteon_replay_batches WHERE batch_id = :batch_id;
 SELECT pg_temp.claim();
 SELECT pg_temp.release();

@@ -54,6 +54,16 @@ RampLeft(const BatchRow *batch, int64 others)
 }
 
 /*
+ * When what waits of a batch can go out at the earliest: at a time, or at its start_at, if
+ * that is later.
+ */
+static TimestampTz
+start_of_batch(const BatchRow *batch, TimestampTz now)
+{
+	return batch->start_at.given ? Max(batch->start_at.time, now) : now;
+}
+
+/*
  * Begin to pace actions of a batch that come behind a number of others: from now on, or
  * from the batch's start_at, and not before those others are due.
  */
@@ -61,7 +71,7 @@ void
 BeginPaceBehind(Pacer *pacer, const BatchRow *batch, int64 others, TimestampTz now)
 {
 	double rate = RateValue(batch->rate);
-	TimestampTz start = batch->start_at.given ? Max(batch->start_at.time, now) : now;
+	TimestampTz start = start_of_batch(batch, now);
 
 	if (rate > 0 && batch->paced_until.given)
 		start = Max(start, batch->paced_until.time);
@@ -69,12 +79,13 @@ BeginPaceBehind(Pacer *pacer, const BatchRow *batch, int64 others, TimestampTz n
 }
 
 /*
- * Begin to pace actions of parts that have rates of their own: from a time on, and behind
- * those of the part that have been paced before.
+ * Begin to pace actions of parts that have rates of their own: from now on, or from the
+ * batch's start_at, and behind those of the part that have been paced before.
  */
 void
-BeginPaceOfParts(Pacers *pacers, const BatchRow *batch, TimestampTz start)
+BeginPaceOfParts(Pacers *pacers, const BatchRow *batch, TimestampTz now)
 {
+	TimestampTz start = start_of_batch(batch, now);
 	List *parts = ReadParts(batch->parts);
 	ListCell *lc;
 
@@ -89,6 +100,17 @@ BeginPaceOfParts(Pacers *pacers, const BatchRow *batch, TimestampTz start)
 					  part->paced_until.given ? Max(start, part->paced_until.time) : start,
 					  RateValue(part->rate), 0);
 	}
+}
+
+/*
+ * The same, forgetting how far the parts have been paced.
+ */
+static void
+begin_parts_anew(Pacers *pacers, const BatchRow *batch, TimestampTz now)
+{
+	BeginPaceOfParts(pacers, batch, now);
+	for (int i = 0; i < pacers->count; i++)
+		pacers->parts[i].start = start_of_batch(batch, now);
 }
 
 /*
@@ -118,28 +140,17 @@ NotePaces(HeldBatch *held, const Pacers *pacers)
 }
 
 /*
- * Forget how far the parts of a batch have been paced: they are paced anew from a time on.
- */
-static void
-begin_parts_anew(Pacers *pacers, const BatchRow *batch, TimestampTz start)
-{
-	BeginPaceOfParts(pacers, batch, start);
-	for (int i = 0; i < pacers->count; i++)
-		pacers->parts[i].start = start;
-}
-
-/*
- * Give the waiting actions of a held batch new due times: from the given time on, at
- * the batch's rate and with what is left of its ramp; without a rate, that time.
+ * Give the waiting actions of a held batch new due times: from now on, or from its start_at,
+ * at the batch's rate and with what is left of its ramp; without a rate, that time.
  * all tells whether actions that were not parked get them, too; with a rate they
  * always do.  Without wait, segments that a consumer's answer is changing at this
  * moment are left out.  What the canary holds back stays as it is, and what is paused
  * on its own; a part with a rate of its own keeps that.
  */
 void
-PaceAnew(HeldBatch *held, const BatchQueue *whole, TimestampTz start, bool all, bool wait)
+PaceAnew(HeldBatch *held, Oid schema, TimestampTz now, bool all, bool wait)
 {
-	PaceFromStart(held, whole, NULL, start, all, wait);
+	PaceFromStart(held, schema, NULL, now, all, wait);
 }
 
 /*
@@ -147,10 +158,10 @@ PaceAnew(HeldBatch *held, const BatchQueue *whole, TimestampTz start, bool all, 
  * that does not wait for a retry, though it came back from a consumer.
  */
 void
-PaceFromStart(HeldBatch *held, const BatchQueue *whole, const OptionalTime *before,
-			  TimestampTz start, bool all, bool wait)
+PaceFromStart(HeldBatch *held, Oid schema, const OptionalTime *before, TimestampTz now, bool all,
+			  bool wait)
 {
-	BatchQueue queue = *whole;
+	BatchQueue queue = QueueOfBatch(schema, &held->row, now);
 	double rate = RateValue(held->row.rate);
 	OptionalTime until = {.given = rate > 0};
 	Pacers pacers = {.all = all};
@@ -162,8 +173,8 @@ PaceFromStart(HeldBatch *held, const BatchQueue *whole, const OptionalTime *befo
 	if (rate > 0 && HasRamp(&held->row))
 		ramp = RampLeft(&held->row, CountFinished(queue.schema, held->row.id) -
 										CountCancelled(queue.schema, held->row.id));
-	BeginPace(&pacers.batch, start, rate, ramp);
-	begin_parts_anew(&pacers, &held->row, start);
+	BeginPace(&pacers.batch, start_of_batch(&held->row, now), rate, ramp);
+	begin_parts_anew(&pacers, &held->row, now);
 	PaceQueue(&queue, &pacers, wait);
 	until.time = NextDueTime(&pacers.batch, 0);
 	SetPacedUntil(held, &until);

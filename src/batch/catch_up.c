@@ -33,8 +33,8 @@ HasFallenBehind(const Segment *segment, TimestampTz now)
 
 /*
  * Continue a paced batch, which the caller has locked as claims do, at its rate
- * from now on, or from its start; unless another session has locked the batch, or it is no longer
- * paced.  Then a later claim will meet it again.  Does not wait for locks.
+ * from now on, or from its start; unless another session has locked the batch, or it is no
+ * longer paced.  Then a later claim will meet it again.  Does not wait for locks.
  */
 void
 CatchUp(Oid schema, int64 batch_id, TimestampTz now)
@@ -45,11 +45,6 @@ CatchUp(Oid schema, int64 batch_id, TimestampTz now)
 		return;
 	if ((held.row.rate != NULL || held.row.parts != NULL) &&
 		LockBatch(schema, batch_id, ExclusiveLock, false))
-	{
-		BatchQueue queue = QueueOfBatch(schema, &held.row, now);
-		const OptionalTime *start_at = &held.row.start_at;
-
-		PaceAnew(&held, &queue, start_at->given ? Max(now, start_at->time) : now, false, false);
-	}
+		PaceAnew(&held, schema, now, false, false);
 	ReleaseBatch(&held);
 }

@@ -143,49 +143,17 @@ acteon_replay_pause(PG_FUNCTION_ARGS)
 }
 
 /*
- * Give what the batch has waiting due times from now on, or from its start_at; see
- * PaceAnew.
+ * If the canary of a batch that is resumed was held after a step, open the next one, and
+ * add that to what the log says.
  */
 static void
-schedule_anew(ControlCall *call, bool all)
+open_held_step(ControlCall *call, LogDetails *details)
 {
-	BatchQueue queue = batch_queue(call);
-	const OptionalTime *start_at = &call->held.row.start_at;
-	TimestampTz start = start_at->given ? Max(call->now, start_at->time) : call->now;
-
-	PaceAnew(&call->held, &queue, start, all, true);
-}
-
-/*
- * The same, after its start_at was changed.
- */
-static void
-schedule_from(ControlCall *call, OptionalTime *before)
-{
-	BatchQueue queue = batch_queue(call);
-	const OptionalTime *start_at = &call->held.row.start_at;
-
-	before->given = before->given && before->time > call->now;
-	PaceFromStart(&call->held, &queue, before,
-				  start_at->given ? Max(call->now, start_at->time) : call->now, true, true);
-}
-
-/*
- * If the canary of a batch that is resumed was held after a step, open the next one.
- * Returns what the log says of it, NULL for nothing.
- */
-static Jsonb *
-open_held_step(ControlCall *call)
-{
-	LogDetails details;
-
 	if (!call->held.row.canary.is_held)
-		return NULL;
+		return;
 	OpenNextStep(&call->held);
-	BeginDetails(&details);
-	AddNumberDetail(&details, "canary_step", call->held.row.canary.step);
+	AddNumberDetail(details, "canary_step", call->held.row.canary.step);
 	(void) AdvanceCanary(&call->held, call->schema, call->caller, call->now);
-	return EndDetails(&details);
 }
 
 /*
@@ -207,30 +175,26 @@ notice_paused_parts(ControlCall *call)
 }
 
 /*
- * Resume a whole batch that is paused, with parts all that was paused on its own, too.
+ * Resume a whole batch, if it is paused, and with parts all that was paused on its own, too.
  */
 static void
 resume_batch(ControlCall *call, bool parts)
 {
 	LogDetails details;
-	Jsonb *step;
 
+	BeginDetails(&details);
 	(void) LockBatch(call->schema, call->batch_id, ExclusiveLock, true);
 	if (parts)
-		ResumeAllParts(call);
-	if (call->held.row.stop != BATCH_PAUSED)
 	{
-		BeginDetails(&details);
+		ResumeAllParts(call);
 		AddTextDetail(&details, "parts", "all");
-		schedule_anew(call, false);
-		LogControl(call->schema, call->caller, "resume", call->batch_id, call->reason,
-				   EndDetails(&details));
-		return;
 	}
-	ResumeBatch(&call->held, GetCurrentTimestamp());
-	schedule_anew(call, false);
-	step = open_held_step(call);
-	LogControl(call->schema, call->caller, "resume", call->batch_id, call->reason, step);
+	if (call->held.row.stop == BATCH_PAUSED)
+		ResumeBatch(&call->held, GetCurrentTimestamp());
+	PaceAnew(&call->held, call->schema, call->now, false, true);
+	open_held_step(call, &details);
+	LogControl(call->schema, call->caller, "resume", call->batch_id, call->reason,
+			   EndDetails(&details));
 }
 
 /*
@@ -348,7 +312,7 @@ set_batch_rate(ControlCall *call, Numeric rate)
 	/* What a claim leaves of a segment that it has cut is to be paced as well. */
 	(void) LockBatch(call->schema, call->batch_id, ExclusiveLock, true);
 	SetBatchRate(&call->held, rate);
-	schedule_anew(call, true);
+	PaceAnew(&call->held, call->schema, call->now, true, true);
 	LogControl(call->schema, call->caller, "set_rate", call->batch_id, call->reason,
 			   EndDetails(&details));
 }
@@ -422,7 +386,8 @@ acteon_replay_set_start(PG_FUNCTION_ARGS)
 		AddTimeDetail(&details, "to", &start_at);
 		(void) LockBatch(call.schema, call.batch_id, ExclusiveLock, true);
 		SetStartAt(&call.held, &start_at);
-		schedule_from(&call, &before);
+		before.given = before.given && before.time > call.now;
+		PaceFromStart(&call.held, call.schema, &before, call.now, true, true);
 		LogControl(call.schema, call.caller, "set_start", call.batch_id, call.reason,
 				   EndDetails(&details));
 	}

@@ -445,13 +445,8 @@ log_part(const PartChange *change, const PartFilter *part, const char *event, co
 static void
 pace_again(ControlCall *call)
 {
-	BatchQueue queue = QueueOfBatch(call->schema, &call->held.row, call->now);
-	const OptionalTime *start_at = &call->held.row.start_at;
-
-	if (call->held.row.stop != BATCH_RUNS)
-		return;
-	PaceAnew(&call->held, &queue, start_at->given ? Max(call->now, start_at->time) : call->now,
-			 false, true);
+	if (call->held.row.stop == BATCH_RUNS)
+		PaceAnew(&call->held, call->schema, call->now, false, true);
 }
 
 /*
@@ -595,7 +590,6 @@ SetPartRate(ControlCall *call, const PartFilter *part, Numeric rate)
 void
 ApplyParts(HeldBatch *held, Oid schema, const BatchRow *before, TimestampTz now)
 {
-	const OptionalTime *start_at = &held->row.start_at;
 	OptionalTime until = {.given = held->row.rate != NULL};
 	BatchQueue queue = QueueOfBatch(schema, &held->row, now);
 	List *parts = ReadParts(held->row.parts);
@@ -631,7 +625,7 @@ ApplyParts(HeldBatch *held, Oid schema, const BatchRow *before, TimestampTz now)
 	/* Where the rates had got to, without what is stopped or has another one. */
 	queue.last_id = Min(queue.last_id, ReleasedId(&held->row));
 	BeginPaceBehind(&pacers.batch, before, before->replayed, now);
-	BeginPaceOfParts(&pacers, &held->row, start_at->given ? Max(now, start_at->time) : now);
+	BeginPaceOfParts(&pacers, &held->row, now);
 	PaceQueue(&queue, &pacers, true);
 	NotePaces(held, &pacers);
 	if (until.given && queue.first_id <= queue.last_id)

@@ -372,15 +372,24 @@ compare_ids(const void *a, const void *b)
 
 /*
  * Watch a batch of which actions were redriven, so that what happens to it is told again.
+ *
+ * One that is watched stays so while the caller has it locked as by a claim (tell.c).  Its
+ * row is not waited for: who holds that may wait for the caller, to steer the batch, or to
+ * replay what is being redriven.  One that is not watched had ended, and who holds it has
+ * nothing to wait for.
  */
 static void
 watch_batch(Oid schema, int64 batch_id)
 {
+	BatchRow batch;
 	HeldBatch held;
 
+	if (!ReadBatch(schema, batch_id, &batch) || batch.is_watched ||
+		IsNotificationQuery(batch.query))
+		return;
 	if (!HoldBatch(&held, schema, batch_id, true))
 		return;
-	if (!held.row.is_watched && !IsNotificationQuery(held.row.query))
+	if (!held.row.is_watched)
 		SetTold(&held, true, 0);
 	ReleaseBatch(&held);
 }

@@ -13,31 +13,20 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/stratnum.h"
-#include "access/tableam.h"
 #include "executor/tuptable.h"
-#include "miscadmin.h"
-#include "utils/fmgroids.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
-#include "base/compat.h"
-#include "base/damaged.h"
-#include "base/subtransaction.h"
 #include "queue/doubt.h"
 #include "queue/expire.h"
+#include "queue/segment_actions.h"
 
-/* Actions of a segment whose rows in the outbox are read. */
-typedef struct ExpiryReader
+/* When the actions of a segment expire. */
+typedef struct SegmentExpiry
 {
-	TableFinder *outbox;
-	int64 first_id; /* of the segment */
-	int64 from;     /* of what is read */
-	int64 to;
-	OptionalTime expiry[SEGMENT_ACTIONS]; /* of all of the segment */
-} ExpiryReader;
+	const TableFinder *outbox;
+	OptionalTime times[SEGMENT_ACTIONS];
+} SegmentExpiry;
 
 /*
  * When the action in a row of the outbox expires; the finder must have its part open.
@@ -55,71 +44,14 @@ OutboxExpiry(const TableFinder *outbox, TupleTableSlot *row)
 }
 
 /*
- * Read when actions expire.  What is not in the outbox does not: it is held when it is to
- * be handed out.
- */
-static bool
-read_expiry(void *argument)
-{
-	ExpiryReader *reader = argument;
-	TableFinder *outbox = reader->outbox;
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TupleTableSlot *row = table_slot_create(outbox->rel, NULL);
-	IndexScanDesc scan = ActeonIndexBeginScan(outbox->rel, outbox->index, snapshot, 2);
-	ScanKeyData keys[2];
-
-	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(reader->from));
-	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(reader->to));
-	index_rescan(scan, keys, 2, NULL, 0);
-	while (index_getnext_slot(scan, ForwardScanDirection, row))
-	{
-		bool isnull;
-		int64 id = DatumGetInt64(slot_getattr(row, Anum_outbox_id, &isnull));
-
-		reader->expiry[id - reader->first_id] = OutboxExpiry(outbox, row);
-	}
-	ExecDropSingleTupleTableSlot(row);
-	index_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	return true;
-}
-
-/*
- * Try to read when actions expire.  Returns false if that cannot be read of one of them;
- * other errors are raised again.
- */
-static bool
-try_to_read(ExpiryReader *reader, int64 from, int64 to)
-{
-	ErrorData *error;
-
-	reader->from = from;
-	reader->to = to;
-	error = TryInSubtransaction(read_expiry, reader, CurrentMemoryContext);
-	if (error == NULL)
-		return true;
-	if (!IsAboutValue(error))
-		ReThrowError(error);
-	FreeErrorData(error);
-	return false;
-}
-
-/*
- * Read when the actions of a segment expire: at once or, if one of them is damaged, one by
- * one.  What cannot be read does not expire: it cannot be handed out either.
+ * Note when an action expires.
  */
 static void
-read_segment_expiry(ExpiryReader *reader, const Segment *segment)
+note_expiry(void *argument, int place, TupleTableSlot *row)
 {
-	TurnFinder(reader->outbox, segment->first_id);
-	if (try_to_read(reader, segment->first_id, segment->last_id))
-		return;
-	memset(reader->expiry, 0, sizeof(reader->expiry));
-	for (int64 id = segment->first_id; id <= segment->last_id; id++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		(void) try_to_read(reader, id, id);
-	}
+	SegmentExpiry *expiry = argument;
+
+	expiry->times[place] = OutboxExpiry(expiry->outbox, row);
 }
 
 /*
@@ -148,7 +80,7 @@ Expired
 ExpireSegment(SegmentTable *segments, DeliveryWriter *deliveries, TableFinder *outbox,
 			  const Segment *segment, TimestampTz now)
 {
-	ExpiryReader reader = {.outbox = outbox, .first_id = segment->first_id};
+	SegmentExpiry expiry = {.outbox = outbox};
 	Segment pieces[SEGMENT_ACTIONS];
 	bool has_expired[SEGMENT_ACTIONS];
 	int count = 0;
@@ -156,7 +88,8 @@ ExpireSegment(SegmentTable *segments, DeliveryWriter *deliveries, TableFinder *o
 
 	if (!HoldSegment(segments, segment, false))
 		return result;
-	read_segment_expiry(&reader, segment);
+	/* What is missing or cannot be read does not expire: it cannot be handed out either. */
+	ReadWhatIsReadable(outbox, segment, note_expiry, &expiry);
 	for (int i = 0; i < SegmentLength(segment); i++)
 	{
 		Segment piece = *segment;
@@ -165,7 +98,7 @@ ExpireSegment(SegmentTable *segments, DeliveryWriter *deliveries, TableFinder *o
 		piece.lease_token = NO_LEASE;
 		if (segment->parked_at != 0)
 			piece.due_at = DT_NOEND;
-		has_expired[i] = reader.expiry[i].given && reader.expiry[i].time <= now;
+		has_expired[i] = expiry.times[i].given && expiry.times[i].time <= now;
 		if (has_expired[i] && !segment->unproven)
 			continue;
 		if (has_expired[i])
@@ -182,7 +115,7 @@ ExpireSegment(SegmentTable *segments, DeliveryWriter *deliveries, TableFinder *o
 			/* The earliest of those of this piece. */
 			if (pieces[count - 1].first_id == piece.first_id)
 				pieces[count - 1].expires_at = 0;
-			AddExpiry(&pieces[count - 1], reader.expiry[i]);
+			AddExpiry(&pieces[count - 1], expiry.times[i]);
 		}
 	}
 	for (int i = 0; i < count; i++)

@@ -135,7 +135,7 @@ was_sent_as_named(PartWalk *walk, TupleTableSlot *row)
 }
 
 /*
- * Note whether an action is meant.
+ * Note whether an action is meant, if that was not found before.
  */
 static void
 note_action(void *argument, int place, TupleTableSlot *row)
@@ -153,33 +153,8 @@ note_action(void *argument, int place, TupleTableSlot *row)
 }
 
 /*
- * Look at the actions of a segment one by one, because some cannot be read: they never go
- * out, and are taken for others.
- */
-static void
-find_readable(PartWalk *walk, const Segment *segment)
-{
-	Segment one = *segment;
-	int groups[SEGMENT_ACTIONS] = {0};
-	int meant = 0;
-
-	for (int i = 0; i < SegmentLength(segment); i++)
-	{
-		one.first_id = one.last_id = segment->first_id + i;
-		walk->groups[0] = walk->meant = 0;
-		if (ReadSegmentActions(&walk->outbox, &one, note_action, walk))
-		{
-			groups[i] = walk->groups[0];
-			meant += walk->meant;
-		}
-	}
-	memcpy(walk->groups, groups, sizeof(groups));
-	walk->meant = meant;
-}
-
-/*
  * Find the actions of a segment that are meant.  They are read only if the segment itself
- * does not tell.
+ * does not tell.  What cannot be read never goes out, and is taken for others.
  */
 static void
 find_meant(PartWalk *walk, const Segment *segment)
@@ -202,8 +177,8 @@ find_meant(PartWalk *walk, const Segment *segment)
 		for (int i = 0; i < walk->meant; i++)
 			walk->groups[i] = 1;
 	}
-	else if (!ReadSegmentActions(&walk->outbox, segment, note_action, walk))
-		find_readable(walk, segment);
+	else
+		ReadWhatIsReadable(&walk->outbox, segment, note_action, walk);
 }
 
 /*

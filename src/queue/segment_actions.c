@@ -10,6 +10,7 @@
 #include "access/stratnum.h"
 #include "access/tableam.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 
@@ -24,6 +25,8 @@ typedef struct Reading
 {
 	TableFinder *outbox;
 	const Segment *segment;
+	int64 from; /* ids of it that are read */
+	int64 to;
 	VisitAction visit;
 	void *argument;
 } Reading;
@@ -33,27 +36,46 @@ read_actions(void *argument)
 {
 	Reading *reading = argument;
 	TableFinder *outbox = reading->outbox;
-	const Segment *segment = reading->segment;
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TupleTableSlot *slot = table_slot_create(outbox->rel, NULL);
 	IndexScanDesc scan = ActeonIndexBeginScan(outbox->rel, outbox->index, snapshot, 2);
 	ScanKeyData keys[2];
 
 	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE,
-				Int64GetDatum(segment->first_id));
-	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(segment->last_id));
+				Int64GetDatum(reading->from));
+	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(reading->to));
 	index_rescan(scan, keys, 2, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, slot))
 	{
 		bool isnull;
 		int64 id = DatumGetInt64(slot_getattr(slot, Anum_outbox_id, &isnull));
 
-		reading->visit(reading->argument, (int) (id - segment->first_id), slot);
+		reading->visit(reading->argument, (int) (id - reading->segment->first_id), slot);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	index_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	return true;
+}
+
+/*
+ * Have rows visited.  Returns false if something cannot be read; other errors are raised
+ * again.
+ */
+static bool
+try_to_read(Reading *reading, int64 from, int64 to)
+{
+	ErrorData *error;
+
+	reading->from = from;
+	reading->to = to;
+	error = TryInSubtransaction(read_actions, reading, CurrentMemoryContext);
+	if (error == NULL)
+		return true;
+	if (!IsAboutValue(error))
+		ReThrowError(error);
+	FreeErrorData(error);
+	return false;
 }
 
 /*
@@ -65,14 +87,25 @@ bool
 ReadSegmentActions(TableFinder *outbox, const Segment *segment, VisitAction visit, void *argument)
 {
 	Reading reading = {.outbox = outbox, .segment = segment, .visit = visit, .argument = argument};
-	ErrorData *error;
 
 	TurnFinder(outbox, segment->first_id);
-	error = TryInSubtransaction(read_actions, &reading, CurrentMemoryContext);
-	if (error == NULL)
-		return true;
-	if (!IsAboutValue(error))
-		ReThrowError(error);
-	FreeErrorData(error);
-	return false;
+	return try_to_read(&reading, segment->first_id, segment->last_id);
+}
+
+/*
+ * The same, leaving out what cannot be read: if there is anything, the actions are read one
+ * by one.  So an action may be visited twice.
+ */
+void
+ReadWhatIsReadable(TableFinder *outbox, const Segment *segment, VisitAction visit, void *argument)
+{
+	Reading reading = {.outbox = outbox, .segment = segment, .visit = visit, .argument = argument};
+
+	if (ReadSegmentActions(outbox, segment, visit, argument))
+		return;
+	for (int64 id = segment->first_id; id <= segment->last_id; id++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		(void) try_to_read(&reading, id, id);
+	}
 }

@@ -13,5 +13,7 @@ typedef void (*VisitAction)(void *argument, int place, TupleTableSlot *row);
 
 extern bool
 ReadSegmentActions(TableFinder *outbox, const Segment *segment, VisitAction visit, void *argument);
+extern void
+ReadWhatIsReadable(TableFinder *outbox, const Segment *segment, VisitAction visit, void *argument);
 
 #endif /* ACTEON_SEGMENT_ACTIONS_H */

@@ -36,6 +36,7 @@
 #include "base/table_access.h"
 #include "batch/batch_events.h"
 #include "batch/notify_payload.h"
+#include "queue/batch_flags.h"
 #include "replay/earlier_replays.h"
 #include "replay/enqueue.h"
 #include "replay/tell.h"
@@ -323,14 +324,22 @@ tell_of_event(const Telling *telling, HeldBatch *held, BatchEvent event)
 
 /*
  * Tell of the events of a batch that is held, and note them in its row, but for those of
- * which nothing could be told.
+ * which nothing could be told.  Of its end nothing is told while claims, or a redrive,
+ * which may add to it, have locked the batch: it will be looked at again.
  */
 static void
 tell_of_held(Telling *telling, HeldBatch *held)
 {
 	uint32 events = BatchEvents(telling->schema, &held->row, telling->holding, telling->now);
-	uint32 fresh = events & ~held->row.told;
+	uint32 fresh;
 
+	if ((events & ENDING_EVENTS) != 0)
+	{
+		if (!LockBatch(telling->schema, held->row.id, ExclusiveLock, false))
+			return;
+		events = BatchEvents(telling->schema, &held->row, telling->holding, telling->now);
+	}
+	fresh = events & ~held->row.told;
 	telling->events = events;
 	for (int event = 0; event < NUM_BATCH_EVENTS; event++)
 	{
