@@ -30,7 +30,7 @@ CREATE VIEW pg_temp.batch AS
  * How long is told in several ways.
  */
 SELECT value, attempt(format('SELECT acteon_replay_bulk(tenant => ''none'', expire_after => %L)', value)) AS argument, attempt(format('SELECT acteon_replay_bulk(%L::jsonb)', jsonb_build_object('tenant', 'none', 'expire_after', value))) AS wire
-FROM unnest(ARRAY['0', '-1 s', '1 us', '1 month -31 days', '100 years', '101 years', '2000000000 days', '-2000000000 days', '178000000 years', 'PT0S', 'P1D', 'PT6H', '6:30', '1 day ago', '90']) AS value;
+FROM unnest(ARRAY['0', '-1 s', '1 us', '1 month -31 days', '100 years', '101 years', '1 year 864000 hours', '2000000000 days', '-2000000000 days', '178000000 years', 'PT0S', 'P1D', 'PT6H', '6:30', '1 day ago', '90']) AS value;
 SELECT left(value, 30) AS value, attempt(format('SELECT acteon_replay_bulk(%L::jsonb)', format('{"tenant": "none", "expire_after": %s}', value))) AS wire
 FROM unnest(ARRAY['5', 'true', '[]', '{}', 'null', '""', '" "', '"soon"', '"P"', '"PT"', '"1 hour 1 hour"', '"99999999999999999999 days"', '"2026-01-01"', '"now"', '"1 h\u00e4"', format('"%s"', repeat('1 h ', 200))]) AS value;
 SET intervalstyle = 'sql_standard';
@@ -314,8 +314,25 @@ SELECT pg_temp.pass('40 min');
 SELECT pg_temp.take(1);
 SELECT expired BETWEEN 10000 AND 10100 AS some, in_flight FROM acteon_replay_batches;
 SELECT pg_temp.take(1), pg_temp.take(1);
-SELECT waiting, in_flight, expired FROM acteon_replay_batches;
+-- for a second after a claim, the next one may go on from where that ended
+SELECT in_flight, expired >= 20000 AS more FROM acteon_replay_batches;
 SELECT pg_temp.answer();
+DO $$
+DECLARE
+	deadline timestamptz := clock_timestamp() + interval '1 min';
+	left_over bigint;
+BEGIN
+	LOOP
+		SELECT waiting INTO left_over FROM acteon_replay_batches;
+		EXIT WHEN left_over = 0;
+		IF clock_timestamp() > deadline THEN
+			RAISE '% that have expired are still waiting', left_over;
+		END IF;
+		PERFORM pg_sleep(0.05);
+		PERFORM acteon_outbox_claim('c', 1);
+		COMMIT;
+	END LOOP;
+END $$;
 SELECT * FROM pg_temp.batch;
 SELECT * FROM acteon_outbox_check();
 CALL clean();

@@ -408,6 +408,22 @@ UPDATE acteon_dispatch_segment SET target = 'staging';
 SELECT violation, detail FROM acteon_outbox_check() ORDER BY outbox_id;
 ROLLBACK;
 
+/*
+ * What the owner of the tables has broken
+ */
+CALL clean();
+SELECT pg_temp.make('j', 2);
+SELECT replayed FROM acteon_replay_bulk(outcome => 'failed');
+-- a target that is no text counts as none
+UPDATE acteon_replay_batch SET query = query || '{"target": 7}';
+SELECT attempt($$SELECT acteon_replay_shadow(1)$$), (SELECT count(*) FROM acteon_replay_shadow(1, other_target => 'staging')) AS shown;
+-- a trigger keeps consumers out of their table
+CREATE FUNCTION pg_temp.keep_out() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER keep_out BEFORE INSERT ON acteon_dispatch_relay FOR EACH ROW EXECUTE FUNCTION pg_temp.keep_out();
+SELECT attempt($$SELECT acteon_outbox_claim('late')$$);
+DROP TRIGGER keep_out ON acteon_dispatch_relay;
+SELECT pg_temp.take('production');
+
 CALL clean();
 RESET acteon_replay.targets;
 DELETE FROM acteon_grants WHERE grantee IN ('regress_acteon_eu', 'regress_acteon_boss');

@@ -72,6 +72,7 @@ struct JsonbPlaces
 	bool is_strict;
 	int count;
 	Step steps[MAX_STEPS];
+	Datum variables; /* of filters: an object without members */
 };
 
 /* A path that is being read. */
@@ -306,6 +307,7 @@ ReadPlaces(const char *name, Datum path)
 
 	reader.at = DatumGetCString(DirectFunctionCall1(jsonpath_out, path));
 	reader.places = palloc0(sizeof(JsonbPlaces));
+	reader.places->variables = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
 	reader.places->is_strict = accept(&reader, "strict ");
 	if (!accept(&reader, "$"))
 		report_unsupported(&reader);
@@ -372,7 +374,7 @@ filter_holds(Setter *setter, const Step *step, const JsonbPart *part)
 	InitFunctionCallInfoData(*fcinfo, NULL, 4, InvalidOid, NULL, NULL);
 	fcinfo->args[0].value = JsonbPGetDatum(make_jsonb(part, !setter->places->is_strict));
 	fcinfo->args[1].value = step->filter;
-	fcinfo->args[2].value = DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"));
+	fcinfo->args[2].value = setter->places->variables;
 	fcinfo->args[3].value = BoolGetDatum(true); /* silently */
 	for (int i = 0; i < 4; i++)
 		fcinfo->args[i].isnull = false;

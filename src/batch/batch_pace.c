@@ -10,6 +10,7 @@
 #include "batch/batch_pace.h"
 #include "batch/parts.h"
 #include "query/query.h"
+#include "query/stored_query.h"
 #include "queue/tally.h"
 #include "queue/wake.h"
 
@@ -34,11 +35,7 @@ QueueOfBatch(Oid schema, const BatchRow *batch, TimestampTz now)
 bool
 HasRamp(const BatchRow *batch)
 {
-	JsonbValue ramp;
-
-	return getKeyJsonValueFromContainer(&batch->query->root, "ramp", strlen("ramp"), &ramp) !=
-			   NULL &&
-		   ramp.type == jbvBool && ramp.val.boolean;
+	return StoredFlag(batch->query, OPTION_RAMP);
 }
 
 /*

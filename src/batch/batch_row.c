@@ -32,7 +32,7 @@
 #include "batch/batch_row.h"
 #include "batch/control_log.h"
 #include "batch/notification.h"
-#include "query/query.h"
+#include "query/stored_query.h"
 #include "queue/wake.h"
 
 /*
@@ -496,20 +496,6 @@ ReleaseBatch(HeldBatch *held)
 }
 
 /*
- * The other provider that a batch's query names, or NULL.
- */
-static char *
-query_provider_override(Jsonb *query)
-{
-	JsonbValue value;
-
-	if (getKeyJsonValueFromContainer(&query->root, "provider_override", strlen("provider_override"),
-									 &value) == NULL)
-		return NULL;
-	return pnstrdup(value.val.string.val, value.val.string.len);
-}
-
-/*
  * How many elements the scope of a batch that is held has.  Looks at the beginning
  * of it only: a large one is stored apart.
  */
@@ -538,7 +524,7 @@ HeldScope(HeldBatch *held, Scope *known)
 	if (known != NULL && ScopeSize(known) == held_scope_size(held))
 		return known;
 	return ScopeFromJsonb(DatumGetJsonbP(FoundColumn(&held->finder, Anum_batch_scope, &isnull)),
-						  query_provider_override(held->row.query));
+						  StoredText(held->row.query, OPTION_PROVIDER_OVERRIDE));
 }
 
 /* Columns of a row that are to be changed. */

@@ -21,10 +21,8 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "executor/tuptable.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -33,6 +31,7 @@
 #include "batch/batch_row.h"
 #include "batch/batch_stop.h"
 #include "queue/batch_flags.h"
+#include "queue/batch_scan.h"
 #include "queue/doubt.h"
 
 /* What a call has found out about a batch. */
@@ -269,42 +268,31 @@ static int64
 sweep_batch(TupleTableSlot *row, SegmentTable *segments, DeliveryWriter *deliveries, int64 most,
 			bool *left)
 {
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay sweep", ALLOCSET_SMALL_SIZES);
 	TimestampTz now = deliveries->finished_at;
 	bool isnull, none;
 	int64 batch_id = DatumGetInt64(slot_getattr(row, Anum_batch_id, &isnull));
 	int64 first = DatumGetInt64(slot_getattr(row, Anum_batch_first_outbox_id, &none));
 	int64 last = DatumGetInt64(slot_getattr(row, Anum_batch_last_outbox_id, &isnull));
 	int64 swept = 0;
-	SegmentScan scan;
+	BatchScan scan;
 	Segment segment;
-	MemoryContext old;
 
 	*left = false;
 	if (none)
 		return 0;
-	BeginRangeScan(&scan, segments, first, last);
-	old = MemoryContextSwitchTo(context);
-	while (NextSegment(&scan, &segment))
+	BeginBatchScan(&scan, segments, batch_id, first, last);
+	while (NextOfBatch(&scan, &segment))
 	{
 		int count = 0;
 
-		CHECK_FOR_INTERRUPTS();
-		if (segment.batch_id == batch_id)
-		{
-			if (!SegmentIsLeased(&segment, now) && swept < most)
-				count = SweepSegment(segments, deliveries, &segment);
-			swept += count;
-			*left |= count == 0;
-			if (*left && swept >= most)
-				break;
-		}
-		MemoryContextReset(context);
+		if (!SegmentIsLeased(&segment, now) && swept < most)
+			count = SweepSegment(segments, deliveries, &segment);
+		swept += count;
+		*left |= count == 0;
+		if (*left && swept >= most)
+			break;
 	}
-	MemoryContextSwitchTo(old);
-	EndSegmentScan(&scan);
-	MemoryContextDelete(context);
+	EndBatchScan(&scan);
 	return swept;
 }
 

@@ -47,7 +47,6 @@
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/fmgroids.h"
-#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -58,8 +57,9 @@
 #include "batch/canary.h"
 #include "batch/canary_judge.h"
 #include "batch/control_log.h"
-#include "query/query.h"
 #include "query/states.h"
+#include "query/stored_query.h"
+#include "queue/batch_scan.h"
 #include "queue/delivery.h"
 #include "queue/expire.h"
 #include "queue/schedule.h"
@@ -265,30 +265,20 @@ release_segment(Release *release, const Segment *segment)
 static bool
 release_segments(Release *release, const BatchRow *batch)
 {
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay release", ALLOCSET_SMALL_SIZES);
-	MemoryContext old;
-	SegmentScan scan;
+	BatchScan scan;
 	Segment segment;
 	bool more = true;
 	int released = 0;
 
-	BeginRangeScan(&scan, &release->segments, batch->canary.last_id + 1, batch->last_outbox_id);
-	old = MemoryContextSwitchTo(context);
-	while (release->room > 0 && released < MAX_RELEASED && (more = NextSegment(&scan, &segment)))
+	BeginBatchScan(&scan, &release->segments, batch->id, batch->canary.last_id + 1,
+				   batch->last_outbox_id);
+	while (release->room > 0 && released < MAX_RELEASED && (more = NextOfBatch(&scan, &segment)))
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (segment.batch_id == batch->id)
-		{
-			if (!release_segment(release, &segment))
-				break;
-			released++;
-		}
-		MemoryContextReset(context);
+		if (!release_segment(release, &segment))
+			break;
+		released++;
 	}
-	MemoryContextSwitchTo(old);
-	EndSegmentScan(&scan);
-	MemoryContextDelete(context);
+	EndBatchScan(&scan);
 	return !more;
 }
 
@@ -298,26 +288,22 @@ release_segments(Release *release, const BatchRow *batch)
 static void
 expire_next(Release *release, Oid schema, const BatchRow *batch, TimestampTz now)
 {
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay expire", ALLOCSET_SMALL_SIZES);
 	DeliveryWriter deliveries;
 	TableFinder outbox;
-	MemoryContext old;
-	SegmentScan scan;
+	BatchScan scan;
 	Segment segment;
 	int ended = 0;
 
 	OpenDeliveries(&deliveries, schema, now);
 	OpenPartedFinder(&outbox, schema, OUTBOX_TABLE, Anum_outbox_id);
-	BeginRangeScan(&scan, &release->segments, batch->canary.last_id + 1, batch->last_outbox_id);
-	old = MemoryContextSwitchTo(context);
-	while (ended < MAX_EXPIRED && NextSegment(&scan, &segment))
+	BeginBatchScan(&scan, &release->segments, batch->id, batch->canary.last_id + 1,
+				   batch->last_outbox_id);
+	while (ended < MAX_EXPIRED && NextOfBatch(&scan, &segment))
 	{
 		Expired expired;
 
-		CHECK_FOR_INTERRUPTS();
 		/* What is paused on its own is kept, as what a paused batch has. */
-		if (segment.batch_id != batch->id || segment.stopped != BATCH_RUNS)
+		if (segment.stopped != BATCH_RUNS)
 			continue;
 		if (!is_parked(&segment) || !MayHaveExpired(&segment, now))
 			break;
@@ -325,13 +311,10 @@ expire_next(Release *release, Oid schema, const BatchRow *batch, TimestampTz now
 		ended += expired.ended;
 		if (expired.ended == 0 || expired.left > 0)
 			break;
-		MemoryContextReset(context);
 	}
-	MemoryContextSwitchTo(old);
-	EndSegmentScan(&scan);
+	EndBatchScan(&scan);
 	CloseFinder(&outbox);
 	CloseDeliveries(&deliveries);
-	MemoryContextDelete(context);
 	/* What was ended is not to be released. */
 	CommandCounterIncrement();
 }
@@ -538,9 +521,7 @@ drop_needless(HeldBatch *held)
 	JsonbValue asked;
 
 	if (canary.step > 1 || canary.actions > 0 || !batch->is_complete ||
-		batch->replayed > CANARY_ABOVE ||
-		getKeyJsonValueFromContainer(&batch->query->root, "canary", strlen("canary"), &asked) !=
-			NULL)
+		batch->replayed > CANARY_ABOVE || StoredOption(batch->query, OPTION_CANARY, &asked))
 		return;
 	canary.mode = NULL;
 	/* What has been enqueued is still to be released. */

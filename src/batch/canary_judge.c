@@ -42,8 +42,9 @@
 #include "base/message.h"
 #include "base/partition.h"
 #include "batch/canary_judge.h"
-#include "query/query.h"
+#include "query/stored_query.h"
 #include "queue/action_state.h"
+#include "queue/batch_scan.h"
 #include "queue/failure.h"
 #include "queue/outcome_type.h"
 #include "queue/schedule.h"
@@ -112,18 +113,16 @@ static bool
 has_ended(Step *step)
 {
 	SegmentTable segments;
-	SegmentScan scan;
+	BatchScan scan;
 	Segment segment;
 	TimestampTz now = GetCurrentTimestamp();
 	bool ended = true;
 
 	OpenSegmentsToRead(&segments, step->schema);
-	BeginRangeScan(&scan, &segments, step->batch->canary.first_id, step->batch->canary.last_id);
-	while (ended && NextSegment(&scan, &segment))
+	BeginBatchScan(&scan, &segments, step->batch->id, step->batch->canary.first_id,
+				   step->batch->canary.last_id);
+	while (ended && NextOfBatch(&scan, &segment))
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (segment.batch_id != step->batch->id)
-			continue;
 		if (IsPausedApart(&segment, now))
 		{
 			step->unsent += SegmentLength(&segment);
@@ -132,7 +131,7 @@ has_ended(Step *step)
 		ended = SegmentState(&segment, now) == ACTION_IN_DOUBT;
 		step->in_doubt += SegmentLength(&segment);
 	}
-	EndSegmentScan(&scan);
+	EndBatchScan(&scan);
 	CloseSegments(&segments);
 	return ended;
 }
@@ -446,7 +445,7 @@ JudgeStep(StepJudgement *judgement, Oid schema, const BatchRow *batch, Timestamp
 
 	memset(judgement, 0, sizeof(*judgement));
 	MemoryContextSwitchTo(context);
-	step.elsewhere = TargetInQuery(batch->query) != NULL;
+	step.elsewhere = StoredTarget(batch->query) != NULL;
 	judgement->verdict = STEP_UNFINISHED;
 	if (has_ended(&step))
 	{

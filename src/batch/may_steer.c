@@ -24,22 +24,10 @@
 #include "base/table_access.h"
 #include "batch/may_steer.h"
 #include "batch/reason.h"
+#include "query/stored_query.h"
 
 /* How many roles an error names at most. */
 #define MAX_NAMED_ROLES 5
-
-/*
- * The text of a query's key, or "*", which only a grant for everything covers.
- */
-static text *
-query_text(Jsonb *query, const char *key)
-{
-	JsonbValue value;
-
-	if (getKeyJsonValueFromContainer(&query->root, key, strlen(key), &value) == NULL)
-		return cstring_to_text("*");
-	return cstring_to_text_with_len(value.val.string.val, value.val.string.len);
-}
 
 /*
  * The scope of the batch whose row was found.
@@ -61,7 +49,8 @@ bool
 FindUncoveredOfBatch(ControlCall *call, Grants *grants, GrantPurpose purpose, text **parts)
 {
 	const BatchRow *batch = &call->held.row;
-	static const char *const keys[SCOPE_PARTS] = {"tenant", "namespace", "provider", "action_type"};
+	static const OptionId filters[SCOPE_PARTS] = {OPTION_TENANT, OPTION_NAMESPACE, OPTION_PROVIDER,
+												  OPTION_ACTION_TYPE};
 	GrantTarget target;
 
 	if (GrantsEverything(grants))
@@ -71,7 +60,8 @@ FindUncoveredOfBatch(ControlCall *call, Grants *grants, GrantPurpose purpose, te
 	if (batch->is_complete && JB_ROOT_COUNT(found_scope(call)) > 0)
 		return false;
 	for (int i = 0; i < SCOPE_PARTS; i++)
-		parts[i] = batch->is_complete ? cstring_to_text("*") : query_text(batch->query, keys[i]);
+		parts[i] =
+			batch->is_complete ? cstring_to_text("*") : StoredFilter(batch->query, filters[i]);
 	target = (GrantTarget){.tenant = parts[0],
 						   .namespace = parts[1],
 						   .provider = parts[2],

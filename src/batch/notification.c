@@ -29,6 +29,7 @@
 #include "base/table_access.h"
 #include "base/text.h"
 #include "batch/notification.h"
+#include "query/stored_query.h"
 
 const char *const BatchEventNames[NUM_BATCH_EVENTS] = {
 	[EVENT_FINISHED] = "finished", [EVENT_CANCELLED] = "cancelled",
@@ -258,20 +259,6 @@ is_listed(ArrayType *list, const text *value, bool below)
 }
 
 /*
- * The value of a batch's filter; "*", which no list has, if there is none.
- */
-static text *
-filter_value(Jsonb *query, const char *key)
-{
-	JsonbValue value;
-
-	if (getKeyJsonValueFromContainer(&query->root, key, strlen(key), &value) == NULL ||
-		value.type != jbvString)
-		return cstring_to_text("*");
-	return cstring_to_text_with_len(value.val.string.val, value.val.string.len);
-}
-
-/*
  * Whether a notification is about a batch, given its scope and its query: all of the
  * batch is of the tenants and namespaces that the notification is limited to.  Of a
  * batch that has enqueued nothing yet the filters decide.
@@ -285,8 +272,8 @@ NotificationConcerns(const Notification *notification, Jsonb *scope, Jsonb *quer
 	if (notification->tenants == NULL && notification->namespaces == NULL)
 		return true;
 	if (JB_ROOT_COUNT(scope) == 0)
-		return is_listed(notification->tenants, filter_value(query, "tenant"), true) &&
-			   is_listed(notification->namespaces, filter_value(query, "namespace"), false);
+		return is_listed(notification->tenants, StoredFilter(query, OPTION_TENANT), true) &&
+			   is_listed(notification->namespaces, StoredFilter(query, OPTION_NAMESPACE), false);
 	while (NextScopeElement(&it, parts))
 	{
 		if (!is_listed(notification->tenants, parts[0], true) ||

@@ -22,7 +22,7 @@
 #include "base/target.h"
 #include "batch/batch_state.h"
 #include "batch/notify_payload.h"
-#include "query/query.h"
+#include "query/stored_query.h"
 #include "queue/effect.h"
 #include "queue/schedule.h"
 #include "queue/tally.h"
@@ -480,7 +480,7 @@ FillTemplate(const Notification *notification, Oid schema, const BatchRow *batch
 	set_number(values, FACT_SKIPPED, batch->skipped);
 	set_number(values, FACT_PASSED_OVER, batch->passed_over);
 	set_text(values, FACT_DATABASE, get_database_name(MyDatabaseId));
-	set_text(values, FACT_TARGET, NameOfTarget(TargetInQuery(batch->query)));
+	set_text(values, FACT_TARGET, NameOfTarget(StoredTarget(batch->query)));
 	count_queue(values, schema, batch, now);
 	count_ended(values, schema, batch->id);
 	set_text(values, FACT_SUMMARY, summary(values, batch, event));

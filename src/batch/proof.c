@@ -33,7 +33,7 @@
 #include "base/replay_id.h"
 #include "batch/batch_list.h"
 #include "batch/batch_row.h"
-#include "query/query.h"
+#include "query/stored_query.h"
 #include "queue/action_state.h"
 #include "queue/batch_flags.h"
 #include "queue/delivery.h"
@@ -553,7 +553,7 @@ refuse_elsewhere(Oid schema, int64 batch_id)
 
 	if (!ReadBatch(schema, batch_id, &batch))
 		return;
-	target = TargetInQuery(batch.query);
+	target = StoredTarget(batch.query);
 	if (target != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -12,7 +12,6 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
@@ -22,6 +21,7 @@
 #include "batch/reason.h"
 #include "consumer/call.h"
 #include "consumer/resolve_doubt.h"
+#include "queue/batch_scan.h"
 #include "queue/doubt.h"
 #include "queue/wake.h"
 
@@ -227,37 +227,28 @@ static void
 settle_range(Settling *settling, const IdRange *range, List **missed)
 {
 	ControlCall *control = &settling->control;
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay settle", ALLOCSET_SMALL_SIZES);
-	SegmentScan scan;
+	BatchScan scan;
 	Segment segment;
-	MemoryContext old;
 
-	BeginRangeScan(&scan, &settling->segments, range->first, range->last);
-	old = MemoryContextSwitchTo(context);
-	while (NextSegment(&scan, &segment))
+	BeginBatchScan(&scan, &settling->segments, control->batch_id, range->first, range->last);
+	while (NextOfBatch(&scan, &segment))
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (segment.batch_id != control->batch_id || !is_doubt(&segment, control->now))
+		if (!is_doubt(&segment, control->now))
 			continue;
 		if (HoldSegment(&settling->segments, &segment, true))
 			settle_segment(settling, &segment);
 		else
 		{
-			IdRange *again;
+			MemoryContext old = MemoryContextSwitchTo(scan.caller);
+			IdRange *again = palloc(sizeof(IdRange));
 
-			MemoryContextSwitchTo(old);
-			again = palloc(sizeof(IdRange));
 			again->first = segment.first_id;
 			again->last = segment.last_id;
 			*missed = lappend(*missed, again);
-			MemoryContextSwitchTo(context);
+			MemoryContextSwitchTo(old);
 		}
-		MemoryContextReset(context);
 	}
-	MemoryContextSwitchTo(old);
-	EndSegmentScan(&scan);
-	MemoryContextDelete(context);
+	EndBatchScan(&scan);
 }
 
 /*

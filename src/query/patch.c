@@ -21,6 +21,7 @@
 #include "query/options.h"
 #include "query/patch.h"
 #include "query/patterns.h"
+#include "query/stored_query.h"
 
 /*
  * A merge patch, which may be one.  What is no object would replace each payload as a
@@ -73,35 +74,20 @@ ReadPlacePatch(const char *name, const char *path, Jsonb *value)
 }
 
 /*
- * The value of an option in a query as a batch keeps it, or NULL.
- */
-static Jsonb *
-stored_option(Jsonb *query, OptionId id)
-{
-	const char *key = ReplayOptions[id].key;
-	JsonbValue value;
-
-	if (getKeyJsonValueFromContainer(&query->root, key, strlen(key), &value) == NULL)
-		return NULL;
-	return JsonbValueToJsonb(&value);
-}
-
-/*
  * The patch of a query as a batch keeps it, as it is hashed; NULL if it has none.
  */
 static Jsonb *
 stored_patch(Jsonb *query)
 {
-	Jsonb *patch = stored_option(query, OPTION_PATCH);
-	Jsonb *path = stored_option(query, OPTION_PATCH_PATH);
-	Jsonb *value = stored_option(query, OPTION_PATCH_VALUE);
-	JsonbValue text;
+	JsonbValue value;
+	const char *path;
 
-	if (patch != NULL || path == NULL || value == NULL)
-		return patch;
-	if (!JsonbExtractScalar(&path->root, &text) || text.type != jbvString)
+	if (StoredOption(query, OPTION_PATCH, &value))
+		return JsonbValueToJsonb(&value);
+	path = StoredText(query, OPTION_PATCH_PATH);
+	if (path == NULL || !StoredOption(query, OPTION_PATCH_VALUE, &value))
 		return NULL;
-	return write_places(pnstrdup(text.val.string.val, text.val.string.len), value);
+	return write_places(path, JsonbValueToJsonb(&value));
 }
 
 /*

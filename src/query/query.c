@@ -340,21 +340,25 @@ static void
 check_expiry(ReplayQuery *query)
 {
 	const Interval *after = query->expire_after;
+	const int64 most = MAX_EXPIRY_DAYS * USECS_PER_DAY;
 	int64 days;
+	int64 value = 0;
 
 	query->checked_at = GetCurrentTimestamp();
 	query->expire_after_value = 0;
 	if (after == NULL)
 		return;
 	days = (int64) after->month * DAYS_PER_MONTH + after->day;
-	if (ActeonIsEndless(after) || days > MAX_EXPIRY_DAYS || days < -MAX_EXPIRY_DAYS ||
-		after->time > MAX_EXPIRY_DAYS * USECS_PER_DAY ||
-		after->time < -MAX_EXPIRY_DAYS * USECS_PER_DAY || days * USECS_PER_DAY + after->time <= 0)
+	/* The bounds of the two keep their sum from overflowing. */
+	if (!ActeonIsEndless(after) && days >= -MAX_EXPIRY_DAYS && days <= MAX_EXPIRY_DAYS &&
+		after->time >= -most && after->time <= most)
+		value = days * USECS_PER_DAY + after->time;
+	if (value <= 0 || value > most)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("%s must be a positive time of at most %d years",
 							   OptionName(query, OPTION_EXPIRE_AFTER), MAX_EXPIRY_YEARS),
 						errhint("%s", ReplayOptions[OPTION_EXPIRE_AFTER].hint)));
-	query->expire_after_value = days * USECS_PER_DAY + after->time;
+	query->expire_after_value = value;
 }
 
 /*
@@ -364,22 +368,6 @@ const char *
 TargetOf(const ReplayQuery *query)
 {
 	return query->target == NULL || strcmp(query->target, PRODUCTION) == 0 ? NULL : query->target;
-}
-
-/*
- * The target of a query that was stored with its batch, in the current memory context;
- * NULL for production.
- */
-char *
-TargetInQuery(Jsonb *query)
-{
-	JsonbValue value;
-	char *target;
-
-	if (getKeyJsonValueFromContainer(&query->root, "target", strlen("target"), &value) == NULL)
-		return NULL;
-	target = pnstrdup(value.val.string.val, value.val.string.len);
-	return strcmp(target, PRODUCTION) == 0 ? NULL : target;
 }
 
 /*

@@ -104,7 +104,6 @@ typedef struct ReplayQuery
 #define NOTE_GIVEN(query, id) ((query)->given |= OPTION_BIT(id))
 
 extern const char *TargetOf(const ReplayQuery *query);
-extern char *TargetInQuery(Jsonb *query);
 extern void *OptionField(const ReplayQuery *query, OptionId id);
 extern int CountOptions(unsigned call);
 extern bool HasFilter(const ReplayQuery *query);

@@ -23,6 +23,7 @@
 #include "base/partition.h"
 #include "base/replay_id.h"
 #include "base/text.h"
+#include "queue/batch_scan.h"
 #include "queue/part.h"
 #include "queue/segment_actions.h"
 
@@ -216,26 +217,17 @@ change_segment(PartWalk *walk, const Segment *segment)
 static int64
 change_range(PartWalk *walk, const BatchQueue *queue, int64 first_id)
 {
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay part", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old;
-	SegmentScan scan;
+	BatchScan scan;
 	Segment segment;
 	int64 again = 0;
 
-	BeginRangeScan(&scan, &walk->segments, first_id, queue->last_id);
-	old = MemoryContextSwitchTo(context);
-	while (again == 0 && NextSegment(&scan, &segment))
+	BeginBatchScan(&scan, &walk->segments, queue->batch_id, first_id, queue->last_id);
+	while (again == 0 && NextOfBatch(&scan, &segment))
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (segment.batch_id == queue->batch_id && walk->concerns(walk->argument, &segment) &&
-			!change_segment(walk, &segment))
+		if (walk->concerns(walk->argument, &segment) && !change_segment(walk, &segment))
 			again = segment.first_id;
-		MemoryContextReset(context);
 	}
-	MemoryContextSwitchTo(old);
-	EndSegmentScan(&scan);
-	MemoryContextDelete(context);
+	EndBatchScan(&scan);
 	return again;
 }
 

@@ -164,8 +164,8 @@ add_relay(Oid schema, int32 number, const text *name, const text *target, const 
 
 /*
  * The number of a consumer, which delivers to a target (NULL: production) at an address
- * (NULL: unknown).  Notes consumers that are new.  The current user must be the owner of
- * our tables.
+ * (NULL: unknown).  Notes consumers that are new.  Raises object_not_in_prerequisite_state if
+ * a trigger prevents that.  The current user must be the owner of our tables.
  */
 int32
 RelayNumber(Oid schema, const text *name, const char *target, const text *gateway)
@@ -184,7 +184,11 @@ RelayNumber(Oid schema, const text *name, const char *target, const text *gatewa
 			{
 				add_relay(schema, number, name, target_text, gateway);
 				if (!find_number(&relays, number))
-					elog(ERROR, "the row of a consumer has gone");
+					ereport(ERROR,
+							(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							 errmsg("a row that was inserted into table \"%s\" is not there",
+									RELAY_TABLE),
+							 errhint("Drop the trigger that keeps consumers out of the table.")));
 			}
 			if (found_is(&relays, name, target_text, gateway))
 				break;

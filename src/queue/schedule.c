@@ -8,12 +8,11 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
 #include "queue/action_state.h"
+#include "queue/batch_scan.h"
 #include "queue/schedule.h"
 
 /* A walk through a batch's part of the queue. */
@@ -46,12 +45,9 @@ static void
 walk_queue(QueueWalk *walk, VisitSegment visit)
 {
 	const BatchQueue *queue = walk->queue;
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay queue", ALLOCSET_SMALL_SIZES);
-	SegmentScan scan;
+	BatchScan scan;
 	Segment segment;
 	ActionState state;
-	MemoryContext old;
 
 	if (queue->first_id == 0)
 		return;
@@ -59,13 +55,9 @@ walk_queue(QueueWalk *walk, VisitSegment visit)
 		OpenSegmentsToRead(&walk->segments, queue->schema);
 	else
 		OpenSegments(&walk->segments, queue->schema);
-	BeginRangeScan(&scan, &walk->segments, queue->first_id, queue->last_id);
-	old = MemoryContextSwitchTo(context);
-	while (NextSegment(&scan, &segment))
+	BeginBatchScan(&scan, &walk->segments, queue->batch_id, queue->first_id, queue->last_id);
+	while (NextOfBatch(&scan, &segment))
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (segment.batch_id != queue->batch_id)
-			continue;
 		state = SegmentState(&segment, queue->now);
 		if (state == ACTION_RUNNING)
 			walk->counts.in_flight += SegmentLength(&segment);
@@ -81,12 +73,9 @@ walk_queue(QueueWalk *walk, VisitSegment visit)
 			walk->counts.apart += SegmentLength(&segment);
 		if (visit != NULL && state != ACTION_RUNNING)
 			visit(walk, &segment);
-		MemoryContextReset(context);
 	}
-	MemoryContextSwitchTo(old);
-	EndSegmentScan(&scan);
+	EndBatchScan(&scan);
 	CloseSegments(&walk->segments);
-	MemoryContextDelete(context);
 }
 
 /*
@@ -110,32 +99,21 @@ typedef bool (*MatchSegment)(const BatchQueue *queue, const Segment *segment);
 static bool
 has_any(const BatchQueue *queue, MatchSegment matches)
 {
-	MemoryContext context;
-	MemoryContext old;
 	SegmentTable segments;
-	SegmentScan scan;
+	BatchScan scan;
 	Segment segment;
 	bool found = false;
 
 	if (queue->first_id == 0)
 		return false;
-	context =
-		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay queue", ALLOCSET_SMALL_SIZES);
 	OpenSegmentsToRead(&segments, queue->schema);
-	BeginRangeScan(&scan, &segments, queue->first_id, queue->last_id);
-	old = MemoryContextSwitchTo(context);
-	while (!found && NextSegment(&scan, &segment))
-	{
-		CHECK_FOR_INTERRUPTS();
-		MemoryContextReset(context);
-		if (queue->read != NULL)
-			(*queue->read)++;
-		found = segment.batch_id == queue->batch_id && matches(queue, &segment);
-	}
-	MemoryContextSwitchTo(old);
-	EndSegmentScan(&scan);
+	BeginBatchScan(&scan, &segments, queue->batch_id, queue->first_id, queue->last_id);
+	while (!found && NextOfBatch(&scan, &segment))
+		found = matches(queue, &segment);
+	if (queue->read != NULL)
+		*queue->read += scan.read;
+	EndBatchScan(&scan);
 	CloseSegments(&segments);
-	MemoryContextDelete(context);
 	return found;
 }
 

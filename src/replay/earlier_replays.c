@@ -167,7 +167,7 @@ found_in_the_way(Outbox *outbox, ReplayItem *item)
 	if (!found_same_tenant(outbox, item->record))
 		return false;
 	note_earlier(outbox, item);
-	return JudgeEarlier(item, outbox->include_replayed, outbox->lost);
+	return JudgeEarlier(item, outbox->query->include_replayed, outbox->query->lost);
 }
 
 /*

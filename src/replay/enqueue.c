@@ -89,7 +89,7 @@ fill_row(Outbox *outbox, TupleTableSlot *slot, const ReplayItem *item, const Act
 	values[Anum_outbox_payload - 1] = payload;
 	values[Anum_outbox_labels - 1] = JsonbPGetDatum(action->labels);
 	set_optional(values, nulls, Anum_outbox_dedup_key,
-				 action->dedup_key != NULL && !outbox->drops_dedup,
+				 action->dedup_key != NULL && !outbox->query->drops_dedup,
 				 PointerGetDatum(action->dedup_key));
 	set_optional(values, nulls, Anum_outbox_status, action->status != NULL,
 				 PointerGetDatum(action->status));
@@ -273,14 +273,15 @@ assign_ids(Outbox *outbox, ReplayItem **rows, int count)
 static bool
 patch_item(const Outbox *outbox, ReplayItem *item, Datum *payload)
 {
+	const ReplayQuery *query = outbox->query;
 	Jsonb *before;
 	Jsonb *after;
 	Reason reason;
 
-	if (outbox->patch == NULL)
+	if (query->change == NULL)
 		return false;
 	reason =
-		PatchPayload(item->record->payload, outbox->patch, outbox->allow_redacted, &before, &after);
+		PatchPayload(item->record->payload, query->change, query->allow_redacted, &before, &after);
 	if ((Pointer) before != DatumGetPointer(item->record->payload) && before != after)
 		pfree(before);
 	if (reason != REASON_NONE)

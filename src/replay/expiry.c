@@ -10,7 +10,7 @@
  * which the action reports; such an action is as useful as ever.
  *
  * What has expired when a replay begins is passed over.  What expires while it waits ends
- * when a consumer would get it (consumer/expire.c).
+ * when a consumer would get it (queue/expire.c).
  */
 #include "postgres.h"
 

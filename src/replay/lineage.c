@@ -226,7 +226,7 @@ patch_hash(Walk *walk)
 	{
 		char *hash = PatchHash(lfirst(lc));
 
-		if (label.val.string.len == PATCH_LABEL_DIGITS &&
+		if (label.type == jbvString && label.val.string.len == PATCH_LABEL_DIGITS &&
 			memcmp(label.val.string.val, hash, PATCH_LABEL_DIGITS) == 0)
 			return hash;
 	}
@@ -343,8 +343,9 @@ read_targets(Walk *walk, FunctionCallInfo fcinfo)
  *
  * The whole chain that an action is part of, the original first, every replay
  * behind its source: the replays to production, and those to another target, or, with
- * NULL, to all that acteon_replay.targets lists; those to its own target in any case.  Shows what the caller's grants cover;
- * shows nothing for an action that was never replayed.  Raises invalid_parameter_value.
+ * NULL, to all that acteon_replay.targets lists; those to its own target in any case.
+ * Shows what the caller's grants cover; shows nothing for an action that was never
+ * replayed.  Raises invalid_parameter_value.
  */
 Datum
 acteon_replay_lineage(PG_FUNCTION_ARGS)

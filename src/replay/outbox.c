@@ -57,18 +57,13 @@ OpenOutbox(Oid schema, const ReplayQuery *query, TimestampTz now)
 			  query->rate_value, 0);
 	outbox->run_rows = SegmentRows(query->rate_value);
 	outbox->ramp = query->ramp;
-	outbox->include_replayed = query->include_replayed;
-	outbox->lost = query->lost;
-	outbox->drops_dedup = query->drops_dedup;
 	if (query->provider_override != NULL)
 		outbox->provider_override = cstring_to_text(query->provider_override);
 	outbox->target = TargetOf(query);
 	if (outbox->target != NULL)
 		outbox->target_text = cstring_to_text(outbox->target);
-	outbox->patch = query->change;
 	if (query->change != NULL)
 		outbox->patch_label = PatchLabel(query->change->written);
-	outbox->allow_redacted = query->allow_redacted;
 	outbox->rows_hash.given = true;
 	outbox->statement = GetActiveSnapshot();
 	outbox->segments_allocated = 16;

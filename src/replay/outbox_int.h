@@ -39,23 +39,18 @@ struct Outbox
 	int64 batch_id; /* 0: not drawn yet */
 	TimestampTz created_at;
 	Pacer pacer;
-	int run_rows; /* rows of a segment */
-	bool ramp;    /* its length follows from what is enqueued */
-	bool holds;   /* what is enqueued is held back; see canary.c */
-	bool include_replayed;
-	bool lost; /* is what is asked for */
-	bool drops_dedup;
+	int run_rows;            /* rows of a segment */
+	bool ramp;               /* its length follows from what is enqueued */
+	bool holds;              /* what is enqueued is held back; see canary.c */
 	const char *target;      /* where the actions go; NULL: production */
 	text *target_text;       /* the same */
 	text *provider_override; /* NULL: each record's own */
-	const Patch *patch;      /* of payloads; NULL: none */
 	char *patch_label;       /* of what it has changed */
-	bool allow_redacted;
-	Snapshot statement; /* what the caller can see */
-	int64 next_block;   /* ids that were drawn and not used yet; 0: none */
-	bool is_open;       /* the part for them */
-	int partition;      /* which one */
-	TableWriter writer; /* to it */
+	Snapshot statement;      /* what the caller can see */
+	int64 next_block;        /* ids that were drawn and not used yet; 0: none */
+	bool is_open;            /* the part for them */
+	int partition;           /* which one */
+	TableWriter writer;      /* to it */
 	TupleTableSlot *slots[SEGMENT_ACTIONS];
 	Digest digest; /* for the hashes of rows, while they are enqueued */
 	StoredHash hashes[SEGMENT_ACTIONS];

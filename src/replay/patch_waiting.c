@@ -31,7 +31,6 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -49,6 +48,8 @@
 #include "batch/control_log.h"
 #include "batch/may_steer.h"
 #include "batch/steer_part.h"
+#include "query/stored_query.h"
+#include "queue/batch_scan.h"
 #include "queue/delivery.h"
 #include "queue/outbox_row.h"
 #include "queue/wake.h"
@@ -119,6 +120,7 @@ typedef struct PatchCall
 	int64 last_id;      /* of the copies */
 	RowsHash rows_hash; /* of the batch, with the copies */
 	/* The segment at hand. */
+	bool is_untouched;
 	WaitingAction actions[SEGMENT_ACTIONS];
 	WaitingAction *reading;
 	int64 reading_id;
@@ -230,15 +232,6 @@ has_expired(const PatchCall *call, const CopiedRow *row)
 }
 
 /*
- * Whether all actions of the batch are meant.
- */
-static bool
-means_all(const PatchCall *call)
-{
-	return !call->has_part;
-}
-
-/*
  * The labels of an action, with that of the patch.
  */
 static Datum
@@ -254,7 +247,28 @@ label_action(const PatchCall *call, Datum labels)
 }
 
 /*
- * Read the action at hand, and patch its copy, if it is meant.
+ * Patch the payload of an action's copy, and label it, unless the patch cannot be applied or
+ * changes nothing.
+ */
+static Verdict
+patch_row(const PatchCall *call, CopiedRow *row)
+{
+	Jsonb *before, *after;
+
+	if (has_expired(call, row))
+		return VERDICT_PASSED_OVER;
+	if (PatchPayload(column(row, Anum_outbox_payload), call->query.change,
+					 call->query.allow_redacted, &before, &after) != REASON_NONE)
+		return VERDICT_REFUSED;
+	if (before == after)
+		return VERDICT_UNCHANGED;
+	row->values[Anum_outbox_payload - 1] = JsonbPGetDatum(after);
+	row->values[Anum_outbox_labels - 1] = label_action(call, column(row, Anum_outbox_labels));
+	return VERDICT_PATCHED;
+}
+
+/*
+ * Read the action at hand, and patch its copy, if it is meant and was never handed out.
  */
 static bool
 read_action(void *argument)
@@ -263,34 +277,22 @@ read_action(void *argument)
 	WaitingAction *action = call->reading;
 	Snapshot now = RegisterSnapshot(GetLatestSnapshot());
 	bool found = FindRow(&call->rows, F_INT8EQ, Int64GetDatum(call->reading_id), now);
-	Jsonb *before, *after;
 
 	UnregisterSnapshot(now);
 	action->verdict = VERDICT_OTHER;
 	if (!found)
 		return true;
-	if (!IsInPart(&call->part, call->rows.slot))
+	if (IsInPart(&call->part, call->rows.slot))
 	{
-		ExecClearTuple(call->rows.slot);
-		return true;
+		action->verdict = VERDICT_SENT;
+		if (call->is_untouched)
+		{
+			copy_row(&call->rows, &action->row);
+			action->tid = call->rows.slot->tts_tid;
+			action->verdict = patch_row(call, &action->row);
+		}
 	}
-	copy_row(&call->rows, &action->row);
-	action->tid = call->rows.slot->tts_tid;
 	ExecClearTuple(call->rows.slot);
-	if (has_expired(call, &action->row))
-		action->verdict = VERDICT_PASSED_OVER;
-	else if (PatchPayload(column(&action->row, Anum_outbox_payload), call->query.change,
-						  call->query.allow_redacted, &before, &after) != REASON_NONE)
-		action->verdict = VERDICT_REFUSED;
-	else if (before == after)
-		action->verdict = VERDICT_UNCHANGED;
-	else
-	{
-		action->verdict = VERDICT_PATCHED;
-		action->row.values[Anum_outbox_payload - 1] = JsonbPGetDatum(after);
-		action->row.values[Anum_outbox_labels - 1] =
-			label_action(call, column(&action->row, Anum_outbox_labels));
-	}
 	return true;
 }
 
@@ -366,11 +368,24 @@ prepare_copy(PatchCall *call, WaitingAction *action)
 }
 
 /*
- * Look at the actions of a segment.  What cannot be read is refused, and stops nothing.
+ * Whether the actions of a segment were never handed out.
+ */
+static bool
+is_untouched(const Segment *segment)
+{
+	return !segment->was_claimed && segment->attempt == 0 && segment->lease_token == NO_LEASE &&
+		   segment->doubt_since == 0 && segment->resend == 0 && segment->sent_at == 0 &&
+		   !segment->unproven;
+}
+
+/*
+ * Look at the actions of a segment.  What cannot be read is refused, or was sent, and stops
+ * nothing.
  */
 static void
 look_at_actions(PatchCall *call, const Segment *segment)
 {
+	call->is_untouched = is_untouched(segment);
 	for (int i = 0; i < SegmentLength(segment); i++)
 	{
 		WaitingAction *action = &call->actions[i];
@@ -384,21 +399,10 @@ look_at_actions(PatchCall *call, const Segment *segment)
 		if (error != NULL && !IsAboutValue(error))
 			ReThrowError(error);
 		if (error != NULL)
-			action->verdict = VERDICT_REFUSED;
+			action->verdict = call->is_untouched ? VERDICT_REFUSED : VERDICT_SENT;
 		else if (action->verdict == VERDICT_PATCHED)
 			prepare_copy(call, action);
 	}
-}
-
-/*
- * Whether the actions of a segment were never handed out.
- */
-static bool
-is_untouched(const Segment *segment)
-{
-	return !segment->was_claimed && segment->attempt == 0 && segment->lease_token == NO_LEASE &&
-		   segment->doubt_since == 0 && segment->resend == 0 && segment->sent_at == 0 &&
-		   !segment->unproven;
 }
 
 /* ----------------------------------------------------------------
@@ -545,9 +549,8 @@ static void
 patch_segment(PatchCall *call, const Segment *segment)
 {
 	int64 patched = call->counts[VERDICT_PATCHED];
-	bool untouched = is_untouched(segment);
 
-	if (!untouched && means_all(call))
+	if (!is_untouched(segment) && !call->has_part)
 	{
 		call->counts[VERDICT_SENT] += SegmentLength(segment);
 		return;
@@ -556,13 +559,7 @@ patch_segment(PatchCall *call, const Segment *segment)
 	if (segment->in_lane)
 		keep_order(call, segment);
 	for (int i = 0; i < SegmentLength(segment); i++)
-	{
-		WaitingAction *action = &call->actions[i];
-
-		if (!untouched && action->verdict != VERDICT_OTHER)
-			action->verdict = VERDICT_SENT;
-		call->counts[action->verdict]++;
-	}
+		call->counts[call->actions[i].verdict]++;
 	if (call->counts[VERDICT_PATCHED] == patched)
 		return;
 	cancel_actions(call, segment);
@@ -576,24 +573,17 @@ static void
 walk_batch(PatchCall *call, void (*visit)(PatchCall *call, const Segment *segment), bool in_lanes)
 {
 	const BatchRow *batch = &call->control.held.row;
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay patch", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old;
-	SegmentScan scan;
+	BatchScan scan;
 	Segment segment;
 
-	BeginRangeScan(&scan, &call->segments, batch->first_outbox_id, batch->last_outbox_id);
-	old = MemoryContextSwitchTo(context);
-	while (NextSegment(&scan, &segment))
+	BeginBatchScan(&scan, &call->segments, batch->id, batch->first_outbox_id,
+				   batch->last_outbox_id);
+	while (NextOfBatch(&scan, &segment))
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (segment.batch_id == batch->id && (segment.in_lane || !in_lanes))
+		if (segment.in_lane || !in_lanes)
 			visit(call, &segment);
-		MemoryContextReset(context);
 	}
-	MemoryContextSwitchTo(old);
-	EndSegmentScan(&scan);
-	MemoryContextDelete(context);
+	EndBatchScan(&scan);
 }
 
 /*
@@ -686,19 +676,6 @@ read_arguments(PatchCall *call, FunctionCallInfo fcinfo)
 }
 
 /*
- * Whether the query of a batch permits payloads that contain the placeholder.
- */
-static bool
-allows_redacted(Jsonb *query)
-{
-	const char *key = ReplayOptions[OPTION_ALLOW_REDACTED].key;
-	JsonbValue value;
-
-	return getKeyJsonValueFromContainer(&query->root, key, strlen(key), &value) != NULL &&
-		   value.type == jbvBool && value.val.boolean;
-}
-
-/*
  * acteon_replay_patch(batch_id bigint, patch jsonb, patch_path text, patch_value jsonb,
  * reason text, tenant text, provider text, action_ids text[])
  * → (patched, unchanged, refused, sent, passed_over)
@@ -725,7 +702,7 @@ acteon_replay_patch(PG_FUNCTION_ARGS)
 	LockForWriting(CalledSchema(fcinfo), WRITES_OF_REPLAY | WRITES_OF_QUEUE | WRITES_ALL_PARTS);
 	BeginControlBy(control, fcinfo, function, PATCH_BATCH_ID, PATCH_REASON, check_may_patch);
 	check_batch(&control->held.row);
-	call->query.allow_redacted = allows_redacted(control->held.row.query);
+	call->query.allow_redacted = StoredFlag(control->held.row.query, OPTION_ALLOW_REDACTED);
 	(void) LockBatch(control->schema, control->batch_id, ExclusiveLock, true);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

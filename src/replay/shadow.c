@@ -24,7 +24,7 @@
 #include "base/text.h"
 #include "batch/batch_list.h"
 #include "batch/batch_row.h"
-#include "query/query.h"
+#include "query/stored_query.h"
 #include "queue/action_state.h"
 #include "queue/effect.h"
 #include "queue/outbox_row.h"
@@ -376,7 +376,7 @@ read_other_side(Shadow *shadow, FunctionCallInfo fcinfo, Oid schema, const Batch
 	{
 		const char *target =
 			PG_ARGISNULL(2) ? NULL : CheckTarget(text_to_cstring(PG_GETARG_TEXT_PP(2)));
-		const char *own = TargetInQuery(batch->query);
+		const char *own = StoredTarget(batch->query);
 
 		if (strcmp(NameOfTarget(target), NameOfTarget(own)) == 0)
 			ereport(ERROR,
@@ -396,7 +396,7 @@ read_other_side(Shadow *shadow, FunctionCallInfo fcinfo, Oid schema, const Batch
 						errmsg("batch " INT64_FORMAT " cannot be compared with itself", batch->id),
 						errhint("Pass another batch, or other_target.")));
 	read_seen_batch(shadow, schema, shadow->other_batch_id, &other);
-	return TargetInQuery(other.query);
+	return StoredTarget(other.query);
 }
 
 /*
