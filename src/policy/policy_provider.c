@@ -16,7 +16,8 @@
  * turn, and after a recovery they are replayed last, without the limits max_depth and
  * max_generation; so an outage of whatever length costs no action.  A probe that the
  * provider rejected for good (the gateway's answer says that trying again is useless) says
- * nothing about the provider: another action is tried, and the limits hold.
+ * nothing about the provider: another action is tried, and the limits hold.  What failed
+ * without an attempt, as for a provider that the gateway does not know, nobody rejected.
  *
  * What a person has paused is waited for, and what a person has cancelled is left alone:
  * later batches have only records that are newer than that.  It is the same if that was a

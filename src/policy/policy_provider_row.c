@@ -52,7 +52,8 @@
 					  "	FROM %1$s.acteon_replay_tally AS y" \
 					  "	WHERE y.batch_id = b.id AND y.state <> 'in_doubt') AS t ON true " \
 					  "LEFT JOIN LATERAL (SELECT o.action_id::text AS action_id," \
-					  "		e.outcome::jsonb -> 'Failed' ->> 'retryable' = 'false' AS rejected" \
+					  "		e.outcome::jsonb -> 'Failed' ->> 'retryable' = 'false'" \
+					  "		AND coalesce(e.outcome::jsonb -> 'Failed' ->> 'attempts', '1') <> '0' AS rejected" \
 					  "	FROM %1$s.acteon_dispatch_outbox AS o" \
 					  "	LEFT JOIN %1$s.acteon_dispatch_delivery AS e ON e.outbox_id = o.id" \
 					  "	WHERE r.is_probe AND o.id = b.last_outbox_id) AS d ON true " \
