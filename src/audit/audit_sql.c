@@ -185,7 +185,9 @@ add_grace(Statement *st, const AuditTable *table, const char *operator)
 }
 
 /*
- * Add that a record is of the action of another one, and not earlier.
+ * Add that a record is of the action of another one, and not earlier.  Only the id can be
+ * looked up in an index: without statistics, as after a restore, the planner takes two
+ * equal columns for more selective than one, and reads all of a tenant for each record.
  */
 static void
 add_same_action(Statement *st, const AuditTable *table, const char *record, const char *other)
@@ -196,7 +198,7 @@ add_same_action(Statement *st, const AuditTable *table, const char *record, cons
 	{
 		const char *name = RecordColumnNames[columns[i]];
 
-		appendStringInfo(&st->sql, "%s AND ",
+		appendStringInfo(&st->sql, columns[i] == COL_ACTION_ID ? "%s AND " : "(%s) IS TRUE AND ",
 						 TextTest(table, record, name, psprintf(EQ "%s.%s", other, name)));
 	}
 	appendStringInfo(&st->sql, "%s.dispatched_at" GE "%s.dispatched_at", record, other);
