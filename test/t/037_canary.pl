@@ -85,7 +85,12 @@ wait_for_sql($node, "SELECT state, done FROM acteon_replay_batches WHERE batch_i
 my $slow = replay('slow', 130, '');
 foreach my $size (2, 5, 20)
 {
-	wait_until(sub { my $n = sent('slow'); return ($n >= $size, "$n of $size") }, "the gateway has $size", 60) or last;
+	wait_until(
+		sub {
+			resend_held($node); # what was on its way when a relay was killed
+			my $n = sent('slow');
+			return ($n >= $size, "$n of $size");
+		}, "the gateway has $size", 120) or last;
 	is($relays[0]->kill9, 'signal 9', "a relay is killed when it does");
 	shift @relays;
 	if ($size == 5)

@@ -70,7 +70,7 @@ sub succeeds
 	my $done = eval { IPC::Run::run(\@command, '>', \$out, '2>', \$err) };
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return ok($done, $description) || !diag($@ || "$out$err");
+	return ok($done, $description) || diag($@ || "$out$err");
 }
 
 # Whether a command succeeds.
@@ -122,7 +122,7 @@ sub begin_rust
 
 sub build_rust
 {
-	return is(reap($rust_build, 900), 0, 'it builds') || !diag(slurp_file("$PostgreSQL::Test::Utils::log_path/cargo.log"));
+	return is(reap($rust_build, 900), 0, 'it builds') || diag(slurp_file("$PostgreSQL::Test::Utils::log_path/cargo.log"));
 }
 
 # What stands between the marks in a program.

@@ -51,8 +51,11 @@ waitpid($pid, 0);
 is($?, 0, 'each was answered with the rights of its own key') or diag("seed $seed");
 note(join(', ', map { "$_: $statuses->{$_}" } sort keys %$statuses));
 is(join(' ', grep { !/^(200|401|403|404|422|503|504)$/ } keys %$statuses), '', 'no other status than was to be expected');
-cmp_ok($statuses->{200}, '>', $count / 3, '… many were good');
-cmp_ok($statuses->{$_} // 0, '>', $count / 50, "… many were $_") foreach 401, 403, 404, 422;
+# On a busy machine some have waited for too long.
+my $answered = $count - ($statuses->{503} // 0) - ($statuses->{504} // 0);
+cmp_ok($answered, '>', $count / 20, '… many were answered');
+cmp_ok($statuses->{200}, '>', $answered / 3, '… many of these were good');
+cmp_ok($statuses->{$_} // 0, '>', $answered / 50, "… many were $_") foreach 401, 403, 404, 422;
 cmp_ok($statuses->{504} // 0, '>', 0, '… and some took too long');
 $session->quit;
 

@@ -64,7 +64,7 @@ sub answers
 		: ref $body             ? $answer->{json} && JSON::PP->new->canonical->encode($answer->{json}) eq JSON::PP->new->canonical->encode($body)
 		:                         $answer->{body} eq $body;
 	$body = JSON::PP->new->canonical->encode($body) if ref $body && ref $body ne 'Regexp';
-	return ok($told, $description) || !diag("     got: $answer->{status} $answer->{body}", "\n", "expected: $status $body");
+	return ok($told, $description) || diag("     got: $answer->{status} $answer->{body}", "\n", "expected: $status $body");
 }
 
 package Http::Server;

@@ -117,7 +117,7 @@ sub wait_until
 		usleep(20_000);
 		($done, $seen) = $look->();
 	}
-	return ok($done, $description) || !diag('last seen: ' . ($seen // 'nothing'));
+	return ok($done, $description) || diag('last seen: ' . ($seen // 'nothing'));
 }
 
 # Test that a query comes to return a value.
