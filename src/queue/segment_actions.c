@@ -41,8 +41,7 @@ read_actions(void *argument)
 	IndexScanDesc scan = ActeonIndexBeginScan(outbox->rel, outbox->index, snapshot, 2);
 	ScanKeyData keys[2];
 
-	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE,
-				Int64GetDatum(reading->from));
+	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(reading->from));
 	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(reading->to));
 	index_rescan(scan, keys, 2, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, slot))
