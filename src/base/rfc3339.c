@@ -81,10 +81,10 @@ read_fraction(Reader *in, fsec_t *fsec, bool *is_exact)
 }
 
 /*
- * Read "Z" or an offset, as seconds east of UTC.
+ * Read "Z" or an offset, as seconds east of UTC.  With any_form its colon may be missing.
  */
 static bool
-read_offset(Reader *in, int *seconds)
+read_offset(Reader *in, bool any_form, int *seconds)
 {
 	int hours, minutes;
 	bool west;
@@ -93,8 +93,9 @@ read_offset(Reader *in, int *seconds)
 	if (read_one_of(in, "Zz"))
 		return true;
 	west = in->at < in->end && *in->at == '-';
-	if (!read_one_of(in, "+-") || !read_digits(in, 2, &hours) || hours > 23 ||
-		!read_one_of(in, ":") || !read_digits(in, 2, &minutes) || minutes > 59)
+	if (!read_one_of(in, "+-") || !read_digits(in, 2, &hours) || hours > 23)
+		return false;
+	if ((!read_one_of(in, ":") && !any_form) || !read_digits(in, 2, &minutes) || minutes > 59)
 		return false;
 	*seconds = hours * SECS_PER_HOUR + minutes * SECS_PER_MINUTE;
 	if (west)
@@ -113,14 +114,15 @@ IsRfc3339Time(TimestampTz time)
 }
 
 /*
- * Parse a date-time of RFC 3339.  Returns false if the text is anything else,
+ * Parse a date-time of RFC 3339; with any_form, also one whose offset has no colon, as
+ * strftime writes it and the gateway reads it in a query.  Returns false if the text is anything else,
  * or a time that timestamptz cannot hold; never raises an error.  A leap
  * second is the first second after it.  Sets *is_exact to whether FormatRfc3339
  * writes the same time again: it does not know leap seconds, nanoseconds, and what
  * in UTC is not in the years 1 to 9999.
  */
 bool
-ParseRfc3339(const char *text, size_t len, TimestampTz *result, bool *is_exact)
+ParseRfc3339(const char *text, size_t len, bool any_form, TimestampTz *result, bool *is_exact)
 {
 	Reader in = {text, text + len};
 	struct pg_tm tm = {0};
@@ -133,7 +135,7 @@ ParseRfc3339(const char *text, size_t len, TimestampTz *result, bool *is_exact)
 		!read_digits(&in, 2, &tm.tm_hour) || !read_one_of(&in, ":") ||
 		!read_digits(&in, 2, &tm.tm_min) || !read_one_of(&in, ":") ||
 		!read_digits(&in, 2, &tm.tm_sec) || !read_fraction(&in, &fsec, is_exact) ||
-		!read_offset(&in, &offset) || in.at != in.end)
+		!read_offset(&in, any_form, &offset) || in.at != in.end)
 		return false;
 	if (tm.tm_year < 1 || tm.tm_mon < 1 || tm.tm_mon > MONTHS_PER_YEAR || tm.tm_mday < 1 ||
 		tm.tm_mday > day_tab[isleap(tm.tm_year)][tm.tm_mon - 1] || tm.tm_hour > 23 ||

@@ -10,7 +10,8 @@
 /* Room for a formatted time and its terminator. */
 #define RFC3339_MAXLEN 40
 
-extern bool ParseRfc3339(const char *text, size_t len, TimestampTz *result, bool *is_exact);
+extern bool
+ParseRfc3339(const char *text, size_t len, bool any_form, TimestampTz *result, bool *is_exact);
 extern bool IsRfc3339Time(TimestampTz time);
 extern void FormatRfc3339(char *dst, TimestampTz time);
 

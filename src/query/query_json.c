@@ -107,7 +107,7 @@ read_time(const ReplayQuery *query, OptionId id, const JsonbValue *value)
 
 	if (value->type != jbvString)
 		report_key_type(query, id, "a string", "\"2026-01-31T12:00:00Z\"");
-	if (!ParseRfc3339(value->val.string.val, value->val.string.len, &result.time, &is_exact))
+	if (!ParseRfc3339(value->val.string.val, value->val.string.len, true, &result.time, &is_exact))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

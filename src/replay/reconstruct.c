@@ -221,8 +221,8 @@ read_system_key(Action *action, const JsonbValue *key, const JsonbValue *value)
 	if (field != NULL)
 		*field = cstring_to_text_with_len(value->val.string.val, value->val.string.len);
 	else if (time != NULL)
-		time->given =
-			ParseRfc3339(value->val.string.val, value->val.string.len, &time->time, &is_exact);
+		time->given = ParseRfc3339(value->val.string.val, value->val.string.len, false, &time->time,
+								   &is_exact);
 	return time != NULL && time->given && !is_exact;
 }
 
@@ -448,8 +448,8 @@ RecordEndsAt(const AuditRecord *record)
 	bool is_exact;
 
 	if (metadata_string(record, EXACT_ENDS_AT, &value))
-		ends_at.given =
-			ParseRfc3339(value.val.string.val, value.val.string.len, &ends_at.time, &is_exact);
+		ends_at.given = ParseRfc3339(value.val.string.val, value.val.string.len, false,
+									 &ends_at.time, &is_exact);
 	return ends_at;
 }
 

@@ -11,7 +11,9 @@
 
 #include "common/clock.h"
 #include "common/json.h"
+#include "common/nearest.h"
 #include "http/credentials.h"
+#include "http/numbers.h"
 #include "http/openapi.h"
 #include "http/parameters.h"
 #include "http/request.h"
@@ -265,16 +267,31 @@ test_parameters(void)
 		{"tenant&tenant", "tenant is given twice"},
 		{"limit=5&limit=5", "limit is given twice"},
 
-		{"tenant=a&outcme=failed", "unknown parameter: outcme"},
-		{"outcme", "unknown parameter: outcme"},
-		{"Tenant=a", "unknown parameter: Tenant"},
-		{"tenant%20=c", "unknown parameter: tenant "},
-		{"=b", "unknown parameter: "},
+		{"tenant=a&outcme=failed", "unknown parameter: outcme (perhaps you meant outcome)"},
+		{"outcme", "unknown parameter: outcme (perhaps you meant outcome)"},
+		{"Tenant=a", "unknown parameter: Tenant (perhaps you meant tenant)"},
+		{"tenant%20=c", "unknown parameter: tenant  (perhaps you meant tenant)"},
+		{"=b", "unknown parameter"},
 		{"tenant%00=a", "unknown parameter"},
 		{"%FF=%FF", "unknown parameter"},
 		{"from_time=x", "unknown parameter: from_time (it is called from here)"},
 		{"max_records=5", "unknown parameter: max_records (it is called limit here)"},
 		{"before=5&state=active", "unknown parameter: before"},
+		{"offset=5", "unknown parameter: offset"},
+		{"frobnicate=5", "unknown parameter: frobnicate"},
+		{"tenant=a&x/replay", "unknown parameter: x/replay"},
+		{"form=2026-01-01T12:00:00Z", "unknown parameter: form (perhaps you meant from)"},
+		{"dryrun=true", "unknown parameter: dryrun (perhaps you meant dry_run)"},
+		{"outcomes=failed", "unknown parameter: outcomes (perhaps you meant outcome)"},
+		{"actionType=x", "unknown parameter: actionType (perhaps you meant action_type)"},
+		{"toto=x", "unknown parameter: toto (perhaps you meant to)"},
+		{"t=x", "unknown parameter: t"},
+		/* Those that the gateway's SDKs send. */
+		{"namespace=n&tenant=t&provider=p&action_type=a&outcome=failed&verdict=v&matched_rule=r&"
+		 "from=2026-01-01T12%3A00%3A00%2B0000&to=2026-01-01T12:00:00Z&limit=7",
+		 "{\"namespace\": \"n\", \"tenant\": \"t\", \"provider\": \"p\", \"action_type\": \"a\", "
+		 "\"outcome\": \"failed\", \"verdict\": \"v\", \"matched_rule\": \"r\", "
+		 "\"from\": \"2026-01-01T12:00:00+0000\", \"to\": \"2026-01-01T12:00:00Z\", \"limit\": 7}"},
 
 		{"limit=0", "{\"limit\": 1}"},
 		{"limit=1", "{\"limit\": 1}"},
@@ -298,7 +315,14 @@ test_parameters(void)
 		{"limit=-", "limit: expected a whole number, 0 or more"},
 		{"limit=--5", "limit: expected a whole number, 0 or more"},
 		{"limit=5.5", "limit: expected a whole number, 0 or more"},
-		{"limit=1e3", "limit: expected a whole number, 0 or more"},
+		{"limit=1e3", "{\"limit\": 1000}"},
+		{"limit=1.5E+1", "{\"limit\": 15}"},
+		{"limit=5.0", "{\"limit\": 5}"},
+		{"limit=%2B1e1", "{\"limit\": 10}"},
+		{"limit=1e300", "{\"limit\": 1000}"},
+		{"limit=1e-300", "limit: expected a whole number, 0 or more"},
+		{"limit=1e999", "limit: expected a whole number, 0 or more"},
+		{"limit=-1e3", "limit: expected a whole number, 0 or more"},
 		{"limit=0x10", "limit: expected a whole number, 0 or more"},
 		{"limit=+5", "limit: expected a whole number, 0 or more"},
 		{"limit=5%20", "limit: expected a whole number, 0 or more"},
@@ -321,7 +345,18 @@ test_parameters(void)
 		{"rate=.5", "rate: expected a number"},
 		{"rate=5.", "rate: expected a number"},
 		{"rate=05", "rate: expected a number"},
-		{"rate=1e5", "rate: expected a number"},
+		{"rate=1e5", "{\"limit\": 50, \"rate\": 1e5}"},
+		{"rate=1E%2B06", "{\"limit\": 50, \"rate\": 1E+06}"},
+		{"rate=1e+06", "{\"limit\": 50, \"rate\": 1e+06}"},
+		{"rate=1e", "rate: expected a number"},
+		{"rate=e1", "rate: expected a number"},
+		{"rate=1e1e1", "rate: expected a number"},
+		{"rate=1e%20%206", "rate: expected a number"},
+		{"rate=1%20e6", "rate: expected a number"},
+		{"rate=1e400", "rate: expected a number"},
+		{"rate=1e-400", "rate: expected a number"},
+		{"rate=0e400", "{\"limit\": 50, \"rate\": 0e400}"},
+		{"rate=0x1p3", "rate: expected a number"},
 		{"rate=NaN", "rate: expected a number"},
 		{"rate=Infinity", "rate: expected a number"},
 		{"rate=1.2.3", "rate: expected a number"},
@@ -329,17 +364,20 @@ test_parameters(void)
 		{"rate=1,\"limit\":1000", "rate: expected a number"},
 		{"rate=123456789012345678901234567890",
 		 "{\"limit\": 50, \"rate\": 123456789012345678901234567890}"},
-		{"rate=1234567890123456789012345678901", "rate: expected a number"},
+		{"rate=1234567890123456789012345678901",
+		 "{\"limit\": 50, \"rate\": 1234567890123456789012345678901}"},
 
 		{"order=newest", "{\"limit\": 50, \"order\": \"newest\"}"},
 		{"order=newest&order=newest", "order is given twice"},
 		{"max_depth=0", "{\"limit\": 50, \"max_depth\": 0}"},
 		{"max_depth=20", "{\"limit\": 50, \"max_depth\": 20}"},
 		{"max_depth=2147483648", "{\"limit\": 50, \"max_depth\": 2147483648}"},
-		{"max_depth=1e1", "max_depth: expected a whole number"},
+		{"max_depth=1e1", "{\"limit\": 50, \"max_depth\": 10}"},
+		{"max_depth=1e-1", "max_depth: expected a whole number"},
+		{"max_depth=1e30", "max_depth: expected a whole number"},
 		{"max_depth=%2B5", "max_depth: expected a whole number"},
 		{"max_depth=%20", "max_depth: expected a whole number"},
-		{"max_depth=-1", "max_depth: expected a whole number"},
+		{"max_depth=-1", "{\"limit\": 50, \"max_depth\": -1}"},
 		{"max_depth=1.5", "max_depth: expected a whole number"},
 		{"max_depth=00", "max_depth: expected a whole number"},
 		{"max_depth=", "max_depth: expected a whole number"},
@@ -375,41 +413,179 @@ test_parameters(void)
 		{"sample=1001", "sample: expected a whole number from 0 to 1000"},
 		{"sample=2147483648", "sample: expected a whole number from 0 to 1000"},
 		{"sample=99999999999999999999", "sample: expected a whole number from 0 to 1000"},
-		{"sample=1e1", "sample: expected a whole number from 0 to 1000"},
+		{"sample=1e1", "{\"limit\": 50}"},
+		{"sample=1e4", "sample: expected a whole number from 0 to 1000"},
 		{"sample=%2B5", "sample: expected a whole number from 0 to 1000"},
 		{"wait=soon", "wait: expected a number from 0 to 60"},
 		{"wait=", "wait: expected a number from 0 to 60"},
 		{"wait=60.5", "wait: expected a number from 0 to 60"},
 		{"wait=-0.5", "wait: expected a number from 0 to 60"},
-		{"wait=1e1", "wait: expected a number from 0 to 60"},
+		{"wait=1e1", "{\"limit\": 50}"},
+		{"wait=1e2", "wait: expected a number from 0 to 60"},
+		{"from=2026-01-01T12:00:00+0000",
+		 "{\"from\": \"2026-01-01T12:00:00+0000\", \"limit\": 50}"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		read_as(cases[i].query, CALL_HTTP_BULK, cases[i].expected);
 	read_as("reason=r", CALL_HTTP_STEERING, "{\"reason\": \"r\"}");
 	/* What is misspelt would leave a call that is about all of the batch. */
-	read_as("reason=r&tennant=acme", CALL_HTTP_STEERING, "unknown parameter: tennant");
+	read_as("reason=r&tennant=acme", CALL_HTTP_STEERING, "unknown parameter: tennant (perhaps you meant tenant)");
 	read_as("limit=5", CALL_HTTP_STEERING, "unknown parameter: limit");
 	read_as("tenant=%00", CALL_HTTP_STEERING, "tenant is not text in UTF-8");
-	read_as("reason=r&dedup=drop&nobody=7", CALL_HTTP_SINGLE,
-			"{\"reason\": \"r\", \"dedup\": \"drop\"}");
+	read_as("reason=r&dedup=drop", CALL_HTTP_SINGLE, "{\"reason\": \"r\", \"dedup\": \"drop\"}");
+	read_as("reason=r&nobody=7", CALL_HTTP_SINGLE, "unknown parameter: nobody");
+	read_as("resaon=r", CALL_HTTP_SINGLE, "unknown parameter: resaon (perhaps you meant reason)");
 	read_as("reason=r&limit=7", CALL_HTTP_SINGLE, "limit is not for the replay of a single action");
-	read_as("limit=x&reason=%00", CALL_NONE, "{}");
-	read_as("before=5&tenant=%00&limit=2000&state=paused", CALL_HTTP_BATCHES, "{}");
+	read_as("", CALL_NONE, "{}");
+	read_as("limit=x", CALL_NONE, "unknown parameter: limit");
 	read_as("before=007", CALL_HTTP_BATCHES, "before: expected the number of a batch");
-	ok(ParametersRead(&batches, "limit=2000&page=2&page=%00&=b&before=7&%FF=%FF",
+	read_as("befor=7", CALL_HTTP_BATCHES, "unknown parameter: befor (perhaps you meant before)");
+	read_as("page=%00", CALL_HTTP_BATCHES, "unknown parameter: page");
+	ok(ParametersRead(&batches, "limit=2000&before=9223372036854775807&state=paused",
 					  CALL_HTTP_BATCHES) == NULL,
 	   "a page of batches");
 	is(batches.values[OPTION_BATCH_LIMIT], "1000", "its limit is clamped");
+	is(batches.clamped, "1000", "and it is known that it was");
+	is(batches.values[OPTION_BEFORE], "9223372036854775807", "any number can be one of a batch");
+	ParametersFree(&batches);
+	ok(ParametersRead(&batches, "limit=1e3&before=7e0", CALL_HTTP_BATCHES) == NULL,
+	   "another page of batches");
+	ok(batches.clamped == NULL, "a limit that was kept is none that was clamped");
+	is(batches.values[OPTION_BEFORE], "7", "a number of a batch becomes digits");
+	ParametersFree(&batches);
+	ok(ParametersRead(&batches, "limit=0", CALL_HTTP_BATCHES) == NULL, "the page of nothing");
+	is(batches.clamped, "1", "becomes one of one");
 	ParametersFree(&batches);
 	read_as("before=-5", CALL_HTTP_BATCHES, "before: expected the number of a batch");
-	read_as("before=1234567890123456789", CALL_HTTP_BATCHES,
+	read_as("before=1.5", CALL_HTTP_BATCHES, "before: expected the number of a batch");
+	read_as("before=9223372036854775808", CALL_HTTP_BATCHES,
 			"before: expected the number of a batch");
+	read_as("before=1e300", CALL_HTTP_BATCHES, "before: expected the number of a batch");
 	read_as("limit=-1", CALL_HTTP_BATCHES, "limit: expected a whole number, 0 or more");
+	read_as("cursor=", CALL_HTTP_ITEMS, "cursor: expected a text that is not empty");
+	read_as("from=2026-01-01T12:00:00+0000&to=2026-01-01T12:00:00-05:30", CALL_HTTP_ITEMS, "{}");
+	read_as("from=2026-01-01T12:00:00+000", CALL_HTTP_ITEMS,
+			"from: expected a time in the form of RFC 3339");
+	read_as("from=2026-01-01T12:00:00+00:0", CALL_HTTP_ITEMS,
+			"from: expected a time in the form of RFC 3339");
+	read_as("from=2026-01-01T12:00:00+00000", CALL_HTTP_ITEMS,
+			"from: expected a time in the form of RFC 3339");
+	read_as("from=2026-01-01T12:00:00+0", CALL_HTTP_ITEMS,
+			"from: expected a time in the form of RFC 3339");
 	read_as(
 		"state=done", CALL_HTTP_BATCHES,
 		"state: expected awaiting approval, enqueuing, interrupted, scheduled, running, in doubt, "
 		"paused, cancelled or finished");
+}
+
+/*
+ * Read a number and compare: its digits if it is whole, "a fraction", or "none".
+ */
+static void
+numbered(const char *text, const char *expected)
+{
+	char *copy = DuplicateText(text);
+	char *whole = NumberRead(copy) ? NumberWhole(copy) : NULL;
+
+	is(whole != NULL ? whole : NumberRead(copy) ? "a fraction" : "none", expected, text);
+	free(whole);
+	free(copy);
+}
+
+/*
+ * Numbers as JSON writes them.
+ */
+static void
+test_numbers(void)
+{
+	static const char *const none[] = {"",    "-",   ".",    "1.",     ".5",  "01",   "+1",   "1e",
+									   "e",   "1e-", "1e++", "1e 1 ",  " 1",  "1 ",   "0x1",  "1e1.5",
+									   "inf", "nan", "1e999", "1e-999", "1,5", "1_0", "--1",  "1e1e1",
+									   "1  ", "[1]", "1e99999999999999999999"};
+	char *nines = Allocate(402);
+
+	numbered("0", "0");
+	numbered("-0", "0");
+	numbered("0.000", "0");
+	numbered("0e99999999999999999999", "0");
+	numbered("7", "7");
+	numbered("-7", "-7");
+	numbered("7.0", "7");
+	numbered("7.50", "a fraction");
+	numbered("1e0", "1");
+	numbered("1e3", "1000");
+	numbered("1E+3", "1000");
+	numbered("1e 3", "1000");
+	numbered("-0.05e2", "-5");
+	numbered("0.05e1", "a fraction");
+	numbered("1200e-2", "12");
+	numbered("1230e-2", "a fraction");
+	numbered("123.456e3", "123456");
+	numbered("123.456e5", "12345600");
+	numbered("9223372036854775807", "9223372036854775807");
+	numbered("9.223372036854775807e18", "9223372036854775807");
+	numbered("1e-5", "a fraction");
+	for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
+		numbered(none[i], "none");
+	memset(nines, '9', 401);
+	nines[401] = '\0';
+	numbered(nines, "none");
+	nines[300] = '\0';
+	numbered(nines, nines);
+	free(nines);
+}
+
+/*
+ * The distance of two names, both ways.
+ */
+static void
+distant(const char *a, const char *b, int expected)
+{
+	ok(EditDistance(a, strlen(a), b, strlen(b)) == expected &&
+		   EditDistance(b, strlen(b), a, strlen(a)) == expected,
+	   "from \"%s\" to \"%s\": %d", a, b, expected);
+}
+
+/*
+ * Names that are near.
+ */
+static void
+test_nearest(void)
+{
+	Nearest nearest;
+	char name[66];
+
+	distant("", "", 0);
+	distant("", "abc", 3);
+	distant("abc", "abc", 0);
+	distant("abc", "ABC", 0);
+	distant("abc", "acb", 1);
+	distant("abc", "ab", 1);
+	distant("abc", "axc", 1);
+	distant("ab", "ba", 1);
+	distant("ca", "abc", 3);
+	distant("kitten", "sitting", 3);
+	distant("tenant", "tennant", 1);
+	memset(name, 'a', 65);
+	name[65] = '\0';
+	ok(EditDistance(name, 65, "a", 1) > 1000 && EditDistance("a", 1, name, 65) > 1000,
+	   "a long name is near to none");
+	ok(EditDistance(name, 64, "a", 1) == 63, "one less long has a distance");
+	NearestStart(&nearest, "abcd", 4);
+	NearestTry(&nearest, "xyzt");
+	ok(nearest.name == NULL, "what is far is not taken");
+	NearestTry(&nearest, "abxy");
+	is(nearest.name, "abxy", "half may be wrong");
+	NearestTry(&nearest, "abyx");
+	is(nearest.name, "abxy", "the first of two counts");
+	NearestTry(&nearest, "abcx");
+	is(nearest.name, "abcx", "the nearer one more");
+	NearestStart(&nearest, "abcdefghijklmnop", 16);
+	NearestTry(&nearest, "abcdefghijkxxxxx");
+	ok(nearest.name == NULL, "five edits are too many");
+	NearestTry(&nearest, "abcdefghijklxxxx");
+	is(nearest.name, "abcdefghijklxxxx", "four are not");
 }
 
 /*
@@ -732,7 +908,12 @@ test_requests(void)
 	asked("POST", "/v1/audit/replay?wait=99999999999999999999", NULL, 400, BAD_WAIT);
 	asked("POST", "/v1/audit/replay?wait=60", NULL, 0, "");
 	asked("POST", "/v1/audit/a/replay?wait=0.25", NULL, 0, "");
-	asked("GET", "/v1/replay/batches?wait=x", NULL, 0, "");
+	asked("GET", "/v1/replay/batches?wait=x", NULL, 400,
+		  "{\"error\": \"unknown parameter: wait\"}");
+	asked("GET", "/health?probe=1", NULL, 400, "{\"error\": \"unknown parameter: probe\"}");
+	/* What an SDK makes of the id a/replay?b: without the rest it would be another action. */
+	asked("POST", "/v1/audit/a/replay?b/replay", NULL, 400,
+		  "{\"error\": \"unknown parameter: b/replay\"}");
 	memset(key, 'k', sizeof(key));
 	key[256] = '\0';
 	asked("POST", "/v1/audit/replay", key, 400, BAD_KEY);
@@ -870,6 +1051,8 @@ main(void)
 {
 	test_routes();
 	test_parameters();
+	test_numbers();
+	test_nearest();
 	test_table();
 	test_document();
 	test_names();

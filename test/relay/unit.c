@@ -1706,6 +1706,9 @@ test_options(void)
 	is(said, "https://env 5 30 me 1", "also over a list");
 	ok(TRY("--bogus") == 2, "an unknown option is refused");
 	is(said, "acteon-relay: unknown option --bogus", "by name");
+	ok(TRY("--bacth-size=5") == 2, "a mistyped option is refused");
+	is(said, "acteon-relay: unknown option --bacth-size (perhaps you meant --batch-size)",
+	   "with the one that may have been meant");
 	ok(TRY("--concurrency=0") == 2, "a value out of bounds is refused");
 	is(said,
 	   "acteon-relay: \"0\" is not a valid value for --concurrency: expected a whole number from "

@@ -219,12 +219,12 @@ my @bad = (
 	(map { "outcome=$_" } ('%00', '%FF', 'a&outcome=%FF', 'a&outcome=', ',a', 'a,')),
 	(map { ("$_=maybe", "$_=", "$_=1&$_=1") } qw(include_replayed allow_redacted newest_first allow_partial ramp lost certain allow_effective allow_unproven dry_run)),
 	(map { ("$_=", "$_=yesterday", "$_=2026-01-01", "$_=2026-01-01T12:00:00", "$_=2026-13-01T12:00:00Z", "$_=infinity", "$_=%00", "$_=2026-01-01T12:00:00Z&$_=2026-01-01T12:00:00Z") } qw(from to start_at)),
-	(map { ("$_=", "$_=x", "$_=1.5", "$_=0", "$_=-1", "$_=-99999999999", "$_=2147483648", "$_=9223372036854775808", "$_=1e1", "$_=+5", "$_=%2B5", "$_=%20") } qw(max_generation max_depth)),
-	(map { ("$_=", "$_=x", "$_=1.5", "$_=100001", "$_=99999999999", "$_=2147483648", "$_=-1", "$_=1e1", "$_=%2B5", "$_=%20") } qw(breaker_window)),
-	(map { ("$_=", "$_=x", "$_=NaN", "$_=Infinity", "$_=1e1", "$_=1e400", "$_=-1", "$_=-0.5", "$_=%2B5", "$_=%20") } qw(rate wait breaker_share)),
-	(map { ("dry_run=1&sample=$_") } qw(x 1.5 -1 1e1 1001 %2B5 %20 2147483648 99999 99999999999 99999999999999999999)),
-	'rate=0', 'rate=0.0001', 'rate=99999999999999999999999999999999', 'wait=60.5', 'wait=1e1', 'breaker_share=1', 'ramp=1', 'dedup=maybe', 'provider_override=', 'on_doubt=guess', 'order=newest_first', 'order=', 'order=newest&newest_first=false', 'order=oldest&newest_first=true', 'certain=true', 'lost=true&outcome=failed', 'outcome=executed', 'outcome=pending', 'outcome=failed,pending', 'outcome=executed&outcome=scheduled',
-	'limit=', 'limit=x', 'limit=5.5', 'limit=-1', 'limit=-0', 'limit=-99999999999', 'limit=-99999999999999999999', 'limit=1e1', 'limit=+5', 'limit=%20', 'limit=5&limit=5', 'cursor=x', 'cursor=', 'cursor=v1.00.1.x',
+	(map { ("$_=", "$_=x", "$_=1.5", "$_=0", "$_=-1", "$_=-99999999999", "$_=2147483648", "$_=9223372036854775808", "$_=1e-1", "$_=1e10", "$_=+5", "$_=%2B5", "$_=%20") } qw(max_generation max_depth)),
+	(map { ("$_=", "$_=x", "$_=1.5", "$_=100001", "$_=99999999999", "$_=2147483648", "$_=-1", "$_=1e6", "$_=%2B5", "$_=%20") } qw(breaker_window)),
+	(map { ("$_=", "$_=x", "$_=NaN", "$_=Infinity", "$_=1e", "$_=1e400", "$_=-1", "$_=-0.5", "$_=%2B5", "$_=%20") } qw(rate wait breaker_share)),
+	(map { ("dry_run=1&sample=$_") } qw(x 1.5 -1 1e4 1001 %2B5 %20 2147483648 99999 99999999999 99999999999999999999)),
+	'rate=0', 'rate=0.0001', 'rate=1e-4', 'wait=60.5', 'wait=1e2', 'breaker_share=1', 'ramp=1', 'dedup=maybe', 'provider_override=', 'on_doubt=guess', 'order=newest_first', 'order=', 'order=newest&newest_first=false', 'order=oldest&newest_first=true', 'certain=true', 'lost=true&outcome=failed', 'outcome=executed', 'outcome=pending', 'outcome=failed,pending', 'outcome=executed&outcome=scheduled',
+	'limit=', 'limit=x', 'limit=5.5', 'limit=-1', 'limit=-0', 'limit=-99999999999', 'limit=-99999999999999999999', 'limit=1e-1', 'limit=-1e1', 'limit=+5', 'limit=%20', 'limit=5&limit=5', 'cursor=x', 'cursor=', 'cursor=v1.00.1.x',
 	'from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z');
 foreach my $query (@bad)
 {
@@ -235,12 +235,12 @@ foreach my $query (@bad)
 answers($boss->post("/v1/audit/replay$_"), 400, error('a bulk replay needs a filter'), "400 for a bulk without a filter: $_")
 	foreach '', '?limit=3', '?reason=all&newest_first=true', '?lost=false&limit=3', '?&';
 answers($boss->post("/v1/audit/replay?provider=email&$_->[0]"), 400, error("unknown parameter$_->[1]"), "400 for a filter that is misspelled: $_->[0]")
-	foreach [ 'outcme=failed', ': outcme' ], [ 'Tenant=acme', ': Tenant' ], [ 'dry_run=1&tennant', ': tennant' ], [ 'from_time=2026-01-01T00:00:00Z', ': from_time (it is called from here)' ],
-	[ 'max_records=1', ': max_records (it is called limit here)' ], [ '=x', ': ' ], [ '%FF=x', '' ], [ 'x' x 65 . '=1', '' ], [ 'x' x 64 . '=1', ': ' . 'x' x 64 ], [ '%22=1', ': "' ];
+	foreach [ 'outcme=failed', ': outcme (perhaps you meant outcome)' ], [ 'Tenant=acme', ': Tenant (perhaps you meant tenant)' ], [ 'dry_run=1&tennant', ': tennant (perhaps you meant tenant)' ], [ 'from_time=2026-01-01T00:00:00Z', ': from_time (it is called from here)' ],
+	[ 'max_records=1', ': max_records (it is called limit here)' ], [ '=x', '' ], [ '%FF=x', '' ], [ 'x' x 65 . '=1', '' ], [ 'x' x 64 . '=1', ': ' . 'x' x 64 ], [ '%22=1', ': "' ];
 answers($boss->post('/v1/audit/a-1/replay?' . $_), 400, qr/^\{"error": "[^"]*\b(?:reason|wait|allow_redacted|allow_partial|dedup|provider_override|allow_unproven|on_doubt|dry_run)\b.*"\}$/, "400 for an action and $_")
 	foreach 'reason=%00', 'wait=x', 'wait=61', 'allow_redacted=x', 'allow_partial=', 'dedup=x', 'provider_override=', 'allow_unproven=x', 'on_doubt=x', 'dry_run=x', 'dry_run=true';
 answers($boss->get('/v1/replay/batches?' . $_), 400, qr/^\{"error": "[^"]*\b(?:limit|before|state)\b.*"\}$/, "400 for batches and $_")
-	foreach 'limit=x', 'limit=-1', 'limit=', 'limit=1e1', 'before=', 'before=1e1', 'before=%2B5', 'before=1.5', 'before=x', 'before=-1', 'before=99999999999999999999', 'state=%FF', 'state=x', 'before=1&before=1';
+	foreach 'limit=x', 'limit=-1', 'limit=', 'limit=1e-1', 'before=', 'before=1e-1', 'before=1e19', 'before=%2B5', 'before=1.5', 'before=x', 'before=-1', 'before=99999999999999999999', 'state=%FF', 'state=x', 'before=1&before=1';
 answers($boss->post('/v1/replay/batches/1/pause?reason=%FF'), 400, error('reason is not text in UTF-8'), '400 for steering');
 answers($boss->post('/v1/audit/%FF/replay'), 400, error('the name in the path is not text in UTF-8'), '400 for an id that is no text');
 answers($boss->post('/v1/audit/replay', headers => { 'Idempotency-Key' => 'k' x 256 }), 400, error('Idempotency-Key: expected 1 to 255 bytes of UTF-8'), '400 for a long Idempotency-Key');

@@ -50,7 +50,7 @@ my $version = sql(q{SELECT extversion FROM pg_extension WHERE extname = 'acteon_
 my $release = slurp_file("$FindBin::RealBin/../../META.json") =~ /"version": "([\d.]+)"/ ? $1 : die 'META.json has no version';
 my %good = (status => 'ok', version => $release, database => 'ok', extension => $version);
 answers($anyone->get('/health'), 200, \%good, 'all is well, for whoever asks');
-answers($anyone->get('/health?x=y', headers => { Authorization => 'Bearer x' }), 200, \%good, 'with any key');
+answers($anyone->get('/health', headers => { Authorization => 'Bearer x' }), 200, \%good, 'with any key');
 my $head = $anyone->request('HEAD', '/health');
 is("$head->{status} $head->{body} $head->{headers}{'content-length'}", '200  ' . length($anyone->get('/health')->{body}), 'HEAD tells as much, without the body');
 sql(q{UPDATE pg_extension SET extversion = '0.9' WHERE extname = 'acteon_replay'});

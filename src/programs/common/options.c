@@ -22,6 +22,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/manual.h"
+#include "common/nearest.h"
 
 /*
  * Say what is wrong with the command line or the environment, and exit.
@@ -139,6 +140,26 @@ find_option(const Program *program, const char *name, size_t len)
 }
 
 /*
+ * Say that there is no such option, and which one may have been meant, and exit.
+ * Behind the name of a mistyped option may be a password.
+ */
+static void
+report_unknown(const Program *program, const char *arg)
+{
+	int len = (int) strcspn(arg, "=");
+	const char *name = arg + strspn(arg, "-");
+	Nearest nearest;
+
+	NearestStart(&nearest, name, strcspn(name, "="));
+	for (const Option *option = program->options; option->name != NULL; option++)
+		NearestTry(&nearest, option->name);
+	if (nearest.name != NULL)
+		OptionsFail(program, "unknown option %.*s (perhaps you meant --%s)", len, arg,
+					nearest.name);
+	OptionsFail(program, "unknown option %.*s", len, arg);
+}
+
+/*
  * Take the values of the command line: --name value, --name=value, --switch.
  */
 static void
@@ -152,9 +173,8 @@ read_command_line(const Program *program, void *settings, bool *given, int argc,
 		const Option *option = len > 0 ? find_option(program, arg + 2, len) : NULL;
 		char from[64];
 
-		/* Behind the name of a mistyped option may be a password. */
 		if (option == NULL && *arg == '-')
-			OptionsFail(program, "unknown option %.*s", (int) strcspn(arg, "="), arg);
+			report_unknown(program, arg);
 		if (option == NULL)
 			OptionsFail(program, "unexpected argument \"%.*s\"", (int) strcspn(arg, "="), arg);
 		snprintf(from, sizeof(from), "--%s", option->name);

@@ -283,6 +283,8 @@ send_answer(Request *request)
 		return MHD_NO;
 	answer->body = (Buffer){0};
 	add_headers(server, answer, response);
+	if (answer->status == 200)
+		add_header(response, "Acteon-Limit", request->parameters.clamped);
 	result = MHD_queue_response(request->connection, (unsigned) answer->status, response);
 	MHD_destroy_response(response);
 	request->answered = ClockNow();
@@ -341,6 +343,8 @@ serve(Request *request)
 
 	if (request->body_len > (size_t) server->settings->max_body)
 		AnswerError(request, 413, "the body is too large");
+	else if (request->answer.status != 0 && request->route->kind != ROUTE_CALL)
+		return send_answer(request); /* it needs no key, so there is none to check first */
 	else if (request->route->kind == ROUTE_METRICS)
 	{
 		pool = PoolCount(server->pool);

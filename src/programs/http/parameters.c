@@ -5,8 +5,8 @@
  * A query string is application/x-www-form-urlencoded (the URL Standard of the
  * WHATWG): + is a blank.  A client that writes the + of a time zone unescaped
  * nevertheless means a plus, and a time contains no blank after the hours.
- * Unknown parameters are ignored, as in the gateway, but not by a replay of many, by causes,
- * or by what steers a batch: a filter that is misspelled would select more than was meant.
+ * Unknown parameters are refused, unlike in the gateway: a filter that is misspelled
+ * would select more than was meant, and an id with a ? in it would be cut off there.
  *
  * The table of options (options.def) defines the parameters.  Values are only
  * checked to have the form that the extension's query requires; whether they
@@ -19,9 +19,14 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "common/nearest.h"
+#include "http/numbers.h"
 
 /* Bytes of the name of an unknown parameter that an error shows. */
 #define SHOWN_NAME 64
+
+/* Digits of a whole number, which no bound exceeds. */
+#define MOST_DIGITS 30
 
 #define PARAMETER(id, argument_name, key_name, value_kind, taken_by, ...) \
 	[OPTION_##id] = {.argument = argument_name, \
@@ -86,48 +91,37 @@ DecodeName(const char *text, size_t len)
 }
 
 /*
- * Is it a number as JSON has it, or, with whole, one without a fraction?
+ * Put a text in the place of another one, which is given back.
  */
-static bool
-is_number(const char *text, bool whole)
+static void
+replace_text(char **text, char *other)
 {
-	size_t len = strlen(text);
-
-	if (len == 0 || len > 30 || strspn(text, whole ? "0123456789" : "0123456789.-") != len)
-		return false;
-	return JsonIsValid(text, len);
+	free(*text);
+	*text = other;
 }
 
 /*
- * The gateway clamps the limit: replace it by what that gives.  False if it is no
- * whole number, or has a sign other than +.
+ * The gateway clamps the limit: replace it by what that gives, and note in the
+ * parameters that it has.  False if it is no whole number, or has a sign other than +.
  */
 static bool
-clamp_limit(const ReplayOption *option, char **value)
+clamp_limit(Parameters *parameters, const ReplayOption *option, char **value)
 {
-	const char *digits = *value + (**value == '+' ? 1 : 0);
-	const char *clamped = NULL;
+	char *digits = *value + (**value == '+' ? 1 : 0);
 	double limit;
 
-	if (*digits == '\0' || digits[strspn(digits, "0123456789")] != '\0')
+	/* What the gateway reads as well, and JSON does not have. */
+	while (digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9')
+		digits++;
+	if (*digits == '-' || !NumberRead(digits) || (digits = NumberWhole(digits)) == NULL)
 		return false;
-	limit = strtod(digits, NULL);
-	if (limit < strtod(option->least, NULL))
-		clamped = option->least;
-	else if (limit > strtod(option->most, NULL))
-		clamped = option->most;
-	else if (*digits == '0' || digits != *value)
-	{
-		/* Without what JSON does not have. */
-		clamped = digits + strspn(digits, "0");
-	}
-	if (clamped != NULL)
-	{
-		char *copy = DuplicateText(clamped);
-
-		free(*value);
-		*value = copy;
-	}
+	replace_text(value, digits);
+	limit = strtod(*value, NULL);
+	if (limit >= strtod(option->least, NULL) && limit <= strtod(option->most, NULL))
+		return true;
+	replace_text(value,
+				 DuplicateText(limit < strtod(option->least, NULL) ? option->least : option->most));
+	parameters->clamped = *value;
 	return true;
 }
 
@@ -141,8 +135,7 @@ read_switch(char **value)
 
 	if (!on && strcmp(*value, "false") != 0 && strcmp(*value, "0") != 0)
 		return false;
-	free(*value);
-	*value = DuplicateText(on ? "true" : "false");
+	replace_text(value, DuplicateText(on ? "true" : "false"));
 	return true;
 }
 
@@ -160,16 +153,31 @@ expect_number(const ReplayOption *option)
 }
 
 /*
+ * Make a whole number digits, at most so many.  False if it is none.
+ */
+static bool
+shape_whole(char **value, size_t most_digits)
+{
+	char *digits = NumberRead(*value) ? NumberWhole(*value) : NULL;
+
+	if (digits == NULL)
+		return false;
+	replace_text(value, digits);
+	return strspn(digits + (*digits == '-' ? 1 : 0), "0123456789") <= most_digits;
+}
+
+/*
  * Bring a number into its form.  Returns NULL, or what was expected, for the caller
  * to free.
  */
 static char *
 shape_number(const ReplayOption *option, char **value)
 {
-	double number = strtod(*value, NULL);
+	double number;
 
-	if (!is_number(*value, option->kind == KIND_INTEGER))
+	if (option->kind == KIND_INTEGER ? !shape_whole(value, MOST_DIGITS) : !NumberRead(*value))
 		return expect_number(option);
+	number = strtod(*value, NULL);
 	/* What is part of a query is for the extension to judge. */
 	if ((option->calls & CALL_QUERY) == 0 && option->most != NULL &&
 		(number < strtod(option->least, NULL) || number > strtod(option->most, NULL)))
@@ -178,15 +186,32 @@ shape_number(const ReplayOption *option, char **value)
 }
 
 /*
- * Check a text that is one of few, where that is not for the extension to judge.
- * Returns NULL, or what was expected, for the caller to free.
+ * Bring the number of a batch into its form.  False if it is none.
+ */
+static bool
+shape_batch(char **value)
+{
+	static const char most[] = "9223372036854775807";
+
+	if (!shape_whole(value, sizeof(most) - 1) || **value == '-')
+		return false;
+	return strlen(*value) < sizeof(most) - 1 || strcmp(*value, most) <= 0;
+}
+
+/*
+ * Check a text that is one of few, or may not be empty, where that is not for the
+ * extension to judge.  Returns NULL, or what was expected, for the caller to free.
  */
 static char *
 check_choice(const ReplayOption *option, const char *value)
 {
 	Buffer expected = {0};
 
-	if (option->choices == NULL || (option->calls & CALL_QUERY) != 0)
+	if ((option->calls & CALL_QUERY) != 0)
+		return NULL;
+	if (option->not_empty && *value == '\0')
+		return DuplicateText("a text that is not empty");
+	if (option->choices == NULL)
 		return NULL;
 	for (const char *const *choice = option->choices; *choice != NULL; choice++)
 	{
@@ -226,9 +251,11 @@ is_time(const char *text)
 		zone += 1 + strspn(zone + 1, "0123456789");
 	if (strcmp(zone, "Z") == 0 || strcmp(zone, "z") == 0)
 		return true;
-	return strlen(zone) == 6 && (zone[0] == '+' || zone[0] == '-') &&
-		   strspn(zone + 1, "0123456789") == 2 && zone[3] == ':' &&
-		   strspn(zone + 4, "0123456789") == 2;
+	/* The gateway takes an offset without its colon. */
+	if ((zone[0] != '+' && zone[0] != '-') || strspn(zone + 1, "0123456789") < 2)
+		return false;
+	zone += zone[3] == ':' ? 4 : 3;
+	return strlen(zone) == 2 && strspn(zone, "0123456789") == 2;
 }
 
 /*
@@ -340,7 +367,7 @@ is_json(const ReplayOption *option, const char *text)
  * to free.
  */
 static char *
-shape(const ReplayOption *option, char **value, unsigned call)
+shape(Parameters *parameters, const ReplayOption *option, char **value, unsigned call)
 {
 	char *blank;
 
@@ -361,8 +388,9 @@ shape(const ReplayOption *option, char **value, unsigned call)
 			return read_switch(value) ? NULL : DuplicateText("true or false");
 		case KIND_INTEGER:
 			if (option->is_limit)
-				return clamp_limit(option, value) ? NULL
-												  : DuplicateText("a whole number, 0 or more");
+				return clamp_limit(parameters, option, value)
+						   ? NULL
+						   : DuplicateText("a whole number, 0 or more");
 			return shape_number(option, value);
 		case KIND_NUMBER:
 			return shape_number(option, value);
@@ -376,9 +404,7 @@ shape(const ReplayOption *option, char **value, unsigned call)
 				return NULL;
 			return DuplicateText(option->takes_null ? "JSON" : "JSON other than null");
 		case KIND_BATCH:
-			return is_number(*value, true) && strlen(*value) <= 18
-					   ? NULL
-					   : DuplicateText("the number of a batch");
+			return shape_batch(value) ? NULL : DuplicateText("the number of a batch");
 	}
 	return NULL;
 }
@@ -436,11 +462,34 @@ take_value(Parameters *parameters, const ReplayOption *option, const char *text,
 	if (given == NULL)
 		return Format("%s is not text in UTF-8", option->key);
 	add_value(option, value, given);
-	expected = shape(option, value, call);
+	expected = shape(parameters, option, value, call);
 	if (expected != NULL)
 		wrong = Format("%s: expected %s", option->key, expected);
 	free(expected);
 	return wrong;
+}
+
+/*
+ * The option of these calls whose name is nearest to the one given; NULL: none is near.
+ * *is_named tells whether it has this name as an argument in SQL.
+ */
+static const char *
+nearest_option(const char *name, unsigned calls, bool *is_named)
+{
+	Nearest nearest;
+
+	*is_named = false;
+	NearestStart(&nearest, name, strlen(name));
+	for (const ReplayOption *option = ReplayOptions; option < ReplayOptions + NUM_OPTIONS; option++)
+	{
+		if ((option->calls & calls) == 0 || option->key == NULL)
+			continue;
+		*is_named = option->argument != NULL && strcmp(option->argument, name) == 0;
+		if (*is_named)
+			return option->key;
+		NearestTry(&nearest, option->key);
+	}
+	return nearest.name;
 }
 
 /*
@@ -450,15 +499,17 @@ take_value(Parameters *parameters, const ReplayOption *option, const char *text,
 static char *
 report_unknown(const char *name, unsigned call)
 {
-	if (name == NULL || strlen(name) > SHOWN_NAME)
+	const char *other;
+	bool is_named;
+
+	if (name == NULL || *name == '\0' || strlen(name) > SHOWN_NAME)
 		return DuplicateText("unknown parameter");
-	for (const ReplayOption *option = ReplayOptions; option < ReplayOptions + NUM_OPTIONS; option++)
-	{
-		if ((option->calls & call) != 0 && option->argument != NULL && option->key != NULL &&
-			strcmp(option->argument, name) == 0)
-			return Format("unknown parameter: %s (it is called %s here)", name, option->key);
-	}
-	return Format("unknown parameter: %s", name);
+	other = nearest_option(name, call, &is_named);
+	if (other == NULL)
+		return Format("unknown parameter: %s", name);
+	return Format(is_named ? "unknown parameter: %s (it is called %s here)"
+						   : "unknown parameter: %s (perhaps you meant %s)",
+				  name, other);
 }
 
 /*
@@ -480,9 +531,7 @@ take_pair(Parameters *parameters, const char *pair, size_t len, unsigned call)
 	/* Whoever gives it to a single action would think that it counts. */
 	else if (name != NULL && call == CALL_HTTP_SINGLE && find_option(name, CALLS_HTTP) != NULL)
 		wrong = Format("%s is not for the replay of a single action", name);
-	/* Without what was misspelt, it would be about more. */
-	else if (option == NULL &&
-			 (call == CALL_HTTP_BULK || call == CALL_HTTP_CAUSES || call == CALL_HTTP_STEERING))
+	else if (option == NULL)
 		wrong = report_unknown(name, call);
 	free(name);
 	return wrong;
@@ -525,6 +574,7 @@ ParametersFree(Parameters *parameters)
 		free(parameters->values[id]);
 		parameters->values[id] = NULL;
 	}
+	parameters->clamped = NULL;
 }
 
 /*

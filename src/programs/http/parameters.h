@@ -14,6 +14,7 @@
 typedef struct Parameters
 {
 	char *values[NUM_OPTIONS];
+	const char *clamped; /* the limit, if another one was given */
 } Parameters;
 
 extern char *ParametersRead(Parameters *parameters, const char *query, unsigned takes);
