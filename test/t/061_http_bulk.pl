@@ -225,7 +225,7 @@ is(bulk('chain_id=attached&allow_partial=true')->{json}{replayed}, 1, '… unles
 
 # The same for a single action.
 sql(q{SELECT make_record('single', payload => '"[REDACTED]"', metadata => '{"__dedup_key": "k"}')});
-answers($boss->post('/v1/audit/single/replay?reason=a+b&allow_redacted=true&allow_partial=1&dedup=drop&provider_override=sms&unknown=1'), 200, qr/"success" : true/, 'a single action with all that it can have');
+answers($boss->post('/v1/audit/single/replay?reason=a+b&allow_redacted=true&allow_partial=1&dedup=drop&provider_override=sms'), 200, qr/"success" : true/, 'a single action with all that it can have');
 is(sql(q{SELECT b.reason || ' ' || o.provider || ' ' || (o.dedup_key IS NULL) || ' ' || b.query FROM acteon_dispatch_outbox AS o JOIN acteon_replay_batch AS b ON b.id = o.batch_id WHERE o.original_action_id = 'single'}),
 	'a b sms true {"dedup": "drop", "action_id": "single", "allow_partial": true, "allow_redacted": true, "provider_override": "sms"}', 'all of it was taken');
 

@@ -85,7 +85,7 @@ my $one = $client{boss}->get('/v1/replay/batches/7');
 is_deeply($one->{json}, $list->[0], 'one batch is told as in the list');
 is($one->{headers}{'acteon-batch-id'}, 7, '… and named in the header');
 is($one->{json}{requested_by} . $one->{json}{reason} . $one->{json}{state}, 'op_acmeINC-7running', '… with who, why and how it is');
-is_deeply($client{boss}->get('/v1/replay/batches/0007?reason=%FF')->{json}, $list->[0], 'zeros in front, and parameters, do not matter');
+is_deeply($client{boss}->get('/v1/replay/batches/0007')->{json}, $list->[0], 'zeros in front do not matter');
 
 #
 # Who sees what.
