@@ -26,6 +26,11 @@ SELECT attempt($$SELECT acteon_replay_bulk(start_at => 'infinity')$$);
 SELECT attempt($$SELECT acteon_replay_bulk('{"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}'::jsonb)$$);
 SELECT attempt($$SELECT acteon_replay_bulk('{"from": "2026-01-02T00:00:00"}'::jsonb)$$);
 SELECT attempt($$SELECT acteon_replay_bulk('{"to": "yesterday"}'::jsonb)$$);
+-- an offset may lack its colon, as the gateway has it
+SELECT attempt($$SELECT acteon_replay_bulk('{"from": "2026-01-02T00:00:00+0100", "to": "2026-01-01T23:00:00-00:00", "provider": "none"}'::jsonb)$$);
+SELECT attempt($$SELECT acteon_replay_bulk('{"from": "2026-01-02T00:00:00+0059", "to": "2026-01-01T23:00:00-0000", "provider": "none"}'::jsonb)$$);
+SELECT attempt($$SELECT acteon_replay_bulk('{"from": "2026-01-02T00:00:00+01"}'::jsonb)$$);
+SELECT attempt($$SELECT acteon_replay_bulk('{"from": "2026-01-02T00:00:00+01:000"}'::jsonb)$$);
 SELECT attempt($$SELECT acteon_replay_bulk('{"start_at": "infinity"}'::jsonb)$$);
 SELECT attempt(format($$SELECT acteon_replay_bulk('{"to": "%s"}'::jsonb)$$, repeat('9', 1000)));
 

@@ -19,6 +19,7 @@ import socket
 import sys
 import threading
 import time
+import urllib.request
 
 import wire
 
@@ -43,9 +44,9 @@ METHODS = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "CONNECT"
 with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "src", "query", "options.def"), encoding="utf-8") as table:
     PARAMETERS = re.findall(r'"([a-z_]+)",(?: [A-Z]+, CALL|$)', table.read(), re.MULTILINE) + ["batch_id", "x", ""]
 TEXTS = [
-    "", "acme", "prod", "failed", "executed", "pending", "true", "false", "1", "0", "TRUE", "yes", "keep", "drop", "hold", "failed,circuit_open", "-1", "-0", "+5", "1e3", "1e999", "-1e-999",
+    "", "acme", "prod", "failed", "executed", "pending", "true", "false", "1", "0", "TRUE", "yes", "keep", "drop", "hold", "failed,circuit_open", "-1", "-0", "+5", "1e3", "1E+1", "2.0", "25e-1", "1e999", "-1e-999",
     "NaN", "Infinity", "0x10", "00", "1.", ".5", "0.5", "2147483647", "2147483648", "9223372036854775807", "9223372036854775808", "9" * 30, "9" * 400,
-    "2026-01-01T00:00:00Z", "2026-01-01T00:00:00+02:00", "2026-01-01 00:00:00 02:00", "2026-13-45T99:99:99Z", "0000-00-00T00:00:00Z", "294277-01-01T00:00:00Z",
+    "2026-01-01T00:00:00Z", "2026-01-01T00:00:00+02:00", "2026-01-01T00:00:00+0200", "2026-01-01T00:00:00-02", "2026-01-01 00:00:00 02:00", "2026-13-45T99:99:99Z", "0000-00-00T00:00:00Z", "294277-01-01T00:00:00Z",
     "infinity", "-infinity", "now", "epoch", "2026-06-30T23:59:60Z", "2026-01-01T00:00:00.123456789123Z",
     "'; DROP TABLE acteon_audit; --", "$1", "$$", "\\", "\\'", '"', "{}", '{"a": ', "[]", '["fuzz-1", "fuzz-2"]', "fuzz-1,fuzz-2", '[1, null]', '{"provider": "email"}', '{"exclude": {}}', "[" * 2000, "$.a ? (@ == 7)", "$[", "$.a.datetime() < \"2026-01-01T00:00:00Z\".datetime()", "%time\\", "%time%", "null", "%", "%%", "%s%n%x", "\u00e4\u20ac\U0001f600", "\ufeff", "\u202e", "a" * 5000,
     "\n", "\r\nX-Split: 1", "\t", "\x7f", "\x01",
@@ -61,6 +62,14 @@ HEADERS = [
 JUNK = [b"\x00", b"\r", b"\n", b"\r\n", b"\r\n\r\n", b" ", b"\t", b":", b"/", b"?", b"%", b"\xff", b"\x80", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/9.9", b"HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\x00", b"0\r\n\r\n", b"ffffffffffffffff\r\n"]
 
 
+def described(port):
+    """Names of the parameters of each operation that the server describes, by its method and path."""
+    with urllib.request.urlopen("http://127.0.0.1:%d/openapi.json" % port, timeout=PATIENCE) as answer:
+        document = json.load(answer)
+    return {(method.upper(), re.sub(r"\{\w+\}", "*", path)): [parameter["name"] for parameter in operation.get("parameters", []) if parameter.get("in") == "query"]
+            for path, item in document["paths"].items() for method, operation in item.items() if method in ("get", "post")}
+
+
 class Wrong(Exception):
     """An answer that must not be."""
 
@@ -68,9 +77,10 @@ class Wrong(Exception):
 class Client(threading.Thread):
     """Makes things up and sends them until it is time."""
 
-    def __init__(self, port, seed, until, key):
+    def __init__(self, port, parameters, seed, until, key):
         super().__init__(daemon=True)
         self.port = port
+        self.parameters = parameters
         self.random = random.Random(seed)
         self.until = until
         self.key = key
@@ -94,10 +104,12 @@ class Client(threading.Thread):
     def bytes_of(self, length):
         return bytes(self.random.randrange(256) for _ in range(length))
 
-    def query(self):
+    def query(self, known):
+        """A query string: of parameters that are known, since one that is not spoils it, or of any."""
+        names = known if known and self.chance(0.8) else PARAMETERS
         pairs = []
         for _ in range(self.random.choice((0, 1, 1, 2, 2, 3, 5, 40 if self.chance(0.1) else 4))):
-            name = self.pick(PARAMETERS)
+            name = self.pick(names)
             # Few shall wait, and nobody for long.
             value = self.pick(("0", "0.02", "0.1", "-1", "61", "x", "")) if name == "wait" else self.pick(TEXTS)
             pairs.append(self.encode(name) + self.pick(("=", "=", "=", "", "==")) + (self.encode(value) if self.chance(0.9) else self.pick(ENCODED)))
@@ -105,6 +117,7 @@ class Client(threading.Thread):
 
     def target(self):
         method, path = self.pick(ROUTES)
+        known = self.parameters.get((method, re.sub(r"(fuzz-)?%d", "*", path)))
         if "%d" in path:
             path = path.replace("%d", str(self.random.randrange(1, 400)) if self.chance(0.9) else self.encode(self.pick(TEXTS)))
         if self.chance(0.1):
@@ -114,7 +127,7 @@ class Client(threading.Thread):
             path = self.pick(("*", "http://127.0.0.1/health", "//health", "/", "", "/" + "a" * self.random.randrange(40000), "/v1/audit//replay", "/v1/audit/replay/replay"))
         if self.chance(0.08):
             method = self.pick(METHODS)
-        return method, path + (self.query() if self.chance(0.7) else "")
+        return method, path + (self.query(known) if self.chance(0.7) else "")
 
     def credentials(self):
         roll = self.random.random()
@@ -270,7 +283,8 @@ class Client(threading.Thread):
 def main():
     port, seed, seconds, key = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
     until = time.monotonic() + seconds
-    clients = [Client(port, seed * CLIENTS + number, until, key) for number in range(CLIENTS)]
+    parameters = described(port)
+    clients = [Client(port, parameters, seed * CLIENTS + number, until, key) for number in range(CLIENTS)]
     for client in clients:
         client.start()
     for client in clients:
