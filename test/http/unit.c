@@ -430,7 +430,8 @@ test_parameters(void)
 		read_as(cases[i].query, CALL_HTTP_BULK, cases[i].expected);
 	read_as("reason=r", CALL_HTTP_STEERING, "{\"reason\": \"r\"}");
 	/* What is misspelt would leave a call that is about all of the batch. */
-	read_as("reason=r&tennant=acme", CALL_HTTP_STEERING, "unknown parameter: tennant (perhaps you meant tenant)");
+	read_as("reason=r&tennant=acme", CALL_HTTP_STEERING,
+			"unknown parameter: tennant (perhaps you meant tenant)");
 	read_as("limit=5", CALL_HTTP_STEERING, "unknown parameter: limit");
 	read_as("tenant=%00", CALL_HTTP_STEERING, "tenant is not text in UTF-8");
 	read_as("reason=r&dedup=drop", CALL_HTTP_SINGLE, "{\"reason\": \"r\", \"dedup\": \"drop\"}");
@@ -499,10 +500,15 @@ numbered(const char *text, const char *expected)
 static void
 test_numbers(void)
 {
-	static const char *const none[] = {"",    "-",   ".",    "1.",     ".5",  "01",   "+1",   "1e",
-									   "e",   "1e-", "1e++", "1e 1 ",  " 1",  "1 ",   "0x1",  "1e1.5",
-									   "inf", "nan", "1e999", "1e-999", "1,5", "1_0", "--1",  "1e1e1",
-									   "1  ", "[1]", "1e99999999999999999999"};
+	static const char *const none[] = {"",      "-",      ".",
+									   "1.",    ".5",     "01",
+									   "+1",    "1e",     "e",
+									   "1e-",   "1e++",   "1e 1 ",
+									   " 1",    "1 ",     "0x1",
+									   "1e1.5", "inf",    "nan",
+									   "1e999", "1e-999", "1,5",
+									   "1_0",   "--1",    "1e1e1",
+									   "1  ",   "[1]",    "1e99999999999999999999"};
 	char *nines = Allocate(402);
 
 	numbered("0", "0");
