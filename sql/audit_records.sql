@@ -9,10 +9,14 @@ CREATE ROLE operator_email;
 CREATE ROLE admin_all;
 CREATE ROLE nobody;
 CREATE ROLE only_gateway;
-GRANT USAGE ON SCHEMA public TO viewer_acme, operator_email, admin_all, nobody, only_gateway;
+CREATE ROLE many_tenants;
+GRANT USAGE ON SCHEMA public TO viewer_acme, operator_email, admin_all, nobody, only_gateway, many_tenants;
 INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions) VALUES
 	('viewer_acme', 'viewer', '{acme}', '{*}', '{*}', '{*}'),
 	('operator_email', 'operator', '{acme,globex}', '{prod}', '{email}', '{*}'),
+	-- what these two cover is less than what they name together
+	('operator_email', 'viewer', '{acme-corp}', '{test}', '{sms}', '{*}'),
+	('many_tenants', 'viewer', ARRAY(SELECT 't' || n FROM generate_series(1, 60) AS n) || '{acme}'::text[], '{*}', '{*}', '{*}'),
 	('admin_all', 'admin', '{*}', '{*}', '{*}', '{*}'),
 	('only_gateway', 'gateway', '{*}', '{*}', '{*}', '{*}');
 
@@ -95,9 +99,9 @@ SELECT filter, pg_temp.ids(page) FROM (
 	UNION ALL SELECT 'skip', acteon_audit_records(skip => 27)
 	UNION ALL SELECT 'skip too many', acteon_audit_records(skip => 2147483647, max_records => 1000)
 	UNION ALL SELECT 'skip in between', acteon_audit_records(skip => 5, max_records => 2)) AS lists;
-SELECT who, pg_temp.as_role(who::regrole, $$SELECT pg_temp.ids(acteon_audit_records())$$) AS list FROM unnest(ARRAY['viewer_acme', 'operator_email', 'admin_all', 'nobody', 'only_gateway']) AS who;
+SELECT who, pg_temp.as_role(who::regrole, $$SELECT pg_temp.ids(acteon_audit_records())$$) AS list FROM unnest(ARRAY['viewer_acme', 'operator_email', 'many_tenants', 'admin_all', 'nobody', 'only_gateway']) AS who;
 SELECT who, tenant, pg_temp.as_role(who::regrole, format('SELECT pg_temp.ids(acteon_audit_records(tenant => %L))', tenant)) AS list
-FROM unnest(ARRAY['viewer_acme', 'operator_email']) AS who CROSS JOIN unnest(ARRAY['acme', 'acme.eu', 'acme-corp', 'acme.', 'globex', 'nobody']) AS tenant;
+FROM unnest(ARRAY['viewer_acme', 'operator_email', 'many_tenants']) AS who CROSS JOIN unnest(ARRAY['acme', 'acme.eu', 'acme-corp', 'acme.', 'globex', 'nobody']) AS tenant;
 
 -- Page by page, of any size: everything once, though a cursor has only milliseconds.
 CREATE FUNCTION pg_temp.pages(size integer, VARIADIC filters text[] DEFAULT '{}') RETURNS text LANGUAGE plpgsql AS $$
@@ -150,7 +154,7 @@ DROP TABLE acteon_audit;
 SELECT attempt('SELECT acteon_audit_record(''r-05'')'), attempt('SELECT acteon_audit_records()');
 ALTER TABLE newer_audit RENAME TO acteon_audit;
 
-DROP OWNED BY viewer_acme, operator_email, admin_all, nobody, only_gateway;
-DELETE FROM acteon_grants WHERE grantee::text ~ '^(viewer_acme|operator_email|admin_all|only_gateway)$';
-DROP ROLE viewer_acme, operator_email, admin_all, nobody, only_gateway;
+DROP OWNED BY viewer_acme, operator_email, admin_all, nobody, only_gateway, many_tenants;
+DELETE FROM acteon_grants WHERE grantee::text ~ '^(viewer_acme|operator_email|admin_all|only_gateway|many_tenants)$';
+DROP ROLE viewer_acme, operator_email, admin_all, nobody, only_gateway, many_tenants;
 CALL clean();
