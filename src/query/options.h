@@ -94,12 +94,13 @@ typedef enum OptionKind
 #define CALL_CAUSES 0x200u        /* acteon_replay_causes */
 #define CALL_HTTP_ITEMS 0x400u    /* GET /v1/replay/batches/{batch_id}/items */
 #define CALL_HTTP_CAUSES 0x800u   /* GET /v1/replay/causes */
+#define CALL_HTTP_RECORDS 0x4000u /* GET /v1/audit */
 
 /* Those that take a filter; those of HTTP; those that take what a single replay does. */
 #define CALLS_MANY (CALL_BULK | CALL_PREVIEW | CALL_ALL | CALL_QUERY | CALL_HTTP_BULK)
 #define CALLS_HTTP \
 	(CALL_HTTP_SINGLE | CALL_HTTP_BULK | CALL_HTTP_STEERING | CALL_HTTP_BATCHES | \
-	 CALL_HTTP_ITEMS | CALL_HTTP_CAUSES)
+	 CALL_HTTP_ITEMS | CALL_HTTP_CAUSES | CALL_HTTP_RECORDS)
 #define CALLS_CAUSES (CALL_CAUSES | CALL_HTTP_CAUSES)
 #define CALLS_REPLAY (CALLS_MANY | CALL_SINGLE | CALL_HTTP_SINGLE)
 

@@ -36,6 +36,7 @@ static const struct
 	{"\"@single\"", CALL_HTTP_SINGLE},     {"\"@bulk\"", CALL_HTTP_BULK},
 	{"\"@steering\"", CALL_HTTP_STEERING}, {"\"@batches\"", CALL_HTTP_BATCHES},
 	{"\"@items\"", CALL_HTTP_ITEMS},       {"\"@causes\"", CALL_HTTP_CAUSES},
+	{"\"@records\"", CALL_HTTP_RECORDS},
 };
 
 /* Types of JSON Schema, and formats. */
