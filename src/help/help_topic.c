@@ -42,6 +42,32 @@ static const struct
 	 "Tells whether the HTTP server could answer, and what it lacks; acteon-replay-http starts it. See doc/http.md."},
 };
 
+/*
+ * Words for what somebody wants to do that no name of ours has, and what helps with that.
+ * They are looked up before comments, which mention many words in passing.
+ */
+static const struct
+{
+	const char *word;
+	const char *topic;
+} wishes[] = {
+	{"auditor", "proof"},       {"auditor", "log"},
+	{"auditor", "trail_check"}, {"colleague", "hand_over"},
+	{"csv", "items"},           {"customer", "tenant"},
+	{"duplicate", "lineage"},   {"duplicate", "include_replayed"},
+	{"export", "items"},        {"faster", "set_rate"},
+	{"how_far", "batches"},     {"permission", "grants"},
+	{"progress", "batches"},    {"rights", "grants"},
+	{"schedule", "start_at"},   {"schedule", "set_start"},
+	{"shift", "hand_over"},     {"skip", "exclude"},
+	{"skip", "exclude_ids"},    {"slow", "set_rate"},
+	{"slower", "set_rate"},     {"staging", "target"},
+	{"staging", "shadow"},      {"status", "batches"},
+	{"stop", "pause"},          {"stop", "cancel"},
+	{"twice", "lineage"},       {"twice", "include_replayed"},
+	{"undo", "cancel"},
+};
+
 /* The arguments of function p as a call has them: those with a default by name, if they are few. */
 #define CALL_ARGUMENTS \
 	"(SELECT string_agg(CASE WHEN n <= p.pronargs - p.pronargdefaults THEN name ELSE name || ' => ...' END," \
@@ -185,8 +211,25 @@ help_on_names(Help *help, const char *topic, TopicMatch match)
 }
 
 /*
- * Say what a topic is about: what has its name, or else what has it in its name, or else
- * what mentions it.  Raises a NOTICE if there is nothing.
+ * Say what helps with something that somebody wants to do.
+ */
+static void
+help_on_wish(Help *help, const char *word)
+{
+	for (int i = 0; i < lengthof(wishes); i++)
+	{
+		if (strcmp(wishes[i].word, word) != 0)
+			continue;
+		help_on_names(help, wishes[i].topic, TOPIC_NAMED);
+		help_on_options(help, wishes[i].topic, true);
+	}
+}
+
+/*
+ * Say what a topic is about: what has its name, or else what has it in its name, or what it
+ * is a wish for, or else what mentions it.  An argument of that name does not keep what has
+ * it in its name from being shown: who asks for the rate may want to set it.  Raises a NOTICE
+ * if there is nothing.
  */
 void
 HelpOnTopic(Help *help, const char *topic)
@@ -195,13 +238,18 @@ HelpOnTopic(Help *help, const char *topic)
 
 	if (name[0] != '\0')
 	{
+		bool is_named;
+
 		help_on_names(help, name, TOPIC_NAMED);
 		help_on_others(help, name);
+		is_named = help->rows > 0;
 		help_on_options(help, name, true);
-		if (help->rows == 0)
+		if (!is_named)
 			help_on_names(help, name, TOPIC_IN_NAME);
 		if (help->rows == 0)
 			help_on_options(help, name, false);
+		if (help->rows == 0)
+			help_on_wish(help, name);
 		if (help->rows == 0)
 			help_on_names(help, name, TOPIC_MENTIONED);
 	}
