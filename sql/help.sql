@@ -233,6 +233,8 @@ SELECT topic, statement FROM acteon_replay_help('relay');
 SELECT topic FROM acteon_replay_help('rate');
 SELECT topic FROM acteon_replay_help('target');
 SELECT wish, (SELECT string_agg(topic, ' ') FROM acteon_replay_help(wish)) AS topics FROM unnest('{auditor,colleague,csv,customer,duplicate,export,faster,How far,permission,progress,rights,schedule,shift,skip,slow,slower,staging,status,stop,twice,undo}'::text[]) AS wish;
+-- … of many the first, which is told
+SELECT count(*) FROM acteon_replay_help('acteon_');
 SELECT * FROM acteon_replay_help('no such thing');
 SELECT * FROM acteon_replay_help('');
 SELECT * FROM acteon_replay_help('%');

@@ -19,7 +19,7 @@
 #include "query/query.h"
 
 /* Rows at most for what only has the topic in its name. */
-#define MOST_SIMILAR "20"
+#define MOST_SIMILAR 20
 
 /* How what is looked for is related to a topic. */
 typedef enum TopicMatch
@@ -106,7 +106,7 @@ static const struct
 	"	WHEN 0 THEN regexp_replace(name, '^acteon_(replay[._]|outbox_|dispatch_|api_)?', '') = $1 OR name = $1" \
 	"	WHEN 1 THEN strpos(name, $1) > 0" \
 	"	ELSE length($1) > 3 AND strpos(lower(comment), replace($1, '_', ' ')) > 0 END " \
-	"ORDER BY name COLLATE \"C\", statement COLLATE \"C\" LIMIT " MOST_SIMILAR
+	"ORDER BY name COLLATE \"C\", statement COLLATE \"C\""
 
 /*
  * A topic as names are: in small letters, without what stands around it.
@@ -193,10 +193,14 @@ help_on_names(Help *help, const char *topic, TopicMatch match)
 	SetLocally("jit", "off");
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args(FIND_TOPIC, lengthof(types), types, values, NULL, true, 0) !=
-		SPI_OK_SELECT)
+	if (SPI_execute_with_args(FIND_TOPIC, lengthof(types), types, values, NULL, true,
+							  MOST_SIMILAR + 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the catalogue: %s", SPI_result_code_string(SPI_result));
-	for (uint64 i = 0; i < SPI_processed; i++)
+	if (SPI_processed > MOST_SIMILAR)
+		ereport(NOTICE, (errmsg("more than %d topics match \"%s\"; these are the first",
+								MOST_SIMILAR, ClipForMessage(topic, strlen(topic))),
+						 errhint("A longer part of a name finds fewer.")));
+	for (uint64 i = 0; i < Min(SPI_processed, MOST_SIMILAR); i++)
 	{
 		HeapTuple tuple = SPI_tuptable->vals[i];
 		TupleDesc desc = SPI_tuptable->tupdesc;
