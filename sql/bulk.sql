@@ -168,6 +168,11 @@ SELECT first_id, last_id, due_at AT TIME ZONE 'UTC' AS due_at FROM acteon_dispat
 SELECT count(*) AS actions, count(*) FILTER (WHERE covers = 1) AS covered_once
 FROM (SELECT (SELECT count(*) FROM acteon_dispatch_segment AS s WHERE o.id BETWEEN s.first_id AND s.last_id AND s.batch_id = o.batch_id) AS covers
 	FROM acteon_dispatch_outbox AS o) AS c;
+-- who has not said how many is told that there are more; not who has, nor who goes on
+SELECT replayed, next_cursor AS cursor FROM acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true, max_generation => 99) \gset
+SELECT replayed, next_cursor IS NULL AS is_last FROM acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true, max_generation => 99, cursor => :'cursor');
+SELECT replayed, next_cursor IS NULL AS is_last FROM acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true, max_generation => 99, max_records => 49);
+SELECT replayed, next_cursor IS NULL AS is_last FROM acteon_replay_bulk(from_time => '2000-01-01', include_replayed => true, max_generation => 99, max_records => 1000);
 DROP VIEW due;
 
 DROP FUNCTION picked, pages;

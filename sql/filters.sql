@@ -112,6 +112,13 @@ SELECT attempt($$SELECT acteon_replay_bulk(payload => 'null')$$);
 SELECT attempt($$SELECT acteon_replay_preview(payload => 'null')$$);
 SELECT attempt($$SELECT acteon_replay_bulk('{"payload": null}'::jsonb)$$);
 
+-- ids to leave out that no record has leave nothing out, which is told: a mistyped id would be replayed
+SELECT section, item, matched, note FROM acteon_replay_preview(outcome => 'failed', exclude_ids => '{a,A,none}') WHERE section = 'not found';
+SELECT query, answer -> 'missing_ids' AS missing_ids, answer -> 'missing_exclude_ids' AS missing_exclude_ids FROM unnest(ARRAY['{"exclude_ids": ["a", "A", "none"]}', '{"exclude_ids": ["a"]}', '{"exclude_ids": []}', '{}', '{"action_ids": ["b", "one"], "exclude_ids": ["x1", "x2", "x3", "x4"]}']::jsonb[]) AS query, acteon_replay_preview('{"outcome": "failed"}' || query) AS answer;
+\set VERBOSITY default
+SELECT replayed FROM acteon_replay_bulk(action_ids => '{a,one}', exclude_ids => '{a,A}', include_replayed => true);
+\set VERBOSITY terse
+
 -- cursors go on with the same filters only
 SELECT next_cursor AS cursor FROM acteon_replay_bulk(action_ids => '{a,b,d}', exclude_ids => '{e}', exclude => '{"tenant": "x"}', tenant_tree => 'acme', error_like => '%', payload => '{}', payload_path => '$', max_records => 1, include_replayed => true) \gset
 SELECT changed, pg_temp.tried(jsonb_build_object('action_ids', '{d,b,a}'::text[], 'exclude_ids', '{e}'::text[], 'exclude', '{"tenant": "x"}'::jsonb, 'tenant_tree', 'acme', 'error_like', '%', 'payload', '{}'::jsonb, 'payload_path', '$', 'include_replayed', true, 'cursor', :'cursor') || changed) FROM unnest(ARRAY[

@@ -134,6 +134,21 @@ SELECT left(pg_temp.try('regress_acteon_ho_op', format('SELECT acteon_replay_res
 SELECT pg_temp.try('regress_acteon_ho_admin', format('SELECT acteon_replay_hand_over(%s, ''regress_acteon_ho_starter'', ''back'')', :batch_id));
 SELECT requested_by, handed_to FROM acteon_replay_batches;
 
+-- nothing is left to steer of a batch that is finished or cancelled: that is told, and it is handed over all the same
+SELECT state, pg_temp.try('regress_acteon_ho_starter', format('SELECT acteon_replay_hand_over(%s, ''regress_acteon_ho_other'')', :batch_id)) FROM acteon_replay_batches;
+SET client_min_messages = warning;
+SELECT acteon_replay_cancel(:batch_id, 'no', tenant => 'acme') IS NOT NULL, acteon_replay_cancel(:batch_id, 'no', tenant => 'globex') IS NOT NULL;
+RESET client_min_messages;
+SELECT state, pg_temp.try('regress_acteon_ho_other', format('SELECT acteon_replay_hand_over(%s, ''regress_acteon_ho_starter'')', :batch_id)) FROM acteon_replay_batches;
+SELECT requested_by, handed_to FROM acteon_replay_batches;
+BEGIN;
+SET LOCAL ROLE regress_acteon_ho_starter;
+SELECT batch_id AS cancelled FROM acteon_replay_bulk(from_time => '2000-01-01', start_at => '2100-01-01', reason => 'INC-2') \gset
+SELECT state, cancelled FROM acteon_replay_cancel(:cancelled, 'no');
+RESET ROLE;
+SELECT pg_temp.try('regress_acteon_ho_starter', format('SELECT acteon_replay_hand_over(%s, ''regress_acteon_ho_other'')', :cancelled));
+ROLLBACK;
+
 -- viewers may preview, see the causes and the lists, and replay nothing
 SET ROLE regress_acteon_ho_viewer;
 SELECT section, item, matched FROM acteon_replay_preview(tenant => 'acme', include_replayed => true) WHERE section IN ('total', 'plan', 'not replayable') OR item = 'matched' ORDER BY 1, 2;

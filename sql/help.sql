@@ -229,6 +229,12 @@ SELECT topic, statement FROM acteon_replay_help('patch');
 SELECT topic FROM acteon_replay_help('Export');
 SELECT topic FROM acteon_replay_help('waiting room');
 SELECT topic, statement FROM acteon_replay_help('relay');
+-- … an argument does not hide what has its name in it, and a word for what somebody wants to do leads to what does it
+SELECT topic FROM acteon_replay_help('rate');
+SELECT topic FROM acteon_replay_help('target');
+SELECT wish, (SELECT string_agg(topic, ' ') FROM acteon_replay_help(wish)) AS topics FROM unnest('{auditor,colleague,csv,customer,duplicate,export,faster,How far,permission,progress,rights,schedule,shift,skip,slow,slower,staging,status,stop,twice,undo}'::text[]) AS wish;
+-- … of many the first, which is told
+SELECT count(*) FROM acteon_replay_help('acteon_');
 SELECT * FROM acteon_replay_help('no such thing');
 SELECT * FROM acteon_replay_help('');
 SELECT * FROM acteon_replay_help('%');

@@ -170,19 +170,19 @@ missing_sql(const AuditTable *table)
 }
 
 /*
- * Find out which of the ids that a query picks no record has, whatever else the query
- * asks for.  Needs an SPI connection.
+ * Find out which of the ids that a query picks or leaves out no record has, whatever else
+ * the query asks for.  Needs an SPI connection.
  */
 void
-AuditFindMissing(const AuditTable *table, const ReplayQuery *query, MissingIds *missing)
+AuditFindMissing(const AuditTable *table, const TextList *ids, MissingIds *missing)
 {
 	Oid types[] = {TEXTARRAYOID};
-	Datum values[] = {PointerGetDatum(query->action_ids.array)};
+	Datum values[] = {PointerGetDatum(ids->array)};
 	MemoryContext old = CurrentMemoryContext;
 	Identity caller;
 
 	memset(missing, 0, sizeof(*missing));
-	if (query->action_ids.count == 0)
+	if (ids->count == 0)
 		return;
 	SwitchIdentity(&caller, table->owner);
 	SetLocally("enable_seqscan", "off");

@@ -7,7 +7,7 @@
 
 #include "audit/audit_sql.h"
 
-/* Hand-picked ids of which no record is there, of which the first are named. */
+/* Hand-picked or excluded ids of which no record is there, of which the first are named. */
 #define NAMED_MISSING 3
 
 typedef struct MissingIds
@@ -18,8 +18,7 @@ typedef struct MissingIds
 
 extern int64 AuditCount(const AuditTable *table, const ReplayQuery *query);
 extern int64 AuditCountLeftOut(const AuditTable *table, const ReplayQuery *query, LeftOut which);
-extern void
-AuditFindMissing(const AuditTable *table, const ReplayQuery *query, MissingIds *missing);
+extern void AuditFindMissing(const AuditTable *table, const TextList *ids, MissingIds *missing);
 extern char *NameMissing(const MissingIds *missing);
 
 #endif /* ACTEON_AUDIT_COUNT_H */

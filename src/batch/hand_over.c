@@ -46,7 +46,7 @@ check_receiver(ControlCall *call, Oid role)
  * acteon_replay_hand_over(batch_id bigint, role regrole, reason text)
  *
  * Hands a batch over to another role, which steers it from then on in place of the one
- * that has started it.  Raises no_data_found, insufficient_privilege (also if the other
+ * that has started it.  A NOTICE tells that nothing is left to steer.  Raises no_data_found, insufficient_privilege (also if the other
  * role has no grants for all of the batch), undefined_object (there is no such role),
  * object_not_in_prerequisite_state (it waits for approval) and invalid_parameter_value.
  */
@@ -70,6 +70,10 @@ acteon_replay_hand_over(PG_FUNCTION_ARGS)
 								call.batch_id, GetUserNameFromId(role, false))));
 	else
 	{
+		if (call.held.row.stop == BATCH_CANCELLED)
+			ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is cancelled", call.batch_id)));
+		else
+			(void) NoticeFinished(&call);
 		BeginDetails(&details);
 		AddTextDetail(&details, "from", GetUserNameFromId(call.held.row.owner, true));
 		AddTextDetail(&details, "to", GetUserNameFromId(role, false));

@@ -22,6 +22,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/table_access.h"
+#include "batch/batch_pace.h"
 #include "batch/may_steer.h"
 #include "batch/reason.h"
 #include "query/stored_query.h"
@@ -255,6 +256,21 @@ BeginRestraint(ControlCall *call, FunctionCallInfo fcinfo, const char *function,
 			   int reason_argument)
 {
 	BeginControlBy(call, fcinfo, function, batch_argument, reason_argument, check_may_restrain);
+}
+
+/*
+ * Whether the batch is finished: everything was enqueued and nothing of it is
+ * in the queue.  If so, raises a NOTICE, as there is nothing to steer.
+ */
+bool
+NoticeFinished(ControlCall *call)
+{
+	BatchQueue queue = QueueOfBatch(call->schema, &call->held.row, call->now);
+
+	if (!call->held.row.is_complete || !QueueIsEmpty(&queue))
+		return false;
+	ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is finished", call->batch_id)));
+	return true;
 }
 
 /*

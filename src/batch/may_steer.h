@@ -45,6 +45,7 @@ extern void BeginControl(ControlCall *call, FunctionCallInfo fcinfo, const char 
 extern void BeginRestraint(ControlCall *call, FunctionCallInfo fcinfo, const char *function,
 						   int batch_argument, int reason_argument);
 extern void RequireSteering(ControlCall *call);
+extern bool NoticeFinished(ControlCall *call);
 extern void EndControl(ControlCall *call);
 
 #endif /* ACTEON_MAY_STEER_H */

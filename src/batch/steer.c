@@ -50,21 +50,6 @@ batch_queue(ControlCall *call)
 }
 
 /*
- * Whether the batch is finished: everything was enqueued and nothing of it is
- * in the queue.  If so, raises a NOTICE, as there is nothing to steer.
- */
-static bool
-is_finished(ControlCall *call)
-{
-	BatchQueue queue = batch_queue(call);
-
-	if (!call->held.row.is_complete || !QueueIsEmpty(&queue))
-		return false;
-	ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is finished", call->batch_id)));
-	return true;
-}
-
-/*
  * Refuse to steer a cancelled batch.
  */
 static void
@@ -130,7 +115,7 @@ acteon_replay_pause(PG_FUNCTION_ARGS)
 	RefuseUnapproved(&call.held.row);
 	if (!is_part && call.held.row.stop == BATCH_PAUSED)
 		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is paused already", call.batch_id)));
-	else if (is_finished(&call))
+	else if (NoticeFinished(&call))
 		;
 	else if (is_part)
 		PausePart(&call, &part);
@@ -222,7 +207,7 @@ acteon_replay_resume(PG_FUNCTION_ARGS)
 	RefuseUnapproved(&call.held.row);
 	if (is_part)
 	{
-		if (!is_finished(&call))
+		if (!NoticeFinished(&call))
 			ResumePart(&call, &part);
 		return end_steering(&call, desc);
 	}
@@ -272,7 +257,7 @@ acteon_replay_cancel(PG_FUNCTION_ARGS)
 		RefuseUnapproved(&call.held.row);
 	if (call.held.row.stop == BATCH_CANCELLED)
 		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is cancelled already", call.batch_id)));
-	else if (is_finished(&call))
+	else if (NoticeFinished(&call))
 		;
 	else if (is_part)
 		CancelPart(&call, &part);
@@ -340,7 +325,7 @@ acteon_replay_set_rate(PG_FUNCTION_ARGS)
 		RequireSteering(&call);
 	refuse_cancelled(&call);
 	RefuseUnapproved(&call.held.row);
-	if (is_finished(&call))
+	if (NoticeFinished(&call))
 		;
 	else if (is_part)
 		SetPartRate(&call, &part, rate);
@@ -379,7 +364,7 @@ acteon_replay_set_start(PG_FUNCTION_ARGS)
 		RequireSteering(&call);
 	refuse_cancelled(&call);
 	RefuseUnapproved(&call.held.row);
-	if (!is_finished(&call))
+	if (!NoticeFinished(&call))
 	{
 		BeginDetails(&details);
 		AddTimeDetail(&details, "from", &before);

@@ -19,7 +19,7 @@
 #include "query/query.h"
 
 /* Rows at most for what only has the topic in its name. */
-#define MOST_SIMILAR "20"
+#define MOST_SIMILAR 20
 
 /* How what is looked for is related to a topic. */
 typedef enum TopicMatch
@@ -40,6 +40,32 @@ static const struct
 	 "Tells whether a relay could deliver, and what it lacks; acteon-relay starts one. It takes actions from the outbox to the gateway. See doc/relay.md."},
 	{"http", "acteon-replay-http --check",
 	 "Tells whether the HTTP server could answer, and what it lacks; acteon-replay-http starts it. See doc/http.md."},
+};
+
+/*
+ * Words for what somebody wants to do that no name of ours has, and what helps with that.
+ * They are looked up before comments, which mention many words in passing.
+ */
+static const struct
+{
+	const char *word;
+	const char *topic;
+} wishes[] = {
+	{"auditor", "proof"},       {"auditor", "log"},
+	{"auditor", "trail_check"}, {"colleague", "hand_over"},
+	{"csv", "items"},           {"customer", "tenant"},
+	{"duplicate", "lineage"},   {"duplicate", "include_replayed"},
+	{"export", "items"},        {"faster", "set_rate"},
+	{"how_far", "batches"},     {"permission", "grants"},
+	{"progress", "batches"},    {"rights", "grants"},
+	{"schedule", "start_at"},   {"schedule", "set_start"},
+	{"shift", "hand_over"},     {"skip", "exclude"},
+	{"skip", "exclude_ids"},    {"slow", "set_rate"},
+	{"slower", "set_rate"},     {"staging", "target"},
+	{"staging", "shadow"},      {"status", "batches"},
+	{"stop", "pause"},          {"stop", "cancel"},
+	{"twice", "lineage"},       {"twice", "include_replayed"},
+	{"undo", "cancel"},
 };
 
 /* The arguments of function p as a call has them: those with a default by name, if they are few. */
@@ -80,7 +106,7 @@ static const struct
 	"	WHEN 0 THEN regexp_replace(name, '^acteon_(replay[._]|outbox_|dispatch_|api_)?', '') = $1 OR name = $1" \
 	"	WHEN 1 THEN strpos(name, $1) > 0" \
 	"	ELSE length($1) > 3 AND strpos(lower(comment), replace($1, '_', ' ')) > 0 END " \
-	"ORDER BY name COLLATE \"C\", statement COLLATE \"C\" LIMIT " MOST_SIMILAR
+	"ORDER BY name COLLATE \"C\", statement COLLATE \"C\""
 
 /*
  * A topic as names are: in small letters, without what stands around it.
@@ -167,10 +193,14 @@ help_on_names(Help *help, const char *topic, TopicMatch match)
 	SetLocally("jit", "off");
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args(FIND_TOPIC, lengthof(types), types, values, NULL, true, 0) !=
-		SPI_OK_SELECT)
+	if (SPI_execute_with_args(FIND_TOPIC, lengthof(types), types, values, NULL, true,
+							  MOST_SIMILAR + 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the catalogue: %s", SPI_result_code_string(SPI_result));
-	for (uint64 i = 0; i < SPI_processed; i++)
+	if (SPI_processed > MOST_SIMILAR)
+		ereport(NOTICE, (errmsg("more than %d topics match \"%s\"; these are the first",
+								MOST_SIMILAR, ClipForMessage(topic, strlen(topic))),
+						 errhint("A longer part of a name finds fewer.")));
+	for (uint64 i = 0; i < Min(SPI_processed, MOST_SIMILAR); i++)
 	{
 		HeapTuple tuple = SPI_tuptable->vals[i];
 		TupleDesc desc = SPI_tuptable->tupdesc;
@@ -185,8 +215,25 @@ help_on_names(Help *help, const char *topic, TopicMatch match)
 }
 
 /*
- * Say what a topic is about: what has its name, or else what has it in its name, or else
- * what mentions it.  Raises a NOTICE if there is nothing.
+ * Say what helps with something that somebody wants to do.
+ */
+static void
+help_on_wish(Help *help, const char *word)
+{
+	for (int i = 0; i < lengthof(wishes); i++)
+	{
+		if (strcmp(wishes[i].word, word) != 0)
+			continue;
+		help_on_names(help, wishes[i].topic, TOPIC_NAMED);
+		help_on_options(help, wishes[i].topic, true);
+	}
+}
+
+/*
+ * Say what a topic is about: what has its name, or else what has it in its name, or what it
+ * is a wish for, or else what mentions it.  An argument of that name does not keep what has
+ * it in its name from being shown: who asks for the rate may want to set it.  Raises a NOTICE
+ * if there is nothing.
  */
 void
 HelpOnTopic(Help *help, const char *topic)
@@ -195,13 +242,18 @@ HelpOnTopic(Help *help, const char *topic)
 
 	if (name[0] != '\0')
 	{
+		bool is_named;
+
 		help_on_names(help, name, TOPIC_NAMED);
 		help_on_others(help, name);
+		is_named = help->rows > 0;
 		help_on_options(help, name, true);
-		if (help->rows == 0)
+		if (!is_named)
 			help_on_names(help, name, TOPIC_IN_NAME);
 		if (help->rows == 0)
 			help_on_options(help, name, false);
+		if (help->rows == 0)
+			help_on_wish(help, name);
 		if (help->rows == 0)
 			help_on_names(help, name, TOPIC_MENTIONED);
 	}

@@ -302,7 +302,8 @@ MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, int s
 	if (preview->matched == 0 && query->cursor_text == NULL)
 		preview->not_found = FindClosestValues(&call.audit, query, call.grants, caller_context);
 	MemoryContextSwitchTo(caller_context);
-	AuditFindMissing(&call.audit, query, &preview->missing_ids);
+	AuditFindMissing(&call.audit, &query->action_ids, &preview->missing_ids);
+	AuditFindMissing(&call.audit, &query->exclude_ids, &preview->missing_exclude_ids);
 	SPI_finish();
 	MemoryContextSwitchTo(caller_context);
 	CloseAuditTable(&call.audit);

@@ -80,6 +80,7 @@ typedef struct Preview
 	int64 missing[NUM_RECORD_COLUMNS]; /* of these, which column */
 	int64 left_out[NUM_LEFT_OUT];
 	MissingIds missing_ids; /* hand-picked ids without a record */
+	MissingIds missing_exclude_ids;
 	int64 beware[NUM_BEWARE];
 	TimestampTz begins_at; /* when a replay would begin at the earliest */
 	int64 patched;         /* with a patch: payloads that it changes */

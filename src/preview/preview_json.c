@@ -80,12 +80,12 @@ push_reasons(JsonbParseState **state, const Preview *preview)
 }
 
 /*
- * Push the number of hand-picked ids without a record, and the first of them.
+ * Push the number of ids of a list without a record, and the first of them.
  */
 static void
-push_missing(JsonbParseState **state, const MissingIds *missing)
+push_missing(JsonbParseState **state, const char *name, const MissingIds *missing)
 {
-	begin_object(state, "missing_ids");
+	begin_object(state, name);
 	PushNumber(state, "count", missing->count);
 	PushKey(state, "first");
 	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
@@ -312,7 +312,9 @@ acteon_replay_preview_jsonb(PG_FUNCTION_ARGS)
 	push_reasons(&state, &preview);
 	push_counts(&state, "left_out", NUM_LEFT_OUT, left_out_names, preview.left_out);
 	if (query.action_ids.given)
-		push_missing(&state, &preview.missing_ids);
+		push_missing(&state, "missing_ids", &preview.missing_ids);
+	if (query.exclude_ids.given)
+		push_missing(&state, "missing_exclude_ids", &preview.missing_exclude_ids);
 	push_counts(&state, "beware", NUM_BEWARE, beware_names, preview.beware);
 	PushNumber(&state, "searched", preview.searched);
 	push_patch(&state, &preview);

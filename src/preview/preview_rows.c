@@ -255,6 +255,10 @@ put_not_found(Sheet *sheet, const Preview *preview)
 	if (preview->missing_ids.count > 0)
 		put_row(sheet, "action_ids", preview->missing_ids.count, BLANK,
 				psprintf("no record has them: %s", NameMissing(&preview->missing_ids)));
+	if (preview->missing_exclude_ids.count > 0)
+		put_row(sheet, "exclude_ids", preview->missing_exclude_ids.count, BLANK,
+				psprintf("no record has them, so they leave nothing out: %s",
+						 NameMissing(&preview->missing_exclude_ids)));
 	foreach (lc, preview->not_found)
 	{
 		const NotFound *found = lfirst(lc);
@@ -302,7 +306,7 @@ put_beware(Sheet *sheet, Preview *preview)
 												 : "its replay was not delivered");
 	if (counts[BEWARE_UNCERTAIN] > 0)
 		put_row(sheet, "effect unknown", BLANK, counts[BEWARE_UNCERTAIN],
-				"a time-out or a reset: it may have happened; certain => true leaves it out");
+				"the error does not rule out that it happened; certain => true leaves it out");
 	if (counts[BEWARE_EXECUTED] > 0)
 		put_row(sheet, "another record executed", BLANK, counts[BEWARE_EXECUTED],
 				preview->searched < EXECUTED_SEARCH_LIMIT

@@ -178,6 +178,25 @@ replay_bulk(FunctionCallInfo fcinfo, ReplayQuery *query, BulkResult *result)
 }
 
 /*
+ * Raise a NOTICE if a call that begins has left out records that match because of the
+ * default of max_records, which is not told from the same number as an argument.
+ */
+static void
+notice_limit(const ReplayQuery *query, const BulkResult *result)
+{
+	if (result->next_cursor == NULL || query->cursor_text != NULL ||
+		query->max_records != MAX_RECORDS_DEFAULT)
+		return;
+	ereport(
+		NOTICE,
+		(errmsg("more records match: the call ended after %d, the default of max_records",
+				query->max_records),
+		 errhint(
+			 "max_records allows up to %d, next_cursor continues, and CALL acteon_replay_all() replays any number.",
+			 MAX_RECORDS_LIMIT)));
+}
+
+/*
  * acteon_replay_bulk(namespace text, … on_doubt text)
  *
  * Replays what matches; returns (batch_id, replayed, failed, skipped, results,
@@ -200,6 +219,7 @@ acteon_replay_bulk(PG_FUNCTION_ARGS)
 	replay_bulk(fcinfo, &query, &result);
 	if (result.batch_id == 0)
 		NoticeNamespace(&query, "acteon_replay_bulk");
+	notice_limit(&query, &result);
 
 	nulls[0] = result.batch_id == 0;
 	values[0] = Int64GetDatum(result.batch_id);

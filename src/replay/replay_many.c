@@ -169,19 +169,27 @@ NoticeExpired(int64 count)
 
 /*
  * Raise a NOTICE with the number of hand-picked ids that have no record, and the first of
- * them.
+ * them; and another one with those of the excluded ids: who has mistyped one would replay
+ * what was to be left out.
  */
 static void
 notice_missing(const AuditTable *table, const ReplayQuery *query)
 {
 	MissingIds missing;
 
-	AuditFindMissing(table, query, &missing);
+	AuditFindMissing(table, &query->action_ids, &missing);
 	if (missing.count > 0)
 		ereport(NOTICE, (errmsg_plural(INT64_FORMAT " of the action ids has no audit record: %s",
 									   INT64_FORMAT " of the action ids have no audit record: %s",
 									   (unsigned long) missing.count, missing.count,
 									   NameMissing(&missing))));
+	AuditFindMissing(table, &query->exclude_ids, &missing);
+	if (missing.count > 0)
+		ereport(NOTICE,
+				(errmsg_plural(INT64_FORMAT " of the ids to leave out has no audit record: %s",
+							   INT64_FORMAT " of the ids to leave out have no audit record: %s",
+							   (unsigned long) missing.count, missing.count, NameMissing(&missing)),
+				 errhint("They leave nothing out. Ids are compared exactly.")));
 }
 
 /*

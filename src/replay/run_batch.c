@@ -84,6 +84,7 @@ typedef struct Runner
 	int64 finished;          /* actions of the batch that had ended when that was last looked at */
 	TimestampTz finished_at; /* when others had */
 	TimestampTz told_at;
+	bool told_start; /* that it waits for its start, and what can be done about that */
 } Runner;
 
 /*
@@ -421,24 +422,33 @@ tell_deliveries(Runner *runner, const BatchRow *batch, TimestampTz now)
 
 /*
  * Report to the caller, now and then, how far a batch has come that waits for its
- * deliveries or for its start.
+ * deliveries or for its start; of the latter at once, for it may be far off.
  */
 static void
 tell_waiting(Runner *runner, const BatchRow *batch)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	bool starts_later = batch->start_at.given && batch->start_at.time > now;
+	bool tells_start = starts_later && !runner->told_start;
 
-	if (!TimestampDifferenceExceeds(runner->told_at, now,
+	if (!tells_start &&
+		!TimestampDifferenceExceeds(runner->told_at, now,
 									starts_later ? START_INTERVAL : PROGRESS_INTERVAL))
 		return;
 	if (!starts_later)
 		tell_deliveries(runner, batch, now);
 	else
 	{
-		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " waits for its start at %s", batch->id,
-								timestamptz_to_str(batch->start_at.time))));
+		ereport(
+			NOTICE,
+			(errmsg("batch " INT64_FORMAT " waits for its start at %s", batch->id,
+					timestamptz_to_str(batch->start_at.time)),
+			 tells_start
+				 ? errhint(
+					   "With a rate, the call lasts until everything is enqueued. The statement can be cancelled meanwhile; acteon_replay_continue() continues the batch later. Without one, everything is enqueued at once, and acteon_replay_set_rate() can set the rate afterwards.")
+				 : 0));
 		runner->told_at = now;
+		runner->told_start = true;
 	}
 }
 

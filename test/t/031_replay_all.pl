@@ -371,6 +371,7 @@ sleep(1);
 is($node->safe_psql('postgres', q{SELECT concat_ws(' ', b.replayed BETWEEN 46 AND 60, min(s.due_at) = b.start_at, count(DISTINCT s.due_at) = b.replayed,
 		b.paced_until - b.start_at = b.replayed * interval '1 s')
 		FROM acteon_replay_batch AS b JOIN acteon_dispatch_segment AS s ON s.batch_id = b.id GROUP BY b.id}), 't t t t', 'a start to come: the first minute waits for it');
+is(scalar(wait_until_told(qr/NOTICE: .*batch 1 waits for its start at .*\nHINT: .*can be cancelled meanwhile/, 1)), 1, '… and the caller is told, and that it need not wait') or diag($call->{err});
 terminate_runner();
 end_call($call);
 
