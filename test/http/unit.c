@@ -110,7 +110,7 @@ test_routes(void)
 		{"GET", "/.well-known/acteon-signing-keys", "the gateway's"},
 		{"GET", "/v1", "nothing"},
 		{"POST", "//v1/audit/replay", "nothing"},
-		{"POST", "/v1/audit/replay#x", "nothing"},
+		{"POST", "/v1/audit/replay#x", "takes GET"},
 		{"POST", "v1/audit/replay", "nothing"},
 		{"POST", "*", "nothing"},
 		{"POST", "", "nothing"},
