@@ -214,6 +214,7 @@ open_list(const ListReader *reader, int64 most)
 					 " ORDER BY a.dispatched_at DESC, a.id" C_ORDER " DESC LIMIT " INT64_FORMAT,
 					 most);
 	SwitchIdentity(&caller, reader->table->owner);
+	SetLocally("jit", "off");
 	guide_planner(reader->list, reader->table);
 	portal = SPI_cursor_open_with_args(NULL, st.sql.data, st.nargs, st.types, st.values, NULL, true,
 									   CURSOR_OPT_FAST_PLAN);
