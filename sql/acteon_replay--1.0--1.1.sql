@@ -2793,7 +2793,7 @@ RETURNS json
 LANGUAGE C STABLE AS 'MODULE_PATHNAME';
 
 COMMENT ON FUNCTION acteon_audit_record(text) IS
-'Returns the audit record of an action as the gateway''s GET /v1/audit/{action_id} does. If there are several, it is the one that acteon_replay takes first: that with the greatest dispatched_at, and the outcome rather than the intent of the same time. A grant of an admin, operator or viewer must cover it. Payloads are returned as they are stored, encrypted ones encrypted. It works on a standby, too.
+'Returns the audit record of an action as the gateway''s GET /v1/audit/{action_id} does. If there are several, it is the one with the greatest dispatched_at, and of an intent and its outcome the outcome. For a chain that is often the record of a step, whereas acteon_replay replays the chain. A grant of an admin, operator or viewer must cover it. Payloads are returned as they are stored, encrypted ones encrypted. It works on a standby, too.
 
 Errors: P0002 no such record, 42501 no grant covers it, or no grant to read at all, 42P01 no audit table, 22023 no action id.';
 
@@ -2822,7 +2822,7 @@ COMMENT ON FUNCTION acteon_audit_records(text, text, text, text, text, text, tex
 
 Arguments:
 namespace, tenant, provider, action_type, verdict, matched_rule, caller_id, chain_id, signer_id, kid: only records with exactly this value
-outcome: only records with this outcome, or with one of several, separated by commas
+outcome: only records with this outcome, or with one of several, separated by commas; an empty text matches nothing
 from_time, to_time: only records dispatched between these times, both inclusive
 max_records: how many records a page has at most, 1 to 1000
 skip: how many records to leave out first. A large number takes long; pass a cursor instead

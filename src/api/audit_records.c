@@ -78,8 +78,8 @@ report_no_record(const char *action_id)
 /*
  * acteon_audit_record(action_id text) → json
  *
- * The record of an action, the one that acteon_replay takes: that with the greatest
- * dispatched_at, the outcome rather than the intent.  Raises no_data_found,
+ * The record of an action: of several the one with the greatest dispatched_at, of an
+ * intent and its outcome the outcome.  Raises no_data_found,
  * insufficient_privilege, undefined_table.
  */
 Datum

@@ -32,6 +32,24 @@
 #define SEALED_PATH "strict $ ? (@ starts with \"ENC[\")"
 
 /*
+ * Add that a record has exactly this value in a text column, which not every version of
+ * the gateway may have.
+ */
+void
+AddTextFilter(Statement *st, const AuditTable *table, const char *alias, const char *name,
+			  const char *value)
+{
+	if (AuditColumn(table, name) == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("cannot filter by %s: audit table %s has no such column", name,
+						table->quoted_name),
+				 errhint("This gateway's version does not record it; leave the filter out.")));
+	CheckAuditColumn(table, name, TEXTOID);
+	AddEqual(st, table, alias, name, "$%d", AddParameter(st, TEXTOID, CStringGetTextDatum(value)));
+}
+
+/*
  * Add the text filters that were given, but for the outcome.
  */
 static void
@@ -40,19 +58,8 @@ add_text_filters(Statement *st, const AuditTable *table, const ReplayQuery *quer
 {
 	for (int i = 0; i < NUM_TEXT_FILTERS; i++)
 	{
-		const char *name = TextFilterNames[i];
-
-		if (query->filters[i] == NULL || i == FILTER_OUTCOME)
-			continue;
-		if (AuditColumn(table, name) == InvalidAttrNumber)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("cannot filter by %s: audit table %s has no such column", name,
-							table->quoted_name),
-					 errhint("This gateway's version does not record it; leave the filter out.")));
-		CheckAuditColumn(table, name, TEXTOID);
-		AddEqual(st, table, alias, name, "$%d",
-				 AddParameter(st, TEXTOID, CStringGetTextDatum(query->filters[i])));
+		if (query->filters[i] != NULL && i != FILTER_OUTCOME)
+			AddTextFilter(st, table, alias, TextFilterNames[i], query->filters[i]);
 	}
 }
 

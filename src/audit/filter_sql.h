@@ -7,6 +7,8 @@
 
 #include "audit/statement.h"
 
+extern void AddTextFilter(Statement *st, const AuditTable *table, const char *alias,
+						  const char *name, const char *value);
 extern void
 AddTimeBound(Statement *st, const char *alias, const char *operator, const OptionalTime * bound);
 extern Datum OutcomeArray(const ReplayQuery *query);

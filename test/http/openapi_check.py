@@ -207,9 +207,9 @@ def check_structure():
     references = set(re.findall(r'"\$ref": "#/components/(\w+/[^"]+)"', text))
     defined = {kind + "/" + name for kind, members in document["components"].items() for name in members}
     check(references <= defined, "what it refers to is there", sorted(references - defined))
-    # This one answers for methods that no operation has.
+    # These answer for methods and paths that no operation has.
     unused = {name for name in defined - references
-              if not name.startswith("securitySchemes/") and name != "responses/MethodNotAllowed"}
+              if not name.startswith("securitySchemes/") and name not in ("responses/MethodNotAllowed", "responses/NotImplemented")}
     check(not unused, "what is there is referred to", sorted(unused))
     ids = [found[0] for found in operations()]
     check(len(ids) == len(set(ids)), "operation ids are unique", ids)
@@ -442,7 +442,9 @@ def walk_records():
     operator = options["operator"]
     for action_id in ("walk-1", "walk/1 é", "walk-private", "walk-redacted"):
         described("get_audit_record", action_id, 200, action_id=action_id, key=operator)
-    described("get_audit_record", "as viewer", 200, action_id="walk-1", key=options["viewer"])
+    described("get_audit_record", "as viewer", 200, action_id="walk/1 é", key=options["viewer"])
+    described("get_audit_record", "of others, as viewer", 403, action_id="walk-1", key=options["viewer"])
+    described("get_audit_record", "no text", 400, action_id=b"\xff", key=operator)
     described("get_audit_record", "no grants", 403, action_id="walk-1", key=options["stranger"])
     page = described("query_audit", "a page", 200, query="provider=email&outcome=failed&outcome=executed&limit=2&offset=1&from=2000-01-01T00:00:00%2B01:00", key=operator)
     cursor = page.json()["next_cursor"]
