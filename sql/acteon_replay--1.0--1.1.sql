@@ -1958,6 +1958,8 @@ CREATE FUNCTION acteon_replay_read_batches(
 	batch_id bigint DEFAULT NULL,
 	before bigint DEFAULT NULL,
 	newest bigint DEFAULT NULL,
+	kinds text[] DEFAULT NULL,
+	tenant text DEFAULT NULL,
 	OUT id bigint,
 	OUT created_at timestamptz,
 	OUT requested_by name,
@@ -2000,13 +2002,14 @@ CREATE FUNCTION acteon_replay_read_batches(
 	OUT paused bigint,
 	OUT parts jsonb,
 	OUT handed_to name,
-	OUT target text)
+	OUT target text,
+	OUT kind text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_read_batches'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
 
-COMMENT ON FUNCTION acteon_replay_read_batches(bigint, bigint, bigint) IS
-	'Returns the rows of the view acteon_replay_batches: for all batches, or only for one batch, for those before a number, or for a number of the newest, without reading the others.';
+COMMENT ON FUNCTION acteon_replay_read_batches(bigint, bigint, bigint, text[], text) IS
+	'Returns the rows of the view acteon_replay_batches: for all batches, or only for one batch, for those before a number, for those of some kinds, for those with actions of a tenant, or for a number of the newest of these, without counting the others.';
 
 CREATE OR REPLACE VIEW acteon_replay_batches AS
 	SELECT b.id AS batch_id, b.created_at, b.requested_by, b.session_role, b.reason, b.state, b.progress, b.matched,
@@ -2015,7 +2018,7 @@ CREATE OR REPLACE VIEW acteon_replay_batches AS
 		b.breaker, b.stop_reason, b.stopped_by, b.stopped_at, b.failures, b.last_chunk_at,
 		b.query, b.in_doubt, b.held, b.done, b.on_doubt, b.canary, b.refused, b.plan, b.awaits_until, b.approved_by,
 		b.expired,
-		b.paused, b.parts, b.handed_to, b.target
+		b.paused, b.parts, b.handed_to, b.target, b.kind
 	FROM acteon_replay_read_batches() AS b;
 
 COMMENT ON COLUMN acteon_replay_batches.passed_over IS 'Records whose action already has a replay, took effect, had expired, or, with lost, was not lost.';
@@ -2037,6 +2040,7 @@ COMMENT ON COLUMN acteon_replay_batches.paused IS 'Of the waiting actions, those
 COMMENT ON COLUMN acteon_replay_batches.parts IS 'Tenants and providers that are paused or cancelled apart from the rest of the batch, or parts that have a rate of their own, with the role, the time and the reason; NULL: none. The last one that an action belongs to holds. Of actions that were paused or cancelled by their ids, only the log tells.';
 COMMENT ON COLUMN acteon_replay_batches.handed_to IS 'Role that the batch was handed over to (acteon_replay_hand_over), which steers it in place of requested_by; NULL: it was not handed over.';
 COMMENT ON COLUMN acteon_replay_batches.target IS 'Where its actions are delivered to: production, or another target.';
+COMMENT ON COLUMN acteon_replay_batches.kind IS 'What it is: single (acteon_replay), bulk (acteon_replay_bulk), all (acteon_replay_all), notification (an action that tells about another batch) or probe (an action with which a policy tries a provider).';
 COMMENT ON COLUMN acteon_replay_batches.canary IS
 	'How far the canary is: the open step, how many actions it and the steps before have released, and what it waits for: answers, records or a person. "passed": all steps have been released. It also says how many actions were judged by their answers because they had no audit records. NULL: the batch has none.';
 
@@ -2639,6 +2643,14 @@ COMMENT ON FUNCTION acteon_outbox_extend(bigint[], interval) IS
 -- It looks at the keys as they are at the moment, whatever the statement's snapshot.
 ALTER FUNCTION acteon_api_login(bytea) VOLATILE;
 
+CREATE FUNCTION acteon_api_current_key()
+RETURNS text
+AS 'MODULE_PATHNAME', 'acteon_api_current_key'
+LANGUAGE C STABLE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_api_current_key() IS
+	'Returns the name of the API key with which acteon_api_login was called in this transaction, whatever its role is now; NULL if there is none.';
+
 COMMENT ON FUNCTION acteon_api_key_create(text, regrole, timestamptz) IS
 	'Creates an API key for the HTTP server, whose requests with this key act as the role, and returns it: acteon_ and 43 characters, which encode 32 random bytes. Only the SHA-256 is stored, so the key cannot be shown again. The name has 1 to 200 bytes and cannot be reused, even after the key is revoked. The caller must be able to SET ROLE to the role, which must not be a superuser, because grants do not limit superusers. Logged in acteon_replay_log, without the key. Errors: 42501 not the caller''s role, 22023 bad argument or a superuser, 42704 no such role, 42710 the name is in use, even if by a revoked key.';
 
@@ -2811,7 +2823,7 @@ BEGIN
 			JOIN pg_catalog.pg_proc AS p ON m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::oid
 				AND p.oid OPERATOR(pg_catalog.=) m.objid
 		WHERE pg_catalog.regexp_replace(p.proname::text, '_1_0$'::text, ''::text) OPERATOR(pg_catalog.=) ANY ('{
-				acteon_answer_effect,acteon_answer_name,acteon_authorized,acteon_canary,acteon_canary_in,acteon_canary_out,acteon_canary_recv,
+				acteon_answer_effect,acteon_answer_name,acteon_api_current_key,acteon_authorized,acteon_canary,acteon_canary_in,acteon_canary_out,acteon_canary_recv,
 				acteon_canary_send,acteon_dispatch_lane,acteon_effect,acteon_error_signature,acteon_is_failure,
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_other_target,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,

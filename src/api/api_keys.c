@@ -68,6 +68,7 @@ typedef struct KeyCall
 PG_FUNCTION_INFO_V1(acteon_api_key_create);
 PG_FUNCTION_INFO_V1(acteon_api_key_revoke);
 PG_FUNCTION_INFO_V1(acteon_api_login);
+PG_FUNCTION_INFO_V1(acteon_api_current_key);
 
 /*
  * Read the name of a key, the first argument.
@@ -511,4 +512,20 @@ NoteKeyUses(Oid schema, KeyUse *uses, int count)
 	CloseFinder(&keys);
 	CloseWriter(&writer);
 	CommandCounterIncrement();
+}
+
+/*
+ * acteon_api_current_key() → text
+ *
+ * The name of the key with which acteon_api_login was called in this transaction, for
+ * whichever role it acts as now; NULL if it was not.  Raises nothing.
+ */
+Datum
+acteon_api_current_key(PG_FUNCTION_ARGS)
+{
+	const char *key = CurrentApiKey();
+
+	if (key == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(key));
 }

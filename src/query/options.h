@@ -95,11 +95,37 @@ typedef enum OptionKind
 #define CALL_HTTP_ITEMS 0x400u    /* GET /v1/replay/batches/{batch_id}/items */
 #define CALL_HTTP_CAUSES 0x800u   /* GET /v1/replay/causes */
 
+/* Further ones, most of them POST /v1/replay/batches/{batch_id}/…; see http/operations.c. */
+#define CALL_HTTP_LOG 0x10000u
+#define CALL_HTTP_RATE 0x20000u
+#define CALL_HTTP_START 0x40000u
+#define CALL_HTTP_SETTLE 0x80000u
+#define CALL_HTTP_APPROVE 0x100000u
+#define CALL_HTTP_HAND_OVER 0x200000u
+#define CALL_HTTP_CONTINUE 0x400000u
+#define CALL_HTTP_PATCH 0x800000u
+#define CALL_HTTP_LINEAGE 0x1000000u
+#define CALL_HTTP_DEAD_LETTERS 0x2000000u
+#define CALL_HTTP_REDRIVE 0x4000000u
+#define CALL_HTTP_PLAIN 0x8000000u /* those that take no parameters */
+
 /* Those that take a filter; those of HTTP; those that take what a single replay does. */
 #define CALLS_MANY (CALL_BULK | CALL_PREVIEW | CALL_ALL | CALL_QUERY | CALL_HTTP_BULK)
 #define CALLS_HTTP \
 	(CALL_HTTP_SINGLE | CALL_HTTP_BULK | CALL_HTTP_STEERING | CALL_HTTP_BATCHES | \
-	 CALL_HTTP_ITEMS | CALL_HTTP_CAUSES)
+	 CALL_HTTP_ITEMS | CALL_HTTP_CAUSES | CALLS_HTTP_CHANGES | CALLS_HTTP_LISTS)
+
+/* Those that change a batch, or dead actions; those of a part of a batch; lists with pages. */
+#define CALLS_HTTP_CHANGES \
+	(CALL_HTTP_STEERING | CALL_HTTP_RATE | CALL_HTTP_START | CALL_HTTP_SETTLE | \
+	 CALL_HTTP_APPROVE | CALL_HTTP_HAND_OVER | CALL_HTTP_CONTINUE | CALL_HTTP_PATCH | \
+	 CALL_HTTP_REDRIVE)
+#define CALLS_HTTP_PART (CALL_HTTP_STEERING | CALL_HTTP_RATE | CALL_HTTP_PATCH)
+#define CALLS_HTTP_LISTS (CALL_HTTP_LOG | CALL_HTTP_LINEAGE | CALL_HTTP_DEAD_LETTERS)
+
+/* Those that refuse parameters that they do not know. */
+#define CALLS_HTTP_STRICT \
+	(CALL_HTTP_BULK | CALL_HTTP_CAUSES | CALLS_HTTP_CHANGES | CALLS_HTTP_LISTS | CALL_HTTP_PLAIN)
 #define CALLS_CAUSES (CALL_CAUSES | CALL_HTTP_CAUSES)
 #define CALLS_REPLAY (CALLS_MANY | CALL_SINGLE | CALL_HTTP_SINGLE)
 
@@ -137,6 +163,7 @@ typedef struct ReplayOption
 	bool is_list;          /* over HTTP it may be given several times */
 	bool is_condition;     /* each record meets it or not, by itself: exclude takes it */
 	bool not_empty;        /* the empty text, or list, is refused */
+	bool is_required;      /* over HTTP it must be given */
 	const char *help;      /* what it means, in half a sentence that begins small */
 	const char *in_sql;    /* more sentences for the functions, and for the HTTP interface; */
 	const char *over_http; /* none of these texts ends with a full stop */

@@ -213,25 +213,6 @@ add_header(struct MHD_Response *response, const char *name, const char *value)
 }
 
 /*
- * Percent-encode a cursor, so that it can go into a header and into a URL as it is.
- */
-static char *
-encode(const char *text)
-{
-	Buffer encoded = {0};
-
-	for (; *text != '\0'; text++)
-	{
-		if ((*text >= '0' && *text <= '9') || (*text >= 'a' && *text <= 'z') ||
-			(*text >= 'A' && *text <= 'Z') || strchr("-._~", *text) != NULL)
-			BufferAppendChar(&encoded, *text);
-		else
-			BufferPrint(&encoded, "%%%02X", (unsigned char) *text);
-	}
-	return encoded.data;
-}
-
-/*
  * Add the headers of an answer.
  */
 static void
@@ -246,10 +227,19 @@ add_headers(const Server *server, const Answer *answer, struct MHD_Response *res
 	add_header(response, "Allow", answer->allow);
 	if (answer->next_cursor != NULL)
 	{
-		char *encoded = encode(answer->next_cursor);
+		/* So that it can go into a URL as it is. */
+		char *encoded = EncodeText(answer->next_cursor);
 
 		add_header(response, "Acteon-Next-Cursor", encoded);
 		free(encoded);
+	}
+	if (answer->next_page != NULL)
+	{
+		/* Relative to the request, wherever a proxy has it. */
+		char *link = Format("<?%s>; rel=\"next\"", answer->next_page);
+
+		add_header(response, "Link", link);
+		free(link);
 	}
 	if (answer->is_repeated)
 		add_header(response, "Idempotency-Replayed", "true");

@@ -36,6 +36,12 @@ static const struct
 	{"\"@single\"", CALL_HTTP_SINGLE},     {"\"@bulk\"", CALL_HTTP_BULK},
 	{"\"@steering\"", CALL_HTTP_STEERING}, {"\"@batches\"", CALL_HTTP_BATCHES},
 	{"\"@items\"", CALL_HTTP_ITEMS},       {"\"@causes\"", CALL_HTTP_CAUSES},
+	{"\"@log\"", CALL_HTTP_LOG},           {"\"@rate\"", CALL_HTTP_RATE},
+	{"\"@start\"", CALL_HTTP_START},       {"\"@settle\"", CALL_HTTP_SETTLE},
+	{"\"@approve\"", CALL_HTTP_APPROVE},   {"\"@hand_over\"", CALL_HTTP_HAND_OVER},
+	{"\"@continue\"", CALL_HTTP_CONTINUE}, {"\"@patch\"", CALL_HTTP_PATCH},
+	{"\"@lineage\"", CALL_HTTP_LINEAGE},   {"\"@dead_letters\"", CALL_HTTP_DEAD_LETTERS},
+	{"\"@redrive\"", CALL_HTTP_REDRIVE},
 };
 
 /* Types of JSON Schema, and formats. */
@@ -111,6 +117,13 @@ append_schema(Buffer *json, const ReplayOption *option)
 		BufferAppendText(json, option->takes_null ? "{}" : "{\"not\": {\"type\": \"null\"}}");
 		return;
 	}
+	if (option->kind == KIND_TEXT && option->is_list && option->choices != NULL)
+	{
+		BufferAppendText(json, "{\"type\": \"array\", \"items\": {\"type\": \"string\"");
+		append_choices(json, option);
+		BufferAppendText(json, "}}");
+		return;
+	}
 	BufferPrint(json, "{\"type\": \"%s\"", kinds[option->kind].type);
 	if (option->kind == KIND_TEXTS)
 		BufferAppendText(json, ", \"items\": {\"type\": \"string\"}");
@@ -139,7 +152,8 @@ append_parameter(Buffer *json, const ReplayOption *option)
 	BufferPrint(&description, "%s.", option->help + 1);
 	if (option->over_http != NULL)
 		BufferPrint(&description, " %s.", option->over_http);
-	BufferPrint(json, "{\"name\": \"%s\", \"in\": \"query\", \"description\": ", option->key);
+	BufferPrint(json, "{\"name\": \"%s\", \"in\": \"query\", %s\"description\": ", option->key,
+				option->is_required ? "\"required\": true, " : "");
 	JsonAppendExactString(json, description.data);
 	/* What is JSON in the parameter is described as such. */
 	if (option->kind == KIND_JSON)

@@ -6,7 +6,8 @@
  * WHATWG): + is a blank.  A client that writes the + of a time zone unescaped
  * nevertheless means a plus, and a time contains no blank after the hours.
  * Unknown parameters are ignored, as in the gateway, but not by a replay of many, by causes,
- * or by what steers a batch: a filter that is misspelled would select more than was meant.
+ * or by what steers a batch (CALLS_HTTP_STRICT): a filter that is misspelled would select more
+ * than was meant.
  *
  * The table of options (options.def) defines the parameters.  Values are only
  * checked to have the form that the extension's query requires; whether they
@@ -83,6 +84,25 @@ char *
 DecodeName(const char *text, size_t len)
 {
 	return decode(text, len, false);
+}
+
+/*
+ * Percent-encode a text, so that it can stand in a URL and in a header as it is.
+ */
+char *
+EncodeText(const char *text)
+{
+	Buffer encoded = {0};
+
+	for (; *text != '\0'; text++)
+	{
+		if ((*text >= '0' && *text <= '9') || (*text >= 'a' && *text <= 'z') ||
+			(*text >= 'A' && *text <= 'Z') || strchr("-._~", *text) != NULL)
+			BufferAppendChar(&encoded, *text);
+		else
+			BufferPrint(&encoded, "%%%02X", (unsigned char) *text);
+	}
+	return encoded.data != NULL ? encoded.data : DuplicateText("");
 }
 
 /*
@@ -178,6 +198,38 @@ shape_number(const ReplayOption *option, char **value)
 }
 
 /*
+ * Is a text one of those that an option allows?
+ */
+static bool
+is_choice(const ReplayOption *option, const char *text, size_t len)
+{
+	for (const char *const *choice = option->choices; *choice != NULL; choice++)
+	{
+		if (strlen(*choice) == len && memcmp(*choice, text, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Is each element of a list with commas one of those?
+ */
+static bool
+are_choices(const ReplayOption *option, const char *text)
+{
+	for (;;)
+	{
+		size_t len = strcspn(text, ",");
+
+		if (!is_choice(option, text, len))
+			return false;
+		if (text[len] == '\0')
+			return true;
+		text += len + 1;
+	}
+}
+
+/*
  * Check a text that is one of few, where that is not for the extension to judge.
  * Returns NULL, or what was expected, for the caller to free.
  */
@@ -188,13 +240,10 @@ check_choice(const ReplayOption *option, const char *value)
 
 	if (option->choices == NULL || (option->calls & CALL_QUERY) != 0)
 		return NULL;
+	if (option->is_list ? are_choices(option, value) : is_choice(option, value, strlen(value)))
+		return NULL;
 	for (const char *const *choice = option->choices; *choice != NULL; choice++)
 	{
-		if (strcmp(value, *choice) == 0)
-		{
-			BufferFree(&expected);
-			return NULL;
-		}
 		if (choice > option->choices)
 			BufferAppendText(&expected, choice[1] != NULL ? ", " : " or ");
 		BufferAppendText(&expected, *choice);
@@ -481,11 +530,31 @@ take_pair(Parameters *parameters, const char *pair, size_t len, unsigned call)
 	else if (name != NULL && call == CALL_HTTP_SINGLE && find_option(name, CALLS_HTTP) != NULL)
 		wrong = Format("%s is not for the replay of a single action", name);
 	/* Without what was misspelt, it would be about more. */
-	else if (option == NULL &&
-			 (call == CALL_HTTP_BULK || call == CALL_HTTP_CAUSES || call == CALL_HTTP_STEERING))
+	else if (option == NULL && (call & CALLS_HTTP_STRICT) != 0)
 		wrong = report_unknown(name, call);
 	free(name);
 	return wrong;
+}
+
+/*
+ * Is anything missing that the call cannot do without?  Returns NULL, or what is wrong, for
+ * the caller to free.
+ */
+static char *
+check_together(const Parameters *parameters, unsigned call)
+{
+	for (int id = 0; id < NUM_OPTIONS; id++)
+	{
+		if (ReplayOptions[id].is_required && (ReplayOptions[id].calls & call) != 0 &&
+			parameters->values[id] == NULL)
+			return Format("%s is required", ReplayOptions[id].key);
+	}
+	if ((call & CALL_HTTP_REDRIVE) != 0 && parameters->values[OPTION_DEAD_IDS] == NULL &&
+		parameters->values[OPTION_DEAD_BATCH] == NULL &&
+		parameters->values[OPTION_DEAD_TENANT] == NULL &&
+		parameters->values[OPTION_DEAD_PROVIDER] == NULL)
+		return DuplicateText("a redrive needs outbox_id, batch_id, tenant or provider");
+	return NULL;
 }
 
 /*
@@ -511,7 +580,56 @@ ParametersRead(Parameters *parameters, const char *query, unsigned call)
 			parameters->values[id] == NULL)
 			parameters->values[id] = DuplicateText(ReplayOptions[id].initial);
 	}
-	return wrong;
+	return wrong != NULL ? wrong : check_together(parameters, call);
+}
+
+/*
+ * The parameter with which a list is continued, or NULL if the call has no pages.
+ */
+const char *
+ParametersPage(unsigned call)
+{
+	unsigned lists = call & (CALL_HTTP_BATCHES | CALL_HTTP_ITEMS | CALLS_HTTP_LISTS);
+
+	if (find_option("before", lists) != NULL)
+		return "before";
+	return find_option("cursor", lists) != NULL ? "cursor" : NULL;
+}
+
+/*
+ * The query string of the next page: that of this one, NULL or from its ? on, but with
+ * another value of the parameter of this name.
+ */
+char *
+ParametersNextPage(const char *query, const char *name, const char *value)
+{
+	char *encoded = EncodeText(value);
+	Buffer next = {0};
+
+	query = query != NULL ? query + 1 : "";
+	while (*query != '\0')
+	{
+		size_t len = strcspn(query, "&");
+		char *given = decode(query, strcspn(query, "=&"), true);
+
+		if (len > 0 && (given == NULL || strcmp(given, name) != 0))
+		{
+			/* What would end the link is encoded. */
+			for (size_t i = 0; i < len; i++)
+			{
+				if (query[i] > ' ' && query[i] < 0x7f && strchr("<>\"", query[i]) == NULL)
+					BufferAppendChar(&next, query[i]);
+				else
+					BufferPrint(&next, "%%%02X", (unsigned char) query[i]);
+			}
+			BufferAppendChar(&next, '&');
+		}
+		free(given);
+		query += len + (query[len] == '&' ? 1 : 0);
+	}
+	BufferPrint(&next, "%s=%s", name, encoded);
+	free(encoded);
+	return next.data;
 }
 
 /*

@@ -20,6 +20,26 @@ const Route routes[] = {
 	 false},
 	{"POST", "/v1/replay/batches/*/cancel", ROUTE_CALL, STATEMENT_CANCEL, CALL_HTTP_STEERING, true,
 	 false},
+	{"POST", "/v1/replay/batches/*/rate", ROUTE_CALL, STATEMENT_RATE, CALL_HTTP_RATE, true, false},
+	{"POST", "/v1/replay/batches/*/start", ROUTE_CALL, STATEMENT_START, CALL_HTTP_START, true,
+	 false},
+	{"POST", "/v1/replay/batches/*/settle", ROUTE_CALL, STATEMENT_SETTLE, CALL_HTTP_SETTLE, true,
+	 false},
+	{"POST", "/v1/replay/batches/*/approve", ROUTE_CALL, STATEMENT_APPROVE, CALL_HTTP_APPROVE, true,
+	 false},
+	{"POST", "/v1/replay/batches/*/hand_over", ROUTE_CALL, STATEMENT_HAND_OVER, CALL_HTTP_HAND_OVER,
+	 true, false},
+	{"POST", "/v1/replay/batches/*/patch", ROUTE_CALL, STATEMENT_PATCH, CALL_HTTP_PATCH, true,
+	 false},
+	{"GET", "/v1/replay/batches/*/log", ROUTE_CALL, STATEMENT_BATCH_LOG, CALL_HTTP_LOG, true,
+	 false},
+	{"GET", "/v1/replay/log", ROUTE_CALL, STATEMENT_LOG, CALL_HTTP_LOG, false, false},
+	{"GET", "/v1/replay/lineage/*", ROUTE_CALL, STATEMENT_LINEAGE, CALL_HTTP_LINEAGE, false, false},
+	{"GET", "/v1/replay/dead_letters", ROUTE_CALL, STATEMENT_DEAD_LETTERS, CALL_HTTP_DEAD_LETTERS,
+	 false, false},
+	{"POST", "/v1/replay/redrive", ROUTE_CALL, STATEMENT_REDRIVE, CALL_HTTP_REDRIVE, false, false},
+	{"GET", "/v1/replay/limits", ROUTE_CALL, STATEMENT_LIMITS, CALL_HTTP_PLAIN, false, false},
+	{"GET", "/v1/replay/me", ROUTE_CALL, STATEMENT_ME, CALL_HTTP_PLAIN, false, false},
 	{"GET", "/v1/replay/batches/*/items", ROUTE_CALL, STATEMENT_ITEMS, CALL_HTTP_ITEMS, true,
 	 false},
 	{"GET", "/v1/replay/batches/*", ROUTE_CALL, STATEMENT_BATCH, CALL_NONE, true, false},
@@ -27,6 +47,8 @@ const Route routes[] = {
 	{"GET", "/metrics", ROUTE_METRICS, STATEMENT_NONE, CALL_NONE, false, false},
 	{"GET", "/openapi.json", ROUTE_OPENAPI, STATEMENT_NONE, CALL_NONE, false, false},
 };
+
+_Static_assert(sizeof(routes) / sizeof(routes[0]) < MAX_ROUTES, "each is counted");
 
 const int route_count = sizeof(routes) / sizeof(routes[0]);
 

@@ -39,6 +39,9 @@ typedef enum RouteFound
 	ROUTE_NO_METHOD /* the path takes another */
 } RouteFound;
 
+/* More than there are routes; the last one is for what has none. */
+#define MAX_ROUTES 64
+
 extern const Route routes[];
 extern const int route_count;
 

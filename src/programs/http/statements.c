@@ -38,14 +38,43 @@
 	"FROM pg_catalog.jsonb_array_elements(" parameter \
 	"::pg_catalog.text::pg_catalog.jsonb) AS e (value)) END"
 
-/* Steering a batch. */
-#define STEER(function) \
+/* Steering a batch: a call that tells its new state. */
+#define STEERED(call) \
 	"SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'state', s.state, " \
 	"'waiting', s.waiting, 'in_flight', s.in_flight, 'cancelled', s.cancelled)::pg_catalog.text, " \
-	"$1::pg_catalog.int8, NULL " \
-	"FROM $s." function "(batch_id => $1::pg_catalog.int8, reason => $2::pg_catalog.text, " \
-	"tenant => $3::pg_catalog.text, provider => $4::pg_catalog.text, " \
-	"action_ids => " TEXTS("$5") ") AS s"
+	"$1::pg_catalog.int8, NULL FROM $s." call " AS s"
+
+/* The arguments of all that steers a batch, and of what steers a part of it. */
+#define STEERING "batch_id => $1::pg_catalog.int8, reason => $2::pg_catalog.text"
+#define PART \
+	"tenant => $3::pg_catalog.text, provider => $4::pg_catalog.text, action_ids => " TEXTS("$5")
+#define STEER(function) STEERED(function "(" STEERING ", " PART ")")
+
+/* The numbers of a list that comes with commas, or NULL. */
+#define NUMBERS(parameter) \
+	"pg_catalog.string_to_array(" parameter \
+	"::pg_catalog.text, ','::pg_catalog.text)::pg_catalog.int8[]"
+
+/* The rows of a subquery as a list under a name, newest first, and where the next page begins
+ * if this one is full. */
+#define PAGE(name, row, key, limit) \
+	"SELECT pg_catalog.jsonb_build_object('" name "', COALESCE(pg_catalog.jsonb_agg(" row \
+	" ORDER BY " key " DESC), '[]'::pg_catalog.jsonb))::pg_catalog.text, NULL, " \
+	"CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) " limit \
+	"::pg_catalog.int8 THEN pg_catalog.min(" key ") END::pg_catalog.text "
+
+/* Entries of the log, with an own condition; before is $1 and limit $2. */
+#define LOG(condition) \
+	PAGE("log", "pg_catalog.to_jsonb(l)", "l.id", "$2") \
+	"FROM (SELECT e.id, e.logged_at, e.event, e.batch_id, e.role_name, e.session_role, " \
+	"e.api_key, e.reason, e.details FROM $s.acteon_replay_log AS e " \
+	"WHERE ($1::pg_catalog.int8 IS NULL OR e.id OPERATOR(pg_catalog.<) $1::pg_catalog.int8)" \
+	condition " ORDER BY e.id DESC LIMIT $2::pg_catalog.int8) AS l"
+
+/* A setting that is a number, of which -1 is none. */
+#define LIMIT_SETTING(name) \
+	"NULLIF(pg_catalog.current_setting('acteon_replay." name \
+	"'::pg_catalog.text, true), '-1'::pg_catalog.text)::pg_catalog.int4"
 
 /* A value in CSV, quoted as RFC 4180 has it; NULL is nothing, not even quotes. */
 #define CSV(value) \
@@ -59,6 +88,8 @@
 					 "FROM pg_catalog.json_each_text(pg_catalog.row_to_json(" item ")) " \
 					 "WITH ORDINALITY AS e (name, value, place))"
 #define CSV_LINE_END "pg_catalog.chr(13) OPERATOR(pg_catalog.||) pg_catalog.chr(10)"
+
+_Static_assert(STATEMENTS <= MAX_STATEMENTS, "they are prepared together");
 
 static const struct
 {
@@ -132,10 +163,11 @@ static const struct
 	 * before it is looked at. */
 	[STATEMENT_BATCHES] =
 		{"batches",
-		 "SELECT pg_catalog.jsonb_build_object('batches', COALESCE(pg_catalog.jsonb_agg(" BATCH
-		 " ORDER BY b.id DESC), '[]'::pg_catalog.jsonb))::pg_catalog.text, NULL, NULL "
+		 PAGE("batches", BATCH, "b.id", "$3")
 		 "FROM (SELECT v.* FROM $s.acteon_replay_read_batches(before => $1::pg_catalog.int8, "
-		 "newest => CASE WHEN $2::pg_catalog.text IS NULL THEN $3::pg_catalog.int8 END) AS v "
+		 "newest => CASE WHEN $2::pg_catalog.text IS NULL THEN $3::pg_catalog.int8 END, "
+		 "kinds => pg_catalog.string_to_array($4::pg_catalog.text, ','::pg_catalog.text), "
+		 "tenant => $5::pg_catalog.text) AS v "
 		 "WHERE $2::pg_catalog.text IS NULL OR v.state OPERATOR(pg_catalog.=) $2::pg_catalog.text "
 		 "ORDER BY v.id DESC LIMIT $3::pg_catalog.int8) AS b"},
 	[STATEMENT_BATCH] =
@@ -173,6 +205,87 @@ static const struct
 	[STATEMENT_PAUSE] = {"pause", STEER("acteon_replay_pause")},
 	[STATEMENT_RESUME] = {"resume", STEER("acteon_replay_resume")},
 	[STATEMENT_CANCEL] = {"cancel", STEER("acteon_replay_cancel")},
+	[STATEMENT_RATE] =
+		{"rate", STEERED("acteon_replay_set_rate(" STEERING ", " PART
+						 ", rate => NULLIF($6::pg_catalog.text, 'none'::pg_catalog.text)"
+						 "::pg_catalog.numeric)")},
+	[STATEMENT_START] = {"start", STEERED("acteon_replay_set_start(" STEERING
+										  ", start_at => $3::pg_catalog.timestamptz)")},
+	[STATEMENT_SETTLE] =
+		{"settle",
+		 "SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'settled', s.actions)"
+		 "::pg_catalog.text, $1::pg_catalog.int8, NULL FROM $s.acteon_replay_settle(" STEERING
+		 ", decision => $3::pg_catalog.text, outbox_id => " NUMBERS("$4") ") AS s (actions)"},
+	[STATEMENT_APPROVE] =
+		{"approve",
+		 "SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'approved', true)"
+		 "::pg_catalog.text, $1::pg_catalog.int8, NULL FROM $s.acteon_replay_approve(" STEERING
+		 ", plan => $3::pg_catalog.text) AS s"},
+	/* The name is that of a role as it is: no part of it is quoted, or folded to lower case. */
+	[STATEMENT_HAND_OVER] =
+		{"hand_over",
+		 "SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'handed_to', "
+		 "$3::pg_catalog.text)::pg_catalog.text, $1::pg_catalog.int8, NULL "
+		 "FROM $s.acteon_replay_hand_over(" STEERING
+		 ", role => pg_catalog.quote_ident($3::pg_catalog.text)::pg_catalog.regrole) AS s"},
+	[STATEMENT_PATCH] =
+		{"patch",
+		 "SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'patched', "
+		 "s.patched, 'unchanged', s.unchanged, 'refused', s.refused, 'sent', s.sent, "
+		 "'passed_over', s.passed_over)::pg_catalog.text, $1::pg_catalog.int8, NULL "
+		 "FROM $s.acteon_replay_patch(" STEERING ", " PART ", patch => $6::pg_catalog.jsonb, "
+		 "patch_path => $7::pg_catalog.text, patch_value => $8::pg_catalog.jsonb) AS s"},
+	/* The log of a batch that is not seen does not exist, whoever wrote entries of it. */
+	[STATEMENT_BATCH_LOG] =
+		{"batch_log", LOG(" AND e.batch_id OPERATOR(pg_catalog.=) $3::pg_catalog.int8")
+						  " HAVING EXISTS (SELECT FROM $s.acteon_replay_read_batches("
+						  "batch_id => $3::pg_catalog.int8))"},
+	[STATEMENT_LOG] = {"log", LOG("")},
+	[STATEMENT_LINEAGE] =
+		{"lineage",
+		 "SELECT pg_catalog.json_build_object('lineage', COALESCE(pg_catalog.json_agg("
+		 "pg_catalog.json_build_object('id', a.id, 'source', a.source, 'generation', "
+		 "a.generation, 'depth', a.depth, 'batch_id', a.batch_id, 'requested_by', "
+		 "a.requested_by, 'requested_at', a.requested_at, 'reason', a.reason, 'state', a.state, "
+		 "'patch_sha256', a.patch_sha256, 'delivered_to', a.delivered_to) ORDER BY a.ordinality), "
+		 "'[]'::pg_catalog.json))::pg_catalog.text, NULL, NULL "
+		 "FROM $s.acteon_replay_lineage(action_id => $1::pg_catalog.text, "
+		 "target => $2::pg_catalog.text) WITH ORDINALITY AS a"},
+	[STATEMENT_DEAD_LETTERS] =
+		{"dead_letters",
+		 PAGE("dead_letters", "pg_catalog.to_jsonb(d)", "d.outbox_id", "$2")
+		 "FROM (SELECT v.* FROM $s.acteon_dead_letters AS v "
+		 "WHERE ($1::pg_catalog.int8 IS NULL OR v.outbox_id OPERATOR(pg_catalog.<) $1::pg_catalog.int8) "
+		 "AND ($3::pg_catalog.int8 IS NULL OR v.batch_id OPERATOR(pg_catalog.=) $3::pg_catalog.int8) "
+		 "AND ($4::pg_catalog.text IS NULL OR v.tenant OPERATOR(pg_catalog.=) $4::pg_catalog.text) "
+		 "AND ($5::pg_catalog.text IS NULL OR v.provider OPERATOR(pg_catalog.=) $5::pg_catalog.text) "
+		 "ORDER BY v.outbox_id DESC LIMIT $2::pg_catalog.int8) AS d"},
+	[STATEMENT_REDRIVE] =
+		{"redrive",
+		 "SELECT pg_catalog.json_build_object('redriven', r.redriven, 'skipped', r.skipped)"
+		 "::pg_catalog.text, NULL, NULL FROM $s.acteon_outbox_redrive(outbox_id => " NUMBERS("$1")
+		 ", batch_id => $2::pg_catalog.int8, tenant => $3::pg_catalog.text, "
+		 "provider => $4::pg_catalog.text, max_actions => COALESCE($5::pg_catalog.int4, 1000), "
+		 "rate => $6::pg_catalog.numeric, reason => $7::pg_catalog.text) AS r"},
+	[STATEMENT_LIMITS] =
+		{"limits",
+		 "SELECT pg_catalog.json_build_object('limits', COALESCE(pg_catalog.json_agg("
+		 "pg_catalog.to_json(l) ORDER BY l.kind, l.name), '[]'::pg_catalog.json))"
+		 "::pg_catalog.text, NULL, NULL FROM $s.acteon_replay_read_limits() AS l"},
+	/* A reader of everything sees the grants of others, too. */
+	[STATEMENT_ME] =
+		{"me",
+		 "SELECT pg_catalog.json_build_object('role', CURRENT_USER, 'key', "
+		 "$s.acteon_api_current_key(), 'grants', COALESCE((SELECT pg_catalog.json_agg("
+		 "pg_catalog.json_build_object('grantee', pg_catalog.pg_get_userbyid(g.grantee::pg_catalog.oid), "
+		 "'role', g.role, 'tenants', g.tenants, 'namespaces', g.namespaces, 'providers', "
+		 "g.providers, 'actions', g.actions, 'may_patch', g.may_patch) ORDER BY g.id) "
+		 "FROM $s.acteon_grants AS g WHERE pg_catalog.pg_has_role(g.grantee::pg_catalog.oid, "
+		 "'USAGE'::pg_catalog.text)), '[]'::pg_catalog.json), 'settings', "
+		 "pg_catalog.json_build_object('plan_above', " LIMIT_SETTING("plan_above")
+		 ", 'approval_above', " LIMIT_SETTING("approval_above") ", 'require_reason', "
+		 "pg_catalog.current_setting('acteon_replay.require_reason'::pg_catalog.text, true)"
+		 "::pg_catalog.bool))::pg_catalog.text, NULL, NULL"},
 
 	/*
 	 * An answer of a replay, single or bulk, with what has become of its actions by

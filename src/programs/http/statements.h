@@ -29,13 +29,26 @@ typedef enum StatementId
 	STATEMENT_BULK,    /* query */
 	STATEMENT_PREVIEW, /* query, sample */
 	STATEMENT_CAUSES,  /* options */
-	STATEMENT_BATCHES, /* before, state, limit */
+	STATEMENT_BATCHES, /* before, state, limit, kinds, tenant */
 	STATEMENT_BATCH,   /* batch */
 	/* batch, state, cursor, limit, tenant, provider, from, to, effect, format */
 	STATEMENT_ITEMS,
 	STATEMENT_PAUSE, /* batch, reason, tenant, provider, action_ids */
 	STATEMENT_RESUME,
 	STATEMENT_CANCEL,
+	STATEMENT_RATE, /* these: what operations.c says */
+	STATEMENT_START,
+	STATEMENT_SETTLE,
+	STATEMENT_APPROVE,
+	STATEMENT_HAND_OVER,
+	STATEMENT_PATCH,
+	STATEMENT_BATCH_LOG,
+	STATEMENT_LOG,
+	STATEMENT_LINEAGE,
+	STATEMENT_DEAD_LETTERS,
+	STATEMENT_REDRIVE,
+	STATEMENT_LIMITS,
+	STATEMENT_ME,
 
 	STATEMENT_OUTCOMES, /* body of a replay: the same with what became of it, and how many are not over */
 	STATEMENT_HOUSEKEEPING, /* key ids, times of use */
