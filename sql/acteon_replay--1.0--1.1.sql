@@ -814,7 +814,7 @@ CREATE INDEX acteon_replay_batch_told_idx ON acteon_replay_batch (id) WHERE told
 COMMENT ON COLUMN acteon_replay_batch.patches IS 'Patches that acteon_replay_patch has applied to what waited, an array: merge patches, and objects with patch_path and patch_value. That of the replay itself is in query. NULL: none.';
 COMMENT ON COLUMN acteon_replay_batch.told IS 'The events that notifications were told and that still hold (acteon_replay_notify); NULL: there are no notifications, its end was told, or it is itself a notification.';
 COMMENT ON COLUMN acteon_replay_batch.probe_of IS 'Policy whose probe it is: acteon_outbox_purge deletes it when its action is gone. NULL: it is no probe.';
-COMMENT ON COLUMN acteon_replay_batch.session_role_oid IS 'OID of session_role, which follows ALTER ROLE ... RENAME; NULL for batches of version 1.0.';
+COMMENT ON COLUMN acteon_replay_batch.session_role_oid IS 'OID of session_role, which follows ALTER ROLE ... RENAME; over HTTP, that of the role of the API key. NULL for batches of version 1.0.';
 COMMENT ON COLUMN acteon_replay_batch.parts IS 'Parts that are steered on their own: an array of objects with tenant or provider, or the number of named action_ids; the state (paused, cancelled or running), or the rate and its number (pace); who has set it, when and why. The last one that an action belongs to holds. NULL: none.';
 COMMENT ON COLUMN acteon_replay_batch.owner_oid IS 'Role that the batch was handed over to, which steers it in place of requested_by; NULL: it was not handed over.';
 
@@ -2142,7 +2142,7 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 COMMENT ON FUNCTION acteon_replay_approve(bigint, text, text) IS
 'Approves a batch that is awaiting approval: one of acteon_replay_all with more records than acteon_replay.approval_above. Before that nothing of it is enqueued, and it cannot be resumed, continued or given another rate, only cancelled. Afterwards acteon_replay_continue, called by the role that started it, replays it. A batch that is not approved within 24 hours is cancelled.
 
-The caller needs admin grants for all that the batch would replay, and must be a second person: neither its role nor the role of its session may be the role that started the batch or the role of the session in which that was done, or be a member of one of these, or have one of these as a member. This holds for superusers, too.
+The caller needs admin grants for all that the batch would replay, and must be a second person: neither its role nor the role of its session may be the role that started the batch or the role of the session in which that was done, or be a member of one of these, or have one of these as a member. This holds for superusers, too. Over HTTP, the role of the API key takes the place of the role of the session.
 
 Arguments:
 batch_id: the batch
@@ -2634,6 +2634,32 @@ COMMENT ON PROCEDURE acteon_replay_all(jsonb, numeric, timestamptz, text, intege
 COMMENT ON PROCEDURE acteon_replay_continue(bigint, integer, text, bigint, bigint, bigint) IS
 	'Continues a batch whose acteon_replay_all was interrupted by a crash, a cancelled statement or a failover; nothing is replayed twice or left out. The grants of the calling role apply; two concurrent calls take turns. Does nothing if the batch is complete. The roles that may resume the batch can call it. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 not a batch of acteon_replay_all or cancelled, 2D000 inside a transaction block.';
 
+CREATE FUNCTION acteon_replay_continue_step(
+	batch_id bigint,
+	chunk integer DEFAULT NULL,
+	reason text DEFAULT NULL,
+	OUT replayed bigint,
+	OUT failed bigint,
+	OUT skipped bigint,
+	OUT is_complete boolean)
+RETURNS record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_continue_step(bigint, integer, text) IS
+'Continues a batch of acteon_replay_all by one chunk, in the transaction of the caller, where acteon_replay_continue cannot be called: in functions and by the HTTP server. Call it again until is_complete. It does not wait: while the batch is paused, or, with a rate, is a minute ahead of its deliveries, it examines nothing. Between the calls the batch is shown as interrupted.
+
+The grants of the calling role apply, and it must be allowed to continue the batch as with acteon_replay_continue.
+
+Arguments:
+batch_id: the batch
+chunk: how many records to examine, 1 to 10000; NULL: the chunk of the batch
+reason: the reason, which is stored in the log
+
+Returns the progress of the whole batch.
+
+Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 not a batch of acteon_replay_all, awaiting approval or cancelled, 22023 bad argument.';
+
 COMMENT ON FUNCTION acteon_authorized(text, text, text, text) IS
 	'Returns whether an admin, operator or viewer grant of the current role covers this tenant, namespace, provider and action type; false if one of them is NULL. The extension''s row-level security policies use it, and other policies can use it, too: grants are read once for each query.';
 
@@ -2828,7 +2854,7 @@ BEGIN
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_other_target,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
-				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_patch,acteon_replay_pause,
+				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_continue_step,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_patch,acteon_replay_pause,
 				acteon_known_time_zone,acteon_quiet_until,acteon_replay_policy_drop,acteon_replay_policy_run,acteon_replay_policy_set,acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
 				acteon_replay_resume,acteon_replay_run,acteon_replay_trail_link,acteon_replay_set_rate,acteon_replay_settle,acteon_replay_shadow,acteon_replay_shadow_counts,
 				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,

@@ -444,7 +444,8 @@ acteon_api_login(PG_FUNCTION_ARGS)
 	values[1] = FoundColumn(&keys, Anum_api_keys_name, &isnull);
 	values[2] = RoleName(DatumGetObjectId(FoundColumn(&keys, Anum_api_keys_role, &isnull)));
 	row = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
-	NoteApiKey(TextDatumGetCString(values[1]));
+	NoteApiKey(TextDatumGetCString(values[1]),
+			   DatumGetObjectId(FoundColumn(&keys, Anum_api_keys_role, &isnull)));
 	UnregisterSnapshot(snapshot);
 	CloseFinder(&keys);
 	RestoreIdentity(&caller);

@@ -27,6 +27,7 @@
 
 #include "access/grants.h"
 #include "access/visibility.h"
+#include "base/api_key.h"
 #include "base/catalog.h"
 #include "base/settings.h"
 #include "base/table_access.h"
@@ -122,7 +123,7 @@ replayed_without(TupleTableSlot *slot, OwnColumns columns)
 static int64
 asked_lately(Oid schema, Oid caller)
 {
-	Oid session = GetSessionUserId();
+	Oid session = LoginRole(caller);
 	TimestampTz since = GetCurrentTimestamp() - ASKED_HOURS * USECS_PER_HOUR;
 	Relation rel;
 	OwnColumns columns;
@@ -261,7 +262,8 @@ act_as_one(Oid a, Oid b)
  *
  * Neither the role that approves nor the role of its session may be, be a member of, or
  * have as a member the role that asked or the role of the session in which it asked: the
- * same person could have both.  Superusers are no exception.  The grants must be those of
+ * same person could have both.  Over HTTP the role of an API key takes the place of that of
+ * the session.  Superusers are no exception.  The grants must be those of
  * an admin for all that the batch will replay.
  */
 static void
@@ -269,7 +271,7 @@ check_may_approve(ControlCall *call, Grants *grants)
 {
 	const BatchRow *batch = &call->held.row;
 	const Oid asked[] = {batch->requested_by, batch->session_role};
-	const Oid approves[] = {call->caller, GetSessionUserId()};
+	const Oid approves[] = {call->caller, LoginRole(call->caller)};
 	bool isnull;
 	Jsonb *scope = DatumGetJsonbP(FoundColumn(&call->held.finder, Anum_batch_scope, &isnull));
 

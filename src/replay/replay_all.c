@@ -1,6 +1,6 @@
 /*
  * replay_all.c
- *		acteon_replay_all, _run and _continue: any number of actions.
+ *		acteon_replay_all, _run, _continue and _continue_step: any number of actions.
  *
  * A call inserts its batch and commits; then the batch is processed chunk by
  * chunk (run_batch.c), by this call or, if that is interrupted, by
@@ -24,6 +24,7 @@
 #include "base/message.h"
 #include "base/result.h"
 #include "base/settings.h"
+#include "base/table_access.h"
 #include "batch/canary.h"
 #include "batch/approval.h"
 #include "batch/may_steer.h"
@@ -43,6 +44,7 @@ PG_FUNCTION_INFO_V1(acteon_replay_all);
 PG_FUNCTION_INFO_V1(acteon_replay_all_jsonb);
 PG_FUNCTION_INFO_V1(acteon_replay_run);
 PG_FUNCTION_INFO_V1(acteon_replay_continue);
+PG_FUNCTION_INFO_V1(acteon_replay_continue_step);
 
 /*
  * Begin a call that commits; refuse it where it cannot.  The memory context
@@ -337,38 +339,50 @@ check_continuable(const BatchRow *batch)
 }
 
 /*
- * Check that the caller may continue the batch that is the first argument, and
- * log this call, in this transaction.  Returns whether there is anything to
- * continue; then HoldEnqueuing was called.
+ * Begin to continue the batch that is the first argument: lock it, check that the caller
+ * may continue it, and log this call.  Returns whether there is anything to continue.  The
+ * caller ends the call.
+ */
+static bool
+begin_continuing(ControlCall *call, FunctionCallInfo fcinfo, const char *function, int chunk)
+{
+	const BatchRow *batch = &call->held.row;
+	LogDetails details;
+
+	BeginControl(call, fcinfo, function, 0, 2);
+	check_continuable(batch);
+	RefuseUnapproved(batch);
+	CheckMayReplayApproved(batch, call->caller);
+	if (batch->is_complete)
+		return false;
+	BeginDetails(&details);
+	AddNumberDetail(&details, "chunk", chunk > 0 ? chunk : batch->chunk);
+	AddTextDetail(&details, "cursor", batch->cursor);
+	LogControl(call->schema, call->caller, "continue", call->batch_id, call->reason,
+			   EndDetails(&details));
+	return true;
+}
+
+/*
+ * Do so in a transaction of its own.  Returns whether there is anything to continue; then
+ * HoldEnqueuing was called.
  */
 static bool
 take_up_batch(FunctionCallInfo fcinfo, int chunk, Oid *schema, BatchCounts *counts)
 {
 	ControlCall call;
-	LogDetails details;
-	BatchRow batch;
+	bool more;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	BeginControl(&call, fcinfo, "acteon_replay_continue()", 0, 2);
-	batch = call.held.row;
-	check_continuable(&batch);
-	RefuseUnapproved(&batch);
-	CheckMayReplayApproved(&batch, call.caller);
-	if (!batch.is_complete)
-	{
-		BeginDetails(&details);
-		AddNumberDetail(&details, "chunk", chunk > 0 ? chunk : batch.chunk);
-		AddTextDetail(&details, "cursor", batch.cursor);
-		LogControl(call.schema, call.caller, "continue", call.batch_id, call.reason,
-				   EndDetails(&details));
+	more = begin_continuing(&call, fcinfo, "acteon_replay_continue()", chunk);
+	if (more)
 		HoldEnqueuing(call.schema, call.batch_id);
-	}
+	*schema = call.schema;
+	CountBatch(counts, &call.held.row);
 	EndControl(&call);
 	PopActiveSnapshot();
 	SPI_commit();
-	*schema = call.schema;
-	CountBatch(counts, &batch);
-	return !batch.is_complete;
+	return more;
 }
 
 /*
@@ -398,4 +412,37 @@ acteon_replay_continue(PG_FUNCTION_ARGS)
 		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is complete", PG_GETARG_INT64(0))));
 	SPI_finish();
 	return make_result(desc, PG_GETARG_INT64(0), &counts);
+}
+
+/*
+ * acteon_replay_continue_step(batch_id bigint, chunk integer, reason text)
+ * → (replayed, failed, skipped bigint, is_complete boolean)
+ *
+ * Continues a batch by one chunk, in the transaction of the caller.  Raises no_data_found,
+ * insufficient_privilege, object_not_in_prerequisite_state, invalid_parameter_value, and the
+ * errors of acteon_replay_bulk.
+ */
+Datum
+acteon_replay_continue_step(PG_FUNCTION_ARGS)
+{
+	TupleDesc desc = ResultRowType(fcinfo);
+	int chunk = ReadIntegerArgument(fcinfo, 1, OPTION_CHUNK, 0);
+	bool nulls[4] = {false};
+	BatchCounts counts;
+	ControlCall call;
+	Datum values[4];
+	bool is_complete;
+
+	/* In this order; the batch is locked with fewer tables. */
+	LockForWriting(CalledSchema(fcinfo), WRITES_OF_REPLAY);
+	is_complete = !begin_continuing(&call, fcinfo, "acteon_replay_continue_step()", chunk);
+	CountBatch(&counts, &call.held.row);
+	EndControl(&call);
+	if (!is_complete)
+		is_complete = RunChunk(call.schema, call.batch_id, chunk, &counts);
+	values[0] = Int64GetDatum(counts.replayed);
+	values[1] = Int64GetDatum(counts.failed);
+	values[2] = Int64GetDatum(counts.skipped);
+	values[3] = BoolGetDatum(is_complete);
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }

@@ -281,6 +281,60 @@ is(pages('op_globex', 'limits', 'limits', 'name'), 'globex', 'those of what a gr
 is(pages('Op Acme', 'limits', 'limits', 'name'), '', '… and no others');
 
 #
+# A second person, and a batch of any size, step by step.
+#
+
+# A batch of boss that has to be approved.
+sub asked
+{
+	my ($provider) = @_;
+
+	sql("SELECT count(make_record('$provider-' || n, provider => '$provider')) FROM generate_series(1, 7) AS n");
+	sql("SET client_min_messages = error; SET acteon_replay.approval_above = 3; SET SESSION AUTHORIZATION boss; CALL acteon_replay_all(provider => '$provider', chunk => 3)");
+	return split /\|/, sql('SELECT batch_id, plan FROM acteon_replay_batches ORDER BY batch_id DESC LIMIT 1');
+}
+my ($big, $plan) = asked('big');
+is(get('boss', "batches/$big")->{json}{kind} . ' ' . shown($big, 'state'), 'all awaiting approval', 'a batch waits for a second person');
+is(pages('boss', 'batches?kind=all&state=awaiting+approval', 'batches', 'batch_id'), $big, '… and is found by that');
+refused(post('boss', "batches/$big/continue"), 422, qr/is awaiting approval/, 'not before');
+refused(post('boss', "batches/$big/approve", plan => $plan), 403, qr/must be approved by a second person/, 'not by the first person');
+refused(post($_, "batches/$big/approve", plan => $plan), 403, qr/can be approved by admins/, "not by $_") foreach 'Op Acme', 'op_globex', 'viewer_acme';
+refused(post('boss_2', "batches/$big/approve"), 400, qr/^plan is required$/, 'not without its plan');
+refused(post('boss_2', "batches/$big/approve", plan => '0123456789abcdef'), 400, qr/plan is not that of batch $big/, 'not another plan');
+answers(post('boss_2', "batches/$big/approve", plan => $plan, reason => 'looked at it'), 200, { batch_id => 0 + $big, approved => JSON::PP::true }, 'by another key');
+is(event(), "approve|$big|boss_2|key of boss_2|looked at it", '… which is in the log');
+refused(post('boss_2', "batches/$big/approve", plan => $plan), 422, qr/not awaiting approval/, 'once');
+refused(post('boss_2', "batches/$big/continue"), 403, qr/was approved for the role that started it/, 'it is replayed by the role that asked');
+refused(post('boss', "batches/$big/continue", chunk => $_), 400, qr/^chunk: expected a whole number from 1 to 10000$/, "a chunk of $_") foreach 0, 10001, 'all';
+my %progress = (batch_id => 0 + $big, failed => 0, skipped => 0);
+answers(post('boss', "batches/$big/continue", reason => 'go'), 200, { %progress, replayed => 3, is_complete => JSON::PP::false }, 'a chunk');
+is(sql(q{SELECT role_name || '|' || api_key || '|' || reason FROM acteon_replay_log WHERE event = 'continue'}), 'boss|key of boss|go', '… which is in the log');
+my %step = (headers => { 'Idempotency-Key' => 'step' }, query => [ chunk => 2 ]);
+answers($client{boss}->post("/v1/replay/batches/$big/continue", %step), 200, { %progress, replayed => 5, is_complete => JSON::PP::false }, 'another one');
+answers($client{boss}->post("/v1/replay/batches/$big/continue", %step), 200, { %progress, replayed => 5, is_complete => JSON::PP::false }, '… once with an Idempotency-Key');
+is(shown($big, "state || ' ' || replayed"), 'interrupted 5', 'what is left is seen');
+post('boss', "batches/$big/pause");
+answers(post('boss', "batches/$big/continue"), 200, { %progress, replayed => 5, is_complete => JSON::PP::false }, 'nothing while it is paused');
+post('boss', "batches/$big/resume");
+answers(post('boss', "batches/$big/continue"), 200, { %progress, replayed => 7, is_complete => JSON::PP::true }, 'the rest') foreach 1 .. 2;
+is(sql("SELECT count(*) || ' ' || count(DISTINCT original_action_id) FROM acteon_dispatch_outbox WHERE batch_id = $big"), '7 7', 'each action was replayed once');
+is(shown($big, 'state'), 'running', '… and it runs');
+refused(post('boss', "batches/$two/continue"), 422, qr/is not one of acteon_replay_all/, 'what was enqueued at once');
+
+# The server's role alone, or with the key of the first person, is no second person.
+($big, $plan) = asked('other');
+my $hash = sql(q{SELECT encode(key_sha256, 'hex') FROM acteon_api_keys WHERE name = 'key of boss'});
+foreach my $login ('', "SELECT acteon_api_login('\\x$hash');")
+{
+	my ($status, undef, $error) = $node->psql('postgres', "SET client_min_messages = error; SET SESSION AUTHORIZATION acteon_http; BEGIN; $login SET LOCAL ROLE boss_2; SELECT acteon_replay_approve($big, '$plan')");
+
+	like($error, qr/must be approved by a second person/, 'not by the server' . ($login ? ' with the first key' : ''));
+}
+is(shown($big, 'state'), 'awaiting approval', '… indeed');
+refused(post('boss', "batches/$big/hand_over", role => 'boss_2'), 422, qr/awaiting approval/, 'it cannot be handed over');
+answers(post('boss', "batches/$big/cancel"), 200, qr/cancelled/, 'but withdrawn');
+
+#
 # What strangers do is nothing.
 #
 
@@ -293,6 +347,7 @@ foreach my $role (@strangers)
 		settle => [ decision => 'cancel', reason => 'x' ],
 		approve => [ plan => 'x' ],
 		hand_over => [ role => $role ],
+		continue => [ chunk => 1 ],
 		patch => [ patch => '{"a": 1}' ]);
 
 	refused(post($role, "batches/$one/$_", @{ $calls{$_} }), $_ eq 'approve' ? qr/403|422/ : 403, qr/./, "$role may not: $_")

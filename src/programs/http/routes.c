@@ -29,6 +29,8 @@ const Route routes[] = {
 	 false},
 	{"POST", "/v1/replay/batches/*/hand_over", ROUTE_CALL, STATEMENT_HAND_OVER, CALL_HTTP_HAND_OVER,
 	 true, false},
+	{"POST", "/v1/replay/batches/*/continue", ROUTE_CALL, STATEMENT_CONTINUE, CALL_HTTP_CONTINUE,
+	 true, false},
 	{"POST", "/v1/replay/batches/*/patch", ROUTE_CALL, STATEMENT_PATCH, CALL_HTTP_PATCH, true,
 	 false},
 	{"GET", "/v1/replay/batches/*/log", ROUTE_CALL, STATEMENT_BATCH_LOG, CALL_HTTP_LOG, true,

@@ -228,6 +228,12 @@ static const struct
 		 "$3::pg_catalog.text)::pg_catalog.text, $1::pg_catalog.int8, NULL "
 		 "FROM $s.acteon_replay_hand_over(" STEERING
 		 ", role => pg_catalog.quote_ident($3::pg_catalog.text)::pg_catalog.regrole) AS s"},
+	[STATEMENT_CONTINUE] =
+		{"continue",
+		 "SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'replayed', "
+		 "c.replayed, 'failed', c.failed, 'skipped', c.skipped, 'is_complete', c.is_complete)"
+		 "::pg_catalog.text, $1::pg_catalog.int8, NULL FROM $s.acteon_replay_continue_step(" STEERING
+		 ", chunk => $3::pg_catalog.int4) AS c"},
 	[STATEMENT_PATCH] =
 		{"patch",
 		 "SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'patched', "
