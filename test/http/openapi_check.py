@@ -31,7 +31,7 @@ from structure import DOCUMENT
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "src")
 METHODS = ("get", "post")
 # Headers that are only there where the document says so.
-OURS = re.compile(r"^(acteon-.*|idempotency-replayed|retry-after|www-authenticate|allow)$")
+OURS = re.compile(r"^(acteon-.*|idempotency-replayed|retry-after|www-authenticate|allow|link)$")
 RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
 DURATION = re.compile(r"^P(?=.)(\d+Y)?(\d+M)?(\d+D)?(T(?=.)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?$")
 
@@ -144,9 +144,27 @@ def target_of(operation_id, query="", **names):
     return path + ("?" + query if query else "")
 
 
-def harmless(operation_id):
-    """A query with which nothing is replayed."""
-    return "matched_rule=never" if operation_id == "replay_audit" else ""
+# What operations need, so that they do nothing that matters.
+HARMLESS = {
+    "replay_audit": {"matched_rule": "never"},
+    "set_rate": {"rate": "0.01"},
+    "set_start": {"start_at": "2999-01-01T00:00:00Z"},
+    "settle_batch": {"decision": "cancel", "reason": "walk"},
+    "approve_batch": {"plan": "0123456789abcdef"},
+    "hand_over_batch": {"role": "operator"},
+    "patch_batch": {"patch": "%7B%22walked%22%3A+true%7D"},
+    "redrive": {"batch_id": "1"},
+}
+# What they say of the first batch, which is a bulk replay, and runs.
+REFUSED = {"approve_batch": 422, "continue_batch": 422}
+# Those that ignore parameters that they do not know.
+LENIENT = {"replay_action", "list_batches", "get_batch", "list_items", "health", "metrics", "openapi"}
+
+
+def harmless(operation_id, without=None):
+    """A query with which nothing is replayed, without a parameter and those that exclude it."""
+    return "&".join(name + "=" + value for name, value in HARMLESS.get(operation_id, {}).items()
+                    if name != without and not (name == "patch" and (without or "").startswith("patch_")))
 
 
 def check_headers(answer, described):
@@ -247,10 +265,10 @@ def check_parameters():
     for operation_id, method, _, _, parameters in operations():
         wrong = []
         for name in sorted(known | ours | {"frobnicate"}):
-            query = "&".join(filter(None, [harmless(operation_id) if name != "matched_rule" else "", name + "=%FF"]))
+            query = "&".join(filter(None, [harmless(operation_id, name), name + "=%FF"]))
             error = ask(method, target_of(operation_id, query), options["operator"]).error() if "/v1/" in target_of(operation_id) else ""
             looked_at = error == name + " is not text in UTF-8"
-            if looked_at != (name in parameters):
+            if looked_at != (parameters.get(name, {}).get("in") == "query"):
                 wrong.append("%s is%s looked at: %s" % (name, "" if looked_at else " not", error))
         check(not wrong, operation_id + ": it takes the parameters that are described, and ignores others", *wrong)
 
@@ -274,9 +292,15 @@ def values_of(name, parameter):
     elif name == "patch_path":
         good += ["$.a", "$.a[*]+?+(@.b+%3D%3D+7).c"]
         bad += ["", "x", "$", "$x", "$.a.size()"]
+    elif name == "rate" and schema["type"] == "string":
+        good += ["none", "0.5", "0.001"]
+        bad += ["", "x", "0", "-1", "NaN", "1e400"]
     elif "enum" in schema:
         good += schema["enum"]
         bad += ["neither"]
+    elif "enum" in schema.get("items", {}):
+        good += schema["items"]["enum"] + [",".join(schema["items"]["enum"])]
+        bad += ["neither", "", ",", schema["items"]["enum"][0] + ","]
     elif "const" in schema:
         good += [json.dumps(schema["const"])]
         bad += ["true", "perhaps", ""]
@@ -321,7 +345,7 @@ def check_bounds():
             if name == "limit":
                 good, bad = good + ["0", "1001", "2147483648", "99999999999999999999", "%2B5"], ["many", "", "1.5", "1e1", "-7", "-0", "+5", "%20"]
             for value, allowed in [(value, True) for value in good] + [(value, False) for value in bad]:
-                query = "&".join(filter(None, [harmless(operation_id), name + "=" + value, {"sample": "dry_run=true", "ramp": "rate=1", "certain": "lost=true", "patch_path": "patch_value=1", "patch_value": "patch_path=$.a"}.get(name, "")]))
+                query = "&".join(filter(None, [harmless(operation_id, name), name + "=" + value, {"sample": "dry_run=true", "ramp": "rate=1", "certain": "lost=true", "patch_path": "patch_value=1", "patch_value": "patch_path=$.a"}.get(name, "")]))
                 answer = ask(method, target_of(operation_id, query), options["operator"])
                 if (answer.status != 400) != allowed:
                     wrong.append("%s=%s: %s %s" % (name, value, answer.status, answer.error()))
@@ -367,17 +391,17 @@ def walk_all():
     for operation_id, method, path, operation, parameters in operations():
         good = {"query": harmless(operation_id), "key": options["operator"]}
         is_open = operation.get("security") == []
-        missing = "{action_id}" in path
-        described(operation_id, "operator", 404 if missing else 200, **good)
-        described(operation_id, "key in X-API-Key", 404 if missing else 200, query=good["query"], headers={"X-API-Key": options["operator"]})
+        usual = 404 if "{action_id}" in path and operation_id != "list_lineage" else REFUSED.get(operation_id, 200)
+        described(operation_id, "operator", usual, **good)
+        described(operation_id, "key in X-API-Key", usual, query=good["query"], headers={"X-API-Key": options["operator"]})
         described(operation_id, "no key", 200 if is_open else 401, query=good["query"])
         described(operation_id, "unknown key", 200 if is_open else 401, query=good["query"], key="acteon_nobody")
         described(operation_id, "viewer", None if method == "GET" else 403, query=good["query"], key=options["viewer"])
-        described(operation_id, "body that says nothing", 404 if missing else 200, body='{}', **good)
-        said = 400 if method.upper() == "POST" else 404 if missing else 200
+        described(operation_id, "body that says nothing", usual, body='{}', **good)
+        said = 400 if method.upper() == "POST" else usual
         described(operation_id, "body that says something", said, body='{"tenant": "x"}', **good)
         described(operation_id, "body that is too large", 413, headers={"Content-Length": str(1 << 30)}, **good)
-        said = 400 if operation_id in ("replay_audit", "list_causes", "pause_batch", "resume_batch", "cancel_batch") else 404 if missing else 200
+        said = usual if operation_id in LENIENT else 400
         described(operation_id, "unknown parameter", said, query="&".join(filter(None, [good["query"], "x=y"])), key=options["operator"])
         if method == "GET":
             described(operation_id, "HEAD", 200, method="HEAD", **good)
@@ -385,8 +409,8 @@ def walk_all():
             described(operation_id, "parameter twice", 400, query="reason=a&reason=b&before=1&before=2", key=options["operator"])
             described(operation_id, "parameter twice, no key", 401, query="reason=a&reason=b&before=1&before=2")
         if "{batch_id}" in path:
-            described(operation_id, "no such batch", 404, batch_id="999999", key=options["operator"])
-            described(operation_id, "a batch of others", 404 if method == "GET" else 403, batch_id="1", key=options["narrow"])
+            described(operation_id, "no such batch", 404, batch_id="999999", **good)
+            described(operation_id, "a batch of others", 404 if method == "GET" else 403, query=good["query"], batch_id="1", key=options["narrow"])
         if "Idempotency-Key" in parameters:
             described(operation_id, "empty Idempotency-Key", 400, headers={"Idempotency-Key": '""'}, **good)
             described(operation_id, "Idempotency-Key that is too long", 400, headers={"Idempotency-Key": "x" * 256}, **good)
@@ -449,6 +473,14 @@ def walk_batches():
             described("list_items", query + " as " + key, 200, batch_id=batch, query=query, key=options[key])
     described("list_items", "no cursor", 400, batch_id=batch, query="cursor=x", key=operator)
     described("list_items", "a batch that is not there", 404, batch_id="999999", key=operator)
+    described("approve_batch", "a second person", 200, batch_id=options["awaiting"], query="plan=" + options["plan"], key=operator)
+    described("continue_batch", "a chunk", 200, batch_id=options["awaiting"], query="chunk=1&reason=walk", key=options["asker"])
+    described("get_batch", "it is interrupted", 200, batch_id=options["awaiting"], key=operator)
+    described("list_lineage", "a record that was replayed", 200, action_id="walk-2", key=operator)
+    for operation_id in ("list_log", "list_dead_letters"):
+        page = described(operation_id, "a page", 200, query="limit=1", key=operator)
+        check("link" in page.headers, "… has a link", page.headers)
+    described("list_batch_log", "a page", 200, batch_id=batch, query="limit=1", key=operator)
     for key in ("operator", "viewer", "narrow"):
         described("list_batches", "as " + key, 200, query="limit=1000", key=options[key])
     page = described("list_batches", "a page", 200, query="limit=2", key=operator).json()["batches"]
@@ -467,13 +499,15 @@ def walk_idempotency():
     query = "provider=email&outcome=failed&limit=2&rate=0.01"
     batch = {"batch_id": ask("POST", target_of("replay_audit", query), operator).headers["acteon-batch-id"]}
     for operation_id, names in (("replay_action", {"action_id": "walk-2"}), ("replay_audit", {"query": query}),
-                                ("pause_batch", batch), ("resume_batch", batch), ("cancel_batch", batch)):
+                                ("set_rate", batch), ("set_start", batch), ("settle_batch", batch), ("hand_over_batch", batch), ("patch_batch", batch),
+                                ("redrive", {}), ("pause_batch", batch), ("resume_batch", batch), ("cancel_batch", batch)):
+        names = {"query": harmless(operation_id), **names}
         headers = {"Idempotency-Key": str(uuid.uuid4())}
         first = described(operation_id, "Idempotency-Key", 200, headers=headers, key=operator, **names)
         again = described(operation_id, "… again", 200, headers=headers, key=operator, **names)
         check(again.body == first.body and "idempotency-replayed" not in first.headers
               and again.headers.get("idempotency-replayed") == "true", "… gets the first answer", first.body[:300], again.body[:300])
-        described(operation_id, "… for another request", 422, headers=headers, key=operator, **{**names, "query": names.get("query", "") + "&reason=another"})
+        described(operation_id, "… for another request", 422, headers=headers, key=operator, **{**names, "query": names["query"] + ("" if "reason=" in names["query"] else "&reason=another") + "&"})
 
 
 def walk_each():

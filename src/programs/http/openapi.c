@@ -58,20 +58,25 @@ static const struct
 };
 
 /*
- * Append a value of an option as JSON.
+ * Is it an array?  A text that is a list of a few names is one, too.
+ */
+static bool
+is_array(const ReplayOption *option)
+{
+	return option->kind == KIND_TEXTS || (option->is_list && option->choices != NULL);
+}
+
+/*
+ * Append a value of an option as JSON; of an array, one of its elements.
  */
 static void
 append_value(Buffer *json, const ReplayOption *option, const char *value)
 {
-	if (option->kind == KIND_TEXTS)
-		BufferAppendChar(json, '[');
 	if (option->kind == KIND_TEXT || option->kind == KIND_TIME || option->kind == KIND_TEXTS ||
 		option->kind == KIND_INTERVAL)
 		JsonAppendExactString(json, value);
 	else
 		BufferAppendText(json, value);
-	if (option->kind == KIND_TEXTS)
-		BufferAppendChar(json, ']');
 }
 
 /*
@@ -82,8 +87,9 @@ append_member(Buffer *json, const ReplayOption *option, const char *name, const 
 {
 	if (value == NULL)
 		return;
-	BufferPrint(json, ", \"%s\": ", name);
+	BufferPrint(json, ", \"%s\": %s", name, is_array(option) ? "[" : "");
 	append_value(json, option, value);
+	BufferAppendText(json, is_array(option) ? "]" : "");
 }
 
 /*
@@ -117,7 +123,7 @@ append_schema(Buffer *json, const ReplayOption *option)
 		BufferAppendText(json, option->takes_null ? "{}" : "{\"not\": {\"type\": \"null\"}}");
 		return;
 	}
-	if (option->kind == KIND_TEXT && option->is_list && option->choices != NULL)
+	if (is_array(option) && option->choices != NULL)
 	{
 		BufferAppendText(json, "{\"type\": \"array\", \"items\": {\"type\": \"string\"");
 		append_choices(json, option);
