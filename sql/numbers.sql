@@ -65,6 +65,8 @@ INSERT INTO asked VALUES
 	('acteon_replay_proof_items', 'after', '(SELECT count(*) FROM acteon_replay_proof_items(1, after => %s))'),
 	('acteon_replay_proof_items', 'max_items', '(SELECT count(*) FROM acteon_replay_proof_items(1, max_items => %s))'),
 	('acteon_replay_preview', 'sample', '(SELECT acteon_replay_preview(''{"from": "2000-01-01T00:00:00Z"}''::jsonb, %s) IS NOT NULL)'),
+	('acteon_replay_continue_step', 'batch_id', '(SELECT replayed FROM acteon_replay_continue_step(%s))'),
+	('acteon_replay_continue_step', 'chunk', '(SELECT replayed FROM acteon_replay_continue_step(1, %s))'),
 	('acteon_replay_read_batches', 'batch_id', '(SELECT count(*) FROM acteon_replay_read_batches(%s))'),
 	('acteon_replay_read_batches', 'before', '(SELECT count(*) FROM acteon_replay_read_batches(before => %s))'),
 	('acteon_replay_read_batches', 'newest', '(SELECT count(*) FROM acteon_replay_read_batches(newest => %s))'),

@@ -107,7 +107,8 @@ typedef enum OptionKind
 #define CALL_HTTP_LINEAGE 0x1000000u
 #define CALL_HTTP_DEAD_LETTERS 0x2000000u
 #define CALL_HTTP_REDRIVE 0x4000000u
-#define CALL_HTTP_PLAIN 0x8000000u /* those that take no parameters */
+#define CALL_HTTP_PLAIN 0x8000000u   /* those that take no parameters */
+#define CALL_HTTP_RESUME 0x20000000u /* what resuming takes in addition to steering */
 
 /* Those that take a filter; those of HTTP; those that take what a single replay does. */
 #define CALLS_MANY (CALL_BULK | CALL_PREVIEW | CALL_ALL | CALL_QUERY | CALL_HTTP_BULK)
@@ -119,7 +120,7 @@ typedef enum OptionKind
 #define CALLS_HTTP_CHANGES \
 	(CALL_HTTP_STEERING | CALL_HTTP_RATE | CALL_HTTP_START | CALL_HTTP_SETTLE | \
 	 CALL_HTTP_APPROVE | CALL_HTTP_HAND_OVER | CALL_HTTP_CONTINUE | CALL_HTTP_PATCH | \
-	 CALL_HTTP_REDRIVE)
+	 CALL_HTTP_REDRIVE | CALL_HTTP_RESUME)
 #define CALLS_HTTP_PART (CALL_HTTP_STEERING | CALL_HTTP_RATE | CALL_HTTP_PATCH)
 #define CALLS_HTTP_LISTS (CALL_HTTP_LOG | CALL_HTTP_LINEAGE | CALL_HTTP_DEAD_LETTERS)
 

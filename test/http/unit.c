@@ -395,7 +395,7 @@ test_parameters(void)
 			"{\"reason\": \"r\", \"dedup\": \"drop\"}");
 	read_as("reason=r&limit=7", CALL_HTTP_SINGLE, "limit is not for the replay of a single action");
 	read_as("limit=x&reason=%00", CALL_NONE, "{}");
-	read_as("before=5&tenant=%00&limit=2000&state=paused", CALL_HTTP_BATCHES, "{}");
+	read_as("before=5&tennant=%00&limit=2000&state=paused", CALL_HTTP_BATCHES, "{}");
 	read_as("before=007", CALL_HTTP_BATCHES, "before: expected the number of a batch");
 	ok(ParametersRead(&batches, "limit=2000&page=2&page=%00&=b&before=7&%FF=%FF",
 					  CALL_HTTP_BATCHES) == NULL,

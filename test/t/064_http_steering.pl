@@ -71,7 +71,7 @@ is(listed('boss', '?before=1'), '', 'nothing is older');
 is(listed('boss', '?before=999999999999999999'), '7 6 5 4 3 2 1', 'all are older than a large number');
 is(listed('boss', '?limit=0'), '7', 'one at least');
 is(listed('boss', '?limit=999999999999'), '7 6 5 4 3 2 1', 'and as many as there are');
-is(listed('boss', '?unknown=1&tenant=%00'), '7 6 5 4 3 2 1', 'what nobody knows is not looked at');
+is(listed('boss', '?unknown=1&tennant=%00'), '7 6 5 4 3 2 1', 'what nobody knows is not looked at');
 sql(q{SELECT acteon_replay_pause(2), acteon_replay_cancel(5), finish((SELECT action_id FROM acteon_dispatch_outbox WHERE batch_id = 3), 'delivered')});
 is(listed('boss', '?state=paused'), '2', 'those that are paused');
 is(listed('boss', '?state=cancelled'), '5', '… cancelled');
@@ -176,6 +176,10 @@ answers(steer('boss', $mixed, 'pause?provider=sms&action_ids=p-6,none&reason=r')
 is(paused(), 'p-1 p-2 p-3 p-6', '… is paused, too');
 answers(steer('boss', $mixed, 'resume?action_ids=p-1&action_ids=%5B%22p-6%22%5D'), 200, qr/"running"/, 'actions are resumed by their ids');
 is(paused(), 'p-2 p-3', '… and nothing else');
+answers(steer('boss', $mixed, 'resume?parts=true'), 200, qr/"running"/, 'all parts are resumed');
+is(paused(), '', '… indeed');
+answers(steer('boss', $mixed, 'pause?parts=true'), 400, { error => 'unknown parameter: parts' }, 'only resuming takes them');
+answers(steer('boss', $mixed, 'pause?action_ids=p-2,p-3'), 200, qr/"running"/, 'some are paused again');
 answers(steer('boss', $mixed, 'cancel?tenant=globex&provider=email'), 200, { batch_id => 0 + $mixed, state => 'running', waiting => 4, in_flight => 0, cancelled => 2 }, 'a part is cancelled');
 answers(steer('boss', $mixed, "cancel?$_->[0]"), $_->[1], { error => $_->[2] }, "nothing is cancelled by cancel?$_->[0]") foreach
 	[ 'tennant=acme', 400, 'unknown parameter: tennant' ],

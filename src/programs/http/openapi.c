@@ -36,6 +36,7 @@ static const struct
 	{"\"@single\"", CALL_HTTP_SINGLE},     {"\"@bulk\"", CALL_HTTP_BULK},
 	{"\"@steering\"", CALL_HTTP_STEERING}, {"\"@batches\"", CALL_HTTP_BATCHES},
 	{"\"@items\"", CALL_HTTP_ITEMS},       {"\"@causes\"", CALL_HTTP_CAUSES},
+	{"\"@resume\"", CALL_HTTP_STEERING | CALL_HTTP_RESUME},
 	{"\"@log\"", CALL_HTTP_LOG},           {"\"@rate\"", CALL_HTTP_RATE},
 	{"\"@start\"", CALL_HTTP_START},       {"\"@settle\"", CALL_HTTP_SETTLE},
 	{"\"@approve\"", CALL_HTTP_APPROVE},   {"\"@hand_over\"", CALL_HTTP_HAND_OVER},

@@ -48,7 +48,7 @@
 #define STEERING "batch_id => $1::pg_catalog.int8, reason => $2::pg_catalog.text"
 #define PART \
 	"tenant => $3::pg_catalog.text, provider => $4::pg_catalog.text, action_ids => " TEXTS("$5")
-#define STEER(function) STEERED(function "(" STEERING ", " PART ")")
+#define STEER(function, more) STEERED(function "(" STEERING ", " PART more ")")
 
 /* The numbers of a list that comes with commas, or NULL. */
 #define NUMBERS(parameter) \
@@ -202,13 +202,13 @@ static const struct
 								  "ORDER BY p.page_key), '[]'::pg_catalog.json) FROM page AS p), "
 								  "'next_cursor', l.key)::pg_catalog.text END, "
 								  "$1::pg_catalog.text, l.key FROM last AS l"},
-	[STATEMENT_PAUSE] = {"pause", STEER("acteon_replay_pause")},
-	[STATEMENT_RESUME] = {"resume", STEER("acteon_replay_resume")},
-	[STATEMENT_CANCEL] = {"cancel", STEER("acteon_replay_cancel")},
-	[STATEMENT_RATE] =
-		{"rate", STEERED("acteon_replay_set_rate(" STEERING ", " PART
-						 ", rate => NULLIF($6::pg_catalog.text, 'none'::pg_catalog.text)"
-						 "::pg_catalog.numeric)")},
+	[STATEMENT_PAUSE] = {"pause", STEER("acteon_replay_pause", "")},
+	[STATEMENT_RESUME] = {"resume", STEER("acteon_replay_resume",
+										  ", parts => COALESCE($6::pg_catalog.bool, false)")},
+	[STATEMENT_CANCEL] = {"cancel", STEER("acteon_replay_cancel", "")},
+	[STATEMENT_RATE] = {"rate", STEER("acteon_replay_set_rate",
+									  ", rate => NULLIF($6::pg_catalog.text, "
+									  "'none'::pg_catalog.text)::pg_catalog.numeric")},
 	[STATEMENT_START] = {"start", STEERED("acteon_replay_set_start(" STEERING
 										  ", start_at => $3::pg_catalog.timestamptz)")},
 	[STATEMENT_SETTLE] =

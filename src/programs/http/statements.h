@@ -33,10 +33,10 @@ typedef enum StatementId
 	STATEMENT_BATCH,   /* batch */
 	/* batch, state, cursor, limit, tenant, provider, from, to, effect, format */
 	STATEMENT_ITEMS,
-	STATEMENT_PAUSE, /* batch, reason, tenant, provider, action_ids */
+	STATEMENT_PAUSE, /* these: what operations.c says */
 	STATEMENT_RESUME,
 	STATEMENT_CANCEL,
-	STATEMENT_RATE, /* these: what operations.c says */
+	STATEMENT_RATE,
 	STATEMENT_START,
 	STATEMENT_SETTLE,
 	STATEMENT_APPROVE,

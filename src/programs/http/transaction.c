@@ -226,9 +226,6 @@ call_statement(Request *request)
 			StatementAddText(&statement, values[OPTION_BATCH_KIND]);
 			StatementAddText(&statement, values[OPTION_BATCH_TENANT]);
 			break;
-		case STATEMENT_BATCH:
-			StatementAddText(&statement, request->name);
-			break;
 		case STATEMENT_ITEMS:
 			StatementAddText(&statement, request->name);
 			StatementAddText(&statement, values[OPTION_ITEM_STATE]);
@@ -241,12 +238,7 @@ call_statement(Request *request)
 			StatementAddText(&statement, values[OPTION_ITEM_EFFECT]);
 			StatementAddText(&statement, values[OPTION_ITEM_FORMAT]);
 			break;
-		default:
-			StatementAddText(&statement, request->name);
-			StatementAddText(&statement, values[OPTION_REASON]);
-			StatementAddText(&statement, values[OPTION_PART_TENANT]);
-			StatementAddText(&statement, values[OPTION_PART_PROVIDER]);
-			StatementAddText(&statement, values[OPTION_PART_ACTION_IDS]);
+		default: /* in operations.c */
 			break;
 	}
 	return statement;
