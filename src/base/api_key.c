@@ -15,7 +15,7 @@
 
 #include "base/api_key.h"
 
-static char *name = NULL; /* in TopMemoryContext; NULL: no key */
+static char *name = NULL;         /* in TopMemoryContext; NULL: no key */
 static Oid key_role = InvalidOid; /* as which it acts */
 
 /*

@@ -33,15 +33,23 @@ static const struct
 	const char *text;
 	unsigned call;
 } places[] = {
-	{"\"@single\"", CALL_HTTP_SINGLE},     {"\"@bulk\"", CALL_HTTP_BULK},
-	{"\"@steering\"", CALL_HTTP_STEERING}, {"\"@batches\"", CALL_HTTP_BATCHES},
-	{"\"@items\"", CALL_HTTP_ITEMS},       {"\"@causes\"", CALL_HTTP_CAUSES},
+	{"\"@single\"", CALL_HTTP_SINGLE},
+	{"\"@bulk\"", CALL_HTTP_BULK},
+	{"\"@steering\"", CALL_HTTP_STEERING},
+	{"\"@batches\"", CALL_HTTP_BATCHES},
+	{"\"@items\"", CALL_HTTP_ITEMS},
+	{"\"@causes\"", CALL_HTTP_CAUSES},
 	{"\"@resume\"", CALL_HTTP_STEERING | CALL_HTTP_RESUME},
-	{"\"@log\"", CALL_HTTP_LOG},           {"\"@rate\"", CALL_HTTP_RATE},
-	{"\"@start\"", CALL_HTTP_START},       {"\"@settle\"", CALL_HTTP_SETTLE},
-	{"\"@approve\"", CALL_HTTP_APPROVE},   {"\"@hand_over\"", CALL_HTTP_HAND_OVER},
-	{"\"@continue\"", CALL_HTTP_CONTINUE}, {"\"@patch\"", CALL_HTTP_PATCH},
-	{"\"@lineage\"", CALL_HTTP_LINEAGE},   {"\"@dead_letters\"", CALL_HTTP_DEAD_LETTERS},
+	{"\"@log\"", CALL_HTTP_LOG},
+	{"\"@rate\"", CALL_HTTP_RATE},
+	{"\"@start\"", CALL_HTTP_START},
+	{"\"@settle\"", CALL_HTTP_SETTLE},
+	{"\"@approve\"", CALL_HTTP_APPROVE},
+	{"\"@hand_over\"", CALL_HTTP_HAND_OVER},
+	{"\"@continue\"", CALL_HTTP_CONTINUE},
+	{"\"@patch\"", CALL_HTTP_PATCH},
+	{"\"@lineage\"", CALL_HTTP_LINEAGE},
+	{"\"@dead_letters\"", CALL_HTTP_DEAD_LETTERS},
 	{"\"@redrive\"", CALL_HTTP_REDRIVE},
 };
 

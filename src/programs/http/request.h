@@ -21,7 +21,7 @@ typedef struct Answer
 	int retry_after;        /* seconds, 0 for none */
 	char *batch_id;
 	char *next_cursor;
-	char *next_page; /* its query string, after the ? */
+	char *next_page;  /* its query string, after the ? */
 	bool is_repeated; /* the first answer to this idempotency key */
 } Answer;
 

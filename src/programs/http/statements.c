@@ -68,8 +68,8 @@
 	PAGE("log", "pg_catalog.to_jsonb(l)", "l.id", "$2") \
 	"FROM (SELECT e.id, e.logged_at, e.event, e.batch_id, e.role_name, e.session_role, " \
 	"e.api_key, e.reason, e.details FROM $s.acteon_replay_log AS e " \
-	"WHERE ($1::pg_catalog.int8 IS NULL OR e.id OPERATOR(pg_catalog.<) $1::pg_catalog.int8)" \
-	condition " ORDER BY e.id DESC LIMIT $2::pg_catalog.int8) AS l"
+	"WHERE ($1::pg_catalog.int8 IS NULL OR e.id OPERATOR(pg_catalog.<) $1::pg_catalog.int8)" condition \
+	" ORDER BY e.id DESC LIMIT $2::pg_catalog.int8) AS l"
 
 /* A setting that is a number, of which -1 is none. */
 #define LIMIT_SETTING(name) \
@@ -163,13 +163,14 @@ static const struct
 	 * before it is looked at. */
 	[STATEMENT_BATCHES] =
 		{"batches",
-		 PAGE("batches", BATCH, "b.id", "$3")
-		 "FROM (SELECT v.* FROM $s.acteon_replay_read_batches(before => $1::pg_catalog.int8, "
-		 "newest => CASE WHEN $2::pg_catalog.text IS NULL THEN $3::pg_catalog.int8 END, "
-		 "kinds => pg_catalog.string_to_array($4::pg_catalog.text, ','::pg_catalog.text), "
-		 "tenant => $5::pg_catalog.text) AS v "
-		 "WHERE $2::pg_catalog.text IS NULL OR v.state OPERATOR(pg_catalog.=) $2::pg_catalog.text "
-		 "ORDER BY v.id DESC LIMIT $3::pg_catalog.int8) AS b"},
+		 PAGE(
+			 "batches", BATCH, "b.id",
+			 "$3") "FROM (SELECT v.* FROM $s.acteon_replay_read_batches(before => $1::pg_catalog.int8, "
+				   "newest => CASE WHEN $2::pg_catalog.text IS NULL THEN $3::pg_catalog.int8 END, "
+				   "kinds => pg_catalog.string_to_array($4::pg_catalog.text, ','::pg_catalog.text), "
+				   "tenant => $5::pg_catalog.text) AS v "
+				   "WHERE $2::pg_catalog.text IS NULL OR v.state OPERATOR(pg_catalog.=) $2::pg_catalog.text "
+				   "ORDER BY v.id DESC LIMIT $3::pg_catalog.int8) AS b"},
 	[STATEMENT_BATCH] =
 		{"batch", "SELECT (" BATCH ")::pg_catalog.text, b.id, NULL "
 				  "FROM $s.acteon_replay_read_batches(batch_id => $1::pg_catalog.int8) AS b"},
@@ -243,9 +244,9 @@ static const struct
 		 "patch_path => $7::pg_catalog.text, patch_value => $8::pg_catalog.jsonb) AS s"},
 	/* The log of a batch that is not seen does not exist, whoever wrote entries of it. */
 	[STATEMENT_BATCH_LOG] =
-		{"batch_log", LOG(" AND e.batch_id OPERATOR(pg_catalog.=) $3::pg_catalog.int8")
-						  " HAVING EXISTS (SELECT FROM $s.acteon_replay_read_batches("
-						  "batch_id => $3::pg_catalog.int8))"},
+		{"batch_log",
+		 LOG(" AND e.batch_id OPERATOR(pg_catalog.=) $3::pg_catalog.int8") " HAVING EXISTS (SELECT FROM $s.acteon_replay_read_batches("
+																		   "batch_id => $3::pg_catalog.int8))"},
 	[STATEMENT_LOG] = {"log", LOG("")},
 	[STATEMENT_LINEAGE] =
 		{"lineage",
@@ -259,25 +260,25 @@ static const struct
 		 "target => $2::pg_catalog.text) WITH ORDINALITY AS a"},
 	[STATEMENT_DEAD_LETTERS] =
 		{"dead_letters",
-		 PAGE("dead_letters", "pg_catalog.to_jsonb(d)", "d.outbox_id", "$2")
-		 "FROM (SELECT v.* FROM $s.acteon_dead_letters AS v "
-		 "WHERE ($1::pg_catalog.int8 IS NULL OR v.outbox_id OPERATOR(pg_catalog.<) $1::pg_catalog.int8) "
-		 "AND ($3::pg_catalog.int8 IS NULL OR v.batch_id OPERATOR(pg_catalog.=) $3::pg_catalog.int8) "
-		 "AND ($4::pg_catalog.text IS NULL OR v.tenant OPERATOR(pg_catalog.=) $4::pg_catalog.text) "
-		 "AND ($5::pg_catalog.text IS NULL OR v.provider OPERATOR(pg_catalog.=) $5::pg_catalog.text) "
-		 "ORDER BY v.outbox_id DESC LIMIT $2::pg_catalog.int8) AS d"},
+		 PAGE(
+			 "dead_letters", "pg_catalog.to_jsonb(d)", "d.outbox_id",
+			 "$2") "FROM (SELECT v.* FROM $s.acteon_dead_letters AS v "
+				   "WHERE ($1::pg_catalog.int8 IS NULL OR v.outbox_id OPERATOR(pg_catalog.<) $1::pg_catalog.int8) "
+				   "AND ($3::pg_catalog.int8 IS NULL OR v.batch_id OPERATOR(pg_catalog.=) $3::pg_catalog.int8) "
+				   "AND ($4::pg_catalog.text IS NULL OR v.tenant OPERATOR(pg_catalog.=) $4::pg_catalog.text) "
+				   "AND ($5::pg_catalog.text IS NULL OR v.provider OPERATOR(pg_catalog.=) $5::pg_catalog.text) "
+				   "ORDER BY v.outbox_id DESC LIMIT $2::pg_catalog.int8) AS d"},
 	[STATEMENT_REDRIVE] =
 		{"redrive",
 		 "SELECT pg_catalog.json_build_object('redriven', r.redriven, 'skipped', r.skipped)"
-		 "::pg_catalog.text, NULL, NULL FROM $s.acteon_outbox_redrive(outbox_id => " NUMBERS("$1")
-		 ", batch_id => $2::pg_catalog.int8, tenant => $3::pg_catalog.text, "
-		 "provider => $4::pg_catalog.text, max_actions => COALESCE($5::pg_catalog.int4, 1000), "
-		 "rate => $6::pg_catalog.numeric, reason => $7::pg_catalog.text) AS r"},
+		 "::pg_catalog.text, NULL, NULL FROM $s.acteon_outbox_redrive(outbox_id => " NUMBERS(
+			 "$1") ", batch_id => $2::pg_catalog.int8, tenant => $3::pg_catalog.text, "
+				   "provider => $4::pg_catalog.text, max_actions => COALESCE($5::pg_catalog.int4, 1000), "
+				   "rate => $6::pg_catalog.numeric, reason => $7::pg_catalog.text) AS r"},
 	[STATEMENT_LIMITS] =
-		{"limits",
-		 "SELECT pg_catalog.json_build_object('limits', COALESCE(pg_catalog.json_agg("
-		 "pg_catalog.to_json(l) ORDER BY l.kind, l.name), '[]'::pg_catalog.json))"
-		 "::pg_catalog.text, NULL, NULL FROM $s.acteon_replay_read_limits() AS l"},
+		{"limits", "SELECT pg_catalog.json_build_object('limits', COALESCE(pg_catalog.json_agg("
+				   "pg_catalog.to_json(l) ORDER BY l.kind, l.name), '[]'::pg_catalog.json))"
+				   "::pg_catalog.text, NULL, NULL FROM $s.acteon_replay_read_limits() AS l"},
 	/* A reader of everything sees the grants of others, too. */
 	[STATEMENT_ME] =
 		{"me",
@@ -288,10 +289,10 @@ static const struct
 		 "g.providers, 'actions', g.actions, 'may_patch', g.may_patch) ORDER BY g.id) "
 		 "FROM $s.acteon_grants AS g WHERE pg_catalog.pg_has_role(g.grantee::pg_catalog.oid, "
 		 "'USAGE'::pg_catalog.text)), '[]'::pg_catalog.json), 'settings', "
-		 "pg_catalog.json_build_object('plan_above', " LIMIT_SETTING("plan_above")
-		 ", 'approval_above', " LIMIT_SETTING("approval_above") ", 'require_reason', "
-		 "pg_catalog.current_setting('acteon_replay.require_reason'::pg_catalog.text, true)"
-		 "::pg_catalog.bool))::pg_catalog.text, NULL, NULL"},
+		 "pg_catalog.json_build_object('plan_above', " LIMIT_SETTING("plan_above") ", 'approval_above', " LIMIT_SETTING(
+			 "approval_above") ", 'require_reason', "
+							   "pg_catalog.current_setting('acteon_replay.require_reason'::pg_catalog.text, true)"
+							   "::pg_catalog.bool))::pg_catalog.text, NULL, NULL"},
 
 	/*
 	 * An answer of a replay, single or bulk, with what has become of its actions by
