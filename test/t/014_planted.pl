@@ -224,6 +224,9 @@ call(q{
 	SELECT public.acteon_replay_breaker_close('push');
 	SELECT public.acteon_replay_notify_set('ops', 'push', 'message', 'ops', 'acme', '{"text": "{{summary}} {{what_to_do}}", "done": "{{done}}"}', tenants => '{acme}', namespaces => '{prod}', events => '{finished,cancelled,paused,canary,approval,interrupted,held}', reason => 'r');
 	SELECT * FROM public.acteon_replay_batches;
+	SELECT * FROM public.acteon_replay_read_batches(kinds => '{bulk,all}', tenant => 'acme');
+	SELECT public.acteon_replay_continue_step(pg_catalog.max(id), 5) FROM public.acteon_replay_batch WHERE chunk IS NOT NULL;
+	SELECT public.acteon_api_current_key();
 	SELECT public.acteon_replay_items(1);
 	SELECT public.acteon_replay_items(2, 'waiting');
 	SELECT public.acteon_replay_items(2, 'refused');
