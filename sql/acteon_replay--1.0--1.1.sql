@@ -2823,6 +2823,58 @@ COMMENT ON EXTENSION acteon_replay IS
 	'replay actions of the Acteon gateway from its audit table into a dispatch outbox; see README.md and doc/handbook.md';
 
 /*
+ * Audit records in the form of the gateway's interface
+ */
+
+CREATE FUNCTION acteon_audit_record(action_id text)
+RETURNS json
+LANGUAGE C STABLE AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION acteon_audit_record(text) IS
+'Returns the audit record of an action as the gateway''s GET /v1/audit/{action_id} does. If there are several, it is the one with the greatest dispatched_at, and of an intent and its outcome the outcome. For a chain that is often the record of a step, whereas acteon_replay replays the chain. A grant of an admin, operator or viewer must cover it. Payloads are returned as they are stored, encrypted ones encrypted. It works on a standby, too.
+
+Errors: P0002 no such record, 42501 no grant covers it, or no grant to read at all, 42P01 no audit table, 22023 no action id.';
+
+CREATE FUNCTION acteon_audit_records(
+	namespace text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_type text DEFAULT NULL,
+	outcome text DEFAULT NULL,
+	verdict text DEFAULT NULL,
+	matched_rule text DEFAULT NULL,
+	caller_id text DEFAULT NULL,
+	chain_id text DEFAULT NULL,
+	signer_id text DEFAULT NULL,
+	kid text DEFAULT NULL,
+	from_time timestamptz DEFAULT NULL,
+	to_time timestamptz DEFAULT NULL,
+	max_records integer DEFAULT 50,
+	skip integer DEFAULT 0,
+	cursor text DEFAULT NULL)
+RETURNS json
+LANGUAGE C STABLE AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION acteon_audit_records(text, text, text, text, text, text, text, text, text, text, text, timestamptz, timestamptz, integer, integer, text) IS
+'Returns audit records, the newest first, as the gateway''s GET /v1/audit does: {"limit", "next_cursor", "offset", "records", "total"}. Only records that a grant of an admin, operator or viewer covers are listed and counted. Intents are listed like other records. It works on a standby, too.
+
+Arguments:
+namespace, tenant, provider, action_type, verdict, matched_rule, caller_id, chain_id, signer_id, kid: only records with exactly this value
+outcome: only records with this outcome, or with one of several, separated by commas; an empty text matches nothing
+from_time, to_time: only records dispatched between these times, both inclusive
+max_records: how many records a page has at most, 1 to 1000
+skip: how many records to leave out first. A large number takes long; pass a cursor instead
+cursor: continue where a page ended: pass its next_cursor. skip is ignored then
+
+Returns:
+limit, offset: max_records and skip
+next_cursor: pass it as cursor for the next page; left out on the last one
+records: the records; what has no value is null, but attachment_metadata is left out if it is empty
+total: how many records match; left out with a cursor. They are counted each time, which takes long if there are many
+
+Errors: 22023 bad argument, 42501 no grant covers the tenant, or no grant to read at all, 42P01 no audit table.';
+
+/*
  * What is for everybody
  *
  * Where ALTER DEFAULT PRIVILEGES has taken EXECUTE or USAGE from PUBLIC, the script
@@ -2849,7 +2901,7 @@ BEGIN
 			JOIN pg_catalog.pg_proc AS p ON m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::oid
 				AND p.oid OPERATOR(pg_catalog.=) m.objid
 		WHERE pg_catalog.regexp_replace(p.proname::text, '_1_0$'::text, ''::text) OPERATOR(pg_catalog.=) ANY ('{
-				acteon_answer_effect,acteon_answer_name,acteon_api_current_key,acteon_authorized,acteon_canary,acteon_canary_in,acteon_canary_out,acteon_canary_recv,
+				acteon_answer_effect,acteon_answer_name,acteon_api_current_key,acteon_audit_record,acteon_audit_records,acteon_authorized,acteon_canary,acteon_canary_in,acteon_canary_out,acteon_canary_recv,
 				acteon_canary_send,acteon_dispatch_lane,acteon_effect,acteon_error_signature,acteon_is_failure,
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_other_target,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,

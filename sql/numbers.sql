@@ -15,6 +15,8 @@ INSERT INTO asked VALUES
 	('acteon_api_finish', 'status', 'acteon_api_finish(0, ''k'', %s, ''{}'')'),
 	('acteon_api_housekeeping', 'key_ids', 'acteon_api_housekeeping(ARRAY[%s]::bigint[], ARRAY[now()])'),
 	('acteon_effect', 'duration_ms', 'acteon_effect(''failed'', ''{"code": "CONNECTION", "attempts": 3, "message": "connection error: error sending request for url (http://x)"}'', ''hook'', ''x'', %s)'),
+	('acteon_audit_records', 'max_records', 'acteon_audit_records(max_records => %s)::text'),
+	('acteon_audit_records', 'skip', 'acteon_audit_records(skip => %s)::text'),
 	('acteon_outbox_ack', 'outbox_id', format('acteon_outbox_ack(ARRAY[%%s]::bigint[], ARRAY[%s]::bigint[], ARRAY[''{}''::jsonb])', :token)),
 	('acteon_outbox_ack', 'lease_token', format('acteon_outbox_ack(ARRAY[%s]::bigint[], ARRAY[%%s]::bigint[], ARRAY[''{}''::jsonb])', :claimed)),
 	('acteon_outbox_check', 'from_id', '(SELECT count(*) FROM acteon_outbox_check(%s, NULL))'),

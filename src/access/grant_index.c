@@ -12,6 +12,7 @@
 
 #include "common/hashfn.h"
 #include "fmgr.h"
+#include "utils/builtins.h"
 
 #include "access/grant_index.h"
 #include "base/text.h"
@@ -352,5 +353,41 @@ IndexCovers(GrantIndex *index, int right, const text *const *values)
 	if (number < 0)
 		return false;
 	index->last_hit = number;
+	return true;
+}
+
+/*
+ * Whether a grant covers a value of a field, whatever it asks of the others.
+ */
+bool
+IndexCoversValue(GrantIndex *index, GrantField field, const text *value)
+{
+	Candidates found;
+
+	find_candidates(index, &found, field, value);
+	return found.grants > 0;
+}
+
+/*
+ * List the values of a field that the grants name, as texts.  Returns false if one of
+ * them covers everything.
+ */
+bool
+IndexedValues(const GrantIndex *index, GrantField field, Datum **values, int *count)
+{
+	listed_iterator it;
+	const ListedValue *listed;
+
+	*count = 0;
+	if (index->covering_all[field].count > 0)
+		return false;
+	*values = palloc(Max(index->values->members, 1) * sizeof(Datum));
+	listed_start_iterate(index->values, &it);
+	while ((listed = listed_iterate(index->values, &it)) != NULL)
+	{
+		if (listed->value.field == field)
+			(*values)[(*count)++] = PointerGetDatum(
+				cstring_to_text_with_len(listed->value.bytes, (int) listed->value.len));
+	}
 	return true;
 }

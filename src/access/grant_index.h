@@ -29,5 +29,7 @@ extern GrantIndex *MakeGrantIndex(void);
 extern void IndexGrant(GrantIndex *index, int rights, const GrantList *lists);
 extern int IndexedGrants(const GrantIndex *index);
 extern bool IndexCovers(GrantIndex *index, int right, const text *const *values);
+extern bool IndexCoversValue(GrantIndex *index, GrantField field, const text *value);
+extern bool IndexedValues(const GrantIndex *index, GrantField field, Datum **values, int *count);
 
 #endif /* ACTEON_GRANT_INDEX_H */

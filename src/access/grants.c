@@ -521,6 +521,27 @@ GrantsCover(Grants *grants, GrantPurpose purpose, const GrantTarget *target)
 }
 
 /*
+ * Whether a grant of an admin, operator or viewer covers a tenant, whatever else it asks
+ * for.
+ */
+bool
+GrantsCoverTenant(Grants *grants, const text *tenant)
+{
+	return grants->everything || IndexCoversValue(grants->index, GRANT_TENANT, tenant);
+}
+
+/*
+ * List what the grants of admins, operators and viewers name in a field.  A record that
+ * one of them covers has such a value; of tenants, or one of a tenant below.  Returns
+ * false if it may have any.
+ */
+bool
+GrantedValues(const Grants *grants, GrantField field, Datum **values, int *count)
+{
+	return !grants->everything && IndexedValues(grants->index, field, values, count);
+}
+
+/*
  * Whether the cache holds the rights of this role as this snapshot shows them.
  * With the same xmax, transactions can only have left the snapshot's list of
  * running ones, so its length tells whether any has.

@@ -7,6 +7,8 @@
 
 #include "nodes/pg_list.h"
 
+#include "access/grant_index.h"
+
 /* The rights of one role, loaded once a call; see LoadGrants. */
 typedef struct Grants Grants;
 
@@ -37,5 +39,7 @@ extern bool GrantsMayRead(const Grants *grants);
 extern GrantPurpose PreviewPurpose(const Grants *grants);
 extern bool GrantsEverything(const Grants *grants);
 extern bool GrantsCover(Grants *grants, GrantPurpose purpose, const GrantTarget *target);
+extern bool GrantsCoverTenant(Grants *grants, const text *tenant);
+extern bool GrantedValues(const Grants *grants, GrantField field, Datum **values, int *count);
 
 #endif /* ACTEON_GRANTS_H */

@@ -94,6 +94,7 @@ typedef enum OptionKind
 #define CALL_CAUSES 0x200u        /* acteon_replay_causes */
 #define CALL_HTTP_ITEMS 0x400u    /* GET /v1/replay/batches/{batch_id}/items */
 #define CALL_HTTP_CAUSES 0x800u   /* GET /v1/replay/causes */
+#define CALL_HTTP_RECORDS 0x4000u /* GET /v1/audit */
 
 /* Further ones, most of them POST /v1/replay/batches/{batch_id}/…; see http/operations.c. */
 #define CALL_HTTP_LOG 0x10000u
@@ -114,7 +115,7 @@ typedef enum OptionKind
 #define CALLS_MANY (CALL_BULK | CALL_PREVIEW | CALL_ALL | CALL_QUERY | CALL_HTTP_BULK)
 #define CALLS_HTTP \
 	(CALL_HTTP_SINGLE | CALL_HTTP_BULK | CALL_HTTP_STEERING | CALL_HTTP_BATCHES | \
-	 CALL_HTTP_ITEMS | CALL_HTTP_CAUSES | CALLS_HTTP_CHANGES | CALLS_HTTP_LISTS)
+	 CALL_HTTP_ITEMS | CALL_HTTP_CAUSES | CALL_HTTP_RECORDS | CALLS_HTTP_CHANGES | CALLS_HTTP_LISTS)
 
 /* Those that change a batch, or dead actions; those of a part of a batch; lists with pages. */
 #define CALLS_HTTP_CHANGES \

@@ -15,7 +15,6 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
-#include "common/base64.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -24,6 +23,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/base64url.h"
 #include "base/compat.h"
 #include "base/jsonb_build.h"
 #include "base/replay_id.h"
@@ -169,21 +169,6 @@ CompleteQuery(ReplayQuery *query, const PlanCounts *counts)
  */
 
 /*
- * Replace the characters of base64 by those of base64url, or back.
- */
-static void
-replace_characters(char *text, size_t len, const char *from, const char *to)
-{
-	for (size_t i = 0; i < len; i++)
-	{
-		const char *found = text[i] != '\0' ? strchr(from, text[i]) : NULL;
-
-		if (found != NULL)
-			text[i] = to[found - from];
-	}
-}
-
-/*
  * Push an end.
  */
 static void
@@ -235,19 +220,10 @@ MakePlan(Oid schema, const ReplayQuery *query, uint64 completed, const PlanCount
 {
 	Jsonb *contents = plan_contents(query, completed, counts, caller, now);
 	char *json = JsonbToCString(NULL, &contents->root, VARSIZE(contents));
-	int len = strlen(json);
-	int room = pg_b64_enc_len(len);
-	char *encoded = palloc(room + 1);
+	char *encoded = Base64UrlEncode(json, strlen(json));
 	char seal[TEXT_SEAL_LEN + 1];
 
-	len = ActeonBase64Encode(json, len, encoded, room);
-	if (len < 0)
-		elog(ERROR, "could not encode a plan");
-	while (len > 0 && encoded[len - 1] == '=')
-		len--;
-	encoded[len] = '\0';
-	replace_characters(encoded, len, "+/", "-_");
-	SealText(schema, seal, encoded, len);
+	SealText(schema, seal, encoded, strlen(encoded));
 	return psprintf(PLAN_PREFIX "%s.%s", encoded, seal);
 }
 
@@ -284,9 +260,6 @@ open_plan(Oid schema, const char *text)
 {
 	const char *contents;
 	size_t len;
-	size_t padded;
-	int room;
-	char *encoded;
 	char *json;
 
 	if (strncmp(text, PLAN_PREFIX, strlen(PLAN_PREFIX)) != 0)
@@ -296,17 +269,9 @@ open_plan(Oid schema, const char *text)
 	if (strlen(contents) != len + 1 + TEXT_SEAL_LEN ||
 		!TextIsSealed(schema, contents + len + 1, contents, len))
 		report_no_plan();
-	padded = (len + 3) / 4 * 4;
-	encoded = palloc(padded);
-	memcpy(encoded, contents, len);
-	memset(encoded + len, '=', padded - len);
-	replace_characters(encoded, len, "-_", "+/");
-	room = pg_b64_dec_len(padded);
-	json = palloc(room + 1);
-	room = ActeonBase64Decode(encoded, padded, json, room);
-	if (room < 0)
+	json = Base64UrlDecode(contents, len);
+	if (json == NULL)
 		report_no_plan();
-	json[room] = '\0';
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
 }
 

@@ -17,6 +17,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 
+#include "base/compact_json.h"
 #include "base/json_text.h"
 #include "base/jsonb_writer.h"
 #include "base/rfc3339.h"
@@ -36,140 +37,6 @@
  * level takes at least eight bytes of it, and more of the stack.
  */
 #define DEEP_BYTES 8192
-
-/* ----------------------------------------------------------------
- * Compact JSON text
- * ----------------------------------------------------------------
- */
-
-/* A member of an object that is being written. */
-typedef struct Member
-{
-	JsonbValue key;
-	JsonbValue value;
-} Member;
-
-static void write_container(StringInfo out, JsonbContainer *container);
-
-/*
- * Write a string, quoted and escaped.
- */
-static void
-write_string(StringInfo out, const JsonbValue *value)
-{
-	char *text = pnstrdup(value->val.string.val, value->val.string.len);
-
-	escape_json(out, text);
-	pfree(text);
-}
-
-/*
- * Write any value without blanks, object keys in the order of their bytes,
- * numbers as the server stores them.
- */
-static void
-write_value(StringInfo out, const JsonbValue *value)
-{
-	switch (value->type)
-	{
-		case jbvNull:
-			appendStringInfoString(out, "null");
-			break;
-		case jbvBool:
-			appendStringInfoString(out, value->val.boolean ? "true" : "false");
-			break;
-		case jbvNumeric:
-			appendStringInfoString(out, DatumGetCString(DirectFunctionCall1(
-											numeric_out, NumericGetDatum(value->val.numeric))));
-			break;
-		case jbvString:
-			write_string(out, value);
-			break;
-		case jbvBinary:
-			write_container(out, value->val.binary.data);
-			break;
-		default:
-			elog(ERROR, "unexpected jsonb value type %d", (int) value->type);
-	}
-}
-
-/*
- * Order of object members: by the bytes of their keys, a shorter one first.
- */
-static int
-compare_members(const void *a, const void *b)
-{
-	const JsonbValue *ka = &((const Member *) a)->key;
-	const JsonbValue *kb = &((const Member *) b)->key;
-	int order =
-		memcmp(ka->val.string.val, kb->val.string.val, Min(ka->val.string.len, kb->val.string.len));
-
-	return order != 0 ? order : ka->val.string.len - kb->val.string.len;
-}
-
-static void
-write_object_text(StringInfo out, JsonbContainer *container)
-{
-	int count = JsonContainerSize(container);
-	Member *members = palloc(Max(count, 1) * sizeof(Member));
-	JsonbIterator *it = JsonbIteratorInit(container);
-	JsonbIteratorToken token;
-	JsonbValue value;
-	int n = 0;
-
-	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-			members[n].key = value;
-		else if (token == WJB_VALUE)
-			members[n++].value = value;
-	}
-	qsort(members, n, sizeof(Member), compare_members);
-
-	appendStringInfoChar(out, '{');
-	for (int i = 0; i < n; i++)
-	{
-		if (i > 0)
-			appendStringInfoChar(out, ',');
-		write_string(out, &members[i].key);
-		appendStringInfoChar(out, ':');
-		write_value(out, &members[i].value);
-	}
-	appendStringInfoChar(out, '}');
-	pfree(members);
-}
-
-static void
-write_array_text(StringInfo out, JsonbContainer *container)
-{
-	JsonbIterator *it = JsonbIteratorInit(container);
-	JsonbIteratorToken token;
-	JsonbValue value;
-	bool first = true;
-
-	appendStringInfoChar(out, '[');
-	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
-	{
-		if (token != WJB_ELEM)
-			continue;
-		if (!first)
-			appendStringInfoChar(out, ',');
-		first = false;
-		write_value(out, &value);
-	}
-	appendStringInfoChar(out, ']');
-}
-
-static void
-write_container(StringInfo out, JsonbContainer *container)
-{
-	check_stack_depth();
-	CHECK_FOR_INTERRUPTS();
-	if (JsonContainerIsObject(container))
-		write_object_text(out, container);
-	else
-		write_array_text(out, container);
-}
 
 /* ----------------------------------------------------------------
  * Labels and system keys
@@ -245,7 +112,7 @@ set_label(JsonPair *label, const JsonbValue *key, const JsonbValue *value)
 		StringInfoData text;
 
 		initStringInfo(&text);
-		write_value(&text, value);
+		AppendCompactJson(&text, value, AppendStoredNumber);
 		label->value = text.data;
 		label->value_len = text.len;
 	}

@@ -29,12 +29,13 @@ QUIET = 0.15
 PATIENCE = 60
 
 # Of the interface, then of the library.
-STATUSES = {200, 400, 401, 403, 404, 405, 413, 422, 503, 504}
+STATUSES = {200, 400, 401, 403, 404, 405, 413, 422, 501, 503, 504}
 LIBRARY_STATUSES = {400, 413, 414, 431, 505}
 
 ROUTES = [
     ("POST", "/v1/audit/replay"), ("POST", "/v1/audit/replay"), ("POST", "/v1/audit/replay"),
     ("POST", "/v1/audit/fuzz-%d/replay"), ("POST", "/v1/audit/fuzz-%d/replay"), ("POST", "/v1/audit/fuzz-%d/replay"),
+    ("GET", "/v1/audit"), ("GET", "/v1/audit/fuzz-%d"), ("POST", "/v1/dispatch"),
     ("GET", "/v1/replay/batches"), ("GET", "/v1/replay/batches/%d"),
     ("POST", "/v1/replay/batches/%d/pause"), ("POST", "/v1/replay/batches/%d/resume"), ("POST", "/v1/replay/batches/%d/cancel"),
     ("GET", "/health"), ("GET", "/metrics"), ("GET", "/openapi.json"),

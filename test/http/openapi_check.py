@@ -225,9 +225,9 @@ def check_structure():
     references = set(re.findall(r'"\$ref": "#/components/(\w+/[^"]+)"', text))
     defined = {kind + "/" + name for kind, members in document["components"].items() for name in members}
     check(references <= defined, "what it refers to is there", sorted(references - defined))
-    # This one answers for methods that no operation has.
+    # These answer for methods and paths that no operation has.
     unused = {name for name in defined - references
-              if not name.startswith("securitySchemes/") and name != "responses/MethodNotAllowed"}
+              if not name.startswith("securitySchemes/") and name not in ("responses/MethodNotAllowed", "responses/NotImplemented")}
     check(not unused, "what is there is referred to", sorted(unused))
     ids = [found[0] for found in operations()]
     check(len(ids) == len(set(ids)), "operation ids are unique", ids)
@@ -404,7 +404,7 @@ def walk_all():
         said = usual if operation_id in LENIENT else 400
         described(operation_id, "unknown parameter", said, query="&".join(filter(None, [good["query"], "x=y"])), key=options["operator"])
         if method == "GET":
-            described(operation_id, "HEAD", 200, method="HEAD", **good)
+            described(operation_id, "HEAD", 404 if missing else 200, method="HEAD", **good)
         if parameters.get("reason") or parameters.get("before"):
             described(operation_id, "parameter twice", 400, query="reason=a&reason=b&before=1&before=2", key=options["operator"])
             described(operation_id, "parameter twice, no key", 401, query="reason=a&reason=b&before=1&before=2")
@@ -418,10 +418,14 @@ def walk_all():
             answer = ask(other, target_of(operation_id), options["operator"])
             wrong = check_response(answer, document["components"]["responses"]["MethodNotAllowed"])
             check(answer.status == 405 and not wrong, "%s: %s: 405" % (operation_id, other), answer.status, *wrong)
-    for path in ("/", "/v1", "/v1/audit", "/v1/replay/batches/x", "/v1/replay/batches/1/destroy", "/health/x", "/v1/audit//replay"):
+    for path in ("/", "/v1", "/v1/audit/", "/v1/audits", "/v1/replay/batches/x", "/v1/replay/batches/1/destroy", "/health/x"):
         answer = ask("POST", path, options["operator"])
         wrong = check_response(answer, document["components"]["responses"]["NotFound"])
         check(answer.status == 404 and not wrong, "%s: 404" % path, answer.status, *wrong)
+    for path in ("/v1/dispatch", "/v1/dispatch/batch", "/v1/rules/reload", "/v1/audit/verify"):
+        answer = ask("POST", path)
+        wrong = check_response(answer, document["components"]["responses"]["NotImplemented"])
+        check(answer.status == 501 and not wrong, "%s: 501" % path, answer.status, *wrong)
 
 
 def walk_replays():
@@ -454,6 +458,26 @@ def walk_replays():
     described("replay_audit", "wait, with all kinds of ends", 200, query="provider=odd&wait=30&include_replayed=true", key=operator)
     described("replay_audit", "failures", 200, query="provider=odd&include_replayed=true", key=operator)
     described("replay_audit", "some are skipped", 200, query="outcome=failed&include_replayed=true", key=options["narrow"])
+
+
+def walk_records():
+    operator = options["operator"]
+    for action_id in ("walk-1", "walk/1 é", "walk-private", "walk-redacted"):
+        described("get_audit_record", action_id, 200, action_id=action_id, key=operator)
+    described("get_audit_record", "as viewer", 200, action_id="walk/1 é", key=options["viewer"])
+    described("get_audit_record", "of others, as viewer", 403, action_id="walk-1", key=options["viewer"])
+    described("get_audit_record", "no text", 400, action_id=b"\xff", key=operator)
+    described("get_audit_record", "no grants", 403, action_id="walk-1", key=options["stranger"])
+    page = described("query_audit", "a page", 200, query="provider=email&outcome=failed&outcome=executed&limit=2&offset=1&from=2000-01-01T00:00:00%2B01:00", key=operator)
+    cursor = page.json()["next_cursor"]
+    check(page.headers.get("acteon-next-cursor") == cursor, "the header has the cursor, too")
+    described("query_audit", "the next page", 200, query="provider=email&outcome=failed&outcome=executed&limit=2&cursor=" + cursor, key=operator)
+    for query, status in (("limit=0", 200), ("limit=5000", 200), ("limit=-1", 400), ("offset=-1", 400), ("offset=x", 400), ("from=yesterday", 400), ("cursor=garbage", 400),
+                          ("tenant=nobody", 200), ("outcome=", 200), ("caller_id=x&chain_id=x&signer_id=x&kid=x&verdict=x&matched_rule=x&namespace=x&action_type=x", 200)):
+        described("query_audit", query, status, query=query, key=operator)
+    described("query_audit", "a tenant of others", 403, query="tenant=nobody", key=options["narrow"])
+    described("query_audit", "as narrow", 200, key=options["narrow"])
+    described("query_audit", "no grants", 403, key=options["stranger"])
 
 
 def walk_batches():
@@ -525,7 +549,7 @@ def check_complete():
 
 PARTS = {
     "document": [check_structure, check_routes, check_parameters, check_bounds, check_defaults, check_examples],
-    "walk": [walk_all, walk_replays, walk_batches, walk_idempotency],
+    "walk": [walk_all, walk_replays, walk_records, walk_batches, walk_idempotency],
     "each": [walk_each],
     "complete": [check_complete],
 }

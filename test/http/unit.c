@@ -42,6 +42,9 @@ routed(const char *method, const char *uri, const char *expected)
 		case ROUTE_NO_METHOD:
 			got = Format("takes %s", route->method);
 			break;
+		case ROUTE_OF_GATEWAY:
+			got = DuplicateText("the gateway's");
+			break;
 		default:
 			got = DuplicateText("nothing");
 			break;
@@ -78,13 +81,36 @@ test_routes(void)
 		{"POST", "/v1/audit/a%2Fb/replay", "/v1/audit/*/replay <a%2Fb>"},
 		{"POST", "/v1/audit/a+b/replay", "/v1/audit/*/replay <a+b>"},
 		{"POST", "/v1/audit/a*/replay", "/v1/audit/*/replay <a*>"},
-		{"POST", "/v1/audit//replay", "nothing"},
-		{"POST", "/v1/audit/a", "nothing"},
-		{"POST", "/v1/audit/a/replay/", "nothing"},
-		{"POST", "/v1/audit/replay/", "nothing"},
-		{"POST", "/v1/audit/a/Replay", "nothing"},
+		{"POST", "/v1/audit//replay", "takes GET"},
+		{"POST", "/v1/audit/a", "takes GET"},
+		{"POST", "/v1/audit/a/replay/", "takes GET"},
+		{"POST", "/v1/audit/replay/", "takes GET"},
+		{"POST", "/v1/audit/a/Replay", "takes GET"},
+		{"POST", "/v1/audit/", "nothing"},
+		{"POST", "/v1/audit", "takes GET"},
+		{"GET", "/v1/audit", "/v1/audit <>"},
+		{"HEAD", "/v1/audit?limit=1", "/v1/audit <>"},
+		{"GET", "/v1/audit/", "nothing"},
+		{"GET", "/v1/audit/a", "/v1/audit/* <a>"},
+		{"HEAD", "/v1/audit/a?x=/v1/audit/b", "/v1/audit/* <a>"},
+		{"GET", "/v1/audit/a/b", "/v1/audit/* <a/b>"},
+		{"GET", "/v1/audit/a/replays", "/v1/audit/* <a/replays>"},
+		{"GET", "/v1/audit/replays", "/v1/audit/* <replays>"},
+		{"GET", "/v1/audits", "nothing"},
+		{"POST", "/v1/audit/verify", "the gateway's"},
+		{"POST", "/v1/dispatch", "the gateway's"},
+		{"POST", "/v1/dispatch?dry_run=true", "the gateway's"},
+		{"POST", "/v1/dispatch/batch", "the gateway's"},
+		{"POST", "/v1/dispatches", "nothing"},
+		{"POST", "/v1/dispatch%2Fbatch", "nothing"},
+		{"GET", "/v1/chains/definitions/x/dag", "the gateway's"},
+		{"DELETE", "/v1/silences/7", "the gateway's"},
+		{"GET", "/metrics/prometheus", "the gateway's"},
+		{"GET", "/a2a/prod/acme/.well-known/agent.json", "the gateway's"},
+		{"GET", "/.well-known/acteon-signing-keys", "the gateway's"},
+		{"GET", "/v1", "nothing"},
 		{"POST", "//v1/audit/replay", "nothing"},
-		{"POST", "/v1/audit/replay#x", "nothing"},
+		{"POST", "/v1/audit/replay#x", "takes GET"},
 		{"POST", "v1/audit/replay", "nothing"},
 		{"POST", "*", "nothing"},
 		{"POST", "", "nothing"},

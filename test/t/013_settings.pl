@@ -54,6 +54,8 @@ $node->safe_psql('postgres', q{
 my $scenario = q{
 	INSERT INTO public.seen (what, value) SELECT 'preview', pg_catalog.jsonb_set(public.acteon_replay_preview('{"lost": true, "from": "2026-03-29T00:00:00Z", "to": "2026-04-01T00:00:00+02:00", "rate": 12.5, "ramp": true}'::jsonb), '{plan}', 'null')::text;
 	INSERT INTO public.seen (what, value) SELECT 'cause', row(c.provider, c.outcome, c.signature, c.records, c.tenants, c.sample_action_id)::text FROM public.acteon_replay_causes() AS c;
+	INSERT INTO public.seen (what, value) SELECT 'record', public.acteon_audit_record('id-0')::text;
+	INSERT INTO public.seen (what, value) SELECT 'records', public.acteon_audit_records()::text;
 	INSERT INTO public.seen (what, value) SELECT 'signature', public.acteon_error_signature('at 2026-03-29 01:00:00.5+02:00 1.50 "x"');
 	INSERT INTO public.seen (what, value) SELECT 'single', row(r.*)::text FROM public.acteon_replay('id-0', reason => 'because') AS r;
 	INSERT INTO public.seen (what, value) SELECT 'bulk', row(replayed, failed, skipped, results, next_cursor)::text FROM public.acteon_replay_bulk(tenant => 'acme', outcome => 'failed,circuit_open', from_time => '2026-03-29 00:00:00+00', to_time => '2026-04-01 00:00:00+00', max_records => 3, rate => 0.125, include_replayed => true);

@@ -140,14 +140,14 @@ $http->says(qr/error event="the database refuses".*sqlstate=42501 error="permiss
 #
 
 my $nothing = error('there is nothing at this path');
-foreach my $path ('/', '/v1/audit', '/v1/audit/a-1', '/v1/audit//replay', '/v1/audit/a-1/replay/', '/v1/Audit/a-1/replay', '/v2/audit/replay',
+foreach my $path ('/', '/v1/audit/', '/v1/audits', '/v1/Audit/a-1/replay', '/v2/audit/replay',
 	'/v1/replay/batches/', '/v1/replay/batches/x', '/v1/replay/batches/-1', '/v1/replay/batches/1/stop', '/v1/replay/batches/9999999999999999999', '/..', '/%2e', '/v1%2Faudit/replay')
 {
 	answers($boss->post($path), 404, $nothing, "POST $path: nothing");
 	answers($anyone->get($path), 404, $nothing, "GET $path: nothing, whoever asks");
 }
 my %method = (
-	'/v1/audit/replay' => 'POST', '/v1/audit/a-1/replay' => 'POST', '/v1/replay/batches' => 'GET', '/v1/replay/batches/1' => 'GET',
+	'/v1/audit' => 'GET', '/v1/audit/a-1' => 'GET', '/v1/audit/replay' => 'POST', '/v1/audit/a-1/replay' => 'POST', '/v1/replay/batches' => 'GET', '/v1/replay/batches/1' => 'GET',
 	'/v1/replay/batches/1/pause' => 'POST', '/v1/replay/batches/1/resume' => 'POST', '/v1/replay/batches/1/cancel' => 'POST',
 	'/health' => 'GET', '/metrics' => 'GET', '/openapi.json' => 'GET');
 foreach my $path (sort keys %method)

@@ -78,6 +78,8 @@ foreach my $case (
 	[ 200, 'POST', '/v1/audit/replay?limit=1&action_ids=fuzz-7,fuzz-10&exclude_ids=fuzz-7&exclude=%7B%22provider%22%3A%22sms%22%7D&payload=%7B%22to%22%3A%22x%22%7D&payload_path=$.to&tenant_tree=acme' ],
 	[ 200, 'POST', '/v1/audit/replay?limit=1&error_like=%25time%25' ],
 	[ 200, 'POST', '/v1/audit/replay?limit=1&dry_run=true', 'second' ],
+	[ 200, 'GET', '/v1/audit/fuzz-1' ],
+	[ 200, 'GET', '/v1/audit?tenant=acme&limit=1&outcome=failed,executed' ],
 	[ 200, 'GET', '/v1/replay/batches' ],
 	[ 200, 'GET', '/v1/replay/batches/1' ],
 	[ 200, 'POST', '/v1/replay/batches/1/pause' ],

@@ -298,7 +298,11 @@ RequestRead(Request *request, const char *method, const RequestHeaders *headers,
 	request->has_key =
 		CredentialsHash(headers->authorization, headers->x_api_key, request->key_hash) ||
 		!allow_anonymous;
-	if (found == ROUTE_NO_PATH)
+	if (found == ROUTE_OF_GATEWAY)
+		AnswerError(request, 501,
+					"only the gateway itself has this path: send the request to it. This server "
+					"replays actions and shows audit records");
+	else if (found == ROUTE_NO_PATH)
 		AnswerError(request, 404, "there is nothing at this path");
 	else if (found == ROUTE_NO_METHOD)
 	{

@@ -2,8 +2,9 @@
  * routes.c
  *		The paths of the interface, and what is behind each.
  *
- * The two under /v1/audit are the gateway's (its SDKs put an action id into the
- * path as it is, slashes too), the others are ours.
+ * Those under /v1/audit are the gateway's (its SDKs put an action id into the
+ * path as it is, slashes too), the others are ours.  The gateway's other paths are
+ * known by name, so that nobody takes what is not there for what does not exist.
  */
 #include "http/routes.h"
 
@@ -12,6 +13,8 @@
 const Route routes[] = {
 	{"POST", "/v1/audit/replay", ROUTE_CALL, STATEMENT_BULK, CALL_HTTP_BULK, false, true},
 	{"POST", "/v1/audit/*/replay", ROUTE_CALL, STATEMENT_REPLAY, CALL_HTTP_SINGLE, false, true},
+	{"GET", "/v1/audit/*", ROUTE_CALL, STATEMENT_RECORD, CALL_NONE, false, false},
+	{"GET", "/v1/audit", ROUTE_CALL, STATEMENT_RECORDS, CALL_HTTP_RECORDS, false, false},
 	{"GET", "/v1/replay/causes", ROUTE_CALL, STATEMENT_CAUSES, CALL_HTTP_CAUSES, false, false},
 	{"GET", "/v1/replay/batches", ROUTE_CALL, STATEMENT_BATCHES, CALL_HTTP_BATCHES, false, false},
 	{"POST", "/v1/replay/batches/*/pause", ROUTE_CALL, STATEMENT_PAUSE, CALL_HTTP_STEERING, true,
@@ -54,6 +57,62 @@ _Static_assert(sizeof(routes) / sizeof(routes[0]) < MAX_ROUTES, "each is counted
 
 const int route_count = sizeof(routes) / sizeof(routes[0]);
 
+/* The other paths of the gateway, with all that is below them. */
+static const char *const of_gateway[] = {
+	"/.well-known/acteon-signing-keys",
+	"/a2a",
+	"/admin",
+	"/api-doc",
+	"/metrics/prometheus",
+	"/swagger-ui",
+	"/v1/a2a",
+	"/v1/actions",
+	"/v1/analytics",
+	"/v1/approvals",
+	"/v1/audit/verify",
+	"/v1/auth",
+	"/v1/bus",
+	"/v1/chains",
+	"/v1/compliance",
+	"/v1/dispatch",
+	"/v1/dlq",
+	"/v1/embeddings",
+	"/v1/events",
+	"/v1/executions",
+	"/v1/groups",
+	"/v1/plugins",
+	"/v1/providers",
+	"/v1/queues",
+	"/v1/quotas",
+	"/v1/recurring",
+	"/v1/retention",
+	"/v1/rules",
+	"/v1/silences",
+	"/v1/stream",
+	"/v1/subscribe",
+	"/v1/swarm",
+	"/v1/templates",
+	"/v1/time-intervals",
+	"/v1/workflows",
+};
+
+/*
+ * Is a path one that only the gateway has?
+ */
+static bool
+is_of_gateway(const char *path, size_t len)
+{
+	for (size_t i = 0; i < sizeof(of_gateway) / sizeof(of_gateway[0]); i++)
+	{
+		size_t part = strlen(of_gateway[i]);
+
+		if (len >= part && memcmp(path, of_gateway[i], part) == 0 &&
+			(len == part || path[part] == '/'))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Does a path fit, and what is the name in it?
  */
@@ -87,7 +146,8 @@ is_number(const char *text, size_t len)
 
 /*
  * Find the route of a request from its method and its URI, as it was sent; name
- * gets the name in the path, as it was sent.  HEAD is as good as GET.
+ * gets the name in the path, as it was sent.  HEAD is as good as GET.  A path belongs to
+ * the first row that it fits, and to those with the same path and other methods.
  */
 RouteFound
 RouteFind(const char *method, const char *uri, const Route **route, Buffer *name)
@@ -105,15 +165,21 @@ RouteFind(const char *method, const char *uri, const Route **route, Buffer *name
 		if (!path_fits(candidate->path, uri, len, &start, &name_len) ||
 			(candidate->has_number && !is_number(start, name_len)))
 			continue;
+		if (found == ROUTE_NO_METHOD && strcmp(candidate->path, (*route)->path) != 0)
+			continue;
 		*route = candidate;
 		if (strcmp(candidate->method, method) != 0)
 		{
-			/* The gateway's path for a single action fits others of ours, never the other way. */
 			found = ROUTE_NO_METHOD;
 			continue;
 		}
 		BufferAppend(name, start != NULL ? start : "", name_len);
 		return ROUTE_FOUND;
+	}
+	if (is_of_gateway(uri, len))
+	{
+		*route = NULL;
+		return ROUTE_OF_GATEWAY;
 	}
 	return found;
 }

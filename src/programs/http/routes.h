@@ -36,7 +36,8 @@ typedef enum RouteFound
 {
 	ROUTE_FOUND,
 	ROUTE_NO_PATH,
-	ROUTE_NO_METHOD /* the path takes another */
+	ROUTE_NO_METHOD, /* the path takes another */
+	ROUTE_OF_GATEWAY /* only the gateway has it */
 } RouteFound;
 
 /* More than there are routes; the last one is for what has none. */

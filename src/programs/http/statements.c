@@ -151,6 +151,21 @@ static const struct
 		 "(b.answer OPERATOR(pg_catalog.->>) 'effective'::pg_catalog.text)::pg_catalog.int8 OPERATOR(pg_catalog.+) "
 		 "(b.answer OPERATOR(pg_catalog.->>) 'expired'::pg_catalog.text)::pg_catalog.int8) AS answer "
 		 "FROM $s.acteon_replay_bulk($1::pg_catalog.jsonb) AS b (answer) OFFSET 0) AS a"},
+	[STATEMENT_RECORD] = {"record", "SELECT $s.acteon_audit_record(action_id => "
+									"$1::pg_catalog.text)::pg_catalog.text, NULL, NULL"},
+	[STATEMENT_RECORDS] =
+		{"records",
+		 "SELECT a.page::pg_catalog.text, NULL, "
+		 "a.page OPERATOR(pg_catalog.->>) 'next_cursor'::pg_catalog.text "
+		 "FROM $s.acteon_audit_records(namespace => $1::pg_catalog.text, "
+		 "tenant => $2::pg_catalog.text, provider => $3::pg_catalog.text, "
+		 "action_type => $4::pg_catalog.text, outcome => $5::pg_catalog.text, "
+		 "verdict => $6::pg_catalog.text, matched_rule => $7::pg_catalog.text, "
+		 "caller_id => $8::pg_catalog.text, chain_id => $9::pg_catalog.text, "
+		 "signer_id => $10::pg_catalog.text, kid => $11::pg_catalog.text, "
+		 "from_time => $12::pg_catalog.timestamptz, to_time => $13::pg_catalog.timestamptz, "
+		 "max_records => $14::pg_catalog.int4, skip => $15::pg_catalog.int4, "
+		 "cursor => $16::pg_catalog.text) AS a (page)"},
 	[STATEMENT_PREVIEW] =
 		{"preview", "SELECT p.answer::pg_catalog.text, NULL, NULL FROM $s.acteon_replay_preview("
 					"$1::pg_catalog.jsonb, $2::pg_catalog.int4) AS p (answer)"},

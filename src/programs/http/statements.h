@@ -27,6 +27,8 @@ typedef enum StatementId
 	/* What is asked: one row of body, batch and cursor, or none. */
 	STATEMENT_REPLAY,  /* action id, options */
 	STATEMENT_BULK,    /* query */
+	STATEMENT_RECORD,  /* action id */
+	STATEMENT_RECORDS, /* see record_options in transaction.c */
 	STATEMENT_PREVIEW, /* query, sample */
 	STATEMENT_CAUSES,  /* options */
 	STATEMENT_BATCHES, /* before, state, limit, kinds, tenant */

@@ -190,6 +190,16 @@ take_answer(Request *request, const PGresult *result, int column)
 	link_next_page(request);
 }
 
+/* The parameters of a list of records, in the order of its statement's. */
+static const OptionId record_options[] = {
+	OPTION_RECORD_NAMESPACE,    OPTION_RECORD_TENANT,    OPTION_RECORD_PROVIDER,
+	OPTION_RECORD_ACTION_TYPE,  OPTION_RECORD_OUTCOME,   OPTION_RECORD_VERDICT,
+	OPTION_RECORD_MATCHED_RULE, OPTION_RECORD_CALLER_ID, OPTION_RECORD_CHAIN_ID,
+	OPTION_RECORD_SIGNER_ID,    OPTION_RECORD_KID,       OPTION_RECORD_FROM,
+	OPTION_RECORD_TO,           OPTION_RECORD_LIMIT,     OPTION_RECORD_OFFSET,
+	OPTION_RECORD_CURSOR,
+};
+
 /*
  * The statement that does what was requested.
  */
@@ -215,6 +225,13 @@ call_statement(Request *request)
 			StatementAddText(&statement, request->query.data);
 			if (dry_run)
 				StatementAddText(&statement, values[OPTION_SAMPLE]);
+			break;
+		case STATEMENT_RECORD:
+			StatementAddText(&statement, request->name);
+			break;
+		case STATEMENT_RECORDS:
+			for (size_t i = 0; i < sizeof(record_options) / sizeof(record_options[0]); i++)
+				StatementAddText(&statement, values[record_options[i]]);
 			break;
 		case STATEMENT_CAUSES:
 			StatementAddOptions(&statement, &request->parameters, CALL_HTTP_CAUSES);
