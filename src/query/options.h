@@ -82,25 +82,29 @@ typedef enum OptionKind
 
 /* Calls that take an option. */
 #define CALL_NONE 0x000u
-#define CALL_SINGLE 0x001u        /* acteon_replay */
-#define CALL_BULK 0x002u          /* acteon_replay_bulk */
-#define CALL_PREVIEW 0x004u       /* acteon_replay_preview */
-#define CALL_ALL 0x008u           /* acteon_replay_all */
-#define CALL_QUERY 0x010u         /* each of the last three with a query in the wire form */
-#define CALL_HTTP_SINGLE 0x020u   /* POST /v1/audit/{action_id}/replay */
-#define CALL_HTTP_BULK 0x040u     /* POST /v1/audit/replay */
-#define CALL_HTTP_STEERING 0x080u /* POST /v1/replay/batches/{batch_id}/pause and its like */
-#define CALL_HTTP_BATCHES 0x100u  /* GET /v1/replay/batches */
-#define CALL_CAUSES 0x200u        /* acteon_replay_causes */
-#define CALL_HTTP_ITEMS 0x400u    /* GET /v1/replay/batches/{batch_id}/items */
-#define CALL_HTTP_CAUSES 0x800u   /* GET /v1/replay/causes */
+#define CALL_SINGLE 0x001u         /* acteon_replay */
+#define CALL_BULK 0x002u           /* acteon_replay_bulk */
+#define CALL_PREVIEW 0x004u        /* acteon_replay_preview */
+#define CALL_ALL 0x008u            /* acteon_replay_all */
+#define CALL_QUERY 0x010u          /* each of the last three with a query in the wire form */
+#define CALL_HTTP_SINGLE 0x020u    /* POST /v1/audit/{action_id}/replay */
+#define CALL_HTTP_BULK 0x040u      /* POST /v1/audit/replay */
+#define CALL_HTTP_STEERING 0x080u  /* POST /v1/replay/batches/{batch_id}/pause and its like */
+#define CALL_HTTP_BATCHES 0x100u   /* GET /v1/replay/batches */
+#define CALL_CAUSES 0x200u         /* acteon_replay_causes */
+#define CALL_HTTP_ITEMS 0x400u     /* GET /v1/replay/batches/{batch_id}/items */
+#define CALL_HTTP_CAUSES 0x800u    /* GET /v1/replay/causes */
+#define CALL_TIMELINE 0x1000u      /* acteon_replay_timeline */
+#define CALL_HTTP_TIMELINE 0x2000u /* GET /v1/replay/timeline */
 
-/* Those that take a filter; those of HTTP; those that take what a single replay does. */
+/* Those that take a filter; those of HTTP; those that only count what matches; those that
+ * take what a single replay does. */
 #define CALLS_MANY (CALL_BULK | CALL_PREVIEW | CALL_ALL | CALL_QUERY | CALL_HTTP_BULK)
 #define CALLS_HTTP \
 	(CALL_HTTP_SINGLE | CALL_HTTP_BULK | CALL_HTTP_STEERING | CALL_HTTP_BATCHES | \
-	 CALL_HTTP_ITEMS | CALL_HTTP_CAUSES)
-#define CALLS_CAUSES (CALL_CAUSES | CALL_HTTP_CAUSES)
+	 CALL_HTTP_ITEMS | CALL_HTTP_CAUSES | CALL_HTTP_TIMELINE)
+#define CALLS_TIMELINE (CALL_TIMELINE | CALL_HTTP_TIMELINE)
+#define CALLS_CAUSES (CALL_CAUSES | CALL_HTTP_CAUSES | CALLS_TIMELINE)
 #define CALLS_REPLAY (CALLS_MANY | CALL_SINGLE | CALL_HTTP_SINGLE)
 
 /*

@@ -377,7 +377,7 @@ def walk_all():
         said = 400 if method.upper() == "POST" else 404 if missing else 200
         described(operation_id, "body that says something", said, body='{"tenant": "x"}', **good)
         described(operation_id, "body that is too large", 413, headers={"Content-Length": str(1 << 30)}, **good)
-        said = 400 if operation_id in ("replay_audit", "list_causes", "pause_batch", "resume_batch", "cancel_batch") else 404 if missing else 200
+        said = 400 if operation_id in ("replay_audit", "list_causes", "get_timeline", "pause_batch", "resume_batch", "cancel_batch") else 404 if missing else 200
         described(operation_id, "unknown parameter", said, query="&".join(filter(None, [good["query"], "x=y"])), key=options["operator"])
         if method == "GET":
             described(operation_id, "HEAD", 200, method="HEAD", **good)
@@ -419,6 +419,10 @@ def walk_replays():
     described("replay_audit", "a path to something else", 400, query="provider=email&dry_run=true&patch_path=$.template.size()&patch_value=1", key=operator)
     for query in ("", "lost=true", "outcome=failed&provider=email&max_causes=1", "action_ids=walk-1&exclude_ids=x"):
         described("list_causes", "causes " + query, 200, query=query, key=operator)
+    for query in ("", "lost=true&buckets=2", "tenant=nobody", "tenant=nobody&from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z"):
+        described("get_timeline", "timeline " + query, 200, query=query, key=operator)
+    described("get_timeline", "no grants", 403, query="lost=true", key=options["stranger"])
+    described("get_timeline", "a mistyped filter", 400, query="tennant=acme", key=operator)
     described("list_causes", "no grants", 403, query="lost=true", key=options["stranger"])
     described("list_causes", "a mistyped filter", 400, query="tennant=acme", key=operator)
     described("replay_audit", "dry_run of nothing", 200, query="provider=nobody&dry_run=true", key=operator)

@@ -196,6 +196,8 @@ call(q{
 	SELECT public.acteon_replay_preview(outcome => 'failed', tenant_tree => 'acme', error_like => '%', payload => '{}', payload_path => '$', action_ids => '{f-1,none}');
 	CALL public.acteon_replay_all(lost => true, action_ids => '{f-4,f-5,f-6,c-1,none}', exclude => '{"provider": "sms"}', include_replayed => true, chunk => 1);
 	SELECT public.acteon_replay_causes();
+	SELECT public.acteon_replay_timeline();
+	SELECT public.acteon_replay_timeline(tenant => 'acme', outcome => 'failed,circuit_open', signature_rules => 'number', buckets => 3);
 	SELECT public.acteon_replay_causes(tenant => 'acme', outcome => 'failed,circuit_open', signature_rules => 'number');
 	SELECT * FROM public.acteon_replay_help();
 	SELECT * FROM public.acteon_replay_help('pause');

@@ -36,6 +36,7 @@ static const struct
 	{"\"@single\"", CALL_HTTP_SINGLE},     {"\"@bulk\"", CALL_HTTP_BULK},
 	{"\"@steering\"", CALL_HTTP_STEERING}, {"\"@batches\"", CALL_HTTP_BATCHES},
 	{"\"@items\"", CALL_HTTP_ITEMS},       {"\"@causes\"", CALL_HTTP_CAUSES},
+	{"\"@timeline\"", CALL_HTTP_TIMELINE},
 };
 
 /* Types of JSON Schema, and formats. */

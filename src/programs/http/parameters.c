@@ -481,8 +481,8 @@ take_pair(Parameters *parameters, const char *pair, size_t len, unsigned call)
 	else if (name != NULL && call == CALL_HTTP_SINGLE && find_option(name, CALLS_HTTP) != NULL)
 		wrong = Format("%s is not for the replay of a single action", name);
 	/* Without what was misspelt, it would be about more. */
-	else if (option == NULL &&
-			 (call == CALL_HTTP_BULK || call == CALL_HTTP_CAUSES || call == CALL_HTTP_STEERING))
+	else if (option == NULL && (call == CALL_HTTP_BULK || call == CALL_HTTP_CAUSES ||
+								call == CALL_HTTP_TIMELINE || call == CALL_HTTP_STEERING))
 		wrong = report_unknown(name, call);
 	free(name);
 	return wrong;

@@ -13,6 +13,8 @@ const Route routes[] = {
 	{"POST", "/v1/audit/replay", ROUTE_CALL, STATEMENT_BULK, CALL_HTTP_BULK, false, true},
 	{"POST", "/v1/audit/*/replay", ROUTE_CALL, STATEMENT_REPLAY, CALL_HTTP_SINGLE, false, true},
 	{"GET", "/v1/replay/causes", ROUTE_CALL, STATEMENT_CAUSES, CALL_HTTP_CAUSES, false, false},
+	{"GET", "/v1/replay/timeline", ROUTE_CALL, STATEMENT_TIMELINE, CALL_HTTP_TIMELINE, false,
+	 false},
 	{"GET", "/v1/replay/batches", ROUTE_CALL, STATEMENT_BATCHES, CALL_HTTP_BATCHES, false, false},
 	{"POST", "/v1/replay/batches/*/pause", ROUTE_CALL, STATEMENT_PAUSE, CALL_HTTP_STEERING, true,
 	 false},

@@ -25,12 +25,13 @@ typedef enum StatementId
 	STATEMENT_FINISH, /* key id, idempotency key, body, batch, cursor */
 
 	/* What is asked: one row of body, batch and cursor, or none. */
-	STATEMENT_REPLAY,  /* action id, options */
-	STATEMENT_BULK,    /* query */
-	STATEMENT_PREVIEW, /* query, sample */
-	STATEMENT_CAUSES,  /* options */
-	STATEMENT_BATCHES, /* before, state, limit */
-	STATEMENT_BATCH,   /* batch */
+	STATEMENT_REPLAY,   /* action id, options */
+	STATEMENT_BULK,     /* query */
+	STATEMENT_PREVIEW,  /* query, sample */
+	STATEMENT_CAUSES,   /* options */
+	STATEMENT_TIMELINE, /* options */
+	STATEMENT_BATCHES,  /* before, state, limit */
+	STATEMENT_BATCH,    /* batch */
 	/* batch, state, cursor, limit, tenant, provider, from, to, effect, format */
 	STATEMENT_ITEMS,
 	STATEMENT_PAUSE, /* batch, reason, tenant, provider, action_ids */
