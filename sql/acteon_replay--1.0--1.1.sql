@@ -1187,7 +1187,7 @@ next_cursor: pass it as cursor to continue; NULL at the end
 
 Errors: 22023 bad argument, a plan that this installation has not made, no filter, only actions that took effect without allow_effective, or intents without allow_unproven, 22025 error_like ends with an escape character, 42501 role, 42P01 no audit table, 55000 intents of a copy, a plan that no longer holds, more records than acteon_replay.plan_above without a plan, or than acteon_replay.approval_above.';
 COMMENT ON FUNCTION acteon_replay_bulk(jsonb) IS
-	'The same in the gateway''s wire form: takes an object whose keys are the names of the arguments, except from, to and limit instead of from_time, to_time and max_records; order (oldest or newest) can be used instead of newest_first. Times are in RFC 3339 format with a time zone; a null value is the same as a missing key; an unknown key is an error. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor", "effective", "expired"}; effective is the number of records that were passed over because their actions took effect, and expired of those whose actions had expired. Always write the cast, acteon_replay_bulk(''{...}''::jsonb): a literal without it is taken for the namespace argument of the other form. Errors: as for the other form.';
+	'The same in the gateway''s wire form: takes an object whose keys are the names of the arguments, except from, to and limit instead of from_time, to_time and max_records; order (oldest or newest) can be used instead of newest_first. With fill_limit (true) the limit counts only what is replayed, so that records that are skipped or fail do not keep a caller without a cursor from those behind them: as many failures as the limit are returned, further ones count as skipped, and the call reads until there is something to replay, and then 10000 more records at most. Times are in RFC 3339 format with a time zone; a null value is the same as a missing key; an unknown key is an error. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor", "effective", "expired"}; effective is the number of records that were passed over because their actions took effect, and expired of those whose actions had expired. Always write the cast, acteon_replay_bulk(''{...}''::jsonb): a literal without it is taken for the namespace argument of the other form. Errors: as for the other form.';
 
 CREATE FUNCTION acteon_replay_preview(
 	namespace text DEFAULT NULL,
@@ -1360,6 +1360,49 @@ COMMENT ON FUNCTION acteon_replay_causes(text, text, text, text, text, text, tex
 
 Arguments:
 max_causes: how many causes to return at most, 1 to 10000
+
+Errors: as for acteon_replay_preview.';
+
+CREATE FUNCTION acteon_replay_timeline(
+	namespace text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_type text DEFAULT NULL,
+	outcome text DEFAULT NULL,
+	verdict text DEFAULT NULL,
+	matched_rule text DEFAULT NULL,
+	from_time timestamptz DEFAULT NULL,
+	to_time timestamptz DEFAULT NULL,
+	caller_id text DEFAULT NULL,
+	chain_id text DEFAULT NULL,
+	lost boolean DEFAULT false,
+	certain boolean DEFAULT false,
+	signature text DEFAULT NULL,
+	signature_rules text DEFAULT NULL,
+	action_ids text[] DEFAULT NULL,
+	exclude_ids text[] DEFAULT NULL,
+	exclude jsonb DEFAULT NULL,
+	tenant_tree text DEFAULT NULL,
+	error_like text DEFAULT NULL,
+	payload jsonb DEFAULT NULL,
+	payload_path text DEFAULT NULL,
+	buckets integer DEFAULT 60)
+RETURNS TABLE (bucket_from timestamptz, bucket_to timestamptz, records bigint)
+AS 'MODULE_PATHNAME', 'acteon_replay_timeline'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 60;
+
+COMMENT ON FUNCTION acteon_replay_timeline(text, text, text, text, text, text, text, timestamptz, timestamptz, text, text, boolean, boolean, text, text, text[], text[], jsonb, text, text, jsonb, text, integer) IS
+'Counts the matching records over time, in intervals of the same length, the earliest first; those without records are not left out. Without a filter it counts what was lost, as with lost => true. Only records that the caller''s grants cover count. It only reads; earlier replays are not taken into account. The arguments are those of acteon_replay_bulk.
+
+The intervals reach from from_time to to_time, or, where these are not given, from the first to the last record that is counted; if both are given they are returned even if nothing matches. They are a round number of seconds, minutes, hours, days or weeks long, as short as buckets permits and at least 1 second, and begin at whole multiples of that, days and weeks (from Monday) in UTC; so the first one may begin before from_time, and the last one end after to_time.
+
+Arguments:
+buckets: how many rows to return at most, 2 to 1000
+
+Returns:
+bucket_from: begin of the interval
+bucket_to: its end, which is not part of it
+records: how many records were dispatched in it
 
 Errors: as for acteon_replay_preview.';
 
@@ -2906,7 +2949,7 @@ BEGIN
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_other_target,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
-				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_continue_step,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_patch,acteon_replay_pause,
+				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_continue_step,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_timeline,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_patch,acteon_replay_pause,
 				acteon_known_time_zone,acteon_quiet_until,acteon_replay_policy_drop,acteon_replay_policy_run,acteon_replay_policy_set,acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
 				acteon_replay_resume,acteon_replay_run,acteon_replay_trail_link,acteon_replay_set_rate,acteon_replay_settle,acteon_replay_shadow,acteon_replay_shadow_counts,
 				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,

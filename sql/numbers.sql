@@ -42,6 +42,7 @@ INSERT INTO asked VALUES
 	('acteon_outbox_reject', 'lease_token', format('acteon_outbox_reject(ARRAY[%s]::bigint[], ARRAY[%%s]::bigint[], ARRAY[''x''])', :claimed)),
 	('acteon_replay_approve', 'batch_id', 'acteon_replay_approve(%s, ''x'')'),
 	('acteon_replay_cancel', 'batch_id', 'acteon_replay_cancel(%s)'),
+	('acteon_replay_timeline', 'buckets', '(SELECT count(*) FROM acteon_replay_timeline(buckets => %s))'),
 	('acteon_replay_causes', 'max_causes', '(SELECT count(*) FROM acteon_replay_causes(max_causes => %s))'),
 	('acteon_replay_id', 'generation', 'acteon_replay_id(''n1'', %s)'),
 	('acteon_replay_id', 'resend', 'acteon_replay_id(''n1'', 1, %s)'),

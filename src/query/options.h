@@ -95,6 +95,8 @@ typedef enum OptionKind
 #define CALL_HTTP_ITEMS 0x400u    /* GET /v1/replay/batches/{batch_id}/items */
 #define CALL_HTTP_CAUSES 0x800u   /* GET /v1/replay/causes */
 #define CALL_HTTP_RECORDS 0x4000u /* GET /v1/audit */
+#define CALL_TIMELINE 0x1000u /* acteon_replay_timeline */
+#define CALL_HTTP_TIMELINE 0x2000u /* GET /v1/replay/timeline */
 
 /* Further ones, most of them POST /v1/replay/batches/{batch_id}/…; see http/operations.c. */
 #define CALL_HTTP_LOG 0x10000u
@@ -111,11 +113,12 @@ typedef enum OptionKind
 #define CALL_HTTP_PLAIN 0x8000000u   /* those that take no parameters */
 #define CALL_HTTP_RESUME 0x20000000u /* what resuming takes in addition to steering */
 
-/* Those that take a filter; those of HTTP; those that take what a single replay does. */
+/* Those that take a filter; those of HTTP; those that only count what matches; those that
+ * take what a single replay does. */
 #define CALLS_MANY (CALL_BULK | CALL_PREVIEW | CALL_ALL | CALL_QUERY | CALL_HTTP_BULK)
 #define CALLS_HTTP \
 	(CALL_HTTP_SINGLE | CALL_HTTP_BULK | CALL_HTTP_STEERING | CALL_HTTP_BATCHES | \
-	 CALL_HTTP_ITEMS | CALL_HTTP_CAUSES | CALL_HTTP_RECORDS | CALLS_HTTP_CHANGES | CALLS_HTTP_LISTS)
+	 CALL_HTTP_ITEMS | CALL_HTTP_CAUSES | CALL_HTTP_TIMELINE | CALL_HTTP_RECORDS | CALLS_HTTP_CHANGES | CALLS_HTTP_LISTS)
 
 /* Those that change a batch, or dead actions; those of a part of a batch; lists with pages. */
 #define CALLS_HTTP_CHANGES \
@@ -127,8 +130,9 @@ typedef enum OptionKind
 
 /* Those that refuse parameters that they do not know. */
 #define CALLS_HTTP_STRICT \
-	(CALL_HTTP_BULK | CALL_HTTP_CAUSES | CALLS_HTTP_CHANGES | CALLS_HTTP_LISTS | CALL_HTTP_PLAIN)
-#define CALLS_CAUSES (CALL_CAUSES | CALL_HTTP_CAUSES)
+	(CALL_HTTP_BULK | CALL_HTTP_CAUSES | CALL_HTTP_TIMELINE | CALLS_HTTP_CHANGES | CALLS_HTTP_LISTS | CALL_HTTP_PLAIN)
+#define CALLS_TIMELINE (CALL_TIMELINE | CALL_HTTP_TIMELINE)
+#define CALLS_CAUSES (CALL_CAUSES | CALL_HTTP_CAUSES | CALLS_TIMELINE)
 #define CALLS_REPLAY (CALLS_MANY | CALL_SINGLE | CALL_HTTP_SINGLE)
 
 /*

@@ -144,6 +144,7 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *
 	if (plan != NULL)
 	{
 		CheckPlan(&call, plan, &counts);
+		CountAllForLimit(query, &counts);
 		batch.plan = plan->digest;
 	}
 	else

@@ -138,14 +138,15 @@ read_query(Runner *runner, ReplayQuery *query, const BatchRow *batch)
 }
 
 /*
- * How many records may still be attempted or skipped.
+ * How many records may still be attempted or skipped; with fill_limit, be replayed.
  */
 static int64
 records_left(const ReplayQuery *query, const BatchRow *batch)
 {
 	if (!query->is_limited)
 		return PG_INT64_MAX;
-	return query->max_records - (batch->replayed + batch->failed + batch->skipped);
+	return query->max_records -
+		   (batch->replayed + (query->fill_limit ? 0 : batch->failed + batch->skipped));
 }
 
 /*

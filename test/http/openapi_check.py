@@ -404,7 +404,7 @@ def walk_all():
         said = usual if operation_id in LENIENT else 400
         described(operation_id, "unknown parameter", said, query="&".join(filter(None, [good["query"], "x=y"])), key=options["operator"])
         if method == "GET":
-            described(operation_id, "HEAD", 404 if missing else 200, method="HEAD", **good)
+            described(operation_id, "HEAD", usual, method="HEAD", **good)
         if parameters.get("reason") or parameters.get("before"):
             described(operation_id, "parameter twice", 400, query="reason=a&reason=b&before=1&before=2", key=options["operator"])
             described(operation_id, "parameter twice, no key", 401, query="reason=a&reason=b&before=1&before=2")
@@ -447,6 +447,10 @@ def walk_replays():
     described("replay_audit", "a path to something else", 400, query="provider=email&dry_run=true&patch_path=$.template.size()&patch_value=1", key=operator)
     for query in ("", "lost=true", "outcome=failed&provider=email&max_causes=1", "action_ids=walk-1&exclude_ids=x"):
         described("list_causes", "causes " + query, 200, query=query, key=operator)
+    for query in ("", "lost=true&buckets=2", "tenant=nobody", "tenant=nobody&from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z"):
+        described("get_timeline", "timeline " + query, 200, query=query, key=operator)
+    described("get_timeline", "no grants", 403, query="lost=true", key=options["stranger"])
+    described("get_timeline", "a mistyped filter", 400, query="tennant=acme", key=operator)
     described("list_causes", "no grants", 403, query="lost=true", key=options["stranger"])
     described("list_causes", "a mistyped filter", 400, query="tennant=acme", key=operator)
     described("replay_audit", "dry_run of nothing", 200, query="provider=nobody&dry_run=true", key=operator)

@@ -124,6 +124,8 @@ test_routes(void)
 		{"OPTIONS", "/v1/audit/a/replay", "takes POST"},
 		{"GET", "/v1/replay/causes?lost=true", "/v1/replay/causes <>"},
 		{"POST", "/v1/replay/causes", "takes GET"},
+		{"GET", "/v1/replay/timeline?lost=true", "/v1/replay/timeline <>"},
+		{"POST", "/v1/replay/timeline", "takes GET"},
 		{"GET", "/v1/replay/batches", "/v1/replay/batches <>"},
 		{"HEAD", "/v1/replay/batches?limit=1", "/v1/replay/batches <>"},
 		{"POST", "/v1/replay/batches", "takes GET"},

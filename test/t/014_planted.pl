@@ -199,6 +199,8 @@ call(q{
 	SELECT public.acteon_audit_record('f-1');
 	SELECT public.acteon_audit_records(outcome => 'failed', max_records => 1);
 	SELECT public.acteon_audit_records(outcome => 'failed,executed', max_records => 1, cursor => public.acteon_audit_records(max_records => 1) OPERATOR(pg_catalog.->>) 'next_cursor');
+	SELECT public.acteon_replay_timeline();
+	SELECT public.acteon_replay_timeline(tenant => 'acme', outcome => 'failed,circuit_open', signature_rules => 'number', buckets => 3);
 	SELECT public.acteon_replay_causes(tenant => 'acme', outcome => 'failed,circuit_open', signature_rules => 'number');
 	SELECT * FROM public.acteon_replay_help();
 	SELECT * FROM public.acteon_replay_help('pause');

@@ -51,10 +51,8 @@ static const struct
 	{"\"@lineage\"", CALL_HTTP_LINEAGE},
 	{"\"@dead_letters\"", CALL_HTTP_DEAD_LETTERS},
 	{"\"@redrive\"", CALL_HTTP_REDRIVE},
-	{"\"@single\"", CALL_HTTP_SINGLE},     {"\"@bulk\"", CALL_HTTP_BULK},
-	{"\"@steering\"", CALL_HTTP_STEERING}, {"\"@batches\"", CALL_HTTP_BATCHES},
-	{"\"@items\"", CALL_HTTP_ITEMS},       {"\"@causes\"", CALL_HTTP_CAUSES},
 	{"\"@records\"", CALL_HTTP_RECORDS},
+	{"\"@timeline\"", CALL_HTTP_TIMELINE},
 };
 
 /* Types of JSON Schema, and formats. */

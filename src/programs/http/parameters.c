@@ -559,7 +559,7 @@ check_together(const Parameters *parameters, unsigned call)
 
 /*
  * Read a query string, NULL for none: the parameters that the call takes.  A limit
- * that is not there gets its default.  Returns NULL, or what is wrong, for the
+ * that is not there gets its default, unless a plan says it.  Returns NULL, or what is wrong, for the
  * caller to free.
  */
 char *
@@ -577,7 +577,7 @@ ParametersRead(Parameters *parameters, const char *query, unsigned call)
 	for (int id = 0; id < NUM_OPTIONS; id++)
 	{
 		if (ReplayOptions[id].is_limit && (ReplayOptions[id].calls & call) != 0 &&
-			parameters->values[id] == NULL)
+			parameters->values[id] == NULL && parameters->values[OPTION_PLAN] == NULL)
 			parameters->values[id] = DuplicateText(ReplayOptions[id].initial);
 	}
 	return wrong != NULL ? wrong : check_together(parameters, call);
@@ -655,7 +655,9 @@ ParameterIsTrue(const Parameters *parameters, OptionId id)
 }
 
 /*
- * Write the query for acteon_replay_bulk(jsonb): what was given and belongs there.
+ * Write the query for acteon_replay_bulk(jsonb): what was given and belongs there.  The
+ * SDKs have no cursor, so what their caller cannot replay must not fill the limit again with
+ * each call.  A plan says by itself whether it was made so.
  */
 void
 ParametersToQuery(const Parameters *parameters, Buffer *json)
@@ -674,5 +676,8 @@ ParametersToQuery(const Parameters *parameters, Buffer *json)
 		else
 			BufferAppendText(json, value);
 	}
+	if (parameters->values[OPTION_PLAN] == NULL)
+		BufferPrint(json, "%s\"%s\": true", json->len > 1 ? ", " : "",
+					ReplayOptions[OPTION_FILL_LIMIT].key);
 	BufferAppendChar(json, '}');
 }

@@ -16,6 +16,8 @@ const Route routes[] = {
 	{"GET", "/v1/audit/*", ROUTE_CALL, STATEMENT_RECORD, CALL_NONE, false, false},
 	{"GET", "/v1/audit", ROUTE_CALL, STATEMENT_RECORDS, CALL_HTTP_RECORDS, false, false},
 	{"GET", "/v1/replay/causes", ROUTE_CALL, STATEMENT_CAUSES, CALL_HTTP_CAUSES, false, false},
+	{"GET", "/v1/replay/timeline", ROUTE_CALL, STATEMENT_TIMELINE, CALL_HTTP_TIMELINE, false,
+	 false},
 	{"GET", "/v1/replay/batches", ROUTE_CALL, STATEMENT_BATCHES, CALL_HTTP_BATCHES, false, false},
 	{"POST", "/v1/replay/batches/*/pause", ROUTE_CALL, STATEMENT_PAUSE, CALL_HTTP_STEERING, true,
 	 false},

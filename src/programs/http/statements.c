@@ -3,9 +3,9 @@
  *		What the server asks of the database.
  *
  * Every text is a constant in which $s stands for the extension's schema, quoted,
- * $options for the options of a single replay, from $2 on, and $causes for those of
- * causes, from $1 on: nothing of a request is ever part of one.  Everything is named
- * with its schema.  They are prepared on each connection under their names here.
+ * $options for the options of a single replay, from $2 on, and $causes and $timeline for
+ * those of the functions of these names, from $1 on: nothing of a request is ever part of
+ * one.  Everything is named with its schema.  They are prepared on each connection under their names here.
  */
 #include "http/statements.h"
 
@@ -174,6 +174,16 @@ static const struct
 				   "pg_catalog.to_jsonb(c) OPERATOR(pg_catalog.-) 'ordinality'::pg_catalog.text "
 				   "ORDER BY c.ordinality), '[]'::pg_catalog.jsonb))::pg_catalog.text, NULL, NULL "
 				   "FROM $s.acteon_replay_causes($causes) WITH ORDINALITY AS c"},
+	/* The buckets are of the same length. */
+	[STATEMENT_TIMELINE] =
+		{"timeline",
+		 "SELECT pg_catalog.jsonb_build_object('from', pg_catalog.min(t.bucket_from), "
+		 "'to', pg_catalog.max(t.bucket_to), 'bucket_seconds', "
+		 "pg_catalog.max(EXTRACT(epoch FROM t.bucket_to OPERATOR(pg_catalog.-) t.bucket_from)::pg_catalog.int8), "
+		 "'buckets', COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object("
+		 "'from', t.bucket_from, 'count', t.records) ORDER BY t.bucket_from), "
+		 "'[]'::pg_catalog.jsonb))::pg_catalog.text, NULL, NULL "
+		 "FROM $s.acteon_replay_timeline($timeline) AS t"},
 	/* What the view shows, without looking at all batches.  The state of one is not known
 	 * before it is looked at. */
 	[STATEMENT_BATCHES] =
@@ -363,13 +373,15 @@ static const struct
 };
 
 /*
- * Whether an option of a call over HTTP, that of a single replay or of causes, is an
- * argument of the function behind it.
+ * Whether an option of a call over HTTP that has a place in a statement is an argument of
+ * the function behind it.
  */
 static bool
 is_argument(const ReplayOption *option, unsigned call)
 {
-	unsigned function = call == CALL_HTTP_SINGLE ? CALL_SINGLE : CALL_CAUSES;
+	unsigned function = call == CALL_HTTP_SINGLE     ? CALL_SINGLE
+						: call == CALL_HTTP_TIMELINE ? CALL_TIMELINE
+													 : CALL_CAUSES;
 
 	return (option->calls & call) != 0 && (option->calls & function) != 0;
 }
@@ -428,6 +440,11 @@ complete(const char *text, const char *schema)
 		{
 			append_options(&buffer, CALL_HTTP_CAUSES, 1);
 			text += 7;
+		}
+		else if (strncmp(place, "$timeline", 9) == 0)
+		{
+			append_options(&buffer, CALL_HTTP_TIMELINE, 1);
+			text += 9;
 		}
 		else
 			BufferAppendChar(&buffer, *text++);
@@ -491,7 +508,7 @@ StatementAddText(Statement *statement, const char *value)
 }
 
 /*
- * Add the options of a call, which is a single replay or asks for causes.
+ * Add the options of a call that has a place in a statement.
  */
 void
 StatementAddOptions(Statement *statement, const Parameters *parameters, unsigned call)

@@ -30,6 +30,7 @@ typedef enum StatementId
 	STATEMENT_RECORD,  /* action id */
 	STATEMENT_RECORDS, /* see record_options in transaction.c */
 	STATEMENT_PREVIEW, /* query, sample */
+	STATEMENT_TIMELINE, /* options */
 	STATEMENT_CAUSES,  /* options */
 	STATEMENT_BATCHES, /* before, state, limit, kinds, tenant */
 	STATEMENT_BATCH,   /* batch */

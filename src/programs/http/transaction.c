@@ -236,6 +236,9 @@ call_statement(Request *request)
 		case STATEMENT_CAUSES:
 			StatementAddOptions(&statement, &request->parameters, CALL_HTTP_CAUSES);
 			break;
+		case STATEMENT_TIMELINE:
+			StatementAddOptions(&statement, &request->parameters, CALL_HTTP_TIMELINE);
+			break;
 		case STATEMENT_BATCHES:
 			StatementAddText(&statement, values[OPTION_BEFORE]);
 			StatementAddText(&statement, values[OPTION_STATE]);
