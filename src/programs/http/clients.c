@@ -23,6 +23,7 @@
 #include "common/secret.h"
 #include "http/head.h"
 #include "http/openapi.h"
+#include "http/page.h"
 
 /* From 1.0 on the library mends a request line with a blank in it by a redirect, which
  * has a POST become a GET.  It shall refuse it, as earlier ones do. */
@@ -222,7 +223,15 @@ add_headers(const Server *server, const Answer *answer, struct MHD_Response *res
 
 	add_header(response, "Content-Type",
 			   answer->media_type != NULL ? answer->media_type : "application/json");
-	add_header(response, "Cache-Control", "no-store");
+	add_header(response, "Cache-Control", answer->etag != NULL ? "no-cache" : "no-store");
+	add_header(response, "ETag", answer->etag);
+	if (answer->policy != NULL)
+	{
+		add_header(response, "Content-Security-Policy", answer->policy);
+		add_header(response, "Referrer-Policy", "no-referrer");
+		add_header(response, "Cross-Origin-Opener-Policy", "same-origin");
+		add_header(response, "X-Content-Type-Options", "nosniff");
+	}
 	add_header(response, "Acteon-Batch-Id", answer->batch_id);
 	add_header(response, "Allow", answer->allow);
 	if (answer->next_cursor != NULL)
@@ -345,6 +354,9 @@ serve(Request *request)
 		request->answer.status = 200;
 		BufferAppend(&request->answer.body, document->data, document->len);
 	}
+	else if (request->route->kind == ROUTE_PAGE)
+		PageAnswer(request, MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
+														"If-None-Match"));
 	else
 	{
 		Peer *peer = peer_of(request->connection);

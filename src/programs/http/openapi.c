@@ -13,19 +13,10 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "http/embed.h"
 #include "http/parameters.h"
 
-__asm__(".section .rodata\n"
-		".global openapi_text\n"
-		".global openapi_end\n"
-		"openapi_text:\n"
-		".incbin \"src/programs/http/openapi.json\"\n"
-		"openapi_end:\n"
-		".byte 0\n"
-		".previous\n");
-
-extern const char openapi_text[];
-extern const char openapi_end[];
+EMBED(openapi, "src/programs/http/openapi.json");
 
 /* What stands for the parameters of a call. */
 static const struct

@@ -52,6 +52,7 @@ const Route routes[] = {
 	{"GET", "/v1/replay/batches/*", ROUTE_CALL, STATEMENT_BATCH, CALL_NONE, true, false},
 	{"GET", "/health", ROUTE_HEALTH, STATEMENT_NONE, CALL_NONE, false, false},
 	{"GET", "/metrics", ROUTE_METRICS, STATEMENT_NONE, CALL_NONE, false, false},
+	{"GET", "/", ROUTE_PAGE, STATEMENT_NONE, CALL_NONE, false, false},
 	{"GET", "/openapi.json", ROUTE_OPENAPI, STATEMENT_NONE, CALL_NONE, false, false},
 };
 

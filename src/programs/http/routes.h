@@ -17,7 +17,8 @@ typedef enum RouteKind
 	ROUTE_CALL,    /* by a function of the extension, as the key's role */
 	ROUTE_HEALTH,  /* by asking the database how it is */
 	ROUTE_METRICS, /* from our own counters */
-	ROUTE_OPENAPI  /* with a file */
+	ROUTE_OPENAPI, /* with a file */
+	ROUTE_PAGE     /* with the page for people */
 } RouteKind;
 
 typedef struct Route
