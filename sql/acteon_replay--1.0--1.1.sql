@@ -2367,6 +2367,19 @@ reason: the reason, which is stored in the log
 
 Errors: P0002 no such batch, 42501 the caller may not steer it, or the other role has no grants for all of it, 42704 no such role, 55000 it is awaiting approval, 22023 bad argument.';
 
+CREATE FUNCTION acteon_replay_may(batch_id bigint)
+RETURNS text[]
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_may(bigint) IS
+'What the calling role may do with a batch, by the names of the functions without acteon_replay_: pause and cancel; resume, set_rate, set_start, settle, hand_over and continue; and approve, if the batch is awaiting approval. It is about rights and not about what the state of the batch permits. Roles that may only pause and cancel may slow it down with acteon_replay_set_rate, too. Empty if there is no such batch. For programs that offer only what would not be refused. Works in read-only transactions and on a standby.
+
+Arguments:
+batch_id: the batch
+
+Errors: 22023 bad argument.';
+
 /*
  * Policies
  */
@@ -2677,6 +2690,32 @@ COMMENT ON PROCEDURE acteon_replay_all(jsonb, numeric, timestamptz, text, intege
 COMMENT ON PROCEDURE acteon_replay_continue(bigint, integer, text, bigint, bigint, bigint) IS
 	'Continues a batch whose acteon_replay_all was interrupted by a crash, a cancelled statement or a failover; nothing is replayed twice or left out. The grants of the calling role apply; two concurrent calls take turns. Does nothing if the batch is complete. The roles that may resume the batch can call it. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 not a batch of acteon_replay_all or cancelled, 2D000 inside a transaction block.';
 
+CREATE FUNCTION acteon_replay_open(
+	query jsonb,
+	reason text DEFAULT NULL,
+	OUT batch_id bigint,
+	OUT matched bigint,
+	OUT plan text,
+	OUT awaits_approval boolean)
+RETURNS record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_open(jsonb, text) IS
+'Writes down the batch of an acteon_replay_all with this query, in the transaction of the caller, and enqueues nothing: acteon_replay_continue or acteon_replay_continue_step do that, after acteon_replay_approve if it is awaiting approval. Until then the batch is shown as interrupted, or as awaiting approval. For functions and for the HTTP server, where acteon_replay_all cannot be called.
+
+Arguments:
+query: the query, in the wire form
+reason: the reason, which is stored with the batch
+
+Columns:
+batch_id: number of the batch; NULL if nothing matches: then there is none
+matched: how many records match
+plan: digest of its plan, if it has one
+awaits_approval: whether it must be approved before anything of it is enqueued
+
+Errors: those of acteon_replay_all.';
+
 CREATE FUNCTION acteon_replay_continue_step(
 	batch_id bigint,
 	chunk integer DEFAULT NULL,
@@ -2949,7 +2988,7 @@ BEGIN
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_other_target,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
-				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_continue_step,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_timeline,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_patch,acteon_replay_pause,
+				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_continue_step,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_may,acteon_replay_open,acteon_replay_lineage,acteon_replay_timeline,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_patch,acteon_replay_pause,
 				acteon_known_time_zone,acteon_quiet_until,acteon_replay_policy_drop,acteon_replay_policy_run,acteon_replay_policy_set,acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
 				acteon_replay_resume,acteon_replay_run,acteon_replay_trail_link,acteon_replay_set_rate,acteon_replay_settle,acteon_replay_shadow,acteon_replay_shadow_counts,
 				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,

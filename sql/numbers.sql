@@ -49,6 +49,7 @@ INSERT INTO asked VALUES
 	('acteon_replay_items', 'batch_id', '(SELECT count(*) FROM acteon_replay_items(%s))'),
 	('acteon_replay_items', 'after_id', '(SELECT count(*) FROM acteon_replay_items(1, after_id => %s))'),
 	('acteon_replay_items', 'max_items', '(SELECT count(*) FROM acteon_replay_items(1, max_items => %s))'),
+	('acteon_replay_may', 'batch_id', 'acteon_replay_may(%s)'),
 	('acteon_replay_hand_over', 'batch_id', 'acteon_replay_hand_over(%s, current_user::regrole)'),
 	('acteon_replay_limit_set', 'rate', 'acteon_replay_limit_set(provider => ''x'', rate => %s)'),
 	('acteon_replay_limit_set', 'concurrency', 'acteon_replay_limit_set(provider => ''x'', concurrency => %s)'),

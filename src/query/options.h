@@ -112,12 +112,13 @@ typedef enum OptionKind
 #define CALL_HTTP_REDRIVE 0x4000000u
 #define CALL_HTTP_PLAIN 0x8000000u   /* those that take no parameters */
 #define CALL_HTTP_RESUME 0x20000000u /* what resuming takes in addition to steering */
+#define CALL_HTTP_ALL 0x40000000u  /* POST /v1/replay/all */
 
 /* Those that take a filter; those of HTTP; those that only count what matches; those that
  * take what a single replay does. */
-#define CALLS_MANY (CALL_BULK | CALL_PREVIEW | CALL_ALL | CALL_QUERY | CALL_HTTP_BULK)
+#define CALLS_MANY (CALL_BULK | CALL_PREVIEW | CALL_ALL | CALL_QUERY | CALL_HTTP_BULK | CALL_HTTP_ALL)
 #define CALLS_HTTP \
-	(CALL_HTTP_SINGLE | CALL_HTTP_BULK | CALL_HTTP_STEERING | CALL_HTTP_BATCHES | \
+	(CALL_HTTP_SINGLE | CALL_HTTP_BULK | CALL_HTTP_ALL | CALL_HTTP_STEERING | CALL_HTTP_BATCHES | \
 	 CALL_HTTP_ITEMS | CALL_HTTP_CAUSES | CALL_HTTP_TIMELINE | CALL_HTTP_RECORDS | CALLS_HTTP_CHANGES | CALLS_HTTP_LISTS)
 
 /* Those that change a batch, or dead actions; those of a part of a batch; lists with pages. */
@@ -130,7 +131,7 @@ typedef enum OptionKind
 
 /* Those that refuse parameters that they do not know. */
 #define CALLS_HTTP_STRICT \
-	(CALL_HTTP_BULK | CALL_HTTP_CAUSES | CALL_HTTP_TIMELINE | CALLS_HTTP_CHANGES | CALLS_HTTP_LISTS | CALL_HTTP_PLAIN)
+	(CALL_HTTP_BULK | CALL_HTTP_ALL | CALL_HTTP_CAUSES | CALL_HTTP_TIMELINE | CALLS_HTTP_CHANGES | CALLS_HTTP_LISTS | CALL_HTTP_PLAIN)
 #define CALLS_TIMELINE (CALL_TIMELINE | CALL_HTTP_TIMELINE)
 #define CALLS_CAUSES (CALL_CAUSES | CALL_HTTP_CAUSES | CALLS_TIMELINE)
 #define CALLS_REPLAY (CALLS_MANY | CALL_SINGLE | CALL_HTTP_SINGLE)

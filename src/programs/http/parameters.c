@@ -403,7 +403,7 @@ shape(const ReplayOption *option, char **value, unsigned call)
 			if (blank != NULL)
 				*blank = '+';
 			/* What becomes a query in the wire form is for the extension to judge. */
-			return call == CALL_HTTP_BULK || is_time(*value)
+			return call == CALL_HTTP_BULK || call == CALL_HTTP_ALL || is_time(*value)
 					   ? NULL
 					   : DuplicateText("a time in the form of RFC 3339");
 		case KIND_BOOLEAN:

@@ -220,6 +220,7 @@ call_statement(Request *request)
 			StatementAddOptions(&statement, &request->parameters, CALL_HTTP_SINGLE);
 			break;
 		case STATEMENT_BULK:
+		case STATEMENT_ALL:
 			BufferClear(&request->query);
 			ParametersToQuery(&request->parameters, &request->query);
 			StatementAddText(&statement, request->query.data);
