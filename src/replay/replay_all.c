@@ -382,6 +382,7 @@ Datum
 acteon_replay_open(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc = ResultRowType(fcinfo);
+	MemoryContext old = CurrentMemoryContext;
 	Failures failures = {0};
 	BatchRow batch = {.failures = &failures,
 					  .chunk = (int) OptionNumber(ReplayOptions[OPTION_CHUNK].initial)};
@@ -394,7 +395,11 @@ acteon_replay_open(PG_FUNCTION_ARGS)
 	ReadQueryArgument(&query, fcinfo, true);
 	if (!PG_ARGISNULL(1))
 		query.reason = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	MemoryContextSwitchTo(old);
 	write_down(fcinfo, &query, "acteon_replay_open()", false, &schema, &batch, &waits);
+	SPI_finish();
 	values[0] = Int64GetDatum(batch.id);
 	nulls[0] = batch.id == 0;
 	values[1] = Int64GetDatum(batch.matched);
