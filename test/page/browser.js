@@ -129,13 +129,15 @@ class Tab {
 	// Wait until a function in the page returns something true, and return that.
 	async until(code, ...values) {
 		const end = Date.now() + DEADLINE;
+		let failure = '';
 
 		for (;;) {
-			const value = await this.run(code, ...values);
+			// What is looked at may not be there yet.
+			const value = await this.run(code, ...values).catch((error) => { failure = error; });
 
 			if (value) return value;
 			if (Date.now() > end)
-				throw new Error(`not in time: ${code} ${JSON.stringify(values)}\n${await this.run(() => document.body.innerText.slice(0, 3000))}`);
+				throw new Error(`not in time: ${code} ${JSON.stringify(values)} ${failure}\n${await this.run(() => document.body.innerText.slice(0, 3000))}`);
 			await pause(50);
 		}
 	}
