@@ -147,6 +147,7 @@ def target_of(operation_id, query="", **names):
 # What operations need, so that they do nothing that matters.
 HARMLESS = {
     "replay_audit": {"matched_rule": "never"},
+    "replay_all": {"matched_rule": "never"},
     "set_rate": {"rate": "0.01"},
     "set_start": {"start_at": "2999-01-01T00:00:00Z"},
     "settle_batch": {"decision": "cancel", "reason": "walk"},
@@ -158,7 +159,7 @@ HARMLESS = {
 # What they say of the first batch, which is a bulk replay, and runs.
 REFUSED = {"approve_batch": 422, "continue_batch": 422}
 # Those that ignore parameters that they do not know.
-LENIENT = {"replay_action", "list_batches", "get_batch", "list_items", "health", "metrics", "openapi"}
+LENIENT = {"replay_action", "list_batches", "get_batch", "list_items", "page", "health", "metrics", "openapi"}
 
 
 def harmless(operation_id, without=None):

@@ -215,6 +215,8 @@ call(q{
 	CALL public.acteon_replay_run('{"tenant": "acme", "signature": "no error text"}', chunk => 2);
 	CALL public.acteon_replay_all(outcome => 'failed', include_replayed => true, max_records => 1);
 	SELECT public.acteon_replay_lineage('f-1');
+	SELECT public.acteon_replay_may(1);
+	SELECT public.acteon_replay_open('{"outcome": "failed", "include_replayed": true}');
 	SELECT public.acteon_replay_pause(1);
 	SELECT public.acteon_replay_resume(1);
 	SELECT public.acteon_replay_set_rate(1, 5);

@@ -113,9 +113,9 @@ is(sql(q{SELECT string_agg(event || ': ' || reason, ', ' ORDER BY id) FROM acteo
 	'set_rate: slower, pause: let us look, resume: go on, cancel: enough', 'the log has what was done with the batch, and why');
 is(sql(q{SELECT requested_by || ' ' || state || ' ' || replayed || ' ' || reason FROM acteon_replay_batches WHERE batch_id = 3}), 'oncall cancelled 20000 INC-42: provider was down', 'and so the batch is');
 
-sql('ALTER SYSTEM SET acteon_replay.approval_above = 100');
-sql('SELECT pg_reload_conf()');
-$node->poll_query_until('postgres', q{SELECT pg_sleep(0.1) IS NOT NULL AND (SELECT setting FROM pg_file_settings WHERE name = 'acteon_replay.approval_above') = '100'});
+$node->append_conf('postgresql.conf', 'acteon_replay.approval_above = 100');
+$node->reload;
+wait_until(sub { my $above = $http->client($keys{oncall})->get('/v1/replay/me')->{json}{settings}{approval_above} // 0; return ($above == 100, $above) }, 'more than 100 actions need approval');
 walk('approve');
 is(sql(q{SELECT requested_by || ' ' || approved_by FROM acteon_replay_batches WHERE batch_id = 4}), 'oncall boss', 'one role has asked, and the other one has approved');
 cmp_ok(sql(q{SELECT replayed FROM acteon_replay_batches WHERE batch_id = 4}), '>', 100, '… before it was enqueued');
