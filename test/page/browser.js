@@ -102,10 +102,14 @@ class Tab {
 		await this.send('Log.enable');
 		await this.send('Network.enable');
 		await this.size(width ?? 1100, height ?? 800);
-		await this.send('Emulation.setEmulatedMedia', { features: [
-			{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }, { name: 'prefers-reduced-motion', value: 'reduce' }] });
+		await this.colours(dark);
 		if (downloads)
 			await this.browser.send('Browser.setDownloadBehavior', { behavior: 'allow', downloadPath: downloads, browserContextId: this.context });
+	}
+
+	colours(dark) {
+		return this.send('Emulation.setEmulatedMedia', { features: [
+			{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }, { name: 'prefers-reduced-motion', value: 'reduce' }] });
 	}
 
 	size(width, height) {
