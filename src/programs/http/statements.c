@@ -310,7 +310,7 @@ static const struct
 				"NULL FROM $s.acteon_replay_open(query => $1::pg_catalog.jsonb) AS o"},
 	[STATEMENT_MAY] =
 		{"may", "SELECT pg_catalog.json_build_object('may', $s.acteon_replay_may("
-				"batch_id => $1::pg_catalog.int8))::pg_catalog.text, $1::pg_catalog.int8, NULL "
+				"batch_id => $1::pg_catalog.int8))::pg_catalog.text, NULL, NULL "
 				"WHERE EXISTS (SELECT FROM $s.acteon_replay_read_batches("
 				"batch_id => $1::pg_catalog.int8))"},
 	[STATEMENT_LIMITS] =
