@@ -28,8 +28,8 @@ static const struct
 	Steering steering;
 	bool is_continue;
 } steps[] = {
-	{"pause", STEER_RESTRAIN},   {"cancel", STEER_RESTRAIN},   {"resume", STEER_FREELY},
-	{"set_rate", STEER_FREELY},  {"set_start", STEER_FREELY},  {"settle", STEER_FREELY},
+	{"pause", STEER_RESTRAIN},   {"cancel", STEER_RESTRAIN},       {"resume", STEER_FREELY},
+	{"set_rate", STEER_FREELY},  {"set_start", STEER_FREELY},      {"settle", STEER_FREELY},
 	{"hand_over", STEER_FREELY}, {"continue", STEER_FREELY, true},
 };
 

@@ -141,6 +141,7 @@ write_down(FunctionCallInfo fcinfo, ReplayQuery *query, const char *procedure, b
 	if (plan != NULL)
 	{
 		CheckPlan(&call, plan, &counts);
+		CountAllForLimit(query, &counts);
 		batch->plan = plan->digest;
 	}
 	else
@@ -159,8 +160,7 @@ write_down(FunctionCallInfo fcinfo, ReplayQuery *query, const char *procedure, b
 		batch->reason = query->reason;
 		batch->query = QueryToJsonb(query);
 		batch->scope = *waits ? counts.scope : NewScope(query->provider_override);
-		batch->awaits_until =
-			(OptionalTime){*waits, call.now + APPROVAL_HOURS * USECS_PER_HOUR};
+		batch->awaits_until = (OptionalTime){*waits, call.now + APPROVAL_HOURS * USECS_PER_HOUR};
 		SwitchIdentity(&saved, TableOwner(OwnTable(call.schema, BATCH_TABLE)));
 		batch->id = NextBatchId(call.schema);
 		BeginCanary(&batch->canary, CanaryMode(query->canary, batch->matched));
@@ -187,49 +187,6 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *
 	BatchRow batch = {.failures = &failures, .chunk = chunk};
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	plan = TakePlan(query, CalledSchema(fcinfo));
-	BeginCall(&call, fcinfo, procedure, query->reason);
-	CheckMayPatch(&call, query);
-	CheckAsked(&call.audit, query);
-	*schema = call.schema;
-	EndQueryAt(query, call.now);
-	batch.matched = plan != NULL ? plan->counts.matched : AuditCount(&call.audit, query);
-	if (plan != NULL)
-	{
-		CheckPlan(&call, plan, &counts);
-		CountAllForLimit(query, &counts);
-		batch.plan = plan->digest;
-	}
-	else
-		RequirePlan(query, "CALL acteon_replay_all", batch.matched);
-	/* What comes later does not make it larger than what was counted. */
-	if ((PlanAbove >= 0 || ApprovalAbove >= 0) && !query->is_limited && batch.matched > 0)
-		SetInteger(query, OPTION_MAX_RECORDS, (int) Min(batch.matched, PG_INT32_MAX));
-	awaits = NeedsApproval(call.schema, call.caller, batch.matched);
-	if (awaits && plan == NULL)
-		plan_batch(&call, query, &counts, &batch);
-	NoticeLeftOut(&call.audit, query);
-	if (batch.matched == 0 && query->cursor_text == NULL)
-		NoticeClosestValues(&call.audit, query, call.grants);
-	if (batch.matched > 0)
-	{
-		batch.reason = query->reason;
-		batch.query = QueryToJsonb(query);
-		batch.scope = awaits ? counts.scope : NewScope(query->provider_override);
-		batch.awaits_until = (OptionalTime){awaits, call.now + APPROVAL_HOURS * USECS_PER_HOUR};
-		SwitchIdentity(&saved, TableOwner(OwnTable(call.schema, BATCH_TABLE)));
-		batch.id = NextBatchId(call.schema);
-		BeginCanary(&batch.canary, CanaryMode(query->canary, batch.matched));
-		if (!awaits)
-			HoldEnqueuing(call.schema, batch.id);
-		WriteBatch(&call, query, &batch);
-		if (plan != NULL)
-			LogPlan(&call, plan, batch.id, batch.reason);
-		if (awaits)
-			LogAwaited(call.schema, call.caller, &batch, counts.replayable);
-		RestoreIdentity(&saved);
-	}
-	CloseAuditTable(&call.audit);
 	write_down(fcinfo, query, procedure, true, schema, &batch, waits);
 	PopActiveSnapshot();
 	SPI_commit();

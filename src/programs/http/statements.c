@@ -300,19 +300,15 @@ static const struct
 			 "$1") ", batch_id => $2::pg_catalog.int8, tenant => $3::pg_catalog.text, "
 				   "provider => $4::pg_catalog.text, max_actions => COALESCE($5::pg_catalog.int4, 1000), "
 				   "rate => $6::pg_catalog.numeric, reason => $7::pg_catalog.text) AS r"},
-		 "::pg_catalog.text, NULL, NULL FROM $s.acteon_outbox_redrive(outbox_id => " NUMBERS("$1")
-		 ", batch_id => $2::pg_catalog.int8, tenant => $3::pg_catalog.text, "
-		 "provider => $4::pg_catalog.text, max_actions => COALESCE($5::pg_catalog.int4, 1000), "
-		 "rate => $6::pg_catalog.numeric, reason => $7::pg_catalog.text) AS r"},
 	[STATEMENT_ALL] =
-		{"all", "SELECT pg_catalog.json_build_object('batch_id', o.batch_id, 'matched', o.matched, "
-				"'awaits_approval', o.awaits_approval, 'plan', o.plan)::pg_catalog.text, o.batch_id, "
-				"NULL FROM $s.acteon_replay_open(query => $1::pg_catalog.jsonb) AS o"},
-	[STATEMENT_MAY] =
-		{"may", "SELECT pg_catalog.json_build_object('may', $s.acteon_replay_may("
-				"batch_id => $1::pg_catalog.int8))::pg_catalog.text, NULL, NULL "
-				"WHERE EXISTS (SELECT FROM $s.acteon_replay_read_batches("
-				"batch_id => $1::pg_catalog.int8))"},
+		{"all",
+		 "SELECT pg_catalog.json_build_object('batch_id', o.batch_id, 'matched', o.matched, "
+		 "'awaits_approval', o.awaits_approval, 'plan', o.plan)::pg_catalog.text, o.batch_id, "
+		 "NULL FROM $s.acteon_replay_open(query => $1::pg_catalog.jsonb) AS o"},
+	[STATEMENT_MAY] = {"may", "SELECT pg_catalog.json_build_object('may', $s.acteon_replay_may("
+							  "batch_id => $1::pg_catalog.int8))::pg_catalog.text, NULL, NULL "
+							  "WHERE EXISTS (SELECT FROM $s.acteon_replay_read_batches("
+							  "batch_id => $1::pg_catalog.int8))"},
 	[STATEMENT_LIMITS] =
 		{"limits", "SELECT pg_catalog.json_build_object('limits', COALESCE(pg_catalog.json_agg("
 				   "pg_catalog.to_json(l) ORDER BY l.kind, l.name), '[]'::pg_catalog.json))"

@@ -25,15 +25,15 @@ typedef enum StatementId
 	STATEMENT_FINISH, /* key id, idempotency key, body, batch, cursor */
 
 	/* What is asked: one row of body, batch and cursor, or none. */
-	STATEMENT_REPLAY,  /* action id, options */
-	STATEMENT_BULK,    /* query */
-	STATEMENT_RECORD,  /* action id */
-	STATEMENT_RECORDS, /* see record_options in transaction.c */
-	STATEMENT_PREVIEW, /* query, sample */
+	STATEMENT_REPLAY,   /* action id, options */
+	STATEMENT_BULK,     /* query */
+	STATEMENT_RECORD,   /* action id */
+	STATEMENT_RECORDS,  /* see record_options in transaction.c */
+	STATEMENT_PREVIEW,  /* query, sample */
 	STATEMENT_TIMELINE, /* options */
-	STATEMENT_CAUSES,  /* options */
-	STATEMENT_BATCHES, /* before, state, limit, kinds, tenant */
-	STATEMENT_BATCH,   /* batch */
+	STATEMENT_CAUSES,   /* options */
+	STATEMENT_BATCHES,  /* before, state, limit, kinds, tenant */
+	STATEMENT_BATCH,    /* batch */
 	/* batch, state, cursor, limit, tenant, provider, from, to, effect, format */
 	STATEMENT_ITEMS,
 	STATEMENT_PAUSE, /* these: what operations.c says */
@@ -51,8 +51,8 @@ typedef enum StatementId
 	STATEMENT_LINEAGE,
 	STATEMENT_DEAD_LETTERS,
 	STATEMENT_REDRIVE,
-	STATEMENT_ALL,     /* query */
-	STATEMENT_MAY,     /* batch */
+	STATEMENT_ALL, /* query */
+	STATEMENT_MAY, /* batch */
 	STATEMENT_LIMITS,
 	STATEMENT_ME,
 
