@@ -814,7 +814,7 @@ CREATE INDEX acteon_replay_batch_told_idx ON acteon_replay_batch (id) WHERE told
 COMMENT ON COLUMN acteon_replay_batch.patches IS 'Patches that acteon_replay_patch has applied to what waited, an array: merge patches, and objects with patch_path and patch_value. That of the replay itself is in query. NULL: none.';
 COMMENT ON COLUMN acteon_replay_batch.told IS 'The events that notifications were told and that still hold (acteon_replay_notify); NULL: there are no notifications, its end was told, or it is itself a notification.';
 COMMENT ON COLUMN acteon_replay_batch.probe_of IS 'Policy whose probe it is: acteon_outbox_purge deletes it when its action is gone. NULL: it is no probe.';
-COMMENT ON COLUMN acteon_replay_batch.session_role_oid IS 'OID of session_role, which follows ALTER ROLE ... RENAME; NULL for batches of version 1.0.';
+COMMENT ON COLUMN acteon_replay_batch.session_role_oid IS 'OID of session_role, which follows ALTER ROLE ... RENAME; over HTTP, that of the role of the API key. NULL for batches of version 1.0.';
 COMMENT ON COLUMN acteon_replay_batch.parts IS 'Parts that are steered on their own: an array of objects with tenant or provider, or the number of named action_ids; the state (paused, cancelled or running), or the rate and its number (pace); who has set it, when and why. The last one that an action belongs to holds. NULL: none.';
 COMMENT ON COLUMN acteon_replay_batch.owner_oid IS 'Role that the batch was handed over to, which steers it in place of requested_by; NULL: it was not handed over.';
 
@@ -1187,7 +1187,7 @@ next_cursor: pass it as cursor to continue; NULL at the end
 
 Errors: 22023 bad argument, a plan that this installation has not made, no filter, only actions that took effect without allow_effective, or intents without allow_unproven, 22025 error_like ends with an escape character, 42501 role, 42P01 no audit table, 55000 intents of a copy, a plan that no longer holds, more records than acteon_replay.plan_above without a plan, or than acteon_replay.approval_above.';
 COMMENT ON FUNCTION acteon_replay_bulk(jsonb) IS
-	'The same in the gateway''s wire form: takes an object whose keys are the names of the arguments, except from, to and limit instead of from_time, to_time and max_records; order (oldest or newest) can be used instead of newest_first. Times are in RFC 3339 format with a time zone; a null value is the same as a missing key; an unknown key is an error. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor", "effective", "expired"}; effective is the number of records that were passed over because their actions took effect, and expired of those whose actions had expired. Always write the cast, acteon_replay_bulk(''{...}''::jsonb): a literal without it is taken for the namespace argument of the other form. Errors: as for the other form.';
+	'The same in the gateway''s wire form: takes an object whose keys are the names of the arguments, except from, to and limit instead of from_time, to_time and max_records; order (oldest or newest) can be used instead of newest_first. With fill_limit (true) the limit counts only what is replayed, so that records that are skipped or fail do not keep a caller without a cursor from those behind them: as many failures as the limit are returned, further ones count as skipped, and the call reads until there is something to replay, and then 10000 more records at most. Times are in RFC 3339 format with a time zone; a null value is the same as a missing key; an unknown key is an error. Returns {"replayed", "failed", "skipped", "results", "batch_id", "next_cursor", "effective", "expired"}; effective is the number of records that were passed over because their actions took effect, and expired of those whose actions had expired. Always write the cast, acteon_replay_bulk(''{...}''::jsonb): a literal without it is taken for the namespace argument of the other form. Errors: as for the other form.';
 
 CREATE FUNCTION acteon_replay_preview(
 	namespace text DEFAULT NULL,
@@ -1360,6 +1360,49 @@ COMMENT ON FUNCTION acteon_replay_causes(text, text, text, text, text, text, tex
 
 Arguments:
 max_causes: how many causes to return at most, 1 to 10000
+
+Errors: as for acteon_replay_preview.';
+
+CREATE FUNCTION acteon_replay_timeline(
+	namespace text DEFAULT NULL,
+	tenant text DEFAULT NULL,
+	provider text DEFAULT NULL,
+	action_type text DEFAULT NULL,
+	outcome text DEFAULT NULL,
+	verdict text DEFAULT NULL,
+	matched_rule text DEFAULT NULL,
+	from_time timestamptz DEFAULT NULL,
+	to_time timestamptz DEFAULT NULL,
+	caller_id text DEFAULT NULL,
+	chain_id text DEFAULT NULL,
+	lost boolean DEFAULT false,
+	certain boolean DEFAULT false,
+	signature text DEFAULT NULL,
+	signature_rules text DEFAULT NULL,
+	action_ids text[] DEFAULT NULL,
+	exclude_ids text[] DEFAULT NULL,
+	exclude jsonb DEFAULT NULL,
+	tenant_tree text DEFAULT NULL,
+	error_like text DEFAULT NULL,
+	payload jsonb DEFAULT NULL,
+	payload_path text DEFAULT NULL,
+	buckets integer DEFAULT 60)
+RETURNS TABLE (bucket_from timestamptz, bucket_to timestamptz, records bigint)
+AS 'MODULE_PATHNAME', 'acteon_replay_timeline'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 60;
+
+COMMENT ON FUNCTION acteon_replay_timeline(text, text, text, text, text, text, text, timestamptz, timestamptz, text, text, boolean, boolean, text, text, text[], text[], jsonb, text, text, jsonb, text, integer) IS
+'Counts the matching records over time, in intervals of the same length, the earliest first; those without records are not left out. Without a filter it counts what was lost, as with lost => true. Only records that the caller''s grants cover count. It only reads; earlier replays are not taken into account. The arguments are those of acteon_replay_bulk.
+
+The intervals reach from from_time to to_time, or, where these are not given, from the first to the last record that is counted; if both are given they are returned even if nothing matches. They are a round number of seconds, minutes, hours, days or weeks long, as short as buckets permits and at least 1 second, and begin at whole multiples of that, days and weeks (from Monday) in UTC; so the first one may begin before from_time, and the last one end after to_time.
+
+Arguments:
+buckets: how many rows to return at most, 2 to 1000
+
+Returns:
+bucket_from: begin of the interval
+bucket_to: its end, which is not part of it
+records: how many records were dispatched in it
 
 Errors: as for acteon_replay_preview.';
 
@@ -1958,6 +2001,8 @@ CREATE FUNCTION acteon_replay_read_batches(
 	batch_id bigint DEFAULT NULL,
 	before bigint DEFAULT NULL,
 	newest bigint DEFAULT NULL,
+	kinds text[] DEFAULT NULL,
+	tenant text DEFAULT NULL,
 	OUT id bigint,
 	OUT created_at timestamptz,
 	OUT requested_by name,
@@ -2000,13 +2045,14 @@ CREATE FUNCTION acteon_replay_read_batches(
 	OUT paused bigint,
 	OUT parts jsonb,
 	OUT handed_to name,
-	OUT target text)
+	OUT target text,
+	OUT kind text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_read_batches'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 100;
 
-COMMENT ON FUNCTION acteon_replay_read_batches(bigint, bigint, bigint) IS
-	'Returns the rows of the view acteon_replay_batches: for all batches, or only for one batch, for those before a number, or for a number of the newest, without reading the others.';
+COMMENT ON FUNCTION acteon_replay_read_batches(bigint, bigint, bigint, text[], text) IS
+	'Returns the rows of the view acteon_replay_batches: for all batches, or only for one batch, for those before a number, for those of some kinds, for those with actions of a tenant, or for a number of the newest of these, without counting the others.';
 
 CREATE OR REPLACE VIEW acteon_replay_batches AS
 	SELECT b.id AS batch_id, b.created_at, b.requested_by, b.session_role, b.reason, b.state, b.progress, b.matched,
@@ -2015,7 +2061,7 @@ CREATE OR REPLACE VIEW acteon_replay_batches AS
 		b.breaker, b.stop_reason, b.stopped_by, b.stopped_at, b.failures, b.last_chunk_at,
 		b.query, b.in_doubt, b.held, b.done, b.on_doubt, b.canary, b.refused, b.plan, b.awaits_until, b.approved_by,
 		b.expired,
-		b.paused, b.parts, b.handed_to, b.target
+		b.paused, b.parts, b.handed_to, b.target, b.kind
 	FROM acteon_replay_read_batches() AS b;
 
 COMMENT ON COLUMN acteon_replay_batches.passed_over IS 'Records whose action already has a replay, took effect, had expired, or, with lost, was not lost.';
@@ -2037,6 +2083,7 @@ COMMENT ON COLUMN acteon_replay_batches.paused IS 'Of the waiting actions, those
 COMMENT ON COLUMN acteon_replay_batches.parts IS 'Tenants and providers that are paused or cancelled apart from the rest of the batch, or parts that have a rate of their own, with the role, the time and the reason; NULL: none. The last one that an action belongs to holds. Of actions that were paused or cancelled by their ids, only the log tells.';
 COMMENT ON COLUMN acteon_replay_batches.handed_to IS 'Role that the batch was handed over to (acteon_replay_hand_over), which steers it in place of requested_by; NULL: it was not handed over.';
 COMMENT ON COLUMN acteon_replay_batches.target IS 'Where its actions are delivered to: production, or another target.';
+COMMENT ON COLUMN acteon_replay_batches.kind IS 'What it is: single (acteon_replay), bulk (acteon_replay_bulk), all (acteon_replay_all), notification (an action that tells about another batch) or probe (an action with which a policy tries a provider).';
 COMMENT ON COLUMN acteon_replay_batches.canary IS
 	'How far the canary is: the open step, how many actions it and the steps before have released, and what it waits for: answers, records or a person. "passed": all steps have been released. It also says how many actions were judged by their answers because they had no audit records. NULL: the batch has none.';
 
@@ -2138,7 +2185,7 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 COMMENT ON FUNCTION acteon_replay_approve(bigint, text, text) IS
 'Approves a batch that is awaiting approval: one of acteon_replay_all with more records than acteon_replay.approval_above. Before that nothing of it is enqueued, and it cannot be resumed, continued or given another rate, only cancelled. Afterwards acteon_replay_continue, called by the role that started it, replays it. A batch that is not approved within 24 hours is cancelled.
 
-The caller needs admin grants for all that the batch would replay, and must be a second person: neither its role nor the role of its session may be the role that started the batch or the role of the session in which that was done, or be a member of one of these, or have one of these as a member. This holds for superusers, too.
+The caller needs admin grants for all that the batch would replay, and must be a second person: neither its role nor the role of its session may be the role that started the batch or the role of the session in which that was done, or be a member of one of these, or have one of these as a member. This holds for superusers, too. Over HTTP, the role of the API key takes the place of the role of the session.
 
 Arguments:
 batch_id: the batch
@@ -2319,6 +2366,19 @@ role: the role that it is handed over to
 reason: the reason, which is stored in the log
 
 Errors: P0002 no such batch, 42501 the caller may not steer it, or the other role has no grants for all of it, 42704 no such role, 55000 it is awaiting approval, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_may(batch_id bigint)
+RETURNS text[]
+AS 'MODULE_PATHNAME'
+LANGUAGE C STABLE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_may(bigint) IS
+'What the calling role may do with a batch, by the names of the functions without acteon_replay_: pause and cancel; resume, set_rate, set_start, settle, hand_over and continue; and approve, if the batch is awaiting approval. It is about rights and not about what the state of the batch permits. Roles that may only pause and cancel may slow it down with acteon_replay_set_rate, too. Empty if there is no such batch. For programs that offer only what would not be refused. Works in read-only transactions and on a standby.
+
+Arguments:
+batch_id: the batch
+
+Errors: 22023 bad argument.';
 
 /*
  * Policies
@@ -2630,6 +2690,58 @@ COMMENT ON PROCEDURE acteon_replay_all(jsonb, numeric, timestamptz, text, intege
 COMMENT ON PROCEDURE acteon_replay_continue(bigint, integer, text, bigint, bigint, bigint) IS
 	'Continues a batch whose acteon_replay_all was interrupted by a crash, a cancelled statement or a failover; nothing is replayed twice or left out. The grants of the calling role apply; two concurrent calls take turns. Does nothing if the batch is complete. The roles that may resume the batch can call it. Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 not a batch of acteon_replay_all or cancelled, 2D000 inside a transaction block.';
 
+CREATE FUNCTION acteon_replay_open(
+	query jsonb,
+	reason text DEFAULT NULL,
+	OUT batch_id bigint,
+	OUT matched bigint,
+	OUT plan text,
+	OUT awaits_approval boolean)
+RETURNS record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_open(jsonb, text) IS
+'Writes down the batch of an acteon_replay_all with this query, in the transaction of the caller, and enqueues nothing: acteon_replay_continue or acteon_replay_continue_step do that, after acteon_replay_approve if it is awaiting approval. Until then the batch is shown as interrupted, or as awaiting approval. For functions and for the HTTP server, where acteon_replay_all cannot be called.
+
+Arguments:
+query: the query, in the wire form
+reason: the reason, which is stored with the batch
+
+Columns:
+batch_id: number of the batch; NULL if nothing matches: then there is none
+matched: how many records match
+plan: digest of its plan, if it has one
+awaits_approval: whether it must be approved before anything of it is enqueued
+
+Errors: those of acteon_replay_all.';
+
+CREATE FUNCTION acteon_replay_continue_step(
+	batch_id bigint,
+	chunk integer DEFAULT NULL,
+	reason text DEFAULT NULL,
+	OUT replayed bigint,
+	OUT failed bigint,
+	OUT skipped bigint,
+	OUT is_complete boolean)
+RETURNS record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_continue_step(bigint, integer, text) IS
+'Continues a batch of acteon_replay_all by one chunk, in the transaction of the caller, where acteon_replay_continue cannot be called: in functions and by the HTTP server. Call it again until is_complete. It does not wait: while the batch is paused, or, with a rate, is a minute ahead of its deliveries, it examines nothing. Between the calls the batch is shown as interrupted.
+
+The grants of the calling role apply, and it must be allowed to continue the batch as with acteon_replay_continue.
+
+Arguments:
+batch_id: the batch
+chunk: how many records to examine, 1 to 10000; NULL: the chunk of the batch
+reason: the reason, which is stored in the log
+
+Returns the progress of the whole batch.
+
+Errors: P0002 no such batch, 42501 the caller may not steer it, 55000 not a batch of acteon_replay_all, awaiting approval or cancelled, 22023 bad argument.';
+
 COMMENT ON FUNCTION acteon_authorized(text, text, text, text) IS
 	'Returns whether an admin, operator or viewer grant of the current role covers this tenant, namespace, provider and action type; false if one of them is NULL. The extension''s row-level security policies use it, and other policies can use it, too: grants are read once for each query.';
 
@@ -2638,6 +2750,14 @@ COMMENT ON FUNCTION acteon_outbox_extend(bigint[], interval) IS
 
 -- It looks at the keys as they are at the moment, whatever the statement's snapshot.
 ALTER FUNCTION acteon_api_login(bytea) VOLATILE;
+
+CREATE FUNCTION acteon_api_current_key()
+RETURNS text
+AS 'MODULE_PATHNAME', 'acteon_api_current_key'
+LANGUAGE C STABLE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_api_current_key() IS
+	'Returns the name of the API key with which acteon_api_login was called in this transaction, whatever its role is now; NULL if there is none.';
 
 COMMENT ON FUNCTION acteon_api_key_create(text, regrole, timestamptz) IS
 	'Creates an API key for the HTTP server, whose requests with this key act as the role, and returns it: acteon_ and 43 characters, which encode 32 random bytes. Only the SHA-256 is stored, so the key cannot be shown again. The name has 1 to 200 bytes and cannot be reused, even after the key is revoked. The caller must be able to SET ROLE to the role, which must not be a superuser, because grants do not limit superusers. Logged in acteon_replay_log, without the key. Errors: 42501 not the caller''s role, 22023 bad argument or a superuser, 42704 no such role, 42710 the name is in use, even if by a revoked key.';
@@ -2863,12 +2983,12 @@ BEGIN
 			JOIN pg_catalog.pg_proc AS p ON m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::oid
 				AND p.oid OPERATOR(pg_catalog.=) m.objid
 		WHERE pg_catalog.regexp_replace(p.proname::text, '_1_0$'::text, ''::text) OPERATOR(pg_catalog.=) ANY ('{
-				acteon_answer_effect,acteon_answer_name,acteon_audit_record,acteon_audit_records,acteon_authorized,acteon_canary,acteon_canary_in,acteon_canary_out,acteon_canary_recv,
+				acteon_answer_effect,acteon_answer_name,acteon_api_current_key,acteon_audit_record,acteon_audit_records,acteon_authorized,acteon_canary,acteon_canary_in,acteon_canary_out,acteon_canary_recv,
 				acteon_canary_send,acteon_dispatch_lane,acteon_effect,acteon_error_signature,acteon_is_failure,
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_other_target,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
-				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_lineage,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_patch,acteon_replay_pause,
+				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_continue_step,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_may,acteon_replay_open,acteon_replay_lineage,acteon_replay_timeline,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_patch,acteon_replay_pause,
 				acteon_known_time_zone,acteon_quiet_until,acteon_replay_policy_drop,acteon_replay_policy_run,acteon_replay_policy_set,acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
 				acteon_replay_resume,acteon_replay_run,acteon_replay_trail_link,acteon_replay_set_rate,acteon_replay_settle,acteon_replay_shadow,acteon_replay_shadow_counts,
 				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,

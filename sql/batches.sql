@@ -213,6 +213,15 @@ SELECT id, state, in_flight, delivered FROM acteon_replay_read_batches(before =>
 SELECT array_agg(id ORDER BY id) AS newest FROM acteon_replay_read_batches(newest => 2);
 SELECT array_agg(id ORDER BY id) AS before FROM acteon_replay_read_batches(before => 3);
 SELECT count(*) AS none FROM acteon_replay_read_batches(newest => 0);
+-- of some kinds, and of a tenant, as many as are asked for
+SELECT kind, array_agg(id ORDER BY id) = (SELECT array_agg(b.id ORDER BY b.id) FROM acteon_replay_read_batches(kinds => ARRAY[kind]) AS b) AS found, count(*)
+FROM acteon_replay_read_batches() GROUP BY kind ORDER BY kind;
+SELECT count(*) AS none FROM acteon_replay_read_batches(kinds => '{}');
+SELECT (SELECT count(*) FROM acteon_replay_read_batches(newest => 1, tenant => t.tenant)) AS newest,
+	(SELECT array_agg(id ORDER BY id) FROM acteon_replay_read_batches(tenant => t.tenant))
+		= (SELECT array_agg(DISTINCT batch_id ORDER BY batch_id) FROM acteon_dispatch_outbox AS o WHERE o.tenant = t.tenant) AS those_with_actions
+FROM (SELECT DISTINCT tenant FROM acteon_dispatch_outbox) AS t;
+SELECT count(*) AS none FROM acteon_replay_read_batches(tenant => 'nobody');
 SELECT outbox_id FROM acteon_replay_items(2);
 SELECT * FROM pg_temp.miscounted;
 

@@ -17,7 +17,7 @@ CREATE TEMPORARY VIEW wanted AS
 CREATE TEMPORARY VIEW form AS
 	SELECT oid, proname AS function, (proargnames[1] = 'action_id')::integer AS before,
 		proname || CASE proargnames[1] WHEN 'action_id' THEN format('(action_id %s)', format_type(proargtypes[0], NULL)) ELSE '' END AS name FROM pg_proc
-	WHERE proname IN ('acteon_replay', 'acteon_replay_bulk', 'acteon_replay_preview', 'acteon_replay_all', 'acteon_replay_causes') AND proargnames[1] <> 'query';
+	WHERE proname IN ('acteon_replay', 'acteon_replay_bulk', 'acteon_replay_preview', 'acteon_replay_all', 'acteon_replay_causes', 'acteon_replay_timeline') AND proargnames[1] <> 'query';
 CREATE TEMPORARY VIEW found AS
 	SELECT f.oid, f.name, p.proargnames[i] AS argument, format_type(p.proargtypes[i - 1], NULL) AS type, pg_get_function_arg_default(p.oid, i) AS "default", i - f.before AS place
 	FROM form AS f JOIN pg_proc AS p USING (oid) CROSS JOIN generate_series(1 + f.before, p.pronargs) AS i WHERE coalesce(p.proargmodes[i], 'i') = 'i';

@@ -122,6 +122,15 @@ fetch_node_driver()
 		cat "$WORK/npm.log" >&2
 }
 
+# Fetch what looks for barriers on the page of the HTTP server, in the version of the lock
+# file, into the copy of the checkout.  Without it, that part of the test is left out.
+fetch_axe()
+{
+	command -v npm >/dev/null || return 0
+	(cd "$WORK/src/test/page" && as_user npm ci --ignore-scripts --no-audit --no-fund --cache "$WORK/npm") >"$WORK/axe.log" 2>&1 ||
+		cat "$WORK/axe.log" >&2
+}
+
 # Fetch a broker of Kafka, in the versions of test/kafka/pom.xml, for test/t/029_relay_kafka.pl,
 # and say where it is.  Without it, that test is left out.
 fetch_kafka()

@@ -68,6 +68,7 @@ typedef struct KeyCall
 PG_FUNCTION_INFO_V1(acteon_api_key_create);
 PG_FUNCTION_INFO_V1(acteon_api_key_revoke);
 PG_FUNCTION_INFO_V1(acteon_api_login);
+PG_FUNCTION_INFO_V1(acteon_api_current_key);
 
 /*
  * Read the name of a key, the first argument.
@@ -443,7 +444,8 @@ acteon_api_login(PG_FUNCTION_ARGS)
 	values[1] = FoundColumn(&keys, Anum_api_keys_name, &isnull);
 	values[2] = RoleName(DatumGetObjectId(FoundColumn(&keys, Anum_api_keys_role, &isnull)));
 	row = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
-	NoteApiKey(TextDatumGetCString(values[1]));
+	NoteApiKey(TextDatumGetCString(values[1]),
+			   DatumGetObjectId(FoundColumn(&keys, Anum_api_keys_role, &isnull)));
 	UnregisterSnapshot(snapshot);
 	CloseFinder(&keys);
 	RestoreIdentity(&caller);
@@ -511,4 +513,20 @@ NoteKeyUses(Oid schema, KeyUse *uses, int count)
 	CloseFinder(&keys);
 	CloseWriter(&writer);
 	CommandCounterIncrement();
+}
+
+/*
+ * acteon_api_current_key() → text
+ *
+ * The name of the key with which acteon_api_login was called in this transaction, for
+ * whichever role it acts as now; NULL if it was not.  Raises nothing.
+ */
+Datum
+acteon_api_current_key(PG_FUNCTION_ARGS)
+{
+	const char *key = CurrentApiKey();
+
+	if (key == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(key));
 }

@@ -804,6 +804,16 @@ AuditScanTake(AuditScan *scan, int want, AuditRecord **records)
 }
 
 /*
+ * Give the last of the records back that were taken, to be taken again.
+ */
+void
+AuditScanGiveBack(AuditScan *scan, int count)
+{
+	Assert(count <= scan->taken);
+	scan->taken -= count;
+}
+
+/*
  * Whether there are records that have not been taken.  Ends the life of those
  * that have.
  */

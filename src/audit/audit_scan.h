@@ -51,6 +51,7 @@ AuditScanBeginOutcomes(AuditScan *scan, const AuditTable *table, const ReplayQue
 extern bool AuditScanBeginLeftOut(AuditScan *scan, const AuditTable *table,
 								  const ReplayQuery *query, LeftOut which);
 extern int AuditScanTake(AuditScan *scan, int want, AuditRecord **records);
+extern void AuditScanGiveBack(AuditScan *scan, int count);
 extern bool AuditScanHasMore(AuditScan *scan);
 extern void AuditScanEnd(AuditScan *scan);
 

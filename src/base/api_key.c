@@ -10,11 +10,13 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "base/api_key.h"
 
-static char *name = NULL; /* in TopMemoryContext; NULL: no key */
+static char *name = NULL;         /* in TopMemoryContext; NULL: no key */
+static Oid key_role = InvalidOid; /* as which it acts */
 
 /*
  * Forget the key at the end of the transaction.
@@ -27,13 +29,14 @@ transaction_ends(XactEvent event, void *arg)
 	if (name != NULL)
 		pfree(name);
 	name = NULL;
+	key_role = InvalidOid;
 }
 
 /*
- * Note the name of the key with which the transaction acts from now on.
+ * Note the name of the key with which the transaction acts from now on, and its role.
  */
 void
-NoteApiKey(const char *key)
+NoteApiKey(const char *key, Oid role)
 {
 	static bool registered = false;
 	char *copy = MemoryContextStrdup(TopMemoryContext, key);
@@ -44,6 +47,7 @@ NoteApiKey(const char *key)
 	if (name != NULL)
 		pfree(name);
 	name = copy;
+	key_role = role;
 }
 
 /*
@@ -53,4 +57,16 @@ const char *
 CurrentApiKey(void)
 {
 	return name;
+}
+
+/*
+ * The role that has logged in to do what the caller does: that of the session, or, if the
+ * caller acts with an API key, that of the key.  All keys of an HTTP server share the role of
+ * its sessions, which is a member of theirs and says nothing of who holds them.  A session
+ * that has noted a key and acts as another role than that of the key is not that key.
+ */
+Oid
+LoginRole(Oid caller)
+{
+	return name != NULL && key_role == caller ? key_role : GetSessionUserId();
 }

@@ -5,7 +5,8 @@
 #ifndef ACTEON_API_KEY_H
 #define ACTEON_API_KEY_H
 
-extern void NoteApiKey(const char *name);
+extern void NoteApiKey(const char *name, Oid role);
 extern const char *CurrentApiKey(void);
+extern Oid LoginRole(Oid caller);
 
 #endif /* ACTEON_API_KEY_H */

@@ -27,6 +27,7 @@
 
 #include "access/grants.h"
 #include "access/visibility.h"
+#include "base/api_key.h"
 #include "base/catalog.h"
 #include "base/settings.h"
 #include "base/table_access.h"
@@ -122,7 +123,7 @@ replayed_without(TupleTableSlot *slot, OwnColumns columns)
 static int64
 asked_lately(Oid schema, Oid caller)
 {
-	Oid session = GetSessionUserId();
+	Oid session = LoginRole(caller);
 	TimestampTz since = GetCurrentTimestamp() - ASKED_HOURS * USECS_PER_HOUR;
 	Relation rel;
 	OwnColumns columns;
@@ -257,53 +258,99 @@ act_as_one(Oid a, Oid b)
 }
 
 /*
- * Refuse a role that is not a second person, or whose grants do not cover the batch.
+ * Whether the grants are those of an admin for all that a batch, whose row was found, will
+ * replay.
+ */
+static bool
+covers_all(HeldBatch *held, Grants *grants)
+{
+	bool isnull;
+	Jsonb *scope = DatumGetJsonbP(FoundColumn(&held->finder, Anum_batch_scope, &isnull));
+
+	return GrantsEverything(grants) ||
+		   (JB_ROOT_COUNT(scope) > 0 && GrantsCoverScope(grants, GRANT_STEER, scope));
+}
+
+/*
+ * Whether a caller is a second person for a batch.  If not, *asked and *approves get the
+ * roles of which that is so; *asked is invalid if it was dropped.
  *
  * Neither the role that approves nor the role of its session may be, be a member of, or
  * have as a member the role that asked or the role of the session in which it asked: the
- * same person could have both.  Superusers are no exception.  The grants must be those of
- * an admin for all that the batch will replay.
+ * same person could have both.  Over HTTP the role of an API key takes the place of that of
+ * the session.  Superusers are no exception.
+ */
+static bool
+is_second_person(const BatchRow *batch, Oid caller, Oid *asked, Oid *approves)
+{
+	const Oid first[] = {batch->requested_by, batch->session_role};
+	const Oid second[] = {caller, LoginRole(caller)};
+
+	for (int i = 0; i < lengthof(first); i++)
+	{
+		for (int k = 0; k < lengthof(second); k++)
+		{
+			*asked = first[i];
+			*approves = second[k];
+			/* The role that asked may have been dropped, and made anew. */
+			if (!OidIsValid(first[i]) || act_as_one(first[i], second[k]))
+				return false;
+		}
+	}
+	return true;
+}
+
+/*
+ * Refuse a role that is not a second person, or whose grants do not cover the batch.
  */
 static void
 check_may_approve(ControlCall *call, Grants *grants)
 {
-	const BatchRow *batch = &call->held.row;
-	const Oid asked[] = {batch->requested_by, batch->session_role};
-	const Oid approves[] = {call->caller, GetSessionUserId()};
-	bool isnull;
-	Jsonb *scope = DatumGetJsonbP(FoundColumn(&call->held.finder, Anum_batch_scope, &isnull));
+	Oid asked;
+	Oid approves;
 
-	if (!GrantsEverything(grants) &&
-		(JB_ROOT_COUNT(scope) == 0 || !GrantsCoverScope(grants, GRANT_STEER, scope)))
+	if (!covers_all(&call->held, grants))
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("insufficient permissions: batch " INT64_FORMAT
 							   " can be approved by admins",
 							   call->batch_id),
 						errdetail("Role \"%s\" has no admin grant that covers all of it.",
 								  GetUserNameFromId(call->caller, false))));
-	for (int i = 0; i < lengthof(asked); i++)
-	{
-		for (int k = 0; k < lengthof(approves); k++)
-		{
-			/* The role that asked may have been dropped, and made anew. */
-			if (OidIsValid(asked[i]) && !act_as_one(asked[i], approves[k]))
-				continue;
-			ereport(ERROR,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("insufficient permissions: batch " INT64_FORMAT
-							" must be approved by a second person",
-							call->batch_id),
-					 OidIsValid(asked[i])
-						 ? errdetail("Role \"%s\" has asked for it, and role \"%s\" is the same or "
-									 "is connected with it by membership.",
-									 GetUserNameFromId(asked[i], false),
-									 GetUserNameFromId(approves[k], false))
-						 : errdetail("The role that has asked for it no longer exists."),
-					 errhint(
-						 "Ask and approve in sessions of different login roles, of which neither "
-						 "is a member of a role that the other one uses.")));
-		}
-	}
+	if (is_second_person(&call->held.row, call->caller, &asked, &approves))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("insufficient permissions: batch " INT64_FORMAT
+					" must be approved by a second person",
+					call->batch_id),
+			 OidIsValid(asked)
+				 ? errdetail("Role \"%s\" has asked for it, and role \"%s\" is the same or "
+							 "is connected with it by membership.",
+							 GetUserNameFromId(asked, false), GetUserNameFromId(approves, false))
+				 : errdetail("The role that has asked for it no longer exists."),
+			 errhint("Ask and approve in sessions of different login roles, of which neither "
+					 "is a member of a role that the other one uses.")));
+}
+
+/*
+ * Whether a role, with its grants, may approve a batch, and this waits for it; false if
+ * there is none of this number.  For showing it: nothing is locked, and what is asked for
+ * later can be refused.
+ */
+bool
+MayBeApproved(Oid schema, int64 batch_id, Oid role, Grants *grants)
+{
+	HeldBatch found;
+	Oid asked;
+	Oid approves;
+	bool result;
+
+	if (!FindBatch(&found, schema, batch_id))
+		return false;
+	result = found.row.stop != BATCH_CANCELLED && ApprovalOf(&found.row) == APPROVAL_AWAITED &&
+			 covers_all(&found, grants) && is_second_person(&found.row, role, &asked, &approves);
+	CloseFinder(&found.finder);
+	return result;
 }
 
 /*

@@ -52,13 +52,33 @@ enum
 	BATCH_LAST_OUTBOX_ID
 };
 
-/* Its parameters, the first arguments of the function; NULL is any. */
+/* Its parameters; NULL is any. */
 enum
 {
 	SCOPES_BATCH_ID, /* $1: this batch */
 	SCOPES_BEFORE,   /* $2: with lower numbers than this */
+	SCOPES_KINDS,    /* $3: of these kinds */
 	NUM_SCOPES_PARAMETERS
 };
+
+/* And the arguments of the function that these and others are. */
+enum
+{
+	ARGUMENT_BATCH_ID,
+	ARGUMENT_BEFORE,
+	ARGUMENT_NEWEST,
+	ARGUMENT_KINDS,
+	ARGUMENT_TENANT
+};
+
+/*
+ * What a batch is.
+ */
+#define KIND \
+	"CASE WHEN probe_of IS NOT NULL THEN '" BATCH_KIND_PROBE "'" \
+	"	WHEN query ? 'notify' THEN '" BATCH_KIND_NOTIFICATION "'" \
+	"	WHEN query ? 'action_id' THEN '" BATCH_KIND_SINGLE "'" \
+	"	WHEN chunk IS NOT NULL THEN '" BATCH_KIND_ALL "' ELSE '" BATCH_KIND_BULK "' END"
 
 /*
  * The newest first.  %1$s is the extension's schema; the search path is pinned to
@@ -66,7 +86,8 @@ enum
  */
 #define READ_SCOPES \
 	"SELECT id, requested_by_oid::oid, scope, first_outbox_id, last_outbox_id " \
-	"FROM %1$s.acteon_replay_batch WHERE ($1 IS NULL OR id = $1) AND ($2 IS NULL OR id < $2) " \
+	"FROM %1$s.acteon_replay_batch WHERE ($1 IS NULL OR id = $1) AND ($2 IS NULL OR id < $2)" \
+	"	AND ($3 IS NULL OR " KIND " = ANY ($3)) " \
 	"ORDER BY id DESC"
 
 /* Parameters of the second statement. */
@@ -85,7 +106,7 @@ enum
  * The batches to show.
  */
 #define CHOSEN \
-	"chosen AS MATERIALIZED (SELECT *, id = ANY ($5) AS in_part," \
+	"chosen AS MATERIALIZED (SELECT *, id = ANY ($5) AS in_part, " KIND " AS kind," \
 	"		coalesce(" IS_CANCELLED( \
 		"b") ", false) AS is_cancelled," \
 			 "		replayed + failed + skipped + passed_over AS looked_at" \
@@ -229,7 +250,7 @@ enum
 	"	w.plan, c.awaits_until, w.approved_by, c.expired," \
 	"	CASE WHEN c.is_cancelled THEN 0 WHEN NOT c.in_part THEN c.all_paused END, w.parts," \
 	"	(SELECT r.rolname FROM pg_roles AS r WHERE r.oid = w.owner_oid::oid)," \
-	"	coalesce(c.query ->> 'target', '" PRODUCTION "')," \
+	"	coalesce(c.query ->> 'target', '" PRODUCTION "'), c.kind," \
 	"	c.in_part, c.stopped, c.is_complete, c.all_waiting, c.all_in_flight, c.all_in_doubt," \
 	"	c.breaker_window, c.breaker_share," \
 	"	c.breaker_since, " CANARY " " \
@@ -282,6 +303,7 @@ enum
 	LIST_PARTS,
 	LIST_HANDED_TO,
 	LIST_TARGET,
+	LIST_KIND,
 	LIST_IN_PART,
 	LIST_STOPPED,
 	LIST_IS_COMPLETE,
@@ -305,6 +327,7 @@ typedef struct Wanted
 {
 	NullableDatum scopes[NUM_SCOPES_PARAMETERS];
 	int64 newest; /* so many at the most; PG_INT64_MAX: any number */
+	text *tenant; /* with something of this tenant that the viewer sees; NULL: any */
 } Wanted;
 
 /* What is to be shown. */
@@ -331,20 +354,60 @@ fetched(int row, int column, bool *isnull)
 }
 
 /*
- * Choose a fetched batch, if the viewer sees something of it.
+ * Whether the viewer sees something of a tenant in a batch: of what is covered from the
+ * given element on, if a part of the batch is seen, else of its scope.
+ */
+static bool
+sees_tenant(const Choice *choice, BatchSight sight, int before, Jsonb *scope, const text *tenant)
+{
+	const char *wanted = VARDATA_ANY(tenant);
+	size_t len = VARSIZE_ANY_EXHDR(tenant);
+	JsonbIterator *it = JsonbIteratorInit(&scope->root);
+	text *parts[SCOPE_PARTS];
+
+	if (sight == SEES_PART)
+	{
+		for (int i = before; i < choice->covered.count; i++)
+		{
+			text *covered = DatumGetTextPP(choice->covered.parts[0][i]);
+
+			if (VARSIZE_ANY_EXHDR(covered) == len && memcmp(VARDATA_ANY(covered), wanted, len) == 0)
+				return true;
+		}
+		return false;
+	}
+	while (NextScopeElement(&it, parts))
+	{
+		if (parts[0] != NULL && VARSIZE_ANY_EXHDR(parts[0]) == len &&
+			memcmp(VARDATA_ANY(parts[0]), wanted, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Choose a fetched batch, if the viewer sees something of it, and of the tenant, if there is
+ * one.
  */
 static void
-choose_fetched(Choice *choice, Viewer *viewer, int row)
+choose_fetched(Choice *choice, Viewer *viewer, const Wanted *wanted, int row)
 {
+	int before = choice->covered.count;
+	BatchSight sight;
 	bool isnull;
 	Datum id = fetched(row, BATCH_ID, &isnull);
 	Oid requested_by = DatumGetObjectId(fetched(row, BATCH_REQUESTED_BY, &isnull));
 	Jsonb *scope = DatumGetJsonbP(fetched(row, BATCH_SCOPE, &isnull));
 	Datum outbox_id;
 
-	if (SightOfBatch(viewer, DatumGetInt64(id), requested_by, scope, &choice->covered) ==
-		SEES_NOTHING)
+	sight = SightOfBatch(viewer, DatumGetInt64(id), requested_by, scope, &choice->covered);
+	if (sight == SEES_NOTHING)
 		return;
+	if (wanted->tenant != NULL && !sees_tenant(choice, sight, before, scope, wanted->tenant))
+	{
+		choice->covered.count = before;
+		return;
+	}
 	if (choice->count == choice->allocated)
 	{
 		choice->allocated *= 2;
@@ -365,7 +428,7 @@ choose_fetched(Choice *choice, Viewer *viewer, int row)
 static Portal
 open_scopes(const Wanted *wanted, const char *schema)
 {
-	Oid types[NUM_SCOPES_PARAMETERS] = {INT8OID, INT8OID};
+	Oid types[NUM_SCOPES_PARAMETERS] = {INT8OID, INT8OID, TEXTARRAYOID};
 	Datum values[NUM_SCOPES_PARAMETERS];
 	char nulls[NUM_SCOPES_PARAMETERS];
 
@@ -394,8 +457,9 @@ choose_batches(Choice *choice, Viewer *viewer, const Wanted *wanted, MemoryConte
 	choice->first_outbox_id = PG_INT64_MIN;
 	choice->last_outbox_id = PG_INT64_MAX;
 	choice->everything = wanted->scopes[SCOPES_BATCH_ID].isnull &&
-						 wanted->scopes[SCOPES_BEFORE].isnull && wanted->newest == PG_INT64_MAX &&
-						 SeesAllBatches(viewer);
+						 wanted->scopes[SCOPES_BEFORE].isnull &&
+						 wanted->scopes[SCOPES_KINDS].isnull && wanted->tenant == NULL &&
+						 wanted->newest == PG_INT64_MAX && SeesAllBatches(viewer);
 	if (choice->everything)
 		return;
 	choice->first_outbox_id = PG_INT64_MAX;
@@ -414,7 +478,7 @@ choose_batches(Choice *choice, Viewer *viewer, const Wanted *wanted, MemoryConte
 		{
 			MemoryContext old = MemoryContextSwitchTo(scratch);
 
-			choose_fetched(choice, viewer, (int) row);
+			choose_fetched(choice, viewer, wanted, (int) row);
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(scratch);
 		}
@@ -676,22 +740,26 @@ SeesBatch(Viewer *viewer, int64 batch_id)
 	Choice choice;
 
 	wanted.scopes[SCOPES_BATCH_ID].value = Int64GetDatum(batch_id);
-	wanted.scopes[SCOPES_BEFORE].isnull = true;
+	wanted.scopes[SCOPES_BEFORE].isnull = wanted.scopes[SCOPES_KINDS].isnull = true;
 	choose_batches(&choice, viewer, &wanted, CurrentMemoryContext);
 	return choice.count > 0;
 }
 
 /*
- * acteon_replay_read_batches(batch_id, before, newest bigint) → setof (id, …)
+ * acteon_replay_read_batches(batch_id, before, newest bigint, kinds text[], tenant text)
+ * → setof (id, …)
  *
  * The rows of the view acteon_replay_batches: of one batch, of those with lower
- * numbers than another, of the newest, or of all.  What the current role may not
+ * numbers than another, of the newest, of those of some kinds, of those that have
+ * something of a tenant, or of all.  What the current role may not
  * see is left out, or NULL; see visibility.c.  Reads only.  Raises no errors of its
  * own.
  */
 Datum
 acteon_replay_read_batches(PG_FUNCTION_ARGS)
 {
+	static const int arguments[NUM_SCOPES_PARAMETERS] = {ARGUMENT_BATCH_ID, ARGUMENT_BEFORE,
+														 ARGUMENT_KINDS};
 	MemoryContext context = CurrentMemoryContext;
 	Wanted wanted = {.newest = PG_INT64_MAX};
 	Viewer viewer;
@@ -699,12 +767,14 @@ acteon_replay_read_batches(PG_FUNCTION_ARGS)
 
 	for (int i = 0; i < NUM_SCOPES_PARAMETERS; i++)
 	{
-		wanted.scopes[i].isnull = PG_ARGISNULL(i);
-		if (!PG_ARGISNULL(i))
-			wanted.scopes[i].value = PG_GETARG_DATUM(i);
+		wanted.scopes[i].isnull = PG_ARGISNULL(arguments[i]);
+		if (!wanted.scopes[i].isnull)
+			wanted.scopes[i].value = PG_GETARG_DATUM(arguments[i]);
 	}
-	if (!PG_ARGISNULL(NUM_SCOPES_PARAMETERS))
-		wanted.newest = PG_GETARG_INT64(NUM_SCOPES_PARAMETERS);
+	if (!PG_ARGISNULL(ARGUMENT_NEWEST))
+		wanted.newest = PG_GETARG_INT64(ARGUMENT_NEWEST);
+	if (!PG_ARGISNULL(ARGUMENT_TENANT))
+		wanted.tenant = PG_GETARG_TEXT_PP(ARGUMENT_TENANT);
 	if (wanted.newest < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("newest must not be negative"),

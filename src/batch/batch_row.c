@@ -198,7 +198,7 @@ InsertBatch(Oid schema, const BatchRow *batch)
 	fill_canary(&row, &batch->canary);
 	if (batch->plan != NULL)
 		fill(&row, Anum_batch_plan, true, CStringGetTextDatum(batch->plan));
-	fill(&row, Anum_batch_session_role_oid, true, ObjectIdGetDatum(GetSessionUserId()));
+	fill(&row, Anum_batch_session_role_oid, true, ObjectIdGetDatum(LoginRole(batch->requested_by)));
 	fill(&row, Anum_batch_awaits_until, batch->awaits_until.given,
 		 TimestampTzGetDatum(batch->awaits_until.time));
 	if (key != NULL)

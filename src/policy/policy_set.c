@@ -217,6 +217,7 @@ check_filters(FunctionCallInfo fcinfo)
 		{OPTION_ACTION_IDS, "A policy is for actions that are not known yet."},
 		{OPTION_TO, "A policy is for actions that are not known yet."},
 		{OPTION_MAX_RECORDS, "Use max_a_day."},
+		{OPTION_FILL_LIMIT, "Use max_a_day."},
 		{OPTION_INCLUDE_REPLAYED, "A policy replays what was lost."},
 		{OPTION_ALLOW_EFFECTIVE, "A policy replays what was lost."},
 		{OPTION_NEWEST_FIRST, "A policy replays the oldest actions first."},

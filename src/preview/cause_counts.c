@@ -13,6 +13,7 @@
 #include "audit/error_text.h"
 #include "base/text.h"
 #include "preview/cause_counts.h"
+#include "preview/selected.h"
 
 /* Causes, and their tenants, that are told apart: memory must not grow with the rows. */
 #define MAX_CAUSES 10000
@@ -226,18 +227,6 @@ keep_sample(CauseCounts *counts, Cause *cause, const text *action_id)
 }
 
 /*
- * Whether a record is one of those that a query asks for, by the reason for which it is
- * not replayed: of what was lost, only what is a client's own action and was lost for
- * certain, if that is asked for.
- */
-static bool
-is_asked_for(const ReplayQuery *query, Reason reason)
-{
-	return !query->lost || !(reason == REASON_CHAIN || reason == REASON_INTERNAL ||
-							 reason == REASON_NOT_LOST || reason == REASON_UNCERTAIN);
-}
-
-/*
  * Count a record, which the caller may read, by its cause.  reason is why it is not
  * replayed.  One that lacks a column, or has no error, has no cause.
  */
@@ -250,7 +239,7 @@ CountCause(CauseCounts *counts, const AuditRecord *record, Reason reason)
 					.signature = signature};
 	Cause *cause;
 
-	if (record->missing != NULL || !is_asked_for(counts->query, reason))
+	if (record->missing != NULL || !IsAskedFor(counts->query, reason))
 		return;
 	wanted.signature_len = SignatureOfRecord(signature, record, counts->query->rules);
 	if (wanted.signature_len < 0)

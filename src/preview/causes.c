@@ -2,24 +2,17 @@
  * causes.c
  *		acteon_replay_causes: what is lost, and why.
  *
- * The audit table is read once, without what is in the actions, and counted by
- * causes (cause_counts.c).  Earlier replays are not looked at: what is counted is
- * what the gateway has recorded.
+ * The records that are selected (selected.c) are counted by causes (cause_counts.c).
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 
-#include "audit/audit_scan.h"
-#include "base/table_access.h"
 #include "preview/cause_counts.h"
-#include "replay/replay_call.h"
+#include "preview/selected.h"
 
 /* Attributes of the type acteon_replay_cause. */
 #define NUM_CAUSE_COLUMNS 9
@@ -27,46 +20,12 @@
 PG_FUNCTION_INFO_V1(acteon_replay_causes);
 
 /*
- * Count the records of a window that the caller may read.
+ * Count a record by its cause; see selected.h.
  */
 static void
-count_window(CauseCounts *counts, ReplayCall *call, const ReplayQuery *query,
-			 const AuditRecord *records, int count)
+count_record(void *arg, const AuditRecord *record, Reason reason)
 {
-	for (int i = 0; i < count; i++)
-	{
-		const AuditRecord *record = &records[i];
-		Effect effect;
-
-		if (record->missing == NULL && GrantsCoverRecord(call->grants, GRANT_READ, record))
-			CountCause(counts, record, JudgeColumns(query, record, &effect));
-	}
-}
-
-/*
- * Count all records that a query selects.  Needs an SPI connection.
- */
-static void
-count_records(CauseCounts *counts, ReplayCall *call, const ReplayQuery *query)
-{
-	MemoryContext window =
-		AllocSetContextCreate(call->context, "acteon_replay window", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old;
-	AuditScan scan;
-	AuditRecord *records;
-	int count;
-
-	AuditScanBeginOutcomes(&scan, &call->audit, query);
-	old = MemoryContextSwitchTo(window);
-	while ((count = AuditScanTake(&scan, MAX_RECORDS_LIMIT, &records)) > 0)
-	{
-		CHECK_FOR_INTERRUPTS();
-		count_window(counts, call, query, records, count);
-		MemoryContextReset(window);
-	}
-	MemoryContextSwitchTo(old);
-	AuditScanEnd(&scan);
-	MemoryContextDelete(window);
+	CountCause(arg, record, reason);
 }
 
 /*
@@ -109,29 +68,18 @@ acteon_replay_causes(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	ReplayQuery query;
-	ReplayCall call;
 	CauseCounts *counts;
 	Cause **causes;
 	int count, most;
 
 	InitMaterializedSRF(fcinfo, 0);
 	ReadReplayArguments(&query, fcinfo, CALL_CAUSES, 0);
-	if (!HasFilter(&query))
-		query.lost = true;
-	CheckReplayQuery(&query);
+	SelectLostByDefault(&query);
 	most =
 		ReadIntegerArgument(fcinfo, OptionPlace(CALL_CAUSES, OPTION_MAX_CAUSES), OPTION_MAX_CAUSES,
 							(int) OptionNumber(ReplayOptions[OPTION_MAX_CAUSES].initial));
-	OpenShowingCall(&call, CalledSchema(fcinfo));
-	EndQueryAt(&query, call.now);
 	counts = MakeCauseCounts(&query);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	MemoryContextSwitchTo(call.context);
-	count_records(counts, &call, &query);
-	SPI_finish();
-	MemoryContextSwitchTo(call.context);
-	CloseAuditTable(&call.audit);
+	SeeSelected(fcinfo, &query, count_record, counts);
 	count = TopCauses(counts, &causes);
 	for (int i = 0; i < Min(count, most); i++)
 		put_cause(result, causes[i]);

@@ -89,8 +89,9 @@ http-asan: acteon-replay-http.asan
 $(PROGRAM_OBJECTS): %.o: %.c $(COMMON_HEADERS) $(RELAY_HEADERS) $(HTTP_HEADERS) $(SHARED_TABLES) acteon_replay.control META.json
 	$(CC) $(PROGRAM_CPPFLAGS) $(PROGRAM_CFLAGS) $(PROGRAM_FLAGS) -c -o $@ $<
 
-# A part of the program that is no C.
+# Parts of the program that are no C.
 src/programs/http/openapi.o acteon-replay-http.asan acteon-replay-http-unit: src/programs/http/openapi.json
+src/programs/http/page.o acteon-replay-http.asan acteon-replay-http-unit: src/programs/http/page.html
 
 acteon-relay: $(RELAY_OBJECTS) $(COMMON_OBJECTS)
 	$(CC) $(PROGRAM_CFLAGS) $(PROGRAM_LDFLAGS) -o $@ $^ $(RELAY_LIBS)

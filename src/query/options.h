@@ -82,26 +82,56 @@ typedef enum OptionKind
 
 /* Calls that take an option. */
 #define CALL_NONE 0x000u
-#define CALL_SINGLE 0x001u        /* acteon_replay */
-#define CALL_BULK 0x002u          /* acteon_replay_bulk */
-#define CALL_PREVIEW 0x004u       /* acteon_replay_preview */
-#define CALL_ALL 0x008u           /* acteon_replay_all */
-#define CALL_QUERY 0x010u         /* each of the last three with a query in the wire form */
-#define CALL_HTTP_SINGLE 0x020u   /* POST /v1/audit/{action_id}/replay */
-#define CALL_HTTP_BULK 0x040u     /* POST /v1/audit/replay */
-#define CALL_HTTP_STEERING 0x080u /* POST /v1/replay/batches/{batch_id}/pause and its like */
-#define CALL_HTTP_BATCHES 0x100u  /* GET /v1/replay/batches */
-#define CALL_CAUSES 0x200u        /* acteon_replay_causes */
-#define CALL_HTTP_ITEMS 0x400u    /* GET /v1/replay/batches/{batch_id}/items */
-#define CALL_HTTP_CAUSES 0x800u   /* GET /v1/replay/causes */
-#define CALL_HTTP_RECORDS 0x4000u /* GET /v1/audit */
+#define CALL_SINGLE 0x001u         /* acteon_replay */
+#define CALL_BULK 0x002u           /* acteon_replay_bulk */
+#define CALL_PREVIEW 0x004u        /* acteon_replay_preview */
+#define CALL_ALL 0x008u            /* acteon_replay_all */
+#define CALL_QUERY 0x010u          /* each of the last three with a query in the wire form */
+#define CALL_HTTP_SINGLE 0x020u    /* POST /v1/audit/{action_id}/replay */
+#define CALL_HTTP_BULK 0x040u      /* POST /v1/audit/replay */
+#define CALL_HTTP_STEERING 0x080u  /* POST /v1/replay/batches/{batch_id}/pause and its like */
+#define CALL_HTTP_BATCHES 0x100u   /* GET /v1/replay/batches */
+#define CALL_CAUSES 0x200u         /* acteon_replay_causes */
+#define CALL_HTTP_ITEMS 0x400u     /* GET /v1/replay/batches/{batch_id}/items */
+#define CALL_HTTP_CAUSES 0x800u    /* GET /v1/replay/causes */
+#define CALL_HTTP_RECORDS 0x4000u  /* GET /v1/audit */
+#define CALL_TIMELINE 0x1000u      /* acteon_replay_timeline */
+#define CALL_HTTP_TIMELINE 0x2000u /* GET /v1/replay/timeline */
 
-/* Those that take a filter; those of HTTP; those that take what a single replay does. */
-#define CALLS_MANY (CALL_BULK | CALL_PREVIEW | CALL_ALL | CALL_QUERY | CALL_HTTP_BULK)
+/* Further ones, most of them POST /v1/replay/batches/{batch_id}/…; see http/operations.c. */
+#define CALL_HTTP_LOG 0x10000u
+#define CALL_HTTP_RATE 0x20000u
+#define CALL_HTTP_START 0x40000u
+#define CALL_HTTP_SETTLE 0x80000u
+#define CALL_HTTP_APPROVE 0x100000u
+#define CALL_HTTP_HAND_OVER 0x200000u
+#define CALL_HTTP_CONTINUE 0x400000u
+#define CALL_HTTP_PATCH 0x800000u
+#define CALL_HTTP_LINEAGE 0x1000000u
+#define CALL_HTTP_DEAD_LETTERS 0x2000000u
+#define CALL_HTTP_REDRIVE 0x4000000u
+#define CALL_HTTP_RESUME 0x20000000u /* what resuming takes in addition to steering */
+#define CALL_HTTP_ALL 0x40000000u    /* POST /v1/replay/all */
+
+/* Those that take a filter; those of HTTP; those that only count what matches; those that
+ * take what a single replay does. */
+#define CALLS_MANY \
+	(CALL_BULK | CALL_PREVIEW | CALL_ALL | CALL_QUERY | CALL_HTTP_BULK | CALL_HTTP_ALL)
 #define CALLS_HTTP \
-	(CALL_HTTP_SINGLE | CALL_HTTP_BULK | CALL_HTTP_STEERING | CALL_HTTP_BATCHES | \
-	 CALL_HTTP_ITEMS | CALL_HTTP_CAUSES | CALL_HTTP_RECORDS)
-#define CALLS_CAUSES (CALL_CAUSES | CALL_HTTP_CAUSES)
+	(CALL_HTTP_SINGLE | CALL_HTTP_BULK | CALL_HTTP_ALL | CALL_HTTP_STEERING | CALL_HTTP_BATCHES | \
+	 CALL_HTTP_ITEMS | CALL_HTTP_CAUSES | CALL_HTTP_TIMELINE | CALL_HTTP_RECORDS | \
+	 CALLS_HTTP_CHANGES | CALLS_HTTP_LISTS)
+
+/* Those that change a batch, or dead actions; those of a part of a batch; lists with pages. */
+#define CALLS_HTTP_CHANGES \
+	(CALL_HTTP_STEERING | CALL_HTTP_RATE | CALL_HTTP_START | CALL_HTTP_SETTLE | \
+	 CALL_HTTP_APPROVE | CALL_HTTP_HAND_OVER | CALL_HTTP_CONTINUE | CALL_HTTP_PATCH | \
+	 CALL_HTTP_REDRIVE | CALL_HTTP_RESUME)
+#define CALLS_HTTP_PART (CALL_HTTP_STEERING | CALL_HTTP_RATE | CALL_HTTP_PATCH)
+#define CALLS_HTTP_LISTS (CALL_HTTP_LOG | CALL_HTTP_LINEAGE | CALL_HTTP_DEAD_LETTERS)
+
+#define CALLS_TIMELINE (CALL_TIMELINE | CALL_HTTP_TIMELINE)
+#define CALLS_CAUSES (CALL_CAUSES | CALL_HTTP_CAUSES | CALLS_TIMELINE)
 #define CALLS_REPLAY (CALLS_MANY | CALL_SINGLE | CALL_HTTP_SINGLE)
 
 /*
@@ -138,6 +168,7 @@ typedef struct ReplayOption
 	bool is_list;          /* over HTTP it may be given several times */
 	bool is_condition;     /* each record meets it or not, by itself: exclude takes it */
 	bool not_empty;        /* the empty text, or list, is refused */
+	bool is_required;      /* over HTTP it must be given */
 	const char *help;      /* what it means, in half a sentence that begins small */
 	const char *in_sql;    /* more sentences for the functions, and for the HTTP interface; */
 	const char *over_http; /* none of these texts ends with a full stop */

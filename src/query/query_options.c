@@ -47,6 +47,10 @@ static const char *const call_names[] = {
 	"POST /v1/replay/batches/{batch_id}",
 	"GET /v1/replay/batches",
 	"acteon_replay_causes",
+	"GET /v1/replay/batches/{batch_id}/items",
+	"GET /v1/replay/causes",
+	"acteon_replay_timeline",
+	"GET /v1/replay/timeline",
 };
 
 /* Types in SQL. */

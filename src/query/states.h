@@ -29,6 +29,16 @@
 /* Those of which nothing is waiting, as the text of an array in SQL. */
 #define BATCH_STATES_OVER "{" BATCH_STATE_CANCELLED "," BATCH_STATE_FINISHED "}"
 
+/* What a batch is: a replay of one action, of many at once, or of any number in chunks, an
+ * action that tells about another batch, or one that a policy tries. */
+#define BATCH_KIND_SINGLE "single"
+#define BATCH_KIND_BULK "bulk"
+#define BATCH_KIND_ALL "all"
+#define BATCH_KIND_NOTIFICATION "notification"
+#define BATCH_KIND_PROBE "probe"
+#define BATCH_KIND_NAMES \
+	BATCH_KIND_SINGLE, BATCH_KIND_BULK, BATCH_KIND_ALL, BATCH_KIND_NOTIFICATION, BATCH_KIND_PROBE
+
 /* The states of an action. */
 #define STATE_WAITING "waiting"
 #define STATE_RUNNING "running"

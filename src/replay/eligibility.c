@@ -109,6 +109,15 @@ ReasonName(Reason reason)
 }
 
 /*
+ * What becomes of a record for a reason.
+ */
+ItemStatus
+ReasonStatus(Reason reason)
+{
+	return reasons[reason].status;
+}
+
+/*
  * A reason as text, perhaps allocated in the current memory context.  If it is a
  * limit of the query, the text contains the limit, not by how much the record
  * exceeds it, so that there are only as many texts as there are reasons.

@@ -110,6 +110,7 @@ typedef struct Judge
 } Judge;
 
 extern const char *ReasonName(Reason reason);
+extern ItemStatus ReasonStatus(Reason reason);
 extern const char *ReasonText(Reason reason, const AuditRecord *record, const ReplayQuery *query);
 extern void SetReason(ReplayItem *item, Reason reason, const ReplayQuery *query);
 

@@ -146,6 +146,8 @@ CompleteQuery(ReplayQuery *query, const PlanCounts *counts)
 	const OptionalTime *first = &counts->first.dispatched_at;
 	uint64 completed = query->is_cut ? OPTION_BIT(OPTION_TO) : 0;
 
+	if (query->fill_limit)
+		completed |= OPTION_BIT(OPTION_FILL_LIMIT);
 	if (!query->from.given && first->given && IsRfc3339Time(first->time))
 	{
 		query->from = *first;
@@ -487,6 +489,26 @@ TakePlan(ReplayQuery *query, Oid schema)
 	if (given.reason != NULL)
 		query->reason = given.reason;
 	return plan;
+}
+
+/*
+ * Let the limit of a plan's query count all that the plan's counts say takes a place, and not
+ * only what is replayed: it ends at the same record, in whatever chunks it is reached.
+ */
+void
+CountAllForLimit(ReplayQuery *query, const PlanCounts *counts)
+{
+	int64 places = 0;
+
+	if (!query->fill_limit)
+		return;
+	query->fill_limit = false;
+	for (Reason reason = REASON_NONE; reason < NUM_REASONS; reason++)
+	{
+		if (ReasonStatus(reason) != ITEM_PASSED_OVER)
+			places += counts->reasons[reason];
+	}
+	SetInteger(query, OPTION_MAX_RECORDS, (int) Min(Max(places, 1), PG_INT32_MAX));
 }
 
 /*

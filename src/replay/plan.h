@@ -51,6 +51,7 @@ extern void InitPlanCounts(PlanCounts *counts);
 extern void CountForPlan(PlanCounts *counts, const ReplayItem *items, int count);
 extern char *MakePlan(Oid schema, const ReplayQuery *query, uint64 completed,
 					  const PlanCounts *counts, Oid caller, TimestampTz now);
+extern void CountAllForLimit(ReplayQuery *query, const PlanCounts *counts);
 extern ReplayPlan *TakePlan(ReplayQuery *query, Oid schema);
 extern void CountRecords(ReplayCall *call, const ReplayQuery *query, PlanCounts *counts);
 extern uint64 CompleteQuery(ReplayQuery *query, const PlanCounts *counts);

@@ -1,6 +1,6 @@
 /*
  * replay_all.c
- *		acteon_replay_all, _run and _continue: any number of actions.
+ *		acteon_replay_all, _run, _open, _continue and _continue_step: any number of actions.
  *
  * A call inserts its batch and commits; then the batch is processed chunk by
  * chunk (run_batch.c), by this call or, if that is interrupted, by
@@ -24,6 +24,7 @@
 #include "base/message.h"
 #include "base/result.h"
 #include "base/settings.h"
+#include "base/table_access.h"
 #include "batch/canary.h"
 #include "batch/approval.h"
 #include "batch/may_steer.h"
@@ -42,7 +43,9 @@
 PG_FUNCTION_INFO_V1(acteon_replay_all);
 PG_FUNCTION_INFO_V1(acteon_replay_all_jsonb);
 PG_FUNCTION_INFO_V1(acteon_replay_run);
+PG_FUNCTION_INFO_V1(acteon_replay_open);
 PG_FUNCTION_INFO_V1(acteon_replay_continue);
+PG_FUNCTION_INFO_V1(acteon_replay_continue_step);
 
 /*
  * Begin a call that commits; refuse it where it cannot.  The memory context
@@ -111,12 +114,70 @@ plan_batch(ReplayCall *call, ReplayQuery *query, PlanCounts *counts, BatchRow *b
 }
 
 /*
- * Write a batch down for what matches a query, with nothing looked at yet, in
- * this transaction.  Returns its number, 0 if nothing matches; *waits says whether it
- * has to be approved before anything else; otherwise HoldEnqueuing was called.
+ * Write a batch down for what matches a query, with nothing looked at yet.  Its number
+ * stays 0 if nothing matches, and so it is not there.  *waits says whether it has to be
+ * approved before anything else; otherwise, with hold, HoldEnqueuing was called.
  *
  * The query is closed at this moment: if the replays of the batch fail again,
  * their own records would match for ever.
+ */
+static void
+write_down(FunctionCallInfo fcinfo, ReplayQuery *query, const char *procedure, bool hold,
+		   Oid *schema, BatchRow *batch, bool *waits)
+{
+	ReplayPlan *plan;
+	PlanCounts counts;
+	ReplayCall call;
+	Identity saved;
+
+	CheckReplayQuery(query);
+	plan = TakePlan(query, CalledSchema(fcinfo));
+	BeginCall(&call, fcinfo, procedure, query->reason);
+	CheckMayPatch(&call, query);
+	CheckAsked(&call.audit, query);
+	*schema = call.schema;
+	EndQueryAt(query, call.now);
+	batch->matched = plan != NULL ? plan->counts.matched : AuditCount(&call.audit, query);
+	if (plan != NULL)
+	{
+		CheckPlan(&call, plan, &counts);
+		CountAllForLimit(query, &counts);
+		batch->plan = plan->digest;
+	}
+	else
+		RequirePlan(query, "CALL acteon_replay_all", batch->matched);
+	/* What comes later does not make it larger than what was counted. */
+	if ((PlanAbove >= 0 || ApprovalAbove >= 0) && !query->is_limited && batch->matched > 0)
+		SetInteger(query, OPTION_MAX_RECORDS, (int) Min(batch->matched, PG_INT32_MAX));
+	*waits = NeedsApproval(call.schema, call.caller, batch->matched);
+	if (*waits && plan == NULL)
+		plan_batch(&call, query, &counts, batch);
+	NoticeLeftOut(&call.audit, query);
+	if (batch->matched == 0 && query->cursor_text == NULL)
+		NoticeClosestValues(&call.audit, query, call.grants);
+	if (batch->matched > 0)
+	{
+		batch->reason = query->reason;
+		batch->query = QueryToJsonb(query);
+		batch->scope = *waits ? counts.scope : NewScope(query->provider_override);
+		batch->awaits_until = (OptionalTime){*waits, call.now + APPROVAL_HOURS * USECS_PER_HOUR};
+		SwitchIdentity(&saved, TableOwner(OwnTable(call.schema, BATCH_TABLE)));
+		batch->id = NextBatchId(call.schema);
+		BeginCanary(&batch->canary, CanaryMode(query->canary, batch->matched));
+		if (hold && !*waits)
+			HoldEnqueuing(call.schema, batch->id);
+		WriteBatch(&call, query, batch);
+		if (plan != NULL)
+			LogPlan(&call, plan, batch->id, batch->reason);
+		if (*waits)
+			LogAwaited(call.schema, call.caller, batch, counts.replayable);
+		RestoreIdentity(&saved);
+	}
+	CloseAuditTable(&call.audit);
+}
+
+/*
+ * Write a batch down in this transaction, and commit it; see write_down.
  */
 static int64
 start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *procedure,
@@ -124,56 +185,9 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *
 {
 	Failures failures = {0};
 	BatchRow batch = {.failures = &failures, .chunk = chunk};
-	ReplayPlan *plan;
-	PlanCounts counts;
-	bool awaits;
-	ReplayCall call;
-	Identity saved;
 
-	CheckReplayQuery(query);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	plan = TakePlan(query, CalledSchema(fcinfo));
-	BeginCall(&call, fcinfo, procedure, query->reason);
-	CheckMayPatch(&call, query);
-	CheckAsked(&call.audit, query);
-	*schema = call.schema;
-	EndQueryAt(query, call.now);
-	batch.matched = plan != NULL ? plan->counts.matched : AuditCount(&call.audit, query);
-	if (plan != NULL)
-	{
-		CheckPlan(&call, plan, &counts);
-		batch.plan = plan->digest;
-	}
-	else
-		RequirePlan(query, "CALL acteon_replay_all", batch.matched);
-	/* What comes later does not make it larger than what was counted. */
-	if ((PlanAbove >= 0 || ApprovalAbove >= 0) && !query->is_limited && batch.matched > 0)
-		SetInteger(query, OPTION_MAX_RECORDS, (int) Min(batch.matched, PG_INT32_MAX));
-	awaits = NeedsApproval(call.schema, call.caller, batch.matched);
-	if (awaits && plan == NULL)
-		plan_batch(&call, query, &counts, &batch);
-	NoticeLeftOut(&call.audit, query);
-	if (batch.matched == 0 && query->cursor_text == NULL)
-		NoticeClosestValues(&call.audit, query, call.grants);
-	if (batch.matched > 0)
-	{
-		batch.reason = query->reason;
-		batch.query = QueryToJsonb(query);
-		batch.scope = awaits ? counts.scope : NewScope(query->provider_override);
-		batch.awaits_until = (OptionalTime){awaits, call.now + APPROVAL_HOURS * USECS_PER_HOUR};
-		SwitchIdentity(&saved, TableOwner(OwnTable(call.schema, BATCH_TABLE)));
-		batch.id = NextBatchId(call.schema);
-		BeginCanary(&batch.canary, CanaryMode(query->canary, batch.matched));
-		if (!awaits)
-			HoldEnqueuing(call.schema, batch.id);
-		WriteBatch(&call, query, &batch);
-		if (plan != NULL)
-			LogPlan(&call, plan, batch.id, batch.reason);
-		if (awaits)
-			LogAwaited(call.schema, call.caller, &batch, counts.replayable);
-		RestoreIdentity(&saved);
-	}
-	CloseAuditTable(&call.audit);
+	write_down(fcinfo, query, procedure, true, schema, &batch, waits);
 	PopActiveSnapshot();
 	SPI_commit();
 	if (batch.matched > 0)
@@ -181,7 +195,7 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *
 								batch.matched)));
 	else
 		ereport(NOTICE, (errmsg("no records match")));
-	if (awaits && batch.matched > 0)
+	if (*waits && batch.matched > 0)
 		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is awaiting approval", batch.id),
 						 errdetail("Nothing of it is replayed before. Its plan is %s.", batch.plan),
 						 errhint("A second person can approve it within %d hours: SELECT "
@@ -189,7 +203,6 @@ start_batch(FunctionCallInfo fcinfo, ReplayQuery *query, int chunk, const char *
 								 ", '%s', reason => '…'). Afterwards, CALL "
 								 "acteon_replay_continue(" INT64_FORMAT ").",
 								 APPROVAL_HOURS, batch.id, batch.plan, batch.id)));
-	*waits = awaits;
 	return batch.id;
 }
 
@@ -315,6 +328,47 @@ acteon_replay_run(PG_FUNCTION_ARGS)
 }
 
 /*
+ * acteon_replay_open(query jsonb, reason text, OUT batch_id, matched bigint, plan text,
+ * awaits_approval boolean)
+ *
+ * Writes a batch down in the transaction of the caller and enqueues nothing: that is left
+ * to acteon_replay_continue and acteon_replay_continue_step.  batch_id is NULL if nothing
+ * matches.  Raises the errors of acteon_replay_all.
+ */
+Datum
+acteon_replay_open(PG_FUNCTION_ARGS)
+{
+	TupleDesc desc = ResultRowType(fcinfo);
+	MemoryContext old = CurrentMemoryContext;
+	Failures failures = {0};
+	BatchRow batch = {.failures = &failures,
+					  .chunk = (int) OptionNumber(ReplayOptions[OPTION_CHUNK].initial)};
+	ReplayQuery query;
+	Datum values[4];
+	bool nulls[4];
+	bool waits;
+	Oid schema;
+
+	ReadQueryArgument(&query, fcinfo, true);
+	if (!PG_ARGISNULL(1))
+		query.reason = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	MemoryContextSwitchTo(old);
+	write_down(fcinfo, &query, "acteon_replay_open()", false, &schema, &batch, &waits);
+	SPI_finish();
+	values[0] = Int64GetDatum(batch.id);
+	nulls[0] = batch.id == 0;
+	values[1] = Int64GetDatum(batch.matched);
+	nulls[1] = false;
+	nulls[2] = batch.id == 0 || batch.plan == NULL;
+	values[2] = nulls[2] ? (Datum) 0 : CStringGetTextDatum(batch.plan);
+	values[3] = BoolGetDatum(waits && batch.id != 0);
+	nulls[3] = false;
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+}
+
+/*
  * Refuse to continue a batch that was enqueued at once, or is cancelled.
  */
 static void
@@ -337,38 +391,50 @@ check_continuable(const BatchRow *batch)
 }
 
 /*
- * Check that the caller may continue the batch that is the first argument, and
- * log this call, in this transaction.  Returns whether there is anything to
- * continue; then HoldEnqueuing was called.
+ * Begin to continue the batch that is the first argument: lock it, check that the caller
+ * may continue it, and log this call.  Returns whether there is anything to continue.  The
+ * caller ends the call.
+ */
+static bool
+begin_continuing(ControlCall *call, FunctionCallInfo fcinfo, const char *function, int chunk)
+{
+	const BatchRow *batch = &call->held.row;
+	LogDetails details;
+
+	BeginControl(call, fcinfo, function, 0, 2);
+	check_continuable(batch);
+	RefuseUnapproved(batch);
+	CheckMayReplayApproved(batch, call->caller);
+	if (batch->is_complete)
+		return false;
+	BeginDetails(&details);
+	AddNumberDetail(&details, "chunk", chunk > 0 ? chunk : batch->chunk);
+	AddTextDetail(&details, "cursor", batch->cursor);
+	LogControl(call->schema, call->caller, "continue", call->batch_id, call->reason,
+			   EndDetails(&details));
+	return true;
+}
+
+/*
+ * Do so in a transaction of its own.  Returns whether there is anything to continue; then
+ * HoldEnqueuing was called.
  */
 static bool
 take_up_batch(FunctionCallInfo fcinfo, int chunk, Oid *schema, BatchCounts *counts)
 {
 	ControlCall call;
-	LogDetails details;
-	BatchRow batch;
+	bool more;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	BeginControl(&call, fcinfo, "acteon_replay_continue()", 0, 2);
-	batch = call.held.row;
-	check_continuable(&batch);
-	RefuseUnapproved(&batch);
-	CheckMayReplayApproved(&batch, call.caller);
-	if (!batch.is_complete)
-	{
-		BeginDetails(&details);
-		AddNumberDetail(&details, "chunk", chunk > 0 ? chunk : batch.chunk);
-		AddTextDetail(&details, "cursor", batch.cursor);
-		LogControl(call.schema, call.caller, "continue", call.batch_id, call.reason,
-				   EndDetails(&details));
+	more = begin_continuing(&call, fcinfo, "acteon_replay_continue()", chunk);
+	if (more)
 		HoldEnqueuing(call.schema, call.batch_id);
-	}
+	*schema = call.schema;
+	CountBatch(counts, &call.held.row);
 	EndControl(&call);
 	PopActiveSnapshot();
 	SPI_commit();
-	*schema = call.schema;
-	CountBatch(counts, &batch);
-	return !batch.is_complete;
+	return more;
 }
 
 /*
@@ -398,4 +464,37 @@ acteon_replay_continue(PG_FUNCTION_ARGS)
 		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is complete", PG_GETARG_INT64(0))));
 	SPI_finish();
 	return make_result(desc, PG_GETARG_INT64(0), &counts);
+}
+
+/*
+ * acteon_replay_continue_step(batch_id bigint, chunk integer, reason text)
+ * → (replayed, failed, skipped bigint, is_complete boolean)
+ *
+ * Continues a batch by one chunk, in the transaction of the caller.  Raises no_data_found,
+ * insufficient_privilege, object_not_in_prerequisite_state, invalid_parameter_value, and the
+ * errors of acteon_replay_bulk.
+ */
+Datum
+acteon_replay_continue_step(PG_FUNCTION_ARGS)
+{
+	TupleDesc desc = ResultRowType(fcinfo);
+	int chunk = ReadIntegerArgument(fcinfo, 1, OPTION_CHUNK, 0);
+	bool nulls[4] = {false};
+	BatchCounts counts;
+	ControlCall call;
+	Datum values[4];
+	bool is_complete;
+
+	/* In this order; the batch is locked with fewer tables. */
+	LockForWriting(CalledSchema(fcinfo), WRITES_OF_REPLAY);
+	is_complete = !begin_continuing(&call, fcinfo, "acteon_replay_continue_step()", chunk);
+	CountBatch(&counts, &call.held.row);
+	EndControl(&call);
+	if (!is_complete)
+		is_complete = RunChunk(call.schema, call.batch_id, chunk, &counts);
+	values[0] = Int64GetDatum(counts.replayed);
+	values[1] = Int64GetDatum(counts.failed);
+	values[2] = Int64GetDatum(counts.skipped);
+	values[3] = BoolGetDatum(is_complete);
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }

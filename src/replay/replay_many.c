@@ -2,8 +2,8 @@
  * replay_many.c
  *		Many records in one transaction: gathered, then enqueued.
  *
- * Records are looked at window by window.  Those that the call will attempt, at
- * most max_records, are kept without their toasted parts and then enqueued all
+ * Records are looked at window by window (window.c).  Those that the call will attempt,
+ * at most max_records, are kept without their toasted parts and then enqueued all
  * at once.  So memory follows neither the size of payloads nor the number of
  * records that are passed over, and the call holds nothing while it waits for
  * another one.
@@ -20,6 +20,7 @@
 #include "batch/refused.h"
 #include "replay/enqueue.h"
 #include "replay/replay_many.h"
+#include "replay/window.h"
 
 /*
  * Keep an item, with copies of its record and error in the current memory
@@ -66,21 +67,36 @@ note_last(Gathered *gathered, const ReplayQuery *query, const AuditRecord *recor
 }
 
 /*
- * Read a window of records and keep those that are to be attempted.  A record
+ * So many failures are kept beside what is replayed, if they take no place of theirs: as
+ * many as a chunk can have, or as the caller asks records for.
+ */
+static int64
+room_for_failures(const ReplayQuery *query, int64 look_at)
+{
+	return !query->fill_limit ? 0 : look_at < PG_INT64_MAX ? look_at : query->max_records;
+}
+
+/*
+ * Judge a window of records and keep those that are to be attempted.  A record
  * that cannot be replayed does not affect the others.
  */
 static void
-gather_window(ReplayCall *call, const ReplayQuery *query, const AuditRecord *records, int count,
-			  Gathered *gathered)
+gather_window(ReplayCall *call, const ReplayQuery *query, Windows *windows,
+			  const AuditRecord *records, int count, Gathered *gathered)
 {
 	ReplayItem *items = palloc(count * sizeof(ReplayItem));
+	int64 room = room_for_failures(query, windows->look_at);
 	MemoryContext old;
 
 	JudgeWindow(call, query, items, records, count);
+	CountWindow(windows, items, count);
 	old = MemoryContextSwitchTo(call->context);
 	for (int i = 0; i < count; i++)
 	{
-		if (items[i].status == ITEM_SKIPPED)
+		bool has_failed = items[i].status == ITEM_FAILED;
+
+		if (items[i].status == ITEM_SKIPPED ||
+			(has_failed && query->fill_limit && gathered->failed == room))
 			gathered->skipped++;
 		else if (items[i].status == ITEM_PASSED_OVER)
 		{
@@ -89,7 +105,10 @@ gather_window(ReplayCall *call, const ReplayQuery *query, const AuditRecord *rec
 			gathered->expired += items[i].reason == REASON_EXPIRED;
 		}
 		else
+		{
+			gathered->failed += has_failed;
 			keep_item(gathered, &items[i]);
+		}
 	}
 	gathered->looked_at += count;
 	note_last(gathered, query, records, count);
@@ -97,35 +116,35 @@ gather_window(ReplayCall *call, const ReplayQuery *query, const AuditRecord *rec
 }
 
 /*
- * Read records, window by window, until max_records of them are to be attempted
- * or are skipped, or the given number has been read, or there are no more.
- * Returns whether there are more.  Needs an SPI connection.
+ * Read records, window by window, until there is no place for more, or the given number
+ * has been read, or there are no more.  Returns whether there are more.  Needs an SPI connection.
  */
 bool
 GatherRecords(ReplayCall *call, const ReplayQuery *query, int64 look_at, Gathered *gathered)
 {
 	MemoryContext window =
 		AllocSetContextCreate(call->context, "acteon_replay window", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(window);
+	MemoryContext old = CurrentMemoryContext;
+	int64 room = query->max_records + room_for_failures(query, look_at);
+	Judge judge;
+	Windows windows;
 	AuditScan scan;
 	AuditRecord *records;
 	int count;
 	bool more;
 
-	gathered->items =
-		MemoryContextAllocHuge(call->context, query->max_records * sizeof(ReplayItem));
+	gathered->items = MemoryContextAllocHuge(call->context, room * sizeof(ReplayItem));
 	AuditScanBegin(&scan, &call->audit, query, look_at, call->ahead);
-	for (;;)
+	InitJudge(&judge, call->schema, call->grants, query);
+	BeginWindows(&windows, &scan, &judge, query, look_at);
+	MemoryContextSwitchTo(window);
+	while ((count = NextWindow(&windows, &records)) > 0)
 	{
-		int64 wanted = Min(query->max_records - (gathered->count + gathered->skipped),
-						   look_at - gathered->looked_at);
-
 		CHECK_FOR_INTERRUPTS();
-		if (wanted == 0 || (count = AuditScanTake(&scan, wanted, &records)) == 0)
-			break;
-		gather_window(call, query, records, count, gathered);
+		gather_window(call, query, &windows, records, count, gathered);
 		MemoryContextReset(window);
 	}
+	CloseJudge(&judge);
 	more = AuditScanHasMore(&scan);
 	AuditScanEnd(&scan);
 	MemoryContextSwitchTo(old);

@@ -15,6 +15,7 @@ typedef struct Gathered
 {
 	ReplayItem *items;
 	int count;
+	int failed; /* of these */
 	int skipped;
 	int64 passed_over;
 	int64 effective; /* of these, because their actions took effect */

@@ -139,14 +139,15 @@ read_query(Runner *runner, ReplayQuery *query, const BatchRow *batch)
 }
 
 /*
- * How many records may still be attempted or skipped.
+ * How many records may still be attempted or skipped; with fill_limit, be replayed.
  */
 static int64
 records_left(const ReplayQuery *query, const BatchRow *batch)
 {
 	if (!query->is_limited)
 		return PG_INT64_MAX;
-	return query->max_records - (batch->replayed + batch->failed + batch->skipped);
+	return query->max_records -
+		   (batch->replayed + (query->fill_limit ? 0 : batch->failed + batch->skipped));
 }
 
 /*
@@ -605,6 +606,55 @@ check_client(void)
 }
 
 /*
+ * Begin to process a batch, in memory of its own.
+ */
+static void
+begin_runner(Runner *runner)
+{
+	runner->context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay chunk", ALLOCSET_DEFAULT_SIZES);
+	runner->scope_context =
+		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay scope", ALLOCSET_DEFAULT_SIZES);
+	runner->ahead = MakeKeysAhead(runner->scope_context);
+	runner->told_at = runner->finished_at = GetCurrentTimestamp();
+}
+
+/*
+ * Done with a batch, completely or not: report what was passed over.
+ */
+static void
+end_runner(Runner *runner)
+{
+	NoticeEffective(runner->effective);
+	NoticeExpired(runner->expired);
+	MemoryContextDelete(runner->scope_context);
+	MemoryContextDelete(runner->context);
+}
+
+/*
+ * Process one chunk of a batch in the transaction that is open, if the batch can go on now:
+ * if it is not paused, and not far enough ahead of its deliveries.  The chunk has the given
+ * number of records; 0: that in the batch's row.  The caller must have called LockForWriting
+ * with WRITES_OF_REPLAY before it locked the batch.  Returns the progress of the batch, and
+ * whether it is complete.
+ */
+bool
+RunChunk(Oid schema, int64 batch_id, int chunk, BatchCounts *counts)
+{
+	Runner runner = {.schema = schema, .batch_id = batch_id, .chunk = chunk};
+	MemoryContext old;
+	BatchRow batch;
+
+	begin_runner(&runner);
+	old = MemoryContextSwitchTo(runner.context);
+	(void) replay_chunk(&runner, &batch);
+	CountBatch(counts, &batch);
+	MemoryContextSwitchTo(old);
+	end_runner(&runner);
+	return batch.is_complete;
+}
+
+/*
  * Process a batch, chunk by chunk, until it is complete or cancelled; waits
  * while it is paused, and for its deliveries if it has a rate.  Chunks have the
  * given number of records; 0: that in the batch's row.  Needs an SPI connection
@@ -619,12 +669,7 @@ RunBatch(Oid schema, int64 batch_id, int chunk, bool begins, BatchCounts *counts
 	ErrorContextCallback callback;
 	Course course;
 
-	runner.context =
-		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay chunk", ALLOCSET_DEFAULT_SIZES);
-	runner.scope_context =
-		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay scope", ALLOCSET_DEFAULT_SIZES);
-	runner.ahead = MakeKeysAhead(runner.scope_context);
-	runner.told_at = runner.finished_at = GetCurrentTimestamp();
+	begin_runner(&runner);
 	callback.callback = add_context;
 	callback.arg = &runner;
 	callback.previous = error_context_stack;
@@ -640,9 +685,6 @@ RunBatch(Oid schema, int64 batch_id, int chunk, bool begins, BatchCounts *counts
 			wait_a_little();
 	}
 	error_context_stack = callback.previous;
-	NoticeEffective(runner.effective);
-	NoticeExpired(runner.expired);
-	MemoryContextDelete(runner.scope_context);
-	MemoryContextDelete(runner.context);
+	end_runner(&runner);
 	return course != COURSE_GONE;
 }

@@ -18,6 +18,7 @@ typedef struct BatchCounts
 } BatchCounts;
 
 extern void CountBatch(BatchCounts *counts, const BatchRow *batch);
+extern bool RunChunk(Oid schema, int64 batch_id, int chunk, BatchCounts *counts);
 extern bool RunBatch(Oid schema, int64 batch_id, int chunk, bool begins, BatchCounts *counts);
 
 #endif /* ACTEON_RUN_BATCH_H */

@@ -21,6 +21,7 @@
 #include "replay/kin.h"
 #include "replay/patch_payload.h"
 #include "replay/survey.h"
+#include "replay/window.h"
 
 /* By what records are looked at. */
 typedef struct Look
@@ -55,14 +56,12 @@ forecast_patch(const ReplayQuery *query, ReplayItem *item)
 }
 
 /*
- * Judge a window of records.  Returns how many of them a replay would attempt or skip:
- * these count for its limit.
+ * Judge a window of records.
  */
-static int
+static void
 judge_window(ReplayCall *call, const ReplayQuery *query, Look *look, ReplayItem *items,
 			 const AuditRecord *records, int count)
 {
-	int attempts = 0;
 	Identity saved;
 
 	BeginItems(&look->judge, items, records, count);
@@ -72,14 +71,20 @@ judge_window(ReplayCall *call, const ReplayQuery *query, Look *look, ReplayItem 
 	ForecastItems(&look->forecast, items, count);
 	JudgeActions(&look->judge, items, count);
 	RestoreIdentity(&saved);
+}
+
+/*
+ * Find out what the query's patch makes of the payloads of what would be replayed.
+ */
+static void
+forecast_patches(const ReplayQuery *query, ReplayItem *items, int count)
+{
 	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		attempts += items[i].status != ITEM_PASSED_OVER;
 		if (query->change != NULL && items[i].status == ITEM_PENDING)
 			forecast_patch(query, &items[i]);
 	}
-	return attempts;
 }
 
 /*
@@ -89,11 +94,11 @@ judge_window(ReplayCall *call, const ReplayQuery *query, Look *look, ReplayItem 
 void
 SurveyRecords(ReplayCall *call, const ReplayQuery *query, SeeWindow see, void *arg)
 {
-	int64 left = query->is_limited ? query->max_records : PG_INT64_MAX;
 	MemoryContext window =
 		AllocSetContextCreate(call->context, "acteon_replay window", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
 	AuditScan scan;
+	Windows windows;
 	Look look;
 	AuditRecord *records;
 	int count;
@@ -101,17 +106,16 @@ SurveyRecords(ReplayCall *call, const ReplayQuery *query, SeeWindow see, void *a
 	InitJudge(&look.judge, call->schema, call->grants, query);
 	OpenForecast(&look.forecast, call->schema, query);
 	AuditScanBegin(&scan, &call->audit, query, PG_INT64_MAX, NULL);
+	BeginWindows(&windows, &scan, &look.judge, query, PG_INT64_MAX);
 	old = MemoryContextSwitchTo(window);
-	for (;;)
+	while ((count = NextWindow(&windows, &records)) > 0)
 	{
-		ReplayItem *items;
+		ReplayItem *items = palloc(count * sizeof(ReplayItem));
 
 		CHECK_FOR_INTERRUPTS();
-		if (left == 0 ||
-			(count = AuditScanTake(&scan, Min(left, MAX_RECORDS_LIMIT), &records)) == 0)
-			break;
-		items = palloc(count * sizeof(ReplayItem));
-		left -= judge_window(call, query, &look, items, records, count);
+		judge_window(call, query, &look, items, records, count);
+		CountWindow(&windows, items, count);
+		forecast_patches(query, items, count);
 		see(arg, items, count);
 		MemoryContextReset(window);
 	}

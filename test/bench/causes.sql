@@ -45,6 +45,8 @@ BEGIN
 			('count, errors read', $sql$SELECT count(outcome_details ->> 'message') FROM acteon_audit WHERE outcome IN ('failed', 'circuit_open')$sql$),
 			('causes', $sql$SELECT sum(records) FROM acteon_replay_causes(outcome => 'failed,circuit_open')$sql$),
 			('causes, lost', $sql$SELECT sum(records) FROM acteon_replay_causes(lost => true)$sql$),
+			('timeline', $sql$SELECT sum(records) FROM acteon_replay_timeline(outcome => 'failed,circuit_open')$sql$),
+			('timeline, lost', $sql$SELECT sum(records) FROM acteon_replay_timeline(lost => true)$sql$),
 			('preview', $sql$SELECT sum(matched) FROM acteon_replay_preview(outcome => 'failed,circuit_open') WHERE section = 'total'$sql$)
 		LOOP
 			begun := clock_timestamp();

@@ -31,7 +31,7 @@ from structure import DOCUMENT
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "src")
 METHODS = ("get", "post")
 # Headers that are only there where the document says so.
-OURS = re.compile(r"^(acteon-.*|idempotency-replayed|retry-after|www-authenticate|allow)$")
+OURS = re.compile(r"^(acteon-.*|idempotency-replayed|retry-after|www-authenticate|allow|link)$")
 RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
 DURATION = re.compile(r"^P(?=.)(\d+Y)?(\d+M)?(\d+D)?(T(?=.)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?$")
 
@@ -144,9 +144,26 @@ def target_of(operation_id, query="", **names):
     return path + ("?" + query if query else "")
 
 
-def harmless(operation_id):
-    """A query with which nothing is replayed."""
-    return "matched_rule=never" if operation_id == "replay_audit" else ""
+# What operations need, so that they do nothing that matters.
+HARMLESS = {
+    "replay_audit": {"matched_rule": "never"},
+    "replay_all": {"matched_rule": "never"},
+    "set_rate": {"rate": "0.01"},
+    "set_start": {"start_at": "2999-01-01T00:00:00Z"},
+    "settle_batch": {"decision": "cancel", "reason": "walk"},
+    "approve_batch": {"plan": "0123456789abcdef"},
+    "hand_over_batch": {"role": "operator"},
+    "patch_batch": {"patch": "%7B%22walked%22%3A+true%7D"},
+    "redrive": {"batch_id": "1"},
+}
+# What they say of the first batch, which is a bulk replay, and runs.
+REFUSED = {"approve_batch": 422, "continue_batch": 422}
+
+
+def harmless(operation_id, without=None):
+    """A query with which nothing is replayed, without a parameter and those that exclude it."""
+    return "&".join(name + "=" + value for name, value in HARMLESS.get(operation_id, {}).items()
+                    if name != without and not (name == "patch" and (without or "").startswith("patch_")))
 
 
 def check_headers(answer, described):
@@ -166,6 +183,8 @@ def check_response(answer, response, has_body=True):
     """What of an answer is not as a response says."""
     response = resolve(response)
     wrong = check_headers(answer, response.get("headers", {}))
+    if "content" not in response:
+        return wrong + (["there is a body"] if answer.body else [])
     media_type = answer.headers.get("content-type", "").split(";")[0]
     content = response.get("content", {}).get(media_type)
     if content is None:
@@ -247,10 +266,10 @@ def check_parameters():
     for operation_id, method, _, _, parameters in operations():
         wrong = []
         for name in sorted(known | ours | {"frobnicate"}):
-            query = "&".join(filter(None, [harmless(operation_id) if name != "matched_rule" else "", name + "=%FF"]))
+            query = "&".join(filter(None, [harmless(operation_id, name), name + "=%FF"]))
             error = ask(method, target_of(operation_id, query), options["operator"]).error() if "/v1/" in target_of(operation_id) else ""
             looked_at = error == name + " is not text in UTF-8"
-            if looked_at != (name in parameters):
+            if looked_at != (parameters.get(name, {}).get("in") == "query"):
                 wrong.append("%s is%s looked at: %s" % (name, "" if looked_at else " not", error))
         check(not wrong, operation_id + ": it takes the parameters that are described, and refuses others", *wrong)
 
@@ -274,9 +293,15 @@ def values_of(name, parameter):
     elif name == "patch_path":
         good += ["$.a", "$.a[*]+?+(@.b+%3D%3D+7).c"]
         bad += ["", "x", "$", "$x", "$.a.size()"]
+    elif name == "rate" and schema["type"] == "string":
+        good += ["none", "0.5", "0.001"]
+        bad += ["", "x", "0", "-1", "NaN", "1e400"]
     elif "enum" in schema:
         good += schema["enum"]
         bad += ["neither"]
+    elif "enum" in schema.get("items", {}):
+        good += schema["items"]["enum"] + [",".join(schema["items"]["enum"])]
+        bad += ["neither", "", ",", schema["items"]["enum"][0] + ","]
     elif "const" in schema:
         good += [json.dumps(schema["const"])]
         bad += ["true", "perhaps", ""]
@@ -324,7 +349,7 @@ def check_bounds():
             if name == "limit":
                 good, bad = good + ["0", "1001", "2147483648", "99999999999999999999", "%2B5", "1e1", "1e+1", "2.0"], ["many", "", "1.5", "1e-1", "-7", "-0", "+5", "%20"]
             for value, allowed in [(value, True) for value in good] + [(value, False) for value in bad]:
-                query = "&".join(filter(None, [harmless(operation_id), name + "=" + value, {"sample": "dry_run=true", "ramp": "rate=1", "certain": "lost=true", "patch_path": "patch_value=1", "patch_value": "patch_path=$.a"}.get(name, "")]))
+                query = "&".join(filter(None, [harmless(operation_id, name), name + "=" + value, {"sample": "dry_run=true", "ramp": "rate=1", "certain": "lost=true", "patch_path": "patch_value=1", "patch_value": "patch_path=$.a"}.get(name, "")]))
                 answer = ask(method, target_of(operation_id, query), options["operator"])
                 if (answer.status != 400) != allowed:
                     wrong.append("%s=%s: %s %s" % (name, value, answer.status, answer.error()))
@@ -355,9 +380,9 @@ def check_examples():
         for status, response in operation["responses"].items():
             for header in response.get("headers", {}).values():
                 wrong += faults(header["example"], header["schema"]) if "example" in header else []
-            for content in response["content"].values():
+            for content in response.get("content", {}).values():
                 examples = [content["example"]] if "example" in content else [e["value"] for e in content.get("examples", {}).values()]
-                if not examples and operation_id != "openapi":
+                if not examples and operation_id not in ("openapi", "page"):
                     wrong.append("%s: there is no example" % status)
                 wrong += ["%s: %s" % (status, fault) for example in examples for fault in faults(example, content["schema"])]
         check(not wrong, operation_id + ": the examples are valid", *wrong)
@@ -370,25 +395,25 @@ def walk_all():
     for operation_id, method, path, operation, parameters in operations():
         good = {"query": harmless(operation_id), "key": options["operator"]}
         is_open = operation.get("security") == []
-        missing = "{action_id}" in path
-        described(operation_id, "operator", 404 if missing else 200, **good)
-        described(operation_id, "key in X-API-Key", 404 if missing else 200, query=good["query"], headers={"X-API-Key": options["operator"]})
+        usual = 404 if "{action_id}" in path and operation_id != "list_lineage" else REFUSED.get(operation_id, 200)
+        described(operation_id, "operator", usual, **good)
+        described(operation_id, "key in X-API-Key", usual, query=good["query"], headers={"X-API-Key": options["operator"]})
         described(operation_id, "no key", 200 if is_open else 401, query=good["query"])
         described(operation_id, "unknown key", 200 if is_open else 401, query=good["query"], key="acteon_nobody")
         described(operation_id, "viewer", None if method == "GET" else 403, query=good["query"], key=options["viewer"])
-        described(operation_id, "body that says nothing", 404 if missing else 200, body='{}', **good)
-        said = 400 if method.upper() == "POST" else 404 if missing else 200
+        described(operation_id, "body that says nothing", usual, body='{}', **good)
+        said = 400 if method.upper() == "POST" else usual
         described(operation_id, "body that says something", said, body='{"tenant": "x"}', **good)
         described(operation_id, "body that is too large", 413, headers={"Content-Length": str(1 << 30)}, **good)
         described(operation_id, "unknown parameter", 400, query="&".join(filter(None, [good["query"], "x=y"])), key=options["operator"])
         if method == "GET":
-            described(operation_id, "HEAD", 404 if missing else 200, method="HEAD", **good)
+            described(operation_id, "HEAD", usual, method="HEAD", **good)
         if parameters.get("reason") or parameters.get("before"):
             described(operation_id, "parameter twice", 400, query="reason=a&reason=b&before=1&before=2", key=options["operator"])
             described(operation_id, "parameter twice, no key", 401, query="reason=a&reason=b&before=1&before=2")
         if "{batch_id}" in path:
-            described(operation_id, "no such batch", 404, batch_id="999999", key=options["operator"])
-            described(operation_id, "a batch of others", 404 if method == "GET" else 403, batch_id="1", key=options["narrow"])
+            described(operation_id, "no such batch", 404, batch_id="999999", **good)
+            described(operation_id, "a batch of others", 404 if method == "GET" else 403, query=good["query"], batch_id="1", key=options["narrow"])
         if "Idempotency-Key" in parameters:
             described(operation_id, "empty Idempotency-Key", 400, headers={"Idempotency-Key": '""'}, **good)
             described(operation_id, "Idempotency-Key that is too long", 400, headers={"Idempotency-Key": "x" * 256}, **good)
@@ -396,7 +421,7 @@ def walk_all():
             answer = ask(other, target_of(operation_id), options["operator"])
             wrong = check_response(answer, document["components"]["responses"]["MethodNotAllowed"])
             check(answer.status == 405 and not wrong, "%s: %s: 405" % (operation_id, other), answer.status, *wrong)
-    for path in ("/", "/v1", "/v1/audit/", "/v1/audits", "/v1/replay/batches/x", "/v1/replay/batches/1/destroy", "/health/x"):
+    for path in ("/nothing", "/v1", "/v1/audit/", "/v1/audits", "/v1/replay/batches/x", "/v1/replay/batches/1/destroy", "/health/x"):
         answer = ask("POST", path, options["operator"])
         wrong = check_response(answer, document["components"]["responses"]["NotFound"])
         check(answer.status == 404 and not wrong, "%s: 404" % path, answer.status, *wrong)
@@ -404,6 +429,13 @@ def walk_all():
         answer = ask("POST", path)
         wrong = check_response(answer, document["components"]["responses"]["NotImplemented"])
         check(answer.status == 501 and not wrong, "%s: 501" % path, answer.status, *wrong)
+
+
+def walk_page():
+    tag = described("page", "the page", 200).headers["etag"]
+    described("page", "it is there already", 304, headers={"If-None-Match": '"other", ' + tag})
+    described("page", "any is there", 304, headers={"If-None-Match": "*"})
+    described("page", "another one is there", 200, headers={"If-None-Match": '"other"'})
 
 
 def walk_replays():
@@ -425,6 +457,10 @@ def walk_replays():
     described("replay_audit", "a path to something else", 400, query="provider=email&dry_run=true&patch_path=$.template.size()&patch_value=1", key=operator)
     for query in ("", "lost=true", "outcome=failed&provider=email&max_causes=1", "action_ids=walk-1&exclude_ids=x"):
         described("list_causes", "causes " + query, 200, query=query, key=operator)
+    for query in ("", "lost=true&buckets=2", "tenant=nobody", "tenant=nobody&from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z"):
+        described("get_timeline", "timeline " + query, 200, query=query, key=operator)
+    described("get_timeline", "no grants", 403, query="lost=true", key=options["stranger"])
+    described("get_timeline", "a mistyped filter", 400, query="tennant=acme", key=operator)
     described("list_causes", "no grants", 403, query="lost=true", key=options["stranger"])
     described("list_causes", "a mistyped filter", 400, query="tennant=acme", key=operator)
     described("replay_audit", "dry_run of nothing", 200, query="provider=nobody&dry_run=true", key=operator)
@@ -475,6 +511,14 @@ def walk_batches():
             described("list_items", query + " as " + key, 200, batch_id=batch, query=query, key=options[key])
     described("list_items", "no cursor", 400, batch_id=batch, query="cursor=x", key=operator)
     described("list_items", "a batch that is not there", 404, batch_id="999999", key=operator)
+    described("approve_batch", "a second person", 200, batch_id=options["awaiting"], query="plan=" + options["plan"], key=operator)
+    described("continue_batch", "a chunk", 200, batch_id=options["awaiting"], query="chunk=1&reason=walk", key=options["asker"])
+    described("get_batch", "it is interrupted", 200, batch_id=options["awaiting"], key=operator)
+    described("list_lineage", "a record that was replayed", 200, action_id="walk-2", key=operator)
+    for operation_id in ("list_log", "list_dead_letters"):
+        page = described(operation_id, "a page", 200, query="limit=1", key=operator)
+        check("link" in page.headers, "… has a link", page.headers)
+    described("list_batch_log", "a page", 200, batch_id=batch, query="limit=1", key=operator)
     for key in ("operator", "viewer", "narrow"):
         described("list_batches", "as " + key, 200, query="limit=1000", key=options[key])
     page = described("list_batches", "a page", 200, query="limit=2", key=operator).json()["batches"]
@@ -493,13 +537,15 @@ def walk_idempotency():
     query = "provider=email&outcome=failed&limit=2&rate=0.01"
     batch = {"batch_id": ask("POST", target_of("replay_audit", query), operator).headers["acteon-batch-id"]}
     for operation_id, names in (("replay_action", {"action_id": "walk-2"}), ("replay_audit", {"query": query}),
-                                ("pause_batch", batch), ("resume_batch", batch), ("cancel_batch", batch)):
+                                ("set_rate", batch), ("set_start", batch), ("settle_batch", batch), ("hand_over_batch", batch), ("patch_batch", batch),
+                                ("redrive", {}), ("pause_batch", batch), ("resume_batch", batch), ("cancel_batch", batch)):
+        names = {"query": harmless(operation_id), **names}
         headers = {"Idempotency-Key": str(uuid.uuid4())}
         first = described(operation_id, "Idempotency-Key", 200, headers=headers, key=operator, **names)
         again = described(operation_id, "… again", 200, headers=headers, key=operator, **names)
         check(again.body == first.body and "idempotency-replayed" not in first.headers
               and again.headers.get("idempotency-replayed") == "true", "… gets the first answer", first.body[:300], again.body[:300])
-        described(operation_id, "… for another request", 422, headers=headers, key=operator, **{**names, "query": names.get("query", "") + "&reason=another"})
+        described(operation_id, "… for another request", 422, headers=headers, key=operator, **{**names, "query": names["query"] + ("" if "reason=" in names["query"] else "&reason=another") + "&"})
 
 
 def walk_each():

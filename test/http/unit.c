@@ -126,9 +126,19 @@ test_routes(void)
 		{"OPTIONS", "/v1/audit/a/replay", "takes POST"},
 		{"GET", "/v1/replay/causes?lost=true", "/v1/replay/causes <>"},
 		{"POST", "/v1/replay/causes", "takes GET"},
+		{"GET", "/v1/replay/timeline?lost=true", "/v1/replay/timeline <>"},
+		{"POST", "/v1/replay/timeline", "takes GET"},
 		{"GET", "/v1/replay/batches", "/v1/replay/batches <>"},
 		{"HEAD", "/v1/replay/batches?limit=1", "/v1/replay/batches <>"},
 		{"POST", "/v1/replay/batches", "takes GET"},
+		{"GET", "/v1/replay/batches/7/log?limit=5", "/v1/replay/batches/*/log <7>"},
+		{"POST", "/v1/replay/batches/7/settle", "/v1/replay/batches/*/settle <7>"},
+		{"POST", "/v1/replay/batches/x/settle", "nothing"},
+		{"GET", "/v1/replay/log", "/v1/replay/log <>"},
+		{"GET", "/v1/replay/lineage/a/b%2F", "/v1/replay/lineage/* <a/b%2F>"},
+		{"GET", "/v1/replay/lineage/", "nothing"},
+		{"POST", "/v1/replay/redrive?batch_id=1", "/v1/replay/redrive <>"},
+		{"GET", "/v1/replay/redrive", "takes POST"},
 		{"GET", "/v1/replay/batches/", "nothing"},
 		{"GET", "/v1/replay/batches/7", "/v1/replay/batches/* <7>"},
 		{"HEAD", "/v1/replay/batches/7", "/v1/replay/batches/* <7>"},
@@ -504,6 +514,55 @@ test_parameters(void)
 		"state=done", CALL_HTTP_BATCHES,
 		"state: expected awaiting approval, enqueuing, interrupted, scheduled, running, in doubt, "
 		"paused, cancelled or finished");
+	read_as("kind=bulk&kind=all,single", CALL_HTTP_BATCHES, "{}");
+	read_as("kind=bulk,", CALL_HTTP_BATCHES,
+			"kind: expected single, bulk, all, notification or probe");
+	/* What is left out is not meant. */
+	read_as("reason=r", CALL_HTTP_RATE, "rate is required");
+	read_as("rate=&reason=r", CALL_HTTP_RATE, "{\"reason\": \"r\"}");
+	read_as("reason=r", CALL_HTTP_REDRIVE,
+			"a redrive needs outbox_id, batch_id, tenant or provider");
+	read_as("reason=r&provider=email", CALL_HTTP_REDRIVE, "{\"reason\": \"r\"}");
+	read_as("parts=1", CALL_HTTP_STEERING, "unknown parameter: parts");
+	read_as("parts=1&reason=r", CALL_HTTP_STEERING | CALL_HTTP_RESUME, "{\"reason\": \"r\"}");
+	read_as("x=1", CALL_NONE, "unknown parameter: x");
+}
+
+/*
+ * The query strings of next pages.
+ */
+static void
+test_pages(void)
+{
+	static const struct
+	{
+		const char *query;
+		const char *value;
+		const char *expected;
+	} cases[] = {
+		{NULL, "7", "before=7"},
+		{"?", "7", "before=7"},
+		{"?limit=5", "7", "limit=5&before=7"},
+		{"?before=9&limit=5", "7", "limit=5&before=7"},
+		{"?b%65fore=9&&limit=5&", "7", "limit=5&before=7"},
+		{"?tenant=a%26b&before", "7", "tenant=a%26b&before=7"},
+		{"?beforehand=1", "7", "beforehand=1&before=7"},
+		{"?x=<>\";rel=%22", "7", "x=%3C%3E%22;rel=%22&before=7"},
+		{"?x=\303\251", "a&b c", "x=%C3%A9&before=a%26b%20c"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		char *next = ParametersNextPage(cases[i].query, "before", cases[i].value);
+
+		is(next, cases[i].expected, "the query string of a next page");
+		free(next);
+	}
+	is(ParametersPage(CALL_HTTP_BATCHES), "before", "batches have pages");
+	is(ParametersPage(CALL_HTTP_ITEMS), "cursor", "items have pages");
+	is(ParametersPage(CALL_HTTP_DEAD_LETTERS), "before", "dead letters have pages");
+	ok(ParametersPage(CALL_HTTP_BULK) == NULL && ParametersPage(CALL_HTTP_LINEAGE) == NULL,
+	   "others have none");
 }
 
 /*
@@ -1085,6 +1144,7 @@ main(void)
 	test_parameters();
 	test_numbers();
 	test_nearest();
+	test_pages();
 	test_table();
 	test_document();
 	test_names();

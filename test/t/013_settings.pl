@@ -53,6 +53,7 @@ $node->safe_psql('postgres', q{
 # What is handed out is ASCII: what the client's encoding does not have ends dead.  No operators, casts and literals that a setting gives another meaning, but what is called.
 my $scenario = q{
 	INSERT INTO public.seen (what, value) SELECT 'preview', pg_catalog.jsonb_set(public.acteon_replay_preview('{"lost": true, "from": "2026-03-29T00:00:00Z", "to": "2026-04-01T00:00:00+02:00", "rate": 12.5, "ramp": true}'::jsonb), '{plan}', 'null')::text;
+	INSERT INTO public.seen (what, value) SELECT 'timeline', row(extract(epoch FROM t.bucket_from), extract(epoch FROM t.bucket_to), t.records)::text FROM public.acteon_replay_timeline() AS t;
 	INSERT INTO public.seen (what, value) SELECT 'cause', row(c.provider, c.outcome, c.signature, c.records, c.tenants, c.sample_action_id)::text FROM public.acteon_replay_causes() AS c;
 	INSERT INTO public.seen (what, value) SELECT 'record', public.acteon_audit_record('id-0')::text;
 	INSERT INTO public.seen (what, value) SELECT 'records', public.acteon_audit_records()::text;

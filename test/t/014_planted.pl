@@ -199,6 +199,8 @@ call(q{
 	SELECT public.acteon_audit_record('f-1');
 	SELECT public.acteon_audit_records(outcome => 'failed', max_records => 1);
 	SELECT public.acteon_audit_records(outcome => 'failed,executed', max_records => 1, cursor => public.acteon_audit_records(max_records => 1) OPERATOR(pg_catalog.->>) 'next_cursor');
+	SELECT public.acteon_replay_timeline();
+	SELECT public.acteon_replay_timeline(tenant => 'acme', outcome => 'failed,circuit_open', signature_rules => 'number', buckets => 3);
 	SELECT public.acteon_replay_causes(tenant => 'acme', outcome => 'failed,circuit_open', signature_rules => 'number');
 	SELECT * FROM public.acteon_replay_help();
 	SELECT * FROM public.acteon_replay_help('pause');
@@ -213,6 +215,8 @@ call(q{
 	CALL public.acteon_replay_run('{"tenant": "acme", "signature": "no error text"}', chunk => 2);
 	CALL public.acteon_replay_all(outcome => 'failed', include_replayed => true, max_records => 1);
 	SELECT public.acteon_replay_lineage('f-1');
+	SELECT public.acteon_replay_may(1);
+	SELECT public.acteon_replay_open('{"outcome": "failed", "include_replayed": true}');
 	SELECT public.acteon_replay_pause(1);
 	SELECT public.acteon_replay_resume(1);
 	SELECT public.acteon_replay_set_rate(1, 5);
@@ -227,6 +231,9 @@ call(q{
 	SELECT public.acteon_replay_breaker_close('push');
 	SELECT public.acteon_replay_notify_set('ops', 'push', 'message', 'ops', 'acme', '{"text": "{{summary}} {{what_to_do}}", "done": "{{done}}"}', tenants => '{acme}', namespaces => '{prod}', events => '{finished,cancelled,paused,canary,approval,interrupted,held}', reason => 'r');
 	SELECT * FROM public.acteon_replay_batches;
+	SELECT * FROM public.acteon_replay_read_batches(kinds => '{bulk,all}', tenant => 'acme');
+	SELECT public.acteon_replay_continue_step(pg_catalog.max(id), 5) FROM public.acteon_replay_batch WHERE chunk IS NOT NULL;
+	SELECT public.acteon_api_current_key();
 	SELECT public.acteon_replay_items(1);
 	SELECT public.acteon_replay_items(2, 'waiting');
 	SELECT public.acteon_replay_items(2, 'refused');

@@ -176,6 +176,10 @@ answers(steer('boss', $mixed, 'pause?provider=sms&action_ids=p-6,none&reason=r')
 is(paused(), 'p-1 p-2 p-3 p-6', '… is paused, too');
 answers(steer('boss', $mixed, 'resume?action_ids=p-1&action_ids=%5B%22p-6%22%5D'), 200, qr/"running"/, 'actions are resumed by their ids');
 is(paused(), 'p-2 p-3', '… and nothing else');
+answers(steer('boss', $mixed, 'resume?parts=true'), 200, qr/"running"/, 'all parts are resumed');
+is(paused(), '', '… indeed');
+answers(steer('boss', $mixed, 'pause?parts=true'), 400, { error => 'unknown parameter: parts' }, 'only resuming takes them');
+answers(steer('boss', $mixed, 'pause?action_ids=p-2,p-3'), 200, qr/"running"/, 'some are paused again');
 answers(steer('boss', $mixed, 'cancel?tenant=globex&provider=email'), 200, { batch_id => 0 + $mixed, state => 'running', waiting => 4, in_flight => 0, cancelled => 2 }, 'a part is cancelled');
 answers(steer('boss', $mixed, "cancel?$_->[0]"), $_->[1], { error => $_->[2] }, "nothing is cancelled by cancel?$_->[0]") foreach
 	[ 'tennant=acme', 400, 'unknown parameter: tennant (perhaps you meant tenant)' ],

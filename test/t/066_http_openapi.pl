@@ -21,10 +21,12 @@ my $seen = "$PostgreSQL::Test::Utils::tmp_check/openapi.seen";
 
 new_http_role($node);
 $node->safe_psql('postgres', q{
-	CREATE ROLE operator; CREATE ROLE viewer; CREATE ROLE narrow; CREATE ROLE stranger;
+	CREATE ROLE operator; CREATE ROLE viewer; CREATE ROLE narrow; CREATE ROLE stranger; CREATE ROLE asker;
 	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions) VALUES
 		('operator', 'admin', '{*}', '{*}', '{*}', '{*}'),
 		('viewer', 'viewer', '{acme}', '{*}', '{*}', '{*}'),
+		('asker', 'admin', '{*}', '{*}', '{*}', '{*}'),
+		('operator', 'gateway', '{*}', '{*}', '{*}', '{*}'),
 		('narrow', 'operator', '{acme}', '{*}', '{odd,email}', '{*}');
 	SELECT count(make_record('walk-' || n, tenant => 'globex', provider => 'slack')) FROM generate_series(1, 3) AS n;
 	SELECT count(make_record('mail-' || n, at => timestamptz '2026-01-02 12:00+00' + n * interval '1 s',
@@ -35,7 +37,7 @@ $node->safe_psql('postgres', q{
 		make_record('walk-refused', provider => 'odd', action_type => 'refused'),
 		make_record('walk-fine', provider => 'odd');
 });
-my %keys = map { $_ => api_key($node, $_, $_) } qw(operator viewer narrow stranger);
+my %keys = map { $_ => api_key($node, $_, $_) } qw(operator viewer narrow stranger asker);
 my $gateway = start_gateway();
 $gateway->rules(
 	{ match => { action_type => 'failing' }, answer => { status => 200, effect => JSON::PP::true(),
@@ -70,7 +72,11 @@ unlink $seen;
 my $server = start_http($node);
 # The batch number 1, which nothing of is due.
 $node->safe_psql('postgres', q{SELECT acteon_replay_bulk('{"provider": "slack", "rate": 0.01}'::jsonb)});
-run_part($server, 'walk', %keys);
+# One that waits for a second person.
+$node->safe_psql('postgres', q{SET client_min_messages = error; SET acteon_replay.approval_above = 0; SET SESSION AUTHORIZATION asker; CALL acteon_replay_all(provider => 'email', tenant => 'globex', rate => 0.01)});
+my ($awaiting, $plan) = split /\|/, $node->safe_psql('postgres', q{SELECT batch_id, plan FROM acteon_replay_batches WHERE state = 'awaiting approval'});
+$node->safe_psql('postgres', q{SELECT acteon_replay_limit_set(provider => 'odd', rate => 1000)});
+run_part($server, 'walk', %keys, awaiting => $awaiting, plan => $plan);
 run_part($server, 'document', %keys);
 
 # Nobody has a key; somebody has changed what the server goes by; and back.
@@ -79,7 +85,11 @@ run_part($open, 'each', state => 'nobody has a key');
 is($open->stop, 0, 'the open one ends well');
 foreach my $change (
 	[ 'audit is off', q{ALTER TABLE acteon_audit RENAME TO elsewhere}, q{ALTER TABLE elsewhere RENAME TO acteon_audit} ],
-	[ 'the batches are not for everybody', q{REVOKE EXECUTE ON FUNCTION acteon_replay_read_batches, acteon_replay_items FROM PUBLIC}, q{GRANT EXECUTE ON FUNCTION acteon_replay_read_batches, acteon_replay_items TO PUBLIC} ],
+	[ 'the batches are not for everybody', q{
+		REVOKE EXECUTE ON FUNCTION acteon_replay_read_batches, acteon_replay_items, acteon_replay_lineage, acteon_replay_read_limits, acteon_api_current_key FROM PUBLIC;
+		REVOKE SELECT ON acteon_replay_log, acteon_dead_letters FROM PUBLIC}, q{
+		GRANT EXECUTE ON FUNCTION acteon_replay_read_batches, acteon_replay_items, acteon_replay_lineage, acteon_replay_read_limits, acteon_api_current_key TO PUBLIC;
+		GRANT SELECT ON acteon_replay_log, acteon_dead_letters TO PUBLIC} ],
 	[ 'the server may not look keys up', q{REVOKE EXECUTE ON FUNCTION acteon_api_login FROM acteon_http}, q{GRANT EXECUTE ON FUNCTION acteon_api_login TO acteon_http} ])
 {
 	my ($state, $there, $back) = @$change;

@@ -158,6 +158,31 @@ answers($client{boss}->get('/v1/replay/causes?max_causes=0'), 400, qr/max_causes
 answers($client{boss}->get('/v1/replay/causes?certain=true&outcome=failed'), 400, qr/certain needs lost/, 'a query that contradicts itself');
 answers($client{boss}->post('/v1/replay/causes'), 405, qr/another method/, 'causes are only read');
 
+# The same over time.
+sub timeline
+{
+	my ($role, $query) = @_;
+	my $found = $client{$role}->get('/v1/replay/timeline' . ($query // ''));
+
+	is($found->{status}, 200, "$role: timeline" . ($query // '')) or diag($found->{body});
+	return $found->{json};
+}
+is_deeply(timeline('boss', '?provider=sms'), { from => '2026-01-02T12:00:01+00:00', to => '2026-01-02T12:00:04+00:00', bucket_seconds => 1,
+	buckets => [ map { { from => "2026-01-02T12:00:0$_+00:00", count => 1 } } 1 .. 3 ] }, 'a timeline');
+is_deeply(timeline('viewer_globex', '?provider=sms'), { from => '2026-01-02T12:00:01+00:00', to => '2026-01-02T12:00:02+00:00', bucket_seconds => 1,
+	buckets => [ { from => '2026-01-02T12:00:01+00:00', count => 1 } ] }, '… of what a viewer may read');
+is_deeply(timeline('boss', '?provider=nobody'), { from => undef, to => undef, bucket_seconds => undef, buckets => [] }, '… of nothing');
+my $day = timeline('boss', '?from=2026-01-01T00:00:00Z&to=2026-01-03T00:00:00Z&buckets=4&provider=nobody');
+is(scalar @{ $day->{buckets} } . " $day->{from} $day->{to} $day->{bucket_seconds}", '4 2026-01-01T00:00:00+00:00 2026-01-03T00:00:00+00:00 43200', '… from and to the times that are given');
+my $lost = timeline('boss');
+is($lost->{bucket_seconds}, 1800, 'without a filter, what was lost');
+is(eval { my $sum = 0; $sum += $_->{count} foreach @{ $lost->{buckets} }; $sum }, sql('SELECT sum(records) FROM acteon_replay_timeline()'), '… all of it');
+answers($client{nobody}->get('/v1/replay/timeline'), 403, qr/insufficient permissions/, 'nobody sees none');
+answers($client{boss}->get('/v1/replay/timeline?tennant=acme'), 400, qr/unknown parameter: tennant/, 'a mistyped filter');
+answers($client{boss}->get('/v1/replay/timeline?max_causes=5'), 400, qr/unknown parameter: max_causes/, 'what only causes take');
+answers($client{boss}->get("/v1/replay/timeline?buckets=$_"), 400, qr/buckets: expected a whole number from 2 to 1000/, "$_ buckets") foreach 1, 1001, 'x';
+answers($client{boss}->post('/v1/replay/timeline'), 405, qr/another method/, 'it is only read');
+
 # What is wrong.
 answers($client{boss}->get("$path?format=xml"), 400, { error => 'format: expected json, jsonl or csv' }, 'a format');
 answers($client{boss}->get("$path?state=refuse"), 400, qr/state: expected waiting, /, 'a state');

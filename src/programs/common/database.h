@@ -42,7 +42,7 @@ typedef struct DatabaseSession
 #define MAX_PARAMS 32
 
 /* Statements that are sent together: at most so many. */
-#define MAX_STATEMENTS 24
+#define MAX_STATEMENTS 64
 
 typedef struct Statement
 {

@@ -23,6 +23,7 @@
 #include "common/secret.h"
 #include "http/head.h"
 #include "http/openapi.h"
+#include "http/page.h"
 
 /* From 1.0 on the library mends a request line with a blank in it by a redirect, which
  * has a POST become a GET.  It shall refuse it, as earlier ones do. */
@@ -213,25 +214,6 @@ add_header(struct MHD_Response *response, const char *name, const char *value)
 }
 
 /*
- * Percent-encode a cursor, so that it can go into a header and into a URL as it is.
- */
-static char *
-encode(const char *text)
-{
-	Buffer encoded = {0};
-
-	for (; *text != '\0'; text++)
-	{
-		if ((*text >= '0' && *text <= '9') || (*text >= 'a' && *text <= 'z') ||
-			(*text >= 'A' && *text <= 'Z') || strchr("-._~", *text) != NULL)
-			BufferAppendChar(&encoded, *text);
-		else
-			BufferPrint(&encoded, "%%%02X", (unsigned char) *text);
-	}
-	return encoded.data;
-}
-
-/*
  * Add the headers of an answer.
  */
 static void
@@ -241,15 +223,32 @@ add_headers(const Server *server, const Answer *answer, struct MHD_Response *res
 
 	add_header(response, "Content-Type",
 			   answer->media_type != NULL ? answer->media_type : "application/json");
-	add_header(response, "Cache-Control", "no-store");
+	add_header(response, "Cache-Control", answer->etag != NULL ? "no-cache" : "no-store");
+	add_header(response, "ETag", answer->etag);
+	if (answer->policy != NULL)
+	{
+		add_header(response, "Content-Security-Policy", answer->policy);
+		add_header(response, "Referrer-Policy", "no-referrer");
+		add_header(response, "Cross-Origin-Opener-Policy", "same-origin");
+		add_header(response, "X-Content-Type-Options", "nosniff");
+	}
 	add_header(response, "Acteon-Batch-Id", answer->batch_id);
 	add_header(response, "Allow", answer->allow);
 	if (answer->next_cursor != NULL)
 	{
-		char *encoded = encode(answer->next_cursor);
+		/* So that it can go into a URL as it is. */
+		char *encoded = EncodeText(answer->next_cursor);
 
 		add_header(response, "Acteon-Next-Cursor", encoded);
 		free(encoded);
+	}
+	if (answer->next_page != NULL)
+	{
+		/* Relative to the request, wherever a proxy has it. */
+		char *link = Format("<?%s>; rel=\"next\"", answer->next_page);
+
+		add_header(response, "Link", link);
+		free(link);
 	}
 	if (answer->is_repeated)
 		add_header(response, "Idempotency-Replayed", "true");
@@ -359,6 +358,9 @@ serve(Request *request)
 		request->answer.status = 200;
 		BufferAppend(&request->answer.body, document->data, document->len);
 	}
+	else if (request->route->kind == ROUTE_PAGE)
+		PageAnswer(request, MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
+														"If-None-Match"));
 	else
 	{
 		Peer *peer = peer_of(request->connection);

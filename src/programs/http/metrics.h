@@ -10,8 +10,6 @@
 #include "http/routes.h"
 
 #define MAX_STATUS 600
-/* More than there are routes; the last one is for what has none. */
-#define MAX_ROUTES 16
 
 typedef struct Figures
 {

@@ -13,19 +13,10 @@
 #include <string.h>
 
 #include "common/json.h"
+#include "http/embed.h"
 #include "http/parameters.h"
 
-__asm__(".section .rodata\n"
-		".global openapi_text\n"
-		".global openapi_end\n"
-		"openapi_text:\n"
-		".incbin \"src/programs/http/openapi.json\"\n"
-		"openapi_end:\n"
-		".byte 0\n"
-		".previous\n");
-
-extern const char openapi_text[];
-extern const char openapi_end[];
+EMBED(openapi, "src/programs/http/openapi.json");
 
 /* What stands for the parameters of a call. */
 static const struct
@@ -34,9 +25,16 @@ static const struct
 	unsigned call;
 } places[] = {
 	{"\"@single\"", CALL_HTTP_SINGLE},     {"\"@bulk\"", CALL_HTTP_BULK},
-	{"\"@steering\"", CALL_HTTP_STEERING}, {"\"@batches\"", CALL_HTTP_BATCHES},
-	{"\"@items\"", CALL_HTTP_ITEMS},       {"\"@causes\"", CALL_HTTP_CAUSES},
-	{"\"@records\"", CALL_HTTP_RECORDS},
+	{"\"@all\"", CALL_HTTP_ALL},           {"\"@steering\"", CALL_HTTP_STEERING},
+	{"\"@batches\"", CALL_HTTP_BATCHES},   {"\"@items\"", CALL_HTTP_ITEMS},
+	{"\"@causes\"", CALL_HTTP_CAUSES},     {"\"@resume\"", CALL_HTTP_STEERING | CALL_HTTP_RESUME},
+	{"\"@log\"", CALL_HTTP_LOG},           {"\"@rate\"", CALL_HTTP_RATE},
+	{"\"@start\"", CALL_HTTP_START},       {"\"@settle\"", CALL_HTTP_SETTLE},
+	{"\"@approve\"", CALL_HTTP_APPROVE},   {"\"@hand_over\"", CALL_HTTP_HAND_OVER},
+	{"\"@continue\"", CALL_HTTP_CONTINUE}, {"\"@patch\"", CALL_HTTP_PATCH},
+	{"\"@lineage\"", CALL_HTTP_LINEAGE},   {"\"@dead_letters\"", CALL_HTTP_DEAD_LETTERS},
+	{"\"@redrive\"", CALL_HTTP_REDRIVE},   {"\"@records\"", CALL_HTTP_RECORDS},
+	{"\"@timeline\"", CALL_HTTP_TIMELINE},
 };
 
 /* Types of JSON Schema, and formats. */
@@ -53,20 +51,25 @@ static const struct
 };
 
 /*
- * Append a value of an option as JSON.
+ * Is it an array?  A text that is a list of a few names is one, too.
+ */
+static bool
+is_array(const ReplayOption *option)
+{
+	return option->kind == KIND_TEXTS || (option->is_list && option->choices != NULL);
+}
+
+/*
+ * Append a value of an option as JSON; of an array, one of its elements.
  */
 static void
 append_value(Buffer *json, const ReplayOption *option, const char *value)
 {
-	if (option->kind == KIND_TEXTS)
-		BufferAppendChar(json, '[');
 	if (option->kind == KIND_TEXT || option->kind == KIND_TIME || option->kind == KIND_TEXTS ||
 		option->kind == KIND_INTERVAL)
 		JsonAppendExactString(json, value);
 	else
 		BufferAppendText(json, value);
-	if (option->kind == KIND_TEXTS)
-		BufferAppendChar(json, ']');
 }
 
 /*
@@ -77,8 +80,9 @@ append_member(Buffer *json, const ReplayOption *option, const char *name, const 
 {
 	if (value == NULL)
 		return;
-	BufferPrint(json, ", \"%s\": ", name);
+	BufferPrint(json, ", \"%s\": %s", name, is_array(option) ? "[" : "");
 	append_value(json, option, value);
+	BufferAppendText(json, is_array(option) ? "]" : "");
 }
 
 /*
@@ -112,6 +116,13 @@ append_schema(Buffer *json, const ReplayOption *option)
 		BufferAppendText(json, option->takes_null ? "{}" : "{\"not\": {\"type\": \"null\"}}");
 		return;
 	}
+	if (is_array(option) && option->choices != NULL)
+	{
+		BufferAppendText(json, "{\"type\": \"array\", \"items\": {\"type\": \"string\"");
+		append_choices(json, option);
+		BufferAppendText(json, "}}");
+		return;
+	}
 	BufferPrint(json, "{\"type\": \"%s\"", kinds[option->kind].type);
 	if (option->kind == KIND_TEXTS)
 		BufferAppendText(json, ", \"items\": {\"type\": \"string\"}");
@@ -140,7 +151,8 @@ append_parameter(Buffer *json, const ReplayOption *option)
 	BufferPrint(&description, "%s.", option->help + 1);
 	if (option->over_http != NULL)
 		BufferPrint(&description, " %s.", option->over_http);
-	BufferPrint(json, "{\"name\": \"%s\", \"in\": \"query\", \"description\": ", option->key);
+	BufferPrint(json, "{\"name\": \"%s\", \"in\": \"query\", %s\"description\": ", option->key,
+				option->is_required ? "\"required\": true, " : "");
 	JsonAppendExactString(json, description.data);
 	/* What is JSON in the parameter is described as such. */
 	if (option->kind == KIND_JSON)

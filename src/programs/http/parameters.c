@@ -91,6 +91,25 @@ DecodeName(const char *text, size_t len)
 }
 
 /*
+ * Percent-encode a text, so that it can stand in a URL and in a header as it is.
+ */
+char *
+EncodeText(const char *text)
+{
+	Buffer encoded = {0};
+
+	for (; *text != '\0'; text++)
+	{
+		if ((*text >= '0' && *text <= '9') || (*text >= 'a' && *text <= 'z') ||
+			(*text >= 'A' && *text <= 'Z') || strchr("-._~", *text) != NULL)
+			BufferAppendChar(&encoded, *text);
+		else
+			BufferPrint(&encoded, "%%%02X", (unsigned char) *text);
+	}
+	return encoded.data != NULL ? encoded.data : DuplicateText("");
+}
+
+/*
  * Put a text in the place of another one, which is given back.
  */
 static void
@@ -199,6 +218,38 @@ shape_batch(char **value)
 }
 
 /*
+ * Is a text one of those that an option allows?
+ */
+static bool
+is_choice(const ReplayOption *option, const char *text, size_t len)
+{
+	for (const char *const *choice = option->choices; *choice != NULL; choice++)
+	{
+		if (strlen(*choice) == len && memcmp(*choice, text, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Is each element of a list with commas one of those?
+ */
+static bool
+are_choices(const ReplayOption *option, const char *text)
+{
+	for (;;)
+	{
+		size_t len = strcspn(text, ",");
+
+		if (!is_choice(option, text, len))
+			return false;
+		if (text[len] == '\0')
+			return true;
+		text += len + 1;
+	}
+}
+
+/*
  * Check a text that is one of few, or may not be empty, where that is not for the
  * extension to judge.  Returns NULL, or what was expected, for the caller to free.
  */
@@ -213,13 +264,10 @@ check_choice(const ReplayOption *option, const char *value)
 		return DuplicateText("a text that is not empty");
 	if (option->choices == NULL)
 		return NULL;
+	if (option->is_list ? are_choices(option, value) : is_choice(option, value, strlen(value)))
+		return NULL;
 	for (const char *const *choice = option->choices; *choice != NULL; choice++)
 	{
-		if (strcmp(value, *choice) == 0)
-		{
-			BufferFree(&expected);
-			return NULL;
-		}
 		if (choice > option->choices)
 			BufferAppendText(&expected, choice[1] != NULL ? ", " : " or ");
 		BufferAppendText(&expected, *choice);
@@ -381,7 +429,7 @@ shape(Parameters *parameters, const ReplayOption *option, char **value, unsigned
 			if (blank != NULL)
 				*blank = '+';
 			/* What becomes a query in the wire form is for the extension to judge. */
-			return call == CALL_HTTP_BULK || is_time(*value)
+			return call == CALL_HTTP_BULK || call == CALL_HTTP_ALL || is_time(*value)
 					   ? NULL
 					   : DuplicateText("a time in the form of RFC 3339");
 		case KIND_BOOLEAN:
@@ -538,8 +586,29 @@ take_pair(Parameters *parameters, const char *pair, size_t len, unsigned call)
 }
 
 /*
+ * Is anything missing that the call cannot do without?  Returns NULL, or what is wrong, for
+ * the caller to free.
+ */
+static char *
+check_together(const Parameters *parameters, unsigned call)
+{
+	for (int id = 0; id < NUM_OPTIONS; id++)
+	{
+		if (ReplayOptions[id].is_required && (ReplayOptions[id].calls & call) != 0 &&
+			parameters->values[id] == NULL)
+			return Format("%s is required", ReplayOptions[id].key);
+	}
+	if ((call & CALL_HTTP_REDRIVE) != 0 && parameters->values[OPTION_DEAD_IDS] == NULL &&
+		parameters->values[OPTION_DEAD_BATCH] == NULL &&
+		parameters->values[OPTION_DEAD_TENANT] == NULL &&
+		parameters->values[OPTION_DEAD_PROVIDER] == NULL)
+		return DuplicateText("a redrive needs outbox_id, batch_id, tenant or provider");
+	return NULL;
+}
+
+/*
  * Read a query string, NULL for none: the parameters that the call takes.  A limit
- * that is not there gets its default.  Returns NULL, or what is wrong, for the
+ * that is not there gets its default, unless a plan says it.  Returns NULL, or what is wrong, for the
  * caller to free.
  */
 char *
@@ -557,10 +626,59 @@ ParametersRead(Parameters *parameters, const char *query, unsigned call)
 	for (int id = 0; id < NUM_OPTIONS; id++)
 	{
 		if (ReplayOptions[id].is_limit && (ReplayOptions[id].calls & call) != 0 &&
-			parameters->values[id] == NULL)
+			parameters->values[id] == NULL && parameters->values[OPTION_PLAN] == NULL)
 			parameters->values[id] = DuplicateText(ReplayOptions[id].initial);
 	}
-	return wrong;
+	return wrong != NULL ? wrong : check_together(parameters, call);
+}
+
+/*
+ * The parameter with which a list is continued, or NULL if the call has no pages.
+ */
+const char *
+ParametersPage(unsigned call)
+{
+	unsigned lists = call & (CALL_HTTP_BATCHES | CALL_HTTP_ITEMS | CALLS_HTTP_LISTS);
+
+	if (find_option("before", lists) != NULL)
+		return "before";
+	return find_option("cursor", lists) != NULL ? "cursor" : NULL;
+}
+
+/*
+ * The query string of the next page: that of this one, NULL or from its ? on, but with
+ * another value of the parameter of this name.
+ */
+char *
+ParametersNextPage(const char *query, const char *name, const char *value)
+{
+	char *encoded = EncodeText(value);
+	Buffer next = {0};
+
+	query = query != NULL ? query + 1 : "";
+	while (*query != '\0')
+	{
+		size_t len = strcspn(query, "&");
+		char *given = decode(query, strcspn(query, "=&"), true);
+
+		if (len > 0 && (given == NULL || strcmp(given, name) != 0))
+		{
+			/* What would end the link is encoded. */
+			for (size_t i = 0; i < len; i++)
+			{
+				if (query[i] > ' ' && query[i] < 0x7f && strchr("<>\"", query[i]) == NULL)
+					BufferAppendChar(&next, query[i]);
+				else
+					BufferPrint(&next, "%%%02X", (unsigned char) query[i]);
+			}
+			BufferAppendChar(&next, '&');
+		}
+		free(given);
+		query += len + (query[len] == '&' ? 1 : 0);
+	}
+	BufferPrint(&next, "%s=%s", name, encoded);
+	free(encoded);
+	return next.data;
 }
 
 /*
@@ -587,7 +705,9 @@ ParameterIsTrue(const Parameters *parameters, OptionId id)
 }
 
 /*
- * Write the query for acteon_replay_bulk(jsonb): what was given and belongs there.
+ * Write the query for acteon_replay_bulk(jsonb): what was given and belongs there.  The
+ * SDKs have no cursor, so what their caller cannot replay must not fill the limit again with
+ * each call.  A plan says by itself whether it was made so.
  */
 void
 ParametersToQuery(const Parameters *parameters, Buffer *json)
@@ -606,5 +726,8 @@ ParametersToQuery(const Parameters *parameters, Buffer *json)
 		else
 			BufferAppendText(json, value);
 	}
+	if (parameters->values[OPTION_PLAN] == NULL)
+		BufferPrint(json, "%s\"%s\": true", json->len > 1 ? ", " : "",
+					ReplayOptions[OPTION_FILL_LIMIT].key);
 	BufferAppendChar(json, '}');
 }

@@ -22,6 +22,10 @@ extern void ParametersFree(Parameters *parameters);
 extern bool ParameterIsTrue(const Parameters *parameters, OptionId id);
 extern void ParametersToQuery(const Parameters *parameters, Buffer *json);
 
+extern const char *ParametersPage(unsigned call);
+extern char *ParametersNextPage(const char *query, const char *name, const char *value);
+
 extern char *DecodeName(const char *text, size_t len);
+extern char *EncodeText(const char *text);
 
 #endif

@@ -69,6 +69,7 @@ RequestFree(Request *request)
 	BufferFree(&request->answer.body);
 	free(request->answer.batch_id);
 	free(request->answer.next_cursor);
+	free(request->answer.next_page);
 	free(request);
 }
 
@@ -82,7 +83,8 @@ AnswerError(Request *request, int status, const char *text)
 
 	free(answer->batch_id);
 	free(answer->next_cursor);
-	answer->batch_id = answer->next_cursor = NULL;
+	free(answer->next_page);
+	answer->batch_id = answer->next_cursor = answer->next_page = NULL;
 	answer->media_type = NULL;
 	answer->status = status;
 	BufferClear(&answer->body);

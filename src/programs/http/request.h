@@ -21,7 +21,10 @@ typedef struct Answer
 	int retry_after;        /* seconds, 0 for none */
 	char *batch_id;
 	char *next_cursor;
-	bool is_repeated; /* the first answer to this idempotency key */
+	char *next_page;    /* its query string, after the ? */
+	const char *etag;   /* of what a client may keep, NULL for what it may not */
+	const char *policy; /* the Content-Security-Policy of a page, or NULL */
+	bool is_repeated;   /* the first answer to this idempotency key */
 } Answer;
 
 typedef struct Request

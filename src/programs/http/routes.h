@@ -17,7 +17,8 @@ typedef enum RouteKind
 	ROUTE_CALL,    /* by a function of the extension, as the key's role */
 	ROUTE_HEALTH,  /* by asking the database how it is */
 	ROUTE_METRICS, /* from our own counters */
-	ROUTE_OPENAPI  /* with a file */
+	ROUTE_OPENAPI, /* with a file */
+	ROUTE_PAGE     /* with the page for people */
 } RouteKind;
 
 typedef struct Route
@@ -39,6 +40,9 @@ typedef enum RouteFound
 	ROUTE_NO_METHOD, /* the path takes another */
 	ROUTE_OF_GATEWAY /* only the gateway has it */
 } RouteFound;
+
+/* More than there are routes; the last one is for what has none. */
+#define MAX_ROUTES 64
 
 extern const Route routes[];
 extern const int route_count;

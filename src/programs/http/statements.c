@@ -3,9 +3,9 @@
  *		What the server asks of the database.
  *
  * Every text is a constant in which $s stands for the extension's schema, quoted,
- * $options for the options of a single replay, from $2 on, and $causes for those of
- * causes, from $1 on: nothing of a request is ever part of one.  Everything is named
- * with its schema.  They are prepared on each connection under their names here.
+ * $options for the options of a single replay, from $2 on, and $causes and $timeline for
+ * those of the functions of these names, from $1 on: nothing of a request is ever part of
+ * one.  Everything is named with its schema.  They are prepared on each connection under their names here.
  */
 #include "http/statements.h"
 
@@ -38,14 +38,43 @@
 	"FROM pg_catalog.jsonb_array_elements(" parameter \
 	"::pg_catalog.text::pg_catalog.jsonb) AS e (value)) END"
 
-/* Steering a batch. */
-#define STEER(function) \
+/* Steering a batch: a call that tells its new state. */
+#define STEERED(call) \
 	"SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'state', s.state, " \
 	"'waiting', s.waiting, 'in_flight', s.in_flight, 'cancelled', s.cancelled)::pg_catalog.text, " \
-	"$1::pg_catalog.int8, NULL " \
-	"FROM $s." function "(batch_id => $1::pg_catalog.int8, reason => $2::pg_catalog.text, " \
-	"tenant => $3::pg_catalog.text, provider => $4::pg_catalog.text, " \
-	"action_ids => " TEXTS("$5") ") AS s"
+	"$1::pg_catalog.int8, NULL FROM $s." call " AS s"
+
+/* The arguments of all that steers a batch, and of what steers a part of it. */
+#define STEERING "batch_id => $1::pg_catalog.int8, reason => $2::pg_catalog.text"
+#define PART \
+	"tenant => $3::pg_catalog.text, provider => $4::pg_catalog.text, action_ids => " TEXTS("$5")
+#define STEER(function, more) STEERED(function "(" STEERING ", " PART more ")")
+
+/* The numbers of a list that comes with commas, or NULL. */
+#define NUMBERS(parameter) \
+	"pg_catalog.string_to_array(" parameter \
+	"::pg_catalog.text, ','::pg_catalog.text)::pg_catalog.int8[]"
+
+/* The rows of a subquery as a list under a name, newest first, and where the next page begins
+ * if this one is full. */
+#define PAGE(name, row, key, limit) \
+	"SELECT pg_catalog.jsonb_build_object('" name "', COALESCE(pg_catalog.jsonb_agg(" row \
+	" ORDER BY " key " DESC), '[]'::pg_catalog.jsonb))::pg_catalog.text, NULL, " \
+	"CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) " limit \
+	"::pg_catalog.int8 THEN pg_catalog.min(" key ") END::pg_catalog.text "
+
+/* Entries of the log, with an own condition; before is $1 and limit $2. */
+#define LOG(condition) \
+	PAGE("log", "pg_catalog.to_jsonb(l)", "l.id", "$2") \
+	"FROM (SELECT e.id, e.logged_at, e.event, e.batch_id, e.role_name, e.session_role, " \
+	"e.api_key, e.reason, e.details FROM $s.acteon_replay_log AS e " \
+	"WHERE ($1::pg_catalog.int8 IS NULL OR e.id OPERATOR(pg_catalog.<) $1::pg_catalog.int8)" condition \
+	" ORDER BY e.id DESC LIMIT $2::pg_catalog.int8) AS l"
+
+/* A setting that is a number, of which -1 is none. */
+#define LIMIT_SETTING(name) \
+	"NULLIF(pg_catalog.current_setting('acteon_replay." name \
+	"'::pg_catalog.text, true), '-1'::pg_catalog.text)::pg_catalog.int4"
 
 /* A value in CSV, quoted as RFC 4180 has it; NULL is nothing, not even quotes. */
 #define CSV(value) \
@@ -59,6 +88,8 @@
 					 "FROM pg_catalog.json_each_text(pg_catalog.row_to_json(" item ")) " \
 					 "WITH ORDINALITY AS e (name, value, place))"
 #define CSV_LINE_END "pg_catalog.chr(13) OPERATOR(pg_catalog.||) pg_catalog.chr(10)"
+
+_Static_assert(STATEMENTS <= MAX_STATEMENTS, "they are prepared together");
 
 static const struct
 {
@@ -143,16 +174,28 @@ static const struct
 				   "pg_catalog.to_jsonb(c) OPERATOR(pg_catalog.-) 'ordinality'::pg_catalog.text "
 				   "ORDER BY c.ordinality), '[]'::pg_catalog.jsonb))::pg_catalog.text, NULL, NULL "
 				   "FROM $s.acteon_replay_causes($causes) WITH ORDINALITY AS c"},
+	/* The buckets are of the same length. */
+	[STATEMENT_TIMELINE] =
+		{"timeline",
+		 "SELECT pg_catalog.jsonb_build_object('from', pg_catalog.min(t.bucket_from), "
+		 "'to', pg_catalog.max(t.bucket_to), 'bucket_seconds', "
+		 "pg_catalog.max(EXTRACT(epoch FROM t.bucket_to OPERATOR(pg_catalog.-) t.bucket_from)::pg_catalog.int8), "
+		 "'buckets', COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object("
+		 "'from', t.bucket_from, 'count', t.records) ORDER BY t.bucket_from), "
+		 "'[]'::pg_catalog.jsonb))::pg_catalog.text, NULL, NULL "
+		 "FROM $s.acteon_replay_timeline($timeline) AS t"},
 	/* What the view shows, without looking at all batches.  The state of one is not known
 	 * before it is looked at. */
 	[STATEMENT_BATCHES] =
 		{"batches",
-		 "SELECT pg_catalog.jsonb_build_object('batches', COALESCE(pg_catalog.jsonb_agg(" BATCH
-		 " ORDER BY b.id DESC), '[]'::pg_catalog.jsonb))::pg_catalog.text, NULL, NULL "
-		 "FROM (SELECT v.* FROM $s.acteon_replay_read_batches(before => $1::pg_catalog.int8, "
-		 "newest => CASE WHEN $2::pg_catalog.text IS NULL THEN $3::pg_catalog.int8 END) AS v "
-		 "WHERE $2::pg_catalog.text IS NULL OR v.state OPERATOR(pg_catalog.=) $2::pg_catalog.text "
-		 "ORDER BY v.id DESC LIMIT $3::pg_catalog.int8) AS b"},
+		 PAGE(
+			 "batches", BATCH, "b.id",
+			 "$3") "FROM (SELECT v.* FROM $s.acteon_replay_read_batches(before => $1::pg_catalog.int8, "
+				   "newest => CASE WHEN $2::pg_catalog.text IS NULL THEN $3::pg_catalog.int8 END, "
+				   "kinds => pg_catalog.string_to_array($4::pg_catalog.text, ','::pg_catalog.text), "
+				   "tenant => $5::pg_catalog.text) AS v "
+				   "WHERE $2::pg_catalog.text IS NULL OR v.state OPERATOR(pg_catalog.=) $2::pg_catalog.text "
+				   "ORDER BY v.id DESC LIMIT $3::pg_catalog.int8) AS b"},
 	[STATEMENT_BATCH] =
 		{"batch", "SELECT (" BATCH ")::pg_catalog.text, b.id, NULL "
 				  "FROM $s.acteon_replay_read_batches(batch_id => $1::pg_catalog.int8) AS b"},
@@ -185,9 +228,105 @@ static const struct
 								  "ORDER BY p.page_key), '[]'::pg_catalog.json) FROM page AS p), "
 								  "'next_cursor', l.key)::pg_catalog.text END, "
 								  "$1::pg_catalog.text, l.key FROM last AS l"},
-	[STATEMENT_PAUSE] = {"pause", STEER("acteon_replay_pause")},
-	[STATEMENT_RESUME] = {"resume", STEER("acteon_replay_resume")},
-	[STATEMENT_CANCEL] = {"cancel", STEER("acteon_replay_cancel")},
+	[STATEMENT_PAUSE] = {"pause", STEER("acteon_replay_pause", "")},
+	[STATEMENT_RESUME] = {"resume", STEER("acteon_replay_resume",
+										  ", parts => COALESCE($6::pg_catalog.bool, false)")},
+	[STATEMENT_CANCEL] = {"cancel", STEER("acteon_replay_cancel", "")},
+	[STATEMENT_RATE] = {"rate", STEER("acteon_replay_set_rate",
+									  ", rate => NULLIF($6::pg_catalog.text, "
+									  "'none'::pg_catalog.text)::pg_catalog.numeric")},
+	[STATEMENT_START] = {"start", STEERED("acteon_replay_set_start(" STEERING
+										  ", start_at => $3::pg_catalog.timestamptz)")},
+	[STATEMENT_SETTLE] =
+		{"settle",
+		 "SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'settled', s.actions)"
+		 "::pg_catalog.text, $1::pg_catalog.int8, NULL FROM $s.acteon_replay_settle(" STEERING
+		 ", decision => $3::pg_catalog.text, outbox_id => " NUMBERS("$4") ") AS s (actions)"},
+	[STATEMENT_APPROVE] =
+		{"approve",
+		 "SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'approved', true)"
+		 "::pg_catalog.text, $1::pg_catalog.int8, NULL FROM $s.acteon_replay_approve(" STEERING
+		 ", plan => $3::pg_catalog.text) AS s"},
+	/* The name is that of a role as it is: no part of it is quoted, or folded to lower case. */
+	[STATEMENT_HAND_OVER] =
+		{"hand_over",
+		 "SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'handed_to', "
+		 "$3::pg_catalog.text)::pg_catalog.text, $1::pg_catalog.int8, NULL "
+		 "FROM $s.acteon_replay_hand_over(" STEERING
+		 ", role => pg_catalog.quote_ident($3::pg_catalog.text)::pg_catalog.regrole) AS s"},
+	[STATEMENT_CONTINUE] =
+		{"continue",
+		 "SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'replayed', "
+		 "c.replayed, 'failed', c.failed, 'skipped', c.skipped, 'is_complete', c.is_complete)"
+		 "::pg_catalog.text, $1::pg_catalog.int8, NULL FROM $s.acteon_replay_continue_step(" STEERING
+		 ", chunk => $3::pg_catalog.int4) AS c"},
+	[STATEMENT_PATCH] =
+		{"patch",
+		 "SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'patched', "
+		 "s.patched, 'unchanged', s.unchanged, 'refused', s.refused, 'sent', s.sent, "
+		 "'passed_over', s.passed_over)::pg_catalog.text, $1::pg_catalog.int8, NULL "
+		 "FROM $s.acteon_replay_patch(" STEERING ", " PART ", patch => $6::pg_catalog.jsonb, "
+		 "patch_path => $7::pg_catalog.text, patch_value => $8::pg_catalog.jsonb) AS s"},
+	/* The log of a batch that is not seen does not exist, whoever wrote entries of it. */
+	[STATEMENT_BATCH_LOG] =
+		{"batch_log",
+		 LOG(" AND e.batch_id OPERATOR(pg_catalog.=) $3::pg_catalog.int8") " HAVING EXISTS (SELECT FROM $s.acteon_replay_read_batches("
+																		   "batch_id => $3::pg_catalog.int8))"},
+	[STATEMENT_LOG] = {"log", LOG("")},
+	[STATEMENT_LINEAGE] =
+		{"lineage",
+		 "SELECT pg_catalog.json_build_object('lineage', COALESCE(pg_catalog.json_agg("
+		 "pg_catalog.json_build_object('id', a.id, 'source', a.source, 'generation', "
+		 "a.generation, 'depth', a.depth, 'batch_id', a.batch_id, 'requested_by', "
+		 "a.requested_by, 'requested_at', a.requested_at, 'reason', a.reason, 'state', a.state, "
+		 "'patch_sha256', a.patch_sha256, 'delivered_to', a.delivered_to) ORDER BY a.ordinality), "
+		 "'[]'::pg_catalog.json))::pg_catalog.text, NULL, NULL "
+		 "FROM $s.acteon_replay_lineage(action_id => $1::pg_catalog.text, "
+		 "target => $2::pg_catalog.text) WITH ORDINALITY AS a"},
+	[STATEMENT_DEAD_LETTERS] =
+		{"dead_letters",
+		 PAGE(
+			 "dead_letters", "pg_catalog.to_jsonb(d)", "d.outbox_id",
+			 "$2") "FROM (SELECT v.* FROM $s.acteon_dead_letters AS v "
+				   "WHERE ($1::pg_catalog.int8 IS NULL OR v.outbox_id OPERATOR(pg_catalog.<) $1::pg_catalog.int8) "
+				   "AND ($3::pg_catalog.int8 IS NULL OR v.batch_id OPERATOR(pg_catalog.=) $3::pg_catalog.int8) "
+				   "AND ($4::pg_catalog.text IS NULL OR v.tenant OPERATOR(pg_catalog.=) $4::pg_catalog.text) "
+				   "AND ($5::pg_catalog.text IS NULL OR v.provider OPERATOR(pg_catalog.=) $5::pg_catalog.text) "
+				   "ORDER BY v.outbox_id DESC LIMIT $2::pg_catalog.int8) AS d"},
+	[STATEMENT_REDRIVE] =
+		{"redrive",
+		 "SELECT pg_catalog.json_build_object('redriven', r.redriven, 'skipped', r.skipped)"
+		 "::pg_catalog.text, NULL, NULL FROM $s.acteon_outbox_redrive(outbox_id => " NUMBERS(
+			 "$1") ", batch_id => $2::pg_catalog.int8, tenant => $3::pg_catalog.text, "
+				   "provider => $4::pg_catalog.text, max_actions => COALESCE($5::pg_catalog.int4, 1000), "
+				   "rate => $6::pg_catalog.numeric, reason => $7::pg_catalog.text) AS r"},
+	[STATEMENT_ALL] =
+		{"all",
+		 "SELECT pg_catalog.json_build_object('batch_id', o.batch_id, 'matched', o.matched, "
+		 "'awaits_approval', o.awaits_approval, 'plan', o.plan)::pg_catalog.text, o.batch_id, "
+		 "NULL FROM $s.acteon_replay_open(query => $1::pg_catalog.jsonb) AS o"},
+	[STATEMENT_MAY] = {"may", "SELECT pg_catalog.json_build_object('may', $s.acteon_replay_may("
+							  "batch_id => $1::pg_catalog.int8))::pg_catalog.text, NULL, NULL "
+							  "WHERE EXISTS (SELECT FROM $s.acteon_replay_read_batches("
+							  "batch_id => $1::pg_catalog.int8))"},
+	[STATEMENT_LIMITS] =
+		{"limits", "SELECT pg_catalog.json_build_object('limits', COALESCE(pg_catalog.json_agg("
+				   "pg_catalog.to_json(l) ORDER BY l.kind, l.name), '[]'::pg_catalog.json))"
+				   "::pg_catalog.text, NULL, NULL FROM $s.acteon_replay_read_limits() AS l"},
+	/* A reader of everything sees the grants of others, too. */
+	[STATEMENT_ME] =
+		{"me",
+		 "SELECT pg_catalog.json_build_object('role', CURRENT_USER, 'key', "
+		 "$s.acteon_api_current_key(), 'grants', COALESCE((SELECT pg_catalog.json_agg("
+		 "pg_catalog.json_build_object('grantee', pg_catalog.pg_get_userbyid(g.grantee::pg_catalog.oid), "
+		 "'role', g.role, 'tenants', g.tenants, 'namespaces', g.namespaces, 'providers', "
+		 "g.providers, 'actions', g.actions, 'may_patch', g.may_patch) ORDER BY g.id) "
+		 "FROM $s.acteon_grants AS g WHERE pg_catalog.pg_has_role(g.grantee::pg_catalog.oid, "
+		 "'USAGE'::pg_catalog.text)), '[]'::pg_catalog.json), 'settings', "
+		 "pg_catalog.json_build_object('plan_above', " LIMIT_SETTING("plan_above") ", 'approval_above', " LIMIT_SETTING(
+			 "approval_above") ", 'require_reason', "
+							   "pg_catalog.current_setting('acteon_replay.require_reason'::pg_catalog.text, true)"
+							   "::pg_catalog.bool))::pg_catalog.text, NULL, NULL"},
 
 	/*
 	 * An answer of a replay, single or bulk, with what has become of its actions by
@@ -243,13 +382,15 @@ static const struct
 };
 
 /*
- * Whether an option of a call over HTTP, that of a single replay or of causes, is an
- * argument of the function behind it.
+ * Whether an option of a call over HTTP that has a place in a statement is an argument of
+ * the function behind it.
  */
 static bool
 is_argument(const ReplayOption *option, unsigned call)
 {
-	unsigned function = call == CALL_HTTP_SINGLE ? CALL_SINGLE : CALL_CAUSES;
+	unsigned function = call == CALL_HTTP_SINGLE     ? CALL_SINGLE
+						: call == CALL_HTTP_TIMELINE ? CALL_TIMELINE
+													 : CALL_CAUSES;
 
 	return (option->calls & call) != 0 && (option->calls & function) != 0;
 }
@@ -308,6 +449,11 @@ complete(const char *text, const char *schema)
 		{
 			append_options(&buffer, CALL_HTTP_CAUSES, 1);
 			text += 7;
+		}
+		else if (strncmp(place, "$timeline", 9) == 0)
+		{
+			append_options(&buffer, CALL_HTTP_TIMELINE, 1);
+			text += 9;
 		}
 		else
 			BufferAppendChar(&buffer, *text++);
@@ -371,7 +517,7 @@ StatementAddText(Statement *statement, const char *value)
 }
 
 /*
- * Add the options of a call, which is a single replay or asks for causes.
+ * Add the options of a call that has a place in a statement.
  */
 void
 StatementAddOptions(Statement *statement, const Parameters *parameters, unsigned call)

@@ -25,19 +25,36 @@ typedef enum StatementId
 	STATEMENT_FINISH, /* key id, idempotency key, body, batch, cursor */
 
 	/* What is asked: one row of body, batch and cursor, or none. */
-	STATEMENT_REPLAY,  /* action id, options */
-	STATEMENT_BULK,    /* query */
-	STATEMENT_RECORD,  /* action id */
-	STATEMENT_RECORDS, /* see record_options in transaction.c */
-	STATEMENT_PREVIEW, /* query, sample */
-	STATEMENT_CAUSES,  /* options */
-	STATEMENT_BATCHES, /* before, state, limit */
-	STATEMENT_BATCH,   /* batch */
+	STATEMENT_REPLAY,   /* action id, options */
+	STATEMENT_BULK,     /* query */
+	STATEMENT_RECORD,   /* action id */
+	STATEMENT_RECORDS,  /* see record_options in transaction.c */
+	STATEMENT_PREVIEW,  /* query, sample */
+	STATEMENT_TIMELINE, /* options */
+	STATEMENT_CAUSES,   /* options */
+	STATEMENT_BATCHES,  /* before, state, limit, kinds, tenant */
+	STATEMENT_BATCH,    /* batch */
 	/* batch, state, cursor, limit, tenant, provider, from, to, effect, format */
 	STATEMENT_ITEMS,
-	STATEMENT_PAUSE, /* batch, reason, tenant, provider, action_ids */
+	STATEMENT_PAUSE, /* these: what operations.c says */
 	STATEMENT_RESUME,
 	STATEMENT_CANCEL,
+	STATEMENT_RATE,
+	STATEMENT_START,
+	STATEMENT_SETTLE,
+	STATEMENT_APPROVE,
+	STATEMENT_HAND_OVER,
+	STATEMENT_CONTINUE,
+	STATEMENT_PATCH,
+	STATEMENT_BATCH_LOG,
+	STATEMENT_LOG,
+	STATEMENT_LINEAGE,
+	STATEMENT_DEAD_LETTERS,
+	STATEMENT_REDRIVE,
+	STATEMENT_ALL, /* query */
+	STATEMENT_MAY, /* batch */
+	STATEMENT_LIMITS,
+	STATEMENT_ME,
 
 	STATEMENT_OUTCOMES, /* body of a replay: the same with what became of it, and how many are not over */
 	STATEMENT_HOUSEKEEPING, /* key ids, times of use */

@@ -18,6 +18,7 @@ static const Fault faults[] = {
 	{"55000", 422, NULL, 0, false},                     /* no payload, redacted, cancelled */
 	{"42710", 422, NULL, 0, false},                     /* an idempotency key for another request */
 	{"22", 400, NULL, 0, false},                        /* a bad argument */
+	{"42704", 400, NULL, 0, false},                     /* no such role */
 	{"0A000", 400, NULL, 0, false},                     /* one that cannot be evaluated */
 	{"54", 400, NULL, 0, false},                        /* one that is too complex */
 	{"25006", 503, "the database only reads", 5, true}, /* a standby */

@@ -20,6 +20,7 @@
 
 #include "common/log.h"
 #include "http/login.h"
+#include "http/operations.h"
 #include "http/status_map.h"
 
 #define LOST "the connection to the database was lost; nothing was done"
@@ -147,6 +148,25 @@ keep_value(const PGresult *result, int column)
 }
 
 /*
+ * If there is a next page, link to it.  What continues before a number has no cursor.
+ */
+static void
+link_next_page(Request *request)
+{
+	Answer *answer = &request->answer;
+	const char *query = strchr(request->uri, '?');
+	const char *parameter = ParametersPage(request->route->takes);
+
+	if (answer->next_cursor == NULL || parameter == NULL)
+		return;
+	answer->next_page = ParametersNextPage(query, parameter, answer->next_cursor);
+	if (strcmp(parameter, "cursor") == 0)
+		return;
+	free(answer->next_cursor);
+	answer->next_cursor = NULL;
+}
+
+/*
  * The function has answered: a row of body, batch and cursor, from a column on.
  */
 static void
@@ -167,6 +187,7 @@ take_answer(Request *request, const PGresult *result, int column)
 	BufferAppendText(&answer->body, PQgetvalue(result, 0, column));
 	answer->batch_id = keep_value(result, column + 1);
 	answer->next_cursor = keep_value(result, column + 2);
+	link_next_page(request);
 }
 
 /* The parameters of a list of records, in the order of its statement's. */
@@ -189,6 +210,9 @@ call_statement(Request *request)
 	bool dry_run = ParameterIsTrue(&request->parameters, OPTION_DRY_RUN);
 	Statement statement = StatementUse(dry_run ? STATEMENT_PREVIEW : request->route->statement);
 
+	if (OperationAddValues(&statement, request->route->statement, request->name,
+						   &request->parameters))
+		return statement;
 	switch (request->route->statement)
 	{
 		case STATEMENT_REPLAY:
@@ -196,6 +220,7 @@ call_statement(Request *request)
 			StatementAddOptions(&statement, &request->parameters, CALL_HTTP_SINGLE);
 			break;
 		case STATEMENT_BULK:
+		case STATEMENT_ALL:
 			BufferClear(&request->query);
 			ParametersToQuery(&request->parameters, &request->query);
 			StatementAddText(&statement, request->query.data);
@@ -212,13 +237,15 @@ call_statement(Request *request)
 		case STATEMENT_CAUSES:
 			StatementAddOptions(&statement, &request->parameters, CALL_HTTP_CAUSES);
 			break;
+		case STATEMENT_TIMELINE:
+			StatementAddOptions(&statement, &request->parameters, CALL_HTTP_TIMELINE);
+			break;
 		case STATEMENT_BATCHES:
 			StatementAddText(&statement, values[OPTION_BEFORE]);
 			StatementAddText(&statement, values[OPTION_STATE]);
 			StatementAddText(&statement, values[OPTION_BATCH_LIMIT]);
-			break;
-		case STATEMENT_BATCH:
-			StatementAddText(&statement, request->name);
+			StatementAddText(&statement, values[OPTION_BATCH_KIND]);
+			StatementAddText(&statement, values[OPTION_BATCH_TENANT]);
 			break;
 		case STATEMENT_ITEMS:
 			StatementAddText(&statement, request->name);
@@ -232,12 +259,7 @@ call_statement(Request *request)
 			StatementAddText(&statement, values[OPTION_ITEM_EFFECT]);
 			StatementAddText(&statement, values[OPTION_ITEM_FORMAT]);
 			break;
-		default:
-			StatementAddText(&statement, request->name);
-			StatementAddText(&statement, values[OPTION_REASON]);
-			StatementAddText(&statement, values[OPTION_PART_TENANT]);
-			StatementAddText(&statement, values[OPTION_PART_PROVIDER]);
-			StatementAddText(&statement, values[OPTION_PART_ACTION_IDS]);
+		default: /* in operations.c */
 			break;
 	}
 	return statement;

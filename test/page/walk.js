@@ -1,0 +1,319 @@
+// Walks through the page in a browser, as people would, and says in TAP what it finds.
+//
+//     node walk.js PART CONFIG.json
+//
+// CONFIG.json has: url, of the server; keys, by the names of their roles; chromium; scratch, a directory; axe, the
+// path of axe-core or null; pictures, a directory.
+'use strict';
+const fs = require('fs');
+const path = require('path');
+const { Browser } = require('./browser.js');
+
+const [part, file] = process.argv.slice(2);
+const config = JSON.parse(fs.readFileSync(file, 'utf8'));
+const ok = (good, what, ...why) => {
+	console.log(`${good ? 'ok' : 'not ok'} - ${part}: ${what}`);
+	if (!good) why.forEach((text) => console.log(String(text).replace(/^/gm, '# ')));
+};
+const is = (got, wanted, what) => ok(JSON.stringify(got) === JSON.stringify(wanted), what, `     got: ${JSON.stringify(got)}`, `expected: ${JSON.stringify(wanted)}`);
+let browser;
+const tabs = [];
+
+async function open(role, options) {
+	const tab = await browser.open(options);
+
+	tabs.push(tab);
+	await tab.go(config.url + '/');
+	if (role) {
+		await tab.write('key', config.keys[role]);
+		await tab.press('Log in');
+		await tab.sees('Log out');
+	}
+	return tab;
+}
+const go = async (tab, hash, text) => {
+	await tab.run((to) => { location.hash = to; }, hash);
+	await tab.sees(text);
+};
+// Press a button that asks for a reason, give one, and confirm.
+async function change(tab, button, confirm, reason, fields = {}) {
+	await tab.press(button);
+	for (const [name, value] of Object.entries(fields)) await tab.write(name, value);
+	await tab.write('reason', reason);
+	await tab.press(confirm);
+	await tab.until(() => document.querySelector('dialog') === null);
+}
+const buttons = (tab) => tab.run(() => [...document.querySelectorAll('main button')].map((button) => button.innerText));
+const state = (tab, wanted) => tab.until((text) => document.querySelector('main .tag')?.innerText === text, wanted);
+// The batch whose page is shown.
+const shownBatch = (tab) => tab.until(() => /^#\/batch\/(\d+)/.exec(location.hash)?.[1]);
+const count = (tab, name) => tab.run((wanted) => Number([...document.querySelectorAll('tbody tr')].find((row) => row.cells[0].innerText === wanted)?.cells[1].innerText.replaceAll(',', '')), name);
+
+const parts = {
+	async login() {
+		const tab = await open(null);
+
+		is(await tab.focused(), 'input API key', 'the key can be typed at once');
+		await tab.write('key', 'acteon_nobody');
+		await tab.press('Log in');
+		await tab.sees('API key is unknown, expired or revoked');
+		ok(!(await tab.text()).includes('Batches'), 'with a wrong key nothing is shown, and why is said');
+		tab.complaints = tab.complaints.filter((text) => !text.includes('401'));    // the browser's own
+		await tab.write('key', config.keys.oncall);
+		await tab.press('Log in');
+		await tab.sees('on call (operator, admin)');
+		ok(true, 'with a right one it is said whose it is');
+		is(await tab.run(() => [localStorage.length, sessionStorage.length, document.cookie]), [0, 0, ''], 'the key is kept nowhere');
+		ok(!tab.requests.some((url) => url.includes(config.keys.oncall)), '… and in no URL');
+		is(tab.requests.filter((url) => !url.startsWith(config.url) && !url.startsWith('data:')), [], 'nothing comes from elsewhere');
+		await tab.press('Log out');
+		await tab.sees('API key');
+		ok(!(await tab.text()).includes('Batches'), 'and gone when one logs out');
+		is(await tab.run(() => document.querySelector('[name=key]').value), '', '… from the field, too');
+		await tab.send('Page.reload');
+		await tab.sees('API key');
+		ok(true, 'and after a reload');
+	},
+
+	// What a viewer of one tenant sees, and is offered.
+	async viewer() {
+		const tab = await open('viewer');
+
+		await go(tab, '#/lost', 'By cause');
+		const text = await tab.text();
+		ok(text.includes('8,571 records of lost actions'), 'what is lost of the own tenant', text);
+		ok(!text.includes('globex') && !/Plan a replay of/.test(text), 'nothing of others, and no plan is offered', text);
+		await go(tab, '#/plan?tenant=acme&lost=true', 'would be replayed');
+		ok((await tab.text()).includes('This key may look, but not replay.') && !(await buttons(tab)).some((name) => name.startsWith('Start')), 'a plan can be looked at, not started', await tab.text());
+		await go(tab, '#/batch/1', 'Progress');
+		is((await buttons(tab)).filter((name) => name.endsWith('…')), [], 'nothing of a batch can be changed');
+		await go(tab, '#/action/mail-3', 'Payload');
+		ok(!(await buttons(tab)).includes('Replay this action …'), 'nor an action replayed');
+		const other = await open('globex');
+		await go(other, '#/batch/1', 'batch 1 does not exist');
+		await go(other, '#/action/mail-3', 'never replayed');
+		ok(!/user-3@/.test(await other.text()), "another tenant's batch and action are not there");
+		other.complaints = other.complaints.filter((complaint) => !/40[34]/.test(complaint));
+	},
+
+	// From what is lost to a batch of 20,000 actions, which is steered.
+	async run() {
+		const tab = await open('oncall', { downloads: config.scratch });
+
+		await go(tab, '#/lost', 'By tenant');
+		await tab.sees('20,000 records of lost actions');
+		const text = await tab.text();
+		ok(/timeout after <time>/.test(text) && /acme\s+8,571\s+8,571/.test(text), 'what is lost, by cause and by tenant', text);
+		const box = await tab.run(() => { const { x, y, width, height } = document.querySelector('.chart').getBoundingClientRect(); return { x, y, width, height }; });
+		const whole = await tab.run(() => document.querySelector('figure p').innerText);
+		await tab.drag({ x: box.x + box.width * .2, y: box.y + 40 }, { x: box.x + box.width * .6, y: box.y + 40 });
+		const dragged = await tab.run(() => document.querySelector('figure p').innerText);
+		ok(dragged !== whole, 'a window is chosen with the mouse', dragged);
+		await tab.press('Show only this window');
+		await tab.until((wanted) => document.querySelector('main strong')?.innerText === wanted, /^\S+ \S+/.exec(dragged)[0]);
+		ok(/from=.*to=/.test(await tab.run(() => location.hash)), '… which shows just what the chart has said');
+		await go(tab, '#/lost', '20,000 records of lost actions');
+		await tab.picture(path.join(config.pictures, 'page-lost.png'));
+
+		await go(tab, '#/plan?lost=true&provider=sms&limit=7', 'would be replayed');
+		ok(/7 actions would be replayed, of 7 records that match\. These are as many as the limit permits/.test(await tab.text()), 'a preview with a limit', await tab.text());
+		await go(tab, `#/plan?lost=true&tenant=acme&patch=${encodeURIComponent('{"template_id": "t-99"}')}`, 'Samples');
+		is(await tab.run(() => [...document.querySelector('.sides').querySelectorAll('pre')].map((pre) => JSON.parse(pre.innerText).template_id === 't-99')), [false, true], 'a payload before and after a patch');
+		await go(tab, '#/plan?lost=true&rate=400&canary=off', '20,000 actions would be replayed');
+		await change(tab, 'Start 20,000 replays …', 'Replay 20,000 actions', 'INC-42: provider was down');
+		is(await shownBatch(tab), '3', 'a plan becomes a batch');
+		await state(tab, 'running');
+		await tab.until(() => Number([...document.querySelectorAll('tbody tr')].find((row) => row.cells[0].innerText === 'took effect').cells[1].innerText.replaceAll(',', '')) > 20);
+		ok(true, 'its actions take effect');
+		await change(tab, 'Change rate …', 'Change rate', 'slower', { rate: '300' });
+		await tab.sees('300 per second');
+		await tab.sees('of 20,000 actions');
+		await change(tab, 'Pause …', 'Pause', 'let us look');
+		await state(tab, 'paused');
+		await tab.until(() => /^0$/.test([...document.querySelectorAll('tbody tr')].find((row) => row.cells[0].innerText === 'in flight').cells[1].innerText));
+		const done = await count(tab, 'took effect');
+		const waiting = await count(tab, 'waiting');
+		ok(done > 20 && done + waiting === 20000, 'paused: what is done and what waits is all', done, waiting);
+		ok((await buttons(tab)).includes('Resume …') && !(await buttons(tab)).includes('Pause …'), '… and can be resumed');
+		await tab.sees('INC-42: provider was down');
+		await tab.picture(path.join(config.pictures, 'page-batch.png'));
+		await tab.colours(true);
+		await tab.picture(path.join(config.pictures, 'page-batch-dark.png'));
+		await tab.colours(false);
+
+		await tab.press('Show actions');
+		await tab.sees('100 actions, more follow');
+		for (const [button, name] of [['Export as CSV', 'batch-3.csv'], ['Export as JSON lines', 'batch-3.jsonl']]) {
+			await tab.press(button);
+			await tab.sees(`${name} is complete.`);
+			for (let i = 0; i < 100 && !fs.existsSync(path.join(config.scratch, name)); i++) await new Promise((next) => setTimeout(next, 100));
+		}
+		const csv = fs.readFileSync(path.join(config.scratch, 'batch-3.csv'), 'utf8').split('\r\n');
+		is([csv.length, csv.filter((line) => line.includes('original_action_id')).length], [20002, 1], 'all actions are exported as CSV, with one line of names');
+		const ids = fs.readFileSync(path.join(config.scratch, 'batch-3.jsonl'), 'utf8').trim().split('\n').map((line) => JSON.parse(line).original_action_id);
+		is([ids.length, new Set(ids).size], [20000, 20000], '… and as JSON lines, each once');
+
+		await change(tab, 'Resume …', 'Resume', 'go on');
+		await state(tab, 'running');
+		await tab.press('Cancel batch …');
+		const confirm = await tab.run(() => document.querySelector('dialog .danger').innerText);
+		ok(/^Cancel [\d,]+ waiting actions$/.test(confirm), 'cancelling tells how much it is about', confirm);
+		await tab.write('reason', 'enough');
+		await tab.press(confirm);
+		await state(tab, 'cancelled');
+		is((await buttons(tab)).filter((name) => name.endsWith('…')), [], 'nothing can be changed then');
+	},
+
+	// A batch that one key asks for and another one approves.
+	async approve() {
+		const asks = await open('oncall');
+
+		await go(asks, '#/plan?provider=sms&tenant=acme&lost=true', 'would be replayed');
+		await change(asks, 'Ask for approval …', 'Ask for approval', 'INC-42: once more');
+		await state(asks, 'awaiting approval');
+		const id = await shownBatch(asks);
+		ok(!(await buttons(asks)).includes('Approve …'), 'who has asked cannot approve');
+		const other = await open('boss');
+		await go(other, '#/batches', 'awaiting approval');
+		await other.press(id);
+		await other.sees('for the approval of a second person');
+		await change(other, 'Approve …', 'Approve', 'I have looked at it');
+		await state(other, 'interrupted');
+		ok(!(await buttons(other)).includes('Continue …'), 'who has approved cannot begin it');
+		await asks.until(() => [...document.querySelectorAll('main button')].some((button) => button.innerText === 'Continue …'));
+		await change(asks, 'Continue …', 'Continue', 'approved');
+		await asks.until(() => ['running', 'finished', 'in doubt'].includes(document.querySelector('main .tag')?.innerText));
+		ok(true, 'who has asked can, and it runs');
+		await asks.sees('I have looked at it');
+		await asks.sees('Approved by');
+		ok(true, 'and the log says so');
+	},
+
+	// Actions of which nobody knows whether they were executed.
+	async settle() {
+		const tab = await open('boss');
+
+		await go(tab, '#/batch/1', 'In doubt: they may have been executed');
+		await tab.run(() => document.querySelector('[type=checkbox]').click());
+		await change(tab, 'They took effect …', 'Settle 1 action as done', 'the provider has it');
+		await tab.until(() => document.querySelectorAll('[type=checkbox]').length === 1);
+		await change(tab, 'They had no effect …', 'Settle 1 action as cancelled', 'the provider has it not');
+		await tab.until(() => !document.body.innerText.includes('In doubt: they may'));
+		ok(true, 'doubts are settled, one and all');
+	},
+
+	// Texts that would be elements and scripts.
+	async hostile() {
+		const tab = await open('boss');
+		const bad = () => [...document.querySelectorAll('main script, main img, main b[id], main iframe, [onerror], [onload]')].map((element) => element.outerHTML);
+		const id = '<img src=x onerror=alert(1)>';
+
+		for (const [hash, text] of [
+			['#/lost', 'evil"><script>alert(2)</script>'], [`#/action/${encodeURIComponent(id)}`, '<script>alert(3)</script>'],
+			[`#/plan?action_ids=${encodeURIComponent(JSON.stringify([id]))}&patch=${encodeURIComponent('{"x": "<svg onload=alert(7)>"}')}`, '<svg onload=alert(7)>'],
+			['#/batches?kind=any', '<iframe src=javascript:alert(8)>'], ['#/log', '<iframe src=javascript:alert(8)>'], ['#/batch/1?<script>alert(9)</script>', 'Progress'],
+			['#/<img src=x onerror=alert(10)>', 'Batches'], ['#/action/<img src=x onerror=alert(11)>', id.slice(0, 10)]]) {
+			await go(tab, hash, text);
+			is(await tab.run(bad), [], `it stays text: ${hash}`);
+		}
+		ok(!tab.complaints.some((text) => text.includes('dialog')), 'no script has run', tab.complaints);
+		tab.complaints = tab.complaints.filter((text) => !text.includes('404'));
+		// And the policy holds: without it the test of its absence would show nothing.
+		const broken = await tab.run(() => { try { document.querySelector('main').innerHTML = '<img src=x onerror=alert(12)>'; return 'taken'; } catch (error) { return error.name; } });
+		is(broken, 'TypeError', 'not even code of the page could make elements of a text');
+		await tab.run(() => { const script = document.createElement('script'); try { script.textContent = 'window.ran = 1'; } catch { /* as it should be */ } document.body.append(script); });
+		is(await tab.run(() => window.ran ?? null), null, '… or run another script');
+		tab.complaints = [];
+	},
+
+	async keyboard() {
+		const tab = await open(null);
+
+		await tab.type(config.keys.oncall);
+		await tab.key('Enter');
+		await tab.sees('Log out');
+		await tab.sees('Updated');
+		is(await tab.focused(), 'h1 Batches', 'the focus is on the heading of what is shown');
+		await tab.run(() => document.activeElement.blur());
+		await tab.tabTo('a Skip to content');
+		await tab.key('Enter');
+		ok((await tab.focused()).startsWith('main'), 'the way around the navigation');
+		await tab.run(() => { document.activeElement.blur(); scrollTo(0, 0); });
+		await tab.tabTo('a Lost');
+		await tab.key('Enter');
+		await tab.sees('20,000 records of lost actions');
+		await tab.tabTo('input Begin of the window');
+		const before = await tab.run(() => document.querySelector('figure p').innerText);
+		for (let i = 0; i < 3; i++) await tab.key('ArrowRight');
+		await tab.key('Tab');
+		for (let i = 0; i < 3; i++) await tab.key('ArrowLeft');
+		const after = await tab.run(() => document.querySelector('figure p').innerText);
+		ok(after !== before && /\d \w+ from/.test(after), 'a window is chosen with the keyboard', before, after);
+		is(await tab.run(() => [...document.querySelectorAll('[type=range]')].map((input) => /^\d{4}-\d\d-\d\d \d\d:\d\d/.test(input.getAttribute('aria-valuetext')))), [true, true], '… and its times are told');
+		await tab.tabTo('button Plan a replay of this window');
+		await tab.key('Enter');
+		await tab.sees('would be replayed');
+		await tab.tabTo('input Provider');
+		await tab.type('sms');
+		await tab.key('Enter');
+		await tab.until(() => /provider=sms/.test(location.hash) && /would be replayed/.test(document.body.innerText));
+		await go(tab, '#/action/single-1', 'Payload');
+		await tab.tabTo('button Replay this action');
+		await tab.key('Enter');
+		await tab.until(() => document.querySelector('dialog[open]') !== null);
+		ok((await tab.focused()).startsWith('input Reason'), 'a question has the focus', await tab.focused());
+		await tab.key('Enter');
+		ok(await tab.run(() => document.querySelector('dialog[open]') !== null), 'nothing is done without a reason');
+		await tab.key('Escape');
+		await tab.until(() => document.querySelector('dialog') === null);
+		ok((await tab.focused()).startsWith('button Replay this action'), '… nor after Escape, and the focus is back');
+		await tab.key('Enter');
+		await tab.type('INC-43: by keyboard');
+		await tab.key('Enter');
+		await tab.sees('Enqueued as');
+		ok(true, 'an action is replayed with the keyboard alone');
+		await tab.sees('INC-43: by keyboard');
+		ok(true, '… and its lineage has it');
+	},
+
+	// Every view, in both schemes and on a phone.
+	async views() {
+		const views = [['#/lost', 'By tenant'], ['#/plan', 'A preview shows'], [`#/plan?lost=true&tenant=acme&rate=5&patch=${encodeURIComponent('{"template_id": "t-99"}')}`, 'Samples'], ['#/batches?kind=any', 'Updated'],
+			['#/batch/3', 'What was done'], ['#/action/single-1', 'Proof'], ['#/log', 'What was done']];
+
+		for (const dark of [false, true]) {
+			const tab = await open('oncall', { dark });
+
+			for (const [hash, text] of [[null, 'Log out'], ...views]) {
+				if (hash) await go(tab, hash, text);
+				else { await tab.press('Log out'); await tab.sees('API key'); }
+				if (config.axe) {
+					await tab.run(`() => { ${fs.readFileSync(config.axe, 'utf8')}\n}`);
+					const found = await tab.run(async () => (await axe.run({ resultTypes: ['violations'] })).violations.map((violation) => `${violation.id}: ${violation.nodes.map((node) => node.html.slice(0, 150) + ' ' + node.failureSummary).join('\n')}`));
+					is(found, [], `axe-core finds nothing, ${dark ? 'dark' : 'light'}: ${hash ?? 'login'}`);
+				}
+				if (!hash) { await tab.write('key', config.keys.oncall); await tab.press('Log in'); await tab.sees('Log out'); }
+			}
+		}
+		const phone = await open('oncall', { width: 360, height: 740 });
+
+		for (const [hash, text] of views) {
+			await go(phone, hash, text);
+			const wide = await phone.run(() => document.documentElement.scrollWidth);
+			ok(wide <= 360, `fits on a phone: ${hash}`, wide);
+		}
+		await go(phone, '#/batch/3', 'What was done');
+		await phone.picture(path.join(config.pictures, 'page-phone.png'));
+	},
+};
+
+(async () => {
+	browser = new Browser(config.chromium, fs.mkdtempSync(path.join(config.scratch, 'profile-')));
+	try {
+		await parts[part]();
+		is(tabs.flatMap((tab) => tab.complaints), [], 'the console has nothing to complain about');
+	} catch (error) {
+		ok(false, 'comes to its end', error.stack);
+	}
+	await browser.close();
+})();

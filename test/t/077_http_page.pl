@@ -1,0 +1,128 @@
+# The page for people, in a browser that a script drives (test/page/walk.js): what keys of
+# several roles see and are offered, 20,000 actions from what is lost to what was done with
+# them, approval by a second key, export, the keyboard alone, texts that would be scripts, and
+# what axe-core finds.  Its pictures, which doc/http.md shows, go to tmp_check/pictures.
+use strict;
+use warnings;
+use File::Path qw(make_path);
+use FindBin;
+use lib $FindBin::RealBin;
+use IPC::Run;
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Acteon;
+use Http;
+use Relay;
+
+my ($chromium) = grep { -x } map { ("$_/chromium", "$_/chromium-browser", "$_/google-chrome") } split /:/, $ENV{PATH};
+plan skip_all => 'Chromium is not installed' if !$chromium;
+plan skip_all => 'Node.js is not installed' if system('node --version >/dev/null 2>&1') != 0;
+
+my $directory = "$FindBin::RealBin/../page";
+my $axe = "$directory/node_modules/axe-core/axe.min.js";
+my $scratch = PostgreSQL::Test::Utils::tempdir;
+my $pictures = "$PostgreSQL::Test::Utils::tmp_check/pictures";
+my $node = new_relay_server('page');
+
+sub sql { return $node->safe_psql('postgres', $_[0]) }
+
+new_http_role($node);
+sql(q{
+	CREATE ROLE oncall; CREATE ROLE boss; CREATE ROLE viewer; CREATE ROLE globex;
+	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions) VALUES
+		('oncall', 'operator', '{acme,globex,initech}', '{*}', '{*}', '{*}'), ('oncall', 'admin', '{acme}', '{*}', '{*}', '{*}'),
+		('boss', 'admin', '{*}', '{*}', '{*}', '{*}'), ('viewer', 'viewer', '{acme}', '{*}', '{*}', '{*}'), ('globex', 'operator', '{globex}', '{*}', '{*}', '{*}');
+	SELECT count(make_record('mail-' || n, at => '2026-01-15 12:00+00'::timestamptz + n * interval '0.54 s' + sin(n / 3000.0) * interval '20 min',
+		tenant => (ARRAY['acme', 'globex', 'initech'])[1 + n % 7 % 3], provider => CASE WHEN n % 5 = 0 THEN 'sms' ELSE 'email' END,
+		action_type => CASE WHEN n % 5 = 0 THEN 'send_sms' ELSE 'send_email' END,
+		payload => jsonb_build_object('to', 'user-' || n || '@example.com', 'template_id', 't-' || n % 40),
+		details => jsonb_build_object('code', 'PROVIDER_ERROR', 'message', CASE WHEN n % 5 = 0 THEN 'HTTP 503 from carrier' WHEN n % 11 = 0 THEN 'connection reset by peer' ELSE 'timeout after ' || n % 30 || 's' END,
+			'retryable', true, 'attempts', 3))) FROM generate_series(1, 20000) AS n;
+	SELECT make_record('<img src=x onerror=alert(1)>', at => '2026-01-15 14:00+00', tenant => 'evil', provider => 'evil"><script>alert(2)</script>',
+		payload => '{"html": "<script>alert(3)</script><img src=x onerror=alert(4)>", "__proto__": {"x": 1}}',
+		details => '{"code": "<b>", "message": "</pre></script><script>alert(5)</script><svg onload=alert(6)>", "retryable": false, "attempts": 1}');
+	SELECT make_record('single-' || n, outcome => 'executed', at => '2026-01-15 11:00+00') FROM generate_series(1, 4) AS n;
+	SELECT acteon_replay_bulk(action_ids => '{single-2,single-3,single-4}', allow_effective => true, on_doubt => 'hold', reason => '<iframe src=javascript:alert(8)>');
+	WITH held AS MATERIALIZED (SELECT * FROM acteon_outbox_claim('test', 2))
+	SELECT acteon_outbox_doubt(array_agg(outbox_id), array_agg(lease_token), array_agg('timed out'::text), array_agg(action_id)) FROM held;
+	VACUUM ANALYZE acteon_audit;
+});
+my %names = (oncall => 'on call', boss => 'the boss', viewer => 'a viewer', globex => 'globex');
+my %keys = map { $_ => api_key($node, $names{$_}, $_) } sort keys %names;
+my $http = start_http($node);
+
+make_path($pictures);
+# Chromium keeps profiles and downloads there.
+chmod 0700, $scratch;
+my $config = "$scratch/config.json";
+append_to_file($config, encode_json({ url => $http->url, keys => \%keys, chromium => $chromium, scratch => $scratch, axe => -f $axe ? $axe : undef, pictures => $pictures }));
+
+# Walk through a part of it.
+sub walk
+{
+	my ($part) = @_;
+	my ($out, $err);
+	my $good = eval { IPC::Run::run([ 'node', "$directory/walk.js", $part, $config ], '>', \$out, '2>', \$err, IPC::Run::timeout(300)) };
+
+	foreach my $line (split /\n/, $out // '')
+	{
+		if ($line =~ /^(not )?ok - (.*)/)
+		{
+			ok(!$1, $2);
+		}
+		else
+		{
+			diag($line =~ s/^# //r);
+		}
+	}
+	ok($good && $out =~ /^ok/m, "$part: has been walked through") or diag($@, $err);
+	return;
+}
+
+# The page as it is sent.
+my $client = $http->client;
+my $page = $client->get('/');
+is($page->{status}, 200, 'no key is needed for the page itself');
+is($page->{headers}{'content-type'}, 'text/html; charset=utf-8', 'it is HTML');
+cmp_ok(length $page->{body}, '<=', 100_000, 'it has at most 100 kB');
+is_deeply([ grep { $_ ne 'http://www.w3.org/2000/svg' } $page->{body} =~ m{((?:https?:)?//[\w.-]+\.\w+[^'"\s]*)}g ], [], 'it names nothing elsewhere');
+my $policy = $page->{headers}{'content-security-policy'};
+like($policy, qr/^default-src 'none'; script-src 'sha256-[^']{44}'; style-src 'sha256-[^']{44}'; connect-src 'self'; /, 'its policy permits its own script and style');
+like($policy, qr/$_/, "… and has $_") foreach qr/frame-ancestors 'none'/, qr/base-uri 'none'/, qr/form-action 'none'/, qr/require-trusted-types-for 'script'/;
+unlike($policy, qr/unsafe|\*|https?:/, '… and nothing that is unsafe');
+is($client->get('/', headers => { 'If-None-Match' => $page->{headers}{etag} })->{status}, 304, 'what a browser has is not sent again');
+is($client->get('/', headers => { 'If-None-Match' => '"other"' })->{body}, $page->{body}, '… but another version is');
+is($client->request('HEAD', '/')->{headers}{'content-length'}, length $page->{body}, 'HEAD');
+is($client->post('/')->{status}, 405, 'nothing can be sent to it');
+
+walk('login');
+walk('viewer');
+walk('keyboard');
+is(sql(q{SELECT requested_by || ' ' || reason FROM acteon_replay_batch WHERE id = 2}), 'oncall INC-43: by keyboard', 'what was done by keyboard was done once, with its reason');
+walk('hostile');
+walk('settle');
+is(sql(q{SELECT string_agg(concat_ws(' ', details->>'decision', reason, api_key), ', ' ORDER BY id) FROM acteon_replay_log WHERE event = 'settle'}),
+	'delivered the provider has it the boss, cancel the provider has it not the boss', 'the log has who settled the doubts, and why');
+
+my $gateway = start_gateway(node => $node);
+my $relay = start_relay($node, $gateway);
+walk('run');
+is(sql(q{SELECT string_agg(event || ': ' || reason, ', ' ORDER BY id) FROM acteon_replay_log WHERE batch_id = 3 AND event IN ('set_rate', 'pause', 'resume', 'cancel')}),
+	'set_rate: slower, pause: let us look, resume: go on, cancel: enough', 'the log has what was done with the batch, and why');
+is(sql(q{SELECT requested_by || ' ' || state || ' ' || replayed || ' ' || reason FROM acteon_replay_batches WHERE batch_id = 3}), 'oncall cancelled 20000 INC-42: provider was down', 'and so the batch is');
+
+$node->append_conf('postgresql.conf', 'acteon_replay.approval_above = 100');
+$node->reload;
+wait_until(sub { my $above = $http->client($keys{oncall})->get('/v1/replay/me')->{json}{settings}{approval_above} // 0; return ($above == 100, $above) }, 'more than 100 actions need approval');
+walk('approve');
+is(sql(q{SELECT requested_by || ' ' || approved_by FROM acteon_replay_batches WHERE batch_id = 4}), 'oncall boss', 'one role has asked, and the other one has approved');
+cmp_ok(sql(q{SELECT replayed FROM acteon_replay_batches WHERE batch_id = 4}), '>', 100, '… before it was enqueued');
+
+diag('axe-core is not installed (npm ci in test/page): barriers are not looked for') if !-f $axe;
+walk('views');
+is($relay->stop, 0, 'exit code of the relay');
+is($http->stop, 0, 'exit code of the server');
+
+done_testing();
