@@ -172,7 +172,7 @@ test_routes(void)
 		{"GET", "/health?x", "/health <>"},
 		{"GET", "/metrics", "/metrics <>"},
 		{"GET", "/openapi.json", "/openapi.json <>"},
-		{"GET", "/", "nothing"},
+		{"GET", "/", "/ <>"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -195,6 +195,23 @@ read_as(const char *query, unsigned takes, const char *expected)
 	char *wrong = ParametersRead(&parameters, query, takes);
 
 	ParametersToQuery(&parameters, &json);
+	/* Every query has it, unless there is a plan, which says it by itself. */
+	if (wrong == NULL && parameters.values[OPTION_PLAN] == NULL)
+	{
+		static const char filled[] = "\"fill_limit\": true}";
+		size_t shorter = json.len >= sizeof(filled) - 1 ? json.len - (sizeof(filled) - 1) : 0;
+
+		if (strcmp(json.data + shorter, filled) == 0)
+		{
+			while (shorter > 1 && strchr(", ", json.data[shorter - 1]) != NULL)
+				shorter--;
+			json.data[shorter] = '}';
+			json.data[shorter + 1] = '\0';
+			json.len = shorter + 1;
+		}
+		else
+			ok(false, "%s: its limit is filled", query != NULL ? query : "no query");
+	}
 	is(wrong != NULL ? wrong : json.data, expected, query != NULL ? query : "no query");
 	ok(wrong != NULL || JsonIsValid(json.data, json.len), "and is JSON, if nothing is wrong");
 	free(wrong);
@@ -519,7 +536,7 @@ test_parameters(void)
 			"kind: expected single, bulk, all, notification or probe");
 	/* What is left out is not meant. */
 	read_as("reason=r", CALL_HTTP_RATE, "rate is required");
-	read_as("rate=&reason=r", CALL_HTTP_RATE, "{\"reason\": \"r\"}");
+	read_as("rate=&reason=r", CALL_HTTP_RATE, "rate: expected a text that is not empty");
 	read_as("reason=r", CALL_HTTP_REDRIVE,
 			"a redrive needs outbox_id, batch_id, tenant or provider");
 	read_as("reason=r&provider=email", CALL_HTTP_REDRIVE, "{\"reason\": \"r\"}");
@@ -704,7 +721,8 @@ test_table(void)
 			   id == OPTION_FROM || id == OPTION_TO,
 		   "%s: a single replay has the same options over HTTP", name);
 		ok(((option->calls & CALL_QUERY) == 0) == ((option->calls & CALL_HTTP_BULK) == 0) ||
-			   (option->calls & (CALL_BULK | CALL_QUERY)) == 0,
+			   (option->calls & (CALL_BULK | CALL_QUERY)) == 0 ||
+			   id == OPTION_FILL_LIMIT, /* which each of them has */
 		   "%s: a bulk replay has the same options over HTTP", name);
 	}
 	ok(arguments <= MAX_PARAMS, "a statement can have the %d arguments of a single replay",
