@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "base/error_codes.h"
 #include "common/buffer.h"
 #include "query/options.h"
 
@@ -14,6 +15,7 @@
 typedef struct Parameters
 {
 	char *values[NUM_OPTIONS];
+	ErrorCode fault; /* of what is wrong, if it is not a value */
 } Parameters;
 
 extern char *ParametersRead(Parameters *parameters, const char *query, unsigned takes);

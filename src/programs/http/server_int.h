@@ -39,6 +39,7 @@ typedef struct Peer
 {
 	struct MHD_Connection *connection;
 	int fd;
+	int tls_generation; /* of the certificate when it began */
 	Request *request; /* under way, or NULL */
 	bool is_busy;     /* with a request */
 	bool is_reading;  /* whose body is being read */
@@ -61,8 +62,6 @@ typedef struct Server
 	/* Clients. */
 	int listen_fd;
 	struct MHD_Daemon *daemon;
-	Buffer tls_cert;
-	Buffer tls_key;
 	Peer *peers;
 	int64_t swept_at;
 	bool has_resumed; /* a connection, which the library has to look at */
@@ -76,6 +75,7 @@ typedef struct Server
 /* clients.c */
 extern bool ClientsStart(Server *server, int *port);
 extern void ClientsAdvance(Server *server, int64_t now, int64_t *wake);
+extern void ClientsReload(Server *server);
 extern void ClientsStopListening(Server *server);
 extern void ClientsEnd(Server *server);
 

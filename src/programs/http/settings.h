@@ -15,6 +15,7 @@ typedef struct Settings
 	Address listen;
 	char *port_file;
 	char *anonymous; /* role of requests without a key, or NULL */
+	TextList allow_origin; /* of web pages that may use it */
 	char *tls_cert;
 	char *tls_key;
 	int workers;
