@@ -104,7 +104,7 @@ foreach my $messages ('C', $language || ())
 	fails($anyone->post('/v1/audit/a-1/replay'), 'unauthenticated', "$messages: no key");
 	fails($client{viewer}->post('/v1/audit/a-1/replay'), 'no_role', "$messages: a viewer");
 	fails($client{op_acme}->post('/v1/audit/a-2/replay'), 'no_grant', "$messages: another tenant's record");
-	fails($client{op_plain}->post('/v1/audit/a-1/replay?patch=%7B%7D'), 'no_patch_grant', "$messages: a patch by an operator");
+	fails($client{op_plain}->post('/v1/audit/a-1/replay?patch=%7B%22a%22%3A1%7D'), 'no_patch_grant', "$messages: a patch by an operator");
 	fails($boss->post('/v1/audit/a-1/replay?target=shadow'), 'target_not_allowed', "$messages: a target");
 	fails($client{op_plain}->post("/v1/replay/batches/$paused/resume"), 'may_not_steer', "$messages: another's batch");
 	fails($boss->post('/v1/audit/none/replay'), 'no_record', "$messages: no record");
@@ -174,7 +174,7 @@ sql('ALTER ROLE acteon_http RESET ALL');
 
 my $answer = $boss->get('/health', headers => { 'X-Request-Id' => 'INC-45/7' });
 is($answer->{headers}{'x-request-id'}, 'INC-45/7', 'the id of a request is the one that the client sends');
-$http->says(qr/info event=request method=GET path=\/health status=200.* id=INC-45\/7 code="" ended=sent/, '… in the log, too');
+$http->says(qr/info event="request" method=GET path=\/health status=200.* id=INC-45\/7 code="" ended=sent/, '… in the log, too');
 foreach my $bad ('x' x 41, 'a b', 'a"b', "a\xffb")
 {
 	$answer = $boss->post('/v1/audit/none/replay', headers => { 'X-Request-Id' => $bad });
@@ -190,7 +190,7 @@ my $refused = $http->connect;
 $refused->send("GET / HTTP/1.1\r\nX-Request-Id: twice\r\nHost: a\r\nHost: b\r\n\r\n");
 fails($refused->answer, 'bad_request', 'a head with two hosts', request_id => 'twice');
 $boss->post('/v1/audit/redacted/replay', headers => { 'X-Request-Id' => '7f3b6c1e-5d55-4a52-9a43-0d4d3a2a9a3e' });
-like(slurp_file($node->logfile), qr/^acteon-replay-http 7f3b6c1e-5d55-4a52-9a43-0d4d3a2a9a3e key of boss\|ERROR: .*redacted/m, "the database's log has the id and the key");
+like(slurp_file($node->logfile), qr/^acteon-replay-http 7f3b6c1e-5d55-4a52-9a43-0d4d3a2a9a3e key of [^|]*\|ERROR: .*redacted/m, "the database's log has the id and the key");
 $boss->post('/v1/audit/redacted/replay', headers => { 'X-Request-Id' => 'kept', 'Idempotency-Key' => 'other' });
 like(slurp_file($node->logfile), qr/^acteon-replay-http kept key of boss\|ERROR: .*redacted/m, '… with an Idempotency-Key, too');
 my $long = 'r' x 40;
