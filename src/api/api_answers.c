@@ -266,7 +266,8 @@ return_answer(FunctionCallInfo fcinfo)
 				 "Use a new key for each request, and the same key only to repeat a request.")));
 	values[0] = SPI_getbinval(tuple, desc, FOUND_STATUS, &isnull);
 	if (isnull)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_IDEMPOTENCY_KEY_UNANSWERED),
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errreason(CODE_IDEMPOTENCY_KEY_UNANSWERED),
 						errmsg("request with this Idempotency-Key has no answer"),
 						errdetail("It was begun without being finished."),
 						errhint("Call acteon_api_finish() before the transaction is committed.")));

@@ -152,7 +152,8 @@ RefuseForgotten(Oid schema)
 		if (has_rows(schema, evidence[i]))
 			ereport(
 				ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_BROKEN_INSTALLATION),
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errreason(CODE_BROKEN_INSTALLATION),
 				 errmsg("the ids of earlier replays are lost: \"%s\" is empty", INSTALLATION_TABLE),
 				 errdetail("\"%s\" shows that there were replays, which would be made again.",
 						   evidence[i]),

@@ -218,13 +218,15 @@ RefuseUnapproved(const BatchRow *batch)
 
 	if (approval == APPROVAL_EXPIRED)
 		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_APPROVAL_EXPIRED),
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errreason(CODE_APPROVAL_EXPIRED),
 				 errmsg("batch " INT64_FORMAT " is cancelled: its approval expired", batch->id),
 				 errhint("Nothing of it was replayed. CALL acteon_replay_all() with its query asks "
 						 "for approval again.")));
 	if (approval == APPROVAL_AWAITED)
 		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_AWAITING_APPROVAL),
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errreason(CODE_AWAITING_APPROVAL),
 				 errmsg("batch " INT64_FORMAT " is awaiting approval", batch->id),
 				 errhint("Another role, with admin grants for all of it, can approve it: SELECT "
 						 "acteon_replay_approve(" INT64_FORMAT
@@ -240,11 +242,12 @@ void
 CheckMayReplayApproved(const BatchRow *batch, Oid caller)
 {
 	if (batch->approved_at.given && batch->requested_by != caller)
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason(CODE_APPROVED_FOR_ANOTHER),
-						errmsg("insufficient permissions: batch " INT64_FORMAT
-							   " was approved for the role that started it",
-							   batch->id),
-						errhint("That role can continue it with acteon_replay_continue().")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason(CODE_APPROVED_FOR_ANOTHER),
+				 errmsg("insufficient permissions: batch " INT64_FORMAT
+						" was approved for the role that started it",
+						batch->id),
+				 errhint("That role can continue it with acteon_replay_continue().")));
 }
 
 /*
@@ -337,12 +340,14 @@ acteon_replay_approve(PG_FUNCTION_ARGS)
 	BeginControlBy(&call, fcinfo, "acteon_replay_approve()", 0, 2, check_may_approve);
 	batch = &call.held.row;
 	if (batch->stop == BATCH_CANCELLED)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_BATCH_CANCELLED),
-						errmsg("batch " INT64_FORMAT " is cancelled", call.batch_id)));
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_BATCH_CANCELLED),
+				 errmsg("batch " INT64_FORMAT " is cancelled", call.batch_id)));
 	if (ApprovalOf(batch) == APPROVAL_EXPIRED)
 		RefuseUnapproved(batch);
 	if (ApprovalOf(batch) == APPROVAL_NONE)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_NOT_AWAITING_APPROVAL),
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errreason(CODE_NOT_AWAITING_APPROVAL),
 						errmsg("batch " INT64_FORMAT " is not awaiting approval", call.batch_id)));
 	if (strcmp(plan, batch->plan) != 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -72,9 +72,10 @@ static void
 refuse_cancelled(ControlCall *call)
 {
 	if (call->held.row.stop == BATCH_CANCELLED)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_BATCH_CANCELLED),
-						errmsg("batch " INT64_FORMAT " is cancelled", call->batch_id),
-						errhint("Its actions can be replayed again, in a new batch.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_BATCH_CANCELLED),
+				 errmsg("batch " INT64_FORMAT " is cancelled", call->batch_id),
+				 errhint("Its actions can be replayed again, in a new batch.")));
 }
 
 /*

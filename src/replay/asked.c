@@ -94,10 +94,10 @@ CheckAsked(const AuditTable *table, const ReplayQuery *query)
 	Refusal refusal;
 
 	if (IsRefused(query, &refusal))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errreason(refusal.code), errmsg_internal("%s", refusal.message),
-				 refusal.detail == NULL ? 0 : errdetail_internal("%s", refusal.detail),
-				 errhint("%s", refusal.hint)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errreason(refusal.code),
+						errmsg_internal("%s", refusal.message),
+						refusal.detail == NULL ? 0 : errdetail_internal("%s", refusal.detail),
+						errhint("%s", refusal.hint)));
 	if (AsksForOutcome(query, INTENT_OUTCOME) && !AuditTableIsLive(table))
 		ReportAuditTellsNothing(table);
 }

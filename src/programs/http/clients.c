@@ -99,7 +99,10 @@ connection_changed(void *owner, struct MHD_Connection *connection, void **contex
 		int on = 1;
 
 		peer = Allocate(sizeof(Peer));
-		*peer = (Peer){.connection = connection, .fd = socket_of(connection), .since = ClockNow(), .tls_generation = TlsGeneration()};
+		*peer = (Peer){.connection = connection,
+					   .fd = socket_of(connection),
+					   .since = ClockNow(),
+					   .tls_generation = TlsGeneration()};
 		/* Answers are small, and nobody should wait for more of them. */
 		(void) setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 		LoopKeep(peer->fd);
@@ -255,7 +258,8 @@ add_cors_headers(const Server *server, const Request *request, struct MHD_Respon
 		add_header(response, "Access-Control-Allow-Methods", CORS_METHODS);
 		add_header(response, "Access-Control-Allow-Headers", CORS_HEADERS);
 		add_header(response, "Access-Control-Max-Age", CORS_MAX_AGE);
-		add_header(response, "Vary", "Access-Control-Request-Method, Access-Control-Request-Headers");
+		add_header(response, "Vary",
+				   "Access-Control-Request-Method, Access-Control-Request-Headers");
 	}
 	else
 		add_header(response, "Access-Control-Expose-Headers", CORS_EXPOSED);
@@ -458,7 +462,8 @@ read_head(Server *server, Request *request, const char *url, const char *method,
 		peer->is_busy = peer->is_reading = true;
 		peer->since = ClockNow();
 	}
-	RequestIdTake(request->id, MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-Request-Id"));
+	RequestIdTake(request->id,
+				  MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-Request-Id"));
 	request->allowed_origin = OriginAllowed(&server->settings->allow_origin, headers.origin);
 	if (fault.code != CODE_NONE)
 		RequestRefuse(request, method, fault.code, fault.text);

@@ -33,9 +33,9 @@ is_origin(const char *text)
 
 	if (scheme == 0 || len == 0)
 		return false;
-	return *port == '\0' || (*port == ':' && port[1] >= '1' && port[1] <= '9' &&
-							 strspn(port + 1, "0123456789") == strlen(port + 1) &&
-							 strlen(port + 1) <= 5);
+	return *port == '\0' ||
+		   (*port == ':' && port[1] >= '1' && port[1] <= '9' &&
+			strspn(port + 1, "0123456789") == strlen(port + 1) && strlen(port + 1) <= 5);
 }
 
 /*
@@ -55,8 +55,7 @@ ReadOrigins(const Option *option, const char *text, void *place)
 		if (*origin == '\0')
 			continue;
 		good = good && (strcmp(origin, ALL) == 0 || is_origin(origin));
-		origins->texts =
-			Reallocate(origins->texts, (size_t) (origins->count + 1) * sizeof(char *));
+		origins->texts = Reallocate(origins->texts, (size_t) (origins->count + 1) * sizeof(char *));
 		origins->texts[origins->count++] = DuplicateText(origin);
 	}
 	free(copy);

@@ -19,7 +19,7 @@ extern const char *OriginAllowed(const TextList *origins, const char *origin);
 	"Authorization, X-API-Key, Idempotency-Key, X-Request-Id, Accept, Content-Type, traceparent, " \
 	"tracestate"
 #define CORS_EXPOSED \
-	"Acteon-Batch-Id, Acteon-Next-Cursor, Idempotency-Replayed, Retry-After, X-Request-Id, Link, " \
+	"Acteon-Batch-Id, Acteon-Limit, Acteon-Next-Cursor, Idempotency-Replayed, Retry-After, X-Request-Id, Link, " \
 	"Allow"
 /* Seconds for which a browser need not ask again. */
 #define CORS_MAX_AGE "600"

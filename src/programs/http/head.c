@@ -101,11 +101,13 @@ HeadCheck(struct MHD_Connection *connection, const char *uri, size_t sent_len, c
 	if (!uri_is_good(uri, sent_len, url, version))
 		return (HeadFault){CODE_BAD_REQUEST, "the URI has a blank or a control character in it"};
 	if (headers.has_bad_name)
-		return (HeadFault){CODE_BAD_REQUEST, "a header's name has a blank or a control character in it"};
+		return (HeadFault){CODE_BAD_REQUEST,
+						   "a header's name has a blank or a control character in it"};
 	if (headers.hosts > 1 || (headers.hosts == 0 && strcmp(version, "HTTP/1.0") != 0))
 		return (HeadFault){CODE_BAD_REQUEST, "a request has one Host header"};
 	if (headers.lengths + headers.encodings > 1)
-		return (HeadFault){CODE_BAD_REQUEST, "a request has one Content-Length or one Transfer-Encoding"};
+		return (HeadFault){CODE_BAD_REQUEST,
+						   "a request has one Content-Length or one Transfer-Encoding"};
 	if (headers.encodings > 0 &&
 		(headers.encoding == NULL || strcasecmp(headers.encoding, "chunked") != 0))
 		return (HeadFault){CODE_BAD_REQUEST, "Transfer-Encoding: expected chunked"};

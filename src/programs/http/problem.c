@@ -34,10 +34,10 @@ static const char *
 parameter_of(const char *text, size_t len, size_t *name_len)
 {
 	*name_len = 0;
-	while (*name_len < len && strchr("abcdefghijklmnopqrstuvwxyz_0123456789",
-									 text[len - *name_len - 1]) != NULL)
+	while (*name_len < len &&
+		   strchr("abcdefghijklmnopqrstuvwxyz_0123456789", text[len - *name_len - 1]) != NULL)
 		++*name_len;
-	for (int id = 0; id < NUM_OPTIONS && *name_len > 0; id++)
+	for (int id = 0; id<NUM_OPTIONS && * name_len> 0; id++)
 	{
 		const ReplayOption *option = &ReplayOptions[id];
 

@@ -43,7 +43,7 @@ typedef struct Request
 	unsigned char key_hash[SHA256_BYTES];
 	char *idempotency_key;
 	unsigned char hash[SHA256_BYTES]; /* of all of it, to tell another one with the same key */
-	const char *allowed_origin; /* of the page that sent it, or NULL */
+	const char *allowed_origin;       /* of the page that sent it, or NULL */
 	size_t body_len;
 	char body_start[4]; /* what is not blank of it, as far as it matters */
 	bool is_refused;    /* answered at once, and the connection ends */

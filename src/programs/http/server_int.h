@@ -40,11 +40,11 @@ typedef struct Peer
 	struct MHD_Connection *connection;
 	int fd;
 	int tls_generation; /* of the certificate when it began */
-	Request *request; /* under way, or NULL */
-	bool is_busy;     /* with a request */
-	bool is_reading;  /* whose body is being read */
-	bool is_answered; /* whose answer is being sent */
-	int64_t since;    /* that is so */
+	Request *request;   /* under way, or NULL */
+	bool is_busy;       /* with a request */
+	bool is_reading;    /* whose body is being read */
+	bool is_answered;   /* whose answer is being sent */
+	int64_t since;      /* that is so */
 	struct Peer *next;
 	struct Peer **link;
 } Peer;

@@ -69,17 +69,20 @@ static const struct
 	[STATEMENT_LOGIN] =
 		{"login", "SELECT l.key_id, l.key_name, " BECOME("l.role::pg_catalog.text") ", " SHOW(
 					  "$2", "l.key_name") " FROM $s.acteon_api_login($1::pg_catalog.bytea) AS l"},
-	[STATEMENT_ANONYMOUS] = {"anonymous", "SELECT 0, 'anonymous', " BECOME(
-											  "$1::pg_catalog.text") ", " SHOW("$2", "'anonymous'")},
+	[STATEMENT_ANONYMOUS] = {"anonymous",
+							 "SELECT 0, 'anonymous', " BECOME(
+								 "$1::pg_catalog.text") ", " SHOW("$2", "'anonymous'")},
 	[STATEMENT_LOGIN_BEGIN] =
 		{"login_begin",
 		 "SELECT l.key_id, l.key_name, l.role, " KEPT ", " SHOW(
-			 "$2", "l.key_name") " FROM $s.acteon_api_login($1::pg_catalog.bytea) AS l "
+			 "$2",
+			 "l.key_name") " FROM $s.acteon_api_login($1::pg_catalog.bytea) AS l "
 						   "LEFT JOIN LATERAL $s.acteon_api_begin(l.key_id, $3::pg_catalog.text, $4::pg_catalog.bytea) AS b ON true"},
 	[STATEMENT_ANONYMOUS_BEGIN] =
 		{"anonymous_begin",
 		 "SELECT 0, 'anonymous', $1::pg_catalog.text, " KEPT ", " SHOW(
-			 "$2", "'anonymous'") " FROM (SELECT) AS l "
+			 "$2",
+			 "'anonymous'") " FROM (SELECT) AS l "
 							"LEFT JOIN LATERAL $s.acteon_api_begin(0, $3::pg_catalog.text, $4::pg_catalog.bytea) AS b ON true"},
 	[STATEMENT_RESIGN] = {"resign", "SELECT " BECOME("'none'::pg_catalog.text")},
 	[STATEMENT_FINISH] =

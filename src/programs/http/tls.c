@@ -112,8 +112,8 @@ read_identity(const Buffer *cert, const Buffer *key, const char **error)
 		status = gnutls_privkey_init(&identity->key);
 	}
 	if (status >= 0)
-		status = gnutls_privkey_import_x509_raw(identity->key, &key_text, GNUTLS_X509_FMT_PEM,
-												NULL, 0);
+		status =
+			gnutls_privkey_import_x509_raw(identity->key, &key_text, GNUTLS_X509_FMT_PEM, NULL, 0);
 	if (status >= 0)
 		return identity;
 	*error = gnutls_strerror(status);

@@ -22,7 +22,6 @@
 #include "http/login.h"
 #include "http/problem.h"
 
-
 /*
  * The request has its answer, and the worker is not needed any more.
  */
