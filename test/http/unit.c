@@ -640,7 +640,7 @@ test_faults(void)
 		const Fault *fault = &faults[FaultFind(cases[i].sqlstate, cases[i].reason)];
 
 		compare(fault->code, cases[i].code, "SQLSTATE %s, %s", cases[i].sqlstate,
-		   cases[i].reason != NULL ? cases[i].reason : "no reason");
+				cases[i].reason != NULL ? cases[i].reason : "no reason");
 		ok(fault->status == cases[i].status && fault->retry_after == cases[i].retry_after &&
 			   (fault->text == NULL) == cases[i].is_told,
 		   "… and its answer: %d", cases[i].status);
@@ -677,7 +677,7 @@ identified(const char *given, const char *expected)
 	memcpy(made, request->id, sizeof(made));
 	RequestIdTake(request->id, given);
 	compare(request->id, expected != NULL ? expected : made, "X-Request-Id: %s",
-	   given != NULL ? given : "none");
+			given != NULL ? given : "none");
 	RequestFree(request);
 }
 
@@ -731,8 +731,8 @@ test_problems(void)
 	AnswerProblem(request, CODE_INVALID_PARAMETER, "a", NULL,
 				  "from_time => x, nothing => y, => z, lost => true; a =>");
 	BufferAppendText(&expected, BufferText(&request->answer.body));
-	ok(strstr(BufferText(&expected),
-			  "\"hint\": \"from=x, nothing => y, => z, lost=true; a =>\"") != NULL,
+	ok(strstr(BufferText(&expected), "\"hint\": \"from=x, nothing => y, => z, lost=true; a =>\"") !=
+		   NULL,
 	   "arguments in hints become parameters: %s", BufferText(&expected));
 	ok(strstr(BufferText(&expected), "\"detail\"") == NULL, "… without a detail there is none");
 	AnswerProblem(request, CODE_PLAN_NEEDED, "a", NULL, "SELECT acteon_replay_preview()");
@@ -758,7 +758,7 @@ allowed(const char *text, const char *origin, const char *expected)
 	const char *said = wrong != NULL ? "wrong" : OriginAllowed(&origins, origin);
 
 	compare(said != NULL ? said : "none", expected, "--allow-origin=%s, Origin: %s", text,
-	   origin != NULL ? origin : "none");
+			origin != NULL ? origin : "none");
 	for (int i = 0; i < origins.count; i++)
 		free(origins.texts[i]);
 	free(origins.texts);
