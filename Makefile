@@ -27,7 +27,7 @@ MODULE_big = acteon_replay
 SOURCES = $(sort $(wildcard src/*.c src/*/*.c))
 INCLUDES = $(sort $(wildcard src/*.h src/*/*.h))
 # Included as well, but no C of their own.
-TABLES = src/query/options.def
+TABLES = src/base/error_codes.def src/query/options.def
 OBJS = $(SOURCES:.c=.o)
 PG_CPPFLAGS = -I$(srcdir)/src
 SHLIB_LINK = -luuid

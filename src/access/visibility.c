@@ -17,6 +17,7 @@
 
 #include "access/visibility.h"
 #include "base/catalog.h"
+#include "base/error_reason.h"
 #include "base/table_access.h"
 
 /*
@@ -39,7 +40,7 @@ BatchArgument(FunctionCallInfo fcinfo, int argument)
 void
 ReportUnknownBatch(int64 batch_id)
 {
-	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errreason(CODE_NO_BATCH),
 					errmsg("batch " INT64_FORMAT " does not exist", batch_id),
 					errhint("acteon_replay_batches lists the batches that you may see.")));
 }

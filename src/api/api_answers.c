@@ -22,6 +22,7 @@
 
 #include "api/api_keys.h"
 #include "base/catalog.h"
+#include "base/error_reason.h"
 #include "base/identity.h"
 #include "base/table_access.h"
 #include "consumer/call.h"
@@ -259,13 +260,14 @@ return_answer(FunctionCallInfo fcinfo)
 	if (!DatumGetBool(SPI_getbinval(tuple, desc, FOUND_SAME_REQUEST, &isnull)))
 		ereport(
 			ERROR,
-			(errcode(ERRCODE_DUPLICATE_OBJECT),
+			(errcode(ERRCODE_DUPLICATE_OBJECT), errreason(CODE_IDEMPOTENCY_KEY_REUSED),
 			 errmsg("Idempotency-Key was used for another request"),
 			 errhint(
 				 "Use a new key for each request, and the same key only to repeat a request.")));
 	values[0] = SPI_getbinval(tuple, desc, FOUND_STATUS, &isnull);
 	if (isnull)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errreason(CODE_IDEMPOTENCY_KEY_UNANSWERED),
 						errmsg("request with this Idempotency-Key has no answer"),
 						errdetail("It was begun without being finished."),
 						errhint("Call acteon_api_finish() before the transaction is committed.")));

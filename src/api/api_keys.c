@@ -34,6 +34,7 @@
 #include "base/api_key.h"
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/error_reason.h"
 #include "base/identity.h"
 #include "base/numbers.h"
 #include "base/result.h"
@@ -439,6 +440,7 @@ acteon_api_login(PG_FUNCTION_ARGS)
 	if (hash == NULL || VARSIZE_ANY_EXHDR(hash) != PG_SHA256_DIGEST_LENGTH ||
 		!FindRow(&keys, F_BYTEAEQ, PointerGetDatum(hash), snapshot) || !is_good(&keys))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+						errreason(CODE_UNAUTHENTICATED),
 						errmsg("API key is unknown, expired or revoked")));
 	values[0] = FoundColumn(&keys, Anum_api_keys_id, &isnull);
 	values[1] = FoundColumn(&keys, Anum_api_keys_name, &isnull);

@@ -27,6 +27,7 @@
 
 #include "audit/audit_table.h"
 #include "base/compat.h"
+#include "base/error_reason.h"
 #include "base/operators.h"
 #include "base/partial_index.h"
 #include "base/settings.h"
@@ -213,7 +214,7 @@ check_owner_may_read(const AuditTable *table)
 		(pg_class_aclcheck(relid, table->owner, ACL_SELECT) == ACLCHECK_OK ||
 		 pg_attribute_aclcheck_all(relid, table->owner, ACL_SELECT, ACLMASK_ANY) == ACLCHECK_OK))
 		return;
-	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason(CODE_AUDIT_UNREADABLE),
 					errmsg("audit table %s cannot be read by its owner", table->quoted_name),
 					errdetail("It is read as its owner, role \"%s\", which lacks %s.",
 							  GetUserNameFromId(table->owner, false),

@@ -23,6 +23,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/catalog.h"
+#include "base/error_reason.h"
 #include "base/identity.h"
 #include "base/installation.h"
 #include "base/table_access.h"
@@ -152,6 +153,7 @@ RefuseForgotten(Oid schema)
 			ereport(
 				ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errreason(CODE_BROKEN_INSTALLATION),
 				 errmsg("the ids of earlier replays are lost: \"%s\" is empty", INSTALLATION_TABLE),
 				 errdetail("\"%s\" shows that there were replays, which would be made again.",
 						   evidence[i]),

@@ -17,6 +17,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/error_reason.h"
 #include "base/one_owner.h"
 #include "base/own_table.h"
 #include "base/partition.h"
@@ -73,7 +74,7 @@ refuse_owners(Oid first, Oid other)
 	const char *owner = GetUserNameFromId(TableOwner(first), false);
 
 	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_BROKEN_INSTALLATION),
 			 errmsg("the tables of extension acteon_replay belong to several roles"),
 			 errdetail("\"%s\" belongs to \"%s\", \"%s\" to \"%s\".", get_rel_name(first), owner,
 					   get_rel_name(other), GetUserNameFromId(TableOwner(other), false)),

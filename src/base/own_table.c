@@ -9,6 +9,7 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#include "base/error_reason.h"
 #include "base/own_table.h"
 
 /*
@@ -22,7 +23,7 @@ OwnTable(Oid schema, const char *name)
 
 	if (!OidIsValid(relid))
 		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
+				(errcode(ERRCODE_UNDEFINED_TABLE), errreason(CODE_BROKEN_INSTALLATION),
 				 errmsg("relation \"%s\" of extension acteon_replay is missing", name),
 				 errhint("The functions and tables of the extension must be in one schema.")));
 	return relid;

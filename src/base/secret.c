@@ -20,6 +20,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/error_reason.h"
 #include "base/own_table.h"
 #include "base/secret.h"
 
@@ -91,10 +92,11 @@ void
 SealText(Oid schema, char *seal, const char *text, size_t len)
 {
 	if (!use_keys(schema, seal, NULL, text, len))
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("table \"%s\" is empty", SECRET_TABLE),
-						errhint("Its owner can make a new secret: INSERT INTO %s DEFAULT VALUES.",
-								SECRET_TABLE)));
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errreason(CODE_BROKEN_INSTALLATION), errmsg("table \"%s\" is empty", SECRET_TABLE),
+				 errhint("Its owner can make a new secret: INSERT INTO %s DEFAULT VALUES.",
+						 SECRET_TABLE)));
 }
 
 /*

@@ -28,6 +28,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/constraints.h"
+#include "base/error_reason.h"
 #include "base/one_owner.h"
 #include "base/partition.h"
 #include "base/partial_index.h"
@@ -42,10 +43,11 @@
 ACTEON_NORETURN static void
 refuse_older(const char *detail)
 {
-	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("the objects of extension acteon_replay are older than its library"),
-					detail == NULL ? 0 : errdetail_internal("%s", detail),
-					errhint("Run ALTER EXTENSION acteon_replay UPDATE.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_VERSION_MISMATCH),
+			 errmsg("the objects of extension acteon_replay are older than its library"),
+			 detail == NULL ? 0 : errdetail_internal("%s", detail),
+			 errhint("Run ALTER EXTENSION acteon_replay UPDATE.")));
 }
 
 /*

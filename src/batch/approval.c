@@ -29,6 +29,7 @@
 #include "access/visibility.h"
 #include "base/api_key.h"
 #include "base/catalog.h"
+#include "base/error_reason.h"
 #include "base/settings.h"
 #include "base/table_access.h"
 #include "batch/approval.h"
@@ -178,7 +179,7 @@ RefuseWithoutApproval(Oid schema, Oid caller, int64 count)
 {
 	if (NeedsApproval(schema, caller, count))
 		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_APPROVAL_NEEDED),
 				 errmsg("this replay needs the approval of a second person"),
 				 errdetail("acteon_replay.approval_above is %d. What the same role has replayed "
 						   "within the last hour counts together.",
@@ -219,12 +220,14 @@ RefuseUnapproved(const BatchRow *batch)
 	if (approval == APPROVAL_EXPIRED)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errreason(CODE_APPROVAL_EXPIRED),
 				 errmsg("batch " INT64_FORMAT " is cancelled: its approval expired", batch->id),
 				 errhint("Nothing of it was replayed. CALL acteon_replay_all() with its query asks "
 						 "for approval again.")));
 	if (approval == APPROVAL_AWAITED)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errreason(CODE_AWAITING_APPROVAL),
 				 errmsg("batch " INT64_FORMAT " is awaiting approval", batch->id),
 				 errhint("Another role, with admin grants for all of it, can approve it: SELECT "
 						 "acteon_replay_approve(" INT64_FORMAT
@@ -240,11 +243,12 @@ void
 CheckMayReplayApproved(const BatchRow *batch, Oid caller)
 {
 	if (batch->approved_at.given && batch->requested_by != caller)
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("insufficient permissions: batch " INT64_FORMAT
-							   " was approved for the role that started it",
-							   batch->id),
-						errhint("That role can continue it with acteon_replay_continue().")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason(CODE_APPROVED_FOR_ANOTHER),
+				 errmsg("insufficient permissions: batch " INT64_FORMAT
+						" was approved for the role that started it",
+						batch->id),
+				 errhint("That role can continue it with acteon_replay_continue().")));
 }
 
 /*
@@ -310,7 +314,7 @@ check_may_approve(ControlCall *call, Grants *grants)
 	Oid approves;
 
 	if (!covers_all(&call->held, grants))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason(CODE_MAY_NOT_APPROVE),
 						errmsg("insufficient permissions: batch " INT64_FORMAT
 							   " can be approved by admins",
 							   call->batch_id),
@@ -319,7 +323,7 @@ check_may_approve(ControlCall *call, Grants *grants)
 	if (is_second_person(&call->held.row, call->caller, &asked, &approves))
 		return;
 	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason(CODE_SECOND_PERSON_NEEDED),
 			 errmsg("insufficient permissions: batch " INT64_FORMAT
 					" must be approved by a second person",
 					call->batch_id),
@@ -383,12 +387,14 @@ acteon_replay_approve(PG_FUNCTION_ARGS)
 	BeginControlBy(&call, fcinfo, "acteon_replay_approve()", 0, 2, check_may_approve);
 	batch = &call.held.row;
 	if (batch->stop == BATCH_CANCELLED)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("batch " INT64_FORMAT " is cancelled", call.batch_id)));
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_BATCH_CANCELLED),
+				 errmsg("batch " INT64_FORMAT " is cancelled", call.batch_id)));
 	if (ApprovalOf(batch) == APPROVAL_EXPIRED)
 		RefuseUnapproved(batch);
 	if (ApprovalOf(batch) == APPROVAL_NONE)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errreason(CODE_NOT_AWAITING_APPROVAL),
 						errmsg("batch " INT64_FORMAT " is not awaiting approval", call.batch_id)));
 	if (strcmp(plan, batch->plan) != 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),

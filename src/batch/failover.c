@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
+#include "base/error_reason.h"
 #include "base/identity.h"
 #include "base/installation.h"
 #include "base/partition.h"
@@ -162,7 +163,7 @@ refuse_incomplete(Oid schema)
 		return;
 	ereport(
 		ERROR,
-		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_BROKEN_INSTALLATION),
 		 errmsg("the tables of acteon_replay were not restored completely"),
 		 errdetail_internal("%s", SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1)),
 		 errhint(

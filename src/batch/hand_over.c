@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 
 #include "access/visibility.h"
+#include "base/error_reason.h"
 #include "base/message.h"
 #include "batch/approval.h"
 #include "batch/control_log.h"
@@ -32,7 +33,7 @@ check_receiver(ControlCall *call, Oid role)
 		return;
 	ereport(
 		ERROR,
-		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason(CODE_NEW_OWNER_LACKS_GRANTS),
 		 errmsg(
 			 "insufficient permissions: role \"%s\" has no grants for all of batch " INT64_FORMAT,
 			 GetUserNameFromId(role, false), call->batch_id),
@@ -60,7 +61,7 @@ acteon_replay_hand_over(PG_FUNCTION_ARGS)
 	if (!OidIsValid(role))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("role must not be null")));
 	if (GetUserNameFromId(role, true) == NULL)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errreason(CODE_NO_SUCH_ROLE),
 						errmsg("role with OID %u does not exist", role)));
 	BeginControl(&call, fcinfo, "acteon_replay_hand_over()", 0, 2);
 	RefuseUnapproved(&call.held.row);

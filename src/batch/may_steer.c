@@ -21,6 +21,7 @@
 #include "access/visibility.h"
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/error_reason.h"
 #include "base/table_access.h"
 #include "batch/batch_pace.h"
 #include "batch/may_steer.h"
@@ -178,7 +179,7 @@ require(ControlCall *call, Steering steering)
 		return;
 	others = who_could(call, steering);
 	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason(CODE_MAY_NOT_STEER),
 			 restrains ? errmsg("insufficient permissions: batch " INT64_FORMAT
 								" can be paused and cancelled by the role %s, by its members, and "
 								"by admins and operators of all of it",

@@ -6,6 +6,7 @@
 
 #include "utils/builtins.h"
 
+#include "base/error_reason.h"
 #include "base/settings.h"
 #include "batch/reason.h"
 
@@ -26,9 +27,10 @@ void
 CheckReason(const char *reason)
 {
 	if (RequireReason && IsBlankReason(reason))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a reason must be given"),
-						errdetail("acteon_replay.require_reason is on."),
-						errhint("Pass reason => 'why', for example a ticket number.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errreason(CODE_REASON_NEEDED),
+				 errmsg("a reason must be given"), errdetail("acteon_replay.require_reason is on."),
+				 errhint("Pass reason => 'why', for example a ticket number.")));
 }
 
 /*

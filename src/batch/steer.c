@@ -17,6 +17,7 @@
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
+#include "base/error_reason.h"
 #include "base/result.h"
 #include "batch/approval.h"
 #include "batch/batch_pace.h"
@@ -56,9 +57,10 @@ static void
 refuse_cancelled(ControlCall *call)
 {
 	if (call->held.row.stop == BATCH_CANCELLED)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("batch " INT64_FORMAT " is cancelled", call->batch_id),
-						errhint("Its actions can be replayed again, in a new batch.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_BATCH_CANCELLED),
+				 errmsg("batch " INT64_FORMAT " is cancelled", call->batch_id),
+				 errhint("Its actions can be replayed again, in a new batch.")));
 }
 
 /*

@@ -21,6 +21,7 @@
 
 #include "access/visibility.h"
 #include "base/catalog.h"
+#include "base/error_reason.h"
 #include "base/message.h"
 #include "base/text.h"
 #include "batch/batch_pace.h"
@@ -156,7 +157,7 @@ check_part(ControlCall *call, const PartFilter *part)
 	if (!call->held.row.is_complete)
 		return;
 	ereport(ERROR,
-			(errcode(ERRCODE_NO_DATA_FOUND),
+			(errcode(ERRCODE_NO_DATA_FOUND), errreason(CODE_NO_ACTIONS),
 			 errmsg("batch " INT64_FORMAT " has no actions of %s", call->batch_id, part_text(part)),
 			 errhint("acteon_replay_items(" INT64_FORMAT
 					 ") shows the tenants and providers of its actions.",
@@ -241,7 +242,7 @@ resume_run(void *argument, Segment *run)
 	const BatchRow *batch = &change->call->held.row;
 
 	if (batch->canary.step > 0 && run->first_id <= batch->canary.last_id && !change->only_paused)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_CANARY),
 						errmsg("a part of batch " INT64_FORMAT
 							   " cannot be resumed before its canary has passed",
 							   batch->id),
@@ -335,7 +336,7 @@ check_named(const PartChange *change, const PartFilter *part)
 		return;
 	queue = QueueOfBatch(call->schema, &call->held.row, call->now);
 	if (!HasNamed(&queue, part))
-		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errreason(CODE_NO_ACTIONS),
 						errmsg("batch " INT64_FORMAT " has none of the actions that are named",
 							   call->batch_id),
 						errhint("acteon_replay_items(" INT64_FORMAT ") shows its actions.",

@@ -25,6 +25,7 @@
 
 #include "access/grants.h"
 #include "base/catalog.h"
+#include "base/error_reason.h"
 #include "base/partition.h"
 #include "base/table_access.h"
 #include "base/triggers.h"
@@ -56,7 +57,7 @@ BeginConsumerCall(ConsumerCall *call, FunctionCallInfo fcinfo, const char *funct
 	if (!GrantsMayDeliver(LoadGrants(caller, call->schema)))
 		ereport(
 			ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason(CODE_NO_ROLE),
 			 errmsg("insufficient permissions: %s requires gateway role", function),
 			 errdetail("Role \"%s\" has no such grant in acteon_grants.",
 					   GetUserNameFromId(caller, false)),

@@ -15,6 +15,7 @@
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
+#include "base/error_reason.h"
 #include "base/text.h"
 #include "batch/may_steer.h"
 #include "batch/control_log.h"
@@ -310,7 +311,8 @@ acteon_replay_settle(PG_FUNCTION_ARGS)
 
 	read_decision(settling, fcinfo, 1);
 	if (IsBlankReason(PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2))))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a reason must be given"),
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errreason(CODE_REASON_NEEDED),
+						errmsg("a reason must be given"),
 						errhint("State how it is known what happened to the actions.")));
 	read_wanted(settling, fcinfo, 3);
 	BeginControl(control, fcinfo, "acteon_replay_settle()", 0, 2);

@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
+#include "base/error_reason.h"
 #include "base/json_text.h"
 #include "base/message.h"
 #include "base/replay_id.h"
@@ -382,7 +383,7 @@ check_target(const ReplayQuery *query)
 	if (target != NULL && !IsListedTarget(AllowedTargets, target))
 		ereport(
 			ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason(CODE_TARGET_NOT_ALLOWED),
 			 errmsg("replays to target \"%s\" are not allowed", target),
 			 errhint(
 				 "A superuser can allow them: acteon_replay.targets lists the targets besides %s. "

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "base/error_reason.h"
 #include "queue/effect.h"
 #include "replay/asked.h"
 
@@ -39,7 +40,7 @@ ReportAuditTellsNothing(const AuditTable *table)
 {
 	ereport(
 		ERROR,
-		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_AUDIT_NOT_LIVE),
 		 errmsg("intents cannot be replayed from audit table %s", table->quoted_name),
 		 errdetail(
 			 "acteon_replay.audit_is_live is off for it, so a missing outcome may merely not have arrived yet."),
@@ -56,6 +57,7 @@ IsRefused(const ReplayQuery *query, Refusal *refusal)
 	memset(refusal, 0, sizeof(*refusal));
 	if (!HasFilter(query))
 	{
+		refusal->code = CODE_FILTER_NEEDED;
 		refusal->message = _("a bulk replay needs a filter");
 		refusal->hint = psprintf(
 			_("Give at least one of %s. For what had no effect: lost => true. See doc/handbook.md."),
@@ -63,6 +65,7 @@ IsRefused(const ReplayQuery *query, Refusal *refusal)
 	}
 	else if (!query->allow_effective && asks_for_effects_only(query))
 	{
+		refusal->code = CODE_TOOK_EFFECT;
 		refusal->message = psprintf(_("outcome \"%s\" selects actions that took effect, or will"),
 									query->filters[FILTER_OUTCOME]);
 		refusal->hint = _(
@@ -70,6 +73,7 @@ IsRefused(const ReplayQuery *query, Refusal *refusal)
 	}
 	else if (!query->allow_unproven && AsksForOutcome(query, INTENT_OUTCOME))
 	{
+		refusal->code = CODE_INTENTS;
 		refusal->message =
 			psprintf(_("outcome \"%s\" selects intents, whose outcome is unknown"), INTENT_OUTCOME);
 		refusal->detail =
@@ -90,10 +94,10 @@ CheckAsked(const AuditTable *table, const ReplayQuery *query)
 	Refusal refusal;
 
 	if (IsRefused(query, &refusal))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg_internal("%s", refusal.message),
-				 refusal.detail == NULL ? 0 : errdetail_internal("%s", refusal.detail),
-				 errhint("%s", refusal.hint)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errreason(refusal.code),
+						errmsg_internal("%s", refusal.message),
+						refusal.detail == NULL ? 0 : errdetail_internal("%s", refusal.detail),
+						errhint("%s", refusal.hint)));
 	if (AsksForOutcome(query, INTENT_OUTCOME) && !AuditTableIsLive(table))
 		ReportAuditTellsNothing(table);
 }

@@ -7,6 +7,7 @@
 
 #include "audit/audit_table.h"
 #include "base/compat.h"
+#include "base/error_codes.h"
 #include "query/query.h"
 
 /* The error of a query that is not explicit enough. */
@@ -15,6 +16,7 @@ typedef struct Refusal
 	const char *message;
 	const char *detail; /* NULL: none */
 	const char *hint;
+	ErrorCode code;
 } Refusal;
 
 extern bool IsRefused(const ReplayQuery *query, Refusal *refusal);

@@ -38,6 +38,7 @@
 #include "access/visibility.h"
 #include "base/catalog.h"
 #include "base/damaged.h"
+#include "base/error_reason.h"
 #include "base/jsonb_build.h"
 #include "base/result.h"
 #include "base/subtransaction.h"
@@ -140,7 +141,7 @@ check_may_patch(ControlCall *call, Grants *grants)
 	if (!FindUncoveredOfBatch(call, grants, GRANT_PATCH, parts))
 		return;
 	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason(CODE_NO_PATCH_GRANT),
 			 errmsg("insufficient permissions: batch " INT64_FORMAT
 					" can be patched by roles with admin grants, or may_patch, for all of it",
 					call->batch_id),
@@ -156,26 +157,30 @@ check_batch(const BatchRow *batch)
 {
 	const char *problem = NULL;
 	const char *hint = NULL;
+	ErrorCode code = CODE_NONE;
 
 	RefuseUnapproved(batch);
 	if (batch->stop == BATCH_CANCELLED)
 	{
+		code = CODE_BATCH_CANCELLED;
 		problem = "is cancelled";
 		hint = "Its actions can be replayed again, in a new batch, with the patch.";
 	}
 	else if (!batch->is_complete)
 	{
+		code = CODE_BATCH_INCOMPLETE;
 		problem = "is not completely enqueued: what is enqueued later would not be patched";
 		hint = "Wait for it, or cancel the batch and replay its actions with the patch.";
 	}
 	else if (batch->approved_at.given)
 	{
+		code = CODE_BATCH_APPROVED;
 		problem = "was approved as it is";
 		hint = "Cancel it and replay its actions with the patch, which is to be approved as well.";
 	}
 	if (problem != NULL)
 		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(code),
 				 errmsg("batch " INT64_FORMAT " %s", batch->id, problem), errhint("%s", hint)));
 }
 

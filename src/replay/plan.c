@@ -25,6 +25,7 @@
 
 #include "base/base64url.h"
 #include "base/compat.h"
+#include "base/error_reason.h"
 #include "base/jsonb_build.h"
 #include "base/replay_id.h"
 #include "base/rfc3339.h"
@@ -378,7 +379,7 @@ read_plan(Oid schema, const char *text, bool wire_form)
 ACTEON_NORETURN static void
 report_changed(const char *detail)
 {
-	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_PLAN_CHANGED),
 					errmsg("plan no longer holds"), errdetail_internal("%s", detail),
 					errhint("Nothing was replayed. acteon_replay_preview() makes a new plan.")));
 }
@@ -659,7 +660,7 @@ RequirePlan(const ReplayQuery *query, const char *function, int64 count)
 		return;
 	json = QueryToJsonb(query);
 	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_PLAN_NEEDED),
 			 errmsg("a replay of " INT64_FORMAT " records needs a plan", count),
 			 errdetail("acteon_replay.plan_above is %d.", PlanAbove),
 			 errhint("Preview it: SELECT acteon_replay_preview(%s::jsonb). Then pass the \"plan\" "

@@ -21,6 +21,7 @@
 #include "audit/closest_values.h"
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/error_reason.h"
 #include "base/message.h"
 #include "base/result.h"
 #include "base/settings.h"
@@ -377,14 +378,14 @@ check_continuable(const BatchRow *batch)
 	if (batch->chunk == 0)
 		ereport(
 			ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_CANNOT_CONTINUE),
 			 errmsg("batch " INT64_FORMAT " is not one of acteon_replay_all", batch->id),
 			 errhint(
 				 "A bulk replay is enqueued at once; to continue it, call it again with its next_cursor.")));
 	if (batch->stop == BATCH_CANCELLED)
 		ereport(
 			ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_BATCH_CANCELLED),
 			 errmsg("batch " INT64_FORMAT " is cancelled", batch->id),
 			 errhint(
 				 "Its actions can be replayed again: CALL acteon_replay_all() with its query.")));

@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
+#include "base/error_reason.h"
 #include "base/table_access.h"
 #include "batch/canary.h"
 #include "batch/reason.h"
@@ -49,7 +50,7 @@ report_no_grant(const ReplayCall *call, const char *what, const char *roles)
 {
 	ereport(
 		ERROR,
-		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason(CODE_NO_ROLE),
 		 errmsg("insufficient permissions: %s requires %s role", what, roles),
 		 errdetail("Role \"%s\" has no such grant in acteon_grants.",
 				   GetUserNameFromId(call->caller, false)),
@@ -105,7 +106,7 @@ CheckMayPatch(const ReplayCall *call, const ReplayQuery *query)
 	if (query->change == NULL || GrantsMayPatch(call->grants))
 		return;
 	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason(CODE_NO_PATCH_GRANT),
 			 errmsg("insufficient permissions: a patch requires admin role, or may_patch"),
 			 errdetail("Role \"%s\" has no such grant in acteon_grants.",
 					   GetUserNameFromId(call->caller, false)),

@@ -16,6 +16,7 @@
 
 #include "audit/audit_count.h"
 #include "audit/audit_scan.h"
+#include "base/error_reason.h"
 #include "base/text.h"
 #include "batch/refused.h"
 #include "replay/enqueue.h"
@@ -250,7 +251,7 @@ static void
 refuse_beyond_approval(const AuditRecord *record, int64 batch_id)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason(CODE_NOT_APPROVED),
 			 errmsg("batch " INT64_FORMAT
 					" was not approved for actions of tenant \"%s\", namespace \"%s\", provider "
 					"\"%s\", action type \"%s\"",

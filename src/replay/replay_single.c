@@ -13,6 +13,7 @@
 #include "audit/audit_scan.h"
 #include "audit/audit_value.h"
 #include "base/compat.h"
+#include "base/error_reason.h"
 #include "base/message.h"
 #include "base/result.h"
 #include "base/settings.h"
@@ -51,7 +52,8 @@ report_reason(const ReplayCall *call, const ReplayQuery *query, const AuditRecor
 	if (reason == REASON_NO_GRANT)
 		ereport(
 			ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("%s", text),
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason_name(ReasonName(reason)),
+			 errmsg("%s", text),
 			 query->provider_override == NULL
 				 ? errdetail(
 					   "No admin or operator grant of role \"%s\" covers its tenant, namespace, provider and action type.",
@@ -64,13 +66,15 @@ report_reason(const ReplayCall *call, const ReplayQuery *query, const AuditRecor
 	if (reason == REASON_NO_PATCH_GRANT)
 		ereport(
 			ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("%s", text),
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason_name(ReasonName(reason)),
+			 errmsg("%s", text),
 			 errdetail("Role \"%s\" needs an admin grant for it, or an operator's with may_patch.",
 					   GetUserNameFromId(call->caller, false)),
 			 errhint("The owner of acteon_grants can set may_patch.")));
 	ereport(
 		ERROR,
-		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("%s", text),
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errreason_name(ReasonName(reason)),
+		 errmsg("%s", text),
 		 reason == REASON_REDACTED
 			 ? errdetail("Its replay would send \"%s\" to the provider.", RedactionPlaceholder)
 			 : 0,
@@ -116,7 +120,7 @@ find_record(ReplayCall *call, const ReplayQuery *query, const char *action_id, A
 	if (!AuditFindAction(&call->audit, action_id, NULL, &query->from, &query->to, record))
 		ereport(
 			ERROR,
-			(errcode(ERRCODE_NO_DATA_FOUND),
+			(errcode(ERRCODE_NO_DATA_FOUND), errreason(CODE_NO_RECORD),
 			 errmsg("no audit record found for action: %s",
 					ClipForMessage(action_id, strlen(action_id))),
 			 query->from.given || query->to.given

@@ -27,6 +27,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/error_reason.h"
 #include "base/table_access.h"
 #include "batch/batch_pace.h"
 #include "batch/batch_state.h"
@@ -231,7 +232,7 @@ find_course(Runner *runner, const BatchRow *batch, int64 *room)
 ACTEON_NORETURN static void
 report_no_batch(const Runner *runner)
 {
-	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errreason(CODE_NO_BATCH),
 					errmsg("batch " INT64_FORMAT " no longer exists", runner->batch_id),
 					errdetail("It was deleted, or there was nothing to replay in it.")));
 }

@@ -210,7 +210,9 @@ class Client(threading.Thread):
             raise Wrong(f"no status of ours: {answer}")
         if answer.body and kind == "application/json":
             content = answer.json()
-            if answer.status not in (200, 503) and (list(content) != ["error"] or not isinstance(content["error"], str)):
+            if answer.status not in (200, 503) and (list(content)[:4] != ["error", "code", "type", "title"]
+                    or not all(isinstance(value, str) for value in content.values())
+                    or content["request_id"] != answer.headers.get("x-request-id")):
                 raise Wrong(f"no error: {answer}")
         elif answer.body and not (answer.status == 200 and kind.startswith("text/plain")):
             raise Wrong(f"neither JSON nor metrics: {answer}")

@@ -62,7 +62,7 @@ class Load:
         kind = self.random.randrange(16)
 
         def error(status, text):
-            return lambda answer: answer.status == status and answer.json() == {"error": text}
+            return lambda answer: answer.status == status and answer.json()["error"] == text
 
         def done(action):
             return lambda answer: answer.status == 200 and answer.json()["original_action_id"] == action

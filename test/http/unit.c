@@ -4,6 +4,7 @@
  *		Prints TAP; exits with 1 if a test failed.
  */
 #include <arpa/inet.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +13,12 @@
 #include "common/clock.h"
 #include "common/json.h"
 #include "common/nearest.h"
+#include "http/cors.h"
 #include "http/credentials.h"
 #include "http/numbers.h"
 #include "http/openapi.h"
 #include "http/parameters.h"
+#include "http/problem.h"
 #include "http/request.h"
 #include "http/routes.h"
 #include "http/server_int.h"
@@ -849,6 +852,21 @@ test_credentials(void)
 }
 
 /*
+ * Compare, under a name that is made.
+ */
+static void __attribute__((format(printf, 3, 4)))
+compare(const char *got, const char *expected, const char *format, ...)
+{
+	char name[400];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(name, sizeof(name), format, args);
+	va_end(args);
+	is(got, expected, name);
+}
+
+/*
  * What errors of the database become.
  */
 static void
@@ -857,35 +875,249 @@ test_faults(void)
 	static const struct
 	{
 		const char *sqlstate;
+		const char *reason;
+		const char *code;
 		int status;
 		int retry_after;
-		bool is_ours;
 		bool is_told; /* the database's message */
 	} cases[] = {
-		{"28000", 401, 0, false, true}, {"42501", 403, 0, false, true},
-		{"P0002", 404, 0, false, true}, {"42P01", 404, 0, true, false},
-		{"55000", 422, 0, false, true}, {"42710", 422, 0, false, true},
-		{"22023", 400, 0, false, true}, {"22P02", 400, 0, false, true},
-		{"0A000", 400, 0, false, true}, {"54001", 400, 0, false, true},
-		{"22003", 400, 0, false, true}, {"25006", 503, 5, true, false},
-		{"40001", 503, 1, true, false}, {"40P01", 503, 1, true, false},
-		{"53300", 503, 5, true, false}, {"53100", 503, 5, true, false},
-		{"55P03", 503, 1, true, false}, {"57014", 504, 0, true, false},
-		{"57P01", 503, 5, true, false}, {"42883", 500, 0, true, false},
-		{"XX000", 500, 0, true, false}, {"XX001", 500, 0, true, false},
-		{"28P01", 500, 0, true, false}, {"P0001", 500, 0, true, false},
-		{"", 500, 0, true, false},      {"2", 500, 0, true, false},
-		{"54001", 400, 0, false, true},
+		{"28000", NULL, "unauthenticated", 401, 0, true},
+		{"42501", NULL, "forbidden", 403, 0, true},
+		{"42501", "no_grant", "no_grant", 403, 0, true},
+		{"P0002", NULL, "not_found", 404, 0, true},
+		{"P0002", "no_record", "no_record", 404, 0, true},
+		{"42P01", NULL, "audit_not_enabled", 404, 0, false},
+		{"42P01", "broken_installation", "broken_installation", 500, 0, false},
+		{"55000", NULL, "not_possible", 422, 0, true},
+		{"55000", "something new", "not_possible", 422, 0, true},
+		{"55000", "", "not_possible", 422, 0, true},
+		{"55000", "redacted", "redacted", 422, 0, true},
+		{"55000", "batch_cancelled", "batch_cancelled", 422, 0, true},
+		{"55000", "version_mismatch", "version_mismatch", 503, 5, false},
+		{"42710", NULL, "idempotency_key_reused", 422, 0, true},
+		{"22023", NULL, "invalid_parameter", 400, 0, true},
+		{"22023", "filter_needed", "filter_needed", 400, 0, true},
+		{"22P02", NULL, "invalid_parameter", 400, 0, true},
+		{"22003", NULL, "invalid_parameter", 400, 0, true},
+		{"0A000", NULL, "not_supported", 400, 0, true},
+		{"54001", NULL, "too_complex", 400, 0, true},
+		{"25006", NULL, "read_only", 503, 5, false},
+		{"40001", NULL, "conflict", 503, 1, false},
+		{"40P01", NULL, "conflict", 503, 1, false},
+		{"53300", NULL, "database_busy", 503, 5, false},
+		{"53100", NULL, "database_busy", 503, 5, false},
+		{"55P03", NULL, "conflict", 503, 1, false},
+		{"57014", NULL, "timeout", 504, 0, false},
+		{"57P01", NULL, "database_unavailable", 503, 5, false},
+		{"42883", NULL, "server_error", 500, 0, false},
+		{"XX000", NULL, "server_error", 500, 0, false},
+		{"XX001", NULL, "server_error", 500, 0, false},
+		{"28P01", NULL, "server_error", 500, 0, false},
+		{"P0001", NULL, "server_error", 500, 0, false},
+		/* A constraint that happens to have the name of a reason. */
+		{"23514", "redacted", "server_error", 500, 0, false},
+		{"", NULL, "server_error", 500, 0, false},
+		{"2", NULL, "server_error", 500, 0, false},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 	{
-		const Fault *fault = FaultFind(cases[i].sqlstate);
+		const Fault *fault = &faults[FaultFind(cases[i].sqlstate, cases[i].reason)];
 
+		compare(fault->code, cases[i].code, "SQLSTATE %s, %s", cases[i].sqlstate,
+				cases[i].reason != NULL ? cases[i].reason : "no reason");
 		ok(fault->status == cases[i].status && fault->retry_after == cases[i].retry_after &&
-			   fault->is_ours == cases[i].is_ours && (fault->text == NULL) == cases[i].is_told,
-		   "SQLSTATE %s: %d", cases[i].sqlstate, cases[i].status);
+			   (fault->text == NULL) == cases[i].is_told,
+		   "… and its answer: %d", cases[i].status);
 	}
+	for (int code = CODE_NONE + 1; code < NUM_ERROR_CODES; code++)
+	{
+		const Fault *fault = &faults[code];
+		int same = 0;
+
+		for (int other = CODE_NONE + 1; other < NUM_ERROR_CODES; other++)
+			same += strcmp(faults[other].code, fault->code) == 0;
+		ok(same == 1 && fault->code[strspn(fault->code, "abcdefghijklmnopqrstuvwxyz_")] == '\0',
+		   "code %s is one, and in snake case", fault->code);
+		ok(fault->status >= 400 && fault->status < 600 && *fault->title != '\0' &&
+			   (fault->retry_after == 0) == (fault->status != 503),
+		   "… with a status and a title, and Retry-After with 503");
+	}
+}
+
+/*
+ * Take a request id, and compare with what becomes of it; NULL: another is made.
+ */
+static void
+identified(const char *given, const char *expected)
+{
+	Request *request = RequestNew("/health");
+	char made[MAX_REQUEST_ID + 1];
+
+	ok(strlen(request->id) == 16 && strspn(request->id, "0123456789abcdef") == 16,
+	   "a request has an id: %s", request->id);
+	memcpy(made, request->id, sizeof(made));
+	RequestIdTake(request->id, given);
+	compare(request->id, expected != NULL ? expected : made, "X-Request-Id: %s",
+			given != NULL ? given : "none");
+	RequestFree(request);
+}
+
+/*
+ * Ids of requests.
+ */
+static void
+test_request_ids(void)
+{
+	Request *one = RequestNew("/health"), *other = RequestNew("/health");
+
+	ok(strcmp(one->id, other->id) != 0, "two requests have two ids");
+	RequestFree(one);
+	RequestFree(other);
+	identified(NULL, NULL);
+	identified("", NULL);
+	identified("a", "a");
+	identified("7f3b6c1e-5d55-4a52-9a43-0d4d3a2a9a3e", "7f3b6c1e-5d55-4a52-9a43-0d4d3a2a9a3e");
+	identified("Root=1-67891233-abcdef012345678912345678",
+			   "Root=1-67891233-abcdef012345678912345678");
+	identified("12345678901234567890123456789012345678901", NULL);
+	identified("a b", NULL);
+	identified("a\tb", NULL);
+	identified("a\x7f", NULL);
+	identified("\xc3\xa4", NULL);
+	identified("\"", NULL);
+	identified("a'b", NULL);
+	identified("a\\b", NULL);
+}
+
+/*
+ * What an error is, in full.
+ */
+static void
+test_problems(void)
+{
+	Request *request = RequestNew("/v1/audit/a/replay");
+	Buffer expected = {0};
+
+	RequestIdTake(request->id, "id-1");
+	AnswerProblem(request, CODE_REDACTED, "payload is redacted",
+				  "Its replay would send \"[REDACTED]\" to the provider.",
+				  "Pass allow_redacted => true to replay it anyway.");
+	is(BufferText(&request->answer.body),
+	   "{\"error\": \"payload is redacted\", \"code\": \"redacted\", "
+	   "\"type\": \"urn:acteon-replay:error:redacted\", \"title\": \"The payload is redacted\", "
+	   "\"detail\": \"Its replay would send \\\"[REDACTED]\\\" to the provider.\", "
+	   "\"hint\": \"Pass allow_redacted=true to replay it anyway.\", \"request_id\": \"id-1\"}",
+	   "an error with detail and hint");
+	ok(request->answer.status == 422 && request->answer.retry_after == 0, "… and its status");
+	AnswerProblem(request, CODE_INVALID_PARAMETER, "a", NULL,
+				  "from_time => x, nothing => y, => z, lost => true; a =>");
+	BufferAppendText(&expected, BufferText(&request->answer.body));
+	ok(strstr(BufferText(&expected), "\"hint\": \"from=x, nothing => y, => z, lost=true; a =>\"") !=
+		   NULL,
+	   "arguments in hints become parameters: %s", BufferText(&expected));
+	ok(strstr(BufferText(&expected), "\"detail\"") == NULL, "… without a detail there is none");
+	AnswerProblem(request, CODE_PLAN_NEEDED, "a", NULL, "SELECT acteon_replay_preview()");
+	ok(strstr(BufferText(&request->answer.body), "SELECT") == NULL &&
+		   strstr(BufferText(&request->answer.body), "dry_run=true") != NULL,
+	   "a hint of the table takes the place of the database's");
+	AnswerCode(request, CODE_SERVER_BUSY);
+	ok(request->answer.status == 503 && request->answer.retry_after == 1 &&
+		   strstr(BufferText(&request->answer.body), "\"hint\"") == NULL,
+	   "an error that is always the same");
+	BufferFree(&expected);
+	RequestFree(request);
+}
+
+/*
+ * Read origins and compare what is said to the page of one.
+ */
+static void
+allowed(const char *text, const char *origin, const char *expected)
+{
+	TextList origins = {0};
+	const char *wrong = ReadOrigins(NULL, text, &origins);
+	const char *said = wrong != NULL ? "wrong" : OriginAllowed(&origins, origin);
+
+	compare(said != NULL ? said : "none", expected, "--allow-origin=%s, Origin: %s", text,
+			origin != NULL ? origin : "none");
+	for (int i = 0; i < origins.count; i++)
+		free(origins.texts[i]);
+	free(origins.texts);
+}
+
+/*
+ * Origins of web pages.
+ */
+static void
+test_origins(void)
+{
+	static const char *const bad[] = {"example.com",
+									  "https://",
+									  "https://example.com/",
+									  "https://example.com/x",
+									  "https://Example.com",
+									  "https://example.com:",
+									  "https://example.com:x",
+									  "https://example.com:0",
+									  "https://example.com:123456",
+									  "https://a b",
+									  "https://u@example.com",
+									  "ftp://example.com",
+									  "null",
+									  "https://*.example.com",
+									  "https://a.example, b"};
+
+	allowed("", "https://a.example", "none");
+	allowed("https://a.example", NULL, "none");
+	allowed("https://a.example", "https://a.example", "https://a.example");
+	allowed("https://a.example", "https://a.example:8443", "none");
+	allowed("https://a.example", "http://a.example", "none");
+	allowed("https://a.example", "https://a.example.evil", "none");
+	allowed("https://a.example", "null", "none");
+	allowed("https://a.example,http://[::1]:3000, http://b:1", "http://[::1]:3000",
+			"http://[::1]:3000");
+	allowed("https://a.example, http://b:1", "http://b:1", "http://b:1");
+	allowed("*", "https://a.example", "*");
+	allowed("*", "null", "*");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		allowed(bad[i], "null", "wrong");
+}
+
+/*
+ * What metrics count.
+ */
+static void
+test_counts(void)
+{
+	static Figures figures;
+	PoolFigures pool = {0};
+	Buffer out = {0};
+	static const char *const lines[] = {
+		"requests_total{method=\"GET\",route=\"/health\",status=\"200\"} 2\n",
+		"requests_total{method=\"HEAD\",route=\"/health\",status=\"200\"} 1\n",
+		"requests_total{method=\"OPTIONS\",route=\"/health\",status=\"405\"} 1\n",
+		"requests_total{method=\"other\",route=\"/health\",status=\"405\"} 2\n",
+		"requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1\n",
+	};
+	const Route *health = NULL;
+	Buffer name = {0};
+
+	RouteFind("GET", "/health", &health, &name);
+	FiguresCount(&figures, health, "GET", 200, 1);
+	FiguresCount(&figures, health, "GET", 200, 1);
+	FiguresCount(&figures, health, "HEAD", 200, 1);
+	FiguresCount(&figures, health, "OPTIONS", 405, 1);
+	FiguresCount(&figures, health, "BREW", 405, 1);
+	FiguresCount(&figures, health, "get", 405, 1);
+	FiguresCount(&figures, NULL, "GET", 404, 1);
+	FiguresWrite(&figures, &pool, &out);
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		ok(strstr(BufferText(&out), lines[i]) != NULL, "counted: %s", lines[i]);
+	ok(figures.answer_count == 5, "there are as many counts as there were kinds of answers");
+	free(figures.answers);
+	BufferFree(&name);
+	BufferFree(&out);
 }
 
 /*
@@ -979,9 +1211,33 @@ asked(const char *method, const char *uri, const char *idempotency_key, int stat
 
 	RequestRead(request, method, &(RequestHeaders){.idempotency_key = idempotency_key}, false);
 	ok(request->answer.status == status && request->has_key, "%s: %d", name, status);
-	is(BufferText(&request->answer.body), body, name);
+	/* Only the text: test_problems looks at the rest. */
+	if (*body != '\0')
+	{
+		char *expected = Format("%.*s, \"code\": ", (int) strlen(body) - 1, body);
+		char *text = Duplicate(BufferText(&request->answer.body), strlen(expected));
+
+		is(text, expected, name);
+		free(expected);
+		free(text);
+	}
+	else
+		is(BufferText(&request->answer.body), body, name);
 	RequestFree(request);
 	free(name);
+}
+
+/*
+ * Read the head of a request and compare the code of the error.
+ */
+static void
+wrong(const char *method, const char *uri, const char *code)
+{
+	Request *request = RequestNew(uri);
+
+	RequestRead(request, method, &(RequestHeaders){.host = "localhost"}, false);
+	compare(request->answer.code, code, "%s %s", method, uri);
+	RequestFree(request);
 }
 
 #define BAD_KEY "{\"error\": \"Idempotency-Key: expected 1 to 255 bytes of UTF-8\"}"
@@ -1035,6 +1291,15 @@ test_requests(void)
 	key[257] = '\0';
 	asked("POST", "/v1/audit/replay", key, 0, "");
 
+	wrong("GET", "/nowhere", "no_path");
+	wrong("GET", "/v1/audit/replay", "method_not_allowed");
+	wrong("POST", "/v1/audit/%FF/replay", "bad_path");
+	wrong("POST", "/v1/audit/replay?limit=x", "invalid_parameter");
+	wrong("POST", "/v1/audit/replay?limt=1", "unknown_parameter");
+	wrong("POST", "/v1/audit/replay?tenant=a&tenant=b", "repeated_parameter");
+	wrong("POST", "/v1/audit/a/replay?tenant=a", "misplaced_parameter");
+	wrong("POST", "/v1/audit/a/replay?dry_run=1", "misplaced_parameter");
+
 	one = RequestNew("/v1/audit/a/replay?reason=x");
 	other = RequestNew("/v1/audit/a/replay?reason=y");
 	RequestRead(one, "POST", &(RequestHeaders){.idempotency_key = "\"k\"", .host = "localhost"},
@@ -1048,8 +1313,10 @@ test_requests(void)
 	one = RequestNew("/v1/audit/replay");
 	RequestRead(one, "POST", &(RequestHeaders){.authorization = ""}, true);
 	ok(one->has_key, "who has an empty one is not");
-	AnswerError(one, 422, "a\n\"b\"\\\xff");
-	is(BufferText(&one->answer.body), "{\"error\": \"a \\\"b\\\"\\\\?\"}", "an error is JSON");
+	AnswerProblem(one, CODE_NOT_POSSIBLE, "a\n\"b\"\\\xff", NULL, NULL);
+	ok(strncmp(BufferText(&one->answer.body),
+			   "{\"error\": \"a \\\"b\\\"\\\\?\", \"code\": \"not_possible\", ", 46) == 0,
+	   "an error is JSON: %s", BufferText(&one->answer.body));
 	RequestFree(one);
 }
 
@@ -1168,6 +1435,10 @@ main(void)
 	test_names();
 	test_credentials();
 	test_faults();
+	test_request_ids();
+	test_problems();
+	test_origins();
+	test_counts();
 	test_addresses();
 	test_requests();
 	test_options();

@@ -79,7 +79,7 @@ like($out, qr/exit status 0/, 'the drain ends well');
 my $http = $out =~ s/.*(?=\$ acteon-replay-http --check)//sr;
 unlike($http, qr/^bad/m, 'the HTTP server has all that it needs');
 like($http, qr{curl -s "\$URL/health"'?\n\{"status": "ok", }, 'it is well');
-like($http, qr/\{"error": "API key is unknown, expired or revoked"\}/, 'it asks for a key');
+like($http, qr/\{"error": "API key is unknown, expired or revoked", "code": "unauthenticated", /, 'it asks for a key');
 like($http, qr/"state": "delivered".*"original_action_id": "invoice\/2026-01\/9001"/, 'a single replay waits for its delivery');
 like($http, qr/"replayable": 2,/, 'a preview');
 like($http, qr/"state" : "$_"/, "a batch is $_") foreach qw(paused scheduled cancelled);

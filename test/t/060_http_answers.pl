@@ -202,9 +202,9 @@ $http->says(qr/error event="the database refuses".*sqlstate=42P01/, 'the log tel
 answers($client{op_acme}->post('/v1/audit/no-payload-globex/replay'), 403, $no_grant, 'the grant before the payload');
 my $no_payload = error('audit record has no stored payload (privacy mode was enabled)');
 answers($client{$_}->post('/v1/audit/no-payload/replay'), 422, $no_payload, "$_: no payload: 422") foreach qw(boss op_acme);
-answers($boss->post('/v1/audit/redacted/replay'), 422, qr/^\{"error": "[^"]*redacted[^"]*"\}$/, 'a redacted payload: 422');
+answers($boss->post('/v1/audit/redacted/replay'), 422, qr/^\{"error": "[^"]*redacted[^"]*"[,}]/, 'a redacted payload: 422');
 answers($boss->post('/v1/audit/redacted/replay?allow_redacted=true'), 200, qr/"success" : true/, '… unless that is wanted');
-answers($boss->post('/v1/audit/attached/replay'), 422, qr/^\{"error": "[^"]*attachment[^"]*"\}$/, 'attachments: 422');
+answers($boss->post('/v1/audit/attached/replay'), 422, qr/^\{"error": "[^"]*attachment[^"]*"[,}]/, 'attachments: 422');
 answers($boss->post('/v1/audit/attached/replay?allow_partial=1'), 200, qr/"success" : true/, '… unless that is wanted');
 
 #

@@ -89,7 +89,8 @@ sub metrics
 
 my $p = 'acteon_replay_http_';
 my $first = metrics();
-is($first->{"${p}requests_total{method=\"GET\",route=\"/health\",status=\"200\"}"}, 5, 'requests are counted by route and status');
+is($first->{"${p}requests_total{method=\"GET\",route=\"/health\",status=\"200\"}"}, 4, 'requests are counted by route and status');
+is($first->{"${p}requests_total{method=\"HEAD\",route=\"/health\",status=\"200\"}"}, 1, '… by their method');
 is($first->{"${p}requests_total{method=\"GET\",route=\"/health\",status=\"503\"}"}, 1, '… those that failed apart');
 is($first->{"${p}requests_total{method=\"POST\",route=\"/v1/audit/*/replay\",status=\"200\"}"}, 2, '… without the ids in paths');
 is($first->{"${p}requests_total{method=\"GET\",route=\"/v1/replay/batches\",status=\"401\"}"}, 1, '… and without keys');
@@ -101,7 +102,8 @@ $anyone->get('/nowhere/' . $_) for 1 .. 2;
 $anyone->post('/health');
 my $second = metrics();
 is($second->{"${p}requests_total{method=\"POST\",route=\"/v1/audit/*/replay\",status=\"200\"}"}, 5, 'counters go up');
-is($second->{"${p}requests_total{method=\"\",route=\"none\",status=\"404\"}"}, 2, '… also of what there is not');
+is($second->{"${p}requests_total{method=\"GET\",route=\"none\",status=\"404\"}"}, 2, '… also of what there is not');
+is($second->{"${p}requests_total{method=\"POST\",route=\"/health\",status=\"405\"}"}, 1, '… and of methods that a path does not take');
 is($second->{"${p}repeated_total"} - $first->{"${p}repeated_total"}, 3, '… and of requests that were made again');
 is($second->{"${p}request_duration_seconds_count"} - $first->{"${p}request_duration_seconds_count"}, 7, '… and of how long they took');
 is($second->{"${p}request_duration_seconds_bucket{le=\"+Inf\"}"}, $second->{"${p}request_duration_seconds_count"}, '… the last bucket is all');

@@ -400,15 +400,18 @@ $other->send("\x16\x03\x01\x02\x00\x01" . "\xff" x 600);
 ok($other->is_closed(60), 'nor is nonsense');
 like(over_tls($request =~ s/tls-1/tls-3/r, '-tls1_3'), qr/HTTP\/1\.1 200 OK/, 'others are served');
 is($server->stop, 0, 'it ends in good order') or diag($server->log);
-foreach my $case ([ 'the key of another certificate', $cert, $wrong_key ], [ 'no key', $cert, $cert ], [ 'no certificate', $key_file, $key_file ])
+foreach my $case (
+	[ 'the key of another certificate', qr/the key does not belong to the certificate/, $cert, $wrong_key ],
+	[ 'no key', qr/--tls-key contains no private key/, $cert, $cert ],
+	[ 'no certificate', qr/--tls-cert contains no certificate/, $key_file, $key_file ])
 {
-	my ($name, @files) = @$case;
+	my ($name, $why, @files) = @$case;
 	my ($out, $err) = ('', '');
 	my $status = IPC::Run::run([ Http::Server::program(), '--listen=127.0.0.1:0', "--tls-cert=$files[0]", "--tls-key=$files[1]" ], '>', \$out, '2>', \$err)
 		? 0 : $? >> 8;
 
 	is($status, 1, "$name: it does not begin") or diag($err);
-	like($err, qr/check that the key belongs to the certificate/, '… and says why');
+	like($err, $why, '… and says why');
 }
 
 done_testing();

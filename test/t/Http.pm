@@ -51,20 +51,45 @@ sub encode_uri
 	return $bytes =~ s/([^A-Za-z0-9\-._~])/sprintf('%%%02X', ord $1)/ger;
 }
 
+# What is wrong with the answer's form if it is an error: its members, and that these and
+# the headers say the same.  An empty string if nothing is.
+sub error_fault
+{
+	my ($answer) = @_;
+	my $error = $answer->{json};
+
+	return 'no JSON object' if ref $error ne 'HASH';
+	foreach my $member (qw(error code type title request_id))
+	{
+		return "no $member" if !defined $error->{$member} || ref $error->{$member} || $error->{$member} eq '';
+	}
+	my @others = grep { !/^(?:error|code|type|title|detail|hint|request_id)$/ } sort keys %$error;
+	return "members @others" if @others;
+	return "code $error->{code}" if $error->{code} !~ /^[a-z]+(?:_[a-z]+)*$/;
+	return "type $error->{type}" if $error->{type} ne "urn:acteon-replay:error:$error->{code}";
+	return "request_id $error->{request_id}" if $error->{request_id} ne ($answer->{headers}{'x-request-id'} // '');
+	return '';
+}
+
 # Test an answer: its status, and its body, which is a text, a pattern, or data
-# that its JSON must be.
+# that its JSON must be.  Of an error, which is to be in good form, only the members that the
+# data has.
 sub answers
 {
 	my ($answer, $status, $body, $description) = @_;
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	my $told = $answer->{status} == $status;
+	$body = JSON::PP->new->decode($body) if $status >= 400 && !ref $body && $body =~ /^\{"error": /;
+	my $got = $answer->{json};
+	my $fault = $told && $status >= 400 && ref $body eq 'HASH' && exists $body->{error} ? error_fault($answer) : '';
+	$got = { map { ($_ => $got->{$_}) } grep { exists $got->{$_} } keys %$body } if $status >= 400 && ref $body eq 'HASH' && ref $got eq 'HASH';
 	$told &&=
 		  ref $body eq 'Regexp' ? $answer->{body} =~ $body
-		: ref $body             ? $answer->{json} && JSON::PP->new->canonical->encode($answer->{json}) eq JSON::PP->new->canonical->encode($body)
+		: ref $body             ? $got && JSON::PP->new->canonical->encode($got) eq JSON::PP->new->canonical->encode($body)
 		:                         $answer->{body} eq $body;
 	$body = JSON::PP->new->canonical->encode($body) if ref $body && ref $body ne 'Regexp';
-	return ok($told, $description) || diag("     got: $answer->{status} $answer->{body}", "\n", "expected: $status $body");
+	return ok($told && $fault eq '', $description) || diag("     got: $answer->{status} $answer->{body}", "\n", "expected: $status $body", "\n", "fault: $fault");
 }
 
 package Http::Server;

@@ -11,12 +11,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <openssl/pem.h>
-#include <openssl/x509.h>
-
 #include "common/buffer.h"
 #include "common/report.h"
 #include "common/secret.h"
+#include "http/tls.h"
 
 #define GRANT_HINT \
 	"GRANT EXECUTE ON FUNCTION acteon_api_login, acteon_api_begin, acteon_api_finish, " \
@@ -135,48 +133,6 @@ check_database(const Settings *settings)
 }
 
 /*
- * Keys that need a password are not for a server that starts by itself.
- */
-static int
-no_password(char *password, int size, int writing, void *owner)
-{
-	(void) password;
-	(void) size;
-	(void) writing;
-	(void) owner;
-	return -1;
-}
-
-/*
- * What is wrong with a certificate and its key, in PEM, or NULL.
- */
-static const char *
-tls_fault(const Buffer *cert, const Buffer *key)
-{
-	BIO *cert_text = BIO_new_mem_buf(cert->data, (int) cert->len);
-	BIO *key_text = BIO_new_mem_buf(key->data, (int) key->len);
-	X509 *x509 = PEM_read_bio_X509(cert_text, NULL, no_password, NULL);
-	EVP_PKEY *private = PEM_read_bio_PrivateKey(key_text, NULL, no_password, NULL);
-	const char *fault = NULL;
-
-	if (x509 == NULL)
-		fault = "--tls-cert contains no certificate in PEM format";
-	else if (private == NULL)
-		fault = "--tls-key contains no private key in PEM format without a password";
-	else if (X509_check_private_key(x509, private) != 1)
-		fault = "the key does not belong to the certificate";
-	else if (X509_cmp_current_time(X509_get0_notAfter(x509)) < 0)
-		fault = "the certificate has expired";
-	else if (X509_cmp_current_time(X509_get0_notBefore(x509)) > 0)
-		fault = "the certificate is not valid yet";
-	X509_free(x509);
-	EVP_PKEY_free(private);
-	BIO_free(cert_text);
-	BIO_free(key_text);
-	return fault;
-}
-
-/*
  * Check the files of TLS.
  */
 static void
@@ -184,13 +140,13 @@ check_tls_files(const Settings *settings)
 {
 	Buffer cert = {0}, key = {0};
 	char *error = NULL;
-	const char *fault;
+	TlsFault fault;
 
 	if (!SecretRead(settings->tls_cert, &cert, &error) ||
 		!SecretRead(settings->tls_key, &key, &error))
 		ReportBad("TLS", error, "check --tls-cert and --tls-key");
-	else if ((fault = tls_fault(&cert, &key)) != NULL)
-		ReportBad("TLS", fault, "check --tls-cert and --tls-key");
+	else if ((fault = TlsFind(&cert, &key)).text != NULL)
+		ReportBad("TLS", fault.text, "check --tls-cert and --tls-key");
 	else if (SecretIsExposed(settings->tls_key))
 		ReportBad("TLS", "others can read the private key", "chmod 600 it");
 	else

@@ -20,10 +20,12 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "common/secret.h"
+#include "http/cors.h"
 #include "http/head.h"
 #include "http/openapi.h"
 #include "http/page.h"
+#include "http/problem.h"
+#include "http/tls.h"
 
 /* From 1.0 on the library mends a request line with a blank in it by a redirect, which
  * has a POST become a GET.  It shall refuse it, as earlier ones do. */
@@ -98,7 +100,10 @@ connection_changed(void *owner, struct MHD_Connection *connection, void **contex
 		int on = 1;
 
 		peer = Allocate(sizeof(Peer));
-		*peer = (Peer){.connection = connection, .fd = socket_of(connection), .since = ClockNow()};
+		*peer = (Peer){.connection = connection,
+					   .fd = socket_of(connection),
+					   .since = ClockNow(),
+					   .tls_generation = TlsGeneration()};
 		/* Answers are small, and nobody should wait for more of them. */
 		(void) setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 		LoopKeep(peer->fd);
@@ -191,10 +196,12 @@ request_over(void *owner, struct MHD_Connection *connection, void **context,
 		int64_t duration =
 			(request->answered != 0 ? request->answered : ClockNow()) - request->started;
 
-		FiguresCount(&server->figures, request->route, request->answer.status, duration);
+		FiguresCount(&server->figures, request->route, request->method, request->answer.status,
+					 duration);
 		Log(LOG_INFO, "request", LogText("method", request->method), LogText("path", path),
 			LogNumber("status", request->answer.status), LogNumber("us", duration),
 			LogText("key", request->key_name), LogText("batch", request->answer.batch_id),
+			LogText("id", request->id), LogText("code", request->answer.code),
 			LogText("ended", request->is_abandoned                        ? "abandoned"
 							 : why == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "sent"
 																		  : "broken off"));
@@ -214,15 +221,66 @@ add_header(struct MHD_Response *response, const char *name, const char *value)
 }
 
 /*
+ * Add the headers that have a browser give an answer to a page of another origin.
+ */
+static void
+add_cors_headers(const Server *server, const Request *request, struct MHD_Response *response)
+{
+	const TextList *origins = &server->settings->allow_origin;
+
+	if (origins->count == 0)
+		return;
+	if (!OriginsHaveAll(origins))
+		add_header(response, "Vary", "Origin");
+	if (request->allowed_origin == NULL)
+		return;
+	add_header(response, "Access-Control-Allow-Origin", request->allowed_origin);
+	if (request->answer.status == MHD_HTTP_NO_CONTENT)
+	{
+		add_header(response, "Access-Control-Allow-Methods", CORS_METHODS);
+		add_header(response, "Access-Control-Allow-Headers", CORS_HEADERS);
+		add_header(response, "Access-Control-Max-Age", CORS_MAX_AGE);
+		add_header(response, "Vary",
+				   "Access-Control-Request-Method, Access-Control-Request-Headers");
+	}
+	else
+		add_header(response, "Access-Control-Expose-Headers", CORS_EXPOSED);
+}
+
+/*
+ * Answer the question of a browser whether a page of another origin may send a request.
+ */
+static void
+answer_preflight(const Server *server, Request *request)
+{
+	const char *method = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
+													 "Access-Control-Request-Method");
+
+	if (server->settings->allow_origin.count == 0 || method == NULL ||
+		strcmp(request->method, "OPTIONS") != 0 || request->answer.status != 405)
+		return;
+	if (request->allowed_origin == NULL)
+	{
+		AnswerCode(request, CODE_ORIGIN_NOT_ALLOWED);
+		return;
+	}
+	BufferClear(&request->answer.body);
+	request->answer.status = MHD_HTTP_NO_CONTENT;
+	request->answer.code = NULL;
+}
+
+/*
  * Add the headers of an answer.
  */
 static void
-add_headers(const Server *server, const Answer *answer, struct MHD_Response *response)
+add_headers(const Server *server, const Request *request, struct MHD_Response *response)
 {
+	const Answer *answer = &request->answer;
 	char seconds[16];
 
-	add_header(response, "Content-Type",
-			   answer->media_type != NULL ? answer->media_type : "application/json");
+	if (answer->status != MHD_HTTP_NO_CONTENT)
+		add_header(response, "Content-Type",
+				   answer->media_type != NULL ? answer->media_type : "application/json");
 	add_header(response, "Cache-Control", answer->etag != NULL ? "no-cache" : "no-store");
 	add_header(response, "ETag", answer->etag);
 	if (answer->policy != NULL)
@@ -232,6 +290,7 @@ add_headers(const Server *server, const Answer *answer, struct MHD_Response *res
 		add_header(response, "Cross-Origin-Opener-Policy", "same-origin");
 		add_header(response, "X-Content-Type-Options", "nosniff");
 	}
+	add_header(response, "X-Request-Id", request->id);
 	add_header(response, "Acteon-Batch-Id", answer->batch_id);
 	add_header(response, "Allow", answer->allow);
 	if (answer->next_cursor != NULL)
@@ -261,6 +320,7 @@ add_headers(const Server *server, const Answer *answer, struct MHD_Response *res
 	}
 	if (server->stopping)
 		add_header(response, "Connection", "close");
+	add_cors_headers(server, request, response);
 }
 
 /*
@@ -281,7 +341,7 @@ send_answer(Request *request)
 	if (response == NULL)
 		return MHD_NO;
 	answer->body = (Buffer){0};
-	add_headers(server, answer, response);
+	add_headers(server, request, response);
 	if (answer->status == 200)
 		add_header(response, "Acteon-Limit", request->parameters.clamped);
 	result = MHD_queue_response(request->connection, (unsigned) answer->status, response);
@@ -341,7 +401,7 @@ serve(Request *request)
 	PoolFigures pool;
 
 	if (request->body_len > (size_t) server->settings->max_body)
-		AnswerError(request, 413, "the body is too large");
+		AnswerCode(request, CODE_BODY_TOO_LARGE);
 	else if (request->answer.status != 0 && request->route->kind != ROUTE_CALL)
 		return send_answer(request); /* it needs no key, so there is none to check first */
 	else if (request->route->kind == ROUTE_METRICS)
@@ -367,7 +427,7 @@ serve(Request *request)
 
 		if (request->answer.status == 0 && strcmp(request->route->method, "POST") == 0 &&
 			!RequestSaysNothing(request))
-			AnswerError(request, 400, "parameters belong in the query string, a body is not read");
+			AnswerCode(request, CODE_BODY_NOT_EMPTY);
 		/* The client has done its part: how long it waits now is not up to it. */
 		if (peer != NULL)
 			peer->is_reading = false;
@@ -408,10 +468,16 @@ read_head(Server *server, Request *request, const char *url, const char *method,
 		peer->is_busy = peer->is_reading = true;
 		peer->since = ClockNow();
 	}
-	if (fault.status != 0)
-		RequestRefuse(request, method, fault.status, fault.text);
+	RequestIdTake(request->id,
+				  MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-Request-Id"));
+	request->allowed_origin = OriginAllowed(&server->settings->allow_origin, headers.origin);
+	if (fault.code != CODE_NONE)
+		RequestRefuse(request, method, fault.code, fault.text);
 	else
+	{
 		RequestRead(request, method, &headers, server->settings->anonymous != NULL);
+		answer_preflight(server, request);
+	}
 }
 
 /*
@@ -456,6 +522,8 @@ handle(void *owner, struct MHD_Connection *connection, const char *url, const ch
 static void
 sweep(Server *server, int64_t now)
 {
+	int oldest = TlsGeneration();
+
 	for (Peer *peer = server->peers; peer != NULL; peer = peer->next)
 	{
 		int64_t most = peer->is_reading || peer->is_answered ? server->settings->request_timeout
@@ -469,7 +537,10 @@ sweep(Server *server, int64_t now)
 			(void) MHD_set_connection_option(peer->connection, MHD_CONNECTION_OPTION_TIMEOUT, 1U);
 			peer->since = now;
 		}
+		if (peer->tls_generation < oldest)
+			oldest = peer->tls_generation;
 	}
+	TlsForget(oldest);
 }
 
 /*
@@ -510,26 +581,6 @@ ClientsAdvance(Server *server, int64_t now, int64_t *wake)
 }
 
 /*
- * Read the files that TLS needs.
- */
-static bool
-read_tls(Server *server)
-{
-	const Settings *settings = server->settings;
-	char *error = NULL;
-
-	if (settings->tls_cert == NULL)
-		return true;
-	SecretWarnIfExposed(settings->tls_key);
-	if (SecretRead(settings->tls_cert, &server->tls_cert, &error) &&
-		SecretRead(settings->tls_key, &server->tls_key, &error))
-		return true;
-	Log(LOG_ERROR, "cannot speak TLS", LogText("error", error));
-	free(error);
-	return false;
-}
-
-/*
  * Take requests from now on, and tell the port.  False, after saying why, if that
  * cannot be.
  */
@@ -541,20 +592,17 @@ ClientsStart(Server *server, int *port)
 					 (settings->tls_cert != NULL ? MHD_USE_TLS : 0);
 	struct MHD_OptionItem tls[] = {
 		{MHD_OPTION_END, 0, NULL},
-		{MHD_OPTION_HTTPS_MEM_KEY, 0, NULL},
 		{MHD_OPTION_HTTPS_PRIORITIES, 0, (void *) "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"},
 		{MHD_OPTION_END, 0, NULL},
 	};
 	unsigned idle = (unsigned) ((settings->idle_timeout + settings->request_timeout) / SECOND + 1);
 	const union MHD_DaemonInfo *info;
 
-	if (!read_tls(server) || (server->listen_fd = SocketListen(&settings->listen, port)) < 0)
+	if ((settings->tls_cert != NULL && !TlsLoad(settings)) ||
+		(server->listen_fd = SocketListen(&settings->listen, port)) < 0)
 		return false;
 	if (settings->tls_cert != NULL)
-	{
-		tls[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, server->tls_cert.data};
-		tls[1].ptr_value = server->tls_key.data;
-	}
+		tls[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0, TlsChooser()};
 	server->daemon =
 		MHD_start_daemon(flags, 0, NULL, NULL, handle, server, MHD_OPTION_EXTERNAL_LOGGER,
 						 library_says, server, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
@@ -566,17 +614,30 @@ ClientsStart(Server *server, int *port)
 						 MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL,
 						 STRICTNESS MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, tls,
 						 MHD_OPTION_END);
-	BufferWipe(&server->tls_key);
 	if (server->daemon == NULL)
 	{
-		Log(LOG_ERROR, "cannot begin to take requests",
-			LogText("hint", "with TLS, check that the key belongs to the certificate"));
+		Log(LOG_ERROR, "cannot begin to take requests");
 		close(server->listen_fd);
 		return false;
 	}
 	info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
 	LoopWatch(info->epoll_fd, EPOLLIN, library_ready, NULL);
 	return true;
+}
+
+/*
+ * Read again what may have changed: the certificate.  Connections that there are keep
+ * theirs.
+ */
+void
+ClientsReload(Server *server)
+{
+	const Settings *settings = server->settings;
+
+	if (settings->tls_cert == NULL)
+		Log(LOG_INFO, "nothing is read again without TLS");
+	else if (TlsLoad(settings))
+		Log(LOG_INFO, "the certificate was read again", LogText("cert", settings->tls_cert));
 }
 
 /*
@@ -598,5 +659,5 @@ ClientsEnd(Server *server)
 {
 	LoopForget(MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd);
 	MHD_stop_daemon(server->daemon);
-	BufferFree(&server->tls_cert);
+	TlsEnd();
 }

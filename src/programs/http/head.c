@@ -97,20 +97,22 @@ HeadCheck(struct MHD_Connection *connection, const char *uri, size_t sent_len, c
 	headers.memory +=
 		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
 	if (headers.memory > MAX_HEAD)
-		return (HeadFault){431, "the head of the request is too large"};
+		return (HeadFault){CODE_HEAD_TOO_LARGE, "the head of the request is too large"};
 	if (!uri_is_good(uri, sent_len, url, version))
-		return (HeadFault){400, "the URI has a blank or a control character in it"};
+		return (HeadFault){CODE_BAD_REQUEST, "the URI has a blank or a control character in it"};
 	if (headers.has_bad_name)
-		return (HeadFault){400, "a header's name has a blank or a control character in it"};
+		return (HeadFault){CODE_BAD_REQUEST,
+						   "a header's name has a blank or a control character in it"};
 	if (headers.hosts > 1 || (headers.hosts == 0 && strcmp(version, "HTTP/1.0") != 0))
-		return (HeadFault){400, "a request has one Host header"};
+		return (HeadFault){CODE_BAD_REQUEST, "a request has one Host header"};
 	if (headers.lengths + headers.encodings > 1)
-		return (HeadFault){400, "a request has one Content-Length or one Transfer-Encoding"};
+		return (HeadFault){CODE_BAD_REQUEST,
+						   "a request has one Content-Length or one Transfer-Encoding"};
 	if (headers.encodings > 0 &&
 		(headers.encoding == NULL || strcasecmp(headers.encoding, "chunked") != 0))
-		return (HeadFault){400, "Transfer-Encoding: expected chunked"};
+		return (HeadFault){CODE_BAD_REQUEST, "Transfer-Encoding: expected chunked"};
 	if (headers.lengths > 0 && headers.length != NULL &&
 		strtoll(headers.length, NULL, 10) > max_body)
-		return (HeadFault){413, "the body is too large"};
+		return (HeadFault){CODE_BODY_TOO_LARGE, "the body is too large"};
 	return (HeadFault){0};
 }

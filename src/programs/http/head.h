@@ -7,6 +7,8 @@
 
 #include <stddef.h>
 
+#include "base/error_codes.h"
+
 struct MHD_Connection;
 
 /* What a head may take up, and what the library is given for it and for the head of
@@ -16,7 +18,7 @@ struct MHD_Connection;
 
 typedef struct HeadFault
 {
-	int status; /* 0: the head is good */
+	ErrorCode code; /* CODE_NONE: the head is good */
 	const char *text;
 } HeadFault;
 

@@ -19,6 +19,7 @@ login_statement(const Request *request, StatementId with_key, StatementId withou
 		StatementAddBytes(&statement, request->key_hash, SHA256_BYTES);
 	else
 		StatementAddText(&statement, server->settings->anonymous);
+	StatementAddText(&statement, request->id);
 	return statement;
 }
 

@@ -7,19 +7,50 @@
  */
 #include "http/metrics.h"
 
+#include <string.h>
+
 #include "common/clock.h"
 
 #define PREFIX "acteon_replay_http_"
 
 /*
- * Count an answer; route is NULL for a path that nothing is at.
+ * The method of a request, as it is counted.  Clients can send any.
+ */
+static const char *
+counted_method(const char *method)
+{
+	static const char *const methods[] = {"GET", "HEAD",  "POST",  "OPTIONS",
+										  "PUT", "PATCH", "DELETE"};
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+	{
+		if (strcmp(method, methods[i]) == 0)
+			return methods[i];
+	}
+	return "other";
+}
+
+/*
+ * Count an answer; route is NULL for a path that nothing is at.  There are as many
+ * counts as there are combinations that have occurred.
  */
 void
-FiguresCount(Figures *figures, const Route *route, int status, int64_t duration)
+FiguresCount(Figures *figures, const Route *route, const char *method, int status, int64_t duration)
 {
-	int index = route != NULL ? (int) (route - routes) : MAX_ROUTES - 1;
+	AnswerCount *answer = figures->answers;
 
-	figures->answers[index][status < MAX_STATUS ? status : 0]++;
+	method = counted_method(method);
+	while (answer < figures->answers + figures->answer_count &&
+		   (answer->route != route || answer->status != status || answer->method != method))
+		answer++;
+	if (answer == figures->answers + figures->answer_count)
+	{
+		figures->answers = Reallocate(figures->answers,
+									  (size_t) (figures->answer_count + 1) * sizeof(AnswerCount));
+		answer = &figures->answers[figures->answer_count++];
+		*answer = (AnswerCount){route, method, status, 0};
+	}
+	answer->count++;
 	HistogramAdd(&figures->durations, duration);
 }
 
@@ -31,20 +62,13 @@ FiguresWrite(const Figures *figures, const PoolFigures *pool, Buffer *out)
 {
 	PrometheusHead(out, PREFIX "requests_total", "counter",
 				   "Requests answered, by route and status.");
-	for (int index = 0; index < MAX_ROUTES; index++)
+	for (int i = 0; i < figures->answer_count; i++)
 	{
-		const Route *route = index < route_count ? &routes[index] : NULL;
+		const AnswerCount *answer = &figures->answers[i];
 
-		for (int status = 0; status < MAX_STATUS; status++)
-		{
-			if (figures->answers[index][status] > 0)
-				BufferPrint(out,
-							PREFIX
-							"requests_total{method=\"%s\",route=\"%s\",status=\"%d\"} %lld\n",
-							route != NULL ? route->method : "",
-							route != NULL ? route->path : "none", status,
-							(long long) figures->answers[index][status]);
-		}
+		BufferPrint(out, PREFIX "requests_total{method=\"%s\",route=\"%s\",status=\"%d\"} %lld\n",
+					answer->method, answer->route != NULL ? answer->route->path : "none",
+					answer->status, (long long) answer->count);
 	}
 	PrometheusHistogram(out, PREFIX "request_duration_seconds", &figures->durations,
 						"How long requests took, until the answer was ready.");

@@ -9,11 +9,19 @@
 #include "http/pool.h"
 #include "http/routes.h"
 
-#define MAX_STATUS 600
+/* How many requests with a method were answered with a status at a path. */
+typedef struct AnswerCount
+{
+	const Route *route; /* NULL: there is nothing at the path */
+	const char *method;
+	int status;
+	int64_t count;
+} AnswerCount;
 
 typedef struct Figures
 {
-	int64_t answers[MAX_ROUTES][MAX_STATUS]; /* by route and status */
+	AnswerCount *answers;
+	int answer_count;
 	Histogram durations;
 	int64_t abandoned; /* clients that did not wait for the answer */
 	int64_t repeated;  /* answers to an idempotency key that was known */
@@ -22,7 +30,8 @@ typedef struct Figures
 	int64_t started;
 } Figures;
 
-extern void FiguresCount(Figures *figures, const Route *route, int status, int64_t duration);
+extern void FiguresCount(Figures *figures, const Route *route, const char *method, int status,
+						 int64_t duration);
 extern void FiguresWrite(const Figures *figures, const PoolFigures *pool, Buffer *out);
 
 #endif

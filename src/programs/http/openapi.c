@@ -4,7 +4,8 @@
  *
  * It is openapi.json beside this file, which is part of the program, with the
  * parameters of the table of options in their places: "@bulk" among the parameters
- * of an operation, and the like, stands for those that such a call takes.
+ * of an operation, and the like, stands for those that such a call takes, and "@codes" for the
+ * codes of errors.
  */
 #include "http/openapi.h"
 
@@ -15,6 +16,7 @@
 #include "common/json.h"
 #include "http/embed.h"
 #include "http/parameters.h"
+#include "http/status_map.h"
 
 EMBED(openapi, "src/programs/http/openapi.json");
 
@@ -36,6 +38,9 @@ static const struct
 	{"\"@redrive\"", CALL_HTTP_REDRIVE},   {"\"@records\"", CALL_HTTP_RECORDS},
 	{"\"@timeline\"", CALL_HTTP_TIMELINE},
 };
+
+/* What stands for the codes of errors. */
+#define CODES "\"@codes\""
 
 /* Types of JSON Schema, and formats. */
 static const struct
@@ -184,6 +189,16 @@ append_parameters(Buffer *json, unsigned call)
 }
 
 /*
+ * Append the codes of errors, of which the first takes the place of what stands for them.
+ */
+static void
+append_codes(Buffer *json)
+{
+	for (int code = CODE_NONE + 1; code < NUM_ERROR_CODES; code++)
+		BufferPrint(json, "%s\"%s\"", code > CODE_NONE + 1 ? ", " : "", faults[code].code);
+}
+
+/*
  * Write the document.
  */
 static void
@@ -204,6 +219,11 @@ write_document(Buffer *json)
 		{
 			append_parameters(json, places[i].call);
 			text += strlen(places[i].text);
+		}
+		else if (strncmp(place, CODES, strlen(CODES)) == 0)
+		{
+			append_codes(json);
+			text += strlen(CODES);
 		}
 		else
 			BufferAppendChar(json, *text++);

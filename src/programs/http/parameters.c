@@ -505,7 +505,10 @@ take_value(Parameters *parameters, const ReplayOption *option, const char *text,
 	char *given, *expected, *wrong = NULL;
 
 	if (*value != NULL && !option->is_list)
+	{
+		parameters->fault = CODE_REPEATED_PARAMETER;
 		return Format("%s is given twice", option->key);
+	}
 	given = decode(text, len, true);
 	if (given == NULL)
 		return Format("%s is not text in UTF-8", option->key);
@@ -578,9 +581,15 @@ take_pair(Parameters *parameters, const char *pair, size_t len, unsigned call)
 		wrong = take_value(parameters, option, "", 0, call);
 	/* Whoever gives it to a single action would think that it counts. */
 	else if (name != NULL && call == CALL_HTTP_SINGLE && find_option(name, CALLS_HTTP) != NULL)
+	{
+		parameters->fault = CODE_MISPLACED_PARAMETER;
 		wrong = Format("%s is not for the replay of a single action", name);
+	}
 	else if (option == NULL)
+	{
+		parameters->fault = CODE_UNKNOWN_PARAMETER;
 		wrong = report_unknown(name, call);
+	}
 	free(name);
 	return wrong;
 }

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "base/error_codes.h"
 #include "common/buffer.h"
 #include "query/options.h"
 
@@ -15,6 +16,7 @@ typedef struct Parameters
 {
 	char *values[NUM_OPTIONS];
 	const char *clamped; /* the limit, if another one was given */
+	ErrorCode fault; /* of what is wrong, if it is not a value */
 } Parameters;
 
 extern char *ParametersRead(Parameters *parameters, const char *query, unsigned takes);

@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/json.h"
+#include "http/problem.h"
 
 /* As acteon_api_begin has it. */
 #define MAX_IDEMPOTENCY_KEY 255
@@ -40,6 +41,7 @@ RequestNew(const char *uri)
 						 .sent_len = strlen(uri),
 						 .started = ClockNow(),
 						 .look_at = NEVER};
+	RequestIdMake(request->id);
 	return request;
 }
 
@@ -74,36 +76,6 @@ RequestFree(Request *request)
 }
 
 /*
- * The answer is an error, and nothing of one that there was before.
- */
-void
-AnswerError(Request *request, int status, const char *text)
-{
-	Answer *answer = &request->answer;
-
-	free(answer->batch_id);
-	free(answer->next_cursor);
-	free(answer->next_page);
-	answer->batch_id = answer->next_cursor = answer->next_page = NULL;
-	answer->media_type = NULL;
-	answer->status = status;
-	BufferClear(&answer->body);
-	BufferAppendText(&answer->body, "{\"error\": ");
-	JsonAppendString(&answer->body, text, strlen(text));
-	BufferAppendChar(&answer->body, '}');
-}
-
-/*
- * The answer is a temporary error, perhaps with the seconds after which to retry.
- */
-void
-AnswerBusy(Request *request, int status, int retry_after, const char *text)
-{
-	AnswerError(request, status, text);
-	request->answer.retry_after = retry_after;
-}
-
-/*
  * Read the parameters, and check them together.
  */
 static void
@@ -114,11 +86,15 @@ read_parameters(Request *request)
 								 request->route->takes);
 
 	if (wrong != NULL)
-		AnswerError(request, 400, wrong);
+		AnswerProblem(request,
+					  request->parameters.fault != CODE_NONE ? request->parameters.fault
+															 : CODE_INVALID_PARAMETER,
+					  wrong, NULL, NULL);
 	else if (ParameterIsTrue(&request->parameters, OPTION_NO_DRY_RUN))
-		AnswerError(
-			request, 400,
-			"dry_run: a single action is replayed or not, only bulk replays have a preview");
+		AnswerProblem(
+			request, CODE_MISPLACED_PARAMETER,
+			"dry_run: a single action is replayed or not, only bulk replays have a preview", NULL,
+			NULL);
 	free(wrong);
 }
 
@@ -142,7 +118,7 @@ take_idempotency_key(Request *request, const char *key)
 	}
 	if (len == 0 || len > MAX_IDEMPOTENCY_KEY || !IsUtf8(key, len))
 	{
-		AnswerError(request, 400, "Idempotency-Key: expected 1 to 255 bytes of UTF-8");
+		AnswerCode(request, CODE_BAD_IDEMPOTENCY_KEY);
 		return;
 	}
 	request->idempotency_key = Duplicate(key, len);
@@ -276,11 +252,11 @@ RequestSaysNothing(const Request *request)
  * A request whose head is so malformed that none of it can be used.
  */
 void
-RequestRefuse(Request *request, const char *method, int status, const char *text)
+RequestRefuse(Request *request, const char *method, ErrorCode code, const char *text)
 {
 	request->method = DuplicateText(method);
 	request->is_refused = true;
-	AnswerError(request, status, text);
+	AnswerProblem(request, code, text, NULL, NULL);
 }
 
 /*
@@ -299,21 +275,19 @@ RequestRead(Request *request, const char *method, const RequestHeaders *headers,
 		CredentialsHash(headers->authorization, headers->x_api_key, request->key_hash) ||
 		!allow_anonymous;
 	if (found == ROUTE_OF_GATEWAY)
-		AnswerError(request, 501,
-					"only the gateway itself has this path: send the request to it. This server "
-					"replays actions and shows audit records");
+		AnswerCode(request, CODE_NOT_IMPLEMENTED);
 	else if (found == ROUTE_NO_PATH)
-		AnswerError(request, 404, "there is nothing at this path");
+		AnswerCode(request, CODE_NO_PATH);
 	else if (found == ROUTE_NO_METHOD)
 	{
-		AnswerError(request, 405, "this path supports another method");
+		AnswerCode(request, CODE_METHOD_NOT_ALLOWED);
 		request->answer.allow =
 			strcmp(request->route->method, "GET") == 0 ? "GET, HEAD" : request->route->method;
 	}
 	else if ((request->name = DecodeName(BufferText(&name), name.len)) == NULL)
-		AnswerError(request, 400, "the name in the path is not text in UTF-8");
+		AnswerCode(request, CODE_BAD_PATH);
 	else if (!request->has_key && request->route->kind == ROUTE_CALL && is_from_web_page(headers))
-		AnswerError(request, 403, "requests without a key are not accepted from web pages");
+		AnswerCode(request, CODE_FROM_WEB_PAGE);
 	else
 	{
 		read_parameters(request);

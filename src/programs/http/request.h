@@ -5,10 +5,12 @@
 #ifndef REQUEST_H
 #define REQUEST_H
 
+#include "base/error_codes.h"
 #include "common/buffer.h"
 #include "http/credentials.h"
 #include "http/parameters.h"
 #include "http/pool.h"
+#include "http/request_id.h"
 #include "http/routes.h"
 
 /* What is sent back. */
@@ -17,6 +19,7 @@ typedef struct Answer
 	int status; /* 0 while there is none */
 	Buffer body;
 	const char *media_type; /* NULL is JSON */
+	const char *code;       /* of an error */
 	const char *allow;      /* methods that the path takes */
 	int retry_after;        /* seconds, 0 for none */
 	char *batch_id;
@@ -32,6 +35,7 @@ typedef struct Request
 	/* What was asked. */
 	void *server;
 	void *connection;
+	char id[MAX_REQUEST_ID + 1];
 	char *uri;       /* path and query, as they were sent */
 	size_t sent_len; /* of all of it, with what stood before */
 	char *method;
@@ -42,6 +46,7 @@ typedef struct Request
 	unsigned char key_hash[SHA256_BYTES];
 	char *idempotency_key;
 	unsigned char hash[SHA256_BYTES]; /* of all of it, to tell another one with the same key */
+	const char *allowed_origin;       /* of the page that sent it, or NULL */
 	size_t body_len;
 	char body_start[4]; /* what is not blank of it, as far as it matters */
 	bool is_refused;    /* answered at once, and the connection ends */
@@ -84,14 +89,12 @@ typedef struct RequestHeaders
 
 extern Request *RequestNew(const char *uri);
 extern void RequestFree(Request *request);
-extern void RequestRefuse(Request *request, const char *method, int status, const char *text);
+extern void RequestRefuse(Request *request, const char *method, ErrorCode code, const char *text);
 extern void RequestRead(Request *request, const char *method, const RequestHeaders *headers,
 						bool allow_anonymous);
 extern void RequestTakeBody(Request *request, const char *body, size_t len);
 extern const char *RequestMediaType(const Request *request);
 extern bool RequestSaysNothing(const Request *request);
 extern void RequestIsAnswered(Request *request);
-extern void AnswerError(Request *request, int status, const char *text);
-extern void AnswerBusy(Request *request, int status, int retry_after, const char *text);
 
 #endif

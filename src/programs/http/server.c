@@ -66,6 +66,8 @@ write_port(const char *path, int port)
 static void
 obey_signals(Server *server, int64_t now)
 {
+	if (signal_flags.reload && !server->stopping)
+		ClientsReload(server);
 	signal_flags.reload = false;
 	if (signal_flags.stop == 0 || server->stopping)
 		return;

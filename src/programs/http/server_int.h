@@ -39,11 +39,12 @@ typedef struct Peer
 {
 	struct MHD_Connection *connection;
 	int fd;
-	Request *request; /* under way, or NULL */
-	bool is_busy;     /* with a request */
-	bool is_reading;  /* whose body is being read */
-	bool is_answered; /* whose answer is being sent */
-	int64_t since;    /* that is so */
+	int tls_generation; /* of the certificate when it began */
+	Request *request;   /* under way, or NULL */
+	bool is_busy;       /* with a request */
+	bool is_reading;    /* whose body is being read */
+	bool is_answered;   /* whose answer is being sent */
+	int64_t since;      /* that is so */
 	struct Peer *next;
 	struct Peer **link;
 } Peer;
@@ -61,8 +62,6 @@ typedef struct Server
 	/* Clients. */
 	int listen_fd;
 	struct MHD_Daemon *daemon;
-	Buffer tls_cert;
-	Buffer tls_key;
 	Peer *peers;
 	int64_t swept_at;
 	bool has_resumed; /* a connection, which the library has to look at */
@@ -76,6 +75,7 @@ typedef struct Server
 /* clients.c */
 extern bool ClientsStart(Server *server, int *port);
 extern void ClientsAdvance(Server *server, int64_t now, int64_t *wake);
+extern void ClientsReload(Server *server);
 extern void ClientsStopListening(Server *server);
 extern void ClientsEnd(Server *server);
 

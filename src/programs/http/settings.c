@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "common/connect.h"
+#include "http/cors.h"
 
 /* Where an option's value goes. */
 #define PLACE(field) offsetof(Settings, field)
@@ -31,6 +32,11 @@ static const Option options[] = {
 	 "Requests without a key act as this database role. For development only: refused unless "
 	 "--listen is a loopback address.",
 	 ReadText, PLACE(anonymous), 0, 0, false},
+	{NULL, "allow-origin", "ORIGIN,...", "",
+	 "Let web pages of these origins, such as https://ops.example.com, send requests and read the "
+	 "answers (CORS); * stands for all, and is refused with --allow-anonymous. By default, browsers "
+	 "keep pages of other origins away.",
+	 ReadOrigins, PLACE(allow_origin), 0, 0, false},
 	{NULL, "tls-cert", "FILE", "", "Use TLS, with this certificate chain in PEM format.", ReadText,
 	 PLACE(tls_cert), 0, 0, false},
 	{NULL, "tls-key", "FILE", "", "The private key of the first certificate, in PEM format.",
@@ -79,7 +85,8 @@ static const Chapter chapters[] = {
 	 "as in ACTEON_REPLAY_HTTP_WORKERS=8. The command line takes precedence."},
 	{"SIGNALS",
 	 "SIGTERM, SIGINT: accept no more connections, finish the requests in progress, and exit with "
-	 "0; on a second signal, exit at once."},
+	 "0; on a second signal, exit at once. SIGHUP: read the certificate and its key again. If they "
+	 "cannot be used, the log says why, and the old ones are kept."},
 	{"EXIT STATUS",
 	 "0: success.\n1: --check found a problem, the server could not start, or requests were "
 	 "interrupted at the end.\n2: the options are invalid."},
@@ -120,4 +127,8 @@ SettingsRead(Settings *settings, int argc, char **argv)
 			&program,
 			"--allow-anonymous needs a loopback address in --listen: anyone who can reach the "
 			"port can do what the role can");
+	if (settings->anonymous != NULL && OriginsHaveAll(&settings->allow_origin))
+		OptionsFail(&program,
+					"--allow-origin=* cannot be used with --allow-anonymous: any web page could do "
+					"what the role can");
 }

@@ -14,7 +14,8 @@ typedef struct Settings
 	char *database;
 	Address listen;
 	char *port_file;
-	char *anonymous; /* role of requests without a key, or NULL */
+	char *anonymous;       /* role of requests without a key, or NULL */
+	TextList allow_origin; /* of web pages that may use it */
 	char *tls_cert;
 	char *tls_key;
 	int workers;

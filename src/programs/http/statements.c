@@ -12,11 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Who a session acts for shows in pg_stat_activity and in the server's log. */
+/* Which request a session works for, and for whom, shows in pg_stat_activity and in the server's
+ * log.  The id comes first, as a long name is cut. */
 #define BECOME(role) "pg_catalog.set_config('role'::pg_catalog.text, " role ", true)"
-#define SHOW(name) \
+#define SHOW(id, name) \
 	"pg_catalog.set_config('application_name'::pg_catalog.text, " \
-	"pg_catalog.concat('acteon-replay-http ', " name "), true)"
+	"pg_catalog.concat('acteon-replay-http ', " id "::pg_catalog.text, ' ', " name "), true)"
 
 /* The parts of an answer that was kept.  json keeps a text as it is. */
 #define KEPT \
@@ -98,19 +99,22 @@ static const struct
 } statements[STATEMENTS] = {
 	[STATEMENT_LOGIN] =
 		{"login", "SELECT l.key_id, l.key_name, " BECOME("l.role::pg_catalog.text") ", " SHOW(
-					  "l.key_name") " FROM $s.acteon_api_login($1::pg_catalog.bytea) AS l"},
-	[STATEMENT_ANONYMOUS] = {"anonymous", "SELECT 0, 'anonymous', " BECOME(
-											  "$1::pg_catalog.text") ", " SHOW("'anonymous'")},
+					  "$2", "l.key_name") " FROM $s.acteon_api_login($1::pg_catalog.bytea) AS l"},
+	[STATEMENT_ANONYMOUS] = {"anonymous",
+							 "SELECT 0, 'anonymous', " BECOME(
+								 "$1::pg_catalog.text") ", " SHOW("$2", "'anonymous'")},
 	[STATEMENT_LOGIN_BEGIN] =
 		{"login_begin",
 		 "SELECT l.key_id, l.key_name, l.role, " KEPT ", " SHOW(
+			 "$2",
 			 "l.key_name") " FROM $s.acteon_api_login($1::pg_catalog.bytea) AS l "
-						   "LEFT JOIN LATERAL $s.acteon_api_begin(l.key_id, $2::pg_catalog.text, $3::pg_catalog.bytea) AS b ON true"},
+						   "LEFT JOIN LATERAL $s.acteon_api_begin(l.key_id, $3::pg_catalog.text, $4::pg_catalog.bytea) AS b ON true"},
 	[STATEMENT_ANONYMOUS_BEGIN] =
 		{"anonymous_begin",
 		 "SELECT 0, 'anonymous', $1::pg_catalog.text, " KEPT ", " SHOW(
+			 "$2",
 			 "'anonymous'") " FROM (SELECT) AS l "
-							"LEFT JOIN LATERAL $s.acteon_api_begin(0, $2::pg_catalog.text, $3::pg_catalog.bytea) AS b ON true"},
+							"LEFT JOIN LATERAL $s.acteon_api_begin(0, $3::pg_catalog.text, $4::pg_catalog.bytea) AS b ON true"},
 	[STATEMENT_RESIGN] = {"resign", "SELECT " BECOME("'none'::pg_catalog.text")},
 	[STATEMENT_FINISH] =
 		{"finish",

@@ -14,13 +14,13 @@
 typedef enum StatementId
 {
 	/* Who asks: columns are key id, key's name, and what set_config returns. */
-	STATEMENT_LOGIN,     /* SHA-256 of the key */
-	STATEMENT_ANONYMOUS, /* role */
+	STATEMENT_LOGIN,     /* SHA-256 of the key, request id */
+	STATEMENT_ANONYMOUS, /* role, request id */
 
 	/* The same with an idempotency key, before the role is changed: key id, key's
 	 * name, role, and the first answer's body, batch and cursor, if there is one. */
-	STATEMENT_LOGIN_BEGIN,     /* SHA-256 of the key, idempotency key, SHA-256 of the request */
-	STATEMENT_ANONYMOUS_BEGIN, /* role, idempotency key, SHA-256 of the request */
+	STATEMENT_LOGIN_BEGIN, /* SHA-256 of the key, request id, idempotency key, SHA-256 of the request */
+	STATEMENT_ANONYMOUS_BEGIN, /* role, request id, idempotency key, SHA-256 of the request */
 	STATEMENT_RESIGN,
 	STATEMENT_FINISH, /* key id, idempotency key, body, batch, cursor */
 

@@ -2,43 +2,57 @@
  * status_map.c
  *		What an error of the database becomes in HTTP.
  *
- * The extension's messages are the gateway's, so most of them pass through.
- * Retry-After is only given where nothing was done.
+ * The extension names the reasons of its errors; what it does not name, and what
+ * the database itself reports, is told by the SQLSTATE.  The extension's messages are the
+ * gateway's, so most of them pass through.  Retry-After is only given where nothing was done.
  */
 #include "http/status_map.h"
 
 #include <stddef.h>
 #include <string.h>
 
-static const Fault faults[] = {
-	{"28000", 401, NULL, 0, false},                     /* no such key */
-	{"42501", 403, NULL, 0, false},                     /* no grant */
-	{"P0002", 404, NULL, 0, false},                     /* no such record, no such batch */
-	{"42P01", 404, "audit is not enabled", 0, true},    /* no audit table */
-	{"55000", 422, NULL, 0, false},                     /* no payload, redacted, cancelled */
-	{"42710", 422, NULL, 0, false},                     /* an idempotency key for another request */
-	{"22", 400, NULL, 0, false},                        /* a bad argument */
-	{"42704", 400, NULL, 0, false},                     /* no such role */
-	{"0A000", 400, NULL, 0, false},                     /* one that cannot be evaluated */
-	{"54", 400, NULL, 0, false},                        /* one that is too complex */
-	{"25006", 503, "the database only reads", 5, true}, /* a standby */
-	{"40", 503, "the database is busy, nothing was done", 1, true}, /* a deadlock */
-	{"53", 503, "the database is busy, nothing was done", 5, true},
-	{"55P03", 503, "the database is busy, nothing was done", 1, true}, /* lock_timeout */
-	{"57014", 504, "the database took too long, nothing was done", 0, true},
-	{"57", 503, "the database cannot be used", 5, true},
-	{"", 500, "internal error", 0, true},
+const Fault faults[NUM_ERROR_CODES] = {
+#define CODE(id, ...) [CODE_##id] = {__VA_ARGS__},
+#include "base/error_codes.def"
+#undef CODE
+};
+
+static const struct
+{
+	const char *sqlstate; /* or its class, two characters */
+	ErrorCode code;
+} by_sqlstate[] = {
+	{"28000", CODE_UNAUTHENTICATED}, {"42501", CODE_FORBIDDEN},
+	{"P0002", CODE_NOT_FOUND},       {"42P01", CODE_AUDIT_NOT_ENABLED},
+	{"55000", CODE_NOT_POSSIBLE},    {"42710", CODE_IDEMPOTENCY_KEY_REUSED},
+	{"42704", CODE_INVALID_PARAMETER}, /* no such role */
+	{"22", CODE_INVALID_PARAMETER},  {"0A000", CODE_NOT_SUPPORTED},
+	{"54", CODE_TOO_COMPLEX},        {"25006", CODE_READ_ONLY}, /* a standby */
+	{"40", CODE_CONFLICT},                                      /* a deadlock */
+	{"53", CODE_DATABASE_BUSY},      {"55P03", CODE_CONFLICT},  /* lock_timeout */
+	{"57014", CODE_TIMEOUT},         {"57", CODE_DATABASE_UNAVAILABLE},
+	{"", CODE_SERVER_ERROR},
 };
 
 /*
- * Find what a SQLSTATE becomes; there is something for all of them.
+ * Find what an error becomes, from its SQLSTATE and the name of its reason, which is
+ * NULL if it has none.  There is something for all of them.  Names that come with a
+ * violation of a constraint are those of constraints.
  */
-const Fault *
-FaultFind(const char *sqlstate)
+ErrorCode
+FaultFind(const char *sqlstate, const char *reason)
 {
-	const Fault *fault = faults;
+	size_t i = 0;
 
-	while (strncmp(fault->sqlstate, sqlstate, strlen(fault->sqlstate)) != 0)
-		fault++;
-	return fault;
+	if (reason != NULL && strncmp(sqlstate, "23", 2) != 0)
+	{
+		for (int code = CODE_NONE + 1; code < NUM_ERROR_CODES; code++)
+		{
+			if (strcmp(faults[code].code, reason) == 0)
+				return (ErrorCode) code;
+		}
+	}
+	while (strncmp(by_sqlstate[i].sqlstate, sqlstate, strlen(by_sqlstate[i].sqlstate)) != 0)
+		i++;
+	return by_sqlstate[i].code;
 }

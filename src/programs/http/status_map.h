@@ -5,17 +5,21 @@
 #ifndef STATUS_MAP_H
 #define STATUS_MAP_H
 
-#include <stdbool.h>
+#include "base/error_codes.h"
 
+/* A row of the table of codes; error_codes.def says what the columns mean. */
 typedef struct Fault
 {
-	const char *sqlstate; /* or its class, two characters */
+	const char *code;
 	int status;
-	const char *text; /* instead of the database's message, or NULL */
-	int retry_after;  /* seconds, 0 for none */
-	bool is_ours;     /* not the client's to mend: goes into the log */
+	int retry_after;
+	const char *title;
+	const char *text; /* NULL: the database's */
+	const char *hint; /* NULL: the database's */
 } Fault;
 
-extern const Fault *FaultFind(const char *sqlstate);
+extern const Fault faults[NUM_ERROR_CODES];
+
+extern ErrorCode FaultFind(const char *sqlstate, const char *reason);
 
 #endif

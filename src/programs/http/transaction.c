@@ -21,12 +21,7 @@
 #include "common/log.h"
 #include "http/login.h"
 #include "http/operations.h"
-#include "http/status_map.h"
-
-#define LOST "the connection to the database was lost; nothing was done"
-#define UNKNOWN \
-	"the connection to the database was lost; whether it was done is not known. " \
-	"With an Idempotency-Key the same request can be made again"
+#include "http/problem.h"
 
 /*
  * The request has its answer, and the worker is not needed any more.
@@ -86,40 +81,48 @@ static void
 lost(Request *request, bool may_be_done)
 {
 	if (may_be_done && does_something(request))
-		AnswerError(request, 500, UNKNOWN);
+		AnswerCode(request, CODE_OUTCOME_UNKNOWN);
 	else
-		AnswerBusy(request, 503, 1, LOST);
+		AnswerCode(request, CODE_CONNECTION_LOST);
 	finish(request, request->job.worker);
 }
 
 /*
  * A statement failed: answer with the corresponding HTTP status.  Before the key's role was
- * taken, all that a client can have done wrong is the key or the idempotency key.
+ * taken, all that a client can have done wrong is the key or the idempotency key.  What
+ * the database says is for the client if the error is the client's: it is what the key's role would
+ * be told in psql.
  */
 static void
 answer_fault(Request *request, PGresult *result, bool is_ours)
 {
 	const Server *server = request->server;
 	const char *sqlstate = "", *message = "";
+	const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
 	const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
-	const Fault *fault;
+	ErrorCode code;
+	int status;
 
 	DatabaseFailed(result, &sqlstate, &message);
-	fault = FaultFind(sqlstate);
-	if (is_ours && fault->status == 403)
+	code = FaultFind(sqlstate, PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME));
+	status = faults[code].status;
+	if (is_ours && status == 403)
 		hint =
 			"the server's role needs EXECUTE on the functions that --check looks at, and must be "
 			"a member of the key's role: GRANT the one to the other";
-	if (is_ours && fault->status != 401 && fault->status != 422 && fault->status < 500)
-		fault = FaultFind("XX000");
-	if (fault->is_ours && !(request->is_abandoned && fault->status == 504))
+	if (is_ours && status != 401 && status != 422 && status < 500)
+		code = CODE_SERVER_ERROR;
+	if (faults[code].text != NULL && !(request->is_abandoned && code == CODE_TIMEOUT))
 		Log(LOG_ERROR, "the database refuses", LogText("path", request->route->path),
-			LogText("sqlstate", sqlstate), LogText("error", message), LogText("hint", hint));
-	if (fault->status == 504 && server->stopping)
-		AnswerBusy(request, 503, 1, "the server is being stopped; nothing was done");
+			LogText("id", request->id), LogText("code", faults[code].code),
+			LogText("sqlstate", sqlstate), LogText("error", message), LogText("detail", detail),
+			LogText("hint", hint));
+	if (code == CODE_TIMEOUT && server->stopping)
+		AnswerCode(request, CODE_STOPPING);
+	else if (faults[code].text != NULL)
+		AnswerCode(request, code);
 	else
-		AnswerBusy(request, fault->status, fault->retry_after,
-				   fault->text != NULL ? fault->text : message);
+		AnswerProblem(request, code, message, detail, hint);
 }
 
 /*
@@ -178,7 +181,7 @@ take_answer(Request *request, const PGresult *result, int column)
 	{
 		char *text = Format("batch %s does not exist", request->name);
 
-		AnswerError(request, 404, text);
+		AnswerProblem(request, CODE_NO_BATCH, text, NULL, NULL);
 		free(text);
 		return;
 	}
@@ -329,7 +332,7 @@ kept(void *owner, PGresult *const *results, int count)
 static void
 give_up(Request *request)
 {
-	AnswerBusy(request, 503, 1, "the client has gone; nothing was done");
+	AnswerCode(request, CODE_CLIENT_GONE);
 	end(request);
 }
 
@@ -399,7 +402,7 @@ begun(void *owner, PGresult *const *results, int count)
 	if (request->is_abandoned)
 	{
 		/* The cancel request came too late for this step, and is not repeated for the next. */
-		AnswerError(request, 503, "the client has gone");
+		AnswerCode(request, CODE_CLIENT_GONE);
 		end(request);
 		return;
 	}
@@ -450,7 +453,7 @@ run(void *owner, Worker *worker)
 
 	if (worker == NULL)
 	{
-		AnswerBusy(request, 503, 1, "the server is busy; nothing was done");
+		AnswerCode(request, CODE_SERVER_BUSY);
 		RequestIsAnswered(request);
 		return;
 	}
@@ -528,7 +531,7 @@ CallStart(Request *request)
 		case POOL_TAKEN:
 			return;
 		case POOL_FULL:
-			AnswerBusy(request, 503, 1, "the server is busy; nothing was done");
+			AnswerCode(request, CODE_SERVER_BUSY);
 			break;
 		case POOL_DOWN:
 			if (is_health)
@@ -536,7 +539,7 @@ CallStart(Request *request)
 				felt(request, NULL, 0);
 				return;
 			}
-			AnswerBusy(request, 503, 5, "the database cannot be reached; nothing was done");
+			AnswerCode(request, CODE_DATABASE_UNREACHABLE);
 			break;
 	}
 	RequestIsAnswered(request);
@@ -553,7 +556,7 @@ CallAbandon(Request *request)
 	if (request->job.queued)
 	{
 		PoolWithdraw(server->pool, &request->job);
-		AnswerError(request, 503, "the client has gone");
+		AnswerCode(request, CODE_CLIENT_GONE);
 		RequestIsAnswered(request);
 	}
 	else if (request->job.worker != NULL)
