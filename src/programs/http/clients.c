@@ -345,7 +345,7 @@ serve(Request *request)
 	{
 		pool = PoolCount(server->pool);
 		request->answer.status = 200;
-		request->answer.media_type = "text/plain; version=0.0.4; charset=utf-8";
+		request->answer.media_type = PROMETHEUS_MEDIA_TYPE;
 		FiguresWrite(&server->figures, &pool, &request->answer.body);
 	}
 	else if (request->route->kind == ROUTE_OPENAPI)

@@ -32,6 +32,10 @@
 #include "relay/easy.h"
 
 #define DISPATCH_PATH "/v1/dispatch"
+#define HEALTH_PATH "/health"
+
+/* How long a probe may take. */
+#define PROBE_TIME (5 * SECOND)
 
 /* How often an overdue request that has something to read is checked. */
 #define MAX_LAST_READS 200
@@ -73,6 +77,9 @@ struct Gateway
 	Request *free;
 	Request *first; /* in flight, in the order of their deadlines */
 	Request *last;
+	CURL *probe;  /* a request that asks whether it can be reached */
+	bool probing; /* it is under way */
+	char probe_error[EASY_ERROR_SIZE];
 };
 
 /*
@@ -249,6 +256,34 @@ finish(Request *request, CURLcode code, const char *why)
 }
 
 /*
+ * A probe has its answer, or none.  Whatever the gateway itself answers shows that it is
+ * there; a proxy without it answers 502, 503 or 504.
+ */
+static void
+probed(Gateway *gateway, CURLcode code)
+{
+	CURLMcode removed = curl_multi_remove_handle(gateway->multi, gateway->probe);
+	long status = 0;
+	char why[40];
+
+	EasyMust(removed == CURLM_OK, "curl_multi_remove_handle", curl_multi_strerror(removed));
+	gateway->probing = false;
+	curl_easy_getinfo(gateway->probe, CURLINFO_RESPONSE_CODE, &status);
+	if (code == CURLE_OK && status < 500)
+		SinkIsReached(&gateway->sink);
+	else if (code == CURLE_OK)
+	{
+		snprintf(why, sizeof(why), "it answers %ld", status);
+		SinkIsNotReached(&gateway->sink, why);
+	}
+	else
+	{
+		EasyDescribe(gateway->probe, code, gateway->probe_error);
+		SinkIsNotReached(&gateway->sink, gateway->probe_error);
+	}
+}
+
+/*
  * Let libcurl do its part, and take the requests that are done.
  */
 static void
@@ -267,6 +302,11 @@ act(Gateway *gateway, curl_socket_t fd, int what)
 
 		if (message->msg != CURLMSG_DONE)
 			continue;
+		if (message->easy_handle == gateway->probe)
+		{
+			probed(gateway, result);
+			continue;
+		}
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &request);
 		finish(request, result, NULL);
 	}
@@ -528,6 +568,32 @@ make_requests(Gateway *gateway, const Settings *settings)
 }
 
 /*
+ * Take a part of the answer to a probe, of which only the status counts.
+ */
+static size_t
+ignore_body(char *data, size_t size, size_t count, void *owner)
+{
+	(void) data;
+	(void) owner;
+	return size * count;
+}
+
+/*
+ * Make the request that asks whether the gateway can be reached.  It needs no key.
+ */
+static void
+make_probe(Gateway *gateway, const Settings *settings)
+{
+	int64_t patience = Earlier(settings->request_timeout, PROBE_TIME);
+
+	gateway->probe = EasyMake(settings, HEALTH_PATH);
+	SET(gateway->probe, CURLOPT_WRITEFUNCTION, ignore_body);
+	SET(gateway->probe, CURLOPT_ERRORBUFFER, gateway->probe_error);
+	SET(gateway->probe, CURLOPT_TIMEOUT_MS, (long) (patience / MILLISECOND));
+	EasyUseLoop(gateway->probe);
+}
+
+/*
  * Get ready to send.
  */
 static Sink *
@@ -562,6 +628,7 @@ open_gateway(const Settings *settings, SinkHandlers handlers)
 	BufferWipe(&key);
 	gateway->url = parse_url(settings);
 	make_requests(gateway, settings);
+	make_probe(gateway, settings);
 	return &gateway->sink;
 }
 
@@ -583,6 +650,9 @@ close_gateway(Sink *sink)
 		HeadersRelease(request->headers);
 		BufferFree(&request->body);
 	}
+	if (gateway->probing)
+		curl_multi_remove_handle(gateway->multi, gateway->probe);
+	curl_easy_cleanup(gateway->probe);
 	curl_multi_cleanup(gateway->multi);
 	HeadersRelease(gateway->headers);
 	curl_url_cleanup(gateway->url);
@@ -639,6 +709,23 @@ post_action(Sink *sink, Action *action, const char *body, size_t len)
 }
 
 /*
+ * Ask the gateway whether it is there.
+ */
+static void
+probe_gateway(Sink *sink)
+{
+	Gateway *gateway = (Gateway *) sink;
+	CURLMcode code;
+
+	if (gateway->probing)
+		return;
+	gateway->probe_error[0] = '\0';
+	code = curl_multi_add_handle(gateway->multi, gateway->probe);
+	EasyMust(code == CURLM_OK, "curl_multi_add_handle", curl_multi_strerror(code));
+	gateway->probing = true;
+}
+
+/*
  * Break off what is in flight.
  */
 static void
@@ -673,6 +760,7 @@ const SinkKind gateway_sink = {
 	.open = open_gateway,
 	.reload = reload_gateway,
 	.send = post_action,
+	.probe = probe_gateway,
 	.abort = abort_requests,
 	.close = close_gateway,
 	.judge = JudgeAnswer,

@@ -577,6 +577,25 @@ produce(Kafka *kafka, Message *message, const char *body, size_t len)
 }
 
 /*
+ * Look whether a broker has told of its cluster, which each does when it is connected to,
+ * and whether any is there.
+ */
+static void
+probe_kafka(Sink *sink)
+{
+	Kafka *kafka = (Kafka *) sink;
+	Producer *producer = present_producer(kafka);
+	char *cluster = producer != NULL ? rd_kafka_clusterid(producer->rk, 0) : NULL;
+
+	if (cluster != NULL && !sink->is_away)
+		SinkIsReached(sink);
+	else if (sink->is_away || sink->reach == REACH_GOOD)
+		SinkIsNotReached(sink, producer != NULL ? producer->why : "");
+	if (cluster != NULL)
+		rd_kafka_mem_free(producer->rk, cluster);
+}
+
+/*
  * Send an action.
  */
 static void
@@ -700,6 +719,7 @@ const SinkKind kafka_sink = {
 	.open = open_kafka,
 	.reload = reload_options,
 	.send = send_message,
+	.probe = probe_kafka,
 	.abort = abort_messages,
 	.close = close_kafka,
 	.judge = KafkaJudge,

@@ -153,6 +153,8 @@ answered(void *owner, Action *action, const Answer *answer, int64_t duration)
 	BufferClear(&relay->text);
 	judgement = relay->sink->kind->judge(answer, &relay->text, &relay->tag);
 	subject = subject_of(action, &judgement, &relay->tag, duration);
+	if (answer->failure == NULL && judgement.health != GATEWAY_FAULTY)
+		SinkIsReached(relay->sink);
 	CountAnswer(answer->failure == NULL ? answer->status : 0, duration);
 	Log(LOG_DEBUG, "answer", LogNumber("outbox_id", action->outbox_id),
 		LogNumber("attempt", action->attempt), LogNumber("status", answer->status),
