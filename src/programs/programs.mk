@@ -36,7 +36,7 @@ RELAY_OBJECTS = $(RELAY_SOURCES:.c=.o)
 HTTP_SOURCES = $(sort $(wildcard src/programs/http/*.c))
 HTTP_HEADERS = $(sort $(wildcard src/programs/http/*.h))
 # What a replay can be asked is a table of the extension, and the names of states and targets are its too.
-SHARED_TABLES = src/base/target_name.h src/query/options.h src/query/options.def src/query/states.h
+SHARED_TABLES = src/base/target_name.h src/base/trace_context.h src/query/options.h src/query/options.def src/query/states.h
 HTTP_OBJECTS = $(HTTP_SOURCES:.c=.o)
 PROGRAM_OBJECTS = $(COMMON_OBJECTS) $(RELAY_OBJECTS) $(HTTP_OBJECTS)
 

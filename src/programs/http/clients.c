@@ -187,6 +187,9 @@ request_over(void *owner, struct MHD_Connection *connection, void **context,
 	{
 		size_t len = strcspn(request->uri, "?");
 		char *path = Duplicate(request->uri, len);
+		char *trace = request->trace != NULL
+						  ? Duplicate(request->trace->parent + TRACE_ID_AT, TRACE_ID_LEN)
+						  : NULL;
 		int64_t duration =
 			(request->answered != 0 ? request->answered : ClockNow()) - request->started;
 
@@ -194,10 +197,12 @@ request_over(void *owner, struct MHD_Connection *connection, void **context,
 		Log(LOG_INFO, "request", LogText("method", request->method), LogText("path", path),
 			LogNumber("status", request->answer.status), LogNumber("us", duration),
 			LogText("key", request->key_name), LogText("batch", request->answer.batch_id),
+			LogText("trace", trace),
 			LogText("ended", request->is_abandoned                        ? "abandoned"
 							 : why == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "sent"
 																		  : "broken off"));
 		free(path);
+		free(trace);
 	}
 	RequestFree(request);
 }
@@ -405,7 +410,10 @@ read_head(Server *server, Request *request, const char *url, const char *method,
 	if (fault.status != 0)
 		RequestRefuse(request, method, fault.status, fault.text);
 	else
+	{
+		request->trace = TraceRead(connection);
 		RequestRead(request, method, &headers, server->settings->anonymous != NULL);
+	}
 }
 
 /*

@@ -49,6 +49,9 @@ typedef struct Request
 	Gateway *gateway;
 	CURL *easy;
 	Headers *headers;
+	bool is_traced;              /* they have those of a trace before them */
+	struct curl_slist traced[2]; /* which are these */
+	Buffer trace_text[2];
 	Buffer body; /* of the answer */
 	bool too_large;
 	Action *action; /* NULL while it is free */
@@ -94,6 +97,37 @@ use_headers(Request *request, Headers *headers)
 	SET(request->easy, CURLOPT_HTTPHEADER, headers->list);
 	HeadersRelease(request->headers);
 	request->headers = headers;
+	request->is_traced = false;
+}
+
+/*
+ * Have the trace of an action, if it has one, sent in headers, before those of all
+ * requests.
+ */
+static void
+use_trace(Request *request, const Trace *trace)
+{
+	bool has_state = trace->state.len > 0;
+
+	if (trace->parent[0] != '\0')
+	{
+		for (int i = 0; i < 2; i++)
+			BufferClear(&request->trace_text[i]);
+		BufferPrint(&request->trace_text[0], "traceparent: %s", trace->parent);
+		BufferAppendText(&request->trace_text[1], "tracestate: ");
+		BufferAppend(&request->trace_text[1], trace->state.data, trace->state.len);
+		request->traced[0].data = request->trace_text[0].data;
+		request->traced[0].next = has_state ? &request->traced[1] : request->headers->list;
+		request->traced[1].data = request->trace_text[1].data;
+		request->traced[1].next = request->headers->list;
+		SET(request->easy, CURLOPT_HTTPHEADER, request->traced);
+		request->is_traced = true;
+	}
+	else if (request->is_traced)
+	{
+		SET(request->easy, CURLOPT_HTTPHEADER, request->headers->list);
+		request->is_traced = false;
+	}
 }
 
 /*
@@ -649,6 +683,8 @@ close_gateway(Sink *sink)
 		curl_easy_cleanup(request->easy);
 		HeadersRelease(request->headers);
 		BufferFree(&request->body);
+		for (int n = 0; n < 2; n++)
+			BufferFree(&request->trace_text[n]);
 	}
 	if (gateway->probing)
 		curl_multi_remove_handle(gateway->multi, gateway->probe);
@@ -692,6 +728,7 @@ post_action(Sink *sink, Action *action, const char *body, size_t len)
 
 	gateway->free = request->next;
 	use_headers(request, gateway->headers);
+	use_trace(request, &action->trace);
 	request->action = action;
 	request->len = len;
 	request->given = 0;

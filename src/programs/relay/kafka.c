@@ -531,12 +531,16 @@ add_header(rd_kafka_headers_t *headers, const char *name, const char *value)
 static rd_kafka_headers_t *
 make_headers(const Action *action)
 {
-	rd_kafka_headers_t *headers = rd_kafka_headers_new(NUM_FACTS + 3);
+	rd_kafka_headers_t *headers = rd_kafka_headers_new(NUM_FACTS + 5);
 	char outbox_id[32];
 
 	snprintf(outbox_id, sizeof(outbox_id), "%lld", (long long) action->outbox_id);
 	add_header(headers, "action_id", action->action_id);
 	add_header(headers, "outbox_id", outbox_id);
+	if (action->trace.parent[0] != '\0')
+		add_header(headers, "traceparent", action->trace.parent);
+	if (action->trace.state.len > 0)
+		add_header(headers, "tracestate", action->trace.state.data);
 	if (action->facts == NULL)
 		return headers;
 	for (int fact = 0; fact < NUM_FACTS; fact++)

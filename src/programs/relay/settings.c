@@ -139,6 +139,11 @@ static const Option options[] = {
 	 "With --check, test the key with this dispatch, which is evaluated but not executed. By "
 	 "default, the values of the newest batch are used, if its query names all four.",
 	 ReadText, PLACE(check_as), 0, 0, false},
+	{NULL, "trace", NULL, NULL,
+	 "Send the header traceparent (W3C's Trace Context, as OpenTelemetry uses it) with all actions, "
+	 "also with those that were not replayed in a trace: each request of these begins a trace of "
+	 "its own.",
+	 ReadSwitch, PLACE(trace), 0, 0, false},
 	{NULL, "no-listen", NULL, NULL,
 	 "Do not use notifications, but only poll: for PgBouncer in transaction pooling mode.",
 	 ReadSwitch, PLACE(no_listen), 0, 0, false},

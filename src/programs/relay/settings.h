@@ -47,6 +47,7 @@ typedef struct Settings
 	bool check;
 	char *check_as;
 	bool no_listen;
+	bool trace;
 } Settings;
 
 extern void SettingsRead(Settings *settings, int argc, char **argv);
