@@ -139,7 +139,7 @@ SKIP:
 	skip 'Prometheus is not installed (Debian: prometheus)', 1 if !has_program('prometheus');
 	my $at = '127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port();
 	my $client = HTTP::Tiny->new(timeout => 30, no_proxy => ['127.0.0.1']);
-	append_to_file("$directory/scrape.yml", slurp_file("$recipes/prometheus.yml") =~ s/scrape_interval: 15s/scrape_interval: 1s/r =~ s/'relay:9187'/'127.0.0.1:$port'/r =~ s/'http:8080'/'127.0.0.1:$http->{port}'/r);
+	append_to_file("$directory/scrape.yml", slurp_file("$recipes/prometheus.yml") =~ s/scrape_interval: 15s/scrape_interval: 1s/r =~ s/'relay:8081'/'127.0.0.1:$port'/r =~ s/'http:8080'/'127.0.0.1:$http->{port}'/r);
 	my $pid = launch("$PostgreSQL::Test::Utils::log_path/prometheus.log", 'prometheus', "--config.file=$directory/scrape.yml", "--storage.tsdb.path=$directory/tsdb", "--web.listen-address=$at");
 	# Ask for an expression: the number of series, or what is wrong with it.
 	my $ask = sub {

@@ -73,10 +73,13 @@ static const struct
 	const char *text;
 } statements[STATEMENTS] = {
 	[STATEMENT_LOGIN] =
-		{"login", "SELECT l.key_id, l.key_name, " BECOME("l.role::pg_catalog.text") ", " SHOW(
-					  "l.key_name") ", " TRACE("$2", "$3") " FROM $s.acteon_api_login($1::pg_catalog.bytea) AS l"},
-	[STATEMENT_ANONYMOUS] = {"anonymous", "SELECT 0, 'anonymous', " BECOME(
-											  "$1::pg_catalog.text") ", " SHOW("'anonymous'") ", " TRACE("$2", "$3")},
+		{"login",
+		 "SELECT l.key_id, l.key_name, " BECOME("l.role::pg_catalog.text") ", " SHOW(
+			 "l.key_name") ", " TRACE("$2",
+									  "$3") " FROM $s.acteon_api_login($1::pg_catalog.bytea) AS l"},
+	[STATEMENT_ANONYMOUS] = {"anonymous",
+							 "SELECT 0, 'anonymous', " BECOME("$1::pg_catalog.text") ", " SHOW(
+								 "'anonymous'") ", " TRACE("$2", "$3")},
 	[STATEMENT_LOGIN_BEGIN] =
 		{"login_begin",
 		 "SELECT l.key_id, l.key_name, l.role, " KEPT ", " SHOW(

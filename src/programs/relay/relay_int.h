@@ -77,7 +77,7 @@ typedef struct Relay
 	int64_t started;
 	bool has_claimed; /* ever */
 	int64_t metrics_from;
-	int64_t probe_from; /* find out whether the sink can be reached */
+	int64_t probe_from;  /* find out whether the sink can be reached */
 	int64_t done_before; /* actions that had ended */
 	int64_t done_at;     /* and when that was */
 	bool drained;

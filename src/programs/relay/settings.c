@@ -113,13 +113,13 @@ static const Option options[] = {
 
 	{"Output", "listen", "ADDRESS:PORT", "",
 	 "Serve /metrics, for Prometheus, and /health on this IP address and port, such as "
-	 "127.0.0.1:9187 or [::]:9187, over HTTP and without a key. With port 0, any free port is used "
+	 "127.0.0.1:8081 or [::]:8081, over HTTP and without a key. With port 0, any free port is used "
 	 "and logged.",
 	 read_listen, PLACE(listen), 0, 0, false},
 	{NULL, "metrics-file", "FILE", "",
 	 "Write metrics to this file every 5 seconds, in Prometheus' text format. The last ones, "
-	 "when the relay ends, say so.", ReadText,
-	 PLACE(metrics_file), 0, 0, false},
+	 "when the relay ends, say so.",
+	 ReadText, PLACE(metrics_file), 0, 0, false},
 	{NULL, "log-level", "LEVEL", "info", "error, warning, info or debug.", ReadLogLevel,
 	 PLACE(log_level), 0, 0, false},
 

@@ -67,7 +67,7 @@ struct Sink
 	int in_flight;
 	SinkReach reach;  /* the last time that it answered, or did not answer a probe */
 	int64_t heard_at; /* when it last answered */
-	bool is_away; /* nothing can be sent now, and what is in flight waits */
+	bool is_away;     /* nothing can be sent now, and what is in flight waits */
 };
 
 extern void SinkIsReached(Sink *sink);

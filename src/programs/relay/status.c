@@ -176,12 +176,12 @@ StatusStart(const Address *address, StatusSource source)
 	listen_fd = SocketListen(address, &port);
 	if (listen_fd < 0)
 		return false;
-	server = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, handle, NULL, MHD_OPTION_EXTERNAL_LOGGER,
-		library_says, NULL, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
-		MAX_CLIENTS, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) CLIENT_MEMORY,
-		MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
+	server = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, handle, NULL,
+							  MHD_OPTION_EXTERNAL_LOGGER, library_says, NULL,
+							  MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+							  MAX_CLIENTS, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
+							  MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) CLIENT_MEMORY,
+							  MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 	if (server == NULL)
 	{
 		Log(LOG_ERROR, "cannot begin to take requests");
