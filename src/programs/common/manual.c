@@ -182,7 +182,7 @@ takes_file(const Option *option)
 static bool
 takes_level(const Option *option)
 {
-	return option->read == ReadLogLevel;
+	return strcmp(option->argument, "LEVEL") == 0;
 }
 
 static bool

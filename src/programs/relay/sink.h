@@ -70,9 +70,12 @@ struct Sink
 	bool is_away;     /* nothing can be sent now, and what is in flight waits */
 };
 
-extern void SinkIsReached(Sink *sink);
-extern void SinkIsNotReached(Sink *sink, const char *why);
+/* sink.c */
 extern const SinkKind *SinkKindOf(const Settings *settings);
 extern const char *SinkPlace(const Settings *settings);
+
+/* sink_reach.c */
+extern void SinkIsReached(Sink *sink);
+extern void SinkIsNotReached(Sink *sink, const char *why);
 
 #endif
