@@ -156,12 +156,28 @@ figure_is($client, 'acteon_relay_gateway_up', 0, 'the gateway is not up');
 is($relay->stop, 0, 'exit code 0');
 
 # One whose key is refused.
-$nobody = bless { %$gateway, key => 'wrong' }, 'Relay::Gateway';
+$nobody = bless { %$gateway, key => 'wrong', unused => PostgreSQL::Test::Cluster::get_free_port() }, 'Relay::Gateway';
 enqueue($node, name => 'refused-');
 ($relay, $client) = start_watched($nobody);
 health_is($client, 503, [qr/^the gateway refuses the relay's key/], 'the gateway refuses the key');
 figure_is($client, 'acteon_relay_gateway_up', 0, '… so it takes no actions');
 is($relay->stop, 0, 'exit code 0');
+
+# Kafka, which librdkafka plays itself, and none.
+SKIP:
+{
+	my (undef, $said) = run_relay($node, undef, '--sink', 'kafka://127.0.0.1:1/t', '--check');
+
+	skip 'the relay was built without Kafka', 1 if $said =~ /without Kafka/;
+	($relay, $client) = start_watched(undef, '--sink', 'kafka://127.0.0.1:9092/t', '--kafka-option', 'test.mock.num.brokers=1');
+	health_is($client, 200, [], 'a broker of Kafka is reached before anything was sent');
+	figure_is($client, 'acteon_relay_gateway_up', 1, '… in the metrics as well');
+	is($relay->stop, 0, 'exit code 0');
+	($relay, $client) = start_watched(undef, '--sink', "kafka://127.0.0.1:$nobody->{unused}/t");
+	health_is($client, 503, [qr/^the gateway cannot be reached$/], 'no broker of Kafka is there');
+	figure_is($client, 'acteon_relay_gateway_up', 0, '… in the metrics as well');
+	is($relay->stop, 0, 'exit code 0');
+}
 
 # Addresses.
 my ($status, $log) = run_relay($node, $gateway, '--listen', "127.0.0.1:$gateway->{port}");
