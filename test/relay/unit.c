@@ -1778,9 +1778,9 @@ test_metrics_at_the_end(void)
 					 .queue_known = true,
 					 .batches = &batch,
 					 .batch_count = 1};
-	static const char *const present[] = {"acteon_relay_gateway_up ", "acteon_relay_database_up ",
-										  "acteon_relay_queue_depth ", "acteon_relay_queue_dead_5m ",
-										  "acteon_relay_queue_retrying ", "acteon_replay_batch_"};
+	static const char *const present[] = {
+		"acteon_relay_gateway_up ",    "acteon_relay_database_up ",    "acteon_relay_queue_depth ",
+		"acteon_relay_queue_dead_5m ", "acteon_relay_queue_retrying ", "acteon_replay_batch_"};
 	Buffer runs = {0}, ended = {0};
 
 	MetricsText(&runs, &gauges);
@@ -1824,7 +1824,8 @@ try_trace(const char *body, const char *parent, const char *state)
 	Trace trace = {0};
 	bool found = TraceOfBody(&trace, body, strlen(body));
 
-	ok(found == (parent[0] != '\0'), "%s a trace: %.60s", found ? "there is" : "there is not", body);
+	ok(found == (parent[0] != '\0'), "%s a trace: %.60s", found ? "there is" : "there is not",
+	   body);
 	is(trace.parent, parent, "traceparent");
 	is(BufferText(&trace.state), state, "tracestate");
 	BufferFree(&trace.state);
@@ -1839,7 +1840,8 @@ test_traces(void)
 #define PARENT "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 #define CONTEXT ", \"trace_context\": {\"traceparent\": \"" PARENT "\""
 #define CREATED ", \"created_at\": \"2026-01-01T00:00:00Z\"}"
-	static const char whole[] = "{\"id\": \"x\"" CONTEXT ", \"tracestate\": \"a=\\\"\\\\b\"}" CREATED;
+	static const char whole[] =
+		"{\"id\": \"x\"" CONTEXT ", \"tracestate\": \"a=\\\"\\\\b\"}" CREATED;
 	Trace trace = {0}, other = {0};
 
 	try_trace("{\"id\": \"x\"" CONTEXT "}" CREATED, PARENT, "");
