@@ -28,6 +28,8 @@ bool RequireReason;
 int PlanAbove;
 int ApprovalAbove;
 char *AllowedTargets;
+char *Traceparent;
+char *Tracestate;
 
 static const struct config_enum_entry notify_values[] = {
 	{"off", NOTIFY_OFF, false},  {"on", NOTIFY_ON, false},  {"smart", NOTIFY_SMART, false},
@@ -88,9 +90,10 @@ assign_audit_is_live(bool newval, void *extra)
 }
 
 /*
- * Define the settings.  All but one guard something against the caller, so only
+ * Define the settings.  All but three guard something against the caller, so only
  * superusers, or those who were granted SET on them, may change them.
- * acteon_replay.hold_doubts only makes claims more careful, so anybody may set it.
+ * acteon_replay.hold_doubts only makes claims more careful, and a trace decides nothing,
+ * so anybody may set them.
  */
 void
 DefineSettings(void)
@@ -159,6 +162,16 @@ DefineSettings(void)
 		"missing record does not show that an action was not sent. acteon-relay sets it when it "
 		"delivers to Kafka. Every role may set it.",
 		&HoldDoubts, false, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"acteon_replay.traceparent", "Sets the trace that replays of this session are a part of.",
+		"In the form of W3C's Trace Context. acteon-relay sends it to the gateway with each action "
+		"that is replayed. A malformed value is ignored. Every role may set it.",
+		&Traceparent, "", PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"acteon_replay.tracestate",
+		"Sets what tracing systems want to be passed on with acteon_replay.traceparent.",
+		"In the form of W3C's Trace Context. A malformed value is ignored. Every role may set it.",
+		&Tracestate, "", PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable(
 		"acteon_replay.notify", "Sets when a replay wakes up consumers with NOTIFY.",
 		"on, off, or smart (only if a consumer is sleeping). Transactions that send a "

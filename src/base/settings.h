@@ -28,6 +28,8 @@ extern bool RequireReason;
 extern int PlanAbove;
 extern int ApprovalAbove;
 extern char *AllowedTargets; /* besides production */
+extern char *Traceparent;    /* see trace.c */
+extern char *Tracestate;
 
 extern void DefineSettings(void);
 

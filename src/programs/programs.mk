@@ -2,9 +2,9 @@
 # they are built, installed and tested.  Read by the Makefile.
 #
 #   make RELAY=no        without the relay, for those without libcurl
-#   make HTTP=no         without the HTTP server, for those without libmicrohttpd
+#   make HTTP=no         without the HTTP server
 #   make KAFKA=no        the relay without --sink, for those without librdkafka
-#   make relay           the relay alone; needs libpq, libcurl, librdkafka, yajl, OpenSSL, no server
+#   make relay           the relay alone; needs libpq, libcurl, libmicrohttpd, librdkafka, yajl, OpenSSL, no server
 #   make http            the HTTP server alone; needs libpq, libmicrohttpd, GnuTLS, yajl, OpenSSL
 #   make install-programs  install the programs alone, where PROGRAMS_BINDIR,
 #                        PROGRAMS_MANDIR and PROGRAMS_UNITDIR say
@@ -36,7 +36,7 @@ RELAY_OBJECTS = $(RELAY_SOURCES:.c=.o)
 HTTP_SOURCES = $(sort $(wildcard src/programs/http/*.c))
 HTTP_HEADERS = $(sort $(wildcard src/programs/http/*.h))
 # What a replay can be asked is a table of the extension, and the names of states and targets are its too.
-SHARED_TABLES = src/base/error_codes.def src/base/error_codes.h src/base/target_name.h src/query/options.h src/query/options.def src/query/states.h
+SHARED_TABLES = src/base/error_codes.def src/base/error_codes.h src/base/target_name.h src/base/trace_context.h src/query/options.h src/query/options.def src/query/states.h
 HTTP_OBJECTS = $(HTTP_SOURCES:.c=.o)
 PROGRAM_OBJECTS = $(COMMON_OBJECTS) $(RELAY_OBJECTS) $(HTTP_OBJECTS)
 
@@ -50,7 +50,7 @@ PROGRAM_LDFLAGS ?= $(or $(GIVEN_LDFLAGS),$(OUR_LDFLAGS))
 
 PROGRAM_FLAGS = -std=gnu11 -D_GNU_SOURCE -DACTEON_VERSION='"$(RELEASE)"' -DEXTENSION_VERSION='"$(EXTVERSION)"' \
 	-I$(shell $(PG_CONFIG) --includedir) -Isrc/programs -Isrc$(if $(filter no,$(KAFKA)),, -DWITH_KAFKA)
-RELAY_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lcurl$(if $(filter no,$(KAFKA)),, -lrdkafka) -lyajl -lcrypto -lpthread -lm
+RELAY_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lcurl -lmicrohttpd$(if $(filter no,$(KAFKA)),, -lrdkafka) -lyajl -lcrypto -lpthread -lm
 HTTP_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lmicrohttpd -lgnutls -lyajl -lcrypto -lpthread
 PROGRAM_SANITIZERS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 	-fno-sanitize-recover=undefined

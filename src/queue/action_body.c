@@ -66,6 +66,19 @@ append_jsonb(StringInfo json, const Jsonb *value, const char *separator, int sep
 }
 
 /*
+ * Take a text that is no label out of the labels, if it is there.
+ */
+static Jsonb *
+take_text(Jsonb *labels, const char *key, JsonbValue *value)
+{
+	value->type = jbvNull;
+	if (getKeyJsonValueFromContainer(&labels->root, key, strlen(key), value) == NULL)
+		return labels;
+	return DatumGetJsonbP(
+		DirectFunctionCall2(jsonb_delete, JsonbPGetDatum(labels), CStringGetTextDatum(key)));
+}
+
+/*
  * Take the exact form of a time column out of the labels, if it is there; else the
  * column has the time, or is NULL.
  */
@@ -74,11 +87,25 @@ take_exact_time(Jsonb *labels, TupleTableSlot *row, AttrNumber column, const cha
 				JsonbValue *exact)
 {
 	exact->type = jbvNull;
-	if (slot_attisnull(row, column) ||
-		getKeyJsonValueFromContainer(&labels->root, key, strlen(key), exact) == NULL)
-		return labels;
-	return DatumGetJsonbP(
-		DirectFunctionCall2(jsonb_delete, JsonbPGetDatum(labels), CStringGetTextDatum(key)));
+	return slot_attisnull(row, column) ? labels : take_text(labels, key, exact);
+}
+
+/*
+ * Append the trace in which an action was replayed, if there is one.
+ */
+static void
+append_trace(StringInfo json, const JsonbValue *parent, const JsonbValue *state)
+{
+	if (parent->type != jbvString)
+		return;
+	AppendBytes(json, LITERAL(", \"trace_context\": {\"traceparent\": "));
+	AppendJsonString(json, parent->val.string.val, parent->val.string.len);
+	if (state->type == jbvString)
+	{
+		AppendBytes(json, LITERAL(", \"tracestate\": "));
+		AppendJsonString(json, state->val.string.val, state->val.string.len);
+	}
+	AppendBytes(json, LITERAL("}"));
 }
 
 /*
@@ -125,12 +152,14 @@ AppendActionJson(StringInfo json, TupleTableSlot *row, const pg_uuid_t *sent_id)
 {
 	char id[UUID_TEXT_LEN];
 	Jsonb *labels;
-	JsonbValue starts_at, ends_at;
+	JsonbValue starts_at, ends_at, traceparent, tracestate;
 
 	slot_getallattrs(row);
 	labels = take_exact_time(jsonb_column(row, Anum_outbox_labels), row, Anum_outbox_starts_at,
 							 EXACT_STARTS_AT, &starts_at);
 	labels = take_exact_time(labels, row, Anum_outbox_ends_at, EXACT_ENDS_AT, &ends_at);
+	labels = take_text(labels, TRACEPARENT_LABEL, &traceparent);
+	labels = take_text(labels, TRACESTATE_LABEL, &tracestate);
 	UuidToText(id, sent_id);
 	AppendBytes(json, LITERAL("{\"id\": \""));
 	AppendBytes(json, id, UUID_TEXT_LEN);
@@ -145,6 +174,7 @@ AppendActionJson(StringInfo json, TupleTableSlot *row, const pg_uuid_t *sent_id)
 	append_text(json, row, LITERAL(", \"fingerprint\": "), Anum_outbox_fingerprint);
 	append_time(json, row, LITERAL(", \"starts_at\": "), Anum_outbox_starts_at, &starts_at);
 	append_time(json, row, LITERAL(", \"ends_at\": "), Anum_outbox_ends_at, &ends_at);
+	append_trace(json, &traceparent, &tracestate);
 	append_time(json, row, LITERAL(", \"created_at\": "), Anum_outbox_created_at, NULL);
 	AppendBytes(json, LITERAL("}"));
 }

@@ -11,10 +11,13 @@
 
 /*
  * Labels that are none: a time as the gateway wrote it, where timestamptz cannot hold
- * it.  The gateway drops all labels that begin so.
+ * it, and the trace in which the action was replayed.  The gateway drops all labels that
+ * begin so.
  */
 #define EXACT_STARTS_AT "__starts_at"
 #define EXACT_ENDS_AT "__ends_at"
+#define TRACEPARENT_LABEL "__traceparent"
+#define TRACESTATE_LABEL "__tracestate"
 
 extern void AppendActionJson(StringInfo json, TupleTableSlot *row, const pg_uuid_t *sent_id);
 

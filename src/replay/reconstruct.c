@@ -22,6 +22,7 @@
 #include "base/jsonb_writer.h"
 #include "base/rfc3339.h"
 #include "base/settings.h"
+#include "base/trace.h"
 #include "batch/notification.h"
 #include "query/patch.h"
 #include "queue/action_body.h"
@@ -29,7 +30,7 @@
 
 #define SYSTEM_PREFIX "__"
 #define REPLAYED_FROM "replayed_from"
-#define OWN_LABELS 2 /* at most: that, and PATCH_LABEL */
+#define OWN_LABELS 4 /* at most: that, PATCH_LABEL and the trace */
 #define DEDUP_KEY "__dedup_key"
 
 /*
@@ -143,6 +144,22 @@ add_label(JsonPair *labels, int *count, const char *key, const char *value, uint
 }
 
 /*
+ * Add the trace that the session is a part of, if it is of one.
+ */
+static void
+add_trace(JsonPair *labels, int *count)
+{
+	char traceparent[TRACEPARENT_LEN + 1];
+	const char *tracestate;
+
+	if (!SessionTrace(traceparent, &tracestate))
+		return;
+	add_label(labels, count, TRACEPARENT_LABEL, pstrdup(traceparent), TRACEPARENT_LEN);
+	if (tracestate != NULL)
+		add_label(labels, count, TRACESTATE_LABEL, pstrdup(tracestate), strlen(tracestate));
+}
+
+/*
  * Reconstruct an action from its record, in the current memory context.  If its payload
  * is patched, patch_label says by which patch (PatchLabel); else it is NULL.
  * Metadata that is no object has no labels.  Returns false if the labels do
@@ -183,8 +200,11 @@ ReconstructAction(const AuditRecord *record, const char *patch_label, Action *ac
 		}
 	}
 	if (!record->is_notification)
+	{
 		add_label(labels, &count, REPLAYED_FROM, VARDATA_ANY(record->action_id),
 				  VARSIZE_ANY_EXHDR(record->action_id));
+		add_trace(labels, &count);
+	}
 	if (patch_label != NULL)
 		add_label(labels, &count, PATCH_LABEL, patch_label, strlen(patch_label));
 	action->labels = JsonObject(labels, count);

@@ -26,7 +26,7 @@ class Entry:
     """One action id."""
 
     __slots__ = ("requests", "effects", "digest", "payload_digest", "source",
-                 "lane", "outcome", "open", "log", "tries", "cut", "recorded", "lost")
+                 "lane", "outcome", "open", "log", "tries", "cut", "recorded", "lost", "traces")
 
     def __init__(self, digest, source, lane):
         self.requests = 0
@@ -42,6 +42,7 @@ class Entry:
         self.cut = 0            # of these, whose client went away before they ended
         self.recorded = 0       # outcome records that were written
         self.lost = 0           # … that could not be
+        self.traces = []        # [traceparent, tracestate] of each request that has the first
 
 
 class Request:
@@ -218,7 +219,7 @@ class Ledger:
         return {action_id: {"requests": entry.requests, "effects": entry.effects,
                             "digest": entry.digest, "payload_digest": entry.payload_digest,
                             "source": entry.source, "lane": entry.lane,
-                            "outcome": entry.outcome, "log": entry.log}
+                            "outcome": entry.outcome, "log": entry.log, "traces": entry.traces}
                 for action_id, entry in self.entries.items()}
 
     def root(self, action_id):

@@ -312,6 +312,8 @@ class Connection(asyncio.Protocol):
             self.transport.write(answers.json_answer(answer.status, answer.found, {**answer.headers, **(limits or {})}))
             return
         request = self.request = ledger.begin(action, body)
+        if "traceparent" in headers:
+            request.entry.traces.append([headers["traceparent"], headers.get("tracestate")])
         self.limits = limits
         rule = None
         if gateway.rules:

@@ -23,7 +23,7 @@
 #include "http/routes.h"
 #include "http/server_int.h"
 #include "http/settings.h"
-#include "http/socket.h"
+#include "common/socket.h"
 #include "http/status_map.h"
 #include "tap.h"
 

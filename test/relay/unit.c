@@ -33,6 +33,7 @@
 #include "relay/sealed.h"
 #include "relay/settings.h"
 #include "relay/throttle.h"
+#include "relay/trace.h"
 #ifdef WITH_KAFKA
 #include "kafka_unit.h"
 #endif
@@ -849,7 +850,7 @@ test_metrics_batches(void)
 	text = read_file(path);
 	ok(strstr(text, "acteon_replay_batch") == NULL, "without batches there are no figures of any");
 	free(text);
-	free(try_metrics(path, &(Gauges){.batches = batches, .batch_count = 2}));
+	free(try_metrics(path, &(Gauges){.running = true, .batches = batches, .batch_count = 2}));
 	text = read_file(path);
 	is(strstr(text, "# HELP acteon_replay_batch_actions"),
 	   "# HELP acteon_replay_batch_actions Actions of a batch that is not finished, by state.\n"
@@ -1766,6 +1767,115 @@ test_options(void)
 	ok(TRY("--drain") == 2, "the gateway's URL is required");
 }
 
+/*
+ * What a relay that has ended says: what it has counted, and that it has ended.
+ */
+static void
+test_metrics_at_the_end(void)
+{
+	static const BatchFigures batch = {7, {1, 2, 3, 4, 5, 6}, true};
+	Gauges gauges = {.running = true,
+					 .gateway_known = true,
+					 .gateway_up = true,
+					 .database_up = true,
+					 .queue_known = true,
+					 .batches = &batch,
+					 .batch_count = 1};
+	static const char *const present[] = {
+		"acteon_relay_gateway_up ",    "acteon_relay_database_up ",    "acteon_relay_queue_depth ",
+		"acteon_relay_queue_dead_5m ", "acteon_relay_queue_retrying ", "acteon_replay_batch_"};
+	Buffer runs = {0}, ended = {0};
+
+	MetricsText(&runs, &gauges);
+	gauges.running = false;
+	MetricsText(&ended, &gauges);
+	for (size_t i = 0; i < sizeof(present) / sizeof(present[0]); i++)
+		ok(strstr(runs.data, present[i]) != NULL && strstr(ended.data, present[i]) == NULL,
+		   "%s is told while it runs, and not later", present[i]);
+	ok(strstr(runs.data, "\nacteon_relay_up 1\n") != NULL, "it runs");
+	ok(strstr(ended.data, "\nacteon_relay_up 0\n") != NULL, "it has ended");
+	gauges = (Gauges){.running = true, .gateway_up = true};
+	BufferClear(&runs);
+	MetricsText(&runs, &gauges);
+	ok(strstr(runs.data, "gateway_up ") == NULL, "what is not known of the gateway is not told");
+	ok(strstr(runs.data, "queue_") == NULL, "nor what is not known of the queue");
+	BufferFree(&runs);
+	BufferFree(&ended);
+}
+
+/*
+ * Figures of the queue that are old are not told as the present ones.
+ */
+static void
+test_figures_age(void)
+{
+	Figures figures = {.stats_known = false, .stats_at = 100 * SECOND};
+
+	ok(!FiguresAreFresh(&figures, 100 * SECOND), "figures that have never come are not fresh");
+	figures.stats_known = true;
+	ok(FiguresAreFresh(&figures, 100 * SECOND), "figures that have just come are");
+	ok(FiguresAreFresh(&figures, 160 * SECOND), "and while the next ones may be late");
+	ok(!FiguresAreFresh(&figures, 220 * SECOND), "not after two minutes");
+}
+
+/*
+ * Test what is read as the trace of a body.
+ */
+static void
+try_trace(const char *body, const char *parent, const char *state)
+{
+	Trace trace = {0};
+	bool found = TraceOfBody(&trace, body, strlen(body));
+
+	ok(found == (parent[0] != '\0'), "%s a trace: %.60s", found ? "there is" : "there is not",
+	   body);
+	is(trace.parent, parent, "traceparent");
+	is(BufferText(&trace.state), state, "tracestate");
+	BufferFree(&trace.state);
+}
+
+/*
+ * The traces of bodies.
+ */
+static void
+test_traces(void)
+{
+#define PARENT "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+#define CONTEXT ", \"trace_context\": {\"traceparent\": \"" PARENT "\""
+#define CREATED ", \"created_at\": \"2026-01-01T00:00:00Z\"}"
+	static const char whole[] =
+		"{\"id\": \"x\"" CONTEXT ", \"tracestate\": \"a=\\\"\\\\b\"}" CREATED;
+	Trace trace = {0}, other = {0};
+
+	try_trace("{\"id\": \"x\"" CONTEXT "}" CREATED, PARENT, "");
+	try_trace(whole, PARENT, "a=\"\\b");
+	try_trace("{\"payload\": {\"a\": 1" CONTEXT "}" CREATED "" CONTEXT "}" CREATED, PARENT, "");
+	try_trace("{\"payload\": {\"a\": 1" CONTEXT "}" CREATED ", \"metadata\": {}" CREATED, "", "");
+	try_trace("{\"id\": \"x\"" CONTEXT ", \"other\": 1}" CREATED, "", "");
+	try_trace("{\"id\": \"x\"" CONTEXT ", \"tracestate\": \"no member\"}" CREATED, "", "");
+	try_trace("{\"id\": \"x\"" CREATED, "", "");
+	try_trace("", "", "");
+	/* Cut anywhere, it is no trace, and nothing behind it is read. */
+	for (size_t len = 0; len < sizeof(whole) - 1; len++)
+	{
+		char *cut = Duplicate(whole, len);
+
+		if (TraceOfBody(&trace, cut, len))
+			ok(false, "a body that is cut has a trace: %s", cut);
+		free(cut);
+	}
+	ok(TraceMake(&trace) && TraceMake(&other) && strcmp(trace.parent, other.parent) != 0,
+	   "each trace that is made is another one");
+	ok(ReadTraceparent(trace.parent, strlen(trace.parent), other.parent) &&
+		   strcmp(trace.parent, other.parent) == 0,
+	   "and well-formed: %s", trace.parent);
+	BufferFree(&trace.state);
+	BufferFree(&other.state);
+#undef PARENT
+#undef CONTEXT
+#undef CREATED
+}
+
 int
 main(void)
 {
@@ -1784,6 +1894,9 @@ main(void)
 	test_secrets();
 	test_metrics_file();
 	test_metrics_batches();
+	test_metrics_at_the_end();
+	test_figures_age();
+	test_traces();
 	test_claims();
 	test_stalled_log();
 	test_clock();

@@ -25,6 +25,8 @@ my %values = (
 	max_stack_depth => [ '100kB', '2MB' ], temp_file_limit => [ '64kB', '-1' ], vacuum_cost_delay => ['100'],
 	local_preload_libraries => [], session_preload_libraries => [], wal_consistency_checking => ['all'],
 	createrole_self_grant => ['set, inherit'], extension_destdir => [], output_plugin_libraries => [], restrict_nonsystem_relation_kind => [''],
+	# One that is well-formed is kept with what is replayed; see 086_trace.pl.
+	'acteon_replay.traceparent' => [ 'malformed', 'x' x 1000 ], 'acteon_replay.tracestate' => ['a=b'],
 	# These change what is replayed on purpose.
 	(map { ("acteon_replay.$_" => []) } qw(audit_table redaction_placeholder intent_grace max_attempts gateway_patience audit_is_live require_reason plan_above approval_above targets dedup_window)),
 );

@@ -1,6 +1,7 @@
 /*
  * manual.c
- *		The help, the man page and the reference's table, from a program's options.
+ *		The help, the man page, the reference's table and the completion for bash, from a
+ *		program's options.
  */
 #include "common/manual.h"
 
@@ -155,6 +156,68 @@ print_markdown(const Program *program)
 }
 
 /*
+ * Print a branch of the completion: what completes the value of the options that take
+ * one of a kind.
+ */
+static void
+print_values(const Program *program, bool (*is_kind)(const Option *option), const char *values)
+{
+	int count = 0;
+
+	for (const Option *option = program->options; option->name != NULL; option++)
+	{
+		if (option->argument != NULL && is_kind(option))
+			printf("%s--%s", count++ > 0 ? "|" : "\t", option->name);
+	}
+	if (count > 0)
+		printf(")\n\t\t%s\n\t\treturn ;;\n", values);
+}
+
+static bool
+takes_file(const Option *option)
+{
+	return strcmp(option->argument, "FILE") == 0;
+}
+
+static bool
+takes_level(const Option *option)
+{
+	return strcmp(option->argument, "LEVEL") == 0;
+}
+
+static bool
+takes_other(const Option *option)
+{
+	return !takes_file(option) && !takes_level(option);
+}
+
+/*
+ * --completion.  Bash has the equals sign as a word of its own.
+ */
+static void
+print_completion(const Program *program)
+{
+	printf("# Completion of %s for bash.\n_%s()\n{\n", program->name, program->name);
+	puts("\tlocal word=${COMP_WORDS[COMP_CWORD]} option=${COMP_WORDS[COMP_CWORD-1]}\n"
+		 "\tif [ \"$word\" = \"=\" ]; then\n\t\tword=\n"
+		 "\telif [ \"$option\" = \"=\" ]; then\n\t\toption=${COMP_WORDS[COMP_CWORD-2]}\n\tfi\n"
+		 "\tCOMPREPLY=()\n\tcase $option in");
+	print_values(program, takes_file,
+				 "mapfile -t COMPREPLY < <(compgen -f -- \"$word\")\n"
+				 "\t\tcompopt -o filenames 2>/dev/null");
+	print_values(program, takes_level,
+				 "mapfile -t COMPREPLY < <(compgen -W 'error warning info debug' -- \"$word\")");
+	print_values(program, takes_other, ":");
+	printf("\tesac\n\tmapfile -t COMPREPLY < <(compgen -W '");
+	for (const Option *option = program->options; option->name != NULL; option++)
+		printf("%s--%s%s", option == program->options ? "" : " ", option->name,
+			   option->argument != NULL ? "=" : "");
+	printf("' -- \"$word\")\n\tif [[ ${COMPREPLY-} == *= ]]; then\n"
+		   "\t\tcompopt -o nospace 2>/dev/null\n\tfi\n}\ncomplete -F _%s %s\n",
+		   program->name, program->name);
+}
+
+/*
  * Print what an option without a value asks for.  False if there is no such thing.
  */
 bool
@@ -168,6 +231,8 @@ ManualPrint(const Program *program, const char *which)
 		print_man(program);
 	else if (strcmp(which, "markdown") == 0)
 		print_markdown(program);
+	else if (strcmp(which, "completion") == 0)
+		print_completion(program);
 	else
 		return false;
 	return true;

@@ -36,6 +36,7 @@ struct Option
 	{NULL, "version", NULL, NULL, "Print the version.", NULL, 0, 0, 0, false}, \
 	{NULL, "man", NULL, NULL, "Print the manual page, for man(1).", NULL, 0, 0, 0, false}, \
 	{NULL, "markdown", NULL, NULL, "Print the table of the options, for doc/reference.md.", NULL, 0, 0, 0, false}, \
+	{NULL, "completion", NULL, NULL, "Print the completion of the options for bash.", NULL, 0, 0, 0, false}, \
 	{NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, false}
 /* clang-format on */
 

@@ -11,6 +11,9 @@
 
 #define HISTOGRAM_BUCKETS 13
 
+/* Of an answer over HTTP. */
+#define PROMETHEUS_MEDIA_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
 /* Durations, counted by how long they were. */
 typedef struct Histogram
 {

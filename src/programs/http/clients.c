@@ -193,6 +193,9 @@ request_over(void *owner, struct MHD_Connection *connection, void **context,
 	{
 		size_t len = strcspn(request->uri, "?");
 		char *path = Duplicate(request->uri, len);
+		char *trace = request->trace != NULL
+						  ? Duplicate(request->trace->parent + TRACE_ID_AT, TRACE_ID_LEN)
+						  : NULL;
 		int64_t duration =
 			(request->answered != 0 ? request->answered : ClockNow()) - request->started;
 
@@ -202,10 +205,12 @@ request_over(void *owner, struct MHD_Connection *connection, void **context,
 			LogNumber("status", request->answer.status), LogNumber("us", duration),
 			LogText("key", request->key_name), LogText("batch", request->answer.batch_id),
 			LogText("id", request->id), LogText("code", request->answer.code),
+			LogText("trace", trace),
 			LogText("ended", request->is_abandoned                        ? "abandoned"
 							 : why == MHD_REQUEST_TERMINATED_COMPLETED_OK ? "sent"
 																		  : "broken off"));
 		free(path);
+		free(trace);
 	}
 	RequestFree(request);
 }
@@ -408,7 +413,7 @@ serve(Request *request)
 	{
 		pool = PoolCount(server->pool);
 		request->answer.status = 200;
-		request->answer.media_type = "text/plain; version=0.0.4; charset=utf-8";
+		request->answer.media_type = PROMETHEUS_MEDIA_TYPE;
 		FiguresWrite(&server->figures, &pool, &request->answer.body);
 	}
 	else if (request->route->kind == ROUTE_OPENAPI)
@@ -475,6 +480,7 @@ read_head(Server *server, Request *request, const char *url, const char *method,
 		RequestRefuse(request, method, fault.code, fault.text);
 	else
 	{
+		request->trace = TraceRead(connection);
 		RequestRead(request, method, &headers, server->settings->anonymous != NULL);
 		answer_preflight(server, request);
 	}

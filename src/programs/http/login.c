@@ -24,12 +24,17 @@ login_statement(const Request *request, StatementId with_key, StatementId withou
 }
 
 /*
- * The statement that has a transaction act as the request's role.
+ * The statement that has a transaction act as the request's role, and in its trace.
  */
 Statement
 LoginStatement(const Request *request)
 {
-	return login_statement(request, STATEMENT_LOGIN, STATEMENT_ANONYMOUS);
+	Statement statement = login_statement(request, STATEMENT_LOGIN, STATEMENT_ANONYMOUS);
+	const RequestTrace *trace = request->trace;
+
+	StatementAddText(&statement, trace != NULL ? trace->parent : NULL);
+	StatementAddText(&statement, trace != NULL ? trace->state : NULL);
+	return statement;
 }
 
 /*

@@ -64,6 +64,7 @@ RequestFree(Request *request)
 	free(request->method);
 	free(request->name);
 	ParametersFree(&request->parameters);
+	free(request->trace);
 	free(request->idempotency_key);
 	free(request->key_id);
 	free(request->key_name);

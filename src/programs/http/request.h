@@ -12,6 +12,7 @@
 #include "http/pool.h"
 #include "http/request_id.h"
 #include "http/routes.h"
+#include "http/trace.h"
 
 /* What is sent back. */
 typedef struct Answer
@@ -44,6 +45,7 @@ typedef struct Request
 	Parameters parameters;
 	bool has_key;
 	unsigned char key_hash[SHA256_BYTES];
+	RequestTrace *trace; /* NULL: it is a part of none */
 	char *idempotency_key;
 	unsigned char hash[SHA256_BYTES]; /* of all of it, to tell another one with the same key */
 	const char *allowed_origin;       /* of the page that sent it, or NULL */

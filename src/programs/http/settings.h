@@ -7,7 +7,7 @@
 
 #include "common/log.h"
 #include "common/options.h"
-#include "http/socket.h"
+#include "common/socket.h"
 
 typedef struct Settings
 {

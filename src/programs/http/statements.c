@@ -19,6 +19,13 @@
 	"pg_catalog.set_config('application_name'::pg_catalog.text, " \
 	"pg_catalog.concat('acteon-replay-http ', " id "::pg_catalog.text, ' ', " name "), true)"
 
+/* The trace that a transaction is a part of; NULL is none. */
+#define TRACE(parent, state) \
+	"pg_catalog.set_config('acteon_replay.traceparent'::pg_catalog.text, " parent \
+	"::pg_catalog.text, true), " \
+	"pg_catalog.set_config('acteon_replay.tracestate'::pg_catalog.text, " state \
+	"::pg_catalog.text, true)"
+
 /* The parts of an answer that was kept.  json keeps a text as it is. */
 #define KEPT \
 	"(b.answer::pg_catalog.json OPERATOR(pg_catalog.->) 'body'::pg_catalog.text)::pg_catalog.text, " \
@@ -99,10 +106,9 @@ static const struct
 } statements[STATEMENTS] = {
 	[STATEMENT_LOGIN] =
 		{"login", "SELECT l.key_id, l.key_name, " BECOME("l.role::pg_catalog.text") ", " SHOW(
-					  "$2", "l.key_name") " FROM $s.acteon_api_login($1::pg_catalog.bytea) AS l"},
-	[STATEMENT_ANONYMOUS] = {"anonymous",
-							 "SELECT 0, 'anonymous', " BECOME(
-								 "$1::pg_catalog.text") ", " SHOW("$2", "'anonymous'")},
+					  "$2", "l.key_name") ", " TRACE("$3", "$4") " FROM $s.acteon_api_login($1::pg_catalog.bytea) AS l"},
+	[STATEMENT_ANONYMOUS] = {"anonymous", "SELECT 0, 'anonymous', " BECOME(
+											  "$1::pg_catalog.text") ", " SHOW("$2", "'anonymous'") ", " TRACE("$3", "$4")},
 	[STATEMENT_LOGIN_BEGIN] =
 		{"login_begin",
 		 "SELECT l.key_id, l.key_name, l.role, " KEPT ", " SHOW(

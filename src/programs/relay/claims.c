@@ -613,7 +613,7 @@ QueueSideStart(Relay *relay)
 																	: queue_session_sql,
 									   statement_time(settings->lease), settings->no_listen};
 	relay->work = DatabaseOpen(settings->database, PROGRAM, "work", handlers, &relay->session);
-	if (settings->metrics_file != NULL)
+	if (RelayIsWatched(settings))
 		FiguresStart(&relay->figures, settings->database, PROGRAM, settings->target,
 					 settings->no_listen);
 	if (!settings->no_listen)

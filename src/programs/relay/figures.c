@@ -18,6 +18,9 @@
 /* A statement that takes longer is not worth it. */
 #define TIMEOUT MINUTE
 
+/* How long figures are told of for which there are no newer ones. */
+#define FRESH_TIME (TIMEOUT + 2 * INTERVAL)
+
 /*
  * Did a statement fail?  Then there is another try later, on which the extension is
  * looked for again.
@@ -44,7 +47,18 @@ FiguresTake(Figures *figures, PGresult *result)
 {
 	QueueReadStats(result, &figures->stats);
 	figures->stats_known = true;
+	figures->stats_at = ClockNow();
 	figures->stats_done = counters.delivered + counters.dead;
+}
+
+/*
+ * Whether the figures are recent enough to be told to others, who take them for the
+ * present ones.
+ */
+bool
+FiguresAreFresh(const Figures *figures, int64_t now)
+{
+	return figures->stats_known && now < figures->stats_at + FRESH_TIME;
 }
 
 /*

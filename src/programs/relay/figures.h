@@ -18,6 +18,7 @@ typedef struct Figures
 
 	bool stats_known;
 	QueueStats stats;
+	int64_t stats_at;   /* when they came */
 	int64_t stats_done; /* how many actions we had finished then */
 	BatchFigures batches[MAX_BATCHES];
 	int batch_count;
@@ -27,6 +28,7 @@ extern void FiguresStart(Figures *figures, const char *conninfo, const char *pro
 						 const char *target, bool pooled);
 extern void FiguresEnd(Figures *figures);
 extern void FiguresAdvance(Figures *figures, bool hold, int64_t now, int64_t *wake);
+extern bool FiguresAreFresh(const Figures *figures, int64_t now);
 extern void FiguresTake(Figures *figures, PGresult *result);
 
 #endif

@@ -32,6 +32,10 @@
 #include "relay/easy.h"
 
 #define DISPATCH_PATH "/v1/dispatch"
+#define HEALTH_PATH "/health"
+
+/* How long a probe may take. */
+#define PROBE_TIME (5 * SECOND)
 
 /* How often an overdue request that has something to read is checked. */
 #define MAX_LAST_READS 200
@@ -45,6 +49,9 @@ typedef struct Request
 	Gateway *gateway;
 	CURL *easy;
 	Headers *headers;
+	bool is_traced;              /* they have those of a trace before them */
+	struct curl_slist traced[2]; /* which are these */
+	Buffer trace_text[2];
 	Buffer body; /* of the answer */
 	bool too_large;
 	Action *action; /* NULL while it is free */
@@ -73,6 +80,9 @@ struct Gateway
 	Request *free;
 	Request *first; /* in flight, in the order of their deadlines */
 	Request *last;
+	CURL *probe;  /* a request that asks whether it can be reached */
+	bool probing; /* it is under way */
+	char probe_error[EASY_ERROR_SIZE];
 };
 
 /*
@@ -87,6 +97,37 @@ use_headers(Request *request, Headers *headers)
 	SET(request->easy, CURLOPT_HTTPHEADER, headers->list);
 	HeadersRelease(request->headers);
 	request->headers = headers;
+	request->is_traced = false;
+}
+
+/*
+ * Have the trace of an action, if it has one, sent in headers, before those of all
+ * requests.
+ */
+static void
+use_trace(Request *request, const Trace *trace)
+{
+	bool has_state = trace->state.len > 0;
+
+	if (trace->parent[0] != '\0')
+	{
+		for (int i = 0; i < 2; i++)
+			BufferClear(&request->trace_text[i]);
+		BufferPrint(&request->trace_text[0], "traceparent: %s", trace->parent);
+		BufferAppendText(&request->trace_text[1], "tracestate: ");
+		BufferAppend(&request->trace_text[1], trace->state.data, trace->state.len);
+		request->traced[0].data = request->trace_text[0].data;
+		request->traced[0].next = has_state ? &request->traced[1] : request->headers->list;
+		request->traced[1].data = request->trace_text[1].data;
+		request->traced[1].next = request->headers->list;
+		SET(request->easy, CURLOPT_HTTPHEADER, request->traced);
+		request->is_traced = true;
+	}
+	else if (request->is_traced)
+	{
+		SET(request->easy, CURLOPT_HTTPHEADER, request->headers->list);
+		request->is_traced = false;
+	}
 }
 
 /*
@@ -249,6 +290,34 @@ finish(Request *request, CURLcode code, const char *why)
 }
 
 /*
+ * A probe has its answer, or none.  Whatever the gateway itself answers shows that it is
+ * there; a proxy without it answers 502, 503 or 504.
+ */
+static void
+probed(Gateway *gateway, CURLcode code)
+{
+	CURLMcode removed = curl_multi_remove_handle(gateway->multi, gateway->probe);
+	long status = 0;
+	char why[40];
+
+	EasyMust(removed == CURLM_OK, "curl_multi_remove_handle", curl_multi_strerror(removed));
+	gateway->probing = false;
+	curl_easy_getinfo(gateway->probe, CURLINFO_RESPONSE_CODE, &status);
+	if (code == CURLE_OK && status < 500)
+		SinkIsReached(&gateway->sink);
+	else if (code == CURLE_OK)
+	{
+		snprintf(why, sizeof(why), "it answers %ld", status);
+		SinkIsNotReached(&gateway->sink, why);
+	}
+	else
+	{
+		EasyDescribe(gateway->probe, code, gateway->probe_error);
+		SinkIsNotReached(&gateway->sink, gateway->probe_error);
+	}
+}
+
+/*
  * Let libcurl do its part, and take the requests that are done.
  */
 static void
@@ -267,6 +336,11 @@ act(Gateway *gateway, curl_socket_t fd, int what)
 
 		if (message->msg != CURLMSG_DONE)
 			continue;
+		if (message->easy_handle == gateway->probe)
+		{
+			probed(gateway, result);
+			continue;
+		}
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &request);
 		finish(request, result, NULL);
 	}
@@ -528,6 +602,32 @@ make_requests(Gateway *gateway, const Settings *settings)
 }
 
 /*
+ * Take a part of the answer to a probe, of which only the status counts.
+ */
+static size_t
+ignore_body(char *data, size_t size, size_t count, void *owner)
+{
+	(void) data;
+	(void) owner;
+	return size * count;
+}
+
+/*
+ * Make the request that asks whether the gateway can be reached.  It needs no key.
+ */
+static void
+make_probe(Gateway *gateway, const Settings *settings)
+{
+	int64_t patience = Earlier(settings->request_timeout, PROBE_TIME);
+
+	gateway->probe = EasyMake(settings, HEALTH_PATH);
+	SET(gateway->probe, CURLOPT_WRITEFUNCTION, ignore_body);
+	SET(gateway->probe, CURLOPT_ERRORBUFFER, gateway->probe_error);
+	SET(gateway->probe, CURLOPT_TIMEOUT_MS, (long) (patience / MILLISECOND));
+	EasyUseLoop(gateway->probe);
+}
+
+/*
  * Get ready to send.
  */
 static Sink *
@@ -562,6 +662,7 @@ open_gateway(const Settings *settings, SinkHandlers handlers)
 	BufferWipe(&key);
 	gateway->url = parse_url(settings);
 	make_requests(gateway, settings);
+	make_probe(gateway, settings);
 	return &gateway->sink;
 }
 
@@ -582,7 +683,12 @@ close_gateway(Sink *sink)
 		curl_easy_cleanup(request->easy);
 		HeadersRelease(request->headers);
 		BufferFree(&request->body);
+		for (int n = 0; n < 2; n++)
+			BufferFree(&request->trace_text[n]);
 	}
+	if (gateway->probing)
+		curl_multi_remove_handle(gateway->multi, gateway->probe);
+	curl_easy_cleanup(gateway->probe);
 	curl_multi_cleanup(gateway->multi);
 	HeadersRelease(gateway->headers);
 	curl_url_cleanup(gateway->url);
@@ -622,6 +728,7 @@ post_action(Sink *sink, Action *action, const char *body, size_t len)
 
 	gateway->free = request->next;
 	use_headers(request, gateway->headers);
+	use_trace(request, &action->trace);
 	request->action = action;
 	request->len = len;
 	request->given = 0;
@@ -636,6 +743,23 @@ post_action(Sink *sink, Action *action, const char *body, size_t len)
 	code = curl_multi_add_handle(gateway->multi, request->easy);
 	EasyMust(code == CURLM_OK, "curl_multi_add_handle", curl_multi_strerror(code));
 	enter_flight(gateway, request);
+}
+
+/*
+ * Ask the gateway whether it is there.
+ */
+static void
+probe_gateway(Sink *sink)
+{
+	Gateway *gateway = (Gateway *) sink;
+	CURLMcode code;
+
+	if (gateway->probing)
+		return;
+	gateway->probe_error[0] = '\0';
+	code = curl_multi_add_handle(gateway->multi, gateway->probe);
+	EasyMust(code == CURLM_OK, "curl_multi_add_handle", curl_multi_strerror(code));
+	gateway->probing = true;
 }
 
 /*
@@ -673,6 +797,7 @@ const SinkKind gateway_sink = {
 	.open = open_gateway,
 	.reload = reload_gateway,
 	.send = post_action,
+	.probe = probe_gateway,
 	.abort = abort_requests,
 	.close = close_gateway,
 	.judge = JudgeAnswer,

@@ -111,6 +111,7 @@ HeldRelease(Held *held, Action *action)
 	drop_lease(held, lease);
 	BufferWipe(&action->opened);
 	free(action->facts);
+	BufferFree(&action->trace.state);
 	free(action);
 }
 

@@ -11,6 +11,7 @@
 
 #include "common/buffer.h"
 #include "relay/results.h"
+#include "relay/trace.h"
 
 /* What one claim has leased. */
 typedef struct Lease
@@ -53,6 +54,7 @@ typedef struct Action
 	int attempt;
 	int64_t expires_at; /* from then on it must not be sent; NEVER: there is no such time */
 	char action_id[ACTION_ID_LEN + 1]; /* that the body has; "" if the database does not tell */
+	Trace trace;                       /* read when it is sent */
 	Facts *facts;                      /* NULL where nobody is told */
 	Buffer opened;                     /* the body with an opened payload, overwritten afterwards */
 	size_t len;

@@ -531,12 +531,16 @@ add_header(rd_kafka_headers_t *headers, const char *name, const char *value)
 static rd_kafka_headers_t *
 make_headers(const Action *action)
 {
-	rd_kafka_headers_t *headers = rd_kafka_headers_new(NUM_FACTS + 3);
+	rd_kafka_headers_t *headers = rd_kafka_headers_new(NUM_FACTS + 5);
 	char outbox_id[32];
 
 	snprintf(outbox_id, sizeof(outbox_id), "%lld", (long long) action->outbox_id);
 	add_header(headers, "action_id", action->action_id);
 	add_header(headers, "outbox_id", outbox_id);
+	if (action->trace.parent[0] != '\0')
+		add_header(headers, "traceparent", action->trace.parent);
+	if (action->trace.state.len > 0)
+		add_header(headers, "tracestate", action->trace.state.data);
 	if (action->facts == NULL)
 		return headers;
 	for (int fact = 0; fact < NUM_FACTS; fact++)
@@ -574,6 +578,25 @@ produce(Kafka *kafka, Message *message, const char *body, size_t len)
 	if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
 		rd_kafka_headers_destroy(headers);
 	return code;
+}
+
+/*
+ * Look whether a broker has told of its cluster, which each does when it is connected to,
+ * and whether any is there.
+ */
+static void
+probe_kafka(Sink *sink)
+{
+	Kafka *kafka = (Kafka *) sink;
+	Producer *producer = present_producer(kafka);
+	char *cluster = producer != NULL ? rd_kafka_clusterid(producer->rk, 0) : NULL;
+
+	if (cluster != NULL && !sink->is_away)
+		SinkIsReached(sink);
+	else if (sink->is_away || sink->reach == REACH_GOOD)
+		SinkIsNotReached(sink, producer != NULL ? producer->why : "");
+	if (cluster != NULL)
+		rd_kafka_mem_free(producer->rk, cluster);
 }
 
 /*
@@ -700,6 +723,7 @@ const SinkKind kafka_sink = {
 	.open = open_kafka,
 	.reload = reload_options,
 	.send = send_message,
+	.probe = probe_kafka,
 	.abort = abort_messages,
 	.close = close_kafka,
 	.judge = KafkaJudge,

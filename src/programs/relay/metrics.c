@@ -4,7 +4,9 @@
  *
  * The file is in Prometheus' text format, for the textfile collector of its
  * node_exporter.  It is replaced atomically, so that it is never read
- * half-written.
+ * half-written.  It outlives the relay: the last one has only what has been counted
+ * and says that the relay has ended, and that of a relay which was killed is told by the
+ * time at which it was written.
  */
 #include "relay/metrics.h"
 
@@ -75,7 +77,38 @@ add_counters(Buffer *out, const Gauges *gauges)
 }
 
 /*
- * Write the gauges.
+ * Write how the queue is.
+ */
+static void
+add_queue(Buffer *out, const Gauges *gauges)
+{
+	PrometheusGauge(out, PREFIX "queue_depth", (double) gauges->depth,
+					"Unfinished actions in the outbox.");
+	PrometheusGauge(out, PREFIX "queue_due", (double) gauges->due,
+					"Actions that can be claimed now.");
+	PrometheusGauge(out, PREFIX "queue_retrying", (double) gauges->retrying,
+					"Actions that wait after a failed attempt.");
+	PrometheusGauge(out, PREFIX "queue_scheduled", (double) gauges->scheduled,
+					"Actions that become due later.");
+	PrometheusGauge(out, PREFIX "queue_leased", (double) gauges->leased,
+					"Actions that somebody has claimed.");
+	PrometheusGauge(out, PREFIX "queue_dead", (double) gauges->dead,
+					"Actions that have ended dead.");
+	PrometheusGauge(out, PREFIX "queue_dead_5m", (double) gauges->dead_5m,
+					"Actions that ended dead in the last five minutes.");
+	PrometheusGauge(out, PREFIX "queue_in_doubt", (double) gauges->in_doubt,
+					"Actions of which nobody knows yet whether they were executed.");
+	PrometheusGauge(out, PREFIX "queue_held", (double) gauges->held_in_doubt,
+					"Of these, how many wait for a person or a record.");
+	PrometheusGauge(out, PREFIX "queue_paused", (double) gauges->paused,
+					"Actions of paused batches.");
+	PrometheusGauge(out, PREFIX "queue_oldest_due_age_seconds", gauges->oldest_due_age,
+					"How long the oldest due action has been due.");
+}
+
+/*
+ * Write the gauges.  What is not known, or is no longer so when the relay has ended, is
+ * left out.
  */
 static void
 add_gauges(Buffer *out, const Gauges *gauges)
@@ -87,31 +120,20 @@ add_gauges(Buffer *out, const Gauges *gauges)
 	PrometheusGauge(out, PREFIX "in_flight", gauges->in_flight, "Requests in flight.");
 	PrometheusGauge(out, PREFIX "held", gauges->held,
 					"Actions claimed whose result is not recorded yet.");
-	PrometheusGauge(out, PREFIX "effective_concurrency", gauges->limit,
-					"Requests that may be in flight now.");
-	PrometheusGauge(out, PREFIX "gateway_up", gauges->gateway_up,
-					"Whether the gateway, or Kafka, takes actions.");
-	PrometheusGauge(out, PREFIX "database_up", gauges->database_up,
-					"Whether the database can be used.");
-	if (gauges->queue_known)
-	{
-		PrometheusGauge(out, PREFIX "queue_depth", (double) gauges->depth,
-						"Unfinished actions in the outbox.");
-		PrometheusGauge(out, PREFIX "queue_due", (double) gauges->due,
-						"Actions that can be claimed now.");
-		PrometheusGauge(out, PREFIX "queue_leased", (double) gauges->leased,
-						"Actions that somebody has claimed.");
-		PrometheusGauge(out, PREFIX "queue_dead", (double) gauges->dead,
-						"Actions that have ended dead.");
-		PrometheusGauge(out, PREFIX "queue_in_doubt", (double) gauges->in_doubt,
-						"Actions of which nobody knows yet whether they were executed.");
-		PrometheusGauge(out, PREFIX "queue_held", (double) gauges->held_in_doubt,
-						"Of these, how many wait for a person or a record.");
-		PrometheusGauge(out, PREFIX "queue_paused", (double) gauges->paused,
-						"Actions of paused batches.");
-		PrometheusGauge(out, PREFIX "queue_oldest_due_age_seconds", gauges->oldest_due_age,
-						"How long the oldest due action has been due.");
-	}
+	if (gauges->running)
+		PrometheusGauge(out, PREFIX "effective_concurrency", gauges->limit,
+						"Requests that may be in flight now.");
+	if (gauges->running && gauges->gateway_known)
+		PrometheusGauge(out, PREFIX "gateway_up", gauges->gateway_up,
+						"Whether the gateway, or Kafka, can be reached and takes actions.");
+	if (gauges->running)
+		PrometheusGauge(out, PREFIX "database_up", gauges->database_up,
+						"Whether the database can be used.");
+	if (gauges->running && gauges->queue_known)
+		add_queue(out, gauges);
+	PrometheusGauge(out, PREFIX "up", gauges->running, "Whether the relay runs, or has ended.");
+	PrometheusGauge(out, PREFIX "written_time_seconds", (double) ClockWall() / SECOND,
+					"When these figures were written, since 1970.");
 	PrometheusGauge(out, PREFIX "start_time_seconds", started,
 					"When the relay was started, since 1970.");
 	PrometheusHead(out, PREFIX "build_info", "gauge", "The relay's version.");
@@ -130,7 +152,7 @@ add_batches(Buffer *out, const Gauges *gauges)
 		[BATCH_CANCELLED] = STATE_CANCELLED, [BATCH_EXPIRED] = STATE_EXPIRED,
 	};
 
-	if (gauges->batch_count == 0)
+	if (!gauges->running || gauges->batch_count == 0)
 		return;
 	PrometheusHead(out, BATCH_PREFIX "actions", "gauge",
 				   "Actions of a batch that is not finished, by state.");
@@ -200,6 +222,19 @@ replace_file(const char *path, const Buffer *text)
 }
 
 /*
+ * Write all of it.
+ */
+void
+MetricsText(Buffer *out, const Gauges *gauges)
+{
+	add_counters(out, gauges);
+	PrometheusHistogram(out, PREFIX "request_duration_seconds", &counters.durations,
+						"How long requests took.");
+	add_gauges(out, gauges);
+	add_batches(out, gauges);
+}
+
+/*
  * Write the file.  A failure is reported once, until it works again.
  */
 void
@@ -209,11 +244,7 @@ MetricsWrite(const char *path, const Gauges *gauges)
 	Buffer out = {0};
 	const char *why;
 
-	add_counters(&out, gauges);
-	PrometheusHistogram(&out, PREFIX "request_duration_seconds", &counters.durations,
-						"How long requests took.");
-	add_gauges(&out, gauges);
-	add_batches(&out, gauges);
+	MetricsText(&out, gauges);
 	why = replace_file(path, &out);
 	if (why != NULL && !failing)
 		Log(LOG_ERROR, "cannot write the metrics file", LogText("file", path),

@@ -57,14 +57,19 @@ typedef struct Gauges
 	int in_flight;
 	int held;
 	int limit;
+	bool running;       /* the relay has not ended */
+	bool gateway_known; /* it was found out whether it is up */
 	bool gateway_up;
 	bool database_up;
 	int64_t reconnects;
 	bool queue_known;
 	int64_t depth;
 	int64_t due;
+	int64_t retrying;
+	int64_t scheduled;
 	int64_t leased;
 	int64_t dead;
+	int64_t dead_5m;
 	double oldest_due_age;
 	int64_t paused;
 	int64_t in_doubt;
@@ -76,6 +81,7 @@ typedef struct Gauges
 extern Counters counters;
 
 extern void CountAnswer(long status, int64_t duration);
+extern void MetricsText(Buffer *out, const Gauges *gauges);
 extern void MetricsWrite(const char *path, const Gauges *gauges);
 
 #endif

@@ -11,8 +11,6 @@
 #include "common/signals.h"
 #include "relay/relay_int.h"
 
-#define METRICS_INTERVAL (5 * SECOND)
-
 /* How long a drain tries to start. */
 #define DRAIN_START_TIMEOUT MINUTE
 
@@ -25,42 +23,6 @@
 
 /* How long results may take to be recorded after the grace time. */
 #define LAST_CHANCE (5 * SECOND)
-
-/*
- * Write the metrics file, if there is one and it is time to.
- */
-static void
-write_metrics(Relay *relay, int64_t now, int64_t *wake, bool always)
-{
-	Gauges gauges = {
-		.in_flight = relay->sink->in_flight,
-		.held = relay->held.unsent + relay->sink->in_flight + relay->results.count,
-		.limit = ThrottleConcurrency(&relay->throttle),
-		.gateway_up = relay->throttle.state == THROTTLE_OPEN && !relay->sink->is_away,
-		.database_up = DatabaseIsReady(relay->work) && relay->verified && !relay->complained,
-		.reconnects = DatabaseReconnects(relay->work),
-		.queue_known = relay->figures.stats_known,
-		.depth = relay->figures.stats.depth,
-		.due = relay->figures.stats.due,
-		.leased = relay->figures.stats.leased,
-		.dead = relay->figures.stats.dead,
-		.oldest_due_age = relay->figures.stats.oldest_due_age,
-		.paused = relay->figures.stats.paused,
-		.in_doubt = relay->figures.stats.in_doubt,
-		.held_in_doubt = relay->figures.stats.held,
-		.batches = relay->figures.batches,
-		.batch_count = relay->figures.batch_count,
-	};
-
-	if (relay->settings->metrics_file == NULL)
-		return;
-	if (always || now >= relay->metrics_from)
-	{
-		MetricsWrite(relay->settings->metrics_file, &gauges);
-		relay->metrics_from = now + METRICS_INTERVAL;
-	}
-	*wake = Earlier(*wake, relay->metrics_from);
-}
 
 /*
  * Do what signals have asked for.
@@ -192,7 +154,7 @@ advance(Relay *relay)
 		left = left > 0 ? left : 0;
 	}
 	ProgressShow(&relay->progress, left, now, &wake);
-	write_metrics(relay, now, &wake, false);
+	WatchAdvance(relay, now, &wake);
 	relay->wake.due = wake;
 	return true;
 }
@@ -227,9 +189,7 @@ exit_status(const Relay *relay)
 static void
 end(Relay *relay)
 {
-	int64_t never;
-
-	write_metrics(relay, ClockNow(), &never, true);
+	WatchEnd(relay);
 	ProgressEnd(&relay->progress, relay->drained, relay->figures.stats.paused,
 				relay->figures.stats.held, ClockNow());
 	ListenerEnd(&relay->listener);
@@ -260,7 +220,7 @@ RelayRun(const Settings *settings)
 	relay.wake = (LoopTimer){woken, &relay, NEVER, NULL};
 	LoopAddTimer(&relay.wake);
 	ProgressStart(&relay.progress, settings->drain, relay.started);
-	if (!SendSideStart(&relay))
+	if (!SendSideStart(&relay) || !WatchStart(&relay))
 		return 1;
 	Log(LOG_INFO, "started", LogText("version", ACTEON_VERSION),
 		LogText("consumer", settings->consumer), LogText("target", settings->target),

@@ -2,8 +2,8 @@
  * relay_int.h
  *		What the parts of the relay share.
  *
- * relay.c starts and stops it, claims.c handles the database, and sender.c what
- * takes the actions.
+ * relay.c starts and stops it, claims.c handles the database, sender.c what
+ * takes the actions, and watch.c those who watch it.
  */
 #ifndef RELAY_INT_H
 #define RELAY_INT_H
@@ -77,6 +77,7 @@ typedef struct Relay
 	int64_t started;
 	bool has_claimed; /* ever */
 	int64_t metrics_from;
+	int64_t probe_from;  /* find out whether the sink can be reached */
 	int64_t done_before; /* actions that had ended */
 	int64_t done_at;     /* and when that was */
 	bool drained;
@@ -94,5 +95,11 @@ extern void QueueSideAdvance(Relay *relay, int64_t now, int64_t *wake);
 extern bool SendSideStart(Relay *relay);
 extern void SendSideAdvance(Relay *relay, int64_t now, int64_t *wake);
 extern void SendSideReload(Relay *relay);
+
+/* watch.c */
+extern bool RelayIsWatched(const Settings *settings);
+extern bool WatchStart(Relay *relay);
+extern void WatchAdvance(Relay *relay, int64_t now, int64_t *wake);
+extern void WatchEnd(Relay *relay);
 
 #endif

@@ -149,15 +149,19 @@ answered(void *owner, Action *action, const Answer *answer, int64_t duration)
 	Relay *relay = owner;
 	Judgement judgement;
 	ThrottleSubject subject;
+	char *trace = TraceId(&action->trace);
 
 	BufferClear(&relay->text);
 	judgement = relay->sink->kind->judge(answer, &relay->text, &relay->tag);
 	subject = subject_of(action, &judgement, &relay->tag, duration);
+	if (answer->failure == NULL && judgement.health != GATEWAY_FAULTY)
+		SinkIsReached(relay->sink);
 	CountAnswer(answer->failure == NULL ? answer->status : 0, duration);
 	Log(LOG_DEBUG, "answer", LogNumber("outbox_id", action->outbox_id),
 		LogNumber("attempt", action->attempt), LogNumber("status", answer->status),
-		LogNumber("us", duration),
+		LogNumber("us", duration), LogText("trace", trace),
 		LogText("error", judgement.fate == FATE_ACK ? "" : BufferText(&relay->text)));
+	free(trace);
 	report(relay, ThrottleAnswered(&relay->throttle, &judgement, &subject, ClockNow()), action,
 		   answer);
 	switch (judgement.fate)
@@ -206,6 +210,9 @@ send_action(Relay *relay, Action *action)
 		case NOT_SEALED:
 			break;
 	}
+	if (!TraceOfBody(&action->trace, action->body, action->len) && relay->settings->trace &&
+		!TraceMake(&action->trace))
+		Log(LOG_WARNING, "cannot draw random bytes", LogNumber("outbox_id", action->outbox_id));
 	relay->sink->kind->send(relay->sink, action, body, len);
 	ThrottleSent(&relay->throttle, ClockNow());
 	counters.sent++;

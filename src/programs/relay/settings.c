@@ -32,6 +32,7 @@
 
 static const char *read_consumer(const Option *option, const char *text, void *place);
 static const char *read_target(const Option *option, const char *text, void *place);
+static const char *read_listen(const Option *option, const char *text, void *place);
 static const char *read_share(const Option *option, const char *text, void *place);
 static const char *read_kafka_key(const Option *option, const char *text, void *place);
 static const char *read_kafka_option(const Option *option, const char *text, void *place);
@@ -110,9 +111,15 @@ static const Option options[] = {
 	 "several files with colons. Read again on SIGHUP.",
 	 ReadTextList, PLACE(payload_key_files), 0, 0, false},
 
-	{"Output", "metrics-file", "FILE", "",
-	 "Write metrics to this file every 5 seconds, in Prometheus' text format.", ReadText,
-	 PLACE(metrics_file), 0, 0, false},
+	{"Output", "listen", "ADDRESS:PORT", "",
+	 "Serve /metrics, for Prometheus, and /health on this IP address and port, such as "
+	 "127.0.0.1:8081 or [::]:8081, over HTTP and without a key. With port 0, any free port is used "
+	 "and logged.",
+	 read_listen, PLACE(listen), 0, 0, false},
+	{NULL, "metrics-file", "FILE", "",
+	 "Write metrics to this file every 5 seconds, in Prometheus' text format. The last ones, "
+	 "when the relay ends, say so.",
+	 ReadText, PLACE(metrics_file), 0, 0, false},
 	{NULL, "log-level", "LEVEL", "info", "error, warning, info or debug.", ReadLogLevel,
 	 PLACE(log_level), 0, 0, false},
 
@@ -132,6 +139,11 @@ static const Option options[] = {
 	 "With --check, test the key with this dispatch, which is evaluated but not executed. By "
 	 "default, the values of the newest batch are used, if its query names all four.",
 	 ReadText, PLACE(check_as), 0, 0, false},
+	{NULL, "trace", NULL, NULL,
+	 "Send the header traceparent (W3C's Trace Context, as OpenTelemetry uses it) with all actions, "
+	 "also with those that were not replayed in a trace: each request of these begins a trace of "
+	 "its own.",
+	 ReadSwitch, PLACE(trace), 0, 0, false},
 	{NULL, "no-listen", NULL, NULL,
 	 "Do not use notifications, but only poll: for PgBouncer in transaction pooling mode.",
 	 ReadSwitch, PLACE(no_listen), 0, 0, false},
@@ -191,6 +203,18 @@ read_target(const Option *option, const char *text, void *place)
 	if (!IsNameOfTarget(text, strlen(text)))
 		return NO_TARGET;
 	return ReadText(option, text, place);
+}
+
+/*
+ * An address to listen on, or none.
+ */
+static const char *
+read_listen(const Option *option, const char *text, void *place)
+{
+	if (*text != '\0')
+		return ReadAddress(option, text, place);
+	*(Address *) place = (Address){0};
+	return NULL;
 }
 
 /*

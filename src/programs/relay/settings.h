@@ -7,6 +7,7 @@
 
 #include "common/log.h"
 #include "common/options.h"
+#include "common/socket.h"
 
 /* What the key of a message of Kafka is. */
 typedef enum KafkaKey
@@ -38,6 +39,7 @@ typedef struct Settings
 	char *client_cert;
 	char *client_key;
 	TextList payload_key_files;
+	Address listen; /* no text: none */
 	char *metrics_file;
 	LogLevel log_level;
 	int64_t grace;
@@ -45,6 +47,7 @@ typedef struct Settings
 	bool check;
 	char *check_as;
 	bool no_listen;
+	bool trace;
 } Settings;
 
 extern void SettingsRead(Settings *settings, int argc, char **argv);

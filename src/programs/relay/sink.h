@@ -37,6 +37,9 @@ typedef struct SinkKind
 	/* Send an action with this body, both of which must stay until the answer.  No more
 	 * than --concurrency may be in flight. */
 	void (*send)(Sink *sink, Action *action, const char *body, size_t len);
+	/* Find out whether it can be reached, now or later, and note it in reach.  Does
+	 * nothing while that is being found out. */
+	void (*probe)(Sink *sink);
 	/* Break off what is in flight, for a reason that the handlers are told.  Answers that
 	 * have arrived count. */
 	void (*abort)(Sink *sink, const char *why);
@@ -48,16 +51,31 @@ typedef struct SinkKind
 	const char *(*hint)(long status);
 } SinkKind;
 
+/* Whether a sink can be reached. */
+typedef enum SinkReach
+{
+	REACH_UNKNOWN,
+	REACH_GOOD,
+	REACH_NONE
+} SinkReach;
+
 /* The beginning of every sink. */
 struct Sink
 {
 	const SinkKind *kind;
 	SinkHandlers handlers;
 	int in_flight;
-	bool is_away; /* nothing can be sent now, and what is in flight waits */
+	SinkReach reach;  /* the last time that it answered, or did not answer a probe */
+	int64_t heard_at; /* when it last answered */
+	bool is_away;     /* nothing can be sent now, and what is in flight waits */
 };
 
+/* sink.c */
 extern const SinkKind *SinkKindOf(const Settings *settings);
 extern const char *SinkPlace(const Settings *settings);
+
+/* sink_reach.c */
+extern void SinkIsReached(Sink *sink);
+extern void SinkIsNotReached(Sink *sink, const char *why);
 
 #endif

@@ -130,7 +130,7 @@ QueuePrepare(Queue *queue, PGconn *conn, const char *schema, ExtensionSkills ski
 	stats = skills.targets ? Format("acteon_outbox_read_stats('%s'::pg_catalog.text)", target)
 						   : DuplicateText("acteon_outbox_stats");
 	queue->stats = Format("SELECT depth, due, retrying, scheduled, leased, dead, "
-						  "EXTRACT(epoch FROM oldest_due_age), paused, %s FROM %s.%s",
+						  "EXTRACT(epoch FROM oldest_due_age), paused, dead_5m, %s FROM %s.%s",
 						  skills.doubts ? "in_doubt, held, canary" : "0, 0, 0", s, stats);
 	free(stats);
 	only = skills.targets
@@ -366,9 +366,10 @@ QueueReadStats(PGresult *result, QueueStats *stats)
 	stats->dead = TextToNumber(PQgetvalue(result, 0, 5));
 	stats->oldest_due_age = strtod(PQgetvalue(result, 0, 6), NULL);
 	stats->paused = TextToNumber(PQgetvalue(result, 0, 7));
-	stats->in_doubt = TextToNumber(PQgetvalue(result, 0, 8));
-	stats->held = TextToNumber(PQgetvalue(result, 0, 9));
-	stats->canary = TextToNumber(PQgetvalue(result, 0, 10));
+	stats->dead_5m = TextToNumber(PQgetvalue(result, 0, 8));
+	stats->in_doubt = TextToNumber(PQgetvalue(result, 0, 9));
+	stats->held = TextToNumber(PQgetvalue(result, 0, 10));
+	stats->canary = TextToNumber(PQgetvalue(result, 0, 11));
 }
 
 /*

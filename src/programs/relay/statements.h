@@ -38,6 +38,7 @@ typedef struct QueueStats
 	int64_t dead;
 	double oldest_due_age; /* seconds */
 	int64_t paused;
+	int64_t dead_5m;
 	int64_t in_doubt;
 	int64_t held;   /* of those, what does not end by itself */
 	int64_t canary; /* held back, and released without a person */

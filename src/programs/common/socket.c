@@ -2,7 +2,7 @@
  * socket.c
  *		The socket that clients connect to.
  */
-#include "http/socket.h"
+#include "common/socket.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
