@@ -724,8 +724,14 @@ test_table(void)
 			   id == OPTION_FROM || id == OPTION_TO,
 		   "%s: a single replay has the same options over HTTP", name);
 		ok(((option->calls & CALL_QUERY) == 0) == ((option->calls & CALL_HTTP_BULK) == 0) ||
+<<<<<<< HEAD
 			   (option->calls & (CALL_BULK | CALL_QUERY)) == 0 ||
 			   id == OPTION_FILL_LIMIT, /* which each of them has */
+||||||| c10cff2
+			   (option->calls & (CALL_BULK | CALL_QUERY)) == 0,
+=======
+			   (option->calls & (CALL_BULK | CALL_QUERY)) == 0 || id == OPTION_FILL_LIMIT,
+>>>>>>> time
 		   "%s: a bulk replay has the same options over HTTP", name);
 	}
 	ok(arguments <= MAX_PARAMS, "a statement can have the %d arguments of a single replay",

@@ -714,9 +714,7 @@ ParameterIsTrue(const Parameters *parameters, OptionId id)
 }
 
 /*
- * Write the query for acteon_replay_bulk(jsonb): what was given and belongs there.  The
- * SDKs have no cursor, so what their caller cannot replay must not fill the limit again with
- * each call.  A plan says by itself whether it was made so.
+ * Write the query for acteon_replay_bulk(jsonb): what was given and belongs there.
  */
 void
 ParametersToQuery(const Parameters *parameters, Buffer *json)
@@ -735,8 +733,5 @@ ParametersToQuery(const Parameters *parameters, Buffer *json)
 		else
 			BufferAppendText(json, value);
 	}
-	if (parameters->values[OPTION_PLAN] == NULL)
-		BufferPrint(json, "%s\"%s\": true", json->len > 1 ? ", " : "",
-					ReplayOptions[OPTION_FILL_LIMIT].key);
 	BufferAppendChar(json, '}');
 }

@@ -46,6 +46,13 @@
 	"FROM pg_catalog.jsonb_array_elements(" parameter \
 	"::pg_catalog.text::pg_catalog.jsonb) AS e (value)) END"
 
+/* The query of a bulk replay.  The SDKs have no cursor, so what their caller cannot replay must
+ * not fill the limit again with each call.  A plan says by itself whether it was made so. */
+#define FILLING(query) \
+	"CASE WHEN " query "::pg_catalog.jsonb OPERATOR(pg_catalog.?) 'plan'::pg_catalog.text " \
+	"THEN " query "::pg_catalog.jsonb ELSE " query "::pg_catalog.jsonb OPERATOR(pg_catalog.||) " \
+	"'{\"fill_limit\": true}'::pg_catalog.jsonb END"
+
 /* Steering a batch: a call that tells its new state. */
 #define STEERED(call) \
 	"SELECT pg_catalog.json_build_object('batch_id', $1::pg_catalog.int8, 'state', s.state, " \
@@ -160,7 +167,7 @@ static const struct
 		 "(b.answer OPERATOR(pg_catalog.->>) 'skipped'::pg_catalog.text)::pg_catalog.int8 OPERATOR(pg_catalog.+) "
 		 "(b.answer OPERATOR(pg_catalog.->>) 'effective'::pg_catalog.text)::pg_catalog.int8 OPERATOR(pg_catalog.+) "
 		 "(b.answer OPERATOR(pg_catalog.->>) 'expired'::pg_catalog.text)::pg_catalog.int8) AS answer "
-		 "FROM $s.acteon_replay_bulk($1::pg_catalog.jsonb) AS b (answer) OFFSET 0) AS a"},
+		 "FROM $s.acteon_replay_bulk(" FILLING("$1") ") AS b (answer) OFFSET 0) AS a"},
 	[STATEMENT_RECORD] = {"record", "SELECT $s.acteon_audit_record(action_id => "
 									"$1::pg_catalog.text)::pg_catalog.text, NULL, NULL"},
 	[STATEMENT_RECORDS] =
@@ -177,8 +184,9 @@ static const struct
 		 "max_records => $14::pg_catalog.int4, skip => $15::pg_catalog.int4, "
 		 "cursor => $16::pg_catalog.text) AS a (page)"},
 	[STATEMENT_PREVIEW] =
-		{"preview", "SELECT p.answer::pg_catalog.text, NULL, NULL FROM $s.acteon_replay_preview("
-					"$1::pg_catalog.jsonb, $2::pg_catalog.int4) AS p (answer)"},
+		{"preview",
+		 "SELECT p.answer::pg_catalog.text, NULL, NULL FROM $s.acteon_replay_preview(" FILLING(
+			 "$1") ", $2::pg_catalog.int4) AS p (answer)"},
 	[STATEMENT_CAUSES] =
 		{"causes", "SELECT pg_catalog.jsonb_build_object('causes', COALESCE(pg_catalog.jsonb_agg("
 				   "pg_catalog.to_jsonb(c) OPERATOR(pg_catalog.-) 'ordinality'::pg_catalog.text "
