@@ -198,23 +198,6 @@ read_as(const char *query, unsigned takes, const char *expected)
 	char *wrong = ParametersRead(&parameters, query, takes);
 
 	ParametersToQuery(&parameters, &json);
-	/* Every query has it, unless there is a plan, which says it by itself. */
-	if (wrong == NULL && parameters.values[OPTION_PLAN] == NULL)
-	{
-		static const char filled[] = "\"fill_limit\": true}";
-		size_t shorter = json.len >= sizeof(filled) - 1 ? json.len - (sizeof(filled) - 1) : 0;
-
-		if (strcmp(json.data + shorter, filled) == 0)
-		{
-			while (shorter > 1 && strchr(", ", json.data[shorter - 1]) != NULL)
-				shorter--;
-			json.data[shorter] = '}';
-			json.data[shorter + 1] = '\0';
-			json.len = shorter + 1;
-		}
-		else
-			ok(false, "%s: its limit is filled", query != NULL ? query : "no query");
-	}
 	is(wrong != NULL ? wrong : json.data, expected, query != NULL ? query : "no query");
 	ok(wrong != NULL || JsonIsValid(json.data, json.len), "and is JSON, if nothing is wrong");
 	free(wrong);
@@ -724,14 +707,7 @@ test_table(void)
 			   id == OPTION_FROM || id == OPTION_TO,
 		   "%s: a single replay has the same options over HTTP", name);
 		ok(((option->calls & CALL_QUERY) == 0) == ((option->calls & CALL_HTTP_BULK) == 0) ||
-<<<<<<< HEAD
-			   (option->calls & (CALL_BULK | CALL_QUERY)) == 0 ||
-			   id == OPTION_FILL_LIMIT, /* which each of them has */
-||||||| c10cff2
-			   (option->calls & (CALL_BULK | CALL_QUERY)) == 0,
-=======
 			   (option->calls & (CALL_BULK | CALL_QUERY)) == 0 || id == OPTION_FILL_LIMIT,
->>>>>>> time
 		   "%s: a bulk replay has the same options over HTTP", name);
 	}
 	ok(arguments <= MAX_PARAMS, "a statement can have the %d arguments of a single replay",

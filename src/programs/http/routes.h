@@ -41,9 +41,6 @@ typedef enum RouteFound
 	ROUTE_OF_GATEWAY /* only the gateway has it */
 } RouteFound;
 
-/* More than there are routes; the last one is for what has none. */
-#define MAX_ROUTES 64
-
 extern const Route routes[];
 extern const int route_count;
 
