@@ -870,6 +870,7 @@ test_faults(void)
 		{"P0002", "no_record", "no_record", 404, 0, true},
 		{"42P01", NULL, "audit_not_enabled", 404, 0, false},
 		{"42P01", "broken_installation", "broken_installation", 500, 0, false},
+		{"42704", NULL, "no_such_role", 400, 0, true},
 		{"55000", NULL, "not_possible", 422, 0, true},
 		{"55000", "something new", "not_possible", 422, 0, true},
 		{"55000", "", "not_possible", 422, 0, true},

@@ -22,15 +22,23 @@ static const struct
 	const char *sqlstate; /* or its class, two characters */
 	ErrorCode code;
 } by_sqlstate[] = {
-	{"28000", CODE_UNAUTHENTICATED}, {"42501", CODE_FORBIDDEN},
-	{"P0002", CODE_NOT_FOUND},       {"42P01", CODE_AUDIT_NOT_ENABLED},
-	{"55000", CODE_NOT_POSSIBLE},    {"42710", CODE_IDEMPOTENCY_KEY_REUSED},
+	{"28000", CODE_UNAUTHENTICATED},
+	{"42501", CODE_FORBIDDEN},
+	{"P0002", CODE_NOT_FOUND},
+	{"42P01", CODE_AUDIT_NOT_ENABLED},
+	{"42704", CODE_NO_SUCH_ROLE},
+	{"55000", CODE_NOT_POSSIBLE},
+	{"42710", CODE_IDEMPOTENCY_KEY_REUSED},
 	{"42704", CODE_INVALID_PARAMETER}, /* no such role */
-	{"22", CODE_INVALID_PARAMETER},  {"0A000", CODE_NOT_SUPPORTED},
-	{"54", CODE_TOO_COMPLEX},        {"25006", CODE_READ_ONLY}, /* a standby */
-	{"40", CODE_CONFLICT},                                      /* a deadlock */
-	{"53", CODE_DATABASE_BUSY},      {"55P03", CODE_CONFLICT},  /* lock_timeout */
-	{"57014", CODE_TIMEOUT},         {"57", CODE_DATABASE_UNAVAILABLE},
+	{"22", CODE_INVALID_PARAMETER},
+	{"0A000", CODE_NOT_SUPPORTED},
+	{"54", CODE_TOO_COMPLEX},
+	{"25006", CODE_READ_ONLY}, /* a standby */
+	{"40", CODE_CONFLICT},     /* a deadlock */
+	{"53", CODE_DATABASE_BUSY},
+	{"55P03", CODE_CONFLICT}, /* lock_timeout */
+	{"57014", CODE_TIMEOUT},
+	{"57", CODE_DATABASE_UNAVAILABLE},
 	{"", CODE_SERVER_ERROR},
 };
 
