@@ -16,7 +16,7 @@ typedef struct Parameters
 {
 	char *values[NUM_OPTIONS];
 	const char *clamped; /* the limit, if another one was given */
-	ErrorCode fault; /* of what is wrong, if it is not a value */
+	ErrorCode fault;     /* of what is wrong, if it is not a value */
 } Parameters;
 
 extern char *ParametersRead(Parameters *parameters, const char *query, unsigned takes);

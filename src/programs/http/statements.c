@@ -112,10 +112,14 @@ static const struct
 	const char *text;
 } statements[STATEMENTS] = {
 	[STATEMENT_LOGIN] =
-		{"login", "SELECT l.key_id, l.key_name, " BECOME("l.role::pg_catalog.text") ", " SHOW(
-					  "$2", "l.key_name") ", " TRACE("$3", "$4") " FROM $s.acteon_api_login($1::pg_catalog.bytea) AS l"},
-	[STATEMENT_ANONYMOUS] = {"anonymous", "SELECT 0, 'anonymous', " BECOME(
-											  "$1::pg_catalog.text") ", " SHOW("$2", "'anonymous'") ", " TRACE("$3", "$4")},
+		{"login",
+		 "SELECT l.key_id, l.key_name, " BECOME("l.role::pg_catalog.text") ", " SHOW(
+			 "$2",
+			 "l.key_name") ", " TRACE("$3",
+									  "$4") " FROM $s.acteon_api_login($1::pg_catalog.bytea) AS l"},
+	[STATEMENT_ANONYMOUS] = {"anonymous",
+							 "SELECT 0, 'anonymous', " BECOME("$1::pg_catalog.text") ", " SHOW(
+								 "$2", "'anonymous'") ", " TRACE("$3", "$4")},
 	[STATEMENT_LOGIN_BEGIN] =
 		{"login_begin",
 		 "SELECT l.key_id, l.key_name, l.role, " KEPT ", " SHOW(
