@@ -140,6 +140,26 @@ fetch_kafka()
 	export ACTEON_KAFKA_JARS=$WORK/kafka
 }
 
+# Fetch what test/t/078_http_generated.pl makes clients with, and say where it is: the
+# generator, in the version of test/generated/pom.xml, and what its clients need.  What
+# cannot be had is left out there.
+fetch_generator()
+{
+	local to=$WORK/generated
+
+	as_user mkdir -p "$to"
+	{
+		(cd "$WORK/src/test/generated" && as_user mvn -q -B "-Dmaven.repo.local=$WORK/maven" dependency:copy-dependencies \
+			"-DoutputDirectory=$to/jar") || true
+		as_user /usr/bin/python3 -m venv "$to/python" || true
+		as_user env HOME="$WORK" "$to/python/bin/pip" -q --disable-pip-version-check --no-cache-dir install \
+			-r "$WORK/src/test/generated/requirements.txt" || true
+		(cd "$WORK/src/test/generated/go" && as_user env -u GOROOT -u GOFLAGS HOME="$WORK" GO111MODULE=on GOTOOLCHAIN=local \
+			GOMODCACHE="$to/gomod" GOFLAGS=-modcacherw /usr/bin/go mod download) || true
+	} >"$WORK/generated.log" 2>&1
+	export ACTEON_GENERATED=$to
+}
+
 # Install what building and running need, and find the server: sets BINDIR.
 prepare_packages()
 {
