@@ -174,7 +174,7 @@ sql('ALTER ROLE acteon_http RESET ALL');
 
 my $answer = $boss->get('/health', headers => { 'X-Request-Id' => 'INC-45/7' });
 is($answer->{headers}{'x-request-id'}, 'INC-45/7', 'the id of a request is the one that the client sends');
-$http->says(qr/info event="request" method=GET path=\/health status=200.* id=INC-45\/7 code="" ended=sent/, '… in the log, too');
+$http->says(qr/info event="request" method=GET path=\/health status=200.* id=INC-45\/7 code="" trace="" ended=sent/, '… in the log, too');
 foreach my $bad ('x' x 41, 'a b', 'a"b', "a\xffb")
 {
 	$answer = $boss->post('/v1/audit/none/replay', headers => { 'X-Request-Id' => $bad });
