@@ -537,6 +537,7 @@ def walk_idempotency():
     query = "provider=email&outcome=failed&limit=2&rate=0.01"
     batch = {"batch_id": ask("POST", target_of("replay_audit", query), operator).headers["acteon-batch-id"]}
     for operation_id, names in (("replay_action", {"action_id": "walk-2"}), ("replay_audit", {"query": query}),
+                                ("replay_all", {}),
                                 ("set_rate", batch), ("set_start", batch), ("settle_batch", batch), ("hand_over_batch", batch), ("patch_batch", batch),
                                 ("redrive", {}), ("pause_batch", batch), ("resume_batch", batch), ("cancel_batch", batch)):
         names = {"query": harmless(operation_id), **names}
@@ -563,7 +564,7 @@ def check_complete():
 
 PARTS = {
     "document": [check_structure, check_routes, check_parameters, check_bounds, check_defaults, check_examples],
-    "walk": [walk_all, walk_replays, walk_records, walk_batches, walk_idempotency],
+    "walk": [walk_all, walk_page, walk_replays, walk_records, walk_batches, walk_idempotency],
     "each": [walk_each],
     "complete": [check_complete],
 }

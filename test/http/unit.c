@@ -176,6 +176,11 @@ test_routes(void)
 		{"GET", "/metrics", "/metrics <>"},
 		{"GET", "/openapi.json", "/openapi.json <>"},
 		{"GET", "/", "/ <>"},
+		{"POST", "/", "takes GET"},
+		{"GET", "//", "nothing"},
+		{"GET", "/index.html", "nothing"},
+		{"POST", "/v1/replay/all?lost=true", "/v1/replay/all <>"},
+		{"GET", "/v1/replay/batches/7/may", "/v1/replay/batches/*/may <7>"},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)

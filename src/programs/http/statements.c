@@ -47,9 +47,11 @@
 	"::pg_catalog.text::pg_catalog.jsonb) AS e (value)) END"
 
 /* The query of a bulk replay.  The SDKs have no cursor, so what their caller cannot replay must
- * not fill the limit again with each call.  A plan says by itself whether it was made so. */
+ * not fill the limit again with each call.  A plan says by itself whether it was made so, and a
+ * replay of any number of records has no limit. */
 #define FILLING(query) \
-	"CASE WHEN " query "::pg_catalog.jsonb OPERATOR(pg_catalog.?) 'plan'::pg_catalog.text " \
+	"CASE WHEN " query "::pg_catalog.jsonb OPERATOR(pg_catalog.?) 'plan'::pg_catalog.text OR " \
+	"NOT " query "::pg_catalog.jsonb OPERATOR(pg_catalog.?) 'limit'::pg_catalog.text " \
 	"THEN " query "::pg_catalog.jsonb ELSE " query "::pg_catalog.jsonb OPERATOR(pg_catalog.||) " \
 	"'{\"fill_limit\": true}'::pg_catalog.jsonb END"
 
