@@ -140,7 +140,7 @@ $http->says(qr/error event="the database refuses".*sqlstate=42501 error="permiss
 #
 
 my $nothing = error('there is nothing at this path');
-foreach my $path ('/', '/v1/audit/', '/v1/audits', '/v1/Audit/a-1/replay', '/v2/audit/replay',
+foreach my $path ('/index.html', '/v1/audit/', '/v1/audits', '/v1/Audit/a-1/replay', '/v2/audit/replay',
 	'/v1/replay/batches/', '/v1/replay/batches/x', '/v1/replay/batches/-1', '/v1/replay/batches/1/stop', '/v1/replay/batches/9999999999999999999', '/..', '/%2e', '/v1%2Faudit/replay')
 {
 	answers($boss->post($path), 404, $nothing, "POST $path: nothing");
