@@ -214,8 +214,8 @@ class Client(threading.Thread):
                     or not all(isinstance(value, str) for value in content.values())
                     or content["request_id"] != answer.headers.get("x-request-id")):
                 raise Wrong(f"no error: {answer}")
-        elif answer.body and not (answer.status == 200 and kind.startswith("text/plain")):
-            raise Wrong(f"neither JSON nor metrics: {answer}")
+        elif answer.body and not (answer.status == 200 and kind.startswith(("text/plain", "text/html"))):
+            raise Wrong(f"neither JSON, nor metrics, nor the page: {answer}")
 
     def read(self, connection, methods):
         """Take answers until nothing comes any more."""
