@@ -765,6 +765,9 @@ acteon_replay_read_batches(PG_FUNCTION_ARGS)
 	Viewer viewer;
 	Choice choice;
 
+	/* Objects of an older version, whose function has fewer arguments, end here. */
+	InitMaterializedSRF(fcinfo, 0);
+	BeginSight(&viewer, fcinfo);
 	for (int i = 0; i < NUM_SCOPES_PARAMETERS; i++)
 	{
 		wanted.scopes[i].isnull = PG_ARGISNULL(arguments[i]);
@@ -779,8 +782,6 @@ acteon_replay_read_batches(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("newest must not be negative"),
 				 errhint("Leave it out for all of them.")));
-	InitMaterializedSRF(fcinfo, 0);
-	BeginSight(&viewer, fcinfo);
 	choose_batches(&choice, &viewer, &wanted, context);
 	if (choice.everything || choice.count > 0)
 		return_batches((ReturnSetInfo *) fcinfo->resultinfo, &choice, viewer.schema,
