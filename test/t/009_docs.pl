@@ -24,7 +24,7 @@ my %anchors;
 foreach my $page (pages())
 {
 	my @kinds = map { $_->[0] } blocks($page);
-	my @unknown = grep { my $kind = $_; !grep { $kind eq $_ } ('', qw(sql sh text), @languages) } @kinds;
+	my @unknown = grep { my $kind = $_; !grep { $kind eq $_ } ('', qw(sql sh nginx text), @languages) } @kinds;
 
 	is_deeply(\@unknown, [], "$page: each block is of a kind that is tested");
 	is(scalar(() = page_text($page) =~ /^```/mg), 2 * @kinds, "$page: … and none is left open");

@@ -1,7 +1,7 @@
 # The pages of the documentation and the blocks in them, for the tests that run what
 # they show.  A block is between two fences; what stands behind the first one says what
 # it is: nothing (statements or commands with their output), sql, sh, the name of a
-# programming language, or text (a picture, or a signature of the reference).
+# programming language, nginx, or text (a picture, or a signature of the reference).
 package Pages;
 
 use strict;
