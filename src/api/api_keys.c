@@ -447,7 +447,8 @@ acteon_api_login(PG_FUNCTION_ARGS)
 	values[2] = RoleName(DatumGetObjectId(FoundColumn(&keys, Anum_api_keys_role, &isnull)));
 	row = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 	NoteApiKey(TextDatumGetCString(values[1]),
-			   DatumGetObjectId(FoundColumn(&keys, Anum_api_keys_role, &isnull)));
+			   DatumGetObjectId(FoundColumn(&keys, Anum_api_keys_role, &isnull)),
+			   NameStr(*DatumGetName(FoundColumn(&keys, Anum_api_keys_created_by, &isnull))));
 	UnregisterSnapshot(snapshot);
 	CloseFinder(&keys);
 	RestoreIdentity(&caller);

@@ -20,6 +20,7 @@
 #include "api/record_cursor.h"
 #include "audit/audit_scan.h"
 #include "audit/record_list.h"
+#include "base/error_reason.h"
 #include "base/json_text.h"
 #include "base/message.h"
 #include "base/table_access.h"
@@ -53,7 +54,7 @@ open_audit(AuditTable *audit, FunctionCallInfo fcinfo)
 
 	if (!GrantsMayRead(grants))
 		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason(CODE_NO_ROLE),
 				 errmsg("insufficient permissions: reading audit records requires admin, operator "
 						"or viewer role"),
 				 errdetail("Role \"%s\" has no such grant in acteon_grants.",
@@ -68,7 +69,7 @@ open_audit(AuditTable *audit, FunctionCallInfo fcinfo)
 ACTEON_NORETURN static void
 report_no_record(const char *action_id)
 {
-	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
+	ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND), errreason(CODE_NO_RECORD),
 					errmsg("no audit record found for action: %s",
 						   ClipForMessage(action_id, strlen(action_id))),
 					errhint("The gateway deletes records when they expire, and keeps none of "
@@ -103,7 +104,7 @@ acteon_audit_record(PG_FUNCTION_ARGS)
 		report_no_record(action_id);
 	if (!GrantsCoverRecord(audit.grants, GRANT_READ, &record))
 		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason(CODE_NO_GRANT),
 				 errmsg("no grant covers this audit record"),
 				 errdetail("No admin, operator or viewer grant of role \"%s\" covers its tenant, "
 						   "namespace, provider and action type.",
@@ -186,7 +187,7 @@ static void
 check_tenant(Grants *grants, const char *tenant)
 {
 	if (tenant != NULL && !GrantsCoverTenant(grants, cstring_to_text(tenant)))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason(CODE_NO_GRANT),
 						errmsg("no grant covers tenant=%s", ClipForMessage(tenant, strlen(tenant))),
 						errdetail("No admin, operator or viewer grant of role \"%s\" covers it.",
 								  GetUserNameFromId(GetUserId(), false))));

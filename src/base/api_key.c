@@ -11,12 +11,14 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/memutils.h"
 
 #include "base/api_key.h"
 
-static char *name = NULL;         /* in TopMemoryContext; NULL: no key */
-static Oid key_role = InvalidOid; /* as which it acts */
+static char *name = NULL;           /* in TopMemoryContext; NULL: no key */
+static Oid key_role = InvalidOid;   /* as which it acts */
+static Oid login_role = InvalidOid; /* who may have the key; see LoginRole */
 
 /*
  * Forget the key at the end of the transaction.
@@ -29,14 +31,15 @@ transaction_ends(XactEvent event, void *arg)
 	if (name != NULL)
 		pfree(name);
 	name = NULL;
-	key_role = InvalidOid;
+	key_role = login_role = InvalidOid;
 }
 
 /*
- * Note the name of the key with which the transaction acts from now on, and its role.
+ * Note the name of the key with which the transaction acts from now on, its role, and the
+ * name of the role that created it.
  */
 void
-NoteApiKey(const char *key, Oid role)
+NoteApiKey(const char *key, Oid role, const char *created_by)
 {
 	static bool registered = false;
 	char *copy = MemoryContextStrdup(TopMemoryContext, key);
@@ -48,6 +51,9 @@ NoteApiKey(const char *key, Oid role)
 		pfree(name);
 	name = copy;
 	key_role = role;
+	login_role = get_role_oid(created_by, true);
+	if (!OidIsValid(login_role) || superuser_arg(login_role))
+		login_role = role;
 }
 
 /*
@@ -61,12 +67,14 @@ CurrentApiKey(void)
 
 /*
  * The role that has logged in to do what the caller does: that of the session, or, if the
- * caller acts with an API key, that of the key.  All keys of an HTTP server share the role of
- * its sessions, which is a member of theirs and says nothing of who holds them.  A session
- * that has noted a key and acts as another role than that of the key is not that key.
+ * caller acts with an API key, the one that created the key, which has seen it and may have
+ * kept it; if that is a superuser, who can do everything anyway, the role of the key.  All
+ * keys of an HTTP server share the role of its sessions, which is a member of theirs and says
+ * nothing of who holds them.  A session that has noted a key and acts as another role than
+ * that of the key is not that key.
  */
 Oid
 LoginRole(Oid caller)
 {
-	return name != NULL && key_role == caller ? key_role : GetSessionUserId();
+	return name != NULL && key_role == caller ? login_role : GetSessionUserId();
 }

@@ -5,7 +5,7 @@
 #ifndef ACTEON_API_KEY_H
 #define ACTEON_API_KEY_H
 
-extern void NoteApiKey(const char *name, Oid role);
+extern void NoteApiKey(const char *name, Oid role, const char *created_by);
 extern const char *CurrentApiKey(void);
 extern Oid LoginRole(Oid caller);
 

@@ -219,7 +219,7 @@ refuse_collations(Relation rel)
 			!is_compared(NameStr(column->attname)))
 			continue;
 		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errreason(CODE_BROKEN_INSTALLATION),
 				 errmsg("column \"%s\" of table \"%s\" has a nondeterministic collation",
 						NameStr(column->attname), RelationGetRelationName(rel)),
 				 errhint("Give it a deterministic one: ALTER TABLE ... ALTER COLUMN ... TYPE text "
@@ -257,7 +257,7 @@ OpenWriter(TableWriter *writer, Oid relid, bool changes)
 	if (writer->rel->rd_att->constr != NULL && writer->rel->rd_att->constr->has_generated_stored)
 		ereport(
 			ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errreason(CODE_BROKEN_INSTALLATION),
 			 errmsg("table \"%s\" has a generated column, which acteon_replay would not compute",
 					RelationGetRelationName(writer->rel)),
 			 errhint("Use an index on the expression, or a view.")));
@@ -294,7 +294,7 @@ is_unique_index_on(Relation index, AttrNumber column)
 ACTEON_NORETURN static void
 report_missing_index(Relation rel, AttrNumber column)
 {
-	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errreason(CODE_BROKEN_INSTALLATION),
 					errmsg("table \"%s\" has lost its unique index on column \"%s\"",
 						   RelationGetRelationName(rel),
 						   NameStr(TupleDescAttr(RelationGetDescr(rel), column - 1)->attname)),
@@ -639,7 +639,7 @@ report_missing_order(Relation rel, OwnColumns columns, AttrNumber column)
 {
 	AttrNumber place = ColumnPlace(columns, column);
 
-	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errreason(CODE_BROKEN_INSTALLATION),
 					errmsg("table \"%s\" has lost its index on column \"%s\"",
 						   RelationGetRelationName(rel),
 						   NameStr(TupleDescAttr(RelationGetDescr(rel), place - 1)->attname)),

@@ -30,6 +30,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "base/error_reason.h"
 #include "base/triggers.h"
 
 /*
@@ -85,7 +86,7 @@ CheckTriggers(Relation rel, bool changes)
 			continue;
 		ereport(
 			ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errreason(CODE_BROKEN_INSTALLATION),
 			 errmsg("acteon_replay cannot run trigger \"%s\" of table \"%s\"", trigger->tgname,
 					RelationGetRelationName(rel)),
 			 errdetail(
@@ -112,7 +113,7 @@ CheckRules(Relation rel)
 			continue;
 		ObjectAddressSet(address, RewriteRelationId, rule->ruleId);
 		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errreason(CODE_BROKEN_INSTALLATION),
 				 errmsg("acteon_replay cannot obey %s", getObjectDescription(&address, false)),
 				 errhint("Use an AFTER trigger FOR EACH ROW in its place, or disable it with "
 						 "ALTER TABLE %s DISABLE RULE.",

@@ -281,8 +281,8 @@ covers_all(HeldBatch *held, Grants *grants)
  *
  * Neither the role that approves nor the role of its session may be, be a member of, or
  * have as a member the role that asked or the role of the session in which it asked: the
- * same person could have both.  Over HTTP the role of an API key takes the place of that of
- * the session.  Superusers are no exception.
+ * same person could have both.  Over HTTP the role that created an API key takes the place of
+ * that of the session (LoginRole).  Superusers are no exception.
  */
 static bool
 is_second_person(const BatchRow *batch, Oid caller, Oid *asked, Oid *approves)

@@ -108,6 +108,10 @@ foreach my $messages ('C', $language || ())
 	fails($boss->post('/v1/audit/a-1/replay?target=shadow'), 'target_not_allowed', "$messages: a target");
 	fails($client{op_plain}->post("/v1/replay/batches/$paused/resume"), 'may_not_steer', "$messages: another's batch");
 	fails($boss->post('/v1/audit/none/replay'), 'no_record', "$messages: no record");
+	fails($boss->get('/v1/audit/none'), 'no_record', "$messages: no record to show");
+	fails($client{op_acme}->get('/v1/audit/a-2'), 'no_grant', "$messages: another tenant's record is not shown");
+	fails($client{op_acme}->get('/v1/audit?tenant=globex'), 'no_grant', "$messages: … nor listed");
+	fails($client{nobody}->get('/v1/audit/a-1'), 'no_role', "$messages: no grant to read");
 	fails($boss->get('/v1/replay/batches/4711'), 'no_batch', "$messages: no batch");
 	fails($boss->post('/v1/replay/batches/4711/pause'), 'no_batch', "$messages: no batch to pause", hint => 'GET /v1/replay/batches lists the batches that this key may see.');
 	fails($boss->get('/nowhere'), 'no_path', "$messages: no path");
@@ -167,6 +171,12 @@ my $plan = $boss->post('/v1/audit/replay?tenant=many&dry_run=true')->{json}{plan
 sql(q{SELECT make_record('many-4', tenant => 'many')});
 fails($boss->post('/v1/audit/replay', query => [ plan => $plan ]), 'plan_changed', 'a plan that no longer holds');
 sql('ALTER ROLE acteon_http RESET ALL');
+
+# What is wrong with the installation is no matter of the client.
+sql('CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NEW; END$$; CREATE TRIGGER look BEFORE INSERT ON acteon_replay_batch FOR EACH ROW EXECUTE FUNCTION look()');
+fails($boss->post('/v1/audit/a-1/replay'), 'broken_installation', 'a trigger that cannot be run', error => 'internal error');
+$http->says(qr/error event=.*cannot run trigger/, '… the log says what it is');
+sql('DROP TRIGGER look ON acteon_replay_batch');
 
 #
 # Ids of requests.

@@ -330,6 +330,10 @@ foreach my $login ('', "SELECT acteon_api_login('\\x$hash');")
 
 	like($error, qr/must be approved by a second person/, 'not by the server' . ($login ? ' with the first key' : ''));
 }
+# Whoever creates keys of both roles is one person, though each key has a role of its own.
+sql('CREATE ROLE keeper IN ROLE boss, boss_2; GRANT EXECUTE ON FUNCTION acteon_api_key_create TO keeper');
+$client{keeper} = $http->client(sql(q{SET ROLE keeper; SELECT acteon_api_key_create('kept', 'boss_2')}));
+refused(post('keeper', "batches/$big/approve", plan => $plan), 403, qr/must be approved by a second person/, 'not by who could have the first key, too');
 is(shown($big, 'state'), 'awaiting approval', '… indeed');
 refused(post('boss', "batches/$big/hand_over", role => 'boss_2'), 422, qr/awaiting approval/, 'it cannot be handed over');
 answers(post('boss', "batches/$big/cancel"), 200, qr/cancelled/, 'but withdrawn');

@@ -136,8 +136,9 @@ append_schema(Buffer *json, const ReplayOption *option)
 	if (option->choices != NULL)
 		append_choices(json, option);
 	append_member(json, option, "default", option->initial);
-	append_member(json, option, "minimum", option->least);
-	append_member(json, option, "maximum", option->most);
+	/* What exceeds a limit is clamped; only what is negative is refused. */
+	append_member(json, option, "minimum", option->is_limit ? "0" : option->least);
+	append_member(json, option, "maximum", option->is_limit ? NULL : option->most);
 	append_member(json, option, "exclusiveMaximum", option->below);
 	if (option->not_empty)
 		BufferPrint(json, ", \"%s\": 1", option->kind == KIND_TEXTS ? "minItems" : "minLength");
