@@ -129,7 +129,7 @@ DELETE FROM acteon_audit WHERE tenant = 'other';
 
 -- The cursor is the gateway's; one whose record is gone goes on with its millisecond.
 SELECT convert_from(decode(rpad(translate(c, '-_', '+/'), (length(c) + 3) / 4 * 4, '='), 'base64'), 'UTF8') AS cursor FROM (SELECT acteon_audit_records(max_records => 8) ->> 'next_cursor' AS c) AS x;
-CREATE FUNCTION pg_temp.cursor(json text) RETURNS text LANGUAGE sql AS $$SELECT rtrim(translate(encode(convert_to(json, 'UTF8'), 'base64'), E'+/\n', '-_'), '=')$$;
+CREATE FUNCTION pg_temp.cursor(content text) RETURNS text LANGUAGE sql AS $$SELECT rtrim(translate(encode(convert_to(content, 'UTF8'), 'base64'), E'+/\n', '-_'), '=')$$;
 SELECT c, pg_temp.ids(acteon_audit_records(namespace => 'prod', max_records => 4, cursor => pg_temp.cursor(c))) FROM unnest(ARRAY[
 	'{"v":1,"k":"ts","t":1767268800001,"i":"rec-r-12-failed"}', '{"v":1,"k":"ts","t":1767268800001,"i":"gone"}', '{"v":1,"k":"ts","t":1767268800000,"i":"rec-r-12-failed"}', '{"v":1,"k":"ts","t":-1,"i":""}']) AS c;
 -- one of a record that the caller may not read tells nothing of it
