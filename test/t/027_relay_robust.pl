@@ -131,16 +131,16 @@ is($relay->stop, 0, 'no standby: exit code 0');
 $gateway->reset;
 $gateway->rules();
 $node->safe_psql('postgres', q{
-	ALTER VIEW acteon_outbox_stats RENAME TO acteon_outbox_quick;
-	CREATE VIEW acteon_outbox_stats AS SELECT q.*, pg_sleep(600)::text AS slow FROM acteon_outbox_quick AS q;
-	GRANT SELECT ON acteon_outbox_stats TO relay});
+	ALTER FUNCTION acteon_outbox_read_stats RENAME TO acteon_outbox_quick;
+	CREATE FUNCTION acteon_outbox_read_stats(target text) RETURNS SETOF acteon_outbox_stats LANGUAGE plpgsql
+		AS $$ BEGIN PERFORM pg_sleep(600); RETURN QUERY SELECT * FROM acteon_outbox_stats; END $$});
 $relay = start_relay($node, $gateway, '--metrics-file', "$PostgreSQL::Test::Utils::tmp_check/slow.prom");
-wait_for_sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'relay' AND query LIKE '%acteon_outbox_stats%' AND state = 'active'}, 1, 'slow figures: they are asked for');
+wait_for_sql($node, q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'relay' AND query LIKE '%acteon_outbox_read_stats%' AND state = 'active'}, 1, 'slow figures: they are asked for');
 enqueue($node, name => 'slow-', count => 50);
 delivered_by_first('slow-', 50, 'slow figures: all is delivered', 60);
 $relay->signal('TERM');
 is($relay->wait_for_end(60), 0, 'slow figures: exit code 0');
-$node->safe_psql('postgres', 'DROP VIEW acteon_outbox_stats; ALTER VIEW acteon_outbox_quick RENAME TO acteon_outbox_stats');
+$node->safe_psql('postgres', 'DROP FUNCTION acteon_outbox_read_stats; ALTER FUNCTION acteon_outbox_quick RENAME TO acteon_outbox_read_stats');
 
 # Results that cannot be recorded for a reason of others: they wait, and say what was
 # answered.
