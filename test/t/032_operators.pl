@@ -147,7 +147,7 @@ foreach my $line (@matrix)
 # Of a batch that is seen in part nothing tells of the rest.
 unlike(as('op_acme', 'SELECT * FROM acteon_replay_batches WHERE batch_id = 1'), qr/globex|bankrupt|boss|REDACTED|redacted/, 'a part says nothing of the rest');
 is(as('op_acme', q{SELECT string_agg(key, ' ' ORDER BY key) FROM acteon_replay_batches AS b, jsonb_each_text(to_jsonb(b)) WHERE batch_id = 1 AND value IS NOT NULL}),
-	'batch_id cancelled created_at dead delivered delivered_by done expired held in_doubt in_flight on_doubt progress replayed speed state stopped_at target waiting', '… and has just these columns');
+	'batch_id cancelled created_at dead delivered delivered_by done expired held in_doubt in_flight kind on_doubt progress replayed speed state stopped_at target waiting', '… and has just these columns');
 is(as('op_acme', 'SELECT progress FROM acteon_replay_batches WHERE batch_id = 1'), '33.3', '… with the progress of the part');
 is(as('op_acme', 'SELECT count(*) FROM acteon_replay_batch WHERE id = 1'), '0', '… and no row of the table');
 is(as('op_acme', q{SELECT count(*) FROM acteon_replay_items(1, 'failed')}), '0', '… nor failures of others');
