@@ -9,6 +9,9 @@
  * doubt until its due time.  A concurrent replay of the action holds the outbox
  * row (hold_found in earlier_replays.c), and such rows are skipped: either the
  * old replay is sent, or a new one.
+ *
+ * What is fetched stays locked, and others wait for it while they have rows of batches, or
+ * locks that those who steer a batch wait for.  So a redrive waits for no row of a batch.
  */
 #include "postgres.h"
 
@@ -94,10 +97,13 @@ typedef struct Redrive
 	int64 paused_batch; /* one of these */
 	bool paused_several;
 	int paused_parts; /* actions of parts that are paused in batches that are not */
+	int busy;         /* skipped, as another session has locked the row of the batch */
+	bool notifies;    /* notifications are set */
 	Oid schema;
 	TableFinder batches; /* has the one of the last action */
 	int64 batch_id;      /* of it; 0: none yet */
 	BatchStop batch_stop;
+	bool batch_is_busy;
 	List *parts; /* of the same */
 	ChainReader chains;
 	Datum *ids; /* of what is redriven */
@@ -195,6 +201,30 @@ note_paused(Redrive *redrive, int row)
 }
 
 /*
+ * Hold the row of the batch that was just found, and locked as by a claim, if it will have to
+ * be watched (watch_batches).  One that is watched stays so while it is locked (tell.c).
+ * Returns false if another session has the row: it may wait for the caller.
+ */
+static bool
+hold_unwatched(Redrive *redrive)
+{
+	TableFinder *found = &redrive->batches;
+	HeldBatch held;
+	bool isnull;
+
+	if (!redrive->notifies || TTS_EMPTY(found->slot))
+		return true;
+	(void) FoundColumn(found, Anum_batch_told, &isnull);
+	if (!isnull ||
+		IsNotificationQuery(DatumGetJsonbP(FoundColumn(found, Anum_batch_query, &isnull))))
+		return true;
+	if (!HoldBatch(&held, redrive->schema, redrive->batch_id, false))
+		return false;
+	ReleaseBatch(&held);
+	return true;
+}
+
+/*
  * Find out whether the batch of a fetched action, and which parts of it, are stopped.  It
  * is locked as by a claim: who steers it later finds what is put back into its queue.
  */
@@ -220,6 +250,7 @@ find_batch(Redrive *redrive, int row)
 		if (!isnull)
 			redrive->parts = ReadParts(DatumGetJsonbPCopy(parts));
 	}
+	redrive->batch_is_busy = !hold_unwatched(redrive);
 	UnregisterSnapshot(snapshot);
 }
 
@@ -315,6 +346,12 @@ take_fetched(Redrive *redrive, MemoryContext context)
 			redrive->skipped++;
 			continue;
 		}
+		if (redrive->batch_is_busy)
+		{
+			redrive->skipped++;
+			redrive->busy++;
+			continue;
+		}
 		if (redrive->count == redrive->allocated)
 		{
 			redrive->allocated *= 2;
@@ -372,11 +409,7 @@ compare_ids(const void *a, const void *b)
 
 /*
  * Watch a batch of which actions were redriven, so that what happens to it is told again.
- *
- * One that is watched stays so while the caller has it locked as by a claim (tell.c).  Its
- * row is not waited for: who holds that may wait for the caller, to steer the batch, or to
- * replay what is being redriven.  One that is not watched had ended, and who holds it has
- * nothing to wait for.
+ * The caller holds it if it is not watched, so nothing is waited for.
  */
 static void
 watch_batch(Oid schema, int64 batch_id)
@@ -387,7 +420,7 @@ watch_batch(Oid schema, int64 batch_id)
 	if (!ReadBatch(schema, batch_id, &batch) || batch.is_watched ||
 		IsNotificationQuery(batch.query))
 		return;
-	if (!HoldBatch(&held, schema, batch_id, true))
+	if (!HoldBatch(&held, schema, batch_id, false))
 		return;
 	if (!held.row.is_watched)
 		SetTold(&held, true, 0);
@@ -403,7 +436,7 @@ watch_batches(const Redrive *redrive, Oid schema)
 {
 	int64 *ids;
 
-	if (!AnyNotification(schema))
+	if (!redrive->notifies)
 		return;
 	ids = palloc_extended(redrive->segment_count * sizeof(int64), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < redrive->segment_count; i++)
@@ -473,6 +506,21 @@ log_redrive(const ConsumerCall *call, FunctionCallInfo fcinfo, const Redrive *re
 }
 
 /*
+ * Say so if something was left alone that another call can redrive.
+ */
+static void
+notice_busy(const Redrive *redrive)
+{
+	if (redrive->busy > 0)
+		ereport(NOTICE,
+				(errmsg_plural(
+					 "%d of the actions was skipped: its batch is locked by another session",
+					 "%d of the actions were skipped: their batches are locked by other sessions",
+					 redrive->busy, redrive->busy),
+				 errhint("Call acteon_outbox_redrive() again.")));
+}
+
+/*
  * Say so if some of what was redriven will not go out, as its batch is paused.
  */
 static void
@@ -520,7 +568,9 @@ read_limits(FunctionCallInfo fcinfo, Redrive *redrive, TimestampTz now)
  *
  * Puts dead actions that match every given filter back into the queue, oldest
  * first, rate a second.  Skips those that have expired, those that have been replayed
- * again, and those of cancelled batches.  A NOTICE reports how many wait because their batches are paused.
+ * again, those of cancelled batches, and, where notifications are set, those of batches of
+ * which the end was told and that another session has locked.  NOTICEs report how many the last
+ * are, and how many wait because their batches are paused.
  * Raises insufficient_privilege and invalid_parameter_value.
  */
 Datum
@@ -551,6 +601,7 @@ acteon_outbox_redrive(PG_FUNCTION_ARGS)
 	if (OpenChains(&redrive.chains, call.schema))
 	{
 		redrive.schema = call.schema;
+		redrive.notifies = AnyNotification(call.schema);
 		OpenFinder(&redrive.batches, OwnTable(call.schema, BATCH_TABLE), Anum_batch_id);
 		take_matching(&redrive, fcinfo, schema, context);
 		MemoryContextSwitchTo(context);
@@ -563,6 +614,7 @@ acteon_outbox_redrive(PG_FUNCTION_ARGS)
 	MemoryContextSwitchTo(context);
 	log_redrive(&call, fcinfo, &redrive, reason);
 	EndConsumerCall(&call);
+	notice_busy(&redrive);
 	notice_paused(&redrive);
 	values[0] = Int32GetDatum(redrive.count);
 	values[1] = Int32GetDatum(redrive.skipped);

@@ -173,7 +173,7 @@ found_in_the_way(Outbox *outbox, ReplayItem *item)
 /*
  * Keep the replay that was found as it is until the transaction ends: a redrive
  * or a purge of it is waited for, or passes it over.  Returns false if it is
- * gone.  Holds no buffers while it waits.
+ * gone.  Holds no buffers while it waits.  Raises lock_not_available if it is not to wait.
  */
 static bool
 hold_found(Outbox *outbox)
@@ -184,9 +184,9 @@ hold_found(Outbox *outbox)
 
 	end_probe(outbox);
 	LockRelation(outbox->earlier.rel, RowShareLock);
-	result =
-		table_tuple_lock(outbox->earlier.rel, &tid, SnapshotAny, outbox->earlier.slot,
-						 GetCurrentCommandId(false), LockTupleKeyShare, LockWaitBlock, 0, &failure);
+	result = table_tuple_lock(outbox->earlier.rel, &tid, SnapshotAny, outbox->earlier.slot,
+							  GetCurrentCommandId(false), LockTupleKeyShare,
+							  outbox->never_waits ? LockWaitError : LockWaitBlock, 0, &failure);
 	begin_probe(outbox);
 	return result == TM_Ok || result == TM_Invisible;
 }

@@ -150,6 +150,16 @@ HoldOutboxBack(Outbox *outbox)
 }
 
 /*
+ * From now on, an earlier replay whose row is locked, as by a redrive, is not waited for, but
+ * raises lock_not_available: who has locked it may wait for a lock that the caller has.
+ */
+void
+WaitForNoRow(Outbox *outbox)
+{
+	outbox->never_waits = true;
+}
+
+/*
  * With a rate, when the next action of the batch would be due.
  */
 OptionalTime

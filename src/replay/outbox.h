@@ -17,6 +17,7 @@ extern void JoinBatch(Outbox *outbox, const BatchRow *batch);
 extern int64 OutboxBatchId(Outbox *outbox);
 extern void OutboxRange(const Outbox *outbox, int64 *first_id, int64 *last_id);
 extern void HoldOutboxBack(Outbox *outbox);
+extern void WaitForNoRow(Outbox *outbox);
 extern RowsHash OutboxRowsHash(const Outbox *outbox);
 extern OptionalTime OutboxPacedUntil(const Outbox *outbox);
 extern void CloseOutbox(Outbox *outbox);

@@ -42,6 +42,7 @@ struct Outbox
 	int run_rows;            /* rows of a segment */
 	bool ramp;               /* its length follows from what is enqueued */
 	bool holds;              /* what is enqueued is held back; see canary.c */
+	bool never_waits;        /* for rows of earlier replays */
 	const char *target;      /* where the actions go; NULL: production */
 	text *target_text;       /* the same */
 	text *provider_override; /* NULL: each record's own */

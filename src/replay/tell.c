@@ -212,6 +212,8 @@ enqueue(const Telling *telling, const Notification *notification, const BatchRow
 	InitReplayQuery(&query, false);
 	query.include_replayed = true; /* the same event may have been told before */
 	outbox = OpenOutbox(telling->schema, &query, telling->now);
+	/* A redrive of what told of it before may wait for the batch. */
+	WaitForNoRow(outbox);
 	ResolveItems(outbox, &item, 1);
 	EnqueueItems(outbox, &item, 1);
 	if (item.status == ITEM_ENQUEUED)
@@ -266,6 +268,15 @@ is_about_server(const ErrorData *error)
 		   category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_SYSTEM_ERROR;
 }
 
+/*
+ * Whether an error is a lock that was not waited for: what is told of a batch has to wait.
+ */
+static bool
+is_busy(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+}
+
 static bool
 tell_one(void *argument)
 {
@@ -278,7 +289,8 @@ tell_one(void *argument)
 /*
  * Enqueue one action that tells, in a subtransaction: what prevents it, such as a constraint
  * or a trigger of somebody's, prevents neither the others nor the claim.  Returns false if it
- * was prevented.
+ * was prevented.  If it is only too early, the error goes on: nothing of the batch is told now,
+ * and nothing is lost.
  */
 static bool
 enqueue_guarded(const Telling *telling, const Notification *notification, const BatchRow *about,
@@ -289,7 +301,7 @@ enqueue_guarded(const Telling *telling, const Notification *notification, const 
 
 	if (error == NULL)
 		return true;
-	if (is_about_server(error))
+	if (is_about_server(error) || is_busy(error))
 		ReThrowError(error);
 	ereport(LOG, (errmsg("notification \"%s\" of event \"%s\" of batch " INT64_FORMAT
 						 " could not be enqueued: %s",
