@@ -63,6 +63,7 @@ typedef struct Producer
 	bool singly;              /* one message a request */
 	bool has_expired;         /* something in flight has */
 	bool has_worked;          /* something was acknowledged */
+	bool is_away;             /* all brokers have gone, and nothing was acknowledged since */
 	rd_kafka_resp_err_t code; /* of the last error that has come without a message; or 0 */
 	char why[512];            /* the same in words */
 } Producer;
@@ -191,6 +192,7 @@ note_success(Producer *producer)
 {
 	producer->has_worked = true;
 	producer->code = 0;
+	producer->is_away = false;
 	producer->kafka->sink.is_away = false;
 }
 
@@ -257,6 +259,7 @@ note_absence(Producer *producer)
 	else if (!sink->is_away)
 		Log(LOG_WARNING, "kafka is away, what is in flight waits for it",
 			LogNumber("in_flight", producer->in_flight), LogText("error", producer->why));
+	producer->is_away = true;
 	sink->is_away = true;
 }
 
@@ -582,17 +585,28 @@ produce(Kafka *kafka, Message *message, const char *body, size_t len)
 
 /*
  * Look whether a broker has told of its cluster, which each does when it is connected to,
- * and whether any is there.
+ * and whether any is there.  A producer remembers what it was told: after an absence that
+ * proves nothing, and one that has nothing in flight gives way to one that knows nothing.
  */
 static void
 probe_kafka(Sink *sink)
 {
 	Kafka *kafka = (Kafka *) sink;
 	Producer *producer = present_producer(kafka);
-	char *cluster = producer != NULL ? rd_kafka_clusterid(producer->rk, 0) : NULL;
+	char *cluster;
 
-	if (cluster != NULL && !sink->is_away)
+	if (producer != NULL && producer->is_away && producer->in_flight == 0)
+	{
+		producer->useless = true;
+		producer = present_producer(kafka);
+		free_useless(kafka);
+	}
+	cluster = producer != NULL ? rd_kafka_clusterid(producer->rk, 0) : NULL;
+	if (cluster != NULL && !producer->is_away)
+	{
+		sink->is_away = false;
 		SinkIsReached(sink);
+	}
 	else if (sink->is_away || sink->reach == REACH_GOOD)
 		SinkIsNotReached(sink, producer != NULL ? producer->why : "");
 	if (cluster != NULL)

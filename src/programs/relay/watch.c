@@ -130,8 +130,12 @@ probe(Relay *relay, int64_t now, int64_t *wake)
 {
 	Sink *sink = relay->sink;
 
-	if (sink->reach == REACH_GOOD && relay->probe_from < sink->heard_at + PROBE_INTERVAL)
+	if (sink->reach == REACH_GOOD && !sink->is_away &&
+		relay->probe_from < sink->heard_at + PROBE_INTERVAL)
 		relay->probe_from = sink->heard_at + PROBE_INTERVAL;
+	/* It has found out itself that it cannot be reached. */
+	if (sink->is_away)
+		relay->probe_from = Earlier(relay->probe_from, now + PROBE_AGAIN);
 	if (now >= relay->probe_from)
 	{
 		sink->kind->probe(sink);
