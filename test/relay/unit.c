@@ -1105,6 +1105,13 @@ test_throttle_outages(void)
 	   "an action whose try was refused lets others be tried next");
 	ThrottleTryNow(&throttle, now);
 	ok(ThrottleMaySend(&throttle, 0, now, &wake), "a new key is tried at once");
+	ok(ThrottleShown(&throttle, now) == THROTTLE_REFUSED &&
+		   ThrottleShown(&throttle, now + MINUTE) == THROTTLE_OPEN,
+	   "a refusal that nothing was tried after is not shown for ever");
+	now += MINUTE;
+	tell_judgement(&throttle, &refusal, now);
+	ok(ThrottleShown(&throttle, throttle.resume + MINUTE - 1) == THROTTLE_REFUSED,
+	   "one that was tried again is");
 }
 
 /*

@@ -15,10 +15,6 @@
 #define PROBE_INTERVAL (15 * SECOND)
 #define PROBE_AGAIN (2 * SECOND)
 
-/* A failure counts until so long after the next try could have been made: then there was
- * nothing to try with. */
-#define FAILURE_COUNTS MINUTE
-
 /*
  * Does anybody want to know how the relay is?
  */
@@ -34,10 +30,15 @@ RelayIsWatched(const Settings *settings)
 static const char *
 fault_of_sink(const Relay *relay, int64_t now)
 {
-	if (relay->throttle.state == THROTTLE_REFUSED)
-		return "the gateway refuses the relay's key or does not know its URL";
-	if (relay->throttle.state == THROTTLE_DOWN && now < relay->throttle.resume + FAILURE_COUNTS)
-		return "the gateway fails";
+	switch (ThrottleShown(&relay->throttle, now))
+	{
+		case THROTTLE_REFUSED:
+			return "the gateway refuses the relay's key or does not know its URL";
+		case THROTTLE_DOWN:
+			return "the gateway fails";
+		case THROTTLE_OPEN:
+			break;
+	}
 	if (relay->sink->is_away || relay->sink->reach == REACH_NONE)
 		return "the gateway cannot be reached";
 	return NULL;
