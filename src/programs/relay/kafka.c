@@ -90,6 +90,7 @@ struct Kafka
 	LoopTimer expiry;    /* when the first in flight expires, or earlier */
 	int64_t singly_until;
 	const char *aborted; /* why what is in flight is broken off */
+	char *complaint;     /* why no producer could be made, as logged; NULL: one was */
 	Buffer text;
 };
 
@@ -452,23 +453,35 @@ add_producer(Kafka *kafka, char **error)
 }
 
 /*
+ * Make a producer, as add_producer does.  Why that cannot be is logged once for each reason,
+ * however often it is tried, until one can be made.
+ */
+static Producer *
+try_producer(Kafka *kafka)
+{
+	char *error;
+	Producer *producer = add_producer(kafka, &error);
+
+	if (error != NULL && (kafka->complaint == NULL || strcmp(error, kafka->complaint) != 0))
+		Log(LOG_ERROR, "cannot use the options for Kafka", LogText("error", error));
+	free(kafka->complaint);
+	kafka->complaint = error;
+	return producer;
+}
+
+/*
  * The producer that is to send; NULL if none can be made.
  */
 static Producer *
 present_producer(Kafka *kafka)
 {
 	Producer *producer = kafka->producers;
-	char *error;
 
 	if (producer != NULL && producer->singly && ClockNow() >= kafka->singly_until)
 		producer->useless = true;
 	if (producer != NULL && !producer->useless)
 		return producer;
-	producer = add_producer(kafka, &error);
-	if (producer == NULL)
-		Log(LOG_ERROR, "cannot use the options for Kafka", LogText("error", error));
-	free(error);
-	return producer;
+	return try_producer(kafka);
 }
 
 /*
@@ -649,15 +662,14 @@ reload_options(Sink *sink)
 {
 	Kafka *kafka = (Kafka *) sink;
 	Producer *old = kafka->producers;
-	char *error;
 
 	if (kafka->settings->kafka_option_file == NULL)
 		return;
-	if (add_producer(kafka, &error) == NULL)
-		Log(LOG_ERROR, "cannot use the options for Kafka", LogText("error", error));
-	else if (old != NULL)
+	/* Whoever asks for this wants to know. */
+	free(kafka->complaint);
+	kafka->complaint = NULL;
+	if (try_producer(kafka) != NULL && old != NULL)
 		old->useless = true;
-	free(error);
 	free_useless(kafka);
 }
 
@@ -674,6 +686,7 @@ open_kafka(const Settings *settings, SinkHandlers handlers)
 		SecretWarnIfExposed(settings->kafka_option_file);
 	if (present_producer(kafka) == NULL)
 	{
+		free(kafka->complaint);
 		free(kafka);
 		return NULL;
 	}
@@ -727,6 +740,7 @@ close_kafka(Sink *sink)
 	LoopRemoveTimer(&kafka->expiry);
 	LoopRemoveTimer(&kafka->refusals);
 	BufferFree(&kafka->text);
+	free(kafka->complaint);
 	free(kafka);
 }
 
