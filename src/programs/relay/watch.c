@@ -106,7 +106,7 @@ gauges_of(const Relay *relay, int64_t now, bool running)
 		.in_doubt = stats->in_doubt,
 		.held_in_doubt = stats->held,
 		.batches = relay->figures.batches,
-		.batch_count = fresh ? relay->figures.batch_count : 0,
+		.batch_count = BatchesAreFresh(&relay->figures, now) ? relay->figures.batch_count : 0,
 	};
 
 	return gauges;
