@@ -173,6 +173,28 @@ health_is($client, 503, [qr/^the gateway cannot be reached$/], 'nothing is there
 figure_is($client, 'acteon_relay_gateway_up', 0, 'the gateway is not up');
 is($relay->stop, 0, 'exit code 0');
 
+# What the answer to a probe shows.
+foreach my $case ([ 500, 200 ], [ 503, 503, qr/^the gateway cannot be reached$/ ])
+{
+	my ($said, $expected, @why) = @$case;
+	my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die;
+	my $pid = fork // die;
+
+	alarm 300 if $pid == 0;
+	while ($pid == 0)
+	{
+		my $asked = $listener->accept or next;
+
+		sysread($asked, my $request, 4096);
+		syswrite($asked, "HTTP/1.1 $said x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+	}
+	($relay, $client) = start_watched(bless({ key => 'x', port => $listener->sockport }, 'Relay::Gateway'));
+	health_is($client, $expected, \@why, "/health of the gateway answers $said");
+	is($relay->stop, 0, 'exit code 0');
+	kill 'KILL', $pid;
+	waitpid $pid, 0;
+}
+
 # One whose key is refused.
 $nobody = bless { %$gateway, key => 'wrong', unused => PostgreSQL::Test::Cluster::get_free_port() }, 'Relay::Gateway';
 enqueue($node, name => 'refused-');
