@@ -1856,6 +1856,8 @@ test_traces(void)
 
 	try_trace("{\"id\": \"x\"" CONTEXT "}" CREATED, PARENT, "");
 	try_trace(whole, PARENT, "a=\"\\b");
+	try_trace("{\"id\": \"x\"" CONTEXT ", \"tracestate\": \"a=t,\\t,b=2\"}" CREATED, PARENT,
+			  "a=t,\t,b=2");
 	try_trace("{\"payload\": {\"a\": 1" CONTEXT "}" CREATED "" CONTEXT "}" CREATED, PARENT, "");
 	try_trace("{\"payload\": {\"a\": 1" CONTEXT "}" CREATED ", \"metadata\": {}" CREATED, "", "");
 	try_trace("{\"id\": \"x\"" CONTEXT ", \"other\": 1}" CREATED, "", "");
