@@ -62,33 +62,52 @@ ReadTraceparent(const char *text, size_t len, char traceparent[TRACEPARENT_LEN +
 }
 
 /*
+ * Whether these bytes, without commas, are a member of a tracestate: a name and a value,
+ * of printable ASCII characters.
+ */
+static inline bool
+IsTracestateMember(const char *text, size_t len)
+{
+	const char *equals = (const char *) memchr(text, '=', len);
+
+	for (size_t at = 0; at < len; at++)
+	{
+		if (text[at] < ' ' || text[at] > '~')
+			return false;
+	}
+	return equals != NULL && equals > text && equals < text + len - 1;
+}
+
+/*
  * Whether the first so many bytes of a text are a tracestate that can be passed on: a
- * list of members, which have a name and a value, of printable ASCII characters.
+ * list of members.  There may be blanks and tabs around each, and places in the list may
+ * be empty, but not all.
  */
 static inline bool
 IsTracestate(const char *text, size_t len)
 {
 	int members = 0;
 
-	if (len == 0 || len > TRACESTATE_MAXLEN)
+	if (len > TRACESTATE_MAXLEN)
 		return false;
-	for (size_t at = 0; at <= len; members++)
+	for (size_t at = 0, next; at < len; at = next)
 	{
 		size_t end = at;
-		const char *equals;
 
 		while (end < len && text[end] != ',')
-		{
-			if (text[end] < ' ' || text[end] > '~')
-				return false;
 			end++;
-		}
-		equals = (const char *) memchr(text + at, '=', end - at);
-		if (equals == NULL || equals == text + at || equals == text + end - 1)
+		next = end + 1;
+		while (at < end && (text[at] == ' ' || text[at] == '\t'))
+			at++;
+		while (at < end && (text[end - 1] == ' ' || text[end - 1] == '\t'))
+			end--;
+		if (at == end)
+			continue;
+		if (!IsTracestateMember(text + at, end - at))
 			return false;
-		at = end + 1;
+		members++;
 	}
-	return members <= TRACESTATE_MAX_MEMBERS;
+	return members > 0 && members <= TRACESTATE_MAX_MEMBERS;
 }
 
 #endif /* ACTEON_TRACE_CONTEXT_H */

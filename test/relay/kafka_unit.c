@@ -349,6 +349,63 @@ test_expired(void)
 }
 
 /*
+ * Let a sink be probed until it is reached, or is not, or time is up.
+ */
+static void
+probe_until(Stage *stage, bool reached)
+{
+	LoopTimer timer = {woken, NULL, NEVER, NULL};
+	int64_t until = ClockNow() + PATIENCE;
+
+	LoopAddTimer(&timer);
+	while ((stage->sink->reach == REACH_GOOD && !stage->sink->is_away) != reached &&
+		   ClockNow() < until)
+	{
+		stage->sink->kind->probe(stage->sink);
+		timer.due = ClockNow() + SECOND;
+		LoopRunOnce();
+	}
+	LoopRemoveTimer(&timer);
+}
+
+/*
+ * Brokers that have gone while there was nothing to send are known to be back, before and
+ * after something was sent; what waits for them meanwhile is written once.
+ */
+static void
+test_back(void)
+{
+	Stage stage;
+
+	begin(&stage, 60 * SECOND, false);
+	probe_until(&stage, true);
+	ok(stage.sink->reach == REACH_GOOD, "kafka: it is reached before anything was sent");
+	for (int round = 0; round < 2; round++)
+	{
+		rd_kafka_mock_broker_set_down(stage.cluster, 1);
+		probe_until(&stage, false);
+		ok(stage.sink->is_away, "kafka: an idle one is away");
+		rd_kafka_mock_broker_set_up(stage.cluster, 1);
+		probe_until(&stage, true);
+		ok(!stage.sink->is_away && stage.sink->reach == REACH_GOOD, "kafka: and known to be back");
+		deliver(&stage, 3);
+		ok(stage.fates[FATE_ACK] == 3, "kafka: then it delivers");
+	}
+	rd_kafka_mock_broker_set_down(stage.cluster, 1);
+	while (!stage.sink->is_away)
+		LoopRunOnce();
+	send_some(&stage, 3);
+	stage.sink->kind->probe(stage.sink);
+	ok(stage.sink->in_flight == 3 && stage.sink->reach == REACH_NONE,
+	   "kafka: what waits for a producer keeps it");
+	rd_kafka_mock_broker_set_up(stage.cluster, 1);
+	wait_for_answers(&stage);
+	ok(stage.fates[FATE_ACK] == 3 && !stage.sink->is_away && count_messages(&stage) == 9,
+	   "kafka: and is written once when they are back: %s", stage.text.data);
+	end(&stage);
+}
+
+/*
  * A broker refuses a request for one of its messages: only that one is at fault.
  */
 static void
@@ -427,6 +484,7 @@ TestKafka(void)
 	test_ambiguous();
 	test_abort();
 	test_expired();
+	test_back();
 	test_refused_request();
 	test_fatal();
 	test_nobody();

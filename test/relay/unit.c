@@ -1105,6 +1105,13 @@ test_throttle_outages(void)
 	   "an action whose try was refused lets others be tried next");
 	ThrottleTryNow(&throttle, now);
 	ok(ThrottleMaySend(&throttle, 0, now, &wake), "a new key is tried at once");
+	ok(ThrottleShown(&throttle, now) == THROTTLE_REFUSED &&
+		   ThrottleShown(&throttle, now + MINUTE) == THROTTLE_OPEN,
+	   "a refusal that nothing was tried after is not shown for ever");
+	now += MINUTE;
+	tell_judgement(&throttle, &refusal, now);
+	ok(ThrottleShown(&throttle, throttle.resume + MINUTE - 1) == THROTTLE_REFUSED,
+	   "one that was tried again is");
 }
 
 /*
@@ -1849,6 +1856,8 @@ test_traces(void)
 
 	try_trace("{\"id\": \"x\"" CONTEXT "}" CREATED, PARENT, "");
 	try_trace(whole, PARENT, "a=\"\\b");
+	try_trace("{\"id\": \"x\"" CONTEXT ", \"tracestate\": \"a=t,\\t,b=2\"}" CREATED, PARENT,
+			  "a=t,\t,b=2");
 	try_trace("{\"payload\": {\"a\": 1" CONTEXT "}" CREATED "" CONTEXT "}" CREATED, PARENT, "");
 	try_trace("{\"payload\": {\"a\": 1" CONTEXT "}" CREATED ", \"metadata\": {}" CREATED, "", "");
 	try_trace("{\"id\": \"x\"" CONTEXT ", \"other\": 1}" CREATED, "", "");

@@ -6,6 +6,8 @@ use FindBin;
 use lib $FindBin::RealBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use IO::Select;
+use IO::Socket::INET;
 use Test::More;
 use Time::HiRes qw(time);
 use Http;
@@ -100,13 +102,29 @@ ok(exists $names->{"acteon_relay_$_"}, "$_ is among them") foreach qw(queue_retr
 my $secrets = join('|', map { quotemeta } $gateway->{key}, $gateway->url, $node->host, 'acme');
 unlike($text . $client->get('/health')->{body}, qr/$secrets/, 'no key, address or tenant is told');
 
-# A client that sends nothing, or half of a request, keeps nobody waiting: neither
-# another client nor the gateway.
-my @slow = map { Http::Connection->new($port) } 1 .. 20;
-$_->send("GET /metrics HTTP/1.1\r\nHost: x") foreach @slow;
-is($client->get('/health')->{status}, 200, 'others are answered while twenty clients are slow');
+# Clients that send nothing, or half of a request, keep nobody waiting: neither another
+# client nor the gateway.  One that never comes to an end is ended.
+my @slow = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port, LocalAddr => '127.0.0.2') } 1 .. 40;
+{
+	local $SIG{PIPE} = 'IGNORE';
+	syswrite($_, "GET /metrics HTTP/1.1\r\nHost: x") foreach @slow;
+}
+is($client->get('/health')->{status}, 200, 'others are answered while forty clients of an address are slow');
 enqueue($node, name => 'beside-', count => 50);
 all_delivered($node, '… and actions are delivered', 30);
+wait_until(
+	sub {
+		my $open = 0;
+
+		local $SIG{PIPE} = 'IGNORE';
+		foreach my $socket (grep { !IO::Select->new($_)->can_read(0) } @slow)
+		{
+			syswrite($socket, 'x');
+			$open++;
+		}
+		return ($open == 0, "$open are open");
+	},
+	'… which end although they never stop sending', 60);
 undef @slow;
 
 # Figures of what fails.
@@ -154,6 +172,28 @@ is($client->get('/health')->{status}, 503, 'it is not well before it has reached
 health_is($client, 503, [qr/^the gateway cannot be reached$/], 'nothing is there');
 figure_is($client, 'acteon_relay_gateway_up', 0, 'the gateway is not up');
 is($relay->stop, 0, 'exit code 0');
+
+# What the answer to a probe shows.
+foreach my $case ([ 500, 200 ], [ 503, 503, qr/^the gateway cannot be reached$/ ])
+{
+	my ($said, $expected, @why) = @$case;
+	my $listener = IO::Socket::INET->new(Listen => 5, LocalAddr => '127.0.0.1') or die;
+	my $pid = fork // die;
+
+	alarm 300 if $pid == 0;
+	while ($pid == 0)
+	{
+		my $asked = $listener->accept or next;
+
+		sysread($asked, my $request, 4096);
+		syswrite($asked, "HTTP/1.1 $said x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+	}
+	($relay, $client) = start_watched(bless({ key => 'x', port => $listener->sockport }, 'Relay::Gateway'));
+	health_is($client, $expected, \@why, "/health of the gateway answers $said");
+	is($relay->stop, 0, 'exit code 0');
+	kill 'KILL', $pid;
+	waitpid $pid, 0;
+}
 
 # One whose key is refused.
 $nobody = bless { %$gateway, key => 'wrong', unused => PostgreSQL::Test::Cluster::get_free_port() }, 'Relay::Gateway';

@@ -69,6 +69,10 @@ my @cases = (
 	[ 'a state that is too long', { traceparent => $parent, tracestate => 'a=' . 'x' x 511 }, $parent, undef ],
 	[ '… that is just not', { traceparent => $parent, tracestate => 'a=' . '"' x 510 }, $parent, 'a=' . '"' x 510 ],
 	[ '… of too many members', { traceparent => $parent, tracestate => join(',', map { "k$_=v" } 1 .. 33) }, $parent, undef ],
+	[ '… with empty places in the list, which do not count, and tabs', { traceparent => $parent, tracestate => "a=1,, \t,b=\"\\t,\tc=3\t," . ',' x 40 . 'd=4' }, $parent, "a=1,, \t,b=\"\\t,\tc=3\t," . ',' x 40 . 'd=4' ],
+	[ '… that is a list of nothing', { traceparent => $parent, tracestate => ', ,' }, $parent, undef ],
+	[ '… with a tab in a value', { traceparent => $parent, tracestate => "a=1\t2" }, $parent, undef ],
+	[ '… with a value of blanks', { traceparent => $parent, tracestate => 'a= ,b=1' }, $parent, undef ],
 	[ '… of words', { traceparent => $parent, tracestate => 'hello' }, $parent, undef ],
 	[ '… that is not ASCII', { traceparent => $parent, tracestate => "a=\xe9" }, $parent, undef ],
 	(map { [ "malformed: $_", { traceparent => $_, tracestate => $state }, undef, undef ] } (

@@ -499,7 +499,7 @@ claim(Relay *relay, int64_t now, int64_t *wake)
 	}
 	relay->idle = false;
 	if (relay->throttle.state == THROTTLE_REFUSED)
-		SendSideReload(relay);
+		SendSideReloadChanged(relay);
 	relay->asked_for = (int) Earlier(room < wanted ? room : wanted,
 									 ClaimAtOnce(relay->claim_most, relay->claimed_size));
 	relay->looking = relay->listener.sleep == SLEEP_LOOKING;

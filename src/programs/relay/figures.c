@@ -62,6 +62,15 @@ FiguresAreFresh(const Figures *figures, int64_t now)
 }
 
 /*
+ * The same of the batches, which are asked for separately.
+ */
+bool
+BatchesAreFresh(const Figures *figures, int64_t now)
+{
+	return figures->batches_at != 0 && now < figures->batches_at + FRESH_TIME;
+}
+
+/*
  * The batches have come.
  */
 static void
@@ -69,8 +78,10 @@ listed(void *owner, PGresult *result)
 {
 	Figures *figures = owner;
 
-	if (!failed(figures, result))
-		figures->batch_count = QueueReadBatches(result, figures->batches);
+	if (failed(figures, result))
+		return;
+	figures->batch_count = QueueReadBatches(result, figures->batches);
+	figures->batches_at = ClockNow();
 }
 
 /*

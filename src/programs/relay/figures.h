@@ -22,6 +22,7 @@ typedef struct Figures
 	int64_t stats_done; /* how many actions we had finished then */
 	BatchFigures batches[MAX_BATCHES];
 	int batch_count;
+	int64_t batches_at; /* when they came; 0: never */
 } Figures;
 
 extern void FiguresStart(Figures *figures, const char *conninfo, const char *program,
@@ -29,6 +30,7 @@ extern void FiguresStart(Figures *figures, const char *conninfo, const char *pro
 extern void FiguresEnd(Figures *figures);
 extern void FiguresAdvance(Figures *figures, bool hold, int64_t now, int64_t *wake);
 extern bool FiguresAreFresh(const Figures *figures, int64_t now);
+extern bool BatchesAreFresh(const Figures *figures, int64_t now);
 extern void FiguresTake(Figures *figures, PGresult *result);
 
 #endif

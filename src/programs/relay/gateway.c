@@ -303,7 +303,7 @@ probed(Gateway *gateway, CURLcode code)
 	EasyMust(removed == CURLM_OK, "curl_multi_remove_handle", curl_multi_strerror(removed));
 	gateway->probing = false;
 	curl_easy_getinfo(gateway->probe, CURLINFO_RESPONSE_CODE, &status);
-	if (code == CURLE_OK && status < 500)
+	if (code == CURLE_OK && status != 502 && status != 503 && status != 504)
 		SinkIsReached(&gateway->sink);
 	else if (code == CURLE_OK)
 	{

@@ -63,6 +63,7 @@ typedef struct Producer
 	bool singly;              /* one message a request */
 	bool has_expired;         /* something in flight has */
 	bool has_worked;          /* something was acknowledged */
+	bool is_away;             /* all brokers have gone, and nothing was acknowledged since */
 	rd_kafka_resp_err_t code; /* of the last error that has come without a message; or 0 */
 	char why[512];            /* the same in words */
 } Producer;
@@ -89,6 +90,7 @@ struct Kafka
 	LoopTimer expiry;    /* when the first in flight expires, or earlier */
 	int64_t singly_until;
 	const char *aborted; /* why what is in flight is broken off */
+	char *complaint;     /* why no producer could be made, as logged; NULL: one was */
 	Buffer text;
 };
 
@@ -191,6 +193,7 @@ note_success(Producer *producer)
 {
 	producer->has_worked = true;
 	producer->code = 0;
+	producer->is_away = false;
 	producer->kafka->sink.is_away = false;
 }
 
@@ -257,6 +260,7 @@ note_absence(Producer *producer)
 	else if (!sink->is_away)
 		Log(LOG_WARNING, "kafka is away, what is in flight waits for it",
 			LogNumber("in_flight", producer->in_flight), LogText("error", producer->why));
+	producer->is_away = true;
 	sink->is_away = true;
 }
 
@@ -449,23 +453,35 @@ add_producer(Kafka *kafka, char **error)
 }
 
 /*
+ * Make a producer, as add_producer does.  Why that cannot be is logged once for each reason,
+ * however often it is tried, until one can be made.
+ */
+static Producer *
+try_producer(Kafka *kafka)
+{
+	char *error;
+	Producer *producer = add_producer(kafka, &error);
+
+	if (error != NULL && (kafka->complaint == NULL || strcmp(error, kafka->complaint) != 0))
+		Log(LOG_ERROR, "cannot use the options for Kafka", LogText("error", error));
+	free(kafka->complaint);
+	kafka->complaint = error;
+	return producer;
+}
+
+/*
  * The producer that is to send; NULL if none can be made.
  */
 static Producer *
 present_producer(Kafka *kafka)
 {
 	Producer *producer = kafka->producers;
-	char *error;
 
 	if (producer != NULL && producer->singly && ClockNow() >= kafka->singly_until)
 		producer->useless = true;
 	if (producer != NULL && !producer->useless)
 		return producer;
-	producer = add_producer(kafka, &error);
-	if (producer == NULL)
-		Log(LOG_ERROR, "cannot use the options for Kafka", LogText("error", error));
-	free(error);
-	return producer;
+	return try_producer(kafka);
 }
 
 /*
@@ -582,17 +598,28 @@ produce(Kafka *kafka, Message *message, const char *body, size_t len)
 
 /*
  * Look whether a broker has told of its cluster, which each does when it is connected to,
- * and whether any is there.
+ * and whether any is there.  A producer remembers what it was told: after an absence that
+ * proves nothing, and one that has nothing in flight gives way to one that knows nothing.
  */
 static void
 probe_kafka(Sink *sink)
 {
 	Kafka *kafka = (Kafka *) sink;
 	Producer *producer = present_producer(kafka);
-	char *cluster = producer != NULL ? rd_kafka_clusterid(producer->rk, 0) : NULL;
+	char *cluster;
 
-	if (cluster != NULL && !sink->is_away)
+	if (producer != NULL && producer->is_away && producer->in_flight == 0)
+	{
+		producer->useless = true;
+		producer = present_producer(kafka);
+		free_useless(kafka);
+	}
+	cluster = producer != NULL ? rd_kafka_clusterid(producer->rk, 0) : NULL;
+	if (cluster != NULL && !producer->is_away)
+	{
+		sink->is_away = false;
 		SinkIsReached(sink);
+	}
 	else if (sink->is_away || sink->reach == REACH_GOOD)
 		SinkIsNotReached(sink, producer != NULL ? producer->why : "");
 	if (cluster != NULL)
@@ -635,15 +662,14 @@ reload_options(Sink *sink)
 {
 	Kafka *kafka = (Kafka *) sink;
 	Producer *old = kafka->producers;
-	char *error;
 
 	if (kafka->settings->kafka_option_file == NULL)
 		return;
-	if (add_producer(kafka, &error) == NULL)
-		Log(LOG_ERROR, "cannot use the options for Kafka", LogText("error", error));
-	else if (old != NULL)
+	/* Whoever asks for this wants to know. */
+	free(kafka->complaint);
+	kafka->complaint = NULL;
+	if (try_producer(kafka) != NULL && old != NULL)
 		old->useless = true;
-	free(error);
 	free_useless(kafka);
 }
 
@@ -660,6 +686,7 @@ open_kafka(const Settings *settings, SinkHandlers handlers)
 		SecretWarnIfExposed(settings->kafka_option_file);
 	if (present_producer(kafka) == NULL)
 	{
+		free(kafka->complaint);
 		free(kafka);
 		return NULL;
 	}
@@ -713,6 +740,7 @@ close_kafka(Sink *sink)
 	LoopRemoveTimer(&kafka->expiry);
 	LoopRemoveTimer(&kafka->refusals);
 	BufferFree(&kafka->text);
+	free(kafka->complaint);
 	free(kafka);
 }
 

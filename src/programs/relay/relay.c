@@ -220,7 +220,8 @@ RelayRun(const Settings *settings)
 	relay.wake = (LoopTimer){woken, &relay, NEVER, NULL};
 	LoopAddTimer(&relay.wake);
 	ProgressStart(&relay.progress, settings->drain, relay.started);
-	if (!SendSideStart(&relay) || !WatchStart(&relay))
+	/* Threads of a sink, which SendSideStart starts, must not be left at work. */
+	if (!WatchStart(&relay) || !SendSideStart(&relay))
 		return 1;
 	Log(LOG_INFO, "started", LogText("version", ACTEON_VERSION),
 		LogText("consumer", settings->consumer), LogText("target", settings->target),

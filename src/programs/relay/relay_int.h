@@ -36,6 +36,7 @@ typedef struct Relay
 	Listener listener;
 	Sink *sink;
 	Keyring *keys;
+	uint64_t files_seen; /* the files with secrets as they were when they were last read */
 	Throttle throttle;
 
 	/* Actions, from the claim until their result is recorded. */
@@ -95,6 +96,7 @@ extern void QueueSideAdvance(Relay *relay, int64_t now, int64_t *wake);
 extern bool SendSideStart(Relay *relay);
 extern void SendSideAdvance(Relay *relay, int64_t now, int64_t *wake);
 extern void SendSideReload(Relay *relay);
+extern void SendSideReloadChanged(Relay *relay);
 
 /* watch.c */
 extern bool RelayIsWatched(const Settings *settings);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/json.h"
 #include "common/secret.h"
@@ -292,20 +293,69 @@ read_keyring(const Settings *settings)
 }
 
 /*
+ * A number for a file as it is now, and for another number before it.
+ */
+static uint64_t
+see_file(uint64_t seen, const char *path)
+{
+	struct stat now;
+	int64_t facts[7] = {0};
+
+	if (path == NULL)
+		return seen;
+	if (stat(path, &now) == 0)
+	{
+		facts[0] = (int64_t) now.st_dev;
+		facts[1] = (int64_t) now.st_ino;
+		facts[2] = now.st_size;
+		facts[3] = now.st_mtim.tv_sec;
+		facts[4] = now.st_mtim.tv_nsec;
+		facts[5] = now.st_ctim.tv_sec;
+		facts[6] = now.st_ctim.tv_nsec;
+	}
+	return ThrottleHash(seen, (const char *) facts, sizeof(facts));
+}
+
+/*
+ * The same for all files with secrets.
+ */
+static uint64_t
+see_files(const Settings *settings)
+{
+	uint64_t seen = see_file(see_file(0, settings->api_key_file), settings->kafka_option_file);
+
+	for (int i = 0; i < settings->payload_key_files.count; i++)
+		seen = see_file(seen, settings->payload_key_files.texts[i]);
+	return seen;
+}
+
+/*
  * Read the files with secrets again, and use them.  One that is wrong is not used:
  * what was read before stays.
  */
 void
 SendSideReload(Relay *relay)
 {
-	Keyring *keys = read_keyring(relay->settings);
+	Keyring *keys;
 
+	relay->files_seen = see_files(relay->settings);
+	keys = read_keyring(relay->settings);
 	if (keys != NULL)
 	{
 		KeyringFree(relay->keys);
 		relay->keys = keys;
 	}
 	relay->sink->kind->reload(relay->sink);
+}
+
+/*
+ * The same, if one of the files is not what it was when they were last read.
+ */
+void
+SendSideReloadChanged(Relay *relay)
+{
+	if (see_files(relay->settings) != relay->files_seen)
+		SendSideReload(relay);
 }
 
 /*
@@ -320,6 +370,7 @@ SendSideStart(Relay *relay)
 
 	for (int i = 0; i < settings->payload_key_files.count; i++)
 		SecretWarnIfExposed(settings->payload_key_files.texts[i]);
+	relay->files_seen = see_files(settings);
 	relay->keys = read_keyring(settings);
 	relay->sink = relay->keys != NULL ? kind->open(settings, handlers) : NULL;
 	if (relay->sink == NULL)

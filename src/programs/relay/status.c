@@ -4,16 +4,20 @@
  *
  * The library, libmicrohttpd, runs in the relay's loop and thread.  Every answer is
  * made at once from what the relay knows: nothing is asked of the database or the
- * gateway for it, so that a client cannot keep the relay from its work, however slow
- * or however many it is.  Clients are not authenticated, so answers have no tenants,
- * keys, addresses or texts of errors.
+ * gateway for it, so that a slow client does not keep the relay from its work.  Clients
+ * are not authenticated, so answers have no tenants, keys, addresses or texts of errors.
+ *
+ * One address has few connections, and each ends with its answer, or when its time is up.
+ * Clients of many addresses can still take all connections, and others have to wait.
  */
 #include "relay/status.h"
 
 #include <microhttpd.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -24,10 +28,20 @@
 
 /* Scrapers and probes are few, and quick. */
 #define MAX_CLIENTS 32u
-#define IDLE_SECONDS 10u
+#define MAX_CLIENTS_OF_ADDRESS 8u
+#define CLIENT_TIME (10 * SECOND)
 #define CLIENT_MEMORY 16384u
 
+/* A connection. */
+typedef struct Client
+{
+	struct Client *next;
+	int fd;
+	int64_t until; /* NEVER: it was told to end */
+} Client;
+
 static struct MHD_Daemon *server;
+static Client *clients; /* the newest first */
 static int listen_fd = -1;
 static StatusSource told_by;
 static bool has_stirred; /* something has happened on a socket of the library */
@@ -44,6 +58,52 @@ library_says(void *owner, const char *format, va_list args)
 	(void) owner;
 	vsnprintf(message, sizeof(message), format, args);
 	Log(LOG_DEBUG, "libmicrohttpd says", LogText("message", message));
+}
+
+/*
+ * A connection begins or ends.
+ */
+static void
+note_client(void *owner, struct MHD_Connection *connection, void **context,
+			enum MHD_ConnectionNotificationCode what)
+{
+	const union MHD_ConnectionInfo *info;
+	Client **link = &clients;
+	Client *client;
+
+	(void) owner;
+	if (what == MHD_CONNECTION_NOTIFY_STARTED)
+	{
+		info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+		client = Allocate(sizeof(Client));
+		*client = (Client){clients, (int) info->connect_fd, ClockNow() + CLIENT_TIME};
+		clients = client;
+		*context = client;
+		return;
+	}
+	while (*link != *context)
+		link = &(*link)->next;
+	client = *link;
+	*link = client->next;
+	free(client);
+}
+
+/*
+ * End the connections whose time is up, however busy they are: the library's own time-out
+ * begins again with each byte.
+ */
+static void
+end_late_clients(int64_t now, int64_t *wake)
+{
+	for (Client *client = clients; client != NULL; client = client->next)
+	{
+		if (now >= client->until)
+		{
+			(void) shutdown(client->fd, SHUT_RDWR);
+			client->until = NEVER;
+		}
+		*wake = Earlier(*wake, client->until);
+	}
 }
 
 /*
@@ -112,6 +172,7 @@ send_body(struct MHD_Connection *connection, unsigned status, const char *media_
 	}
 	(void) MHD_add_response_header(response, "Content-Type", media_type);
 	(void) MHD_add_response_header(response, "Cache-Control", "no-store");
+	(void) MHD_add_response_header(response, "Connection", "close");
 	if (allow != NULL)
 		(void) MHD_add_response_header(response, "Allow", allow);
 	result = MHD_queue_response(connection, status, response);
@@ -179,8 +240,9 @@ StatusStart(const Address *address, StatusSource source)
 	server = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, handle, NULL,
 							  MHD_OPTION_EXTERNAL_LOGGER, library_says, NULL,
 							  MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
-							  MAX_CLIENTS, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
-							  MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) CLIENT_MEMORY,
+							  MAX_CLIENTS, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+							  MAX_CLIENTS_OF_ADDRESS, MHD_OPTION_NOTIFY_CONNECTION, note_client,
+							  NULL, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) CLIENT_MEMORY,
 							  MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 	if (server == NULL)
 	{
@@ -196,7 +258,7 @@ StatusStart(const Address *address, StatusSource source)
 
 /*
  * Let the library do what there is to do now, which is nothing unless something has
- * stirred or a client has taken too long.
+ * stirred.
  */
 void
 StatusAdvance(int64_t now, int64_t *wake)
@@ -214,6 +276,7 @@ StatusAdvance(int64_t now, int64_t *wake)
 			due = now + (int64_t) Earlier((int64_t) timeout, 3600000) * MILLISECOND;
 	}
 	*wake = Earlier(*wake, due);
+	end_late_clients(now, wake);
 }
 
 /*

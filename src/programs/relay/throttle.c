@@ -33,6 +33,10 @@
  * database a statement's share and a row. */
 #define MAX_PUT_OFF 500
 
+/* A failure is shown until so long after the next try could have been made: then there was
+ * nothing to try with. */
+#define FAILURE_SHOWN MINUTE
+
 /* What the rate has left over is saved for a tenth of a second. */
 #define BURSTS_A_SECOND 10
 
@@ -417,6 +421,16 @@ ThrottleAnswered(Throttle *throttle, Judgement *judgement, const ThrottleSubject
 			break;
 	}
 	return works(throttle, judgement, subject, now);
+}
+
+/*
+ * The state as it is shown to others: an old failure does not count when nothing has been
+ * tried since.
+ */
+ThrottleState
+ThrottleShown(const Throttle *throttle, int64_t now)
+{
+	return now < throttle->resume + FAILURE_SHOWN ? throttle->state : THROTTLE_OPEN;
 }
 
 /*

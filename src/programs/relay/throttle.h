@@ -81,6 +81,7 @@ extern int ThrottleConcurrency(const Throttle *throttle);
 extern int ThrottleRoom(const Throttle *throttle, int batch_size, int64_t lease, int64_t now);
 extern ThrottleChange ThrottleAnswered(Throttle *throttle, Judgement *judgement,
 									   const ThrottleSubject *subject, int64_t now);
+extern ThrottleState ThrottleShown(const Throttle *throttle, int64_t now);
 extern void ThrottleTryNow(Throttle *throttle, int64_t now);
 extern uint64_t ThrottleHash(uint64_t seed, const char *text, size_t len);
 

@@ -47,16 +47,19 @@ skip(const char **at, const char *end, const char *text)
 }
 
 /*
- * Read a JSON string, of printable ASCII characters, to its end.
+ * Read a JSON string, of printable ASCII characters and tabs, to its end.
  */
 static bool
 read_state(const char **at, const char *end, Buffer *state)
 {
 	while (*at < end && **at != '"')
 	{
-		if (**at == '\\' && ++(*at) == end)
+		bool escaped = **at == '\\';
+
+		if (escaped && ++(*at) == end)
 			return false;
-		BufferAppendChar(state, *(*at)++);
+		BufferAppendChar(state, escaped && **at == 't' ? '\t' : **at);
+		(*at)++;
 	}
 	return skip(at, end, "\"") && IsTracestate(BufferText(state), state->len);
 }

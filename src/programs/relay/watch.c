@@ -15,10 +15,6 @@
 #define PROBE_INTERVAL (15 * SECOND)
 #define PROBE_AGAIN (2 * SECOND)
 
-/* A failure counts until so long after the next try could have been made: then there was
- * nothing to try with. */
-#define FAILURE_COUNTS MINUTE
-
 /*
  * Does anybody want to know how the relay is?
  */
@@ -34,10 +30,15 @@ RelayIsWatched(const Settings *settings)
 static const char *
 fault_of_sink(const Relay *relay, int64_t now)
 {
-	if (relay->throttle.state == THROTTLE_REFUSED)
-		return "the gateway refuses the relay's key or does not know its URL";
-	if (relay->throttle.state == THROTTLE_DOWN && now < relay->throttle.resume + FAILURE_COUNTS)
-		return "the gateway fails";
+	switch (ThrottleShown(&relay->throttle, now))
+	{
+		case THROTTLE_REFUSED:
+			return "the gateway refuses the relay's key or does not know its URL";
+		case THROTTLE_DOWN:
+			return "the gateway fails";
+		case THROTTLE_OPEN:
+			break;
+	}
 	if (relay->sink->is_away || relay->sink->reach == REACH_NONE)
 		return "the gateway cannot be reached";
 	return NULL;
@@ -105,7 +106,7 @@ gauges_of(const Relay *relay, int64_t now, bool running)
 		.in_doubt = stats->in_doubt,
 		.held_in_doubt = stats->held,
 		.batches = relay->figures.batches,
-		.batch_count = fresh ? relay->figures.batch_count : 0,
+		.batch_count = BatchesAreFresh(&relay->figures, now) ? relay->figures.batch_count : 0,
 	};
 
 	return gauges;
@@ -130,8 +131,12 @@ probe(Relay *relay, int64_t now, int64_t *wake)
 {
 	Sink *sink = relay->sink;
 
-	if (sink->reach == REACH_GOOD && relay->probe_from < sink->heard_at + PROBE_INTERVAL)
+	if (sink->reach == REACH_GOOD && !sink->is_away &&
+		relay->probe_from < sink->heard_at + PROBE_INTERVAL)
 		relay->probe_from = sink->heard_at + PROBE_INTERVAL;
+	/* It has found out itself that it cannot be reached. */
+	if (sink->is_away)
+		relay->probe_from = Earlier(relay->probe_from, now + PROBE_AGAIN);
 	if (now >= relay->probe_from)
 	{
 		sink->kind->probe(sink);
