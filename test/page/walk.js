@@ -7,7 +7,7 @@
 'use strict';
 const fs = require('fs');
 const path = require('path');
-const { Browser } = require('./browser.js');
+const { Browser, pause } = require('./browser.js');
 
 const [part, file] = process.argv.slice(2);
 const config = JSON.parse(fs.readFileSync(file, 'utf8'));
@@ -116,7 +116,7 @@ const parts = {
 		await tab.picture(path.join(config.pictures, 'page-lost.png'));
 
 		await go(tab, '#/plan?lost=true&provider=sms&limit=7', 'would be replayed');
-		ok(/7 actions would be replayed, of 7 records that match\. These are as many as the limit permits/.test(await tab.text()), 'a preview with a limit', await tab.text());
+		ok(/7 actions would be replayed, of \d+ records that were looked at\. These are as many as the limit permits/.test(await tab.text()), 'a preview with a limit', await tab.text());
 		await go(tab, `#/plan?lost=true&tenant=acme&patch=${encodeURIComponent('{"template_id": "t-99"}')}`, 'Samples');
 		is(await tab.run(() => [...document.querySelector('.sides').querySelectorAll('pre')].map((pre) => JSON.parse(pre.innerText).template_id === 't-99')), [false, true], 'a payload before and after a patch');
 		await go(tab, '#/plan?lost=true&rate=400&canary=off', '20,000 actions would be replayed');
@@ -134,6 +134,9 @@ const parts = {
 		const done = await count(tab, 'took effect');
 		const waiting = await count(tab, 'waiting');
 		ok(done > 20 && done + waiting === 20000, 'paused: what is done and what waits is all', done, waiting);
+		await tab.press('Resume …');
+		ok((await tab.run(() => document.querySelector('dialog').innerText)).includes('go on at 300 per second'), 'a question tells how it is now');
+		await tab.press('Back');
 		ok((await buttons(tab)).includes('Resume …') && !(await buttons(tab)).includes('Pause …'), '… and can be resumed');
 		await tab.sees('INC-42: provider was down');
 		await tab.picture(path.join(config.pictures, 'page-batch.png'));
@@ -164,6 +167,93 @@ const parts = {
 		is((await buttons(tab)).filter((name) => name.endsWith('…')), [], 'nothing can be changed then');
 	},
 
+	// Changes whose answers are lost.
+	async unanswered() {
+		const tab = await open('oncall');
+		const sent = () => tab.run(() => window.sent);
+
+		await go(tab, '#/action/numbers', 'Payload');
+		ok((await tab.text()).includes('"id": 9007199254740993'), 'numbers are shown as they are stored', await tab.text());
+		ok(/"list": \[\],?\n/.test(await tab.text()) && (await tab.text()).includes('"text": "a, \\"b\\": ["'), '… and so is the rest');
+		await go(tab, `#/plan?action_ids=${encodeURIComponent('["numbers"]')}&allow_effective=true&patch=${encodeURIComponent('{"more": 12345678901234567890}')}`, 'Samples');
+		is(await tab.run(() => [...document.querySelectorAll('.sides pre')].map((pre) => /"id": 9007199254740993/.test(pre.innerText))), [true, true], '… before and after a patch');
+		ok((await tab.run(() => document.querySelectorAll('.sides pre')[1].innerText)).includes('12345678901234567890'), '… whose numbers are, too');
+		await go(tab, '#/action/numbers', 'Payload');
+		await tab.run(() => {
+			const real = window.fetch;
+
+			window.sent = [];
+			window.lose = 2;
+			window.fetch = async (url, options) => {
+				if (options.method !== 'POST') return real(url, options);
+				window.sent.push(`${url} ${options.headers['Idempotency-Key']}`);
+				if (window.lose === 0) await new Promise((next) => { window.answer = next; });
+				const response = await real(url, options);
+				if (window.lose-- > 0) throw new TypeError('lost');
+				return response;
+			};
+		});
+		await tab.press('Replay this action …');
+		await tab.write('reason', 'INC-44: lost answer');
+		await tab.press('Replay it');
+		await tab.sees('It is not known whether this was done.');
+		is(await tab.run(() => document.querySelector('dialog [name=reason]').readOnly), true, 'what was sent without an answer cannot be changed');
+		await tab.press('Replay it');
+		await tab.until(() => window.sent.length === 2 && document.querySelector('dialog button:disabled') === null);
+		await tab.press('Back');
+		await go(tab, '#/action/single-4', 'single-4');
+		await go(tab, '#/action/numbers', 'Payload');
+		await tab.press('Replay this action …');
+		await tab.sees('its answer was lost');
+		is(await tab.run(() => { const { value, readOnly } = document.querySelector('dialog [name=reason]'); return [value, readOnly]; }), ['INC-44: lost answer', true], '… nor after the question was left');
+		await tab.press('Replay it');
+		await tab.until(() => window.answer);
+		for (let i = 0; i < 3; i++) await tab.key('Escape');
+		ok(await tab.run(() => document.querySelector('dialog[open]') !== null), 'Escape does not close a question whose answer is under way');
+		await tab.run(() => window.answer());
+		await tab.sees('Enqueued as');
+		is([(await sent()).length, new Set(await sent()).size], [3, 1], 'each time the same request was sent, with the same key');
+		await tab.press('Replay this action …');
+		ok(!(await tab.run(() => document.querySelector('dialog').innerText)).includes('its answer was lost'), 'and after an answer another one can be sent');
+		await tab.press('Back');
+	},
+
+	// A batch that is enqueued slower than it could be: how often the tab asks.
+	async paced() {
+		const tab = await open('boss');
+
+		await tab.run(() => {
+			const real = window.setTimeout;
+
+			window.waits = [];
+			window.setTimeout = (act, milliseconds) => {
+				if (milliseconds >= 4000) window.waits.push(milliseconds);
+				return real(act, milliseconds === 30000 ? 500 : milliseconds > 2000 && milliseconds <= 15000 ? 10 : milliseconds);
+			};
+		});
+		await go(tab, '#/plan?lost=true&provider=sms&tenant=initech&rate=1&canary=off', 'would be replayed');
+		const start = (await buttons(tab)).find((name) => name.startsWith('Start'));
+		await change(tab, start, start.replace('Start', 'Replay').replace('replays …', 'actions'), 'INC-45: slowly');
+		await tab.until(() => window.waits.includes(15000));
+		is(await tab.run(() => window.waits.filter((wait, i, all) => wait < 15000 && all.indexOf(wait) === i)), [4000, 8000], 'when nothing can be enqueued the tab asks ever more rarely');
+		await change(tab, 'Pause …', 'Pause', 'INC-45: no longer');
+		await tab.until(() => window.waits.includes(30000));
+		await tab.sees('the batch is paused');
+		const steps = () => tab.requests.filter((url) => url.includes('/continue')).length;
+		const looks = () => tab.run(() => window.waits.filter((wait) => wait === 30000).length);
+		const [before, looked] = [steps(), await looks()];
+		await tab.until((wanted) => window.waits.filter((wait) => wait === 30000).length > wanted, looked + 2);
+		is(steps(), before, 'a paused batch is looked at, and not continued');
+		await change(tab, 'Resume …', 'Resume', 'INC-45: on');
+		for (let i = 0; i < 1000 && steps() === before; i++) await pause(20);
+		ok(steps() > before, '… until it is resumed');
+		const cancel = (await buttons(tab)).find((name) => name.startsWith('Cancel batch'));
+		await tab.press(cancel);
+		await tab.write('reason', 'INC-45: enough');
+		await tab.press(await tab.run(() => document.querySelector('dialog .danger').innerText));
+		await state(tab, 'cancelled');
+	},
+
 	// A batch that one key asks for and another one approves.
 	async approve() {
 		const asks = await open('oncall');
@@ -187,6 +277,9 @@ const parts = {
 		await asks.sees('I have looked at it');
 		await asks.sees('Approved by');
 		ok(true, 'and the log says so');
+		await go(asks, '#/plan?provider=sms&lost=true&limit=100', 'would be replayed');
+		const looked = Number(/of ([\d,]+) records that were looked at/.exec(await asks.text())?.[1]);
+		ok(looked > 100 && (await buttons(asks)).includes('Start 100 replays …'), 'what the server may permit is offered, however many records are looked at', looked, await asks.text());
 	},
 
 	// Actions of which nobody knows whether they were executed.
@@ -194,12 +287,21 @@ const parts = {
 		const tab = await open('boss');
 
 		await go(tab, '#/batch/1', 'In doubt: they may have been executed');
+		is(await tab.run(() => [...document.querySelectorAll('[aria-label="Settle doubts"] button:disabled')].length), 3, 'nothing is settled that nobody has chosen');
 		await tab.run(() => document.querySelector('[type=checkbox]').click());
+		const other = await open('boss');
+		await go(other, '#/batch/1', 'In doubt: they may have been executed');
+		await other.run(() => document.querySelectorAll('[type=checkbox]')[1].click());
 		await change(tab, 'They took effect …', 'Settle 1 action as done', 'the provider has it');
 		await tab.until(() => document.querySelectorAll('[type=checkbox]').length === 1);
+		await other.until(() => document.querySelectorAll('[type=checkbox]').length === 1);
+		ok(await other.run(() => document.querySelector('[type=checkbox]').checked), 'what was chosen stays chosen when others settle something');
+		is(await tab.run(() => document.querySelector('[type=checkbox]').checked), false, '… and nothing else is chosen then');
+		await tab.press('Choose all 1 shown');
 		await change(tab, 'They had no effect …', 'Settle 1 action as cancelled', 'the provider has it not');
 		await tab.until(() => !document.body.innerText.includes('In doubt: they may'));
 		ok(true, 'doubts are settled, one and all');
+		is(tab.requests.filter((url) => url.includes('/settle?') && !/[?&]outbox_id=\d/.test(url)), [], '… each by its number');
 	},
 
 	// Texts that would be elements and scripts.

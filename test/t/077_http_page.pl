@@ -44,6 +44,7 @@ sql(q{
 		payload => '{"html": "<script>alert(3)</script><img src=x onerror=alert(4)>", "__proto__": {"x": 1}}',
 		details => '{"code": "<b>", "message": "</pre></script><script>alert(5)</script><svg onload=alert(6)>", "retryable": false, "attempts": 1}');
 	SELECT make_record('single-' || n, outcome => 'executed', at => '2026-01-15 11:00+00') FROM generate_series(1, 4) AS n;
+	SELECT make_record('numbers', outcome => 'executed', at => '2026-01-15 11:00+00', payload => '{"id": 9007199254740993, "list": [], "text": "a, \\"b\\": ["}');
 	SELECT acteon_replay_bulk(action_ids => '{single-2,single-3,single-4}', allow_effective => true, on_doubt => 'hold', reason => '<iframe src=javascript:alert(8)>');
 	WITH held AS MATERIALIZED (SELECT * FROM acteon_outbox_claim('test', 2))
 	SELECT acteon_outbox_doubt(array_agg(outbox_id), array_agg(lease_token), array_agg('timed out'::text), array_agg(action_id)) FROM held;
@@ -113,12 +114,16 @@ is(sql(q{SELECT string_agg(event || ': ' || reason, ', ' ORDER BY id) FROM acteo
 	'set_rate: slower, pause: let us look, resume: go on, cancel: enough', 'the log has what was done with the batch, and why');
 is(sql(q{SELECT requested_by || ' ' || state || ' ' || replayed || ' ' || reason FROM acteon_replay_batches WHERE batch_id = 3}), 'oncall cancelled 20000 INC-42: provider was down', 'and so the batch is');
 
+walk('unanswered');
+is(sql(q{SELECT string_agg(requested_by || ' ' || reason || ' ' || replayed, ', ') FROM acteon_replay_batches WHERE reason LIKE 'INC-44%'}), 'oncall INC-44: lost answer 1', 'what was sent again was done once, as it was asked for');
+walk('paced');
+
 $node->append_conf('postgresql.conf', 'acteon_replay.approval_above = 100');
 $node->reload;
 wait_until(sub { my $above = $http->client($keys{oncall})->get('/v1/replay/me')->{json}{settings}{approval_above} // 0; return ($above == 100, $above) }, 'more than 100 actions need approval');
 walk('approve');
-is(sql(q{SELECT requested_by || ' ' || approved_by FROM acteon_replay_batches WHERE batch_id = 4}), 'oncall boss', 'one role has asked, and the other one has approved');
-cmp_ok(sql(q{SELECT replayed FROM acteon_replay_batches WHERE batch_id = 4}), '>', 100, '… before it was enqueued');
+is(sql(q{SELECT requested_by || ' ' || approved_by FROM acteon_replay_batches WHERE batch_id = 6}), 'oncall boss', 'one role has asked, and the other one has approved');
+cmp_ok(sql(q{SELECT replayed FROM acteon_replay_batches WHERE batch_id = 6}), '>', 100, '… before it was enqueued');
 
 diag('axe-core is not installed (npm ci in test/page): barriers are not looked for') if !-f $axe;
 walk('views');
