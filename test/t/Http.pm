@@ -179,7 +179,11 @@ sub request
 	$self->{connection} = Http::Connection->new($self->{port})
 		if !$self->{connection} || $self->{connection}->is_closed;
 	$self->{connection}->ask($method, $path, %options, headers => { %{ $self->{headers} }, %{ $options{headers} // {} } });
-	return $self->{connection}->answer;
+	my $answer = $self->{connection}->answer;
+
+	# The server's end may not have arrived yet.
+	delete $self->{connection} if lc($answer->{headers}{connection} // '') eq 'close';
+	return $answer;
 }
 
 sub get
