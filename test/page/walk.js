@@ -134,8 +134,10 @@ const parts = {
 		const done = await count(tab, 'took effect');
 		const waiting = await count(tab, 'waiting');
 		ok(done > 20 && done + waiting === 20000, 'paused: what is done and what waits is all', done, waiting);
+		await change(tab, 'Change rate …', 'Change rate', 'slower still', { rate: '250' });
+		await tab.sees('250 per second');
 		await tab.press('Resume …');
-		ok((await tab.run(() => document.querySelector('dialog').innerText)).includes('go on at 300 per second'), 'a question tells how it is now');
+		ok((await tab.run(() => document.querySelector('dialog').innerText)).includes('go on at 250 per second'), 'a question tells how it is now');
 		await tab.press('Back');
 		ok((await buttons(tab)).includes('Resume …') && !(await buttons(tab)).includes('Pause …'), '… and can be resumed');
 		await tab.sees('INC-42: provider was down');
@@ -222,6 +224,10 @@ const parts = {
 	async paced() {
 		const tab = await open('boss');
 
+		await go(tab, '#/plan?lost=true&provider=sms&tenant=initech&limit=5', 'more may match');
+		await change(tab, 'Start 5 replays …', 'Replay 5 actions', 'INC-45: some');
+		await tab.sees('5 enqueued, 0 failed, 0 skipped. More records match');
+		ok(true, 'after a replay with a limit it is told that more records match');
 		await tab.run(() => {
 			const real = window.setTimeout;
 

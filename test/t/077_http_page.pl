@@ -111,7 +111,7 @@ my $gateway = start_gateway(node => $node);
 my $relay = start_relay($node, $gateway);
 walk('run');
 is(sql(q{SELECT string_agg(event || ': ' || reason, ', ' ORDER BY id) FROM acteon_replay_log WHERE batch_id = 3 AND event IN ('set_rate', 'pause', 'resume', 'cancel')}),
-	'set_rate: slower, pause: let us look, resume: go on, cancel: enough', 'the log has what was done with the batch, and why');
+	'set_rate: slower, pause: let us look, set_rate: slower still, resume: go on, cancel: enough', 'the log has what was done with the batch, and why');
 is(sql(q{SELECT requested_by || ' ' || state || ' ' || replayed || ' ' || reason FROM acteon_replay_batches WHERE batch_id = 3}), 'oncall cancelled 20000 INC-42: provider was down', 'and so the batch is');
 
 walk('unanswered');
@@ -122,8 +122,8 @@ $node->append_conf('postgresql.conf', 'acteon_replay.approval_above = 100');
 $node->reload;
 wait_until(sub { my $above = $http->client($keys{oncall})->get('/v1/replay/me')->{json}{settings}{approval_above} // 0; return ($above == 100, $above) }, 'more than 100 actions need approval');
 walk('approve');
-is(sql(q{SELECT requested_by || ' ' || approved_by FROM acteon_replay_batches WHERE batch_id = 6}), 'oncall boss', 'one role has asked, and the other one has approved');
-cmp_ok(sql(q{SELECT replayed FROM acteon_replay_batches WHERE batch_id = 6}), '>', 100, '… before it was enqueued');
+is(sql(q{SELECT requested_by || ' ' || approved_by FROM acteon_replay_batches WHERE batch_id = 7}), 'oncall boss', 'one role has asked, and the other one has approved');
+cmp_ok(sql(q{SELECT replayed FROM acteon_replay_batches WHERE batch_id = 7}), '>', 100, '… before it was enqueued');
 
 diag('axe-core is not installed (npm ci in test/page): barriers are not looked for') if !-f $axe;
 walk('views');
