@@ -111,7 +111,7 @@ my $gateway = start_gateway(node => $node);
 my $relay = start_relay($node, $gateway);
 walk('run');
 is(sql(q{SELECT string_agg(event || ': ' || reason, ', ' ORDER BY id) FROM acteon_replay_log WHERE batch_id = 3 AND event IN ('set_rate', 'pause', 'resume', 'cancel')}),
-	'set_rate: slower, pause: let us look, set_rate: slower still, resume: go on, cancel: enough', 'the log has what was done with the batch, and why');
+	'set_rate: slower, pause: let us look, resume: go on, cancel: enough', 'the log has what was done with the batch, and why');
 is(sql(q{SELECT requested_by || ' ' || state || ' ' || replayed || ' ' || reason FROM acteon_replay_batches WHERE batch_id = 3}), 'oncall cancelled 20000 INC-42: provider was down', 'and so the batch is');
 
 walk('unanswered');
