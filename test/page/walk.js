@@ -80,6 +80,7 @@ const parts = {
 		const tab = await open('viewer');
 
 		await go(tab, '#/lost', 'By cause');
+		await tab.sees('records of lost actions');
 		const text = await tab.text();
 		ok(text.includes('8,571 records of lost actions'), 'what is lost of the own tenant', text);
 		ok(!text.includes('globex') && !/Plan a replay of/.test(text), 'nothing of others, and no plan is offered', text);
@@ -134,9 +135,6 @@ const parts = {
 		const done = await count(tab, 'took effect');
 		const waiting = await count(tab, 'waiting');
 		ok(done > 20 && done + waiting === 20000, 'paused: what is done and what waits is all', done, waiting);
-		await tab.press('Resume …');
-		ok((await tab.run(() => document.querySelector('dialog').innerText)).includes('go on at 300 per second'), 'a question tells how it is now');
-		await tab.press('Back');
 		ok((await buttons(tab)).includes('Resume …') && !(await buttons(tab)).includes('Pause …'), '… and can be resumed');
 		await tab.sees('INC-42: provider was down');
 		await tab.picture(path.join(config.pictures, 'page-batch.png'));
@@ -158,9 +156,13 @@ const parts = {
 
 		await change(tab, 'Resume …', 'Resume', 'go on');
 		await state(tab, 'running');
+		const resumed = await count(tab, 'waiting');
+		await tab.until((most) => Number([...document.querySelectorAll('tbody tr')].find((row) => row.cells[0].innerText === 'waiting').cells[1].innerText.replaceAll(',', '')) < most, resumed - 100);
+		const left = await count(tab, 'waiting');
 		await tab.press('Cancel batch …');
 		const confirm = await tab.run(() => document.querySelector('dialog .danger').innerText);
 		ok(/^Cancel [\d,]+ waiting actions$/.test(confirm), 'cancelling tells how much it is about', confirm);
+		ok(Number(/[\d,]+/.exec(confirm)[0].replaceAll(',', '')) <= left, '… as it is now', confirm, left);
 		await tab.write('reason', 'enough');
 		await tab.press(confirm);
 		await state(tab, 'cancelled');
@@ -222,6 +224,10 @@ const parts = {
 	async paced() {
 		const tab = await open('boss');
 
+		await go(tab, '#/plan?lost=true&provider=sms&tenant=initech&limit=5', 'more may match');
+		await change(tab, 'Start 5 replays …', 'Replay 5 actions', 'INC-45: some');
+		await tab.sees('5 enqueued, 0 failed, 0 skipped. More records match');
+		ok(true, 'after a replay with a limit it is told that more records match');
 		await tab.run(() => {
 			const real = window.setTimeout;
 
@@ -252,6 +258,8 @@ const parts = {
 		await tab.write('reason', 'INC-45: enough');
 		await tab.press(await tab.run(() => document.querySelector('dialog .danger').innerText));
 		await state(tab, 'cancelled');
+		// A step may have come too late.
+		tab.complaints = tab.complaints.filter((text) => !/422 .*\/continue/.test(text));
 	},
 
 	// A batch that one key asks for and another one approves.

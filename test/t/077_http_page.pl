@@ -122,8 +122,8 @@ $node->append_conf('postgresql.conf', 'acteon_replay.approval_above = 100');
 $node->reload;
 wait_until(sub { my $above = $http->client($keys{oncall})->get('/v1/replay/me')->{json}{settings}{approval_above} // 0; return ($above == 100, $above) }, 'more than 100 actions need approval');
 walk('approve');
-is(sql(q{SELECT requested_by || ' ' || approved_by FROM acteon_replay_batches WHERE batch_id = 6}), 'oncall boss', 'one role has asked, and the other one has approved');
-cmp_ok(sql(q{SELECT replayed FROM acteon_replay_batches WHERE batch_id = 6}), '>', 100, '… before it was enqueued');
+is(sql(q{SELECT requested_by || ' ' || approved_by FROM acteon_replay_batches WHERE batch_id = 7}), 'oncall boss', 'one role has asked, and the other one has approved');
+cmp_ok(sql(q{SELECT replayed FROM acteon_replay_batches WHERE batch_id = 7}), '>', 100, '… before it was enqueued');
 
 diag('axe-core is not installed (npm ci in test/page): barriers are not looked for') if !-f $axe;
 walk('views');
