@@ -83,7 +83,7 @@ is($relay->stop, 0, 'the relay ends');
 my $drained = replay('d', 20, 'email');
 my ($status, $log) = run_relay($node, $gateway, '--drain');
 is($status, 0, 'a drain') or diag($log);
-is($node->safe_psql('postgres', told($drained)), 'finished', '… tells of the batch that it has ended');
+wait_for_sql($node, told($drained), 'finished', '… tells of the batch that it has ended'); # records come after answers
 
 # Many batches, and relays that are killed again and again.
 my @batches = map { replay("k$_-", 20, 'email') } 1 .. 30;
