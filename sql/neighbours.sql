@@ -292,3 +292,10 @@ DROP RULE kept ON acteon_api_answers;
 DROP FUNCTION nothing, deliver, everything;
 RESET timezone;
 CALL clean();
+
+-- a trigger that keeps answers out of their table is reported, and no request is made without one
+CREATE FUNCTION regress_acteon_none() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;
+CREATE TRIGGER none BEFORE INSERT ON acteon_api_answers FOR EACH ROW EXECUTE FUNCTION regress_acteon_none();
+SELECT attempt($$SELECT acteon_api_begin(0, 'kept out', sha256('a'))$$);
+DROP TRIGGER none ON acteon_api_answers;
+DROP FUNCTION regress_acteon_none();

@@ -254,7 +254,11 @@ return_answer(FunctionCallInfo fcinfo)
 	bool isnull;
 
 	if (SPI_processed != 1)
-		elog(ERROR, "the row of an Idempotency-Key has gone");
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errreason(CODE_BROKEN_INSTALLATION),
+						errmsg("a row that was inserted into table \"%s\" is not there",
+							   API_ANSWERS_TABLE),
+						errhint("Drop the trigger that keeps answers out of the table.")));
 	tuple = SPI_tuptable->vals[0];
 	desc = SPI_tuptable->tupdesc;
 	if (!DatumGetBool(SPI_getbinval(tuple, desc, FOUND_SAME_REQUEST, &isnull)))

@@ -15,7 +15,6 @@
 #include "audit/audit_value.h"
 #include "audit/audit_lookup.h"
 #include "audit/error_filter.h"
-#include "base/identity.h"
 #include "base/message.h"
 
 /*
@@ -176,21 +175,15 @@ missing_sql(const AuditTable *table)
 void
 AuditFindMissing(const AuditTable *table, const TextList *ids, MissingIds *missing)
 {
-	Oid types[] = {TEXTARRAYOID};
-	Datum values[] = {PointerGetDatum(ids->array)};
-	MemoryContext old = CurrentMemoryContext;
-	Identity caller;
+	Statement st;
 
 	memset(missing, 0, sizeof(*missing));
 	if (ids->count == 0)
 		return;
-	SwitchIdentity(&caller, table->owner);
-	SetLocally("enable_seqscan", "off");
-	SetLocally("jit", "off");
-	if (SPI_execute_with_args(missing_sql(table), 1, types, values, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read audit table: %s", SPI_result_code_string(SPI_result));
-	RestoreIdentity(&caller);
-	MemoryContextSwitchTo(old); /* SPI leaves its own one behind */
+	BeginStatement(&st);
+	(void) AddParameter(&st, TEXTARRAYOID, PointerGetDatum(ids->array));
+	appendStringInfoString(&st.sql, missing_sql(table));
+	ReadByIndexes(table, &st, 0);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple tuple = SPI_tuptable->vals[i];

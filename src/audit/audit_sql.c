@@ -14,6 +14,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -794,4 +795,25 @@ GuidePlanner(const AuditTable *table, const ReplayQuery *query)
 		SetLocally(settings[i][0], settings[i][1]);
 	if (!uses.everywhere)
 		SetLocally("enable_bitmapscan", "on");
+}
+
+/*
+ * Run a statement as the audit table's owner and by indexes, whatever the statistics say.
+ * Leaves at most so many rows, 0 for all, in SPI_tuptable.  Needs an SPI connection; keeps
+ * the current memory context.
+ */
+void
+ReadByIndexes(const AuditTable *table, Statement *st, long most)
+{
+	MemoryContext old = CurrentMemoryContext;
+	Identity caller;
+
+	SwitchIdentity(&caller, table->owner);
+	SetLocally("enable_seqscan", "off");
+	SetLocally("jit", "off");
+	if (SPI_execute_with_args(st->sql.data, st->nargs, st->types, st->values, NULL, true, most) !=
+		SPI_OK_SELECT)
+		elog(ERROR, "could not read audit table: %s", SPI_result_code_string(SPI_result));
+	RestoreIdentity(&caller);
+	MemoryContextSwitchTo(old); /* SPI leaves its own one behind */
 }

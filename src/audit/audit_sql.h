@@ -69,5 +69,6 @@ extern void AddKnownOtherwise(Statement *st, const AuditTable *table, const Repl
 							  const char *source);
 extern IndexOrder OrderOfIndexes(const AuditTable *table, const ReplayQuery *query);
 extern void GuidePlanner(const AuditTable *table, const ReplayQuery *query);
+extern void ReadByIndexes(const AuditTable *table, Statement *st, long most);
 
 #endif /* ACTEON_AUDIT_SQL_H */

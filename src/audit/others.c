@@ -19,7 +19,6 @@
 
 #include "audit/filter_sql.h"
 #include "audit/others.h"
-#include "base/identity.h"
 #include "base/text.h"
 
 /* What the statement is told of the records of the page, each as an array. */
@@ -88,25 +87,6 @@ build_statement(Statement *st, const AuditTable *table, const ReplayQuery *query
 }
 
 /*
- * Run the statement as the table's owner.
- */
-static void
-run_statement(const AuditTable *table, Statement *st)
-{
-	MemoryContext old = CurrentMemoryContext;
-	Identity caller;
-
-	SwitchIdentity(&caller, table->owner);
-	SetLocally("enable_seqscan", "off");
-	SetLocally("jit", "off");
-	if (SPI_execute_with_args(st->sql.data, st->nargs, st->types, st->values, NULL, true, 0) !=
-		SPI_OK_SELECT)
-		elog(ERROR, "could not read audit table: %s", SPI_result_code_string(SPI_result));
-	RestoreIdentity(&caller);
-	MemoryContextSwitchTo(old); /* SPI leaves its own one behind */
-}
-
-/*
  * Take those records out of a page, the first ones of rows, that are no candidates of a
  * query by what the other records of their actions say.  Returns how many are left; they
  * keep their order.  Needs an SPI connection.
@@ -124,7 +104,7 @@ DropKnownOtherwise(const AuditTable *table, const ReplayQuery *query, SPITupleTa
 	for (uint64 i = 0; i < count; i++)
 		add_record(&page, rows->vals[i], rows->tupdesc);
 	build_statement(&st, table, query, &page);
-	run_statement(table, &st);
+	ReadByIndexes(table, &st, 0);
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		bool isnull;

@@ -414,17 +414,7 @@ CountListed(const RecordList *list, const AuditTable *table)
 static bool
 find_one(const AuditTable *table, Statement *st)
 {
-	MemoryContext old = CurrentMemoryContext;
-	Identity caller;
-
-	SwitchIdentity(&caller, table->owner);
-	SetLocally("enable_seqscan", "off");
-	SetLocally("jit", "off");
-	if (SPI_execute_with_args(st->sql.data, st->nargs, st->types, st->values, NULL, true, 1) !=
-		SPI_OK_SELECT)
-		elog(ERROR, "could not read audit table: %s", SPI_result_code_string(SPI_result));
-	RestoreIdentity(&caller);
-	MemoryContextSwitchTo(old);
+	ReadByIndexes(table, st, 1);
 	return SPI_processed > 0;
 }
 

@@ -205,3 +205,17 @@ LogStatus(const char *text)
 	BufferAppend(&line, status.data, status.len);
 	write_out();
 }
+
+/*
+ * Log what libmicrohttpd complains about, which is mostly a client's doing; for
+ * MHD_OPTION_EXTERNAL_LOGGER.
+ */
+void
+LogLibmicrohttpd(void *owner, const char *format, va_list args)
+{
+	char message[400];
+
+	(void) owner;
+	vsnprintf(message, sizeof(message), format, args);
+	Log(LOG_DEBUG, "libmicrohttpd says", LogText("message", message));
+}

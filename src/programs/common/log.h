@@ -5,6 +5,7 @@
 #ifndef LOG_H
 #define LOG_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -46,5 +47,7 @@ extern void LogStart(LogLevel level);
 extern bool LogParseLevel(const char *name, LogLevel *level);
 extern void LogWrite(LogLevel level, const char *event, const LogField *fields, size_t count);
 extern void LogStatus(const char *text);
+extern void LogLibmicrohttpd(void *owner, const char *format, va_list args)
+	__attribute__((format(printf, 2, 0)));
 
 #endif

@@ -42,19 +42,6 @@
 #define EXTRA_BODY (1024 * 1024)
 
 /*
- * What the library complains about is mostly a client's doing.
- */
-static void __attribute__((format(printf, 2, 0)))
-library_says(void *owner, const char *format, va_list args)
-{
-	char message[400];
-
-	(void) owner;
-	vsnprintf(message, sizeof(message), format, args);
-	Log(LOG_DEBUG, "libmicrohttpd says", LogText("message", message));
-}
-
-/*
  * The socket of a connection.
  */
 static int
@@ -611,7 +598,7 @@ ClientsStart(Server *server, int *port)
 		tls[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0, TlsChooser()};
 	server->daemon =
 		MHD_start_daemon(flags, 0, NULL, NULL, handle, server, MHD_OPTION_EXTERNAL_LOGGER,
-						 library_says, server, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
+						 LogLibmicrohttpd, server, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
 						 MHD_OPTION_CONNECTION_LIMIT, (unsigned) settings->max_connections,
 						 MHD_OPTION_CONNECTION_TIMEOUT, idle, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 						 (size_t) CONNECTION_MEMORY, MHD_OPTION_NOTIFY_CONNECTION,

@@ -48,19 +48,6 @@ static bool has_stirred; /* something has happened on a socket of the library */
 static int64_t due;      /* when the library wants to be called again */
 
 /*
- * What the library complains about is a client's doing.
- */
-static void __attribute__((format(printf, 2, 0)))
-library_says(void *owner, const char *format, va_list args)
-{
-	char message[400];
-
-	(void) owner;
-	vsnprintf(message, sizeof(message), format, args);
-	Log(LOG_DEBUG, "libmicrohttpd says", LogText("message", message));
-}
-
-/*
  * A connection begins or ends.
  */
 static void
@@ -238,7 +225,7 @@ StatusStart(const Address *address, StatusSource source)
 	if (listen_fd < 0)
 		return false;
 	server = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, handle, NULL,
-							  MHD_OPTION_EXTERNAL_LOGGER, library_says, NULL,
+							  MHD_OPTION_EXTERNAL_LOGGER, LogLibmicrohttpd, NULL,
 							  MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
 							  MAX_CLIENTS, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
 							  MAX_CLIENTS_OF_ADDRESS, MHD_OPTION_NOTIFY_CONNECTION, note_client,
