@@ -32,14 +32,14 @@ typedef struct OutcomeError
 } OutcomeError;
 
 static const OutcomeError outcome_errors[] = {
-	{"failed", {"message", "error", "code"}, false, NO_TEXT},
-	{"circuit_open", {0}, true, "circuit breaker is open"},
-	{"throttled", {0}, true, "throttled"},
-	{"quota_exceeded", {0}, true, "quota is exceeded"},
-	{"suppressed", {"rule"}, true, NO_TEXT},
-	{"silenced", {"silence_id"}, true, NO_TEXT},
-	{"muted", {"interval", "reason"}, true, NO_TEXT},
-	{"chain_failed", {"message", "error"}, false, NULL, true},
+	{FAILED_OUTCOME, {"message", "error", "code"}, false, NO_TEXT},
+	{CIRCUIT_OPEN_OUTCOME, {0}, true, "circuit breaker is open"},
+	{THROTTLED_OUTCOME, {0}, true, "throttled"},
+	{QUOTA_EXCEEDED_OUTCOME, {0}, true, "quota is exceeded"},
+	{SUPPRESSED_OUTCOME, {"rule"}, true, NO_TEXT},
+	{SILENCED_OUTCOME, {"silence_id"}, true, NO_TEXT},
+	{MUTED_OUTCOME, {"interval", "reason"}, true, NO_TEXT},
+	{CHAIN_FAILED_OUTCOME, {"message", "error"}, false, NULL, true},
 	{NULL, {"message", "error"}, false, NULL},
 };
 

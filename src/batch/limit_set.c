@@ -385,7 +385,8 @@ acteon_replay_breaker_close(PG_FUNCTION_ARGS)
 #define READ_LIMITS \
 	"SELECT l.kind, l.name, l.rate, l.concurrency, coalesce(s.in_flight, 0)::bigint," \
 	"	coalesce(s.held, 0)::bigint," \
-	"	CASE WHEN l.kind = 'tenant' THEN NULL WHEN l.opened_at IS NOT NULL AND l.trial_id IS NOT NULL" \
+	"	CASE WHEN l.kind = '" LIMIT_TENANT_NAME \
+	"' THEN NULL WHEN l.opened_at IS NOT NULL AND l.trial_id IS NOT NULL" \
 	"		THEN 'trial' WHEN l.opened_at IS NOT NULL THEN 'open'" \
 	"		WHEN l.breaker_window = 0 THEN 'off' ELSE 'closed' END," \
 	"	l.opened_at, l.retry_at, l.open_reason, l.set_by, l.set_at, l.reason " \

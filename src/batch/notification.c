@@ -32,10 +32,13 @@
 #include "query/stored_query.h"
 
 const char *const BatchEventNames[NUM_BATCH_EVENTS] = {
-	[EVENT_FINISHED] = "finished", [EVENT_CANCELLED] = "cancelled",
-	[EVENT_PAUSED] = "paused",     [EVENT_CANARY] = "canary",
-	[EVENT_APPROVAL] = "approval", [EVENT_INTERRUPTED] = "interrupted",
-	[EVENT_HELD] = "held",
+	[EVENT_FINISHED] = BATCH_STATE_FINISHED,
+	[EVENT_CANCELLED] = BATCH_STATE_CANCELLED,
+	[EVENT_PAUSED] = BATCH_STATE_PAUSED,
+	[EVENT_CANARY] = EVENT_NAME_CANARY,
+	[EVENT_APPROVAL] = EVENT_NAME_APPROVAL,
+	[EVENT_INTERRUPTED] = BATCH_STATE_INTERRUPTED,
+	[EVENT_HELD] = STATE_HELD,
 };
 
 /* ----------------------------------------------------------------

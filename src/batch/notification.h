@@ -23,6 +23,11 @@ typedef enum BatchEvent
 } BatchEvent;
 
 #define NUM_BATCH_EVENTS (EVENT_HELD + 1)
+
+/* The names of those that are no states; the others are called by their state. */
+#define EVENT_NAME_CANARY "canary"
+#define EVENT_NAME_APPROVAL "approval"
+
 #define EVENT_BIT(event) (1u << (event))
 #define ALL_EVENTS (EVENT_BIT(NUM_BATCH_EVENTS) - 1)
 

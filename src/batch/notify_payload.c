@@ -78,18 +78,18 @@ static const char *const fact_names[NUM_FACTS] = {
 	[FACT_AT] = "at",
 	[FACT_STOP_REASON] = "stop_reason",
 	[FACT_REPLAYED] = "replayed",
-	[FACT_REFUSED] = "refused",
+	[FACT_REFUSED] = STATE_REFUSED,
 	[FACT_SKIPPED] = "skipped",
 	[FACT_PASSED_OVER] = "passed_over",
-	[FACT_WAITING] = "waiting",
+	[FACT_WAITING] = STATE_WAITING,
 	[FACT_IN_FLIGHT] = "in_flight",
-	[FACT_IN_DOUBT] = "in_doubt",
-	[FACT_HELD] = "held",
-	[FACT_DELIVERED] = "delivered",
+	[FACT_IN_DOUBT] = STATE_IN_DOUBT,
+	[FACT_HELD] = STATE_HELD,
+	[FACT_DELIVERED] = STATE_DELIVERED,
 	[FACT_DONE] = "done",
-	[FACT_DEAD] = "dead",
-	[FACT_CANCELLED] = "cancelled",
-	[FACT_EXPIRED] = "expired",
+	[FACT_DEAD] = STATE_DEAD,
+	[FACT_CANCELLED] = STATE_CANCELLED,
+	[FACT_EXPIRED] = STATE_EXPIRED,
 	[FACT_DATABASE] = "database",
 	[FACT_TARGET] = "target",
 };
@@ -438,7 +438,8 @@ what_to_do(const FactValue *values, Oid schema, const BatchRow *batch, BatchEven
 		case EVENT_FINISHED:
 			return values[FACT_DEAD].number == 0
 					   ? NULL
-					   : statement(table, schema, psprintf("acteon_replay_items(%s, 'dead')", id));
+					   : statement(table, schema,
+								   psprintf("acteon_replay_items(%s, " SQL_DEAD ")", id));
 		case EVENT_CANCELLED:
 			return NULL;
 		case EVENT_PAUSED:
@@ -451,7 +452,7 @@ what_to_do(const FactValue *values, Oid schema, const BatchRow *batch, BatchEven
 		case EVENT_INTERRUPTED:
 			return statement("CALL", schema, psprintf("acteon_replay_continue(%s)", id));
 		case EVENT_HELD:
-			return statement(table, schema, psprintf("acteon_replay_items(%s, 'held')", id));
+			return statement(table, schema, psprintf("acteon_replay_items(%s, " SQL_HELD ")", id));
 	}
 	return NULL;
 }

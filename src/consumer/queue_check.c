@@ -188,7 +188,8 @@
 							 "		AND last_id > b.canary_last_id " \
 							 "UNION ALL SELECT 'wrong attempt', first_id," \
 							 "		format('The segment is %%s and has %%s attempts.'," \
-							 "			CASE WHEN lease_token IS NULL THEN 'waiting' ELSE 'leased' END, attempt)" \
+							 "			CASE WHEN lease_token IS NULL THEN " SQL_WAITING \
+							 " ELSE 'leased' END, attempt)" \
 							 "	FROM %1$s.acteon_dispatch_segment" \
 							 "	WHERE first_id BETWEEN $1 AND $2" \
 							 "		AND attempt < CASE WHEN lease_token IS NULL THEN 0 ELSE 1 END "

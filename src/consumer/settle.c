@@ -59,8 +59,9 @@ PG_FUNCTION_INFO_V1(acteon_replay_settle);
 static void
 read_decision(Settling *settling, FunctionCallInfo fcinfo, int argument)
 {
-	static const char *const names[] = {
-		[DECIDE_RESEND] = "resend", [DECIDE_DELIVERED] = "delivered", [DECIDE_CANCEL] = "cancel"};
+	static const char *const names[] = {[DECIDE_RESEND] = DECISION_RESEND,
+										[DECIDE_DELIVERED] = DECISION_DELIVERED,
+										[DECIDE_CANCEL] = DECISION_CANCEL};
 	const char *given = PG_ARGISNULL(argument) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(argument));
 
 	for (int i = 0; i < lengthof(names); i++)
@@ -75,7 +76,7 @@ read_decision(Settling *settling, FunctionCallInfo fcinfo, int argument)
 	ereport(
 		ERROR,
 		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-		 errmsg("decision must be \"resend\", \"delivered\" or \"cancel\""),
+		 errmsg("decision must be \"%s\", \"%s\" or \"%s\"", DECISION_NAMES),
 		 errhint(
 			 "resend sends the actions once more; delivered states that they took effect, cancel that they had no effect and will have none.")));
 }

@@ -195,7 +195,7 @@ help_on_paused(Help *help, const HelpedBatch *batch)
 			help, "items",
 			psprintf(
 				"SELECT original_action_id, tenant, provider, outcome, error FROM %sacteon_replay_items(" INT64_FORMAT
-				", 'failed');",
+				", " SQL_FAILED ");",
 				help->prefix, batch->id),
 			psprintf("Batch " INT64_FORMAT
 					 " has paused itself: %s. This shows which actions failed, and why.",
@@ -221,12 +221,13 @@ help_on_held(Help *help, const HelpedBatch *batch, int64 held)
 		help, "settle",
 		psprintf(
 			"SELECT outbox_id, new_action_id, tenant, provider, doubt, held FROM %sacteon_replay_items(" INT64_FORMAT
-			", 'held');",
+			", " SQL_HELD ");",
 			help->prefix, batch->id),
 		psprintf("Actions of batch " INT64_FORMAT
 				 " that may have been executed and wait for a decision: " INT64_FORMAT
 				 ". Ask the provider about them; then acteon_replay_settle(" INT64_FORMAT
-				 ", 'delivered', 'why'), or 'resend', or 'cancel'.%s",
+				 ", '" DECISION_DELIVERED "', 'why'), or '" DECISION_RESEND
+				 "', or '" DECISION_CANCEL "'.%s",
 				 batch->id, held, batch->id, who_can(help, batch)));
 }
 
@@ -256,7 +257,7 @@ help_on_refused(Help *help, const HelpedBatch *batch, int64 refused)
 	PutHelp(
 		help, "items",
 		psprintf("SELECT original_action_id, tenant, error FROM %sacteon_replay_items(" INT64_FORMAT
-				 ", 'refused');",
+				 ", " SQL_REFUSED ");",
 				 help->prefix, batch->id),
 		psprintf("Records of batch " INT64_FORMAT " that could not be replayed: " INT64_FORMAT
 				 ". This shows which, and why.",
@@ -273,7 +274,7 @@ help_on_expired(Help *help, const HelpedBatch *batch, int64 expired)
 		help, "items",
 		psprintf(
 			"SELECT original_action_id, tenant, provider, expires_at FROM %sacteon_replay_items(" INT64_FORMAT
-			", 'expired');",
+			", " SQL_EXPIRED ");",
 			help->prefix, batch->id),
 		psprintf(
 			"Actions of batch " INT64_FORMAT " that expired before they were sent: " INT64_FORMAT

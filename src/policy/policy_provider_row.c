@@ -15,7 +15,10 @@
 #include "utils/timestamp.h"
 
 #include "policy/policy_provider_row.h"
+#include "query/states.h"
 #include "queue/batch_flags.h"
+#include "queue/effect.h"
+#include "queue/limit.h"
 
 /*
  * %1$s is the extension's schema; see redrive.c about the search path.  $1 is the policy, $2 the
@@ -36,7 +39,8 @@
 					  "			AND (s.lease_token IS NOT NULL OR s.doubt_since IS NOT NULL))," \
 					  "	coalesce(t.failed, 0)::bigint, coalesce(t.done, 0)::bigint," \
 					  "	coalesce(d.rejected, false), d.action_id," \
-					  "	EXISTS (SELECT FROM %1$s.acteon_replay_limit AS l WHERE l.kind = 'provider'" \
+					  "	EXISTS (SELECT FROM %1$s.acteon_replay_limit AS l WHERE l.kind = '" LIMIT_PROVIDER_NAME \
+					  "'" \
 					  "		AND l.name = coalesce($2, r.provider) AND l.opened_at IS NOT NULL)," \
 					  "	coalesce(b.owner_oid::oid <> b.requested_by_oid::oid, false)," \
 					  "	CASE WHEN t.cancelled > 0 THEN (SELECT max(l.logged_at) FROM %1$s.acteon_replay_log AS l" \
@@ -46,11 +50,14 @@
 					  "LEFT JOIN %1$s.acteon_replay_batch AS b ON b.id = r.batch_id " \
 					  "LEFT JOIN LATERAL (SELECT" \
 					  "		sum(y.actions) FILTER (WHERE %1$s.acteon_is_failure(y.state, y.outcome, y.effect)) AS failed," \
-					  "		sum(y.actions) FILTER (WHERE y.effect IN ('done', 'later')) AS done," \
-					  "		sum(y.actions) FILTER (WHERE y.state = 'cancelled') AS cancelled," \
-					  "		sum(y.actions) FILTER (WHERE y.state NOT IN ('cancelled', 'expired')) AS ended" \
+					  "		sum(y.actions) FILTER (WHERE y.effect IN (" SQL_EFFECT_DONE \
+					  ", " SQL_EFFECT_LATER ")) AS done," \
+					  "		sum(y.actions) FILTER (WHERE y.state = " SQL_CANCELLED \
+					  ") AS cancelled," \
+					  "		sum(y.actions) FILTER (WHERE y.state NOT IN (" SQL_CANCELLED \
+					  ", " SQL_EXPIRED ")) AS ended" \
 					  "	FROM %1$s.acteon_replay_tally AS y" \
-					  "	WHERE y.batch_id = b.id AND y.state <> 'in_doubt') AS t ON true " \
+					  "	WHERE y.batch_id = b.id AND y.state <> " SQL_IN_DOUBT ") AS t ON true " \
 					  "LEFT JOIN LATERAL (SELECT o.action_id::text AS action_id," \
 					  "		e.outcome::jsonb -> 'Failed' ->> 'retryable' = 'false'" \
 					  "		AND coalesce(e.outcome::jsonb -> 'Failed' ->> 'attempts', '1') <> '0' AS rejected" \

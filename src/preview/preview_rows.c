@@ -61,7 +61,8 @@ static const ReasonWords reason_words[NUM_REASONS] = {
 };
 
 static const ReasonWords left_out_words[NUM_LEFT_OUT] = {
-	[LEFT_OUT_INTENT] = {"intent records", "outcome => 'pending' finds those without an outcome"},
+	[LEFT_OUT_INTENT] = {"intent records",
+						 "outcome => '" INTENT_OUTCOME "' finds those without an outcome"},
 	[LEFT_OUT_YOUNG] = {"younger than intent_grace", "the gateway may still be executing it"},
 	[LEFT_OUT_FINISHED] = {"intent with an outcome", "its other record tells how it ended"},
 	[LEFT_OUT_STEP] = {"intent of a chain's step", "its outcome has the id of the chain's action"},

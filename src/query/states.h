@@ -73,5 +73,14 @@
 #define SQL_DEAD "'" STATE_DEAD "'"
 #define SQL_CANCELLED "'" STATE_CANCELLED "'"
 #define SQL_EXPIRED "'" STATE_EXPIRED "'"
+#define SQL_REFUSED "'" STATE_REFUSED "'"
+#define SQL_HELD "'" STATE_HELD "'"
+#define SQL_FAILED "'" STATE_FAILED "'"
+
+/* What a person can decide about actions in doubt. */
+#define DECISION_RESEND "resend"
+#define DECISION_DELIVERED "delivered"
+#define DECISION_CANCEL "cancel"
+#define DECISION_NAMES DECISION_RESEND, DECISION_DELIVERED, DECISION_CANCEL
 
 #endif /* ACTEON_STATES_H */

@@ -27,8 +27,9 @@
 #include "queue/effect.h"
 
 const char *const EffectNames[NUM_EFFECTS] = {
-	[EFFECT_DONE] = EFFECT_NAME_DONE, [EFFECT_NONE] = "none",       [EFFECT_LATER] = "later",
-	[EFFECT_DECIDED] = "decided",     [EFFECT_UNKNOWN] = "unknown",
+	[EFFECT_DONE] = EFFECT_NAME_DONE,       [EFFECT_NONE] = EFFECT_NAME_NONE,
+	[EFFECT_LATER] = EFFECT_NAME_LATER,     [EFFECT_DECIDED] = EFFECT_NAME_DECIDED,
+	[EFFECT_UNKNOWN] = EFFECT_NAME_UNKNOWN,
 };
 
 /* What the effect of an outcome may depend on, besides its name. */
@@ -64,18 +65,18 @@ static const OutcomeRule rules[] = {
 	{EXECUTED_OUTCOME, "Executed", EFFECT_UNKNOWN, effect_of_execution, ANSWER_FINAL},
 	{FAILED_OUTCOME, FAILED_ANSWER, EFFECT_UNKNOWN, effect_of_failure, ANSWER_FINAL},
 	{CIRCUIT_OPEN_OUTCOME, CIRCUIT_OPEN_ANSWER, EFFECT_NONE, NULL, ANSWER_FINAL},
-	{"suppressed", "Suppressed", EFFECT_DECIDED, NULL, ANSWER_FINAL},
-	{"silenced", "Silenced", EFFECT_DECIDED, NULL, ANSWER_FINAL},
-	{"muted", "Muted", EFFECT_DECIDED, NULL, ANSWER_FINAL},
-	{"rerouted", "Rerouted", EFFECT_UNKNOWN, effect_of_reroute, ANSWER_FINAL},
+	{SUPPRESSED_OUTCOME, "Suppressed", EFFECT_DECIDED, NULL, ANSWER_FINAL},
+	{SILENCED_OUTCOME, "Silenced", EFFECT_DECIDED, NULL, ANSWER_FINAL},
+	{MUTED_OUTCOME, "Muted", EFFECT_DECIDED, NULL, ANSWER_FINAL},
+	{REROUTED_OUTCOME, "Rerouted", EFFECT_UNKNOWN, effect_of_reroute, ANSWER_FINAL},
 	{THROTTLED_OUTCOME, "Throttled", EFFECT_NONE, NULL, ANSWER_DEFERRED},
 	{QUOTA_EXCEEDED_OUTCOME, "QuotaExceeded", EFFECT_NONE, NULL, ANSWER_DEFERRED},
-	{"deduplicated", "Deduplicated", EFFECT_UNKNOWN, NULL, ANSWER_DEDUPLICATED},
-	{"scheduled", "Scheduled", EFFECT_LATER, NULL, ANSWER_FINAL},
-	{"grouped", "Grouped", EFFECT_LATER, NULL, ANSWER_FINAL},
-	{"pending_approval", "PendingApproval", EFFECT_LATER, NULL, ANSWER_FINAL},
+	{DEDUPLICATED_OUTCOME, "Deduplicated", EFFECT_UNKNOWN, NULL, ANSWER_DEDUPLICATED},
+	{SCHEDULED_OUTCOME, "Scheduled", EFFECT_LATER, NULL, ANSWER_FINAL},
+	{GROUPED_OUTCOME, "Grouped", EFFECT_LATER, NULL, ANSWER_FINAL},
+	{PENDING_APPROVAL_OUTCOME, "PendingApproval", EFFECT_LATER, NULL, ANSWER_FINAL},
 	{CHAIN_ORIGIN_OUTCOME, "ChainStarted", EFFECT_LATER, NULL, ANSWER_FINAL},
-	{"dry_run", "DryRun", EFFECT_NONE, NULL, ANSWER_FINAL},
+	{DRY_RUN_OUTCOME, "DryRun", EFFECT_NONE, NULL, ANSWER_FINAL},
 	/* Not the gateway's: what a consumer makes of the status 409. */
 	{NULL, "AlreadyDispatched", EFFECT_UNKNOWN, NULL, ANSWER_DUPLICATE},
 	/* Nor this: it was put into a stream, and whoever reads that goes on with it. */
@@ -390,7 +391,7 @@ IsChainOutcome(const char *outcome)
 bool
 IsDeduplicated(const char *outcome)
 {
-	return strcmp(outcome, "deduplicated") == 0;
+	return strcmp(outcome, DEDUPLICATED_OUTCOME) == 0;
 }
 
 /*

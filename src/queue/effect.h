@@ -7,23 +7,44 @@
 
 #include "utils/jsonb.h"
 
-/* Outcomes of records that are asked for by name elsewhere; effect.c has all of them. */
+/* Outcomes of records, by the names that the gateway writes; effect.c says what they mean. */
 #define INTENT_OUTCOME "pending"
 #define EXECUTED_OUTCOME "executed"
-#define CHAIN_ORIGIN_OUTCOME "chain_started"
 #define FAILED_OUTCOME "failed"
 #define CIRCUIT_OPEN_OUTCOME "circuit_open"
+#define SUPPRESSED_OUTCOME "suppressed"
+#define SILENCED_OUTCOME "silenced"
+#define MUTED_OUTCOME "muted"
+#define REROUTED_OUTCOME "rerouted"
 #define THROTTLED_OUTCOME "throttled"
 #define QUOTA_EXCEEDED_OUTCOME "quota_exceeded"
+#define DEDUPLICATED_OUTCOME "deduplicated"
+#define SCHEDULED_OUTCOME "scheduled"
+#define GROUPED_OUTCOME "grouped"
+#define PENDING_APPROVAL_OUTCOME "pending_approval"
+#define DRY_RUN_OUTCOME "dry_run"
+#define CHAIN_ORIGIN_OUTCOME "chain_started"
+/* What a chain records after its start; its effects are unknown. */
+#define CHAIN_COMPLETED_OUTCOME "chain_completed"
+#define CHAIN_FAILED_OUTCOME "chain_failed"
+#define CHAIN_STEP_COMPLETED_OUTCOME "chain_step_completed"
 
 /* The same in answers. */
 #define FAILED_ANSWER "Failed"
 #define CIRCUIT_OPEN_ANSWER "CircuitOpen"
 
-/*
- * Effect of an outcome.  The words are those of acteon_dispatch_delivery.effect,
- * in lower case.
- */
+/* Effects by their names, as in acteon_dispatch_delivery.effect. */
+#define EFFECT_NAME_DONE "done"
+#define EFFECT_NAME_NONE "none"
+#define EFFECT_NAME_LATER "later"
+#define EFFECT_NAME_DECIDED "decided"
+#define EFFECT_NAME_UNKNOWN "unknown"
+
+/* Those that statements ask for, as constants in SQL. */
+#define SQL_EFFECT_DONE "'" EFFECT_NAME_DONE "'"
+#define SQL_EFFECT_LATER "'" EFFECT_NAME_LATER "'"
+
+/* Effect of an outcome. */
 typedef enum Effect
 {
 	EFFECT_DONE,    /* executed with success */
@@ -62,9 +83,6 @@ typedef struct RecordOutcome
 	bool has_duration;       /* duration_ms is known */
 	int64 duration_ms;       /* how long the gateway took */
 } RecordOutcome;
-
-/* The one that statements ask for. */
-#define EFFECT_NAME_DONE "done"
 
 extern const char *const EffectNames[NUM_EFFECTS];
 

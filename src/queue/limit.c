@@ -66,7 +66,7 @@
 #define LIMITS_LOCK_CLASS 8
 
 const char *const LimitKindNames[NUM_LIMIT_KINDS] = {
-	[LIMIT_PROVIDER] = "provider", [LIMIT_TENANT] = "tenant"};
+	[LIMIT_PROVIDER] = LIMIT_PROVIDER_NAME, [LIMIT_TENANT] = LIMIT_TENANT_NAME};
 
 /*
  * The key of the limit of a provider or tenant.

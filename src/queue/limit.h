@@ -11,6 +11,10 @@
 #define DEFAULT_BREAKER_WINDOW 50
 #define DEFAULT_BREAKER_SHARE 0.5
 
+/* Kinds of limits, as in acteon_replay_limit.kind. */
+#define LIMIT_PROVIDER_NAME "provider"
+#define LIMIT_TENANT_NAME "tenant"
+
 /* Whether a call has a limit's row. */
 typedef enum LimitHold
 {

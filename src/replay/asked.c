@@ -21,9 +21,9 @@
 static bool
 asks_for_effects_only(const ReplayQuery *query)
 {
-	static const char *const effective[] = {EXECUTED_OUTCOME, "deduplicated",
-											"scheduled",      "pending_approval",
-											"grouped",        CHAIN_ORIGIN_OUTCOME};
+	static const char *const effective[] = {EXECUTED_OUTCOME,  DEDUPLICATED_OUTCOME,
+											SCHEDULED_OUTCOME, PENDING_APPROVAL_OUTCOME,
+											GROUPED_OUTCOME,   CHAIN_ORIGIN_OUTCOME};
 	int count = 0;
 
 	for (int i = 0; i < lengthof(effective); i++)
