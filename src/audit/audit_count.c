@@ -1,6 +1,9 @@
 /*
  * audit_count.c
- *		How many records there are.
+ *		How many records there are that a query selects, for totals and for plans.
+ *
+ * The server counts them where it can apply all of the query, and the records are read
+ * and counted here where it cannot.
  */
 #include "postgres.h"
 

@@ -1,9 +1,12 @@
 /*
  * record.c
- *		What the columns of a record say.
+ *		What the columns of a record say: the effect of its action, and whether that
+ *		was lost.
  *
  * effect.c determines the effect of an outcome; here this is done for records.
- * It needs the details of the outcome, so it is done only where it matters.
+ * It needs the details of the outcome, so it is done only where it matters.  An action
+ * is lost by a record that says that it had no effect, or that it failed (IsLost); that no
+ * other record says more is for searches to find out (audit_sql.c, others.c).
  */
 #include "postgres.h"
 

@@ -31,6 +31,9 @@ ApprovalOf(const BatchRow *batch)
 	return batch->awaits_until.time > GetCurrentTimestamp() ? APPROVAL_AWAITED : APPROVAL_EXPIRED;
 }
 
+/* SQL for whether the approval of a batch, whose row is named, has not expired. */
+#define IS_APPROVABLE(batch) "(" batch ".awaits_until IS NULL OR " batch ".awaits_until > now())"
+
 /* What is in the queue of a batch. */
 typedef enum BatchQueueContents
 {

@@ -1,6 +1,7 @@
 /*
  * failures.c
- *		Why records of a batch failed.
+ *		Counts of the records of a batch that failed, by their reasons, as the row of the
+ *		batch has them (failures).
  */
 #include "postgres.h"
 

@@ -2,6 +2,11 @@
  * may_steer.c
  *		Steering a batch: who may do it, and what all the functions share.
  *
+ * A batch may be paused, resumed, cancelled and otherwise steered by the role that has
+ * started it, or to which it was handed over, and by roles with admin grants that cover all
+ * of it; it may also be paused, cancelled, delayed and slowed down by roles whose operator
+ * grants cover all of it (may_steer).
+ *
  * The batch's row is locked first, so that callers who steer it take turns with
  * each other and with the chunks of acteon_replay_all.  Then, where claims must be
  * kept out, the batch itself is locked (batch_stop.c).  steer.c has the functions.

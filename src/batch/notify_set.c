@@ -22,6 +22,7 @@
 #include "base/identity.h"
 #include "base/table_access.h"
 #include "base/text.h"
+#include "batch/batch_state.h"
 #include "batch/control_log.h"
 #include "batch/notification.h"
 #include "batch/notify_payload.h"
@@ -74,10 +75,8 @@ enum
 #define WATCH_BATCHES \
 	"UPDATE %1$s.acteon_replay_batch AS b SET told = '{}' " \
 	"WHERE told IS NULL AND NOT query ? 'notify'" \
-	"	AND (NOT is_complete AND (" IS_CANCELLED( \
-		"b") ") IS NOT TRUE" \
-			 "			AND (awaits_until IS NULL OR awaits_until > now())" \
-			 "		OR EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS s WHERE s.batch_id = b.id" \
+	"	AND (NOT is_complete AND (" IS_CANCELLED("b") ") IS NOT TRUE AND " IS_APPROVABLE( \
+		"b") "		OR EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS s WHERE s.batch_id = b.id" \
 			 "			AND s.first_id BETWEEN b.first_outbox_id AND b.last_outbox_id))"
 
 /* Watch nothing, if nothing is to be told any more. */

@@ -1,6 +1,6 @@
 /*
  * reason.c
- *		The reason that a caller gives.
+ *		The reason that a caller gives, and whether one must be given.
  */
 #include "postgres.h"
 

@@ -44,6 +44,7 @@
 #include "batch/canary.h"
 #include "consumer/call.h"
 #include "consumer/resolve_doubt.h"
+#include "queue/backoff.h"
 #include "queue/delivery.h"
 #include "queue/doubt.h"
 #include "queue/outbox_row.h"

@@ -44,6 +44,7 @@
 #include "batch/control_log.h"
 #include "consumer/resolve_doubt.h"
 #include "query/query.h"
+#include "queue/backoff.h"
 #include "queue/batch_flags.h"
 #include "queue/doubt.h"
 #include "queue/expire.h"

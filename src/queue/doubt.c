@@ -7,18 +7,11 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
-#include "common/pg_prng.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "queue/doubt.h"
-
-/* Bounds of the back-off, in seconds. */
-#define BACKOFF_MIN 1.0
-#define BACKOFF_MAX 600.0
 
 /* Bytes of the text that says why an action is in doubt. */
 #define MAX_WHY 500
@@ -80,20 +73,6 @@ DeferAction(Segment *segment, TimestampTz due)
 
 	RenewId(segment, due);
 	segment->sent_at = sent_at;
-}
-
-/*
- * When to retry after the given number of failures: exponential, from 1 or 2
- * seconds to 5 or 10 minutes, at random in the upper half so that retries are
- * spread.
- */
-TimestampTz
-BackoffTime(TimestampTz now, int failures)
-{
-	double most = Min(ldexp(BACKOFF_MIN, Min(failures, 30)), BACKOFF_MAX);
-	double delay = Max(most / 2 * (1 + pg_prng_double(&pg_global_prng_state)), BACKOFF_MIN);
-
-	return now + (int64) (delay * USECS_PER_SEC);
 }
 
 /*

@@ -14,7 +14,6 @@ extern void MakeDoubt(Segment *segment, TimestampTz since, const char *why, Time
 extern void HoldDoubt(Segment *segment, const char *why);
 extern void RenewId(Segment *segment, TimestampTz due);
 extern void DeferAction(Segment *segment, TimestampTz due);
-extern TimestampTz BackoffTime(TimestampTz now, int failures);
 extern bool NeedsLook(const Segment *segment, TimestampTz now);
 
 #endif /* ACTEON_DOUBT_H */

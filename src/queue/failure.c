@@ -1,6 +1,9 @@
 /*
  * failure.c
  *		Which endings count as failures.
+ *
+ * Circuit breakers of batches and of providers, canaries, policies and the items of a
+ * batch that are called failed all ask here: IsFailure in C, acteon_is_failure in SQL.
  */
 #include "postgres.h"
 

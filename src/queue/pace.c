@@ -5,6 +5,11 @@
  * A rate spreads the due times: the n-th action is due n/rate seconds after the
  * start.  With a ramp the first ones come at a tenth of the rate, so that a
  * provider that has just recovered is not met by all of it at once.
+ *
+ * That is the rate of a batch, or of a part of one (part.c): claims hand nothing out
+ * before it is due, and apply no rate themselves.  Rates of providers and tenants are
+ * applied where actions are handed out (limit.c), and the rate of a relay where it sends
+ * (programs/relay/throttle.c).
  */
 #include "postgres.h"
 

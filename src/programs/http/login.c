@@ -1,6 +1,7 @@
 /*
  * login.c
- *		Who asks, for the database.
+ *		How a transaction says who asks: by the hash of the key that the request has
+ *		(credentials.c), or as the role for requests without one.
  */
 #include "http/login.h"
 
