@@ -176,6 +176,14 @@ typedef struct ReplayOption
 	const char *example;   /* a value */
 } ReplayOption;
 
+/* An entry of the table, as options.def has it, in the array ReplayOptions. */
+#define OPTION_ENTRY(id, argument_name, key_name, value_kind, taken_by, ...) \
+	[OPTION_##id] = {.argument = argument_name, \
+					 .key = key_name, \
+					 .kind = KIND_##value_kind, \
+					 .calls = taken_by, \
+					 __VA_ARGS__},
+
 extern const ReplayOption ReplayOptions[NUM_OPTIONS];
 
 #endif /* ACTEON_OPTIONS_H */

@@ -14,12 +14,7 @@
 /* Those that are no part of a query come last. */
 StaticAssertDecl(OPTION_ORDER < 64, "a query notes in 64 bits what was given");
 
-#define PARAMETER(id, argument_name, key_name, value_kind, taken_by, ...) \
-	[OPTION_##id] = {.argument = argument_name, \
-					 .key = key_name, \
-					 .kind = KIND_##value_kind, \
-					 .calls = taken_by, \
-					 __VA_ARGS__},
+#define PARAMETER OPTION_ENTRY
 const ReplayOption ReplayOptions[NUM_OPTIONS] = {
 #include "query/options.def"
 };

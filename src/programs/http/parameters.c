@@ -28,12 +28,7 @@
 /* Digits of a whole number, which no bound exceeds. */
 #define MOST_DIGITS 30
 
-#define PARAMETER(id, argument_name, key_name, value_kind, taken_by, ...) \
-	[OPTION_##id] = {.argument = argument_name, \
-					 .key = key_name, \
-					 .kind = KIND_##value_kind, \
-					 .calls = taken_by, \
-					 __VA_ARGS__},
+#define PARAMETER OPTION_ENTRY
 const ReplayOption ReplayOptions[NUM_OPTIONS] = {
 #include "query/options.def"
 };

@@ -75,6 +75,23 @@ ResultsSlice(const Results *results, ResultKind kind)
 }
 
 /*
+ * Take the first result out of a queue.
+ */
+static Result *
+take_first(ResultQueue *queue)
+{
+	Result *result = queue->first;
+
+	queue->first = result->next;
+	if (queue->first == NULL)
+		queue->last = NULL;
+	queue->count--;
+	if (queue->singles > 0)
+		queue->singles--;
+	return result;
+}
+
+/*
  * The first results are recorded.
  */
 void
@@ -84,14 +101,8 @@ ResultsDrop(Results *results, ResultKind kind, int count)
 
 	for (int i = 0; i < count; i++)
 	{
-		Result *result = queue->first;
+		Result *result = take_first(queue);
 
-		queue->first = result->next;
-		if (queue->first == NULL)
-			queue->last = NULL;
-		queue->count--;
-		if (queue->singles > 0)
-			queue->singles--;
 		results->count--;
 		results->bytes -= result->len;
 		free(result->text);
@@ -158,14 +169,8 @@ void
 ResultsPark(Results *results, ResultKind kind, int64_t now)
 {
 	ResultQueue *queue = &results->queues[kind];
-	Result *result = queue->first;
+	Result *result = take_first(queue);
 
-	queue->first = result->next;
-	if (queue->first == NULL)
-		queue->last = NULL;
-	queue->count--;
-	if (queue->singles > 0)
-		queue->singles--;
 	result->delay = result->delay == 0 ? FIRST_DELAY : Earlier(result->delay * 2, LAST_DELAY);
 	result->not_before = now + Jittered(result->delay);
 	result->kind = kind;
