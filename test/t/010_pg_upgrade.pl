@@ -52,11 +52,23 @@ $old->safe_psql('postgres', q{
 	SELECT count(*) FROM acteon_outbox_claim('c', 3, '1 hour');
 	RESET ROLE;
 	UPDATE acteon_replay_batch SET ticket = 'INC-1'});
-my $rows = q{SELECT string_agg(t, E'\n') FROM (
-	SELECT o::text FROM acteon_dispatch_outbox AS o UNION ALL SELECT d::text FROM acteon_dispatch_delivery AS d UNION ALL SELECT s::text FROM acteon_dispatch_segment AS s UNION ALL
-	SELECT (b.id, b.requested_by, b.query, b.replayed, b.ticket)::text FROM acteon_replay_batch AS b UNION ALL SELECT l::text FROM acteon_replay_log AS l UNION ALL SELECT k::text FROM acteon_api_keys AS k UNION ALL
-	SELECT g::text FROM acteon_grants AS g UNION ALL SELECT y::text FROM acteon_replay_tally AS y UNION ALL SELECT i::text FROM acteon_replay_installation AS i ORDER BY 1) AS r (t)};
+# Something in the other tables, too, which has nothing to do with the batch.
+$old->safe_psql('postgres', q{
+	SELECT acteon_replay_limit_set(provider => 'sms', rate => 2.5, reason => 'agreed');
+	SELECT acteon_replay_notify_set('ops', 'slack', 'message', 'ops', 'platform', '{"text": "{{summary}}"}', tenants => '{globex}');
+	SELECT acteon_replay_policy_set('p', '{"tenant": "globex"}', quiet_from => '22:00', quiet_to => '06:00', time_zone => 'Europe/Berlin');
+	BEGIN;
+	SELECT * FROM acteon_api_begin(1, 'request', sha256('r'));
+	SELECT acteon_api_finish(1, 'request', 200, 'answer');
+	COMMIT;
+	SELECT acteon_replay_trail_link()});
+# All that the tables and sequences of the extension have, a line for each row.
+my @own = split /\n/, $old->safe_psql('postgres', q{
+	SELECT format('%s %s', c.relkind, c.relname) FROM pg_depend AS d JOIN pg_class AS c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+	WHERE d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'acteon_replay') AND d.deptype = 'e' AND c.relkind IN ('r', 'S') ORDER BY 1});
+my $rows = 'SELECT t FROM (' . join(' UNION ALL ', map { /^S (.*)/ ? "SELECT concat_ws(' ', '$1', last_value, is_called) FROM $1" : /^r (.*)/ ? "SELECT '$1 ' || t::text FROM ONLY $1 AS t" : die } @own) . ') AS r (t) ORDER BY 1';
 my $before = $old->safe_psql('postgres', $rows);
+like($before, qr/^$_ /m, "$_ has something to bring along") foreach qw(acteon_dispatch_outbox acteon_dispatch_relay acteon_api_answers acteon_replay_limit acteon_replay_notify acteon_replay_policy acteon_replay_trail);
 my $id = $old->safe_psql('postgres', q{SELECT acteon_replay_id('a1', 1), acteon_replay_id('new', 1)});
 $old->stop;
 
