@@ -7,9 +7,9 @@
  * provider that has just recovered is not met by all of it at once.
  *
  * That is the rate of a batch, or of a part of one (part.c): claims hand nothing out
- * before it is due, and apply no rate themselves.  Rates of providers and tenants are
- * applied where actions are handed out (limit.c), and the rate of a relay where it sends
- * (programs/relay/throttle.c).
+ * before it is due, and give what has become late other due times (batch/catch_up.c).
+ * Rates of providers and tenants are applied where actions are handed out (limit.c), and
+ * the rate of a relay where it sends (programs/relay/throttle.c).
  */
 #include "postgres.h"
 
