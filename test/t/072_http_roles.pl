@@ -38,7 +38,8 @@ my $server = start_http($node, arguments => [ '--workers=3', '--queue=1000', '--
 wait_until(sub { my $status = $server->client->get('/health')->{status}; return ($status == 200, $status) }, 'it is ready');
 
 # Whoever uses this Idempotency-Key waits.
-my $session = $node->background_psql('postgres');
+# It lasts as long as all the requests.
+my $session = $node->background_psql('postgres', timeout => 10 * $PostgreSQL::Test::Utils::timeout_default);
 $session->query_safe('BEGIN');
 $session->query_safe(q{SELECT acteon_api_begin(id, 'held', sha256('held')) FROM acteon_api_keys WHERE name IN ('acme', 'globex')});
 
