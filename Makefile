@@ -11,6 +11,7 @@
 #   make faults          what must hold whatever goes wrong, on private servers (about 45 minutes)
 #   make sanitize        the programs' tests with sanitizers, and the relay under valgrind
 #   make matrix          the tests on PostgreSQL 15 to 18, which it fetches
+#   make supply-chain    two builds that have to be the same, hardening, the bill of materials, the units
 #   make packages        Debian packages, built and tested in a clean tree
 #   make lint            compiler warnings as errors, cppcheck, the layout
 #   make format          lay the C code out
@@ -29,7 +30,9 @@ INCLUDES = $(sort $(wildcard src/*.h src/*/*.h))
 # Included as well, but no C of their own.
 TABLES = src/base/error_codes.def src/query/options.def
 OBJS = $(SOURCES:.c=.o)
-PG_CPPFLAGS = -I$(srcdir)/src
+# Where it was built is not in what is built: two builds are the same, byte for byte (test/supply-chain).
+NO_BUILD_PATH = -ffile-prefix-map=$(CURDIR)=.
+PG_CPPFLAGS = -I$(srcdir)/src $(NO_BUILD_PATH)
 SHLIB_LINK = -luuid
 
 REGRESS = install grants grants_many single bulk action bad_input options numbers replayed lineage queue outcome lanes redrive steer parts_steer hand_over open judge effective closest_values lost preview patch expire plan approval causes timeline filters audit_records replay_all batches states limits policy notify api_keys effect doubts canary help proof target trail $(COLLATION_TEST) audit_tells edge_values neighbours tables
@@ -56,7 +59,7 @@ GIVEN_LDFLAGS := $(LDFLAGS)
 
 PG_CONFIG ?= pg_config
 # The targets that start from nothing need no server yet.
-ifneq ($(filter-out demo check bench sanitize matrix packages format relay relay-asan relay-unit http http-asan http-unit stub-unit faults faults-short,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo check bench sanitize matrix supply-chain packages format relay relay-asan relay-unit http http-asan http-unit stub-unit faults faults-short,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 endif
@@ -77,7 +80,7 @@ uninstall: uninstall-scripts uninstall-pages
 # A changed header rebuilds what may include it.
 $(OBJS) $(OBJS:.o=.bc): $(INCLUDES) $(TABLES)
 
-.PHONY: demo bench faults faults-short stub-unit sanitize matrix packages lint format install-scripts uninstall-scripts install-pages uninstall-pages
+.PHONY: demo bench faults faults-short stub-unit sanitize matrix supply-chain packages lint format install-scripts uninstall-scripts install-pages uninstall-pages
 
 install-scripts:
 	$(MKDIR_P) $(SCRIPTS_DIR)/cron
@@ -89,7 +92,7 @@ uninstall-scripts:
 
 install-pages:
 	$(MKDIR_P) $(PAGES_DIR)/doc
-	$(INSTALL_DATA) README.md $(PAGES_DIR)
+	$(INSTALL_DATA) README.md SECURITY.md $(PAGES_DIR)
 	$(INSTALL_DATA) $(PAGES) $(PAGES_DIR)/doc
 
 uninstall-pages:
@@ -137,6 +140,9 @@ sanitize:
 
 matrix:
 	test/matrix
+
+supply-chain:
+	test/supply-chain
 
 packages:
 	packaging/build

@@ -49,7 +49,7 @@ PROGRAM_CPPFLAGS ?= $(GIVEN_CPPFLAGS)
 PROGRAM_LDFLAGS ?= $(or $(GIVEN_LDFLAGS),$(OUR_LDFLAGS))
 
 PROGRAM_FLAGS = -std=gnu11 -D_GNU_SOURCE -DACTEON_VERSION='"$(RELEASE)"' -DEXTENSION_VERSION='"$(EXTVERSION)"' \
-	-I$(shell $(PG_CONFIG) --includedir) -Isrc/programs -Isrc$(if $(filter no,$(KAFKA)),, -DWITH_KAFKA)
+	-I$(shell $(PG_CONFIG) --includedir) -Isrc/programs -Isrc $(NO_BUILD_PATH)$(if $(filter no,$(KAFKA)),, -DWITH_KAFKA)
 RELAY_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lcurl -lmicrohttpd$(if $(filter no,$(KAFKA)),, -lrdkafka) -lyajl -lcrypto -lpthread -lm
 HTTP_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lmicrohttpd -lgnutls -lyajl -lcrypto -lpthread
 PROGRAM_SANITIZERS = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
