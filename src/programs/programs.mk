@@ -42,7 +42,7 @@ PROGRAM_OBJECTS = $(COMMON_OBJECTS) $(RELAY_OBJECTS) $(HTTP_OBJECTS)
 
 # A packager's CFLAGS, CPPFLAGS and LDFLAGS, from the command line or the environment,
 # take the place of ours; what the code needs stands below.
-OUR_CFLAGS = -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+OUR_CFLAGS = -O2 -g -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2 -fPIE
 OUR_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 PROGRAM_CFLAGS ?= $(or $(GIVEN_CFLAGS),$(OUR_CFLAGS))
 PROGRAM_CPPFLAGS ?= $(GIVEN_CPPFLAGS)
