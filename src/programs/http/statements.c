@@ -67,6 +67,13 @@
 	"tenant => $3::pg_catalog.text, provider => $4::pg_catalog.text, action_ids => " TEXTS("$5")
 #define STEER(function, more) STEERED(function "(" STEERING ", " PART more ")")
 
+/* Steering all batches: which ones it was. */
+#define OF_ALL(name, function) \
+	"SELECT pg_catalog.json_build_object('" name "', COALESCE(pg_catalog.json_agg(" \
+	"pg_catalog.json_build_object('batch_id', b.batch_id, 'waiting', b.waiting, 'in_flight', " \
+	"b.in_flight) ORDER BY b.batch_id), '[]'::pg_catalog.json))::pg_catalog.text, NULL, NULL " \
+	"FROM $s." function "(reason => $1::pg_catalog.text) AS b"
+
 /* The numbers of a list that comes with commas, or NULL. */
 #define NUMBERS(parameter) \
 	"pg_catalog.string_to_array(" parameter \
@@ -256,6 +263,8 @@ static const struct
 	[STATEMENT_RESUME] = {"resume", STEER("acteon_replay_resume",
 										  ", parts => COALESCE($6::pg_catalog.bool, false)")},
 	[STATEMENT_CANCEL] = {"cancel", STEER("acteon_replay_cancel", "")},
+	[STATEMENT_PAUSE_ALL] = {"pause_all", OF_ALL("paused", "acteon_replay_pause_all")},
+	[STATEMENT_RESUME_ALL] = {"resume_all", OF_ALL("resumed", "acteon_replay_resume_all")},
 	[STATEMENT_RATE] = {"rate", STEER("acteon_replay_set_rate",
 									  ", rate => NULLIF($6::pg_catalog.text, "
 									  "'none'::pg_catalog.text)::pg_catalog.numeric")},
