@@ -51,7 +51,7 @@ const Route routes[] = {
 	{"GET", "/v1/replay/dead_letters", ROUTE_CALL, STATEMENT_DEAD_LETTERS, CALL_HTTP_DEAD_LETTERS,
 	 false, false},
 	{"POST", "/v1/replay/redrive", ROUTE_CALL, STATEMENT_REDRIVE, CALL_HTTP_REDRIVE, false, false},
-	{"GET", "/v1/replay/limits", ROUTE_CALL, STATEMENT_LIMITS, CALL_NONE, false, false},
+	{"GET", "/v1/replay/limits", ROUTE_CALL, STATEMENT_LIMITS, CALL_HTTP_LIMITS, false, false},
 	{"GET", "/v1/replay/me", ROUTE_CALL, STATEMENT_ME, CALL_NONE, false, false},
 	{"GET", "/v1/replay/batches/*/items", ROUTE_CALL, STATEMENT_ITEMS, CALL_HTTP_ITEMS, true,
 	 false},
