@@ -2275,14 +2275,14 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_pause_all(text) IS
-'Pauses all batches of which something may still be sent, as acteon_replay_pause does each of them, in one transaction: once the call is committed, none of their actions is handed out until they are resumed. Not paused are batches that the caller may not pause, whose number a NOTICE reports; notifications, which tell people what happens; and batches that start afterwards, including those of calls that are not committed yet. Batches that are awaiting approval have nothing to send.
+'Pauses all batches of which something may still be sent, as acteon_replay_pause does each of them, in one transaction, and returns them. Once the call is committed, none of their actions is handed out until they are resumed. Not paused are batches that the caller may not pause, whose number a NOTICE reports; notifications, which tell people what happens; and batches that start afterwards, including those of calls that are not committed yet. Batches that are awaiting approval have nothing to send.
 
 Each batch has an entry of its own in the log, with the reason. acteon_replay_resume_all resumes what was paused in this way; acteon_replay_resume resumes a single batch.
 
 Arguments:
 reason: the reason, which is stored in the log
 
-Returns a row for each batch that was paused:
+Returns:
 batch_id: the batch
 waiting: how many of its actions wait
 in_flight: how many a consumer holds; these are completed
@@ -2299,12 +2299,12 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_resume_all(text) IS
-'Resumes all batches that calls of acteon_replay_pause_all paused, by whichever role, as acteon_replay_resume does each of them, in one transaction. Batches that were paused in another way stay paused, and so do those that were resumed and paused again since. A NOTICE reports how many batches the caller may not resume.
+'Resumes all batches that calls of acteon_replay_pause_all paused, by whichever role, as acteon_replay_resume does each of them, in one transaction, and returns them. Batches that were paused in another way stay paused, and so do those that were resumed and paused again since. A NOTICE reports how many batches the caller may not resume.
 
 Arguments:
 reason: the reason, which is stored in the log
 
-Returns a row for each batch that was resumed:
+Returns:
 batch_id: the batch
 waiting: how many of its actions wait
 in_flight: how many a consumer holds

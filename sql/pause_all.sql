@@ -13,6 +13,12 @@ CREATE FUNCTION pg_temp.stopped() RETURNS TABLE (batch_id bigint, state text, st
 -- nothing to stop
 SELECT * FROM acteon_replay_pause_all();
 SELECT * FROM acteon_replay_resume_all();
+-- … is not said to who may stop nothing in any case
+SET ROLE regress_acteon_pa_none;
+SELECT * FROM acteon_replay_pause_all();
+SET ROLE regress_acteon_pa_viewer;
+SELECT * FROM acteon_replay_resume_all();
+RESET ROLE;
 -- 1: acme, runs; 2: globex, runs; 3: single; 4: paused by somebody; 5: cancelled; 6: finished; 7: begins later; 8: interrupted; 9: as if it were a notification
 SELECT count(make_record(t || ' ' || n, tenant => t)) FROM unnest('{acme,globex,initech,hooli}'::text[]) AS t, generate_series(1, 3) AS n;
 SELECT make_record('single'), make_record('ended', provider => 'sms'), make_record('later', provider => 'push');

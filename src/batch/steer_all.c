@@ -168,19 +168,18 @@ static void
 tell_refused(ControlCall *call, const SteeredBatches *batches, const char *done, const char *none,
 			 const char *hint)
 {
-	if (batches->chosen == 0 && batches->refused == 0)
-		ereport(NOTICE, (errmsg("%s", none)));
+	const char *role = GetUserNameFromId(call->caller, false);
+
+	if (batches->chosen == 0 && (batches->refused > 0 || !GrantsMayReplay(call->grants)))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason(CODE_MAY_NOT_STEER),
+						errmsg("insufficient permissions: no batch was %s", done),
+						errdetail("Role \"%s\" may not do it.", role), errhint("%s", hint)));
 	else if (batches->refused > 0)
-		ereport(batches->chosen == 0 ? ERROR : NOTICE,
-				(errcode(batches->chosen == 0 ? ERRCODE_INSUFFICIENT_PRIVILEGE
-											  : ERRCODE_SUCCESSFUL_COMPLETION),
-				 batches->chosen == 0 ? errreason(CODE_MAY_NOT_STEER) : 0,
-				 batches->chosen == 0
-					 ? errmsg("insufficient permissions: no batch was %s", done)
-					 : errmsg_plural("%d batch was not %s", "%d batches were not %s",
-									 batches->refused, batches->refused, done),
-				 errdetail("Role \"%s\" may not do it.", GetUserNameFromId(call->caller, false)),
-				 errhint("%s", hint)));
+		ereport(NOTICE, (errmsg_plural("%d batch was not %s", "%d batches were not %s",
+									   batches->refused, batches->refused, done),
+						 errdetail("Role \"%s\" may not do it.", role), errhint("%s", hint)));
+	else if (batches->chosen == 0)
+		ereport(NOTICE, (errmsg("%s", none)));
 }
 
 /*
