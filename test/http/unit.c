@@ -572,7 +572,9 @@ test_pages(void)
 	is(ParametersPage(CALL_HTTP_BATCHES), "before", "batches have pages");
 	is(ParametersPage(CALL_HTTP_ITEMS), "cursor", "items have pages");
 	is(ParametersPage(CALL_HTTP_DEAD_LETTERS), "before", "dead letters have pages");
-	ok(ParametersPage(CALL_HTTP_BULK) == NULL && ParametersPage(CALL_HTTP_LINEAGE) == NULL,
+	is(ParametersPage(CALL_HTTP_LINEAGE), "cursor", "a lineage has pages");
+	is(ParametersPage(CALL_HTTP_LIMITS), "cursor", "limits have pages");
+	ok(ParametersPage(CALL_HTTP_BULK) == NULL && ParametersPage(CALL_HTTP_CAUSES) == NULL,
 	   "others have none");
 }
 
