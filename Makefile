@@ -35,11 +35,11 @@ NO_BUILD_PATH = -ffile-prefix-map=$(CURDIR)=.
 PG_CPPFLAGS = -I$(srcdir)/src $(NO_BUILD_PATH)
 SHLIB_LINK = -luuid
 
-REGRESS = install grants grants_many single bulk action bad_input options numbers replayed lineage queue outcome lanes redrive steer parts_steer hand_over open judge effective closest_values lost preview patch expire plan approval causes timeline filters audit_records replay_all batches states limits policy notify api_keys effect doubts canary help proof target trail $(COLLATION_TEST) audit_tells edge_values neighbours tables
+REGRESS = install grants grants_many single bulk action bad_input options numbers replayed lineage queue outcome lanes redrive steer pause_all parts_steer hand_over open judge effective closest_values lost preview patch expire plan approval causes timeline filters audit_records replay_all batches states limits policy notify api_keys effect doubts canary help proof target trail $(COLLATION_TEST) audit_tells edge_values neighbours tables
 # On a server with ICU; "=", as the server's makefile comes later.
 COLLATION_TEST = $(if $(filter yes,$(with_icu)),collation)
 REGRESS_OPTS = --outputdir=test/output
-ISOLATION = grants_kept maintenance race plan_race policy approval single_race lost_race visibility lease lane limits redrive_race patch_race steer_race parts_race wake api_begin api_key proof_now
+ISOLATION = grants_kept maintenance race plan_race policy approval single_race lost_race visibility lease lane limits redrive_race patch_race steer_race pause_all parts_race wake api_begin api_key proof_now
 ISOLATION_OPTS = --inputdir=test --outputdir=test/output
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl

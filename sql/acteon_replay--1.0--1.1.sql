@@ -312,11 +312,14 @@ ALTER TABLE acteon_replay_log
 			('{pause,resume,cancel,set_rate,continue,redrive,purge,breaker,api_key_create,api_key_revoke,settle,contradiction,failover,canary,limit_set,breaker_close,plan,await_approval,approve,notify_set,notify_drop,set_start,hand_over,policy_set,policy_drop,policy,patch,start,grant}'::text[])),
 	ADD COLUMN api_key text;
 
+-- The entries of a batch, the newest first.
+CREATE INDEX acteon_replay_log_batch_idx ON acteon_replay_log (batch_id, id) WHERE batch_id IS NOT NULL;
+
 COMMENT ON COLUMN acteon_replay_log.api_key IS 'Name of the API key with which it was done over HTTP; NULL: it was done otherwise.';
 
 COMMENT ON TABLE acteon_replay_log IS
 	'Log of control operations: one row for each pause, resume, cancel, change of rate, patch, continuation, redrive, purge, settled doubt, for each circuit breaker that opened, of a batch or of a provider, for each step of a canary that paused its batch, for each change of a limit or of a notification, for each circuit breaker of a provider that closed, for each API key that was created or revoked, for each contradiction and failover that was detected, for each batch that was made by a plan or has to be approved, for each approval, for each batch that began, whose start was moved or that was handed over, for policies that were set or dropped, and their decisions, and for each change of acteon_grants. Append-only. A role sees its own entries and those of the batches that it sees as a whole; roles with a gateway grant, or with an admin grant for everything, see all.';
-COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand), plan (a batch was made by a plan, whose digest the details have), await_approval (a batch was made that must be approved), approve, notify_set, notify_drop, set_start, hand_over, policy_set, policy_drop, policy (what a policy found out about a provider), patch (what waits of a batch was patched; the details have the patch and how many actions it changed), start (a batch began), grant (a row of acteon_grants was inserted, updated or deleted; the details have the old and the new row). The details of pause, resume, cancel and set_rate name the part of the batch, if it was not all of it.';
+COMMENT ON COLUMN acteon_replay_log.event IS 'What was done: pause, resume, cancel, set_rate, continue, redrive, purge, breaker, api_key_create, api_key_revoke, settle, contradiction (two ids of one action had an effect), failover (the database continues after a promotion or a restore), canary (a batch was paused after a step of its canary), limit_set, breaker_close (the circuit breaker of a provider closed, by itself or by hand), plan (a batch was made by a plan, whose digest the details have), await_approval (a batch was made that must be approved), approve, notify_set, notify_drop, set_start, hand_over, policy_set, policy_drop, policy (what a policy found out about a provider), patch (what waits of a batch was patched; the details have the patch and how many actions it changed), start (a batch began), grant (a row of acteon_grants was inserted, updated or deleted; the details have the old and the new row). The details of pause, resume, cancel and set_rate name the part of the batch, if it was not all of it; those of pause have "all", the time of the call, if it was one of acteon_replay_pause_all.';
 
 ALTER TABLE acteon_replay_installation
 	ADD COLUMN server text,
@@ -1039,7 +1042,7 @@ COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text, bool
 
 If the action has several records, the one with the latest dispatched_at is used, and an outcome rather than an intent with the same time. If that is the record of a step or of the end of a chain, the record of the chain''s start (chain_started) is used instead, because it contains what the client sent.
 
-Because the caller named the action, it is replayed even if it was replayed before, which raises a NOTICE, or took effect, which raises a WARNING. The only exception is a race: if another session is replaying the same action at the same time, the call waits for it and makes no second replay; success is then false, and new_action_id is the replay that the other session made. If one statement calls the function twice for an action, the second call gets the same answer. All other problems are errors.
+Because the caller named the action, it is replayed even if it was replayed before, which raises a NOTICE, or took effect, itself or by an earlier replay, which raises a WARNING with the time. The only exception is a race: if another session is replaying the same action at the same time, the call waits for it and makes no second replay; success is then false, and new_action_id is the replay that the other session made. If one statement calls the function twice for an action, the second call gets the same answer. All other problems are errors.
 
 An intent (the record of an action whose outcome is unknown) needs allow_unproven, and usually allow_partial as well, because it does not show whether the action had attachments. An intent younger than acteon_replay.intent_grace, measured against the newest record of the table, is replayed with a WARNING: the gateway may still be executing it. If acteon_replay.audit_is_live is off, intents are refused.
 
@@ -2262,6 +2265,52 @@ Returns the new state of the whole batch.
 
 Errors: P0002 no such batch, or it has nothing of this tenant or provider, 42501 the caller may not steer it, 55000 the batch is cancelled, or its canary has passed the part by, 54000 too many parts, 22023 bad argument.';
 
+CREATE FUNCTION acteon_replay_pause_all(
+	reason text DEFAULT NULL,
+	OUT batch_id bigint,
+	OUT waiting bigint,
+	OUT in_flight bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_pause_all(text) IS
+'Pauses all batches of which something may still be sent, as acteon_replay_pause does each of them, in one transaction, and returns them. Once the call is committed, none of their actions is handed out until they are resumed. Not paused are batches that the caller may not pause, whose number a NOTICE reports; notifications, which tell people what happens; and batches that start afterwards, including those of calls that are not committed yet. Batches that are awaiting approval have nothing to send.
+
+Each batch has an entry of its own in the log, with the reason. acteon_replay_resume_all resumes what was paused in this way; acteon_replay_resume resumes a single batch.
+
+Arguments:
+reason: the reason, which is stored in the log
+
+Returns:
+batch_id: the batch
+waiting: how many of its actions wait
+in_flight: how many a consumer holds; these are completed
+
+Errors: 42501 the caller may pause none of the batches, 22023 bad argument.';
+
+CREATE FUNCTION acteon_replay_resume_all(
+	reason text DEFAULT NULL,
+	OUT batch_id bigint,
+	OUT waiting bigint,
+	OUT in_flight bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_resume_all(text) IS
+'Resumes all batches that calls of acteon_replay_pause_all paused, by whichever role, as acteon_replay_resume does each of them, in one transaction, and returns them. Batches that were paused in another way stay paused, and so do those that were resumed and paused again since. A NOTICE reports how many batches the caller may not resume.
+
+Arguments:
+reason: the reason, which is stored in the log
+
+Returns:
+batch_id: the batch
+waiting: how many of its actions wait
+in_flight: how many a consumer holds
+
+Errors: 42501 the caller may resume none of the batches, 22023 bad argument.';
+
 CREATE FUNCTION acteon_replay_cancel(
 	batch_id bigint,
 	reason text DEFAULT NULL,
@@ -2729,7 +2778,7 @@ AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_continue_step(bigint, integer, text) IS
-'Continues a batch of acteon_replay_all by one chunk, in the transaction of the caller, where acteon_replay_continue cannot be called: in functions and by the HTTP server. Call it again until is_complete. It does not wait: while the batch is paused, or, with a rate, is a minute ahead of its deliveries, it examines nothing. Between the calls the batch is shown as interrupted.
+'Continues a batch of acteon_replay_all by one chunk, in the transaction of the caller, where acteon_replay_continue cannot be called: in functions and by the HTTP server. Call it again until is_complete. It does not wait: while the batch is paused, or, with a rate, is a minute ahead of its deliveries, it examines nothing, and writes nothing into the log. Between the calls the batch is shown as interrupted.
 
 The grants of the calling role apply, and it must be allowed to continue the batch as with acteon_replay_continue.
 
@@ -2988,7 +3037,7 @@ BEGIN
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_other_target,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
-				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_continue_step,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_may,acteon_replay_open,acteon_replay_lineage,acteon_replay_timeline,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_patch,acteon_replay_pause,
+				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_continue_step,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_may,acteon_replay_open,acteon_replay_lineage,acteon_replay_timeline,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_patch,acteon_replay_pause,acteon_replay_pause_all,acteon_replay_resume_all,
 				acteon_known_time_zone,acteon_quiet_until,acteon_replay_policy_drop,acteon_replay_policy_run,acteon_replay_policy_set,acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
 				acteon_replay_resume,acteon_replay_run,acteon_replay_trail_link,acteon_replay_set_rate,acteon_replay_settle,acteon_replay_shadow,acteon_replay_shadow_counts,
 				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,

@@ -80,6 +80,26 @@ SELECT make_record('b', outcome => 'executed', details => '{"status": "Success"}
 SELECT success FROM acteon_replay('b');
 SELECT success FROM acteon_replay('c');
 SELECT success FROM acteon_replay('d');
+-- so is one of whose replays one took effect, whatever became of later ones
+CALL clean();
+SELECT make_record('e');
+CREATE PROCEDURE pg_temp.ended(replay integer, new_state text, new_effect text, at timestamptz) LANGUAGE sql AS $$
+	SELECT finish(action_id, new_state) FROM acteon_dispatch_outbox WHERE generation = replay;
+	UPDATE acteon_dispatch_delivery SET effect = new_effect, finished_at = at
+	WHERE outbox_id = (SELECT id FROM acteon_dispatch_outbox WHERE generation = replay);
+$$;
+SELECT success FROM acteon_replay('e');
+CALL pg_temp.ended(1, 'delivered', 'none', '2026-01-02 12:00+00');
+SELECT success FROM acteon_replay('e');
+CALL pg_temp.ended(2, 'delivered', 'done', '2026-01-03 12:00+00');
+SELECT success, new_action_id <> (SELECT action_id FROM acteon_dispatch_outbox WHERE generation = 2) AS another FROM acteon_replay('e');
+CALL pg_temp.ended(3, 'dead', NULL, '2026-01-04 12:00+00');
+SELECT success FROM acteon_replay('e');
+CALL pg_temp.ended(4, 'delivered', 'later', '2026-01-05 12:00+00');
+SELECT success FROM acteon_replay('e');
+-- the records tell it, too, and when it was
+SELECT make_record('e', id => 'later', at => '2026-01-01 13:00+00', outcome => 'executed', details => '{"status": "Success"}');
+SELECT success FROM acteon_replay('e', to_time => '2026-01-01 13:00+00');
 
 -- intents: nobody knows how they ended
 CALL clean();

@@ -26,6 +26,16 @@ $$;
 -- who has no grant is told whom to ask; nobody is told more than that
 SET ROLE regress_acteon_none;
 SELECT * FROM pg_temp.help;
+-- … or which role to become, if it can be one that may replay; who may grant is told that it may
+RESET ROLE;
+ALTER ROLE regress_acteon_none NOINHERIT;
+GRANT regress_acteon_ask, regress_acteon_look, regress_acteon_send TO regress_acteon_none;
+GRANT INSERT ON acteon_grants TO regress_acteon_none;
+SET ROLE regress_acteon_none;
+SELECT * FROM pg_temp.help;
+RESET ROLE;
+REVOKE INSERT ON acteon_grants FROM regress_acteon_none;
+REVOKE regress_acteon_ask, regress_acteon_look, regress_acteon_send FROM regress_acteon_none;
 -- an empty table
 SET ROLE regress_acteon_ask;
 SELECT * FROM pg_temp.help;

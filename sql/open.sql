@@ -30,8 +30,16 @@ SELECT max(id) AS batch FROM acteon_replay_batch \gset
 SELECT state, requested_by, reason, matched, replayed, waiting FROM acteon_replay_batches;
 SELECT role, pg_temp.as_role('regress_acteon_op_' || role, format('SELECT acteon_replay_may(%s)', :batch)) AS may FROM unnest('{asks,part,admin,none}'::text[]) AS role;
 SELECT pg_temp.as_role('regress_acteon_op_asks', format('SELECT s::text FROM acteon_replay_continue_step(%s, 3) AS s', :batch));
+-- while it is paused a call examines nothing, and leaves no entry
+SELECT state FROM acteon_replay_pause(:batch);
 SELECT pg_temp.as_role('regress_acteon_op_asks', format('SELECT s::text FROM acteon_replay_continue_step(%s) AS s', :batch));
 SELECT pg_temp.as_role('regress_acteon_op_asks', format('SELECT s::text FROM acteon_replay_continue_step(%s) AS s', :batch));
+SELECT state FROM acteon_replay_resume(:batch);
+SELECT event, reason, details FROM acteon_replay_log WHERE batch_id = :batch ORDER BY id;
+SELECT pg_temp.as_role('regress_acteon_op_asks', format('SELECT s::text FROM acteon_replay_continue_step(%s) AS s', :batch));
+SELECT pg_temp.as_role('regress_acteon_op_asks', format('SELECT s::text FROM acteon_replay_continue_step(%s) AS s', :batch));
+-- … nor does one of a batch that is complete
+SELECT event, reason, details - 'cursor' AS details FROM acteon_replay_log WHERE batch_id = :batch AND event = 'continue' ORDER BY id;
 SELECT state, replayed, waiting FROM acteon_replay_batches;
 
 -- nothing matches, is permitted, or is asked for

@@ -221,6 +221,56 @@ RequireSteering(ControlCall *call)
 }
 
 /*
+ * Begin to steer any number of batches: check that the server can write, and the reason; act
+ * as the tables' owner until EndControlOfMany.
+ */
+void
+BeginControlOfMany(ControlCall *call, FunctionCallInfo fcinfo, const char *function,
+				   int reason_argument)
+{
+	PreventCommandDuringRecovery(function);
+	PreventCommandIfReadOnly(function);
+	call->reason = ReasonArgument(fcinfo, reason_argument);
+	call->schema = CalledSchema(fcinfo);
+	call->caller = GetUserId();
+	call->now = GetCurrentTimestamp();
+	call->grants = LoadGrants(call->caller, call->schema);
+	SwitchIdentity(&call->saved, TableOwner(OwnTable(call->schema, BATCH_TABLE)));
+	LockForWriting(call->schema, WRITES_OF_QUEUE);
+}
+
+/*
+ * Lock the row of one of many batches, until ReleaseBatch.  Returns false if the batch does
+ * not exist, or the caller may not steer it in this way; a row that it may not steer is not
+ * waited for.  Of what nobody else is changing only the row is locked, because there may be
+ * more batches than locks of the other kinds.
+ */
+bool
+HoldOneOfMany(ControlCall *call, int64 batch_id, Steering steering)
+{
+	call->batch_id = batch_id;
+	if (MayBeSteered(call->schema, batch_id, call->caller, call->grants) < steering)
+		return false;
+	if (!HoldBatch(&call->held, call->schema, batch_id, false) &&
+		!HoldBatch(&call->held, call->schema, batch_id, true))
+		return false;
+	if (may_steer(call, call->caller, call->grants, steering))
+		return true;
+	ReleaseBatch(&call->held);
+	return false;
+}
+
+/*
+ * Done with steering many batches: be the caller again.
+ */
+void
+EndControlOfMany(ControlCall *call)
+{
+	CommandCounterIncrement();
+	RestoreIdentity(&call->saved);
+}
+
+/*
  * Begin to steer the batch that an argument names: check that the server can
  * write, the reason, and, with the given check, the caller's rights; lock the batch's
  * row; act as the tables' owner until EndControl.
@@ -229,16 +279,8 @@ void
 BeginControlBy(ControlCall *call, FunctionCallInfo fcinfo, const char *function, int batch_argument,
 			   int reason_argument, ControlCheck check)
 {
-	PreventCommandDuringRecovery(function);
-	PreventCommandIfReadOnly(function);
 	call->batch_id = BatchArgument(fcinfo, batch_argument);
-	call->reason = ReasonArgument(fcinfo, reason_argument);
-	call->schema = CalledSchema(fcinfo);
-	call->caller = GetUserId();
-	call->now = GetCurrentTimestamp();
-	call->grants = LoadGrants(call->caller, call->schema);
-	SwitchIdentity(&call->saved, TableOwner(OwnTable(call->schema, BATCH_TABLE)));
-	LockForWriting(call->schema, WRITES_OF_QUEUE);
+	BeginControlOfMany(call, fcinfo, function, reason_argument);
 	if (!HoldBatch(&call->held, call->schema, call->batch_id, true))
 		ReportUnknownBatch(call->batch_id);
 	check(call, call->grants);
@@ -286,6 +328,5 @@ void
 EndControl(ControlCall *call)
 {
 	ReleaseBatch(&call->held);
-	CommandCounterIncrement();
-	RestoreIdentity(&call->saved);
+	EndControlOfMany(call);
 }

@@ -44,6 +44,10 @@ extern void BeginControl(ControlCall *call, FunctionCallInfo fcinfo, const char 
 						 int batch_argument, int reason_argument);
 extern void BeginRestraint(ControlCall *call, FunctionCallInfo fcinfo, const char *function,
 						   int batch_argument, int reason_argument);
+extern void BeginControlOfMany(ControlCall *call, FunctionCallInfo fcinfo, const char *function,
+							   int reason_argument);
+extern bool HoldOneOfMany(ControlCall *call, int64 batch_id, Steering steering);
+extern void EndControlOfMany(ControlCall *call);
 extern void RequireSteering(ControlCall *call);
 extern bool NoticeFinished(ControlCall *call);
 extern void EndControl(ControlCall *call);

@@ -26,6 +26,7 @@
 #include "batch/canary.h"
 #include "batch/control_log.h"
 #include "batch/may_steer.h"
+#include "batch/steer.h"
 #include "batch/steer_part.h"
 #include "query/query.h"
 #include "queue/batch_flags.h"
@@ -97,6 +98,16 @@ stop(ControlCall *call, const char *stopped)
 }
 
 /*
+ * Pause a whole batch that runs, and log it with some details (NULL: none).
+ */
+void
+PauseWhole(ControlCall *call, Jsonb *details)
+{
+	stop(call, STOPPED_PAUSED);
+	LogControl(call->schema, call->caller, "pause", call->batch_id, call->reason, details);
+}
+
+/*
  * acteon_replay_pause(batch_id bigint, reason text, tenant text, provider text,
  * action_ids text[]) → (state, waiting, in_flight, cancelled)
  *
@@ -123,8 +134,7 @@ acteon_replay_pause(PG_FUNCTION_ARGS)
 		PausePart(&call, &part);
 	else
 	{
-		stop(&call, STOPPED_PAUSED);
-		LogControl(call.schema, call.caller, "pause", call.batch_id, call.reason, NULL);
+		PauseWhole(&call, NULL);
 	}
 	return end_steering(&call, desc);
 }
@@ -164,8 +174,8 @@ notice_paused_parts(ControlCall *call)
 /*
  * Resume a whole batch, if it is paused, and with parts all that was paused on its own, too.
  */
-static void
-resume_batch(ControlCall *call, bool parts)
+void
+ResumeWhole(ControlCall *call, bool parts)
 {
 	LogDetails details;
 
@@ -216,7 +226,7 @@ acteon_replay_resume(PG_FUNCTION_ARGS)
 	if (call.held.row.stop != BATCH_PAUSED && !parts)
 		ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is not paused", call.batch_id)));
 	else
-		resume_batch(&call, parts);
+		ResumeWhole(&call, parts);
 	notice_paused_parts(&call);
 	return end_steering(&call, desc);
 }

@@ -14,6 +14,7 @@
 #include "catalog/namespace.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -23,6 +24,7 @@
 #include "access/grants.h"
 #include "audit/recent_losses.h"
 #include "base/catalog.h"
+#include "base/compat.h"
 #include "base/settings.h"
 #include "base/subtransaction.h"
 #include "base/table_access.h"
@@ -30,6 +32,9 @@
 #include "help/help_batches.h"
 #include "help/help_topic.h"
 #include "replay/survey.h"
+
+/* Roles that a caller can become, of which so many are named at most. */
+#define MOST_ROLES 5
 
 /* What was lost lately; see look_for_losses. */
 typedef struct Losses
@@ -46,22 +51,72 @@ typedef struct Losses
 PG_FUNCTION_INFO_V1(acteon_replay_help);
 
 /*
- * What a caller can do who has no grant.
+ * Who can give the caller a grant, as a sentence about a statement that does.
+ */
+static const char *
+who_grants(Help *help)
+{
+	Oid table = OwnTable(help->schema, GRANTS_TABLE);
+
+	if (pg_class_aclcheck(table, help->caller, ACL_INSERT) == ACLCHECK_OK)
+		return "You may insert one like this";
+	return psprintf("Ask \"%s\", which owns acteon_grants, for one like this",
+					GetUserNameFromId(TableOwner(table), false));
+}
+
+/*
+ * Roles that may replay and that the caller can become by SET ROLE.
+ */
+static void
+help_on_roles(Help *help)
+{
+	int count = 0;
+	ListCell *lc;
+
+	foreach (lc, ListGrantees(help->schema))
+	{
+		Oid grantee = lfirst_oid(lc);
+		char *name = GetUserNameFromId(grantee, true);
+
+		CHECK_FOR_INTERRUPTS();
+		if (name == NULL || !ActeonMaySetRole(help->caller, grantee) ||
+			!GrantsMayReplay(LoadGrants(grantee, help->schema)))
+			continue;
+		PutHelp(help, "grants", psprintf("SET ROLE %s;", quote_identifier(name)),
+				psprintf("You may act as role %s, which has a grant to replay.",
+						 quote_literal_cstr(name)));
+		if (++count == MOST_ROLES)
+			break;
+	}
+}
+
+/*
+ * What a caller can do who may not replay: whom to ask for which grant, and, who may look, what
+ * tells what others have done.
  */
 static void
 help_on_grants(Help *help)
 {
 	char *role = quote_literal_cstr(GetUserNameFromId(help->caller, false));
-	Oid owner = TableOwner(OwnTable(help->schema, GRANTS_TABLE));
+	bool may_read = GrantsMayRead(help->grants);
+	const char *lacks =
+		may_read
+			? "may look, but not replay or steer anything; that takes a grant as operator or admin"
+			: "has no grant; one as viewer is enough to look";
 
+	help_on_roles(help);
 	PutHelp(
 		help, "grants",
 		psprintf(
 			"INSERT INTO %sacteon_grants (grantee, role, tenants, namespaces, providers, actions) VALUES (%s, 'operator', '{TENANT}', '{*}', '{*}', '{*}');",
 			help->prefix, role),
-		psprintf(
-			"Role %s has no grant. Ask \"%s\", which owns acteon_grants, for one like this, with the tenants that you look after.",
-			role, GetUserNameFromId(owner, false)));
+		psprintf("Role %s %s. %s, with the tenants that you look after.", role, lacks,
+				 who_grants(help)));
+	if (may_read)
+		PutHelp(
+			help, "log",
+			psprintf("SELECT * FROM %sacteon_replay_log ORDER BY id DESC LIMIT 20;", help->prefix),
+			"Shows who did what with the batches that you may see as a whole. acteon_replay_proof(batch_id) compares a batch with the audit table, and acteon_replay_lineage(action_id) shows the replays of an action.");
 }
 
 /*
@@ -224,9 +279,7 @@ help_now(Help *help)
 {
 	bool may_read = GrantsMayRead(help->grants);
 
-	if (!may_read && !GrantsMayDeliver(help->grants))
-		help_on_grants(help);
-	else
+	if (may_read || GrantsMayDeliver(help->grants))
 	{
 		MemoryContext old = CurrentMemoryContext;
 
@@ -245,6 +298,9 @@ help_now(Help *help)
 					"No batch needs anybody. This shows those that you may see.");
 		help_on_notifications(help);
 	}
+	/* A relay's role is not to do more than deliver. */
+	if (may_read ? !GrantsMayReplay(help->grants) : !GrantsMayDeliver(help->grants))
+		help_on_grants(help);
 	PutHelp(help, "help", psprintf("SELECT * FROM %sacteon_replay_help('pause');", help->prefix),
 			"Short help on a function, a view, an argument or a setting, by any part of its name.");
 }

@@ -97,6 +97,7 @@ typedef enum OptionKind
 #define CALL_HTTP_RECORDS 0x4000u  /* GET /v1/audit */
 #define CALL_TIMELINE 0x1000u      /* acteon_replay_timeline */
 #define CALL_HTTP_TIMELINE 0x2000u /* GET /v1/replay/timeline */
+#define CALL_HTTP_OF_ALL 0x8000u   /* POST /v1/replay/pause_all and …/resume_all */
 
 /* Further ones, most of them POST /v1/replay/batches/{batch_id}/…; see http/operations.c. */
 #define CALL_HTTP_LOG 0x10000u
@@ -110,6 +111,7 @@ typedef enum OptionKind
 #define CALL_HTTP_LINEAGE 0x1000000u
 #define CALL_HTTP_DEAD_LETTERS 0x2000000u
 #define CALL_HTTP_REDRIVE 0x4000000u
+#define CALL_HTTP_LIMITS 0x8000000u
 #define CALL_HTTP_RESUME 0x20000000u /* what resuming takes in addition to steering */
 #define CALL_HTTP_ALL 0x40000000u    /* POST /v1/replay/all */
 
@@ -126,9 +128,10 @@ typedef enum OptionKind
 #define CALLS_HTTP_CHANGES \
 	(CALL_HTTP_STEERING | CALL_HTTP_RATE | CALL_HTTP_START | CALL_HTTP_SETTLE | \
 	 CALL_HTTP_APPROVE | CALL_HTTP_HAND_OVER | CALL_HTTP_CONTINUE | CALL_HTTP_PATCH | \
-	 CALL_HTTP_REDRIVE | CALL_HTTP_RESUME)
+	 CALL_HTTP_REDRIVE | CALL_HTTP_RESUME | CALL_HTTP_OF_ALL)
 #define CALLS_HTTP_PART (CALL_HTTP_STEERING | CALL_HTTP_RATE | CALL_HTTP_PATCH)
-#define CALLS_HTTP_LISTS (CALL_HTTP_LOG | CALL_HTTP_LINEAGE | CALL_HTTP_DEAD_LETTERS)
+#define CALLS_HTTP_LISTS \
+	(CALL_HTTP_LOG | CALL_HTTP_LINEAGE | CALL_HTTP_DEAD_LETTERS | CALL_HTTP_LIMITS)
 
 #define CALLS_TIMELINE (CALL_TIMELINE | CALL_HTTP_TIMELINE)
 #define CALLS_CAUSES (CALL_CAUSES | CALL_HTTP_CAUSES | CALLS_TIMELINE)

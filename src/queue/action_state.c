@@ -94,9 +94,17 @@ static ActionState
 delivery_state(StateReader *reader)
 {
 	bool isnull;
-	Datum effect = FoundColumn(&reader->deliveries, Anum_delivery_effect, &isnull);
+	Datum value = FoundColumn(&reader->deliveries, Anum_delivery_effect, &isnull);
 
-	reader->had_no_effect = !isnull && TextIs(DatumGetTextPP(effect), EffectNames[EFFECT_NONE]);
+	if (!isnull)
+	{
+		Effect effect = EffectByName(DatumGetTextPP(value));
+
+		reader->had_no_effect = effect == EFFECT_NONE;
+		reader->took_effect = effect == EFFECT_DONE || effect == EFFECT_LATER;
+	}
+	reader->finished_at =
+		DatumGetTimestampTz(FoundColumn(&reader->deliveries, Anum_delivery_finished_at, &isnull));
 	reader->resend = DatumGetInt32(FoundColumn(&reader->deliveries, Anum_delivery_resend, &isnull));
 	return FinishedState(
 		TextDatumGetCString(FoundColumn(&reader->deliveries, Anum_delivery_state, &isnull)));
@@ -155,6 +163,7 @@ ReadActionState(StateReader *reader, int64 outbox_id, Snapshot snapshot)
 	bool isnull;
 
 	reader->had_no_effect = false;
+	reader->took_effect = false;
 	reader->resend = 0;
 	/* What a segment covers has no delivery. */
 	if (outbox_id >= reader->first_id && outbox_id <= reader->last_id)

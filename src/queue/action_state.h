@@ -70,8 +70,10 @@ typedef struct StateReader
 	int64 first_id; /* the segment that was met last, if it is steady */
 	int64 last_id;  /* 0: none */
 	ActionState state;
-	bool had_no_effect; /* what was read last was delivered, and its effect is none */
-	int resend;         /* of what was read last, if it is finished */
+	bool had_no_effect;      /* what was read last was delivered, and its effect is none */
+	bool took_effect;        /* it was delivered, and its effect is done or later */
+	TimestampTz finished_at; /* when it was, if it took effect */
+	int resend;              /* of what was read last, if it is finished */
 } StateReader;
 
 extern ActionState FinishedState(const char *name);

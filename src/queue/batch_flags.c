@@ -62,6 +62,15 @@ StopOfBatch(TableFinder *batches, int64 batch_id, Snapshot snapshot)
 }
 
 /*
+ * Which one of the locks of batches is that of a batch: several share one.
+ */
+uint32
+BatchLockOf(int64 batch_id)
+{
+	return (uint32) ((uint64) batch_id % BATCH_LOCKS);
+}
+
+/*
  * Lock a batch until the transaction ends: shared for claiming, exclusively for
  * steering.  Without wait, returns false if that is not possible now.
  */
@@ -70,8 +79,8 @@ LockBatch(Oid schema, int64 batch_id, LOCKMODE mode, bool wait)
 {
 	LOCKTAG tag;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, OwnTable(schema, BATCH_TABLE),
-						 (uint32) ((uint64) batch_id % BATCH_LOCKS), BATCH_LOCK_CLASS);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, OwnTable(schema, BATCH_TABLE), BatchLockOf(batch_id),
+						 BATCH_LOCK_CLASS);
 	return LockAcquire(&tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 

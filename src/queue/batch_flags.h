@@ -32,6 +32,7 @@ extern BatchStop StopOfValue(Datum stopped, bool isnull);
 extern BatchStop StopInRow(TupleTableSlot *row);
 extern BatchStop StopOfBatch(TableFinder *batches, int64 batch_id, Snapshot snapshot);
 extern void LockSteering(Oid schema, int64 batch_id);
+extern uint32 BatchLockOf(int64 batch_id);
 extern bool LockBatch(Oid schema, int64 batch_id, LOCKMODE mode, bool wait);
 
 #endif /* ACTEON_BATCH_FLAGS_H */

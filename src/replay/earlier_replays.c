@@ -155,6 +155,11 @@ note_earlier(Outbox *outbox, ReplayItem *item)
 	now = RegisterSnapshot(GetLatestSnapshot());
 	item->earlier_state = ReadActionState(&outbox->states, outbox_id, now);
 	item->earlier_had_none = outbox->states.had_no_effect;
+	if (outbox->states.took_effect)
+	{
+		item->effective_at = (OptionalTime){true, outbox->states.finished_at};
+		item->effective_id = item->action_id;
+	}
 	UnregisterSnapshot(now);
 }
 

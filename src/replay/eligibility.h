@@ -87,6 +87,9 @@ typedef struct ReplayItem
 	pg_uuid_t earlier_id;
 	ActionState earlier_state;
 	bool earlier_had_none; /* it was delivered, without effect */
+	/* The latest earlier replay that took effect, or will, if there is one. */
+	OptionalTime effective_at;
+	pg_uuid_t effective_id;
 	/* Where the row went. */
 	bool in_lane; /* it has a fingerprint */
 	OptionalTime expires_at;

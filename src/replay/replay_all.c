@@ -392,16 +392,18 @@ check_continuable(const BatchRow *batch)
 }
 
 /*
- * Begin to continue the batch that is the first argument: lock it, check that the caller
- * may continue it, and log this call.  Returns whether there is anything to continue.  The
- * caller ends the call.
+ * Begin to continue the batch that is the first argument: lock it, and check that the caller
+ * may continue it.  Returns whether there is anything to continue, and what log_continuing is
+ * to write of it.  The caller ends the call.
  */
 static bool
-begin_continuing(ControlCall *call, FunctionCallInfo fcinfo, const char *function, int chunk)
+begin_continuing(ControlCall *call, FunctionCallInfo fcinfo, const char *function, int chunk,
+				 Jsonb **logged)
 {
 	const BatchRow *batch = &call->held.row;
 	LogDetails details;
 
+	*logged = NULL;
 	BeginControl(call, fcinfo, function, 0, 2);
 	check_continuable(batch);
 	RefuseUnapproved(batch);
@@ -411,9 +413,17 @@ begin_continuing(ControlCall *call, FunctionCallInfo fcinfo, const char *functio
 	BeginDetails(&details);
 	AddNumberDetail(&details, "chunk", chunk > 0 ? chunk : batch->chunk);
 	AddTextDetail(&details, "cursor", batch->cursor);
-	LogControl(call->schema, call->caller, "continue", call->batch_id, call->reason,
-			   EndDetails(&details));
+	*logged = EndDetails(&details);
 	return true;
+}
+
+/*
+ * Log that a batch was continued.
+ */
+static void
+log_continuing(const ControlCall *call, Jsonb *logged)
+{
+	LogControl(call->schema, call->caller, "continue", call->batch_id, call->reason, logged);
 }
 
 /*
@@ -424,12 +434,16 @@ static bool
 take_up_batch(FunctionCallInfo fcinfo, int chunk, Oid *schema, BatchCounts *counts)
 {
 	ControlCall call;
+	Jsonb *logged;
 	bool more;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	more = begin_continuing(&call, fcinfo, "acteon_replay_continue()", chunk);
+	more = begin_continuing(&call, fcinfo, "acteon_replay_continue()", chunk, &logged);
 	if (more)
+	{
+		log_continuing(&call, logged);
 		HoldEnqueuing(call.schema, call.batch_id);
+	}
 	*schema = call.schema;
 	CountBatch(counts, &call.held.row);
 	EndControl(&call);
@@ -471,7 +485,8 @@ acteon_replay_continue(PG_FUNCTION_ARGS)
  * acteon_replay_continue_step(batch_id bigint, chunk integer, reason text)
  * → (replayed, failed, skipped bigint, is_complete boolean)
  *
- * Continues a batch by one chunk, in the transaction of the caller.  Raises no_data_found,
+ * Continues a batch by one chunk, in the transaction of the caller.  A call that cannot
+ * examine anything now writes no entry into the log.  Raises no_data_found,
  * insufficient_privilege, object_not_in_prerequisite_state, invalid_parameter_value, and the
  * errors of acteon_replay_bulk.
  */
@@ -481,18 +496,29 @@ acteon_replay_continue_step(PG_FUNCTION_ARGS)
 	TupleDesc desc = ResultRowType(fcinfo);
 	int chunk = ReadIntegerArgument(fcinfo, 1, OPTION_CHUNK, 0);
 	bool nulls[4] = {false};
+	BatchCounts before;
 	BatchCounts counts;
 	ControlCall call;
 	Datum values[4];
+	Jsonb *logged;
 	bool is_complete;
 
 	/* In this order; the batch is locked with fewer tables. */
 	LockForWriting(CalledSchema(fcinfo), WRITES_OF_REPLAY);
-	is_complete = !begin_continuing(&call, fcinfo, "acteon_replay_continue_step()", chunk);
-	CountBatch(&counts, &call.held.row);
+	is_complete = !begin_continuing(&call, fcinfo, "acteon_replay_continue_step()", chunk, &logged);
+	CountBatch(&before, &call.held.row);
 	EndControl(&call);
+	counts = before;
 	if (!is_complete)
+	{
 		is_complete = RunChunk(call.schema, call.batch_id, chunk, &counts);
+		if (is_complete || memcmp(&counts, &before, sizeof(counts)) != 0)
+		{
+			SwitchIdentity(&call.saved, TableOwner(OwnTable(call.schema, BATCH_TABLE)));
+			log_continuing(&call, logged);
+			RestoreIdentity(&call.saved);
+		}
+	}
 	values[0] = Int64GetDatum(counts.replayed);
 	values[1] = Int64GetDatum(counts.failed);
 	values[2] = Int64GetDatum(counts.skipped);

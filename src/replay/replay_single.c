@@ -190,20 +190,42 @@ find_replayable(ReplayCall *call, const ReplayQuery *query, const char *action_i
 	else if (TookEffect(record))
 		ereport(WARNING, (errmsg("action %s took effect, or will, and is replayed anyway",
 								 ClipForMessage(action_id, strlen(action_id))),
-						  errdetail("The outcome of its latest record is %s.",
+						  errdetail("Its latest record, of %s, has outcome %s.",
+									timestamptz_to_str(record->dispatched_at),
 									text_to_cstring(record->outcome))));
 }
 
 /*
- * Raise a NOTICE about an earlier replay of an action that is replayed again
- * because the caller has named it.
+ * Warn that an action is replayed again although an earlier replay of it took effect.
  */
 static void
-notice_earlier(const char *action_id, const ReplayItem *item)
+warn_effective(const char *action_id, const ReplayItem *item)
 {
 	char id[UUID_TEXT_LEN];
 
-	if (!item->has_earlier)
+	UuidToText(id, &item->effective_id);
+	ereport(WARNING, (errmsg("action %s took effect, or will, and is replayed anyway",
+							 ClipForMessage(action_id, strlen(action_id))),
+					  errdetail("Its replay %.*s was delivered at %s; this one is generation %d.",
+								UUID_TEXT_LEN, id, timestamptz_to_str(item->effective_at.time),
+								item->generation)));
+}
+
+/*
+ * Tell about an earlier replay of an action that is replayed again because the caller has
+ * named it: a WARNING about the latest one that took effect, or will, and a NOTICE about
+ * the latest one if that is another.
+ */
+static void
+tell_earlier(const char *action_id, const ReplayItem *item)
+{
+	char id[UUID_TEXT_LEN];
+
+	if (item->effective_at.given)
+		warn_effective(action_id, item);
+	if (!item->has_earlier ||
+		(item->effective_at.given &&
+		 memcmp(&item->effective_id, &item->earlier_id, sizeof(pg_uuid_t)) == 0))
 		return;
 	UuidToText(id, &item->earlier_id);
 	ereport(NOTICE,
@@ -230,7 +252,7 @@ enqueue_single(ReplayCall *call, const ReplayQuery *query, const char *action_id
 	EnqueueItems(call->outbox, item, 1);
 	if (item->status == ITEM_ENQUEUED)
 	{
-		notice_earlier(action_id, item);
+		tell_earlier(action_id, item);
 		batch.id = OutboxBatchId(call->outbox);
 		batch.reason = query->reason;
 		batch.query = SingleQueryToJsonb(query, action_id);

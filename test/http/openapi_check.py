@@ -539,7 +539,7 @@ def walk_idempotency():
     for operation_id, names in (("replay_action", {"action_id": "walk-2"}), ("replay_audit", {"query": query}),
                                 ("replay_all", {}),
                                 ("set_rate", batch), ("set_start", batch), ("settle_batch", batch), ("hand_over_batch", batch), ("patch_batch", batch),
-                                ("redrive", {}), ("pause_batch", batch), ("resume_batch", batch), ("cancel_batch", batch)):
+                                ("redrive", {}), ("pause_all", {}), ("resume_all", {}), ("pause_batch", batch), ("resume_batch", batch), ("cancel_batch", batch)):
         names = {"query": harmless(operation_id), **names}
         headers = {"Idempotency-Key": str(uuid.uuid4())}
         first = described(operation_id, "Idempotency-Key", 200, headers=headers, key=operator, **names)

@@ -142,6 +142,9 @@ test_routes(void)
 		{"GET", "/v1/replay/lineage/", "nothing"},
 		{"POST", "/v1/replay/redrive?batch_id=1", "/v1/replay/redrive <>"},
 		{"GET", "/v1/replay/redrive", "takes POST"},
+		{"POST", "/v1/replay/pause_all", "/v1/replay/pause_all <>"},
+		{"POST", "/v1/replay/resume_all?reason=x", "/v1/replay/resume_all <>"},
+		{"GET", "/v1/replay/pause_all", "takes POST"},
 		{"GET", "/v1/replay/batches/", "nothing"},
 		{"GET", "/v1/replay/batches/7", "/v1/replay/batches/* <7>"},
 		{"HEAD", "/v1/replay/batches/7", "/v1/replay/batches/* <7>"},
@@ -569,7 +572,9 @@ test_pages(void)
 	is(ParametersPage(CALL_HTTP_BATCHES), "before", "batches have pages");
 	is(ParametersPage(CALL_HTTP_ITEMS), "cursor", "items have pages");
 	is(ParametersPage(CALL_HTTP_DEAD_LETTERS), "before", "dead letters have pages");
-	ok(ParametersPage(CALL_HTTP_BULK) == NULL && ParametersPage(CALL_HTTP_LINEAGE) == NULL,
+	is(ParametersPage(CALL_HTTP_LINEAGE), "cursor", "a lineage has pages");
+	is(ParametersPage(CALL_HTTP_LIMITS), "cursor", "limits have pages");
+	ok(ParametersPage(CALL_HTTP_BULK) == NULL && ParametersPage(CALL_HTTP_CAUSES) == NULL,
 	   "others have none");
 }
 

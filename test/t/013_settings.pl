@@ -75,6 +75,8 @@ my $scenario = q{
 	INSERT INTO public.seen (what, value) SELECT 'audit tells', public.acteon_outbox_audit_tells('2026-03-29 00:00:00+00', '2026-03-29 02:00:00+00');
 	INSERT INTO public.seen (what, value) SELECT 'pause', row(p.*)::text FROM public.acteon_replay_pause(2, 'wait') AS p;
 	INSERT INTO public.seen (what, value) SELECT 'rate', row(p.*)::text FROM public.acteon_replay_set_rate(2, 0.5, 'slower') AS p;
+	INSERT INTO public.seen (what, value) SELECT 'pause all', row(p.*)::text FROM public.acteon_replay_pause_all('stop') AS p;
+	INSERT INTO public.seen (what, value) SELECT 'resume all', row(p.*)::text FROM public.acteon_replay_resume_all('go') AS p;
 	INSERT INTO public.seen (what, value) SELECT 'cancel', row(p.*)::text FROM public.acteon_replay_cancel(3, 'enough') AS p;
 	INSERT INTO public.seen (what, value) SELECT 'told', regexp_replace(action::text, '"created_at": "[^"]*"', '') FROM public.acteon_outbox_claim('c', 100) WHERE action #>> '{metadata,acteon_notify}' IS NOT NULL;
 	INSERT INTO public.seen (what, value) SELECT 'told', regexp_replace(action::text, '"created_at": "[^"]*"', '') FROM public.acteon_outbox_claim('c', 100) WHERE action #>> '{metadata,acteon_notify}' IS NOT NULL;
@@ -97,7 +99,7 @@ my $result = q{
 	SELECT 'limit', row(key, kind, name, rate, concurrency, breaker_window, breaker_share, opened_at, reason) FROM acteon_replay_limit ORDER BY key;
 	SELECT 'notify', row(name, provider, payload, events, tenants, namespaces, min_actions, set_by, reason) FROM acteon_replay_notify ORDER BY name;
 	SELECT 'policy', row(name, role_name, query, rate, canary, quiet_from, quiet_to, time_zone, max_a_day, probe_every, max_age, reason, day_actions, disabled, error) FROM acteon_replay_policy ORDER BY name;
-	SELECT 'log', row(event, batch_id, role_name, reason, details) FROM acteon_replay_log ORDER BY id;
+	SELECT 'log', row(event, batch_id, role_name, reason, details - 'all') FROM acteon_replay_log ORDER BY id;
 };
 
 # Run the scenario under some settings; returns what was said of errors, and what is there.

@@ -225,6 +225,8 @@ call(q{
 	SELECT public.acteon_replay_resume(1, tenant => 'acme');
 	SELECT public.acteon_replay_resume(1, parts => true);
 	SELECT public.acteon_replay_set_start(1, NULL);
+	SELECT public.acteon_replay_pause_all('stop');
+	SELECT public.acteon_replay_resume_all('go on');
 	SELECT public.acteon_replay_hand_over(1, 'postgres'::pg_catalog.regrole);
 	SELECT public.acteon_replay_limit_set(provider => 'push', rate => 100000, concurrency => 100000, reason => 'r');
 	SELECT public.acteon_replay_limit_set(tenant => 'acme', concurrency => 100000);

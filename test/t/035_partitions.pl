@@ -320,11 +320,21 @@ my $call = q{CALL acteon_replay_all(canary => 'off', outcome => 'failed', chunk 
 my $read = rows_read("SET acteon_replay.audit_table = 'public.plain'; SELECT empty_outbox(); $call", '^plain$');
 $node->safe_psql('postgres', q{CREATE INDEX ON plain (outcome, dispatched_at)});
 my $read_tied = rows_read("SET acteon_replay.audit_table = 'public.plain'; SELECT empty_outbox(); $call", '^plain$');
+# Calls that read a page each, one after the other.
+my $pages = q{DO $$ DECLARE place text; BEGIN
+	LOOP
+		SELECT next_cursor INTO place FROM acteon_replay_bulk(outcome => 'failed', max_records => 100, canary => 'off', cursor => place);
+		EXIT WHEN place IS NULL;
+	END LOOP; END $$};
+my $read_pages = rows_read("SET acteon_replay.audit_table = 'public.plain'; SELECT empty_outbox(); $pages", '^plain$');
+cmp_ok($read_pages, '>', 25_000, "calls of their own read what is left of a time each ($read_pages rows)");
 cmp_ok($read_tied, '<=', 25_000, "records of one time are read ahead, not once a page ($read_tied rows)");
 # An index on both reads no more than the pages have.
 $node->safe_psql('postgres', q{CREATE INDEX ON plain (outcome, dispatched_at, id COLLATE "C")});
 $read_tied = rows_read("SET acteon_replay.audit_table = 'public.plain'; SELECT empty_outbox(); $call", '^plain$');
 cmp_ok($read_tied, '<=', 13_000, "… and not even that with an index on time and id ($read_tied rows)");
+$read_pages = rows_read("SET acteon_replay.audit_table = 'public.plain'; SELECT empty_outbox(); $pages", '^plain$');
+cmp_ok($read_pages, '<=', 13_000, "… which also has calls of their own read no more than their pages ($read_pages rows)");
 is(replays_with(q{SET acteon_replay.audit_table = 'public.plain';}, $queries{'from the newest'}), replays($queries{'from the newest'}), '… which gives the same order, backwards');
 
 # Old partitions without the index, and with nothing but a block range index: the parent's index is invalid.

@@ -231,6 +231,10 @@ is_deeply(get('boss', 'lineage/a-9')->{json}{lineage},
 is_deeply(get('boss', "lineage/$replay")->{json}, get('boss', 'lineage/a-9')->{json}, '… by the id of the replay, too');
 is_deeply(get('boss', 'lineage/a%2F%C3%A9')->{json}, { lineage => [] }, 'an action that was never replayed');
 is_deeply(get('boss', 'lineage/a-9', target => 'production')->{json}, get('boss', 'lineage/a-9')->{json}, 'to a target');
+is(pages('boss', 'lineage/a-9?limit=1', 'lineage', 'state'), 'original | dead | ', '… page by page');
+is(pages('boss', "lineage/$replay?limit=1&target=production", 'lineage', 'id'), "a-9 | $replay | ", '… of the same call');
+is(get('boss', 'lineage/a-9', cursor => 'x')->{json}{lineage}[0]{state}, 'original', 'behind an action that is not there any more it begins anew');
+is(get('boss', 'lineage/a-9', limit => 1_001)->{headers}{'acteon-limit'}, '1000', 'there are bounds');
 is_deeply(get($_, 'lineage/a-9')->{json}, { lineage => [] }, "$_ sees none of it") foreach qw(op_globex nobody);
 
 #
@@ -260,6 +264,39 @@ refused(post('boss', "batches/$two/hand_over"), 400, qr/^role is required$/, 'to
 refused(post('boss', "batches/$two/hand_over", role => 'op_globex'), 403, qr/./, 'to a role that may not steer it');
 
 #
+# Everything at once.
+#
+
+# Batches that go on, or could, of one tenant alone or of any.
+sub going_on
+{
+	my ($tenant) = @_;
+
+	return sql(q{SELECT string_agg(batch_id::text, ' ' ORDER BY batch_id) FROM acteon_replay_batches AS b WHERE state IN ('running', 'interrupted', 'in doubt', 'scheduled')}
+		. (defined $tenant ? qq{ AND (SELECT every(tenant = '$tenant') FROM acteon_dispatch_outbox AS o WHERE o.batch_id = b.batch_id)} : ''));
+}
+sub ids
+{
+	return join(' ', sort { $a <=> $b } map { $_->{batch_id} } @_);
+}
+my $going = going_on();
+my $theirs = going_on('globex');
+isnt($theirs, '', 'something goes on, also of a tenant alone');
+refused(post($_, 'pause_all', reason => 'stop'), 403, qr/no batch was paused/, "$_ can pause none") foreach qw(viewer_acme nobody worker);
+is(going_on(), $going, '… and does not');
+my $paused = post('op_globex', 'pause_all', reason => 'globex is down');
+is($paused->{status} == 200 ? ids(@{ $paused->{json}{paused} }) : '', $theirs, 'a role pauses what it may');
+my $all = post('boss', 'pause_all', reason => 'everything is down');
+is(going_on(), '', 'nothing goes on any more');
+is(ids(@{ $all->{json}{paused} }, @{ $paused->{json}{paused} // [] }), $going, '… and all that did is in the answers');
+like(event(), qr/^pause\|\d+\|boss\|key of boss\|everything is down$/, '… and in the log');
+answers(post('boss', 'pause_all', reason => 'again'), 200, { paused => [] }, 'there is nothing left');
+refused(post('viewer_acme', 'resume_all'), 403, qr/no batch was resumed/, 'who may resume none');
+is(ids(@{ post('boss', 'resume_all', reason => 'it works')->{json}{resumed} }), $going, 'it goes on');
+is(going_on(), $going, '… exactly that');
+refused(post('boss', 'pause_all', x => 1), 400, qr/unknown parameter: x/, 'there are no other parameters');
+
+#
 # Who one is, and limits.
 #
 
@@ -277,6 +314,8 @@ refused(get('boss', $_, x => 1), 400, qr/^unknown parameter: x$/, "$_ takes no p
 sql(q{SELECT acteon_replay_limit_set(provider => 'email', rate => 50, reason => 'contract'), acteon_replay_limit_set(tenant => 'globex', concurrency => 3)});
 is(pages('boss', 'limits', 'limits', 'name'), 'email globex', 'limits');
 is_deeply(get('boss', 'limits')->{json}{limits}, decode_json(sql('SELECT jsonb_agg(to_jsonb(l)) FROM (SELECT * FROM acteon_replay_limits ORDER BY kind, name) AS l')), '… as the view has them');
+is(pages('boss', 'limits?limit=1', 'limits', 'name'), 'email | globex | ', '… page by page');
+is(get('boss', 'limits', limit => 9_999)->{headers}{'acteon-limit'}, '1000', 'there are bounds');
 is(pages('op_globex', 'limits', 'limits', 'name'), 'globex', 'those of what a grant covers');
 is(pages('Op Acme', 'limits', 'limits', 'name'), '', '… and no others');
 

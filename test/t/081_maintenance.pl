@@ -67,6 +67,8 @@ my @calls = (
 	[ 'purge', q{SELECT acteon_outbox_purge('0')} ],
 	[ 'pause', "SELECT acteon_replay_pause($batch)" ],
 	[ 'cancel', "SELECT acteon_replay_cancel($batch)" ],
+	[ 'pause all', 'SELECT acteon_replay_pause_all()' ],
+	[ 'resume all', 'SELECT acteon_replay_pause_all(); SELECT acteon_replay_resume_all()' ],
 	[ 'set_rate', "SELECT acteon_replay_set_rate($batch, 5)" ],
 	[ 'settle', "SELECT acteon_replay_settle($doubtful, 'resend', 'seen')" ],
 	[ 'a part', "SELECT acteon_replay_pause($batch, tenant => 'acme')" ],

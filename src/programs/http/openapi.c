@@ -36,7 +36,8 @@ static const struct
 	{"\"@continue\"", CALL_HTTP_CONTINUE}, {"\"@patch\"", CALL_HTTP_PATCH},
 	{"\"@lineage\"", CALL_HTTP_LINEAGE},   {"\"@dead_letters\"", CALL_HTTP_DEAD_LETTERS},
 	{"\"@redrive\"", CALL_HTTP_REDRIVE},   {"\"@records\"", CALL_HTTP_RECORDS},
-	{"\"@timeline\"", CALL_HTTP_TIMELINE},
+	{"\"@timeline\"", CALL_HTTP_TIMELINE}, {"\"@of_all\"", CALL_HTTP_OF_ALL},
+	{"\"@limits\"", CALL_HTTP_LIMITS},
 };
 
 /* What stands for the codes of errors. */

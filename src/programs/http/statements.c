@@ -67,6 +67,13 @@
 	"tenant => $3::pg_catalog.text, provider => $4::pg_catalog.text, action_ids => " TEXTS("$5")
 #define STEER(function, more) STEERED(function "(" STEERING ", " PART more ")")
 
+/* Steering all batches: which ones it was. */
+#define OF_ALL(name, function) \
+	"SELECT pg_catalog.json_build_object('" name "', COALESCE(pg_catalog.json_agg(" \
+	"pg_catalog.json_build_object('batch_id', b.batch_id, 'waiting', b.waiting, 'in_flight', " \
+	"b.in_flight) ORDER BY b.batch_id), '[]'::pg_catalog.json))::pg_catalog.text, NULL, NULL " \
+	"FROM $s." function "(reason => $1::pg_catalog.text) AS b"
+
 /* The numbers of a list that comes with commas, or NULL. */
 #define NUMBERS(parameter) \
 	"pg_catalog.string_to_array(" parameter \
@@ -79,6 +86,13 @@
 	" ORDER BY " key " DESC), '[]'::pg_catalog.jsonb))::pg_catalog.text, NULL, " \
 	"CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) " limit \
 	"::pg_catalog.int8 THEN pg_catalog.min(" key ") END::pg_catalog.text "
+
+/* A text as a cursor, which is a header, too: in the order of the texts, or one as short as
+ * it may be long. */
+#define BYTES(value) "pg_catalog.convert_to(" value ", 'UTF8'::pg_catalog.name)"
+#define KEY_OF(value) "pg_catalog.encode(" BYTES(value) ", 'hex'::pg_catalog.text)"
+#define SHORT_KEY_OF(value) \
+	"pg_catalog.encode(pg_catalog.sha256(" BYTES(value) "), 'hex'::pg_catalog.text)"
 
 /* Entries of the log, with an own condition; before is $1 and limit $2. */
 #define LOG(condition) \
@@ -256,6 +270,8 @@ static const struct
 	[STATEMENT_RESUME] = {"resume", STEER("acteon_replay_resume",
 										  ", parts => COALESCE($6::pg_catalog.bool, false)")},
 	[STATEMENT_CANCEL] = {"cancel", STEER("acteon_replay_cancel", "")},
+	[STATEMENT_PAUSE_ALL] = {"pause_all", OF_ALL("paused", "acteon_replay_pause_all")},
+	[STATEMENT_RESUME_ALL] = {"resume_all", OF_ALL("resumed", "acteon_replay_resume_all")},
 	[STATEMENT_RATE] = {"rate", STEER("acteon_replay_set_rate",
 									  ", rate => NULLIF($6::pg_catalog.text, "
 									  "'none'::pg_catalog.text)::pg_catalog.numeric")},
@@ -297,16 +313,24 @@ static const struct
 		 LOG(" AND e.batch_id OPERATOR(pg_catalog.=) $3::pg_catalog.int8") " HAVING EXISTS (SELECT FROM $s.acteon_replay_read_batches("
 																		   "batch_id => $3::pg_catalog.int8))"},
 	[STATEMENT_LOG] = {"log", LOG("")},
+	/* The order is that of the chain, so the next page begins behind the last action of this
+	 * one, or, if that was purged meanwhile, at the beginning. */
 	[STATEMENT_LINEAGE] =
 		{"lineage",
-		 "SELECT pg_catalog.json_build_object('lineage', COALESCE(pg_catalog.json_agg("
-		 "pg_catalog.json_build_object('id', a.id, 'source', a.source, 'generation', "
-		 "a.generation, 'depth', a.depth, 'batch_id', a.batch_id, 'requested_by', "
-		 "a.requested_by, 'requested_at', a.requested_at, 'reason', a.reason, 'state', a.state, "
-		 "'patch_sha256', a.patch_sha256, 'delivered_to', a.delivered_to) ORDER BY a.ordinality), "
-		 "'[]'::pg_catalog.json))::pg_catalog.text, NULL, NULL "
-		 "FROM $s.acteon_replay_lineage(action_id => $1::pg_catalog.text, "
-		 "target => $2::pg_catalog.text) WITH ORDINALITY AS a"},
+		 "WITH chain AS MATERIALIZED (SELECT a.* FROM $s.acteon_replay_lineage(action_id => "
+		 "$1::pg_catalog.text, target => $2::pg_catalog.text) WITH ORDINALITY AS a), "
+		 "page AS MATERIALIZED (SELECT c.* FROM chain AS c WHERE c.ordinality OPERATOR(pg_catalog.>) "
+		 "COALESCE((SELECT b.ordinality FROM chain AS b WHERE $4::pg_catalog.text "
+		 "OPERATOR(pg_catalog.=) " SHORT_KEY_OF(
+			 "b.id") "), 0) ORDER BY c.ordinality LIMIT $3::pg_catalog.int8) "
+					 "SELECT pg_catalog.json_build_object('lineage', COALESCE(pg_catalog.json_agg("
+					 "pg_catalog.json_build_object('id', a.id, 'source', a.source, 'generation', "
+					 "a.generation, 'depth', a.depth, 'batch_id', a.batch_id, 'requested_by', "
+					 "a.requested_by, 'requested_at', a.requested_at, 'reason', a.reason, 'state', a.state, "
+					 "'patch_sha256', a.patch_sha256, 'delivered_to', a.delivered_to) ORDER BY a.ordinality), "
+					 "'[]'::pg_catalog.json))::pg_catalog.text, NULL, "
+					 "CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) $3::pg_catalog.int8 THEN (SELECT " SHORT_KEY_OF(
+						 "e.id") " FROM page AS e ORDER BY e.ordinality DESC LIMIT 1) END FROM page AS a"},
 	[STATEMENT_DEAD_LETTERS] =
 		{"dead_letters",
 		 PAGE(
@@ -334,9 +358,15 @@ static const struct
 							  "WHERE EXISTS (SELECT FROM $s.acteon_replay_read_batches("
 							  "batch_id => $1::pg_catalog.int8))"},
 	[STATEMENT_LIMITS] =
-		{"limits", "SELECT pg_catalog.json_build_object('limits', COALESCE(pg_catalog.json_agg("
-				   "pg_catalog.to_json(l) ORDER BY l.kind, l.name), '[]'::pg_catalog.json))"
-				   "::pg_catalog.text, NULL, NULL FROM $s.acteon_replay_read_limits() AS l"},
+		{"limits",
+		 "SELECT pg_catalog.json_build_object('limits', COALESCE(pg_catalog.json_agg("
+		 "pg_catalog.to_jsonb(p) OPERATOR(pg_catalog.-) 'key'::pg_catalog.text ORDER BY p.key), "
+		 "'[]'::pg_catalog.json))::pg_catalog.text, NULL, CASE WHEN pg_catalog.count(*) "
+		 "OPERATOR(pg_catalog.=) $1::pg_catalog.int8 THEN pg_catalog.max(p.key) END "
+		 "FROM (SELECT * FROM (SELECT l.*, " KEY_OF(
+			 "pg_catalog.concat(l.kind, ' ', l.name)") " COLLATE pg_catalog.\"C\" AS key FROM $s.acteon_replay_read_limits() AS l) AS k "
+													   "WHERE $2::pg_catalog.text IS NULL OR k.key OPERATOR(pg_catalog.>) "
+													   "$2::pg_catalog.text ORDER BY k.key LIMIT $1::pg_catalog.int8) AS p"},
 	/* A reader of everything sees the grants of others, too. */
 	[STATEMENT_ME] =
 		{"me",
