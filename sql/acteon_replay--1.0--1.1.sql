@@ -2898,12 +2898,12 @@ AS 'MODULE_PATHNAME', 'acteon_replay_verify'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_verify(text) IS
-'Verifies that the outbox, the deliveries, the batches, the log and the removals are what they were when they were linked in the trail, that no link was changed, and that the chain has the links of witnesses that were kept elsewhere. It only reads, so it works on a standby, too. It reads all rows.
+'Verifies that the outbox, the deliveries, the batches, the log and the removals are what they were when they were linked in the trail, that no link was changed, and that the chain has the links of witnesses that were kept elsewhere. It returns a row for each violation, and then rows that say what was checked and what cannot be known. It only reads, so it works on a standby, too. It reads all rows.
 
 Arguments:
 witness: a line of acteon_replay_witness, or several, each on a line of its own. Something else may stand before the witness on a line, as in a log
 
-Returns a row for each violation, and then rows that say what was checked and what cannot be known:
+Returns:
 verdict: violation, checked or unknown
 subject: what the row is about; of a violation, its name: those that acteon_outbox_check reports about the trail, witness differs (the chain was computed again), witness missing (it has lost its end) or witness of another installation
 reference: outbox id, number of the batch, entry or removal, or position of the link
