@@ -204,7 +204,7 @@ sub new_value
 
 	return 'NULL' if $nullable{$name} && rand() < 0.15;
 	return quoted(one_of(@{ $values{$name} })) . ($type eq 'text' ? '' : "::$type") if $values{$name};
-	return one_of("coalesce($column, 0) + 1", "coalesce($column, 0) - 1", $n, "-$n") if $type =~ /^(bigint|integer)$/;
+	return one_of("coalesce($column, 0) + 1", "coalesce($column, 0) - 1", $n, "-$n", 0) if $type =~ /^(bigint|integer)$/;
 	return "NOT $column" if $type eq 'boolean';
 	return one_of("coalesce($column, now()) + interval '1 us'", "coalesce($column, now()) - interval '$n s'", "'infinity'::timestamptz") if $type eq 'timestamp with time zone';
 	return "md5('$n')::uuid" if $type eq 'uuid';
