@@ -155,7 +155,7 @@ sum_up(Verification *verification, const TrailCount *count, const char *subject)
 	StringInfoData detail;
 
 	initStringInfo(&detail);
-	appendStringInfo(&detail, "There are " INT64_FORMAT, count->there);
+	appendStringInfo(&detail, INT64_FORMAT " in all", count->there);
 	if (count->last != 0)
 		appendStringInfo(&detail, ", the last one " INT64_FORMAT, count->last);
 	appendStringInfoChar(&detail, '.');
@@ -198,8 +198,7 @@ add_summary(Verification *verification, const TrailSeen *seen)
 	else
 		strlcpy(time, "an unknown time", sizeof(time));
 	add_row(verification, VERDICT_CHECKED, "chain", verification->links,
-			psprintf("It has " INT64_FORMAT " links, the last one of %s.", verification->links,
-					 time));
+			psprintf("It ends with link " INT64_FORMAT ", of %s.", verification->links, time));
 	if (verification->witnessed == 0)
 		add_row(verification, VERDICT_UNKNOWN, "chain", 0,
 				"Without a witness, nothing tells whether it was computed again, or has lost its "
