@@ -548,14 +548,14 @@ CREATE POLICY acteon_replay_refused_authorized ON acteon_replay_refused FOR SELE
 GRANT SELECT ON acteon_replay_refused TO PUBLIC;
 
 /*
- * The trail: a chain of hashes of what was done, which acteon_outbox_check compares with
- * what is there.
+ * The trail: a chain of hashes of what was done, which acteon_outbox_check and
+ * acteon_replay_verify compare with what is there.
  */
 
 CREATE TABLE acteon_replay_trail (
 	position bigint PRIMARY KEY CHECK (position OPERATOR(pg_catalog.>) 0::bigint),
 	linked_at timestamptz NOT NULL,
-	kind text NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY ('{log,batch,removal,rows,deliveries}'::text[])),
+	kind text NOT NULL CHECK (kind OPERATOR(pg_catalog.=) ANY ('{log,batch,removal,rows,deliveries,settled}'::text[])),
 	reference bigint NOT NULL,
 	batch_id bigint,
 	offsets bytea NOT NULL,
@@ -566,14 +566,14 @@ CREATE TABLE acteon_replay_trail (
 CREATE INDEX acteon_replay_trail_reference_idx ON acteon_replay_trail (kind, reference);
 
 COMMENT ON TABLE acteon_replay_trail IS
-	'The chain of hashes of rows of the outbox, deliveries, batches, entries of the log, and removals, linked by acteon_replay_trail_link after they were committed. acteon_outbox_check compares them with what is there. Append-only; rows stay when what they are about is purged.';
+	'The chain of hashes of rows of the outbox, deliveries, batches, entries of the log, and removals, linked by acteon_replay_trail_link after they were committed. acteon_outbox_check and acteon_replay_verify compare them with what is there. Append-only; rows stay when what they are about is purged.';
 COMMENT ON COLUMN acteon_replay_trail.position IS 'Position in the chain, from 1 on without gaps.';
 COMMENT ON COLUMN acteon_replay_trail.linked_at IS 'When it was linked.';
-COMMENT ON COLUMN acteon_replay_trail.kind IS 'What was linked: log (an entry of acteon_replay_log), batch (the columns of acteon_replay_batch that never change), removal (a row of acteon_replay_removal), rows (rows of acteon_dispatch_outbox) or deliveries (rows of acteon_dispatch_delivery).';
-COMMENT ON COLUMN acteon_replay_trail.reference IS 'Number of the entry, batch or removal; for rows and deliveries, the first id of their block of 100 outbox ids.';
+COMMENT ON COLUMN acteon_replay_trail.kind IS 'What was linked: log (an entry of acteon_replay_log), batch (the columns of acteon_replay_batch that never change), removal (a row of acteon_replay_removal), rows (rows of acteon_dispatch_outbox), deliveries (rows of acteon_dispatch_delivery) or settled (the numbers up to which everything is linked).';
+COMMENT ON COLUMN acteon_replay_trail.reference IS 'Number of the entry, batch or removal; for rows and deliveries, the first id of their block of 100 outbox ids; for settled, the position.';
 COMMENT ON COLUMN acteon_replay_trail.batch_id IS 'Batch of the rows; NULL for other kinds.';
 COMMENT ON COLUMN acteon_replay_trail.offsets IS 'One byte for each thing that was linked: how far its outbox id is behind reference.';
-COMMENT ON COLUMN acteon_replay_trail.hashes IS 'The hash of each thing that was linked, 16 bytes each, in the same order.';
+COMMENT ON COLUMN acteon_replay_trail.hashes IS 'The hash of each thing that was linked, 16 bytes each, in the same order. For settled, instead of hashes, hashed_from, log_id, batch_id, removal_id, outbox_id and finished_at of acteon_replay_trail_head, 8 bytes each (finished_at in microseconds since 2000), the most significant byte first.';
 COMMENT ON COLUMN acteon_replay_trail.hash IS 'SHA-256 over the hash of the row before and the other columns of this one.';
 
 CREATE TABLE acteon_replay_trail_head (
@@ -666,7 +666,7 @@ AS 'MODULE_PATHNAME', 'acteon_replay_trail_link'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_trail_link(bigint) IS
-'Links what was committed since the last call to the trail: rows of the outbox, deliveries, batches, entries of the log and removals. Returns how many links that are.
+'Links what was committed since the last call to the trail: rows of the outbox, deliveries, batches, entries of the log and removals. Returns how many links that are, not counting those of kind settled.
 
 It looks at max_rows rows, or some more; NULL: at all. Nobody waits for it. If another session is linking at the moment, it does nothing, which a NOTICE tells. acteon_outbox_purge links everything before it removes something, so that it need not be called; what was not linked yet is not covered, so a job may call it every minute.
 
@@ -2936,6 +2936,40 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 COMMENT ON FUNCTION acteon_outbox_check(bigint, bigint) IS
 	'Checks the consistency of the outbox, or only of the actions with outbox ids from from_id to to_id: every action is either finished or covered by one segment, which belongs to its batch and lane; no lane is leased twice, no action is queued twice, and no replay is missing; and compares rows and deliveries with what is linked in the trail. Returns one row for each violation, so normally none. It reads all rows, and raises a NOTICE after each million ids. The counts of the batches, the log, and the trail itself are checked only if no range is given. Error: 42501 no gateway grant.';
 
+CREATE FUNCTION acteon_replay_verify(
+	witness text DEFAULT NULL,
+	OUT verdict text,
+	OUT subject text,
+	OUT reference bigint,
+	OUT detail text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'acteon_replay_verify'
+LANGUAGE C VOLATILE CALLED ON NULL INPUT;
+
+COMMENT ON FUNCTION acteon_replay_verify(text) IS
+'Verifies that the outbox, the deliveries, the batches, the log and the removals are what they were when they were linked in the trail, that no link was changed, and that the chain has the links of witnesses that were kept elsewhere. It returns a row for each violation, and then rows that say what was checked and what cannot be known. It only reads, so it works on a standby, too. It reads all rows.
+
+Arguments:
+witness: a line of acteon_replay_witness, or several, each on a line of its own. Something else may stand before the witness on a line, as in a log
+
+Returns:
+verdict: violation, checked or unknown
+subject: what the row is about; of a violation, its name: those that acteon_outbox_check reports about the trail, witness differs (the chain was computed again), witness missing (it has lost its end) or witness of another installation
+reference: outbox id, number of the batch, entry or removal, or position of the link
+detail: what differs, what was checked, or what cannot be known
+
+Errors: 42501 no gateway grant and no grant of an admin, operator or viewer for everything, 22023 not a witness.';
+
+CREATE FUNCTION acteon_replay_witness()
+RETURNS text
+AS 'MODULE_PATHNAME', 'acteon_replay_witness'
+LANGUAGE C VOLATILE;
+
+COMMENT ON FUNCTION acteon_replay_witness() IS
+'Returns a line about the last link of the trail, to be kept where nobody who can change the database can change it, for acteon_replay_verify: acteon-witness 1, the installation, the position and the hash of the link, when it was linked, and a check against mistakes in copying. It contains no data and no secrets. It only reads, so it works on a standby, too, and links nothing; call acteon_replay_trail_link before, in a transaction of its own.
+
+Errors: 42501 no gateway grant and no grant of an admin, operator or viewer for everything, 55000 nothing is linked yet, 25001 this transaction has written the last links, XX001 the trail is damaged.';
+
 CREATE FUNCTION acteon_dispatch_lane(tenant text, fingerprint text, target text DEFAULT 'production')
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'acteon_dispatch_lane'
@@ -3039,7 +3073,7 @@ BEGIN
 				acteon_outbox_reject,acteon_outbox_sleep,acteon_replay,acteon_replay_all,acteon_replay_bulk,
 				acteon_replay_breaker_close,acteon_replay_approve,acteon_replay_hand_over,acteon_replay_set_start,acteon_replay_cancel,acteon_replay_causes,acteon_replay_continue,acteon_replay_continue_step,acteon_replay_help,acteon_replay_items,acteon_replay_limit_set,acteon_replay_may,acteon_replay_open,acteon_replay_lineage,acteon_replay_timeline,acteon_replay_notify_drop,acteon_replay_notify_set,acteon_replay_patch,acteon_replay_pause,acteon_replay_pause_all,acteon_replay_resume_all,
 				acteon_known_time_zone,acteon_quiet_until,acteon_replay_policy_drop,acteon_replay_policy_run,acteon_replay_policy_set,acteon_replay_preview,acteon_replay_proof,acteon_replay_proof_items,acteon_replay_read_batches,acteon_replay_read_limits,
-				acteon_replay_resume,acteon_replay_run,acteon_replay_trail_link,acteon_replay_set_rate,acteon_replay_settle,acteon_replay_shadow,acteon_replay_shadow_counts,
+				acteon_replay_resume,acteon_replay_run,acteon_replay_trail_link,acteon_replay_verify,acteon_replay_witness,acteon_replay_set_rate,acteon_replay_settle,acteon_replay_shadow,acteon_replay_shadow_counts,
 				acteon_outcome_cmp,acteon_outcome_eq,acteon_outcome_ge,acteon_outcome_gt,acteon_outcome_hash,acteon_outcome_in,
 				acteon_outcome_json,acteon_outcome_jsonb,acteon_outcome_le,acteon_outcome_lt,acteon_outcome_out,
 				acteon_outcome_recv,acteon_outcome_send,

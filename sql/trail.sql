@@ -42,6 +42,7 @@ $$;
 
 -- nothing, twice
 SELECT acteon_replay_trail_link(), acteon_replay_trail_link();
+SELECT attempt('SELECT acteon_replay_witness()');
 SELECT * FROM acteon_outbox_check();
 
 -- some of everything: 250 actions in three blocks, one by one, with a fingerprint, with what a label and a payload can be
@@ -183,10 +184,22 @@ UPDATE acteon_dispatch_segment SET due_at = now() WHERE lease_token IS NULL;
 SELECT min(outbox_id), max(outbox_id), count(*), count(*) FILTER (WHERE action ->> 'payload' LIKE '%mallory%') AS changed FROM acteon_outbox_claim('trail', 1000);
 SELECT outbox_id, state, error FROM acteon_dispatch_delivery WHERE outbox_id IN (152, 154) ORDER BY 1;
 
+-- what is shown to an auditor, without a witness and with one
+CALL pg_temp.settle();
+SELECT verdict, subject, reference IS NOT NULL AS has_reference, regexp_replace(detail, '\d[-0-9T:.]*Z?', 'N', 'g') AS detail FROM acteon_replay_verify() WHERE verdict <> 'violation';
+SELECT verdict, subject, count(*) FROM acteon_replay_verify() WHERE verdict = 'violation' GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT acteon_replay_witness() AS witness, position FROM acteon_replay_trail_head \gset
+SELECT verdict, subject, reference = :position AS here, regexp_replace(detail, '\d[-0-9T:.]*Z?', 'N', 'g') AS detail FROM acteon_replay_verify(:'witness') WHERE subject IN ('witness', 'chain');
+SELECT regexp_replace(:'witness', '\w{8,}|\d{2,}[-0-9T:.]*Z?', 'N', 'g') AS witness;
+SELECT attempt($$SELECT * FROM acteon_replay_verify('x acteon-witness 1 0123456789abcdef 12')$$);
+SELECT attempt($$SELECT * FROM acteon_replay_verify('')$$);
+
 -- who may link, and read
 SELECT attempt('SELECT acteon_replay_trail_link(0)');
 SET ROLE regress_acteon_nobody;
 SELECT attempt('SELECT acteon_replay_trail_link()');
+SELECT attempt('SELECT acteon_replay_verify()');
+SELECT attempt('SELECT acteon_replay_witness()');
 SELECT attempt('SELECT count(*) FROM acteon_replay_trail');
 RESET ROLE;
 SELECT attempt('UPDATE acteon_replay_trail SET position = 1');
@@ -222,7 +235,7 @@ SELECT acteon_replay_resume(1, tenant => 'acme'), acteon_replay_hand_over(1, 're
 SELECT pg_temp.answer(20, 'ack');
 CALL pg_temp.settle();
 SELECT event, count(*) FROM acteon_replay_log GROUP BY 1 ORDER BY 1;
-SELECT kind, sum(octet_length(hashes) / 16) AS hashes FROM acteon_replay_trail GROUP BY kind ORDER BY kind;
+SELECT kind, sum(octet_length(hashes) / 16) AS hashes FROM acteon_replay_trail WHERE kind <> 'settled' GROUP BY kind ORDER BY kind;
 SELECT * FROM acteon_outbox_check();
 SELECT outbox_id AS expired FROM acteon_dispatch_delivery WHERE state = 'expired' \gset
 SELECT pg_temp.tampered(format('UPDATE acteon_dispatch_outbox SET expires_at = NULL WHERE id = %s', :expired));

@@ -393,6 +393,20 @@ check_range(ReturnSetInfo *result, const char *schema, int64 from_id, int64 to_i
 }
 
 /*
+ * Return what the check of the trail has found.
+ */
+static void
+return_finding(void *argument, const TrailFinding *finding)
+{
+	ReturnSetInfo *result = argument;
+	Datum values[] = {CStringGetTextDatum(finding->violation), Int64GetDatum(finding->outbox_id),
+					  CStringGetTextDatum(finding->detail)};
+	bool nulls[] = {false, finding->outbox_id == 0, false};
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/*
  * acteon_outbox_check(from_id bigint, to_id bigint)
  * → setof (violation, outbox_id, detail)
  *
@@ -410,6 +424,8 @@ acteon_outbox_check(PG_FUNCTION_ARGS)
 	/* With room below for a segment's length. */
 	int64 from_id = Max(has_first ? PG_GETARG_INT64(0) : PG_INT64_MIN, PG_INT64_MIN + 100);
 	int64 to_id = has_last ? PG_GETARG_INT64(1) : PG_INT64_MAX;
+	TrailObserver observer = {.argument = result, .found = return_finding};
+	TrailSeen seen;
 	ConsumerCall call;
 	const char *schema;
 
@@ -421,7 +437,7 @@ acteon_outbox_check(PG_FUNCTION_ARGS)
 	if (from_id <= to_id)
 	{
 		check_range(result, schema, from_id, to_id);
-		CheckTrail(result, call.schema, from_id, to_id, !has_first && !has_last);
+		CheckTrail(&observer, call.schema, from_id, to_id, !has_first && !has_last, &seen);
 	}
 	if (!has_first && !has_last)
 	{

@@ -12,13 +12,19 @@
  *				all its rows.  A claim sends no row whose hash is wrong.
  *	linking		acteon_replay_trail_link (trail_link.c) links what was committed since and
  *				is not linked yet: called by a purge, by pg_cron, or by hand.  It holds one
- *				lock, which nobody else takes, and writes nothing but the chain.
+ *				lock, which nobody else takes, and writes nothing but the chain.  The chain
+ *				also says up to which numbers everything is linked: what appears there
+ *				later was inserted behind our back, even if it is linked.
  *	removing	A purge and a redrive write down what they remove (acteon_replay_removal),
  *				in their own transaction: NoteRemoved.  The links of what went stay.
- *	checking	acteon_outbox_check (trail_check.c) compares what is there with the links.
+ *	checking	acteon_outbox_check and acteon_replay_verify (trail_check.c) compare what is
+ *				there with the links.
+ *	witnesses	acteon_replay_witness (trail_witness.c) makes a line of the end of the
+ *				chain, to be kept elsewhere, with which acteon_replay_verify compares the
+ *				link of that position.
  *
  * What was not linked yet is not covered, nor is anything that somebody with the rights of
- * a superuser computes again up to the end of the chain, unless its head is kept elsewhere.
+ * a superuser computes again up to the end of the chain, unless there is a witness of it.
  */
 #include "postgres.h"
 
@@ -26,6 +32,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "port/pg_bswap.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -146,8 +153,8 @@ ReadHead(const char *schema, TrailHead *head)
 	bool isnull;
 
 	memset(head, 0, sizeof(*head));
-	head->hashed_from = 1;
-	head->finished_at = DT_NOBEGIN;
+	head->marks.hashed_from = 1;
+	head->marks.finished_at = DT_NOBEGIN;
 	if (SPI_execute(psprintf(READ_HEAD, schema), true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the trail: %s", SPI_result_code_string(SPI_result));
 	head->exists = SPI_processed > 0;
@@ -156,16 +163,64 @@ ReadHead(const char *schema, TrailHead *head)
 		bytea *hash = DatumGetByteaPP(
 			SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull));
 
-		head->hashed_from = number(1);
+		head->marks.hashed_from = number(1);
 		head->position = number(2);
-		memcpy(head->hash, VARDATA_ANY(hash), Min(VARSIZE_ANY_EXHDR(hash), LINK_HASH_BYTES));
-		head->log_id = number(4);
-		head->batch_id = number(5);
-		head->removal_id = number(6);
-		head->outbox_id = number(7);
-		head->finished_at = (TimestampTz) number(8);
+		/* Of another length, it is none of ours, and no link has it. */
+		if (VARSIZE_ANY_EXHDR(hash) == LINK_HASH_BYTES)
+			memcpy(head->hash, VARDATA_ANY(hash), LINK_HASH_BYTES);
+		else
+			memset(head->hash, 0xFF, LINK_HASH_BYTES);
+		head->marks.log_id = number(4);
+		head->marks.batch_id = number(5);
+		head->marks.removal_id = number(6);
+		head->marks.outbox_id = number(7);
+		head->marks.finished_at = (TimestampTz) number(8);
 	}
 	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Marks as numbers, as many as fill the hashes of a link. */
+#define MARKS 6
+#define MARK_HASHES (MARKS * (int) sizeof(int64) / ROW_HASH_BYTES)
+
+/*
+ * Make a link, but for its position and time, out of marks.
+ */
+void
+PackMarks(const TrailMarks *marks, TrailLink *link)
+{
+	uint64 words[MARKS] = {marks->hashed_from, marks->log_id,    marks->batch_id,
+						   marks->removal_id,  marks->outbox_id, marks->finished_at};
+
+	for (int i = 0; i < MARKS; i++)
+		words[i] = pg_hton64(words[i]);
+	link->kind = TRAIL_SETTLED;
+	link->batch_id = 0;
+	link->count = MARK_HASHES;
+	memset(link->offsets, 0, MARK_HASHES);
+	memcpy(link->hashes, words, sizeof(words));
+}
+
+/*
+ * Read the marks of a link out of its hashes.  Returns false if they are none.
+ */
+bool
+UnpackMarks(TrailMarks *marks, const uint8 *hashes, int len)
+{
+	uint64 words[MARKS];
+
+	if (len != sizeof(words))
+		return false;
+	memcpy(words, hashes, sizeof(words));
+	for (int i = 0; i < MARKS; i++)
+		words[i] = pg_ntoh64(words[i]);
+	marks->hashed_from = words[0];
+	marks->log_id = words[1];
+	marks->batch_id = words[2];
+	marks->removal_id = words[3];
+	marks->outbox_id = words[4];
+	marks->finished_at = words[5];
+	return true;
 }
 
 /*

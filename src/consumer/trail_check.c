@@ -1,6 +1,7 @@
 /*
  * trail_check.c
- *		Comparing what is there with the links of the chain; part of acteon_outbox_check.
+ *		Comparing what is there with the links of the chain; what acteon_outbox_check and
+ *		acteon_replay_verify share.
  *
  * Rows of the outbox and deliveries are compared range by range of their ids, together
  * with the links of their blocks.  Without a range, the entries of the log, batches and
@@ -16,7 +17,6 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -50,7 +50,7 @@
 	"	(SELECT outbox_id FROM %1$s.acteon_dispatch_delivery WHERE outbox_id BETWEEN $1 AND $2" \
 	"		ORDER BY outbox_id LIMIT 1))"
 #define LINKS_OF_RANGE \
-	"SELECT reference, offsets, hashes FROM %1$s.acteon_replay_trail" \
+	"SELECT reference, offsets, hashes, position FROM %1$s.acteon_replay_trail" \
 	"	WHERE kind = $3 AND reference > $1 - " SQL_SEGMENT_ACTIONS " AND reference <= $2" \
 	"	ORDER BY reference, position"
 #define ROWS_OF_RANGE \
@@ -65,17 +65,27 @@
 #define NUMBERED(columns, table, alias) \
 	"SELECT " columns " FROM %1$s." table " AS " alias " ORDER BY " alias ".id"
 #define LINKS_OF_KIND \
-	"SELECT reference, hashes FROM %1$s.acteon_replay_trail WHERE kind = $1" \
+	"SELECT reference, hashes, position FROM %1$s.acteon_replay_trail WHERE kind = $1" \
 	"	AND (kind <> '" TRAIL_BATCH "' OR reference NOT IN (SELECT unnest(m.ids)" \
 	"		FROM %1$s.acteon_replay_removal AS m WHERE m.event = '" REMOVAL_PROBES "'))" \
 	"	ORDER BY reference, position"
 #define CHAIN \
 	"SELECT position, linked_at, kind, reference, batch_id, offsets, hashes, hash" \
 	"	FROM %1$s.acteon_replay_trail ORDER BY position"
+#define MARKS_OF_CHAIN \
+	"SELECT position, hashes FROM %1$s.acteon_replay_trail WHERE kind = '" TRAIL_SETTLED "'" \
+	"	ORDER BY position"
 #define ROWS_OF_BATCHES \
-	"SELECT b.id, b.rows_hash, b.replayed, t.hashes FROM %1$s.acteon_replay_batch AS b" \
+	"SELECT b.id, t.reference, t.offsets, t.hashes, b.rows_hash, b.replayed, b.first_outbox_id," \
+	"	b.last_outbox_id FROM %1$s.acteon_replay_batch AS b" \
 	"	JOIN %1$s.acteon_replay_trail AS t ON t.batch_id = b.id AND t.kind = '" TRAIL_ROWS "'" \
-	"	WHERE b.rows_hash IS NOT NULL ORDER BY b.id, t.reference"
+	"	ORDER BY b.id, t.reference, t.position"
+/* Rows of batch $1 that are not linked yet; from $2 on there may be such. */
+#define UNLINKED_OF_BATCH \
+	"SELECT count(*), max(o.id) FROM %1$s.acteon_dispatch_outbox AS o" \
+	"	WHERE o.id > $2 AND o.batch_id = $1 AND NOT EXISTS (SELECT FROM %1$s.acteon_replay_trail AS t" \
+	"		WHERE t.kind = '" TRAIL_ROWS \
+	"' AND t.reference = " SQL_BLOCK_OF_ID("o.id") " OFFSET 0)"
 /* Whom a batch was handed over to changes, and each change has an entry in the log. */
 #define OWNED_BATCHES \
 	"SELECT b.id FROM %1$s.acteon_replay_batch AS b WHERE b.owner_oid IS NOT NULL AND NOT EXISTS" \
@@ -86,8 +96,16 @@
 typedef struct Linked
 {
 	int64 id;
+	int64 position; /* of the link; 0: of a removal */
 	uint8 hash[ROW_HASH_BYTES];
 } Linked;
+
+/* What a link says is settled. */
+typedef struct SettledAt
+{
+	int64 position;
+	TrailMarks marks;
+} SettledAt;
 
 /* What a purge or redrive has removed in the range. */
 typedef struct Removal
@@ -104,10 +122,12 @@ typedef struct Removal
 /* A check under way. */
 typedef struct TrailCheck
 {
-	ReturnSetInfo *result;
+	const TrailObserver *observer;
 	const char *schema;
-	TrailHead head;
+	TrailSeen *seen;
 	Digest digest;
+	SettledAt *settled; /* by position */
+	int settled_count;
 	MemoryContext range_context;
 	MemoryContext row_context;
 	int64 first_id; /* of the range */
@@ -125,16 +145,17 @@ typedef struct TrailCheck
  */
 
 /*
- * Return a violation; id 0: of no action.
+ * Tell of a violation; id 0: of no action; number: what it is about, 0: nothing that has one.
  */
 static void
-report(TrailCheck *check, const char *violation, int64 id, const char *detail)
+report(TrailCheck *check, const char *violation, int64 id, int64 number, const char *detail)
 {
-	Datum values[3] = {CStringGetTextDatum(violation), Int64GetDatum(id),
-					   CStringGetTextDatum(detail)};
-	bool nulls[3] = {false, id == 0, false};
+	TrailFinding finding = {.violation = violation,
+							.outbox_id = id,
+							.number = number,
+							.detail = detail};
 
-	tuplestore_putvalues(check->result->setResult, check->result->setDesc, values, nulls);
+	check->observer->found(check->observer->argument, &finding);
 }
 
 /*
@@ -149,7 +170,7 @@ report_numbered(TrailCheck *check, const char *what, const char *how, int64 numb
 	initStringInfo(&detail);
 	appendStringInfo(&detail, "%s " INT64_FORMAT " %s.", what, number, because);
 	detail.data[0] = pg_toupper((unsigned char) detail.data[0]);
-	report(check, psprintf("%s %s", what, how), 0, detail.data);
+	report(check, psprintf("%s %s", what, how), 0, number, detail.data);
 	pfree(detail.data);
 }
 
@@ -226,6 +247,65 @@ row_number(const Reader *reader, HeapTuple row)
 }
 
 /* ----------------------------------------------------------------
+ * What is settled
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * Read what the links say is settled.  Those that say nothing that can be read do not fit
+ * into the chain.
+ */
+static void
+read_settled(TrailCheck *check)
+{
+	Reader reader;
+	HeapTuple row;
+	int allocated = 64;
+	MemoryContext context = MemoryContextGetParent(check->range_context);
+
+	check->settled = MemoryContextAlloc(context, allocated * sizeof(SettledAt));
+	open_reader(check, &reader, MARKS_OF_CHAIN, 0, NULL);
+	while ((row = next_row(&reader)) != NULL)
+	{
+		bool isnull;
+		bytea *hashes = DatumGetByteaP(SPI_getbinval(row, reader.fetched->tupdesc, 2, &isnull));
+
+		if (check->settled_count == allocated)
+		{
+			allocated *= 2;
+			check->settled = repalloc_huge(check->settled, allocated * sizeof(SettledAt));
+		}
+		check->settled[check->settled_count].position = row_number(&reader, row);
+		if (UnpackMarks(&check->settled[check->settled_count].marks, (uint8 *) VARDATA(hashes),
+						VARSIZE(hashes) - VARHDRSZ))
+			check->settled_count++;
+	}
+	close_reader(&reader);
+}
+
+/*
+ * What was settled already when a link was written; nothing, if there was none before.
+ */
+static const TrailMarks *
+settled_before(const TrailCheck *check, int64 position)
+{
+	static const TrailMarks nothing = {.finished_at = DT_NOBEGIN};
+	int low = 0;
+	int high = check->settled_count;
+
+	while (low < high)
+	{
+		int middle = low + (high - low) / 2;
+
+		if (check->settled[middle].position < position)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low == 0 ? &nothing : &check->settled[low - 1].marks;
+}
+
+/* ----------------------------------------------------------------
  * Removals
  * ----------------------------------------------------------------
  */
@@ -252,6 +332,7 @@ add_removed(const TrailCheck *check, Removal *removal, ArrayType *ids, bytea *ha
 		if (values[i] < check->first_id || values[i] > check->last_id)
 			continue;
 		removed->id = values[i];
+		removed->position = 0;
 		if (hashes != NULL)
 			memcpy(removed->hash, VARDATA(hashes) + i * ROW_HASH_BYTES, ROW_HASH_BYTES);
 		removal->count++;
@@ -387,6 +468,7 @@ add_links(TrailCheck *check, HeapTuple tuple, TupleDesc desc)
 		}
 		linked = &check->linked[check->count++];
 		linked->id = id;
+		linked->position = DatumGetInt64(SPI_getbinval(tuple, desc, 4, &isnull));
 		memcpy(linked->hash, VARDATA(hashes) + i * ROW_HASH_BYTES, ROW_HASH_BYTES);
 	}
 }
@@ -504,23 +586,32 @@ compare_row(TrailCheck *check, HeapTuple tuple, TupleDesc desc, int64 id, const 
 	uint8 stored[ROW_HASH_BYTES];
 	char *error;
 
+	check->seen->rows.there++;
+	check->seen->rows.last = id;
 	if (!stored_hash(tuple, desc, stored))
 	{
-		if (linked != NULL || id >= check->head.hashed_from)
-			report(check, "row changed", id, "The row has lost its hash.");
+		if (linked != NULL || id >= check->seen->head.marks.hashed_from)
+			report(check, "row changed", id, id, "The row has lost its hash.");
+		else
+			check->seen->unhashed++;
 		return;
 	}
 	error = hash_now(&hashing);
 	if (error != NULL)
-		report(check, "row changed", id, psprintf("The row cannot be read: %s", error));
+		report(check, "row changed", id, id, psprintf("The row cannot be read: %s", error));
 	else if (memcmp(hashing.hash, stored, ROW_HASH_BYTES) != 0)
-		report(check, "row changed", id, "The row was changed after it was enqueued.");
+		report(check, "row changed", id, id, "The row was changed after it was enqueued.");
 	else if (linked != NULL && memcmp(linked->hash, stored, ROW_HASH_BYTES) != 0)
-		report(check, "row changed", id,
+		report(check, "row changed", id, id,
 			   "The row and its hash are not what they were when they were linked.");
-	else if (linked == NULL && id <= check->head.outbox_id)
-		report(check, "row added", id,
+	else if (linked == NULL && id <= check->seen->head.marks.outbox_id)
+		report(check, "row added", id, id,
 			   "The row was not there when the rows around it were linked.");
+	else if (linked != NULL && id <= settled_before(check, linked->position)->outbox_id)
+		report(check, "row added", id, id,
+			   "The row was linked when the rows around it had long been.");
+	else if (linked == NULL)
+		check->seen->rows.unlinked++;
 }
 
 /*
@@ -531,8 +622,10 @@ report_missing_rows(TrailCheck *check, int *next, int64 before)
 {
 	for (; *next < check->count && check->linked[*next].id < before; (*next)++)
 	{
-		if (!was_removed(check, &check->linked[*next], false))
-			report(check, "row missing", check->linked[*next].id,
+		if (was_removed(check, &check->linked[*next], false))
+			check->seen->removed++;
+		else
+			report(check, "row missing", check->linked[*next].id, check->linked[*next].id,
 				   "The row was linked, and no purge has removed it.");
 	}
 }
@@ -573,17 +666,22 @@ compare_delivery(TrailCheck *check, const Linked *linked, int count, HeapTuple t
 				 TupleDesc desc, int64 id)
 {
 	Hashing hashing = {.check = check, .tuple = tuple, .desc = desc, .is_delivery = true};
-	bool found = false;
+	const Linked *found = NULL;
 	bool missing = false;
-	bool isnull;
+	TimestampTz finished_at = 0;
 
 	if (tuple != NULL)
 	{
+		bool isnull;
 		char *error = hash_now(&hashing);
+
+		check->seen->deliveries.there++;
+		finished_at =
+			DatumGetTimestampTz(SPI_getbinval(tuple, desc, DELIVERY_FINISHED_AT, &isnull));
 
 		if (error != NULL)
 		{
-			report(check, "delivery changed", id,
+			report(check, "delivery changed", id, id,
 				   psprintf("The delivery cannot be read: %s", error));
 			return;
 		}
@@ -591,21 +689,24 @@ compare_delivery(TrailCheck *check, const Linked *linked, int count, HeapTuple t
 	for (int i = 0; i < count; i++)
 	{
 		if (tuple != NULL && memcmp(linked[i].hash, hashing.hash, ROW_HASH_BYTES) == 0)
-			found = true;
+			found = &linked[i];
 		else if (!was_removed(check, &linked[i], true))
 			missing = true;
 	}
 	if (missing && tuple == NULL)
-		report(check, "delivery missing", id,
+		report(check, "delivery missing", id, id,
 			   "The delivery was linked, and neither a purge nor a redrive has removed it.");
 	else if (missing)
-		report(check, "delivery changed", id,
+		report(check, "delivery changed", id, id,
 			   "The delivery is not what it was when it was linked.");
-	else if (tuple != NULL && !found &&
-			 DatumGetTimestampTz(SPI_getbinval(tuple, desc, DELIVERY_FINISHED_AT, &isnull)) <
-				 check->head.finished_at)
-		report(check, "delivery added", id,
+	else if (tuple != NULL && found == NULL && finished_at < check->seen->head.marks.finished_at)
+		report(check, "delivery added", id, id,
 			   "The delivery was not there when those of its time were linked.");
+	else if (found != NULL && finished_at < settled_before(check, found->position)->finished_at)
+		report(check, "delivery added", id, id,
+			   "The delivery was linked when those of its time had long been.");
+	else if (tuple != NULL && found == NULL)
+		check->seen->deliveries.unlinked++;
 }
 
 /*
@@ -714,19 +815,53 @@ is_as_linked(TrailCheck *check, const char *kind, const Reader *rows, HeapTuple 
 		   memcmp(VARDATA(linked), hash, ROW_HASH_BYTES) == 0;
 }
 
+/* Rows that have a number each and, once they are linked, never change or go. */
+typedef struct Numbered
+{
+	const char *statement;
+	const char *kind;
+	const char *what; /* they are called */
+	Size mark;        /* offset in TrailMarks of the number up to which they are settled */
+	TrailCount *count;
+} Numbered;
+
+static int64
+mark_of(const Numbered *numbered, const TrailMarks *marks)
+{
+	return *(const int64 *) ((const char *) marks + numbered->mark);
+}
+
 /*
- * Check rows that have a number each and, once they are linked, never change or go; what
- * is what they are called.
+ * Compare a row with its link.
  */
 static void
-check_numbered(TrailCheck *check, const char *statement, const char *kind, const char *what,
-			   int64 up_to)
+compare_numbered(TrailCheck *check, const Numbered *numbered, const Reader *rows, HeapTuple row,
+				 const Reader *links, HeapTuple link)
 {
-	Datum value = CStringGetTextDatum(kind);
+	int64 number = row_number(rows, row);
+	bool isnull;
+	int64 position = DatumGetInt64(SPI_getbinval(link, links->fetched->tupdesc, 3, &isnull));
+
+	if (!is_as_linked(check, numbered->kind, rows, row, links, link))
+		report_numbered(check, numbered->what, "changed", number,
+						"is not what it was when it was linked");
+	else if (number <= mark_of(numbered, settled_before(check, position)))
+		report_numbered(check, numbered->what, "added", number,
+						"was linked when those around it had long been");
+}
+
+/*
+ * Check rows that have numbers.
+ */
+static void
+check_numbered(TrailCheck *check, const Numbered *numbered)
+{
+	const char *what = numbered->what;
+	Datum value = CStringGetTextDatum(numbered->kind);
 	Reader rows, links;
 	HeapTuple row, link;
 
-	open_reader(check, &rows, statement, 0, NULL);
+	open_reader(check, &rows, numbered->statement, 0, NULL);
 	open_reader(check, &links, LINKS_OF_KIND, 1, &value);
 	row = next_row(&rows);
 	link = next_row(&links);
@@ -737,9 +872,9 @@ check_numbered(TrailCheck *check, const char *statement, const char *kind, const
 
 		if (row != NULL && link != NULL && number == linked)
 		{
-			if (!is_as_linked(check, kind, &rows, row, &links, link))
-				report_numbered(check, what, "changed", number,
-								"is not what it was when it was linked");
+			numbered->count->there++;
+			numbered->count->last = number;
+			compare_numbered(check, numbered, &rows, row, &links, link);
 			row = next_row(&rows);
 			link = next_row(&links);
 		}
@@ -750,9 +885,13 @@ check_numbered(TrailCheck *check, const char *statement, const char *kind, const
 		}
 		else
 		{
-			if (number <= up_to)
+			numbered->count->there++;
+			numbered->count->last = number;
+			if (number <= mark_of(numbered, &check->seen->head.marks))
 				report_numbered(check, what, "added", number,
 								"was not there when those around it were linked");
+			else
+				numbered->count->unlinked++;
 			row = next_row(&rows);
 		}
 	}
@@ -761,9 +900,9 @@ check_numbered(TrailCheck *check, const char *statement, const char *kind, const
 }
 
 /*
- * Read a link of the chain.
+ * Read a link of the chain.  Returns false if it is none of ours, whatever its hash is.
  */
-static void
+static bool
 read_link(TrailLink *link, uint8 *hash, HeapTuple row, TupleDesc desc)
 {
 	bool isnull;
@@ -778,19 +917,21 @@ read_link(TrailLink *link, uint8 *hash, HeapTuple row, TupleDesc desc)
 	link->kind = TextDatumGetCString(SPI_getbinval(row, desc, Anum_trail_kind, &isnull));
 	link->reference = DatumGetInt64(SPI_getbinval(row, desc, Anum_trail_reference, &isnull));
 	link->batch_id = DatumGetInt64(SPI_getbinval(row, desc, Anum_trail_batch_id, &isnull));
+	if (VARSIZE(stored) - VARHDRSZ != LINK_HASH_BYTES)
+		return false;
+	memcpy(hash, VARDATA(stored), LINK_HASH_BYTES);
+	/* The hash of a link has 0 for none. */
+	if (!isnull && link->batch_id == 0)
+		return false;
 	if (isnull)
 		link->batch_id = 0;
-	link->count = Min(VARSIZE(offsets) - VARHDRSZ, SEGMENT_ACTIONS);
-	/* Of another length, it is none of ours, and its hash is wrong. */
-	if (VARSIZE(hashes) - VARHDRSZ == link->count * ROW_HASH_BYTES &&
-		VARSIZE(offsets) - VARHDRSZ <= SEGMENT_ACTIONS)
-	{
-		memcpy(link->offsets, VARDATA(offsets), link->count);
-		memcpy(link->hashes, VARDATA(hashes), link->count * ROW_HASH_BYTES);
-	}
-	else
-		link->count = 0;
-	memcpy(hash, VARDATA(stored), Min(VARSIZE(stored) - VARHDRSZ, LINK_HASH_BYTES));
+	if (VARSIZE(offsets) - VARHDRSZ > SEGMENT_ACTIONS ||
+		VARSIZE(hashes) - VARHDRSZ != (VARSIZE(offsets) - VARHDRSZ) * ROW_HASH_BYTES)
+		return false;
+	link->count = VARSIZE(offsets) - VARHDRSZ;
+	memcpy(link->offsets, VARDATA(offsets), link->count);
+	memcpy(link->hashes, VARDATA(hashes), link->count * ROW_HASH_BYTES);
+	return true;
 }
 
 /*
@@ -811,76 +952,209 @@ check_chain(TrailCheck *check)
 	while ((row = next_row(&reader)) != NULL)
 	{
 		TrailLink link;
+		bool is_ours = read_link(&link, stored, row, reader.fetched->tupdesc);
 
-		read_link(&link, stored, row, reader.fetched->tupdesc);
 		HashLink(&check->digest, &link, expected);
+		if (check->observer->linked != NULL)
+			check->observer->linked(check->observer->argument, &link, stored);
 		if (link.position != position + 1)
-			report(check, "chain broken", 0,
+			report(check, "chain broken", 0, link.position,
 				   psprintf("Link " INT64_FORMAT " follows link " INT64_FORMAT ".", link.position,
 							position));
-		else if (memcmp(expected, stored, LINK_HASH_BYTES) != 0)
-			report(check, "chain broken", 0,
+		else if (!is_ours || memcmp(expected, stored, LINK_HASH_BYTES) != 0)
+			report(check, "chain broken", 0, link.position,
 				   psprintf("Link " INT64_FORMAT " does not fit to the one before it.",
 							link.position));
 		memcpy(expected, stored, LINK_HASH_BYTES);
 		position = link.position;
 	}
 	close_reader(&reader);
-	if (position != check->head.position ||
-		memcmp(expected, check->head.hash, LINK_HASH_BYTES) != 0)
-		report(check, "chain broken", 0,
+	if (position != check->seen->head.position ||
+		memcmp(expected, check->seen->head.hash, LINK_HASH_BYTES) != 0)
+		report(check, "chain broken", 0, check->seen->head.position,
 			   psprintf("The chain ends with link " INT64_FORMAT
 						", and its head is link " INT64_FORMAT ".",
-						position, check->head.position));
+						position, check->seen->head.position));
 }
 
 /*
- * Check the hashes of the rows of batches that are linked completely.
+ * Check that what the head says is settled is what the last link says that is about that.
+ */
+static void
+check_marks(TrailCheck *check)
+{
+	const TrailMarks *head = &check->seen->head.marks;
+	const TrailMarks *last;
+
+	if (check->settled_count == 0)
+	{
+		if (head->log_id == 0 && head->batch_id == 0 && head->removal_id == 0 &&
+			head->outbox_id == 0 && head->finished_at == DT_NOBEGIN)
+			return;
+		report(check, "chain broken", 0, 0,
+			   "The head of the chain says up to where everything is linked, and no link does.");
+		return;
+	}
+	last = &check->settled[check->settled_count - 1].marks;
+	if (head->hashed_from != last->hashed_from || head->log_id != last->log_id ||
+		head->batch_id != last->batch_id || head->removal_id != last->removal_id ||
+		head->outbox_id != last->outbox_id || head->finished_at != last->finished_at)
+		report(check, "chain broken", 0, check->settled[check->settled_count - 1].position,
+			   psprintf("The head of the chain says otherwise up to where everything is linked"
+						" than link " INT64_FORMAT " does.",
+						check->settled[check->settled_count - 1].position));
+}
+
+/* The rows of a batch, as they are linked. */
+typedef struct BatchRows
+{
+	int64 id; /* 0: none yet */
+	uint8 fold[LINK_HASH_BYTES];
+	int64 linked;
+	int64 first_linked;
+	int64 last_linked;
+	/* What the batch itself says. */
+	bool has_hash;
+	uint8 hash[LINK_HASH_BYTES];
+	int64 replayed;
+	int64 first_id;
+	int64 last_id;
+} BatchRows;
+
+/*
+ * A number in a row that a reader has read; 0 if it is NULL.
+ */
+static int64
+number_in(const Reader *reader, HeapTuple row, int column)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(row, reader->fetched->tupdesc, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+/*
+ * Begin with a batch, of which a row has been read.
+ */
+static void
+begin_batch(BatchRows *batch, const Reader *reader, HeapTuple row)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(row, reader->fetched->tupdesc, 5, &isnull);
+	bytea *hash = isnull ? NULL : DatumGetByteaP(value);
+
+	memset(batch, 0, sizeof(*batch));
+	batch->id = row_number(reader, row);
+	batch->has_hash = hash != NULL;
+	if (hash != NULL && VARSIZE(hash) - VARHDRSZ == LINK_HASH_BYTES)
+		memcpy(batch->hash, VARDATA(hash), LINK_HASH_BYTES);
+	batch->replayed = number_in(reader, row, 6);
+	batch->first_id = number_in(reader, row, 7);
+	batch->last_id = number_in(reader, row, 8);
+}
+
+/*
+ * Add a link to the rows of a batch.
+ */
+static void
+add_batch_rows(TrailCheck *check, BatchRows *batch, const Reader *reader, HeapTuple row)
+{
+	bool isnull;
+	TupleDesc desc = reader->fetched->tupdesc;
+	bytea *offsets = DatumGetByteaP(SPI_getbinval(row, desc, 3, &isnull));
+	bytea *hashes = DatumGetByteaP(SPI_getbinval(row, desc, 4, &isnull));
+	int count = Min(VARSIZE(offsets) - VARHDRSZ, (VARSIZE(hashes) - VARHDRSZ) / ROW_HASH_BYTES);
+	int64 reference = number_in(reader, row, 2);
+
+	FoldBlock(&check->digest, batch->fold, (uint8 *) VARDATA(hashes),
+			  (VARSIZE(hashes) - VARHDRSZ) / ROW_HASH_BYTES);
+	for (int i = 0; i < count; i++)
+	{
+		int64 id = reference + ((uint8 *) VARDATA(offsets))[i];
+
+		if (batch->linked++ == 0)
+			batch->first_linked = id;
+		batch->last_linked = id;
+	}
+}
+
+/*
+ * Count the rows of a batch that are not linked yet; *last_id becomes the last one's id, if
+ * there are any.
+ */
+static int64
+count_unlinked(TrailCheck *check, int64 batch_id, int64 *last_id)
+{
+	Oid types[] = {INT8OID, INT8OID};
+	Datum values[] = {Int64GetDatum(batch_id), Int64GetDatum(check->seen->head.marks.outbox_id)};
+	bool isnull;
+	int64 count;
+
+	if (SPI_execute_with_args(psprintf(UNLINKED_OF_BATCH, check->schema), lengthof(types), types,
+							  values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the outbox: %s", SPI_result_code_string(SPI_result));
+	count = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	if (count > 0)
+		*last_id =
+			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	return count;
+}
+
+/*
+ * Compare the rows of a batch that are linked with what it says of them.
+ */
+static void
+end_batch(TrailCheck *check, const BatchRows *batch)
+{
+	int64 last_id = batch->last_linked;
+	int64 unlinked = 0;
+
+	if (batch->id == 0)
+		return;
+	/* Of a batch that version 1.0 has begun, there are rows without hashes. */
+	if (!batch->has_hash && batch->first_id != 0 &&
+		batch->first_id < check->seen->head.marks.hashed_from)
+		return;
+	if (batch->linked != batch->replayed)
+		unlinked = count_unlinked(check, batch->id, &last_id);
+	if (batch->linked + unlinked != batch->replayed || batch->first_id != batch->first_linked ||
+		batch->last_id != last_id)
+		report(check, "wrong rows", 0, batch->id,
+			   psprintf("Batch " INT64_FORMAT " says that it has enqueued " INT64_FORMAT
+						" rows, " INT64_FORMAT " to " INT64_FORMAT ", and it has " INT64_FORMAT
+						", " INT64_FORMAT " to " INT64_FORMAT ".",
+						batch->id, batch->replayed, batch->first_id, batch->last_id,
+						batch->linked + unlinked, batch->first_linked, last_id));
+	else if (unlinked == 0 &&
+			 (!batch->has_hash || memcmp(batch->hash, batch->fold, LINK_HASH_BYTES) != 0))
+		report(check, "wrong rows", 0, batch->id,
+			   psprintf("The rows of batch " INT64_FORMAT " are not those that it has enqueued.",
+						batch->id));
+}
+
+/*
+ * Check that the rows of batches are those that they have enqueued.
  */
 static void
 check_batch_rows(TrailCheck *check)
 {
 	Reader reader;
 	HeapTuple row;
-	int64 batch_id = 0;
-	int64 left = 0;
-	uint8 fold[LINK_HASH_BYTES];
+	BatchRows batch = {0};
 
 	open_reader(check, &reader, ROWS_OF_BATCHES, 0, NULL);
 	while ((row = next_row(&reader)) != NULL)
 	{
-		TupleDesc desc = reader.fetched->tupdesc;
-		bool isnull;
-		bytea *hashes;
-		int count;
-
-		if (row_number(&reader, row) != batch_id)
+		if (row_number(&reader, row) != batch.id)
 		{
-			batch_id = row_number(&reader, row);
-			left = DatumGetInt64(SPI_getbinval(row, desc, 3, &isnull));
-			memset(fold, 0, sizeof(fold));
+			end_batch(check, &batch);
+			begin_batch(&batch, &reader, row);
 		}
-		hashes = DatumGetByteaP(SPI_getbinval(row, desc, 4, &isnull));
-		count = (VARSIZE(hashes) - VARHDRSZ) / ROW_HASH_BYTES;
-		FoldBlock(&check->digest, fold, (uint8 *) VARDATA(hashes), count);
-		left -= count;
-		if (left == 0)
-		{
-			bytea *stored = DatumGetByteaP(SPI_getbinval(row, desc, 2, &isnull));
-
-			if (VARSIZE(stored) - VARHDRSZ != LINK_HASH_BYTES ||
-				memcmp(VARDATA(stored), fold, LINK_HASH_BYTES) != 0)
-				report(check, "wrong rows", 0,
-					   psprintf("The rows of batch " INT64_FORMAT
-								" are not those that it has enqueued.",
-								batch_id));
-		}
-		else if (left < 0 && left + count >= 0)
-			report(check, "wrong rows", 0,
-				   psprintf("More rows of batch " INT64_FORMAT " are linked than it has enqueued.",
-							batch_id));
+		add_batch_rows(check, &batch, &reader, row);
 	}
 	close_reader(&reader);
+	end_batch(check, &batch);
 }
 
 /*
@@ -901,41 +1175,59 @@ check_owners(TrailCheck *check)
 }
 
 /*
+ * Check everything but rows and deliveries.
+ */
+static void
+check_everything_else(TrailCheck *check)
+{
+	TrailSeen *seen = check->seen;
+	const Numbered kinds[] = {{NUMBERED(LOG_COLUMNS, "acteon_replay_log", "l"), TRAIL_LOG,
+							   "log entry", offsetof(TrailMarks, log_id), &seen->log},
+							  {NUMBERED(BATCH_COLUMNS, "acteon_replay_batch", "b"), TRAIL_BATCH,
+							   "batch", offsetof(TrailMarks, batch_id), &seen->batches},
+							  {NUMBERED(REMOVAL_COLUMNS, "acteon_replay_removal", "m"),
+							   TRAIL_REMOVAL, "removal", offsetof(TrailMarks, removal_id),
+							   &seen->removals}};
+
+	for (int i = 0; i < lengthof(kinds); i++)
+		check_numbered(check, &kinds[i]);
+	check_owners(check);
+	check_batch_rows(check);
+	check_chain(check);
+	check_marks(check);
+}
+
+/*
  * Check rows and deliveries in a range of ids, and, if it is to be everything, all else
- * that is linked; as the owner of the tables, whom the caller must have become.  Adds
- * violations to a result.  Needs an SPI connection.
+ * that is linked; as the owner of the tables, whom the caller must have become.  Tells an
+ * observer of violations, and, if it is to be everything, of each link of the chain, in
+ * their order; *seen becomes what was looked at.  Needs an SPI connection.
  */
 void
-CheckTrail(ReturnSetInfo *result, Oid schema, int64 from_id, int64 to_id, bool everything)
+CheckTrail(const TrailObserver *observer, Oid schema, int64 from_id, int64 to_id, bool everything,
+		   TrailSeen *seen)
 {
-	TrailCheck check = {.result = result};
+	TrailCheck check = {.observer = observer, .seen = seen};
 	MemoryContext old = CurrentMemoryContext;
 	MemoryContext context;
 
+	memset(seen, 0, sizeof(*seen));
 	check.schema = quote_identifier(get_namespace_name(schema));
 	context = AllocSetContextCreate(old, "acteon_replay trail check", ALLOCSET_DEFAULT_SIZES);
 	check.range_context =
 		AllocSetContextCreate(context, "acteon_replay trail range", ALLOCSET_DEFAULT_SIZES);
 	check.row_context =
 		AllocSetContextCreate(context, "acteon_replay trail row", ALLOCSET_DEFAULT_SIZES);
-	ReadHead(check.schema, &check.head);
+	ReadHead(check.schema, &seen->head);
 	MemoryContextSwitchTo(context);
 	check.allocated = TRAIL_RANGE;
 	check.linked = palloc(check.allocated * sizeof(Linked));
 	OpenDigest(&check.digest);
+	read_settled(&check);
+	MemoryContextSwitchTo(context);
 	check_ids(&check, from_id, to_id);
 	if (everything)
-	{
-		check_numbered(&check, NUMBERED(LOG_COLUMNS, "acteon_replay_log", "l"), TRAIL_LOG,
-					   "log entry", check.head.log_id);
-		check_numbered(&check, NUMBERED(BATCH_COLUMNS, "acteon_replay_batch", "b"), TRAIL_BATCH,
-					   "batch", check.head.batch_id);
-		check_numbered(&check, NUMBERED(REMOVAL_COLUMNS, "acteon_replay_removal", "m"),
-					   TRAIL_REMOVAL, "removal", check.head.removal_id);
-		check_owners(&check);
-		check_batch_rows(&check);
-		check_chain(&check);
-	}
+		check_everything_else(&check);
 	CloseDigest(&check.digest);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

@@ -8,7 +8,8 @@
  * numbers drawn, and the next transaction id.  As soon as nobody is at work any more who
  * may have begun before, everything up to those numbers is there or never will be: after
  * it was linked, it is never looked at again, and what appears there later was added by
- * somebody else.
+ * somebody else.  The chain itself says so, too, in links of their own: who sets the numbers
+ * back to have something linked that was added would have to change the chain.
  */
 #include "postgres.h"
 
@@ -66,6 +67,11 @@
 	"	WHERE t.kind = '" TRAIL_DELIVERIES "' AND t.reference = $1"
 #define FIRST_NOT_BEGUN \
 	"SELECT min(b.id) FROM %1$s.acteon_replay_batch AS b WHERE b.id > $1 AND NOT " HAS_BEGUN
+
+/* How many of the last two links, of which the last one is $1, say what is settled. */
+#define LAST_SETTLED \
+	"SELECT count(*) FROM %1$s.acteon_replay_trail" \
+	"	WHERE position > $1 - 2 AND position <= $1 AND kind = '" TRAIL_SETTLED "'"
 
 /* The numbers that were noted; NULL: none are. */
 #define READ_NOTED \
@@ -260,7 +266,7 @@ static bool
 link_rows(Linking *linking)
 {
 	Portal portal =
-		open_cursor(linking, ROWS_TO_LINK, INT8OID, Int64GetDatum(linking->head.outbox_id));
+		open_cursor(linking, ROWS_TO_LINK, INT8OID, Int64GetDatum(linking->head.marks.outbox_id));
 	bool more = true;
 
 	linking->link.count = 0;
@@ -356,7 +362,7 @@ static bool
 link_deliveries(Linking *linking)
 {
 	Portal portal = open_cursor(linking, DELIVERIES_TO_LINK, TIMESTAMPTZOID,
-								TimestampTzGetDatum(linking->head.finished_at));
+								TimestampTzGetDatum(linking->head.marks.finished_at));
 	Oid type = INT8OID;
 	bool more = true;
 
@@ -477,7 +483,7 @@ static int64
 batches_linked(Linking *linking, int64 up_to)
 {
 	Oid type = INT8OID;
-	Datum from = Int64GetDatum(linking->head.batch_id);
+	Datum from = Int64GetDatum(linking->head.marks.batch_id);
 	bool isnull;
 	Datum first;
 
@@ -487,6 +493,54 @@ batches_linked(Linking *linking, int64 up_to)
 	first = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	SPI_freetuptable(SPI_tuptable);
 	return isnull ? up_to : Min(up_to, DatumGetInt64(first) - 1);
+}
+
+/*
+ * Whether the last two links say what is settled.  So many follow what was linked: the time
+ * that the first one has may have been noted before.
+ */
+static bool
+is_at_rest(Linking *linking)
+{
+	Oid type = INT8OID;
+	Datum position = Int64GetDatum(linking->head.position);
+	bool isnull;
+	int64 count;
+
+	if (SPI_execute_with_args(psprintf(LAST_SETTLED, linking->schema_name), 1, &type, &position,
+							  NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the trail: %s", SPI_result_code_string(SPI_result));
+	count = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_freetuptable(SPI_tuptable);
+	return count == 2;
+}
+
+/*
+ * Everything is linked up to the numbers that were noted: say so in the head and in a link,
+ * unless nothing was linked since that was said last.  linked tells whether this call has
+ * written a link.  Returns how many links it has added.
+ */
+static int
+settle(Linking *linking, const Noted *noted, bool linked)
+{
+	TrailMarks marks = {.hashed_from = linking->head.marks.hashed_from,
+						.log_id = noted->log_id,
+						.batch_id = batches_linked(linking, noted->batch_id),
+						.removal_id = noted->removal_id,
+						.outbox_id = noted->outbox_id,
+						.finished_at = noted->finished_at};
+	const TrailMarks *before = &linking->head.marks;
+
+	if (linking->head.position == 0 ||
+		(!linked && marks.log_id == before->log_id && marks.batch_id == before->batch_id &&
+		 marks.removal_id == before->removal_id && marks.outbox_id == before->outbox_id &&
+		 is_at_rest(linking)))
+		return 0;
+	linking->head.marks = marks;
+	PackMarks(&marks, &linking->link);
+	linking->link.reference = linking->head.position + 1;
+	end_link(linking);
+	return 1;
 }
 
 /*
@@ -500,11 +554,11 @@ write_head(Linking *linking, const Noted *noted)
 				   INT8OID, INT8OID,  INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID};
 	Datum values[] = {Int64GetDatum(head->position),
 					  bytes_datum(head->hash, LINK_HASH_BYTES),
-					  Int64GetDatum(head->log_id),
-					  Int64GetDatum(head->batch_id),
-					  Int64GetDatum(head->removal_id),
-					  Int64GetDatum(head->outbox_id),
-					  TimestampTzGetDatum(head->finished_at),
+					  Int64GetDatum(head->marks.log_id),
+					  Int64GetDatum(head->marks.batch_id),
+					  Int64GetDatum(head->marks.removal_id),
+					  Int64GetDatum(head->marks.outbox_id),
+					  TimestampTzGetDatum(head->marks.finished_at),
 					  Int64GetDatum(noted->xid),
 					  Int64GetDatum(noted->log_id),
 					  Int64GetDatum(noted->batch_id),
@@ -527,9 +581,9 @@ link_all(Linking *linking)
 	bool all;
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	all = link_numbered(linking, LOG_TO_LINK, TRAIL_LOG, linking->head.log_id);
-	all &= link_numbered(linking, BATCHES_TO_LINK, TRAIL_BATCH, linking->head.batch_id);
-	all &= link_numbered(linking, REMOVALS_TO_LINK, TRAIL_REMOVAL, linking->head.removal_id);
+	all = link_numbered(linking, LOG_TO_LINK, TRAIL_LOG, linking->head.marks.log_id);
+	all &= link_numbered(linking, BATCHES_TO_LINK, TRAIL_BATCH, linking->head.marks.batch_id);
+	all &= link_numbered(linking, REMOVALS_TO_LINK, TRAIL_REMOVAL, linking->head.marks.removal_id);
 	all &= link_rows(linking);
 	all &= link_deliveries(linking);
 	PopActiveSnapshot();
@@ -538,8 +592,8 @@ link_all(Linking *linking)
 
 /*
  * Link what is not linked yet, up to about so many rows, as the owner of the tables, whom
- * the caller must have become.  Returns how many links were written; -1 if another session
- * is linking.  Needs an SPI connection, and the locks of WRITES_OF_TRAIL: pg_repack puts
+ * the caller must have become.  Returns how many links were written, without those that say
+ * what is settled; -1 if another session is linking.  Needs an SPI connection, and the locks of WRITES_OF_TRAIL: pg_repack puts
  * rows into the place of others which a snapshot from before it does not show, or shows as
  * they were a moment ago.
  */
@@ -554,6 +608,7 @@ LinkTrail(Oid schema, int64 most)
 	Noted noted, noted_now;
 	LOCKTAG tag;
 	bool settled;
+	int marks = 0;
 	int nesting;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, OwnTable(schema, OUTBOX_TABLE), 0, TRAIL_LOCK_CLASS);
@@ -582,11 +637,7 @@ LinkTrail(Oid schema, int64 most)
 	OpenWriter(&linking->writer, OwnTable(schema, TRAIL_TABLE), false);
 	if (link_all(linking) && settled)
 	{
-		linking->head.log_id = noted.log_id;
-		linking->head.removal_id = noted.removal_id;
-		linking->head.outbox_id = noted.outbox_id;
-		linking->head.finished_at = noted.finished_at;
-		linking->head.batch_id = batches_linked(linking, noted.batch_id);
+		marks = settle(linking, &noted, linking->head.position > position_before);
 		noted.xid = 0;
 	}
 	CloseWriter(&linking->writer);
@@ -594,7 +645,7 @@ LinkTrail(Oid schema, int64 most)
 	write_head(linking, noted.xid == 0 ? &noted_now : &noted);
 	AllowPlans(nesting);
 	CommandCounterIncrement();
-	position_before = linking->head.position - position_before;
+	position_before = linking->head.position - position_before - marks;
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return position_before;

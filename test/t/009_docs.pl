@@ -110,7 +110,7 @@ sub statements
 
 # The blocks of a page are one script, in a transaction that is rolled back, so that
 # each page begins with the incident alone; but for what cannot be in one.
-my @with_variables;
+my (@with_variables, @with_witness);
 foreach my $page (pages())
 {
 	my $script = statements($page);
@@ -118,6 +118,9 @@ foreach my $page (pages())
 
 	next if $script eq '';
 	$script =~ s/^CALL .*?;\n//msg;
+	# There is no witness of what is not committed.
+	push @with_witness, $script =~ /^(.*acteon_replay_witness\(\).*;)\n/mg;
+	$script =~ s/^.*acteon_replay_witness\(\).*;\n//mg;
 	$script =~ s/^(?:BEGIN|COMMIT);\n//mg;
 	# A key that is known.
 	$script =~ s/(?=^SELECT key_id FROM acteon_api_login)/UPDATE acteon_api_keys SET key_sha256 = :'key_sha256';\n/m;
@@ -232,5 +235,8 @@ is_deeply([ map { basename($_) } sort glob("$docdir/extension/acteon_replay/doc/
 ok(-s "$docdir/extension/acteon_replay/README.md", '… and README');
 
 is(($node->psql('postgres', $_->[1]))[0], 0, "$_->[0]: so does $_->[1]") foreach @with_variables;
+$node->safe_psql('postgres', 'SELECT acteon_replay_trail_link()');
+cmp_ok(scalar @with_witness, '>=', 3, 'statements about witnesses');
+is(($node->psql('postgres', $_))[0], 0, "so does $_") foreach @with_witness;
 
 done_testing();

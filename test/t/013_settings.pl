@@ -86,6 +86,8 @@ my $scenario = q{
 	INSERT INTO public.seen (what, value) SELECT 'proof', row(p.*)::text FROM public.acteon_replay_proof(1) AS p;
 	INSERT INTO public.seen (what, value) SELECT 'stats', row(depth, leased, dead, paused, in_doubt)::text FROM public.acteon_outbox_stats;
 	INSERT INTO public.seen (what, value) SELECT 'check', row(c.*)::text FROM public.acteon_outbox_check() AS c;
+	SELECT public.acteon_replay_trail_link() IS NULL;
+	INSERT INTO public.seen (what, value) SELECT 'verify', row(v.verdict, v.subject)::text FROM public.acteon_replay_verify(public.acteon_replay_witness()) AS v;
 	INSERT INTO public.seen (what, value) SELECT 'purge', public.acteon_outbox_purge('P90DT1H30M')::text;
 };
 

@@ -332,6 +332,7 @@ call(q{
 	SELECT public.acteon_replay_shadow(b.batch_id, other_target => 'staging'), public.acteon_replay_shadow_counts(b.batch_id, other_target => 'staging') FROM public.acteon_replay_batches AS b WHERE b.target OPERATOR(pg_catalog.=) 'production';
 	SELECT public.acteon_replay_trail_link();
 	SELECT public.acteon_outbox_check();
+	SELECT public.acteon_replay_verify(public.acteon_replay_witness());
 	SELECT public.acteon_outbox_purge('0');
 });
 # The first part of the outbox at rest, and a second one that is large enough to be left.
@@ -343,6 +344,9 @@ $node->safe_psql('postgres', q{
 	INSERT INTO acteon_dispatch_outbox_1 (id, batch_id, created_at, action_id, generation, original_action_id, namespace, tenant, provider, action_type, payload, labels)
 		SELECT 1000000000001 + n, 1, now() - interval '1 day', gen_random_uuid(), 1, 'x', 'prod', 'acme', 'email', 'x', to_jsonb((SELECT string_agg(md5(n::text || m), '') FROM generate_series(1, 50) AS m)), '{}' FROM generate_series(1, 14000) AS n;
 });
+$node->safe_psql('postgres', q{UPDATE acteon_replay_batch SET replayed = replayed + 1 WHERE replayed > 0});
+call(q{SELECT public.acteon_replay_verify()});
+$node->safe_psql('postgres', q{UPDATE acteon_replay_batch SET replayed = replayed - 1 WHERE replayed > 0});
 call(q{SELECT public.acteon_outbox_purge('0'); SELECT public.acteon_outbox_check()});
 is($node->safe_psql('postgres', q{SELECT count(*) || ' ' || (pg_relation_size('acteon_dispatch_delivery') > 0) FROM acteon_dispatch_outbox WHERE id BETWEEN 500001 AND 500010}), '0 false', 'a part is truncated');
 $node->safe_psql('postgres', 'DELETE FROM acteon_dispatch_outbox_1');
