@@ -60,7 +60,7 @@ typedef struct PreviewSample
 	char *action_type;
 	char *outcome;
 	char *signer_id; /* NULL: it was not signed */
-	Jsonb *before; /* with a patch: the payload, and what it becomes; NULL: not shown */
+	Jsonb *before;   /* with a patch: the payload, and what it becomes; NULL: not shown */
 	Jsonb *after;
 	bool is_patched; /* they differ */
 } PreviewSample;
