@@ -44,8 +44,7 @@ enum
 };
 
 static const char *const fact_names[NUM_FACTS] = {
-	"case",        "signer_id", "kid",              "seed_hex",
-	"action_text", "canonical", "signature_base64", "error",
+	"case", "signer_id", "kid", "seed_hex", "action_text", "canonical", "signature_base64", "error",
 };
 
 typedef struct Vectors
@@ -253,9 +252,9 @@ try_payload(const char *payload, const char *wanted)
 	bool good = CanonicalRead(&canonical, action, strlen(action), &why);
 	const char *start = good ? strstr(canonical.text.data, before) : NULL;
 	const char *end = good ? strstr(canonical.text.data, after) : NULL;
-	char *got = good ? Duplicate(start + sizeof(before) - 1,
-								 (size_t) (end - start) - sizeof(before) + 1)
-					 : DuplicateText("");
+	char *got =
+		good ? Duplicate(start + sizeof(before) - 1, (size_t) (end - start) - sizeof(before) + 1)
+			 : DuplicateText("");
 
 	is(got, wanted, payload);
 	CanonicalWipe(&canonical);
@@ -280,8 +279,9 @@ test_payloads(void)
 	try_payload("[0e99999999999, 1e-99999999999, -0.0e5, 0E+0]", "[0.0,0.0,-0.0,0.0]");
 	try_payload("1e99999999999", "");
 	try_payload("1e309", "");
-	try_payload("{\"b\": 1, \"a\": {\"d\": [1, {\"z\": 1, \"\": 2}], \"c\": {}}, \"b\": 2, \"ab\": 3}",
-				"{\"a\":{\"c\":{},\"d\":[1,{\"\":2,\"z\":1}]},\"ab\":3,\"b\":2}");
+	try_payload(
+		"{\"b\": 1, \"a\": {\"d\": [1, {\"z\": 1, \"\": 2}], \"c\": {}}, \"b\": 2, \"ab\": 3}",
+		"{\"a\":{\"c\":{},\"d\":[1,{\"\":2,\"z\":1}]},\"ab\":3,\"b\":2}");
 	try_payload("{\"b\": 1, \"b\": {\"y\": 1, \"x\": 2}, \"a\\u0000\": 1, \"a\": true}",
 				"{\"a\":true,\"a\\u0000\":1,\"b\":{\"x\":2,\"y\":1}}");
 	try_payload("[\"\\b\\t\\n\\u000b\\f\\r\\u000e\\u001f\\\"\\\\\\/\\u007f\"]",
@@ -309,8 +309,7 @@ try_choice(const Signers *signers, const char *tenant, const char *name_space, c
 			   name_space, tenant, ACTION_END);
 	char *name = Format("the key for tenant %s, namespace %s", tenant, name_space);
 	Buffer members = {0}, error = {0}, signer = {0};
-	bool is_signed =
-		SignAction(signers, action, strlen(action), &members, &error) == SIGNED;
+	bool is_signed = SignAction(signers, action, strlen(action), &members, &error) == SIGNED;
 
 	if (is_signed)
 	{

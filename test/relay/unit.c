@@ -439,15 +439,16 @@ test_refusals(void)
 	judged("400", (Answer){.status = 400, .body = "{\"error\": \"bad field\"}"}, DEAD,
 		   "400: bad field");
 	judged("400 without a signature",
-		   (Answer){.status = 400, .body = "{\"error\": \"unsigned action rejected: x\"}"}, UNSIGNED,
-		   "400: unsigned action rejected: x");
+		   (Answer){.status = 400, .body = "{\"error\": \"unsigned action rejected: x\"}"},
+		   UNSIGNED, "400: unsigned action rejected: x");
 	judged("400 with a wrong one",
 		   (Answer){.status = 400,
 					.body = "{\"error\": \"signature verification failed for signer 'x'\"}"},
 		   UNSIGNED, "400: signature verification failed for signer 'x'");
 	judged("400 with one of another tenant",
 		   (Answer){.status = 400,
-					.body = "{\"error\": \"signer 'x' is not authorized for tenant=t namespace=n\"}"},
+					.body =
+						"{\"error\": \"signer 'x' is not authorized for tenant=t namespace=n\"}"},
 		   UNSIGNED, "400: signer 'x' is not authorized for tenant=t namespace=n");
 	judged("400 that only speaks of a signer",
 		   (Answer){.status = 400, .body = "{\"error\": \"signer 'x' is no field\"}"}, DEAD,
