@@ -362,6 +362,10 @@ test_keys(const char *scratch)
 	try_choice(signers, "acme.eu", "prod", "prod");
 	try_choice(signers, "acme.eu", "test", "any");
 	SignersFree(signers);
+	signers = read_keys(scratch, "prod * prod " SEED "\nacme acme * " SEED "\n", 0600, &error);
+	try_choice(signers, "acme", "prod", "acme");
+	try_choice(signers, "other", "prod", "prod");
+	SignersFree(signers);
 	signers = read_keys(scratch, "spiffe://x: acme prod " SEED "\n", 0600, &error);
 	try_choice(signers, "acme", "prod", "spiffe://x");
 	try_choice(signers, "acme", "test", "");
