@@ -2168,13 +2168,14 @@ CREATE FUNCTION acteon_replay_lineage(
 	OUT reason text,
 	OUT state text,
 	OUT patch_sha256 text,
-	OUT delivered_to text)
+	OUT delivered_to text,
+	OUT signer_id text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_lineage'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_lineage(text, text) IS
-	'Returns the whole chain of replays to which an action belongs, given any action of it: the original first, then each replay after its source, one row for each action: id, source (the action that it replays), generation, depth, batch, who started it, when, why, state (original, waiting, running, in_doubt, delivered, dead, cancelled, expired), the SHA-256 of the patch that changed its payload, if one did, and the target that it is delivered to. Besides the replays to production, those to the given target are shown, or, without one, those to all targets of acteon_replay.targets, and in any case those to the target of the action itself. The patch itself is in the query of the batch, or in its patches. The argument is text, because original ids can be any string: acteon_replay_lineage(new_action_id::text). Only actions that the caller''s grants cover are returned; no rows for an action that was never replayed. Does not need the audit table.';
+	'Returns the whole chain of replays to which an action belongs, given any action of it: the original first, then each replay after its source, one row for each action: id, source (the action that it replays), generation, depth, batch, who started it, when, why, state (original, waiting, running, in_doubt, delivered, dead, cancelled, expired), the SHA-256 of the patch that changed its payload, if one did, the target that it is delivered to, and who has signed it (signer_id of its newest record). Besides the replays to production, those to the given target are shown, or, without one, those to all targets of acteon_replay.targets, and in any case those to the target of the action itself. The patch itself is in the query of the batch, or in its patches. The argument is text, because original ids can be any string: acteon_replay_lineage(new_action_id::text). Only actions that the caller''s grants cover are returned; no rows for an action that was never replayed. Does not need the audit table; signer_id is NULL where the record is gone, cannot be found by an index on action ids, or is on another server.';
 
 /*
  * A second person

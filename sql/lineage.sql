@@ -22,6 +22,35 @@ SELECT count(*) FROM acteon_replay_lineage('alone');
 SELECT count(*) FROM acteon_replay_lineage('no such action');
 SELECT count(*) FROM acteon_replay_lineage('');
 SELECT count(*) FROM acteon_replay_lineage(NULL);
+-- who has signed its actions, as far as their records tell
+UPDATE acteon_audit SET signature = 'c2lnbmF0dXJl', signer_id = 'ci-bot' WHERE action_id IN ('root', :'r21');
+UPDATE acteon_audit SET signature = 'c2lnbmF0dXJl', signer_id = 'relay' WHERE action_id = :'r2';
+SELECT depth, generation, signer_id FROM acteon_replay_lineage('root');
+SELECT depth, generation, signer_id FROM acteon_replay_lineage(:'r21');
+SELECT s ->> 'action_id' AS action_id, s ->> 'signer_id' AS signer_id FROM jsonb_array_elements(acteon_replay_preview('{"include_replayed": true, "to": "2026-01-01T12:00:00Z"}', 10) -> 'sample') AS s ORDER BY 1;
+SELECT item, regexp_replace(note, '.*email', '…') AS note FROM acteon_replay_preview(include_replayed => true, to_time => '2026-01-01 12:00:00Z', sample => 10) WHERE section = 'sample' ORDER BY 1;
+-- … of its own tenant, where the caller may read them
+UPDATE acteon_audit SET tenant = 'other' WHERE action_id = :'r2';
+SELECT depth, generation, signer_id FROM acteon_replay_lineage('root');
+UPDATE acteon_audit SET tenant = 'acme' WHERE action_id = :'r2';
+CREATE ROLE lineage_reader;
+INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('lineage_reader', 'viewer', '{acme}', '{prod}', '{send_email}');
+UPDATE acteon_audit SET action_type = 'secret' WHERE action_id = 'root';
+SET ROLE lineage_reader;
+SELECT depth, generation, signer_id FROM acteon_replay_lineage('root');
+RESET ROLE;
+DELETE FROM acteon_grants WHERE grantee = 'lineage_reader'::regrole;
+DROP ROLE lineage_reader;
+-- … if there is an audit table, and it has such a column
+ALTER TABLE acteon_audit RENAME signer_id TO signer;
+SELECT count(*), count(signer_id) FROM acteon_replay_lineage('root');
+ALTER TABLE acteon_audit RENAME signer TO signer_id;
+ALTER TABLE acteon_audit RENAME TO gone;
+SELECT count(*), count(signer_id) FROM acteon_replay_lineage('root');
+ALTER TABLE gone RENAME TO acteon_audit;
+DROP INDEX acteon_audit_action_id_idx;
+SELECT count(*), count(signer_id) FROM acteon_replay_lineage('root');
+CREATE INDEX acteon_audit_action_id_idx ON acteon_audit (action_id);
 -- it needs the outbox only: the records may have expired
 DELETE FROM acteon_audit;
 SELECT count(*) FROM acteon_replay_lineage('root');

@@ -192,17 +192,6 @@ static const char *const known_outcomes[] = {
 };
 
 /*
- * Whether an error wants the whole transaction to end.
- */
-static bool
-ends_transaction(const ErrorData *error)
-{
-	return error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-		   error->sqlerrcode == ERRCODE_OUT_OF_MEMORY ||
-		   ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK;
-}
-
-/*
  * Whether an error may be about a single record that cannot be read.
  */
 static bool
@@ -243,7 +232,7 @@ run_guarded(Lookup *lookup, GuardedWork work, void *argument)
 
 	if (error == NULL)
 		return true;
-	if (ends_transaction(error))
+	if (EndsTransaction(error))
 		ReThrowError(error);
 	lookup->is_damaged = is_about_record(error);
 	FreeErrorData(error);

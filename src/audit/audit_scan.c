@@ -108,6 +108,7 @@ read_columns(void *argument)
 	record->has_duration = !nulls[COL_DURATION];
 	record->duration_ms = nulls[COL_DURATION] ? 0 : DatumGetInt64(values[COL_DURATION]);
 	record->is_of_chain = !nulls[COL_CHAIN_ID];
+	record->signer_id = nulls[COL_SIGNER_ID] ? NULL : DatumGetTextPP(values[COL_SIGNER_ID]);
 	record->had_attachments = !nulls[COL_ATTACHMENTS] && is_filled_array(values[COL_ATTACHMENTS]);
 	record->may_have_had = record->is_intent && !nulls[COL_ATTACHMENTS];
 	record->is_notification = false;

@@ -84,8 +84,8 @@ select_columns(Statement *st, const AuditTable *table, const ReplayQuery *query,
 	BeginStatement(st);
 	for (int i = 0; i < NUM_RECORD_COLUMNS; i++)
 	{
-		const char *absent =
-			i == COL_CHAIN_ID ? "NULL::pg_catalog.text AS " : "NULL::pg_catalog.jsonb AS ";
+		const char *absent = is_of_action(i) || i == COL_DETAILS ? "NULL::pg_catalog.jsonb AS "
+																 : "NULL::pg_catalog.text AS ";
 		bool selected = table->has[i] && (with_actions || !is_of_action(i));
 
 		appendStringInfo(&st->sql, "%s %s%s", i == 0 ? "SELECT" : ",", selected ? "a." : absent,

@@ -48,6 +48,7 @@ const char *const RecordColumnNames[NUM_RECORD_COLUMNS] = {
 	[COL_DURATION] = "duration_ms",
 	[COL_ATTACHMENTS] = "attachment_metadata",
 	[COL_CHAIN_ID] = "chain_id",
+	[COL_SIGNER_ID] = "signer_id",
 };
 
 static const Oid record_types[NUM_RECORD_COLUMNS] = {
@@ -58,6 +59,7 @@ static const Oid record_types[NUM_RECORD_COLUMNS] = {
 	[COL_PAYLOAD] = JSONBOID,     [COL_METADATA] = JSONBOID,
 	[COL_DETAILS] = JSONBOID,     [COL_DURATION] = INT8OID,
 	[COL_ATTACHMENTS] = JSONBOID, [COL_CHAIN_ID] = TEXTOID,
+	[COL_SIGNER_ID] = TEXTOID,
 };
 
 ACTEON_NORETURN static void
@@ -195,7 +197,7 @@ TextTest(const AuditTable *table, const char *alias, const char *column, const c
 static bool
 is_later_column(RecordColumn column)
 {
-	return column == COL_ATTACHMENTS || column == COL_CHAIN_ID;
+	return column == COL_ATTACHMENTS || column == COL_CHAIN_ID || column == COL_SIGNER_ID;
 }
 
 /*

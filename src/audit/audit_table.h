@@ -25,8 +25,9 @@ typedef enum RecordColumn
 	COL_METADATA,
 	COL_DETAILS,
 	COL_DURATION,
-	COL_ATTACHMENTS, /* these two: which older gateways do not record */
+	COL_ATTACHMENTS, /* these three: which older gateways do not record */
 	COL_CHAIN_ID,
+	COL_SIGNER_ID,
 	NUM_RECORD_COLUMNS
 } RecordColumn;
 

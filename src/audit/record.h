@@ -33,6 +33,7 @@ typedef struct AuditRecord
 	bool has_duration;
 	int64 duration_ms;
 	bool is_of_chain;     /* it has a chain_id */
+	text *signer_id;      /* who has signed the action; NULL: nobody */
 	bool is_intent;       /* outcome "pending" */
 	bool had_attachments; /* which are not stored with it */
 	bool may_have_had;    /* an intent does not tell */

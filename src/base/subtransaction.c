@@ -48,3 +48,14 @@ TryInSubtransaction(SubtransactionWork work, void *argument, MemoryContext error
 	CurrentResourceOwner = owner;
 	return error;
 }
+
+/*
+ * Whether an error wants the whole transaction to end.
+ */
+bool
+EndsTransaction(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+		   error->sqlerrcode == ERRCODE_OUT_OF_MEMORY ||
+		   ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK;
+}

@@ -10,5 +10,6 @@ typedef bool (*SubtransactionWork)(void *argument);
 
 extern ErrorData *
 TryInSubtransaction(SubtransactionWork work, void *argument, MemoryContext errors);
+extern bool EndsTransaction(const ErrorData *error);
 
 #endif /* ACTEON_SUBTRANSACTION_H */

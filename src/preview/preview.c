@@ -114,6 +114,7 @@ keep_sample(Preview *preview, const AuditRecord *record)
 	sample->provider = ShowText(record->provider);
 	sample->action_type = ShowText(record->action_type);
 	sample->outcome = ShowText(record->outcome);
+	sample->signer_id = record->signer_id != NULL ? ShowText(record->signer_id) : NULL;
 	keep_payloads(sample, preview->query, record);
 }
 

@@ -59,7 +59,8 @@ typedef struct PreviewSample
 	char *provider;
 	char *action_type;
 	char *outcome;
-	Jsonb *before; /* with a patch: the payload, and what it becomes; NULL: not shown */
+	char *signer_id; /* NULL: it was not signed */
+	Jsonb *before;   /* with a patch: the payload, and what it becomes; NULL: not shown */
 	Jsonb *after;
 	bool is_patched; /* they differ */
 } PreviewSample;

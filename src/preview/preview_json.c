@@ -279,6 +279,8 @@ push_samples(JsonbParseState **state, const Preview *preview)
 		PushString(state, "action_type", sample->action_type);
 		PushString(state, "outcome", sample->outcome);
 		PushTime(state, "dispatched_at", &sample->dispatched_at);
+		if (sample->signer_id != NULL)
+			PushString(state, "signer_id", sample->signer_id);
 		if (preview->query->change != NULL)
 			push_payloads(state, sample);
 		pushJsonbValue(state, WJB_END_OBJECT, NULL);

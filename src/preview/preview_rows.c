@@ -429,8 +429,10 @@ put_samples(Sheet *sheet, const Preview *preview)
 		const PreviewSample *sample = &preview->samples[i];
 
 		put_row(sheet, ClipForMessage(sample->action_id, strlen(sample->action_id)), BLANK, BLANK,
-				psprintf("%s %s %s %s %s", show_time(&sample->dispatched_at), sample->tenant,
-						 sample->provider, sample->action_type, sample->outcome));
+				psprintf("%s %s %s %s %s%s%s", show_time(&sample->dispatched_at), sample->tenant,
+						 sample->provider, sample->action_type, sample->outcome,
+						 sample->signer_id != NULL ? ", signed by " : "",
+						 sample->signer_id != NULL ? sample->signer_id : ""));
 		if (preview->query->change != NULL)
 			put_payloads(sheet, sample);
 	}

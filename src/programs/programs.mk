@@ -36,7 +36,7 @@ RELAY_OBJECTS = $(RELAY_SOURCES:.c=.o)
 HTTP_SOURCES = $(sort $(wildcard src/programs/http/*.c))
 HTTP_HEADERS = $(sort $(wildcard src/programs/http/*.h))
 # What a replay can be asked is a table of the extension, and the names of states and targets are its too.
-SHARED_TABLES = src/base/error_codes.def src/base/error_codes.h src/base/target_name.h src/base/trace_context.h src/query/options.h src/query/options.def src/query/states.h
+SHARED_TABLES = src/base/error_codes.def src/base/error_codes.h src/base/gateway_number.h src/base/target_name.h src/base/trace_context.h src/query/options.h src/query/options.def src/query/states.h
 HTTP_OBJECTS = $(HTTP_SOURCES:.c=.o)
 PROGRAM_OBJECTS = $(COMMON_OBJECTS) $(RELAY_OBJECTS) $(HTTP_OBJECTS)
 
@@ -109,7 +109,7 @@ acteon-relay.asan: $(RELAY_SOURCES) $(COMMON_SOURCES) $(RELAY_HEADERS) $(SHARED_
 acteon-replay-http.asan: $(HTTP_SOURCES) $(COMMON_SOURCES) $(HTTP_HEADERS) $(SHARED_TABLES) $(COMMON_HEADERS) acteon_replay.control META.json
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -o $@ $(filter %.c,$^) $(HTTP_LIBS)
 
-acteon-relay-unit: test/relay/unit.c $(if $(filter no,$(KAFKA)),,test/relay/kafka_unit.c test/relay/kafka_unit.h) test/relay/simulate.c test/relay/simulate.h test/tap.c test/tap.h $(filter-out %/main.c,$(RELAY_SOURCES)) $(COMMON_SOURCES) $(RELAY_HEADERS) $(SHARED_TABLES) $(COMMON_HEADERS) acteon_replay.control META.json
+acteon-relay-unit: test/relay/unit.c $(if $(filter no,$(KAFKA)),,test/relay/kafka_unit.c test/relay/kafka_unit.h) test/relay/signing_unit.c test/relay/signing_unit.h test/relay/simulate.c test/relay/simulate.h test/tap.c test/tap.h $(filter-out %/main.c,$(RELAY_SOURCES)) $(COMMON_SOURCES) $(RELAY_HEADERS) $(SHARED_TABLES) $(COMMON_HEADERS) acteon_replay.control META.json
 	$(CC) $(PROGRAM_SANITIZERS) $(PROGRAM_FLAGS) -Itest -o $@ $(filter %.c,$^) $(RELAY_LIBS)
 
 acteon-replay-http-unit: test/http/unit.c test/tap.c test/tap.h $(filter-out %/main.c,$(HTTP_SOURCES)) $(COMMON_SOURCES) $(HTTP_HEADERS) $(SHARED_TABLES) $(COMMON_HEADERS) acteon_replay.control META.json

@@ -21,6 +21,7 @@
 
 #include "access/grants.h"
 #include "access/visibility.h"
+#include "audit/signer.h"
 #include "base/catalog.h"
 #include "base/identity.h"
 #include "base/installation.h"
@@ -48,6 +49,7 @@ enum
 	LINEAGE_STATE,
 	LINEAGE_PATCH, /* not in version 1.0, as what follows */
 	LINEAGE_DELIVERED_TO,
+	LINEAGE_SIGNER_ID,
 	NUM_LINEAGE_COLUMNS
 };
 
@@ -57,6 +59,7 @@ typedef struct Walk
 	ReturnSetInfo *result;
 	Snapshot snapshot;
 	Oid caller;
+	Oid schema;
 	Grants *grants;
 	pg_uuid_t namespace;
 	List *targets; /* names of the others whose replays to show as well */
@@ -183,6 +186,21 @@ may_show_batch(Walk *walk)
 }
 
 /*
+ * Set who has signed an action of the same namespace and tenant as the replay that was
+ * found last, if that is known.
+ */
+static void
+set_signer(Walk *walk, const char *id, Datum *values, bool *nulls)
+{
+	char *signer = FindSigner(walk->schema, id, outbox_text(walk, Anum_outbox_namespace),
+							  outbox_text(walk, Anum_outbox_tenant), walk->grants);
+
+	nulls[LINEAGE_SIGNER_ID] = signer == NULL;
+	if (signer != NULL)
+		values[LINEAGE_SIGNER_ID] = CStringGetTextDatum(signer);
+}
+
+/*
  * Put out the action at the beginning of the chain, before its first replay.
  */
 static void
@@ -201,6 +219,7 @@ show_root(Walk *walk)
 	values[LINEAGE_GENERATION] = Int32GetDatum(0);
 	values[LINEAGE_DEPTH] = Int32GetDatum(0);
 	values[LINEAGE_STATE] = CStringGetTextDatum("original");
+	set_signer(walk, walk->root, values, nulls);
 	tuplestore_putvalues(walk->result->setResult, walk->result->setDesc, values, nulls);
 }
 
@@ -255,6 +274,7 @@ show_replay(Walk *walk, const char *id, const char *source, const char *target, 
 	values[LINEAGE_STATE] = CStringGetTextDatum(
 		ActionStateNames[ReadActionState(&walk->states, outbox_id, walk->snapshot)]);
 	values[LINEAGE_DELIVERED_TO] = CStringGetTextDatum(NameOfTarget(target));
+	set_signer(walk, id, values, nulls);
 	has_batch = FindRow(&walk->batches, F_INT8EQ, values[LINEAGE_BATCH_ID], walk->snapshot);
 	nulls[LINEAGE_REQUESTED_AT] = !has_batch;
 	nulls[LINEAGE_REQUESTED_BY] = nulls[LINEAGE_REASON] = nulls[LINEAGE_PATCH] = true;
@@ -339,7 +359,8 @@ read_targets(Walk *walk, FunctionCallInfo fcinfo)
 
 /*
  * acteon_replay_lineage(action_id text, target text) → setof (id, source, generation,
- * depth, batch_id, requested_by, requested_at, reason, state, patch_sha256, delivered_to)
+ * depth, batch_id, requested_by, requested_at, reason, state, patch_sha256, delivered_to,
+ * signer_id)
  *
  * The whole chain that an action is part of, the original first, every replay
  * behind its source: the replays to production, and those to another target, or, with
@@ -363,6 +384,7 @@ acteon_replay_lineage(PG_FUNCTION_ARGS)
 	walk.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	walk.snapshot = GetActiveSnapshot();
 	walk.caller = GetUserId();
+	walk.schema = schema;
 	walk.grants = LoadGrants(walk.caller, schema);
 	SwitchIdentity(&saved, TableOwner(OwnTable(schema, OUTBOX_TABLE)));
 	OpenActions(&walk.actions, schema);

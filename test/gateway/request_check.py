@@ -5,8 +5,8 @@ status and words (facts.md, section 1, step 3; gateway.md, section 2).  It is no
 told where in the text a fault is: " at line 1 column 173" is left out.
 
 oddities() is stricter: a relay sends exactly the thirteen keys of gateway.md,
-section 2, in their order, with replayed_from, or acteon_notify, and no system key among the
-labels.
+section 2, in their order, and behind them those of a signature if it signs, with
+replayed_from, or acteon_notify, and no system key among the labels.
 What differs is a violation, whatever the gateway answers to it.
 """
 
@@ -18,6 +18,8 @@ import re
 KEYS = ["id", "namespace", "tenant", "provider", "action_type", "payload",
         "metadata", "dedup_key", "status", "fingerprint", "starts_at",
         "ends_at", "created_at"]
+# What a relay that signs sends besides.
+SIGNATURE = ["signature", "signer_id"]
 REQUIRED = ["id", "namespace", "tenant", "provider", "action_type", "payload", "created_at"]
 REQUIRED_STRINGS = ["id", "namespace", "tenant", "provider", "action_type"]
 OPTIONAL_STRINGS = ["dedup_key", "status", "fingerprint", "template", "signature", "signer_id", "kid"]
@@ -222,8 +224,11 @@ def read_action(body):
         raise Refused(422, f"{WRONG_TYPE}invalid type: {described(action)}, expected struct Action")
     found = oddities(action)
     if found is None:
-        # What a relay sends needs no second look; these it leaves out.
-        action.update(template=None, signature=None, signer_id=None, kid=None, trace_context={}, attachments=[])
+        # What a relay sends needs no second look; these it may leave out.
+        for key in ("template", "signature", "signer_id", "kid"):
+            action.setdefault(key, None)
+        action.setdefault("trace_context", {})
+        action.setdefault("attachments", [])
     else:
         check_fields(action)
     return action, ("json", odd) if odd else found
@@ -250,7 +255,14 @@ def check_time(action, key):
 
 def oddities(action):
     """What a relay would not have sent like this: (kind, detail), or None."""
-    if list(action) not in (KEYS, KEYS[:-1] + ["trace_context"] + KEYS[-1:]):
+    keys = list(action)
+    for signed in (SIGNATURE + ["kid"], SIGNATURE):
+        if keys[-len(signed):] == signed:
+            keys = keys[:-len(signed)]
+            if not all(isinstance(action[key], str) and action[key] for key in signed):
+                return "type", f"of {signed} one is no text"
+            break
+    if keys not in (KEYS, KEYS[:-1] + ["trace_context"] + KEYS[-1:]):
         return "keys", f"keys are {list(action)}"
     for key in REQUIRED_STRINGS:
         if not isinstance(action[key], str) or not action[key]:

@@ -37,6 +37,7 @@
 #ifdef WITH_KAFKA
 #include "kafka_unit.h"
 #endif
+#include "signing_unit.h"
 #include "simulate.h"
 #include "tap.h"
 
@@ -380,6 +381,7 @@ judged(const char *name, Answer answer, Judgement expected, const char *text)
 #define DOUBTED ((Judgement){FATE_DOUBT, true, GATEWAY_FAULTY, 0})
 #define DEAD ((Judgement){FATE_DEAD, true, GATEWAY_WORKS, 0})
 #define BUSY(delay) ((Judgement){FATE_LATER, true, GATEWAY_BUSY, (delay)})
+#define UNSIGNED ((Judgement){FATE_RETRY, false, GATEWAY_FORBIDS, 0})
 #define REFUSED ((Judgement){FATE_LATER, false, GATEWAY_REFUSES, SECOND})
 
 /*
@@ -436,6 +438,24 @@ test_refusals(void)
 		   (Judgement){FATE_RETRY, true, GATEWAY_FAULTY, 0}, "500: no \"lock\"");
 	judged("400", (Answer){.status = 400, .body = "{\"error\": \"bad field\"}"}, DEAD,
 		   "400: bad field");
+	judged("400 without a signature",
+		   (Answer){.status = 400, .body = "{\"error\": \"unsigned action rejected: x\"}"},
+		   UNSIGNED, "400: unsigned action rejected: x");
+	judged("400 with a wrong one",
+		   (Answer){.status = 400,
+					.body = "{\"error\": \"signature verification failed for signer 'x'\"}"},
+		   UNSIGNED, "400: signature verification failed for signer 'x'");
+	judged("400 with one of another tenant",
+		   (Answer){.status = 400,
+					.body =
+						"{\"error\": \"signer 'x' is not authorized for tenant=t namespace=n\"}"},
+		   UNSIGNED, "400: signer 'x' is not authorized for tenant=t namespace=n");
+	judged("400 that only speaks of a signer",
+		   (Answer){.status = 400, .body = "{\"error\": \"signer 'x' is no field\"}"}, DEAD,
+		   "400: signer 'x' is no field");
+	judged("422 with the words",
+		   (Answer){.status = 422, .body = "{\"error\": \"unsigned action rejected: x\"}"}, DEAD,
+		   "422: unsigned action rejected: x");
 	judged("413", (Answer){.status = 413}, DEAD, "413: an empty answer");
 	judged("415", (Answer){.status = 415, .body = "Expected"}, DEAD, "415: Expected");
 	judged("422", (Answer){.status = 422, .body = "no \xff"}, DEAD, "422: no ?");
@@ -1900,6 +1920,7 @@ main(void)
 	test_error_length();
 	test_json_members();
 	test_sealed();
+	TestSigning(scratch);
 	test_secrets();
 	test_metrics_file();
 	test_metrics_batches();

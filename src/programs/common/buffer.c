@@ -95,6 +95,25 @@ BufferReserve(Buffer *buffer, size_t more)
 }
 
 /*
+ * The same for a buffer with a secret: if the bytes have to move, the old ones are
+ * overwritten.
+ */
+void
+BufferReserveWiping(Buffer *buffer, size_t more)
+{
+	Buffer larger = {0};
+
+	if (more < buffer->size - buffer->len)
+		return;
+	if (more > SIZE_MAX - buffer->len)
+		out_of_memory();
+	BufferReserve(&larger, buffer->len + more);
+	BufferAppend(&larger, BufferText(buffer), buffer->len);
+	BufferWipe(buffer);
+	*buffer = larger;
+}
+
+/*
  * Append bytes.
  */
 void

@@ -23,6 +23,7 @@ extern char *DuplicateText(const char *text);
 extern char *Format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 extern void BufferReserve(Buffer *buffer, size_t more);
+extern void BufferReserveWiping(Buffer *buffer, size_t more);
 extern void BufferAppend(Buffer *buffer, const void *data, size_t len);
 extern void BufferAppendText(Buffer *buffer, const char *text);
 extern void BufferAppendChar(Buffer *buffer, char c);

@@ -226,26 +226,6 @@ take_only_string(void *context, const unsigned char *text, size_t len)
 }
 
 /*
- * Have yajl read a text, and call these functions.  Returns whether it has read all.
- */
-static bool
-read_json(const char *text, size_t len, const yajl_callbacks *callbacks, Reader *reader)
-{
-	yajl_alloc_funcs memory = {allocate, reallocate, release, NULL};
-	yajl_handle handle = yajl_alloc(callbacks, &memory, reader);
-	bool good;
-
-	/* The line feed is an error in a string that is not finished, which yajl overlooks
-	 * behind a value. */
-	yajl_config(handle, yajl_dont_validate_strings, 1);
-	good = yajl_parse(handle, (const unsigned char *) text, len) == yajl_status_ok &&
-		   yajl_parse(handle, (const unsigned char *) "\n", 1) == yajl_status_ok &&
-		   yajl_complete_parse(handle) == yajl_status_ok;
-	yajl_free(handle);
-	return good;
-}
-
-/*
  * Is there nothing that yajl takes and JSON does not have: wrong UTF-8, about which
  * it is laxer than we are, and two more blanks?
  */
@@ -254,6 +234,32 @@ is_clean(const char *text, size_t len)
 {
 	return len > 0 && IsUtf8(text, len) && memchr(text, '\v', len) == NULL &&
 		   memchr(text, '\f', len) == NULL;
+}
+
+/*
+ * Read a text, and call these functions of yajl's, each with the context.  False if it is
+ * not exactly one JSON value, in valid UTF-8, or if one of the functions returns 0.
+ * Numbers come as they are written; half a surrogate pair may come as what is no UTF-8.
+ * What yajl keeps meanwhile is overwritten.
+ */
+bool
+JsonParse(const char *text, size_t len, const yajl_callbacks *callbacks, void *context)
+{
+	yajl_alloc_funcs memory = {allocate, reallocate, release, NULL};
+	yajl_handle handle;
+	bool good;
+
+	if (!is_clean(text, len))
+		return false;
+	handle = yajl_alloc(callbacks, &memory, context);
+	/* The line feed is an error in a string that is not finished, which yajl overlooks
+	 * behind a value. */
+	yajl_config(handle, yajl_dont_validate_strings, 1);
+	good = yajl_parse(handle, (const unsigned char *) text, len) == yajl_status_ok &&
+		   yajl_parse(handle, (const unsigned char *) "\n", 1) == yajl_status_ok &&
+		   yajl_complete_parse(handle) == yajl_status_ok;
+	yajl_free(handle);
+	return good;
 }
 
 /*
@@ -268,7 +274,7 @@ JsonIsValid(const char *text, size_t len)
 											 .yajl_end_array = end_nesting};
 	Reader reader = {0};
 
-	return is_clean(text, len) && read_json(text, len, &callbacks, &reader);
+	return JsonParse(text, len, &callbacks, &reader);
 }
 
 /*
@@ -285,7 +291,7 @@ find_member(const char *text, size_t len, Reader *reader)
 											 .yajl_string = take_string,
 											 .yajl_number = take_number};
 
-	return is_clean(text, len) && read_json(text, len, &callbacks, reader) && reader->found;
+	return JsonParse(text, len, &callbacks, reader) && reader->found;
 }
 
 /*
@@ -347,7 +353,7 @@ JsonReadTag(const char *text, size_t len, Buffer *tag)
 	Reader reader = {.value = tag};
 
 	BufferClear(tag);
-	if (is_clean(text, len) && read_json(text, len, &callbacks, &reader))
+	if (JsonParse(text, len, &callbacks, &reader))
 		return true;
 	BufferClear(tag);
 	return false;

@@ -109,6 +109,47 @@ SecretReadApiKey(const char *path, Buffer *key, char **error)
 }
 
 /*
+ * Read a file with keys, one a line, blank lines and comments aside, and have each line
+ * taken, without the blanks around it.  False with an error, which the caller frees, if
+ * one is not what was expected.  A file without any is refused: it was truncated, or is
+ * not yet written.
+ */
+bool
+SecretReadLines(const char *path, bool (*take)(void *owner, const char *line, size_t len),
+				void *owner, const char *expected, char **error)
+{
+	Buffer file;
+	int number = 0, taken = 0;
+
+	if (!SecretRead(path, &file, error))
+		return false;
+	for (char *at = file.data, *end = file.data + file.len; at < end && *error == NULL;)
+	{
+		char *newline = memchr(at, '\n', (size_t) (end - at));
+		char *stop = newline != NULL ? newline : end;
+		char *next = stop + 1;
+
+		number++;
+		while (at < stop && strchr(" \t\r", *at) != NULL)
+			at++;
+		while (at < stop && strchr(" \t\r", stop[-1]) != NULL)
+			stop--;
+		if (at < stop && *at != '#')
+		{
+			taken++;
+			if (!take(owner, at, (size_t) (stop - at)))
+				*error =
+					Format("line %d of \"%s\" is not a key: expected %s", number, path, expected);
+		}
+		at = next;
+	}
+	if (*error == NULL && taken == 0)
+		*error = Format("\"%s\" holds no key", path);
+	BufferWipe(&file);
+	return *error == NULL;
+}
+
+/*
  * Can others than the file's owner read it?  What systemd hands to a service is in
  * a directory of that service alone, whatever the modes there.
  */

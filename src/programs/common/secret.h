@@ -11,6 +11,9 @@
 
 extern bool SecretRead(const char *path, Buffer *secret, char **error);
 extern bool SecretReadApiKey(const char *path, Buffer *key, char **error);
+extern bool
+SecretReadLines(const char *path, bool (*take)(void *owner, const char *line, size_t len),
+				void *owner, const char *expected, char **error);
 extern bool SecretIsExposed(const char *path);
 extern void SecretWarnIfExposed(const char *path);
 

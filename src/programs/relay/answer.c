@@ -6,6 +6,10 @@
  * the gateway has decided, that the action was not executed, or neither.  Whatever
  * is not in the table proves nothing, and the action is in doubt: redirects and
  * the faults of a proxy, but also 201, 202 and 204, which the gateway never says.
+ *
+ * A 400 about the signature is not the action's fault: the gateway does not know the key
+ * with which it was signed, or wants one where there is none.  So it is the same as a 403,
+ * and like that it is said before the id is claimed.
  */
 #include "relay/answer.h"
 
@@ -20,6 +24,20 @@
 
 /* How long to leave a tenant alone that is over its quota, which says no time. */
 #define QUOTA_DELAY (5 * SECOND)
+
+/* What the gateway's errors about signatures begin with, and have in them. */
+static const struct
+{
+	const char *start;
+	const char *later;
+} signature_errors[] = {
+	{"unsigned action rejected: ", ""},
+	{"signature verification failed for signer '", ""},
+	{"signer '", "' is not authorized for tenant="},
+};
+
+/* In the table, for a 400 with one of them. */
+#define STATUS_SIGNATURE (-400)
 
 /* How the text of a judgement is made. */
 typedef enum Wording
@@ -44,6 +62,7 @@ static const struct
 	{409, 409, false, FATE_ACK, true, GATEWAY_WORKS, DUPLICATE, 0},
 	{429, 429, false, FATE_LATER, true, GATEWAY_BUSY, ERROR_TEXT, SECOND},
 	{500, 500, true, FATE_RETRY, true, GATEWAY_FAULTY, ERROR_TEXT, 0},
+	{STATUS_SIGNATURE, STATUS_SIGNATURE, false, FATE_RETRY, false, GATEWAY_FORBIDS, ERROR_TEXT, 0},
 	{400, 400, false, FATE_DEAD, true, GATEWAY_WORKS, ERROR_TEXT, 0},
 	{413, 413, false, FATE_DEAD, true, GATEWAY_WORKS, ERROR_TEXT, 0},
 	{415, 415, false, FATE_DEAD, true, GATEWAY_WORKS, ERROR_TEXT, 0},
@@ -137,6 +156,27 @@ judge_outcome(const Answer *answer, Judgement judgement, Buffer *text, Buffer *t
 }
 
 /*
+ * Does an answer with this status and body refuse the signature of an action, or that it
+ * has none?
+ */
+bool
+IsAboutSignature(long status, const char *body, size_t len)
+{
+	Buffer words = {0};
+	bool is_it = false;
+
+	if (status != 400 || !JsonIsOnlyString(body, len, "error") ||
+		!JsonGetString(body, len, "error", &words))
+		return false;
+	for (size_t i = 0; i < sizeof(signature_errors) / sizeof(signature_errors[0]); i++)
+		is_it = is_it || (strncmp(BufferText(&words), signature_errors[i].start,
+								  strlen(signature_errors[i].start)) == 0 &&
+						  strstr(BufferText(&words), signature_errors[i].later) != NULL);
+	BufferFree(&words);
+	return is_it;
+}
+
+/*
  * Judge an answer, and append the outcome, or the error, which the database is to
  * keep unless the fate is FATE_LATER.  An outcome's tag is put into a buffer.
  */
@@ -146,13 +186,15 @@ JudgeAnswer(const Answer *answer, Buffer *text, Buffer *tag)
 	Judgement judgement;
 	bool own_words = answer->is_json && JsonIsOnlyString(answer->body, answer->len, "error");
 	bool is_json;
+	long status;
 	size_t i = 0;
 
 	BufferClear(tag);
 	if (answer->failure != NULL)
 		return judge_failure(answer, text);
-	while (answer->status < table[i].first || answer->status > table[i].last ||
-		   (table[i].own_words && !own_words))
+	status = IsAboutSignature(answer->status, answer->body, answer->len) ? STATUS_SIGNATURE
+																		 : answer->status;
+	while (status < table[i].first || status > table[i].last || (table[i].own_words && !own_words))
 		i++;
 	judgement = (Judgement){table[i].fate, table[i].seen, table[i].health, table[i].delay};
 	if (answer->retry_after > 0 &&

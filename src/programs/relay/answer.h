@@ -63,6 +63,7 @@ typedef struct Judgement
 #define MAX_ANSWER (1024 * 1024)
 #define MAX_ERROR 1000
 
+extern bool IsAboutSignature(long status, const char *body, size_t len);
 extern Judgement JudgeAnswer(const Answer *answer, Buffer *text, Buffer *tag);
 
 #endif

@@ -20,6 +20,7 @@
 #include "relay/check_kafka.h"
 #endif
 #include "relay/sealed.h"
+#include "relay/signing.h"
 #include "relay/sink.h"
 #include "relay/statements.h"
 
@@ -79,6 +80,26 @@ check_payload_keys(const Settings *settings)
 	KeyringFree(keys);
 	for (int i = 0; i < settings->payload_key_files.count; i++)
 		check_mode(settings->payload_key_files.texts[i]);
+}
+
+/*
+ * Check the file with keys that sign actions, and read them.  NULL: there are none.
+ */
+static Signers *
+check_signing_keys(const Settings *settings)
+{
+	char *error = NULL;
+	Signers *signers;
+
+	if (settings->signing_key_file == NULL)
+		return NULL;
+	signers = SignersRead(settings->signing_key_file, &error);
+	if (signers == NULL)
+		ReportBad("signing keys", error, "check --signing-key-file");
+	else
+		ReportGood("signing keys: %d read", SignersCount(signers));
+	free(error);
+	return signers;
 }
 
 /*
@@ -399,9 +420,11 @@ CheckRun(const Settings *settings)
 {
 	Buffer api_key = {0};
 	Trial trial = {0};
+	Signers *signers;
 
 	check_database(settings, &trial);
 	take_check_as(settings, &trial);
+	signers = check_signing_keys(settings);
 #ifdef WITH_KAFKA
 	if (settings->kafka_topic != NULL)
 	{
@@ -415,8 +438,9 @@ CheckRun(const Settings *settings)
 	{
 		check_api_key(settings, &api_key);
 		check_payload_keys(settings);
-		CheckGateway(settings, &api_key, &trial);
+		CheckGateway(settings, &api_key, &trial, signers);
 	}
+	SignersFree(signers);
 	BufferWipe(&api_key);
 	TrialFree(&trial);
 	return ReportStatus();

@@ -16,6 +16,7 @@
 
 #include "common/json.h"
 #include "common/report.h"
+#include "relay/answer.h"
 #include "relay/easy.h"
 
 #define DRY_RUN_PATH "/v1/dispatch?dry_run=true"
@@ -51,11 +52,15 @@ TrialFree(Trial *trial)
 	BufferFree(&trial->action_type);
 }
 
+/* A payload with numbers that the gateway reads or prints in a way of its own. */
+#define ODD_NUMBERS \
+	"[1e21, 1e-7, 12.0, -0, 0.31622776601683794, 5.684341886080802e-14, 18446744073709551616]"
+
 /*
  * Write an action that never was, with an id of its own: a random UUID.
  */
 static void
-write_action(const Trial *trial, Buffer *body)
+write_action(const Trial *trial, const char *payload, Buffer *body)
 {
 	unsigned char id[16];
 	char now[40];
@@ -73,9 +78,9 @@ write_action(const Trial *trial, Buffer *body)
 		BufferPrint(body, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", id[i]);
 	BufferPrint(body,
 				"\", \"namespace\": %s, \"tenant\": %s, \"provider\": %s, \"action_type\": %s, "
-				"\"payload\": {}, \"metadata\": {}, \"created_at\": \"%s\"}",
+				"\"payload\": %s, \"metadata\": {}, \"created_at\": \"%s\"}",
 				trial->name_space.data, trial->tenant.data, trial->provider.data,
-				trial->action_type.data, now);
+				trial->action_type.data, payload, now);
 }
 
 /*
@@ -116,12 +121,15 @@ report_refusal(const Settings *settings, long status, const Buffer *answer)
 		hint = "the gateway knows the key, but does not let it dispatch this: check its role and "
 			   "grants, or name with --check-as what it is for";
 	}
-	else if (status == 400 && strstr(BufferText(&why), "unsigned") != NULL)
+	else if (IsAboutSignature(status, BufferText(answer), answer->len))
 	{
 		what = "signing";
 		hint =
-			"the gateway accepts only signed actions ([signing] reject_unsigned); this relay does "
-			"not sign";
+			settings->signing_key_file == NULL
+				? "the gateway accepts only signed actions ([signing] reject_unsigned): use "
+				  "--signing-key-file"
+				: "check the signer, the kid and the seed in the file of --signing-key-file, and "
+				  "the gateway's keyring: its public key, tenants and namespaces";
 	}
 	else if (status == 400 || status == 422)
 		hint = "the gateway does not accept the actions of this relay: do the versions match?";
@@ -132,16 +140,118 @@ report_refusal(const Settings *settings, long status, const Buffer *answer)
 }
 
 /*
+ * Sign an action, if there are keys for that.  False, after saying so, if there is none
+ * for this one.
+ */
+static bool
+sign(const Signers *signers, Buffer *body)
+{
+	Buffer members = {0}, error = {0};
+	bool good = true;
+
+	if (signers != NULL)
+		good = SignAction(signers, body->data, body->len, &members, &error) == SIGNED;
+	if (!good)
+		ReportBad("signing", BufferText(&error), "add a key to the file of --signing-key-file");
+	else if (signers != NULL)
+		SignatureAppend(body, &members);
+	BufferFree(&members);
+	BufferFree(&error);
+	return good;
+}
+
+/*
+ * The status with which an action is answered that is not signed, or whose signature is
+ * none.
+ */
+static long
+try_signature(const Settings *settings, const Buffer *api_key, const Trial *trial, bool has_one)
+{
+	Buffer body = {0}, answer = {0};
+	Buffer members = {0};
+	long status;
+
+	write_action(trial, "{}", &body);
+	if (has_one)
+	{
+		BufferAppendText(&members, ", \"signature\": \"\", \"signer_id\": \"\"");
+		SignatureAppend(&body, &members);
+	}
+	status = EasyTry(settings, api_key, DRY_RUN_PATH, body.data, &answer);
+	if (status != 200 && !IsAboutSignature(status, BufferText(&answer), answer.len))
+		status = 0;
+	BufferFree(&members);
+	BufferFree(&body);
+	BufferFree(&answer);
+	return status;
+}
+
+/*
+ * Report what the gateway wants of signatures, after it has accepted an action of ours,
+ * which was signed if there are keys.
+ */
+static void
+report_signing(const Settings *settings, const Buffer *api_key, const Trial *trial,
+			   const Signers *signers)
+{
+	Buffer body = {0}, answer = {0};
+
+	if (signers == NULL)
+		ReportGood("signing: not required");
+	else if (try_signature(settings, api_key, trial, true) != 400)
+		ReportGood("signing: not required, and the gateway does not verify signatures");
+	else
+	{
+		ReportGood("signing: %s, and the gateway accepts the signatures of this relay",
+				   try_signature(settings, api_key, trial, false) == 400 ? "required"
+																		 : "not required");
+		/* Another version of the gateway may sign other bytes for these. */
+		write_action(trial, "{\"numbers\": " ODD_NUMBERS "}", &body);
+		if (sign(signers, &body) &&
+			IsAboutSignature(EasyTry(settings, api_key, DRY_RUN_PATH, body.data, &answer),
+							 BufferText(&answer), answer.len))
+			ReportBad("signing",
+					  "the gateway refuses the signature of a payload with very large, very small "
+					  "or very precise numbers: it reads or prints them in another way",
+					  "actions with such numbers will be refused; do the versions match?");
+	}
+	BufferFree(&body);
+	BufferFree(&answer);
+}
+
+/*
+ * Report whether the gateway accepts an action a second time.
+ */
+static void
+report_protection(const Settings *settings, const Buffer *api_key, const Buffer *body)
+{
+	Buffer answer = {0};
+	long status = EasyTry(settings, api_key, DRY_RUN_PATH, body->data, &answer);
+
+	if (status == 409)
+		ReportGood("replay protection: on, the gateway accepts each id only once");
+	else if (status == 200)
+		ReportGood(
+			"replay protection: off ([signing] reject_replay), so the gateway does not detect "
+			"what is sent twice");
+	else
+		report_refusal(settings, status, &answer);
+	BufferFree(&answer);
+}
+
+/*
  * Try a dispatch, and the same once more.
  */
 static void
-try_dispatch(const Settings *settings, const Buffer *api_key, const Trial *trial)
+try_dispatch(const Settings *settings, const Buffer *api_key, const Trial *trial,
+			 const Signers *signers)
 {
 	Buffer body = {0}, answer = {0}, tag = {0};
-	long status;
+	long status = -1;
 
-	write_action(trial, &body);
-	status = EasyTry(settings, api_key, DRY_RUN_PATH, body.data, &answer);
+	write_action(trial, "{}", &body);
+	if (sign(signers, &body))
+		status = EasyTry(settings, api_key, DRY_RUN_PATH, body.data, &answer);
 	if (status == 200 &&
 		(!JsonReadTag(answer.data, answer.len, &tag) || strcmp(BufferText(&tag), "DryRun") != 0))
 		ReportBad("gateway", "it answers a dry run with something else",
@@ -149,24 +259,16 @@ try_dispatch(const Settings *settings, const Buffer *api_key, const Trial *trial
 	else if (status == 0)
 		ReportBad("gateway", BufferText(&answer),
 				  "check --gateway-url, and for TLS --ca-file and --client-cert");
-	else if (status != 200)
+	else if (status > 0 && status != 200)
 		report_refusal(settings, status, &answer);
-	else
+	else if (status == 200)
 	{
 		ReportGood("gateway: %s evaluates dispatches", settings->gateway_url);
 		ReportGood("API key: works for tenant %s, namespace %s, provider %s, action type %s",
 				   trial->tenant.data, trial->name_space.data, trial->provider.data,
 				   trial->action_type.data);
-		ReportGood("signing: not required");
-		status = EasyTry(settings, api_key, DRY_RUN_PATH, body.data, &answer);
-		if (status == 409)
-			ReportGood("replay protection: on, the gateway accepts each id only once");
-		else if (status == 200)
-			ReportGood(
-				"replay protection: off ([signing] reject_replay), so the gateway does not detect "
-				"what is sent twice");
-		else
-			report_refusal(settings, status, &answer);
+		report_signing(settings, api_key, trial, signers);
+		report_protection(settings, api_key, &body);
 	}
 	BufferFree(&body);
 	BufferFree(&answer);
@@ -207,13 +309,14 @@ try_without(const Settings *settings, const Buffer *api_key)
 }
 
 /*
- * Check the gateway and our key for it.
+ * Check the gateway and our keys for it; there may be none that sign.
  */
 void
-CheckGateway(const Settings *settings, const Buffer *api_key, const Trial *trial)
+CheckGateway(const Settings *settings, const Buffer *api_key, const Trial *trial,
+			 const Signers *signers)
 {
 	if (trial->known)
-		try_dispatch(settings, api_key, trial);
+		try_dispatch(settings, api_key, trial, signers);
 	else
 		try_without(settings, api_key);
 }

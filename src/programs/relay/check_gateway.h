@@ -7,6 +7,7 @@
 
 #include "common/buffer.h"
 #include "relay/settings.h"
+#include "relay/signing.h"
 
 /* What the key is tried with: as texts that stand in a JSON string. */
 typedef struct Trial
@@ -20,6 +21,7 @@ typedef struct Trial
 
 extern void TrialTake(Trial *trial, const char *const parts[4]);
 extern void TrialFree(Trial *trial);
-extern void CheckGateway(const Settings *settings, const Buffer *api_key, const Trial *trial);
+extern void CheckGateway(const Settings *settings, const Buffer *api_key, const Trial *trial,
+						 const Signers *signers);
 
 #endif

@@ -789,6 +789,8 @@ hint_for_status(long status)
 		return "check the key in --api-key-file";
 	if (status == 403)
 		return "check what the key in --api-key-file is granted";
+	if (status == 400)
+		return "check --signing-key-file, and the keyring of the gateway";
 	return "check --gateway-url";
 }
 

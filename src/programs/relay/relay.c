@@ -227,7 +227,8 @@ RelayRun(const Settings *settings)
 		LogText("consumer", settings->consumer), LogText("target", settings->target),
 		LogText(relay.sink->kind->name, SinkPlace(settings)),
 		LogNumber("concurrency", settings->concurrency),
-		LogNumber("payload_keys", KeyringCount(relay.keys)));
+		LogNumber("payload_keys", KeyringCount(relay.keys)),
+		LogNumber("signing_keys", relay.signers != NULL ? SignersCount(relay.signers) : 0));
 	QueueSideStart(&relay);
 	while (advance(&relay))
 		LoopRunOnce();

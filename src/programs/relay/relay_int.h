@@ -19,6 +19,7 @@
 #include "relay/results.h"
 #include "relay/sealed.h"
 #include "relay/settings.h"
+#include "relay/signing.h"
 #include "relay/sink.h"
 #include "relay/statements.h"
 #include "relay/throttle.h"
@@ -36,6 +37,8 @@ typedef struct Relay
 	Listener listener;
 	Sink *sink;
 	Keyring *keys;
+	Signers *signers;    /* NULL: actions are not signed */
+	bool told_unsigned;  /* that no key is for an action, since they were read */
 	uint64_t files_seen; /* the files with secrets as they were when they were last read */
 	Throttle throttle;
 

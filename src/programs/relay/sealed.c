@@ -23,10 +23,10 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+#include "common/encoded.h"
 #include "common/json.h"
 #include "common/secret.h"
 
-#define KEY_SIZE 32
 #define IV_SIZE 12
 #define TAG_SIZE 16
 #define DEFAULT_KID "k0"
@@ -37,7 +37,7 @@
 typedef struct PayloadKey
 {
 	char *kid;
-	unsigned char bytes[KEY_SIZE];
+	unsigned char bytes[KEY_BYTES];
 } PayloadKey;
 
 struct Keyring
@@ -61,80 +61,6 @@ typedef struct Seal
 	Piece iv;
 	Piece tag;
 } Seal;
-
-/*
- * Decode base64 (RFC 4648, section 4, padded) into memory that has room for
- * three quarters of its length.  False if it is anything else: OpenSSL takes
- * blanks around it, = anywhere and bits behind the end, so what it has read must be
- * written in the same way again.
- */
-static bool
-decode_base64(Piece in, unsigned char *out, size_t *out_len)
-{
-	size_t padding = 0;
-	unsigned char *again;
-	bool good;
-
-	*out_len = 0;
-	if (in.len == 0)
-		return true;
-	if (in.len % 4 != 0 || in.len > INT_MAX - 1 ||
-		EVP_DecodeBlock(out, (const unsigned char *) in.text, (int) in.len) !=
-			(int) (in.len / 4 * 3))
-		return false;
-	while (padding < 2 && padding < in.len && in.text[in.len - 1 - padding] == '=')
-		padding++;
-	*out_len = in.len / 4 * 3 - padding;
-	again = Allocate(in.len + 1);
-	good = EVP_EncodeBlock(again, out, (int) *out_len) == (int) in.len &&
-		   CRYPTO_memcmp(again, in.text, in.len) == 0;
-	OPENSSL_cleanse(again, in.len);
-	free(again);
-	return good;
-}
-
-/*
- * Decode 64 hex digits.
- */
-static bool
-decode_hex_key(Piece in, unsigned char *key)
-{
-	if (in.len != 2 * KEY_SIZE)
-		return false;
-	for (size_t i = 0; i < in.len; i++)
-	{
-		char c = in.text[i];
-		int digit;
-
-		if (c >= '0' && c <= '9')
-			digit = c - '0';
-		else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-			digit = (c | 0x20) - 'a' + 10;
-		else
-			return false;
-		key[i / 2] = (unsigned char) (key[i / 2] << 4 | digit);
-	}
-	return true;
-}
-
-/*
- * Decode a key: 32 bytes as hex or base64.
- */
-static bool
-decode_key(Piece in, unsigned char *key)
-{
-	unsigned char bytes[KEY_SIZE + 3];
-	size_t len = 0;
-	bool good;
-
-	if (decode_hex_key(in, key))
-		return true;
-	good = in.len == (KEY_SIZE + 2) / 3 * 4 && decode_base64(in, bytes, &len) && len == KEY_SIZE;
-	if (good)
-		memcpy(key, bytes, KEY_SIZE);
-	OPENSSL_cleanse(bytes, sizeof(bytes));
-	return good;
-}
 
 /*
  * Find a key by its id.
@@ -181,44 +107,16 @@ add_key(Keyring *ring, Piece line)
 	free(ring->keys);
 	ring->keys = keys;
 	ring->keys[ring->count].kid = Duplicate(kid.text, kid.len);
-	return decode_key(key, ring->keys[ring->count++].bytes);
+	return DecodeKey(key.text, key.len, ring->keys[ring->count++].bytes);
 }
 
 /*
- * Add the keys of a file: one a line, blank lines and comments aside.  A file
- * without any is refused: it was truncated, or is not yet written.
+ * The same for a line of a file.
  */
 static bool
-add_file(Keyring *ring, const char *path, char **error)
+take_line(void *ring, const char *line, size_t len)
 {
-	Buffer file;
-	int number = 0;
-	int before = ring->count;
-
-	if (!SecretRead(path, &file, error))
-		return false;
-	for (char *at = file.data, *end = file.data + file.len; at < end && *error == NULL;)
-	{
-		char *newline = memchr(at, '\n', (size_t) (end - at));
-		char *stop = newline != NULL ? newline : end;
-		Piece line = {at, (size_t) (stop - at)};
-
-		number++;
-		while (line.len > 0 && strchr(" \t\r", line.text[0]) != NULL)
-			line = (Piece){line.text + 1, line.len - 1};
-		while (line.len > 0 && strchr(" \t\r", line.text[line.len - 1]) != NULL)
-			line.len--;
-		if (line.len > 0 && line.text[0] != '#' && !add_key(ring, line))
-			*error = Format(
-				"line %d of \"%s\" is not a key: expected ID:KEY or KEY, with 64 hex digits or "
-				"44 of base64, each ID once",
-				number, path);
-		at = stop + 1;
-	}
-	if (*error == NULL && ring->count == before)
-		*error = Format("\"%s\" holds no key", path);
-	BufferWipe(&file);
-	return *error == NULL;
+	return add_key(ring, (Piece){line, len});
 }
 
 /*
@@ -233,7 +131,9 @@ KeyringRead(const TextList *files, char **error)
 	*error = NULL;
 	for (int i = 0; i < files->count; i++)
 	{
-		if (!add_file(ring, files->texts[i], error))
+		if (!SecretReadLines(files->texts[i], take_line, ring,
+							 "ID:KEY or KEY, with 64 hex digits or 44 of base64, each ID once",
+							 error))
 		{
 			KeyringFree(ring);
 			return NULL;
@@ -350,11 +250,11 @@ open_seal(const PayloadKey *key, const Seal *seal, Buffer *opened, size_t *len)
 	bool good;
 
 	if (seal->iv.len > IV_SIZE / 3 * 4 || seal->tag.len > (TAG_SIZE + 2) / 3 * 4 ||
-		!decode_base64(seal->iv, iv, &iv_len) || iv_len != IV_SIZE ||
-		!decode_base64(seal->tag, tag, &tag_len) || tag_len != TAG_SIZE)
+		!DecodeBase64(seal->iv.text, seal->iv.len, iv, &iv_len) || iv_len != IV_SIZE ||
+		!DecodeBase64(seal->tag.text, seal->tag.len, tag, &tag_len) || tag_len != TAG_SIZE)
 		return false;
 	data = Allocate(seal->data.len);
-	good = decode_base64(seal->data, data, len) &&
+	good = DecodeBase64(seal->data.text, seal->data.len, data, len) &&
 		   decrypt(key, iv, tag, data, *len, (unsigned char *) opened->data + opened->len);
 	free(data);
 	return good;

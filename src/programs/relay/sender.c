@@ -188,7 +188,78 @@ answered(void *owner, Action *action, const Answer *answer, int64_t duration)
 }
 
 /*
- * Send an action; or, if its payload is sealed and cannot be opened, reject it.
+ * Reject an action, for a reason that relay->text contains.
+ */
+static void
+reject(Relay *relay, Action *action)
+{
+	Log(LOG_WARNING, "action ends dead", LogNumber("outbox_id", action->outbox_id),
+		LogText("error", BufferText(&relay->text)));
+	conclude(relay, action, RESULT_REJECT, true, true, -1);
+}
+
+/*
+ * Give an action back that no key is for.  As with an API key that does not cover it, the
+ * attempt counts: a key may be added, and another relay may have one.
+ */
+static void
+give_back_unsigned(Relay *relay, Action *action)
+{
+	if (!relay->told_unsigned)
+		Log(LOG_ERROR, "cannot sign an action", LogNumber("outbox_id", action->outbox_id),
+			LogText("error", BufferText(&relay->text)),
+			LogText("hint", "add the key to the file of --signing-key-file, then SIGHUP"));
+	relay->told_unsigned = true;
+	conclude(relay, action, RESULT_NACK, true, false, -1);
+}
+
+/*
+ * Open the payload of an action, if it is sealed, and sign the action, if there are keys
+ * for that.  The body that is to be sent becomes action->opened, unless it is that of the
+ * action.  False if it cannot be sent, and was concluded.
+ */
+static bool
+prepare_body(Relay *relay, Action *action)
+{
+	Buffer *opened = &action->opened;
+	Buffer members = {0};
+	bool is_opened;
+	Signature signature = SIGNED;
+
+	BufferClear(&relay->text);
+	switch (OpenSealedPayload(relay->keys, action->body, action->len, opened, &relay->text))
+	{
+		case CANNOT_OPEN:
+			reject(relay, action);
+			return false;
+		case OPENED:
+		case NOT_SEALED:
+			break;
+	}
+	if (relay->signers == NULL)
+		return true;
+	is_opened = opened->len > 0;
+	signature = SignAction(relay->signers, is_opened ? opened->data : action->body,
+						   is_opened ? opened->len : action->len, &members, &relay->text);
+	if (signature == SIGNED)
+	{
+		if (!is_opened)
+		{
+			BufferReserve(opened, action->len + members.len);
+			BufferAppend(opened, action->body, action->len);
+		}
+		SignatureAppend(opened, &members);
+	}
+	else if (signature == NO_SIGNER)
+		give_back_unsigned(relay, action);
+	else
+		reject(relay, action);
+	BufferFree(&members);
+	return signature == SIGNED;
+}
+
+/*
+ * Send an action, if that can be done.
  */
 static void
 send_action(Relay *relay, Action *action)
@@ -196,20 +267,12 @@ send_action(Relay *relay, Action *action)
 	const char *body = action->body;
 	size_t len = action->len;
 
-	BufferClear(&relay->text);
-	switch (OpenSealedPayload(relay->keys, body, len, &action->opened, &relay->text))
+	if (!prepare_body(relay, action))
+		return;
+	if (action->opened.len > 0)
 	{
-		case CANNOT_OPEN:
-			Log(LOG_WARNING, "action ends dead", LogNumber("outbox_id", action->outbox_id),
-				LogText("error", BufferText(&relay->text)));
-			conclude(relay, action, RESULT_REJECT, true, true, -1);
-			return;
-		case OPENED:
-			body = action->opened.data;
-			len = action->opened.len;
-			break;
-		case NOT_SEALED:
-			break;
+		body = action->opened.data;
+		len = action->opened.len;
 	}
 	if (!TraceOfBody(&action->trace, action->body, action->len) && relay->settings->trace &&
 		!TraceMake(&action->trace))
@@ -293,6 +356,25 @@ read_keyring(const Settings *settings)
 }
 
 /*
+ * Read the keys that sign actions, if there is a file with them.  False, with an error
+ * logged, if it is wrong.
+ */
+static bool
+read_signers(const Settings *settings, Signers **signers)
+{
+	char *error = NULL;
+
+	*signers = NULL;
+	if (settings->signing_key_file == NULL)
+		return true;
+	*signers = SignersRead(settings->signing_key_file, &error);
+	if (*signers == NULL)
+		Log(LOG_ERROR, "cannot read a key file", LogText("error", error));
+	free(error);
+	return *signers != NULL;
+}
+
+/*
  * A number for a file as it is now, and for another number before it.
  */
 static uint64_t
@@ -324,6 +406,7 @@ see_files(const Settings *settings)
 {
 	uint64_t seen = see_file(see_file(0, settings->api_key_file), settings->kafka_option_file);
 
+	seen = see_file(seen, settings->signing_key_file);
 	for (int i = 0; i < settings->payload_key_files.count; i++)
 		seen = see_file(seen, settings->payload_key_files.texts[i]);
 	return seen;
@@ -337,6 +420,7 @@ void
 SendSideReload(Relay *relay)
 {
 	Keyring *keys;
+	Signers *signers;
 
 	relay->files_seen = see_files(relay->settings);
 	keys = read_keyring(relay->settings);
@@ -344,6 +428,12 @@ SendSideReload(Relay *relay)
 	{
 		KeyringFree(relay->keys);
 		relay->keys = keys;
+	}
+	if (read_signers(relay->settings, &signers))
+	{
+		SignersFree(relay->signers);
+		relay->signers = signers;
+		relay->told_unsigned = false;
 	}
 	relay->sink->kind->reload(relay->sink);
 }
@@ -372,7 +462,8 @@ SendSideStart(Relay *relay)
 		SecretWarnIfExposed(settings->payload_key_files.texts[i]);
 	relay->files_seen = see_files(settings);
 	relay->keys = read_keyring(settings);
-	relay->sink = relay->keys != NULL ? kind->open(settings, handlers) : NULL;
+	if (relay->keys != NULL && read_signers(settings, &relay->signers))
+		relay->sink = kind->open(settings, handlers);
 	if (relay->sink == NULL)
 		return false;
 	ThrottleStart(&relay->throttle, settings->concurrency, settings->share, settings->max_rate,

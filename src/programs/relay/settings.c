@@ -110,6 +110,12 @@ static const Option options[] = {
 	 "as 64 hex digits or in base64. Can be given several times; in the environment, separate "
 	 "several files with colons. Read again on SIGHUP.",
 	 ReadTextList, PLACE(payload_key_files), 0, 0, false},
+	{NULL, "signing-key-file", "FILE", "",
+	 "A file with keys to sign actions with, for a gateway that asks for signatures: each line is "
+	 "SIGNER[:KID] TENANT NAMESPACE SEED, where TENANT and NAMESPACE can be *, and SEED is an "
+	 "Ed25519 seed as 64 hex digits or in base64. Only its owner may be able to read it. Read "
+	 "again on SIGHUP.",
+	 ReadText, PLACE(signing_key_file), 0, 0, false},
 
 	{"Output", "listen", "ADDRESS:PORT", "",
 	 "Serve /metrics, for Prometheus, and /health on this IP address and port, such as "

@@ -39,7 +39,8 @@ typedef struct Settings
 	char *client_cert;
 	char *client_key;
 	TextList payload_key_files;
-	Address listen; /* no text: none */
+	char *signing_key_file; /* NULL: actions are not signed */
+	Address listen;         /* no text: none */
 	char *metrics_file;
 	LogLevel log_level;
 	int64_t grace;
