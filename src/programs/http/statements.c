@@ -328,7 +328,7 @@ static const struct
 					 "a.generation, 'depth', a.depth, 'batch_id', a.batch_id, 'requested_by', "
 					 "a.requested_by, 'requested_at', a.requested_at, 'reason', a.reason, 'state', a.state, "
 					 "'patch_sha256', a.patch_sha256, 'delivered_to', a.delivered_to, 'signer_id', "
-		 "a.signer_id) ORDER BY a.ordinality), "
+					 "a.signer_id) ORDER BY a.ordinality), "
 					 "'[]'::pg_catalog.json))::pg_catalog.text, NULL, "
 					 "CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.=) $3::pg_catalog.int8 THEN (SELECT " SHORT_KEY_OF(
 						 "e.id") " FROM page AS e ORDER BY e.ordinality DESC LIMIT 1) END FROM page AS a"},
