@@ -30,9 +30,9 @@ INCLUDES = $(sort $(wildcard src/*.h src/*/*.h))
 TABLES = src/base/error_codes.def src/query/options.def
 OBJS = $(SOURCES:.c=.o)
 PG_CPPFLAGS = -I$(srcdir)/src
-SHLIB_LINK = -luuid
+SHLIB_LINK = -luuid -lcrypto
 
-REGRESS = install grants grants_many single bulk action bad_input options numbers replayed lineage queue outcome lanes redrive steer parts_steer hand_over open judge effective closest_values lost preview patch expire plan approval causes timeline filters audit_records replay_all batches states limits policy notify api_keys effect doubts canary help proof target trail $(COLLATION_TEST) audit_tells edge_values neighbours tables
+REGRESS = install grants grants_many single bulk action bad_input options numbers replayed lineage queue outcome lanes redrive steer parts_steer hand_over open judge effective closest_values lost preview patch expire plan approval causes timeline filters audit_records audit_verify replay_all batches states limits policy notify api_keys effect doubts canary help proof target trail $(COLLATION_TEST) audit_tells edge_values neighbours tables
 # On a server with ICU; "=", as the server's makefile comes later.
 COLLATION_TEST = $(if $(filter yes,$(with_icu)),collation)
 REGRESS_OPTS = --outputdir=test/output
@@ -126,6 +126,7 @@ bench:
 	test/bench/notify
 	test/bench/jsonb
 	test/bench/trail
+	test/bench/verify
 	test/bench/grants
 	test/bench/causes
 	test/bench/patch

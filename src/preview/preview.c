@@ -34,6 +34,7 @@
 #include "base/text.h"
 #include "preview/preview.h"
 #include "queue/pace.h"
+#include "replay/chain_link.h"
 #include "replay/expiry.h"
 #include "replay/patch_payload.h"
 #include "replay/replay_call.h"
@@ -196,6 +197,24 @@ count_item(Preview *preview, ReplayCall *call, const ReplayItem *item)
 		keep_sample(preview, record);
 }
 
+/*
+ * Count which of the first records that would be replayed do not fit into the gateway's
+ * chain; with verify, the others have failed.
+ */
+static void
+count_unchained(Preview *preview, ReplayCall *call, const ReplayItem *items, int count)
+{
+	int left = CHAIN_LINK_LIMIT - preview->linked;
+	int pending = 0;
+
+	if (left == 0 || preview->query->requires_chain)
+		return;
+	for (int i = 0; i < count && pending < left; i++)
+		pending += items[i].status == ITEM_PENDING;
+	preview->linked += pending;
+	preview->beware[BEWARE_UNCHAINED] += CountBrokenLinks(&call->audit, items, count, pending);
+}
+
 /* A preview that looks at records. */
 typedef struct Viewer
 {
@@ -213,6 +232,7 @@ see_window(void *arg, ReplayItem *items, int count)
 	Viewer *viewer = arg;
 	MemoryContext old;
 
+	count_unchained(viewer->preview, viewer->call, items, count);
 	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
