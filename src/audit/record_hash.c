@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "audit/record_hash.h"
+#include "base/compat.h"
 #include "base/json_text.h"
 #include "base/rfc3339.h"
 

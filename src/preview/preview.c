@@ -199,7 +199,8 @@ count_item(Preview *preview, ReplayCall *call, const ReplayItem *item)
 
 /*
  * Count which of the first records that would be replayed do not fit into the gateway's
- * chain; with verify, the others have failed.
+ * chain; with verify, the others have failed.  On another server, each would take two round
+ * trips.
  */
 static void
 count_unchained(Preview *preview, ReplayCall *call, const ReplayItem *items, int count)
@@ -207,7 +208,7 @@ count_unchained(Preview *preview, ReplayCall *call, const ReplayItem *items, int
 	int left = CHAIN_LINK_LIMIT - preview->linked;
 	int pending = 0;
 
-	if (left == 0 || preview->query->requires_chain)
+	if (left == 0 || preview->query->requires_chain || preview->is_remote)
 		return;
 	for (int i = 0; i < count && pending < left; i++)
 		pending += items[i].status == ITEM_PENDING;
@@ -312,6 +313,7 @@ MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, int s
 	OpenShowingCall(&call, CalledSchema(fcinfo));
 	CheckMayPatch(&call, query);
 	EndQueryAt(query, call.now);
+	preview->is_remote = AuditTableIsRemote(&call.audit);
 	preview->begins_at = query->start_at.given ? Max(query->start_at.time, call.now) : call.now;
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

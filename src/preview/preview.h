@@ -91,6 +91,7 @@ typedef struct Preview
 	bool is_refused;       /* a replay refuses the query: */
 	Refusal refusal;
 	List *not_found; /* of NotFound, if nothing matched */
+	bool is_remote;  /* another server has the records, or some of them */
 	int linked;      /* records of which it was found out whether they fit into the chain */
 	int searched;    /* records for which it was found out whether another one says executed */
 	hyperLogLogState dedup_keys;

@@ -57,9 +57,9 @@ static const ReasonWords reason_words[NUM_REASONS] = {
 	[REASON_ATTACHMENTS] = {NULL, "allow_partial => true sends it without them"},
 	[REASON_MAYBE_ATTACHMENTS] = {NULL,
 								  "an intent does not show it; allow_partial => true sends it"},
-	[REASON_NO_HASH] = {"no hash", "written outside the gateway's compliance mode"},
-	[REASON_HASH_MISMATCH] = {"hash does not fit", "acteon_audit_verify shows where"},
-	[REASON_LINK_BROKEN] = {"not linked to the record before", "acteon_audit_verify shows where"},
+	[REASON_NO_HASH] = {NULL, "it was written outside the gateway's compliance mode"},
+	[REASON_HASH_MISMATCH] = {NULL, "acteon_audit_verify shows where the chain does not hold"},
+	[REASON_LINK_BROKEN] = {NULL, "that is missing, or has another hash: acteon_audit_verify"},
 	[REASON_NOTIFICATION] = {"notification about a batch", "acteon_replay(action_id) replays it"},
 };
 

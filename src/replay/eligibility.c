@@ -88,15 +88,12 @@ static const ReasonEntry reasons[NUM_REASONS] = {
 								  gettext_noop("attachments may be lost")},
 	[REASON_NOTIFICATION] = {"notification", ITEM_PASSED_OVER,
 							 gettext_noop("action is a notification about a batch")},
-	[REASON_NO_HASH] = {"no_hash", ITEM_FAILED,
-						gettext_noop("audit record has no hash (it was written outside the "
-									 "gateway's compliance mode)")},
+	[REASON_NO_HASH] = {"no_hash", ITEM_FAILED, gettext_noop("audit record has no hash")},
 	[REASON_HASH_MISMATCH] = {"hash_mismatch", ITEM_FAILED,
 							  gettext_noop(
 								  "audit record does not have the hash of its hashed columns")},
 	[REASON_LINK_BROKEN] = {"link_broken", ITEM_FAILED,
-							gettext_noop("audit record is not linked to the one before it, or that "
-										 "is missing")},
+							gettext_noop("audit record is not linked to the one before it")},
 	[REASON_SEALED] = {"sealed", ITEM_FAILED,
 					   gettext_noop("payload is encrypted: it cannot be patched")},
 	[REASON_TOO_LARGE] = {"too_large", ITEM_FAILED,

@@ -98,9 +98,15 @@ report_reason(const ReplayCall *call, const ReplayQuery *query, const AuditRecor
 		 reason == REASON_ATTACHMENTS || reason == REASON_MAYBE_ATTACHMENTS
 			 ? errhint("Pass allow_partial => true to replay it without them.")
 			 : 0,
-		 reason == REASON_NO_HASH || reason == REASON_HASH_MISMATCH || reason == REASON_LINK_BROKEN
-			 ? errhint("acteon_audit_verify shows where the chain does not hold. Without verify => "
-					   "'required' it is replayed.")
+		 reason == REASON_NO_HASH
+			 ? errdetail("It was written outside the gateway's compliance mode, or its hash was "
+						 "removed.")
+			 : 0,
+		 reason == REASON_LINK_BROKEN
+			 ? errdetail("That is missing, or has another hash than the record names.")
+			 : 0,
+		 reason == REASON_HASH_MISMATCH || reason == REASON_LINK_BROKEN
+			 ? errhint("acteon_audit_verify shows where the chain does not hold.")
 			 : 0,
 		 reason == REASON_EXPIRED ? expired_detail(query, record) : 0,
 		 reason == REASON_EXPIRED
