@@ -2982,7 +2982,7 @@ RETURNS SETOF record
 LANGUAGE C STABLE ROWS 10 AS 'MODULE_PATHNAME';
 
 COMMENT ON FUNCTION acteon_audit_verify(text, text, timestamptz, timestamptz, bigint, text, bigint) IS
-'Checks the hash chain that the gateway writes in its compliance mode for a tenant in a namespace: whether each record has the hash of the columns that are hashed (id, action_id, namespace, tenant, provider, action_type, verdict, outcome, dispatched_at, previous_hash), and names the hash of the record before it. The gateway hashes nanoseconds and the table keeps microseconds, so up to 1,000 times are tried for each record.
+'Checks the hash chain that the gateway writes in its compliance mode for a tenant in a namespace, and returns a row for each finding, in the order of the chain, and one more at the end. It checks whether each record has the hash of the columns that are hashed (id, action_id, namespace, tenant, provider, action_type, verdict, outcome, dispatched_at, previous_hash), and names the hash of the record before it. The gateway hashes nanoseconds and the table keeps microseconds, so up to 1,000 times are tried for each record.
 
 It does not show changes of other columns (payload, metadata, the details of verdict and outcome, caller, rule, chain_id, attachments, signature, completed_at, expires_at), records that were removed from the end of the chain, or as a whole, or records that somebody who can write the table has hashed anew, from one of them to the last. To find out about these, keep sequence_number and record_hash of the last row outside of the database and pass them as after_sequence and after_hash later: the record must still be there with this hash, unless it has expired.
 
@@ -2995,7 +2995,7 @@ after_sequence: begin after the record with this sequence_number; from_time is i
 after_hash: the record_hash that the record with after_sequence is supposed to have: record_hash of that row
 max_records: how many records to check at most. By default all
 
-Returns a row for each finding, in the order of the chain, and one more at the end:
+Returns:
 finding: content (the hash is not that of the columns), link (previous_hash is not the hash of the record before it), gap (records between others are missing), beginning (the first records are missing, as they are after they have expired), duplicate (two records have the same number), number (it is negative, or missing although the record has a hash), witness (the record with after_sequence has another hash than after_hash), end (neither this record is there nor any after it). The last row has checked, or more if max_records was reached
 sequence_number: number of the record, or of the first missing one; in the last row, of the last record that was checked
 record_id, action_id, dispatched_at, record_hash: of the record; NULL for missing ones
