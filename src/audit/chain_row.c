@@ -4,9 +4,12 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "audit/chain_row.h"
@@ -19,15 +22,80 @@ enum
 	CHAIN_NUMBER
 };
 
+/* What the records need besides what every audit table has. */
+static const struct
+{
+	const char *name;
+	Oid type;
+} chain_columns[] = {
+	{"record_hash", TEXTOID},
+	{"previous_hash", TEXTOID},
+	{"sequence_number", INT8OID},
+	{"verdict", TEXTOID},
+};
+
 /*
- * Whether the table has the columns of the chain.
+ * Whether the table has the columns of the chain, as the gateway makes them.
  */
 bool
 HasChain(const AuditTable *table)
 {
-	return AuditColumn(table, "record_hash") != InvalidAttrNumber &&
-		   AuditColumn(table, "previous_hash") != InvalidAttrNumber &&
-		   AuditColumn(table, "sequence_number") != InvalidAttrNumber;
+	for (int i = 0; i < lengthof(chain_columns); i++)
+	{
+		AttrNumber column = AuditColumn(table, chain_columns[i].name);
+
+		if (column == InvalidAttrNumber ||
+			TupleDescAttr(RelationGetDescr(table->rel), column - 1)->atttypid !=
+				chain_columns[i].type)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Whether an index finds a number of a namespace and tenant: it has nothing else in front
+ * of the number.
+ */
+static bool
+finds_numbers(const AuditTable *table, Relation index)
+{
+	Form_pg_index form = index->rd_index;
+	AttrNumber number = AuditColumn(table, "sequence_number");
+
+	if (index->rd_rel->relam != BTREE_AM_OID || !form->indisvalid)
+		return false;
+	for (int i = 0; i < form->indnkeyatts; i++)
+	{
+		AttrNumber column = form->indkey.values[i];
+
+		if (column == number)
+			return true;
+		if (column != table->columns[COL_NAMESPACE] && column != table->columns[COL_TENANT])
+			return false;
+	}
+	return false;
+}
+
+/*
+ * Whether a record of a chain is found by its number without reading many: an index has the
+ * numbers, as the gateway makes one.  Not asked of another server's tables.
+ */
+bool
+HasChainIndex(const AuditTable *table)
+{
+	List *indexes = RelationGetIndexList(table->rel);
+	bool found = false;
+	ListCell *lc;
+
+	foreach (lc, indexes)
+	{
+		Relation index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		found |= finds_numbers(table, index);
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return found;
 }
 
 /*
@@ -36,15 +104,15 @@ HasChain(const AuditTable *table)
 void
 CheckHasChain(const AuditTable *table)
 {
-	if (!HasChain(table))
+	if (AuditColumn(table, "record_hash") == InvalidAttrNumber ||
+		AuditColumn(table, "previous_hash") == InvalidAttrNumber ||
+		AuditColumn(table, "sequence_number") == InvalidAttrNumber)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN), errreason(CODE_NO_HASH_CHAIN),
 						errmsg("audit table %s has no hash chain", table->quoted_name),
 						errdetail("It lacks record_hash, previous_hash or sequence_number."),
 						errhint("The gateway's versions that have a compliance mode add them.")));
-	CheckAuditColumn(table, "record_hash", TEXTOID);
-	CheckAuditColumn(table, "previous_hash", TEXTOID);
-	CheckAuditColumn(table, "sequence_number", INT8OID);
-	CheckAuditColumn(table, "verdict", TEXTOID);
+	for (int i = 0; i < lengthof(chain_columns); i++)
+		CheckAuditColumn(table, chain_columns[i].name, chain_columns[i].type);
 }
 
 /*

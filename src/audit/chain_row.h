@@ -28,6 +28,7 @@ typedef struct ChainRow
 } ChainRow;
 
 extern bool HasChain(const AuditTable *table);
+extern bool HasChainIndex(const AuditTable *table);
 extern void CheckHasChain(const AuditTable *table);
 extern void ReadChainRow(ChainRow *row, HeapTuple tuple, TupleDesc desc);
 

@@ -112,8 +112,8 @@ judge_found(LinkedRecord *records, int count)
 
 /*
  * Find out what is wrong with records, of which the ids and the times are given.  One that
- * is no longer there has no hash.  A table without the columns of the chain has no record
- * with a hash.  Needs an SPI connection.
+ * is no longer there has no hash.  A table without the columns of the chain, as the gateway
+ * makes them, has no record with a hash.  Needs an SPI connection.
  */
 void
 FindLinkFaults(const AuditTable *table, LinkedRecord *records, int count)
@@ -126,7 +126,6 @@ FindLinkFaults(const AuditTable *table, LinkedRecord *records, int count)
 		records[i].fault = LINK_NO_HASH;
 	if (count == 0 || !HasChain(table))
 		return;
-	CheckHasChain(table);
 	context =
 		AllocSetContextCreate(CurrentMemoryContext, "acteon_replay chain", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(context);

@@ -90,10 +90,10 @@ typedef struct Preview
 	int64 patched;         /* with a patch: payloads that it changes */
 	bool is_refused;       /* a replay refuses the query: */
 	Refusal refusal;
-	List *not_found; /* of NotFound, if nothing matched */
-	bool is_remote;  /* another server has the records, or some of them */
-	int linked;      /* records of which it was found out whether they fit into the chain */
-	int searched;    /* records for which it was found out whether another one says executed */
+	List *not_found;  /* of NotFound, if nothing matched */
+	bool finds_links; /* records before others are found quickly */
+	int linked;       /* records of which it was found out whether they fit into the chain */
+	int searched;     /* records for which it was found out whether another one says executed */
 	hyperLogLogState dedup_keys;
 	ValueCounts by[NUM_BREAKDOWNS]; /* of what the caller may read */
 	CauseCounts *causes;            /* of the same */
