@@ -106,16 +106,6 @@ text_argument(FunctionCallInfo fcinfo, int argument)
 	return PG_ARGISNULL(argument) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argument));
 }
 
-static OptionalTime
-time_argument(FunctionCallInfo fcinfo, int argument)
-{
-	OptionalTime time = {.given = !PG_ARGISNULL(argument)};
-
-	if (time.given)
-		time.time = PG_GETARG_TIMESTAMPTZ(argument);
-	return time;
-}
-
 /*
  * Read the filters.  As in the gateway, an empty outcome is one that no record has.
  */
@@ -128,8 +118,8 @@ read_filters(ReplayQuery *query, FunctionCallInfo fcinfo)
 	InitReplayQuery(query, true);
 	for (TextFilter filter = 0; filter < NUM_TEXT_FILTERS; filter++)
 		query->filters[filter] = text_argument(fcinfo, filter);
-	query->from = time_argument(fcinfo, ARGUMENT_FROM_TIME);
-	query->to = time_argument(fcinfo, ARGUMENT_TO_TIME);
+	query->from = ReadTimeArgument(fcinfo, ARGUMENT_FROM_TIME);
+	query->to = ReadTimeArgument(fcinfo, ARGUMENT_TO_TIME);
 	is_empty = query->filters[FILTER_OUTCOME] != NULL && query->filters[FILTER_OUTCOME][0] == '\0';
 	if (is_empty)
 		query->filters[FILTER_OUTCOME] = NULL;

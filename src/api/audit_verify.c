@@ -111,19 +111,6 @@ needed_text(FunctionCallInfo fcinfo, int argument, const char *name)
 }
 
 /*
- * Read a time, which may be infinite.
- */
-static OptionalTime
-time_argument(FunctionCallInfo fcinfo, int argument)
-{
-	OptionalTime time = {.given = !PG_ARGISNULL(argument)};
-
-	if (time.given)
-		time.time = PG_GETARG_TIMESTAMPTZ(argument);
-	return time;
-}
-
-/*
  * Read where to begin and how many records to check.
  */
 static void
@@ -264,8 +251,8 @@ acteon_audit_verify(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	check.namespace = needed_text(fcinfo, VERIFY_NAMESPACE, "namespace");
 	check.tenant = needed_text(fcinfo, VERIFY_TENANT, "tenant");
-	check.from = time_argument(fcinfo, VERIFY_FROM_TIME);
-	check.to = time_argument(fcinfo, VERIFY_TO_TIME);
+	check.from = ReadTimeArgument(fcinfo, VERIFY_FROM_TIME);
+	check.to = ReadTimeArgument(fcinfo, VERIFY_TO_TIME);
 	read_window(&check, fcinfo);
 	OpenReadableAudit(&audit, fcinfo);
 	check_covers(audit.grants, &check);

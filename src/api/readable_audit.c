@@ -1,10 +1,11 @@
 /*
  * readable_audit.c
- *		The audit table, for those who may read records.
+ *		What functions about the gateway's records begin with.
  */
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "utils/timestamp.h"
 
 #include "access/grants.h"
 #include "api/readable_audit.h"
@@ -30,4 +31,17 @@ OpenReadableAudit(AuditTable *audit, FunctionCallInfo fcinfo)
 						   GetUserNameFromId(GetUserId(), false))));
 	OpenAuditTable(audit, schema);
 	audit->grants = grants;
+}
+
+/*
+ * Read a time that may be NULL.
+ */
+OptionalTime
+ReadTimeArgument(FunctionCallInfo fcinfo, int argument)
+{
+	OptionalTime time = {.given = !PG_ARGISNULL(argument)};
+
+	if (time.given)
+		time.time = PG_GETARG_TIMESTAMPTZ(argument);
+	return time;
 }

@@ -1,6 +1,6 @@
 /*
  * readable_audit.h
- *		The audit table, for those who may read records.
+ *		What functions about the gateway's records begin with.
  */
 #ifndef ACTEON_READABLE_AUDIT_H
 #define ACTEON_READABLE_AUDIT_H
@@ -8,7 +8,9 @@
 #include "fmgr.h"
 
 #include "audit/audit_table.h"
+#include "base/optional_time.h"
 
 extern void OpenReadableAudit(AuditTable *audit, FunctionCallInfo fcinfo);
+extern OptionalTime ReadTimeArgument(FunctionCallInfo fcinfo, int argument);
 
 #endif /* ACTEON_READABLE_AUDIT_H */

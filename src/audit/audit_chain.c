@@ -435,23 +435,6 @@ open_records(Walk *walk)
 }
 
 /*
- * Fetch the next rows of the cursor.  Returns how many there are.
- */
-static uint64
-fetch_rows(Walk *walk, Portal portal)
-{
-	MemoryContext old = CurrentMemoryContext;
-	Identity caller;
-
-	CHECK_FOR_INTERRUPTS();
-	SwitchIdentity(&caller, walk->table->owner);
-	SPI_cursor_fetch(portal, true, FETCHED_ROWS);
-	RestoreIdentity(&caller);
-	MemoryContextSwitchTo(old);
-	return SPI_processed;
-}
-
-/*
  * Check the records that are looked at, as many as are wanted.
  */
 static void
@@ -467,7 +450,7 @@ walk_records(Walk *walk)
 	check->is_complete = true;
 	do
 	{
-		count = fetch_rows(walk, portal);
+		count = FetchRows(walk->table, portal, FETCHED_ROWS);
 		MemoryContextSwitchTo(window);
 		for (uint64 i = 0; i < count && check->is_complete; i++)
 		{
