@@ -33,9 +33,9 @@ OBJS = $(SOURCES:.c=.o)
 # Where it was built is not in what is built: two builds are the same, byte for byte (test/supply-chain).
 NO_BUILD_PATH = -ffile-prefix-map=$(CURDIR)=.
 PG_CPPFLAGS = -I$(srcdir)/src $(NO_BUILD_PATH)
-SHLIB_LINK = -luuid
+SHLIB_LINK = -luuid -lcrypto
 
-REGRESS = install grants grants_many single bulk action bad_input options numbers replayed lineage queue outcome lanes redrive steer pause_all parts_steer hand_over open judge effective closest_values lost preview patch expire plan approval causes timeline filters audit_records replay_all batches states limits policy notify api_keys effect doubts canary help proof target trail $(COLLATION_TEST) audit_tells edge_values neighbours tables
+REGRESS = install grants grants_many single bulk action bad_input options numbers replayed lineage queue outcome lanes redrive steer pause_all parts_steer hand_over open judge effective closest_values lost preview patch expire plan approval causes timeline filters audit_records audit_verify replay_all batches states limits policy notify api_keys effect doubts canary help proof target trail $(COLLATION_TEST) audit_tells edge_values neighbours tables
 # On a server with ICU; "=", as the server's makefile comes later.
 COLLATION_TEST = $(if $(filter yes,$(with_icu)),collation)
 REGRESS_OPTS = --outputdir=test/output
@@ -129,6 +129,7 @@ bench:
 	test/bench/notify
 	test/bench/jsonb
 	test/bench/trail
+	test/bench/verify
 	test/bench/grants
 	test/bench/causes
 	test/bench/patch

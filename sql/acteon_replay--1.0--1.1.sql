@@ -1002,6 +1002,7 @@ CREATE FUNCTION acteon_replay(
 	target text DEFAULT 'production',
 	patch_path text DEFAULT NULL,
 	patch_value jsonb DEFAULT NULL,
+	verify text DEFAULT 'off',
 	from_time timestamptz DEFAULT NULL,
 	to_time timestamptz DEFAULT NULL,
 	OUT original_action_id text,
@@ -1027,6 +1028,7 @@ CREATE FUNCTION acteon_replay(
 	target text DEFAULT 'production',
 	patch_path text DEFAULT NULL,
 	patch_value jsonb DEFAULT NULL,
+	verify text DEFAULT 'off',
 	from_time timestamptz DEFAULT NULL,
 	to_time timestamptz DEFAULT NULL,
 	OUT original_action_id text,
@@ -1037,7 +1039,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_text'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text, boolean, text, jsonb, interval, boolean, text, text, jsonb, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION acteon_replay(uuid, text, boolean, boolean, text, text, boolean, text, jsonb, interval, boolean, text, text, jsonb, text, timestamptz, timestamptz) IS
 'Replays one action: reads its latest audit record, checks the caller''s grants, reconstructs the action and puts it into the outbox under a new id. The uuid form is equivalent to the lower-case text of the id.
 
 If the action has several records, the one with the latest dispatched_at is used, and an outcome rather than an intent with the same time. If that is the record of a step or of the end of a chain, the record of the chain''s start (chain_started) is used instead, because it contains what the client sent.
@@ -1054,7 +1056,7 @@ The checks are made in the order role, audit table, record, grant, payload. max_
 
 Arguments:
 action_id: the action''s id, as in the audit table
-reason, allow_redacted, allow_partial, dedup, provider_override, allow_unproven, on_doubt, patch, expire_after, allow_ended, target, patch_path, patch_value, from_time, to_time: as for acteon_replay_bulk
+reason, allow_redacted, allow_partial, dedup, provider_override, allow_unproven, on_doubt, patch, expire_after, allow_ended, target, patch_path, patch_value, verify, from_time, to_time: as for acteon_replay_bulk
 
 Returns:
 original_action_id: the given id
@@ -1062,8 +1064,8 @@ new_action_id: the id of the replay
 success: true if this call made the replay
 error: why this call did not make the replay
 
-Errors: 42501 role or grant, 42P01 no audit table, P0002 no record, 55000 no payload, redacted payload, lost attachments, an intent, a record of the gateway''s own or one that cannot be read, an expired action, 22023 bad argument.';
-COMMENT ON FUNCTION acteon_replay(text, text, boolean, boolean, text, text, boolean, text, jsonb, interval, boolean, text, text, jsonb, timestamptz, timestamptz) IS
+Errors: 42501 role or grant, 42P01 no audit table, P0002 no record, 55000 no payload, redacted payload, lost attachments, an intent, a record of the gateway''s own or one that cannot be read, an expired action, with verify a record that does not fit into the hash chain, 22023 bad argument.';
+COMMENT ON FUNCTION acteon_replay(text, text, boolean, boolean, text, text, boolean, text, jsonb, interval, boolean, text, text, jsonb, text, timestamptz, timestamptz) IS
 	'Replays one action whose id may be any string; otherwise the same as acteon_replay(uuid). An untyped literal selects this form.';
 
 CREATE FUNCTION acteon_replay_bulk(
@@ -1115,6 +1117,7 @@ CREATE FUNCTION acteon_replay_bulk(
 	target text DEFAULT 'production',
 	patch_path text DEFAULT NULL,
 	patch_value jsonb DEFAULT NULL,
+	verify text DEFAULT 'off',
 	plan text DEFAULT NULL,
 	OUT batch_id bigint,
 	OUT replayed integer,
@@ -1126,7 +1129,7 @@ RETURNS record
 AS 'MODULE_PATHNAME', 'acteon_replay_bulk'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
-COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, text, jsonb, text) IS
+COMMENT ON FUNCTION acteon_replay_bulk(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, text, jsonb, text, text) IS
 'Replays the actions whose audit records match every given filter, oldest first, in one transaction. At least one filter is required; from_time, to_time and lost => true each count as a filter, and so does an empty text, which finds only records with an empty text. exclude and exclude_ids do not. A NOTICE names ids of action_ids and exclude_ids that have no record. If no record matches, a NOTICE for each text that no record was found with names up to three of the closest values that exist in records that the caller''s grants cover for reading; a bounded number of records is read for that. A NOTICE also tells if more records match than max_records allows by default.
 
 Arguments:
@@ -1178,6 +1181,7 @@ allow_ended: disregard the actions'' own ends_at. Without it, an action is not s
 target: where the actions are delivered to: only consumers of this target are handed them out (acteon-relay --target). Replays to one target are no replays for another. Targets other than production must be listed in acteon_replay.targets; their actions in doubt are held, whatever on_doubt is, because their gateways keep their records elsewhere
 patch_path: an SQL/JSON path to places of the payloads, which are given the value of patch_value: keys, elements ([*], [2], [last]), all levels (.**), and filters about @. What it does not find in a payload is not added. It takes the place of patch, and needs the same grants
 patch_value: the value for the places that patch_path finds; it may be the JSON null
+verify: whether records must fit into the hash chain that the gateway writes in its compliance mode. With required, each must have the hash of its hashed columns, and the record with the sequence_number before it must be there and have the hash that it names; others fail, those without a hash among them. The rest of the chain is not checked (see acteon_audit_verify), and payload and metadata are not hashed: that they are unchanged is not shown
 plan: replay exactly what a preview has shown: the plan that it returned. It contains the query, so no other argument is needed; if others are given, they must be those of the preview, except for the reason. If anything has changed since, the call is refused and says what; nothing is replayed then
 
 Returns:
@@ -1241,6 +1245,7 @@ CREATE FUNCTION acteon_replay_preview(
 	target text DEFAULT 'production',
 	patch_path text DEFAULT NULL,
 	patch_value jsonb DEFAULT NULL,
+	verify text DEFAULT 'off',
 	sample integer DEFAULT 5,
 	OUT section text,
 	OUT item text,
@@ -1251,7 +1256,7 @@ RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'acteon_replay_preview'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT ROWS 50;
 
-COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, text, jsonb, integer) IS
+COMMENT ON FUNCTION acteon_replay_preview(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, text, jsonb, text, integer) IS
 'Shows what a replay with the same arguments would do, without doing it. It works in read-only transactions and on a standby, and waits for no locks of other replays. Records are judged by the same code as in a replay, so the counts are exact if nothing changes in between. Unlike a replay it does not require a filter, but shows that a replay is refused; max_records defaults to all records. Only tenants, providers and so on that the caller''s grants cover are named.
 
 Arguments:
@@ -1267,9 +1272,9 @@ note: further information
 Sections:
 total, time: how many records match and how many would be replayed, and their first and last times; how long the replay takes at the rate
 not found: how many of action_ids have no record, and the first of them; if nothing matches, each filter whose value no record was found with, and the closest values that exist
-not replayed: each reason with its count: no grant, no grant that permits a patch, cannot be read, of the gateway''s own, of a step or the end of a chain, took effect, not lost, lost but not for certain, an intent, expired, no stored payload, redacted, encrypted or too large with a patch, attachments lost or perhaps lost, already replayed (waiting, running, in doubt, delivered), another record of the same action, a later record of it or its replays, replayed too often, too deep; and the argument that permits such records
+not replayed: each reason with its count: no grant, no grant that permits a patch, cannot be read, of the gateway''s own, of a step or the end of a chain, took effect, not lost, lost but not for certain, an intent, expired, no stored payload, redacted, encrypted or too large with a patch, attachments lost or perhaps lost, already replayed (waiting, running, in doubt, delivered), another record of the same action, a later record of it or its replays, replayed too often, too deep, with verify no hash, another hash than that of the hashed columns, or no link to the record before; and the argument that permits such records
 left out: records that match the filters but are not selected: intents that are not asked for, younger than acteon_replay.intent_grace, with an outcome, or of a step of a chain; what is dated in the future; what has no id or no time
-beware: that a replay with these arguments is refused, and why; how many records took effect, or will: passed over, or repeated with allow_effective; of the records that would be replayed: payloads that a patch replaces as a whole, because they are no objects, sealed payloads, dedup keys, actions whose effect is unknown (with lost), actions with a later executed record (checked for the first 20,000 records), actions whose earlier replays had no effect or are dead, cancelled or expired, actions that will expire before they are due at this rate (an estimate)
+beware: that a replay with these arguments is refused, and why; how many records took effect, or will: passed over, or repeated with allow_effective; of the records that would be replayed: payloads that a patch replaces as a whole, because they are no objects, sealed payloads, dedup keys, actions whose effect is unknown (with lost), actions with a later executed record (checked for the first 20,000 records), actions whose earlier replays had no effect or are dead, cancelled or expired, actions that will expire before they are due at this rate (an estimate), records of the gateway''s hash chain whose hash or link does not fit (without verify, checked for the first 1,000 records)
 patch: with a patch, how many of the payloads that would be replayed it changes, and its SHA-256
 cause: the five most frequent causes: the signature of the error, with provider and outcome as the note; see acteon_replay_causes
 provider, action type, outcome, tenant: the twenty most frequent of each
@@ -1458,6 +1463,7 @@ CREATE PROCEDURE acteon_replay_all(
 	target text DEFAULT 'production',
 	patch_path text DEFAULT NULL,
 	patch_value jsonb DEFAULT NULL,
+	verify text DEFAULT 'off',
 	plan text DEFAULT NULL,
 	chunk integer DEFAULT 1000,
 	INOUT batch_id bigint DEFAULT NULL,
@@ -1467,7 +1473,7 @@ CREATE PROCEDURE acteon_replay_all(
 AS 'MODULE_PATHNAME', 'acteon_replay_all'
 LANGUAGE C;
 
-COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, text, jsonb, text, integer, bigint, bigint, bigint, bigint) IS
+COMMENT ON PROCEDURE acteon_replay_all(text, text, text, text, text, text, text, timestamptz, timestamptz, integer, text, text, boolean, boolean, boolean, text, numeric, timestamptz, text, boolean, text, text, integer, integer, integer, numeric, boolean, boolean, boolean, boolean, boolean, text, text, text, text[], text[], jsonb, text, text, jsonb, text, acteon_canary, jsonb, interval, boolean, text, text, jsonb, text, text, integer, bigint, bigint, bigint, bigint) IS
 'Replays all matching records, any number of them, in committed chunks, oldest first. It takes the arguments of acteon_replay_bulk; max_records defaults to all records. It cannot run inside a transaction block. A NOTICE reports the progress every five seconds. While the call waits for deliveries, it also reports how many actions are finished, and whether actions are due that no relay claims.
 
 If to_time is omitted or in the future, the time of the call is used, so that the call does not replay the records of its own replays. With a rate the call stays at most a minute ahead of the deliveries and waits for them, so that few actions have to be cancelled if the need arises, and a new rate takes effect with the next chunk; before its start_at it waits for that, which a NOTICE reports. Without a rate it enqueues everything at once, and acteon_replay_set_rate can set one afterwards. While the batch is paused the call waits; when the batch is cancelled the call ends. The cursor and the actions of a chunk are committed together, so if the call is interrupted, acteon_replay_continue can continue it. A call that finds only records that are passed over, because their actions already have a replay or took effect, leaves no batch behind, so a job that runs every five minutes does not fill the table. Memory use does not grow with the number of records, no transaction lasts longer than a chunk, and none is open while the call waits.
@@ -3040,6 +3046,48 @@ total: how many records match; left out with a cursor. They are counted each tim
 
 Errors: 22023 bad argument, 42501 no grant covers the tenant, or no grant to read at all, 42P01 no audit table.';
 
+CREATE FUNCTION acteon_audit_verify(
+	namespace text,
+	tenant text,
+	from_time timestamptz DEFAULT NULL,
+	to_time timestamptz DEFAULT NULL,
+	after_sequence bigint DEFAULT NULL,
+	after_hash text DEFAULT NULL,
+	max_records bigint DEFAULT NULL,
+	OUT finding text,
+	OUT sequence_number bigint,
+	OUT record_id text,
+	OUT action_id text,
+	OUT dispatched_at timestamptz,
+	OUT record_hash text,
+	OUT records bigint,
+	OUT detail text)
+RETURNS SETOF record
+LANGUAGE C STABLE ROWS 10 AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION acteon_audit_verify(text, text, timestamptz, timestamptz, bigint, text, bigint) IS
+'Checks the hash chain that the gateway writes in its compliance mode for a tenant in a namespace, and returns a row for each finding, in the order of the chain, and one more at the end. It checks whether each record has the hash of the columns that are hashed (id, action_id, namespace, tenant, provider, action_type, verdict, outcome, dispatched_at, previous_hash), and names the hash of the record before it. The gateway hashes nanoseconds and the table keeps microseconds, so up to 1,000 times are tried for each record.
+
+It does not show changes of other columns (payload, metadata, the details of verdict and outcome, caller, rule, chain_id, attachments, signature, completed_at, expires_at), records that were removed from the end of the chain, or as a whole, or records that somebody who can write the table has hashed anew, from one of them to the last. To find out about these, keep sequence_number and record_hash of the last row outside of the database and pass them as after_sequence and after_hash later: the record must still be there with this hash, unless it has expired.
+
+A grant of an admin, operator or viewer must cover all providers and action types of the tenant in the namespace. Works on a standby, too. Memory use does not grow with the number of records.
+
+Arguments:
+namespace, tenant: whose chain; tenants below it have chains of their own
+from_time, to_time: only the part of the chain from the first to the last record dispatched between these times, both inclusive. Records are not numbered in the order of their times, so it may contain others
+after_sequence: begin after the record with this sequence_number; from_time is ignored then. Pass sequence_number of the last row of an earlier call to continue after it
+after_hash: the record_hash that the record with after_sequence is supposed to have: record_hash of that row
+max_records: how many records to check at most. By default all
+
+Returns:
+finding: content (the hash is not that of the columns), link (previous_hash is not the hash of the record before it), gap (records between others are missing), beginning (the first records are missing, as they are after they have expired), duplicate (two records have the same number), number (it is negative, or missing although the record has a hash), witness (the record with after_sequence has another hash than after_hash), end (neither this record is there nor any after it). The last row has checked, or more if max_records was reached
+sequence_number: number of the record, or of the first missing one; in the last row, of the last record that was checked
+record_id, action_id, dispatched_at, record_hash: of the record; NULL for missing ones
+records: how many records the finding is about; 0 if it is not known. In the last row, how many were checked
+detail: what was found; in the last row, what was checked and what that does not show
+
+Errors: 22023 bad argument, 42501 no grant covers the tenant, or no grant to read at all, 42P01 no audit table, 42703 the audit table has no hash chain.';
+
 /*
  * What is for everybody
  *
@@ -3067,7 +3115,7 @@ BEGIN
 			JOIN pg_catalog.pg_proc AS p ON m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::oid
 				AND p.oid OPERATOR(pg_catalog.=) m.objid
 		WHERE pg_catalog.regexp_replace(p.proname::text, '_1_0$'::text, ''::text) OPERATOR(pg_catalog.=) ANY ('{
-				acteon_answer_effect,acteon_answer_name,acteon_api_current_key,acteon_audit_record,acteon_audit_records,acteon_authorized,acteon_canary,acteon_canary_in,acteon_canary_out,acteon_canary_recv,
+				acteon_answer_effect,acteon_answer_name,acteon_api_current_key,acteon_audit_record,acteon_audit_records,acteon_audit_verify,acteon_authorized,acteon_canary,acteon_canary_in,acteon_canary_out,acteon_canary_recv,
 				acteon_canary_send,acteon_dispatch_lane,acteon_effect,acteon_error_signature,acteon_is_failure,
 				acteon_outbox_ack,acteon_outbox_audit_tells,acteon_outbox_check,acteon_outbox_claim,acteon_outbox_describe,acteon_outbox_doubt,
 				acteon_outbox_extend,acteon_outbox_nack,acteon_outbox_other_target,acteon_outbox_purge,acteon_outbox_read_stats,acteon_outbox_redrive,

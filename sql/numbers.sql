@@ -16,6 +16,8 @@ INSERT INTO asked VALUES
 	('acteon_api_housekeeping', 'key_ids', 'acteon_api_housekeeping(ARRAY[%s]::bigint[], ARRAY[now()])'),
 	('acteon_effect', 'duration_ms', 'acteon_effect(''failed'', ''{"code": "CONNECTION", "attempts": 3, "message": "connection error: error sending request for url (http://x)"}'', ''hook'', ''x'', %s)'),
 	('acteon_audit_records', 'max_records', 'acteon_audit_records(max_records => %s)::text'),
+	('acteon_audit_verify', 'after_sequence', '(SELECT finding FROM acteon_audit_verify(''prod'', ''acme'', after_sequence => %s) LIMIT 1)'),
+	('acteon_audit_verify', 'max_records', '(SELECT finding FROM acteon_audit_verify(''prod'', ''acme'', max_records => %s) LIMIT 1)'),
 	('acteon_audit_records', 'skip', 'acteon_audit_records(skip => %s)::text'),
 	('acteon_outbox_ack', 'outbox_id', format('acteon_outbox_ack(ARRAY[%%s]::bigint[], ARRAY[%s]::bigint[], ARRAY[''{}''::jsonb])', :token)),
 	('acteon_outbox_ack', 'lease_token', format('acteon_outbox_ack(ARRAY[%s]::bigint[], ARRAY[%%s]::bigint[], ARRAY[''{}''::jsonb])', :claimed)),

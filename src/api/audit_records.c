@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 
 #include "access/grants.h"
+#include "api/readable_audit.h"
 #include "api/record_cursor.h"
 #include "audit/audit_scan.h"
 #include "audit/record_list.h"
@@ -41,27 +42,6 @@ enum
 
 PG_FUNCTION_INFO_V1(acteon_audit_record);
 PG_FUNCTION_INFO_V1(acteon_audit_records);
-
-/*
- * Open the audit table for a caller that may read.  Raises insufficient_privilege for one
- * without any grant, and undefined_table.
- */
-static void
-open_audit(AuditTable *audit, FunctionCallInfo fcinfo)
-{
-	Oid schema = CalledSchema(fcinfo);
-	Grants *grants = LoadGrants(GetUserId(), schema);
-
-	if (!GrantsMayRead(grants))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errreason(CODE_NO_ROLE),
-				 errmsg("insufficient permissions: reading audit records requires admin, operator "
-						"or viewer role"),
-				 errdetail("Role \"%s\" has no such grant in acteon_grants.",
-						   GetUserNameFromId(GetUserId(), false))));
-	OpenAuditTable(audit, schema);
-	audit->grants = grants;
-}
 
 /*
  * Raise the error of an action that has no record.
@@ -97,7 +77,7 @@ acteon_audit_record(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("action_id must not be NULL")));
 	action_id = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	initStringInfo(&json);
-	open_audit(&audit, fcinfo);
+	OpenReadableAudit(&audit, fcinfo);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	if (!AuditFindAction(&audit, action_id, NULL, &any, &any, &record))
@@ -126,16 +106,6 @@ text_argument(FunctionCallInfo fcinfo, int argument)
 	return PG_ARGISNULL(argument) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(argument));
 }
 
-static OptionalTime
-time_argument(FunctionCallInfo fcinfo, int argument)
-{
-	OptionalTime time = {.given = !PG_ARGISNULL(argument)};
-
-	if (time.given)
-		time.time = PG_GETARG_TIMESTAMPTZ(argument);
-	return time;
-}
-
 /*
  * Read the filters.  As in the gateway, an empty outcome is one that no record has.
  */
@@ -148,8 +118,8 @@ read_filters(ReplayQuery *query, FunctionCallInfo fcinfo)
 	InitReplayQuery(query, true);
 	for (TextFilter filter = 0; filter < NUM_TEXT_FILTERS; filter++)
 		query->filters[filter] = text_argument(fcinfo, filter);
-	query->from = time_argument(fcinfo, ARGUMENT_FROM_TIME);
-	query->to = time_argument(fcinfo, ARGUMENT_TO_TIME);
+	query->from = ReadTimeArgument(fcinfo, ARGUMENT_FROM_TIME);
+	query->to = ReadTimeArgument(fcinfo, ARGUMENT_TO_TIME);
 	is_empty = query->filters[FILTER_OUTCOME] != NULL && query->filters[FILTER_OUTCOME][0] == '\0';
 	if (is_empty)
 		query->filters[FILTER_OUTCOME] = NULL;
@@ -239,7 +209,7 @@ acteon_audit_records(PG_FUNCTION_ARGS)
 	read_window(&list, fcinfo);
 	cursor = text_argument(fcinfo, ARGUMENT_CURSOR);
 	list.records = makeStringInfo();
-	open_audit(&audit, fcinfo);
+	OpenReadableAudit(&audit, fcinfo);
 	check_tenant(audit.grants, query.filters[FILTER_TENANT]);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

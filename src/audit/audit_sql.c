@@ -15,6 +15,7 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -816,4 +817,22 @@ ReadByIndexes(const AuditTable *table, Statement *st, long most)
 		elog(ERROR, "could not read audit table: %s", SPI_result_code_string(SPI_result));
 	RestoreIdentity(&caller);
 	MemoryContextSwitchTo(old); /* SPI leaves its own one behind */
+}
+
+/*
+ * Fetch the next rows of a cursor as the audit table's owner, at most so many, into
+ * SPI_tuptable.  Returns how many there are; keeps the current memory context.
+ */
+uint64
+FetchRows(const AuditTable *table, Portal portal, long most)
+{
+	MemoryContext old = CurrentMemoryContext;
+	Identity caller;
+
+	CHECK_FOR_INTERRUPTS();
+	SwitchIdentity(&caller, table->owner);
+	SPI_cursor_fetch(portal, true, most);
+	RestoreIdentity(&caller);
+	MemoryContextSwitchTo(old); /* SPI leaves its own one behind */
+	return SPI_processed;
 }

@@ -6,6 +6,7 @@
 #define ACTEON_AUDIT_SQL_H
 
 #include "utils/array.h"
+#include "utils/portal.h"
 
 #include "audit/statement.h"
 #include "base/operators.h"
@@ -70,5 +71,6 @@ extern void AddKnownOtherwise(Statement *st, const AuditTable *table, const Repl
 extern IndexOrder OrderOfIndexes(const AuditTable *table, const ReplayQuery *query);
 extern void GuidePlanner(const AuditTable *table, const ReplayQuery *query);
 extern void ReadByIndexes(const AuditTable *table, Statement *st, long most);
+extern uint64 FetchRows(const AuditTable *table, Portal portal, long most);
 
 #endif /* ACTEON_AUDIT_SQL_H */

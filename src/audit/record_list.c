@@ -11,7 +11,6 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -208,23 +207,6 @@ open_list(const ListReader *reader, int64 most)
 }
 
 /*
- * Fetch the next rows of a cursor.  Returns how many there are.
- */
-static uint64
-fetch_rows(Portal portal, const AuditTable *table)
-{
-	MemoryContext old = CurrentMemoryContext;
-	Identity caller;
-
-	CHECK_FOR_INTERRUPTS();
-	SwitchIdentity(&caller, table->owner);
-	SPI_cursor_fetch(portal, true, FETCHED_ROWS);
-	RestoreIdentity(&caller);
-	MemoryContextSwitchTo(old);
-	return SPI_processed;
-}
-
-/*
  * Note a place, whose id the list keeps.
  */
 static void
@@ -287,7 +269,7 @@ read_some(ListReader *reader, int64 most)
 
 	do
 	{
-		count = fetch_rows(portal, reader->table);
+		count = FetchRows(reader->table, portal, FETCHED_ROWS);
 		MemoryContextSwitchTo(window);
 		for (uint64 i = 0; i < count && !complete; i++)
 			complete = take_row(reader, SPI_tuptable->vals[i], SPI_tuptable->tupdesc,
@@ -366,7 +348,7 @@ count_covered(const AuditTable *table, Statement *st)
 	MemoryContextSwitchTo(old);
 	do
 	{
-		rows = fetch_rows(portal, table);
+		rows = FetchRows(table, portal, FETCHED_ROWS);
 		for (uint64 i = 0; i < rows; i++)
 		{
 			HeapTuple tuple = SPI_tuptable->vals[i];

@@ -25,6 +25,7 @@
 
 #include "audit/audit_count.h"
 #include "audit/audit_scan.h"
+#include "audit/chain_row.h"
 #include "audit/closest_values.h"
 #include "audit/executed_since.h"
 #include "base/catalog.h"
@@ -34,6 +35,7 @@
 #include "base/text.h"
 #include "preview/preview.h"
 #include "queue/pace.h"
+#include "replay/chain_link.h"
 #include "replay/expiry.h"
 #include "replay/patch_payload.h"
 #include "replay/replay_call.h"
@@ -197,6 +199,25 @@ count_item(Preview *preview, ReplayCall *call, const ReplayItem *item)
 		keep_sample(preview, record);
 }
 
+/*
+ * Count which of the first records that would be replayed do not fit into the gateway's
+ * chain; with verify, the others have failed.  On another server each would take two round
+ * trips, and without the gateway's index on the numbers a look at all records of the tenant.
+ */
+static void
+count_unchained(Preview *preview, ReplayCall *call, const ReplayItem *items, int count)
+{
+	int left = CHAIN_LINK_LIMIT - preview->linked;
+	int pending = 0;
+
+	if (left == 0 || preview->query->requires_chain || !preview->finds_links)
+		return;
+	for (int i = 0; i < count && pending < left; i++)
+		pending += items[i].status == ITEM_PENDING;
+	preview->linked += pending;
+	preview->beware[BEWARE_UNCHAINED] += CountBrokenLinks(&call->audit, items, count, pending);
+}
+
 /* A preview that looks at records. */
 typedef struct Viewer
 {
@@ -214,6 +235,7 @@ see_window(void *arg, ReplayItem *items, int count)
 	Viewer *viewer = arg;
 	MemoryContext old;
 
+	count_unchained(viewer->preview, viewer->call, items, count);
 	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -293,6 +315,8 @@ MakePreview(Preview *preview, FunctionCallInfo fcinfo, ReplayQuery *query, int s
 	OpenShowingCall(&call, CalledSchema(fcinfo));
 	CheckMayPatch(&call, query);
 	EndQueryAt(query, call.now);
+	preview->finds_links =
+		!AuditTableIsRemote(&call.audit) && HasChain(&call.audit) && HasChainIndex(&call.audit);
 	preview->begins_at = query->start_at.given ? Max(query->start_at.time, call.now) : call.now;
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");

@@ -27,10 +27,11 @@ typedef enum Beware
 	BEWARE_UNCERTAIN, /* lost, but it may have had an effect */
 	BEWARE_EFFECTIVE, /* it took effect, or will: passed over, or repeated if that is allowed */
 	BEWARE_REPLACED,  /* its payload is no object: a patch replaces it as a whole */
-	BEWARE_EXPIRES    /* it expires before its turn, by the rate and start_at */
+	BEWARE_EXPIRES,   /* it expires before its turn, by the rate and start_at */
+	BEWARE_UNCHAINED  /* it has a place in the gateway's chain, into which it does not fit */
 } Beware;
 
-#define NUM_BEWARE (BEWARE_EXPIRES + 1)
+#define NUM_BEWARE (BEWARE_UNCHAINED + 1)
 
 /* By which columns records are counted. */
 typedef enum Breakdown
@@ -42,6 +43,9 @@ typedef enum Breakdown
 } Breakdown;
 
 #define NUM_BREAKDOWNS (BY_TENANT + 1)
+
+/* Records of which it is found out whether they fit into the chain, unless verify wants all. */
+#define CHAIN_LINK_LIMIT 1000
 
 /* Values of a column that are shown; the others are counted together. */
 #define SHOWN_VALUES 20
@@ -87,8 +91,10 @@ typedef struct Preview
 	int64 patched;         /* with a patch: payloads that it changes */
 	bool is_refused;       /* a replay refuses the query: */
 	Refusal refusal;
-	List *not_found; /* of NotFound, if nothing matched */
-	int searched;    /* records for which it was found out whether another one says executed */
+	List *not_found;  /* of NotFound, if nothing matched */
+	bool finds_links; /* records before others are found quickly */
+	int linked;       /* records of which it was found out whether they fit into the chain */
+	int searched;     /* records for which it was found out whether another one says executed */
 	hyperLogLogState dedup_keys;
 	ValueCounts by[NUM_BREAKDOWNS]; /* of what the caller may read */
 	CauseCounts *causes;            /* of the same */

@@ -29,6 +29,7 @@ static const char *const beware_names[NUM_BEWARE] = {
 	[BEWARE_EFFECTIVE] = "effective",
 	[BEWARE_REPLACED] = "replaced",
 	[BEWARE_EXPIRES] = "will_expire",
+	[BEWARE_UNCHAINED] = "unchained",
 };
 
 static const char *const breakdown_names[NUM_BREAKDOWNS] = {

@@ -57,6 +57,9 @@ static const ReasonWords reason_words[NUM_REASONS] = {
 	[REASON_ATTACHMENTS] = {NULL, "allow_partial => true sends it without them"},
 	[REASON_MAYBE_ATTACHMENTS] = {NULL,
 								  "an intent does not show it; allow_partial => true sends it"},
+	[REASON_NO_HASH] = {NULL, "it was written outside the gateway's compliance mode"},
+	[REASON_HASH_MISMATCH] = {NULL, "acteon_audit_verify shows where the chain does not hold"},
+	[REASON_LINK_BROKEN] = {NULL, "that is missing, or has another hash: acteon_audit_verify"},
 	[REASON_NOTIFICATION] = {"notification about a batch", "acteon_replay(action_id) replays it"},
 };
 
@@ -292,6 +295,12 @@ put_beware(Sheet *sheet, Preview *preview)
 	if (counts[BEWARE_EXPIRES] > 0)
 		put_row(sheet, "will expire", BLANK, counts[BEWARE_EXPIRES],
 				"estimated: before its turn, at this rate and start_at; it is not sent then");
+	if (counts[BEWARE_UNCHAINED] > 0)
+		put_row(sheet, "hash or link does not fit", BLANK, counts[BEWARE_UNCHAINED],
+				psprintf("%sverify => 'required' leaves it out; acteon_audit_verify shows where",
+						 preview->linked < CHAIN_LINK_LIMIT
+							 ? ""
+							 : psprintf("of the first %d: ", CHAIN_LINK_LIMIT)));
 	if (counts[BEWARE_SEALED] > 0)
 		put_row(sheet, "sealed payload", BLANK, counts[BEWARE_SEALED],
 				"encrypted: the relay needs the key");

@@ -46,6 +46,10 @@
 #define DEDUP_KEEP "keep"
 #define DEDUP_DROP "drop"
 
+/* Whether records must fit into the gateway's chain of hashes. */
+#define VERIFY_OFF "off"
+#define VERIFY_REQUIRED "required"
+
 /* Which records come first. */
 #define ORDER_OLDEST "oldest"
 #define ORDER_NEWEST "newest"

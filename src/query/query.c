@@ -154,6 +154,7 @@ check_texts(ReplayQuery *query)
 			*text = NULL;
 	}
 	query->drops_dedup = query->dedup != NULL && strcmp(query->dedup, DEDUP_DROP) == 0;
+	query->requires_chain = query->verify != NULL && strcmp(query->verify, VERIFY_REQUIRED) == 0;
 	query->holds_doubts = query->on_doubt != NULL && strcmp(query->on_doubt, ON_DOUBT_HOLD) == 0;
 }
 

@@ -94,9 +94,11 @@ typedef struct ReplayQuery
 	char *target;             /* name of where the actions go; see TargetOf */
 	char *patch_path;         /* or a value for these places of payloads; NULL: none */
 	Jsonb *patch_value;
-	Patch *change;   /* what these three say; NULL: nothing; see CheckReplayQuery */
-	char *plan;      /* that says what to replay; see replay/plan.c */
-	bool fill_limit; /* max_records counts only what is replayed; see replay/window.c */
+	char *verify;        /* VERIFY_OFF or VERIFY_REQUIRED */
+	bool requires_chain; /* the same */
+	Patch *change;       /* what these three say; NULL: nothing; see CheckReplayQuery */
+	char *plan;          /* that says what to replay; see replay/plan.c */
+	bool fill_limit;     /* max_records counts only what is replayed; see replay/window.c */
 } ReplayQuery;
 
 /* Whether the caller gave a value for an option. */

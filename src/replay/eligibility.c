@@ -7,7 +7,8 @@
  * action: has it occurred before, is a replay of it in the way (earlier_replays.c
  * finds that out for a replay, forecast.c for a preview; JudgeEarlier decides).
  * Then the limits that end loops of failing replays, and whatever would be replayed
- * wrongly (JudgeActions).  The first reason found is the one that counts.
+ * wrongly (JudgeActions); at last, if that is asked for, whether it fits into the gateway's
+ * chain of hashes (chain_link.c).  The first reason found is the one that counts.
  *
  * A record without a grant or a payload is skipped, as in the gateway; one
  * whose action has a replay already is passed over; one with a reason of its
@@ -87,6 +88,12 @@ static const ReasonEntry reasons[NUM_REASONS] = {
 								  gettext_noop("attachments may be lost")},
 	[REASON_NOTIFICATION] = {BATCH_KIND_NOTIFICATION, ITEM_PASSED_OVER,
 							 gettext_noop("action is a notification about a batch")},
+	[REASON_NO_HASH] = {"no_hash", ITEM_FAILED, gettext_noop("audit record has no hash")},
+	[REASON_HASH_MISMATCH] = {"hash_mismatch", ITEM_FAILED,
+							  gettext_noop(
+								  "audit record does not have the hash of its hashed columns")},
+	[REASON_LINK_BROKEN] = {"link_broken", ITEM_FAILED,
+							gettext_noop("audit record is not linked to the one before it")},
 	[REASON_SEALED] = {"sealed", ITEM_FAILED,
 					   gettext_noop("payload is encrypted: it cannot be patched")},
 	[REASON_TOO_LARGE] = {"too_large", ITEM_FAILED,

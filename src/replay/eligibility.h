@@ -55,6 +55,9 @@ typedef enum Reason
 	REASON_ATTACHMENTS,
 	REASON_MAYBE_ATTACHMENTS,
 	REASON_NOTIFICATION, /* it tells of a batch; see batch/notification.c */
+	REASON_NO_HASH,      /* these three: see chain_link.c */
+	REASON_HASH_MISMATCH,
+	REASON_LINK_BROKEN,
 	/* These show only when it is enqueued, as does REASON_REDACTED of what is patched. */
 	REASON_SEALED,    /* its payload is encrypted, and cannot be patched */
 	REASON_TOO_LARGE, /* its patched payload is */

@@ -22,6 +22,7 @@
 #include "base/table_access.h"
 #include "batch/canary.h"
 #include "batch/reason.h"
+#include "replay/chain_link.h"
 #include "replay/earlier_replays.h"
 #include "replay/kin.h"
 #include "replay/replay_call.h"
@@ -260,4 +261,5 @@ JudgeWindow(ReplayCall *call, const ReplayQuery *query, ReplayItem *items,
 	JudgeActions(&judge, items, count);
 	RestoreIdentity(&saved);
 	CloseJudge(&judge);
+	JudgeChainLinks(&call->audit, query, items, count);
 }

@@ -21,6 +21,7 @@
 #include "batch/approval.h"
 #include "query/query.h"
 #include "replay/asked.h"
+#include "replay/chain_link.h"
 #include "replay/earlier_replays.h"
 #include "replay/enqueue.h"
 #include "replay/expiry.h"
@@ -96,6 +97,16 @@ report_reason(const ReplayCall *call, const ReplayQuery *query, const AuditRecor
 								   : 0,
 		 reason == REASON_ATTACHMENTS || reason == REASON_MAYBE_ATTACHMENTS
 			 ? errhint("Pass allow_partial => true to replay it without them.")
+			 : 0,
+		 reason == REASON_NO_HASH
+			 ? errdetail("It was written outside the gateway's compliance mode, or its hash was "
+						 "removed.")
+			 : 0,
+		 reason == REASON_LINK_BROKEN
+			 ? errdetail("That is missing, or has another hash than the record names.")
+			 : 0,
+		 reason == REASON_HASH_MISMATCH || reason == REASON_LINK_BROKEN
+			 ? errhint("acteon_audit_verify shows where the chain does not hold.")
 			 : 0,
 		 reason == REASON_EXPIRED ? expired_detail(query, record) : 0,
 		 reason == REASON_EXPIRED
@@ -183,6 +194,8 @@ find_replayable(ReplayCall *call, const ReplayQuery *query, const char *action_i
 	if (reason == REASON_NONE)
 		reason = JudgeContents(&judge, record, &payload);
 	CloseJudge(&judge);
+	if (reason == REASON_NONE && query->requires_chain)
+		reason = ChainLinkReason(&call->audit, record);
 	if (reason != REASON_NONE)
 		report_reason(call, query, record, reason);
 	if (record->is_intent)

@@ -17,6 +17,7 @@
 #include "base/catalog.h"
 #include "base/identity.h"
 #include "base/table_access.h"
+#include "replay/chain_link.h"
 #include "replay/forecast.h"
 #include "replay/kin.h"
 #include "replay/patch_payload.h"
@@ -71,6 +72,7 @@ judge_window(ReplayCall *call, const ReplayQuery *query, Look *look, ReplayItem 
 	ForecastItems(&look->forecast, items, count);
 	JudgeActions(&look->judge, items, count);
 	RestoreIdentity(&saved);
+	JudgeChainLinks(&call->audit, query, items, count);
 }
 
 /*

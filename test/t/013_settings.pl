@@ -48,6 +48,7 @@ $node->safe_psql('postgres', q{
 		outcome => (ARRAY['failed', 'circuit_open', 'executed', 'pending', 'throttled'])[1 + i % 5], payload => jsonb_build_object('n', i * 0.1, 'big', 1e300::numeric, 'text', CASE WHEN i > 0 THEN chr(233) || chr(8364) END || '\\x"', 'at', '2026-02-01'),
 		metadata => jsonb_build_object('__starts_at', '2026-03-29T01:30:00.123456789Z', '__ends_at', '2996-10-25T02:30:00+02:00', '__fingerprint', 'f' || i % 3, 'price', 1.10, 'k', CASE WHEN i > 0 THEN chr(233) END))
 	FROM generate_series(0, 19) AS i;
+	CALL make_chain();
 	CREATE TABLE kept AS TABLE acteon_audit;
 });
 
@@ -59,6 +60,7 @@ my $scenario = q{
 	INSERT INTO public.seen (what, value) SELECT 'cause', row(c.provider, c.outcome, c.signature, c.records, c.tenants, c.sample_action_id)::text FROM public.acteon_replay_causes() AS c;
 	INSERT INTO public.seen (what, value) SELECT 'record', public.acteon_audit_record('id-0')::text;
 	INSERT INTO public.seen (what, value) SELECT 'records', public.acteon_audit_records()::text;
+	INSERT INTO public.seen (what, value) SELECT 'chain', row(v.finding, v.sequence_number, v.record_id, v.action_id, extract(epoch FROM v.dispatched_at), v.record_hash, v.records, v.detail)::text FROM public.acteon_audit_verify('prod', 'acme', from_time => '2026-03-29T00:00:00Z', max_records => 3) AS v;
 	INSERT INTO public.seen (what, value) SELECT 'signature', public.acteon_error_signature('at 2026-03-29 01:00:00.5+02:00 1.50 "x"');
 	INSERT INTO public.seen (what, value) SELECT 'single', row(r.*)::text FROM public.acteon_replay('id-0', reason => 'because') AS r;
 	INSERT INTO public.seen (what, value) SELECT 'bulk', row(replayed, failed, skipped, results, next_cursor)::text FROM public.acteon_replay_bulk(tenant => 'acme', outcome => 'failed,circuit_open', from_time => '2026-03-29 00:00:00+00', to_time => '2026-04-01 00:00:00+00', max_records => 3, rate => 0.125, include_replayed => true);
@@ -88,6 +90,7 @@ my $scenario = q{
 	INSERT INTO public.seen (what, value) SELECT 'check', row(c.*)::text FROM public.acteon_outbox_check() AS c;
 	SELECT public.acteon_replay_trail_link() IS NULL;
 	INSERT INTO public.seen (what, value) SELECT 'verify', row(v.verdict, v.subject)::text FROM public.acteon_replay_verify(public.acteon_replay_witness()) AS v;
+	INSERT INTO public.seen (what, value) SELECT 'required', row(replayed, failed, skipped, results)::text FROM public.acteon_replay_bulk(tenant => 'acme', outcome => 'failed', max_records => 2, include_replayed => true, verify => 'required');
 	INSERT INTO public.seen (what, value) SELECT 'purge', public.acteon_outbox_purge('P90DT1H30M')::text;
 };
 

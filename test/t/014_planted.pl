@@ -173,6 +173,7 @@ sub call
 my $records = q{SELECT make_record(name || '-' || i, at => now() - interval '10 min' + i * interval '1 s', tenant => CASE i WHEN 5 THEN 'globex' ELSE 'acme' END, outcome => o, metadata => '{"__dedup_key": "d", "__fingerprint": "f"}')
 	FROM (VALUES ('f', 'failed'), ('c', 'circuit_open'), ('p', 'pending'), ('x', 'executed')) AS v (name, o), generate_series(1, 6) AS i};
 $node->safe_psql('postgres', $records);
+$node->safe_psql('postgres', 'CALL make_chain()');
 call(q{
 	SELECT public.acteon_replay('f-1', reason => 'r');
 	SELECT public.acteon_replay('f-1', on_doubt => 'hold');
@@ -199,6 +200,11 @@ call(q{
 	SELECT public.acteon_audit_record('f-1');
 	SELECT public.acteon_audit_records(outcome => 'failed', max_records => 1);
 	SELECT public.acteon_audit_records(outcome => 'failed,executed', max_records => 1, cursor => public.acteon_audit_records(max_records => 1) OPERATOR(pg_catalog.->>) 'next_cursor');
+	SELECT public.acteon_audit_verify('prod', 'acme');
+	SELECT public.acteon_audit_verify('prod', 'acme', from_time => '2020-01-01', to_time => '2099-01-01', max_records => 3);
+	SELECT public.acteon_audit_verify('prod', 'acme', after_sequence => 2, after_hash => 'x');
+	SELECT public.acteon_replay('f-1', verify => 'required');
+	SELECT public.acteon_replay_bulk(outcome => 'failed', max_records => 3, include_replayed => true, verify => 'required');
 	SELECT public.acteon_replay_timeline();
 	SELECT public.acteon_replay_timeline(tenant => 'acme', outcome => 'failed,circuit_open', signature_rules => 'number', buckets => 3);
 	SELECT public.acteon_replay_causes(tenant => 'acme', outcome => 'failed,circuit_open', signature_rules => 'number');

@@ -77,6 +77,7 @@ $node->safe_psql('postgres', q{
 			'provider_override', CASE WHEN chance(0.15) THEN one_of('email', 'sms', 'fax') END,
 			'max_generation', CASE WHEN chance(0.4) THEN one_of(1, 2, 4) END,
 			'max_depth', CASE WHEN chance(0.4) THEN one_of(1, 2, 4) END,
+			'verify', CASE WHEN chance(0.2) THEN one_of('required', 'required', 'off') END,
 			'rate', CASE WHEN chance(0.2) THEN 20 END)) AS q) AS q
 	$$;
 
@@ -137,6 +138,11 @@ $node->safe_psql('postgres', q{
 		TRUNCATE acteon_audit, acteon_replay_batch, acteon_replay_refused, acteon_replay_tally, acteon_dispatch_outbox, acteon_dispatch_action, acteon_dispatch_segment, acteon_dispatch_delivery;
 		COMMIT;
 		CALL make_records(one_of(4, 20, 60, 120), 'r-');
+		-- chains, with what was changed, removed or written otherwise
+		CALL make_chain('prod', 'acme');
+		CALL make_chain('dev', 'acme');
+		UPDATE acteon_audit SET verdict = 'deny' WHERE sequence_number IS NOT NULL AND chance(0.1);
+		UPDATE acteon_audit SET record_hash = md5(id) WHERE sequence_number IS NOT NULL AND chance(0.1);
 		FOR i IN 1 .. one_of(0, 1, 2, 4) LOOP
 			PERFORM acteon_replay_bulk('{"from": "2000-01-01T00:00:00Z"}' || random_query() - 'outcome' || jsonb_build_object('limit', one_of(5, 20, 100)));
 			COMMIT;
@@ -176,7 +182,7 @@ $node->safe_psql('postgres', q{
 			include_replayed => (query ->> 'include_replayed')::boolean, allow_redacted => (query ->> 'allow_redacted')::boolean, newest_first => (query ->> 'newest_first')::boolean,
 			cursor => query ->> 'cursor', rate => (query ->> 'rate')::numeric, allow_partial => (query ->> 'allow_partial')::boolean, dedup => query ->> 'dedup',
 			provider_override => query ->> 'provider_override', max_generation => (query ->> 'max_generation')::integer, max_depth => (query ->> 'max_depth')::integer, lost => (query ->> 'lost')::boolean,
-			certain => (query ->> 'certain')::boolean, allow_effective => (query ->> 'allow_effective')::boolean, allow_unproven => (query ->> 'allow_unproven')::boolean, on_doubt => query ->> 'on_doubt', sample => 3)
+			certain => (query ->> 'certain')::boolean, allow_effective => (query ->> 'allow_effective')::boolean, allow_unproven => (query ->> 'allow_unproven')::boolean, on_doubt => query ->> 'on_doubt', verify => query ->> 'verify', sample => 3)
 			WITH ORDINALITY AS p (section, item, matched, replayable, note, n);
 		PERFORM set_config('role', 'none', false);
 		COMMIT;
@@ -193,7 +199,7 @@ $node->safe_psql('postgres', q{
 		INSERT INTO checked SELECT case_id, who, query, c.what, c.shown, c.done FROM (VALUES
 			('replayable', shown ->> 'replayable', answer ->> 'replayed'),
 			('failed', (SELECT coalesce(sum(value::bigint), 0)::text FROM jsonb_each_text(shown -> 'not_replayed')
-				WHERE key IN ('missing', 'max_generation', 'max_depth', 'redacted', 'attachments', 'maybe_attachments', 'internal', 'chain')), answer ->> 'failed'),
+				WHERE key IN ('missing', 'max_generation', 'max_depth', 'redacted', 'attachments', 'maybe_attachments', 'internal', 'chain', 'no_hash', 'hash_mismatch', 'link_broken')), answer ->> 'failed'),
 			('skipped', (SELECT coalesce(sum(value::bigint), 0)::text FROM jsonb_each_text(shown -> 'not_replayed') WHERE key IN ('no_grant', 'no_payload')), answer ->> 'skipped'),
 			('passed over', passed_over::text, coalesce(batch.passed_over, passed_over)::text),
 			('matched', shown ->> 'matched', ((answer ->> 'replayed')::bigint + (answer ->> 'failed')::bigint + (answer ->> 'skipped')::bigint + coalesce(batch.passed_over, passed_over))::text),
@@ -281,7 +287,7 @@ SKIP:
 {
 	skip('too few cases to meet everything', 1) if $cases < 200;
 	is($node->safe_psql('postgres', q{SELECT string_agg(what, ' ' ORDER BY what COLLATE "C") FROM (SELECT what FROM met GROUP BY 1) AS m}),
-		'attachments chain dedup_key delivered effective executed finished in_doubt intent internal max_depth max_generation maybe_attachments newer no_grant no_payload redacted replayed_before running same_action sealed step uncertain waiting young',
+		'attachments chain dedup_key delivered effective executed finished hash_mismatch in_doubt intent internal link_broken max_depth max_generation maybe_attachments newer no_grant no_hash no_payload redacted replayed_before running same_action sealed step uncertain unchained waiting young',
 		'the cases have met everything') or diag("ACTEON_SEED=$seed");
 }
 is($node->safe_psql('postgres', q{SELECT count(*) FROM acteon_outbox_check()}), '0', 'the outbox is sound');

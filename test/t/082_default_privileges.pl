@@ -44,6 +44,7 @@ is($node->safe_psql('used', $_->[1], extra_params => $_->[0]), $_->[2], $_->[1])
 	[ $ops, q{SELECT count(*) FROM acteon_dispatch_outbox}, 2 ],
 	[ $ops, q{SELECT count(*) FROM acteon_replay_items(1)}, 1 ],
 	[ $ops, q{SELECT acteon_audit_record('a') ->> 'action_id', acteon_audit_records() ->> 'total'}, 'a|2' ],
+	[ $ops, q{SELECT finding, records FROM acteon_audit_verify('prod', 'acme')}, 'checked|0' ],
 	[ $ops, q{SELECT count(*) FROM acteon_replay_log}, 5 ],
 	[ $relay, q{SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('x'::text)) FROM acteon_outbox_claim('x')}, 1 ],
 	[ $relay, q{SELECT dead, paused FROM acteon_outbox_stats}, '1|1' ],
