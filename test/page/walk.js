@@ -285,7 +285,7 @@ const parts = {
 		await asks.sees('I have looked at it');
 		await asks.sees('Approved by');
 		ok(true, 'and the log says so');
-		await go(asks, '#/plan?provider=sms&lost=true&limit=100', 'would be replayed');
+		await go(asks, '#/plan?provider=sms&lost=true&limit=100', 'that were looked at');
 		const looked = Number(/of ([\d,]+) records that were looked at/.exec(await asks.text())?.[1]);
 		ok(looked > 100 && (await buttons(asks)).includes('Start 100 replays …'), 'what the server may permit is offered, however many records are looked at', looked, await asks.text());
 	},
