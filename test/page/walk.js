@@ -346,6 +346,28 @@ const parts = {
 		for (const one of [tab, viewer]) one.complaints = one.complaints.filter((text) => !/40[034]/.test(text));
 	},
 
+	// Everything at once.
+	async everything() {
+		const tab = await open('globex');
+
+		await go(tab, '#/batches', 'Pause everything …');
+		await tab.press('Pause everything …');
+		await tab.write('reason', 'INC-49: stop');
+		await tab.key('Escape');
+		await tab.until(() => document.querySelector('dialog') === null);
+		await change(tab, 'Pause everything …', 'Pause everything', 'INC-49: stop');
+		await tab.sees(`1 batch paused: ${config.names.batch}.`);
+		await go(tab, `#/batch/${config.names.batch}`, 'INC-49: stop');
+		await state(tab, 'paused');
+		await go(tab, '#/batches', 'Resume what was paused so …');
+		await change(tab, 'Resume what was paused so …', 'Resume them', 'INC-49: on');
+		await tab.sees(`1 batch resumed: ${config.names.batch}.`);
+		ok(true, 'all that a key may pause is paused, and goes on');
+		const viewer = await open('viewer');
+		await go(viewer, '#/batches', 'Updated');
+		is((await buttons(viewer)).filter((text) => text.endsWith('…')), [], 'nothing is offered to a viewer');
+	},
+
 	// Actions that could not be delivered.
 	async dead() {
 		const rows = (tab) => tab.run(() => [...document.querySelectorAll('main tbody tr')].map((row) => row.cells[0].innerText).sort());

@@ -143,6 +143,10 @@ is(sql("SELECT requested_by || ' ' || handed_to || ' ' || rate FROM acteon_repla
 is(sql("SELECT string_agg(event || ': ' || role_name || ': ' || reason, ', ' ORDER BY id) FROM acteon_replay_log WHERE batch_id = $known{batch} AND event IN ('hand_over', 'set_rate')"),
 	'hand_over: oncall: INC-46: end of shift, set_rate: globex: INC-46: mine now', '… which the log has');
 
+walk('everything');
+is(sql("SELECT string_agg(concat_ws(' ', batch_id, event, role_name, reason), ', ' ORDER BY id) FROM acteon_replay_log WHERE reason LIKE 'INC-49%'"),
+	"$known{batch} pause globex INC-49: stop, $known{batch} resume globex INC-49: on", 'what is paused at once is what the key may pause, and the log has each');
+
 # What the gateway does not take is dead, and is taken when it is redriven.
 $gateway->rules({ match => { provider => 'fax' }, answer => { status => 422, effect => JSON::PP::false, body => { error => 'no such fax <script>alert(13)</script>' } } });
 sql(q{SELECT make_record('fax-' || n, provider => 'fax', at => '2026-01-15 15:00+00'::timestamptz + n * interval '1 s') FROM generate_series(1, 6) AS n;
