@@ -160,6 +160,49 @@ fetch_generator()
 	export ACTEON_GENERATED=$to
 }
 
+# Fetch programs without installing their package, which would start a daemon:
+# fetch_unpacked PACKAGE PROGRAM…, and say where they are.  Nothing is done if they are
+# installed.  Without them, the tests that need them are left out.
+fetch_unpacked()
+{
+	local package=$1 to=$WORK/unpacked/$1 bin=$WORK/unpacked/bin program file needed libraries missing=''
+
+	shift
+	for program in "$@"; do
+		PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || missing=yes
+	done
+	[ -n "$missing" ] || return 0
+	say "== fetching $package, without installing it"
+	refresh_package_lists
+	mkdir -p "$to" "$bin"
+	unpack_package "$package" "$to" || return 0
+	for program in "$@"; do
+		file=$(find "$to" -type f -path "*bin/$program" | head -n 1)
+		[ -n "$file" ] || continue
+		# What a program lacks is in packages that its own depends on.
+		for needed in '' $(apt-cache depends -i --recurse "$package" | grep -v -e '^libc6$' -e '^libjs-' | grep '^lib'); do
+			[ -z "$needed" ] || unpack_package "$needed" "$to" || true
+			libraries=$(find "$to" -name '*.so.*' -printf '%h\n' | sort -u | paste -s -d :)
+			LD_LIBRARY_PATH=$libraries ldd "$file" 2>&1 | grep -q 'not found' || break
+		done
+		printf '#!/bin/sh\n%sexec %s "$@"\n' "${libraries:+LD_LIBRARY_PATH=$libraries }" "$file" >"$bin/$program"
+		chmod 755 "$bin/$program"
+	done
+	export ACTEON_UNPACKED=$bin
+}
+
+# Fetch a package, and unpack it into a directory.
+unpack_package()
+{
+	local fetched=$WORK/unpacked/fetched
+
+	mkdir -p "$fetched"
+	# apt fetches as a user of its own.
+	[ "$(id -u)" -ne 0 ] || ! id _apt >/dev/null 2>&1 || chown _apt "$fetched"
+	(cd "$fetched" && apt-get download -q "$1" && dpkg -x "$1"_*.deb "$2") >"$WORK/unpacked.log" 2>&1 ||
+		{ cat "$WORK/unpacked.log" >&2; return 1; }
+}
+
 # Install what building and running need, and find the server: sets BINDIR.
 prepare_packages()
 {

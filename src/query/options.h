@@ -116,8 +116,10 @@ typedef enum OptionKind
 #define CALL_HTTP_DEAD_LETTERS 0x2000000u
 #define CALL_HTTP_REDRIVE 0x4000000u
 #define CALL_HTTP_LIMITS 0x8000000u
-#define CALL_HTTP_RESUME 0x20000000u /* what resuming takes in addition to steering */
-#define CALL_HTTP_ALL 0x40000000u    /* POST /v1/replay/all */
+#define CALL_HTTP_LIMIT_SET 0x10000000u    /* POST /v1/replay/limits */
+#define CALL_HTTP_LIMIT_REMOVE 0x80000000u /* DELETE /v1/replay/limits */
+#define CALL_HTTP_RESUME 0x20000000u       /* what resuming takes in addition to steering */
+#define CALL_HTTP_ALL 0x40000000u          /* POST /v1/replay/all */
 
 /* Those that take a filter; those of HTTP; those that only count what matches; those that
  * take what a single replay does. */
@@ -128,11 +130,12 @@ typedef enum OptionKind
 	 CALL_HTTP_ITEMS | CALL_HTTP_CAUSES | CALL_HTTP_TIMELINE | CALL_HTTP_RECORDS | \
 	 CALLS_HTTP_CHANGES | CALLS_HTTP_LISTS)
 
-/* Those that change a batch, or dead actions; those of a part of a batch; lists with pages. */
+/* Those that change a batch, dead actions or a limit; those of a part of a batch; lists with pages. */
 #define CALLS_HTTP_CHANGES \
 	(CALL_HTTP_STEERING | CALL_HTTP_RATE | CALL_HTTP_START | CALL_HTTP_SETTLE | \
 	 CALL_HTTP_APPROVE | CALL_HTTP_HAND_OVER | CALL_HTTP_CONTINUE | CALL_HTTP_PATCH | \
-	 CALL_HTTP_REDRIVE | CALL_HTTP_RESUME | CALL_HTTP_OF_ALL)
+	 CALL_HTTP_REDRIVE | CALL_HTTP_RESUME | CALL_HTTP_OF_ALL | CALLS_HTTP_LIMIT)
+#define CALLS_HTTP_LIMIT (CALL_HTTP_LIMIT_SET | CALL_HTTP_LIMIT_REMOVE)
 #define CALLS_HTTP_PART (CALL_HTTP_STEERING | CALL_HTTP_RATE | CALL_HTTP_PATCH)
 #define CALLS_HTTP_LISTS \
 	(CALL_HTTP_LOG | CALL_HTTP_LINEAGE | CALL_HTTP_DEAD_LETTERS | CALL_HTTP_LIMITS)

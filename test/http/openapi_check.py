@@ -29,7 +29,7 @@ from layout import layout
 from structure import DOCUMENT
 
 SOURCES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "src")
-METHODS = ("get", "post")
+METHODS = ("get", "post", "delete")
 # Headers that are only there where the document says so.
 OURS = re.compile(r"^(acteon-.*|idempotency-replayed|retry-after|www-authenticate|allow|link)$")
 RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
@@ -124,7 +124,7 @@ def ask(method, target, key=None, headers=None, body=None):
     if key is not None:
         headers["Authorization"] = "Bearer " + key
     connection.putrequest(method, target, skip_accept_encoding=True)
-    if method == "POST" and "Content-Length" not in headers:
+    if method in ("POST", "DELETE") and "Content-Length" not in headers:
         headers["Content-Length"] = str(len(body or ""))
     for name, value in headers.items():
         connection.putheader(name, value)
@@ -155,6 +155,8 @@ HARMLESS = {
     "hand_over_batch": {"role": "operator"},
     "patch_batch": {"patch": "%7B%22walked%22%3A+true%7D"},
     "redrive": {"batch_id": "1"},
+    "set_limit": {"provider": "walked", "rate": "1000"},
+    "remove_limit": {"provider": "walked"},
 }
 # What they say of the first batch, which is a bulk replay, and runs.
 REFUSED = {"approve_batch": 422, "continue_batch": 422}
@@ -245,7 +247,7 @@ def check_structure():
 
 
 def check_routes():
-    routes = {(method, path) for method, path in re.findall(r'\{"(GET|POST)", "(/[^"]*)"', read_source("programs/http/routes.c"))}
+    routes = {(method, path) for method, path in re.findall(r'\{"(GET|POST|DELETE)", "(/[^"]*)"', read_source("programs/http/routes.c"))}
     ours = {(method, re.sub(r"\{\w+\}", "*", path)) for _, method, path, _, _ in operations()}
     check(len(routes) >= 10 and routes == ours, "the paths are the server's routes", "only in routes.c: %s" % sorted(routes - ours),
           "only in the document: %s" % sorted(ours - routes))
@@ -402,7 +404,7 @@ def walk_all():
         described(operation_id, "unknown key", 200 if is_open else 401, query=good["query"], key="acteon_nobody")
         described(operation_id, "viewer", None if method == "GET" else 403, query=good["query"], key=options["viewer"])
         described(operation_id, "body that says nothing", usual, body='{}', **good)
-        said = 400 if method.upper() == "POST" else usual
+        said = usual if method == "GET" else 400
         described(operation_id, "body that says something", said, body='{"tenant": "x"}', **good)
         described(operation_id, "body that is too large", 413, headers={"Content-Length": str(1 << 30)}, **good)
         described(operation_id, "unknown parameter", 400, query="&".join(filter(None, [good["query"], "x=y"])), key=options["operator"])
@@ -417,7 +419,7 @@ def walk_all():
         if "Idempotency-Key" in parameters:
             described(operation_id, "empty Idempotency-Key", 400, headers={"Idempotency-Key": '""'}, **good)
             described(operation_id, "Idempotency-Key that is too long", 400, headers={"Idempotency-Key": "x" * 256}, **good)
-        for other in {"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"} - {method}:
+        for other in {"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"} - {found.upper() for found in document["paths"][path]}:
             answer = ask(other, target_of(operation_id), options["operator"])
             wrong = check_response(answer, document["components"]["responses"]["MethodNotAllowed"])
             check(answer.status == 405 and not wrong, "%s: %s: 405" % (operation_id, other), answer.status, *wrong)
@@ -539,7 +541,7 @@ def walk_idempotency():
     for operation_id, names in (("replay_action", {"action_id": "walk-2"}), ("replay_audit", {"query": query}),
                                 ("replay_all", {}),
                                 ("set_rate", batch), ("set_start", batch), ("settle_batch", batch), ("hand_over_batch", batch), ("patch_batch", batch),
-                                ("redrive", {}), ("pause_all", {}), ("resume_all", {}), ("pause_batch", batch), ("resume_batch", batch), ("cancel_batch", batch)):
+                                ("redrive", {}), ("set_limit", {}), ("remove_limit", {}), ("pause_all", {}), ("resume_all", {}), ("pause_batch", batch), ("resume_batch", batch), ("cancel_batch", batch)):
         names = {"query": harmless(operation_id), **names}
         headers = {"Idempotency-Key": str(uuid.uuid4())}
         first = described(operation_id, "Idempotency-Key", 200, headers=headers, key=operator, **names)

@@ -52,7 +52,8 @@ DOCUMENT = {
             "",
             parameters=PARAMETERS,
             get={"$ref": "#/$defs/operation"},
-            post={"$ref": "#/$defs/operation"}),
+            post={"$ref": "#/$defs/operation"},
+            delete={"$ref": "#/$defs/operation"}),
         "operation": closed(
             "operationId summary tags responses",
             operationId={"type": "string", "pattern": r"^[a-z_]+$"},

@@ -45,7 +45,7 @@ routed(const char *method, const char *uri, const char *expected)
 			got = Format("%s <%s>", route->path, BufferText(&name));
 			break;
 		case ROUTE_NO_METHOD:
-			got = Format("takes %s", route->method);
+			got = Format("takes %s", RouteMethods(route));
 			break;
 		case ROUTE_OF_GATEWAY:
 			got = DuplicateText("the gateway's");
@@ -86,13 +86,13 @@ test_routes(void)
 		{"POST", "/v1/audit/a%2Fb/replay", "/v1/audit/*/replay <a%2Fb>"},
 		{"POST", "/v1/audit/a+b/replay", "/v1/audit/*/replay <a+b>"},
 		{"POST", "/v1/audit/a*/replay", "/v1/audit/*/replay <a*>"},
-		{"POST", "/v1/audit//replay", "takes GET"},
-		{"POST", "/v1/audit/a", "takes GET"},
-		{"POST", "/v1/audit/a/replay/", "takes GET"},
-		{"POST", "/v1/audit/replay/", "takes GET"},
-		{"POST", "/v1/audit/a/Replay", "takes GET"},
+		{"POST", "/v1/audit//replay", "takes GET, HEAD"},
+		{"POST", "/v1/audit/a", "takes GET, HEAD"},
+		{"POST", "/v1/audit/a/replay/", "takes GET, HEAD"},
+		{"POST", "/v1/audit/replay/", "takes GET, HEAD"},
+		{"POST", "/v1/audit/a/Replay", "takes GET, HEAD"},
 		{"POST", "/v1/audit/", "nothing"},
-		{"POST", "/v1/audit", "takes GET"},
+		{"POST", "/v1/audit", "takes GET, HEAD"},
 		{"GET", "/v1/audit", "/v1/audit <>"},
 		{"HEAD", "/v1/audit?limit=1", "/v1/audit <>"},
 		{"GET", "/v1/audit/", "nothing"},
@@ -115,7 +115,7 @@ test_routes(void)
 		{"GET", "/.well-known/acteon-signing-keys", "the gateway's"},
 		{"GET", "/v1", "nothing"},
 		{"POST", "//v1/audit/replay", "nothing"},
-		{"POST", "/v1/audit/replay#x", "takes GET"},
+		{"POST", "/v1/audit/replay#x", "takes GET, HEAD"},
 		{"POST", "v1/audit/replay", "nothing"},
 		{"POST", "*", "nothing"},
 		{"POST", "", "nothing"},
@@ -128,12 +128,12 @@ test_routes(void)
 		{"post", "/v1/audit/a/replay", "takes POST"},
 		{"OPTIONS", "/v1/audit/a/replay", "takes POST"},
 		{"GET", "/v1/replay/causes?lost=true", "/v1/replay/causes <>"},
-		{"POST", "/v1/replay/causes", "takes GET"},
+		{"POST", "/v1/replay/causes", "takes GET, HEAD"},
 		{"GET", "/v1/replay/timeline?lost=true", "/v1/replay/timeline <>"},
-		{"POST", "/v1/replay/timeline", "takes GET"},
+		{"POST", "/v1/replay/timeline", "takes GET, HEAD"},
 		{"GET", "/v1/replay/batches", "/v1/replay/batches <>"},
 		{"HEAD", "/v1/replay/batches?limit=1", "/v1/replay/batches <>"},
-		{"POST", "/v1/replay/batches", "takes GET"},
+		{"POST", "/v1/replay/batches", "takes GET, HEAD"},
 		{"GET", "/v1/replay/batches/7/log?limit=5", "/v1/replay/batches/*/log <7>"},
 		{"POST", "/v1/replay/batches/7/settle", "/v1/replay/batches/*/settle <7>"},
 		{"POST", "/v1/replay/batches/x/settle", "nothing"},
@@ -145,13 +145,18 @@ test_routes(void)
 		{"POST", "/v1/replay/pause_all", "/v1/replay/pause_all <>"},
 		{"POST", "/v1/replay/resume_all?reason=x", "/v1/replay/resume_all <>"},
 		{"GET", "/v1/replay/pause_all", "takes POST"},
+		{"GET", "/v1/replay/limits", "/v1/replay/limits <>"},
+		{"HEAD", "/v1/replay/limits", "/v1/replay/limits <>"},
+		{"POST", "/v1/replay/limits?provider=email", "/v1/replay/limits <>"},
+		{"DELETE", "/v1/replay/limits?provider=email", "/v1/replay/limits <>"},
+		{"PUT", "/v1/replay/limits", "takes GET, HEAD, POST, DELETE"},
 		{"GET", "/v1/replay/batches/", "nothing"},
 		{"GET", "/v1/replay/batches/7", "/v1/replay/batches/* <7>"},
 		{"HEAD", "/v1/replay/batches/7", "/v1/replay/batches/* <7>"},
 		{"GET", "/v1/replay/batches/7/items?limit=5", "/v1/replay/batches/*/items <7>"},
-		{"POST", "/v1/replay/batches/7/items", "takes GET"},
+		{"POST", "/v1/replay/batches/7/items", "takes GET, HEAD"},
 		{"GET", "/v1/replay/batches/x/items", "nothing"},
-		{"DELETE", "/v1/replay/batches/7", "takes GET"},
+		{"DELETE", "/v1/replay/batches/7", "takes GET, HEAD"},
 		{"GET", "/v1/replay/batches/123456789012345678",
 		 "/v1/replay/batches/* <123456789012345678>"},
 		{"GET", "/v1/replay/batches/1234567890123456789", "nothing"},
@@ -173,13 +178,13 @@ test_routes(void)
 		{"POST", "/v1/replay/batches/7/7/pause", "nothing"},
 		{"GET", "/health", "/health <>"},
 		{"HEAD", "/health", "/health <>"},
-		{"POST", "/health", "takes GET"},
+		{"POST", "/health", "takes GET, HEAD"},
 		{"GET", "/healthy", "nothing"},
 		{"GET", "/health?x", "/health <>"},
 		{"GET", "/metrics", "/metrics <>"},
 		{"GET", "/openapi.json", "/openapi.json <>"},
 		{"GET", "/", "/ <>"},
-		{"POST", "/", "takes GET"},
+		{"POST", "/", "takes GET, HEAD"},
 		{"GET", "//", "nothing"},
 		{"GET", "/index.html", "nothing"},
 		{"POST", "/v1/replay/all?lost=true", "/v1/replay/all <>"},
@@ -534,6 +539,16 @@ test_parameters(void)
 	read_as("reason=r", CALL_HTTP_REDRIVE,
 			"a redrive needs outbox_id, batch_id, tenant or provider");
 	read_as("reason=r&provider=email", CALL_HTTP_REDRIVE, "{\"reason\": \"r\"}");
+	/* Nobody removes a limit by leaving out what it is. */
+	read_as("provider=email", CALL_HTTP_LIMIT_SET, "a limit needs a rate or a concurrency");
+	read_as("provider=email&breaker_window=5", CALL_HTTP_LIMIT_SET,
+			"a limit needs a rate or a concurrency");
+	read_as("provider=email&rate=", CALL_HTTP_LIMIT_SET, "rate: expected a text that is not empty");
+	read_as("provider=email&concurrency=-1", CALL_HTTP_LIMIT_SET,
+			"concurrency: expected a whole number from 0 to 2147483647");
+	read_as("provider=email&rate=5&reason=r", CALL_HTTP_LIMIT_SET, "{\"reason\": \"r\"}");
+	read_as("provider=email&rate=5", CALL_HTTP_LIMIT_REMOVE, "unknown parameter: rate");
+	read_as("provider=email", CALL_HTTP_LIMIT_REMOVE, "{}");
 	read_as("parts=1", CALL_HTTP_STEERING, "unknown parameter: parts");
 	read_as("parts=1&reason=r", CALL_HTTP_STEERING | CALL_HTTP_RESUME, "{\"reason\": \"r\"}");
 	read_as("x=1", CALL_NONE, "unknown parameter: x");

@@ -285,7 +285,7 @@ const parts = {
 		await asks.sees('I have looked at it');
 		await asks.sees('Approved by');
 		ok(true, 'and the log says so');
-		await go(asks, '#/plan?provider=sms&lost=true&limit=100', 'would be replayed');
+		await go(asks, '#/plan?provider=sms&lost=true&limit=100', 'that were looked at');
 		const looked = Number(/of ([\d,]+) records that were looked at/.exec(await asks.text())?.[1]);
 		ok(looked > 100 && (await buttons(asks)).includes('Start 100 replays …'), 'what the server may permit is offered, however many records are looked at', looked, await asks.text());
 	},
@@ -310,6 +310,172 @@ const parts = {
 		await tab.until(() => !document.body.innerText.includes('In doubt: they may'));
 		ok(true, 'doubts are settled, one and all');
 		is(tab.requests.filter((url) => url.includes('/settle?') && !/[?&]outbox_id=\d/.test(url)), [], '… each by its number');
+	},
+
+	// A batch that its starter hands over.
+	async handover() {
+		const tab = await open('oncall');
+		const id = config.names.batch;
+
+		await go(tab, `#/batch/${id}`, 'Hand over …');
+		await tab.press('Hand over …');
+		await tab.write('reason', 'INC-46: end of shift');
+		await tab.press('Hand over');
+		ok(await tab.run(() => document.querySelector('dialog [name=role]').matches(':invalid')), 'a batch is handed over to nobody but a role');
+		for (const [role, why] of [['nobody here', 'does not exist'], ['viewer', 'has no grants for all of batch']]) {
+			await tab.write('role', role);
+			await tab.press('Hand over');
+			await tab.sees(why);
+			ok(true, `the batch is not handed over to ${role}, and why is said`);
+		}
+		await tab.write('role', 'globex');
+		await tab.press('Hand over');
+		await tab.sees(`Batch ${id} is handed over to globex.`);
+		await tab.until(() => ![...document.querySelectorAll('main button')].some((button) => button.innerText === 'Hand over …'));
+		ok(!(await buttons(tab)).includes('Change rate …'), 'who has handed it over is no longer offered to steer it', await buttons(tab));
+		await tab.sees('end of shift');
+		const other = await open('globex');
+		await go(other, `#/batch/${id}`, 'Handed over to');
+		await other.sees('Hand over …');
+		await change(other, 'Change rate …', 'Change rate', 'INC-46: mine now', { rate: '7' });
+		await other.sees('7 per second');
+		ok(true, '… and the other role steers it');
+		const viewer = await open('viewer');
+		await go(viewer, `#/batch/${id}`, 'does not exist');
+		ok(true, 'and it is not there for others');
+		for (const one of [tab, viewer]) one.complaints = one.complaints.filter((text) => !/40[034]/.test(text));
+	},
+
+	// Everything at once.
+	async everything() {
+		const tab = await open('globex');
+
+		await go(tab, '#/batches', 'Pause everything …');
+		await tab.press('Pause everything …');
+		await tab.write('reason', 'INC-49: stop');
+		await tab.key('Escape');
+		await tab.until(() => document.querySelector('dialog') === null);
+		await change(tab, 'Pause everything …', 'Pause everything', 'INC-49: stop');
+		await tab.sees(`1 batch paused: ${config.names.batch}.`);
+		await go(tab, `#/batch/${config.names.batch}`, 'INC-49: stop');
+		await state(tab, 'paused');
+		await go(tab, '#/batches', 'Resume what was paused so …');
+		await change(tab, 'Resume what was paused so …', 'Resume them', 'INC-49: on');
+		await tab.sees(`1 batch resumed: ${config.names.batch}.`);
+		ok(true, 'all that a key may pause is paused, and goes on');
+		const viewer = await open('viewer');
+		await go(viewer, '#/batches', 'Updated');
+		is((await buttons(viewer)).filter((text) => text.endsWith('…')), [], 'nothing is offered to a viewer');
+	},
+
+	// Actions that could not be delivered.
+	async dead() {
+		const rows = (tab) => tab.run(() => [...document.querySelectorAll('main tbody tr')].map((row) => row.cells[0].innerText).sort());
+		const boss = await open('boss');
+
+		await go(boss, '#/dead', 'no such fax');
+		is((await rows(boss)).length, 7, 'all that are dead');
+		is([(await buttons(boss)).filter((name) => /edrive|hoose/.test(name)), await boss.run(() => document.querySelectorAll('main [type=checkbox]').length)], [[], 0], 'without a gateway grant nothing is redriven');
+		await boss.sees('Only keys with a gateway grant');
+		ok((await boss.text()).includes('<script>alert(13)</script>') && (await rows(boss)).includes('<img src=x onerror=alert(14)>'), 'what the gateway has answered stays text', await boss.text());
+		is(await boss.run(() => [...document.querySelectorAll('main script, main img, [onerror]')].length), 0, '… and no element');
+		await boss.press(config.names.dead);
+		await boss.sees('Dead letters of this batch');
+		await boss.press('Dead letters of this batch');
+		await boss.sees('no such fax');
+		is([(await rows(boss)).length, await boss.run(() => location.hash)], [7, `#/dead?batch_id=${config.names.dead}`], 'a batch leads to its own');
+		const viewer = await open('viewer');
+		await go(viewer, '#/dead', 'no such fax');
+		ok((await rows(viewer)).every((id) => /^fax-[1-6]$/.test(id)) && (await rows(viewer)).length === 6, 'another key sees those of its tenant', await rows(viewer));
+		await go(viewer, '#/dead?tenant=evil', 'There is no dead action that this key may see and that matches.');
+		const globex = await open('globex');
+		await go(globex, '#/dead', 'There is no dead action that this key may see.');
+		ok(true, '… and another one none');
+
+		const tab = await open('keeper');
+		await go(tab, '#/dead', '0 chosen');
+		ok(await tab.run(() => [...document.querySelectorAll('main button')].find((button) => button.innerText === 'Redrive …').disabled), 'nothing is redriven that nobody has chosen');
+		ok(!(await buttons(tab)).includes('Redrive all that match …'), '… nor everything at once');
+		await tab.picture(path.join(config.pictures, 'page-dead.png'));
+		await tab.tabTo('input Choose fax-6');
+		await tab.key(' ');
+		await tab.tabTo('input Choose fax-5');
+		await tab.key(' ');
+		await tab.sees('2 chosen');
+		await tab.tabTo('button Redrive …');
+		await tab.key('Enter');
+		await tab.until(() => document.querySelector('dialog[open]') !== null);
+		await tab.key('Enter');
+		ok(await tab.run(() => document.querySelector('dialog[open]') !== null), 'nothing is redriven without a reason');
+		await tab.write('rate', '50');
+		await tab.write('reason', 'INC-47: number is back');
+		await tab.key('Escape');
+		await tab.until(() => document.querySelector('dialog') === null);
+		ok((await tab.focused()).startsWith('button Redrive'), '… nor after Escape, and the focus is back', await tab.focused());
+		await change(tab, 'Redrive …', 'Redrive 2 actions', 'INC-47: number is back', { rate: '50' });
+		await tab.sees('2 actions put back into the queue, 0 skipped.');
+		await tab.until(() => document.querySelectorAll('main tbody tr').length === 5);
+		is(await tab.focused(), 'h1 Dead letters', 'the focus is on the heading when nothing is chosen any more');
+		is(await rows(tab), ['<img src=x onerror=alert(14)>', 'fax-1', 'fax-2', 'fax-3', 'fax-4'], 'what was chosen is redriven, and nothing else');
+		is(tab.requests.filter((url) => url.includes('/redrive?')).map((url) => /[?&]outbox_id=\d+%2C\d+&.*rate=50/.test(url)), [true], '… by its numbers');
+		await tab.write('provider', 'fax');
+		await tab.press('Show');
+		await tab.until(() => /provider=fax/.test(location.hash));
+		await change(tab, 'Redrive all that match …', 'Redrive all that match', 'INC-47: all of them', { max_actions: '3' });
+		await tab.sees('3 actions put back into the queue, 0 skipped.');
+		await tab.until(() => document.querySelectorAll('main tbody tr').length === 2);
+		ok(true, 'all that match are redriven, as many as was said');
+	},
+
+	// What all batches together keep.
+	async limits() {
+		const tab = await open('boss');
+		const name = '<img src=x onerror=alert(15)>';
+
+		await go(tab, '#/limits', 'There is no limit that this key may see.');
+		await change(tab, 'Limit a provider …', 'Set the limit', 'INC-48: <script>alert(16)</script>', { name, rate: '2.5', concurrency: '4' });
+		await tab.sees(`The provider ${name} has 2.5 per second and 4 at a time as its limit.`);
+		await tab.sees('INC-48: <script>alert(16)</script>');
+		is(await tab.run(() => [...document.querySelectorAll('main script, main img, [onerror]')].length), 0, 'names and reasons stay text');
+		await change(tab, 'Limit a tenant …', 'Set the limit', 'INC-48: too much', { name: 'acme', rate: '9' });
+		await tab.sees('The tenant acme has 9 per second as its limit.');
+		await tab.sees('INC-48: too much');
+		await tab.picture(path.join(config.pictures, 'page-limits.png'));
+		await tab.press('Limit a tenant …');
+		await tab.write('name', 'initech');
+		await tab.write('reason', 'INC-48: nothing');
+		await tab.press('Set the limit');
+		await tab.sees('a limit needs a rate or a concurrency');
+		ok(true, 'a limit of nothing is refused, and why is said');
+		await tab.press('Back');
+		tab.complaints = tab.complaints.filter((text) => !text.includes('400'));
+		await tab.tabTo('button Change the limit of acme');
+		await tab.key('Enter');
+		await tab.until(() => document.querySelector('dialog[open]') !== null);
+		is(await tab.run(() => document.querySelector('dialog [name=rate]').value), '9', 'a change begins with what there is');
+		await tab.write('rate', '');
+		await tab.write('concurrency', '0');
+		await tab.write('reason', 'INC-48: stop');
+		await tab.press('Set the limit');
+		await tab.sees('The tenant acme has 0 at a time as its limit.');
+		await tab.sees('INC-48: stop');
+
+		const viewer = await open('viewer');
+		await go(viewer, '#/limits', 'acme');
+		ok(!(await viewer.text()).includes('alert(15)'), 'another key sees the limits of its tenant');
+		is((await buttons(viewer)).filter((text) => text.endsWith('…')), [], '… and may change none');
+		const globex = await open('globex');
+		await go(globex, '#/limits', 'There is no limit that this key may see.');
+		is((await buttons(globex)).filter((text) => text.endsWith('…')), [], 'an operator sees and sets none');
+		const oncall = await open('oncall');
+		await go(oncall, '#/limits', 'acme');
+		is((await buttons(oncall)).filter((text) => text.endsWith('…')), ['Limit a tenant …', 'Change …', 'Remove …'], 'an admin of a tenant may limit it, and no provider');
+		await change(oncall, 'Remove …', 'Remove the limit', 'INC-48: over');
+		await oncall.sees('The tenant acme has no limit.');
+		await oncall.until(() => [...document.querySelectorAll('main button')].every((button) => button.innerText !== 'Remove …'));
+		await tab.sees('INC-48: over');
+		ok(true, 'a limit is removed, and others see it');
+		is(await oncall.focused(), 'h1 Limits', 'the focus is on the heading when the button has gone');
 	},
 
 	// Texts that would be elements and scripts.
@@ -389,7 +555,8 @@ const parts = {
 	// Every view, in both schemes and on a phone.
 	async views() {
 		const views = [['#/lost', 'By tenant'], ['#/plan', 'A preview shows'], [`#/plan?lost=true&tenant=acme&rate=5&patch=${encodeURIComponent('{"template_id": "t-99"}')}`, 'Samples'], ['#/batches?kind=any', 'Updated'],
-			['#/batch/3', 'What was done'], ['#/action/single-1', 'Proof'], ['#/log', 'What was done']];
+			['#/batch/3', 'What was done'], ['#/action/single-1', 'Proof'], ['#/log', 'What was done'],
+			['#/dead', 'could not be delivered'], ['#/dead?provider=fax', 'could not be delivered'], ['#/limits', 'Circuit breaker']];
 
 		for (const dark of [false, true]) {
 			const tab = await open('oncall', { dark });

@@ -8,9 +8,10 @@ use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Program;
 use Relay;
 
-my ($program) = grep { -x } map { "$_/pgbouncer" } split(/:/, $ENV{PATH}), '/usr/sbin', '/usr/local/sbin';
+my $program = find_program('pgbouncer');
 plan skip_all => 'there is no pgbouncer here' if !$program;
 
 my $node = new_relay_server('pooled');

@@ -223,7 +223,7 @@ my $browser = $open->client($key{boss});
 $answer = $open->client->request('OPTIONS', '/v1/audit/a-1/replay', headers => \%preflight);
 is("$answer->{status} $answer->{body}", '204 ', 'a preflight of an allowed origin is answered without a key');
 is($answer->{headers}{'access-control-allow-origin'}, $page, '… with its origin');
-like($answer->{headers}{'access-control-allow-methods'}, qr/\bPOST\b/, '… the methods');
+like($answer->{headers}{'access-control-allow-methods'}, qr/\bPOST, DELETE\b/, '… the methods');
 like($answer->{headers}{'access-control-allow-headers'}, qr/\b\Q$_\E\b/, "… the header $_") foreach qw(Authorization X-API-Key Idempotency-Key X-Request-Id);
 like($answer->{headers}{vary}, qr/\bOrigin\b.*\bAccess-Control-Request-Method\b/, '… and on what it depends');
 ok(!exists $answer->{headers}{'access-control-allow-credentials'}, '… and nothing of cookies');

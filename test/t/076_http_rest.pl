@@ -319,6 +319,58 @@ is(get('boss', 'limits', limit => 9_999)->{headers}{'acteon-limit'}, '1000', 'th
 is(pages('op_globex', 'limits', 'limits', 'name'), 'globex', 'those of what a grant covers');
 is(pages('Op Acme', 'limits', 'limits', 'name'), '', '… and no others');
 
+# Setting and removing them.
+sub remove
+{
+	my ($role, @query) = @_;
+
+	return $client{$role}->request('DELETE', '/v1/replay/limits', query => [@query]);
+}
+
+sub limit
+{
+	my ($kind, $name) = @_;
+
+	return sql("SELECT concat_ws('|', coalesce(rate::text, 'none'), coalesce(concurrency::text, 'none'), breaker, set_by, reason) FROM acteon_replay_limits WHERE kind = '$kind' AND name = '$name'");
+}
+answers(post('boss', 'limits', provider => 'email', rate => '2.5', concurrency => 7, reason => 'slower'), 200, { kind => 'provider', name => 'email', rate => 2.5, concurrency => 7 }, 'a limit is set');
+is(limit('provider', 'email'), '2.5|7|closed|boss|slower', '… as it was asked for');
+like(event(), qr/^limit_set\|.*boss\|key of boss\|slower$/, '… and in the log');
+answers(post('boss', 'limits', provider => 'email', rate => 'none', breaker_window => 0, breaker_share => '0.9'), 200, { kind => 'provider', name => 'email', rate => undef, concurrency => undef }, 'what is left out is no limit');
+is(limit('provider', 'email'), 'none|none|off|boss', '… and a circuit breaker is turned off');
+answers(post('op_globex', 'limits', tenant => 'globex', concurrency => 0, reason => 'none goes out'), 200, { kind => 'tenant', name => 'globex', rate => undef, concurrency => 0 }, 'an admin of a tenant limits the tenant');
+is(limit('tenant', 'globex'), 'none|0|op_globex|none goes out', '… so that nothing goes out');
+answers(post('op_globex', 'limits', tenant => 'globex.eu', rate => 3), 200, qr/globex\.eu/, '… and a tenant below it');
+answers(remove('op_globex', tenant => 'globex', reason => 'on again'), 200, { kind => 'tenant', name => 'globex', rate => undef, concurrency => undef }, '… and removes the limit');
+is(limit('tenant', 'globex'), 'none|none|op_globex|on again', '… which is none then');
+like(event(), qr/^limit_set\|.*op_globex\|key of op_globex\|on again$/, '… and in the log');
+{
+	my $state = sub { return sql('SELECT string_agg(l::text, chr(10) ORDER BY key) FROM acteon_replay_limit AS l') . sql('SELECT count(*) FROM acteon_replay_log') };
+	my $there = $state->();
+
+	refused(post('boss', 'limits', @$_), 400, qr/^a limit needs a rate or a concurrency$/, "nothing to limit: @$_") foreach [ provider => 'email' ], [ provider => 'email', breaker_window => 5 ];
+	refused($_->('boss', rate => 5), 400, qr/exactly one of provider and tenant|^unknown parameter: rate/, 'nobody to limit') foreach sub { post(shift, 'limits', @_) }, \&remove;
+	refused(post('boss', 'limits', provider => 'email', tenant => 'acme', rate => 5), 400, qr/exactly one of provider and tenant/, 'a provider and a tenant');
+	refused(remove('boss'), 400, qr/exactly one of provider and tenant/, 'not all limits are removed at once');
+	refused(post('boss', 'limits', provider => 'email', rate => $_), 400, qr/./, "a rate of $_") foreach '', qw(0 -1 NaN many 1e400);
+	refused(post('boss', 'limits', provider => 'email', concurrency => $_), 400, qr/^concurrency: expected/, "a concurrency of $_") foreach '', qw(-1 1.5 many 2147483648);
+	refused(post('boss', 'limits', provider => 'email', rate => 5, breaker_share => 1), 400, qr/breaker_share/, 'a share that is all');
+	refused(post('boss', 'limits', tenant => 'acme', rate => 5, breaker_window => 5), 400, qr/no circuit breaker/, 'a circuit breaker of a tenant');
+	refused(post($_, 'limits', provider => 'email', rate => 5), 403, qr/can be limited by admins/, "$_ limits no provider") foreach 'Op Acme', @strangers;
+	refused(post($_, 'limits', tenant => 'acme', rate => 5), 403, qr/can be limited by admins/, "$_ limits no other tenant") foreach 'Op Acme', @strangers;
+	refused(remove($_, provider => 'email'), 403, qr/can be limited by admins/, "$_ removes no limit") foreach 'Op Acme', @strangers;
+	is($http->client->request($_, '/v1/replay/limits', query => [ provider => 'email', $_ eq 'POST' ? (rate => 5) : () ])->{status}, 401, "$_: nobody without a key") foreach qw(POST DELETE);
+	refused($client{boss}->request('PUT', '/v1/replay/limits', query => [ provider => 'email' ]), 405, qr/another method/, 'another method');
+	is($client{boss}->request('PUT', '/v1/replay/limits')->{headers}{allow}, 'GET, HEAD, POST, DELETE', '… and those that there are');
+	refused($client{boss}->request('DELETE', '/v1/replay/limits', query => [ provider => 'email' ], body => '{"provider": "sms"}'), 400, qr/body/, 'a body that says something else');
+	is($state->(), $there, '… and nothing was done');
+	my @once = ('DELETE', '/v1/replay/limits', query => [ provider => 'email', reason => 'once' ], headers => { 'Idempotency-Key' => 'remove' });
+	is($client{boss}->request(@once)->{status}, 200, 'with an Idempotency-Key');
+	post('boss', 'limits', provider => 'email', rate => 9);
+	is($client{boss}->request(@once)->{headers}{'idempotency-replayed'}, 'true', '… it is removed once');
+	like(limit('provider', 'email'), qr/^9\|/, '… and a limit that was set since then stays');
+}
+
 #
 # A second person, and a batch of any size, step by step.
 #

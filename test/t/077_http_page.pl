@@ -14,9 +14,10 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Acteon;
 use Http;
+use Program;
 use Relay;
 
-my ($chromium) = grep { -x } map { ("$_/chromium", "$_/chromium-browser", "$_/google-chrome") } split /:/, $ENV{PATH};
+my ($chromium) = grep { defined } map { find_program($_) } qw(chromium chromium-browser google-chrome);
 plan skip_all => 'Chromium is not installed' if !$chromium;
 plan skip_all => 'Node.js is not installed' if system('node --version >/dev/null 2>&1') != 0;
 
@@ -30,10 +31,11 @@ sub sql { return $node->safe_psql('postgres', $_[0]) }
 
 new_http_role($node);
 sql(q{
-	CREATE ROLE oncall; CREATE ROLE boss; CREATE ROLE viewer; CREATE ROLE globex;
+	CREATE ROLE oncall; CREATE ROLE boss; CREATE ROLE viewer; CREATE ROLE globex; CREATE ROLE keeper;
 	INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, actions) VALUES
 		('oncall', 'operator', '{acme,globex,initech}', '{*}', '{*}', '{*}'), ('oncall', 'admin', '{acme}', '{*}', '{*}', '{*}'),
-		('boss', 'admin', '{*}', '{*}', '{*}', '{*}'), ('viewer', 'viewer', '{acme}', '{*}', '{*}', '{*}'), ('globex', 'operator', '{globex}', '{*}', '{*}', '{*}');
+		('boss', 'admin', '{*}', '{*}', '{*}', '{*}'), ('viewer', 'viewer', '{acme}', '{*}', '{*}', '{*}'), ('globex', 'operator', '{globex}', '{*}', '{*}', '{*}'),
+		('keeper', 'viewer', '{acme,evil}', '{*}', '{*}', '{*}'), ('keeper', 'gateway', '{*}', '{*}', '{*}', '{*}');
 	SELECT count(make_record('mail-' || n, at => '2026-01-15 12:00+00'::timestamptz + n * interval '0.54 s' + sin(n / 3000.0) * interval '20 min',
 		tenant => (ARRAY['acme', 'globex', 'initech'])[1 + n % 7 % 3], provider => CASE WHEN n % 5 = 0 THEN 'sms' ELSE 'email' END,
 		action_type => CASE WHEN n % 5 = 0 THEN 'send_sms' ELSE 'send_email' END,
@@ -50,7 +52,7 @@ sql(q{
 	SELECT acteon_outbox_doubt(array_agg(outbox_id), array_agg(lease_token), array_agg('timed out'::text), array_agg(action_id)) FROM held;
 	VACUUM ANALYZE acteon_audit;
 });
-my %names = (oncall => 'on call', boss => 'the boss', viewer => 'a viewer', globex => 'globex');
+my %names = (oncall => 'on call', boss => 'the boss', viewer => 'a viewer', globex => 'globex', keeper => 'the keeper');
 my %keys = map { $_ => api_key($node, $names{$_}, $_) } sort keys %names;
 my $http = start_http($node);
 
@@ -58,7 +60,10 @@ make_path($pictures);
 # Chromium keeps profiles and downloads there.
 chmod 0700, $scratch;
 my $config = "$scratch/config.json";
-append_to_file($config, encode_json({ url => $http->url, keys => \%keys, chromium => $chromium, scratch => $scratch, axe => -f $axe ? $axe : undef, pictures => $pictures }));
+# Of what the parts need to know by name or number.
+my %known;
+my $write = sub { unlink $config; append_to_file($config, encode_json({ names => \%known, url => $http->url, keys => \%keys, chromium => $chromium, scratch => $scratch, axe => -f $axe ? $axe : undef, pictures => $pictures })) };
+$write->();
 
 # Walk through a part of it.
 sub walk
@@ -124,6 +129,40 @@ wait_until(sub { my $above = $http->client($keys{oncall})->get('/v1/replay/me')-
 walk('approve');
 is(sql(q{SELECT requested_by || ' ' || approved_by FROM acteon_replay_batches WHERE batch_id = 7}), 'oncall boss', 'one role has asked, and the other one has approved');
 cmp_ok(sql(q{SELECT replayed FROM acteon_replay_batches WHERE batch_id = 7}), '>', 100, '… before it was enqueued');
+
+$node->append_conf('postgresql.conf', 'acteon_replay.approval_above = -1');
+$node->reload;
+wait_for_sql($node, 'SHOW acteon_replay.approval_above', '-1', 'nothing needs approval any more');
+
+# What is handed over waits for a day that never comes.
+sql(q{SELECT make_record('late-' || n, tenant => 'globex', provider => 'pager', at => '2026-01-15 15:00+00') FROM generate_series(1, 3) AS n});
+$known{batch} = sql(q{SET SESSION AUTHORIZATION oncall; SELECT batch_id FROM acteon_replay_bulk(provider => 'pager', start_at => '2999-01-01', reason => 'INC-46')});
+$write->();
+walk('handover');
+is(sql("SELECT requested_by || ' ' || handed_to || ' ' || rate FROM acteon_replay_batches WHERE batch_id = $known{batch}"), 'oncall globex 7', 'the batch was handed over');
+is(sql("SELECT string_agg(event || ': ' || role_name || ': ' || reason, ', ' ORDER BY id) FROM acteon_replay_log WHERE batch_id = $known{batch} AND event IN ('hand_over', 'set_rate')"),
+	'hand_over: oncall: INC-46: end of shift, set_rate: globex: INC-46: mine now', '… which the log has');
+
+walk('everything');
+is(sql("SELECT string_agg(concat_ws(' ', batch_id, event, role_name, reason), ', ' ORDER BY id) FROM acteon_replay_log WHERE reason LIKE 'INC-49%'"),
+	"$known{batch} pause globex INC-49: stop, $known{batch} resume globex INC-49: on", 'what is paused at once is what the key may pause, and the log has each');
+
+# What the gateway does not take is dead, and is taken when it is redriven.
+$gateway->rules({ match => { provider => 'fax' }, answer => { status => 422, effect => JSON::PP::false, body => { error => 'no such fax <script>alert(13)</script>' } } });
+sql(q{SELECT make_record('fax-' || n, provider => 'fax', at => '2026-01-15 15:00+00'::timestamptz + n * interval '1 s') FROM generate_series(1, 6) AS n;
+	SELECT make_record('<img src=x onerror=alert(14)>', provider => 'fax', tenant => 'evil', at => '2026-01-15 16:00+00')});
+$known{dead} = sql(q{SELECT batch_id FROM acteon_replay_bulk(provider => 'fax', reason => 'INC-47')});
+wait_for_sql($node, 'SELECT count(*) FROM acteon_dead_letters', '7', 'what the gateway does not take is dead');
+$gateway->rules();
+$write->();
+walk('dead');
+is(sql(q{SELECT string_agg(concat_ws(' ', role_name, api_key, reason, details->>'redriven'), ', ' ORDER BY id) FROM acteon_replay_log WHERE event = 'redrive'}),
+	'keeper the keeper INC-47: number is back 2, keeper the keeper INC-47: all of them 3', 'the log has what was redriven, and why');
+wait_for_sql($node, q{SELECT count(*) FROM acteon_dispatch_delivery AS d JOIN acteon_dispatch_outbox AS o ON o.id = d.outbox_id WHERE provider = 'fax' AND d.state = 'delivered'}, '5', '… and it is delivered');
+
+walk('limits');
+is(sql(q{SELECT string_agg(concat_ws(' ', kind, name, coalesce(rate::text, 'none'), coalesce(concurrency::text, 'none'), set_by, reason), ', ' ORDER BY kind) FROM acteon_replay_limits}),
+	'provider <img src=x onerror=alert(15)> 2.5 4 boss INC-48: <script>alert(16)</script>, tenant acme none none oncall INC-48: over', 'limits are as they were set, with their reasons');
 
 diag('axe-core is not installed (npm ci in test/page): barriers are not looked for') if !-f $axe;
 walk('views');

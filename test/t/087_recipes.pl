@@ -23,14 +23,6 @@ my $node = new_relay_server('recipes');
 my $gateway = start_gateway();
 my $directory = PostgreSQL::Test::Utils::tempdir();
 
-# Is a program there?
-sub has_program
-{
-	my ($program) = @_;
-
-	return scalar(grep { -x "$_/$program" } split(/:/, $ENV{PATH}));
-}
-
 # YAML as JSON has it; undef if there is nothing that reads it.
 sub read_yaml
 {
@@ -125,22 +117,22 @@ is_deeply(\@overlaps, [], 'panels do not overlap');
 # What Prometheus makes of them.
 SKIP:
 {
-	skip 'promtool is not installed (Debian: prometheus)', 1 if !has_program('promtool');
+	my $promtool = find_program('promtool') or skip 'promtool is not installed (Debian: prometheus)', 1;
 	copy("$recipes/$_", "$directory/$_") foreach qw(prometheus-alerts.yml prometheus.yml);
 	copy("$top/test/recipes/alerts_test.yml", "$directory/alerts_test.yml");
 	chdir $directory or die "could not change the directory: $!";
-	ok(run_log([ 'promtool', 'check', 'rules', 'prometheus-alerts.yml' ]), 'promtool takes the alert rules');
-	ok(run_log([ 'promtool', 'test', 'rules', 'alerts_test.yml' ]), '… which fire when they should');
-	ok(run_log([ 'promtool', 'check', 'config', 'prometheus.yml' ]), 'promtool takes the configuration');
+	ok(run_log([ $promtool, 'check', 'rules', 'prometheus-alerts.yml' ]), 'promtool takes the alert rules');
+	ok(run_log([ $promtool, 'test', 'rules', 'alerts_test.yml' ]), '… which fire when they should');
+	ok(run_log([ $promtool, 'check', 'config', 'prometheus.yml' ]), 'promtool takes the configuration');
 	chdir $top;
 }
 SKIP:
 {
-	skip 'Prometheus is not installed (Debian: prometheus)', 1 if !has_program('prometheus');
+	my $prometheus = find_program('prometheus') or skip 'Prometheus is not installed (Debian: prometheus)', 1;
 	my $at = '127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port();
 	my $client = HTTP::Tiny->new(timeout => 30, no_proxy => ['127.0.0.1']);
 	append_to_file("$directory/scrape.yml", slurp_file("$recipes/prometheus.yml") =~ s/scrape_interval: 15s/scrape_interval: 1s/r =~ s/'relay:8081'/'127.0.0.1:$port'/r =~ s/'http:8080'/'127.0.0.1:$http->{port}'/r);
-	my $pid = launch("$PostgreSQL::Test::Utils::log_path/prometheus.log", 'prometheus', "--config.file=$directory/scrape.yml", "--storage.tsdb.path=$directory/tsdb", "--web.listen-address=$at");
+	my $pid = launch("$PostgreSQL::Test::Utils::log_path/prometheus.log", $prometheus, "--config.file=$directory/scrape.yml", "--storage.tsdb.path=$directory/tsdb", "--web.listen-address=$at");
 	# Ask for an expression: the number of series, or what is wrong with it.
 	my $ask = sub {
 		my $answer = $client->get("http://$at/api/v1/query?query=" . encode_uri($_[0]));
@@ -173,12 +165,12 @@ foreach my $name (sort keys %programs)
 	ok(IPC::Run::run([ $program, '--man' ], '>', "$directory/man/man1/$name.1"), '… which the program prints');
 	SKIP:
 	{
-		skip 'man is not installed', 1 if !has_program('man');
+		skip 'man is not installed', 1 if !find_program('man');
 		ok(IPC::Run::run([ 'man', '-M', "$directory/man", '-w', '1', $name ], '>', '/dev/null', '2>', \my $err), '… and man finds');
 	}
 	SKIP:
 	{
-		skip 'systemd is not installed', 1 if !has_program('systemd-analyze');
+		skip 'systemd is not installed', 1 if !find_program('systemd-analyze');
 		append_to_file("$directory/units/$name.service", $unit =~ s/^ExecStart=.*/ExecStart=$program/mr);
 		my $said = '';
 		local $ENV{MANPATH} = "$directory/man:";

@@ -13,7 +13,7 @@ use Http;
 use Pages;
 use Program;
 
-my ($nginx) = grep { -x } '/usr/sbin/nginx', '/usr/bin/nginx';
+my $nginx = find_program('nginx');
 plan skip_all => 'nginx is not installed' if !defined $nginx;
 
 my $node = new_server('nginx');

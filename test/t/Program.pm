@@ -11,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-our @EXPORT = qw(launch reap private_file wait_until wait_for_sql);
+our @EXPORT = qw(find_program launch reap private_file wait_until wait_for_sql);
 
 my %running;    # pid: 1 of every process that was started here
 
@@ -40,6 +40,16 @@ sub installed
 	return $ENV{$variable} if $ENV{$variable};
 	chomp($bindir = `pg_config --bindir`);
 	return "$bindir/$name";
+}
+
+# Where a program of others is, which may be one for administrators, or one that test/check
+# has fetched without installing it (ACTEON_UNPACKED); undef if it is nowhere.
+sub find_program
+{
+	my ($name) = @_;
+	my ($found) = grep { -x } map { "$_/$name" } split(/:/, $ENV{PATH}), '/usr/sbin', '/usr/local/sbin', $ENV{ACTEON_UNPACKED} // ();
+
+	return $found;
 }
 
 # Run a program in the background, with its output in a log file.

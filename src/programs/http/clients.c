@@ -417,7 +417,7 @@ serve(Request *request)
 	{
 		Peer *peer = peer_of(request->connection);
 
-		if (request->answer.status == 0 && strcmp(request->route->method, "POST") == 0 &&
+		if (request->answer.status == 0 && RouteChanges(request->route) &&
 			!RequestSaysNothing(request))
 			AnswerCode(request, CODE_BODY_NOT_EMPTY);
 		/* The client has done its part: how long it waits now is not up to it. */

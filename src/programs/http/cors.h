@@ -14,7 +14,7 @@ extern bool OriginsHaveAll(const TextList *origins);
 extern const char *OriginAllowed(const TextList *origins, const char *origin);
 
 /* What a page may send, and what it may read of an answer. */
-#define CORS_METHODS "GET, HEAD, POST"
+#define CORS_METHODS "GET, HEAD, POST, DELETE"
 #define CORS_HEADERS \
 	"Authorization, X-API-Key, Idempotency-Key, X-Request-Id, Accept, Content-Type, traceparent, " \
 	"tracestate"

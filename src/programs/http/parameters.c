@@ -607,6 +607,9 @@ check_together(const Parameters *parameters, unsigned call)
 		parameters->values[OPTION_DEAD_TENANT] == NULL &&
 		parameters->values[OPTION_DEAD_PROVIDER] == NULL)
 		return DuplicateText("a redrive needs outbox_id, batch_id, tenant or provider");
+	if ((call & CALL_HTTP_LIMIT_SET) != 0 && parameters->values[OPTION_LIMIT_RATE] == NULL &&
+		parameters->values[OPTION_LIMIT_CONCURRENCY] == NULL)
+		return DuplicateText("a limit needs a rate or a concurrency");
 	return NULL;
 }
 

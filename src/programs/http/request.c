@@ -100,7 +100,7 @@ read_parameters(Request *request)
 }
 
 /*
- * Take the idempotency key, which only a POST can have.  The draft
+ * Take the idempotency key, which only a request that changes something can have.  The draft
  * draft-ietf-httpapi-idempotency-key-header writes it as a quoted string; most
  * clients do not.
  */
@@ -110,7 +110,7 @@ take_idempotency_key(Request *request, const char *key)
 	size_t len = key != NULL ? strlen(key) : 0;
 	Buffer all = {0};
 
-	if (key == NULL || strcmp(request->method, "POST") != 0)
+	if (key == NULL || !RouteChanges(request->route))
 		return;
 	if (len >= 2 && key[0] == '"' && key[len - 1] == '"')
 	{
@@ -282,8 +282,7 @@ RequestRead(Request *request, const char *method, const RequestHeaders *headers,
 	else if (found == ROUTE_NO_METHOD)
 	{
 		AnswerCode(request, CODE_METHOD_NOT_ALLOWED);
-		request->answer.allow =
-			strcmp(request->route->method, "GET") == 0 ? "GET, HEAD" : request->route->method;
+		request->answer.allow = RouteMethods(request->route);
 	}
 	else if ((request->name = DecodeName(BufferText(&name), name.len)) == NULL)
 		AnswerCode(request, CODE_BAD_PATH);

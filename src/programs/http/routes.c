@@ -52,6 +52,10 @@ const Route routes[] = {
 	 false, false},
 	{"POST", "/v1/replay/redrive", ROUTE_CALL, STATEMENT_REDRIVE, CALL_HTTP_REDRIVE, false, false},
 	{"GET", "/v1/replay/limits", ROUTE_CALL, STATEMENT_LIMITS, CALL_HTTP_LIMITS, false, false},
+	{"POST", "/v1/replay/limits", ROUTE_CALL, STATEMENT_LIMIT_SET, CALL_HTTP_LIMIT_SET, false,
+	 false},
+	{"DELETE", "/v1/replay/limits", ROUTE_CALL, STATEMENT_LIMIT_REMOVE, CALL_HTTP_LIMIT_REMOVE,
+	 false, false},
 	{"GET", "/v1/replay/me", ROUTE_CALL, STATEMENT_ME, CALL_NONE, false, false},
 	{"GET", "/v1/replay/batches/*/items", ROUTE_CALL, STATEMENT_ITEMS, CALL_HTTP_ITEMS, true,
 	 false},
@@ -149,6 +153,38 @@ static bool
 is_number(const char *text, size_t len)
 {
 	return len > 0 && len <= 18 && strspn(text, "0123456789") >= len;
+}
+
+/*
+ * Does a request of this route change anything?
+ */
+bool
+RouteChanges(const Route *route)
+{
+	return strcmp(route->method, "GET") != 0;
+}
+
+/*
+ * The methods that the path of a route takes, as the header Allow names them.
+ */
+const char *
+RouteMethods(const Route *route)
+{
+	/* By whether there are routes of GET, POST and DELETE. */
+	static const char *const methods[2][2][2] = {{{"", "DELETE"}, {"POST", "POST, DELETE"}},
+												 {{"GET, HEAD", "GET, HEAD, DELETE"},
+												  {"GET, HEAD, POST", "GET, HEAD, POST, DELETE"}}};
+	bool get = false, post = false, delete = false;
+
+	for (const Route *other = routes; other < routes + route_count; other++)
+	{
+		if (strcmp(other->path, route->path) != 0)
+			continue;
+		get = get || strcmp(other->method, "GET") == 0;
+		post = post || strcmp(other->method, "POST") == 0;
+		delete = delete || strcmp(other->method, "DELETE") == 0;
+	}
+	return methods[get][post][delete];
 }
 
 /*

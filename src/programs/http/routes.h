@@ -44,6 +44,8 @@ typedef enum RouteFound
 extern const Route routes[];
 extern const int route_count;
 
+extern bool RouteChanges(const Route *route);
+extern const char *RouteMethods(const Route *route);
 extern RouteFound RouteFind(const char *method, const char *uri, const Route **route, Buffer *name);
 
 #endif

@@ -102,6 +102,16 @@
 	"WHERE ($1::pg_catalog.int8 IS NULL OR e.id OPERATOR(pg_catalog.<) $1::pg_catalog.int8)" condition \
 	" ORDER BY e.id DESC LIMIT $2::pg_catalog.int8) AS l"
 
+/* Setting the limit of the provider $1 or the tenant $2: a call that tells what it is then. */
+#define LIMIT_RATE "NULLIF($4::pg_catalog.text, 'none'::pg_catalog.text)::pg_catalog.numeric"
+#define SET_LIMIT(rate, concurrency, more) \
+	"SELECT pg_catalog.json_build_object('kind', CASE WHEN $1::pg_catalog.text IS NULL " \
+	"THEN 'tenant' ELSE 'provider' END, 'name', COALESCE($1::pg_catalog.text, " \
+	"$2::pg_catalog.text), 'rate', " rate ", 'concurrency', " concurrency \
+	")::pg_catalog.text, NULL, NULL FROM $s.acteon_replay_limit_set(" \
+	"provider => $1::pg_catalog.text, tenant => $2::pg_catalog.text, rate => " rate \
+	", concurrency => " concurrency ", reason => $3::pg_catalog.text" more ") AS s"
+
 /* A setting that is a number, of which -1 is none. */
 #define LIMIT_SETTING(name) \
 	"NULLIF(pg_catalog.current_setting('acteon_replay." name \
@@ -368,6 +378,11 @@ static const struct
 			 "pg_catalog.concat(l.kind, ' ', l.name)") " COLLATE pg_catalog.\"C\" AS key FROM $s.acteon_replay_read_limits() AS l) AS k "
 													   "WHERE $2::pg_catalog.text IS NULL OR k.key OPERATOR(pg_catalog.>) "
 													   "$2::pg_catalog.text ORDER BY k.key LIMIT $1::pg_catalog.int8) AS p"},
+	[STATEMENT_LIMIT_SET] = {"limit_set", SET_LIMIT(LIMIT_RATE, "$5::pg_catalog.int4",
+													", breaker_window => $6::pg_catalog.int4, "
+													"breaker_share => $7::pg_catalog.numeric")},
+	[STATEMENT_LIMIT_REMOVE] = {"limit_remove",
+								SET_LIMIT("NULL::pg_catalog.numeric", "NULL::pg_catalog.int4", "")},
 	/* A reader of everything sees the grants of others, too. */
 	[STATEMENT_ME] =
 		{"me",

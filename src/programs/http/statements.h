@@ -56,6 +56,8 @@ typedef enum StatementId
 	STATEMENT_ALL, /* query */
 	STATEMENT_MAY, /* batch */
 	STATEMENT_LIMITS,
+	STATEMENT_LIMIT_SET,
+	STATEMENT_LIMIT_REMOVE,
 	STATEMENT_ME,
 
 	STATEMENT_OUTCOMES, /* body of a replay: the same with what became of it, and how many are not over */

@@ -69,8 +69,7 @@ end(Request *request)
 static bool
 does_something(const Request *request)
 {
-	return strcmp(request->route->method, "POST") == 0 &&
-		   !ParameterIsTrue(&request->parameters, OPTION_DRY_RUN);
+	return RouteChanges(request->route) && !ParameterIsTrue(&request->parameters, OPTION_DRY_RUN);
 }
 
 /*
