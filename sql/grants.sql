@@ -169,6 +169,20 @@ SELECT scope FROM acteon_replay_batch;
 SET ROLE regress_acteon_viewer;
 SELECT (SELECT count(*) FROM acteon_dispatch_outbox) AS outbox, (SELECT count(*) FROM acteon_replay_batch) AS batches;
 RESET ROLE;
+-- who owns the database is a member of pg_database_owner without having been made one, and only as long
+INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('pg_database_owner', 'viewer', '{owned}', '{*}', '{*}');
+SELECT current_user AS owner \gset
+SET ROLE regress_acteon_viewer;
+SELECT acteon_authorized('owned', 'prod', 'email', 'page');
+RESET ROLE;
+ALTER DATABASE :"DBNAME" OWNER TO regress_acteon_viewer;
+SET ROLE regress_acteon_viewer;
+SELECT acteon_authorized('owned', 'prod', 'email', 'page');
+RESET ROLE;
+ALTER DATABASE :"DBNAME" OWNER TO :"owner";
+SET ROLE regress_acteon_viewer;
+SELECT acteon_authorized('owned', 'prod', 'email', 'page');
+RESET ROLE;
 DROP FUNCTION authorized_as;
 CALL clean();
 TRUNCATE acteon_grants;
