@@ -4,6 +4,8 @@
  *
  * Bounds: delays of up to ten minutes.
  *
+ * Unwind: 1
+ *
  * Breaks: src/programs/common/clock.c s/delay - delay \/ 4 +/delay +/
  * Breaks: src/programs/common/clock.c s/share >> 8/share >> 7/
  */

@@ -4,6 +4,8 @@
  *
  * Bounds: texts of up to 28 bytes.
  *
+ * Unwind: 30
+ *
  * Breaks: src/base/rfc3339.c s/in->end - in->at < digits/in->end - in->at < digits - 1/
  * Breaks: src/base/rfc3339.c s/tm.tm_mon > MONTHS_PER_YEAR/tm.tm_mon > MONTHS_PER_YEAR + 1/
  * Breaks: src/base/rfc3339.c s/digits++ < 6/digits++ < 7/

@@ -4,6 +4,8 @@
  *
  * Bounds: all ids; texts of up to 40 bytes.
  *
+ * Unwind: 42
+ *
  * Breaks: src/base/replay_id.c s/i == 6 || i == 8/i == 8/
  * Breaks: src/base/replay_id.c s/data\[i\] & 0x0F/data[i] \& 0x07/
  * Breaks: src/base/replay_id.c s/len != UUID_TEXT_LEN/len < UUID_TEXT_LEN/
