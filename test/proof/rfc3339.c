@@ -7,7 +7,7 @@
  * Unwind: 24
  *
  * Breaks: src/base/rfc3339.c s/in->end - in->at < digits/in->end - in->at < digits - 1/
- * Breaks: src/base/rfc3339.c s/tm.tm_mon > MONTHS_PER_YEAR/tm.tm_mon > MONTHS_PER_YEAR + 1/
+ * Breaks: src/base/rfc3339.c s/tm.tm_hour > 23/tm.tm_hour > 24/
  * Breaks: src/base/rfc3339.c s/digits++ < 6/digits++ < 7/
  */
 #include "base/rfc3339.c"
