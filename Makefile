@@ -39,7 +39,7 @@ REGRESS = install grants grants_many single bulk action bad_input options number
 # On a server with ICU; "=", as the server's makefile comes later.
 COLLATION_TEST = $(if $(filter yes,$(with_icu)),collation)
 REGRESS_OPTS = --outputdir=test/output
-ISOLATION = grants_kept maintenance race plan_race policy approval single_race lost_race visibility lease lane limits redrive_race patch_race steer_race pause_all parts_race wake api_begin api_key proof_now
+ISOLATION = grants_kept grants_seen maintenance race plan_race policy approval single_race lost_race pace_race visibility lease lane limits redrive_race patch_race steer_race pause_all steer_turn parts_race wake api_begin api_key proof_now
 ISOLATION_OPTS = --inputdir=test --outputdir=test/output
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl

@@ -15,7 +15,15 @@ FROM acteon_api_keys;
 SELECT count(*) FROM acteon_api_keys AS k WHERE k::text LIKE '%' || :'key' || '%';
 SELECT key_id = (SELECT id FROM acteon_api_keys) AS its_id, key_name, role FROM acteon_api_login(sha256(:'key'::bytea));
 -- no two are alike
-SELECT count(DISTINCT acteon_api_key_create('drawn ' || i, 'regress_acteon_key')) FROM generate_series(1, 100) AS i;
+CREATE TEMPORARY TABLE drawn AS
+SELECT i, acteon_api_key_create('drawn ' || i, 'regress_acteon_key') AS key FROM generate_series(1, 100) AS i;
+SELECT count(DISTINCT key) FROM drawn;
+-- each of their 32 bytes is drawn, and none is another one again
+CREATE TEMPORARY TABLE drawn_bytes AS
+SELECT i, n, get_byte(decode(translate(substr(key, 8), '-_', '+/') || '=', 'base64'), n) AS byte FROM drawn, generate_series(0, 31) AS n;
+SELECT count(*) FROM (SELECT FROM drawn_bytes GROUP BY n HAVING count(DISTINCT byte) > 50) AS varying;
+SELECT count(*) FROM (SELECT FROM drawn_bytes AS a JOIN drawn_bytes AS b USING (i, byte) WHERE a.n < b.n GROUP BY a.n, b.n HAVING count(*) > 25) AS same;
+DROP TABLE drawn, drawn_bytes;
 SELECT count(DISTINCT key_sha256) FROM acteon_api_keys;
 -- what the server does with it, in a transaction that is then somebody else's no more
 BEGIN;

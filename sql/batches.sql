@@ -325,3 +325,17 @@ SELECT count(*) BETWEEN 1000 AND 2300 AS is_short, sum(actions) AS actions, max(
 SELECT delivered, done, dead, delivered_by, breaker FROM acteon_replay_batches;
 SELECT * FROM acteon_outbox_check();
 CALL clean();
+-- a batch of which nothing is left is not paused by its circuit breaker, whatever failed; one of which something is left is
+SELECT count(make_record('over ' || i, at => timestamptz '2026-01-01 12:00+00' + i * interval '1 s')) FROM generate_series(1, 3) AS i;
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', breaker_window => 2, breaker_share => 0.5, canary => 'off');
+SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('no'::text)) FROM acteon_outbox_claim('c');
+SELECT state, stop_reason, dead, waiting FROM acteon_replay_batches;
+CALL clean();
+SELECT count(make_record('left ' || i, at => timestamptz '2026-01-01 12:00+00' + i * interval '1 s')) FROM generate_series(1, 3) AS i;
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', breaker_window => 2, breaker_share => 0.5, canary => 'off');
+-- … when more than the share has failed, not when just that has
+SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('no'::text)) FROM acteon_outbox_claim('c', 1);
+SELECT state, stop_reason, dead, waiting FROM acteon_replay_batches;
+SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('no'::text)) FROM acteon_outbox_claim('c', 1);
+SELECT state, stop_reason, dead, waiting FROM acteon_replay_batches;
+CALL clean();

@@ -160,6 +160,29 @@ SET ROLE regress_acteon_reused;
 SELECT count(*) FROM acteon_replay_batch;
 RESET ROLE;
 DROP ROLE regress_acteon_reused;
+-- nor is a batch over a tenant whose name begins with theirs and has the same hash
+CALL clean();
+SELECT hashtext('acme') = hashtext('acmenycnmbq') AS same_hash;
+SELECT make_record('b-acme'), make_record('b-other', tenant => 'acmenycnmbq', at => '2026-01-01 12:00:01+00');
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT scope FROM acteon_replay_batch;
+SET ROLE regress_acteon_viewer;
+SELECT (SELECT count(*) FROM acteon_dispatch_outbox) AS outbox, (SELECT count(*) FROM acteon_replay_batch) AS batches;
+RESET ROLE;
+-- who owns the database is a member of pg_database_owner without having been made one, and only as long
+INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('pg_database_owner', 'viewer', '{owned}', '{*}', '{*}');
+SELECT current_user AS owner \gset
+SET ROLE regress_acteon_viewer;
+SELECT acteon_authorized('owned', 'prod', 'email', 'page');
+RESET ROLE;
+ALTER DATABASE :"DBNAME" OWNER TO regress_acteon_viewer;
+SET ROLE regress_acteon_viewer;
+SELECT acteon_authorized('owned', 'prod', 'email', 'page');
+RESET ROLE;
+ALTER DATABASE :"DBNAME" OWNER TO :"owner";
+SET ROLE regress_acteon_viewer;
+SELECT acteon_authorized('owned', 'prod', 'email', 'page');
+RESET ROLE;
 DROP FUNCTION authorized_as;
 CALL clean();
 TRUNCATE acteon_grants;

@@ -101,3 +101,9 @@ RESET ROLE;
 DELETE FROM acteon_grants;
 DROP ROLE regress_acteon_preview;
 CALL clean();
+-- another record of the same moment says executed: the action may have happened already; an earlier one does not
+SELECT make_record('same moment'), make_record('same moment', id => 'same', outcome => 'executed'),
+	make_record('before'), make_record('before', id => 'just before', outcome => 'executed', at => at - interval '1 us')
+FROM (VALUES (timestamptz '2026-01-01 12:00+00')) AS v (at);
+SELECT section, item, matched, replayable FROM acteon_replay_preview(outcome => 'failed') WHERE section IN ('total', 'beware');
+CALL clean();

@@ -353,3 +353,13 @@ SELECT attempt($$SELECT acteon_outbox_claim('x')$$);
 ROLLBACK;
 CALL clean();
 DROP TABLE held CASCADE;
+-- a late answer with the token of a lease says which relay has sent it; with another token that is not known
+SELECT count(make_record('told ' || i, at => timestamptz '2026-01-01 12:00+00' + i * interval '1 s')) FROM generate_series(1, 2) AS i;
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+CREATE TEMPORARY TABLE told AS SELECT * FROM acteon_outbox_claim('teller');
+SELECT pg_temp.run_out('teller');
+SELECT acteon_outbox_ack(array_agg(outbox_id), array_agg(CASE original_action_id WHEN 'told 1' THEN lease_token ELSE 424242 END), array_agg('"Executed"'::jsonb), array_agg(c.action_id))
+FROM told AS c JOIN acteon_dispatch_outbox AS o ON o.id = c.outbox_id;
+SELECT original_action_id, relay IS NOT NULL AS by_whom FROM acteon_dispatch_delivery AS d JOIN acteon_dispatch_outbox AS o ON o.id = d.outbox_id ORDER BY 1;
+DROP TABLE told;
+CALL clean();

@@ -375,6 +375,25 @@ is(scalar(wait_until_told(qr/NOTICE: .*batch 1 waits for its start at .*\nHINT: 
 terminate_runner();
 end_call($call);
 
+# Who records failures while the batch's row is locked cannot pause it.  Whoever runs it does, before the next chunk.
+start_over();
+$call = begin_call(q{CALL acteon_replay_all(canary => 'off', outcome => 'failed', chunk => 5, breaker_window => 4, breaker_share => 0.5)});
+wait_for('SELECT max(replayed) >= 10 FROM acteon_replay_batch', 'the first chunks');
+terminate_runner();
+end_call($call);
+my $holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; SELECT FROM acteon_replay_batch FOR UPDATE');
+$node->safe_psql('postgres', q{SELECT acteon_outbox_reject(array_agg(outbox_id), array_agg(lease_token), array_agg('no such thing'::text)) FROM acteon_outbox_claim('c', 5)});
+$holder->query_safe('ROLLBACK');
+$holder->quit;
+is(batch('is_complete, stopped IS NULL'), 'f|t', 'what fails while the row is locked pauses nothing');
+my $replayed = batch('replayed');
+$call = begin_call('CALL acteon_replay_continue(1, 5)');
+wait_for(q{SELECT is_complete OR stopped = 'paused' FROM acteon_replay_batch}, 'the runner looks at the breaker');
+is(batch('is_complete, replayed, stop_reason'), "f|$replayed|circuit breaker: 4 of the last 4 deliveries failed", '… but the batch is paused before anything else is enqueued');
+$node->safe_psql('postgres', 'SELECT acteon_replay_cancel(1)');
+end_call($call);
+
 # However many chunks, the memory stays the same, but for what one of them needs.
 start_over();
 $call = begin_call(q{CALL acteon_replay_all(canary => 'off', outcome => 'failed', chunk => 1)}, role => 'postgres');

@@ -43,6 +43,15 @@ Earlier(int64_t a, int64_t b)
 }
 
 /*
+ * A delay less a quarter, and a share of half of it more: 0 to 255 of 256 parts.
+ */
+static int64_t
+spread(int64_t delay, unsigned char share)
+{
+	return delay - delay / 4 + (int64_t) ((uint64_t) (delay / 2) * share >> 8);
+}
+
+/*
  * A delay, give or take a quarter, so that many relays do not act in step.
  */
 int64_t
@@ -53,7 +62,7 @@ Jittered(int64_t delay)
 	if (state == 0)
 		state = (uint64_t) ClockNow() ^ ((uint64_t) ClockWall() << 20) ^ (uintptr_t) &state;
 	state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-	return delay - delay / 4 + (int64_t) ((double) (state >> 33) / (1u << 31) * (double) delay / 2);
+	return spread(delay, (unsigned char) (state >> 56));
 }
 
 /*

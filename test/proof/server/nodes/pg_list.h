@@ -1,0 +1,2 @@
+/* Lists are only passed on. */
+typedef struct List List;

@@ -1,0 +1,1 @@
+#include "datatype/timestamp.h"
