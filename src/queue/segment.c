@@ -42,6 +42,7 @@
 #include "base/compat.h"
 #include "base/target.h"
 #include "base/text.h"
+#include "queue/action_trace.h"
 #include "queue/segment.h"
 
 /* Locks that lanes share; see lock_lane. */
@@ -575,6 +576,7 @@ InsertSegment(SegmentTable *table, const Segment *segment)
 {
 	fill_row(table, table->changed, segment);
 	InsertSlot(&table->writer, table->changed);
+	TraceSegment(segment);
 }
 
 /*
@@ -621,6 +623,7 @@ ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int cou
 	if (!UpdateRow(&table->writer, &tid, table->changed))
 		return false;
 	pieces[0].tid = table->changed->tts_tid;
+	TraceSegment(&pieces[0]);
 	for (int i = 1; i < count; i++)
 		InsertSegment(table, &pieces[i]);
 	return true;
