@@ -281,9 +281,8 @@ kept_text(Datum *kept, const char *word)
 static Effect
 effect_of(const Delivery *delivery)
 {
-	bool had_none = delivery->effect == EFFECT_NONE || delivery->effect == EFFECT_DECIDED;
-
-	return delivery->unproven && had_none ? EFFECT_UNKNOWN : delivery->effect;
+	return delivery->unproven && delivery->effect == EFFECT_NONE ? EFFECT_UNKNOWN
+																 : delivery->effect;
 }
 
 /*

@@ -73,11 +73,11 @@ Rest(segment, first, last) ==
 
 \* LookAtLane: nothing of the lane is leased or in doubt, and nothing comes before.
 LaneIsFree(segment) ==
-    InLane(segment) =>
-        \A other \in segments : InLane(other) =>
-            /\ ~IsLeased(other) \/ other = segment
-            /\ other.at = "doubt" \/ (other.at = "leased" /\ other.over) => ~Has("doubt holds lane") \/ other.first > segment.first
-            /\ other.first >= segment.first \/ (other.at # "waiting" /\ ~Has("doubt holds lane"))
+    InLane(segment) /\ Has("lane look") =>
+        \A other \in segments \ {segment} : InLane(other) =>
+            /\ ~IsLeased(other)
+            /\ Has("doubt holds lane") => other.at # "doubt"
+            /\ other.first > segment.first \/ (other.at = "doubt" /\ ~Has("doubt holds lane"))
 
 \* A session that has looked at the lane has it locked until it commits.
 LaneIsLocked == \E session \in Sessions : looks[session].kind = "claim" /\ InLane(looks[session].segment)
@@ -86,7 +86,7 @@ Look(session, segment) ==
     /\ looks[session] = Idle
     /\ segment.at = "waiting" /\ stop = "BATCH_RUNS"
     /\ LaneIsFree(segment)
-    /\ InLane(segment) /\ Has("lane lock") => ~LaneIsLocked
+    /\ InLane(segment) => ~LaneIsLocked
     /\ Cardinality(handed_out) < MaxHandedOut
     /\ looks' = [looks EXCEPT ![session] = [kind |-> "claim", segment |-> segment]]
     /\ UNCHANGED <<segments, deliveries, purged, ids_kept, has_row, stop, handed_out, executed, cancelled, trouble>>
@@ -156,7 +156,7 @@ BeginAnswer(session, item) ==
 
 \* ... and replaces it, unless it has changed meanwhile: then it begins again.  What was executed
 \* ends it, also after the lease; otherwise only who has the lease can give it back, or say that
-\* there was no answer.  The key of acteon_dispatch_delivery refuses a second one.
+\* there was no answer.
 EndAnswer(session) ==
     /\ looks[session].kind = "answer"
     /\ LET segment == looks[session].segment
@@ -164,7 +164,7 @@ EndAnswer(session) ==
            id == item.id
            counts == IsLeased(segment) /\ segment.token = item.token
            piece == [segment EXCEPT !.first = id, !.last = id, !.token = 0, !.over = FALSE]
-       IN IF ~IsAsRead(segment) /\ Has("delivery key")
+       IN IF segment \notin segments /\ Has("answer as read")
           THEN UNCHANGED <<segments, deliveries, handed_out, trouble>>
           ELSE IF item.executed
           THEN /\ segments' = Replaced(segment, Rest(segment, id, id))

@@ -14,7 +14,7 @@ import time
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-TROUBLES = ("lease ends", "given back", "steered", "settled", "redriven", "unacceptable", "refused", "deferred", "record lost",
+TROUBLES = ("lease ends", "given back", "steered", "settled", "redriven", "unacceptable", "not read", "refused", "deferred", "record lost",
             "provider fails", "no answer", "relay dies", "gateway dies", "pruned", "failover")
 # All of them, as the models' files have them.
 INVARIANTS = {
@@ -31,17 +31,18 @@ SHORT = [
     ("ActionReplay", "all", {"MaxTrouble": 1}),
     ("ActionReplay", "all", {"MaxTrouble": 1, "Protection": True, "Compliance": True, "OnDoubt": "hold"}),
     ("ActionReplay", "EventuallyEndsOrHeld", {"Rows": 1, "MaxTrouble": 1, "Protection": True}),
-    ("OutboxLease", "all", {"MaxTrouble": 1}),
+    ("OutboxLease", "all", {"Lane": (3,), "MaxTrouble": 0}),
 ]
 BIG = [
-    ("ActionReplay", "all", {"MaxTrouble": 5}),
+    ("ActionReplay", "all", {"MaxTrouble": 4}),
     ("ActionReplay", "all", {"MaxTrouble": 3, "Protection": True}),
     ("ActionReplay", "all", {"MaxTrouble": 3, "Compliance": True}),
     ("ActionReplay", "all", {"MaxTrouble": 3, "Protection": True, "Compliance": True, "OnDoubt": "hold"}),
     ("ActionReplay", "EventuallyEndsOrHeld", {"Rows": 1, "MaxTrouble": 2, "Protection": True}),
     ("ActionReplay", "EventuallyEndsOrHeld", {"Rows": 1, "MaxTrouble": 2, "Compliance": True, "OnDoubt": "hold"}),
-    ("OutboxLease", "all", {"MaxTrouble": 3}),
-    ("OutboxLease", "EventuallyEnds", {"MaxTrouble": 1}),
+    ("OutboxLease", "all", {}),
+    ("OutboxLease", "all", {"Rows": 4, "Lane": (3, 4), "MaxTrouble": 1}),
+    ("OutboxLease", "EventuallyEnds", {"Rows": 2, "Lane": (1, 2), "MaxTrouble": 1}),
 ]
 # What must not hold: model, mechanism that is taken out, invariant that falls, constants that differ.
 NEGATIVE = [
@@ -68,15 +69,15 @@ NEGATIVE = [
     ("ActionReplay", "effect of unproven", "EndedHasNoEffect", {"Rows": 1, "MaxTrouble": 3, "Troubles": ("no answer", "record lost", "provider fails")}),
     ("ActionReplay", "one transaction", "NoneLost", {"Rows": 1, "Troubles": ("relay dies",)}),
     ("ActionReplay", "lease end", "EventuallyEndsOrHeld", {"Rows": 1, "MaxTrouble": 1, "Troubles": ("relay dies",)}),
-    ("OutboxLease", "hold segment", "CoveredOnce", {}),
-    ("OutboxLease", "lane lock", "LaneLeasedOnce", {}),
-    ("OutboxLease", "doubt holds lane", "LaneInOrder", {}),
-    ("OutboxLease", "batch lock", "NoneAfterCancel", {}),
-    ("OutboxLease", "replace all", "NoneLost", {}),
-    ("OutboxLease", "delivery key", "EndsOnce", {}),
-    ("OutboxLease", "purge finished", "NoneEndedAndWaiting", {}),
-    ("OutboxLease", "ids kept", "IdsKept", {}),
-    ("OutboxLease", "lease end", "EventuallyEnds", {"MaxTrouble": 1}),
+    ("OutboxLease", "hold segment", "CoveredOnce", {"MaxTrouble": 0}),
+    ("OutboxLease", "lane look", "LaneLeasedOnce", {"MaxTrouble": 0}),
+    ("OutboxLease", "doubt holds lane", "LaneInOrder", {"MaxTrouble": 1}),
+    ("OutboxLease", "batch lock", "NoneAfterCancel", {"MaxTrouble": 1}),
+    ("OutboxLease", "replace all", "NoneLost", {"Lane": (3,), "MaxTrouble": 0}),
+    ("OutboxLease", "answer as read", "EndsOnce", {"MaxTrouble": 0}),
+    ("OutboxLease", "purge finished", "NoneEndedAndWaiting", {"MaxTrouble": 1}),
+    ("OutboxLease", "ids kept", "IdsKept", {"MaxTrouble": 1}),
+    ("OutboxLease", "lease end", "EventuallyEnds", {"Rows": 2, "Lane": (2,), "MaxTrouble": 1}),
 ]
 TEMPORAL = ("EventuallyEndsOrHeld", "EventuallyEnds")
 
