@@ -110,9 +110,10 @@ Lease(session) ==
 
 \* A claim that fails, or a session that is killed: its transaction is rolled back.
 RollBack(session) ==
+    /\ Goes
     /\ looks[session] # Idle
     /\ looks' = [looks EXCEPT ![session] = Idle]
-    /\ UNCHANGED <<segments, deliveries, purged, ids_kept, has_row, stop, handed_out, executed, cancelled, trouble>>
+    /\ UNCHANGED <<segments, deliveries, purged, ids_kept, has_row, stop, handed_out, executed, cancelled>>
 
 \* The time of a lease is over; its heartbeat has failed, or nobody is left to answer.
 LeaseEnds(segment) ==
@@ -139,8 +140,10 @@ LookUp(segment, id) ==
 -----------------------------------------------------------------------------
 (* Answers *)
 
-\* The gateway executes what a consumer was handed out; order matters in the lane only.
+\* The gateway executes what a consumer was handed out, until the consumer has its answer, or is
+\* sure that there was none; order matters in the lane only.
 Execute(item) ==
+    /\ \A session \in Sessions : looks[session].kind = "answer" => looks[session].item # item
     /\ ~item.executed /\ \A n \in 1..Len(executed) : executed[n] # item.id
     /\ handed_out' = (handed_out \ {item}) \cup {[item EXCEPT !.executed = TRUE]}
     /\ executed' = Append(executed, item.id)

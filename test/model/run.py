@@ -344,7 +344,7 @@ def main():
     try:
         if arguments.only in (None, "holds"):
             check(checker, report, arguments)
-        if arguments.only in (None, "falls"):
+        if arguments.only == "falls" or (arguments.only is None and not arguments.short):
             check_negative(checker, report, arguments)
         if arguments.only in (None, "traces"):
             check_examples(checker, report)
