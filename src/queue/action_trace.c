@@ -46,8 +46,7 @@ begin_line(StringInfo line)
 	bool known = traced_call != NULL && traced_statement == GetCurrentStatementStartTimestamp();
 
 	initStringInfo(line);
-	appendStringInfo(line,
-					 "{\"database\": %u, \"xid\": \"" UINT64_FORMAT "\", \"call\": \"%s\"",
+	appendStringInfo(line, "{\"database\": %u, \"xid\": \"" UINT64_FORMAT "\", \"call\": \"%s\"",
 					 MyDatabaseId, U64FromFullTransactionId(GetTopFullTransactionId()),
 					 known ? traced_call : "");
 }
@@ -84,8 +83,9 @@ TraceEnqueued(int64 outbox_id, const text *original, const char *target, int gen
 	if (!TraceActions)
 		return;
 	begin_line(&line);
-	appendStringInfo(&line, ", \"event\": \"enqueued\", \"id\": " INT64_FORMAT
-							", \"generation\": %d, \"target\": \"%s\", \"original\": ",
+	appendStringInfo(&line,
+					 ", \"event\": \"enqueued\", \"id\": " INT64_FORMAT
+					 ", \"generation\": %d, \"target\": \"%s\", \"original\": ",
 					 outbox_id, generation, target == NULL ? "" : target);
 	escape_json(&line, text_to_cstring(original));
 	end_line(&line);
@@ -102,15 +102,16 @@ TraceSegment(const Segment *segment)
 	if (!TraceActions)
 		return;
 	begin_line(&line);
-	appendStringInfo(
-		&line,
-		", \"event\": \"segment\", \"first_id\": " INT64_FORMAT ", \"last_id\": " INT64_FORMAT
-		", \"attempt\": %d, \"resend\": %d, \"lease_token\": " INT64_FORMAT ", \"doubt\": %s"
-		", \"held\": %s, \"refused\": %s, \"unproven\": %s",
-		segment->first_id, segment->last_id, segment->attempt, segment->resend,
-		segment->lease_token, bool_word(segment->doubt_since != 0),
-		bool_word(segment->held != NULL), bool_word(segment->id_refused),
-		bool_word(segment->unproven));
+	appendStringInfo(&line,
+					 ", \"event\": \"segment\", \"first_id\": " INT64_FORMAT
+					 ", \"last_id\": " INT64_FORMAT
+					 ", \"attempt\": %d, \"resend\": %d, \"lease_token\": " INT64_FORMAT
+					 ", \"doubt\": %s"
+					 ", \"held\": %s, \"refused\": %s, \"unproven\": %s",
+					 segment->first_id, segment->last_id, segment->attempt, segment->resend,
+					 segment->lease_token, bool_word(segment->doubt_since != 0),
+					 bool_word(segment->held != NULL), bool_word(segment->id_refused),
+					 bool_word(segment->unproven));
 	end_line(&line);
 }
 
@@ -134,8 +135,7 @@ TraceDelivery(const Delivery *delivery, Effect effect)
 					 ", \"known_by\": \"%s\"",
 					 delivery->outbox_id, ActionStateNames[delivery->state],
 					 delivery->state == ACTION_DELIVERED ? EffectNames[effect] : "",
-					 delivery->resend, bool_word(delivery->unproven),
-					 known_by[delivery->known_by]);
+					 delivery->resend, bool_word(delivery->unproven), known_by[delivery->known_by]);
 	end_line(&line);
 }
 

@@ -9,8 +9,8 @@
 #include "queue/segment.h"
 
 extern void BeginTracedCall(const char *function);
-extern void TraceEnqueued(int64 outbox_id, const text *original, const char *target,
-						  int generation);
+extern void
+TraceEnqueued(int64 outbox_id, const text *original, const char *target, int generation);
 extern void TraceSegment(const Segment *segment);
 extern void TraceDelivery(const Delivery *delivery, Effect effect);
 extern void TraceFailover(void);

@@ -42,7 +42,9 @@ TraceNext ==
     /\ ~IsAccepted
     /\ UNCHANGED which
     /\ LET step == Traces[which][next]
-       IN \/ /\ ByCall(step.call)
+       IN \/ /\ \/ ByCall(step.call)
+                \* A look that has found nothing, of which a standby did not know the one before.
+                \/ step.call = "claim" /\ step.at = "doubt" /\ UNCHANGED vars
              /\ IF step.call = "failover" THEN TRUE ELSE Shows(db'[step.row], step)
              /\ next' = next + 1
           \/ Hidden /\ UNCHANGED next

@@ -152,10 +152,11 @@ Execute(item) ==
 \* apply_to_segment reads the segment that covers the action, ...
 BeginAnswer(session, item) ==
     /\ looks[session] = Idle
+    /\ IF item.executed THEN UNCHANGED trouble ELSE Goes
     /\ \E segment \in segments :
            /\ Covers(segment, item.id)
            /\ looks' = [looks EXCEPT ![session] = [kind |-> "answer", item |-> item, segment |-> segment]]
-    /\ UNCHANGED <<segments, deliveries, purged, ids_kept, has_row, stop, handed_out, executed, cancelled, trouble>>
+    /\ UNCHANGED <<segments, deliveries, purged, ids_kept, has_row, stop, handed_out, executed, cancelled>>
 
 \* ... and replaces it, unless it has changed meanwhile: then it begins again.  What was executed
 \* ends it, also after the lease; otherwise only who has the lease can give it back, or say that
@@ -168,18 +169,18 @@ EndAnswer(session) ==
            counts == IsLeased(segment) /\ segment.token = item.token
            piece == [segment EXCEPT !.first = id, !.last = id, !.token = 0, !.over = FALSE]
        IN IF segment \notin segments /\ Has("answer as read")
-          THEN UNCHANGED <<segments, deliveries, handed_out, trouble>>
+          THEN UNCHANGED <<segments, deliveries, handed_out>>
           ELSE IF item.executed
           THEN /\ segments' = Replaced(segment, Rest(segment, id, id))
                /\ deliveries' = [deliveries EXCEPT ![id] = @ + 1]
                /\ handed_out' = handed_out \ {item}
-               /\ UNCHANGED trouble
-          ELSE /\ counts /\ Goes
-               /\ \E at \in {"waiting", "doubt"} : segments' = Replaced(segment, {[piece EXCEPT !.at = at]} \cup Rest(segment, id, id))
+          ELSE /\ IF counts
+                  THEN \E at \in {"waiting", "doubt"} : segments' = Replaced(segment, {[piece EXCEPT !.at = at]} \cup Rest(segment, id, id))
+                  ELSE UNCHANGED segments
                /\ handed_out' = handed_out \ {item}
                /\ UNCHANGED deliveries
     /\ looks' = [looks EXCEPT ![session] = Idle]
-    /\ UNCHANGED <<purged, ids_kept, has_row, stop, executed, cancelled>>
+    /\ UNCHANGED <<purged, ids_kept, has_row, stop, executed, cancelled, trouble>>
 
 \* An answer that does not count, or a consumer that dies.
 Forget(item) ==

@@ -224,7 +224,7 @@ def steps_of(events):
         else:
             name, row = rows[event["id"]]
             traces[name].append({"call": CALLS.get(event["call"], "other"), "row": row, "at": "ended", "state": event["state"],
-                                 "effect": event["effect"] or "none", "by": KNOWN_BY[event["known_by"]] if event["state"] == "delivered" else "",
+                                 "effect": event["effect"] or "none", "by": "none" if event["state"] == "cancelled" and event["known_by"] == "answer" else KNOWN_BY[event["known_by"]],
                                  "resend": event["resend"], "unproven": event["unproven"]})
             now.pop(event["id"], None)
     return traces
