@@ -7,7 +7,7 @@
  * never been claimed.  So the installation records which server, on which
  * timeline and in which database, has last written it.  The first session that
  * finds another one puts the actions that may have been sent in doubt and advances
- * the sequences past all values that were used and are forgotten.
+ * the sequences past all values that were used and are forgotten (NoneTwice).
  *
  * A restore can also have failed for some of the tables.  That is refused, until the
  * tables fit together: what has no row in the outbox cannot be sent, and what has

@@ -324,7 +324,8 @@ lock_lane(Relation rel, int64 lane)
 
 /*
  * Whether the lane of a due segment permits it to be claimed: nothing of the
- * lane is leased or in doubt, and nothing of it comes before.
+ * lane is leased or in doubt, and nothing of it comes before (LaneLeasedOnce,
+ * LaneInOrder).
  *
  * Two claims must not check a lane concurrently: each could miss what commits
  * between their snapshots.  So the lane is locked, and checked afterwards.  An
@@ -610,7 +611,8 @@ RemoveSegment(SegmentTable *table, const Segment *segment)
  * Replace a segment, which has been read, by the pieces that are left of it, by
  * none, or by a changed one.  Waits for transactions that are changing it;
  * returns false, having changed nothing, if it was changed.  The place of the
- * first piece is set.
+ * first piece is set.  The pieces cover what the segment did but for what ends in the
+ * same transaction (NoneLost, CoveredOnce).
  */
 bool
 ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int count)
