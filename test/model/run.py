@@ -35,7 +35,7 @@ SHORT = [
 ]
 BIG = [
     ("ActionReplay", "all", {"MaxTrouble": 4}),
-    ("ActionReplay", "all", {"MaxTrouble": 3, "Protection": True}),
+    ("ActionReplay", "all", {"MaxTrouble": 4, "Protection": True}),
     ("ActionReplay", "all", {"MaxTrouble": 3, "Compliance": True}),
     ("ActionReplay", "all", {"MaxTrouble": 3, "Protection": True, "Compliance": True, "OnDoubt": "hold"}),
     ("ActionReplay", "EventuallyEndsOrHeld", {"Rows": 1, "MaxTrouble": 2, "Protection": True}),
