@@ -362,6 +362,7 @@ def main():
     patience = max(1, int(PATIENCE / arguments.scale))
     settings = f"acteon_replay.gateway_patience = {patience}\nacteon_replay.intent_grace = 1\n"
     if arguments.traces:
+        os.makedirs(arguments.traces, exist_ok=True)
         settings += "acteon_replay.trace_actions = on\n"
     clusters = []
     passed = failed = 0
