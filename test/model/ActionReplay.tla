@@ -17,7 +17,7 @@
 (* the model is finite, and progress can be shown.                         *)
 (*                                                                         *)
 (* Without names mechanisms that are taken out: the negative checks show   *)
-(* which invariant falls without each (negative/*.cfg).                    *)
+(* which invariant falls without each (NEGATIVE in run.py).                *)
 (***************************************************************************)
 EXTENDS Integers, FiniteSets, TLC
 
@@ -416,7 +416,7 @@ Sweep(n) ==
                                ELSE Ended(@, db[n].resend, "cancelled", "none", "none")]
     /\ UNCHANGED <<items, trouble>> /\ OnlyDb
 
-\* A person who knows ends a doubt: what she says is taken to be true.
+\* A person ends a doubt, and is taken to know what became of it.
 Effects(id) == effects[id].seen + effects[id].unseen
 HadEffect(row) == \E id \in IdsOf(row) : Effects(id) > 0
 
