@@ -135,6 +135,20 @@ SELECT pg_temp.look();
 SELECT * FROM pg_temp.actions;
 SELECT outbox_id, resend, unproven, known_by FROM acteon_dispatch_delivery ORDER BY 1;
 SELECT * FROM acteon_outbox_check();
+-- … that the last id had no effect, by answer or record, says nothing of the one that was given up: nothing is lost again
+CALL clean();
+SELECT pg_temp.make(1, 2);
+SELECT replayed FROM acteon_replay_bulk(lost => true);
+SELECT pg_temp.take();
+SELECT pg_temp.doubt('{1,2}');
+SELECT pg_temp.live();
+SELECT pg_temp.wait_and_look();
+SELECT pg_temp.ack(1, '{"Failed": {"code": "CIRCUIT_OPEN", "message": "circuit open", "retryable": true, "attempts": 0}}');
+SELECT pg_temp.doubt('{2}', 'timed out again');
+SELECT pg_temp.record(2, 'circuit_open', resend => 1);
+SELECT pg_temp.look();
+SELECT id, state, resends, unproven, effect, known_by FROM pg_temp.actions;
+SELECT replayed FROM acteon_replay_bulk(lost => true, action_ids => '{d1,d2}');
 
 -- what waits under its new id is looked up once more before it is handed out: the old one may have been recorded meanwhile
 CALL clean();

@@ -23,6 +23,7 @@ int GatewayPatience;
 bool AuditIsLive;
 bool AuditIsLiveIsSaid;
 bool HoldDoubts;
+bool TraceActions;
 int NotifySetting;
 bool RequireReason;
 int PlanAbove;
@@ -172,6 +173,12 @@ DefineSettings(void)
 		"Sets what tracing systems want to be passed on with acteon_replay.traceparent.",
 		"In the form of W3C's Trace Context. A malformed value is ignored. Every role may set it.",
 		&Tracestate, "", PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"acteon_replay.trace_actions",
+		"Writes each change of the state of an action into the server log.",
+		"For debugging, and for the comparison of what happens with the model in test/model. "
+		"A line in JSON for each change of a segment and for each delivery.",
+		&TraceActions, false, PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomEnumVariable(
 		"acteon_replay.notify", "Sets when a replay wakes up consumers with NOTIFY.",
 		"on, off, or smart (only if a consumer is sleeping). Transactions that send a "

@@ -14,6 +14,7 @@ extern int GatewayPatience; /* seconds */
 extern bool AuditIsLive;       /* what is missing in the audit table can tell something */
 extern bool AuditIsLiveIsSaid; /* it was set explicitly */
 extern bool HoldDoubts;        /* whatever on_doubt of a batch is */
+extern bool TraceActions;      /* see queue/action_trace.c */
 
 /* When consumers are woken up. */
 typedef enum NotifyWhen

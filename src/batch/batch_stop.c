@@ -11,7 +11,7 @@
  * ones back.  Neither may overlook what a claim is doing at that moment.  So a
  * claim locks each batch, shared, before it looks at its row, and cancelling and
  * resuming lock it exclusively: who has the lock knows that earlier claims have
- * committed and that later ones see the row.  Pausing needs no lock: what a claim
+ * committed and that later ones see the row (NoneAfterCancel).  Pausing needs no lock: what a claim
  * hands out at that moment is in flight, as if the claim had come a little earlier.
  */
 #include "postgres.h"
@@ -241,7 +241,8 @@ doubt_segment(SegmentTable *segments, const Segment *segment, TimestampTz now)
 /*
  * Turn a segment of a cancelled batch, which no consumer holds, into
  * deliveries.  Returns how many; none if another session has locked it, or if
- * its actions may have been sent: actions in doubt never become cancelled.
+ * its actions may have been sent: actions in doubt never become cancelled
+ * (EndedHasNoEffect).
  */
 int
 SweepSegment(SegmentTable *segments, DeliveryWriter *deliveries, const Segment *segment)

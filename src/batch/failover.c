@@ -7,7 +7,7 @@
  * never been claimed.  So the installation records which server, on which
  * timeline and in which database, has last written it.  The first session that
  * finds another one puts the actions that may have been sent in doubt and advances
- * the sequences past all values that were used and are forgotten.
+ * the sequences past all values that were used and are forgotten (NoneTwice).
  *
  * A restore can also have failed for some of the tables.  That is refused, until the
  * tables fit together: what has no row in the outbox cannot be sent, and what has
@@ -35,6 +35,7 @@
 #include "base/table_access.h"
 #include "batch/control_log.h"
 #include "batch/failover.h"
+#include "queue/action_trace.h"
 #include "queue/turn.h"
 
 /* Keeps two sessions from noticing at once. */
@@ -188,6 +189,7 @@ begin_anew(Oid schema, Oid role, const char *before, const char *now_here)
 
 	refuse_incomplete(schema);
 	segments = execute(PUT_IN_DOUBT, schema, 1, &time_type, &now, SPI_OK_UPDATE);
+	TraceFailover();
 	(void) execute(CATCH_UP, schema, 1, &schema_type, &schema_value, SPI_OK_SELECT);
 	/* The lost server may have gone on to another part of the outbox. */
 	(void) TurnOutbox(schema, RangeInUse(schema), true);

@@ -14,7 +14,7 @@
  * sent.  Outbox ids alone are not sufficient: after a failover that lost the
  * most recent commits the same number belongs to another action.  An answer
  * about an id that was given up is accepted only if it says that the action was
- * executed.
+ * executed.  That keeps NoneTwice; the invariants are in doc/development.md.
  *
  * The meaning of an outcome is determined here and not by consumers (effect.c
  * interprets it): a throttled action is sent again, under a new id, as the
@@ -419,7 +419,7 @@ add_finished(AnswerCall *call, const Answer *answer, int id, NullableDatum error
 
 /*
  * Make an action dead, or hold it if one of its ids was given up without proof: an
- * action that may have had an effect never becomes dead.
+ * action that may have had an effect never becomes dead (EndedHasNoEffect).
  */
 static void
 add_dead(AnswerCall *call, const Answer *answer, NullableDatum error)

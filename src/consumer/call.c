@@ -30,6 +30,7 @@
 #include "base/table_access.h"
 #include "base/triggers.h"
 #include "consumer/call.h"
+#include "queue/action_trace.h"
 
 /* How long a lease can be: longer ones are a mistake. */
 #define MAX_LEASE_DAYS 1
@@ -64,6 +65,7 @@ BeginConsumerCall(ConsumerCall *call, FunctionCallInfo fcinfo, const char *funct
 			 errhint(
 				 "The owner of acteon_grants can insert one for this role, or for a role whose rights it inherits. See \"Who may do what\" in doc/operations.md.")));
 	SwitchIdentity(&call->caller, TableOwner(OwnTable(call->schema, OUTBOX_TABLE)));
+	BeginTracedCall(function);
 }
 
 /*

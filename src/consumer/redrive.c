@@ -139,7 +139,7 @@ target_of(int row)
 
 /*
  * Whether a fetched dead action has a later replay, in whatever state: that one
- * replaces this one, and sending both would do the same thing twice.
+ * replaces this one, and sending both would do the same thing twice (NoneQueuedTwice).
  */
 static bool
 has_later_replay(Redrive *redrive, int row)

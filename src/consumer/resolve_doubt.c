@@ -295,7 +295,7 @@ read_batch(Resolver *resolver, int64 batch_id)
 
 /*
  * Why a doubt without any record must be held, once the patience is over; NULL if
- * its action may go out again under a new id.
+ * its action may go out again under a new id (NoneTwice).
  */
 static const char *
 why_held(Resolver *resolver, const Segment *segment, const Suspect *suspect)

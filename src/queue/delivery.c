@@ -25,6 +25,7 @@
 #include "base/partition.h"
 #include "base/text.h"
 #include "base/triggers.h"
+#include "queue/action_trace.h"
 #include "queue/delivery.h"
 #include "queue/failure.h"
 #include "queue/outcome_type.h"
@@ -273,6 +274,18 @@ kept_text(Datum *kept, const char *word)
 }
 
 /*
+ * The effect of an action that was delivered (EndedHasNoEffect).  Where an earlier id of it
+ * was given up without proof, an outcome of the last one without effect does not say that the
+ * action had none.
+ */
+static Effect
+effect_of(const Delivery *delivery)
+{
+	return delivery->unproven && delivery->effect == EFFECT_NONE ? EFFECT_UNKNOWN
+																 : delivery->effect;
+}
+
+/*
  * Add a delivery.  Its outcome and error must stay where they are until
  * CloseDeliveries.
  */
@@ -280,6 +293,7 @@ void
 AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 {
 	TupleTableSlot *slot = next_slot(deliveries, delivery->outbox_id);
+	Effect effect = effect_of(delivery);
 	Datum values[Natts_delivery];
 	bool nulls[Natts_delivery] = {false};
 	MemoryContext old = MemoryContextSwitchTo(deliveries->context);
@@ -297,7 +311,7 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 	nulls[Anum_delivery_effect - 1] = delivery->state != ACTION_DELIVERED;
 	if (delivery->state == ACTION_DELIVERED)
 		values[Anum_delivery_effect - 1] =
-			kept_text(&deliveries->effects[delivery->effect], EffectNames[delivery->effect]);
+			kept_text(&deliveries->effects[effect], EffectNames[effect]);
 	values[Anum_delivery_resend - 1] = Int32GetDatum(delivery->resend);
 	values[Anum_delivery_unproven - 1] = BoolGetDatum(delivery->unproven);
 	nulls[Anum_delivery_known_by - 1] = delivery->known_by == KNOWN_BY_ANSWER;
@@ -309,10 +323,11 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 	FillSlot(&deliveries->writer, slot, values, nulls, Natts_delivery);
 	CheckRow(&deliveries->writer, slot);
 	MemoryContextSwitchTo(old);
-	if (IsFailure(delivery->state, delivery->outcome_name, delivery->effect))
+	TraceDelivery(delivery, effect);
+	if (IsFailure(delivery->state, delivery->outcome_name, effect))
 		note_failing(deliveries, delivery->batch_id, delivery->provider);
 	AddToTally(deliveries, delivery->batch_id, delivery->provider, delivery->state,
-			   delivery->outcome_name, delivery->effect, 1);
+			   delivery->outcome_name, effect, 1);
 }
 
 /*

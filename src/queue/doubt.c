@@ -45,8 +45,8 @@ HoldDoubt(Segment *segment, const char *why)
 }
 
 /*
- * Have an action go out under a new id: the end of a doubt.  What happened to the
- * ids before does not count for it any more.
+ * Have an action go out under a new id: the end of a doubt (NoIdTwice).  What happened
+ * to the ids before does not count for it any more.
  */
 void
 RenewId(Segment *segment, TimestampTz due)

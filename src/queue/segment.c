@@ -42,6 +42,7 @@
 #include "base/compat.h"
 #include "base/target.h"
 #include "base/text.h"
+#include "queue/action_trace.h"
 #include "queue/segment.h"
 
 /* Locks that lanes share; see lock_lane. */
@@ -323,7 +324,8 @@ lock_lane(Relation rel, int64 lane)
 
 /*
  * Whether the lane of a due segment permits it to be claimed: nothing of the
- * lane is leased or in doubt, and nothing of it comes before.
+ * lane is leased or in doubt, and nothing of it comes before (LaneLeasedOnce,
+ * LaneInOrder).
  *
  * Two claims must not check a lane concurrently: each could miss what commits
  * between their snapshots.  So the lane is locked, and checked afterwards.  An
@@ -575,6 +577,7 @@ InsertSegment(SegmentTable *table, const Segment *segment)
 {
 	fill_row(table, table->changed, segment);
 	InsertSlot(&table->writer, table->changed);
+	TraceSegment(segment);
 }
 
 /*
@@ -608,7 +611,8 @@ RemoveSegment(SegmentTable *table, const Segment *segment)
  * Replace a segment, which has been read, by the pieces that are left of it, by
  * none, or by a changed one.  Waits for transactions that are changing it;
  * returns false, having changed nothing, if it was changed.  The place of the
- * first piece is set.
+ * first piece is set.  The pieces cover what the segment did but for what ends in the
+ * same transaction (NoneLost, CoveredOnce).
  */
 bool
 ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int count)
@@ -621,6 +625,7 @@ ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int cou
 	if (!UpdateRow(&table->writer, &tid, table->changed))
 		return false;
 	pieces[0].tid = table->changed->tts_tid;
+	TraceSegment(&pieces[0]);
 	for (int i = 1; i < count; i++)
 		InsertSegment(table, &pieces[i]);
 	return true;

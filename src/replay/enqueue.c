@@ -32,6 +32,7 @@
 #include "base/subtransaction.h"
 #include "base/text.h"
 #include "base/triggers.h"
+#include "queue/action_trace.h"
 #include "replay/earlier_replays.h"
 #include "replay/enqueue.h"
 #include "replay/expiry.h"
@@ -452,6 +453,8 @@ insert_ids(Outbox *outbox, ReplayItem **items, int count)
 		values[Anum_action_outbox_id - 1] = Int64GetDatum(items[i]->outbox_id);
 		FillSlot(writer, outbox->id_slots[i], values, nulls, Natts_action);
 		CheckRow(writer, outbox->id_slots[i]);
+		TraceEnqueued(items[i]->outbox_id, items[i]->record->action_id, outbox->target,
+					  items[i]->generation);
 	}
 	table_multi_insert(writer->rel, outbox->id_slots, count, GetCurrentCommandId(true), 0, NULL);
 	for (int i = 0; i < count; i++)

@@ -5,6 +5,7 @@ import argparse
 import concurrent.futures
 import dataclasses
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -49,8 +50,9 @@ class Options:
 class Run:
     """One run of a scenario."""
 
-    def __init__(self, scenario, options, cluster, work, relay):
+    def __init__(self, scenario, options, cluster, work, relay, traces):
         self.scenario = scenario
+        self.traces = traces
         self.options = options
         self.count = scenario.actions or options.count
         self.work = work
@@ -244,7 +246,9 @@ class Run:
             self.clean_up()
 
     def clean_up(self):
-        """Leave nothing behind but logs."""
+        """Leave nothing behind but logs, and what became of each action, if it is wanted."""
+        if self.traces and self.database is not None:
+            write_traces(self, f"{self.traces}/{self.scenario.name}-{self.cluster.port}-{self.database}.json")
         if self.standby is not None:
             for cluster in self.hosts:
                 cluster.remove()
@@ -252,6 +256,33 @@ class Run:
             self.cluster.remove()
         elif self.database is not None:
             self.cluster.run(f"DROP DATABASE {self.database} WITH (FORCE)")
+
+
+def write_traces(run, path):
+    """Write down what the servers of a run have said of its actions, as far as it was committed."""
+    with psycopg.connect(run.cluster.dsn("postgres"), autocommit=True) as connection:
+        database, = connection.execute("SELECT oid::bigint FROM pg_database WHERE datname = %s", (run.database,)).fetchone()
+        events = []
+        for host in run.hosts or [run.cluster]:
+            found = [event for event in said_of_actions(f"{host.data}.log") if event["database"] == database]
+            if host is run.cluster:
+                ended = dict(connection.execute(
+                    "SELECT xid, pg_xact_status(xid::xid8) FROM unnest(%s::text[]) AS xid", ([*{event["xid"] for event in found}],)).fetchall())
+                found = [event for event in found if ended[event["xid"]] == "committed"]
+            events += found
+    told = {"scenario": run.scenario.name, "protection": run.options.protection, "compliance": bool(run.scenario.audit.get("compliance")),
+            "on_doubt": run.options.on_doubt}
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({**told, "events": events}, file)
+
+
+def said_of_actions(log):
+    """The lines of acteon_replay.trace_actions in a server's log."""
+    with open(log, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            _, found, said = line.partition("acteon_replay action: ")
+            if found and said.endswith("}\n"):
+                yield json.loads(said)
 
 
 class Copies:
@@ -308,6 +339,7 @@ def parse():
     parser.add_argument("--relay", help="the relay (default: acteon-relay that is installed); consumer: the one of these tests")
     for name, values in (("protection", ["true", "false"]), ("late", ["true", "false"]), ("killed", ["true", "false"]), ("on_doubt", ["resend", "hold"])):
         parser.add_argument(f"--{name.replace('_', '-')}", choices=values, help="only runs that are so")
+    parser.add_argument("--traces", help="a directory for what became of each action, which test/model/check compares with the model")
     parser.add_argument("--keep", action="store_true", help="keep what the programs have said")
     arguments = parser.parse_args()
     arguments.actions = arguments.actions or (300 if arguments.short else 2000)
@@ -329,6 +361,9 @@ def main():
     scenarios = [scenario() for scenario in ALL if arguments.scenario is None or scenario.name in arguments.scenario]
     patience = max(1, int(PATIENCE / arguments.scale))
     settings = f"acteon_replay.gateway_patience = {patience}\nacteon_replay.intent_grace = 1\n"
+    if arguments.traces:
+        os.makedirs(arguments.traces, exist_ok=True)
+        settings += "acteon_replay.trace_actions = on\n"
     clusters = []
     passed = failed = 0
     try:
@@ -336,7 +371,7 @@ def main():
         # It is only copied.
         pattern = clusters[0].copy()
         clusters.append(pattern)
-        runs = [Run(scenario, options, pattern if scenario.own_cluster else clusters[0], work, relay)
+        runs = [Run(scenario, options, pattern if scenario.own_cluster else clusters[0], work, relay, arguments.traces)
                 for options in all_options(arguments) for scenario in scenarios]
 
         def one(run):

@@ -1,7 +1,7 @@
 # The page for people, in a browser that a script drives (test/page/walk.js): what keys of
 # several roles see and are offered, 20,000 actions from what is lost to what was done with
 # them, approval by a second key, export, the keyboard alone, texts that would be scripts, and
-# what axe-core finds.  Its pictures, which doc/http.md shows, go to tmp_check/pictures.
+# what axe-core finds.  Its pictures, which doc/http.md shows, go to the folder pictures of its tmp_check.
 use strict;
 use warnings;
 use File::Path qw(make_path);

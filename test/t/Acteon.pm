@@ -4,6 +4,7 @@ package Acteon;
 
 use strict;
 use warnings;
+use Apart;
 use Exporter 'import';
 use File::Basename;
 use PostgreSQL::Test::Cluster;

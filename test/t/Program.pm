@@ -4,6 +4,7 @@ package Program;
 
 use strict;
 use warnings;
+use Apart;
 use Exporter 'import';
 use POSIX ':sys_wait_h';
 use PostgreSQL::Test::Cluster;
