@@ -3077,7 +3077,7 @@ namespace, tenant: whose chain; tenants below it have chains of their own
 from_time, to_time: only the part of the chain from the first to the last record dispatched between these times, both inclusive. Records are not numbered in the order of their times, so it may contain others
 after_sequence: begin after the record with this sequence_number; from_time is ignored then. Pass sequence_number of the last row of an earlier call to continue after it
 after_hash: the record_hash that the record with after_sequence is supposed to have: record_hash of that row
-max_records: how many records to check at most. By default all
+max_records: how many records to check at most, besides those that have the number of the last one, too, or a number below 0. By default all
 
 Returns:
 finding: content (the hash is not that of the columns), link (previous_hash is not the hash of the record before it), gap (records between others are missing), beginning (the first records are missing, as they are after they have expired), duplicate (two records have the same number), number (it is negative, or missing although the record has a hash), witness (the record with after_sequence has another hash than after_hash), end (neither this record is there nor any after it). The last row has checked, or more if max_records was reached

@@ -126,6 +126,17 @@ SELECT pg_temp.known($$DELETE FROM acteon_audit WHERE tenant = 'acme' AND sequen
 SELECT pg_temp.known($$DELETE FROM acteon_audit WHERE tenant = 'acme' AND sequence_number <= 20; UPDATE acteon_audit SET previous_hash = record_hash WHERE tenant = 'acme' AND sequence_number = 21$$, :known);
 SELECT pg_temp.known($$UPDATE acteon_audit SET record_hash = previous_hash WHERE tenant = 'acme' AND sequence_number = 20$$, :known);
 
+-- Times do not keep the known record from being looked at, nor its end from being missed.
+SELECT pg_temp.known($$DELETE FROM acteon_audit WHERE tenant = 'acme' AND sequence_number >= 19$$, :known || $$, from_time => '2100-01-01'$$, :known || $$, to_time => '2100-01-01'$$, :known || $$, to_time => '2000-01-01'$$);
+SELECT pg_temp.known($$UPDATE acteon_audit SET record_hash = previous_hash WHERE tenant = 'acme' AND sequence_number = 20$$, :known || $$, from_time => '2100-01-01'$$);
+-- One without a hash is told of, although it is only what others are compared with.
+SELECT pg_temp.known(pg_temp.set_of(20, 'record_hash = NULL'), $$'prod', 'acme', after_sequence => 20$$);
+-- A part ends behind all that have its last number, and numbers below 0 do not fill it.
+SELECT substring(k from '^(duplicate|more)') AS found FROM pg_temp.known('DROP INDEX acteon_audit_sequence_idx; ' || pg_temp.set_of(10, 'sequence_number = 9'), $$'prod', 'acme', max_records => 10$$) AS k WHERE k ~ '^(duplicate|more)';
+SELECT pg_temp.known(pg_temp.set_of(6, 'sequence_number = -5'), $$'prod', 'acme', max_records => 2$$);
+-- What is longer than anything that the gateway writes is not hashed a thousand times.
+SELECT pg_temp.tampered(pg_temp.set_of(24, 'verdict = repeat(''x'', 2000000)'));
+
 -- Of 1,000 random changes of what is hashed, all are found: with this seed.
 \set seed 0.42
 SELECT setseed(:seed);

@@ -61,6 +61,7 @@ typedef struct Walk
 	int64 least;
 	bool has_greatest;
 	int64 greatest;
+	int64 counted; /* against the most that are wanted */
 } Walk;
 
 /* ----------------------------------------------------------------
@@ -192,7 +193,7 @@ judge_link(Walk *walk, const ChainRow *row, const text *before)
 	const text *named = row->record.previous_hash;
 
 	if (before == NULL || SameOptionalText(named, before))
-		return; /* it has none, which is told of it */
+		return; /* it has none, which is told of it: keep_row() and tell_changed() */
 	tell_row(walk, FAULT_LINK, row,
 			 named == NULL ? "it has no previous_hash"
 						   : "its previous_hash is not the record_hash of the record before it");
@@ -259,6 +260,8 @@ check_row(Walk *walk, const ChainRow *row)
 	bool is_next = walk->last.exists && row->number == walk->last.number + 1;
 
 	check->checked++;
+	if (row->number >= 0)
+		walk->counted++;
 	if (!check->has_first)
 		check->first = row->number;
 	check->has_first = true;
@@ -296,12 +299,12 @@ add_records(Statement *st, const Walk *walk)
 }
 
 /*
- * Add the times that are asked for.
+ * Add the times that are asked for; the beginning does not count behind a known record.
  */
 static void
 add_times(Statement *st, const ChainCheck *check)
 {
-	if (check->from.given)
+	if (check->from.given && !check->has_known)
 		appendStringInfo(&st->sql, " AND a.dispatched_at" GE "$%d",
 						 AddParameter(st, TIMESTAMPTZOID, TimestampTzGetDatum(check->from.time)));
 	if (check->to.given)
@@ -312,7 +315,8 @@ add_times(Statement *st, const ChainCheck *check)
 /*
  * Find the numbers of the first and the last record of the times that are asked for: those
  * between them are checked, whatever their times, as the gateway does not number records by
- * them.  Returns false if there are no records of these times.
+ * them.  Behind a known record, that one is always looked at, and the end alone limits
+ * what is behind it.  Returns false if there are no records of these times.
  */
 static bool
 find_numbers(Walk *walk)
@@ -322,7 +326,12 @@ find_numbers(Walk *walk)
 	Datum least, greatest;
 	Statement st;
 
-	if (!check->from.given && !check->to.given)
+	if (check->has_known)
+	{
+		walk->has_least = true;
+		walk->least = check->known + 1;
+	}
+	if (!check->to.given && (check->has_known || !check->from.given))
 		return true;
 	BeginStatement(&st);
 	appendStringInfoString(&st.sql, "SELECT pg_catalog.min(a.sequence_number),"
@@ -335,13 +344,21 @@ find_numbers(Walk *walk)
 	if (!isnull)
 	{
 		greatest = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
-		walk->has_least = check->from.given;
-		walk->least = DatumGetInt64(least);
+		if (!check->has_known)
+		{
+			walk->has_least = check->from.given;
+			walk->least = DatumGetInt64(least);
+		}
 		walk->has_greatest = check->to.given;
 		walk->greatest = DatumGetInt64(greatest);
 	}
+	else if (check->has_known)
+	{
+		walk->has_greatest = true;
+		walk->greatest = check->known;
+	}
 	SPI_freetuptable(SPI_tuptable);
-	return !isnull;
+	return !isnull || check->has_known;
 }
 
 /*
@@ -366,7 +383,7 @@ find_before(Walk *walk)
 	{
 		ReadChainRow(&row, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
 		if (row.number >= 0)
-			keep_row(walk, &row, false);
+			keep_row(walk, &row, row.record.record_hash == NULL);
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
@@ -419,9 +436,6 @@ open_records(Walk *walk)
 		appendStringInfo(&st.sql, " AND a.sequence_number" LE "$%d",
 						 AddParameter(&st, INT8OID, Int64GetDatum(walk->greatest)));
 	appendStringInfoString(&st.sql, " ORDER BY a.sequence_number");
-	/* One more tells whether there are more. */
-	if (walk->check->most < PG_INT64_MAX)
-		appendStringInfo(&st.sql, " LIMIT " INT64_FORMAT, walk->check->most + 1);
 	SwitchIdentity(&caller, walk->table->owner);
 	SetLocally("enable_seqscan", "off");
 	SetLocally("enable_bitmapscan", "off");
@@ -435,7 +449,8 @@ open_records(Walk *walk)
 }
 
 /*
- * Check the records that are looked at, as many as are wanted.
+ * Check the records that are looked at, as many as are wanted, and those that have the
+ * number of the last of these as well, or one below 0: what continues begins behind it.
  */
 static void
 walk_records(Walk *walk)
@@ -457,11 +472,11 @@ walk_records(Walk *walk)
 			ChainRow row;
 
 			CHECK_FOR_INTERRUPTS();
-			check->is_complete = check->checked < check->most;
-			if (!check->is_complete)
-				break;
 			ReadChainRow(&row, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
-			check_row(walk, &row);
+			check->is_complete = row.number < 0 || walk->counted < check->most ||
+								 (walk->last.exists && row.number == walk->last.number);
+			if (check->is_complete)
+				check_row(walk, &row);
 			MemoryContextReset(window);
 		}
 		MemoryContextSwitchTo(old);
@@ -515,11 +530,15 @@ tell_end(Walk *walk)
 {
 	const ChainCheck *check = walk->check;
 
-	if (!walk->lacks_known || check->checked > 0 || walk->has_greatest)
+	if (!walk->lacks_known || check->checked > 0)
 		return;
-	tell_missing(walk, FAULT_END, walk->last.exists ? walk->last.number + 1 : check->known, 0,
-				 "neither the record with the given number is there nor any after it: the end of "
-				 "the chain was cut off, or all of it has expired");
+	tell_missing(
+		walk, FAULT_END, walk->last.exists ? walk->last.number + 1 : check->known, 0,
+		walk->has_greatest
+			? "neither the record with the given number is there nor any after it that was "
+			  "looked at: the end of the chain was cut off, or all of it has expired"
+			: "neither the record with the given number is there nor any after it: the end "
+			  "of the chain was cut off, or all of it has expired");
 }
 
 /*
@@ -561,11 +580,6 @@ CheckChain(ChainCheck *check, const AuditTable *table)
 	check->is_complete = true;
 	if (find_numbers(&walk))
 	{
-		if (check->has_known)
-		{
-			walk.has_least = true;
-			walk.least = check->known + 1;
-		}
 		find_before(&walk);
 		check_known(&walk);
 		walk_records(&walk);

@@ -21,8 +21,10 @@
 
 #include <openssl/evp.h>
 
+#include "catalog/namespace.h"
 #include "common/hashfn.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -41,6 +43,9 @@
 
 /* Intents that are remembered; one more takes the place of another. */
 #define REMEMBERED 65536
+
+/* Longer ones the gateway does not write; each candidate would cost so much. */
+#define LONGEST_RECORD (1024 * 1024)
 
 /* Length of a time up to its seconds, as it is hashed. */
 #define SECONDS_LEN 19
@@ -120,27 +125,58 @@ append_member(StringInfo out, const char *name, const text *value)
 
 /*
  * Make a text, which is in the database's encoding, one in UTF-8.  Nothing is known of the
- * encoding of texts in SQL_ASCII: they stay as they are.
+ * encoding of texts in SQL_ASCII: they stay as they are.  Returns false if that cannot be
+ * done: then the gateway has not written it.
  */
-static void
+static bool
 convert(StringInfo text)
 {
-	char *utf8;
+	int encoding = GetDatabaseEncoding();
+	StringInfoData utf8;
+	Oid conversion;
+	bool is_whole;
 
-	if (GetDatabaseEncoding() == PG_SQL_ASCII)
-		return;
-	utf8 = pg_server_to_any(text->data, text->len, PG_UTF8);
-	if (utf8 == text->data)
-		return;
-	resetStringInfo(text);
-	appendStringInfoString(text, utf8);
-	pfree(utf8);
+	if (encoding == PG_SQL_ASCII || encoding == PG_UTF8)
+		return true;
+	conversion = FindDefaultConversionProc(encoding, PG_UTF8);
+	if (!OidIsValid(conversion))
+		return false;
+	initStringInfo(&utf8);
+	enlargeStringInfo(&utf8, text->len * MAX_CONVERSION_GROWTH + 1);
+	is_whole =
+		pg_do_encoding_conversion_buf(conversion, encoding, PG_UTF8, (unsigned char *) text->data,
+									  text->len, (unsigned char *) utf8.data, utf8.maxlen,
+									  true) == text->len;
+	if (is_whole)
+	{
+		resetStringInfo(text);
+		appendStringInfoString(text, utf8.data);
+	}
+	pfree(utf8.data);
+	return is_whole;
 }
 
 /*
- * Write what is hashed in front of the fraction of the time and behind it.
+ * Whether a record is longer than any that the gateway writes.
  */
-static void
+static bool
+is_too_long(const HashedRecord *record)
+{
+	const text *const texts[] = {record->id,      record->action_id, record->namespace,
+								 record->tenant,  record->provider,  record->action_type,
+								 record->verdict, record->outcome,   record->previous_hash};
+	Size len = 0;
+
+	for (int i = 0; i < lengthof(texts); i++)
+		len += texts[i] == NULL ? 0 : VARSIZE_ANY_EXHDR(texts[i]);
+	return len > LONGEST_RECORD;
+}
+
+/*
+ * Write what is hashed in front of the fraction of the time and behind it.  Returns false
+ * if it has no form in UTF-8.
+ */
+static bool
 write_text(RecordHasher *hasher, const HashedRecord *record)
 {
 	char time[RFC3339_MAXLEN];
@@ -159,8 +195,7 @@ write_text(RecordHasher *hasher, const HashedRecord *record)
 	append_member(&hasher->tail, ",\"tenant\":", record->tenant);
 	append_member(&hasher->tail, ",\"verdict\":", record->verdict);
 	appendStringInfoChar(&hasher->tail, '}');
-	convert(&hasher->text);
-	convert(&hasher->tail);
+	return convert(&hasher->text) && convert(&hasher->tail);
 }
 
 /*
@@ -291,6 +326,7 @@ find_digits(RecordHasher *hasher, int fraction, int likely_digits)
 	{
 		int digits = i == 0 ? likely_digits : i;
 
+		CHECK_FOR_INTERRUPTS();
 		if (digits <= 0)
 			continue;
 		end.data[0] = '0' + digits / 100;
@@ -316,9 +352,9 @@ RecordHashFits(RecordHasher *hasher, const HashedRecord *record)
 	if (record->id == NULL || record->action_id == NULL || record->namespace == NULL ||
 		record->tenant == NULL || record->provider == NULL || record->action_type == NULL ||
 		record->verdict == NULL || record->outcome == NULL || record->record_hash == NULL ||
-		!IsRfc3339Time(record->dispatched_at) || !read_hash(hasher, record->record_hash))
+		!IsRfc3339Time(record->dispatched_at) || is_too_long(record) ||
+		!read_hash(hasher, record->record_hash) || !write_text(hasher, record))
 		return false;
-	write_text(hasher, record);
 	digits = find_digits(hasher,
 						 (int) (((record->dispatched_at % USECS_PER_SEC) + USECS_PER_SEC) %
 								USECS_PER_SEC),

@@ -381,7 +381,7 @@ judged(const char *name, Answer answer, Judgement expected, const char *text)
 #define DOUBTED ((Judgement){FATE_DOUBT, true, GATEWAY_FAULTY, 0})
 #define DEAD ((Judgement){FATE_DEAD, true, GATEWAY_WORKS, 0})
 #define BUSY(delay) ((Judgement){FATE_LATER, true, GATEWAY_BUSY, (delay)})
-#define UNSIGNED ((Judgement){FATE_RETRY, false, GATEWAY_FORBIDS, 0})
+#define UNSIGNED ((Judgement){FATE_RETRY, false, GATEWAY_DISTRUSTS, 0})
 #define REFUSED ((Judgement){FATE_LATER, false, GATEWAY_REFUSES, SECOND})
 
 /*
@@ -1211,6 +1211,49 @@ test_throttle(void)
 	   "tenants are told apart");
 }
 
+/*
+ * Signatures of tenants' actions that are refused: a tenant after the other rests, and only
+ * when nothing at all is accepted meanwhile, nothing is sent.
+ */
+static void
+test_distrusted(void)
+{
+	Throttle throttle;
+	const int64_t now = 1000 * SECOND;
+	int retried = 0;
+
+	ThrottleStart(&throttle, 32, 1, 0, now);
+	tell(&throttle, GATEWAY_WORKS, 0, 0, now);
+	for (int i = 0; i < 15; i++)
+	{
+		Judgement judgement = {FATE_RETRY, false, GATEWAY_DISTRUSTS, 0};
+		const ThrottleSubject subject = {.tenant = 100 + (uint64_t) i / 5};
+		ThrottleChange change = ThrottleAnswered(&throttle, &judgement, &subject, now);
+
+		retried += judgement.fate == FATE_RETRY;
+		ok((change == THROTTLE_STOPPED) == (i == 14), "refused signature %d: %s", i + 1,
+		   i == 14 ? "it stops" : "it goes on");
+		ok((ThrottleRest(&throttle, subject.tenant, now) > 0) == (i % 5 == 4 && i < 14),
+		   "refused signature %d: whether its tenant rests", i + 1);
+	}
+	ok(retried == 12, "attempts that count: %d", retried);
+	ok(ThrottleRest(&throttle, 100, now) > 0 && ThrottleRest(&throttle, 99, now) == 0,
+	   "no other tenant rests");
+
+	ThrottleStart(&throttle, 32, 1, 0, now);
+	tell(&throttle, GATEWAY_WORKS, 0, 0, now);
+	for (int i = 0; i < 100; i++)
+	{
+		Judgement judgement = {FATE_RETRY, false, GATEWAY_DISTRUSTS, 0};
+		const ThrottleSubject subject = {.tenant = 100};
+
+		(void) ThrottleAnswered(&throttle, &judgement, &subject, now);
+		if (i % 5 == 4)
+			tell(&throttle, GATEWAY_WORKS, 0, 0, now);
+	}
+	ok(throttle.state == THROTTLE_OPEN, "one tenant's key does not stop the others");
+}
+
 /* The gateway of the tests below: ten slots, 30 live dispatches a second of 50 ms. */
 #define TEN_SLOTS \
 	{ \
@@ -1933,6 +1976,7 @@ main(void)
 	test_throttle_tenants();
 	test_throttle_outages();
 	test_throttle();
+	test_distrusted();
 	test_throttle_fixed();
 	test_limit();
 	test_limit_live();

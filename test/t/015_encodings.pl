@@ -76,6 +76,18 @@ foreach my $encoding (@encodings)
 		SELECT replayed, failed, skipped FROM acteon_replay_bulk(tenant => '$letter', provider => 'p$letter', max_records => 1, reason => '$letter');
 		CALL acteon_replay_all(tenant => '$letter', reason => '$letter', batch_id => NULL, replayed => NULL, failed => NULL, skipped => NULL)}),
 		"t\n1|0|0\n3|1|0|0", "$encoding: replays by a tenant with $letter");
+	if ($client eq 'UTF8')
+	{
+		is($node->safe_psql($encoding, qq{SET client_encoding = UTF8;
+			CALL make_chain('prod', '$letter');
+			SELECT finding, records FROM acteon_audit_verify('prod', '$letter')}), 'checked|3', "$encoding: hashes are those of UTF-8");
+		# A byte without a meaning is in what somebody else has written, and stops nothing.
+		is($node->safe_psql($encoding, qq{SET client_encoding = UTF8;
+			BEGIN;
+			UPDATE acteon_audit SET verdict = chr(129) WHERE id = 'r${letter}2';
+			SELECT finding, records FROM acteon_audit_verify('prod', '$letter');
+			ROLLBACK}), "content|1\nchecked|3", "$encoding: a text that has no form in UTF-8") if $encoding eq 'WIN1252';
+	}
 	is($node->safe_psql($encoding, qq{SET client_encoding = $client;
 		SELECT action::jsonb ->> 'tenant', action::jsonb -> 'payload' ->> 'to', action::jsonb -> 'metadata' ->> 'k$letter', action::jsonb -> 'metadata' ->> 'deep', action::jsonb -> 'metadata' ->> 'replayed_from'
 		FROM (SELECT * FROM acteon_outbox_claim('relay $letter', 1) UNION ALL SELECT * FROM acteon_outbox_claim('relay $letter', 1)) AS c ORDER BY outbox_id}),

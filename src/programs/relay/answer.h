@@ -48,7 +48,8 @@ typedef enum Health
 	GATEWAY_BUSY,    /* so have all, or this tenant: which of them is not said */
 	GATEWAY_FAULTY,  /* many of these in a row: it is down */
 	GATEWAY_FORBIDS, /* our key does not cover the action: this one, or any */
-	GATEWAY_REFUSES  /* our key or our URL is wrong */
+	GATEWAY_DISTRUSTS, /* it does not accept our signature: of this action, of its tenant's, or of any */
+	GATEWAY_REFUSES /* our key or our URL is wrong */
 } Health;
 
 typedef struct Judgement

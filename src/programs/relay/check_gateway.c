@@ -162,7 +162,7 @@ sign(const Signers *signers, Buffer *body)
 
 /*
  * The status with which an action is answered that is not signed, or whose signature is
- * none.
+ * none: 200, 400, or 0 if the answer is about something else.
  */
 static long
 try_signature(const Settings *settings, const Buffer *api_key, const Trial *trial, bool has_one)
@@ -195,21 +195,34 @@ report_signing(const Settings *settings, const Buffer *api_key, const Trial *tri
 			   const Signers *signers)
 {
 	Buffer body = {0}, answer = {0};
+	long unsigned_status, signed_badly, status;
 
 	if (signers == NULL)
-		ReportGood("signing: not required");
-	else if (try_signature(settings, api_key, trial, true) != 400)
-		ReportGood("signing: not required, and the gateway does not verify signatures");
-	else
 	{
-		ReportGood("signing: %s, and the gateway accepts the signatures of this relay",
-				   try_signature(settings, api_key, trial, false) == 400 ? "required"
-																		 : "not required");
-		/* Another version of the gateway may sign other bytes for these. */
-		write_action(trial, "{\"numbers\": " ODD_NUMBERS "}", &body);
-		if (sign(signers, &body) &&
-			IsAboutSignature(EasyTry(settings, api_key, DRY_RUN_PATH, body.data, &answer),
-							 BufferText(&answer), answer.len))
+		ReportGood("signing: not required");
+		return;
+	}
+	signed_badly = try_signature(settings, api_key, trial, true);
+	unsigned_status = try_signature(settings, api_key, trial, false);
+	if (signed_badly == 0 || unsigned_status == 0)
+	{
+		ReportBad("signing", "whether the gateway requires signatures could not be found out",
+				  "the gateway cannot evaluate anything now: try again");
+		return;
+	}
+	if (signed_badly == 200)
+	{
+		ReportGood("signing: not required, and the gateway does not verify signatures");
+		return;
+	}
+	ReportGood("signing: %s, and the gateway accepts the signatures of this relay",
+			   unsigned_status == 400 ? "required" : "not required");
+	/* Another version of the gateway may sign other bytes for these. */
+	write_action(trial, "{\"numbers\": " ODD_NUMBERS "}", &body);
+	if (sign(signers, &body))
+	{
+		status = EasyTry(settings, api_key, DRY_RUN_PATH, body.data, &answer);
+		if (IsAboutSignature(status, BufferText(&answer), answer.len))
 			ReportBad("signing",
 					  "the gateway refuses the signature of a payload with very large, very small "
 					  "or very precise numbers: it reads or prints them in another way",

@@ -12,6 +12,9 @@
 #include "common/json.h"
 #include "common/secret.h"
 
+/* What this relay cannot sign is put off so long. */
+#define UNSIGNED_DELAY (10 * SECOND)
+
 /* An action is sent only while this part of its lease is left: the lease is extended
  * when a third has passed, so something is wrong if less is left. */
 #define LEASE_NEEDED(lease) ((lease) / 3)
@@ -199,8 +202,8 @@ reject(Relay *relay, Action *action)
 }
 
 /*
- * Give an action back that no key is for.  As with an API key that does not cover it, the
- * attempt counts: a key may be added, and another relay may have one.
+ * Give an action back that this relay cannot sign, which is not the action's fault: the key
+ * may be added, and another relay may have it.  So the attempt does not count.
  */
 static void
 give_back_unsigned(Relay *relay, Action *action)
@@ -210,7 +213,8 @@ give_back_unsigned(Relay *relay, Action *action)
 			LogText("error", BufferText(&relay->text)),
 			LogText("hint", "add the key to the file of --signing-key-file, then SIGHUP"));
 	relay->told_unsigned = true;
-	conclude(relay, action, RESULT_NACK, true, false, -1);
+	ThrottlePutOff(&relay->throttle, ClockNow());
+	conclude(relay, action, RESULT_NACK, false, false, Jittered(UNSIGNED_DELAY));
 }
 
 /*
@@ -250,10 +254,10 @@ prepare_body(Relay *relay, Action *action)
 		}
 		SignatureAppend(opened, &members);
 	}
-	else if (signature == NO_SIGNER)
-		give_back_unsigned(relay, action);
-	else
+	else if (signature == CANNOT_SIGN)
 		reject(relay, action);
+	else
+		give_back_unsigned(relay, action);
 	BufferFree(&members);
 	return signature == SIGNED;
 }

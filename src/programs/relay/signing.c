@@ -259,7 +259,7 @@ SignAction(const Signers *signers, const char *action, size_t len, Buffer *membe
 		else if (sign(signer->key, &canonical.text, signature))
 			result = SIGNED;
 		else
-			why = "OpenSSL does not sign it";
+			result = NO_SIGNATURE;
 	}
 	if (result == SIGNED)
 	{
@@ -273,6 +273,8 @@ SignAction(const Signers *signers, const char *action, size_t len, Buffer *membe
 	}
 	else if (result == CANNOT_SIGN)
 		BufferPrint(error, "action cannot be signed: %s", why);
+	else if (result == NO_SIGNATURE)
+		BufferPrint(error, "OpenSSL does not sign with the key of %s", signer->id);
 	else
 	{
 		BufferAppendText(error, "this relay has no key to sign for tenant ");

@@ -15,8 +15,9 @@ typedef struct Signers Signers;
 typedef enum Signature
 {
 	SIGNED,
-	NO_SIGNER,  /* no key is for its tenant and namespace */
-	CANNOT_SIGN /* the gateway cannot read it */
+	NO_SIGNER,   /* no key is for its tenant and namespace */
+	CANNOT_SIGN, /* the gateway cannot read it */
+	NO_SIGNATURE /* OpenSSL makes none */
 } Signature;
 
 extern Signers *SignersRead(const char *path, char **error);

@@ -26,6 +26,11 @@
 #define MAX_FORBIDDEN 5
 #define FORBIDDEN_INTERVAL SECOND
 
+/* A tenant for which so many signatures in a row are refused rests; when it is the turn of
+ * so many tenants in a row, it is all of our keys. */
+#define DISTRUSTED_REST (10 * SECOND)
+#define MAX_DISTRUSTED 3
+
 /* How many requests to begin with: as many as the gateway executes at once. */
 #define INITIAL_CONCURRENCY 10
 
@@ -303,6 +308,7 @@ stop(Throttle *throttle, ThrottleState state, int64_t delay, int64_t now)
 	throttle->state = state;
 	throttle->failures = 0;
 	throttle->forbidden = 0;
+	throttle->distrusted = 0;
 	throttle->proven = false;
 	throttle->resume = now + delay;
 	return change;
@@ -323,6 +329,25 @@ forbidden(Throttle *throttle, Judgement *judgement, int64_t now)
 	judgement->fate = FATE_LATER;
 	judgement->delay = FORBIDDEN_INTERVAL;
 	return stop(throttle, THROTTLE_REFUSED, Jittered(FORBIDDEN_INTERVAL), now);
+}
+
+/*
+ * The gateway does not accept the signature of an action.  Keys are those of tenants: if
+ * this goes on, it is the tenant's key, and only the tenant rests, unless nothing of others
+ * is accepted either.
+ */
+static ThrottleChange
+distrusted(Throttle *throttle, Judgement *judgement, const ThrottleSubject *subject, int64_t now)
+{
+	if (throttle->state != THROTTLE_OPEN || !throttle->proven ||
+		throttle->forbidden + 1 < MAX_FORBIDDEN || throttle->distrusted + 1 >= MAX_DISTRUSTED)
+		return forbidden(throttle, judgement, now);
+	throttle->forbidden = 0;
+	throttle->distrusted++;
+	let_rest(throttle, subject->tenant, false, DISTRUSTED_REST, now);
+	judgement->fate = FATE_LATER;
+	judgement->delay = Jittered(DISTRUSTED_REST);
+	return THROTTLE_UNCHANGED;
 }
 
 /*
@@ -373,6 +398,7 @@ works(Throttle *throttle, const Judgement *judgement, const ThrottleSubject *sub
 	throttle->state = THROTTLE_OPEN;
 	throttle->failures = 0;
 	throttle->forbidden = 0;
+	throttle->distrusted = 0;
 	throttle->proven = true;
 	BackoffReset(&throttle->down);
 	BackoffReset(&throttle->refused);
@@ -400,7 +426,7 @@ ThrottleAnswered(Throttle *throttle, Judgement *judgement, const ThrottleSubject
 	/* An answer to what was in flight when we stopped. */
 	if (throttle->state != THROTTLE_OPEN && now < throttle->resume)
 	{
-		if (judgement->health == GATEWAY_FORBIDS)
+		if (judgement->health == GATEWAY_FORBIDS || judgement->health == GATEWAY_DISTRUSTS)
 		{
 			judgement->fate = FATE_LATER;
 			judgement->delay = FORBIDDEN_INTERVAL;
@@ -411,6 +437,8 @@ ThrottleAnswered(Throttle *throttle, Judgement *judgement, const ThrottleSubject
 	{
 		case GATEWAY_FORBIDS:
 			return forbidden(throttle, judgement, now);
+		case GATEWAY_DISTRUSTS:
+			return distrusted(throttle, judgement, subject, now);
 		case GATEWAY_REFUSES:
 			return refused(throttle, judgement, now);
 		case GATEWAY_FAULTY:

@@ -33,11 +33,12 @@ typedef struct Resting
 typedef struct Throttle
 {
 	ThrottleState state;
-	Limit limit;   /* requests in flight */
-	int fixed;     /* that many of them, and no limit is looked for; 0: none */
-	int failures;  /* in a row */
-	int forbidden; /* in a row */
-	bool proven;   /* the key was good for something since the last refusal */
+	Limit limit;    /* requests in flight */
+	int fixed;      /* that many of them, and no limit is looked for; 0: none */
+	int failures;   /* in a row */
+	int forbidden;  /* in a row */
+	int distrusted; /* tenants that rest for that, in a row */
+	bool proven;    /* the key was good for something since the last refusal */
 	int64_t stopped_at;
 	int64_t resume; /* nothing is sent before */
 	Backoff down;
