@@ -91,11 +91,12 @@ my @relays = map { start_relay($node, $gateway, '--lease', '2s') } 1 .. 2;
 foreach my $kill (1 .. 10)
 {
 	my $goal = 3 * $kill;
-	wait_for_sql($node, "SELECT count(DISTINCT query ->> 'batch_id') >= $goal FROM acteon_replay_batch WHERE query ->> 'event' = 'finished' AND (query ->> 'batch_id')::bigint = ANY ('{@{[join(',', @batches)]}}')", 't',
-		"kill $kill: $goal ends are noticed", 120) or last;
+	my $noticed = "SELECT count(DISTINCT query ->> 'batch_id') FROM acteon_replay_batch WHERE query ->> 'event' = 'finished' AND (query ->> 'batch_id')::bigint = ANY ('{@{[join(',', @batches)]}}')";
+
+	# What was on its way when a relay was killed is held later, when its lease has ended.
+	wait_until(sub { resend_held($node); my $ends = $node->safe_psql('postgres', $noticed); return ($ends >= $goal, $ends) }, "kill $kill: $goal ends are noticed", 120) or last;
 	(shift @relays)->kill9;
 	push @relays, start_relay($node, $gateway, '--lease', '2s');
-	resend_held($node);
 }
 wait_until(sub { resend_held($node); my $untold = $node->safe_psql('postgres', 'SELECT n FROM untold'); return ($untold eq '0 and 0', $untold) }, 'all is told', 120);
 is($node->safe_psql('postgres', "SELECT count(*) || ' ' || count(DISTINCT query ->> 'batch_id') FROM acteon_replay_batch WHERE query ->> 'event' = 'finished' AND (query ->> 'batch_id')::bigint = ANY ('{@{[join(',', @batches)]}}')"),
