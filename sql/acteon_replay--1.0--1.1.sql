@@ -2285,7 +2285,7 @@ LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 COMMENT ON FUNCTION acteon_replay_pause_all(text) IS
 'Pauses all batches of which something may still be sent, as acteon_replay_pause does each of them, in one transaction, and returns them. Once the call is committed, none of their actions is handed out until they are resumed. Not paused are batches that the caller may not pause, which a NOTICE reports; notifications, which tell people what happens; and batches that start afterwards, including those of calls that are not committed yet. Batches that are awaiting approval have nothing to send.
 
-What other transactions are steering is paused last. Each such batch is waited for at most as long as lock_timeout says, or for one second if it is 0, and all of them for at most five seconds. Batches that are still locked then are not paused; a WARNING names them, and another call pauses them.
+Batches that other transactions are steering or enqueueing are paused last. Each of them is waited for at most as long as lock_timeout says, or for one second if it is 0, and all of them for at most five seconds. Batches that are still locked then are not paused; a WARNING names them, and another call pauses them.
 
 Each batch has an entry of its own in the log, with the reason. acteon_replay_resume_all resumes what was paused in this way; acteon_replay_resume resumes a single batch.
 
