@@ -1636,7 +1636,7 @@ COMMENT ON FUNCTION acteon_outbox_sleep(boolean) IS
 	'Registers a consumer that listens on acteon_dispatch_outbox in this session as sleeping, until the function is called with false or the session ends; with acteon_replay.notify set to smart, a NOTIFY is sent only if a consumer is sleeping. Call it before the claim that decides whether to sleep. Returns whether the consumer may sleep long; if not, a transaction is in progress that may commit without a NOTIFY, so claim again after some milliseconds. Error: 42501 no gateway grant.';
 
 COMMENT ON FUNCTION acteon_outbox_redrive(bigint[], bigint, text, text, integer, numeric, text) IS
-	'Puts dead actions that match every given filter back into the queue, with all their attempts, up to max_actions; rate is in actions per second. Each is looked up in the audit table before it is sent, and is sent under a new id. Actions that have expired, those that have been replayed again and those of cancelled batches are skipped, and counted. So are, where notifications are set, those of a batch whose end was told and that another session is changing; a NOTICE reports them, and another call redrives them. Those of a paused batch wait until it is resumed, which a NOTICE reports. Errors: 42501 no gateway grant, 22023 bad argument.';
+	'Puts dead actions that match every given filter back into the queue, with all their attempts, up to max_actions; rate is in actions per second. Each is looked up in the audit table before it is sent, and is sent under a new id. Actions that have expired, those that have been replayed again and those of cancelled batches are skipped, and counted. So are those of a batch that another session is resuming, cancelling or giving another pace, and, where notifications are set, those of a batch whose end was told and that another session is changing; a NOTICE reports them, and another call redrives them. Those of a paused batch wait until it is resumed, which a NOTICE reports. Errors: 42501 no gateway grant, 22023 bad argument.';
 
 COMMENT ON FUNCTION acteon_outbox_purge(interval, bigint, text) IS
 	'Deletes the outbox and delivery rows of actions that have been finished for longer than older_than; returns how many. A large outbox is kept in parts, and a part that is not in use any more is truncated once all its actions are old, except a few that stay: those that are not finished, and up to 1,000 that are younger. In the part in use, and in one with many unfinished actions, rows are deleted one by one, those of an action when all its replays are old, until max_actions are deleted, or up to 1,000 more. A part that another session uses, or that has changed since a transaction began that still has its snapshot, is left for the next purge, which a NOTICE reports. One purge runs at a time; another one does nothing and returns 0, with a NOTICE. A purged action counts as never replayed, so keep actions at least as long as the audit table keeps its records; its next replay gets an id that was not used before. Batches are kept, except probes of policies, and so are actions in doubt. An older_than of less than 24 hours, the time for which the gateway remembers ids, raises a WARNING. Errors: 42501 no gateway grant, 22023 bad argument.';
@@ -2276,13 +2276,16 @@ CREATE FUNCTION acteon_replay_pause_all(
 	reason text DEFAULT NULL,
 	OUT batch_id bigint,
 	OUT waiting bigint,
-	OUT in_flight bigint)
+	OUT in_flight bigint,
+	OUT outcome text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_pause_all(text) IS
-'Pauses all batches of which something may still be sent, as acteon_replay_pause does each of them, in one transaction, and returns them. Once the call is committed, none of their actions is handed out until they are resumed. Not paused are batches that the caller may not pause, whose number a NOTICE reports; notifications, which tell people what happens; and batches that start afterwards, including those of calls that are not committed yet. Batches that are awaiting approval have nothing to send.
+'Pauses all batches of which something may still be sent, as acteon_replay_pause does each of them, in one transaction, and returns them. Once the call is committed, none of their actions is handed out until they are resumed. Not paused are batches that the caller may not pause, which a NOTICE reports; notifications, which tell people what happens; and batches that start afterwards, including those of calls that are not committed yet. Batches that are awaiting approval have nothing to send.
+
+Batches that other transactions are steering or enqueueing are paused last. Each of them is waited for at most as long as lock_timeout says, or for one second if it is 0, and all of them for at most five seconds. Batches that are still locked then are not paused; a WARNING names them, and another call pauses them.
 
 Each batch has an entry of its own in the log, with the reason. acteon_replay_resume_all resumes what was paused in this way; acteon_replay_resume resumes a single batch.
 
@@ -2290,33 +2293,36 @@ Arguments:
 reason: the reason, which is stored in the log
 
 Returns:
-batch_id: the batch
-waiting: how many of its actions wait
-in_flight: how many a consumer holds; these are completed
+batch_id: the batch; NULL: all batches that the caller may neither pause nor see
+waiting: how many of its actions wait; NULL: the caller may not pause it
+in_flight: how many a consumer holds; these are completed; NULL: the caller may not pause it
+outcome: paused, busy (another transaction has locked it: call the function again) or refused (the caller may not pause it)
 
-Errors: 42501 the caller may pause none of the batches, 22023 bad argument.';
+Errors: 42501 the caller has no grant to replay anything, 22023 bad argument.';
 
 CREATE FUNCTION acteon_replay_resume_all(
 	reason text DEFAULT NULL,
 	OUT batch_id bigint,
 	OUT waiting bigint,
-	OUT in_flight bigint)
+	OUT in_flight bigint,
+	OUT outcome text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME'
 LANGUAGE C VOLATILE CALLED ON NULL INPUT;
 
 COMMENT ON FUNCTION acteon_replay_resume_all(text) IS
-'Resumes all batches that calls of acteon_replay_pause_all paused, by whichever role, as acteon_replay_resume does each of them, in one transaction, and returns them. Batches that were paused in another way stay paused, and so do those that were resumed and paused again since. A NOTICE reports how many batches the caller may not resume.
+'Resumes all batches that calls of acteon_replay_pause_all paused, by whichever role, as acteon_replay_resume does each of them, in one transaction, and returns them. Batches that were paused in another way stay paused, and so do those that were resumed and paused again since. A NOTICE reports batches that the caller may not resume. Batches that other transactions are steering, or of which actions are being claimed, are waited for as by acteon_replay_pause_all; a WARNING names those that are still locked then.
 
 Arguments:
 reason: the reason, which is stored in the log
 
 Returns:
-batch_id: the batch
-waiting: how many of its actions wait
-in_flight: how many a consumer holds
+batch_id: the batch; NULL: all batches that the caller may neither resume nor see
+waiting: how many of its actions wait; NULL: the caller may not resume it
+in_flight: how many a consumer holds; NULL: the caller may not resume it
+outcome: resumed, busy (another transaction has locked it: call the function again) or refused (the caller may not resume it)
 
-Errors: 42501 the caller may resume none of the batches, 22023 bad argument.';
+Errors: 42501 the caller has no grant to replay anything, 22023 bad argument.';
 
 CREATE FUNCTION acteon_replay_cancel(
 	batch_id bigint,

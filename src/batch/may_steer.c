@@ -240,24 +240,42 @@ BeginControlOfMany(ControlCall *call, FunctionCallInfo fcinfo, const char *funct
 }
 
 /*
- * Lock the row of one of many batches, until ReleaseBatch.  Returns false if the batch does
- * not exist, or the caller may not steer it in this way; a row that it may not steer is not
- * waited for.  Of what nobody else is changing only the row is locked, because there may be
- * more batches than locks of the other kinds.
+ * Lock the row of one of many batches, until ReleaseBatch, if the caller may steer it in this
+ * way; a row that it may not steer is not waited for, and without wait no row is.  Unless it is
+ * waited for, only the row is locked, because there may be more batches than locks of the other
+ * kinds.  Returns what came of it; only a batch that is held is to be released.
  */
-bool
-HoldOneOfMany(ControlCall *call, int64 batch_id, Steering steering)
+HoldOutcome
+HoldOneOfMany(ControlCall *call, int64 batch_id, Steering steering, bool wait)
 {
 	call->batch_id = batch_id;
 	if (MayBeSteered(call->schema, batch_id, call->caller, call->grants) < steering)
-		return false;
-	if (!HoldBatch(&call->held, call->schema, batch_id, false) &&
-		!HoldBatch(&call->held, call->schema, batch_id, true))
-		return false;
+		return HOLD_REFUSED;
+	if (!HoldBatch(&call->held, call->schema, batch_id, wait))
+		return wait ? HOLD_GONE : HOLD_BUSY;
 	if (may_steer(call, call->caller, call->grants, steering))
-		return true;
+		return HOLD_HELD;
 	ReleaseBatch(&call->held);
-	return false;
+	return HOLD_REFUSED;
+}
+
+/*
+ * Whether the caller sees anything of the batch that HoldOneOfMany has refused, as in
+ * acteon_replay_batches.
+ */
+bool
+SeesRefused(ControlCall *call)
+{
+	Viewer viewer = {.role = call->caller, .grants = call->grants};
+	CoveredScope covered = {.context = CurrentMemoryContext};
+	bool sees;
+
+	if (!FindBatch(&call->held, call->schema, call->batch_id))
+		return false;
+	sees = SightOfBatch(&viewer, call->batch_id, call->held.row.requested_by, found_scope(call),
+						&covered) != SEES_NOTHING;
+	CloseFinder(&call->held.finder);
+	return sees;
 }
 
 /*
@@ -307,15 +325,23 @@ BeginRestraint(ControlCall *call, FunctionCallInfo fcinfo, const char *function,
 }
 
 /*
- * Whether the batch is finished: everything was enqueued and nothing of it is
- * in the queue.  If so, raises a NOTICE, as there is nothing to steer.
+ * Whether the batch is finished: everything was enqueued and nothing of it is in the queue.
+ */
+bool
+IsFinished(ControlCall *call)
+{
+	BatchQueue queue = QueueOfBatch(call->schema, &call->held.row, call->now);
+
+	return call->held.row.is_complete && QueueIsEmpty(&queue);
+}
+
+/*
+ * Whether the batch is finished.  If so, raises a NOTICE, as there is nothing to steer.
  */
 bool
 NoticeFinished(ControlCall *call)
 {
-	BatchQueue queue = QueueOfBatch(call->schema, &call->held.row, call->now);
-
-	if (!call->held.row.is_complete || !QueueIsEmpty(&queue))
+	if (!IsFinished(call))
 		return false;
 	ereport(NOTICE, (errmsg("batch " INT64_FORMAT " is finished", call->batch_id)));
 	return true;

@@ -32,6 +32,15 @@ typedef struct ControlCall
 	HeldBatch held;
 } ControlCall;
 
+/* What came of holding one of many batches; see HoldOneOfMany. */
+typedef enum HoldOutcome
+{
+	HOLD_HELD,
+	HOLD_BUSY,    /* another session has its row */
+	HOLD_REFUSED, /* the caller may not steer it */
+	HOLD_GONE     /* it does not exist */
+} HoldOutcome;
+
 /* Refuses a caller who may not do it, given the locked batch; see BeginControlBy. */
 typedef void (*ControlCheck)(ControlCall *call, Grants *grants);
 
@@ -46,9 +55,11 @@ extern void BeginRestraint(ControlCall *call, FunctionCallInfo fcinfo, const cha
 						   int batch_argument, int reason_argument);
 extern void BeginControlOfMany(ControlCall *call, FunctionCallInfo fcinfo, const char *function,
 							   int reason_argument);
-extern bool HoldOneOfMany(ControlCall *call, int64 batch_id, Steering steering);
+extern HoldOutcome HoldOneOfMany(ControlCall *call, int64 batch_id, Steering steering, bool wait);
+extern bool SeesRefused(ControlCall *call);
 extern void EndControlOfMany(ControlCall *call);
 extern void RequireSteering(ControlCall *call);
+extern bool IsFinished(ControlCall *call);
 extern bool NoticeFinished(ControlCall *call);
 extern void EndControl(ControlCall *call);
 

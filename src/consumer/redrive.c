@@ -11,7 +11,7 @@
  * old replay is sent, or a new one.
  *
  * What is fetched stays locked, and others wait for it while they have rows of batches, or
- * locks that those who steer a batch wait for.  So a redrive waits for no row of a batch.
+ * locks that those who steer a batch wait for.  So a redrive waits for no batch, nor its row.
  */
 #include "postgres.h"
 
@@ -97,7 +97,7 @@ typedef struct Redrive
 	int64 paused_batch; /* one of these */
 	bool paused_several;
 	int paused_parts; /* actions of parts that are paused in batches that are not */
-	int busy;         /* skipped, as another session has locked the row of the batch */
+	int busy;         /* skipped, as another session has locked the batch or its row */
 	bool notifies;    /* notifications are set */
 	Oid schema;
 	TableFinder batches; /* has the one of the last action */
@@ -226,7 +226,9 @@ hold_unwatched(Redrive *redrive)
 
 /*
  * Find out whether the batch of a fetched action, and which parts of it, are stopped.  It
- * is locked as by a claim: who steers it later finds what is put back into its queue.
+ * is locked as by a claim: who steers it later finds what is put back into its queue.  Like a
+ * claim, this does not wait for who steers it: several of these locks are held, in the order of
+ * actions, and so may others hold several, in theirs.
  */
 static void
 find_batch(Redrive *redrive, int row)
@@ -235,10 +237,11 @@ find_batch(Redrive *redrive, int row)
 	int64 batch_id = DatumGetInt64(fetched(row, DEAD_BATCH_ID, &isnull));
 	Snapshot snapshot;
 	Datum parts;
+	bool is_locked;
 
 	if (batch_id == redrive->batch_id)
 		return;
-	(void) LockBatch(redrive->schema, batch_id, ShareLock, true);
+	is_locked = LockBatch(redrive->schema, batch_id, ShareLock, false);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	redrive->batch_id = batch_id;
 	redrive->batch_stop = StopOfBatch(&redrive->batches, batch_id, snapshot);
@@ -250,7 +253,7 @@ find_batch(Redrive *redrive, int row)
 		if (!isnull)
 			redrive->parts = ReadParts(DatumGetJsonbPCopy(parts));
 	}
-	redrive->batch_is_busy = !hold_unwatched(redrive);
+	redrive->batch_is_busy = !is_locked || !hold_unwatched(redrive);
 	UnregisterSnapshot(snapshot);
 }
 
@@ -568,9 +571,10 @@ read_limits(FunctionCallInfo fcinfo, Redrive *redrive, TimestampTz now)
  *
  * Puts dead actions that match every given filter back into the queue, oldest
  * first, rate a second.  Skips those that have expired, those that have been replayed
- * again, those of cancelled batches, and, where notifications are set, those of batches of
- * which the end was told and that another session has locked.  NOTICEs report how many the last
- * are, and how many wait because their batches are paused.
+ * again, those of cancelled batches, those of batches that another session is steering, and,
+ * where notifications are set, those of batches of which the end was told and whose row another
+ * session has locked.  NOTICEs report how many these are, and how many wait because their
+ * batches are paused.
  * Raises insufficient_privilege and invalid_parameter_value.
  */
 Datum

@@ -53,7 +53,8 @@ static const struct
 } wishes[] = {
 	{"auditor", "proof"},
 	{"auditor", "log"},
-	{"auditor", "trail_check"},
+	{"auditor", "acteon_replay_verify"},
+	{"auditor", "acteon_replay_witness"},
 	{"colleague", "hand_over"},
 	{"csv", "items"},
 	{"customer", "tenant"},

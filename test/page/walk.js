@@ -368,6 +368,16 @@ const parts = {
 		is((await buttons(viewer)).filter((text) => text.endsWith('…')), [], 'nothing is offered to a viewer');
 	},
 
+	// Everything at once, while somebody else holds a batch.
+	async busy() {
+		const tab = await open('globex');
+
+		await go(tab, '#/batches', 'Pause everything …');
+		await change(tab, 'Pause everything …', 'Pause everything', 'INC-50: stop');
+		await tab.sees(`0 batches paused. Not paused, because others have locked it: ${config.names.batch}; try again.`);
+		ok(true, 'what could not be paused is named');
+	},
+
 	// Actions that could not be delivered.
 	async dead() {
 		const rows = (tab) => tab.run(() => [...document.querySelectorAll('main tbody tr')].map((row) => row.cells[0].innerText).sort());
@@ -476,6 +486,15 @@ const parts = {
 		await tab.sees('INC-48: over');
 		ok(true, 'a limit is removed, and others see it');
 		is(await oncall.focused(), 'h1 Limits', 'the focus is on the heading when the button has gone');
+	},
+
+	// More limits than come at once.
+	async many_limits() {
+		const tab = await open('boss');
+
+		await go(tab, '#/limits', 'many-0001');
+		await tab.sees('many-1001');
+		ok(true, 'all limits are shown, however many there are');
 	},
 
 	// Texts that would be elements and scripts.

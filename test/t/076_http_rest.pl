@@ -286,14 +286,29 @@ refused(post($_, 'pause_all', reason => 'stop'), 403, qr/no batch was paused/, "
 is(going_on(), $going, '… and does not');
 my $paused = post('op_globex', 'pause_all', reason => 'globex is down');
 is($paused->{status} == 200 ? ids(@{ $paused->{json}{paused} }) : '', $theirs, 'a role pauses what it may');
+is_deeply([ map { $paused->{json}{$_} } qw(busy others unseen) ], [ [], 1, JSON::PP::true ], '… and is told how many others it sees, and that there are some that it does not see');
 my $all = post('boss', 'pause_all', reason => 'everything is down');
 is(going_on(), '', 'nothing goes on any more');
 is(ids(@{ $all->{json}{paused} }, @{ $paused->{json}{paused} // [] }), $going, '… and all that did is in the answers');
 like(event(), qr/^pause\|\d+\|boss\|key of boss\|everything is down$/, '… and in the log');
-answers(post('boss', 'pause_all', reason => 'again'), 200, { paused => [] }, 'there is nothing left');
+answers(post('boss', 'pause_all', reason => 'again'), 200, { paused => [], busy => [], others => 0, unseen => JSON::PP::false }, 'there is nothing left');
 refused(post('viewer_acme', 'resume_all'), 403, qr/no batch was resumed/, 'who may resume none');
 is(ids(@{ post('boss', 'resume_all', reason => 'it works')->{json}{resumed} }), $going, 'it goes on');
 is(going_on(), $going, '… exactly that');
+# One that somebody else holds is named, and the others are paused; what a role sees and may not steer is counted.
+my ($held) = split / /, $theirs;
+my $holder = $node->background_psql('postgres');
+$holder->query_safe("BEGIN; SELECT FROM acteon_replay_batch WHERE id = $held FOR NO KEY UPDATE");
+$all = post('boss', 'pause_all', reason => 'everything is down again');
+is_deeply([ $all->{status}, $all->{json}{busy} ], [ 200, [ 0 + $held ] ], 'what somebody holds is in the answer');
+is(going_on(), $held, '… and the rest is paused');
+$holder->query_safe('ROLLBACK');
+$holder->quit;
+is(ids(@{ post('boss', 'pause_all', reason => 'and now')->{json}{paused} }), $held, '… which another request pauses');
+my $refused = post('op_globex', 'resume_all');
+is($refused->{status}, 200, 'who may resume none of these may resume others');
+cmp_ok($refused->{json}{others}, '>=', 1, '… and is told how many it sees');
+post('boss', 'resume_all', reason => 'it works');
 refused(post('boss', 'pause_all', x => 1), 400, qr/unknown parameter: x/, 'there are no other parameters');
 
 #

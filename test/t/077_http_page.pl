@@ -147,6 +147,12 @@ walk('everything');
 is(sql("SELECT string_agg(concat_ws(' ', batch_id, event, role_name, reason), ', ' ORDER BY id) FROM acteon_replay_log WHERE reason LIKE 'INC-49%'"),
 	"$known{batch} pause globex INC-49: stop, $known{batch} resume globex INC-49: on", 'what is paused at once is what the key may pause, and the log has each');
 
+my $holder = $node->background_psql('postgres');
+$holder->query_safe("BEGIN; SELECT FROM acteon_replay_batch WHERE id = $known{batch} FOR NO KEY UPDATE");
+walk('busy');
+$holder->query_safe('ROLLBACK');
+$holder->quit;
+
 # What the gateway does not take is dead, and is taken when it is redriven.
 $gateway->rules({ match => { provider => 'fax' }, answer => { status => 422, effect => JSON::PP::false, body => { error => 'no such fax <script>alert(13)</script>' } } });
 sql(q{SELECT make_record('fax-' || n, provider => 'fax', at => '2026-01-15 15:00+00'::timestamptz + n * interval '1 s') FROM generate_series(1, 6) AS n;
@@ -163,6 +169,10 @@ wait_for_sql($node, q{SELECT count(*) FROM acteon_dispatch_delivery AS d JOIN ac
 walk('limits');
 is(sql(q{SELECT string_agg(concat_ws(' ', kind, name, coalesce(rate::text, 'none'), coalesce(concurrency::text, 'none'), set_by, reason), ', ' ORDER BY kind) FROM acteon_replay_limits}),
 	'provider <img src=x onerror=alert(15)> 2.5 4 boss INC-48: <script>alert(16)</script>, tenant acme none none oncall INC-48: over', 'limits are as they were set, with their reasons');
+
+sql(q{SELECT count(acteon_replay_limit_set(tenant => 'many-' || to_char(n, 'FM0000'), rate => n)) FROM generate_series(1, 1001) AS n});
+walk('many_limits');
+sql(q{SELECT count(acteon_replay_limit_set(tenant => 'many-' || to_char(n, 'FM0000'))) FROM generate_series(1, 1001) AS n});
 
 diag('axe-core is not installed (npm ci in test/page): barriers are not looked for') if !-f $axe;
 walk('views');

@@ -67,12 +67,19 @@
 	"tenant => $3::pg_catalog.text, provider => $4::pg_catalog.text, action_ids => " TEXTS("$5")
 #define STEER(function, more) STEERED(function "(" STEERING ", " PART more ")")
 
-/* Steering all batches: which ones it was. */
+/* Steering all batches: which ones it was, which others hold, and how many others there are that
+ * the key's role sees, and whether there are more. */
+#define OF_ALL_ARE(outcome) \
+	"FILTER (WHERE b.outcome OPERATOR(pg_catalog.=) '" outcome "'::pg_catalog.text"
 #define OF_ALL(name, function) \
 	"SELECT pg_catalog.json_build_object('" name "', COALESCE(pg_catalog.json_agg(" \
 	"pg_catalog.json_build_object('batch_id', b.batch_id, 'waiting', b.waiting, 'in_flight', " \
-	"b.in_flight) ORDER BY b.batch_id), '[]'::pg_catalog.json))::pg_catalog.text, NULL, NULL " \
-	"FROM $s." function "(reason => $1::pg_catalog.text) AS b"
+	"b.in_flight) ORDER BY b.batch_id) " OF_ALL_ARE( \
+		name) "), '[]'::pg_catalog.json), 'busy', " \
+			  "COALESCE(pg_catalog.json_agg(b.batch_id ORDER BY b.batch_id) " OF_ALL_ARE("busy") "), '[]'::pg_catalog.json), 'others', pg_catalog.count(b.batch_id) " OF_ALL_ARE( \
+				  "refused") "), 'unseen', pg_catalog.count(*) " OF_ALL_ARE("refused") " AND b.batch_id IS NULL) OPERATOR(pg_catalog.>) 0::pg_catalog.int8)::pg_catalog.text, NULL, " \
+																					   "NULL FROM $s." function \
+																					   "(reason => $1::pg_catalog.text) AS b"
 
 /* The numbers of a list that comes with commas, or NULL. */
 #define NUMBERS(parameter) \
