@@ -81,7 +81,7 @@ uninstall: uninstall-scripts uninstall-pages
 # A changed header rebuilds what may include it.
 $(OBJS) $(OBJS:.o=.bc): $(INCLUDES) $(TABLES)
 
-.PHONY: demo bench faults faults-short model model-short stub-unit sanitize matrix supply-chain packages lint format install-scripts uninstall-scripts install-pages uninstall-pages
+.PHONY: demo bench faults faults-short model model-short stub-unit sanitize fuzz matrix supply-chain packages lint format install-scripts uninstall-scripts install-pages uninstall-pages
 
 install-scripts:
 	$(MKDIR_P) $(SCRIPTS_DIR)/cron
@@ -145,6 +145,9 @@ bench:
 
 sanitize:
 	test/sanitize
+
+fuzz:
+	test/fuzz/run
 
 matrix:
 	test/matrix

@@ -2004,7 +2004,7 @@ AS 'MODULE_PATHNAME', 'acteon_is_failure'
 LANGUAGE C IMMUTABLE CALLED ON NULL INPUT PARALLEL SAFE;
 
 COMMENT ON FUNCTION acteon_is_failure(text, text, text) IS
-	'Returns whether an action that ended in this way, or is in doubt, counts as failed for circuit breakers: dead, in doubt, without effect, or Failed.';
+	'Returns whether an action that ended in this way, or is in doubt, counts as failed for circuit breakers: dead, in doubt, without effect, or Failed. Errors: 22023 not a state.';
 
 CREATE FUNCTION acteon_replay_read_batches(
 	batch_id bigint DEFAULT NULL,

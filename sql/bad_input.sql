@@ -127,3 +127,8 @@ SELECT count(*) AS actions FROM acteon_dispatch_outbox;
 SELECT count(*) AS segments FROM acteon_dispatch_segment;
 SELECT count(*) AS batches FROM acteon_replay_batch;
 CALL clean();
+
+-- What counts as failed: a state, and no other word.
+SELECT state, acteon_is_failure(state, NULL, NULL) FROM unnest('{waiting,running,in_doubt,delivered,dead,cancelled,expired,NULL}'::text[]) AS state;
+SELECT acteon_is_failure('dead ', NULL, NULL);
+SELECT acteon_is_failure('', 'Failed', 'none');

@@ -77,6 +77,8 @@ SELECT * FROM pg_temp.watched;
 SELECT pg_temp.answer(4, '{"Failed": {"code": "x", "message": "down", "retryable": false, "attempts": 1}}');
 SELECT * FROM pg_temp.take();
 SELECT query, generation, as_replay FROM pg_temp.tellings WHERE query ->> 'batch_id' = '4';
+-- … also while the first one waits, and neither is the replay of the other
+SELECT * FROM acteon_outbox_check();
 -- … but not that a person pauses or resumes it
 SELECT count(*) FROM acteon_replay_resume(4);
 SELECT count(*) FROM acteon_replay_pause(4);

@@ -83,6 +83,16 @@ install_packages()
 	rm -f "$no_cluster"
 }
 
+# Install what libFuzzer needs beside clang, of which the server's headers bring one.  Without
+# it, the fuzzers are left out.
+install_fuzzer()
+{
+	local version
+
+	version=$(compgen -c clang- | grep -x 'clang-[0-9]*' | sort -t- -k2nr | head -n 1)
+	[ -z "$version" ] || (install_packages "libclang-rt-${version#clang-}-dev") || true
+}
+
 # The package of another extension for the server that was found, by the end of the
 # package's name and by the extension's library; nothing if there is none: packages are
 # made for the servers that are packages themselves.

@@ -223,17 +223,34 @@ is_among(const char *text, int len, const char *const *list, int count)
 }
 
 /*
- * Match a text against a pattern: 9 stands for a digit, f for a hexadecimal one, and all
- * else for itself.  Returns the end of what matches, NULL if it does not.
+ * Skip blank space.
+ */
+static const char *
+skip_blanks(const char *at, const char *end)
+{
+	while (at < end && is_blank(*at))
+		at++;
+	return at;
+}
+
+/*
+ * Match a text against a pattern: 9 stands for a digit, f for a hexadecimal one, a blank
+ * for blank space, and all else for itself.  Returns the end of what matches, NULL if it does not.
  */
 static const char *
 match(const char *at, const char *end, const char *pattern)
 {
-	for (; *pattern != '\0'; pattern++, at++)
+	for (; *pattern != '\0'; pattern++)
 	{
-		if (at == end || !(*pattern == '9'   ? is_digit(*at)
-						   : *pattern == 'f' ? is_hex(*at)
-											 : *at == *pattern))
+		const char *from = at;
+
+		if (*pattern == ' ')
+			at = skip_blanks(at, end);
+		else if (at < end && (*pattern == '9'   ? is_digit(*at)
+							  : *pattern == 'f' ? is_hex(*at)
+												: *at == *pattern))
+			at++;
+		if (at == from)
 			return NULL;
 	}
 	return at;
@@ -420,7 +437,8 @@ match_iso_date(const char *at, const char *end)
 
 	if ((at = match(at, end, "9999-99-99")) == NULL)
 		return NULL;
-	if (at < end && (*at == 'T' || *at == ' ') && (behind = match_time_of_day(at + 1, end)) != NULL)
+	behind = at < end && *at == 'T' ? at + 1 : match(at, end, " ");
+	if (behind != NULL && (behind = match_time_of_day(behind, end)) != NULL)
 		return skip_zone(behind, end);
 	return at;
 }
@@ -439,7 +457,9 @@ match_mail_date(const char *at, const char *end)
 	if (at == NULL || end - at < 3 || !is_among(at, 3, months, lengthof(months)) ||
 		(at = match(at + 3, end, " 9999")) == NULL)
 		return NULL;
-	behind = at < end && *at == ' ' ? match_time_of_day(at + 1, end) : NULL;
+	behind = match(at, end, " ");
+	if (behind != NULL)
+		behind = match_time_of_day(behind, end);
 	return behind == NULL ? at : skip_zone(behind, end);
 }
 
@@ -467,6 +487,16 @@ match_duration(const char *at, const char *end)
 }
 
 /*
+ * Whether there is what has replaced a fraction that was part of a word.
+ */
+static bool
+fraction_follows(const Reader *reader, const char *at)
+{
+	return at < reader->end && (*at == '.' || *at == ',') &&
+		   placeholder_length(at + 1, reader->end) > 0;
+}
+
+/*
  * A date, a time of day or a duration.
  */
 static bool
@@ -482,7 +512,7 @@ take_time(Reader *reader)
 	{
 		const char *at = forms[i](reader->at, reader->end);
 
-		if (at != NULL && !continues_word(reader, at))
+		if (at != NULL && !continues_word(reader, at) && !fraction_follows(reader, at))
 			return replace(reader, at, PLACEHOLDER("time"));
 	}
 	return false;
@@ -497,11 +527,12 @@ take_weekday(Reader *reader)
 	static const char *const days[] = {"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"};
 	const char *at = reader->at;
 
-	if (reader->end - at < 5 || !is_among(at, 3, days, lengthof(days)) || at[3] != ',' ||
-		at[4] != ' ')
+	if (reader->end - at < 5 || !is_among(at, 3, days, lengthof(days)) ||
+		(at = match(at + 3, reader->end, ", ")) == NULL)
 		return false;
-	at = match_mail_date(at + 5, reader->end);
-	return at != NULL && !continues_word(reader, at) && replace(reader, at, PLACEHOLDER("time"));
+	at = match_mail_date(at, reader->end);
+	return at != NULL && !continues_word(reader, at) && !fraction_follows(reader, at) &&
+		   replace(reader, at, PLACEHOLDER("time"));
 }
 
 /*
@@ -516,6 +547,15 @@ skip_port(const Reader *reader, const char *at)
 		return at;
 	behind = skip_digits(at + 1, reader->end);
 	return continues_word(reader, behind) ? at : behind;
+}
+
+/*
+ * Whether there is a dot, and behind it a number or what has replaced one.
+ */
+static bool
+number_follows(const char *at, const char *end)
+{
+	return at + 1 < end && at[0] == '.' && (is_digit(at[1]) || placeholder_length(at + 1, end) > 0);
 }
 
 /*
@@ -534,7 +574,7 @@ match_ipv4(const char *at, const char *end)
 		if (i < 3 && (at == end || *at++ != '.'))
 			return NULL;
 	}
-	return at + 1 < end && at[0] == '.' && is_digit(at[1]) ? NULL : at;
+	return number_follows(at, end) ? NULL : at;
 }
 
 /*
@@ -554,7 +594,8 @@ match_ipv6(const char *at, const char *end)
 		while (at < end && is_hex(*at))
 			has_digit |= is_digit(*at++);
 		groups += at > group;
-		if (at - group > 4)
+		/* Three colons are no part of an address, whatever is behind them. */
+		if (at - group > 4 || (at == group && gaps > 0 && at < end && *at == ':'))
 			return NULL;
 		if (at + 1 < end && at[0] == ':' && at[1] == ':')
 		{
@@ -567,7 +608,7 @@ match_ipv6(const char *at, const char *end)
 			break;
 	}
 	if (!has_digit || gaps > 1 || (gaps == 0 ? groups != 8 : groups > 7) ||
-		(at < end && at[0] == '.' && at + 1 < end && is_digit(at[1])))
+		number_follows(at, end) || (at < end && *at == ':' && placeholder_length(at + 1, end) > 0))
 		return NULL;
 	return at;
 }
@@ -663,19 +704,13 @@ put_closing(Reader *reader)
 	char piece[] = {*reader->closing, ':'};
 
 	if (reader->closes_key)
-	{
-		while (at < reader->end && is_blank(*at))
-			at++;
-		at++;
-	}
+		at = skip_blanks(at, reader->end) + 1;
 	put(reader, piece, reader->closes_key ? 2 : 1, at);
 	reader->after_word = reader->in_url = false;
 	reader->closing = NULL;
 	if (!reader->closes_key || reader->telling_value == NULL)
 		return;
-	while (at < reader->end && is_blank(*at))
-		at++;
-	reader->telling_value = at;
+	reader->telling_value = skip_blanks(at, reader->end);
 }
 
 /*
@@ -695,8 +730,7 @@ take_quotation(Reader *reader)
 	closing = find_closing(reader, &reader->quotes[mark - marks], reader->at + 1, *mark);
 	if (closing == NULL)
 		return false;
-	for (at = closing + 1; at < reader->end && is_blank(*at);)
-		at++;
+	at = skip_blanks(closing + 1, reader->end);
 	reader->closes_key = at < reader->end && *at == ':' && reader->closing == NULL && *mark == '"';
 	if (reader->closes_key || (reader->telling_value == reader->at && reader->closing == NULL))
 	{
@@ -877,11 +911,11 @@ read_next(Reader *reader)
 }
 
 /*
- * Make the signature of an error, which is in the database's encoding.  Returns its
- * length; it has room for SIGNATURE_BYTES, and is never cut within a character.
+ * Read an error once; the arguments are those of MakeSignature.  *is_full tells whether
+ * there was more than a signature has room for.
  */
-int
-MakeSignature(char *signature, const char *error, int len, SignatureRules rules)
+static int
+read_error(char *signature, const char *error, int len, SignatureRules rules, bool *is_full)
 {
 	Reader reader = {.rules = rules, .at = error, .signature = signature, .no_email = error};
 
@@ -893,7 +927,32 @@ MakeSignature(char *signature, const char *error, int len, SignatureRules rules)
 	/* An apostrophe before what was cut off would close a quotation now. */
 	while (reader.is_full && reader.len > 0 && strchr("' ", signature[reader.len - 1]) != NULL)
 		reader.len--;
+	*is_full = reader.is_full;
 	return reader.len;
+}
+
+/*
+ * Make the signature of an error, which is in the database's encoding.  Returns its
+ * length; it has room for SIGNATURE_BYTES, and is never cut within a character.
+ */
+int
+MakeSignature(char *signature, const char *error, int len, SignatureRules rules)
+{
+	char again[SIGNATURE_BYTES];
+	bool is_full, ignored;
+
+	len = read_error(signature, error, len, rules, &is_full);
+	/* What stands before the end may be something else now that it is the end.  With each
+	 * change there is less that is no placeholder, so this comes to an end. */
+	while (is_full)
+	{
+		int again_len = read_error(again, signature, len, rules, &ignored);
+
+		is_full = again_len != len || memcmp(again, signature, len) != 0;
+		memcpy(signature, again, again_len);
+		len = again_len;
+	}
+	return len;
 }
 
 /*

@@ -155,7 +155,7 @@
 	"				WHERE b.id = e.batch_id AND (" IS_CANCELLED( \
 		"b") ") IS NOT TRUE OFFSET 0) OFFSET 0) AS o" \
 			 "	JOIN batch AS c ON c.id = p.batch_id" \
-			 "	WHERE p.exists AND NOT p.finished AND NOT c.query ? 'action_id'" \
+			 "	WHERE p.exists AND NOT p.finished AND NOT c.query ? 'action_id' AND NOT c.query ? 'notify'" \
 			 "		AND (" IS_CANCELLED( \
 				 "c") ") IS NOT TRUE AND c.query -> 'include_replayed' IS DISTINCT FROM 'true' "
 

@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "utils/builtins.h"
 
+#include "base/message.h"
 #include "queue/failure.h"
 
 PG_FUNCTION_INFO_V1(acteon_is_failure);
@@ -31,10 +32,27 @@ IsFailure(ActionState state, const char *outcome, Effect effect)
 }
 
 /*
+ * The state of a name.  Raises invalid_parameter_value if there is none.
+ */
+static ActionState
+state_by_name(const char *name)
+{
+	for (int state = 0; state < NUM_ACTION_STATES; state++)
+	{
+		if (strcmp(name, ActionStateNames[state]) == 0)
+			return state;
+	}
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("unknown state \"%s\"", ClipForMessage(name, strlen(name))),
+					errhint("Use %s.", ListNames(ActionStateNames, NUM_ACTION_STATES))));
+}
+
+/*
  * acteon_is_failure(state text, outcome text, effect text) → boolean
  *
  * Whether an ending counts as a failure, for the statements that show what the
- * circuit breaker sees.  Raises no errors of its own.
+ * circuit breaker sees.  An action without a state, or that has not ended, is none.  Raises
+ * invalid_parameter_value for what is not a state.
  */
 Datum
 acteon_is_failure(PG_FUNCTION_ARGS)
@@ -46,6 +64,6 @@ acteon_is_failure(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(1))
 		text_to_cstring_buffer(PG_GETARG_TEXT_PP(1), outcome, sizeof(outcome));
 	PG_RETURN_BOOL(
-		IsFailure(FinishedState(text_to_cstring(PG_GETARG_TEXT_PP(0))), outcome,
+		IsFailure(state_by_name(text_to_cstring(PG_GETARG_TEXT_PP(0))), outcome,
 				  PG_ARGISNULL(2) ? EFFECT_UNKNOWN : EffectByName(PG_GETARG_TEXT_PP(2))));
 }
