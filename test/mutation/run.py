@@ -25,6 +25,7 @@ import os
 import random
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -124,10 +125,12 @@ def changes_of_function(text, code, kind, start, end):
         for match in re.compile(r"\breturn ([^;]+);").finditer(code, start, end):
             if match.group(1) not in ("true", "false"):
                 yield "result", match.start(1), match.end(1), "!(" + text[match.start(1):match.end(1)] + ")"
-    for match in re.compile(r"(?<=\t)(?:\(void\) )?[A-Za-z_*+-][^;{}]*;").finditer(code, start, end):
-        statement = match.group()
-        before = code[start:match.start()].rstrip()
-        if not (before[-1] in ";{}:)" or re.search(r"\b(else|do)$", before)) or KEPT.match(statement):
+    for match in re.compile(r"^\t+(?=[A-Za-z_*(+-])", flags=re.M).finditer(code, start, end):
+        first = match.end()
+        last = code.index(";", first) + 1
+        statement = code[first:last]
+        before = code[start:first].rstrip()
+        if not (before[-1] in ";{}:)" or re.search(r"\b(else|do)$", before)) or KEPT.match(statement) or "{" in statement:
             continue
         if KEYWORDS.match(statement) and statement not in ("break;", "continue;", "return;"):
             continue
@@ -135,7 +138,7 @@ def changes_of_function(text, code, kind, start, end):
             continue
         if statement.count("(") != statement.count(")"):
             continue
-        yield "statement", match.start(), match.end(), ";" + "\n" * text[match.start():match.end()].count("\n")
+        yield "statement", first, last, ";" + "\n" * statement.count("\n")
 
 
 class Change:
@@ -376,6 +379,8 @@ def main():
             for change in changes_of(options.tree, file):
                 print(change)
         return
+    # However it ends, the source is as it was.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
     bench = Bench(options)
     bench.prepare()
     noticed = missed = 0
