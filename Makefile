@@ -11,6 +11,8 @@
 #   make faults          what must hold whatever goes wrong, on private servers (about 45 minutes)
 #   make model           the models of test/model, checked by TLC (about an hour)
 #   make sanitize        the programs' tests with sanitizers, and the relay under valgrind
+#   make coverage        how much of the code the tests run
+#   make mutate          whether the tests notice small changes of the code (about half an hour)
 #   make matrix          the tests on PostgreSQL 15 to 18, which it fetches
 #   make supply-chain    two builds that have to be the same, hardening, the bill of materials, the units
 #   make packages        Debian packages, built and tested in a clean tree
@@ -60,7 +62,7 @@ GIVEN_LDFLAGS := $(LDFLAGS)
 
 PG_CONFIG ?= pg_config
 # The targets that start from nothing need no server yet.
-ifneq ($(filter-out demo check bench sanitize matrix supply-chain packages format relay relay-asan relay-unit http http-asan http-unit stub-unit faults faults-short model model-short,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out demo check bench sanitize coverage mutate matrix supply-chain packages format relay relay-asan relay-unit http http-asan http-unit stub-unit faults faults-short model model-short,$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 endif
@@ -81,7 +83,7 @@ uninstall: uninstall-scripts uninstall-pages
 # A changed header rebuilds what may include it.
 $(OBJS) $(OBJS:.o=.bc): $(INCLUDES) $(TABLES)
 
-.PHONY: demo bench faults faults-short model model-short stub-unit sanitize fuzz matrix supply-chain packages lint format install-scripts uninstall-scripts install-pages uninstall-pages
+.PHONY: demo bench faults faults-short model model-short stub-unit sanitize fuzz coverage mutate matrix supply-chain packages lint format install-scripts uninstall-scripts install-pages uninstall-pages
 
 install-scripts:
 	$(MKDIR_P) $(SCRIPTS_DIR)/cron
@@ -148,6 +150,12 @@ sanitize:
 
 fuzz:
 	test/fuzz/run
+
+coverage:
+	test/coverage
+
+mutate:
+	test/mutate
 
 matrix:
 	test/matrix

@@ -28,9 +28,9 @@ SELECT count(DISTINCT key_sha256) FROM acteon_api_keys;
 -- what the server does with it, in a transaction that is then somebody else's no more
 BEGIN;
 SELECT key_name, pg_catalog.set_config('role', role, true) FROM acteon_api_login(sha256(:'key'::bytea));
-SELECT current_user;
+SELECT current_user, acteon_api_current_key();
 COMMIT;
-SELECT current_user <> 'regress_acteon_key' AS gone_after_commit;
+SELECT current_user <> 'regress_acteon_key' AS gone_after_commit, acteon_api_current_key() IS NULL AS no_key;
 BEGIN;
 SELECT key_name, pg_catalog.set_config('role', role, true) FROM acteon_api_login(sha256(:'key'::bytea));
 ROLLBACK;
