@@ -276,9 +276,14 @@ count_levels(const JsonbContainer *container, int most)
 	{
 		JEntry entry = container->children[i];
 
+		/* Max may evaluate an argument twice, which would double the work at each level. */
 		if (JBE_ISCONTAINER(entry))
-			below = Max(below, 1 + count_levels((const JsonbContainer *) (base + INTALIGN(offset)),
-												most - 1));
+		{
+			int levels =
+				1 + count_levels((const JsonbContainer *) (base + INTALIGN(offset)), most - 1);
+
+			below = Max(below, levels);
+		}
 		offset = JsonbEntryEnd(entry, offset);
 	}
 	return Max(below, 1);
