@@ -33,7 +33,7 @@ import time
 # Which tests are run for which file, the regression tests and the isolation specs.
 FILES = {
     "src/access/grants.c": (
-        ["grants", "preview", "outcome", "grants_many", "patch"],
+        ["grants", "preview", "grants_many", "patch", "queue"],
         ["grants_kept", "grants_seen"]),
     "src/replay/eligibility.c": (
         ["single", "replayed", "lineage", "preview", "judge", "bulk", "action", "effective", "lost", "notify", "patch",
