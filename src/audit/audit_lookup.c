@@ -562,7 +562,11 @@ find_newest(Lookup *lookup, Snapshot snapshot)
 		return;
 	lookup->newest = newest_of(lookup, snapshot, lookup->frequent_outcomes);
 	if (lookup->times == TIME_BY_OUTCOME && lookup->newest < GetCurrentTimestamp() - USECS_PER_SEC)
-		lookup->newest = Max(lookup->newest, newest_of(lookup, snapshot, lookup->other_outcomes));
+	{
+		TimestampTz other = newest_of(lookup, snapshot, lookup->other_outcomes);
+
+		lookup->newest = Max(lookup->newest, other);
+	}
 	lookup->knows_newest = true;
 }
 

@@ -26,7 +26,8 @@ TimestampTz
 BackoffTime(TimestampTz now, int failures)
 {
 	double most = Min(ldexp(BACKOFF_MIN, Min(failures, 30)), BACKOFF_MAX);
-	double delay = Max(most / 2 * (1 + pg_prng_double(&pg_global_prng_state)), BACKOFF_MIN);
+	/* Drawn once: Max may evaluate its arguments twice. */
+	double drawn = most / 2 * (1 + pg_prng_double(&pg_global_prng_state));
 
-	return now + (int64) (delay * USECS_PER_SEC);
+	return now + (int64) (Max(drawn, BACKOFF_MIN) * USECS_PER_SEC);
 }
