@@ -532,9 +532,9 @@ count_queue(Relay *relay, int64_t now, int64_t *wake)
 static void
 advance_others(Relay *relay, int64_t now, int64_t *wake)
 {
-	bool hold = !relay->verified;
+	bool hold = !DatabaseIsReady(relay->work) || !relay->verified;
 
-	if (DatabaseIsReady(relay->work) && relay->verified)
+	if (!hold)
 		relay->ready_at = now;
 	else if (relay->ready_at != 0 && now < relay->ready_at + HOLD_TIME)
 	{
