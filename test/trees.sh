@@ -2,6 +2,13 @@
 #		Whole Debian systems in directories, to test in: fetched once, and kept below
 #		$CACHE.  Sourced by bash, after lib.sh and majors.sh.  Needs root.
 
+# The mirror that this machine's own packages come from.
+distribution_mirror()
+{
+	apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' |
+		sed -n "s/ $(distribution_suite)\$//p" | head -n 1
+}
+
 # The tree of a release; made if it is not there.  Sets TREE.
 fetch_tree()
 {
@@ -12,8 +19,7 @@ fetch_tree()
 	[ "$(id -u)" -eq 0 ] || die "a tree of Debian $suite takes root to make"
 	say "== fetching Debian $suite into $TREE"
 	install_packages debootstrap
-	mirror=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' |
-		sed -n "s/ $(distribution_suite)\$//p" | head -n 1)
+	mirror=$(distribution_mirror)
 	rm -rf "$TREE"
 	mkdir -p "$TREE"
 	debootstrap --variant=minbase "$suite" "$TREE" "$mirror" >"$WORK/debootstrap.log" 2>&1 ||

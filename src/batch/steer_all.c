@@ -110,6 +110,18 @@ typedef struct Wait
 	int milliseconds;
 } Wait;
 
+/* What is done with all batches. */
+typedef struct SteeringOfAll
+{
+	const char *function;
+	const char *find; /* the statement that finds them */
+	const char *done; /* what it is called, in the past */
+	Steering steering;
+	void (*steer)(ControlCall *call, SteeredBatches *batches);
+	const char *none; /* the NOTICE if there are none */
+	const char *hint; /* who could */
+} SteeringOfAll;
+
 PG_FUNCTION_INFO_V1(acteon_replay_pause_all);
 PG_FUNCTION_INFO_V1(acteon_replay_resume_all);
 
@@ -415,6 +427,34 @@ pause_one(ControlCall *call)
 }
 
 /*
+ * Pause all that can be paused.
+ */
+static void
+pause_batches(ControlCall *call, SteeredBatches *batches)
+{
+	take_all(call, batches, pause_one);
+}
+
+/*
+ * Steer all batches: find them, take them, return them, and tell of those that were left.
+ */
+static void
+steer_all(FunctionCallInfo fcinfo, const SteeringOfAll *what)
+{
+	ControlCall call = {0};
+	SteeredBatches batches = {.done = what->done, .steering = what->steering};
+
+	InitMaterializedSRF(fcinfo, 0);
+	BeginControlOfMany(&call, fcinfo, what->function, 0);
+	refuse_who_may_nothing(&call, &batches, what->hint);
+	find_batches(&call, what->find, &batches);
+	what->steer(&call, &batches);
+	return_batches(&call, fcinfo, &batches);
+	EndControlOfMany(&call);
+	tell_left(&call, &batches, what->none, what->hint);
+}
+
+/*
  * acteon_replay_pause_all(reason text) → setof (batch_id, waiting, in_flight, outcome)
  *
  * Pauses all batches of which something may still go out, except notifications, as far as the
@@ -425,19 +465,17 @@ pause_one(ControlCall *call)
 Datum
 acteon_replay_pause_all(PG_FUNCTION_ARGS)
 {
-	static const char hint[] = "A batch can be paused by the role that started it, and by admins "
-							   "and operators of all of it.";
-	ControlCall call = {0};
-	SteeredBatches batches = {.done = "paused", .steering = STEER_RESTRAIN};
+	static const SteeringOfAll pause = {
+		.function = "acteon_replay_pause_all()",
+		.find = FIND_RUNNING,
+		.done = "paused",
+		.steering = STEER_RESTRAIN,
+		.steer = pause_batches,
+		.none = "there is no running batch to pause",
+		.hint = "A batch can be paused by the role that started it, and by admins and operators "
+				"of all of it."};
 
-	InitMaterializedSRF(fcinfo, 0);
-	BeginControlOfMany(&call, fcinfo, "acteon_replay_pause_all()", 0);
-	refuse_who_may_nothing(&call, &batches, hint);
-	find_batches(&call, FIND_RUNNING, &batches);
-	take_all(&call, &batches, pause_one);
-	return_batches(&call, fcinfo, &batches);
-	EndControlOfMany(&call);
-	tell_left(&call, &batches, "there is no running batch to pause", hint);
+	steer_all(fcinfo, &pause);
 	return (Datum) 0;
 }
 
@@ -526,6 +564,17 @@ resume_taken(ControlCall *call, SteeredBatches *batches)
 }
 
 /*
+ * Resume all that can be resumed.
+ */
+static void
+resume_batches(ControlCall *call, SteeredBatches *batches)
+{
+	take_all(call, batches, NULL);
+	lock_taken(call, batches);
+	resume_taken(call, batches);
+}
+
+/*
  * acteon_replay_resume_all(reason text) → setof (batch_id, waiting, in_flight, outcome)
  *
  * Resumes all batches that acteon_replay_pause_all paused and that are paused since, as far as
@@ -535,20 +584,15 @@ resume_taken(ControlCall *call, SteeredBatches *batches)
 Datum
 acteon_replay_resume_all(PG_FUNCTION_ARGS)
 {
-	static const char hint[] = "A batch can be resumed by the role that started it, and by admins "
-							   "of all of it.";
-	ControlCall call = {0};
-	SteeredBatches batches = {.done = "resumed", .steering = STEER_FREELY};
+	static const SteeringOfAll resume = {
+		.function = "acteon_replay_resume_all()",
+		.find = FIND_PAUSED,
+		.done = "resumed",
+		.steering = STEER_FREELY,
+		.steer = resume_batches,
+		.none = "no batch is paused by acteon_replay_pause_all",
+		.hint = "A batch can be resumed by the role that started it, and by admins of all of it."};
 
-	InitMaterializedSRF(fcinfo, 0);
-	BeginControlOfMany(&call, fcinfo, "acteon_replay_resume_all()", 0);
-	refuse_who_may_nothing(&call, &batches, hint);
-	find_batches(&call, FIND_PAUSED, &batches);
-	take_all(&call, &batches, NULL);
-	lock_taken(&call, &batches);
-	resume_taken(&call, &batches);
-	return_batches(&call, fcinfo, &batches);
-	EndControlOfMany(&call);
-	tell_left(&call, &batches, "no batch is paused by acteon_replay_pause_all", hint);
+	steer_all(fcinfo, &resume);
 	return (Datum) 0;
 }

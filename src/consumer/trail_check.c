@@ -1,7 +1,7 @@
 /*
  * trail_check.c
  *		Comparing what is there with the links of the chain; what acteon_outbox_check and
- *		acteon_replay_verify share.
+ *		acteon_replay_verify share.  What batches say of their rows is in trail_batches.c.
  *
  * Rows of the outbox and deliveries are compared range by range of their ids, together
  * with the links of their blocks.  Without a range, the entries of the log, batches and
@@ -29,13 +29,10 @@
 #include "base/compat.h"
 #include "base/damaged.h"
 #include "base/partition.h"
-#include "consumer/trail.h"
+#include "consumer/trail_reader.h"
 
 /* Outbox ids that are checked at once. */
 #define TRAIL_RANGE (16 * 1024)
-
-/* Rows that are fetched at once. */
-#define FETCH_ROWS 1000
 
 /* %1$s is the extension's schema; see redrive.c about the search path. */
 #define NEXT_ID \
@@ -75,22 +72,6 @@
 #define MARKS_OF_CHAIN \
 	"SELECT position, hashes FROM %1$s.acteon_replay_trail WHERE kind = '" TRAIL_SETTLED "'" \
 	"	ORDER BY position"
-#define ROWS_OF_BATCHES \
-	"SELECT b.id, t.reference, t.offsets, t.hashes, b.rows_hash, b.replayed, b.first_outbox_id," \
-	"	b.last_outbox_id FROM %1$s.acteon_replay_batch AS b" \
-	"	JOIN %1$s.acteon_replay_trail AS t ON t.batch_id = b.id AND t.kind = '" TRAIL_ROWS "'" \
-	"	ORDER BY b.id, t.reference, t.position"
-/* Rows of batch $1 that are not linked yet; from $2 on there may be such. */
-#define UNLINKED_OF_BATCH \
-	"SELECT count(*), max(o.id) FROM %1$s.acteon_dispatch_outbox AS o" \
-	"	WHERE o.id > $2 AND o.batch_id = $1 AND NOT EXISTS (SELECT FROM %1$s.acteon_replay_trail AS t" \
-	"		WHERE t.kind = '" TRAIL_ROWS \
-	"' AND t.reference = " SQL_BLOCK_OF_ID("o.id") " OFFSET 0)"
-/* Whom a batch was handed over to changes, and each change has an entry in the log. */
-#define OWNED_BATCHES \
-	"SELECT b.id FROM %1$s.acteon_replay_batch AS b WHERE b.owner_oid IS NOT NULL AND NOT EXISTS" \
-	"	(SELECT FROM %1$s.acteon_replay_log AS l WHERE l.batch_id = b.id AND l.event = 'hand_over')" \
-	"	ORDER BY b.id"
 
 /* A hash that is linked. */
 typedef struct Linked
@@ -119,133 +100,6 @@ typedef struct Removal
 	int count;
 } Removal;
 
-/* A check under way. */
-typedef struct TrailCheck
-{
-	const TrailObserver *observer;
-	const char *schema;
-	TrailSeen *seen;
-	Digest digest;
-	SettledAt *settled; /* by position */
-	int settled_count;
-	MemoryContext range_context;
-	MemoryContext row_context;
-	int64 first_id; /* of the range */
-	int64 last_id;
-	Linked *linked; /* in the range, by id */
-	int count;
-	int allocated;
-	Removal *removals; /* of the range; NULL: not read yet */
-	uint64 removal_count;
-} TrailCheck;
-
-/* ----------------------------------------------------------------
- * Findings
- * ----------------------------------------------------------------
- */
-
-/*
- * Tell of a violation; id 0: of no action; number: what it is about, 0: nothing that has one.
- */
-static void
-report(TrailCheck *check, const char *violation, int64 id, int64 number, const char *detail)
-{
-	TrailFinding finding = {.violation = violation,
-							.outbox_id = id,
-							.number = number,
-							.detail = detail};
-
-	check->observer->found(check->observer->argument, &finding);
-}
-
-/*
- * Return a violation of a thing that has a number.
- */
-static void
-report_numbered(TrailCheck *check, const char *what, const char *how, int64 number,
-				const char *because)
-{
-	StringInfoData detail;
-
-	initStringInfo(&detail);
-	appendStringInfo(&detail, "%s " INT64_FORMAT " %s.", what, number, because);
-	detail.data[0] = pg_toupper((unsigned char) detail.data[0]);
-	report(check, psprintf("%s %s", what, how), 0, number, detail.data);
-	pfree(detail.data);
-}
-
-/* ----------------------------------------------------------------
- * Reading
- * ----------------------------------------------------------------
- */
-
-/* The rows that a statement finds, one after the other. */
-typedef struct Reader
-{
-	MemoryContext context; /* of a row */
-	Portal portal;
-	SPITupleTable *fetched;
-	uint64 count;
-	uint64 at;
-} Reader;
-
-/*
- * Begin to read what a statement finds: about the range ($1 and $2) and with a text ($3), if
- * there are that many values, or with a text alone ($1).
- */
-static void
-open_reader(TrailCheck *check, Reader *reader, const char *statement, int count, Datum *values)
-{
-	Oid types[] = {INT8OID, INT8OID, TEXTOID};
-
-	memset(reader, 0, sizeof(*reader));
-	reader->context = check->row_context;
-	reader->portal =
-		SPI_cursor_open_with_args(NULL, psprintf(statement, check->schema), count,
-								  count == 1 ? &types[2] : types, values, NULL, true, 0);
-}
-
-/*
- * The next row; NULL at the end, after which there must be no other call.  Leaves the
- * context of a row current, in which there is nothing any more of the row before.
- */
-static HeapTuple
-next_row(Reader *reader)
-{
-	CHECK_FOR_INTERRUPTS();
-	if (reader->at == reader->count)
-	{
-		if (reader->fetched != NULL)
-			SPI_freetuptable(reader->fetched);
-		SPI_cursor_fetch(reader->portal, true, FETCH_ROWS);
-		reader->fetched = SPI_tuptable;
-		reader->count = SPI_processed;
-		reader->at = 0;
-	}
-	MemoryContextSwitchTo(reader->context);
-	MemoryContextReset(reader->context);
-	return reader->count == 0 ? NULL : reader->fetched->vals[reader->at++];
-}
-
-static void
-close_reader(Reader *reader)
-{
-	if (reader->fetched != NULL)
-		SPI_freetuptable(reader->fetched);
-	SPI_cursor_close(reader->portal);
-}
-
-/*
- * The number in the first column of a row that a reader has read.
- */
-static int64
-row_number(const Reader *reader, HeapTuple row)
-{
-	bool isnull;
-
-	return DatumGetInt64(SPI_getbinval(row, reader->fetched->tupdesc, 1, &isnull));
-}
-
 /* ----------------------------------------------------------------
  * What is settled
  * ----------------------------------------------------------------
@@ -258,14 +112,14 @@ row_number(const Reader *reader, HeapTuple row)
 static void
 read_settled(TrailCheck *check)
 {
-	Reader reader;
+	TrailReader reader;
 	HeapTuple row;
 	int allocated = 64;
 	MemoryContext context = MemoryContextGetParent(check->range_context);
 
 	check->settled = MemoryContextAlloc(context, allocated * sizeof(SettledAt));
-	open_reader(check, &reader, MARKS_OF_CHAIN, 0, NULL);
-	while ((row = next_row(&reader)) != NULL)
+	OpenTrailReader(check, &reader, MARKS_OF_CHAIN, 0, NULL);
+	while ((row = NextTrailRow(&reader)) != NULL)
 	{
 		bool isnull;
 		bytea *hashes = DatumGetByteaP(SPI_getbinval(row, reader.fetched->tupdesc, 2, &isnull));
@@ -275,12 +129,12 @@ read_settled(TrailCheck *check)
 			allocated *= 2;
 			check->settled = repalloc_huge(check->settled, allocated * sizeof(SettledAt));
 		}
-		check->settled[check->settled_count].position = row_number(&reader, row);
+		check->settled[check->settled_count].position = TrailRowNumber(&reader, row);
 		if (UnpackMarks(&check->settled[check->settled_count].marks, (uint8 *) VARDATA(hashes),
 						VARSIZE(hashes) - VARHDRSZ))
 			check->settled_count++;
 	}
-	close_reader(&reader);
+	CloseTrailReader(&reader);
 }
 
 /*
@@ -490,14 +344,14 @@ read_links(TrailCheck *check, const char *kind)
 {
 	Datum values[] = {Int64GetDatum(check->first_id), Int64GetDatum(check->last_id),
 					  CStringGetTextDatum(kind)};
-	Reader links;
+	TrailReader links;
 	HeapTuple link;
 
 	check->count = 0;
-	open_reader(check, &links, LINKS_OF_RANGE, 3, values);
-	while ((link = next_row(&links)) != NULL)
+	OpenTrailReader(check, &links, LINKS_OF_RANGE, 3, values);
+	while ((link = NextTrailRow(&links)) != NULL)
 		add_links(check, link, links.fetched->tupdesc);
-	close_reader(&links);
+	CloseTrailReader(&links);
 	qsort(check->linked, check->count, sizeof(Linked), compare_linked);
 }
 
@@ -591,25 +445,25 @@ compare_row(TrailCheck *check, HeapTuple tuple, TupleDesc desc, int64 id, const 
 	if (!stored_hash(tuple, desc, stored))
 	{
 		if (linked != NULL || id >= check->seen->head.marks.hashed_from)
-			report(check, "row changed", id, id, "The row has lost its hash.");
+			ReportTrail(check, "row changed", id, id, "The row has lost its hash.");
 		else
 			check->seen->unhashed++;
 		return;
 	}
 	error = hash_now(&hashing);
 	if (error != NULL)
-		report(check, "row changed", id, id, psprintf("The row cannot be read: %s", error));
+		ReportTrail(check, "row changed", id, id, psprintf("The row cannot be read: %s", error));
 	else if (memcmp(hashing.hash, stored, ROW_HASH_BYTES) != 0)
-		report(check, "row changed", id, id, "The row was changed after it was enqueued.");
+		ReportTrail(check, "row changed", id, id, "The row was changed after it was enqueued.");
 	else if (linked != NULL && memcmp(linked->hash, stored, ROW_HASH_BYTES) != 0)
-		report(check, "row changed", id, id,
-			   "The row and its hash are not what they were when they were linked.");
+		ReportTrail(check, "row changed", id, id,
+					"The row and its hash are not what they were when they were linked.");
 	else if (linked == NULL && id <= check->seen->head.marks.outbox_id)
-		report(check, "row added", id, id,
-			   "The row was not there when the rows around it were linked.");
+		ReportTrail(check, "row added", id, id,
+					"The row was not there when the rows around it were linked.");
 	else if (linked != NULL && id <= settled_before(check, linked->position)->outbox_id)
-		report(check, "row added", id, id,
-			   "The row was linked when the rows around it had long been.");
+		ReportTrail(check, "row added", id, id,
+					"The row was linked when the rows around it had long been.");
 	else if (linked == NULL)
 		check->seen->rows.unlinked++;
 }
@@ -625,8 +479,8 @@ report_missing_rows(TrailCheck *check, int *next, int64 before)
 		if (was_removed(check, &check->linked[*next], false))
 			check->seen->removed++;
 		else
-			report(check, "row missing", check->linked[*next].id, check->linked[*next].id,
-				   "The row was linked, and no purge has removed it.");
+			ReportTrail(check, "row missing", check->linked[*next].id, check->linked[*next].id,
+						"The row was linked, and no purge has removed it.");
 	}
 }
 
@@ -637,15 +491,15 @@ static void
 check_rows(TrailCheck *check)
 {
 	Datum values[] = {Int64GetDatum(check->first_id), Int64GetDatum(check->last_id)};
-	Reader rows;
+	TrailReader rows;
 	HeapTuple row;
 	int next = 0;
 
 	read_links(check, TRAIL_ROWS);
-	open_reader(check, &rows, ROWS_OF_RANGE, 2, values);
-	while ((row = next_row(&rows)) != NULL)
+	OpenTrailReader(check, &rows, ROWS_OF_RANGE, 2, values);
+	while ((row = NextTrailRow(&rows)) != NULL)
 	{
-		int64 id = row_number(&rows, row);
+		int64 id = TrailRowNumber(&rows, row);
 		const Linked *linked = NULL;
 
 		report_missing_rows(check, &next, id);
@@ -653,7 +507,7 @@ check_rows(TrailCheck *check)
 			linked = &check->linked[next++];
 		compare_row(check, row, rows.fetched->tupdesc, id, linked);
 	}
-	close_reader(&rows);
+	CloseTrailReader(&rows);
 	report_missing_rows(check, &next, PG_INT64_MAX);
 }
 
@@ -681,8 +535,8 @@ compare_delivery(TrailCheck *check, const Linked *linked, int count, HeapTuple t
 
 		if (error != NULL)
 		{
-			report(check, "delivery changed", id, id,
-				   psprintf("The delivery cannot be read: %s", error));
+			ReportTrail(check, "delivery changed", id, id,
+						psprintf("The delivery cannot be read: %s", error));
 			return;
 		}
 	}
@@ -694,17 +548,17 @@ compare_delivery(TrailCheck *check, const Linked *linked, int count, HeapTuple t
 			missing = true;
 	}
 	if (missing && tuple == NULL)
-		report(check, "delivery missing", id, id,
-			   "The delivery was linked, and neither a purge nor a redrive has removed it.");
+		ReportTrail(check, "delivery missing", id, id,
+					"The delivery was linked, and neither a purge nor a redrive has removed it.");
 	else if (missing)
-		report(check, "delivery changed", id, id,
-			   "The delivery is not what it was when it was linked.");
+		ReportTrail(check, "delivery changed", id, id,
+					"The delivery is not what it was when it was linked.");
 	else if (tuple != NULL && found == NULL && finished_at < check->seen->head.marks.finished_at)
-		report(check, "delivery added", id, id,
-			   "The delivery was not there when those of its time were linked.");
+		ReportTrail(check, "delivery added", id, id,
+					"The delivery was not there when those of its time were linked.");
 	else if (found != NULL && finished_at < settled_before(check, found->position)->finished_at)
-		report(check, "delivery added", id, id,
-			   "The delivery was linked when those of its time had long been.");
+		ReportTrail(check, "delivery added", id, id,
+					"The delivery was linked when those of its time had long been.");
 	else if (tuple != NULL && found == NULL)
 		check->seen->deliveries.unlinked++;
 }
@@ -733,15 +587,15 @@ static void
 check_deliveries(TrailCheck *check)
 {
 	Datum values[] = {Int64GetDatum(check->first_id), Int64GetDatum(check->last_id)};
-	Reader rows;
+	TrailReader rows;
 	HeapTuple row;
 	int next = 0;
 
 	read_links(check, TRAIL_DELIVERIES);
-	open_reader(check, &rows, DELIVERIES_OF_RANGE, 2, values);
-	while ((row = next_row(&rows)) != NULL)
+	OpenTrailReader(check, &rows, DELIVERIES_OF_RANGE, 2, values);
+	while ((row = NextTrailRow(&rows)) != NULL)
 	{
-		int64 id = row_number(&rows, row);
+		int64 id = TrailRowNumber(&rows, row);
 		int first;
 
 		compare_missing_deliveries(check, &next, id);
@@ -750,7 +604,7 @@ check_deliveries(TrailCheck *check)
 		compare_delivery(check, &check->linked[first], next - first, row, rows.fetched->tupdesc,
 						 id);
 	}
-	close_reader(&rows);
+	CloseTrailReader(&rows);
 	compare_missing_deliveries(check, &next, PG_INT64_MAX);
 }
 
@@ -803,8 +657,8 @@ check_ids(TrailCheck *check, int64 from_id, int64 to_id)
  * Whether a row has the hash that a link says.
  */
 static bool
-is_as_linked(TrailCheck *check, const char *kind, const Reader *rows, HeapTuple row,
-			 const Reader *links, HeapTuple link)
+is_as_linked(TrailCheck *check, const char *kind, const TrailReader *rows, HeapTuple row,
+			 const TrailReader *links, HeapTuple link)
 {
 	uint8 hash[ROW_HASH_BYTES];
 	bool isnull;
@@ -835,19 +689,19 @@ mark_of(const Numbered *numbered, const TrailMarks *marks)
  * Compare a row with its link.
  */
 static void
-compare_numbered(TrailCheck *check, const Numbered *numbered, const Reader *rows, HeapTuple row,
-				 const Reader *links, HeapTuple link)
+compare_numbered(TrailCheck *check, const Numbered *numbered, const TrailReader *rows,
+				 HeapTuple row, const TrailReader *links, HeapTuple link)
 {
-	int64 number = row_number(rows, row);
+	int64 number = TrailRowNumber(rows, row);
 	bool isnull;
 	int64 position = DatumGetInt64(SPI_getbinval(link, links->fetched->tupdesc, 3, &isnull));
 
 	if (!is_as_linked(check, numbered->kind, rows, row, links, link))
-		report_numbered(check, numbered->what, "changed", number,
-						"is not what it was when it was linked");
+		ReportTrailNumber(check, numbered->what, "changed", number,
+						  "is not what it was when it was linked");
 	else if (number <= mark_of(numbered, settled_before(check, position)))
-		report_numbered(check, numbered->what, "added", number,
-						"was linked when those around it had long been");
+		ReportTrailNumber(check, numbered->what, "added", number,
+						  "was linked when those around it had long been");
 }
 
 /*
@@ -858,45 +712,45 @@ check_numbered(TrailCheck *check, const Numbered *numbered)
 {
 	const char *what = numbered->what;
 	Datum value = CStringGetTextDatum(numbered->kind);
-	Reader rows, links;
+	TrailReader rows, links;
 	HeapTuple row, link;
 
-	open_reader(check, &rows, numbered->statement, 0, NULL);
-	open_reader(check, &links, LINKS_OF_KIND, 1, &value);
-	row = next_row(&rows);
-	link = next_row(&links);
+	OpenTrailReader(check, &rows, numbered->statement, 0, NULL);
+	OpenTrailReader(check, &links, LINKS_OF_KIND, 1, &value);
+	row = NextTrailRow(&rows);
+	link = NextTrailRow(&links);
 	while (row != NULL || link != NULL)
 	{
-		int64 number = row == NULL ? 0 : row_number(&rows, row);
-		int64 linked = link == NULL ? 0 : row_number(&links, link);
+		int64 number = row == NULL ? 0 : TrailRowNumber(&rows, row);
+		int64 linked = link == NULL ? 0 : TrailRowNumber(&links, link);
 
 		if (row != NULL && link != NULL && number == linked)
 		{
 			numbered->count->there++;
 			numbered->count->last = number;
 			compare_numbered(check, numbered, &rows, row, &links, link);
-			row = next_row(&rows);
-			link = next_row(&links);
+			row = NextTrailRow(&rows);
+			link = NextTrailRow(&links);
 		}
 		else if (row == NULL || (link != NULL && linked < number))
 		{
-			report_numbered(check, what, "missing", linked, "was linked and is not there");
-			link = next_row(&links);
+			ReportTrailNumber(check, what, "missing", linked, "was linked and is not there");
+			link = NextTrailRow(&links);
 		}
 		else
 		{
 			numbered->count->there++;
 			numbered->count->last = number;
 			if (number <= mark_of(numbered, &check->seen->head.marks))
-				report_numbered(check, what, "added", number,
-								"was not there when those around it were linked");
+				ReportTrailNumber(check, what, "added", number,
+								  "was not there when those around it were linked");
 			else
 				numbered->count->unlinked++;
-			row = next_row(&rows);
+			row = NextTrailRow(&rows);
 		}
 	}
-	close_reader(&rows);
-	close_reader(&links);
+	CloseTrailReader(&rows);
+	CloseTrailReader(&links);
 }
 
 /*
@@ -945,11 +799,11 @@ check_chain(TrailCheck *check)
 	uint8 expected[LINK_HASH_BYTES] = {0};
 	uint8 stored[LINK_HASH_BYTES];
 	int64 position = 0;
-	Reader reader;
+	TrailReader reader;
 	HeapTuple row;
 
-	open_reader(check, &reader, CHAIN, 0, NULL);
-	while ((row = next_row(&reader)) != NULL)
+	OpenTrailReader(check, &reader, CHAIN, 0, NULL);
+	while ((row = NextTrailRow(&reader)) != NULL)
 	{
 		TrailLink link;
 		bool is_ours = read_link(&link, stored, row, reader.fetched->tupdesc);
@@ -958,23 +812,23 @@ check_chain(TrailCheck *check)
 		if (check->observer->linked != NULL)
 			check->observer->linked(check->observer->argument, &link, stored);
 		if (link.position != position + 1)
-			report(check, "chain broken", 0, link.position,
-				   psprintf("Link " INT64_FORMAT " follows link " INT64_FORMAT ".", link.position,
-							position));
+			ReportTrail(check, "chain broken", 0, link.position,
+						psprintf("Link " INT64_FORMAT " follows link " INT64_FORMAT ".",
+								 link.position, position));
 		else if (!is_ours || memcmp(expected, stored, LINK_HASH_BYTES) != 0)
-			report(check, "chain broken", 0, link.position,
-				   psprintf("Link " INT64_FORMAT " does not fit to the one before it.",
-							link.position));
+			ReportTrail(check, "chain broken", 0, link.position,
+						psprintf("Link " INT64_FORMAT " does not fit to the one before it.",
+								 link.position));
 		memcpy(expected, stored, LINK_HASH_BYTES);
 		position = link.position;
 	}
-	close_reader(&reader);
+	CloseTrailReader(&reader);
 	if (position != check->seen->head.position ||
 		memcmp(expected, check->seen->head.hash, LINK_HASH_BYTES) != 0)
-		report(check, "chain broken", 0, check->seen->head.position,
-			   psprintf("The chain ends with link " INT64_FORMAT
-						", and its head is link " INT64_FORMAT ".",
-						position, check->seen->head.position));
+		ReportTrail(check, "chain broken", 0, check->seen->head.position,
+					psprintf("The chain ends with link " INT64_FORMAT
+							 ", and its head is link " INT64_FORMAT ".",
+							 position, check->seen->head.position));
 }
 
 /*
@@ -991,187 +845,19 @@ check_marks(TrailCheck *check)
 		if (head->log_id == 0 && head->batch_id == 0 && head->removal_id == 0 &&
 			head->outbox_id == 0 && head->finished_at == DT_NOBEGIN)
 			return;
-		report(check, "chain broken", 0, 0,
-			   "The head of the chain says up to where everything is linked, and no link does.");
+		ReportTrail(
+			check, "chain broken", 0, 0,
+			"The head of the chain says up to where everything is linked, and no link does.");
 		return;
 	}
 	last = &check->settled[check->settled_count - 1].marks;
 	if (head->hashed_from != last->hashed_from || head->log_id != last->log_id ||
 		head->batch_id != last->batch_id || head->removal_id != last->removal_id ||
 		head->outbox_id != last->outbox_id || head->finished_at != last->finished_at)
-		report(check, "chain broken", 0, check->settled[check->settled_count - 1].position,
-			   psprintf("The head of the chain says otherwise up to where everything is linked"
-						" than link " INT64_FORMAT " does.",
-						check->settled[check->settled_count - 1].position));
-}
-
-/* The rows of a batch, as they are linked. */
-typedef struct BatchRows
-{
-	int64 id; /* 0: none yet */
-	uint8 fold[LINK_HASH_BYTES];
-	int64 linked;
-	int64 first_linked;
-	int64 last_linked;
-	/* What the batch itself says. */
-	bool has_hash;
-	uint8 hash[LINK_HASH_BYTES];
-	int64 replayed;
-	int64 first_id;
-	int64 last_id;
-} BatchRows;
-
-/*
- * A number in a row that a reader has read; 0 if it is NULL.
- */
-static int64
-number_in(const Reader *reader, HeapTuple row, int column)
-{
-	bool isnull;
-	Datum value = SPI_getbinval(row, reader->fetched->tupdesc, column, &isnull);
-
-	return isnull ? 0 : DatumGetInt64(value);
-}
-
-/*
- * Begin with a batch, of which a row has been read.
- */
-static void
-begin_batch(BatchRows *batch, const Reader *reader, HeapTuple row)
-{
-	bool isnull;
-	Datum value = SPI_getbinval(row, reader->fetched->tupdesc, 5, &isnull);
-	bytea *hash = isnull ? NULL : DatumGetByteaP(value);
-
-	memset(batch, 0, sizeof(*batch));
-	batch->id = row_number(reader, row);
-	batch->has_hash = hash != NULL;
-	if (hash != NULL && VARSIZE(hash) - VARHDRSZ == LINK_HASH_BYTES)
-		memcpy(batch->hash, VARDATA(hash), LINK_HASH_BYTES);
-	batch->replayed = number_in(reader, row, 6);
-	batch->first_id = number_in(reader, row, 7);
-	batch->last_id = number_in(reader, row, 8);
-}
-
-/*
- * Add a link to the rows of a batch.
- */
-static void
-add_batch_rows(TrailCheck *check, BatchRows *batch, const Reader *reader, HeapTuple row)
-{
-	bool isnull;
-	TupleDesc desc = reader->fetched->tupdesc;
-	bytea *offsets = DatumGetByteaP(SPI_getbinval(row, desc, 3, &isnull));
-	bytea *hashes = DatumGetByteaP(SPI_getbinval(row, desc, 4, &isnull));
-	int count = Min(VARSIZE(offsets) - VARHDRSZ, (VARSIZE(hashes) - VARHDRSZ) / ROW_HASH_BYTES);
-	int64 reference = number_in(reader, row, 2);
-
-	FoldBlock(&check->digest, batch->fold, (uint8 *) VARDATA(hashes),
-			  (VARSIZE(hashes) - VARHDRSZ) / ROW_HASH_BYTES);
-	for (int i = 0; i < count; i++)
-	{
-		int64 id = reference + ((uint8 *) VARDATA(offsets))[i];
-
-		if (batch->linked++ == 0)
-			batch->first_linked = id;
-		batch->last_linked = id;
-	}
-}
-
-/*
- * Count the rows of a batch that are not linked yet; *last_id becomes the last one's id, if
- * there are any.
- */
-static int64
-count_unlinked(TrailCheck *check, int64 batch_id, int64 *last_id)
-{
-	Oid types[] = {INT8OID, INT8OID};
-	Datum values[] = {Int64GetDatum(batch_id), Int64GetDatum(check->seen->head.marks.outbox_id)};
-	bool isnull;
-	int64 count;
-
-	if (SPI_execute_with_args(psprintf(UNLINKED_OF_BATCH, check->schema), lengthof(types), types,
-							  values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the outbox: %s", SPI_result_code_string(SPI_result));
-	count = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	if (count > 0)
-		*last_id =
-			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-	SPI_freetuptable(SPI_tuptable);
-	return count;
-}
-
-/*
- * Compare the rows of a batch that are linked with what it says of them.
- */
-static void
-end_batch(TrailCheck *check, const BatchRows *batch)
-{
-	int64 last_id = batch->last_linked;
-	int64 unlinked = 0;
-
-	if (batch->id == 0)
-		return;
-	/* Of a batch that version 1.0 has begun, there are rows without hashes. */
-	if (!batch->has_hash && batch->first_id != 0 &&
-		batch->first_id < check->seen->head.marks.hashed_from)
-		return;
-	if (batch->linked != batch->replayed)
-		unlinked = count_unlinked(check, batch->id, &last_id);
-	if (batch->linked + unlinked != batch->replayed || batch->first_id != batch->first_linked ||
-		batch->last_id != last_id)
-		report(check, "wrong rows", 0, batch->id,
-			   psprintf("Batch " INT64_FORMAT " says that it has enqueued " INT64_FORMAT
-						" rows, " INT64_FORMAT " to " INT64_FORMAT ", and it has " INT64_FORMAT
-						", " INT64_FORMAT " to " INT64_FORMAT ".",
-						batch->id, batch->replayed, batch->first_id, batch->last_id,
-						batch->linked + unlinked, batch->first_linked, last_id));
-	else if (unlinked == 0 &&
-			 (!batch->has_hash || memcmp(batch->hash, batch->fold, LINK_HASH_BYTES) != 0))
-		report(check, "wrong rows", 0, batch->id,
-			   psprintf("The rows of batch " INT64_FORMAT " are not those that it has enqueued.",
-						batch->id));
-}
-
-/*
- * Check that the rows of batches are those that they have enqueued.
- */
-static void
-check_batch_rows(TrailCheck *check)
-{
-	Reader reader;
-	HeapTuple row;
-	BatchRows batch = {0};
-
-	open_reader(check, &reader, ROWS_OF_BATCHES, 0, NULL);
-	while ((row = next_row(&reader)) != NULL)
-	{
-		if (row_number(&reader, row) != batch.id)
-		{
-			end_batch(check, &batch);
-			begin_batch(&batch, &reader, row);
-		}
-		add_batch_rows(check, &batch, &reader, row);
-	}
-	close_reader(&reader);
-	end_batch(check, &batch);
-}
-
-/*
- * Check that batches that belong to another role than the one that has started them were
- * handed over.
- */
-static void
-check_owners(TrailCheck *check)
-{
-	Reader reader;
-	HeapTuple row;
-
-	open_reader(check, &reader, OWNED_BATCHES, 0, NULL);
-	while ((row = next_row(&reader)) != NULL)
-		report_numbered(check, "batch", "changed", row_number(&reader, row),
-						"has another owner, and was not handed over");
-	close_reader(&reader);
+		ReportTrail(check, "chain broken", 0, check->settled[check->settled_count - 1].position,
+					psprintf("The head of the chain says otherwise up to where everything is linked"
+							 " than link " INT64_FORMAT " does.",
+							 check->settled[check->settled_count - 1].position));
 }
 
 /*
@@ -1191,8 +877,7 @@ check_everything_else(TrailCheck *check)
 
 	for (int i = 0; i < lengthof(kinds); i++)
 		check_numbered(check, &kinds[i]);
-	check_owners(check);
-	check_batch_rows(check);
+	CheckTrailBatches(check);
 	check_chain(check);
 	check_marks(check);
 }
