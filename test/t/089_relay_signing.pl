@@ -167,6 +167,18 @@ check('right keys', 0, qr/ok +signing keys: 2 read\n.*ok +signing: required, and
 like($log, is_protected() ? qr/ok +replay protection: on/ : qr/ok +replay protection: off/, '… and goes on');
 check('a wrong key', 1, qr/FAILED +signing: .*400: signature verification failed.*keyring/, '--signing-key-file', keys_file('wrong', "ci-bot:k0 * * $seeds{wrong}"));
 check('no key for this', 1, qr/FAILED +signing: this relay has no key to sign for tenant "acme"/, '--signing-key-file', keys_file('no-key', "ci-bot:k0 other * $seeds{ci}"));
+# The answers to each of its dry runs but the first, one after the other, as another version of the gateway or a busy one may give them.
+foreach my $try (1 .. 3)
+{
+	my $seen = $gateway->stats->{requests};
+
+	$gateway->rules({ match => { nth => $seen + 1 + $try }, answer => { status => 503 } });
+	check("a gateway that is busy at try $try", $try < 3 ? 1 : 0, $try < 3 ? qr/FAILED +signing: whether .* could not be found out/ : qr/ok +signing: required/, '--signing-key-file', $all_keys);
+}
+my $seen = $gateway->stats->{requests};
+$gateway->rules({ match => { nth => $seen + 4 }, answer => { status => 400, body => { error => q{signature verification failed for signer 'ci-bot'} } } });
+check('a gateway that prints numbers in another way', 1, qr/FAILED +signing: .*very large, very small or very precise numbers/, '--signing-key-file', $all_keys);
+$gateway->rules();
 $gateway->control(gateway => { signing => { reject_unsigned => JSON::PP::false, keyring => \@keyring } });
 check('signatures are checked, but not required', 0, qr/ok +signing: not required, and the gateway accepts/, '--signing-key-file', $all_keys);
 check('… without keys', 0, qr/ok +signing: not required\n/);
