@@ -341,8 +341,8 @@ find_digits(RecordHasher *hasher, int fraction, int likely_digits)
 
 /*
  * Whether a record has the hash of what is in it.  It does not have if a column that is
- * hashed is NULL, other than the previous hash, or its time is none that the gateway
- * writes.
+ * hashed is NULL, other than the previous hash, or has no form in UTF-8, if they are longer
+ * than those of any record of the gateway, or if its time is none that the gateway writes.
  */
 bool
 RecordHashFits(RecordHasher *hasher, const HashedRecord *record)
