@@ -13,6 +13,7 @@
  * Breaks: src/query/cursor.c s/errno != 0 ||/false ||/
  * Breaks: src/query/cursor.c s/ != QUERY_DIGEST_LEN ||/ < QUERY_DIGEST_LEN ||/
  */
+#define PRINTED_DIGITS 1
 #include "query/cursor.c"
 
 /* What is written is read as the same: the digest, and the place. */

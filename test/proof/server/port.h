@@ -13,10 +13,13 @@
 
 #define INT64_FORMAT "%ld"
 
-/* Digits of a number at most. */
+/* Digits of a number that is written or read, at most. */
+#ifndef PRINTED_DIGITS
 #define PRINTED_DIGITS 6
+#endif
+#define READ_DIGITS 6
 
-/* What is written, of which as much is kept as there is room for. */
+/* What is written, and how far. */
 typedef struct Printed
 {
 	char *dst;
@@ -27,9 +30,8 @@ typedef struct Printed
 static inline void
 print_char(Printed *out, char c)
 {
-	if (out->at + 1 < out->room)
-		out->dst[out->at] = c;
-	out->at++;
+	PROVE(out->at < out->room);
+	out->dst[out->at++] = c;
 }
 
 static inline void
@@ -38,7 +40,6 @@ print_number(Printed *out, int64 value, int width)
 	int64 sum = 0;
 	int count = 1;
 
-	PROVE(value > -1000000 && value < 1000000);
 	if (value < 0)
 		print_char(out, '-');
 	width -= value < 0;
@@ -58,11 +59,14 @@ print_number(Printed *out, int64 value, int width)
 	ASSUME(sum == value);
 }
 
-static inline size_t
-print(char *dst, size_t room, const char *format, va_list args)
+/* What is written ends within its room, and nothing is cut off. */
+static inline char *
+print(char *dst, size_t room, const char *format, ...)
 {
 	Printed out = {dst, room, 0};
+	va_list args;
 
+	va_start(args, format);
 	for (const char *at = format; *at != '\0'; at++)
 	{
 		int width = 0;
@@ -91,67 +95,38 @@ print(char *dst, size_t room, const char *format, va_list args)
 		else
 			print_number(&out, va_arg(args, int), width);
 	}
-	if (room > 0)
-		dst[out.at < room ? out.at : room - 1] = '\0';
-	return out.at;
-}
-
-static inline int
-snprintf_(char *dst, size_t room, const char *format, ...)
-{
-	size_t len;
-	va_list args;
-
-	va_start(args, format);
-	len = print(dst, room, format, args);
 	va_end(args);
-	return (int) len;
+	print_char(&out, '\0');
+	return dst;
 }
 
-#define snprintf snprintf_
+#define snprintf(dst, room, ...) print(dst, room, __VA_ARGS__)
 
 /* Room for all that proofs write. */
 #define PSPRINTF_ROOM 64
+#define psprintf(...) print(palloc(PSPRINTF_ROOM), PSPRINTF_ROOM, __VA_ARGS__)
 
-static inline char *
-psprintf(const char *format, ...)
-{
-	char *text = palloc(PSPRINTF_ROOM);
-	va_list args;
-
-	va_start(args, format);
-	PROVE(print(text, PSPRINTF_ROOM, format, args) < PSPRINTF_ROOM);
-	va_end(args);
-	return text;
-}
-
-/* A number of decimal digits, as strtol reads it. */
+/* A number of decimal digits, as strtol reads it; what has all digits may be too large. */
 static inline int64
 strtoi64(const char *text, char **end, int base)
 {
 	const char *at = text;
 	bool negative = *at == '-';
-	bool is_large = false;
 	int64 value = 0;
+	int count = 0;
 
 	PROVE(base == 10);
-	*end = (char *) text;
 	at += negative;
-	for (; *at >= '0' && *at <= '9'; at++)
-	{
-		int digit = *at - '0';
-
-		is_large |= value < (INT64_MIN + digit) / 10;
-		value = is_large ? 0 : value * 10 - digit;
-		*end = (char *) at + 1;
-	}
-	is_large |= !negative && value == INT64_MIN;
-	if (is_large)
+	for (; count < READ_DIGITS && *at >= '0' && *at <= '9'; at++, count++)
+		value = value * 10 + (*at - '0');
+	PROVE(count < READ_DIGITS || *at < '0' || *at > '9');
+	*end = (char *) (count > 0 ? at : text);
+	if (count == READ_DIGITS && nondet_bool())
 	{
 		errno = ERANGE;
 		return negative ? INT64_MIN : INT64_MAX;
 	}
-	return negative ? value : -value;
+	return negative ? -value : value;
 }
 
 #endif
