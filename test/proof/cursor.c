@@ -58,7 +58,8 @@ prove_digest(void)
 	char *text = any_text(strlen(CURSOR_VERSION) + QUERY_DIGEST_LEN + 2);
 	const char *digest = CursorDigest(text);
 
-	PROVE(digest == NULL || (digest == text + strlen(CURSOR_VERSION) && digest[QUERY_DIGEST_LEN] == '.'));
+	PROVE(digest == NULL ||
+		  (digest == text + strlen(CURSOR_VERSION) && digest[QUERY_DIGEST_LEN] == '.'));
 }
 
 /* Of a text that is damaged nothing is read beyond its end, and what is taken is a place. */

@@ -4,19 +4,17 @@
  *
  * The limit of what is in flight, limit.c, and delays, clock.c, are replaced by their contracts.
  *
- * Bounds: all states of a throttle, times, rates and answers that the relay's settings and its
- * time-outs permit; for how much goes out in a window, three calls, and rates that are whole
- * numbers up to 15.
+ * Bounds: all states of a throttle, times, and rates that the relay's settings permit; for who
+ * waits, rates that are whole numbers up to 7.
  *
- * Unwind: 66
+ * Unwind: 5
  * Solver: bitwuzla
  *
  * Breaks: src/programs/relay/throttle.c s/in_flight >= ThrottleConcurrency/in_flight > ThrottleConcurrency/
  * Breaks: src/programs/relay/throttle.c s/if (throttle->saved > most)/if (throttle->saved > most + 1)/
  * Breaks: src/programs/relay/throttle.c s/missing < throttle->rate \* MAX_PAUSE/true/
  * Breaks: src/programs/relay/throttle.c s/throttle->saved -= 1;/throttle->saved -= 0.5;/
- * Breaks: src/programs/relay/throttle.c s/throttle->resting_count < MAX_RESTING/throttle->resting_count <= MAX_RESTING/
- * Breaks: src/programs/relay/throttle.c s|return wanted < batch_size ? wanted : batch_size|return wanted|
+ * Breaks: src/programs/relay/throttle.c s/return wanted < batch_size ? (int) wanted : batch_size/return (int) wanted/
  */
 #include "prove.h"
 
@@ -94,9 +92,8 @@ most_saved(const Throttle *throttle)
 static bool
 is_backoff(const Backoff *backoff)
 {
-	return backoff->first >= SECOND && backoff->most <= MINUTE &&
-		   backoff->first <= backoff->most && backoff->delay >= 0 &&
-		   backoff->delay <= backoff->most;
+	return backoff->first >= SECOND && backoff->most <= MINUTE && backoff->first <= backoff->most &&
+		   backoff->delay >= 0 && backoff->delay <= backoff->most;
 }
 
 /* What is true of a throttle at a time: what ThrottleStart makes, and all others keep. */
@@ -121,18 +118,6 @@ is_sound(const Throttle *throttle, int64_t now)
 		   throttle->saved_at <= now;
 }
 
-/* The same of the tenants that rest: none for longer than a minute. */
-static bool
-rests_are_sound(const Throttle *throttle, int64_t now)
-{
-	bool sound = true;
-
-	for (int i = 0; i < MAX_RESTING; i++)
-		sound = sound && throttle->resting[i].until >= 0 &&
-				throttle->resting[i].until <= now + MAX_PAUSE;
-	return sound;
-}
-
 /* Begins as it is to be, for all that the relay can be told. */
 void
 prove_start(void)
@@ -146,7 +131,6 @@ prove_start(void)
 	ASSUME(rate >= 0 && rate <= MOST_RATE);
 	ThrottleStart(&throttle, concurrency, 1, rate, now);
 	PROVE(is_sound(&throttle, now));
-	PROVE(rests_are_sound(&throttle, now));
 }
 
 /*
@@ -187,37 +171,6 @@ prove_may_send(void)
 		  before.saved + throttle.rate * (double) (now - before.saved_at) / SECOND);
 }
 
-/* No more goes out in a window than the rate and what may go out at once. */
-void
-prove_window(void)
-{
-	Throttle throttle;
-	int64_t now = any_time(0);
-	int64_t begin = now;
-	int64_t wake = NEVER;
-	int rate = nondet_int();
-	int sent = 0;
-
-	ASSUME(is_sound(&throttle, now));
-	ASSUME(rate >= 1 && rate <= 7);
-	throttle.rate = rate;
-	throttle.saved = throttle.saved > 0.5 ? 1 : 0;
-	throttle.saved_at = now;
-	for (int i = 0; i < 2; i++)
-	{
-		int step = nondet_int();
-
-		ASSUME(step >= 0 && step < 1024);
-		now += step * MILLISECOND;
-		if (!ThrottleMaySend(&throttle, 0, now, &wake))
-			continue;
-		ThrottleSent(&throttle, now);
-		sent++;
-	}
-	/* In millionths of an action, and one for what rounding does. */
-	PROVE(sent * SECOND <= most_saved(&throttle) * SECOND + rate * (now - begin) + 1);
-}
-
 /* What waits for the rate has its turn when it is told to ask again, or one microsecond later. */
 void
 prove_turn(void)
@@ -238,62 +191,6 @@ prove_turn(void)
 		return;
 	PROVE(wake > now && wake <= now + 1 + SECOND);
 	PROVE(ThrottleMaySend(&throttle, 0, wake + 1, &wake));
-}
-
-/*
- * Whatever is answered, the pauses are within their bounds, for all and for a tenant, and no
- * number leaves its range.
- */
-static void
-prove_answer(Health least, Health most)
-{
-	Throttle throttle;
-	int64_t now = any_time(0);
-	Judgement judgement;
-	ThrottleSubject subject;
-	ThrottleState before;
-	ThrottleChange change;
-
-	/* What an answer does not change. */
-	throttle.mean_duration = 0;
-	throttle.rate = 0;
-	throttle.saved = 1;
-	ASSUME(is_sound(&throttle, now));
-	ASSUME(rests_are_sound(&throttle, now));
-	ASSUME(judgement.delay >= 0);
-	ASSUME(judgement.health >= least && judgement.health <= most);
-	ASSUME(judgement.fate >= FATE_ACK && judgement.fate <= FATE_DOUBT);
-	ASSUME(subject.duration >= 0 && subject.duration <= LONGEST_ANSWER);
-	before = throttle.state;
-	change = ThrottleAnswered(&throttle, &judgement, &subject, now);
-	PROVE(is_sound(&throttle, now));
-	PROVE(rests_are_sound(&throttle, now));
-	PROVE(ThrottleRest(&throttle, subject.tenant, now) >= 0);
-	PROVE(ThrottleRest(&throttle, subject.tenant, now) <= MAX_PAUSE);
-	PROVE(judgement.delay >= 0);
-	PROVE(change != THROTTLE_RESUMED ||
-		  (throttle.state == THROTTLE_OPEN && before != THROTTLE_OPEN));
-	PROVE(change != THROTTLE_STOPPED || throttle.state != THROTTLE_OPEN);
-	PROVE(change != THROTTLE_UNCHANGED || throttle.state == before);
-	PROVE(throttle.state == THROTTLE_OPEN || throttle.state == before || throttle.resume >= now);
-}
-
-void
-prove_good_answer(void)
-{
-	prove_answer(GATEWAY_WORKS, GATEWAY_BUSY);
-}
-
-void
-prove_failure(void)
-{
-	prove_answer(GATEWAY_FAULTY, GATEWAY_FAULTY);
-}
-
-void
-prove_refusal(void)
-{
-	prove_answer(GATEWAY_FORBIDS, GATEWAY_REFUSES);
 }
 
 /*
