@@ -6,10 +6,7 @@
  * wire form (query_json.c); both become a ReplayQuery and are checked by
  * CheckReplayQuery.
  *
- * A cursor names the last record that was looked at and the query that looked:
- * "v1.<digest of the query>.<dispatched_at>.<id>", the time in microseconds
- * since 2000-01-01.  It carries no rights: the filters and the grants decide
- * again.
+ * A cursor (cursor.c) carries no rights: the filters and the grants decide again.
  */
 #include "postgres.h"
 
@@ -17,7 +14,6 @@
 
 #include "common/int.h"
 #include "fmgr.h"
-#include "common/string.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -32,8 +28,6 @@
 #include "base/target.h"
 #include "query/patterns.h"
 #include "query/query.h"
-
-#define CURSOR_VERSION "v1."
 
 /* How long actions can be told to be of use at most: more is a mistake. */
 #define MAX_EXPIRY_YEARS 100
@@ -551,13 +545,9 @@ char *
 MakeCursor(const ReplayQuery *query, const ReplayCursor *place)
 {
 	char digest[QUERY_DIGEST_LEN + 1];
-	char alike[16] = "";
 
 	query_digest(query, digest);
-	if (place->alike > 1)
-		snprintf(alike, sizeof(alike), "+%d", place->alike);
-	return psprintf(CURSOR_VERSION "%s." INT64_FORMAT "%s.%s", digest, place->dispatched_at, alike,
-					place->id);
+	return CursorText(digest, place);
 }
 
 /*
@@ -567,39 +557,22 @@ static void
 check_cursor(ReplayQuery *query)
 {
 	char digest[QUERY_DIGEST_LEN + 1];
-	const char *at = query->cursor_text;
-	char *end;
+	const char *given;
 
-	if (at == NULL)
+	if (query->cursor_text == NULL)
 		return;
-	if (strncmp(at, CURSOR_VERSION, strlen(CURSOR_VERSION)) != 0 ||
-		strspn(at += strlen(CURSOR_VERSION), "0123456789abcdef") != QUERY_DIGEST_LEN ||
-		at[QUERY_DIGEST_LEN] != '.')
-		goto malformed;
+	given = CursorDigest(query->cursor_text);
 	query_digest(query, digest);
-	if (strncmp(at, digest, QUERY_DIGEST_LEN) != 0)
+	if (given != NULL && strncmp(given, digest, QUERY_DIGEST_LEN) != 0)
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cursor belongs to another query"),
 			 errhint(
 				 "Use it with the filters, the times and the order of the call that returned it.")));
-	at += QUERY_DIGEST_LEN + 1;
-	if (*at != '-' && (*at < '0' || *at > '9'))
-		goto malformed;
-	errno = 0;
-	query->cursor.dispatched_at = strtoi64(at, &end, 10);
-	query->cursor.alike = 1;
-	if (errno == 0 && *end == '+' && end[1] >= '1' && end[1] <= '9')
-		query->cursor.alike = strtoint(end + 1, &end, 10);
-	if (errno != 0 || *end != '.')
-		goto malformed;
-	query->cursor.id = end + 1;
-	return;
-
-malformed:
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cursor is malformed"),
-			 errhint("Pass next_cursor of an earlier call unchanged, or NULL to start over.")));
+	if (given == NULL || !CursorPlace(given, &query->cursor))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cursor is malformed"),
+				 errhint("Pass next_cursor of an earlier call unchanged, or NULL to start over.")));
 }
 
 /*

@@ -13,6 +13,7 @@
 #include "base/compat.h"
 #include "base/error_signature.h"
 #include "base/optional_time.h"
+#include "query/cursor.h"
 #include "query/options.h"
 #include "query/patch.h"
 #include "query/text_list.h"
@@ -22,14 +23,6 @@
 
 /* Name of each filter as argument, key and column. */
 extern const char *const TextFilterNames[NUM_TEXT_FILTERS];
-
-/* A place in the ordered records, behind one of them; see query.c. */
-typedef struct ReplayCursor
-{
-	TimestampTz dispatched_at;
-	char *id;
-	int alike; /* so many records with this time and id are before it */
-} ReplayCursor;
 
 typedef struct ReplayQuery
 {

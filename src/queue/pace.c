@@ -17,7 +17,6 @@
 
 #include "base/catalog.h"
 #include "queue/pace.h"
-#include "queue/segment.h"
 
 /* With a ramp, one action out of so many is among the first, slower ones. */
 #define RAMP_SHARE 10

@@ -323,9 +323,20 @@ lock_lane(Relation rel, int64 lane)
 }
 
 /*
- * Whether the lane of a due segment permits it to be claimed: nothing of the
- * lane is leased or in doubt, and nothing of it comes before (LaneLeasedOnce,
- * LaneInOrder).
+ * What a lane shows of a segment at a time.
+ */
+static LaneEntry
+lane_entry(const Segment *segment, TimestampTz now)
+{
+	return (LaneEntry){.first_id = segment->first_id,
+					   .due_at = segment->due_at,
+					   .has_token = segment->lease_token != NO_LEASE,
+					   .is_leased = SegmentIsLeased(segment, now),
+					   .in_doubt = segment->doubt_since != 0};
+}
+
+/*
+ * Whether the lane of a due segment permits it to be claimed (lane.c).
  *
  * Two claims must not check a lane concurrently: each could miss what commits
  * between their snapshots.  So the lane is locked, and checked afterwards.  An
@@ -335,8 +346,8 @@ lock_lane(Relation rel, int64 lane)
 LaneState
 LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now)
 {
-	Segment first = *segment; /* of the lane, as far as it has been read */
-	bool busy = false;
+	LaneEntry wanted = lane_entry(segment, now);
+	LaneLook look;
 	Snapshot snapshot;
 	IndexScanDesc scan;
 	ScanKeyData key;
@@ -347,26 +358,22 @@ LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now)
 	scan = ActeonIndexBeginScan(table->rel, table->by_lane, snapshot, 1);
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(segment->lane));
 	index_rescan(scan, &key, 1, NULL, 0);
-	/* What has a token comes first in the index, then doubts, then what waits, by id. */
-	while (!busy && index_getnext_slot(scan, ForwardScanDirection, table->found))
+	BeginLook(&look, &wanted);
+	while (!look.is_over && index_getnext_slot(scan, ForwardScanDirection, table->found))
 	{
 		Segment other;
+		LaneEntry entry;
 
 		CHECK_FOR_INTERRUPTS();
 		read_segment(table, &other);
-		if (other.first_id < first.first_id)
-			first = other;
-		if (other.lease_token == NO_LEASE && other.doubt_since == 0)
-			break;
-		busy = other.doubt_since != 0 || SegmentIsLeased(&other, now) ||
-			   (other.first_id > segment->first_id && !HoldSegment(table, &other, false));
+		entry = lane_entry(&other, now);
+		if (LookAtEntry(&look, &entry) && !HoldSegment(table, &other, false))
+			FindBusy(&look);
 	}
 	ExecClearTuple(table->found);
 	index_endscan(scan);
 	UnregisterSnapshot(snapshot);
-	if (busy || first.due_at > now)
-		return LANE_BUSY;
-	return first.first_id == segment->first_id ? LANE_FREE : LANE_NOT_FIRST;
+	return EndLook(&look, now);
 }
 
 /*

@@ -10,6 +10,7 @@
 #include "base/optional_time.h"
 #include "base/table_access.h"
 #include "queue/batch_flags.h"
+#include "queue/lane.h"
 
 /* The token of a segment that is not leased. */
 #define NO_LEASE INT64CONST(0)
@@ -101,14 +102,6 @@ typedef struct SegmentScan
 	ScanKeyData place_keys[2];
 	ScanKeyData keys[3];
 } SegmentScan;
-
-/* How the lane of a segment that is due is. */
-typedef enum LaneState
-{
-	LANE_FREE,      /* the segment may be claimed */
-	LANE_NOT_FIRST, /* another one, which is due, comes first */
-	LANE_BUSY       /* nothing of the lane may be claimed now */
-} LaneState;
 
 /*
  * The limit of a kind that is noted in a segment.

@@ -175,19 +175,11 @@ compare_lanes(const void *a, const void *b, void *outbox)
 {
 	const ReplayItem *ia = *(ReplayItem *const *) a;
 	const ReplayItem *ib = *(ReplayItem *const *) b;
+	int order = CompareLanes(ia->in_lane, ia->lane, ib->in_lane, ib->lane);
 
-	if (ia->in_lane != ib->in_lane)
-		return ia->in_lane ? 1 : -1;
-	if (ia->in_lane && ia->lane != ib->lane)
-		return ia->lane < ib->lane ? -1 : 1;
-	if (!ia->in_lane)
-	{
-		int order = CompareTexts(item_provider(outbox, ia), item_provider(outbox, ib));
-
-		if (order != 0)
-			return order;
-	}
-	return ia < ib ? -1 : ia > ib;
+	if (order == 0 && !ia->in_lane)
+		order = CompareTexts(item_provider(outbox, ia), item_provider(outbox, ib));
+	return order != 0 ? order : ia < ib ? -1 : ia > ib;
 }
 
 /*

@@ -1206,6 +1206,11 @@ test_throttle(void)
 	ok(sent >= 495 && sent <= 505, "a rate of 50 sends %d in ten seconds", sent);
 	ok(ThrottleRoom(&throttle, 1000, 3 * SECOND, now) <= 51,
 	   "and no more is claimed than goes out within the lease");
+	ThrottleStart(&throttle, 32, 1, 1e-300, now);
+	ThrottleSent(&throttle, now);
+	wake = NEVER;
+	ok(!ThrottleMaySend(&throttle, 0, now, &wake) && wake > now && wake <= now + 2 * MINUTE,
+	   "at a very low rate the relay waits, and does not ask without end");
 	ok(ThrottleHash(0, "a", 1) != ThrottleHash(0, "b", 1) &&
 		   ThrottleHash(0, "a", 1) != ThrottleHash(1, "a", 1),
 	   "tenants are told apart");

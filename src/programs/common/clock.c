@@ -66,14 +66,23 @@ Jittered(int64_t delay)
 }
 
 /*
+ * The delay that follows, without jitter.
+ */
+static int64_t
+doubled(const Backoff *backoff)
+{
+	int64_t delay = backoff->delay == 0 ? backoff->first : backoff->delay * 2;
+
+	return Earlier(delay, backoff->most);
+}
+
+/*
  * The next delay, with jitter.
  */
 int64_t
 BackoffNext(Backoff *backoff)
 {
-	backoff->delay = backoff->delay == 0 ? backoff->first : backoff->delay * 2;
-	if (backoff->delay > backoff->most)
-		backoff->delay = backoff->most;
+	backoff->delay = doubled(backoff);
 	return Jittered(backoff->delay);
 }
 

@@ -104,6 +104,18 @@ ThrottleConcurrency(const Throttle *throttle)
 }
 
 /*
+ * How long it takes at the rate until a request may be sent; at most the longest pause, after
+ * which that is asked again: a rate may be so low that no number has the time.
+ */
+static int64_t
+time_to_save(const Throttle *throttle)
+{
+	double missing = (1 - throttle->saved) * SECOND;
+
+	return missing < throttle->rate * MAX_PAUSE ? (int64_t) (missing / throttle->rate) : MAX_PAUSE;
+}
+
+/*
  * May one more request be sent?  If it only has to wait, *wake is brought forward to
  * the time from which it may.
  */
@@ -133,8 +145,7 @@ ThrottleMaySend(Throttle *throttle, int in_flight, int64_t now, int64_t *wake)
 			throttle->saved = most;
 		if (throttle->saved < 1)
 		{
-			*wake = Earlier(*wake,
-							now + 1 + (int64_t) ((1 - throttle->saved) / throttle->rate * SECOND));
+			*wake = Earlier(*wake, now + 1 + time_to_save(throttle));
 			return false;
 		}
 	}
@@ -205,7 +216,8 @@ backlog(const Throttle *throttle, int batch_size)
 	int limit = most_in_flight(throttle);
 	double wanted = limit;
 
-	if (throttle->mean_duration > 0)
+	/* Less than a microsecond is no time that a request takes. */
+	if (throttle->mean_duration >= 1)
 		wanted = limit * (double) CLAIM_TIME / throttle->mean_duration;
 	if (wanted < limit)
 		wanted = limit;

@@ -45,4 +45,6 @@ palloc(Size size)
 
 #define pfree(memory) free(memory)
 
+#include "port.h"
+
 #endif
