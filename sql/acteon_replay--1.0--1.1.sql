@@ -3067,7 +3067,10 @@ CREATE FUNCTION acteon_audit_verify(
 	OUT dispatched_at timestamptz,
 	OUT record_hash text,
 	OUT records bigint,
-	OUT detail text)
+	OUT detail text,
+	OUT broken_at text,
+	OUT first_record_id text,
+	OUT unchained bigint)
 RETURNS SETOF record
 LANGUAGE C STABLE ROWS 10 AS 'MODULE_PATHNAME';
 
@@ -3081,7 +3084,7 @@ A grant of an admin, operator or viewer must cover all providers and action type
 Arguments:
 namespace, tenant: whose chain; tenants below it have chains of their own
 from_time, to_time: only the part of the chain from the first to the last record dispatched between these times, both inclusive. Records are not numbered in the order of their times, so it may contain others
-after_sequence: begin after the record with this sequence_number; from_time is ignored then. Pass sequence_number of the last row of an earlier call to continue after it
+after_sequence: begin after the record with this sequence_number; from_time then only counts for records without a hash. Pass sequence_number of the last row of an earlier call to continue after it
 after_hash: the record_hash that the record with after_sequence is supposed to have: record_hash of that row
 max_records: how many records to check at most, besides those that have the number of the last one, too, or a number below 0. By default all
 
@@ -3091,6 +3094,9 @@ sequence_number: number of the record, or of the first missing one; in the last 
 record_id, action_id, dispatched_at, record_hash: of the record; NULL for missing ones
 records: how many records the finding is about; 0 if it is not known. In the last row, how many were checked
 detail: what was found; in the last row, what was checked and what that does not show
+broken_at: id of the record where the chain breaks: this one, or the first one behind missing ones; NULL in the last row, and where there is none
+first_record_id: in the last row, id of the first record that was checked
+unchained: in the last row, how many records of the tenant have no hash: nothing is known of them. NULL if max_records was reached
 
 Errors: 22023 bad argument, 42501 no grant covers the tenant, or no grant to read at all, 42P01 no audit table, 42703 the audit table has no hash chain.';
 

@@ -46,6 +46,9 @@ enum
 	FINDING_RECORD_HASH,
 	FINDING_RECORDS,
 	FINDING_DETAIL,
+	FINDING_BROKEN_AT,
+	FINDING_FIRST_RECORD_ID,
+	FINDING_UNCHAINED,
 	NUM_FINDING_COLUMNS
 };
 
@@ -139,10 +142,12 @@ read_window(ChainCheck *check, FunctionCallInfo fcinfo)
 }
 
 /*
- * Return a row; texts may be NULL.
+ * Return a row; texts may be NULL.  The last one also says what the check found out
+ * about all of it, which is NULL for others.
  */
 static void
-put_row(ReturnSetInfo *result, const char *name, const ChainFinding *finding)
+put_row(ReturnSetInfo *result, const char *name, const ChainFinding *finding,
+		const ChainCheck *check)
 {
 	Datum values[NUM_FINDING_COLUMNS] = {0};
 	bool nulls[NUM_FINDING_COLUMNS] = {0};
@@ -160,6 +165,12 @@ put_row(ReturnSetInfo *result, const char *name, const ChainFinding *finding)
 	nulls[FINDING_RECORD_HASH] = finding->record_hash == NULL;
 	values[FINDING_RECORDS] = Int64GetDatum(finding->records);
 	values[FINDING_DETAIL] = CStringGetTextDatum(finding->detail);
+	values[FINDING_BROKEN_AT] = PointerGetDatum(finding->broken_at);
+	nulls[FINDING_BROKEN_AT] = finding->broken_at == NULL;
+	values[FINDING_FIRST_RECORD_ID] = PointerGetDatum(check == NULL ? NULL : check->first_id);
+	nulls[FINDING_FIRST_RECORD_ID] = check == NULL || check->first_id == NULL;
+	values[FINDING_UNCHAINED] = Int64GetDatum(check == NULL ? 0 : check->unchained);
+	nulls[FINDING_UNCHAINED] = check == NULL || !check->is_complete;
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
@@ -169,7 +180,7 @@ put_row(ReturnSetInfo *result, const char *name, const ChainFinding *finding)
 static void
 report_finding(void *arg, const ChainFinding *finding)
 {
-	put_row(arg, fault_names[finding->fault], finding);
+	put_row(arg, fault_names[finding->fault], finding, NULL);
 }
 
 /*
@@ -226,14 +237,15 @@ put_summary(ReturnSetInfo *result, const ChainCheck *check)
 							.dispatched_at = check->last_time,
 							.detail = describe(check)};
 
-	put_row(result, check->is_complete ? CHECKED_NAME : MORE_NAME, &summary);
+	put_row(result, check->is_complete ? CHECKED_NAME : MORE_NAME, &summary, check);
 }
 
 /*
  * acteon_audit_verify(namespace, tenant text, from_time, to_time timestamptz,
  * after_sequence bigint, after_hash text, max_records bigint) → table (finding text,
  * sequence_number bigint, record_id, action_id text, dispatched_at timestamptz,
- * record_hash text, records bigint, detail text)
+ * record_hash text, records bigint, detail, broken_at, first_record_id text,
+ * unchained bigint)
  *
  * A row for each fault of the chain of a tenant, and a last one that says what was checked.
  * Raises insufficient_privilege, undefined_table, undefined_column,
