@@ -302,9 +302,10 @@ RequestRead(Request *request, const char *method, const RequestHeaders *headers,
 		AnswerCode(request, CODE_BAD_PATH);
 	else if (!request->has_key && request->route->kind == ROUTE_CALL && is_from_web_page(headers))
 		AnswerCode(request, CODE_FROM_WEB_PAGE);
-	else if (!RouteTakesBody(request->route))
+	else
 	{
-		read_parameters(request);
+		if (!RouteTakesBody(request->route))
+			read_parameters(request);
 		choose_format(request, headers->accept);
 		if (request->answer.status == 0)
 			take_idempotency_key(request, headers->idempotency_key);
