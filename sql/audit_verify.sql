@@ -66,6 +66,11 @@ SELECT pg_temp.found($$'prod', 'acme', max_records => 10$$);
 SELECT pg_temp.found(format($$'prod', 'acme', after_sequence => 9, after_hash => %L$$, (SELECT record_hash FROM acteon_audit WHERE namespace = 'prod' AND tenant = 'acme' AND sequence_number = 9)));
 SELECT pg_temp.found($$'prod', 'acme', after_sequence => 9, max_records => 15$$);
 SELECT pg_temp.found($$'prod', 'acme', after_sequence => 24$$);
+-- A time that is over at once leaves one record a call.
+SELECT pg_temp.found($$'prod', 'acme', max_time => '0'$$);
+SELECT pg_temp.found($$'prod', 'acme', max_time => '0', after_sequence => 23$$);
+SELECT pg_temp.found($$'prod', 'acme', max_time => '0', max_records => 10, to_time => '2020-01-01'$$);
+SELECT pg_temp.found($$'prod', 'acme', max_time => '1 day', max_records => 24$$);
 -- Part of it, by time: all between the first and the last record of these times.
 SELECT min(sequence_number), max(sequence_number), count(*) FROM acteon_audit WHERE namespace = 'prod' AND tenant = 'acme' AND dispatched_at >= (SELECT dispatched_at FROM acteon_audit WHERE namespace = 'prod' AND tenant = 'acme' AND sequence_number = 10);
 SELECT pg_temp.found(format($$'prod', 'acme', from_time => %L$$, (SELECT dispatched_at FROM acteon_audit WHERE namespace = 'prod' AND tenant = 'acme' AND sequence_number = 10)));
@@ -273,7 +278,7 @@ DROP ROLE viewer_acme, operator_email, only_gateway, nobody;
 
 -- Arguments that are wrong, and tables that have no chain.
 SELECT call, attempt('SELECT finding FROM acteon_audit_verify(' || call || ')') FROM unnest(ARRAY['NULL, ''acme''', '''prod'', NULL', '''prod'', ''acme'', after_sequence => -1', '''prod'', ''acme'', after_sequence => 9223372036854775807',
-	'''prod'', ''acme'', after_sequence => 9223372036854775806', '''prod'', ''acme'', after_hash => ''x''', '''prod'', ''acme'', max_records => 0', '''prod'', ''acme'', from_time => ''-infinity'', to_time => ''infinity''']) AS call;
+	'''prod'', ''acme'', after_sequence => 9223372036854775806', '''prod'', ''acme'', after_hash => ''x''', '''prod'', ''acme'', max_records => 0', '''prod'', ''acme'', max_time => ''-1 s''', '''prod'', ''acme'', max_time => ''999999999 days''', '''prod'', ''acme'', from_time => ''-infinity'', to_time => ''infinity''']) AS call;
 BEGIN;
 ALTER TABLE acteon_audit DROP COLUMN previous_hash;
 SELECT attempt($$SELECT finding FROM acteon_audit_verify('prod', 'acme')$$);

@@ -12,6 +12,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
 #include "access/grants.h"
@@ -32,6 +33,7 @@ enum
 	VERIFY_AFTER_SEQUENCE,
 	VERIFY_AFTER_HASH,
 	VERIFY_MAX_RECORDS,
+	VERIFY_MAX_TIME,
 	NUM_VERIFY_ARGUMENTS
 };
 
@@ -63,7 +65,7 @@ static const char *const fault_names[NUM_CHAIN_FAULTS] = {
 	[FAULT_CONTENT] = "content",
 };
 
-/* Names of the last row: the end was reached, or max_records. */
+/* Names of the last row: the end was reached, or not. */
 #define CHECKED_NAME "checked"
 #define MORE_NAME "more"
 
@@ -139,6 +141,26 @@ read_window(ChainCheck *check, FunctionCallInfo fcinfo)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_records must be at least 1"),
 				 errhint("Leave it out to check all records.")));
+}
+
+/*
+ * Read how long to check, as the time at which that is over.
+ */
+static OptionalTime
+read_end(FunctionCallInfo fcinfo)
+{
+	OptionalTime until = {.given = !PG_ARGISNULL(VERIFY_MAX_TIME)};
+	Datum now = TimestampTzGetDatum(GetCurrentTimestamp());
+
+	if (!until.given)
+		return until;
+	until.time = DatumGetTimestampTz(
+		DirectFunctionCall2(timestamptz_pl_interval, now, PG_GETARG_DATUM(VERIFY_MAX_TIME)));
+	if (until.time < DatumGetTimestampTz(now))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_time must not be negative"),
+				 errhint("Leave it out to check all records.")));
+	return until;
 }
 
 /*
@@ -242,7 +264,7 @@ put_summary(ReturnSetInfo *result, const ChainCheck *check)
 
 /*
  * acteon_audit_verify(namespace, tenant text, from_time, to_time timestamptz,
- * after_sequence bigint, after_hash text, max_records bigint) → table (finding text,
+ * after_sequence bigint, after_hash text, max_records bigint, max_time interval) → table (finding text,
  * sequence_number bigint, record_id, action_id text, dispatched_at timestamptz,
  * record_hash text, records bigint, detail, broken_at, first_record_id text,
  * unchained bigint)
@@ -266,6 +288,7 @@ acteon_audit_verify(PG_FUNCTION_ARGS)
 	check.from = ReadTimeArgument(fcinfo, VERIFY_FROM_TIME);
 	check.to = ReadTimeArgument(fcinfo, VERIFY_TO_TIME);
 	read_window(&check, fcinfo);
+	check.until = read_end(fcinfo);
 	OpenReadableAudit(&audit, fcinfo);
 	check_covers(audit.grants, &check);
 	if (SPI_connect() != SPI_OK_CONNECT)

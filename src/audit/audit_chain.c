@@ -465,6 +465,19 @@ open_records(Walk *walk)
 }
 
 /*
+ * Whether as many records were checked as are wanted, or for as long: of any number, at
+ * least one is.
+ */
+static bool
+is_enough(const Walk *walk)
+{
+	const ChainCheck *check = walk->check;
+
+	return walk->counted >= check->most ||
+		   (check->until.given && walk->counted > 0 && GetCurrentTimestamp() >= check->until.time);
+}
+
+/*
  * Check the records that are looked at, as many as are wanted, and those that have the
  * number of the last of these as well, or one below 0: what continues begins behind it.
  */
@@ -489,8 +502,9 @@ walk_records(Walk *walk)
 
 			CHECK_FOR_INTERRUPTS();
 			ReadChainRow(&row, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
-			check->is_complete = row.number < 0 || walk->counted < check->most ||
-								 (walk->last.exists && row.number == walk->last.number);
+			check->is_complete = row.number < 0 ||
+								 (walk->last.exists && row.number == walk->last.number) ||
+								 !is_enough(walk);
 			if (check->is_complete)
 				check_row(walk, &row);
 			MemoryContextReset(window);
@@ -579,7 +593,7 @@ note_ends(Walk *walk, MemoryContext context)
 
 /*
  * Check a part of a chain: the records behind a known one, or those that lie between the
- * first and the last of some times, or all, up to a number of records.  What is wrong is
+ * first and the last of some times, or all, up to a number of records or a time.  What is wrong is
  * reported in the order of the numbers; the report must keep its memory elsewhere than in
  * the current context.  Needs an SPI connection; the texts that the check is given and
  * returns are in the current memory context.

@@ -50,6 +50,7 @@ typedef struct ChainCheck
 	int64 known;
 	const text *known_hash; /* NULL: whatever it has */
 	int64 most;             /* records */
+	OptionalTime until;     /* when to end, after a record at least */
 	void (*report)(void *arg, const ChainFinding *finding);
 	void *arg;
 

@@ -24,9 +24,8 @@
 #define MAX_RECORDS_LIMIT 1000
 #define MAX_RECORDS_DEFAULT 50
 
-/* Records of a chain that a request over HTTP checks at most, and unless told otherwise. */
-#define MAX_CHAIN_LIMIT 100000
-#define MAX_CHAIN_DEFAULT 50000
+/* Records of a chain that a request over HTTP checks at most. */
+#define MAX_CHAIN_LIMIT 1000000
 
 /* … and findings that its answer has at most. */
 #define MAX_FINDINGS 100

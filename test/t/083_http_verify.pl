@@ -188,7 +188,18 @@ is(told($stopped), 'broken not valid 10 content 3', 'what is broken is not conti
 ok(!exists $stopped->{json}{next}, '… for nobody who follows it may come to an end that is valid');
 is(told(changed(sprintf($set, q{record_hash = md5(id)}, 9), $load, limit => 10, %{ member($parts[0], 'next') })), 'broken not valid 10 witness 9 link 10', 'a part is linked to the one before by its hash');
 is(chain('boss', limit => 0)->{headers}{'acteon-limit'}, '1', 'a limit of 0 is 1');
-is(chain('boss', limit => 200_000)->{headers}{'acteon-limit'}, '100000', '… and a large one 100,000');
+is(chain('boss', limit => 2_000_000)->{headers}{'acteon-limit'}, '1000000', '… and a large one 1,000,000');
+
+# What takes long ends in time, and says where: hashes that do not fit take longest.
+my $hasty = start_http($node, arguments => [ '--statement-timeout=2s' ]);
+sql(q{INSERT INTO acteon_audit SELECT (jsonb_populate_record(a, jsonb_build_object('id', 'x' || n, 'tenant', 'long', 'sequence_number', n, 'record_hash', md5(n::text), 'previous_hash', md5((n - 1)::text)))).* FROM acteon_audit AS a CROSS JOIN generate_series(0, 19999) AS n
+	WHERE a.namespace = 'prod' AND a.tenant = 'acme' AND a.sequence_number = 24; ANALYZE acteon_audit});
+my $ended = $hasty->client(api_key($node, 'hasty', 'boss'))->post('/v1/audit/verify?namespace=prod&tenant=long');
+is($ended->{status}, 200, 'a check that takes long has an answer') or diag($ended->{body});
+cmp_ok(member($ended, 'records_checked'), '<', 20_000, '… before its end') and cmp_ok(member($ended, 'records_checked'), '>', 0, '… and behind its beginning');
+ok(!exists $ended->{json}{unchained}, '… which says so');
+is($hasty->stop, 0, 'the hasty server ends in good order');
+sql($load);
 
 # A record that is known from elsewhere.
 my %known = (after_sequence => 24, after_hash => $hash);

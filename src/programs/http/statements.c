@@ -394,7 +394,8 @@ static const struct
 	 * The gateway's answer has the first five members, of which those without a value are left
 	 * out.  "valid" claims no more than was found out: every record that was asked for was
 	 * looked at, there is at least one, or one that was known is as it was, all of them fit, and
-	 * none is outside of the chain.  Only what is without a finding so far is continued, so
+	 * none is outside of the chain.  What takes longer than half of the time that there is ends
+	 * before its end, so that there is an answer.  Only what is without a finding so far is continued, so
 	 * that who follows "next" to its end has all of it.
 	 */
 	[STATEMENT_CHAIN] =
@@ -403,7 +404,9 @@ static const struct
 		 "namespace => $1::pg_catalog.text, tenant => $2::pg_catalog.text, "
 		 "from_time => $3::pg_catalog.timestamptz, to_time => $4::pg_catalog.timestamptz, "
 		 "after_sequence => $5::pg_catalog.int8, after_hash => $6::pg_catalog.text, "
-		 "max_records => $7::pg_catalog.int8) WITH ORDINALITY AS v), "
+		 "max_records => $7::pg_catalog.int8, max_time => NULLIF(pg_catalog.current_setting("
+		 "'statement_timeout'::pg_catalog.text), '0'::pg_catalog.text)::pg_catalog.interval "
+		 "OPERATOR(pg_catalog./) 2::pg_catalog.float8) WITH ORDINALITY AS v), "
 		 "told AS (SELECT l.*, l.ordinality OPERATOR(pg_catalog.-) 1::pg_catalog.int8 AS findings, "
 		 "CASE WHEN l.ordinality OPERATOR(pg_catalog.>) 1::pg_catalog.int8 THEN 'broken' "
 		 "WHEN l.finding OPERATOR(pg_catalog.<>) 'checked'::pg_catalog.text THEN 'incomplete' "
