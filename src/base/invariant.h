@@ -13,6 +13,6 @@
  * In a server with assertions, check the condition, and have the message of its failure begin with
  * the name; in others, nothing.
  */
-#define AssertInvariant(name, condition) Assert(#name && (condition))
+#define AssertInvariant(name, condition) Assert(((void) #name, (condition)))
 
 #endif /* ACTEON_INVARIANT_H */

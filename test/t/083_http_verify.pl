@@ -192,7 +192,7 @@ is(chain('boss', limit => 2_000_000)->{headers}{'acteon-limit'}, '1000000', '…
 
 # What takes long ends in time, and says where: hashes that do not fit take longest.
 my $hasty = start_http($node, arguments => [ '--statement-timeout=2s' ]);
-sql(q{INSERT INTO acteon_audit SELECT (jsonb_populate_record(a, jsonb_build_object('id', 'x' || n, 'tenant', 'long', 'sequence_number', n, 'record_hash', md5(n::text), 'previous_hash', md5((n - 1)::text)))).* FROM acteon_audit AS a CROSS JOIN generate_series(0, 19999) AS n
+sql(q{INSERT INTO acteon_audit SELECT (jsonb_populate_record(a, jsonb_build_object('id', 'x' || n, 'tenant', 'long', 'sequence_number', n, 'record_hash', repeat(md5(n::text), 2), 'previous_hash', repeat(md5((n - 1)::text), 2)))).* FROM acteon_audit AS a CROSS JOIN generate_series(0, 19999) AS n
 	WHERE a.namespace = 'prod' AND a.tenant = 'acme' AND a.sequence_number = 24; ANALYZE acteon_audit});
 my $ended = $hasty->client(api_key($node, 'hasty', 'boss'))->post('/v1/audit/verify?namespace=prod&tenant=long');
 is($ended->{status}, 200, 'a check that takes long has an answer') or diag($ended->{body});
