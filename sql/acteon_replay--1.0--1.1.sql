@@ -3060,6 +3060,7 @@ CREATE FUNCTION acteon_audit_verify(
 	after_sequence bigint DEFAULT NULL,
 	after_hash text DEFAULT NULL,
 	max_records bigint DEFAULT NULL,
+	max_time interval DEFAULT NULL,
 	OUT finding text,
 	OUT sequence_number bigint,
 	OUT record_id text,
@@ -3067,11 +3068,14 @@ CREATE FUNCTION acteon_audit_verify(
 	OUT dispatched_at timestamptz,
 	OUT record_hash text,
 	OUT records bigint,
-	OUT detail text)
+	OUT detail text,
+	OUT broken_at text,
+	OUT first_record_id text,
+	OUT unchained bigint)
 RETURNS SETOF record
 LANGUAGE C STABLE ROWS 10 AS 'MODULE_PATHNAME';
 
-COMMENT ON FUNCTION acteon_audit_verify(text, text, timestamptz, timestamptz, bigint, text, bigint) IS
+COMMENT ON FUNCTION acteon_audit_verify(text, text, timestamptz, timestamptz, bigint, text, bigint, interval) IS
 'Checks the hash chain that the gateway writes in its compliance mode for a tenant in a namespace, and returns a row for each finding, in the order of the chain, and one more at the end. It checks whether each record has the hash of the columns that are hashed (id, action_id, namespace, tenant, provider, action_type, verdict, outcome, dispatched_at, previous_hash), and names the hash of the record before it. The gateway hashes nanoseconds and the table keeps microseconds, so up to 1,000 times are tried for each record.
 
 It does not show changes of other columns (payload, metadata, the details of verdict and outcome, caller, rule, chain_id, attachments, signature, completed_at, expires_at), records that were removed from the end of the chain, or as a whole, or records that somebody who can write the table has hashed anew, from one of them to the last. To find out about these, keep sequence_number and record_hash of the last row outside of the database and pass them as after_sequence and after_hash later: the record must still be there with this hash, unless it has expired.
@@ -3081,16 +3085,20 @@ A grant of an admin, operator or viewer must cover all providers and action type
 Arguments:
 namespace, tenant: whose chain; tenants below it have chains of their own
 from_time, to_time: only the part of the chain from the first to the last record dispatched between these times, both inclusive. Records are not numbered in the order of their times, so it may contain others
-after_sequence: begin after the record with this sequence_number; from_time is ignored then. Pass sequence_number of the last row of an earlier call to continue after it
+after_sequence: begin after the record with this sequence_number; from_time then only counts for records without a hash. Pass sequence_number of the last row of an earlier call to continue after it
 after_hash: the record_hash that the record with after_sequence is supposed to have: record_hash of that row
 max_records: how many records to check at most, besides those that have the number of the last one, too, or a number below 0. By default all
+max_time: for how long to check at most: when it is over, the check ends behind the record that it is at, but not before the first one. Other work of the call, such as finding the first record of a time, is not limited by it
 
 Returns:
-finding: content (the hash is not that of the columns), link (previous_hash is not the hash of the record before it), gap (records between others are missing), beginning (the first records are missing, as they are after they have expired), duplicate (two records have the same number), number (it is negative, or missing although the record has a hash), witness (the record with after_sequence has another hash than after_hash), end (neither this record is there nor any after it). The last row has checked, or more if max_records was reached
+finding: content (the hash is not that of the columns), link (previous_hash is not the hash of the record before it), gap (records between others are missing), beginning (the first records are missing, as they are after they have expired), duplicate (two records have the same number), number (it is negative, or missing although the record has a hash), witness (the record with after_sequence has another hash than after_hash), end (neither this record is there nor any after it). The last row has checked, or more if max_records or max_time was reached
 sequence_number: number of the record, or of the first missing one; in the last row, of the last record that was checked
 record_id, action_id, dispatched_at, record_hash: of the record; NULL for missing ones
 records: how many records the finding is about; 0 if it is not known. In the last row, how many were checked
 detail: what was found; in the last row, what was checked and what that does not show
+broken_at: id of the record where the chain breaks: this one, or the first one behind missing ones; NULL in the last row, and where there is none
+first_record_id: in the last row, id of the first record that was checked
+unchained: in the last row, how many records of the tenant have no hash: nothing is known of them. NULL if finding is more
 
 Errors: 22023 bad argument, 42501 no grant covers the tenant, or no grant to read at all, 42P01 no audit table, 42703 the audit table has no hash chain.';
 

@@ -66,6 +66,11 @@ SELECT pg_temp.found($$'prod', 'acme', max_records => 10$$);
 SELECT pg_temp.found(format($$'prod', 'acme', after_sequence => 9, after_hash => %L$$, (SELECT record_hash FROM acteon_audit WHERE namespace = 'prod' AND tenant = 'acme' AND sequence_number = 9)));
 SELECT pg_temp.found($$'prod', 'acme', after_sequence => 9, max_records => 15$$);
 SELECT pg_temp.found($$'prod', 'acme', after_sequence => 24$$);
+-- A time that is over at once leaves one record a call.
+SELECT pg_temp.found($$'prod', 'acme', max_time => '0'$$);
+SELECT pg_temp.found($$'prod', 'acme', max_time => '0', after_sequence => 23$$);
+SELECT pg_temp.found($$'prod', 'acme', max_time => '0', max_records => 10, to_time => '2020-01-01'$$);
+SELECT pg_temp.found($$'prod', 'acme', max_time => '1 day', max_records => 24$$);
 -- Part of it, by time: all between the first and the last record of these times.
 SELECT min(sequence_number), max(sequence_number), count(*) FROM acteon_audit WHERE namespace = 'prod' AND tenant = 'acme' AND dispatched_at >= (SELECT dispatched_at FROM acteon_audit WHERE namespace = 'prod' AND tenant = 'acme' AND sequence_number = 10);
 SELECT pg_temp.found(format($$'prod', 'acme', from_time => %L$$, (SELECT dispatched_at FROM acteon_audit WHERE namespace = 'prod' AND tenant = 'acme' AND sequence_number = 10)));
@@ -90,6 +95,19 @@ SELECT pg_temp.tampered($$DELETE FROM acteon_audit WHERE tenant = 'acme' AND seq
 SELECT pg_temp.tampered($$DELETE FROM acteon_audit WHERE tenant = 'acme' AND sequence_number < 7$$, pg_temp.set_of(7, 'previous_hash = NULL'));
 SELECT pg_temp.tampered($$DELETE FROM acteon_audit WHERE tenant = 'acme' AND sequence_number > 20$$);
 SELECT pg_temp.tampered($$DELETE FROM acteon_audit WHERE tenant = 'acme'$$);
+-- Where it breaks: at the record, or at the first one behind what is missing.  The last row knows the first record, and how many are outside of the chain: of the times that are asked for, also behind a known record.
+BEGIN;
+DELETE FROM acteon_audit WHERE tenant = 'acme' AND sequence_number IN (0, 5, 6);
+UPDATE acteon_audit SET provider = 'sms' WHERE tenant = 'acme' AND sequence_number = 9;
+UPDATE acteon_audit SET previous_hash = NULL WHERE tenant = 'acme' AND sequence_number = 11;
+UPDATE acteon_audit SET sequence_number = NULL WHERE tenant = 'acme' AND sequence_number = 24;
+SELECT make_record('outside-' || n, tenant => 'acme', at => '2026-01-01'::timestamptz + n * interval '1 day') FROM generate_series(1, 3) AS n;
+SELECT v.finding, v.sequence_number AS number, v.broken_at = v.record_id AS by_itself, b.sequence_number AS broken_at, f.sequence_number AS first, v.unchained
+FROM acteon_audit_verify('prod', 'acme') WITH ORDINALITY AS v LEFT JOIN acteon_audit AS b ON b.id = v.broken_at LEFT JOIN acteon_audit AS f ON f.id = v.first_record_id ORDER BY v.ordinality;
+SELECT finding, broken_at IS NOT NULL AS breaks, unchained FROM acteon_audit_verify('prod', 'acme', after_sequence => 12, from_time => '2026-01-02 12:00+00', to_time => '2026-01-03 12:00+00');
+SELECT finding, broken_at IS NOT NULL AS breaks, unchained FROM acteon_audit_verify('prod', 'acme', after_sequence => 24);
+SELECT finding, unchained FROM acteon_audit_verify('prod', 'acme', after_sequence => 12, max_records => 2);
+ROLLBACK;
 -- Numbers: swapped, shifted over a gap, used twice, negative, taken away.
 SELECT pg_temp.tampered(pg_temp.set_of(5, 'sequence_number = 100'), pg_temp.set_of(6, 'sequence_number = 5'), pg_temp.set_of(100, 'sequence_number = 6'));
 SELECT pg_temp.tampered($$UPDATE acteon_audit SET sequence_number = sequence_number + 100 WHERE tenant = 'acme' AND sequence_number > 10$$);
@@ -260,7 +278,7 @@ DROP ROLE viewer_acme, operator_email, only_gateway, nobody;
 
 -- Arguments that are wrong, and tables that have no chain.
 SELECT call, attempt('SELECT finding FROM acteon_audit_verify(' || call || ')') FROM unnest(ARRAY['NULL, ''acme''', '''prod'', NULL', '''prod'', ''acme'', after_sequence => -1', '''prod'', ''acme'', after_sequence => 9223372036854775807',
-	'''prod'', ''acme'', after_sequence => 9223372036854775806', '''prod'', ''acme'', after_hash => ''x''', '''prod'', ''acme'', max_records => 0', '''prod'', ''acme'', from_time => ''-infinity'', to_time => ''infinity''']) AS call;
+	'''prod'', ''acme'', after_sequence => 9223372036854775806', '''prod'', ''acme'', after_hash => ''x''', '''prod'', ''acme'', max_records => 0', '''prod'', ''acme'', max_time => ''-1 s''', '''prod'', ''acme'', max_time => ''999999999 days''', '''prod'', ''acme'', from_time => ''-infinity'', to_time => ''infinity''']) AS call;
 BEGIN;
 ALTER TABLE acteon_audit DROP COLUMN previous_hash;
 SELECT attempt($$SELECT finding FROM acteon_audit_verify('prod', 'acme')$$);

@@ -18,6 +18,7 @@ INSERT INTO asked VALUES
 	('acteon_audit_records', 'max_records', 'acteon_audit_records(max_records => %s)::text'),
 	('acteon_audit_verify', 'after_sequence', '(SELECT finding FROM acteon_audit_verify(''prod'', ''acme'', after_sequence => %s) LIMIT 1)'),
 	('acteon_audit_verify', 'max_records', '(SELECT finding FROM acteon_audit_verify(''prod'', ''acme'', max_records => %s) LIMIT 1)'),
+	('acteon_audit_verify', 'max_time', '(SELECT finding FROM acteon_audit_verify(''prod'', ''acme'', max_time => %s) LIMIT 1)'),
 	('acteon_audit_records', 'skip', 'acteon_audit_records(skip => %s)::text'),
 	('acteon_outbox_ack', 'outbox_id', format('acteon_outbox_ack(ARRAY[%%s]::bigint[], ARRAY[%s]::bigint[], ARRAY[''{}''::jsonb])', :token)),
 	('acteon_outbox_ack', 'lease_token', format('acteon_outbox_ack(ARRAY[%s]::bigint[], ARRAY[%%s]::bigint[], ARRAY[''{}''::jsonb])', :claimed)),

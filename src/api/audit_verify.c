@@ -12,6 +12,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
 #include "access/grants.h"
@@ -32,6 +33,7 @@ enum
 	VERIFY_AFTER_SEQUENCE,
 	VERIFY_AFTER_HASH,
 	VERIFY_MAX_RECORDS,
+	VERIFY_MAX_TIME,
 	NUM_VERIFY_ARGUMENTS
 };
 
@@ -46,6 +48,9 @@ enum
 	FINDING_RECORD_HASH,
 	FINDING_RECORDS,
 	FINDING_DETAIL,
+	FINDING_BROKEN_AT,
+	FINDING_FIRST_RECORD_ID,
+	FINDING_UNCHAINED,
 	NUM_FINDING_COLUMNS
 };
 
@@ -60,7 +65,7 @@ static const char *const fault_names[NUM_CHAIN_FAULTS] = {
 	[FAULT_CONTENT] = "content",
 };
 
-/* Names of the last row: the end was reached, or max_records. */
+/* Names of the last row: the end was reached, or not. */
 #define CHECKED_NAME "checked"
 #define MORE_NAME "more"
 
@@ -139,10 +144,32 @@ read_window(ChainCheck *check, FunctionCallInfo fcinfo)
 }
 
 /*
- * Return a row; texts may be NULL.
+ * Read how long to check, as the time at which that is over.
+ */
+static OptionalTime
+read_end(FunctionCallInfo fcinfo)
+{
+	OptionalTime until = {.given = !PG_ARGISNULL(VERIFY_MAX_TIME)};
+	Datum now = TimestampTzGetDatum(GetCurrentTimestamp());
+
+	if (!until.given)
+		return until;
+	until.time = DatumGetTimestampTz(
+		DirectFunctionCall2(timestamptz_pl_interval, now, PG_GETARG_DATUM(VERIFY_MAX_TIME)));
+	if (until.time < DatumGetTimestampTz(now))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_time must not be negative"),
+				 errhint("Leave it out to check all records.")));
+	return until;
+}
+
+/*
+ * Return a row; texts may be NULL.  The last one also says what the check found out
+ * about all of it, which is NULL for others.
  */
 static void
-put_row(ReturnSetInfo *result, const char *name, const ChainFinding *finding)
+put_row(ReturnSetInfo *result, const char *name, const ChainFinding *finding,
+		const ChainCheck *check)
 {
 	Datum values[NUM_FINDING_COLUMNS] = {0};
 	bool nulls[NUM_FINDING_COLUMNS] = {0};
@@ -160,6 +187,12 @@ put_row(ReturnSetInfo *result, const char *name, const ChainFinding *finding)
 	nulls[FINDING_RECORD_HASH] = finding->record_hash == NULL;
 	values[FINDING_RECORDS] = Int64GetDatum(finding->records);
 	values[FINDING_DETAIL] = CStringGetTextDatum(finding->detail);
+	values[FINDING_BROKEN_AT] = PointerGetDatum(finding->broken_at);
+	nulls[FINDING_BROKEN_AT] = finding->broken_at == NULL;
+	values[FINDING_FIRST_RECORD_ID] = PointerGetDatum(check == NULL ? NULL : check->first_id);
+	nulls[FINDING_FIRST_RECORD_ID] = check == NULL || check->first_id == NULL;
+	values[FINDING_UNCHAINED] = Int64GetDatum(check == NULL ? 0 : check->unchained);
+	nulls[FINDING_UNCHAINED] = check == NULL || !check->is_complete;
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
@@ -169,7 +202,7 @@ put_row(ReturnSetInfo *result, const char *name, const ChainFinding *finding)
 static void
 report_finding(void *arg, const ChainFinding *finding)
 {
-	put_row(arg, fault_names[finding->fault], finding);
+	put_row(arg, fault_names[finding->fault], finding, NULL);
 }
 
 /*
@@ -226,14 +259,15 @@ put_summary(ReturnSetInfo *result, const ChainCheck *check)
 							.dispatched_at = check->last_time,
 							.detail = describe(check)};
 
-	put_row(result, check->is_complete ? CHECKED_NAME : MORE_NAME, &summary);
+	put_row(result, check->is_complete ? CHECKED_NAME : MORE_NAME, &summary, check);
 }
 
 /*
  * acteon_audit_verify(namespace, tenant text, from_time, to_time timestamptz,
- * after_sequence bigint, after_hash text, max_records bigint) → table (finding text,
+ * after_sequence bigint, after_hash text, max_records bigint, max_time interval) → table (finding text,
  * sequence_number bigint, record_id, action_id text, dispatched_at timestamptz,
- * record_hash text, records bigint, detail text)
+ * record_hash text, records bigint, detail, broken_at, first_record_id text,
+ * unchained bigint)
  *
  * A row for each fault of the chain of a tenant, and a last one that says what was checked.
  * Raises insufficient_privilege, undefined_table, undefined_column,
@@ -254,6 +288,7 @@ acteon_audit_verify(PG_FUNCTION_ARGS)
 	check.from = ReadTimeArgument(fcinfo, VERIFY_FROM_TIME);
 	check.to = ReadTimeArgument(fcinfo, VERIFY_TO_TIME);
 	read_window(&check, fcinfo);
+	check.until = read_end(fcinfo);
 	OpenReadableAudit(&audit, fcinfo);
 	check_covers(audit.grants, &check);
 	if (SPI_connect() != SPI_OK_CONNECT)

@@ -56,6 +56,7 @@ typedef struct Walk
 	MemoryContext context;
 	RecordHasher *hasher;
 	LastRow last;
+	text *first_id;   /* of the first record that was looked at */
 	bool lacks_known; /* the record that was known is not there */
 	bool has_least;   /* numbers that are looked at, both inclusive */
 	int64 least;
@@ -80,13 +81,19 @@ tell(Walk *walk, const ChainFinding *finding)
 }
 
 /*
- * Tell that records are missing, from a number on; 0 of them: nobody knows how many.
+ * Tell that records are missing before a row, NULL for at the end, from a number on; 0 of
+ * them: nobody knows how many.
  */
 static void
-tell_missing(Walk *walk, ChainFault fault, int64 first, int64 count, const char *detail)
+tell_missing(Walk *walk, ChainFault fault, int64 first, int64 count, const ChainRow *behind,
+			 const char *detail)
 {
-	ChainFinding finding = {
-		.fault = fault, .records = count, .has_number = true, .number = first, .detail = detail};
+	ChainFinding finding = {.fault = fault,
+							.records = count,
+							.has_number = true,
+							.number = first,
+							.broken_at = behind == NULL ? NULL : behind->record.id,
+							.detail = detail};
 
 	tell(walk, &finding);
 }
@@ -105,6 +112,7 @@ tell_row(Walk *walk, ChainFault fault, const ChainRow *row, const char *detail)
 							.action_id = row->record.action_id,
 							.record_hash = row->record.record_hash,
 							.dispatched_at = row->dispatched_at,
+							.broken_at = row->record.id,
 							.detail = detail};
 
 	tell(walk, &finding);
@@ -125,7 +133,8 @@ tell_changed(Walk *walk, const ChainRow *next)
 							.id = last->id,
 							.action_id = last->action_id,
 							.record_hash = last->hash,
-							.dispatched_at = last->dispatched_at};
+							.dispatched_at = last->dispatched_at,
+							.broken_at = last->id};
 
 	if (!last->is_changed)
 		return;
@@ -214,7 +223,7 @@ judge_first(Walk *walk, const ChainRow *row)
 					 "it is the first record of the chain, but has a previous_hash");
 		return;
 	}
-	tell_missing(walk, FAULT_BEGINNING, 0, row->number,
+	tell_missing(walk, FAULT_BEGINNING, 0, row->number, row,
 				 "the records before the first one that is there are missing: the gateway deletes "
 				 "records when they expire, or somebody has deleted them");
 	if (row->record.previous_hash == NULL)
@@ -241,7 +250,7 @@ judge_place(Walk *walk, const ChainRow *row)
 		judge_link(walk, row, last->hash);
 		return;
 	}
-	tell_missing(walk, FAULT_GAP, last->number + 1, row->number - last->number - 1,
+	tell_missing(walk, FAULT_GAP, last->number + 1, row->number - last->number - 1, row,
 				 SameOptionalText(row->record.previous_hash, last->hash)
 					 ? "the numbers are not used, but the record behind them is linked to the one "
 					   "before them: numbers were changed"
@@ -263,7 +272,13 @@ check_row(Walk *walk, const ChainRow *row)
 	if (row->number >= 0)
 		walk->counted++;
 	if (!check->has_first)
+	{
+		MemoryContext old = MemoryContextSwitchTo(walk->context);
+
 		check->first = row->number;
+		walk->first_id = keep_text(row->record.id);
+		MemoryContextSwitchTo(old);
+	}
 	check->has_first = true;
 	tell_changed(walk, is_next ? row : NULL);
 	if (row->number < 0 || (walk->last.exists && row->number == walk->last.number))
@@ -302,9 +317,9 @@ add_records(Statement *st, const Walk *walk)
  * Add the times that are asked for; the beginning does not count behind a known record.
  */
 static void
-add_times(Statement *st, const ChainCheck *check)
+add_times(Statement *st, const ChainCheck *check, bool with_from)
 {
-	if (check->from.given && !check->has_known)
+	if (check->from.given && with_from)
 		appendStringInfo(&st->sql, " AND a.dispatched_at" GE "$%d",
 						 AddParameter(st, TIMESTAMPTZOID, TimestampTzGetDatum(check->from.time)));
 	if (check->to.given)
@@ -338,7 +353,7 @@ find_numbers(Walk *walk)
 									" pg_catalog.max(a.sequence_number)");
 	add_records(&st, walk);
 	appendStringInfoString(&st.sql, " AND a.sequence_number IS NOT NULL");
-	add_times(&st, check);
+	add_times(&st, check, !check->has_known);
 	ReadByIndexes(walk->table, &st, 1);
 	least = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	if (!isnull)
@@ -404,6 +419,7 @@ check_known(Walk *walk)
 							.action_id = last->action_id,
 							.record_hash = last->hash,
 							.dispatched_at = last->dispatched_at,
+							.broken_at = last->id,
 							.detail = "its record_hash is not the one that was given"};
 
 	if (!check->has_known)
@@ -449,6 +465,19 @@ open_records(Walk *walk)
 }
 
 /*
+ * Whether as many records were checked as are wanted, or for as long: of any number, at
+ * least one is.
+ */
+static bool
+is_enough(const Walk *walk)
+{
+	const ChainCheck *check = walk->check;
+
+	return walk->counted >= check->most ||
+		   (check->until.given && walk->counted > 0 && GetCurrentTimestamp() >= check->until.time);
+}
+
+/*
  * Check the records that are looked at, as many as are wanted, and those that have the
  * number of the last of these as well, or one below 0: what continues begins behind it.
  */
@@ -473,8 +502,9 @@ walk_records(Walk *walk)
 
 			CHECK_FOR_INTERRUPTS();
 			ReadChainRow(&row, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
-			check->is_complete = row.number < 0 || walk->counted < check->most ||
-								 (walk->last.exists && row.number == walk->last.number);
+			check->is_complete = row.number < 0 ||
+								 (walk->last.exists && row.number == walk->last.number) ||
+								 !is_enough(walk);
 			if (check->is_complete)
 				check_row(walk, &row);
 			MemoryContextReset(window);
@@ -503,7 +533,7 @@ count_unchained(Walk *walk)
 	appendStringInfoString(&st.sql, "SELECT pg_catalog.count(*), pg_catalog.count(a.record_hash)");
 	add_records(&st, walk);
 	appendStringInfoString(&st.sql, " AND a.sequence_number IS NULL");
-	add_times(&st, check);
+	add_times(&st, check, true);
 	ReadByIndexes(walk->table, &st, 1);
 	check->unchained =
 		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
@@ -533,7 +563,7 @@ tell_end(Walk *walk)
 	if (!walk->lacks_known || check->checked > 0)
 		return;
 	tell_missing(
-		walk, FAULT_END, walk->last.exists ? walk->last.number + 1 : check->known, 0,
+		walk, FAULT_END, walk->last.exists ? walk->last.number + 1 : check->known, 0, NULL,
 		walk->has_greatest
 			? "neither the record with the given number is there nor any after it that was "
 			  "looked at: the end of the chain was cut off, or all of it has expired"
@@ -542,15 +572,17 @@ tell_end(Walk *walk)
 }
 
 /*
- * Note what is known of the last record that was looked at, in the caller's memory context.
+ * Note what is known of the first and the last record that were looked at, in the caller's
+ * memory context.
  */
 static void
-note_last(Walk *walk, MemoryContext context)
+note_ends(Walk *walk, MemoryContext context)
 {
 	ChainCheck *check = walk->check;
 	const LastRow *last = &walk->last;
 	MemoryContext old = MemoryContextSwitchTo(context);
 
+	check->first_id = keep_text(walk->first_id);
 	check->has_last = last->exists;
 	check->last = last->number;
 	check->last_hash = keep_text(last->hash);
@@ -561,7 +593,7 @@ note_last(Walk *walk, MemoryContext context)
 
 /*
  * Check a part of a chain: the records behind a known one, or those that lie between the
- * first and the last of some times, or all, up to a number of records.  What is wrong is
+ * first and the last of some times, or all, up to a number of records or a time.  What is wrong is
  * reported in the order of the numbers; the report must keep its memory elsewhere than in
  * the current context.  Needs an SPI connection; the texts that the check is given and
  * returns are in the current memory context.
@@ -587,7 +619,7 @@ CheckChain(ChainCheck *check, const AuditTable *table)
 	}
 	if (check->is_complete)
 		count_unchained(&walk);
-	note_last(&walk, old);
+	note_ends(&walk, old);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(walk.context);
 }

@@ -34,6 +34,8 @@ typedef struct ChainFinding
 	const text *action_id;
 	const text *record_hash;
 	OptionalTime dispatched_at;
+	const text *broken_at; /* id of the record where it shows: this one, or the one behind what
+							* is missing; NULL: there is none */
 	const char *detail;
 } ChainFinding;
 
@@ -48,14 +50,16 @@ typedef struct ChainCheck
 	int64 known;
 	const text *known_hash; /* NULL: whatever it has */
 	int64 most;             /* records */
+	OptionalTime until;     /* when to end, after a record at least */
 	void (*report)(void *arg, const ChainFinding *finding);
 	void *arg;
 
 	int64 checked; /* records that were */
 	int64 faults;
 	bool has_first; /* at least one was */
-	int64 first;    /* its number */
-	bool has_last;  /* this is known of the last one: */
+	int64 first;    /* its number, */
+	const text *first_id;
+	bool has_last; /* this is known of the last one: */
 	int64 last;
 	const text *last_hash;
 	const text *last_id;

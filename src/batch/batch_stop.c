@@ -28,6 +28,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/invariant.h"
 #include "batch/batch_row.h"
 #include "batch/batch_stop.h"
 #include "queue/batch_flags.h"
@@ -218,6 +219,8 @@ AddCancelled(DeliveryWriter *deliveries, const Segment *segment)
 						 .outcome = {.isnull = true},
 						 .error = {.isnull = true}};
 
+	AssertInvariant(EndedHasNoEffect, segment->lease_token == NO_LEASE &&
+										  segment->doubt_since == 0 && !segment->unproven);
 	for (int64 id = segment->first_id; id <= segment->last_id; id++)
 	{
 		delivery.outbox_id = id;

@@ -37,6 +37,7 @@
 
 #include "base/catalog.h"
 #include "base/installation.h"
+#include "base/invariant.h"
 #include "base/result.h"
 #include "base/settings.h"
 #include "base/replay_id.h"
@@ -343,6 +344,7 @@ add_deferred(AnswerCall *call, const Answer *answer)
 
 	piece.attempt = Max(piece.attempt - 1, 0);
 	DeferAction(&piece, delay >= 0 ? now + delay : BackoffTime(now, piece.resend + 1));
+	AssertInvariant(NoIdTwice, piece.resend > call->segment.resend);
 	AppendPiece(call->pieces, &call->piece_count, &piece);
 	call->retries++;
 }
@@ -399,6 +401,8 @@ add_finished(AnswerCall *call, const Answer *answer, int id, NullableDatum error
 	bool delivered = call->kind == ANSWER_ACK && error.isnull;
 	const NullableDatum none = {.isnull = true};
 
+	AssertInvariant(DeliveredHasEffect, !delivered || answer->reading.kind == ANSWER_FINAL ||
+											answer->reading.kind == ANSWER_DEDUPLICATED);
 	delivery->outbox_id = answer->outbox_id;
 	delivery->batch_id = call->segment.batch_id;
 	/* What the gateway rejects never reached the provider. */
@@ -555,6 +559,38 @@ divide_segment(AnswerCall *call, const Answer *answers, int count)
 }
 
 /*
+ * Whether each action that is finished is so once, in the order of ids.
+ */
+static PG_USED_FOR_ASSERTS_ONLY bool
+finished_differ(const AnswerCall *call)
+{
+	for (int i = 1; i < call->finished_count; i++)
+	{
+		if (call->finished[i].outbox_id <= call->finished[i - 1].outbox_id)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Whether a piece covers an action that is finished.
+ */
+static PG_USED_FOR_ASSERTS_ONLY bool
+covers_finished(const AnswerCall *call)
+{
+	for (int i = 0, j = 0; i < call->piece_count && j < call->finished_count;)
+	{
+		if (call->pieces[i].last_id < call->finished[j].outbox_id)
+			i++;
+		else if (call->pieces[i].first_id <= call->finished[j].outbox_id)
+			return true;
+		else
+			j++;
+	}
+	return false;
+}
+
+/*
  * Whether the delivery that was found may be of an action that was executed:
  * dead and cancelled actions were not executed, and for deliveries of version
  * 1.0 it is unknown.
@@ -631,6 +667,11 @@ apply_to_segment(AnswerCall *call, const Answer *answers, int count)
 		return 0;
 	if (!divide_segment(call, answers, n))
 		return n;
+	AssertInvariant(EndsOnce, finished_differ(call));
+	AssertInvariant(NoneEndedAndWaiting, !covers_finished(call));
+	AssertInvariant(NoneLost,
+					PiecesLength(call->pieces, call->piece_count) + call->finished_count ==
+						SegmentLength(&call->segment));
 	if (!ReplaceSegment(&call->segments, &call->segment, call->pieces, call->piece_count))
 		return 0;
 	for (int i = 0; i < call->finished_count; i++)

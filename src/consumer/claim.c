@@ -32,6 +32,7 @@
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
+#include "base/invariant.h"
 #include "base/target.h"
 #include "batch/batch_stop.h"
 #include "batch/breaker.h"
@@ -276,6 +277,10 @@ take_segment(Claim *claim, Segment *segment)
 	if (length == 0 || !LaneLetsPass(claim, segment) ||
 		!HoldSegment(&claim->segments, segment, false))
 		return;
+	AssertInvariant(NoneAfterCancel, claim->guard.last_id == segment->batch_id &&
+										 claim->guard.last == BATCH_RUNS &&
+										 segment->stopped == BATCH_RUNS);
+	AssertInvariant(LaneInOrder, !segment->in_lane || length == 1);
 
 	pieces[0] = pieces[1] = *segment;
 	lease->last_id = segment->first_id + length - 1;

@@ -29,6 +29,7 @@
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
+#include "base/invariant.h"
 #include "base/result.h"
 #include "base/text.h"
 #include "batch/batch_row.h"
@@ -364,6 +365,7 @@ take_fetched(Redrive *redrive, MemoryContext context)
 			note_paused(redrive, row);
 		else if (stop == BATCH_PAUSED)
 			redrive->paused_parts++;
+		AssertInvariant(NoneQueuedTwice, !has_later_replay(redrive, row));
 		add_to_segments(redrive, row, stop);
 		redrive->ids[redrive->count++] = fetched(row, DEAD_ID, &isnull);
 		redrive->wanted--;
@@ -463,6 +465,8 @@ requeue(Redrive *redrive, const ConsumerCall *call)
 	DeliveryWriter deliveries;
 
 	NoteRemoved(call->schema, REMOVAL_REDRIVE, redrive->ids, redrive->count);
+	AssertInvariant(NoneEndedAndWaiting,
+					PiecesLength(redrive->segments, redrive->segment_count) == redrive->count);
 	DeleteRows(call->schema, DELIVERY_TABLE, "outbox_id", redrive->ids, redrive->count);
 	OpenSegments(&segments, call->schema);
 	OpenDeliveries(&deliveries, call->schema, call->now);

@@ -39,6 +39,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/installation.h"
+#include "base/invariant.h"
 #include "base/settings.h"
 #include "base/text.h"
 #include "batch/control_log.h"
@@ -384,6 +385,7 @@ decide_without_outcome(Resolver *resolver, Segment *piece, const Suspect *suspec
 								   : why_held(resolver, piece, suspect);
 		if (held == NULL)
 		{
+			AssertInvariant(NoneTwice, !piece->unproven && !resolver->batch.holds);
 			RenewId(piece, doubts->now);
 			piece->unproven = true;
 			doubts->released = true;
@@ -472,6 +474,7 @@ resolve_segment(Resolver *resolver, const Segment *collected, const Suspect *sus
 	Segment pieces[SEGMENT_ACTIONS];
 	Segment segment = *collected;
 	int count = 0;
+	int ended PG_USED_FOR_ASSERTS_ONLY = 0;
 
 	begin_doubt(&segment);
 	read_batch(resolver, segment.batch_id);
@@ -484,12 +487,15 @@ resolve_segment(Resolver *resolver, const Segment *collected, const Suspect *sus
 		if (findings[i].has_outcome && decide_with_outcome(resolver, &piece, &findings[i]))
 		{
 			doubts->released |= segment.in_lane; /* what waits behind it */
+			ended++;
 			continue;
 		}
 		if (piece.resend == segment.resend)
 			decide_without_outcome(resolver, &piece, &suspects[i], &findings[i]);
+		AssertInvariant(EventuallyEndsOrHeld, piece.due_at != DT_NOEND || piece.held != NULL);
 		AppendPiece(pieces, &count, &piece);
 	}
+	AssertInvariant(NoneLost, PiecesLength(pieces, count) + ended == SegmentLength(&segment));
 	if (!ReplaceSegment(doubts->segments, collected, pieces, count))
 		elog(ERROR, "a segment was changed while it was locked");
 }

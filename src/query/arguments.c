@@ -73,6 +73,7 @@ read_argument(ReplayQuery *query, OptionId id, FunctionCallInfo fcinfo, int i)
 			*(Interval **) field = PG_GETARG_INTERVAL_P(i);
 			break;
 		case KIND_BATCH:
+		case KIND_PLACE:
 			elog(ERROR, "option \"%s\" is no part of a query", ReplayOptions[id].argument);
 	}
 }
@@ -84,7 +85,7 @@ read_argument(ReplayQuery *query, OptionId id, FunctionCallInfo fcinfo, int i)
  * for the given number of results.
  */
 void
-ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, unsigned call, int results)
+ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, CallSet call, int results)
 {
 	int place = 0;
 

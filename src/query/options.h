@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/target_name.h"
 #include "query/states.h"
@@ -22,6 +23,12 @@
 /* Records that a bulk replay attempts at most, and unless told otherwise. */
 #define MAX_RECORDS_LIMIT 1000
 #define MAX_RECORDS_DEFAULT 50
+
+/* Records of a chain that a request over HTTP checks at most. */
+#define MAX_CHAIN_LIMIT 1000000
+
+/* … and findings that its answer has at most. */
+#define MAX_FINDINGS 100
 
 /* The circuit breaker, unless told otherwise; a window of 0 is none. */
 #define BREAKER_WINDOW_DEFAULT 50
@@ -79,47 +86,53 @@ typedef enum OptionKind
 	KIND_BOOLEAN,
 	KIND_NUMBER, /* of any precision */
 	KIND_BATCH,  /* the number of a batch */
+	KIND_PLACE,  /* a place in a chain */
 	KIND_TEXTS,  /* a list of texts */
 	KIND_JSON,   /* any JSON but null; with takes_null, null, too */
 	KIND_INTERVAL
 } OptionKind;
 
-/* Calls that take an option. */
-#define CALL_NONE 0x000u
-#define CALL_SINGLE 0x001u         /* acteon_replay */
-#define CALL_BULK 0x002u           /* acteon_replay_bulk */
-#define CALL_PREVIEW 0x004u        /* acteon_replay_preview */
-#define CALL_ALL 0x008u            /* acteon_replay_all */
-#define CALL_QUERY 0x010u          /* each of the last three with a query in the wire form */
-#define CALL_HTTP_SINGLE 0x020u    /* POST /v1/audit/{action_id}/replay */
-#define CALL_HTTP_BULK 0x040u      /* POST /v1/audit/replay */
-#define CALL_HTTP_STEERING 0x080u  /* POST /v1/replay/batches/{batch_id}/pause and its like */
-#define CALL_HTTP_BATCHES 0x100u   /* GET /v1/replay/batches */
-#define CALL_CAUSES 0x200u         /* acteon_replay_causes */
-#define CALL_HTTP_ITEMS 0x400u     /* GET /v1/replay/batches/{batch_id}/items */
-#define CALL_HTTP_CAUSES 0x800u    /* GET /v1/replay/causes */
-#define CALL_HTTP_RECORDS 0x4000u  /* GET /v1/audit */
-#define CALL_TIMELINE 0x1000u      /* acteon_replay_timeline */
-#define CALL_HTTP_TIMELINE 0x2000u /* GET /v1/replay/timeline */
-#define CALL_HTTP_OF_ALL 0x8000u   /* POST /v1/replay/pause_all and …/resume_all */
+/* Calls that take an option, as bits. */
+typedef uint64_t CallSet;
+
+#define CALL_NONE UINT64_C(0x000)
+#define CALL_SINGLE UINT64_C(0x001)      /* acteon_replay */
+#define CALL_BULK UINT64_C(0x002)        /* acteon_replay_bulk */
+#define CALL_PREVIEW UINT64_C(0x004)     /* acteon_replay_preview */
+#define CALL_ALL UINT64_C(0x008)         /* acteon_replay_all */
+#define CALL_QUERY UINT64_C(0x010)       /* each of the last three with a query in the wire form */
+#define CALL_HTTP_SINGLE UINT64_C(0x020) /* POST /v1/audit/{action_id}/replay */
+#define CALL_HTTP_BULK UINT64_C(0x040)   /* POST /v1/audit/replay */
+#define CALL_HTTP_STEERING \
+	UINT64_C(0x080) /* POST /v1/replay/batches/{batch_id}/pause and its like */
+#define CALL_HTTP_BATCHES UINT64_C(0x100)   /* GET /v1/replay/batches */
+#define CALL_CAUSES UINT64_C(0x200)         /* acteon_replay_causes */
+#define CALL_HTTP_ITEMS UINT64_C(0x400)     /* GET /v1/replay/batches/{batch_id}/items */
+#define CALL_HTTP_CAUSES UINT64_C(0x800)    /* GET /v1/replay/causes */
+#define CALL_HTTP_RECORDS UINT64_C(0x4000)  /* GET /v1/audit */
+#define CALL_TIMELINE UINT64_C(0x1000)      /* acteon_replay_timeline */
+#define CALL_HTTP_TIMELINE UINT64_C(0x2000) /* GET /v1/replay/timeline */
+#define CALL_HTTP_OF_ALL UINT64_C(0x8000)   /* POST /v1/replay/pause_all and …/resume_all */
 
 /* Further ones, most of them POST /v1/replay/batches/{batch_id}/…; see http/operations.c. */
-#define CALL_HTTP_LOG 0x10000u
-#define CALL_HTTP_RATE 0x20000u
-#define CALL_HTTP_START 0x40000u
-#define CALL_HTTP_SETTLE 0x80000u
-#define CALL_HTTP_APPROVE 0x100000u
-#define CALL_HTTP_HAND_OVER 0x200000u
-#define CALL_HTTP_CONTINUE 0x400000u
-#define CALL_HTTP_PATCH 0x800000u
-#define CALL_HTTP_LINEAGE 0x1000000u
-#define CALL_HTTP_DEAD_LETTERS 0x2000000u
-#define CALL_HTTP_REDRIVE 0x4000000u
-#define CALL_HTTP_LIMITS 0x8000000u
-#define CALL_HTTP_LIMIT_SET 0x10000000u    /* POST /v1/replay/limits */
-#define CALL_HTTP_LIMIT_REMOVE 0x80000000u /* DELETE /v1/replay/limits */
-#define CALL_HTTP_RESUME 0x20000000u       /* what resuming takes in addition to steering */
-#define CALL_HTTP_ALL 0x40000000u          /* POST /v1/replay/all */
+#define CALL_HTTP_LOG UINT64_C(0x10000)
+#define CALL_HTTP_RATE UINT64_C(0x20000)
+#define CALL_HTTP_START UINT64_C(0x40000)
+#define CALL_HTTP_SETTLE UINT64_C(0x80000)
+#define CALL_HTTP_APPROVE UINT64_C(0x100000)
+#define CALL_HTTP_HAND_OVER UINT64_C(0x200000)
+#define CALL_HTTP_CONTINUE UINT64_C(0x400000)
+#define CALL_HTTP_PATCH UINT64_C(0x800000)
+#define CALL_HTTP_LINEAGE UINT64_C(0x1000000)
+#define CALL_HTTP_DEAD_LETTERS UINT64_C(0x2000000)
+#define CALL_HTTP_REDRIVE UINT64_C(0x4000000)
+#define CALL_HTTP_LIMITS UINT64_C(0x8000000)
+#define CALL_HTTP_LIMIT_SET UINT64_C(0x10000000)    /* POST /v1/replay/limits */
+#define CALL_HTTP_LIMIT_REMOVE UINT64_C(0x80000000) /* DELETE /v1/replay/limits */
+#define CALL_HTTP_RESUME UINT64_C(0x20000000) /* what resuming takes in addition to steering */
+#define CALL_HTTP_ALL UINT64_C(0x40000000)    /* POST /v1/replay/all */
+#define CALL_HTTP_CHAIN UINT64_C(0x100000000) /* POST /v1/audit/verify */
+#define CALL_HTTP_TRAIL UINT64_C(0x200000000) /* POST /v1/replay/verify */
 
 /* Those that take a filter; those of HTTP; those that only count what matches; those that
  * take what a single replay does. */
@@ -128,13 +141,17 @@ typedef enum OptionKind
 #define CALLS_HTTP \
 	(CALL_HTTP_SINGLE | CALL_HTTP_BULK | CALL_HTTP_ALL | CALL_HTTP_STEERING | CALL_HTTP_BATCHES | \
 	 CALL_HTTP_ITEMS | CALL_HTTP_CAUSES | CALL_HTTP_TIMELINE | CALL_HTTP_RECORDS | \
-	 CALLS_HTTP_CHANGES | CALLS_HTTP_LISTS)
+	 CALLS_HTTP_CHANGES | CALLS_HTTP_LISTS | CALLS_HTTP_VERIFY)
 
 /* Those that change a batch, dead actions or a limit; those of a part of a batch; lists with pages. */
 #define CALLS_HTTP_CHANGES \
 	(CALL_HTTP_STEERING | CALL_HTTP_RATE | CALL_HTTP_START | CALL_HTTP_SETTLE | \
 	 CALL_HTTP_APPROVE | CALL_HTTP_HAND_OVER | CALL_HTTP_CONTINUE | CALL_HTTP_PATCH | \
 	 CALL_HTTP_REDRIVE | CALL_HTTP_RESUME | CALL_HTTP_OF_ALL | CALLS_HTTP_LIMIT)
+
+/* Those of POST that change nothing, and whose parameters may also stand in the body. */
+#define CALLS_HTTP_VERIFY (CALL_HTTP_CHAIN | CALL_HTTP_TRAIL)
+
 #define CALLS_HTTP_LIMIT (CALL_HTTP_LIMIT_SET | CALL_HTTP_LIMIT_REMOVE)
 #define CALLS_HTTP_PART (CALL_HTTP_STEERING | CALL_HTTP_RATE | CALL_HTTP_PATCH)
 #define CALLS_HTTP_LISTS \
@@ -158,7 +175,7 @@ typedef struct ReplayOption
 	 * given as a boolean, which is the text "true" or "false".
 	 */
 	const char *type;
-	unsigned calls;
+	CallSet calls;
 	const char *initial; /* its default */
 	const char *least;
 	const char *most;

@@ -101,10 +101,10 @@ typedef struct ReplayQuery
 
 extern const char *TargetOf(const ReplayQuery *query);
 extern void *OptionField(const ReplayQuery *query, OptionId id);
-extern int CountOptions(unsigned call);
+extern int CountOptions(CallSet call);
 extern bool HasFilter(const ReplayQuery *query);
 extern char *FilterNames(const ReplayQuery *query);
-extern int OptionPlace(unsigned call, OptionId option);
+extern int OptionPlace(CallSet call, OptionId option);
 extern const char *OptionName(const ReplayQuery *query, OptionId id);
 extern void InitReplayQuery(ReplayQuery *query, bool any_number);
 extern double OptionNumber(const char *text);
@@ -112,7 +112,7 @@ extern void SetInteger(ReplayQuery *query, OptionId id, int value);
 ACTEON_NORETURN extern void ReportBounds(const char *name, OptionId id, bool too_small);
 extern void CheckArgumentCount(FunctionCallInfo fcinfo, int count);
 extern void
-ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, unsigned call, int results);
+ReadReplayArguments(ReplayQuery *query, FunctionCallInfo fcinfo, CallSet call, int results);
 extern void ReadSingleArguments(ReplayQuery *query, FunctionCallInfo fcinfo);
 extern int ReadIntegerArgument(FunctionCallInfo fcinfo, int argument, OptionId id, int otherwise);
 extern void ReadQueryArgument(ReplayQuery *query, FunctionCallInfo fcinfo, bool any_number);

@@ -220,6 +220,7 @@ read_key(ReplayQuery *query, OptionId id, const JsonbValue *value)
 			*(Interval **) field = read_interval(query, id, value);
 			break;
 		case KIND_BATCH:
+		case KIND_PLACE:
 			elog(ERROR, "option \"%s\" is no part of a query", option->key);
 	}
 }
@@ -334,6 +335,7 @@ make_value(const ReplayQuery *query, OptionId id, JsonbValue *value)
 		case KIND_TEXTS: /* these two are no values of one piece */
 		case KIND_JSON:
 		case KIND_BATCH:
+		case KIND_PLACE:
 			break;
 	}
 	return false;

@@ -50,11 +50,11 @@ static const char *const call_names[] = {
 
 /* Types in SQL. */
 static const char *const kind_types[] = {
-	[KIND_TEXT] = "text",         [KIND_TIME] = "timestamp with time zone",
-	[KIND_INTEGER] = "integer",   [KIND_BOOLEAN] = "boolean",
-	[KIND_NUMBER] = "numeric",    [KIND_BATCH] = "bigint",
-	[KIND_TEXTS] = "text[]",      [KIND_JSON] = "jsonb",
-	[KIND_INTERVAL] = "interval",
+	[KIND_TEXT] = "text",       [KIND_TIME] = "timestamp with time zone",
+	[KIND_INTEGER] = "integer", [KIND_BOOLEAN] = "boolean",
+	[KIND_NUMBER] = "numeric",  [KIND_BATCH] = "bigint",
+	[KIND_PLACE] = "bigint",    [KIND_TEXTS] = "text[]",
+	[KIND_JSON] = "jsonb",      [KIND_INTERVAL] = "interval",
 };
 
 PG_FUNCTION_INFO_V1(acteon_replay_options);
@@ -81,7 +81,7 @@ OptionNumber(const char *text)
  * How many options a call takes as arguments.
  */
 int
-CountOptions(unsigned call)
+CountOptions(CallSet call)
 {
 	int count = 0;
 
@@ -94,7 +94,7 @@ CountOptions(unsigned call)
  * The place of an option among those that a call takes, from 0.
  */
 int
-OptionPlace(unsigned call, OptionId option)
+OptionPlace(CallSet call, OptionId option)
 {
 	int place = 0;
 
@@ -142,6 +142,7 @@ is_set(const ReplayQuery *query, OptionId id)
 			return *(Interval *const *) field != NULL;
 		case KIND_INTEGER:
 		case KIND_BATCH:
+		case KIND_PLACE:
 			break;
 	}
 	return OPTION_GIVEN(query, id);

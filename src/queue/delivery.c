@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
+#include "base/invariant.h"
 #include "base/partition.h"
 #include "base/text.h"
 #include "base/triggers.h"
@@ -298,6 +299,8 @@ AddDelivery(DeliveryWriter *deliveries, const Delivery *delivery)
 	bool nulls[Natts_delivery] = {false};
 	MemoryContext old = MemoryContextSwitchTo(deliveries->context);
 
+	AssertInvariant(EndedHasNoEffect, !delivery->unproven || (delivery->state == ACTION_DELIVERED &&
+															  effect != EFFECT_NONE));
 	values[Anum_delivery_outbox_id - 1] = Int64GetDatum(delivery->outbox_id);
 	values[Anum_delivery_finished_at - 1] = TimestampTzGetDatum(deliveries->finished_at);
 	values[Anum_delivery_attempts - 1] = Int32GetDatum(delivery->attempts);

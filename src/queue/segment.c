@@ -40,6 +40,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/invariant.h"
 #include "base/target.h"
 #include "base/text.h"
 #include "queue/action_trace.h"
@@ -336,6 +337,34 @@ lane_entry(const Segment *segment, TimestampTz now)
 }
 
 /*
+ * Whether another segment of the lane of a segment is leased.
+ */
+static PG_USED_FOR_ASSERTS_ONLY bool
+other_is_leased(SegmentTable *table, const Segment *segment, TimestampTz now)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	IndexScanDesc scan = ActeonIndexBeginScan(table->rel, table->by_lane, snapshot, 2);
+	ScanKeyData keys[2];
+	bool found = false;
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(segment->lane));
+	ScanKeyEntryInitialize(&keys[1], SK_ISNULL | SK_SEARCHNOTNULL, 2, InvalidStrategy, InvalidOid,
+						   InvalidOid, InvalidOid, (Datum) 0);
+	index_rescan(scan, keys, 2, NULL, 0);
+	while (!found && index_getnext_slot(scan, ForwardScanDirection, table->found))
+	{
+		Segment other;
+
+		read_segment(table, &other);
+		found = other.first_id != segment->first_id && SegmentIsLeased(&other, now);
+	}
+	ExecClearTuple(table->found);
+	index_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
+/*
  * Whether the lane of a due segment permits it to be claimed (lane.c).
  *
  * Two claims must not check a lane concurrently: each could miss what commits
@@ -348,6 +377,7 @@ LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now)
 {
 	LaneEntry wanted = lane_entry(segment, now);
 	LaneLook look;
+	LaneState state;
 	Snapshot snapshot;
 	IndexScanDesc scan;
 	ScanKeyData key;
@@ -373,7 +403,9 @@ LookAtLane(SegmentTable *table, const Segment *segment, TimestampTz now)
 	ExecClearTuple(table->found);
 	index_endscan(scan);
 	UnregisterSnapshot(snapshot);
-	return EndLook(&look, now);
+	state = EndLook(&look, now);
+	AssertInvariant(LaneLeasedOnce, state != LANE_FREE || !other_is_leased(table, segment, now));
+	return state;
 }
 
 /*
@@ -615,6 +647,24 @@ RemoveSegment(SegmentTable *table, const Segment *segment)
 }
 
 /*
+ * Whether pieces cover nothing that a segment did not, and nothing twice.
+ */
+static PG_USED_FOR_ASSERTS_ONLY bool
+are_pieces(const Segment *segment, const Segment *pieces, int count)
+{
+	int64 free_id = segment->first_id;
+
+	for (int i = 0; i < count; i++)
+	{
+		if (pieces[i].first_id < free_id || pieces[i].last_id < pieces[i].first_id ||
+			pieces[i].last_id > segment->last_id || pieces[i].batch_id != segment->batch_id)
+			return false;
+		free_id = pieces[i].last_id + 1;
+	}
+	return true;
+}
+
+/*
  * Replace a segment, which has been read, by the pieces that are left of it, by
  * none, or by a changed one.  Waits for transactions that are changing it;
  * returns false, having changed nothing, if it was changed.  The place of the
@@ -626,6 +676,7 @@ ReplaceSegment(SegmentTable *table, const Segment *old, Segment *pieces, int cou
 {
 	ItemPointerData tid = old->tid;
 
+	AssertInvariant(CoveredOnce, are_pieces(old, pieces, count));
 	if (count == 0)
 		return RemoveSegment(table, old);
 	fill_row(table, table->changed, &pieces[0]);

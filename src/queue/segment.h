@@ -129,6 +129,19 @@ SegmentLength(const Segment *segment)
 }
 
 /*
+ * How many actions there are in pieces.
+ */
+static inline int
+PiecesLength(const Segment *pieces, int count)
+{
+	int length = 0;
+
+	for (int i = 0; i < count; i++)
+		length += SegmentLength(&pieces[i]);
+	return length;
+}
+
+/*
  * Note that an action of a segment expires, if it does.
  */
 static inline void

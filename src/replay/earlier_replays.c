@@ -28,6 +28,7 @@
 
 #include "base/catalog.h"
 #include "base/compat.h"
+#include "base/invariant.h"
 #include "base/replay_id.h"
 #include "queue/find_action.h"
 #include "queue/outbox_row.h"
@@ -322,6 +323,20 @@ ResolveAgain(Outbox *outbox, ReplayItem *items, int count)
 }
 
 /*
+ * Whether items, in the order of their new ids, each have one of their own.
+ */
+static PG_USED_FOR_ASSERTS_ONLY bool
+ids_differ(ReplayItem *const *sorted, int count)
+{
+	for (int i = 1; i < count; i++)
+	{
+		if (memcmp(&sorted[i]->action_id, &sorted[i - 1]->action_id, sizeof(pg_uuid_t)) == 0)
+			return false;
+	}
+	return true;
+}
+
+/*
  * Give pending items of different tenants with the same action id, which have
  * been resolved to the same generation, one after the other.
  */
@@ -348,5 +363,6 @@ SeparateTenants(Outbox *outbox, ReplayItem *items, int count)
 		}
 		end_probe(outbox);
 	}
+	AssertInvariant(NoneQueuedTwice, ids_differ(sorted, sort_pending(items, count, sorted)));
 	pfree(sorted);
 }

@@ -5,6 +5,7 @@
 The parts:
 
     document   its structure and layout, routes, parameters and their bounds, examples
+    unlinked   a witness where nothing was linked
     walk       all operations, asked for well and badly
     each       one good request of each operation; the server's state is the caller's doing
     complete   whether all that is described was seen, by all parts that had the same file
@@ -157,7 +158,13 @@ HARMLESS = {
     "redrive": {"batch_id": "1"},
     "set_limit": {"provider": "walked", "rate": "1000"},
     "remove_limit": {"provider": "walked"},
+    "verify_audit_chain": {"namespace": "prod", "tenant": "acme"},
 }
+# What is asked for with POST and reads only.
+READING = {"verify_audit_chain", "verify_trail"}
+# What cannot be given alone.
+COMPANIONS = {"sample": "dry_run=true", "ramp": "rate=1", "certain": "lost=true", "patch_path": "patch_value=1", "patch_value": "patch_path=$.a",
+              "after_sequence": "after_hash=x"}
 # What they say of the first batch, which is a bulk replay, and runs.
 REFUSED = {"approve_batch": 422, "continue_batch": 422}
 
@@ -314,8 +321,8 @@ def values_of(name, parameter):
         bad += ["many", "", "1e", "1e400", "1e-400", "+5", "%2B5", "%20", "-99999999999999999999"] + (["1.5", "99999999999999999999"] if schema["type"] == "integer" else [])
         step = 1 if schema["type"] == "integer" else 0.0001
         if schema.get("format") == "int64":
-            good.append("9223372036854775807")
-            bad.append("9223372036854775808")
+            good.append(str(schema.get("maximum", 9223372036854775807)))
+            bad.append(str(schema.get("maximum", 9223372036854775807) + 1))
         if "minimum" in schema:
             good += [schema["minimum"], "%se0" % schema["minimum"], "%sE+0" % schema["minimum"]]
             bad.append(schema["minimum"] - step)
@@ -351,7 +358,7 @@ def check_bounds():
             if name == "limit":
                 good, bad = good + ["0", "1001", "2147483648", "99999999999999999999", "%2B5", "1e1", "1e+1", "2.0"], ["many", "", "1.5", "1e-1", "-7", "-0", "+5", "%20"]
             for value, allowed in [(value, True) for value in good] + [(value, False) for value in bad]:
-                query = "&".join(filter(None, [harmless(operation_id, name), name + "=" + value, {"sample": "dry_run=true", "ramp": "rate=1", "certain": "lost=true", "patch_path": "patch_value=1", "patch_value": "patch_path=$.a"}.get(name, "")]))
+                query = "&".join(filter(None, [harmless(operation_id, name), name + "=" + value, COMPANIONS.get(name, "")]))
                 answer = ask(method, target_of(operation_id, query), options["operator"])
                 if (answer.status != 400) != allowed:
                     wrong.append("%s=%s: %s %s" % (name, value, answer.status, answer.error()))
@@ -379,7 +386,8 @@ def check_examples():
     for operation_id, _, _, operation, parameters in operations():
         wrong = ["%s: %s" % (name, fault) for name, parameter in parameters.items() if "example" in described_as(parameter)
                  for fault in faults(described_as(parameter)["example"], described_as(parameter)["schema"])]
-        for status, response in operation["responses"].items():
+        bodies = {"requestBody": operation["requestBody"]} if "requestBody" in operation else {}
+        for status, response in {**bodies, **operation["responses"]}.items():
             for header in response.get("headers", {}).values():
                 wrong += faults(header["example"], header["schema"]) if "example" in header else []
             for content in response.get("content", {}).values():
@@ -402,7 +410,7 @@ def walk_all():
         described(operation_id, "key in X-API-Key", usual, query=good["query"], headers={"X-API-Key": options["operator"]})
         described(operation_id, "no key", 200 if is_open else 401, query=good["query"])
         described(operation_id, "unknown key", 200 if is_open else 401, query=good["query"], key="acteon_nobody")
-        described(operation_id, "viewer", None if method == "GET" else 403, query=good["query"], key=options["viewer"])
+        described(operation_id, "viewer", None if method == "GET" or operation_id in READING else 403, query=good["query"], key=options["viewer"])
         described(operation_id, "body that says nothing", usual, body='{}', **good)
         said = usual if method == "GET" else 400
         described(operation_id, "body that says something", said, body='{"tenant": "x"}', **good)
@@ -427,7 +435,7 @@ def walk_all():
         answer = ask("POST", path, options["operator"])
         wrong = check_response(answer, document["components"]["responses"]["NotFound"])
         check(answer.status == 404 and not wrong, "%s: 404" % path, answer.status, *wrong)
-    for path in ("/v1/dispatch", "/v1/dispatch/batch", "/v1/rules/reload", "/v1/audit/verify"):
+    for path in ("/v1/dispatch", "/v1/dispatch/batch", "/v1/rules/reload", "/v1/approvals/7"):
         answer = ask("POST", path)
         wrong = check_response(answer, document["components"]["responses"]["NotImplemented"])
         check(answer.status == 501 and not wrong, "%s: 501" % path, answer.status, *wrong)
@@ -494,6 +502,26 @@ def walk_records():
     described("query_audit", "a tenant of others", 403, query="tenant=nobody", key=options["narrow"])
     described("query_audit", "as narrow", 200, key=options["narrow"])
     described("query_audit", "no grants", 403, key=options["stranger"])
+
+
+def walk_unlinked():
+    described("get_witness", "there are no links", 422, key=options["operator"])
+
+
+def walk_verification():
+    operator, limit = options["operator"], "namespace=prod&tenant=acme&limit="
+    described("verify_audit_chain", "parameters in the body", 200, body='{"namespace": "prod", "tenant": "acme", "from": null, "limit": 3}', key=operator)
+    described("verify_audit_chain", "a part", 200, query=limit + "1", key=operator)
+    described("verify_audit_chain", "of the tenant, as viewer", 200, query=limit + "0", key=options["viewer"])
+    described("verify_audit_chain", "some providers are not covered", 403, query=limit + "1", key=options["narrow"])
+    described("verify_audit_chain", "no tenant", 400, query="namespace=prod", key=operator)
+    described("verify_audit_chain", "a hash alone", 400, query=limit + "1&after_hash=x", key=operator)
+    witness = described("get_witness", "there are links", 200, key=operator).json()["witness"]
+    described("get_witness", "not for everything", 403, key=options["viewer"])
+    described("verify_trail", "with a witness", 200, query="witness=" + urllib.parse.quote(witness), key=operator)
+    described("verify_trail", "with a witness in the body", 200, body=json.dumps({"witness": witness + "\n"}), key=operator)
+    described("verify_trail", "no witness", 400, query="witness=x", key=operator)
+    described("verify_trail", "not for everything", 403, key=options["viewer"])
 
 
 def walk_batches():
@@ -566,7 +594,8 @@ def check_complete():
 
 PARTS = {
     "document": [check_structure, check_routes, check_parameters, check_bounds, check_defaults, check_examples],
-    "walk": [walk_all, walk_page, walk_replays, walk_records, walk_batches, walk_idempotency],
+    "unlinked": [walk_unlinked],
+    "walk": [walk_all, walk_page, walk_replays, walk_records, walk_verification, walk_batches, walk_idempotency],
     "each": [walk_each],
     "complete": [check_complete],
 }

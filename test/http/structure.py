@@ -58,7 +58,7 @@ DOCUMENT = {
             "operationId summary tags responses",
             operationId={"type": "string", "pattern": r"^[a-z_]+$"},
             summary=TEXT, description=TEXT, tags={"type": "array", "items": TEXT},
-            parameters=PARAMETERS, security=SECURITY,
+            parameters=PARAMETERS, security=SECURITY, requestBody={"$ref": "#/$defs/body"},
             responses={"minProperties": 1, **map_of(either("response"), r"^[1-5]\d\d$")}),
         "parameter": {
             **closed(
@@ -71,6 +71,10 @@ DOCUMENT = {
             "then": {"required": ["required"], "properties": {"required": {"const": True}}},
             "oneOf": [{"required": ["schema"]}, {"required": ["content"]}],
         },
+        "body": closed(
+            "description content",
+            description=TEXT, required={"type": "boolean"},
+            content={"minProperties": 1, **map_of({"$ref": "#/$defs/media"}, r"^\w+/\w+$")}),
         "header": closed("description schema", description=TEXT, required={"type": "boolean"}, schema=SCHEMA, example=True),
         "response": closed(
             "description",

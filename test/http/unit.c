@@ -13,6 +13,7 @@
 #include "common/clock.h"
 #include "common/json.h"
 #include "common/nearest.h"
+#include "http/body.h"
 #include "http/cors.h"
 #include "http/credentials.h"
 #include "http/numbers.h"
@@ -102,7 +103,9 @@ test_routes(void)
 		{"GET", "/v1/audit/a/replays", "/v1/audit/* <a/replays>"},
 		{"GET", "/v1/audit/replays", "/v1/audit/* <replays>"},
 		{"GET", "/v1/audits", "nothing"},
-		{"POST", "/v1/audit/verify", "the gateway's"},
+		{"POST", "/v1/audit/verify", "/v1/audit/verify <>"},
+		{"GET", "/v1/audit/verify", "takes POST"},
+		{"GET", "/v1/audit/%76erify", "/v1/audit/* <%76erify>"},
 		{"POST", "/v1/dispatch", "the gateway's"},
 		{"POST", "/v1/dispatch?dry_run=true", "the gateway's"},
 		{"POST", "/v1/dispatch/batch", "the gateway's"},
@@ -204,11 +207,14 @@ test_routes(void)
  * Read a query string and compare: the query for the extension, or what is wrong.
  */
 static void
-read_as(const char *query, unsigned takes, const char *expected)
+read_as(const char *query, CallSet takes, const char *expected)
 {
 	Parameters parameters = {0};
 	Buffer json = {0};
 	char *wrong = ParametersRead(&parameters, query, takes);
+
+	if (wrong == NULL)
+		wrong = ParametersComplete(&parameters, takes);
 
 	ParametersToQuery(&parameters, &json);
 	is(wrong != NULL ? wrong : json.data, expected, query != NULL ? query : "no query");
@@ -217,6 +223,67 @@ read_as(const char *query, unsigned takes, const char *expected)
 	BufferFree(&json);
 	ParametersFree(&parameters);
 	ParametersFree(&parameters);
+}
+
+/*
+ * Read a body and compare: the tenant, a comma and the limit, or what is wrong.
+ */
+static void
+read_body_as(const char *text, const char *expected)
+{
+	Parameters parameters = {0};
+	Buffer body = {0};
+	char *wrong, *got;
+
+	BufferAppendText(&body, text);
+	wrong = BodyRead(&parameters, &body, CALL_HTTP_CHAIN);
+	got = wrong != NULL
+			  ? DuplicateText(wrong)
+			  : Format("%s, %s",
+					   parameters.values[OPTION_CHAIN_TENANT] != NULL
+						   ? parameters.values[OPTION_CHAIN_TENANT]
+						   : "-",
+					   parameters.values[OPTION_CHAIN_LIMIT] != NULL
+						   ? parameters.values[OPTION_CHAIN_LIMIT]
+						   : "-");
+	is(got, expected, text);
+	free(got);
+	free(wrong);
+	BufferFree(&body);
+	ParametersFree(&parameters);
+}
+
+/*
+ * Members of an object are parameters, as they are.
+ */
+static void
+test_body(void)
+{
+	read_body_as("", "-, -");
+	read_body_as(" \r\n", "-, -");
+	read_body_as("{}", "-, -");
+	read_body_as("{\"tenant\": \"a%20b+c&d\"}", "a%20b+c&d, -");
+	read_body_as("{\"tenant\": \"\\u00e9\\n\", \"limit\": 7}", "\xc3\xa9\n, 7");
+	read_body_as("{\"tenant\": null, \"limit\": 1e2}", "-, 100");
+	read_body_as("{\"limit\": \"7\"}", "-, 7");
+	read_body_as("{\"limit\": 2000000}", "-, 1000000");
+	read_body_as("{\"tenant\": \"\"}", ", -");
+	read_body_as("{\"tenant\": \"a\", \"tenant\": \"b\"}", "tenant is given twice");
+	read_body_as("{\"tenant\": 7}", "tenant: expected a string");
+	read_body_as("{\"tenant\": \"a\\u0000\"}", "tenant is not text in UTF-8");
+	read_body_as("{\"a\\u0000\": \"a\"}", "the body is not text in UTF-8");
+	read_body_as("{\"tenant\": {\"tenant\": \"a\"}}", "tenant: expected a string or a number");
+	read_body_as("{\"tenant\": [\"a\"]}", "tenant: expected a string or a number");
+	read_body_as("{\"nobody\": [\"a\"]}", "nobody: expected a string or a number");
+	read_body_as("{\"nobody\": \"a\"}", "unknown parameter: nobody");
+	read_body_as("{\"\": \"a\"}", "unknown parameter");
+	read_body_as("{\"action_type\": \"a\"}", "unknown parameter: action_type");
+	read_body_as("[{\"tenant\": \"a\"}]", "the body is not a JSON object");
+	read_body_as("{\"tenant\": \"a\"", "the body is not a JSON object");
+	read_body_as("{\"tenant\": \"a\"} {}", "the body is not a JSON object");
+	read_body_as("\"a\"", "the body is not a JSON object");
+	read_body_as("null", "the body is not a JSON object");
+	read_body_as("x", "the body is not a JSON object");
 }
 
 /*
@@ -1435,6 +1502,7 @@ main(void)
 {
 	test_routes();
 	test_parameters();
+	test_body();
 	test_numbers();
 	test_nearest();
 	test_pages();

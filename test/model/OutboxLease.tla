@@ -278,6 +278,6 @@ NoneAfterCancel == \A item \in handed_out : item.id \notin cancelled
 \* The id of each replay that was made is kept.
 IdsKept == ids_kept = Ids
 
-EventuallyEnds == <>[](stop = "BATCH_PAUSED" \/ \A id \in Ids : Ended(id))
+EventuallyEndsOrHeld == <>[](stop = "BATCH_PAUSED" \/ \A id \in Ids : Ended(id))
 
 =============================================================================

@@ -571,6 +571,27 @@ const parts = {
 		ok(true, '… and its lineage has it');
 	},
 
+	// Records that do not fit into the gateway's hash chain are counted, and are refused if that is wanted.
+	async chain() {
+		const tab = await open('oncall');
+		const counted = (caption) => tab.run((wanted) => [...document.querySelectorAll('#preview table')].filter((table) => table.caption?.innerText === wanted)
+			.flatMap((table) => [...table.tBodies[0].rows].map((row) => row.innerText.replace(/\s+/g, ' ').trim())).sort(), caption);
+
+		await go(tab, '#/plan?provider=ledger', '3 actions would be replayed');
+		is(await counted('Beware'), ['its hash or link does not fit: changed after it was written 1'], 'what was changed is counted');
+		is(await counted('Not replayed'), [], '… and replayed');
+		await tab.run(() => { document.querySelector('details').open = true; });
+		await tab.write('verify', 'required');
+		await tab.press('Preview');
+		await tab.sees('1 action would be replayed');
+		ok(/verify=required/.test(await tab.run(() => location.hash)), 'it can be required that they fit');
+		is(await counted('Not replayed'), ['its hash is not that of its columns 1', 'no hash of the gateway’s chain 1'], '… then it is refused, with what has no hash');
+		is(await counted('Beware'), [], '… and nothing else is to be said');
+		ok(await tab.run(() => document.querySelector('details').open && document.querySelector('[name=verify]').value === 'required'), 'what is required stays to be seen');
+		await change(tab, 'Start 1 replay …', 'Replay 1 action', 'INC-50: verified');
+		await shownBatch(tab);
+	},
+
 	// Every view, in both schemes and on a phone.
 	async views() {
 		const views = [['#/lost', 'By tenant'], ['#/plan', 'A preview shows'], [`#/plan?lost=true&tenant=acme&rate=5&patch=${encodeURIComponent('{"template_id": "t-99"}')}`, 'Samples'], ['#/batches?kind=any', 'Updated'],

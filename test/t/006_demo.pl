@@ -85,7 +85,7 @@ like($http, qr/"replayable": 2,/, 'a preview');
 like($http, qr/"state" : "$_"/, "a batch is $_") foreach qw(paused scheduled cancelled);
 like($http, qr/"replayed": 2\}.*Idempotency-Replayed: true.*"replayed": 2\}/s, 'a bulk replay is made once');
 my %operations = map { $_ => 1 } $http =~ /"operationId": "(\w+)"/g;
-is(scalar(keys %operations), 36, 'the description has all paths');
+is(scalar(keys %operations), 39, 'the description has all paths');
 my %routes = map { $_ => 1 } $http =~ /requests_total\{method="\w+",route="([^"]+)",status="200"\}/g;
 is(scalar(keys %routes), 8, '… and all of them were used, but for those that are shown after the figures');
 my $stats = $gateway->stats;

@@ -76,6 +76,8 @@ $node->safe_psql('postgres', q{SELECT acteon_replay_bulk('{"provider": "slack", 
 $node->safe_psql('postgres', q{SET client_min_messages = error; SET acteon_replay.approval_above = 0; SET SESSION AUTHORIZATION asker; CALL acteon_replay_all(provider => 'email', tenant => 'globex', rate => 0.01)});
 my ($awaiting, $plan) = split /\|/, $node->safe_psql('postgres', q{SELECT batch_id, plan FROM acteon_replay_batches WHERE state = 'awaiting approval'});
 $node->safe_psql('postgres', q{SELECT acteon_replay_limit_set(provider => 'odd', rate => 1000)});
+run_part($server, 'unlinked', %keys);
+wait_until(sub { my $links = $node->safe_psql('postgres', 'SELECT acteon_replay_trail_link()'); return ($links > 0, $links) }, 'there is something to be a witness of');
 run_part($server, 'walk', %keys, awaiting => $awaiting, plan => $plan);
 run_part($server, 'document', %keys);
 

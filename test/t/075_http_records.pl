@@ -168,7 +168,7 @@ sql(q{UPDATE acteon_grants SET tenants = '{initech}' WHERE grantee = 'globex'::r
 is($client{globex}->get('/v1/audit')->{json}{total}, 0, 'a grant that is changed counts at once');
 
 # The gateway's other paths, and what is no path at all.
-foreach my $request ('POST /v1/dispatch', 'POST /v1/dispatch/batch', 'GET /v1/rules', 'POST /v1/audit/verify', 'GET /v1/chains/c-1', 'DELETE /v1/silences/7', 'GET /v1/stream', 'GET /admin/circuit-breakers', 'GET /.well-known/acteon-signing-keys', 'PUT /v1/rules/r/enabled')
+foreach my $request ('POST /v1/dispatch', 'POST /v1/dispatch/batch', 'GET /v1/rules', 'GET /v1/compliance/status', 'GET /v1/chains/c-1', 'DELETE /v1/silences/7', 'GET /v1/stream', 'GET /admin/circuit-breakers', 'GET /.well-known/acteon-signing-keys', 'PUT /v1/rules/r/enabled')
 {
 	my ($method, $path) = split / /, $request;
 

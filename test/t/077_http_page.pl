@@ -174,6 +174,14 @@ sql(q{SELECT count(acteon_replay_limit_set(tenant => 'many-' || to_char(n, 'FM00
 walk('many_limits');
 sql(q{SELECT count(acteon_replay_limit_set(tenant => 'many-' || to_char(n, 'FM0000'))) FROM generate_series(1, 1001) AS n});
 
+# Of three records one has the hash that the gateway would write, one was changed, and one has none.
+sql(q{SELECT count(make_record('ledger-' || n, tenant => 'acme', namespace => 'ledger', provider => 'ledger', at => '2026-01-15 15:00:00.123456+00'::timestamptz + n * interval '1 s')) FROM generate_series(0, 2) AS n;
+	UPDATE acteon_audit AS a SET sequence_number = 0, record_hash = encode(sha256(convert_to(format('{"action_id":%s,"action_type":%s,"dispatched_at":"%s+00:00","id":%s,"namespace":"ledger","outcome":%s,"previous_hash":null,"provider":"ledger","tenant":"acme","verdict":%s}',
+		to_json(action_id), to_json(action_type), to_char(dispatched_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), to_json(id), to_json(outcome), to_json(verdict)), 'UTF8')), 'hex') WHERE action_id = 'ledger-0';
+	UPDATE acteon_audit AS a SET sequence_number = 1, record_hash = md5('x') || md5('y'), previous_hash = (SELECT record_hash FROM acteon_audit WHERE action_id = 'ledger-0') WHERE action_id = 'ledger-1'});
+walk('chain');
+is(sql(q{SELECT b.query ->> 'verify' || ' ' || string_agg(o.original_action_id, ' ') FROM acteon_replay_batch AS b JOIN acteon_dispatch_outbox AS o ON o.batch_id = b.id WHERE b.reason = 'INC-50: verified' GROUP BY b.id}), 'required ledger-0', 'only what fits into the chain was replayed');
+
 diag('axe-core is not installed (npm ci in test/page): barriers are not looked for') if !-f $axe;
 walk('views');
 is($relay->stop, 0, 'exit code of the relay');

@@ -417,9 +417,8 @@ serve(Request *request)
 	{
 		Peer *peer = peer_of(request->connection);
 
-		if (request->answer.status == 0 && RouteChanges(request->route) &&
-			!RequestSaysNothing(request))
-			AnswerCode(request, CODE_BODY_NOT_EMPTY);
+		if (request->answer.status == 0)
+			RequestReadBody(request);
 		/* The client has done its part: how long it waits now is not up to it. */
 		if (peer != NULL)
 			peer->is_reading = false;

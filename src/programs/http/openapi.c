@@ -24,7 +24,7 @@ EMBED(openapi, "src/programs/http/openapi.json");
 static const struct
 {
 	const char *text;
-	unsigned call;
+	CallSet call;
 } places[] = {
 	{"\"@single\"", CALL_HTTP_SINGLE},
 	{"\"@bulk\"", CALL_HTTP_BULK},
@@ -51,6 +51,8 @@ static const struct
 	{"\"@limit_remove\"", CALL_HTTP_LIMIT_REMOVE},
 	{"\"@of_all\"", CALL_HTTP_OF_ALL},
 	{"\"@limits\"", CALL_HTTP_LIMITS},
+	{"\"@chain\"", CALL_HTTP_CHAIN},
+	{"\"@trail\"", CALL_HTTP_TRAIL},
 };
 
 /* What stands for the codes of errors. */
@@ -62,11 +64,11 @@ static const struct
 	const char *type;
 	const char *format;
 } kinds[] = {
-	[KIND_TEXT] = {"string", NULL},     [KIND_TIME] = {"string", "date-time"},
-	[KIND_INTEGER] = {"integer", NULL}, [KIND_BOOLEAN] = {"boolean", NULL},
-	[KIND_NUMBER] = {"number", NULL},   [KIND_BATCH] = {"integer", "int64"},
-	[KIND_TEXTS] = {"array", NULL},     [KIND_JSON] = {NULL, NULL},
-	[KIND_INTERVAL] = {"string", NULL},
+	[KIND_TEXT] = {"string", NULL},      [KIND_TIME] = {"string", "date-time"},
+	[KIND_INTEGER] = {"integer", NULL},  [KIND_BOOLEAN] = {"boolean", NULL},
+	[KIND_NUMBER] = {"number", NULL},    [KIND_BATCH] = {"integer", "int64"},
+	[KIND_PLACE] = {"integer", "int64"}, [KIND_TEXTS] = {"array", NULL},
+	[KIND_JSON] = {NULL, NULL},          [KIND_INTERVAL] = {"string", NULL},
 };
 
 /*
@@ -189,7 +191,7 @@ append_parameter(Buffer *json, const ReplayOption *option)
  * Append the parameters of a call.
  */
 static void
-append_parameters(Buffer *json, unsigned call)
+append_parameters(Buffer *json, CallSet call)
 {
 	const char *separator = "";
 

@@ -200,16 +200,16 @@ shape_number(const ReplayOption *option, char **value)
 }
 
 /*
- * Bring the number of a batch into its form.  False if it is none.
+ * Bring the number of a batch, or a place in a chain, into its form.  False if it is none.
  */
 static bool
-shape_batch(char **value)
+shape_batch(const ReplayOption *option, char **value)
 {
-	static const char most[] = "9223372036854775807";
+	const char *most = option->most != NULL ? option->most : "9223372036854775807";
 
-	if (!shape_whole(value, sizeof(most) - 1) || **value == '-')
+	if (!shape_whole(value, strlen(most)) || **value == '-')
 		return false;
-	return strlen(*value) < sizeof(most) - 1 || strcmp(*value, most) <= 0;
+	return strlen(*value) < strlen(most) || strcmp(*value, most) <= 0;
 }
 
 /*
@@ -410,7 +410,7 @@ is_json(const ReplayOption *option, const char *text)
  * to free.
  */
 static char *
-shape(Parameters *parameters, const ReplayOption *option, char **value, unsigned call)
+shape(Parameters *parameters, const ReplayOption *option, char **value, CallSet call)
 {
 	char *blank;
 
@@ -447,7 +447,11 @@ shape(Parameters *parameters, const ReplayOption *option, char **value, unsigned
 				return NULL;
 			return DuplicateText(option->takes_null ? "JSON" : "JSON other than null");
 		case KIND_BATCH:
-			return shape_batch(value) ? NULL : DuplicateText("the number of a batch");
+			return shape_batch(option, value) ? NULL : DuplicateText("the number of a batch");
+		case KIND_PLACE:
+			return shape_batch(option, value)
+					   ? NULL
+					   : Format("a whole number from %s to %s", option->least, option->most);
 	}
 	return NULL;
 }
@@ -457,7 +461,7 @@ shape(Parameters *parameters, const ReplayOption *option, char **value, unsigned
  * none.
  */
 static const ReplayOption *
-find_option(const char *name, unsigned calls)
+find_option(const char *name, CallSet calls)
 {
 	for (const ReplayOption *option = ReplayOptions; option < ReplayOptions + NUM_OPTIONS; option++)
 	{
@@ -489,22 +493,21 @@ add_value(const ReplayOption *option, char **value, char *given)
 }
 
 /*
- * Take the value of an option.  Returns NULL, or what is wrong, for the caller to
- * free.
+ * Take the value of an option, which is kept; NULL: it could not be decoded.  Returns NULL, or
+ * what is wrong, for the caller to free.
  */
 static char *
-take_value(Parameters *parameters, const ReplayOption *option, const char *text, size_t len,
-		   unsigned call)
+take_value(Parameters *parameters, const ReplayOption *option, char *given, CallSet call)
 {
 	char **value = &parameters->values[option - ReplayOptions];
-	char *given, *expected, *wrong = NULL;
+	char *expected, *wrong = NULL;
 
 	if (*value != NULL && !option->is_list)
 	{
+		free(given);
 		parameters->fault = CODE_REPEATED_PARAMETER;
 		return Format("%s is given twice", option->key);
 	}
-	given = decode(text, len, true);
 	if (given == NULL)
 		return Format("%s is not text in UTF-8", option->key);
 	add_value(option, value, given);
@@ -520,7 +523,7 @@ take_value(Parameters *parameters, const ReplayOption *option, const char *text,
  * *is_named tells whether it has this name as an argument in SQL.
  */
 static const char *
-nearest_option(const char *name, unsigned calls, bool *is_named)
+nearest_option(const char *name, CallSet calls, bool *is_named)
 {
 	Nearest nearest;
 
@@ -543,7 +546,7 @@ nearest_option(const char *name, unsigned calls, bool *is_named)
  * the name of an argument in SQL is called otherwise here.
  */
 static char *
-report_unknown(const char *name, unsigned call)
+report_unknown(const char *name, CallSet call)
 {
 	const char *other;
 	bool is_named;
@@ -562,7 +565,7 @@ report_unknown(const char *name, unsigned call)
  * Take one name=value.  Returns NULL, or what is wrong, for the caller to free.
  */
 static char *
-take_pair(Parameters *parameters, const char *pair, size_t len, unsigned call)
+take_pair(Parameters *parameters, const char *pair, size_t len, CallSet call)
 {
 	const char *equals = memchr(pair, '=', len);
 	size_t name_len = equals != NULL ? (size_t) (equals - pair) : len;
@@ -571,9 +574,9 @@ take_pair(Parameters *parameters, const char *pair, size_t len, unsigned call)
 	char *wrong = NULL;
 
 	if (option != NULL && equals != NULL)
-		wrong = take_value(parameters, option, equals + 1, len - name_len - 1, call);
+		wrong = take_value(parameters, option, decode(equals + 1, len - name_len - 1, true), call);
 	else if (option != NULL)
-		wrong = take_value(parameters, option, "", 0, call);
+		wrong = take_value(parameters, option, DuplicateText(""), call);
 	/* Whoever gives it to a single action would think that it counts. */
 	else if (name != NULL && call == CALL_HTTP_SINGLE && find_option(name, CALLS_HTTP) != NULL)
 	{
@@ -594,7 +597,7 @@ take_pair(Parameters *parameters, const char *pair, size_t len, unsigned call)
  * the caller to free.
  */
 static char *
-check_together(const Parameters *parameters, unsigned call)
+check_together(const Parameters *parameters, CallSet call)
 {
 	for (int id = 0; id < NUM_OPTIONS; id++)
 	{
@@ -610,16 +613,46 @@ check_together(const Parameters *parameters, unsigned call)
 	if ((call & CALL_HTTP_LIMIT_SET) != 0 && parameters->values[OPTION_LIMIT_RATE] == NULL &&
 		parameters->values[OPTION_LIMIT_CONCURRENCY] == NULL)
 		return DuplicateText("a limit needs a rate or a concurrency");
+	if ((parameters->values[OPTION_CHAIN_AFTER_SEQUENCE] == NULL) !=
+		(parameters->values[OPTION_CHAIN_AFTER_HASH] == NULL))
+		return DuplicateText("after_sequence and after_hash need each other");
 	return NULL;
 }
 
 /*
- * Read a query string, NULL for none: the parameters that the call takes.  A limit
- * that is not there gets its default, unless a plan says it.  Returns NULL, or what is wrong, for the
- * caller to free.
+ * Take a member of a JSON object as a parameter: its name and its value, which is a string
+ * or, as it is written, a number; both are kept.  Returns NULL, or what is wrong, for the caller
+ * to free.
  */
 char *
-ParametersRead(Parameters *parameters, const char *query, unsigned call)
+ParametersTake(Parameters *parameters, char *name, char *value, bool is_number, CallSet call)
+{
+	const ReplayOption *option = find_option(name, call);
+	char *wrong;
+
+	if (option == NULL)
+	{
+		parameters->fault = CODE_UNKNOWN_PARAMETER;
+		wrong = report_unknown(name, call);
+		free(value);
+	}
+	else if (is_number && option->kind != KIND_INTEGER && option->kind != KIND_PLACE)
+	{
+		wrong = Format("%s: expected a string", option->key);
+		free(value);
+	}
+	else
+		wrong = take_value(parameters, option, value, call);
+	free(name);
+	return wrong;
+}
+
+/*
+ * Read a query string, NULL for none: the parameters that the call takes.  Returns NULL, or what
+ * is wrong, for the caller to free.  ParametersComplete has to follow.
+ */
+char *
+ParametersRead(Parameters *parameters, const char *query, CallSet call)
 {
 	char *wrong = NULL;
 
@@ -630,22 +663,32 @@ ParametersRead(Parameters *parameters, const char *query, unsigned call)
 		wrong = len > 0 ? take_pair(parameters, query, len, call) : NULL;
 		query += len + (query[len] == '&' ? 1 : 0);
 	}
+	return wrong;
+}
+
+/*
+ * All parameters were read.  A limit that is not there gets its default, unless a plan says it.
+ * Returns NULL, or what is missing, for the caller to free.
+ */
+char *
+ParametersComplete(Parameters *parameters, CallSet call)
+{
 	for (int id = 0; id < NUM_OPTIONS; id++)
 	{
 		if (ReplayOptions[id].is_limit && (ReplayOptions[id].calls & call) != 0 &&
 			parameters->values[id] == NULL && parameters->values[OPTION_PLAN] == NULL)
 			parameters->values[id] = DuplicateText(ReplayOptions[id].initial);
 	}
-	return wrong != NULL ? wrong : check_together(parameters, call);
+	return check_together(parameters, call);
 }
 
 /*
  * The parameter with which a list is continued, or NULL if the call has no pages.
  */
 const char *
-ParametersPage(unsigned call)
+ParametersPage(CallSet call)
 {
-	unsigned lists = call & (CALL_HTTP_BATCHES | CALL_HTTP_ITEMS | CALLS_HTTP_LISTS);
+	CallSet lists = call & (CALL_HTTP_BATCHES | CALL_HTTP_ITEMS | CALLS_HTTP_LISTS);
 
 	if (find_option("before", lists) != NULL)
 		return "before";

@@ -19,12 +19,15 @@ typedef struct Parameters
 	ErrorCode fault;     /* of what is wrong, if it is not a value */
 } Parameters;
 
-extern char *ParametersRead(Parameters *parameters, const char *query, unsigned takes);
+extern char *ParametersRead(Parameters *parameters, const char *query, CallSet takes);
+extern char *
+ParametersTake(Parameters *parameters, char *name, char *value, bool is_number, CallSet takes);
+extern char *ParametersComplete(Parameters *parameters, CallSet takes);
 extern void ParametersFree(Parameters *parameters);
 extern bool ParameterIsTrue(const Parameters *parameters, OptionId id);
 extern void ParametersToQuery(const Parameters *parameters, Buffer *json);
 
-extern const char *ParametersPage(unsigned call);
+extern const char *ParametersPage(CallSet call);
 extern char *ParametersNextPage(const char *query, const char *name, const char *value);
 
 extern char *DecodeName(const char *text, size_t len);

@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/json.h"
+#include "http/body.h"
 #include "http/problem.h"
 
 /* As acteon_api_begin has it. */
@@ -69,6 +70,7 @@ RequestFree(Request *request)
 	free(request->key_id);
 	free(request->key_name);
 	BufferFree(&request->query);
+	BufferFree(&request->body);
 	BufferFree(&request->answer.body);
 	free(request->answer.batch_id);
 	free(request->answer.next_cursor);
@@ -77,15 +79,19 @@ RequestFree(Request *request)
 }
 
 /*
- * Read the parameters, and check them together.
+ * Read the parameters, of which all are there, and check them together.
  */
 static void
 read_parameters(Request *request)
 {
 	const char *query = strchr(request->uri, '?');
-	char *wrong = ParametersRead(&request->parameters, query != NULL ? query + 1 : NULL,
-								 request->route->takes);
+	CallSet takes = request->route->takes;
+	char *wrong = ParametersRead(&request->parameters, query != NULL ? query + 1 : NULL, takes);
 
+	if (wrong == NULL && RouteTakesBody(request->route))
+		wrong = BodyRead(&request->parameters, &request->body, takes);
+	if (wrong == NULL)
+		wrong = ParametersComplete(&request->parameters, takes);
 	if (wrong != NULL)
 		AnswerProblem(request,
 					  request->parameters.fault != CODE_NONE ? request->parameters.fault
@@ -232,6 +238,8 @@ RequestTakeBody(Request *request, const char *body, size_t len)
 	size_t used = strlen(request->body_start);
 
 	request->body_len += len;
+	if (request->route != NULL && RouteTakesBody(request->route))
+		BufferAppend(&request->body, body, len);
 	for (size_t i = 0; i < len && used < sizeof(request->body_start) - 1; i++)
 	{
 		if (strchr(" \t\r\n", body[i]) == NULL || body[i] == '\0')
@@ -240,13 +248,19 @@ RequestTakeBody(Request *request, const char *body, size_t len)
 }
 
 /*
- * Is the body empty? All parameters are in the query string, and a client that
- * writes filters into the body must not get a replay without any.
+ * All of the body is there: read the parameters in it.  Of a request that changes something
+ * all parameters are in the query string, and a client that writes filters into the body must
+ * not get a replay without any.  If something is wrong, that is the answer.
  */
-bool
-RequestSaysNothing(const Request *request)
+void
+RequestReadBody(Request *request)
 {
-	return request->body_start[0] == '\0' || strcmp(request->body_start, "{}") == 0;
+	bool is_empty = request->body_start[0] == '\0' || strcmp(request->body_start, "{}") == 0;
+
+	if (RouteTakesBody(request->route))
+		read_parameters(request);
+	else if (RouteChanges(request->route) && !is_empty)
+		AnswerCode(request, CODE_BODY_NOT_EMPTY);
 }
 
 /*
@@ -290,7 +304,8 @@ RequestRead(Request *request, const char *method, const RequestHeaders *headers,
 		AnswerCode(request, CODE_FROM_WEB_PAGE);
 	else
 	{
-		read_parameters(request);
+		if (!RouteTakesBody(request->route))
+			read_parameters(request);
 		choose_format(request, headers->accept);
 		if (request->answer.status == 0)
 			take_idempotency_key(request, headers->idempotency_key);

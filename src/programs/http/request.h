@@ -51,6 +51,7 @@ typedef struct Request
 	const char *allowed_origin;       /* of the page that sent it, or NULL */
 	size_t body_len;
 	char body_start[4]; /* what is not blank of it, as far as it matters */
+	Buffer body;        /* all of it, if parameters may stand there */
 	bool is_refused;    /* answered at once, and the connection ends */
 
 	/* What is done about it. */
@@ -96,7 +97,7 @@ extern void RequestRead(Request *request, const char *method, const RequestHeade
 						bool allow_anonymous);
 extern void RequestTakeBody(Request *request, const char *body, size_t len);
 extern const char *RequestMediaType(const Request *request);
-extern bool RequestSaysNothing(const Request *request);
+extern void RequestReadBody(Request *request);
 extern void RequestIsAnswered(Request *request);
 
 #endif

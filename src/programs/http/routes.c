@@ -13,6 +13,7 @@
 const Route routes[] = {
 	{"POST", "/v1/audit/replay", ROUTE_CALL, STATEMENT_BULK, CALL_HTTP_BULK, false, true},
 	{"POST", "/v1/audit/*/replay", ROUTE_CALL, STATEMENT_REPLAY, CALL_HTTP_SINGLE, false, true},
+	{"POST", "/v1/audit/verify", ROUTE_CALL, STATEMENT_CHAIN, CALL_HTTP_CHAIN, false, false},
 	{"GET", "/v1/audit/*", ROUTE_CALL, STATEMENT_RECORD, CALL_NONE, false, false},
 	{"GET", "/v1/audit", ROUTE_CALL, STATEMENT_RECORDS, CALL_HTTP_RECORDS, false, false},
 	{"POST", "/v1/replay/all", ROUTE_CALL, STATEMENT_ALL, CALL_HTTP_ALL, false, false},
@@ -56,6 +57,8 @@ const Route routes[] = {
 	 false},
 	{"DELETE", "/v1/replay/limits", ROUTE_CALL, STATEMENT_LIMIT_REMOVE, CALL_HTTP_LIMIT_REMOVE,
 	 false, false},
+	{"POST", "/v1/replay/verify", ROUTE_CALL, STATEMENT_TRAIL, CALL_HTTP_TRAIL, false, false},
+	{"GET", "/v1/replay/witness", ROUTE_CALL, STATEMENT_WITNESS, CALL_NONE, false, false},
 	{"GET", "/v1/replay/me", ROUTE_CALL, STATEMENT_ME, CALL_NONE, false, false},
 	{"GET", "/v1/replay/batches/*/items", ROUTE_CALL, STATEMENT_ITEMS, CALL_HTTP_ITEMS, true,
 	 false},
@@ -80,7 +83,6 @@ static const char *const of_gateway[] = {
 	"/v1/actions",
 	"/v1/analytics",
 	"/v1/approvals",
-	"/v1/audit/verify",
 	"/v1/auth",
 	"/v1/bus",
 	"/v1/chains",
@@ -161,7 +163,16 @@ is_number(const char *text, size_t len)
 bool
 RouteChanges(const Route *route)
 {
-	return strcmp(route->method, "GET") != 0;
+	return strcmp(route->method, "GET") != 0 && !RouteTakesBody(route);
+}
+
+/*
+ * May parameters of a request of this route stand in its body?
+ */
+bool
+RouteTakesBody(const Route *route)
+{
+	return (route->takes & CALLS_HTTP_VERIFY) != 0;
 }
 
 /*

@@ -27,7 +27,7 @@ typedef struct Route
 	const char *path; /* one * stands for a name in it */
 	RouteKind kind;
 	StatementId statement; /* of a call */
-	unsigned takes;        /* the parameters it looks at */
+	CallSet takes;         /* the parameters it looks at */
 	bool has_number;       /* the name is the number of a batch */
 	bool can_wait;         /* there are deliveries to wait for */
 } Route;
@@ -45,6 +45,7 @@ extern const Route routes[];
 extern const int route_count;
 
 extern bool RouteChanges(const Route *route);
+extern bool RouteTakesBody(const Route *route);
 extern const char *RouteMethods(const Route *route);
 extern RouteFound RouteFind(const char *method, const char *uri, const Route **route, Buffer *name);
 

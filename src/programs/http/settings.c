@@ -53,8 +53,9 @@ static const Option options[] = {
 	 "Maximum number of client connections, including idle "
 	 "ones.",
 	 ReadNumber, PLACE(max_connections), 1, 100000, false},
-	{NULL, "max-body", "BYTES", "65536", "Maximum size of a request body. No request needs a body.",
-	 ReadNumber, PLACE(max_body), 0, 1 << 30, false},
+	{NULL, "max-body", "BYTES", "65536",
+	 "Maximum size of a request body. Only verifications take one.", ReadNumber, PLACE(max_body), 0,
+	 1 << 30, false},
 	{NULL, "statement-timeout", "TIME", "30s",
 	 "How long a request may take in the database, including time spent waiting.", ReadDuration,
 	 PLACE(statement_timeout), 100, 3600 * 1000, false},

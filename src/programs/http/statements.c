@@ -390,6 +390,70 @@ static const struct
 													"breaker_share => $7::pg_catalog.numeric")},
 	[STATEMENT_LIMIT_REMOVE] = {"limit_remove",
 								SET_LIMIT("NULL::pg_catalog.numeric", "NULL::pg_catalog.int4", "")},
+	/*
+	 * The gateway's answer has the first five members, of which those without a value are left
+	 * out.  "valid" claims no more than was found out: every record that was asked for was
+	 * looked at, there is at least one, or one that was known is as it was, all of them fit, and
+	 * none is outside of the chain.  What takes longer than half of the time that there is ends
+	 * before its end, so that there is an answer.  Only what is without a finding so far is continued, so
+	 * that who follows "next" to its end has all of it.
+	 */
+	[STATEMENT_CHAIN] =
+		{"chain",
+		 "WITH found AS MATERIALIZED (SELECT v.* FROM $s.acteon_audit_verify("
+		 "namespace => $1::pg_catalog.text, tenant => $2::pg_catalog.text, "
+		 "from_time => $3::pg_catalog.timestamptz, to_time => $4::pg_catalog.timestamptz, "
+		 "after_sequence => $5::pg_catalog.int8, after_hash => $6::pg_catalog.text, "
+		 "max_records => $7::pg_catalog.int8, max_time => NULLIF(pg_catalog.current_setting("
+		 "'statement_timeout'::pg_catalog.text), '0'::pg_catalog.text)::pg_catalog.interval "
+		 "OPERATOR(pg_catalog./) 2::pg_catalog.float8) WITH ORDINALITY AS v), "
+		 "told AS (SELECT l.*, l.ordinality OPERATOR(pg_catalog.-) 1::pg_catalog.int8 AS findings, "
+		 "CASE WHEN l.ordinality OPERATOR(pg_catalog.>) 1::pg_catalog.int8 THEN 'broken' "
+		 "WHEN l.finding OPERATOR(pg_catalog.<>) 'checked'::pg_catalog.text THEN 'incomplete' "
+		 "WHEN l.unchained OPERATOR(pg_catalog.=) 0::pg_catalog.int8 AND (l.records "
+		 "OPERATOR(pg_catalog.>) 0::pg_catalog.int8 OR $6::pg_catalog.text IS NOT NULL) THEN 'valid' "
+		 "ELSE 'unknown' END AS state FROM found AS l ORDER BY l.ordinality DESC LIMIT 1) "
+		 "SELECT pg_catalog.json_strip_nulls(pg_catalog.json_build_object("
+		 "'valid', t.state OPERATOR(pg_catalog.=) 'valid'::pg_catalog.text, "
+		 "'records_checked', t.records, "
+		 "'first_broken_at', (SELECT f.broken_at FROM found AS f WHERE f.ordinality "
+		 "OPERATOR(pg_catalog.=) 1::pg_catalog.int8), "
+		 "'first_record_id', t.first_record_id, "
+		 "'last_record_id', CASE WHEN t.records OPERATOR(pg_catalog.>) 0::pg_catalog.int8 "
+		 "THEN t.record_id END, "
+		 "'state', t.state, 'last_sequence', t.sequence_number, 'last_hash', t.record_hash, "
+		 "'unchained', t.unchained, 'findings', t.findings, "
+		 "'first_findings', COALESCE((SELECT pg_catalog.json_agg(pg_catalog.json_build_object("
+		 "'finding', f.finding, 'sequence_number', f.sequence_number, 'record_id', f.record_id, "
+		 "'action_id', f.action_id, 'dispatched_at', f.dispatched_at, 'record_hash', f.record_hash, "
+		 "'records', f.records, 'broken_at', f.broken_at, 'detail', f.detail) ORDER BY f.ordinality) "
+		 "FROM found AS f WHERE f.ordinality OPERATOR(pg_catalog.<=) t.findings AND f.ordinality "
+		 "OPERATOR(pg_catalog.<=) " NUMBER_TEXT(
+			 MAX_FINDINGS) "::pg_catalog.int8), '[]'::pg_catalog.json), "
+						   "'next', CASE WHEN t.state OPERATOR(pg_catalog.=) 'incomplete'::pg_catalog.text THEN "
+						   "pg_catalog.json_build_object('after_sequence', t.sequence_number, 'after_hash', "
+						   "t.record_hash) END, "
+						   "'detail', t.detail))::pg_catalog.text, NULL, NULL FROM told AS t"},
+	/* Of a chain of which something is not known, nothing is claimed. */
+	[STATEMENT_TRAIL] =
+		{"trail",
+		 "WITH found AS MATERIALIZED (SELECT v.*, v.verdict OPERATOR(pg_catalog.=) "
+		 "'violation'::pg_catalog.text AS is_violation FROM $s.acteon_replay_verify(witness => "
+		 "$1::pg_catalog.text) WITH ORDINALITY AS v) "
+		 "SELECT pg_catalog.json_build_object("
+		 "'verified', pg_catalog.bool_and(c.verdict OPERATOR(pg_catalog.=) 'checked'::pg_catalog.text), "
+		 "'violations', pg_catalog.count(*) FILTER (WHERE c.is_violation), "
+		 "'unknown', pg_catalog.count(*) FILTER (WHERE c.verdict OPERATOR(pg_catalog.=) "
+		 "'unknown'::pg_catalog.text), "
+		 "'findings', (SELECT pg_catalog.json_agg(pg_catalog.json_build_object('verdict', f.verdict, "
+		 "'subject', f.subject, 'reference', f.reference, 'detail', f.detail) ORDER BY f.ordinality) "
+		 "FROM (SELECT r.*, pg_catalog.count(*) FILTER (WHERE r.is_violation) OVER (ORDER BY "
+		 "r.ordinality) AS place FROM found AS r) AS f WHERE NOT f.is_violation OR f.place "
+		 "OPERATOR(pg_catalog.<=) " NUMBER_TEXT(
+			 MAX_FINDINGS) "::pg_catalog.int8))::pg_catalog.text, "
+						   "NULL, NULL FROM found AS c"},
+	[STATEMENT_WITNESS] = {"witness", "SELECT pg_catalog.json_build_object('witness', "
+									  "$s.acteon_replay_witness())::pg_catalog.text, NULL, NULL"},
 	/* A reader of everything sees the grants of others, too. */
 	[STATEMENT_ME] =
 		{"me",
@@ -463,11 +527,11 @@ static const struct
  * the function behind it.
  */
 static bool
-is_argument(const ReplayOption *option, unsigned call)
+is_argument(const ReplayOption *option, CallSet call)
 {
-	unsigned function = call == CALL_HTTP_SINGLE     ? CALL_SINGLE
-						: call == CALL_HTTP_TIMELINE ? CALL_TIMELINE
-													 : CALL_CAUSES;
+	CallSet function = call == CALL_HTTP_SINGLE     ? CALL_SINGLE
+					   : call == CALL_HTTP_TIMELINE ? CALL_TIMELINE
+													: CALL_CAUSES;
 
 	return (option->calls & call) != 0 && (option->calls & function) != 0;
 }
@@ -477,12 +541,12 @@ is_argument(const ReplayOption *option, unsigned call)
  * order in which StatementAddOptions adds their values.  NULL stands for the default.
  */
 static void
-append_options(Buffer *buffer, unsigned call, int number)
+append_options(Buffer *buffer, CallSet call, int number)
 {
 	static const char *const types[] = {
-		[KIND_TEXT] = "text",    [KIND_TIME] = "timestamptz",  [KIND_INTEGER] = "int4",
-		[KIND_BOOLEAN] = "bool", [KIND_NUMBER] = "numeric",    [KIND_BATCH] = "int8",
-		[KIND_JSON] = "jsonb",   [KIND_INTERVAL] = "interval",
+		[KIND_TEXT] = "text",    [KIND_TIME] = "timestamptz", [KIND_INTEGER] = "int4",
+		[KIND_BOOLEAN] = "bool", [KIND_NUMBER] = "numeric",   [KIND_BATCH] = "int8",
+		[KIND_PLACE] = "int8",   [KIND_JSON] = "jsonb",       [KIND_INTERVAL] = "interval",
 	};
 
 	for (int id = 0; id < NUM_OPTIONS; id++)
@@ -597,7 +661,7 @@ StatementAddText(Statement *statement, const char *value)
  * Add the options of a call that has a place in a statement.
  */
 void
-StatementAddOptions(Statement *statement, const Parameters *parameters, unsigned call)
+StatementAddOptions(Statement *statement, const Parameters *parameters, CallSet call)
 {
 	for (int id = 0; id < NUM_OPTIONS; id++)
 	{

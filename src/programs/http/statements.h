@@ -58,6 +58,9 @@ typedef enum StatementId
 	STATEMENT_LIMITS,
 	STATEMENT_LIMIT_SET,
 	STATEMENT_LIMIT_REMOVE,
+	STATEMENT_CHAIN,
+	STATEMENT_TRAIL,
+	STATEMENT_WITNESS,
 	STATEMENT_ME,
 
 	STATEMENT_OUTCOMES, /* body of a replay: the same with what became of it, and how many are not over */
@@ -79,7 +82,7 @@ extern void PreparationFree(Preparation *preparation);
 
 extern Statement StatementUse(StatementId id);
 extern void StatementAddText(Statement *statement, const char *value);
-extern void StatementAddOptions(Statement *statement, const Parameters *parameters, unsigned call);
+extern void StatementAddOptions(Statement *statement, const Parameters *parameters, CallSet call);
 extern void StatementAddBytes(Statement *statement, const void *bytes, int len);
 
 #endif
