@@ -210,12 +210,23 @@ SELECT count(make_record('big' || i, at => '2026-01-01 12:00+00'::timestamptz + 
 SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');
 SELECT pg_temp.take('l', 100);
 SELECT * FROM pg_temp.segments;
-SELECT pg_temp.take('l', 100);
+SELECT pg_temp.take('l', 2);
+SELECT * FROM pg_temp.segments;
 SELECT pg_temp.take('l', 100);
 SELECT pg_temp.take('l', 100);
 SELECT pg_temp.take('l', 100);
 SELECT * FROM acteon_outbox_check();
 TRUNCATE held;
+-- of all that a dead consumer held, more than is looked up at once, nothing goes out
+CALL clean();
+SELECT count(make_record('many ' || i, at => timestamptz '2026-01-01 12:00+00' + i * interval '1 s')) FROM generate_series(1, 1150) AS i;
+SELECT replayed FROM acteon_replay_bulk(to_time => '2026-01-01 12:10+00', max_records => 1000, canary => 'off');
+SELECT replayed FROM acteon_replay_bulk(from_time => '2026-01-01 12:10:01+00', max_records => 1000, canary => 'off');
+SELECT count(*), min(attempt), max(attempt) FROM acteon_outbox_claim('dead', 2000);
+SELECT pg_temp.run_out('dead');
+SELECT count(*) FROM acteon_outbox_claim('alive', 2000);
+SELECT sum(last_id - first_id + 1), holder, doubt, held, due_at > now() AS later FROM acteon_dispatch_segment GROUP BY 2, 3, 4, 5;
+SELECT * FROM acteon_outbox_check();
 
 -- what cannot be handed out does not stop the others: one whose row was changed ends dead, or is held if it may have been sent; so is one whose row is missing
 CALL clean();
