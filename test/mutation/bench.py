@@ -5,16 +5,29 @@ import glob
 import hashlib
 import json
 import os
+import queue
 import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
+from variants import with_variants
+
 DROP_DATABASES = ["DROP DATABASE IF EXISTS mutation_%s WITH (FORCE)" % name for name in ("test", "spec")]
-LEFT_ROLES = "SELECT quote_ident(rolname) FROM pg_roles WHERE rolname LIKE 'regress%'"
+DROP_ROLES = """
+DO $$
+DECLARE
+	role name;
+BEGIN
+	FOR role IN SELECT rolname FROM pg_roles WHERE rolname LIKE 'regress%' LOOP
+		EXECUTE format('DROP ROLE %I', role);
+	END LOOP;
+END
+$$"""
 # How many seconds a test may print nothing that has not been run without a change.
 LIMIT = 600
 # Bytes that must be free in memory for a cluster there.
@@ -32,7 +45,7 @@ restart_after_crash = on
 class Bench:
     """One copy, in a directory of its own."""
 
-    def __init__(self, options, number):
+    def __init__(self, options, number, first=None):
         self.pg_config = options.pg_config
         self.owner = {"user": options.user, "group": options.user, "extra_groups": []} if os.getuid() == 0 else {}
         self.home = os.path.join(options.work, "bench%d" % number)
@@ -43,9 +56,12 @@ class Bench:
         self.libdir = self.root + self.ask("--pkglibdir")
         memory = os.path.join("/dev/shm", "%s.%d" % (os.path.basename(options.work), number))
         self.data = memory if has_room("/dev/shm") else os.path.join(self.home, "data")
+        self.selection = os.path.join(self.home, "variant")
+        self.environment = {**os.environ, "ACTEON_MUTATION": self.selection}
         self.output = ""
-        self.times = {}
-        self.limits = {}
+        # How long tests take, and may print nothing: the same for all.
+        self.times = first.times if first else {}
+        self.limits = first.limits if first else {}
         # Roles that the test of grants begins with, which the tests after it use.
         with open(os.path.join(options.tree, "sql/grants.sql"), encoding="utf-8") as test:
             head = test.read().split("\n\n")[0]
@@ -57,7 +73,7 @@ class Bench:
     def run(self, command):
         """Run a command as the tests' user, in the copy of the sources; whether it succeeded."""
         process = subprocess.run(command, cwd=self.tree, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                 stderr=subprocess.STDOUT, check=False, **self.owner)
+                                 stderr=subprocess.STDOUT, check=False, env=self.environment, **self.owner)
         self.output = process.stdout.decode(errors="replace")
         return process.returncode == 0
 
@@ -106,10 +122,6 @@ class Bench:
             command += ["-c", statement]
         return command
 
-    def sql(self, *statements):
-        """Run statements; what they printed, or None."""
-        return self.output.strip() if self.run(self.client(*statements)) else None
-
     # ---- building
 
     def commands(self, file):
@@ -130,35 +142,76 @@ class Bench:
             return hashlib.sha256(code.read()).hexdigest()
 
     def link(self, command):
-        """Link the library, and put it in its place, at once, as sessions may have it loaded."""
+        """Link the library, and put it in its place."""
         self.must(["sh", "-c", command])
+        self.put(self.tree)
+
+    def put(self, tree):
+        """Put a tree's library in its place, at once, as sessions may have it loaded."""
         new = os.path.join(self.libdir, "acteon_replay.so.new")
-        shutil.copy(os.path.join(self.tree, "acteon_replay.so"), new)
+        shutil.copy(os.path.join(tree, "acteon_replay.so"), new)
         os.rename(new, os.path.join(self.libdir, "acteon_replay.so"))
 
-    def count_lines(self, files, tests):
-        """Which tests run which lines: {(file, line): {test, …}}; None for lines that none does.  The lines
-        that the compiler knows are there.  Leaves the library as it was."""
+    def select(self, number):
+        """Select one of the variants in the library; 0: the code as it is."""
+        with open(self.selection, "w", encoding="utf-8") as file:
+            file.write("%d\n" % number)
+
+    def code_of(self, file, text):
+        """The hash of the code that a text makes in the place of a file; the file is then as it was."""
+        path = os.path.join(self.tree, file)
+        with open(path, encoding="utf-8") as source:
+            original = source.read()
+        try:
+            with open(path, "w", encoding="utf-8") as source:
+                source.write(text)
+            return self.compile(self.commands(file)[0], file)
+        finally:
+            with open(path, "w", encoding="utf-8") as source:
+                source.write(original)
+
+    def build_variants(self, file, changes):
+        """Make a library with the given changes of a file, which have numbers.  Returns the numbers of those
+        that do not compile."""
+        compiles, links = self.commands(file)
+        with open(os.path.join(self.tree, file), encoding="utf-8") as source:
+            original = source.read()
+        broken = set()
+        while True:
+            text, lines = with_variants(original, [change for change in changes if change[0] not in broken])
+            with open(os.path.join(self.tree, file[:-2] + "_variants.c"), "w", encoding="utf-8") as source:
+                source.write(text)
+            if self.compile(compiles.replace(file, file[:-2] + "_variants.c") + " -O1 -fmax-errors=0", file):
+                break
+            named = re.findall(r"^[^:\n]*_variants\.c:(\d+):\d+: (?:error|note: in expansion)", self.output, flags=re.M)
+            found = {lines[int(line)] for line in named if int(line) in lines}
+            if not found:
+                sys.exit("error: %s does not compile with its changes\n%s" % (file, self.output))
+            broken |= found
+        self.link(links)
+        return broken
+
+    def count_lines(self, files, tests, lines):
+        """Note which lines of files tests run, which are taken out of a queue: lines has tests by (file, line),
+        none for a line that no test runs.  Leaves the library as it was."""
         commands = {file: self.commands(file) for file in files}
         for file, (compiles, links) in commands.items():
             counts = re.sub(r" -ffile-prefix-map=\S+", "", compiles) + " -O0 --coverage"
             if self.compile(counts, file) is None:
                 sys.exit("error: %s does not compile\n%s" % (file, self.output))
         self.link(links + " --coverage")
-        lines = {}
-        for test in tests:
+        for test in taken_from(tests):
             self.forget_counts()
             if not self.passes(test):
                 sys.exit("error: %s fails without any change\n%s" % (test, self.output))
             self.clean([])
             for place, count in self.counted(files):
-                lines.setdefault(place, set())
+                ran = lines.setdefault(place, set())
                 if count > 0:
-                    lines[place].add(test)
+                    ran.add(test)
         for file, (compiles, links) in commands.items():
             self.compile(compiles, file)
         self.link(links)
-        return lines
 
     def forget_counts(self):
         for path in glob.glob(self.tree + "/src/**/*.gcda", recursive=True):
@@ -190,8 +243,8 @@ class Bench:
         """Make the test's database anew, and drop all roles of tests; make those that the given statements
         make.  If the server recovers from a crash, wait for it; if something hangs, start it anew."""
         for attempt in range(60):
-            left = self.sql(*DROP_DATABASES, "CREATE DATABASE mutation_test TEMPLATE mutation_begin", LEFT_ROLES)
-            if left is not None and self.sql(*("DROP ROLE " + role for role in left.split()), *roles, "SELECT 1"):
+            if self.run(self.client(*DROP_DATABASES, DROP_ROLES, *roles,
+                                    "CREATE DATABASE mutation_test TEMPLATE mutation_begin")):
                 return
             if attempt % 10 == 9:
                 self.control("restart")
@@ -252,3 +305,33 @@ def read_from(path, at):
             return file.read()
     except FileNotFoundError:
         return b""
+
+
+def taken_from(left):
+    """What is in a queue, as long as there is anything."""
+    try:
+        while True:
+            yield left.get_nowait()
+    except queue.Empty:
+        pass
+
+
+def in_threads(benches, work, left):
+    """Have all benches do some work, and wait for them.  Raises what the first one raised that failed; the others
+    then end with what they have in hand."""
+    failures = []
+
+    def run(bench):
+        try:
+            work(bench)
+        except BaseException as failure:  # pylint: disable=broad-except
+            failures.append(failure)
+            for _ in taken_from(left):
+                pass
+    threads = [threading.Thread(target=run, args=(bench,), daemon=True) for bench in benches]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]

@@ -6,7 +6,7 @@ where that is built and tested in bench.py.
 Before, each test is run with a library that counts, for the lines that it runs; for a
 change, only those tests are run that run its line, as no other can notice it, first those
 that have noticed most in the shortest time.  A change that does not compile, or compiles
-to the same code as none or as one before it, is not counted.
+to the same code as none, is not counted.
 
 The score of a file is the share of changes that make one of its tests fail, hang or crash
 the server, among those that are not in the list of equivalent ones.
@@ -22,7 +22,7 @@ import signal
 import sys
 import threading
 
-from bench import Bench
+from bench import Bench, in_threads, taken_from
 from changes import changes_of, read_equivalent
 
 # Which tests are run for which file, the regression tests and the isolation specs.
@@ -93,10 +93,9 @@ class Judge:
         self.known_lines = sorted(line for other, line in lines if other == file)
         self.results = results
         self.lock = threading.Lock()
-        self.seen = {}
+        self.code = None
         self.runs = collections.Counter()
         self.noticed = collections.Counter()
-        self.failure = None
 
     def tests_of(self, change):
         """The tests that run the line of a change; of a line that the compiler does not know, those that run
@@ -116,6 +115,10 @@ class Judge:
             return (chance((test, change.key[1])) + chance((test, None))) / (bench.times[test] + 0.5)
         return sorted(tests, key=worth, reverse=True)
 
+    def add(self, change, **result):
+        with self.lock:
+            self.results.add(change, **result)
+
     def note(self, test, change, passed):
         with self.lock:
             for place in ((test, change.key[1]), (test, None)):
@@ -133,78 +136,57 @@ class Judge:
                 digest.update(file.read())
         return digest.hexdigest()[:16]
 
-    def judge(self, bench, change, compiles, links):
+    def judge(self, bench, number, change):
         """Try a change."""
-        code = bench.compile(compiles, self.file)
-        with self.lock:
-            if code is None or self.seen.setdefault(code, change.name) != change.name:
-                self.results.add(change, result=NO_CODE if code is None else SAME_CODE)
-                return
+        bench.select(number)
         tests = self.tests_of(change)
         # A test that has not noticed it before does not now.
         passed = {test: digest for test, digest in self.results.of(change).get("passed", {}).items()
                   if test in tests and digest == self.digest(test)}
-        if len(passed) < len(tests):
-            bench.link(links)
-        for test in self.in_order(bench, change, tests - set(passed)):
+        compared = bool(passed)
+        for test in self.in_order(bench, change, tests - set(passed)) + [None]:
+            # Most are noticed by one of the first tests, so it is not compiled on its own before.
+            if not compared and (len(passed) >= 2 or test is None):
+                compared = True
+                if bench.code_of(self.file, change.text) == self.code:
+                    self.add(change, result=SAME_CODE)
+                    return
+            if test is None:
+                self.add(change, result=NOT_NOTICED if tests else NOT_RUN, passed=passed)
+                return
             good = bench.passes(test)
             self.note(test, change, good)
             if not good:
-                with self.lock:
-                    self.results.add(change, result=NOTICED, by=test, code=code)
+                self.add(change, result=NOTICED, by=test)
                 return
             passed[test] = self.digest(test)
-        with self.lock:
-            self.results.add(change, result=NOT_NOTICED if tests else NOT_RUN, passed=passed, code=code)
-
-    def work(self, bench, left):
-        """Try changes as long as there are any."""
-        path = os.path.join(bench.tree, self.file)
-        with open(path, encoding="utf-8") as source:
-            original = source.read()
-        try:
-            compiles, links = bench.commands(self.file)
-            while self.failure is None:
-                change = left.get_nowait()
-                with open(path, "w", encoding="utf-8") as source:
-                    source.write(change.text)
-                self.judge(bench, change, compiles, links)
-        except queue.Empty:
-            pass
-        except BaseException as failure:  # pylint: disable=broad-except
-            self.failure = failure
-        with open(path, "w", encoding="utf-8") as source:
-            source.write(original)
-        if self.failure is None:
-            bench.compile(compiles, self.file)
-            bench.link(links)
-            # A test that has noticed changes passes again without them: it has failed of nothing else.
-            for test in [test for test in sorted(bench.times) if self.noticed[test, None] > 0][:1]:
-                if not bench.passes(test):
-                    self.failure = SystemExit("error: %s fails without any change, after others\n%s" %
-                                              (test, bench.output))
 
     def judge_all(self, benches, changes):
-        compiles, _ = benches[0].commands(self.file)
-        self.seen[benches[0].compile(compiles, self.file)] = None
+        numbered = list(enumerate(changes, 1))
+        with open(os.path.join(self.tree, self.file), encoding="utf-8") as source:
+            self.code = benches[0].code_of(self.file, source.read())
+        broken = benches[0].build_variants(self.file, numbered)
         left = queue.Queue()
-        for change in changes:
+        for number, change in numbered:
             known = self.results.of(change)
-            if known.get("code"):
-                self.seen[known["code"]] = change.name
             if known.get("result") == NOTICED:
-                for place in ((known["by"], change.key[1]), (known["by"], None)):
-                    self.runs[place] += 1
-                    self.noticed[place] += 1
-            if known.get("result") not in (NOTICED, NO_CODE, SAME_CODE):
-                left.put(change)
-        workers = [threading.Thread(target=self.work, args=(bench, left), daemon=True) for bench in benches]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        if self.failure is not None:
-            raise self.failure
+                self.note(known["by"], change, False)
+            elif number in broken:
+                self.add(change, result=NO_CODE)
+            elif known.get("result") not in (NO_CODE, SAME_CODE):
+                left.put((number, change))
+        # With none of them selected, a test that is long runs as before.
+        for bench in benches:
+            bench.put(benches[0].tree)
+            bench.select(0)
+            test = max(set().union(*self.lines.values()), key=bench.times.get)
+            if not bench.passes(test):
+                sys.exit("error: %s fails without any change\n%s" % (test, bench.output))
+
+        def work(bench):
+            for number, change in taken_from(left):
+                self.judge(bench, number, change)
+        in_threads(benches, work, left)
 
 
 def judge_file(benches, judge, changes, equivalent):
@@ -252,15 +234,19 @@ def main():
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
     results = Results(options.resume)
     tests = {file: FILES[file][0] + ["spec " + spec for spec in FILES[file][1]] for file in options.file}
-    benches = [Bench(options, number) for number in range(options.jobs)]
+    benches = [Bench(options, 0)]
+    benches += [Bench(options, number, benches[0]) for number in range(1, options.jobs)]
     noticed = missed = 0
     try:
-        for bench in benches:
+        left = queue.Queue()
+        for test in dict.fromkeys(test for file in options.file for test in tests[file]):
+            left.put(test)
+        lines = {}
+
+        def prepare(bench):
             bench.open(options.tree)
-        every = list(dict.fromkeys(test for file in options.file for test in tests[file]))
-        lines = benches[0].count_lines(options.file, every)
-        for bench in benches[1:]:
-            bench.times, bench.limits = benches[0].times, benches[0].limits
+            bench.count_lines(options.file, left, lines)
+        in_threads(benches, prepare, left)
         for file in options.file:
             changes = changes_of(options.tree, file)
             random.Random("%s %s" % (options.seed, file)).shuffle(changes)
