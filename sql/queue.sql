@@ -272,6 +272,26 @@ SELECT make_record('m4');
 SELECT success FROM acteon_replay('m4');
 SELECT acteon_outbox_nack(array_agg(outbox_id), array_agg(lease_token), '{null}', '{1 h}') FROM acteon_outbox_claim('m');
 SELECT depth, due, retrying, scheduled FROM acteon_outbox_stats;
+-- a late answer that would have an action sent again says nothing while another consumer holds it; one that ends it does
+CALL clean();
+TRUNCATE held;
+SELECT make_record('n1', at => '2026-01-01 12:00+00'), make_record('n2', at => '2026-01-01 12:01+00');
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT pg_temp.take('late', 2);
+SELECT pg_temp.nack('late', '{1,2}', NULL);
+SELECT pg_temp.take('n', 2);
+SELECT acteon_outbox_ack('{1,2}', '{1,1}', '{"\"Throttled\"", "\"AlreadyDispatched\""}', ARRAY[pg_temp.sent('late', 1), pg_temp.sent('late', 2)]);
+SELECT first_id, last_id, attempt, resend, holder, doubt FROM acteon_dispatch_segment ORDER BY 1;
+SELECT acteon_outbox_ack('{1}', '{1}', '{"\"Suppressed\""}', ARRAY[pg_temp.sent('late', 1)]);
+SELECT first_id, last_id, attempt, resend, holder, doubt FROM acteon_dispatch_segment ORDER BY 1;
+-- a transaction that is not to write anything answers nothing
+BEGIN READ ONLY;
+SELECT statement, attempt(statement) FROM unnest(ARRAY[
+	$$SELECT acteon_outbox_ack('{2}', '{1}', '{null}')$$,
+	$$SELECT acteon_outbox_nack('{2}', '{1}', '{null}')$$,
+	$$SELECT acteon_outbox_reject('{2}', '{1}', '{null}')$$,
+	$$SELECT acteon_outbox_doubt('{2}', '{1}', '{null}')$$]) AS statement;
+ROLLBACK;
 
 -- only for the gateway: no other grant counts
 CALL clean();

@@ -152,10 +152,10 @@ class Bench:
         shutil.copy(os.path.join(tree, "acteon_replay.so"), new)
         os.rename(new, os.path.join(self.libdir, "acteon_replay.so"))
 
-    def select(self, number):
-        """Select one of the variants in the library; 0: the code as it is."""
+    def select(self, numbers):
+        """Select some of the variants in the library; without any, it is the code as it is."""
         with open(self.selection, "w", encoding="utf-8") as file:
-            file.write("%d\n" % number)
+            file.write("".join("%d\n" % number for number in numbers))
 
     def code_of(self, file, text):
         """The hash of the code that a text makes in the place of a file; the file is then as it was."""

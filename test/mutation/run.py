@@ -5,8 +5,10 @@ where that is built and tested in bench.py.
 
 Before, each test is run with a library that counts, for the lines that it runs; for a
 change, only those tests are run that run its line, as no other can notice it, first those
-that have noticed most in the shortest time.  A change that does not compile, or compiles
-to the same code as none, is not counted.
+that have noticed most in the shortest time.  What the first tests do not notice is tried
+with the others in groups, of changes of different functions, and those that a test notices
+one by one.  A change that does not compile, or compiles to the same code as none, is not
+counted.
 
 The score of a file is the share of changes that make one of its tests fail, hang or crash
 the server, among those that are not in the list of equivalent ones.
@@ -54,6 +56,8 @@ FILES = {
         ["api_key", "api_begin"]),
 }
 
+# With how many tests each change is tried on its own.
+FIRST_TESTS = 3
 NOTICED, NOT_NOTICED, NOT_RUN = "noticed", "not noticed", "run by no test"
 NO_CODE, SAME_CODE = "does not compile", "the same code"
 
@@ -94,6 +98,7 @@ class Judge:
         self.results = results
         self.lock = threading.Lock()
         self.code = None
+        self.pending = {}
         self.runs = collections.Counter()
         self.noticed = collections.Counter()
 
@@ -137,29 +142,69 @@ class Judge:
         return digest.hexdigest()[:16]
 
     def judge(self, bench, number, change):
-        """Try a change."""
-        bench.select(number)
+        """Try a change, with the first tests."""
+        bench.select([number])
         tests = self.tests_of(change)
         # A test that has not noticed it before does not now.
         passed = {test: digest for test, digest in self.results.of(change).get("passed", {}).items()
                   if test in tests and digest == self.digest(test)}
         compared = bool(passed)
-        for test in self.in_order(bench, change, tests - set(passed)) + [None]:
-            # Most are noticed by one of the first tests, so it is not compiled on its own before.
-            if not compared and (len(passed) >= 2 or test is None):
-                compared = True
-                if bench.code_of(self.file, change.text) == self.code:
-                    self.add(change, result=SAME_CODE)
-                    return
-            if test is None:
-                self.add(change, result=NOT_NOTICED if tests else NOT_RUN, passed=passed)
-                return
+        for test in self.in_order(bench, change, tests - set(passed))[:max(FIRST_TESTS - len(passed), 0)]:
             good = bench.passes(test)
             self.note(test, change, good)
             if not good:
                 self.add(change, result=NOTICED, by=test)
                 return
             passed[test] = self.digest(test)
+        # Most are noticed by then, so it is not compiled on its own before.
+        if not compared and bench.code_of(self.file, change.text) == self.code:
+            self.add(change, result=SAME_CODE)
+            return
+        self.add(change, result=NOT_NOTICED if tests else NOT_RUN, passed=passed)
+        with self.lock:
+            self.pending[number] = (change, passed)
+
+    def groups(self, tests):
+        """What is to be tried still, in groups: a test, and changes of different functions."""
+        for test in tests:
+            groups = []
+            for number, (change, passed) in sorted(self.pending.items()):
+                if test not in self.tests_of(change) or test in passed:
+                    continue
+                for group in groups:
+                    if change.key[1] not in group:
+                        break
+                else:
+                    group = {}
+                    groups.append(group)
+                group[change.key[1]] = number
+            for group in groups:
+                yield test, list(group.values())
+
+    def judge_group(self, bench, test, numbers):
+        """Try several changes at once with a test; if it fails, the halves of them."""
+        with self.lock:
+            numbers = [number for number in numbers if number in self.pending]
+        if not numbers:
+            return
+        bench.select(numbers)
+        good = bench.passes(test)
+        if good:
+            for number in numbers:
+                with self.lock:
+                    change, passed = self.pending.get(number, (None, None))
+                    if change is not None:
+                        passed[test] = self.digest(test)
+                        self.results.add(change, result=NOT_NOTICED, passed=passed)
+        elif len(numbers) == 1:
+            with self.lock:
+                change, _ = self.pending.pop(numbers[0], (None, None))
+                if change is not None:
+                    self.results.add(change, result=NOTICED, by=test)
+        else:
+            half = len(numbers) // 2
+            self.judge_group(bench, test, numbers[:half])
+            self.judge_group(bench, test, numbers[half:])
 
     def judge_all(self, benches, changes):
         numbered = list(enumerate(changes, 1))
@@ -178,7 +223,7 @@ class Judge:
         # With none of them selected, a test that is long runs as before.
         for bench in benches:
             bench.put(benches[0].tree)
-            bench.select(0)
+            bench.select([])
             test = max(set().union(*self.lines.values()), key=bench.times.get)
             if not bench.passes(test):
                 sys.exit("error: %s fails without any change\n%s" % (test, bench.output))
@@ -187,6 +232,13 @@ class Judge:
             for number, change in taken_from(left):
                 self.judge(bench, number, change)
         in_threads(benches, work, left)
+        for group in self.groups(sorted(set().union(*self.lines.values()), key=benches[0].times.get)):
+            left.put(group)
+
+        def work_on_groups(bench):
+            for group in taken_from(left):
+                self.judge_group(bench, *group)
+        in_threads(benches, work_on_groups, left)
 
 
 def judge_file(benches, judge, changes, equivalent):

@@ -1,7 +1,8 @@
 """All changes of a file in one library: each changed function is there once more for each
-of its changes, and a number in a file says which of them is called.
+of its changes, and numbers in a file say which of them are called, of each function one at
+most.
 
-So a file is compiled once, and not for each of its changes.  The file with the number is
+So a file is compiled once, and not for each of its changes.  The file with the numbers is
 named by the variable ACTEON_MUTATION of the server's environment, and read when the library
 is loaded, as each session does.
 """
@@ -12,17 +13,21 @@ from changes import functions, masked
 SELECTION = """
 #include <stdio.h>
 #include <stdlib.h>
-static int selected_variant = 0;
+%(variables)s
 __attribute__((constructor)) static void
-select_variant(void)
+select_variants(void)
 {
 	const char *path = getenv("ACTEON_MUTATION");
 	FILE *file = path == NULL ? NULL : fopen(path, "r");
+	int number;
 
 	if (file == NULL)
 		return;
-	if (fscanf(file, "%d", &selected_variant) != 1)
-		selected_variant = 0;
+	while (fscanf(file, "%%d", &number) == 1)
+		switch (number)
+		{
+%(cases)s
+		}
 	fclose(file);
 }
 """
@@ -60,7 +65,11 @@ def with_variants(text, changes):
         if at == 0:
             # Behind the headers, of which the last is before the first function.
             last = max(match.end() for match in re.finditer(r"^#include[^\n]*\n", text[:start], flags=re.M))
-            add(text[:last] + SELECTION)
+            names = sorted({change.key[1] for _, change in changes})
+            add(text[:last] + SELECTION %
+                {"variables": "\n".join("static int selected_%s = 0;" % name for name in names),
+                 "cases": "\n".join("case %d: selected_%s = %d; break;" % (number, change.key[1], number)
+                                    for number, change in changes)})
             at = last
         add(text[at:start])
         add("%s %s%s;\n" % (kind, name, arguments))
@@ -73,7 +82,7 @@ def with_variants(text, changes):
             if number:
                 lines.update(dict.fromkeys(range(first, first + changed.count("\n") + 2), number))
             calls.append("%s return %s_v%d(%s);\n" % ("case %d:" % number if number else "default:", name, number, passed))
-        add("%s %s%s\n{\nswitch (selected_variant)\n{\n%s}\n}" % (kind, name, arguments, "".join(calls[1:] + calls[:1])))
+        add("%s %s%s\n{\nswitch (selected_%s)\n{\n%s}\n}" % (kind, name, arguments, name, "".join(calls[1:] + calls[:1])))
         at = end
     add(text[at:])
     return "".join(made), lines
