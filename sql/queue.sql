@@ -244,7 +244,26 @@ SELECT pg_temp.take('s', 5);
 SELECT * FROM pg_temp.spoilt;
 SELECT outbox_id FROM acteon_dispatch_delivery ORDER BY outbox_id;
 SELECT violation, outbox_id FROM acteon_outbox_check() ORDER BY 1, 2;
+-- … also if it is all that there is
+CALL clean();
+SELECT make_record('spoilt');
+SELECT success FROM acteon_replay('spoilt');
+UPDATE acteon_dispatch_outbox SET payload = '{"other": "payload"}';
+SELECT pg_temp.take('s', 5);
+SELECT * FROM pg_temp.spoilt;
+SELECT outbox_id, state FROM acteon_dispatch_delivery;
 DROP VIEW pg_temp.spoilt;
+-- an action counts as sent from its last attempt on, under a new id from the first one under that
+CALL clean();
+TRUNCATE held;
+SELECT make_record('sent 1'), make_record('sent 2');
+SELECT success FROM acteon_replay('sent 1');
+SELECT success FROM acteon_replay('sent 2');
+SELECT pg_temp.take('s', 2);
+SELECT pg_temp.nack('s', array_agg(outbox_id), NULL) FROM held;
+UPDATE acteon_dispatch_segment SET resend = CASE first_id WHEN 1 THEN 0 ELSE 1 END, sent_at = now() - interval '1 h';
+SELECT pg_temp.take('s', 2);
+SELECT first_id, resend, now() - sent_at < '1 min' AS just_now FROM acteon_dispatch_segment ORDER BY 1;
 -- an ack counts also after its action was given back unattempted, if it names its id; after it died and was redriven, too: that id was executed
 CALL clean();
 TRUNCATE held;
