@@ -228,6 +228,38 @@ SELECT count(*) FROM acteon_outbox_claim('alive', 2000);
 SELECT sum(last_id - first_id + 1), holder, doubt, held, due_at > now() AS later FROM acteon_dispatch_segment GROUP BY 2, 3, 4, 5;
 SELECT * FROM acteon_outbox_check();
 
+-- a session goes on where its last claim ended, for a second, as long as it finds enough; then, what has become due before that place comes first
+CALL clean();
+SELECT count(make_record('place ' || i)) FROM generate_series(1, 6) AS i;
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT acteon_outbox_nack(array_agg(outbox_id), array_agg(lease_token), array_agg(NULL::text), array_agg(outbox_id * interval '1 min')) FROM acteon_outbox_claim('p');
+CREATE FUNCTION pg_temp.order() RETURNS void LANGUAGE sql AS $$ UPDATE acteon_dispatch_segment SET due_at = timestamptz '2001-01-01' + first_id * interval '1 s' $$;
+SELECT pg_temp.order();
+CREATE FUNCTION pg_temp.next() RETURNS bigint LANGUAGE sql AS $$
+	WITH got AS (INSERT INTO held SELECT 'p', outbox_id, lease_token, attempt, action, action_id FROM acteon_outbox_claim('p', 1) RETURNING *) SELECT outbox_id FROM got
+$$;
+DO $$
+DECLARE
+	goes_on boolean := false;
+BEGIN
+	-- More than once only if a second passes meanwhile.
+	FOR i IN 1 .. 100 LOOP
+		PERFORM pg_temp.next();
+		UPDATE acteon_dispatch_segment SET due_at = '2000-01-01' WHERE first_id = 6;
+		goes_on := pg_temp.next() <> 6;
+		PERFORM acteon_outbox_nack(array_agg(outbox_id), array_agg(lease_token), array_agg(NULL::text)) FROM held WHERE consumer = 'p';
+		DELETE FROM held WHERE consumer = 'p';
+		PERFORM pg_temp.order();
+		EXIT WHEN goes_on;
+	END LOOP;
+	RAISE NOTICE 'goes on: %', goes_on;
+	PERFORM pg_temp.next();
+	UPDATE acteon_dispatch_segment SET due_at = '2000-01-01' WHERE first_id = 6;
+	PERFORM pg_sleep(1.1);
+	RAISE NOTICE 'after a second: %', pg_temp.next();
+END $$;
+SELECT count(*) FROM acteon_outbox_claim('p');
+
 -- what cannot be handed out does not stop the others: one whose row was changed ends dead, or is held if it may have been sent; so is one whose row is missing
 CALL clean();
 SELECT count(make_record('spoilt ' || i, at => timestamptz '2026-01-01 12:00+00' + i * interval '1 s')) FROM generate_series(1, 9) AS i;
