@@ -111,6 +111,18 @@ class Judge:
         after = [line for line in self.known_lines if line > change.line][:1]
         return set().union(*(self.lines[self.file, line] for line in before + after))
 
+    def tests(self):
+        """All tests that run anything of the file."""
+        return set().union(*self.lines.values())
+
+    @staticmethod
+    def check_unchanged(bench, test):
+        """A test passes if nothing is changed, before, and after it has noticed changes: it has failed of nothing
+        else."""
+        bench.select([])
+        if not bench.passes(test):
+            sys.exit("error: %s fails without any change\n%s" % (test, bench.output))
+
     def in_order(self, bench, change, tests):
         """Tests, those first that are most likely to notice a change in a short time."""
         def chance(place):
@@ -220,25 +232,21 @@ class Judge:
                 self.add(change, result=NO_CODE)
             elif known.get("result") not in (NO_CODE, SAME_CODE):
                 left.put((number, change))
-        # With none of them selected, a test that is long runs as before.
-        for bench in benches:
-            bench.put(benches[0].tree)
-            bench.select([])
-            test = max(set().union(*self.lines.values()), key=bench.times.get)
-            if not bench.passes(test):
-                sys.exit("error: %s fails without any change\n%s" % (test, bench.output))
 
         def work(bench):
+            bench.put(benches[0].tree)
+            self.check_unchanged(bench, min(self.tests(), key=bench.times.get))
             for number, change in taken_from(left):
                 self.judge(bench, number, change)
         in_threads(benches, work, left)
-        for group in self.groups(sorted(set().union(*self.lines.values()), key=benches[0].times.get)):
+        for group in self.groups(sorted(self.tests(), key=benches[0].times.get)):
             left.put(group)
 
         def work_on_groups(bench):
             for group in taken_from(left):
                 self.judge_group(bench, *group)
         in_threads(benches, work_on_groups, left)
+        self.check_unchanged(benches[0], max(self.tests(), key=lambda test: self.noticed[test, None]))
 
 
 def judge_file(benches, judge, changes, equivalent):
