@@ -228,6 +228,13 @@ SELECT count(*) FROM acteon_outbox_claim('alive', 2000);
 SELECT sum(last_id - first_id + 1), holder, doubt, held, due_at > now() AS later FROM acteon_dispatch_segment GROUP BY 2, 3, 4, 5;
 SELECT * FROM acteon_outbox_check();
 
+-- the token of each claim is a random number that fits into a double
+CALL clean();
+SELECT count(make_record('token ' || i)) FROM generate_series(1, 150) AS i;
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');
+SELECT count(*), count(DISTINCT lease_token) AS tokens, bool_and(lease_token BETWEEN 1 AND 2::numeric ^ 53 - 1) AS fits, count(*) FILTER (WHERE lease_token < 2::numeric ^ 52) BETWEEN 30 AND 120 AS spread
+FROM generate_series(1, 150) AS i CROSS JOIN LATERAL acteon_outbox_claim(CASE WHEN i > 0 THEN 't' END, 1);
+
 -- a session goes on where its last claim ended, for a second, as long as it finds enough; then, what has become due before that place comes first
 CALL clean();
 SELECT count(make_record('place ' || i)) FROM generate_series(1, 6) AS i;
