@@ -377,6 +377,17 @@ SELECT acteon_outbox_ack('{1,2,3}', ARRAY[pg_temp.token(1), pg_temp.token(2), pg
 SELECT event, details FROM pg_temp.log;
 SELECT outbox_id, state, known_by FROM acteon_dispatch_delivery ORDER BY 1;
 
+-- an action counts as in doubt once, whatever is answered about it then
+CALL clean();
+SELECT pg_temp.make(1, 1);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT pg_temp.take();
+SELECT pg_temp.doubt('{1}');
+UPDATE acteon_dispatch_segment SET unproven = true;
+SELECT pg_temp.ack(1, '"Deduplicated"');
+SELECT first_id, doubt, held FROM acteon_dispatch_segment;
+SELECT state, sum(actions) FROM acteon_replay_tally GROUP BY 1;
+
 -- two ids that were executed, by the records
 CALL clean();
 SELECT pg_temp.make(1, 1);

@@ -40,10 +40,10 @@ FILES = {
         ["single", "replayed", "lineage", "bulk", "judge", "effective", "redrive", "expire"],
         ["lost_race", "single_race", "race", "redrive_race"]),
     "src/consumer/claim.c": (
-        ["outcome", "lanes", "limits", "queue", "doubts", "target", "expire", "canary", "notify"],
+        ["outcome", "lanes", "limits", "queue", "doubts", "target", "expire", "canary"],
         ["lease", "lane", "wake"]),
     "src/consumer/answer.c": (
-        ["outcome", "effect", "queue", "doubts", "lanes", "canary", "bad_input"],
+        ["outcome", "effect", "queue", "doubts", "lanes", "canary", "bad_input", "target"],
         ["lease", "wake"]),
     "src/batch/breaker.c": (
         ["batches", "replay_all", "limits", "doubts", "canary"],
