@@ -342,6 +342,16 @@ SELECT acteon_outbox_ack('{1,2}', '{1,1}', '{"\"Throttled\"", "\"AlreadyDispatch
 SELECT first_id, last_id, attempt, resend, holder, doubt FROM acteon_dispatch_segment ORDER BY 1;
 SELECT acteon_outbox_ack('{1}', '{1}', '{"\"Suppressed\""}', ARRAY[pg_temp.sent('late', 1)]);
 SELECT first_id, last_id, attempt, resend, holder, doubt FROM acteon_dispatch_segment ORDER BY 1;
+-- answers come in any order; of several about one action the first counts
+CALL clean();
+SELECT count(make_record('o' || i, at => timestamptz '2026-01-01 12:00+00' + i * interval '1 s')) FROM generate_series(1, 4) AS i;
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+CREATE TEMP TABLE mine AS SELECT lease_token AS token FROM acteon_outbox_claim('o') LIMIT 1;
+SELECT acteon_outbox_ack('{4,1,3,1,4,3}', array_fill(token, ARRAY[6]), '{"\"Suppressed\"","\"Throttled\"","\"Throttled\"","\"Suppressed\"","\"Throttled\"","\"Suppressed\""}') FROM mine;
+SELECT first_id, last_id, attempt, resend, holder FROM acteon_dispatch_segment ORDER BY 1;
+SELECT outbox_id, outcome FROM acteon_dispatch_delivery ORDER BY 1;
+SELECT acteon_outbox_ack('{2,2}', ARRAY[token], '{null,null}') FROM mine;
+DROP TABLE mine;
 -- a transaction that is not to write anything answers nothing
 BEGIN READ ONLY;
 SELECT statement, attempt(statement) FROM unnest(ARRAY[
