@@ -388,6 +388,15 @@ SELECT pg_temp.ack(1, '"Deduplicated"');
 SELECT first_id, doubt, held FROM acteon_dispatch_segment;
 SELECT state, sum(actions) FROM acteon_replay_tally GROUP BY 1;
 
+-- under the lease for a new id, an answer about an earlier one counts if that was executed
+CALL clean();
+SELECT pg_temp.make(1, 1);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT pg_temp.take();
+UPDATE acteon_dispatch_segment SET resend = 1;
+SELECT pg_temp.ack(1, '{"Failed": {}}', resend => 0), pg_temp.ack(1, '{"Executed": {"status": "success"}}', resend => 0);
+SELECT state, effect, resend FROM acteon_dispatch_delivery;
+
 -- two ids that were executed, by the records
 CALL clean();
 SELECT pg_temp.make(1, 1);

@@ -350,7 +350,17 @@ CREATE TEMP TABLE mine AS SELECT lease_token AS token FROM acteon_outbox_claim('
 SELECT acteon_outbox_ack('{4,1,3,1,4,3}', array_fill(token, ARRAY[6]), '{"\"Suppressed\"","\"Throttled\"","\"Throttled\"","\"Suppressed\"","\"Throttled\"","\"Suppressed\""}') FROM mine;
 SELECT first_id, last_id, attempt, resend, holder FROM acteon_dispatch_segment ORDER BY 1;
 SELECT outbox_id, outcome FROM acteon_dispatch_delivery ORDER BY 1;
+SELECT state, actions FROM acteon_replay_tally ORDER BY 1;
 SELECT acteon_outbox_ack('{2,2}', ARRAY[token], '{null,null}') FROM mine;
+-- what is put off was no attempt, whatever was before, and goes out when the gateway says, also at once; what is in doubt is looked up in a second
+SELECT acteon_outbox_nack('{2}', ARRAY[token], '{down}', '{0}') FROM mine;
+UPDATE acteon_dispatch_segment SET due_at = 'infinity' WHERE first_id <> 2;
+SELECT outbox_id, attempt FROM acteon_outbox_claim('o');
+SELECT acteon_outbox_ack('{2}', ARRAY[lease_token], ARRAY[jsonb '{"Throttled": {"retry_after": {"secs": 0, "nanos": 0}}}']) FROM acteon_dispatch_segment WHERE first_id = 2;
+SELECT attempt, due_at <= clock_timestamp() AS due FROM acteon_dispatch_segment WHERE first_id = 2;
+SELECT outbox_id, attempt FROM acteon_outbox_claim('o');
+SELECT acteon_outbox_doubt('{2}', ARRAY[lease_token], '{hm}') FROM acteon_dispatch_segment WHERE first_id = 2;
+SELECT due_at - doubt_since AS looked_up_in FROM acteon_dispatch_segment WHERE first_id = 2;
 DROP TABLE mine;
 -- a transaction that is not to write anything answers nothing
 BEGIN READ ONLY;

@@ -174,14 +174,18 @@ class Bench:
         """Make a library with the given changes of a file, which have numbers.  Returns the numbers of those
         that do not compile."""
         compiles, links = self.commands(file)
+        variants = file[:-2] + "_variants.c"
         with open(os.path.join(self.tree, file), encoding="utf-8") as source:
             original = source.read()
         broken = set()
         while True:
             text, lines = with_variants(original, [change for change in changes if change[0] not in broken])
-            with open(os.path.join(self.tree, file[:-2] + "_variants.c"), "w", encoding="utf-8") as source:
+            with open(os.path.join(self.tree, variants), "w", encoding="utf-8") as source:
                 source.write(text)
-            if self.compile(compiles.replace(file, file[:-2] + "_variants.c") + " -O1 -fmax-errors=0", file):
+            code = self.compile(compiles.replace(file, variants) + " -O1 -fmax-errors=0", file)
+            # It would be one of the library's sources.
+            os.unlink(os.path.join(self.tree, variants))
+            if code is not None:
                 break
             named = re.findall(r"^[^:\n]*_variants\.c:(\d+):\d+: (?:error|note: in expansion)", self.output, flags=re.M)
             found = {lines[int(line)] for line in named if int(line) in lines}

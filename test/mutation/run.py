@@ -43,7 +43,7 @@ FILES = {
         ["outcome", "lanes", "limits", "queue", "doubts", "target", "expire", "canary"],
         ["lease", "lane", "wake"]),
     "src/consumer/answer.c": (
-        ["outcome", "effect", "queue", "doubts", "lanes", "canary", "bad_input", "target"],
+        ["outcome", "effect", "queue", "doubts", "lanes", "canary", "bad_input", "target", "limits"],
         ["lease", "wake"]),
     "src/batch/breaker.c": (
         ["batches", "replay_all", "limits", "doubts", "canary"],
@@ -221,7 +221,8 @@ class Judge:
     def judge_all(self, benches, changes):
         numbered = list(enumerate(changes, 1))
         with open(os.path.join(self.tree, self.file), encoding="utf-8") as source:
-            self.code = benches[0].code_of(self.file, source.read())
+            original = source.read()
+        self.code = benches[0].code_of(self.file, original)
         broken = benches[0].build_variants(self.file, numbered)
         left = queue.Queue()
         for number, change in numbered:
@@ -247,6 +248,8 @@ class Judge:
                 self.judge_group(bench, *group)
         in_threads(benches, work_on_groups, left)
         self.check_unchanged(benches[0], max(self.tests(), key=lambda test: self.noticed[test, None]))
+        # The library with the variants of another file is linked with this file's object.
+        benches[0].code_of(self.file, original)
 
 
 def judge_file(benches, judge, changes, equivalent):
