@@ -115,6 +115,7 @@ SELECT name, created_by FROM acteon_api_keys WHERE created_by = 'regress_acteon_
 -- a revoked key keeps its time
 SELECT acteon_api_key_revoke('laptop') AS first \gset
 SELECT acteon_api_key_revoke('laptop') = :'first' AS same, (SELECT revoked_at = :'first' FROM acteon_api_keys WHERE name = 'laptop') AS stored;
+SELECT :'first'::timestamptz BETWEEN now() - interval '1 h' AND clock_timestamp() AS just_now;
 -- also while the same statement is changing it
 WITH changed AS (UPDATE acteon_api_keys SET expires_at = 'infinity' WHERE name = 'drawn 2' RETURNING name)
 SELECT acteon_api_key_revoke(name) = acteon_api_key_revoke(name) AS same FROM changed;

@@ -38,7 +38,7 @@ FILES = {
         []),
     "src/replay/earlier_replays.c": (
         ["single", "replayed", "lineage", "bulk", "judge", "effective", "redrive", "expire"],
-        ["lost_race", "single_race", "race", "redrive_race"]),
+        ["lost_race", "single_race", "race", "redrive_race", "pace_race"]),
     "src/consumer/claim.c": (
         ["outcome", "lanes", "limits", "queue", "doubts", "target", "expire", "canary"],
         ["lease", "lane", "wake"]),
