@@ -228,6 +228,10 @@ SELECT count(*) FROM acteon_outbox_claim('alive', 2000);
 SELECT sum(last_id - first_id + 1), holder, doubt, held, due_at > now() AS later FROM acteon_dispatch_segment GROUP BY 2, 3, 4, 5;
 SELECT * FROM acteon_outbox_check();
 
+-- a consumer's name has 200 bytes at the most
+SELECT count(*) FROM acteon_outbox_claim(repeat('é', 100));
+SELECT attempt($$SELECT acteon_outbox_claim(repeat('é', 100) || 'x')$$);
+
 -- the token of each claim is a random number that fits into a double
 CALL clean();
 SELECT count(make_record('token ' || i)) FROM generate_series(1, 150) AS i;
@@ -273,6 +277,9 @@ SELECT count(make_record('spoilt ' || i, at => timestamptz '2026-01-01 12:00+00'
 SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
 UPDATE acteon_dispatch_outbox SET payload = '{"other": "payload"}' WHERE id IN (2, 3, 7, 9);
 DELETE FROM acteon_dispatch_outbox WHERE id = 4;
+-- … the claim takes others in their place
+SELECT make_record('behind 1'), make_record('behind 2'), make_record('behind 3'), make_record('behind 4');
+SELECT count(acteon_replay('behind ' || i)) FROM generate_series(1, 4) AS i;
 SELECT pg_temp.take('s', 5);
 CREATE VIEW pg_temp.spoilt AS
 	SELECT first_id, last_id, attempt, lease_token IS NOT NULL AS leased, doubt, held, unproven, due_at > now() AS later FROM acteon_dispatch_segment ORDER BY first_id;
