@@ -44,6 +44,7 @@ SELECT current_user <> 'regress_acteon_key' AS gone_after_error;
 -- whatever is wrong with a key, the answer is the same
 SELECT acteon_api_key_create('brief', 'regress_acteon_key', now() + interval '1 h') AS brief \gset
 SELECT key_name FROM acteon_api_login(sha256(:'brief'::bytea));
+SELECT key_id = (SELECT id FROM acteon_api_keys WHERE name = 'brief') AS its_id FROM acteon_api_login(sha256(:'brief'::bytea));
 UPDATE acteon_api_keys SET expires_at = clock_timestamp() WHERE name = 'brief';
 SELECT acteon_api_key_create('revoked', 'regress_acteon_key') AS revoked \gset
 SELECT acteon_api_key_revoke('revoked') <= clock_timestamp() AS now;
@@ -115,6 +116,7 @@ SELECT name, created_by FROM acteon_api_keys WHERE created_by = 'regress_acteon_
 -- a revoked key keeps its time
 SELECT acteon_api_key_revoke('laptop') AS first \gset
 SELECT acteon_api_key_revoke('laptop') = :'first' AS same, (SELECT revoked_at = :'first' FROM acteon_api_keys WHERE name = 'laptop') AS stored;
+SELECT :'first'::timestamptz BETWEEN now() - interval '1 h' AND clock_timestamp() AS just_now;
 -- also while the same statement is changing it
 WITH changed AS (UPDATE acteon_api_keys SET expires_at = 'infinity' WHERE name = 'drawn 2' RETURNING name)
 SELECT acteon_api_key_revoke(name) = acteon_api_key_revoke(name) AS same FROM changed;
@@ -203,6 +205,12 @@ SELECT attempt($$SELECT acteon_api_finish(1, 'k', 99, '')$$);
 SELECT attempt($$SELECT acteon_api_finish(1, 'k', 600, '')$$);
 SELECT attempt($$SELECT acteon_api_finish(1, 'k', 200, NULL)$$);
 
+-- of several uses of a key, in any order, the last one is noted
+BEGIN;
+SELECT acteon_api_key_create('k', 'regress_acteon_key') IS NOT NULL AS one_byte;
+SELECT acteon_api_housekeeping(array_fill(id, ARRAY[3]), '{2026-01-02,2026-01-04,2026-01-03}') FROM acteon_api_keys WHERE name = 'k';
+SELECT last_used_at::date FROM acteon_api_keys WHERE name = 'k';
+ROLLBACK;
 -- housekeeping: the old ones go
 SELECT acteon_api_housekeeping('{}', '{}');
 SELECT idempotency_key FROM acteon_api_answers WHERE octet_length(idempotency_key) < 255 ORDER BY 1;

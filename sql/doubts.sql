@@ -367,6 +367,36 @@ SELECT acteon_outbox_reject(ARRAY[:five], ARRAY[pg_temp.token(:five)], '{bad}');
 SELECT pg_temp.ack(:five, '{"Executed": {"status": "success"}}');
 SELECT event, reason, details FROM pg_temp.log;
 
+-- … and so is each of several in one call
+CALL clean();
+SELECT pg_temp.make(1, 3);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT pg_temp.take();
+SELECT acteon_outbox_reject('{1,2}', ARRAY[pg_temp.token(1), pg_temp.token(2)], '{bad,bad}');
+SELECT acteon_outbox_ack('{1,2,3}', ARRAY[pg_temp.token(1), pg_temp.token(2), pg_temp.token(3)], array_fill(jsonb '{"Executed": {"status": "success"}}', ARRAY[3]), ARRAY[pg_temp.sent(1), pg_temp.sent(2), pg_temp.sent(3)]);
+SELECT event, details FROM pg_temp.log;
+SELECT outbox_id, state, known_by FROM acteon_dispatch_delivery ORDER BY 1;
+
+-- an action counts as in doubt once, whatever is answered about it then
+CALL clean();
+SELECT pg_temp.make(1, 1);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT pg_temp.take();
+SELECT pg_temp.doubt('{1}');
+UPDATE acteon_dispatch_segment SET unproven = true;
+SELECT pg_temp.ack(1, '"Deduplicated"');
+SELECT first_id, doubt, held FROM acteon_dispatch_segment;
+SELECT state, sum(actions) FROM acteon_replay_tally GROUP BY 1;
+
+-- under the lease for a new id, an answer about an earlier one counts if that was executed
+CALL clean();
+SELECT pg_temp.make(1, 1);
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT pg_temp.take();
+UPDATE acteon_dispatch_segment SET resend = 1;
+SELECT pg_temp.ack(1, '{"Failed": {}}', resend => 0), pg_temp.ack(1, '{"Executed": {"status": "success"}}', resend => 0);
+SELECT state, effect, resend FROM acteon_dispatch_delivery;
+
 -- two ids that were executed, by the records
 CALL clean();
 SELECT pg_temp.make(1, 1);

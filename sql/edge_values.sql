@@ -109,4 +109,15 @@ SELECT acteon_outbox_purge('90 days 01:30:00');
 RESET IntervalStyle;
 SELECT details FROM acteon_replay_log ORDER BY id;
 CALL clean();
+
+-- an action of few bytes whose JSON is too long does not stop the others: it ends dead
+SELECT make_record('before', at => '2026-01-01 12:00+00'), make_record('digits', at => '2026-01-01 12:01+00', payload => (SELECT jsonb_agg('1e100000'::numeric) FROM generate_series(1, 11000))),
+	make_record('behind', at => '2026-01-01 12:02+00');
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT outbox_id, attempt FROM acteon_outbox_claim('d', 2);
+SELECT first_id, last_id, attempt, holder FROM acteon_dispatch_segment ORDER BY first_id;
+-- (PostgreSQL 18 says it in other words)
+SELECT outbox_id, attempts, state, regexp_replace(error, 'string buffer exceeds .*', 'out of memory') AS error FROM acteon_dispatch_delivery;
+SELECT violation, outbox_id, regexp_replace(detail, 'string buffer exceeds .*', 'out of memory') AS detail FROM acteon_outbox_check();
+CALL clean();
 DROP FUNCTION pages;

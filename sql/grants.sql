@@ -183,6 +183,34 @@ ALTER DATABASE :"DBNAME" OWNER TO :"owner";
 SET ROLE regress_acteon_viewer;
 SELECT acteon_authorized('owned', 'prod', 'email', 'page');
 RESET ROLE;
+-- a session keeps what it has read only as long as each change is announced: not with a trigger that leaves any out
+CREATE FUNCTION viewed() RETURNS text LANGUAGE sql SECURITY DEFINER AS $$
+	SELECT string_agg(t, ' ' ORDER BY t) FROM unnest('{first,second,third}'::text[]) AS t WHERE acteon_authorized(t, 'prod', 'email', 'page')
+$$;
+ALTER FUNCTION viewed OWNER TO regress_acteon_viewer;
+CREATE TEMP TABLE triggers AS
+SELECT n, made, enabled, changed FROM (VALUES
+	(1, 'INSERT OR UPDATE OR DELETE ON acteon_grants FOR EACH ROW', 'ENABLE ALWAYS', $$UPDATE acteon_grants SET tenants = '{second}'$$),
+	(2, 'INSERT OR UPDATE OR DELETE ON acteon_grants FOR EACH ROW', 'DISABLE', $$UPDATE acteon_grants SET tenants = '{second}'$$),
+	(3, 'INSERT OR UPDATE OR DELETE ON acteon_grants FOR EACH ROW WHEN (now() IS NULL)', 'ENABLE ALWAYS', $$UPDATE acteon_grants SET tenants = '{second}'$$),
+	(4, 'INSERT OR DELETE OR UPDATE OF role ON acteon_grants FOR EACH ROW', 'ENABLE ALWAYS', $$UPDATE acteon_grants SET tenants = '{second}'$$),
+	(5, 'UPDATE OR DELETE ON acteon_grants FOR EACH ROW', 'ENABLE ALWAYS',
+		$$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_viewer', 'viewer', '{third}', '{*}', '{*}')$$),
+	(6, 'INSERT OR DELETE ON acteon_grants FOR EACH ROW', 'ENABLE ALWAYS', $$UPDATE acteon_grants SET tenants = '{second}'$$),
+	(7, 'INSERT OR UPDATE ON acteon_grants FOR EACH ROW', 'ENABLE ALWAYS', 'DELETE FROM acteon_grants')) AS t (n, made, enabled, changed);
+\pset tuples_only on
+SELECT 'TRUNCATE acteon_grants',
+	'DROP TRIGGER acteon_grants_changed ON acteon_grants',
+	format('CREATE TRIGGER acteon_grants_changed AFTER %s EXECUTE FUNCTION acteon_grants_changed()', made),
+	format('ALTER TABLE acteon_grants %s TRIGGER acteon_grants_changed', enabled),
+	$$INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_viewer', 'viewer', '{first}', '{*}', '{*}')$$,
+	format('SELECT %s AS n, viewed() AS before', n),
+	changed,
+	'SELECT viewed() AS after'
+FROM triggers ORDER BY n DESC \gexec
+\pset tuples_only off
+DROP TABLE triggers;
+DROP FUNCTION viewed;
 DROP FUNCTION authorized_as;
 CALL clean();
 TRUNCATE acteon_grants;

@@ -210,23 +210,106 @@ SELECT count(make_record('big' || i, at => '2026-01-01 12:00+00'::timestamptz + 
 SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');
 SELECT pg_temp.take('l', 100);
 SELECT * FROM pg_temp.segments;
-SELECT pg_temp.take('l', 100);
+SELECT pg_temp.take('l', 2);
+SELECT * FROM pg_temp.segments;
 SELECT pg_temp.take('l', 100);
 SELECT pg_temp.take('l', 100);
 SELECT pg_temp.take('l', 100);
 SELECT * FROM acteon_outbox_check();
 TRUNCATE held;
-
--- an action of few bytes whose JSON is too long does not stop the others: it ends dead
+-- of all that a dead consumer held, more than is looked up at once, nothing goes out
 CALL clean();
-SELECT make_record('before', at => '2026-01-01 12:00+00'), make_record('digits', at => '2026-01-01 12:01+00', payload => (SELECT jsonb_agg('1e100000'::numeric) FROM generate_series(1, 11000))),
-	make_record('behind', at => '2026-01-01 12:02+00');
+SELECT count(make_record('many ' || i, at => timestamptz '2026-01-01 12:00+00' + i * interval '1 s')) FROM generate_series(1, 1150) AS i;
+SELECT replayed FROM acteon_replay_bulk(to_time => '2026-01-01 12:10+00', max_records => 1000, canary => 'off');
+SELECT replayed FROM acteon_replay_bulk(from_time => '2026-01-01 12:10:01+00', max_records => 1000, canary => 'off');
+SELECT count(*), min(attempt), max(attempt) FROM acteon_outbox_claim('dead', 2000);
+SELECT pg_temp.run_out('dead');
+SELECT count(*) FROM acteon_outbox_claim('alive', 2000);
+SELECT sum(last_id - first_id + 1), holder, doubt, held, due_at > now() AS later FROM acteon_dispatch_segment GROUP BY 2, 3, 4, 5;
+SELECT * FROM acteon_outbox_check();
+
+-- a consumer's name has 200 bytes at the most
+SELECT count(*) FROM acteon_outbox_claim(repeat('é', 100));
+SELECT attempt($$SELECT acteon_outbox_claim(repeat('é', 100) || 'x')$$);
+
+-- the token of each claim is a random number that fits into a double
+CALL clean();
+SELECT count(make_record('token ' || i)) FROM generate_series(1, 150) AS i;
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 1000, canary => 'off');
+SELECT count(*), count(DISTINCT lease_token) AS tokens, bool_and(lease_token BETWEEN 1 AND 2::numeric ^ 53 - 1) AS fits, count(*) FILTER (WHERE lease_token < 2::numeric ^ 52) BETWEEN 30 AND 120 AS spread
+FROM generate_series(1, 150) AS i CROSS JOIN LATERAL acteon_outbox_claim(CASE WHEN i > 0 THEN 't' END, 1);
+
+-- a session goes on where its last claim ended, for a second, as long as it finds enough; then, what has become due before that place comes first
+CALL clean();
+SELECT count(make_record('place ' || i)) FROM generate_series(1, 6) AS i;
 SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
-SELECT pg_temp.take('d', 2);
-SELECT * FROM pg_temp.segments;
--- (PostgreSQL 18 says it in other words)
-SELECT outbox_id, attempts, state, regexp_replace(error, 'string buffer exceeds .*', 'out of memory') AS error FROM acteon_dispatch_delivery;
-SELECT violation, outbox_id, regexp_replace(detail, 'string buffer exceeds .*', 'out of memory') AS detail FROM acteon_outbox_check();
+SELECT acteon_outbox_nack(array_agg(outbox_id), array_agg(lease_token), array_agg(NULL::text), array_agg(outbox_id * interval '1 min')) FROM acteon_outbox_claim('p');
+CREATE FUNCTION pg_temp.order() RETURNS void LANGUAGE sql AS $$ UPDATE acteon_dispatch_segment SET due_at = timestamptz '2001-01-01' + first_id * interval '1 s' $$;
+SELECT pg_temp.order();
+CREATE FUNCTION pg_temp.next() RETURNS bigint LANGUAGE sql AS $$
+	WITH got AS (INSERT INTO held SELECT 'p', outbox_id, lease_token, attempt, action, action_id FROM acteon_outbox_claim('p', 1) RETURNING *) SELECT outbox_id FROM got
+$$;
+DO $$
+DECLARE
+	goes_on boolean := false;
+BEGIN
+	-- More than once only if a second passes meanwhile.
+	FOR i IN 1 .. 100 LOOP
+		PERFORM pg_temp.next();
+		UPDATE acteon_dispatch_segment SET due_at = '2000-01-01' WHERE first_id = 6;
+		goes_on := pg_temp.next() <> 6;
+		PERFORM acteon_outbox_nack(array_agg(outbox_id), array_agg(lease_token), array_agg(NULL::text)) FROM held WHERE consumer = 'p';
+		DELETE FROM held WHERE consumer = 'p';
+		PERFORM pg_temp.order();
+		EXIT WHEN goes_on;
+	END LOOP;
+	RAISE NOTICE 'goes on: %', goes_on;
+	PERFORM pg_temp.next();
+	UPDATE acteon_dispatch_segment SET due_at = '2000-01-01' WHERE first_id = 6;
+	PERFORM pg_sleep(1.1);
+	RAISE NOTICE 'after a second: %', pg_temp.next();
+END $$;
+SELECT count(*) FROM acteon_outbox_claim('p');
+
+-- what cannot be handed out does not stop the others: one whose row was changed ends dead, or is held if it may have been sent; so is one whose row is missing
+CALL clean();
+SELECT count(make_record('spoilt ' || i, at => timestamptz '2026-01-01 12:00+00' + i * interval '1 s')) FROM generate_series(1, 9) AS i;
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+UPDATE acteon_dispatch_outbox SET payload = '{"other": "payload"}' WHERE id IN (2, 3, 7, 9);
+DELETE FROM acteon_dispatch_outbox WHERE id = 4;
+-- … the claim takes others in their place
+SELECT make_record('behind 1'), make_record('behind 2'), make_record('behind 3'), make_record('behind 4');
+SELECT count(acteon_replay('behind ' || i)) FROM generate_series(1, 4) AS i;
+SELECT pg_temp.take('s', 5);
+CREATE VIEW pg_temp.spoilt AS
+	SELECT first_id, last_id, attempt, lease_token IS NOT NULL AS leased, doubt, held, unproven, due_at > now() AS later FROM acteon_dispatch_segment ORDER BY first_id;
+SELECT * FROM pg_temp.spoilt;
+SELECT outbox_id, attempts, state, resend, relay IS NOT NULL AS by_whom, error FROM acteon_dispatch_delivery ORDER BY outbox_id;
+UPDATE acteon_dispatch_segment SET unproven = true, resend = 1 WHERE first_id = 6;
+SELECT pg_temp.take('s', 5);
+SELECT * FROM pg_temp.spoilt;
+SELECT outbox_id FROM acteon_dispatch_delivery ORDER BY outbox_id;
+SELECT violation, outbox_id FROM acteon_outbox_check() ORDER BY 1, 2;
+-- … also if it is all that there is
+CALL clean();
+SELECT make_record('spoilt');
+SELECT success FROM acteon_replay('spoilt');
+UPDATE acteon_dispatch_outbox SET payload = '{"other": "payload"}';
+SELECT pg_temp.take('s', 5);
+SELECT * FROM pg_temp.spoilt;
+SELECT outbox_id, state FROM acteon_dispatch_delivery;
+DROP VIEW pg_temp.spoilt;
+-- an action counts as sent from its last attempt on, under a new id from the first one under that
+CALL clean();
+TRUNCATE held;
+SELECT make_record('sent 1'), make_record('sent 2');
+SELECT success FROM acteon_replay('sent 1');
+SELECT success FROM acteon_replay('sent 2');
+SELECT pg_temp.take('s', 2);
+SELECT pg_temp.nack('s', array_agg(outbox_id), NULL) FROM held;
+UPDATE acteon_dispatch_segment SET resend = CASE first_id WHEN 1 THEN 0 ELSE 1 END, sent_at = now() - interval '1 h';
+SELECT pg_temp.take('s', 2);
+SELECT first_id, resend, now() - sent_at < '1 min' AS just_now FROM acteon_dispatch_segment ORDER BY 1;
 -- an ack counts also after its action was given back unattempted, if it names its id; after it died and was redriven, too: that id was executed
 CALL clean();
 TRUNCATE held;
@@ -254,6 +337,46 @@ SELECT make_record('m4');
 SELECT success FROM acteon_replay('m4');
 SELECT acteon_outbox_nack(array_agg(outbox_id), array_agg(lease_token), '{null}', '{1 h}') FROM acteon_outbox_claim('m');
 SELECT depth, due, retrying, scheduled FROM acteon_outbox_stats;
+-- a late answer that would have an action sent again says nothing while another consumer holds it; one that ends it does
+CALL clean();
+TRUNCATE held;
+SELECT make_record('n1', at => '2026-01-01 12:00+00'), make_record('n2', at => '2026-01-01 12:01+00');
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT pg_temp.take('late', 2);
+SELECT pg_temp.nack('late', '{1,2}', NULL);
+SELECT pg_temp.take('n', 2);
+SELECT acteon_outbox_ack('{1,2}', '{1,1}', '{"\"Throttled\"", "\"AlreadyDispatched\""}', ARRAY[pg_temp.sent('late', 1), pg_temp.sent('late', 2)]);
+SELECT first_id, last_id, attempt, resend, holder, doubt FROM acteon_dispatch_segment ORDER BY 1;
+SELECT acteon_outbox_ack('{1}', '{1}', '{"\"Suppressed\""}', ARRAY[pg_temp.sent('late', 1)]);
+SELECT first_id, last_id, attempt, resend, holder, doubt FROM acteon_dispatch_segment ORDER BY 1;
+-- answers come in any order; of several about one action the first counts
+CALL clean();
+SELECT count(make_record('o' || i, at => timestamptz '2026-01-01 12:00+00' + i * interval '1 s')) FROM generate_series(1, 4) AS i;
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+CREATE TEMP TABLE mine AS SELECT lease_token AS token FROM acteon_outbox_claim('o') LIMIT 1;
+SELECT acteon_outbox_ack('{4,1,3,1,4,3}', array_fill(token, ARRAY[6]), '{"\"Suppressed\"","\"Throttled\"","\"Throttled\"","\"Suppressed\"","\"Throttled\"","\"Suppressed\""}') FROM mine;
+SELECT first_id, last_id, attempt, resend, holder FROM acteon_dispatch_segment ORDER BY 1;
+SELECT outbox_id, outcome FROM acteon_dispatch_delivery ORDER BY 1;
+SELECT state, actions FROM acteon_replay_tally ORDER BY 1;
+SELECT acteon_outbox_ack('{2,2}', ARRAY[token], '{null,null}') FROM mine;
+-- what is put off was no attempt, whatever was before, and goes out when the gateway says, also at once; what is in doubt is looked up in a second
+SELECT acteon_outbox_nack('{2}', ARRAY[token], '{down}', '{0}') FROM mine;
+UPDATE acteon_dispatch_segment SET due_at = 'infinity' WHERE first_id <> 2;
+SELECT outbox_id, attempt FROM acteon_outbox_claim('o');
+SELECT acteon_outbox_ack('{2}', ARRAY[lease_token], ARRAY[jsonb '{"Throttled": {"retry_after": {"secs": 0, "nanos": 0}}}']) FROM acteon_dispatch_segment WHERE first_id = 2;
+SELECT attempt, due_at <= clock_timestamp() AS due FROM acteon_dispatch_segment WHERE first_id = 2;
+SELECT outbox_id, attempt FROM acteon_outbox_claim('o');
+SELECT acteon_outbox_doubt('{2}', ARRAY[lease_token], '{hm}') FROM acteon_dispatch_segment WHERE first_id = 2;
+SELECT due_at - doubt_since AS looked_up_in FROM acteon_dispatch_segment WHERE first_id = 2;
+DROP TABLE mine;
+-- a transaction that is not to write anything answers nothing
+BEGIN READ ONLY;
+SELECT statement, attempt(statement) FROM unnest(ARRAY[
+	$$SELECT acteon_outbox_ack('{2}', '{1}', '{null}')$$,
+	$$SELECT acteon_outbox_nack('{2}', '{1}', '{null}')$$,
+	$$SELECT acteon_outbox_reject('{2}', '{1}', '{null}')$$,
+	$$SELECT acteon_outbox_doubt('{2}', '{1}', '{null}')$$]) AS statement;
+ROLLBACK;
 
 -- only for the gateway: no other grant counts
 CALL clean();

@@ -60,5 +60,14 @@ SELECT finish(:'second', 'delivered');
 SELECT make_record(:'second', at => '2026-01-02', metadata => '{"replayed_from": "first"}');
 SELECT replayed, results FROM acteon_replay_bulk(outcome => 'failed', reason => 'again');
 SELECT labels FROM acteon_dispatch_outbox ORDER BY id;
+
+-- an action id that several tenants have used: in one call, too, each replay has an id of its own
+CALL clean();
+SELECT count(make_record('same', id => 'same ' || n, tenant => 'tenant ' || n)) FROM generate_series(1, 4) AS n;
+SELECT replayed, failed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT generation, count(*), count(*) FILTER (WHERE action_id = acteon_replay_id('same', generation)) AS its_id FROM acteon_dispatch_outbox GROUP BY 1 ORDER BY 1;
+SELECT count(finish(action_id, CASE tenant WHEN 'tenant 1' THEN 'delivered' ELSE 'dead' END)) FROM acteon_dispatch_outbox;
+SELECT replayed, failed FROM acteon_replay_bulk(from_time => '2000-01-01');
+SELECT generation, count(*), count(*) FILTER (WHERE action_id = acteon_replay_id('same', generation)) AS its_id FROM acteon_dispatch_outbox GROUP BY 1 ORDER BY 1;
 DROP FUNCTION latest;
 CALL clean();

@@ -91,6 +91,13 @@ SELECT pg_temp.answer('a2', '{"Failed": {"code": "CONNECTION", "attempts": 1, "m
 SELECT batch_id, i.outbox_id, original_action_id, i.state, i.effect, i.target, i.relay, i.gateway FROM acteon_replay_batches AS b CROSS JOIN acteon_replay_items(b.batch_id) AS i ORDER BY outbox_id;
 SELECT outbox_id, d.relay IS NOT NULL AS known, r.name, r.target FROM acteon_dispatch_delivery AS d LEFT JOIN acteon_dispatch_relay AS r ON r.id = d.relay ORDER BY outbox_id;
 SELECT * FROM acteon_outbox_check();
+-- a late answer counts by the id that was sent, which is one of the target
+BEGIN;
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE holder IS NOT NULL;
+SELECT o.id, o.target, acteon_outbox_ack(ARRAY[o.id], '{1}', '{"\"Suppressed\""}', ARRAY[acteon_replay_id(original_action_id, generation, 0, 'production')]) AS by_other,
+	acteon_outbox_ack(ARRAY[o.id], '{1}', '{"\"Suppressed\""}', ARRAY[o.action_id]) AS by_its_own
+FROM acteon_dispatch_outbox AS o JOIN acteon_dispatch_segment AS s ON o.id BETWEEN s.first_id AND s.last_id WHERE o.target = 'staging' ORDER BY o.id;
+ROLLBACK;
 -- figures, for each target
 SELECT t AS target, depth, due, leased, dead, delivered_5m FROM unnest('{production,staging,load_2-b,load}'::text[]) AS t CROSS JOIN acteon_outbox_read_stats(t);
 SELECT depth, due, leased, dead, delivered_5m FROM acteon_outbox_stats;

@@ -239,8 +239,8 @@ prepare_packages()
 	BINDIR=$("$PG_CONFIG" --bindir)
 }
 
-# Build a copy of the checkout and install it; the checkout itself stays clean.
-build_and_install()
+# Build a copy of the checkout; the checkout itself stays clean.
+build_copy()
 {
 	say "== building against $("$PG_CONFIG" --version), in $WORK/src"
 	mkdir "$WORK/src"
@@ -249,6 +249,12 @@ build_and_install()
 	[ "$(id -u)" -ne 0 ] || chown -R "$RUN_AS" "$WORK/src"
 	as_user make -s -j "$(nproc)" -C "$WORK/src" PG_CONFIG="$PG_CONFIG" "$@" >"$WORK/build.log" 2>&1 ||
 		{ cat "$WORK/build.log" >&2; die "the build failed"; }
+}
+
+# The same, and install it.
+build_and_install()
+{
+	build_copy "$@"
 	say "== installing the extension into $("$PG_CONFIG" --sharedir)/extension and $("$PG_CONFIG" --pkglibdir)"
 	make -s -C "$WORK/src" PG_CONFIG="$PG_CONFIG" install >"$WORK/build.log" 2>&1 ||
 		{ cat "$WORK/build.log" >&2; die "could not install; this needs the rights to write there"; }

@@ -237,15 +237,14 @@ read_body_as(const char *text, const char *expected)
 
 	BufferAppendText(&body, text);
 	wrong = BodyRead(&parameters, &body, CALL_HTTP_CHAIN);
-	got = wrong != NULL
-			  ? DuplicateText(wrong)
-			  : Format("%s, %s",
-					   parameters.values[OPTION_CHAIN_TENANT] != NULL
-						   ? parameters.values[OPTION_CHAIN_TENANT]
-						   : "-",
-					   parameters.values[OPTION_CHAIN_LIMIT] != NULL
-						   ? parameters.values[OPTION_CHAIN_LIMIT]
-						   : "-");
+	got = wrong != NULL ? DuplicateText(wrong)
+						: Format("%s, %s",
+								 parameters.values[OPTION_CHAIN_TENANT] != NULL
+									 ? parameters.values[OPTION_CHAIN_TENANT]
+									 : "-",
+								 parameters.values[OPTION_CHAIN_LIMIT] != NULL
+									 ? parameters.values[OPTION_CHAIN_LIMIT]
+									 : "-");
 	is(got, expected, text);
 	free(got);
 	free(wrong);
