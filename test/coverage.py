@@ -1,8 +1,9 @@
 """Prints how much of the sources was run, from what gcov counted.
 
-    test/coverage.py TREE
+    test/coverage.py TREE LEAST
 
-TREE is a checkout that was built with --coverage and has been used.  Run by test/check.
+TREE is a checkout that was built with --coverage and has been used.  Fails if less than
+LEAST per cent of the lines were run.  Run by test/check.
 """
 import json
 import os
@@ -45,8 +46,10 @@ def main():
         print("   %-24s %6.1f %% of %5d lines, %6.1f %% of %4d functions" %
               (room, percent(lines[room].values()), len(lines[room]),
                percent(functions.get(room, {}).values()), len(functions.get(room, {}))))
-    print("%.1f %% of lines, %.1f %% of functions" %
-          tuple(percent([count for room in table.values() for count in room.values()]) for table in (lines, functions)))
+    run = [percent([count for room in table.values() for count in room.values()]) for table in (lines, functions)]
+    print("%.1f %% of lines, %.1f %% of functions" % tuple(run))
+    if run[0] < float(sys.argv[2]):
+        sys.exit("error: less than %s %% of the lines were run" % sys.argv[2])
 
 
 if __name__ == "__main__":

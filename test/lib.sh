@@ -10,6 +10,7 @@ BINDIR=''						# the server's programs
 CLUSTER_RUNNING=''
 LISTS_FRESH=''					# whether the package lists have been fetched
 BACKGROUND=()					# processes to end with us
+AT_END=:						# what else is to be done in the end
 
 say() { printf '%s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -291,6 +292,7 @@ clean_up()
 	local status=$? name
 
 	trap - EXIT
+	$AT_END || true
 	if [ -n "${KEEP_WORK:-}" ]; then
 		exit $status
 	fi
