@@ -36,6 +36,7 @@
 #include "utils/uuid.h"
 
 #include "base/catalog.h"
+#include "base/fault_point.h"
 #include "base/installation.h"
 #include "base/result.h"
 #include "base/settings.h"
@@ -633,6 +634,7 @@ apply_to_segment(AnswerCall *call, const Answer *answers, int count)
 		return n;
 	if (!ReplaceSegment(&call->segments, &call->segment, call->pieces, call->piece_count))
 		return 0;
+	FAULT_POINT("answer-delivery");
 	for (int i = 0; i < call->finished_count; i++)
 		AddDelivery(&call->deliveries, &call->finished[i]);
 	if (call->doubts > 0)
@@ -677,6 +679,7 @@ apply_answers(AnswerCall *call)
 											GetCurrentTimestamp())) ||
 		call->given_back > 0)
 		NotifyConsumers(call->consumer.schema);
+	FAULT_POINT("answer-end");
 	EndConsumerCall(&call->consumer);
 }
 

@@ -3,7 +3,7 @@
 
     stub_gateway.py [--port N] [--key KEY] [--prefix /path] [--control FILE]
                     [--stats-file FILE] [--cert FILE [--client-ca FILE]]
-                    [--database DSN [--table NAME]] [--ledger FILE]
+                    [--database DSN [--table NAME]] [--ledger FILE [--bodies]]
                     [--replay-protection on|off]
 
 It does what the gateway does and nothing kinder, and knows what it has done in
@@ -82,7 +82,7 @@ class Gateway:
         self.prefix = options.prefix
         self.rules = []
         self.chance = random.Random(1)
-        self.ledger = Ledger(path=options.ledger)
+        self.ledger = Ledger(path=options.ledger, bodies=options.bodies)
         self.clock = Clock()
         self.trail = Trail(options.database, options.table, self.clock, self.chance)
         self.told = {}
@@ -515,6 +515,7 @@ def main():
     parser.add_argument("--database", help="where to write audit records: a connection string of libpq")
     parser.add_argument("--table", default="acteon_audit", help="the audit table there (default: acteon_audit)")
     parser.add_argument("--ledger", help="file to append what happens to, and to know it from again")
+    parser.add_argument("--bodies", action="store_true", help="append what is asked for to that file as well")
     options = parser.parse_args()
     if options.database is not None:
         with_driver()
