@@ -122,6 +122,8 @@ stub-unit:
 
 # Against what is installed.
 faults-short:
+	/usr/bin/python3 test/scenarios/test_seeds.py
+	/usr/bin/python3 test/scenarios/seeds.py --pg-config $(PG_CONFIG) --short
 	/usr/bin/python3 test/scenarios/run.py --pg-config $(PG_CONFIG) --short
 
 faults:

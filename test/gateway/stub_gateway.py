@@ -393,15 +393,15 @@ class Connection(asyncio.Protocol):
         trail.background(record, self.request)
 
     async def through(self, action, caller):
-        """Run an action through the pipeline whose answer somebody else gives; returns its outcome, if it has one."""
+        """Run an action through the pipeline, for a rule; returns its outcome, or the gateway's refusal."""
         pipeline, request = self.gateway.pipeline, self.request
         provider = pipeline.at_once(request.ledger, request, action, caller)
         if provider is not None:
             return provider.outcome
         try:
             return await pipeline.run(request.ledger, request, action, caller)
-        except Answer:
-            return None
+        except Answer as refusal:
+            return refusal
 
     async def answer(self, answer, action, caller, through):
         """Answer as a rule says, however long that takes."""
@@ -411,6 +411,16 @@ class Connection(asyncio.Protocol):
             await asyncio.sleep(answer["delay_ms"] / 1000)
         if waits:
             found = await self.through(action, caller)
+        if isinstance(found, Answer):
+            # A rule that has no answer of its own has that one.
+            if not answers.is_canned(answer):
+                self.refuse(found)
+                if "hang_up" in answer:
+                    self.transport.close()
+                else:
+                    self.go_on()
+                return
+            found = None
         if "reset" in answer:
             self.finish(None)
             self.reset()

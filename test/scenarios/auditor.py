@@ -7,7 +7,8 @@ the extension.
 
 The rules, by their names:
 
-lost            What a call says it has replayed is enqueued; what is enqueued has ended, or is held.
+lost            What a call says it has replayed is enqueued; what is enqueued has ended, or is held, or
+                waits in its lane for one that is held.
 nowhere         What reaches the gateway was handed out by a claim that was committed, is a
                 row that was enqueued by a transaction that was, and a call that did not fail asked for it.
 double          A row takes effect once.
@@ -251,12 +252,22 @@ class Auditor:
         elif last is None:
             self.verdict.find("lost", f"{row}: no segment has covered it")
         elif last["event"] == "segment":
-            if not last["held"]:
+            if not last["held"] and not self.waits_for_held(row):
                 self.verdict.find("lost", f"{row}: has not ended and is not held: {last}")
-            self.verdict.counts["held"] += 1
+            self.verdict.counts["held" if last["held"] else "behind a held one"] += 1
         else:
             self.verdict.counts[last["state"]] += 1
             self.judge_delivery(row, last)
+
+    def lane(self, row):
+        """The lane of a row; None if it is in none."""
+        record = self.record(row)
+        return None if record is None or record["fingerprint"] is None else (record["tenant"], record["fingerprint"])
+
+    def waits_for_held(self, row):
+        """Whether another one in its lane is held, which is everybody's to see."""
+        return self.lane(row) is not None and any(
+            self.lane(other) == self.lane(row) and other.last() is not None and other.last().get("held") for other in self.rows)
 
     def judge_delivery(self, row, last):
         if last["known_by"] == "settled":
@@ -415,9 +426,8 @@ class Auditor:
     def judge_lanes(self):
         lanes = collections.defaultdict(list)
         for row in self.rows:
-            record = self.record(row)
-            if record is not None and record["fingerprint"] is not None and not row.forgotten:
-                lanes[record["tenant"], record["fingerprint"]].append(row)
+            if self.lane(row) is not None and not row.forgotten:
+                lanes[self.lane(row)].append(row)
         known = {}
         for call in self.evidence.calls:
             for found in call.get("rows") or ():

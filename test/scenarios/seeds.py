@@ -209,6 +209,7 @@ class SeedRun:
         self.sessions = []
         self.links = {}
         self.calls = {}
+        self.given = {}             # what sessions were given: the call, and what the schedule says of it
         self.history = []
         self.jumps = []
         self.stops = []
@@ -356,6 +357,7 @@ class SeedRun:
         call = dict(told)
         with self.lock:
             self.calls[call["number"]] = call
+            self.given[call["number"]] = call, told
         call.update(state="given", rows=None)
         self.counts[f"call {call['call']}"] += 1
         self.sessions[told["session"]].give(call)
@@ -560,6 +562,10 @@ class SeedRun:
 
     def do_hook(self, step):
         """Stop a session at a place, and do something meanwhile."""
+        if not self.worker.arguments.library:
+            if "begin" in step:
+                self.call(step["begin"])
+            return "there are no places in this build"
         try:
             holder = self.connect()
             holder.execute("SELECT pg_advisory_lock(%s, %s)", (FAULT_POINT_CLASS, place_key(step["place"])))
@@ -738,11 +744,12 @@ class SeedRun:
         self.try_until_up(settle)
 
     def left(self):
-        """How many actions have not ended and are not held, and how many are leased now."""
+        """How many actions have not ended and are not held, nor wait for one that is, and how many segments are leased now."""
         with self.connect() as connection:
             return connection.execute("""
-                SELECT coalesce(sum(last_id - first_id + 1) FILTER (WHERE held IS NULL), 0)::bigint,
-                    count(*) FILTER (WHERE lease_token IS NOT NULL AND due_at > clock_timestamp()) FROM acteon_dispatch_segment""").fetchone()
+                SELECT coalesce(sum(last_id - first_id + 1) FILTER (WHERE held IS NULL AND NOT EXISTS (
+                        SELECT FROM acteon_dispatch_segment AS h WHERE h.lane = s.lane AND h.held IS NOT NULL)), 0)::bigint,
+                    count(*) FILTER (WHERE lease_token IS NOT NULL AND due_at > clock_timestamp()) FROM acteon_dispatch_segment AS s""").fetchone()
 
     def wait_for_gateway(self):
         """Wait until the gateway has nothing to do and nothing to write."""
@@ -784,7 +791,16 @@ class SeedRun:
             lines=[line for host in self.involved for line in host.trace.lines], calls=list(self.calls.values()), records=self.records,
             jumps=self.jumps, stops=self.stops, failover=self.standby is not None)
         self.evidence = evidence
-        return auditor.judge(evidence)
+        verdict = auditor.judge(evidence)
+        if verdict.findings:
+            self.tables = self.look_at_tables()
+        return verdict
+
+    def look_at_tables(self):
+        """What the extension's tables have: nothing that is judged, but what helps to understand a finding."""
+        with self.connect() as connection:
+            return {table: [row for row, in connection.execute(f"SELECT to_jsonb(t) FROM {table} AS t").fetchall()]
+                    for table in ("acteon_dispatch_segment", "acteon_replay_batch", "acteon_replay_log")}
 
     def clean_up(self):
         """Leave nothing that disturbs the next seed."""
@@ -848,7 +864,8 @@ class Worker:
         counts.update(run.counts)
         after = os.times()
         return {"seed": seed, "findings": findings, "counts": dict(counts), "seconds": time.monotonic() - begun, "text": told_text(run) if findings or self.arguments.verbose else "",
-                "history": [(number, step["do"], step.get("call") or step.get("place"), note) for number, step, note in run.history],
+                "did": [[number, step] for number, step, _ in run.history],
+                "calls": sorted([number, {key: call.get(key) for key in told}] for number, (call, told) in run.given.items()),
                 "cpu": sum(after[:4]) - sum(used[:4])}
 
     def throw_away(self):
@@ -872,7 +889,7 @@ class Worker:
                 shutil.copy(path, to)
         with open(f"{to}/calls.json", "w", encoding="utf-8") as file:
             json.dump({"calls": list(run.calls.values()), "jumps": run.jumps, "stops": run.stops,
-                       "lines": getattr(run, "evidence", None) and run.evidence.lines, "audit": getattr(run, "evidence", None) and run.evidence.audit}, file, indent=1, default=str)
+                       "lines": getattr(run, "evidence", None) and run.evidence.lines, "audit": getattr(run, "evidence", None) and run.evidence.audit, "tables": getattr(run, "tables", None)}, file, indent=1, default=str)
 
     def close(self):
         if self.server is not None:
@@ -910,7 +927,7 @@ def work(arguments, number, seeds, results, ending):
                 break
             results.put(worker.run(seed))
     except Exception:
-        results.put({"seed": None, "findings": [("trouble", traceback.format_exc())], "counts": {}, "text": "", "history": [], "seconds": 0, "cpu": 0})
+        results.put({"seed": None, "findings": [("trouble", traceback.format_exc())], "counts": {}, "text": "", "did": [], "calls": [], "seconds": 0, "cpu": 0})
     finally:
         worker.close()
         results.put(number)
@@ -925,24 +942,33 @@ class Report:
         self.passed = self.failed = 0
         self.cpu = 0
         self.begun = time.monotonic()
+        self.did = {}
 
     def add(self, result):
+        self.compare(result)
         self.counts.update(result["counts"])
         self.cpu += result["cpu"]
         self.passed, self.failed = self.passed + (not result["findings"]), self.failed + bool(result["findings"])
         if result["findings"]:
-            print(f"not ok - seed {result['seed']}: {len(result['findings'])} findings, {result['seconds']:.1f} s")
+            print(f"not ok {self.passed + self.failed} - seed {result['seed']}: {len(result['findings'])} findings, {result['seconds']:.1f} s")
             for rule, text in result["findings"][:8]:
                 print("#   " + f"{rule}: {text}".replace("\n", "\n#     ")[:3000])
             print("# " + result["text"].replace("\n", "\n# "))
             print(f"# again: test/faults --seeds {result['seed']}-{result['seed']}", flush=True)
-        elif self.arguments.verbose:
-            print(f"ok - seed {result['seed']}: {result['counts'].get('effects', 0)} effects, {result['seconds']:.1f} s")
-            print("# " + result["text"].replace("\n", "\n# "), flush=True)
+        elif self.arguments.verbose or self.arguments.short:
+            print(f"ok {self.passed + self.failed} - seed {result['seed']}: {result['counts'].get('effects', 0)} effects, {result['seconds']:.1f} s", flush=True)
+            if self.arguments.verbose:
+                print("# " + result["text"].replace("\n", "\n# "), flush=True)
         done = self.passed + self.failed
         if done % 50 == 0:
             print(f"# {done} seeds, {self.failed} with findings, {self.counts['effects']} effects, {time.monotonic() - self.begun:.0f} s, "
                   f"{self.cpu / done:.2f} s of the driver's and the programs' a seed", flush=True)
+
+    def compare(self, result):
+        """A seed that is run again does the same steps and calls, in the same order."""
+        did = json.dumps([result["did"], result["calls"]])
+        if self.did.setdefault(result["seed"], did) != did and not any(rule == "trouble" for rule, _ in result["findings"]):
+            result["findings"].append(("again", "it did not do the same as before"))
 
     def end(self):
         seconds = time.monotonic() - self.begun
@@ -958,12 +984,14 @@ class Report:
 
 def parse():
     parser = argparse.ArgumentParser(description="Random schedules of calls, kills and disturbances.")
-    parser.add_argument("--seeds", help="FROM-TO, or one")
+    parser.add_argument("--seeds", default="1-10", metavar="FROM-TO", help="which ones (default: 1-10)")
+    parser.add_argument("--short", action="store_true", help="the part of it that is a test of every day: the first ten, and one of them again")
     parser.add_argument("--print", type=int, metavar="SEED", help="print the schedule of a seed and run nothing")
     parser.add_argument("--pg-config", default="pg_config")
     parser.add_argument("--library", help="the extension's library with places to stop at (make FAULT_POINTS=1), without .so; without it these are not reached")
     parser.add_argument("--jobs", type=int, default=6, help="seeds at once (default: 6)")
     parser.add_argument("--keep", help="a directory for what the programs have said of seeds with findings")
+    parser.add_argument("--stop", action="store_true", help="stop at the first finding")
     parser.add_argument("--verbose", action="store_true", help="say of each seed what has happened")
     return parser.parse_args()
 
@@ -988,6 +1016,7 @@ def main():
     arguments.disturb = make_library(arguments.work)
     if arguments.keep:
         os.makedirs(arguments.keep, exist_ok=True)
+    wanted = [*wanted, *([wanted[1]] if arguments.short else [])]
     seeds, results, ending = multiprocessing.Queue(), multiprocessing.Queue(), multiprocessing.Event()
     for seed in wanted:
         seeds.put(seed)
@@ -1008,6 +1037,8 @@ def main():
                 left -= 1
             elif found is not None:
                 report.add(found)
+                if arguments.stop and report.failed:
+                    ending.set()
     finally:
         ending.set()
         for worker in workers:
