@@ -478,25 +478,16 @@ take_resolved(Claim *claim)
 }
 
 /*
- * Pace the batches anew that have fallen behind their rates, and take what is due of them
- * then: a consumer that claims seldom finds them behind at each claim.
+ * Pace the batches anew that have fallen behind their rates.
  */
 static void
 catch_up(Claim *claim, Oid schema)
 {
-	if (claim->behind_count == 0)
-		return;
 	/* The claim's own changes are not to be changed by the same command. */
-	CommandCounterIncrement();
+	if (claim->behind_count > 0)
+		CommandCounterIncrement();
 	for (int i = 0; i < claim->behind_count; i++)
 		CatchUp(schema, claim->behind[i], claim->now);
-	claim->behind_count = 0;
-	if (claim->full)
-		return;
-	CommandCounterIncrement();
-	claim->looked_up = 0;
-	take_due(claim, NULL, NULL);
-	ResolveDoubts(&claim->doubts);
 }
 
 /*
@@ -529,8 +520,8 @@ take_all(Claim *claim, Oid schema)
 	/* Not before: what was collected must not be changed by something else. */
 	if (begins)
 		(void) SweepCancelled(schema, &claim->segments, &claim->deliveries, MAX_SWEPT);
-	catch_up(claim, schema);
 	WriteSpent(&claim->limits);
+	catch_up(claim, schema);
 	if (!claim->moved)
 		return;
 	resume.relid = relid;

@@ -715,9 +715,11 @@ class SeedRun:
             relay.start()
 
     def steer_what_is_stopped(self):
-        """What is paused goes on, or is cancelled, as the schedule says."""
+        """What is paused goes on, or is cancelled, as the schedule says; and what has a rate has none, as it falls behind whenever time passes."""
         def steer():
             with self.connect() as connection:
+                for batch, in connection.execute("SELECT id FROM acteon_replay_batch WHERE rate IS NOT NULL AND stopped IS NULL").fetchall():
+                    connection.execute("SELECT acteon_replay_set_rate(%s, NULL, 'end of the seed')", (batch,))
                 if self.options["end"] == "cancel":
                     for batch, in connection.execute("SELECT id FROM acteon_replay_batch WHERE stopped = 'paused'").fetchall():
                         self.admin_call("cancel", batch, connection, "SELECT * FROM acteon_replay_cancel(%s, 'end of the seed')")
