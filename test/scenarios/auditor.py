@@ -12,10 +12,12 @@ lost            What a call says it has replayed is enqueued; what is enqueued h
 nowhere         What reaches the gateway was handed out by a claim that was committed, is a
                 row that was enqueued by a transaction that was, and a call that did not fail asked for it.
 double          A row takes effect once.
-delivered       What is delivered with effect done took effect.
+delivered       What is delivered with effect done took effect, and what is delivered with one that is not
+                known has at least reached a provider, or has a record.
 ended           What is dead, cancelled, or delivered without effect took none.
 body            What is sent is the record's action, under each id always the same.
-cancelled       Nothing of a batch, or of a part of it, is handed out after its cancel was answered.
+cancelled       Nothing of a batch, or of a part of it, is handed out after its cancel was answered; and no more
+                of it reaches the gateway for the first time after that than the answer has called in flight.
 lane            In a lane, nothing is handed out while what comes before it has not ended.
 id              An id belongs to one row, also after a purge.
 check           acteon_outbox_check finds nothing, whenever it is called.
@@ -274,6 +276,9 @@ class Auditor:
             return
         if last["state"] == "delivered" and last["effect"] == "done" and not row.effects:
             self.verdict.find("delivered", f"{row}: is called done, and took no effect: {last}")
+        if last["state"] == "delivered" and last["effect"] == "unknown" and not any(
+                ("tries", action_id) in self.happened or action_id in self.outcomes for action_id in row.ids):
+            self.verdict.find("delivered", f"{row}: is called delivered, and reached no provider: {last}")
         if (last["state"] != "delivered" or last["effect"] in NO_EFFECT) and row.effects:
             self.verdict.find("ended", f"{row}: is {last['state']} {last['effect']}, and took effect: {row.effects}, {last}")
 
@@ -420,6 +425,21 @@ class Auditor:
                     # A promotion may have forgotten the cancel.
                     if line["at"] > call["answered_at"] and line["at"][0] == call["answered_at"][0] and line["id"] == row.id:
                         self.verdict.find("cancelled", f"{row}: {action_id} was handed out after its batch was cancelled: {line}")
+
+        if call["call"] == "cancel":
+            self.judge_in_flight(call)
+
+    def judge_in_flight(self, call):
+        """Whether more of a batch has come than was said to be on its way."""
+        told = [row["in_flight"] for row in call.get("rows") or () if row.get("in_flight") is not None]
+        # A lease that looks over, and is not, counts as in doubt.
+        if not told or any(jump["who"] == "server" and jump["seconds"] > 0 and jump["log"] < call["answered_at"] for jump in self.evidence.jumps):
+            return
+        late = [row for row in self.rows if row.batch == call["batch"] and not row.forgotten and
+                any(self.asked[action_id] and self.asked[action_id][0]["at"] >= call["ledger_at"] for action_id in row.ids if self.of_id[action_id] is row)]
+        if len(late) > told[0] and not (self.evidence.failover and any(line["at"][0] != call["answered_at"][0] for line in self.evidence.lines)):
+            self.verdict.find("cancelled", f"batch {call['batch']}: {told[0]} were said to be in flight when it was cancelled, and {len(late)} came: "
+                                           f"{', '.join(map(str, late[:3]))}")
 
     # lane
 

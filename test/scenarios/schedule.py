@@ -207,7 +207,13 @@ class Maker:
             step["begin"] = {"session": chance.randrange(SESSIONS), **self.call(chance.choice(calls))}
         if step["act"] == "call":
             kinds = ["replay", "bulk", "purge", "check", "pause all", "resume all"] + (["cancel", "cancel", "pause", "redrive", "settle"] if self.batches else [])
-            step["call"] = {"session": chance.randrange(SESSIONS), **self.call(chance.choice(kinds))}
+            kind = chance.choice(kinds)
+            # A cancel must not overlook a claim that is under way.
+            if name.startswith("claim") and self.batches and self.draw(0.5):
+                kind = "cancel"
+            step["call"] = {"session": chance.randrange(SESSIONS), **self.call(kind)}
+            if kind == "cancel" and self.draw(0.7):
+                step["call"]["of"] = self.batches[-1]
             # The session that stands at the place cannot do it.
             if "begin" in step and step["call"]["session"] == step["begin"]["session"]:
                 step["call"]["session"] = (step["call"]["session"] + 1) % SESSIONS

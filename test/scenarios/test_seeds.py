@@ -240,6 +240,15 @@ class Rules(unittest.TestCase):
         self.world.ledger = [event for event in self.world.ledger if (event["event"], event["id"]) != ("effects", "a1")]
         self.found("delivered")
 
+    def test_delivered_unknown(self):
+        """What has reached nobody is not delivered."""
+        self.world.find("delivery", id=1)["effect"] = "unknown"
+        self.found()
+        self.world.ledger = [event for event in self.world.ledger if event["id"] != "a1" or event["event"] == "asked"]
+        self.found()
+        self.world.audit = [record for record in self.world.audit if record["action_id"] != "a1"]
+        self.found("delivered")
+
     def test_delivered_by_person(self):
         self.world.ledger = [event for event in self.world.ledger if (event["event"], event["id"]) != ("effects", "a1")]
         self.world.find("delivery", id=1)["known_by"] = "settled"
@@ -267,6 +276,15 @@ class Rules(unittest.TestCase):
         line = self.world.hand_out(3, "c1")
         self.world.lines.append({**self.world.find("delivery", id=3), "at": [1, line["at"][1] + 10]})
         self.found("cancelled")
+
+    def test_cancelled_in_flight(self):
+        """More comes than was said to be on its way."""
+        self.world.calls[1].update(rows=[{"in_flight": 1}], ledger_at=0)
+        self.found("cancelled")
+        self.world.calls[1].update(rows=[{"in_flight": 4}])
+        self.found()
+        self.world.calls[1].update(rows=[{"in_flight": 0}], ledger_at=10 ** 6)
+        self.found()
 
     def test_cancelled_part(self):
         self.world.calls[1].update(call="cancel part", tenant="globex")
