@@ -48,6 +48,7 @@ checkpoint_timeout = 1h
 log_checkpoints = off
 jit = off
 max_connections = 60
+dynamic_shared_memory_type = mmap
 shared_buffers = 24MB
 """
 
@@ -105,7 +106,7 @@ class Server(Cluster):
         self.let_in(CLOSED)
         super().start()
         self.read_trace()
-        self.kill()
+        self.stop(signal.SIGQUIT)
 
     def follower(self):
         """A standby."""
