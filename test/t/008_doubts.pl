@@ -232,6 +232,21 @@ $one->quit;
 $other->quit;
 check_is_empty('after a failover', 'failover');
 
+# Who steers a batch notices a failover as well: what may have been sent is not cancelled, and what gets other due times is not sent unasked.
+new_database('steered', '1.1', 300);
+$node->safe_psql('steered', q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100, canary => 'off')}) foreach 1 .. 3;
+foreach my $steered ([ 1, 'acteon_replay_cancel(1)' ], [ 2, 'acteon_replay_set_rate(2, 1)' ], [ 3, q{acteon_replay_cancel(3, tenant => 'acme')} ])
+{
+	my ($batch, $call) = @$steered;
+
+	$node->safe_psql('steered', q{UPDATE acteon_dispatch_segment SET doubt_since = NULL, doubt = NULL, due_at = now(); UPDATE acteon_replay_installation SET server = '1/1'});
+	$node->safe_psql('steered', "SELECT $call");
+	is($node->safe_psql('steered', "SELECT sum(last_id - first_id + 1), count(*) FILTER (WHERE doubt LIKE 'the database was promoted%') = count(*) FROM acteon_dispatch_segment WHERE batch_id = $batch"),
+		'100|t', "$call leaves in doubt what may have been sent");
+}
+is($node->safe_psql('steered', q{SELECT count(*) FROM acteon_dispatch_delivery}), '0', '… and ends none of it');
+check_is_empty('after a failover that was noticed by steering', 'steered');
+
 # A dead consumer's leases, more than a claim looks up, stop nothing that waits behind them, nor do doubts that are held.
 new_database('many', '1.1', 7400);
 $node->safe_psql('many', q{
