@@ -43,6 +43,7 @@
 #include "base/replay_id.h"
 #include "batch/breaker.h"
 #include "batch/canary.h"
+#include "batch/failover.h"
 #include "consumer/call.h"
 #include "consumer/resolve_doubt.h"
 #include "queue/backoff.h"
@@ -164,6 +165,8 @@ begin_answers(AnswerCall *call, FunctionCallInfo fcinfo, AnswerKind kind, const 
 
 	BeginConsumerCall(&call->consumer, fcinfo, function, true);
 	LockForWriting(call->consumer.schema, WRITES_OF_QUEUE);
+	/* Before a canary releases what may have been released, and sent, before. */
+	NoticeServer(call->consumer.schema, call->consumer.caller.user);
 	call->kind = kind;
 	ids = ReadIds(fcinfo, 0, "outbox_id");
 	tokens = ReadIds(fcinfo, 1, "lease_token");
