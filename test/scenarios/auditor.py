@@ -13,7 +13,8 @@ nowhere         What reaches the gateway was handed out by a claim that was comm
                 row that was enqueued by a transaction that was, and a call that did not fail asked for it.
 double          A row takes effect once.
 delivered       What is delivered with effect done took effect, and what is delivered with one that is not
-                known has at least reached a provider, or has a record.
+                known has at least reached a provider, or the gateway has written, or tried to write, a
+                record of it, or was killed before it could.
 ended           What is dead, cancelled, or delivered without effect took none.
 body            What is sent is the record's action, under each id always the same.
 cancelled       Nothing of a batch, or of a part of it, is handed out after its cancel was answered; and no more
@@ -108,14 +109,14 @@ def read_ledger(path):
 class Evidence:
     """All that the auditor reads."""
 
-    def __init__(self, ledger, audit, lines, calls, records, jumps=(), stops=(), failover=False):
+    def __init__(self, ledger, audit, lines, calls, records, jumps=(), gateway_kills=(), failover=False):
         self.ledger = ledger
         self.audit = audit
         self.lines = lines
         self.calls = calls
         self.records = {record["action_id"]: record for record in records}
         self.jumps = list(jumps)
-        self.stops = list(stops)
+        self.gateway_kills = list(gateway_kills)        # places in the ledger
         self.failover = failover
 
 
@@ -276,11 +277,16 @@ class Auditor:
             return
         if last["state"] == "delivered" and last["effect"] == "done" and not row.effects:
             self.verdict.find("delivered", f"{row}: is called done, and took no effect: {last}")
-        if last["state"] == "delivered" and last["effect"] == "unknown" and not any(
-                ("tries", action_id) in self.happened or action_id in self.outcomes for action_id in row.ids):
+        if last["state"] == "delivered" and last["effect"] == "unknown" and not any(self.was_decided(action_id) for action_id in row.ids):
             self.verdict.find("delivered", f"{row}: is called delivered, and reached no provider: {last}")
         if (last["state"] != "delivered" or last["effect"] in NO_EFFECT) and row.effects:
             self.verdict.find("ended", f"{row}: is {last['state']} {last['effect']}, and took effect: {row.effects}, {last}")
+
+    def was_decided(self, action_id):
+        """Whether the gateway has made something of an id, as far as that can be known."""
+        asked = self.asked.get(action_id)
+        return any((event, action_id) in self.happened for event in ("tries", "recorded", "lost")) or action_id in self.outcomes or \
+            (asked is not None and any(place > asked[0]["at"] for place in self.evidence.gateway_kills))
 
     # double
 

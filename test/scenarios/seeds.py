@@ -213,7 +213,7 @@ class SeedRun:
         self.given = {}             # what sessions were given: the call, and what the schedule says of it
         self.history = []
         self.jumps = []
-        self.stops = []
+        self.gateway_kills = []
         self.counts = collections.Counter()
         self.ledger_read = 0
         self.effects_seen = 0
@@ -502,7 +502,6 @@ class SeedRun:
         one = self.stopped_one(step)
         if one.child is None or one.child.poll() is not None:
             return "it does not run"
-        self.stops.append({"who": step["who"], "log": self.log_position(), "ledger": self.ledger_position()})
         one.signal(signal.SIGSTOP)
         self.stopped.append(one)
         return None
@@ -512,7 +511,6 @@ class SeedRun:
         if one in self.stopped:
             self.stopped.remove(one)
             one.signal(signal.SIGCONT)
-            self.stops.append({"who": step["who"], "continues": True, "log": self.log_position(), "ledger": self.ledger_position()})
 
     def do_kill(self, step):
         what = step["what"]
@@ -557,6 +555,7 @@ class SeedRun:
         if self.gateway in self.stopped:
             self.stopped.remove(self.gateway)
         self.gateway.kill()
+        self.gateway_kills.append(self.ledger_position())
         self.gateway.start()
 
     # Places.
@@ -805,7 +804,7 @@ class SeedRun:
         evidence = auditor.Evidence(
             ledger=auditor.read_ledger(self.gateway.ledger_file), audit=audit,
             lines=[line for host in self.involved for line in host.trace.lines], calls=list(self.calls.values()), records=self.records,
-            jumps=self.jumps, stops=self.stops, failover=self.standby is not None)
+            jumps=self.jumps, gateway_kills=self.gateway_kills, failover=self.standby is not None)
         self.evidence = evidence
         verdict = auditor.judge(evidence)
         if verdict.findings:
@@ -904,7 +903,7 @@ class Worker:
             if os.path.exists(path):
                 shutil.copy(path, to)
         with open(f"{to}/calls.json", "w", encoding="utf-8") as file:
-            json.dump({"calls": list(run.calls.values()), "jumps": run.jumps, "stops": run.stops,
+            json.dump({"calls": list(run.calls.values()), "jumps": run.jumps,
                        "lines": getattr(run, "evidence", None) and run.evidence.lines, "audit": getattr(run, "evidence", None) and run.evidence.audit, "tables": getattr(run, "tables", None)}, file, indent=1, default=str)
 
     def close(self):

@@ -72,6 +72,7 @@ class World:
         self.call("cancel", {"batch": 1}, [])
         self.call("check", {}, [])
         self.jumps = []
+        self.kills = []
         self.failover = False
 
     def now(self):
@@ -115,7 +116,7 @@ class World:
         return next(line for line in self.lines if line["event"] == event and all(line.get(key) == value for key, value in told.items()))
 
     def judge(self):
-        return auditor.judge(auditor.Evidence(self.ledger, self.audit, self.lines, self.calls, self.records, self.jumps, (), self.failover))
+        return auditor.judge(auditor.Evidence(self.ledger, self.audit, self.lines, self.calls, self.records, self.jumps, self.kills, self.failover))
 
     def rules(self):
         return sorted({rule for rule, _ in self.judge().findings})
@@ -248,6 +249,8 @@ class Rules(unittest.TestCase):
         self.found()
         self.world.audit = [record for record in self.world.audit if record["action_id"] != "a1"]
         self.found("delivered")
+        self.world.kills = [10 ** 6]
+        self.found()
 
     def test_delivered_by_person(self):
         self.world.ledger = [event for event in self.world.ledger if (event["event"], event["id"]) != ("effects", "a1")]
