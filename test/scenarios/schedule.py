@@ -142,9 +142,9 @@ class Maker:
         """A step, or some that belong together."""
         chance = self.chance
         kind = chance.choices(
-            ("call", "hook", "kill", "pass", "jump", "disk", "link", "stop", "gateway", "records", "join"),
-            (40, 22, 13, 4, 5, 4, 8 if self.options["links"] else 0, 4, 7, 3, 4))[0]
-        steps = getattr(self, f"{kind}_steps")()
+            ("call", "hook", "steered claim", "kill", "pass", "jump", "disk", "link", "stop", "gateway", "records", "join"),
+            (40, 20, 3, 13, 4, 5, 4, 8 if self.options["links"] else 0, 4, 7, 3, 4))[0]
+        steps = getattr(self, f"{kind.replace(' ', '_')}_steps")()
         steps[0].setdefault("when", self.trigger())
         return steps
 
@@ -220,6 +220,16 @@ class Maker:
         elif step["act"] == "kill relay":
             step["relay"] = chance.randrange(self.options["relays"])
         return [step]
+
+    def steered_claim_steps(self):
+        """A batch is steered while a claim of it is under way."""
+        chance = self.chance
+        begin = {"session": 0, **self.call("bulk")}
+        begin["filters"] = {**begin["filters"], "include_replayed": True, "breaker_window": 0}
+        begin["filters"].pop("rate", None)
+        call = {"session": 1, **self.call(chance.choice(("cancel", "cancel", "cancel part", "pause")))}
+        call["of"] = begin["number"]
+        return [{"do": "hook", "place": chance.choice(("claim-lease", "claim-end")), "skip": 0, "act": "call", "begin": begin, "call": call}]
 
     def act(self):
         """What is done while a session is stopped."""
