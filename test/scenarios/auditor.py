@@ -23,9 +23,10 @@ lane            In a lane, nothing is handed out while what comes before it has 
 id              An id belongs to one row, also after a purge.
 check           acteon_outbox_check finds nothing, whenever it is called.
 
-What took effect twice is let pass for one of these reasons, and none else.  Each but
-"forgotten" needs that the row was marked unproven before it was handed out again, that
-it took effect twice and not more often, under two ids, and that its batch sends doubts again:
+What took effect twice is let pass for one of these reasons, and none else.  Each needs
+that the row was marked unproven before it was handed out again, unless the row itself was
+forgotten; and each but "forgotten" that it took effect twice and not more often, under two
+ids, and that its batch sends doubts again:
 
 unrecorded      The earlier effect has no outcome record (its client had gone, or the gateway was
                 killed or could not write): gateway.md, section 2, "When the audit record appears".
@@ -307,14 +308,14 @@ class Auditor:
 
     def reason(self, row, earlier, later):
         """Why an effect may have followed another one; or what is wrong with that."""
+        if any(self.is_forgotten(row, action_id) for action_id in (earlier, later)):
+            return self.reason_forgotten(row, earlier, later)
         if earlier == later:
-            return "forgotten" if self.is_forgotten(row, earlier) else f"{earlier} took effect twice"
+            return f"{earlier} took effect twice"
         # Which one was given up is not always the one that took effect first.
         first, second = sorted((earlier, later), key=lambda action_id: self.handed_out(row, action_id))
         sent_again = self.handed_out(row, second)
-        if any(self.is_forgotten(row, action_id) for action_id in (first, second)):
-            return "forgotten"
-        if not any(line["event"] == "segment" and line["unproven"] and line["at"] < sent_again for line in row.states):
+        if not self.is_marked(row, sent_again):
             return f"{second} was handed out without being marked unproven"
         if any(call["call"] == "settle" and call["decision"] == "resend" and call.get("batch") == row.batch and call["state"] != "failed"
                for call in self.evidence.calls):
@@ -331,6 +332,22 @@ class Auditor:
         return f"{second} was sent although there was a record of {first}"
 
     @staticmethod
+    def is_marked(row, place):
+        """Whether a row was marked as unproven before a place in the log."""
+        return any(line["event"] == "segment" and line["unproven"] and line["at"] < place for line in row.states)
+
+    def reason_forgotten(self, row, earlier, later):
+        """The same for what a promotion has forgotten: who takes over knows that it may have, and marks what it sends."""
+        last = max((line["at"] for action_id in (earlier, later) for line in row.ids.get(action_id, ())), default=[0, 0])
+        if row.forgotten or self.has_forgotten_row(earlier) or self.has_forgotten_row(later) or self.is_marked(row, last):
+            return "forgotten"
+        return f"{later} was handed out after a promotion without being marked unproven"
+
+    def has_forgotten_row(self, action_id):
+        """Whether a promotion has lost an enqueueing of an id."""
+        return any(row.forgotten and row.action_id == action_id for row in self.rows)
+
+    @staticmethod
     def handed_out(row, action_id):
         """Where the log first says that an id was handed out."""
         return min((line["at"] for line in row.ids.get(action_id, ())), default=[0, 0])
@@ -341,7 +358,7 @@ class Auditor:
             return False
         lost = any(line["forgotten"] for line in row.ids.get(action_id, ()))
         unrecorded = self.happened.get(("recorded", action_id)) is not None and action_id not in self.outcomes
-        return lost or unrecorded or row.forgotten or any(other.forgotten and other.action_id == action_id for other in self.rows)
+        return lost or unrecorded or row.forgotten or self.has_forgotten_row(action_id)
 
     def on_doubt(self, row):
         """What the call that made a row says of doubts; None if its batch is not known."""

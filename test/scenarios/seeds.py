@@ -999,7 +999,7 @@ class Report:
 
 def parse():
     parser = argparse.ArgumentParser(description="Random schedules of calls, kills and disturbances.")
-    parser.add_argument("--seeds", default="1-10", metavar="FROM-TO", help="which ones (default: 1-10)")
+    parser.add_argument("--seeds", default="1-10", metavar="FROM-TO", help="which ones, and others after commas (default: 1-10)")
     parser.add_argument("--short", action="store_true", help="the part of it that is a test of every day: the first ten, and one of them again")
     parser.add_argument("--print", type=int, metavar="SEED", help="print the schedule of a seed and run nothing")
     parser.add_argument("--pg-config", default="pg_config")
@@ -1023,15 +1023,14 @@ def main():
     if arguments.print is not None:
         print(schedule.text(schedule.make(arguments.print)))
         return
-    first, _, last = arguments.seeds.partition("-")
-    wanted = range(int(first), int(last or first) + 1)
+    wanted = [seed for part in arguments.seeds.split(",") for first, _, last in [part.partition("-")] for seed in range(int(first), int(last or first) + 1)]
     arguments.bindir = subprocess.run([arguments.pg_config, "--bindir"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     fast = "/dev/shm"
     arguments.work = tempfile.mkdtemp(prefix="acteon-seeds.", dir=fast if os.access(fast, os.W_OK) else None)
     arguments.disturb = make_library(arguments.work)
     if arguments.keep:
         os.makedirs(arguments.keep, exist_ok=True)
-    wanted = [*wanted, *([wanted[1]] if arguments.short else [])]
+    wanted = [*wanted, *(wanted[1:2] if arguments.short else [])]
     seeds, results, ending = multiprocessing.Queue(), multiprocessing.Queue(), multiprocessing.Event()
     for seed in wanted:
         seeds.put(seed)

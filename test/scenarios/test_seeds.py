@@ -234,7 +234,19 @@ class Rules(unittest.TestCase):
         self.world.event("effects", "a1")
         self.world.failover = True
         self.found("double")
-        self.world.find("handed out", action_id="a1")["forgotten"] = True
+        line = self.world.find("handed out", action_id="a1")
+        line["forgotten"] = True
+        # … and is not put in doubt by the one that takes over.
+        self.found("double")
+        place = self.world.lines.index(line)
+        self.world.lines.insert(place, {**self.world.find("segment", first_id=1, last_id=1), "unproven": True, "at": [1, line["at"][1] - 1]})
+        self.found()
+
+    def test_forgotten_row(self):
+        """A promotion has lost that it was enqueued: it is asked for again, under the same id."""
+        self.world.event("effects", "a1")
+        self.world.failover = True
+        self.world.find("enqueued", action_id="a1")["forgotten"] = True
         self.found()
 
     def test_delivered(self):
