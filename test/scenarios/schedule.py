@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """What a seed is: records, how gateway and relays are, and a list of steps.
 
 It follows from the number of the seed and from nothing else.  A step is done when
@@ -5,10 +6,13 @@ what it waits for has happened, which is never a moment of a clock: so many effe
 the end of the step before it, or a session that has come to a place in the code
 (src/base/fault_point.h).  A schedule is plain data, so that it can be printed,
 compared, and run again.
+
+    schedule.py SEED        prints it
 """
 
 import json
 import random
+import sys
 
 TENANTS = ("acme", "acme.eu", "globex")
 PROVIDERS = ("mail", "sms", "hook", "desk")
@@ -343,3 +347,7 @@ def text(schedule):
     lines += [f"  record {json.dumps(record, sort_keys=True)}" for record in schedule["records"]]
     lines += [f"  {number}. {json.dumps(step, sort_keys=True)}" for number, step in enumerate(schedule["steps"], 1)]
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(text(make(int(sys.argv[1]))))

@@ -1001,7 +1001,6 @@ def parse():
     parser = argparse.ArgumentParser(description="Random schedules of calls, kills and disturbances.")
     parser.add_argument("--seeds", default="1-10", metavar="FROM-TO", help="which ones, and others after commas (default: 1-10)")
     parser.add_argument("--short", action="store_true", help="the part of it that is a test of every day: the first ten, and one of them again")
-    parser.add_argument("--print", type=int, metavar="SEED", help="print the schedule of a seed and run nothing")
     parser.add_argument("--pg-config", default="pg_config")
     parser.add_argument("--library", help="the extension's library with places to stop at (make FAULT_POINTS=1), without .so; without it these are not reached")
     parser.add_argument("--jobs", type=int, default=6, help="seeds at once (default: 6)")
@@ -1020,9 +1019,6 @@ def make_library(directory):
 
 def main():
     arguments = parse()
-    if arguments.print is not None:
-        print(schedule.text(schedule.make(arguments.print)))
-        return
     wanted = [seed for part in arguments.seeds.split(",") for first, _, last in [part.partition("-")] for seed in range(int(first), int(last or first) + 1)]
     arguments.bindir = subprocess.run([arguments.pg_config, "--bindir"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     fast = "/dev/shm"
