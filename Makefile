@@ -37,6 +37,8 @@ OBJS = $(SOURCES:.c=.o)
 NO_BUILD_PATH = -ffile-prefix-map=$(CURDIR)=.
 PG_CPPFLAGS = -I$(srcdir)/src $(NO_BUILD_PATH)
 SHLIB_LINK = -luuid -lcrypto
+# Places at which test/faults --seeds stops sessions (src/base/fault_point.h): make FAULT_POINTS=1.
+PG_CPPFLAGS += $(if $(FAULT_POINTS),-DACTEON_FAULT_POINTS)
 
 REGRESS = install grants grants_many single bulk action bad_input options numbers replayed lineage queue outcome lanes redrive steer pause_all parts_steer hand_over open judge effective closest_values lost preview patch expire plan approval causes timeline filters audit_records audit_verify replay_all batches states limits policy notify api_keys effect doubts canary help proof target trail $(COLLATION_TEST) audit_tells edge_values neighbours tables
 # On a server with ICU; "=", as the server's makefile comes later.
@@ -120,6 +122,8 @@ stub-unit:
 
 # Against what is installed.
 faults-short:
+	/usr/bin/python3 test/scenarios/test_seeds.py
+	/usr/bin/python3 test/scenarios/seeds.py --pg-config $(PG_CONFIG) --short
 	/usr/bin/python3 test/scenarios/run.py --pg-config $(PG_CONFIG) --short
 
 faults:

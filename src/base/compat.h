@@ -133,4 +133,14 @@ extern bool pq_check_connection(void);
 #define ActeonBase64Decode(src, len, dst, room) pg_b64_decode(src, len, dst, room)
 #endif
 
+/* PostgreSQL 17 has injection points, and 18 hands them an argument. */
+#ifdef USE_INJECTION_POINTS
+#include "utils/injection_point.h"
+#if PG_VERSION_NUM >= 180000
+#define ActeonInjectionPoint(name) INJECTION_POINT(name, NULL)
+#else
+#define ActeonInjectionPoint(name) INJECTION_POINT(name)
+#endif
+#endif
+
 #endif /* ACTEON_COMPAT_H */

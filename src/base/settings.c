@@ -177,7 +177,7 @@ DefineSettings(void)
 		"acteon_replay.trace_actions",
 		"Writes each change of the state of an action into the server log.",
 		"For debugging, and for the comparison of what happens with the model in test/model. "
-		"A line in JSON for each change of a segment and for each delivery.",
+		"A line in JSON for each action that is enqueued or handed out, each change of a segment and each delivery.",
 		&TraceActions, false, PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomEnumVariable(
 		"acteon_replay.notify", "Sets when a replay wakes up consumers with NOTIFY.",

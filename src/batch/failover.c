@@ -29,6 +29,7 @@
 
 #include "base/catalog.h"
 #include "base/error_reason.h"
+#include "base/fault_point.h"
 #include "base/identity.h"
 #include "base/installation.h"
 #include "base/partition.h"
@@ -190,6 +191,7 @@ begin_anew(Oid schema, Oid role, const char *before, const char *now_here)
 	refuse_incomplete(schema);
 	segments = execute(PUT_IN_DOUBT, schema, 1, &time_type, &now, SPI_OK_UPDATE);
 	TraceFailover();
+	FAULT_POINT("failover-doubt");
 	(void) execute(CATCH_UP, schema, 1, &schema_type, &schema_value, SPI_OK_SELECT);
 	/* The lost server may have gone on to another part of the outbox. */
 	(void) TurnOutbox(schema, RangeInUse(schema), true);

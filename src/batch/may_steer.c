@@ -29,6 +29,7 @@
 #include "base/error_reason.h"
 #include "base/table_access.h"
 #include "batch/batch_pace.h"
+#include "batch/failover.h"
 #include "batch/may_steer.h"
 #include "batch/reason.h"
 #include "query/stored_query.h"
@@ -237,6 +238,8 @@ BeginControlOfMany(ControlCall *call, FunctionCallInfo fcinfo, const char *funct
 	call->grants = LoadGrants(call->caller, call->schema);
 	SwitchIdentity(&call->saved, TableOwner(OwnTable(call->schema, BATCH_TABLE)));
 	LockForWriting(call->schema, WRITES_OF_QUEUE);
+	/* Before anything is cancelled or gets another due time: it may have been sent. */
+	NoticeServer(call->schema, call->caller);
 }
 
 /*

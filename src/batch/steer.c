@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "base/error_reason.h"
+#include "base/fault_point.h"
 #include "base/result.h"
 #include "batch/approval.h"
 #include "batch/batch_pace.h"
@@ -279,6 +280,7 @@ acteon_replay_cancel(PG_FUNCTION_ARGS)
 		stop(&call, STOPPED_CANCELLING);
 		EndCanary(&call.held);
 		LogControl(call.schema, call.caller, "cancel", call.batch_id, call.reason, NULL);
+		FAULT_POINT("cancel-sweep");
 		sweep_some(&call);
 	}
 	return end_steering(&call, desc);

@@ -36,6 +36,7 @@
 #include "utils/uuid.h"
 
 #include "base/catalog.h"
+#include "base/fault_point.h"
 #include "base/installation.h"
 #include "base/invariant.h"
 #include "base/result.h"
@@ -43,6 +44,7 @@
 #include "base/replay_id.h"
 #include "batch/breaker.h"
 #include "batch/canary.h"
+#include "batch/failover.h"
 #include "consumer/call.h"
 #include "consumer/resolve_doubt.h"
 #include "queue/backoff.h"
@@ -164,6 +166,8 @@ begin_answers(AnswerCall *call, FunctionCallInfo fcinfo, AnswerKind kind, const 
 
 	BeginConsumerCall(&call->consumer, fcinfo, function, true);
 	LockForWriting(call->consumer.schema, WRITES_OF_QUEUE);
+	/* Before a canary releases what may have been released, and sent, before. */
+	NoticeServer(call->consumer.schema, call->consumer.caller.user);
 	call->kind = kind;
 	ids = ReadIds(fcinfo, 0, "outbox_id");
 	tokens = ReadIds(fcinfo, 1, "lease_token");
@@ -674,6 +678,7 @@ apply_to_segment(AnswerCall *call, const Answer *answers, int count)
 						SegmentLength(&call->segment));
 	if (!ReplaceSegment(&call->segments, &call->segment, call->pieces, call->piece_count))
 		return 0;
+	FAULT_POINT("answer-delivery");
 	for (int i = 0; i < call->finished_count; i++)
 		AddDelivery(&call->deliveries, &call->finished[i]);
 	if (call->doubts > 0)
@@ -718,6 +723,7 @@ apply_answers(AnswerCall *call)
 											GetCurrentTimestamp())) ||
 		call->given_back > 0)
 		NotifyConsumers(call->consumer.schema);
+	FAULT_POINT("answer-end");
 	EndConsumerCall(&call->consumer);
 }
 

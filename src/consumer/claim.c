@@ -32,6 +32,7 @@
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
+#include "base/fault_point.h"
 #include "base/invariant.h"
 #include "base/target.h"
 #include "batch/batch_stop.h"
@@ -302,6 +303,7 @@ take_segment(Claim *claim, Segment *segment)
 	if (!ReplaceSegment(&claim->segments, segment, pieces,
 						lease->last_id < segment->last_id ? 2 : 1))
 		return;
+	FAULT_POINT("claim-lease");
 	claim->wanted -= length;
 	next = PutOutActions(claim, lease);
 	claim->wanted += claim->spoilt_count;
@@ -677,6 +679,7 @@ acteon_outbox_claim(PG_FUNCTION_ARGS)
 	CheckBreakers(call.schema, call.caller.user, &claim.deliveries);
 	if (claim.unexpired > 0 || (claim.expired > 0 && !claim.full))
 		NotifyConsumers(call.schema);
+	FAULT_POINT("claim-end");
 	EndConsumerCall(&call);
 	return (Datum) 0;
 }

@@ -28,6 +28,7 @@
 #include "consumer/call.h"
 #include "consumer/claim_int.h"
 #include "queue/action_body.h"
+#include "queue/action_trace.h"
 #include "queue/expire.h"
 #include "queue/row_hash.h"
 
@@ -143,6 +144,7 @@ put_out_action(Claim *claim, const Segment *lease)
 		values[CLAIM_EXPIRES_AT] = TimestampTzGetDatum(expiry.time);
 		nulls[CLAIM_EXPIRES_AT] = !expiry.given;
 		tuplestore_putvalues(claim->result->setResult, claim->result->setDesc, values, nulls);
+		TraceHandedOut(claim->current, lease, &id);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(claim->row_context);

@@ -35,6 +35,7 @@
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
+#include "base/fault_point.h"
 #include "batch/batch_stop.h"
 #include "batch/control_log.h"
 #include "batch/probes.h"
@@ -206,6 +207,7 @@ thin_part(Purge *purge, const char *schema, int part, int64 most, MemoryContext 
 		{
 			NoteRemoved(purge->schema, REMOVAL_PURGE, purge->ids, purge->count);
 			DeleteRows(purge->schema, DELIVERY_TABLE, "outbox_id", purge->ids, purge->count);
+			FAULT_POINT("purge-rows");
 			DeleteRows(purge->schema, OUTBOX_TABLE, "id", purge->ids, purge->count);
 		}
 		purged += purge->count;

@@ -37,6 +37,7 @@
 
 #include "audit/sent_action.h"
 #include "base/catalog.h"
+#include "base/fault_point.h"
 #include "base/compat.h"
 #include "base/installation.h"
 #include "base/invariant.h"
@@ -522,6 +523,7 @@ ResolveDoubts(Doubts *doubts)
 		OpenFinder(&resolver.batches, OwnTable(doubts->schema, BATCH_TABLE), Anum_batch_id);
 		suspects = read_suspects(&resolver);
 		findings = look_up(&resolver, suspects);
+		FAULT_POINT("doubt-decide");
 		for (int i = 0; i < doubts->count; i++)
 		{
 			resolve_segment(&resolver, &doubts->collected[i], suspects + n, findings + n);

@@ -17,6 +17,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/timestamp.h"
 
@@ -73,10 +74,21 @@ bool_word(bool value)
 }
 
 /*
+ * Append the id of an action.
+ */
+static void
+append_action_id(StringInfo line, const pg_uuid_t *action_id)
+{
+	appendStringInfo(line, ", \"action_id\": \"%s\"",
+					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(action_id))));
+}
+
+/*
  * Say that an action is enqueued: of which action it is a replay, and which one.
  */
 void
-TraceEnqueued(int64 outbox_id, const text *original, const char *target, int generation)
+TraceEnqueued(int64 outbox_id, int64 batch_id, const text *original, const char *target,
+			  int generation, const pg_uuid_t *action_id)
 {
 	StringInfoData line;
 
@@ -84,10 +96,31 @@ TraceEnqueued(int64 outbox_id, const text *original, const char *target, int gen
 		return;
 	begin_line(&line);
 	appendStringInfo(&line,
-					 ", \"event\": \"enqueued\", \"id\": " INT64_FORMAT
-					 ", \"generation\": %d, \"target\": \"%s\", \"original\": ",
-					 outbox_id, generation, target == NULL ? "" : target);
+					 ", \"event\": \"enqueued\", \"id\": " INT64_FORMAT ", \"batch\": " INT64_FORMAT
+					 ", \"generation\": %d, \"target\": \"%s\"",
+					 outbox_id, batch_id, generation, target == NULL ? "" : target);
+	append_action_id(&line, action_id);
+	appendStringInfoString(&line, ", \"original\": ");
 	escape_json(&line, text_to_cstring(original));
+	end_line(&line);
+}
+
+/*
+ * Say that an action is handed out with a lease, and the id that it is to be sent under.
+ */
+void
+TraceHandedOut(int64 outbox_id, const Segment *lease, const pg_uuid_t *action_id)
+{
+	StringInfoData line;
+
+	if (!TraceActions)
+		return;
+	begin_line(&line);
+	appendStringInfo(&line,
+					 ", \"event\": \"handed out\", \"id\": " INT64_FORMAT
+					 ", \"lease_token\": " INT64_FORMAT,
+					 outbox_id, lease->lease_token);
+	append_action_id(&line, action_id);
 	end_line(&line);
 }
 

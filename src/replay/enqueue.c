@@ -27,6 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
+#include "base/fault_point.h"
 #include "base/numbers.h"
 #include "base/partition.h"
 #include "base/subtransaction.h"
@@ -445,8 +446,6 @@ insert_ids(Outbox *outbox, ReplayItem **items, int count)
 		values[Anum_action_outbox_id - 1] = Int64GetDatum(items[i]->outbox_id);
 		FillSlot(writer, outbox->id_slots[i], values, nulls, Natts_action);
 		CheckRow(writer, outbox->id_slots[i]);
-		TraceEnqueued(items[i]->outbox_id, items[i]->record->action_id, outbox->target,
-					  items[i]->generation);
 	}
 	table_multi_insert(writer->rel, outbox->id_slots, count, GetCurrentCommandId(true), 0, NULL);
 	for (int i = 0; i < count; i++)
@@ -487,6 +486,23 @@ claim_action_ids(Outbox *outbox, ReplayItem **items, int count)
 			return false;
 	}
 	return true;
+}
+
+/*
+ * Say what is enqueued.  Not before the race for the action ids is won: the trace names
+ * the transaction, which goes on if it is lost.
+ */
+static void
+trace_items(Outbox *outbox, ReplayItem **items, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		const ReplayItem *item = items[i];
+
+		if (item->status == ITEM_ENQUEUED)
+			TraceEnqueued(item->outbox_id, OutboxBatchId(outbox), item->record->action_id,
+						  outbox->target, item->generation, &item->action_id);
+	}
 }
 
 /*
@@ -547,6 +563,7 @@ EnqueueCopies(Outbox *outbox, ReplayItem **items, int count, int *made)
 						errmsg("an action is being replayed by another session"),
 						errhint("Nothing was done. Try again.")));
 	ForgetInsertions(&outbox->ids, false);
+	trace_items(outbox, items, count);
 	*made = outbox->segment_count;
 	outbox->segment_count = 0;
 	return outbox->segments;
@@ -567,13 +584,17 @@ insert_all(void *argument)
 {
 	Attempt *attempt = argument;
 
-	attempt->won = insert_rows(attempt->outbox, attempt->items, attempt->count) &&
-				   claim_action_ids(attempt->outbox, attempt->by_key, attempt->count);
+	FAULT_POINT("enqueue-rows");
+	attempt->won = insert_rows(attempt->outbox, attempt->items, attempt->count);
+	FAULT_POINT("enqueue-ids");
+	attempt->won =
+		attempt->won && claim_action_ids(attempt->outbox, attempt->by_key, attempt->count);
 	if (!attempt->won)
 		return false;
 	complete_rows(attempt->outbox, attempt->items, attempt->count);
 	ForgetInsertions(&attempt->outbox->writer, false);
 	ForgetInsertions(&attempt->outbox->ids, false);
+	trace_items(attempt->outbox, attempt->items, attempt->count);
 	return true;
 }
 

@@ -15,6 +15,7 @@
 #include "utils/timestamp.h"
 
 #include "base/catalog.h"
+#include "base/fault_point.h"
 #include "base/installation.h"
 #include "base/numbers.h"
 #include "base/partition.h"
@@ -241,6 +242,7 @@ CloseOutbox(Outbox *outbox)
 {
 	if (outbox->segment_count > 0)
 	{
+		FAULT_POINT("enqueue-segments");
 		write_segments(outbox);
 		NotifyConsumers(outbox->schema);
 	}

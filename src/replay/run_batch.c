@@ -28,6 +28,7 @@
 #include "base/catalog.h"
 #include "base/compat.h"
 #include "base/error_reason.h"
+#include "base/fault_point.h"
 #include "base/table_access.h"
 #include "batch/batch_pace.h"
 #include "batch/batch_state.h"
@@ -682,6 +683,7 @@ RunBatch(Oid schema, int64 batch_id, int chunk, bool begins, BatchCounts *counts
 		course = take_step(&runner, counts);
 		if (course == COURSE_END || course == COURSE_GONE)
 			break;
+		FAULT_POINT("chunk-next");
 		if (course != COURSE_CHUNK)
 			wait_a_little();
 	}

@@ -63,9 +63,10 @@ class Request:
 class Ledger:
     """Everything since the last reset."""
 
-    def __init__(self, digest_payloads=False, path=None):
+    def __init__(self, digest_payloads=False, path=None, bodies=False):
         self.digest_payloads = digest_payloads
         self.path = path
+        self.bodies = bodies            # the file has them, too
         self.file = None
         self.entries = {}
         self.asked = Counter()          # by the action that is replayed: requests, whatever their ids
@@ -89,7 +90,7 @@ class Ledger:
         if self.path is not None:
             os.close(self.file)
             os.truncate(self.path, 0)
-        return Ledger(self.digest_payloads, self.path)
+        return Ledger(self.digest_payloads, self.path, self.bodies)
 
     def recall(self):
         """Read what an earlier stand-in has written."""
@@ -152,7 +153,7 @@ class Ledger:
         replayed = source if source is not None else action_id
         self.asked[replayed] += 1
         if self.file is not None:
-            self.note("asked", action_id, digest, source, entry.lane)
+            self.note("asked", action_id, digest, source, entry.lane, *([body.decode("utf-8", "replace")] if self.bodies else []))
         return Request(self, action_id, entry, self.requests, self.asked[replayed])
 
     def inner(self, action):

@@ -3,7 +3,7 @@
 
     stub_gateway.py [--port N] [--key KEY] [--prefix /path] [--control FILE]
                     [--stats-file FILE] [--cert FILE [--client-ca FILE]]
-                    [--database DSN [--table NAME]] [--ledger FILE]
+                    [--database DSN [--table NAME]] [--ledger FILE [--bodies]]
                     [--replay-protection on|off]
 
 It does what the gateway does and nothing kinder, and knows what it has done in
@@ -82,7 +82,7 @@ class Gateway:
         self.prefix = options.prefix
         self.rules = []
         self.chance = random.Random(1)
-        self.ledger = Ledger(path=options.ledger)
+        self.ledger = Ledger(path=options.ledger, bodies=options.bodies)
         self.clock = Clock()
         self.trail = Trail(options.database, options.table, self.clock, self.chance)
         self.told = {}
@@ -393,15 +393,15 @@ class Connection(asyncio.Protocol):
         trail.background(record, self.request)
 
     async def through(self, action, caller):
-        """Run an action through the pipeline whose answer somebody else gives; returns its outcome, if it has one."""
+        """Run an action through the pipeline, for a rule; returns its outcome, or the gateway's refusal."""
         pipeline, request = self.gateway.pipeline, self.request
         provider = pipeline.at_once(request.ledger, request, action, caller)
         if provider is not None:
             return provider.outcome
         try:
             return await pipeline.run(request.ledger, request, action, caller)
-        except Answer:
-            return None
+        except Answer as refusal:
+            return refusal
 
     async def answer(self, answer, action, caller, through):
         """Answer as a rule says, however long that takes."""
@@ -411,6 +411,16 @@ class Connection(asyncio.Protocol):
             await asyncio.sleep(answer["delay_ms"] / 1000)
         if waits:
             found = await self.through(action, caller)
+        if isinstance(found, Answer):
+            # A rule that has no answer of its own has that one.
+            if not answers.is_canned(answer):
+                self.refuse(found)
+                if "hang_up" in answer:
+                    self.transport.close()
+                else:
+                    self.go_on()
+                return
+            found = None
         if "reset" in answer:
             self.finish(None)
             self.reset()
@@ -515,6 +525,7 @@ def main():
     parser.add_argument("--database", help="where to write audit records: a connection string of libpq")
     parser.add_argument("--table", default="acteon_audit", help="the audit table there (default: acteon_audit)")
     parser.add_argument("--ledger", help="file to append what happens to, and to know it from again")
+    parser.add_argument("--bodies", action="store_true", help="append what is asked for to that file as well")
     options = parser.parse_args()
     if options.database is not None:
         with_driver()

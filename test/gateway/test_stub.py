@@ -113,6 +113,12 @@ class StubTest(Stub):
         self.assertEqual((stats["requests"], stats["ids"], stats["ids_with_effects"]), (3, 1, 1))
         self.assertEqual(stats["violations"], 0)
 
+    def test_rules_without_an_answer_leave_it_to_the_gateway(self):
+        """Also when that refuses: what was not executed is not called so."""
+        self.ask("/_control", {"audit": {"compliance": True, "fail_intents": 1}, "rules": [{"answer": {"hang_up": True}}]})
+        self.assertEqual(self.outcome("r1"), 500)
+        self.assertEqual(self.truth("r1")["effects"], 0)
+
     def test_violations_are_counted_and_answered_as_the_gateway_does(self):
         upside_down = dict(reversed(ACTION.items()))
         without = {key: value for key, value in ACTION.items() if key != "status"}

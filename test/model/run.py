@@ -221,7 +221,7 @@ def steps_of(events):
                     is_new = not any(one.get("row") == row for one in traces[name])
                     traces[name].append({"call": "enqueue" if is_new else CALLS.get(event["call"], "other"), **state})
                     now[outbox_id] = state, event["lease_token"]
-        else:
+        elif event["event"] == "delivery":
             name, row = rows[event["id"]]
             traces[name].append({"call": CALLS.get(event["call"], "other"), "row": row, "at": "ended", "state": event["state"],
                                  "effect": event["effect"] or "none", "by": "none" if event["state"] == "cancelled" and event["known_by"] == "answer" else KNOWN_BY[event["known_by"]],

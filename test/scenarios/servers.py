@@ -56,6 +56,7 @@ class Cluster:
         self.port = 55000 + Cluster.serial
         self.data = f"{work}/data-{self.port}"
         self.settings = settings
+        self.environment = None     # of the server, if not ours
         self.child = None
         self.databases = 0
         self.lock = threading.Lock()
@@ -110,7 +111,8 @@ class Cluster:
     def start(self):
         """Start it and wait until it takes connections."""
         with open(f"{self.data}.log", "a", encoding="utf-8") as log:
-            self.child = subprocess.Popen([f"{self.bindir}/postgres", "-D", self.data], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.child = subprocess.Popen([f"{self.bindir}/postgres", "-D", self.data], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                          env=self.environment)
 
         def answers():
             if self.child.poll() is not None:
@@ -181,12 +183,13 @@ class Process:
     def __init__(self, log, command):
         self.log = log
         self.command = command
+        self.environment = None     # if not ours
         self.child = None
 
     def start(self):
         """Start it, again if it has ended."""
         with open(self.log, "a", encoding="utf-8") as log:
-            self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.child = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment)
         return self
 
     def said(self):

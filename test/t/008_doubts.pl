@@ -232,6 +232,31 @@ $one->quit;
 $other->quit;
 check_is_empty('after a failover', 'failover');
 
+# Who steers a batch notices a failover as well: what may have been sent is not cancelled, and what gets other due times is not sent unasked.
+new_database('steered', '1.1', 300);
+$node->safe_psql('steered', q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100, canary => 'off')}) foreach 1 .. 3;
+foreach my $steered ([ 1, 'acteon_replay_cancel(1)' ], [ 2, 'acteon_replay_set_rate(2, 1)' ], [ 3, q{acteon_replay_cancel(3, tenant => 'acme')} ])
+{
+	my ($batch, $call) = @$steered;
+
+	$node->safe_psql('steered', q{UPDATE acteon_dispatch_segment SET doubt_since = NULL, doubt = NULL, due_at = now(); UPDATE acteon_replay_installation SET server = '1/1'});
+	$node->safe_psql('steered', "SELECT $call");
+	is($node->safe_psql('steered', "SELECT sum(last_id - first_id + 1), count(*) FILTER (WHERE doubt LIKE 'the database was promoted%') = count(*) FROM acteon_dispatch_segment WHERE batch_id = $batch"),
+		'100|t', "$call leaves in doubt what may have been sent");
+}
+is($node->safe_psql('steered', q{SELECT count(*) FROM acteon_dispatch_delivery}), '0', '… and ends none of it');
+check_is_empty('after a failover that was noticed by steering', 'steered');
+# … and so does an answer, which may be the first thing that comes, and which counts by its id: before a canary releases its next step.
+new_database('answered', '1.1', 300);
+$node->safe_psql('answered', q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100, canary => 'off');
+	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100, canary => 'off');
+	UPDATE acteon_replay_installation SET server = '1/1'});
+$node->safe_psql('answered', q{SELECT acteon_outbox_ack('{1}', '{12345}', ARRAY['{"Executed": {"status": "success"}}'::jsonb], ARRAY[action_id]) FROM acteon_dispatch_outbox WHERE id = 1});
+is($node->safe_psql('answered', q{SELECT sum(last_id - first_id + 1), count(*) FILTER (WHERE doubt LIKE 'the database was promoted%') = count(*) FROM acteon_dispatch_segment}),
+	'199|t', 'an answer notices a failover');
+is($node->safe_psql('answered', q{SELECT outbox_id, state, effect FROM acteon_dispatch_delivery}), '1|delivered|done', '… and counts');
+check_is_empty('after a failover that was noticed by an answer', 'answered');
+
 # A dead consumer's leases, more than a claim looks up, stop nothing that waits behind them, nor do doubts that are held.
 new_database('many', '1.1', 7400);
 $node->safe_psql('many', q{
