@@ -18,7 +18,9 @@ delivered       What is delivered with effect done took effect, and what is deli
 ended           What is dead, cancelled, or delivered without effect took none.
 body            What is sent is the record's action, under each id always the same.
 cancelled       Nothing of a batch, or of a part of it, is handed out after its cancel was answered; and no more
-                of it reaches the gateway for the first time after that than the answer has called in flight.
+                of it reaches the gateway for the first time after that than the answer has called in flight,
+                but for what was handed out before time has passed: its lease may look over, and then it
+                is in doubt, which the answer does not count.
 lane            In a lane, nothing is handed out while what comes before it has not ended.
 id              An id belongs to one row, also after a purge.
 check           acteon_outbox_check finds nothing, whenever it is called.
@@ -110,7 +112,7 @@ def read_ledger(path):
 class Evidence:
     """All that the auditor reads."""
 
-    def __init__(self, ledger, audit, lines, calls, records, jumps=(), gateway_kills=(), failover=False):
+    def __init__(self, ledger, audit, lines, calls, records, jumps=(), gateway_kills=(), passes=(), failover=False):
         self.ledger = ledger
         self.audit = audit
         self.lines = lines
@@ -118,6 +120,7 @@ class Evidence:
         self.records = {record["action_id"]: record for record in records}
         self.jumps = list(jumps)
         self.gateway_kills = list(gateway_kills)        # places in the ledger
+        self.passes = list(passes)          # places in the log
         self.failover = failover
 
 
@@ -458,11 +461,16 @@ class Auditor:
         # A lease that looks over, and is not, counts as in doubt.
         if not told or any(jump["who"] == "server" and jump["seconds"] > 0 and jump["log"] < call["answered_at"] for jump in self.evidence.jumps):
             return
-        late = [row for row in self.rows if row.batch == call["batch"] and not row.forgotten and
+        late = [row for row in self.rows if row.batch == call["batch"] and not row.forgotten and not self.may_be_over(row, call["answered_at"]) and
                 any(self.asked[action_id] and self.asked[action_id][0]["at"] >= call["ledger_at"] for action_id in row.ids if self.of_id[action_id] is row)]
         if len(late) > told[0] and not (self.evidence.failover and any(line["at"][0] != call["answered_at"][0] for line in self.evidence.lines)):
             self.verdict.find("cancelled", f"batch {call['batch']}: {told[0]} were said to be in flight when it was cancelled, and {len(late)} came: "
                                            f"{', '.join(map(str, late[:3]))}")
+
+    def may_be_over(self, row, place):
+        """Whether time has passed between a hand-out of a row and a place in the log."""
+        first = min((line["at"] for lines in row.ids.values() for line in lines), default=place)
+        return any(first <= passed <= place for passed in self.evidence.passes)
 
     # lane
 

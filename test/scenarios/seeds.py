@@ -214,6 +214,7 @@ class SeedRun:
         self.history = []
         self.jumps = []
         self.gateway_kills = []
+        self.passes = []
         self.counts = collections.Counter()
         self.ledger_read = 0
         self.effects_seen = 0
@@ -467,7 +468,12 @@ class SeedRun:
         raise Trouble(f"the database does not work: {said}")
 
     def do_pass(self, step):
-        self.control.let_pass(step["seconds"])
+        self.let_pass(step["seconds"])
+
+    def let_pass(self, seconds):
+        """Let time pass; noted before it does, as calls may be under way."""
+        self.passes.append(self.log_position())
+        self.control.let_pass(seconds)
 
     def do_jump(self, step):
         role = {"server": disturb.SERVER, "relay": disturb.RELAY, "gateway": disturb.GATEWAY}[step["who"]]
@@ -624,7 +630,7 @@ class SeedRun:
         return self.kill_gateway(step)
 
     def act_pass(self, *_):
-        self.control.let_pass(schedule.PASS)
+        self.let_pass(schedule.PASS)
 
     def act_call(self, step, *_):
         """Another session calls something; it may have to wait for the one that stands here."""
@@ -790,7 +796,7 @@ class SeedRun:
                     break
                 time.sleep(0.02)
             self.wait_for_gateway()
-            self.control.let_pass(STEP)
+            self.let_pass(STEP)
             self.counts["passed"] += 1
             time.sleep(0.1)
 
@@ -804,7 +810,7 @@ class SeedRun:
         evidence = auditor.Evidence(
             ledger=auditor.read_ledger(self.gateway.ledger_file), audit=audit,
             lines=[line for host in self.involved for line in host.trace.lines], calls=list(self.calls.values()), records=self.records,
-            jumps=self.jumps, gateway_kills=self.gateway_kills, failover=self.standby is not None)
+            jumps=self.jumps, gateway_kills=self.gateway_kills, passes=self.passes, failover=self.standby is not None)
         self.evidence = evidence
         verdict = auditor.judge(evidence)
         if verdict.findings:

@@ -73,6 +73,7 @@ class World:
         self.call("check", {}, [])
         self.jumps = []
         self.kills = []
+        self.passes = []
         self.failover = False
 
     def now(self):
@@ -116,7 +117,7 @@ class World:
         return next(line for line in self.lines if line["event"] == event and all(line.get(key) == value for key, value in told.items()))
 
     def judge(self):
-        return auditor.judge(auditor.Evidence(self.ledger, self.audit, self.lines, self.calls, self.records, self.jumps, self.kills, self.failover))
+        return auditor.judge(auditor.Evidence(self.ledger, self.audit, self.lines, self.calls, self.records, self.jumps, self.kills, self.passes, self.failover))
 
     def rules(self):
         return sorted({rule for rule, _ in self.judge().findings})
@@ -296,6 +297,12 @@ class Rules(unittest.TestCase):
         """More comes than was said to be on its way."""
         self.world.calls[1].update(rows=[{"in_flight": 1}], ledger_at=0)
         self.found("cancelled")
+        # Those whose leases may have looked over were in doubt, and not in flight; later time does not matter.
+        self.world.passes = [[1, 10 ** 6]]
+        self.found("cancelled")
+        self.world.passes = [self.world.calls[1]["answered_at"]]
+        self.found()
+        self.world.passes = []
         self.world.calls[1].update(rows=[{"in_flight": 4}])
         self.found()
         self.world.calls[1].update(rows=[{"in_flight": 0}], ledger_at=10 ** 6)
