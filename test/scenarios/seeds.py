@@ -1034,6 +1034,8 @@ def main():
         os.makedirs(arguments.keep, exist_ok=True)
     wanted = [*wanted, *(wanted[1:2] if arguments.short else [])]
     seeds, results, ending = multiprocessing.Queue(), multiprocessing.Queue(), multiprocessing.Event()
+    # Told to end, nobody takes what is left.
+    seeds.cancel_join_thread()
     for seed in wanted:
         seeds.put(seed)
     jobs = min(arguments.jobs, len(wanted))
@@ -1061,7 +1063,7 @@ def main():
             worker.join(60)
         shutil.rmtree(arguments.work, ignore_errors=True)
     report.end()
-    sys.exit(report.failed > 0)
+    sys.exit(report.failed > 0 or report.passed + report.failed < len(wanted))
 
 
 if __name__ == "__main__":
