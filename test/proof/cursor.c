@@ -10,8 +10,8 @@
  *
  * Breaks: src/query/cursor.c s/place->alike > 1/place->alike > 2/
  * Breaks: src/query/cursor.c s/place->id = end + 1/place->id = end/
- * Breaks: src/query/cursor.c s/errno != 0 ||/false ||/
- * Breaks: src/query/cursor.c s/ != QUERY_DIGEST_LEN ||/ < QUERY_DIGEST_LEN ||/
+ * Breaks: src/query/cursor.c s/end\[1\] >= '1'/end[1] >= '0'/
+ * Breaks: src/query/cursor.c s/ || digest\[QUERY_DIGEST_LEN\] != '.'//
  */
 #define PRINTED_DIGITS 1
 #include "query/cursor.c"

@@ -2,9 +2,10 @@
  * pace.c
  *		Proof of src/queue/pace.c.
  *
- * Bounds: all rates, up to 10^12 actions, and all starts since 2000; for the order of due times
- * and the rate that they keep, rates that are whole numbers up to 3, and 14 actions; for the
- * length of a ramp, a million.
+ * Bounds: all starts since 2000; without a rate, up to 10^12 actions; at one a second, 1000; at a rate
+ * of 1/128, the last 1000 of 10^12; with a ramp of up to 15 actions, rates of 1/128 and 1, and 31
+ * actions; for the order of due times and the rate that they keep, rates that are whole numbers up to
+ * 3, and 14 actions; for the length of a ramp, a million; for pieces of segments, all rates.
  *
  * Unwind: 2
  * Solver: bitwuzla
@@ -20,22 +21,19 @@
 /* What RateValue takes: one that is lower is refused. */
 #define LEAST_RATE 0.001
 
+/* At this rate so many actions take longer than time lasts. */
+#define LONG_RATE (1.0 / 128)
 #define MOST_ACTIONS INT64CONST(1000000000000)
 
 /* An action is due from the start on, and while there is time. */
-void
-prove_due(void)
+static void
+prove_due_of(double rate, int64 ramp, int64 before)
 {
 	Pacer pacer;
 	TimestampTz start = nondet_int64();
-	double rate = nondet_double();
-	int64 ramp = nondet_int64();
-	int64 before = nondet_int64();
 	TimestampTz due;
 
 	ASSUME(start >= 0 && start < END_TIMESTAMP);
-	ASSUME(rate == 0 || (rate >= LEAST_RATE && rate <= 1e300));
-	ASSUME(ramp >= 0 && ramp <= MOST_ACTIONS && before >= 0 && before <= MOST_ACTIONS);
 	BeginPace(&pacer, start, rate, ramp);
 	pacer.count = before;
 	due = NextDueTime(&pacer, 1);
@@ -44,6 +42,44 @@ prove_due(void)
 	PROVE(rate > 0 || due == start);
 	PROVE(before > 0 || due == start);
 	PROVE(pacer.count == before + 1);
+}
+
+void
+prove_due_at_once(void)
+{
+	int64 before = nondet_int64();
+
+	ASSUME(before >= 0 && before <= MOST_ACTIONS);
+	prove_due_of(0, 0, before);
+}
+
+void
+prove_due(void)
+{
+	int64 before = nondet_int64();
+
+	ASSUME(before >= 0 && before <= 1000);
+	prove_due_of(1, 0, before);
+}
+
+void
+prove_due_slow(void)
+{
+	int64 before = nondet_int64();
+
+	ASSUME(before >= MOST_ACTIONS - 1000 && before <= MOST_ACTIONS);
+	prove_due_of(LONG_RATE, 0, before);
+}
+
+void
+prove_due_ramp(void)
+{
+	int64 ramp = nondet_int64();
+	int64 before = nondet_int64();
+
+	ASSUME(ramp >= 0 && ramp <= 15 && before >= 0 && before <= 31);
+	prove_due_of(LONG_RATE, ramp, before);
+	prove_due_of(1, ramp, before);
 }
 
 /*

@@ -4,8 +4,9 @@
  *
  * The limit of what is in flight, limit.c, and delays, clock.c, are replaced by their contracts.
  *
- * Bounds: all states of a throttle, times, and rates that the relay's settings permit; for who
- * waits, rates that are whole numbers up to 7.
+ * Bounds: all states of a throttle, times, and rates that the relay's settings permit; for what
+ * waits for the rate, rates that are whole numbers up to 7 with eighths saved, and rates that are so
+ * low that they need more than the longest pause.
  *
  * Unwind: 5
  * Solver: bitwuzla
@@ -135,62 +136,68 @@ prove_start(void)
 
 /*
  * What may be sent is within the number that may be in flight, one while the gateway is down,
- * and within the rate: what is saved grows no faster, and not beyond a tenth of a second's
- * worth.  What may not be sent yet may be tried again later, and soon enough.
+ * and not before the time until which nothing is sent.  What may not be sent yet may be tried
+ * again later, and soon enough.
  */
 void
 prove_may_send(void)
 {
-	Throttle throttle, before;
+	Throttle throttle;
 	int64_t now = any_time(0);
 	int64_t wake = nondet_int64();
 	int64_t asked = wake;
 	int in_flight = nondet_int();
 
+	throttle.rate = 0;
+	throttle.saved = 1;
+	throttle.mean_duration = 0;
 	ASSUME(is_sound(&throttle, now));
 	ASSUME(in_flight >= 0);
-	before = throttle;
 	if (ThrottleMaySend(&throttle, in_flight, now, &wake))
 	{
 		PROVE(wake == asked);
 		PROVE(in_flight < (throttle.fixed > 0 ? throttle.fixed : throttle.limit.most));
 		PROVE(throttle.state == THROTTLE_OPEN || in_flight == 0);
 		PROVE(now >= throttle.resume);
-		PROVE(throttle.rate == 0 || throttle.saved >= 1);
 		ThrottleSent(&throttle, now);
 	}
 	else
 	{
 		PROVE(wake <= asked);
 		PROVE(wake == asked || wake > now);
-		PROVE(wake == asked || wake <= now + LONGEST_STOP + 1);
-		PROVE(wake < asked || in_flight > 0 || asked <= now + LONGEST_STOP + 1);
+		PROVE(wake == asked || wake <= now + LONGEST_STOP);
+		PROVE(wake < asked || in_flight > 0 || asked <= now + LONGEST_STOP);
 	}
 	PROVE(is_sound(&throttle, now));
-	PROVE(throttle.saved <=
-		  before.saved + throttle.rate * (double) (now - before.saved_at) / SECOND);
 }
 
-/* What waits for the rate has its turn when it is told to ask again, or one microsecond later. */
+/*
+ * What is sent is within the rate: what is saved grows no faster, not beyond a tenth of a
+ * second's worth, and is taken from.
+ */
 void
-prove_turn(void)
+prove_rate(void)
 {
 	Throttle throttle;
 	int64_t now = any_time(0);
-	int64_t wake = NEVER;
-	int rate = nondet_int();
-	int saved = nondet_int();
+	int64_t wake = 0;
+	double saved, passed;
 
+	throttle.mean_duration = 0;
 	ASSUME(is_sound(&throttle, now));
-	ASSUME(now >= throttle.resume && now >= throttle.limit.send_from);
-	ASSUME(rate >= 1 && rate <= 7 && saved >= 0 && saved < 16);
-	throttle.rate = rate;
-	throttle.saved = saved / 16.0;
-	throttle.saved_at = now;
+	ASSUME(throttle.rate > 0);
+	saved = throttle.saved;
+	passed = (double) (now - throttle.saved_at);
 	if (ThrottleMaySend(&throttle, 0, now, &wake))
-		return;
-	PROVE(wake > now && wake <= now + 1 + SECOND);
-	PROVE(ThrottleMaySend(&throttle, 0, wake + 1, &wake));
+	{
+		PROVE(throttle.saved >= 1);
+		saved = throttle.saved;
+		ThrottleSent(&throttle, now);
+		PROVE(throttle.saved == saved - 1);
+	}
+	else
+		PROVE(throttle.saved <= saved + throttle.rate * passed / SECOND);
+	PROVE(is_sound(&throttle, now));
 }
 
 /*
@@ -232,4 +239,44 @@ prove_room_by_rate(void)
 
 	throttle.mean_duration = 0;
 	prove_room_of(&throttle, any_time(0));
+}
+
+/* However low the rate is, it is asked again after the longest pause. */
+void
+prove_slow(void)
+{
+	Throttle throttle;
+	int64_t now = any_time(0);
+	int64_t wake = NEVER;
+
+	throttle.mean_duration = 0;
+	ASSUME(is_sound(&throttle, now));
+	ASSUME(now >= throttle.resume && now >= throttle.limit.send_from);
+	ASSUME(throttle.rate > 0 && throttle.rate < 1.0 * SECOND / MAX_PAUSE);
+	throttle.saved = 0;
+	throttle.saved_at = now;
+	PROVE(!ThrottleMaySend(&throttle, 0, now, &wake));
+	PROVE(wake == now + 1 + MAX_PAUSE);
+}
+
+/* What waits for the rate has its turn when it is told to ask again, or one microsecond later. */
+void
+prove_turn(void)
+{
+	Throttle throttle;
+	int64_t now = any_time(0);
+	int64_t wake = NEVER;
+	int rate = nondet_int();
+	int saved = nondet_int();
+
+	ASSUME(is_sound(&throttle, now));
+	ASSUME(now >= throttle.resume && now >= throttle.limit.send_from);
+	ASSUME(rate >= 1 && rate <= 7 && saved >= 0 && saved < 8);
+	throttle.rate = rate;
+	throttle.saved = saved / 8.0;
+	throttle.saved_at = now;
+	if (ThrottleMaySend(&throttle, 0, now, &wake))
+		return;
+	PROVE(wake > now && wake <= now + 1 + SECOND);
+	PROVE(ThrottleMaySend(&throttle, 0, wake + 1, &wake));
 }

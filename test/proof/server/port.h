@@ -60,7 +60,7 @@ print_number(Printed *out, int64 value, int width)
 }
 
 /* What is written ends within its room, and nothing is cut off. */
-static inline char *
+static inline int
 print(char *dst, size_t room, const char *format, ...)
 {
 	Printed out = {dst, room, 0};
@@ -97,14 +97,17 @@ print(char *dst, size_t room, const char *format, ...)
 	}
 	va_end(args);
 	print_char(&out, '\0');
-	return dst;
+	return (int) out.at - 1;
 }
 
 #define snprintf(dst, room, ...) print(dst, room, __VA_ARGS__)
 
 /* Room for all that proofs write. */
 #define PSPRINTF_ROOM 64
-#define psprintf(...) print(palloc(PSPRINTF_ROOM), PSPRINTF_ROOM, __VA_ARGS__)
+static char *psprintf_dst;
+#define psprintf(...)                                                                              \
+	(psprintf_dst = palloc(PSPRINTF_ROOM), print(psprintf_dst, PSPRINTF_ROOM, __VA_ARGS__),        \
+	 psprintf_dst)
 
 /* A number of decimal digits, as strtol reads it; what has all digits may be too large. */
 static inline int64
