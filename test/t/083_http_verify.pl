@@ -110,6 +110,7 @@ foreach my $wrong (
 	[ '{"namespace": "prod", "tenant": "acme", "from_time": "2020-01-01T00:00:00Z"}', 'unknown parameter: from_time (it is called from here)' ],
 	[ '{"namespace": "prod", "tenant": "acme", "tenant": "globex"}', 'tenant is given twice' ],
 	[ '{"namespace": "prod", "tenant": 7}', 'tenant: expected a string' ], [ '{"namespace": "prod", "tenant": ["acme"]}', 'tenant: expected a string or a number' ],
+	[ '{"namespace": "prod", "tenant": "acme\ud800"}', 'the body has half a surrogate pair' ], [ '{"namespace": "prod", "tenant": "acme", "\ud800": null}', 'the body has half a surrogate pair' ],
 	[ '{"namespace": "prod", "tenant": {"a": "b"}}', 'tenant: expected a string or a number' ], [ '{"namespace": "prod", "tenant": true}', 'tenant: expected a string or a number' ],
 	[ '{"namespace": "prod", "tenant": "a\u0000"}', 'tenant is not text in UTF-8' ],
 	[ '{"namespace": "prod", "tenant": "acme", "limit": -1}', 'limit: expected a whole number, 0 or more' ], [ '{"namespace": "prod", "tenant": "acme", "limit": 1.5}', 'limit: expected a whole number, 0 or more' ],

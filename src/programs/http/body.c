@@ -156,6 +156,8 @@ BodyRead(Parameters *parameters, const Buffer *body, CallSet takes)
 
 	if (strspn(text, " \t\r\n") == body->len)
 		return NULL;
+	if (JsonHasHalfPair(text, body->len))
+		return DuplicateText("the body has half a surrogate pair");
 	if (!JsonParse(text, body->len, &callbacks, &reader))
 		(void) refuse(&reader, DuplicateText("the body is not a JSON object"));
 	free(reader.name);
