@@ -270,6 +270,12 @@ test_body(void)
 	read_body_as("{\"limit\": 2000000}", "-, 1000000");
 	read_body_as("{\"tenant\": \"\"}", ", -");
 	read_body_as("{\"tenant\": \"a\", \"tenant\": \"b\"}", "tenant is given twice");
+	read_body_as("{\"tenant\": \"a\", \"tenant\": null}", "tenant is given twice");
+	read_body_as("{\"tenant\": null, \"tenant\": \"a\"}", "tenant is given twice");
+	read_body_as("{\"tenant\": null, \"tenant\": null}", "tenant is given twice");
+	read_body_as("{\"tenant\": \"a\", \"\\u0074enant\": \"a\"}", "tenant is given twice");
+	read_body_as("{\"nobody\": null}", "unknown parameter: nobody");
+	read_body_as("{\"tennant\": null}", "unknown parameter: tennant (perhaps you meant tenant)");
 	read_body_as("{\"tenant\": 7}", "tenant: expected a string");
 	read_body_as("{\"tenant\": \"a\\u0000\"}", "tenant is not text in UTF-8");
 	read_body_as("{\"a\\u0000\": \"a\"}", "the body is not text in UTF-8");
