@@ -239,6 +239,29 @@ foreach ($connection, $other)
 answers($server->client($key)->post('/v1/audit/crowd-5/replay'), 200, qr/true/, '… and new ones are');
 is($server->stop, 0, 'it ends in good order') or diag($server->log);
 
+# Verifications leave room for others.
+$server = start_ready(arguments => [ '--workers=4', '--queue=6' ]);
+$client = $server->client($key);
+my @chain = ('POST', '/v1/audit/verify?namespace=prod&tenant=acme');
+my $alone = $client->post($chain[1])->{status};
+$session = $node->background_psql('postgres');
+$session->query_safe('BEGIN');
+$session->query_safe('LOCK TABLE acteon_audit IN ACCESS EXCLUSIVE MODE');
+my @checks = map { $client->start(@chain) } 1 .. 5;
+wait_for_locked(2, 'two of four workers verify');
+wait_for_gauge($server, 'queue_length', 3, '… the other verifications wait');
+is(gauge($server, 'database_connections_busy'), 2, '… though workers are free');
+answers($client->get('/v1/replay/me'), 200, qr/ops/, '… which others get');
+$answer = $client->post($chain[1]);
+answers($answer, 503, { error => 'the server is busy; nothing was done' }, 'for more than half of the queue there is no room');
+is($answer->{headers}{'retry-after'}, 1, '… and they may come again soon');
+$other = $client->start('POST', '/v1/replay/verify', headers => { 'Content-Length' => 0 });
+is($other->answer->{status}, 503, '… also those of the trail');
+answers($client->post($chain[1] . '&nobody=1'), 400, { code => 'unknown_parameter' }, '… unless there is nothing to verify');
+$session->quit;
+is(join(' ', map { $_->answer->{status} } @checks), join(' ', ($alone) x 5), 'all that waited are answered in the end');
+is($server->stop, 0, 'it ends in good order') or diag($server->log);
+
 # More than the database may be asked at once.
 records('queue', 10);
 $server = start_ready(arguments => [ '--workers=2', '--queue=3' ]);
