@@ -75,7 +75,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 							   .accept = lines[8]};
 	request = RequestNew(lines[1]);
 	RequestRead(request, lines[0], &headers, size % 2 == 0);
-	RequestTakeBody(request, (const char *) data, size);
+	RequestTakeBody(request, (const char *) data, size, size);
 	CHECK(strlen(request->body_start) < sizeof(request->body_start));
 	if (request->answer.status == 0)
 		RequestReadBody(request);

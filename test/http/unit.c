@@ -252,6 +252,8 @@ read_body_as(const char *text, const char *expected)
 	ParametersFree(&parameters);
 }
 
+#define HALF_PAIR "the body has half a surrogate pair"
+
 /*
  * Members of an object are parameters, as they are.
  */
@@ -268,9 +270,27 @@ test_body(void)
 	read_body_as("{\"limit\": 2000000}", "-, 1000000");
 	read_body_as("{\"tenant\": \"\"}", ", -");
 	read_body_as("{\"tenant\": \"a\", \"tenant\": \"b\"}", "tenant is given twice");
+	read_body_as("{\"tenant\": \"a\", \"tenant\": null}", "tenant is given twice");
+	read_body_as("{\"tenant\": null, \"tenant\": \"a\"}", "tenant is given twice");
+	read_body_as("{\"tenant\": null, \"tenant\": null}", "tenant is given twice");
+	read_body_as("{\"tenant\": \"a\", \"\\u0074enant\": \"a\"}", "tenant is given twice");
+	read_body_as("{\"nobody\": null}", "unknown parameter: nobody");
+	read_body_as("{\"tennant\": null}", "unknown parameter: tennant (perhaps you meant tenant)");
 	read_body_as("{\"tenant\": 7}", "tenant: expected a string");
 	read_body_as("{\"tenant\": \"a\\u0000\"}", "tenant is not text in UTF-8");
 	read_body_as("{\"a\\u0000\": \"a\"}", "the body is not text in UTF-8");
+	read_body_as("{\"tenant\": \"\\ud83D\\uDE00\\ud83d\\ude00\"}",
+				 "\xf0\x9f\x98\x80\xf0\x9f\x98\x80, -");
+	read_body_as("{\"tenant\": \"\\\\ud83d\\\\\\u0061\\ud7ff\"}", "\\ud83d\\a\xed\x9f\xbf, -");
+	read_body_as("{\"tenant\": \"acme\\ud800\"}", HALF_PAIR);
+	read_body_as("{\"tenant\": \"acm\\uDBFFe\"}", HALF_PAIR);
+	read_body_as("{\"tenant\": \"\\ud800\\u0061\"}", HALF_PAIR);
+	read_body_as("{\"tenant\": \"\\ud800\\\\udc00\"}", HALF_PAIR);
+	read_body_as("{\"tenant\": \"\\\\\\ud800\"}", HALF_PAIR);
+	read_body_as("{\"tenant\": \"\\ud800\\ud800\\udc00\"}", HALF_PAIR);
+	read_body_as("{\"tenant\": \"\\udc00\"}", HALF_PAIR);
+	read_body_as("{\"\\ud800\": null}", HALF_PAIR);
+	read_body_as("{\"tenant\": \"\\ud80", "the body is not a JSON object");
 	read_body_as("{\"tenant\": {\"tenant\": \"a\"}}", "tenant: expected a string or a number");
 	read_body_as("{\"tenant\": [\"a\"]}", "tenant: expected a string or a number");
 	read_body_as("{\"nobody\": [\"a\"]}", "nobody: expected a string or a number");
@@ -1395,6 +1415,47 @@ test_requests(void)
 }
 
 /*
+ * Send a body in pieces of 40 bytes of which 100 may be kept: how much of it is, at most and in
+ * the end.
+ */
+static void
+keeps(const char *path, const char *key, bool allow_anonymous, int pieces, size_t most, size_t end)
+{
+	Request *request = RequestNew(path);
+	size_t kept = 0;
+	char piece[40];
+
+	memset(piece, ' ', sizeof(piece));
+	RequestRead(request, "POST", &(RequestHeaders){.x_api_key = key, .host = "localhost"},
+				allow_anonymous);
+	for (int i = 0; i < pieces; i++)
+	{
+		RequestTakeBody(request, piece, sizeof(piece), 100);
+		kept = request->body.len > kept ? request->body.len : kept;
+	}
+	ok(kept == most && request->body.len == end && (end > 0 || request->body.data == NULL),
+	   "%s: of %d pieces %zu bytes are kept, in the end %zu", path, pieces, kept,
+	   request->body.len);
+	ok(request->body_len == (size_t) pieces * sizeof(piece), "... and all are counted");
+	RequestFree(request);
+}
+
+/*
+ * What is kept of bodies.
+ */
+static void
+test_kept(void)
+{
+	keeps("/v1/audit/verify", "k", false, 2, 80, 80);
+	keeps("/v1/audit/verify", "k", false, 30000, 80, 0);
+	keeps("/v1/replay/verify", "k", false, 3, 80, 0);
+	keeps("/v1/audit/verify", NULL, false, 2, 0, 0);
+	keeps("/v1/audit/verify", NULL, true, 2, 80, 80);
+	keeps("/v1/audit/replay", "k", false, 2, 0, 0);
+	keeps("/v1/audit/verify/%FF", "k", false, 2, 0, 0);
+}
+
+/*
  * Read options, and tell some of them.
  */
 static void
@@ -1516,6 +1577,7 @@ main(void)
 	test_counts();
 	test_addresses();
 	test_requests();
+	test_kept();
 	test_options();
 	test_looks();
 	return done_testing();

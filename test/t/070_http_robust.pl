@@ -41,6 +41,19 @@ answers($connection->answer, 413, { error => 'the body is too large' }, 'a chunk
 $connection = $client->start('POST', '/v1/audit/body-4/replay', headers => { 'Content-Length' => undef, 'Transfer-Encoding' => 'chunked' });
 for (1 .. 3000) { $connection->send("400\r\n" . 'x' x 1024 . "\r\n") or last }
 ok($connection->is_closed(60), 'one without an end is broken off');
+SKIP:
+{
+	skip 'the sanitizers keep what is freed for a while', 1 if Http::Server::program() =~ /asan/;
+	my $most = sub { return slurp_file('/proc/' . $server->pid . '/status') =~ /^VmHWM:\s+(\d+) kB/m ? $1 : die };
+	my $before = $most->();
+	my $chunk = "10000\r\n" . ' ' x 65536 . "\r\n";
+	my @senders = map { $server->client($_ % 2 ? $key : undef)->start('POST', '/v1/audit/verify', headers => { 'Content-Length' => undef, 'Transfer-Encoding' => 'chunked' }) } 1 .. 40;
+
+	for (1 .. 15) { $_->send($chunk) foreach @senders }
+	$_->send("0\r\n\r\n") foreach @senders;
+	answers($senders[0]->answer, 413, { error => 'the body is too large' }, 'the body of a verification is refused like any other');
+	cmp_ok($most->() - $before, '<', 15_000, '… and not kept meanwhile');
+}
 $connection = $client->start('POST', '/v1/audit/body-5/replay', headers => { 'Content-Length' => 10 }, body => 'short');
 ok($connection->is_closed(60), 'a body that does not come is not waited for longer than --request-timeout');
 $connection = $client->start('POST', '/v1/audit/body-6/replay', headers => { 'Content-Length' => 100 });
@@ -224,6 +237,29 @@ foreach ($connection, $other)
 	ok($answer->{status} == 200 || $answer->{reason} =~ /closed/, 'when there is room, a client that waited is served, if it was not sent away');
 }
 answers($server->client($key)->post('/v1/audit/crowd-5/replay'), 200, qr/true/, '… and new ones are');
+is($server->stop, 0, 'it ends in good order') or diag($server->log);
+
+# Verifications leave room for others.
+$server = start_ready(arguments => [ '--workers=4', '--queue=6' ]);
+$client = $server->client($key);
+my @chain = ('POST', '/v1/audit/verify?namespace=prod&tenant=acme');
+my $alone = $client->post($chain[1])->{status};
+$session = $node->background_psql('postgres');
+$session->query_safe('BEGIN');
+$session->query_safe('LOCK TABLE acteon_audit IN ACCESS EXCLUSIVE MODE');
+my @checks = map { $client->start(@chain) } 1 .. 5;
+wait_for_locked(2, 'two of four workers verify');
+wait_for_gauge($server, 'queue_length', 3, '… the other verifications wait');
+is(gauge($server, 'database_connections_busy'), 2, '… though workers are free');
+answers($client->get('/v1/replay/me'), 200, qr/ops/, '… which others get');
+$answer = $client->post($chain[1]);
+answers($answer, 503, { error => 'the server is busy; nothing was done' }, 'for more than half of the queue there is no room');
+is($answer->{headers}{'retry-after'}, 1, '… and they may come again soon');
+$other = $client->start('POST', '/v1/replay/verify', headers => { 'Content-Length' => 0 });
+is($other->answer->{status}, 503, '… also those of the trail');
+answers($client->post($chain[1] . '&nobody=1'), 400, { code => 'unknown_parameter' }, '… unless there is nothing to verify');
+$session->quit;
+is(join(' ', map { $_->answer->{status} } @checks), join(' ', ($alone) x 5), 'all that waited are answered in the end');
 is($server->stop, 0, 'it ends in good order') or diag($server->log);
 
 # More than the database may be asked at once.

@@ -110,6 +110,9 @@ foreach my $wrong (
 	[ '{"namespace": "prod", "tenant": "acme", "from_time": "2020-01-01T00:00:00Z"}', 'unknown parameter: from_time (it is called from here)' ],
 	[ '{"namespace": "prod", "tenant": "acme", "tenant": "globex"}', 'tenant is given twice' ],
 	[ '{"namespace": "prod", "tenant": 7}', 'tenant: expected a string' ], [ '{"namespace": "prod", "tenant": ["acme"]}', 'tenant: expected a string or a number' ],
+	[ '{"namespace": "prod", "tenant": "acme\ud800"}', 'the body has half a surrogate pair' ], [ '{"namespace": "prod", "tenant": "acme", "\ud800": null}', 'the body has half a surrogate pair' ],
+	[ '{"namespace": "prod", "tenant": "acme", "from": "2026-11-27T00:00:00Z", "from": null}', 'from is given twice' ], [ '{"namespace": "prod", "tenant": null, "tenant": "acme"}', 'tenant is given twice' ],
+	[ '{"namespace": "prod", "tenant": "acme", "fron": null}', 'unknown parameter: fron (perhaps you meant from)' ],
 	[ '{"namespace": "prod", "tenant": {"a": "b"}}', 'tenant: expected a string or a number' ], [ '{"namespace": "prod", "tenant": true}', 'tenant: expected a string or a number' ],
 	[ '{"namespace": "prod", "tenant": "a\u0000"}', 'tenant is not text in UTF-8' ],
 	[ '{"namespace": "prod", "tenant": "acme", "limit": -1}', 'limit: expected a whole number, 0 or more' ], [ '{"namespace": "prod", "tenant": "acme", "limit": 1.5}', 'limit: expected a whole number, 0 or more' ],
@@ -122,6 +125,7 @@ foreach my $wrong (
 	answers($client{boss}->post('/v1/audit/verify', body => $body), 400, { error => $said }, "refused: '$body'");
 }
 answers($client{boss}->post('/v1/audit/verify?namespace=prod&tenant=globex', body => '{"tenant": "acme"}'), 400, { error => 'tenant is given twice', code => 'repeated_parameter' }, 'given here and there');
+answers($client{boss}->post('/v1/audit/verify?namespace=prod&tenant=acme', body => '{"tenant": null}'), 400, { error => 'tenant is given twice', code => 'repeated_parameter' }, '… even without a value');
 answers($client{boss}->post('/v1/audit/replay?tenant=acme', body => '{"tenant": "acme"}'), 400, qr/body_not_empty/, 'a replay still takes no body');
 my $long = chain('boss', tenant => 'x' x 40_000);
 is(told($long), 'unknown not valid 0', 'a text that no header could have');

@@ -263,6 +263,55 @@ JsonParse(const char *text, size_t len, const yajl_callbacks *callbacks, void *c
 }
 
 /*
+ * The code unit that an escape at the start of some bytes stands for; -1 if there is none.
+ */
+static int
+escaped_unit(const char *text, size_t len)
+{
+	int unit = 0;
+
+	if (len < 6 || text[0] != '\\' || text[1] != 'u')
+		return -1;
+	for (size_t i = 2; i < 6; i++)
+	{
+		static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+		const char *digit = text[i] != '\0' ? strchr(digits, text[i]) : NULL;
+
+		if (digit == NULL)
+			return -1;
+		unit = unit << 4 | (int) ((digit - digits) & 0xF);
+	}
+	return unit;
+}
+
+/*
+ * Does an escape in a JSON text stand for half a surrogate pair?  yajl makes of a high half, and
+ * of what follows it, another character.
+ */
+bool
+JsonHasHalfPair(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+	{
+		int unit = escaped_unit(text + i, len - i);
+
+		if (unit >= 0xD800 && unit <= 0xDBFF)
+		{
+			i += 6;
+			unit = escaped_unit(text + i, len - i);
+			if (unit < 0xDC00 || unit > 0xDFFF)
+				return true;
+			i += 5;
+		}
+		else if (unit >= 0xDC00 && unit <= 0xDFFF)
+			return true;
+		else if (text[i] == '\\')
+			i++; /* what is escaped begins no escape */
+	}
+	return false;
+}
+
+/*
  * Is this exactly one JSON value, in valid UTF-8?
  */
 bool

@@ -14,6 +14,7 @@
 #include "common/buffer.h"
 
 extern bool JsonParse(const char *text, size_t len, const yajl_callbacks *callbacks, void *context);
+extern bool JsonHasHalfPair(const char *text, size_t len);
 extern bool JsonIsValid(const char *text, size_t len);
 extern bool JsonGetString(const char *text, size_t len, const char *key, Buffer *value);
 extern int64_t JsonGetNumber(const char *text, size_t len, const char *key);

@@ -4,7 +4,8 @@
  *
  * The gateway's SDKs send what they ask about a chain as a JSON object.  Its members are
  * parameters like those of a query string: strings, not encoded, or numbers.  A null is the
- * same as a parameter that is not there.
+ * same as a parameter that is not there.  No member may stand there twice, of which other readers
+ * take the last.
  */
 #include "http/body.h"
 
@@ -129,12 +130,14 @@ static int
 take_null(void *context)
 {
 	Reader *reader = context;
+	char *name = reader->name;
+	char *wrong;
 
-	if (reader->name == NULL)
+	if (name == NULL)
 		return refuse_value(reader);
-	free(reader->name);
 	reader->name = NULL;
-	return 1;
+	wrong = ParametersTakeNull(reader->parameters, name, reader->takes);
+	return wrong == NULL || refuse(reader, wrong);
 }
 
 /*
@@ -156,6 +159,8 @@ BodyRead(Parameters *parameters, const Buffer *body, CallSet takes)
 
 	if (strspn(text, " \t\r\n") == body->len)
 		return NULL;
+	if (JsonHasHalfPair(text, body->len))
+		return DuplicateText("the body has half a surrogate pair");
 	if (!JsonParse(text, body->len, &callbacks, &reader))
 		(void) refuse(&reader, DuplicateText("the body is not a JSON object"));
 	free(reader.name);

@@ -495,7 +495,7 @@ handle(void *owner, struct MHD_Connection *connection, const char *url, const ch
 	}
 	if (*body_len > 0)
 	{
-		RequestTakeBody(request, body, *body_len);
+		RequestTakeBody(request, body, *body_len, (size_t) server->settings->max_body);
 		*body_len = 0;
 		return request->body_len > (size_t) server->settings->max_body + EXTRA_BODY ? MHD_NO
 																					: MHD_YES;

@@ -493,6 +493,16 @@ add_value(const ReplayOption *option, char **value, char *given)
 }
 
 /*
+ * A parameter is given twice: what is wrong, for the caller to free.
+ */
+static char *
+report_twice(Parameters *parameters, const ReplayOption *option)
+{
+	parameters->fault = CODE_REPEATED_PARAMETER;
+	return Format("%s is given twice", option->key);
+}
+
+/*
  * Take the value of an option, which is kept; NULL: it could not be decoded.  Returns NULL, or
  * what is wrong, for the caller to free.
  */
@@ -505,8 +515,7 @@ take_value(Parameters *parameters, const ReplayOption *option, char *given, Call
 	if (*value != NULL && !option->is_list)
 	{
 		free(given);
-		parameters->fault = CODE_REPEATED_PARAMETER;
-		return Format("%s is given twice", option->key);
+		return report_twice(parameters, option);
 	}
 	if (given == NULL)
 		return Format("%s is not text in UTF-8", option->key);
@@ -620,6 +629,30 @@ check_together(const Parameters *parameters, CallSet call)
 }
 
 /*
+ * Find the option that a member of a JSON object is, which may not stand there twice, whatever
+ * its values are.  NULL: *wrong is what is wrong, for the caller to free.
+ */
+static const ReplayOption *
+find_member(Parameters *parameters, const char *name, CallSet call, char **wrong)
+{
+	const ReplayOption *option = find_option(name, call);
+
+	if (option == NULL)
+	{
+		parameters->fault = CODE_UNKNOWN_PARAMETER;
+		*wrong = report_unknown(name, call);
+	}
+	else if (parameters->are_members[option - ReplayOptions])
+	{
+		*wrong = report_twice(parameters, option);
+		option = NULL;
+	}
+	else
+		parameters->are_members[option - ReplayOptions] = true;
+	return option;
+}
+
+/*
  * Take a member of a JSON object as a parameter: its name and its value, which is a string
  * or, as it is written, a number; both are kept.  Returns NULL, or what is wrong, for the caller
  * to free.
@@ -627,15 +660,11 @@ check_together(const Parameters *parameters, CallSet call)
 char *
 ParametersTake(Parameters *parameters, char *name, char *value, bool is_number, CallSet call)
 {
-	const ReplayOption *option = find_option(name, call);
-	char *wrong;
+	char *wrong = NULL;
+	const ReplayOption *option = find_member(parameters, name, call, &wrong);
 
 	if (option == NULL)
-	{
-		parameters->fault = CODE_UNKNOWN_PARAMETER;
-		wrong = report_unknown(name, call);
 		free(value);
-	}
 	else if (is_number && option->kind != KIND_INTEGER && option->kind != KIND_PLACE)
 	{
 		wrong = Format("%s: expected a string", option->key);
@@ -643,6 +672,23 @@ ParametersTake(Parameters *parameters, char *name, char *value, bool is_number, 
 	}
 	else
 		wrong = take_value(parameters, option, value, call);
+	free(name);
+	return wrong;
+}
+
+/*
+ * Take a member that is null, which is the same as one that is not there, except that it may not
+ * stand beside another value.  Its name is kept.  Returns NULL, or what is wrong, for the caller
+ * to free.
+ */
+char *
+ParametersTakeNull(Parameters *parameters, char *name, CallSet call)
+{
+	char *wrong = NULL;
+	const ReplayOption *option = find_member(parameters, name, call, &wrong);
+
+	if (option != NULL && parameters->values[option - ReplayOptions] != NULL)
+		wrong = report_twice(parameters, option);
 	free(name);
 	return wrong;
 }

@@ -15,13 +15,15 @@
 typedef struct Parameters
 {
 	char *values[NUM_OPTIONS];
-	const char *clamped; /* the limit, if another one was given */
-	ErrorCode fault;     /* of what is wrong, if it is not a value */
+	bool are_members[NUM_OPTIONS]; /* of the JSON object that was read */
+	const char *clamped;           /* the limit, if another one was given */
+	ErrorCode fault;               /* of what is wrong, if it is not a value */
 } Parameters;
 
 extern char *ParametersRead(Parameters *parameters, const char *query, CallSet takes);
 extern char *
 ParametersTake(Parameters *parameters, char *name, char *value, bool is_number, CallSet takes);
+extern char *ParametersTakeNull(Parameters *parameters, char *name, CallSet takes);
 extern char *ParametersComplete(Parameters *parameters, CallSet takes);
 extern void ParametersFree(Parameters *parameters);
 extern bool ParameterIsTrue(const Parameters *parameters, OptionId id);

@@ -4,7 +4,8 @@
  *
  * Each connection is looked over before it is used: the extension must be there
  * in our version, and the session is set up.  A job gets a connection to itself
- * until it gives it back.  If a transaction is still open on it then, the connection
+ * until it gives it back.  Jobs that may take long get half of the connections, and half of the
+ * queue, so that there is room for the others; these pass them in the queue.  If a transaction is still open on it then, the connection
  * is dropped, because a role could be carried from one request to the next.
  */
 #include "http/pool.h"
@@ -92,13 +93,50 @@ is_up(const Pool *pool)
 }
 
 /*
- * Give a free worker what waits.
+ * May a job have a worker now, if one is free?
+ */
+static bool
+may_run(const Pool *pool, const Job *job)
+{
+	int most = pool->settings->workers > 1 ? pool->settings->workers / 2 : 1;
+	int count = 0;
+
+	for (int i = 0; i < pool->settings->workers; i++)
+		count += pool->workers[i].job != NULL && pool->workers[i].job->is_long ? 1 : 0;
+	return !job->is_long || count < most;
+}
+
+/*
+ * Is there room in the queue for a job?
+ */
+static bool
+has_room(const Pool *pool, const Job *job)
+{
+	int count = 0;
+
+	for (const Job *other = pool->first; other != NULL && job->is_long; other = other->next)
+		count += other->is_long ? 1 : 0;
+	return pool->queued < pool->settings->queue &&
+		   (!job->is_long || count < (pool->settings->queue + 1) / 2);
+}
+
+/*
+ * Give a free worker what waits: the first that may have one.
  */
 static void
 feed(Worker *worker)
 {
-	if (worker->ready && worker->job == NULL && worker->pool->first != NULL)
-		run_job(worker->pool, &worker->pool->first, worker);
+	Pool *pool = worker->pool;
+
+	if (!worker->ready || worker->job != NULL)
+		return;
+	for (Job **link = &pool->first; *link != NULL; link = &(*link)->next)
+	{
+		if (!may_run(pool, *link))
+			continue;
+		run_job(pool, link, worker);
+		return;
+	}
 }
 
 /*
@@ -281,7 +319,8 @@ PoolSubmit(Pool *pool, Job *job, bool urgent)
 {
 	if (!is_up(pool))
 		return POOL_DOWN;
-	for (int i = 0; i < pool->settings->workers && pool->first == NULL; i++)
+	/* Where a worker is free, those that wait may not have it. */
+	for (int i = 0; i < pool->settings->workers && may_run(pool, job); i++)
 	{
 		Worker *worker = &pool->workers[i];
 
@@ -293,7 +332,7 @@ PoolSubmit(Pool *pool, Job *job, bool urgent)
 			return POOL_TAKEN;
 		}
 	}
-	if (!urgent && pool->queued >= pool->settings->queue)
+	if (!urgent && !has_room(pool, job))
 		return POOL_FULL;
 	job->since = ClockNow();
 	job->queued = true;
@@ -483,19 +522,21 @@ WorkerCancel(Worker *worker)
 void
 WorkerRelease(Worker *worker)
 {
+	Pool *pool = worker->pool;
 	PGconn *conn = DatabaseConnection(worker->database);
 
 	worker->job->worker = NULL;
 	worker->job = NULL;
 	if (conn == NULL)
-		return;
-	if (worker->ready && PQtransactionStatus(conn) != PQTRANS_IDLE)
+		worker->ready = false;
+	else if (worker->ready && PQtransactionStatus(conn) != PQTRANS_IDLE)
 	{
 		worker->ready = false;
 		DatabaseReset(worker->database, "a transaction was left open");
 	}
 	else if (worker->suspect && worker->ready)
 		look_again(worker);
-	else
-		feed(worker);
+	/* After a long job another one may run, on any worker. */
+	for (int i = 0; i < pool->settings->workers; i++)
+		feed(&pool->workers[i]);
 }

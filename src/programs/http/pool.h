@@ -17,13 +17,14 @@ typedef struct Pool Pool;
 typedef struct Worker Worker;
 typedef struct Job Job;
 
-/* Belongs to its owner, who sets the first two fields. */
+/* Belongs to its owner, who sets the fields before worker. */
 struct Job
 {
 	void *owner;
 	/* Called once for a job that was taken, perhaps at once: with a worker, which
 	 * it must give back, or with NULL if it has waited too long. */
 	void (*run)(void *owner, Worker *worker);
+	bool is_long;   /* only half of the workers may have such jobs at a time */
 	Worker *worker; /* that has it now */
 	bool queued;
 	int64_t since;

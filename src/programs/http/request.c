@@ -230,15 +230,21 @@ is_from_web_page(const RequestHeaders *headers)
 }
 
 /*
- * A piece of the body has come.
+ * A piece of the body has come.  Anybody can send one, so no more is kept than it may have, and
+ * nothing of one that is too long.
  */
 void
-RequestTakeBody(Request *request, const char *body, size_t len)
+RequestTakeBody(Request *request, const char *body, size_t len, size_t most)
 {
 	size_t used = strlen(request->body_start);
 
 	request->body_len += len;
-	if (request->route != NULL && RouteTakesBody(request->route))
+	if (request->body_len > most || request->answer.status != 0)
+	{
+		BufferFree(&request->body);
+		request->keeps_body = false;
+	}
+	if (request->keeps_body)
 		BufferAppend(&request->body, body, len);
 	for (size_t i = 0; i < len && used < sizeof(request->body_start) - 1; i++)
 	{
@@ -283,12 +289,11 @@ RequestRead(Request *request, const char *method, const RequestHeaders *headers,
 {
 	Buffer name = {0};
 	RouteFound found;
+	bool shows_key = CredentialsHash(headers->authorization, headers->x_api_key, request->key_hash);
 
 	request->method = DuplicateText(method);
 	found = RouteFind(method, request->uri, &request->route, &name);
-	request->has_key =
-		CredentialsHash(headers->authorization, headers->x_api_key, request->key_hash) ||
-		!allow_anonymous;
+	request->has_key = shows_key || !allow_anonymous;
 	if (found == ROUTE_OF_GATEWAY)
 		AnswerCode(request, CODE_NOT_IMPLEMENTED);
 	else if (found == ROUTE_NO_PATH)
@@ -309,6 +314,9 @@ RequestRead(Request *request, const char *method, const RequestHeaders *headers,
 		choose_format(request, headers->accept);
 		if (request->answer.status == 0)
 			take_idempotency_key(request, headers->idempotency_key);
+		/* Who needs a key and shows none is refused, whatever the body says. */
+		request->keeps_body = request->answer.status == 0 && RouteTakesBody(request->route) &&
+							  (shows_key || allow_anonymous);
 	}
 	BufferFree(&name);
 }

@@ -52,6 +52,7 @@ typedef struct Request
 	size_t body_len;
 	char body_start[4]; /* what is not blank of it, as far as it matters */
 	Buffer body;        /* all of it, if parameters may stand there */
+	bool keeps_body;    /* so far */
 	bool is_refused;    /* answered at once, and the connection ends */
 
 	/* What is done about it. */
@@ -95,7 +96,7 @@ extern void RequestFree(Request *request);
 extern void RequestRefuse(Request *request, const char *method, ErrorCode code, const char *text);
 extern void RequestRead(Request *request, const char *method, const RequestHeaders *headers,
 						bool allow_anonymous);
-extern void RequestTakeBody(Request *request, const char *body, size_t len);
+extern void RequestTakeBody(Request *request, const char *body, size_t len, size_t most);
 extern const char *RequestMediaType(const Request *request);
 extern void RequestReadBody(Request *request);
 extern void RequestIsAnswered(Request *request);

@@ -176,6 +176,16 @@ RouteTakesBody(const Route *route)
 }
 
 /*
+ * May a request of this route, which anybody may repeat who may read, take the database as long
+ * as it is allowed to?
+ */
+bool
+RouteIsLong(const Route *route)
+{
+	return (route->takes & CALLS_HTTP_VERIFY) != 0;
+}
+
+/*
  * The methods that the path of a route takes, as the header Allow names them.
  */
 const char *

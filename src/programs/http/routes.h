@@ -46,6 +46,7 @@ extern const int route_count;
 
 extern bool RouteChanges(const Route *route);
 extern bool RouteTakesBody(const Route *route);
+extern bool RouteIsLong(const Route *route);
 extern const char *RouteMethods(const Route *route);
 extern RouteFound RouteFind(const char *method, const char *uri, const Route **route, Buffer *name);
 

@@ -524,7 +524,9 @@ CallStart(Request *request)
 	Server *server = request->server;
 	bool is_health = request->route->kind == ROUTE_HEALTH;
 
-	request->job = (Job){.owner = request, .run = is_health ? feel : run};
+	request->job = (Job){.owner = request,
+						 .run = is_health ? feel : run,
+						 .is_long = request->answer.status == 0 && RouteIsLong(request->route)};
 	switch (PoolSubmit(server->pool, &request->job, is_health))
 	{
 		case POOL_TAKEN:
