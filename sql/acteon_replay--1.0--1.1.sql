@@ -2963,7 +2963,7 @@ COMMENT ON FUNCTION acteon_replay_verify(text) IS
 'Verifies that the outbox, the deliveries, the batches, the log and the removals are what they were when they were linked in the trail, that no link was changed, and that the chain has the links of witnesses that were kept elsewhere. It returns a row for each violation, and then rows that say what was checked and what cannot be known. It only reads, so it works on a standby, too. It reads all rows.
 
 Arguments:
-witness: a line of acteon_replay_witness, or several, each on a line of its own. Something else may stand before the witness on a line, as in a log
+witness: a line of acteon_replay_witness, or several, each on a line of its own. Something else may stand before a witness on a line, as in a log, but only another witness behind it
 
 Returns:
 verdict: violation, checked or unknown
