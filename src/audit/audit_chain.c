@@ -377,7 +377,17 @@ find_numbers(Walk *walk)
 }
 
 /*
- * Find the last record before those that are looked at.
+ * Whether a row has the number of the record that was known.
+ */
+static bool
+is_known(const ChainCheck *check, const ChainRow *row)
+{
+	return check->has_known && row->number == check->known;
+}
+
+/*
+ * Find the last record before those that are looked at.  One that was known is checked like
+ * these: nothing may be behind it, and its hash alone does not show that it is as it was.
  */
 static void
 find_before(Walk *walk)
@@ -398,7 +408,10 @@ find_before(Walk *walk)
 	{
 		ReadChainRow(&row, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
 		if (row.number >= 0)
-			keep_row(walk, &row, row.record.record_hash == NULL);
+			keep_row(walk, &row,
+					 row.record.record_hash == NULL ||
+						 (is_known(walk->check, &row) &&
+						  !RecordHashFits(walk->hasher, &row.record)));
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
