@@ -164,7 +164,7 @@ is(told(changed(q{SELECT make_record('outside', at => '2099-01-01')}, q{DELETE F
 # Numbers below 0 and numbers that are used again end like others.
 like(told(changed(q{INSERT INTO acteon_audit SELECT (jsonb_populate_record(a, jsonb_build_object('id', 'n' || n, 'sequence_number', -n))).* FROM acteon_audit AS a CROSS JOIN generate_series(1, 2000) AS n WHERE namespace = 'prod' AND tenant = 'acme' AND sequence_number = 9}, $load, limit => 1)), qr/^broken not valid 2 number -2000 /, 'numbers below 0: as many as the limit');
 like(told(changed(q{DROP INDEX acteon_audit_sequence_idx; INSERT INTO acteon_audit SELECT (jsonb_populate_record(a, jsonb_build_object('id', 'd' || n))).* FROM acteon_audit AS a CROSS JOIN generate_series(1, 2000) AS n WHERE namespace = 'prod' AND tenant = 'acme' AND sequence_number = 0},
-	"$load; CREATE UNIQUE INDEX acteon_audit_sequence_idx ON acteon_audit (namespace, tenant, sequence_number) WHERE sequence_number IS NOT NULL", limit => 1)), qr/^broken not valid 2 duplicate 0/, 'one number again and again: one more than the limit');
+	"$load; CREATE UNIQUE INDEX acteon_audit_sequence_idx ON acteon_audit (namespace, tenant, sequence_number) WHERE sequence_number IS NOT NULL", limit => 1)), qr/^broken not valid 2 .*\bduplicate 0\b/, 'one number again and again: one more than the limit');
 is(told(chain('boss', to => '2020-01-01T00:00:00Z')), 'unknown not valid 0', 'no records');
 is(told(chain('boss', from => '2020-01-01T00:00:00+00:00', to => '2099-01-01T00:00:00Z')), 'valid valid 25', 'times');
 sql(sprintf($set, q{provider = 'sms'}, 24));
@@ -274,7 +274,7 @@ answers($_, 401, qr/unauthenticated/, 'no key') foreach $client{none}->get('/v1/
 # All of this is read only: it works where nothing can be written.
 sql('ALTER DATABASE postgres SET default_transaction_read_only = on; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = \'acteon_http\'');
 wait_until(sub { my $answer = trail('boss'); return ($answer->{status} == 200, "$answer->{status} $answer->{body}") }, 'the trail is checked where nothing is written');
-is(told(chain('boss', limit => 3)), 'incomplete not valid 3', '… and so is a chain');
+is(told(chain('boss', limit => 3)), 'unknown not valid 3', '… and so is a chain, of whose tenant there are others now');
 is($client{boss}->get('/v1/replay/witness')->{status}, 200, '… and there is a witness');
 
 is($http->stop, 0, 'the server ends in good order') or diag($http->log);
