@@ -2963,7 +2963,7 @@ COMMENT ON FUNCTION acteon_replay_verify(text) IS
 'Verifies that the outbox, the deliveries, the batches, the log and the removals are what they were when they were linked in the trail, that no link was changed, and that the chain has the links of witnesses that were kept elsewhere. It returns a row for each violation, and then rows that say what was checked and what cannot be known. It only reads, so it works on a standby, too. It reads all rows.
 
 Arguments:
-witness: a line of acteon_replay_witness, or several, each on a line of its own. Something else may stand before the witness on a line, as in a log
+witness: a line of acteon_replay_witness, or several, each on a line of its own. Something else may stand before a witness on a line, as in a log, but only another witness behind it
 
 Returns:
 verdict: violation, checked or unknown
@@ -3087,18 +3087,18 @@ namespace, tenant: whose chain; tenants below it have chains of their own
 from_time, to_time: only the part of the chain from the first to the last record dispatched between these times, both inclusive. Records are not numbered in the order of their times, so it may contain others
 after_sequence: begin after the record with this sequence_number; from_time then only counts for records without a hash. Pass sequence_number of the last row of an earlier call to continue after it
 after_hash: the record_hash that the record with after_sequence is supposed to have: record_hash of that row
-max_records: how many records to check at most, besides those that have the number of the last one, too, or a number below 0. By default all
-max_time: for how long to check at most: when it is over, the check ends behind the record that it is at, but not before the first one. Other work of the call, such as finding the first record of a time, is not limited by it
+max_records: how many records to check at most, besides one more that has the number of the last one, too, and as many with numbers below 0. By default all
+max_time: for how long to check at most, from the beginning of the call: when it is over, the check ends behind the record that it is at, but not before the first one. Finding the first and the last record of a time, and records without a hash, is not interrupted by it
 
 Returns:
-finding: content (the hash is not that of the columns), link (previous_hash is not the hash of the record before it), gap (records between others are missing), beginning (the first records are missing, as they are after they have expired), duplicate (two records have the same number), number (it is negative, or missing although the record has a hash), witness (the record with after_sequence has another hash than after_hash), end (neither this record is there nor any after it). The last row has checked, or more if max_records or max_time was reached
+finding: content (the hash is not that of the columns), link (previous_hash is not the hash of the record before it), gap (records between others are missing), beginning (the first records are missing, as they are after they have expired), duplicate (two records have the same number), number (it is negative, or missing although the record has a hash), witness (the record with after_sequence has another hash than after_hash; its content is checked, too), end (neither this record is there nor any after it). The last row has checked, or more if max_records or max_time was reached
 sequence_number: number of the record, or of the first missing one; in the last row, of the last record that was checked
 record_id, action_id, dispatched_at, record_hash: of the record; NULL for missing ones
 records: how many records the finding is about; 0 if it is not known. In the last row, how many were checked
 detail: what was found; in the last row, what was checked and what that does not show
 broken_at: id of the record where the chain breaks: this one, or the first one behind missing ones; NULL in the last row, and where there is none
 first_record_id: in the last row, id of the first record that was checked
-unchained: in the last row, how many records of the tenant have no hash: nothing is known of them. NULL if finding is more
+unchained: in the last row, how many records of the tenant have no hash: nothing is known of them. They are counted by their times: those after the record with after_sequence and, if finding is more, not after the last one. At least one is counted if there are any; if max_time is over, not all may be
 
 Errors: 22023 bad argument, 42501 no grant covers the tenant, or no grant to read at all, 42P01 no audit table, 42703 the audit table has no hash chain.';
 

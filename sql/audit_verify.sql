@@ -144,14 +144,26 @@ SELECT pg_temp.known($$DELETE FROM acteon_audit WHERE tenant = 'acme' AND sequen
 SELECT pg_temp.known($$DELETE FROM acteon_audit WHERE tenant = 'acme' AND sequence_number <= 20; UPDATE acteon_audit SET previous_hash = record_hash WHERE tenant = 'acme' AND sequence_number = 21$$, :known);
 SELECT pg_temp.known($$UPDATE acteon_audit SET record_hash = previous_hash WHERE tenant = 'acme' AND sequence_number = 20$$, :known);
 
+-- One that was changed and kept its hash, whether others are behind it or not.
+SELECT pg_temp.known(pg_temp.set_of(20, 'provider = ''sms'''), :known, :known || $$, max_records => 1$$, $$'prod', 'acme', after_sequence => 20$$);
+SELECT pg_temp.known(pg_temp.set_of(20, 'outcome = ''failed''') || $$; DELETE FROM acteon_audit WHERE tenant = 'acme' AND sequence_number > 20$$, :known, $$'prod', 'acme', after_sequence => 20$$);
+SELECT pg_temp.known(pg_temp.set_of(20, 'previous_hash = ''x'''), :known || $$, to_time => '2000-01-01'$$);
+
 -- Times do not keep the known record from being looked at, nor its end from being missed.
 SELECT pg_temp.known($$DELETE FROM acteon_audit WHERE tenant = 'acme' AND sequence_number >= 19$$, :known || $$, from_time => '2100-01-01'$$, :known || $$, to_time => '2100-01-01'$$, :known || $$, to_time => '2000-01-01'$$);
 SELECT pg_temp.known($$UPDATE acteon_audit SET record_hash = previous_hash WHERE tenant = 'acme' AND sequence_number = 20$$, :known || $$, from_time => '2100-01-01'$$);
 -- One without a hash is told of, although it is only what others are compared with.
 SELECT pg_temp.known(pg_temp.set_of(20, 'record_hash = NULL'), $$'prod', 'acme', after_sequence => 20$$);
--- A part ends behind all that have its last number, and numbers below 0 do not fill it.
+-- A part ends behind one more that has its last number, and numbers below 0 do not fill it, but are not more than is wanted, either.
 SELECT substring(k from '^(duplicate|more)') AS found FROM pg_temp.known('DROP INDEX acteon_audit_sequence_idx; ' || pg_temp.set_of(10, 'sequence_number = 9'), $$'prod', 'acme', max_records => 10$$) AS k WHERE k ~ '^(duplicate|more)';
 SELECT pg_temp.known(pg_temp.set_of(6, 'sequence_number = -5'), $$'prod', 'acme', max_records => 2$$);
+SELECT substring(k from '^(duplicate|more)') AS found FROM pg_temp.known('DROP INDEX acteon_audit_sequence_idx; UPDATE acteon_audit SET sequence_number = 3 WHERE tenant = ''acme'' AND sequence_number BETWEEN 3 AND 9', $$'prod', 'acme', max_records => 4$$, $$'prod', 'acme', max_records => 1, after_sequence => 2$$) AS k WHERE k ~ '^(duplicate|more)';
+SELECT pg_temp.known('UPDATE acteon_audit SET sequence_number = -sequence_number WHERE tenant = ''acme'' AND sequence_number BETWEEN 1 AND 9', $$'prod', 'acme', max_records => 2$$, $$'prod', 'acme', max_time => '0'$$, $$'prod', 'acme', max_records => 1, to_time => '2000-01-01'$$);
+-- Those without a hash are counted by each part between the times of the one before it and its last one: all of them once.
+BEGIN;
+SELECT make_record('outside-' || n, tenant => 'acme', at => dispatched_at + CASE WHEN n = 0 THEN interval '-1 day' WHEN n = 24 THEN '1 day' ELSE '0' END) FROM acteon_audit, unnest(ARRAY[0, 10, 24]) AS n WHERE tenant = 'acme' AND namespace = 'prod' AND sequence_number = n;
+SELECT n, finding, unchained FROM generate_series(-1, 19, 5) AS n, acteon_audit_verify('prod', 'acme', after_sequence => nullif(n, -1), max_records => 5) ORDER BY n;
+ROLLBACK;
 -- What is longer than anything that the gateway writes is not hashed a thousand times.
 SELECT pg_temp.tampered(pg_temp.set_of(24, 'verdict = repeat(''x'', 2000000)'));
 

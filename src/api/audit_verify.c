@@ -192,7 +192,7 @@ put_row(ReturnSetInfo *result, const char *name, const ChainFinding *finding,
 	values[FINDING_FIRST_RECORD_ID] = PointerGetDatum(check == NULL ? NULL : check->first_id);
 	nulls[FINDING_FIRST_RECORD_ID] = check == NULL || check->first_id == NULL;
 	values[FINDING_UNCHAINED] = Int64GetDatum(check == NULL ? 0 : check->unchained);
-	nulls[FINDING_UNCHAINED] = check == NULL || !check->is_complete;
+	nulls[FINDING_UNCHAINED] = check == NULL;
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
@@ -238,9 +238,13 @@ describe(const ChainCheck *check)
 	appendStringInfoString(&text, ". ");
 	if (check->unchained > 0)
 	{
+		if (check->has_more_unchained)
+			appendStringInfoString(&text, "At least ");
 		append_count(&text, check->unchained, "record", "records");
 		appendStringInfoString(&text, " of the tenant without a hash. ");
 	}
+	if (check->leaves_out)
+		appendStringInfoString(&text, "Not all with a sequence_number below 0 were looked at. ");
 	appendStringInfoString(&text, NOT_SHOWN);
 	return text.data;
 }

@@ -58,11 +58,13 @@ typedef struct Walk
 	LastRow last;
 	text *first_id;   /* of the first record that was looked at */
 	bool lacks_known; /* the record that was known is not there */
-	bool has_least;   /* numbers that are looked at, both inclusive */
+	bool has_least;   /* the first number that is looked at */
 	int64 least;
-	bool has_greatest;
-	int64 greatest;
-	int64 counted; /* against the most that are wanted */
+	bool has_within; /* all numbers up to this are among those of the times */
+	int64 within;
+	OptionalTime after; /* the time of the record that was known */
+	int64 counted;      /* against the most that are wanted */
+	int64 repeated;     /* of these, those that have the number of the last one, too */
 } Walk;
 
 /* ----------------------------------------------------------------
@@ -269,8 +271,7 @@ check_row(Walk *walk, const ChainRow *row)
 	bool is_next = walk->last.exists && row->number == walk->last.number + 1;
 
 	check->checked++;
-	if (row->number >= 0)
-		walk->counted++;
+	walk->counted++;
 	if (!check->has_first)
 	{
 		MemoryContext old = MemoryContextSwitchTo(walk->context);
@@ -286,11 +287,15 @@ check_row(Walk *walk, const ChainRow *row)
 		if (row->number < 0)
 			tell_row(walk, FAULT_NUMBER, row, "its sequence_number is below 0");
 		else
+		{
+			walk->repeated++;
 			tell_row(walk, FAULT_DUPLICATE, row, "another record has the same sequence_number");
+		}
 		if (!RecordHashFits(walk->hasher, &row->record))
 			tell_row(walk, FAULT_CONTENT, row, "its record_hash is not that of its columns");
 		return;
 	}
+	walk->repeated = 0;
 	judge_place(walk, row);
 	keep_row(walk, row, !RecordHashFits(walk->hasher, &row->record));
 }
@@ -328,56 +333,80 @@ add_times(Statement *st, const ChainCheck *check, bool with_from)
 }
 
 /*
- * Find the numbers of the first and the last record of the times that are asked for: those
- * between them are checked, whatever their times, as the gateway does not number records by
- * them.  Behind a known record, that one is always looked at, and the end alone limits
- * what is behind it.  Returns false if there are no records of these times.
+ * Find the first record of the times that are asked for whose number is greater than one, if
+ * there is one.  Returns false if none is.
  */
 static bool
-find_numbers(Walk *walk)
+find_number(Walk *walk, bool has_before, int64 before, int64 *number)
 {
-	ChainCheck *check = walk->check;
+	bool found;
 	bool isnull;
-	Datum least, greatest;
 	Statement st;
 
-	if (check->has_known)
-	{
-		walk->has_least = true;
-		walk->least = check->known + 1;
-	}
-	if (!check->to.given && (check->has_known || !check->from.given))
-		return true;
 	BeginStatement(&st);
-	appendStringInfoString(&st.sql, "SELECT pg_catalog.min(a.sequence_number),"
-									" pg_catalog.max(a.sequence_number)");
+	appendStringInfoString(&st.sql, "SELECT a.sequence_number");
 	add_records(&st, walk);
 	appendStringInfoString(&st.sql, " AND a.sequence_number IS NOT NULL");
-	add_times(&st, check, !check->has_known);
+	if (has_before)
+		appendStringInfo(&st.sql, " AND a.sequence_number" GT "$%d",
+						 AddParameter(&st, INT8OID, Int64GetDatum(before)));
+	add_times(&st, walk->check, !walk->check->has_known);
+	appendStringInfoString(&st.sql, " ORDER BY a.sequence_number LIMIT 1");
 	ReadByIndexes(walk->table, &st, 1);
-	least = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	if (!isnull)
-	{
-		greatest = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
-		if (!check->has_known)
-		{
-			walk->has_least = check->from.given;
-			walk->least = DatumGetInt64(least);
-		}
-		walk->has_greatest = check->to.given;
-		walk->greatest = DatumGetInt64(greatest);
-	}
-	else if (check->has_known)
-	{
-		walk->has_greatest = true;
-		walk->greatest = check->known;
-	}
+	found = SPI_processed > 0;
+	if (found)
+		*number =
+			DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_freetuptable(SPI_tuptable);
-	return !isnull || check->has_known;
+	return found;
 }
 
 /*
- * Find the last record before those that are looked at.
+ * Find the number at which to begin.  Of times, all records between the first and the last
+ * one are checked, whatever their times, as the gateway does not number records by them.
+ * Behind a known record, that one is always looked at, and the end alone limits what is
+ * behind it.  Returns false if there are no records of these times.
+ */
+static bool
+find_beginning(Walk *walk)
+{
+	const ChainCheck *check = walk->check;
+
+	walk->has_least = check->has_known || check->from.given;
+	walk->least = check->known + 1;
+	return check->has_known || !check->from.given || find_number(walk, false, 0, &walk->least);
+}
+
+/*
+ * Whether a row is not behind the last record of the times that are asked for.  Only where a
+ * row is later than these, which is mostly at their end, those behind it are searched.
+ */
+static bool
+is_within(Walk *walk, const ChainRow *row)
+{
+	const ChainCheck *check = walk->check;
+
+	if (!check->to.given || (walk->has_within && row->number <= walk->within))
+		return true;
+	if (row->dispatched_at.given && row->dispatched_at.time <= check->to.time &&
+		(check->has_known || !check->from.given || row->dispatched_at.time >= check->from.time))
+		return true;
+	walk->has_within = find_number(walk, true, row->number, &walk->within);
+	return walk->has_within;
+}
+
+/*
+ * Whether a row has the number of the record that was known.
+ */
+static bool
+is_known(const ChainCheck *check, const ChainRow *row)
+{
+	return check->has_known && row->number == check->known;
+}
+
+/*
+ * Find the last record before those that are looked at.  One that was known is checked like
+ * these: nothing may be behind it, and its hash alone does not show that it is as it was.
  */
 static void
 find_before(Walk *walk)
@@ -398,7 +427,10 @@ find_before(Walk *walk)
 	{
 		ReadChainRow(&row, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
 		if (row.number >= 0)
-			keep_row(walk, &row, row.record.record_hash == NULL);
+			keep_row(walk, &row,
+					 row.record.record_hash == NULL ||
+						 (is_known(walk->check, &row) &&
+						  !RecordHashFits(walk->hasher, &row.record)));
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
@@ -410,7 +442,7 @@ static void
 check_known(Walk *walk)
 {
 	const ChainCheck *check = walk->check;
-	const LastRow *last = &walk->last;
+	LastRow *last = &walk->last;
 	ChainFinding finding = {.fault = FAULT_WITNESS,
 							.records = 1,
 							.has_number = true,
@@ -425,96 +457,203 @@ check_known(Walk *walk)
 	if (!check->has_known)
 		return;
 	walk->lacks_known = !last->exists || last->number != check->known;
+	if (!walk->lacks_known)
+		walk->after = last->dispatched_at;
 	if (!walk->lacks_known && check->known_hash != NULL &&
 		!SameOptionalText(check->known_hash, last->hash))
 		tell(walk, &finding);
 }
 
 /*
- * Open the cursor of the records that are looked at, in the order of their numbers.
+ * Open a cursor as the audit table's owner, with a plan that has the first rows at once.
  */
 static Portal
-open_records(Walk *walk)
+open_cursor(const Walk *walk, Statement *st)
 {
 	MemoryContext old = CurrentMemoryContext;
 	Identity caller;
-	Statement st;
 	Portal portal;
 
-	BeginStatement(&st);
-	appendStringInfoString(&st.sql, "SELECT " CHAIN_COLUMNS);
-	add_records(&st, walk);
-	appendStringInfoString(&st.sql, " AND a.sequence_number IS NOT NULL");
-	if (walk->has_least)
-		appendStringInfo(&st.sql, " AND a.sequence_number" GE "$%d",
-						 AddParameter(&st, INT8OID, Int64GetDatum(walk->least)));
-	if (walk->has_greatest)
-		appendStringInfo(&st.sql, " AND a.sequence_number" LE "$%d",
-						 AddParameter(&st, INT8OID, Int64GetDatum(walk->greatest)));
-	appendStringInfoString(&st.sql, " ORDER BY a.sequence_number");
 	SwitchIdentity(&caller, walk->table->owner);
 	SetLocally("enable_seqscan", "off");
 	SetLocally("enable_bitmapscan", "off");
 	SetLocally("enable_sort", "off");
 	SetLocally("jit", "off");
-	portal = SPI_cursor_open_with_args(NULL, st.sql.data, st.nargs, st.types, st.values, NULL, true,
-									   CURSOR_OPT_FAST_PLAN);
+	portal = SPI_cursor_open_with_args(NULL, st->sql.data, st->nargs, st->types, st->values, NULL,
+									   true, CURSOR_OPT_FAST_PLAN);
 	RestoreIdentity(&caller);
 	MemoryContextSwitchTo(old); /* SPI leaves its own one behind */
 	return portal;
 }
 
 /*
- * Whether as many records were checked as are wanted, or for as long: of any number, at
- * least one is.
+ * Open the cursor of the records that are looked at, in the order of their numbers: of those
+ * that have numbers below 0, or the others.
  */
-static bool
-is_enough(const Walk *walk)
+static Portal
+open_records(const Walk *walk, bool is_negative)
 {
-	const ChainCheck *check = walk->check;
+	int64 least = walk->has_least ? walk->least : is_negative ? PG_INT64_MIN : 0;
+	Statement st;
 
-	return walk->counted >= check->most ||
-		   (check->until.given && walk->counted > 0 && GetCurrentTimestamp() >= check->until.time);
+	BeginStatement(&st);
+	appendStringInfoString(&st.sql, "SELECT " CHAIN_COLUMNS);
+	add_records(&st, walk);
+	appendStringInfoString(&st.sql, " AND a.sequence_number IS NOT NULL");
+	appendStringInfo(&st.sql, " AND a.sequence_number" GE "$%d",
+					 AddParameter(&st, INT8OID,
+								  Int64GetDatum(is_negative ? least : Max(least, 0))));
+	if (is_negative)
+		appendStringInfo(&st.sql, " AND a.sequence_number" LT "$%d",
+						 AddParameter(&st, INT8OID, Int64GetDatum(0)));
+	appendStringInfoString(&st.sql, " ORDER BY a.sequence_number");
+	return open_cursor(walk, &st);
 }
 
 /*
- * Check the records that are looked at, as many as are wanted, and those that have the
- * number of the last of these as well, or one below 0: what continues begins behind it.
+ * Whether the time is over.
+ */
+static bool
+is_late(const ChainCheck *check)
+{
+	return check->until.given && GetCurrentTimestamp() >= check->until.time;
+}
+
+/*
+ * Whether as many records were checked as are wanted, or for as long: of any number, at
+ * least one is, and one more that has the number of the last one, so that this is told: what
+ * continues begins behind all of these.
+ */
+static bool
+is_enough(const Walk *walk, const ChainRow *row)
+{
+	const ChainCheck *check = walk->check;
+
+	if (row->number >= 0 && walk->last.exists && row->number == walk->last.number &&
+		walk->repeated == 0)
+		return false;
+	return walk->counted >= check->most || (walk->counted > 0 && is_late(check));
+}
+
+/*
+ * Check the records that are looked at, as many as are wanted: of those that have numbers
+ * below 0, or the others.  Returns whether that was all of them.
+ */
+static bool
+walk_part(Walk *walk, bool is_negative)
+{
+	MemoryContext window =
+		AllocSetContextCreate(walk->context, "acteon_replay window", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = CurrentMemoryContext;
+	Portal portal = open_records(walk, is_negative);
+	bool is_all = true;
+	bool is_over = false;
+	uint64 count;
+
+	walk->counted = 0;
+	do
+	{
+		SPITupleTable *rows;
+
+		count = FetchRows(walk->table, portal, FETCHED_ROWS);
+		rows = SPI_tuptable;
+		MemoryContextSwitchTo(window);
+		for (uint64 i = 0; i < count && is_all && !is_over; i++)
+		{
+			ChainRow row;
+
+			CHECK_FOR_INTERRUPTS();
+			ReadChainRow(&row, rows->vals[i], rows->tupdesc);
+			is_over = !is_within(walk, &row);
+			is_all = is_over || !is_enough(walk, &row);
+			if (is_all && !is_over)
+				check_row(walk, &row);
+			MemoryContextReset(window);
+		}
+		MemoryContextSwitchTo(old);
+		SPI_freetuptable(rows);
+	} while (is_all && !is_over && count == FETCHED_ROWS);
+	SPI_cursor_close(portal);
+	MemoryContextDelete(window);
+	return is_all;
+}
+
+/*
+ * Check the records that are looked at, as many as are wanted.  Those with numbers below 0
+ * are counted apart, as nobody can continue behind one of them: if there are more, they are
+ * left out, which leaves the chain as broken as it is.
  */
 static void
 walk_records(Walk *walk)
 {
 	ChainCheck *check = walk->check;
-	MemoryContext window =
-		AllocSetContextCreate(walk->context, "acteon_replay window", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = CurrentMemoryContext;
-	Portal portal = open_records(walk);
+
+	if (!walk->has_least || walk->least < 0)
+		check->leaves_out = !walk_part(walk, true);
+	check->is_complete = walk_part(walk, false);
+	tell_changed(walk, NULL);
+}
+
+/*
+ * Open the cursor of the records of the tenant from the known record to the last one that was
+ * looked at, by time: of a check that is not complete, those behind that are counted by what
+ * continues it.  So each is counted by one of the checks that follow each other.
+ */
+static Portal
+open_window(const Walk *walk, bool is_timeless)
+{
+	const ChainCheck *check = walk->check;
+	const LastRow *last = &walk->last;
+	Statement st;
+
+	BeginStatement(&st);
+	appendStringInfoString(&st.sql, "SELECT a.sequence_number IS NULL, a.record_hash IS NOT NULL");
+	add_records(&st, walk);
+	add_times(&st, check, true);
+	if (is_timeless)
+		appendStringInfoString(&st.sql, " AND a.dispatched_at IS NULL");
+	else if (walk->after.given)
+		appendStringInfo(&st.sql, " AND a.dispatched_at" GT "$%d",
+						 AddParameter(&st, TIMESTAMPTZOID, TimestampTzGetDatum(walk->after.time)));
+	if (!check->is_complete && last->exists && last->dispatched_at.given)
+		appendStringInfo(&st.sql, " AND a.dispatched_at" LE "$%d",
+						 AddParameter(&st, TIMESTAMPTZOID,
+									  TimestampTzGetDatum(last->dispatched_at.time)));
+	return open_cursor(walk, &st);
+}
+
+/*
+ * Count the records of a cursor that have no number.  When the time is over, one of them is
+ * enough, as it is known then what that means.
+ */
+static void
+count_window(Walk *walk, Portal portal, int64 *hashed)
+{
+	ChainCheck *check = walk->check;
+	bool is_late_enough = false;
 	uint64 count;
 
-	check->is_complete = true;
 	do
 	{
 		count = FetchRows(walk->table, portal, FETCHED_ROWS);
-		MemoryContextSwitchTo(window);
-		for (uint64 i = 0; i < count && check->is_complete; i++)
+		for (uint64 i = 0; i < count; i++)
 		{
-			ChainRow row;
+			HeapTuple row = SPI_tuptable->vals[i];
+			TupleDesc desc = SPI_tuptable->tupdesc;
+			bool isnull;
 
-			CHECK_FOR_INTERRUPTS();
-			ReadChainRow(&row, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
-			check->is_complete = row.number < 0 ||
-								 (walk->last.exists && row.number == walk->last.number) ||
-								 !is_enough(walk);
-			if (check->is_complete)
-				check_row(walk, &row);
-			MemoryContextReset(window);
+			if (!DatumGetBool(SPI_getbinval(row, desc, 1, &isnull)))
+				continue;
+			if (DatumGetBool(SPI_getbinval(row, desc, 2, &isnull)))
+				(*hashed)++;
+			else
+				check->unchained++;
 		}
-		MemoryContextSwitchTo(old);
 		SPI_freetuptable(SPI_tuptable);
-	} while (check->is_complete && count == FETCHED_ROWS);
-	tell_changed(walk, NULL);
+		is_late_enough = check->unchained + *hashed > 0 && is_late(check);
+	} while (count == FETCHED_ROWS && !is_late_enough);
+	check->has_more_unchained |= count == FETCHED_ROWS;
 	SPI_cursor_close(portal);
-	MemoryContextDelete(window);
 }
 
 /*
@@ -525,21 +664,11 @@ static void
 count_unchained(Walk *walk)
 {
 	ChainCheck *check = walk->check;
-	int64 hashed;
-	bool isnull;
-	Statement st;
+	int64 hashed = 0;
 
-	BeginStatement(&st);
-	appendStringInfoString(&st.sql, "SELECT pg_catalog.count(*), pg_catalog.count(a.record_hash)");
-	add_records(&st, walk);
-	appendStringInfoString(&st.sql, " AND a.sequence_number IS NULL");
-	add_times(&st, check, true);
-	ReadByIndexes(walk->table, &st, 1);
-	check->unchained =
-		DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	hashed = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
-	SPI_freetuptable(SPI_tuptable);
-	check->unchained -= hashed;
+	count_window(walk, open_window(walk, false), &hashed);
+	if (check->is_complete && walk->after.given && !check->from.given && !check->to.given)
+		count_window(walk, open_window(walk, true), &hashed);
 	if (hashed > 0)
 	{
 		ChainFinding finding = {.fault = FAULT_NUMBER,
@@ -564,7 +693,7 @@ tell_end(Walk *walk)
 		return;
 	tell_missing(
 		walk, FAULT_END, walk->last.exists ? walk->last.number + 1 : check->known, 0, NULL,
-		walk->has_greatest
+		check->to.given
 			? "neither the record with the given number is there nor any after it that was "
 			  "looked at: the end of the chain was cut off, or all of it has expired"
 			: "neither the record with the given number is there nor any after it: the end "
@@ -610,15 +739,14 @@ CheckChain(ChainCheck *check, const AuditTable *table)
 	MemoryContextSwitchTo(walk.context);
 	walk.hasher = MakeRecordHasher();
 	check->is_complete = true;
-	if (find_numbers(&walk))
+	if (find_beginning(&walk))
 	{
 		find_before(&walk);
 		check_known(&walk);
 		walk_records(&walk);
 		tell_end(&walk);
 	}
-	if (check->is_complete)
-		count_unchained(&walk);
+	count_unchained(&walk);
 	note_ends(&walk, old);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(walk.context);

@@ -65,7 +65,10 @@ typedef struct ChainCheck
 	const text *last_id;
 	OptionalTime last_time;
 	bool is_complete; /* the end was reached */
-	int64 unchained;  /* records that have neither number nor hash, then */
+	bool leaves_out;  /* not all numbers below 0 were looked at */
+	int64 unchained;  /* records that have neither number nor hash, by time from the one that was
+					   * known to the last one, or to the end if it was reached */
+	bool has_more_unchained; /* or some more: the time was over */
 } ChainCheck;
 
 extern void CheckChain(ChainCheck *check, const AuditTable *table);

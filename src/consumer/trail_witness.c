@@ -45,6 +45,14 @@
 	"SELECT h.position, h.hash, t.hash, t.linked_at, h.xmin FROM %1$s.acteon_replay_trail_head AS h" \
 	"	LEFT JOIN %1$s.acteon_replay_trail AS t ON t.position = h.position"
 
+/* Witnesses that were read. */
+typedef struct WitnessList
+{
+	TrailWitness *witnesses;
+	int count;
+	int allocated;
+} WitnessList;
+
 PG_FUNCTION_INFO_V1(acteon_replay_witness);
 
 /* ----------------------------------------------------------------
@@ -142,14 +150,14 @@ write_line(const TrailWitness *witness, char *line)
 }
 
 /*
- * Read a line, in which the witness may stand behind something else, as in a log.  Returns
- * false if there is none in it, or one that is damaged.
+ * Read a witness at the beginning of some text.  Returns what is behind it, NULL if there is
+ * none, or one that is damaged.
  */
-static bool
-read_line(const char *line, TrailWitness *witness)
+static const char *
+read_one(const char *start, TrailWitness *witness)
 {
-	const char *start = strstr(line, WITNESS_NAME " ");
 	int version;
+	int end = 0;
 	char position[20];
 	char check[CHECK_DIGITS + 1];
 	char again[LINE_LEN];
@@ -157,29 +165,69 @@ read_line(const char *line, TrailWitness *witness)
 	StaticAssertStmt(INSTALLATION_DIGITS == 16 && LINK_HASH_BYTES == 32 && RFC3339_MAXLEN > 35 &&
 						 CHECK_DIGITS == 8,
 					 "another width in the format");
-	if (start == NULL ||
-		sscanf(start, WITNESS_NAME " %d %16[0-9a-f] %19[0-9] %64[0-9a-f] %35[0-9TZ:.+-] %8[0-9a-f]",
-			   &version, witness->installation, position, witness->hash, witness->linked_at,
-			   check) != 6)
-		return false;
+	if (sscanf(start,
+			   WITNESS_NAME " %d %16[0-9a-f] %19[0-9] %64[0-9a-f] %35[0-9TZ:.+-] %8[0-9a-f]%n",
+			   &version, witness->installation, position, witness->hash, witness->linked_at, check,
+			   &end) != 6)
+		return NULL;
 	witness->position = strtoi64(position, NULL, 10);
 	write_line(witness, again);
-	return version == WITNESS_VERSION && strcmp(strrchr(again, ' ') + 1, check) == 0;
+	return version == WITNESS_VERSION && strcmp(strrchr(again, ' ') + 1, check) == 0 ? start + end
+																					 : NULL;
 }
 
 /*
- * Read witnesses, one in a line; lines of blanks count as none.  NULL has none.  Raises
+ * Whether some text has nothing but blanks.
+ */
+static bool
+is_blank(const char *text)
+{
+	return text[strspn(text, " \t\r")] == '\0';
+}
+
+/*
+ * Read the witnesses of a line behind those that are there: more than one if ends of lines
+ * became blanks.  Something else may stand in front of each, as in a log, but not behind the
+ * last one: that may be a witness that is damaged.  Returns false for another line, and if
+ * there is no witness in it.
+ */
+static bool
+read_line(const char *line, WitnessList *list)
+{
+	const char *at = strstr(line, WITNESS_NAME " ");
+	const char *rest = line;
+
+	if (at == NULL)
+		return false;
+	while (at != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (list->count == list->allocated)
+		{
+			list->allocated *= 2;
+			list->witnesses =
+				repalloc_huge(list->witnesses, list->allocated * sizeof(TrailWitness));
+		}
+		rest = read_one(at, &list->witnesses[list->count]);
+		if (rest == NULL)
+			return false;
+		list->count++;
+		at = strstr(rest, WITNESS_NAME " ");
+	}
+	return is_blank(rest);
+}
+
+/*
+ * Read witnesses, which are in lines; lines of blanks count as none.  NULL has none.  Raises
  * invalid_parameter_value for other lines, and if there is no witness at all.
  */
 TrailWitness *
 ReadWitnesses(const text *lines, int *count)
 {
 	char *line = lines == NULL ? NULL : text_to_cstring(lines);
-	TrailWitness *result = palloc(sizeof(TrailWitness));
-	int allocated = 1;
+	WitnessList list = {.witnesses = palloc(sizeof(TrailWitness)), .allocated = 1};
 	int number = 0;
 
-	*count = 0;
 	while (line != NULL)
 	{
 		char *end = strchr(line, '\n');
@@ -188,25 +236,20 @@ ReadWitnesses(const text *lines, int *count)
 		number++;
 		if (end != NULL)
 			*end++ = '\0';
-		if (*count == allocated)
-		{
-			allocated *= 2;
-			result = repalloc_huge(result, allocated * sizeof(TrailWitness));
-		}
-		if (read_line(line, &result[*count]))
-			(*count)++;
-		else if (line[strspn(line, " \t\r")] != '\0')
+		if (!is_blank(line) && !read_line(line, &list))
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("line %d of witness is not a witness", number),
 							errdetail("It is \"%s\".", ClipForMessage(line, strlen(line))),
 							errhint("Pass lines as acteon_replay_witness() has returned them, each "
-									"of them whole. This one may be damaged.")));
+									"of them whole, with nothing behind it. This one may be "
+									"damaged.")));
 		line = end;
 	}
-	if (lines != NULL && *count == 0)
+	if (lines != NULL && list.count == 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("witness is empty"),
 						errhint("Leave it out to verify without a witness.")));
-	return result;
+	*count = list.count;
+	return list.witnesses;
 }
 
 /* ----------------------------------------------------------------

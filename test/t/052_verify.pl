@@ -120,6 +120,8 @@ like(fails_with($node, q{BEGIN; SELECT make_record('b'); SELECT acteon_replay('b
 my $damaged = $witness =~ s/ (\d)(\d* \w{64} )/ ' ' . (($1 % 9) + 1) . $2/er;
 like(fails_with($node, "SELECT acteon_replay_verify('$damaged')"), qr/^22023: line 1 of witness/, 'a damaged witness is refused');
 like(fails_with($node, "SELECT acteon_replay_verify(E'$witness\\n" . substr($witness, 0, -1) . "')"), qr/^22023: line 2 of witness/, '… as is one that was cut');
+like(fails_with($node, "SELECT acteon_replay_verify('$witness $_->[0]')"), qr/^22023: line 1 of witness/, "… and a line with $_->[1] behind the witness") foreach [ $damaged, 'a damaged one' ], [ 'x', 'something else' ];
+is(sql(qq{SELECT count(*) FROM acteon_replay_verify('Jan 1 host: $early Jan 2 host: $witness ') WHERE verdict = 'checked' AND subject = 'witness'}), '2', 'two witnesses in a line are both looked at');
 like(fails_with($node, q{SELECT acteon_replay_verify(E' \n')}), qr/^22023: witness is empty/, '… and none');
 
 # What is there to be changed.

@@ -159,6 +159,16 @@ is(changed(q{UPDATE acteon_audit SET record_hash = NULL, previous_hash = NULL, s
 my $outside = changed(q{SELECT make_record('outside')}, q{DELETE FROM acteon_audit WHERE action_id = 'outside'});
 is(told($outside), 'unknown not valid 25', 'of a record outside of the chain nothing is known');
 is(member($outside, 'unchained'), 1, '… and how many there are');
+# Each part looks for records outside of the chain, by time; one is enough for the part not to be continued.
+my $early = changed(q{SELECT make_record('outside', at => '2026-01-01')}, q{DELETE FROM acteon_audit WHERE action_id = 'outside'}, limit => 10);
+is(told($early), 'unknown not valid 10', 'the first part finds what is outside before its end');
+ok(!exists $early->{json}{next}, '… and is not continued');
+is(told(changed(q{SELECT make_record('outside', at => '2099-01-01')}, q{DELETE FROM acteon_audit WHERE action_id = 'outside'}, limit => 10)), 'incomplete not valid 10', '… but not what is behind');
+is(told(changed(q{SELECT make_record('outside', at => '2099-01-01')}, q{DELETE FROM acteon_audit WHERE action_id = 'outside'}, after_sequence => 24, after_hash => $hash)), 'unknown not valid 0', '… which the last one finds');
+# Numbers below 0 and numbers that are used again end like others.
+like(told(changed(q{INSERT INTO acteon_audit SELECT (jsonb_populate_record(a, jsonb_build_object('id', 'n' || n, 'sequence_number', -n))).* FROM acteon_audit AS a CROSS JOIN generate_series(1, 2000) AS n WHERE namespace = 'prod' AND tenant = 'acme' AND sequence_number = 9}, $load, limit => 1)), qr/^broken not valid 2 number -2000 /, 'numbers below 0: as many as the limit');
+like(told(changed(q{DROP INDEX acteon_audit_sequence_idx; INSERT INTO acteon_audit SELECT (jsonb_populate_record(a, jsonb_build_object('id', 'd' || n))).* FROM acteon_audit AS a CROSS JOIN generate_series(1, 2000) AS n WHERE namespace = 'prod' AND tenant = 'acme' AND sequence_number = 0},
+	"$load; CREATE UNIQUE INDEX acteon_audit_sequence_idx ON acteon_audit (namespace, tenant, sequence_number) WHERE sequence_number IS NOT NULL", limit => 1)), qr/^broken not valid 2 .*\bduplicate 0\b/, 'one number again and again: one more than the limit');
 is(told(chain('boss', to => '2020-01-01T00:00:00Z')), 'unknown not valid 0', 'no records');
 is(told(chain('boss', from => '2020-01-01T00:00:00+00:00', to => '2099-01-01T00:00:00Z')), 'valid valid 25', 'times');
 sql(sprintf($set, q{provider = 'sms'}, 24));
@@ -184,13 +194,13 @@ do
 } while (%next && @parts < 10);
 is(join(', ', map { told($_) } @parts), 'incomplete not valid 10, incomplete not valid 10, valid valid 5', 'in three parts');
 is(join(' ', map { member($_, 'first_record_id') } @parts), "$ids[0] $ids[10] $ids[20]", '… each behind the one before');
-ok(!exists $parts[0]{json}{unchained}, '… of which the first does not know what is outside');
+is(member($parts[0], 'unchained'), 0, '… with nothing outside so far');
 is(told(changed(sprintf($set, q{provider = 'sms'}, 24), $load, limit => 10)), 'incomplete not valid 10', 'what is behind a part does not show');
 is(told(changed(sprintf($set, q{provider = 'sms'}, 24), $load, limit => 10, %{ member($parts[1], 'next') })), 'broken not valid 5 content 24', '… but in its own');
 my $stopped = changed(sprintf($set, q{provider = 'sms'}, 3), $load, limit => 10);
 is(told($stopped), 'broken not valid 10 content 3', 'what is broken is not continued');
 ok(!exists $stopped->{json}{next}, '… for nobody who follows it may come to an end that is valid');
-is(told(changed(sprintf($set, q{record_hash = md5(id)}, 9), $load, limit => 10, %{ member($parts[0], 'next') })), 'broken not valid 10 witness 9 link 10', 'a part is linked to the one before by its hash');
+is(told(changed(sprintf($set, q{record_hash = md5(id)}, 9), $load, limit => 10, %{ member($parts[0], 'next') })), 'broken not valid 10 witness 9 content 9 link 10', 'a part is linked to the one before by its hash');
 is(chain('boss', limit => 0)->{headers}{'acteon-limit'}, '1', 'a limit of 0 is 1');
 is(chain('boss', limit => 2_000_000)->{headers}{'acteon-limit'}, '1000000', '… and a large one 1,000,000');
 
@@ -201,13 +211,15 @@ sql(q{INSERT INTO acteon_audit SELECT (jsonb_populate_record(a, jsonb_build_obje
 my $ended = $hasty->client(api_key($node, 'hasty', 'boss'))->post('/v1/audit/verify?namespace=prod&tenant=long');
 is($ended->{status}, 200, 'a check that takes long has an answer') or diag($ended->{body});
 cmp_ok(member($ended, 'records_checked'), '<', 20_000, '… before its end') and cmp_ok(member($ended, 'records_checked'), '>', 0, '… and behind its beginning');
-ok(!exists $ended->{json}{unchained}, '… which says so');
+like($ended->{json}{detail}, qr/^\d+ records, sequence_number 0 to \d+: /, '… which says so');
 is($hasty->stop, 0, 'the hasty server ends in good order');
 sql($load);
 
 # A record that is known from elsewhere.
 my %known = (after_sequence => 24, after_hash => $hash);
 is(told(chain('boss', %known)), 'valid valid 0', 'it is as it was, and nothing is behind it');
+is(told(changed(sprintf($set, q{provider = 'sms'}, 24), $load, %known)), 'broken not valid 0 content 24', 'it has its hash, but another content');
+is(told(changed(sprintf($set, q{provider = 'sms'}, 24), $load, %known, to => '2020-01-01T00:00:00Z')), 'broken not valid 0 content 24', '… also where nothing else is looked at');
 is(told(chain('boss', %known, after_hash => $hash =~ tr/0-9a-f/1-9a-f0/r)), 'broken not valid 0 witness 24', 'it has another hash');
 is(told(changed(q{DELETE FROM acteon_audit WHERE tenant = 'acme' AND sequence_number > 20}, $load, %known)), 'broken not valid 0 end 21', 'the end was cut off');
 is(told(changed(q{DELETE FROM acteon_audit WHERE tenant = 'acme'}, $load, %known)), 'broken not valid 0 end 24', 'all of it was');
@@ -238,6 +250,7 @@ is($witness, sql('SELECT acteon_replay_witness()'), 'a witness');
 is(verdict(trail('boss', $witness)), 'verified 0 0', 'with the witness of the last link everything is known');
 is(verdict(trail('boss')), 'not verified 0 1', '… and without it not');
 is(verdict(trail('boss', "Jan 1 host log: $witness\n\n")), 'verified 0 0', '… also out of a log');
+answers(trail('boss', "$witness " . ($witness =~ s/\w{8}$/00000000/r)), 400, { code => 'invalid_parameter' }, '… with nothing else behind it');
 is(verdict($client{boss}->post('/v1/replay/verify?witness=' . encode_uri($witness))), 'verified 0 0', '… or in the query string');
 is_deeply([ grep { my $row = $_; grep { !exists $row->{$_} } qw(verdict subject reference detail) } @{ trail('boss')->{json}{findings} } ], [], 'each row has all members');
 sql(q{SELECT acteon_replay('r-1')});
@@ -265,7 +278,7 @@ answers($_, 401, qr/unauthenticated/, 'no key') foreach $client{none}->get('/v1/
 # All of this is read only: it works where nothing can be written.
 sql('ALTER DATABASE postgres SET default_transaction_read_only = on; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = \'acteon_http\'');
 wait_until(sub { my $answer = trail('boss'); return ($answer->{status} == 200, "$answer->{status} $answer->{body}") }, 'the trail is checked where nothing is written');
-is(told(chain('boss', limit => 3)), 'incomplete not valid 3', '… and so is a chain');
+is(told(chain('boss', limit => 3)), 'unknown not valid 3', '… and so is a chain, of whose tenant there are others now');
 is($client{boss}->get('/v1/replay/witness')->{status}, 200, '… and there is a witness');
 
 is($http->stop, 0, 'the server ends in good order') or diag($http->log);

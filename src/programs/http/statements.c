@@ -395,8 +395,9 @@ static const struct
 	 * out.  "valid" claims no more than was found out: every record that was asked for was
 	 * looked at, there is at least one, or one that was known is as it was, all of them fit, and
 	 * none is outside of the chain.  What takes longer than half of the time that there is ends
-	 * before its end, so that there is an answer.  Only what is without a finding so far is continued, so
-	 * that who follows "next" to its end has all of it.
+	 * before its end, so that there is an answer.  Only what is without a finding, and without a
+	 * record outside of the chain, so far is continued, so that who follows "next" to its end
+	 * has all of it.
 	 */
 	[STATEMENT_CHAIN] =
 		{"chain",
@@ -409,9 +410,10 @@ static const struct
 		 "OPERATOR(pg_catalog./) 2::pg_catalog.float8) WITH ORDINALITY AS v), "
 		 "told AS (SELECT l.*, l.ordinality OPERATOR(pg_catalog.-) 1::pg_catalog.int8 AS findings, "
 		 "CASE WHEN l.ordinality OPERATOR(pg_catalog.>) 1::pg_catalog.int8 THEN 'broken' "
+		 "WHEN l.unchained OPERATOR(pg_catalog.>) 0::pg_catalog.int8 THEN 'unknown' "
 		 "WHEN l.finding OPERATOR(pg_catalog.<>) 'checked'::pg_catalog.text THEN 'incomplete' "
-		 "WHEN l.unchained OPERATOR(pg_catalog.=) 0::pg_catalog.int8 AND (l.records "
-		 "OPERATOR(pg_catalog.>) 0::pg_catalog.int8 OR $6::pg_catalog.text IS NOT NULL) THEN 'valid' "
+		 "WHEN l.records OPERATOR(pg_catalog.>) 0::pg_catalog.int8 OR $6::pg_catalog.text IS NOT NULL "
+		 "THEN 'valid' "
 		 "ELSE 'unknown' END AS state FROM found AS l ORDER BY l.ordinality DESC LIMIT 1) "
 		 "SELECT pg_catalog.json_strip_nulls(pg_catalog.json_build_object("
 		 "'valid', t.state OPERATOR(pg_catalog.=) 'valid'::pg_catalog.text, "
