@@ -30,7 +30,7 @@ from changes import changes_of, read_equivalent
 # Which tests are run for which file, the regression tests and the isolation specs.
 FILES = {
     "src/access/grants.c": (
-        ["grants", "preview", "grants_many", "patch", "queue"],
+        ["grants", "preview", "grants_many", "patch", "queue", "policy", "approval"],
         ["grants_kept", "grants_seen"]),
     "src/replay/eligibility.c": (
         ["single", "replayed", "lineage", "preview", "judge", "bulk", "action", "effective", "lost", "notify", "patch",
