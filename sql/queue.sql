@@ -268,6 +268,20 @@ DROP VIEW pg_temp.looked_up;
 CALL clean();
 TRUNCATE held;
 
+-- a claim writes each segment once, and an answer that does not count none
+CALL clean();
+CREATE VIEW pg_temp.writes AS SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0) AS writes FROM pg_stat_xact_user_tables WHERE relname = 'acteon_dispatch_segment';
+SELECT make_record('write 1'), make_record('write 2');
+SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01');
+BEGIN;
+SELECT writes AS before FROM pg_temp.writes \gset
+SELECT count(*) FROM acteon_outbox_claim('w');
+SELECT writes - :before AS writes FROM pg_temp.writes;
+SELECT acteon_outbox_ack('{1}', '{1}', '{null}'), acteon_outbox_reject('{2}', '{1}', '{bad}');
+SELECT writes - :before AS writes FROM pg_temp.writes;
+COMMIT;
+DROP VIEW pg_temp.writes;
+
 -- a consumer's name has 200 bytes at the most
 SELECT count(*) FROM acteon_outbox_claim(repeat('é', 100));
 SELECT attempt($$SELECT acteon_outbox_claim(repeat('é', 100) || 'x')$$);

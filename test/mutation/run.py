@@ -34,7 +34,7 @@ FILES = {
         ["grants_kept", "grants_seen"]),
     "src/replay/eligibility.c": (
         ["single", "replayed", "lineage", "preview", "judge", "bulk", "action", "effective", "lost", "notify", "patch",
-         "expire"],
+         "expire", "replay_all"],
         []),
     "src/replay/earlier_replays.c": (
         ["single", "replayed", "lineage", "bulk", "judge", "effective", "redrive", "expire"],
