@@ -242,7 +242,6 @@ CALL clean();
 SELECT count(make_record('behind ' || i, at => timestamptz '2026-01-01 00:00+00' + i * interval '1 s')) FROM generate_series(0, 6099) AS i;
 SELECT sum(replayed) FROM generate_series(0, 6) AS n, LATERAL acteon_replay_bulk(from_time => timestamptz '2026-01-01 00:00+00' + n * interval '1000 s',
 	to_time => timestamptz '2026-01-01 00:00+00' + n * interval '1000 s' + interval '999 s', max_records => 1000, canary => 'off') AS b;
--- … in segments that do not make up a thousand
 SELECT count(*) FROM generate_series(1, 86) AS i, LATERAL acteon_outbox_claim(CASE WHEN i > 0 THEN 'dead' END, 70);
 SELECT pg_temp.take('doubtful', 1);
 UPDATE acteon_dispatch_segment SET due_at = now() + interval '1 h' WHERE lease_token IS NULL;
@@ -255,6 +254,12 @@ CREATE VIEW pg_temp.looked_up AS
 BEGIN;
 SELECT array(SELECT outbox_id FROM acteon_outbox_claim('alive', 3));
 SELECT * FROM pg_temp.looked_up;
+SELECT array(SELECT outbox_id FROM acteon_outbox_claim('alive', 3));
+SELECT * FROM pg_temp.looked_up;
+ROLLBACK;
+-- … the same where they do not make up exactly a thousand
+BEGIN;
+UPDATE acteon_dispatch_segment SET due_at = now() + interval '1 h' WHERE last_id <= 70;
 SELECT array(SELECT outbox_id FROM acteon_outbox_claim('alive', 3));
 SELECT * FROM pg_temp.looked_up;
 ROLLBACK;

@@ -35,7 +35,7 @@ FILES = {
     "src/replay/eligibility.c": (
         ["single", "replayed", "lineage", "preview", "judge", "bulk", "action", "effective", "lost", "notify", "patch",
          "expire", "replay_all"],
-        []),
+        ["single_race"]),
     "src/replay/earlier_replays.c": (
         ["single", "replayed", "lineage", "bulk", "judge", "effective", "redrive", "expire"],
         ["lost_race", "single_race", "race", "redrive_race", "pace_race"]),
