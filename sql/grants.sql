@@ -211,6 +211,44 @@ FROM triggers ORDER BY n DESC \gexec
 \pset tuples_only off
 DROP TABLE triggers;
 DROP FUNCTION viewed;
+-- they are read once and kept, whatever else changes; a transaction with one snapshot reads them once for all rows of a query
+DROP TRIGGER acteon_grants_changed ON acteon_grants;
+CREATE TRIGGER acteon_grants_changed AFTER INSERT OR UPDATE OR DELETE ON acteon_grants FOR EACH ROW EXECUTE FUNCTION acteon_grants_changed();
+ALTER TABLE acteon_grants ENABLE ALWAYS TRIGGER acteon_grants_changed;
+CREATE VIEW pg_temp.reads AS SELECT coalesce(sum(seq_scan), 0) AS reads FROM pg_stat_xact_user_tables WHERE relname = 'acteon_grants';
+GRANT SELECT ON pg_temp.reads TO PUBLIC;
+CREATE FUNCTION pg_temp.look() RETURNS bigint LANGUAGE sql AS $$ SELECT count(*) FROM generate_series(1, 5) AS n WHERE acteon_authorized('third', 'prod', 'email', n::text) $$;
+INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('regress_acteon_viewer', 'viewer', '{third}', '{*}', '{*}');
+BEGIN;
+SET LOCAL ROLE regress_acteon_viewer;
+SELECT reads AS before FROM pg_temp.reads \gset
+SELECT pg_temp.look();
+CREATE TEMP TABLE unrelated () ON COMMIT DROP;
+SELECT pg_temp.look(), pg_temp.look();
+SELECT reads - :before AS reads FROM pg_temp.reads;
+COMMIT;
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SET LOCAL ROLE regress_acteon_viewer;
+SELECT reads AS before FROM pg_temp.reads \gset
+SELECT count(*) FROM generate_series(1, 5) AS n WHERE acteon_authorized('third', 'prod', 'email', n::text);
+SELECT reads - :before AS reads FROM pg_temp.reads;
+COMMIT;
+-- … without a trigger of that name, each time
+ALTER TRIGGER acteon_grants_changed ON acteon_grants RENAME TO another;
+BEGIN;
+SET LOCAL ROLE regress_acteon_viewer;
+SELECT reads AS before FROM pg_temp.reads \gset
+SELECT pg_temp.look(), pg_temp.look();
+SELECT reads - :before AS reads FROM pg_temp.reads;
+COMMIT;
+ALTER TRIGGER another ON acteon_grants RENAME TO acteon_grants_changed;
+-- a grant of the gateway lets nobody read
+UPDATE acteon_grants SET role = 'gateway', tenants = '{*}';
+SET ROLE regress_acteon_viewer;
+SELECT pg_temp.look(), attempt('SELECT count(*) FROM acteon_audit_records()');
+RESET ROLE;
+DROP VIEW pg_temp.reads;
+DROP FUNCTION pg_temp.look;
 DROP FUNCTION authorized_as;
 CALL clean();
 TRUNCATE acteon_grants;

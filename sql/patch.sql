@@ -13,6 +13,13 @@ INSERT INTO acteon_grants (grantee, role, tenants, namespaces, providers, action
 -- only who may replay may patch
 INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions, may_patch) VALUES ('regress_acteon_replayer', 'viewer', '{*}', '{*}', '{*}', true);
 INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions, may_patch) VALUES ('regress_acteon_replayer', 'gateway', '{*}', '{*}', '{*}', true);
+-- … also where the table no longer says so
+BEGIN;
+ALTER TABLE acteon_grants DROP CONSTRAINT acteon_grants_may_patch_check;
+INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions, may_patch) VALUES ('regress_acteon_replayer', 'viewer', '{*}', '{*}', '{*}', true), ('regress_acteon_replayer', 'gateway', '{*}', '{*}', '{*}', true);
+SET LOCAL ROLE regress_acteon_replayer;
+SELECT attempt($$SELECT acteon_replay_bulk(outcome => 'failed', patch => '{"a": 1}')$$);
+ROLLBACK;
 
 /*
  * The merge itself.  All examples of RFC 7396: those of appendix A, and that of section 3.

@@ -292,7 +292,7 @@ SELECT pg_temp.quiet_hours('-1 h', '1 h');
 SELECT pg_temp.run();
 SELECT batch_id, state FROM pg_temp.batches;
 SELECT * FROM pg_temp.policies;
-SELECT next_try = date_trunc('minute', now() + interval '1 h') AS next_try FROM acteon_replay_policies;
+SELECT timezone('UTC', next_try)::time = quiet_to AND next_try - now() BETWEEN '30 min' AND '1 h' AS when_they_end FROM acteon_replay_policies;
 SELECT stop_reason FROM acteon_replay_batches WHERE state = 'paused';
 SELECT pg_temp.go(:works);
 SELECT pg_temp.quiet_hours('1 h', '2 h');

@@ -416,6 +416,23 @@ SELECT violation, detail FROM acteon_outbox_check() ORDER BY outbox_id;
 ROLLBACK;
 
 /*
+ * Where the last claim for one target ended, a claim for another one does not go on
+ */
+CALL clean();
+SELECT pg_temp.make('k', 3);
+SELECT success FROM acteon_replay('k1');
+SELECT success FROM acteon_replay('k2', target => 'staging');
+SELECT success FROM acteon_replay('k3');
+SELECT pg_temp.take('staging', 1), pg_temp.take('production', 1);
+
+-- a warning once, also of names that are as long as they may be
+SELECT pg_temp.take('production', 1, 'one', rpad('http://long.example/', 500, 'y'));
+SET acteon_replay.targets = 'staging, load_2-b, xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx';
+SELECT pg_temp.take(repeat('x', 63), 1, 'astray', rpad('http://long.example/', 500, 'y'));
+SELECT pg_temp.take(repeat('x', 63), 1, 'astray', rpad('http://long.example/', 500, 'y'));
+SET acteon_replay.targets = 'staging, load_2-b';
+
+/*
  * What the owner of the tables has broken
  */
 CALL clean();

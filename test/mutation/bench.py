@@ -23,7 +23,7 @@ DO $$
 DECLARE
 	role name;
 BEGIN
-	FOR role IN SELECT rolname FROM pg_roles WHERE rolname LIKE 'regress%' LOOP
+	FOR role IN SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> current_user LOOP
 		EXECUTE format('DROP ROLE %I', role);
 	END LOOP;
 END

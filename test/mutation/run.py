@@ -30,12 +30,12 @@ from changes import changes_of, read_equivalent
 # Which tests are run for which file, the regression tests and the isolation specs.
 FILES = {
     "src/access/grants.c": (
-        ["grants", "preview", "grants_many", "patch", "queue"],
+        ["grants", "preview", "grants_many", "patch", "queue", "audit_records", "help", "approval"],
         ["grants_kept", "grants_seen"]),
     "src/replay/eligibility.c": (
         ["single", "replayed", "lineage", "preview", "judge", "bulk", "action", "effective", "lost", "notify", "patch",
-         "expire"],
-        []),
+         "expire", "replay_all"],
+        ["single_race"]),
     "src/replay/earlier_replays.c": (
         ["single", "replayed", "lineage", "bulk", "judge", "effective", "redrive", "expire"],
         ["lost_race", "single_race", "race", "redrive_race", "pace_race"]),
@@ -56,8 +56,6 @@ FILES = {
         ["api_key", "api_begin"]),
 }
 
-# With how many tests each change is tried on its own.
-FIRST_TESTS = 3
 NOTICED, NOT_NOTICED, NOT_RUN = "noticed", "not noticed", "run by no test"
 NO_CODE, SAME_CODE = "does not compile", "the same code"
 
@@ -90,8 +88,9 @@ class Results:
 class Judge:
     """Judges the changes of one file, on several benches."""
 
-    def __init__(self, file, tree, lines, results):
+    def __init__(self, file, tree, lines, results, alone):
         self.file = file
+        self.alone = alone
         self.tree = tree
         self.lines = lines
         self.known_lines = sorted(line for other, line in lines if other == file)
@@ -161,7 +160,7 @@ class Judge:
         passed = {test: digest for test, digest in self.results.of(change).get("passed", {}).items()
                   if test in tests and digest == self.digest(test)}
         compared = bool(passed)
-        for test in self.in_order(bench, change, tests - set(passed))[:max(FIRST_TESTS - len(passed), 0)]:
+        for test in self.in_order(bench, change, tests - set(passed))[:max(self.alone - len(passed), 0)]:
             good = bench.passes(test)
             self.note(test, change, good)
             if not good:
@@ -279,6 +278,8 @@ def main():
     parser.add_argument("--sample", type=int, default=25, help="changes of each file; 0: all")
     parser.add_argument("--seed", default="1", help="decides which are drawn")
     parser.add_argument("--jobs", type=int, default=1, help="changes that are tried at a time")
+    parser.add_argument("--alone", type=int, default=3,
+                        help="with how many tests each change is tried on its own; in a group, one may hide another")
     parser.add_argument("--resume", help="a file of results, which are kept there, and not found out again")
     parser.add_argument("--list", action="store_true", help="print all changes, and try none")
     parser.add_argument("file", nargs="*", default=list(FILES), help="of " + ", ".join(FILES))
@@ -314,7 +315,7 @@ def main():
             changes = changes_of(options.tree, file)
             random.Random("%s %s" % (options.seed, file)).shuffle(changes)
             wanted = {place: run & set(tests[file]) for place, run in lines.items() if place[0] == file}
-            judge = Judge(file, options.tree, wanted, results)
+            judge = Judge(file, options.tree, wanted, results, options.alone)
             counts = judge_file(benches, judge, changes[:options.sample or None], equivalent)
             noticed += counts[0]
             missed += counts[1]
