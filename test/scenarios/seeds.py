@@ -38,6 +38,8 @@ STEP = 100                      # seconds that pass at once at the end: a third 
 MOST_STEPS = 150
 CLOSED = "local all postgres trust\nlocal replication postgres trust\n"
 OPEN = "local all all trust\nlocal replication all trust\n"
+# What can be done as well if no session has come to a place.
+NEEDS_NO_SESSION = ("kill postmaster", "kill relay", "kill gateway", "pass", "call")
 SETTINGS = f"""
 acteon_replay.trace_actions = on
 acteon_replay.gateway_patience = {schedule.PATIENCE}
@@ -567,36 +569,55 @@ class SeedRun:
     # Places.
 
     def do_hook(self, step):
-        """Stop a session at a place, and do something meanwhile."""
-        if not self.worker.arguments.library:
-            if "begin" in step:
-                self.call(step["begin"])
-            return "there are no places in this build"
+        """Stop a session at a place, and do something meanwhile.
+
+        What does not need that session is done also if none has come: a seed does the same each time.
+        """
+        note, acted = self.stop_at(step)
+        if not acted and step["act"] in NEEDS_NO_SESSION:
+            again = getattr(self, "act_" + step["act"].replace(" ", "_"))(step, None, None)
+            note = f"{note}; {again}" if again else note
+        return note
+
+    def stop_at(self, step):
+        """What do_hook does if a session comes: a note, and whether it did."""
+        begun = "begin" not in step
+        holder = None
         try:
-            holder = self.connect()
-            holder.execute("SELECT pg_advisory_lock(%s, %s)", (FAULT_POINT_CLASS, place_key(step["place"])))
-        except psycopg.Error as error:
-            return f"it cannot be held: {error}"
-        try:
-            if "begin" in step:
+            if self.worker.arguments.library:
+                holder = self.connect()
+                holder.execute("SELECT pg_advisory_lock(%s, %s)", (FAULT_POINT_CLASS, place_key(step["place"])))
+            if not begun:
+                begun = True
                 self.call(step["begin"])
+            if holder is None:
+                return "there are no places in this build", False
             pid = self.session_at(holder, step["place"])
             for _ in range(step["skip"] if pid is not None else 0):
                 holder.execute("SELECT pg_advisory_unlock(%s, %s)", (FAULT_POINT_CLASS, place_key(step["place"])))
                 holder.execute("SELECT pg_advisory_lock(%s, %s)", (FAULT_POINT_CLASS, place_key(step["place"])))
-                # There may be no other that comes; then it is the one that came first that counts.
                 pid = self.session_at(holder, step["place"])
                 if pid is None:
                     break
             if pid is None:
-                return "nobody has come there, or not so often"
+                return "nobody has come there, or not so often", False
             self.counts[f"at {step['place']}"] += 1
             self.counts[f"act {step['act']}"] += 1
-            return getattr(self, "act_" + step["act"].replace(" ", "_"))(step, pid, holder)
         except psycopg.Error as error:
-            return f"{type(error).__name__}: {error}"
+            if not begun:
+                self.call(step["begin"])
+            if holder is not None:
+                holder.close()
+            self.ensure_server()
+            return f"{type(error).__name__}: {error}", False
+        else:
+            try:
+                return getattr(self, "act_" + step["act"].replace(" ", "_"))(step, pid, holder), True
+            except psycopg.Error as error:
+                return f"{type(error).__name__}: {error}", True
         finally:
-            holder.close()
+            if holder is not None:
+                holder.close()
             self.ensure_server()
 
     def session_at(self, holder, place):
