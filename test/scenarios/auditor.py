@@ -24,6 +24,8 @@ cancelled       Nothing of a batch, or of a part of it, is handed out after its 
 lane            In a lane, nothing is handed out while what comes before it has not ended.
 id              An id belongs to one row, also after a purge.
 check           acteon_outbox_check finds nothing, whenever it is called.
+crash           No process of the server ends by a signal but those that the driver kills, and those that
+                cannot write the WAL while the disk is full.
 
 What took effect twice is let pass for one of these reasons, and none else.  Each needs
 that the row was marked unproven before it was handed out again, unless the row itself was
@@ -44,6 +46,8 @@ import json
 import re
 
 TRACED = b"acteon_replay action: "
+ENDED = re.compile(rb"was terminated by signal (\d+)|(TRAP: .*)")
+KILLED, ABORTED = b"9", b"6"
 NO_EFFECT = ("none", "decided")
 MAKES = ("replay", "bulk", "all")
 
@@ -57,11 +61,13 @@ class Trace:
         self.at = 0
         self.database = None
         self.lines = []
+        self.crashes = []           # (signal, what the log says)
 
     def begin(self, database):
         """Begin with another database."""
         self.database = database
         self.lines = []
+        self.crashes = []
 
     def read(self, connection):
         """Read on, and ask the server what became of the transactions."""
@@ -73,6 +79,9 @@ class Trace:
         self.at += end
         for line in found[:end].splitlines(keepends=True):
             _, traced, said = line.partition(TRACED)
+            ended = None if traced else ENDED.search(line)
+            if ended and ended.group(1) != KILLED:
+                self.crashes.append((ended.group(1), line.decode("utf-8", "replace").strip()))
             if traced and said.endswith(b"}\n"):
                 event = json.loads(said)
                 if event["database"] == self.database:
@@ -112,7 +121,7 @@ def read_ledger(path):
 class Evidence:
     """All that the auditor reads."""
 
-    def __init__(self, ledger, audit, lines, calls, records, jumps=(), gateway_kills=(), passes=(), failover=False):
+    def __init__(self, ledger, audit, lines, calls, records, jumps=(), gateway_kills=(), passes=(), crashes=(), wal_was_full=False, failover=False):
         self.ledger = ledger
         self.audit = audit
         self.lines = lines
@@ -121,6 +130,8 @@ class Evidence:
         self.jumps = list(jumps)
         self.gateway_kills = list(gateway_kills)        # places in the ledger
         self.passes = list(passes)          # places in the log
+        self.crashes = list(crashes)
+        self.wal_was_full = wal_was_full
         self.failover = failover
 
 
@@ -248,6 +259,9 @@ class Auditor:
         self.judge_requests()
         self.judge_calls()
         self.judge_lanes()
+        for number, said in self.evidence.crashes:
+            if number != ABORTED or not self.evidence.wal_was_full:
+                self.verdict.find("crash", said)
         return self.verdict
 
     # lost, delivered, ended

@@ -831,7 +831,9 @@ class SeedRun:
         evidence = auditor.Evidence(
             ledger=auditor.read_ledger(self.gateway.ledger_file), audit=audit,
             lines=[line for host in self.involved for line in host.trace.lines], calls=list(self.calls.values()), records=self.records,
-            jumps=self.jumps, gateway_kills=self.gateway_kills, passes=self.passes, failover=self.standby is not None)
+            jumps=self.jumps, gateway_kills=self.gateway_kills, passes=self.passes,
+            crashes=[crash for host in self.involved for crash in host.trace.crashes],
+            wal_was_full=any(step.get("full") == "wal" for step in self.told["steps"]), failover=self.standby is not None)
         self.evidence = evidence
         verdict = auditor.judge(evidence)
         if verdict.findings:

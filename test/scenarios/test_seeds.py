@@ -74,6 +74,8 @@ class World:
         self.jumps = []
         self.kills = []
         self.passes = []
+        self.crashes = []
+        self.wal_was_full = False
         self.failover = False
 
     def now(self):
@@ -117,7 +119,7 @@ class World:
         return next(line for line in self.lines if line["event"] == event and all(line.get(key) == value for key, value in told.items()))
 
     def judge(self):
-        return auditor.judge(auditor.Evidence(self.ledger, self.audit, self.lines, self.calls, self.records, self.jumps, self.kills, self.passes, self.failover))
+        return auditor.judge(auditor.Evidence(self.ledger, self.audit, self.lines, self.calls, self.records, self.jumps, self.kills, self.passes, self.crashes, self.wal_was_full, self.failover))
 
     def rules(self):
         return sorted({rule for rule, _ in self.judge().findings})
@@ -344,6 +346,18 @@ class Rules(unittest.TestCase):
         self.found("check")
 
 
+    def test_crash(self):
+        """A server that has ended by itself is not just started again."""
+        self.world.crashes = [(b"11", "server process (PID 5) was terminated by signal 11: Segmentation fault")]
+        self.found("crash")
+        self.world.wal_was_full = True
+        self.found("crash")
+        self.world.crashes = [(b"6", "server process (PID 5) was terminated by signal 6: Aborted")]
+        self.found()
+        self.world.wal_was_full = False
+        self.found("crash")
+
+
 class Log(unittest.TestCase):
     """How lines are read."""
 
@@ -365,7 +379,8 @@ class Log(unittest.TestCase):
             trace = auditor.Trace(file.name, 1)
             trace.begin(5)
             line = b'2026 LOG:  acteon_replay action: {"database": 5, "xid": "700", "event": "enqueued"}\n'
-            file.write(line + b"other\n" + line.replace(b": 5", b": 6"))
+            file.write(line + b"LOG:  server process (PID 1) was terminated by signal 9: Killed\n"
+                       b"LOG:  server process (PID 2) was terminated by signal 11: Segmentation fault\n" + line.replace(b": 5", b": 6"))
             file.flush()
             trace.read(Connection("aborted"))
             file.write(line + line[:30])
@@ -373,6 +388,7 @@ class Log(unittest.TestCase):
             trace.read(Connection("committed"))
         os.unlink(file.name)
         self.assertEqual([False, True], [one["committed"] for one in trace.lines])
+        self.assertEqual([b"11"], [number for number, _ in trace.crashes])
 
 
 if __name__ == "__main__":
