@@ -17,9 +17,9 @@ HAS_ROOM, FULL_FOR_LARGER, FULL_FOR_WAL = range(3)
 class Control:
     """The file that disturb.c maps."""
 
-    def __init__(self, path, library):
+    def __init__(self, path, preload):
         self.path = path
-        self.library = library
+        self.preload = preload
         with open(path, "wb") as file:
             file.write(bytes(BYTES))
         self.file = os.open(path, os.O_RDWR)
@@ -27,7 +27,7 @@ class Control:
 
     def environment(self, role, data=None):
         """The environment of a process that is to be disturbed."""
-        found = {**os.environ, "LD_PRELOAD": self.library, "ACTEON_DISTURB": self.path, "ACTEON_DISTURB_ROLE": str(role)}
+        found = {**os.environ, "LD_PRELOAD": self.preload, "ACTEON_DISTURB": self.path, "ACTEON_DISTURB_ROLE": str(role)}
         if role == RELAY:
             found["ACTEON_DISTURB_TIMERS"] = "on"
         if data is not None:

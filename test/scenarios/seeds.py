@@ -69,10 +69,10 @@ class Server(Cluster):
     It has to be asked before, because a number that was not written to the WAL can be given again.
     """
 
-    def __init__(self, bindir, work, control, library):
+    def __init__(self, bindir, work, control, places):
         super().__init__(bindir, work, SETTINGS)
         self.control = control
-        self.library = library
+        self.places = places
         self.environment = control.environment(disturb.SERVER, self.data)
         self.trace = auditor.Trace(f"{self.data}.log", Cluster.serial)
 
@@ -81,9 +81,9 @@ class Server(Cluster):
         self.run("CREATE ROLE gateway LOGIN; CREATE ROLE caller LOGIN SUPERUSER; CREATE ROLE heir LOGIN")
         self.run("""GRANT SELECT, INSERT ON acteon_audit TO gateway;
             INSERT INTO acteon_grants (grantee, role, tenants, namespaces, actions) VALUES ('heir', 'operator', '{*}', '{*}', '{*}')""", "scenario")
-        if self.library:
+        if self.places:
             # The one with the places where sessions are stopped.
-            self.run(f"UPDATE pg_proc SET probin = '{self.library}' WHERE probin = '$libdir/acteon_replay'", "scenario")
+            self.run(f"UPDATE pg_proc SET probin = '{self.places}' WHERE probin = '$libdir/acteon_replay'", "scenario")
         return self
 
     def let_in(self, lines):
@@ -110,14 +110,8 @@ class Server(Cluster):
         self.read_trace()
         self.stop(signal.SIGQUIT)
 
-    def follower(self):
-        """A standby."""
-        other = Server(self.bindir, self.work, self.control, self.library)
-        self.tool("pg_basebackup", "-D", other.data, "-R", "-X", "stream", "-c", "fast", "--no-sync",
-                  "-d", f"host={self.work} port={self.port} user=postgres")
-        other.configure()
-        other.start()
-        return other
+    def another(self):
+        return Server(self.bindir, self.work, self.control, self.places)
 
     def is_up(self):
         return self.child is not None and self.child.poll() is None
@@ -265,7 +259,7 @@ class SeedRun:
     def prepare(self):
         """Everything that is there before the first step."""
         if self.options["standby"]:
-            self.standby = self.server.follower()
+            self.standby = self.server.standby()
             self.hosts.append(self.standby)
         self.database = self.server.new_database()
         self.involved = list(self.hosts)
@@ -584,7 +578,7 @@ class SeedRun:
         begun = "begin" not in step
         holder = None
         try:
-            if self.worker.arguments.library:
+            if self.worker.arguments.places:
                 holder = self.connect()
                 holder.execute("SELECT pg_advisory_lock(%s, %s)", (FAULT_POINT_CLASS, place_key(step["place"])))
             if not begun:
@@ -883,7 +877,7 @@ class Worker:
     def ready(self):
         """Its server, a new one if the last one could not be kept."""
         if self.server is None:
-            self.server = Server(self.arguments.bindir, self.work, self.control, self.arguments.library)
+            self.server = Server(self.arguments.bindir, self.work, self.control, self.arguments.places)
             self.server.make()
 
     def run(self, seed):
@@ -1031,7 +1025,7 @@ def parse():
     parser.add_argument("--seeds", default="1-10", metavar="FROM-TO", help="which ones, and others after commas (default: 1-10)")
     parser.add_argument("--short", action="store_true", help="the part of it that is a test of every day: the first ten, and one of them again")
     parser.add_argument("--pg-config", default="pg_config")
-    parser.add_argument("--library", help="the extension's library with places to stop at (make FAULT_POINTS=1), without .so; without it these are not reached")
+    parser.add_argument("--places", help="the extension's library with places to stop at (make FAULT_POINTS=1), without .so; without it these are not reached")
     parser.add_argument("--jobs", type=int, default=6, help="seeds at once (default: 6)")
     parser.add_argument("--keep", help="a directory for what the programs have said of seeds with findings")
     parser.add_argument("--stop", action="store_true", help="stop at the first finding")
@@ -1039,8 +1033,8 @@ def parse():
     return parser.parse_args()
 
 
-def make_library(directory):
-    """Compile disturb.c."""
+def make_preload(directory):
+    """Compile disturb.c; where it is."""
     path = f"{directory}/disturb.so"
     subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", path, f"{HERE}/disturb.c", "-ldl"], check=True)
     return path
@@ -1052,7 +1046,7 @@ def main():
     arguments.bindir = subprocess.run([arguments.pg_config, "--bindir"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
     fast = "/dev/shm"
     arguments.work = tempfile.mkdtemp(prefix="acteon-seeds.", dir=fast if os.access(fast, os.W_OK) else None)
-    arguments.disturb = make_library(arguments.work)
+    arguments.disturb = make_preload(arguments.work)
     if arguments.keep:
         os.makedirs(arguments.keep, exist_ok=True)
     wanted = [*wanted, *(wanted[1:2] if arguments.short else [])]

@@ -89,9 +89,13 @@ class Cluster:
                        "fsync = off\nmax_connections = 200\nwal_level = replica\nmax_wal_senders = 4\nhot_standby = on\n"
                        "shared_buffers = 64MB\nautovacuum_naptime = 10s\n" + self.settings)
 
+    def another(self):
+        """One of the same kind, not made yet."""
+        return Cluster(self.bindir, self.work, self.settings)
+
     def copy(self):
         """Another server that begins as this one is now, which is stopped meanwhile."""
-        other = Cluster(self.bindir, self.work, self.settings)
+        other = self.another()
         self.stop()
         shutil.copytree(self.data, other.data)
         self.start()
@@ -101,7 +105,7 @@ class Cluster:
 
     def standby(self):
         """A server that follows this one, asynchronously."""
-        other = Cluster(self.bindir, self.work, self.settings)
+        other = self.another()
         self.tool("pg_basebackup", "-D", other.data, "-R", "-X", "stream", "-c", "fast", "--no-sync",
                   "-d", f"host={self.work} port={self.port} user=postgres")
         other.configure()
