@@ -268,10 +268,10 @@ put_summary(ReturnSetInfo *result, const ChainCheck *check)
 
 /*
  * acteon_audit_verify(namespace, tenant text, from_time, to_time timestamptz,
- * after_sequence bigint, after_hash text, max_records bigint, max_time interval) → table (finding text,
- * sequence_number bigint, record_id, action_id text, dispatched_at timestamptz,
- * record_hash text, records bigint, detail, broken_at, first_record_id text,
- * unchained bigint)
+ * after_sequence bigint, after_hash text, max_records bigint, max_time interval) → table
+ * (finding text, sequence_number bigint, record_id, action_id text,
+ * dispatched_at timestamptz, record_hash text, records bigint, detail, broken_at,
+ * first_record_id text, unchained bigint)
  *
  * A row for each fault of the chain of a tenant, and a last one that says what was checked.
  * Raises insufficient_privilege, undefined_table, undefined_column,

@@ -722,9 +722,9 @@ note_ends(Walk *walk, MemoryContext context)
 
 /*
  * Check a part of a chain: the records behind a known one, or those that lie between the
- * first and the last of some times, or all, up to a number of records or a time.  What is wrong is
- * reported in the order of the numbers; the report must keep its memory elsewhere than in
- * the current context.  Needs an SPI connection; the texts that the check is given and
+ * first and the last of some times, or all, up to a number of records or a time.  What is
+ * wrong is reported in the order of the numbers; the report must keep its memory elsewhere
+ * than in the current context.  Needs an SPI connection; the texts that the check is given and
  * returns are in the current memory context.
  */
 void

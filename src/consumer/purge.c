@@ -3,10 +3,11 @@
  *		acteon_outbox_purge: removing finished actions from the tables.
  *
  * The replays of an action go together, when all of them are finished and old
- * enough, or not at all: what waits is no part of it (NoneEndedAndWaiting).  Their ids stay
- * (find_action.c, IdsKept), so that no later replay gets an id that was used before.  A session that replays the action at the same moment
- * holds rows of the outbox (hold_found in earlier_replays.c), and so does a redrive;
- * such actions are left for the next purge.
+ * enough, or not at all: what waits is no part of it (NoneEndedAndWaiting).  Their
+ * ids stay (find_action.c, IdsKept), so that no later replay gets an id that was used
+ * before.  A session that replays the action at the same moment holds rows of the
+ * outbox (hold_found in earlier_replays.c), and so does a redrive; such actions are
+ * left for the next purge.
  *
  * One purge is at work at a time; another one that is called meanwhile does nothing, for
  * the two would wait for each other's rows.

@@ -4,9 +4,11 @@
  *
  * Each connection is looked over before it is used: the extension must be there
  * in our version, and the session is set up.  A job gets a connection to itself
- * until it gives it back.  Jobs that may take long get half of the connections, and half of the
- * queue, so that there is room for the others; these pass them in the queue.  If a transaction is still open on it then, the connection
+ * until it gives it back.  If a transaction is still open on it then, the connection
  * is dropped, because a role could be carried from one request to the next.
+ *
+ * Jobs that may take long get half of the connections, and half of the queue, so that
+ * there is room for the others; these pass them in the queue.
  */
 #include "http/pool.h"
 
