@@ -9,8 +9,9 @@ use Test::More;
 use Acteon;
 
 my $node = new_server('steer_large', conf => "fsync = off\nautovacuum = off\nmax_wal_size = 4GB\n");
-# As the first replay does.
-$node->safe_psql('postgres', 'INSERT INTO acteon_replay_installation DEFAULT VALUES');
+# As the first replay does; and the first claim takes note of the server.  Were that left to the
+# cancel below, a claim would wait for its commit.
+$node->safe_psql('postgres', q{INSERT INTO acteon_replay_installation DEFAULT VALUES; SELECT acteon_outbox_claim('c', 1)});
 
 # What is enqueued by hand has no hashes.
 $node->safe_psql('postgres', 'INSERT INTO acteon_replay_trail_head (hashed_from) VALUES (9223372036854775807)');
