@@ -138,6 +138,14 @@ SELECT * FROM pg_temp.items(:batch_id);
 SELECT pg_temp.release('0 s');
 SELECT * FROM pg_temp.items(:batch_id);
 SELECT l.state FROM acteon_replay_lineage('p-1') AS l;
+-- … everywhere, also before a claim has swept it, and it can be replayed again
+SELECT waiting, in_flight, cancelled FROM acteon_replay_batches;
+SELECT depth, due, paused FROM acteon_outbox_stats;
+SELECT state, waiting, in_flight, cancelled FROM acteon_replay_set_rate(:batch_id, NULL);
+SELECT verdict, told, actions FROM acteon_replay_proof(:batch_id);
+SELECT batch_id AS again, replayed FROM acteon_replay_bulk(tenant => 'acme', from_time => '2000-01-01', max_records => 1000) \gset
+SELECT * FROM acteon_outbox_check();
+SELECT state, cancelled FROM acteon_replay_cancel(:again);
 SELECT pg_temp.claim();
 SELECT * FROM pg_temp.items(:batch_id);
 SELECT * FROM acteon_outbox_check();

@@ -138,6 +138,7 @@ enum
 #define QUEUED \
 	"queued AS (SELECT batch_id, sum(n) FILTER (WHERE state = " SQL_RUNNING ") AS in_flight," \
 	"		sum(n) FILTER (WHERE state = " SQL_WAITING ") AS idle," \
+	"		sum(n) FILTER (WHERE state = " SQL_CANCELLED ") AS cancelled," \
 	"		sum(n) FILTER (WHERE state = " SQL_IN_DOUBT ") AS in_doubt," \
 	"		sum(n) FILTER (WHERE held IS NOT NULL) AS held," \
 	"		sum(n) FILTER (WHERE state = " SQL_WAITING " AND stopped = '" STOPPED_PAUSED \
@@ -158,7 +159,7 @@ enum
  */
 #define COUNTS \
 	"SELECT c.replayed AS actions, q.in_flight, q.idle, q.in_doubt, q.held, e.delivered, e.done," \
-	"	e.dead, e.cancelled, e.expired, e.delivered_by, e.lately WHERE NOT c.in_part " \
+	"	e.dead, coalesce(e.cancelled, 0) + coalesce(q.cancelled, 0) AS cancelled, e.expired, e.delivered_by, e.lately WHERE NOT c.in_part " \
 	"UNION ALL SELECT coalesce(sum(n), 0), sum(n) FILTER (WHERE state = " SQL_RUNNING ")," \
 	"	sum(n) FILTER (WHERE state = " SQL_WAITING "), sum(n) FILTER (WHERE state = " SQL_IN_DOUBT \
 	")," \
@@ -194,8 +195,8 @@ enum
 						"	HAVING c.in_part"
 
 /*
- * The batches with their counts.  In a cancelled batch, actions that no consumer
- * holds count as cancelled, whether they have been swept yet or not.
+ * The batches with their counts.  In a batch, or a part of one, that is cancelled, actions
+ * that no consumer holds count as cancelled, whether they have been swept yet or not.
  */
 #define FIGURES \
 	"SELECT c.*, n.actions::bigint, coalesce(n.in_flight, 0)::bigint AS in_flight," \
@@ -206,7 +207,7 @@ enum
 	"	(coalesce(n.cancelled, 0) + CASE WHEN c.is_cancelled THEN coalesce(n.idle, 0) ELSE 0 END)" \
 	"		::bigint AS cancelled, coalesce(n.expired, 0)::bigint AS expired," \
 	"	coalesce(n.delivered_by, '{}') AS delivered_by," \
-	"	coalesce(q.idle, 0)::bigint AS all_waiting, coalesce(q.in_flight, 0)::bigint AS all_in_flight," \
+	"	(coalesce(q.idle, 0) + coalesce(q.cancelled, 0))::bigint AS all_waiting, coalesce(q.in_flight, 0)::bigint AS all_in_flight," \
 	"	coalesce(q.in_doubt, 0)::bigint AS all_in_doubt, coalesce(q.paused, 0)::bigint AS all_paused," \
 	"	round(coalesce(n.lately, 0) / least(greatest(extract(epoch FROM $2 - greatest(" \
 	"		c.created_at, CASE WHEN c.start_at < $2 THEN c.start_at END)), 1), 60), 1) AS speed " \

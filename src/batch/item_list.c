@@ -108,8 +108,7 @@ static const ItemFilter filters[] = {
 			 "		CASE WHEN d.outbox_id IS NOT NULL THEN d.state" \
 			 "		WHEN s.state <> " SQL_WAITING " THEN s.state" \
 			 "		WHEN " IS_CANCELLED( \
-				 "b") " OR s.stopped = '" STOPPED_CANCELLED "' THEN " SQL_CANCELLED \
-					  "		ELSE " SQL_WAITING " END AS state) AS i" \
+				 "b") " THEN " SQL_CANCELLED "		ELSE " SQL_WAITING " END AS state) AS i" \
 					  "	LEFT JOIN %1$s.acteon_dispatch_relay AS r" \
 					  "		ON r.id = CASE WHEN d.outbox_id IS NULL THEN s.relay ELSE d.relay END " \
 					  "WHERE b.id = $1 AND %2$s ORDER BY o.id"

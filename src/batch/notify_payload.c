@@ -307,7 +307,9 @@ count_queue(FactValue *values, Oid schema, const BatchRow *batch, TimestampTz no
 	set_number(values, FACT_HELD, counts.held);
 	set_text(values, FACT_STATE,
 			 BatchState(schema, batch,
-						QueueContents(counts.waiting, counts.in_flight, counts.in_doubt), now));
+						QueueContents(counts.waiting + counts.cancelled, counts.in_flight,
+									  counts.in_doubt),
+						now));
 }
 
 /*

@@ -305,6 +305,9 @@ read_segment(ProofCall *call, ProvenAction *action)
 		case ACTION_IN_DOUBT:
 			action->told = TOLD_IN_DOUBT;
 			break;
+		case ACTION_CANCELLED:
+			action->told = TOLD_CANCELLED;
+			break;
 		default:
 			break;
 	}

@@ -76,7 +76,8 @@ end_steering(ControlCall *call, TupleDesc desc)
 	QueueCounts counts = CountQueue(&queue);
 	int64 cancelled = CountCancelled(call->schema, call->batch_id);
 	bool is_cancelled = call->held.row.stop == BATCH_CANCELLED;
-	BatchQueueContents contents = QueueContents(counts.waiting, counts.in_flight, counts.in_doubt);
+	BatchQueueContents contents =
+		QueueContents(counts.waiting + counts.cancelled, counts.in_flight, counts.in_doubt);
 	Datum values[4];
 	bool nulls[4] = {false};
 
@@ -84,7 +85,7 @@ end_steering(ControlCall *call, TupleDesc desc)
 	values[1] = Int64GetDatum(is_cancelled ? 0 : counts.waiting);
 	values[2] = Int64GetDatum(counts.in_flight);
 	/* What has not been swept yet is cancelled all the same. */
-	values[3] = Int64GetDatum(cancelled + (is_cancelled ? counts.waiting : 0));
+	values[3] = Int64GetDatum(cancelled + counts.cancelled + (is_cancelled ? counts.waiting : 0));
 	EndControl(call);
 	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }

@@ -45,12 +45,15 @@
 	"	(SELECT outbox_id FROM %1$s.acteon_dispatch_delivery WHERE outbox_id BETWEEN $1 AND $2" \
 	"		ORDER BY outbox_id LIMIT 1))"
 
+/* Whether segment s is cancelled, apart from the rest of its batch. */
+#define IS_CANCELLED_APART "(" SEGMENT_STATE("s", "clock_timestamp()") ") = " SQL_CANCELLED
+
 /* The actions with ids from $1 to $2, and what there is about them. */
 #define CHECKED_ACTIONS \
 	"WITH covered AS (" \
 	"	SELECT id, count(*) AS times, min(s.batch_id) AS batch_id, min(s.lane) AS lane," \
 	"		min(s.expires_at) AS expires_at," \
-	"		min(s.target) AS target" \
+	"		min(s.target) AS target, bool_or(" IS_CANCELLED_APART ") AS is_cancelled" \
 	"	FROM %1$s.acteon_dispatch_segment AS s," \
 	"		generate_series(greatest(s.first_id, $1), least(s.last_id, $2)) AS id" \
 	"	WHERE s.first_id > $1 - " SQL_SEGMENT_ACTIONS " AND s.first_id <= $2 AND s.last_id >= $1" \
@@ -63,6 +66,7 @@
 	"action AS MATERIALIZED (" \
 	"	SELECT coalesce(o.id, c.id, d.outbox_id) AS id, o.id IS NOT NULL AS exists," \
 	"		d.outbox_id IS NOT NULL AS finished, coalesce(c.times, 0) AS times," \
+	"		coalesce(c.is_cancelled, false) AS is_cancelled," \
 	"		o.batch_id, c.batch_id AS segment_batch_id, c.lane, o.lane AS right_lane," \
 	"		o.expires_at < c.expires_at AS is_late," \
 	"		coalesce(o.target, '" PRODUCTION "') AS target," \
@@ -151,11 +155,15 @@
 	"			AND e.generation < p.generation" \
 	"			AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_delivery AS d" \
 	"				WHERE d.outbox_id = e.id OFFSET 0)" \
+	"			AND NOT EXISTS (SELECT FROM %1$s.acteon_dispatch_segment AS s" \
+	"				WHERE s.first_id > e.id - " SQL_SEGMENT_ACTIONS \
+	" AND s.first_id <= e.id AND s.last_id >= e.id" \
+	"					AND " IS_CANCELLED_APART " OFFSET 0)" \
 	"			AND EXISTS (SELECT FROM %1$s.acteon_replay_batch AS b" \
 	"				WHERE b.id = e.batch_id AND (" IS_CANCELLED( \
 		"b") ") IS NOT TRUE OFFSET 0) OFFSET 0) AS o" \
 			 "	JOIN batch AS c ON c.id = p.batch_id" \
-			 "	WHERE p.exists AND NOT p.finished AND NOT c.query ? 'action_id' AND NOT c.query ? 'notify'" \
+			 "	WHERE p.exists AND NOT p.finished AND NOT p.is_cancelled AND NOT c.query ? 'action_id' AND NOT c.query ? 'notify'" \
 			 "		AND (" IS_CANCELLED( \
 				 "c") ") IS NOT TRUE AND c.query -> 'include_replayed' IS DISTINCT FROM 'true' "
 
@@ -276,7 +284,8 @@
 								  "		WHERE ((" IS_CANCELLED( \
 									  "b") ") IS NOT TRUE" \
 										   "			OR s.lease_token IS NOT NULL OR " IS_DOUBT \
-										   ") AND coalesce(s.target, '" PRODUCTION \
+										   ") AND NOT " IS_CANCELLED_APART \
+										   " AND coalesce(s.target, '" PRODUCTION \
 										   "') = $2) AS segment) AS s, " \
 										   "	(SELECT count(*) FILTER (WHERE state = " SQL_DELIVERED \
 										   " AND finished_at >= $1 - interval '1 min')" \

@@ -127,6 +127,8 @@ SegmentRowState(TableFinder *segments, TimestampTz now)
 	if (!isnull)
 		segment.doubt_since = DatumGetTimestampTz(value);
 	segment.unproven = DatumGetBool(FoundColumn(segments, Anum_segment_unproven, &isnull));
+	value = FoundColumn(segments, Anum_segment_stopped, &isnull);
+	segment.stopped = StopOfValue(value, isnull);
 	return SegmentState(&segment, now);
 }
 
@@ -138,7 +140,6 @@ segment_state(StateReader *reader, Snapshot snapshot)
 {
 	bool isnull;
 	int64 batch_id;
-	Datum stopped;
 	ActionState state = SegmentRowState(&reader->segments, GetCurrentTimestamp());
 
 	reader->resend = DatumGetInt32(FoundColumn(&reader->segments, Anum_segment_resend, &isnull));
@@ -147,9 +148,6 @@ segment_state(StateReader *reader, Snapshot snapshot)
 	batch_id = DatumGetInt64(FoundColumn(&reader->segments, Anum_segment_batch_id, &isnull));
 	/* Before the sweep as after it; see batch_stop.c. */
 	if (StopOfBatch(&reader->batches, batch_id, snapshot) == BATCH_CANCELLED)
-		return ACTION_CANCELLED;
-	stopped = FoundColumn(&reader->segments, Anum_segment_stopped, &isnull);
-	if (StopOfValue(stopped, isnull) == BATCH_CANCELLED)
 		return ACTION_CANCELLED;
 	return ACTION_WAITING;
 }

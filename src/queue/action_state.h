@@ -31,7 +31,8 @@ typedef enum ActionState
 extern const char *const ActionStateNames[NUM_ACTION_STATES];
 
 /*
- * The state of a segment, as far as its batch does not matter: running, in doubt
+ * The state of a segment, as far as the whole of its batch does not matter: running, in
+ * doubt, cancelled with a part of the batch, before the sweep as after it (batch_stop.c),
  * or waiting.  It is in doubt once its lease has run out, whether a claim has
  * noticed that or not, and from the moment at which an id was given up without
  * proof until that is resolved.
@@ -43,7 +44,7 @@ SegmentState(const Segment *segment, TimestampTz now)
 		return ACTION_RUNNING;
 	if (segment->lease_token != NO_LEASE || segment->doubt_since != 0 || segment->unproven)
 		return ACTION_IN_DOUBT;
-	return ACTION_WAITING;
+	return segment->stopped == BATCH_CANCELLED ? ACTION_CANCELLED : ACTION_WAITING;
 }
 
 /*
@@ -54,8 +55,10 @@ SegmentState(const Segment *segment, TimestampTz now)
 	"CASE WHEN " SEGMENT_IS_LEASED(segment, now) " THEN " SQL_RUNNING " WHEN " segment \
 												 ".lease_token IS NOT NULL OR " segment \
 												 ".doubt_since IS NOT NULL OR " segment \
-												 ".unproven THEN " SQL_IN_DOUBT \
-												 " ELSE " SQL_WAITING " END"
+												 ".unproven THEN " SQL_IN_DOUBT " WHEN " segment \
+												 ".stopped = '" STOPPED_CANCELLED \
+												 "' THEN " SQL_CANCELLED " ELSE " SQL_WAITING \
+												 " END"
 
 /* An open view of how far actions have come. */
 typedef struct StateReader

@@ -63,6 +63,8 @@ walk_queue(QueueWalk *walk, VisitSegment visit)
 			walk->counts.in_flight += SegmentLength(&segment);
 		else if (state == ACTION_IN_DOUBT)
 			walk->counts.in_doubt += SegmentLength(&segment);
+		else if (state == ACTION_CANCELLED)
+			walk->counts.cancelled += SegmentLength(&segment);
 		else
 			walk->counts.waiting += SegmentLength(&segment);
 		if (segment.held != NULL)

@@ -25,6 +25,7 @@ typedef struct BatchQueue
 typedef struct QueueCounts
 {
 	int64 waiting;   /* not leased */
+	int64 cancelled; /* the same, of a part that is cancelled, and not swept yet */
 	int64 in_flight; /* a consumer holds them */
 	int64 in_doubt;  /* it is unknown whether they were executed */
 	int64 held;      /* of these, what waits for a person */
