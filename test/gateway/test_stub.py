@@ -251,6 +251,19 @@ class StubTest(Stub):
                              {"a": (2, "r"), "b": (1, "r")})
             self.assertEqual(self.ask("/_ledger")["lineages"]["r"]["effects"], 3)
 
+    def test_killed_while_it_writes(self):
+        """What was not written to its end has not happened, and spoils nothing behind it."""
+        with tempfile.TemporaryDirectory() as directory:
+            for _ in range(2):
+                self.stop()
+                self.start("--ledger", f"{directory}/ledger")
+                self.assertEqual(self.status(), 200)
+                with open(f"{directory}/ledger", "a", encoding="utf-8") as file:
+                    file.write('["effects", "a')
+            self.stop()
+            self.start("--ledger", f"{directory}/ledger")
+            self.assertEqual(self.truth("a")["effects"], 2)
+
     def test_health_asks_for_no_key(self):
         for headers in ({}, {"Authorization": "Bearer other"}, {"Authorization": None}):
             self.assertIn(b" 200 ", self.raw("GET", "/health", headers=headers)[:20])

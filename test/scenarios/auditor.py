@@ -17,8 +17,8 @@ delivered       What is delivered with effect done took effect, and what is deli
                 record of it, or was killed before it could.
 ended           What is dead, cancelled, or delivered without effect took none.
 body            What is sent is the record's action, under each id always the same.
-cancelled       Nothing of a batch, or of a part of it, is handed out after its cancel was answered; and no more
-                of it reaches the gateway for the first time after that than the answer has called in flight,
+cancelled       Nothing of a batch, or of a part of it, is handed out after its cancel was answered, unless the
+                answer was that the batch is finished, and leaves it so; and no more of it reaches the gateway for the first time after that than the answer has called in flight,
                 but for what was handed out before time has passed: its lease may look over, and then it
                 is in doubt, which the answer does not count.
 lane            In a lane, nothing is handed out while what comes before it has not ended.
@@ -43,7 +43,12 @@ forgotten       The server was promoted without the commit that handed the earli
 
 import collections
 import json
+import os
 import re
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "gateway"))
+from ledger import read_events
 
 TRACED = b"acteon_replay action: "
 ENDED = re.compile(rb"was terminated by signal (\d+)|(TRAP: .*)")
@@ -107,15 +112,9 @@ class Trace:
 
 def read_ledger(path):
     """The events of a ledger's file, each with its place in it."""
-    events, at = [], 0
-    with open(path, "rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                event, action_id, *more = json.loads(line)
-                events.append({"event": event, "id": action_id, "at": at, "source": more[1] if len(more) > 1 else None,
-                               "body": json.loads(more[3]) if len(more) > 3 else None})
-            at += len(line)
-    return events
+    return [{"event": event, "id": action_id, "at": at, "source": more[1] if len(more) > 1 else None,
+             "body": json.loads(more[3]) if len(more) > 3 else None}
+            for at, (event, action_id, *more) in read_events(path)]
 
 
 class Evidence:
@@ -456,6 +455,9 @@ class Auditor:
                 self.judge_cancel(call)
 
     def judge_cancel(self, call):
+        # What is finished is not cancelled, and a redrive takes it up again.
+        if any(row.get("state") == "finished" for row in call.get("rows") or ()):
+            return
         for row in self.rows:
             record = self.record(row)
             if row.batch != call["batch"] or (call["call"] == "cancel part" and record["tenant"] != call["tenant"]):

@@ -295,6 +295,15 @@ class Rules(unittest.TestCase):
         self.world.lines.append({**self.world.find("delivery", id=3), "at": [1, line["at"][1] + 10]})
         self.found("cancelled")
 
+    def test_cancelled_when_finished(self):
+        """It was too late for a cancel, and what is redriven goes out."""
+        line = self.world.hand_out(3, "c1")
+        self.world.lines.append({**self.world.find("delivery", id=3), "at": [1, line["at"][1] + 10]})
+        self.world.calls[1].update(rows=[{"state": "finished", "in_flight": 0}], ledger_at=10 ** 6)
+        self.found()
+        self.world.calls[1].update(rows=[{"state": "cancelled", "in_flight": 0}])
+        self.found("cancelled")
+
     def test_cancelled_in_flight(self):
         """More comes than was said to be on its way."""
         self.world.calls[1].update(rows=[{"in_flight": 1}], ledger_at=0)
