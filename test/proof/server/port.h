@@ -34,6 +34,18 @@ print_char(Printed *out, char c)
 	out->dst[out->at++] = c;
 }
 
+#ifdef PRINTED_BY_WIDTH
+static inline int64
+power_of_ten(int exponent)
+{
+	int64 power = 1;
+
+	while (exponent-- > 0)
+		power *= 10;
+	return power;
+}
+#endif
+
 static inline void
 print_number(Printed *out, int64 value, int width)
 {
@@ -44,9 +56,15 @@ print_number(Printed *out, int64 value, int width)
 		print_char(out, '-');
 	width -= value < 0;
 	value = value < 0 ? -value : value;
+#ifdef PRINTED_BY_WIDTH
+	/* Each has the digits of its width, so that it is known where each digit stands. */
+	PROVE(value < power_of_ten(width));
+	count = width;
+#else
 	for (int64 bound = 10; bound <= value && count < PRINTED_DIGITS; bound *= 10)
 		count++;
 	count = Max(count, width);
+#endif
 	PROVE(count <= PRINTED_DIGITS);
 	for (int i = 0; i < PRINTED_DIGITS && i < count; i++)
 	{

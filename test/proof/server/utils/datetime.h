@@ -1,7 +1,8 @@
 /*
  * datetime.h
- *		The server's conversions of times by their contracts: what they are given is in the
- *		calendar, and what they return may be anything in it.
+ *		The server's conversions of times of the years 1 to 9999 by their contracts: what they
+ *		are given is in the calendar, and what they return may be anything in it.  What was
+ *		given and returned last can be looked at.
  */
 #ifndef DATETIME_H
 #define DATETIME_H
@@ -32,6 +33,9 @@ is_in_calendar(const struct pg_tm *tm, fsec_t fsec)
 		   fsec >= 0 && fsec < USECS_PER_SEC;
 }
 
+static struct pg_tm given_tm, returned_tm;
+static fsec_t given_fsec, returned_fsec;
+
 static inline int
 tm2timestamp(struct pg_tm *tm, fsec_t fsec, int *west, TimestampTz *result)
 {
@@ -39,6 +43,8 @@ tm2timestamp(struct pg_tm *tm, fsec_t fsec, int *west, TimestampTz *result)
 	PROVE(tm->tm_year >= 1 && tm->tm_year <= 9999);
 	PROVE(tm->tm_sec <= 60);
 	PROVE(*west > -24 * SECS_PER_HOUR && *west < 24 * SECS_PER_HOUR);
+	given_tm = *tm;
+	given_fsec = fsec;
 	*result = nondet_int64();
 	return nondet_bool() ? 0 : -1;
 }
@@ -51,7 +57,10 @@ timestamp2tm(TimestampTz time, int *west, struct pg_tm *tm, fsec_t *fsec, const 
 	*tm = (struct pg_tm){nondet_int(), nondet_int(), nondet_int(),
 						 nondet_int(), nondet_int(), nondet_int()};
 	*fsec = nondet_int();
-	ASSUME(is_in_calendar(tm, *fsec));
+	ASSUME(is_in_calendar(tm, *fsec) && tm->tm_sec < SECS_PER_MINUTE);
+	ASSUME(tm->tm_year >= 1 && tm->tm_year <= 9999);
+	returned_tm = *tm;
+	returned_fsec = *fsec;
 	return 0;
 }
 
