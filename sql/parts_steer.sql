@@ -153,6 +153,42 @@ SELECT * FROM acteon_outbox_check();
 SELECT acteon_outbox_ack(array_agg(id), array_agg(lease_token), array_agg('"Executed"'::jsonb)) FROM acteon_dispatch_segment, generate_series(first_id, last_id) AS id WHERE lease_token IS NOT NULL;
 SELECT state, cancelled, delivered FROM acteon_replay_batches;
 SELECT state FROM acteon_replay_cancel(:batch_id, tenant => 'globex');
+-- given back for later, or deferred, it is swept at once all the same: neither its lane waits for that time …
+CALL clean();
+SELECT count(make_record('l-' || n, metadata => '{"__fingerprint": "f"}', at => timestamptz '2026-01-01 12:00+00' + n * interval '1 s')) FROM generate_series(1, 3) AS n;
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', canary => 'off') \gset
+SELECT pg_temp.claim();
+SELECT state FROM acteon_replay_cancel(:batch_id, action_ids => '{l-1}');
+SELECT pg_temp.release('1 h');
+SELECT pg_temp.claim() AS sweeps, pg_temp.claim();
+SELECT state FROM acteon_replay_cancel(:batch_id, action_ids => '{l-2}');
+SELECT acteon_outbox_ack(array[first_id], array[lease_token], array['{"Throttled": {"retry_after": {"secs": 3600, "nanos": 0}}}'::jsonb]) FROM acteon_dispatch_segment WHERE lease_token IS NOT NULL;
+SELECT pg_temp.claim() AS sweeps, pg_temp.claim();
+SELECT waiting, in_flight, cancelled FROM acteon_replay_batches;
+-- … nor the canary
+CALL clean();
+SELECT pg_temp.make(1, 3);
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', canary => 'auto') \gset
+SELECT pg_temp.claim();
+SELECT state FROM acteon_replay_cancel(:batch_id, action_ids => '{p-1}');
+SELECT pg_temp.release('1 h');
+SELECT pg_temp.claim() AS sweeps, pg_temp.claim();
+-- what is told of a batch counts what has not been swept as cancelled, too
+CALL clean();
+SELECT pg_temp.make(1, 6);
+SELECT acteon_replay_notify_set('ops', 'slack', 'message', 'ops', 'platform', events => '{held}', reason => 'x', payload => '{"text": "{{waiting}} wait, {{in_doubt}} in doubt, {{cancelled}} cancelled"}');
+SELECT batch_id FROM acteon_replay_bulk(from_time => '2000-01-01', canary => 'off', on_doubt => 'hold') \gset
+SELECT pg_temp.claim(2);
+SELECT state FROM acteon_replay_cancel(:batch_id, tenant => 'acme');
+SELECT acteon_outbox_nack(array[1], array[lease_token], array[NULL]) FROM acteon_dispatch_segment WHERE first_id = 1;
+UPDATE acteon_dispatch_segment SET due_at = now() + CASE WHEN first_id = 1 THEN interval '1 h' ELSE '-1 s' END WHERE was_claimed;
+SET acteon_replay.gateway_patience = 0;
+SELECT state FROM acteon_replay_pause(:batch_id);
+SELECT pg_temp.claim();
+UPDATE acteon_dispatch_segment SET due_at = now() - interval '1 s' WHERE doubt IS NOT NULL;
+SELECT action #>> '{payload,text}' AS told FROM acteon_outbox_claim('c', 100);
+RESET acteon_replay.gateway_patience;
+SELECT acteon_replay_notify_drop('ops', 'x');
 -- dead actions of a part are not redriven into what is cancelled, and wait in what is paused
 CALL clean();
 SELECT pg_temp.make(1, 4);

@@ -289,7 +289,8 @@ set_time(FactValue *values, Fact fact, TimestampTz time)
 }
 
 /*
- * Count the actions of a batch that are in the queue.
+ * Count the actions of a batch that are in the queue.  What is cancelled and has not been
+ * swept yet counts as cancelled.
  */
 static void
 count_queue(FactValue *values, Oid schema, const BatchRow *batch, TimestampTz now)
@@ -300,8 +301,10 @@ count_queue(FactValue *values, Oid schema, const BatchRow *batch, TimestampTz no
 						.last_id = batch->last_outbox_id,
 						.now = now};
 	QueueCounts counts = CountQueue(&queue);
+	int64 unswept = counts.cancelled + (batch->stop == BATCH_CANCELLED ? counts.waiting : 0);
 
-	set_number(values, FACT_WAITING, counts.waiting);
+	values[FACT_CANCELLED].number += unswept;
+	set_number(values, FACT_WAITING, counts.waiting + counts.cancelled - unswept);
 	set_number(values, FACT_IN_FLIGHT, counts.in_flight);
 	set_number(values, FACT_IN_DOUBT, counts.in_doubt);
 	set_number(values, FACT_HELD, counts.held);
@@ -484,8 +487,8 @@ FillTemplate(const Notification *notification, Oid schema, const BatchRow *batch
 	set_number(values, FACT_PASSED_OVER, batch->passed_over);
 	set_text(values, FACT_DATABASE, get_database_name(MyDatabaseId));
 	set_text(values, FACT_TARGET, NameOfTarget(StoredTarget(batch->query)));
-	count_queue(values, schema, batch, now);
 	count_ended(values, schema, batch->id);
+	count_queue(values, schema, batch, now);
 	set_text(values, FACT_SUMMARY, summary(values, batch, event));
 	set_text(values, FACT_WHAT_TO_DO, what_to_do(values, schema, batch, event));
 	return fill(notification->payload, values);

@@ -327,7 +327,7 @@ add_retry(AnswerCall *call, const Answer *answer)
 {
 	Segment piece = piece_of(call, answer);
 
-	piece.due_at = retry_time(call, answer);
+	piece.due_at = DueAgain(&piece, retry_time(call, answer), call->consumer.now);
 	piece.attempt -= answer->value.isnull ? 1 : 0;
 	piece.lease_token = NO_LEASE;
 	piece.id_refused |= !answer->sent_id.isnull;
@@ -347,7 +347,7 @@ add_deferred(AnswerCall *call, const Answer *answer)
 	int64 delay = Min(answer->reading.retry_after, MAX_RETRY_DAYS * USECS_PER_DAY);
 
 	piece.attempt = Max(piece.attempt - 1, 0);
-	DeferAction(&piece, delay >= 0 ? now + delay : BackoffTime(now, piece.resend + 1));
+	DeferAction(&piece, delay >= 0 ? now + delay : BackoffTime(now, piece.resend + 1), now);
 	AssertInvariant(NoIdTwice, piece.resend > call->segment.resend);
 	AppendPiece(call->pieces, &call->piece_count, &piece);
 	call->retries++;

@@ -439,7 +439,7 @@ decide_with_outcome(Resolver *resolver, Segment *piece, const Finding *finding)
 	if (reading.kind == ANSWER_DEFERRED && finding->id == piece->resend &&
 		finding->effect == EFFECT_NONE)
 	{
-		DeferAction(piece, BackoffTime(doubts->now, piece->resend + 1));
+		DeferAction(piece, BackoffTime(doubts->now, piece->resend + 1), doubts->now);
 		return false;
 	}
 	/* The record of an earlier id says nothing about the one that is out, unless it was executed. */

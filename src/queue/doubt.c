@@ -67,11 +67,11 @@ RenewId(Segment *segment, TimestampTz due)
  * put off.
  */
 void
-DeferAction(Segment *segment, TimestampTz due)
+DeferAction(Segment *segment, TimestampTz due, TimestampTz now)
 {
 	TimestampTz sent_at = segment->sent_at;
 
-	RenewId(segment, due);
+	RenewId(segment, DueAgain(segment, due, now));
 	segment->sent_at = sent_at;
 }
 

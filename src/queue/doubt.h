@@ -13,7 +13,7 @@
 extern void MakeDoubt(Segment *segment, TimestampTz since, const char *why, TimestampTz look_at);
 extern void HoldDoubt(Segment *segment, const char *why);
 extern void RenewId(Segment *segment, TimestampTz due);
-extern void DeferAction(Segment *segment, TimestampTz due);
+extern void DeferAction(Segment *segment, TimestampTz due, TimestampTz now);
 extern bool NeedsLook(const Segment *segment, TimestampTz now);
 
 #endif /* ACTEON_DOUBT_H */

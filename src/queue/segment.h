@@ -164,6 +164,17 @@ SegmentIsLeased(const Segment *segment, TimestampTz now)
 #define SEGMENT_IS_LEASED(segment, now) \
 	segment ".lease_token IS NOT NULL AND " segment ".due_at > " now
 
+/*
+ * When a segment is due that is to go out again at a time.  What is cancelled with a part of
+ * its batch does not go out, so it is due at once, for a claim to sweep it: until then it keeps
+ * others of its lane waiting, and the canary and the end of its batch.
+ */
+static inline TimestampTz
+DueAgain(const Segment *segment, TimestampTz at, TimestampTz now)
+{
+	return segment->stopped == BATCH_CANCELLED ? now : at;
+}
+
 extern void OpenSegments(SegmentTable *table, Oid schema);
 extern void OpenSegmentsToAdd(SegmentTable *table, Oid schema);
 extern void OpenSegmentsToRead(SegmentTable *table, Oid schema);
