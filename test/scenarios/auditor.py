@@ -17,10 +17,11 @@ delivered       What is delivered with effect done took effect, and what is deli
                 record of it, or was killed before it could.
 ended           What is dead, cancelled, or delivered without effect took none.
 body            What is sent is the record's action, under each id always the same.
-cancelled       Nothing of a batch, or of a part of it, is handed out after its cancel was answered, unless the
-                answer was that the batch is finished, and leaves it so; and no more of it reaches the gateway for the first time after that than the answer has called in flight,
-                but for what was handed out before time has passed: its lease may look over, and then it
-                is in doubt, which the answer does not count.
+cancelled       Nothing of a batch, or of a part of it, is handed out after its cancel was answered, but for
+                what was dead then in a batch that is finished; and no more of it reaches the gateway for the
+                first time after that than the answer has called in flight, but for what was handed out before
+                time has passed: its lease may look over, and then it is in doubt, which the answer does not
+                count.
 lane            In a lane, nothing is handed out while what comes before it has not ended.
 id              An id belongs to one row, also after a purge.
 check           acteon_outbox_check finds nothing, whenever it is called.
@@ -160,6 +161,11 @@ class Row:
     def ended_before(self, place):
         """Whether it had ended, once, before a place in the log."""
         return any(line["event"] == "delivery" and line["at"] < place for line in self.states)
+
+    def was_dead(self, place):
+        """Whether it was dead at a place in the log: a redrive takes that up again."""
+        ends = [line for line in self.states if line["event"] == "delivery" and line["at"] < place]
+        return bool(ends) and ends[-1]["state"] == "dead"
 
 
 class Verdict:
@@ -455,12 +461,13 @@ class Auditor:
                 self.judge_cancel(call)
 
     def judge_cancel(self, call):
-        # What is finished is not cancelled, and a redrive takes it up again.
-        if any(row.get("state") == "finished" for row in call.get("rows") or ()):
-            return
+        # A batch may also be finished by it: nothing but the part was left.
+        finished = any(row.get("state") == "finished" for row in call.get("rows") or ())
         for row in self.rows:
             record = self.record(row)
             if row.batch != call["batch"] or (call["call"] == "cancel part" and record["tenant"] != call["tenant"]):
+                continue
+            if finished and row.was_dead(call["answered_at"]):
                 continue
             for action_id, lines in row.ids.items():
                 for line in lines:
@@ -468,7 +475,7 @@ class Auditor:
                     if line["at"] > call["answered_at"] and line["at"][0] == call["answered_at"][0] and line["id"] == row.id:
                         self.verdict.find("cancelled", f"{row}: {action_id} was handed out after its batch was cancelled: {line}")
 
-        if call["call"] == "cancel":
+        if call["call"] == "cancel" and not finished:
             self.judge_in_flight(call)
 
     def judge_in_flight(self, call):

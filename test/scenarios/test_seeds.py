@@ -296,10 +296,14 @@ class Rules(unittest.TestCase):
         self.found("cancelled")
 
     def test_cancelled_when_finished(self):
-        """It was too late for a cancel, and what is redriven goes out."""
+        """It was too late for a cancel, and what is redriven goes out; what the cancel of a part has finished does not."""
         line = self.world.hand_out(3, "c1")
         self.world.lines.append({**self.world.find("delivery", id=3), "at": [1, line["at"][1] + 10]})
-        self.world.calls[1].update(rows=[{"state": "finished", "in_flight": 0}], ledger_at=10 ** 6)
+        self.world.calls[1].update(call="cancel part", tenant="acme", rows=[{"state": "finished", "in_flight": 0}])
+        self.found("cancelled")
+        self.world.find("delivery", id=3)["state"] = "dead"
+        self.found()
+        self.world.calls[1].update(call="cancel", ledger_at=10 ** 6)
         self.found()
         self.world.calls[1].update(rows=[{"state": "cancelled", "in_flight": 0}])
         self.found("cancelled")
