@@ -35,6 +35,7 @@ is_in_calendar(const struct pg_tm *tm, fsec_t fsec)
 
 static struct pg_tm given_tm, returned_tm;
 static fsec_t given_fsec, returned_fsec;
+static int given_west;
 
 static inline int
 tm2timestamp(struct pg_tm *tm, fsec_t fsec, int *west, TimestampTz *result)
@@ -45,6 +46,7 @@ tm2timestamp(struct pg_tm *tm, fsec_t fsec, int *west, TimestampTz *result)
 	PROVE(*west > -24 * SECS_PER_HOUR && *west < 24 * SECS_PER_HOUR);
 	given_tm = *tm;
 	given_fsec = fsec;
+	given_west = *west;
 	*result = nondet_int64();
 	return nondet_bool() ? 0 : -1;
 }
@@ -53,7 +55,8 @@ static inline int
 timestamp2tm(TimestampTz time, int *west, struct pg_tm *tm, fsec_t *fsec, const char **zone,
 			 void *session_zone)
 {
-	(void) time, (void) west, (void) zone, (void) session_zone;
+	(void) time;
+	PROVE(west == NULL && zone == NULL && session_zone == NULL); /* in UTC */
 	*tm = (struct pg_tm){nondet_int(), nondet_int(), nondet_int(),
 						 nondet_int(), nondet_int(), nondet_int()};
 	*fsec = nondet_int();
