@@ -13,7 +13,9 @@
  * tables fit together: what has no row in the outbox cannot be sent, and what has
  * none in the others would be sent again.
  *
- * Actions that were not due at the last known time cannot have been claimed.
+ * Actions that were not due at the last known time cannot have been claimed.  Nor can, since
+ * then, those that are cancelled: who claimed one before, or gave it back, did so in a commit
+ * before the cancel's or under a lease that is still there, as both lock the batch.
  */
 #include "postgres.h"
 
@@ -37,6 +39,7 @@
 #include "batch/control_log.h"
 #include "batch/failover.h"
 #include "queue/action_trace.h"
+#include "queue/batch_flags.h"
 #include "queue/turn.h"
 
 /* Keeps two sessions from noticing at once. */
@@ -47,10 +50,13 @@
 
 /* %1$s is the extension's schema; see redrive.c about the search path. */
 #define PUT_IN_DOUBT \
-	"UPDATE %1$s.acteon_dispatch_segment SET doubt_since = $1, due_at = $1, id_refused = false," \
+	"UPDATE %1$s.acteon_dispatch_segment AS s SET doubt_since = $1, due_at = $1, id_refused = false," \
 	"	provider_limit = NULL, tenant_limit = NULL, parked_at = NULL," \
 	"	doubt = 'the database was promoted or restored, and may have forgotten that it was sent' " \
-	"WHERE lease_token IS NULL AND doubt_since IS NULL AND (due_at <= $1 OR due_at = 'infinity')"
+	"WHERE lease_token IS NULL AND doubt_since IS NULL AND (due_at <= $1 OR due_at = 'infinity')" \
+	"	AND stopped IS DISTINCT FROM '" STOPPED_CANCELLED "' AND NOT EXISTS (" \
+	"		SELECT FROM %1$s.acteon_replay_batch AS b WHERE b.id = s.batch_id AND " IS_CANCELLED( \
+		"b") ")"
 
 #define SET_SERVER \
 	"WITH begun AS (INSERT INTO %1$s.acteon_replay_begun DEFAULT VALUES ON CONFLICT DO NOTHING) " \

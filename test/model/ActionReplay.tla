@@ -37,7 +37,7 @@ NoBound == 1000
 
 VARIABLES
     db,         \* the database: a function from the numbers of rows to rows
-    standby,    \* an older state of it, which a promotion goes back to
+    standby,    \* older states of it and of stop, which a promotion goes back to
     made,       \* how many rows were ever made: an id of the outbox is never used again
     stop,       \* of the batch of each row: BATCH_RUNS, _PAUSED or _CANCELLED
     found,      \* for each generation: calls that have found it free, and not written yet
@@ -177,7 +177,7 @@ Enqueue(gen) ==
 (* Claiming: src/consumer/claim.c *)
 
 \* Tokens are drawn at random: any that is not in use will do.
-TokensInUse == {db[n].token : n \in Numbers} \cup {standby[n].token : n \in Numbers} \cup {i.token : i \in items}
+TokensInUse == {db[n].token : n \in Numbers} \cup {standby.db[n].token : n \in Numbers} \cup {i.token : i \in items}
 FreshToken == CHOOSE t \in 1..(2 * Rows + MaxItems + 1) :
                   t \notin TokensInUse /\ \A u \in 1..(t - 1) : u \in TokensInUse
 
@@ -202,7 +202,7 @@ LeaseEnds(t) ==
     /\ \/ \E n \in Numbers : db[n].token = t /\ ~db[n].over
        \/ \E i \in items : i.token = t /\ i.live
     /\ db' = [n \in Numbers |-> IF db[n].token = t THEN [db[n] EXCEPT !.over = TRUE] ELSE db[n]]
-    /\ standby' = [n \in Numbers |-> IF standby[n].token = t THEN [standby[n] EXCEPT !.over = TRUE] ELSE standby[n]]
+    /\ standby' = [standby EXCEPT !.db = [n \in Numbers |-> IF @[n].token = t THEN [@[n] EXCEPT !.over = TRUE] ELSE @[n]]]
     /\ items' = {IF i.token = t THEN [i EXCEPT !.live = FALSE] ELSE i :
                      i \in {j \in items : ~(j.token = t /\ j.relay = "has" /\ Has("relay's leases"))}}
     /\ UNCHANGED <<made, stop, found, burnt, audit, effects, failed_over, forgotten, torn>>
@@ -581,31 +581,33 @@ Prune(id) ==
 
 Replicate ==
     /\ "failover" \in Troubles /\ ~failed_over
-    /\ standby # db
-    /\ standby' = db
+    /\ standby # [db |-> db, stop |-> stop]
+    /\ standby' = [db |-> db, stop |-> stop]
     /\ UNCHANGED <<db, made, stop, found, items, burnt, audit, effects, trouble, failed_over, forgotten, torn>>
 
 \* What the standby does not know of what was handed out.
 Unknown == {id \in Ids : /\ Effects(id) > 0 \/ audit[id] # {} \/ \E i \in items : i.id = id
-                         /\ \A n \in Numbers : ~(standby[n].at # "absent" /\ id \in IdsOf(standby[n]))}
+                         /\ \A n \in Numbers : ~(standby.db[n].at # "absent" /\ id \in IdsOf(standby.db[n]))}
 
 \* NoticeServer: what waits may have been sent, and is looked up first.
 Failover ==
     /\ Goes("failover")
     /\ ~failed_over
     /\ failed_over' = TRUE
-    /\ db' = [n \in Numbers |-> IF standby[n].at = "waiting" /\ Has("failover notice") THEN MakeDoubt(standby[n]) ELSE standby[n]]
+    /\ db' = [n \in Numbers |-> IF standby.db[n].at = "waiting" /\ standby.stop[n] # "BATCH_CANCELLED" /\ Has("failover notice")
+                               THEN MakeDoubt(standby.db[n]) ELSE standby.db[n]]
+    /\ stop' = standby.stop
     /\ forgotten' = Unknown
     /\ found' = [gen \in Numbers |-> 0]
-    /\ UNCHANGED <<standby, made, stop, items, burnt, audit, effects, torn>>
+    /\ UNCHANGED <<standby, made, items, burnt, audit, effects, torn>>
 
 -----------------------------------------------------------------------------
 
 Init ==
     /\ db = [n \in Numbers |-> Absent]
-    /\ standby = db
-    /\ made = 0
     /\ stop = [n \in Numbers |-> "BATCH_RUNS"]
+    /\ standby = [db |-> db, stop |-> stop]
+    /\ made = 0
     /\ found = [gen \in Numbers |-> 0]
     /\ items = {}
     /\ burnt = {}

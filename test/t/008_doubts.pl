@@ -246,7 +246,23 @@ foreach my $steered ([ 1, 'acteon_replay_cancel(1)' ], [ 2, 'acteon_replay_set_r
 }
 is($node->safe_psql('steered', q{SELECT count(*) FROM acteon_dispatch_delivery}), '0', '… and ends none of it');
 check_is_empty('after a failover that was noticed by steering', 'steered');
-# … and so does an answer, which may be the first thing that comes, and which counts by its id: before a canary releases its next step.
+# What was cancelled and is not swept yet, a part and a whole batch, is not in doubt after a failover, and free.
+new_database('cancelled', '1.1', 200);
+$node->safe_psql('cancelled', $_) foreach (
+	q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100, canary => 'off')},
+	q{CREATE TABLE claimed AS SELECT outbox_id, lease_token FROM acteon_outbox_claim('c', 1)},
+	q{SELECT acteon_replay_cancel(1, tenant => 'acme')},
+	q{SELECT acteon_outbox_nack(array_agg(outbox_id), array_agg(lease_token), array_agg('down'::text)) FROM claimed},
+	q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 150, canary => 'off')},
+	# As a cancel of too many at once.
+	q{UPDATE acteon_replay_batch SET stopped = 'cancelling', stopped_at = now(), stopped_by = requested_by WHERE id = 2},
+	q{UPDATE acteon_replay_installation SET server = '1/1'});
+is($node->safe_psql('cancelled', q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 200, canary => 'off')}), '200', 'after a failover all that is cancelled is free');
+is($node->safe_psql('cancelled', q{SELECT sum(last_id - first_id + 1), count(doubt_since) FROM acteon_dispatch_segment WHERE batch_id < 3}), '151|0', '… though it is not swept yet, and not in doubt');
+check_is_empty('after a failover in a cancel', 'cancelled');
+is($node->safe_psql('cancelled', q{SELECT count(*) FROM acteon_outbox_claim('c', 1000)}), '200', '… and goes out once');
+is($node->safe_psql('cancelled', q{SELECT state, count(*) FROM acteon_dispatch_delivery GROUP BY 1}), 'cancelled|250', '… as the rest is swept');
+# An answer notices it, too, which may be the first thing that comes, and which counts by its id: before a canary releases its next step.
 new_database('answered', '1.1', 300);
 $node->safe_psql('answered', q{SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100, canary => 'off');
 	SELECT replayed FROM acteon_replay_bulk(from_time => '2000-01-01', max_records => 100, canary => 'off');
