@@ -117,7 +117,8 @@ class Ledger:
                 self.requests += 1
                 self.asked[action_id if more[1] is None else more[1]] += 1
             else:
-                self.count(self.entries[action_id], event)
+                # What the gateway itself has dispatched was not asked for.
+                self.count(self.entries.setdefault(action_id, Entry(None, None, None)), event)
 
     def count(self, entry, event):
         """One event of an id."""
@@ -125,8 +126,9 @@ class Ledger:
 
     def note(self, event, action_id, *more):
         """Append an event to the file; it is there when this returns."""
-        if self.file is not None:
-            os.write(self.file, json.dumps([event, action_id, *more]).encode() + b"\n")
+        data = json.dumps([event, action_id, *more]).encode() + b"\n"
+        while self.file is not None and data:
+            data = data[os.write(self.file, data):]
 
     def violation(self, kind, detail):
         """Remember that something is wrong."""

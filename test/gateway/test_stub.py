@@ -259,10 +259,10 @@ class StubTest(Stub):
                 self.start("--ledger", f"{directory}/ledger")
                 self.assertEqual(self.status(), 200)
                 with open(f"{directory}/ledger", "a", encoding="utf-8") as file:
-                    file.write('["effects", "a')
+                    file.write('["effects", "of its own"]\n["effects", "a')
             self.stop()
             self.start("--ledger", f"{directory}/ledger")
-            self.assertEqual(self.truth("a")["effects"], 2)
+            self.assertEqual([self.truth(name)["effects"] for name in ("a", "of its own")], [2, 2])
 
     def test_health_asks_for_no_key(self):
         for headers in ({}, {"Authorization": "Bearer other"}, {"Authorization": None}):
