@@ -358,6 +358,18 @@ class Rules(unittest.TestCase):
         self.world.calls[2]["rows"] = [{"violation": "lost", "outbox_id": 3, "detail": ""}]
         self.found("check")
 
+    def test_check_after_the_clock_was_set_back(self):
+        check = self.world.calls[2]
+        check["rows"] = [{"violation": "delivery added", "outbox_id": 3, "detail": ""}]
+        self.found("check")
+        jump = {"who": "server", "seconds": -600, "log": [check["answered_at"][0], 0], "ledger": 0}
+        self.world.jumps = [jump]
+        self.found()
+        self.world.jumps = [{**jump, "seconds": 600}]
+        self.found("check")
+        self.world.jumps = [jump]
+        check["rows"][0]["violation"] = "row added"
+        self.found("check")
 
     def test_crash(self):
         """A server that has ended by itself is not just started again."""
