@@ -554,11 +554,13 @@ compare_delivery(TrailCheck *check, const Linked *linked, int count, HeapTuple t
 		ReportTrail(check, "delivery changed", id, id,
 					"The delivery is not what it was when it was linked.");
 	else if (tuple != NULL && found == NULL && finished_at < check->seen->head.marks.finished_at)
-		ReportTrail(check, "delivery added", id, id,
-					"The delivery was not there when those of its time were linked, or the clock was set back.");
+		ReportTrail(
+			check, "delivery added", id, id,
+			"The delivery was not there when those of its time were linked, or the clock was set back.");
 	else if (found != NULL && finished_at < settled_before(check, found->position)->finished_at)
-		ReportTrail(check, "delivery added", id, id,
-					"The delivery was linked when those of its time had long been, or the clock was set back.");
+		ReportTrail(
+			check, "delivery added", id, id,
+			"The delivery was linked when those of its time had long been, or the clock was set back.");
 	else if (tuple != NULL && found == NULL)
 		check->seen->deliveries.unlinked++;
 }
