@@ -159,7 +159,8 @@ enum
  */
 #define COUNTS \
 	"SELECT c.replayed AS actions, q.in_flight, q.idle, q.in_doubt, q.held, e.delivered, e.done," \
-	"	e.dead, coalesce(e.cancelled, 0) + coalesce(q.cancelled, 0) AS cancelled, e.expired, e.delivered_by, e.lately WHERE NOT c.in_part " \
+	"	e.dead, coalesce(e.cancelled, 0) + coalesce(q.cancelled, 0) AS cancelled, e.expired," \
+	"	e.delivered_by, e.lately WHERE NOT c.in_part " \
 	"UNION ALL SELECT coalesce(sum(n), 0), sum(n) FILTER (WHERE state = " SQL_RUNNING ")," \
 	"	sum(n) FILTER (WHERE state = " SQL_WAITING "), sum(n) FILTER (WHERE state = " SQL_IN_DOUBT \
 	")," \

@@ -24,7 +24,8 @@ QueueOfBatch(Oid schema, const BatchRow *batch, TimestampTz now)
 						.batch_id = batch->id,
 						.first_id = batch->first_outbox_id,
 						.last_id = batch->last_outbox_id,
-						.now = now};
+						.now = now,
+						.is_cancelled = batch->stop == BATCH_CANCELLED};
 
 	return queue;
 }

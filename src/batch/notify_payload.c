@@ -20,6 +20,7 @@
 #include "base/message.h"
 #include "base/rfc3339.h"
 #include "base/target.h"
+#include "batch/batch_pace.h"
 #include "batch/batch_state.h"
 #include "batch/notify_payload.h"
 #include "query/stored_query.h"
@@ -295,16 +296,11 @@ set_time(FactValue *values, Fact fact, TimestampTz time)
 static void
 count_queue(FactValue *values, Oid schema, const BatchRow *batch, TimestampTz now)
 {
-	BatchQueue queue = {.schema = schema,
-						.batch_id = batch->id,
-						.first_id = batch->first_outbox_id,
-						.last_id = batch->last_outbox_id,
-						.now = now};
+	BatchQueue queue = QueueOfBatch(schema, batch, now);
 	QueueCounts counts = CountQueue(&queue);
-	int64 unswept = counts.cancelled + (batch->stop == BATCH_CANCELLED ? counts.waiting : 0);
 
-	values[FACT_CANCELLED].number += unswept;
-	set_number(values, FACT_WAITING, counts.waiting + counts.cancelled - unswept);
+	values[FACT_CANCELLED].number += counts.cancelled;
+	set_number(values, FACT_WAITING, counts.waiting);
 	set_number(values, FACT_IN_FLIGHT, counts.in_flight);
 	set_number(values, FACT_IN_DOUBT, counts.in_doubt);
 	set_number(values, FACT_HELD, counts.held);

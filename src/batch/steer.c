@@ -75,17 +75,16 @@ end_steering(ControlCall *call, TupleDesc desc)
 	BatchQueue queue = batch_queue(call);
 	QueueCounts counts = CountQueue(&queue);
 	int64 cancelled = CountCancelled(call->schema, call->batch_id);
-	bool is_cancelled = call->held.row.stop == BATCH_CANCELLED;
 	BatchQueueContents contents =
 		QueueContents(counts.waiting + counts.cancelled, counts.in_flight, counts.in_doubt);
 	Datum values[4];
 	bool nulls[4] = {false};
 
 	values[0] = CStringGetTextDatum(BatchState(call->schema, &call->held.row, contents, call->now));
-	values[1] = Int64GetDatum(is_cancelled ? 0 : counts.waiting);
+	values[1] = Int64GetDatum(counts.waiting);
 	values[2] = Int64GetDatum(counts.in_flight);
 	/* What has not been swept yet is cancelled all the same. */
-	values[3] = Int64GetDatum(cancelled + counts.cancelled + (is_cancelled ? counts.waiting : 0));
+	values[3] = Int64GetDatum(cancelled + counts.cancelled);
 	EndControl(call);
 	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }

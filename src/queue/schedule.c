@@ -63,7 +63,7 @@ walk_queue(QueueWalk *walk, VisitSegment visit)
 			walk->counts.in_flight += SegmentLength(&segment);
 		else if (state == ACTION_IN_DOUBT)
 			walk->counts.in_doubt += SegmentLength(&segment);
-		else if (state == ACTION_CANCELLED)
+		else if (state == ACTION_CANCELLED || queue->is_cancelled)
 			walk->counts.cancelled += SegmentLength(&segment);
 		else
 			walk->counts.waiting += SegmentLength(&segment);

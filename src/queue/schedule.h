@@ -16,6 +16,7 @@ typedef struct BatchQueue
 	int64 first_id; /* between which ids its segments are; 0: it has none */
 	int64 last_id;
 	TimestampTz now;
+	bool is_cancelled; /* all of the batch is, so nothing of it waits */
 	/* For QueueIsEmpty and QueueIsActive. */
 	bool moving; /* without what is paused on its own */
 	int64 *read; /* where the segments that are read are counted; NULL: nowhere */
@@ -25,7 +26,7 @@ typedef struct BatchQueue
 typedef struct QueueCounts
 {
 	int64 waiting;   /* not leased */
-	int64 cancelled; /* the same, of a part that is cancelled, and not swept yet */
+	int64 cancelled; /* the same, of a batch or a part that is cancelled, and not swept yet */
 	int64 in_flight; /* a consumer holds them */
 	int64 in_doubt;  /* it is unknown whether they were executed */
 	int64 held;      /* of these, what waits for a person */
